@@ -1,0 +1,52 @@
+# eptvisor: `make run` boots it and shows what it does, `make test` proves it, `make help` lists the rest.
+#
+# Everything is built below build/; nothing outside it is written.
+
+B := build
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+# ---- What is built from what ------------------------------------------------------------------
+# A pure file compiles freestanding and hosted. The others touch instructions that only ring 0 has,
+# or stand for the C library.
+LAYERS := boot arch/x86 vmx ept mmu mmio mmio/dev guest lib
+IMPURE := $(shell cat tools/impure.txt)
+SRC_C  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
+SRC_S  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.S))
+PURE   := $(filter-out $(IMPURE),$(SRC_C))
+HEADERS := $(foreach d,$(LAYERS),$(wildcard $(d)/*.h))
+
+# ---- Flags --------------------------------------------------------------------------------------
+CC      := gcc
+HOSTCC  := gcc
+WARN    := -Wall -Wextra -Wshadow -Wconversion -Wcast-qual -Wstrict-prototypes \
+           -Wmissing-prototypes -Wundef -Wvla -Wframe-larger-than=2048 -Werror
+CFLAGS  := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -nostdinc \
+           -isystem $(shell $(CC) -print-file-name=include) -mgeneral-regs-only -mno-red-zone \
+           -mcmodel=kernel -fno-pic -fno-stack-protector -fno-omit-frame-pointer \
+           -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing
+HOSTFLAGS := -std=gnu11 -O1 -g $(WARN) -Wno-frame-larger-than -I. -fno-strict-aliasing \
+           -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# ---- Unit tests -----------------------------------------------------------------------------------
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
+HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/tests/unit/support.o
+
+$(B)/host/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOSTFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/unit/test_%: $(B)/host/tests/unit/test_%.o $(B)/libhost.a
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -o $@
+
+$(B)/libhost.a: $(HOST_OBJS)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+.PHONY: unit
+unit: $(UNIT_TESTS)
+	@for t in $^; do $$t || exit 1; done
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

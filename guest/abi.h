@@ -1,0 +1,75 @@
+/*
+ * What a guest sees of us: hypercall numbers, ports, the test devices and the counters. Included
+ * by the hypervisor and by the guest programs alike; docs/ABI.md is its prose.
+ *
+ * Hypercall: VMCALL with EAX = ABI_HYPERCALL | number, arguments in EBX, ECX, EDX, ESI (64-bit
+ * registers in 64-bit mode). The result comes back in EAX, 0 or a negative errno, and values in
+ * EBX. Other registers keep their values. The high half of EAX's space and RAX = 0 are left to the
+ * GHCI's layout.
+ */
+#pragma once
+
+#define ABI_HYPERCALL      0x45505400u /* "EPT" in the upper three bytes */
+#define ABI_HYPERCALL_MASK 0xffffff00u
+
+/* For every VM. */
+#define HC_NOP     0x00 /* does nothing */
+#define HC_VERSION 0x01 /* EBX: ABI version */
+
+/* For VMs created with `testctl`; -ENOSYS in others. Sizes in pages, addresses in bytes. */
+#define HC_SLOT_ADD       0x10 /* EBX id, ECX gpa, EDX pages, ESI SLOT_ flags */
+#define HC_SLOT_DELETE    0x11 /* EBX id */
+#define HC_SLOT_MOVE      0x12 /* EBX id, ECX new gpa */
+#define HC_GENERATION_GET 0x13 /* -> EBX */
+#define HC_GENERATION_SET 0x14 /* EBX generation */
+#define HC_ZAP            0x15 /* EBX gpa, ECX pages: drop the EPT entries, keep the memory */
+#define HC_COUNTER        0x16 /* EBX COUNTER_ or COUNTER_EXIT(reason) -> EBX */
+#define HC_SPTE           0x17 /* EBX gpa -> EBX the lowest entry of the walk, ECX its level */
+#define HC_INJECT         0x18 /* EBX event in VM-entry format, ECX error code, EDX delay in TSC ticks */
+#define HC_CONFIG         0x19 /* EBX CONFIG_ -> EBX */
+
+#define SLOT_READONLY 0x1
+
+#define CONFIG_MMIO_CACHING 0 /* 0 or 1 */
+#define CONFIG_GVA_CACHE    1 /* 0 off, 1 exits, 2 verify */
+#define CONFIG_AD           2 /* EPT accessed and dirty bits in use */
+#define CONFIG_HUGE         3 /* 2 MiB mappings in use */
+
+/* Counters of this VM. */
+#define COUNTER_SLOT_SEARCHES      0 /* lookups of a memslot made for faults */
+#define COUNTER_MMIO_SPTE_CREATED  1
+#define COUNTER_MMIO_CACHE_HITS    2 /* step 2: answered by the vCPU's MMIO cache */
+#define COUNTER_MMIO_SPTE_HITS     3 /* step 3: answered by a current MMIO SPTE */
+#define COUNTER_MMIO_SPTE_STALE    4 /* step 4 */
+#define COUNTER_MMIO_EMULATED      5
+#define COUNTER_INVEPT             6
+#define COUNTER_INVVPID            7
+#define COUNTER_PAGES_4K           8 /* mapped now */
+#define COUNTER_PAGES_2M           9
+#define COUNTER_FULL_ZAPS          10 /* all roots zapped, e.g. when the generation wraps */
+#define COUNTER_EVENTS_REQUEUED    11
+#define COUNTER_GVA_CACHE_HITS     12
+#define COUNTER_STALE_TRANSLATIONS 13 /* INVVPID and re-entry, decision D6 */
+#define COUNTER_FAULTS             14 /* EPT violations handled by the MMU */
+#define COUNTER_EXITS              15 /* all VM exits */
+#define COUNTER_EXIT(reason)       (0x100 + (reason))
+
+/* Ports. */
+#define PORT_DEBUG_EXIT 0xf4 /* out v: end this VM; 0 is success, anything else failure v */
+#define PORT_UART       0x3f8
+
+/* Two identical test devices, one page each, with nothing else in their 2 MiB. */
+#define TESTDEV_A_BASE 0xfe000000u
+#define TESTDEV_B_BASE 0xfe001000u
+#define TESTDEV_SIZE   0x1000u
+
+/* Registers of a test device; all 32-bit, all accesses of 1 to 8 bytes below TESTDEV_COUNTS are
+ * counted. Offsets 0 to 0x7ff are RAM-like; what is written can be read back. */
+#define TESTDEV_RAM_SIZE   0x800
+#define TESTDEV_READS      0x800 /* number of reads below 0x800 */
+#define TESTDEV_WRITES     0x804 /* number of writes below 0x800 */
+#define TESTDEV_LAST_OFS   0x808
+#define TESTDEV_LAST_SIZE  0x80c
+#define TESTDEV_LAST_VALUE 0x810 /* low half; high half at 0x814 */
+#define TESTDEV_RESET      0x818 /* a write clears the counts and the memory */
+#define TESTDEV_IDENT      0x81c /* 'A' or 'B' */

@@ -1,0 +1,16 @@
+/* Attributes and the few compiler facts that the rest of the tree needs by name. */
+#pragma once
+
+#define MUST_CHECK   __attribute__((warn_unused_result))
+#define NORETURN     __attribute__((noreturn))
+#define PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define PAGE_ALIGNED __attribute__((aligned(4096)))
+
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+
+/* One load or store that the compiler neither splits, repeats nor drops. */
+#define READ_ONCE(x)     (*(const volatile __typeof__(x) *)&(x))
+#define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))

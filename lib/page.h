@@ -1,0 +1,28 @@
+/*
+ * Host pages. page_alloc() hands out naturally aligned blocks of 2^order pages, *not* cleared.
+ * Every block is reached through the direct map. The hosted tests supply the same four functions.
+ */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+#define PAGE_NONE HPA(~0ull)
+
+static inline bool page_is_none(hpa_t page)
+{
+    return page.v == ~0ull;
+}
+
+/* A block of 2^order pages (order 0..18), or PAGE_NONE when no block of that size is left. */
+hpa_t page_alloc(unsigned order) MUST_CHECK;
+
+/* Gives back a block got from page_alloc() with the same order. */
+void page_free(hpa_t page, unsigned order);
+
+/* The direct map, both ways. The address must be RAM. */
+void *phys_to_virt(hpa_t address);
+hpa_t virt_to_phys(const void *pointer);
+
+/* Clears whole pages with `rep stosq`, one emulated instruction for eight bytes. */
+void page_clear(void *pages, unsigned order);

@@ -1,0 +1,144 @@
+#include "tests/unit/support.h"
+
+#include "lib/assert.h"
+#include "lib/log.h"
+
+#include <sanitizer/asan_interface.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ORDERS 19
+
+static char *arena;
+static uint8_t owner_order[SUPPORT_RAM_PAGES]; /* order + 1 at the first page of a live block */
+static uint64_t free_list[ORDERS][SUPPORT_RAM_PAGES / 16];
+static uint64_t free_count[ORDERS];
+static uint64_t next_page;
+static uint64_t in_use;
+static uint64_t allocations_left;
+static char log_text[1 << 16];
+static size_t log_length;
+static unsigned warnings;
+
+void support_reset(void)
+{
+    if (!arena) {
+        arena = mmap(NULL, SUPPORT_RAM_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        assert_ptr_not_equal(arena, MAP_FAILED);
+    }
+    if (next_page)
+        madvise(arena, next_page * PAGE_SIZE, MADV_DONTNEED);
+    ASAN_UNPOISON_MEMORY_REGION(arena, SUPPORT_RAM_PAGES * PAGE_SIZE);
+    memset(owner_order, 0, sizeof(owner_order));
+    memset(free_count, 0, sizeof(free_count));
+    next_page = 0;
+    in_use = 0;
+    allocations_left = UINT64_MAX;
+    log_length = 0;
+    log_text[0] = 0;
+    warnings = 0;
+}
+
+uint64_t support_pages_in_use(void)
+{
+    return in_use;
+}
+
+void support_fail_allocations_after(uint64_t count)
+{
+    allocations_left = count;
+}
+
+const char *support_log(void)
+{
+    return log_text;
+}
+
+unsigned support_warnings(void)
+{
+    return warnings;
+}
+
+hpa_t page_alloc(unsigned order)
+{
+    assert_true(order < ORDERS);
+    if (!allocations_left)
+        return PAGE_NONE;
+    if (allocations_left != UINT64_MAX)
+        allocations_left--;
+
+    uint64_t page;
+    if (free_count[order]) {
+        page = free_list[order][--free_count[order]];
+    } else {
+        page = align_up(next_page, 1ull << order);
+        if (page + (1ull << order) > SUPPORT_RAM_PAGES)
+            return PAGE_NONE;
+        next_page = page + (1ull << order);
+    }
+    owner_order[page] = (uint8_t)(order + 1);
+    in_use += 1ull << order;
+    ASAN_UNPOISON_MEMORY_REGION(arena + page * PAGE_SIZE, PAGE_SIZE << order);
+    if (order < 9)
+        memset(arena + page * PAGE_SIZE, 0xa5, PAGE_SIZE << order); /* not cleared: show it */
+    return HPA(SUPPORT_RAM_BASE + page * PAGE_SIZE);
+}
+
+void page_free(hpa_t address, unsigned order)
+{
+    uint64_t page = (address.v - SUPPORT_RAM_BASE) / PAGE_SIZE;
+    assert_true(page < SUPPORT_RAM_PAGES);
+    assert_int_equal(owner_order[page], order + 1); /* else a double free or the wrong order */
+    owner_order[page] = 0;
+    in_use -= 1ull << order;
+    assert_true(free_count[order] < sizeof(free_list[order]) / sizeof(free_list[order][0]));
+    free_list[order][free_count[order]++] = page;
+    ASAN_POISON_MEMORY_REGION(arena + page * PAGE_SIZE, PAGE_SIZE << order);
+}
+
+void *phys_to_virt(hpa_t address)
+{
+    assert_true(address.v >= SUPPORT_RAM_BASE);
+    assert_true(address.v < SUPPORT_RAM_BASE + SUPPORT_RAM_PAGES * PAGE_SIZE);
+    return arena + (address.v - SUPPORT_RAM_BASE);
+}
+
+hpa_t virt_to_phys(const void *pointer)
+{
+    return HPA(SUPPORT_RAM_BASE + (uint64_t)((const char *)pointer - arena));
+}
+
+void page_clear(void *pages, unsigned order)
+{
+    memset(pages, 0, PAGE_SIZE << order);
+}
+
+void log_line(enum log_level level, const char *format, ...)
+{
+    (void)level;
+    char line[256];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    if (getenv("VERBOSE"))
+        fprintf(stderr, "%s\n", line);
+    size_t room = sizeof(log_text) - log_length;
+    int used = snprintf(log_text + log_length, room, "%s\n", line);
+    log_length += (size_t)used < room ? (size_t)used : room - 1;
+}
+
+void bug(const char *file, int line, const char *condition)
+{
+    mock_assert(0, condition, file, line);
+    abort();
+}
+
+void warn(const char *file, int line, const char *condition)
+{
+    fprintf(stderr, "WARN %s:%d: %s\n", file, line, condition);
+    warnings++;
+}

@@ -1,0 +1,35 @@
+/*
+ * The world around a pure module in a hosted test: pages, log, assertions.
+ *
+ * Pages come from one arena whose host-physical addresses start at SUPPORT_RAM_BASE. Freed pages
+ * are poisoned for AddressSanitizer, so that reading one ends the test.
+ */
+#pragma once
+
+#include "lib/page.h"
+#include "lib/types.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#define SUPPORT_RAM_BASE  0x10000000ull
+#define SUPPORT_RAM_PAGES 0x20000ull /* 512 MiB, touched on demand */
+
+/* Forgets pages, log, warnings and injected failures. Call it from each test's setup. */
+void support_reset(void);
+
+/* Pages handed out and not freed. */
+uint64_t support_pages_in_use(void);
+
+/* Lets `count` more allocations succeed and fails all later ones; UINT64_MAX: never fail. */
+void support_fail_allocations_after(uint64_t count);
+
+/* All log lines since the reset, each with its newline. VERBOSE=1 also prints them. */
+const char *support_log(void);
+
+/* WARN_ONs since the reset. A BUG_ON is a cmocka assertion: expect_assert_failure() sees it. */
+unsigned support_warnings(void);

@@ -1,0 +1,83 @@
+/*
+ * The architectural registers of a vCPU, by name, for the layers that know nothing of the VMCS.
+ *
+ * General registers live in memory while the hypervisor runs and are read straight from gpr[], in
+ * the order that ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the
+ * VMCS on first use and remembers it until the next entry, so that a path pays for what it needs.
+ * The hosted tests supply cpu_reg() and cpu_set_reg() over a plain array.
+ */
+#pragma once
+
+#include <stdint.h>
+
+enum gpr {
+    GPR_RAX,
+    GPR_RCX,
+    GPR_RDX,
+    GPR_RBX,
+    GPR_RSP, /* gpr[GPR_RSP] is live: written on exit, read back on entry */
+    GPR_RBP,
+    GPR_RSI,
+    GPR_RDI,
+    GPR_R8,
+    GPR_R9,
+    GPR_R10,
+    GPR_R11,
+    GPR_R12,
+    GPR_R13,
+    GPR_R14,
+    GPR_R15,
+    GPR_COUNT,
+};
+
+/* Segment registers in the order that instructions encode them. */
+enum segment {
+    SEG_ES,
+    SEG_CS,
+    SEG_SS,
+    SEG_DS,
+    SEG_FS,
+    SEG_GS,
+    SEG_COUNT,
+};
+
+enum cpu_reg {
+    REG_RIP,
+    REG_RFLAGS,
+    REG_CR0, /* as the guest reads it: shadow bits applied */
+    REG_CR3,
+    REG_CR4, /* as the guest reads it */
+    REG_EFER,
+    REG_PDPTE0, /* PAE paging starts from these, never from memory */
+    REG_PDPTE1,
+    REG_PDPTE2,
+    REG_PDPTE3,
+    REG_PKRU,
+    REG_SEG_BASE,                             /* + enum segment */
+    REG_SEG_LIMIT = REG_SEG_BASE + SEG_COUNT, /* + enum segment; in bytes, G applied */
+    REG_SEG_AR = REG_SEG_LIMIT + SEG_COUNT,   /* + enum segment; VMX format: bit 16 unusable */
+    REG_COUNT = REG_SEG_AR + SEG_COUNT,
+};
+
+/* Access rights in VMX format (SDM 3, 25.4.1). */
+#define SEG_AR_TYPE     0x0000fu
+#define SEG_AR_S        0x00010u
+#define SEG_AR_DPL      0x00060u
+#define SEG_AR_P        0x00080u
+#define SEG_AR_L        0x02000u
+#define SEG_AR_DB       0x04000u
+#define SEG_AR_G        0x08000u
+#define SEG_AR_UNUSABLE 0x10000u
+
+struct cpu_regs {
+    uint64_t gpr[GPR_COUNT];
+};
+
+uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg);
+void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
+
+/* The current privilege level: the DPL of SS (SDM 3, 25.4.1). */
+static inline unsigned cpu_cpl(struct cpu_regs *cpu)
+{
+    return (unsigned)(cpu_reg(cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DPL) >> 5;
+}
