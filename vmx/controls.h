@@ -15,6 +15,7 @@
 #include "lib/compiler.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Pin-based controls (SDM 3, 25.6.1). */
