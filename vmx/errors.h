@@ -107,8 +107,10 @@ enum exit_reason {
 #define X(name, number, words) REASON_##name = (number),
     EXIT_REASONS(X)
 #undef X
-        REASON_COUNT, /* one more than the largest */
 };
+
+/* One more than the largest reason: the size of an array of counters. */
+#define REASON_COUNT (REASON_WRMSRNS_IMMEDIATE + 1)
 
 /* The exit reason in words, by its basic number; "unknown exit reason" for the gaps. */
 const char *exit_reason_name(uint32_t reason);
