@@ -14,6 +14,8 @@ ROM_ADDRESS = 0xD0000
 OVMF_BASE = 0x100000000 - (2 << 20)
 IPS = 10_000_000  # emulated instructions in an emulated second; more makes booting slower
 TIME0 = 1_000_000_000  # a fixed date, so that two runs are the same to the instruction
+# OVMF reads IA32_PLATFORM_ID, which Bochs lacks: address, type, reset value, reserved, ignored.
+MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000\n"
 
 # A log line of level error or panic: `00012345678e[CPU0  ] text`.
 COMPLAINT = re.compile(r"^\d+([ep])\[(\w+) *\] (.*)$")
@@ -25,6 +27,7 @@ def prepare(boot: Boot) -> list[str]:
     """Writes everything below the boot's folder; returns the command to run there."""
     seabios = boot.feature_control is not None
     host.require(host.boot_needs("bochs", boot.method, seabios))
+    (boot.folder / "msrs.def").write_text(MSRS)
     (boot.folder / "bochsrc").write_text("\n".join(_settings(boot, seabios)) + "\n")
     # `c` continues after the debugger's greeting, `q` ends it once the image has written 'D' to
     # port 0x8900. When exits are counted, every one of them stops and needs a `c` of its own.
@@ -41,7 +44,7 @@ def _settings(boot: Boot, seabios: bool) -> list[str]:
         "plugin_ctrl: speaker=0, parallel=0, gameport=0",
         f"memory: guest={boot.mem}, host={min(boot.mem, 2048)}",
         f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={IPS}, "
-        "reset_on_triple_fault=0, ignore_bad_msrs=0",
+        "reset_on_triple_fault=0, ignore_bad_msrs=0, msrs=msrs.def",
         _firmware(boot, seabios),
         f"vgaromimage: file={host.BOCHS_VGA}",
         f"clock: sync=none, time0={TIME0}",

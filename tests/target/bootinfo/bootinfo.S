@@ -17,10 +17,8 @@ multiboot2_end:
     .text
     .globl start
 start:
+    mov esp, offset stack_top /* the loader's may lie in a module */
     pushf
-    pop edx
-    mov esp, offset stack_top
-    push edx  /* EFLAGS */
     mov ecx, cr0
     push ecx
     push ebx  /* the boot information */

@@ -8,6 +8,8 @@
 
 #define MULTIBOOT2_BOOTLOADER_MAGIC 0x36d76289u
 #define COM1                        0x3f8
+#define CPUID_1_ECX_VMX             0x20u
+#define MSR_FEATURE_CONTROL         0x3a
 #define CR0_PE                      0x1u
 #define CR0_PG                      0x80000000u
 #define EFLAGS_IF                   0x200u
@@ -90,7 +92,7 @@ static void put_words(const uint32_t *word, unsigned count)
     }
 }
 
-/* The first bytes of a module, and their sum over the whole of it. */
+/* Size, a sum over all bytes, and the string. */
 static void put_module(const struct tag *tag)
 {
     uint32_t sum = 0;
@@ -102,6 +104,19 @@ static void put_module(const struct tag *tag)
     put_number(sum, 16);
     put(" string ");
     put((const char *)&tag->word[2]);
+}
+
+/* What the firmware, or a test, left in IA32_FEATURE_CONTROL. */
+static void put_feature_control(void)
+{
+    uint32_t a = 1, b, c, d;
+    __asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
+    if (!(c & CPUID_1_ECX_VMX))
+        return;
+    __asm__ volatile("rdmsr" : "=a"(a), "=d"(d) : "c"(MSR_FEATURE_CONTROL));
+    put("FEATURE_CONTROL ");
+    put_number(a, 16);
+    put("\n");
 }
 
 static void put_tag(const struct tag *tag)
@@ -190,6 +205,7 @@ void bootinfo(uint32_t magic, const uint32_t *info, uint32_t cr0, uint32_t eflag
         zero &= ((volatile uint8_t *)zeros)[i] == 0;
     check(zero, "memory beyond the file is clear");
 
+    put_feature_control();
     const struct tag *map = 0, *at = (const struct tag *)(info + 2);
     for (; at->type; at = tag_next(at)) {
         put_tag(at);
