@@ -3,6 +3,7 @@
 # Everything is built below build/; nothing outside it is written.
 
 B := build
+Q := $(if $(V),,@)
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 .SUFFIXES:
 .DELETE_ON_ERROR:
@@ -29,6 +30,32 @@ CFLAGS  := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -nostdinc \
            -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing
 HOSTFLAGS := -std=gnu11 -O1 -g $(WARN) -Wno-frame-larger-than -I. -fno-strict-aliasing \
            -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+# ---- The image ------------------------------------------------------------------------------------
+OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o)
+LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none -T linker.ld
+
+.PHONY: all
+all: $(B)/eptvisor.elf $(B)/eptvisor32.elf
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/obj/%.o: %.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) -I. -g -MMD -MP -c $< -o $@
+
+# Linked twice: the second time with the table of the first one's symbols, behind all code.
+$(B)/eptvisor.elf: $(OBJS) linker.ld tools/symbols.awk
+	$(Q)ld $(LDFLAGS) $(OBJS) -o $(B)/nosymbols.elf
+	$(Q)nm -n $(B)/nosymbols.elf | awk -f tools/symbols.awk > $(B)/symbols.S
+	$(Q)$(CC) -c $(B)/symbols.S -o $(B)/symbols.o
+	$(Q)ld $(LDFLAGS) $(OBJS) $(B)/symbols.o -o $@
+
+# `qemu -kernel` loads multiboot images only if they call themselves 32-bit.
+$(B)/eptvisor32.elf: $(B)/eptvisor.elf
+	$(Q)objcopy -O elf32-i386 $< $@
 
 # ---- Unit tests -----------------------------------------------------------------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))

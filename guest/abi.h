@@ -9,8 +9,15 @@
  */
 #pragma once
 
+#define ABI_VERSION        1
 #define ABI_HYPERCALL      0x45505400u /* "EPT" in the upper three bytes */
 #define ABI_HYPERCALL_MASK 0xffffff00u
+
+/* CPUID leaf 0x40000000: "eptvisor" and four zero bytes in EBX, ECX, EDX. */
+#define ABI_CPUID_LEAF 0x40000000u
+#define ABI_CPUID_EBX  0x76747065u /* "eptv" */
+#define ABI_CPUID_ECX  0x726f7369u /* "isor" */
+#define ABI_CPUID_EDX  0u
 
 /* For every VM. */
 #define HC_NOP     0x00 /* does nothing */
@@ -34,6 +41,7 @@
 #define CONFIG_GVA_CACHE    1 /* 0 off, 1 exits, 2 verify */
 #define CONFIG_AD           2 /* EPT accessed and dirty bits in use */
 #define CONFIG_HUGE         3 /* 2 MiB mappings in use */
+#define CONFIG_GEN_BITS     4 /* bits of the slot generation that an MMIO SPTE holds */
 
 /* Counters of this VM. */
 #define COUNTER_SLOT_SEARCHES      0 /* lookups of a memslot made for faults */
@@ -63,11 +71,13 @@
 #define TESTDEV_B_BASE 0xfe001000u
 #define TESTDEV_SIZE   0x1000u
 
-/* Registers of a test device; all 32-bit, all accesses of 1 to 8 bytes below TESTDEV_COUNTS are
- * counted. Offsets 0 to 0x7ff are RAM-like; what is written can be read back. */
+/* Registers of a test device, all 32-bit. Offsets 0 to 0x7ff and the last 16 bytes of the page (so
+ * that an access may cross into the next device) are RAM-like: what is written can be read back,
+ * and accesses of 1 to 8 bytes that start there are counted. */
 #define TESTDEV_RAM_SIZE   0x800
-#define TESTDEV_READS      0x800 /* number of reads below 0x800 */
-#define TESTDEV_WRITES     0x804 /* number of writes below 0x800 */
+#define TESTDEV_TAIL       0xff0
+#define TESTDEV_READS      0x800 /* number of reads of the RAM-like part */
+#define TESTDEV_WRITES     0x804 /* number of writes to it */
 #define TESTDEV_LAST_OFS   0x808
 #define TESTDEV_LAST_SIZE  0x80c
 #define TESTDEV_LAST_VALUE 0x810 /* low half; high half at 0x814 */

@@ -15,10 +15,66 @@
  */
 #pragma once
 
-#include "lib/compiler.h"
-#include "lib/types.h"
+#include "mmu/types.h"
 
-struct mmu;
+struct ept_caps;
+
+/* The switches, the same for all VMs. */
+struct mmu_config {
+    bool mmio_caching;              /* MMIO SPTEs; off: each MMIO access is a violation */
+    bool ad;                        /* let the CPU keep accessed and dirty bits, if it can */
+    bool huge;                      /* 2 MiB mappings, if the CPU can */
+    unsigned l1tf_cache_bits;       /* 0: the CPU does not have L1TF; else its L1D's tag width */
+    uint64_t slot_generation_start; /* of every new VM; below bit 62 */
+};
+
+/* Decides the format of all tables. Before the first mmu_create(); again only when no VM is left.
+ * Afterwards mmu_config() tells what is done, which may be less than was asked for (rule S10).
+ * Returns -EINVAL for a generation out of range. */
+int mmu_setup(const struct ept_caps *caps, const struct mmu_config *config) MUST_CHECK;
+const struct mmu_config *mmu_config(void);
+
+/* A VM without memory, in storage of the caller's. Returns -ENOMEM. */
+int mmu_create(struct mmu *mmu) MUST_CHECK;
+
+/* Frees tables and guest memory, after a flush if one is owed. No vCPU may enter again. */
+void mmu_destroy(struct mmu *mmu);
+
+/* The slots. `flags` is 0 or MEMSLOT_READONLY; `gpa` and sizes are of whole pages. Each refusal is
+ * logged as a sentence: -EINVAL (alignment, size, flags, unknown id), -ERANGE (beyond the
+ * guest-physical limit), -EEXIST (id taken or overlap), -ENOSPC (too many slots), -ENOMEM.
+ * A new slot's memory reads as zero; a moved slot keeps its memory; a deleted one's is freed. */
+int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages,
+                 uint32_t flags) MUST_CHECK;
+int mmu_slot_delete(struct mmu *mmu, uint32_t id) MUST_CHECK;
+int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa) MUST_CHECK;
+int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags) MUST_CHECK;
+
+/* For tests: jumps to a later generation and drops all SPTEs, so that none of an earlier round can
+ * look current. -EINVAL if `generation` is earlier (a vCPU's MMIO cache may hold it) or out of
+ * range. */
+int mmu_set_generation(struct mmu *mmu, uint64_t generation) MUST_CHECK;
+
+/* Drops the SPTEs of a range, MMIO SPTEs too, and keeps the memory. -EINVAL, -ERANGE as above. */
+int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages) MUST_CHECK;
+
+/* The lowest entry of the walk to `gpa`, and its level. */
+uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level);
+
+/* The EPTP for the VMCS; the same for the whole life of the VM. */
+static inline uint64_t mmu_eptp(const struct mmu *mmu)
+{
+    return mmu->eptp;
+}
+
+static inline const struct mmu_stats *mmu_stats(const struct mmu *mmu)
+{
+    return &mmu->stats;
+}
+
+/* Sums over all reasons. */
+uint64_t mmu_invept_count(const struct mmu *mmu);
+uint64_t mmu_invvpid_count(const struct mmu *mmu);
 
 /* What a guest access wants; also the error code of a fault (rule F1). */
 enum mmu_access {
@@ -65,13 +121,17 @@ uint64_t mmu_slot_generation(const struct mmu *mmu);
 /* The one accessor to guest memory (decision D16): copies between a buffer and guest-physical
  * memory, across pages, populating as needed. `access` is ACCESS_READ, ACCESS_WRITE or ACCESS_FETCH
  * and the root's policy applies. Returns 0, -EFAULT where no slot covers a byte (nothing written
- * before the first such byte is undone), -ENOMEM. */
+ * before the first such byte is undone) or the slot refuses the access, -ENOMEM. */
 int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
                enum mmu_access access) MUST_CHECK;
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;
 
+/* The same for loaders: read-only slots accept it. */
+int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;
+
 /* Compare-exchange of one naturally aligned table entry of the guest of 4 or 8 bytes (A and D bits
- * of its own page tables). Returns 0, -EAGAIN if the entry is no longer `old`, -EFAULT. */
+ * of its own page tables). Returns 0, -EAGAIN if the entry is no longer `old`, -EFAULT, -ENOMEM,
+ * -EINVAL for another size or alignment. */
 int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_t new) MUST_CHECK;
 
 /* The host address of the page that holds `gfn`, for memoised reads, or NULL: no readable RAM slot

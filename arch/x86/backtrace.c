@@ -1,0 +1,65 @@
+#include "arch/x86/backtrace.h"
+
+#include "arch/x86/descriptors.h"
+#include "lib/assert.h"
+#include "lib/log.h"
+
+#include "arch/x86/power.h"
+
+/* tools/symbols.awk: sorted by address; `name` is the offset of the name from symbols_start. */
+struct symbol {
+    uint64_t address;
+    uint64_t name;
+};
+
+extern const struct symbol symbols_start[], symbols_end[];
+extern const char text_start[], rodata_start[];
+
+static void print_address(uint64_t address)
+{
+    const struct symbol *found = NULL;
+    uint64_t count = &symbols_end[0] > &symbols_start[0] ? symbols_start[0].address : 0;
+
+    for (uint64_t i = 1; i <= count && symbols_start[i].address <= address; i++)
+        found = &symbols_start[i];
+    if (found)
+        log_info("  %016lx %s+%#lx", address, (const char *)symbols_start + found->name,
+                 address - found->address);
+    else
+        log_info("  %016lx", address);
+}
+
+static bool on_a_stack(uint64_t frame)
+{
+    return frame % 8 == 0 && frame >= (uint64_t)stacks &&
+           frame + 16 <= (uint64_t)(stacks + STACK_COUNT) &&
+           (frame - (uint64_t)stacks) % sizeof(struct guarded_stack) >= STACK_GUARD;
+}
+
+void backtrace(uint64_t rip, uint64_t rbp)
+{
+    log_info("backtrace:");
+    print_address(rip);
+    for (unsigned depth = 0; depth < 32 && on_a_stack(rbp); depth++) {
+        const uint64_t *frame = (const uint64_t *)rbp;
+        if (frame[1] < (uint64_t)text_start || frame[1] >= (uint64_t)rodata_start)
+            break;
+        print_address(frame[1] - 1); /* the call, not what follows it */
+        if (frame[0] <= rbp)
+            break;
+        rbp = frame[0];
+    }
+}
+
+void bug(const char *file, int line, const char *condition)
+{
+    log_error("BUG at %s:%d: %s", file, line, condition);
+    backtrace((uint64_t)__builtin_return_address(0) - 1, *(uint64_t *)__builtin_frame_address(0));
+    machine_exit(EXIT_PANIC);
+}
+
+void warn(const char *file, int line, const char *condition)
+{
+    log_warn("at %s:%d: %s", file, line, condition);
+    backtrace((uint64_t)__builtin_return_address(0) - 1, *(uint64_t *)__builtin_frame_address(0));
+}

@@ -1,0 +1,112 @@
+#include "arch/x86/exceptions.h"
+
+#include "arch/x86/backtrace.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/descriptors.h"
+#include "arch/x86/power.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+#define VECTOR_NMI 2
+#define VECTOR_PF  14
+
+/* An instruction that may fault, and where to go on if it does. */
+struct fixup {
+    uint64_t instruction, resume;
+};
+
+extern const struct fixup extable_start[], extable_end[];
+extern const char text_start[], rodata_start[], data_start[], image_end[];
+
+const char *exception_name(unsigned vector)
+{
+    static const char *const names[] = {
+        "#DE divide error",
+        "#DB debug",
+        "NMI",
+        "#BP breakpoint",
+        "#OF overflow",
+        "#BR bound range",
+        "#UD invalid opcode",
+        "#NM device not available",
+        "#DF double fault",
+        "coprocessor segment overrun",
+        "#TS invalid TSS",
+        "#NP segment not present",
+        "#SS stack segment",
+        "#GP general protection",
+        "#PF page fault",
+        "reserved vector 15",
+        "#MF x87 error",
+        "#AC alignment check",
+        "#MC machine check",
+        "#XM SIMD error",
+        "#VE virtualization",
+        "#CP control protection",
+    };
+    return vector < ARRAY_SIZE(names) ? names[vector] : "interrupt";
+}
+
+/* Says in words what lies at a faulting address. */
+static void describe_address(uint64_t address, char *text, size_t size)
+{
+    for (unsigned i = 0; i < STACK_COUNT; i++) {
+        if (address - (uint64_t)stacks[i].guard < STACK_GUARD) {
+            snprintf(text, size, "the guard page of the %s stack: stack overflow", stack_names[i]);
+            return;
+        }
+    }
+    if (address < PAGE_SIZE)
+        snprintf(text, size, "a null pointer, offset %#lx", address);
+    else if (address < BIT(47))
+        snprintf(text, size, "low memory, where nothing is mapped");
+    else if (address < DIRECT_MAP)
+        snprintf(text, size, "a non-canonical address");
+    else if (address - DIRECT_MAP < BIT(46))
+        snprintf(text, size, "the direct map of physical %#lx, which is not mapped or read-only",
+                 address - DIRECT_MAP);
+    else if (address >= (uint64_t)text_start && address < (uint64_t)rodata_start)
+        snprintf(text, size, "the hypervisor's code, which is read-only");
+    else if (address >= (uint64_t)rodata_start && address < (uint64_t)data_start)
+        snprintf(text, size, "the hypervisor's constants, which are read-only and not executable");
+    else if (address >= (uint64_t)data_start && address < (uint64_t)image_end)
+        snprintf(text, size, "the hypervisor's data, which is not executable");
+    else
+        snprintf(text, size, "an unmapped part of the hypervisor's half");
+}
+
+static void print_frame(const struct exception_frame *f)
+{
+    log_info("  rip %016lx  rsp %016lx  rflags %08lx  cs %04lx", f->rip, f->rsp, f->rflags, f->cs);
+    log_info("  rax %016lx  rbx %016lx  rcx %016lx  rdx %016lx", f->rax, f->rbx, f->rcx, f->rdx);
+    log_info("  rsi %016lx  rdi %016lx  rbp %016lx  r8  %016lx", f->rsi, f->rdi, f->rbp, f->r8);
+    log_info("  r9  %016lx  r10 %016lx  r11 %016lx  r12 %016lx", f->r9, f->r10, f->r11, f->r12);
+    log_info("  r13 %016lx  r14 %016lx  r15 %016lx  cr2 %016lx", f->r13, f->r14, f->r15,
+             read_cr2());
+    log_info("  cr0 %016lx  cr3 %016lx  cr4 %016lx", read_cr0(), read_cr3(), read_cr4());
+}
+
+void exception(struct exception_frame *frame)
+{
+    for (const struct fixup *f = extable_start; f < extable_end; f++) {
+        if (f->instruction == frame->rip) {
+            frame->rip = f->resume;
+            return;
+        }
+    }
+
+    log_error("%s in the hypervisor (vector %lu, error code %#lx)",
+              exception_name((unsigned)frame->vector), frame->vector, frame->error_code);
+    if (frame->vector == VECTOR_PF) {
+        char where[96];
+        describe_address(read_cr2(), where, sizeof(where));
+        log_info("  %s of %016lx: %s",
+                 frame->error_code & 0x10  ? "fetch"
+                 : frame->error_code & 0x2 ? "write"
+                                           : "read",
+                 read_cr2(), where);
+    }
+    print_frame(frame);
+    backtrace(frame->rip, frame->rbp);
+    machine_exit(EXIT_PANIC);
+}

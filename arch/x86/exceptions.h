@@ -1,0 +1,16 @@
+/* Exceptions in the hypervisor itself. None is expected but those with an entry in .extable. */
+#pragma once
+
+#include "lib/types.h"
+
+struct exception_frame {
+    uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+    uint64_t vector, error_code;
+    uint64_t rip, cs, rflags, rsp, ss;
+};
+
+/* Called by arch/x86/vectors.S. */
+void exception(struct exception_frame *frame);
+
+/* The mnemonic of an exception, e.g. "#GP general protection". */
+const char *exception_name(unsigned vector);

@@ -1,0 +1,159 @@
+#include "arch/x86/memory.h"
+
+#include "arch/x86/paging.h"
+#include "boot/layout.h"
+#include "lib/bits.h"
+#include "lib/buddy.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+
+#define LOW_MEMORY  0x100000ull /* left to the firmware and to the start of other CPUs */
+#define BOOT_MAPPED BIT(32)     /* what boot/start.S maps */
+
+extern const char image_start[], image_end[];
+
+static struct buddy buddy;
+
+struct span {
+    uint64_t start, end;
+};
+
+void *phys_to_virt(hpa_t address)
+{
+    return (void *)(DIRECT_MAP + address.v);
+}
+
+hpa_t virt_to_phys(const void *pointer)
+{
+    uint64_t address = (uint64_t)pointer;
+    return HPA(address - (address >= KERNEL_BASE ? KERNEL_BASE : DIRECT_MAP));
+}
+
+hpa_t page_alloc(unsigned order)
+{
+    return buddy_alloc(&buddy, order);
+}
+
+void page_free(hpa_t page, unsigned order)
+{
+    buddy_free(&buddy, page, order);
+}
+
+void page_clear(void *pages, unsigned order)
+{
+    uint64_t words = 512ull << order;
+    __asm__ volatile("rep stosq" : "+D"(pages), "+c"(words) : "a"(0) : "memory");
+}
+
+uint64_t memory_total_pages(void)
+{
+    return buddy.total_pages;
+}
+
+uint64_t memory_free_pages(void)
+{
+    return buddy.free_pages;
+}
+
+/* What is in use already: the lowest such span that ends above `from`, or an empty one. */
+static struct span next_reserved(const struct boot_info *info, struct span state, uint64_t from)
+{
+    struct span best = {UINT64_MAX, UINT64_MAX};
+    for (unsigned i = 0; i < info->module_count + 3 + info->range_count; i++) {
+        struct span s;
+        if (i == 0)
+            s = (struct span){0, LOW_MEMORY};
+        else if (i == 1)
+            s = (struct span){virt_to_phys(image_start).v, virt_to_phys(image_end).v};
+        else if (i == 2)
+            s = state;
+        else if (i < 3 + info->module_count)
+            s = (struct span){info->modules[i - 3].base.v,
+                              info->modules[i - 3].base.v + info->modules[i - 3].size};
+        else {
+            const struct boot_range *range = &info->ranges[i - 3 - info->module_count];
+            if (range->kind == BOOT_RAM) /* the others win where ranges overlap */
+                continue;
+            s = (struct span){range->base.v, range->base.v + range->size};
+        }
+        if (s.end > s.start && s.end > from && s.start < best.start)
+            best = s;
+    }
+    return best;
+}
+
+/* Calls `use` for each free, page-aligned piece of RAM in low..high. */
+static void for_each_free(const struct boot_info *info, struct span state, uint64_t low,
+                          uint64_t high, void (*use)(struct span piece, void *context),
+                          void *context)
+{
+    for (unsigned i = 0; i < info->range_count; i++) {
+        const struct boot_range *range = &info->ranges[i];
+        if (range->kind != BOOT_RAM)
+            continue;
+        uint64_t at = range->base.v > low ? range->base.v : low;
+        uint64_t end = range->base.v + range->size < high ? range->base.v + range->size : high;
+        at = align_up(at, PAGE_SIZE);
+        end = align_down(end, PAGE_SIZE);
+        while (at < end) {
+            struct span reserved = next_reserved(info, state, at);
+            struct span piece = {at, reserved.start < end ? align_down(reserved.start, PAGE_SIZE)
+                                                          : end};
+            if (piece.start < piece.end)
+                use(piece, context);
+            if (reserved.start >= end)
+                break;
+            at = align_up(reserved.end, PAGE_SIZE);
+        }
+    }
+}
+
+static void find_largest(struct span piece, void *context)
+{
+    struct span *largest = context;
+    if (piece.end - piece.start > largest->end - largest->start)
+        *largest = piece;
+}
+
+static void add(struct span piece, void *context)
+{
+    (void)context;
+    buddy_add(&buddy, piece.start >> PAGE_SHIFT, piece.end >> PAGE_SHIFT);
+}
+
+int memory_init(const struct boot_info *info)
+{
+    uint64_t top = 0, ram = 0;
+    for (unsigned i = 0; i < info->range_count; i++) {
+        const struct boot_range *range = &info->ranges[i];
+        if (range->kind != BOOT_RAM)
+            continue;
+        ram += range->size;
+        if (range->base.v + range->size > top)
+            top = range->base.v + range->size;
+    }
+    if (ram < MEMORY_MIN) {
+        log_error("%lu KiB of RAM, but at least %llu KiB are needed; give the machine more memory",
+                  ram >> 10, MEMORY_MIN >> 10);
+        return -ENOMEM;
+    }
+
+    /* One byte for each page, at the end of the largest piece that is mapped already. */
+    struct span none = {0, 0}, largest = {0, 0};
+    uint64_t pages = top >> PAGE_SHIFT, bytes = align_up(pages, PAGE_SIZE);
+    for_each_free(info, none, LOW_MEMORY, BOOT_MAPPED, find_largest, &largest);
+    if (largest.end - largest.start < bytes + MEMORY_MIN / 4) {
+        log_error("no free piece of RAM below 4 GiB holds the %lu KiB of page states; the largest "
+                  "has %lu KiB",
+                  bytes >> 10, (largest.end - largest.start) >> 10);
+        return -ENOMEM;
+    }
+    struct span state = {largest.end - bytes, largest.end};
+    buddy_init(&buddy, phys_to_virt(HPA(state.start)), 0, pages);
+    for_each_free(info, state, LOW_MEMORY, BOOT_MAPPED, add, NULL);
+    paging_init(info);
+    for_each_free(info, state, BOOT_MAPPED, UINT64_MAX, add, NULL);
+    return 0;
+}

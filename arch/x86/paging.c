@@ -1,0 +1,200 @@
+#include "arch/x86/paging.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/descriptors.h"
+#include "lib/assert.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+
+#define PTE_P       BIT(0)
+#define PTE_W       BIT(1)
+#define PTE_PWT     BIT(3)
+#define PTE_PCD     BIT(4)
+#define PTE_PS      BIT(7)
+#define PTE_G       BIT(8)
+#define PTE_NX      BIT(63)
+#define PTE_ADDRESS BITS(51, 12)
+#define PTE_UC      (PTE_PCD | PTE_PWT)
+
+#define LEVELS 4
+
+#define VGA_TEXT      0xb8000ull /* a console, maybe in use already */
+#define VGA_TEXT_SIZE 0x8000ull
+
+extern const char text_start[], rodata_start[], data_start[], image_end[];
+
+static hpa_t root;
+static unsigned largest_leaf; /* level: 2 for 2 MiB, 3 where the CPU has 1 GiB pages */
+
+static uint64_t level_size(unsigned level)
+{
+    return PAGE_SIZE << 9 * (level - 1);
+}
+
+static uint64_t *entry_of(hpa_t table, uint64_t address, unsigned level)
+{
+    return (uint64_t *)phys_to_virt(table) + (address / level_size(level)) % 512;
+}
+
+static hpa_t new_table(void)
+{
+    hpa_t table = page_alloc(0);
+    if (!page_is_none(table))
+        page_clear(phys_to_virt(table), 0);
+    return table;
+}
+
+/* Maps one leaf of `level`. False: no page for a table, or a larger leaf is in the way. */
+static bool map_leaf(uint64_t address, uint64_t physical, unsigned level, uint64_t flags)
+{
+    hpa_t table = root;
+    for (unsigned at = LEVELS; at > level; at--) {
+        uint64_t *entry = entry_of(table, address, at);
+        if (!(*entry & PTE_P)) {
+            hpa_t fresh = new_table();
+            if (page_is_none(fresh))
+                return false;
+            *entry = fresh.v | PTE_P | PTE_W;
+        } else if (*entry & PTE_PS) {
+            return false;
+        }
+        table = HPA(*entry & PTE_ADDRESS);
+    }
+    *entry_of(table, address, level) = physical | flags | PTE_P | (level > 1 ? PTE_PS : 0);
+    return true;
+}
+
+static bool map(uint64_t address, uint64_t physical, uint64_t size, uint64_t flags)
+{
+    BUG_ON(flags & PTE_W && !(flags & PTE_NX));
+    for (uint64_t done = 0; done < size;) {
+        unsigned level = largest_leaf;
+        while (level > 1 && ((address + done) | (physical + done)) % level_size(level) |
+                                (size - done < level_size(level)))
+            level--;
+        if (!map_leaf(address + done, physical + done, level, flags))
+            return false;
+        done += level_size(level);
+    }
+    return true;
+}
+
+static uint64_t image_physical(const void *symbol)
+{
+    return (uint64_t)symbol - KERNEL_BASE;
+}
+
+static void must_map(uint64_t address, uint64_t physical, uint64_t size, uint64_t flags)
+{
+    bool done = map(address, physical, size, flags);
+    BUG_ON(!done);
+}
+
+/* Maps start..end of the image at KERNEL_BASE. */
+static void map_image(const char *start, const char *end, uint64_t flags)
+{
+    must_map((uint64_t)start, image_physical(start), align_up((uint64_t)(end - start), PAGE_SIZE),
+             flags);
+}
+
+/* Part of a RAM range that lies in low..high goes into the direct map. */
+static void map_direct(const struct boot_range *range, uint64_t low, uint64_t high, uint64_t flags)
+{
+    uint64_t start = align_up(range->base.v, PAGE_SIZE);
+    uint64_t end = align_down(range->base.v + range->size, PAGE_SIZE);
+    if (start < low)
+        start = low;
+    if (end > high)
+        end = high;
+    if (start < end)
+        must_map(DIRECT_MAP + start, start, end - start, flags);
+}
+
+static void unmap_page(const void *address)
+{
+    hpa_t table = root;
+    for (unsigned level = LEVELS; level > 1; level--) {
+        uint64_t entry = *entry_of(table, (uint64_t)address, level);
+        BUG_ON(!(entry & PTE_P) || entry & PTE_PS);
+        table = HPA(entry & PTE_ADDRESS);
+    }
+    *entry_of(table, (uint64_t)address, 1) = 0;
+    invlpg(address);
+}
+
+void paging_init(const struct boot_info *info)
+{
+    uint64_t code = image_physical(text_start) & ~0x1fffffull; /* includes .boot before it */
+    uint64_t constants_end = image_physical(data_start);
+
+    largest_leaf = cpuid(0x80000001, 0).edx & BIT(26) ? 3 : 2;
+    root = new_table();
+    BUG_ON(page_is_none(root));
+
+    for (unsigned i = 0; i < info->range_count; i++) {
+        const struct boot_range *range = &info->ranges[i];
+        if (range->kind != BOOT_RAM)
+            continue;
+        map_direct(range, PAGE_SIZE, code, PTE_W | PTE_NX | PTE_G);
+        map_direct(range, code, constants_end, PTE_NX | PTE_G);
+        map_direct(range, constants_end, BIT(46), PTE_W | PTE_NX | PTE_G);
+    }
+    must_map(DIRECT_MAP + VGA_TEXT, VGA_TEXT, VGA_TEXT_SIZE, PTE_W | PTE_NX | PTE_G | PTE_UC);
+    map_image(text_start, rodata_start, PTE_G);
+    map_image(rodata_start, data_start, PTE_NX | PTE_G);
+
+    /* The stacks' guard pages need 4 KiB leaves around them: map them page by page. */
+    const char *guards = (const char *)stacks;
+    map_image(data_start, guards, PTE_W | PTE_NX | PTE_G);
+    for (const char *page = guards; page < image_end; page += PAGE_SIZE)
+        map_image(page, page + PAGE_SIZE, PTE_W | PTE_NX | PTE_G);
+    for (unsigned i = 0; i < STACK_COUNT; i++)
+        unmap_page(stacks[i].guard);
+
+    write_cr3(root.v);
+    write_cr4(read_cr4() | CR4_PGE);
+    BUG_ON(paging_count_wx());
+}
+
+void *physical_map(hpa_t base, uint64_t size, bool cached)
+{
+    uint64_t start = align_down(base.v, PAGE_SIZE), end = align_up(base.v + size, PAGE_SIZE);
+    if (!root.v) /* the tables of boot/start.S map the first 4 GiB */
+        return end <= BIT(32) ? phys_to_virt(base) : NULL;
+    for (uint64_t at = start; at < end; at += PAGE_SIZE) {
+        hpa_t table = root;
+        unsigned level = LEVELS;
+        uint64_t entry = *entry_of(table, DIRECT_MAP + at, level);
+        while (entry & PTE_P && !(entry & PTE_PS) && level > 1) {
+            table = HPA(entry & PTE_ADDRESS);
+            entry = *entry_of(table, DIRECT_MAP + at, --level);
+        }
+        if (!(entry & PTE_P) &&
+            !map_leaf(DIRECT_MAP + at, at, 1, PTE_W | PTE_NX | PTE_G | (cached ? 0 : PTE_UC)))
+            return NULL;
+    }
+    return phys_to_virt(base);
+}
+
+static uint64_t count_wx(hpa_t table, unsigned level, bool executable)
+{
+    const uint64_t *entries = phys_to_virt(table);
+    uint64_t found = 0;
+    for (unsigned i = 0; i < 512; i++) {
+        uint64_t entry = entries[i];
+        bool execute = executable && !(entry & PTE_NX);
+        if (!(entry & PTE_P))
+            continue;
+        if (level > 1 && !(entry & PTE_PS))
+            found += count_wx(HPA(entry & PTE_ADDRESS), level - 1, execute);
+        else
+            found += execute && entry & PTE_W;
+    }
+    return found;
+}
+
+uint64_t paging_count_wx(void)
+{
+    return count_wx(root, LEVELS, true);
+}

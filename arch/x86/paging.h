@@ -1,0 +1,23 @@
+/*
+ * The hypervisor's own page tables: RAM at DIRECT_MAP, the image at KERNEL_BASE, nothing else.
+ *
+ * W^X without exception: code is executable and read-only, everything else is not executable, and
+ * the direct map shows code and constants read-only, too. Page 0 and the stacks' guard pages are
+ * absent.
+ */
+#pragma once
+
+#include "boot/boot_info.h"
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+/* Builds the final tables and loads them. Allocates pages below 4 GiB. */
+void paging_init(const struct boot_info *info);
+
+/* Makes `size` bytes of physical address space that is not RAM reachable, uncached unless `cached`
+ * (firmware tables), and returns where. NULL when no page is left for tables. Before paging_init()
+ * it serves the first 4 GiB. */
+void *physical_map(hpa_t base, uint64_t size, bool cached) MUST_CHECK;
+
+/* Counts the pages that are mapped writable and executable at once: 0, or the build is wrong. */
+uint64_t paging_count_wx(void);

@@ -1,0 +1,45 @@
+#include "arch/x86/power.h"
+
+#include "arch/x86/acpi.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/uart.h"
+#include "lib/log.h"
+
+#define BOCHS_DEBUG_PORT 0x8900 /* 'D' returns to the debugger, which quits */
+#define QEMU_DEBUG_EXIT  0xf4   /* isa-debug-exit; the status becomes 2 * value + 1 */
+#define RESET_PORT       0xcf9
+
+static enum on_exit on_exit;
+
+void machine_set_on_exit(enum on_exit action)
+{
+    on_exit = action;
+}
+
+static const char *exit_name(enum exit_code code)
+{
+    switch (code) {
+#define X(name, number, text) \
+    case EXIT_##name:         \
+        return text;
+        EXIT_CODES(X)
+#undef X
+    }
+    return "?";
+}
+
+void machine_exit(enum exit_code code)
+{
+    log_info("EXIT %d %s", code, exit_name(code));
+    uart_drain();
+    if (on_exit == ON_EXIT_POWEROFF) {
+        outb(BOCHS_DEBUG_PORT, 'D');
+        outb(QEMU_DEBUG_EXIT, (uint8_t)code);
+        acpi_power_off();
+    } else if (on_exit == ON_EXIT_REBOOT) {
+        outb(RESET_PORT, 0x02);
+        outb(RESET_PORT, 0x06);
+    }
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}

@@ -1,0 +1,81 @@
+/* The two entries of boot_info.h and what both protocols share. */
+#include "boot/boot_info_internal.h"
+
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+int boot_copy_string(char *to, size_t size, const char *from, size_t room, const char *what)
+{
+    size_t length = strnlen(from, room);
+    if (length == room) {
+        log_error("boot information: the %s has no terminating zero within its %zu bytes", what,
+                  room);
+        return -EINVAL;
+    }
+    if (length >= size) {
+        log_error("boot information: the %s has %zu characters; at most %zu are supported", what,
+                  length, size - 1);
+        return -EINVAL;
+    }
+    memcpy(to, from, length + 1);
+    return 0;
+}
+
+int boot_add_range(struct boot_info *info, uint64_t base, uint64_t size, uint32_t kind)
+{
+    if (base + size < base) {
+        log_error("boot information: memory map entry at %#lx with size %#lx wraps around", base,
+                  size);
+        return -EINVAL;
+    }
+    if (info->range_count == BOOT_RANGES) {
+        log_error("boot information: the memory map has more than %d entries", BOOT_RANGES);
+        return -EINVAL;
+    }
+    if (kind < BOOT_RAM || kind > BOOT_BAD)
+        kind = BOOT_RESERVED;
+    info->ranges[info->range_count++] =
+        (struct boot_range){.base = HPA(base), .size = size, .kind = (enum boot_memory)kind};
+    return 0;
+}
+
+int boot_add_module(struct boot_info *info, uint32_t start, uint32_t end, const char *string,
+                    size_t room)
+{
+    if (end < start) {
+        log_error("boot information: module %u ends at %#x, before its start %#x",
+                  info->module_count + 1, end, start);
+        return -EINVAL;
+    }
+    if (info->module_count == BOOT_MODULES) {
+        log_error("boot information: more than %d modules", BOOT_MODULES);
+        return -EINVAL;
+    }
+    struct boot_module *module = &info->modules[info->module_count++];
+    module->base = HPA(start);
+    module->size = end - start;
+    return boot_copy_string(module->string, sizeof(module->string), string, room, "module string");
+}
+
+int boot_info_parse(struct boot_info *info, uint32_t magic, uint32_t address)
+{
+    int error;
+
+    memset(info, 0, sizeof(*info));
+    if (magic == MULTIBOOT2_LOADER_MAGIC)
+        error = multiboot2_parse(info, address);
+    else if (magic == MULTIBOOT1_LOADER_MAGIC)
+        error = multiboot1_parse(info, address);
+    else {
+        log_error("boot information: EAX = %#x at entry is no multiboot magic (%#x or %#x); "
+                  "start the image by a multiboot loader",
+                  magic, MULTIBOOT2_LOADER_MAGIC, MULTIBOOT1_LOADER_MAGIC);
+        return -EINVAL;
+    }
+    if (!error && !info->range_count) {
+        log_error("boot information: no memory map; the loader must pass one");
+        error = -EINVAL;
+    }
+    return error;
+}

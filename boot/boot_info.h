@@ -1,0 +1,73 @@
+/*
+ * What the boot loader told us, in one form for both protocols.
+ *
+ * GRUB and the option ROM speak multiboot2, a list of tagged records; `qemu -kernel` speaks
+ * multiboot1, a struct of pointers. Both are read once, before the final page tables exist, and
+ * everything that is needed later is copied out, so nothing points into the loader's memory.
+ * The loader is trusted to be no attacker but not to be right: a malformed record is refused by
+ * name.
+ */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+#define MULTIBOOT1_LOADER_MAGIC 0x2badb002u
+#define MULTIBOOT2_LOADER_MAGIC 0x36d76289u
+
+#define BOOT_RANGES     128
+#define BOOT_MODULES    32
+#define BOOT_STRING_MAX 512
+
+/* Kinds of memory, numbered as in E820. */
+enum boot_memory {
+    BOOT_RAM = 1,
+    BOOT_RESERVED = 2,
+    BOOT_ACPI = 3,
+    BOOT_NVS = 4,
+    BOOT_BAD = 5,
+};
+
+struct boot_range {
+    hpa_t base;
+    uint64_t size;
+    enum boot_memory kind;
+};
+
+struct boot_module {
+    hpa_t base;
+    uint64_t size;
+    char string[BOOT_STRING_MAX];
+};
+
+enum boot_framebuffer_kind {
+    BOOT_FRAMEBUFFER_NONE,
+    BOOT_FRAMEBUFFER_RGB,
+    BOOT_FRAMEBUFFER_TEXT, /* VGA text: width and height in characters */
+};
+
+struct boot_framebuffer {
+    hpa_t base;
+    uint32_t pitch, width, height;
+    unsigned bits_per_pixel;
+    enum boot_framebuffer_kind kind;
+};
+
+struct boot_info {
+    const char *protocol;
+    char loader[64];
+    char command_line[BOOT_STRING_MAX];
+    struct boot_range ranges[BOOT_RANGES];
+    unsigned range_count;
+    struct boot_module modules[BOOT_MODULES];
+    unsigned module_count;
+    uint8_t rsdp[36];
+    unsigned rsdp_size;     /* 0: the loader passed none */
+    hpa_t efi_system_table; /* 0: not booted by EFI */
+    struct boot_framebuffer framebuffer;
+};
+
+/* Reads what the loader left at `address`, told apart by the `magic` it put into EAX. Reads
+ * physical memory below 4 GiB through phys_to_virt(). Returns 0, or -EINVAL after a sentence that
+ * names the malformed record. */
+int boot_info_parse(struct boot_info *info, uint32_t magic, uint32_t address) MUST_CHECK;

@@ -1,0 +1,27 @@
+/*
+ * Where things are in the hypervisor's virtual address space.
+ *
+ *   DIRECT_MAP  + physical address   RAM and what else is mapped, never executable
+ *   KERNEL_BASE + physical address   the image
+ *
+ * Nothing is mapped below DIRECT_MAP, so a null pointer with any offset faults.
+ */
+#pragma once
+
+#define DIRECT_MAP  0xffff800000000000
+#define KERNEL_BASE 0xffffffff80000000
+
+#define STACK_GUARD 0x1000
+#define STACK_SIZE  0x4000
+
+/* The stacks of a CPU, each above its guard page. The last three are for the IST. */
+#define STACK_BOOT          0
+#define STACK_NMI           1
+#define STACK_DOUBLE_FAULT  2
+#define STACK_MACHINE_CHECK 3
+#define STACK_COUNT         4
+
+/* Selectors of the GDT. */
+#define SEL_CODE 0x08
+#define SEL_DATA 0x10
+#define SEL_TSS  0x18

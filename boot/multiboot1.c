@@ -1,0 +1,102 @@
+/* Multiboot 1 (Multiboot Specification 0.6.96, section 3.3): a struct of flags and pointers. */
+#include "boot/boot_info_internal.h"
+
+#include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+
+#define FLAG_COMMAND_LINE BIT(2)
+#define FLAG_MODULES      BIT(3)
+#define FLAG_MEMORY_MAP   BIT(6)
+#define FLAG_LOADER_NAME  BIT(9)
+
+struct multiboot1_info {
+    uint32_t flags;
+    uint32_t mem_lower, mem_upper; /* KiB */
+    uint32_t boot_device;
+    uint32_t command_line;
+    uint32_t module_count, modules;
+    uint32_t symbols[4];
+    uint32_t map_length, map;
+    uint32_t drives_length, drives;
+    uint32_t config_table;
+    uint32_t loader_name;
+};
+_Static_assert(sizeof(struct multiboot1_info) == 68, "offsets are the specification's");
+
+struct multiboot1_module {
+    uint32_t start, end, string, reserved;
+};
+
+struct multiboot1_range {
+    uint32_t size; /* of what follows this field */
+    uint64_t base, length;
+    uint32_t kind;
+} __attribute__((packed));
+
+static const void *at(uint32_t address)
+{
+    return phys_to_virt(HPA(address));
+}
+
+static int copy_string(char *to, size_t size, uint32_t from, const char *what)
+{
+    return boot_copy_string(to, size, at(from), size, what);
+}
+
+static int parse_map(struct boot_info *info, uint32_t address, uint32_t length)
+{
+    for (uint32_t offset = 0; offset < length;) {
+        struct multiboot1_range range;
+        if (length - offset < sizeof(range)) {
+            log_error("multiboot1: the memory map of %u bytes ends inside the entry at offset %u",
+                      length, offset);
+            return -EINVAL;
+        }
+        memcpy(&range, at(address + offset), sizeof(range));
+        if (range.size < sizeof(range) - 4 || range.size > length - offset - 4) {
+            log_error("multiboot1: the memory map entry at offset %u has size %u", offset,
+                      range.size);
+            return -EINVAL;
+        }
+        int error = boot_add_range(info, range.base, range.length, range.kind);
+        if (error)
+            return error;
+        offset += range.size + 4;
+    }
+    return 0;
+}
+
+static int parse_modules(struct boot_info *info, uint32_t address, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct multiboot1_module module;
+        memcpy(&module, at(address + i * (uint32_t)sizeof(module)), sizeof(module));
+        const char *string = module.string ? at(module.string) : "";
+        int error = boot_add_module(info, module.start, module.end, string, BOOT_STRING_MAX);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+int multiboot1_parse(struct boot_info *info, uint32_t address)
+{
+    struct multiboot1_info raw;
+    int error = 0;
+
+    info->protocol = "multiboot1";
+    memcpy(&raw, at(address), sizeof(raw));
+    if (raw.flags & FLAG_COMMAND_LINE)
+        error = copy_string(info->command_line, sizeof(info->command_line), raw.command_line,
+                            "command line");
+    if (!error && raw.flags & FLAG_LOADER_NAME)
+        error = copy_string(info->loader, sizeof(info->loader), raw.loader_name, "loader's name");
+    if (!error && raw.flags & FLAG_MODULES)
+        error = parse_modules(info, raw.modules, raw.module_count);
+    if (!error && raw.flags & FLAG_MEMORY_MAP)
+        error = parse_map(info, raw.map, raw.map_length);
+    return error;
+}

@@ -1,0 +1,153 @@
+/*
+ * Multiboot headers and the way from 32-bit flat mode to boot_main() in 64-bit mode.
+ *
+ * The loader enters boot_entry with paging off, EAX = magic and EBX = the boot information. We map
+ * the first 4 GiB three times (where they are, at DIRECT_MAP and, the first GiB, at KERNEL_BASE),
+ * all writable and executable: arch/x86/paging.c replaces these tables before anything else runs.
+ */
+#include "boot/layout.h"
+
+#define MB1_MAGIC 0x1badb002
+#define MB1_FLAGS 0x3 /* modules on page boundaries; memory map, please */
+#define MB2_MAGIC 0xe85250d6
+#define PHYS(symbol) ((symbol) - KERNEL_BASE)
+
+    .section .multiboot, "a"
+    .balign 8
+    .long MB1_MAGIC, MB1_FLAGS, -(MB1_MAGIC + MB1_FLAGS)
+
+    .balign 8
+mb2_header:
+    .long MB2_MAGIC, 0, mb2_end - mb2_header, -(MB2_MAGIC + (mb2_end - mb2_header))
+    .balign 8
+    .short 6, 0 /* modules on page boundaries */
+    .long 8
+    .balign 8
+    .short 0, 0
+    .long 8
+mb2_end:
+
+    .section .boot, "ax"
+    .code32
+    .globl boot_entry
+boot_entry:
+    cli
+    cld
+    movl %eax, %ebp /* magic; EBX keeps the boot information */
+    movl %ebx, %esi
+
+    movl $0x80000000, %eax
+    cpuid
+    cmpl $0x80000001, %eax
+    jb no_long_mode
+    movl $0x80000001, %eax
+    cpuid
+    andl $((1 << 29) | (1 << 20)), %edx /* long mode and NX */
+    cmpl $((1 << 29) | (1 << 20)), %edx
+    jne no_long_mode
+
+    /* Four page directories of 512 entries of 2 MiB. */
+    movl $PHYS(boot_directories), %edi
+    movl $0x83, %eax /* present, writable, large */
+    xorl %edx, %edx
+1:  movl %eax, (%edi)
+    movl %edx, 4(%edi)
+    addl $8, %edi
+    addl $0x200000, %eax
+    jnc 1b
+
+    movl $PHYS(boot_pdpt), %edi
+    movl $(PHYS(boot_directories) + 3), %eax
+    movl $4, %ecx
+2:  movl %eax, (%edi)
+    addl $8, %edi
+    addl $0x1000, %eax
+    loop 2b
+    movl $(PHYS(boot_directories) + 3), PHYS(boot_pdpt_image) + 510 * 8
+    movl $(PHYS(boot_pdpt) + 3), PHYS(boot_pml4)
+    movl $(PHYS(boot_pdpt) + 3), PHYS(boot_pml4) + 256 * 8
+    movl $(PHYS(boot_pdpt_image) + 3), PHYS(boot_pml4) + 511 * 8
+
+    movl $0x20, %eax /* PAE */
+    movl %eax, %cr4
+    movl $PHYS(boot_pml4), %eax
+    movl %eax, %cr3
+    movl $0xc0000080, %ecx /* EFER: LME and NXE */
+    rdmsr
+    orl $0x900, %eax
+    wrmsr
+    movl $0x80010031, %eax /* PG, WP, NE, ET, PE */
+    movl %eax, %cr0
+    lgdt gdt_pointer
+    ljmp $SEL_CODE, $in_long_mode
+
+    .code64
+in_long_mode:
+    movl $SEL_DATA, %eax
+    movl %eax, %ds
+    movl %eax, %es
+    movl %eax, %ss
+    xorl %eax, %eax
+    movl %eax, %fs
+    movl %eax, %gs
+    movq $(stacks + STACK_BOOT * (STACK_GUARD + STACK_SIZE) + STACK_GUARD + STACK_SIZE), %rsp
+    movl %ebp, %edi
+    xorl %ebp, %ebp /* the backtrace ends here */
+    pushq $0
+    movq $boot_main, %rax
+    jmp *%rax
+
+    /* No 64-bit mode, hence no C: say so on COM1 and stop. */
+    .code32
+no_long_mode:
+    movw $0x3fb, %dx
+    movb $0x03, %al /* 8N1 */
+    outb %al, %dx
+    movl $message, %esi
+3:  lodsb
+    testb %al, %al
+    jz 5f
+    movb %al, %ah
+4:  movw $0x3fd, %dx
+    inb %dx, %al
+    testb $0x20, %al
+    jz 4b
+    movw $0x3f8, %dx
+    movb %ah, %al
+    outb %al, %dx
+    jmp 3b
+5:  movw $0x3fd, %dx
+    inb %dx, %al
+    testb $0x40, %al
+    jz 5b
+    movw $0x8900, %dx
+    movb $'D', %al
+    outb %al, %dx
+6:  hlt
+    jmp 6b
+
+message:
+    .ascii "error: this CPU has no 64-bit mode or no execute-disable bit; eptvisor needs both, and VMX.\n"
+    .asciz "EXIT 10 no-vmx\n"
+
+    .balign 8
+gdt:
+    .quad 0
+    .quad 0x00af9b000000ffff /* 64-bit code */
+    .quad 0x00cf93000000ffff /* data */
+gdt_pointer:
+    .short . - gdt - 1
+    .long gdt
+
+    .bss
+    .balign 4096
+boot_pml4:
+    .skip 4096
+boot_pdpt:
+    .skip 4096
+boot_pdpt_image:
+    .skip 4096
+boot_directories:
+    .skip 4 * 4096
+
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,49 @@
+/*
+ * What this CPU's EPT and VPID can do, decoded from IA32_VMX_EPT_VPID_CAP (SDM 3, A.10) and
+ * MAXPHYADDR. Pure: the caller reads the MSR. Called once at boot.
+ */
+#pragma once
+
+#include "ept/format.h"
+#include "lib/compiler.h"
+
+#define MSR_IA32_VMX_EPT_VPID_CAP 0x48cu
+
+#define EPT_CAP_EXEC_ONLY       BIT(0)
+#define EPT_CAP_WALK_4          BIT(6)
+#define EPT_CAP_WALK_5          BIT(7)
+#define EPT_CAP_UC              BIT(8)
+#define EPT_CAP_WB              BIT(14)
+#define EPT_CAP_2M              BIT(16)
+#define EPT_CAP_1G              BIT(17)
+#define EPT_CAP_INVEPT          BIT(20)
+#define EPT_CAP_AD              BIT(21)
+#define EPT_CAP_VIOLATION_INFO  BIT(22) /* qualification bits 11:9 tell of the guest's paging */
+#define EPT_CAP_INVEPT_SINGLE   BIT(25)
+#define EPT_CAP_INVEPT_ALL      BIT(26)
+#define EPT_CAP_INVVPID         BIT(32)
+#define EPT_CAP_INVVPID_ADDRESS BIT(40)
+#define EPT_CAP_INVVPID_SINGLE  BIT(41)
+#define EPT_CAP_INVVPID_ALL     BIT(42)
+#define EPT_CAP_INVVPID_GLOBALS BIT(43) /* single context, keeps global translations */
+
+struct ept_caps {
+    unsigned maxphyaddr;
+    bool exec_only;
+    bool page_2m;
+    bool page_1g;
+    bool ad;
+    bool violation_info;
+    bool invept_single;
+    bool invept_all;
+    unsigned invvpid_types; /* bit t: INVVPID of type t; 0: no INVVPID, so VPIDs can't be used */
+
+    /* For entries that are present: the bits that must be 0, by level and by bit 7 (level 1 has
+     * only the second row), and a bit for each value of bits 2:0 that is a misconfiguration. */
+    uint64_t reserved[EPT_LEVELS + 1][2];
+    uint8_t bad_permissions;
+};
+
+/* Decodes `msr`. Returns -ENODEV when something that the MMU can't do without is missing, after
+ * a sentence that names it; -EINVAL for a MAXPHYADDR that no CPU has. */
+int ept_caps_parse(struct ept_caps *caps, uint64_t msr, unsigned maxphyaddr) MUST_CHECK;

@@ -1,0 +1,26 @@
+/*
+ * Is an entry one that the CPU takes for a misconfiguration, and why (SDM 3, 29.3.3.1, rule S13)?
+ * Pure. The choke point of mmu/ asks before each store; the dump of a failed walk asks in words.
+ */
+#pragma once
+
+#include "ept/caps.h"
+
+/* True if the CPU, on reaching `entry` at `level`, exits with an EPT misconfiguration. An entry
+ * with bits 2:0 clear is not present and never misconfigured, whatever else it holds. */
+static inline bool ept_misconfigured(uint64_t entry, unsigned level, const struct ept_caps *caps)
+{
+    if (!(entry & EPT_RWX))
+        return false;
+    bool large = entry & EPT_LARGE;
+    if ((caps->bad_permissions >> (entry & EPT_RWX)) & 1 || entry & caps->reserved[level][large])
+        return true;
+    bool leaf = large || level == EPT_LEVEL_4K;
+    return leaf && MEMTYPE_RESERVED >> field_get(entry, EPT_MEMTYPE) & 1;
+}
+
+#define EPT_EXPLAIN_SIZE 256
+
+/* Writes all reasons, separated by "; ", or an empty string. Returns ept_misconfigured(). */
+bool ept_misconfig_explain(uint64_t entry, unsigned level, const struct ept_caps *caps, char *text,
+                           size_t size);

@@ -1,0 +1,32 @@
+/*
+ * Puts a guest program into its VM's memory: an ELF32 file with a multiboot1 header, as a boot
+ * loader would load it, and the multiboot information behind it.
+ *
+ * Pure: the file is only read, every field of it is checked, and all writes go through
+ * guest_write().
+ */
+#pragma once
+
+#include "guest/layout.h"
+#include "lib/compiler.h"
+#include "lib/exit_codes.h"
+#include "mmu/mmu.h"
+
+struct guest_image {
+    const char *name; /* for the sentences */
+    const void *file;
+    uint64_t size;
+    const char *arguments; /* the guest's command line */
+    struct guest_range ram[GUEST_RAM_PIECES];
+};
+
+/* Where a loaded guest starts: EIP, and EBX's multiboot information. */
+struct guest_start {
+    uint32_t entry;
+    uint32_t info;
+};
+
+/* Loads the image. Anything but EXIT_OK comes after a sentence that says what is wrong with the
+ * file. */
+enum exit_code guest_load(struct mmu *mmu, const struct guest_image *image,
+                          struct guest_start *start) MUST_CHECK;

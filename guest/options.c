@@ -1,0 +1,47 @@
+#include "guest/options.h"
+
+#include "lib/bits.h"
+
+#define FIELD(name) .offset = offsetof(struct options, name)
+
+static const char *const gva_cache_values[] = {"off", "exits", "verify", NULL};
+static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
+
+static const struct word words[] = {
+    {.name = "mmio_caching",       .kind = WORD_NUMBER, .max = 1,           FIELD(mmio_caching)},
+    {.name = "gva_cache",                            .kind = WORD_CHOICE,                             .choices = gva_cache_values, FIELD(gva_cache)},
+    {.name = "ept_ad",            .kind = WORD_NUMBER,                               .max = 1,                                  FIELD(ept_ad)},
+    {.name = "vpid",                    .kind = WORD_NUMBER,.max = 1,FIELD(vpid)},
+    {.name = "huge",.kind = WORD_NUMBER,      .max = 1,                                 FIELD(huge)},
+    {.name = "slot_generation_start",
+     .kind = WORD_NUMBER,
+     .max = BIT(62),
+     FIELD(slot_generation_start)},
+    {.name = "on_exit",                            .kind = WORD_CHOICE,                 .choices = on_exit_values,                                                   FIELD(on_exit)},
+    {.name = "tests", .kind = WORD_TEXT,                    FIELD(tests)                     },
+};
+
+int options_parse(const char *command_line, struct options *options)
+{
+    *options = (struct options){
+        .mmio_caching = 1, .gva_cache = 2, .ept_ad = 1, .vpid = 1, .huge = 1, .tests = "*"};
+    int parsed = words_parse(command_line, words, ARRAY_SIZE(words), options, "command line");
+    return parsed < 0 ? parsed : 0;
+}
+
+bool options_match(const char *pattern, const char *name)
+{
+    for (; *pattern; pattern++, name++) {
+        if (*pattern == '*') {
+            for (;; name++) {
+                if (options_match(pattern + 1, name))
+                    return true;
+                if (!*name)
+                    return false;
+            }
+        }
+        if (!*name || (*pattern != '?' && *pattern != *name))
+            return false;
+    }
+    return !*name;
+}

@@ -1,0 +1,23 @@
+/* The words of the command line (decision D13). Each is accepted only because it works. */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/words.h"
+
+struct options {
+    uint64_t mmio_caching;
+    uint64_t
+        gva_cache; /* enum gva_cache of mmio/cache.h, numbered as CONFIG_GVA_CACHE in guest/abi.h */
+    uint64_t ept_ad;
+    uint64_t vpid;
+    uint64_t huge;
+    uint64_t slot_generation_start;
+    uint64_t on_exit;          /* enum on_exit */
+    char tests[WORD_TEXT_MAX]; /* names of the guests to run: a pattern with * and ? */
+};
+
+/* Parses the command line over the defaults; -EINVAL after a sentence. */
+int options_parse(const char *command_line, struct options *options) MUST_CHECK;
+
+/* Shell-like match with * and ?. */
+bool options_match(const char *pattern, const char *name);

@@ -1,0 +1,177 @@
+/*
+ * Runs the list of MOV forms in each CPU mode, on the test device and on RAM. Called by mmio.c.
+ */
+#include "guest/programs/mmio/forms.h"
+#include "guest/programs/mmio/legacy.h"
+
+#define RAM_PAGE 0x60000ull /* below 1 MiB, its low 16 address bits are 0 */
+
+#define CR0_32_UNPAGED 0x00010033u
+#define CR0_32_PAGED   0x80010033u
+
+extern const struct form forms64[], forms64_end[], forms32[], forms32_end[], forms16[],
+    forms16_end[];
+extern uint8_t form16_code[], form16_code_end[], form_near[];
+extern uint64_t rt_gdt[], rt_pd[4][512];
+
+struct mode {
+    const struct form *first, *end;
+    uint16_t cs, ds;
+    bool is_legacy, is_paged;
+    uint32_t cr0, cr4;
+};
+
+static const struct mode modes[] = {
+    [MODE_64] = {forms64, forms64_end, SEL_CODE64,   SEL_DATA,   false, true,  0,              0      },
+    [MODE_COMPAT_32] = {forms32, forms32_end, SEL_CODE32,   SEL_DATA,   false, true,  0,              0      },
+    [MODE_COMPAT_16] = {forms16, forms16_end, SEL_CODE16,   SEL_DATA16, false, true,  0,              0      },
+    [MODE_32_UNPAGED] = {forms32, forms32_end, SEL_CODE32,   SEL_DATA,   true,  false, CR0_32_UNPAGED,
+                 0                                                                                    },
+    [MODE_32_PAGED] = {forms32, forms32_end, SEL_CODE32,   SEL_DATA,   true,  true,  CR0_32_PAGED,
+                 CR4_PSE                                                                              },
+    [MODE_32_PAE] = {forms32, forms32_end, SEL_CODE32,   SEL_DATA,   true,  true,  CR0_32_PAGED,   CR4_PAE},
+    [MODE_16_PROTECTED] = {forms16, forms16_end, SEL_CODE16,   SEL_DATA16, true,  false,
+                 CR0_32_UNPAGED,                                                               0      },
+    [MODE_REAL] = {forms16, forms16_end, REAL_SEGMENT, SEL_DATA16, true,  false, CR0_32_UNPAGED, 0      },
+};
+
+static void set_segment_base(unsigned selector, uint64_t base)
+{
+    uint64_t *entry = &rt_gdt[selector / 8];
+
+    *entry = (*entry & ~(BITS(39, 16) | BITS(63, 56))) | field_put(base, BITS(39, 16)) |
+             field_put(base >> 24, BITS(63, 56));
+}
+
+static uint64_t form_page; /* what FORM_PAGE maps to, in the modes that page */
+
+/* Page tables for the modes that leave long mode. FORM_PAGE is a 4 KiB page of its own; all else is
+ * mapped to itself. */
+static uint32_t legacy_cr3(uint32_t cr4)
+{
+    static uint64_t pdpt[4] __attribute__((aligned(32)));
+    static uint32_t directory[1024] __attribute__((aligned(4096)));
+    static uint32_t table[1024] __attribute__((aligned(4096)));
+
+    if (cr4 & CR4_PAE) {
+        for (unsigned i = 0; i < 4; i++)
+            pdpt[i] = (uint64_t)rt_pd[i] | PTE_P;
+        return (uint32_t)(uintptr_t)pdpt;
+    }
+    for (uint32_t i = 0; i < 1024; i++)
+        directory[i] = i << 22 | (uint32_t)(PTE_P | PTE_W | PTE_PS);
+    directory[FORM_PAGE >> 22] = (uint32_t)(uintptr_t)table | (uint32_t)(PTE_P | PTE_W);
+    table[FORM_PAGE >> 12 & 1023] = (uint32_t)(form_page | PTE_P | PTE_W);
+    return (uint32_t)(uintptr_t)directory;
+}
+
+/* Runs one form with its registers pointing at `page`; returns RAX. */
+static uint64_t run_form(enum form_mode which, const struct form *form, uint64_t page)
+{
+    static struct form_call call; /* below 4 GiB, which our stack is as well */
+    const struct mode *mode = &modes[which];
+
+    call = (struct form_call){
+        .offset = (uint32_t)form->code,
+        .cs = mode->cs,
+        .ds = mode->ds,
+        .rax = form->in,
+        .rdi = page + FORM_OFFSET,
+        .cr0 = mode->cr0,
+        .cr4 = mode->cr4,
+        .is_real = which == MODE_REAL,
+    };
+    if (mode->first == forms16)
+        call.offset -= (uint32_t)(uintptr_t)form16_code;
+    if (mode->is_paged && mode->is_legacy)
+        call.cr3 = legacy_cr3(mode->cr4);
+    if (mode->is_legacy)
+        legacy_call(&call);
+    else
+        call_form(&call);
+    return call.rax;
+}
+
+/* Prepares segments, mappings and the real-mode copy for forms on `page`; where the mode pages, the
+ * page is seen at FORM_PAGE. Returns the address that the registers get. */
+static uint64_t prepare(enum form_mode which, uint64_t page)
+{
+    uint64_t seen = modes[which].is_paged ? FORM_PAGE : page;
+
+    form_page = page;
+    set_segment_base(SEL_DATA16, seen);
+    set_segment_base(SEL_CODE16, which == MODE_REAL ? REAL_BASE : (uint64_t)form16_code);
+    memcpy((void *)REAL_BASE, form16_code, (size_t)(form16_code_end - form16_code));
+    map_page(rt_pml4, FORM_PAGE, page, PTE_P | PTE_W);
+    map_page(rt_pml4, (uint64_t)form_near, page, PTE_P | PTE_W);
+    write_cr3(read_cr3());
+    return seen;
+}
+
+/* Puts the runtime's own view back: FORM_PAGE is the device. */
+static void finish(void)
+{
+    map_page(rt_pml4, FORM_PAGE, TESTDEV_A_BASE, PTE_P | PTE_W);
+    write_cr3(read_cr3());
+}
+
+static uint64_t result_mask(enum form_mode which)
+{
+    return which == MODE_64 ? ~0ull : 0xffffffffull;
+}
+
+/* What a form left in RAX and memory; a failure is told by the form's name. */
+static bool form_agrees(enum form_mode which, const struct form *form, uint64_t rax,
+                        uint64_t memory)
+{
+    bool ok = EXPECT_EQ(rax & result_mask(which), form->out & result_mask(which));
+
+    ok &= EXPECT_EQ(memory, form->after);
+    if (!ok)
+        print("# in form: %s\n", form->name);
+    return ok;
+}
+
+void forms_on_ram(enum form_mode which)
+{
+    uint64_t seen = prepare(which, RAM_PAGE);
+    uint64_t run = 0;
+
+    for (const struct form *form = modes[which].first; form != modes[which].end; form++) {
+        if (form->is_absolute && !modes[which].is_paged && modes[which].first != forms16)
+            continue; /* no paging to bring the RAM to where the form looks */
+        write64(RAM_PAGE + FORM_OFFSET, form->before);
+        uint64_t rax = run_form(which, form, seen);
+        form_agrees(which, form, rax, read64(RAM_PAGE + FORM_OFFSET));
+        run++;
+    }
+    finish();
+    note("forms", run);
+}
+
+void forms_on_device(enum form_mode which)
+{
+    uint64_t seen = prepare(which, TESTDEV_A_BASE);
+    uint64_t dev = TESTDEV_A_BASE;
+    uint64_t run = 0, exits = 0;
+
+    for (const struct form *form = modes[which].first; form != modes[which].end; form++) {
+        write32(dev + TESTDEV_RESET, 1);
+        write64(dev + FORM_OFFSET, form->before);
+        struct watch accesses = watch(mmio_exit());
+        uint64_t rax = run_form(which, form, seen);
+        exits += watched(accesses);
+        uint32_t reads = read32(dev + TESTDEV_READS), writes = read32(dev + TESTDEV_WRITES);
+        bool ok = EXPECT_EQ(reads, !form->write);
+        ok &= EXPECT_EQ(writes, 1 + form->write);
+        ok &= EXPECT_EQ(read32(dev + TESTDEV_LAST_OFS), FORM_OFFSET);
+        ok &= EXPECT_EQ(read32(dev + TESTDEV_LAST_SIZE), form->size);
+        if (form_agrees(which, form, rax, read64(dev + FORM_OFFSET)) && !ok)
+            print("# in form: %s\n", form->name);
+        run++;
+    }
+    finish();
+    EXPECT_EQ(exits, run);
+    note("forms", run);
+    note("exits", exits);
+}

@@ -1,0 +1,42 @@
+# The guest programs: build/guest/NAME.elf from guest/programs/NAME.c, the files named in
+# GUEST_EXTRA_NAME, and the runtime. Included by the root Makefile.
+
+GUEST_DIR      := guest/programs
+GUEST_PROGRAMS := $(patsubst $(GUEST_DIR)/%.c,%,$(wildcard $(GUEST_DIR)/*.c))
+GUEST_ELFS     := $(GUEST_PROGRAMS:%=$(B)/guest/%.elf)
+GUEST_CFLAGS   := -std=gnu11 -O2 -g $(WARN) -I. -m64 -mcmodel=small -ffreestanding -nostdinc \
+                  -isystem $(shell $(CC) -print-file-name=include) -mgeneral-regs-only \
+                  -mno-red-zone -fno-pic -fno-stack-protector -fno-asynchronous-unwind-tables \
+                  -fcf-protection=none -fno-strict-aliasing -fomit-frame-pointer
+GUEST_RT       := $(patsubst %,$(B)/guest/obj/%.o,$(wildcard $(GUEST_DIR)/rt/*.[cS]))
+
+# Parts of a program that do not stand in NAME.c, relative to guest/programs/.
+GUEST_EXTRA_mmio   := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
+GUEST_EXTRA_events := events/entries.S
+
+.PHONY: guests
+guests: $(GUEST_ELFS)
+
+$(B)/guest/obj/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(GUEST_CFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/guest/obj/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m64 -I. -MMD -MP -c $< -o $@
+
+# The 64-bit code travels in an ELF32 file, because multiboot1 loaders accept no other.
+$(foreach p,$(GUEST_PROGRAMS),$(eval $(B)/guest/$(p).elf: \
+    $(patsubst %,$(B)/guest/obj/$(GUEST_DIR)/%.o,$(GUEST_EXTRA_$(p)))))
+$(GUEST_ELFS): $(B)/guest/%.elf: $(B)/guest/obj/$(GUEST_DIR)/%.c.o $(GUEST_RT) \
+    $(GUEST_DIR)/rt/guest.ld
+	@mkdir -p $(@D)
+	$(Q)ld -m elf_x86_64 -nostdlib -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
+	    -T $(GUEST_DIR)/rt/guest.ld $(filter %.o,$^) -o $@.64
+	$(Q)objcopy -O elf32-i386 $@.64 $@
+
+# make run-guest GUEST=hello: the program directly on QEMU, without the hypervisor.
+.PHONY: run-guest
+run-guest: $(B)/guest/$(GUEST).elf
+	@qemu-system-x86_64 -cpu max -kernel $< -append "$(GUEST_ARGS)" -m 32 -serial stdio -display none \
+	    -no-reboot -device isa-debug-exit,iobase=0xf4; test $$? -eq 1

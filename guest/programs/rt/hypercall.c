@@ -1,0 +1,101 @@
+/*
+ * Talking to the hypervisor: finding it by CPUID, hypercalls, and counters over a block of code.
+ */
+#include "guest/programs/rt/rt.h"
+
+bool under_eptvisor(void)
+{
+    struct cpuid r = cpuid(ABI_CPUID_LEAF);
+
+    return r.ebx == ABI_CPUID_EBX && r.ecx == ABI_CPUID_ECX && r.edx == ABI_CPUID_EDX;
+}
+
+int hypercall(unsigned number, struct hypercall *call)
+{
+    uint64_t rax = ABI_HYPERCALL | number;
+
+    __asm__ volatile("vmcall"
+                     : "+a"(rax), "+b"(call->rbx), "+c"(call->rcx), "+d"(call->rdx), "+S"(call->rsi)
+                     :
+                     : "memory");
+    return (int)(uint32_t)rax;
+}
+
+int hc_slot_add(uint64_t id, uint64_t gpa, uint64_t pages, uint64_t flags)
+{
+    struct hypercall call = {id, gpa, pages, flags};
+    return hypercall(HC_SLOT_ADD, &call);
+}
+
+int hc_slot_delete(uint64_t id)
+{
+    struct hypercall call = {.rbx = id};
+    return hypercall(HC_SLOT_DELETE, &call);
+}
+
+int hc_slot_move(uint64_t id, uint64_t gpa)
+{
+    struct hypercall call = {.rbx = id, .rcx = gpa};
+    return hypercall(HC_SLOT_MOVE, &call);
+}
+
+int hc_zap(uint64_t gpa, uint64_t pages)
+{
+    struct hypercall call = {.rbx = gpa, .rcx = pages};
+    return hypercall(HC_ZAP, &call);
+}
+
+int hc_inject(uint64_t event, uint64_t error_code, uint64_t delay)
+{
+    struct hypercall call = {.rbx = event, .rcx = error_code, .rdx = delay};
+    return hypercall(HC_INJECT, &call);
+}
+
+int hc_generation_set(uint64_t generation)
+{
+    struct hypercall call = {.rbx = generation};
+    return hypercall(HC_GENERATION_SET, &call);
+}
+
+/* A query that must succeed: a wrong number would make every later check meaningless. */
+static uint64_t query(unsigned number, uint64_t argument)
+{
+    struct hypercall call = {.rbx = argument};
+    int error = hypercall(number, &call);
+
+    if (error) {
+        print("Bail out! hypercall 0x%x(0x%lx) returned %d\n", number, argument, error);
+        debug_exit(1);
+    }
+    return call.rbx;
+}
+
+uint64_t hc_generation(void)
+{
+    return query(HC_GENERATION_GET, 0);
+}
+
+uint64_t hc_config(unsigned which)
+{
+    return query(HC_CONFIG, which);
+}
+
+uint64_t counter(unsigned which)
+{
+    return query(HC_COUNTER, which);
+}
+
+struct watch watch(unsigned which)
+{
+    return (struct watch){which, counter(which)};
+}
+
+uint64_t watched(struct watch watch)
+{
+    return counter(watch.which) - watch.start;
+}
+
+unsigned mmio_exit(void)
+{
+    return hc_config(CONFIG_MMIO_CACHING) ? EXITS_MISCONFIG : EXITS_VIOLATION;
+}

@@ -1,0 +1,11 @@
+/* Selectors of the guests' descriptor table, for C and assembly alike. */
+#pragma once
+
+#define SEL_CODE64    0x08
+#define SEL_DATA      0x10 /* flat, 4 GiB */
+#define SEL_CODE32    0x18 /* flat, 4 GiB */
+#define SEL_CODE16    0x20 /* 64 KiB, base set by its user */
+#define SEL_DATA16    0x28 /* 64 KiB, base set by its user */
+#define SEL_USER_DATA 0x33
+#define SEL_USER_CODE 0x3b
+#define SEL_TSS       0x40

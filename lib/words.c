@@ -1,0 +1,180 @@
+#include "lib/words.h"
+
+#include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+/* One word of the line: its name and, after '=', its value. */
+struct token {
+    const char *name, *value; /* value NULL: no '=' */
+    int name_length, value_length;
+};
+
+static bool parse_digits(const char *text, int length, uint64_t *value)
+{
+    unsigned base = 10;
+    int at = 0;
+    if (length > 2 && text[0] == '0' && text[1] == 'x') {
+        base = 16;
+        at = 2;
+    }
+    *value = 0;
+    for (; at < length; at++) {
+        unsigned digit =
+            text[at] <= '9' ? (unsigned)text[at] - '0' : (unsigned)(text[at] | 32) - 'a' + 10;
+        if (digit >= base || *value > (UINT64_MAX - digit) / base)
+            return false;
+        *value = *value * base + digit;
+    }
+    return length > 0;
+}
+
+static bool parse_size(const char *text, int length, uint64_t *value)
+{
+    unsigned shift = 0;
+    if (length) {
+        char unit = text[length - 1];
+        shift = unit == 'K' ? 10 : unit == 'M' ? 20 : unit == 'G' ? 30 : 0;
+    }
+    if (!parse_digits(text, shift ? length - 1 : length, value) || *value > UINT64_MAX >> shift)
+        return false;
+    *value <<= shift;
+    return true;
+}
+
+static bool same(const char *word, const char *text, int length)
+{
+    return strlen(word) == (size_t)length && !strncmp(word, text, (size_t)length);
+}
+
+/* Stores the value; false if it is not one that the table allows. */
+static bool store(const struct word *word, const struct token *token, void *target)
+{
+    void *place = (char *)target + word->offset;
+    uint64_t number = 1;
+
+    if (!token->value != (word->kind == WORD_FLAG))
+        return false;
+    switch (word->kind) {
+    case WORD_FLAG:
+        break;
+    case WORD_NUMBER:
+    case WORD_SIZE:
+        if (!(word->kind == WORD_SIZE ? parse_size : parse_digits)(token->value,
+                                                                   token->value_length, &number) ||
+            number < word->min || number > word->max)
+            return false;
+        break;
+    case WORD_CHOICE:
+        for (number = 0; word->choices[number]; number++)
+            if (same(word->choices[number], token->value, token->value_length))
+                break;
+        if (!word->choices[number])
+            return false;
+        break;
+    case WORD_TEXT:
+        if (!token->value_length || token->value_length >= WORD_TEXT_MAX)
+            return false;
+        memset(place, 0, WORD_TEXT_MAX);
+        memcpy(place, token->value, (size_t)token->value_length);
+        return true;
+    }
+    memcpy(place, &number, sizeof(number));
+    return true;
+}
+
+/* What the table allows for one word, e.g. "gva_cache=off|exits|verify". */
+static void describe(const struct word *word, char *text, size_t size)
+{
+    int used;
+    switch (word->kind) {
+    case WORD_FLAG:
+        snprintf(text, size, "%s", word->name);
+        break;
+    case WORD_NUMBER:
+    case WORD_SIZE:
+        snprintf(text, size, "%s=%#lx..%#lx%s", word->name, word->min, word->max,
+                 word->kind == WORD_SIZE ? " (bytes; K, M, G)" : "");
+        break;
+    case WORD_CHOICE:
+        used = snprintf(text, size, "%s=", word->name);
+        for (size_t i = 0; word->choices[i] && used < (int)size; i++)
+            used +=
+                snprintf(text + used, size - (size_t)used, "%s%s", i ? "|" : "", word->choices[i]);
+        break;
+    case WORD_TEXT:
+        snprintf(text, size, "%s=TEXT (up to %d characters)", word->name, WORD_TEXT_MAX - 1);
+        break;
+    }
+}
+
+static int refuse_unknown(const struct token *token, const struct word *table, size_t words,
+                          const char *where)
+{
+    char known[200];
+    int used = 0;
+    for (size_t i = 0; i < words && used < (int)sizeof(known); i++)
+        used += snprintf(known + used, sizeof(known) - (size_t)used, " %s%s", table[i].name,
+                         table[i].kind == WORD_FLAG ? "" : "=");
+    log_error("%s: unknown word \"%.*s\"; allowed:%s", where, token->name_length, token->name,
+              known);
+    return -EINVAL;
+}
+
+static int parse_token(const struct token *token, const struct word *table, size_t words,
+                       uint64_t *seen, void *target, const char *where)
+{
+    size_t i;
+    for (i = 0; i < words; i++)
+        if (same(table[i].name, token->name, token->name_length))
+            break;
+    if (i == words)
+        return refuse_unknown(token, table, words, where);
+    if (*seen & BIT(i)) {
+        log_error("%s: \"%s\" is given twice; give it once", where, table[i].name);
+        return -EINVAL;
+    }
+    *seen |= BIT(i);
+    if (!store(&table[i], token, target)) {
+        char allowed[128];
+        describe(&table[i], allowed, sizeof(allowed));
+        log_error("%s: bad value in \"%.*s%s%.*s\"; allowed: %s", where, token->name_length,
+                  token->name, token->value ? "=" : "", token->value_length,
+                  token->value ? token->value : "", allowed);
+        return -EINVAL;
+    }
+    return 0;
+}
+
+int words_parse(const char *line, const struct word *table, size_t words, void *target,
+                const char *where)
+{
+    uint64_t seen = 0;
+    const char *at = line;
+
+    for (;;) {
+        while (*at == ' ' || *at == '\t')
+            at++;
+        if (!*at)
+            return (int)(at - line);
+        const char *end = at, *equals = NULL;
+        for (; *end && *end != ' ' && *end != '\t'; end++)
+            if (*end == '=' && !equals)
+                equals = end;
+        if (same("--", at, (int)(end - at))) {
+            while (*end == ' ' || *end == '\t')
+                end++;
+            return (int)(end - line);
+        }
+        struct token token = {.name = at, .name_length = (int)((equals ? equals : end) - at)};
+        if (equals) {
+            token.value = equals + 1;
+            token.value_length = (int)(end - token.value);
+        }
+        int error = parse_token(&token, table, words, &seen, target, where);
+        if (error)
+            return error;
+        at = end;
+    }
+}

@@ -1,0 +1,20 @@
+/*
+ * The test device of guest/abi.h (TESTDEV_): half a page that remembers what was written, and
+ * counters that tell which accesses reached it. The scenarios rest on it: two of them stand side by
+ * side, and a test knows from their counts which one a store went to.
+ */
+#pragma once
+
+#include "mmio/bus.h"
+
+struct testdev {
+    char ident;
+    uint32_t reads, writes;
+    uint32_t last_offset, last_size;
+    uint64_t last_value;
+    uint8_t ram[0x800];
+};
+
+extern const struct bus_ops testdev_ops;
+
+void testdev_init(struct testdev *device, char ident);

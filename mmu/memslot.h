@@ -1,0 +1,46 @@
+/*
+ * The set of slots of a VM, and how it is replaced. There are two copies; a change is made in the
+ * one that nobody reads, and then published with a new generation (rule F7). Inside mmu/ only; the
+ * operations on slots are in mmu/mmu.h.
+ */
+#pragma once
+
+#include "mmu/types.h"
+
+/* The set that is current now. What it points to stays unchanged until two updates later. */
+static inline const struct memslots *memslots(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->slots, __ATOMIC_ACQUIRE);
+}
+
+static inline gfn_t memslot_end(const struct memslot *slot)
+{
+    return GFN(slot->base.v + slot->backing.pages);
+}
+
+/* The slot that covers `gfn`, being deleted or not, or NULL. Binary search. */
+static inline const struct memslot *memslot_find(const struct memslots *slots, gfn_t gfn)
+{
+    unsigned low = 0, high = slots->used;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        const struct memslot *slot = &slots->slot[middle];
+        if (gfn.v < slot->base.v)
+            high = middle;
+        else if (gfn.v - slot->base.v >= slot->backing.pages)
+            low = middle + 1;
+        else
+            return slot;
+    }
+    return NULL;
+}
+
+/* Frees the memory of all slots. The tables are gone already. */
+void memslots_free(struct mmu *mmu);
+
+/* The number of guest-physical frames that a VM can have. */
+uint64_t memslot_gfn_end(void);
+
+/* 0 if [gpa, gpa + pages) is made of whole pages and within the limit, else as in mmu/mmu.h, after
+ * a sentence that begins with `what`. */
+int memslot_check_range(const char *what, gpa_t gpa, uint64_t pages) MUST_CHECK;

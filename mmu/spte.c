@@ -1,0 +1,84 @@
+/* The parts of the SPTE format that are computed at boot or seldom asked; see the header. Pure. */
+#include "mmu/spte.h"
+
+#include "lib/assert.h"
+#include "lib/log.h"
+
+#define L1TF_BITS 5 /* how many address bits are held at 1 */
+
+struct spte_format spte_format;
+
+/* On a CPU with L1TF an entry that does not translate still lets L1D be read at its address. The
+ * address in an MMIO SPTE is the guest's choice, so it is made one that no cache line has. */
+static bool setup_l1tf(struct spte_format *format, unsigned cache_bits)
+{
+    if (cache_bits < 32 || cache_bits >= 52 - L1TF_BITS) {
+        log_error("MMU: L1TF with %u cache bits leaves no room to hide addresses in MMIO SPTEs; "
+                  "MMIO caching is off",
+                  cache_bits);
+        return false;
+    }
+    format->l1tf_mask = BITS(cache_bits - 1, cache_bits - L1TF_BITS);
+    format->mmio_gpa_mask = BITS(cache_bits - L1TF_BITS - 1, PAGE_SHIFT);
+    if (format->mmio_gfn_end > BIT(cache_bits - PAGE_SHIFT))
+        format->mmio_gfn_end = BIT(cache_bits - PAGE_SHIFT);
+    return true;
+}
+
+void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits)
+{
+    unsigned gpa_bits = caps->maxphyaddr < EPT_GPA_BITS ? caps->maxphyaddr : EPT_GPA_BITS;
+    struct spte_format format = {
+        .mmio_caching = mmio_caching,
+        .mmio_value = SPTE_MMIO_VALUE,
+        .mmio_gfn_end = BIT(gpa_bits - PAGE_SHIFT),
+        .mmio_gpa_mask = EPT_ADDRESS,
+        .caps = *caps,
+    };
+
+    if (l1tf_cache_bits && !setup_l1tf(&format, l1tf_cache_bits))
+        format.mmio_caching = false;
+    if (format.mmio_value & format.l1tf_mask << L1TF_BITS)
+        format.mmio_caching = false; /* the value would be read as part of the address (P4) */
+    if (!format.mmio_caching)
+        format.mmio_value = SPTE_MMIO_NEVER;
+
+    uint64_t common = SPTE_MMU_PRESENT | SPTE_SUPPRESS_VE | EPT_READ | EPT_EXECUTE | EPT_ACCESSED |
+                      (ad && caps->ad ? SPTE_AD_ENABLED : SPTE_AD_DISABLED);
+    format.nonleaf = common | EPT_WRITE;
+    format.leaf = common | EPT_IPAT | field_put(MEMTYPE_WB, EPT_MEMTYPE);
+    spte_format = format;
+}
+
+enum spte_class spte_classify(uint64_t spte, unsigned level, uint64_t mmio_value)
+{
+    if (spte_is_present(spte)) {
+        if (spte_is_nonleaf(spte, level))
+            return SPTE_CLASS_NONLEAF;
+        return spte_is_access_tracked(spte) ? SPTE_CLASS_TRACKED : SPTE_CLASS_LEAF;
+    }
+    if (spte == SPTE_NONPRESENT)
+        return SPTE_CLASS_NONPRESENT;
+    if (spte == SPTE_FROZEN)
+        return SPTE_CLASS_FROZEN;
+    if (spte_is_mmio(spte, mmio_value))
+        return SPTE_CLASS_MMIO;
+    return SPTE_CLASS_ALIEN;
+}
+
+uint64_t spte_track_access(uint64_t spte)
+{
+    BUG_ON(!spte_is_present(spte) || spte_ad_enabled(spte)); /* P21 */
+    if (spte_is_access_tracked(spte))
+        return spte;
+    WARN_ON(spte & SPTE_SAVED);
+    uint64_t saved = (spte & (EPT_READ | EPT_EXECUTE)) << SPTE_SAVED_SHIFT;
+    return (spte & ~(EPT_RWX | EPT_ACCESSED | SPTE_SAVED)) | saved;
+}
+
+uint64_t spte_restore_access(uint64_t spte)
+{
+    BUG_ON(!spte_is_access_tracked(spte));
+    uint64_t access = (spte & SPTE_SAVED) >> SPTE_SAVED_SHIFT;
+    return (spte & ~SPTE_SAVED) | access;
+}

@@ -1,0 +1,105 @@
+/*
+ * The state of one VM's MMU. It is public so that a VM can embed it; only mmu/ looks inside.
+ */
+#pragma once
+
+#include "ept/format.h"
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+/* ---- Slots ------------------------------------------------------------------------------------
+ */
+#define MEMSLOTS_MAX     64u
+#define MEMSLOT_READONLY BIT(0)  /* the guest may read and execute; writes are emulated */
+#define MEMSLOT_INVALID  BIT(31) /* being deleted or moved: faults wait (rule P5) */
+
+/* Set in a generation while an update is in progress; never part of an MMIO SPTE (rule F7). */
+#define SLOT_UPDATE_IN_PROGRESS BIT(63)
+
+/* The host pages behind a slot: a directory with a word for each 2 MiB piece. The pieces are
+ * aligned to guest addresses of 2 MiB where the slot was created; `phase` is where in its piece the
+ * slot begins, in frames. All that changes is behind `directory`, so copies of this are alike. */
+struct backing {
+    uint64_t *directory;
+    uint64_t pages;
+    uint32_t pieces;
+    uint16_t phase;
+    uint16_t order; /* of the directory's own pages */
+};
+
+struct memslot {
+    gfn_t base;
+    uint32_t id;
+    uint32_t flags;
+    struct backing backing;
+};
+
+/* One copy of the set of slots, sorted by address. Never changed once published. */
+struct memslots {
+    uint64_t generation;
+    unsigned used;
+    struct memslot slot[MEMSLOTS_MAX];
+};
+
+/* ---- The flush ledger
+ * ---------------------------------------------------------------------------- */
+#define TLB_CPUS 64u
+
+enum invept_reason {
+    INVEPT_DEBT,      /* a VM entry paid for changes of the tables */
+    INVEPT_ROOT_LOAD, /* a pCPU entered with another EPTP than the last time (rule T5) */
+    INVEPT_REUSE,     /* pages are about to be given another use */
+    INVEPT_REASONS,
+};
+
+enum invvpid_reason {
+    INVVPID_NEW,       /* a VPID got a new owner */
+    INVVPID_GUEST,     /* emulation of a guest's own flush */
+    INVVPID_STALE,     /* a translation was found stale (decision D6) */
+    INVVPID_MIGRATION, /* the vCPU came from another pCPU */
+    INVVPID_REASONS,
+};
+
+/* The debts of one EPTP. Numbers of debts are unique in the machine, so that one compare tells a
+ * pCPU both that it loaded this EPTP last and that it owes nothing for it. */
+struct tlb_ledger {
+    uint64_t debt;           /* the newest change that owes a flush */
+    uint64_t paid[TLB_CPUS]; /* the newest debt that each pCPU has paid */
+    uint64_t cpus;           /* pCPUs that have ever entered with this EPTP */
+};
+
+/* ---- The MMU
+ * --------------------------------------------------------------------------------------- */
+struct mmu_stats {
+    uint64_t faults;            /* EPT violations handled */
+    uint64_t slot_searches;     /* made for faults */
+    uint64_t mmio_spte_created; /* MMIO SPTEs stored */
+    uint64_t mmio_spte_hits;    /* accesses answered by a current one */
+    uint64_t mmio_spte_stale;   /* accesses that met an outdated one */
+    uint64_t pages[EPT_LEVELS]; /* leaves mapped now, by level */
+    uint64_t tables;            /* table pages linked now, without the root */
+    uint64_t full_zaps;         /* the whole root emptied */
+    uint64_t spte_changes;      /* stores of SPTEs (rule P8) */
+    uint64_t invept[INVEPT_REASONS];
+    uint64_t invvpid[INVVPID_REASONS];
+};
+
+#define TABLE_CACHE (EPT_LEVELS - 1) /* what one fault can need at most */
+
+struct mmu {
+    uint64_t *root;
+    unsigned root_level;
+    uint64_t eptp;
+    uint64_t mmio_value; /* this VM's own (rule S12) */
+    struct tlb_ledger tlb;
+
+    struct memslots *slots; /* one of the two copies */
+    struct memslots copies[2];
+    uint64_t slot_pages;          /* in all slots, bounds the tables */
+    uint64_t invalidate_sequence; /* odd while guest pages lose their place */
+
+    hpa_t table_cache[TABLE_CACHE]; /* filled with NONPRESENT, for the next fault */
+    unsigned table_cache_used;
+    uint64_t *detached; /* a page that holds what a full zap takes out of the root */
+    struct mmu_stats stats;
+};

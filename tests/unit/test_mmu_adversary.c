@@ -1,0 +1,501 @@
+/*
+ * The flush rules against the worst TLB that the SDM allows (decision D8).
+ *
+ * This CPU keeps every translation that it ever walked, and every pointer to a table that it ever
+ * followed, until an INVEPT covers it, and of all answers that it could give it gives each: if one
+ * of them is not what the guest should see, the test ends. Beside it stands a plain model: for each
+ * VM a list of slots with what was last written to each page.
+ *
+ * Two VMs live on one CPU, each for a while. Each step is one of: access, add, delete, move, change
+ * flags, zap, set the generation near its wrap, end the VM and start another. The seed is printed;
+ * ADVERSARY_SEED and ADVERSARY_STEPS choose another run.
+ */
+#include "tests/unit/mmu_world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VMS    2
+#define SLOTS  6
+#define FRAMES 4096u /* of guest address space in play: 16 MiB, in two places */
+#define HIGH   0x200000u
+#define PIECE  512u
+
+/* ---- Random -----------------------------------------------------------------------------------
+ */
+
+static uint64_t random_state;
+
+static uint64_t rnd(uint64_t below)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (random_state >> 11) % below;
+}
+
+/* ---- The TLB ----------------------------------------------------------------------------------
+ */
+
+#define WAYS 4
+
+struct cached {
+    hpa_t page; /* or table */
+    unsigned permission;
+    bool used;
+};
+
+/* Tags are EPTP[51:12] (rule T4). A test has few roots; each gets a number at first sight. */
+#define TAGS 64
+static uint64_t tag_of[TAGS];
+static unsigned tags;
+
+struct tlb {
+    struct cached leaf[2 * FRAMES][WAYS];
+    struct cached table[4][2 * FRAMES / PIECE][WAYS]; /* [level]: what an entry of it points to */
+    uint32_t live;                                    /* upper bound; 0: nothing to clear */
+};
+static struct tlb *tlbs[TAGS];
+
+static struct tlb *tlb_of(uint64_t eptp)
+{
+    uint64_t tag = eptp & 0x000ffffffffff000;
+    unsigned i = 0;
+    while (i < tags && tag_of[i] != tag)
+        i++;
+    if (i == tags) {
+        assert_true(tags < TAGS);
+        tag_of[tags] = tag;
+        tlbs[tags] = calloc(1, sizeof(struct tlb));
+        tags++;
+    }
+    return tlbs[i];
+}
+
+static void tlb_forget(struct tlb *tlb)
+{
+    if (tlb->live)
+        memset(tlb, 0, sizeof(*tlb));
+}
+
+static void adversary_invept(unsigned type, uint64_t eptp)
+{
+    if (type == INVEPT_SINGLE) {
+        tlb_forget(tlb_of(eptp));
+    } else {
+        for (unsigned i = 0; i < tags; i++)
+            tlb_forget(tlbs[i]);
+    }
+}
+
+/* Both windows of guest frames, as one index. */
+static unsigned frame_index(gfn_t gfn)
+{
+    return (unsigned)(gfn.v < FRAMES ? gfn.v : gfn.v - HIGH + FRAMES);
+}
+
+static void remember(struct tlb *tlb, struct cached *set, hpa_t page, unsigned permission)
+{
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (set[i].used && set[i].page.v == page.v && set[i].permission == permission)
+            return;
+        if (!set[i].used) {
+            set[i] = (struct cached){page, permission, true};
+            tlb->live++;
+            return;
+        }
+    }
+    /* Full of stale ones: only a missing flush fills it, and then a check has failed before. */
+    fail_msg("a frame has more than %d translations in the TLB", WAYS);
+}
+
+/* The CPU walks from `table` and remembers all that it meets. */
+static struct hw_translation walk_and_remember(struct tlb *tlb, uint64_t *table, unsigned level,
+                                               unsigned permission, gfn_t gfn, unsigned access,
+                                               bool ad)
+{
+    unsigned index = frame_index(gfn), allowed = permission;
+    uint64_t *at = table;
+    for (unsigned l = level; l > 1; l--) {
+        uint64_t entry = at[gfn.v >> (9 * (l - 1)) & 511];
+        if (!(entry & 7) || hw_misconfigured(entry, l) || entry & 0x80)
+            break;
+        allowed &= entry & 7;
+        hpa_t next = HPA(entry & 0x000ffffffffff000);
+        remember(tlb, tlb->table[l - 1][index / PIECE], next, allowed);
+        at = phys_to_virt(next);
+    }
+    struct hw_translation t = hw_walk_from(table, level, permission, gfn, access, ad);
+    if (t.result == HW_OK)
+        remember(tlb, tlb->leaf[index], t.page, t.permission);
+    return t;
+}
+
+/* ---- The model
+ * ------------------------------------------------------------------------------------ */
+
+struct page_model {
+    uint64_t value; /* what stands in its first word */
+};
+
+struct slot_model {
+    bool used;
+    bool readonly;
+    uint64_t base;
+    uint64_t pages;
+    struct page_model *page;
+};
+
+struct vm {
+    struct mmu mmu;
+    bool alive;
+    struct slot_model slot[SLOTS];
+};
+
+static struct vm vms[VMS];
+static uint64_t step;
+static uint64_t stamp;
+
+static struct slot_model *model_slot(struct vm *vm, gfn_t gfn)
+{
+    for (unsigned i = 0; i < SLOTS; i++) {
+        struct slot_model *s = &vm->slot[i];
+        if (s->used && gfn.v >= s->base && gfn.v - s->base < s->pages)
+            return s;
+    }
+    return NULL;
+}
+
+static bool model_free(struct vm *vm, uint64_t base, uint64_t pages, unsigned except)
+{
+    for (unsigned i = 0; i < SLOTS; i++) {
+        struct slot_model *s = &vm->slot[i];
+        if (i != except && s->used && base < s->base + s->pages && s->base < base + pages)
+            return false;
+    }
+    return true;
+}
+
+/* ---- Access
+ * --------------------------------------------------------------------------------------- */
+
+/* The CPU could use this translation for this access: is it what the guest should see? */
+static void judge(struct vm *vm, gfn_t gfn, unsigned access, hpa_t page)
+{
+    struct slot_model *slot = model_slot(vm, gfn);
+    if (!slot)
+        fail_msg("step %lu: frame %#lx is MMIO, the CPU reaches RAM at %#lx", step, gfn.v, page.v);
+    if (access == 2 && slot->readonly)
+        fail_msg("step %lu: frame %#lx is read-only, the CPU may write", step, gfn.v);
+    const void *right = guest_page(&vm->mmu, gfn);
+    if (!right || virt_to_phys(right).v != page.v)
+        fail_msg("step %lu: frame %#lx: the CPU reaches the wrong page %#lx", step, gfn.v, page.v);
+    uint64_t value = *(const uint64_t *)right;
+    if (value != slot->page[gfn.v - slot->base].value)
+        fail_msg("step %lu: frame %#lx holds %#lx", step, gfn.v, value);
+}
+
+/* All answers that the CPU can give without an exit. True if it can give one. */
+static bool hits(struct vm *vm, gfn_t gfn, unsigned access, hpa_t *page)
+{
+    uint64_t eptp = mmu_eptp(&vm->mmu);
+    struct tlb *tlb = tlb_of(eptp);
+    unsigned index = frame_index(gfn);
+    bool ad = eptp >> 6 & 1, hit = false;
+
+    /* Walks that begin at a remembered table, which by now may be another's page. */
+    for (unsigned level = 1; level <= 3; level++) {
+        for (unsigned i = 0; i < WAYS; i++) {
+            struct cached *c = &tlb->table[level][index / PIECE][i];
+            if (c->used)
+                walk_and_remember(tlb, phys_to_virt(c->page), level, c->permission, gfn, access,
+                                  ad);
+        }
+    }
+    for (unsigned i = 0; i < WAYS; i++) {
+        struct cached *c = &tlb->leaf[index][i];
+        if (c->used && !(access & ~c->permission)) {
+            judge(vm, gfn, access, c->page);
+            *page = c->page;
+            hit = true;
+        }
+    }
+    return hit;
+}
+
+/* A violation forgets what caused it (SDM 3, 29.4.3.1): the CPU drops translations of that page
+ * that deny the access. */
+static void self_invalidate(struct vm *vm, gfn_t gfn, unsigned access)
+{
+    struct tlb *tlb = tlb_of(mmu_eptp(&vm->mmu));
+    struct cached *set = tlb->leaf[frame_index(gfn)];
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (access & ~set[i].permission)
+            set[i].used = false;
+    }
+}
+
+static bool enter(struct vm *vm, gfn_t gfn, unsigned access, hpa_t *page)
+{
+    tlb_pay(&vm->mmu, 0);
+    tlb_assert_paid(&vm->mmu, 0);
+    return hits(vm, gfn, access, page);
+}
+
+static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
+{
+    gpa_t gpa = gfn_to_gpa(gfn);
+    struct mmio_info info;
+    for (unsigned tries = 0; tries < 6; tries++) {
+        hpa_t page;
+        if (enter(vm, gfn, access, &page)) {
+            if (access == 2) {
+                struct slot_model *slot = model_slot(vm, gfn);
+                *(uint64_t *)phys_to_virt(page) = ++stamp;
+                slot->page[gfn.v - slot->base].value = stamp;
+            }
+            return;
+        }
+        uint64_t eptp = mmu_eptp(&vm->mmu);
+        struct hw_translation t =
+            walk_and_remember(tlb_of(eptp), phys_to_virt(HPA(eptp & 0x000ffffffffff000)), 4, 7, gfn,
+                              access, eptp >> 6 & 1);
+        if (t.result == HW_OK)
+            continue; /* the TLB answers now, and is judged */
+        int outcome;
+        if (t.result == HW_VIOLATION) {
+            self_invalidate(vm, gfn, access);
+            outcome = mmu_fault(&vm->mmu, gpa, access | FAULT_FINAL, &info);
+        } else {
+            outcome = mmu_mmio_check(&vm->mmu, gpa, &info);
+            if (outcome == FAULT_INVALID)
+                outcome = mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info);
+        }
+        assert_true(outcome >= 0);
+        if (outcome == FAULT_EMULATE) {
+            struct slot_model *slot = model_slot(vm, gfn);
+            if (slot && !(slot->readonly && access == 2))
+                fail_msg("step %lu: frame %#lx is RAM, the MMU says MMIO", step, gfn.v);
+            return;
+        }
+    }
+    fail_msg("step %lu: the access to frame %#lx never ends", step, gfn.v);
+}
+
+/* ---- Steps
+ * ---------------------------------------------------------------------------------------- */
+
+static gfn_t random_frame(void)
+{
+    uint64_t frame = rnd(FRAMES);
+    return GFN(rnd(4) ? frame : HIGH + frame);
+}
+
+/* Half of the accesses go where slots are, and to their ends. */
+static gfn_t interesting_frame(struct vm *vm)
+{
+    struct slot_model *slot = &vm->slot[rnd(SLOTS)];
+    if (!slot->used || rnd(4) == 0)
+        return random_frame();
+    uint64_t near = rnd(3) ? rnd(slot->pages < 8 ? slot->pages : 8) : rnd(slot->pages);
+    return GFN(slot->base + (rnd(4) ? near : slot->pages - 1));
+}
+
+static void random_range(uint64_t *base, uint64_t *pages)
+{
+    static const uint64_t sizes[] = {1, 2, 7, 64, 511, 512, 513, 1024};
+    *pages = sizes[rnd(ARRAY_SIZE(sizes))];
+    *base = rnd(FRAMES - *pages + 1);
+    if (rnd(2))
+        *base = align_down(*base, PIECE);
+    if (rnd(4) == 0)
+        *base += HIGH;
+}
+
+static void forget_slot(struct slot_model *slot)
+{
+    free(slot->page);
+    *slot = (struct slot_model){0};
+}
+
+static void step_add(struct vm *vm, unsigned id)
+{
+    struct slot_model *slot = &vm->slot[id];
+    uint64_t base, pages, before = mmu_invept_count(&vm->mmu);
+    uint64_t zaps = vm->mmu.stats.full_zaps;
+    bool readonly = rnd(4) == 0;
+    random_range(&base, &pages);
+    if (slot->used)
+        return;
+    bool room = model_free(vm, base, pages, SLOTS);
+    int error = mmu_slot_add(&vm->mmu, id, GPA(base << 12), pages,
+                             readonly ? (uint32_t)MEMSLOT_READONLY : 0);
+    assert_int_equal(error, room ? 0 : -EEXIST);
+    if (vm->mmu.stats.full_zaps == zaps) /* no wrap: RAM over MMIO flushes nothing (rule T2) */
+        assert_int_equal(mmu_invept_count(&vm->mmu), before);
+    if (room) {
+        *slot = (struct slot_model){true, readonly, base, pages, NULL};
+        slot->page = calloc(pages, sizeof(*slot->page));
+    }
+}
+
+static void step_delete(struct vm *vm, unsigned id)
+{
+    struct slot_model *slot = &vm->slot[id];
+    assert_int_equal(mmu_slot_delete(&vm->mmu, id), slot->used ? 0 : -EINVAL);
+    if (slot->used) {
+        /* Its pages are free now: no way back to them may be left in the TLB. */
+        struct tlb *tlb = tlb_of(mmu_eptp(&vm->mmu));
+        for (uint64_t i = 0; i < slot->pages; i++) {
+            for (unsigned way = 0; way < WAYS; way++)
+                assert_false(tlb->leaf[frame_index(GFN(slot->base + i))][way].used);
+        }
+        forget_slot(slot);
+    }
+}
+
+static void step_move(struct vm *vm, unsigned id)
+{
+    struct slot_model *slot = &vm->slot[id];
+    uint64_t base, ignored;
+    random_range(&base, &ignored);
+    if (base % HIGH + slot->pages > FRAMES)
+        return;
+    int expected = !slot->used ? -EINVAL : model_free(vm, base, slot->pages, id) ? 0 : -EEXIST;
+    assert_int_equal(mmu_slot_move(&vm->mmu, id, GPA(base << 12)), expected);
+    if (!expected)
+        slot->base = base;
+}
+
+static void step_flags(struct vm *vm, unsigned id)
+{
+    struct slot_model *slot = &vm->slot[id];
+    bool readonly = rnd(2);
+    int error = mmu_slot_flags(&vm->mmu, id, readonly ? (uint32_t)MEMSLOT_READONLY : 0);
+    assert_int_equal(error, slot->used ? 0 : -EINVAL);
+    if (slot->used)
+        slot->readonly = readonly;
+}
+
+static void step_zap(struct vm *vm)
+{
+    uint64_t base, pages;
+    random_range(&base, &pages);
+    assert_int_equal(mmu_zap(&vm->mmu, GPA(base << 12), pages), 0);
+}
+
+/* Like a device or a loader: around the tables. */
+static void step_guest_write(struct vm *vm)
+{
+    gfn_t gfn = interesting_frame(vm);
+    struct slot_model *slot = model_slot(vm, gfn);
+    uint64_t value = ++stamp;
+    int error = guest_write(&vm->mmu, gfn_to_gpa(gfn), &value, sizeof(value));
+    assert_int_equal(error, slot && !slot->readonly ? 0 : -EFAULT);
+    if (!error)
+        slot->page[gfn.v - slot->base].value = value;
+}
+
+static void step_near_wrap(struct vm *vm)
+{
+    uint64_t now = mmu_slot_generation(&vm->mmu);
+    uint64_t near = (now | SPTE_GENERATION_MASK) - rnd(6);
+    assert_int_equal(mmu_set_generation(&vm->mmu, near), near >= now ? 0 : -EINVAL);
+}
+
+static void end_vm(struct vm *vm)
+{
+    mmu_destroy(&vm->mmu);
+    for (unsigned i = 0; i < SLOTS; i++)
+        forget_slot(&vm->slot[i]);
+    vm->alive = false;
+}
+
+static void one_step(struct vm *vm)
+{
+    uint64_t kind = rnd(1000);
+    unsigned id = (unsigned)rnd(SLOTS);
+    if (!vm->alive) {
+        assert_int_equal(mmu_create(&vm->mmu), 0);
+        vm->alive = true;
+    }
+    if (kind < 962)
+        do_access(vm, interesting_frame(vm), 1u << rnd(3));
+    else if (kind < 974)
+        step_add(vm, id);
+    else if (kind < 978)
+        step_delete(vm, id);
+    else if (kind < 983)
+        step_move(vm, id);
+    else if (kind < 987)
+        step_flags(vm, id);
+    else if (kind < 991)
+        step_zap(vm);
+    else if (kind < 998)
+        step_guest_write(vm);
+    else if (kind == 998)
+        step_near_wrap(vm);
+    else if (rnd(8) == 0)
+        end_vm(vm);
+}
+
+static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config config)
+{
+    struct vm *vm = &vms[0];
+    world_reset(msr, &config);
+    invept_hook = adversary_invept;
+    random_state = seed * 0x9e3779b97f4a7c15 | 1;
+    for (unsigned i = 0; i < tags; i++)
+        free(tlbs[i]);
+    tags = 0;
+    memset(vms, 0, sizeof(vms));
+    printf("adversary: seed %lu, %lu steps, %s, %s, mmio_caching=%d\n", seed, steps,
+           config.huge ? "2 MiB" : "4 KiB", config.ad ? "A/D" : "no A/D", config.mmio_caching);
+
+    for (step = 0; step < steps; step++) {
+        if (rnd(64) == 0)
+            vm = &vms[rnd(VMS)];
+        one_step(vm);
+        if (step % 8192 == 0 && vm->alive)
+            world_check(&vm->mmu);
+    }
+    for (unsigned i = 0; i < VMS; i++) {
+        if (vms[i].alive) {
+            world_check(&vms[i].mmu);
+            end_vm(&vms[i]);
+        }
+    }
+    assert_int_equal(support_pages_in_use(), 0);
+    assert_int_equal(support_warnings(), 0);
+}
+
+static uint64_t number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+#define RUN(name, msr, ...)                                                       \
+    static void name(void **state)                                                \
+    {                                                                             \
+        (void)state;                                                              \
+        play(number("ADVERSARY_SEED", 1), number("ADVERSARY_STEPS", 250000), msr, \
+             (struct mmu_config){__VA_ARGS__});                                   \
+    }
+
+RUN(everything, WORLD_CAPS, .mmio_caching = true, .ad = true, .huge = true)
+RUN(small_pages_without_ad, WORLD_CAPS, .mmio_caching = true, .slot_generation_start = 0x7fff0)
+RUN(no_mmio_sptes, WORLD_CAPS, .huge = true, .ad = true)
+RUN(only_global_invept, WORLD_CAPS & ~EPT_CAP_INVEPT_SINGLE, .mmio_caching = true, .huge = true)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(everything),
+        cmocka_unit_test(small_pages_without_ad),
+        cmocka_unit_test(no_mmio_sptes),
+        cmocka_unit_test(only_global_invept),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

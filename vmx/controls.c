@@ -1,0 +1,308 @@
+/*
+ * Negotiates the VMX controls: the words of a new VMCS from the capability MSRs and the table in
+ * control_table.c, and the sentence that refuses a CPU which lacks one of them.
+ */
+#include "vmx/controls.h"
+
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmx/fields.h"
+
+/* The reserved bits that every CPU without the TRUE MSRs forces to 1 (SDM 3, A.2). They mean
+ * nothing, so nobody needs to read about them. Bits of the class that got a name are not here. */
+static const uint64_t reserved_ones[CONTROL_WORDS] = {
+    [CONTROL_PIN] = BIT(1) | BIT(2) | BIT(4),
+    [CONTROL_PRIMARY] = BIT(1) | BITS(6, 4) | BIT(8) | BITS(14, 13) | BIT(26),
+    [CONTROL_EXIT] = BITS(1, 0) | BITS(8, 3) | BITS(11, 10) | BITS(14, 13) | BITS(17, 16),
+    [CONTROL_ENTRY] = BITS(1, 0) | BITS(8, 3) | BIT(12),
+};
+
+static const struct {
+    const char *name;
+    uint32_t field;
+} words[CONTROL_WORDS] = {
+    [CONTROL_PIN] = {"pin-based", VMCS_PIN_CONTROLS      },
+    [CONTROL_PRIMARY] = {"primary",   VMCS_PRIMARY_CONTROLS  },
+    [CONTROL_SECONDARY] = {"secondary", VMCS_SECONDARY_CONTROLS},
+    [CONTROL_TERTIARY] = {"tertiary",  VMCS_TERTIARY_CONTROLS },
+    [CONTROL_EXIT] = {"VM-exit",   VMCS_EXIT_CONTROLS     },
+    [CONTROL_ENTRY] = {"VM-entry",  VMCS_ENTRY_CONTROLS    },
+};
+
+const char *vmx_control_word_name(enum control_word word)
+{
+    return words[word].name;
+}
+
+uint32_t vmx_control_field(enum control_word word)
+{
+    return words[word].field;
+}
+
+/* The MSR that rules a 32-bit control word: allowed-0 settings low, allowed-1 settings high. */
+static uint64_t ruling_msr(const struct vmx_msrs *msrs, enum control_word word)
+{
+    bool exact = msrs->basic & BASIC_TRUE_CONTROLS;
+    switch (word) {
+    case CONTROL_PIN:
+        return exact ? msrs->true_pin : msrs->pin;
+    case CONTROL_PRIMARY:
+        return exact ? msrs->true_primary : msrs->primary;
+    case CONTROL_EXIT:
+        return exact ? msrs->true_exit : msrs->exit;
+    case CONTROL_ENTRY:
+        return exact ? msrs->true_entry : msrs->entry;
+    case CONTROL_SECONDARY:
+        return vmx_may_be_1(msrs, CONTROL_PRIMARY) & PRIMARY_SECONDARY_CONTROLS ? msrs->secondary
+                                                                                : 0;
+    default:
+        return 0;
+    }
+}
+
+uint64_t vmx_must_be_1(const struct vmx_msrs *msrs, enum control_word word)
+{
+    return ruling_msr(msrs, word) & BITS(31, 0);
+}
+
+uint64_t vmx_may_be_1(const struct vmx_msrs *msrs, enum control_word word)
+{
+    if (word == CONTROL_TERTIARY)
+        return vmx_may_be_1(msrs, CONTROL_PRIMARY) & PRIMARY_TERTIARY_CONTROLS ? msrs->tertiary : 0;
+    return ruling_msr(msrs, word) >> 32;
+}
+
+/* True if the CPU lets the control be what we need it to be. */
+static bool allowed(const struct vmx_msrs *msrs, const struct control *control)
+{
+    bool may = vmx_may_be_1(msrs, control->word) & control->mask;
+    bool must = vmx_must_be_1(msrs, control->word) & control->mask;
+    return control->need == CONTROL_TOGGLED ? may && !must : may;
+}
+
+static bool demanded(const struct control *control)
+{
+    return control->need == CONTROL_REQUIRED || control->need == CONTROL_TOGGLED;
+}
+
+/* Says in one line what is missing; the list is cut where the line would be. */
+static void refuse(const struct vmx_msrs *msrs)
+{
+    char list[144];
+    unsigned length = 0, more = 0;
+
+    for (unsigned i = 0; i < vmx_control_count; i++) {
+        const struct control *control = &vmx_control_table[i];
+        if (!demanded(control) || allowed(msrs, control))
+            continue;
+        size_t need = strlen(control->name) + 4;
+        if (more || length + need >= sizeof(list))
+            more++;
+        else
+            length += (unsigned)snprintf(list + length, sizeof(list) - length, "%s\"%s\"",
+                                         length ? ", " : "", control->name);
+    }
+    char rest[24] = "";
+    if (more)
+        snprintf(rest, sizeof(rest), " and %u more", more);
+    log_error("this CPU's VMX lacks %s%s: use a CPU with EPT and unrestricted guest", list, rest);
+}
+
+int vmx_negotiate(const struct vmx_msrs *msrs, struct vmx_controls *out)
+{
+    memset(out, 0, sizeof(*out));
+    for (unsigned i = 0; i < vmx_control_count; i++) {
+        const struct control *control = &vmx_control_table[i];
+        if (control->need == CONTROL_REQUIRED || control->need == CONTROL_OPTIONAL)
+            out->word[control->word] |= control->mask;
+        if (!out->missing && demanded(control) && !allowed(msrs, control))
+            out->missing = control;
+    }
+    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
+        out->word[word] |= vmx_must_be_1(msrs, word);
+        out->word[word] &= vmx_may_be_1(msrs, word);
+    }
+    if (!out->missing)
+        return 0;
+    refuse(msrs);
+    return -ENODEV;
+}
+
+static const char *verdict(const struct vmx_msrs *msrs, const struct control *control)
+{
+    if (allowed(msrs, control))
+        return "ok";
+    return demanded(control) ? "MISSING" : "missing (optional)";
+}
+
+void vmx_controls_log(const struct vmx_msrs *msrs)
+{
+    uint64_t unwanted[CONTROL_WORDS];
+    for (enum control_word word = 0; word < CONTROL_WORDS; word++)
+        unwanted[word] = vmx_must_be_1(msrs, word) & ~reserved_ones[word];
+
+    log_info("VMX controls: revision 0x%x, %s capability MSRs",
+             (unsigned)(msrs->basic & BASIC_REVISION),
+             msrs->basic & BASIC_TRUE_CONTROLS ? "TRUE" : "old");
+    for (unsigned i = 0; i < vmx_control_count; i++) {
+        const struct control *control = &vmx_control_table[i];
+        if (control->need == CONTROL_UNWANTED)
+            continue;
+        if (control->need != CONTROL_TOGGLED)
+            unwanted[control->word] &= ~control->mask;
+        bool ok = allowed(msrs, control);
+        log_info("  %-9s %-32s %s%s%s", words[control->word].name, control->name,
+                 verdict(msrs, control), ok ? "" : ": ", ok ? "" : control->why);
+    }
+    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
+        for (unsigned bit = 0; bit < 64; bit++) {
+            char name[64];
+            if (!(unwanted[word] & BIT(bit)))
+                continue;
+            vmx_control_names(word, BIT(bit), name, sizeof(name));
+            log_info("  %-9s %-32s forced on", words[word].name, name);
+        }
+    }
+}
+
+static const char *control_name(enum control_word word, uint64_t mask)
+{
+    for (unsigned i = 0; i < vmx_control_count; i++)
+        if (vmx_control_table[i].word == word && vmx_control_table[i].mask == mask)
+            return vmx_control_table[i].name;
+    return NULL;
+}
+
+unsigned vmx_control_names(enum control_word word, uint64_t value, char *buffer, unsigned size)
+{
+    unsigned length = 0;
+    if (size)
+        buffer[0] = 0;
+    for (unsigned bit = 0; bit < 64; bit++) {
+        char number[8];
+        if (!(value & ~reserved_ones[word] & BIT(bit)))
+            continue;
+        const char *name = control_name(word, BIT(bit));
+        if (!name) {
+            snprintf(number, sizeof(number), "bit %u", bit);
+            name = number;
+        }
+        unsigned at = length < size ? length : size;
+        length += (unsigned)snprintf(buffer + at, size - at, "%s%s", length ? ", " : "", name);
+    }
+    return length;
+}
+
+/* Which fields exist only where a control may be 1 (SDM 3, appendix B, the notes). Ranges; the
+ * fields that these ranges miss exist on every CPU. */
+static const struct {
+    uint16_t first, last;
+    enum control_word word;
+    uint64_t mask; /* any of these */
+} conditional_fields[] = {
+    {VMCS_VPID,                        VMCS_VPID,                        CONTROL_SECONDARY, SECONDARY_VPID               },
+    {VMCS_POSTED_INTERRUPT_VECTOR,     VMCS_POSTED_INTERRUPT_VECTOR,     CONTROL_PIN,
+     PIN_POSTED_INTERRUPTS                                                                                               },
+    {VMCS_EPTP_INDEX,                  VMCS_EPTP_INDEX,                  CONTROL_SECONDARY, SECONDARY_EPT_VIOLATION_VE   },
+    {VMCS_HLAT_PREFIX_SIZE,            VMCS_HLAT_PREFIX_SIZE,            CONTROL_TERTIARY,  TERTIARY_HLAT                },
+    {VMCS_LAST_PID_POINTER_INDEX,      VMCS_LAST_PID_POINTER_INDEX,      CONTROL_TERTIARY,
+     TERTIARY_IPI_VIRTUALIZATION                                                                                         },
+    {VMCS_GUEST_INTERRUPT_STATUS,      VMCS_GUEST_INTERRUPT_STATUS,      CONTROL_SECONDARY,
+     SECONDARY_VIRTUAL_INTERRUPT_DELIVERY                                                                                },
+    {VMCS_PML_INDEX,                   VMCS_PML_INDEX,                   CONTROL_SECONDARY, SECONDARY_PML                },
+    {VMCS_GUEST_UINV,                  VMCS_GUEST_UINV,                  CONTROL_ENTRY,     ENTRY_LOAD_UINV              },
+    {VMCS_MSR_BITMAP,                  VMCS_MSR_BITMAP,                  CONTROL_PRIMARY,   PRIMARY_MSR_BITMAPS          },
+    {VMCS_PML_ADDRESS,                 VMCS_PML_ADDRESS,                 CONTROL_SECONDARY, SECONDARY_PML                },
+    {VMCS_VIRTUAL_APIC_ADDRESS,        VMCS_VIRTUAL_APIC_ADDRESS,        CONTROL_PRIMARY,   PRIMARY_TPR_SHADOW           },
+    {VMCS_APIC_ACCESS_ADDRESS,         VMCS_APIC_ACCESS_ADDRESS,         CONTROL_SECONDARY,
+     SECONDARY_VIRTUALIZE_APIC_ACCESSES                                                                                  },
+    {VMCS_POSTED_INTERRUPT_DESCRIPTOR, VMCS_POSTED_INTERRUPT_DESCRIPTOR, CONTROL_PIN,
+     PIN_POSTED_INTERRUPTS                                                                                               },
+    {VMCS_VM_FUNCTION_CONTROLS,        VMCS_VM_FUNCTION_CONTROLS,        CONTROL_SECONDARY,
+     SECONDARY_VM_FUNCTIONS                                                                                              },
+    {VMCS_EPT_POINTER,                 VMCS_EPT_POINTER,                 CONTROL_SECONDARY, SECONDARY_EPT                },
+    {VMCS_EOI_EXIT_BITMAP_0,           VMCS_EOI_EXIT_BITMAP_3,           CONTROL_SECONDARY,
+     SECONDARY_VIRTUAL_INTERRUPT_DELIVERY                                                                                },
+    {VMCS_EPTP_LIST_ADDRESS,           VMCS_EPTP_LIST_ADDRESS,           CONTROL_SECONDARY, SECONDARY_VM_FUNCTIONS       },
+    {VMCS_VMREAD_BITMAP,               VMCS_VMWRITE_BITMAP,              CONTROL_SECONDARY, SECONDARY_VMCS_SHADOWING     },
+    {VMCS_VE_INFORMATION_ADDRESS,      VMCS_VE_INFORMATION_ADDRESS,      CONTROL_SECONDARY,
+     SECONDARY_EPT_VIOLATION_VE                                                                                          },
+    {VMCS_XSS_EXITING_BITMAP,          VMCS_XSS_EXITING_BITMAP,          CONTROL_SECONDARY, SECONDARY_XSAVES             },
+    {VMCS_ENCLS_EXITING_BITMAP,        VMCS_ENCLS_EXITING_BITMAP,        CONTROL_SECONDARY,
+     SECONDARY_ENCLS_EXITING                                                                                             },
+    {VMCS_SPP_TABLE_POINTER,           VMCS_SPP_TABLE_POINTER,           CONTROL_SECONDARY,
+     SECONDARY_SUB_PAGE_PERMISSIONS                                                                                      },
+    {VMCS_TSC_MULTIPLIER,              VMCS_TSC_MULTIPLIER,              CONTROL_SECONDARY, SECONDARY_TSC_SCALING        },
+    {VMCS_TERTIARY_CONTROLS,           VMCS_TERTIARY_CONTROLS,           CONTROL_PRIMARY,   PRIMARY_TERTIARY_CONTROLS    },
+    {VMCS_ENCLV_EXITING_BITMAP,        VMCS_ENCLV_EXITING_BITMAP,        CONTROL_SECONDARY,
+     SECONDARY_ENCLV_EXITING                                                                                             },
+    {VMCS_LOW_PASID_DIRECTORY,         VMCS_HIGH_PASID_DIRECTORY,        CONTROL_SECONDARY,
+     SECONDARY_PASID_TRANSLATION                                                                                         },
+    {VMCS_SHARED_EPT_POINTER,          VMCS_SHARED_EPT_POINTER,          CONTROL_WORDS,     0                            }, /* inside TDX only */
+    {VMCS_PCONFIG_EXITING_BITMAP,      VMCS_PCONFIG_EXITING_BITMAP,      CONTROL_SECONDARY,
+     SECONDARY_PCONFIG                                                                                                   },
+    {VMCS_HLAT_POINTER,                VMCS_HLAT_POINTER,                CONTROL_TERTIARY,  TERTIARY_HLAT                },
+    {VMCS_PID_POINTER_TABLE,           VMCS_PID_POINTER_TABLE,           CONTROL_TERTIARY,  TERTIARY_IPI_VIRTUALIZATION  },
+    {VMCS_SECONDARY_EXIT_CONTROLS,     VMCS_SECONDARY_EXIT_CONTROLS,     CONTROL_EXIT,
+     EXIT_SECONDARY_CONTROLS                                                                                             },
+    {VMCS_SPEC_CTRL_MASK,              VMCS_SPEC_CTRL_SHADOW,            CONTROL_TERTIARY,  TERTIARY_VIRTUALIZE_SPEC_CTRL},
+    {VMCS_INJECTED_EVENT_DATA,         VMCS_INJECTED_EVENT_DATA,         CONTROL_ENTRY,     ENTRY_LOAD_FRED              },
+    {VMCS_GUEST_PHYSICAL_ADDRESS,      VMCS_GUEST_PHYSICAL_ADDRESS,      CONTROL_SECONDARY, SECONDARY_EPT                },
+    {VMCS_ORIGINAL_EVENT_DATA,         VMCS_ORIGINAL_EVENT_DATA,         CONTROL_ENTRY,     ENTRY_LOAD_FRED              },
+    {VMCS_GUEST_PAT,                   VMCS_GUEST_PAT,                   CONTROL_ENTRY,     ENTRY_LOAD_PAT               },
+    {VMCS_GUEST_EFER,                  VMCS_GUEST_EFER,                  CONTROL_ENTRY,     ENTRY_LOAD_EFER              },
+    {VMCS_GUEST_PERF_GLOBAL_CTRL,      VMCS_GUEST_PERF_GLOBAL_CTRL,      CONTROL_ENTRY,
+     ENTRY_LOAD_PERF_GLOBAL_CTRL                                                                                         },
+    {VMCS_GUEST_PDPTE0,                VMCS_GUEST_PDPTE3,                CONTROL_SECONDARY, SECONDARY_EPT                },
+    {VMCS_GUEST_BNDCFGS,               VMCS_GUEST_BNDCFGS,               CONTROL_ENTRY,     ENTRY_LOAD_BNDCFGS           },
+    {VMCS_GUEST_RTIT_CTL,              VMCS_GUEST_RTIT_CTL,              CONTROL_ENTRY,     ENTRY_LOAD_RTIT_CTL          },
+    {VMCS_GUEST_LBR_CTL,               VMCS_GUEST_LBR_CTL,               CONTROL_ENTRY,     ENTRY_LOAD_LBR_CTL           },
+    {VMCS_GUEST_PKRS,                  VMCS_GUEST_PKRS,                  CONTROL_ENTRY,     ENTRY_LOAD_PKRS              },
+    {VMCS_GUEST_FRED_CONFIG,           VMCS_GUEST_FRED_SSP3,             CONTROL_ENTRY,     ENTRY_LOAD_FRED              },
+    {VMCS_HOST_PAT,                    VMCS_HOST_PAT,                    CONTROL_EXIT,      EXIT_LOAD_PAT                },
+    {VMCS_HOST_EFER,                   VMCS_HOST_EFER,                   CONTROL_EXIT,      EXIT_LOAD_EFER               },
+    {VMCS_HOST_PERF_GLOBAL_CTRL,       VMCS_HOST_PERF_GLOBAL_CTRL,       CONTROL_EXIT,
+     EXIT_LOAD_PERF_GLOBAL_CTRL                                                                                          },
+    {VMCS_HOST_PKRS,                   VMCS_HOST_PKRS,                   CONTROL_EXIT,      EXIT_LOAD_PKRS               },
+    {VMCS_HOST_FRED_CONFIG,            VMCS_HOST_FRED_SSP3,              CONTROL_ENTRY,     ENTRY_LOAD_FRED              },
+    {VMCS_TPR_THRESHOLD,               VMCS_TPR_THRESHOLD,               CONTROL_PRIMARY,   PRIMARY_TPR_SHADOW           },
+    {VMCS_SECONDARY_CONTROLS,          VMCS_SECONDARY_CONTROLS,          CONTROL_PRIMARY,   PRIMARY_SECONDARY_CONTROLS   },
+    {VMCS_PLE_GAP,                     VMCS_PLE_WINDOW,                  CONTROL_SECONDARY, SECONDARY_PAUSE_LOOP_EXITING },
+    {VMCS_INSTRUCTION_TIMEOUT,         VMCS_INSTRUCTION_TIMEOUT,         CONTROL_SECONDARY,
+     SECONDARY_INSTRUCTION_TIMEOUT                                                                                       },
+    {VMCS_PREEMPTION_TIMER_VALUE,      VMCS_PREEMPTION_TIMER_VALUE,      CONTROL_PIN,       PIN_PREEMPTION_TIMER         },
+    {VMCS_GUEST_S_CET,                 VMCS_GUEST_INTERRUPT_SSP_TABLE,   CONTROL_ENTRY,     ENTRY_LOAD_CET               },
+    {VMCS_HOST_S_CET,                  VMCS_HOST_INTERRUPT_SSP_TABLE,    CONTROL_EXIT,      EXIT_LOAD_CET                },
+};
+
+bool vmx_field_exists(const struct vmx_msrs *msrs, uint32_t field)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(conditional_fields); i++) {
+        if (field < conditional_fields[i].first || field > conditional_fields[i].last)
+            continue;
+        enum control_word word = conditional_fields[i].word;
+        return word != CONTROL_WORDS && vmx_may_be_1(msrs, word) & conditional_fields[i].mask;
+    }
+    return true;
+}
+
+uint64_t vmx_cr0_must_be_1(const struct vmx_msrs *msrs, bool unrestricted)
+{
+    return msrs->cr0_fixed0 & ~(unrestricted ? BIT(31) | BIT(0) : 0);
+}
+
+uint64_t vmx_cr0_may_be_1(const struct vmx_msrs *msrs)
+{
+    return msrs->cr0_fixed1;
+}
+
+uint64_t vmx_cr4_must_be_1(const struct vmx_msrs *msrs)
+{
+    return msrs->cr4_fixed0;
+}
+
+uint64_t vmx_cr4_may_be_1(const struct vmx_msrs *msrs)
+{
+    return msrs->cr4_fixed1;
+}

@@ -1,0 +1,243 @@
+/*
+ * The VMX controls: what each bit is called, which bits this hypervisor wants, and what this CPU
+ * lets it have (SDM 3, 25.6 to 25.8 and appendix A).
+ *
+ * A capability MSR says of each bit of a control word whether it must be 1 and whether it may be 1.
+ * One table in controls.c says of each bit whether it is required, optional, toggled at run time
+ * or not wanted, and why. vmx_negotiate() puts the two together once at boot; the control words
+ * that come out are the ones a new VMCS starts with.
+ *
+ * Pure: the raw MSR values are read elsewhere and handed in. Called by the VMX set-up code.
+ */
+#pragma once
+
+#include "lib/bits.h"
+#include "lib/compiler.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Pin-based controls (SDM 3, 25.6.1). */
+#define PIN_EXTERNAL_INTERRUPT_EXITING BIT(0)
+#define PIN_NMI_EXITING                BIT(3)
+#define PIN_VIRTUAL_NMIS               BIT(5)
+#define PIN_PREEMPTION_TIMER           BIT(6)
+#define PIN_POSTED_INTERRUPTS          BIT(7)
+
+/* Primary processor-based controls (SDM 3, 25.6.2). */
+#define PRIMARY_INTERRUPT_WINDOW_EXITING BIT(2)
+#define PRIMARY_TSC_OFFSETTING           BIT(3)
+#define PRIMARY_HLT_EXITING              BIT(7)
+#define PRIMARY_INVLPG_EXITING           BIT(9)
+#define PRIMARY_MWAIT_EXITING            BIT(10)
+#define PRIMARY_RDPMC_EXITING            BIT(11)
+#define PRIMARY_RDTSC_EXITING            BIT(12)
+#define PRIMARY_CR3_LOAD_EXITING         BIT(15)
+#define PRIMARY_CR3_STORE_EXITING        BIT(16)
+#define PRIMARY_TERTIARY_CONTROLS        BIT(17)
+#define PRIMARY_CR8_LOAD_EXITING         BIT(19)
+#define PRIMARY_CR8_STORE_EXITING        BIT(20)
+#define PRIMARY_TPR_SHADOW               BIT(21)
+#define PRIMARY_NMI_WINDOW_EXITING       BIT(22)
+#define PRIMARY_MOV_DR_EXITING           BIT(23)
+#define PRIMARY_UNCONDITIONAL_IO_EXITING BIT(24)
+#define PRIMARY_IO_BITMAPS               BIT(25)
+#define PRIMARY_MONITOR_TRAP_FLAG        BIT(27)
+#define PRIMARY_MSR_BITMAPS              BIT(28)
+#define PRIMARY_MONITOR_EXITING          BIT(29)
+#define PRIMARY_PAUSE_EXITING            BIT(30)
+#define PRIMARY_SECONDARY_CONTROLS       BIT(31)
+
+/* Secondary processor-based controls. */
+#define SECONDARY_VIRTUALIZE_APIC_ACCESSES   BIT(0)
+#define SECONDARY_EPT                        BIT(1)
+#define SECONDARY_DESCRIPTOR_TABLE_EXITING   BIT(2)
+#define SECONDARY_RDTSCP                     BIT(3)
+#define SECONDARY_VIRTUALIZE_X2APIC          BIT(4)
+#define SECONDARY_VPID                       BIT(5)
+#define SECONDARY_WBINVD_EXITING             BIT(6)
+#define SECONDARY_UNRESTRICTED_GUEST         BIT(7)
+#define SECONDARY_APIC_REGISTERS             BIT(8)
+#define SECONDARY_VIRTUAL_INTERRUPT_DELIVERY BIT(9)
+#define SECONDARY_PAUSE_LOOP_EXITING         BIT(10)
+#define SECONDARY_RDRAND_EXITING             BIT(11)
+#define SECONDARY_INVPCID                    BIT(12)
+#define SECONDARY_VM_FUNCTIONS               BIT(13)
+#define SECONDARY_VMCS_SHADOWING             BIT(14)
+#define SECONDARY_ENCLS_EXITING              BIT(15)
+#define SECONDARY_RDSEED_EXITING             BIT(16)
+#define SECONDARY_PML                        BIT(17)
+#define SECONDARY_EPT_VIOLATION_VE           BIT(18)
+#define SECONDARY_CONCEAL_VMX_FROM_PT        BIT(19)
+#define SECONDARY_XSAVES                     BIT(20)
+#define SECONDARY_PASID_TRANSLATION          BIT(21)
+#define SECONDARY_MODE_BASED_EXECUTE         BIT(22)
+#define SECONDARY_SUB_PAGE_PERMISSIONS       BIT(23)
+#define SECONDARY_PT_GUEST_PHYSICAL          BIT(24)
+#define SECONDARY_TSC_SCALING                BIT(25)
+#define SECONDARY_USER_WAIT_PAUSE            BIT(26)
+#define SECONDARY_PCONFIG                    BIT(27)
+#define SECONDARY_ENCLV_EXITING              BIT(28)
+#define SECONDARY_BUS_LOCK_DETECTION         BIT(30)
+#define SECONDARY_INSTRUCTION_TIMEOUT        BIT(31)
+
+/* Tertiary processor-based controls: 64 bits, and no bit that must be 1. */
+#define TERTIARY_LOADIWKEY_EXITING         BIT(0)
+#define TERTIARY_HLAT                      BIT(1)
+#define TERTIARY_EPT_PAGING_WRITE          BIT(2)
+#define TERTIARY_GUEST_PAGING_VERIFICATION BIT(3)
+#define TERTIARY_IPI_VIRTUALIZATION        BIT(4)
+#define TERTIARY_VIRTUALIZE_SPEC_CTRL      BIT(7)
+
+/* VM-exit controls (SDM 3, 25.7.1). */
+#define EXIT_SAVE_DEBUG_CONTROLS     BIT(2)
+#define EXIT_HOST_ADDRESS_SPACE_SIZE BIT(9)
+#define EXIT_LOAD_PERF_GLOBAL_CTRL   BIT(12)
+#define EXIT_ACKNOWLEDGE_INTERRUPT   BIT(15)
+#define EXIT_SAVE_PAT                BIT(18)
+#define EXIT_LOAD_PAT                BIT(19)
+#define EXIT_SAVE_EFER               BIT(20)
+#define EXIT_LOAD_EFER               BIT(21)
+#define EXIT_SAVE_PREEMPTION_TIMER   BIT(22)
+#define EXIT_CLEAR_BNDCFGS           BIT(23)
+#define EXIT_CONCEAL_VMX_FROM_PT     BIT(24)
+#define EXIT_CLEAR_RTIT_CTL          BIT(25)
+#define EXIT_CLEAR_LBR_CTL           BIT(26)
+#define EXIT_CLEAR_UINV              BIT(27)
+#define EXIT_LOAD_CET                BIT(28)
+#define EXIT_LOAD_PKRS               BIT(29)
+#define EXIT_SAVE_PERF_GLOBAL_CTRL   BIT(30)
+#define EXIT_SECONDARY_CONTROLS      BIT(31)
+
+/* VM-entry controls (SDM 3, 25.8.1). */
+#define ENTRY_LOAD_DEBUG_CONTROLS   BIT(2)
+#define ENTRY_IA32E_GUEST           BIT(9)
+#define ENTRY_TO_SMM                BIT(10)
+#define ENTRY_DEACTIVATE_DUAL_SMM   BIT(11)
+#define ENTRY_LOAD_PERF_GLOBAL_CTRL BIT(13)
+#define ENTRY_LOAD_PAT              BIT(14)
+#define ENTRY_LOAD_EFER             BIT(15)
+#define ENTRY_LOAD_BNDCFGS          BIT(16)
+#define ENTRY_CONCEAL_VMX_FROM_PT   BIT(17)
+#define ENTRY_LOAD_RTIT_CTL         BIT(18)
+#define ENTRY_LOAD_UINV             BIT(19)
+#define ENTRY_LOAD_CET              BIT(20)
+#define ENTRY_LOAD_LBR_CTL          BIT(21)
+#define ENTRY_LOAD_PKRS             BIT(22)
+#define ENTRY_LOAD_FRED             BIT(23)
+
+/* IA32_VMX_BASIC (SDM 3, A.1). */
+#define BASIC_REVISION        BITS(30, 0)
+#define BASIC_VMCS_SIZE       BITS(44, 32)
+#define BASIC_32BIT_ADDRESSES BIT(48)
+#define BASIC_DUAL_SMM        BIT(49)
+#define BASIC_MEMORY_TYPE     BITS(53, 50)
+#define BASIC_INS_OUTS_INFO   BIT(54)
+#define BASIC_TRUE_CONTROLS   BIT(55)
+#define BASIC_ANY_ERROR_CODE  BIT(56) /* hardware exceptions may come with or without one */
+
+/* IA32_VMX_MISC (SDM 3, A.6). */
+#define MISC_TIMER_RATE         BITS(4, 0) /* the timer counts when TSC bit N changes */
+#define MISC_STORES_LMA         BIT(5)
+#define MISC_HLT_STATE          BIT(6)
+#define MISC_SHUTDOWN_STATE     BIT(7)
+#define MISC_WAIT_FOR_SIPI      BIT(8)
+#define MISC_CR3_TARGETS        BITS(24, 16)
+#define MISC_MSR_LIST_MAX       BITS(27, 25) /* 512 * (N + 1) entries recommended */
+#define MISC_VMWRITE_ANY        BIT(29)
+#define MISC_ZERO_LENGTH_INJECT BIT(30)
+
+/* IA32_VMX_EPT_VPID_CAP (SDM 3, A.10): what the EPT pointer may say. */
+#define EPT_CAP_WALK_4         BIT(6)
+#define EPT_CAP_WALK_5         BIT(7)
+#define EPT_CAP_UC             BIT(8)
+#define EPT_CAP_WB             BIT(14)
+#define EPT_CAP_ACCESSED_DIRTY BIT(21)
+#define EPT_CAP_SHADOW_STACK   BIT(23)
+
+/* Raw capability MSRs. One that the CPU lacks is 0 here. */
+struct vmx_msrs {
+    uint64_t basic;
+    uint64_t pin, primary, exit, entry;
+    uint64_t true_pin, true_primary, true_exit, true_entry; /* only if BASIC bit 55 */
+    uint64_t secondary;                                     /* only if primary bit 31 may be 1 */
+    uint64_t tertiary;                                      /* only if primary bit 17 may be 1 */
+    uint64_t misc;
+    uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+    uint64_t vmcs_enum;
+    uint64_t ept_vpid_cap;
+    uint64_t vmfunc;
+};
+
+enum control_word {
+    CONTROL_PIN,
+    CONTROL_PRIMARY,
+    CONTROL_SECONDARY,
+    CONTROL_TERTIARY,
+    CONTROL_EXIT,
+    CONTROL_ENTRY,
+    CONTROL_WORDS,
+};
+
+enum control_need {
+    CONTROL_UNWANTED,
+    CONTROL_REQUIRED, /* always 1; a CPU without it is refused */
+    CONTROL_OPTIONAL, /* 1 where the CPU has it */
+    CONTROL_TOGGLED,  /* starts as 0 and is switched at run time; refused unless both are allowed */
+};
+
+/* One row of the table of controls: every bit that has a name. */
+struct control {
+    enum control_word word;
+    uint64_t mask;
+    const char *name; /* the SDM's, as in its quotation marks */
+    enum control_need need;
+    const char *why; /* a half-sentence for those that are wanted */
+};
+extern const struct control vmx_control_table[];
+extern const unsigned vmx_control_count;
+
+/* The outcome of the negotiation. Words are indexed by enum control_word. */
+struct vmx_controls {
+    uint64_t word[CONTROL_WORDS];  /* for a new VMCS; toggled bits are 0 */
+    const struct control *missing; /* the first required one that the CPU lacks, or NULL */
+};
+
+/* True if `mask` is on in `word` of the negotiated controls. */
+static inline bool vmx_has(const struct vmx_controls *controls, enum control_word word,
+                           uint64_t mask)
+{
+    return (controls->word[word] & mask) == mask;
+}
+
+/* What the CPU allows: the TRUE MSRs are used where they exist; a word that does not exist has no
+ * bit that may be 1. */
+uint64_t vmx_must_be_1(const struct vmx_msrs *msrs, enum control_word word);
+uint64_t vmx_may_be_1(const struct vmx_msrs *msrs, enum control_word word);
+
+/* Computes the words as (wanted | must be 1) & may be 1. -ENODEV if a required or toggled control
+ * is missing: one line says all that are, and out->missing names the first. */
+int vmx_negotiate(const struct vmx_msrs *msrs, struct vmx_controls *out) MUST_CHECK;
+
+/* Prints the table: each wanted control `ok`, `missing (optional)` or `MISSING`, and each control
+ * that is forced on though nobody wants it. */
+void vmx_controls_log(const struct vmx_msrs *msrs);
+
+/* The words of "pin-based controls" and so on, and the VMCS field that holds each. */
+const char *vmx_control_word_name(enum control_word word);
+uint32_t vmx_control_field(enum control_word word);
+
+/* Writes the names of the bits that are set, separated by ", "; unnamed bits as "bit N". The
+ * default1 bits, which have no meaning, are left out. Returns the text's length before any cut. */
+unsigned vmx_control_names(enum control_word word, uint64_t value, char *buffer, unsigned size);
+
+/* False if VMREAD of the field fails because no control of this CPU makes it exist. */
+bool vmx_field_exists(const struct vmx_msrs *msrs, uint32_t field);
+
+/* The fixed bits of CR0 and CR4 in VMX operation (SDM 3, A.7 and A.8). With `unrestricted`, a guest
+ * may have CR0.PE and CR0.PG clear. */
+uint64_t vmx_cr0_must_be_1(const struct vmx_msrs *msrs, bool unrestricted);
+uint64_t vmx_cr0_may_be_1(const struct vmx_msrs *msrs);
+uint64_t vmx_cr4_must_be_1(const struct vmx_msrs *msrs);
+uint64_t vmx_cr4_may_be_1(const struct vmx_msrs *msrs);

@@ -1,0 +1,98 @@
+/*
+ * bool vmx_enter(struct vmx_vcpu *vcpu, bool launched)
+ *
+ * Loads the general registers, enters the guest, and comes back at its exit with them stored again.
+ * True: an exit. False: VMLAUNCH or VMRESUME itself failed (CF or ZF; no register was changed).
+ * The offsets are those of struct vmx_vcpu, asserted in vmx/vcpu.c.
+ */
+#define RAX 0
+#define RCX 8
+#define RDX 16
+#define RBX 24
+#define RBP 40
+#define RSI 48
+#define RDI 56
+#define R8  64
+#define R9  72
+#define R10 80
+#define R11 88
+#define R12 96
+#define R13 104
+#define R14 112
+#define R15 120
+#define HOST_RSP 128
+#define VMCS_HOST_RSP 0x6c14
+
+    .text
+    .globl vmx_enter
+    .globl vmx_exit_entry
+vmx_enter:
+    pushq %rbp
+    movq %rsp, %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    pushq %rdi
+
+    cmpq HOST_RSP(%rdi), %rsp
+    je 1f
+    movq %rsp, HOST_RSP(%rdi)
+    movl $VMCS_HOST_RSP, %eax
+    vmwrite %rsp, %rax
+1:
+    testl %esi, %esi
+    movq RAX(%rdi), %rax
+    movq RCX(%rdi), %rcx
+    movq RDX(%rdi), %rdx
+    movq RBX(%rdi), %rbx
+    movq RBP(%rdi), %rbp
+    movq RSI(%rdi), %rsi
+    movq R8(%rdi), %r8
+    movq R9(%rdi), %r9
+    movq R10(%rdi), %r10
+    movq R11(%rdi), %r11
+    movq R12(%rdi), %r12
+    movq R13(%rdi), %r13
+    movq R14(%rdi), %r14
+    movq R15(%rdi), %r15
+    movq RDI(%rdi), %rdi
+    jz 2f
+    vmresume
+    jmp 3f
+2:  vmlaunch
+3:  /* The instruction failed; nothing of the guest ran. */
+    xorl %eax, %eax
+    popq %rdi
+    jmp 4f
+
+vmx_exit_entry:
+    pushq %rdi
+    movq 8(%rsp), %rdi
+    movq %rax, RAX(%rdi)
+    movq %rcx, RCX(%rdi)
+    movq %rdx, RDX(%rdi)
+    movq %rbx, RBX(%rdi)
+    movq %rbp, RBP(%rdi)
+    movq %rsi, RSI(%rdi)
+    movq %r8, R8(%rdi)
+    movq %r9, R9(%rdi)
+    movq %r10, R10(%rdi)
+    movq %r11, R11(%rdi)
+    movq %r12, R12(%rdi)
+    movq %r13, R13(%rdi)
+    movq %r14, R14(%rdi)
+    movq %r15, R15(%rdi)
+    popq RDI(%rdi)
+    popq %rdi
+    movl $1, %eax
+4:  popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+
+    .section .note.GNU-stack, "", @progbits

@@ -1,0 +1,159 @@
+/* The order of the entry checks, and the means by which the other files state one. */
+#include "vmx/entry_check.h"
+
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vmx/entry_check_internal.h"
+
+uint64_t entry_get(const struct entry_checker *c, uint32_t field)
+{
+    return c->in->read(c->in->ctx, field) & BITS(vmcs_field_bits(field) - 1, 0);
+}
+
+void entry_fail(struct entry_checker *c, uint32_t field, int bit, const char *rule,
+                const char *what, ...)
+{
+    struct entry_finding finding = {
+        .field = field, .value = entry_get(c, field), .bit = bit, .rule = rule};
+    char sentence[160];
+    va_list arguments;
+
+    va_start(arguments, what);
+    vsnprintf(sentence, sizeof(sentence), what, arguments);
+    va_end(arguments);
+    snprintf(finding.text, sizeof(finding.text), "%s = 0x%llx: %s (SDM %s)", vmcs_field_name(field),
+             (unsigned long long)finding.value, sentence, rule);
+    c->count++;
+    c->report(c->report_ctx, &finding);
+}
+
+/* " (NMI exiting)" after a bit of a control word, nothing after any other bit. */
+static void bit_name(uint32_t field, int bit, char *name, unsigned size)
+{
+    name[0] = 0;
+    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
+        char control[64];
+        if (vmx_control_field(word) != field)
+            continue;
+        vmx_control_names(word, BIT(bit), control, sizeof(control));
+        if (control[0] && strncmp(control, "bit ", 4))
+            snprintf(name, size, " (%s)", control);
+    }
+}
+
+static void fail_bits(struct entry_checker *c, uint32_t field, uint64_t bits, unsigned is,
+                      const char *rule, const char *why)
+{
+    char name[72];
+    if (!bits)
+        return;
+    int bit = __builtin_ctzll(bits);
+    bit_name(field, bit, name, sizeof(name));
+    entry_fail(c, field, bit, rule, "bit %d%s is %u but must be %u%s%s", bit, name, is, !is,
+               why ? ", " : "", why ? why : "");
+}
+
+void entry_must_be_0(struct entry_checker *c, uint32_t field, uint64_t mask, const char *rule,
+                     const char *why)
+{
+    fail_bits(c, field, entry_get(c, field) & mask, 1, rule, why);
+}
+
+void entry_must_be_1(struct entry_checker *c, uint32_t field, uint64_t mask, const char *rule,
+                     const char *why)
+{
+    fail_bits(c, field, ~entry_get(c, field) & mask, 0, rule, why);
+}
+
+void entry_canonical(struct entry_checker *c, uint32_t field, const char *rule)
+{
+    unsigned top = c->in->linear_bits - 1;
+    uint64_t value = entry_get(c, field);
+    uint64_t high = value >> top;
+    if (high == 0 || high == ~0ull >> top)
+        return;
+    entry_fail(c, field, -1, rule, "not canonical, bits 63:%u must be equal", top);
+}
+
+uint64_t entry_beyond_physical(const struct entry_checker *c)
+{
+    return ~BITS(c->in->maxphyaddr - 1, 0);
+}
+
+void entry_physical(struct entry_checker *c, uint32_t field, uint64_t low, const char *rule)
+{
+    uint64_t beyond = entry_beyond_physical(c);
+    if (c->in->msrs->basic & BASIC_32BIT_ADDRESSES)
+        beyond |= HIGH_HALF;
+    entry_must_be_0(c, field, low, rule, "the address must be aligned");
+    entry_must_be_0(c, field, beyond, rule, "beyond the physical-address width");
+}
+
+/* Each byte of the PAT is one of UC, WC, WT, WP, WB and UC-. */
+void entry_check_pat(struct entry_checker *c, uint32_t field, const char *rule)
+{
+    uint64_t pat = entry_get(c, field);
+    for (unsigned i = 0; i < 8; i++) {
+        unsigned type = (unsigned)(pat >> (8 * i) & 0xff);
+        if (type > 7 || type == 2 || type == 3)
+            entry_fail(c, field, (int)(8 * i), rule, "PAT entry %u is %u, no memory type", i, type);
+    }
+}
+
+void entry_check_cet(struct entry_checker *c, uint32_t s_cet, uint32_t ssp, uint32_t table,
+                     const char *rule)
+{
+    entry_must_be_0(c, s_cet, BITS(9, 6), rule, "reserved");
+    if ((entry_get(c, s_cet) & BITS(11, 10)) == BITS(11, 10))
+        entry_fail(c, s_cet, 10, rule, "SUPPRESS and TRACKER are both 1");
+    entry_canonical(c, s_cet, rule);
+    entry_must_be_0(c, ssp, BITS(1, 0), rule, "the address must be aligned");
+    entry_canonical(c, ssp, rule);
+    entry_canonical(c, table, rule);
+}
+
+unsigned entry_check(const struct entry_check_input *input,
+                     void (*report)(void *ctx, const struct entry_finding *finding), void *ctx)
+{
+    struct entry_checker c = {.in = input, .report = report, .report_ctx = ctx};
+
+    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
+        uint32_t field = vmx_control_field(word);
+        bool active =
+            word == CONTROL_SECONDARY  ? entry_on(&c, CONTROL_PRIMARY, PRIMARY_SECONDARY_CONTROLS)
+            : word == CONTROL_TERTIARY ? entry_on(&c, CONTROL_PRIMARY, PRIMARY_TERTIARY_CONTROLS)
+                                       : true;
+        if (active)
+            c.word[word] = entry_get(&c, field) & vmx_may_be_1(input->msrs, word);
+    }
+    c.ia32e = entry_on(&c, CONTROL_ENTRY, ENTRY_IA32E_GUEST);
+    c.unrestricted = entry_on(&c, CONTROL_SECONDARY, SECONDARY_UNRESTRICTED_GUEST);
+    c.cr0 = entry_get(&c, VMCS_GUEST_CR0);
+    c.rflags = entry_get(&c, VMCS_GUEST_RFLAGS);
+    c.v8086 = c.rflags & RFLAGS_VM;
+    c.event = (uint32_t)entry_get(&c, VMCS_ENTRY_INTERRUPTION_INFO);
+    if (!(c.event & EVENT_INFO_VALID))
+        c.event = 0;
+
+    entry_check_controls(&c);
+    entry_check_event(&c);
+    entry_check_host(&c);
+    entry_check_guest(&c);
+    entry_check_segments(&c);
+    return c.count;
+}
+
+static void log_finding(void *ctx, const struct entry_finding *finding)
+{
+    (void)ctx;
+    log_error("entry check: %s", finding->text);
+}
+
+unsigned entry_check_log(const struct entry_check_input *input)
+{
+    unsigned count = entry_check(input, log_finding, NULL);
+    if (!count)
+        log_error("entry check: every rule that can be checked from the VMCS holds; look at the "
+                  "MSR-load area and the page behind the VMCS link pointer");
+    return count;
+}

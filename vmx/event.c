@@ -1,0 +1,151 @@
+/* Decides which event the next VM entry delivers. Pure; see vmx/event.h. */
+#include "vmx/event.h"
+
+#define RFLAGS_IF BIT(9)
+
+#define VECTOR_SET_ERROR_CODE                                                             \
+    (BIT(VECTOR_DF) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | \
+     BIT(VECTOR_PF) | BIT(VECTOR_AC) | BIT(VECTOR_CP))
+#define VECTOR_SET_CONTRIBUTORY                                                           \
+    (BIT(VECTOR_DE) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | \
+     BIT(VECTOR_CP))
+#define VECTOR_SET_PAGE_FAULT (BIT(VECTOR_PF) | BIT(VECTOR_VE))
+
+static bool in_set(uint64_t set, uint8_t vector)
+{
+    return vector < 32 && set & BIT(vector);
+}
+
+bool event_vector_has_error(uint8_t vector)
+{
+    return in_set(VECTOR_SET_ERROR_CODE, vector);
+}
+
+struct event event_exception(uint8_t vector, uint32_t error_code, bool protected_mode)
+{
+    bool has_error = protected_mode && event_vector_has_error(vector);
+    return (struct event){
+        .valid = true,
+        .vector = vector,
+        .type = EVENT_EXCEPTION,
+        .has_error = has_error,
+        .error_code = has_error ? error_code : 0,
+    };
+}
+
+uint32_t event_encode(const struct event *event)
+{
+    if (!event->valid)
+        return 0;
+    return (uint32_t)(EVENT_INFO_VALID | field_put(event->type, EVENT_INFO_TYPE) | event->vector |
+                      (event->has_error ? EVENT_INFO_ERROR_CODE : 0));
+}
+
+struct event event_decode(uint32_t info, uint32_t error_code, uint32_t length)
+{
+    if (!(info & EVENT_INFO_VALID))
+        return (struct event){0};
+
+    uint8_t type = (uint8_t)field_get(info, EVENT_INFO_TYPE);
+    bool software = type == EVENT_SOFTWARE_INTERRUPT || type == EVENT_PRIVILEGED_EXCEPTION ||
+                    type == EVENT_SOFTWARE_EXCEPTION;
+    bool has_error = info & EVENT_INFO_ERROR_CODE;
+    return (struct event){
+        .valid = true,
+        .vector = (uint8_t)info,
+        .type = type,
+        .has_error = has_error,
+        .error_code = has_error ? error_code : 0,
+        .length = software ? length : 0,
+    };
+}
+
+static bool is_nmi(uint32_t info)
+{
+    return info & EVENT_INFO_VALID && field_get(info, EVENT_INFO_TYPE) == EVENT_NMI;
+}
+
+uint32_t event_interruptibility(uint32_t interruptibility, uint32_t idt_vectoring,
+                                bool nmi_unblocked)
+{
+    /* The CPU set the blocking when it began to deliver the NMI; the entry that delivers it again
+     * sets it anew, and is refused if it is set already. */
+    if (is_nmi(idt_vectoring))
+        return interruptibility & ~(uint32_t)BLOCKING_BY_NMI;
+    /* IRET had already ended the blocking when it faulted, and will be executed again. */
+    if (nmi_unblocked && !(idt_vectoring & EVENT_INFO_VALID))
+        return interruptibility | (uint32_t)BLOCKING_BY_NMI;
+    return interruptibility;
+}
+
+bool event_interrupt_allowed(const struct event_state *state)
+{
+    return state->rflags & RFLAGS_IF &&
+           !(state->interruptibility & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) &&
+           (state->activity == ACTIVITY_ACTIVE || state->activity == ACTIVITY_HLT);
+}
+
+/* Some CPUs refuse an NMI in the shadow of STI, so it waits one instruction on all of them. */
+bool event_nmi_allowed(const struct event_state *state)
+{
+    return !(state->interruptibility & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS | BLOCKING_BY_NMI)) &&
+           state->activity != ACTIVITY_WAIT_FOR_SIPI;
+}
+
+enum event_outcome event_combine(const struct event *first, uint8_t second)
+{
+    bool contributory = in_set(VECTOR_SET_CONTRIBUTORY, second);
+    bool page_fault = in_set(VECTOR_SET_PAGE_FAULT, second);
+
+    if (first->type != EVENT_EXCEPTION) /* interrupts, NMI and INT n are benign */
+        return EVENT_SECOND;
+    if (first->vector == VECTOR_DF)
+        return contributory || page_fault ? EVENT_SHUTDOWN : EVENT_SECOND;
+    if (in_set(VECTOR_SET_PAGE_FAULT, first->vector))
+        return contributory || page_fault ? EVENT_DOUBLE_FAULT : EVENT_SECOND;
+    if (in_set(VECTOR_SET_CONTRIBUTORY, first->vector))
+        return contributory ? EVENT_DOUBLE_FAULT : EVENT_SECOND;
+    return EVENT_SECOND;
+}
+
+/* The event that has to come first, whether or not the guest can be interrupted. */
+static struct event unconditional(const struct event_pending *pending, bool protected_mode,
+                                  bool *shutdown)
+{
+    if (!pending->exception.valid)
+        return pending->requeue;
+    if (!pending->requeue.valid)
+        return pending->exception;
+
+    switch (event_combine(&pending->requeue, pending->exception.vector)) {
+    case EVENT_DOUBLE_FAULT:
+        return event_exception(VECTOR_DF, 0, protected_mode);
+    case EVENT_SHUTDOWN:
+        *shutdown = true;
+        return (struct event){0};
+    default:
+        return pending->exception;
+    }
+}
+
+struct event_plan event_plan(const struct event_pending *pending, const struct event_state *state)
+{
+    struct event_plan plan = {0};
+    unsigned nmis = pending->nmis;
+    bool interrupt = pending->interrupt;
+
+    plan.inject = unconditional(pending, state->protected_mode, &plan.shutdown);
+    if (plan.shutdown)
+        return plan;
+    if (!plan.inject.valid && nmis && event_nmi_allowed(state)) {
+        plan.inject = (struct event){.valid = true, .vector = VECTOR_NMI, .type = EVENT_NMI};
+        nmis--;
+    }
+    if (!plan.inject.valid && interrupt && event_interrupt_allowed(state)) {
+        plan.inject = (struct event){.valid = true, .vector = pending->vector};
+        interrupt = false;
+    }
+    plan.nmi_window = nmis;
+    plan.interrupt_window = interrupt;
+    return plan;
+}

@@ -1,0 +1,174 @@
+#include "vmx/extra_state.h"
+
+#include "arch/x86/cpu.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+
+#define CPUID1_XSAVE  BIT(26) /* ECX */
+#define CPUID7_PKU    BIT(3)  /* ECX */
+#define CPUIDD_XSAVES BIT(3)  /* EAX of subleaf 1 */
+#define XCR0_X87      BIT(0)
+#define XCR0_SSE      BIT(1)
+#define XCR0_AVX      BIT(2)
+#define XCR0_MPX      BITS(4, 3)
+#define XCR0_AVX512   BITS(7, 5)
+#define FCW_RESET     0x37f
+#define MXCSR_RESET   0x1f80
+#define DR6_RESET     0xffff0ff0
+#define AREA_ORDER    2 /* 16 KiB holds every XSAVE area up to AMX' */
+
+const uint32_t extra_msrs[EXTRA_MSRS] = {MSR_STAR,  MSR_LSTAR,          MSR_CSTAR,
+                                         MSR_FMASK, MSR_KERNEL_GS_BASE, MSR_TSC_AUX};
+
+static bool has_xsave, has_xss, has_pku;
+static bool msr_exists[EXTRA_MSRS];
+static uint64_t xcr0_supported;
+
+static uint64_t xgetbv(void)
+{
+    uint32_t low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (uint64_t)high << 32 | low;
+}
+
+static void xsetbv(uint64_t value)
+{
+    __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+}
+
+static uint32_t rdpkru(void)
+{
+    uint32_t value, zero;
+    __asm__ volatile("rdpkru" : "=a"(value), "=d"(zero) : "c"(0));
+    return value;
+}
+
+static void wrpkru(uint32_t value)
+{
+    __asm__ volatile("wrpkru" : : "a"(value), "c"(0), "d"(0));
+}
+
+bool extra_msr_exists(unsigned index)
+{
+    return msr_exists[index];
+}
+
+void extra_state_enable(void)
+{
+    uint64_t cr4 = read_cr4() | CR4_OSFXSR | CR4_OSXMMEXCPT, ignored;
+
+    has_xsave = cpuid(1, 0).ecx & CPUID1_XSAVE;
+    has_pku = cpuid(0, 0).eax >= 7 && cpuid(7, 0).ecx & CPUID7_PKU;
+    write_cr0((read_cr0() | CR0_MP) & ~(CR0_EM | CR0_TS));
+    write_cr4(cr4 | (has_xsave ? CR4_OSXSAVE : 0) | (has_pku ? CR4_PKE : 0));
+    if (has_xsave) {
+        struct cpuid d = cpuid(0xd, 0);
+        xcr0_supported = (uint64_t)d.edx << 32 | d.eax;
+        has_xss = cpuid(0xd, 1).eax & CPUIDD_XSAVES;
+        xsetbv(xcr0_supported);
+        /* The guest's components must fit the area; refuse those that do not. */
+        if (cpuid(0xd, 0).ebx > PAGE_SIZE << AREA_ORDER)
+            xcr0_supported &= XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512;
+    }
+    for (unsigned i = 0; i < EXTRA_MSRS; i++)
+        msr_exists[i] = rdmsr_safe(extra_msrs[i], &ignored);
+}
+
+int extra_state_init(struct extra_state *state)
+{
+    *state =
+        (struct extra_state){.dr6 = DR6_RESET, .xcr0 = XCR0_X87, .fpu = page_alloc(AREA_ORDER)};
+    if (page_is_none(state->fpu)) {
+        log_error("no %llu KiB of contiguous memory for a guest's FPU state",
+                  (PAGE_SIZE << AREA_ORDER) >> 10);
+        return -ENOMEM;
+    }
+    char *area = phys_to_virt(state->fpu);
+    uint16_t fcw = FCW_RESET;
+    uint32_t mxcsr = MXCSR_RESET;
+    page_clear(area, AREA_ORDER);
+    memcpy(area, &fcw, sizeof(fcw));
+    memcpy(area + 24, &mxcsr, sizeof(mxcsr));
+    return 0;
+}
+
+void extra_state_destroy(struct extra_state *state)
+{
+    page_free(state->fpu, AREA_ORDER);
+}
+
+/* The order of the list: debug and address registers, MSRs, then the FPU under a full XCR0, then
+ * the guest's own XCR0, XSS and PKRU. Saving goes the same way. */
+void extra_state_load(struct extra_state *state)
+{
+    char *area = phys_to_virt(state->fpu);
+
+    write_cr2(state->cr2);
+    write_dr0(state->dr0);
+    write_dr1(state->dr1);
+    write_dr2(state->dr2);
+    write_dr3(state->dr3);
+    write_dr6(state->dr6);
+    for (unsigned i = 0; i < EXTRA_MSRS; i++)
+        if (msr_exists[i])
+            wrmsr(extra_msrs[i], state->msrs[i]);
+    if (has_xsave) {
+        xsetbv(xcr0_supported);
+        __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
+        xsetbv(state->xcr0);
+    } else {
+        __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
+    }
+    if (has_xss)
+        wrmsr(MSR_XSS, state->xss);
+    if (has_pku)
+        wrpkru(state->pkru);
+}
+
+void extra_state_save(struct extra_state *state)
+{
+    char *area = phys_to_virt(state->fpu);
+
+    state->cr2 = read_cr2();
+    state->dr0 = read_dr0();
+    state->dr1 = read_dr1();
+    state->dr2 = read_dr2();
+    state->dr3 = read_dr3();
+    state->dr6 = read_dr6();
+    for (unsigned i = 0; i < EXTRA_MSRS; i++)
+        if (msr_exists[i])
+            state->msrs[i] = rdmsr(extra_msrs[i]);
+    if (has_pku)
+        state->pkru = rdpkru();
+    if (has_xss)
+        state->xss = rdmsr(MSR_XSS);
+    if (has_xsave) {
+        state->xcr0 = xgetbv();
+        xsetbv(xcr0_supported);
+        __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
+    } else {
+        __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
+    }
+}
+
+uint64_t extra_xcr0(void)
+{
+    return has_xsave ? xgetbv() : 0;
+}
+
+/* The rules of XSETBV (SDM 1, 13.3), so that ours cannot fault. */
+bool extra_set_xcr0(uint64_t value)
+{
+    if (!(value & XCR0_X87) || value & ~xcr0_supported)
+        return false;
+    if (value & XCR0_AVX && !(value & XCR0_SSE))
+        return false;
+    if ((value & XCR0_MPX) && (value & XCR0_MPX) != XCR0_MPX)
+        return false;
+    if (value & XCR0_AVX512 && (value & (XCR0_AVX512 | XCR0_AVX)) != (XCR0_AVX512 | XCR0_AVX))
+        return false;
+    xsetbv(value);
+    return true;
+}

@@ -1,0 +1,108 @@
+/* Events between two entries: what was cut short, what waits, and the windows for the rest (D15).
+ */
+#include "arch/x86/cpu.h"
+#include "lib/assert.h"
+#include "vmx/errors.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+#define QUALIFICATION_NMI_UNBLOCKED BIT(12) /* EPT violations (SDM 3, 28.2.3) */
+#define PENDING_DEBUG_BS            BIT(14)
+
+/* Did an IRET end NMI blocking and then fault, so that it will run again? */
+static bool nmi_unblocked(const struct vmx_exit *e)
+{
+    if (e->reason == EXIT_REASON_EPT_VIOLATION)
+        return e->qualification & QUALIFICATION_NMI_UNBLOCKED;
+    if (e->reason == EXIT_REASON_EXCEPTION_OR_NMI)
+        return e->interruption & EVENT_INFO_NMI_UNBLOCKED &&
+               field_get(e->interruption, EVENT_INFO_VECTOR) != VECTOR_DF;
+    return false;
+}
+
+void vmx_requeue(struct vmx_vcpu *vcpu)
+{
+    const struct vmx_exit *e = &vcpu->exit;
+    bool unblocked = nmi_unblocked(e);
+    if (likely(!(e->idt_vectoring & EVENT_INFO_VALID) && !unblocked))
+        return;
+
+    if (e->idt_vectoring & EVENT_INFO_VALID) {
+        uint32_t error = e->idt_vectoring & EVENT_INFO_ERROR_CODE
+                             ? (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR)
+                             : 0;
+        vcpu->pending.requeue =
+            event_decode(e->idt_vectoring, error, (uint32_t)e->instruction_length);
+    }
+    uint32_t old = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY);
+    uint32_t new = event_interruptibility(old, e->idt_vectoring, unblocked);
+    if (new != old)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, new);
+}
+
+static bool anything_pending(const struct event_pending *p)
+{
+    return p->requeue.valid || p->exception.valid || p->nmis || p->interrupt;
+}
+
+/* Takes what the entry delivers off the list. An interrupted delivery and an exception come first
+ * and leave the others waiting; where they met, one event stands for both. */
+static void consume(struct event_pending *p, const struct event *delivered)
+{
+    if (p->requeue.valid || p->exception.valid)
+        p->requeue.valid = p->exception.valid = false;
+    else if (delivered->type == EVENT_NMI)
+        p->nmis--;
+    else
+        p->interrupt = false;
+}
+
+bool vmx_deliver(struct vmx_vcpu *vcpu)
+{
+    struct event_pending *p = &vcpu->pending;
+    if (likely(!anything_pending(p) && !vcpu->windows))
+        return true;
+
+    struct event_state state = {
+        .rflags = cpu_reg(&vcpu->regs, REG_RFLAGS),
+        .interruptibility = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY),
+        .activity = (uint32_t)vmread(VMCS_GUEST_ACTIVITY_STATE),
+        .protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE,
+    };
+    struct event_plan plan = event_plan(p, &state);
+    if (plan.shutdown)
+        return false;
+    if (plan.inject.valid) {
+        vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, event_encode(&plan.inject));
+        if (plan.inject.has_error)
+            vmwrite(VMCS_ENTRY_ERROR_CODE, plan.inject.error_code);
+        vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, plan.inject.length);
+        consume(p, &plan.inject);
+    }
+    bool windows = plan.nmi_window || plan.interrupt_window;
+    if (windows || vcpu->windows) {
+        vmx_set_primary(PRIMARY_NMI_WINDOW_EXITING, plan.nmi_window);
+        vmx_set_primary(PRIMARY_INTERRUPT_WINDOW_EXITING, plan.interrupt_window);
+        vcpu->windows = windows;
+    }
+    return true;
+}
+
+void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code)
+{
+    bool protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE;
+    vcpu->pending.exception = event_exception(vector, error_code, protected_mode);
+}
+
+/* The pending-debug field makes the entry deliver it in the right place among other events. */
+void vmx_raise_single_step(struct vmx_vcpu *vcpu)
+{
+    if (unlikely(cpu_reg(&vcpu->regs, REG_RFLAGS) & RFLAGS_TF))
+        vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+}
+
+bool vmx_wakes(const struct vmx_vcpu *vcpu)
+{
+    const struct event_pending *p = &vcpu->pending;
+    return p->nmis || p->exception.valid || (p->interrupt && vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
+}

@@ -1,0 +1,119 @@
+/* VMX on this CPU: is it there, is it usable, what does it offer; then VMXON. */
+#include "arch/x86/cpu.h"
+#include "lib/assert.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+#include "vmx/vmx.h"
+
+#define CPUID_VMX       BIT(5)
+#define MSR_COUNT_FIXED 18 /* IA32_VMX_BASIC and on, SDM 3 appendix A */
+
+struct vmx_machine vmx;
+
+/* Where each capability MSR goes; offsets from IA32_VMX_BASIC. A missing one stays 0. */
+static void read_msrs(struct vmx_msrs *msrs)
+{
+    uint64_t *const places[MSR_COUNT_FIXED + 1] = {
+        &msrs->basic,        &msrs->pin,        &msrs->primary,      &msrs->exit,
+        &msrs->entry,        &msrs->misc,       &msrs->cr0_fixed0,   &msrs->cr0_fixed1,
+        &msrs->cr4_fixed0,   &msrs->cr4_fixed1, &msrs->vmcs_enum,    &msrs->secondary,
+        &msrs->ept_vpid_cap, &msrs->true_pin,   &msrs->true_primary, &msrs->true_exit,
+        &msrs->true_entry,   &msrs->vmfunc,     &msrs->tertiary,
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
+        rdmsr_safe(MSR_VMX_BASIC + i, places[i]);
+}
+
+/* The firmware decides in IA32_FEATURE_CONTROL, and may lock its decision. */
+static enum exit_code enable_in_feature_control(void)
+{
+    uint64_t control;
+    if (!rdmsr_safe(MSR_FEATURE_CONTROL, &control))
+        return EXIT_OK; /* some hypervisors under us offer VMX without it */
+    if (!(control & FEATURE_CONTROL_LOCKED)) {
+        log_info("IA32_FEATURE_CONTROL = %#lx: unlocked; enabling VMX and locking it", control);
+        wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_CONTROL_LOCKED | FEATURE_CONTROL_VMX_OUTSIDE);
+    } else if (!(control & FEATURE_CONTROL_VMX_OUTSIDE)) {
+        log_error("the firmware has locked VMX off: IA32_FEATURE_CONTROL = %#lx, bit 0 (lock) is 1 "
+                  "and bit 2 (VMX outside SMX) is 0; enable virtualization in the firmware's setup",
+                  control);
+        return EXIT_VMX_LOCKED_OFF;
+    }
+    return EXIT_OK;
+}
+
+static bool vmxon(hpa_t region)
+{
+    bool failed;
+    __asm__ volatile("vmxon %1" : "=@ccbe"(failed) : "m"(region) : "memory");
+    return !failed;
+}
+
+static enum exit_code enter_vmx_operation(void)
+{
+    hpa_t region = page_alloc(0);
+    if (page_is_none(region)) {
+        log_error("no page left for the VMXON region");
+        return EXIT_NO_MEMORY;
+    }
+    uint32_t *revision = phys_to_virt(region);
+    page_clear(revision, 0);
+    *revision = (uint32_t)field_get(vmx.msrs.basic, BASIC_REVISION);
+
+    write_cr0((read_cr0() | vmx.msrs.cr0_fixed0) & vmx.msrs.cr0_fixed1);
+    write_cr4((read_cr4() | vmx.msrs.cr4_fixed0 | CR4_VMXE) & vmx.msrs.cr4_fixed1);
+    if (!vmxon(region)) {
+        log_error("VMXON failed with CR0 = %#lx, CR4 = %#lx, revision %#x; is another hypervisor "
+                  "already in VMX operation?",
+                  read_cr0(), read_cr4(), *revision);
+        return EXIT_NO_VMX;
+    }
+    return EXIT_OK;
+}
+
+/* Which refusal a missing control means to the user. */
+static enum exit_code refuse_missing(const struct control *missing)
+{
+    vmx_controls_log(&vmx.msrs);
+    if (missing->word == CONTROL_SECONDARY && missing->mask == SECONDARY_EPT)
+        return EXIT_NO_EPT;
+    if (missing->word == CONTROL_PRIMARY && missing->mask == PRIMARY_SECONDARY_CONTROLS)
+        return EXIT_NO_EPT;
+    return EXIT_MISSING_CONTROL;
+}
+
+static void read_brand(char text[49])
+{
+    memset(text, 0, 49);
+    for (unsigned i = 0; i < 3 && cpuid(0x80000000, 0).eax >= 0x80000004; i++) {
+        struct cpuid part = cpuid(0x80000002 + i, 0);
+        memcpy(text + 16 * i, &part, sizeof(part));
+    }
+}
+
+enum exit_code vmx_init(void)
+{
+    char brand[49];
+    read_brand(brand);
+    const char *shown = brand;
+    while (*shown == ' ')
+        shown++;
+    vmx.maxphyaddr = cpuid(0x80000000, 0).eax >= 0x80000008 ? cpuid(0x80000008, 0).eax & 0xff : 36;
+    log_info("cpu: %s, MAXPHYADDR %u", shown, vmx.maxphyaddr);
+
+    if (!(cpuid(1, 0).ecx & CPUID_VMX)) {
+        log_error(
+            "this CPU has no VMX (CPUID.1:ECX bit 5 is 0); use an Intel CPU with VT-x, nested "
+            "virtualization in KVM, or Bochs: `make run MACHINE=bochs`");
+        return EXIT_NO_VMX;
+    }
+    enum exit_code code = enable_in_feature_control();
+    if (code)
+        return code;
+    read_msrs(&vmx.msrs);
+    if (vmx_negotiate(&vmx.msrs, &vmx.controls))
+        return refuse_missing(vmx.controls.missing);
+    vmx_controls_log(&vmx.msrs);
+    return enter_vmx_operation();
+}

@@ -1,0 +1,93 @@
+/* cpu_reg() over the VMCS: each register is read once between two entries. */
+#include "arch/x86/cpu.h"
+#include "lib/assert.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+static const uint16_t fields[REG_COUNT] = {
+    [REG_RIP] = VMCS_GUEST_RIP,
+    [REG_RFLAGS] = VMCS_GUEST_RFLAGS,
+    [REG_CR0] = VMCS_GUEST_CR0,
+    [REG_CR3] = VMCS_GUEST_CR3,
+    [REG_CR4] = VMCS_GUEST_CR4,
+    [REG_EFER] = VMCS_GUEST_EFER,
+    [REG_PDPTE0] = VMCS_GUEST_PDPTE0,
+    [REG_PDPTE1] = VMCS_GUEST_PDPTE1,
+    [REG_PDPTE2] = VMCS_GUEST_PDPTE2,
+    [REG_PDPTE3] = VMCS_GUEST_PDPTE3,
+    [REG_SEG_BASE + SEG_ES] = VMCS_GUEST_ES_BASE,
+    [REG_SEG_BASE + SEG_CS] = VMCS_GUEST_CS_BASE,
+    [REG_SEG_BASE + SEG_SS] = VMCS_GUEST_SS_BASE,
+    [REG_SEG_BASE + SEG_DS] = VMCS_GUEST_DS_BASE,
+    [REG_SEG_BASE + SEG_FS] = VMCS_GUEST_FS_BASE,
+    [REG_SEG_BASE + SEG_GS] = VMCS_GUEST_GS_BASE,
+    [REG_SEG_LIMIT + SEG_ES] = VMCS_GUEST_ES_LIMIT,
+    [REG_SEG_LIMIT + SEG_CS] = VMCS_GUEST_CS_LIMIT,
+    [REG_SEG_LIMIT + SEG_SS] = VMCS_GUEST_SS_LIMIT,
+    [REG_SEG_LIMIT + SEG_DS] = VMCS_GUEST_DS_LIMIT,
+    [REG_SEG_LIMIT + SEG_FS] = VMCS_GUEST_FS_LIMIT,
+    [REG_SEG_LIMIT + SEG_GS] = VMCS_GUEST_GS_LIMIT,
+    [REG_SEG_AR + SEG_ES] = VMCS_GUEST_ES_ACCESS_RIGHTS,
+    [REG_SEG_AR + SEG_CS] = VMCS_GUEST_CS_ACCESS_RIGHTS,
+    [REG_SEG_AR + SEG_SS] = VMCS_GUEST_SS_ACCESS_RIGHTS,
+    [REG_SEG_AR + SEG_DS] = VMCS_GUEST_DS_ACCESS_RIGHTS,
+    [REG_SEG_AR + SEG_FS] = VMCS_GUEST_FS_ACCESS_RIGHTS,
+    [REG_SEG_AR + SEG_GS] = VMCS_GUEST_GS_ACCESS_RIGHTS,
+};
+
+/* The bits that we own come from the shadow, the others from the register (SDM 3, 25.6.6). */
+static uint64_t read_shadowed(uint32_t field, uint32_t mask_field, uint32_t shadow_field)
+{
+    uint64_t mask = vmread(mask_field);
+    return (vmread(field) & ~mask) | (vmread(shadow_field) & mask);
+}
+
+/* PKRU is not in the VMCS; the guest's stays loaded (D9). */
+static uint64_t read_pkru(void)
+{
+    uint32_t pkru, zero;
+    if (!(read_cr4() & CR4_PKE))
+        return 0;
+    __asm__ volatile("rdpkru" : "=a"(pkru), "=d"(zero) : "c"(0));
+    return pkru;
+}
+
+static uint64_t read_reg(enum cpu_reg reg)
+{
+    switch (reg) {
+    case REG_CR0:
+        return read_shadowed(VMCS_GUEST_CR0, VMCS_CR0_GUEST_HOST_MASK, VMCS_CR0_READ_SHADOW);
+    case REG_CR4:
+        return read_shadowed(VMCS_GUEST_CR4, VMCS_CR4_GUEST_HOST_MASK, VMCS_CR4_READ_SHADOW);
+    case REG_PKRU:
+        return read_pkru();
+    default:
+        return vmread(fields[reg]);
+    }
+}
+
+uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
+{
+    struct vmx_vcpu *vcpu = container_of(cpu, struct vmx_vcpu, regs);
+    if (!(vcpu->cached & BIT(reg))) {
+        vcpu->cache[reg] = read_reg(reg);
+        vcpu->cached |= BIT(reg);
+    }
+    return vcpu->cache[reg];
+}
+
+void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
+{
+    struct vmx_vcpu *vcpu = container_of(cpu, struct vmx_vcpu, regs);
+    BUG_ON(reg == REG_PKRU);
+    vcpu->cache[reg] = value;
+    vcpu->cached |= BIT(reg);
+    if (reg == REG_CR0) {
+        vmwrite(VMCS_CR0_READ_SHADOW, value);
+        value = (value | vmx_cr0_must_be_1(&vmx.msrs, true)) & vmx_cr0_may_be_1(&vmx.msrs);
+    } else if (reg == REG_CR4) {
+        vmwrite(VMCS_CR4_READ_SHADOW, value);
+        value = (value | vmx_cr4_must_be_1(&vmx.msrs)) & vmx_cr4_may_be_1(&vmx.msrs);
+    }
+    vmwrite(fields[reg], value);
+}

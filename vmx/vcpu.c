@@ -1,0 +1,273 @@
+/* A vCPU's VMCS: how it starts, one entry and exit, and the record of the exit. */
+#include "arch/x86/cpu.h"
+#include "arch/x86/descriptors.h"
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+#include "vmx/errors.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+bool vmx_enter(struct vmx_vcpu *vcpu, bool launched); /* vmx/entry.S */
+extern const char vmx_exit_entry[];
+
+_Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 128, "vmx/entry.S");
+
+#define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
+#define MSR_HIGH_BASE     0xc0000000u
+#define LINK_POINTER_NONE ~0ull
+
+void vmcs_access_failed(uint32_t field, uint64_t value, bool write)
+{
+    log_error(
+        "%s of the VMCS field %s (%#x)%s failed: it does not exist here or no VMCS is current",
+        write ? "VMWRITE" : "VMREAD", vmcs_field_name(field), field, write ? "" : " ");
+    log_info("  value %#lx, error %lu", value, vmread(VMCS_INSTRUCTION_ERROR));
+    BUG_ON(true);
+}
+
+static bool vmclear(hpa_t vmcs)
+{
+    bool failed;
+    __asm__ volatile("vmclear %1" : "=@ccbe"(failed) : "m"(vmcs) : "memory");
+    return !failed;
+}
+
+void vmx_load(struct vmx_vcpu *vcpu)
+{
+    bool failed;
+    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vcpu->vmcs) : "memory");
+    BUG_ON(failed);
+}
+
+static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
+{
+    const struct vmx_controls *c = &vmx.controls;
+    uint64_t secondary = c->word[CONTROL_SECONDARY];
+
+    /* What the CPU could do but nobody here uses yet. */
+    secondary &= ~(SECONDARY_PML | SECONDARY_EPT_VIOLATION_VE);
+    if (!vpid)
+        secondary &= ~SECONDARY_VPID;
+    vmwrite(VMCS_PIN_CONTROLS, c->word[CONTROL_PIN]);
+    vmwrite(VMCS_PRIMARY_CONTROLS, c->word[CONTROL_PRIMARY]);
+    vmwrite(VMCS_SECONDARY_CONTROLS, secondary);
+    vmwrite(VMCS_EXIT_CONTROLS, c->word[CONTROL_EXIT]);
+    vmwrite(VMCS_ENTRY_CONTROLS, c->word[CONTROL_ENTRY]);
+    vmwrite(VMCS_EXCEPTION_BITMAP, 0);
+    vmwrite(VMCS_PAGE_FAULT_ERROR_MASK, 0);
+    vmwrite(VMCS_PAGE_FAULT_ERROR_MATCH, 0);
+    vmwrite(VMCS_CR3_TARGET_COUNT, 0);
+    vmwrite(VMCS_EXIT_MSR_STORE_COUNT, 0);
+    vmwrite(VMCS_EXIT_MSR_LOAD_COUNT, 0);
+    vmwrite(VMCS_ENTRY_MSR_LOAD_COUNT, 0);
+    vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, 0);
+    vmwrite(VMCS_MSR_BITMAP, vcpu->msr_bitmap.v);
+    vmwrite(VMCS_EPT_POINTER, eptp);
+    vmwrite(VMCS_LINK_POINTER, LINK_POINTER_NONE);
+    if (secondary & SECONDARY_VPID)
+        vmwrite(VMCS_VPID, vpid);
+    if (secondary & SECONDARY_XSAVES)
+        vmwrite(VMCS_XSS_EXITING_BITMAP, 0);
+}
+
+static void write_host_state(void)
+{
+    vmwrite(VMCS_HOST_CR0, read_cr0());
+    vmwrite(VMCS_HOST_CR3, read_cr3());
+    vmwrite(VMCS_HOST_CR4, read_cr4());
+    vmwrite(VMCS_HOST_EFER, rdmsr(MSR_EFER));
+    vmwrite(VMCS_HOST_PAT, rdmsr(MSR_PAT));
+    vmwrite(VMCS_HOST_CS_SELECTOR, SEL_CODE);
+    vmwrite(VMCS_HOST_SS_SELECTOR, SEL_DATA);
+    vmwrite(VMCS_HOST_DS_SELECTOR, SEL_DATA);
+    vmwrite(VMCS_HOST_ES_SELECTOR, SEL_DATA);
+    vmwrite(VMCS_HOST_FS_SELECTOR, 0);
+    vmwrite(VMCS_HOST_GS_SELECTOR, 0);
+    vmwrite(VMCS_HOST_TR_SELECTOR, SEL_TSS);
+    vmwrite(VMCS_HOST_FS_BASE, 0);
+    vmwrite(VMCS_HOST_GS_BASE, 0);
+    vmwrite(VMCS_HOST_TR_BASE, tss_base().v);
+    vmwrite(VMCS_HOST_GDTR_BASE, gdt_base().v);
+    vmwrite(VMCS_HOST_IDTR_BASE, idt_base().v);
+    vmwrite(VMCS_HOST_SYSENTER_CS, 0);
+    vmwrite(VMCS_HOST_SYSENTER_ESP, 0);
+    vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
+    vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_entry);
+}
+
+int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
+{
+    memset(vcpu, 0, sizeof(*vcpu));
+    vcpu->vmcs = page_alloc(0);
+    vcpu->msr_bitmap = page_alloc(0);
+    if (page_is_none(vcpu->vmcs) || page_is_none(vcpu->msr_bitmap)) {
+        log_error("no page left for a VMCS");
+        vmx_vcpu_destroy(vcpu);
+        return -ENOMEM;
+    }
+    uint32_t *revision = phys_to_virt(vcpu->vmcs);
+    page_clear(revision, 0);
+    *revision = (uint32_t)field_get(vmx.msrs.basic, BASIC_REVISION);
+    memset(phys_to_virt(vcpu->msr_bitmap), 0xff, PAGE_SIZE);
+
+    bool cleared = vmclear(vcpu->vmcs);
+    BUG_ON(!cleared);
+    vmx_load(vcpu);
+    write_controls(vcpu, eptp, vpid);
+    write_host_state();
+    return 0;
+}
+
+void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
+{
+    if (!page_is_none(vcpu->vmcs)) {
+        bool cleared = vmclear(vcpu->vmcs);
+        BUG_ON(!cleared);
+        page_free(vcpu->vmcs, 0);
+    }
+    if (!page_is_none(vcpu->msr_bitmap))
+        page_free(vcpu->msr_bitmap, 0);
+}
+
+void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
+{
+    uint8_t *read = phys_to_virt(vcpu->msr_bitmap);
+    if (msr >= MSR_HIGH_BASE)
+        read += MSR_BITMAP_HALF;
+    uint32_t index = msr & 0x1fff;
+    uint8_t keep = (uint8_t)~BIT(index % 8);
+    read[index / 8] &= keep;
+    read[2 * MSR_BITMAP_HALF + index / 8] &= keep;
+}
+
+/* Which of the optional fields an exit reason defines (SDM 3, 28.2). The others are poisoned. */
+#define HAS_QUALIFICATION BIT(0)
+#define HAS_LENGTH        BIT(1)
+#define HAS_GPA           BIT(2)
+#define HAS_INTERRUPTION  BIT(3)
+#define HAS_INFO          BIT(4)
+#define HAS_GLA           BIT(5) /* also needs bit 7 of the qualification */
+
+static const uint8_t defined[] = {
+    [EXIT_REASON_EXCEPTION_OR_NMI] = HAS_QUALIFICATION | HAS_INTERRUPTION | HAS_LENGTH,
+    [EXIT_REASON_EXTERNAL_INTERRUPT] = HAS_INTERRUPTION,
+    [EXIT_REASON_TASK_SWITCH] = HAS_QUALIFICATION | HAS_LENGTH,
+    [EXIT_REASON_CPUID] = HAS_LENGTH,
+    [EXIT_REASON_GETSEC] = HAS_LENGTH,
+    [EXIT_REASON_HLT] = HAS_LENGTH,
+    [EXIT_REASON_INVD] = HAS_LENGTH,
+    [EXIT_REASON_INVLPG] = HAS_QUALIFICATION | HAS_LENGTH,
+    [EXIT_REASON_RDPMC] = HAS_LENGTH,
+    [EXIT_REASON_VMCALL] = HAS_LENGTH,
+    [EXIT_REASON_CR_ACCESS] = HAS_QUALIFICATION | HAS_LENGTH,
+    [EXIT_REASON_MOV_DR] = HAS_QUALIFICATION | HAS_LENGTH,
+    [EXIT_REASON_IO_INSTRUCTION] = HAS_QUALIFICATION | HAS_LENGTH | HAS_INFO,
+    [EXIT_REASON_RDMSR] = HAS_LENGTH,
+    [EXIT_REASON_WRMSR] = HAS_LENGTH,
+    [EXIT_REASON_MWAIT] = HAS_QUALIFICATION | HAS_LENGTH,
+    [EXIT_REASON_MONITOR] = HAS_LENGTH,
+    [EXIT_REASON_EPT_VIOLATION] = HAS_QUALIFICATION | HAS_GPA | HAS_GLA,
+    [EXIT_REASON_EPT_MISCONFIGURATION] = HAS_GPA,
+    [EXIT_REASON_WBINVD] = HAS_LENGTH,
+    [EXIT_REASON_XSETBV] = HAS_LENGTH,
+    [EXIT_REASON_INVPCID] = HAS_QUALIFICATION | HAS_LENGTH | HAS_INFO,
+};
+
+#define QUALIFICATION_GLA_VALID BIT(7)
+#define IDT_VECTORING_VALID     BIT(31)
+
+static void read_exit(struct vmx_exit *e)
+{
+    unsigned has = e->reason < ARRAY_SIZE(defined) ? defined[e->reason] : 0;
+
+    e->idt_vectoring = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
+    /* The length is also defined when the delivery of a software event was interrupted. */
+    if (unlikely(e->idt_vectoring & IDT_VECTORING_VALID))
+        has |= HAS_LENGTH;
+    e->qualification = has & HAS_QUALIFICATION ? vmread(VMCS_EXIT_QUALIFICATION) : EXIT_POISON;
+    e->instruction_length = has & HAS_LENGTH ? vmread(VMCS_EXIT_INSTRUCTION_LENGTH) : EXIT_POISON;
+    e->gpa = GPA(has & HAS_GPA ? vmread(VMCS_GUEST_PHYSICAL_ADDRESS) : EXIT_POISON);
+    e->gla = GVA(has & HAS_GLA && e->qualification & QUALIFICATION_GLA_VALID
+                     ? vmread(VMCS_GUEST_LINEAR_ADDRESS)
+                     : EXIT_POISON);
+    e->instruction_info = has & HAS_INFO ? vmread(VMCS_EXIT_INSTRUCTION_INFO) : EXIT_POISON;
+    e->interruption = 0;
+    if (has & HAS_INTERRUPTION) {
+        e->interruption = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_INFO);
+        e->interruption_error = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_ERROR);
+    }
+}
+
+/* An NMI that arrived while the guest ran is the host's: take it by its vector. */
+static void take_host_nmi(const struct vmx_exit *e)
+{
+    if (e->reason == EXIT_REASON_EXCEPTION_OR_NMI &&
+        field_get(e->interruption, EVENT_INFO_TYPE) == EVENT_NMI)
+        __asm__ volatile("int $2");
+}
+
+static int entry_failed(const char *what, uint32_t number, const char *words)
+{
+    log_error("%s: %s (%u)", what, words, number);
+    if (!vmx_check_entry())
+        log_error("the software checks find nothing wrong; the CPU's rules and ours differ here");
+    vmx_dump();
+    return -EINVAL;
+}
+
+int vmx_run(struct vmx_vcpu *vcpu)
+{
+    if (unlikely(!vcpu->launched) && vmx_check_entry()) {
+        vmx_dump();
+        return -EINVAL;
+    }
+    if (vcpu->regs.gpr[GPR_RSP] != vcpu->entered_rsp)
+        vmwrite(VMCS_GUEST_RSP, vcpu->regs.gpr[GPR_RSP]);
+
+    if (unlikely(!vmx_enter(vcpu, vcpu->launched))) {
+        uint32_t error = (uint32_t)vmread(VMCS_INSTRUCTION_ERROR);
+        return entry_failed(vcpu->launched ? "VMRESUME failed" : "VMLAUNCH failed", error,
+                            vmx_instruction_error(error));
+    }
+    vcpu->launched = true;
+    vcpu->cached = 0;
+    vcpu->regs.gpr[GPR_RSP] = vcpu->entered_rsp = vmread(VMCS_GUEST_RSP);
+
+    uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
+    vcpu->exit.reason = (uint32_t)(reason & EXIT_REASON_BASIC);
+    if (unlikely(reason & EXIT_REASON_ENTRY_FAILED))
+        return entry_failed("VM entry failed", vcpu->exit.reason,
+                            vmx_exit_reason(vcpu->exit.reason));
+    read_exit(&vcpu->exit);
+    if (unlikely(vcpu->exit.interruption))
+        take_host_nmi(&vcpu->exit);
+    return 0;
+}
+
+void vmx_end_interrupt_shadow(void)
+{
+    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+    if (unlikely(state & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+}
+
+void vmx_skip_instruction(struct vmx_vcpu *vcpu)
+{
+    uint64_t rip = cpu_reg(&vcpu->regs, REG_RIP) + vcpu->exit.instruction_length;
+    BUG_ON(vcpu->exit.instruction_length > 15);
+    if (unlikely(!(cpu_reg(&vcpu->regs, REG_SEG_AR + SEG_CS) & SEG_AR_L)))
+        rip &= 0xffffffff;
+    cpu_set_reg(&vcpu->regs, REG_RIP, rip);
+    vmx_end_interrupt_shadow();
+    vmx_raise_single_step(vcpu);
+}
+
+void vmx_set_primary(uint64_t mask, bool on)
+{
+    uint64_t controls = vmread(VMCS_PRIMARY_CONTROLS);
+    vmwrite(VMCS_PRIMARY_CONTROLS, on ? controls | mask : controls & ~mask);
+}

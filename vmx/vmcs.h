@@ -1,0 +1,36 @@
+/*
+ * VMREAD and VMWRITE on the current VMCS. A field that cannot be accessed is a BUG: which fields
+ * exist is known from the controls before any of them is touched.
+ */
+#pragma once
+
+#include "lib/compiler.h"
+#include "vmx/fields.h"
+
+/* Says which field VMREAD or VMWRITE refused and stops the machine. */
+NORETURN void vmcs_access_failed(uint32_t field, uint64_t value, bool write);
+
+static inline uint64_t vmread(uint32_t field)
+{
+    uint64_t value;
+    __asm__ goto volatile("vmread %1, %0\n\tjbe %l[failed]"
+                          : "=r"(value)
+                          : "r"((uint64_t)field)
+                          : "cc"
+                          : failed);
+    return value;
+failed:
+    vmcs_access_failed(field, 0, false);
+}
+
+static inline void vmwrite(uint32_t field, uint64_t value)
+{
+    __asm__ goto volatile("vmwrite %1, %0\n\tjbe %l[failed]"
+                          :
+                          : "r"((uint64_t)field), "r"(value)
+                          : "cc", "memory"
+                          : failed);
+    return;
+failed:
+    vmcs_access_failed(field, value, true);
+}

@@ -1,0 +1,108 @@
+/*
+ * The VMX instructions and the life of a vCPU between them: VMXON once per CPU, a VMCS per vCPU,
+ * entry, and the record of the exit. What an exit means is for the caller to say (guest/).
+ */
+#pragma once
+
+#include "lib/compiler.h"
+#include "lib/exit_codes.h"
+#include "lib/types.h"
+#include "vmx/controls.h"
+#include "vmx/event.h"
+#include "vmx/regs.h"
+
+/* What this machine's VMX offers; read once at boot. */
+struct vmx_machine {
+    struct vmx_msrs msrs;
+    struct vmx_controls controls;
+    unsigned maxphyaddr;
+};
+extern struct vmx_machine vmx;
+
+/* Checks that this CPU has VMX and that the firmware left it usable, enables it if the firmware
+ * left that open, negotiates the controls and executes VMXON. Anything but EXIT_OK comes after a
+ * sentence that says what is missing and what to do. */
+enum exit_code vmx_init(void) MUST_CHECK;
+
+/* Why the guest stopped. Fields that the SDM leaves undefined for the reason hold POISON (D7). */
+#define EXIT_POISON 0xdeadbadcafef00dull
+
+struct vmx_exit {
+    uint32_t reason;             /* basic exit reason, enum in vmx/errors.h */
+    uint32_t interruption;       /* VM-exit interruption information (reasons 0 and 1) */
+    uint32_t interruption_error; /* its error code, if it has one */
+    uint32_t idt_vectoring;      /* the event whose delivery was interrupted; bit 31: valid */
+    uint64_t qualification;
+    uint64_t instruction_length;
+    uint64_t instruction_info;
+    gpa_t gpa;
+    gva_t gla;
+};
+
+struct vmx_vcpu {
+    struct cpu_regs regs; /* first: the general registers that vmx/entry.S loads and stores */
+    uint64_t host_rsp;    /* as the VMCS has it */
+    bool launched;
+    uint64_t entered_rsp; /* as the VMCS has it; regs.gpr[GPR_RSP] may be newer */
+
+    uint64_t cached; /* bit n: cache[n] is what the VMCS holds */
+    uint64_t cache[REG_COUNT];
+
+    struct event_pending pending; /* what waits to be delivered */
+    bool windows;                 /* a window exit is asked for */
+
+    struct vmx_exit exit;
+    hpa_t vmcs;
+    hpa_t msr_bitmap;
+};
+_Static_assert(REG_COUNT <= 64, "one bit each in `cached`");
+
+/* Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
+ * guest state is the caller's, through cpu_set_reg() and vmwrite(). `vpid` 0: without VPID. Makes
+ * the VMCS current. Returns 0, or -ENOMEM after a sentence. */
+int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid) MUST_CHECK;
+void vmx_vcpu_destroy(struct vmx_vcpu *vcpu);
+
+/* Makes the vCPU's VMCS the current one. */
+void vmx_load(struct vmx_vcpu *vcpu);
+
+/* Lets the guest use an MSR without an exit. */
+void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
+
+/* Enters the guest and returns after its exit, with vcpu->exit filled. The first entry is preceded
+ * by the software checks; an entry that fails is explained and dumped. Returns 0, or -EINVAL for an
+ * entry that failed: the vCPU cannot go on. */
+int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
+
+/* Runs the entry checks on the current VMCS and logs each finding. Returns their number. */
+unsigned vmx_check_entry(void);
+
+/* Logs the current VMCS by section. */
+void vmx_dump(void);
+
+/* Events (D15), in vmx/inject.c.
+ *
+ * vmx_requeue() stands first after every exit: an event whose delivery was interrupted is delivered
+ * again by the next entry, and NMI blocking is put back. vmx_deliver() stands last before every
+ * entry. Returns false for a triple fault: the vCPU is shut down. */
+void vmx_requeue(struct vmx_vcpu *vcpu);
+bool vmx_deliver(struct vmx_vcpu *vcpu) MUST_CHECK;
+
+/* Raises an exception on the guest's behalf; delivered by the next entry. #PF also needs CR2. */
+void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
+
+/* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
+void vmx_raise_single_step(struct vmx_vcpu *vcpu);
+
+/* True if the vCPU, halted, has something that wakes it. */
+bool vmx_wakes(const struct vmx_vcpu *vcpu);
+
+/* Moves RIP behind the exit's instruction and ends an interrupt shadow. The length must be defined.
+ */
+void vmx_skip_instruction(struct vmx_vcpu *vcpu);
+
+/* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
+void vmx_end_interrupt_shadow(void);
+
+/* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */
+void vmx_set_primary(uint64_t mask, bool on);
