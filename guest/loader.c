@@ -200,7 +200,7 @@ static enum exit_code write_info(struct mmu *mmu, const struct guest_image *imag
     return EXIT_OK;
 }
 
-enum exit_code guest_load(struct mmu *mmu, const struct guest_image *image,
+enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
                           struct guest_start *start)
 {
     struct elf_header elf;

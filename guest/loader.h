@@ -28,5 +28,5 @@ struct guest_start {
 
 /* Loads the image. Anything but EXIT_OK comes after a sentence that says what is wrong with the
  * file. */
-enum exit_code guest_load(struct mmu *mmu, const struct guest_image *image,
+enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
                           struct guest_start *start) MUST_CHECK;

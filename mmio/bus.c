@@ -206,10 +206,10 @@ static bool find_doorbell(const struct bus *bus, uint64_t address, unsigned size
     return hit;
 }
 
-bool bus_doorbell_any(struct bus *bus, uint64_t address, struct bus_doorbell *found)
+bool bus_doorbell_any(struct bus *bus, uint64_t address)
 {
-    /* Size 0 is no length, so only a doorbell of any length matches. */
-    return unlikely(READ_ONCE(bus->doorbell_count)) && find_doorbell(bus, address, 0, 0, found);
+    struct bus_doorbell found; /* size 0 is no length, so only a doorbell of any length matches */
+    return unlikely(READ_ONCE(bus->doorbell_count)) && find_doorbell(bus, address, 0, 0, &found);
 }
 
 static void count_unclaimed(struct bus *bus)

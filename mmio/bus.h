@@ -78,8 +78,8 @@ int bus_doorbell_add(struct bus *bus, const struct bus_doorbell *doorbell) MUST_
 /* Removes the doorbell with this address, length and data; -ENOENT, logged. */
 int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell) MUST_CHECK;
 
-/* The doorbell at `address` that takes any length and data; false if there is none. Lock-free. */
-bool bus_doorbell_any(struct bus *bus, uint64_t address, struct bus_doorbell *found);
+/* Whether a doorbell at `address` takes any length and data. Lock-free. */
+bool bus_doorbell_any(struct bus *bus, uint64_t address);
 
 /* An access of 1 to 8 bytes. Lock-free; bytes beyond the space are unclaimed. */
 uint64_t bus_read(struct bus *bus, struct mmio_vcpu *vcpu, uint64_t address, unsigned size);

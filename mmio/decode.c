@@ -94,7 +94,7 @@ static uint64_t take(struct reader *r, unsigned size)
 }
 
 /* In 64-bit code the overrides of ES, CS, SS and DS mean nothing (SDM 2, 2.2.1). */
-static void override(struct reader *r, enum segment segment)
+static void override(struct reader *r, int segment)
 {
     if (r->code != CODE_64 || segment >= SEG_FS)
         r->override = segment;

@@ -3,11 +3,6 @@
 
 static const char RULE[] = "27.2.1.3";
 
-static const char *const types[] = {
-    "external interrupt", "reserved",           "NMI",
-    "hardware exception", "software interrupt", "privileged software exception",
-    "software exception", "other event"};
-
 static void check_type_and_vector(struct entry_checker *c)
 {
     const uint32_t field = VMCS_ENTRY_INTERRUPTION_INFO;
@@ -45,7 +40,7 @@ static void check_error_code(struct entry_checker *c)
     }
     if (type != EVENT_EXCEPTION)
         entry_fail(c, field, 11, RULE, "bit 11 is 1 but must be 0, a%s %s has no error code",
-                   type == EVENT_INTERRUPT ? "n" : "", types[type]);
+                   type == EVENT_INTERRUPT ? "n" : "", event_type_name(type));
     else if (real_mode)
         entry_fail(c, field, 11, RULE,
                    "bit 11 is 1 but must be 0, real mode delivers no error codes");
@@ -65,7 +60,7 @@ static void check_length(struct entry_checker *c)
         return;
     if (length > 15 || (!length && !zero_allowed))
         entry_fail(c, VMCS_ENTRY_INSTRUCTION_LENGTH, -1, RULE, "must be %u to 15 for a %s",
-                   zero_allowed ? 0 : 1, types[type]);
+                   zero_allowed ? 0 : 1, event_type_name(type));
 }
 
 void entry_check_event(struct entry_checker *c)

@@ -11,6 +11,16 @@
      BIT(VECTOR_CP))
 #define VECTOR_SET_PAGE_FAULT (BIT(VECTOR_PF) | BIT(VECTOR_VE))
 
+const char *event_type_name(unsigned type)
+{
+    static const char *const names[] = {
+        "external interrupt", "reserved",           "NMI",
+        "hardware exception", "software interrupt", "privileged software exception",
+        "software exception", "other event",
+    };
+    return names[type & 7];
+}
+
 static bool in_set(uint64_t set, uint8_t vector)
 {
     return vector < 32 && set & BIT(vector);

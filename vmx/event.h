@@ -77,6 +77,9 @@ struct event {
     uint32_t length; /* of the instruction that raised a software event, else 0 */
 };
 
+/* "external interrupt", "NMI" and so on for the eight types. */
+const char *event_type_name(unsigned type);
+
 /* True if exceptions with this vector push an error code in protected mode (SDM 3, 6.3.1). */
 bool event_vector_has_error(uint8_t vector);
 

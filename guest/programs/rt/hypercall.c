@@ -75,6 +75,11 @@ uint64_t hc_generation(void)
     return query(HC_GENERATION_GET, 0);
 }
 
+uint64_t hc_spte(uint64_t gpa)
+{
+    return query(HC_SPTE, gpa);
+}
+
 uint64_t hc_config(unsigned which)
 {
     return query(HC_CONFIG, which);

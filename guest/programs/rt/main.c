@@ -41,7 +41,7 @@ _Noreturn void debug_exit(uint8_t value)
 }
 
 /* Writes each page of the image once, so that the hypervisor has it mapped, with A and D set. */
-static void touch_image(void)
+void touch_image(void)
 {
     for (uint8_t *p = rt_image_start; p < rt_image_end; p += RT_PAGE)
         *(volatile uint8_t *)p = *(volatile uint8_t *)p;

@@ -27,17 +27,27 @@ uint64_t *new_root(void)
     return root;
 }
 
+/* The table below an entry; made if there is none, and of equal meaning if a large page was there.
+ */
+static uint64_t *table_below(uint64_t *entry, int shift)
+{
+    if (!(*entry & PTE_P) || (*entry & PTE_PS)) {
+        uint64_t *table = new_page(), old = *entry;
+        uint64_t size = 1ull << (shift - 9);
+        for (uint64_t i = 0; (old & PTE_P) && i < 512; i++)
+            table[i] = (old & ~(size == RT_PAGE ? PTE_PS : 0)) + i * size;
+        *entry = (uint64_t)table | PTE_P | PTE_W | PTE_U;
+    }
+    return (uint64_t *)(*entry & PTE_ADDR);
+}
+
 void map_page(uint64_t *root, uint64_t va, uint64_t pa, uint64_t flags)
 {
     uint64_t *table = root;
     int last = flags & PTE_PS ? 21 : 12;
     int shift = 39;
 
-    for (; shift > last; shift -= 9) {
-        uint64_t *entry = &table[va >> shift & 511];
-        if (!(*entry & PTE_P) || (*entry & PTE_PS))
-            *entry = (uint64_t)new_page() | PTE_P | PTE_W | PTE_U;
-        table = (uint64_t *)(*entry & PTE_ADDR);
-    }
+    for (; shift > last; shift -= 9)
+        table = table_below(&table[va >> shift & 511], shift);
     table[va >> shift & 511] = pa | flags;
 }

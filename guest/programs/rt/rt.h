@@ -31,6 +31,10 @@ void guest_main(void);
 extern const char *rt_args; /* the command line without its first word, never NULL */
 extern uint64_t rt_ram_end; /* first address beyond the RAM above 1 MiB */
 
+/* Writes to each page of the program, its stack and its tables. For after the hypervisor dropped
+ * all its mappings, when the next count must not include getting them back. */
+void touch_image(void);
+
 /* Ends the VM: 0 is success. */
 _Noreturn void debug_exit(uint8_t value);
 
@@ -89,6 +93,7 @@ int hc_slot_move(uint64_t id, uint64_t gpa);
 int hc_zap(uint64_t gpa, uint64_t pages);
 int hc_inject(uint64_t event, uint64_t error_code, uint64_t delay);
 int hc_generation_set(uint64_t generation);
+uint64_t hc_spte(uint64_t gpa);
 uint64_t hc_generation(void);
 uint64_t hc_config(unsigned which);
 uint64_t counter(unsigned which);

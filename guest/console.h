@@ -1,0 +1,30 @@
+/*
+ * A guest's serial output: bytes become lines, and lines that are KTAP results are counted.
+ *
+ * Each line is shown indented by four spaces, as a KTAP subtest of the VM; `BENCH` rows stand
+ * unindented, so that they are found. What is not printable is shown as a dot: a guest must not be
+ * able to write to our terminal what it likes.
+ */
+#pragma once
+
+#include "lib/types.h"
+
+#define CONSOLE_LINE_MAX 240
+
+struct console {
+    char line[CONSOLE_LINE_MAX + 1];
+    unsigned length;
+    unsigned passed, failed, skipped;
+    unsigned planned; /* by a KTAP plan, 1..planned */
+};
+
+void console_put(struct console *console, uint8_t byte);
+
+/* Shows an unfinished last line. */
+void console_finish(struct console *console);
+
+/* Results that KTAP lines reported. */
+static inline unsigned console_results(const struct console *console)
+{
+    return console->passed + console->failed + console->skipped;
+}

@@ -1,0 +1,123 @@
+/* CPUID as a guest sees it: the host's, less what is not offered. */
+#include "arch/x86/cpu.h"
+#include "guest/abi.h"
+#include "guest/vm.h"
+
+/* What a guest does not get, and why. */
+#define LEAF1_ECX_HIDDEN                                                                           \
+    (BIT(2)    /* DTES64 */                                                                        \
+     | BIT(3)  /* MONITOR: exits to #UD */                                                         \
+     | BIT(5)  /* VMX: no nesting */                                                               \
+     | BIT(6)  /* SMX */                                                                           \
+     | BIT(7)  /* EIST */                                                                          \
+     | BIT(8)  /* TM2 */                                                                           \
+     | BIT(15) /* PDCM */                                                                          \
+     | BIT(18) /* DCA */                                                                           \
+     | BIT(21) /* x2APIC: no local APIC yet */                                                     \
+     | BIT(24) /* TSC-deadline timer */                                                            \
+     | BIT(27) /* OSXSAVE: follows the guest's CR4 */)
+#define LEAF1_ECX_HYPERVISOR BIT(31)
+#define LEAF1_ECX_OSXSAVE    BIT(27)
+#define LEAF1_EDX_HIDDEN                                                                           \
+    (BIT(7)    /* MCE */                                                                           \
+     | BIT(9)  /* APIC */                                                                          \
+     | BIT(12) /* MTRR */                                                                          \
+     | BIT(14) /* MCA */                                                                           \
+     | BIT(21) /* DS */ | BIT(22) /* ACPI */ | BIT(29) /* TM */)
+#define LEAF7_EBX_HIDDEN                                                                           \
+    (BIT(2)    /* SGX */                                                                           \
+     | BIT(4)  /* HLE */                                                                           \
+     | BIT(11) /* RTM */                                                                           \
+     | BIT(25) /* PT */)
+#define LEAF7_EBX_INVPCID BIT(10)
+#define LEAF7_ECX_HIDDEN                                                                           \
+    (BIT(5)    /* WAITPKG */                                                                       \
+     | BIT(7)  /* CET */                                                                           \
+     | BIT(16) /* LA57: the software walk has four levels */                                       \
+     | BIT(31) /* PKS */)
+#define LEAF7_ECX_OSPKE    BIT(4)
+#define LEAF_D1_EAX_XSAVES BIT(3)
+#define EXT1_EDX_RDTSCP    BIT(27)
+#define HYPERVISOR_LEAF_MAX ABI_CPUID_LEAF
+
+static bool secondary(uint64_t control)
+{
+    return vmx_has(&vmx.controls, CONTROL_SECONDARY, control);
+}
+
+static void adjust_leaf1(struct vcpu *vcpu, struct cpuid *r)
+{
+    r->ecx = (r->ecx & ~(uint32_t)LEAF1_ECX_HIDDEN) | (uint32_t)LEAF1_ECX_HYPERVISOR;
+    if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_OSXSAVE)
+        r->ecx |= (uint32_t)LEAF1_ECX_OSXSAVE;
+    r->edx &= ~(uint32_t)LEAF1_EDX_HIDDEN;
+    r->ebx &= 0xffff; /* one logical processor, APIC id 0 */
+    r->ebx |= 1u << 16;
+}
+
+static void adjust_leaf7(struct vcpu *vcpu, struct cpuid *r)
+{
+    r->ebx &= ~(uint32_t)LEAF7_EBX_HIDDEN;
+    if (!secondary(SECONDARY_INVPCID))
+        r->ebx &= ~(uint32_t)LEAF7_EBX_INVPCID;
+    r->ecx &= ~(uint32_t)(LEAF7_ECX_HIDDEN | LEAF7_ECX_OSPKE);
+    if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_PKE)
+        r->ecx |= (uint32_t)LEAF7_ECX_OSPKE;
+    r->edx = 0;
+}
+
+void exit_cpuid(struct vcpu *vcpu)
+{
+    uint64_t *gpr = vcpu->vmx.regs.gpr;
+    uint32_t leaf = (uint32_t)gpr[GPR_RAX], subleaf = (uint32_t)gpr[GPR_RCX];
+    struct cpuid r = {0};
+
+    if (leaf >> 16 != 0x4000)
+        r = cpuid(leaf, subleaf);
+    switch (leaf) {
+    case 1:
+        adjust_leaf1(vcpu, &r);
+        break;
+    case 4: /* one core, not shared */
+        r.eax &= 0x3fff;
+        break;
+    case 7:
+        if (subleaf == 0)
+            adjust_leaf7(vcpu, &r);
+        else
+            r = (struct cpuid){0};
+        break;
+    case 5:   /* MONITOR */
+    case 6:   /* power */
+    case 0xa: /* performance counters */
+    case 0xb: /* topology */
+    case 0x1f:
+    case 0x12: /* SGX */
+    case 0x14: /* PT */
+        r = (struct cpuid){0};
+        break;
+    case 0xd:
+        if (subleaf == 1 && !secondary(SECONDARY_XSAVES))
+            r.eax &= ~(uint32_t)LEAF_D1_EAX_XSAVES;
+        break;
+    case 0x80000001:
+        if (!secondary(SECONDARY_RDTSCP))
+            r.edx &= ~(uint32_t)EXT1_EDX_RDTSCP;
+        break;
+    case ABI_CPUID_LEAF:
+        r = (struct cpuid){HYPERVISOR_LEAF_MAX, ABI_CPUID_EBX, ABI_CPUID_ECX, ABI_CPUID_EDX};
+        break;
+    default:
+        break;
+    }
+    gpr[GPR_RAX] = r.eax;
+    gpr[GPR_RBX] = r.ebx;
+    gpr[GPR_RCX] = r.ecx;
+    gpr[GPR_RDX] = r.edx;
+    vmx_skip_instruction(&vcpu->vmx);
+}
+
+uint64_t cpuid_cr4_offered(void)
+{
+    return vmx_cr4_may_be_1(&vmx.msrs) & ~(CR4_VMXE | CR4_SMXE | CR4_LA57 | CR4_CET | CR4_PKS);
+}

@@ -1,0 +1,196 @@
+/* VMCALL: the control hypercalls of guest/abi.h (decision D12). Every argument is the guest's word. */
+#include "arch/x86/cpu.h"
+#include "guest/abi.h"
+#include "guest/vm.h"
+#include "lib/errno.h"
+#include "mmu/spte.h"
+#include "vmx/vmcs.h"
+
+struct call {
+    uint64_t rbx, rcx, rdx, rsi; /* arguments; rbx and rcx also carry results */
+};
+
+static int64_t call_nop(struct vcpu *vcpu, struct call *call)
+{
+    (void)vcpu, (void)call;
+    return 0;
+}
+
+static int64_t call_version(struct vcpu *vcpu, struct call *call)
+{
+    (void)vcpu;
+    call->rbx = ABI_VERSION;
+    return 0;
+}
+
+static int64_t call_slot_add(struct vcpu *vcpu, struct call *call)
+{
+    if (call->rbx >= GUEST_RAM_SLOT || call->rsi & ~(uint64_t)SLOT_READONLY)
+        return -EINVAL;
+    return mmu_slot_add(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx), call->rdx,
+                        call->rsi & SLOT_READONLY ? (uint32_t)MEMSLOT_READONLY : 0);
+}
+
+static int64_t call_slot_delete(struct vcpu *vcpu, struct call *call)
+{
+    if (call->rbx >= GUEST_RAM_SLOT)
+        return -EINVAL;
+    return mmu_slot_delete(&vcpu->vm->mmu, (uint32_t)call->rbx);
+}
+
+static int64_t call_slot_move(struct vcpu *vcpu, struct call *call)
+{
+    if (call->rbx >= GUEST_RAM_SLOT)
+        return -EINVAL;
+    return mmu_slot_move(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx));
+}
+
+static int64_t call_generation_get(struct vcpu *vcpu, struct call *call)
+{
+    call->rbx = mmu_slot_generation(&vcpu->vm->mmu);
+    return 0;
+}
+
+static int64_t call_generation_set(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_set_generation(&vcpu->vm->mmu, call->rbx);
+}
+
+static int64_t call_zap(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_zap(&vcpu->vm->mmu, GPA(call->rbx), call->rcx);
+}
+
+static int64_t call_spte(struct vcpu *vcpu, struct call *call)
+{
+    unsigned level;
+    call->rbx = mmu_spte(&vcpu->vm->mmu, GPA(call->rbx), &level);
+    call->rcx = level;
+    return 0;
+}
+
+static int64_t call_counter(struct vcpu *vcpu, struct call *call)
+{
+    const struct mmu_stats *mmu = mmu_stats(&vcpu->vm->mmu);
+    const struct mmio_stats *mmio = &vcpu->mmio.stats;
+    const uint64_t counters[] = {
+        [COUNTER_SLOT_SEARCHES] = mmu->slot_searches,
+        [COUNTER_MMIO_SPTE_CREATED] = mmu->mmio_spte_created,
+        [COUNTER_MMIO_CACHE_HITS] = mmio->cache_hits,
+        [COUNTER_MMIO_SPTE_HITS] = mmio->spte_hits,
+        [COUNTER_MMIO_SPTE_STALE] = mmio->spte_stale,
+        [COUNTER_MMIO_EMULATED] = mmio->emulated,
+        [COUNTER_INVEPT] = mmu_invept_count(&vcpu->vm->mmu),
+        [COUNTER_INVVPID] = mmu_invvpid_count(&vcpu->vm->mmu),
+        [COUNTER_PAGES_4K] = mmu->pages[0],
+        [COUNTER_PAGES_2M] = mmu->pages[1],
+        [COUNTER_FULL_ZAPS] = mmu->full_zaps,
+        [COUNTER_EVENTS_REQUEUED] = vcpu->events_requeued,
+        [COUNTER_GVA_CACHE_HITS] = vcpu->mmio.cache.gva_hits,
+        [COUNTER_STALE_TRANSLATIONS] = mmio->stale_translations,
+        [COUNTER_FAULTS] = mmu->faults,
+        [COUNTER_EXITS] = vcpu->exit_count,
+    };
+    uint64_t which = call->rbx;
+
+    if (which < ARRAY_SIZE(counters))
+        call->rbx = counters[which];
+    else if (which >= COUNTER_EXIT(0) && which < COUNTER_EXIT(REASON_COUNT))
+        call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
+    else
+        return -EINVAL;
+    return 0;
+}
+
+static int64_t call_config(struct vcpu *vcpu, struct call *call)
+{
+    const uint64_t values[] = {
+        [CONFIG_MMIO_CACHING] = mmu_config()->mmio_caching,
+        [CONFIG_GVA_CACHE] = vcpu->mmio.cache.mode,
+        [CONFIG_AD] = mmu_config()->ad,
+        [CONFIG_HUGE] = mmu_config()->huge,
+        [CONFIG_GEN_BITS] = SPTE_GENERATION_BITS,
+    };
+    if (call->rbx >= ARRAY_SIZE(values))
+        return -EINVAL;
+    call->rbx = values[call->rbx];
+    return 0;
+}
+
+/* An event as in VM-entry format. Only what could come from outside or from the CPU: interrupts,
+ * NMIs and hardware exceptions, in a form that the entry checks accept. */
+static int64_t call_inject(struct vcpu *vcpu, struct call *call)
+{
+    uint32_t info = (uint32_t)call->rbx;
+    struct event event = event_decode(info, (uint32_t)call->rcx, 0);
+
+    if (call->rbx & ~(EVENT_INFO_VALID | EVENT_INFO_ERROR_CODE | EVENT_INFO_TYPE | EVENT_INFO_VECTOR) ||
+        !event.valid)
+        return -EINVAL;
+    if (event.type == EVENT_EXCEPTION) {
+        bool protected_mode = cpu_reg(&vcpu->vmx.regs, REG_CR0) & CR0_PE;
+        if (event.vector > 31 || event.vector == VECTOR_NMI)
+            return -EINVAL;
+        event = event_exception(event.vector, (uint32_t)call->rcx & 0xffff, protected_mode);
+    } else if (event.has_error || !((event.type == EVENT_NMI && event.vector == VECTOR_NMI) ||
+                                    (event.type == EVENT_INTERRUPT && event.vector > 31))) {
+        return -EINVAL;
+    }
+    if (call->rdx) {
+        vcpu_delay(vcpu, &event, call->rdx);
+        return 0;
+    }
+    vcpu_pend(vcpu, &event);
+    return 0;
+}
+
+static const struct {
+    int64_t (*function)(struct vcpu *vcpu, struct call *call);
+    bool for_all; /* the others need `testctl` */
+} calls[] = {
+    [HC_NOP] = {call_nop, true},
+    [HC_VERSION] = {call_version, true},
+    [HC_SLOT_ADD] = {call_slot_add, false},
+    [HC_SLOT_DELETE] = {call_slot_delete, false},
+    [HC_SLOT_MOVE] = {call_slot_move, false},
+    [HC_GENERATION_GET] = {call_generation_get, false},
+    [HC_GENERATION_SET] = {call_generation_set, false},
+    [HC_ZAP] = {call_zap, false},
+    [HC_COUNTER] = {call_counter, false},
+    [HC_SPTE] = {call_spte, false},
+    [HC_INJECT] = {call_inject, false},
+    [HC_CONFIG] = {call_config, false},
+};
+
+void exit_vmcall(struct vcpu *vcpu)
+{
+    uint64_t *gpr = vcpu->vmx.regs.gpr;
+
+    if (unlikely(cpu_cpl(&vcpu->vmx.regs))) { /* a guest's user code has no say in its VM */
+        vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
+        return;
+    }
+    uint64_t mask = vcpu_in_64_bit_code(vcpu) ? ~0ull : 0xffffffff;
+    uint64_t number = gpr[GPR_RAX] & mask, index = number & ~(uint64_t)ABI_HYPERCALL_MASK;
+
+    if ((number & ~0xffull) != ABI_HYPERCALL || index >= ARRAY_SIZE(calls) || !calls[index].function) {
+        vm_end(vcpu->vm, VM_ENDED_UNKNOWN_HYPERCALL,
+               "VMCALL with RAX = %#lx at RIP %#lx: no such hypercall; docs/ABI.md lists them", number,
+               cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        return;
+    }
+    vmx_skip_instruction(&vcpu->vmx);
+    if (!calls[index].for_all && !vcpu->vm->words.testctl) {
+        gpr[GPR_RAX] = (uint64_t)(int64_t)-ENOSYS & mask;
+        return;
+    }
+    struct call call = {gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask, gpr[GPR_RDX] & mask,
+                        gpr[GPR_RSI] & mask};
+    struct call before = call;
+    int64_t result = calls[index].function(vcpu, &call);
+    gpr[GPR_RAX] = (uint64_t)result & mask;
+    if (call.rbx != before.rbx)
+        gpr[GPR_RBX] = call.rbx & mask;
+    if (call.rcx != before.rcx)
+        gpr[GPR_RCX] = call.rcx & mask;
+}

@@ -1,0 +1,219 @@
+/*
+ * Slots that come, go and move while the guest runs (scenario 2). A slot put over MMIO is RAM at
+ * once and owes no flush; a slot taken away owes one; a moved slot takes its contents along.
+ */
+#include "guest/programs/rt/rt.h"
+
+#define DEV    ((uint64_t)TESTDEV_A_BASE)
+#define HOLE   0xc0000000ull
+#define BEYOND 0xc8000000ull
+#define SLOT   8
+
+static void add_over_mmio(void)
+{
+    uint64_t caching = hc_config(CONFIG_MMIO_CACHING);
+
+    write32(DEV + TESTDEV_RESET, 1);
+    write32(DEV, 0x1234);
+    EXPECT_EQ(read32(DEV), 0x1234);
+    struct watch invepts = watch(COUNTER_INVEPT), stale = watch(COUNTER_MMIO_SPTE_STALE);
+    EXPECT_EQ(hc_slot_add(SLOT, DEV, 1, 0), 0);
+    EXPECT_EQ(read32(DEV), 0);
+    write32(DEV, 0x5678);
+    EXPECT_EQ(read32(DEV), 0x5678);
+    uint64_t ni = watched(invepts), ns = watched(stale);
+    struct watch violations = watch(EXITS_VIOLATION), misconfigs = watch(EXITS_MISCONFIG);
+    for (uint32_t i = 0; i < 100; i++)
+        write32(DEV + 4 * i, i);
+    EXPECT_EQ(watched(violations), 0);
+    EXPECT_EQ(watched(misconfigs), 0);
+    EXPECT_EQ(ni, 0);
+    EXPECT_EQ(ns, caching);
+    note("invepts", ni);
+    note("stale_mmio_sptes", ns);
+}
+
+static void delete_again(void)
+{
+    struct watch invepts = watch(COUNTER_INVEPT);
+
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    EXPECT_EQ(read32(DEV), 0x1234);
+    uint64_t ni = watched(invepts);
+    EXPECT_EQ(ni, 1);
+    /* The device saw this test's accesses only: 1 write, and 1 read before and after the RAM. */
+    EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 1);
+    EXPECT_EQ(read32(DEV + TESTDEV_READS), 2);
+    note("invepts", ni);
+    note("device_reads", read32(DEV + TESTDEV_READS));
+}
+
+/* A slot that nobody touched has no translation, so there is nothing to flush. */
+static void delete_untouched(void)
+{
+    struct watch invepts = watch(COUNTER_INVEPT);
+
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE, 4, 0), 0);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    EXPECT_EQ(read32(HOLE), 0xffffffff);
+    EXPECT_EQ(watched(invepts), 0);
+    note("invepts", watched(invepts));
+}
+
+static void come_and_go(void)
+{
+    unsigned wrong = 0;
+
+    write32(DEV, 0x4711);
+    for (uint32_t i = 0; i < 200; i++) {
+        wrong += hc_slot_add(SLOT, DEV, 1, 0) != 0;
+        wrong += read32(DEV) != 0; /* new memory each time */
+        write32(DEV, 0xbad00000 + i);
+        wrong += read32(DEV) != 0xbad00000 + i;
+        wrong += hc_slot_delete(SLOT) != 0;
+        wrong += read32(DEV) != 0x4711;
+    }
+    EXPECT_EQ(wrong, 0);
+    note("rounds", 200);
+    note("wrong", wrong);
+}
+
+static bool holds(uint64_t base, uint32_t pages, uint32_t pattern)
+{
+    bool all = true;
+
+    for (uint32_t i = 0; i < pages; i++)
+        all &= read32(base + i * RT_PAGE) == pattern + i;
+    return all;
+}
+
+static void move(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE, 16, 0), 0);
+    for (uint32_t i = 0; i < 16; i++)
+        write32(HOLE + i * RT_PAGE, 0xabc0 + i);
+    EXPECT_EQ(read32(BEYOND), 0xffffffff);
+
+    struct watch invepts = watch(COUNTER_INVEPT);
+    EXPECT_EQ(hc_slot_move(SLOT, BEYOND), 0);
+    EXPECT(holds(BEYOND, 16, 0xabc0));
+    EXPECT_EQ(read32(HOLE), 0xffffffff);
+    write32(HOLE, 0);
+    EXPECT(holds(BEYOND, 16, 0xabc0));
+    uint64_t ni = watched(invepts);
+    EXPECT_EQ(ni, 1);
+
+    /* By one page, over itself. */
+    EXPECT_EQ(hc_slot_move(SLOT, BEYOND + RT_PAGE), 0);
+    EXPECT(holds(BEYOND + RT_PAGE, 16, 0xabc0));
+    EXPECT_EQ(read32(BEYOND), 0xffffffff);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    EXPECT_EQ(read32(BEYOND + RT_PAGE), 0xffffffff);
+    note("invepts", ni);
+}
+
+/* Reads come from RAM, writes go to the device below, and neither makes the page MMIO. */
+static void readonly(void)
+{
+    write32(DEV + TESTDEV_RESET, 1);
+    EXPECT_EQ(hc_slot_add(SLOT, DEV, 1, SLOT_READONLY), 0);
+    EXPECT_EQ(read32(DEV), 0);
+    write32(DEV, 0x99);
+    struct watch misconfigs = watch(EXITS_MISCONFIG);
+    EXPECT_EQ(read32(DEV), 0);
+    EXPECT_EQ(watched(misconfigs), 0);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    EXPECT_EQ(read32(DEV), 0x99);
+    EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 1);
+    note("device_writes", read32(DEV + TESTDEV_WRITES));
+}
+
+/* Dropping the entries of RAM keeps the memory, and costs a flush and a fault. */
+static void zap(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE, 4, 0), 0);
+    for (uint32_t i = 0; i < 4; i++)
+        write32(HOLE + i * RT_PAGE, 0x7000 + i);
+    struct watch invepts = watch(COUNTER_INVEPT), violations = watch(EXITS_VIOLATION);
+    EXPECT_EQ(hc_zap(HOLE + RT_PAGE, 2), 0);
+    EXPECT(holds(HOLE, 4, 0x7000));
+    uint64_t ni = watched(invepts), nv = watched(violations);
+    EXPECT_EQ(ni, 1);
+    EXPECT_EQ(nv, 2);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    note("invepts", ni);
+    note("violations", nv);
+}
+
+static void refusals(void)
+{
+    struct watch invepts = watch(COUNTER_INVEPT);
+    uint64_t generation = hc_generation();
+
+    EXPECT_EQ(hc_slot_add(SLOT, 0x100000, 1, 0), -EEXIST); /* RAM is there */
+    EXPECT_EQ(hc_slot_add(0, HOLE, 1, 0), -EEXIST);        /* the RAM's own slot */
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE + 1, 1, 0), -EINVAL);
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE, 0, 0), -EINVAL);
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE, 1, 0x80), -EINVAL);
+    EXPECT_EQ(hc_slot_add(1ull << 32, HOLE, 1, 0), -EINVAL);
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE, 1, 1ull << 32), -EINVAL);
+    EXPECT_EQ(hc_slot_add(SLOT, ~0xfffull, 2, 0), -ERANGE);
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE, ~0ull, 0), -ERANGE);
+    EXPECT_EQ(hc_slot_delete(SLOT), -EINVAL);
+    EXPECT_EQ(hc_slot_move(SLOT, HOLE), -EINVAL);
+    EXPECT_EQ(hc_zap(HOLE + 1, 1), -EINVAL);
+    EXPECT_EQ(hc_zap(HOLE, 0), -EINVAL);
+    EXPECT_EQ(hc_zap(HOLE, ~0ull), -ERANGE);
+    EXPECT_EQ(hc_generation(), generation);
+
+    EXPECT_EQ(hc_slot_add(SLOT, HOLE, 2, 0), 0);
+    EXPECT_EQ(hc_slot_add(SLOT, BEYOND, 2, 0), -EEXIST);
+    EXPECT_EQ(hc_slot_add(SLOT + 1, HOLE + RT_PAGE, 2, 0), -EEXIST);
+    EXPECT_EQ(hc_slot_move(SLOT, 0x1000), -EEXIST);
+    EXPECT_EQ(hc_slot_move(SLOT, BEYOND + 8), -EINVAL);
+    EXPECT_EQ(hc_slot_move(SLOT, ~0xfffull), -ERANGE);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    EXPECT_EQ(watched(invepts), 0);
+    note("invepts", watched(invepts));
+}
+
+static void unknown_questions(void)
+{
+    struct hypercall counter_call = {.rbx = 0xfff}, config_call = {.rbx = 0xfff};
+
+    EXPECT_EQ(hypercall(HC_COUNTER, &counter_call), -EINVAL);
+    EXPECT_EQ(hypercall(HC_CONFIG, &config_call), -EINVAL);
+    EXPECT_EQ(hc_generation_set(0), -EINVAL); /* never backwards */
+}
+
+static void too_many(void)
+{
+    uint64_t added = 0;
+    int error;
+
+    while (added < 1000 && !(error = hc_slot_add(100 + added, HOLE + added * RT_PAGE, 1, 0)))
+        added++;
+    EXPECT_EQ(error, -ENOSPC);
+    for (uint64_t i = 0; i < added; i++)
+        EXPECT_EQ(hc_slot_delete(100 + i), 0);
+    EXPECT_EQ(read32(HOLE), 0xffffffff);
+    note("slots", added);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"add_over_mmio",     add_over_mmio,     NEED_TESTCTL},
+        {"delete",            delete_again,      NEED_TESTCTL},
+        {"delete_untouched",  delete_untouched,  NEED_TESTCTL},
+        {"come_and_go",       come_and_go,       NEED_TESTCTL},
+        {"move",              move,              NEED_TESTCTL},
+        {"readonly",          readonly,          NEED_TESTCTL},
+        {"zap",               zap,               NEED_TESTCTL},
+        {"refusals",          refusals,          NEED_TESTCTL},
+        {"unknown_questions", unknown_questions, NEED_TESTCTL},
+        {"too_many",          too_many,          NEED_TESTCTL},
+    };
+
+    run_tests(tests, ARRAY_SIZE(tests));
+}

@@ -1,0 +1,130 @@
+/* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
+#include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
+#include "guest/vm.h"
+#include "lib/assert.h"
+#include "mmu/tlb.h"
+#include "vmx/vmcs.h"
+
+#define SLICE_MS  10
+#define TIMER_MAX 0xffffffffull
+
+void vcpu_pend(struct vcpu *vcpu, const struct event *event)
+{
+    struct event_pending *pending = &vcpu->vmx.pending;
+    if (event->type == EVENT_NMI) {
+        if (pending->nmis < 2)
+            pending->nmis++;
+    } else if (event->type == EVENT_INTERRUPT) {
+        pending->interrupt = true;
+        pending->vector = event->vector;
+    } else {
+        pending->exception = *event;
+    }
+}
+
+/* Lets the guest run for at most `ticks` of the TSC before it is left. */
+static void arm_timer(uint64_t ticks)
+{
+    uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE);
+    vmwrite(VMCS_PREEMPTION_TIMER_VALUE, value < TIMER_MAX ? value : TIMER_MAX);
+}
+
+static void arm_next(struct vcpu *vcpu, uint64_t now)
+{
+    uint64_t ticks = SLICE_MS * tsc_khz();
+    if (vcpu->delayed.valid) {
+        uint64_t left = vcpu->delayed_until > now ? vcpu->delayed_until - now : 0;
+        if (left < ticks)
+            ticks = left;
+    }
+    arm_timer(ticks);
+}
+
+void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks)
+{
+    uint64_t now = rdtsc();
+    vcpu->delayed = *event;
+    vcpu->delayed_until = ticks < ~now ? now + ticks : ~0ull;
+    arm_next(vcpu, now);
+}
+
+static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
+{
+    if (vcpu->delayed.valid && now >= vcpu->delayed_until) {
+        vcpu_pend(vcpu, &vcpu->delayed);
+        vcpu->delayed.valid = false;
+    }
+}
+
+static void over_budget(struct vcpu *vcpu)
+{
+    vm_end(vcpu->vm, VM_ENDED_BUDGET,
+           "still running after its budget of %lu ms, at RIP %#lx; give it more with budget=",
+           vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+}
+
+/* Every so often, and whenever the vCPU is halted. */
+static void look_at_clock(struct vcpu *vcpu)
+{
+    uint64_t now = rdtsc();
+    deliver_delayed(vcpu, now);
+    arm_next(vcpu, now);
+    if (now >= vcpu->budget_end)
+        over_budget(vcpu);
+}
+
+/* A halted vCPU waits for what will wake it; without any such thing the VM has ended. */
+static void wait_halted(struct vcpu *vcpu)
+{
+    while (vcpu->vm->ending == VM_RUNNING) {
+        look_at_clock(vcpu);
+        if (vmx_wakes(&vcpu->vmx)) {
+            vcpu->halted = false;
+            return;
+        }
+        if (!vcpu->delayed.valid)
+            vm_end(vcpu->vm, VM_ENDED_HALTED,
+                   "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
+                   cpu_reg(&vcpu->vmx.regs, REG_RIP),
+                   !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
+        __asm__ volatile("pause");
+    }
+}
+
+static void requeue(struct vcpu *vcpu)
+{
+    vmx_requeue(&vcpu->vmx);
+    if (unlikely(vcpu->vmx.pending.requeue.valid))
+        vcpu->events_requeued++;
+}
+
+void vm_run(struct vm *vm)
+{
+    struct vcpu *vcpu = &vm->vcpu;
+    unsigned pcpu = tlb_this_cpu();
+    bool saves_timer = vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
+
+    vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
+    vmx_load(&vcpu->vmx);
+    extra_state_load(&vcpu->extra);
+    arm_next(vcpu, rdtsc());
+    while (vm->ending == VM_RUNNING) {
+        if (unlikely(!vmx_deliver(&vcpu->vmx))) {
+            vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
+            break;
+        }
+        tlb_pay(&vm->mmu, pcpu);
+        if (unlikely(vmx_run(&vcpu->vmx))) {
+            vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
+            break;
+        }
+        requeue(vcpu);
+        vcpu_dispatch(vcpu);
+        if (unlikely(vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER || !saves_timer))
+            look_at_clock(vcpu);
+        if (unlikely(vcpu->halted))
+            wait_halted(vcpu);
+    }
+    extra_state_save(&vcpu->extra);
+}

@@ -1,0 +1,269 @@
+/* Making a VM from a boot module, and taking it apart. */
+#include "guest/vm.h"
+
+#include "arch/x86/cpu.h"
+#include "guest/abi.h"
+#include "guest/loader.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+#include "mmu/tlb.h"
+#include "vmx/vmcs.h"
+
+#define BUDGET_DEFAULT_MS 10000
+#define BUDGET_MAX_MS     3600000
+
+static const char *const ending_names[] = {
+#define X(name, text) text,
+    VM_ENDINGS(X)
+#undef X
+        NULL,
+};
+
+#define FIELD(name) .offset = offsetof(struct vm_words, name)
+
+static const struct word words[] = {
+    {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
+    {.name = "mem",
+     .kind = WORD_SIZE,
+     .min = GUEST_RAM_MIN,
+     .max = GUEST_RAM_MAX,
+     FIELD(memory)},
+    {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
+    {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
+};
+
+const char *vm_ending_name(enum vm_ending ending)
+{
+    return ending == VM_RUNNING ? "running" : ending_names[ending - 1];
+}
+
+void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
+{
+    va_list arguments;
+    if (vm->ending != VM_RUNNING)
+        return;
+    vm->ending = ending;
+    va_start(arguments, format);
+    vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
+    va_end(arguments);
+}
+
+bool vm_passed(const struct vm *vm)
+{
+    const struct console *console = &vm->console;
+    if (vm->ending != vm->words.expect + 1)
+        return false;
+    if (vm->ending == VM_ENDED_EXIT && vm->exit_value)
+        return false;
+    return !console->failed && (!console->planned || console->planned == console_results(console));
+}
+
+/* ---- Ports ------------------------------------------------------------------------------------ */
+
+static void debug_exit(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                       uint64_t value)
+{
+    struct vm *vm = device;
+    (void)vcpu, (void)offset, (void)size;
+    vm->exit_value = (uint8_t)value;
+    vm_end(vm, VM_ENDED_EXIT, "wrote %lu to the debug-exit port", value);
+}
+
+static uint64_t read_ones(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+{
+    (void)device, (void)vcpu, (void)offset, (void)size;
+    return ~0ull;
+}
+
+static const struct bus_ops debug_exit_ops = {
+    .name = "debug exit", .read = read_ones, .write = debug_exit};
+
+static void transmit(void *context, uint8_t byte)
+{
+    console_put(context, byte);
+}
+
+static int add_devices(struct vm *vm)
+{
+    bus_init(&vm->mmio_bus, "mmio", ~0ull);
+    bus_init(&vm->port_bus, "port", 0xffff);
+    uart_init(&vm->uart, transmit, &vm->console);
+    testdev_init(&vm->testdev[0], 'A');
+    testdev_init(&vm->testdev[1], 'B');
+
+    int error = bus_add(&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart);
+    if (!error)
+        error = bus_add(&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm);
+    if (!error)
+        error = bus_add(&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0]);
+    if (!error)
+        error = bus_add(&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1]);
+    return error;
+}
+
+static int add_memory(struct vm *vm)
+{
+    guest_layout(vm->words.memory, vm->ram);
+    for (uint32_t i = 0; i < GUEST_RAM_PIECES; i++) {
+        if (!vm->ram[i].size)
+            continue;
+        int error = mmu_slot_add(&vm->mmu, GUEST_RAM_SLOT + i, vm->ram[i].base,
+                                 vm->ram[i].size >> PAGE_SHIFT, 0);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* ---- The vCPU ----------------------------------------------------------------------------------- */
+
+static void set(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
+{
+    cpu_set_reg(&vcpu->vmx.regs, reg, value);
+}
+
+#define AR_CODE32 (0xbu | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
+#define AR_DATA32 (0x3u | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
+#define AR_TSS32  (0xbu | SEG_AR_P)
+#define PAT_RESET 0x0007040600070406ull
+#define DR7_RESET 0x400
+
+/* The state in which a multiboot1 loader enters a kernel (specification 0.6.96, section 3.2). */
+static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
+{
+    static const uint16_t selectors[] = {VMCS_GUEST_ES_SELECTOR, VMCS_GUEST_CS_SELECTOR,
+                                         VMCS_GUEST_SS_SELECTOR, VMCS_GUEST_DS_SELECTOR,
+                                         VMCS_GUEST_FS_SELECTOR, VMCS_GUEST_GS_SELECTOR};
+    static const uint16_t zeros[] = {
+        VMCS_GUEST_LDTR_SELECTOR, VMCS_GUEST_LDTR_BASE,     VMCS_GUEST_LDTR_LIMIT,
+        VMCS_GUEST_TR_SELECTOR,   VMCS_GUEST_TR_BASE,       VMCS_GUEST_GDTR_BASE,
+        VMCS_GUEST_GDTR_LIMIT,    VMCS_GUEST_IDTR_BASE,     VMCS_GUEST_IDTR_LIMIT,
+        VMCS_GUEST_DEBUGCTL,      VMCS_GUEST_SYSENTER_CS,   VMCS_GUEST_SYSENTER_ESP,
+        VMCS_GUEST_SYSENTER_EIP,  VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_INTERRUPTIBILITY,
+        VMCS_GUEST_ACTIVITY_STATE, VMCS_GUEST_RSP,
+    };
+
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        vmwrite(selectors[i], i == SEG_CS ? 0x08 : 0x10);
+        set(vcpu, REG_SEG_BASE + i, 0);
+        set(vcpu, REG_SEG_LIMIT + i, 0xffffffff);
+        set(vcpu, REG_SEG_AR + i, i == SEG_CS ? AR_CODE32 : AR_DATA32);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(zeros); i++)
+        vmwrite(zeros[i], 0);
+    vmwrite(VMCS_GUEST_LDTR_ACCESS_RIGHTS, SEG_AR_UNUSABLE);
+    vmwrite(VMCS_GUEST_TR_ACCESS_RIGHTS, AR_TSS32);
+    vmwrite(VMCS_GUEST_TR_LIMIT, 0xffff);
+    vmwrite(VMCS_GUEST_DR7, DR7_RESET);
+    vmwrite(VMCS_GUEST_PAT, PAT_RESET);
+    set(vcpu, REG_CR0, CR0_PE | CR0_ET);
+    set(vcpu, REG_CR3, 0);
+    set(vcpu, REG_CR4, 0);
+    set(vcpu, REG_EFER, 0);
+    for (unsigned i = 0; i < 4; i++)
+        set(vcpu, REG_PDPTE0 + i, 0);
+    set(vcpu, REG_RFLAGS, RFLAGS_FIXED);
+    set(vcpu, REG_RIP, start->entry);
+    vcpu->vmx.regs.gpr[GPR_RAX] = MULTIBOOT1_LOADER_MAGIC;
+    vcpu->vmx.regs.gpr[GPR_RBX] = start->info;
+}
+
+static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *options,
+                       const struct guest_start *start)
+{
+    const struct walk_limits limits = {.physical_bits = (uint8_t)vmx.maxphyaddr,
+                                       .page_1g = cpuid(0x80000001, 0).edx & BIT(26)};
+    vcpu->vm = vm;
+    if (options->vpid)
+        vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
+    int error = vmx_vcpu_init(&vcpu->vmx, mmu_eptp(&vm->mmu), vcpu->vpid);
+    if (error) {
+        tlb_vpid_free(vcpu->vpid);
+        return error;
+    }
+    error = extra_state_init(&vcpu->extra);
+    if (error) {
+        vmx_vcpu_destroy(&vcpu->vmx);
+        tlb_vpid_free(vcpu->vpid);
+        return error;
+    }
+    mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
+                   (enum gva_cache)options->gva_cache);
+    msr_setup(vcpu);
+    control_registers_setup(vcpu);
+    set_boot_state(vcpu, start);
+    return 0;
+}
+
+static void vcpu_destroy(struct vcpu *vcpu)
+{
+    extra_state_destroy(&vcpu->extra);
+    vmx_vcpu_destroy(&vcpu->vmx);
+    tlb_vpid_free(vcpu->vpid);
+}
+
+/* ---- The VM --------------------------------------------------------------------------------------- */
+
+/* The first word of a module's string is its file name or path; the VM is called by its last part. */
+static const char *take_name(struct vm *vm, const char *string)
+{
+    size_t length = 0, start = 0;
+    while (*string == ' ')
+        string++;
+    while (string[length] && string[length] != ' ') {
+        length++;
+        if (string[length - 1] == '/')
+            start = length;
+    }
+    snprintf(vm->name, sizeof(vm->name), "%.*s", (int)(length - start), string + start);
+    size_t name = strlen(vm->name);
+    if (name > 4 && !strcmp(vm->name + name - 4, ".elf"))
+        vm->name[name - 4] = 0;
+    if (!name)
+        snprintf(vm->name, sizeof(vm->name), "unnamed");
+    return string + length;
+}
+
+enum exit_code vm_create(struct vm *vm, const struct boot_module *module, const struct options *options)
+{
+    char where[64];
+    struct guest_start start;
+
+    memset(vm, 0, sizeof(*vm));
+    vm->words = (struct vm_words){.memory = GUEST_RAM_DEFAULT, .budget = BUDGET_DEFAULT_MS};
+    const char *line = take_name(vm, module->string);
+    snprintf(where, sizeof(where), "guest %s", vm->name);
+    int arguments = words_parse(line, words, ARRAY_SIZE(words), &vm->words, where);
+    if (arguments < 0)
+        return EXIT_MODULE_WORDS;
+    vm->words.memory = align_down(vm->words.memory, PAGE_SIZE);
+
+    int error = mmu_create(&vm->mmu);
+    if (error) {
+        log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);
+        return EXIT_NO_MEMORY;
+    }
+    enum exit_code code = EXIT_OK;
+    if (add_memory(vm) || add_devices(vm))
+        code = EXIT_NO_MEMORY;
+    struct guest_image image = {.name = vm->name,
+                                .file = phys_to_virt(module->base),
+                                .size = module->size,
+                                .arguments = line + arguments};
+    memcpy(image.ram, vm->ram, sizeof(image.ram));
+    if (!code)
+        code = load_guest(&vm->mmu, &image, &start);
+    if (!code && vcpu_create(&vm->vcpu, vm, options, &start))
+        code = EXIT_NO_MEMORY;
+    if (code)
+        mmu_destroy(&vm->mmu);
+    return code;
+}
+
+void vm_destroy(struct vm *vm)
+{
+    console_finish(&vm->console);
+    vcpu_destroy(&vm->vcpu);
+    mmu_destroy(&vm->mmu);
+}

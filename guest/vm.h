@@ -1,0 +1,134 @@
+/*
+ * A VM, its one vCPU, and how it ends.
+ *
+ * vm_create() makes a VM from a boot module, vm_run() runs it until something ends it, vm_destroy()
+ * gives everything back. Exit handlers (guest/dispatch.c) call vm_end() with a reason and a sentence;
+ * the first one counts. Nothing that a guest does may end anything but its own VM.
+ */
+#pragma once
+
+#include "arch/x86/cpu.h"
+#include "boot/boot_info.h"
+#include "guest/console.h"
+#include "guest/layout.h"
+#include "guest/options.h"
+#include "lib/compiler.h"
+#include "lib/exit_codes.h"
+#include "mmio/bus.h"
+#include "mmio/dev/testdev.h"
+#include "mmio/dev/uart.h"
+#include "mmio/vcpu.h"
+#include "mmu/mmu.h"
+#include "vmx/errors.h"
+#include "vmx/extra_state.h"
+#include "vmx/vmx.h"
+
+/* How a VM ends; `expect=` takes the names. */
+#define VM_ENDINGS(X)                                                                              \
+    X(EXIT, "exit")                               /* by the debug-exit port */                     \
+    X(TRIPLE_FAULT, "triple-fault")                                                                \
+    X(UNKNOWN_HYPERCALL, "unknown-hypercall")                                                      \
+    X(UNSUPPORTED_INSTRUCTION, "unsupported-instruction") /* on MMIO */                            \
+    X(MMIO_DURING_DELIVERY, "mmio-during-delivery")       /* the IDT or a stack in MMIO space */   \
+    X(BUDGET, "budget")                                   /* it ran for too long */                \
+    X(HALTED, "halted")             /* HLT, and nothing is there that could wake it */             \
+    X(MEMORY_FAULT, "memory-fault") /* code or page tables in MMIO, no host memory, … */           \
+    X(MISCONFIGURATION, "misconfiguration") /* a real one: our mistake */                          \
+    X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
+    X(ENTRY_FAILED, "entry-failed")
+
+enum vm_ending {
+    VM_RUNNING,
+#define X(name, text) VM_ENDED_##name,
+    VM_ENDINGS(X)
+#undef X
+};
+
+/* The words of a module's string. */
+struct vm_words {
+    uint64_t testctl;
+    uint64_t memory;
+    uint64_t budget; /* ms */
+    uint64_t expect; /* enum vm_ending, less one */
+};
+
+struct vcpu {
+    struct vmx_vcpu vmx;
+    struct extra_state extra;
+    struct mmio_vcpu mmio;
+    struct vm *vm;
+    uint16_t vpid;
+    bool halted;
+
+    uint64_t budget_end; /* TSC */
+    struct event delayed; /* HC_INJECT: made pending at `delayed_until` */
+    uint64_t delayed_until;
+
+    uint64_t exit_count;
+    uint64_t exits[REASON_COUNT];
+    uint64_t events_requeued;
+};
+
+struct vm {
+    char name[32];
+    struct vm_words words;
+    struct guest_range ram[GUEST_RAM_PIECES];
+    struct mmu mmu;
+    struct bus mmio_bus, port_bus;
+    struct uart uart;
+    struct testdev testdev[2];
+    struct console console;
+    struct vcpu vcpu;
+
+    enum vm_ending ending;
+    uint8_t exit_value; /* what was written to the debug-exit port */
+    char sentence[256];
+    unsigned unknown_msrs;
+};
+
+/* Builds a VM from a module: reads the words of its string, adds RAM and devices, loads the program.
+ * Anything but EXIT_OK comes after a sentence; then nothing is left to destroy. */
+enum exit_code vm_create(struct vm *vm, const struct boot_module *module,
+                         const struct options *options) MUST_CHECK;
+void vm_destroy(struct vm *vm);
+
+/* Runs the VM to its end; vm->ending and vm->sentence say how that was. */
+void vm_run(struct vm *vm);
+
+/* Ends the VM unless it has ended already. */
+void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
+
+/* The name of an ending, as in `expect=`. */
+const char *vm_ending_name(enum vm_ending ending);
+
+/* The ending that the module asked for, and success if it was by the debug-exit port. */
+bool vm_passed(const struct vm *vm);
+
+/* guest/dispatch.c: does what the exit asks for. */
+void vcpu_dispatch(struct vcpu *vcpu);
+
+/* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. */
+void vcpu_pend(struct vcpu *vcpu, const struct event *event);
+void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks);
+
+static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
+{
+    return cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA &&
+           cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L;
+}
+
+/* Exit handlers with a file of their own. */
+void exit_cpuid(struct vcpu *vcpu);
+void exit_rdmsr(struct vcpu *vcpu);
+void exit_wrmsr(struct vcpu *vcpu);
+void exit_cr_access(struct vcpu *vcpu);
+void exit_invlpg(struct vcpu *vcpu);
+void exit_invpcid(struct vcpu *vcpu);
+void exit_vmcall(struct vcpu *vcpu);
+
+/* At creation: the MSRs that the guest uses without an exit, and the CR0 and CR4 bits that exit. */
+void msr_setup(struct vcpu *vcpu);
+void control_registers_setup(struct vcpu *vcpu);
+
+/* True if CPUID offers the guest this CR4 bit's feature. */
+uint64_t cpuid_cr4_offered(void);

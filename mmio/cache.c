@@ -1,0 +1,137 @@
+/*
+ * The per-vCPU cache: one known MMIO frame and a few kept walks (decision D6). Called by the flow
+ * and the emulator of the same vCPU, and by the exit handlers of the guest's flushes. Pure.
+ */
+#include "mmio/cache.h"
+
+#include "lib/compiler.h"
+#include "lib/string.h"
+
+#define MEMO_EMPTY       (~0ull)
+#define GENERATION_NEVER (~0ull) /* bit 63: no current generation has it */
+#define GENERATION_BUSY  BIT(63)
+
+void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode)
+{
+    memset(cache, 0, sizeof(*cache));
+    cache->mode = mode;
+    cache->generation = GENERATION_NEVER;
+    for (unsigned i = 0; i < MMIO_MEMOS; i++)
+        cache->data[i].page = cache->code[i].page = MEMO_EMPTY;
+    for (unsigned i = 0; i < MMIO_DECODED; i++)
+        cache->decoded[i].insn.code = DECODED_EMPTY;
+}
+
+void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info)
+{
+    if (!info->generation || info->generation & GENERATION_BUSY || !info->gfn.v)
+        return;
+    cache->gfn = info->gfn;
+    cache->generation = info->generation;
+}
+
+void mmio_cache_clear_gva(struct mmio_cache *cache)
+{
+    for (unsigned i = 0; i < MMIO_MEMOS; i++)
+        cache->data[i].page = cache->code[i].page = MEMO_EMPTY;
+}
+
+/* The slot of a page depends on CR3 and the access too, so all are looked at. */
+void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address)
+{
+    uint64_t page = address.v >> PAGE_SHIFT;
+    for (unsigned i = 0; i < MMIO_MEMOS; i++) {
+        if (cache->data[i].page == page)
+            cache->data[i].page = MEMO_EMPTY;
+        if (cache->code[i].page == page)
+            cache->code[i].page = MEMO_EMPTY;
+    }
+}
+
+/* Whether every entry still says what the walk read. Each is read once, from root to leaf: an entry
+ * was reached through the ones before it, so if they are unchanged, a fresh walk reads it too. */
+static bool entries_unchanged(const struct memo *memo)
+{
+    if (unlikely(memo->entry_size != 8)) {
+        for (unsigned i = 0; i < memo->count; i++)
+            if (*(const volatile uint32_t *)memo->entries[i].host != memo->entries[i].value)
+                return false;
+        return true;
+    }
+    for (unsigned i = 0; i < memo->count; i++)
+        if (*(const volatile uint64_t *)memo->entries[i].host != memo->entries[i].value)
+            return false;
+    return true;
+}
+
+/* PAE paging starts at a register that may differ from the memory that CR3 points to. */
+static bool pdpte_unchanged(const struct memo *memo, struct cpu_regs *cpu)
+{
+    if (likely((memo->key & (KEY_PG | KEY_PAE | KEY_LMA)) != (KEY_PG | KEY_PAE)))
+        return true;
+    return memo->pdpte == cpu_reg(cpu, REG_PDPTE0 + (enum cpu_reg)((memo->page >> 18) & 3));
+}
+
+static void keep(struct memo *memo, const struct walk_context *context, gva_t address, uint64_t key,
+                 const struct walk *walk, const uint8_t *host_page)
+{
+    memo->page = MEMO_EMPTY;
+    if (!walk->keepable || context->sequence & 1 || context->generation & GENERATION_BUSY)
+        return;
+    memo->page = address.v >> PAGE_SHIFT;
+    memo->key = key;
+    memo->cr3 = context->cr3;
+    memo->pkru = context->pkru;
+    memo->generation = context->generation;
+    memo->sequence = context->sequence;
+    memo->frame = walk->gpa.v & PAGE_MASK;
+    memo->host = host_page;
+    memo->pdpte = walk->pdpte;
+    memo->entry_size = walk->entry_size;
+    memo->count = walk->count;
+    for (unsigned i = 0; i < walk->count; i++) {
+        memo->entries[i].host = walk->entries[i].host;
+        memo->entries[i].value = walk->entries[i].value;
+    }
+}
+
+enum walk_result mmio_cache_translate(struct mmio_cache *cache, struct mmu *mmu,
+                                      struct cpu_regs *cpu, const struct walk_limits *limits,
+                                      const struct walk_context *context, gva_t address,
+                                      uint64_t access, struct translation *translation)
+{
+    bool fetch = access & KEY_FETCH;
+    uint64_t page = address.v >> PAGE_SHIFT;
+    uint64_t key = context->key | access;
+    /* CR3 and the access take part, so that two address spaces, or a read and a write, of one page
+     * do not push each other out. */
+    uint64_t slot = (page ^ context->cr3 >> PAGE_SHIFT ^ access >> 1) % MMIO_MEMOS;
+    struct memo *memo = fetch ? &cache->code[slot] : &cache->data[slot];
+
+    if (likely(memo->page == page) && likely(cache->mode != GVA_CACHE_OFF) &&
+        memo->cr3 == context->cr3 && memo->key == key && memo->pkru == context->pkru &&
+        memo->generation == context->generation && memo->sequence == context->sequence) {
+        /* `exits` trusts the guest's flushes for data, as a TLB would; code is always verified,
+         * because a stale GPA is found out later and stale bytes are not. */
+        bool trust = cache->mode == GVA_CACHE_EXITS && !fetch;
+        if (trust || (pdpte_unchanged(memo, cpu) && entries_unchanged(memo))) {
+            translation->gpa = GPA(memo->frame | page_offset(address.v));
+            translation->host_page = memo->host;
+            cache->gva_hits += !fetch;
+            return WALK_OK;
+        }
+    }
+
+    struct walk result;
+    enum walk_result outcome = walk(mmu, cpu, limits, context, address, access, &result);
+    translation->gpa = result.gpa;
+    translation->error_code = result.error_code;
+    translation->host_page = NULL;
+    if (outcome == WALK_OK) {
+        if (fetch)
+            translation->host_page = guest_page(mmu, gpa_to_gfn(result.gpa));
+        if (cache->mode != GVA_CACHE_OFF)
+            keep(memo, context, address, key, &result, translation->host_page);
+    }
+    return outcome;
+}

@@ -1,0 +1,93 @@
+/*
+ * What one vCPU remembers of its MMIO.
+ *
+ * - The last frame that is known to be MMIO, with the generation of the slots for which that holds
+ *   (rules C1 to C5). It answers step 2 of the flow.
+ * - Walks of the guest's page tables. EPT lets the guest change its tables and its TLB without an
+ *   exit, so a walk can't be kept until the guest says that it is over. `verify` keeps each walk
+ * with all of its inputs and reads its entries again: a hit is what a fresh walk would say. `exits`
+ *   makes the guest's flushes exit instead and forgets then. `off` keeps none.
+ * - Decoded instructions, under their bytes.
+ *
+ * Owned by its vCPU; nothing here is shared.
+ */
+#pragma once
+
+#include "mmio/decode.h"
+#include "mmio/walk.h"
+
+enum gva_cache {
+    GVA_CACHE_OFF,
+    GVA_CACHE_EXITS,
+    GVA_CACHE_VERIFY,
+};
+
+#define MMIO_MEMOS   16 /* of data, and as many of code; powers of two */
+#define MMIO_DECODED 16
+
+/* A walk that ended well, with every input that it had. */
+struct memo {
+    uint64_t page; /* address >> 12, or MEMO_EMPTY */
+    uint64_t key;  /* with the bits of the access */
+    uint64_t cr3;
+    uint64_t pkru;
+    uint64_t generation;
+    uint64_t sequence;
+    uint64_t frame;      /* the GPA of the page */
+    const uint8_t *host; /* code: the page itself, where it is readable RAM */
+    uint64_t pdpte;
+    uint32_t entry_size;
+    uint32_t count;
+    struct {
+        const void *host;
+        uint64_t value;
+    } entries[4];
+};
+
+#define DECODED_EMPTY 0xff /* in insn.code */
+
+struct decoded {
+    uint64_t bytes[2]; /* at RIP, whatever of them belongs to the instruction */
+    struct insn insn;
+};
+
+struct mmio_cache {
+    enum gva_cache mode;
+    gfn_t gfn;
+    uint64_t generation;
+    uint64_t gva_hits; /* translations of data that needed no walk */
+    struct memo data[MMIO_MEMOS];
+    struct memo code[MMIO_MEMOS];
+    struct decoded decoded[MMIO_DECODED];
+};
+
+/* A translation. On WALK_OK the GPA and, for code in readable RAM, where the page is. */
+struct translation {
+    gpa_t gpa;
+    const uint8_t *host_page;
+    uint32_t error_code; /* WALK_FAULT */
+};
+
+void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode);
+
+/* Remembers what the MMU said of a frame; page 0 and generation 0 are never kept (C1). */
+void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info);
+
+/* Step 2 of the flow: whether `gpa` lies in the frame known to be MMIO, for this generation. */
+static inline bool mmio_cache_hit(const struct mmio_cache *cache, gpa_t gpa, uint64_t generation)
+{
+    return cache->gfn.v == gpa.v >> PAGE_SHIFT && cache->generation == generation;
+}
+
+/* The guest flushed its TLB (C2): all of it (MOV CR3, CR4, CR0, INVPCID, task switch), or one page
+ * in all address spaces (INVLPG, INVPCID of an address). For the exit handlers of gva_cache=exits;
+ * harmless in the others. */
+void mmio_cache_clear_gva(struct mmio_cache *cache);
+void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address);
+
+/* Translates, by a kept walk if there is a valid one, else by a fresh one. `access` as for walk().
+ * Needs an epoch. */
+enum walk_result mmio_cache_translate(struct mmio_cache *cache, struct mmu *mmu,
+                                      struct cpu_regs *cpu, const struct walk_limits *limits,
+                                      const struct walk_context *context, gva_t address,
+                                      uint64_t access, struct translation *translation) MUST_CHECK;

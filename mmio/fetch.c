@@ -1,0 +1,167 @@
+/*
+ * Instruction fetch. Called by the emulator, and for a sentence when a VM ends. Reads guest memory,
+ * and by way of the walk sets accessed bits, as the CPU's own fetch did. Pure.
+ */
+#include "mmio/fetch.h"
+
+#include "lib/errno.h"
+#include "lib/string.h"
+
+#define VECTOR_UD 6
+#define VECTOR_GP 13
+
+/* A fetch that goes on until the decoder has enough. */
+struct fetch {
+    struct mmio_vcpu *vcpu;
+    const struct walk_context *context;
+    uint64_t linear;  /* of the first byte */
+    unsigned allowed; /* bytes before CS's limit, the canonical hole, or the longest instruction */
+    unsigned count;   /* bytes fetched */
+    gpa_t gpa;        /* of the exit */
+    uint8_t bytes[INSN_MAX + 1];
+};
+
+/* Linear address of RIP, and how many bytes from there may be fetched at most. */
+static void locate(struct fetch *f, uint64_t rip)
+{
+    uint64_t left;
+    if (likely(mmio_code_size(f->context) == CODE_64)) {
+        f->linear = rip;
+        left = rip >> 63 ? INSN_MAX : BIT(47) - rip;
+        if (unlikely(!address_is_canonical(rip)))
+            left = 0;
+    } else {
+        struct cpu_regs *cpu = f->vcpu->cpu;
+        uint64_t limit = (uint32_t)cpu_reg(cpu, REG_SEG_LIMIT + SEG_CS);
+        f->linear = (uint32_t)(cpu_reg(cpu, REG_SEG_BASE + SEG_CS) + rip);
+        left = (uint32_t)rip <= limit ? limit - (uint32_t)rip + 1 : 0;
+    }
+    f->allowed = left < INSN_MAX ? (unsigned)left : INSN_MAX;
+}
+
+/* Fetches from here to the end of the page, or as far as is allowed. */
+static enum mmio_outcome fetch_page(struct fetch *f)
+{
+    struct mmio_vcpu *v = f->vcpu;
+    uint64_t at = f->linear + f->count;
+    if (mmio_code_size(f->context) != CODE_64)
+        at = (uint32_t)at;
+    struct translation code;
+    enum walk_result result = mmio_cache_translate(&v->cache, v->mmu, v->cpu, &v->limits,
+                                                   f->context, GVA(at), KEY_FETCH, &code);
+    if (result != WALK_OK)
+        return mmio_walk_failed(v, f->context, result, at, &code);
+
+    unsigned size = f->allowed - f->count;
+    uint64_t in_page = PAGE_SIZE - page_offset(at);
+    if (size > in_page)
+        size = (unsigned)in_page;
+    int error = guest_read(v->mmu, code.gpa, f->bytes + f->count, size, ACCESS_FETCH);
+    f->count += size;
+    if (!error)
+        return MMIO_DONE;
+    if (error == -EFAULT)
+        return mmio_end(v, MMIO_END_FETCH, code.gpa, "the instruction itself lies outside RAM",
+                        "run code from RAM");
+    return mmio_end(v, MMIO_END_MEMORY, code.gpa, "the instruction can't be read",
+                    "give the machine more memory");
+}
+
+/* Page by page: the second page is touched, and may fault, only if the instruction goes on there.
+ */
+static enum mmio_outcome fetch_slowly(struct fetch *f, struct insn *insn, bool *memory)
+{
+    enum decode_result result = DECODE_TRUNCATED;
+    f->count = 0;
+    while (result == DECODE_TRUNCATED) {
+        if (f->count == f->allowed)
+            return mmio_inject(f->vcpu, f->context, VECTOR_GP, 0);
+        enum mmio_outcome outcome = fetch_page(f);
+        if (outcome != MMIO_DONE)
+            return outcome;
+        result = decode(f->bytes, f->count, mmio_code_size(f->context), insn);
+    }
+    switch (result) {
+    case DECODE_OK:
+    case DECODE_NO_MEMORY:
+        *memory = result == DECODE_OK;
+        return MMIO_DONE;
+    case DECODE_UNDEFINED:
+        return mmio_inject(f->vcpu, f->context, VECTOR_UD, 0);
+    case DECODE_TOO_LONG:
+        return mmio_inject(f->vcpu, f->context, VECTOR_GP, 0);
+    case DECODE_UNSUPPORTED:
+    case DECODE_TRUNCATED:
+        break;
+    }
+    return mmio_end(f->vcpu, MMIO_END_UNSUPPORTED, f->gpa,
+                    "MMIO by an instruction that is not emulated",
+                    "use MOV, MOVZX or MOVSX for device registers");
+}
+
+enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *context,
+                             uint64_t rip, gpa_t gpa, const struct insn **insn, bool *memory)
+{
+    struct mmio_cache *cache = &vcpu->cache;
+    struct fetch f; /* its bytes are not cleared: the short path needs none of them */
+    f.vcpu = vcpu;
+    f.context = context;
+    f.gpa = gpa;
+    locate(&f, rip);
+
+    /* All bytes that an instruction can have lie in one page of RAM: look them up as they are. */
+    struct decoded *decoded = &cache->decoded[rip % MMIO_DECODED];
+    uint64_t bytes[2] = {0, 0};
+    bool whole = f.allowed == INSN_MAX && page_offset(f.linear) <= PAGE_SIZE - sizeof(bytes);
+    if (likely(whole)) {
+        struct translation code;
+        enum walk_result result = mmio_cache_translate(cache, vcpu->mmu, vcpu->cpu, &vcpu->limits,
+                                                       context, GVA(f.linear), KEY_FETCH, &code);
+        if (result != WALK_OK)
+            return mmio_walk_failed(vcpu, context, result, f.linear, &code);
+        if (likely(code.host_page != NULL)) {
+            __builtin_memcpy(bytes, code.host_page + page_offset(f.linear), sizeof(bytes));
+            if (likely(decoded->bytes[0] == bytes[0] && decoded->bytes[1] == bytes[1] &&
+                       decoded->insn.code == mmio_code_size(context))) {
+                *insn = &decoded->insn;
+                *memory = true;
+                return MMIO_DONE;
+            }
+        } else {
+            whole = false;
+        }
+    }
+
+    decoded->insn.code = DECODED_EMPTY;
+    struct insn fresh;
+    enum mmio_outcome outcome = fetch_slowly(&f, &fresh, memory);
+    if (outcome != MMIO_DONE)
+        return outcome;
+    decoded->insn = fresh;
+    decoded->bytes[0] = bytes[0];
+    decoded->bytes[1] = bytes[1];
+    /* The bytes may have changed between the two reads: keep only what was decoded from these. */
+    if (!whole || !*memory || memcmp(bytes, f.bytes, fresh.length) != 0)
+        decoded->insn.code = DECODED_EMPTY;
+    *insn = &decoded->insn;
+    return MMIO_DONE;
+}
+
+unsigned mmio_fetch_peek(struct mmio_vcpu *vcpu, uint8_t *bytes)
+{
+    struct walk_context context;
+    walk_context_load(&context, vcpu->cpu, vcpu->mmu);
+    struct fetch f = {.vcpu = vcpu, .context = &context};
+    locate(&f, cpu_reg(vcpu->cpu, REG_RIP));
+    unsigned count = 0;
+    while (count < f.allowed) {
+        struct translation code;
+        uint64_t at = f.linear + count;
+        if (mmio_cache_translate(&vcpu->cache, vcpu->mmu, vcpu->cpu, &vcpu->limits, &context,
+                                 GVA(at), KEY_FETCH, &code) != WALK_OK ||
+            guest_read(vcpu->mmu, code.gpa, bytes + count, 1, ACCESS_FETCH))
+            break;
+        count++;
+    }
+    return count;
+}

@@ -1,0 +1,32 @@
+/*
+ * Fetching the instruction at RIP: through the guest's page tables, inside CS, and decoded. The CPU
+ * hands us neither the bytes nor the length (rule F5), so this happens at every emulation; kept
+ * walks and decoded instructions make the repeated case short.
+ */
+#pragma once
+
+#include "mmio/vcpu.h"
+
+/* The instruction at `rip`, valid until the next fetch of this vCPU. MMIO_DONE: `*insn` is decoded
+ * and, unless `*memory` is false, accesses memory. Other outcomes end the emulation; `gpa` is the
+ * exit's, for sentences. */
+enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *context,
+                             uint64_t rip, gpa_t gpa, const struct insn **insn,
+                             bool *memory) MUST_CHECK;
+
+/* Up to 15 bytes at RIP as far as they can be read, for a sentence. Returns their number. */
+unsigned mmio_fetch_peek(struct mmio_vcpu *vcpu, uint8_t *bytes);
+
+/* 16, 32 or 64-bit code, by EFER.LMA, CS.L and CS.D. */
+static inline enum code_size mmio_code_size(const struct walk_context *context)
+{
+    if ((context->key & (KEY_LMA | KEY_CODE64)) == (KEY_LMA | KEY_CODE64))
+        return CODE_64;
+    return context->key & KEY_CODE32 ? CODE_32 : CODE_16;
+}
+
+/* Bits 63:47 all equal: an address that 4-level paging can translate. */
+static inline bool address_is_canonical(uint64_t address)
+{
+    return address + BIT(47) < BIT(48);
+}

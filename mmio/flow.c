@@ -1,0 +1,96 @@
+/*
+ * The MMIO flow. Called by guest/ for EPT violations and misconfigurations. Pure: asks the MMU, the
+ * bus and the cache, and hands over to the emulator.
+ */
+#include "mmio/flow.h"
+
+#include "lib/compiler.h"
+#include "mmio/emulate.h"
+
+static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
+{
+    bool rings;
+    if (unlikely(delivering))
+        return mmio_end(v, MMIO_END_DELIVERY, gpa, "an event's delivery touched MMIO",
+                        "keep IDT, GDT, TSS and stacks in RAM");
+    return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
+}
+
+/* The MMU decided. Its errors were logged where they were found. */
+static enum mmio_outcome after_fault(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code,
+                                     bool delivering, int result, const struct mmio_info *info)
+{
+    bool rings;
+    switch (result) {
+    case FAULT_FIXED:
+    case FAULT_SPURIOUS:
+    case FAULT_RETRY:
+        return MMIO_REENTER;
+    case FAULT_EMULATE:
+        mmio_cache_fill(&v->cache, info);
+        break;
+    case FAULT_WRITE_PROTECTED:
+        break;
+    default:
+        return mmio_end(v, MMIO_END_MEMORY, gpa, "the MMU can't map the address",
+                        "see its message above");
+    }
+    if (delivering)
+        return emulate(v, gpa, true);
+    if (!(error_code & (FAULT_RESERVED | FAULT_FINAL)))
+        return mmio_end(v, MMIO_END_TABLES, gpa,
+                        "a guest page table lies in MMIO or read-only memory",
+                        "put page tables into RAM");
+    if (error_code & ACCESS_FETCH)
+        return mmio_end(v, MMIO_END_FETCH, gpa, "the instruction itself lies outside RAM",
+                        "run code from RAM");
+    if (result == FAULT_WRITE_PROTECTED)
+        return mmio_emulate(v, gpa, TARGET_MEMORY, &rings);
+    return emulate(v, gpa, false);
+}
+
+static enum mmio_outcome fault(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code, bool delivering)
+{
+    struct mmio_info info = {GFN(0), 0};
+    int result = mmu_fault(v->mmu, gpa, error_code, &info);
+    return after_fault(v, gpa, error_code, delivering, result, &info);
+}
+
+enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
+                                 bool delivering)
+{
+    return fault(vcpu, gpa, error_code, delivering);
+}
+
+enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)
+{
+    struct mmio_vcpu *v = vcpu;
+    /* 1: a doorbell rings whatever the slots say. Not while an event is being delivered: there is
+     * no instruction to skip. */
+    if (unlikely(bus_doorbell_any(v->mmio_bus, gpa.v)) && !delivering) {
+        bool rings = true;
+        enum mmio_outcome outcome = mmio_emulate(v, gpa, TARGET_DOORBELL, &rings);
+        if (rings)
+            return outcome;
+    }
+    /* 2 */
+    if (likely(mmio_cache_hit(&v->cache, gpa, mmu_slot_generation(v->mmu)))) {
+        v->stats.cache_hits++;
+        return emulate(v, gpa, delivering);
+    }
+    struct mmio_info info = {GFN(0), 0};
+    switch (mmu_mmio_check(v->mmu, gpa, &info)) {
+    case FAULT_EMULATE: /* 3 */
+        v->stats.spte_hits++;
+        mmio_cache_fill(&v->cache, &info);
+        return emulate(v, gpa, delivering);
+    case FAULT_INVALID: /* 4 */
+        v->stats.spte_stale++;
+        return fault(v, gpa, FAULT_RESERVED, delivering);
+    case FAULT_RETRY: /* 5 */
+        return MMIO_REENTER;
+    default: /* 6: the MMU has dumped the levels */
+        return mmio_end(v, MMIO_END_MISCONFIG, gpa, "EPT misconfiguration that is no MMIO",
+                        "report the levels above");
+    }
+}

@@ -1,0 +1,67 @@
+/* Segmentation of data accesses. Called by the emulator. Pure; reads registers only. */
+#include "mmio/segment.h"
+
+#include "lib/bits.h"
+#include "lib/compiler.h"
+
+#define VECTOR_SS 12
+#define VECTOR_GP 13
+
+#define RFLAGS_VM BIT(17)
+
+/* Types of code and data segments (SDM 3, 3.4.5.1). */
+#define TYPE_CODE        BIT(3)
+#define TYPE_EXPAND_DOWN BIT(2) /* data */
+#define TYPE_WRITABLE    BIT(1) /* data; readable for code */
+
+static uint64_t effective_address(const struct cpu_regs *cpu, const struct insn *insn,
+                                  uint64_t next)
+{
+    uint64_t address = insn->disp;
+    if (insn->base < GPR_COUNT)
+        address += cpu->gpr[insn->base];
+    else if (insn->base == INSN_RIP)
+        address += next;
+    if (insn->index < GPR_COUNT)
+        address += cpu->gpr[insn->index] << insn->shift;
+    return address & insn->address_mask;
+}
+
+/* Whether the segment may be used this way. Real and virtual-8086 mode check limits only. */
+static bool type_allows(const struct walk_context *context, uint64_t rights, bool write)
+{
+    if (rights & SEG_AR_UNUSABLE)
+        return false;
+    if (!context->protected || context->rflags & RFLAGS_VM)
+        return true;
+    if (rights & TYPE_CODE)
+        return !write && rights & TYPE_WRITABLE;
+    return !write || rights & TYPE_WRITABLE;
+}
+
+/* Whether bytes `first` to `last` lie inside the segment; a wrap at 4 GiB does not. */
+static bool limit_allows(uint64_t rights, uint64_t limit, uint64_t first, uint64_t last)
+{
+    if ((rights & (TYPE_CODE | TYPE_EXPAND_DOWN)) == TYPE_EXPAND_DOWN)
+        return first > limit && last <= (rights & SEG_AR_DB ? 0xffffffffu : 0xffffu);
+    return last <= limit;
+}
+
+bool mmio_linear(struct cpu_regs *cpu, const struct walk_context *context, const struct insn *insn,
+                 uint64_t next, uint64_t *linear, uint8_t *vector)
+{
+    uint64_t address = effective_address(cpu, insn, next);
+    unsigned segment = insn->segment;
+    *vector = segment == SEG_SS ? VECTOR_SS : VECTOR_GP;
+    if (likely(mmio_code_size(context) == CODE_64)) {
+        if (segment >= SEG_FS)
+            address += cpu_reg(cpu, REG_SEG_BASE + segment);
+        *linear = address;
+        return address_is_canonical(address) && address_is_canonical(address + insn->size - 1);
+    }
+    uint64_t rights = cpu_reg(cpu, REG_SEG_AR + segment);
+    uint64_t limit = (uint32_t)cpu_reg(cpu, REG_SEG_LIMIT + segment);
+    *linear = (uint32_t)(address + cpu_reg(cpu, REG_SEG_BASE + segment));
+    return type_allows(context, rights, insn->write) &&
+           limit_allows(rights, limit, address, address + insn->size - 1);
+}

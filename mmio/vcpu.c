@@ -1,0 +1,75 @@
+/*
+ * Answers of the MMIO path: faults to inject and sentences for a VM's end. Called by the emulator
+ * and the flow, off the fast path. Pure.
+ */
+#include "mmio/vcpu.h"
+
+#include "lib/string.h"
+#include "mmio/fetch.h"
+
+#define VECTOR_PF 14
+
+void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mmu, struct bus *bus,
+                    const struct walk_limits *limits, enum gva_cache mode)
+{
+    memset(vcpu, 0, sizeof(*vcpu));
+    vcpu->cpu = cpu;
+    vcpu->mmu = mmu;
+    vcpu->mmio_bus = bus;
+    vcpu->limits = *limits;
+    mmio_cache_init(&vcpu->cache, mode);
+}
+
+enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
+                              uint8_t vector, uint32_t error_code)
+{
+    bool pushes = context->protected && vector != 6; /* #UD has none, real mode pushes none */
+    vcpu->fault = (struct mmio_fault){vector, pushes, error_code, 0};
+    return MMIO_INJECT;
+}
+
+enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,
+                           const char *what, const char *advice)
+{
+    static const char digits[] = "0123456789abcdef";
+    uint8_t bytes[INSN_MAX];
+    char hex[3 * INSN_MAX + 1] = "unreadable";
+    unsigned count = mmio_fetch_peek(vcpu, bytes);
+    for (unsigned i = 0; i < count; i++) {
+        hex[3 * i] = digits[bytes[i] >> 4];
+        hex[3 * i + 1] = digits[bytes[i] & 15];
+        hex[3 * i + 2] = i + 1 < count ? ' ' : 0;
+    }
+    vcpu->end = reason;
+    snprintf(vcpu->text, sizeof(vcpu->text), "%s: GPA 0x%llx, RIP 0x%llx, bytes %s; %s", what,
+             (unsigned long long)gpa.v, (unsigned long long)cpu_reg(vcpu->cpu, REG_RIP), hex,
+             advice);
+    return MMIO_END;
+}
+
+enum mmio_outcome mmio_walk_failed(struct mmio_vcpu *vcpu, const struct walk_context *context,
+                                   enum walk_result result, uint64_t address,
+                                   const struct translation *translation)
+{
+    switch (result) {
+    case WALK_FAULT:
+        mmio_inject(vcpu, context, VECTOR_PF, translation->error_code);
+        vcpu->fault.cr2 = address;
+        return MMIO_INJECT;
+    case WALK_RETRY:
+        return MMIO_REENTER;
+    case WALK_NOT_RAM:
+        return mmio_end(vcpu, MMIO_END_TABLES, translation->gpa,
+                        "a guest page table lies in MMIO or read-only memory",
+                        "put page tables into RAM");
+    case WALK_UNSUPPORTED:
+        return mmio_end(vcpu, MMIO_END_PAGING, translation->gpa,
+                        "MMIO under 5-level paging or supervisor protection keys",
+                        "clear CR4.LA57 and CR4.PKS");
+    case WALK_NO_MEMORY:
+    case WALK_OK:
+        break;
+    }
+    return mmio_end(vcpu, MMIO_END_MEMORY, translation->gpa,
+                    "no host memory for a guest page table", "give the machine more memory");
+}

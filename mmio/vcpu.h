@@ -1,0 +1,83 @@
+/*
+ * What the MMIO path knows of one vCPU, and what it answers. guest/ embeds one in each vCPU, gives
+ * it to mmio_violation() and mmio_misconfig(), and does what the outcome says.
+ */
+#pragma once
+
+#include "mmio/bus.h"
+#include "mmio/cache.h"
+
+enum mmio_outcome {
+    /* Emulated, RIP advanced. The caller ends the interrupt shadow (STI, MOV SS), and if
+     * `single_step` is set it makes a #DB with DR6.BS pending. */
+    MMIO_DONE,
+    MMIO_REENTER, /* nothing changed: enter the guest again */
+    MMIO_INJECT,  /* inject `fault`; RIP stands at the instruction */
+    MMIO_STALE,   /* the CPU used an outdated translation: INVVPID, enter again */
+    MMIO_END,     /* end this VM: `end` and `text` say why */
+};
+
+enum mmio_end {
+    MMIO_END_NONE,
+    MMIO_END_DELIVERY,    /* MMIO touched while an event was delivered */
+    MMIO_END_MISCONFIG,   /* a real EPT misconfiguration */
+    MMIO_END_UNSUPPORTED, /* the decoder does not know the instruction */
+    MMIO_END_FETCH,       /* instructions in MMIO */
+    MMIO_END_TABLES,      /* guest page tables in MMIO, or read-only */
+    MMIO_END_PAGING,      /* a paging mode that is not offered */
+    MMIO_END_STALE,       /* the translation stays outdated */
+    MMIO_END_MEMORY,      /* out of host memory, or another error of the MMU */
+};
+
+struct mmio_fault {
+    uint8_t vector;
+    bool has_error_code; /* false in real mode */
+    uint32_t error_code;
+    uint64_t cr2; /* for a page fault */
+};
+
+/* For the counters of guest/abi.h. The GVA cache's hits are in cache.gva_hits. */
+struct mmio_stats {
+    uint64_t cache_hits;
+    uint64_t spte_hits;
+    uint64_t spte_stale;
+    uint64_t emulated;
+    uint64_t stale_translations;
+};
+
+struct mmio_vcpu {
+    struct cpu_regs *cpu;
+    struct mmu *mmu;
+    struct bus *mmio_bus;
+    struct walk_limits limits;
+    struct mmio_stats stats;
+
+    /* The answer, beside the outcome. */
+    struct mmio_fault fault;
+    bool single_step;
+    enum mmio_end end;
+    char text[256];
+
+    uint64_t stale_rip; /* how often in a row this RIP was answered with MMIO_STALE */
+    unsigned stale_count;
+
+    struct mmio_cache cache;
+};
+
+void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mmu, struct bus *bus,
+                    const struct walk_limits *limits, enum gva_cache mode);
+
+/* Fills in a fault and returns MMIO_INJECT. */
+enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
+                              uint8_t vector, uint32_t error_code);
+
+/* The sentence of a VM's end: `what`, then where, the bytes at RIP, then what to `do`. Returns
+ * MMIO_END. Not logged here: the caller ends the VM with it. */
+enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,
+                           const char *what, const char *advice);
+
+/* What a failed translation means for the guest: the fault, another try, or the end. `address` is
+ * what was translated, `at` the offending GPA. */
+enum mmio_outcome mmio_walk_failed(struct mmio_vcpu *vcpu, const struct walk_context *context,
+                                   enum walk_result result, uint64_t address,
+                                   const struct translation *translation);
