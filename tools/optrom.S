@@ -98,7 +98,7 @@ map_done:
     mov cr0, eax
     ljmp 8, offset protected_mode
 
-/* ---- Protected mode, flat segments ----------------------------------------------------------- */
+/* ---- Protected mode, flat segments -------------------------------------------------------- */
     .code32
 protected_mode:
     mov eax, 16
@@ -348,7 +348,7 @@ memory_lower:
     .org ROM_SIZE - 1
     .byte 0 /* checksum */
 
-/* ---- The boot sector: BIOS runs it at 0x7c00 with the drive in DL -------------------------------- */
+/* ---- The boot sector: BIOS runs it at 0x7c00 with the drive in DL ------------------------- */
     .code16
 boot_sector:
     cli

@@ -17,6 +17,9 @@ TIME0 = 1_000_000_000  # a fixed date, so that two runs are the same to the inst
 # OVMF reads IA32_PLATFORM_ID, which Bochs lacks: address, type, reset value, reserved, ignored.
 MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000\n"
 
+# What the debugger says at each VM exit after `vmexitbp`.
+VMEXIT = "Caught VMEXIT breakpoint"
+
 # A log line of level error or panic: `00012345678e[CPU0  ] text`.
 COMPLAINT = re.compile(r"^\d+([ep])\[(\w+) *\] (.*)$")
 # An EPT violation is logged as an error, but is the guest's daily bread.
@@ -76,6 +79,11 @@ def _medium(boot: Boot) -> list[str]:
         "ata0-master: type=disk, path=disk.img, mode=flat, cylinders=0",
         "boot: disk",
     ]
+
+
+def counted_exits(folder: pathlib.Path) -> int:
+    """How often the debugger stopped at a VM exit in a boot with `count_exits`."""
+    return (folder / "emulator.txt").read_text(errors="replace").count(VMEXIT)
 
 
 def complaints(folder: pathlib.Path) -> list[str]:

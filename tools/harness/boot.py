@@ -25,10 +25,11 @@ class Guest:
     path: pathlib.Path
     words: tuple[str, ...] = ()
     args: str = ""
+    name: str = ""  # the file's, without .elf
 
-    @property
-    def name(self) -> str:
-        return self.path.name.removesuffix(".elf")
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.path.name.removesuffix(".elf"))
 
     @property
     def string(self) -> str:
@@ -52,6 +53,8 @@ class Boot:
     # Bochs: IA32_FEATURE_CONTROL as the image finds it. None: as Bochs' BIOS leaves it, 5 (locked,
     # on). A number: SeaBIOS, which leaves 0, and then the option ROM writes it (0: nothing).
     feature_control: int | None = None
+    # Option ROM: every module's tag names the first one's place.
+    modules_overlap: bool = False
     # Bochs: stop at each VM exit and count them by the emulator's debugger, at most so many.
     count_exits: int = 0
 
@@ -62,18 +65,19 @@ class Boot:
             raise HarnessError(f"METHOD={self.method}: choose from {', '.join(METHODS)}")
         bochs = self.machine == "bochs"
         if bochs and self.method == "kernel":
-            raise HarnessError("METHOD=kernel is QEMU's; Bochs boots by optrom, grub-bios, grub-efi")
+            raise HarnessError("METHOD=kernel is QEMU's; Bochs has optrom, grub-bios, grub-efi")
         if not bochs and self.method == "optrom":
-            raise HarnessError("METHOD=optrom is Bochs'; QEMU boots by kernel, grub-bios, grub-efi")
+            raise HarnessError("METHOD=optrom is Bochs'; QEMU has kernel, grub-bios, grub-efi")
         if not bochs and (self.feature_control is not None or self.count_exits):
-            raise HarnessError("IA32_FEATURE_CONTROL and exits can be set and counted in Bochs only")
-        if self.feature_control is not None and self.method != "optrom":
-            raise HarnessError("IA32_FEATURE_CONTROL is set by the option ROM: METHOD=optrom")
+            raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL or counts exits")
+        rom_only = self.feature_control is not None or self.modules_overlap
+        if rom_only and self.method != "optrom":
+            raise HarnessError("only the option ROM can do that: METHOD=optrom")
         if self.smp < 1 or self.mem < 1:
             raise HarnessError(f"SMP={self.smp} MEM={self.mem}: both are at least 1")
         names = [guest.name for guest in self.guests]
         for name in sorted({name for name in names if names.count(name) > 1}):
-            raise HarnessError(f"two guests are called {name}; rename one of the files")
+            raise HarnessError(f"two guests are called {name}; write NAME=path for one of them")
 
     @property
     def folder(self) -> pathlib.Path:
@@ -81,15 +85,20 @@ class Boot:
 
 
 def parse_guests(text: str, args: str = "") -> tuple[Guest, ...]:
-    """`path[:word,word...] ...`. Our own guests get `testctl` unless words are given."""
+    """`[name=]path[:word,word...[:args]] ...`, quoted as in a shell.
+
+    Our own guests get the word `testctl` unless words are given.
+    """
     guests = []
     for item in shlex.split(text):
-        path_text, colon, words = item.partition(":")
-        path = pathlib.Path(path_text)
+        head, *rest = item.split(":", 2)
+        name, equals, path_text = head.partition("=")
+        if not equals:
+            name, path_text = "", head
+        path = pathlib.Path(path_text).resolve()
         if not path.is_file():
-            raise HarnessError(f"guest {path_text}: no such file; `make` builds ours in build/guest/")
-        ours = (BUILD / "guest") in path.resolve().parents
-        default = ("testctl",) if ours else ()
-        chosen = tuple(filter(None, words.split(","))) if colon else default
-        guests.append(Guest(path.resolve(), chosen, args))
+            raise HarnessError(f"guest {path_text}: no such file; `make guests` builds ours")
+        words = rest[0].split(",") if rest else ["testctl"] * (BUILD / "guest" in path.parents)
+        own_args = rest[1] if len(rest) > 1 else args
+        guests.append(Guest(path, tuple(filter(None, words)), own_args, name))
     return tuple(guests)

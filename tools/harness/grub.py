@@ -19,8 +19,8 @@ def _quote(text: str) -> str:
 
 def _command(words: list[str]) -> str:
     """A line that loads something, and says on the serial console why it could not."""
-    line = " ".join(words)
-    return f"if ! {line}; then\n    echo 'GRUB could not load {words[1]}'\n    sleep 1\n    halt\nfi\n"
+    sentence = f"GRUB could not load {words[1]}"
+    return f"if ! {' '.join(words)}; then\n    echo '{sentence}'\n    halt\nfi\n"
 
 
 def config(boot: Boot) -> str:
@@ -28,7 +28,7 @@ def config(boot: Boot) -> str:
     lines += _command(["multiboot2", "/boot/eptvisor.elf", *map(_quote, boot.cmdline.split())])
     for guest in boot.guests:
         words = map(_quote, guest.string.split())
-        lines += _command(["module2", f"/boot/{guest.path.name}", *words])
+        lines += _command(["module2", f"/boot/modules/{guest.name}", *words])
     return lines + "terminal_output console\nboot\n"
 
 
@@ -36,12 +36,13 @@ def make_cd(boot: Boot) -> pathlib.Path:
     tree = boot.folder / "cd"
     shutil.rmtree(tree, ignore_errors=True)
     (tree / "boot/grub").mkdir(parents=True)
+    (tree / "boot/modules").mkdir()
     (tree / "boot/grub/grub.cfg").write_text(config(boot))
     if not boot.image.is_file():
         raise HarnessError(f"{boot.image} is not there; `make` builds it")
     shutil.copy(boot.image, tree / "boot/eptvisor.elf")
     for guest in boot.guests:
-        shutil.copy(guest.path, tree / "boot" / guest.path.name)
+        shutil.copy(guest.path, tree / "boot/modules" / guest.name)
     cd = boot.folder / "boot.iso"
     platform = {"grub-bios": "i386-pc", "grub-efi": "x86_64-efi"}[boot.method]
     made = subprocess.run(

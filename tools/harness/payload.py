@@ -71,7 +71,8 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
     place = page_up(place + ROOM_FOR_ROM)
     ranges = [(image.start, bytes(image.flat()))]
     for guest, data in modules:
-        tags += _module_tag(guest, place, len(data))
+        told = ranges[1][0] if boot.modules_overlap and len(ranges) > 1 else place
+        tags += _module_tag(guest, told, len(data))
         ranges.append((place, data))
         place = page_up(place + len(data))
     ranges.append((info, struct.pack("<II", 8 + len(tags), 0) + tags))

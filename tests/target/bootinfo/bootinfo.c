@@ -1,7 +1,8 @@
 /*
  * The boot-protocol checker: a 32-bit program that prints what a multiboot2 loader handed over,
  * one line a tag, on COM1. The tests boot it by our option ROM and by GRUB and hold the two
- * against each other. It touches COM1 and its own memory, nothing else.
+ * against each other. The command line `hang` or `die` makes it do that instead. It touches COM1
+ * and its own memory, nothing else.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -119,6 +120,16 @@ static void put_feature_control(void)
     put("\n");
 }
 
+/* The command line `hang` or `die`: what the harness has to notice. */
+static void misbehave(const char *command_line)
+{
+    if (command_line[0] == 'h')
+        for (;;)
+            ;
+    if (command_line[0] == 'd')
+        out8(0x8900, 'D');
+}
+
 static void put_tag(const struct tag *tag)
 {
     put("TAG ");
@@ -211,6 +222,8 @@ void bootinfo(uint32_t magic, const uint32_t *info, uint32_t cr0, uint32_t eflag
         put_tag(at);
         if (at->type == 6)
             map = at;
+        if (at->type == 1)
+            misbehave((const char *)at->word);
     }
     check((uint32_t)at + 8 - (uint32_t)info == info[0], "the total size ends at the end tag");
     check(map != 0, "a memory map");
