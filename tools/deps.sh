@@ -1,0 +1,53 @@
+#!/bin/sh
+# Installs what a target lacks: tools/deps.sh GROUP... (`all` for everything). Quick when all is
+# there: it only looks for one file of each package. NO_DEPS=1 turns installing off.
+
+table='
+base   python3              /usr/bin/python3
+unit   libcmocka-dev        /usr/include/cmocka.h
+unit   libzydis-dev         /usr/include/Zydis/Zydis.h
+bochs  bochs                /usr/bin/bochs-bin
+bochs  bochsbios            /usr/share/bochs/BIOS-bochs-latest
+bochs  vgabios              /usr/share/vgabios/vgabios.bin
+bochs  seabios              /usr/share/seabios/bios.bin
+grub   grub-common          /usr/bin/grub-mkrescue
+grub   grub-pc-bin          /usr/lib/grub/i386-pc/multiboot2.mod
+grub   xorriso              /usr/bin/xorriso
+grub   mtools               /usr/bin/mformat
+efi    grub-efi-amd64-bin   /usr/lib/grub/x86_64-efi/multiboot2.mod
+efi    ovmf                 /usr/share/ovmf/OVMF.fd
+qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
+pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
+pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
+lint   clang                /usr/bin/clang
+lint   clang-format         /usr/bin/clang-format
+'
+
+groups=" $* "
+missing=
+while read -r group package file; do
+    [ -n "$group" ] && [ ! -e "$file" ] || continue
+    case $groups in
+    *" $group "* | *" all "*) missing="$missing $package" ;;
+    esac
+done <<TABLE
+$table
+TABLE
+[ -n "$missing" ] || exit 0
+
+install="apt-get install -y --no-install-recommends$missing"
+if [ -n "$NO_DEPS" ]; then
+    echo "deps: missing:$missing. Type: $install" >&2
+    exit 1
+elif [ "$(id -u)" = 0 ]; then
+    as_root=
+elif command -v sudo >/dev/null; then
+    as_root=sudo
+else
+    echo "deps: missing:$missing. As root, type: $install" >&2
+    exit 1
+fi
+echo "deps: installing$missing (NO_DEPS=1 turns this off)" >&2
+
+$as_root apt-get update -qq &&
+    $as_root env DEBIAN_FRONTEND=noninteractive $install -qq >/dev/null

@@ -1,0 +1,57 @@
+#!/usr/bin/python3
+"""Says which machines can be used here, what is missing, and what to type."""
+
+import shutil
+import sys
+
+from harness import host
+
+# machine, method, with SeaBIOS; what it is good for
+USES = [
+    ("bochs", "grub-bios", "make run: VT-x emulated, on any host"),
+    ("bochs", "optrom", "make test: the quick way to boot"),
+    ("bochs", "grub-efi", "UEFI with VT-x"),
+    ("qemu-kvm", "grub-bios", "make run MACHINE=qemu-kvm: the real thing, nested"),
+    ("qemu-tcg", "kernel", "no VT-x: to see the polite refusal"),
+    ("qemu-tcg", "grub-efi", "no VT-x: to see the polite refusal"),
+]
+TOOLS = [
+    ("gcc", "gcc", "building"),
+    ("clang", "clang", "make lint"),
+    ("clang-format", "clang-format", "make lint"),
+    ("/usr/include/cmocka.h", "libcmocka-dev", "make unit"),
+    ("/usr/lib/python3/dist-packages/pytest", "python3-pytest", "make test"),
+    ("/usr/lib/python3/dist-packages/xdist", "python3-pytest-xdist", "make test"),
+]
+
+
+def main() -> int:
+    packages: set[str] = set()
+    usable: set[str] = set()
+    no_kvm = host.kvm_without_vmx()
+    print("Machines")
+    for machine, method, purpose in USES:
+        absent = host.missing(host.boot_needs(machine, method))
+        packages |= {host.PACKAGES[thing] for thing in absent}
+        reason = f"missing: {', '.join(absent)}" if absent else ""
+        if machine == "qemu-kvm" and no_kvm:
+            reason = no_kvm
+        if not reason:
+            usable.add(machine)
+        print(f"  {'no ' if reason else 'yes'}  {machine:9} {method:10} {reason or purpose}")
+    print("Tools")
+    for thing, package, purpose in TOOLS:
+        found = host.present(thing)
+        packages |= set() if found else {package}
+        print(f"  {'yes' if found else 'no '}  {shutil.which(thing) or thing} ({purpose})")
+    if packages:
+        print("To type (the make targets do it themselves, unless NO_DEPS=1):")
+        print(f"  apt-get install --no-install-recommends {' '.join(sorted(packages))}")
+    best = host.best_machine()
+    if best in usable:
+        print(f"`make run` uses {best} here.")
+    return 0 if best in usable and not packages else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

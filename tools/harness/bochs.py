@@ -1,0 +1,96 @@
+"""Bochs: its configuration file and command. The settings that matter say why."""
+
+import pathlib
+import re
+
+from . import host
+from .boot import BUILD, Boot
+from .grub import make_cd
+from .payload import ROM_SIZE, make_disk, with_checksum
+
+DEFAULT_CPU = "corei7_icelake_u"
+ROM = BUILD / "optrom.bin"
+ROM_ADDRESS = 0xD0000
+OVMF_BASE = 0x100000000 - (2 << 20)
+IPS = 10_000_000  # emulated instructions in an emulated second; more makes booting slower
+TIME0 = 1_000_000_000  # a fixed date, so that two runs are the same to the instruction
+# OVMF reads IA32_PLATFORM_ID, which Bochs lacks: address, type, reset value, reserved, ignored.
+MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000\n"
+
+# What the debugger says at each VM exit after `vmexitbp`.
+VMEXIT = "Caught VMEXIT breakpoint"
+
+# A log line of level error or panic: `00012345678e[CPU0  ] text`.
+COMPLAINT = re.compile(r"^\d+([ep])\[(\w+) *\] (.*)$")
+# An EPT violation is logged as an error, but is the guest's daily bread.
+ROUTINE = re.compile(r"EPT (Violation|Misconfig)", re.IGNORECASE)
+
+
+def prepare(boot: Boot) -> list[str]:
+    """Writes everything below the boot's folder; returns the command to run there."""
+    seabios = boot.feature_control is not None
+    host.require(host.boot_needs("bochs", boot.method, seabios))
+    (boot.folder / "msrs.def").write_text(MSRS)
+    (boot.folder / "bochsrc").write_text("\n".join(_settings(boot, seabios)) + "\n")
+    # `c` continues after the debugger's greeting, `q` ends it once the image has written 'D' to
+    # port 0x8900. When exits are counted, every one of them stops and needs a `c` of its own.
+    steps = ["vmexitbp"] + ["c"] * boot.count_exits if boot.count_exits else []
+    (boot.folder / "debugger").write_text("\n".join([*steps, "c", "q"]) + "\n")
+    return ["bochs-bin", "-q", "-f", "bochsrc", "-rc", "debugger"]
+
+
+def _settings(boot: Boot, seabios: bool) -> list[str]:
+    return [
+        # The display that needs neither a screen nor a client.
+        'display_library: rfb, options="timeout=0, hideIPS"',
+        "config_interface: textconfig",
+        "plugin_ctrl: speaker=0, parallel=0, gameport=0",
+        f"memory: guest={boot.mem}, host={min(boot.mem, 2048)}",
+        f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={IPS}, "
+        "reset_on_triple_fault=0, ignore_bad_msrs=0, msrs=msrs.def",
+        _firmware(boot, seabios),
+        f"vgaromimage: file={host.BOCHS_VGA}",
+        f"clock: sync=none, time0={TIME0}",
+        *_medium(boot),
+        "com1: enabled=1, mode=file, dev=serial.txt",
+        "log: bochs.log",
+        "panic: action=fatal",
+        "error: action=report",
+        "info: action=report",
+        "debug: action=ignore",
+    ]
+
+
+def _firmware(boot: Boot, seabios: bool) -> str:
+    if boot.method == "grub-efi":
+        return f"romimage: file={host.OVMF}, address={OVMF_BASE:#x}, options=none"
+    return f"romimage: file={host.SEABIOS if seabios else host.BOCHS_BIOS}, options=fastboot"
+
+
+def _medium(boot: Boot) -> list[str]:
+    if boot.method != "optrom":
+        cd = make_cd(boot)
+        return [f"ata0-master: type=cdrom, path={cd.name}, status=inserted", "boot: cdrom"]
+    rom = with_checksum(ROM.read_bytes())
+    (boot.folder / "optrom.bin").write_bytes(rom[:ROM_SIZE])
+    (boot.folder / "disk.img").write_bytes(make_disk(boot, rom))
+    return [
+        f"optromimage1: file=optrom.bin, address={ROM_ADDRESS:#x}",
+        "ata0-master: type=disk, path=disk.img, mode=flat, cylinders=0",
+        "boot: disk",
+    ]
+
+
+def counted_exits(folder: pathlib.Path) -> int:
+    """How often the debugger stopped at a VM exit in a boot with `count_exits`."""
+    return (folder / "emulator.txt").read_text(errors="replace").count(VMEXIT)
+
+
+def complaints(folder: pathlib.Path) -> list[str]:
+    """What Bochs itself found wrong, the failed VM entries (`VMFAIL`) among it, oldest first."""
+    log = folder / "bochs.log"
+    if not log.is_file():
+        return []
+    lines = log.read_text(errors="replace").splitlines()
+    found = [match for line in lines if (match := COMPLAINT.match(line))]
+    return [f"{m[2]}: {m[3]}" for m in found if m[1] == "p" or not ROUTINE.search(m[3])]

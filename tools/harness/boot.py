@@ -1,0 +1,104 @@
+"""What a run is: a machine, a way to boot, and what to boot."""
+
+import dataclasses
+import pathlib
+import shlex
+
+from .errors import HarnessError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+
+MACHINES = ("bochs", "qemu-kvm", "qemu-tcg")
+METHODS = {
+    "optrom": "an option ROM of ours that starts the image placed in RAM (Bochs)",
+    "grub-bios": "GRUB from a CD by BIOS",
+    "grub-efi": "GRUB from a CD by UEFI (OVMF)",
+    "kernel": "multiboot1 by `qemu -kernel` (QEMU)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Guest:
+    """A multiboot module. Its string is `name word ... -- args`."""
+
+    path: pathlib.Path
+    words: tuple[str, ...] = ()
+    args: str = ""
+    name: str = ""  # the file's, without .elf
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.path.name.removesuffix(".elf"))
+
+    @property
+    def string(self) -> str:
+        parts = [self.name, *self.words]
+        return " ".join(parts + ["--", self.args] if self.args else parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Boot:
+    name: str  # of the folder below build/run/ that holds its logs
+    machine: str = "bochs"
+    method: str = "optrom"
+    cpu: str = ""  # the machine's default
+    cmdline: str = ""
+    guests: tuple[Guest, ...] = ()
+    smp: int = 1
+    mem: int = 256  # MiB
+    timeout: float = 60  # seconds
+    image: pathlib.Path = BUILD / "eptvisor.elf"
+    image32: pathlib.Path = BUILD / "eptvisor32.elf"  # for the method `kernel`
+    # Bochs: IA32_FEATURE_CONTROL as the image finds it. None: as Bochs' BIOS leaves it, 5 (locked,
+    # on). A number: SeaBIOS, which leaves 0, and then the option ROM writes it (0: nothing).
+    feature_control: int | None = None
+    # Option ROM: every module's tag names the first one's place.
+    modules_overlap: bool = False
+    # Bochs: stop at each VM exit and count them by the emulator's debugger, at most so many.
+    count_exits: int = 0
+
+    def __post_init__(self) -> None:
+        if self.machine not in MACHINES:
+            raise HarnessError(f"MACHINE={self.machine}: choose from {', '.join(MACHINES)}")
+        if self.method not in METHODS:
+            raise HarnessError(f"METHOD={self.method}: choose from {', '.join(METHODS)}")
+        bochs = self.machine == "bochs"
+        if bochs and self.method == "kernel":
+            raise HarnessError("METHOD=kernel is QEMU's; Bochs has optrom, grub-bios, grub-efi")
+        if not bochs and self.method == "optrom":
+            raise HarnessError("METHOD=optrom is Bochs'; QEMU has kernel, grub-bios, grub-efi")
+        if not bochs and (self.feature_control is not None or self.count_exits):
+            raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL or counts exits")
+        rom_only = self.feature_control is not None or self.modules_overlap
+        if rom_only and self.method != "optrom":
+            raise HarnessError("only the option ROM can do that: METHOD=optrom")
+        if self.smp < 1 or self.mem < 1:
+            raise HarnessError(f"SMP={self.smp} MEM={self.mem}: both are at least 1")
+        names = [guest.name for guest in self.guests]
+        for name in sorted({name for name in names if names.count(name) > 1}):
+            raise HarnessError(f"two guests are called {name}; write NAME=path for one of them")
+
+    @property
+    def folder(self) -> pathlib.Path:
+        return BUILD / "run" / self.name
+
+
+def parse_guests(text: str, args: str = "") -> tuple[Guest, ...]:
+    """`[name=]path[:word,word...[:args]] ...`, quoted as in a shell.
+
+    Our own guests get the word `testctl` unless words are given.
+    """
+    guests = []
+    for item in shlex.split(text):
+        head, *rest = item.split(":", 2)
+        name, equals, path_text = head.partition("=")
+        if not equals:
+            name, path_text = "", head
+        path = pathlib.Path(path_text).resolve()
+        if not path.is_file():
+            raise HarnessError(f"guest {path_text}: no such file; `make guests` builds ours")
+        words = rest[0].split(",") if rest else ["testctl"] * (BUILD / "guest" in path.parents)
+        own_args = rest[1] if len(rest) > 1 else args
+        guests.append(Guest(path, tuple(filter(None, words)), own_args, name))
+    return tuple(guests)

@@ -1,0 +1,58 @@
+"""A CD with GRUB that starts the image, by BIOS and by UEFI."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+
+from .boot import Boot
+from .errors import HarnessError
+
+# What boot/grub/grub.cfg needs, so that the CD is small and made quickly.
+MODULES = "normal multiboot2 serial terminal echo test iso9660 part_gpt part_msdos fat"
+
+
+def _quote(text: str) -> str:
+    """One word of GRUB's script language."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def _command(words: list[str]) -> str:
+    """A line that loads something, and says on the serial console why it could not."""
+    sentence = f"GRUB could not load {words[1]}"
+    return f"if ! {' '.join(words)}; then\n    echo '{sentence}'\n    halt\nfi\n"
+
+
+def config(boot: Boot) -> str:
+    lines = "serial --unit=0 --speed=115200\nterminal_output console serial\n"
+    lines += _command(["multiboot2", "/boot/eptvisor.elf", *map(_quote, boot.cmdline.split())])
+    for guest in boot.guests:
+        words = map(_quote, guest.string.split())
+        lines += _command(["module2", f"/boot/modules/{guest.name}", *words])
+    return lines + "terminal_output console\nboot\n"
+
+
+def make_cd(boot: Boot) -> pathlib.Path:
+    tree = boot.folder / "cd"
+    shutil.rmtree(tree, ignore_errors=True)
+    (tree / "boot/grub").mkdir(parents=True)
+    (tree / "boot/modules").mkdir()
+    (tree / "boot/grub/grub.cfg").write_text(config(boot))
+    if not boot.image.is_file():
+        raise HarnessError(f"{boot.image} is not there; `make` builds it")
+    shutil.copy(boot.image, tree / "boot/eptvisor.elf")
+    for guest in boot.guests:
+        shutil.copy(guest.path, tree / "boot/modules" / guest.name)
+    cd = boot.folder / "boot.iso"
+    platform = {"grub-bios": "i386-pc", "grub-efi": "x86_64-efi"}[boot.method]
+    made = subprocess.run(
+        ["grub-mkrescue", "-d", f"/usr/lib/grub/{platform}", "--fonts=", "--locales=", "--themes=",
+         "--compress=no", f"--install-modules={MODULES}", "-o", str(cd), str(tree)],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"SOURCE_DATE_EPOCH": "1000000000"},
+    )  # fmt: skip
+    (boot.folder / "grub-mkrescue.log").write_text(made.stdout + made.stderr)
+    if made.returncode != 0 or not cd.is_file():
+        complaint = (made.stderr.strip().splitlines() or ["nothing said"])[-1]
+        raise HarnessError(f"grub-mkrescue failed: {complaint}; `make doctor` says what it needs")
+    return cd

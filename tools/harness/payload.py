@@ -1,0 +1,104 @@
+"""Lays out the disk from which the option ROM boots (tools/optrom.S, which defines the format).
+
+In RAM the image comes where its program headers want it, then the multiboot2 information, then
+the modules, each on pages of its own.
+"""
+
+import struct
+
+from .boot import Boot, Guest
+from .elf import read_image
+from .errors import HarnessError
+
+MAGIC = 0x50545045
+LOADER_NAME = "eptvisor optrom"
+PAGE = 4096
+SECTOR = 512
+CYLINDER = 16 * 63 * SECTOR  # Bochs wants whole ones
+ROM_SIZE = 2048
+HEADER_SIZE = 4 * SECTOR
+DATA_SECTOR = 9
+# The ROM appends the memory map (MAP_LIMIT in optrom.S: 128 entries), sizes, RSDP and end tag.
+ROOM_FOR_ROM = 4096
+# Firmware keeps its own tables at the top of RAM.
+FIRMWARE_TOP = 1 << 20
+
+TAG_CMDLINE, TAG_LOADER, TAG_MODULE, TAG_FRAMEBUFFER = 1, 2, 3, 8
+EGA_TEXT = 2
+
+
+def page_up(value: int) -> int:
+    return -(-value // PAGE) * PAGE
+
+
+def _tag(kind: int, body: bytes) -> bytes:
+    tag = struct.pack("<II", kind, 8 + len(body)) + body
+    return tag + bytes(-len(tag) % 8)
+
+
+def _string(text: str) -> bytes:
+    return text.encode() + b"\0"
+
+
+def _module_tag(guest: Guest, start: int, size: int) -> bytes:
+    return _tag(TAG_MODULE, struct.pack("<II", start, start + size) + _string(guest.string))
+
+
+def _text_screen() -> bytes:
+    """VGA text: 80x25, 160 bytes a line, 16 bits a character."""
+    return _tag(TAG_FRAMEBUFFER, struct.pack("<QIIIBBH", 0xB8000, 160, 80, 25, 16, EGA_TEXT, 0))
+
+
+def _chunk_of(start: int, data: bytes, sector: int) -> tuple[tuple[int, int, int, int], bytes]:
+    """A chunk of the header and its sectors; trailing zeros are cleared in RAM, not read."""
+    content = data.rstrip(b"\0")
+    content = content.ljust(-(-len(content) // SECTOR) * SECTOR, b"\0")
+    clear = max(len(data) - len(content), 0)
+    return (start, sector, len(content) // SECTOR, clear), content
+
+
+def make_disk(boot: Boot, rom: bytes) -> bytes:
+    """The disk from which the ROM boots. The image comes first in RAM, the modules behind it."""
+    image = read_image(boot.image)
+    if image.start < 1 << 20:
+        raise HarnessError(f"{image.path} loads at {image.start:#x}, below 1 MiB")
+    modules = [(guest, guest.path.read_bytes()) for guest in boot.guests]
+
+    info = page_up(image.end)
+    tags = _tag(TAG_CMDLINE, _string(boot.cmdline)) + _tag(TAG_LOADER, _string(LOADER_NAME))
+    tags += _text_screen()
+    place = info + 8 + len(tags) + sum(len(_module_tag(guest, 0, 0)) for guest, _ in modules)
+    place = page_up(place + ROOM_FOR_ROM)
+    ranges = [(image.start, bytes(image.flat()))]
+    for guest, data in modules:
+        told = ranges[1][0] if boot.modules_overlap and len(ranges) > 1 else place
+        tags += _module_tag(guest, told, len(data))
+        ranges.append((place, data))
+        place = page_up(place + len(data))
+    ranges.append((info, struct.pack("<II", 8 + len(tags), 0) + tags))
+    if place > (boot.mem << 20) - FIRMWARE_TOP:
+        raise HarnessError(
+            f"MEM={boot.mem}: the image and its modules reach to {place / 2**20:.1f} MiB and the "
+            f"firmware needs 1 MiB above; give the machine more"
+        )
+
+    header = struct.pack(
+        "<8I", MAGIC, image.entry, info, boot.feature_control or 0, len(ranges), 0, 0, 0
+    )
+    sectors = b""
+    for start, data in ranges:
+        chunk, content = _chunk_of(start, data, DATA_SECTOR + len(sectors) // SECTOR)
+        header += struct.pack("<4I", *chunk)
+        sectors += content
+    if len(header) > HEADER_SIZE:
+        raise HarnessError(f"{len(modules)} guests are more than the option ROM's header holds")
+    disk = rom[ROM_SIZE:] + rom[:ROM_SIZE] + header.ljust(HEADER_SIZE, b"\0") + sectors
+    return disk.ljust(-(-len(disk) // CYLINDER) * CYLINDER, b"\0")
+
+
+def with_checksum(rom: bytes) -> bytes:
+    """The ROM with bytes that sum to 0, or a BIOS ignores it; behind it the boot sector."""
+    code = bytearray(rom)
+    code[ROM_SIZE - 1] = 0
+    code[ROM_SIZE - 1] = -sum(code[:ROM_SIZE]) % 256
+    return bytes(code)

@@ -1,0 +1,48 @@
+"""QEMU: with KVM where that offers VMX, with TCG (which has no VMX) to see a polite refusal."""
+
+import pathlib
+import shutil
+
+from . import host
+from .boot import Boot
+from .errors import HarnessError
+from .grub import make_cd
+
+DEBUG_EXIT_PORT = 0xF4
+
+
+def prepare(boot: Boot) -> list[str]:
+    """Writes everything below the boot's folder; returns the command to run there."""
+    host.require(host.boot_needs(boot.machine, boot.method))
+    if boot.machine == "qemu-kvm" and (reason := host.kvm_without_vmx()):
+        raise HarnessError(f"MACHINE=qemu-kvm: {reason}. MACHINE=bochs works everywhere")
+    accel, cpu = ("kvm", "host") if boot.machine == "qemu-kvm" else ("tcg", "max")
+    command = ["qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
+    command += ["-accel", accel, "-cpu", boot.cpu or cpu, "-smp", str(boot.smp)]
+    command += ["-m", str(boot.mem), "-serial", "file:serial.txt"]
+    command += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"]
+    if boot.method == "grub-efi":
+        command += ["-bios", str(host.OVMF)]
+    if boot.method != "kernel":
+        return command + ["-cdrom", make_cd(boot).name]
+    return command + _kernel(boot)
+
+
+def _kernel(boot: Boot) -> list[str]:
+    """QEMU makes a module's string from the words after -initrd, file name first, so the files
+    stand in the current folder under the guests' names."""
+    if not boot.image32.is_file():
+        raise HarnessError(f"{boot.image32} is not there; `make` builds it")
+    shutil.copy(boot.image32, boot.folder / "image")
+    modules = []
+    for guest in boot.guests:
+        shutil.copy(guest.path, boot.folder / guest.name)
+        modules.append(guest.string.replace(",", ",,"))
+    command = ["-kernel", "image", "-append", boot.cmdline]
+    return command + (["-initrd", ",".join(modules)] if modules else [])
+
+
+def complaints(folder: pathlib.Path) -> list[str]:
+    """What QEMU wrote to its standard error."""
+    output = folder / "emulator.txt"
+    return output.read_text(errors="replace").splitlines() if output.is_file() else []

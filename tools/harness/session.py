@@ -1,0 +1,118 @@
+"""Runs an emulator until the image says EXIT, shows its serial console, and ends every process."""
+
+import codecs
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+from . import bochs, qemu, serial
+from .boot import Boot
+from .errors import Status
+
+POLL = 0.02
+# How long an emulator may take to end by itself after the EXIT line. An image told
+# `on_exit=halt` never ends; that is no failure.
+LINGER = 1.0
+
+
+@dataclasses.dataclass
+class Run:
+    """A finished run. `status` is what the harness returns; `reason` explains one of its own."""
+
+    boot: Boot
+    output: serial.Output
+    status: int
+    reason: str
+    seconds: float
+    complaints: list[str]
+
+    @property
+    def log(self) -> pathlib.Path:
+        return self.boot.folder / "serial.txt"
+
+
+class Console:
+    """The serial console while it grows in a file."""
+
+    def __init__(self, path: pathlib.Path, show: Callable[[str], None]) -> None:
+        self.path, self.show = path, show
+        self.text, self.shown = "", 0
+        self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self.offset = 0
+
+    def poll(self) -> bool:
+        """Reads what is new, shows the complete lines. True once the EXIT line is there."""
+        with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
+            file.seek(self.offset)
+            data = file.read()
+            self.offset += len(data)
+            self.text += self.decode(data)
+        end = self.text.rfind("\n") + 1
+        new = serial.clean(self.text[self.shown : end])[:-1] if end > self.shown else []
+        self.shown = max(self.shown, end)
+        for line in new:
+            self.show(line)
+        return any(serial.EXIT.match(line) for line in new)
+
+
+@contextlib.contextmanager
+def _process(command: list[str], folder: pathlib.Path) -> Iterator[subprocess.Popen[bytes]]:
+    """In a process group of its own, which is gone when this ends, also by ^C."""
+    with (folder / "emulator.txt").open("wb") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
+    """Raises HarnessError when the boot can't be started at all."""
+    shutil.rmtree(boot.folder, ignore_errors=True)
+    boot.folder.mkdir(parents=True)
+    emulator = bochs if boot.machine == "bochs" else qemu
+    command = emulator.prepare(boot)
+    console = Console(boot.folder / "serial.txt", show)
+    begin = time.monotonic()
+    with _process(command, boot.folder) as process:
+        ended = _wait(process, console, begin + boot.timeout)
+        seconds = time.monotonic() - begin
+    output = serial.parse(console.text)
+    status, reason = _judge(output, ended, boot, process.returncode)
+    return Run(boot, output, status, reason, seconds, emulator.complaints(boot.folder))
+
+
+def _wait(process: subprocess.Popen[bytes], console: Console, deadline: float) -> str:
+    """How it ended: "exit" (the EXIT line came), "died" or "timeout"."""
+    while True:
+        dead = process.poll() is not None
+        if console.poll():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LINGER)
+            console.poll()
+            return "exit"
+        if dead:
+            return "died"
+        if time.monotonic() > deadline:
+            return "timeout"
+        time.sleep(POLL)
+
+
+def _judge(output: serial.Output, ended: str, boot: Boot, code: int) -> tuple[int, str]:
+    if ended == "timeout":
+        return Status.TIMED_OUT, f"no EXIT line after {boot.timeout:g} s, {output.last_test}"
+    if ended == "died":
+        how = f"signal {-code}" if code < 0 else f"status {code}"
+        return Status.DIED, f"the emulator ended ({how}) without an EXIT line, {output.last_test}"
+    return serial.verdict(output), "; ".join(serial.contradictions(output))

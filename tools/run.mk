@@ -1,0 +1,65 @@
+# Running and testing the image. Included by the Makefile, after the guest programs.
+
+PYTHON := /usr/bin/python3
+
+# ---- make run ---------------------------------------------------------------------------------
+# The guests: `[name=]path[:word,word...[:args]] ...`. Ours get the words in GUEST_WORDS_name.
+GUESTS ?= $(foreach g,$(GUEST_PROGRAMS),$(B)/guest/$(g).elf:$(or $(GUEST_WORDS_$(g)),testctl))
+export MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
+
+HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))
+RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
+            $(if $(HAS_VTX)$(findstring qemu,$(MACHINE)),qemu)
+
+.PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
+run: all guests $(B)/optrom.bin | deps-run
+	$(Q)$(PYTHON) tools/run.py
+
+# As the tests boot: by the option ROM, in a fraction of a second.
+run-quick: export METHOD := optrom
+run-quick: export MACHINE := bochs
+run-quick: run
+
+doctor: | deps-base
+	$(Q)$(PYTHON) tools/doctor.py
+
+# Everything that any target needs.
+deps:
+	@tools/deps.sh all
+
+deps-run:
+	@tools/deps.sh $(RUN_DEPS)
+
+deps-base deps-unit:
+	@tools/deps.sh $(@:deps-%=%)
+
+deps-target:
+	@tools/deps.sh base bochs grub efi qemu pytest
+
+$(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
+
+# ---- make test, make check --------------------------------------------------------------------
+.PHONY: target test check
+target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target
+	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
+
+test: | deps-base
+	$(Q)$(PYTHON) tools/check.py unit lint target
+
+# The quick one, under a minute.
+check: | deps-base
+	$(Q)$(PYTHON) tools/check.py unit lint run-quick
+
+# ---- The option ROM and the boot-protocol checker ---------------------------------------------
+$(B)/optrom.bin: tools/optrom.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 -c $< -o $(B)/optrom.o
+	$(Q)ld -m elf_i386 -Ttext 0x8000 -e 0 --oformat binary $(B)/optrom.o -o $@
+
+BOOTINFO := tests/target/bootinfo
+$(B)/bootinfo.elf: $(BOOTINFO)/bootinfo.S $(BOOTINFO)/bootinfo.c $(BOOTINFO)/bootinfo.ld
+	@mkdir -p $(@D)
+	$(Q)$(CC) -m32 -std=gnu11 -O2 -g $(WARN) -ffreestanding -nostdlib -fno-pic -no-pie \
+	    -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
+	    -mgeneral-regs-only -Wl,--build-id=none,--no-warn-rwx-segments \
+	    -Wl,-z,max-page-size=4096 -Wl,-T,$(BOOTINFO)/bootinfo.ld $(filter %.S %.c,$^) -o $@

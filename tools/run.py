@@ -1,0 +1,78 @@
+#!/usr/bin/python3
+"""Boots the image once, streams its serial console and returns its exit code.
+
+The options come from the environment as `make run` passes them: MACHINE, METHOD, CPU, CMDLINE,
+SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME. `tools/run.py --help` says what each may be.
+"""
+
+import argparse
+import os
+import sys
+
+from harness import host, session
+from harness.boot import MACHINES, METHODS, Boot, parse_guests
+from harness.errors import HarnessError, Status
+
+COMPLAINTS_SHOWN = 8
+
+
+def options() -> argparse.Namespace:
+    env = os.environ.get
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--machine", default=env("MACHINE") or "auto", help=f"auto, {', '.join(MACHINES)}")
+    add("--method", default=env("METHOD") or "grub-bios",
+        help="; ".join(f"{name}: {what}" for name, what in METHODS.items()))  # fmt: skip
+    add("--cpu", default=env("CPU") or "", help="a CPU model of the machine")
+    add("--cmdline", default=env("CMDLINE") or "", help="words for the hypervisor")
+    add("--smp", type=int, default=env("SMP") or 1, help="number of CPUs")
+    add("--mem", type=int, default=env("MEM") or 256, help="MiB of RAM")
+    add("--guests", default=env("GUESTS") or "", help='"path[:word,word...] ..."')
+    add("--guest-args", default=env("GUEST_ARGS") or "", help="command line for each guest")
+    add("--timeout", type=float, default=env("TIMEOUT") or 120, help="seconds")
+    add("--name", default=env("NAME") or "last", help="logs go to build/run/NAME/")
+    return parser.parse_args()
+
+
+def explain(run: session.Run) -> None:
+    """What a user needs to find the cause of a failure, in this order."""
+    out = sys.stderr
+    if run.reason:
+        print(f"run: {run.reason}", file=out)
+    for case in run.output.failures:
+        print(f"run: failed: {case.path}", file=out)
+    machine = "QEMU" if run.boot.machine.startswith("qemu") else "Bochs"
+    for line in run.complaints[-COMPLAINTS_SHOWN:]:
+        print(f"run: {machine} says: {line}", file=out)
+    print(f"run: status {run.status}; the logs are in {run.boot.folder}/", file=out)
+
+
+def main() -> int:
+    # A reader in a pipe sees each line when it comes.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    opt = options()
+    boot = Boot(
+        name=opt.name,
+        machine=host.best_machine() if opt.machine == "auto" else opt.machine,
+        method=opt.method,
+        cpu=opt.cpu,
+        cmdline=opt.cmdline,
+        guests=parse_guests(opt.guests, opt.guest_args),
+        smp=opt.smp,
+        mem=opt.mem,
+        timeout=opt.timeout,
+    )
+    run = session.run(boot, show=print)
+    if run.status != Status.OK:
+        explain(run)
+    return run.status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except HarnessError as error:
+        print(f"run: {error}", file=sys.stderr)
+        sys.exit(Status.NOT_STARTED)
+    except KeyboardInterrupt:
+        sys.exit(Status.INTERRUPTED)
