@@ -1,0 +1,103 @@
+/* The buddy allocator against a map of who owns which page, and its BUGs. */
+#include "tests/unit/support.h"
+
+#include "lib/buddy.h"
+
+#include <string.h>
+
+#define PAGES  1024u
+#define BLOCKS 256u
+
+static struct buddy buddy;
+static uint8_t state_bytes[PAGES];
+static uint64_t base; /* first page frame of the arena piece that is used */
+
+static int setup(void **state)
+{
+    (void)state;
+    support_reset();
+    base = page_alloc(10).v >> PAGE_SHIFT;
+    memset(state_bytes, 0xcc, sizeof(state_bytes));
+    buddy_init(&buddy, state_bytes, base, base + PAGES);
+    return 0;
+}
+
+static void random_use(void **state)
+{
+    (void)state;
+    static uint8_t owner[PAGES];
+    struct {
+        hpa_t page;
+        unsigned order;
+    } live[BLOCKS];
+    unsigned count = 0;
+    uint64_t random = 0x9e3779b97f4a7c15ull, in_use = 0;
+
+    memset(owner, 0, sizeof(owner));
+    buddy_add(&buddy, base + 3, base + PAGES - 5); /* odd ends */
+    for (unsigned step = 0; step < 200000; step++) {
+        random ^= random << 13, random ^= random >> 7, random ^= random << 17;
+        if (random & 1 && count < BLOCKS) {
+            unsigned order = (unsigned)(random >> 8) % 6;
+            hpa_t page = buddy_alloc(&buddy, order);
+            if (page_is_none(page))
+                continue;
+            uint64_t first = (page.v >> PAGE_SHIFT) - base;
+            assert_int_equal((page.v >> PAGE_SHIFT) % (1u << order), 0);
+            for (uint64_t i = first; i < first + (1u << order); i++) {
+                assert_true(i >= 3 && i < PAGES - 5);
+                assert_int_equal(owner[i], 0);
+                owner[i] = 1;
+            }
+            memset(phys_to_virt(page), 0x5a, PAGE_SIZE << order); /* the owner writes all of it */
+            live[count].page = page;
+            live[count++].order = order;
+            in_use += 1u << order;
+        } else if (count) {
+            unsigned which = (unsigned)(random >> 16) % count;
+            uint64_t first = (live[which].page.v >> PAGE_SHIFT) - base;
+            memset(owner + first, 0, 1u << live[which].order);
+            buddy_free(&buddy, live[which].page, live[which].order);
+            in_use -= 1u << live[which].order;
+            live[which] = live[--count];
+        }
+        assert_int_equal(buddy.free_pages, PAGES - 8 - in_use);
+    }
+    while (count--)
+        buddy_free(&buddy, live[count].page, live[count].order);
+    assert_int_equal(buddy.free_pages, buddy.total_pages);
+    assert_false(page_is_none(buddy_alloc(&buddy, 8))); /* all merged again */
+}
+
+static void wrong_frees(void **state)
+{
+    (void)state;
+    buddy_add(&buddy, base, base + PAGES);
+    hpa_t page = buddy_alloc(&buddy, 1);
+    expect_assert_failure(buddy_free(&buddy, page, 0));
+    expect_assert_failure(buddy_free(&buddy, hpa_add(page, PAGE_SIZE), 0));
+    expect_assert_failure(buddy_free(&buddy, hpa_add(page, 1), 1));
+    expect_assert_failure(buddy_free(&buddy, HPA((base + PAGES) << PAGE_SHIFT), 0));
+    buddy_free(&buddy, page, 1);
+    expect_assert_failure(buddy_free(&buddy, page, 1));
+}
+
+static void exhaustion(void **state)
+{
+    (void)state;
+    buddy_add(&buddy, base, base + 7);
+    assert_true(page_is_none(buddy_alloc(&buddy, 3)));
+    for (unsigned i = 0; i < 7; i++)
+        assert_false(page_is_none(buddy_alloc(&buddy, 0)));
+    assert_true(page_is_none(buddy_alloc(&buddy, 0)));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(random_use, setup),
+        cmocka_unit_test_setup(wrong_frees, setup),
+        cmocka_unit_test_setup(exhaustion, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

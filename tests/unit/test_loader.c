@@ -1,0 +1,222 @@
+/* The guest loader: what it puts where, and the sentence and code for every bad file. */
+#include "tests/unit/support.h"
+
+#include "guest/layout.h"
+#include "guest/loader.h"
+#include "lib/errno.h"
+
+#include <string.h>
+
+#define RAM     (4ull << 20)
+#define FILE_AT 0x1000 /* of the segment's bytes in the file */
+
+/* The guest's memory, and where it was written. */
+static uint8_t memory[RAM];
+static int write_error;
+
+int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
+{
+    (void)mmu;
+    if (write_error)
+        return write_error;
+    assert_true(gpa.v <= RAM && size <= RAM - gpa.v);
+    memcpy(memory + gpa.v, buffer, size);
+    return 0;
+}
+
+/* A good file, which each test spoils. Words at their ELF32 offsets. */
+static uint8_t file[0x2000];
+static uint64_t file_size;
+static const char *arguments;
+
+static void put16(unsigned offset, uint16_t value)
+{
+    memcpy(file + offset, &value, 2);
+}
+
+static void put32(unsigned offset, uint32_t value)
+{
+    memcpy(file + offset, &value, 4);
+}
+
+#define HEADER_ENTRY 24
+#define SEGMENT      52 /* the only program header */
+#define MULTIBOOT    128
+
+static int setup(void **state)
+{
+    (void)state;
+    support_reset();
+    memset(memory, 0xee, sizeof(memory));
+    memset(file, 0, sizeof(file));
+    memcpy(file,
+           "\x7f"
+           "ELF\1\1\1",
+           7);
+    put16(16, 2); /* executable */
+    put16(18, 3); /* 386 */
+    put32(HEADER_ENTRY, 0x100000);
+    put32(28, SEGMENT); /* program headers */
+    put16(42, 32);
+    put16(44, 1);
+    put32(SEGMENT, 1); /* PT_LOAD */
+    put32(SEGMENT + 4, FILE_AT);
+    put32(SEGMENT + 12, 0x100000); /* physical */
+    put32(SEGMENT + 16, 0x200);    /* in the file */
+    put32(SEGMENT + 20, 0x1400);   /* in memory */
+    put32(MULTIBOOT, 0x1badb002);
+    put32(MULTIBOOT + 4, 3);
+    put32(MULTIBOOT + 8, 0u - 0x1badb002u - 3);
+    memset(file + FILE_AT, 0x77, 0x200);
+    file_size = sizeof(file);
+    arguments = "one two";
+    write_error = 0;
+    return 0;
+}
+
+static enum exit_code load(struct guest_start *start)
+{
+    struct guest_image image = {
+        .name = "g", .file = file, .size = file_size, .arguments = arguments};
+    guest_layout(RAM, image.ram);
+    return load_guest(NULL, &image, start);
+}
+
+static void good(void **state)
+{
+    (void)state;
+    struct guest_start start;
+    uint32_t info[17];
+    assert_int_equal(load(&start), EXIT_OK);
+    assert_string_equal(support_log(), "");
+    assert_int_equal(start.entry, 0x100000);
+    for (unsigned i = 0; i < 0x1400; i++)
+        assert_int_equal(memory[0x100000 + i], i < 0x200 ? 0x77 : 0);
+    assert_int_equal(memory[0xfffff], 0xee);
+    assert_int_equal(memory[0x101400], 0xee);
+
+    assert_int_equal(start.info, 0x102000); /* the page behind its end */
+    memcpy(info, memory + start.info, sizeof(info));
+    assert_int_equal(info[0], 1 << 0 | 1 << 2 | 1 << 6 | 1 << 9);
+    assert_int_equal(info[1], 640);
+    assert_int_equal(info[2], (RAM >> 10) - 1024);
+    assert_string_equal((char *)memory + info[4], "one two");
+    assert_string_equal((char *)memory + info[16], "eptvisor");
+    /* The memory map: entries of 20 bytes behind their size. */
+    assert_int_equal(info[11] % 24, 0);
+    uint32_t entry[6];
+    memcpy(entry, memory + info[12] + 24, sizeof(entry));
+    assert_int_equal(entry[0], 20);
+    assert_int_equal(entry[1], 0x100000);
+    assert_int_equal(entry[3], RAM - 0x100000);
+    assert_int_equal(entry[5], 1);
+}
+
+static void expect(enum exit_code code, const char *sentence)
+{
+    struct guest_start start;
+    assert_int_equal(load(&start), code);
+    if (!strstr(support_log(), sentence))
+        fail_msg("expected \"%s\", got \"%s\"", sentence, support_log());
+    setup(NULL);
+}
+
+static void bad_files(void **state)
+{
+    (void)state;
+    file_size = 0;
+    expect(EXIT_MODULE_EMPTY, "guest g: the module is empty");
+    file_size = 40;
+    expect(EXIT_MODULE_TRUNCATED, "guest g: the ELF header needs 52 bytes; the module has 40");
+    file[0] = '#';
+    expect(EXIT_MODULE_NOT_ELF, "guest g: not an ELF file");
+    file_size = 3, file[1] = 'X';
+    expect(EXIT_MODULE_NOT_ELF, "guest g: not an ELF file");
+    file[4] = 2;
+    expect(EXIT_MODULE_NOT_ELF, "guest g: ELF class 2, type 2, machine 3; expected 1, 2, 3");
+    put16(18, 62);
+    expect(EXIT_MODULE_NOT_ELF, "ELF class 1, type 2, machine 62");
+    put16(44, 17);
+    expect(EXIT_MODULE_NOT_ELF, "17 program headers of 32 bytes; at most 16 of 32 are supported");
+    put32(28, sizeof(file) - 31);
+    expect(EXIT_MODULE_TRUNCATED, "the program headers end beyond the module's 8192 bytes");
+    put32(28, 0xfffffff0);
+    expect(EXIT_MODULE_TRUNCATED, "the program headers end beyond");
+    put32(MULTIBOOT + 8, 0);
+    expect(EXIT_MODULE_NOT_ELF, "no multiboot1 header in its first 8192 bytes");
+    put32(MULTIBOOT + 4, 8), put32(MULTIBOOT + 8, 0u - 0x1badb002u - 8);
+    expect(EXIT_MODULE_NOT_ELF,
+           "its multiboot1 header requires flags 0x8, which are not supported");
+    put32(SEGMENT + 4, sizeof(file) - 0x1ff);
+    expect(EXIT_MODULE_TRUNCATED,
+           "a segment needs bytes 0x1e01 to 0x2001 of the file, which ends at 0x2000");
+    put32(SEGMENT + 4, 0xffffff00);
+    expect(EXIT_MODULE_TRUNCATED, "a segment needs bytes 0xffffff00 to 0x100000100 of the file");
+    put32(SEGMENT + 16, 0x1401), put32(SEGMENT + 4, 0);
+    expect(EXIT_MODULE_NOT_ELF, "a segment has 0x1401 bytes in the file but only 0x1400 in memory");
+    put32(HEADER_ENTRY, 0xa0000);
+    expect(EXIT_MODULE_NOT_ELF, "its entry point 0xa0000 is not in its RAM");
+    put16(44, 0);
+    expect(EXIT_MODULE_NOT_ELF, "its entry point 0x100000 is not in its RAM");
+}
+
+static void no_room(void **state)
+{
+    (void)state;
+    static char many[1100];
+    put32(SEGMENT + 20, (uint32_t)RAM);
+    expect(
+        EXIT_GUEST_TOO_LARGE,
+        "its segment 0x100000 to 0x500000 does not fit into its RAM, which ends at 0x400000; give it more with mem=");
+    put32(SEGMENT + 12, 0x9fc00);
+    expect(EXIT_GUEST_TOO_LARGE, "its segment 0x9fc00 to 0xa1000");
+    put32(SEGMENT + 12, 0xffffff00);
+    expect(EXIT_GUEST_TOO_LARGE, "its segment 0xffffff00 to 0x100001300");
+    put32(SEGMENT + 20, (uint32_t)RAM - 0x100000);
+    expect(EXIT_GUEST_TOO_LARGE,
+           "no room for the multiboot information behind its end at 0x400000");
+    memset(many, 'a', sizeof(many) - 1);
+    arguments = many;
+    expect(EXIT_MODULE_WORDS, "its arguments have 1099 characters; at most 1023 are supported");
+    write_error = -ENOMEM;
+    expect(EXIT_NO_MEMORY, "no host memory for its segment at 0x100000 (error -12)");
+}
+
+/* A hostile file: any single byte of the headers changed still ends in an answer. */
+static void every_byte(void **state)
+{
+    (void)state;
+    struct guest_start start;
+    for (unsigned at = 0; at < MULTIBOOT + 12; at++) {
+        for (unsigned value = 0; value < 256; value += 5) {
+            setup(NULL);
+            file[at] = (uint8_t)value;
+            (void)!load(&start);
+        }
+    }
+}
+
+static void layout(void **state)
+{
+    (void)state;
+    struct guest_range ram[GUEST_RAM_PIECES];
+    guest_layout(8ull << 30, ram);
+    assert_int_equal(ram[0].size, 0xa0000);
+    assert_int_equal(ram[1].base.v, 0x100000);
+    assert_int_equal(ram[1].base.v + ram[1].size, 0xc0000000);
+    assert_int_equal(ram[2].base.v, 0x100000000);
+    assert_int_equal(ram[2].size, 5ull << 30);
+    guest_layout(2ull << 20, ram);
+    assert_int_equal(ram[1].size, 1 << 20);
+    assert_int_equal(ram[2].size, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(good, setup),    cmocka_unit_test_setup(bad_files, setup),
+        cmocka_unit_test_setup(no_room, setup), cmocka_unit_test_setup(every_byte, setup),
+        cmocka_unit_test_setup(layout, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
