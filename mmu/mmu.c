@@ -94,6 +94,9 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
 
 uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level)
 {
+    *level = mmu->root_level;
+    if (gpa_to_gfn(gpa).v >= memslot_gfn_end())
+        return SPTE_NONPRESENT; /* beyond what the tables can index */
     return tdp_walk(mmu, gpa_to_gfn(gpa), level);
 }
 
