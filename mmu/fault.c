@@ -72,7 +72,7 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
         return error;
 
     const struct memslots *slots = memslots(mmu);
-    uint64_t generation = __atomic_load_n(&slots->generation, __ATOMIC_ACQUIRE);
+    uint64_t generation = memslots_generation(slots);
     const struct memslot *slot = memslot_find(slots, gfn);
     mmu->stats.slot_searches++;
     if (!slot)
@@ -117,7 +117,7 @@ int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
     if (unlikely(!spte_is_mmio(spte, mmu->mmio_value)))
         return explain_misconfiguration(mmu, gpa);
 
-    uint64_t generation = mmu_slot_generation(mmu);
+    uint64_t generation = memslots_generation(memslots(mmu));
     if (unlikely(generation & SLOT_UPDATE_IN_PROGRESS ||
                  spte_mmio_generation(spte) != (generation & SPTE_GENERATION_MASK))) {
         mmu->stats.mmio_spte_stale++;

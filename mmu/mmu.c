@@ -58,7 +58,7 @@ void mmu_destroy(struct mmu *mmu)
 
 uint64_t mmu_slot_generation(const struct mmu *mmu)
 {
-    return __atomic_load_n(&memslots(mmu)->generation, __ATOMIC_ACQUIRE);
+    return memslots_generation(memslots(mmu));
 }
 
 uint64_t mmu_invalidate_sequence(const struct mmu *mmu)

@@ -44,7 +44,12 @@ void tdp_destroy(struct mmu *mmu);
 
 /* Makes sure that the next map or MMIO install needs no allocation (rule N6). Empties the whole
  * root first if the VM has more tables than its memory justifies. Returns 0 or -ENOMEM. */
-int tdp_top_up(struct mmu *mmu) MUST_CHECK;
+int tdp_fill_cache(struct mmu *mmu) MUST_CHECK;
+
+static inline int MUST_CHECK tdp_top_up(struct mmu *mmu)
+{
+    return likely(mmu->table_cache_used == TABLE_CACHE) ? 0 : tdp_fill_cache(mmu);
+}
 
 /* Maps the page or block that `gfn` lies in; `page` is what stands behind `gfn` itself. Needs
  * tdp_top_up(). Returns FAULT_FIXED, FAULT_SPURIOUS or FAULT_RETRY. */
@@ -64,14 +69,12 @@ void tdp_zap_all(struct mmu *mmu);
 static inline uint64_t tdp_walk(const struct mmu *mmu, gfn_t gfn, unsigned *level)
 {
     const uint64_t *table = mmu->root;
-    unsigned l = mmu->root_level;
-    for (;;) {
-        uint64_t spte = READ_ONCE(table[ept_index(gfn, l)]);
-        if (!spte_is_nonleaf(spte, l)) {
-            *level = l;
+    for (unsigned shift = 9 * (mmu->root_level - 1);; shift -= 9) {
+        uint64_t spte = READ_ONCE(table[gfn.v >> shift & (EPT_ENTRIES - 1)]);
+        if (!shift || !spte_has_table(spte)) {
+            *level = shift / 9 + 1;
             return spte;
         }
         table = phys_to_virt(spte_page(spte));
-        l--;
     }
 }
