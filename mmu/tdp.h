@@ -34,7 +34,8 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
     for (tdp_iter_start(iter, mmu, first, end); tdp_iter_valid(iter); tdp_iter_next(iter))
 
 /* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
- * CPU set A or D, or another CPU was faster): nothing was done, read it again. */
+ * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
+ * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). */
 bool tdp_store(struct mmu *mmu, uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t new) MUST_CHECK;
 

@@ -341,20 +341,6 @@ static void flush_rules(void **state)
     assert_false(spte_change_owes_flush(bases[0], bases[0] & ~EPT_ACCESSED, 1));
 }
 
-/* S14 */
-static void volatile_words(void **state)
-{
-    (void)state;
-    uint64_t leaf = spte_leaf(HPA(0x5000), 1, true);
-    assert_true(spte_is_volatile(leaf, 1)); /* the CPU may set D */
-    assert_false(spte_is_volatile(leaf | EPT_DIRTY, 1));
-    assert_true(spte_is_volatile((leaf | EPT_DIRTY) & ~EPT_WRITE, 1)); /* a fix-up may set W */
-    assert_false(spte_is_volatile(spte_leaf(HPA(0x5000), 1, false), 1));
-    assert_true(spte_is_volatile(spte_leaf(HPA(0x5000), 1, false) | SPTE_AD_DISABLED, 1));
-    assert_false(spte_is_volatile(SPTE_NONPRESENT, 1));
-    assert_false(spte_is_volatile(spte_nonleaf(HPA(0x6000)), 2));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -370,7 +356,6 @@ int main(void)
         cmocka_unit_test_setup(refused_changes, setup),
         cmocka_unit_test_setup(write_bits, setup),
         cmocka_unit_test_setup(flush_rules, setup),
-        cmocka_unit_test_setup(volatile_words, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
