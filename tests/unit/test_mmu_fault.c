@@ -298,8 +298,7 @@ static void mmio_over_a_live_spte(void **state)
     assert_int_equal(world_check(&mmu).mmio, 1);
 }
 
-/* ---- During an update ---------------------------------------------------------------------------
- */
+/* ---- During an update ------------------------------------------------------------------------ */
 
 static unsigned hook_runs;
 

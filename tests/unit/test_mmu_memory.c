@@ -32,8 +32,7 @@ static void add(uint32_t id, uint64_t gpa, uint64_t pages, uint32_t flags)
     assert_int_equal(mmu_slot_add(&mmu, id, GPA(gpa), pages, flags), 0);
 }
 
-/* ---- The accessor -------------------------------------------------------------------------------
- */
+/* ---- The accessor ---------------------------------------------------------------------------- */
 
 static void copies_across_pages_and_slots(void **state)
 {
@@ -118,8 +117,7 @@ static void page_pointers(void **state)
     assert_int_equal(mmu_invalidate_sequence(&mmu), sequence + 2);
 }
 
-/* ---- Running out --------------------------------------------------------------------------------
- */
+/* ---- Running out ----------------------------------------------------------------------------- */
 
 /* A short life of a VM. Returns the first error, or 0. */
 static int short_life(bool *alive)

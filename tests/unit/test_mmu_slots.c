@@ -47,8 +47,7 @@ static void write_word(uint64_t gpa, uint64_t value)
     *(uint64_t *)((char *)phys_to_virt(a.page) + gpa % PAGE_SIZE) = value;
 }
 
-/* ---- Refusals ---------------------------------------------------------------------------------
- */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 static void refusals(void **state)
 {
@@ -130,8 +129,7 @@ static void all_slots_at_once(void **state)
     }
 }
 
-/* ---- Scenario 2 -------------------------------------------------------------------------------
- */
+/* ---- Scenario 2 ------------------------------------------------------------------------------ */
 
 /* F9, T2: RAM over MMIO is read at once and costs no INVEPT; gone, it is MMIO again after a flush.
  */
@@ -233,8 +231,7 @@ static void a_zap_keeps_the_memory(void **state)
     assert_int_equal(read_word(0x400000), 2);
 }
 
-/* ---- Generations --------------------------------------------------------------------------------
- */
+/* ---- Generations ----------------------------------------------------------------------------- */
 
 /* F7: one for an addition or a change of flags, two for a deletion or a move. */
 static void generations_count_swaps(void **state)

@@ -155,8 +155,7 @@ static void a_new_vm_in_old_storage(void **state)
     assert_int_equal(b.stats.invept[INVEPT_DEBT], 0);
 }
 
-/* ---- VPIDs --------------------------------------------------------------------------------------
- */
+/* ---- VPIDs ----------------------------------------------------------------------------------- */
 
 static void vpids_run_out(void **state)
 {

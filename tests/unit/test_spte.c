@@ -221,8 +221,7 @@ static void access_tracking(void **state)
     assert_int_equal(support_warnings(), 1);
 }
 
-/* ---- Transitions
- * ---------------------------------------------------------------------------------- */
+/* ---- Transitions ----------------------------------------------------------------------------- */
 
 static const char *change(uint64_t old, uint64_t new, unsigned level)
 {
@@ -302,10 +301,18 @@ static bool could_harm(uint64_t old, uint64_t new, unsigned level)
 static void flush_rules(void **state)
 {
     (void)state;
-    uint64_t words[64];
+    uint64_t words[96];
     unsigned count = 0;
-    const uint64_t bases[] = {spte_leaf(HPA(0x5000), 1, true), spte_leaf(HPA(0x5000), 1, false),
-                              spte_leaf(HPA(0x200000), 2, true), spte_nonleaf(HPA(0x6000))};
+    /* The last three differ from others here in nothing but what they are: a leaf for bit 7, or not
+     * an entry at all. */
+    const uint64_t bare = EPT_IPAT | EPT_MEMTYPE;
+    const uint64_t bases[] = {spte_leaf(HPA(0x5000), 1, true),
+                              spte_leaf(HPA(0x5000), 1, false),
+                              spte_leaf(HPA(0x200000), 2, true),
+                              spte_nonleaf(HPA(0x6000)),
+                              spte_nonleaf(HPA(0x200000)),
+                              spte_leaf(HPA(0x200000), 2, true) & ~bare,
+                              spte_leaf(HPA(0x5000), 1, false) & ~(bare | EPT_READ)};
     const uint64_t flips[] = {0,
                               EPT_READ,
                               EPT_WRITE,
@@ -321,8 +328,8 @@ static void flush_rules(void **state)
         for (unsigned j = 0; j < ARRAY_SIZE(flips); j++)
             words[count++] = bases[i] ^ flips[j];
     }
-    const uint64_t others[] = {SPTE_NONPRESENT, SPTE_FROZEN, spte_mmio(6, GFN(7), 1),
-                               spte_mmio(6, GFN(8), 0x7ffff)};
+    const uint64_t others[] = {SPTE_NONPRESENT, SPTE_FROZEN, spte_mmio(6, GFN(5), 0),
+                               spte_mmio(6, GFN(7), 1), spte_mmio(6, GFN(8), 0x7ffff)};
     for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
         words[count++] = others[i];
 
