@@ -27,7 +27,6 @@ static void reserved_bits(struct ept_caps *caps)
         caps->reserved[EPT_LEVEL_2M][1] = high | BITS(20, 12);
     if (caps->page_1g)
         caps->reserved[EPT_LEVEL_1G][1] = high | BITS(29, 12);
-    caps->reserved[EPT_LEVEL_512G][1] |= EPT_MEMTYPE | EPT_IPAT;
     caps->reserved[EPT_LEVEL_4K][0] = high; /* bit 7 is ignored at level 1 */
     caps->reserved[EPT_LEVEL_4K][1] = high;
 }

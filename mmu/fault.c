@@ -28,7 +28,10 @@ static bool is_stale(const struct mmu *mmu, uint64_t sequence)
     return sequence & 1 || __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE) != sequence;
 }
 
-static int fault_slot(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, uint32_t error_code)
+/* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
+ */
+static int fault_slot(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, uint32_t error_code,
+                      uint64_t sequence)
 {
     if (slot->flags & MEMSLOT_INVALID)
         return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
@@ -36,7 +39,6 @@ static int fault_slot(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, ui
     if (error_code & ACCESS_WRITE && !writable)
         return FAULT_EMULATE; /* without MMIO SPTE, or reads would become MMIO too (rule F6) */
 
-    uint64_t sequence = mmu_invalidate_sequence(mmu);
     uint64_t offset = gfn.v - slot->base.v;
     unsigned level;
     hpa_t page = backing_page(&slot->backing, offset, &level);
@@ -71,13 +73,14 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     if (unlikely(error))
         return error;
 
+    uint64_t sequence = mmu_invalidate_sequence(mmu);
     const struct memslots *slots = memslots(mmu);
-    uint64_t generation = __atomic_load_n(&slots->generation, __ATOMIC_ACQUIRE);
+    uint64_t generation = memslots_generation(slots);
     const struct memslot *slot = memslot_find(slots, gfn);
     mmu->stats.slot_searches++;
     if (!slot)
         return fault_no_slot(mmu, gfn, generation, info);
-    return fault_slot(mmu, slot, gfn, error_code);
+    return fault_slot(mmu, slot, gfn, error_code, sequence);
 }
 
 /* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns
@@ -117,7 +120,7 @@ int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
     if (unlikely(!spte_is_mmio(spte, mmu->mmio_value)))
         return explain_misconfiguration(mmu, gpa);
 
-    uint64_t generation = mmu_slot_generation(mmu);
+    uint64_t generation = memslots_generation(memslots(mmu));
     if (unlikely(generation & SLOT_UPDATE_IN_PROGRESS ||
                  spte_mmio_generation(spte) != (generation & SPTE_GENERATION_MASK))) {
         mmu->stats.mmio_spte_stale++;

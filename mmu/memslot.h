@@ -13,6 +13,11 @@ static inline const struct memslots *memslots(const struct mmu *mmu)
     return __atomic_load_n(&mmu->slots, __ATOMIC_ACQUIRE);
 }
 
+static inline uint64_t memslots_generation(const struct memslots *slots)
+{
+    return __atomic_load_n(&slots->generation, __ATOMIC_ACQUIRE);
+}
+
 static inline gfn_t memslot_end(const struct memslot *slot)
 {
     return GFN(slot->base.v + slot->backing.pages);

@@ -58,7 +58,7 @@ void mmu_destroy(struct mmu *mmu)
 
 uint64_t mmu_slot_generation(const struct mmu *mmu)
 {
-    return __atomic_load_n(&memslots(mmu)->generation, __ATOMIC_ACQUIRE);
+    return memslots_generation(memslots(mmu));
 }
 
 uint64_t mmu_invalidate_sequence(const struct mmu *mmu)
@@ -94,6 +94,9 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
 
 uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level)
 {
+    *level = mmu->root_level;
+    if (gpa_to_gfn(gpa).v >= memslot_gfn_end())
+        return SPTE_NONPRESENT; /* beyond what the tables can index */
     return tdp_walk(mmu, gpa_to_gfn(gpa), level);
 }
 

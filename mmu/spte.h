@@ -106,9 +106,15 @@ static inline bool spte_is_leaf(uint64_t spte, unsigned level)
     return spte_is_present(spte) && (level == EPT_LEVEL_4K || spte & EPT_LARGE);
 }
 
+/* Above level 1: does it point to a table? One compare for what spte_is_nonleaf() asks of any. */
+static inline bool spte_has_table(uint64_t spte)
+{
+    return (spte & (SPTE_MMU_PRESENT | EPT_LARGE)) == SPTE_MMU_PRESENT;
+}
+
 static inline bool spte_is_nonleaf(uint64_t spte, unsigned level)
 {
-    return spte_is_present(spte) && level > EPT_LEVEL_4K && !(spte & EPT_LARGE);
+    return level > EPT_LEVEL_4K && spte_has_table(spte);
 }
 
 static inline bool spte_ad_enabled(uint64_t spte)

@@ -56,9 +56,16 @@ static void account(struct mmu *mmu, unsigned level, uint64_t old, uint64_t new)
 {
     struct mmu_stats *stats = &mmu->stats;
     stats->spte_changes++;
-    stats->pages[level - 1] += (uint64_t)spte_is_leaf(new, level) - spte_is_leaf(old, level);
-    stats->tables += (uint64_t)spte_is_nonleaf(new, level) - spte_is_nonleaf(old, level);
-    stats->mmio_spte_created += spte_is_mmio(new, mmu->mmio_value);
+    if (spte_is_leaf(old, level))
+        stats->pages[level - 1]--;
+    else if (spte_is_present(old))
+        stats->tables--;
+    if (spte_is_leaf(new, level))
+        stats->pages[level - 1]++;
+    else if (spte_is_present(new))
+        stats->tables++;
+    else if (spte_is_mmio(new, mmu->mmio_value))
+        stats->mmio_spte_created++;
 }
 
 bool tdp_store(struct mmu *mmu, uint64_t *sptep, unsigned level, uint64_t old, uint64_t new)
@@ -150,11 +157,11 @@ static bool too_many_tables(const struct mmu *mmu)
     return mmu->stats.tables + TABLE_CACHE > justified;
 }
 
-int tdp_top_up(struct mmu *mmu)
+int tdp_fill_cache(struct mmu *mmu)
 {
-    if (unlikely(too_many_tables(mmu)))
+    if (too_many_tables(mmu))
         tdp_zap_all(mmu);
-    while (unlikely(mmu->table_cache_used < TABLE_CACHE)) {
+    while (mmu->table_cache_used < TABLE_CACHE) {
         hpa_t page = new_table();
         if (page_is_none(page)) {
             log_error("MMU: no page left for an EPT table; give the machine more memory");
@@ -200,6 +207,17 @@ void tdp_destroy(struct mmu *mmu)
 
 /* ---- Map ------------------------------------------------------------------------------------- */
 
+/* Returns the new entry, or 0 if another CPU was faster: then the table stays in the cache (W5). */
+static uint64_t link_table(struct mmu *mmu, uint64_t *sptep, unsigned level, uint64_t old)
+{
+    BUG_ON(!mmu->table_cache_used);
+    uint64_t link = spte_nonleaf(mmu->table_cache[mmu->table_cache_used - 1]);
+    if (!tdp_store(mmu, sptep, level, old, link))
+        return 0;
+    mmu->table_cache_used--;
+    return link;
+}
+
 /* Goes down to `*level`, linking tables on the way; a leaf above ends it there. Returns the entry,
  * its level and its word, or NULL where another CPU is at work: retry (rules W4, W5). */
 static uint64_t *descend(struct mmu *mmu, gfn_t gfn, unsigned *level, uint64_t *old)
@@ -208,20 +226,17 @@ static uint64_t *descend(struct mmu *mmu, gfn_t gfn, unsigned *level, uint64_t *
     for (unsigned l = mmu->root_level;; l--) {
         uint64_t *sptep = &table[ept_index(gfn, l)];
         uint64_t spte = READ_ONCE(*sptep);
-        if (spte == SPTE_FROZEN)
-            return NULL;
-        if (l == *level || spte_is_leaf(spte, l)) {
-            *level = l;
-            *old = spte;
-            return sptep;
-        }
-        if (!spte_is_present(spte)) {
-            BUG_ON(!mmu->table_cache_used);
-            uint64_t link = spte_nonleaf(mmu->table_cache[mmu->table_cache_used - 1]);
-            if (!tdp_store(mmu, sptep, l, spte, link))
+        if (l == *level || unlikely(!spte_has_table(spte))) {
+            if (spte == SPTE_FROZEN)
                 return NULL;
-            mmu->table_cache_used--;
-            spte = link;
+            if (l == *level || spte_is_present(spte)) {
+                *level = l;
+                *old = spte;
+                return sptep;
+            }
+            spte = link_table(mmu, sptep, l, spte);
+            if (!spte)
+                return NULL;
         }
         table = phys_to_virt(spte_page(spte));
     }

@@ -34,7 +34,8 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
     for (tdp_iter_start(iter, mmu, first, end); tdp_iter_valid(iter); tdp_iter_next(iter))
 
 /* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
- * CPU set A or D, or another CPU was faster): nothing was done, read it again. */
+ * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
+ * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). */
 bool tdp_store(struct mmu *mmu, uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t new) MUST_CHECK;
 
@@ -44,7 +45,12 @@ void tdp_destroy(struct mmu *mmu);
 
 /* Makes sure that the next map or MMIO install needs no allocation (rule N6). Empties the whole
  * root first if the VM has more tables than its memory justifies. Returns 0 or -ENOMEM. */
-int tdp_top_up(struct mmu *mmu) MUST_CHECK;
+int tdp_fill_cache(struct mmu *mmu) MUST_CHECK;
+
+static inline int MUST_CHECK tdp_top_up(struct mmu *mmu)
+{
+    return likely(mmu->table_cache_used == TABLE_CACHE) ? 0 : tdp_fill_cache(mmu);
+}
 
 /* Maps the page or block that `gfn` lies in; `page` is what stands behind `gfn` itself. Needs
  * tdp_top_up(). Returns FAULT_FIXED, FAULT_SPURIOUS or FAULT_RETRY. */
@@ -64,14 +70,12 @@ void tdp_zap_all(struct mmu *mmu);
 static inline uint64_t tdp_walk(const struct mmu *mmu, gfn_t gfn, unsigned *level)
 {
     const uint64_t *table = mmu->root;
-    unsigned l = mmu->root_level;
-    for (;;) {
-        uint64_t spte = READ_ONCE(table[ept_index(gfn, l)]);
-        if (!spte_is_nonleaf(spte, l)) {
-            *level = l;
+    for (unsigned shift = 9 * (mmu->root_level - 1);; shift -= 9) {
+        uint64_t spte = READ_ONCE(table[gfn.v >> shift & (EPT_ENTRIES - 1)]);
+        if (!shift || !spte_has_table(spte)) {
+            *level = shift / 9 + 1;
             return spte;
         }
         table = phys_to_virt(spte_page(spte));
-        l--;
     }
 }

@@ -57,7 +57,7 @@ static inline void tlb_assert_paid(const struct mmu *mmu, unsigned pcpu)
 void tlb_flush_before_reuse(struct mmu *mmu);
 
 /* A VPID that no other vCPU has, clean of translations, or 0 when all are taken: then the vCPU must
- * run with VPIDs off (rule T3). */
+ * run with VPIDs off (rule T3). Executes INVVPID: VMX operation must be on. */
 uint16_t tlb_vpid_alloc(struct mmu *mmu);
 void tlb_vpid_free(uint16_t vpid);
 

@@ -24,13 +24,3 @@ static inline bool spte_change_owes_flush(uint64_t old, uint64_t new, unsigned l
     const uint64_t permission = EPT_RWX | SPTE_MMU_WRITABLE;
     return (old ^ new) & translation || old & ~new &permission;
 }
-
-/* May the CPU, or a fix-up without a lock, change this SPTE under us (rule S14)? */
-static inline bool spte_is_volatile(uint64_t spte, unsigned level)
-{
-    if (!spte_is_leaf(spte, level))
-        return false;
-    bool writable = spte & EPT_WRITE;
-    return !spte_ad_enabled(spte) || (!writable && spte & SPTE_MMU_WRITABLE) ||
-           (writable && !(spte & EPT_DIRTY));
-}

@@ -21,7 +21,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* ---- Multiboot 2 ------------------------------------------------------------------------------ */
+/* ---- Multiboot 2 ----------------------------------------------------------------------------- */
 
 static uint32_t used;
 
@@ -183,7 +183,7 @@ static void multiboot2_random(void **state)
     }
 }
 
-/* ---- Multiboot 1 ------------------------------------------------------------------------------ */
+/* ---- Multiboot 1 ----------------------------------------------------------------------------- */
 
 struct multiboot1 {
     uint32_t flags, lower, upper, device, command_line, module_count, modules, symbols[4];

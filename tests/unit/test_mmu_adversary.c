@@ -10,23 +10,18 @@
  * flags, zap, set the generation near its wrap, end the VM and start another. The seed is printed;
  * ADVERSARY_SEED and ADVERSARY_STEPS choose another run.
  */
-#include "tests/unit/mmu_world.h"
+#include "tests/unit/mmu_adversary.h"
 
-#include <sanitizer/asan_interface.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define VMS    2
-#define SLOTS  6
-#define FRAMES 4096u /* of guest address space in play: 16 MiB, in two places */
-#define HIGH   0x200000u
-#define PIECE  512u
+#define VMS   2
+#define SLOTS 6
 
 /* ---- Random ---------------------------------------------------------------------------------- */
 
 static uint64_t random_state;
-static uint64_t step;
 
 static uint64_t rnd(uint64_t below)
 {
@@ -34,125 +29,6 @@ static uint64_t rnd(uint64_t below)
     random_state ^= random_state >> 7;
     random_state ^= random_state << 17;
     return (random_state >> 11) % below;
-}
-
-/* ---- The TLB --------------------------------------------------------------------------------- */
-
-#define WAYS 4
-
-struct cached {
-    hpa_t page; /* or table */
-    unsigned permission;
-    bool used;
-};
-
-/* Tags are EPTP[51:12] (rule T4). A test has few roots; each gets a number at first sight. */
-#define TAGS 64
-static uint64_t tag_of[TAGS];
-static unsigned tags;
-
-struct tlb {
-    struct cached leaf[2 * FRAMES][WAYS];
-    struct cached table[4][2 * FRAMES / PIECE][WAYS]; /* [level]: what an entry of it points to */
-    uint32_t live;                                    /* upper bound; 0: nothing to clear */
-};
-static struct tlb *tlbs[TAGS];
-
-static struct tlb *tlb_of(uint64_t eptp)
-{
-    uint64_t tag = eptp & 0x000ffffffffff000;
-    unsigned i = 0;
-    while (i < tags && tag_of[i] != tag)
-        i++;
-    if (i == tags) {
-        assert_true(tags < TAGS);
-        tag_of[tags] = tag;
-        tlbs[tags] = calloc(1, sizeof(struct tlb));
-        tags++;
-    }
-    return tlbs[i];
-}
-
-static void tlb_forget(struct tlb *tlb)
-{
-    if (tlb->live)
-        memset(tlb, 0, sizeof(*tlb));
-}
-
-static void adversary_invept(unsigned type, uint64_t eptp)
-{
-    if (type == INVEPT_SINGLE) {
-        tlb_forget(tlb_of(eptp));
-    } else {
-        for (unsigned i = 0; i < tags; i++)
-            tlb_forget(tlbs[i]);
-    }
-}
-
-/* Both windows of guest frames, as one index. */
-static unsigned frame_index(gfn_t gfn)
-{
-    return (unsigned)(gfn.v < FRAMES ? gfn.v : gfn.v - HIGH + FRAMES);
-}
-
-static void remember(struct tlb *tlb, struct cached *set, hpa_t page, unsigned permission)
-{
-    for (unsigned i = 0; i < WAYS; i++) {
-        if (set[i].used && set[i].page.v == page.v && set[i].permission == permission)
-            return;
-        if (!set[i].used) {
-            set[i] = (struct cached){page, permission, true};
-            tlb->live++;
-            return;
-        }
-    }
-    /* Full of stale ones: only a missing flush fills it, and then a check has failed before. */
-    fail_msg("a frame has more than %d translations in the TLB", WAYS);
-}
-
-/* The CPU walks from `table` and remembers all that it meets. */
-static struct hw_translation walk_and_remember(struct tlb *tlb, uint64_t *table, unsigned level,
-                                               unsigned permission, gfn_t gfn, unsigned access,
-                                               bool ad)
-{
-    unsigned index = frame_index(gfn), allowed = permission;
-    uint64_t *at = table;
-    for (unsigned l = level; l > 1; l--) {
-        uint64_t entry = at[gfn.v >> (9 * (l - 1)) & 511];
-        if (!(entry & 7) || hw_misconfigured(entry, l) || entry & 0x80)
-            break;
-        allowed &= entry & 7;
-        hpa_t next = HPA(entry & 0x000ffffffffff000);
-        remember(tlb, tlb->table[l - 1][index / PIECE], next, allowed);
-        at = phys_to_virt(next);
-    }
-    struct hw_translation t = hw_walk_from(table, level, permission, gfn, access, ad);
-    if (t.result == HW_OK)
-        remember(tlb, tlb->leaf[index], t.page, t.permission);
-    return t;
-}
-
-/* Nothing in any TLB leads to a page that has been freed, a table or guest memory. The arena
- * poisons what is freed, which AddressSanitizer tells. */
-static void check_freed_set(const struct cached *set)
-{
-    for (unsigned i = 0; i < WAYS; i++) {
-        if (set[i].used && __asan_address_is_poisoned(phys_to_virt(set[i].page)))
-            fail_msg("step %lu: the TLB leads to the freed page %#lx", step, set[i].page.v);
-    }
-}
-
-static void check_freed(void)
-{
-    const unsigned pieces = 2 * FRAMES / PIECE;
-    for (unsigned t = 0; t < tags; t++) {
-        if (!tlbs[t]->live)
-            continue;
-        for (unsigned i = 0; i < 2 * FRAMES; i++)
-            check_freed_set(tlbs[t]->leaf[i]);
-        for (unsigned i = 0; i < 4 * pieces; i++)
-            check_freed_set(tlbs[t]->table[i / pieces][i % pieces]);
-    }
 }
 
 /* ---- The model ------------------------------------------------------------------------------- */
@@ -297,6 +173,7 @@ static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
         if (t.result == HW_OK)
             continue; /* the TLB answers now, and is judged */
         int outcome;
+        uint64_t tables = vm->mmu.stats.tables;
         if (t.result == HW_VIOLATION) {
             self_invalidate(vm, gfn, access);
             outcome = mmu_fault(&vm->mmu, gpa, access | FAULT_FINAL, &info);
@@ -306,6 +183,10 @@ static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
                 outcome = mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info);
         }
         assert_true(outcome >= 0);
+        if (vm->mmu.stats.tables < tables) {
+            met.replaced++;
+            check_freed();
+        }
         if (outcome == FAULT_EMULATE) {
             struct slot_model *slot = model_slot(vm, gfn);
             if (slot && !(slot->readonly && access == 2))
@@ -456,7 +337,7 @@ static void one_step(struct vm *vm)
         assert_int_equal(mmu_create(&vm->mmu), 0);
         vm->alive = true;
     }
-    uint64_t tables = vm->mmu.stats.tables, zaps = vm->mmu.stats.full_zaps;
+    uint64_t zaps = vm->mmu.stats.full_zaps;
     if (kind < 962)
         do_access(vm, interesting_frame(vm), 1u << rnd(3));
     else if (kind < 970)
@@ -477,11 +358,10 @@ static void one_step(struct vm *vm)
         end_vm(vm);
     if (!vm->alive)
         return;
-    bool zapped = vm->mmu.stats.full_zaps != zaps, replaced = vm->mmu.stats.tables < tables;
-    met.wraps += zapped;
-    met.replaced += !zapped && replaced;
-    if (zapped || replaced)
+    if (vm->mmu.stats.full_zaps != zaps) {
+        met.wraps++;
         check_freed();
+    }
 }
 
 static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config config)

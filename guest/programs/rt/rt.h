@@ -24,7 +24,7 @@
 #define RT_PAGE 0x1000ull
 #define RT_2M   0x200000ull
 
-/* ---- The program ---------------------------------------------------------------------------- */
+/* ---- The program ----------------------------------------------------------------------------- */
 
 void guest_main(void);
 
@@ -38,8 +38,7 @@ void touch_image(void);
 /* Ends the VM: 0 is success. */
 _Noreturn void debug_exit(uint8_t value);
 
-/* ---- Printing and KTAP (print.c) --------------------------------------------------------------
- */
+/* ---- Printing and KTAP (print.c) ------------------------------------------------------------- */
 
 void uart_init(void);
 
@@ -75,8 +74,7 @@ bool rt_expect_eq(uint64_t got, uint64_t want, const char *text, const char *fil
 /* Why a test with these needs cannot run here, or NULL. */
 const char *missing_need(unsigned needs);
 
-/* ---- Hypercalls and counters (hypercall.c) ----------------------------------------------------
- */
+/* ---- Hypercalls and counters (hypercall.c) --------------------------------------------------- */
 
 bool under_eptvisor(void);
 
@@ -118,8 +116,7 @@ uint64_t watched(struct watch watch);
  * EXITS_VIOLATION without. */
 unsigned mmio_exit(void);
 
-/* ---- Exceptions and interrupts (trap.c) -------------------------------------------------------
- */
+/* ---- Exceptions and interrupts (trap.c) ------------------------------------------------------ */
 
 struct frame {
     uint64_t r15, r14, r13, r12, r11, r10, r9, r8;
@@ -157,8 +154,7 @@ void rt_user(uint64_t rip);
 #define VECTOR_GP  13
 #define VECTOR_PF  14
 
-/* ---- Paging (paging.c) ------------------------------------------------------------------------
- */
+/* ---- Paging (paging.c) ----------------------------------------------------------------------- */
 
 #define PTE_P  BIT(0)
 #define PTE_W  BIT(1)
@@ -225,8 +221,7 @@ static inline void invpcid(uint64_t type, uint64_t pcid, uint64_t va)
     __asm__ volatile("invpcid %0, %1" : : "m"(descriptor), "r"(type) : "memory");
 }
 
-/* ---- Memory, ports, time ----------------------------------------------------------------------
- */
+/* ---- Memory, ports, time --------------------------------------------------------------------- */
 
 static inline uint8_t read8(uint64_t address)
 {

@@ -1,0 +1,239 @@
+/* The flush ledger and the VPIDs: rules T2, T3, T5 and decision D8. */
+#include "tests/unit/mmu_world.h"
+
+static struct mmu a, b;
+
+static int start(uint64_t msr)
+{
+    world_reset(msr, &(struct mmu_config){.mmio_caching = true, .huge = true});
+    if (mmu_create(&a) || mmu_create(&b))
+        return -1;
+    return mmu_slot_add(&a, 0, GPA(0x200000), 512, 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return start(WORLD_CAPS);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    this_cpu = 0;
+    mmu_destroy(&a);
+    mmu_destroy(&b);
+    return support_pages_in_use() == 0 ? 0 : -1;
+}
+
+static unsigned last_type;
+static uint64_t last_eptp;
+
+static void note(unsigned type, uint64_t eptp)
+{
+    last_type = type;
+    last_eptp = eptp;
+}
+
+static void an_entry_pays_once(void **state)
+{
+    (void)state;
+    invept_hook = note;
+    expect_assert_failure(tlb_assert_paid(&a, 0)); /* a new EPTP: its tag may be an old one (T5) */
+    tlb_pay(&a, 0);
+    assert_int_equal(a.stats.invept[INVEPT_ROOT_LOAD], 1);
+    assert_int_equal(last_type, INVEPT_SINGLE);
+    assert_int_equal(last_eptp, mmu_eptp(&a));
+    for (unsigned i = 0; i < 100; i++) {
+        tlb_pay(&a, 0);
+        tlb_assert_paid(&a, 0);
+    }
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
+    world_touch(&a, GPA(0xfe000000), ACCESS_WRITE);
+    assert_int_equal(invept_calls, 1);
+
+    assert_int_equal(mmu_zap(&a, GPA(0x200000), 512), 0);
+    expect_assert_failure(tlb_assert_paid(&a, 0));
+    tlb_pay(&a, 0);
+    tlb_assert_paid(&a, 0);
+    tlb_pay(&a, 0);
+    assert_int_equal(a.stats.invept[INVEPT_DEBT], 1);
+    assert_int_equal(invept_calls, 2);
+
+    assert_int_equal(mmu_zap(&a, GPA(0xfe000000), 1), 0); /* an MMIO SPTE owes nothing (T2) */
+    tlb_assert_paid(&a, 0);
+    assert_int_equal(mmu_invept_count(&a), 2);
+}
+
+/* T5: a pCPU that has entered elsewhere pays on its return, also for what changed meanwhile. */
+static void another_root_in_between(void **state)
+{
+    (void)state;
+    tlb_pay(&a, 0);
+    tlb_pay(&b, 0);
+    expect_assert_failure(tlb_assert_paid(&a, 0));
+    tlb_pay(&a, 0);
+    assert_int_equal(a.stats.invept[INVEPT_ROOT_LOAD], 2);
+    assert_int_equal(b.stats.invept[INVEPT_ROOT_LOAD], 1);
+    assert_int_equal(a.stats.invept[INVEPT_DEBT], 0);
+}
+
+/* Each pCPU has its own account. */
+static void two_cpus_pay_for_themselves(void **state)
+{
+    (void)state;
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
+    tlb_pay(&a, 1);
+    assert_int_equal(invept_calls, 2);
+    assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
+    tlb_pay(&a, 1);
+    tlb_assert_paid(&a, 1);
+    expect_assert_failure(tlb_assert_paid(&a, 0));
+    tlb_pay(&a, 0);
+    tlb_assert_paid(&a, 0);
+    assert_int_equal(invept_calls, 4);
+    a.tlb.cpus = BIT(0); /* the teardown can't ask the other one */
+}
+
+static void reuse_flushes_what_is_owed_and_only_that(void **state)
+{
+    (void)state;
+    tlb_flush_before_reuse(&a); /* no pCPU ever entered */
+    assert_int_equal(invept_calls, 0);
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
+    tlb_flush_before_reuse(&a); /* nothing owed */
+    assert_int_equal(invept_calls, 1);
+    assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
+    tlb_flush_before_reuse(&a);
+    assert_int_equal(a.stats.invept[INVEPT_REUSE], 1);
+    tlb_assert_paid(&a, 0); /* which also paid for the entry */
+
+    /* While another VM's root is loaded: the flush is made, the return still counts as a load. */
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
+    assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
+    tlb_pay(&b, 0);
+    tlb_flush_before_reuse(&a);
+    assert_int_equal(a.stats.invept[INVEPT_REUSE], 2);
+    tlb_assert_paid(&b, 0);
+    expect_assert_failure(tlb_assert_paid(&a, 0));
+}
+
+/* Until pCPUs can be kicked, freeing what another one may still reach is a BUG, not a hope. */
+static void reuse_behind_another_cpus_back(void **state)
+{
+    (void)state;
+    this_cpu = 1;
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
+    assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
+    this_cpu = 0;
+    expect_assert_failure(tlb_flush_before_reuse(&a));
+    tlb_pay(&a, 1);
+    tlb_flush_before_reuse(&a);
+    a.tlb.cpus = BIT(0);
+}
+
+static void cpus_without_single_context(void **state)
+{
+    (void)state;
+    teardown(NULL);
+    assert_int_equal(start(WORLD_CAPS & ~EPT_CAP_INVEPT_SINGLE), 0);
+    invept_hook = note;
+    tlb_pay(&a, 0);
+    assert_int_equal(last_type, INVEPT_ALL);
+}
+
+/* The storage of a dead VM is used again: what the pCPU remembers of the old one means nothing. */
+static void a_new_vm_in_old_storage(void **state)
+{
+    (void)state;
+    tlb_pay(&b, 0);
+    mmu_destroy(&b);
+    assert_int_equal(mmu_create(&b), 0);
+    expect_assert_failure(tlb_assert_paid(&b, 0));
+    tlb_pay(&b, 0);
+    assert_int_equal(b.stats.invept[INVEPT_ROOT_LOAD], 1);
+    assert_int_equal(b.stats.invept[INVEPT_DEBT], 0);
+}
+
+/* ---- VPIDs ----------------------------------------------------------------------------------- */
+
+static void vpids_run_out(void **state)
+{
+    (void)state;
+    static bool taken[65536];
+    static unsigned count;
+    for (;;) {
+        uint16_t vpid = tlb_vpid_alloc(&a);
+        if (!vpid)
+            break;
+        assert_false(taken[vpid]);
+        taken[vpid] = true;
+        count++;
+    }
+    assert_int_equal(count, 4095);
+    assert_int_equal(invvpid_calls, count); /* each is clean when handed out */
+    assert_int_equal(a.stats.invvpid[INVVPID_NEW], count);
+    tlb_vpid_free(77);
+    expect_assert_failure(tlb_vpid_free(77));
+    assert_int_equal(tlb_vpid_alloc(&a), 77);
+    for (uint16_t vpid = 0; vpid <= count; vpid++)
+        tlb_vpid_free(vpid); /* 0, VPIDs off, is ignored */
+    expect_assert_failure(tlb_vpid_free(4096));
+}
+
+static void invvpid_types_are_widened(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t without;
+        unsigned asked;
+        uint64_t address;
+        unsigned done;
+    } cases[] = {
+        {0,                                                INVVPID_ADDRESS, 0x1000,             INVVPID_ADDRESS},
+        {0,                                                INVVPID_ADDRESS, 0xffff800000000000, INVVPID_ADDRESS},
+        {0,                                                INVVPID_ADDRESS, 0x800000000000,     INVVPID_SINGLE }, /* would fail: not canonical */
+        {0,                                                INVVPID_GLOBALS, 0,                  INVVPID_GLOBALS},
+        {EPT_CAP_INVVPID_ADDRESS,                          INVVPID_ADDRESS, 0x1000,             INVVPID_SINGLE },
+        {EPT_CAP_INVVPID_GLOBALS,                          INVVPID_GLOBALS, 0,                  INVVPID_SINGLE },
+        {EPT_CAP_INVVPID_ADDRESS | EPT_CAP_INVVPID_SINGLE, INVVPID_ADDRESS, 0x1000,             INVVPID_ALL    },
+        {EPT_CAP_INVVPID_SINGLE,                           INVVPID_SINGLE,  0,                  INVVPID_ALL    },
+        {EPT_CAP_INVVPID_ALL,                              INVVPID_ALL,     0,                  INVVPID_SINGLE },
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        teardown(NULL);
+        assert_int_equal(start(WORLD_CAPS & ~cases[i].without), 0);
+        tlb_invvpid(&a, cases[i].asked, 3, GVA(cases[i].address), INVVPID_GUEST);
+        assert_int_equal(invvpid_calls, 1);
+        assert_int_equal(invvpid_last_type, cases[i].done);
+        assert_int_equal(mmu_invvpid_count(&a), 1);
+    }
+    tlb_invvpid(&a, INVVPID_SINGLE, 0, GVA(0), INVVPID_GUEST); /* VPIDs off: entries flush */
+    assert_int_equal(invvpid_calls, 1);
+}
+
+static void cpus_without_invvpid_have_no_vpids(void **state)
+{
+    (void)state;
+    teardown(NULL);
+    assert_int_equal(start(WORLD_CAPS & ~EPT_CAP_INVVPID), 0);
+    assert_int_equal(tlb_vpid_alloc(&a), 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(an_entry_pays_once),
+        T(another_root_in_between),
+        T(two_cpus_pay_for_themselves),
+        T(reuse_flushes_what_is_owed_and_only_that),
+        T(reuse_behind_another_cpus_back),
+        T(cpus_without_single_context),
+        T(a_new_vm_in_old_storage),
+        T(vpids_run_out),
+        T(invvpid_types_are_widened),
+        T(cpus_without_invvpid_have_no_vpids),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
