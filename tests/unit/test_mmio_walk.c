@@ -84,7 +84,7 @@ static void random_registers(enum mode mode)
     regs[REG_SEG_AR + SEG_SS] = AR_DATA32 | dpl;
     regs[REG_CR3] = (world_random() % PAGES) << 12 | (r >> 16 & 0x18);
     for (unsigned i = 0; i < 4; i++)
-        regs[REG_PDPTE0 + i] = (world_random() % PAGES) << 12 | (chance(8) ? 0 : PTE_P);
+        regs[REG_PDPTE0 + i] = chance(8) ? 0 : (world_random() % PAGES * PAGE_SIZE) | PTE_P;
 }
 
 static void sync_entry(const struct walk *w)
