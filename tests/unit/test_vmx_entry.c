@@ -1,6 +1,6 @@
 /*
  * The entry checks: images that a CPU would enter have no finding; each rule, broken alone, yields
- * exactly one, with exactly its sentence (tests/unit/test_vmx_entry_rows.h); and no VMCS whatever
+ * exactly one, with exactly its sentence (tests/unit/test_vmx_rows_*.inc); and no VMCS whatever
  * makes the checks fail or read a field that the CPU does not have.
  */
 #include "tests/unit/support.h"
@@ -127,9 +127,18 @@ struct change {
     uint32_t field;
     uint64_t keep, add;
 };
-#define SET(field, value) {VMCS_##field, 0, value}
-#define ON(field, bits)   {VMCS_##field, ~0ull, bits}
-#define OFF(field, bits)  {VMCS_##field, ~(uint64_t)(bits), 0}
+#define SET(field, value)      \
+    {                          \
+        VMCS_##field, 0, value \
+    }
+#define ON(field, bits)           \
+    {                             \
+        VMCS_##field, ~0ull, bits \
+    }
+#define OFF(field, bits)                   \
+    {                                      \
+        VMCS_##field, ~(uint64_t)(bits), 0 \
+    }
 
 #define EVENT(type, vector) (0x80000000 | (type) << 8 | (vector))
 
@@ -141,7 +150,12 @@ struct row {
 };
 
 static const struct row rows[] = {
-#include "tests/unit/test_vmx_entry_rows.h"
+/* clang-format off */
+#include "tests/unit/test_vmx_rows_controls.inc"
+#include "tests/unit/test_vmx_rows_host.inc"
+#include "tests/unit/test_vmx_rows_guest.inc"
+#include "tests/unit/test_vmx_rows_segments.inc"
+    /* clang-format on */
 };
 
 static void run_row(const struct row *row)
