@@ -1,5 +1,5 @@
 /* The entry checks of the control fields (SDM 3, 27.2.1), except the event to be injected. */
-#include "lib/bits.h"
+#include "lib/string.h"
 #include "vmx/entry_check_internal.h"
 
 static const char EXECUTION[] = "27.2.1.1";
@@ -16,85 +16,89 @@ static void check_word(struct entry_checker *c, enum control_word word, const ch
                     "by the capability MSR of these controls");
 }
 
-/* A control that may be 1 only if another one is `state`. */
+/* A control that may be 1 only if another one is 1 (NEEDS) or 0 (EXCLUDES). */
+#define NEEDS(word, bit, other, other_bit, rule)                                    \
+    {                                                                               \
+        CONTROL_##word, word##_##bit, CONTROL_##other, other##_##other_bit, 1, rule \
+    }
+#define EXCLUDES(word, bit, other, other_bit, rule)                                 \
+    {                                                                               \
+        CONTROL_##word, word##_##bit, CONTROL_##other, other##_##other_bit, 0, rule \
+    }
+
 static const struct dependency {
     enum control_word word;
     uint64_t mask;
-    enum control_word needs_word;
-    uint64_t needs;
+    enum control_word other;
+    uint64_t other_mask;
     bool state;
     const char *rule;
-    const char *why;
 } dependencies[] = {
-    {CONTROL_PIN,       PIN_VIRTUAL_NMIS,                     CONTROL_PIN,       PIN_NMI_EXITING,                      true,  EXECUTION,
-     "because NMI exiting is 0"                                                                                                                                                   },
-    {CONTROL_PRIMARY,   PRIMARY_NMI_WINDOW_EXITING,           CONTROL_PIN,       PIN_VIRTUAL_NMIS,                     true,  EXECUTION,
-     "because virtual NMIs is 0"                                                                                                                                                  },
-    {CONTROL_SECONDARY, SECONDARY_VIRTUALIZE_X2APIC,          CONTROL_PRIMARY,   PRIMARY_TPR_SHADOW,                   true,
-     EXECUTION,                                                                                                                          "because use TPR shadow is 0"            },
-    {CONTROL_SECONDARY, SECONDARY_APIC_REGISTERS,             CONTROL_PRIMARY,   PRIMARY_TPR_SHADOW,                   true,
-     EXECUTION,                                                                                                                          "because use TPR shadow is 0"            },
-    {CONTROL_SECONDARY, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY, CONTROL_PRIMARY,   PRIMARY_TPR_SHADOW,
-     true,                                                                                                                    EXECUTION, "because use TPR shadow is 0"            },
-    {CONTROL_SECONDARY, SECONDARY_VIRTUALIZE_X2APIC,          CONTROL_SECONDARY,
-     SECONDARY_VIRTUALIZE_APIC_ACCESSES,                                                                               false, EXECUTION, "because virtualize APIC accesses is 1"  },
-    {CONTROL_SECONDARY, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY, CONTROL_PIN,
-     PIN_EXTERNAL_INTERRUPT_EXITING,                                                                                   true,  EXECUTION, "because external-interrupt exiting is 0"},
-    {CONTROL_PIN,       PIN_POSTED_INTERRUPTS,                CONTROL_SECONDARY, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY,
-     true,                                                                                                                    EXECUTION, "because virtual-interrupt delivery is 0"},
-    {CONTROL_PIN,       PIN_POSTED_INTERRUPTS,                CONTROL_EXIT,      EXIT_ACKNOWLEDGE_INTERRUPT,           true,  EXECUTION,
-     "because acknowledge interrupt on exit is 0"                                                                                                                                 },
-    {CONTROL_SECONDARY, SECONDARY_UNRESTRICTED_GUEST,         CONTROL_SECONDARY, SECONDARY_EPT,                        true,
-     EXECUTION,                                                                                                                          "because enable EPT is 0"                },
-    {CONTROL_SECONDARY, SECONDARY_PML,                        CONTROL_SECONDARY, SECONDARY_EPT,                        true,  EXECUTION,
-     "because enable EPT is 0"                                                                                                                                                    },
-    {CONTROL_SECONDARY, SECONDARY_MODE_BASED_EXECUTE,         CONTROL_SECONDARY, SECONDARY_EPT,                        true,
-     EXECUTION,                                                                                                                          "because enable EPT is 0"                },
-    {CONTROL_SECONDARY, SECONDARY_SUB_PAGE_PERMISSIONS,       CONTROL_SECONDARY, SECONDARY_EPT,                        true,
-     EXECUTION,                                                                                                                          "because enable EPT is 0"                },
-    {CONTROL_SECONDARY, SECONDARY_PT_GUEST_PHYSICAL,          CONTROL_SECONDARY, SECONDARY_EPT,                        true,
-     EXECUTION,                                                                                                                          "because enable EPT is 0"                },
-    {CONTROL_SECONDARY, SECONDARY_PT_GUEST_PHYSICAL,          CONTROL_ENTRY,     ENTRY_LOAD_RTIT_CTL,                  true,
-     EXECUTION,                                                                                                                          "because load IA32_RTIT_CTL is 0"        },
-    {CONTROL_SECONDARY, SECONDARY_PT_GUEST_PHYSICAL,          CONTROL_EXIT,      EXIT_CLEAR_RTIT_CTL,                  true,
-     EXECUTION,                                                                                                                          "because clear IA32_RTIT_CTL is 0"       },
-    {CONTROL_EXIT,      EXIT_SAVE_PREEMPTION_TIMER,           CONTROL_PIN,       PIN_PREEMPTION_TIMER,                 true,  EXIT,
-     "because activate VMX-preemption timer is 0"                                                                                                                                 },
-    {CONTROL_ENTRY,     ENTRY_TO_SMM,                         CONTROL_WORDS,     0,                                    true,  ENTRY,     "outside SMM"                            },
-    {CONTROL_ENTRY,     ENTRY_DEACTIVATE_DUAL_SMM,            CONTROL_WORDS,     0,                                    true,  ENTRY,     "outside SMM"                            },
+    /* clang-format off */
+    NEEDS(PIN, VIRTUAL_NMIS, PIN, NMI_EXITING, EXECUTION),
+    NEEDS(PRIMARY, NMI_WINDOW_EXITING, PIN, VIRTUAL_NMIS, EXECUTION),
+    NEEDS(SECONDARY, VIRTUALIZE_X2APIC, PRIMARY, TPR_SHADOW, EXECUTION),
+    NEEDS(SECONDARY, APIC_REGISTERS, PRIMARY, TPR_SHADOW, EXECUTION),
+    NEEDS(SECONDARY, VIRTUAL_INTERRUPT_DELIVERY, PRIMARY, TPR_SHADOW, EXECUTION),
+    EXCLUDES(SECONDARY, VIRTUALIZE_X2APIC, SECONDARY, VIRTUALIZE_APIC_ACCESSES, EXECUTION),
+    NEEDS(SECONDARY, VIRTUAL_INTERRUPT_DELIVERY, PIN, EXTERNAL_INTERRUPT_EXITING, EXECUTION),
+    NEEDS(PIN, POSTED_INTERRUPTS, SECONDARY, VIRTUAL_INTERRUPT_DELIVERY, EXECUTION),
+    NEEDS(PIN, POSTED_INTERRUPTS, EXIT, ACKNOWLEDGE_INTERRUPT, EXECUTION),
+    NEEDS(SECONDARY, UNRESTRICTED_GUEST, SECONDARY, EPT, EXECUTION),
+    NEEDS(SECONDARY, PML, SECONDARY, EPT, EXECUTION),
+    NEEDS(SECONDARY, MODE_BASED_EXECUTE, SECONDARY, EPT, EXECUTION),
+    NEEDS(SECONDARY, SUB_PAGE_PERMISSIONS, SECONDARY, EPT, EXECUTION),
+    NEEDS(SECONDARY, PT_GUEST_PHYSICAL, SECONDARY, EPT, EXECUTION),
+    NEEDS(SECONDARY, PT_GUEST_PHYSICAL, ENTRY, LOAD_RTIT_CTL, EXECUTION),
+    NEEDS(SECONDARY, PT_GUEST_PHYSICAL, EXIT, CLEAR_RTIT_CTL, EXECUTION),
+    NEEDS(EXIT, SAVE_PREEMPTION_TIMER, PIN, PREEMPTION_TIMER, EXIT),
+    /* clang-format on */
 };
 
 static void check_dependencies(struct entry_checker *c)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(dependencies); i++) {
         const struct dependency *d = &dependencies[i];
-        bool met =
-            d->needs_word != CONTROL_WORDS && entry_on(c, d->needs_word, d->needs) == d->state;
-        if (entry_on(c, d->word, d->mask) && !met)
-            entry_must_be_0(c, vmx_control_field(d->word), d->mask, d->rule, d->why);
+        char other[64], why[96];
+        if (!entry_on(c, d->word, d->mask) || entry_on(c, d->other, d->other_mask) == d->state)
+            continue;
+        vmx_control_names(d->other, d->other_mask, other, sizeof(other));
+        snprintf(why, sizeof(why), "because %s is %u", other, !d->state);
+        entry_must_be_0(c, vmx_control_field(d->word), d->mask, d->rule, why);
     }
+    entry_must_be_0(c, VMCS_ENTRY_CONTROLS,
+                    c->word[CONTROL_ENTRY] & (ENTRY_TO_SMM | ENTRY_DEACTIVATE_DUAL_SMM), ENTRY,
+                    "outside SMM");
 }
 
-/* A field that holds a physical address when its control is 1. */
+/* A field that holds a physical address when its control is 1, aligned so that bits `top`:0 are 0.
+ */
+#define ADDRESS(field, word, bit, top)                           \
+    {                                                            \
+        VMCS_##field, CONTROL_##word, word##_##bit, BITS(top, 0) \
+    }
+
 static const struct address {
     uint32_t field;
     enum control_word word;
     uint64_t mask;
     uint64_t low; /* the bits that must be 0 */
 } addresses[] = {
-    {VMCS_IO_BITMAP_A,                 CONTROL_PRIMARY,   PRIMARY_IO_BITMAPS,                 BITS(11, 0)},
-    {VMCS_IO_BITMAP_B,                 CONTROL_PRIMARY,   PRIMARY_IO_BITMAPS,                 BITS(11, 0)},
-    {VMCS_MSR_BITMAP,                  CONTROL_PRIMARY,   PRIMARY_MSR_BITMAPS,                BITS(11, 0)},
-    {VMCS_VIRTUAL_APIC_ADDRESS,        CONTROL_PRIMARY,   PRIMARY_TPR_SHADOW,                 BITS(11, 0)},
-    {VMCS_APIC_ACCESS_ADDRESS,         CONTROL_SECONDARY, SECONDARY_VIRTUALIZE_APIC_ACCESSES, BITS(11, 0)},
-    {VMCS_POSTED_INTERRUPT_DESCRIPTOR, CONTROL_PIN,       PIN_POSTED_INTERRUPTS,              BITS(5,  0)},
-    {VMCS_PML_ADDRESS,                 CONTROL_SECONDARY, SECONDARY_PML,                      BITS(11, 0)},
-    {VMCS_SPP_TABLE_POINTER,           CONTROL_SECONDARY, SECONDARY_SUB_PAGE_PERMISSIONS,     BITS(11, 0)},
-    {VMCS_VMREAD_BITMAP,               CONTROL_SECONDARY, SECONDARY_VMCS_SHADOWING,           BITS(11, 0)},
-    {VMCS_VMWRITE_BITMAP,              CONTROL_SECONDARY, SECONDARY_VMCS_SHADOWING,           BITS(11, 0)},
-    {VMCS_VE_INFORMATION_ADDRESS,      CONTROL_SECONDARY, SECONDARY_EPT_VIOLATION_VE,         BITS(11, 0)},
-    {VMCS_LOW_PASID_DIRECTORY,         CONTROL_SECONDARY, SECONDARY_PASID_TRANSLATION,        BITS(11, 0)},
-    {VMCS_HIGH_PASID_DIRECTORY,        CONTROL_SECONDARY, SECONDARY_PASID_TRANSLATION,        BITS(11, 0)},
+    /* clang-format off */
+    ADDRESS(IO_BITMAP_A, PRIMARY, IO_BITMAPS, 11),
+    ADDRESS(IO_BITMAP_B, PRIMARY, IO_BITMAPS, 11),
+    ADDRESS(MSR_BITMAP, PRIMARY, MSR_BITMAPS, 11),
+    ADDRESS(VIRTUAL_APIC_ADDRESS, PRIMARY, TPR_SHADOW, 11),
+    ADDRESS(APIC_ACCESS_ADDRESS, SECONDARY, VIRTUALIZE_APIC_ACCESSES, 11),
+    ADDRESS(POSTED_INTERRUPT_DESCRIPTOR, PIN, POSTED_INTERRUPTS, 5),
+    ADDRESS(PML_ADDRESS, SECONDARY, PML, 11),
+    ADDRESS(SPP_TABLE_POINTER, SECONDARY, SUB_PAGE_PERMISSIONS, 11),
+    ADDRESS(VMREAD_BITMAP, SECONDARY, VMCS_SHADOWING, 11),
+    ADDRESS(VMWRITE_BITMAP, SECONDARY, VMCS_SHADOWING, 11),
+    ADDRESS(VE_INFORMATION_ADDRESS, SECONDARY, EPT_VIOLATION_VE, 11),
+    ADDRESS(LOW_PASID_DIRECTORY, SECONDARY, PASID_TRANSLATION, 11),
+    ADDRESS(HIGH_PASID_DIRECTORY, SECONDARY, PASID_TRANSLATION, 11),
+    /* clang-format on */
 };
 
 static void check_addresses(struct entry_checker *c)

@@ -39,8 +39,8 @@ static void check_error_code(struct entry_checker *c)
         return;
     }
     if (type != EVENT_EXCEPTION)
-        entry_fail(c, field, 11, RULE, "bit 11 is 1 but must be 0, a%s %s has no error code",
-                   type == EVENT_INTERRUPT ? "n" : "", event_type_name(type));
+        entry_fail(c, field, 11, RULE, "bit 11 is 1 but must be 0, type %s has no error code",
+                   event_type_name(type));
     else if (real_mode)
         entry_fail(c, field, 11, RULE,
                    "bit 11 is 1 but must be 0, real mode delivers no error codes");
