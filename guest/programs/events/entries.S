@@ -30,7 +30,11 @@
 
     .text
     PLACE place_sti, nop
-    PLACE place_mov_ss, movl %eax, %ss; nop
+    .macro MOV_SS_AND_NOP
+    movl %eax, %ss
+    nop
+    .endm
+    PLACE place_mov_ss, MOV_SS_AND_NOP
     PLACE place_cpuid, cpuid
     PLACE place_mmio, movl %eax, (%rdi)
     PLACE place_hlt, hlt

@@ -62,6 +62,11 @@ struct test {
 /* Prints the KTAP report of the tests and ends the VM with 0 if none failed. */
 _Noreturn void run_tests(const struct test *tests, unsigned count);
 
+/* For a program that ends its VM by a forbidden deed. Without the hypervisor it is not done, and
+ * the report says SKIP; with it nothing is printed but a comment, because the hypervisor reports
+ * how the VM ended. If the guest lives on, that is a failure. */
+_Noreturn void run_forbidden(const char *name, void (*deed)(void));
+
 /* Adds "name=value" to the running test's line. */
 void note(const char *name, uint64_t value);
 

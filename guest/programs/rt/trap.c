@@ -40,23 +40,23 @@ void set_gate(unsigned vector, uint64_t entry)
     rt_idt[2 * vector + 1] = entry >> 32;
 }
 
-/* Each vector with a stack of its own takes the next free IST entry, and keeps it. */
+/* Each vector that ever had a stack of its own keeps its IST entry. */
 void set_stack(unsigned vector, uint64_t top)
 {
-    static unsigned used;
-    uint64_t ist = field_get(rt_idt[2 * vector], GATE_IST);
+    static uint8_t ists[256];
+    static uint8_t used;
 
-    if (top && !ist) {
+    if (top && !ists[vector]) {
         if (used == IST_COUNT) {
             print("Bail out! more than %d vectors want a stack\n", IST_COUNT);
             debug_exit(1);
         }
-        ist = ++used;
+        ists[vector] = ++used;
     }
     rt_idt[2 * vector] &= ~GATE_IST;
     if (top) {
-        rt_idt[2 * vector] |= field_put(ist, GATE_IST);
-        tss.ist[ist - 1] = top;
+        rt_idt[2 * vector] |= field_put(ists[vector], GATE_IST);
+        tss.ist[ists[vector] - 1] = top;
     }
 }
 
