@@ -32,6 +32,8 @@ static uint32_t median(void)
 /* `prepare` is called before each sample and not measured. */
 static uint32_t measure(void (*prepare)(unsigned), void (*run)(unsigned))
 {
+    /* Both are called, never inlined, so that an empty one costs what a full one's call does. */
+    __asm__ volatile("" : "+r"(prepare), "+r"(run));
     for (unsigned i = 0; i < SAMPLES; i++) {
         prepare(i);
         uint64_t start = rdtsc();
@@ -45,7 +47,8 @@ static void bench(const char *name, void (*prepare)(unsigned), void (*run)(unsig
 {
     uint32_t gross = measure(prepare, run), empty = measure(nothing, nothing);
 
-    EXPECT(gross > empty);
+    if (under_eptvisor()) /* an emulator's idea of time may be anything */
+        EXPECT(gross > empty);
     print("BENCH %s %u ticks\n", name, gross > empty ? gross - empty : 0);
 }
 

@@ -11,8 +11,9 @@ GUEST_CFLAGS   := -std=gnu11 -O2 -g $(WARN) -I. -m64 -mcmodel=small -ffreestandi
 GUEST_RT       := $(patsubst %,$(B)/guest/obj/%.o,$(wildcard $(GUEST_DIR)/rt/*.[cS]))
 
 # Parts of a program that do not stand in NAME.c, relative to guest/programs/.
-GUEST_EXTRA_mmio   := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
-GUEST_EXTRA_events := events/entries.S
+GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
+GUEST_EXTRA_events  := events/entries.S
+GUEST_EXTRA_windows := windows/places.S
 
 .PHONY: guests
 guests: $(GUEST_ELFS)

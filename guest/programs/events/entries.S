@@ -1,79 +1,9 @@
 /*
- * Code of events.c whose every instruction counts: places where an interrupt must or must not
- * arrive, and an NMI handler that loses its stack page before IRET. The labels ending in _at are
- * the addresses at which the interrupt is expected.
+ * An NMI handler that raises another NMI and loses its stack page before IRET. Called by events.c.
  */
-#include "guest/abi.h"
-
-/* void place(uint64_t rdi): called with interrupts off, returns with interrupts off. */
-    .macro PLACE name, insn:vararg
-    .globl \name, \name\()_at
-\name:
-    pushq %rbx
-    movl %ss, %eax
-    sti
-    \insn
-\name\()_at:
-    nop
-    nop
-    cli
-    popq %rbx
-    ret
-    .endm
-
-    .macro INJECT
-    movq %rdi, %rbx
-    xorl %ecx, %ecx
-    xorl %edx, %edx
-    movl $(ABI_HYPERCALL | HC_INJECT), %eax
-    .endm
+#include "guest/programs/rt/inject.inc"
 
     .text
-    PLACE place_sti, nop
-    .macro MOV_SS_AND_NOP
-    movl %eax, %ss
-    nop
-    .endm
-    PLACE place_mov_ss, MOV_SS_AND_NOP
-    PLACE place_cpuid, cpuid
-    PLACE place_mmio, movl %eax, (%rdi)
-    PLACE place_hlt, hlt
-
-/* MOV SS puts the shadow over an instruction that exits, and that injects the interrupt itself. */
-    .globl place_vmcall, place_vmcall_at
-place_vmcall:
-    pushq %rbx
-    movl %ss, %esi
-    INJECT
-    sti
-    nop
-    movl %esi, %ss
-    vmcall
-place_vmcall_at:
-    nop
-    nop
-    cli
-    popq %rbx
-    ret
-
-/* HLT with interrupts off: only an NMI ends it. */
-    .globl place_hlt_nmi, place_hlt_nmi_at
-place_hlt_nmi:
-    hlt
-place_hlt_nmi_at:
-    ret
-
-/* The trap flag set over one store. */
-    .globl place_single_step, place_single_step_at
-place_single_step:
-    pushfq
-    orl $0x100, (%rsp)
-    popfq
-    movl %eax, (%rdi)
-place_single_step_at:
-    nop
-    ret
-
 /*
  * void nmi_raise(uint64_t event): injects an NMI that arrives at nmi_raise_at.
  * nmi_entry runs on a stack of its own. The first time it injects another NMI, drops the page of
@@ -84,7 +14,7 @@ place_single_step_at:
     .globl nmi_raise, nmi_raise_at
 nmi_raise:
     pushq %rbx
-    INJECT
+    INJECT_RDI
     vmcall
 nmi_raise_at:
     nop
@@ -111,7 +41,7 @@ nmi_entry:
     movq %rax, nmi_frame + \i
     .endr
     movl $(0x80000000 | 2 << 8 | 2), %edi /* an NMI, valid */
-    INJECT
+    INJECT_RDI
     vmcall
     movl %eax, nmi_result
     cmpl $0, nmi_zap
@@ -119,7 +49,7 @@ nmi_entry:
     movq %rsp, %rbx
     andq $-4096, %rbx
     movl $1, %ecx
-    movl $(ABI_HYPERCALL | HC_ZAP), %eax
+    movl $(HYPERCALL_ZAP), %eax
     vmcall
     jmp 2f
 
