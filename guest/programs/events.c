@@ -216,21 +216,28 @@ static void refusals(void)
     EXPECT_EQ(hc_inject(EVENT(4, VECTOR_SOFTWARE), 0, 0), -EINVAL);  /* software */
     EXPECT_EQ(hc_inject(EVENT(EVENT_NMI, 3), 0, 0), -EINVAL);        /* vector 2 only */
     EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, 32), 0, 0), -EINVAL); /* 0 to 31 only */
-    EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, VECTOR_UD) | EVENT_HAS_ERROR, 0, 0), -EINVAL);
-    EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, VECTOR_GP), 0, 0), -EINVAL); /* lacks its code */
-    EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, VECTOR_GP) | EVENT_HAS_ERROR, 0x10000, 0), -EINVAL);
-    EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, VECTOR_UD), 0, 1),
-              -EINVAL); /* exceptions don't wait */
+    EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, VECTOR_NMI), 0, 0), -EINVAL);
+    EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, 31), 0, 0), -EINVAL); /* 32 to 255 only */
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL) | EVENT_HAS_ERROR, 0, 0), -EINVAL);
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL) | BIT(12), 0, 0), -EINVAL);
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL) | BIT(32), 0, 0), -EINVAL);
 
-    /* One interrupt may wait, not two. */
+    /* None of them is left over. */
     look_for(VECTOR_EXTERNAL, 0);
-    EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL), 0, 0), 0);
-    EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL), 0, 0), -EBUSY);
     __asm__ volatile("sti; nop; nop; cli" : : : "memory");
+    EXPECT_EQ(seen.count, 0);
+
+    /* What an exception must have is added, what it cannot have is dropped. */
+    look_for(VECTOR_UD, 0);
+    EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, VECTOR_UD) | EVENT_HAS_ERROR, 0x1234, 0), 0);
     EXPECT_EQ(seen.count, 1);
+    EXPECT_EQ(seen.error, 0);
+    set_handler(VECTOR_UD, NULL);
+    look_for(VECTOR_GP, 0);
+    EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, VECTOR_GP), 0xabcd1234, 0), 0);
+    EXPECT_EQ(seen.count, 1);
+    EXPECT_EQ(seen.error, 0x1234);
+    set_handler(VECTOR_GP, NULL);
 }
 
 void guest_main(void)

@@ -9,6 +9,8 @@
 #define BEYOND 0xc8000000ull
 #define SLOT   8
 
+#define RAM_SLOT 0x100 /* numbers from here up are the VM's own */
+
 static void add_over_mmio(void)
 {
     uint64_t caching = hc_config(CONFIG_MMIO_CACHING);
@@ -151,7 +153,9 @@ static void refusals(void)
     uint64_t generation = hc_generation();
 
     EXPECT_EQ(hc_slot_add(SLOT, 0x100000, 1, 0), -EEXIST); /* RAM is there */
-    EXPECT_EQ(hc_slot_add(0, HOLE, 1, 0), -EEXIST);        /* the RAM's own slot */
+    EXPECT_EQ(hc_slot_add(RAM_SLOT, HOLE, 1, 0), -EINVAL); /* not ours */
+    EXPECT_EQ(hc_slot_delete(RAM_SLOT), -EINVAL);
+    EXPECT_EQ(hc_slot_move(RAM_SLOT, HOLE), -EINVAL);
     EXPECT_EQ(hc_slot_add(SLOT, HOLE + 1, 1, 0), -EINVAL);
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 0, 0), -EINVAL);
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 1, 0x80), -EINVAL);
