@@ -28,7 +28,7 @@
 
 void guest_main(void);
 
-extern const char *rt_args; /* the command line without its first word, never NULL */
+extern const char *rt_args; /* the arguments, never NULL */
 extern uint64_t rt_ram_end; /* first address beyond the RAM above 1 MiB */
 
 /* Writes to each page of the program, its stack and its tables. For after the hypervisor dropped
