@@ -11,8 +11,19 @@ GUEST_CFLAGS   := -std=gnu11 -O2 -g $(WARN) -I. -m64 -mcmodel=small -ffreestandi
 GUEST_RT       := $(patsubst %,$(B)/guest/obj/%.o,$(wildcard $(GUEST_DIR)/rt/*.[cS]))
 
 # Parts of a program that do not stand in NAME.c, relative to guest/programs/.
-GUEST_EXTRA_mmio   := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
-GUEST_EXTRA_events := events/entries.S
+GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
+GUEST_EXTRA_events  := events/entries.S
+GUEST_EXTRA_windows := windows/places.S
+
+# The words of a VM that needs others than `testctl`; see docs/ABI.md.
+GUEST_WORDS_remap                       := testctl,budget=60000
+GUEST_WORDS_forbidden_triple_fault      := testctl,expect=triple-fault
+GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
+GUEST_WORDS_forbidden_instruction       := testctl,expect=unsupported-instruction
+GUEST_WORDS_forbidden_mmio_delivery     := testctl,expect=mmio-during-delivery
+GUEST_WORDS_forbidden_spin              := budget=200,expect=budget
+GUEST_WORDS_forbidden_halt              := expect=halted
+GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
 
 .PHONY: guests
 guests: $(GUEST_ELFS)

@@ -21,18 +21,25 @@ struct mode {
     uint32_t cr0, cr4;
 };
 
+/* The list, the code and data selectors, then for legacy_call() CR0 and CR4. */
+#define LONG_MODE(list, cs, ds)                     \
+    {                                               \
+        list, list##_end, cs, ds, false, true, 0, 0 \
+    }
+#define LEGACY_MODE(list, cs, ds, cr0, cr4)                 \
+    {                                                       \
+        list, list##_end, cs, ds, true, cr0 >> 31, cr0, cr4 \
+    }
+
 static const struct mode modes[] = {
-    [MODE_64] = {forms64, forms64_end, SEL_CODE64,   SEL_DATA,   false, true,  0,              0      },
-    [MODE_COMPAT_32] = {forms32, forms32_end, SEL_CODE32,   SEL_DATA,   false, true,  0,              0      },
-    [MODE_COMPAT_16] = {forms16, forms16_end, SEL_CODE16,   SEL_DATA16, false, true,  0,              0      },
-    [MODE_32_UNPAGED] = {forms32, forms32_end, SEL_CODE32,   SEL_DATA,   true,  false, CR0_32_UNPAGED,
-                 0                                                                                    },
-    [MODE_32_PAGED] = {forms32, forms32_end, SEL_CODE32,   SEL_DATA,   true,  true,  CR0_32_PAGED,
-                 CR4_PSE                                                                              },
-    [MODE_32_PAE] = {forms32, forms32_end, SEL_CODE32,   SEL_DATA,   true,  true,  CR0_32_PAGED,   CR4_PAE},
-    [MODE_16_PROTECTED] = {forms16, forms16_end, SEL_CODE16,   SEL_DATA16, true,  false,
-                 CR0_32_UNPAGED,                                                               0      },
-    [MODE_REAL] = {forms16, forms16_end, REAL_SEGMENT, SEL_DATA16, true,  false, CR0_32_UNPAGED, 0      },
+    [MODE_64] = LONG_MODE(forms64, SEL_CODE64, SEL_DATA),
+    [MODE_COMPAT_32] = LONG_MODE(forms32, SEL_CODE32, SEL_DATA),
+    [MODE_COMPAT_16] = LONG_MODE(forms16, SEL_CODE16, SEL_DATA16),
+    [MODE_32_UNPAGED] = LEGACY_MODE(forms32, SEL_CODE32, SEL_DATA, CR0_32_UNPAGED, 0),
+    [MODE_32_PAGED] = LEGACY_MODE(forms32, SEL_CODE32, SEL_DATA, CR0_32_PAGED, CR4_PSE),
+    [MODE_32_PAE] = LEGACY_MODE(forms32, SEL_CODE32, SEL_DATA, CR0_32_PAGED, CR4_PAE),
+    [MODE_16_PROTECTED] = LEGACY_MODE(forms16, SEL_CODE16, SEL_DATA16, CR0_32_UNPAGED, 0),
+    [MODE_REAL] = LEGACY_MODE(forms16, REAL_SEGMENT, SEL_DATA16, CR0_32_UNPAGED, 0),
 };
 
 static void set_segment_base(unsigned selector, uint64_t base)
@@ -96,16 +103,16 @@ static uint64_t run_form(enum form_mode which, const struct form *form, uint64_t
  * page is seen at FORM_PAGE. Returns the address that the registers get. */
 static uint64_t prepare(enum form_mode which, uint64_t page)
 {
-    uint64_t seen = modes[which].is_paged ? FORM_PAGE : page;
+    uint64_t view = modes[which].is_paged ? FORM_PAGE : page;
 
     form_page = page;
-    set_segment_base(SEL_DATA16, seen);
+    set_segment_base(SEL_DATA16, view);
     set_segment_base(SEL_CODE16, which == MODE_REAL ? REAL_BASE : (uint64_t)form16_code);
     memcpy((void *)REAL_BASE, form16_code, (size_t)(form16_code_end - form16_code));
     map_page(rt_pml4, FORM_PAGE, page, PTE_P | PTE_W);
     map_page(rt_pml4, (uint64_t)form_near, page, PTE_P | PTE_W);
     write_cr3(read_cr3());
-    return seen;
+    return view;
 }
 
 /* Puts the runtime's own view back: FORM_PAGE is the device. */
@@ -134,14 +141,14 @@ static bool form_agrees(enum form_mode which, const struct form *form, uint64_t 
 
 void forms_on_ram(enum form_mode which)
 {
-    uint64_t seen = prepare(which, RAM_PAGE);
+    uint64_t view = prepare(which, RAM_PAGE);
     uint64_t run = 0;
 
     for (const struct form *form = modes[which].first; form != modes[which].end; form++) {
         if (form->is_absolute && !modes[which].is_paged && modes[which].first != forms16)
             continue; /* no paging to bring the RAM to where the form looks */
         write64(RAM_PAGE + FORM_OFFSET, form->before);
-        uint64_t rax = run_form(which, form, seen);
+        uint64_t rax = run_form(which, form, view);
         form_agrees(which, form, rax, read64(RAM_PAGE + FORM_OFFSET));
         run++;
     }
@@ -151,7 +158,7 @@ void forms_on_ram(enum form_mode which)
 
 void forms_on_device(enum form_mode which)
 {
-    uint64_t seen = prepare(which, TESTDEV_A_BASE);
+    uint64_t view = prepare(which, TESTDEV_A_BASE);
     uint64_t dev = TESTDEV_A_BASE;
     uint64_t run = 0, exits = 0;
 
@@ -159,7 +166,7 @@ void forms_on_device(enum form_mode which)
         write32(dev + TESTDEV_RESET, 1);
         write64(dev + FORM_OFFSET, form->before);
         struct watch accesses = watch(mmio_exit());
-        uint64_t rax = run_form(which, form, seen);
+        uint64_t rax = run_form(which, form, view);
         exits += watched(accesses);
         uint32_t reads = read32(dev + TESTDEV_READS), writes = read32(dev + TESTDEV_WRITES);
         bool ok = EXPECT_EQ(reads, !form->write);

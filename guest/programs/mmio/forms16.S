@@ -23,7 +23,7 @@ real_entry:
     andb $0xfe, %cl
     movl %ecx, %cr0
     ljmp $REAL_SEGMENT, $(1f - form16_code)
-1:  addr32 lcalll *%es:(%edx)
+1:  lcalll *%es:(%edx)
     movl %cr0, %ecx
     orb $1, %cl
     movl %ecx, %cr0

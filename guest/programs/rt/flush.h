@@ -7,7 +7,6 @@
 #include "guest/programs/rt/rt.h"
 
 struct flush {
-    const char *name;
     void (*run)(uint64_t va);
     unsigned exit;    /* the counter of its exits, */
     unsigned exits;   /* and how many it makes in gva_cache=exits */

@@ -3,6 +3,9 @@
  */
 #include "guest/programs/rt/rt.h"
 
+_Static_assert(HYPERCALL_ZAP == (ABI_HYPERCALL | HC_ZAP), "layout.h spells it");
+_Static_assert(HYPERCALL_INJECT == (ABI_HYPERCALL | HC_INJECT), "layout.h spells it");
+
 bool under_eptvisor(void)
 {
     struct cpuid r = cpuid(ABI_CPUID_LEAF);

@@ -1,4 +1,5 @@
-/* Selectors of the guests' descriptor table, for C and assembly alike. */
+/* Constants for C and assembly alike: the selectors of the guests' descriptor table, and EAX of two
+ * hypercalls without the suffix that guest/abi.h has (hypercall.c compares them). */
 #pragma once
 
 #define SEL_CODE64    0x08
@@ -9,3 +10,6 @@
 #define SEL_USER_DATA 0x33
 #define SEL_USER_CODE 0x3b
 #define SEL_TSS       0x40
+
+#define HYPERCALL_ZAP    0x45505415
+#define HYPERCALL_INJECT 0x45505418

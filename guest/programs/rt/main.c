@@ -47,14 +47,17 @@ void touch_image(void)
         *(volatile uint8_t *)p = *(volatile uint8_t *)p;
 }
 
+/* QEMU puts the file's name in front of the arguments, eptvisor does not. */
 static void keep_args(const char *cmdline)
 {
     size_t n = 0;
 
-    while (*cmdline && *cmdline != ' ')
-        cmdline++;
-    while (*cmdline == ' ')
-        cmdline++;
+    if (!under_eptvisor()) {
+        while (*cmdline && *cmdline != ' ')
+            cmdline++;
+        while (*cmdline == ' ')
+            cmdline++;
+    }
     while (cmdline[n] && n < sizeof(args) - 1) {
         args[n] = cmdline[n];
         n++;

@@ -168,3 +168,17 @@ _Noreturn void run_tests(const struct test *tests, unsigned count)
     }
     debug_exit(failures ? 1 : 0);
 }
+
+_Noreturn void run_forbidden(const char *name, void (*deed)(void))
+{
+    const char *missing = missing_need(NEED_EPTVISOR);
+
+    if (missing) {
+        print("KTAP version 1\n1..1\nok 1 %s # SKIP %s\n", name, missing);
+        debug_exit(0);
+    }
+    print("# now: %s\n", name);
+    deed();
+    print("KTAP version 1\n1..1\nnot ok 1 %s # the guest lives on\n", name);
+    debug_exit(1);
+}

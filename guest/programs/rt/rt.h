@@ -28,7 +28,7 @@
 
 void guest_main(void);
 
-extern const char *rt_args; /* the command line without its first word, never NULL */
+extern const char *rt_args; /* the arguments, never NULL */
 extern uint64_t rt_ram_end; /* first address beyond the RAM above 1 MiB */
 
 /* Writes to each page of the program, its stack and its tables. For after the hypervisor dropped
@@ -61,6 +61,11 @@ struct test {
 /* Prints the KTAP report of the tests and ends the VM with 0 if none failed. */
 _Noreturn void run_tests(const struct test *tests, unsigned count);
 
+/* For a program that ends its VM by a forbidden deed. Without the hypervisor it is not done, and
+ * the report says SKIP; with it nothing is printed but a comment, because the hypervisor reports
+ * how the VM ended. If the guest lives on, that is a failure. */
+_Noreturn void run_forbidden(const char *name, void (*deed)(void));
+
 /* Adds "name=value" to the running test's line. */
 void note(const char *name, uint64_t value);
 
@@ -91,6 +96,13 @@ int hc_slot_move(uint64_t id, uint64_t gpa);
 int hc_zap(uint64_t gpa, uint64_t pages);
 int hc_inject(uint64_t event, uint64_t error_code, uint64_t delay);
 int hc_generation_set(uint64_t generation);
+/* Events for hc_inject(). */
+#define EVENT(type, vector) (BIT(31) | (type) << 8 | (vector))
+#define EVENT_HAS_ERROR     BIT(11)
+#define EVENT_INTERRUPT     0
+#define EVENT_NMI           2
+#define EVENT_EXCEPTION     3
+
 uint64_t hc_spte(uint64_t gpa);
 uint64_t hc_generation(void);
 uint64_t hc_config(unsigned which);
@@ -140,6 +152,15 @@ void set_gate(unsigned vector, uint64_t entry);
 extern uint64_t rt_idt[512];
 void load_idt(uint64_t address);
 
+/* What the last handler installed by look_for() saw; `count` counts from look_for(). The handler
+ * adds `skip` to RIP, to step over an instruction that faults, and clears the trap flag. */
+struct seen {
+    volatile uint64_t count;
+    uint64_t rip, error, cr2, dr6, skip;
+};
+extern struct seen seen;
+void look_for(unsigned vector, uint64_t skip);
+
 struct fault {
     bool taken;
     uint64_t vector, error, rip, cr2;
@@ -149,7 +170,9 @@ struct fault {
 struct fault try_run(void (*run)(void *), void *argument);
 void rt_user(uint64_t rip);
 
+#define VECTOR_DB  1
 #define VECTOR_NMI 2
+#define VECTOR_BP  3
 #define VECTOR_UD  6
 #define VECTOR_GP  13
 #define VECTOR_PF  14
@@ -223,25 +246,33 @@ static inline void invpcid(uint64_t type, uint64_t pcid, uint64_t va)
 
 /* ---- Memory, ports, time --------------------------------------------------------------------- */
 
+/* Always one MOV: a compiler may fold a volatile access into an instruction that is not emulated.
+ */
 static inline uint8_t read8(uint64_t address)
 {
-    return *(volatile uint8_t *)address;
+    uint8_t value;
+    __asm__ volatile("movb (%1), %0" : "=q"(value) : "r"(address) : "memory");
+    return value;
 }
 static inline uint32_t read32(uint64_t address)
 {
-    return *(volatile uint32_t *)address;
+    uint32_t value;
+    __asm__ volatile("movl (%1), %0" : "=r"(value) : "r"(address) : "memory");
+    return value;
 }
 static inline uint64_t read64(uint64_t address)
 {
-    return *(volatile uint64_t *)address;
+    uint64_t value;
+    __asm__ volatile("movq (%1), %0" : "=r"(value) : "r"(address) : "memory");
+    return value;
 }
 static inline void write32(uint64_t address, uint32_t value)
 {
-    *(volatile uint32_t *)address = value;
+    __asm__ volatile("movl %0, (%1)" : : "r"(value), "r"(address) : "memory");
 }
 static inline void write64(uint64_t address, uint64_t value)
 {
-    *(volatile uint64_t *)address = value;
+    __asm__ volatile("movq %0, (%1)" : : "r"(value), "r"(address) : "memory");
 }
 
 static inline void outb(uint16_t port, uint8_t value)

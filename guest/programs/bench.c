@@ -1,0 +1,149 @@
+/*
+ * What the ways into the hypervisor cost, guest to guest: the median of 1000, less what an empty
+ * measurement takes, in ticks of the TSC. Bochs' TSC counts emulated instructions.
+ */
+#include "guest/programs/rt/rt.h"
+
+#define SAMPLES    1000
+#define SLOT       8
+#define SLOT_GPA   0xc0000000ull
+#define SLOT_PAGES 16 /* too few for a 2 MiB mapping */
+
+static uint32_t samples[SAMPLES];
+
+static void nothing(unsigned round)
+{
+    (void)round;
+}
+
+/* Sorts by insertion: nearly all samples are equal. */
+static uint32_t median(void)
+{
+    for (unsigned i = 1; i < SAMPLES; i++) {
+        uint32_t value = samples[i];
+        unsigned at = i;
+        for (; at > 0 && samples[at - 1] > value; at--)
+            samples[at] = samples[at - 1];
+        samples[at] = value;
+    }
+    return samples[SAMPLES / 2];
+}
+
+/* `prepare` is called before each sample and not measured. */
+static uint32_t measure(void (*prepare)(unsigned), void (*run)(unsigned))
+{
+    /* Both are called, never inlined, so that an empty one costs what a full one's call does. */
+    __asm__ volatile("" : "+r"(prepare), "+r"(run));
+    for (unsigned i = 0; i < SAMPLES; i++) {
+        prepare(i);
+        uint64_t start = rdtsc();
+        run(i);
+        samples[i] = (uint32_t)(rdtsc() - start);
+    }
+    return median();
+}
+
+static void bench(const char *name, void (*prepare)(unsigned), void (*run)(unsigned))
+{
+    uint32_t gross = measure(prepare, run), empty = measure(nothing, nothing);
+
+    if (under_eptvisor()) /* an emulator's idea of time may be anything */
+        EXPECT(gross > empty);
+    print("BENCH %s %u ticks\n", name, gross > empty ? gross - empty : 0);
+}
+
+static void run_cpuid(unsigned round)
+{
+    (void)round;
+    (void)cpuid(0);
+}
+
+static void run_hypercall(unsigned round)
+{
+    struct hypercall call = {0};
+
+    (void)round;
+    hypercall(HC_NOP, &call);
+}
+
+static void run_mmio_write(unsigned round)
+{
+    write32(TESTDEV_A_BASE, round);
+}
+
+static void run_mmio_read(unsigned round)
+{
+    (void)round;
+    (void)read32(TESTDEV_A_BASE);
+}
+
+static void run_port_write(unsigned round)
+{
+    outb(PORT_UART + 7, (uint8_t)round); /* the scratch register */
+}
+
+static uint64_t slot_page(unsigned round)
+{
+    return SLOT_GPA + round % SLOT_PAGES * RT_PAGE;
+}
+
+static void drop_page(unsigned round)
+{
+    hc_zap(slot_page(round), 1);
+}
+
+static void run_touch(unsigned round)
+{
+    (void)read32(slot_page(round));
+}
+
+static void bench_cpuid(void)
+{
+    bench("cpuid", nothing, run_cpuid);
+}
+
+static void bench_hypercall(void)
+{
+    bench("hypercall", nothing, run_hypercall);
+}
+
+static void bench_mmio_write(void)
+{
+    bench("mmio_write", nothing, run_mmio_write);
+}
+
+static void bench_mmio_read(void)
+{
+    bench("mmio_read", nothing, run_mmio_read);
+}
+
+static void bench_port_write(void)
+{
+    bench("port_write", nothing, run_port_write);
+}
+
+/* The page is there, its EPT entry is not. */
+static void bench_fault(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, SLOT_GPA, SLOT_PAGES, 0), 0);
+    for (unsigned i = 0; i < SLOT_PAGES; i++)
+        write32(slot_page(i), i);
+    struct watch violations = watch(EXITS_VIOLATION);
+    bench("fault_4k_present", drop_page, run_touch);
+    EXPECT_EQ(watched(violations), SAMPLES); /* else something else was measured */
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"bench_cpuid",            bench_cpuid,      0            },
+        {"bench_hypercall",        bench_hypercall,  NEED_EPTVISOR},
+        {"bench_mmio_write",       bench_mmio_write, NEED_TESTCTL },
+        {"bench_mmio_read",        bench_mmio_read,  NEED_TESTCTL },
+        {"bench_fault_4k_present", bench_fault,      NEED_TESTCTL },
+        {"bench_port_write",       bench_port_write, 0            },
+    };
+
+    run_tests(tests, ARRAY_SIZE(tests));
+}

@@ -1,0 +1,15 @@
+/*
+ * Never ends by itself; its budget does it (expect=budget).
+ */
+#include "guest/programs/rt/rt.h"
+
+static void spin(void)
+{
+    for (;;)
+        __asm__ volatile("" : : : "memory");
+}
+
+void guest_main(void)
+{
+    run_forbidden("spin", spin);
+}
