@@ -36,7 +36,7 @@ OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o)
 LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none -T linker.ld
 
 .PHONY: all
-all: $(B)/eptvisor.elf $(B)/eptvisor32.elf
+all: $(B)/eptvisor.elf $(B)/eptvisor32.elf guests
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -56,6 +56,8 @@ $(B)/eptvisor.elf: $(OBJS) linker.ld tools/symbols.awk
 # `qemu -kernel` loads multiboot images only if they call themselves 32-bit.
 $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 	$(Q)objcopy -O elf32-i386 $< $@
+
+include guest/programs/programs.mk
 
 # ---- Unit tests -----------------------------------------------------------------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))

@@ -1,6 +1,6 @@
 /*
- * MOV to CR0, CR3 and CR4, CLTS and LMSW, where they exit: for the bits that we own always, and with
- * gva_cache=exits for everything that changes what an address means (decision D6, rule C2).
+ * MOV to CR0, CR3 and CR4, CLTS and LMSW, where they exit: for the bits that we own always, and
+ * with gva_cache=exits for everything that changes what an address means (decision D6, rule C2).
  *
  * What the CPU would do is done in full: the checks and #GPs of the SDM, IA-32e mode, the PDPTEs of
  * PAE paging, and the flush of the TLB.
@@ -24,8 +24,9 @@ enum cr_access_type {
     CR_LMSW,
 };
 
-#define CR0_DEFINED                                                                                \
-    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG)
+#define CR0_DEFINED                                                                            \
+    (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
+     CR0_PG)
 #define CR0_LMSW (CR0_PE | CR0_MP | CR0_EM | CR0_TS)
 
 /* Owned always: what must not reach the CPU as the guest wants it. */
@@ -98,7 +99,8 @@ static void set_lma(struct vcpu *vcpu, bool on)
 /* False: #GP(0), and nothing has changed. */
 static bool set_cr0(struct vcpu *vcpu, uint64_t value)
 {
-    uint64_t old = reg(vcpu, REG_CR0), changed, cr4 = reg(vcpu, REG_CR4), efer = reg(vcpu, REG_EFER);
+    uint64_t old = reg(vcpu, REG_CR0), changed, cr4 = reg(vcpu, REG_CR4),
+             efer = reg(vcpu, REG_EFER);
     bool code64 = reg(vcpu, REG_SEG_AR + SEG_CS) & SEG_AR_L;
 
     if (value & ~0xffffffffull)

@@ -4,40 +4,40 @@
 #include "guest/vm.h"
 
 /* What a guest does not get, and why. */
-#define LEAF1_ECX_HIDDEN                                                                           \
-    (BIT(2)    /* DTES64 */                                                                        \
-     | BIT(3)  /* MONITOR: exits to #UD */                                                         \
-     | BIT(5)  /* VMX: no nesting */                                                               \
-     | BIT(6)  /* SMX */                                                                           \
-     | BIT(7)  /* EIST */                                                                          \
-     | BIT(8)  /* TM2 */                                                                           \
-     | BIT(15) /* PDCM */                                                                          \
-     | BIT(18) /* DCA */                                                                           \
-     | BIT(21) /* x2APIC: no local APIC yet */                                                     \
-     | BIT(24) /* TSC-deadline timer */                                                            \
+#define LEAF1_ECX_HIDDEN                       \
+    (BIT(2)    /* DTES64 */                    \
+     | BIT(3)  /* MONITOR: exits to #UD */     \
+     | BIT(5)  /* VMX: no nesting */           \
+     | BIT(6)  /* SMX */                       \
+     | BIT(7)  /* EIST */                      \
+     | BIT(8)  /* TM2 */                       \
+     | BIT(15) /* PDCM */                      \
+     | BIT(18) /* DCA */                       \
+     | BIT(21) /* x2APIC: no local APIC yet */ \
+     | BIT(24) /* TSC-deadline timer */        \
      | BIT(27) /* OSXSAVE: follows the guest's CR4 */)
 #define LEAF1_ECX_HYPERVISOR BIT(31)
 #define LEAF1_ECX_OSXSAVE    BIT(27)
-#define LEAF1_EDX_HIDDEN                                                                           \
-    (BIT(7)    /* MCE */                                                                           \
-     | BIT(9)  /* APIC */                                                                          \
-     | BIT(12) /* MTRR */                                                                          \
-     | BIT(14) /* MCA */                                                                           \
+#define LEAF1_EDX_HIDDEN  \
+    (BIT(7)    /* MCE */  \
+     | BIT(9)  /* APIC */ \
+     | BIT(12) /* MTRR */ \
+     | BIT(14) /* MCA */  \
      | BIT(21) /* DS */ | BIT(22) /* ACPI */ | BIT(29) /* TM */)
-#define LEAF7_EBX_HIDDEN                                                                           \
-    (BIT(2)    /* SGX */                                                                           \
-     | BIT(4)  /* HLE */                                                                           \
-     | BIT(11) /* RTM */                                                                           \
+#define LEAF7_EBX_HIDDEN \
+    (BIT(2)    /* SGX */ \
+     | BIT(4)  /* HLE */ \
+     | BIT(11) /* RTM */ \
      | BIT(25) /* PT */)
 #define LEAF7_EBX_INVPCID BIT(10)
-#define LEAF7_ECX_HIDDEN                                                                           \
-    (BIT(5)    /* WAITPKG */                                                                       \
-     | BIT(7)  /* CET */                                                                           \
-     | BIT(16) /* LA57: the software walk has four levels */                                       \
+#define LEAF7_ECX_HIDDEN                                     \
+    (BIT(5)    /* WAITPKG */                                 \
+     | BIT(7)  /* CET */                                     \
+     | BIT(16) /* LA57: the software walk has four levels */ \
      | BIT(31) /* PKS */)
-#define LEAF7_ECX_OSPKE    BIT(4)
-#define LEAF_D1_EAX_XSAVES BIT(3)
-#define EXT1_EDX_RDTSCP    BIT(27)
+#define LEAF7_ECX_OSPKE     BIT(4)
+#define LEAF_D1_EAX_XSAVES  BIT(3)
+#define EXT1_EDX_RDTSCP     BIT(27)
 #define HYPERVISOR_LEAF_MAX ABI_CPUID_LEAF
 
 static bool secondary(uint64_t control)

@@ -25,9 +25,9 @@
 static void unhandled(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT,
-           "exit reason %u (%s) at RIP %#lx has no handler; qualification %#lx", vcpu->vmx.exit.reason,
-           exit_reason_name(vcpu->vmx.exit.reason), cpu_reg(&vcpu->vmx.regs, REG_RIP),
-           vcpu->vmx.exit.qualification);
+           "exit reason %u (%s) at RIP %#lx has no handler; qualification %#lx",
+           vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
+           cpu_reg(&vcpu->vmx.regs, REG_RIP), vcpu->vmx.exit.qualification);
 }
 
 static void invalid_opcode(struct vcpu *vcpu)

@@ -1,4 +1,5 @@
-/* VMCALL: the control hypercalls of guest/abi.h (decision D12). Every argument is the guest's word. */
+/* VMCALL: the control hypercalls of guest/abi.h (decision D12). Every argument is the guest's word.
+ */
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
 #include "guest/vm.h"
@@ -124,7 +125,8 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
     uint32_t info = (uint32_t)call->rbx;
     struct event event = event_decode(info, (uint32_t)call->rcx, 0);
 
-    if (call->rbx & ~(EVENT_INFO_VALID | EVENT_INFO_ERROR_CODE | EVENT_INFO_TYPE | EVENT_INFO_VECTOR) ||
+    if (call->rbx &
+            ~(EVENT_INFO_VALID | EVENT_INFO_ERROR_CODE | EVENT_INFO_TYPE | EVENT_INFO_VECTOR) ||
         !event.valid)
         return -EINVAL;
     if (event.type == EVENT_EXCEPTION) {
@@ -148,18 +150,18 @@ static const struct {
     int64_t (*function)(struct vcpu *vcpu, struct call *call);
     bool for_all; /* the others need `testctl` */
 } calls[] = {
-    [HC_NOP] = {call_nop, true},
-    [HC_VERSION] = {call_version, true},
-    [HC_SLOT_ADD] = {call_slot_add, false},
-    [HC_SLOT_DELETE] = {call_slot_delete, false},
-    [HC_SLOT_MOVE] = {call_slot_move, false},
+    [HC_NOP] = {call_nop,            true },
+    [HC_VERSION] = {call_version,        true },
+    [HC_SLOT_ADD] = {call_slot_add,       false},
+    [HC_SLOT_DELETE] = {call_slot_delete,    false},
+    [HC_SLOT_MOVE] = {call_slot_move,      false},
     [HC_GENERATION_GET] = {call_generation_get, false},
     [HC_GENERATION_SET] = {call_generation_set, false},
-    [HC_ZAP] = {call_zap, false},
-    [HC_COUNTER] = {call_counter, false},
-    [HC_SPTE] = {call_spte, false},
-    [HC_INJECT] = {call_inject, false},
-    [HC_CONFIG] = {call_config, false},
+    [HC_ZAP] = {call_zap,            false},
+    [HC_COUNTER] = {call_counter,        false},
+    [HC_SPTE] = {call_spte,           false},
+    [HC_INJECT] = {call_inject,         false},
+    [HC_CONFIG] = {call_config,         false},
 };
 
 void exit_vmcall(struct vcpu *vcpu)
@@ -173,10 +175,11 @@ void exit_vmcall(struct vcpu *vcpu)
     uint64_t mask = vcpu_in_64_bit_code(vcpu) ? ~0ull : 0xffffffff;
     uint64_t number = gpr[GPR_RAX] & mask, index = number & ~(uint64_t)ABI_HYPERCALL_MASK;
 
-    if ((number & ~0xffull) != ABI_HYPERCALL || index >= ARRAY_SIZE(calls) || !calls[index].function) {
+    if ((number & ~0xffull) != ABI_HYPERCALL || index >= ARRAY_SIZE(calls) ||
+        !calls[index].function) {
         vm_end(vcpu->vm, VM_ENDED_UNKNOWN_HYPERCALL,
-               "VMCALL with RAX = %#lx at RIP %#lx: no such hypercall; docs/ABI.md lists them", number,
-               cpu_reg(&vcpu->vmx.regs, REG_RIP));
+               "VMCALL with RAX = %#lx at RIP %#lx: no such hypercall; docs/ABI.md lists them",
+               number, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         return;
     }
     vmx_skip_instruction(&vcpu->vmx);

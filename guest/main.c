@@ -4,7 +4,7 @@
 #include "arch/x86/memory.h"
 #include "arch/x86/power.h"
 #include "arch/x86/tsc.h"
-#include "arch/x86/uart.h"
+#include "arch/x86/serial.h"
 #include "arch/x86/vga.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
@@ -45,8 +45,8 @@ static void setup_memory_mapping(void)
 
 static void start(uint32_t magic, uint32_t address)
 {
-    uart_init();
-    log_add_console(uart_write);
+    serial_init();
+    log_add_console(serial_write);
     descriptors_init();
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
     if (boot_info_parse(&info, magic, address))
@@ -74,8 +74,8 @@ static bool overlaps(const struct boot_module *a, const struct boot_module *b)
     return a->base.v < b->base.v + b->size && b->base.v < a->base.v + a->size;
 }
 
-/* A module that shares bytes with another or with the image was loaded wrongly; what is in it is anyone's
- * guess. */
+/* A module that shares bytes with another or with the image was loaded wrongly; what is in it is
+ * anyone's guess. */
 static enum exit_code check_placement(unsigned index)
 {
     extern const char image_start[], image_end[];
@@ -86,8 +86,8 @@ static enum exit_code check_placement(unsigned index)
     for (unsigned i = 0; i < info.module_count; i++) {
         if (i != index && overlaps(module, &info.modules[i])) {
             log_error("module %u (%s) at %#lx to %#lx overlaps module %u (%s) at %#lx to %#lx",
-                      index + 1, module->string, module->base.v, module->base.v + module->size, i + 1,
-                      info.modules[i].string, info.modules[i].base.v,
+                      index + 1, module->string, module->base.v, module->base.v + module->size,
+                      i + 1, info.modules[i].string, info.modules[i].base.v,
                       info.modules[i].base.v + info.modules[i].size);
             return EXIT_MODULE_OVERLAP;
         }
@@ -119,7 +119,8 @@ static void run_guest(unsigned number, const struct boot_module *module, struct 
         totals->skipped++;
         return;
     }
-    log_info("# %s: %lu MiB%s", vm.name, vm.words.memory >> 20, vm.words.testctl ? ", testctl" : "");
+    log_info("# %s: %lu MiB%s", vm.name, vm.words.memory >> 20,
+             vm.words.testctl ? ", testctl" : "");
     vm_run(&vm);
     vm_destroy(&vm);
 

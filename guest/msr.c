@@ -1,4 +1,5 @@
-/* The MSRs of a guest: its own, used without an exit, a few with a fixed value, and #GP for the rest. */
+/* The MSRs of a guest: its own, used without an exit, a few with a fixed value, and #GP for the
+ * rest. */
 #include "arch/x86/cpu.h"
 #include "guest/vm.h"
 #include "lib/log.h"
@@ -13,19 +14,20 @@
 
 /* In the VMCS, switched by the CPU itself. */
 static const uint32_t vmcs_msrs[] = {MSR_FS_BASE,      MSR_GS_BASE,      MSR_SYSENTER_CS,
-                                     MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT, MSR_EFER};
+                                     MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT,
+                                     MSR_EFER};
 
 /* The same for every guest; writing the value that is there is allowed, another is #GP. */
 static const struct {
     uint32_t msr;
     uint64_t value;
 } fixed_msrs[] = {
-    {MSR_PLATFORM_ID, 0},
-    {MSR_APIC_BASE, APIC_BASE_GUEST},
+    {MSR_PLATFORM_ID,     0                     },
+    {MSR_APIC_BASE,       APIC_BASE_GUEST       },
     {MSR_FEATURE_CONTROL, FEATURE_CONTROL_LOCKED},
-    {MSR_BIOS_SIGN_ID, 0},
-    {MSR_MISC_ENABLE, MISC_ENABLE_GUEST},
-    {MSR_DEBUGCTL, 0},
+    {MSR_BIOS_SIGN_ID,    0                     },
+    {MSR_MISC_ENABLE,     MISC_ENABLE_GUEST     },
+    {MSR_DEBUGCTL,        0                     },
 };
 
 void msr_setup(struct vcpu *vcpu)

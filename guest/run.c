@@ -9,6 +9,12 @@
 #define SLICE_MS  10
 #define TIMER_MAX 0xffffffffull
 
+/* One CPU runs guests so far. */
+unsigned tlb_this_cpu(void)
+{
+    return 0;
+}
+
 void vcpu_pend(struct vcpu *vcpu, const struct event *event)
 {
     struct event_pending *pending = &vcpu->vmx.pending;
@@ -84,10 +90,11 @@ static void wait_halted(struct vcpu *vcpu)
             return;
         }
         if (!vcpu->delayed.valid)
-            vm_end(vcpu->vm, VM_ENDED_HALTED,
-                   "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
-                   cpu_reg(&vcpu->vmx.regs, REG_RIP),
-                   !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
+            vm_end(
+                vcpu->vm, VM_ENDED_HALTED,
+                "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
+                cpu_reg(&vcpu->vmx.regs, REG_RIP),
+                !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
         __asm__ volatile("pause");
     }
 }
@@ -111,7 +118,8 @@ void vm_run(struct vm *vm)
     arm_next(vcpu, rdtsc());
     while (vm->ending == VM_RUNNING) {
         if (unlikely(!vmx_deliver(&vcpu->vmx))) {
-            vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
+            vm_end(vm, VM_ENDED_TRIPLE_FAULT,
+                   "triple fault: an exception during the delivery of #DF");
             break;
         }
         tlb_pay(&vm->mmu, pcpu);

@@ -23,14 +23,10 @@ static const char *const ending_names[] = {
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
 
 static const struct word words[] = {
-    {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
-    {.name = "mem",
-     .kind = WORD_SIZE,
-     .min = GUEST_RAM_MIN,
-     .max = GUEST_RAM_MAX,
-     FIELD(memory)},
-    {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
-    {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
+    {.name = "testctl",  .kind = WORD_FLAG,    FIELD(testctl)      },
+    {                     .name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
+    {        .name = "budget",   .kind = WORD_NUMBER,  .min = 1,             .max = BUDGET_MAX_MS, FIELD(budget)},
+    {.name = "expect",                  .kind = WORD_CHOICE,                       .choices = ending_names,       FIELD(expect)},
 };
 
 const char *vm_ending_name(enum vm_ending ending)
@@ -59,7 +55,8 @@ bool vm_passed(const struct vm *vm)
     return !console->failed && (!console->planned || console->planned == console_results(console));
 }
 
-/* ---- Ports ------------------------------------------------------------------------------------ */
+/* ---- Ports ------------------------------------------------------------------------------------
+ */
 
 static void debug_exit(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                        uint64_t value)
@@ -116,7 +113,8 @@ static int add_memory(struct vm *vm)
     return 0;
 }
 
-/* ---- The vCPU ----------------------------------------------------------------------------------- */
+/* ---- The vCPU -----------------------------------------------------------------------------------
+ */
 
 static void set(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
 {
@@ -136,11 +134,11 @@ static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
                                          VMCS_GUEST_SS_SELECTOR, VMCS_GUEST_DS_SELECTOR,
                                          VMCS_GUEST_FS_SELECTOR, VMCS_GUEST_GS_SELECTOR};
     static const uint16_t zeros[] = {
-        VMCS_GUEST_LDTR_SELECTOR, VMCS_GUEST_LDTR_BASE,     VMCS_GUEST_LDTR_LIMIT,
-        VMCS_GUEST_TR_SELECTOR,   VMCS_GUEST_TR_BASE,       VMCS_GUEST_GDTR_BASE,
-        VMCS_GUEST_GDTR_LIMIT,    VMCS_GUEST_IDTR_BASE,     VMCS_GUEST_IDTR_LIMIT,
-        VMCS_GUEST_DEBUGCTL,      VMCS_GUEST_SYSENTER_CS,   VMCS_GUEST_SYSENTER_ESP,
-        VMCS_GUEST_SYSENTER_EIP,  VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_INTERRUPTIBILITY,
+        VMCS_GUEST_LDTR_SELECTOR,  VMCS_GUEST_LDTR_BASE,     VMCS_GUEST_LDTR_LIMIT,
+        VMCS_GUEST_TR_SELECTOR,    VMCS_GUEST_TR_BASE,       VMCS_GUEST_GDTR_BASE,
+        VMCS_GUEST_GDTR_LIMIT,     VMCS_GUEST_IDTR_BASE,     VMCS_GUEST_IDTR_LIMIT,
+        VMCS_GUEST_DEBUGCTL,       VMCS_GUEST_SYSENTER_CS,   VMCS_GUEST_SYSENTER_ESP,
+        VMCS_GUEST_SYSENTER_EIP,   VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_INTERRUPTIBILITY,
         VMCS_GUEST_ACTIVITY_STATE, VMCS_GUEST_RSP,
     };
 
@@ -203,9 +201,11 @@ static void vcpu_destroy(struct vcpu *vcpu)
     tlb_vpid_free(vcpu->vpid);
 }
 
-/* ---- The VM --------------------------------------------------------------------------------------- */
+/* ---- The VM
+ * --------------------------------------------------------------------------------------- */
 
-/* The first word of a module's string is its file name or path; the VM is called by its last part. */
+/* The first word of a module's string is its file name or path; the VM is called by its last part.
+ */
 static const char *take_name(struct vm *vm, const char *string)
 {
     size_t length = 0, start = 0;
@@ -225,7 +225,8 @@ static const char *take_name(struct vm *vm, const char *string)
     return string + length;
 }
 
-enum exit_code vm_create(struct vm *vm, const struct boot_module *module, const struct options *options)
+enum exit_code vm_create(struct vm *vm, const struct boot_module *module,
+                         const struct options *options)
 {
     char where[64];
     struct guest_start start;

@@ -2,8 +2,8 @@
  * A VM, its one vCPU, and how it ends.
  *
  * vm_create() makes a VM from a boot module, vm_run() runs it until something ends it, vm_destroy()
- * gives everything back. Exit handlers (guest/dispatch.c) call vm_end() with a reason and a sentence;
- * the first one counts. Nothing that a guest does may end anything but its own VM.
+ * gives everything back. Exit handlers (guest/dispatch.c) call vm_end() with a reason and a
+ * sentence; the first one counts. Nothing that a guest does may end anything but its own VM.
  */
 #pragma once
 
@@ -25,14 +25,14 @@
 
 /* How a VM ends; `expect=` takes the names. */
 #define VM_ENDINGS(X)                                                                              \
-    X(EXIT, "exit")                               /* by the debug-exit port */                     \
+    X(EXIT, "exit") /* by the debug-exit port */                                                   \
     X(TRIPLE_FAULT, "triple-fault")                                                                \
     X(UNKNOWN_HYPERCALL, "unknown-hypercall")                                                      \
     X(UNSUPPORTED_INSTRUCTION, "unsupported-instruction") /* on MMIO */                            \
     X(MMIO_DURING_DELIVERY, "mmio-during-delivery")       /* the IDT or a stack in MMIO space */   \
     X(BUDGET, "budget")                                   /* it ran for too long */                \
-    X(HALTED, "halted")             /* HLT, and nothing is there that could wake it */             \
-    X(MEMORY_FAULT, "memory-fault") /* code or page tables in MMIO, no host memory, … */           \
+    X(HALTED, "halted")                     /* HLT, and nothing is there that could wake it */     \
+    X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
     X(MISCONFIGURATION, "misconfiguration") /* a real one: our mistake */                          \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
@@ -60,7 +60,7 @@ struct vcpu {
     uint16_t vpid;
     bool halted;
 
-    uint64_t budget_end; /* TSC */
+    uint64_t budget_end;  /* TSC */
     struct event delayed; /* HC_INJECT: made pending at `delayed_until` */
     uint64_t delayed_until;
 
@@ -86,8 +86,8 @@ struct vm {
     unsigned unknown_msrs;
 };
 
-/* Builds a VM from a module: reads the words of its string, adds RAM and devices, loads the program.
- * Anything but EXIT_OK comes after a sentence; then nothing is left to destroy. */
+/* Builds a VM from a module: reads the words of its string, adds RAM and devices, loads the
+ * program. Anything but EXIT_OK comes after a sentence; then nothing is left to destroy. */
 enum exit_code vm_create(struct vm *vm, const struct boot_module *module,
                          const struct options *options) MUST_CHECK;
 void vm_destroy(struct vm *vm);

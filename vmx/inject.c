@@ -12,9 +12,9 @@
 /* Did an IRET end NMI blocking and then fault, so that it will run again? */
 static bool nmi_unblocked(const struct vmx_exit *e)
 {
-    if (e->reason == EXIT_REASON_EPT_VIOLATION)
+    if (e->reason == REASON_EPT_VIOLATION)
         return e->qualification & QUALIFICATION_NMI_UNBLOCKED;
-    if (e->reason == EXIT_REASON_EXCEPTION_OR_NMI)
+    if (e->reason == REASON_EXCEPTION_OR_NMI)
         return e->interruption & EVENT_INFO_NMI_UNBLOCKED &&
                field_get(e->interruption, EVENT_INFO_VECTOR) != VECTOR_DF;
     return false;

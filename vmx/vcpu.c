@@ -6,6 +6,8 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
+#include "vmx/dump.h"
+#include "vmx/entry_check.h"
 #include "vmx/errors.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
@@ -17,6 +19,8 @@ _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 128, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
+#define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
+#define CPUID7_RTM        BIT(11)
 #define MSR_HIGH_BASE     0xc0000000u
 #define LINK_POINTER_NONE ~0ull
 
@@ -153,28 +157,28 @@ void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
 #define HAS_GLA           BIT(5) /* also needs bit 7 of the qualification */
 
 static const uint8_t defined[] = {
-    [EXIT_REASON_EXCEPTION_OR_NMI] = HAS_QUALIFICATION | HAS_INTERRUPTION | HAS_LENGTH,
-    [EXIT_REASON_EXTERNAL_INTERRUPT] = HAS_INTERRUPTION,
-    [EXIT_REASON_TASK_SWITCH] = HAS_QUALIFICATION | HAS_LENGTH,
-    [EXIT_REASON_CPUID] = HAS_LENGTH,
-    [EXIT_REASON_GETSEC] = HAS_LENGTH,
-    [EXIT_REASON_HLT] = HAS_LENGTH,
-    [EXIT_REASON_INVD] = HAS_LENGTH,
-    [EXIT_REASON_INVLPG] = HAS_QUALIFICATION | HAS_LENGTH,
-    [EXIT_REASON_RDPMC] = HAS_LENGTH,
-    [EXIT_REASON_VMCALL] = HAS_LENGTH,
-    [EXIT_REASON_CR_ACCESS] = HAS_QUALIFICATION | HAS_LENGTH,
-    [EXIT_REASON_MOV_DR] = HAS_QUALIFICATION | HAS_LENGTH,
-    [EXIT_REASON_IO_INSTRUCTION] = HAS_QUALIFICATION | HAS_LENGTH | HAS_INFO,
-    [EXIT_REASON_RDMSR] = HAS_LENGTH,
-    [EXIT_REASON_WRMSR] = HAS_LENGTH,
-    [EXIT_REASON_MWAIT] = HAS_QUALIFICATION | HAS_LENGTH,
-    [EXIT_REASON_MONITOR] = HAS_LENGTH,
-    [EXIT_REASON_EPT_VIOLATION] = HAS_QUALIFICATION | HAS_GPA | HAS_GLA,
-    [EXIT_REASON_EPT_MISCONFIGURATION] = HAS_GPA,
-    [EXIT_REASON_WBINVD] = HAS_LENGTH,
-    [EXIT_REASON_XSETBV] = HAS_LENGTH,
-    [EXIT_REASON_INVPCID] = HAS_QUALIFICATION | HAS_LENGTH | HAS_INFO,
+    [REASON_EXCEPTION_OR_NMI] = HAS_QUALIFICATION | HAS_INTERRUPTION | HAS_LENGTH,
+    [REASON_EXTERNAL_INTERRUPT] = HAS_INTERRUPTION,
+    [REASON_TASK_SWITCH] = HAS_QUALIFICATION | HAS_LENGTH,
+    [REASON_CPUID] = HAS_LENGTH,
+    [REASON_GETSEC] = HAS_LENGTH,
+    [REASON_HLT] = HAS_LENGTH,
+    [REASON_INVD] = HAS_LENGTH,
+    [REASON_INVLPG] = HAS_QUALIFICATION | HAS_LENGTH,
+    [REASON_RDPMC] = HAS_LENGTH,
+    [REASON_VMCALL] = HAS_LENGTH,
+    [REASON_CR_ACCESS] = HAS_QUALIFICATION | HAS_LENGTH,
+    [REASON_MOV_DR] = HAS_QUALIFICATION | HAS_LENGTH,
+    [REASON_IO_INSTRUCTION] = HAS_QUALIFICATION | HAS_LENGTH | HAS_INFO,
+    [REASON_RDMSR] = HAS_LENGTH,
+    [REASON_WRMSR] = HAS_LENGTH,
+    [REASON_MWAIT] = HAS_QUALIFICATION | HAS_LENGTH,
+    [REASON_MONITOR] = HAS_LENGTH,
+    [REASON_EPT_VIOLATION] = HAS_QUALIFICATION | HAS_GPA | HAS_GLA,
+    [REASON_EPT_MISCONFIGURATION] = HAS_GPA,
+    [REASON_WBINVD] = HAS_LENGTH,
+    [REASON_XSETBV] = HAS_LENGTH,
+    [REASON_INVPCID] = HAS_QUALIFICATION | HAS_LENGTH | HAS_INFO,
 };
 
 #define QUALIFICATION_GLA_VALID BIT(7)
@@ -205,33 +209,68 @@ static void read_exit(struct vmx_exit *e)
 /* An NMI that arrived while the guest ran is the host's: take it by its vector. */
 static void take_host_nmi(const struct vmx_exit *e)
 {
-    if (e->reason == EXIT_REASON_EXCEPTION_OR_NMI &&
+    if (e->reason == REASON_EXCEPTION_OR_NMI &&
         field_get(e->interruption, EVENT_INFO_TYPE) == EVENT_NMI)
         __asm__ volatile("int $2");
 }
 
-static int entry_failed(const char *what, uint32_t number, const char *words)
+static uint64_t read_field(void *context, uint32_t field)
 {
-    log_error("%s: %s (%u)", what, words, number);
-    if (!vmx_check_entry())
-        log_error("the software checks find nothing wrong; the CPU's rules and ours differ here");
-    vmx_dump();
+    (void)context;
+    return vmread(field);
+}
+
+static struct entry_check_input check_input(void)
+{
+    struct cpuid sizes = cpuid(0x80000008, 0), features = cpuid(7, 0);
+    return (struct entry_check_input){
+        .read = read_field,
+        .msrs = &vmx.msrs,
+        .maxphyaddr = vmx.maxphyaddr,
+        .linear_bits = sizes.eax >> 8 & 0xff,
+        .efer_valid = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE,
+        .debugctl_valid = DEBUGCTL_DEFINED,
+        .perf_global_valid = ~0ull,
+        .rtm = features.ebx & CPUID7_RTM,
+    };
+}
+
+static void log_finding(void *context, const struct entry_finding *finding)
+{
+    (void)context;
+    log_error("%s", finding->text);
+}
+
+/* Before the first entry: what we set up ourselves had better be right. */
+static bool first_entry_is_valid(void)
+{
+    struct entry_check_input input = check_input();
+    if (!entry_check(&input, log_finding, NULL))
+        return true;
+    vmcs_dump(read_field, NULL, &vmx.msrs);
+    return false;
+}
+
+/* The checks have to find the reason; the dump is for the case that they do not. */
+static int explain_failure(void)
+{
+    struct entry_check_input input = check_input();
+    entry_check_log(&input);
+    vmcs_dump(read_field, NULL, &vmx.msrs);
     return -EINVAL;
 }
 
 int vmx_run(struct vmx_vcpu *vcpu)
 {
-    if (unlikely(!vcpu->launched) && vmx_check_entry()) {
-        vmx_dump();
+    if (unlikely(!vcpu->launched) && !first_entry_is_valid())
         return -EINVAL;
-    }
     if (vcpu->regs.gpr[GPR_RSP] != vcpu->entered_rsp)
         vmwrite(VMCS_GUEST_RSP, vcpu->regs.gpr[GPR_RSP]);
 
     if (unlikely(!vmx_enter(vcpu, vcpu->launched))) {
-        uint32_t error = (uint32_t)vmread(VMCS_INSTRUCTION_ERROR);
-        return entry_failed(vcpu->launched ? "VMRESUME failed" : "VMLAUNCH failed", error,
-                            vmx_instruction_error(error));
+        vm_instruction_error_log(vcpu->launched ? "VMRESUME" : "VMLAUNCH",
+                                 (uint32_t)vmread(VMCS_INSTRUCTION_ERROR));
+        return explain_failure();
     }
     vcpu->launched = true;
     vcpu->cached = 0;
@@ -239,9 +278,10 @@ int vmx_run(struct vmx_vcpu *vcpu)
 
     uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
     vcpu->exit.reason = (uint32_t)(reason & EXIT_REASON_BASIC);
-    if (unlikely(reason & EXIT_REASON_ENTRY_FAILED))
-        return entry_failed("VM entry failed", vcpu->exit.reason,
-                            vmx_exit_reason(vcpu->exit.reason));
+    if (unlikely(reason & EXIT_REASON_ENTRY_FAILED)) {
+        entry_failure_log(reason, vmread(VMCS_EXIT_QUALIFICATION));
+        return explain_failure();
+    }
     read_exit(&vcpu->exit);
     if (unlikely(vcpu->exit.interruption))
         take_host_nmi(&vcpu->exit);

@@ -74,12 +74,6 @@ void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
  * entry that failed: the vCPU cannot go on. */
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 
-/* Runs the entry checks on the current VMCS and logs each finding. Returns their number. */
-unsigned vmx_check_entry(void);
-
-/* Logs the current VMCS by section. */
-void vmx_dump(void);
-
 /* Events (D15), in vmx/inject.c.
  *
  * vmx_requeue() stands first after every exit: an event whose delivery was interrupted is delivered

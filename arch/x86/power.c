@@ -2,7 +2,7 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/uart.h"
+#include "arch/x86/serial.h"
 #include "lib/log.h"
 
 #define BOCHS_DEBUG_PORT 0x8900 /* 'D' returns to the debugger, which quits */
@@ -31,7 +31,7 @@ static const char *exit_name(enum exit_code code)
 void machine_exit(enum exit_code code)
 {
     log_info("EXIT %d %s", code, exit_name(code));
-    uart_drain();
+    serial_drain();
     if (on_exit == ON_EXIT_POWEROFF) {
         outb(BOCHS_DEBUG_PORT, 'D');
         outb(QEMU_DEBUG_EXIT, (uint8_t)code);

@@ -5,11 +5,11 @@
 
 /* Programs COM1 in full: 115200 8N1, no interrupts, FIFOs on. Emulators that are told only a part
  * of it garble the text. */
-void uart_init(void);
+void serial_init(void);
 
 /* Waits for room before each character; a newline becomes CR LF. A port that is not there is given
  * up after a bounded wait. */
-void uart_write(const char *text, size_t length);
+void serial_write(const char *text, size_t length);
 
 /* Waits until the last character has left. */
-void uart_drain(void);
+void serial_drain(void);

@@ -1,4 +1,4 @@
-#include "arch/x86/uart.h"
+#include "arch/x86/serial.h"
 
 #include "arch/x86/cpu.h"
 
@@ -24,7 +24,7 @@ enum {
 
 static bool dead;
 
-void uart_init(void)
+void serial_init(void)
 {
     outb(UART_LINE_CONTROL, LINE_DIVISOR | LINE_8N1);
     outb(UART_DATA, DIVISOR_115200);
@@ -49,7 +49,7 @@ static void put(char c)
         outb(UART_DATA, (uint8_t)c);
 }
 
-void uart_write(const char *text, size_t length)
+void serial_write(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         if (text[i] == '\n')
@@ -58,7 +58,7 @@ void uart_write(const char *text, size_t length)
     }
 }
 
-void uart_drain(void)
+void serial_drain(void)
 {
     wait_for(STATUS_IDLE);
 }
