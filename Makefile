@@ -86,5 +86,5 @@ $(B)/libhost.a: $(HOST_OBJS)
 unit: $(UNIT_TESTS)
 	@for t in $^; do $$t || exit 1; done
 
-include guest/programs/programs.mk tools/run.mk tools/lint.mk
+include tools/run.mk tools/lint.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
