@@ -84,7 +84,7 @@ $(B)/libhost.a: $(HOST_OBJS)
 
 .PHONY: unit
 unit: $(UNIT_TESTS)
-	@for t in $^; do $$t || exit 1; done
+	@status=0; for t in $^; do $$t || status=1; done; exit $$status
 
 include tools/run.mk tools/lint.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
