@@ -57,8 +57,6 @@ $(B)/eptvisor.elf: $(OBJS) linker.ld tools/symbols.awk
 $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 	$(Q)objcopy -O elf32-i386 $< $@
 
-include guest/programs/programs.mk
-
 # ---- Unit tests -----------------------------------------------------------------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/tests/unit/support.o

@@ -10,8 +10,7 @@
 #include "lib/bits.h"
 #include "lib/types.h"
 
-/* ---- An entry ---------------------------------------------------------------------------------
- */
+/* ---- An entry -------------------------------------------------------------------------------- */
 #define EPT_READ         BIT(0)
 #define EPT_WRITE        BIT(1)
 #define EPT_EXECUTE      BIT(2)
@@ -36,8 +35,7 @@
 _Static_assert(EPT_FIELDS(|) == ~0ull, "every bit of an EPT entry has a name");
 _Static_assert(EPT_FIELDS(^) == ~0ull && EPT_FIELDS(+) == ~0ull, "and only one");
 
-/* ---- EPTP (SDM 3, 25.6.11) --------------------------------------------------------------------
- */
+/* ---- EPTP (SDM 3, 25.6.11) ------------------------------------------------------------------- */
 #define EPTP_MEMTYPE BITS(2, 0)
 #define EPTP_WALK    BITS(5, 3) /* levels minus one */
 #define EPTP_AD      BIT(6)
@@ -50,8 +48,7 @@ _Static_assert(EPT_FIELDS(^) == ~0ull && EPT_FIELDS(+) == ~0ull, "and only one")
     (EPTP_MEMTYPE op EPTP_WALK op EPTP_AD op EPTP_SSS op EPTP_ZERO op EPTP_ADDRESS op EPTP_ZERO_HI)
 _Static_assert(EPTP_FIELDS(|) == ~0ull && EPTP_FIELDS(+) == ~0ull, "an EPTP's fields tile it");
 
-/* ---- Memory types (SDM 3, table 12-2); 2, 3 and 7 are reserved ----------------------------------
- */
+/* ---- Memory types (SDM 3, table 12-2); 2, 3 and 7 are reserved ------------------------------- */
 #define MEMTYPE_UC 0ull
 #define MEMTYPE_WC 1ull
 #define MEMTYPE_WT 4ull
@@ -60,8 +57,7 @@ _Static_assert(EPTP_FIELDS(|) == ~0ull && EPTP_FIELDS(+) == ~0ull, "an EPTP's fi
 
 #define MEMTYPE_RESERVED (BIT(2) | BIT(3) | BIT(7)) /* a bit for each reserved type */
 
-/* ---- Levels -----------------------------------------------------------------------------------
- */
+/* ---- Levels ---------------------------------------------------------------------------------- */
 #define EPT_LEVEL_4K   1u
 #define EPT_LEVEL_2M   2u
 #define EPT_LEVEL_1G   3u

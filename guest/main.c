@@ -8,6 +8,7 @@
 #include "arch/x86/vga.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
+#include "guest/provoke.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -63,10 +64,12 @@ static void start(uint32_t magic, uint32_t address)
              info.protocol, info.loader[0] ? info.loader : "?", info.module_count,
              memory_free_pages() >> 8, tsc_khz(), info.command_line);
     extra_state_enable();
+    vmx.entry_checks = options.entry_checks;
     enum exit_code code = vmx_init();
     if (code)
         machine_exit(code);
     setup_memory_mapping();
+    provoke((enum provoke)options.provoke);
 }
 
 static bool overlaps(const struct boot_module *a, const struct boot_module *b)

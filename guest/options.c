@@ -7,9 +7,12 @@
 static const char *const gva_cache_values[] = {"off", "exits", "verify", NULL};
 static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
 
+static const char *const provoke_values[] = {"nothing", "null", "stack", "code", "data",
+                                             "bug",     "warn", "nmi",   NULL};
+
 static const struct word words[] = {
-    {.name = "mmio_caching",       .kind = WORD_NUMBER, .max = 1,           FIELD(mmio_caching)},
-    {.name = "gva_cache",                            .kind = WORD_CHOICE,                             .choices = gva_cache_values, FIELD(gva_cache)},
+    {.name = "mmio_caching",       .kind = WORD_NUMBER, .max = 1,                        FIELD(mmio_caching)},
+    {.name = "gva_cache",                            .kind = WORD_CHOICE,                             .choices = gva_cache_values,              FIELD(gva_cache)},
     {.name = "ept_ad",            .kind = WORD_NUMBER,                               .max = 1,                                  FIELD(ept_ad)},
     {.name = "vpid",                    .kind = WORD_NUMBER,.max = 1,FIELD(vpid)},
     {.name = "huge",.kind = WORD_NUMBER,      .max = 1,                                 FIELD(huge)},
@@ -17,14 +20,23 @@ static const struct word words[] = {
      .kind = WORD_NUMBER,
      .max = BIT(62),
      FIELD(slot_generation_start)},
-    {.name = "on_exit",                            .kind = WORD_CHOICE,                 .choices = on_exit_values,                                                   FIELD(on_exit)},
-    {.name = "tests", .kind = WORD_TEXT,                    FIELD(tests)                     },
+    {.name = "on_exit",                            .kind = WORD_CHOICE,                 .choices = on_exit_values,                                                                FIELD(on_exit)},
+    {.name = "provoke", .kind = WORD_CHOICE,                    .choices = provoke_values,                                   FIELD(provoke)},
+    {.name = "break_field",   .kind = WORD_NUMBER,.max = 0x7fff,FIELD(break_field)},
+    {.name = "break_value",         .kind = WORD_NUMBER,.max = UINT64_MAX,FIELD(break_value)},
+    {.name = "entry_checks",        .kind = WORD_NUMBER,      .max = 1,                                 FIELD(entry_checks)},
+    {.name = "tests",                            .kind = WORD_TEXT,                           FIELD(tests)                              },
 };
 
 int options_parse(const char *command_line, struct options *options)
 {
-    *options = (struct options){
-        .mmio_caching = 1, .gva_cache = 2, .ept_ad = 1, .vpid = 1, .huge = 1, .tests = "*"};
+    *options = (struct options){.mmio_caching = 1,
+                                .gva_cache = 2,
+                                .ept_ad = 1,
+                                .vpid = 1,
+                                .huge = 1,
+                                .entry_checks = 1,
+                                .tests = "*"};
     int parsed = words_parse(command_line, words, ARRAY_SIZE(words), options, "command line");
     return parsed < 0 ? parsed : 0;
 }

@@ -12,7 +12,13 @@ struct options {
     uint64_t vpid;
     uint64_t huge;
     uint64_t slot_generation_start;
-    uint64_t on_exit;          /* enum on_exit */
+    uint64_t on_exit; /* enum on_exit */
+
+    /* For tests of what is said when something breaks. */
+    uint64_t provoke;                  /* enum provoke of guest/provoke.h */
+    uint64_t break_field, break_value; /* a VMCS field that each VM starts with, 0: none */
+    uint64_t entry_checks;             /* in software before the first entry */
+
     char tests[WORD_TEXT_MAX]; /* names of the guests to run: a pattern with * and ? */
 };
 

@@ -4,6 +4,8 @@
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
 #include "guest/loader.h"
+#include "guest/provoke.h"
+#include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
@@ -55,8 +57,7 @@ bool vm_passed(const struct vm *vm)
     return !console->failed && (!console->planned || console->planned == console_results(console));
 }
 
-/* ---- Ports ------------------------------------------------------------------------------------
- */
+/* ---- Ports ----------------------------------------------------------------------------------- */
 
 static void debug_exit(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                        uint64_t value)
@@ -113,8 +114,7 @@ static int add_memory(struct vm *vm)
     return 0;
 }
 
-/* ---- The vCPU -----------------------------------------------------------------------------------
- */
+/* ---- The vCPU -------------------------------------------------------------------------------- */
 
 static void set(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
 {
@@ -167,6 +167,13 @@ static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
     vcpu->vmx.regs.gpr[GPR_RBX] = start->info;
 }
 
+static void vcpu_destroy(struct vcpu *vcpu)
+{
+    extra_state_destroy(&vcpu->extra);
+    vmx_vcpu_destroy(&vcpu->vmx);
+    tlb_vpid_free(vcpu->vpid);
+}
+
 static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *options,
                        const struct guest_start *start)
 {
@@ -176,33 +183,19 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     if (options->vpid)
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
     int error = vmx_vcpu_init(&vcpu->vmx, mmu_eptp(&vm->mmu), vcpu->vpid);
-    if (error) {
-        tlb_vpid_free(vcpu->vpid);
+    if (!error)
+        error = extra_state_init(&vcpu->extra);
+    if (error)
         return error;
-    }
-    error = extra_state_init(&vcpu->extra);
-    if (error) {
-        vmx_vcpu_destroy(&vcpu->vmx);
-        tlb_vpid_free(vcpu->vpid);
-        return error;
-    }
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
                    (enum gva_cache)options->gva_cache);
     msr_setup(vcpu);
     control_registers_setup(vcpu);
     set_boot_state(vcpu, start);
-    return 0;
+    return provoke_entry(options);
 }
 
-static void vcpu_destroy(struct vcpu *vcpu)
-{
-    extra_state_destroy(&vcpu->extra);
-    vmx_vcpu_destroy(&vcpu->vmx);
-    tlb_vpid_free(vcpu->vpid);
-}
-
-/* ---- The VM
- * --------------------------------------------------------------------------------------- */
+/* ---- The VM ---------------------------------------------------------------------------------- */
 
 /* The first word of a module's string is its file name or path; the VM is called by its last part.
  */
@@ -255,8 +248,12 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module,
     memcpy(image.ram, vm->ram, sizeof(image.ram));
     if (!code)
         code = load_guest(&vm->mmu, &image, &start);
-    if (!code && vcpu_create(&vm->vcpu, vm, options, &start))
-        code = EXIT_NO_MEMORY;
+    if (!code) {
+        error = vcpu_create(&vm->vcpu, vm, options, &start);
+        code = error == -ENOMEM ? EXIT_NO_MEMORY : error ? EXIT_BAD_COMMAND_LINE : EXIT_OK;
+        if (code)
+            vcpu_destroy(&vm->vcpu);
+    }
     if (code)
         mmu_destroy(&vm->mmu);
     return code;

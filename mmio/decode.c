@@ -8,8 +8,7 @@
 #include "lib/bits.h"
 #include "lib/string.h"
 
-/* ---- The table of forms ------------------------------------------------------------------------
- */
+/* ---- The table of forms ---------------------------------------------------------------------- */
 
 enum {
     FORM_KNOWN = 1 << 0,
@@ -64,8 +63,7 @@ static const struct form forms[2][256] = {
     },
 };
 
-/* ---- Reading bytes -----------------------------------------------------------------------------
- */
+/* ---- Reading bytes --------------------------------------------------------------------------- */
 
 struct reader {
     const uint8_t *bytes;
@@ -142,8 +140,7 @@ static uint8_t take_prefixes(struct reader *r)
     }
 }
 
-/* ---- Addressing forms --------------------------------------------------------------------------
- */
+/* ---- Addressing forms ------------------------------------------------------------------------ */
 
 #define REX_W BIT(3)
 #define REX_R BIT(2)
@@ -232,8 +229,7 @@ static void set_register(const struct reader *r, uint8_t reg, struct insn *insn)
     insn->reg = insn->high_byte ? reg - 4 : extend(r, REX_R, reg);
 }
 
-/* ---- One instruction ---------------------------------------------------------------------------
- */
+/* ---- One instruction ------------------------------------------------------------------------- */
 
 static const struct form *take_opcode(struct reader *r)
 {

@@ -22,8 +22,7 @@ uint64_t memslot_gfn_end(void)
     return BIT((maxphyaddr < EPT_GPA_BITS ? maxphyaddr : EPT_GPA_BITS) - PAGE_SHIFT);
 }
 
-/* ---- Refusals ---------------------------------------------------------------------------------
- */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 int memslot_check_range(const char *what, gpa_t gpa, uint64_t pages)
 {
@@ -67,8 +66,7 @@ static int check_overlap(const struct memslots *slots, uint32_t id, gfn_t base, 
     return 0;
 }
 
-/* ---- Two copies
- * ----------------------------------------------------------------------------------- */
+/* ---- Two copies ------------------------------------------------------------------------------ */
 
 /* The copy that nobody reads, made equal to the current one. */
 static struct memslots *begin_update(struct mmu *mmu)
@@ -144,8 +142,7 @@ static void retired(struct mmu *mmu)
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
 }
 
-/* ---- Operations
- * ------------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages, uint32_t flags)
 {

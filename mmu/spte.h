@@ -17,8 +17,7 @@
 #include "ept/caps.h"
 #include "ept/format.h"
 
-/* ---- Bits of a present SPTE -------------------------------------------------------------------
- */
+/* ---- Bits of a present SPTE ------------------------------------------------------------------ */
 #define SPTE_MMU_PRESENT EPT_SOFTWARE_LOW
 
 #define SPTE_AD_TYPE        BITS(53, 52)
@@ -31,8 +30,7 @@
 #define SPTE_MMU_WRITABLE   BIT(58) /* W may be given back without asking */
 #define SPTE_SUPPRESS_VE    EPT_SUPPRESS_VE
 
-/* ---- Words that are not present -----------------------------------------------------------------
- */
+/* ---- Words that are not present -------------------------------------------------------------- */
 #define SPTE_NONPRESENT EPT_SUPPRESS_VE
 #define SPTE_FROZEN     (EPT_SUPPRESS_VE | 0x5a0ull)
 
@@ -74,8 +72,7 @@ _Static_assert((SPTE_FROZEN & SPTE_MMIO_MASK) != SPTE_MMIO_VALUE &&
                "neither is an MMIO SPTE, in a VM of either kind (S12)");
 _Static_assert(SPTE_MMIO_NEVER & ~SPTE_MMIO_MASK, "never: has a bit outside of the mask");
 
-/* ---- What the boot decided, the same for all VMs ------------------------------------------------
- */
+/* ---- What the boot decided, the same for all VMs --------------------------------------------- */
 struct spte_format {
     bool mmio_caching;      /* what is done, not what was asked for (rule S10) */
     uint64_t mmio_value;    /* the seed of each VM's own value */
@@ -92,8 +89,7 @@ extern struct spte_format spte_format;
  * wishes; `l1tf_cache_bits` is 0 on CPUs without the flaw, else the width of the L1D's tags. */
 void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits);
 
-/* ---- Questions ----------------------------------------------------------------------------------
- */
+/* ---- Questions ------------------------------------------------------------------------------- */
 static inline bool spte_is_present(uint64_t spte)
 {
     return spte & SPTE_MMU_PRESENT;
@@ -144,8 +140,7 @@ enum spte_class {
 /* Exactly one class for every word (rule S2). */
 enum spte_class spte_classify(uint64_t spte, unsigned level, uint64_t mmio_value);
 
-/* ---- Words
- * ---------------------------------------------------------------------------------------- */
+/* ---- Words ----------------------------------------------------------------------------------- */
 
 /* A translation to `page`, which is aligned to the size of `level`. */
 static inline uint64_t spte_leaf(hpa_t page, unsigned level, bool writable)

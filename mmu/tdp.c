@@ -8,8 +8,7 @@
 #include "mmu/tlb.h"
 #include "mmu/transition.h"
 
-/* ---- Iterator ---------------------------------------------------------------------------------
- */
+/* ---- Iterator -------------------------------------------------------------------------------- */
 
 static void iter_read(struct tdp_iter *iter)
 {
@@ -51,8 +50,7 @@ void tdp_iter_next(struct tdp_iter *iter)
     iter_read(iter);
 }
 
-/* ---- The choke point ----------------------------------------------------------------------------
- */
+/* ---- The choke point ------------------------------------------------------------------------- */
 
 static void account(struct mmu *mmu, unsigned level, uint64_t old, uint64_t new)
 {
@@ -78,8 +76,7 @@ bool tdp_store(struct mmu *mmu, uint64_t *sptep, unsigned level, uint64_t old, u
     return true;
 }
 
-/* ---- Zap
- * ------------------------------------------------------------------------------------------ */
+/* ---- Zap ------------------------------------------------------------------------------------- */
 
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, bool mmio)
 {
@@ -129,8 +126,7 @@ void tdp_zap_all(struct mmu *mmu)
     mmu->stats.full_zaps++;
 }
 
-/* ---- Tables
- * ----------------------------------------------------------------------------------------- */
+/* ---- Tables ---------------------------------------------------------------------------------- */
 
 /* A page full of NONPRESENT (rule S7), by one string instruction. */
 static hpa_t new_table(void)
@@ -202,8 +198,7 @@ void tdp_destroy(struct mmu *mmu)
     mmu->root = NULL;
 }
 
-/* ---- Map
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Map ------------------------------------------------------------------------------------- */
 
 /* Goes down to `*level`, linking tables on the way; a leaf above ends it there. Returns the entry,
  * its level and its word, or NULL where another CPU is at work: retry (rules W4, W5). */

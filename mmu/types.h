@@ -7,8 +7,7 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-/* ---- Slots ------------------------------------------------------------------------------------
- */
+/* ---- Slots ----------------------------------------------------------------------------------- */
 #define MEMSLOTS_MAX     64u
 #define MEMSLOT_READONLY BIT(0)  /* the guest may read and execute; writes are emulated */
 #define MEMSLOT_INVALID  BIT(31) /* being deleted or moved: faults wait (rule P5) */
@@ -41,8 +40,7 @@ struct memslots {
     struct memslot slot[MEMSLOTS_MAX];
 };
 
-/* ---- The flush ledger
- * ---------------------------------------------------------------------------- */
+/* ---- The flush ledger ------------------------------------------------------------------------ */
 #define TLB_CPUS 64u
 
 enum invept_reason {
@@ -68,8 +66,7 @@ struct tlb_ledger {
     uint64_t cpus;           /* pCPUs that have ever entered with this EPTP */
 };
 
-/* ---- The MMU
- * --------------------------------------------------------------------------------------- */
+/* ---- The MMU --------------------------------------------------------------------------------- */
 struct mmu_stats {
     uint64_t faults;            /* EPT violations handled */
     uint64_t slot_searches;     /* made for faults */

@@ -96,7 +96,8 @@ int extra_state_init(struct extra_state *state)
 
 void extra_state_destroy(struct extra_state *state)
 {
-    page_free(state->fpu, AREA_ORDER);
+    if (state->fpu.v && !page_is_none(state->fpu))
+        page_free(state->fpu, AREA_ORDER);
 }
 
 /* The order of the list: debug and address registers, MSRs, then the FPU under a full XCR0, then

@@ -6,23 +6,33 @@
 #include "lib/string.h"
 #include "vmx/vmx.h"
 
-#define CPUID_VMX       BIT(5)
-#define MSR_COUNT_FIXED 18 /* IA32_VMX_BASIC and on, SDM 3 appendix A */
-
+#define CPUID_VMX BIT(5)
 struct vmx_machine vmx;
 
-/* Where each capability MSR goes; offsets from IA32_VMX_BASIC. A missing one stays 0. */
+/* The capability MSRs stand in a row (SDM 3, appendix A); which of the later ones exist follows from
+ * the earlier ones. A missing one stays 0. */
 static void read_msrs(struct vmx_msrs *msrs)
 {
-    uint64_t *const places[MSR_COUNT_FIXED + 1] = {
-        &msrs->basic,        &msrs->pin,        &msrs->primary,      &msrs->exit,
-        &msrs->entry,        &msrs->misc,       &msrs->cr0_fixed0,   &msrs->cr0_fixed1,
-        &msrs->cr4_fixed0,   &msrs->cr4_fixed1, &msrs->vmcs_enum,    &msrs->secondary,
-        &msrs->ept_vpid_cap, &msrs->true_pin,   &msrs->true_primary, &msrs->true_exit,
-        &msrs->true_entry,   &msrs->vmfunc,     &msrs->tertiary,
+    uint64_t *const always[] = {
+        &msrs->basic,      &msrs->pin,        &msrs->primary,    &msrs->exit,
+        &msrs->entry,      &msrs->misc,       &msrs->cr0_fixed0, &msrs->cr0_fixed1,
+        &msrs->cr4_fixed0, &msrs->cr4_fixed1, &msrs->vmcs_enum,
     };
-    for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
-        rdmsr_safe(MSR_VMX_BASIC + i, places[i]);
+    uint64_t *const true_controls[] = {&msrs->true_pin, &msrs->true_primary, &msrs->true_exit,
+                                       &msrs->true_entry};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(always); i++)
+        rdmsr_safe(MSR_VMX_BASIC + i, always[i]);
+    for (unsigned i = 0; i < ARRAY_SIZE(true_controls) && msrs->basic & BASIC_TRUE_CONTROLS; i++)
+        rdmsr_safe(MSR_VMX_TRUE_PIN + i, true_controls[i]);
+    if (vmx_may_be_1(msrs, CONTROL_PRIMARY) & PRIMARY_SECONDARY_CONTROLS)
+        rdmsr_safe(MSR_VMX_SECONDARY, &msrs->secondary);
+    if (vmx_may_be_1(msrs, CONTROL_PRIMARY) & PRIMARY_TERTIARY_CONTROLS)
+        rdmsr_safe(MSR_VMX_TERTIARY, &msrs->tertiary);
+    if (vmx_may_be_1(msrs, CONTROL_SECONDARY) & (SECONDARY_EPT | SECONDARY_VPID))
+        rdmsr_safe(MSR_VMX_EPT_VPID_CAP, &msrs->ept_vpid_cap);
+    if (vmx_may_be_1(msrs, CONTROL_SECONDARY) & SECONDARY_VM_FUNCTIONS)
+        rdmsr_safe(MSR_VMX_VMFUNC, &msrs->vmfunc);
 }
 
 /* The firmware decides in IA32_FEATURE_CONTROL, and may lock its decision. */

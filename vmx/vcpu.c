@@ -105,12 +105,10 @@ static void write_host_state(void)
 
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 {
-    memset(vcpu, 0, sizeof(*vcpu));
     vcpu->vmcs = page_alloc(0);
     vcpu->msr_bitmap = page_alloc(0);
     if (page_is_none(vcpu->vmcs) || page_is_none(vcpu->msr_bitmap)) {
         log_error("no page left for a VMCS");
-        vmx_vcpu_destroy(vcpu);
         return -ENOMEM;
     }
     uint32_t *revision = phys_to_virt(vcpu->vmcs);
@@ -128,12 +126,12 @@ int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 
 void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
 {
-    if (!page_is_none(vcpu->vmcs)) {
+    if (vcpu->vmcs.v && !page_is_none(vcpu->vmcs)) {
         bool cleared = vmclear(vcpu->vmcs);
         BUG_ON(!cleared);
         page_free(vcpu->vmcs, 0);
     }
-    if (!page_is_none(vcpu->msr_bitmap))
+    if (vcpu->msr_bitmap.v && !page_is_none(vcpu->msr_bitmap))
         page_free(vcpu->msr_bitmap, 0);
 }
 
@@ -262,7 +260,7 @@ static int explain_failure(void)
 
 int vmx_run(struct vmx_vcpu *vcpu)
 {
-    if (unlikely(!vcpu->launched) && !first_entry_is_valid())
+    if (unlikely(!vcpu->launched) && vmx.entry_checks && !first_entry_is_valid())
         return -EINVAL;
     if (vcpu->regs.gpr[GPR_RSP] != vcpu->entered_rsp)
         vmwrite(VMCS_GUEST_RSP, vcpu->regs.gpr[GPR_RSP]);

@@ -16,6 +16,7 @@ struct vmx_machine {
     struct vmx_msrs msrs;
     struct vmx_controls controls;
     unsigned maxphyaddr;
+    bool entry_checks; /* in software before a vCPU's first entry */
 };
 extern struct vmx_machine vmx;
 
@@ -57,7 +58,8 @@ struct vmx_vcpu {
 };
 _Static_assert(REG_COUNT <= 64, "one bit each in `cached`");
 
-/* Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
+/* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
+ * Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
  * guest state is the caller's, through cpu_set_reg() and vmwrite(). `vpid` 0: without VPID. Makes
  * the VMCS current. Returns 0, or -ENOMEM after a sentence. */
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid) MUST_CHECK;

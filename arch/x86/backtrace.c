@@ -1,10 +1,11 @@
 #include "arch/x86/backtrace.h"
 
 #include "arch/x86/descriptors.h"
+#include "arch/x86/power.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 
-#include "arch/x86/power.h"
+#define BACKTRACE_MAX 2000 /* a stack holds no more frames */
 
 /* tools/symbols.awk: sorted by address; `name` is the offset of the name from symbols_start. */
 struct symbol {
@@ -15,6 +16,11 @@ struct symbol {
 extern const struct symbol symbols_start[], symbols_end[];
 extern const char text_start[], rodata_start[];
 
+static bool in_text(uint64_t address)
+{
+    return address >= (uint64_t)text_start && address < (uint64_t)rodata_start;
+}
+
 static void print_address(uint64_t address)
 {
     const struct symbol *found = NULL;
@@ -22,11 +28,11 @@ static void print_address(uint64_t address)
 
     for (uint64_t i = 1; i <= count && symbols_start[i].address <= address; i++)
         found = &symbols_start[i];
-    if (found)
+    if (found && in_text(address))
         log_info("  %016lx %s+%#lx", address, (const char *)symbols_start + found->name,
                  address - found->address);
     else
-        log_info("  %016lx", address);
+        log_info("  %016lx, which is no code of ours", address);
 }
 
 static bool on_a_stack(uint64_t frame)
@@ -38,13 +44,22 @@ static bool on_a_stack(uint64_t frame)
 
 void backtrace(uint64_t rip, uint64_t rbp)
 {
+    uint64_t last = 0;
+    unsigned repeats = 0;
+
     log_info("backtrace:");
     print_address(rip);
-    for (unsigned depth = 0; depth < 32 && on_a_stack(rbp); depth++) {
+    for (unsigned depth = 0; depth < BACKTRACE_MAX && on_a_stack(rbp); depth++) {
         const uint64_t *frame = (const uint64_t *)rbp;
-        if (frame[1] < (uint64_t)text_start || frame[1] >= (uint64_t)rodata_start)
+        uint64_t caller = frame[1] - 1; /* the call, not what follows it */
+        if (!in_text(caller))
             break;
-        print_address(frame[1] - 1); /* the call, not what follows it */
+        repeats = caller == last ? repeats + 1 : 0;
+        if (repeats < 2)
+            print_address(caller);
+        else if (repeats == 2)
+            log_info("  … the same again");
+        last = caller;
         if (frame[0] <= rbp)
             break;
         rbp = frame[0];

@@ -7,8 +7,12 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-#define VECTOR_NMI 2
-#define VECTOR_PF  14
+#define VECTOR_NMI      2
+#define VECTOR_DF       8
+#define VECTOR_PF       14
+#define FIRST_INTERRUPT 32
+#define PF_WRITE        0x2
+#define PF_FETCH        0x10
 
 /* An instruction that may fault, and where to go on if it does. */
 struct fixup {
@@ -95,15 +99,24 @@ void exception(struct exception_frame *frame)
         }
     }
 
+    if (frame->vector == VECTOR_NMI) {
+        log_warn("NMI at %#lx; nobody here sent it", frame->rip);
+        return;
+    }
+    if (frame->vector >= FIRST_INTERRUPT) {
+        log_warn("interrupt %lu, which nobody here asked for; ignored", frame->vector);
+        return;
+    }
     log_error("%s in the hypervisor (vector %lu, error code %#lx)",
               exception_name((unsigned)frame->vector), frame->vector, frame->error_code);
-    if (frame->vector == VECTOR_PF) {
+    if (frame->vector == VECTOR_PF || frame->vector == VECTOR_DF) {
         char where[96];
         describe_address(read_cr2(), where, sizeof(where));
-        log_info("  %s of %016lx: %s",
-                 frame->error_code & 0x10  ? "fetch"
-                 : frame->error_code & 0x2 ? "write"
-                                           : "read",
+        log_info("  %s %016lx: %s",
+                 frame->vector == VECTOR_DF     ? "the last page fault was at"
+                 : frame->error_code & PF_FETCH ? "fetch of"
+                 : frame->error_code & PF_WRITE ? "write of"
+                                                : "read of",
                  read_cr2(), where);
     }
     print_frame(frame);

@@ -61,8 +61,7 @@ static inline void world_reset(uint64_t msr, const struct mmu_config *config)
     assert_int_equal(mmu_setup(&caps, config), 0);
 }
 
-/* ---- The CPU ----------------------------------------------------------------------------------
- */
+/* ---- The CPU --------------------------------------------------------------------------------- */
 
 enum hw_result {
     HW_OK,
@@ -134,8 +133,7 @@ static inline struct hw_translation hw_walk(uint64_t eptp, gfn_t gfn, unsigned a
                         eptp >> 6 & 1);
 }
 
-/* ---- A vCPU without TLB
- * -------------------------------------------------------------------------- */
+/* ---- A vCPU without TLB ---------------------------------------------------------------------- */
 
 struct world_access {
     int outcome; /* FAULT_FIXED: RAM reached; FAULT_EMULATE: a device; negative: the VM ends */
@@ -179,8 +177,7 @@ static inline struct world_access world_touch(struct mmu *mmu, gpa_t gpa, unsign
     return result;
 }
 
-/* ---- Looking at all tables
- * ------------------------------------------------------------------------ */
+/* ---- Looking at all tables ------------------------------------------------------------------- */
 
 struct world_scan {
     uint64_t leaves[5];

@@ -23,8 +23,7 @@
 #define HIGH   0x200000u
 #define PIECE  512u
 
-/* ---- Random -----------------------------------------------------------------------------------
- */
+/* ---- Random ---------------------------------------------------------------------------------- */
 
 static uint64_t random_state;
 static uint64_t step;
@@ -37,8 +36,7 @@ static uint64_t rnd(uint64_t below)
     return (random_state >> 11) % below;
 }
 
-/* ---- The TLB ----------------------------------------------------------------------------------
- */
+/* ---- The TLB --------------------------------------------------------------------------------- */
 
 #define WAYS 4
 
@@ -157,8 +155,7 @@ static void check_freed(void)
     }
 }
 
-/* ---- The model
- * ------------------------------------------------------------------------------------ */
+/* ---- The model ------------------------------------------------------------------------------- */
 
 struct page_model {
     uint64_t value; /* what stands in its first word */
@@ -212,8 +209,7 @@ static bool model_free(struct vm *vm, uint64_t base, uint64_t pages, unsigned ex
     return true;
 }
 
-/* ---- Access
- * --------------------------------------------------------------------------------------- */
+/* ---- Access ---------------------------------------------------------------------------------- */
 
 /* The CPU could use this translation for this access: is it what the guest should see? */
 static void judge(struct vm *vm, gfn_t gfn, unsigned access, hpa_t page)
@@ -321,8 +317,7 @@ static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
     fail_msg("step %lu: the access to frame %#lx never ends", step, gfn.v);
 }
 
-/* ---- Steps
- * ---------------------------------------------------------------------------------------- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static gfn_t random_frame(void)
 {

@@ -221,8 +221,7 @@ static void access_tracking(void **state)
     assert_int_equal(support_warnings(), 1);
 }
 
-/* ---- Transitions
- * ---------------------------------------------------------------------------------- */
+/* ---- Transitions ----------------------------------------------------------------------------- */
 
 static const char *change(uint64_t old, uint64_t new, unsigned level)
 {

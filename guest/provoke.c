@@ -1,0 +1,65 @@
+#include "guest/provoke.h"
+
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+extern char text_start[];
+
+static int __attribute__((noinline)) recurse(volatile int *depth)
+{
+    volatile int here = *depth + 1;
+    return here ? recurse(&here) + here : 0; /* not a tail call: each level keeps its frame */
+}
+
+void provoke(enum provoke what)
+{
+    static char data[] = {(char)0xc3};
+    volatile int depth = 0;
+
+    switch (what) {
+    case PROVOKE_NOTHING:
+        return;
+    case PROVOKE_NULL:
+        __asm__ volatile("movl 0x18(%0), %%eax" : : "r"(0ull) : "rax");
+        break;
+    case PROVOKE_STACK:
+        depth = recurse(&depth);
+        break;
+    case PROVOKE_CODE:
+        *(volatile char *)text_start = 0;
+        break;
+    case PROVOKE_DATA:
+        __asm__ volatile("call *%0" : : "r"(data));
+        break;
+    case PROVOKE_BUG:
+        BUG_ON(what == PROVOKE_BUG);
+        break;
+    case PROVOKE_WARN:
+        WARN_ON(what == PROVOKE_WARN);
+        return;
+    case PROVOKE_NMI:
+        __asm__ volatile("int $2");
+        return;
+    }
+}
+
+int provoke_entry(const struct options *options)
+{
+    uint32_t field = (uint32_t)options->break_field;
+    if (!field)
+        return 0;
+    for (unsigned i = 0; i < vmcs_field_count; i++) {
+        if (vmcs_fields[i] != field || !vmx_field_exists(&vmx.msrs, field))
+            continue;
+        log_info("# break_field: %s was %#lx, is %#lx now", vmcs_field_name(field), vmread(field),
+                 options->break_value);
+        vmwrite(field, options->break_value);
+        return 0;
+    }
+    log_error("command line: break_field=%#x is no VMCS field of this CPU; vmx/fields.h lists them",
+              field);
+    return -EINVAL;
+}
