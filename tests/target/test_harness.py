@@ -1,13 +1,14 @@
 """The harness itself: a run is good only when everything that it printed says so."""
 
 import pathlib
+import re
 import subprocess
 
 import pytest
 from conftest import BOOTINFO, BUILD, ROOT
 
 from harness import serial
-from harness.boot import Boot, Guest, parse_guests
+from harness.boot import MACHINES, Boot, Guest, parse_guests
 from harness.errors import HarnessError, Status
 from harness.payload import make_disk
 
@@ -130,6 +131,37 @@ def test_wrong_images_are_refused(tmp_path: pathlib.Path) -> None:
         path.write_bytes(data)
         with pytest.raises(HarnessError, match=sentence):
             make_disk(Boot(name="x", image=path), bytes(2560))
+
+
+def test_grub_says_what_it_could_not_load(boot, tmp_path: pathlib.Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(BOOTINFO.read_bytes().replace(b"\xd6\x50\x52\xe8", bytes(4)))
+    result = boot(image=image, method="grub-bios", guests=(), timeout=20)
+    assert result.status == Status.DIED
+    assert result.has("GRUB could not load /boot/eptvisor.elf")
+
+
+def test_doctor_names_every_machine() -> None:
+    done = subprocess.run(
+        ["/usr/bin/python3", "tools/doctor.py"], cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for machine in MACHINES:
+        assert re.search(rf"^  (yes|no ) +{machine} ", done.stdout, re.MULTILINE)
+    assert "make run" in done.stdout
+    assert done.returncode == 0, done.stdout
+
+
+def test_missing_packages_are_named(tmp_path: pathlib.Path) -> None:
+    script = (ROOT / "tools/deps.sh").read_text()
+    copy = tmp_path / "deps.sh"
+    copy.write_text(script.replace("/usr/bin/bochs-bin", "/x").replace("/usr/bin/clang", "/x"))
+    done = subprocess.run(
+        ["sh", str(copy), "bochs", "base"], env={"NO_DEPS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("deps: missing: bochs. Type: apt-get install")
 
 
 def test_guest_list(tmp_path: pathlib.Path) -> None:
