@@ -84,5 +84,5 @@ $(B)/libhost.a: $(HOST_OBJS)
 unit: $(UNIT_TESTS)
 	@status=0; for t in $^; do $$t || status=1; done; exit $$status
 
-include tools/run.mk tools/lint.mk
+include guest/programs/programs.mk tools/run.mk tools/lint.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
