@@ -28,7 +28,9 @@ def test_everything_passes(boot, cpu: str, cmdline: str) -> None:
     assert result.output.summary[0] > 0
 
 
-@pytest.mark.parametrize(("machine", "code", "sentence"), REFUSE)
+@pytest.mark.parametrize(
+    ("machine", "code", "sentence"), REFUSE, ids=["-".join(row[0].values()) for row in REFUSE]
+)
 def test_refuses_in_a_sentence(boot, machine: dict[str, str], code, sentence: str) -> None:
     result = boot(**machine)
     assert result.exit == code, result
