@@ -82,7 +82,7 @@ $(B)/libhost.a: $(HOST_OBJS)
 
 .PHONY: unit
 unit: $(UNIT_TESTS)
-	@for t in $^; do $$t || exit 1; done
+	@status=0; for t in $^; do $$t || status=1; done; exit $$status
 
 include guest/programs/programs.mk tools/run.mk tools/lint.mk
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -7,6 +7,7 @@ SMP, MEM, GUESTS, GUEST_ARGS, TIMEOUT, NAME. `tools/run.py --help` says what eac
 
 import argparse
 import os
+import signal
 import sys
 
 from harness import host, session
@@ -69,10 +70,13 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # As ^C, so that the emulator does not outlive us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())
     except HarnessError as error:
         print(f"run: {error}", file=sys.stderr)
         sys.exit(Status.NOT_STARTED)
     except KeyboardInterrupt:
+        print("run: interrupted", file=sys.stderr)
         sys.exit(Status.INTERRUPTED)

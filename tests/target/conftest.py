@@ -1,0 +1,108 @@
+"""What the tests that boot the image share. They run as `make target`, from the root."""
+
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from harness import session  # noqa: E402
+from harness.boot import BUILD, Boot, Guest, parse_guests  # noqa: E402
+
+BOOTINFO = BUILD / "bootinfo.elf"
+HELLO = BUILD / "guest" / "hello.elf"
+
+
+class Codes:
+    """lib/exit_codes.h by name, so that the numbers stand in one place."""
+
+    def __init__(self) -> None:
+        header = (ROOT / "lib/exit_codes.h").read_text()
+        for name, code, text in re.findall(r'X\((\w+), (\d+), "([\w-]+)"\)', header):
+            setattr(self, name, (int(code), text))
+
+    def __getattr__(self, name: str) -> tuple[int, str]:
+        raise AttributeError(f"lib/exit_codes.h has no code {name}")
+
+
+CODES = Codes()
+
+
+class Result:
+    """One boot: status, EXIT line, parsed lines. Its text shows when a test fails."""
+
+    def __init__(self, run: session.Run) -> None:
+        self.run = run
+        self.status, self.reason, self.seconds = run.status, run.reason, run.seconds
+        self.output = run.output
+        self.lines = run.output.lines
+        self.exit = (run.output.exit_code, run.output.exit_name)
+
+    def __repr__(self) -> str:
+        text = "\n".join(self.lines + self.run.complaints[-8:])
+        return f"<boot {self.run.boot.folder}: {self.status} {self.reason}>\n{text}"
+
+    def has(self, pattern: str) -> bool:
+        """Whether a line matches; case is ignored."""
+        return any(re.search(pattern, line, re.IGNORECASE) for line in self.lines)
+
+    def passed(self, name: str) -> bool:
+        """Whether there are results of that name, or below it, and all are ok."""
+        found = [
+            case for case in self.output.cases
+            if case.path == name or case.path.startswith(f"{name}/") or case.name == name
+        ]  # fmt: skip
+        return bool(found) and all(case.passed for case in found)
+
+
+BootFixture = Callable[..., Result]
+
+
+def our_guests() -> tuple[Guest, ...]:
+    """What `make run` runs, as the Makefile says it."""
+    return parse_guests(os.environ.get("GUESTS", ""))
+
+
+def hello() -> Guest:
+    return Guest(HELLO, ("testctl",))
+
+
+_results: dict[Boot, Result] = {}
+
+
+@pytest.fixture
+def boot(request: pytest.FixtureRequest) -> BootFixture:
+    """boot(cpu=..., cmdline=..., guests=...): the fields of harness.boot.Boot, by option ROM in
+    Bochs with all our guests unless told otherwise. Equal boots are done once in a test file,
+    unless `again` is set."""
+    count = 0
+
+    def boot_once(again: bool = False, **fields: Any) -> Result:
+        nonlocal count
+        count += 1
+        key = Boot(name="", **({"guests": our_guests()} | fields))
+        if key in _results and not again:
+            return _results[key]
+        name = re.sub(r"[^\w.-]+", "-", request.node.nodeid.removeprefix("tests/target/"))
+        fields = {name: getattr(key, name) for name in key.__dataclass_fields__}
+        result = Result(session.run(Boot(**(fields | {"name": f"{name}-{count}"}))))
+        _results[key] = result
+        return result
+
+    return boot_once
+
+
+@pytest.fixture
+def bootinfo(boot: BootFixture) -> BootFixture:
+    """Boots the boot-protocol checker instead of the image."""
+
+    def boot_checker(**fields: Any) -> Result:
+        return boot(**({"image": BOOTINFO, "image32": BOOTINFO, "guests": ()} | fields))
+
+    return boot_checker

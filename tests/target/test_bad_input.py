@@ -1,0 +1,105 @@
+"""Bad input: a sentence that names it, a code of its own, and the other guests still run."""
+
+import pathlib
+import struct
+
+import pytest
+from conftest import CODES, HELLO, hello
+
+from harness.boot import Guest
+
+PT_LOAD = 1
+PHENTSIZE = 32
+
+
+def program_header(data: bytes) -> int:
+    """The file offset of the first PT_LOAD header of an ELF32 file."""
+    (phoff,) = struct.unpack_from("<I", data, 28)
+    (count,) = struct.unpack_from("<H", data, 44)
+    for at in range(phoff, phoff + count * PHENTSIZE, PHENTSIZE):
+        if struct.unpack_from("<I", data, at)[0] == PT_LOAD:
+            return at
+    raise AssertionError("no PT_LOAD header")
+
+
+def with_memsz(data: bytes, memsz: int) -> bytes:
+    changed = bytearray(data)
+    struct.pack_into("<I", changed, program_header(data) + 20, memsz)
+    return bytes(changed)
+
+
+def truncated(data: bytes) -> bytes:
+    """Cut in the middle of what the first segment holds."""
+    at = program_header(data)
+    (offset,) = struct.unpack_from("<I", data, at + 4)
+    (filesz,) = struct.unpack_from("<I", data, at + 16)
+    return data[: offset + filesz // 2]
+
+
+BAD_MODULES = {
+    "empty": (lambda data: b"", CODES.MODULE_EMPTY),
+    "truncated": (truncated, CODES.MODULE_TRUNCATED),
+    "headers-cut": (lambda data: data[:40], CODES.MODULE_TRUNCATED),
+    "text": (lambda data: b"#!/bin/sh\nexit 0\n" * 100, CODES.MODULE_NOT_ELF),
+    "elf-magic-only": (lambda data: b"\x7fELF" + bytes(5000), CODES.MODULE_NOT_ELF),
+    "larger-than-ram": (lambda data: with_memsz(data, 0x80000000), CODES.GUEST_TOO_LARGE),
+    "wraps-around": (lambda data: with_memsz(data, 0xFFFFFFFF), CODES.GUEST_TOO_LARGE),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_MODULES)
+def test_bad_module(boot, tmp_path: pathlib.Path, kind: str) -> None:
+    spoil, code = BAD_MODULES[kind]
+    bad = tmp_path / f"{kind}.elf"
+    bad.write_bytes(spoil(HELLO.read_bytes()))
+    result = boot(guests=(Guest(bad), hello()))
+    assert result.exit == code, result
+    assert result.status == code[0]
+    assert result.has(rf"\b{kind}\b"), "no sentence names the module"
+    assert result.passed("hello"), result
+
+
+def test_overlapping_modules(boot, tmp_path: pathlib.Path) -> None:
+    second = tmp_path / "second.elf"
+    second.write_bytes(HELLO.read_bytes())
+    result = boot(guests=(hello(), Guest(second)), modules_overlap=True)
+    assert result.exit == CODES.MODULE_OVERLAP, result
+    assert result.has(r"\bsecond\b.*overlap|overlap.*\bsecond\b"), result
+
+
+def test_unknown_module_word(boot) -> None:
+    result = boot(guests=(Guest(HELLO, ("tesctl",)),))
+    assert result.exit == CODES.MODULE_WORDS, result
+    assert result.has("tesctl"), result
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "named"),
+    [
+        ("mmio_cashing=0", "mmio_caching"),
+        ("mmio_caching=2", "mmio_caching"),
+        ("mmio_caching=", "mmio_caching"),
+        ("gva_cache=sometimes", "off.*exits.*verify"),
+        ("huge=1 gibberish", "gibberish"),
+    ],
+)
+def test_bad_command_line(boot, cmdline: str, named: str) -> None:
+    """The sentence names the word and lists what is allowed."""
+    result = boot(cmdline=cmdline)
+    assert result.exit == CODES.BAD_COMMAND_LINE, result
+    word = cmdline.split()[-1].partition("=")[0]
+    assert result.has(rf"\b{word}\b"), result
+    assert result.has(named), result
+    assert not result.output.cases
+
+
+def test_no_guests(boot) -> None:
+    result = boot(guests=())
+    assert result.exit == CODES.NO_GUESTS, result
+
+
+def test_16_mib_of_ram(boot) -> None:
+    """Too little for a guest's memory: a sentence, not a crash."""
+    result = boot(guests=(hello(),), mem=16)
+    assert result.exit == CODES.NO_MEMORY, result
+    assert result.has("MiB|memory"), result

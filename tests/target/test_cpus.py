@@ -1,0 +1,45 @@
+"""The CPU models: those that we run on, and polite refusals of those that lack something (D14)."""
+
+import pytest
+from conftest import CODES
+
+RUN_ON = {
+    "corei7_icelake_u": "everything",
+    "corei7_skylake_x": "no XSAVE in Bochs",
+    "corei7_haswell_4770": "no PML",
+    "corei7_ivy_bridge_3770k": "no A/D bits, no 1 GiB pages, no #VE",
+}
+REFUSE = [
+    ({"cpu": "corei5_lynnfield_750"}, CODES.MISSING_CONTROL, "unrestricted guest"),
+    ({"cpu": "core2_penryn_t9600"}, CODES.NO_EPT, r"\bEPT\b"),
+    ({"cpu": "ryzen"}, CODES.NO_VMX, r"\bVMX\b"),
+    ({"machine": "qemu-tcg", "method": "kernel"}, CODES.NO_VMX, r"\bVMX\b"),
+    ({"machine": "qemu-tcg", "method": "grub-bios"}, CODES.NO_VMX, r"\bVMX\b"),
+    ({"machine": "qemu-tcg", "method": "grub-efi"}, CODES.NO_VMX, r"\bVMX\b"),
+]
+
+
+@pytest.mark.parametrize("cpu", RUN_ON)
+@pytest.mark.parametrize("cmdline", ["", "mmio_caching=0"])
+def test_everything_passes(boot, cpu: str, cmdline: str) -> None:
+    result = boot(cpu=cpu, cmdline=cmdline)
+    assert result.status == 0, result
+    assert result.exit == CODES.OK
+    assert result.output.summary[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "code", "sentence"), REFUSE, ids=["-".join(row[0].values()) for row in REFUSE]
+)
+def test_refuses_in_a_sentence(boot, machine: dict[str, str], code, sentence: str) -> None:
+    result = boot(**machine)
+    assert result.exit == code, result
+    assert result.status == code[0]
+    assert result.has(sentence), result
+    assert not result.output.cases, "guests ran on a CPU that can't run them"
+
+
+@pytest.mark.parametrize("mode", ["off", "exits", "verify"])
+def test_every_gva_cache_mode_passes(boot, mode: str) -> None:
+    result = boot(cmdline=f"gva_cache={mode}")
+    assert result.status == 0, result

@@ -1,0 +1,176 @@
+"""The harness itself: a run is good only when everything that it printed says so."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+from conftest import BOOTINFO, BUILD, ROOT
+
+from harness import serial
+from harness.boot import MACHINES, Boot, Guest, parse_guests
+from harness.errors import HarnessError, Status
+from harness.payload import make_disk
+
+GOOD = """\
+ok 1 first # exits=12 value=0x10
+    1..2
+    ok 1 inner
+    ok 2 other # SKIP no PML
+ok 2 second
+BENCH cpuid 123 instructions
+2 passed, 0 failed, 1 skipped
+EXIT 0 ok
+"""
+
+
+def test_good_output_is_understood() -> None:
+    out = serial.parse(GOOD)
+    assert serial.contradictions(out) == []
+    assert serial.verdict(out) == Status.OK
+    assert out.cases[0].counters == {"exits": 12, "value": 16}
+    assert [case.path for case in out.cases] == ["first", "second/inner", "second/other", "second"]
+    assert out.bench == {"cpuid": (123.0, "instructions")}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("ok 2 second", "not ok 2 second", "a test failed: second"),
+        ("    ok 1 inner", "    not ok 1 inner", "a test failed: second/inner"),
+        ("0 failed", "1 failed", "the summary says 1 failed"),
+        ("BENCH", "WARN flush owed at vmx/x.c:3\nBENCH", "a warning was printed: WARN flush"),
+        ("2 passed, 0 failed, 1 skipped\n", "", "no line `N passed"),
+        ("    ok 1 inner\n", "", "second: 2 tests announced, 1 results printed"),
+        ("2 passed", "3 passed", "the summary says 3 passed"),
+        ("1 skipped", "0 skipped", "0 skipped"),
+        ("EXIT 0 ok\n", "EXIT 0 ok\nstill here\n", "text after the EXIT line: still here"),
+    ],
+)
+def test_contradiction_fails(old: str, new: str, sentence: str) -> None:
+    assert old in GOOD
+    out = serial.parse(GOOD.replace(old, new))
+    assert sentence in "; ".join(serial.contradictions(out))
+    assert serial.verdict(out) == Status.DISAGREES
+
+
+def test_exit_code_of_the_image_is_the_status() -> None:
+    assert serial.verdict(serial.parse("no VMX here\nEXIT 10 no-vmx\n")) == 10
+
+
+def test_firmware_noise_is_stripped() -> None:
+    out = serial.parse("\x1b[2J\x1b[01;01HBdsDxe: starting\r\n\x1b[0mEXIT 2 panic\r\n")
+    assert (out.exit_code, out.exit_name) == (2, "panic")
+
+
+def test_last_test_is_named() -> None:
+    assert serial.parse("# Subtest: mmio\n").last_test == "in mmio"
+    assert serial.parse("ok 4 slots # a=1\n    spins\n").last_test == "after slots"
+    assert serial.parse("").last_test == "before the first test"
+
+
+def run_py(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """tools/run.py as a user starts it."""
+    return subprocess.run(
+        ["/usr/bin/python3", "tools/run.py", "--name", "harness-run-py", *args],
+        cwd=ROOT, env={"PATH": "/usr/bin:/bin"} | env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("env", "sentence"),
+    [
+        ({"MACHINE": "vax"}, "MACHINE=vax: choose from bochs"),
+        ({"METHOD": "tape"}, "METHOD=tape: choose from optrom"),
+        ({"MACHINE": "bochs", "METHOD": "kernel"}, "METHOD=kernel is QEMU's"),
+        ({"MACHINE": "qemu-tcg", "METHOD": "optrom"}, "METHOD=optrom is Bochs'"),
+        ({"GUESTS": "/nowhere/x.elf"}, "/nowhere/x.elf: no such file"),
+        ({"SMP": "0"}, "SMP=0"),
+        ({"MACHINE": "bochs", "METHOD": "optrom", "MEM": "2"}, "MEM=2: the image"),
+    ],
+)
+def test_bad_request_is_refused_in_a_sentence(env: dict[str, str], sentence: str) -> None:
+    done = run_py(**env)
+    assert done.returncode == Status.NOT_STARTED
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_run_streams_and_returns_the_status() -> None:
+    done = run_py(MACHINE="bochs", METHOD="optrom", CMDLINE="no_such_word")
+    assert done.returncode == 15
+    assert done.stdout.splitlines()[-1] == "EXIT 15 bad-command-line"
+    assert "the logs are in" in done.stderr
+
+
+def test_a_hang_is_a_timeout(bootinfo) -> None:
+    result = bootinfo(cmdline="hang", timeout=2)
+    assert result.status == Status.TIMED_OUT
+    assert "no EXIT line after 2 s, after memory beyond the file is clear" in result.reason
+
+
+def test_a_death_without_exit_line_is_noticed(bootinfo) -> None:
+    result = bootinfo(cmdline="die")
+    assert result.status == Status.DIED
+    assert "without an EXIT line, after memory beyond the file is clear" in result.reason
+
+
+def test_wrong_images_are_refused(tmp_path: pathlib.Path) -> None:
+    image = BOOTINFO.read_bytes()
+    header = image.index((0xE85250D6).to_bytes(4, "little"))
+    broken = bytearray(image)
+    broken[header + 12] ^= 1
+    for data, sentence in [
+        (b"", "not an ELF file"),
+        (b"MZ" + image[2:], "not an ELF file"),
+        (image[:40], "cut short"),
+        (image[:4200], "reaches beyond the file"),
+        (bytes(broken), "no multiboot2 header"),
+    ]:
+        path = tmp_path / "image"
+        path.write_bytes(data)
+        with pytest.raises(HarnessError, match=sentence):
+            make_disk(Boot(name="x", image=path), bytes(2560))
+
+
+def test_grub_says_what_it_could_not_load(boot, tmp_path: pathlib.Path) -> None:
+    image = tmp_path / "image"
+    image.write_bytes(BOOTINFO.read_bytes().replace(b"\xd6\x50\x52\xe8", bytes(4)))
+    result = boot(image=image, method="grub-bios", guests=(), timeout=20)
+    assert result.status == Status.DIED
+    assert result.has("GRUB could not load /boot/eptvisor.elf")
+
+
+def test_doctor_names_every_machine() -> None:
+    done = subprocess.run(
+        ["/usr/bin/python3", "tools/doctor.py"], cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for machine in MACHINES:
+        assert re.search(rf"^  (yes|no ) +{machine} ", done.stdout, re.MULTILINE)
+    assert "make run" in done.stdout
+    assert done.returncode == 0, done.stdout
+
+
+def test_missing_packages_are_named(tmp_path: pathlib.Path) -> None:
+    script = (ROOT / "tools/deps.sh").read_text()
+    copy = tmp_path / "deps.sh"
+    copy.write_text(script.replace("/usr/bin/bochs-bin", "/x").replace("/usr/bin/clang", "/x"))
+    done = subprocess.run(
+        ["sh", str(copy), "bochs", "base"], env={"NO_DEPS": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("deps: missing: bochs. Type: apt-get install")
+
+
+def test_guest_list(tmp_path: pathlib.Path) -> None:
+    elf = tmp_path / "a.elf"
+    elf.touch()
+    ours = BUILD / "guest" / "hello.elf"
+    guests = parse_guests(f"{elf} b={elf}:w1,w2 'c={elf}::--x y' {ours}", "all")
+    assert [g.string for g in guests] == [
+        "a -- all", "b w1 w2 -- all", "c -- --x y", "hello testctl -- all",
+    ]  # fmt: skip
+    with pytest.raises(HarnessError, match="two guests are called a"):
+        Boot(name="x", guests=(Guest(elf), Guest(elf)))

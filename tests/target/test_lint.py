@@ -1,0 +1,76 @@
+"""The checkers of `make lint`: each finds what it is for."""
+
+import pathlib
+
+import check
+import layers
+import pytest
+import textcheck
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "why"),
+    [
+        ("mmu/a.c", '#include "guest/vm.h"', "points up, from mmu/ to guest/"),
+        ("lib/a.h", '#include "arch/x86/cpu.h"', "points up"),
+        ("ept/a.c", "#include <stdio.h>", "not a freestanding header"),
+        ("ept/a.c", '#include "entry.h"', "in no layer"),
+        ("guest/programs/a.c", '#include "vmx/regs.h"', "not for guest programs"),
+        ("guest/a.c", '#include "guest/programs/rt/rt.h"', "belongs to the guest programs"),
+    ],
+)
+def test_layers_refuses(tmp_path: pathlib.Path, path: str, line: str, why: str) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(f"\n{line}\n")
+    (found,) = layers.check(tmp_path)
+    assert found.startswith(f"{path}:2: ")
+    assert why in found
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("guest/a.c", '#include "mmio/bus.h"'),
+        ("mmu/a.c", '#include "mmu/spte.h"'),
+        ("mmio/dev/a.c", '#include "guest/abi.h"'),
+        ("lib/a.c", "#include <stdint.h>"),
+        ("guest/programs/a.c", '#include "guest/abi.h"'),
+    ],
+)
+def test_layers_allows(tmp_path: pathlib.Path, path: str, line: str) -> None:
+    (tmp_path / path).parent.mkdir(parents=True)
+    (tmp_path / path).write_text(f"{line}\n")
+    assert layers.check(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x\n" * 501, "501 lines"),
+        ("x" * 101 + "\n", "101 columns"),
+        ("/* TO" "DO: more */\n", "finish it"),
+        ("#if 0\n", "finish it"),
+        ("x \n", "space at the end"),
+    ],
+)
+def test_text_is_checked(tmp_path: pathlib.Path, text: str, why: str) -> None:
+    (tmp_path / "a.c").write_text(text)
+    (found,) = textcheck.check(tmp_path)
+    assert why in found
+
+
+@pytest.mark.parametrize(
+    ("text", "passed", "failed", "skipped"),
+    [
+        ("[==========] Running 5 test(s).\n[  PASSED  ] 5 test(s).\n", 5, 0, 0),
+        ("[==========] g: Running 3 test(s).\n[  PASSED  ] 2 test(s).\n"
+         "[  FAILED  ] g: 1 test(s), listed below:\n", 2, 1, 0),
+        ("[==========] Running 4 test(s).\n==1==ERROR: AddressSanitizer\n", 0, 4, 0),
+        ("7 passed, 1 skipped in 3.10s\n", 7, 0, 1),
+        ("1 failed, 7 passed, 2 errors in 61.10s (0:01:01)\n", 7, 3, 0),
+        ("9 passed, 0 failed, 2 skipped\nEXIT 0 ok\n", 9, 0, 2),
+        ("the guest passed 3 passed things\n", 0, 0, 0),
+    ],
+)  # fmt: skip
+def test_counts_are_added_up(text: str, passed: int, failed: int, skipped: int) -> None:
+    assert check.count(text) == {"passed": passed, "failed": failed, "skipped": skipped}

@@ -1,0 +1,26 @@
+"""What is printed can be repeated, and what is counted is what happened."""
+
+from conftest import hello
+
+from harness import bochs
+
+# More than hello.elf needs; the debugger stops that often and no more.
+EXITS_LIMIT = 20_000
+
+
+def test_two_runs_print_the_same(boot) -> None:
+    first, second = boot(), boot(again=True)
+    assert first.run.boot.folder != second.run.boot.folder
+    assert first.status == 0, first
+    assert first.lines == second.lines
+
+
+def test_exit_count_holds_against_the_debugger(boot) -> None:
+    """Bochs' debugger stops at every VM exit; our counter of them says the same."""
+    result = boot(guests=(hello(),), count_exits=EXITS_LIMIT, timeout=120)
+    assert result.status == 0, result
+    ours = [case.counters["exits"] for case in result.output.cases if "exits" in case.counters]
+    assert len(ours) == 1, result
+    stops = bochs.counted_exits(result.run.boot.folder)
+    assert 0 < stops < EXITS_LIMIT
+    assert ours[0] == stops
