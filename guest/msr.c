@@ -9,6 +9,7 @@
 #define MSR_BIOS_SIGN_ID   0x8b
 #define MSR_DEBUGCTL       0x1d9
 #define APIC_BASE_GUEST    0xfee00900ull /* enabled, bootstrap processor */
+#define APIC_BASE_ENABLE   BIT(11)       /* may be switched; no local APIC is there yet */
 #define MISC_ENABLE_GUEST  BIT(0)        /* fast strings */
 #define UNKNOWN_MSRS_SHOWN 8
 
@@ -23,7 +24,6 @@ static const struct {
     uint64_t value;
 } fixed_msrs[] = {
     {MSR_PLATFORM_ID,     0                     },
-    {MSR_APIC_BASE,       APIC_BASE_GUEST       },
     {MSR_FEATURE_CONTROL, FEATURE_CONTROL_LOCKED},
     {MSR_BIOS_SIGN_ID,    0                     },
     {MSR_MISC_ENABLE,     MISC_ENABLE_GUEST     },
@@ -32,6 +32,7 @@ static const struct {
 
 void msr_setup(struct vcpu *vcpu)
 {
+    vcpu->apic_base = APIC_BASE_GUEST;
     for (unsigned i = 0; i < ARRAY_SIZE(vmcs_msrs); i++)
         vmx_pass_msr(&vcpu->vmx, vmcs_msrs[i]);
     for (unsigned i = 0; i < EXTRA_MSRS; i++)
@@ -66,6 +67,8 @@ void exit_rdmsr(struct vcpu *vcpu)
 
     if (msr == MSR_TSC)
         value = rdtsc();
+    else if (msr == MSR_APIC_BASE)
+        value = vcpu->apic_base;
     else if (!fixed_value(msr, &value)) {
         refuse(vcpu, "RDMSR", msr);
         return;
@@ -81,7 +84,10 @@ void exit_wrmsr(struct vcpu *vcpu)
     uint32_t msr = (uint32_t)gpr[GPR_RCX];
     uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
 
-    if (fixed_value(msr, &fixed) && value == fixed)
+    if (msr == MSR_APIC_BASE && !((value ^ APIC_BASE_GUEST) & ~APIC_BASE_ENABLE)) {
+        vcpu->apic_base = value;
+        vmx_skip_instruction(&vcpu->vmx);
+    } else if (fixed_value(msr, &fixed) && value == fixed)
         vmx_skip_instruction(&vcpu->vmx);
     else
         refuse(vcpu, "WRMSR", msr);

@@ -58,6 +58,7 @@ struct vcpu {
     struct mmio_vcpu mmio;
     struct vm *vm;
     uint16_t vpid;
+    uint64_t apic_base;
     bool halted;
 
     uint64_t budget_end;  /* TSC */

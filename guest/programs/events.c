@@ -22,8 +22,7 @@ extern uint64_t nmi_rips[4];
 extern int32_t nmi_result;
 void nmi_raise(uint64_t event);
 
-/* ---- Delivery that EPT interrupts -------------------------------------------------------------
- */
+/* ---- Delivery that EPT interrupts ------------------------------------------------------------ */
 
 /* Puts the vector's gate, stack and first instruction on the far pages. */
 static void move_away(unsigned vector)
@@ -169,8 +168,7 @@ static void injected_nmi(void)
     deliver(VECTOR_NMI, 0, inject_nmi);
 }
 
-/* ---- NMI blocking ------------------------------------------------------------------------------
- */
+/* ---- NMI blocking ---------------------------------------------------------------------------- */
 
 static void nmi_in_nmi(bool zap)
 {

@@ -216,8 +216,7 @@ void world_map(uint64_t cr3, uint64_t gva, uint64_t gpa, uint64_t flags)
     *world_pte(cr3, gva) = gpa | flags;
 }
 
-/* ---- The oracle: one mode after the other, as the SDM tells it ---------------------------------
- */
+/* ---- The oracle: one mode after the other, as the SDM tells it ------------------------------- */
 
 struct reading {
     uint8_t (*ram)[4096];

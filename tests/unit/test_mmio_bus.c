@@ -357,8 +357,7 @@ static void uart_loopback(void **state)
     assert_string_equal(sent, "y");
 }
 
-/* ---- The test device ---------------------------------------------------------------------------
- */
+/* ---- The test device ------------------------------------------------------------------------- */
 
 static void testdev(void **state)
 {
