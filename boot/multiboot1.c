@@ -82,6 +82,16 @@ static int parse_modules(struct boot_info *info, uint32_t address, uint32_t coun
     return 0;
 }
 
+/* QEMU puts the image's file name before the words. */
+static void drop_file_name(struct boot_info *info)
+{
+    const char *rest = strchr(info->command_line, ' ');
+    if (strncmp(info->loader, "qemu", 4))
+        return;
+    rest = rest ? rest + 1 : "";
+    memmove(info->command_line, rest, strlen(rest) + 1);
+}
+
 int multiboot1_parse(struct boot_info *info, uint32_t address)
 {
     struct multiboot1_info raw;
@@ -98,5 +108,7 @@ int multiboot1_parse(struct boot_info *info, uint32_t address)
         error = parse_modules(info, raw.modules, raw.module_count);
     if (!error && raw.flags & FLAG_MEMORY_MAP)
         error = parse_map(info, raw.map, raw.map_length);
+    if (!error)
+        drop_file_name(info);
     return error;
 }

@@ -130,14 +130,14 @@ static const struct {
     uint32_t min_size;
     int (*parse)(struct boot_info *info, const struct tag *tag);
 } tags[] = {
-    {TAG_COMMAND_LINE, "command line",     9,                             parse_command_line},
-    {TAG_LOADER_NAME,  "loader name",      9,                             parse_loader_name },
-    {TAG_MODULE,       "module",           sizeof(struct module_tag) + 1, parse_module      },
-    {TAG_MEMORY_MAP,   "memory map",       sizeof(struct map_tag),        parse_memory_map  },
-    {TAG_FRAMEBUFFER,  "framebuffer",      31,                            parse_framebuffer },
-    {TAG_EFI64,        "EFI system table", 16,                            parse_efi64       },
-    {TAG_RSDP_OLD,     "RSDP",             28,                            parse_rsdp        },
-    {TAG_RSDP_NEW,     "RSDP",             44,                            parse_rsdp        },
+    {TAG_COMMAND_LINE, "command line", 9, parse_command_line},
+    {TAG_LOADER_NAME, "loader name", 9, parse_loader_name},
+    {TAG_MODULE, "module", sizeof(struct module_tag) + 1, parse_module},
+    {TAG_MEMORY_MAP, "memory map", sizeof(struct map_tag), parse_memory_map},
+    {TAG_FRAMEBUFFER, "framebuffer", 31, parse_framebuffer},
+    {TAG_EFI64, "EFI system table", 16, parse_efi64},
+    {TAG_RSDP_OLD, "RSDP", 28, parse_rsdp},
+    {TAG_RSDP_NEW, "RSDP", 44, parse_rsdp},
 };
 
 static int parse_tag(struct boot_info *info, const struct tag *tag, uint32_t offset)

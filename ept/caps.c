@@ -8,10 +8,10 @@ static const struct {
     uint64_t any_of; /* one of these bits must be set */
     const char *what;
 } required[] = {
-    {EPT_CAP_WALK_4,                             "a page walk of four levels (bit 6)"},
-    {EPT_CAP_WB,                                 "write-back EPT tables (bit 14)"    },
-    {EPT_CAP_INVEPT,                             "the INVEPT instruction (bit 20)"   },
-    {EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL, "a type of INVEPT (bits 25 and 26)" },
+    {EPT_CAP_WALK_4, "a page walk of four levels (bit 6)"},
+    {EPT_CAP_WB, "write-back EPT tables (bit 14)"},
+    {EPT_CAP_INVEPT, "the INVEPT instruction (bit 20)"},
+    {EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL, "a type of INVEPT (bits 25 and 26)"},
 };
 
 /* SDM 3, 29.3.3.1: which bits an entry that is present must leave clear. */

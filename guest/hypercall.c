@@ -150,18 +150,18 @@ static const struct {
     int64_t (*function)(struct vcpu *vcpu, struct call *call);
     bool for_all; /* the others need `testctl` */
 } calls[] = {
-    [HC_NOP] = {call_nop,            true },
-    [HC_VERSION] = {call_version,        true },
-    [HC_SLOT_ADD] = {call_slot_add,       false},
-    [HC_SLOT_DELETE] = {call_slot_delete,    false},
-    [HC_SLOT_MOVE] = {call_slot_move,      false},
+    [HC_NOP] = {call_nop, true},
+    [HC_VERSION] = {call_version, true},
+    [HC_SLOT_ADD] = {call_slot_add, false},
+    [HC_SLOT_DELETE] = {call_slot_delete, false},
+    [HC_SLOT_MOVE] = {call_slot_move, false},
     [HC_GENERATION_GET] = {call_generation_get, false},
     [HC_GENERATION_SET] = {call_generation_set, false},
-    [HC_ZAP] = {call_zap,            false},
-    [HC_COUNTER] = {call_counter,        false},
-    [HC_SPTE] = {call_spte,           false},
-    [HC_INJECT] = {call_inject,         false},
-    [HC_CONFIG] = {call_config,         false},
+    [HC_ZAP] = {call_zap, false},
+    [HC_COUNTER] = {call_counter, false},
+    [HC_SPTE] = {call_spte, false},
+    [HC_INJECT] = {call_inject, false},
+    [HC_CONFIG] = {call_config, false},
 };
 
 void exit_vmcall(struct vcpu *vcpu)

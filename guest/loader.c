@@ -31,7 +31,7 @@ _Static_assert(sizeof(struct elf_segment) == 32, "ELF32");
 #define HEADER_MAGIC  0x1badb002u
 #define HEADER_SEARCH 8192u
 #define HEADER_REFUSE 0xfffcu /* required features that we do not know: bits 2 to 15 */
-#define INFO_FLAGS    (BIT(0) | BIT(2) | BIT(6) | BIT(9))
+#define INFO_FLAGS    (BIT(0) | BIT(2) | BIT(3) | BIT(6) | BIT(9))
 #define ARGUMENTS_MAX 1024
 #define MAP_AVAILABLE 1
 #define MAP_RESERVED  2
@@ -49,9 +49,17 @@ struct map_entry {
     uint32_t kind;
 } __attribute__((packed));
 
-/* What follows the guest in its memory. */
+struct module_entry {
+    uint32_t start, end, string, reserved;
+};
+
+#define MODULE_STRING_MAX 64
+
+/* What follows the guest in its memory; its modules follow that, each on pages of its own. */
 struct info_block {
     struct multiboot_info info;
+    struct module_entry modules[GUEST_MODULES];
+    char module_strings[GUEST_MODULES][MODULE_STRING_MAX];
     struct map_entry map[GUEST_RAM_PIECES + 1];
     char loader[16];
     char arguments[ARGUMENTS_MAX];
@@ -162,6 +170,32 @@ static struct map_entry map_entry(uint64_t base, uint64_t length, uint32_t kind)
         .size = sizeof(struct map_entry) - 4, .base = base, .length = length, .kind = kind};
 }
 
+/* Puts the guest's modules behind the block at `at` and lists them in it. */
+static enum exit_code write_modules(struct mmu *mmu, const struct guest_image *image, uint32_t at,
+                                    struct info_block *block)
+{
+    uint64_t top = at + sizeof(*block);
+    for (unsigned i = 0; i < image->module_count; i++) {
+        const struct guest_module *module = &image->modules[i];
+        uint64_t start = align_up(top, PAGE_SIZE);
+        if (!in_ram(image, start, module->size))
+            REFUSE(GUEST_TOO_LARGE, image,
+                   "no room for its module %s of %lu bytes; give it more RAM with mem=",
+                   module->string, module->size);
+        if (guest_write(mmu, GPA(start), module->file, module->size))
+            REFUSE(NO_MEMORY, image, "no host memory for its module %s", module->string);
+        top = start + module->size;
+        snprintf(block->module_strings[i], MODULE_STRING_MAX, "%s", module->string);
+        block->modules[i] = (struct module_entry){
+            .start = (uint32_t)start,
+            .end = (uint32_t)top,
+            .string =
+                at + (uint32_t)offsetof(struct info_block, module_strings) + i * MODULE_STRING_MAX,
+        };
+    }
+    return EXIT_OK;
+}
+
 static enum exit_code write_info(struct mmu *mmu, const struct guest_image *image, uint64_t top,
                                  struct guest_start *start)
 {
@@ -175,25 +209,31 @@ static enum exit_code write_info(struct mmu *mmu, const struct guest_image *imag
             "no room for the multiboot information behind its end at %#lx; give it more RAM with "
             "mem=",
             top);
-    if (strlen(image->arguments) >= ARGUMENTS_MAX)
-        REFUSE(MODULE_WORDS, image, "its arguments have %zu characters; at most %d are supported",
-               strlen(image->arguments), ARGUMENTS_MAX - 1);
+    /* The name comes first, as QEMU's multiboot loader has it. */
+    int length = snprintf(block.arguments, ARGUMENTS_MAX, "%s %s", image->name, image->arguments);
+    if (length >= ARGUMENTS_MAX)
+        REFUSE(MODULE_WORDS, image, "its command line has %d characters; at most %d are supported",
+               length, ARGUMENTS_MAX - 1);
     for (unsigned i = 0; i < GUEST_RAM_PIECES; i++)
         if (image->ram[i].size)
             block.map[entries++] =
                 map_entry(image->ram[i].base.v, image->ram[i].size, MAP_AVAILABLE);
     block.map[entries++] = map_entry(GUEST_LOW_END, GUEST_MIDDLE - GUEST_LOW_END, MAP_RESERVED);
 
-    memcpy(block.arguments, image->arguments, strlen(image->arguments) + 1);
     block.info = (struct multiboot_info){
         .flags = INFO_FLAGS,
         .mem_lower = (uint32_t)(image->ram[0].size >> 10),
         .mem_upper = (uint32_t)(image->ram[1].size >> 10),
         .command_line = at + (uint32_t)offsetof(struct info_block, arguments),
+        .module_count = image->module_count,
+        .modules = at + (uint32_t)offsetof(struct info_block, modules),
         .map_length = entries * (uint32_t)sizeof(struct map_entry),
         .map = at + (uint32_t)offsetof(struct info_block, map),
         .loader_name = at + (uint32_t)offsetof(struct info_block, loader),
     };
+    enum exit_code code = write_modules(mmu, image, at, &block);
+    if (code)
+        return code;
     if (guest_write(mmu, GPA(at), &block, sizeof(block)))
         REFUSE(NO_MEMORY, image, "no host memory for its multiboot information");
     start->info = at;

@@ -12,12 +12,23 @@
 #include "lib/exit_codes.h"
 #include "mmu/mmu.h"
 
+/* A file that a guest gets as a multiboot module of its own. */
+struct guest_module {
+    const void *file;
+    uint64_t size;
+    const char *string;
+};
+
+#define GUEST_MODULES 4
+
 struct guest_image {
     const char *name; /* for the sentences */
     const void *file;
     uint64_t size;
     const char *arguments; /* the guest's command line */
     struct guest_range ram[GUEST_RAM_PIECES];
+    struct guest_module modules[GUEST_MODULES];
+    unsigned module_count;
 };
 
 /* Where a loaded guest starts: EIP, and EBX's multiboot information. */

@@ -23,11 +23,9 @@ static const struct {
     uint32_t msr;
     uint64_t value;
 } fixed_msrs[] = {
-    {MSR_PLATFORM_ID,     0                     },
-    {MSR_FEATURE_CONTROL, FEATURE_CONTROL_LOCKED},
-    {MSR_BIOS_SIGN_ID,    0                     },
-    {MSR_MISC_ENABLE,     MISC_ENABLE_GUEST     },
-    {MSR_DEBUGCTL,        0                     },
+    {MSR_PLATFORM_ID, 0},  {MSR_FEATURE_CONTROL, FEATURE_CONTROL_LOCKED},
+    {MSR_BIOS_SIGN_ID, 0}, {MSR_MISC_ENABLE, MISC_ENABLE_GUEST},
+    {MSR_DEBUGCTL, 0},
 };
 
 void msr_setup(struct vcpu *vcpu)

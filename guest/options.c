@@ -11,21 +11,21 @@ static const char *const provoke_values[] = {"nothing", "null", "stack", "code",
                                              "bug",     "warn", "nmi",   NULL};
 
 static const struct word words[] = {
-    {.name = "mmio_caching",       .kind = WORD_NUMBER, .max = 1,                        FIELD(mmio_caching)},
-    {.name = "gva_cache",                            .kind = WORD_CHOICE,                             .choices = gva_cache_values,              FIELD(gva_cache)},
-    {.name = "ept_ad",            .kind = WORD_NUMBER,                               .max = 1,                                  FIELD(ept_ad)},
-    {.name = "vpid",                    .kind = WORD_NUMBER,.max = 1,FIELD(vpid)},
-    {.name = "huge",.kind = WORD_NUMBER,      .max = 1,                                 FIELD(huge)},
+    {.name = "mmio_caching", .kind = WORD_NUMBER, .max = 1, FIELD(mmio_caching)},
+    {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
+    {.name = "ept_ad", .kind = WORD_NUMBER, .max = 1, FIELD(ept_ad)},
+    {.name = "vpid", .kind = WORD_NUMBER, .max = 1, FIELD(vpid)},
+    {.name = "huge", .kind = WORD_NUMBER, .max = 1, FIELD(huge)},
     {.name = "slot_generation_start",
      .kind = WORD_NUMBER,
      .max = BIT(62),
      FIELD(slot_generation_start)},
-    {.name = "on_exit",                            .kind = WORD_CHOICE,                 .choices = on_exit_values,                                                                FIELD(on_exit)},
-    {.name = "provoke", .kind = WORD_CHOICE,                    .choices = provoke_values,                                   FIELD(provoke)},
-    {.name = "break_field",   .kind = WORD_NUMBER,.max = 0x7fff,FIELD(break_field)},
-    {.name = "break_value",         .kind = WORD_NUMBER,.max = UINT64_MAX,FIELD(break_value)},
-    {.name = "entry_checks",        .kind = WORD_NUMBER,      .max = 1,                                 FIELD(entry_checks)},
-    {.name = "tests",                            .kind = WORD_TEXT,                           FIELD(tests)                              },
+    {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
+    {.name = "provoke", .kind = WORD_CHOICE, .choices = provoke_values, FIELD(provoke)},
+    {.name = "break_field", .kind = WORD_NUMBER, .max = 0x7fff, FIELD(break_field)},
+    {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
+    {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
+    {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
 };
 
 int options_parse(const char *command_line, struct options *options)

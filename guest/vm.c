@@ -25,10 +25,10 @@ static const char *const ending_names[] = {
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
 
 static const struct word words[] = {
-    {.name = "testctl",  .kind = WORD_FLAG,    FIELD(testctl)      },
-    {                     .name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
-    {        .name = "budget",   .kind = WORD_NUMBER,  .min = 1,             .max = BUDGET_MAX_MS, FIELD(budget)},
-    {.name = "expect",                  .kind = WORD_CHOICE,                       .choices = ending_names,       FIELD(expect)},
+    {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
+    {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
+    {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
+    {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
 };
 
 const char *vm_ending_name(enum vm_ending ending)
@@ -218,7 +218,7 @@ static const char *take_name(struct vm *vm, const char *string)
     return string + length;
 }
 
-enum exit_code vm_create(struct vm *vm, const struct boot_module *module,
+enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsigned extra,
                          const struct options *options)
 {
     char where[64];
@@ -246,6 +246,11 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module,
                                 .size = module->size,
                                 .arguments = line + arguments};
     memcpy(image.ram, vm->ram, sizeof(image.ram));
+    for (unsigned i = 1; i <= extra && i <= GUEST_MODULES; i++)
+        image.modules[image.module_count++] =
+            (struct guest_module){.file = phys_to_virt(module[i].base),
+                                  .size = module[i].size,
+                                  .string = module[i].string + 1};
     if (!code)
         code = load_guest(&vm->mmu, &image, &start);
     if (!code) {
@@ -261,7 +266,6 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module,
 
 void vm_destroy(struct vm *vm)
 {
-    console_finish(&vm->console);
     vcpu_destroy(&vm->vcpu);
     mmu_destroy(&vm->mmu);
 }

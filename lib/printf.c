@@ -149,7 +149,11 @@ int vsnprintf(char *buffer, size_t size, const char *format, va_list original)
         case 'x':
         case 'X': {
             uint64_t value = next_unsigned(&spec, &arguments);
-            put_number(&sink, &spec, value, !spec.alternate || !value ? "" : *at == 'X' ? "0X" : "0x", 16, *at == 'X');
+            put_number(&sink, &spec, value,
+                       !spec.alternate || !value ? ""
+                       : *at == 'X'              ? "0X"
+                                                 : "0x",
+                       16, *at == 'X');
             break;
         }
         case 'p':

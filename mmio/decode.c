@@ -41,7 +41,7 @@ struct form {
 
 static const struct form forms[2][256] = {
     {
-     /* clang-format off */
+        /* clang-format off */
         [0x63] = {LOAD | FORM_64_ONLY, INSN_SIGN_EXTEND, SIZE_OPERAND_MAX_4, SIZE_OPERAND},
         [0x88] = {STORE,              INSN_MOV, SIZE_1,       SIZE_1},
         [0x89] = {STORE,              INSN_MOV, SIZE_OPERAND, SIZE_OPERAND},
@@ -59,7 +59,7 @@ static const struct form forms[2][256] = {
         [0xb7] = {LOAD, INSN_ZERO_EXTEND, SIZE_2, SIZE_OPERAND},
         [0xbe] = {LOAD, INSN_SIGN_EXTEND, SIZE_1, SIZE_OPERAND},
         [0xbf] = {LOAD, INSN_SIGN_EXTEND, SIZE_2, SIZE_OPERAND},
-     /* clang-format on */
+        /* clang-format on */
     },
 };
 
@@ -192,21 +192,13 @@ static void take_address(struct reader *r, uint8_t mod, uint8_t rm, struct insn 
 
 static unsigned address_bytes(const struct reader *r)
 {
-    static const uint8_t sizes[][2] = {
-        [CODE_16] = {2, 4},
-          [CODE_32] = {4, 2},
-          [CODE_64] = {8, 4}
-    };
+    static const uint8_t sizes[][2] = {[CODE_16] = {2, 4}, [CODE_32] = {4, 2}, [CODE_64] = {8, 4}};
     return sizes[r->code][r->address_prefix];
 }
 
 static unsigned operand_bytes(const struct reader *r)
 {
-    static const uint8_t sizes[][2] = {
-        [CODE_16] = {2, 4},
-          [CODE_32] = {4, 2},
-          [CODE_64] = {4, 2}
-    };
+    static const uint8_t sizes[][2] = {[CODE_16] = {2, 4}, [CODE_32] = {4, 2}, [CODE_64] = {4, 2}};
     return r->rex & REX_W ? 8 : sizes[r->code][r->operand_prefix];
 }
 

@@ -22,12 +22,12 @@ static const struct {
     const char *name;
     uint32_t field;
 } words[CONTROL_WORDS] = {
-    [CONTROL_PIN] = {"pin-based", VMCS_PIN_CONTROLS      },
-    [CONTROL_PRIMARY] = {"primary",   VMCS_PRIMARY_CONTROLS  },
+    [CONTROL_PIN] = {"pin-based", VMCS_PIN_CONTROLS},
+    [CONTROL_PRIMARY] = {"primary", VMCS_PRIMARY_CONTROLS},
     [CONTROL_SECONDARY] = {"secondary", VMCS_SECONDARY_CONTROLS},
-    [CONTROL_TERTIARY] = {"tertiary",  VMCS_TERTIARY_CONTROLS },
-    [CONTROL_EXIT] = {"VM-exit",   VMCS_EXIT_CONTROLS     },
-    [CONTROL_ENTRY] = {"VM-entry",  VMCS_ENTRY_CONTROLS    },
+    [CONTROL_TERTIARY] = {"tertiary", VMCS_TERTIARY_CONTROLS},
+    [CONTROL_EXIT] = {"VM-exit", VMCS_EXIT_CONTROLS},
+    [CONTROL_ENTRY] = {"VM-entry", VMCS_ENTRY_CONTROLS},
 };
 
 const char *vmx_control_word_name(enum control_word word)

@@ -20,7 +20,7 @@ static const struct {
     const char *name;
     const char *hint;
 } instruction_errors[] = {
-  /* clang-format off */
+    /* clang-format off */
     [1] = {"VMCALL executed in VMX root operation", "VMCALL is for guests"},
     [2] = {"VMCLEAR with invalid physical address",
            "align the VMCS to 4 KiB, inside the physical-address width"},
@@ -57,7 +57,7 @@ static const struct {
             "no MOV SS or POP SS may stand right before VMLAUNCH or VMRESUME"},
     [28] = {"invalid operand to INVEPT or INVVPID",
             "the type must be one that IA32_VMX_EPT_VPID_CAP offers, reserved bits 0, VPID not 0"},
-  /* clang-format on */
+    /* clang-format on */
 };
 
 const char *vm_instruction_error_name(uint32_t error)

@@ -5,6 +5,8 @@
 #pragma once
 
 #include "lib/compiler.h"
+
+#include <stdbool.h>
 #include "vmx/fields.h"
 
 /* Says which field VMREAD or VMWRITE refused and stops the machine. */

@@ -137,12 +137,12 @@ static void bench_fault(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"bench_cpuid",            bench_cpuid,      0            },
-        {"bench_hypercall",        bench_hypercall,  NEED_EPTVISOR},
-        {"bench_mmio_write",       bench_mmio_write, NEED_TESTCTL },
-        {"bench_mmio_read",        bench_mmio_read,  NEED_TESTCTL },
-        {"bench_fault_4k_present", bench_fault,      NEED_TESTCTL },
-        {"bench_port_write",       bench_port_write, 0            },
+        {"bench_cpuid", bench_cpuid, 0},
+        {"bench_hypercall", bench_hypercall, NEED_EPTVISOR},
+        {"bench_mmio_write", bench_mmio_write, NEED_TESTCTL},
+        {"bench_mmio_read", bench_mmio_read, NEED_TESTCTL},
+        {"bench_fault_4k_present", bench_fault, NEED_TESTCTL},
+        {"bench_port_write", bench_port_write, 0},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

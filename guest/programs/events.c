@@ -241,17 +241,17 @@ static void refusals(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"software_interrupt",           software_interrupt,           0           },
-        {"breakpoint",                   breakpoint,                   0           },
-        {"undefined_opcode",             undefined_opcode,             0           },
-        {"page_fault",                   page_fault,                   0           },
-        {"general_protection",           general_protection,           0           },
-        {"injected_exception",           injected_exception,           NEED_TESTCTL},
-        {"injected_interrupt",           injected_interrupt,           NEED_TESTCTL},
-        {"injected_nmi",                 injected_nmi,                 NEED_TESTCTL},
-        {"nmi_blocked",                  nmi_blocked,                  NEED_TESTCTL},
+        {"software_interrupt", software_interrupt, 0},
+        {"breakpoint", breakpoint, 0},
+        {"undefined_opcode", undefined_opcode, 0},
+        {"page_fault", page_fault, 0},
+        {"general_protection", general_protection, 0},
+        {"injected_exception", injected_exception, NEED_TESTCTL},
+        {"injected_interrupt", injected_interrupt, NEED_TESTCTL},
+        {"injected_nmi", injected_nmi, NEED_TESTCTL},
+        {"nmi_blocked", nmi_blocked, NEED_TESTCTL},
         {"nmi_blocked_when_iret_faults", nmi_blocked_when_iret_faults, NEED_TESTCTL},
-        {"inject_refusals",              refusals,                     NEED_TESTCTL},
+        {"inject_refusals", refusals, NEED_TESTCTL},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

@@ -22,7 +22,7 @@ static void version_is_ours(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"hello",   says_hello,      0            },
+        {"hello", says_hello, 0},
         {"version", version_is_ours, NEED_EPTVISOR},
     };
 

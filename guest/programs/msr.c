@@ -70,9 +70,9 @@ void guest_main(void)
 {
     static const struct test tests[] = {
         {"unknown_msrs", unknown, NEED_EPTVISOR},
-        {"no_vmx",       no_vmx,  NEED_EPTVISOR},
-        {"efer",         efer,    0            },
-        {"own_msrs",     own,     0            },
+        {"no_vmx", no_vmx, NEED_EPTVISOR},
+        {"efer", efer, 0},
+        {"own_msrs", own, 0},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

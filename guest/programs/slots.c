@@ -220,16 +220,16 @@ static void stay_clear_of_wrap(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"add_over_mmio",     add_over_mmio,     NEED_TESTCTL},
-        {"delete",            delete_again,      NEED_TESTCTL},
-        {"delete_untouched",  delete_untouched,  NEED_TESTCTL},
-        {"come_and_go",       come_and_go,       NEED_TESTCTL},
-        {"move",              move,              NEED_TESTCTL},
-        {"readonly",          readonly,          NEED_TESTCTL},
-        {"zap",               zap,               NEED_TESTCTL},
-        {"refusals",          refusals,          NEED_TESTCTL},
+        {"add_over_mmio", add_over_mmio, NEED_TESTCTL},
+        {"delete", delete_again, NEED_TESTCTL},
+        {"delete_untouched", delete_untouched, NEED_TESTCTL},
+        {"come_and_go", come_and_go, NEED_TESTCTL},
+        {"move", move, NEED_TESTCTL},
+        {"readonly", readonly, NEED_TESTCTL},
+        {"zap", zap, NEED_TESTCTL},
+        {"refusals", refusals, NEED_TESTCTL},
         {"unknown_questions", unknown_questions, NEED_TESTCTL},
-        {"too_many",          too_many,          NEED_TESTCTL},
+        {"too_many", too_many, NEED_TESTCTL},
     };
 
     if (!missing_need(NEED_TESTCTL))

@@ -98,17 +98,17 @@ static void pcids(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"ram_invlpg",                 by_invlpg,           0           },
-        {"ram_mov_cr3",                by_mov_cr3,          0           },
-        {"ram_cr4_pge",                by_cr4_pge,          0           },
-        {"ram_invpcid_address",        by_invpcid_0,        NEED_INVPCID},
-        {"ram_invpcid_context",        by_invpcid_1,        NEED_INVPCID},
-        {"ram_invpcid_all",            by_invpcid_2,        NEED_INVPCID},
-        {"ram_invpcid_all_but_global", by_invpcid_3,        NEED_INVPCID},
-        {"ram_global_invlpg",          global_by_invlpg,    0           },
-        {"ram_global_cr4_pge",         global_by_cr4_pge,   0           },
-        {"ram_global_invpcid_all",     global_by_invpcid_2, NEED_INVPCID},
-        {"ram_pcids",                  pcids,               NEED_PCID   },
+        {"ram_invlpg", by_invlpg, 0},
+        {"ram_mov_cr3", by_mov_cr3, 0},
+        {"ram_cr4_pge", by_cr4_pge, 0},
+        {"ram_invpcid_address", by_invpcid_0, NEED_INVPCID},
+        {"ram_invpcid_context", by_invpcid_1, NEED_INVPCID},
+        {"ram_invpcid_all", by_invpcid_2, NEED_INVPCID},
+        {"ram_invpcid_all_but_global", by_invpcid_3, NEED_INVPCID},
+        {"ram_global_invlpg", global_by_invlpg, 0},
+        {"ram_global_cr4_pge", global_by_cr4_pge, 0},
+        {"ram_global_invpcid_all", global_by_invpcid_2, NEED_INVPCID},
+        {"ram_pcids", pcids, NEED_PCID},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

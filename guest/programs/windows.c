@@ -132,17 +132,17 @@ static void single_step_mmio(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"shadow_of_sti",       shadow_of_sti,       NEED_TESTCTL},
-        {"shadow_of_mov_ss",    shadow_of_mov_ss,    NEED_TESTCTL},
-        {"shadow_over_cpuid",   shadow_over_cpuid,   NEED_TESTCTL},
-        {"shadow_over_mmio",    shadow_over_mmio,    NEED_TESTCTL},
-        {"shadow_over_hlt",     shadow_over_hlt,     NEED_TESTCTL},
-        {"shadow_over_vmcall",  shadow_over_vmcall,  NEED_TESTCTL},
+        {"shadow_of_sti", shadow_of_sti, NEED_TESTCTL},
+        {"shadow_of_mov_ss", shadow_of_mov_ss, NEED_TESTCTL},
+        {"shadow_over_cpuid", shadow_over_cpuid, NEED_TESTCTL},
+        {"shadow_over_mmio", shadow_over_mmio, NEED_TESTCTL},
+        {"shadow_over_hlt", shadow_over_hlt, NEED_TESTCTL},
+        {"shadow_over_vmcall", shadow_over_vmcall, NEED_TESTCTL},
         {"hlt_until_interrupt", hlt_until_interrupt, NEED_TESTCTL},
-        {"hlt_until_nmi",       hlt_until_nmi,       NEED_TESTCTL},
+        {"hlt_until_nmi", hlt_until_nmi, NEED_TESTCTL},
         {"delay_while_running", delay_while_running, NEED_TESTCTL},
-        {"single_step_ram",     single_step_ram,     0           },
-        {"single_step_mmio",    single_step_mmio,    NEED_TESTCTL},
+        {"single_step_ram", single_step_ram, 0},
+        {"single_step_mmio", single_step_mmio, NEED_TESTCTL},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

@@ -102,8 +102,8 @@ static void delete_across_the_wrap(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"wraps_once",             wraps_once,             NEED_TESTCTL},
-        {"ram_at_the_wrap",        ram_at_the_wrap,        NEED_TESTCTL},
+        {"wraps_once", wraps_once, NEED_TESTCTL},
+        {"ram_at_the_wrap", ram_at_the_wrap, NEED_TESTCTL},
         {"delete_across_the_wrap", delete_across_the_wrap, NEED_TESTCTL},
     };
 

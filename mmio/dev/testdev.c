@@ -9,6 +9,7 @@
 #include "lib/string.h"
 
 _Static_assert(sizeof(((struct testdev *)0)->ram) == TESTDEV_RAM_SIZE, "the ABI's size");
+_Static_assert(sizeof(((struct testdev *)0)->tail) == TESTDEV_SIZE - TESTDEV_TAIL, "the same");
 
 void testdev_init(struct testdev *device, char ident)
 {
@@ -38,10 +39,19 @@ static uint32_t register_at(const struct testdev *d, uint64_t offset)
     }
 }
 
-static uint8_t byte_at(const struct testdev *d, uint64_t offset)
+/* The byte behind an offset of the RAM-like part, or NULL. */
+static uint8_t *ram_at(struct testdev *d, uint64_t offset)
 {
     if (offset < TESTDEV_RAM_SIZE)
-        return d->ram[offset];
+        return &d->ram[offset];
+    return offset >= TESTDEV_TAIL ? &d->tail[offset - TESTDEV_TAIL] : NULL;
+}
+
+static uint8_t byte_at(struct testdev *d, uint64_t offset)
+{
+    const uint8_t *ram = ram_at(d, offset);
+    if (ram)
+        return *ram;
     return (uint8_t)(register_at(d, offset & ~3ull) >> (8 * (offset & 3)));
 }
 
@@ -59,7 +69,7 @@ static uint64_t testdev_read(void *device, struct mmio_vcpu *vcpu, uint64_t offs
     uint64_t value = 0;
     for (unsigned i = 0; i < size; i++)
         value |= (uint64_t)byte_at(d, offset + i) << (8 * i);
-    if (offset < TESTDEV_RAM_SIZE) {
+    if (ram_at(d, offset)) {
         d->reads++;
         note(d, offset, size, value);
     }
@@ -71,9 +81,12 @@ static void testdev_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
 {
     struct testdev *d = device;
     (void)vcpu;
-    if (offset < TESTDEV_RAM_SIZE) {
-        for (unsigned i = 0; i < size && offset + i < TESTDEV_RAM_SIZE; i++)
-            d->ram[offset + i] = (uint8_t)(value >> (8 * i));
+    if (ram_at(d, offset)) {
+        for (unsigned i = 0; i < size; i++) {
+            uint8_t *ram = ram_at(d, offset + i);
+            if (ram)
+                *ram = (uint8_t)(value >> (8 * i));
+        }
         d->writes++;
         note(d, offset, size, value);
     } else if (offset < TESTDEV_RESET + 4 && offset + size > TESTDEV_RESET) {

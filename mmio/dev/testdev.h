@@ -13,6 +13,7 @@ struct testdev {
     uint32_t last_offset, last_size;
     uint64_t last_value;
     uint8_t ram[0x800];
+    uint8_t tail[0x10]; /* the end of the page, so that an access can cross it */
 };
 
 extern const struct bus_ops testdev_ops;

@@ -203,13 +203,13 @@ static void multiboot1(void **state)
     uint32_t module[4] = {0x300000, 0x300010, address + 0x180, 0};
     uint32_t range[6] = {20, 0x100000, 0, 0x7f00000, 0, 1};
     memcpy(memory, &raw, sizeof(raw));
-    strcpy(memory + 0x100, "words");
+    strcpy(memory + 0x100, "image.elf a=1 b=2");
     strcpy(memory + 0x140, "qemu");
     strcpy(memory + 0x180, "guest");
     memcpy(memory + 0x200, module, sizeof(module));
     memcpy(memory + 0x300, range, sizeof(range));
     assert_int_equal(boot_info_parse(&info, MULTIBOOT1_LOADER_MAGIC, address), 0);
-    assert_string_equal(info.command_line, "words");
+    assert_string_equal(info.command_line, "a=1 b=2");
     assert_string_equal(info.loader, "qemu");
     assert_string_equal(info.modules[0].string, "guest");
     assert_int_equal(info.modules[0].size, 16);

@@ -40,10 +40,10 @@ static void names_what_is_missing(void **state)
         uint64_t without;
         const char *sentence;
     } cases[] = {
-        {EPT_CAP_WALK_4,                             "a page walk of four levels (bit 6)"},
-        {EPT_CAP_WB,                                 "write-back EPT tables (bit 14)"    },
-        {EPT_CAP_INVEPT,                             "the INVEPT instruction (bit 20)"   },
-        {EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL, "a type of INVEPT"                  },
+        {EPT_CAP_WALK_4, "a page walk of four levels (bit 6)"},
+        {EPT_CAP_WB, "write-back EPT tables (bit 14)"},
+        {EPT_CAP_INVEPT, "the INVEPT instruction (bit 20)"},
+        {EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL, "a type of INVEPT"},
     };
     struct ept_caps c;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -66,27 +66,27 @@ static void says_why(void **state)
         unsigned level;
         const char *sentence; /* NULL: no misconfiguration */
     } cases[] = {
-        {0x0,                1, NULL                                                          },
-        {0xfffffffffffffff8, 4, NULL                                                          }, /* not present: nothing else counts */
-        {0x37,               1, NULL                                                          },
-        {0x34,               1, NULL                                                          }, /* execute alone, which this CPU has */
-        {0x2,                2, "level 2, bits 2:0 = 010b (write without read)"               },
-        {0x6,                1, "level 1, bits 2:0 = 110b (write without read)"               },
-        {0x17,               1, "memory type 2 is reserved"                                   },
-        {0x1f,               1, "memory type 3 is reserved"                                   },
-        {0x3f,               1, "memory type 7 is reserved"                                   },
-        {BIT(45) | 0x37,     1, "address bit 45 above MAXPHYADDR 40"                          },
-        {BIT(40) | 0x7,      3, "address bit 40 above MAXPHYADDR 40"                          },
-        {BIT(39) | 0x7,      3, NULL                                                          },
-        {0x47,               2, "bits 6:3 = 0x8 in an entry of level 2 that points to a table"},
-        {0x0f,               4, "bits 6:3 = 0x1 in an entry of level 4 that points to a table"},
-        {0x87,               4, "bit 7 at level 4, where this CPU has no pages"               },
-        {0x1000b7,           2, "address bits 20:12 not clear in a leaf of level 2"           },
-        {0x200000b7,         3, "address bits 29:12 not clear in a leaf of level 3"           },
-        {0x2000b7,           2, NULL                                                          },
-        {0x400000b7,         3, NULL                                                          },
-        {0xb7,               1, NULL                                                          }, /* bit 7 is ignored at level 1 */
-        {0x3a,               1, "010b (write without read); memory type 7 is reserved"        }, /* all reasons */
+        {0x0, 1, NULL},
+        {0xfffffffffffffff8, 4, NULL}, /* not present: nothing else counts */
+        {0x37, 1, NULL},
+        {0x34, 1, NULL}, /* execute alone, which this CPU has */
+        {0x2, 2, "level 2, bits 2:0 = 010b (write without read)"},
+        {0x6, 1, "level 1, bits 2:0 = 110b (write without read)"},
+        {0x17, 1, "memory type 2 is reserved"},
+        {0x1f, 1, "memory type 3 is reserved"},
+        {0x3f, 1, "memory type 7 is reserved"},
+        {BIT(45) | 0x37, 1, "address bit 45 above MAXPHYADDR 40"},
+        {BIT(40) | 0x7, 3, "address bit 40 above MAXPHYADDR 40"},
+        {BIT(39) | 0x7, 3, NULL},
+        {0x47, 2, "bits 6:3 = 0x8 in an entry of level 2 that points to a table"},
+        {0x0f, 4, "bits 6:3 = 0x1 in an entry of level 4 that points to a table"},
+        {0x87, 4, "bit 7 at level 4, where this CPU has no pages"},
+        {0x1000b7, 2, "address bits 20:12 not clear in a leaf of level 2"},
+        {0x200000b7, 3, "address bits 29:12 not clear in a leaf of level 3"},
+        {0x2000b7, 2, NULL},
+        {0x400000b7, 3, NULL},
+        {0xb7, 1, NULL}, /* bit 7 is ignored at level 1 */
+        {0x3a, 1, "010b (write without read); memory type 7 is reserved"}, /* all reasons */
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char text[EPT_EXPLAIN_SIZE];

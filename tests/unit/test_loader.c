@@ -100,7 +100,7 @@ static void good(void **state)
     assert_int_equal(info[0], 1 << 0 | 1 << 2 | 1 << 6 | 1 << 9);
     assert_int_equal(info[1], 640);
     assert_int_equal(info[2], (RAM >> 10) - 1024);
-    assert_string_equal((char *)memory + info[4], "one two");
+    assert_string_equal((char *)memory + info[4], "g one two");
     assert_string_equal((char *)memory + info[16], "eptvisor");
     /* The memory map: entries of 20 bytes behind their size. */
     assert_int_equal(info[11] % 24, 0);
@@ -177,7 +177,7 @@ static void no_room(void **state)
            "no room for the multiboot information behind its end at 0x400000");
     memset(many, 'a', sizeof(many) - 1);
     arguments = many;
-    expect(EXIT_MODULE_WORDS, "its arguments have 1099 characters; at most 1023 are supported");
+    expect(EXIT_MODULE_WORDS, "its command line has 1101 characters; at most 1023 are supported");
     write_error = -ENOMEM;
     expect(EXIT_NO_MEMORY, "no host memory for its segment at 0x100000 (error -12)");
 }

@@ -97,12 +97,7 @@ static void refusals(void **state)
     (void)state;
     assert_int_equal(add(0x1000, 0x1000, 1), 0);
     static const uint64_t overlapping[][2] = {
-        {0x1000, 0x1000 },
-        {0xfff,  2      },
-        {0x1fff, 1      },
-        {0,      0x10000},
-        {0x1800, 4      }
-    };
+        {0x1000, 0x1000}, {0xfff, 2}, {0x1fff, 1}, {0, 0x10000}, {0x1800, 4}};
     for (unsigned i = 0; i < ARRAY_SIZE(overlapping); i++)
         assert_int_equal(add(overlapping[i][0], overlapping[i][1], 2), -EEXIST);
     assert_non_null(strstr(support_log(), "probe at 0x1000-0x1fff overlaps probe at 0x1000"));

@@ -116,27 +116,29 @@ static void refusals(void **state)
         enum decode_result result;
         uint8_t bytes[INSN_MAX];
     } cases[] = {
-        {C64, DECODE_UNDEFINED,   {0xf0, 0x89, 0x18}                                                      }, /* lock mov */
-        {C64, DECODE_UNDEFINED,   {0xf0, 0x89, 0xd8}                                                      }, /* between registers, too */
-        {C32, DECODE_UNDEFINED,   {0xf0, 0x0f, 0xb6, 0x00}                                                }, /* lock movzx */
-        {C64, DECODE_UNDEFINED,   {0xc7, 0x08}                                                            }, /* c7 /1 */
-        {C64, DECODE_UNDEFINED,   {0xc6, 0x38}                                                            }, /* c6 /7 on memory */
-        {C64, DECODE_UNSUPPORTED, {0xc6, 0xf8, 0x00}                                                      }, /* xabort */
-        {C64, DECODE_UNSUPPORTED, {0xf0, 0x01, 0x18}                                                      }, /* lock add */
-        {C64, DECODE_UNSUPPORTED, {0x01, 0x18}                                                            }, /* add */
-        {C32, DECODE_UNSUPPORTED, {0x63, 0x00}                                                            }, /* arpl */
-        {C32, DECODE_UNSUPPORTED, {0x48, 0x89, 0x18}                                                      }, /* dec eax */
-        {C64, DECODE_UNSUPPORTED, {0x0f, 0x88}                                                            }, /* no 88 behind 0f */
-        {C64, DECODE_UNSUPPORTED, {0xb6}                                                                  }, /* no b6 without */
-        {C64, DECODE_UNSUPPORTED, {0xf3, 0x0f, 0xb8, 0x00}                                                }, /* popcnt */
-        {C64, DECODE_UNSUPPORTED, {0x8c, 0x00}                                                            }, /* mov from a segment register */
-        {C64, DECODE_UNSUPPORTED, {0xc4, 0xe1, 0x79, 0x6f}                                                }, /* vex */
-        {C64, DECODE_NO_MEMORY,   {0x89, 0xd8}                                                            },
+        {C64, DECODE_UNDEFINED, {0xf0, 0x89, 0x18}},         /* lock mov */
+        {C64, DECODE_UNDEFINED, {0xf0, 0x89, 0xd8}},         /* between registers, too */
+        {C32, DECODE_UNDEFINED, {0xf0, 0x0f, 0xb6, 0x00}},   /* lock movzx */
+        {C64, DECODE_UNDEFINED, {0xc7, 0x08}},               /* c7 /1 */
+        {C64, DECODE_UNDEFINED, {0xc6, 0x38}},               /* c6 /7 on memory */
+        {C64, DECODE_UNSUPPORTED, {0xc6, 0xf8, 0x00}},       /* xabort */
+        {C64, DECODE_UNSUPPORTED, {0xf0, 0x01, 0x18}},       /* lock add */
+        {C64, DECODE_UNSUPPORTED, {0x01, 0x18}},             /* add */
+        {C32, DECODE_UNSUPPORTED, {0x63, 0x00}},             /* arpl */
+        {C32, DECODE_UNSUPPORTED, {0x48, 0x89, 0x18}},       /* dec eax */
+        {C64, DECODE_UNSUPPORTED, {0x0f, 0x88}},             /* no 88 behind 0f */
+        {C64, DECODE_UNSUPPORTED, {0xb6}},                   /* no b6 without */
+        {C64, DECODE_UNSUPPORTED, {0xf3, 0x0f, 0xb8, 0x00}}, /* popcnt */
+        {C64, DECODE_UNSUPPORTED, {0x8c, 0x00}},             /* mov from a segment register */
+        {C64, DECODE_UNSUPPORTED, {0xc4, 0xe1, 0x79, 0x6f}}, /* vex */
+        {C64, DECODE_NO_MEMORY, {0x89, 0xd8}},
         {C64,
-         DECODE_TOO_LONG,         {0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x89, 0x05}},
+         DECODE_TOO_LONG,
+         {0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x89, 0x05}},
         {C64,
-         DECODE_TOO_LONG,         {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-          0x66}                                                                  },
+         DECODE_TOO_LONG,
+         {0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+          0x66}},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         struct insn insn;

@@ -404,11 +404,11 @@ static void d6_every_input(void **state)
         uint64_t pte;
         uint32_t error_code; /* 0: still emulated */
     } cases[] = {
-        {REG_CR4,    CR4_SMAP,  USER,            PF_PRESENT | PF_WRITE              },
-        {REG_CR4,    CR4_SMEP,  KERNEL,          0                                  },
-        {REG_CR0,    CR0_WP,    KERNEL,          0                                  },
-        {REG_RFLAGS, RFLAGS_AC, KERNEL,          0                                  },
-        {REG_EFER,   EFER_NXE,  KERNEL | PTE_XD, PF_PRESENT | PF_RESERVED | PF_WRITE},
+        {REG_CR4, CR4_SMAP, USER, PF_PRESENT | PF_WRITE},
+        {REG_CR4, CR4_SMEP, KERNEL, 0},
+        {REG_CR0, CR0_WP, KERNEL, 0},
+        {REG_RFLAGS, RFLAGS_AC, KERNEL, 0},
+        {REG_EFER, EFER_NXE, KERNEL | PTE_XD, PF_PRESENT | PF_RESERVED | PF_WRITE},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         start(GVA_CACHE_VERIFY);

@@ -245,15 +245,8 @@ static void the_walk_is_in_pre_order(void **state)
     static const struct {
         uint64_t gfn;
         unsigned level;
-    } expected[] = {
-        {0x3ff, 4},
-        {0x3ff, 3},
-        {0x3ff, 2},
-        {0x3ff, 1},
-        {0x400, 2},
-        {0x400, 1},
-        {0x401, 1}
-    };
+    } expected[] = {{0x3ff, 4}, {0x3ff, 3}, {0x3ff, 2}, {0x3ff, 1},
+                    {0x400, 2}, {0x400, 1}, {0x401, 1}};
     unsigned n = 0;
     tdp_for_each(&iter, &mmu, GFN(0x3ff), GFN(0x402))
     {

@@ -59,20 +59,20 @@ static void refusals(void **state)
         int error;
         const char *sentence;
     } cases[] = {
-        {9, 0x1001,             1,       0,        -EINVAL, "slot 9: address 0x1001 is not aligned"        },
-        {9, 0x1000,             0,       0,        -EINVAL, "slot 9: 0 pages"                              },
-        {9, 0x1000,             1,       2,        -EINVAL, "slot 9: flags 0x2 are unknown"                },
-        {9, 0x1000,             1,       1u << 31, -EINVAL, "flags 0x80000000"                             },
-        {9, BIT(40),            1,       0,        -ERANGE, "beyond the guest-physical limit 0x10000000000"},
-        {9, BIT(40) - 0x1000,   2,       0,        -ERANGE, "beyond the guest-physical limit"              },
-        {9, 0x1000,             ~0ull,   0,        -ERANGE, "beyond"                                       },
-        {9, 0x1000,             BIT(52), 0,        -ERANGE, "beyond"                                       }, /* wraps around as bytes */
-        {9, 0xfffffffffffff000, 2,       0,        -ERANGE, "beyond"                                       },
-        {1, 0x1000,             1,       0,        -EEXIST, "slot 1 exists already"                        },
-        {9, 0x100000,           1,       0,        -EEXIST, "slot 9: frames 0x100 to 0x100 overlap slot 1" },
-        {9, 0xff000,            2,       0,        -EEXIST, "overlap slot 1 at 0x100 to 0x10f"             },
-        {9, 0x10f000,           9,       0,        -EEXIST, "overlap slot 1"                               },
-        {9, 0x0,                0x1000,  0,        -EEXIST, "overlap slot 1"                               },
+        {9, 0x1001, 1, 0, -EINVAL, "slot 9: address 0x1001 is not aligned"},
+        {9, 0x1000, 0, 0, -EINVAL, "slot 9: 0 pages"},
+        {9, 0x1000, 1, 2, -EINVAL, "slot 9: flags 0x2 are unknown"},
+        {9, 0x1000, 1, 1u << 31, -EINVAL, "flags 0x80000000"},
+        {9, BIT(40), 1, 0, -ERANGE, "beyond the guest-physical limit 0x10000000000"},
+        {9, BIT(40) - 0x1000, 2, 0, -ERANGE, "beyond the guest-physical limit"},
+        {9, 0x1000, ~0ull, 0, -ERANGE, "beyond"},
+        {9, 0x1000, BIT(52), 0, -ERANGE, "beyond"}, /* wraps around as bytes */
+        {9, 0xfffffffffffff000, 2, 0, -ERANGE, "beyond"},
+        {1, 0x1000, 1, 0, -EEXIST, "slot 1 exists already"},
+        {9, 0x100000, 1, 0, -EEXIST, "slot 9: frames 0x100 to 0x100 overlap slot 1"},
+        {9, 0xff000, 2, 0, -EEXIST, "overlap slot 1 at 0x100 to 0x10f"},
+        {9, 0x10f000, 9, 0, -EEXIST, "overlap slot 1"},
+        {9, 0x0, 0x1000, 0, -EEXIST, "overlap slot 1"},
     };
     add(1, 0x100000, 16);
     uint64_t generation = mmu_slot_generation(&mmu), pages = support_pages_in_use();

@@ -190,15 +190,15 @@ static void invvpid_types_are_widened(void **state)
         uint64_t address;
         unsigned done;
     } cases[] = {
-        {0,                                                INVVPID_ADDRESS, 0x1000,             INVVPID_ADDRESS},
-        {0,                                                INVVPID_ADDRESS, 0xffff800000000000, INVVPID_ADDRESS},
-        {0,                                                INVVPID_ADDRESS, 0x800000000000,     INVVPID_SINGLE }, /* would fail: not canonical */
-        {0,                                                INVVPID_GLOBALS, 0,                  INVVPID_GLOBALS},
-        {EPT_CAP_INVVPID_ADDRESS,                          INVVPID_ADDRESS, 0x1000,             INVVPID_SINGLE },
-        {EPT_CAP_INVVPID_GLOBALS,                          INVVPID_GLOBALS, 0,                  INVVPID_SINGLE },
-        {EPT_CAP_INVVPID_ADDRESS | EPT_CAP_INVVPID_SINGLE, INVVPID_ADDRESS, 0x1000,             INVVPID_ALL    },
-        {EPT_CAP_INVVPID_SINGLE,                           INVVPID_SINGLE,  0,                  INVVPID_ALL    },
-        {EPT_CAP_INVVPID_ALL,                              INVVPID_ALL,     0,                  INVVPID_SINGLE },
+        {0, INVVPID_ADDRESS, 0x1000, INVVPID_ADDRESS},
+        {0, INVVPID_ADDRESS, 0xffff800000000000, INVVPID_ADDRESS},
+        {0, INVVPID_ADDRESS, 0x800000000000, INVVPID_SINGLE}, /* would fail: not canonical */
+        {0, INVVPID_GLOBALS, 0, INVVPID_GLOBALS},
+        {EPT_CAP_INVVPID_ADDRESS, INVVPID_ADDRESS, 0x1000, INVVPID_SINGLE},
+        {EPT_CAP_INVVPID_GLOBALS, INVVPID_GLOBALS, 0, INVVPID_SINGLE},
+        {EPT_CAP_INVVPID_ADDRESS | EPT_CAP_INVVPID_SINGLE, INVVPID_ADDRESS, 0x1000, INVVPID_ALL},
+        {EPT_CAP_INVVPID_SINGLE, INVVPID_SINGLE, 0, INVVPID_ALL},
+        {EPT_CAP_INVVPID_ALL, INVVPID_ALL, 0, INVVPID_SINGLE},
     };
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         teardown(NULL);

@@ -34,16 +34,16 @@ static void requeued(void **state)
         uint32_t info, error, length; /* as the exit gives them; garbage where undefined */
         uint32_t inject, inject_error, inject_length;
     } rows[] = {
-        {0x00000b0e, 7,    3, 0,          0,    0}, /* no event */
-        {0x80000020, 7,    3, 0x80000020, 0,    0}, /* an external interrupt */
-        {0x800000ff, 7,    3, 0x800000ff, 0,    0},
-        {0x80000202, 7,    3, 0x80000202, 0,    0}, /* NMI */
+        {0x00000b0e, 7, 3, 0, 0, 0},          /* no event */
+        {0x80000020, 7, 3, 0x80000020, 0, 0}, /* an external interrupt */
+        {0x800000ff, 7, 3, 0x800000ff, 0, 0},
+        {0x80000202, 7, 3, 0x80000202, 0, 0},       /* NMI */
         {0x80000b0e, 0x1f, 3, 0x80000b0e, 0x1f, 0}, /* #PF */
-        {0x80000306, 7,    3, 0x80000306, 0,    0}, /* #UD has no error code */
-        {0x80000480, 7,    2, 0x80000480, 0,    2}, /* INT 80h */
-        {0x80000501, 7,    1, 0x80000501, 0,    1}, /* INT1 */
-        {0x80000603, 7,    1, 0x80000603, 0,    1}, /* INT3 */
-        {0x80001b0e, 1,    3, 0x80000b0e, 1,    0}, /* bit 12 is undefined here */
+        {0x80000306, 7, 3, 0x80000306, 0, 0},       /* #UD has no error code */
+        {0x80000480, 7, 2, 0x80000480, 0, 2},       /* INT 80h */
+        {0x80000501, 7, 1, 0x80000501, 0, 1},       /* INT1 */
+        {0x80000603, 7, 1, 0x80000603, 0, 1},       /* INT3 */
+        {0x80001b0e, 1, 3, 0x80000b0e, 1, 0},       /* bit 12 is undefined here */
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         struct event event = event_decode(rows[i].info, rows[i].error, rows[i].length);
@@ -83,15 +83,15 @@ static void allowed(void **state)
         struct event_state state;
         bool interrupt, nmi;
     } rows[] = {
-        {{IF, 0, ACTIVITY_ACTIVE, true},                  true,  true },
-        {{0, 0, ACTIVITY_ACTIVE, true},                   false, true },
-        {{IF, BLOCKING_BY_STI, ACTIVITY_ACTIVE, true},    false, false},
+        {{IF, 0, ACTIVITY_ACTIVE, true}, true, true},
+        {{0, 0, ACTIVITY_ACTIVE, true}, false, true},
+        {{IF, BLOCKING_BY_STI, ACTIVITY_ACTIVE, true}, false, false},
         {{IF, BLOCKING_BY_MOV_SS, ACTIVITY_ACTIVE, true}, false, false},
-        {{IF, BLOCKING_BY_NMI, ACTIVITY_ACTIVE, true},    true,  false},
-        {{IF, 0, ACTIVITY_HLT, true},                     true,  true },
-        {{0, 0, ACTIVITY_HLT, true},                      false, true },
-        {{IF, 0, ACTIVITY_SHUTDOWN, true},                false, true },
-        {{IF, 0, ACTIVITY_WAIT_FOR_SIPI, true},           false, false},
+        {{IF, BLOCKING_BY_NMI, ACTIVITY_ACTIVE, true}, true, false},
+        {{IF, 0, ACTIVITY_HLT, true}, true, true},
+        {{0, 0, ACTIVITY_HLT, true}, false, true},
+        {{IF, 0, ACTIVITY_SHUTDOWN, true}, false, true},
+        {{IF, 0, ACTIVITY_WAIT_FOR_SIPI, true}, false, false},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         assert_int_equal(event_interrupt_allowed(&rows[i].state), rows[i].interrupt);
@@ -143,44 +143,44 @@ static void plans(void **state)
         uint32_t inject;
         unsigned flags;
     } rows[] = {
-  /* Nothing is pending. */
-        {0,          0,          0, -1,   IF, 0,      active,   0,          NONE         },
- /* One thing is pending, and can or cannot be taken. */
-        {0,          0,          0, 0x20, IF, 0,      active,   0x80000020, NONE         },
-        {0,          0,          0, 0x20, 0,  0,      active,   0,          INT_W        },
-        {0,          0,          0, 0x20, IF, sti,    active,   0,          INT_W        },
-        {0,          0,          0, 0x20, IF, mov_ss, active,   0,          INT_W        },
-        {0,          0,          0, 0x20, IF, nmi,    active,   0x80000020, NONE         },
-        {0,          0,          0, 0x20, IF, 0,      hlt,      0x80000020, NONE         },
-        {0,          0,          0, 0x20, IF, 0,      shutdown, 0,          INT_W        },
-        {0,          0,          1, -1,   0,  0,      active,   0x80000202, NONE         },
-        {0,          0,          1, -1,   0,  nmi,    active,   0,          NMI_W        },
-        {0,          0,          1, -1,   0,  mov_ss, active,   0,          NMI_W        },
-        {0,          0,          1, -1,   IF, sti,    active,   0,          NMI_W        },
-        {0,          0,          1, -1,   0,  0,      shutdown, 0x80000202, NONE         },
-        {0,          0,          1, -1,   0,  0,      sipi,     0,          NMI_W        },
-        {0,          0x80000b0d, 0, -1,   0,  mov_ss, active,   0x80000b0d, NONE         },
-        {0x80000b0e, 0,          0, -1,   0,  0,      active,   0x80000b0e, NONE         },
-        {0x80000202, 0,          0, -1,   0,  0,      active,   0x80000202, NONE         },
-        {0x80000480, 0,          0, -1,   0,  0,      active,   0x80000480, NONE         },
- /* Several are. */
-        {0,          0,          1, 0x20, IF, 0,      active,   0x80000202, INT_W        },
-        {0,          0,          2, -1,   IF, 0,      active,   0x80000202, NMI_W        },
-        {0,          0,          2, 0x20, IF, 0,      active,   0x80000202, NMI_W | INT_W},
-        {0,          0,          1, 0x20, IF, nmi,    active,   0x80000020, NMI_W        },
-        {0,          0,          1, 0x20, IF, mov_ss, active,   0,          NMI_W | INT_W},
-        {0,          0,          1, 0x20, 0,  nmi,    active,   0,          NMI_W | INT_W},
-        {0,          0x80000306, 1, 0x20, IF, 0,      active,   0x80000306, NMI_W | INT_W},
-        {0x80000030, 0,          1, 0x20, IF, 0,      active,   0x80000030, NMI_W | INT_W},
-        {0x80000030, 0,          0, 0x20, IF, 0,      active,   0x80000030, INT_W        },
- /* An exception raised while another event was delivered. */
-        {0x80000030, 0x80000b0e, 0, -1,   IF, 0,      active,   0x80000b0e, NONE         },
-        {0x80000b0d, 0x80000b0e, 0, -1,   IF, 0,      active,   0x80000b0e, NONE         },
-        {0x80000b0d, 0x80000b0d, 0, -1,   IF, 0,      active,   0x80000b08, NONE         },
-        {0x80000b0e, 0x80000b0d, 0, 0x20, IF, 0,      active,   0x80000b08, INT_W        },
-        {0x80000300, 0x80000300, 1, -1,   IF, 0,      active,   0x80000b08, NMI_W        },
-        {0x80000b08, 0x80000b0e, 2, 0x20, IF, 0,      active,   0,          SHUTDOWN     },
-        {0x80000b08, 0x80000306, 0, -1,   IF, 0,      active,   0x80000306, NONE         },
+        /* Nothing is pending. */
+        {0, 0, 0, -1, IF, 0, active, 0, NONE},
+        /* One thing is pending, and can or cannot be taken. */
+        {0, 0, 0, 0x20, IF, 0, active, 0x80000020, NONE},
+        {0, 0, 0, 0x20, 0, 0, active, 0, INT_W},
+        {0, 0, 0, 0x20, IF, sti, active, 0, INT_W},
+        {0, 0, 0, 0x20, IF, mov_ss, active, 0, INT_W},
+        {0, 0, 0, 0x20, IF, nmi, active, 0x80000020, NONE},
+        {0, 0, 0, 0x20, IF, 0, hlt, 0x80000020, NONE},
+        {0, 0, 0, 0x20, IF, 0, shutdown, 0, INT_W},
+        {0, 0, 1, -1, 0, 0, active, 0x80000202, NONE},
+        {0, 0, 1, -1, 0, nmi, active, 0, NMI_W},
+        {0, 0, 1, -1, 0, mov_ss, active, 0, NMI_W},
+        {0, 0, 1, -1, IF, sti, active, 0, NMI_W},
+        {0, 0, 1, -1, 0, 0, shutdown, 0x80000202, NONE},
+        {0, 0, 1, -1, 0, 0, sipi, 0, NMI_W},
+        {0, 0x80000b0d, 0, -1, 0, mov_ss, active, 0x80000b0d, NONE},
+        {0x80000b0e, 0, 0, -1, 0, 0, active, 0x80000b0e, NONE},
+        {0x80000202, 0, 0, -1, 0, 0, active, 0x80000202, NONE},
+        {0x80000480, 0, 0, -1, 0, 0, active, 0x80000480, NONE},
+        /* Several are. */
+        {0, 0, 1, 0x20, IF, 0, active, 0x80000202, INT_W},
+        {0, 0, 2, -1, IF, 0, active, 0x80000202, NMI_W},
+        {0, 0, 2, 0x20, IF, 0, active, 0x80000202, NMI_W | INT_W},
+        {0, 0, 1, 0x20, IF, nmi, active, 0x80000020, NMI_W},
+        {0, 0, 1, 0x20, IF, mov_ss, active, 0, NMI_W | INT_W},
+        {0, 0, 1, 0x20, 0, nmi, active, 0, NMI_W | INT_W},
+        {0, 0x80000306, 1, 0x20, IF, 0, active, 0x80000306, NMI_W | INT_W},
+        {0x80000030, 0, 1, 0x20, IF, 0, active, 0x80000030, NMI_W | INT_W},
+        {0x80000030, 0, 0, 0x20, IF, 0, active, 0x80000030, INT_W},
+        /* An exception raised while another event was delivered. */
+        {0x80000030, 0x80000b0e, 0, -1, IF, 0, active, 0x80000b0e, NONE},
+        {0x80000b0d, 0x80000b0e, 0, -1, IF, 0, active, 0x80000b0e, NONE},
+        {0x80000b0d, 0x80000b0d, 0, -1, IF, 0, active, 0x80000b08, NONE},
+        {0x80000b0e, 0x80000b0d, 0, 0x20, IF, 0, active, 0x80000b08, INT_W},
+        {0x80000300, 0x80000300, 1, -1, IF, 0, active, 0x80000b08, NMI_W},
+        {0x80000b08, 0x80000b0e, 2, 0x20, IF, 0, active, 0, SHUTDOWN},
+        {0x80000b08, 0x80000306, 0, -1, IF, 0, active, 0x80000306, NONE},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         struct event_state now = {rows[i].rflags, rows[i].interruptibility, rows[i].activity, true};

@@ -66,27 +66,27 @@ static void entry_failures(void **state)
     } rows[] = {
         {0x80000021, 0,
          "VM entry failed, reason 33: invalid guest state, qualification 0; run the entry checks: "
-         "they name the field (SDM 27.3.1)\n"                                                     },
+         "they name the field (SDM 27.3.1)\n"},
         {0x80000021, 2,
          "VM entry failed, reason 33: invalid guest state, qualification 2; a PDPTE has a "
-         "reserved bit set (SDM 27.3.1.6)\n"                                                      },
+         "reserved bit set (SDM 27.3.1.6)\n"},
         {0x80000021, 3,
          "VM entry failed, reason 33: invalid guest state, qualification 3; an NMI was injected "
-         "while events were blocked by STI (SDM 27.3.1.5)\n"                                      },
+         "while events were blocked by STI (SDM 27.3.1.5)\n"},
         {0x80000021, 4,
          "VM entry failed, reason 33: invalid guest state, qualification 4; the VMCS link pointer "
-         "names no VMCS of the right revision (SDM 27.3.1.5)\n"                                   },
+         "names no VMCS of the right revision (SDM 27.3.1.5)\n"},
         {0x80000021, 9,
          "VM entry failed, reason 33: invalid guest state, qualification 9; the exit "
-         "qualification is not one that the SDM defines\n"                                        },
+         "qualification is not one that the SDM defines\n"},
         {0x80000022, 3,
          "VM entry failed, reason 34: MSR loading; entry 3 of the VM-entry MSR-load area, counted "
-         "from 1, is at fault (SDM 27.4)\n"                                                       },
+         "from 1, is at fault (SDM 27.4)\n"},
         {0x80000029, 0,
          "VM entry failed, reason 41: machine-check event; read the machine-check banks, the VMCS "
-         "is not at fault\n"                                                                      },
+         "is not at fault\n"},
         {0x80000030, 0,
-         "VM entry failed, reason 48: EPT violation; the SDM defines 33, 34 and 41 only\n"        },
+         "VM entry failed, reason 48: EPT violation; the SDM defines 33, 34 and 41 only\n"},
         {0x00000021, 0, "exit reason 0x21: the entry succeeded; bit 31 would say that it failed\n"},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -103,21 +103,21 @@ static void access_rights(void **state)
         uint32_t rights;
         const char *words;
     } rows[] = {
-  /* L means something in code alone. */
-        {0xa09b,  "code, readable, accessed, DPL 0, present, 64-bit, 4K"        },
-        {0xc09b,  "code, readable, accessed, DPL 0, present, 32-bit, 4K"        },
-        {0x009f,  "code, conforming, readable, accessed, DPL 0, present, 16-bit"},
-        {0xc0f3,  "data, writable, accessed, DPL 3, present, 32-bit, 4K"        },
-        {0x0014,  "data, expand-down, DPL 0, not present, 16-bit"               },
-        {0x2093,  "data, writable, accessed, DPL 0, present, 16-bit"            },
-        {0x008b,  "busy TSS, DPL 0, present"                                    },
-        {0x0081,  "available 16-bit TSS, DPL 0, present"                        },
-        {0x0083,  "busy 16-bit TSS, DPL 0, present"                             },
-        {0x0089,  "available TSS, DPL 0, present"                               },
-        {0x0082,  "LDT, DPL 0, present"                                         },
-        {0x008c,  "no type of LDTR or TR, DPL 0, present"                       },
-        {0x10000, "unusable"                                                    },
-        {0x1c093, "unusable"                                                    },
+        /* L means something in code alone. */
+        {0xa09b, "code, readable, accessed, DPL 0, present, 64-bit, 4K"},
+        {0xc09b, "code, readable, accessed, DPL 0, present, 32-bit, 4K"},
+        {0x009f, "code, conforming, readable, accessed, DPL 0, present, 16-bit"},
+        {0xc0f3, "data, writable, accessed, DPL 3, present, 32-bit, 4K"},
+        {0x0014, "data, expand-down, DPL 0, not present, 16-bit"},
+        {0x2093, "data, writable, accessed, DPL 0, present, 16-bit"},
+        {0x008b, "busy TSS, DPL 0, present"},
+        {0x0081, "available 16-bit TSS, DPL 0, present"},
+        {0x0083, "busy 16-bit TSS, DPL 0, present"},
+        {0x0089, "available TSS, DPL 0, present"},
+        {0x0082, "LDT, DPL 0, present"},
+        {0x008c, "no type of LDTR or TR, DPL 0, present"},
+        {0x10000, "unusable"},
+        {0x1c093, "unusable"},
     };
     char text[96];
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {

@@ -47,12 +47,12 @@ static void by_invpcid_all_but_global(uint64_t va)
 }
 
 const struct flush flushes[FLUSHES] = {
-    [FLUSH_INVLPG] = {by_invlpg,                 EXITS_INVLPG,  1, true },
-    [FLUSH_MOV_CR3] = {by_mov_cr3,                EXITS_CR,      1, false},
-    [FLUSH_CR4_PGE] = {by_cr4_pge,                EXITS_CR,      2, true },
-    [FLUSH_INVPCID_0] = {by_invpcid_address,        EXITS_INVPCID, 1, false},
-    [FLUSH_INVPCID_1] = {by_invpcid_context,        EXITS_INVPCID, 1, false},
-    [FLUSH_INVPCID_2] = {by_invpcid_all,            EXITS_INVPCID, 1, true },
+    [FLUSH_INVLPG] = {by_invlpg, EXITS_INVLPG, 1, true},
+    [FLUSH_MOV_CR3] = {by_mov_cr3, EXITS_CR, 1, false},
+    [FLUSH_CR4_PGE] = {by_cr4_pge, EXITS_CR, 2, true},
+    [FLUSH_INVPCID_0] = {by_invpcid_address, EXITS_INVPCID, 1, false},
+    [FLUSH_INVPCID_1] = {by_invpcid_context, EXITS_INVPCID, 1, false},
+    [FLUSH_INVPCID_2] = {by_invpcid_all, EXITS_INVPCID, 1, true},
     [FLUSH_INVPCID_3] = {by_invpcid_all_but_global, EXITS_INVPCID, 1, false},
 };
 

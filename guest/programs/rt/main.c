@@ -47,17 +47,15 @@ void touch_image(void)
         *(volatile uint8_t *)p = *(volatile uint8_t *)p;
 }
 
-/* QEMU puts the file's name in front of the arguments, eptvisor does not. */
+/* The program's name stands in front of the arguments. */
 static void keep_args(const char *cmdline)
 {
     size_t n = 0;
 
-    if (!under_eptvisor()) {
-        while (*cmdline && *cmdline != ' ')
-            cmdline++;
-        while (*cmdline == ' ')
-            cmdline++;
-    }
+    while (*cmdline && *cmdline != ' ')
+        cmdline++;
+    while (*cmdline == ' ')
+        cmdline++;
     while (cmdline[n] && n < sizeof(args) - 1) {
         args[n] = cmdline[n];
         n++;
