@@ -1,4 +1,4 @@
-# eptvisor: `make run` boots it and shows what it does, `make test` proves it, `make help` lists the rest.
+# eptvisor: `make run` boots it and shows what it does, `make test` proves it.
 #
 # Everything is built below build/; nothing outside it is written.
 
@@ -31,9 +31,10 @@ CFLAGS  := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -nostdinc \
 HOSTFLAGS := -std=gnu11 -O1 -g $(WARN) -Wno-frame-larger-than -I. -fno-strict-aliasing \
            -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
-# ---- The image ------------------------------------------------------------------------------------
+# ---- The image --------------------------------------------------------------------------------
 OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o)
-LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none -T linker.ld
+LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none \
+           -T linker.ld
 
 .PHONY: all
 all: $(B)/eptvisor.elf $(B)/eptvisor32.elf guests
@@ -57,7 +58,7 @@ $(B)/eptvisor.elf: $(OBJS) linker.ld tools/symbols.awk
 $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 	$(Q)objcopy -O elf32-i386 $< $@
 
-# ---- Unit tests -----------------------------------------------------------------------------------
+# ---- Unit tests -------------------------------------------------------------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/tests/unit/support.o
 

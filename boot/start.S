@@ -127,7 +127,8 @@ no_long_mode:
     jmp 6b
 
 message:
-    .ascii "error: this CPU has no 64-bit mode or no execute-disable bit; eptvisor needs both, and VMX.\n"
+    .ascii "error: this CPU has no 64-bit mode or no execute-disable bit; "
+    .ascii "eptvisor needs both, and VMX.\n"
     .asciz "EXIT 10 no-vmx\n"
 
     .balign 8

@@ -32,7 +32,7 @@
 #define HC_ZAP            0x15 /* EBX gpa, ECX pages: drop the EPT entries, keep the memory */
 #define HC_COUNTER        0x16 /* EBX COUNTER_ or COUNTER_EXIT(reason) -> EBX */
 #define HC_SPTE           0x17 /* EBX gpa -> EBX the lowest entry of the walk, ECX its level */
-#define HC_INJECT         0x18 /* EBX event in VM-entry format, ECX error code, EDX delay in TSC ticks */
+#define HC_INJECT         0x18 /* EBX event in VM-entry format, ECX error code, EDX TSC ticks */
 #define HC_CONFIG         0x19 /* EBX CONFIG_ -> EBX */
 
 #define SLOT_READONLY 0x1

@@ -88,8 +88,8 @@ struct vm {
 };
 
 /* Builds a VM from a module: reads the words of its string, adds RAM and devices, loads the
- * program and hands it the `extra` modules that follow. Anything but EXIT_OK comes after a sentence;
- * then nothing is left to destroy. */
+ * program and hands it the `extra` modules that follow. Anything but EXIT_OK comes after a
+ * sentence; then nothing is left to destroy. */
 enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsigned extra,
                          const struct options *options) MUST_CHECK;
 void vm_destroy(struct vm *vm);

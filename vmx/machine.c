@@ -9,8 +9,8 @@
 #define CPUID_VMX BIT(5)
 struct vmx_machine vmx;
 
-/* The capability MSRs stand in a row (SDM 3, appendix A); which of the later ones exist follows from
- * the earlier ones. A missing one stays 0. */
+/* The capability MSRs stand in a row (SDM 3, appendix A); which of the later ones exist follows
+ * from the earlier ones. A missing one stays 0. */
 static void read_msrs(struct vmx_msrs *msrs)
 {
     uint64_t *const always[] = {

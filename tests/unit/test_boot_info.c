@@ -1,4 +1,4 @@
-/* Boot information by both protocols: what is understood, and which malformed record is named how. */
+/* Boot information by both protocols: what is understood, and how a malformed record is named. */
 #include "tests/unit/support.h"
 
 #include "boot/boot_info.h"
@@ -153,8 +153,8 @@ static void multiboot2_malformed(void **state)
     refused2("more than 32 modules");
     uint32_t sizes[2] = {20, 0};
     memcpy(tag(6, 8 + 40), sizes, 8);
-    refused2(
-        "multiboot2: memory map of 40 bytes with entries of 20; expected a multiple of 8, at least 24");
+    refused2("multiboot2: memory map of 40 bytes with entries of 20; expected a multiple of 8, at "
+             "least 24");
     map_tag(0xfffffffffffff000, 0x2000, 1);
     refused2("memory map entry at 0xfffffffffffff000 with size 0x2000 wraps around");
     tag(0, 0);

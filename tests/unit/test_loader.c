@@ -165,9 +165,8 @@ static void no_room(void **state)
     (void)state;
     static char many[1100];
     put32(SEGMENT + 20, (uint32_t)RAM);
-    expect(
-        EXIT_GUEST_TOO_LARGE,
-        "its segment 0x100000 to 0x500000 does not fit into its RAM, which ends at 0x400000; give it more with mem=");
+    expect(EXIT_GUEST_TOO_LARGE, "its segment 0x100000 to 0x500000 does not fit into its RAM, "
+                                 "which ends at 0x400000; give it more with mem=");
     put32(SEGMENT + 12, 0x9fc00);
     expect(EXIT_GUEST_TOO_LARGE, "its segment 0x9fc00 to 0xa1000");
     put32(SEGMENT + 12, 0xffffff00);

@@ -397,7 +397,8 @@ static void ends_in_words(void **state)
     (void)state;
     static const char sentence[] =
         "MMIO by an instruction that is not emulated: GPA 0xfe000000, RIP 0x5000, bytes "
-        "01 18 00 00 00 00 00 00 00 00 00 00 00 00 00; use MOV, MOVZX or MOVSX for device registers";
+        "01 18 00 00 00 00 00 00 00 00 00 00 00 00 00; use MOV, MOVZX or MOVSX for device "
+        "registers";
     world.cpu.gpr[GPR_RAX] = V;
     assert_int_equal(run(CODE(0x01, 0x18), A), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_UNSUPPORTED);

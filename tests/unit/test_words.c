@@ -60,8 +60,8 @@ static void refuses(void **state)
     static const struct {
         const char *line, *sentence;
     } rows[] = {
-        {"mmio_cache=1",
-         "command line: unknown word \"mmio_cache\"; allowed: mmio_caching= gva_cache= mem= testctl tests=\n"},
+        {"mmio_cache=1", "command line: unknown word \"mmio_cache\"; allowed: mmio_caching= "
+                         "gva_cache= mem= testctl tests=\n"},
         {"mmio_caching",
          "command line: bad value in \"mmio_caching\"; allowed: mmio_caching=0..0x1\n"},
         {"mmio_caching=2",
@@ -71,21 +71,22 @@ static void refuses(void **state)
         {"mmio_caching=0x",
          "command line: bad value in \"mmio_caching=0x\"; allowed: mmio_caching=0..0x1\n"},
         {"mmio_caching=99999999999999999999",
-         "command line: bad value in \"mmio_caching=99999999999999999999\"; allowed: mmio_caching=0..0x1\n"},
+         "command line: bad value in \"mmio_caching=99999999999999999999\"; allowed: "
+         "mmio_caching=0..0x1\n"},
         {"gva_cache=on",
          "command line: bad value in \"gva_cache=on\"; allowed: gva_cache=off|exits|verify\n"},
         {"gva_cache=verif",
          "command line: bad value in \"gva_cache=verif\"; allowed: gva_cache=off|exits|verify\n"},
-        {"mem=2G",
-         "command line: bad value in \"mem=2G\"; allowed: mem=0x100000..0x40000000 (bytes; K, M, G)\n"},
-        {"mem=99999999999G",
-         "command line: bad value in \"mem=99999999999G\"; allowed: mem=0x100000..0x40000000 (bytes; K, M, G)\n"},
+        {"mem=2G", "command line: bad value in \"mem=2G\"; allowed: mem=0x100000..0x40000000 "
+                   "(bytes; K, M, G)\n"},
+        {"mem=99999999999G", "command line: bad value in \"mem=99999999999G\"; allowed: "
+                             "mem=0x100000..0x40000000 (bytes; K, M, G)\n"},
         {"testctl=1", "command line: bad value in \"testctl=1\"; allowed: testctl\n"},
         {"testctl testctl", "command line: \"testctl\" is given twice; give it once\n"},
         {"tests=",
          "command line: bad value in \"tests=\"; allowed: tests=TEXT (up to 63 characters)\n"},
-        {"=",
-         "command line: unknown word \"\"; allowed: mmio_caching= gva_cache= mem= testctl tests=\n"},
+        {"=", "command line: unknown word \"\"; allowed: mmio_caching= gva_cache= mem= testctl "
+              "tests=\n"},
     };
     struct target t;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

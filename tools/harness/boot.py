@@ -87,7 +87,8 @@ class Boot:
 def parse_guests(text: str, args: str = "") -> tuple[Guest, ...]:
     """`[name=]path[:word,word...[:args]] ...`, quoted as in a shell.
 
-    Our own guests get the word `testctl` unless words are given.
+    `+path` is a file that the guest before it gets as a multiboot module. Our own guests get the
+    word `testctl` unless words are given.
     """
     guests = []
     for item in shlex.split(text):
@@ -95,6 +96,9 @@ def parse_guests(text: str, args: str = "") -> tuple[Guest, ...]:
         name, equals, path_text = head.partition("=")
         if not equals:
             name, path_text = "", head
+        if path_text.startswith("+"):
+            path_text = path_text[1:]
+            name = f"+{name or pathlib.Path(path_text).name}"
         path = pathlib.Path(path_text).resolve()
         if not path.is_file():
             raise HarnessError(f"guest {path_text}: no such file; `make guests` builds ours")
