@@ -102,6 +102,7 @@ static void f4b_doorbell(void **state)
     assert_int_equal(rung, 1);
     assert_int_equal(world.a.reads, 1);
     assert_int_equal(world.mmu.checks, 1);
+    world_code("\x89\x18", 2);
     assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A + 8), true), MMIO_END); /* not skipped */
     assert_int_equal(rung, 1);
     assert_int_equal(bus_doorbell_remove(&world.bus, &doorbell), 0);
@@ -445,9 +446,12 @@ static void d6_slots_and_sequence(void **state)
     assert_int_equal(world_store(V, 1), WORLD_EMULATED);
     assert_int_equal(world.vcpu.cache.gva_hits, 2);
     world.mmu.sequence++;
-    world_slot_add(0xd0000000, extra_page, 1, false); /* another generation */
     assert_int_equal(world_store(V, 1), WORLD_EMULATED);
-    assert_int_equal(world.vcpu.cache.gva_hits, 2);
+    assert_int_equal(world_store(V, 1), WORLD_EMULATED);
+    assert_int_equal(world.vcpu.cache.gva_hits, 3);
+    world_slot_add(0xd0000000, extra_page, 1, false); /* another generation alone */
+    assert_int_equal(world_store(V, 1), WORLD_EMULATED);
+    assert_int_equal(world.vcpu.cache.gva_hits, 3);
 }
 
 /* D6: a walk whose D bit the guest cleared is not answered from memory: D is set again. */
