@@ -125,7 +125,8 @@ static void f4c_cache(void **state)
     assert_int_equal(world.vcpu.stats.spte_stale, 1);
 
     struct mmio_cache *cache = &world.vcpu.cache;
-    mmio_cache_init(cache, GVA_CACHE_VERIFY);
+    const struct walk_limits limits = cache->limits;
+    mmio_cache_init(cache, GVA_CACHE_VERIFY, &world.mmu, &world.cpu, &limits);
     mmio_cache_fill(cache, &(struct mmio_info){GFN(0), 7});
     assert_false(mmio_cache_hit(cache, GPA(0x10), 7));
     mmio_cache_fill(cache, &(struct mmio_info){GFN(5), 0});

@@ -233,15 +233,11 @@ static void pae_from_registers(void **state)
     struct translation t;
     walk_context_load(&context, &world.cpu, &world.mmu);
     for (unsigned i = 0; i < 2; i++)
-        assert_int_equal(mmio_cache_translate(cache, &world.mmu, &world.cpu, &world.vcpu.limits,
-                                              &context, GVA(0xc0000123), 0, &t),
-                         WALK_OK);
+        assert_int_equal(mmio_cache_translate(cache, &context, GVA(0xc0000123), 0, &t), WALK_OK);
     assert_int_equal(t.gpa.v, 0x80000123);
     assert_int_equal(cache->gva_hits, 1);
     world.regs[REG_PDPTE0 + 3] = 0x41000 | PTE_P; /* CR3 and all of memory unchanged */
-    assert_int_equal(mmio_cache_translate(cache, &world.mmu, &world.cpu, &world.vcpu.limits,
-                                          &context, GVA(0xc0000123), 0, &t),
-                     WALK_OK);
+    assert_int_equal(mmio_cache_translate(cache, &context, GVA(0xc0000123), 0, &t), WALK_OK);
     assert_int_equal(t.gpa.v, 0x90000123);
     assert_int_equal(cache->gva_hits, 1);
 }
