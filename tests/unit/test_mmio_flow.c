@@ -277,21 +277,23 @@ static void c6a_upper_levels(void **state)
 {
     (void)state;
     start(GVA_CACHE_VERIFY);
-    uint64_t cr3 = world.regs[REG_CR3];
-    uint64_t *pml4 = (uint64_t *)(void *)world_ram[cr3 >> 12];
-    uint64_t *pdpt = (uint64_t *)(void *)world_ram[(pml4[0] & 0xffffff000) >> 12];
-    uint64_t *pd = (uint64_t *)(void *)world_ram[(pdpt[V >> 30] & 0xffffff000) >> 12];
-    uint64_t *levels[] = {pml4, &pdpt[V >> 30], &pd[0], world_pte(cr3, V)};
-    for (unsigned i = 1; i < 4; i++) {
-        assert_int_equal(world_store(V, 1), WORLD_EMULATED);
-        assert_int_equal(world_store(V, 1), WORLD_EMULATED);
+    uint64_t cr3 = world.regs[REG_CR3], far = 1ull << 39; /* shares no table with the code */
+    world_map(cr3, far, A, KERNEL);
+    uint64_t *levels[4], table = cr3;
+    for (unsigned i = 0; i < 4; i++) {
+        levels[i] = (uint64_t *)(void *)world_ram[table >> 12] + (i ? 0 : 1);
+        table = *levels[i] & 0xffffff000;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(world_store(far, 1), WORLD_EMULATED);
+        assert_int_equal(world_store(far, 1), WORLD_EMULATED);
         uint32_t writes = world.a.writes;
         uint64_t old = *levels[i];
         *levels[i] &= ~PTE_P;
         world_code("\x89\x18", 2);
         assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_INJECT);
         assert_int_equal(world.vcpu.fault.vector, 14);
-        assert_int_equal(world.vcpu.fault.cr2, V);
+        assert_int_equal(world.vcpu.fault.cr2, far);
         assert_int_equal(world.vcpu.fault.error_code, PF_WRITE);
         assert_int_equal(world.a.writes, writes);
         *levels[i] = old;

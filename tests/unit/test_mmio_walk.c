@@ -242,6 +242,44 @@ static void pae_from_registers(void **state)
     assert_int_equal(cache->gva_hits, 1);
 }
 
+/* D6 with entries of four bytes: either level, and only its own half of a doubleword. */
+static void kept_walk_32(void **state)
+{
+    (void)state;
+    uint32_t *directory = (uint32_t *)(void *)world_ram[0x40];
+    uint32_t *table = (uint32_t *)(void *)world_ram[0x41];
+    struct walk_context context;
+    struct translation t;
+    world.regs[REG_EFER] = world.regs[REG_CR4] = 0;
+    world.regs[REG_SEG_AR + SEG_CS] = AR_CODE32;
+    world.regs[REG_CR3] = 0x40000;
+    directory[2] = 0x41023;
+    directory[5] = 0x42023;
+    table[4] = 0x80000063;
+    walk_context_load(&context, &world.cpu, &world.mmu);
+    struct {
+        uint32_t *entry, value;
+        uint64_t hits, gpa;
+        enum walk_result result;
+    } steps[] = {
+        {&table[4],     0x80000063, 0, 0x80000008, WALK_OK   },
+        {&table[4],     0x80000063, 1, 0x80000008, WALK_OK   },
+        {&table[5],     0x12345067, 2, 0x80000008, WALK_OK   }, /* the neighbour */
+        {&table[4],     0x90000063, 2, 0x90000008, WALK_OK   },
+        {&table[4],     0x90000063, 3, 0x90000008, WALK_OK   },
+        {&directory[2], 0x42023,    3, 0,          WALK_FAULT},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
+        *steps[i].entry = steps[i].value;
+        assert_int_equal(
+            mmio_cache_translate(&world.vcpu.cache, &context, GVA(0x804008), KEY_WRITE, &t),
+            steps[i].result);
+        if (steps[i].result == WALK_OK)
+            assert_int_equal(t.gpa.v, steps[i].gpa);
+        assert_int_equal(world.vcpu.cache.gva_hits, steps[i].hits);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +288,7 @@ int main(void)
         cmocka_unit_test_setup(accessed_and_dirty, setup),
         cmocka_unit_test_setup(readonly_tables, setup),
         cmocka_unit_test_setup(pae_from_registers, setup),
+        cmocka_unit_test_setup(kept_walk_32, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
