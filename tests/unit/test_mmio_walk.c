@@ -112,8 +112,14 @@ static void compare(const struct walk_limits *limits, uint64_t gva, uint64_t acc
         assert_int_equal(w.gpa.v, o.gpa);
     if (result == WALK_OK) {
         assert_true(w.keepable);
-        for (unsigned i = 0; i < w.count; i++)
-            assert_int_equal(memcmp(w.entries[i].host, &w.entries[i].value, w.entry_size), 0);
+        for (unsigned i = 0; i < w.count; i++) {
+            /* A table that maps itself: D of the last entry comes to an earlier one as well. Such a
+             * walk is kept in vain, once. */
+            bool again = i + 1 < w.count && w.entries[i].gpa.v == w.entries[w.count - 1].gpa.v;
+            uint64_t now = w.entries[i].value;
+            memcpy(&now, w.entries[i].host, w.entry_size);
+            assert_int_equal(now, w.entries[i].value | (again ? now & PTE_D : 0));
+        }
     }
     sync_entry(&w);
 }
