@@ -158,7 +158,7 @@ static bool read_again(const struct bus *bus, uint32_t sequence)
 
 /* The region that holds `address`, or, with ops NULL, the unclaimed range that holds it. What a
  * racing reader finds may be nonsense, but never leads outside the table. */
-static struct bus_region find(const struct bus *bus, uint64_t address)
+static inline struct bus_region find(const struct bus *bus, uint64_t address)
 {
     struct bus_region found;
     uint32_t sequence;

@@ -4,6 +4,7 @@
  */
 #include "mmio/cache.h"
 
+#include "lib/bits.h"
 #include "lib/compiler.h"
 #include "lib/string.h"
 
@@ -11,10 +12,14 @@
 #define GENERATION_NEVER (~0ull) /* bit 63: no current generation has it */
 #define GENERATION_BUSY  BIT(63)
 
-void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode)
+void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *mmu,
+                     struct cpu_regs *cpu, const struct walk_limits *limits)
 {
     memset(cache, 0, sizeof(*cache));
     cache->mode = mode;
+    cache->mmu = mmu;
+    cache->cpu = cpu;
+    cache->limits = *limits;
     cache->generation = GENERATION_NEVER;
     for (unsigned i = 0; i < MMIO_MEMOS; i++)
         cache->data[i].page = cache->code[i].page = MEMO_EMPTY;
@@ -48,20 +53,24 @@ void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address)
     }
 }
 
+#define ENTRY_NOW(type, i) (*(const volatile type *)memo->entries[i].host ^ memo->entries[i].value)
+
 /* Whether every entry still says what the walk read. Each is read once, from root to leaf: an entry
- * was reached through the ones before it, so if they are unchanged, a fresh walk reads it too. */
-static bool entries_unchanged(const struct memo *memo)
+ * was reached through the ones before it, so if they are unchanged, a fresh walk reads it too. No
+ * loop and no branch: this is on the path of every access, twice. */
+static inline bool entries_unchanged(const struct memo *memo)
 {
+    uint64_t difference = 0;
     if (unlikely(memo->entry_size != 8)) {
         for (unsigned i = 0; i < memo->count; i++)
-            if (*(const volatile uint32_t *)memo->entries[i].host != memo->entries[i].value)
-                return false;
-        return true;
+            difference |= ENTRY_NOW(uint32_t, i);
+        return !difference;
     }
-    for (unsigned i = 0; i < memo->count; i++)
-        if (*(const volatile uint64_t *)memo->entries[i].host != memo->entries[i].value)
-            return false;
-    return true;
+    difference |= ENTRY_NOW(uint64_t, 0);
+    difference |= ENTRY_NOW(uint64_t, 1);
+    difference |= ENTRY_NOW(uint64_t, 2);
+    difference |= ENTRY_NOW(uint64_t, 3);
+    return !difference;
 }
 
 /* PAE paging starts at a register that may differ from the memory that CR3 points to. */
@@ -89,16 +98,35 @@ static void keep(struct memo *memo, const struct walk_context *context, gva_t ad
     memo->pdpte = walk->pdpte;
     memo->entry_size = walk->entry_size;
     memo->count = walk->count;
-    for (unsigned i = 0; i < walk->count; i++) {
-        memo->entries[i].host = walk->entries[i].host;
-        memo->entries[i].value = walk->entries[i].value;
+    for (unsigned i = 0; i < ARRAY_SIZE(memo->entries); i++) {
+        bool used = i < walk->count;
+        memo->entries[i].host = used ? walk->entries[i].host : &memo->entries[i].value;
+        memo->entries[i].value = used ? walk->entries[i].value : 0;
     }
 }
 
-enum walk_result mmio_cache_translate(struct mmio_cache *cache, struct mmu *mmu,
-                                      struct cpu_regs *cpu, const struct walk_limits *limits,
-                                      const struct walk_context *context, gva_t address,
-                                      uint64_t access, struct translation *translation)
+static __attribute__((noinline)) enum walk_result translate_afresh(
+    struct mmio_cache *cache, const struct walk_context *context, gva_t address, uint64_t access,
+    struct memo *memo, struct translation *translation)
+{
+    struct walk result;
+    enum walk_result outcome =
+        walk(cache->mmu, cache->cpu, &cache->limits, context, address, access, &result);
+    translation->gpa = result.gpa;
+    translation->error_code = result.error_code;
+    translation->host_page = NULL;
+    if (outcome == WALK_OK) {
+        if (access & KEY_FETCH)
+            translation->host_page = guest_page(cache->mmu, gpa_to_gfn(result.gpa));
+        if (cache->mode != GVA_CACHE_OFF)
+            keep(memo, context, address, context->key | access, &result, translation->host_page);
+    }
+    return outcome;
+}
+
+enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct walk_context *context,
+                                      gva_t address, uint64_t access,
+                                      struct translation *translation)
 {
     bool fetch = access & KEY_FETCH;
     uint64_t page = address.v >> PAGE_SHIFT;
@@ -108,30 +136,19 @@ enum walk_result mmio_cache_translate(struct mmio_cache *cache, struct mmu *mmu,
     uint64_t slot = (page ^ context->cr3 >> PAGE_SHIFT ^ access >> 1) % MMIO_MEMOS;
     struct memo *memo = fetch ? &cache->code[slot] : &cache->data[slot];
 
-    if (likely(memo->page == page) && likely(cache->mode != GVA_CACHE_OFF) &&
-        memo->cr3 == context->cr3 && memo->key == key && memo->pkru == context->pkru &&
-        memo->generation == context->generation && memo->sequence == context->sequence) {
+    /* In mode `off` nothing is ever kept. */
+    if (likely(memo->page == page && memo->cr3 == context->cr3 && memo->key == key &&
+               memo->pkru == context->pkru && memo->generation == context->generation &&
+               memo->sequence == context->sequence)) {
         /* `exits` trusts the guest's flushes for data, as a TLB would; code is always verified,
          * because a stale GPA is found out later and stale bytes are not. */
         bool trust = cache->mode == GVA_CACHE_EXITS && !fetch;
-        if (trust || (pdpte_unchanged(memo, cpu) && entries_unchanged(memo))) {
+        if (likely(trust || (pdpte_unchanged(memo, cache->cpu) && entries_unchanged(memo)))) {
             translation->gpa = GPA(memo->frame | page_offset(address.v));
             translation->host_page = memo->host;
             cache->gva_hits += !fetch;
             return WALK_OK;
         }
     }
-
-    struct walk result;
-    enum walk_result outcome = walk(mmu, cpu, limits, context, address, access, &result);
-    translation->gpa = result.gpa;
-    translation->error_code = result.error_code;
-    translation->host_page = NULL;
-    if (outcome == WALK_OK) {
-        if (fetch)
-            translation->host_page = guest_page(mmu, gpa_to_gfn(result.gpa));
-        if (cache->mode != GVA_CACHE_OFF)
-            keep(memo, context, address, key, &result, translation->host_page);
-    }
-    return outcome;
+    return translate_afresh(cache, context, address, access, memo, translation);
 }

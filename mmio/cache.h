@@ -39,7 +39,7 @@ struct memo {
     uint32_t entry_size;
     uint32_t count;
     struct {
-        const void *host;
+        const void *host; /* unused ones of 8 bytes point to their own value */
         uint64_t value;
     } entries[4];
 };
@@ -53,6 +53,9 @@ struct decoded {
 
 struct mmio_cache {
     enum gva_cache mode;
+    struct mmu *mmu;
+    struct cpu_regs *cpu;
+    struct walk_limits limits;
     gfn_t gfn;
     uint64_t generation;
     uint64_t gva_hits; /* translations of data that needed no walk */
@@ -68,7 +71,8 @@ struct translation {
     uint32_t error_code; /* WALK_FAULT */
 };
 
-void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode);
+void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *mmu,
+                     struct cpu_regs *cpu, const struct walk_limits *limits);
 
 /* Remembers what the MMU said of a frame; page 0 and generation 0 are never kept (C1). */
 void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info);
@@ -87,7 +91,6 @@ void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address);
 
 /* Translates, by a kept walk if there is a valid one, else by a fresh one. `access` as for walk().
  * Needs an epoch. */
-enum walk_result mmio_cache_translate(struct mmio_cache *cache, struct mmu *mmu,
-                                      struct cpu_regs *cpu, const struct walk_limits *limits,
-                                      const struct walk_context *context, gva_t address,
-                                      uint64_t access, struct translation *translation) MUST_CHECK;
+enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct walk_context *context,
+                                      gva_t address, uint64_t access,
+                                      struct translation *translation) MUST_CHECK;

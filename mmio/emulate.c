@@ -52,8 +52,7 @@ static enum mmio_outcome translate(struct mmio_vcpu *v, const struct walk_contex
         if (i && mmio_code_size(context) != CODE_64)
             at = (uint32_t)at;
         struct translation t;
-        enum walk_result result = mmio_cache_translate(&v->cache, v->mmu, v->cpu, &v->limits,
-                                                       context, GVA(at), access, &t);
+        enum walk_result result = mmio_cache_translate(&v->cache, context, GVA(at), access, &t);
         if (unlikely(result != WALK_OK))
             return mmio_walk_failed(v, context, result, at, &t);
         fragments[i].gpa = t.gpa;

@@ -47,8 +47,8 @@ static enum mmio_outcome fetch_page(struct fetch *f)
     if (mmio_code_size(f->context) != CODE_64)
         at = (uint32_t)at;
     struct translation code;
-    enum walk_result result = mmio_cache_translate(&v->cache, v->mmu, v->cpu, &v->limits,
-                                                   f->context, GVA(at), KEY_FETCH, &code);
+    enum walk_result result =
+        mmio_cache_translate(&v->cache, f->context, GVA(at), KEY_FETCH, &code);
     if (result != WALK_OK)
         return mmio_walk_failed(v, f->context, result, at, &code);
 
@@ -115,8 +115,8 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
     bool whole = f.allowed == INSN_MAX && page_offset(f.linear) <= PAGE_SIZE - sizeof(bytes);
     if (likely(whole)) {
         struct translation code;
-        enum walk_result result = mmio_cache_translate(cache, vcpu->mmu, vcpu->cpu, &vcpu->limits,
-                                                       context, GVA(f.linear), KEY_FETCH, &code);
+        enum walk_result result =
+            mmio_cache_translate(cache, context, GVA(f.linear), KEY_FETCH, &code);
         if (result != WALK_OK)
             return mmio_walk_failed(vcpu, context, result, f.linear, &code);
         if (likely(code.host_page != NULL)) {
@@ -157,8 +157,7 @@ unsigned mmio_fetch_peek(struct mmio_vcpu *vcpu, uint8_t *bytes)
     while (count < f.allowed) {
         struct translation code;
         uint64_t at = f.linear + count;
-        if (mmio_cache_translate(&vcpu->cache, vcpu->mmu, vcpu->cpu, &vcpu->limits, &context,
-                                 GVA(at), KEY_FETCH, &code) != WALK_OK ||
+        if (mmio_cache_translate(&vcpu->cache, &context, GVA(at), KEY_FETCH, &code) != WALK_OK ||
             guest_read(vcpu->mmu, code.gpa, bytes + count, 1, ACCESS_FETCH))
             break;
         count++;

@@ -16,8 +16,7 @@ void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mm
     vcpu->cpu = cpu;
     vcpu->mmu = mmu;
     vcpu->mmio_bus = bus;
-    vcpu->limits = *limits;
-    mmio_cache_init(&vcpu->cache, mode);
+    mmio_cache_init(&vcpu->cache, mode, mmu, cpu, limits);
 }
 
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,

@@ -49,7 +49,6 @@ struct mmio_vcpu {
     struct cpu_regs *cpu;
     struct mmu *mmu;
     struct bus *mmio_bus;
-    struct walk_limits limits;
     struct mmio_stats stats;
 
     /* The answer, beside the outcome. */

@@ -428,7 +428,7 @@ static struct oracle cpu_translate(uint64_t gva, bool write)
 {
     if (world.tlb && gva >> 12 == world.tlb_page)
         return (struct oracle){.gpa = world.tlb_frame << 12 | (gva & 0xfff)};
-    return world_oracle(world_ram, gva, write, false, &world.vcpu.limits);
+    return world_oracle(world_ram, gva, write, false, &world.vcpu.cache.limits);
 }
 
 static enum world_result cpu_access(uint64_t gva, bool write)

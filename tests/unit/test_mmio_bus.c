@@ -134,6 +134,12 @@ static void split(void **state)
     assert_int_equal(get(0xffe, 4), 0x1111ffff); /* a hole first */
     assert_int_equal(seen.offset[0], 0);
     assert_int_equal(seen.size[0], 2);
+    for (uint64_t at = 0x1ff4; at <= 0x1ffc; at++) { /* whole, up to the last byte */
+        put(at, 4, 0x44332211);
+        assert_int_equal(seen.writes, 1);
+        assert_int_equal(seen.size[0], 4);
+        assert_int_equal(seen.value[0], 0x44332211);
+    }
     put(0x1000, 1, 0x1234); /* only the bytes that were written */
     assert_int_equal(seen.value[0], 0x34);
 }
@@ -222,7 +228,7 @@ static void readers_beside_a_writer(void **state)
     for (uint64_t i = 2; i < 10; i++) /* the address below is in nobody else's region */
         assert_int_equal(bus_add(&bus, i * 0x1000, 0x1000, &same, (void *)(i * 0x100000)), 0);
     assert_int_equal(pthread_create(&writer, NULL, churn, NULL), 0);
-    for (unsigned i = 0; i < 300000; i++) {
+    for (unsigned i = 0; i < 1000000; i++) {
         uint64_t page = 2 + i % 8;
         assert_int_equal(bus_read(&bus, NULL, page * 0x1000 + 4, 4), page * 0x100000 + 4);
         uint64_t other = bus_read(&bus, NULL, 0x1004, 4);
@@ -324,6 +330,10 @@ static void uart_loopback(void **state)
     out(4, 0x10);
     assert_int_equal(in(6), 0x09); /* CTS and DCD fell */
     assert_int_equal(in(6), 0x00);
+    out(4, 0x14); /* the ring line (OUT1) counts only when it falls */
+    assert_int_equal(in(6), 0x40);
+    out(4, 0x10);
+    assert_int_equal(in(6), 0x04);
     out(0, 0xa5);
     assert_int_equal(sent_count, 0);
     out(1, 0x05);

@@ -357,13 +357,16 @@ static void changing_code(void **state)
         assert_int_equal(run(CODE(0x88, 0x18), A), MMIO_DONE);
         assert_int_equal(world.a.last_size, 1);
     }
-    memcpy(world_ram[12], "\x66\x89\x18", 3);
+    /* mov dword [rax+disp32], imm32: only the tenth byte changes */
+    assert_int_equal(run(CODE(0xc7, 0x80, 0, 0, 0, 0, 1, 0, 0, 0), A), MMIO_DONE);
+    assert_int_equal(run(CODE(0xc7, 0x80, 0, 0, 0, 0, 1, 0, 0, 9), A), MMIO_DONE);
+    assert_int_equal(world.a.last_value, 0x09000001);
+    memcpy(world_ram[12], "\x48\x89\x18", 3);
     world_map(world.regs[REG_CR3], WORLD_CODE, 0xc000, KERNEL);
     world.regs[REG_RIP] = WORLD_CODE;
     assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_DONE);
-    assert_int_equal(world.a.last_size, 2);
+    assert_int_equal(world.a.last_size, 8);
     world.regs[REG_SEG_AR + SEG_CS] = AR_CODE32; /* the same bytes at the same RIP, other code */
-    world_ram[12][0] = 0x48;
     world.regs[REG_RIP] = WORLD_CODE;
     assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_END); /* dec eax */
     assert_int_equal(world.vcpu.end, MMIO_END_UNSUPPORTED);

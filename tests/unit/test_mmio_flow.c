@@ -102,6 +102,7 @@ static void f4b_doorbell(void **state)
     assert_int_equal(rung, 1);
     assert_int_equal(world.a.reads, 1);
     assert_int_equal(world.mmu.checks, 1);
+    world_code("\x89\x18", 2);
     assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A + 8), true), MMIO_END); /* not skipped */
     assert_int_equal(rung, 1);
     assert_int_equal(bus_doorbell_remove(&world.bus, &doorbell), 0);
@@ -124,7 +125,8 @@ static void f4c_cache(void **state)
     assert_int_equal(world.vcpu.stats.spte_stale, 1);
 
     struct mmio_cache *cache = &world.vcpu.cache;
-    mmio_cache_init(cache, GVA_CACHE_VERIFY);
+    const struct walk_limits limits = cache->limits;
+    mmio_cache_init(cache, GVA_CACHE_VERIFY, &world.mmu, &world.cpu, &limits);
     mmio_cache_fill(cache, &(struct mmio_info){GFN(0), 7});
     assert_false(mmio_cache_hit(cache, GPA(0x10), 7));
     mmio_cache_fill(cache, &(struct mmio_info){GFN(5), 0});
@@ -275,21 +277,23 @@ static void c6a_upper_levels(void **state)
 {
     (void)state;
     start(GVA_CACHE_VERIFY);
-    uint64_t cr3 = world.regs[REG_CR3];
-    uint64_t *pml4 = (uint64_t *)(void *)world_ram[cr3 >> 12];
-    uint64_t *pdpt = (uint64_t *)(void *)world_ram[(pml4[0] & 0xffffff000) >> 12];
-    uint64_t *pd = (uint64_t *)(void *)world_ram[(pdpt[V >> 30] & 0xffffff000) >> 12];
-    uint64_t *levels[] = {pml4, &pdpt[V >> 30], &pd[0], world_pte(cr3, V)};
-    for (unsigned i = 1; i < 4; i++) {
-        assert_int_equal(world_store(V, 1), WORLD_EMULATED);
-        assert_int_equal(world_store(V, 1), WORLD_EMULATED);
+    uint64_t cr3 = world.regs[REG_CR3], far = 1ull << 39; /* shares no table with the code */
+    world_map(cr3, far, A, KERNEL);
+    uint64_t *levels[4], table = cr3;
+    for (unsigned i = 0; i < 4; i++) {
+        levels[i] = (uint64_t *)(void *)world_ram[table >> 12] + (i ? 0 : 1);
+        table = *levels[i] & 0xffffff000;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        assert_int_equal(world_store(far, 1), WORLD_EMULATED);
+        assert_int_equal(world_store(far, 1), WORLD_EMULATED);
         uint32_t writes = world.a.writes;
         uint64_t old = *levels[i];
         *levels[i] &= ~PTE_P;
         world_code("\x89\x18", 2);
         assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_INJECT);
         assert_int_equal(world.vcpu.fault.vector, 14);
-        assert_int_equal(world.vcpu.fault.cr2, V);
+        assert_int_equal(world.vcpu.fault.cr2, far);
         assert_int_equal(world.vcpu.fault.error_code, PF_WRITE);
         assert_int_equal(world.a.writes, writes);
         *levels[i] = old;
@@ -445,9 +449,12 @@ static void d6_slots_and_sequence(void **state)
     assert_int_equal(world_store(V, 1), WORLD_EMULATED);
     assert_int_equal(world.vcpu.cache.gva_hits, 2);
     world.mmu.sequence++;
-    world_slot_add(0xd0000000, extra_page, 1, false); /* another generation */
     assert_int_equal(world_store(V, 1), WORLD_EMULATED);
-    assert_int_equal(world.vcpu.cache.gva_hits, 2);
+    assert_int_equal(world_store(V, 1), WORLD_EMULATED);
+    assert_int_equal(world.vcpu.cache.gva_hits, 3);
+    world_slot_add(0xd0000000, extra_page, 1, false); /* another generation alone */
+    assert_int_equal(world_store(V, 1), WORLD_EMULATED);
+    assert_int_equal(world.vcpu.cache.gva_hits, 3);
 }
 
 /* D6: a walk whose D bit the guest cleared is not answered from memory: D is set again. */
