@@ -74,7 +74,7 @@ static bool read_descriptor(struct vcpu *vcpu, uint64_t descriptor[2])
             vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
             return false;
         }
-        enum walk_result walked = walk(&vcpu->vm->mmu, &vcpu->vmx.regs, &vcpu->mmio.limits,
+        enum walk_result walked = walk(&vcpu->vm->mmu, &vcpu->vmx.regs, &vcpu->mmio.cache.limits,
                                        &context, GVA(address + done), 0, &result);
         if (walked == WALK_FAULT) {
             write_cr2(address + done);
