@@ -4,7 +4,7 @@
 
 #define FIELD(name) .offset = offsetof(struct options, name)
 
-static const char *const gva_cache_values[] = {"off", "exits", "verify", NULL};
+const char *const gva_cache_values[] = {"off", "exits", "verify", NULL};
 static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
 
 static const char *const provoke_values[] = {"nothing", "null", "stack", "code", "data",

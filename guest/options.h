@@ -25,5 +25,8 @@ struct options {
 /* Parses the command line over the defaults; -EINVAL after a sentence. */
 int options_parse(const char *command_line, struct options *options) MUST_CHECK;
 
+/* The values of gva_cache=, which a module's string can give, too. */
+extern const char *const gva_cache_values[];
+
 /* Shell-like match with * and ?. */
 bool options_match(const char *pattern, const char *name);

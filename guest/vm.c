@@ -29,6 +29,7 @@ static const struct word words[] = {
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
     {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
+    {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
 };
 
 const char *vm_ending_name(enum vm_ending ending)
@@ -188,7 +189,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     if (error)
         return error;
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
-                   (enum gva_cache)options->gva_cache);
+                   (enum gva_cache)vm->words.gva_cache);
     msr_setup(vcpu);
     control_registers_setup(vcpu);
     set_boot_state(vcpu, start);
@@ -225,7 +226,8 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     struct guest_start start;
 
     memset(vm, 0, sizeof(*vm));
-    vm->words = (struct vm_words){.memory = GUEST_RAM_DEFAULT, .budget = BUDGET_DEFAULT_MS};
+    vm->words = (struct vm_words){
+        .memory = GUEST_RAM_DEFAULT, .budget = BUDGET_DEFAULT_MS, .gva_cache = options->gva_cache};
     const char *line = take_name(vm, module->string);
     snprintf(where, sizeof(where), "guest %s", vm->name);
     int arguments = words_parse(line, words, ARRAY_SIZE(words), &vm->words, where);

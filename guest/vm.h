@@ -48,8 +48,9 @@ enum vm_ending {
 struct vm_words {
     uint64_t testctl;
     uint64_t memory;
-    uint64_t budget; /* ms */
-    uint64_t expect; /* enum vm_ending, less one */
+    uint64_t budget;    /* ms */
+    uint64_t expect;    /* enum vm_ending, less one */
+    uint64_t gva_cache; /* enum gva_cache; the command line's unless given */
 };
 
 struct vcpu {

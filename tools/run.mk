@@ -4,7 +4,11 @@ PYTHON := /usr/bin/python3
 
 # ---- make run ---------------------------------------------------------------------------------
 # The guests: `[name=]path[:word,word...[:args]] ...`. Ours get the words in GUEST_WORDS_name.
-GUESTS ?= $(foreach g,$(GUEST_PROGRAMS),$(B)/guest/$(g).elf:$(or $(GUEST_WORDS_$(g)),testctl))
+guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
+GUESTS ?= $(call guest_item,scenarios) \
+          gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
+          gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
+          $(foreach g,$(filter forbidden_%,$(GUEST_PROGRAMS)) bench,$(call guest_item,$(g)))
 export MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
 
 HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))
