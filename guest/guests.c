@@ -68,7 +68,8 @@ static void report(unsigned number, struct totals *totals)
     bool passed = vm_passed(&vm);
     unsigned results = console_results(console);
 
-    log_info("# %s: %s", vm.name, vm.sentence);
+    if (!passed || vm.ending != VM_ENDED_EXIT)
+        log_info("# %s: %s", vm.name, vm.sentence);
     if (console->planned && console->planned != results)
         log_info("# %s: planned %u results but printed %u", vm.name, console->planned, results);
     if (vm.ending != expected)

@@ -129,40 +129,63 @@ int vmx_negotiate(const struct vmx_msrs *msrs, struct vmx_controls *out)
     return -ENODEV;
 }
 
-static const char *verdict(const struct vmx_msrs *msrs, const struct control *control)
+/* Those that are there, as a list in lines of at most 100 columns. */
+static void log_allowed(const struct vmx_msrs *msrs, enum control_word word)
 {
-    if (allowed(msrs, control))
-        return "ok";
-    return demanded(control) ? "MISSING" : "missing (optional)";
+    char line[100];
+    int used = 0;
+    for (unsigned i = 0; i < vmx_control_count; i++) {
+        const struct control *control = &vmx_control_table[i];
+        if (control->word != word || control->need == CONTROL_UNWANTED || !allowed(msrs, control))
+            continue;
+        if (used && used + (int)strlen(control->name) + 3 > (int)sizeof(line)) {
+            log_info("%s,", line);
+            used = 0;
+        }
+        used +=
+            used ? snprintf(line + used, sizeof(line) - (size_t)used, ", %s", control->name)
+                 : snprintf(line, sizeof(line), "  %-9s ok: %s", words[word].name, control->name);
+    }
+    if (used)
+        log_info("%s", line);
+}
+
+/* Those that are wanted and not there. */
+static void log_missing(const struct vmx_msrs *msrs, enum control_word word)
+{
+    for (unsigned i = 0; i < vmx_control_count; i++) {
+        const struct control *control = &vmx_control_table[i];
+        if (control->word == word && control->need != CONTROL_UNWANTED && !allowed(msrs, control))
+            log_info("  %-9s %s: %s (%s)", words[word].name,
+                     demanded(control) ? "MISSING" : "missing (optional)", control->name,
+                     control->why);
+    }
+}
+
+/* Those that this CPU does not let be 0 though nobody wants them. */
+static void log_forced(const struct vmx_msrs *msrs, enum control_word word)
+{
+    uint64_t forced = vmx_must_be_1(msrs, word) & ~reserved_ones[word];
+    char names[160];
+    for (unsigned i = 0; i < vmx_control_count; i++) {
+        const struct control *control = &vmx_control_table[i];
+        if (control->word == word &&
+            (control->need == CONTROL_REQUIRED || control->need == CONTROL_OPTIONAL))
+            forced &= ~control->mask;
+    }
+    if (vmx_control_names(word, forced, names, sizeof(names)))
+        log_info("  %-9s forced on: %s", words[word].name, names);
 }
 
 void vmx_controls_log(const struct vmx_msrs *msrs)
 {
-    uint64_t unwanted[CONTROL_WORDS];
-    for (enum control_word word = 0; word < CONTROL_WORDS; word++)
-        unwanted[word] = vmx_must_be_1(msrs, word) & ~reserved_ones[word];
-
     log_info("VMX controls: revision 0x%x, %s capability MSRs",
              (unsigned)(msrs->basic & BASIC_REVISION),
              msrs->basic & BASIC_TRUE_CONTROLS ? "TRUE" : "old");
-    for (unsigned i = 0; i < vmx_control_count; i++) {
-        const struct control *control = &vmx_control_table[i];
-        if (control->need == CONTROL_UNWANTED)
-            continue;
-        if (control->need != CONTROL_TOGGLED)
-            unwanted[control->word] &= ~control->mask;
-        bool ok = allowed(msrs, control);
-        log_info("  %-9s %-32s %s%s%s", words[control->word].name, control->name,
-                 verdict(msrs, control), ok ? "" : ": ", ok ? "" : control->why);
-    }
     for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
-        for (unsigned bit = 0; bit < 64; bit++) {
-            char name[64];
-            if (!(unwanted[word] & BIT(bit)))
-                continue;
-            vmx_control_names(word, BIT(bit), name, sizeof(name));
-            log_info("  %-9s %-32s forced on", words[word].name, name);
-        }
+        log_allowed(msrs, word);
+        log_missing(msrs, word);
+        log_forced(msrs, word);
     }
 }
 

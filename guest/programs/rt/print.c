@@ -177,7 +177,6 @@ _Noreturn void run_forbidden(const char *name, void (*deed)(void))
         print("KTAP version 1\n1..1\nok 1 %s # SKIP %s\n", name, missing);
         debug_exit(0);
     }
-    print("# now: %s\n", name);
     deed();
     print("KTAP version 1\n1..1\nnot ok 1 %s # the guest lives on\n", name);
     debug_exit(1);

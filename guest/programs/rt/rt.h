@@ -62,8 +62,8 @@ struct test {
 _Noreturn void run_tests(const struct test *tests, unsigned count);
 
 /* For a program that ends its VM by a forbidden deed. Without the hypervisor it is not done, and
- * the report says SKIP; with it nothing is printed but a comment, because the hypervisor reports
- * how the VM ended. If the guest lives on, that is a failure. */
+ * the report says SKIP; with it nothing is printed, because the hypervisor reports how the VM
+ * ended. If the guest lives on, that is a failure. */
 _Noreturn void run_forbidden(const char *name, void (*deed)(void));
 
 /* Adds "name=value" to the running test's line. */
