@@ -35,6 +35,7 @@ int options_parse(const char *command_line, struct options *options)
                                 .ept_ad = 1,
                                 .vpid = 1,
                                 .huge = 1,
+                                .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,
                                 .tests = "*"};
     int parsed = words_parse(command_line, words, ARRAY_SIZE(words), options, "command line");

@@ -4,6 +4,8 @@
 #include "lib/compiler.h"
 #include "lib/words.h"
 
+#define BREAK_NO_FIELD 0xffff /* no VMCS field has this encoding */
+
 struct options {
     uint64_t mmio_caching;
     uint64_t
@@ -16,7 +18,7 @@ struct options {
 
     /* For tests of what is said when something breaks. */
     uint64_t provoke;                  /* enum provoke of guest/provoke.h */
-    uint64_t break_field, break_value; /* a VMCS field that each VM starts with, 0: none */
+    uint64_t break_field, break_value; /* a VMCS field that each VM starts with */
     uint64_t entry_checks;             /* in software before the first entry */
 
     char tests[WORD_TEXT_MAX]; /* names of the guests to run: a pattern with * and ? */

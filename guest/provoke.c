@@ -49,7 +49,7 @@ void provoke(enum provoke what)
 int provoke_entry(const struct options *options)
 {
     uint32_t field = (uint32_t)options->break_field;
-    if (!field)
+    if (field == BREAK_NO_FIELD)
         return 0;
     for (unsigned i = 0; i < vmcs_field_count; i++) {
         if (vmcs_fields[i] != field || !vmx_field_exists(&vmx.msrs, field))

@@ -5,6 +5,11 @@ PYTHON := /usr/bin/python3
 # ---- make run ---------------------------------------------------------------------------------
 # The guests: `[name=]path[:word,word...[:args]] ...`. Ours get the words in GUEST_WORDS_name.
 guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
+# Second forms of some programs, for the tests only.
+GUEST_VARIANTS := \
+    forbidden_sse=$(B)/guest/forbidden_instruction.elf:testctl,expect=unsupported-instruction:sse \
+    forbidden_stack=$(B)/guest/forbidden_mmio_delivery.elf:testctl,expect=mmio-during-delivery:stack \
+    forbidden_tables=$(B)/guest/forbidden_fetch.elf:testctl,expect=memory-fault:tables
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
@@ -44,6 +49,7 @@ $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target test check
+target: export GUESTS := $(foreach g,$(GUEST_PROGRAMS),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
 

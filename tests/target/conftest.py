@@ -73,6 +73,10 @@ def hello() -> Guest:
     return Guest(HELLO, ("testctl",))
 
 
+def scenarios() -> Guest:
+    return Guest(BUILD / "guest" / "scenarios.elf", ("testctl",))
+
+
 _results: dict[Boot, Result] = {}
 
 

@@ -1,7 +1,7 @@
 """The CPU models: those that we run on, and polite refusals of those that lack something (D14)."""
 
 import pytest
-from conftest import CODES
+from conftest import CODES, scenarios
 
 RUN_ON = {
     "corei7_icelake_u": "everything",
@@ -39,7 +39,32 @@ def test_refuses_in_a_sentence(boot, machine: dict[str, str], code, sentence: st
     assert not result.output.cases, "guests ran on a CPU that can't run them"
 
 
-@pytest.mark.parametrize("mode", ["off", "exits", "verify"])
-def test_every_gva_cache_mode_passes(boot, mode: str) -> None:
-    result = boot(cmdline=f"gva_cache={mode}")
+SWITCHES = [
+    "gva_cache=off",
+    "gva_cache=exits",
+    "gva_cache=exits mmio_caching=0 huge=0",
+    "huge=0 ept_ad=0",
+    "vpid=0",
+    "slot_generation_start=524280",
+]
+
+
+@pytest.mark.parametrize("cmdline", SWITCHES)
+def test_everything_passes_with(boot, cmdline: str) -> None:
+    result = boot(cmdline=cmdline)
     assert result.status == 0, result
+
+
+def test_without_mmio_caching_nothing_is_misconfigured(boot) -> None:
+    """S10: the counters of the scenarios show it."""
+    result = boot(cmdline="mmio_caching=0", guests=(scenarios(),))
+    (case,) = [case for case in result.output.cases if case.name == "first_mmio_access"]
+    assert case.counters["next_misconfigs"] == 0, result
+    assert case.counters["slot_searches"] == 1000, result
+
+
+def test_tests_chooses_guests_by_name(boot) -> None:
+    result = boot(cmdline="tests=hel*")
+    assert result.status == 0, result
+    ran = {case.path.split("/")[0] for case in result.output.cases if case.passed and not case.skipped}
+    assert ran == {"hello"}, result

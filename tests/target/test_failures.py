@@ -1,0 +1,83 @@
+"""What is said when the hypervisor itself fails, or when a VM entry does."""
+
+import pytest
+from conftest import CODES, hello
+
+PROVOKED = {
+    "null": [r"#PF page fault .* error code 0\)", r"read of 0+18: a null pointer, offset 0x18"],
+    "stack": ["#DF double fault", "the guard page of the boot stack: stack overflow",
+              r"recurse\+0x", "the same again", r"provoke\+0x"],
+    "code": ["#PF page fault", "write of ffffffff80201000: the hypervisor's code, which is read-only"],
+    "data": ["#PF page fault", "fetch of .*: the hypervisor's data, which is not executable",
+             "no code of ours"],
+    "bug": [r"BUG at guest/provoke.c:\d+: what == PROVOKE_BUG", r"provoke\+0x"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", PROVOKED)
+def test_a_failing_hypervisor_explains_itself(boot, what: str) -> None:
+    result = boot(cmdline=f"provoke={what}", guests=(hello(),))
+    assert result.exit == CODES.PANIC, result
+    for sentence in PROVOKED[what]:
+        assert result.has(sentence), f"{sentence} is missing in {result}"
+    assert result.has(r"boot_main\+0x"), "the backtrace does not reach the start"
+    if what != "bug":
+        assert result.has(r"rip ffffffff8") and result.has(r"r15 .* cr2 "), "no registers"
+
+
+@pytest.mark.parametrize("what", ["warn", "nmi"])
+def test_a_warning_fails_the_run(boot, what: str) -> None:
+    result = boot(cmdline=f"provoke={what}", guests=(hello(),))
+    assert result.exit == CODES.WARNED, result
+    assert result.has("^WARN: ")
+    assert result.passed("hello")
+
+
+# VMCS field, bad value, what our checks say of it. The CPU must refuse every one of them, too.
+BROKEN = [
+    (0x4000, 0, r"pin-based controls = 0x0: bit 1 is 0 but must be 1"),
+    (0x401E, 0xFFFFFFFF, r"secondary processor-based controls = 0xffffffff: bit 15 .* is 1 but must"),
+    (0x400C, 0, r"VM-exit controls = 0x0: bit 0 is 0 but must be 1"),
+    (0x4012, 0x3FB, r"VM-entry controls = 0x3fb: bit 12 is 0 but must be 1"),
+    (0x201A, 0x12345003, r"EPT pointer = 0x12345003: bits 2:0, the memory type, are 3"),
+    (0x2004, 0x123, r"MSR-bitmap address = 0x123"),
+    (0x0000, 0, r"VPID = 0x0"),
+    (0x4016, 0x80000102, r"VM-entry interruption information = 0x80000102"),
+    (0x6C00, 0, r"host CR0 = 0x0: bit 0 is 0 but must be 1"),
+    (0x6C02, 1 << 60, r"host CR3 = 0x1000000000000000"),
+    (0x0C02, 0, r"host CS selector = 0x0"),
+    (0x6C16, 0x800000000000, r"host RIP = 0x800000000000"),
+    (0x6800, 0x80000010, r"guest CR0 = 0x80000010: bit 0 is 0 but must be 1, because CR0.PG is 1"),
+    (0x6804, 1 << 14 | 1 << 63, r"guest CR4 = 0x8000000000004000"),
+    (0x6820, 0, r"guest RFLAGS = 0x0: bit 1 is 0 but must be 1"),
+    (0x681E, 0xFFFF800000000000, r"guest RIP = 0xffff800000000000"),
+    (0x4826, 7, r"guest activity state = 0x7: must be at most 3"),
+    (0x4824, 3, r"guest interruptibility state = 0x3"),
+    (0x4816, 0x9F, r"guest CS access rights = 0x9f: bit 15 is 0 but must be 1"),
+    (0x4822, 0x10000, r"guest TR access rights = 0x10000"),
+    (0x4810, 0x12345, r"guest GDTR limit = 0x12345"),
+    (0x2806, 1 << 8 | 1 << 10, r"guest IA32_EFER = 0x500"),
+    (0x2804, 2, r"guest IA32_PAT = 0x2"),
+    (0x2800, 0x1001, r"VMCS link pointer = 0x1001"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "sentence"), BROKEN, ids=[hex(row[0]) for row in BROKEN])
+def test_a_broken_field_is_named(boot, field: int, value: int, sentence: str) -> None:
+    """By our checks before the entry, and, with those off, by the CPU that refuses it."""
+    words = f"break_field={field:#x} break_value={value:#x}"
+    checked = boot(cmdline=words, guests=(hello(),))
+    assert checked.exit == CODES.FAILED, checked
+    assert checked.has(f"error: {sentence}"), checked
+    assert checked.has("ended=entry-failed")
+
+    refused = boot(cmdline=f"{words} entry_checks=0", guests=(hello(),))
+    assert refused.has(r"VMLAUNCH failed, error \d|VM entry failed, reason 33"), refused
+    assert refused.has(f"error: entry check: {sentence}"), refused
+    assert refused.has("guest state|host state|control"), "no dump"
+
+
+def test_a_field_that_does_not_exist(boot) -> None:
+    result = boot(cmdline="break_field=0x6fff break_value=1", guests=(hello(),))
+    assert result.exit == CODES.BAD_COMMAND_LINE, result
+    assert result.has("break_field=0x6fff is no VMCS field"), result
