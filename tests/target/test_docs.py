@@ -1,0 +1,72 @@
+"""The README tells the truth: its output is what `make run` prints, its commands work."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# These run the tests that run this test.
+OURSELVES = {"make test", "make check", "make target"}
+# These show a failure.
+FAIL = ("break_field=", "core2_penryn_t9600")
+
+
+def blocks(doc: pathlib.Path) -> list[list[str]]:
+    """The fenced blocks of a document, as lines."""
+    return [block.splitlines() for block in re.findall(r"^```\n(.*?)^```", doc.read_text(), re.M | re.S)]
+
+
+def commands() -> list[str]:
+    found = []
+    for doc in DOCS:
+        for line in re.findall(r"^    (make .*)$", doc.read_text(), re.M):
+            command = re.sub(r"\s+#.*", "", line)
+            if command not in OURSELVES and command not in found:
+                found.append(command)
+    return found
+
+
+def run(command: str) -> subprocess.CompletedProcess[str]:
+    # A name of its own for the logs: tests run side by side.
+    name = "docs-" + re.sub(r"[^\w=]+", "-", command)
+    return subprocess.run(["bash", "-c", f"{command} NAME={name}"], cwd=ROOT, text=True,
+                          capture_output=True, timeout=300, check=False)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def make_run() -> subprocess.CompletedProcess[str]:
+    return run("env -u GUESTS make run")
+
+
+def assert_shows(shown: list[str], printed: str) -> None:
+    """Every line shown stands in the output, in this order; `…` stands for anything."""
+    at = 0
+    for line in shown:
+        if line == "…":
+            continue
+        pattern = re.compile("^" + re.escape(line.strip()).replace("…", ".*") + r"\s*$", re.M)
+        found = pattern.search(printed, at)
+        assert found, f"not printed, or not in this place: {line}"
+        at = found.end()
+
+
+def test_the_output_in_the_readme_is_real(make_run) -> None:
+    assert make_run.returncode == 0, make_run.stdout + make_run.stderr
+    shown = blocks(DOCS[0])[0]
+    assert 25 <= len(shown) <= 40, "about one screen"
+    assert_shows(shown, re.sub(r"(?m)^ +", "", make_run.stdout))
+
+
+def test_the_sentence_in_the_readme_is_real() -> None:
+    (command,) = [command for command in commands() if "break_field" in command]
+    assert_shows(blocks(DOCS[0])[1], run(f"env -u GUESTS {command}").stdout)
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command(command: str) -> None:
+    done = run(f"env -u GUESTS {command}" if "GUESTS=" not in command else command)
+    failed = any(word in command for word in FAIL)
+    assert (done.returncode != 0) == failed, done.stdout[-3000:] + done.stderr[-3000:]
