@@ -31,7 +31,7 @@ def commands() -> list[str]:
 
 def run(command: str) -> subprocess.CompletedProcess[str]:
     # A name of its own for the logs: tests run side by side.
-    name = "docs-" + re.sub(r"[^\w=]+", "-", command)
+    name = "docs-" + re.sub(r"\W+", "-", command)
     return subprocess.run(["bash", "-c", f"{command} NAME={name}"], cwd=ROOT, text=True,
                           capture_output=True, timeout=300, check=False)  # fmt: skip
 
