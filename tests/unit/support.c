@@ -28,10 +28,11 @@ void support_reset(void)
         arena = mmap(NULL, SUPPORT_RAM_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         assert_ptr_not_equal(arena, MAP_FAILED);
+        direct_map = (uint64_t)arena - SUPPORT_RAM_BASE;
     }
     if (next_page)
         madvise(arena, next_page * PAGE_SIZE, MADV_DONTNEED);
-    ASAN_UNPOISON_MEMORY_REGION(arena, SUPPORT_RAM_PAGES * PAGE_SIZE);
+    ASAN_POISON_MEMORY_REGION(arena, SUPPORT_RAM_PAGES * PAGE_SIZE);
     memset(owner_order, 0, sizeof(owner_order));
     memset(free_count, 0, sizeof(free_count));
     next_page = 0;
@@ -99,12 +100,7 @@ void page_free(hpa_t address, unsigned order)
     ASAN_POISON_MEMORY_REGION(arena + page * PAGE_SIZE, PAGE_SIZE << order);
 }
 
-void *phys_to_virt(hpa_t address)
-{
-    assert_true(address.v >= SUPPORT_RAM_BASE);
-    assert_true(address.v < SUPPORT_RAM_BASE + SUPPORT_RAM_PAGES * PAGE_SIZE);
-    return arena + (address.v - SUPPORT_RAM_BASE);
-}
+uint64_t direct_map;
 
 hpa_t virt_to_phys(const void *pointer)
 {
