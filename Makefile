@@ -68,13 +68,13 @@ $(B)/host/%.o: %.c
 
 $(B)/unit/test_%: $(B)/host/tests/unit/test_%.o $(B)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -o $@
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -lpthread -o $@
 
 # The MMIO tests bring their own mmu/ and vmx/: first in the link, so that the library's stay out.
 $(B)/unit/test_mmio_%: $(B)/host/tests/unit/test_mmio_%.o $(B)/host/tests/unit/mmio_world.o \
                        $(B)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ $(UNIT_LIBS) -lcmocka -o $@
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ $(UNIT_LIBS) -lcmocka -lpthread -o $@
 
 $(B)/unit/test_mmio_zydis: UNIT_LIBS := -lZydis
 

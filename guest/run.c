@@ -15,6 +15,13 @@ unsigned tlb_this_cpu(void)
     return 0;
 }
 
+/* So there is no other one to be kicked. */
+void tlb_kick(unsigned pcpu)
+{
+    (void)pcpu;
+    BUG_ON(true);
+}
+
 void vcpu_pend(struct vcpu *vcpu, const struct event *event)
 {
     struct event_pending *pending = &vcpu->vmx.pending;
@@ -112,6 +119,7 @@ void vm_run(struct vm *vm)
     unsigned pcpu = tlb_this_cpu();
     bool saves_timer = vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
 
+    epoch_online(pcpu);
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
     vmx_load(&vcpu->vmx);
     extra_state_load(&vcpu->extra);
@@ -122,11 +130,12 @@ void vm_run(struct vm *vm)
                    "triple fault: an exception during the delivery of #DF");
             break;
         }
-        tlb_pay(&vm->mmu, pcpu);
+        tlb_enter(&vm->mmu, pcpu);
         if (unlikely(vmx_run(&vcpu->vmx))) {
             vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
             break;
         }
+        tlb_leave(pcpu);
         requeue(vcpu);
         vcpu_dispatch(vcpu);
         if (unlikely(vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER || !saves_timer))
@@ -134,5 +143,7 @@ void vm_run(struct vm *vm)
         if (unlikely(vcpu->halted))
             wait_halted(vcpu);
     }
+    tlb_leave(pcpu);
+    epoch_offline(pcpu);
     extra_state_save(&vcpu->extra);
 }
