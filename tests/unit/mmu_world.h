@@ -224,7 +224,7 @@ static inline void world_scan_table(const struct mmu *mmu, const uint64_t *table
         if (class == SPTE_CLASS_MMIO) {
             assert_int_equal(level, 1);
             scan->mmio++;
-        } else if (class == SPTE_CLASS_LEAF) {
+        } else if (class == SPTE_CLASS_LEAF || class == SPTE_CLASS_TRACKED) {
             assert_false(hw_misconfigured(spte, level));
             scan->leaves[level]++;
         } else if (class == SPTE_CLASS_NONLEAF) {
