@@ -26,7 +26,7 @@ static int fault_no_slot(struct mmu_cpu *self, gfn_t gfn, uint64_t generation,
     if (mmu->mmio_value == SPTE_MMIO_NEVER || gfn.v >= spte_format.mmio_gfn_end)
         return FAULT_EMULATE;
     read_lock(&mmu->lock);
-    int result = tdp_map_mmio(self, gfn, generation & SPTE_GENERATION_MASK);
+    int result = tdp_map_mmio(self, gfn, generation);
     read_unlock(&mmu->lock);
     return result;
 }
@@ -114,7 +114,8 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
         return -EFAULT;
     }
     /* Only what is present can be repaired; aging may have made it look otherwise. */
-    if (error_code & FAULT_PRESENT || (mmu->access_tracked && !(error_code & FAULT_RESERVED))) {
+    if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
+                                       !(error_code & FAULT_RESERVED))) {
         int result = fast_fault(mmu, gfn, wanted(error_code));
         if (result != FAULT_INVALID)
             return result;
