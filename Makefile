@@ -86,4 +86,4 @@ unit: $(UNIT_TESTS)
 	@status=0; for t in $^; do $$t || status=1; done; exit $$status
 
 include guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -name '*.d' -type f 2>/dev/null)

@@ -20,3 +20,16 @@ model: $(B)/unit/test_mmu_adversary
 	$(Q)status=0; for half in 0 1; do \
 	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$$((101 + half)) $< & pids="$$pids $$!"; done; \
 	    for p in $$pids; do wait $$p || status=1; done; exit $$status
+
+# ---- Mutants ------------------------------------------------------------------------------------
+.PHONY: mutants mutants-sample
+mutants:
+	$(Q)$(PYTHON) tools/mutants.py
+
+mutants-sample:
+	$(Q)$(PYTHON) tools/mutants.py --sample 10
+
+# ---- Proofs -------------------------------------------------------------------------------------
+.PHONY: prove
+prove:
+	$(Q)tools/prove.sh $(B)/cbmc
