@@ -65,9 +65,10 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
     bool by_fault = slot->dirty && dirty_method() == DIRTY_WRITE_PROTECT;
     if (unlikely(by_fault) && !write)
         want->rights &= ~EPT_WRITE;
-    want->denied = huge_denied();
-    if (want->level > EPT_LEVEL_4K)
+    if (want->level > EPT_LEVEL_4K) {
+        want->denied = huge_denied();
         want->level = huge_level(slot, want->gfn, want->page, want->level, want->access);
+    }
     int result = tdp_map(self, want);
     if (unlikely(by_fault) && write && result != FAULT_RETRY)
         dirty_set(slot, offset);

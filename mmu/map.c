@@ -107,6 +107,10 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
     for (unsigned l = self->mmu->root_level;; l--) {
         uint64_t *sptep = &table[ept_index(want->gfn, l)];
         uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
+        if (likely(l > level && spte_has_table(spte))) {
+            table = phys_to_virt(spte_page(spte)); /* nearly always, until the last */
+            continue;
+        }
         if (spte_is_leaf(spte, l)) {
             if (allows(spte, want->access))
                 return FAULT_SPURIOUS;
