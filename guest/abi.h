@@ -35,13 +35,24 @@
 #define HC_INJECT         0x18 /* EBX event in VM-entry format, ECX error code, EDX TSC ticks */
 #define HC_CONFIG         0x19 /* EBX CONFIG_ -> EBX */
 
-#define SLOT_READONLY 0x1
+#define HC_SLOT_FLAGS 0x20 /* EBX id, ECX SLOT_ flags */
+#define HC_DIRTY_GET  0x21 /* EBX id, ECX page, a multiple of 64 -> EBX a bit for each of 64 */
+#define HC_TRACK      0x22 /* EBX gpa: see every write to the page from now on, counted */
+#define HC_UNTRACK    0x23 /* EBX gpa */
+#define HC_HOST_REMAP 0x24 /* EBX gpa: another host page, with the same bytes */
+#define HC_AGE        0x25 /* EBX gpa, ECX pages -> EBX leaves used since the last time */
+#define HC_NX_RECOVER 0x26 /* -> EBX executed large pages that may become large again */
+
+#define SLOT_READONLY  0x1
+#define SLOT_LOG_DIRTY 0x2
 
 #define CONFIG_MMIO_CACHING 0 /* 0 or 1 */
 #define CONFIG_GVA_CACHE    1 /* 0 off, 1 exits, 2 verify */
 #define CONFIG_AD           2 /* EPT accessed and dirty bits in use */
 #define CONFIG_HUGE         3 /* 2 MiB mappings in use */
 #define CONFIG_GEN_BITS     4 /* bits of the slot generation that an MMIO SPTE holds */
+#define CONFIG_NX_HUGE      5 /* large pages may not be executed */
+#define CONFIG_PML          6 /* dirty pages are logged by the CPU */
 
 /* Counters of this VM. */
 #define COUNTER_SLOT_SEARCHES      0 /* lookups of a memslot made for faults */
@@ -60,6 +71,10 @@
 #define COUNTER_STALE_TRANSLATIONS 13 /* INVVPID and re-entry, decision D6 */
 #define COUNTER_FAULTS             14 /* EPT violations handled by the MMU */
 #define COUNTER_EXITS              15 /* all VM exits */
+#define COUNTER_FAST_FAULTS        16 /* of the faults: repaired without the lock */
+#define COUNTER_SPLITS             17 /* large leaves replaced by tables */
+#define COUNTER_PAGES_1G           18
+#define COUNTER_TABLES             19 /* table pages now, without the root */
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
 
 /* Ports. */

@@ -222,6 +222,7 @@ static void (*const handlers[REASON_COUNT])(struct vcpu *) = {
     [REASON_INVVPID] = invalid_opcode,
     [REASON_WBINVD] = skip,
     [REASON_XSETBV] = xsetbv,
+    [REASON_PML_FULL] = nothing, /* emptied on every exit */
     [REASON_INVPCID] = exit_invpcid,
     [REASON_VMFUNC] = invalid_opcode,
 };

@@ -4,6 +4,7 @@
 #include "guest/abi.h"
 #include "guest/vm.h"
 #include "lib/errno.h"
+#include "mmu/memslot.h"
 #include "mmu/spte.h"
 #include "vmx/vmcs.h"
 
@@ -44,6 +45,59 @@ static int64_t call_slot_move(struct vcpu *vcpu, struct call *call)
     if (call->rbx >= GUEST_RAM_SLOT)
         return -EINVAL;
     return mmu_slot_move(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx));
+}
+
+/* Only this vCPU can be in the guest, so the log is switched here and now. */
+static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
+{
+    struct mmu *mmu = &vcpu->vm->mmu;
+    if (call->rcx & ~(uint64_t)(SLOT_READONLY | SLOT_LOG_DIRTY))
+        return -EINVAL;
+    uint32_t flags = (uint32_t)((call->rcx & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
+                                (call->rcx & SLOT_LOG_DIRTY ? MEMSLOT_LOG_DIRTY : 0));
+    int error = 0;
+    if (mmu_config()->pml && flags & MEMSLOT_LOG_DIRTY && !vcpu->vmx.pml_on)
+        error = vmx_pml_switch(&vcpu->vmx, true); /* before the first write that must be logged */
+    if (!error)
+        error = mmu_slot_flags(mmu, (uint32_t)call->rbx, flags);
+    if (vcpu->vmx.pml_on && !mmu_is_logging(mmu))
+        return vmx_pml_switch(&vcpu->vmx, false) ?: error;
+    return error;
+}
+
+static int64_t call_dirty_get(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_dirty_get(&vcpu->vm->mmu, (uint32_t)call->rbx, call->rcx, &call->rbx, 1);
+}
+
+static int64_t call_track(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_track(&vcpu->vm->mmu, GPA(call->rbx));
+}
+
+static int64_t call_untrack(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_untrack(&vcpu->vm->mmu, GPA(call->rbx));
+}
+
+static int64_t call_host_remap(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_host_remap(&vcpu->vm->mmu, GPA(call->rbx));
+}
+
+static int64_t call_age(struct vcpu *vcpu, struct call *call)
+{
+    uint64_t end = memslot_gfn_end(), first = call->rbx >> PAGE_SHIFT;
+    if (first >= end || call->rcx > end - first)
+        return -ERANGE;
+    call->rbx = mmu_age(&vcpu->vm->mmu, GPA(call->rbx), call->rcx);
+    return 0;
+}
+
+static int64_t call_nx_recover(struct vcpu *vcpu, struct call *call)
+{
+    call->rbx = mmu_nx_recover(&vcpu->vm->mmu);
+    return 0;
 }
 
 static int64_t call_generation_get(struct vcpu *vcpu, struct call *call)
@@ -91,6 +145,10 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
         [COUNTER_STALE_TRANSLATIONS] = mmio->stale_translations,
         [COUNTER_FAULTS] = mmu->faults,
         [COUNTER_EXITS] = vcpu->exit_count,
+        [COUNTER_FAST_FAULTS] = mmu->fast_faults,
+        [COUNTER_SPLITS] = mmu->splits,
+        [COUNTER_PAGES_1G] = mmu->pages[2],
+        [COUNTER_TABLES] = mmu->tables,
     };
     uint64_t which = call->rbx;
 
@@ -111,6 +169,8 @@ static int64_t call_config(struct vcpu *vcpu, struct call *call)
         [CONFIG_AD] = mmu_config()->ad,
         [CONFIG_HUGE] = mmu_config()->huge,
         [CONFIG_GEN_BITS] = SPTE_GENERATION_BITS,
+        [CONFIG_NX_HUGE] = mmu_config()->nx_huge,
+        [CONFIG_PML] = mmu_config()->pml,
     };
     if (call->rbx >= ARRAY_SIZE(values))
         return -EINVAL;
@@ -162,6 +222,13 @@ static const struct {
     [HC_SPTE] = {call_spte, false},
     [HC_INJECT] = {call_inject, false},
     [HC_CONFIG] = {call_config, false},
+    [HC_SLOT_FLAGS] = {call_slot_flags, false},
+    [HC_DIRTY_GET] = {call_dirty_get, false},
+    [HC_TRACK] = {call_track, false},
+    [HC_UNTRACK] = {call_untrack, false},
+    [HC_HOST_REMAP] = {call_host_remap, false},
+    [HC_AGE] = {call_age, false},
+    [HC_NX_RECOVER] = {call_nx_recover, false},
 };
 
 void exit_vmcall(struct vcpu *vcpu)

@@ -1,5 +1,6 @@
 /* The life of the hypervisor, from the boot loader to the last line. */
 #include "arch/x86/acpi.h"
+#include "arch/x86/cpu.h"
 #include "arch/x86/descriptors.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/power.h"
@@ -21,12 +22,27 @@ NORETURN void boot_main(uint32_t magic, uint32_t address);
 static struct boot_info info;
 static struct options options;
 
+#define MSR_ARCH_CAPABILITIES        0x10au
+#define ARCH_CAP_PSCHANGE_MC_NO      BIT(6)
+#define CPUID7_EDX_ARCH_CAPABILITIES BIT(29)
+
+static bool wants_nx_huge(void)
+{
+    if (options.nx_huge != NX_HUGE_AUTO)
+        return options.nx_huge == NX_HUGE_FORCE;
+    return !(cpuid(7, 0).edx & CPUID7_EDX_ARCH_CAPABILITIES) ||
+           !(rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_CAP_PSCHANGE_MC_NO);
+}
+
 static void setup_memory_mapping(void)
 {
     struct ept_caps caps;
     struct mmu_config config = {.mmio_caching = options.mmio_caching,
                                 .ad = options.ept_ad,
                                 .huge = options.huge,
+                                .nx_huge = wants_nx_huge(),
+                                .pml = options.pml &&
+                                       vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_PML),
                                 .slot_generation_start = options.slot_generation_start};
     if (ept_caps_parse(&caps, vmx.msrs.ept_vpid_cap, vmx.maxphyaddr))
         machine_exit(EXIT_NO_EPT);

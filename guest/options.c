@@ -5,6 +5,7 @@
 #define FIELD(name) .offset = offsetof(struct options, name)
 
 const char *const gva_cache_values[] = {"off", "exits", "verify", NULL};
+static const char *const nx_huge_values[] = {"off", "auto", "force", NULL};
 static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
 
 static const char *const provoke_values[] = {"nothing", "null", "stack", "code", "data",
@@ -16,6 +17,8 @@ static const struct word words[] = {
     {.name = "ept_ad", .kind = WORD_NUMBER, .max = 1, FIELD(ept_ad)},
     {.name = "vpid", .kind = WORD_NUMBER, .max = 1, FIELD(vpid)},
     {.name = "huge", .kind = WORD_NUMBER, .max = 1, FIELD(huge)},
+    {.name = "nx_huge", .kind = WORD_CHOICE, .choices = nx_huge_values, FIELD(nx_huge)},
+    {.name = "pml", .kind = WORD_NUMBER, .max = 1, FIELD(pml)},
     {.name = "slot_generation_start",
      .kind = WORD_NUMBER,
      .max = BIT(62),
@@ -35,6 +38,8 @@ int options_parse(const char *command_line, struct options *options)
                                 .ept_ad = 1,
                                 .vpid = 1,
                                 .huge = 1,
+                                .nx_huge = NX_HUGE_AUTO,
+                                .pml = 1,
                                 .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,
                                 .tests = "*"};

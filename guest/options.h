@@ -6,6 +6,14 @@
 
 #define BREAK_NO_FIELD 0xffff /* no VMCS field has this encoding */
 
+/* Large pages that may not be executed: never, where the CPU has the flaw that asks for it (a
+ * machine check on a page that changes its size while it is executed), always. */
+enum nx_huge {
+    NX_HUGE_OFF,
+    NX_HUGE_AUTO,
+    NX_HUGE_FORCE,
+};
+
 struct options {
     uint64_t mmio_caching;
     uint64_t
@@ -13,6 +21,8 @@ struct options {
     uint64_t ept_ad;
     uint64_t vpid;
     uint64_t huge;
+    uint64_t nx_huge; /* enum nx_huge */
+    uint64_t pml;
     uint64_t slot_generation_start;
     uint64_t on_exit; /* enum on_exit */
 

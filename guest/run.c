@@ -106,6 +106,14 @@ static void wait_halted(struct vcpu *vcpu)
     }
 }
 
+/* Before tlb_leave(): who collects the dirty log waits for that. */
+static void drain_pml(struct vcpu *vcpu)
+{
+    const uint64_t *entries;
+    size_t count = vmx_pml_take(&vcpu->vmx, &entries);
+    mmu_pml_note(&vcpu->vm->mmu, entries, count);
+}
+
 static void requeue(struct vcpu *vcpu)
 {
     vmx_requeue(&vcpu->vmx);
@@ -135,6 +143,8 @@ void vm_run(struct vm *vm)
             vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
             break;
         }
+        if (unlikely(vcpu->vmx.pml_on))
+            drain_pml(vcpu);
         tlb_leave(pcpu);
         requeue(vcpu);
         vcpu_dispatch(vcpu);

@@ -13,13 +13,13 @@ uint64_t huge_denied(void)
     return mmu_config()->nx_huge ? EPT_EXECUTE : 0;
 }
 
-/* Does the slot cover all that a leaf of `level` would, at the same place within it as the host's
- * page, with nothing in it that wants small pages? */
+/* Does the block lie at the same place within what a leaf of `level` covers as its frames, with
+ * nothing in it that wants small pages? A block lies wholly in its slot, so the leaf does then. */
 static bool fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
 {
     uint64_t frames = ept_frames(level), first = ept_first_frame(gfn, level).v;
-    return !((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1)) && first >= slot->base.v &&
-           first + frames <= memslot_end(slot).v && !track_any(slot, first - slot->base.v, frames);
+    return !((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1)) &&
+           !track_any(slot, first - slot->base.v, frames);
 }
 
 unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level,

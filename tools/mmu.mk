@@ -33,3 +33,10 @@ mutants-sample:
 .PHONY: prove
 prove:
 	$(Q)tools/prove.sh $(B)/cbmc
+
+# ---- Cost: instructions guest to guest, on an emulator that counts them ---------------------------
+.PHONY: bench-mmu
+bench-mmu:
+	$(Q)for words in "" ept_ad=0; do echo "# command line \"$$words\""; \
+	    $(MAKE) run-quick CMDLINE="$$words" GUESTS=$(B)/guest/mmu_bench.elf:testctl,budget=120000 \
+	    | grep -E '^BENCH|^EXIT|not ok|expected'; done

@@ -52,7 +52,7 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     const struct vmx_controls *c = &vmx.controls;
     uint64_t secondary = c->word[CONTROL_SECONDARY];
 
-    /* What the CPU could do but nobody here uses yet. */
+    /* PML is switched on when it is wanted; #VE nobody uses yet. */
     secondary &= ~(SECONDARY_PML | SECONDARY_EPT_VIOLATION_VE);
     if (!vpid)
         secondary &= ~SECONDARY_VPID;
@@ -131,6 +131,8 @@ void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
         BUG_ON(!cleared);
         page_free(vcpu->vmcs, 0);
     }
+    if (vcpu->pml.v)
+        page_free(vcpu->pml, 0);
     if (vcpu->msr_bitmap.v && !page_is_none(vcpu->msr_bitmap))
         page_free(vcpu->msr_bitmap, 0);
 }

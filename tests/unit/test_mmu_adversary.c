@@ -125,8 +125,15 @@ static bool hits(struct vm *vm, gfn_t gfn, unsigned access, hpa_t *page)
     unsigned index = frame_index(gfn);
     bool ad = eptp >> 6 & 1, hit = false;
 
+    /* A CPU that has the translation need not walk, and so not set D. */
+    for (unsigned i = 0; i < WAYS; i++) {
+        struct cached *c = &tlb->leaf[index][i];
+        hit = hit || (c->used && !(access & ~c->permission) && (access != 2 || c->dirty));
+    }
+    bool walks = !hit || rnd(2);
+    hit = false;
     /* Walks that begin at a remembered table, which by now may be another's page. */
-    for (unsigned level = 1; level <= 3; level++) {
+    for (unsigned level = 1; walks && level <= 3; level++) {
         for (unsigned i = 0; i < WAYS; i++) {
             struct cached *c = &tlb->table[level][index / PIECE][i];
             if (c->used)
@@ -444,8 +451,20 @@ static void end_vm(struct vm *vm)
     met.lives++;
 }
 
+/* The other CPU, which may be in the guest with a translation of this frame. */
+static void other_writes(struct vm *vm, gfn_t gfn)
+{
+    this_cpu = !this_cpu;
+    do_access(vm, gfn, 2);
+    this_cpu = !this_cpu;
+}
+
 static void change(struct vm *vm, uint64_t kind, unsigned id)
 {
+    gfn_t gfn = interesting_frame(vm);
+    bool provoke = rnd(2) && kind < 998;
+    if (provoke)
+        other_writes(vm, gfn);
     leave(this_cpu);
     if (kind < 968)
         step_add(vm, id);
@@ -460,15 +479,17 @@ static void change(struct vm *vm, uint64_t kind, unsigned id)
     else if (kind < 986)
         step_dirty_get(vm, id);
     else if (kind < 989)
-        step_track(vm, interesting_frame(vm));
+        step_track(vm, gfn);
     else if (kind < 992)
-        step_host(vm, interesting_frame(vm));
+        step_host(vm, gfn);
     else if (kind < 998)
         step_guest_write(vm);
     else if (kind == 998)
         step_near_wrap(vm);
     else if (rnd(8) == 0)
         end_vm(vm);
+    if (provoke)
+        other_writes(vm, gfn);
 }
 
 static void one_step(struct vm *vm)

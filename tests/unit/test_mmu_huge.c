@@ -104,6 +104,7 @@ static void large_pages_are_not_executed(void **state)
     world_touch(&mmu, GPA(RAM + 0x5000), ACCESS_FETCH);
     assert_int_equal(level_of(RAM + 0x5000), 1);
     assert_int_equal(mmu_stats(&mmu).nx_splits, 1);
+    assert_int_equal(mmu_zap(&mmu, GPA(RAM), 1), 0);
     world_touch(&mmu, GPA(RAM), ACCESS_WRITE);
     assert_int_equal(level_of(RAM), 1); /* and stays so */
     assert_int_equal(mmu_nx_recover(&mmu), 1);

@@ -48,6 +48,33 @@ int hc_zap(uint64_t gpa, uint64_t pages)
     return hypercall(HC_ZAP, &call);
 }
 
+int hc_slot_flags(uint64_t id, uint64_t flags)
+{
+    struct hypercall call = {.rbx = id, .rcx = flags};
+    return hypercall(HC_SLOT_FLAGS, &call);
+}
+
+uint64_t hc_dirty_get(uint64_t id, uint64_t page)
+{
+    struct hypercall call = {.rbx = id, .rcx = page};
+    int error = hypercall(HC_DIRTY_GET, &call);
+    EXPECT_EQ(error, 0);
+    return error ? 0 : call.rbx;
+}
+
+int hc_page(unsigned number, uint64_t gpa)
+{
+    struct hypercall call = {.rbx = gpa};
+    return hypercall(number, &call);
+}
+
+uint64_t hc_age(uint64_t gpa, uint64_t pages)
+{
+    struct hypercall call = {.rbx = gpa, .rcx = pages};
+    EXPECT_EQ(hypercall(HC_AGE, &call), 0);
+    return call.rbx;
+}
+
 int hc_inject(uint64_t event, uint64_t error_code, uint64_t delay)
 {
     struct hypercall call = {.rbx = event, .rcx = error_code, .rdx = delay};

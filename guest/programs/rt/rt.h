@@ -94,6 +94,10 @@ int hc_slot_add(uint64_t id, uint64_t gpa, uint64_t pages, uint64_t flags);
 int hc_slot_delete(uint64_t id);
 int hc_slot_move(uint64_t id, uint64_t gpa);
 int hc_zap(uint64_t gpa, uint64_t pages);
+int hc_slot_flags(uint64_t id, uint64_t flags);
+uint64_t hc_dirty_get(uint64_t id, uint64_t page); /* a bit for each of 64 pages */
+int hc_page(unsigned number, uint64_t gpa);        /* HC_TRACK, HC_UNTRACK, HC_HOST_REMAP */
+uint64_t hc_age(uint64_t gpa, uint64_t pages);
 int hc_inject(uint64_t event, uint64_t error_code, uint64_t delay);
 int hc_generation_set(uint64_t generation);
 /* Events for hc_inject(). */

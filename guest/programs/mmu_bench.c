@@ -1,0 +1,226 @@
+/*
+ * What the MMU costs, guest to guest, in ticks of the TSC, which Bochs counts as instructions: the
+ * median, less an empty measurement. `make bench-mmu` runs it and prints the rows.
+ */
+#include "guest/programs/rt/rt.h"
+
+#define SAMPLES 256u
+#define SLOT    8
+#define BASE    0x100000000ull
+#define GIB     0x40000000ull
+
+static uint32_t samples[SAMPLES];
+
+static uint32_t median(unsigned count)
+{
+    for (unsigned i = 1; i < count; i++) {
+        uint32_t value = samples[i];
+        unsigned at = i;
+        for (; at > 0 && samples[at - 1] > value; at--)
+            samples[at] = samples[at - 1];
+        samples[at] = value;
+    }
+    return samples[count / 2];
+}
+
+static void nothing(uint64_t gpa)
+{
+    (void)gpa;
+}
+
+/* `run` at count places that lie `step` apart, each after `prepare`, which is not measured. */
+static uint32_t measure(void (*prepare)(uint64_t), void (*run)(uint64_t), uint64_t gpa,
+                        uint64_t step, unsigned count)
+{
+    __asm__ volatile("" : "+r"(prepare), "+r"(run));
+    for (unsigned i = 0; i < count; i++, gpa += step) {
+        prepare(gpa);
+        uint64_t start = rdtsc();
+        run(gpa);
+        samples[i] = (uint32_t)(rdtsc() - start);
+    }
+    return median(count);
+}
+
+/* `per`: how many pages one run handles. */
+static void row(const char *name, void (*prepare)(uint64_t), void (*run)(uint64_t), uint64_t gpa,
+                uint64_t step, unsigned count, unsigned per)
+{
+    uint32_t gross = measure(prepare, run, gpa, step, count);
+    uint32_t empty = measure(nothing, nothing, gpa, step, count);
+    EXPECT(gross > empty);
+    print("BENCH %s %u ticks\n", name, (gross - empty) / per);
+}
+
+/* The page lies above the 4 GiB that the runtime maps to themselves. */
+static uint64_t va(uint64_t gpa)
+{
+    return TEST_VA + (gpa - BASE);
+}
+
+static void touch(uint64_t gpa)
+{
+    write64(va(gpa), 1);
+}
+
+static void drop(uint64_t gpa)
+{
+    EXPECT_EQ(hc_zap(gpa, 1), 0);
+}
+
+static void map_window(uint64_t bytes)
+{
+    for (uint64_t at = 0; at < bytes; at += RT_2M)
+        map_page(rt_pml4, va(BASE + at), BASE + at, PTE_P | PTE_W | PTE_PS);
+}
+
+/* Each page was touched, its EPT entry is gone. */
+static void fault_4k_present(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0); /* too few for a large leaf */
+    for (unsigned i = 0; i < SAMPLES; i++)
+        touch(BASE + i * RT_PAGE);
+    struct watch violations = watch(EXITS_VIOLATION);
+    row("fault_4k_present", drop, touch, BASE, RT_PAGE, SAMPLES, 1);
+    EXPECT_EQ(watched(violations), SAMPLES);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+static void fault_4k_cold(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0);
+    row("fault_4k_cold", nothing, touch, BASE, RT_PAGE, SAMPLES, 1);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+static void fault_2m_present(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, 4 * 512, 0), 0);
+    for (unsigned i = 0; i < 4; i++)
+        touch(BASE + i * RT_2M);
+    struct watch violations = watch(EXITS_VIOLATION);
+    row("fault_2m_present", drop, touch, BASE, RT_2M, 4, 1);
+    EXPECT_EQ(watched(violations), 4);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+/* W given back to a page of a slot that logs by write protection; with A/D bits nothing faults. */
+static void fast_fault(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0);
+    for (unsigned i = 0; i < SAMPLES; i++)
+        touch(BASE + i * RT_PAGE);
+    EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
+    struct watch fast = watch(COUNTER_FAST_FAULTS);
+    if (!hc_config(CONFIG_AD)) {
+        row("fast_fault", nothing, touch, BASE, RT_PAGE, SAMPLES, 1);
+        EXPECT_EQ(watched(fast), SAMPLES);
+    }
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+static void ask(uint64_t gpa)
+{
+    (void)hc_spte(gpa);
+}
+
+static void no_call(uint64_t gpa)
+{
+    struct hypercall call = {.rbx = gpa};
+    hypercall(HC_NOP, &call);
+}
+
+/* Hypercalls that do the thing once, less one that does nothing. */
+static void less_hypercall(const char *name, void (*prepare)(uint64_t), void (*run)(uint64_t),
+                           uint64_t gpa, uint64_t step, unsigned count, unsigned per)
+{
+    uint32_t gross = measure(prepare, run, gpa, step, count);
+    uint32_t call = measure(nothing, no_call, gpa, step, count);
+    EXPECT(gross > call);
+    print("BENCH %s %u ticks\n", name, (gross - call) / per);
+}
+
+static void walk_lockless(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0);
+    for (unsigned i = 0; i < SAMPLES; i++)
+        touch(BASE + i * RT_PAGE);
+    less_hypercall("walk_lockless", nothing, ask, BASE, RT_PAGE, SAMPLES, 1);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+static void zap_all(uint64_t gpa)
+{
+    EXPECT_EQ(hc_zap(gpa, GIB >> 12), 0);
+}
+
+/* As much of a GiB as the machine has memory for: 64 MiB in the leaves that it gets. */
+static void touch_64m(uint64_t gpa)
+{
+    for (uint64_t i = 0; i < 32; i++)
+        touch(gpa + i * RT_2M);
+}
+
+static void zap_1g(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, 32 * 512, 0), 0);
+    less_hypercall("zap_1g_of_32_leaves", touch_64m, zap_all, BASE, 0, 4, 1);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+static void touch_64(uint64_t gpa)
+{
+    for (uint64_t i = 0; i < 64; i++)
+        touch(gpa + i * RT_PAGE);
+}
+
+static void harvest(uint64_t gpa)
+{
+    (void)hc_dirty_get(SLOT, (gpa - BASE) / RT_PAGE);
+}
+
+static void harvest_page(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0);
+    EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
+    touch_64(BASE);
+    less_hypercall("harvest_page", touch_64, harvest, BASE, 0, 16, 64);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+/* The fault on a page among n slots, each of one page with a gap behind it. */
+static void lookup_among(const char *name, unsigned slots)
+{
+    for (unsigned i = 0; i < slots; i++)
+        EXPECT_EQ(hc_slot_add(SLOT + i, BASE + 2 * i * RT_PAGE, 1, 0), 0);
+    uint64_t middle = BASE + 2 * (slots / 2) * RT_PAGE;
+    touch(middle);
+    row(name, drop, touch, middle, 0, 16, 1);
+    for (unsigned i = slots; i-- > 0;)
+        EXPECT_EQ(hc_slot_delete(SLOT + i), 0);
+}
+
+static void slot_lookup(void)
+{
+    lookup_among("slot_lookup_1", 1);
+    lookup_among("slot_lookup_32", 32);
+    lookup_among("slot_lookup_4096", 4096);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"fault_4k_present", fault_4k_present, NEED_TESTCTL},
+        {"fault_4k_cold", fault_4k_cold, NEED_TESTCTL},
+        {"fault_2m_present", fault_2m_present, NEED_TESTCTL},
+        {"fast_fault", fast_fault, NEED_TESTCTL},
+        {"walk_lockless", walk_lockless, NEED_TESTCTL},
+        {"zap_1g", zap_1g, NEED_TESTCTL},
+        {"harvest_page", harvest_page, NEED_TESTCTL},
+        {"slot_lookup", slot_lookup, NEED_TESTCTL},
+    };
+
+    map_window(2 * 4096 * RT_PAGE + RT_2M);
+    map_window(32 * RT_2M);
+    run_tests(tests, ARRAY_SIZE(tests));
+}

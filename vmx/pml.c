@@ -1,0 +1,43 @@
+/* Page-modification logging of a vCPU; see vmx/vmx.h. What the log means is for mmu/ to say. */
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+#define ENTRIES 512u /* filled from the last one down */
+
+static void empty(void)
+{
+    vmwrite(VMCS_PML_INDEX, ENTRIES - 1);
+}
+
+int vmx_pml_switch(struct vmx_vcpu *vcpu, bool on)
+{
+    if (on && !vcpu->pml.v) {
+        hpa_t page = page_alloc(0);
+        if (page_is_none(page)) {
+            log_error("no page left for a log of modified pages");
+            return -ENOMEM;
+        }
+        vcpu->pml = page;
+    }
+    uint64_t controls = vmread(VMCS_SECONDARY_CONTROLS) & ~SECONDARY_PML;
+    if (on) {
+        vmwrite(VMCS_PML_ADDRESS, vcpu->pml.v);
+        empty();
+    }
+    vmwrite(VMCS_SECONDARY_CONTROLS, on ? controls | SECONDARY_PML : controls);
+    vcpu->pml_on = on;
+    return 0;
+}
+
+size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries)
+{
+    uint16_t next = (uint16_t)vmread(VMCS_PML_INDEX); /* 0xffff: the log is full */
+    uint16_t first = (uint16_t)(next + 1);
+    *entries = (const uint64_t *)phys_to_virt(vcpu->pml) + first;
+    if (first < ENTRIES)
+        empty();
+    return ENTRIES - first;
+}
