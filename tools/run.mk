@@ -7,6 +7,7 @@ PYTHON := /usr/bin/python3
 guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
 # Second forms of some programs, for the tests only.
 GUEST_VARIANTS := \
+    state_again=$(B)/guest/state.elf:testctl \
     forbidden_sse=$(B)/guest/forbidden_instruction.elf:testctl,expect=unsupported-instruction:sse \
     forbidden_stack=$(B)/guest/forbidden_mmio_delivery.elf:testctl,expect=mmio-during-delivery:stack \
     forbidden_tables=$(B)/guest/forbidden_fetch.elf:testctl,expect=memory-fault:tables
