@@ -188,7 +188,7 @@ static bool mov_to(struct vcpu *vcpu, unsigned number, uint64_t value)
 
 void exit_cr_access(struct vcpu *vcpu)
 {
-    uint64_t qualification = vcpu->vmx.exit.qualification;
+    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
     uint64_t *gpr = &vcpu->vmx.regs.gpr[field_get(qualification, CR_GPR)];
     uint64_t cr0 = reg(vcpu, REG_CR0), lmsw = field_get(qualification, LMSW_SOURCE);
     bool done = true;

@@ -13,10 +13,10 @@
 static bool nmi_unblocked(const struct vmx_exit *e)
 {
     if (e->reason == REASON_EPT_VIOLATION)
-        return e->qualification & QUALIFICATION_NMI_UNBLOCKED;
+        return vmx_exit_qualification(e) & QUALIFICATION_NMI_UNBLOCKED;
     if (e->reason == REASON_EXCEPTION_OR_NMI)
-        return e->interruption & EVENT_INFO_NMI_UNBLOCKED &&
-               field_get(e->interruption, EVENT_INFO_VECTOR) != VECTOR_DF;
+        return vmx_exit_interruption(e) & EVENT_INFO_NMI_UNBLOCKED &&
+               field_get(vmx_exit_interruption(e), EVENT_INFO_VECTOR) != VECTOR_DF;
     return false;
 }
 
@@ -32,7 +32,7 @@ void vmx_requeue(struct vmx_vcpu *vcpu)
                              ? (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR)
                              : 0;
         vcpu->pending.requeue =
-            event_decode(e->idt_vectoring, error, (uint32_t)e->instruction_length);
+            event_decode(e->idt_vectoring, error, (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
     }
     uint32_t old = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY);
     uint32_t new = event_interruptibility(old, e->idt_vectoring, unblocked);

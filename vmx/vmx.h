@@ -9,6 +9,7 @@
 #include "lib/types.h"
 #include "vmx/controls.h"
 #include "vmx/event.h"
+#include "vmx/exit.h"
 #include "vmx/regs.h"
 
 /* What this machine's VMX offers; read once at boot. */
@@ -24,21 +25,6 @@ extern struct vmx_machine vmx;
  * left that open, negotiates the controls and executes VMXON. Anything but EXIT_OK comes after a
  * sentence that says what is missing and what to do. */
 enum exit_code vmx_init(void) MUST_CHECK;
-
-/* Why the guest stopped. Fields that the SDM leaves undefined for the reason hold POISON (D7). */
-#define EXIT_POISON 0xdeadbadcafef00dull
-
-struct vmx_exit {
-    uint32_t reason;             /* basic exit reason, enum in vmx/errors.h */
-    uint32_t interruption;       /* VM-exit interruption information (reasons 0 and 1) */
-    uint32_t interruption_error; /* its error code, if it has one */
-    uint32_t idt_vectoring;      /* the event whose delivery was interrupted; bit 31: valid */
-    uint64_t qualification;
-    uint64_t instruction_length;
-    uint64_t instruction_info;
-    gpa_t gpa;
-    gva_t gla;
-};
 
 struct vmx_vcpu {
     struct cpu_regs regs; /* first: the general registers that vmx/entry.S loads and stores */
