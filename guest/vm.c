@@ -94,6 +94,8 @@ static int add_devices(struct vm *vm)
     int error = bus_add(&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart);
     if (!error)
         error = bus_add(&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm);
+    if (!vm->words.testctl)
+        return error;
     if (!error)
         error = bus_add(&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0]);
     if (!error)
