@@ -66,22 +66,22 @@ static uint64_t read_reg(enum cpu_reg reg)
     }
 }
 
-uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
+uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
 {
-    struct vmx_vcpu *vcpu = container_of(cpu, struct vmx_vcpu, regs);
-    if (!(vcpu->cached & BIT(reg))) {
-        vcpu->cache[reg] = read_reg(reg);
-        vcpu->cached |= BIT(reg);
-    }
-    return vcpu->cache[reg];
+    cpu->value[reg] = read_reg(reg);
+    cpu->known |= BIT(reg);
+    return cpu->value[reg];
 }
 
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
-    struct vmx_vcpu *vcpu = container_of(cpu, struct vmx_vcpu, regs);
+    cpu->value[reg] = value;
+    cpu->known |= BIT(reg);
+    if (likely(reg == REG_RIP)) {
+        vmwrite(VMCS_GUEST_RIP, value);
+        return;
+    }
     BUG_ON(reg == REG_PKRU);
-    vcpu->cache[reg] = value;
-    vcpu->cached |= BIT(reg);
     if (reg == REG_CR0) {
         vmwrite(VMCS_CR0_READ_SHADOW, value);
         value = (value | vmx_cr0_must_be_1(&vmx.msrs, true)) & vmx_cr0_may_be_1(&vmx.msrs);

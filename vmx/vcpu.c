@@ -15,8 +15,9 @@
 bool vmx_enter(struct vmx_vcpu *vcpu, bool launched); /* vmx/entry.S */
 extern const char vmx_exit_entry[];
 
+#define HOST_RSP_OFFSET 368 /* HOST_RSP of vmx/entry.S */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 128, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == HOST_RSP_OFFSET, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
@@ -237,7 +238,7 @@ int vmx_run(struct vmx_vcpu *vcpu)
         return explain_failure();
     }
     vcpu->launched = true;
-    vcpu->cached = 0;
+    vcpu->regs.known = 0;
     vcpu->regs.gpr[GPR_RSP] = vcpu->entered_rsp = vmread(VMCS_GUEST_RSP);
 
     uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);

@@ -32,9 +32,6 @@ struct vmx_vcpu {
     bool launched;
     uint64_t entered_rsp; /* as the VMCS has it; regs.gpr[GPR_RSP] may be newer */
 
-    uint64_t cached; /* bit n: cache[n] is what the VMCS holds */
-    uint64_t cache[REG_COUNT];
-
     struct event_pending pending; /* what waits to be delivered */
     bool windows;                 /* a window exit is asked for */
 
@@ -42,7 +39,6 @@ struct vmx_vcpu {
     hpa_t vmcs;
     hpa_t msr_bitmap;
 };
-_Static_assert(REG_COUNT <= 64, "one bit each in `cached`");
 
 /* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
  * Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
