@@ -60,7 +60,9 @@ $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 
 # ---- Unit tests -------------------------------------------------------------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
-HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/tests/unit/support.o
+# What the tests share is in the library too, so each program takes from it what it needs.
+UNIT_SHARED := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
+HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(UNIT_SHARED:%.c=$(B)/host/%.o)
 
 $(B)/host/%.o: %.c
 	@mkdir -p $(@D)
@@ -68,15 +70,11 @@ $(B)/host/%.o: %.c
 
 $(B)/unit/test_%: $(B)/host/tests/unit/test_%.o $(B)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -o $@
-
-# The MMIO tests bring their own mmu/ and vmx/: first in the link, so that the library's stay out.
-$(B)/unit/test_mmio_%: $(B)/host/tests/unit/test_mmio_%.o $(B)/host/tests/unit/mmio_world.o \
-                       $(B)/libhost.a
-	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ $(UNIT_LIBS) -lcmocka -o $@
 
 $(B)/unit/test_mmio_zydis: UNIT_LIBS := -lZydis
+$(B)/unit/test_mmio_calls: UNIT_LIBS := $(foreach f,guest_cmpxchg guest_page guest_read mmu_fault \
+                                        mmu_mmio_check,-Wl,--wrap=$(f))
 
 $(B)/libhost.a: $(HOST_OBJS)
 	$(Q)rm -f $@ && ar rcs $@ $^
