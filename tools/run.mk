@@ -8,9 +8,9 @@ guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
 # Second forms of some programs, for the tests only.
 GUEST_VARIANTS := \
     state_again=$(B)/guest/state.elf:testctl \
-    forbidden_sse=$(B)/guest/forbidden_instruction.elf:testctl,expect=unsupported-instruction:sse \
-    forbidden_stack=$(B)/guest/forbidden_mmio_delivery.elf:testctl,expect=mmio-during-delivery:stack \
-    forbidden_tables=$(B)/guest/forbidden_fetch.elf:testctl,expect=memory-fault:tables
+    forbidden_sse=$(call guest_item,forbidden_instruction):sse \
+    forbidden_stack=$(call guest_item,forbidden_mmio_delivery):stack \
+    forbidden_tables=$(call guest_item,forbidden_fetch):tables
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \

@@ -1,7 +1,7 @@
 /*
- * What a VM finds in the registers that neither the VMCS nor an exit saves (decision D9), and what an
- * exit does to them. Run twice, the second VM must not find what the first one left: both check that
- * all is as after a reset, then fill everything, check that exits keep it, and leave it so.
+ * What a VM finds in the registers that neither the VMCS nor an exit saves (decision D9), and what
+ * an exit does to them. Run twice, the second VM must not find what the first one left: both check
+ * that all is as after a reset, then fill everything, check that exits keep it, and leave it so.
  */
 #include "guest/programs/rt/rt.h"
 
