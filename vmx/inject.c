@@ -47,14 +47,15 @@ static bool anything_pending(const struct event_pending *p)
 
 /* Takes what the entry delivers off the list. An interrupted delivery and an exception come first
  * and leave the others waiting; where they met, one event stands for both. */
-static void consume(struct event_pending *p, const struct event *delivered)
+static void consume(struct vmx_vcpu *vcpu, const struct event *delivered)
 {
+    struct event_pending *p = &vcpu->pending;
     if (p->requeue.valid || p->exception.valid)
         p->requeue.valid = p->exception.valid = false;
     else if (delivered->type == EVENT_NMI)
         p->nmis--;
     else
-        p->interrupt = false;
+        vmx_interrupt_taken(vcpu);
 }
 
 bool vmx_deliver(struct vmx_vcpu *vcpu)
@@ -77,12 +78,12 @@ bool vmx_deliver(struct vmx_vcpu *vcpu)
         if (plan.inject.has_error)
             vmwrite(VMCS_ENTRY_ERROR_CODE, plan.inject.error_code);
         vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, plan.inject.length);
-        consume(p, &plan.inject);
+        consume(vcpu, &plan.inject);
     }
-    bool windows = plan.nmi_window || plan.interrupt_window;
+    bool windows = plan.nmi_window || p->interrupt;
     if (windows || vcpu->windows) {
         vmx_set_primary(PRIMARY_NMI_WINDOW_EXITING, plan.nmi_window);
-        vmx_set_primary(PRIMARY_INTERRUPT_WINDOW_EXITING, plan.interrupt_window);
+        vmx_set_primary(PRIMARY_INTERRUPT_WINDOW_EXITING, p->interrupt);
         vcpu->windows = windows;
     }
     return true;

@@ -84,6 +84,10 @@ int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 void vmx_requeue(struct vmx_vcpu *vcpu);
 bool vmx_deliver(struct vmx_vcpu *vcpu) MUST_CHECK;
 
+/* Supplied by guest/: this entry delivers pending.vector. Takes that off its source, and makes the
+ * next one pending if there is one. */
+void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
+
 /* Raises an exception on the guest's behalf; delivered by the next entry. #PF also needs CR2. */
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
