@@ -37,7 +37,7 @@ void vcpu_pend(struct vcpu *vcpu, const struct event *event)
     if (event->type == EVENT_NMI) {
         pend_nmi(vcpu);
     } else if (event->type != EVENT_INTERRUPT) {
-        vcpu->vmx.pending.exception = *event;
+        vmx_raise(&vcpu->vmx, event->vector, event->error_code);
     } else if (lapic_accepts(&vcpu->lapic)) {
         lapic_accept(&vcpu->lapic, event->vector);
     } else {
