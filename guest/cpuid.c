@@ -4,25 +4,26 @@
 #include "guest/vm.h"
 
 /* What a guest does not get, and why. */
-#define LEAF1_ECX_HIDDEN                       \
-    (BIT(2)    /* DTES64 */                    \
-     | BIT(3)  /* MONITOR: exits to #UD */     \
-     | BIT(5)  /* VMX: no nesting */           \
-     | BIT(6)  /* SMX */                       \
-     | BIT(7)  /* EIST */                      \
-     | BIT(8)  /* TM2 */                       \
-     | BIT(15) /* PDCM */                      \
-     | BIT(18) /* DCA */                       \
-     | BIT(21) /* x2APIC: no local APIC yet */ \
-     | BIT(24) /* TSC-deadline timer */        \
+#define LEAF1_ECX_HIDDEN                   \
+    (BIT(2)    /* DTES64 */                \
+     | BIT(3)  /* MONITOR: exits to #UD */ \
+     | BIT(5)  /* VMX: no nesting */       \
+     | BIT(6)  /* SMX */                   \
+     | BIT(7)  /* EIST */                  \
+     | BIT(8)  /* TM2 */                   \
+     | BIT(15) /* PDCM */                  \
+     | BIT(18) /* DCA */                   \
+     | BIT(21) /* x2APIC */                \
      | BIT(27) /* OSXSAVE: follows the guest's CR4 */)
 #define LEAF1_ECX_HYPERVISOR BIT(31)
 #define LEAF1_ECX_OSXSAVE    BIT(27)
-#define LEAF1_EDX_HIDDEN  \
-    (BIT(7)    /* MCE */  \
-     | BIT(9)  /* APIC */ \
-     | BIT(12) /* MTRR */ \
-     | BIT(14) /* MCA */  \
+#define LEAF1_ECX_DEADLINE   BIT(24) /* the model is ours, whatever the CPU has */
+#define LEAF1_EDX_APIC       BIT(9)
+#define LEAF1_EDX_HIDDEN                          \
+    (BIT(7)    /* MCE */                          \
+     | BIT(9)  /* APIC: follows IA32_APIC_BASE */ \
+     | BIT(12) /* MTRR */                         \
+     | BIT(14) /* MCA */                          \
      | BIT(21) /* DS */ | BIT(22) /* ACPI */ | BIT(29) /* TM */)
 #define LEAF7_EBX_HIDDEN \
     (BIT(2)    /* SGX */ \
@@ -47,10 +48,13 @@ static bool secondary(uint64_t control)
 
 static void adjust_leaf1(struct vcpu *vcpu, struct cpuid *r)
 {
-    r->ecx = (r->ecx & ~(uint32_t)LEAF1_ECX_HIDDEN) | (uint32_t)LEAF1_ECX_HYPERVISOR;
+    r->ecx = (r->ecx & ~(uint32_t)LEAF1_ECX_HIDDEN) |
+             (uint32_t)(LEAF1_ECX_HYPERVISOR | LEAF1_ECX_DEADLINE);
     if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_OSXSAVE)
         r->ecx |= (uint32_t)LEAF1_ECX_OSXSAVE;
     r->edx &= ~(uint32_t)LEAF1_EDX_HIDDEN;
+    if (vcpu->lapic.enabled)
+        r->edx |= (uint32_t)LEAF1_EDX_APIC;
     r->ebx &= 0xffff; /* one logical processor, APIC id 0 */
     r->ebx |= 1u << 16;
 }

@@ -6,27 +6,12 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-#define SLICE_MS  10
 #define TIMER_MAX 0xffffffffull
 
 /* One CPU runs guests so far. */
 unsigned tlb_this_cpu(void)
 {
     return 0;
-}
-
-void vcpu_pend(struct vcpu *vcpu, const struct event *event)
-{
-    struct event_pending *pending = &vcpu->vmx.pending;
-    if (event->type == EVENT_NMI) {
-        if (pending->nmis < 2)
-            pending->nmis++;
-    } else if (event->type == EVENT_INTERRUPT) {
-        pending->interrupt = true;
-        pending->vector = event->vector;
-    } else {
-        pending->exception = *event;
-    }
 }
 
 /* Lets the guest run for at most `ticks` of the TSC before it is left. */
@@ -36,15 +21,23 @@ static void arm_timer(uint64_t ticks)
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, value < TIMER_MAX ? value : TIMER_MAX);
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Against absolute times, so that a guest that has it armed anew all the time gains nothing. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
-    uint64_t ticks = SLICE_MS * tsc_khz();
-    if (vcpu->delayed.valid) {
-        uint64_t left = vcpu->delayed_until > now ? vcpu->delayed_until - now : 0;
-        if (left < ticks)
-            ticks = left;
-    }
-    arm_timer(ticks);
+    uint64_t next = earlier(vcpu->budget_end, lapic_deadline(&vcpu->lapic));
+    if (vcpu->delayed.valid)
+        next = earlier(next, vcpu->delayed_until);
+    arm_timer(next > now ? next - now : 0);
+}
+
+void vcpu_arm_timer(struct vcpu *vcpu)
+{
+    arm_next(vcpu, rdtsc());
 }
 
 void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks)
@@ -75,6 +68,7 @@ static void look_at_clock(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
     deliver_delayed(vcpu, now);
+    lapic_tick(&vcpu->lapic);
     arm_next(vcpu, now);
     if (now >= vcpu->budget_end)
         over_budget(vcpu);
@@ -89,7 +83,7 @@ static void wait_halted(struct vcpu *vcpu)
             vcpu->halted = false;
             return;
         }
-        if (!vcpu->delayed.valid)
+        if (!vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER)
             vm_end(
                 vcpu->vm, VM_ENDED_HALTED,
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",

@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
+#include "mmio/dev/lapic_mmio.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
@@ -100,6 +101,9 @@ static int add_devices(struct vm *vm)
         error = bus_add(&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0]);
     if (!error)
         error = bus_add(&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1]);
+    if (!error)
+        error =
+            bus_add(&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &lapic_mmio_ops, &vm->vcpu.lapic);
     return error;
 }
 
@@ -193,6 +197,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
                    (enum gva_cache)vm->words.gva_cache);
     msr_setup(vcpu);
+    interrupts_setup(vcpu);
     control_registers_setup(vcpu);
     set_boot_state(vcpu, start);
     return provoke_entry(options);

@@ -269,6 +269,9 @@ void vmx_skip_instruction(struct vmx_vcpu *vcpu)
         next &= 0xffffffff;
     cpu_set_reg(&vcpu->regs, REG_RIP, next);
     vmx_end_interrupt_shadow();
+    uint64_t rflags = cpu_reg(&vcpu->regs, REG_RFLAGS);
+    if (unlikely(rflags & RFLAGS_RF))
+        cpu_set_reg(&vcpu->regs, REG_RFLAGS, rflags & ~RFLAGS_RF);
     vmx_raise_single_step(vcpu);
 }
 

@@ -66,7 +66,12 @@ int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 void vmx_requeue(struct vmx_vcpu *vcpu);
 bool vmx_deliver(struct vmx_vcpu *vcpu) MUST_CHECK;
 
-/* Raises an exception on the guest's behalf; delivered by the next entry. #PF also needs CR2. */
+/* Supplied by guest/: this entry delivers pending.vector. Takes that off its source, and makes the
+ * next one pending if there is one. */
+void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
+
+/* Raises an exception on the guest's behalf; delivered by the next entry, with RF in its frame if
+ * it is a fault. #PF also needs CR2. */
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
 /* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
@@ -75,8 +80,8 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
-/* Moves RIP behind the exit's instruction and ends an interrupt shadow. The length must be defined.
- */
+/* Completes the exit's instruction: RIP stands behind it, the interrupt shadow ends, RF is clear and
+ * the single-step trap is due. The length must be defined. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
 
 /* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
