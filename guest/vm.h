@@ -123,8 +123,8 @@ void vcpu_arm_timer(struct vcpu *vcpu);
 
 static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
 {
-    return cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA &&
-           cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L;
+    return cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L &&
+           cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
 }
 
 /* Exit handlers with a file of their own. */

@@ -21,7 +21,7 @@ static bool nmi_unblocked(const struct vmx_exit *e)
     return false;
 }
 
-void vmx_requeue(struct vmx_vcpu *vcpu)
+void vmx_requeue_event(struct vmx_vcpu *vcpu)
 {
     const struct vmx_exit *e = &vcpu->exit;
     bool unblocked = nmi_unblocked(e);
@@ -39,11 +39,6 @@ void vmx_requeue(struct vmx_vcpu *vcpu)
     uint32_t new = event_interruptibility(old, e->idt_vectoring, unblocked);
     if (new != old)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY, new);
-}
-
-static bool anything_pending(const struct event_pending *p)
-{
-    return p->requeue.valid || p->exception.valid || p->nmis || p->interrupt;
 }
 
 /* Takes what the entry delivers off the list. An interrupted delivery and an exception come first
@@ -66,12 +61,9 @@ static bool trap_pending(void)
     return vmread(VMCS_GUEST_PENDING_DEBUG) & (PENDING_DEBUG_BREAKPOINT | PENDING_DEBUG_BS);
 }
 
-bool vmx_deliver(struct vmx_vcpu *vcpu)
+bool vmx_deliver_event(struct vmx_vcpu *vcpu)
 {
     struct event_pending *p = &vcpu->pending;
-    if (likely(!anything_pending(p) && !vcpu->windows))
-        return true;
-
     struct event_state state = {
         .rflags = cpu_reg(&vcpu->regs, REG_RFLAGS),
         .interruptibility = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY),

@@ -260,19 +260,23 @@ void vmx_end_interrupt_shadow(void)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
 }
 
+/* Every exit that completes an instruction comes here, most of them with no register known: so the
+ * VMCS is asked directly. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu)
 {
-    uint64_t rip = cpu_reg(&vcpu->regs, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
+    uint64_t rip = vmread(VMCS_GUEST_RIP), next = rip + vmx_exit_length(&vcpu->exit);
 
-    /* Outside 64-bit code EIP wraps (only there can a carry leave bit 31 and be wrong). */
+    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. */
     if (unlikely((rip ^ next) >> 32) && !(cpu_reg(&vcpu->regs, REG_SEG_AR + SEG_CS) & SEG_AR_L))
         next &= 0xffffffff;
-    cpu_set_reg(&vcpu->regs, REG_RIP, next);
+    vmwrite(VMCS_GUEST_RIP, next);
+    vcpu->regs.known &= ~BIT(REG_RIP);
     vmx_end_interrupt_shadow();
-    uint64_t rflags = cpu_reg(&vcpu->regs, REG_RFLAGS);
-    if (unlikely(rflags & RFLAGS_RF))
+    uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
+    if (unlikely(rflags & (RFLAGS_RF | RFLAGS_TF))) {
         cpu_set_reg(&vcpu->regs, REG_RFLAGS, rflags & ~RFLAGS_RF);
-    vmx_raise_single_step(vcpu);
+        vmx_raise_single_step(vcpu);
+    }
 }
 
 void vmx_set_primary(uint64_t mask, bool on)

@@ -63,8 +63,23 @@ int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
  * vmx_requeue() stands first after every exit: an event whose delivery was interrupted is delivered
  * again by the next entry, and NMI blocking is put back. vmx_deliver() stands last before every
  * entry. Returns false for a triple fault: the vCPU is shut down. */
-void vmx_requeue(struct vmx_vcpu *vcpu);
-bool vmx_deliver(struct vmx_vcpu *vcpu) MUST_CHECK;
+void vmx_requeue_event(struct vmx_vcpu *vcpu);
+static inline void vmx_requeue(struct vmx_vcpu *vcpu)
+{
+    const struct vmx_exit *e = &vcpu->exit;
+    if (unlikely(e->idt_vectoring & EVENT_INFO_VALID || e->reason == REASON_EPT_VIOLATION ||
+                 e->reason == REASON_EXCEPTION_OR_NMI))
+        vmx_requeue_event(vcpu);
+}
+
+bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
+static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
+{
+    const struct event_pending *p = &vcpu->pending;
+    if (likely(!(p->requeue.valid | p->exception.valid | p->nmis | p->interrupt | vcpu->windows)))
+        return true;
+    return vmx_deliver_event(vcpu);
+}
 
 /* Supplied by guest/: this entry delivers pending.vector. Takes that off its source, and makes the
  * next one pending if there is one. */
