@@ -12,7 +12,8 @@
 
 static void (*during_invept)(void);
 
-uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
+/* Registers never become known, so each reading is counted, and a test may change them any time. */
+uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
 {
     assert_ptr_equal(cpu, &world.cpu);
     world.reg_reads[reg]++;
