@@ -12,7 +12,7 @@
 
 static void (*during_invept)(void);
 
-/* Never makes a register known, so that each question is counted. */
+/* Registers never become known, so each reading is counted, and a test may change them any time. */
 uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
 {
     assert_ptr_equal(cpu, &world.cpu);

@@ -1,11 +1,9 @@
 /*
  * The MMIO path's calls of the MMU, seen at the border: none on the path of a repeated access, and
- * two answers that a CPU alone does not get. The linker's --wrap puts this file between mmio/ and
+ * answers that a CPU alone does not get. The linker's --wrap puts this file between mmio/ and
  * the functions below; each goes on to the real one.
  */
 #include "tests/unit/mmio_world.h"
-
-#include "lib/errno.h"
 
 #include <string.h>
 
@@ -15,22 +13,39 @@
 
 static unsigned calls;
 static unsigned races;       /* how many exchanges to come another CPU disturbs */
+static uint8_t new_opcode;   /* what another CPU puts at WORLD_CODE, if not 0 */
+static bool page_hides;      /* every page goes away right after it was read */
 static bool write_protected; /* every page that a slot backs is tracked */
 
-#define WRAP(result, function, parameters, arguments) \
-    result __real_##function parameters;              \
-    result __wrap_##function parameters;              \
-    result __wrap_##function parameters               \
-    {                                                 \
-        calls++;                                      \
-        return __real_##function arguments;           \
-    }
+int __real_mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info);
+int __wrap_mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info);
+int __wrap_mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
+{
+    calls++;
+    return __real_mmu_mmio_check(mmu, gpa, info);
+}
 
-WRAP(int, guest_read,
-     (struct mmu * mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_access access),
-     (mmu, gpa, buffer, size, access))
-WRAP(const void *, guest_page, (struct mmu * mmu, gfn_t gfn), (mmu, gfn))
-WRAP(int, mmu_mmio_check, (struct mmu * mmu, gpa_t gpa, struct mmio_info *info), (mmu, gpa, info))
+/* Another CPU writes code, just before we read it. */
+int __real_guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
+                      enum mmu_access access);
+int __wrap_guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
+                      enum mmu_access access);
+int __wrap_guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_access access)
+{
+    calls++;
+    if (new_opcode && access == ACCESS_FETCH)
+        world_ram[WORLD_CODE / PAGE_SIZE][0] = new_opcode;
+    return __real_guest_read(mmu, gpa, buffer, size, access);
+}
+
+/* Another CPU deletes the slot and adds it again. */
+const void *__real_guest_page(struct mmu *mmu, gfn_t gfn);
+const void *__wrap_guest_page(struct mmu *mmu, gfn_t gfn);
+const void *__wrap_guest_page(struct mmu *mmu, gfn_t gfn)
+{
+    calls++;
+    return page_hides ? NULL : __real_guest_page(mmu, gfn);
+}
 
 /* Another CPU changes a bit of the entry that nobody looks at, just before us. */
 int __real_guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_t new);
@@ -59,8 +74,8 @@ int __wrap_mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmi
 static int setup(void **state)
 {
     (void)state;
-    races = 0;
-    write_protected = false;
+    races = new_opcode = 0;
+    page_hides = write_protected = false;
     world_init(GVA_CACHE_VERIFY);
     world_map(world.regs[REG_CR3], V, A, KERNEL);
     return 0;
@@ -126,6 +141,35 @@ static void lost_races_reenter(void **state)
     assert_int_equal(world_exit(V, A, true), MMIO_DONE);
 }
 
+/* D6: a walk through a page that can't be read again is good once and not kept. */
+static void nowhere_to_read_again(void **state)
+{
+    (void)state;
+    page_hides = true;
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(world_store(V, i), WORLD_EMULATED);
+    page_hides = false;
+    assert_int_equal(world_store(V, 3), WORLD_EMULATED);
+    assert_int_equal(world.vcpu.cache.gva_hits, 0);
+    assert_int_equal(world_store(V, 4), WORLD_EMULATED);
+    assert_int_equal(world.vcpu.cache.gva_hits, 1);
+    assert_int_equal(world.a.writes, 5);
+}
+
+/* D6: an instruction decoded from other bytes than those that it would be kept under. */
+static void code_changes_while_read(void **state)
+{
+    (void)state;
+    assert_int_equal(world_store(V, 1), WORLD_EMULATED);
+    world.vcpu.cache.decoded[WORLD_CODE % MMIO_DECODED].insn.code = DECODED_EMPTY;
+    new_opcode = 0x88; /* a byte */
+    assert_int_equal(world_exit(V, A, true), MMIO_DONE);
+    assert_int_equal(world.a.last_size, 1);
+    new_opcode = 0;
+    assert_int_equal(world_exit(V, A, true), MMIO_DONE);
+    assert_int_equal(world.a.last_size, 4);
+}
+
 /* F6: a write to a tracked page reaches the page, is never MMIO, and can't be made in delivery. */
 static void write_protected_page(void **state)
 {
@@ -152,6 +196,8 @@ int main(void)
         T(fast_path),
         T(lost_exchanges),
         T(lost_races_reenter),
+        T(nowhere_to_read_again),
+        T(code_changes_while_read),
         T(write_protected_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

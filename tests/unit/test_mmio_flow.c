@@ -107,6 +107,32 @@ static void f4b_doorbell(void **state)
     assert_int_equal(world.a.writes, 1);
 }
 
+/* F4b: an access that is more than the doorbell's (it begins before, or crosses into the next page)
+ * is not for step 1: the MMU is asked first. A part that begins there still rings, by the bus, as a
+ * write of its own. */
+static void f4b_beside_the_doorbell(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t doorbell, begin;
+        unsigned rings;
+    } cases[] = {{A + 8, A + 4, 0}, {A + 0xffc, A + 0xffc, 1}, {B, A + 0xffc, 1}};
+    world_map(world.regs[REG_CR3], V + PAGE_SIZE, B, KERNEL);
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct bus_doorbell doorbell = {
+            .address = cases[i].doorbell, .ring = ring, .device = &rung};
+        world_mmio_spte(cases[i].doorbell);
+        assert_int_equal(bus_doorbell_add(&world.bus, &doorbell), 0);
+        world_code("\x48\x89\x18", 3);
+        world.cpu.gpr[GPR_RAX] = V + cases[i].begin - A;
+        rung = 0;
+        assert_int_equal(mmio_misconfig(&world.vcpu, GPA(cases[i].doorbell), false), MMIO_DONE);
+        assert_int_equal(rung, cases[i].rings);
+        assert_int_equal(world.vcpu.stats.spte_hits + world.vcpu.stats.cache_hits, i + 1);
+        assert_int_equal(bus_doorbell_remove(&world.bus, &doorbell), 0);
+    }
+}
+
 /* F4c: the cache needs the generation, and page 0 and generation 0 never enter it (C1). */
 static void f4c_cache(void **state)
 {
@@ -343,6 +369,7 @@ int main(void)
         T(first_access_violates_then_cache_answers),
         T(f4a_delivery),
         T(f4b_doorbell),
+        T(f4b_beside_the_doorbell),
         T(f4c_cache),
         T(f4d_spte),
         T(f4_step_6),

@@ -69,7 +69,10 @@ static void c6a_remap_without_invlpg(void **state)
         world_map(world.regs[REG_CR3], V, A, KERNEL);
         assert_int_equal(world_store(V, 3), WORLD_EMULATED);
         assert_int_equal(world.a.writes + world.b.writes, 3);
-        if (modes[m] != GVA_CACHE_EXITS) { /* a fresh walk differs: INVVPID, then A */
+        if (modes[m] == GVA_CACHE_EXITS) { /* kept until the guest flushes, as by the CPU */
+            assert_int_equal(world.mmu.stats.invvpid[INVVPID_STALE], 0);
+            assert_int_equal(world.b.writes, 2);
+        } else { /* a fresh walk differs: INVVPID, then A */
             assert_int_equal(world.mmu.stats.invvpid[INVVPID_STALE], 1);
             assert_int_equal(world.vcpu.stats.stale_translations, 1);
             assert_int_equal(world.a.writes, 2);
@@ -274,6 +277,23 @@ static void d6_table_of_a_deleted_slot(void **state)
     }
 }
 
+/* D6: code is verified in all modes: a GPA that is outdated is found out, bytes are not. */
+static void d6_code_is_always_verified(void **state)
+{
+    (void)state;
+    FOR_EACH_MODE(m)
+    {
+        start(modes[m]);
+        assert_int_equal(world_store(V, 1), WORLD_EMULATED);
+        assert_int_equal(world_exit(V, A, true), MMIO_DONE);
+        assert_int_equal(world.a.last_size, 4);
+        memcpy(world_ram[12], "\x48\x89\x18", 3); /* eight bytes */
+        world_map(world.regs[REG_CR3], WORLD_CODE, 0xc000, KERNEL);
+        assert_int_equal(world_exit(V, A, true), MMIO_DONE);
+        assert_int_equal(world.a.last_size, 8);
+    }
+}
+
 /* D6: a walk whose D bit the guest cleared is not answered from memory: D is set again. */
 static void d6_dirty_bit(void **state)
 {
@@ -304,12 +324,19 @@ static void d6_stale_limit(void **state)
         assert_int_equal(world_exit(V, B, true), MMIO_STALE);
     world_mmio_spte(A);
     assert_int_equal(world_exit(V, A, true), MMIO_DONE);
+    for (unsigned i = 0; i < 7; i++)
+        assert_int_equal(world_exit(V, B, true), MMIO_STALE);
+    memcpy(&world_ram[WORLD_CODE / PAGE_SIZE][0x100], "\x89\x18", 2);
+    for (unsigned i = 0; i < 8; i++) { /* so does another RIP */
+        world.regs[REG_RIP] = WORLD_CODE + 0x100;
+        assert_int_equal(mmio_misconfig(&world.vcpu, GPA(B), false), MMIO_STALE);
+    }
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(world_exit(V, B, true), MMIO_STALE);
     assert_int_equal(world_exit(V, B, true), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_STALE);
     assert_non_null(strstr(world.vcpu.text, "bytes 89 18"));
-    assert_int_equal(world.vcpu.stats.stale_translations, 17);
+    assert_int_equal(world.vcpu.stats.stale_translations, 8 + 7 + 8 + 9);
     assert_int_equal(world.b.writes, 0);
 }
 
@@ -327,6 +354,7 @@ int main(void)
         T(d6_every_input),
         T(d6_slots_and_sequence),
         T(d6_table_of_a_deleted_slot),
+        T(d6_code_is_always_verified),
         T(d6_dirty_bit),
         T(d6_stale_limit),
     };

@@ -4,8 +4,6 @@
  */
 #include "tests/unit/mmio_world.h"
 
-#include "lib/errno.h"
-
 #include <string.h>
 
 #define ROUNDS 40
