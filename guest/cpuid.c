@@ -1,5 +1,6 @@
 /* CPUID as a guest sees it: the host's, less what is not offered. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "guest/vm.h"
 
@@ -70,6 +71,14 @@ static void adjust_leaf7(struct vcpu *vcpu, struct cpuid *r)
     r->edx = 0;
 }
 
+/* The TSC is the crystal: that is what the APIC's timer counts (SDM 3, 11.5.4). All zero, not
+ * enumerated, for a rate that the register cannot hold. */
+static struct cpuid clock_leaf(void)
+{
+    uint64_t hz = tsc_khz() * 1000;
+    return hz >> 32 ? (struct cpuid){0} : (struct cpuid){1, 1, (uint32_t)hz, 0};
+}
+
 void exit_cpuid(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
@@ -103,6 +112,9 @@ void exit_cpuid(struct vcpu *vcpu)
     case 0xd:
         if (subleaf == 1 && !secondary(SECONDARY_XSAVES))
             r.eax &= ~(uint32_t)LEAF_D1_EAX_XSAVES;
+        break;
+    case 0x15:
+        r = clock_leaf();
         break;
     case 0x80000001:
         if (!secondary(SECONDARY_RDTSCP))

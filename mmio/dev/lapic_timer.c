@@ -60,10 +60,12 @@ uint32_t lapic_current_count(const struct lapic *l)
     return (uint32_t)((left + BIT(shift) - 1) >> shift);
 }
 
-/* Into TSC-deadline mode or out of it, the timer is disarmed; between the others it runs on. */
+/* Into TSC-deadline mode or out of it, the timer is disarmed; between the others it runs on (SDM 3,
+ * 11.5.4.1). */
 void lapic_write_timer(struct lapic *l, uint32_t entry)
 {
-    if ((lapic_lvt(l, LAPIC_LVT_TIMER) ^ entry) & LVT_DEADLINE) {
+    uint64_t old = mode(l), new = entry &LVT_MODE;
+    if (old != new && (old | new) & LVT_DEADLINE) {
         l->timer_end = 0;
         l->initial = 0;
     }
