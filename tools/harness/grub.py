@@ -51,9 +51,10 @@ def make_cd(boot: Boot) -> pathlib.Path:
     cd = boot.folder / "boot.iso"
     efi = boot.method == "grub-efi"
     platform = "x86_64-efi" if efi else "i386-pc"
+    modules = f"{MODULES} efi_gop" if efi else MODULES
     made = subprocess.run(
         ["grub-mkrescue", "-d", f"/usr/lib/grub/{platform}", "--fonts=", "--locales=", "--themes=",
-         "--compress=no", f"--install-modules={MODULES}{' efi_gop' * efi}", "-o", str(cd), str(tree)],
+         "--compress=no", f"--install-modules={modules}", "-o", str(cd), str(tree)],
         capture_output=True, text=True, check=False,
         env=os.environ | {"SOURCE_DATE_EPOCH": "1000000000"},
     )  # fmt: skip
