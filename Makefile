@@ -32,7 +32,7 @@ HOSTFLAGS := -std=gnu11 -O1 -g $(WARN) -Wno-frame-larger-than -I. -fno-strict-al
            -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # ---- The image --------------------------------------------------------------------------------
-OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o)
+OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o) $(B)/obj/font.o
 LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none \
            -T linker.ld
 
@@ -46,6 +46,13 @@ $(B)/obj/%.o: %.c
 $(B)/obj/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -g -MMD -MP -c $< -o $@
+
+# The screen's font is taken from the build machine.
+GRUB_FONT := /usr/share/grub/unicode.pf2
+vpath font.c $(B)
+$(B)/font.c: tools/font.py | deps-base
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/font.py $(GRUB_FONT) > $@
 
 # Linked twice: the second time with the table of the first one's symbols, behind all code.
 $(B)/eptvisor.elf: $(OBJS) linker.ld tools/symbols.awk
@@ -62,7 +69,7 @@ $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 # What the tests share is in the library too, so each program takes from it what it needs.
 UNIT_SHARED := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
-HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(UNIT_SHARED:%.c=$(B)/host/%.o)
+HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o $(UNIT_SHARED:%.c=$(B)/host/%.o)
 
 $(B)/host/%.o: %.c
 	@mkdir -p $(@D)

@@ -17,6 +17,7 @@ USES = [
 ]
 TOOLS = [
     ("gcc", "gcc", "building"),
+    ("/usr/share/grub/unicode.pf2", "grub-common", "building: the screen's font"),
     ("clang", "clang", "make lint"),
     ("clang-format", "clang-format", "make lint"),
     ("/usr/include/cmocka.h", "libcmocka-dev", "make unit"),
