@@ -98,8 +98,8 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
-/* Completes the instruction of the exit: RIP stands behind it, the interrupt shadow is over, RF clear
- * and a single-step trap due. The length must be defined. */
+/* Completes the instruction of the exit: RIP stands behind it, the interrupt shadow is over, RF is
+ * clear and a single-step trap due. The length must be defined. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
 
 /* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
