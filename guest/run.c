@@ -27,8 +27,8 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 }
 
 /* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
- * preemption timer stands still outside the guest, and some CPUs do not keep its value: for an
- * event to come in time, each entry has to arm it again. The budget's end can wait for the clock. */
+ * preemption timer stands still outside the guest, and some CPUs do not keep its value: it is armed
+ * at each entry, for an event to come in time. The budget's end can wait for the next exit. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = lapic_deadline(&vcpu->lapic);
