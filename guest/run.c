@@ -26,13 +26,18 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Against absolute times, so that a guest that has it armed anew all the time gains nothing. */
+/* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
+ * preemption timer stands still outside the guest, and some CPUs do not keep its value: it is armed
+ * at each entry, for an event to come in time. The budget's end can wait for the next exit. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
-    uint64_t next = earlier(vcpu->budget_end, lapic_deadline(&vcpu->lapic));
+    uint64_t event = lapic_deadline(&vcpu->lapic);
     if (vcpu->delayed.valid)
-        next = earlier(next, vcpu->delayed_until);
-    arm_timer(next > now ? next - now : 0);
+        event = earlier(event, vcpu->delayed_until);
+    vcpu->next_event = earlier(event, vcpu->budget_end);
+    vcpu->arm_at_entry = event < vcpu->budget_end ||
+                         !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
+    arm_timer(vcpu->next_event > now ? vcpu->next_event - now : 0);
 }
 
 void vcpu_arm_timer(struct vcpu *vcpu)
@@ -63,10 +68,9 @@ static void over_budget(struct vcpu *vcpu)
            vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-/* Every so often, and whenever the vCPU is halted. */
-static void look_at_clock(struct vcpu *vcpu)
+/* When something is due, or the timer has run out, and whenever the vCPU is halted. */
+static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
-    uint64_t now = rdtsc();
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     arm_next(vcpu, now);
@@ -78,7 +82,7 @@ static void look_at_clock(struct vcpu *vcpu)
 static void wait_halted(struct vcpu *vcpu)
 {
     while (vcpu->vm->ending == VM_RUNNING) {
-        look_at_clock(vcpu);
+        look_at_clock(vcpu, rdtsc());
         if (vmx_wakes(&vcpu->vmx)) {
             vcpu->halted = false;
             return;
@@ -104,7 +108,6 @@ void vm_run(struct vm *vm)
 {
     struct vcpu *vcpu = &vm->vcpu;
     unsigned pcpu = tlb_this_cpu();
-    bool saves_timer = vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
 
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
     vmx_load(&vcpu->vmx);
@@ -123,8 +126,11 @@ void vm_run(struct vm *vm)
         }
         requeue(vcpu);
         vcpu_dispatch(vcpu);
-        if (unlikely(vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER || !saves_timer))
-            look_at_clock(vcpu);
+        uint64_t now = rdtsc();
+        if (unlikely(now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER))
+            look_at_clock(vcpu, now);
+        else if (vcpu->arm_at_entry)
+            arm_timer(vcpu->next_event - now);
         if (unlikely(vcpu->halted))
             wait_halted(vcpu);
     }

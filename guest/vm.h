@@ -64,6 +64,8 @@ struct vcpu {
     bool halted;
 
     uint64_t budget_end;   /* TSC */
+    uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
+    bool arm_at_entry;     /* the preemption timer, before each */
     struct event external; /* an interrupt that does not come through the APIC */
     struct event delayed;  /* HC_INJECT: made pending at `delayed_until` */
     uint64_t delayed_until;

@@ -341,6 +341,23 @@ static void periodic(void)
     note("arrived", arrived);
 }
 
+/* Time goes on while the hypervisor works for the guest. */
+static void time_in_exits(void)
+{
+    begin((const uint8_t[]){0x60}, 1);
+    write32(APIC_TIMER, 0x60);
+    uint64_t start = rdtsc(), ticks = 0;
+    write32(APIC_INITIAL, 100000);
+    __asm__ volatile("sti" : : : "memory");
+    while (!arrived && ticks < 100 * 100000) {
+        cpuid(0);
+        ticks = rdtsc() - start;
+    }
+    __asm__ volatile("cli" : : : "memory");
+    EXPECT_EQ(arrived, 1);
+    EXPECT(ticks >= 100000 && ticks < 110000);
+}
+
 /* The shortest period there is takes the CPU away from the guest, but not from its handler. */
 static void shortest_period(void)
 {
@@ -430,6 +447,7 @@ void guest_main(void)
         {"count_down", count_down, 0},
         {"one_shot", one_shot, 0},
         {"periodic", periodic, 0},
+        {"time_in_exits", time_in_exits, NEED_EPTVISOR},
         {"shortest_period", shortest_period, NEED_EPTVISOR},
         {"tsc_deadline", tsc_deadline, NEED_EPTVISOR},
         {"hlt_one_shot", hlt_one_shot, 0},

@@ -23,6 +23,7 @@ GUEST_WORDS_forbidden_instruction       := testctl,expect=unsupported-instructio
 GUEST_WORDS_forbidden_mmio_delivery     := testctl,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_spin              := budget=200,expect=budget
 GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
+GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted
 GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
 

@@ -184,8 +184,8 @@ static void single_step_hlt(void)
     note("arrived", seen.count);
 }
 
-/* RF keeps an instruction breakpoint from hitting twice: a fault's frame has it, an instruction that
- * was completed clears it (SDM 3, 18.3.1.1). */
+/* RF keeps an instruction breakpoint from hitting twice: a fault's frame has it, an instruction
+ * that was completed clears it (SDM 3, 18.3.1.1). */
 static void rf_of_faults(void)
 {
     order_count = 0;

@@ -24,14 +24,13 @@
 #define ERROR_RECEIVE_VECTOR BIT(6)
 #define ERROR_REGISTER       BIT(7)
 
-/* SDM 3, figure 11-12. Level and trigger mode are kept; since the Pentium 4 they have no effect. */
+/* SDM 3, figure 11-12. Level (14) and trigger mode (15) are kept; since the Pentium 4 they have no
+ * effect. */
 #define ICR_VECTOR    BITS(7, 0)
 #define ICR_MODE      BITS(10, 8)
 #define ICR_LOGICAL   BIT(11)
-#define ICR_LEVEL     BIT(14)
-#define ICR_TRIGGER   BIT(15)
 #define ICR_SHORTHAND BITS(19, 18)
-#define ICR_WRITABLE  (ICR_VECTOR | ICR_MODE | ICR_LOGICAL | ICR_LEVEL | ICR_TRIGGER | ICR_SHORTHAND)
+#define ICR_WRITABLE  (BITS(11, 0) | BITS(15, 14) | BITS(19, 18))
 
 enum delivery_mode {
     DELIVER_FIXED = 0,

@@ -7,9 +7,9 @@
  * 0x800 and the xAPIC page's offset over 16, and nothing of how the guest reaches them: a front
  * end (mmio/dev/lapic_mmio.c) turns its accesses into lapic_read() and lapic_write().
  *
- * The timer's input clock is the TSC: one tick of the TSC divided by the divide configuration. There
- * is no clockwork: what the timer has done is worked out from the TSC when someone looks, and
- * lapic_deadline() says when someone must.
+ * The timer counts ticks of the TSC, divided by the divide configuration. There is no clockwork:
+ * what the timer has done is worked out from the TSC when someone looks, and lapic_deadline() says
+ * when someone must.
  *
  * There is no level-triggered source, so TMR reads 0; LINT0, LINT1, thermal and performance
  * entries hold what is written and never fire. One vCPU at a time: the caller serialises.

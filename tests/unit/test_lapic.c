@@ -1,82 +1,13 @@
 /*
- * The local APIC (SDM 3, chapter 11): its registers one by one, then priorities and the timer
- * against naive models, with random operations.
+ * The local APIC (SDM 3, chapter 11): its registers one by one, IPIs, errors, and priorities
+ * against a naive model, with random operations.
  */
-#include "tests/unit/support.h"
+#include "tests/unit/lapic_world.h"
 
-#include "lib/bits.h"
 #include "lib/compiler.h"
-#include "mmio/dev/lapic.h"
 #include "mmio/dev/lapic_mmio.h"
 
 #include <string.h>
-
-#define MASKED   0x10000u
-#define PERIODIC 0x20000u
-#define DEADLINE 0x40000u
-
-static struct lapic apic;
-static uint64_t tsc;
-static unsigned nmis, interrupt_calls, timer_calls;
-
-static uint64_t host_now(void *context)
-{
-    assert_ptr_equal(context, &apic);
-    return tsc;
-}
-
-static void host_interrupt(void *context)
-{
-    assert_ptr_equal(context, &apic);
-    interrupt_calls++;
-}
-
-static void host_timer(void *context)
-{
-    assert_ptr_equal(context, &apic);
-    timer_calls++;
-}
-
-static void host_nmi(void *context)
-{
-    assert_ptr_equal(context, &apic);
-    nmis++;
-}
-
-static const struct lapic_host host = {host_now, host_interrupt, host_timer, host_nmi};
-
-static int setup(void **state)
-{
-    (void)state;
-    support_reset();
-    tsc = 1000;
-    nmis = interrupt_calls = timer_calls = 0;
-    lapic_init(&apic, 0, &host, &apic);
-    return 0;
-}
-
-static int setup_on(void **state)
-{
-    setup(state);
-    lapic_write(&apic, LAPIC_SVR, 0x1ff);
-    return 0;
-}
-
-static uint32_t get(unsigned reg)
-{
-    return lapic_read(&apic, reg);
-}
-
-static void put(unsigned reg, uint32_t value)
-{
-    lapic_write(&apic, reg, value);
-}
-
-static uint32_t errors(void)
-{
-    put(LAPIC_ESR, 0);
-    return get(LAPIC_ESR);
-}
 
 /* ---- Registers ------------------------------------------------------------------------------- */
 
@@ -306,13 +237,6 @@ static void compare(void)
     }
 }
 
-static uint32_t random_state;
-static uint32_t random_below(uint32_t n)
-{
-    random_state = random_state * 1664525 + 1013904223;
-    return (random_state >> 8) % n;
-}
-
 /* No change of what is pending may go unannounced: the entry path looks only when told to. */
 static void check_announced(int before, unsigned calls)
 {
@@ -376,153 +300,6 @@ static void priorities(void **state)
     assert_true(taken > 100 && held > 100);
 }
 
-/* ---- The timer ------------------------------------------------------------------------------- */
-
-static void one_shot(void **state)
-{
-    (void)state;
-    static const struct {
-        uint32_t divide, by;
-    } rows[] = {{0x0, 2},  {0x1, 4},  {0x2, 8},   {0x3, 16},
-                {0x8, 32}, {0x9, 64}, {0xa, 128}, {0xb, 1}};
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        setup_on(state);
-        put(LAPIC_LVT_TIMER, 0x70);
-        put(LAPIC_DIVIDE, rows[i].divide);
-        put(LAPIC_INITIAL_COUNT, 10);
-        uint64_t start = tsc, end = start + 10 * rows[i].by;
-        assert_int_equal(lapic_deadline(&apic), end);
-        for (; tsc < end; tsc++) {
-            assert_int_equal(get(LAPIC_CURRENT_COUNT), 10 - (tsc - start) / rows[i].by);
-            assert_int_equal(lapic_pending(&apic), -1);
-        }
-        lapic_tick(&apic);
-        assert_int_equal(lapic_pending(&apic), 0x70);
-        assert_int_equal(get(LAPIC_CURRENT_COUNT), 0);
-        assert_int_equal(get(LAPIC_INITIAL_COUNT), 10);
-        lapic_acknowledge(&apic);
-        tsc += 10000;
-        lapic_tick(&apic);
-        assert_int_equal(get(LAPIC_IRR + 3), 0); /* once */
-        assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-    }
-    put(LAPIC_INITIAL_COUNT, ~0u);
-    assert_int_equal(get(LAPIC_CURRENT_COUNT), ~0u);
-    put(LAPIC_INITIAL_COUNT, 0);
-    assert_int_equal(get(LAPIC_CURRENT_COUNT), 0);
-    assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-}
-
-/* Expiries in between are not lost nor doubled, however late someone looks. */
-static void periodic(void **state)
-{
-    (void)state;
-    put(LAPIC_LVT_TIMER, 0x70 | PERIODIC);
-    put(LAPIC_DIVIDE, 0); /* by 2 */
-    put(LAPIC_INITIAL_COUNT, 50);
-    uint64_t start = tsc;
-    random_state = 2;
-    for (unsigned i = 0, periods = 0; i < 1000; i++) {
-        tsc += 1 + random_below(i % 2 ? 40 : 400);
-        uint64_t elapsed = tsc - start;
-        lapic_tick(&apic);
-        assert_int_equal(get(LAPIC_IRR + 3), elapsed / 100 > periods ? BIT(16) : 0);
-        assert_int_equal(get(LAPIC_CURRENT_COUNT), (100 - elapsed % 100 + 1) / 2);
-        if (elapsed / 100 > periods) { /* while it waits, another one changes nothing */
-            assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-            unsigned calls = timer_calls;
-            assert_int_equal(lapic_acknowledge(&apic), 0x70);
-            assert_true(timer_calls > calls);
-            put(LAPIC_EOI, 0);
-        }
-        periods = (unsigned)(elapsed / 100);
-        assert_int_equal(lapic_deadline(&apic), start + 100 * (periods + 1));
-    }
-    put(LAPIC_LVT_TIMER, 0x70); /* one-shot from now on: the count runs to its end */
-    tsc = lapic_deadline(&apic);
-    lapic_tick(&apic);
-    assert_int_equal(lapic_acknowledge(&apic), 0x70);
-    assert_int_equal(get(LAPIC_CURRENT_COUNT), 0);
-}
-
-static void masked_timer(void **state)
-{
-    (void)state;
-    put(LAPIC_LVT_TIMER, 0x70 | MASKED);
-    put(LAPIC_DIVIDE, 0xb);
-    put(LAPIC_INITIAL_COUNT, 100);
-    assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-    tsc += 40;
-    assert_int_equal(get(LAPIC_CURRENT_COUNT), 60);
-    put(LAPIC_DIVIDE, 0); /* by 2: the count stands */
-    assert_int_equal(get(LAPIC_CURRENT_COUNT), 60);
-    tsc += 119;
-    assert_int_equal(get(LAPIC_CURRENT_COUNT), 1);
-    tsc += 1;
-    put(LAPIC_LVT_TIMER, 0x70); /* unmasked too late */
-    assert_int_equal(lapic_pending(&apic), -1);
-    put(LAPIC_INITIAL_COUNT, 5);
-    tsc += 10;
-    put(LAPIC_LVT_TIMER, 0x70 | MASKED); /* masked too late */
-    assert_int_equal(lapic_pending(&apic), 0x70);
-
-    /* An illegal vector is an error, and worth an exit once. */
-    put(LAPIC_LVT_TIMER, 0x5 | PERIODIC);
-    put(LAPIC_INITIAL_COUNT, 5);
-    tsc = lapic_deadline(&apic);
-    lapic_tick(&apic);
-    assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-    unsigned calls = timer_calls;
-    assert_int_equal(errors(), BIT(6));
-    assert_true(timer_calls > calls);
-    assert_int_equal(lapic_deadline(&apic), tsc + 10);
-}
-
-/* SDM 3, 11.5.4.1. */
-static void tsc_deadline(void **state)
-{
-    (void)state;
-    put(LAPIC_LVT_TIMER, 0x70);
-    lapic_set_tsc_deadline(&apic, tsc + 10); /* another mode: ignored */
-    assert_int_equal(lapic_tsc_deadline(&apic), 0);
-    put(LAPIC_INITIAL_COUNT, 100);
-    put(LAPIC_LVT_TIMER, 0x70 | DEADLINE); /* disarms */
-    assert_int_equal(get(LAPIC_INITIAL_COUNT), 0);
-    assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-    put(LAPIC_INITIAL_COUNT, 100); /* ignored */
-    assert_int_equal(get(LAPIC_CURRENT_COUNT), 0);
-    assert_int_equal(get(LAPIC_INITIAL_COUNT), 0);
-
-    uint64_t end = tsc + 50;
-    lapic_set_tsc_deadline(&apic, end);
-    assert_int_equal(lapic_tsc_deadline(&apic), end);
-    assert_int_equal(lapic_deadline(&apic), end);
-    assert_int_equal(get(LAPIC_CURRENT_COUNT), 0);
-    put(LAPIC_DIVIDE, 3); /* of no concern */
-    tsc = end - 1;
-    lapic_tick(&apic);
-    assert_int_equal(lapic_pending(&apic), -1);
-    tsc = end;
-    assert_int_equal(lapic_tsc_deadline(&apic), 0);
-    assert_int_equal(lapic_acknowledge(&apic), 0x70);
-
-    put(LAPIC_EOI, 0);
-    lapic_set_tsc_deadline(&apic, end); /* past: at once */
-    assert_int_equal(lapic_pending(&apic), 0x70);
-    assert_int_equal(lapic_tsc_deadline(&apic), 0);
-    lapic_acknowledge(&apic);
-    lapic_set_tsc_deadline(&apic, tsc + 5);
-    lapic_set_tsc_deadline(&apic, 0); /* disarms */
-    assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-    lapic_set_tsc_deadline(&apic, tsc + 5);
-    put(LAPIC_LVT_TIMER, 0x70 | DEADLINE | PERIODIC); /* reserved: nothing runs */
-    assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-    lapic_set_tsc_deadline(&apic, tsc + 5);
-    assert_int_equal(lapic_tsc_deadline(&apic), 0);
-    put(LAPIC_LVT_TIMER, 0x70);
-    assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -533,10 +310,6 @@ int main(void)
         cmocka_unit_test_setup(destinations, setup_on),
         cmocka_unit_test_setup(error_register, setup_on),
         cmocka_unit_test_setup(priorities, setup_on),
-        cmocka_unit_test_setup(one_shot, setup_on),
-        cmocka_unit_test_setup(periodic, setup_on),
-        cmocka_unit_test_setup(masked_timer, setup_on),
-        cmocka_unit_test_setup(tsc_deadline, setup_on),
     };
     return cmocka_run_group_tests_name("local APIC", tests, NULL, NULL);
 }
