@@ -7,8 +7,9 @@ CLANG_CFLAGS = $(filter-out -nostdinc -isystem %/include,$(CFLAGS)) -nostdinc \
     -isystem $(shell $(CLANG) -print-resource-dir)/include
 FORMATTED := $(shell find $(LAYERS) tests -name '*.[ch]')
 
-.PHONY: lint lint-format lint-layers lint-text lint-deps
-lint: lint-format lint-layers lint-text $(SRC_C:%=$(B)/lint/%.clang) \
+.PHONY: lint lint-format lint-layers lint-text lint-docs lint-deps
+lint: lint-format lint-layers lint-text lint-docs ## what can be checked without running
+lint: $(SRC_C:%=$(B)/lint/%.clang) \
     $(HEADERS:%=$(B)/lint/%.gcc) $(HEADERS:%=$(B)/lint/%.clang)
 
 lint-deps:
@@ -26,6 +27,9 @@ lint-text: | lint-deps
 $(B)/lint/%.c.clang: %.c | lint-deps
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(CLANG_CFLAGS) -MMD -MP -MF $@.d -MT $@ -c $< -o $@
+
+lint-docs: | lint-deps
+	$(Q)$(PYTHON) tools/targets.py docs Makefile $(PARTS)
 
 # A header is compiled as the only line of a file, so it has to include what it uses.
 $(B)/lint/%.h.gcc: %.h
