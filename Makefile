@@ -1,4 +1,5 @@
-# eptvisor: `make run` boots it and shows what it does, `make test` proves it.
+# eptvisor: `make run` boots it and shows what it does, `make test` proves it, `make help` lists
+# what else there is: the targets with a sentence behind `##`.
 #
 # Everything is built below build/; nothing outside it is written.
 
@@ -37,7 +38,7 @@ LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --buil
            -T linker.ld
 
 .PHONY: all
-all: $(B)/eptvisor.elf $(B)/eptvisor32.elf guests
+all: $(B)/eptvisor.elf $(B)/eptvisor32.elf guests ## build the image and the guests
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -87,8 +88,14 @@ $(B)/libhost.a: $(HOST_OBJS)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 .PHONY: unit
-unit: $(UNIT_TESTS)
+unit: $(UNIT_TESTS) ## the hosted unit tests, under ASan and UBSan
 	@status=0; for t in $^; do $$t || status=1; done; exit $$status
 
-include guest/programs/programs.mk tools/run.mk tools/lint.mk
+PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk
+
+.PHONY: help
+help: | deps-base ## this list
+	$(Q)$(PYTHON) tools/targets.py help Makefile $(PARTS)
+
+include $(PARTS)
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -22,6 +22,7 @@ pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 lint   clang                /usr/bin/clang
 lint   clang-format         /usr/bin/clang-format
+lint   cppcheck             /usr/bin/cppcheck
 '
 
 groups=" $* "

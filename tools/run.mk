@@ -22,19 +22,17 @@ RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
             $(if $(HAS_VTX)$(findstring qemu,$(MACHINE)),qemu)
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
-run: all guests $(B)/optrom.bin | deps-run
+run: all guests $(B)/optrom.bin | deps-run ## boot by GRUB, run the guests, show what happens
 	$(Q)$(PYTHON) tools/run.py
 
-# As the tests boot: by the option ROM, in a fraction of a second.
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
-run-quick: run
+run-quick: run ## the same as the tests boot, by the option ROM: in a fraction of a second
 
-doctor: | deps-base
+doctor: | deps-base ## say which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 
-# Everything that any target needs.
-deps:
+deps: ## install what any target needs
 	@tools/deps.sh all
 
 deps-run:
@@ -51,14 +49,13 @@ $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target test check
 target: export GUESTS := $(foreach g,$(GUEST_PROGRAMS),$(call guest_item,$(g))) $(GUEST_VARIANTS)
-target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target
+target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
 
-test: | deps-base
+test: | deps-base ## unit, lint and target: every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint target
 
-# The quick one, under a minute.
-check: | deps-base
+check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
 # ---- The option ROM and the boot-protocol checker ---------------------------------------------
