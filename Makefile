@@ -78,7 +78,7 @@ $(B)/host/%.o: %.c
 
 $(B)/unit/test_%: $(B)/host/tests/unit/test_%.o $(B)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ $(UNIT_LIBS) -lcmocka -o $@
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ $(UNIT_LIBS) -lcmocka -lpthread -o $@
 
 $(B)/unit/test_mmio_zydis: UNIT_LIBS := -lZydis
 $(B)/unit/test_mmio_calls: UNIT_LIBS := $(foreach f,guest_cmpxchg guest_page guest_read mmu_fault \

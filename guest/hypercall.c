@@ -72,7 +72,7 @@ static int64_t call_spte(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_counter(struct vcpu *vcpu, struct call *call)
 {
-    const struct mmu_stats *mmu = mmu_stats(&vcpu->vm->mmu);
+    const struct mmu_stats sums = mmu_stats(&vcpu->vm->mmu), *mmu = &sums;
     const struct mmio_stats *mmio = &vcpu->mmio.stats;
     const uint64_t counters[] = {
         [COUNTER_SLOT_SEARCHES] = mmu->slot_searches,

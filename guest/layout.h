@@ -27,7 +27,7 @@
 #define GUEST_RAM_PIECES 3
 
 /* Slot numbers of RAM; those below are free for HC_SLOT_ADD. */
-#define GUEST_RAM_SLOT 0x100
+#define GUEST_RAM_SLOT 0x2000
 
 struct guest_range {
     gpa_t base;

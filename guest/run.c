@@ -14,6 +14,13 @@ unsigned tlb_this_cpu(void)
     return 0;
 }
 
+/* So there is no other one to be kicked. */
+void tlb_kick(unsigned pcpu)
+{
+    (void)pcpu;
+    BUG_ON(true);
+}
+
 /* Lets the guest run for at most `ticks` of the TSC before it is left. */
 static void arm_timer(uint64_t ticks)
 {
@@ -109,6 +116,7 @@ void vm_run(struct vm *vm)
     struct vcpu *vcpu = &vm->vcpu;
     unsigned pcpu = tlb_this_cpu();
 
+    epoch_online(pcpu);
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
     vmx_load(&vcpu->vmx);
     extra_state_load(&vcpu->extra);
@@ -119,11 +127,12 @@ void vm_run(struct vm *vm)
                    "triple fault: an exception during the delivery of #DF");
             break;
         }
-        tlb_pay(&vm->mmu, pcpu);
+        tlb_enter(&vm->mmu, pcpu);
         if (unlikely(vmx_run(&vcpu->vmx))) {
             vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
             break;
         }
+        tlb_leave(pcpu);
         requeue(vcpu);
         vcpu_dispatch(vcpu);
         uint64_t now = rdtsc();
@@ -134,5 +143,7 @@ void vm_run(struct vm *vm)
         if (unlikely(vcpu->halted))
             wait_halted(vcpu);
     }
+    tlb_leave(pcpu);
+    epoch_offline(pcpu);
     extra_state_save(&vcpu->extra);
 }

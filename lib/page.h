@@ -1,6 +1,6 @@
 /*
  * Host pages. page_alloc() hands out naturally aligned blocks of 2^order pages, *not* cleared.
- * Every block is reached through the direct map. The hosted tests supply the same four functions.
+ * Every block is reached through the direct map. The hosted tests supply the same.
  */
 #pragma once
 
@@ -14,14 +14,23 @@ static inline bool page_is_none(hpa_t page)
     return page.v == ~0ull;
 }
 
-/* A block of 2^order pages (order 0..18), or PAGE_NONE when no block of that size is left. */
+#define PAGE_ORDER_MAX 18u /* 1 GiB */
+
+/* A block of 2^order pages (order 0..PAGE_ORDER_MAX), or PAGE_NONE when no block of that size is left. */
 hpa_t page_alloc(unsigned order) MUST_CHECK;
 
 /* Gives back a block got from page_alloc() with the same order. */
 void page_free(hpa_t page, unsigned order);
 
-/* The direct map, both ways. The address must be RAM. */
-void *phys_to_virt(hpa_t address);
+/* The direct map, both ways. The address must be RAM. Where the map begins is set once, before any
+ * page is used; walks of tables translate at each level, so the way there is inline. */
+extern uint64_t direct_map;
+
+static inline void *phys_to_virt(hpa_t address)
+{
+    return (void *)(direct_map + address.v);
+}
+
 hpa_t virt_to_phys(const void *pointer);
 
 /* Clears whole pages with `rep stosq`, one emulated instruction for eight bytes. */

@@ -7,69 +7,119 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "mmu/backing.h"
+#include "mmu/dirty.h"
+#include "mmu/fast.h"
+#include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/tdp.h"
+#include "mmu/track.h"
 
 /* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
  * next access cheaper where one can be had (rules F3, S10, S11). */
-static int fault_no_slot(struct mmu *mmu, gfn_t gfn, uint64_t generation, struct mmio_info *info)
+static int fault_no_slot(struct mmu_cpu *self, gfn_t gfn, uint64_t generation,
+                         struct mmio_info *info)
 {
+    struct mmu *mmu = self->mmu;
     if (!(generation & SLOT_UPDATE_IN_PROGRESS))
         info->generation = generation;
     if (mmu->mmio_value == SPTE_MMIO_NEVER || gfn.v >= spte_format.mmio_gfn_end)
         return FAULT_EMULATE;
-    return tdp_map_mmio(mmu, gfn, generation & SPTE_GENERATION_MASK);
+    read_lock(&mmu->lock);
+    int result = tdp_map_mmio(self, gfn, generation & SPTE_GENERATION_MASK);
+    read_unlock(&mmu->lock);
+    return result;
 }
 
-/* Has a slot begun or finished to go away since `sequence` was read? */
+/* Has a guest page begun or finished to lose its place since `sequence` was read? */
 static bool is_stale(const struct mmu *mmu, uint64_t sequence)
 {
     return sequence & 1 || __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE) != sequence;
 }
 
+/* What the bits of an error code ask of an SPTE. */
+static uint64_t wanted(uint32_t error_code)
+{
+    _Static_assert((uint32_t)ACCESS_READ == EPT_READ && (uint32_t)ACCESS_WRITE == EPT_WRITE &&
+                       (uint32_t)ACCESS_FETCH == EPT_EXECUTE,
+                   "an access asks for the SPTE's bit of the same place");
+    return error_code & EPT_RWX;
+}
+
+/* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
+ * and the store are one (rule F2). */
+static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct tdp_mapping *want,
+                      uint64_t sequence)
+{
+    uint64_t offset = want->gfn.v - slot->base.v;
+    bool write = want->access & EPT_WRITE;
+    if (unlikely(is_stale(self->mmu, sequence)))
+        return FAULT_RETRY;
+    if (unlikely(track_is(slot, offset))) {
+        if (write)
+            return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
+        want->rights = SPTE_HOST_WRITABLE;
+    } else if (!(slot->flags & MEMSLOT_READONLY)) {
+        want->rights = SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE | EPT_WRITE;
+    }
+    bool by_fault = slot->dirty && dirty_method() == DIRTY_WRITE_PROTECT;
+    if (unlikely(by_fault) && !write)
+        want->rights &= ~EPT_WRITE;
+    want->denied = huge_denied();
+    if (want->level > EPT_LEVEL_4K)
+        want->level = huge_level(slot, want->gfn, want->page, want->level, want->access);
+    int result = tdp_map(self, want);
+    if (unlikely(by_fault) && write && result != FAULT_RETRY)
+        dirty_set(slot, offset);
+    return result;
+}
+
 /* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
  */
-static int fault_slot(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, uint32_t error_code,
-                      uint64_t sequence)
+static int fault_slot(struct mmu_cpu *self, const struct memslot *slot, gfn_t gfn,
+                      uint32_t error_code, uint64_t sequence)
 {
     if (slot->flags & MEMSLOT_INVALID)
         return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
-    bool writable = !(slot->flags & MEMSLOT_READONLY);
-    if (error_code & ACCESS_WRITE && !writable)
+    if (error_code & ACCESS_WRITE && slot->flags & MEMSLOT_READONLY)
         return FAULT_EMULATE; /* without MMIO SPTE, or reads would become MMIO too (rule F6) */
 
     uint64_t offset = gfn.v - slot->base.v;
-    unsigned level;
-    hpa_t page = backing_page(&slot->backing, offset, &level);
-    if (page_is_none(page)) {
-        int error = backing_populate(&slot->backing, offset, mmu_config()->huge);
+    struct tdp_mapping want = {.gfn = gfn, .access = wanted(error_code)};
+    want.page = backing_page(&slot->backing, offset, &want.level);
+    if (page_is_none(want.page)) {
+        int error = backing_populate(&slot->backing, offset, mmu_levels());
         if (error) {
             log_error("MMU: no page left for guest frame %#lx; give the machine more memory",
                       gfn.v);
             return error;
         }
-        page = backing_page(&slot->backing, offset, &level);
+        want.page = backing_page(&slot->backing, offset, &want.level);
     }
-    if (is_stale(mmu, sequence))
-        return FAULT_RETRY;
-    /* After a move a block may no longer lie at the same place within 2 MiB as its frames. */
-    if ((gfn.v ^ page.v >> PAGE_SHIFT) & (ept_frames(level) - 1))
-        level = EPT_LEVEL_4K;
-    return tdp_map(mmu, gfn, page, level, writable);
+    read_lock(&self->mmu->lock);
+    int result = map_locked(self, slot, &want, sequence);
+    read_unlock(&self->mmu->lock);
+    return result;
 }
 
 int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info)
 {
     gfn_t gfn = gpa_to_gfn(gpa);
+    struct mmu_cpu *self = mmu_self(mmu);
     *info = (struct mmio_info){.gfn = gfn};
     if (!(error_code & FAULT_RESERVED))
-        mmu->stats.faults++;
-    if (error_code & FAULT_PRIVATE) {
+        self->stats.faults++;
+    if (unlikely(error_code & FAULT_PRIVATE)) {
         log_error("MMU: private access to %#lx in a VM that has no private memory", gpa.v);
         return -EFAULT;
     }
-    int error = tdp_top_up(mmu);
+    /* Only what is present can be repaired; aging may have made it look otherwise. */
+    if (error_code & FAULT_PRESENT || (mmu->access_tracked && !(error_code & FAULT_RESERVED))) {
+        int result = fast_fault(mmu, gfn, wanted(error_code));
+        if (result != FAULT_INVALID)
+            return result;
+    }
+    int error = tdp_top_up(self);
     if (unlikely(error))
         return error;
 
@@ -77,10 +127,10 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     const struct memslots *slots = memslots(mmu);
     uint64_t generation = memslots_generation(slots);
     const struct memslot *slot = memslot_find(slots, gfn);
-    mmu->stats.slot_searches++;
+    self->stats.slot_searches++;
     if (!slot)
-        return fault_no_slot(mmu, gfn, generation, info);
-    return fault_slot(mmu, slot, gfn, error_code, sequence);
+        return fault_no_slot(self, gfn, generation, info);
+    return fault_slot(self, slot, gfn, error_code, sequence);
 }
 
 /* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns
@@ -95,7 +145,7 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
 
     for (unsigned level = mmu->root_level;; level--) {
         lowest = level;
-        sptes[level] = READ_ONCE(table[ept_index(gpa_to_gfn(gpa), level)]);
+        sptes[level] = __atomic_load_n(&table[ept_index(gpa_to_gfn(gpa), level)], __ATOMIC_ACQUIRE);
         found = found || ept_misconfigured(sptes[level], level, &spte_format.caps);
         if (found || !spte_is_nonleaf(sptes[level], level))
             break;
@@ -115,6 +165,7 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
 int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
 {
     unsigned level;
+    struct mmu_cpu *self = mmu_self(mmu);
     gfn_t gfn = gpa_to_gfn(gpa);
     uint64_t spte = tdp_walk(mmu, gfn, &level);
     if (unlikely(!spte_is_mmio(spte, mmu->mmio_value)))
@@ -123,10 +174,10 @@ int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
     uint64_t generation = memslots_generation(memslots(mmu));
     if (unlikely(generation & SLOT_UPDATE_IN_PROGRESS ||
                  spte_mmio_generation(spte) != (generation & SPTE_GENERATION_MASK))) {
-        mmu->stats.mmio_spte_stale++;
+        self->stats.mmio_spte_stale++;
         return FAULT_INVALID;
     }
-    mmu->stats.mmio_spte_hits++;
+    self->stats.mmio_spte_hits++;
     info->gfn = gfn;
     info->generation = generation;
     return FAULT_EMULATE;

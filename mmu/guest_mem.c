@@ -1,12 +1,13 @@
 /*
  * The one accessor to guest memory (decision D16); see mmu/mmu.h. It goes through the slots, not
  * the tables, so it needs no SPTE and leaves none; pages never touched are allocated as a fault
- * would.
+ * would. Writes hold the lock, shared, so that mmu_host_remap() copies a page that nobody changes.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmu/backing.h"
+#include "mmu/dirty.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 
@@ -24,7 +25,7 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t refused, int *er
     uint64_t offset = gfn.v - slot->base.v;
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
-        *error = backing_populate(&slot->backing, offset, mmu_config()->huge);
+        *error = backing_populate(&slot->backing, offset, mmu_levels());
         if (*error) {
             log_error("guest memory: no page left for frame %#lx; give the machine more memory",
                       gfn.v);
@@ -67,10 +68,15 @@ static int write_bytes(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t si
     while (size) {
         int error;
         size_t length = chunk(gpa, size);
+        read_lock(&mmu->lock);
         void *to = guest_address(mmu, gpa, refused, &error);
+        if (to) {
+            memcpy(to, from, length);
+            dirty_note(mmu, gpa_to_gfn(gpa), 1);
+        }
+        read_unlock(&mmu->lock);
         if (!to)
             return error;
-        memcpy(to, from, length);
         from += length;
         size -= length;
         gpa = gpa_add(gpa, length);
@@ -88,25 +94,30 @@ int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
     return write_bytes(mmu, gpa, buffer, size, MEMSLOT_INVALID);
 }
 
+static bool exchange(void *at, size_t size, uint64_t old, uint64_t new)
+{
+    uint32_t old32 = (uint32_t)old;
+    if (size == 8)
+        return __atomic_compare_exchange_n((uint64_t *)at, &old, new, false, __ATOMIC_SEQ_CST,
+                                           __ATOMIC_SEQ_CST);
+    return __atomic_compare_exchange_n((uint32_t *)at, &old32, (uint32_t) new, false,
+                                       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+}
+
 int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_t new)
 {
     int error;
     if ((size != 4 && size != 8) || gpa.v & (size - 1))
         return -EINVAL;
+    read_lock(&mmu->lock);
     void *at = guest_address(mmu, gpa, MEMSLOT_INVALID | MEMSLOT_READONLY, &error);
-    if (!at)
-        return error;
-
-    bool done;
-    if (size == 8) {
-        done = __atomic_compare_exchange_n((uint64_t *)at, &old, new, false, __ATOMIC_SEQ_CST,
-                                           __ATOMIC_SEQ_CST);
-    } else {
-        uint32_t old32 = (uint32_t)old;
-        done = __atomic_compare_exchange_n((uint32_t *)at, &old32, (uint32_t) new, false,
-                                           __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    if (at) {
+        error = exchange(at, size, old, new) ? 0 : -EAGAIN;
+        if (!error)
+            dirty_note(mmu, gpa_to_gfn(gpa), 1);
     }
-    return done ? 0 : -EAGAIN;
+    read_unlock(&mmu->lock);
+    return error;
 }
 
 const void *guest_page(struct mmu *mmu, gfn_t gfn)

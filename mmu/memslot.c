@@ -11,10 +11,12 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmu/backing.h"
+#include "mmu/dirty.h"
 #include "mmu/mmu.h"
 #include "mmu/spte.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/track.h"
 
 uint64_t memslot_gfn_end(void)
 {
@@ -45,9 +47,10 @@ int memslot_check_range(const char *what, gpa_t gpa, uint64_t pages)
 
 static int check_flags(uint32_t id, uint32_t flags)
 {
-    if (!(flags & ~(uint32_t)MEMSLOT_READONLY))
+    if (!(flags & ~(uint32_t)(MEMSLOT_READONLY | MEMSLOT_LOG_DIRTY)))
         return 0;
-    log_error("slot %u: flags %#x are unknown; 0 and 1 (read-only) are allowed", id, flags);
+    log_error("slot %u: flags %#x are unknown; 1 (read-only) and 2 (log dirty pages) are allowed",
+              id, flags);
     return -EINVAL;
 }
 
@@ -68,37 +71,112 @@ static int check_overlap(const struct memslots *slots, uint32_t id, gfn_t base, 
 
 /* ---- Two copies ------------------------------------------------------------------------------ */
 
-/* The copy that nobody reads, made equal to the current one. */
-static struct memslots *begin_update(struct mmu *mmu)
+static unsigned capacity(unsigned order)
 {
-    const struct memslots *now = mmu->slots;
-    struct memslots *next = &mmu->copies[now == &mmu->copies[0]];
-    next->used = now->used;
-    memcpy(next->slot, now->slot, now->used * sizeof(now->slot[0]));
-    return next;
+    uint64_t bytes = (PAGE_SIZE << order) - sizeof(struct memslots);
+    return (unsigned)(bytes / sizeof(struct memslot));
 }
 
-/* Makes `next` current under a new generation. Between the two stores readers see the new slots
- * with the mark, and trust no MMIO SPTE. Where the generation's 19 bits in SPTEs start over, every
- * MMIO SPTE goes before anyone can see the new number (rule F8). */
-static void publish(struct mmu *mmu, struct memslots *next)
+static struct memslots *new_set(unsigned order)
 {
-    uint64_t generation = mmu->slots->generation;
+    hpa_t page = page_alloc(order);
+    if (page_is_none(page))
+        return NULL;
+    struct memslots *set = phys_to_virt(page);
+    set->used = 0;
+    set->order = order;
+    return set;
+}
+
+static void free_set(struct memslots *set)
+{
+    if (set)
+        page_free(virt_to_phys(set), set->order);
+}
+
+int memslots_create(struct mmu *mmu)
+{
+    mmu->slots = new_set(0);
+    mmu->spare = new_set(0);
+    if (mmu->slots && mmu->spare)
+        return 0;
+    free_set(mmu->slots);
+    free_set(mmu->spare);
+    log_error("MMU: no page left for a VM's slots; give the machine more memory");
+    return -ENOMEM;
+}
+
+void memslots_lock(struct mmu *mmu)
+{
+    while (!spin_trylock(&mmu->slots_lock)) {
+        unsigned self = tlb_this_cpu();
+        if (__atomic_load_n(&epoch_cpus[self].seen, __ATOMIC_RELAXED))
+            epoch_pass(self, epoch_now());
+        cpu_relax();
+    }
+}
+
+static void copy_from(struct memslots *to, const struct memslots *from, unsigned index)
+{
+    to->used = from->used;
+    memcpy(&to->slot[index], &from->slot[index], (from->used - index) * sizeof(from->slot[0]));
+}
+
+/* Makes room for one more in both copies. A copy that is too small for the next change would make
+ * that one fail, and a deletion must not. */
+static int make_room(struct mmu *mmu, struct memslots **replaces_current)
+{
+    *replaces_current = NULL;
+    unsigned order = mmu->slots->order;
+    if (mmu->slots->used < capacity(order))
+        return 0;
+    struct memslots *larger = new_set(order + 1), *other = new_set(order + 1);
+    if (!larger || !other) {
+        free_set(larger);
+        free_set(other);
+        log_error("slots: no memory for more than %u of them", mmu->slots->used);
+        return -ENOMEM;
+    }
+    free_set(mmu->spare);
+    mmu->spare = larger;
+    copy_from(larger, mmu->slots, 0);
+    *replaces_current = other;
+    return 0;
+}
+
+struct memslots *memslots_begin(struct mmu *mmu)
+{
+    return mmu->spare;
+}
+
+/* Between the two stores of the generation readers see the new slots with the mark, and trust no
+ * MMIO SPTE. Where the generation's 19 bits in SPTEs start over, every MMIO SPTE goes before anyone
+ * can see the new number (rule F8); nobody can install an old one any more then, because nobody
+ * holds the old copy. */
+void memslots_publish(struct mmu *mmu, unsigned first_changed)
+{
+    struct memslots *old = mmu->slots, *next = mmu->spare;
+    uint64_t generation = old->generation;
     next->generation = generation | SLOT_UPDATE_IN_PROGRESS;
     __atomic_store_n(&mmu->slots, next, __ATOMIC_SEQ_CST);
-    /* With more than one pCPU: wait here until nobody reads the old copy. */
+    tlb_wait_epoch();
+    mmu->spare = old;
+    if (old->order == next->order)
+        copy_from(old, next, first_changed);
     generation++;
     if (!(generation & SPTE_GENERATION_MASK))
         tdp_zap_all(mmu);
     __atomic_store_n(&next->generation, generation, __ATOMIC_SEQ_CST);
 }
 
-static void insert(struct memslots *slots, const struct memslot *slot)
+/* Returns its index. */
+static unsigned insert(struct memslots *slots, const struct memslot *slot)
 {
     unsigned at = slots->used++;
     for (; at > 0 && slots->slot[at - 1].base.v > slot->base.v; at--)
         slots->slot[at] = slots->slot[at - 1];
     slots->slot[at] = *slot;
+    return at;
 }
 
 static void remove_at(struct memslots *slots, unsigned at)
@@ -115,6 +193,12 @@ static unsigned index_of(const struct memslots *slots, uint32_t id)
     return i;
 }
 
+struct memslot *memslot_by_id(struct memslots *slots, uint32_t id)
+{
+    unsigned i = index_of(slots, id);
+    return i < slots->used ? &slots->slot[i] : NULL;
+}
+
 /* The same, of a slot that must exist. */
 static int find_id(const struct mmu *mmu, uint32_t id, unsigned *index)
 {
@@ -128,13 +212,12 @@ static int find_id(const struct mmu *mmu, uint32_t id, unsigned *index)
 /* The first half of a deletion or a move: afterwards no CPU reaches the slot's pages. */
 static void retire(struct mmu *mmu, unsigned index)
 {
-    struct memslots *next = begin_update(mmu);
+    struct memslots *next = memslots_begin(mmu);
     struct memslot *slot = &next->slot[index];
     slot->flags |= (uint32_t)MEMSLOT_INVALID;
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
-    publish(mmu, next);
-    tdp_zap(mmu, slot->base, memslot_end(slot), false);
-    tlb_flush_before_reuse(mmu);
+    memslots_publish(mmu, index);
+    tdp_zap(mmu, slot->base, memslot_end(slot), 0);
 }
 
 static void retired(struct mmu *mmu)
@@ -142,62 +225,98 @@ static void retired(struct mmu *mmu)
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
 }
 
-/* ---- Operations ------------------------------------------------------------------------------ */
-
-int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages, uint32_t flags)
+static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
 {
-    char what[24];
-    snprintf(what, sizeof(what), "slot %u", id);
-    gfn_t base = gpa_to_gfn(gpa);
+    uint32_t change = (new &MEMSLOT_LOG_DIRTY ? 1u : 0u) - (old & MEMSLOT_LOG_DIRTY ? 1u : 0u);
+    __atomic_add_fetch(&mmu->logging, change, __ATOMIC_SEQ_CST);
+}
+
+/* What hangs on a slot that nobody reaches any more. */
+static void free_slot(struct memslot *slot)
+{
+    backing_free(&slot->backing);
+    dirty_bitmap_free(slot->dirty, slot->backing.pages);
+    track_free(slot);
+}
+
+/* ---- Operations, slots_lock held ------------------------------------------------------------- */
+
+static int check_new(const struct mmu *mmu, const char *what, gpa_t gpa, uint64_t pages,
+                     const struct memslot *slot)
+{
     int error = memslot_check_range(what, gpa, pages);
     if (!error)
-        error = check_flags(id, flags);
+        error = check_flags(slot->id, slot->flags);
     if (error)
         return error;
-    if (index_of(mmu->slots, id) < mmu->slots->used) {
-        log_error("slot %u exists already; delete it first", id);
+    if (index_of(mmu->slots, slot->id) < mmu->slots->used) {
+        log_error("%s exists already; delete it first", what);
         return -EEXIST;
     }
-    error = check_overlap(mmu->slots, id, base, pages, MEMSLOTS_MAX);
+    error = check_overlap(mmu->slots, slot->id, slot->base, pages, MEMSLOTS_MAX);
+    if (!error && mmu->slots->used == MEMSLOTS_MAX) {
+        log_error("%s: all %u slots are in use", what, MEMSLOTS_MAX);
+        error = -ENOSPC;
+    }
+    return error;
+}
+
+static int add_slot(struct mmu *mmu, struct memslot *slot, gpa_t gpa, uint64_t pages)
+{
+    char what[24];
+    snprintf(what, sizeof(what), "slot %u", slot->id);
+    int error = check_new(mmu, what, gpa, pages, slot);
     if (error)
         return error;
-    if (mmu->slots->used == MEMSLOTS_MAX) {
-        log_error("slot %u: all %u slots are in use", id, MEMSLOTS_MAX);
-        return -ENOSPC;
+    error = backing_init(&slot->backing, slot->base, pages);
+    if (!error && slot->flags & MEMSLOT_LOG_DIRTY) {
+        slot->dirty = dirty_bitmap_alloc(pages);
+        if (!slot->dirty) {
+            backing_free(&slot->backing);
+            error = -ENOMEM;
+        }
     }
-
-    struct memslot slot = {.base = base, .id = id, .flags = flags};
-    error = backing_init(&slot.backing, base, pages);
     if (error) {
-        log_error("slot %u: no memory to keep track of %#lx pages; make it smaller", id, pages);
+        log_error("%s: no memory to keep track of %#lx pages; make it smaller", what, pages);
         return error;
     }
-    struct memslots *next = begin_update(mmu);
-    insert(next, &slot);
+    struct memslots *larger;
+    error = make_room(mmu, &larger);
+    if (error) {
+        free_slot(slot);
+        return error;
+    }
+    unsigned at = insert(memslots_begin(mmu), slot);
     mmu->slot_pages += pages;
-    publish(mmu, next);
+    count_logging(mmu, 0, slot->flags);
+    memslots_publish(mmu, at);
+    if (larger) {
+        free_set(mmu->spare);
+        mmu->spare = larger;
+        copy_from(larger, mmu->slots, 0);
+    }
     return 0;
 }
 
-int mmu_slot_delete(struct mmu *mmu, uint32_t id)
+static int delete_slot(struct mmu *mmu, uint32_t id)
 {
     unsigned index;
     int error = find_id(mmu, id, &index);
     if (error)
         return error;
 
-    struct backing backing = mmu->slots->slot[index].backing;
     retire(mmu, index);
-    struct memslots *next = begin_update(mmu);
-    remove_at(next, index);
-    mmu->slot_pages -= backing.pages;
-    publish(mmu, next);
-    backing_free(&backing);
+    struct memslot slot = mmu->slots->slot[index];
+    remove_at(memslots_begin(mmu), index);
+    mmu->slot_pages -= slot.backing.pages;
+    memslots_publish(mmu, index);
+    count_logging(mmu, slot.flags, 0);
+    free_slot(&slot);
     retired(mmu);
     return 0;
 }
 
-int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa)
+static int move_slot(struct mmu *mmu, uint32_t id, gpa_t gpa)
 {
     char what[24];
     snprintf(what, sizeof(what), "slot %u", id);
@@ -214,17 +333,28 @@ int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa)
         return error;
 
     retire(mmu, index);
-    struct memslots *next = begin_update(mmu);
+    struct memslots *next = memslots_begin(mmu);
     remove_at(next, index);
     slot.base = base;
-    insert(next, &slot);
-    publish(mmu, next);
+    unsigned at = insert(next, &slot);
+    memslots_publish(mmu, at < index ? at : index);
     retired(mmu);
     return 0;
 }
 
-/* The SPTEs of the range say what the old flags allowed, so they go; faults bring the new. */
-int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
+/* What SPTEs say comes from the old flags. If writes are to be noticed from now on, they lose that
+ * right; else they go, and faults bring the new ones, large where logging has ended. */
+static void apply_flags(struct mmu *mmu, const struct memslot *slot, uint32_t old)
+{
+    uint32_t change = slot->flags ^ old;
+    gfn_t first = slot->base, end = memslot_end(slot);
+    if (change == MEMSLOT_LOG_DIRTY && slot->flags & MEMSLOT_LOG_DIRTY &&
+        !dirty_protect(mmu, first, end))
+        return;
+    tdp_zap(mmu, first, end, change & MEMSLOT_LOG_DIRTY ? ZAP_MMIO | ZAP_TABLES : 0);
+}
+
+static int set_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
 {
     unsigned index;
     int error = find_id(mmu, id, &index);
@@ -233,19 +363,72 @@ int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
     if (error || mmu->slots->slot[index].flags == flags)
         return error;
 
-    struct memslots *next = begin_update(mmu);
-    struct memslot *slot = &next->slot[index];
-    slot->flags = flags;
+    struct memslot old = mmu->slots->slot[index];
+    uint64_t *dirty = flags & MEMSLOT_LOG_DIRTY ? old.dirty : NULL;
+    if (flags & MEMSLOT_LOG_DIRTY && !dirty) {
+        dirty = dirty_bitmap_alloc(old.backing.pages);
+        if (!dirty) {
+            log_error("slot %u: no memory for a bitmap of %#lx pages", id, old.backing.pages);
+            return -ENOMEM;
+        }
+    }
+    struct memslots *next = memslots_begin(mmu);
+    next->slot[index].flags = flags;
+    next->slot[index].dirty = dirty;
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
-    publish(mmu, next);
-    tdp_zap(mmu, slot->base, memslot_end(slot), false);
+    if (flags & MEMSLOT_LOG_DIRTY)
+        count_logging(mmu, old.flags, flags);
+    memslots_publish(mmu, index);
+    apply_flags(mmu, &next->slot[index], old.flags);
+    if (!dirty) {
+        count_logging(mmu, old.flags, flags);
+        dirty_bitmap_free(old.dirty, old.backing.pages);
+    }
     retired(mmu);
+    tdp_reclaim(mmu, false);
     return 0;
+}
+
+/* ---- Interface ------------------------------------------------------------------------------- */
+
+int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages, uint32_t flags)
+{
+    struct memslot slot = {.base = gpa_to_gfn(gpa), .id = id, .flags = flags};
+    memslots_lock(mmu);
+    int error = add_slot(mmu, &slot, gpa, pages);
+    spin_unlock(&mmu->slots_lock);
+    return error;
+}
+
+int mmu_slot_delete(struct mmu *mmu, uint32_t id)
+{
+    memslots_lock(mmu);
+    int error = delete_slot(mmu, id);
+    spin_unlock(&mmu->slots_lock);
+    return error;
+}
+
+int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa)
+{
+    memslots_lock(mmu);
+    int error = move_slot(mmu, id, gpa);
+    spin_unlock(&mmu->slots_lock);
+    return error;
+}
+
+int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
+{
+    memslots_lock(mmu);
+    int error = set_flags(mmu, id, flags);
+    spin_unlock(&mmu->slots_lock);
+    return error;
 }
 
 void memslots_free(struct mmu *mmu)
 {
     for (unsigned i = 0; i < mmu->slots->used; i++)
-        backing_free(&mmu->slots->slot[i].backing);
-    mmu->slots->used = 0;
+        free_slot(&mmu->slots->slot[i]);
+    free_set(mmu->slots);
+    free_set(mmu->spare);
+    mmu->slots = mmu->spare = NULL;
 }

@@ -1,13 +1,13 @@
 /*
  * The set of slots of a VM, and how it is replaced. There are two copies; a change is made in the
- * one that nobody reads, and then published with a new generation (rule F7). Inside mmu/ only; the
- * operations on slots are in mmu/mmu.h.
+ * one that nobody reads, and then published with a new generation (rule F7). Readers need no lock,
+ * only an epoch. Inside mmu/; the operations on slots are in mmu/mmu.h.
  */
 #pragma once
 
 #include "mmu/types.h"
 
-/* The set that is current now. What it points to stays unchanged until two updates later. */
+/* The set that is current now. What it points to stays unchanged to the end of the reader's epoch. */
 static inline const struct memslots *memslots(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->slots, __ATOMIC_ACQUIRE);
@@ -40,8 +40,23 @@ static inline const struct memslot *memslot_find(const struct memslots *slots, g
     return NULL;
 }
 
-/* Frees the memory of all slots. The tables are gone already. */
+/* The first set, empty, or -ENOMEM; and the end: frees the memory of all slots, whose tables are
+ * gone already. */
+int memslots_create(struct mmu *mmu) MUST_CHECK;
 void memslots_free(struct mmu *mmu);
+
+/* Takes slots_lock, for whoever changes the set or what hangs on it. The caller holds no pointer
+ * and no other lock: others who hold this one may wait for an epoch meanwhile. */
+void memslots_lock(struct mmu *mmu);
+
+/* A change, with slots_lock held: make it in the copy that nobody reads, publish that under a new
+ * generation, and when nobody reads the old copy any more (rule F7), make it equal again, from the
+ * slot of the lowest changed index on. */
+struct memslots *memslots_begin(struct mmu *mmu);
+void memslots_publish(struct mmu *mmu, unsigned first_changed);
+
+/* By number, or NULL. */
+struct memslot *memslot_by_id(struct memslots *slots, uint32_t id);
 
 /* The number of guest-physical frames that a VM can have. */
 uint64_t memslot_gfn_end(void);

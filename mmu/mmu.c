@@ -3,8 +3,10 @@
 
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "mmu/memslot.h"
 #include "mmu/tdp.h"
+#include "mmu/tlb.h"
 
 #define GENERATION_END BIT(62) /* clear of the mark, with room to count */
 
@@ -29,6 +31,8 @@ int mmu_setup(const struct ept_caps *caps, const struct mmu_config *config)
     effective.mmio_caching = spte_format.mmio_caching;
     effective.ad = spte_ad_enabled(spte_format.leaf);
     effective.huge = config->huge && caps->page_2m;
+    effective.nx_huge = config->nx_huge && effective.huge;
+    effective.pml = config->pml && effective.ad;
     return 0;
 }
 
@@ -37,17 +41,27 @@ const struct mmu_config *mmu_config(void)
     return &effective;
 }
 
+unsigned mmu_levels(void)
+{
+    if (!effective.huge)
+        return EPT_LEVEL_4K;
+    return spte_format.caps.page_1g ? EPT_LEVEL_1G : EPT_LEVEL_2M;
+}
+
 int mmu_create(struct mmu *mmu)
 {
-    mmu->slots = &mmu->copies[0];
-    mmu->slots->used = 0;
-    mmu->slots->generation = effective.slot_generation_start;
-    mmu->slot_pages = 0;
-    mmu->invalidate_sequence = 0;
-    mmu->table_cache_used = 0;
-    mmu->stats = (struct mmu_stats){0};
+    memset(mmu, 0, sizeof(*mmu));
+    for (unsigned i = 0; i < TLB_CPUS; i++)
+        mmu->cpu[i].mmu = mmu;
     mmu->mmio_value = spte_format.mmio_value;
-    return tdp_create(mmu);
+    int error = memslots_create(mmu);
+    if (error)
+        return error;
+    mmu->slots->generation = effective.slot_generation_start;
+    error = tdp_create(mmu);
+    if (error)
+        memslots_free(mmu);
+    return error;
 }
 
 void mmu_destroy(struct mmu *mmu)
@@ -66,20 +80,29 @@ uint64_t mmu_invalidate_sequence(const struct mmu *mmu)
     return __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE);
 }
 
-int mmu_set_generation(struct mmu *mmu, uint64_t generation)
+static int set_generation(struct mmu *mmu, uint64_t generation)
 {
-    int error = check_generation(generation);
-    if (error)
-        return error;
     uint64_t now = mmu->slots->generation;
     if (generation < now) {
         log_error("MMU: slot generation %#lx is before the current one, %#lx", generation, now);
         return -EINVAL;
     }
     __atomic_store_n(&mmu->slots->generation, now | SLOT_UPDATE_IN_PROGRESS, __ATOMIC_SEQ_CST);
+    tlb_wait_epoch(); /* who has read the old number installs no SPTE with it any more */
     tdp_zap_all(mmu);
     __atomic_store_n(&mmu->slots->generation, generation, __ATOMIC_SEQ_CST);
     return 0;
+}
+
+int mmu_set_generation(struct mmu *mmu, uint64_t generation)
+{
+    int error = check_generation(generation);
+    if (error)
+        return error;
+    memslots_lock(mmu);
+    error = set_generation(mmu, generation);
+    spin_unlock(&mmu->slots_lock);
+    return error;
 }
 
 int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
@@ -88,7 +111,19 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
     if (error)
         return error;
     gfn_t first = gpa_to_gfn(gpa);
-    tdp_zap(mmu, first, GFN(first.v + pages), true);
+    tdp_zap(mmu, first, GFN(first.v + pages), ZAP_MMIO);
+    return 0;
+}
+
+int mmu_gpa_to_pfn(const struct mmu *mmu, gpa_t gpa, hpa_t *page, unsigned *level)
+{
+    gfn_t gfn = gpa_to_gfn(gpa);
+    if (gfn.v >= memslot_gfn_end())
+        return -ENOENT; /* beyond what the tables can index */
+    uint64_t spte = tdp_walk(mmu, gfn, level);
+    if (!spte_is_leaf(spte, *level))
+        return -ENOENT;
+    *page = hpa_add(spte_page(spte), (gfn.v & (ept_frames(*level) - 1)) << PAGE_SHIFT);
     return 0;
 }
 
@@ -100,18 +135,34 @@ uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level)
     return tdp_walk(mmu, gpa_to_gfn(gpa), level);
 }
 
+struct mmu_stats mmu_stats(const struct mmu *mmu)
+{
+    union {
+        struct mmu_stats stats;
+        uint64_t word[sizeof(struct mmu_stats) / sizeof(uint64_t)];
+    } sum = {.word = {0}};
+    for (unsigned cpu = 0; cpu < TLB_CPUS; cpu++) {
+        const uint64_t *word = (const uint64_t *)&mmu->cpu[cpu].stats;
+        for (size_t i = 0; i < ARRAY_SIZE(sum.word); i++)
+            sum.word[i] += __atomic_load_n(&word[i], __ATOMIC_RELAXED);
+    }
+    return sum.stats;
+}
+
 uint64_t mmu_invept_count(const struct mmu *mmu)
 {
+    struct mmu_stats stats = mmu_stats(mmu);
     uint64_t sum = 0;
     for (unsigned i = 0; i < INVEPT_REASONS; i++)
-        sum += mmu->stats.invept[i];
+        sum += stats.invept[i];
     return sum;
 }
 
 uint64_t mmu_invvpid_count(const struct mmu *mmu)
 {
+    struct mmu_stats stats = mmu_stats(mmu);
     uint64_t sum = 0;
     for (unsigned i = 0; i < INVVPID_REASONS; i++)
-        sum += mmu->stats.invvpid[i];
+        sum += stats.invvpid[i];
     return sum;
 }

@@ -11,7 +11,8 @@
  * that stores SPTEs, and paid at VM entry or before a page is given another use.
  *
  * mmu_fault() serves EPT violations, mmu_mmio_check() the repeated access to MMIO. The latter takes
- * no lock and allocates nothing.
+ * no lock and allocates nothing. What readers find without a lock stays as long as their epoch: a
+ * pCPU's epoch ends where it calls tlb_enter() or one of the functions here that say they may wait.
  */
 #pragma once
 
@@ -23,7 +24,9 @@ struct ept_caps;
 struct mmu_config {
     bool mmio_caching;              /* MMIO SPTEs; off: each MMIO access is a violation */
     bool ad;                        /* let the CPU keep accessed and dirty bits, if it can */
-    bool huge;                      /* 2 MiB mappings, if the CPU can */
+    bool huge;                      /* mappings of 2 MiB and 1 GiB, if the CPU can */
+    bool nx_huge;                   /* these may not be executed (rule N1) */
+    bool pml;                       /* the vCPUs log dirty pages by PML; needs `ad` */
     unsigned l1tf_cache_bits;       /* 0: the CPU does not have L1TF; else its L1D's tag width */
     uint64_t slot_generation_start; /* of every new VM; below bit 62 */
 };
@@ -34,16 +37,22 @@ struct mmu_config {
 int mmu_setup(const struct ept_caps *caps, const struct mmu_config *config) MUST_CHECK;
 const struct mmu_config *mmu_config(void);
 
+/* The highest level at which leaves are made. */
+unsigned mmu_levels(void);
+
 /* A VM without memory, in storage of the caller's. Returns -ENOMEM. */
 int mmu_create(struct mmu *mmu) MUST_CHECK;
 
 /* Frees tables and guest memory, after a flush if one is owed. No vCPU may enter again. */
 void mmu_destroy(struct mmu *mmu);
 
-/* The slots. `flags` is 0 or MEMSLOT_READONLY; `gpa` and sizes are of whole pages. Each refusal is
+/* The slots. `flags` are MEMSLOT_READONLY and MEMSLOT_LOG_DIRTY; `gpa` and sizes are of whole
+ * pages. Each refusal is
  * logged as a sentence: -EINVAL (alignment, size, flags, unknown id), -ERANGE (beyond the
  * guest-physical limit), -EEXIST (id taken or overlap), -ENOSPC (too many slots), -ENOMEM.
- * A new slot's memory reads as zero; a moved slot keeps its memory; a deleted one's is freed. */
+ * A new slot's memory reads as zero; a moved slot keeps its memory; a deleted one's is freed. When
+ * these return, no vCPU uses what was there before. The caller holds no pointer into guest memory
+ * or slots: they may wait until all pCPUs have passed an epoch. */
 int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages,
                  uint32_t flags) MUST_CHECK;
 int mmu_slot_delete(struct mmu *mmu, uint32_t id) MUST_CHECK;
@@ -67,10 +76,47 @@ static inline uint64_t mmu_eptp(const struct mmu *mmu)
     return mmu->eptp;
 }
 
-static inline const struct mmu_stats *mmu_stats(const struct mmu *mmu)
+/* Dirty logging, see mmu/dirty.h. Gets and clears the bitmap of `words` times 64 pages of a slot,
+ * from `page` on, a multiple of 64. A write that is not in it will be in the next one; the memory
+ * as it is after the call has all writes that are in it. -EINVAL: no such slot, not logging, or out
+ * of its range. */
+int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap,
+                  size_t words) MUST_CHECK;
+
+/* Takes over what a vCPU's PML buffer holds. Before tlb_leave(). */
+void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count);
+
+/* Does any slot log dirty pages? Then vCPUs must run with PML, if configured. */
+static inline bool mmu_is_logging(const struct mmu *mmu)
 {
-    return &mmu->stats;
+    return __atomic_load_n(&mmu->logging, __ATOMIC_RELAXED);
 }
+
+/* Write tracking of a page, counted: from the return of mmu_track() on every write of the guest
+ * faults with FAULT_WRITE_PROTECTED. -EFAULT: no slot; -ENOSPC: tracked 65,535 times; -ENOMEM;
+ * -EINVAL: not tracked. A slot that is moved or deleted takes its counts along. */
+int mmu_track(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
+int mmu_untrack(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
+
+/* Gives the page or block behind `gpa` another place in host memory, with its contents. -EFAULT: no
+ * slot, or nothing there yet; -ENOMEM. */
+int mmu_host_remap(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
+
+/* How many leaves of a range have been used since they were asked last. No lock, no flush: a use
+ * that the TLB answered may be missed (rule N4). */
+uint64_t mmu_age(struct mmu *mmu, gpa_t gpa, uint64_t pages);
+
+/* Once in a while: lets a part, one in NX_RATIO, of what executions have split become large again.
+ * Returns how many. */
+#define NX_RATIO 60u
+unsigned mmu_nx_recover(struct mmu *mmu);
+
+/* The page behind `gpa` as the tables say, and the size of the leaf: what the guest would reach
+ * without a fault. Takes no lock; in an epoch. -ENOENT if there is none (rule W3). */
+int mmu_gpa_to_pfn(const struct mmu *mmu, gpa_t gpa, hpa_t *page, unsigned *level) MUST_CHECK;
+
+/* Sums over all pCPUs. */
+struct mmu_stats mmu_stats(const struct mmu *mmu);
 
 /* Sums over all reasons. */
 uint64_t mmu_invept_count(const struct mmu *mmu);
@@ -105,7 +151,8 @@ struct mmio_info {
 };
 
 /* Handles an EPT violation, or a misconfiguration that mmu_mmio_check() called stale.
- * Takes the MMU's lock. Never returns FAULT_CONTINUE or FAULT_INVALID. On FAULT_EMULATE and when no
+ * Takes the MMU's lock, shared. Never returns FAULT_CONTINUE or FAULT_INVALID. On FAULT_EMULATE
+ * and when no
  * slot covers the address, `info` says what may be cached; a write to a read-only slot emulates
  * with info->generation 0. */
 int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info) MUST_CHECK;

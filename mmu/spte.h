@@ -28,6 +28,7 @@
 #define SPTE_SAVED          (BIT(54) | BIT(56))
 #define SPTE_HOST_WRITABLE  BIT(57) /* the slot allows writes; fixed while the SPTE is present */
 #define SPTE_MMU_WRITABLE   BIT(58) /* W may be given back without asking */
+#define SPTE_NX_SPLIT       BIT(59) /* a table: stands for a large page that was executed (N1) */
 #define SPTE_SUPPRESS_VE    EPT_SUPPRESS_VE
 
 /* ---- Words that are not present -------------------------------------------------------------- */
@@ -46,7 +47,7 @@
 /* The layout's promises (rule S1). */
 #define SPTE_PRESENT_FIELDS(op)                                                                   \
     (SPTE_MMU_PRESENT op SPTE_AD_TYPE op SPTE_SAVED op SPTE_HOST_WRITABLE op SPTE_MMU_WRITABLE op \
-         SPTE_SUPPRESS_VE)
+         SPTE_NX_SPLIT op SPTE_SUPPRESS_VE)
 _Static_assert(SPTE_PRESENT_FIELDS(|) == SPTE_PRESENT_FIELDS(+), "no two fields overlap");
 _Static_assert(!(SPTE_PRESENT_FIELDS(|) & ~(EPT_SOFTWARE | EPT_SOFTWARE_LOW | EPT_SUPPRESS_VE)),
                "our bits are bits that the CPU leaves to us");

@@ -1,7 +1,9 @@
 /*
  * The EPT tables of one VM: walk, map, zap. All stores of SPTEs go through tdp_store(), which
- * checks the change, keeps the accounts and writes the flush ledger. Called by fault.c, memslot.c
- * and mmu.c, under the MMU's lock.
+ * checks the change, keeps the accounts and writes the flush ledger. Called inside mmu/.
+ *
+ * Faults map under the shared lock and race with each other by compare-exchange alone. Zaps own the
+ * lock. Walkers and fast faults hold no lock, and reach only tables that are freed after an epoch.
  */
 #pragma once
 
@@ -9,20 +11,28 @@
 #include "mmu/spte.h"
 #include "mmu/types.h"
 
+unsigned tlb_this_cpu(void);
+
+/* This pCPU's part. */
+static inline struct mmu_cpu *mmu_self(struct mmu *mmu)
+{
+    return &mmu->cpu[tlb_this_cpu()];
+}
+
 /* Walks a range in pre-order: an entry before what is below it. `old` is a snapshot of the entry;
  * the walk descends by what stands there, so an entry that the loop's body emptied is not followed.
  * (Rule W1.) */
 struct tdp_iter {
-    struct mmu *mmu;
+    const struct mmu *mmu;
     gfn_t end;
-    gfn_t gfn;      /* the first frame that this entry covers */
+    gfn_t gfn;      /* the first frame of the range that this entry covers */
     unsigned level; /* of this entry; above the root's: the walk is over */
     uint64_t old;
     uint64_t *sptep;
     uint64_t *tables[EPT_LEVELS + 1];
 };
 
-void tdp_iter_start(struct tdp_iter *iter, struct mmu *mmu, gfn_t first, gfn_t end);
+void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end);
 void tdp_iter_next(struct tdp_iter *iter);
 
 static inline bool tdp_iter_valid(const struct tdp_iter *iter)
@@ -36,46 +46,106 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 /* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
  * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
  * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). */
-bool tdp_store(struct mmu *mmu, uint64_t *sptep, unsigned level, uint64_t old,
+bool tdp_store(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t new) MUST_CHECK;
 
-/* The root, and the pages that a full zap and the next fault need. Returns 0 or -ENOMEM. */
+/* The same until it succeeds, for changes whose result does not depend on what stood there. Returns
+ * what did. */
+uint64_t tdp_exchange(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t new);
+
+/* ---- tables.c -------------------------------------------------------------------------------- */
+
+/* The root. Returns 0 or -ENOMEM. */
 int tdp_create(struct mmu *mmu) MUST_CHECK;
 void tdp_destroy(struct mmu *mmu);
 
 /* Makes sure that the next map or MMIO install needs no allocation (rule N6). Empties the whole
- * root first if the VM has more tables than its memory justifies. Returns 0 or -ENOMEM. */
-int tdp_fill_cache(struct mmu *mmu) MUST_CHECK;
+ * root first if the VM has more tables than its memory justifies. Waits for an epoch if too much is
+ * retired. No locks held. Returns 0 or -ENOMEM. */
+int tdp_fill_cache(struct mmu_cpu *self) MUST_CHECK;
 
-static inline int MUST_CHECK tdp_top_up(struct mmu *mmu)
+static inline int MUST_CHECK tdp_top_up(struct mmu_cpu *self)
 {
-    return likely(mmu->table_cache_used == TABLE_CACHE) ? 0 : tdp_fill_cache(mmu);
+    return likely(self->table_cache_used == TABLE_CACHE) ? 0 : tdp_fill_cache(self);
 }
 
-/* Maps the page or block that `gfn` lies in; `page` is what stands behind `gfn` itself. Needs
- * tdp_top_up(). Returns FAULT_FIXED, FAULT_SPURIOUS or FAULT_RETRY. */
-int tdp_map(struct mmu *mmu, gfn_t gfn, hpa_t page, unsigned level, bool writable) MUST_CHECK;
+/* A page of NONPRESENT out of the cache, and back. */
+uint64_t *tdp_take_table(struct mmu_cpu *self);
+void tdp_return_table(struct mmu_cpu *self, uint64_t *table);
+void tdp_clear_table(uint64_t *table);
 
-/* Installs an MMIO SPTE for `gfn`. Needs tdp_top_up(). Returns FAULT_EMULATE or FAULT_RETRY. */
-int tdp_map_mmio(struct mmu *mmu, gfn_t gfn, uint64_t generation) MUST_CHECK;
+/* Gives up what has been unlinked, to be freed after an epoch. The room for it is reserved before
+ * the unlinking; where there is none, tdp_reclaim() makes some or the fault is tried again. */
+bool tdp_reserve(struct mmu *mmu) MUST_CHECK;
+void tdp_unreserve(struct mmu *mmu);
+void tdp_retire(struct mmu *mmu, struct retired r);
 
-/* Removes every leaf that overlaps [first, end); MMIO SPTEs only if `mmio`. Owes a flush for what
- * it removes. Tables stay. */
-void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, bool mmio);
+static inline bool tdp_has_room(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) < RETIRED_MAX / 2;
+}
 
-/* Empties the root: leaves, MMIO SPTEs and tables. Flushes, then frees the tables. */
+/* Frees what can be freed. With `wait`, all: no locks held then but slots_lock. */
+void tdp_reclaim(struct mmu *mmu, bool wait);
+
+/* ---- map.c ----------------------------------------------------------------------------------- */
+
+/* What a fault wants at `gfn`: the page behind it and the SPTE that says so. */
+struct tdp_mapping {
+    gfn_t gfn;
+    hpa_t page;      /* what stands behind `gfn` itself */
+    unsigned level;  /* at most */
+    uint64_t access; /* EPT_ bits that the guest is waiting for */
+    uint64_t rights; /* EPT_WRITE, SPTE_HOST_WRITABLE, SPTE_MMU_WRITABLE: what is given; and */
+    uint64_t denied; /* EPT_EXECUTE where it is taken away (huge pages that may not be executed) */
+};
+
+/* Needs tdp_top_up() and the lock, shared. Returns FAULT_FIXED, FAULT_SPURIOUS or FAULT_RETRY. */
+int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want) MUST_CHECK;
+
+/* Installs an MMIO SPTE for `gfn`. Needs the same. Returns FAULT_EMULATE or FAULT_RETRY. */
+int tdp_map_mmio(struct mmu_cpu *self, gfn_t gfn, uint64_t generation) MUST_CHECK;
+
+/* Replaces a large leaf by a table of leaves of the level below that translate the same, so no
+ * flush is owed (rule T6). `add` are rights that the small ones get in addition. False if the entry
+ * was not `old` any more. Needs a table in the cache. */
+bool tdp_split(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+               uint64_t add) MUST_CHECK;
+
+/* ---- zap.c ----------------------------------------------------------------------------------- */
+
+#define ZAP_MMIO   1u /* MMIO SPTEs too */
+#define ZAP_TABLES 2u /* tables that the range covers, so that larger leaves can take their place */
+
+/* Removes every leaf that overlaps [first, end). Takes the lock, gives way to others who wait for
+ * it, and returns when no pCPU uses what was removed. */
+void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags);
+
+/* The same with the lock owned. */
+void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags);
+
+/* Empties the root at once by cutting off what it links: leaves, MMIO SPTEs and tables (rule N5).
+ * Returns when all has been freed. No locks held but slots_lock. */
 void tdp_zap_all(struct mmu *mmu);
 
-/* The lowest entry of the walk to `gfn`, and its level. Takes no lock. */
-static inline uint64_t tdp_walk(const struct mmu *mmu, gfn_t gfn, unsigned *level)
+/* The lowest entry of the walk to `gfn`, and its level. Takes no lock; in an epoch (rule W2). */
+static inline uint64_t tdp_walk_to(const struct mmu *mmu, gfn_t gfn, unsigned *level,
+                                   uint64_t **sptep)
 {
-    const uint64_t *table = mmu->root;
+    uint64_t *table = mmu->root;
     for (unsigned shift = 9 * (mmu->root_level - 1);; shift -= 9) {
-        uint64_t spte = READ_ONCE(table[gfn.v >> shift & (EPT_ENTRIES - 1)]);
+        *sptep = &table[gfn.v >> shift & (EPT_ENTRIES - 1)];
+        uint64_t spte = __atomic_load_n(*sptep, __ATOMIC_ACQUIRE);
         if (!shift || !spte_has_table(spte)) {
             *level = shift / 9 + 1;
             return spte;
         }
         table = phys_to_virt(spte_page(spte));
     }
+}
+
+static inline uint64_t tdp_walk(const struct mmu *mmu, gfn_t gfn, unsigned *level)
+{
+    uint64_t *sptep;
+    return tdp_walk_to(mmu, gfn, level, &sptep);
 }

@@ -7,84 +7,90 @@
 
 struct tlb_cpu tlb_cpus[TLB_CPUS];
 
-static uint64_t last_debt;
+static uint64_t last_ledger;
 static uint64_t vpid_used[VPIDS / 64] = {1}; /* 0 is the host's */
-
-static uint64_t new_debt(void)
-{
-    return __atomic_add_fetch(&last_debt, 1, __ATOMIC_SEQ_CST);
-}
 
 void tlb_ledger_init(struct mmu *mmu)
 {
-    mmu->tlb = (struct tlb_ledger){.debt = new_debt()};
-}
-
-void tlb_ledger_close(struct mmu *mmu)
-{
-    for (unsigned cpu = 0; cpu < TLB_CPUS; cpu++) {
-        if (tlb_cpus[cpu].mmu == mmu)
-            tlb_cpus[cpu] = (struct tlb_cpu){0};
-    }
-}
-
-void tlb_owe(struct mmu *mmu)
-{
-    __atomic_store_n(&mmu->tlb.debt, new_debt(), __ATOMIC_RELEASE);
+    uint64_t number = __atomic_add_fetch(&last_ledger, 1, __ATOMIC_RELAXED);
+    mmu->tlb = (struct tlb_ledger){.debt = number << TLB_DEBT_SHIFT};
 }
 
 /* The one INVEPT. The debt is read first: what becomes owed meanwhile stays owed. */
-static void flush_eptp(struct mmu *mmu, unsigned pcpu, enum invept_reason reason)
-{
-    uint64_t debt = __atomic_load_n(&mmu->tlb.debt, __ATOMIC_ACQUIRE);
-    invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
-    mmu->stats.invept[reason]++;
-    mmu->tlb.paid[pcpu] = debt;
-    if (tlb_cpus[pcpu].mmu == mmu)
-        tlb_cpus[pcpu].entered = debt;
-}
-
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
 {
-    bool same_root = tlb_cpus[pcpu].mmu == mmu;
-    mmu->tlb.cpus |= BIT(pcpu);
-    tlb_cpus[pcpu].mmu = mmu;
-    flush_eptp(mmu, pcpu, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD);
+    struct tlb_cpu *cpu = &tlb_cpus[pcpu];
+    __atomic_fetch_or(&mmu->tlb.cpus, BIT(pcpu), __ATOMIC_SEQ_CST);
+    uint64_t debt = tlb_debt(mmu);
+    bool same_root = cpu->entered >> TLB_DEBT_SHIFT == debt >> TLB_DEBT_SHIFT;
+    invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
+    mmu->cpu[pcpu].stats.invept[same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD]++;
+    cpu->entered = debt;
+    __atomic_store_n(&mmu->tlb.paid[pcpu], debt, __ATOMIC_SEQ_CST);
 }
 
-void tlb_flush_before_reuse(struct mmu *mmu)
+/* Is the pCPU in this guest with translations from before `debt`? One that is just paying without
+ * having said so yet will do so before it enters. */
+static bool is_behind(const struct mmu *mmu, unsigned pcpu, uint64_t debt)
 {
+    return __atomic_load_n(&tlb_cpus[pcpu].running, __ATOMIC_SEQ_CST) == mmu &&
+           __atomic_load_n(&mmu->tlb.paid[pcpu], __ATOMIC_SEQ_CST) < debt;
+}
+
+void tlb_sync(struct mmu *mmu)
+{
+    uint64_t debt = tlb_debt(mmu), behind = 0;
+    uint64_t cpus = __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_SEQ_CST);
     unsigned self = tlb_this_cpu();
-    for (unsigned cpu = 0; cpu < TLB_CPUS; cpu++) {
-        if (!(mmu->tlb.cpus & BIT(cpu)) || mmu->tlb.paid[cpu] == mmu->tlb.debt)
-            continue;
-        BUG_ON(cpu != self); /* with more than one pCPU: request, kick, wait */
-        flush_eptp(mmu, cpu, INVEPT_REUSE);
+
+    for (uint64_t left = cpus & ~BIT(self); left; left &= left - 1) {
+        unsigned pcpu = (unsigned)__builtin_ctzll(left);
+        if (is_behind(mmu, pcpu, debt)) {
+            behind |= BIT(pcpu);
+            tlb_kick(pcpu);
+        }
     }
+    for (; behind; behind &= behind - 1) {
+        while (is_behind(mmu, (unsigned)__builtin_ctzll(behind), debt))
+            cpu_relax();
+        mmu->cpu[self].stats.remote_flushes++;
+    }
+}
+
+void tlb_wait_epoch(void)
+{
+    epoch_wait(epoch_begin(), tlb_this_cpu(), tlb_kick);
+}
+
+/* The lowest free one; 0 if there is none. */
+static uint16_t take_vpid(void)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(vpid_used); i++) {
+        uint64_t used = __atomic_load_n(&vpid_used[i], __ATOMIC_RELAXED);
+        while (used != ~0ull) {
+            unsigned bit = (unsigned)__builtin_ctzll(~used);
+            if (__atomic_compare_exchange_n(&vpid_used[i], &used, used | BIT(bit), false,
+                                            __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+                return (uint16_t)(i * 64 + bit);
+        }
+    }
+    return 0;
 }
 
 uint16_t tlb_vpid_alloc(struct mmu *mmu)
 {
-    if (!spte_format.caps.invvpid_types)
-        return 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(vpid_used); i++) {
-        if (vpid_used[i] == ~0ull)
-            continue;
-        unsigned bit = (unsigned)__builtin_ctzll(~vpid_used[i]);
-        vpid_used[i] |= BIT(bit);
-        uint16_t vpid = (uint16_t)(i * 64 + bit);
-        tlb_invvpid(mmu, INVVPID_SINGLE, vpid, GVA(0), INVVPID_NEW);
-        return vpid;
-    }
-    return 0;
+    uint16_t vpid = spte_format.caps.invvpid_types ? take_vpid() : 0;
+    tlb_invvpid(mmu, INVVPID_SINGLE, vpid, GVA(0), INVVPID_NEW);
+    return vpid;
 }
 
 void tlb_vpid_free(uint16_t vpid)
 {
     if (!vpid)
         return;
-    BUG_ON(vpid >= VPIDS || !(vpid_used[vpid / 64] & BIT(vpid % 64)));
-    vpid_used[vpid / 64] &= ~BIT(vpid % 64);
+    BUG_ON(vpid >= VPIDS);
+    uint64_t before = __atomic_fetch_and(&vpid_used[vpid / 64], ~BIT(vpid % 64), __ATOMIC_RELEASE);
+    BUG_ON(!(before & BIT(vpid % 64)));
 }
 
 static bool is_canonical(gva_t address)
@@ -105,5 +111,5 @@ void tlb_invvpid(struct mmu *mmu, unsigned type, uint16_t vpid, gva_t address,
         type = types >> INVVPID_ALL & 1 ? INVVPID_ALL : INVVPID_SINGLE;
     BUG_ON(!(types >> type & 1));
     invvpid(type, type == INVVPID_ALL ? 0 : vpid, type == INVVPID_ADDRESS ? address : GVA(0));
-    mmu->stats.invvpid[reason]++;
+    mmu->cpu[tlb_this_cpu()].stats.invvpid[reason]++;
 }

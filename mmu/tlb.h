@@ -3,58 +3,88 @@
  *
  * A CPU keeps translations across VM exits and entries until INVEPT (rule T3). The one function
  * that stores SPTEs calls tlb_owe() when a change makes a cached translation wrong. From then on
- * every VM entry with that EPTP has to pay, by INVEPT, before the guest runs; and a page that lost
- * its place may be given another use only after tlb_flush_before_reuse(). Both are counted by
- * reason. A debt that nobody collects stays in the ledger, and tlb_assert_paid() finds it.
+ * every VM entry with that EPTP has to pay, by INVEPT, before the guest runs. Outside of the guest
+ * a stale translation harms nobody, so a pCPU that changes tables need not flush its own TLB then
+ * and there: it pays when it enters. Others may be in the guest right now; tlb_sync() makes them
+ * leave it. A debt is thus the flush request (rule T1), and being out of the guest or having paid
+ * is the answer.
  *
- * INVEPT and INVVPID are called from tlb.c and from nowhere else.
+ * INVEPT and INVVPID are called from tlb.c and from nowhere else, and counted by reason.
  */
 #pragma once
 
 #include "ept/invalidate.h"
 #include "lib/assert.h"
+#include "lib/epoch.h"
 #include "mmu/types.h"
 
-/* What a pCPU did last. */
 struct tlb_cpu {
-    uint64_t entered; /* the debt number of its last entry; 0: none */
-    struct mmu *mmu;  /* whose EPTP that was */
-};
+    struct mmu *running; /* in whose guest this pCPU is, or is about to be; NULL: in neither */
+    uint64_t entered;    /* the debt number of its last entry; 0: none. Its own */
+} __attribute__((aligned(64)));
 extern struct tlb_cpu tlb_cpus[TLB_CPUS];
+_Static_assert(TLB_CPUS == EPOCH_CPUS, "the same pCPUs");
 
 /* The number of the pCPU that executes this, below TLB_CPUS. Supplied by arch/x86, and by the
  * hosted tests. */
 unsigned tlb_this_cpu(void);
 
+/* Makes another pCPU leave the guest, soon; if it is between tlb_enter() and the guest, it comes
+ * out again at once. Supplied by arch/x86, and by the hosted tests. */
+void tlb_kick(unsigned pcpu);
+
 /* Before a new EPTP is used for the first time. */
 void tlb_ledger_init(struct mmu *mmu);
 
-/* Forgets `mmu`, whose EPTP no pCPU will enter with again. */
-void tlb_ledger_close(struct mmu *mmu);
+/* Records that cached translations of this EPTP have become wrong. Debts only grow, so that waiting
+ * for one is waiting for all before it. */
+static inline void tlb_owe(struct mmu *mmu)
+{
+    __atomic_add_fetch(&mmu->tlb.debt, 1, __ATOMIC_SEQ_CST);
+}
 
-/* Records that cached translations of this EPTP have become wrong. */
-void tlb_owe(struct mmu *mmu);
+static inline uint64_t tlb_debt(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->tlb.debt, __ATOMIC_SEQ_CST);
+}
 
-/* The slow half of tlb_pay(). */
+/* The slow half of tlb_enter(). */
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu);
 
 /* On every VM entry, after the last change of SPTEs and before the guest runs: pays what this pCPU
- * owes for the EPTP, which includes having entered with another one last (rule T5). */
-static inline void tlb_pay(struct mmu *mmu, unsigned pcpu)
+ * owes for the EPTP, which includes having entered with another one last (rule T5). The exchange
+ * orders "I am in the guest" before the look at the debt, so either a tlb_sync() sees this pCPU
+ * running or this pCPU sees the debt. Passes the epoch that was current at the start: whoever
+ * waits for it knows that this pCPU holds no pointer from before, and no translation either. */
+static inline void tlb_enter(struct mmu *mmu, unsigned pcpu)
 {
-    if (unlikely(tlb_cpus[pcpu].entered != mmu->tlb.debt))
+    struct tlb_cpu *cpu = &tlb_cpus[pcpu];
+    uint64_t epoch = epoch_now();
+    (void)__atomic_exchange_n(&cpu->running, mmu, __ATOMIC_SEQ_CST);
+    if (unlikely(cpu->entered != tlb_debt(mmu)))
         tlb_pay_debt(mmu, pcpu);
+    epoch_pass(pcpu, epoch);
+}
+
+/* After the exit, once what the CPU wrote on behalf of the guest (PML) has been read. */
+static inline void tlb_leave(unsigned pcpu)
+{
+    __atomic_store_n(&tlb_cpus[pcpu].running, NULL, __ATOMIC_RELEASE);
 }
 
 /* Right before VMLAUNCH and VMRESUME: entering with a debt is a BUG. */
 static inline void tlb_assert_paid(const struct mmu *mmu, unsigned pcpu)
 {
-    BUG_ON(tlb_cpus[pcpu].entered != mmu->tlb.debt);
+    BUG_ON(tlb_cpus[pcpu].entered != tlb_debt(mmu));
 }
 
-/* Returns when no pCPU holds a translation of this EPTP that was removed before the call, so that
- * the pages behind it may be freed. Nothing happens where nothing is owed. */
-void tlb_flush_before_reuse(struct mmu *mmu);
+/* Returns when no pCPU can use a translation of this EPTP that was removed before the call: each is
+ * out of the guest or has paid. The caller may hold mmu->lock: whom it waits for holds nothing. */
+void tlb_sync(struct mmu *mmu);
+
+/* Returns when nobody holds a pointer or a translation from before the call. The caller holds no
+ * lock of mmu/ but slots_lock, and no pointer. */
+void tlb_wait_epoch(void);
 
 /* A VPID that no other vCPU has, clean of translations, or 0 when all are taken: then the vCPU must
  * run with VPIDs off (rule T3). Executes INVVPID: VMX operation must be on. */

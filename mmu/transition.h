@@ -11,13 +11,17 @@
 const char *spte_change_refused(uint64_t old, uint64_t new, unsigned level, uint64_t mmio_value);
 
 /* Does a CPU that has cached `old` have to forget it (rules T2, T6)? From an entry that is not
- * present or misconfigured nothing is ever cached, so only a present `old` can owe. */
+ * present or misconfigured nothing is ever cached, so only a present `old` can owe. A leaf that a
+ * table replaces owes nothing: only tdp_split() does that, with a table that translates the same.
+ * Clearing A is never flushed, clearing D once by who collects it (rule S4). */
 static inline bool spte_change_owes_flush(uint64_t old, uint64_t new, unsigned level)
 {
     if (!spte_is_present(old))
         return false;
-    if (!spte_is_present(new) || spte_is_leaf(old, level) != spte_is_leaf(new, level))
+    if (!spte_is_present(new))
         return true;
+    if (spte_is_leaf(old, level) != spte_is_leaf(new, level))
+        return spte_is_leaf(new, level);
     const uint64_t translation = EPT_ADDRESS | EPT_IPAT | EPT_MEMTYPE;
     /* MMU_WRITABLE counts beside R, W and X: W may be clear already with its flush deferred (S4).
      */

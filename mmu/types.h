@@ -5,12 +5,14 @@
 
 #include "ept/format.h"
 #include "lib/compiler.h"
+#include "lib/rwlock.h"
 #include "lib/types.h"
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
-#define MEMSLOTS_MAX     64u
-#define MEMSLOT_READONLY BIT(0)  /* the guest may read and execute; writes are emulated */
-#define MEMSLOT_INVALID  BIT(31) /* being deleted or moved: faults wait (rule P5) */
+#define MEMSLOTS_MAX      4096u
+#define MEMSLOT_READONLY  BIT(0)  /* the guest may read and execute; writes are emulated */
+#define MEMSLOT_LOG_DIRTY BIT(1)  /* pages that are written are noted; see mmu/dirty.h */
+#define MEMSLOT_INVALID   BIT(31) /* being deleted or moved: faults wait (rule P5) */
 
 /* Set in a generation while an update is in progress; never part of an MMIO SPTE (rule F7). */
 #define SLOT_UPDATE_IN_PROGRESS BIT(63)
@@ -23,7 +25,7 @@ struct backing {
     uint64_t pages;
     uint32_t pieces;
     uint16_t phase;
-    uint16_t order; /* of the directory's own pages */
+    uint16_t giant_phase; /* in its GiB, in pieces */
 };
 
 struct memslot {
@@ -31,13 +33,16 @@ struct memslot {
     uint32_t id;
     uint32_t flags;
     struct backing backing;
+    uint64_t *dirty;   /* a bit for each page, with MEMSLOT_LOG_DIRTY */
+    uint16_t *tracked; /* how often each page is write-tracked; NULL: none ever was (rule N10) */
 };
 
 /* One copy of the set of slots, sorted by address. Never changed once published. */
 struct memslots {
     uint64_t generation;
     unsigned used;
-    struct memslot slot[MEMSLOTS_MAX];
+    unsigned order; /* of its own pages */
+    struct memslot slot[];
 };
 
 /* ---- The flush ledger ------------------------------------------------------------------------ */
@@ -46,7 +51,6 @@ struct memslots {
 enum invept_reason {
     INVEPT_DEBT,      /* a VM entry paid for changes of the tables */
     INVEPT_ROOT_LOAD, /* a pCPU entered with another EPTP than the last time (rule T5) */
-    INVEPT_REUSE,     /* pages are about to be given another use */
     INVEPT_REASONS,
 };
 
@@ -58,8 +62,11 @@ enum invvpid_reason {
     INVVPID_REASONS,
 };
 
-/* The debts of one EPTP. Numbers of debts are unique in the machine, so that one compare tells a
- * pCPU both that it loaded this EPTP last and that it owes nothing for it. */
+/* The debts of one EPTP. A debt's number is unique in the machine: the VM's own number above
+ * TLB_DEBT_SHIFT, a count below. So one compare tells a pCPU both that it loaded this EPTP last and
+ * that it owes nothing for it. */
+#define TLB_DEBT_SHIFT 40
+
 struct tlb_ledger {
     uint64_t debt;           /* the newest change that owes a flush */
     uint64_t paid[TLB_CPUS]; /* the newest debt that each pCPU has paid */
@@ -69,6 +76,7 @@ struct tlb_ledger {
 /* ---- The MMU --------------------------------------------------------------------------------- */
 struct mmu_stats {
     uint64_t faults;            /* EPT violations handled */
+    uint64_t fast_faults;       /* of them, without the lock */
     uint64_t slot_searches;     /* made for faults */
     uint64_t mmio_spte_created; /* MMIO SPTEs stored */
     uint64_t mmio_spte_hits;    /* accesses answered by a current one */
@@ -77,26 +85,59 @@ struct mmu_stats {
     uint64_t tables;            /* table pages linked now, without the root */
     uint64_t full_zaps;         /* the whole root emptied */
     uint64_t spte_changes;      /* stores of SPTEs (rule P8) */
+    uint64_t splits;            /* large leaves replaced by tables */
+    uint64_t nx_splits;         /* tables now that an execution made out of a large page */
+    uint64_t collapses;         /* tables replaced by large leaves */
+    uint64_t remote_flushes;    /* that waited for another pCPU */
     uint64_t invept[INVEPT_REASONS];
     uint64_t invvpid[INVVPID_REASONS];
 };
 
 #define TABLE_CACHE (EPT_LEVELS - 1) /* what one fault can need at most */
 
+/* What each pCPU has of an MMU for itself. Counters wrap on one pCPU where another one takes away
+ * what this one added; the sum over all is right. */
+struct mmu_cpu {
+    struct mmu *mmu;
+    hpa_t table_cache[TABLE_CACHE]; /* filled with NONPRESENT, for the next fault */
+    unsigned table_cache_used;
+    struct mmu_stats stats;
+} __attribute__((aligned(64)));
+
+/* What has been unlinked, and waits until no CPU can be reading it (rule W6). */
+#define RETIRED_MAX 32u
+
+struct retired {
+    hpa_t page;
+    gfn_t gfn;      /* of a table: the first frame that it covers */
+    uint32_t level; /* of the table; what it links goes with it. 0: plain pages */
+    uint32_t order; /* of those */
+    uint64_t epoch;
+};
+
+/* Locks, outermost first: `slots_lock` for changes of slots and what hangs on them; `lock`, shared
+ * by faults and owned by zaps; `retired_lock`. Holders of `lock` may wait for pCPUs to leave the
+ * guest, never for an epoch. */
 struct mmu {
     uint64_t *root;
     unsigned root_level;
     uint64_t eptp;
     uint64_t mmio_value; /* this VM's own (rule S12) */
     struct tlb_ledger tlb;
+    struct rwlock lock;
 
-    struct memslots *slots; /* one of the two copies */
-    struct memslots copies[2];
+    struct spinlock slots_lock;
+    struct memslots *slots;       /* the current one of two copies */
+    struct memslots *spare;       /* the other, which nobody reads */
     uint64_t slot_pages;          /* in all slots, bounds the tables */
     uint64_t invalidate_sequence; /* odd while guest pages lose their place */
+    uint32_t logging;             /* slots that log dirty pages */
+    bool access_tracked;          /* some SPTE may have lost its access bits to aging */
+    gfn_t nx_cursor;              /* where the recovery of large pages goes on */
 
-    hpa_t table_cache[TABLE_CACHE]; /* filled with NONPRESENT, for the next fault */
-    unsigned table_cache_used;
-    uint64_t *detached; /* a page that holds what a full zap takes out of the root */
-    struct mmu_stats stats;
+    struct spinlock retired_lock;
+    unsigned retired_used, retired_reserved;
+    struct retired retired[RETIRED_MAX];
+
+    struct mmu_cpu cpu[TLB_CPUS];
 };

@@ -20,10 +20,7 @@ struct span {
     uint64_t start, end;
 };
 
-void *phys_to_virt(hpa_t address)
-{
-    return (void *)(DIRECT_MAP + address.v);
-}
+uint64_t direct_map = DIRECT_MAP;
 
 hpa_t virt_to_phys(const void *pointer)
 {

@@ -17,6 +17,7 @@ GUEST_EXTRA_windows := windows/places.S
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000
+GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_forbidden_triple_fault      := testctl,expect=triple-fault
 GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
 GUEST_WORDS_forbidden_instruction       := testctl,expect=unsupported-instruction

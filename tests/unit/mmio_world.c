@@ -108,7 +108,8 @@ static void init_memory(void)
     assert_int_equal(mmu_create(&world.mmu), 0);
     world_slot_add(0, WORLD_RAM_PAGES, 0);
     assert_int_equal(mmu_fault(&world.mmu, GPA(0), ACCESS_WRITE | FAULT_FINAL, &info), FAULT_FIXED);
-    assert_int_equal(world.mmu.stats.pages[1], 1); /* one block: world_ram reaches all of it */
+    assert_int_equal(mmu_stats(&world.mmu).pages[1],
+                     1); /* one block: world_ram reaches all of it */
     world_ram = (void *)world_page(0);
 }
 
@@ -144,7 +145,7 @@ void world_init(enum gva_cache mode)
 int world_end(void **state)
 {
     (void)state;
-    world_during_invept(NULL);
+    world_during_update(NULL);
     mmu_destroy(&world.mmu);
     return support_pages_in_use() || support_warnings() ? -1 : 0;
 }

@@ -142,8 +142,8 @@ enum mmio_outcome world_exit(uint64_t gva, uint64_t gpa, bool write);
 void world_invlpg(uint64_t gva);
 void world_mov_cr3(uint64_t cr3);
 
-/* Runs `action` once, inside the next INVEPT: what another CPU does during an update. */
-void world_during_invept(void (*action)(void));
+/* Runs `action` once, during the next update of the slots: what another CPU does meanwhile. */
+void world_during_update(void (*action)(void));
 
 /* ---- Randomness ------------------------------------------------------------------------------ */
 

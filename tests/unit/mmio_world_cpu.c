@@ -10,7 +10,7 @@
 
 #define VPID 1
 
-static void (*during_invept)(void);
+static void (*during_update)(void);
 
 /* Registers never become known, so each reading is counted, and a test may change them any time. */
 uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
@@ -28,19 +28,23 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 
 /* ---- Invalidations --------------------------------------------------------------------------- */
 
-static void on_invept(unsigned type, uint64_t eptp)
+/* A second CPU lags behind, so that an update of the slots has to wait for it. */
+static void on_kick(unsigned pcpu)
 {
-    (void)type;
-    (void)eptp;
-    void (*action)(void) = during_invept;
-    during_invept = NULL;
+    void (*action)(void) = during_update;
+    world_leave(pcpu);
+    epoch_offline(pcpu);
+    during_update = NULL;
     if (action)
         action();
 }
 
-void world_during_invept(void (*action)(void))
+void world_during_update(void (*action)(void))
 {
-    during_invept = action;
+    during_update = action;
+    kick_hook = on_kick;
+    if (action)
+        epoch_online(1);
 }
 
 static void flush_guest(unsigned type, gva_t address, enum invvpid_reason reason)
@@ -75,7 +79,6 @@ void world_cpu_reset(void)
     static const struct mmu_config config = {
         .mmio_caching = true, .ad = true, .huge = true, .slot_generation_start = 1};
     world_reset(WORLD_CAPS, &config);
-    invept_hook = on_invept;
 }
 
 /* ---- One access ------------------------------------------------------------------------------ */
@@ -145,7 +148,7 @@ static enum world_result run(uint64_t gva, bool write)
 {
     assert_true(page_offset(gva) <= PAGE_SIZE - 4);
     for (int entries = 0; entries < 20; entries++) {
-        tlb_pay(&world.mmu, this_cpu);
+        tlb_enter(&world.mmu, this_cpu);
         tlb_assert_paid(&world.mmu, this_cpu);
         struct step step = reach(world.regs[REG_RIP], ACCESS_FETCH);
         if (step.memory)

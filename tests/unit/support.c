@@ -3,7 +3,11 @@
 #include "lib/assert.h"
 #include "lib/log.h"
 
+#include "lib/spinlock.h"
+
+#include <pthread.h>
 #include <sanitizer/asan_interface.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +17,7 @@
 
 static char *arena;
 static uint8_t owner_order[SUPPORT_RAM_PAGES]; /* order + 1 at the first page of a live block */
-static uint64_t free_list[ORDERS][SUPPORT_RAM_PAGES / 16];
+static uint64_t free_list[ORDERS][SUPPORT_RAM_PAGES / 64];
 static uint64_t free_count[ORDERS];
 static uint64_t next_page;
 static uint64_t in_use;
@@ -21,6 +25,7 @@ static uint64_t allocations_left;
 static char log_text[1 << 16];
 static size_t log_length;
 static unsigned warnings;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* tests may have threads */
 
 void support_reset(void)
 {
@@ -28,11 +33,12 @@ void support_reset(void)
         arena = mmap(NULL, SUPPORT_RAM_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         assert_ptr_not_equal(arena, MAP_FAILED);
+        direct_map = (uint64_t)arena - SUPPORT_RAM_BASE;
     }
     if (next_page)
         madvise(arena, next_page * PAGE_SIZE, MADV_DONTNEED);
-    ASAN_UNPOISON_MEMORY_REGION(arena, SUPPORT_RAM_PAGES * PAGE_SIZE);
-    memset(owner_order, 0, sizeof(owner_order));
+    ASAN_POISON_MEMORY_REGION(arena, next_page * PAGE_SIZE);
+    memset(owner_order, 0, next_page);
     memset(free_count, 0, sizeof(free_count));
     next_page = 0;
     in_use = 0;
@@ -62,7 +68,12 @@ unsigned support_warnings(void)
     return warnings;
 }
 
-hpa_t page_alloc(unsigned order)
+void cpu_relax(void)
+{
+    sched_yield();
+}
+
+static hpa_t alloc_locked(unsigned order)
 {
     assert_true(order < ORDERS);
     if (!allocations_left)
@@ -87,7 +98,15 @@ hpa_t page_alloc(unsigned order)
     return HPA(SUPPORT_RAM_BASE + page * PAGE_SIZE);
 }
 
-void page_free(hpa_t address, unsigned order)
+hpa_t page_alloc(unsigned order)
+{
+    pthread_mutex_lock(&mutex);
+    hpa_t page = alloc_locked(order);
+    pthread_mutex_unlock(&mutex);
+    return page;
+}
+
+static void free_locked(hpa_t address, unsigned order)
 {
     uint64_t page = (address.v - SUPPORT_RAM_BASE) / PAGE_SIZE;
     assert_true(page < SUPPORT_RAM_PAGES);
@@ -99,12 +118,14 @@ void page_free(hpa_t address, unsigned order)
     ASAN_POISON_MEMORY_REGION(arena + page * PAGE_SIZE, PAGE_SIZE << order);
 }
 
-void *phys_to_virt(hpa_t address)
+void page_free(hpa_t address, unsigned order)
 {
-    assert_true(address.v >= SUPPORT_RAM_BASE);
-    assert_true(address.v < SUPPORT_RAM_BASE + SUPPORT_RAM_PAGES * PAGE_SIZE);
-    return arena + (address.v - SUPPORT_RAM_BASE);
+    pthread_mutex_lock(&mutex);
+    free_locked(address, order);
+    pthread_mutex_unlock(&mutex);
 }
+
+uint64_t direct_map;
 
 hpa_t virt_to_phys(const void *pointer)
 {
@@ -113,7 +134,10 @@ hpa_t virt_to_phys(const void *pointer)
 
 void page_clear(void *pages, unsigned order)
 {
-    memset(pages, 0, PAGE_SIZE << order);
+    if (order < 9)
+        memset(pages, 0, PAGE_SIZE << order);
+    else /* what was never touched stays so */
+        assert_int_equal(madvise(pages, PAGE_SIZE << order, MADV_DONTNEED), 0);
 }
 
 void log_line(enum log_level level, const char *format, ...)

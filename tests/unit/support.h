@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #define SUPPORT_RAM_BASE  0x10000000ull
-#define SUPPORT_RAM_PAGES 0x20000ull /* 512 MiB, touched on demand */
+#define SUPPORT_RAM_PAGES 0x100000ull /* 4 GiB, touched on demand */
 
 /* Forgets pages, log, warnings and injected failures. Call it from each test's setup. */
 void support_reset(void);

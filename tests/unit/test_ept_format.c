@@ -12,7 +12,7 @@ static int setup(void **state)
 {
     (void)state;
     support_reset();
-    return ept_caps_parse(&caps, WORLD_CAPS, WORLD_MAXPHYADDR);
+    return ept_caps_parse(&caps, (WORLD_CAPS | EPT_CAP_1G), WORLD_MAXPHYADDR);
 }
 
 static void decodes_a_real_msr(void **state)
@@ -29,7 +29,7 @@ static void decodes_a_real_msr(void **state)
     assert_false(c.exec_only || c.page_1g || c.ad);
     assert_int_equal(c.invvpid_types, 0xe);
 
-    assert_int_equal(ept_caps_parse(&c, WORLD_CAPS & ~EPT_CAP_INVVPID, 40), 0);
+    assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~EPT_CAP_INVVPID, 40), 0);
     assert_int_equal(c.invvpid_types, 0); /* the types mean nothing without the instruction */
 }
 
@@ -48,14 +48,15 @@ static void names_what_is_missing(void **state)
     struct ept_caps c;
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         support_reset();
-        assert_int_equal(ept_caps_parse(&c, WORLD_CAPS & ~cases[i].without, 40), -ENODEV);
+        assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~cases[i].without, 40),
+                         -ENODEV);
         assert_non_null(strstr(support_log(), cases[i].sentence));
     }
-    assert_int_equal(ept_caps_parse(&c, WORLD_CAPS & ~EPT_CAP_INVEPT_ALL, 40), 0);
-    assert_int_equal(ept_caps_parse(&c, WORLD_CAPS & ~EPT_CAP_INVEPT_SINGLE, 40), 0);
-    assert_int_equal(ept_caps_parse(&c, WORLD_CAPS, 31), -EINVAL);
-    assert_int_equal(ept_caps_parse(&c, WORLD_CAPS, 53), -EINVAL);
-    assert_int_equal(ept_caps_parse(&c, WORLD_CAPS, 52), 0);
+    assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~EPT_CAP_INVEPT_ALL, 40), 0);
+    assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~EPT_CAP_INVEPT_SINGLE, 40), 0);
+    assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G), 31), -EINVAL);
+    assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G), 53), -EINVAL);
+    assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G), 52), 0);
 }
 
 static void says_why(void **state)
@@ -103,7 +104,7 @@ static void old_cpus_have_fewer_pages(void **state)
     (void)state;
     char text[EPT_EXPLAIN_SIZE];
     uint64_t old = EPT_CAP_EXEC_ONLY | EPT_CAP_2M | EPT_CAP_1G;
-    assert_int_equal(ept_caps_parse(&caps, WORLD_CAPS & ~old, 40), 0);
+    assert_int_equal(ept_caps_parse(&caps, (WORLD_CAPS | EPT_CAP_1G) & ~old, 40), 0);
     assert_true(ept_misconfig_explain(0x34, 1, &caps, text, sizeof(text)));
     assert_non_null(strstr(text, "100b (execute alone, which this CPU lacks)"));
     assert_true(ept_misconfig_explain(0xb7, 2, &caps, text, sizeof(text)));

@@ -18,7 +18,7 @@ static int setup(void **state)
     return 0;
 }
 
-static const struct mmu_stats *mmu(void)
+static struct mmu_stats mmu(void)
 {
     return mmu_stats(&world.mmu);
 }
@@ -29,15 +29,15 @@ static void first_access_violates_then_cache_answers(void **state)
     (void)state;
     assert_int_equal(world_store(V, 0x11), WORLD_EMULATED);
     assert_int_equal(world.violations, 1);
-    uint64_t faults = mmu()->faults, searches = mmu()->slot_searches;
+    uint64_t faults = mmu().faults, searches = mmu().slot_searches;
     for (uint32_t i = 0; i < 1000; i++)
         assert_int_equal(world_store(V + 4, i), WORLD_EMULATED);
     assert_int_equal(world.violations, 1);
     assert_int_equal(world.misconfigs, 1000);
-    assert_int_equal(mmu()->faults, faults);
-    assert_int_equal(mmu()->slot_searches, searches);
-    assert_int_equal(mmu()->mmio_spte_hits + mmu()->mmio_spte_stale, 0);
-    assert_int_equal(mmu()->mmio_spte_created, 1);
+    assert_int_equal(mmu().faults, faults);
+    assert_int_equal(mmu().slot_searches, searches);
+    assert_int_equal(mmu().mmio_spte_hits + mmu().mmio_spte_stale, 0);
+    assert_int_equal(mmu().mmio_spte_created, 1);
     assert_int_equal(world.vcpu.stats.cache_hits, 1000);
     assert_int_equal(world.vcpu.stats.emulated, 1001);
     assert_int_equal(world.a.writes, 1001);
@@ -82,26 +82,26 @@ static void f4b_doorbell(void **state)
     struct bus_doorbell doorbell = {.address = A + 8, .ring = ring, .device = &rung};
     rung = 0;
     world_mmio_spte(A);
-    uint64_t faults = mmu()->faults;
+    uint64_t faults = mmu().faults;
     assert_int_equal(bus_doorbell_add(&world.bus, &doorbell), 0);
     assert_int_equal(world_store(V + 8, 5), WORLD_EMULATED);
     assert_int_equal(rung, 1);
     assert_int_equal(world.regs[REG_RIP], WORLD_CODE + 2);
-    assert_int_equal(mmu()->faults, faults);
-    assert_int_equal(mmu()->mmio_spte_hits, 0);
+    assert_int_equal(mmu().faults, faults);
+    assert_int_equal(mmu().mmio_spte_hits, 0);
     assert_int_equal(world.a.writes, 0);
     uint32_t value;
     assert_int_equal(world_load(V + 8, &value), WORLD_EMULATED); /* a read goes to the device */
     assert_int_equal(rung, 1);
     assert_int_equal(world.a.reads, 1);
-    assert_int_equal(mmu()->mmio_spte_hits, 1);
+    assert_int_equal(mmu().mmio_spte_hits, 1);
     world_code("\x89\x18", 2);
     assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A + 8), true), MMIO_END); /* not skipped */
     assert_int_equal(rung, 1);
     world_slot_add(RAM, 1, 0); /* whatever the slots say: stale, and still it rings */
     assert_int_equal(world_store(V + 8, 5), WORLD_EMULATED);
     assert_int_equal(rung, 2);
-    assert_int_equal(mmu()->mmio_spte_stale, 0);
+    assert_int_equal(mmu().mmio_spte_stale, 0);
     assert_int_equal(bus_doorbell_remove(&world.bus, &doorbell), 0);
     assert_int_equal(world_store(V + 8, 5), WORLD_EMULATED);
     assert_int_equal(world.a.writes, 1);
@@ -143,13 +143,13 @@ static void f4c_cache(void **state)
     assert_int_equal(world_store(V, 1), WORLD_EMULATED);
     assert_int_equal(world.vcpu.stats.cache_hits, 1);
     world_slot_add(RAM, 1, 0);
-    uint64_t faults = mmu()->faults;
+    uint64_t faults = mmu().faults;
     assert_int_equal(world_store(V, 1), WORLD_EMULATED); /* stale, faults, is MMIO still */
     assert_int_equal(world.vcpu.stats.cache_hits, 1);
     assert_int_equal(world.vcpu.stats.spte_hits, 1);
     assert_int_equal(world.vcpu.stats.spte_stale, 1);
-    assert_int_equal(mmu()->mmio_spte_created, 2);
-    assert_int_equal(mmu()->faults, faults); /* no violation */
+    assert_int_equal(mmu().mmio_spte_created, 2);
+    assert_int_equal(mmu().faults, faults); /* no violation */
     assert_int_equal(world.violations, 0);
     assert_int_equal(world_store(V, 1), WORLD_EMULATED); /* and what the fault said is cached */
     assert_int_equal(world.vcpu.stats.cache_hits, 2);
@@ -175,10 +175,10 @@ static void f4d_spte(void **state)
 {
     (void)state;
     world_mmio_spte(A);
-    uint64_t faults = mmu()->faults;
+    uint64_t faults = mmu().faults;
     assert_int_equal(world_store(V, 1), WORLD_EMULATED);
-    assert_int_equal(mmu()->faults, faults);
-    assert_int_equal(mmu()->mmio_spte_hits, 1);
+    assert_int_equal(mmu().faults, faults);
+    assert_int_equal(mmu().mmio_spte_hits, 1);
 
     world_slot_add(A, 1, 0);
     assert_int_equal(world_store(V, 0x77), WORLD_RAM);
@@ -187,9 +187,9 @@ static void f4d_spte(void **state)
     assert_int_equal(world.a.writes, 1);
     assert_int_equal(world.violations, 0); /* MMIO to RAM without one */
 
-    uint64_t changes = mmu()->spte_changes;
+    uint64_t changes = mmu().spte_changes;
     assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_REENTER); /* step 5 */
-    assert_int_equal(mmu()->spte_changes, changes);
+    assert_int_equal(mmu().spte_changes, changes);
 
     world_slot_delete(A);
     assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_REENTER);
@@ -228,16 +228,16 @@ static void f6_enter_again(void **state)
 {
     (void)state;
     world_slot_add(RAM, 1, 0);
-    uint64_t changes = mmu()->spte_changes;
+    uint64_t changes = mmu().spte_changes;
     assert_int_equal(mmio_violation(&world.vcpu, GPA(RAM), WRITE, false), MMIO_REENTER);
-    assert_true(mmu()->spte_changes > changes);
-    changes = mmu()->spte_changes;
+    assert_true(mmu().spte_changes > changes);
+    changes = mmu().spte_changes;
     assert_int_equal(mmio_violation(&world.vcpu, GPA(RAM), WRITE, false), MMIO_REENTER);
-    assert_int_equal(mmu()->spte_changes, changes);
+    assert_int_equal(mmu().spte_changes, changes);
 
     world_map(world.regs[REG_CR3], V, RAM, KERNEL);
     assert_int_equal(world_store(V, 1), WORLD_RAM); /* so that its deletion owes a flush */
-    world_during_invept(touch_what_goes);
+    world_during_update(touch_what_goes);
     peeked = 0;
     world_slot_delete(RAM);
     assert_int_equal(peeked, 1);
@@ -347,15 +347,15 @@ static void nothing_is_kept_during_an_update(void **state)
 {
     (void)state;
     assert_int_equal(world_store(V, 1), WORLD_EMULATED);
-    uint64_t spte_hits = mmu()->mmio_spte_hits;
+    uint64_t spte_hits = mmu().mmio_spte_hits;
     peeked = 0;
-    world_during_invept(store_during_update);
+    world_during_update(store_during_update);
     assert_int_equal(mmu_set_generation(&world.mmu, 100), 0);
     assert_int_equal(peeked, 1);
     assert_int_equal(world.a.writes, 4);
     assert_int_equal(world.vcpu.stats.cache_hits, 0);
     assert_int_equal(world.vcpu.cache.gva_hits, 0);
-    assert_int_equal(mmu()->mmio_spte_hits, spte_hits);
+    assert_int_equal(mmu().mmio_spte_hits, spte_hits);
     assert_int_equal(world_store(V, 3), WORLD_EMULATED);
     assert_int_equal(world.vcpu.stats.cache_hits, 0);
     assert_int_equal(world_store(V, 3), WORLD_EMULATED);

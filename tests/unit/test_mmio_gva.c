@@ -70,10 +70,10 @@ static void c6a_remap_without_invlpg(void **state)
         assert_int_equal(world_store(V, 3), WORLD_EMULATED);
         assert_int_equal(world.a.writes + world.b.writes, 3);
         if (modes[m] == GVA_CACHE_EXITS) { /* kept until the guest flushes, as by the CPU */
-            assert_int_equal(world.mmu.stats.invvpid[INVVPID_STALE], 0);
+            assert_int_equal(mmu_stats(&world.mmu).invvpid[INVVPID_STALE], 0);
             assert_int_equal(world.b.writes, 2);
         } else { /* a fresh walk differs: INVVPID, then A */
-            assert_int_equal(world.mmu.stats.invvpid[INVVPID_STALE], 1);
+            assert_int_equal(mmu_stats(&world.mmu).invvpid[INVVPID_STALE], 1);
             assert_int_equal(world.vcpu.stats.stale_translations, 1);
             assert_int_equal(world.a.writes, 2);
         }
@@ -118,7 +118,7 @@ static void c6b_two_address_spaces(void **state)
         }
         assert_int_equal(world.a.writes, 500);
         assert_int_equal(world.b.writes, 500);
-        assert_int_equal(world.mmu.stats.invvpid[INVVPID_STALE], 0);
+        assert_int_equal(mmu_stats(&world.mmu).invvpid[INVVPID_STALE], 0);
         if (modes[m] == GVA_CACHE_VERIFY)
             assert_int_equal(world.vcpu.cache.gva_hits, 998);
     }

@@ -296,12 +296,12 @@ static void kept_walk_32(void **state)
         uint64_t hits, gpa;
         enum walk_result result;
     } steps[] = {
-        {&table[4],     0x80000063, 0, 0x80000008, WALK_OK   },
-        {&table[4],     0x80000063, 1, 0x80000008, WALK_OK   },
-        {&table[5],     0x12345067, 2, 0x80000008, WALK_OK   }, /* the neighbour */
-        {&table[4],     0x90000063, 2, 0x90000008, WALK_OK   },
-        {&table[4],     0x90000063, 3, 0x90000008, WALK_OK   },
-        {&directory[2], 0x42023,    3, 0,          WALK_FAULT},
+        {&table[4], 0x80000063, 0, 0x80000008, WALK_OK},
+        {&table[4], 0x80000063, 1, 0x80000008, WALK_OK},
+        {&table[5], 0x12345067, 2, 0x80000008, WALK_OK}, /* the neighbour */
+        {&table[4], 0x90000063, 2, 0x90000008, WALK_OK},
+        {&table[4], 0x90000063, 3, 0x90000008, WALK_OK},
+        {&directory[2], 0x42023, 3, 0, WALK_FAULT},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
         *steps[i].entry = steps[i].value;

@@ -145,8 +145,10 @@ static void self_invalidate(struct vm *vm, gfn_t gfn, unsigned access)
 
 static bool enter(struct vm *vm, gfn_t gfn, unsigned access, hpa_t *page)
 {
-    tlb_pay(&vm->mmu, 0);
+    tlb_leave(0);
+    tlb_enter(&vm->mmu, 0);
     tlb_assert_paid(&vm->mmu, 0);
+    check_freed(tlb_of(mmu_eptp(&vm->mmu)));
     return hits(vm, gfn, access, page);
 }
 
@@ -173,7 +175,7 @@ static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
         if (t.result == HW_OK)
             continue; /* the TLB answers now, and is judged */
         int outcome;
-        uint64_t tables = vm->mmu.stats.tables;
+        uint64_t collapses = vm->mmu.cpu[0].stats.collapses;
         if (t.result == HW_VIOLATION) {
             self_invalidate(vm, gfn, access);
             outcome = mmu_fault(&vm->mmu, gpa, access | FAULT_FINAL, &info);
@@ -183,10 +185,7 @@ static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
                 outcome = mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info);
         }
         assert_true(outcome >= 0);
-        if (vm->mmu.stats.tables < tables) {
-            met.replaced++;
-            check_freed();
-        }
+        met.replaced += vm->mmu.cpu[0].stats.collapses - collapses;
         if (outcome == FAULT_EMULATE) {
             struct slot_model *slot = model_slot(vm, gfn);
             if (slot && !(slot->readonly && access == 2))
@@ -237,7 +236,7 @@ static void step_add(struct vm *vm, unsigned id)
 {
     struct slot_model *slot = &vm->slot[id];
     uint64_t base, pages, before = mmu_invept_count(&vm->mmu);
-    uint64_t zaps = vm->mmu.stats.full_zaps;
+    uint64_t zaps = vm->mmu.cpu[0].stats.full_zaps;
     bool readonly = rnd(4) == 0;
     random_range(&base, &pages);
     if (slot->used)
@@ -246,7 +245,8 @@ static void step_add(struct vm *vm, unsigned id)
     int error = mmu_slot_add(&vm->mmu, id, GPA(base << 12), pages,
                              readonly ? (uint32_t)MEMSLOT_READONLY : 0);
     assert_int_equal(error, room ? 0 : -EEXIST);
-    if (vm->mmu.stats.full_zaps == zaps) /* no wrap: RAM over MMIO flushes nothing (rule T2) */
+    if (vm->mmu.cpu[0].stats.full_zaps ==
+        zaps) /* no wrap: RAM over MMIO flushes nothing (rule T2) */
         assert_int_equal(mmu_invept_count(&vm->mmu), before);
     if (room) {
         *slot = (struct slot_model){true, readonly, base, pages, NULL};
@@ -262,7 +262,6 @@ static void step_delete(struct vm *vm, unsigned id)
     if (slot->used) {
         met.changes++;
         forget_slot(slot);
-        check_freed();
     }
 }
 
@@ -322,7 +321,6 @@ static void step_near_wrap(struct vm *vm)
 static void end_vm(struct vm *vm)
 {
     mmu_destroy(&vm->mmu);
-    check_freed();
     for (unsigned i = 0; i < SLOTS; i++)
         forget_slot(&vm->slot[i]);
     vm->alive = false;
@@ -337,7 +335,7 @@ static void one_step(struct vm *vm)
         assert_int_equal(mmu_create(&vm->mmu), 0);
         vm->alive = true;
     }
-    uint64_t zaps = vm->mmu.stats.full_zaps;
+    uint64_t zaps = vm->mmu.cpu[0].stats.full_zaps;
     if (kind < 962)
         do_access(vm, interesting_frame(vm), 1u << rnd(3));
     else if (kind < 970)
@@ -358,10 +356,7 @@ static void one_step(struct vm *vm)
         end_vm(vm);
     if (!vm->alive)
         return;
-    if (vm->mmu.stats.full_zaps != zaps) {
-        met.wraps++;
-        check_freed();
-    }
+    met.wraps += vm->mmu.cpu[0].stats.full_zaps != zaps;
 }
 
 static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config config)

@@ -46,8 +46,8 @@ static void mmio_repeats_without_a_search(void **state)
     assert_int_equal(a.misconfigurations, 0);
     assert_int_equal(a.info.gfn.v, DEVICE >> 12);
     assert_int_equal(a.info.generation, mmu_slot_generation(&mmu));
-    assert_int_equal(mmu.stats.mmio_spte_created, 1);
-    uint64_t searches = mmu.stats.slot_searches, changes = mmu.stats.spte_changes;
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 1);
+    uint64_t searches = mmu_stats(&mmu).slot_searches, changes = mmu_stats(&mmu).spte_changes;
     uint64_t pages = support_pages_in_use();
 
     for (unsigned i = 0; i < 1000; i++) {
@@ -58,10 +58,10 @@ static void mmio_repeats_without_a_search(void **state)
         assert_int_equal(a.info.gfn.v, DEVICE >> 12);
         assert_int_equal(a.info.generation, mmu_slot_generation(&mmu));
     }
-    assert_int_equal(mmu.stats.slot_searches, searches);
-    assert_int_equal(mmu.stats.spte_changes, changes);
-    assert_int_equal(mmu.stats.mmio_spte_hits, 1000);
-    assert_int_equal(mmu.stats.faults, 1);
+    assert_int_equal(mmu_stats(&mmu).slot_searches, searches);
+    assert_int_equal(mmu_stats(&mmu).spte_changes, changes);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_hits, 1000);
+    assert_int_equal(mmu_stats(&mmu).faults, 1);
     assert_int_equal(support_pages_in_use(), pages);
     assert_int_equal(invept_calls, 1); /* the root's load */
     assert_int_equal(world_check(&mmu).mmio, 1);
@@ -77,12 +77,13 @@ static void ram_is_mapped_and_cleared(void **state)
     const uint64_t *page = phys_to_virt(a.page);
     for (unsigned i = 0; i < 512; i++)
         assert_true(page[i] == 0);
-    assert_int_equal(mmu.stats.pages[1], 1); /* the whole piece is in the slot: one 2 MiB leaf */
+    assert_int_equal(mmu_stats(&mmu).pages[1],
+                     1); /* the whole piece is in the slot: one 2 MiB leaf */
     assert_int_equal(world_touch(&mmu, GPA(0x200000), ACCESS_WRITE).violations, 0);
 
     a = world_touch(&mmu, GPA(0x402fff), ACCESS_WRITE); /* the rest comes page by page */
     assert_int_equal(a.violations, 1);
-    assert_int_equal(mmu.stats.pages[0], 1);
+    assert_int_equal(mmu_stats(&mmu).pages[0], 1);
     assert_int_equal(world_touch(&mmu, GPA(0x403000), ACCESS_READ).outcome, FAULT_EMULATE);
 
     unsigned level;
@@ -105,8 +106,8 @@ static void small_pages_when_huge_is_off(void **state)
     add(0, 0x200000, 512, 0);
     world_touch(&mmu, GPA(0x200000), ACCESS_WRITE);
     world_touch(&mmu, GPA(0x3ff000), ACCESS_WRITE);
-    assert_int_equal(mmu.stats.pages[0], 2);
-    assert_int_equal(mmu.stats.pages[1], 0);
+    assert_int_equal(mmu_stats(&mmu).pages[0], 2);
+    assert_int_equal(mmu_stats(&mmu).pages[1], 0);
     world_check(&mmu);
 }
 
@@ -126,13 +127,13 @@ static void read_only_slots(void **state)
     struct world_access a = world_touch(&mmu, GPA(0x100000), ACCESS_WRITE);
     assert_int_equal(a.outcome, FAULT_EMULATE);
     assert_int_equal(a.info.generation, 0); /* nothing to cache */
-    assert_int_equal(mmu.stats.mmio_spte_created, 0);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 0);
     assert_int_equal(world_touch(&mmu, GPA(0x100000), ACCESS_READ).outcome, FAULT_FIXED);
     assert_int_equal(world_touch(&mmu, GPA(0x100000), ACCESS_FETCH).violations, 0);
     a = world_touch(&mmu, GPA(0x100000), ACCESS_WRITE); /* mapped now, still not writable */
     assert_int_equal(a.outcome, FAULT_EMULATE);
     assert_int_equal(a.info.generation, 0);
-    assert_int_equal(mmu.stats.mmio_spte_created, 0);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 0);
 
     assert_int_equal(mmu_slot_flags(&mmu, 0, 0), 0);
     assert_int_equal(world_touch(&mmu, GPA(0x100000), ACCESS_WRITE).outcome, FAULT_FIXED);
@@ -159,8 +160,8 @@ static void without_mmio_caching(void **state)
         assert_int_equal(a.info.generation, mmu_slot_generation(&mmu));
         assert_int_equal(a.info.gfn.v, DEVICE >> 12);
     }
-    assert_int_equal(mmu.stats.mmio_spte_created, 0);
-    assert_int_equal(mmu.stats.spte_changes, 0);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 0);
+    assert_int_equal(mmu_stats(&mmu).spte_changes, 0);
     assert_int_equal(world_check(&mmu).mmio, 0);
     add(0, DEVICE, 1, 0);
     assert_int_equal(world_touch(&mmu, GPA(DEVICE), ACCESS_READ).outcome, FAULT_FIXED);
@@ -175,10 +176,10 @@ static void no_mmio_spte_beyond_maxphyaddr(void **state)
         uint64_t gpa = i ? BIT(WORLD_MAXPHYADDR) << i : BIT(WORLD_MAXPHYADDR);
         assert_int_equal(mmu_fault(&mmu, GPA(gpa), ACCESS_READ, &info), FAULT_EMULATE);
         assert_int_equal(info.gfn.v, gpa >> 12);
-        assert_int_equal(mmu.stats.mmio_spte_created, 0);
+        assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 0);
     }
     assert_int_equal(mmu_fault(&mmu, GPA(BIT(40) - 1), ACCESS_READ, &info), FAULT_EMULATE);
-    assert_int_equal(mmu.stats.mmio_spte_created, 1);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 1);
     assert_int_equal(world_check(&mmu).mmio, 1);
 }
 
@@ -188,7 +189,7 @@ static void private_accesses_are_an_error(void **state)
     struct mmio_info info;
     assert_int_equal(mmu_fault(&mmu, GPA(DEVICE), ACCESS_READ | FAULT_PRIVATE, &info), -EFAULT);
     assert_non_null(strstr(support_log(), "no private memory"));
-    assert_int_equal(mmu.stats.mmio_spte_created, 0); /* F3: never MMIO */
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 0); /* F3: never MMIO */
 }
 
 static void a_second_fault_is_spurious(void **state)
@@ -197,13 +198,13 @@ static void a_second_fault_is_spurious(void **state)
     struct mmio_info info;
     add(0, 0x100000, 4, 0);
     assert_int_equal(mmu_fault(&mmu, GPA(0x100000), ACCESS_WRITE, &info), FAULT_FIXED);
-    uint64_t changes = mmu.stats.spte_changes;
+    uint64_t changes = mmu_stats(&mmu).spte_changes;
     world_touch(&mmu, GPA(0x100000), ACCESS_WRITE); /* the CPU sets D */
     assert_int_equal(mmu_fault(&mmu, GPA(0x100000), ACCESS_WRITE, &info), FAULT_SPURIOUS);
-    assert_int_equal(mmu.stats.spte_changes, changes); /* P8: no event without a change */
+    assert_int_equal(mmu_stats(&mmu).spte_changes, changes); /* P8: no event without a change */
     assert_int_equal(mmu_fault(&mmu, GPA(DEVICE), ACCESS_WRITE, &info), FAULT_EMULATE);
     assert_int_equal(mmu_fault(&mmu, GPA(DEVICE), ACCESS_WRITE, &info), FAULT_EMULATE);
-    assert_int_equal(mmu.stats.mmio_spte_created, 1);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 1);
 }
 
 /* A misconfiguration whose MMIO SPTE is stale by the time that it is looked at (F4d). */
@@ -214,12 +215,12 @@ static void stale_mmio_spte_is_a_fault(void **state)
     world_touch(&mmu, GPA(DEVICE), ACCESS_READ);
     add(0, 0x100000, 1, 0); /* elsewhere: only the generation moves */
     assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_INVALID);
-    assert_int_equal(mmu.stats.mmio_spte_stale, 1);
-    uint64_t faults = mmu.stats.faults;
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_stale, 1);
+    uint64_t faults = mmu_stats(&mmu).faults;
     assert_int_equal(mmu_fault(&mmu, GPA(DEVICE), FAULT_RESERVED, &info), FAULT_EMULATE);
-    assert_int_equal(mmu.stats.faults, faults); /* not a violation */
+    assert_int_equal(mmu_stats(&mmu).faults, faults); /* not a violation */
     assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_EMULATE);
-    assert_int_equal(mmu.stats.mmio_spte_created, 2);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 2);
     assert_int_equal(info.generation, mmu_slot_generation(&mmu));
 }
 
@@ -289,12 +290,12 @@ static void mmio_over_a_live_spte(void **state)
     add(0, 0x200000, 512, 0);
     world_touch(&mmu, GPA(0x200000), ACCESS_READ);
     tlb_assert_paid(&mmu, 0);
-    assert_int_equal(tdp_top_up(&mmu), 0);
-    assert_int_equal(tdp_map_mmio(&mmu, GFN(0x205), 1), FAULT_EMULATE);
+    assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
+    assert_int_equal(tdp_map_mmio(mmu_self(&mmu), GFN(0x205), 1), FAULT_EMULATE);
     assert_int_equal(support_warnings(), 1);
     expect_assert_failure(tlb_assert_paid(&mmu, 0));
-    tlb_pay(&mmu, 0);
-    assert_int_equal(mmu.stats.pages[1], 0);
+    tlb_enter(&mmu, 0);
+    assert_int_equal(mmu_stats(&mmu).pages[1], 0);
     assert_int_equal(world_check(&mmu).mmio, 1);
 }
 
@@ -302,18 +303,17 @@ static void mmio_over_a_live_spte(void **state)
 
 static unsigned hook_runs;
 
-/* P5, F7, C4: seen from a CPU that runs while a slot goes away. Called from inside the update. */
-static void while_a_slot_goes(unsigned type, uint64_t eptp)
+/* P5, F7, C4: seen from a CPU that runs while a slot goes away. The update waits for its epoch. */
+static void while_a_slot_goes(unsigned pcpu)
 {
-    (void)type;
-    (void)eptp;
     struct mmio_info info;
-    hook_runs++;
-    invept_hook = NULL;
-    uint64_t changes = mmu.stats.mmio_spte_created;
+    world_leave(pcpu);
+    if (hook_runs++)
+        return;
+    uint64_t changes = mmu_stats(&mmu).mmio_spte_created;
     assert_int_equal(mmu_fault(&mmu, GPA(0x200000), ACCESS_READ, &info), FAULT_RETRY);
     assert_int_equal(info.generation, 0);
-    assert_int_equal(mmu.stats.mmio_spte_created, changes);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, changes);
     assert_null(guest_page(&mmu, GFN(0x200)));
     char byte = 0;
     assert_int_equal(guest_read(&mmu, GPA(0x200000), &byte, 1, ACCESS_READ), -EFAULT);
@@ -331,13 +331,16 @@ static void faults_wait_for_a_slot_that_goes(void **state)
     for (unsigned i = 0; i < 2; i++) {
         hook_runs = 0;
         assert_int_equal(world_touch(&mmu, GPA(0x200000), ACCESS_WRITE).outcome, FAULT_FIXED);
-        invept_hook = while_a_slot_goes;
+        epoch_online(1);
+        kick_hook = while_a_slot_goes;
         uint64_t generation = mmu_slot_generation(&mmu);
         if (i == 0)
             assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40000000)), 0);
         else
             assert_int_equal(mmu_slot_delete(&mmu, 0), 0);
-        assert_int_equal(hook_runs, 1);
+        assert_int_equal(hook_runs, 2);
+        epoch_offline(1);
+        kick_hook = NULL;
         assert_int_equal(mmu_slot_generation(&mmu), generation + 2); /* two swaps (F7) */
         assert_int_equal(mmu_invalidate_sequence(&mmu) & 1, 0);
         assert_int_equal(world_touch(&mmu, GPA(0x200000), ACCESS_READ).outcome, FAULT_EMULATE);

@@ -45,8 +45,8 @@ static void copies_across_pages_and_slots(void **state)
     assert_int_equal(guest_write(&mmu, GPA(0x100801), out, sizeof(out)), 0);
     assert_int_equal(guest_read(&mmu, GPA(0x100801), in, sizeof(in), ACCESS_READ), 0);
     assert_memory_equal(out, in, sizeof(out));
-    assert_int_equal(mmu.stats.spte_changes, 0); /* no SPTE is needed, and none is left */
-    assert_int_equal(mmu.stats.slot_searches, 0);
+    assert_int_equal(mmu_stats(&mmu).spte_changes, 0); /* no SPTE is needed, and none is left */
+    assert_int_equal(mmu_stats(&mmu).slot_searches, 0);
 
     struct world_access a = world_touch(&mmu, GPA(0x101000), ACCESS_READ); /* the guest sees it */
     assert_memory_equal(phys_to_virt(a.page), out + 0x7ff, 4096);
@@ -180,8 +180,8 @@ static void no_block_is_no_error(void **state)
     (void)state;
     struct mmio_info info;
     add(0, 0x200000, 512, 0);
-    assert_int_equal(tdp_top_up(&mmu), 0);
-    static hpa_t hoard[256];
+    assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
+    static hpa_t hoard[SUPPORT_RAM_PAGES / 512];
     unsigned hoarded = 0;
     hpa_t words = page_alloc(0), page = page_alloc(0); /* two single pages stay free */
     while (!page_is_none(hoard[hoarded] = page_alloc(9)))
@@ -189,8 +189,8 @@ static void no_block_is_no_error(void **state)
     page_free(words, 0);
     page_free(page, 0);
     assert_int_equal(mmu_fault(&mmu, GPA(0x200000), ACCESS_WRITE, &info), FAULT_FIXED);
-    assert_int_equal(mmu.stats.pages[0], 1);
-    assert_int_equal(mmu.stats.pages[1], 0);
+    assert_int_equal(mmu_stats(&mmu).pages[0], 1);
+    assert_int_equal(mmu_stats(&mmu).pages[1], 0);
     while (hoarded)
         page_free(hoard[--hoarded], 9);
 }
@@ -208,7 +208,7 @@ static void scattered_accesses_cost_the_guest_not_the_host(void **state)
         most = support_pages_in_use() > most ? support_pages_in_use() : most;
     }
     assert_in_range(most, 512, 512 + 512 + 16); /* the block, and as many tables */
-    assert_in_range(mmu.stats.full_zaps, 5, 50);
+    assert_in_range(mmu_stats(&mmu).full_zaps, 5, 50);
     assert_int_equal(world_touch(&mmu, GPA(0x200000), ACCESS_WRITE).outcome, FAULT_FIXED);
     world_check(&mmu);
 }
@@ -228,9 +228,9 @@ static void all_of_a_large_slot(void **state)
     for (uint64_t i = 0; i < 1024; i++)
         assert_int_equal(mmu_fault(&mmu, GPA(0x1ff000 + (i << 21)), ACCESS_WRITE, &info),
                          FAULT_FIXED);
-    assert_int_equal(mmu.stats.full_zaps, 0);
-    assert_int_equal(mmu.stats.pages[0], 1024);
-    assert_true(mmu.stats.tables > 1024);
+    assert_int_equal(mmu_stats(&mmu).full_zaps, 0);
+    assert_int_equal(mmu_stats(&mmu).pages[0], 1024);
+    assert_true(mmu_stats(&mmu).tables > 1024);
     world_check(&mmu);
 }
 

@@ -61,7 +61,7 @@ static void refusals(void **state)
     } cases[] = {
         {9, 0x1001, 1, 0, -EINVAL, "slot 9: address 0x1001 is not aligned"},
         {9, 0x1000, 0, 0, -EINVAL, "slot 9: 0 pages"},
-        {9, 0x1000, 1, 2, -EINVAL, "slot 9: flags 0x2 are unknown"},
+        {9, 0x1000, 1, 4, -EINVAL, "slot 9: flags 0x4 are unknown"},
         {9, 0x1000, 1, 1u << 31, -EINVAL, "flags 0x80000000"},
         {9, BIT(40), 1, 0, -ERANGE, "beyond the guest-physical limit 0x10000000000"},
         {9, BIT(40) - 0x1000, 2, 0, -ERANGE, "beyond the guest-physical limit"},
@@ -110,8 +110,8 @@ static void all_slots_at_once(void **state)
     (void)state;
     for (unsigned i = 0; i < MEMSLOTS_MAX; i++) /* in an order that is not sorted */
         add(i, (uint64_t)(i * 37 % MEMSLOTS_MAX) * 0x10000, 8);
-    assert_int_equal(mmu_slot_add(&mmu, 64, GPA(0x1000000), 1, 0), -ENOSPC);
-    assert_non_null(strstr(support_log(), "all 64 slots are in use"));
+    assert_int_equal(mmu_slot_add(&mmu, MEMSLOTS_MAX, GPA(0x40000000), 1, 0), -ENOSPC);
+    assert_non_null(strstr(support_log(), "slots are in use"));
     for (unsigned i = 0; i < MEMSLOTS_MAX; i++) {
         uint64_t place = i * 37 % MEMSLOTS_MAX;
         const struct memslot *slot = memslot_find(memslots(&mmu), GFN(place * 16 + 7));
@@ -140,7 +140,7 @@ static void ram_over_mmio_and_back(void **state)
     assert_int_equal(world_touch(&mmu, GPA(gpa), ACCESS_READ).outcome, FAULT_EMULATE);
     for (unsigned round = 0; round < 5; round++) {
         unsigned invepts = invept_calls;
-        uint64_t zaps = mmu.stats.full_zaps;
+        uint64_t zaps = mmu_stats(&mmu).full_zaps;
         add(3, gpa, 2);
         assert_int_equal(world_check(&mmu).mmio, 1); /* not looked for (F9) */
         assert_int_equal(read_word(gpa), 0);
@@ -150,11 +150,10 @@ static void ram_over_mmio_and_back(void **state)
         assert_int_equal(mmu_invept_count(&mmu), invepts);
 
         assert_int_equal(mmu_slot_delete(&mmu, 3), 0);
-        assert_int_equal(invept_calls, invepts + 1); /* before the page was freed */
         assert_int_equal(world_touch(&mmu, GPA(gpa), ACCESS_READ).outcome, FAULT_EMULATE);
         assert_int_equal(invept_calls, invepts + 1);
-        assert_int_equal(mmu.stats.invept[INVEPT_REUSE], round + 1);
-        assert_int_equal(mmu.stats.full_zaps, zaps);
+        assert_int_equal(mmu_stats(&mmu).invept[INVEPT_DEBT], round + 1);
+        assert_int_equal(mmu_stats(&mmu).full_zaps, zaps);
     }
     world_check(&mmu);
 }
@@ -167,7 +166,7 @@ static void an_untouched_slot_goes_without_a_flush(void **state)
     unsigned invepts = invept_calls;
     add(0, 0x200000, 512);
     assert_int_equal(mmu_slot_delete(&mmu, 0), 0);
-    tlb_pay(&mmu, 0);
+    tlb_enter(&mmu, 0);
     assert_int_equal(invept_calls, invepts);
 }
 
@@ -177,20 +176,20 @@ static void a_slot_moves_with_its_memory(void **state)
     add(0, 0x200000, 1024);
     write_word(0x200008, 1);
     write_word(0x5ff000, 2);
-    assert_int_equal(mmu.stats.pages[1], 2);
+    assert_int_equal(mmu_stats(&mmu).pages[1], 2);
 
     assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40003000)), 0); /* blocks no longer aligned */
     assert_int_equal(world_touch(&mmu, GPA(0x200008), ACCESS_READ).outcome, FAULT_EMULATE);
     assert_int_equal(read_word(0x40003008), 1);
     assert_int_equal(read_word(0x40402000), 2);
-    assert_int_equal(mmu.stats.pages[1], 0);
-    assert_int_equal(mmu.stats.pages[0], 2);
+    assert_int_equal(mmu_stats(&mmu).pages[1], 0);
+    assert_int_equal(mmu_stats(&mmu).pages[0], 2);
 
     assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40000000)), 0); /* aligned: tables give way */
     assert_int_equal(read_word(0x40000008), 1);
     assert_int_equal(read_word(0x403ff000), 2);
-    assert_int_equal(mmu.stats.pages[1], 2);
-    assert_int_equal(mmu.stats.pages[0], 0);
+    assert_int_equal(mmu_stats(&mmu).pages[1], 2);
+    assert_int_equal(mmu_stats(&mmu).pages[0], 0);
     world_check(&mmu);
 
     uint64_t generation = mmu_slot_generation(&mmu);
@@ -205,8 +204,8 @@ static void blocks_only_where_they_fit(void **state)
     write_word(0x1ff000, 1);
     write_word(0x200000, 2);
     write_word(0x400000, 3);
-    assert_int_equal(mmu.stats.pages[0], 2);
-    assert_int_equal(mmu.stats.pages[1], 1);
+    assert_int_equal(mmu_stats(&mmu).pages[0], 2);
+    assert_int_equal(mmu_stats(&mmu).pages[1], 1);
     assert_int_equal(read_word(0x1ff000), 1);
     assert_int_equal(read_word(0x400000), 3);
 }
@@ -220,11 +219,11 @@ static void a_zap_keeps_the_memory(void **state)
     write_word(0x400000, 2);
     world_touch(&mmu, GPA(0xfe000000), ACCESS_READ);
     assert_int_equal(mmu_zap(&mmu, GPA(0x3ff000), 1), 0); /* part of a leaf: the leaf goes */
-    assert_int_equal(mmu.stats.pages[1], 1);
+    assert_int_equal(mmu_stats(&mmu).pages[1], 1);
     unsigned invepts = invept_calls;
     assert_int_equal(read_word(0x200000), 1);
     assert_int_equal(invept_calls, invepts + 1);
-    assert_int_equal(mmu.stats.invept[INVEPT_DEBT], 1);
+    assert_int_equal(mmu_stats(&mmu).invept[INVEPT_DEBT], 1);
     assert_int_equal(mmu_zap(&mmu, GPA(0), BIT(28)), 0);
     struct world_scan scan = world_check(&mmu);
     assert_int_equal(scan.leaves[1] + scan.leaves[2] + scan.mmio, 0);
@@ -280,14 +279,14 @@ static void the_generation_wraps(void **state)
     const uint64_t device = 0xfe000000;
     assert_int_equal(mmu_set_generation(&mmu, SPTE_GENERATION_MASK - 1), 0);
     assert_int_equal(world_touch(&mmu, GPA(device), ACCESS_READ).outcome, FAULT_EMULATE);
-    uint64_t zaps = mmu.stats.full_zaps;
+    uint64_t zaps = mmu_stats(&mmu).full_zaps;
 
     add(0, 0x200000, 1); /* ...7ffff */
-    assert_int_equal(mmu.stats.full_zaps, zaps);
+    assert_int_equal(mmu_stats(&mmu).full_zaps, zaps);
     assert_int_equal(world_check(&mmu).mmio, 1);
     add(1, device, 1); /* ...80000: wraps */
     assert_int_equal(mmu_slot_generation(&mmu), BIT(SPTE_GENERATION_BITS));
-    assert_int_equal(mmu.stats.full_zaps, zaps + 1);
+    assert_int_equal(mmu_stats(&mmu).full_zaps, zaps + 1);
     assert_int_equal(world_check(&mmu).mmio, 0);
 
     mmu.slots->generation = 2 * BIT(SPTE_GENERATION_BITS) - 2;
@@ -297,11 +296,10 @@ static void the_generation_wraps(void **state)
 
 static uint64_t generation_at_zap;
 
-static void note_generation(unsigned type, uint64_t eptp)
+static void note_generation(unsigned pcpu)
 {
-    (void)type;
-    (void)eptp;
     generation_at_zap = mmu_slot_generation(&mmu);
+    world_leave(pcpu);
 }
 
 /* 152482580a1b: the zap comes before the new generation can be seen. */
@@ -312,10 +310,13 @@ static void the_wrap_zaps_before_it_publishes(void **state)
     assert_int_equal(start(SPTE_GENERATION_MASK - 1), 0);
     add(0, 0x200000, 1);
     write_word(0x200000, 5);
-    invept_hook = note_generation;
+    epoch_online(1);
+    tlb_enter(&mmu, 1);
+    kick_hook = note_generation;
     add(1, 0x400000, 1);
+    assert_int_equal(kicks, 2); /* for the swap, for the zap: it entered again in between */
     assert_int_equal(generation_at_zap, SPTE_GENERATION_MASK | SLOT_UPDATE_IN_PROGRESS);
-    invept_hook = NULL;
+    epoch_offline(1);
     assert_int_equal(read_word(0x200000), 5);
 }
 

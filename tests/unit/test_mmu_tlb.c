@@ -40,12 +40,12 @@ static void an_entry_pays_once(void **state)
     (void)state;
     invept_hook = note;
     expect_assert_failure(tlb_assert_paid(&a, 0)); /* a new EPTP: its tag may be an old one (T5) */
-    tlb_pay(&a, 0);
-    assert_int_equal(a.stats.invept[INVEPT_ROOT_LOAD], 1);
+    tlb_enter(&a, 0);
+    assert_int_equal(mmu_stats(&a).invept[INVEPT_ROOT_LOAD], 1);
     assert_int_equal(last_type, INVEPT_SINGLE);
     assert_int_equal(last_eptp, mmu_eptp(&a));
     for (unsigned i = 0; i < 100; i++) {
-        tlb_pay(&a, 0);
+        tlb_enter(&a, 0);
         tlb_assert_paid(&a, 0);
     }
     world_touch(&a, GPA(0x200000), ACCESS_WRITE);
@@ -54,10 +54,10 @@ static void an_entry_pays_once(void **state)
 
     assert_int_equal(mmu_zap(&a, GPA(0x200000), 512), 0);
     expect_assert_failure(tlb_assert_paid(&a, 0));
-    tlb_pay(&a, 0);
+    tlb_enter(&a, 0);
     tlb_assert_paid(&a, 0);
-    tlb_pay(&a, 0);
-    assert_int_equal(a.stats.invept[INVEPT_DEBT], 1);
+    tlb_enter(&a, 0);
+    assert_int_equal(mmu_stats(&a).invept[INVEPT_DEBT], 1);
     assert_int_equal(invept_calls, 2);
 
     assert_int_equal(mmu_zap(&a, GPA(0xfe000000), 1), 0); /* an MMIO SPTE owes nothing (T2) */
@@ -69,13 +69,13 @@ static void an_entry_pays_once(void **state)
 static void another_root_in_between(void **state)
 {
     (void)state;
-    tlb_pay(&a, 0);
-    tlb_pay(&b, 0);
+    tlb_enter(&a, 0);
+    tlb_enter(&b, 0);
     expect_assert_failure(tlb_assert_paid(&a, 0));
-    tlb_pay(&a, 0);
-    assert_int_equal(a.stats.invept[INVEPT_ROOT_LOAD], 2);
-    assert_int_equal(b.stats.invept[INVEPT_ROOT_LOAD], 1);
-    assert_int_equal(a.stats.invept[INVEPT_DEBT], 0);
+    tlb_enter(&a, 0);
+    assert_int_equal(mmu_stats(&a).invept[INVEPT_ROOT_LOAD], 2);
+    assert_int_equal(mmu_stats(&b).invept[INVEPT_ROOT_LOAD], 1);
+    assert_int_equal(mmu_stats(&a).invept[INVEPT_DEBT], 0);
 }
 
 /* Each pCPU has its own account. */
@@ -83,53 +83,101 @@ static void two_cpus_pay_for_themselves(void **state)
 {
     (void)state;
     world_touch(&a, GPA(0x200000), ACCESS_WRITE);
-    tlb_pay(&a, 1);
+    tlb_enter(&a, 1);
     assert_int_equal(invept_calls, 2);
     assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
-    tlb_pay(&a, 1);
+    tlb_enter(&a, 1);
     tlb_assert_paid(&a, 1);
     expect_assert_failure(tlb_assert_paid(&a, 0));
-    tlb_pay(&a, 0);
+    tlb_enter(&a, 0);
     tlb_assert_paid(&a, 0);
     assert_int_equal(invept_calls, 4);
-    a.tlb.cpus = BIT(0); /* the teardown can't ask the other one */
+    tlb_leave(0);
+    tlb_leave(1);
 }
 
-static void reuse_flushes_what_is_owed_and_only_that(void **state)
+/* Outside of the guest a stale translation harms nobody: the flush waits for the next entry. */
+static void this_cpu_pays_when_it_enters(void **state)
 {
     (void)state;
-    tlb_flush_before_reuse(&a); /* no pCPU ever entered */
-    assert_int_equal(invept_calls, 0);
+    tlb_sync(&a); /* no pCPU ever entered */
     world_touch(&a, GPA(0x200000), ACCESS_WRITE);
-    tlb_flush_before_reuse(&a); /* nothing owed */
+    assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
+    tlb_sync(&a);
     assert_int_equal(invept_calls, 1);
-    assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
-    tlb_flush_before_reuse(&a);
-    assert_int_equal(a.stats.invept[INVEPT_REUSE], 1);
-    tlb_assert_paid(&a, 0); /* which also paid for the entry */
-
-    /* While another VM's root is loaded: the flush is made, the return still counts as a load. */
-    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
-    assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
-    tlb_pay(&b, 0);
-    tlb_flush_before_reuse(&a);
-    assert_int_equal(a.stats.invept[INVEPT_REUSE], 2);
-    tlb_assert_paid(&b, 0);
     expect_assert_failure(tlb_assert_paid(&a, 0));
+    tlb_enter(&a, 0);
+    assert_int_equal(mmu_stats(&a).invept[INVEPT_DEBT], 1);
 }
 
-/* Until pCPUs can be kicked, freeing what another one may still reach is a BUG, not a hope. */
-static void reuse_behind_another_cpus_back(void **state)
+static void leave_late(unsigned pcpu)
+{
+    assert_int_equal(pcpu, 1);
+    assert_ptr_equal(tlb_cpus[1].running, &a);
+    tlb_leave(1);
+}
+
+static void pay_only(unsigned pcpu) /* it is between the exchange and the look at the debt */
+{
+    tlb_pay_debt(&a, pcpu);
+}
+
+static void stand_still(unsigned pcpu)
+{
+    (void)pcpu;
+    fail_msg("kicked without need");
+}
+
+/* T1: whoever is in the guest with an old translation is made to leave, and only those. */
+static void other_cpus_are_made_to_leave(void **state)
 {
     (void)state;
     this_cpu = 1;
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE); /* and stays in the guest */
+    this_cpu = 0;
+    tlb_enter(&b, 2);
+    kick_hook = leave_late;
+    assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
+    assert_int_equal(kicks, 1);
+    assert_int_equal(mmu_stats(&a).remote_flushes, 1);
+    assert_int_equal(invept_calls, 2);
+
+    kick_hook = stand_still; /* it is out of the guest, or owes nothing */
+    tlb_sync(&a);
+    tlb_enter(&a, 1);
+    tlb_sync(&a);
+    assert_int_equal(mmu_stats(&a).invept[INVEPT_DEBT], 1);
+
+    kick_hook = pay_only;
     world_touch(&a, GPA(0x200000), ACCESS_WRITE);
     assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
-    this_cpu = 0;
-    expect_assert_failure(tlb_flush_before_reuse(&a));
-    tlb_pay(&a, 1);
-    tlb_flush_before_reuse(&a);
-    a.tlb.cpus = BIT(0);
+    assert_int_equal(kicks, 2);
+    kick_hook = NULL;
+    tlb_leave(1);
+    tlb_leave(2);
+}
+
+/* W6: memory is freed after every pCPU that is online has passed, however it was unlinked. */
+static uint64_t pages_in_use_when_kicked;
+
+static void pass(unsigned pcpu)
+{
+    pages_in_use_when_kicked = support_pages_in_use();
+    epoch_pass(pcpu, epoch_now());
+}
+
+static void memory_waits_for_an_epoch(void **state)
+{
+    (void)state;
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
+    uint64_t before = support_pages_in_use();
+    epoch_online(5);
+    kick_hook = pass;
+    assert_int_equal(mmu_slot_delete(&a, 0), 0);
+    assert_int_equal(kicks, 2); /* two changes of the set */
+    assert_int_equal(pages_in_use_when_kicked, before);
+    assert_true(support_pages_in_use() <= before - 513); /* the block and its directory */
+    epoch_offline(5);
 }
 
 static void cpus_without_single_context(void **state)
@@ -138,7 +186,7 @@ static void cpus_without_single_context(void **state)
     teardown(NULL);
     assert_int_equal(start(WORLD_CAPS & ~EPT_CAP_INVEPT_SINGLE), 0);
     invept_hook = note;
-    tlb_pay(&a, 0);
+    tlb_enter(&a, 0);
     assert_int_equal(last_type, INVEPT_ALL);
 }
 
@@ -146,13 +194,13 @@ static void cpus_without_single_context(void **state)
 static void a_new_vm_in_old_storage(void **state)
 {
     (void)state;
-    tlb_pay(&b, 0);
+    tlb_enter(&b, 0);
     mmu_destroy(&b);
     assert_int_equal(mmu_create(&b), 0);
     expect_assert_failure(tlb_assert_paid(&b, 0));
-    tlb_pay(&b, 0);
-    assert_int_equal(b.stats.invept[INVEPT_ROOT_LOAD], 1);
-    assert_int_equal(b.stats.invept[INVEPT_DEBT], 0);
+    tlb_enter(&b, 0);
+    assert_int_equal(mmu_stats(&b).invept[INVEPT_ROOT_LOAD], 1);
+    assert_int_equal(mmu_stats(&b).invept[INVEPT_DEBT], 0);
 }
 
 /* ---- VPIDs ----------------------------------------------------------------------------------- */
@@ -172,7 +220,7 @@ static void vpids_run_out(void **state)
     }
     assert_int_equal(count, 4095);
     assert_int_equal(invvpid_calls, count); /* each is clean when handed out */
-    assert_int_equal(a.stats.invvpid[INVVPID_NEW], count);
+    assert_int_equal(mmu_stats(&a).invvpid[INVVPID_NEW], count);
     tlb_vpid_free(77);
     expect_assert_failure(tlb_vpid_free(77));
     assert_int_equal(tlb_vpid_alloc(&a), 77);
@@ -227,8 +275,9 @@ int main(void)
         T(an_entry_pays_once),
         T(another_root_in_between),
         T(two_cpus_pay_for_themselves),
-        T(reuse_flushes_what_is_owed_and_only_that),
-        T(reuse_behind_another_cpus_back),
+        T(this_cpu_pays_when_it_enters),
+        T(other_cpus_are_made_to_leave),
+        T(memory_waits_for_an_epoch),
         T(cpus_without_single_context),
         T(a_new_vm_in_old_storage),
         T(vpids_run_out),

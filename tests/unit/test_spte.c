@@ -286,7 +286,7 @@ static bool could_harm(uint64_t old, uint64_t new, unsigned level)
         return true;
     bool old_leaf = level == 1 || old & 0x80, new_leaf = level == 1 || new & 0x80;
     if (old_leaf != new_leaf)
-        return true;
+        return new_leaf; /* a table in a leaf's place translates the same: a split (T6) */
     if ((old ^ new) & 0x000ffffffffff000)
         return true;
     for (unsigned bit = 0; bit < 3; bit++) {

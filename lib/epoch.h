@@ -1,0 +1,51 @@
+/*
+ * Epochs: when may memory be freed that others read without a lock (decision D11)?
+ *
+ * A reader takes nothing and announces nothing. Each CPU passes a point now and then where it holds
+ * no pointer that it read without a lock (before each VM entry), and there writes down the number
+ * of the current epoch. Whoever has unlinked something begins a new epoch; when every CPU has seen
+ * it, all pointers read before are gone. So a reader costs nothing, and a pass two plain moves.
+ *
+ * A CPU that is offline (does not run the loop) holds no pointers and is not waited for. Freshly
+ * started, all are. A CPU in the guest passes when it is made to exit.
+ */
+#pragma once
+
+#include "lib/compiler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define EPOCH_CPUS 64u
+
+struct epoch_cpu {
+    uint64_t seen; /* 0: offline */
+} __attribute__((aligned(64)));
+
+extern struct epoch_cpu epoch_cpus[EPOCH_CPUS];
+extern uint64_t epoch_current;
+
+static inline uint64_t epoch_now(void)
+{
+    return __atomic_load_n(&epoch_current, __ATOMIC_ACQUIRE);
+}
+
+/* This CPU holds nothing that it read before `epoch` was current. */
+static inline void epoch_pass(unsigned cpu, uint64_t epoch)
+{
+    __atomic_store_n(&epoch_cpus[cpu].seen, epoch, __ATOMIC_RELEASE);
+}
+
+/* Between these two a CPU may read without locks. */
+void epoch_online(unsigned cpu);
+void epoch_offline(unsigned cpu);
+
+/* After unlinking: the number that all CPUs must have seen before the memory is freed. */
+uint64_t epoch_begin(void);
+
+/* Has every CPU that is online seen it? */
+bool epoch_over(uint64_t epoch);
+
+/* Waits until it is. The caller, `self`, holds nothing itself and passes meanwhile. `kick` makes a
+ * CPU pass soon; it is called once for each CPU that lags. */
+void epoch_wait(uint64_t epoch, unsigned self, void (*kick)(unsigned cpu));

@@ -1,0 +1,164 @@
+/* Dirty logging; see the header. */
+#include "mmu/dirty.h"
+
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "mmu/huge.h"
+#include "mmu/memslot.h"
+#include "mmu/mmu.h"
+#include "mmu/tdp.h"
+#include "mmu/tlb.h"
+
+enum dirty_method dirty_method(void)
+{
+    if (!spte_ad_enabled(spte_format.leaf))
+        return DIRTY_WRITE_PROTECT;
+    return mmu_config()->pml ? DIRTY_PML : DIRTY_D_BITS;
+}
+
+/* ---- Bitmaps --------------------------------------------------------------------------------- */
+
+static unsigned bitmap_order(uint64_t pages)
+{
+    unsigned order = 0;
+    while ((PAGE_SIZE * 8) << order < pages)
+        order++;
+    return order;
+}
+
+uint64_t *dirty_bitmap_alloc(uint64_t pages)
+{
+    unsigned order = bitmap_order(pages);
+    hpa_t bitmap = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
+    if (page_is_none(bitmap))
+        return NULL;
+    page_clear(phys_to_virt(bitmap), order);
+    return phys_to_virt(bitmap);
+}
+
+void dirty_bitmap_free(uint64_t *bitmap, uint64_t pages)
+{
+    if (bitmap)
+        page_free(virt_to_phys(bitmap), bitmap_order(pages));
+}
+
+void dirty_note_slot(struct mmu *mmu, gfn_t gfn, uint64_t frames)
+{
+    const struct memslots *slots = memslots(mmu);
+    for (uint64_t i = 0; i < frames; i++) {
+        const struct memslot *slot = memslot_find(slots, GFN(gfn.v + i));
+        if (slot && slot->dirty)
+            dirty_set(slot, gfn.v + i - slot->base.v);
+    }
+}
+
+/* ---- SPTEs ----------------------------------------------------------------------------------- */
+
+/* Takes W, or D, from a leaf. True if it had it. */
+static bool protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint64_t bit)
+{
+    uint64_t old = iter->old;
+    while (spte_is_leaf(old, iter->level) && old & bit) {
+        if (tdp_store(self, iter->sptep, iter->level, old, old & ~bit))
+            return true;
+        old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
+    }
+    return false;
+}
+
+static uint64_t noticed_by(enum dirty_method method)
+{
+    return method == DIRTY_WRITE_PROTECT ? EPT_WRITE : EPT_DIRTY;
+}
+
+int dirty_protect(struct mmu *mmu, gfn_t first, gfn_t end)
+{
+    int error = huge_split_range(mmu, first, end);
+    if (error)
+        return error;
+    struct mmu_cpu *self = mmu_self(mmu);
+    struct tdp_iter iter;
+    write_lock(&mmu->lock);
+    tdp_for_each(&iter, mmu, first, end) protect_leaf(self, &iter, noticed_by(dirty_method()));
+    tlb_owe(mmu); /* for all D bits at once (rule S4) */
+    tlb_sync(mmu);
+    write_unlock(&mmu->lock);
+    return 0;
+}
+
+/* Collects 64 pages from `gfn` on; `found` is what the bitmap said. */
+static uint64_t collect_word(struct mmu_cpu *self, gfn_t first, gfn_t end, uint64_t found,
+                             enum dirty_method method)
+{
+    struct tdp_iter iter;
+    if (!found && method != DIRTY_D_BITS)
+        return 0;
+    tdp_for_each(&iter, self->mmu, first, end)
+    {
+        uint64_t bit = BIT(iter.gfn.v - first.v);
+        if (iter.level > EPT_LEVEL_4K || (method != DIRTY_D_BITS && !(found & bit)))
+            continue;
+        if (protect_leaf(self, &iter, noticed_by(method)) && method == DIRTY_D_BITS)
+            found |= bit;
+    }
+    return found;
+}
+
+/* ---- Interface ------------------------------------------------------------------------------- */
+
+static const struct memslot *logging_slot(const struct mmu *mmu, uint32_t id)
+{
+    const struct memslot *slot = memslot_by_id(mmu->slots, id);
+    if (slot && slot->dirty)
+        return slot;
+    log_error("slot %u %s; set its flag MEMSLOT_LOG_DIRTY first", id,
+              slot ? "does not log dirty pages" : "does not exist");
+    return NULL;
+}
+
+/* The bitmap is emptied before the SPTEs are protected: a write in between is in the bitmap again,
+ * or was let pass by an SPTE whose page is in what we return. The flush comes before the caller
+ * looks at any page. */
+static void collect(struct mmu *mmu, const struct memslot *slot, uint64_t page, uint64_t *bitmap,
+                    size_t words)
+{
+    struct mmu_cpu *self = mmu_self(mmu);
+    enum dirty_method method = dirty_method();
+    if (method == DIRTY_PML) { /* all out of the guest: what their logs hold goes into the bitmap */
+        tlb_owe(mmu);
+        tlb_sync(mmu);
+    }
+    read_lock(&mmu->lock);
+    for (size_t i = 0; i < words; i++) {
+        uint64_t at = page + 64 * i, left = slot->backing.pages - at;
+        gfn_t first = GFN(slot->base.v + at);
+        bitmap[i] = __atomic_exchange_n(&slot->dirty[at / 64], 0, __ATOMIC_SEQ_CST);
+        bitmap[i] =
+            collect_word(self, first, GFN(first.v + (left < 64 ? left : 64)), bitmap[i], method);
+    }
+    if (method != DIRTY_WRITE_PROTECT)
+        tlb_owe(mmu); /* for all D bits at once (rule S4) */
+    tlb_sync(mmu);
+    read_unlock(&mmu->lock);
+}
+
+int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap, size_t words)
+{
+    int error = 0;
+    memslots_lock(mmu);
+    const struct memslot *slot = logging_slot(mmu, id);
+    if (!slot || page % 64 || page >= slot->backing.pages ||
+        words > (slot->backing.pages - page + 63) / 64)
+        error = -EINVAL;
+    else
+        collect(mmu, slot, page, bitmap, words);
+    spin_unlock(&mmu->slots_lock);
+    return error;
+}
+
+void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        dirty_note(mmu, gpa_to_gfn(GPA(addresses[i])), 1);
+}

@@ -1,0 +1,11 @@
+/*
+ * Fast faults (rule N3): a violation on an SPTE that is present and lacks only what may be given
+ * back without asking is repaired by one compare-exchange, without the lock.
+ */
+#pragma once
+
+#include "mmu/types.h"
+
+/* Returns FAULT_FIXED, FAULT_SPURIOUS, or FAULT_INVALID: not decided here (rule P3). `access` in
+ * EPT_ bits. In an epoch. */
+int fast_fault(struct mmu *mmu, gfn_t gfn, uint64_t access) MUST_CHECK;

@@ -1,0 +1,84 @@
+/*
+ * What the host does to guest memory behind the guest's back (rule N4): gives a frame another host
+ * page, and asks which frames have been used lately. See mmu/mmu.h.
+ */
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "mmu/backing.h"
+#include "mmu/memslot.h"
+#include "mmu/mmu.h"
+#include "mmu/tdp.h"
+#include "mmu/tlb.h"
+
+/* ---- Another page ---------------------------------------------------------------------------- */
+
+/* With the lock owned, nobody maps and nobody writes through guest_write(); after the zap nobody is
+ * in the guest with the old page. Readers without the lock keep it until their epoch ends. */
+static void replace(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, hpa_t new)
+{
+    unsigned level;
+    uint64_t offset = gfn.v - slot->base.v;
+
+    write_lock(&mmu->lock);
+    hpa_t old = backing_page(&slot->backing, offset, &level);
+    unsigned order = 9 * (level - 1);
+    gfn_t first = GFN(gfn.v - (old.v >> PAGE_SHIFT & (BIT(order) - 1)));
+    old = HPA(align_down(old.v, PAGE_SIZE << order));
+    tdp_zap_locked(mmu, first, GFN(first.v + BIT(order)), 0);
+    memcpy(phys_to_virt(new), phys_to_virt(old), PAGE_SIZE << order);
+    backing_replace(&slot->backing, offset, new);
+    write_unlock(&mmu->lock);
+    tdp_retire(mmu, (struct retired){.page = old, .order = order});
+}
+
+int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
+{
+    gfn_t gfn = gpa_to_gfn(gpa);
+    unsigned level;
+    int error = -EFAULT;
+
+    memslots_lock(mmu);
+    const struct memslot *slot = memslot_find(mmu->slots, gfn);
+    if (slot && !page_is_none(backing_page(&slot->backing, gfn.v - slot->base.v, &level))) {
+        hpa_t new = page_alloc(9 * (level - 1));
+        error = page_is_none(new) ? -ENOMEM : 0;
+        while (!error && !tdp_reserve(mmu))
+            tdp_reclaim(mmu, true);
+        if (!error) {
+            __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
+            replace(mmu, slot, gfn, new);
+            __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
+            tdp_reclaim(mmu, false);
+        }
+    }
+    spin_unlock(&mmu->slots_lock);
+    return error;
+}
+
+/* ---- Age ------------------------------------------------------------------------------------- */
+
+/* Clears A where the CPU keeps it; else takes the access away, so that the next one faults. */
+static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
+{
+    struct mmu_cpu *self = mmu_self(mmu);
+    uint64_t old = iter->old;
+    while (spte_is_leaf(old, iter->level) && old & EPT_ACCESSED) {
+        uint64_t new = spte_ad_enabled(old) ? old & ~EPT_ACCESSED : spte_track_access(old);
+        if (tdp_store(self, iter->sptep, iter->level, old, new))
+            return true;
+        old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
+    }
+    return false;
+}
+
+uint64_t mmu_age(struct mmu *mmu, gpa_t gpa, uint64_t pages)
+{
+    gfn_t first = gpa_to_gfn(gpa);
+    uint64_t young = 0;
+    struct tdp_iter iter;
+    if (!spte_ad_enabled(spte_format.leaf))
+        __atomic_store_n(&mmu->access_tracked, true, __ATOMIC_RELEASE);
+    tdp_for_each(&iter, mmu, first, GFN(first.v + pages)) young += make_old(mmu, &iter);
+    return young;
+}

@@ -1,0 +1,95 @@
+/* Large pages; see the header. */
+#include "mmu/huge.h"
+
+#include "lib/assert.h"
+#include "mmu/memslot.h"
+#include "mmu/mmu.h"
+#include "mmu/tdp.h"
+#include "mmu/tlb.h"
+#include "mmu/track.h"
+
+uint64_t huge_denied(void)
+{
+    return mmu_config()->nx_huge ? EPT_EXECUTE : 0;
+}
+
+/* Does the slot cover all that a leaf of `level` would, at the same place within it as the host's
+ * page, with nothing in it that wants small pages? */
+static bool fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
+{
+    uint64_t frames = ept_frames(level), first = ept_first_frame(gfn, level).v;
+    return !((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1)) && first >= slot->base.v &&
+           first + frames <= memslot_end(slot).v && !track_any(slot, first - slot->base.v, frames);
+}
+
+unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level,
+                    uint64_t access)
+{
+    if (slot->flags & MEMSLOT_LOG_DIRTY || access & huge_denied())
+        return EPT_LEVEL_4K;
+    while (level > EPT_LEVEL_4K && !fits(slot, gfn, page, level))
+        level--;
+    return level;
+}
+
+int huge_split_range(struct mmu *mmu, gfn_t first, gfn_t end)
+{
+    struct mmu_cpu *self = mmu_self(mmu);
+    struct tdp_iter iter;
+    for (;;) {
+        int error = tdp_top_up(self); /* before the lock (rule N6) */
+        if (error)
+            return error;
+        write_lock(&mmu->lock);
+        tdp_for_each(&iter, mmu, first, end)
+        {
+            if (iter.level == EPT_LEVEL_4K || !spte_is_leaf(iter.old, iter.level))
+                continue;
+            if (!self->table_cache_used)
+                break;
+            while (!tdp_split(self, iter.sptep, iter.level, iter.old, 0))
+                iter.old = __atomic_load_n(iter.sptep, __ATOMIC_ACQUIRE);
+        }
+        write_unlock(&mmu->lock);
+        if (!tdp_iter_valid(&iter))
+            return 0;
+        first = iter.gfn;
+    }
+}
+
+/* ---- Recovery -------------------------------------------------------------------------------- */
+
+/* One table that an execution made, from the cursor on; false if there is none up to the end. */
+static bool recover_one(struct mmu *mmu)
+{
+    gfn_t end = GFN(ept_frames(mmu->root_level + 1));
+    struct tdp_iter iter;
+    tdp_for_each(&iter, mmu, mmu->nx_cursor, end)
+    {
+        if (!spte_is_nonleaf(iter.old, iter.level) || !(iter.old & SPTE_NX_SPLIT))
+            continue;
+        gfn_t first = ept_first_frame(iter.gfn, iter.level);
+        mmu->nx_cursor = GFN(first.v + ept_frames(iter.level));
+        tdp_zap_locked(mmu, first, mmu->nx_cursor, ZAP_MMIO | ZAP_TABLES);
+        return true;
+    }
+    mmu->nx_cursor = GFN(0);
+    return false;
+}
+
+unsigned mmu_nx_recover(struct mmu *mmu)
+{
+    uint64_t splits = mmu_stats(mmu).nx_splits, wanted = (splits + NX_RATIO - 1) / NX_RATIO;
+    unsigned done = 0, ends = 0;
+
+    write_lock(&mmu->lock);
+    while (done < wanted && ends < 2) {
+        if (recover_one(mmu))
+            done++;
+        else
+            ends++;
+    }
+    write_unlock(&mmu->lock);
+    tdp_reclaim(mmu, false);
+    return done;
+}

@@ -1,0 +1,108 @@
+/* Write tracking; see the header. */
+#include "mmu/track.h"
+
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "mmu/huge.h"
+#include "mmu/memslot.h"
+#include "mmu/mmu.h"
+#include "mmu/tdp.h"
+#include "mmu/tlb.h"
+
+static unsigned counts_order(uint64_t pages)
+{
+    unsigned order = 0;
+    while (PAGE_SIZE << order < pages * sizeof(uint16_t))
+        order++;
+    return order;
+}
+
+void track_free(struct memslot *slot)
+{
+    if (slot->tracked)
+        page_free(virt_to_phys(slot->tracked), counts_order(slot->backing.pages));
+    slot->tracked = NULL;
+}
+
+/* Gives a slot its counters, as a change of the set of slots. */
+static int add_counters(struct mmu *mmu, const struct memslot *slot)
+{
+    unsigned order = counts_order(slot->backing.pages);
+    hpa_t counts = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
+    if (page_is_none(counts)) {
+        log_error("slot %u: no memory to track writes to %#lx pages", slot->id,
+                  slot->backing.pages);
+        return -ENOMEM;
+    }
+    page_clear(phys_to_virt(counts), order);
+    unsigned index = (unsigned)(slot - mmu->slots->slot);
+    memslots_begin(mmu)->slot[index].tracked = phys_to_virt(counts);
+    memslots_publish(mmu, index);
+    return 0;
+}
+
+/* Takes the right to write for good. The flush is done before the lock is dropped, even where W was
+ * clear already: its own flush may be still owed (rule S4). */
+static void protect(struct mmu *mmu, gfn_t gfn)
+{
+    struct mmu_cpu *self = mmu_self(mmu);
+    struct tdp_iter iter;
+    write_lock(&mmu->lock);
+    tdp_for_each(&iter, mmu, gfn, GFN(gfn.v + 1))
+    {
+        while (iter.level == EPT_LEVEL_4K && spte_is_leaf(iter.old, iter.level) &&
+               iter.old & SPTE_MMU_WRITABLE) {
+            uint64_t new = iter.old & ~(EPT_WRITE | SPTE_MMU_WRITABLE);
+            if (tdp_store(self, iter.sptep, iter.level, iter.old, new))
+                break;
+            iter.old = __atomic_load_n(iter.sptep, __ATOMIC_ACQUIRE);
+        }
+    }
+    tlb_sync(mmu);
+    write_unlock(&mmu->lock);
+}
+
+static int add(struct mmu *mmu, gfn_t gfn)
+{
+    const struct memslot *slot = memslot_find(mmu->slots, gfn);
+    int error = slot->tracked ? 0 : add_counters(mmu, slot);
+    if (error)
+        return error;
+    slot = memslot_find(mmu->slots, gfn);
+    uint16_t *count = &slot->tracked[gfn.v - slot->base.v];
+    if (*count == UINT16_MAX)
+        return -ENOSPC;
+    __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST); /* from here on no fault maps it writable */
+    if (*count > 1)
+        return 0;
+    error = huge_split_range(mmu, gfn, GFN(gfn.v + 1));
+    if (error)
+        __atomic_sub_fetch(count, 1, __ATOMIC_SEQ_CST);
+    else
+        protect(mmu, gfn);
+    return error;
+}
+
+int mmu_track(struct mmu *mmu, gpa_t gpa)
+{
+    gfn_t gfn = gpa_to_gfn(gpa);
+    memslots_lock(mmu);
+    int error = memslot_find(mmu->slots, gfn) ? add(mmu, gfn) : -EFAULT;
+    spin_unlock(&mmu->slots_lock);
+    return error;
+}
+
+int mmu_untrack(struct mmu *mmu, gpa_t gpa)
+{
+    gfn_t gfn = gpa_to_gfn(gpa);
+    int error = 0;
+    memslots_lock(mmu);
+    const struct memslot *slot = memslot_find(mmu->slots, gfn);
+    if (!slot || !track_is(slot, gfn.v - slot->base.v))
+        error = -EINVAL;
+    else
+        __atomic_sub_fetch(&slot->tracked[gfn.v - slot->base.v], 1, __ATOMIC_SEQ_CST);
+    spin_unlock(&mmu->slots_lock);
+    return error;
+}

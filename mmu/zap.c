@@ -1,0 +1,86 @@
+/*
+ * Taking translations away; see tdp.h. A range is walked entry by entry, without recursion; the
+ * whole root is emptied by cutting off what it links.
+ */
+#include "lib/assert.h"
+#include "mmu/dirty.h"
+#include "mmu/tdp.h"
+#include "mmu/tlb.h"
+
+#define YIELD      4u   /* a flag: give way to those who wait for the lock */
+#define YIELD_MASK 255u /* entries between two looks whether anybody does */
+
+/* Is this a table whose frames are all to go, and is there room to keep it until its epoch is over?
+ */
+static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
+{
+    return flags & ZAP_TABLES && spte_is_nonleaf(iter->old, iter->level) &&
+           iter->level < mmu->root_level && iter->gfn.v % ept_frames(iter->level) == 0 &&
+           iter->end.v - iter->gfn.v >= ept_frames(iter->level) && tdp_reserve(mmu);
+}
+
+/* Cuts off what an entry links. Those who hold the lock shared are in no table then; walkers
+ * without a lock see the old tables to the end of their epoch. */
+static void cut_table(struct mmu_cpu *self, uint64_t *sptep, gfn_t gfn, unsigned level)
+{
+    uint64_t old = tdp_exchange(self, sptep, level, SPTE_NONPRESENT);
+    BUG_ON(!spte_is_nonleaf(old, level));
+    tdp_retire(self->mmu, (struct retired){.page = spte_page(old), .gfn = gfn, .level = level - 1});
+}
+
+/* Zaps until the range ends or somebody waits for the lock; returns where to go on. */
+static gfn_t zap_some(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
+{
+    struct mmu_cpu *self = mmu_self(mmu);
+    struct tdp_iter iter;
+    unsigned done = 0;
+    tdp_for_each(&iter, mmu, first, end)
+    {
+        if (flags & YIELD && !(++done & YIELD_MASK) && rwlock_contended(&mmu->lock))
+            return iter.gfn; /* there was progress; then again from the root (rule W1) */
+        if (take_table(mmu, &iter, flags)) {
+            cut_table(self, iter.sptep, iter.gfn, iter.level);
+        } else if (spte_is_leaf(iter.old, iter.level) ||
+                   (flags & ZAP_MMIO && spte_is_mmio(iter.old, mmu->mmio_value))) {
+            uint64_t old = tdp_exchange(self, iter.sptep, iter.level, SPTE_NONPRESENT);
+            if (unlikely(old & EPT_DIRTY && spte_is_leaf(old, iter.level)))
+                dirty_note(mmu, ept_first_frame(iter.gfn, iter.level), ept_frames(iter.level));
+        }
+    }
+    return end;
+}
+
+void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
+{
+    zap_some(mmu, first, end, flags);
+    tlb_sync(mmu);
+}
+
+void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
+{
+    do {
+        write_lock(&mmu->lock);
+        first = zap_some(mmu, first, end, flags | YIELD);
+        tlb_sync(mmu); /* before anyone can act on what is gone (rule W6) */
+        write_unlock(&mmu->lock);
+    } while (first.v < end.v);
+}
+
+void tdp_zap_all(struct mmu *mmu)
+{
+    unsigned level = mmu->root_level, i = 0;
+    while (i < EPT_ENTRIES) {
+        write_lock(&mmu->lock);
+        for (; i < EPT_ENTRIES; i++) {
+            if (!spte_is_present(__atomic_load_n(&mmu->root[i], __ATOMIC_ACQUIRE)))
+                continue;
+            if (!tdp_reserve(mmu))
+                break;
+            cut_table(mmu_self(mmu), &mmu->root[i], GFN(i * ept_frames(level)), level);
+        }
+        tlb_sync(mmu);
+        write_unlock(&mmu->lock);
+        tdp_reclaim(mmu, true);
+    }
+    mmu_self(mmu)->stats.full_zaps++;
+}
