@@ -91,11 +91,11 @@ $(B)/libhost.a: $(HOST_OBJS)
 unit: $(UNIT_TESTS) ## the hosted unit tests, under ASan and UBSan
 	@status=0; for t in $^; do $$t || status=1; done; exit $$status
 
-PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk
+PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk
 
 .PHONY: help
 help: | deps-base ## this list
 	$(Q)$(PYTHON) tools/targets.py help Makefile $(PARTS)
 
 include $(PARTS)
--include $(shell find $(B) -name '*.d' 2>/dev/null)
+-include $(shell find $(B) -name '*.d' -type f 2>/dev/null)

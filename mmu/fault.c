@@ -26,7 +26,7 @@ static int fault_no_slot(struct mmu_cpu *self, gfn_t gfn, uint64_t generation,
     if (mmu->mmio_value == SPTE_MMIO_NEVER || gfn.v >= spte_format.mmio_gfn_end)
         return FAULT_EMULATE;
     read_lock(&mmu->lock);
-    int result = tdp_map_mmio(self, gfn, generation & SPTE_GENERATION_MASK);
+    int result = tdp_map_mmio(self, gfn, generation);
     read_unlock(&mmu->lock);
     return result;
 }
@@ -65,9 +65,10 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
     bool by_fault = slot->dirty && dirty_method() == DIRTY_WRITE_PROTECT;
     if (unlikely(by_fault) && !write)
         want->rights &= ~EPT_WRITE;
-    want->denied = huge_denied();
-    if (want->level > EPT_LEVEL_4K)
+    if (want->level > EPT_LEVEL_4K) {
+        want->denied = huge_denied();
         want->level = huge_level(slot, want->gfn, want->page, want->level, want->access);
+    }
     int result = tdp_map(self, want);
     if (unlikely(by_fault) && write && result != FAULT_RETRY)
         dirty_set(slot, offset);
@@ -114,7 +115,8 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
         return -EFAULT;
     }
     /* Only what is present can be repaired; aging may have made it look otherwise. */
-    if (error_code & FAULT_PRESENT || (mmu->access_tracked && !(error_code & FAULT_RESERVED))) {
+    if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
+                                       !(error_code & FAULT_RESERVED))) {
         int result = fast_fault(mmu, gfn, wanted(error_code));
         if (result != FAULT_INVALID)
             return result;

@@ -4,6 +4,7 @@
  * its guest fault again. See tdp.h.
  */
 #include "lib/assert.h"
+#include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
@@ -106,6 +107,10 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
     for (unsigned l = self->mmu->root_level;; l--) {
         uint64_t *sptep = &table[ept_index(want->gfn, l)];
         uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
+        if (likely(l > level && spte_has_table(spte))) {
+            table = phys_to_virt(spte_page(spte)); /* nearly always, until the last */
+            continue;
+        }
         if (spte_is_leaf(spte, l)) {
             if (allows(spte, want->access))
                 return FAULT_SPURIOUS;
@@ -134,9 +139,13 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 
 /* ---- MMIO ------------------------------------------------------------------------------------ */
 
-/* No slot, but mapped: a mistake of ours. Zap it, owe the flush, never overwrite (rule P7). */
-static int drop_leaf(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old)
+/* No slot, but mapped. Either a slot has come since it was looked for, and another CPU was faster;
+ * or it is a mistake of ours: then zap it, owe the flush, never overwrite (rule P7). */
+static int meet_leaf(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+                     uint64_t generation)
 {
+    if (memslots_generation(memslots(self->mmu)) != generation)
+        return FAULT_RETRY;
     WARN_ON(true);
     return tdp_store(self, sptep, level, old, SPTE_NONPRESENT) ? FAULT_CONTINUE : FAULT_RETRY;
 }
@@ -148,14 +157,14 @@ int tdp_map_mmio(struct mmu_cpu *self, gfn_t gfn, uint64_t generation)
         uint64_t *sptep = &table[ept_index(gfn, l)];
         uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
         if (unlikely(spte_is_leaf(spte, l))) {
-            if (drop_leaf(self, sptep, l, spte) == FAULT_RETRY)
+            if (meet_leaf(self, sptep, l, spte, generation) == FAULT_RETRY)
                 return FAULT_RETRY;
             spte = SPTE_NONPRESENT;
         }
         if (unlikely(spte == SPTE_FROZEN))
             return FAULT_RETRY;
         if (l == EPT_LEVEL_4K) {
-            uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation);
+            uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
             bool done = spte == new || tdp_store(self, sptep, l, spte, new);
             return done ? FAULT_EMULATE : FAULT_RETRY;
         }

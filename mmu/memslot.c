@@ -287,7 +287,7 @@ static int add_slot(struct mmu *mmu, struct memslot *slot, gpa_t gpa, uint64_t p
         return error;
     }
     unsigned at = insert(memslots_begin(mmu), slot);
-    mmu->slot_pages += pages;
+    __atomic_fetch_add(&mmu->slot_pages, pages, __ATOMIC_RELAXED);
     count_logging(mmu, 0, slot->flags);
     memslots_publish(mmu, at);
     if (larger) {
@@ -308,7 +308,7 @@ static int delete_slot(struct mmu *mmu, uint32_t id)
     retire(mmu, index);
     struct memslot slot = mmu->slots->slot[index];
     remove_at(memslots_begin(mmu), index);
-    mmu->slot_pages -= slot.backing.pages;
+    __atomic_fetch_sub(&mmu->slot_pages, slot.backing.pages, __ATOMIC_RELAXED);
     memslots_publish(mmu, index);
     count_logging(mmu, slot.flags, 0);
     free_slot(&slot);

@@ -19,9 +19,9 @@ static void disown(struct mmu_cpu *self, gfn_t gfn, unsigned level, uint64_t spt
         if (unlikely(spte & EPT_DIRTY))
             dirty_note(self->mmu, gfn, ept_frames(level));
     } else if (spte_is_present(spte)) {
-        self->stats.tables--;
+        mmu_count(&self->stats.tables, ~0ull);
         if (spte & SPTE_NX_SPLIT)
-            self->stats.nx_splits--;
+            mmu_count(&self->stats.nx_splits, ~0ull);
     }
 }
 
@@ -143,7 +143,8 @@ static hpa_t new_table(void)
 
 static bool too_many_tables(const struct mmu *mmu)
 {
-    uint64_t justified = mmu->slot_pages / (EPT_ENTRIES / 2) + TABLES_FREE_OF_CHARGE, tables = 0;
+    uint64_t pages = __atomic_load_n(&mmu->slot_pages, __ATOMIC_RELAXED), tables = 0;
+    uint64_t justified = pages / (EPT_ENTRIES / 2) + TABLES_FREE_OF_CHARGE;
     for (unsigned i = 0; i < TLB_CPUS; i++)
         tables += __atomic_load_n(&mmu->cpu[i].stats.tables, __ATOMIC_RELAXED);
     return (int64_t)(tables + TABLE_CACHE - justified) > 0;

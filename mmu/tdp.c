@@ -57,15 +57,15 @@ static void account(struct mmu_cpu *self, unsigned level, uint64_t old, uint64_t
     if (spte_is_leaf(old, level))
         stats->pages[level - 1]--;
     else if (spte_is_present(old))
-        stats->tables--;
+        mmu_count(&stats->tables, ~0ull);
     if (spte_is_leaf(new, level))
         stats->pages[level - 1]++;
     else if (spte_is_present(new))
-        stats->tables++;
+        mmu_count(&stats->tables, 1);
     else if (spte_is_mmio(new, self->mmu->mmio_value))
         stats->mmio_spte_created++;
     if (unlikely((old ^ new) & SPTE_NX_SPLIT && level == EPT_LEVEL_2M))
-        stats->nx_splits += spte_has_table(new) ? 1 : ~0ull;
+        mmu_count(&stats->nx_splits, spte_has_table(new) ? 1 : ~0ull);
 }
 
 bool tdp_store(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old, uint64_t new)

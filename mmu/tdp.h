@@ -19,6 +19,12 @@ static inline struct mmu_cpu *mmu_self(struct mmu *mmu)
     return &mmu->cpu[tlb_this_cpu()];
 }
 
+/* Adds to a counter that other pCPUs read while it changes; the other counters wait to be asked. */
+static inline void mmu_count(uint64_t *counter, uint64_t change)
+{
+    __atomic_store_n(counter, *counter + change, __ATOMIC_RELAXED);
+}
+
 /* Walks a range in pre-order: an entry before what is below it. `old` is a snapshot of the entry;
  * the walk descends by what stands there, so an entry that the loop's body emptied is not followed.
  * (Rule W1.) */
@@ -103,7 +109,7 @@ struct tdp_mapping {
 /* Needs tdp_top_up() and the lock, shared. Returns FAULT_FIXED, FAULT_SPURIOUS or FAULT_RETRY. */
 int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want) MUST_CHECK;
 
-/* Installs an MMIO SPTE for `gfn`. Needs the same. Returns FAULT_EMULATE or FAULT_RETRY. */
+/* Installs an MMIO SPTE for `gfn`, which no slot of this generation covers. Needs the same. Returns FAULT_EMULATE or FAULT_RETRY. */
 int tdp_map_mmio(struct mmu_cpu *self, gfn_t gfn, uint64_t generation) MUST_CHECK;
 
 /* Replaces a large leaf by a table of leaves of the level below that translate the same, so no

@@ -9,7 +9,7 @@
 #include "lib/types.h"
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
-#define MEMSLOTS_MAX      4096u
+#define MEMSLOTS_MAX      4160u   /* 4096 and the VM's own */
 #define MEMSLOT_READONLY  BIT(0)  /* the guest may read and execute; writes are emulated */
 #define MEMSLOT_LOG_DIRTY BIT(1)  /* pages that are written are noted; see mmu/dirty.h */
 #define MEMSLOT_INVALID   BIT(31) /* being deleted or moved: faults wait (rule P5) */

@@ -1,6 +1,7 @@
 /*
- * The TLB of test_mmu_adversary.c: it keeps every translation and every pointer to a table that the
- * CPU ever walked, by EPTP[51:12] (rule T4), until an INVEPT covers it. The guest frames in play
+ * The TLBs of test_mmu_adversary.c, one for each CPU: it keeps every translation and every pointer
+ * to a table that the CPU ever walked, by EPTP[51:12] (rule T4), until an INVEPT of that CPU covers
+ * it. The guest frames in play
  * are two windows of 16 MiB, so that it can be an array.
  */
 #pragma once
@@ -17,16 +18,18 @@
 
 static uint64_t step; /* of the run, for messages */
 
-#define WAYS 4
+#define WAYS 8
 
 struct cached {
     hpa_t page; /* or table */
     unsigned permission;
     bool used;
+    bool dirty; /* a write need not set D any more */
 };
 
-/* Tags are EPTP[51:12] (rule T4). A test has few roots; each gets a number at first sight. */
-#define TAGS 64
+/* Tags are EPTP[51:12] (rule T4), with the CPU in the low bits. A test has few roots; each gets a
+ * number at first sight. */
+#define TAGS 128
 static uint64_t tag_of[TAGS];
 static unsigned tags;
 
@@ -39,7 +42,7 @@ static struct tlb *tlbs[TAGS];
 
 static inline struct tlb *tlb_of(uint64_t eptp)
 {
-    uint64_t tag = eptp & 0x000ffffffffff000;
+    uint64_t tag = (eptp & 0x000ffffffffff000) | this_cpu;
     unsigned i = 0;
     while (i < tags && tag_of[i] != tag)
         i++;
@@ -63,8 +66,10 @@ static inline void adversary_invept(unsigned type, uint64_t eptp)
     if (type == INVEPT_SINGLE) {
         tlb_forget(tlb_of(eptp));
     } else {
-        for (unsigned i = 0; i < tags; i++)
-            tlb_forget(tlbs[i]);
+        for (unsigned i = 0; i < tags; i++) {
+            if ((tag_of[i] & 0xfff) == this_cpu)
+                tlb_forget(tlbs[i]);
+        }
     }
 }
 
@@ -74,13 +79,15 @@ static inline unsigned frame_index(gfn_t gfn)
     return (unsigned)(gfn.v < FRAMES ? gfn.v : gfn.v - HIGH + FRAMES);
 }
 
-static inline void remember(struct tlb *tlb, struct cached *set, hpa_t page, unsigned permission)
+static inline void remember(struct tlb *tlb, struct cached *set, hpa_t page, unsigned permission,
+                            bool dirty)
 {
     for (unsigned i = 0; i < WAYS; i++) {
-        if (set[i].used && set[i].page.v == page.v && set[i].permission == permission)
+        if (set[i].used && set[i].page.v == page.v && set[i].permission == permission &&
+            set[i].dirty == dirty)
             return;
         if (!set[i].used) {
-            set[i] = (struct cached){page, permission, true};
+            set[i] = (struct cached){page, permission, true, dirty};
             tlb->live++;
             return;
         }
@@ -102,12 +109,12 @@ static inline struct hw_translation walk_and_remember(struct tlb *tlb, uint64_t 
             break;
         allowed &= entry & 7;
         hpa_t next = HPA(entry & 0x000ffffffffff000);
-        remember(tlb, tlb->table[l - 1][index / PIECE], next, allowed);
+        remember(tlb, tlb->table[l - 1][index / PIECE], next, allowed, false);
         at = phys_to_virt(next);
     }
     struct hw_translation t = hw_walk_from(table, level, permission, gfn, access, ad);
     if (t.result == HW_OK)
-        remember(tlb, tlb->leaf[index], t.page, t.permission);
+        remember(tlb, tlb->leaf[index], t.page, t.permission, !ad || access & 2);
     return t;
 }
 

@@ -16,6 +16,7 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/spte.h"
+#include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
 /* Without pages of 1 GiB, which take the arena long to hand out. */
@@ -224,7 +225,7 @@ static inline void world_scan_table(const struct mmu *mmu, const uint64_t *table
         if (class == SPTE_CLASS_MMIO) {
             assert_int_equal(level, 1);
             scan->mmio++;
-        } else if (class == SPTE_CLASS_LEAF) {
+        } else if (class == SPTE_CLASS_LEAF || class == SPTE_CLASS_TRACKED) {
             assert_false(hw_misconfigured(spte, level));
             scan->leaves[level]++;
         } else if (class == SPTE_CLASS_NONLEAF) {
@@ -235,10 +236,11 @@ static inline void world_scan_table(const struct mmu *mmu, const uint64_t *table
     }
 }
 
-/* Scans, and holds the counters against what is there. */
-static inline struct world_scan world_check(const struct mmu *mmu)
+/* Scans, and holds the counters against what is there. Retired tables still count, so they go. */
+static inline struct world_scan world_check(struct mmu *mmu)
 {
     struct world_scan scan = {0};
+    tdp_reclaim(mmu, true);
     world_scan_table(mmu, mmu->root, mmu->root_level, &scan);
     for (unsigned level = 1; level <= 4; level++)
         assert_int_equal(mmu_stats(mmu).pages[level - 1], scan.leaves[level]);

@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#define SUPPORT_RAM_BASE  0x10000000ull
-#define SUPPORT_RAM_PAGES 0x100000ull /* 4 GiB, touched on demand */
+#define SUPPORT_RAM_BASE  0x40000000ull /* aligned to 1 GiB, like the blocks */
+#define SUPPORT_RAM_PAGES 0x100000ull   /* 4 GiB, touched on demand */
 
 /* Forgets pages, log, warnings and injected failures. Call it from each test's setup. */
 void support_reset(void);

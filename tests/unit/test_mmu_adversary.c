@@ -1,14 +1,15 @@
 /*
  * The flush rules against the worst TLB that the SDM allows (decision D8).
  *
- * This CPU keeps every translation that it ever walked, and every pointer to a table that it ever
+ * A CPU keeps every translation that it ever walked, and every pointer to a table that it ever
  * followed, until an INVEPT covers it, and of all answers that it could give it gives each: if one
  * of them is not what the guest should see, the test ends. Beside it stands a plain model: for each
- * VM a list of slots with what was last written to each page.
+ * VM a list of slots with what was last written to each page, whether that is in the dirty log, and
+ * how often it is tracked.
  *
- * Two VMs live on one CPU, each for a while. Each step is one of: access, add, delete, move, change
- * flags, zap, set the generation near its wrap, end the VM and start another. The seed is printed;
- * ADVERSARY_SEED and ADVERSARY_STEPS choose another run.
+ * Two VMs live on two CPUs. A CPU stays in the guest, with its TLB, while the other one changes
+ * slots and tables, until it is kicked. The seed is printed; ADVERSARY_SEED and ADVERSARY_STEPS
+ * choose another run.
  */
 #include "tests/unit/mmu_adversary.h"
 
@@ -17,6 +18,7 @@
 #include <string.h>
 
 #define VMS   2
+#define CPUS  2
 #define SLOTS 6
 
 /* ---- Random ---------------------------------------------------------------------------------- */
@@ -34,12 +36,15 @@ static uint64_t rnd(uint64_t below)
 /* ---- The model ------------------------------------------------------------------------------- */
 
 struct page_model {
-    uint64_t value; /* what stands in its first word */
+    uint64_t value;   /* what stands in its first word */
+    unsigned tracked; /* how often */
+    bool dirty;       /* written since the log was asked */
 };
 
 struct slot_model {
     bool used;
     bool readonly;
+    bool logs;
     uint64_t base;
     uint64_t pages;
     struct page_model *page;
@@ -60,9 +65,16 @@ static struct {
     uint64_t replaced; /* a table by a block */
     uint64_t wraps;    /* full zaps */
     uint64_t lives;    /* VMs ended */
+    uint64_t kicked;   /* a CPU made to leave the guest */
+    uint64_t splits;   /* large leaves */
+    uint64_t fast;     /* faults repaired without the lock */
+    uint64_t dirty;    /* pages found in the log */
+    uint64_t guarded;  /* writes to tracked pages stopped */
+    uint64_t remaps;   /* of host pages */
 } met;
 
 static struct vm vms[VMS];
+static struct vm *in_guest[CPUS];
 static uint64_t stamp;
 
 static struct slot_model *model_slot(struct vm *vm, gfn_t gfn)
@@ -95,6 +107,8 @@ static void judge(struct vm *vm, gfn_t gfn, unsigned access, hpa_t page)
         fail_msg("step %lu: frame %#lx is MMIO, the CPU reaches RAM at %#lx", step, gfn.v, page.v);
     if (access == 2 && slot->readonly)
         fail_msg("step %lu: frame %#lx is read-only, the CPU may write", step, gfn.v);
+    if (access == 2 && slot->page[gfn.v - slot->base].tracked)
+        fail_msg("step %lu: frame %#lx is tracked, the CPU may write", step, gfn.v);
     const void *right = guest_page(&vm->mmu, gfn);
     if (!right || virt_to_phys(right).v != page.v)
         fail_msg("step %lu: frame %#lx: the CPU reaches the wrong page %#lx", step, gfn.v, page.v);
@@ -122,7 +136,7 @@ static bool hits(struct vm *vm, gfn_t gfn, unsigned access, hpa_t *page)
     }
     for (unsigned i = 0; i < WAYS; i++) {
         struct cached *c = &tlb->leaf[index][i];
-        if (c->used && !(access & ~c->permission)) {
+        if (c->used && !(access & ~c->permission) && (access != 2 || c->dirty)) {
             judge(vm, gfn, access, c->page);
             *page = c->page;
             hit = true;
@@ -143,28 +157,80 @@ static void self_invalidate(struct vm *vm, gfn_t gfn, unsigned access)
     }
 }
 
+static void leave(unsigned cpu)
+{
+    tlb_leave(cpu);
+    in_guest[cpu] = NULL;
+}
+
+static void kicked(unsigned cpu)
+{
+    leave(cpu);
+    epoch_pass(cpu, epoch_now());
+    met.kicked++;
+}
+
+/* Enters, or goes on in the guest where it was. */
 static bool enter(struct vm *vm, gfn_t gfn, unsigned access, hpa_t *page)
 {
-    tlb_leave(0);
-    tlb_enter(&vm->mmu, 0);
-    tlb_assert_paid(&vm->mmu, 0);
-    check_freed(tlb_of(mmu_eptp(&vm->mmu)));
+    if (in_guest[this_cpu] != vm) {
+        tlb_leave(this_cpu);
+        tlb_enter(&vm->mmu, this_cpu);
+        tlb_assert_paid(&vm->mmu, this_cpu);
+        in_guest[this_cpu] = vm;
+        check_freed(tlb_of(mmu_eptp(&vm->mmu)));
+    }
     return hits(vm, gfn, access, page);
+}
+
+static void written(struct vm *vm, gfn_t gfn)
+{
+    struct slot_model *slot = model_slot(vm, gfn);
+    struct page_model *page = &slot->page[gfn.v - slot->base];
+    page->value = stamp;
+    page->dirty = true;
+}
+
+/* What the hypervisor does with an access that exits. */
+static int handle_exit(struct vm *vm, gfn_t gfn, unsigned access, bool present,
+                       enum hw_result result)
+{
+    struct mmio_info info;
+    gpa_t gpa = gfn_to_gpa(gfn);
+    if (result == HW_VIOLATION)
+        return mmu_fault(&vm->mmu, gpa, access | FAULT_FINAL | (present ? FAULT_PRESENT : 0),
+                         &info);
+    int outcome = mmu_mmio_check(&vm->mmu, gpa, &info);
+    return outcome == FAULT_INVALID ? mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info) : outcome;
+}
+
+/* The access is over: MMIO, or a write that the hypervisor does itself. */
+static void emulate(struct vm *vm, gfn_t gfn, unsigned access, int outcome)
+{
+    struct slot_model *slot = model_slot(vm, gfn);
+    if (outcome == FAULT_WRITE_PROTECTED) {
+        uint64_t value = ++stamp;
+        assert_true(slot && access == 2 && slot->page[gfn.v - slot->base].tracked);
+        assert_int_equal(guest_write(&vm->mmu, gfn_to_gpa(gfn), &value, sizeof(value)), 0);
+        written(vm, gfn);
+        met.guarded++;
+        return;
+    }
+    if (slot && !(slot->readonly && access == 2))
+        fail_msg("step %lu: frame %#lx is RAM, the MMU says MMIO", step, gfn.v);
+    met.emulated++;
 }
 
 static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
 {
-    gpa_t gpa = gfn_to_gpa(gfn);
-    struct mmio_info info;
     for (unsigned tries = 0; tries < 6; tries++) {
         hpa_t page;
         if (enter(vm, gfn, access, &page)) {
             met.hits++;
             if (access == 2) {
                 met.writes++;
-                struct slot_model *slot = model_slot(vm, gfn);
                 *(uint64_t *)phys_to_virt(page) = ++stamp;
-                slot->page[gfn.v - slot->base].value = stamp;
+                written(vm, gfn);
             }
             return;
         }
@@ -174,23 +240,15 @@ static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
                               access, eptp >> 6 & 1);
         if (t.result == HW_OK)
             continue; /* the TLB answers now, and is judged */
-        int outcome;
-        uint64_t collapses = vm->mmu.cpu[0].stats.collapses;
-        if (t.result == HW_VIOLATION) {
+        if (t.result == HW_VIOLATION)
             self_invalidate(vm, gfn, access);
-            outcome = mmu_fault(&vm->mmu, gpa, access | FAULT_FINAL, &info);
-        } else {
-            outcome = mmu_mmio_check(&vm->mmu, gpa, &info);
-            if (outcome == FAULT_INVALID)
-                outcome = mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info);
-        }
-        assert_true(outcome >= 0);
-        met.replaced += vm->mmu.cpu[0].stats.collapses - collapses;
-        if (outcome == FAULT_EMULATE) {
-            struct slot_model *slot = model_slot(vm, gfn);
-            if (slot && !(slot->readonly && access == 2))
-                fail_msg("step %lu: frame %#lx is RAM, the MMU says MMIO", step, gfn.v);
-            met.emulated++;
+        leave(this_cpu);
+        uint64_t collapses = vm->mmu.cpu[this_cpu].stats.collapses;
+        int outcome = handle_exit(vm, gfn, access, t.permission, t.result);
+        assert_true(outcome >= 0 && outcome != FAULT_CONTINUE && outcome != FAULT_INVALID); /* F6 */
+        met.replaced += vm->mmu.cpu[this_cpu].stats.collapses - collapses;
+        if (outcome == FAULT_EMULATE || outcome == FAULT_WRITE_PROTECTED) {
+            emulate(vm, gfn, access, outcome);
             return;
         }
     }
@@ -249,7 +307,8 @@ static void step_add(struct vm *vm, unsigned id)
         zaps) /* no wrap: RAM over MMIO flushes nothing (rule T2) */
         assert_int_equal(mmu_invept_count(&vm->mmu), before);
     if (room) {
-        *slot = (struct slot_model){true, readonly, base, pages, NULL};
+        *slot =
+            (struct slot_model){.used = true, .readonly = readonly, .base = base, .pages = pages};
         slot->page = calloc(pages, sizeof(*slot->page));
         met.changes++;
     }
@@ -283,12 +342,62 @@ static void step_move(struct vm *vm, unsigned id)
 static void step_flags(struct vm *vm, unsigned id)
 {
     struct slot_model *slot = &vm->slot[id];
-    bool readonly = rnd(2);
-    int error = mmu_slot_flags(&vm->mmu, id, readonly ? (uint32_t)MEMSLOT_READONLY : 0);
+    bool readonly = rnd(4) == 0, logs = rnd(2);
+    uint32_t flags = (uint32_t)((readonly ? MEMSLOT_READONLY : 0) | (logs ? MEMSLOT_LOG_DIRTY : 0));
+    int error = mmu_slot_flags(&vm->mmu, id, flags);
     assert_int_equal(error, slot->used ? 0 : -EINVAL);
-    if (slot->used) {
-        met.changes++;
-        slot->readonly = readonly;
+    if (!slot->used)
+        return;
+    met.changes++;
+    if (logs && !slot->logs) { /* what was written before does not count */
+        for (uint64_t i = 0; i < slot->pages; i++)
+            slot->page[i].dirty = false;
+    }
+    slot->readonly = readonly;
+    slot->logs = logs;
+}
+
+/* No page that was written is missing from the log, whoever wrote it and however. */
+static void step_dirty_get(struct vm *vm, unsigned id)
+{
+    struct slot_model *slot = &vm->slot[id];
+    static uint64_t bitmap[FRAMES / 64];
+    size_t words = slot->used ? (slot->pages + 63) / 64 : 1;
+    int error = mmu_dirty_get(&vm->mmu, id, 0, bitmap, words);
+    assert_int_equal(error, slot->used && slot->logs ? 0 : -EINVAL);
+    for (uint64_t i = 0; !error && i < slot->pages; i++) {
+        bool found = bitmap[i / 64] >> (i % 64) & 1;
+        met.dirty += found;
+        if (slot->page[i].dirty && !found)
+            fail_msg("step %lu: frame %#lx was written and is not in the log", step,
+                     slot->base + i);
+        slot->page[i].dirty = false;
+    }
+}
+
+static void step_track(struct vm *vm, gfn_t gfn)
+{
+    struct slot_model *slot = model_slot(vm, gfn);
+    bool add = rnd(2);
+    unsigned *tracked = slot ? &slot->page[gfn.v - slot->base].tracked : NULL;
+    if (add)
+        assert_int_equal(mmu_track(&vm->mmu, gfn_to_gpa(gfn)), slot ? 0 : -EFAULT);
+    else
+        assert_int_equal(mmu_untrack(&vm->mmu, gfn_to_gpa(gfn)), slot && *tracked ? 0 : -EINVAL);
+    if (slot && (add || *tracked))
+        *tracked += add ? 1u : ~0u;
+}
+
+static void step_host(struct vm *vm, gfn_t gfn)
+{
+    bool there = guest_page(&vm->mmu, gfn);
+    if (rnd(2)) {
+        assert_int_equal(mmu_host_remap(&vm->mmu, gfn_to_gpa(gfn)), there ? 0 : -EFAULT);
+        met.remaps += there;
+    } else {
+        (void)mmu_age(&vm->mmu, gfn_to_gpa(gfn), 1 + rnd(64));
+        if (rnd(4) == 0)
+            (void)mmu_nx_recover(&vm->mmu);
     }
 }
 
@@ -308,7 +417,7 @@ static void step_guest_write(struct vm *vm)
     int error = guest_write(&vm->mmu, gfn_to_gpa(gfn), &value, sizeof(value));
     assert_int_equal(error, slot && !slot->readonly ? 0 : -EFAULT);
     if (!error)
-        slot->page[gfn.v - slot->base].value = value;
+        written(vm, gfn);
 }
 
 static void step_near_wrap(struct vm *vm)
@@ -320,6 +429,14 @@ static void step_near_wrap(struct vm *vm)
 
 static void end_vm(struct vm *vm)
 {
+    for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+        if (in_guest[cpu] == vm)
+            leave(cpu);
+    }
+    for (unsigned cpu = 0; cpu < CPUS; cpu++) {
+        met.splits += vm->mmu.cpu[cpu].stats.splits;
+        met.fast += vm->mmu.cpu[cpu].stats.fast_faults;
+    }
     mmu_destroy(&vm->mmu);
     for (unsigned i = 0; i < SLOTS; i++)
         forget_slot(&vm->slot[i]);
@@ -327,36 +444,49 @@ static void end_vm(struct vm *vm)
     met.lives++;
 }
 
-static void one_step(struct vm *vm)
+static void change(struct vm *vm, uint64_t kind, unsigned id)
 {
-    uint64_t kind = rnd(1000);
-    unsigned id = (unsigned)rnd(SLOTS);
-    if (!vm->alive) {
-        assert_int_equal(mmu_create(&vm->mmu), 0);
-        vm->alive = true;
-    }
-    uint64_t zaps = vm->mmu.cpu[0].stats.full_zaps;
-    if (kind < 962)
-        do_access(vm, interesting_frame(vm), 1u << rnd(3));
-    else if (kind < 970)
+    leave(this_cpu);
+    if (kind < 968)
         step_add(vm, id);
-    else if (kind < 973)
+    else if (kind < 971)
         step_delete(vm, id);
-    else if (kind < 978)
+    else if (kind < 975)
         step_move(vm, id);
-    else if (kind < 988)
+    else if (kind < 979)
         step_flags(vm, id);
-    else if (kind < 991)
+    else if (kind < 982)
         step_zap(vm);
+    else if (kind < 986)
+        step_dirty_get(vm, id);
+    else if (kind < 989)
+        step_track(vm, interesting_frame(vm));
+    else if (kind < 992)
+        step_host(vm, interesting_frame(vm));
     else if (kind < 998)
         step_guest_write(vm);
     else if (kind == 998)
         step_near_wrap(vm);
     else if (rnd(8) == 0)
         end_vm(vm);
-    if (!vm->alive)
-        return;
-    met.wraps += vm->mmu.cpu[0].stats.full_zaps != zaps;
+}
+
+static void one_step(struct vm *vm)
+{
+    uint64_t kind = rnd(1000);
+    unsigned id = (unsigned)rnd(SLOTS);
+    this_cpu = (unsigned)rnd(CPUS);
+    if (!vm->alive) {
+        assert_int_equal(mmu_create(&vm->mmu), 0);
+        vm->alive = true;
+    }
+    uint64_t zaps = vm->mmu.cpu[this_cpu].stats.full_zaps;
+    if (kind < 962)
+        do_access(vm, interesting_frame(vm), 1u << rnd(3));
+    else
+        change(vm, kind, id);
+    if (vm->alive)
+        met.wraps += vm->mmu.cpu[this_cpu].stats.full_zaps != zaps;
 }
 
 static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config config)
@@ -364,6 +494,10 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
     struct vm *vm = &vms[0];
     world_reset(msr, &config);
     invept_hook = adversary_invept;
+    kick_hook = kicked;
+    for (unsigned cpu = 0; cpu < CPUS; cpu++)
+        epoch_online(cpu);
+    memset(in_guest, 0, sizeof(in_guest));
     random_state = seed * 0x9e3779b97f4a7c15 | 1;
     for (unsigned i = 0; i < tags; i++)
         free(tlbs[i]);
@@ -389,10 +523,16 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
     printf("    %lu hits, %lu writes, %lu emulated, %lu slot changes, %lu tables replaced, "
            "%lu full zaps, %lu VMs\n",
            met.hits, met.writes, met.emulated, met.changes, met.replaced, met.wraps, met.lives);
-    assert_true(steps < 100000 ||
-                (met.hits > steps / 8 && met.writes > steps / 32 && met.emulated > steps / 16 &&
-                 met.changes > steps / 1000 && met.wraps > 10 && met.lives > 4));
-    assert_true(steps < 100000 || !config.huge || met.replaced > 10);
+    printf("    %lu kicks, %lu splits, %lu fast faults, %lu dirty pages, %lu tracked writes, "
+           "%lu remaps\n",
+           met.kicked, met.splits, met.fast, met.dirty, met.guarded, met.remaps);
+    if (steps >= 100000) {
+        assert_true(met.hits > steps / 8 && met.writes > steps / 32 && met.emulated > steps / 16 &&
+                    met.changes > steps / 1000 && met.wraps > 10 && met.lives > 4);
+        assert_true(met.kicked > 100 && (config.ad || met.fast > 10) && met.dirty > 100 &&
+                    met.guarded > 10 && met.remaps > 10);
+        assert_true(!config.huge || (met.replaced > 10 && met.splits > 10));
+    }
     assert_int_equal(support_pages_in_use(), 0);
     assert_int_equal(support_warnings(), 0);
 }
@@ -407,21 +547,22 @@ static uint64_t number(const char *name, uint64_t otherwise)
     static void name(void **state)                                                   \
     {                                                                                \
         (void)state;                                                                 \
-        play(number("ADVERSARY_SEED", seed), number("ADVERSARY_STEPS", 250000), msr, \
+        play(number("ADVERSARY_SEED", seed), number("ADVERSARY_STEPS", 200000), msr, \
              (struct mmu_config){__VA_ARGS__});                                      \
     }
 
 RUN(everything, 1, WORLD_CAPS, .mmio_caching = true, .ad = true, .huge = true)
 RUN(small_pages_without_ad, 2, WORLD_CAPS, .mmio_caching = true, .slot_generation_start = 0x7fff0)
 RUN(no_mmio_sptes, 3, WORLD_CAPS, .huge = true, .ad = true)
+RUN(large_pages_not_executable, 5, WORLD_CAPS, .mmio_caching = true, .ad = true, .huge = true,
+    .nx_huge = true)
 RUN(only_global_invept, 4, WORLD_CAPS & ~EPT_CAP_INVEPT_SINGLE, .mmio_caching = true, .huge = true)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everything),
-        cmocka_unit_test(small_pages_without_ad),
-        cmocka_unit_test(no_mmio_sptes),
+        cmocka_unit_test(everything),         cmocka_unit_test(small_pages_without_ad),
+        cmocka_unit_test(no_mmio_sptes),      cmocka_unit_test(large_pages_not_executable),
         cmocka_unit_test(only_global_invept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

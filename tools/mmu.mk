@@ -1,0 +1,35 @@
+# What proves the MMU beyond the unit tests: threads under ThreadSanitizer, the long run against the
+# adversary, mutants, proofs, and its cost. Included by the Makefile.
+
+# ---- Threads ----------------------------------------------------------------------------------
+TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
+TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c tests/unit/support.c \
+              tests/unit/test_mmu_threads.c
+TSAN_SRC   := $(filter-out $(IMPURE),$(TSAN_SRC))
+
+.PHONY: tsan model
+tsan: $(B)/tsan/threads
+	$(Q)TSAN_OPTIONS=halt_on_error=1 $<
+
+$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
+
+# ---- The model: ten million steps, two processes ------------------------------------------------
+model: $(B)/unit/test_mmu_adversary
+	$(Q)status=0; for half in 0 1; do \
+	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$$((101 + half)) $< & pids="$$pids $$!"; done; \
+	    for p in $$pids; do wait $$p || status=1; done; exit $$status
+
+# ---- Mutants ------------------------------------------------------------------------------------
+.PHONY: mutants mutants-sample
+mutants:
+	$(Q)$(PYTHON) tools/mutants.py
+
+mutants-sample:
+	$(Q)$(PYTHON) tools/mutants.py --sample 10
+
+# ---- Proofs -------------------------------------------------------------------------------------
+.PHONY: prove
+prove:
+	$(Q)tools/prove.sh $(B)/cbmc
