@@ -1,4 +1,5 @@
-# eptvisor: `make run` boots it and shows what it does, `make test` proves it.
+# eptvisor: `make run` boots it and shows what it does, `make test` proves it, `make help` lists
+# what else there is: the targets with a sentence behind `##`.
 #
 # Everything is built below build/; nothing outside it is written.
 
@@ -32,12 +33,12 @@ HOSTFLAGS := -std=gnu11 -O1 -g $(WARN) -Wno-frame-larger-than -I. -fno-strict-al
            -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # ---- The image --------------------------------------------------------------------------------
-OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o)
+OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o) $(B)/obj/font.o
 LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none \
            -T linker.ld
 
 .PHONY: all
-all: $(B)/eptvisor.elf $(B)/eptvisor32.elf guests
+all: $(B)/eptvisor.elf $(B)/eptvisor32.elf guests ## build the image and the guests
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -46,6 +47,13 @@ $(B)/obj/%.o: %.c
 $(B)/obj/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -g -MMD -MP -c $< -o $@
+
+# The screen's font is taken from the build machine.
+GRUB_FONT := /usr/share/grub/unicode.pf2
+vpath font.c $(B)
+$(B)/font.c: tools/font.py | deps-base
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/font.py $(GRUB_FONT) > $@
 
 # Linked twice: the second time with the table of the first one's symbols, behind all code.
 $(B)/eptvisor.elf: $(OBJS) linker.ld tools/symbols.awk
@@ -60,7 +68,9 @@ $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 
 # ---- Unit tests -------------------------------------------------------------------------------
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
-HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/tests/unit/support.o
+# What the tests share is in the library too, so each program takes from it what it needs.
+UNIT_SHARED := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
+HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o $(UNIT_SHARED:%.c=$(B)/host/%.o)
 
 $(B)/host/%.o: %.c
 	@mkdir -p $(@D)
@@ -68,22 +78,24 @@ $(B)/host/%.o: %.c
 
 $(B)/unit/test_%: $(B)/host/tests/unit/test_%.o $(B)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -lpthread -o $@
-
-# The MMIO tests bring their own mmu/ and vmx/: first in the link, so that the library's stay out.
-$(B)/unit/test_mmio_%: $(B)/host/tests/unit/test_mmio_%.o $(B)/host/tests/unit/mmio_world.o \
-                       $(B)/libhost.a
-	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ $(UNIT_LIBS) -lcmocka -lpthread -o $@
 
 $(B)/unit/test_mmio_zydis: UNIT_LIBS := -lZydis
+$(B)/unit/test_mmio_calls: UNIT_LIBS := $(foreach f,guest_cmpxchg guest_page guest_read mmu_fault \
+                                        mmu_mmio_check,-Wl,--wrap=$(f))
 
 $(B)/libhost.a: $(HOST_OBJS)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
 .PHONY: unit
-unit: $(UNIT_TESTS)
+unit: $(UNIT_TESTS) ## the hosted unit tests, under ASan and UBSan
 	@status=0; for t in $^; do $$t || status=1; done; exit $$status
 
-include guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk
+PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk
+
+.PHONY: help
+help: | deps-base ## this list
+	$(Q)$(PYTHON) tools/targets.py help Makefile $(PARTS)
+
+include $(PARTS)
 -include $(shell find $(B) -name '*.d' -type f 2>/dev/null)

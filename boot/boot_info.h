@@ -46,11 +46,17 @@ enum boot_framebuffer_kind {
     BOOT_FRAMEBUFFER_TEXT, /* VGA text: width and height in characters */
 };
 
+/* The bits of a pixel that hold a colour. */
+struct boot_colour {
+    uint8_t position, size;
+};
+
 struct boot_framebuffer {
     hpa_t base;
     uint32_t pitch, width, height;
     unsigned bits_per_pixel;
     enum boot_framebuffer_kind kind;
+    struct boot_colour red, green, blue; /* of kind RGB */
 };
 
 struct boot_info {

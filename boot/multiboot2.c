@@ -46,7 +46,10 @@ struct framebuffer_tag {
     uint32_t pitch, width, height;
     uint8_t bits_per_pixel, type;
     uint16_t reserved;
+    struct boot_colour red, green, blue; /* only there if RGB */
 };
+
+#define FRAMEBUFFER_RGB_SIZE (offsetof(struct framebuffer_tag, blue) + sizeof(struct boot_colour))
 
 static int parse_command_line(struct boot_info *info, const struct tag *tag)
 {
@@ -102,6 +105,18 @@ static int parse_framebuffer(struct boot_info *info, const struct tag *tag)
         .bits_per_pixel = raw->bits_per_pixel,
         .kind = raw->type < ARRAY_SIZE(kinds) ? kinds[raw->type] : BOOT_FRAMEBUFFER_NONE,
     };
+    if (info->framebuffer.kind != BOOT_FRAMEBUFFER_RGB)
+        return 0;
+    if (tag->size < FRAMEBUFFER_RGB_SIZE) {
+        info->framebuffer.kind = BOOT_FRAMEBUFFER_NONE;
+        log_error("multiboot2: the framebuffer tag has size %u; with red, green and blue it has at "
+                  "least %zu",
+                  tag->size, FRAMEBUFFER_RGB_SIZE);
+        return -EINVAL;
+    }
+    info->framebuffer.red = raw->red;
+    info->framebuffer.green = raw->green;
+    info->framebuffer.blue = raw->blue;
     return 0;
 }
 

@@ -16,6 +16,8 @@
     .balign 8
     .long MB1_MAGIC, MB1_FLAGS, -(MB1_MAGIC + MB1_FLAGS)
 
+    /* No tag asks for a framebuffer: by BIOS it would make GRUB leave text mode, and by UEFI, where
+     * there is no text mode, GRUB passes its framebuffer anyway. */
     .balign 8
 mb2_header:
     .long MB2_MAGIC, 0, mb2_end - mb2_header, -(MB2_MAGIC + (mb2_end - mb2_header))

@@ -179,8 +179,11 @@ static bool mov_to(struct vcpu *vcpu, unsigned number, uint64_t value)
         return set_cr3(vcpu, value);
     case 4:
         return set_cr4(vcpu, value);
-    case 8: /* no local APIC: the task priority is kept nowhere and reads 0 */
-        return value <= 15;
+    case 8: /* bits 7:4 of the task priority */
+        if (value > 15)
+            return false;
+        lapic_write(&vcpu->lapic, LAPIC_TPR, (uint32_t)value << 4);
+        return true;
     default:
         BUG_ON(true);
     }
@@ -188,7 +191,7 @@ static bool mov_to(struct vcpu *vcpu, unsigned number, uint64_t value)
 
 void exit_cr_access(struct vcpu *vcpu)
 {
-    uint64_t qualification = vcpu->vmx.exit.qualification;
+    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
     uint64_t *gpr = &vcpu->vmx.regs.gpr[field_get(qualification, CR_GPR)];
     uint64_t cr0 = reg(vcpu, REG_CR0), lmsw = field_get(qualification, LMSW_SOURCE);
     bool done = true;
@@ -198,7 +201,7 @@ void exit_cr_access(struct vcpu *vcpu)
         done = mov_to(vcpu, (unsigned)field_get(qualification, CR_NUMBER), *gpr);
         break;
     case CR_MOV_FROM: /* of CR8; CR3 is read without an exit */
-        *gpr = 0;
+        *gpr = lapic_read(&vcpu->lapic, LAPIC_TPR) >> 4;
         break;
     case CR_CLTS:
         done = set_cr0(vcpu, cr0 & ~CR0_TS);

@@ -1,28 +1,30 @@
 /* CPUID as a guest sees it: the host's, less what is not offered. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "guest/vm.h"
 
 /* What a guest does not get, and why. */
-#define LEAF1_ECX_HIDDEN                       \
-    (BIT(2)    /* DTES64 */                    \
-     | BIT(3)  /* MONITOR: exits to #UD */     \
-     | BIT(5)  /* VMX: no nesting */           \
-     | BIT(6)  /* SMX */                       \
-     | BIT(7)  /* EIST */                      \
-     | BIT(8)  /* TM2 */                       \
-     | BIT(15) /* PDCM */                      \
-     | BIT(18) /* DCA */                       \
-     | BIT(21) /* x2APIC: no local APIC yet */ \
-     | BIT(24) /* TSC-deadline timer */        \
+#define LEAF1_ECX_HIDDEN                   \
+    (BIT(2)    /* DTES64 */                \
+     | BIT(3)  /* MONITOR: exits to #UD */ \
+     | BIT(5)  /* VMX: no nesting */       \
+     | BIT(6)  /* SMX */                   \
+     | BIT(7)  /* EIST */                  \
+     | BIT(8)  /* TM2 */                   \
+     | BIT(15) /* PDCM */                  \
+     | BIT(18) /* DCA */                   \
+     | BIT(21) /* x2APIC */                \
      | BIT(27) /* OSXSAVE: follows the guest's CR4 */)
 #define LEAF1_ECX_HYPERVISOR BIT(31)
 #define LEAF1_ECX_OSXSAVE    BIT(27)
-#define LEAF1_EDX_HIDDEN  \
-    (BIT(7)    /* MCE */  \
-     | BIT(9)  /* APIC */ \
-     | BIT(12) /* MTRR */ \
-     | BIT(14) /* MCA */  \
+#define LEAF1_ECX_DEADLINE   BIT(24) /* the model is ours, whatever the CPU has */
+#define LEAF1_EDX_APIC       BIT(9)
+#define LEAF1_EDX_HIDDEN                          \
+    (BIT(7)    /* MCE */                          \
+     | BIT(9)  /* APIC: follows IA32_APIC_BASE */ \
+     | BIT(12) /* MTRR */                         \
+     | BIT(14) /* MCA */                          \
      | BIT(21) /* DS */ | BIT(22) /* ACPI */ | BIT(29) /* TM */)
 #define LEAF7_EBX_HIDDEN \
     (BIT(2)    /* SGX */ \
@@ -47,10 +49,13 @@ static bool secondary(uint64_t control)
 
 static void adjust_leaf1(struct vcpu *vcpu, struct cpuid *r)
 {
-    r->ecx = (r->ecx & ~(uint32_t)LEAF1_ECX_HIDDEN) | (uint32_t)LEAF1_ECX_HYPERVISOR;
+    r->ecx = (r->ecx & ~(uint32_t)LEAF1_ECX_HIDDEN) |
+             (uint32_t)(LEAF1_ECX_HYPERVISOR | LEAF1_ECX_DEADLINE);
     if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_OSXSAVE)
         r->ecx |= (uint32_t)LEAF1_ECX_OSXSAVE;
     r->edx &= ~(uint32_t)LEAF1_EDX_HIDDEN;
+    if (vcpu->lapic.enabled)
+        r->edx |= (uint32_t)LEAF1_EDX_APIC;
     r->ebx &= 0xffff; /* one logical processor, APIC id 0 */
     r->ebx |= 1u << 16;
 }
@@ -64,6 +69,14 @@ static void adjust_leaf7(struct vcpu *vcpu, struct cpuid *r)
     if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_PKE)
         r->ecx |= (uint32_t)LEAF7_ECX_OSPKE;
     r->edx = 0;
+}
+
+/* The TSC is the crystal: that is what the APIC's timer counts (SDM 3, 11.5.4). All zero, not
+ * enumerated, for a rate that the register cannot hold. */
+static struct cpuid clock_leaf(void)
+{
+    uint64_t hz = tsc_khz() * 1000;
+    return hz >> 32 ? (struct cpuid){0} : (struct cpuid){1, 1, (uint32_t)hz, 0};
 }
 
 void exit_cpuid(struct vcpu *vcpu)
@@ -99,6 +112,9 @@ void exit_cpuid(struct vcpu *vcpu)
     case 0xd:
         if (subleaf == 1 && !secondary(SECONDARY_XSAVES))
             r.eax &= ~(uint32_t)LEAF_D1_EAX_XSAVES;
+        break;
+    case 0x15:
+        r = clock_leaf();
         break;
     case 0x80000001:
         if (!secondary(SECONDARY_RDTSCP))

@@ -24,10 +24,9 @@
 
 static void unhandled(struct vcpu *vcpu)
 {
-    vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT,
-           "exit reason %u (%s) at RIP %#lx has no handler; qualification %#lx",
+    vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %u (%s) at RIP %#lx has no handler",
            vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
-           cpu_reg(&vcpu->vmx.regs, REG_RIP), vcpu->vmx.exit.qualification);
+           cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
 static void invalid_opcode(struct vcpu *vcpu)
@@ -54,7 +53,7 @@ static void host_interrupt(struct vcpu *vcpu)
 
 static void exception_or_nmi(struct vcpu *vcpu)
 {
-    if (field_get(vcpu->vmx.exit.interruption, EVENT_INFO_TYPE) != EVENT_NMI)
+    if (field_get(vmx_exit_interruption(&vcpu->vmx.exit), EVENT_INFO_TYPE) != EVENT_NMI)
         unhandled(vcpu); /* the exception bitmap is empty */
 }
 
@@ -91,7 +90,7 @@ static uint64_t size_mask(unsigned size)
 
 static void io_instruction(struct vcpu *vcpu)
 {
-    uint64_t qualification = vcpu->vmx.exit.qualification;
+    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
     uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
     uint64_t port = field_get(qualification, IO_PORT);
     unsigned size = (unsigned)field_get(qualification, IO_SIZE) + 1;
@@ -156,19 +155,20 @@ static bool delivering(const struct vcpu *vcpu)
 /* Rule F1. */
 static void ept_violation(struct vcpu *vcpu)
 {
-    uint64_t qualification = vcpu->vmx.exit.qualification;
+    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
     uint32_t error_code = (qualification & QUALIFICATION_READ ? ACCESS_READ : 0) |
                           (qualification & QUALIFICATION_WRITE ? ACCESS_WRITE : 0) |
                           (qualification & QUALIFICATION_FETCH ? ACCESS_FETCH : 0) |
                           (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0);
     if (qualification & QUALIFICATION_GLA_VALID && qualification & QUALIFICATION_FINAL)
         error_code |= FAULT_FINAL;
-    act_on(vcpu, mmio_violation(&vcpu->mmio, vcpu->vmx.exit.gpa, error_code, delivering(vcpu)));
+    act_on(vcpu, mmio_violation(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), error_code,
+                                delivering(vcpu)));
 }
 
 static void ept_misconfiguration(struct vcpu *vcpu)
 {
-    act_on(vcpu, mmio_misconfig(&vcpu->mmio, vcpu->vmx.exit.gpa, delivering(vcpu)));
+    act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
 }
 
 static void xsetbv(struct vcpu *vcpu)

@@ -36,7 +36,7 @@ static void flush_all(struct vcpu *vcpu)
 
 void exit_invlpg(struct vcpu *vcpu)
 {
-    flush_page(vcpu, GVA(vcpu->vmx.exit.qualification));
+    flush_page(vcpu, GVA(vmx_exit_qualification(&vcpu->vmx.exit)));
     vmx_skip_instruction(&vcpu->vmx);
 }
 
@@ -44,7 +44,8 @@ void exit_invlpg(struct vcpu *vcpu)
 static uint64_t operand_address(struct vcpu *vcpu)
 {
     static const uint64_t masks[] = {0xffff, 0xffffffff, ~0ull};
-    uint64_t info = vcpu->vmx.exit.instruction_info, address = vcpu->vmx.exit.qualification;
+    uint64_t info = vmx_exit_info(&vcpu->vmx.exit),
+             address = vmx_exit_qualification(&vcpu->vmx.exit);
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     unsigned size = (unsigned)field_get(info, INFO_ADDRESS_SIZE);
 
@@ -97,7 +98,7 @@ static bool read_descriptor(struct vcpu *vcpu, uint64_t descriptor[2])
 
 void exit_invpcid(struct vcpu *vcpu)
 {
-    uint64_t info = vcpu->vmx.exit.instruction_info, descriptor[2];
+    uint64_t info = vmx_exit_info(&vcpu->vmx.exit), descriptor[2];
     uint64_t type = vcpu->vmx.regs.gpr[field_get(info, INFO_TYPE_GPR)];
     bool pcid_on = cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_PCIDE;
 

@@ -6,5 +6,6 @@
 #include "lib/exit_codes.h"
 
 /* Runs every guest among the modules and prints the results as KTAP with a summary. Returns the
- * code of the first failure, EXIT_WARNED if only a WARN was printed, EXIT_NO_GUESTS if there is none. */
+ * code of the first failure, EXIT_WARNED if only a WARN was printed, EXIT_NO_GUESTS if there is
+ * none. */
 enum exit_code run_guests(const struct boot_info *info, const struct options *options);

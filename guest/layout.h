@@ -7,7 +7,7 @@
  *   0xc000_0000  1 GiB     hole for devices:
  *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
  *     0xfe00_1000  4 KiB     test device B
- *     0xfee0_0000  4 KiB     local APIC, not there yet
+ *     0xfee0_0000  4 KiB     local APIC, if IA32_APIC_BASE says so
  *   0x1_0000_0000 …        the rest of RAM
  */
 #pragma once
@@ -22,6 +22,7 @@
 #define GUEST_MIDDLE     0x100000ull
 #define GUEST_MIDDLE_END 0xc0000000ull
 #define GUEST_HIGH       0x100000000ull
+#define GUEST_LAPIC      0xfee00000ull
 
 #define GUEST_RAM_PIECES 3
 

@@ -5,8 +5,8 @@
 #include "arch/x86/memory.h"
 #include "arch/x86/power.h"
 #include "arch/x86/tsc.h"
+#include "arch/x86/screen.h"
 #include "arch/x86/serial.h"
-#include "arch/x86/vga.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
 #include "guest/guests.h"
@@ -58,11 +58,13 @@ static void start(uint32_t magic, uint32_t address)
     log_add_console(serial_write);
     descriptors_init();
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
-    if (boot_info_parse(&info, magic, address))
+    int error = boot_info_parse(&info, magic, address);
+    screen_init(&info); /* to show why it failed, if it got as far as the screen's record */
+    if (error)
         machine_exit(EXIT_BAD_BOOT_INFO);
-    vga_init(&info);
     if (memory_init(&info))
         machine_exit(EXIT_NO_MEMORY);
+    screen_init(&info);
     acpi_init(&info);
     if (options_parse(info.command_line, &options))
         machine_exit(EXIT_BAD_COMMAND_LINE);

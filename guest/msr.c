@@ -8,9 +8,10 @@
 #define MSR_PLATFORM_ID    0x17
 #define MSR_BIOS_SIGN_ID   0x8b
 #define MSR_DEBUGCTL       0x1d9
-#define APIC_BASE_GUEST    0xfee00900ull /* enabled, bootstrap processor */
-#define APIC_BASE_ENABLE   BIT(11)       /* may be switched; no local APIC is there yet */
-#define MISC_ENABLE_GUEST  BIT(0)        /* fast strings */
+#define MSR_TSC_DEADLINE   0x6e0
+#define APIC_BASE_BSP      BIT(8)  /* bootstrap processor */
+#define APIC_BASE_ENABLE   BIT(11) /* may be switched; the rest is fixed */
+#define MISC_ENABLE_GUEST  BIT(0)  /* fast strings */
 #define UNKNOWN_MSRS_SHOWN 8
 
 /* In the VMCS, switched by the CPU itself. */
@@ -30,12 +31,16 @@ static const struct {
 
 void msr_setup(struct vcpu *vcpu)
 {
-    vcpu->apic_base = APIC_BASE_GUEST;
     for (unsigned i = 0; i < ARRAY_SIZE(vmcs_msrs); i++)
         vmx_pass_msr(&vcpu->vmx, vmcs_msrs[i]);
     for (unsigned i = 0; i < EXTRA_MSRS; i++)
         if (extra_msr_exists(i))
             vmx_pass_msr(&vcpu->vmx, extra_msrs[i]);
+}
+
+static uint64_t apic_base(const struct vcpu *vcpu)
+{
+    return GUEST_LAPIC | APIC_BASE_BSP | (vcpu->lapic.enabled ? APIC_BASE_ENABLE : 0);
 }
 
 static bool fixed_value(uint32_t msr, uint64_t *value)
@@ -66,7 +71,9 @@ void exit_rdmsr(struct vcpu *vcpu)
     if (msr == MSR_TSC)
         value = rdtsc();
     else if (msr == MSR_APIC_BASE)
-        value = vcpu->apic_base;
+        value = apic_base(vcpu);
+    else if (msr == MSR_TSC_DEADLINE)
+        value = lapic_tsc_deadline(&vcpu->lapic);
     else if (!fixed_value(msr, &value)) {
         refuse(vcpu, "RDMSR", msr);
         return;
@@ -82,8 +89,11 @@ void exit_wrmsr(struct vcpu *vcpu)
     uint32_t msr = (uint32_t)gpr[GPR_RCX];
     uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
 
-    if (msr == MSR_APIC_BASE && !((value ^ APIC_BASE_GUEST) & ~APIC_BASE_ENABLE)) {
-        vcpu->apic_base = value;
+    if (msr == MSR_APIC_BASE && !((value ^ apic_base(vcpu)) & ~APIC_BASE_ENABLE)) {
+        lapic_enable(&vcpu->lapic, value & APIC_BASE_ENABLE);
+        vmx_skip_instruction(&vcpu->vmx);
+    } else if (msr == MSR_TSC_DEADLINE) {
+        lapic_set_tsc_deadline(&vcpu->lapic, value);
         vmx_skip_instruction(&vcpu->vmx);
     } else if (fixed_value(msr, &fixed) && value == fixed)
         vmx_skip_instruction(&vcpu->vmx);

@@ -6,7 +6,6 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-#define SLICE_MS  10
 #define TIMER_MAX 0xffffffffull
 
 /* One CPU runs guests so far. */
@@ -22,20 +21,6 @@ void tlb_kick(unsigned pcpu)
     BUG_ON(true);
 }
 
-void vcpu_pend(struct vcpu *vcpu, const struct event *event)
-{
-    struct event_pending *pending = &vcpu->vmx.pending;
-    if (event->type == EVENT_NMI) {
-        if (pending->nmis < 2)
-            pending->nmis++;
-    } else if (event->type == EVENT_INTERRUPT) {
-        pending->interrupt = true;
-        pending->vector = event->vector;
-    } else {
-        pending->exception = *event;
-    }
-}
-
 /* Lets the guest run for at most `ticks` of the TSC before it is left. */
 static void arm_timer(uint64_t ticks)
 {
@@ -43,15 +28,28 @@ static void arm_timer(uint64_t ticks)
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, value < TIMER_MAX ? value : TIMER_MAX);
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
+ * preemption timer stands still outside the guest, and some CPUs do not keep its value: it is armed
+ * at each entry, for an event to come in time. The budget's end can wait for the next exit. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
-    uint64_t ticks = SLICE_MS * tsc_khz();
-    if (vcpu->delayed.valid) {
-        uint64_t left = vcpu->delayed_until > now ? vcpu->delayed_until - now : 0;
-        if (left < ticks)
-            ticks = left;
-    }
-    arm_timer(ticks);
+    uint64_t event = lapic_deadline(&vcpu->lapic);
+    if (vcpu->delayed.valid)
+        event = earlier(event, vcpu->delayed_until);
+    vcpu->next_event = earlier(event, vcpu->budget_end);
+    vcpu->arm_at_entry = event < vcpu->budget_end ||
+                         !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
+    arm_timer(vcpu->next_event > now ? vcpu->next_event - now : 0);
+}
+
+void vcpu_arm_timer(struct vcpu *vcpu)
+{
+    arm_next(vcpu, rdtsc());
 }
 
 void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks)
@@ -77,11 +75,11 @@ static void over_budget(struct vcpu *vcpu)
            vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-/* Every so often, and whenever the vCPU is halted. */
-static void look_at_clock(struct vcpu *vcpu)
+/* When something is due, or the timer has run out, and whenever the vCPU is halted. */
+static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
-    uint64_t now = rdtsc();
     deliver_delayed(vcpu, now);
+    lapic_tick(&vcpu->lapic);
     arm_next(vcpu, now);
     if (now >= vcpu->budget_end)
         over_budget(vcpu);
@@ -91,12 +89,12 @@ static void look_at_clock(struct vcpu *vcpu)
 static void wait_halted(struct vcpu *vcpu)
 {
     while (vcpu->vm->ending == VM_RUNNING) {
-        look_at_clock(vcpu);
+        look_at_clock(vcpu, rdtsc());
         if (vmx_wakes(&vcpu->vmx)) {
             vcpu->halted = false;
             return;
         }
-        if (!vcpu->delayed.valid)
+        if (!vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER)
             vm_end(
                 vcpu->vm, VM_ENDED_HALTED,
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
@@ -125,7 +123,6 @@ void vm_run(struct vm *vm)
 {
     struct vcpu *vcpu = &vm->vcpu;
     unsigned pcpu = tlb_this_cpu();
-    bool saves_timer = vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
 
     epoch_online(pcpu);
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
@@ -148,8 +145,11 @@ void vm_run(struct vm *vm)
         tlb_leave(pcpu);
         requeue(vcpu);
         vcpu_dispatch(vcpu);
-        if (unlikely(vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER || !saves_timer))
-            look_at_clock(vcpu);
+        uint64_t now = rdtsc();
+        if (unlikely(now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER))
+            look_at_clock(vcpu, now);
+        else if (vcpu->arm_at_entry)
+            arm_timer(vcpu->next_event - now);
         if (unlikely(vcpu->halted))
             wait_halted(vcpu);
     }

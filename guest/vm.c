@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
+#include "mmio/dev/lapic_mmio.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
@@ -85,20 +86,34 @@ static void transmit(void *context, uint8_t byte)
 
 static int add_devices(struct vm *vm)
 {
+    const struct {
+        struct bus *bus;
+        uint64_t start, size;
+        const struct bus_ops *ops;
+        void *device;
+        bool for_tests;
+    } devices[] = {
+        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false},
+        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false},
+        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &lapic_mmio_ops, &vm->vcpu.lapic, false},
+        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true},
+        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true},
+    };
+
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
     bus_init(&vm->port_bus, "port", 0xffff);
     uart_init(&vm->uart, transmit, &vm->console);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');
-
-    int error = bus_add(&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart);
-    if (!error)
-        error = bus_add(&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm);
-    if (!error)
-        error = bus_add(&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0]);
-    if (!error)
-        error = bus_add(&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1]);
-    return error;
+    for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
+        if (devices[i].for_tests && !vm->words.testctl)
+            continue;
+        int error = bus_add(devices[i].bus, devices[i].start, devices[i].size, devices[i].ops,
+                            devices[i].device);
+        if (error)
+            return error;
+    }
+    return 0;
 }
 
 static int add_memory(struct vm *vm)
@@ -191,6 +206,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
                    (enum gva_cache)vm->words.gva_cache);
     msr_setup(vcpu);
+    interrupts_setup(vcpu);
     control_registers_setup(vcpu);
     set_boot_state(vcpu, start);
     return provoke_entry(options);

@@ -15,6 +15,7 @@
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "mmio/bus.h"
+#include "mmio/dev/lapic.h"
 #include "mmio/dev/testdev.h"
 #include "mmio/dev/uart.h"
 #include "mmio/vcpu.h"
@@ -54,16 +55,19 @@ struct vm_words {
 };
 
 struct vcpu {
-    struct vmx_vcpu vmx;
+    struct vmx_vcpu vmx; /* first: guest/interrupts.c gets from here to the vCPU */
     struct extra_state extra;
     struct mmio_vcpu mmio;
     struct vm *vm;
     uint16_t vpid;
-    uint64_t apic_base;
+    struct lapic lapic;
     bool halted;
 
-    uint64_t budget_end;  /* TSC */
-    struct event delayed; /* HC_INJECT: made pending at `delayed_until` */
+    uint64_t budget_end;   /* TSC */
+    uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
+    bool arm_at_entry;     /* the preemption timer, before each */
+    struct event external; /* an interrupt that does not come through the APIC */
+    struct event delayed;  /* HC_INJECT: made pending at `delayed_until` */
     uint64_t delayed_until;
 
     uint64_t exit_count;
@@ -110,14 +114,19 @@ bool vm_passed(const struct vm *vm);
 /* guest/dispatch.c: does what the exit asks for. */
 void vcpu_dispatch(struct vcpu *vcpu);
 
-/* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. */
+/* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. An interrupt
+ * goes into the local APIC if that accepts it, and past it otherwise. */
 void vcpu_pend(struct vcpu *vcpu, const struct event *event);
 void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks);
 
+/* Lets the guest be left in time for what comes next: a delayed event, the APIC's timer, the end of
+ * its budget. */
+void vcpu_arm_timer(struct vcpu *vcpu);
+
 static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
 {
-    return cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA &&
-           cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L;
+    return cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L &&
+           cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
 }
 
 /* Exit handlers with a file of their own. */
@@ -129,8 +138,10 @@ void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
 
-/* At creation: the MSRs that the guest uses without an exit, and the CR0 and CR4 bits that exit. */
+/* At creation: the MSRs that the guest uses without an exit, the local APIC, and the CR0 and CR4
+ * bits that exit. */
 void msr_setup(struct vcpu *vcpu);
+void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
 /* True if CPUID offers the guest this CR4 bit's feature. */

@@ -16,7 +16,7 @@ static inline bool page_is_none(hpa_t page)
 
 #define PAGE_ORDER_MAX 18u /* 1 GiB */
 
-/* A block of 2^order pages (order 0..PAGE_ORDER_MAX), or PAGE_NONE when no block of that size is left. */
+/* A block of 2^order pages, order 0 to PAGE_ORDER_MAX; PAGE_NONE when none of that size is left. */
 hpa_t page_alloc(unsigned order) MUST_CHECK;
 
 /* Gives back a block got from page_alloc() with the same order. */

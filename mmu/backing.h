@@ -1,7 +1,7 @@
 /*
  * The host pages behind a slot, allocated at first touch and cleared. A 2 MiB piece that lies
- * wholly in the slot gets one aligned block if there is one, else its pages come one by one; so does
- * an aligned GiB. CPUs populate at the same time: whoever comes second gives its page back.
+ * wholly in the slot gets one aligned block if there is one, else its pages come one by one; so
+ * does an aligned GiB. CPUs populate at the same time: whoever comes second gives its page back.
  * Knows nothing of tables; called by memslot.c, fault.c, host.c and guest_mem.c.
  */
 #pragma once

@@ -7,7 +7,7 @@
 
 #include "mmu/types.h"
 
-/* The set that is current now. What it points to stays unchanged to the end of the reader's epoch. */
+/* The set that is current now. It stays as it is to the end of the reader's epoch. */
 static inline const struct memslots *memslots(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->slots, __ATOMIC_ACQUIRE);

@@ -46,7 +46,8 @@ int mmu_create(struct mmu *mmu) MUST_CHECK;
 /* Frees tables and guest memory, after a flush if one is owed. No vCPU may enter again. */
 void mmu_destroy(struct mmu *mmu);
 
-/* The slots. `flags` are MEMSLOT_READONLY and MEMSLOT_LOG_DIRTY; `gpa` and sizes are of whole pages. Each refusal is
+/* The slots. `flags` are MEMSLOT_READONLY and MEMSLOT_LOG_DIRTY; `gpa` and sizes are of whole
+ * pages. Each refusal is
  * logged as a sentence: -EINVAL (alignment, size, flags, unknown id), -ERANGE (beyond the
  * guest-physical limit), -EEXIST (id taken or overlap), -ENOSPC (too many slots), -ENOMEM.
  * A new slot's memory reads as zero; a moved slot keeps its memory; a deleted one's is freed. When
@@ -150,7 +151,8 @@ struct mmio_info {
 };
 
 /* Handles an EPT violation, or a misconfiguration that mmu_mmio_check() called stale.
- * Takes the MMU's lock, shared. Never returns FAULT_CONTINUE or FAULT_INVALID. On FAULT_EMULATE and when no
+ * Takes the MMU's lock, shared. Never returns FAULT_CONTINUE or FAULT_INVALID. On FAULT_EMULATE
+ * and when no
  * slot covers the address, `info` says what may be cached; a write to a read-only slot emulates
  * with info->generation 0. */
 int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info) MUST_CHECK;

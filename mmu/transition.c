@@ -14,7 +14,7 @@ static const char *present_refused(uint64_t old, uint64_t new, unsigned level)
 {
     if (ept_misconfigured(new, level, &spte_format.caps))
         return "the CPU would take the new entry for a misconfiguration";
-    if (new & SPTE_AD_WRPROT_ONLY)
+    if (new &SPTE_AD_WRPROT_ONLY)
         return "an A/D type that only pages of a nested guest could have"; /* P1, S6 */
     if (!spte_is_leaf(new, level)) {
         if (spte_is_nonleaf(old, level) && (old ^ new) & EPT_ADDRESS)

@@ -4,6 +4,8 @@
 
 table='
 base   python3              /usr/bin/python3
+base   grub-common          /usr/share/grub/unicode.pf2
+unit   libc6-dev            /usr/include/stdio.h
 unit   libcmocka-dev        /usr/include/cmocka.h
 unit   libzydis-dev         /usr/include/Zydis/Zydis.h
 bochs  bochs                /usr/bin/bochs-bin
@@ -21,6 +23,7 @@ pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 lint   clang                /usr/bin/clang
 lint   clang-format         /usr/bin/clang-format
+lint   cppcheck             /usr/bin/cppcheck
 '
 
 groups=" $* "

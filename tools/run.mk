@@ -7,9 +7,11 @@ PYTHON := /usr/bin/python3
 guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
 # Second forms of some programs, for the tests only.
 GUEST_VARIANTS := \
-    forbidden_sse=$(B)/guest/forbidden_instruction.elf:testctl,expect=unsupported-instruction:sse \
-    forbidden_stack=$(B)/guest/forbidden_mmio_delivery.elf:testctl,expect=mmio-during-delivery:stack \
-    forbidden_tables=$(B)/guest/forbidden_fetch.elf:testctl,expect=memory-fault:tables
+    state_again=$(B)/guest/state.elf:testctl \
+    lapic_plain=$(B)/guest/lapic.elf:mem=32M \
+    forbidden_sse=$(call guest_item,forbidden_instruction):sse \
+    forbidden_stack=$(call guest_item,forbidden_mmio_delivery):stack \
+    forbidden_tables=$(call guest_item,forbidden_fetch):tables
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
@@ -21,19 +23,17 @@ RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
             $(if $(HAS_VTX)$(findstring qemu,$(MACHINE)),qemu)
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
-run: all guests $(B)/optrom.bin | deps-run
+run: all guests $(B)/optrom.bin | deps-run ## boot by GRUB, run the guests, show what happens
 	$(Q)$(PYTHON) tools/run.py
 
-# As the tests boot: by the option ROM, in a fraction of a second.
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
-run-quick: run
+run-quick: run ## the same as the tests boot, by the option ROM: in a fraction of a second
 
-doctor: | deps-base
+doctor: | deps-base ## say which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 
-# Everything that any target needs.
-deps:
+deps: ## install what any target needs
 	@tools/deps.sh all
 
 deps-run:
@@ -50,14 +50,13 @@ $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target test check
 target: export GUESTS := $(foreach g,$(GUEST_PROGRAMS),$(call guest_item,$(g))) $(GUEST_VARIANTS)
-target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target
+target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
 
-test: | deps-base
+test: | deps-base ## unit, lint and target: every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint target
 
-# The quick one, under a minute.
-check: | deps-base
+check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
 # ---- The option ROM and the boot-protocol checker ---------------------------------------------

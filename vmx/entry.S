@@ -20,7 +20,7 @@
 #define R13 104
 #define R14 112
 #define R15 120
-#define HOST_RSP 128
+#define HOST_RSP 368
 #define VMCS_HOST_RSP 0x6c14
 
     .text

@@ -10,6 +10,9 @@
     (BIT(VECTOR_DE) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | \
      BIT(VECTOR_CP))
 #define VECTOR_SET_PAGE_FAULT (BIT(VECTOR_PF) | BIT(VECTOR_VE))
+#define VECTOR_SET_NO_FAULT                                                                \
+    (BIT(VECTOR_DB) | BIT(VECTOR_NMI) | BIT(VECTOR_BP) | BIT(VECTOR_OF) | BIT(VECTOR_DF) | \
+     BIT(VECTOR_MC))
 
 const char *event_type_name(unsigned type)
 {
@@ -29,6 +32,11 @@ static bool in_set(uint64_t set, uint8_t vector)
 bool event_vector_has_error(uint8_t vector)
 {
     return in_set(VECTOR_SET_ERROR_CODE, vector);
+}
+
+bool event_is_fault(uint8_t vector)
+{
+    return !in_set(VECTOR_SET_NO_FAULT, vector);
 }
 
 struct event event_exception(uint8_t vector, uint32_t error_code, bool protected_mode)
@@ -90,7 +98,7 @@ uint32_t event_interruptibility(uint32_t interruptibility, uint32_t idt_vectorin
 
 bool event_interrupt_allowed(const struct event_state *state)
 {
-    return state->rflags & RFLAGS_IF &&
+    return state->rflags & RFLAGS_IF && !state->trap &&
            !(state->interruptibility & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)) &&
            (state->activity == ACTIVITY_ACTIVE || state->activity == ACTIVITY_HLT);
 }
@@ -99,7 +107,7 @@ bool event_interrupt_allowed(const struct event_state *state)
 bool event_nmi_allowed(const struct event_state *state)
 {
     return !(state->interruptibility & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS | BLOCKING_BY_NMI)) &&
-           state->activity != ACTIVITY_WAIT_FOR_SIPI;
+           !state->trap && state->activity != ACTIVITY_WAIT_FOR_SIPI;
 }
 
 enum event_outcome event_combine(const struct event *first, uint8_t second)

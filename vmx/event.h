@@ -86,6 +86,9 @@ bool event_vector_has_error(uint8_t vector);
 /* A hardware exception. In real mode no exception pushes an error code: pass CR0.PE. */
 struct event event_exception(uint8_t vector, uint32_t error_code, bool protected_mode);
 
+/* True if the vector's exceptions are faults: they push RFLAGS with RF set (SDM 3, 18.3.1.1). */
+bool event_is_fault(uint8_t vector);
+
 /* The interruption-information word of an event; 0 for no event. */
 uint32_t event_encode(const struct event *event);
 
@@ -107,6 +110,7 @@ struct event_state {
     uint32_t interruptibility;
     uint32_t activity;
     bool protected_mode; /* CR0.PE */
+    bool trap;           /* the entry delivers a pending debug trap, ahead of interrupts and NMIs */
 };
 bool event_interrupt_allowed(const struct event_state *state);
 bool event_nmi_allowed(const struct event_state *state);

@@ -7,20 +7,21 @@
 #include "vmx/vmx.h"
 
 #define QUALIFICATION_NMI_UNBLOCKED BIT(12) /* EPT violations (SDM 3, 28.2.3) */
+#define PENDING_DEBUG_BREAKPOINT    BIT(12) /* one that is enabled */
 #define PENDING_DEBUG_BS            BIT(14)
 
 /* Did an IRET end NMI blocking and then fault, so that it will run again? */
 static bool nmi_unblocked(const struct vmx_exit *e)
 {
     if (e->reason == REASON_EPT_VIOLATION)
-        return e->qualification & QUALIFICATION_NMI_UNBLOCKED;
+        return vmx_exit_qualification(e) & QUALIFICATION_NMI_UNBLOCKED;
     if (e->reason == REASON_EXCEPTION_OR_NMI)
-        return e->interruption & EVENT_INFO_NMI_UNBLOCKED &&
-               field_get(e->interruption, EVENT_INFO_VECTOR) != VECTOR_DF;
+        return vmx_exit_interruption(e) & EVENT_INFO_NMI_UNBLOCKED &&
+               field_get(vmx_exit_interruption(e), EVENT_INFO_VECTOR) != VECTOR_DF;
     return false;
 }
 
-void vmx_requeue(struct vmx_vcpu *vcpu)
+void vmx_requeue_event(struct vmx_vcpu *vcpu)
 {
     const struct vmx_exit *e = &vcpu->exit;
     bool unblocked = nmi_unblocked(e);
@@ -32,7 +33,7 @@ void vmx_requeue(struct vmx_vcpu *vcpu)
                              ? (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR)
                              : 0;
         vcpu->pending.requeue =
-            event_decode(e->idt_vectoring, error, (uint32_t)e->instruction_length);
+            event_decode(e->idt_vectoring, error, (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
     }
     uint32_t old = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY);
     uint32_t new = event_interruptibility(old, e->idt_vectoring, unblocked);
@@ -40,34 +41,35 @@ void vmx_requeue(struct vmx_vcpu *vcpu)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY, new);
 }
 
-static bool anything_pending(const struct event_pending *p)
-{
-    return p->requeue.valid || p->exception.valid || p->nmis || p->interrupt;
-}
-
 /* Takes what the entry delivers off the list. An interrupted delivery and an exception come first
  * and leave the others waiting; where they met, one event stands for both. */
-static void consume(struct event_pending *p, const struct event *delivered)
+static void consume(struct vmx_vcpu *vcpu, const struct event *delivered)
 {
+    struct event_pending *p = &vcpu->pending;
     if (p->requeue.valid || p->exception.valid)
         p->requeue.valid = p->exception.valid = false;
     else if (delivered->type == EVENT_NMI)
         p->nmis--;
     else
-        p->interrupt = false;
+        vmx_interrupt_taken(vcpu);
 }
 
-bool vmx_deliver(struct vmx_vcpu *vcpu)
+/* Does the next entry deliver a debug trap, of a single step or a breakpoint? An entry that injects
+ * an event would lose it (SDM 3, 27.7.3). */
+static bool trap_pending(void)
+{
+    return vmread(VMCS_GUEST_PENDING_DEBUG) & (PENDING_DEBUG_BREAKPOINT | PENDING_DEBUG_BS);
+}
+
+bool vmx_deliver_event(struct vmx_vcpu *vcpu)
 {
     struct event_pending *p = &vcpu->pending;
-    if (likely(!anything_pending(p) && !vcpu->windows))
-        return true;
-
     struct event_state state = {
         .rflags = cpu_reg(&vcpu->regs, REG_RFLAGS),
         .interruptibility = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY),
         .activity = (uint32_t)vmread(VMCS_GUEST_ACTIVITY_STATE),
         .protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE,
+        .trap = trap_pending(),
     };
     struct event_plan plan = event_plan(p, &state);
     if (plan.shutdown)
@@ -77,12 +79,12 @@ bool vmx_deliver(struct vmx_vcpu *vcpu)
         if (plan.inject.has_error)
             vmwrite(VMCS_ENTRY_ERROR_CODE, plan.inject.error_code);
         vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, plan.inject.length);
-        consume(p, &plan.inject);
+        consume(vcpu, &plan.inject);
     }
-    bool windows = plan.nmi_window || plan.interrupt_window;
+    bool windows = plan.nmi_window || p->interrupt;
     if (windows || vcpu->windows) {
         vmx_set_primary(PRIMARY_NMI_WINDOW_EXITING, plan.nmi_window);
-        vmx_set_primary(PRIMARY_INTERRUPT_WINDOW_EXITING, plan.interrupt_window);
+        vmx_set_primary(PRIMARY_INTERRUPT_WINDOW_EXITING, p->interrupt);
         vcpu->windows = windows;
     }
     return true;
@@ -92,6 +94,8 @@ void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code)
 {
     bool protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE;
     vcpu->pending.exception = event_exception(vector, error_code, protected_mode);
+    if (event_is_fault(vector))
+        cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
 }
 
 /* The pending-debug field makes the entry deliver it in the right place among other events. */
@@ -104,5 +108,6 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu)
 bool vmx_wakes(const struct vmx_vcpu *vcpu)
 {
     const struct event_pending *p = &vcpu->pending;
-    return p->nmis || p->exception.valid || (p->interrupt && vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
+    return p->nmis || p->exception.valid || trap_pending() ||
+           (p->interrupt && vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
 }

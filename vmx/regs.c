@@ -4,12 +4,11 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
+/* 0: not simply a field. */
 static const uint16_t fields[REG_COUNT] = {
     [REG_RIP] = VMCS_GUEST_RIP,
     [REG_RFLAGS] = VMCS_GUEST_RFLAGS,
-    [REG_CR0] = VMCS_GUEST_CR0,
     [REG_CR3] = VMCS_GUEST_CR3,
-    [REG_CR4] = VMCS_GUEST_CR4,
     [REG_EFER] = VMCS_GUEST_EFER,
     [REG_PDPTE0] = VMCS_GUEST_PDPTE0,
     [REG_PDPTE1] = VMCS_GUEST_PDPTE1,
@@ -52,42 +51,40 @@ static uint64_t read_pkru(void)
     return pkru;
 }
 
-static uint64_t read_reg(enum cpu_reg reg)
+static uint64_t read_composed(enum cpu_reg reg)
 {
-    switch (reg) {
-    case REG_CR0:
+    if (reg == REG_CR0)
         return read_shadowed(VMCS_GUEST_CR0, VMCS_CR0_GUEST_HOST_MASK, VMCS_CR0_READ_SHADOW);
-    case REG_CR4:
+    if (reg == REG_CR4)
         return read_shadowed(VMCS_GUEST_CR4, VMCS_CR4_GUEST_HOST_MASK, VMCS_CR4_READ_SHADOW);
-    case REG_PKRU:
-        return read_pkru();
-    default:
-        return vmread(fields[reg]);
-    }
+    return read_pkru();
 }
 
-uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
+uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
 {
-    struct vmx_vcpu *vcpu = container_of(cpu, struct vmx_vcpu, regs);
-    if (!(vcpu->cached & BIT(reg))) {
-        vcpu->cache[reg] = read_reg(reg);
-        vcpu->cached |= BIT(reg);
-    }
-    return vcpu->cache[reg];
+    uint64_t value = likely(fields[reg]) ? vmread(fields[reg]) : read_composed(reg);
+    cpu->known |= BIT(reg);
+    return cpu->value[reg] = value;
 }
 
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
-    struct vmx_vcpu *vcpu = container_of(cpu, struct vmx_vcpu, regs);
-    BUG_ON(reg == REG_PKRU);
-    vcpu->cache[reg] = value;
-    vcpu->cached |= BIT(reg);
+    cpu->value[reg] = value;
+    cpu->known |= BIT(reg);
+    if (likely(reg == REG_RIP)) {
+        vmwrite(VMCS_GUEST_RIP, value);
+        return;
+    }
     if (reg == REG_CR0) {
         vmwrite(VMCS_CR0_READ_SHADOW, value);
-        value = (value | vmx_cr0_must_be_1(&vmx.msrs, true)) & vmx_cr0_may_be_1(&vmx.msrs);
+        vmwrite(VMCS_GUEST_CR0,
+                (value | vmx_cr0_must_be_1(&vmx.msrs, true)) & vmx_cr0_may_be_1(&vmx.msrs));
     } else if (reg == REG_CR4) {
         vmwrite(VMCS_CR4_READ_SHADOW, value);
-        value = (value | vmx_cr4_must_be_1(&vmx.msrs)) & vmx_cr4_may_be_1(&vmx.msrs);
+        vmwrite(VMCS_GUEST_CR4,
+                (value | vmx_cr4_must_be_1(&vmx.msrs)) & vmx_cr4_may_be_1(&vmx.msrs));
+    } else {
+        BUG_ON(!fields[reg]); /* PKRU is the guest's alone */
+        vmwrite(fields[reg], value);
     }
-    vmwrite(fields[reg], value);
 }

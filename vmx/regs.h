@@ -4,9 +4,11 @@
  * General registers live in memory while the hypervisor runs and are read straight from gpr[], in
  * the order that ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the
  * VMCS on first use and remembers it until the next entry, so that a path pays for what it needs.
- * The hosted tests supply cpu_reg() and cpu_set_reg() over a plain array.
+ * The hosted tests supply cpu_reg_load() and cpu_set_reg() over a plain array.
  */
 #pragma once
+
+#include "lib/compiler.h"
 
 #include <stdint.h>
 
@@ -71,9 +73,19 @@ enum cpu_reg {
 
 struct cpu_regs {
     uint64_t gpr[GPR_COUNT];
+    uint64_t known; /* bit n: value[n] is what register n holds */
+    uint64_t value[REG_COUNT];
 };
+_Static_assert(REG_COUNT <= 64, "one bit each in `known`");
 
-uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg);
+/* Reads a register that is not known yet, and makes it known. */
+uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg);
+
+static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
+{
+    return likely(cpu->known >> reg & 1) ? cpu->value[reg] : cpu_reg_load(cpu, reg);
+}
+
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
 
 /* The current privilege level: the DPL of SS (SDM 3, 25.4.1). */

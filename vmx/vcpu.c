@@ -15,8 +15,9 @@
 bool vmx_enter(struct vmx_vcpu *vcpu, bool launched); /* vmx/entry.S */
 extern const char vmx_exit_entry[];
 
+#define HOST_RSP_OFFSET 368 /* HOST_RSP of vmx/entry.S */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 128, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == HOST_RSP_OFFSET, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
@@ -148,69 +149,35 @@ void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
     read[2 * MSR_BITMAP_HALF + index / 8] &= keep;
 }
 
-/* Which of the optional fields an exit reason defines (SDM 3, 28.2). The others are poisoned. */
-#define HAS_QUALIFICATION BIT(0)
-#define HAS_LENGTH        BIT(1)
-#define HAS_GPA           BIT(2)
-#define HAS_INTERRUPTION  BIT(3)
-#define HAS_INFO          BIT(4)
-#define HAS_GLA           BIT(5) /* also needs bit 7 of the qualification */
-
-static const uint8_t defined[] = {
-    [REASON_EXCEPTION_OR_NMI] = HAS_QUALIFICATION | HAS_INTERRUPTION | HAS_LENGTH,
-    [REASON_EXTERNAL_INTERRUPT] = HAS_INTERRUPTION,
-    [REASON_TASK_SWITCH] = HAS_QUALIFICATION | HAS_LENGTH,
-    [REASON_CPUID] = HAS_LENGTH,
-    [REASON_GETSEC] = HAS_LENGTH,
-    [REASON_HLT] = HAS_LENGTH,
-    [REASON_INVD] = HAS_LENGTH,
-    [REASON_INVLPG] = HAS_QUALIFICATION | HAS_LENGTH,
-    [REASON_RDPMC] = HAS_LENGTH,
-    [REASON_VMCALL] = HAS_LENGTH,
-    [REASON_CR_ACCESS] = HAS_QUALIFICATION | HAS_LENGTH,
-    [REASON_MOV_DR] = HAS_QUALIFICATION | HAS_LENGTH,
-    [REASON_IO_INSTRUCTION] = HAS_QUALIFICATION | HAS_LENGTH | HAS_INFO,
-    [REASON_RDMSR] = HAS_LENGTH,
-    [REASON_WRMSR] = HAS_LENGTH,
-    [REASON_MWAIT] = HAS_QUALIFICATION | HAS_LENGTH,
-    [REASON_MONITOR] = HAS_LENGTH,
-    [REASON_EPT_VIOLATION] = HAS_QUALIFICATION | HAS_GPA | HAS_GLA,
-    [REASON_EPT_MISCONFIGURATION] = HAS_GPA,
-    [REASON_WBINVD] = HAS_LENGTH,
-    [REASON_XSETBV] = HAS_LENGTH,
-    [REASON_INVPCID] = HAS_QUALIFICATION | HAS_LENGTH | HAS_INFO,
+const uint8_t vmx_exit_defines[REASON_COUNT] = {
+    [REASON_EXCEPTION_OR_NMI] = DEFINES_QUALIFICATION | DEFINES_INTERRUPTION | DEFINES_LENGTH,
+    [REASON_EXTERNAL_INTERRUPT] = DEFINES_INTERRUPTION,
+    [REASON_TASK_SWITCH] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
+    [REASON_CPUID] = DEFINES_LENGTH,
+    [REASON_GETSEC] = DEFINES_LENGTH,
+    [REASON_HLT] = DEFINES_LENGTH,
+    [REASON_INVD] = DEFINES_LENGTH,
+    [REASON_INVLPG] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
+    [REASON_RDPMC] = DEFINES_LENGTH,
+    [REASON_VMCALL] = DEFINES_LENGTH,
+    [REASON_CR_ACCESS] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
+    [REASON_MOV_DR] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
+    [REASON_IO_INSTRUCTION] = DEFINES_QUALIFICATION | DEFINES_LENGTH | DEFINES_INFO,
+    [REASON_RDMSR] = DEFINES_LENGTH,
+    [REASON_WRMSR] = DEFINES_LENGTH,
+    [REASON_MWAIT] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
+    [REASON_MONITOR] = DEFINES_LENGTH,
+    [REASON_EPT_VIOLATION] = DEFINES_QUALIFICATION | DEFINES_GPA,
+    [REASON_EPT_MISCONFIGURATION] = DEFINES_GPA,
+    [REASON_WBINVD] = DEFINES_LENGTH,
+    [REASON_XSETBV] = DEFINES_LENGTH,
+    [REASON_INVPCID] = DEFINES_QUALIFICATION | DEFINES_LENGTH | DEFINES_INFO,
 };
-
-#define QUALIFICATION_GLA_VALID BIT(7)
-#define IDT_VECTORING_VALID     BIT(31)
-
-static void read_exit(struct vmx_exit *e)
-{
-    unsigned has = e->reason < ARRAY_SIZE(defined) ? defined[e->reason] : 0;
-
-    e->idt_vectoring = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
-    /* The length is also defined when the delivery of a software event was interrupted. */
-    if (unlikely(e->idt_vectoring & IDT_VECTORING_VALID))
-        has |= HAS_LENGTH;
-    e->qualification = has & HAS_QUALIFICATION ? vmread(VMCS_EXIT_QUALIFICATION) : EXIT_POISON;
-    e->instruction_length = has & HAS_LENGTH ? vmread(VMCS_EXIT_INSTRUCTION_LENGTH) : EXIT_POISON;
-    e->gpa = GPA(has & HAS_GPA ? vmread(VMCS_GUEST_PHYSICAL_ADDRESS) : EXIT_POISON);
-    e->gla = GVA(has & HAS_GLA && e->qualification & QUALIFICATION_GLA_VALID
-                     ? vmread(VMCS_GUEST_LINEAR_ADDRESS)
-                     : EXIT_POISON);
-    e->instruction_info = has & HAS_INFO ? vmread(VMCS_EXIT_INSTRUCTION_INFO) : EXIT_POISON;
-    e->interruption = 0;
-    if (has & HAS_INTERRUPTION) {
-        e->interruption = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_INFO);
-        e->interruption_error = (uint32_t)vmread(VMCS_EXIT_INTERRUPTION_ERROR);
-    }
-}
 
 /* An NMI that arrived while the guest ran is the host's: take it by its vector. */
 static void take_host_nmi(const struct vmx_exit *e)
 {
-    if (e->reason == REASON_EXCEPTION_OR_NMI &&
-        field_get(e->interruption, EVENT_INFO_TYPE) == EVENT_NMI)
+    if (field_get(vmx_exit_interruption(e), EVENT_INFO_TYPE) == EVENT_NMI)
         __asm__ volatile("int $2");
 }
 
@@ -273,7 +240,7 @@ int vmx_run(struct vmx_vcpu *vcpu)
         return explain_failure();
     }
     vcpu->launched = true;
-    vcpu->cached = 0;
+    vcpu->regs.known = 0;
     vcpu->regs.gpr[GPR_RSP] = vcpu->entered_rsp = vmread(VMCS_GUEST_RSP);
 
     uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
@@ -282,8 +249,8 @@ int vmx_run(struct vmx_vcpu *vcpu)
         entry_failure_log(reason, vmread(VMCS_EXIT_QUALIFICATION));
         return explain_failure();
     }
-    read_exit(&vcpu->exit);
-    if (unlikely(vcpu->exit.interruption))
+    vcpu->exit.idt_vectoring = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
+    if (unlikely(vcpu->exit.reason == REASON_EXCEPTION_OR_NMI))
         take_host_nmi(&vcpu->exit);
     return 0;
 }
@@ -295,15 +262,23 @@ void vmx_end_interrupt_shadow(void)
         vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
 }
 
+/* Every exit that completes an instruction comes here, most of them with no register known: so the
+ * VMCS is asked directly. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu)
 {
-    uint64_t rip = cpu_reg(&vcpu->regs, REG_RIP) + vcpu->exit.instruction_length;
-    BUG_ON(vcpu->exit.instruction_length > 15);
-    if (unlikely(!(cpu_reg(&vcpu->regs, REG_SEG_AR + SEG_CS) & SEG_AR_L)))
-        rip &= 0xffffffff;
-    cpu_set_reg(&vcpu->regs, REG_RIP, rip);
+    uint64_t rip = vmread(VMCS_GUEST_RIP), next = rip + vmx_exit_length(&vcpu->exit);
+
+    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. */
+    if (unlikely((rip ^ next) >> 32) && !(cpu_reg(&vcpu->regs, REG_SEG_AR + SEG_CS) & SEG_AR_L))
+        next &= 0xffffffff;
+    vmwrite(VMCS_GUEST_RIP, next);
+    vcpu->regs.known &= ~BIT(REG_RIP);
     vmx_end_interrupt_shadow();
-    vmx_raise_single_step(vcpu);
+    uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
+    if (unlikely(rflags & (RFLAGS_RF | RFLAGS_TF))) {
+        cpu_set_reg(&vcpu->regs, REG_RFLAGS, rflags & ~RFLAGS_RF);
+        vmx_raise_single_step(vcpu);
+    }
 }
 
 void vmx_set_primary(uint64_t mask, bool on)

@@ -9,6 +9,7 @@
 #include "lib/types.h"
 #include "vmx/controls.h"
 #include "vmx/event.h"
+#include "vmx/exit.h"
 #include "vmx/regs.h"
 
 /* What this machine's VMX offers; read once at boot. */
@@ -25,29 +26,11 @@ extern struct vmx_machine vmx;
  * sentence that says what is missing and what to do. */
 enum exit_code vmx_init(void) MUST_CHECK;
 
-/* Why the guest stopped. Fields that the SDM leaves undefined for the reason hold POISON (D7). */
-#define EXIT_POISON 0xdeadbadcafef00dull
-
-struct vmx_exit {
-    uint32_t reason;             /* basic exit reason, enum in vmx/errors.h */
-    uint32_t interruption;       /* VM-exit interruption information (reasons 0 and 1) */
-    uint32_t interruption_error; /* its error code, if it has one */
-    uint32_t idt_vectoring;      /* the event whose delivery was interrupted; bit 31: valid */
-    uint64_t qualification;
-    uint64_t instruction_length;
-    uint64_t instruction_info;
-    gpa_t gpa;
-    gva_t gla;
-};
-
 struct vmx_vcpu {
     struct cpu_regs regs; /* first: the general registers that vmx/entry.S loads and stores */
     uint64_t host_rsp;    /* as the VMCS has it */
     bool launched;
     uint64_t entered_rsp; /* as the VMCS has it; regs.gpr[GPR_RSP] may be newer */
-
-    uint64_t cached; /* bit n: cache[n] is what the VMCS holds */
-    uint64_t cache[REG_COUNT];
 
     struct event_pending pending; /* what waits to be delivered */
     bool windows;                 /* a window exit is asked for */
@@ -58,7 +41,6 @@ struct vmx_vcpu {
     hpa_t pml; /* the log, or 0 */
     bool pml_on;
 };
-_Static_assert(REG_COUNT <= 64, "one bit each in `cached`");
 
 /* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
  * Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
@@ -91,10 +73,30 @@ int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
  * vmx_requeue() stands first after every exit: an event whose delivery was interrupted is delivered
  * again by the next entry, and NMI blocking is put back. vmx_deliver() stands last before every
  * entry. Returns false for a triple fault: the vCPU is shut down. */
-void vmx_requeue(struct vmx_vcpu *vcpu);
-bool vmx_deliver(struct vmx_vcpu *vcpu) MUST_CHECK;
+void vmx_requeue_event(struct vmx_vcpu *vcpu);
+static inline void vmx_requeue(struct vmx_vcpu *vcpu)
+{
+    const struct vmx_exit *e = &vcpu->exit;
+    if (unlikely(e->idt_vectoring & EVENT_INFO_VALID || e->reason == REASON_EPT_VIOLATION ||
+                 e->reason == REASON_EXCEPTION_OR_NMI))
+        vmx_requeue_event(vcpu);
+}
 
-/* Raises an exception on the guest's behalf; delivered by the next entry. #PF also needs CR2. */
+bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
+static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
+{
+    const struct event_pending *p = &vcpu->pending;
+    if (likely(!(p->requeue.valid | p->exception.valid | p->nmis | p->interrupt | vcpu->windows)))
+        return true;
+    return vmx_deliver_event(vcpu);
+}
+
+/* Supplied by guest/: this entry delivers pending.vector. Takes that off its source, and makes the
+ * next one pending if there is one. */
+void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
+
+/* Raises an exception on the guest's behalf; delivered by the next entry, with RF in its frame if
+ * it is a fault. #PF also needs CR2. */
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
 /* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
@@ -103,8 +105,8 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
-/* Moves RIP behind the exit's instruction and ends an interrupt shadow. The length must be defined.
- */
+/* Completes the exit's instruction: RIP stands behind it, the interrupt shadow ends, RF is clear
+ * and the single-step trap is due. The length must be defined. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
 
 /* Ends the shadow of STI and MOV SS after an instruction was completed in software. */

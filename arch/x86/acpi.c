@@ -55,7 +55,7 @@ static bool take_rsdp(const void *candidate)
 
 static bool find_by_efi(hpa_t system_table)
 {
-    const uint8_t *table = physical_map(system_table, EFI_TABLES + 8, true);
+    const uint8_t *table = physical_map(system_table, EFI_TABLES + 8, MAP_CACHED);
     uint64_t count, tables;
     if (!table)
         return false;
@@ -64,11 +64,11 @@ static bool find_by_efi(hpa_t system_table)
     if (count > EFI_TABLES_MAX)
         return false;
     const struct efi_table_entry *entries =
-        physical_map(HPA(tables), count * sizeof(*entries), true);
+        physical_map(HPA(tables), count * sizeof(*entries), MAP_CACHED);
     for (uint64_t i = 0; entries && i < count; i++) {
         if (memcmp(entries[i].guid, efi_acpi_guid, sizeof(efi_acpi_guid)))
             continue;
-        const void *candidate = physical_map(HPA(entries[i].table), sizeof(rsdp), true);
+        const void *candidate = physical_map(HPA(entries[i].table), sizeof(rsdp), MAP_CACHED);
         return candidate && take_rsdp(candidate);
     }
     return false;
@@ -82,7 +82,7 @@ void acpi_init(const struct boot_info *info)
         (void)find_by_efi(info->efi_system_table);
         return;
     }
-    const char *bios = physical_map(HPA(0xe0000), 0x20000, true);
+    const char *bios = physical_map(HPA(0xe0000), 0x20000, MAP_CACHED);
     for (unsigned offset = 0; bios && offset < 0x20000; offset += 16)
         if (take_rsdp(bios + offset))
             return;
@@ -90,10 +90,10 @@ void acpi_init(const struct boot_info *info)
 
 static const struct acpi_header *checked_table(hpa_t address)
 {
-    const struct acpi_header *header = physical_map(address, sizeof(*header), true);
+    const struct acpi_header *header = physical_map(address, sizeof(*header), MAP_CACHED);
     if (!header || header->length < sizeof(*header) || header->length > TABLE_MAX)
         return NULL;
-    header = physical_map(address, header->length, true);
+    header = physical_map(address, header->length, MAP_CACHED);
     return header && sums_to_zero(header, header->length) ? header : NULL;
 }
 

@@ -15,17 +15,25 @@
 #define PTE_G       BIT(8)
 #define PTE_NX      BIT(63)
 #define PTE_ADDRESS BITS(51, 12)
-#define PTE_UC      (PTE_PCD | PTE_PWT)
+
+/* PWT and PCD index IA32_PAT. Entries 0 (write-back) and 3 (uncached) stay as they are at reset;
+ * nothing else uses entry 1, so it can become write-combining without flushing caches. */
+#define PTE_UC                (PTE_PCD | PTE_PWT)
+#define PTE_WC                PTE_PWT
+#define PAT_1                 BITS(15, 8)
+#define PAT_1_WRITE_COMBINING (1ull << 8)
 
 #define LEVELS 4
-
-#define VGA_TEXT      0xb8000ull /* a console, maybe in use already */
-#define VGA_TEXT_SIZE 0x8000ull
 
 extern const char text_start[], rodata_start[], data_start[], image_end[];
 
 static hpa_t root;
 static unsigned largest_leaf; /* level: 2 for 2 MiB, 3 where the CPU has 1 GiB pages */
+
+/* What physical_map() handed out before there was a root. */
+static struct {
+    uint64_t start, size, flags;
+} early;
 
 static uint64_t level_size(unsigned level)
 {
@@ -140,7 +148,7 @@ void paging_init(const struct boot_info *info)
         map_direct(range, code, constants_end, PTE_NX | PTE_G);
         map_direct(range, constants_end, BIT(46), PTE_W | PTE_NX | PTE_G);
     }
-    must_map(DIRECT_MAP + VGA_TEXT, VGA_TEXT, VGA_TEXT_SIZE, PTE_W | PTE_NX | PTE_G | PTE_UC);
+    must_map(DIRECT_MAP + early.start, early.start, early.size, early.flags);
     map_image(text_start, rodata_start, PTE_G);
     map_image(rodata_start, data_start, PTE_NX | PTE_G);
 
@@ -152,16 +160,34 @@ void paging_init(const struct boot_info *info)
     for (unsigned i = 0; i < STACK_COUNT; i++)
         unmap_page(stacks[i].guard);
 
+    wrmsr(MSR_PAT, (rdmsr(MSR_PAT) & ~PAT_1) | PAT_1_WRITE_COMBINING);
     write_cr3(root.v);
     write_cr4(read_cr4() | CR4_PGE);
     BUG_ON(paging_count_wx());
 }
 
-void *physical_map(hpa_t base, uint64_t size, bool cached)
+/* The tables of boot/start.S map the first 4 GiB. */
+static void *physical_map_early(hpa_t base, uint64_t start, uint64_t end, uint64_t flags)
 {
+    if (end > BIT(32))
+        return NULL;
+    BUG_ON(early.size);
+    early.start = start;
+    early.size = end - start;
+    early.flags = flags;
+    return phys_to_virt(base);
+}
+
+void *physical_map(hpa_t base, uint64_t size, enum map_type type)
+{
+    static const uint64_t type_flags[] = {
+        [MAP_CACHED] = 0, [MAP_WRITE_COMBINING] = PTE_WC, [MAP_UNCACHED] = PTE_UC};
     uint64_t start = align_down(base.v, PAGE_SIZE), end = align_up(base.v + size, PAGE_SIZE);
-    if (!root.v) /* the tables of boot/start.S map the first 4 GiB */
-        return end <= BIT(32) ? phys_to_virt(base) : NULL;
+    uint64_t flags = PTE_W | PTE_NX | PTE_G | type_flags[type];
+    if (end <= start || end > BIT(cpuid(0x80000008, 0).eax & 0xff))
+        return NULL;
+    if (!root.v)
+        return physical_map_early(base, start, end, flags);
     for (uint64_t at = start; at < end; at += PAGE_SIZE) {
         hpa_t table = root;
         unsigned level = LEVELS;
@@ -170,8 +196,7 @@ void *physical_map(hpa_t base, uint64_t size, bool cached)
             table = HPA(entry & PTE_ADDRESS);
             entry = *entry_of(table, DIRECT_MAP + at, --level);
         }
-        if (!(entry & PTE_P) &&
-            !map_leaf(DIRECT_MAP + at, at, 1, PTE_W | PTE_NX | PTE_G | (cached ? 0 : PTE_UC)))
+        if (!(entry & PTE_P) && !map_leaf(DIRECT_MAP + at, at, 1, flags))
             return NULL;
     }
     return phys_to_virt(base);

@@ -14,10 +14,16 @@
 /* Builds the final tables and loads them. Allocates pages below 4 GiB. */
 void paging_init(const struct boot_info *info);
 
-/* Makes `size` bytes of physical address space that is not RAM reachable, uncached unless `cached`
- * (firmware tables), and returns where. NULL when no page is left for tables. Before paging_init()
- * it serves the first 4 GiB. */
-void *physical_map(hpa_t base, uint64_t size, bool cached) MUST_CHECK;
+enum map_type {
+    MAP_CACHED,          /* firmware tables */
+    MAP_WRITE_COMBINING, /* framebuffers */
+    MAP_UNCACHED,
+};
+
+/* Makes `size` bytes of physical address space that is not RAM reachable, and returns where. NULL
+ * when no page is left for tables, or when the CPU has no such addresses. Before paging_init() it
+ * serves one caller, the screen, within the first 4 GiB; paging_init() keeps that mapping. */
+void *physical_map(hpa_t base, uint64_t size, enum map_type type) MUST_CHECK;
 
 /* Counts the pages that are mapped writable and executable at once: 0, or the build is wrong. */
 uint64_t paging_count_wx(void);

@@ -24,11 +24,13 @@ GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
 GUEST_WORDS_forbidden_instruction       := testctl,expect=unsupported-instruction
 GUEST_WORDS_forbidden_mmio_delivery     := testctl,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_spin              := budget=200,expect=budget
+GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
+GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted
 GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
 
 .PHONY: guests
-guests: $(GUEST_ELFS)
+guests: $(GUEST_ELFS) ## build the guest programs
 
 $(B)/guest/obj/%.c.o: %.c
 	@mkdir -p $(@D)
@@ -48,8 +50,7 @@ $(GUEST_ELFS): $(B)/guest/%.elf: $(B)/guest/obj/$(GUEST_DIR)/%.c.o $(GUEST_RT) \
 	    -T $(GUEST_DIR)/rt/guest.ld $(filter %.o,$^) -o $@.64
 	$(Q)objcopy -O elf32-i386 $@.64 $@
 
-# make run-guest GUEST=hello: the program directly on QEMU, without the hypervisor.
 .PHONY: run-guest
-run-guest: $(B)/guest/$(GUEST).elf
+run-guest: $(B)/guest/$(GUEST).elf ## GUEST=hello: it runs directly on QEMU, no hypervisor
 	@qemu-system-x86_64 -cpu max -kernel $< -append "$(GUEST_ARGS)" -m 32 -serial stdio -display none \
 	    -no-reboot -device isa-debug-exit,iobase=0xf4; test $$? -eq 1

@@ -16,7 +16,8 @@
 #define REMAPS   100
 #define SWITCHES 10000
 
-/* 1. The first access is one violation; each of the next 1000 one misconfiguration, and no search. */
+/* 1. The first access is one violation; each of the next 1000 one misconfiguration, and no search.
+ */
 static void first_mmio_access(void)
 {
     uint64_t caching = hc_config(CONFIG_MMIO_CACHING);

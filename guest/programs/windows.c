@@ -129,6 +129,87 @@ static void single_step_mmio(void)
     EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 1);
 }
 
+/* ---- Traps and faults of emulated instructions ----------------------------------------------- */
+
+static volatile uint64_t order[4], order_rips[4], order_flags[4];
+static volatile unsigned order_count;
+
+static void record(struct frame *frame)
+{
+    unsigned i = order_count++ % ARRAY_SIZE(order);
+    order[i] = frame->vector;
+    order_rips[i] = frame->rip;
+    order_flags[i] = frame->rflags;
+    frame->rflags &= ~BIT(8); /* no more steps */
+    if (frame->vector == VECTOR_GP)
+        frame->rip += 2;
+}
+
+/* A trap of the instruction comes before the interrupt that it made pending. */
+static void trap_before_interrupt(void)
+{
+    order_count = 0;
+    set_handler(VECTOR_DB, record);
+    set_handler(VECTOR_EXTERNAL, record);
+    uint64_t rax = HYPERCALL_INJECT, behind;
+    __asm__ volatile("pushf; orq $0x300, (%%rsp); popf; vmcall\n"
+                     "1: cli; lea 1b(%%rip), %1"
+                     : "+a"(rax), "=&r"(behind)
+                     : "b"(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL)), "c"(0), "d"(0)
+                     : "memory");
+    set_handler(VECTOR_DB, NULL);
+    set_handler(VECTOR_EXTERNAL, NULL);
+    EXPECT_EQ(rax, 0);
+    EXPECT_EQ(order_count, 2);
+    EXPECT_EQ(order[0], VECTOR_DB);
+    EXPECT_EQ(order[1], VECTOR_EXTERNAL);
+    EXPECT_EQ(order_rips[0], behind);
+    EXPECT_EQ(order_rips[1], behind);
+    note("arrived", order_count);
+}
+
+/* The trap of a HLT ends it. */
+static void single_step_hlt(void)
+{
+    uint64_t behind;
+    look_for(VECTOR_DB, 0);
+    __asm__ volatile("pushf; orq $0x100, (%%rsp); popf; hlt\n"
+                     "1: lea 1b(%%rip), %0"
+                     : "=&r"(behind)
+                     :
+                     : "memory");
+    set_handler(VECTOR_DB, NULL);
+    EXPECT_EQ(seen.count, 1);
+    EXPECT_EQ(seen.rip, behind);
+    note("arrived", seen.count);
+}
+
+/* RF keeps an instruction breakpoint from hitting twice: a fault's frame has it, an instruction
+ * that was completed clears it (SDM 3, 18.3.1.1). */
+static void rf_of_faults(void)
+{
+    order_count = 0;
+    set_handler(VECTOR_GP, record);
+    set_handler(VECTOR_DB, record);
+    wrmsr(0x12345, 0);
+    EXPECT_EQ(order_count, 1);
+    EXPECT(order_flags[0] & BIT(16));
+    /* IRET to a CPUID with RF and TF; RF must be gone in the frame of the trap behind it. */
+    __asm__ volatile("mov %%rsp, %%rax; mov %%ss, %%ecx; push %%rcx; push %%rax\n"
+                     "pushf; orq $0x10100, (%%rsp); mov %%cs, %%ecx; push %%rcx\n"
+                     "lea 1f(%%rip), %%rcx; push %%rcx; iretq\n"
+                     "1: cpuid"
+                     :
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "memory");
+    set_handler(VECTOR_GP, NULL);
+    set_handler(VECTOR_DB, NULL);
+    EXPECT_EQ(order_count, 2);
+    EXPECT_EQ(order[1], VECTOR_DB);
+    EXPECT(!(order_flags[1] & BIT(16)));
+    note("arrived", order_count);
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
@@ -143,6 +224,9 @@ void guest_main(void)
         {"delay_while_running", delay_while_running, NEED_TESTCTL},
         {"single_step_ram", single_step_ram, 0},
         {"single_step_mmio", single_step_mmio, NEED_TESTCTL},
+        {"single_step_hlt", single_step_hlt, NEED_EPTVISOR},
+        {"trap_before_interrupt", trap_before_interrupt, NEED_TESTCTL},
+        {"rf_of_faults", rf_of_faults, NEED_EPTVISOR},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

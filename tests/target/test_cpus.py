@@ -66,5 +66,6 @@ def test_without_mmio_caching_nothing_is_misconfigured(boot) -> None:
 def test_tests_chooses_guests_by_name(boot) -> None:
     result = boot(cmdline="tests=hel*")
     assert result.status == 0, result
-    ran = {case.path.split("/")[0] for case in result.output.cases if case.passed and not case.skipped}
+    ok = [case for case in result.output.cases if case.passed and not case.skipped]
+    ran = {case.path.split("/")[0] for case in ok}
     assert ran == {"hello"}, result

@@ -16,7 +16,8 @@ FAIL = ("break_field=", "core2_penryn_t9600")
 
 def blocks(doc: pathlib.Path) -> list[list[str]]:
     """The fenced blocks of a document, as lines."""
-    return [block.splitlines() for block in re.findall(r"^```\n(.*?)^```", doc.read_text(), re.M | re.S)]
+    found = re.findall(r"^```\n(.*?)^```", doc.read_text(), re.M | re.S)
+    return [block.splitlines() for block in found]
 
 
 def commands() -> list[str]:

@@ -7,7 +7,8 @@ PROVOKED = {
     "null": [r"#PF page fault .* error code 0\)", r"read of 0+18: a null pointer, offset 0x18"],
     "stack": ["#DF double fault", "the guard page of the boot stack: stack overflow",
               r"recurse\+0x", "the same again", r"provoke\+0x"],
-    "code": ["#PF page fault", "write of ffffffff80201000: the hypervisor's code, which is read-only"],
+    "code": ["#PF page fault",
+             "write of ffffffff80201000: the hypervisor's code, which is read-only"],
     "data": ["#PF page fault", "fetch of .*: the hypervisor's data, which is not executable",
              "no code of ours"],
     "bug": [r"BUG at guest/provoke.c:\d+: what == PROVOKE_BUG", r"provoke\+0x"],
@@ -36,7 +37,7 @@ def test_a_warning_fails_the_run(boot, what: str) -> None:
 # VMCS field, bad value, what our checks say of it. The CPU must refuse every one of them, too.
 BROKEN = [
     (0x4000, 0, r"pin-based controls = 0x0: bit 1 is 0 but must be 1"),
-    (0x401E, 0xFFFFFFFF, r"secondary processor-based controls = 0xffffffff: bit 15 .* is 1 but must"),
+    (0x401E, 0xFFFFFFFF, r"secondary processor-based controls = 0xffffffff: bit 15 .* is 1 but"),
     (0x400C, 0, r"VM-exit controls = 0x0: bit 0 is 0 but must be 1"),
     (0x4012, 0x3FB, r"VM-entry controls = 0x3fb: bit 12 is 0 but must be 1"),
     (0x201A, 0x12345003, r"EPT pointer = 0x12345003: bits 2:0, the memory type, are 3"),
@@ -62,7 +63,9 @@ BROKEN = [
 ]
 
 
-@pytest.mark.parametrize(("field", "value", "sentence"), BROKEN, ids=[hex(row[0]) for row in BROKEN])
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"), BROKEN, ids=[hex(row[0]) for row in BROKEN]
+)
 def test_a_broken_field_is_named(boot, field: int, value: int, sentence: str) -> None:
     """By our checks before the entry, and, with those off, by the CPU that refuses it."""
     words = f"break_field={field:#x} break_value={value:#x}"

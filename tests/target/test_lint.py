@@ -1,11 +1,14 @@
 """The checkers of `make lint`: each finds what it is for."""
 
 import pathlib
+import subprocess
 
 import check
 import layers
 import pytest
+import targets
 import textcheck
+from conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,41 @@ def test_text_is_checked(tmp_path: pathlib.Path, text: str, why: str) -> None:
 )  # fmt: skip
 def test_counts_are_added_up(text: str, passed: int, failed: int, skipped: int) -> None:
     assert check.count(text) == {"passed": passed, "failed": failed, "skipped": skipped}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("    make run GUESTS=\"a.elf b\" MEM=64   # make tea", ["run"]),
+        ("make -j2 unit lint", ["unit", "lint"]),
+        ("    $ make test", ["test"]),
+        ("as `make all` and `make run MACHINE=qemu-kvm` do", ["all", "run"]),
+        ("type `make`", []),
+        ("    make", []),
+        ("    make sure of it", ["sure", "of", "it"]),
+        ("these make it work", []),
+        ("a `makefile` of `cmake x`", []),
+    ],
+)
+def test_commands_in_documents_are_found(line: str, words: list[str]) -> None:
+    assert targets.asked_for(line) == words
+
+
+def test_absent_targets_are_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text("# x\n\n    make run CPU=a\n")
+    (tmp_path / "docs/A.md").write_text("`make rum`\n")
+    assert targets.check(tmp_path, {"run": ""}) == [
+        "docs/A.md:1: `make rum`: there is no such target in `make help`"
+    ]
+
+
+def test_help_lists_what_can_be_made() -> None:
+    """Each target that help names is one that make knows."""
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = [line.split()[1] for line in done.stdout.splitlines()]
+    assert {"all", "help", "run", "test", "lint", "run-guest"} <= set(names)
+    for name in names:
+        made = subprocess.run(["make", "-n", name, "GUEST=hello"], cwd=ROOT, capture_output=True,
+                              text=True, check=False)  # fmt: skip
+        assert made.returncode == 0, made.stderr

@@ -1,9 +1,10 @@
 /*
- * A small machine for the MMIO tests: RAM, memslots, an EPT of one word per frame, registers, and a
- * CPU that makes one access at a time as silicon would, exits included.
+ * A small machine for the MMIO tests: one VM with the real MMU, 2 MiB of RAM in a slot, two test
+ * devices, and a CPU that makes one access at a time as silicon would, exits included.
  *
- * It stands where mmu/ and vmx/ stand in the real house: mmio_world.c defines the functions of
- * mmu/mmu.h and vmx/regs.h. It is linked before the library, so the library's are not used.
+ * Only the CPU is made up: its registers (vmx/regs.h), its walks of the guest's tables and of the
+ * EPT, a TLB of one entry, INVEPT and INVVPID. mmio_world.c builds the machine and the guest's page
+ * tables, mmio_world_cpu.c is the CPU, mmio_world_oracle.c its guest paging.
  */
 #pragma once
 
@@ -15,9 +16,8 @@
 #include "mmio/flow.h"
 #include "mmio/walk.h"
 
-#define WORLD_RAM_PAGES 256 /* from GPA 0 */
-#define WORLD_SLOTS     4
-#define WORLD_SPTES     32
+#define WORLD_RAM_PAGES 512ull /* from GPA 0 */
+#define WORLD_RAM_SIZE  (WORLD_RAM_PAGES * PAGE_SIZE)
 
 #define WORLD_CODE 0x5000ull /* GPA and GVA of the code */
 
@@ -52,31 +52,6 @@
 #define AR_DATA32 0xc093u
 #define AR_DATA16 0x0093u
 
-enum spte_state {
-    SPTE_NONE,
-    SPTE_RAM,
-    SPTE_MMIO,
-    SPTE_BROKEN,
-};
-
-struct mmu {
-    struct {
-        uint64_t gfn, pages;
-        uint8_t *host;
-        bool readonly;
-    } slots[WORLD_SLOTS];
-    struct {
-        uint64_t gfn;
-        enum spte_state state;
-        uint64_t generation;
-    } sptes[WORLD_SPTES];
-    uint64_t generation;
-    uint64_t sequence;
-    int forced_fault;        /* result of mmu_fault(), if not 0 */
-    unsigned lost_exchanges; /* the next guest_cmpxchg()s that fail */
-    unsigned faults, checks, reads, exchanges;
-};
-
 struct world {
     struct cpu_regs cpu;
     uint64_t regs[REG_COUNT];
@@ -86,37 +61,66 @@ struct world {
     struct testdev a, b;
     struct mmio_vcpu vcpu;
     uint64_t next_table; /* GPA of the next free page table page */
-    bool tlb;            /* the CPU holds one translation, which may be outdated */
+    bool tlb;            /* the CPU holds one translation of data, which may be outdated */
     uint64_t tlb_page, tlb_frame;
-    unsigned invvpids, violations, misconfigs;
+    unsigned violations, misconfigs; /* exits of the CPU */
 };
 
-extern uint8_t world_ram[WORLD_RAM_PAGES][4096];
 extern struct world world;
+extern uint8_t (*world_ram)[PAGE_SIZE]; /* the RAM, which is one block of the host */
 
-/* 64-bit ring 0 code with WP and NXE, code mapped at WORLD_CODE, testdev A and B on the bus. */
+/* 64-bit ring 0 code with WP and NXE, code mapped at WORLD_CODE, testdev A and B on the bus, all
+ * RAM mapped by the EPT. Ends the world before it, if there is one. */
 void world_init(enum gva_cache mode);
 
-/* 4-level tables: a new root; a page mapped with `flags` in all levels' W and U. */
-uint64_t world_new_cr3(void);
-void world_map(uint64_t cr3, uint64_t gva, uint64_t gpa, uint64_t flags);
-uint64_t *world_pte(uint64_t cr3, uint64_t gva); /* its last entry */
+/* Teardown: destroys the VM. Fails if a page is left or something warned. */
+int world_end(void **state);
 
-void world_slot_add(uint64_t gpa, uint8_t *host, uint64_t pages, bool readonly);
-void world_slot_delete(uint64_t gpa);
-void world_set_spte(uint64_t gpa, enum spte_state state, uint64_t generation);
+/* ---- The guest's 4-level tables -------------------------------------------------------------- */
+
+uint64_t world_new_cr3(void); /* a new root, with the code in it */
+void world_map(uint64_t cr3, uint64_t gva, uint64_t gpa, uint64_t flags);
+
+/* The entry of `level`, 4 to 1, for `gva`; makes the tables above, with W and U. */
+uint64_t *world_entry(uint64_t cr3, uint64_t gva, unsigned level);
+
+static inline uint64_t *world_pte(uint64_t cr3, uint64_t gva)
+{
+    return world_entry(cr3, gva, 1);
+}
+
+static inline void *world_table(uint64_t gpa)
+{
+    return world_ram[gpa / PAGE_SIZE];
+}
 
 /* Puts code at RIP and RIP at WORLD_CODE. */
 void world_code(const void *bytes, unsigned size);
 
-/* What a walk by the letter of the SDM yields; a second implementation, on `ram`. */
+/* ---- Slots and SPTEs ------------------------------------------------------------------------- */
+
+void world_slot_add(uint64_t gpa, uint64_t pages, uint32_t flags);
+void world_slot_delete(uint64_t gpa);
+uint8_t *world_page(uint64_t gpa); /* the host's page behind a GPA in a slot; populates it */
+
+/* Leaves a current MMIO SPTE and an empty MMIO cache behind: as if another vCPU had touched it. */
+void world_mmio_spte(uint64_t gpa);
+uint64_t *world_sptep(uint64_t gpa); /* the lowest entry of the walk, for writing it by hand */
+
+/* ---- The CPU --------------------------------------------------------------------------------- */
+
+/* Configures the MMU for this CPU. */
+void world_cpu_reset(void);
+
+/* What a walk by the letter of the SDM yields; a second implementation. `memory` tells where the
+ * table entry at a GPA can be read and written, or NULL. */
 struct oracle {
     bool fault;
-    bool outside; /* an entry lies outside RAM */
+    bool outside; /* no memory at `gpa`, where an entry was looked for */
     uint32_t error_code;
     uint64_t gpa;
 };
-struct oracle world_oracle(uint8_t ram[][4096], uint64_t gva, bool write, bool fetch,
+struct oracle world_oracle(uint8_t *(*memory)(uint64_t gpa), uint64_t gva, bool write, bool fetch,
                            const struct walk_limits *limits);
 
 /* One store or load of 32 bits at `gva` by the CPU: `mov [rax], ebx` or `mov ebx, [rax]`. */
@@ -130,9 +134,18 @@ enum world_result {
 enum world_result world_store(uint64_t gva, uint32_t value);
 enum world_result world_load(uint64_t gva, uint32_t *value);
 
-/* The guest's flushes as the hypervisor sees them: only `exits` does anything. */
+/* The misconfiguration exit of the same instructions, whatever the CPU would find now: what a stale
+ * TLB entry does. */
+enum mmio_outcome world_exit(uint64_t gva, uint64_t gpa, bool write);
+
+/* The guest's flushes as the hypervisor sees them: in `exits` they exit. */
 void world_invlpg(uint64_t gva);
 void world_mov_cr3(uint64_t cr3);
+
+/* Runs `action` once, during the next update of the slots: what another CPU does meanwhile. */
+void world_during_update(void (*action)(void));
+
+/* ---- Randomness ------------------------------------------------------------------------------ */
 
 uint64_t world_random(void);
 uint64_t world_seed(void); /* from SEED, or the clock; printed */

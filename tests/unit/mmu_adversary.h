@@ -118,8 +118,8 @@ static inline struct hw_translation walk_and_remember(struct tlb *tlb, uint64_t 
     return t;
 }
 
-/* In the guest, nothing in the TLB leads to a page that has been freed, a table or guest memory. The
- * arena poisons what is freed, which AddressSanitizer tells. */
+/* In the guest, nothing in the TLB leads to a page that has been freed, a table or guest memory.
+ * The arena poisons what is freed, which AddressSanitizer tells. */
 static inline void check_freed_set(const struct cached *set)
 {
     for (unsigned i = 0; i < WAYS; i++) {

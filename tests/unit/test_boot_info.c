@@ -104,9 +104,10 @@ static void framebuffer(void **state)
         uint32_t pitch, width, height;
         uint8_t bits, type;
         uint16_t reserved;
-    } screen = {0xe0000000, 4096, 1024, 768, 32, 1, 0};
+        uint8_t colours[6];
+    } screen = {0xe0000000, 4096, 1024, 768, 32, 1, 0, {16, 8, 9, 7, 1, 6}};
     begin();
-    memcpy(tag(8, 24), &screen, 24);
+    memcpy(tag(8, 30), &screen, 30);
     map_tag(0, 1, 1);
     tag(0, 0);
     assert_int_equal(parse2(), 0);
@@ -115,6 +116,34 @@ static void framebuffer(void **state)
     assert_int_equal(info.framebuffer.pitch, 4096);
     assert_int_equal(info.framebuffer.height, 768);
     assert_int_equal(info.framebuffer.bits_per_pixel, 32);
+    assert_memory_equal(&info.framebuffer.red, "\x10\x08", 2);
+    assert_memory_equal(&info.framebuffer.green, "\x09\x07", 2);
+    assert_memory_equal(&info.framebuffer.blue, "\x01\x06", 2);
+
+    screen.type = 2; /* text has no colours */
+    begin();
+    memcpy(tag(8, 24), &screen, 24);
+    map_tag(0, 1, 1);
+    tag(0, 0);
+    assert_int_equal(parse2(), 0);
+    assert_int_equal(info.framebuffer.kind, BOOT_FRAMEBUFFER_TEXT);
+    assert_int_equal(info.framebuffer.red.size, 0);
+    screen.type = 0; /* a palette, which is not supported */
+    memcpy(memory + 16, &screen, 24);
+    assert_int_equal(parse2(), 0);
+    assert_int_equal(info.framebuffer.kind, BOOT_FRAMEBUFFER_NONE);
+    screen.type = 3;
+    memcpy(memory + 16, &screen, 24);
+    assert_int_equal(parse2(), 0);
+    assert_int_equal(info.framebuffer.kind, BOOT_FRAMEBUFFER_NONE);
+
+    screen.type = 1;
+    begin();
+    memcpy(tag(8, 29), &screen, 29);
+    assert_int_equal(parse2(), -EINVAL);
+    assert_int_equal(info.framebuffer.kind, BOOT_FRAMEBUFFER_NONE);
+    assert_non_null(strstr(support_log(), "multiboot2: the framebuffer tag has size 37; with red, "
+                                          "green and blue it has at least 38"));
 }
 
 static void refused2(const char *sentence)

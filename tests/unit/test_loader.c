@@ -97,7 +97,7 @@ static void good(void **state)
 
     assert_int_equal(start.info, 0x102000); /* the page behind its end */
     memcpy(info, memory + start.info, sizeof(info));
-    assert_int_equal(info[0], 1 << 0 | 1 << 2 | 1 << 6 | 1 << 9);
+    assert_int_equal(info[0], 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9);
     assert_int_equal(info[1], 640);
     assert_int_equal(info[2], (RAM >> 10) - 1024);
     assert_string_equal((char *)memory + info[4], "g one two");
@@ -181,6 +181,38 @@ static void no_room(void **state)
     expect(EXIT_NO_MEMORY, "no host memory for its segment at 0x100000 (error -12)");
 }
 
+/* Files that a guest gets as modules, each on pages of its own behind the information. */
+static void own_modules(void **state)
+{
+    (void)state;
+    struct guest_start start;
+    struct guest_image image = {.name = "g",
+                                .file = file,
+                                .size = file_size,
+                                .arguments = "",
+                                .modules = {{"abc", 3, "env"}, {"defg", 4, "two"}},
+                                .module_count = 2};
+    uint32_t info[17], entries[8];
+
+    guest_layout(RAM, image.ram);
+    assert_int_equal(load_guest(NULL, &image, &start), EXIT_OK);
+    memcpy(info, memory + start.info, sizeof(info));
+    assert_int_equal(info[5], 2);
+    memcpy(entries, memory + info[6], sizeof(entries));
+    for (unsigned i = 0; i < 2; i++) {
+        const uint32_t *entry = entries + 4 * i;
+        assert_int_equal(entry[0] % 4096, 0);
+        assert_int_equal(entry[1] - entry[0], image.modules[i].size);
+        assert_memory_equal(memory + entry[0], image.modules[i].file, image.modules[i].size);
+        assert_string_equal((char *)memory + entry[2], image.modules[i].string);
+    }
+    assert_true(entries[4] > entries[1]);
+
+    image.modules[0].size = RAM;
+    assert_int_equal(load_guest(NULL, &image, &start), EXIT_GUEST_TOO_LARGE);
+    assert_non_null(strstr(support_log(), "guest g: no room for its module env of 4194304 bytes"));
+}
+
 /* A hostile file: any single byte of the headers changed still ends in an answer. */
 static void every_byte(void **state)
 {
@@ -213,9 +245,9 @@ static void layout(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(good, setup),    cmocka_unit_test_setup(bad_files, setup),
-        cmocka_unit_test_setup(no_room, setup), cmocka_unit_test_setup(every_byte, setup),
-        cmocka_unit_test_setup(layout, setup),
+        cmocka_unit_test_setup(good, setup),        cmocka_unit_test_setup(bad_files, setup),
+        cmocka_unit_test_setup(own_modules, setup), cmocka_unit_test_setup(no_room, setup),
+        cmocka_unit_test_setup(every_byte, setup),  cmocka_unit_test_setup(layout, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

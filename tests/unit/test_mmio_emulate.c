@@ -4,6 +4,8 @@
  */
 #include "tests/unit/mmio_world.h"
 
+#include "mmio/emulate.h"
+
 #include <string.h>
 
 #define V       0x40000000ull
@@ -19,8 +21,8 @@ static int setup(void **state)
     world_init(GVA_CACHE_VERIFY);
     world_map(world.regs[REG_CR3], V, A, KERNEL);
     world_map(world.regs[REG_CR3], V + 4096, B, KERNEL);
-    world_set_spte(A, SPTE_MMIO, world.mmu.generation);
-    world_set_spte(B, SPTE_MMIO, world.mmu.generation);
+    world_mmio_spte(A);
+    world_mmio_spte(B);
     return 0;
 }
 
@@ -155,7 +157,7 @@ static void crossing_devices(void **state)
     assert_int_equal(world.b.last_value, 0x8877665544);
     world.b.ram[0] = 0x99;
     assert_int_equal(run(CODE(0x48, 0x8b, 0x18), B), MMIO_DONE);
-    assert_int_equal(world.cpu.gpr[GPR_RBX], 0x8877665599000000);
+    assert_int_equal(world.cpu.gpr[GPR_RBX], 0x8877665599332211);
     assert_int_equal(run(CODE(0x48, 0x8b, 0x18), B + 5), MMIO_STALE); /* not of this access */
     assert_int_equal(run(CODE(0x48, 0x8b, 0x18), A + 0xffc), MMIO_STALE);
 }
@@ -417,38 +419,75 @@ static void ends_in_words(void **state)
     assert_non_null(strstr(world.vcpu.text, "bytes unreadable"));
 }
 
-/* Other CPUs that keep changing the tables cost the guest a new try, not its life. */
-static void lost_races(void **state)
+/* Memory that has to be populated, and no page left: the VM ends, and nothing was written. */
+static void out_of_memory(void **state)
 {
     (void)state;
-    world.cpu.gpr[GPR_RAX] = V;
+    uint64_t cr3 = world.regs[REG_CR3];
+    world_slot_add(0xd0000000, 16, 0);
+    world_mmio_spte(A); /* current again */
+    world.cpu.gpr[GPR_RAX] = V - 2;
+    world.cpu.gpr[GPR_RBX] = PATTERN;
+    world_map(cr3, V - PAGE_SIZE, 0xd0000000, KERNEL);
+    support_fail_allocations_after(0);
+    assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_END);
+    assert_int_equal(world.vcpu.end, MMIO_END_MEMORY);
+    assert_non_null(strstr(world.vcpu.text, "RAM half"));
+    assert_int_equal(run(CODE(0x8b, 0x18), A), MMIO_END);
+    assert_int_equal(world.vcpu.end, MMIO_END_MEMORY);
+    assert_int_equal(world.a.writes + world.a.reads, 0);
+    assert_int_equal(world.cpu.gpr[GPR_RBX], PATTERN);
+    support_fail_allocations_after(UINT64_MAX);
     assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_DONE);
-    world_map(world.regs[REG_CR3], V, A, KERNEL); /* A and D clear again */
-    world.mmu.lost_exchanges = 100;
-    assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_REENTER);
-    assert_int_equal(world.a.writes, 1);
-    world.mmu.lost_exchanges = 0;
-    assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_DONE);
+    assert_memory_equal(world_page(0xd0000000) + 4094, "\x11\x22", 2);
+
+    support_fail_allocations_after(0);
+    world_map(cr3, WORLD_CODE, 0xd0001000, KERNEL);
+    assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_END);
+    assert_int_equal(world.vcpu.end, MMIO_END_MEMORY);
+    assert_non_null(strstr(world.vcpu.text, "can't be read"));
+    *world_entry(cr3, WORLD_CODE, 2) = 0xd0002000 | KERNEL;
+    assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_END);
+    assert_int_equal(world.vcpu.end, MMIO_END_MEMORY);
+    assert_non_null(strstr(world.vcpu.text, "guest page table: GPA 0xd0002028"));
+}
+
+/* A tracked page (TARGET_MEMORY): the store reaches the page that the exit was for; where there is
+ * none, the bus. */
+static void write_to_a_tracked_page(void **state)
+{
+    (void)state;
+    bool rings;
+    world_map(world.regs[REG_CR3], V - PAGE_SIZE, 0x9000, KERNEL);
+    world.cpu.gpr[GPR_RAX] = V - 3;
+    world.cpu.gpr[GPR_RBX] = PATTERN;
+    world_code("\x48\x89\x18", 3);
+    assert_int_equal(mmio_emulate(&world.vcpu, GPA(0x9ffd), TARGET_MEMORY, &rings), MMIO_DONE);
+    assert_memory_equal(&world_ram[9][4093], "\x11\x22\x33", 3);
+    assert_int_equal(world.a.last_value, 0x8877665544);
+    assert_int_equal(world.bus.unclaimed, 0);
 }
 
 int main(void)
 {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(loads, setup),
-        cmocka_unit_test_setup(stores, setup),
-        cmocka_unit_test_setup(addresses, setup),
-        cmocka_unit_test_setup(crossing_devices, setup),
-        cmocka_unit_test_setup(crossing_ram, setup),
-        cmocka_unit_test_setup(faults_come_first, setup),
-        cmocka_unit_test_setup(segments_32, setup),
-        cmocka_unit_test_setup(code_16, setup),
-        cmocka_unit_test_setup(rip_wraps, setup),
-        cmocka_unit_test_setup(fetch_across_pages, setup),
-        cmocka_unit_test_setup(changing_code, setup),
-        cmocka_unit_test_setup(register_form_is_stale, setup),
-        cmocka_unit_test_setup(single_step_and_rf, setup),
-        cmocka_unit_test_setup(ends_in_words, setup),
-        cmocka_unit_test_setup(lost_races, setup),
+        T(loads),
+        T(stores),
+        T(addresses),
+        T(crossing_devices),
+        T(crossing_ram),
+        T(faults_come_first),
+        T(segments_32),
+        T(code_16),
+        T(rip_wraps),
+        T(fetch_across_pages),
+        T(changing_code),
+        T(register_form_is_stale),
+        T(single_step_and_rf),
+        T(ends_in_words),
+        T(out_of_memory),
+        T(write_to_a_tracked_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

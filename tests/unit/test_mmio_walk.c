@@ -4,15 +4,18 @@
  */
 #include "tests/unit/mmio_world.h"
 
-#include "lib/errno.h"
-
 #include <string.h>
 
 #define ROUNDS 40
 #define WALKS  2000
 #define PAGES  64 /* that random entries point to */
 
-static uint8_t shadow[WORLD_RAM_PAGES][4096] __attribute__((aligned(4096)));
+static uint8_t shadow[WORLD_RAM_SIZE] __attribute__((aligned(PAGE_SIZE)));
+
+static uint8_t *in_shadow(uint64_t gpa)
+{
+    return gpa < WORLD_RAM_SIZE ? &shadow[gpa] : NULL;
+}
 
 static int setup(void **state)
 {
@@ -92,7 +95,7 @@ static void sync_entry(const struct walk *w)
     for (unsigned i = 0; i < w->count; i++) {
         uint64_t gpa = w->entries[i].gpa.v & ~7ull;
         if (gpa < sizeof(shadow))
-            assert_memory_equal((uint8_t *)world_ram + gpa, (uint8_t *)shadow + gpa, 8);
+            assert_memory_equal((uint8_t *)world_ram + gpa, shadow + gpa, 8);
     }
 }
 
@@ -103,7 +106,8 @@ static void compare(const struct walk_limits *limits, uint64_t gva, uint64_t acc
     struct walk w;
     walk_context_load(&context, &world.cpu, &world.mmu);
     enum walk_result result = walk(&world.mmu, &world.cpu, limits, &context, GVA(gva), access, &w);
-    struct oracle o = world_oracle(shadow, gva, access == KEY_WRITE, access == KEY_FETCH, limits);
+    struct oracle o =
+        world_oracle(in_shadow, gva, access == KEY_WRITE, access == KEY_FETCH, limits);
     counts[result]++;
     assert_int_equal(result, o.fault ? WALK_FAULT : o.outside ? WALK_NOT_RAM : WALK_OK);
     if (o.fault)
@@ -169,53 +173,78 @@ static void unsupported_modes(void **state)
     assert_int_equal(walk_now(WORLD_CODE, 0, &w), WALK_UNSUPPORTED);
 }
 
-/* Losing a race is tried again, and not for ever; A and D are set only when the access is allowed.
- */
+/* A and D are set only when the access is allowed, and only D of the last entry. */
 static void accessed_and_dirty(void **state)
 {
     (void)state;
     struct walk w;
     uint64_t gva = 0x70000000, cr3 = world.regs[REG_CR3];
     world_map(cr3, gva, 0x9000, PTE_P);
+    memcpy(shadow, world_ram, sizeof(shadow));
     assert_int_equal(walk_now(gva, KEY_WRITE, &w), WALK_FAULT);
-    assert_int_equal(world.mmu.exchanges, 0);
-    assert_int_equal(*world_pte(cr3, gva), 0x9000 | PTE_P);
-    world.mmu.lost_exchanges = 3;
+    assert_memory_equal(world_ram, shadow, sizeof(shadow));
     assert_int_equal(walk_now(gva, 0, &w), WALK_OK);
     assert_int_equal(*world_pte(cr3, gva), 0x9000 | PTE_P | PTE_A);
     world_map(cr3, gva, 0x9000, PTE_P | PTE_W);
-    world.mmu.lost_exchanges = 1000;
-    assert_int_equal(walk_now(gva, KEY_WRITE, &w), WALK_RETRY);
-    world.mmu.lost_exchanges = 0;
     assert_int_equal(walk_now(gva, KEY_WRITE, &w), WALK_OK);
     assert_int_equal(*world_pte(cr3, gva), 0x9000 | PTE_P | PTE_W | PTE_A | PTE_D);
+    for (unsigned level = 2; level <= 4; level++)
+        assert_int_equal(*world_entry(cr3, gva, level) & (PTE_A | PTE_D), PTE_A);
+}
+
+/* A root that is its own table at every level: one word is all four entries, so that setting A in
+ * the first outdates the three others, and the walk is tried again. */
+static void table_that_maps_itself(void **state)
+{
+    (void)state;
+    struct walk w;
+    uint64_t cr3 = world.regs[REG_CR3], index = 0x123;
+    uint64_t gva = (index << 39 | index << 30 | index << 21 | index << 12) | 0xffffull << 48;
+    *world_entry(cr3, gva, 4) = cr3 | PTE_P | PTE_W;
+    assert_int_equal(walk_now(gva | 0x456, KEY_WRITE, &w), WALK_OK);
+    assert_int_equal(w.gpa.v, cr3 | 0x456);
+    assert_int_equal(w.count, 4);
+    assert_int_equal(*world_entry(cr3, gva, 4), cr3 | PTE_P | PTE_W | PTE_A | PTE_D);
 }
 
 /* Tables in read-only memory: without A the CPU could not go on; with A it never writes. */
 static void readonly_tables(void **state)
 {
     (void)state;
-    static uint8_t rom[4096] __attribute__((aligned(4096)));
     struct walk w;
     uint64_t cr3 = world.regs[REG_CR3], gva = 0x7000ull << 24;
     uint64_t leaf = 0x9000 | PTE_P;
-    world_slot_add(0xe0000000, rom, 1, true);
-    world_map(cr3, gva, 0, 0);
-    world_pte(cr3, gva);
-    uint64_t entry = 0xe0000000 | PTE_P;
-    uint64_t *pml4 = (uint64_t *)(void *)world_ram[cr3 >> 12];
-    uint64_t *pdpt = (uint64_t *)(void *)world_ram[pml4[gva >> 39] >> 12 & 0xff];
-    uint64_t *pd = (uint64_t *)(void *)world_ram[pdpt[gva >> 30 & 511] >> 12 & 0xff];
-    pd[gva >> 21 & 511] = entry;
-    memcpy(rom, &leaf, 8);
+    world_slot_add(0xe0000000, 1, MEMSLOT_READONLY);
+    uint64_t *pde = world_entry(cr3, gva, 2);
+    *pde = 0xe0000000 | PTE_P;
+    assert_int_equal(guest_load(&world.mmu, GPA(0xe0000000), &leaf, 8), 0);
     assert_int_equal(walk_now(gva, 0, &w), WALK_NOT_RAM);
     assert_int_equal(w.gpa.v, 0xe0000000);
     leaf |= PTE_A;
-    memcpy(rom, &leaf, 8);
+    assert_int_equal(guest_load(&world.mmu, GPA(0xe0000000), &leaf, 8), 0);
     assert_int_equal(walk_now(gva, 0, &w), WALK_OK);
-    pd[gva >> 21 & 511] = 0xd0000000 | PTE_P; /* nothing there */
+    *pde = 0xd0000000 | PTE_P; /* nothing there */
     assert_int_equal(walk_now(gva, 0, &w), WALK_NOT_RAM);
     assert_int_equal(w.gpa.v, 0xd0000000);
+}
+
+/* A table on a page that was never touched: it is populated, reads as zero, and is kept; without
+ * host memory that fails. */
+static void table_never_touched(void **state)
+{
+    (void)state;
+    struct walk w;
+    uint64_t cr3 = world.regs[REG_CR3], gva = 0x7000ull << 24;
+    world_slot_add(0xd0000000, 1, 0);
+    *world_entry(cr3, gva, 2) = 0xd0000000 | PTE_P | PTE_W;
+    support_fail_allocations_after(0);
+    assert_int_equal(walk_now(gva, 0, &w), WALK_NO_MEMORY);
+    assert_int_equal(w.gpa.v, 0xd0000000);
+    support_fail_allocations_after(UINT64_MAX);
+    assert_int_equal(walk_now(gva, 0, &w), WALK_FAULT);
+    assert_int_equal(w.error_code, 0);
+    assert_int_equal(w.count, 4);
+    assert_ptr_equal(w.entries[3].host, world_page(0xd0000000));
 }
 
 /* D6: PAE starts at the PDPTE registers, in walks and in kept walks. */
@@ -223,8 +252,7 @@ static void pae_from_registers(void **state)
 {
     (void)state;
     struct walk w;
-    uint64_t *pd = (uint64_t *)(void *)world_ram[0x40],
-             *other = (uint64_t *)(void *)world_ram[0x41];
+    uint64_t *pd = world_table(0x40000), *other = world_table(0x41000);
     pd[0] = 0x80000000 | PTE_P | PTE_W | PTE_PS | PTE_A | PTE_D;
     other[0] = 0x90000000 | PTE_P | PTE_W | PTE_PS | PTE_A | PTE_D;
     world.regs[REG_EFER] = 0;
@@ -252,8 +280,8 @@ static void pae_from_registers(void **state)
 static void kept_walk_32(void **state)
 {
     (void)state;
-    uint32_t *directory = (uint32_t *)(void *)world_ram[0x40];
-    uint32_t *table = (uint32_t *)(void *)world_ram[0x41];
+    uint32_t *directory = world_table(0x40000);
+    uint32_t *table = world_table(0x41000);
     struct walk_context context;
     struct translation t;
     world.regs[REG_EFER] = world.regs[REG_CR4] = 0;
@@ -268,12 +296,12 @@ static void kept_walk_32(void **state)
         uint64_t hits, gpa;
         enum walk_result result;
     } steps[] = {
-        {&table[4],     0x80000063, 0, 0x80000008, WALK_OK   },
-        {&table[4],     0x80000063, 1, 0x80000008, WALK_OK   },
-        {&table[5],     0x12345067, 2, 0x80000008, WALK_OK   }, /* the neighbour */
-        {&table[4],     0x90000063, 2, 0x90000008, WALK_OK   },
-        {&table[4],     0x90000063, 3, 0x90000008, WALK_OK   },
-        {&directory[2], 0x42023,    3, 0,          WALK_FAULT},
+        {&table[4], 0x80000063, 0, 0x80000008, WALK_OK},
+        {&table[4], 0x80000063, 1, 0x80000008, WALK_OK},
+        {&table[5], 0x12345067, 2, 0x80000008, WALK_OK}, /* the neighbour */
+        {&table[4], 0x90000063, 2, 0x90000008, WALK_OK},
+        {&table[4], 0x90000063, 3, 0x90000008, WALK_OK},
+        {&directory[2], 0x42023, 3, 0, WALK_FAULT},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(steps); i++) {
         *steps[i].entry = steps[i].value;
@@ -288,13 +316,11 @@ static void kept_walk_32(void **state)
 
 int main(void)
 {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(against_oracle, setup),
-        cmocka_unit_test_setup(unsupported_modes, setup),
-        cmocka_unit_test_setup(accessed_and_dirty, setup),
-        cmocka_unit_test_setup(readonly_tables, setup),
-        cmocka_unit_test_setup(pae_from_registers, setup),
-        cmocka_unit_test_setup(kept_walk_32, setup),
+        T(against_oracle),         T(unsupported_modes), T(accessed_and_dirty),
+        T(table_that_maps_itself), T(readonly_tables),   T(table_never_touched),
+        T(pae_from_registers),     T(kept_walk_32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

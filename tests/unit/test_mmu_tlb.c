@@ -96,7 +96,7 @@ static void two_cpus_pay_for_themselves(void **state)
     tlb_leave(1);
 }
 
-/* Outside of the guest a stale translation harms nobody: nothing is flushed until the next entry. */
+/* Outside of the guest a stale translation harms nobody: the flush waits for the next entry. */
 static void this_cpu_pays_when_it_enters(void **state)
 {
     (void)state;

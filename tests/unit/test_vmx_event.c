@@ -83,20 +83,30 @@ static void allowed(void **state)
         struct event_state state;
         bool interrupt, nmi;
     } rows[] = {
-        {{IF, 0, ACTIVITY_ACTIVE, true}, true, true},
-        {{0, 0, ACTIVITY_ACTIVE, true}, false, true},
-        {{IF, BLOCKING_BY_STI, ACTIVITY_ACTIVE, true}, false, false},
-        {{IF, BLOCKING_BY_MOV_SS, ACTIVITY_ACTIVE, true}, false, false},
-        {{IF, BLOCKING_BY_NMI, ACTIVITY_ACTIVE, true}, true, false},
-        {{IF, 0, ACTIVITY_HLT, true}, true, true},
-        {{0, 0, ACTIVITY_HLT, true}, false, true},
-        {{IF, 0, ACTIVITY_SHUTDOWN, true}, false, true},
-        {{IF, 0, ACTIVITY_WAIT_FOR_SIPI, true}, false, false},
+        {{IF, 0, ACTIVITY_ACTIVE, true, false}, true, true},
+        {{0, 0, ACTIVITY_ACTIVE, true, false}, false, true},
+        {{IF, BLOCKING_BY_STI, ACTIVITY_ACTIVE, true, false}, false, false},
+        {{IF, BLOCKING_BY_MOV_SS, ACTIVITY_ACTIVE, true, false}, false, false},
+        {{IF, BLOCKING_BY_NMI, ACTIVITY_ACTIVE, true, false}, true, false},
+        {{IF, 0, ACTIVITY_HLT, true, false}, true, true},
+        {{0, 0, ACTIVITY_HLT, true, false}, false, true},
+        {{IF, 0, ACTIVITY_SHUTDOWN, true, false}, false, true},
+        {{IF, 0, ACTIVITY_WAIT_FOR_SIPI, true, false}, false, false},
+        {{IF, 0, ACTIVITY_ACTIVE, true, true}, false, false},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         assert_int_equal(event_interrupt_allowed(&rows[i].state), rows[i].interrupt);
         assert_int_equal(event_nmi_allowed(&rows[i].state), rows[i].nmi);
     }
+}
+
+/* SDM 3, table 6-1: what is a fault. */
+static void faults(void **state)
+{
+    (void)state;
+    static const char type[] = "FT-TTFFFAFFFFFFFFFAFFFFFFFFFFFFF"; /* fault, trap, abort */
+    for (uint8_t vector = 0; vector < 32; vector++)
+        assert_int_equal(event_is_fault(vector), type[vector] == 'F');
 }
 
 /* The table of SDM 3, 6.15, vector by vector. B benign, C contributory, P page fault, D #DF. */
@@ -183,7 +193,8 @@ static void plans(void **state)
         {0x80000b08, 0x80000306, 0, -1, IF, 0, active, 0x80000306, NONE},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct event_state now = {rows[i].rflags, rows[i].interruptibility, rows[i].activity, true};
+        struct event_state now = {rows[i].rflags, rows[i].interruptibility, rows[i].activity, true,
+                                  false};
         struct event_pending pending = {
             .requeue = event_decode(rows[i].requeue, 0, 0),
             .exception = event_decode(rows[i].exception, 0, 0),
@@ -204,8 +215,8 @@ static void plans(void **state)
 static void nothing_is_lost(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 1u << 12; i++) {
-        struct event_state now = {i & 1 ? IF : 0, i >> 1 & 0xf, i >> 5 & 3, true};
+    for (unsigned i = 0; i < 1u << 13; i++) {
+        struct event_state now = {i & 1 ? IF : 0, i >> 1 & 0xf, i >> 5 & 3, true, i & BIT(12)};
         struct event_pending pending = {
             .requeue = event_decode(i & BIT(7) ? 0x80000030 : 0, 0, 0),
             .exception = event_decode(i & BIT(8) ? 0x80000306 : 0, 0, 0),
@@ -248,10 +259,15 @@ static void double_fault_in_real_mode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(words),           cmocka_unit_test(requeued),
-        cmocka_unit_test(nmi_blocking),    cmocka_unit_test(allowed),
-        cmocka_unit_test(double_fault),    cmocka_unit_test(plans),
-        cmocka_unit_test(nothing_is_lost), cmocka_unit_test(double_fault_in_real_mode),
+        cmocka_unit_test(words),
+        cmocka_unit_test(requeued),
+        cmocka_unit_test(nmi_blocking),
+        cmocka_unit_test(allowed),
+        cmocka_unit_test(double_fault),
+        cmocka_unit_test(plans),
+        cmocka_unit_test(faults),
+        cmocka_unit_test(nothing_is_lost),
+        cmocka_unit_test(double_fault_in_real_mode),
     };
     return cmocka_run_group_tests_name("vmx events", tests, NULL, NULL);
 }

@@ -28,6 +28,8 @@ def _command(words: list[str]) -> str:
 
 def config(boot: Boot) -> str:
     lines = "serial --unit=0 --speed=115200\nterminal_output console serial\n"
+    if boot.method == "grub-efi":
+        lines += "insmod efi_gop\n"  # as distributions do: without a driver it passes no screen
     lines += _command(["multiboot2", "/boot/eptvisor.elf", *map(_quote, boot.cmdline.split())])
     for guest in boot.guests:
         words = map(_quote, guest.string.split())
@@ -47,10 +49,12 @@ def make_cd(boot: Boot) -> pathlib.Path:
     for guest in boot.guests:
         shutil.copy(guest.path, tree / "boot/modules" / guest.name)
     cd = boot.folder / "boot.iso"
-    platform = {"grub-bios": "i386-pc", "grub-efi": "x86_64-efi"}[boot.method]
+    efi = boot.method == "grub-efi"
+    platform = "x86_64-efi" if efi else "i386-pc"
+    modules = f"{MODULES} efi_gop" if efi else MODULES
     made = subprocess.run(
         ["grub-mkrescue", "-d", f"/usr/lib/grub/{platform}", "--fonts=", "--locales=", "--themes=",
-         "--compress=no", f"--install-modules={MODULES}", "-o", str(cd), str(tree)],
+         "--compress=no", f"--install-modules={modules}", "-o", str(cd), str(tree)],
         capture_output=True, text=True, check=False,
         env=os.environ | {"SOURCE_DATE_EPOCH": "1000000000"},
     )  # fmt: skip

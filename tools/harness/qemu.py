@@ -9,6 +9,7 @@ from .errors import HarnessError
 from .grub import make_cd
 
 DEBUG_EXIT_PORT = 0xF4
+MONITOR = ("QEMU ", "(qemu) ")  # its greeting, and its prompt with the echo of a command
 
 
 def prepare(boot: Boot) -> list[str]:
@@ -20,7 +21,10 @@ def prepare(boot: Boot) -> list[str]:
     command = ["qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
     command += ["-accel", accel, "-cpu", boot.cpu or cpu, "-smp", str(boot.smp)]
     command += ["-m", str(boot.mem), "-serial", "file:serial.txt"]
-    command += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"]
+    if boot.monitor:
+        command += ["-monitor", "stdio", "-no-shutdown"]
+    else:
+        command += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"]
     if boot.method == "grub-efi":
         command += ["-bios", str(host.OVMF)]
     if boot.method != "kernel":
@@ -45,4 +49,5 @@ def _kernel(boot: Boot) -> list[str]:
 def complaints(folder: pathlib.Path) -> list[str]:
     """What QEMU wrote to its standard error."""
     output = folder / "emulator.txt"
-    return output.read_text(errors="replace").splitlines() if output.is_file() else []
+    lines = output.read_text(errors="replace").splitlines() if output.is_file() else []
+    return [line for line in lines if not line.startswith(MONITOR)]

@@ -19,6 +19,7 @@ POLL = 0.02
 # How long an emulator may take to end by itself after the EXIT line. An image told
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
+MONITOR_TIMEOUT = 10.0
 
 
 @dataclasses.dataclass
@@ -62,12 +63,12 @@ class Console:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], folder: pathlib.Path) -> Iterator[subprocess.Popen[bytes]]:
+def _process(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]]:
     """In a process group of its own, which is gone when this ends, also by ^C."""
-    with (folder / "emulator.txt").open("wb") as output:
+    with (boot.folder / "emulator.txt").open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
+            command, cwd=boot.folder, stdout=output, stderr=subprocess.STDOUT,
+            stdin=subprocess.PIPE if boot.monitor else subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         try:
             yield process
@@ -85,8 +86,10 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
     command = emulator.prepare(boot)
     console = Console(boot.folder / "serial.txt", show)
     begin = time.monotonic()
-    with _process(command, boot.folder) as process:
+    with _process(command, boot) as process:
         ended = _wait(process, console, begin + boot.timeout)
+        if ended == "exit" and boot.monitor:
+            _ask_monitor(process, boot.monitor)
         seconds = time.monotonic() - begin
     output = serial.parse(console.text)
     status, reason = _judge(output, ended, boot, process.returncode)
@@ -107,6 +110,12 @@ def _wait(process: subprocess.Popen[bytes], console: Console, deadline: float) -
         if time.monotonic() > deadline:
             return "timeout"
         time.sleep(POLL)
+
+
+def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) -> None:
+    """The monitor takes one command after the other, and at last ends the emulator."""
+    with contextlib.suppress(subprocess.TimeoutExpired, BrokenPipeError):
+        process.communicate("\n".join([*commands, "quit", ""]).encode(), MONITOR_TIMEOUT)
 
 
 def _judge(output: serial.Output, ended: str, boot: Boot, code: int) -> tuple[int, str]:

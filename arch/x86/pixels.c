@@ -1,0 +1,121 @@
+#include "arch/x86/pixels.h"
+
+#include "arch/x86/font.h"
+#include "lib/bits.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+/* More lines, or bytes in a line, than any screen has; their product can't overflow. */
+#define PITCH_MAX  0x40000u
+#define HEIGHT_MAX 0x10000u
+
+/* Stores are few and wide: each may cross the bus by itself. Lines start at any address. */
+typedef volatile uint64_t __attribute__((aligned(1), may_alias)) wide_t;
+
+static unsigned bytes_of_pixel(const struct boot_framebuffer *screen)
+{
+    return (screen->bits_per_pixel + 7) / 8;
+}
+
+static uint32_t field_mask(struct boot_colour field)
+{
+    return (uint32_t)((BIT(field.size) - 1) << field.position);
+}
+
+static bool field_fits(const struct boot_framebuffer *screen, struct boot_colour field)
+{
+    return field.size && field.position + field.size <= screen->bits_per_pixel;
+}
+
+static bool in_ram(const struct boot_info *info, uint64_t start, uint64_t end)
+{
+    for (unsigned i = 0; i < info->range_count; i++) {
+        const struct boot_range *range = &info->ranges[i];
+        if (range->kind == BOOT_RAM && range->base.v < end && start < range->base.v + range->size)
+            return true;
+    }
+    return false;
+}
+
+/* What is wrong with the record, or NULL. */
+static const char *complaint(const struct boot_info *info)
+{
+    const struct boot_framebuffer *screen = &info->framebuffer;
+    unsigned bytes = bytes_of_pixel(screen);
+    if (screen->bits_per_pixel < 15 || screen->bits_per_pixel > 32)
+        return "only 15 to 32 bits are supported";
+    if (!field_fits(screen, screen->red) || !field_fits(screen, screen->green) ||
+        !field_fits(screen, screen->blue))
+        return "a colour's bits are not within a pixel";
+    if (screen->width < FONT_WIDTH || screen->height < FONT_HEIGHT)
+        return "it has no room for a character";
+    if (screen->pitch > PITCH_MAX || screen->height > HEIGHT_MAX)
+        return "no screen is so large";
+    if (screen->width > screen->pitch / bytes)
+        return "its lines overlap";
+    uint64_t size = (uint64_t)screen->pitch * screen->height;
+    if (screen->base.v > BIT(52) - size)
+        return "it ends beyond all memory";
+    if (in_ram(info, screen->base.v, screen->base.v + size))
+        return "it lies in RAM";
+    return NULL;
+}
+
+uint64_t pixels_size(const struct boot_info *info)
+{
+    const struct boot_framebuffer *screen = &info->framebuffer;
+    const char *why = complaint(info);
+    if (why) {
+        log_error("screen: the framebuffer at %#lx, %u x %u with %u bits and lines of %u bytes, "
+                  "is not used: %s",
+                  screen->base.v, screen->width, screen->height, screen->bits_per_pixel,
+                  screen->pitch, why);
+        return 0;
+    }
+    return (uint64_t)screen->pitch * screen->height;
+}
+
+static void clear_line(uint8_t *at, size_t size)
+{
+    for (; size >= sizeof(wide_t); size -= sizeof(wide_t), at += sizeof(wide_t))
+        *(wide_t *)at = 0;
+    for (; size; size--)
+        *(volatile uint8_t *)at++ = 0;
+}
+
+void pixels_init(struct pixels *pixels, const struct boot_framebuffer *screen, void *base)
+{
+    *pixels = (struct pixels){
+        .base = base,
+        .pitch = screen->pitch,
+        .width = screen->width,
+        .height = screen->height,
+        .bytes = bytes_of_pixel(screen),
+        .white = field_mask(screen->red) | field_mask(screen->green) | field_mask(screen->blue),
+    };
+    for (size_t y = 0; y < pixels->height; y++)
+        clear_line(pixels->base + y * pixels->pitch, (size_t)pixels->width * pixels->bytes);
+}
+
+/* Eight pixels of any depth fill a whole number of wide stores. */
+static void draw_line(const struct pixels *pixels, uint8_t *at, uint8_t bits)
+{
+    uint64_t line[FONT_WIDTH * sizeof(pixels->white) / sizeof(uint64_t)];
+    uint8_t *to = (uint8_t *)line;
+    for (unsigned x = 0; x < FONT_WIDTH; x++) {
+        uint32_t colour = bits & 0x80 >> x ? pixels->white : 0;
+        for (unsigned byte = 0; byte < pixels->bytes; byte++)
+            *to++ = (uint8_t)(colour >> 8 * byte);
+    }
+    for (unsigned i = 0; i < pixels->bytes; i++)
+        ((wide_t *)at)[i] = line[i];
+}
+
+void pixels_draw(const struct pixels *pixels, unsigned column, unsigned row, char c)
+{
+    const uint8_t *glyph = font_glyphs[c - FONT_FIRST];
+    uint8_t *at = pixels->base + (size_t)row * FONT_HEIGHT * pixels->pitch +
+                  (size_t)column * FONT_WIDTH * pixels->bytes;
+    for (unsigned y = 0; y < FONT_HEIGHT; y++, at += pixels->pitch)
+        draw_line(pixels, at, glyph[y]);
+}

@@ -1,0 +1,80 @@
+#include "arch/x86/screen.h"
+
+#include "arch/x86/font.h"
+#include "arch/x86/paging.h"
+#include "arch/x86/pixels.h"
+#include "arch/x86/terminal.h"
+#include "lib/log.h"
+
+#define TEXT_BUFFER  HPA(0xb8000)
+#define TEXT_SIZE    0x8000u
+#define TEXT_COLUMNS 80 /* as the BIOS leaves it, where the loader says nothing */
+#define TEXT_ROWS    25
+#define WHITE        0x0700
+
+static struct terminal terminal;
+static struct pixels pixels;
+static volatile uint16_t *cells;
+static unsigned cells_in_row;
+static bool settled;
+
+static void draw_pixels(unsigned column, unsigned row, char c)
+{
+    pixels_draw(&pixels, column, row, c);
+}
+
+static void draw_cell(unsigned column, unsigned row, char c)
+{
+    cells[row * cells_in_row + column] = (uint16_t)(WHITE | (uint8_t)c);
+}
+
+static void screen_write(const char *text, size_t length)
+{
+    terminal_write(&terminal, text, length);
+    __asm__ volatile("sfence" ::: "memory"); /* a framebuffer's stores are combined */
+}
+
+static void start_pixels(const struct boot_info *info)
+{
+    const struct boot_framebuffer *screen = &info->framebuffer;
+    uint64_t size = pixels_size(info);
+    void *base = size ? physical_map(screen->base, size, MAP_WRITE_COMBINING) : NULL;
+    settled = base || !size;
+    if (!base)
+        return;
+    pixels_init(&pixels, screen, base);
+    terminal_init(&terminal, screen->width / FONT_WIDTH, screen->height / FONT_HEIGHT, draw_pixels);
+    log_add_console(screen_write);
+}
+
+static void start_text(unsigned columns, unsigned rows)
+{
+    settled = true;
+    if (!columns || !rows || rows > TEXT_SIZE / sizeof(*cells) / columns) {
+        log_error("screen: text mode of %u x %u characters is not used: it does not fit into %u "
+                  "bytes",
+                  columns, rows, TEXT_SIZE);
+        return;
+    }
+    cells = physical_map(TEXT_BUFFER, TEXT_SIZE, MAP_UNCACHED);
+    if (!cells)
+        return;
+    cells_in_row = columns;
+    for (unsigned i = 0; i < columns * rows; i++)
+        cells[i] = WHITE | ' ';
+    terminal_init(&terminal, columns, rows, draw_cell);
+    log_add_console(screen_write);
+}
+
+void screen_init(const struct boot_info *info)
+{
+    const struct boot_framebuffer *screen = &info->framebuffer;
+    if (settled)
+        return;
+    if (screen->kind == BOOT_FRAMEBUFFER_RGB)
+        start_pixels(info);
+    else if (screen->kind == BOOT_FRAMEBUFFER_TEXT)
+        start_text(screen->width, screen->height);
+    else if (!info->efi_system_table.v) /* UEFI knows no text mode */
+        start_text(TEXT_COLUMNS, TEXT_ROWS);
+}

@@ -1,0 +1,459 @@
+/*
+ * The local APIC as a guest uses it: IPIs to itself, priorities, EOI, the timer in its modes, HLT
+ * that the timer ends. What every APIC does also runs without the hypervisor.
+ */
+#include "guest/programs/rt/rt.h"
+
+#define APIC          0xfee00000ull
+#define APIC_ID       (APIC + 0x20)
+#define APIC_VERSION  (APIC + 0x30)
+#define APIC_TPR      (APIC + 0x80)
+#define APIC_PPR      (APIC + 0xa0)
+#define APIC_EOI      (APIC + 0xb0)
+#define APIC_LDR      (APIC + 0xd0)
+#define APIC_SVR      (APIC + 0xf0)
+#define APIC_ISR      (APIC + 0x100)
+#define APIC_IRR      (APIC + 0x200)
+#define APIC_ESR      (APIC + 0x280)
+#define APIC_ICR      (APIC + 0x300)
+#define APIC_ICR_HIGH (APIC + 0x310)
+#define APIC_TIMER    (APIC + 0x320)
+#define APIC_INITIAL  (APIC + 0x380)
+#define APIC_CURRENT  (APIC + 0x390)
+#define APIC_DIVIDE   (APIC + 0x3e0)
+
+#define SVR_ON       0x1ff
+#define SVR_OFF      0xff
+#define TO_SELF      0x40000
+#define BY_LOGICAL   0x800
+#define MODE_NMI     0x400
+#define MASKED       0x10000
+#define PERIODIC     0x20000
+#define DEADLINE     0x40000
+#define DIVIDE_BY_1  0xb
+#define DIVIDE_BY_16 0x3
+
+#define MSR_APIC_BASE    0x1b
+#define MSR_TSC_DEADLINE 0x6e0
+#define APIC_BASE_ENABLE BIT(11)
+
+#define LONG_TIME 20000000ull /* ticks of the TSC: longer than anything here may take */
+
+static uint64_t rdmsr(uint32_t msr)
+{
+    uint32_t low, high;
+    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+    return (uint64_t)high << 32 | low;
+}
+
+static bool in_set(uint64_t set, unsigned vector)
+{
+    return read32(set + vector / 32 * 16) >> vector % 32 & 1;
+}
+
+static void send(unsigned vector)
+{
+    write32(APIC_ICR, TO_SELF | vector);
+}
+
+/* What arrived, in this order. */
+static volatile unsigned arrived;
+static volatile uint8_t arrivals[64];
+static volatile bool keeps_in_service;
+
+static void handler(struct frame *frame)
+{
+    arrivals[arrived++ % ARRAY_SIZE(arrivals)] = (uint8_t)frame->vector;
+    if (!keeps_in_service)
+        write32(APIC_EOI, 0);
+}
+
+/* Switches the APIC on, with nothing waiting, and takes these vectors. */
+static void begin(const uint8_t *vectors, unsigned count)
+{
+    arrived = 0;
+    keeps_in_service = false;
+    write32(APIC_SVR, SVR_ON);
+    write32(APIC_TPR, 0);
+    write32(APIC_TIMER, MASKED);
+    write32(APIC_DIVIDE, DIVIDE_BY_1);
+    for (unsigned i = 0; i < count; i++)
+        set_handler(vectors[i], handler);
+}
+
+static void window(void)
+{
+    __asm__ volatile("sti; nop; nop; cli" : : : "memory");
+}
+
+/* An emulator that translates blocks of code takes interrupts between two of them. */
+static void boundary(void)
+{
+    __asm__ volatile("jmp 1f; 1: nop" : : : "memory");
+}
+
+/* Waits with interrupts on until `count` have arrived, or for very long. */
+static void wait_for(unsigned count)
+{
+    uint64_t start = rdtsc();
+    __asm__ volatile("sti" : : : "memory");
+    while (arrived < count && rdtsc() - start < LONG_TIME * 100)
+        ;
+    __asm__ volatile("cli" : : : "memory");
+    EXPECT_EQ(arrived, count);
+}
+
+/* ---- Presence -------------------------------------------------------------------------------- */
+
+static void present(void)
+{
+    begin(NULL, 0);
+    EXPECT(cpuid(1).edx & BIT(9));
+    EXPECT(rdmsr(MSR_APIC_BASE) & APIC_BASE_ENABLE);
+    EXPECT_EQ(rdmsr(MSR_APIC_BASE) & ~0xfffull, APIC);
+    EXPECT_EQ(read32(APIC_ID), 0);
+    EXPECT_EQ(read32(APIC_VERSION) & 0xff, 0x14);
+    EXPECT_EQ(read32(APIC_VERSION) >> 16 & 0xff, 5);
+    note("version", read32(APIC_VERSION));
+}
+
+static void switched_off(void)
+{
+    uint64_t base = rdmsr(MSR_APIC_BASE);
+    begin(NULL, 0);
+    write32(APIC_TPR, 0x30);
+    wrmsr(MSR_APIC_BASE, base & ~APIC_BASE_ENABLE);
+    EXPECT(!(cpuid(1).edx & BIT(9)));
+    EXPECT_EQ(read32(APIC_VERSION), ~0u);
+    write32(APIC_TPR, 0x40);
+    wrmsr(MSR_APIC_BASE, base);
+    EXPECT(cpuid(1).edx & BIT(9));
+    EXPECT_EQ(read32(APIC_TPR), 0);
+    EXPECT_EQ(read32(APIC_SVR), SVR_OFF);
+}
+
+/* ---- IPIs and priorities --------------------------------------------------------------------- */
+
+static void self_ipi(void)
+{
+    begin((const uint8_t[]){0x41}, 1);
+    send(0x41);
+    EXPECT(in_set(APIC_IRR, 0x41));
+    window();
+    EXPECT_EQ(arrived, 1);
+    write32(APIC_ICR_HIGH, 0); /* physical: APIC id 0 */
+    write32(APIC_ICR, 0x41);
+    window();
+    EXPECT_EQ(arrived, 2);
+    write32(APIC_LDR, 0x02000000);
+    write32(APIC_ICR_HIGH, 0x06000000);
+    write32(APIC_ICR, BY_LOGICAL | 0x41);
+    window();
+    EXPECT_EQ(arrived, 3);
+    write32(APIC_ICR_HIGH, 0x04000000);
+    write32(APIC_ICR, BY_LOGICAL | 0x41);
+    window();
+    EXPECT_EQ(arrived, 3);
+    EXPECT(!in_set(APIC_IRR, 0x41) && !in_set(APIC_ISR, 0x41));
+    note("arrived", arrived);
+}
+
+static void priorities(void)
+{
+    static const uint8_t sent[] = {0x41, 0x72, 0x55, 0x57, 0xf0};
+    static const uint8_t want[] = {0xf0, 0x72, 0x57, 0x55, 0x41};
+    begin(sent, ARRAY_SIZE(sent));
+    for (unsigned i = 0; i < ARRAY_SIZE(sent); i++)
+        send(sent[i]);
+    __asm__ volatile("sti; nop; nop; nop; nop; nop; nop; cli" : : : "memory");
+    EXPECT_EQ(arrived, ARRAY_SIZE(want));
+    for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
+        EXPECT_EQ(arrivals[i], want[i]);
+    note("arrived", arrived);
+}
+
+static void write_cr8(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr8" : : "r"(value) : "memory");
+}
+
+static void task_priority(void)
+{
+    begin((const uint8_t[]){0x55, 0x72}, 2);
+    write32(APIC_TPR, 0x50);
+    send(0x55);
+    window();
+    EXPECT_EQ(arrived, 0);
+    send(0x72);
+    window();
+    EXPECT_EQ(arrived, 1);
+    EXPECT_EQ(arrivals[0], 0x72);
+    uint64_t cr8;
+    __asm__ volatile("mov %%cr8, %0" : "=r"(cr8));
+    EXPECT_EQ(cr8, 5);
+    __asm__ volatile("sti" : : : "memory");
+    write_cr8(4); /* at once */
+    boundary();
+    __asm__ volatile("cli" : : : "memory");
+    EXPECT_EQ(arrived, 2);
+    EXPECT_EQ(arrivals[1], 0x55);
+    EXPECT_EQ(read32(APIC_TPR), 0x40);
+    EXPECT_EQ(read32(APIC_PPR), 0x40);
+    write32(APIC_TPR, 0);
+    note("arrived", arrived);
+}
+
+/* Only a higher class interrupts a handler; EOI lets the others through. */
+static void in_service(void)
+{
+    begin((const uint8_t[]){0x55, 0x57, 0x72}, 3);
+    keeps_in_service = true;
+    send(0x55);
+    window();
+    EXPECT_EQ(arrived, 1);
+    EXPECT(in_set(APIC_ISR, 0x55));
+    EXPECT_EQ(read32(APIC_PPR), 0x50);
+    send(0x57);
+    window();
+    EXPECT_EQ(arrived, 1);
+    send(0x72);
+    window();
+    EXPECT_EQ(arrived, 2);
+    EXPECT_EQ(arrivals[1], 0x72);
+    write32(APIC_EOI, 0); /* of 0x72 */
+    EXPECT(in_set(APIC_ISR, 0x55) && !in_set(APIC_ISR, 0x72));
+    window();
+    EXPECT_EQ(arrived, 2);
+    __asm__ volatile("sti" : : : "memory");
+    write32(APIC_EOI, 0); /* of 0x55 */
+    boundary();
+    __asm__ volatile("cli" : : : "memory");
+    EXPECT_EQ(arrived, 3);
+    EXPECT_EQ(arrivals[2], 0x57);
+    write32(APIC_EOI, 0);
+    for (unsigned vector = 0; vector < 256; vector += 32)
+        EXPECT_EQ(read32(APIC_ISR + vector / 2), 0);
+    note("arrived", arrived);
+}
+
+static void nmi(void)
+{
+    begin(NULL, 0);
+    look_for(VECTOR_NMI, 0);
+    write32(APIC_ICR_HIGH, 0);
+    write32(APIC_ICR, MODE_NMI);
+    boundary();
+    EXPECT_EQ(seen.count, 1);
+    set_handler(VECTOR_NMI, NULL);
+    note("arrived", seen.count);
+}
+
+static void illegal_vector(void)
+{
+    begin(NULL, 0);
+    write32(APIC_ESR, 0);
+    send(5);
+    window();
+    EXPECT_EQ(read32(APIC_ESR), 0);
+    write32(APIC_ESR, 0);
+    EXPECT_EQ(read32(APIC_ESR), 0x60);
+    read32(APIC + 0x40);
+    write32(APIC_ESR, 0);
+    EXPECT_EQ(read32(APIC_ESR), 0x80);
+    write32(APIC_ESR, 0);
+    EXPECT_EQ(read32(APIC_ESR), 0);
+}
+
+/* An injected interrupt goes through an APIC that is on, and past one that is not. */
+static void injected(void)
+{
+    begin((const uint8_t[]){0x51, 0x62}, 2);
+    EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, 0x51), 0, 0), 0);
+    EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, 0x62), 0, 0), 0);
+    EXPECT(in_set(APIC_IRR, 0x51) && in_set(APIC_IRR, 0x62));
+    window();
+    EXPECT_EQ(arrived, 2);
+    EXPECT_EQ(arrivals[0], 0x62);
+    EXPECT_EQ(arrivals[1], 0x51);
+
+    /* Past it, ahead of what it holds, which follows as soon as the guest can take it. */
+    send(0x62);
+    write32(APIC_SVR, SVR_OFF);
+    keeps_in_service = true;
+    EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, 0x51), 0, 0), 0);
+    EXPECT(!in_set(APIC_IRR, 0x51));
+    window();
+    EXPECT_EQ(arrived, 4);
+    EXPECT_EQ(arrivals[2], 0x51);
+    EXPECT_EQ(arrivals[3], 0x62);
+    EXPECT(in_set(APIC_ISR, 0x62) && !in_set(APIC_ISR, 0x51));
+    write32(APIC_EOI, 0);
+    note("arrived", arrived);
+}
+
+/* ---- The timer ------------------------------------------------------------------------------- */
+
+static void count_down(void)
+{
+    begin(NULL, 0);
+    write32(APIC_DIVIDE, DIVIDE_BY_16);
+    write32(APIC_INITIAL, 1000000);
+    uint32_t first = read32(APIC_CURRENT), second = read32(APIC_CURRENT);
+    EXPECT(first <= 1000000 && second <= first && second > 0);
+    uint64_t start = rdtsc();
+    while (rdtsc() - start < 1000)
+        ;
+    EXPECT(read32(APIC_CURRENT) < first);
+    write32(APIC_INITIAL, 0);
+    EXPECT_EQ(read32(APIC_CURRENT), 0);
+}
+
+/* By the documented clock: not a tick early. */
+static void one_shot(void)
+{
+    begin((const uint8_t[]){0x60}, 1);
+    write32(APIC_TIMER, 0x60);
+    write32(APIC_DIVIDE, DIVIDE_BY_16);
+    uint64_t start = rdtsc();
+    write32(APIC_INITIAL, 5000);
+    wait_for(1);
+    if (under_eptvisor())
+        EXPECT(rdtsc() - start >= 5000 * 16);
+    EXPECT_EQ(read32(APIC_CURRENT), 0);
+    start = rdtsc();
+    while (rdtsc() - start < 200000)
+        window();
+    EXPECT_EQ(arrived, 1);
+    note("arrived", arrived);
+}
+
+static void periodic(void)
+{
+    begin((const uint8_t[]){0x60}, 1);
+    write32(APIC_TIMER, PERIODIC | 0x60);
+    uint64_t start = rdtsc();
+    write32(APIC_INITIAL, 50000);
+    wait_for(10);
+    write32(APIC_TIMER, MASKED);
+    if (under_eptvisor())
+        EXPECT(rdtsc() - start >= 10 * 50000);
+    write32(APIC_INITIAL, 0);
+    note("arrived", arrived);
+}
+
+/* Time goes on while the hypervisor works for the guest. */
+static void time_in_exits(void)
+{
+    begin((const uint8_t[]){0x60}, 1);
+    write32(APIC_TIMER, 0x60);
+    uint64_t start = rdtsc(), ticks = 0;
+    write32(APIC_INITIAL, 100000);
+    __asm__ volatile("sti" : : : "memory");
+    while (!arrived && ticks < 100 * 100000) {
+        cpuid(0);
+        ticks = rdtsc() - start;
+    }
+    __asm__ volatile("cli" : : : "memory");
+    EXPECT_EQ(arrived, 1);
+    EXPECT(ticks >= 100000 && ticks < 110000);
+}
+
+/* The shortest period there is takes the CPU away from the guest, but not from its handler. */
+static void shortest_period(void)
+{
+    begin((const uint8_t[]){0x60}, 1);
+    write32(APIC_TIMER, PERIODIC | 0x60);
+    keeps_in_service = true; /* so that it comes once */
+    write32(APIC_INITIAL, 1);
+    window();
+    EXPECT_EQ(arrived, 1);
+    EXPECT(in_set(APIC_IRR, 0x60) && in_set(APIC_ISR, 0x60));
+    write32(APIC_TIMER, MASKED);
+    write32(APIC_INITIAL, 0);
+    keeps_in_service = false;
+    write32(APIC_EOI, 0);
+    window(); /* the one that was waiting */
+    EXPECT_EQ(arrived, 2);
+    note("arrived", arrived);
+}
+
+static void tsc_deadline(void)
+{
+    begin((const uint8_t[]){0x60}, 1);
+    EXPECT(cpuid(1).ecx & BIT(24));
+    write32(APIC_TIMER, DEADLINE | 0x60);
+    uint64_t end = rdtsc() + 100000;
+    wrmsr(MSR_TSC_DEADLINE, end);
+    EXPECT_EQ(rdmsr(MSR_TSC_DEADLINE), end);
+    wait_for(1);
+    EXPECT(rdtsc() >= end);
+    EXPECT_EQ(rdmsr(MSR_TSC_DEADLINE), 0);
+    note("arrived", arrived);
+}
+
+static void hlt(uint32_t mode)
+{
+    begin((const uint8_t[]){0x60}, 1);
+    write32(APIC_TIMER, mode | 0x60);
+    write32(APIC_INITIAL, 200000);
+    for (unsigned i = 1; i <= (mode ? 3 : 1); i++) {
+        __asm__ volatile("sti; hlt; cli" : : : "memory");
+        EXPECT_EQ(arrived, i);
+    }
+    write32(APIC_TIMER, MASKED);
+    write32(APIC_INITIAL, 0);
+    note("arrived", arrived);
+}
+
+static void hlt_one_shot(void)
+{
+    hlt(0);
+}
+
+static void hlt_periodic(void)
+{
+    hlt(PERIODIC);
+}
+
+/* An interrupt of too low a priority does not end a HLT; the timer's does. */
+static void hlt_by_priority(void)
+{
+    begin((const uint8_t[]){0x41, 0x60}, 2);
+    write32(APIC_TPR, 0x40);
+    send(0x41);
+    write32(APIC_TIMER, 0x60);
+    write32(APIC_INITIAL, 200000);
+    __asm__ volatile("sti; hlt; cli" : : : "memory");
+    EXPECT_EQ(arrived, 1);
+    EXPECT_EQ(arrivals[0], 0x60);
+    write32(APIC_TPR, 0);
+    window();
+    EXPECT_EQ(arrived, 2);
+    note("arrived", arrived);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"present", present, 0},
+        {"switched_off", switched_off, NEED_EPTVISOR},
+        {"self_ipi", self_ipi, 0},
+        {"priorities", priorities, 0},
+        {"task_priority", task_priority, 0},
+        {"in_service", in_service, 0},
+        {"nmi", nmi, 0},
+        {"illegal_vector", illegal_vector, NEED_EPTVISOR},
+        {"injected", injected, NEED_TESTCTL},
+        {"count_down", count_down, 0},
+        {"one_shot", one_shot, 0},
+        {"periodic", periodic, 0},
+        {"time_in_exits", time_in_exits, NEED_EPTVISOR},
+        {"shortest_period", shortest_period, NEED_EPTVISOR},
+        {"tsc_deadline", tsc_deadline, NEED_EPTVISOR},
+        {"hlt_one_shot", hlt_one_shot, 0},
+        {"hlt_periodic", hlt_periodic, 0},
+        {"hlt_by_priority", hlt_by_priority, 0},
+    };
+
+    run_tests(tests, ARRAY_SIZE(tests));
+}

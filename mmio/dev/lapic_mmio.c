@@ -1,0 +1,31 @@
+/*
+ * The xAPIC page: a register in the first four bytes of every 16. Called by the bus.
+ *
+ * The SDM (3, 11.4.1) knows only aligned 32-bit accesses; of the others we give what harms nobody.
+ * A read sees the register's bytes, and zeros between registers; a write is dropped.
+ */
+#include "mmio/dev/lapic_mmio.h"
+
+#include "mmio/dev/lapic.h"
+
+static uint64_t page_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+{
+    struct lapic *lapic = device;
+    (void)vcpu, (void)size;
+    if (!lapic->enabled)
+        return ~0ull;
+    if (offset % 16 > 3)
+        return 0;
+    return (uint64_t)lapic_read(lapic, (unsigned)(offset / 16)) >> (8 * (offset % 4));
+}
+
+static void page_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                       uint64_t value)
+{
+    struct lapic *lapic = device;
+    (void)vcpu;
+    if (lapic->enabled && size == 4 && offset % 16 == 0)
+        lapic_write(lapic, (unsigned)(offset / 16), (uint32_t)value);
+}
+
+const struct bus_ops lapic_mmio_ops = {"local APIC", page_read, page_write};

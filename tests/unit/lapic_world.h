@@ -1,0 +1,81 @@
+/* A local APIC alone, with a clock that the test sets and counts of what it asked for. */
+#pragma once
+
+#include "tests/unit/support.h"
+
+#include "lib/bits.h"
+#include "mmio/dev/lapic.h"
+
+#define MASKED   0x10000u
+#define PERIODIC 0x20000u
+#define DEADLINE 0x40000u
+
+static struct lapic apic;
+static uint64_t tsc;
+static unsigned nmis, interrupt_calls, timer_calls;
+
+static inline uint64_t host_now(void *context)
+{
+    assert_ptr_equal(context, &apic);
+    return tsc;
+}
+
+static inline void host_interrupt(void *context)
+{
+    assert_ptr_equal(context, &apic);
+    interrupt_calls++;
+}
+
+static inline void host_timer(void *context)
+{
+    assert_ptr_equal(context, &apic);
+    timer_calls++;
+}
+
+static inline void host_nmi(void *context)
+{
+    assert_ptr_equal(context, &apic);
+    nmis++;
+}
+
+static const struct lapic_host host = {host_now, host_interrupt, host_timer, host_nmi};
+
+static inline int setup(void **state)
+{
+    (void)state;
+    support_reset();
+    tsc = 1000;
+    nmis = interrupt_calls = timer_calls = 0;
+    lapic_init(&apic, 0, &host, &apic);
+    return 0;
+}
+
+static inline int setup_on(void **state)
+{
+    setup(state);
+    lapic_write(&apic, LAPIC_SVR, 0x1ff);
+    return 0;
+}
+
+static inline uint32_t get(unsigned reg)
+{
+    return lapic_read(&apic, reg);
+}
+
+static inline void put(unsigned reg, uint32_t value)
+{
+    lapic_write(&apic, reg, value);
+}
+
+static inline uint32_t errors(void)
+{
+    put(LAPIC_ESR, 0);
+    return get(LAPIC_ESR);
+}
+
+static uint32_t random_state;
+static inline uint32_t random_below(uint32_t n)
+{
+    random_state = random_state * 1664525 + 1013904223;
+    return (random_state >> 8) % n;
+}
