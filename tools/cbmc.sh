@@ -19,7 +19,8 @@ if [ ! -x "$root/usr/bin/cbmc" ]; then
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
         "$mirror trixie main" > "$apt/sources.list"
     set -- -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt" \
-        -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o APT::Get::List-Cleanup=0
+        -o Dir::Etc::SourceList="$apt/sources.list" \
+        -o Dir::Etc::SourceParts=/dev/null -o APT::Get::List-Cleanup=0
     apt-get "$@" update >&2
     cd "$apt/archives"
     apt-get "$@" download cbmc libc6 libstdc++6 libgcc-s1 minisat zlib1g >&2
