@@ -34,7 +34,7 @@ mutants-sample:
 prove:
 	$(Q)tools/prove.sh $(B)/cbmc
 
-# ---- Cost: instructions guest to guest, on an emulator that counts them ---------------------------
+# ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
 .PHONY: bench-mmu
 bench-mmu:
 	$(Q)for words in "" ept_ad=0; do echo "# command line \"$$words\""; \

@@ -25,9 +25,9 @@ static void end(void)
     EXPECT_EQ(read32(BASE), 0xffffffff); /* nobody's again: no stale RAM */
 }
 
-/* T2: RAM where MMIO was flushes nothing; RAM that goes is flushed and never read again. The slot is
- * too small for a large leaf, which would replace the MMIO SPTE's table, and that does flush (T6).
- */
+/* T2: RAM where MMIO was flushes nothing; RAM that goes is flushed and never read again. The slot
+ * is too small for a large leaf, which would replace the MMIO SPTE's table, and that does flush
+ * (T6). */
 static void flush_rules(void)
 {
     (void)read32(BASE);
