@@ -86,7 +86,7 @@ static inline bool model_free(struct vm *vm, uint64_t base, uint64_t pages, unsi
     return true;
 }
 
-/* ---- Where something happens ------------------------------------------------------------------ */
+/* ---- Where something happens ----------------------------------------------------------------- */
 
 static inline gfn_t random_frame(void)
 {
