@@ -109,8 +109,8 @@ struct tdp_mapping {
 /* Needs tdp_top_up() and the lock, shared. Returns FAULT_FIXED, FAULT_SPURIOUS or FAULT_RETRY. */
 int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want) MUST_CHECK;
 
-/* Installs an MMIO SPTE for `gfn`, which no slot of this generation covers. Needs the same.
- * Returns FAULT_EMULATE or FAULT_RETRY. */
+/* Installs an MMIO SPTE for `gfn`, which no slot of this generation covers. Needs the same. Returns
+ * FAULT_EMULATE or FAULT_RETRY. */
 int tdp_map_mmio(struct mmu_cpu *self, gfn_t gfn, uint64_t generation) MUST_CHECK;
 
 /* Replaces a large leaf by a table of leaves of the level below that translate the same, so no

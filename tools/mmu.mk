@@ -8,7 +8,7 @@ TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c tests/unit/su
 TSAN_SRC   := $(filter-out $(IMPURE),$(TSAN_SRC))
 
 .PHONY: tsan model
-tsan: $(B)/tsan/threads
+tsan: $(B)/tsan/threads ## the MMU on four CPUs at once, under ThreadSanitizer
 	$(Q)TSAN_OPTIONS=halt_on_error=1 $<
 
 $(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h
@@ -16,27 +16,27 @@ $(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
 
 # ---- The model: ten million steps, two processes ------------------------------------------------
-model: $(B)/unit/test_mmu_adversary
+model: $(B)/unit/test_mmu_adversary ## ten million steps against the worst TLB
 	$(Q)status=0; for half in 0 1; do \
 	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$$((101 + half)) $< & pids="$$pids $$!"; done; \
 	    for p in $$pids; do wait $$p || status=1; done; exit $$status
 
 # ---- Mutants ------------------------------------------------------------------------------------
 .PHONY: mutants mutants-sample
-mutants:
+mutants: ## break each rule of the MMU and see a test fail
 	$(Q)$(PYTHON) tools/mutants.py
 
-mutants-sample:
+mutants-sample: ## the same with ten of them, others each day
 	$(Q)$(PYTHON) tools/mutants.py --sample 10
 
 # ---- Proofs -------------------------------------------------------------------------------------
 .PHONY: prove
-prove:
+prove: ## prove statements about SPTE words with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
-# ---- Cost: instructions guest to guest, on an emulator that counts them ----------------------
+# ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
 .PHONY: bench-mmu
-bench-mmu:
+bench-mmu: ## what the MMU costs, in instructions
 	$(Q)for words in "" ept_ad=0; do echo "# command line \"$$words\""; \
 	    $(MAKE) run-quick CMDLINE="$$words" GUESTS=$(B)/guest/mmu_bench.elf:testctl,budget=120000 \
 	    | grep -E '^BENCH|^EXIT|not ok|expected'; done

@@ -57,7 +57,7 @@ void vmx_load(struct vmx_vcpu *vcpu);
  * -ENOMEM. The VMCS is current; the machine has PML. */
 int vmx_pml_switch(struct vmx_vcpu *vcpu, bool on) MUST_CHECK;
 
-/* After an exit with vcpu->pml_on: where the new entries begin and how many; empties the log. */
+/* After an exit with vcpu->pml_on: where the new entries begin and how many. Empties the log. */
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
 
 /* Lets the guest use an MSR without an exit. */

@@ -26,8 +26,8 @@ static void end(void)
 }
 
 /* T2: RAM where MMIO was flushes nothing; RAM that goes is flushed and never read again. The slot
- * is too small for a large leaf, which would replace the MMIO SPTE's table, and that does flush (T6).
- */
+ * is too small for a large leaf, which would replace the MMIO SPTE's table, and that does flush
+ * (T6). */
 static void flush_rules(void)
 {
     (void)read32(BASE);

@@ -1,7 +1,6 @@
 /*
  * Proofs over SPTE words, for CBMC: each function below is true for all values of its undetermined
- * inputs, not for many. `make prove` runs them one by one. What the proofs assume of a machine is
- * in any_format().
+ * inputs. `make prove` runs them one by one. What they assume of a machine is in any_format().
  */
 #include "ept/misconfig.h"
 #include "lib/assert.h"

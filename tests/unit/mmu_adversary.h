@@ -46,11 +46,14 @@ static inline struct tlb *tlb_of(uint64_t eptp)
     unsigned i = 0;
     while (i < tags && tag_of[i] != tag)
         i++;
-    if (i == tags) {
-        assert_true(tags < TAGS);
-        tag_of[tags] = tag;
-        tlbs[tags] = calloc(1, sizeof(struct tlb));
-        tags++;
+    if (i == tags) { /* full: a CPU may forget at any time, so the next one in turn goes */
+        static unsigned turn;
+        if (tags < TAGS)
+            tlbs[tags++] = malloc(sizeof(struct tlb));
+        else
+            i = turn++ % TAGS;
+        memset(tlbs[i], 0, sizeof(struct tlb));
+        tag_of[i] = tag;
     }
     return tlbs[i];
 }
