@@ -10,8 +10,14 @@ lib=$root/usr/lib/x86_64-linux-gnu
 if [ ! -x "$root/usr/bin/cbmc" ]; then
     apt=$root/apt
     mkdir -p "$apt/lists/partial" "$apt/archives/partial"
+    mirror=$(sed -n 's,^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*,\3,p' \
+        /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -v security | head -1)
+    if [ -z "$mirror" ]; then
+        echo "cbmc: apt's sources name no Debian mirror; add one, or install cbmc" >&2
+        exit 1
+    fi
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-        "${DEBIAN_MIRROR:-http://deb.debian.org/debian} trixie main" > "$apt/sources.list"
+        "$mirror trixie main" > "$apt/sources.list"
     set -- -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt" \
         -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null \
         -o APT::Get::List-Cleanup=0
