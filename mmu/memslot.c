@@ -379,11 +379,11 @@ static int set_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
     if (flags & MEMSLOT_LOG_DIRTY)
         count_logging(mmu, old.flags, flags);
     memslots_publish(mmu, index);
-    apply_flags(mmu, &next->slot[index], old.flags);
     if (!dirty) {
         count_logging(mmu, old.flags, flags);
         dirty_bitmap_free(old.dirty, old.backing.pages);
     }
+    apply_flags(mmu, &next->slot[index], old.flags);
     retired(mmu);
     tdp_reclaim(mmu, false);
     return 0;
