@@ -53,6 +53,7 @@ static void host_interrupt(struct vcpu *vcpu)
 
 static void exception_or_nmi(struct vcpu *vcpu)
 {
+    vmx_take_host_nmi(&vcpu->vmx);
     if (field_get(vmx_exit_interruption(&vcpu->vmx.exit), EVENT_INFO_TYPE) != EVENT_NMI)
         unhandled(vcpu); /* the exception bitmap is empty */
 }
@@ -75,12 +76,12 @@ static void halt(struct vcpu *vcpu)
 {
     vmx_skip_instruction(&vcpu->vmx);
     vcpu->halted = true;
+    vcpu->vmx.attention = true;
 }
 
-/* The timer has run out; vm_run() looks at the clock after every such exit. */
 static void preemption_timer(struct vcpu *vcpu)
 {
-    (void)vcpu;
+    vcpu->vmx.attention = true;
 }
 
 static uint64_t size_mask(unsigned size)
@@ -226,14 +227,48 @@ static void (*const handlers[REASON_COUNT])(struct vcpu *) = {
     [REASON_VMFUNC] = invalid_opcode,
 };
 
-void vcpu_dispatch(struct vcpu *vcpu)
+uint64_t vcpu_exit_count(const struct vcpu *vcpu)
 {
-    uint32_t reason = vcpu->vmx.exit.reason;
-    vcpu->exit_count++;
-    if (unlikely(reason >= REASON_COUNT || !handlers[reason])) {
-        unhandled(vcpu);
-        return;
-    }
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        sum += vcpu->exits[i];
+    return sum;
+}
+
+/* More than a basic reason, or one that the manual did not have: false if the entry failed. */
+static bool unusual_reason(struct vmx_exit *e)
+{
+    if (e->reason & EXIT_REASON_ENTRY_FAILED)
+        return false;
+    e->reason &= (uint32_t)EXIT_REASON_BASIC;
+    return true;
+}
+
+static void dispatch(struct vcpu *vcpu, uint32_t reason)
+{
     vcpu->exits[reason]++;
-    handlers[reason](vcpu);
+    if (!(vmx_exit_defines[reason] & OF_INSTRUCTION)) {
+        vmx_requeue(&vcpu->vmx);
+        vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
+    }
+    if (unlikely(!handlers[reason]))
+        unhandled(vcpu);
+    else
+        handlers[reason](vcpu);
+}
+
+bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
+{
+    struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
+    uint32_t reason = vmx_begin_exit(vmx_vcpu);
+    if (unlikely(reason >= REASON_COUNT)) {
+        if (!unusual_reason(&vmx_vcpu->exit))
+            return false;
+        reason = vmx_vcpu->exit.reason;
+    }
+    if (likely(reason < REASON_COUNT))
+        dispatch(vcpu, reason);
+    else
+        unhandled(vcpu);
+    return likely(!vmx_vcpu->attention && tlb_is_paid(&vcpu->vm->mmu, tlb_this_cpu()));
 }

@@ -90,7 +90,7 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
         [COUNTER_GVA_CACHE_HITS] = vcpu->mmio.cache.gva_hits,
         [COUNTER_STALE_TRANSLATIONS] = mmio->stale_translations,
         [COUNTER_FAULTS] = mmu->faults,
-        [COUNTER_EXITS] = vcpu->exit_count,
+        [COUNTER_EXITS] = vcpu_exit_count(vcpu),
     };
     uint64_t which = call->rbx;
 

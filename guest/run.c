@@ -93,40 +93,39 @@ static void wait_halted(struct vcpu *vcpu)
     }
 }
 
-static void requeue(struct vcpu *vcpu)
+/* What is due before the guest goes on. False: it does not. */
+static bool attend(struct vcpu *vcpu)
 {
-    vmx_requeue(&vcpu->vmx);
-    if (unlikely(vcpu->vmx.pending.requeue.valid))
-        vcpu->events_requeued++;
+    struct vm *vm = vcpu->vm;
+    bool saves_timer = vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
+    if (vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER || !saves_timer)
+        look_at_clock(vcpu);
+    if (vcpu->halted)
+        wait_halted(vcpu);
+    if (vm->ending != VM_RUNNING)
+        return false;
+    if (!vmx_deliver(&vcpu->vmx)) {
+        vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
+        return false;
+    }
+    /* What waits for a window is looked at after every exit, as the clock is without saved timer. */
+    vcpu->vmx.attention = vcpu->vmx.windows || !saves_timer;
+    tlb_pay(&vm->mmu, tlb_this_cpu());
+    return true;
 }
 
+/* Most exits are handled inside vmx_run(), by vmx_exited(). */
 void vm_run(struct vm *vm)
 {
     struct vcpu *vcpu = &vm->vcpu;
-    unsigned pcpu = tlb_this_cpu();
-    bool saves_timer = vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
 
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
     vmx_load(&vcpu->vmx);
     extra_state_load(&vcpu->extra);
     arm_next(vcpu, rdtsc());
-    while (vm->ending == VM_RUNNING) {
-        if (unlikely(!vmx_deliver(&vcpu->vmx))) {
-            vm_end(vm, VM_ENDED_TRIPLE_FAULT,
-                   "triple fault: an exception during the delivery of #DF");
-            break;
-        }
-        tlb_pay(&vm->mmu, pcpu);
-        if (unlikely(vmx_run(&vcpu->vmx))) {
+    while (attend(vcpu)) {
+        if (vmx_run(&vcpu->vmx))
             vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
-            break;
-        }
-        requeue(vcpu);
-        vcpu_dispatch(vcpu);
-        if (unlikely(vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER || !saves_timer))
-            look_at_clock(vcpu);
-        if (unlikely(vcpu->halted))
-            wait_halted(vcpu);
     }
     extra_state_save(&vcpu->extra);
 }

@@ -68,7 +68,6 @@ struct vcpu {
     struct event delayed;  /* HC_INJECT: made pending at `delayed_until` */
     uint64_t delayed_until;
 
-    uint64_t exit_count;
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
 };
@@ -109,8 +108,8 @@ const char *vm_ending_name(enum vm_ending ending);
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
 
-/* guest/dispatch.c: does what the exit asks for. */
-void vcpu_dispatch(struct vcpu *vcpu);
+/* Exits so far, for all reasons. */
+uint64_t vcpu_exit_count(const struct vcpu *vcpu);
 
 /* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. An interrupt
  * goes into the local APIC if that accepts it, and past it otherwise. */

@@ -97,36 +97,36 @@ static int fragment_write(struct mmio_vcpu *v, const struct fragment *f, bool de
     return 0;
 }
 
-static uint64_t source(const struct cpu_regs *cpu, const struct insn *insn)
+static uint64_t source(struct cpu_regs *cpu, const struct insn *insn)
 {
     if (insn->has_imm)
         return insn->imm;
-    return cpu->gpr[insn->reg] >> (insn->high_byte ? 8 : 0);
+    return cpu_gpr(cpu, insn->reg) >> (insn->high_byte ? 8 : 0);
 }
 
 /* Write-back (SDM 1, 3.4.1.1): 32 bits clear the upper half, 8 and 16 bits leave the rest alone. */
 static void write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
 {
-    uint64_t *reg = &cpu->gpr[insn->reg];
+    uint64_t old = cpu_gpr(cpu, insn->reg);
     if (insn->op == INSN_SIGN_EXTEND) {
         unsigned unused = 64 - 8u * insn->size;
         value = (uint64_t)((int64_t)(value << unused) >> unused);
     }
     switch (insn->reg_size) {
     case 8:
-        *reg = value;
         break;
     case 4:
-        *reg = (uint32_t)value;
+        value = (uint32_t)value;
         break;
     case 2:
-        *reg = (*reg & ~0xffffull) | (value & 0xffff);
+        value = (old & ~0xffffull) | (value & 0xffff);
         break;
     default: {
         unsigned shift = insn->high_byte ? 8 : 0;
-        *reg = (*reg & ~(0xffull << shift)) | (value & 0xff) << shift;
+        value = (old & ~(0xffull << shift)) | (value & 0xff) << shift;
     }
     }
+    cpu_set_gpr(cpu, insn->reg, value);
 }
 
 /* Everything is decided; only the lack of host memory can still fail, and that ends the VM. */

@@ -40,16 +40,21 @@ void tlb_pay_debt(struct mmu *mmu, unsigned pcpu);
 
 /* On every VM entry, after the last change of SPTEs and before the guest runs: pays what this pCPU
  * owes for the EPTP, which includes having entered with another one last (rule T5). */
+static inline bool tlb_is_paid(const struct mmu *mmu, unsigned pcpu)
+{
+    return tlb_cpus[pcpu].entered == mmu->tlb.debt;
+}
+
 static inline void tlb_pay(struct mmu *mmu, unsigned pcpu)
 {
-    if (unlikely(tlb_cpus[pcpu].entered != mmu->tlb.debt))
+    if (unlikely(!tlb_is_paid(mmu, pcpu)))
         tlb_pay_debt(mmu, pcpu);
 }
 
 /* Right before VMLAUNCH and VMRESUME: entering with a debt is a BUG. */
 static inline void tlb_assert_paid(const struct mmu *mmu, unsigned pcpu)
 {
-    BUG_ON(tlb_cpus[pcpu].entered != mmu->tlb.debt);
+    BUG_ON(!tlb_is_paid(mmu, pcpu));
 }
 
 /* Returns when no pCPU holds a translation of this EPTP that was removed before the call, so that

@@ -7,6 +7,7 @@
 /* 0: not simply a field. */
 static const uint16_t fields[REG_COUNT] = {
     [REG_RIP] = VMCS_GUEST_RIP,
+    [REG_RSP] = VMCS_GUEST_RSP,
     [REG_RFLAGS] = VMCS_GUEST_RFLAGS,
     [REG_CR3] = VMCS_GUEST_CR3,
     [REG_EFER] = VMCS_GUEST_EFER,

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "arch/x86/cpu.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "lib/types.h"
@@ -30,8 +31,10 @@ struct vmx_vcpu {
     struct cpu_regs regs; /* first: the general registers that vmx/entry.S loads and stores */
     uint64_t host_rsp;    /* as the VMCS has it */
     bool launched;
-    uint64_t entered_rsp; /* as the VMCS has it; regs.gpr[GPR_RSP] may be newer */
 
+    /* Something has to be looked at before the next entry: an event, the clock, the end. Whoever
+     * makes such a thing sets this, so that most exits ask one question instead of many. */
+    bool attention;
     struct event_pending pending; /* what waits to be delivered */
     bool windows;                 /* a window exit is asked for */
 
@@ -53,20 +56,36 @@ void vmx_load(struct vmx_vcpu *vcpu);
 /* Lets the guest use an MSR without an exit. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 
-/* Enters the guest and returns after its exit, with vcpu->exit filled. The first entry is preceded
- * by the software checks; an entry that fails is explained and dumped. Returns 0, or -EINVAL for an
- * entry that failed: the vCPU cannot go on. */
+/* Enters the guest, again after each exit, until vmx_exited() returns false. The first entry is
+ * preceded by the software checks; one that fails is explained and dumped. Returns 0, or -EINVAL
+ * for an entry that failed: the vCPU cannot go on. */
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
+
+/* Supplied by guest/: handles an exit. True: enter the guest again at once. Called by vmx/entry.S,
+ * and has to begin with vmx_begin_exit(), which makes the exit record and returns the reason, or
+ * something from REASON_COUNT up if there is more in it than the basic reason. */
+bool vmx_exited(struct vmx_vcpu *vcpu);
+static inline uint32_t vmx_begin_exit(struct vmx_vcpu *vcpu)
+{
+    vcpu->regs.known = 0;
+    return vcpu->exit.reason = (uint32_t)vmread_always(VMCS_EXIT_REASON);
+}
+
+/* For an exit by exception or NMI: an NMI that arrived while the guest ran is the host's, and taken
+ * by its vector. */
+void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
 
 /* Events (D15), in vmx/inject.c.
  *
- * vmx_requeue() stands first after every exit: an event whose delivery was interrupted is delivered
- * again by the next entry, and NMI blocking is put back. vmx_deliver() stands last before every
- * entry. Returns false for a triple fault: the vCPU is shut down. */
+ * vmx_requeue() stands first after an exit that is no instruction's own: an event whose delivery
+ * was cut short is delivered again by the next entry, and NMI blocking is put back. vmx_deliver()
+ * stands last before an entry after something asked for attention. Returns false for a triple
+ * fault: the vCPU is shut down. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu);
 static inline void vmx_requeue(struct vmx_vcpu *vcpu)
 {
-    const struct vmx_exit *e = &vcpu->exit;
+    struct vmx_exit *e = &vcpu->exit;
+    e->idt_vectoring = (uint32_t)vmread_always(VMCS_IDT_VECTORING_INFO);
     if (unlikely(e->idt_vectoring & EVENT_INFO_VALID || e->reason == REASON_EPT_VIOLATION ||
                  e->reason == REASON_EXCEPTION_OR_NMI))
         vmx_requeue_event(vcpu);
@@ -95,12 +114,39 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
-/* Completes the exit's instruction: RIP stands behind it, the interrupt shadow ends, RF is clear
- * and the single-step trap is due. The length must be defined. */
-void vmx_skip_instruction(struct vmx_vcpu *vcpu);
-
 /* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
-void vmx_end_interrupt_shadow(void);
+static inline void vmx_end_interrupt_shadow(void)
+{
+    uint64_t state = vmread_always(VMCS_GUEST_INTERRUPTIBILITY);
+    if (unlikely(state & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+}
+
+/* RFLAGS after an instruction that was completed with RF or TF set: RF is cleared, and the
+ * single-step trap is due. */
+void vmx_end_traced(struct vmx_vcpu *vcpu, uint64_t rflags);
+
+/* RIP after an instruction that crossed 4 GiB: outside 64-bit code EIP wraps. */
+uint64_t vmx_wrapped_rip(struct vmx_vcpu *vcpu, uint64_t next);
+
+/* Completes the exit's instruction, whose length is defined for this reason. Most exits that come
+ * here have no register known, so the VMCS is asked directly. */
+static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
+{
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
+    uint64_t length = vmx_exit_field(reason, DEFINES_LENGTH, VMCS_EXIT_INSTRUCTION_LENGTH);
+    uint64_t next = rip + length;
+    uint32_t low;
+    if (unlikely(__builtin_add_overflow((uint32_t)rip, (uint32_t)length, &low)))
+        next = vmx_wrapped_rip(vcpu, next);
+    vmwrite_always(VMCS_GUEST_RIP, next);
+    vcpu->regs.known &= ~BIT(REG_RIP);
+    vmx_end_interrupt_shadow();
+    uint64_t rflags = vmread_always(VMCS_GUEST_RFLAGS);
+    if (unlikely(rflags & (RFLAGS_RF | RFLAGS_TF)))
+        vmx_end_traced(vcpu, rflags);
+}
+void vmx_skip_instruction(struct vmx_vcpu *vcpu); /* the same for any reason */
 
 /* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */
 void vmx_set_primary(uint64_t mask, bool on);

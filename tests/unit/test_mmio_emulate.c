@@ -202,7 +202,7 @@ static void faults_come_first(void **state)
     assert_int_equal(world.bus.unclaimed, 0);
     world.cpu.gpr[GPR_RAX] = BIT(47) - 2; /* runs into the hole of addresses */
     assert_fault(run(CODE(0x89, 0x18), A), 13, 0);
-    world.cpu.gpr[GPR_RSP] = BIT(62);
+    world.regs[REG_RSP] = BIT(62);
     assert_fault(run(CODE(0x89, 0x1c, 0x24), A), 12, 0);
     assert_fault(run(CODE(0xf0, 0x89, 0x18), A), 6, 0);
     assert_fault(run(CODE(0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
