@@ -8,10 +8,9 @@
 
 #define TIMER_MAX 0xffffffffull
 
-/* One CPU runs guests so far. */
 unsigned tlb_this_cpu(void)
 {
-    return 0;
+    return THIS_CPU;
 }
 
 /* Lets the guest run for at most `ticks` of the TSC before it is left. */
@@ -110,7 +109,7 @@ static bool attend(struct vcpu *vcpu)
     }
     /* What waits for a window is looked at after every exit, as the clock is without saved timer. */
     vcpu->vmx.attention = vcpu->vmx.windows || !saves_timer;
-    tlb_pay(&vm->mmu, tlb_this_cpu());
+    tlb_pay(&vm->mmu, THIS_CPU);
     return true;
 }
 

@@ -108,6 +108,9 @@ const char *vm_ending_name(enum vm_ending ending);
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
 
+/* One CPU runs guests so far. */
+#define THIS_CPU 0u
+
 /* Exits so far, for all reasons. */
 uint64_t vcpu_exit_count(const struct vcpu *vcpu);
 

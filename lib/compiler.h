@@ -6,6 +6,11 @@
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define PAGE_ALIGNED __attribute__((aligned(4096)))
 
+/* Off the path that counts: kept out of line, so that the path needs no registers for it. */
+#define COLD          __attribute__((cold, noinline))
+#define NOINLINE      __attribute__((noinline))
+#define ALWAYS_INLINE __attribute__((always_inline))
+
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

@@ -216,20 +216,20 @@ void vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
         __asm__ volatile("int $2");
 }
 
-uint64_t vmx_wrapped_rip(struct vmx_vcpu *vcpu, uint64_t next)
-{
-    return cpu_reg(&vcpu->regs, REG_SEG_AR + SEG_CS) & SEG_AR_L ? next : next & 0xffffffff;
-}
-
-void vmx_end_traced(struct vmx_vcpu *vcpu, uint64_t rflags)
-{
-    cpu_set_reg(&vcpu->regs, REG_RFLAGS, rflags & ~RFLAGS_RF);
-    vmx_raise_single_step(vcpu);
-}
-
 void vmx_skip_instruction(struct vmx_vcpu *vcpu)
 {
-    vmx_skip(vcpu, vcpu->exit.reason);
+    struct cpu_regs *cpu = &vcpu->regs;
+    uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
+    uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
+
+    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. */
+    if (unlikely((rip ^ next) >> 32) && !(cpu_reg(cpu, REG_SEG_AR + SEG_CS) & SEG_AR_L))
+        next &= 0xffffffff;
+    cpu_set_reg(cpu, REG_RIP, next);
+    if (unlikely(rflags & RFLAGS_RF))
+        cpu_set_reg(cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+    vmx_end_interrupt_shadow();
+    vmx_raise_single_step(vcpu);
 }
 
 void vmx_set_primary(uint64_t mask, bool on)

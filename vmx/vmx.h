@@ -62,8 +62,8 @@ void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 
 /* Supplied by guest/: handles an exit. True: enter the guest again at once. Called by vmx/entry.S,
- * and has to begin with vmx_begin_exit(), which makes the exit record and returns the reason, or
- * something from REASON_COUNT up if there is more in it than the basic reason. */
+ * and has to begin with vmx_begin_exit(), which makes the exit record and returns the whole
+ * exit-reason field. */
 bool vmx_exited(struct vmx_vcpu *vcpu);
 static inline uint32_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 {
@@ -77,18 +77,18 @@ void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
 
 /* Events (D15), in vmx/inject.c.
  *
- * vmx_requeue() stands first after an exit that is no instruction's own: an event whose delivery
- * was cut short is delivered again by the next entry, and NMI blocking is put back. vmx_deliver()
+ * First after every exit: where vmx_cut_short() says so, vmx_requeue_event() makes the next entry
+ * deliver the event again whose delivery was cut short, and puts NMI blocking back. vmx_deliver()
  * stands last before an entry after something asked for attention. Returns false for a triple
  * fault: the vCPU is shut down. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu);
-static inline void vmx_requeue(struct vmx_vcpu *vcpu)
+static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
 {
-    struct vmx_exit *e = &vcpu->exit;
-    e->idt_vectoring = (uint32_t)vmread_always(VMCS_IDT_VECTORING_INFO);
-    if (unlikely(e->idt_vectoring & EVENT_INFO_VALID || e->reason == REASON_EPT_VIOLATION ||
-                 e->reason == REASON_EXCEPTION_OR_NMI))
-        vmx_requeue_event(vcpu);
+    if (vmx_exit_defines[reason] & OF_INSTRUCTION)
+        return false;
+    vcpu->exit.idt_vectoring = (uint32_t)vmread_always(VMCS_IDT_VECTORING_INFO);
+    return vcpu->exit.idt_vectoring & EVENT_INFO_VALID || reason == REASON_EPT_VIOLATION ||
+           reason == REASON_EXCEPTION_OR_NMI;
 }
 
 bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
@@ -115,38 +115,40 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
 /* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
+#define INTERRUPT_SHADOW (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
 static inline void vmx_end_interrupt_shadow(void)
 {
     uint64_t state = vmread_always(VMCS_GUEST_INTERRUPTIBILITY);
-    if (unlikely(state & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+    if (unlikely(state & INTERRUPT_SHADOW))
+        vmwrite_always(VMCS_GUEST_INTERRUPTIBILITY, state & ~INTERRUPT_SHADOW);
 }
 
-/* RFLAGS after an instruction that was completed with RF or TF set: RF is cleared, and the
- * single-step trap is due. */
-void vmx_end_traced(struct vmx_vcpu *vcpu, uint64_t rflags);
+/* Whether the exit came from CPL 1 to 3. */
+static inline bool vmx_in_user_code(void)
+{
+    return vmread_always(VMCS_GUEST_SS_ACCESS_RIGHTS) & SEG_AR_DPL;
+}
 
-/* RIP after an instruction that crossed 4 GiB: outside 64-bit code EIP wraps. */
-uint64_t vmx_wrapped_rip(struct vmx_vcpu *vcpu, uint64_t next);
+/* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the
+ * interrupt shadow ends, RF is clear and the single-step trap is due. */
+void vmx_skip_instruction(struct vmx_vcpu *vcpu);
 
-/* Completes the exit's instruction, whose length is defined for this reason. Most exits that come
- * here have no register known, so the VMCS is asked directly. */
+/* The same for exits that come often, where `reason` is known and nothing is special: EIP does not
+ * wrap (as it does outside 64-bit code), and there is no shadow, RF or TF. */
 static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
     uint64_t length = vmx_exit_field(reason, DEFINES_LENGTH, VMCS_EXIT_INSTRUCTION_LENGTH);
-    uint64_t next = rip + length;
     uint32_t low;
-    if (unlikely(__builtin_add_overflow((uint32_t)rip, (uint32_t)length, &low)))
-        next = vmx_wrapped_rip(vcpu, next);
-    vmwrite_always(VMCS_GUEST_RIP, next);
+    if (unlikely(__builtin_add_overflow((uint32_t)rip, (uint32_t)length, &low) ||
+                 vmread_always(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPT_SHADOW ||
+                 vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_RF | RFLAGS_TF))) {
+        vmx_skip_instruction(vcpu);
+        return;
+    }
+    vmwrite_always(VMCS_GUEST_RIP, rip + length);
     vcpu->regs.known &= ~BIT(REG_RIP);
-    vmx_end_interrupt_shadow();
-    uint64_t rflags = vmread_always(VMCS_GUEST_RFLAGS);
-    if (unlikely(rflags & (RFLAGS_RF | RFLAGS_TF)))
-        vmx_end_traced(vcpu, rflags);
 }
-void vmx_skip_instruction(struct vmx_vcpu *vcpu); /* the same for any reason */
 
 /* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */
 void vmx_set_primary(uint64_t mask, bool on);
