@@ -101,15 +101,11 @@ static const enum vm_ending mmio_endings[] = {
     [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
 };
 
-static void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
+static NOINLINE void answer(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
     switch (outcome) {
     case MMIO_DONE:
-        vmx_end_interrupt_shadow();
-        if (unlikely(mmio->single_step))
-            vmx_raise_single_step(&vcpu->vmx);
-        return;
     case MMIO_REENTER:
         return;
     case MMIO_INJECT:
@@ -124,6 +120,17 @@ static void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         vm_end(vcpu->vm, mmio_endings[mmio->end], "%s", mmio->text);
         return;
     }
+}
+
+static inline void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
+{
+    if (unlikely(outcome != MMIO_DONE)) {
+        answer(vcpu, outcome);
+        return;
+    }
+    vmx_end_interrupt_shadow();
+    if (unlikely(vcpu->mmio.single_step))
+        vmx_raise_single_step(&vcpu->vmx);
 }
 
 static bool delivering(const struct vcpu *vcpu)
@@ -175,7 +182,7 @@ static NOINLINE void requeue(struct vcpu *vcpu)
     vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
 }
 
-static inline ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
+static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
 {
     switch (reason) {
     case REASON_CPUID:
@@ -242,7 +249,7 @@ static inline ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
 }
 
 /* For a constant reason no more than a call of its handler is left of this. */
-static inline ALWAYS_INLINE void handle(struct vcpu *vcpu, uint32_t reason)
+static ALWAYS_INLINE void handle(struct vcpu *vcpu, uint32_t reason)
 {
     vcpu->exits[reason]++;
     if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))

@@ -2,15 +2,16 @@
  * The architectural registers of a vCPU, by name, for the layers that know nothing of the VMCS.
  *
  * General registers but RSP live in memory while the hypervisor runs: gpr[], in the order that
- * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first use
- * and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is for
- * general registers by number, which may be RSP.
- * The hosted tests supply cpu_reg_load() and cpu_set_reg() over a plain array.
+ * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first
+ * use and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is
+ * for general registers by number, which may be RSP.
+ * The hosted tests supply cpu_reg_load() and cpu_set_reg() over a plain array, and the functions at the end.
  */
 #pragma once
 
 #include "lib/compiler.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum gpr {
@@ -74,8 +75,8 @@ enum cpu_reg {
 #define SEG_AR_UNUSABLE 0x10000u
 
 struct cpu_regs {
-    uint64_t gpr[GPR_COUNT];
-    uint64_t known; /* bit n: value[n] is what register n holds */
+    uint64_t gpr[GPR_COUNT + 1]; /* the last one is always 0, for "no register" */
+    uint64_t known;              /* bit n: value[n] is what register n holds */
     uint64_t value[REG_COUNT];
 };
 _Static_assert(REG_COUNT <= 64, "one bit each in `known`");
@@ -108,3 +109,21 @@ static inline unsigned cpu_cpl(struct cpu_regs *cpu)
 {
     return (unsigned)(cpu_reg(cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DPL) >> 5;
 }
+
+/* ---- For the repeated access of mmio/hot.c, which asks the VMCS directly. --------------------- */
+
+uint64_t cpu_rip(const struct cpu_regs *cpu);
+void cpu_set_rip(struct cpu_regs *cpu, uint64_t rip);
+
+/* What decides, beside general registers and memory, what the instruction at RIP does. CR0 and CR4
+ * are those in force: VMX fixes no bit that a translation depends on, so they differ between two
+ * exits whenever what the guest reads of these bits does. */
+struct cpu_state {
+    uint64_t rflags; /* CPU_STATE_RFLAGS only */
+    uint64_t cr0, cr3, cr4, efer;
+    uint64_t cs_rights;
+};
+#define CPU_STATE_RFLAGS 0x50100u /* TF, RF and AC */
+
+void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state);
+bool cpu_state_is(const struct cpu_regs *cpu, const struct cpu_state *state);

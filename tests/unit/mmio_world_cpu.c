@@ -26,6 +26,36 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
     world.regs[reg] = value;
 }
 
+uint64_t cpu_rip(const struct cpu_regs *cpu)
+{
+    (void)cpu;
+    world.reg_reads[REG_RIP]++;
+    return world.regs[REG_RIP];
+}
+
+void cpu_set_rip(struct cpu_regs *cpu, uint64_t rip)
+{
+    cpu_set_reg(cpu, REG_RIP, rip);
+}
+
+void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
+{
+    (void)cpu;
+    *state = (struct cpu_state){.rflags = world.regs[REG_RFLAGS] & CPU_STATE_RFLAGS,
+                                .cr0 = world.regs[REG_CR0],
+                                .cr3 = world.regs[REG_CR3],
+                                .cr4 = world.regs[REG_CR4],
+                                .efer = world.regs[REG_EFER],
+                                .cs_rights = world.regs[REG_SEG_AR + SEG_CS]};
+}
+
+bool cpu_state_is(const struct cpu_regs *cpu, const struct cpu_state *state)
+{
+    struct cpu_state now;
+    cpu_state_get(cpu, &now);
+    return !memcmp(&now, state, sizeof(now));
+}
+
 /* ---- Invalidations --------------------------------------------------------------------------- */
 
 static void on_invept(unsigned type, uint64_t eptp)
