@@ -5,6 +5,7 @@
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "mmio/flow.h"
+#include "mmio/hot.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
@@ -15,12 +16,6 @@
 #define QUALIFICATION_PERMISSIONS BITS(5, 3)
 #define QUALIFICATION_GLA_VALID   BIT(7)
 #define QUALIFICATION_FINAL       BIT(8)
-
-/* The qualification of an I/O instruction (SDM 3, table 28-5). */
-#define IO_SIZE   BITS(2, 0) /* less one */
-#define IO_IN     BIT(3)
-#define IO_STRING BIT(4)
-#define IO_PORT   BITS(31, 16)
 
 static COLD void unhandled(struct vcpu *vcpu)
 {
@@ -62,34 +57,6 @@ static COLD void halt(struct vcpu *vcpu)
     vcpu->vmx.attention = true;
 }
 
-static uint64_t size_mask(unsigned size)
-{
-    return BITS(8 * size - 1, 0);
-}
-
-static NOINLINE void io_instruction(struct vcpu *vcpu)
-{
-    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
-    uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
-    uint64_t port = field_get(qualification, IO_PORT);
-    unsigned size = (unsigned)field_get(qualification, IO_SIZE) + 1;
-
-    if (qualification & IO_STRING) {
-        vm_end(vcpu->vm, VM_ENDED_UNSUPPORTED_INSTRUCTION,
-               "INS or OUTS on port %#lx at RIP %#lx: string I/O is not offered", port,
-               cpu_reg(&vcpu->vmx.regs, REG_RIP));
-        return;
-    }
-    if (qualification & IO_IN) {
-        uint64_t value = bus_read(&vcpu->vm->port_bus, &vcpu->mmio, port, size);
-        uint64_t mask = size_mask(size);
-        *rax = size == 4 ? value & mask : (*rax & ~mask) | (value & mask);
-    } else {
-        bus_write(&vcpu->vm->port_bus, &vcpu->mmio, port, size, *rax & size_mask(size));
-    }
-    vmx_skip(&vcpu->vmx, REASON_IO_INSTRUCTION);
-}
-
 static const enum vm_ending mmio_endings[] = {
     [MMIO_END_DELIVERY] = VM_ENDED_MMIO_DURING_DELIVERY,
     [MMIO_END_MISCONFIG] = VM_ENDED_MISCONFIGURATION,
@@ -101,11 +68,15 @@ static const enum vm_ending mmio_endings[] = {
     [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
 };
 
-static NOINLINE void answer(struct vcpu *vcpu, enum mmio_outcome outcome)
+static void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
     switch (outcome) {
     case MMIO_DONE:
+        vmx_end_interrupt_shadow();
+        if (unlikely(mmio->single_step))
+            vmx_raise_single_step(&vcpu->vmx);
+        return;
     case MMIO_REENTER:
         return;
     case MMIO_INJECT:
@@ -120,17 +91,6 @@ static NOINLINE void answer(struct vcpu *vcpu, enum mmio_outcome outcome)
         vm_end(vcpu->vm, mmio_endings[mmio->end], "%s", mmio->text);
         return;
     }
-}
-
-static inline void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
-{
-    if (unlikely(outcome != MMIO_DONE)) {
-        answer(vcpu, outcome);
-        return;
-    }
-    vmx_end_interrupt_shadow();
-    if (unlikely(vcpu->mmio.single_step))
-        vmx_raise_single_step(&vcpu->vmx);
 }
 
 static bool delivering(const struct vcpu *vcpu)
@@ -152,9 +112,26 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
                                 delivering(vcpu)));
 }
 
-static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
     act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
+}
+
+static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+{
+    uint64_t gpa =
+        vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS);
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
+    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
+    IN_REGISTER(hot);
+    if (unlikely(delivering(vcpu) || hot->rip != rip || !vmx_state_is(&hot->state) ||
+                 !mmio_hot_holds(&vcpu->mmio, hot, GPA(gpa)))) {
+        ept_misconfiguration_slow(vcpu);
+        return;
+    }
+    mmio_hot_access(&vcpu->mmio, hot, GPA(gpa));
+    vmwrite_always(VMCS_GUEST_RIP, hot->next);
+    vmx_end_interrupt_shadow();
 }
 
 static COLD void xsetbv(struct vcpu *vcpu)
@@ -190,7 +167,7 @@ static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
     case REASON_VMCALL:
         return exit_vmcall(vcpu);
     case REASON_IO_INSTRUCTION:
-        return io_instruction(vcpu);
+        return exit_io(vcpu);
     case REASON_EPT_MISCONFIGURATION:
         return ept_misconfiguration(vcpu);
     case REASON_EPT_VIOLATION:

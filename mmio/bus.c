@@ -254,7 +254,7 @@ void bus_hint_fill(const struct bus *bus, struct bus_hint *hint, uint64_t addres
     if (read_again(bus, sequence) || !region.ops || !silent || place.last - address < size - 1)
         return;
     uint64_t span = place.last - place.start - (size - 1);
-    *hint = (struct bus_hint){sequence, place.start, span, size, region};
+    *hint = (struct bus_hint){sequence, place.start, span, region};
 }
 
 uint64_t bus_read(struct bus *bus, struct mmio_vcpu *vcpu, uint64_t address, unsigned size)

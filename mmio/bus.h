@@ -60,13 +60,12 @@ struct bus {
     uint64_t unclaimed; /* accesses, or parts of them, that no region claimed */
 };
 
-/* A place of the bus that was looked up before: accesses of `size` bytes to `first` and up to `span`
+/* A place of the bus that was looked up before: accesses of the same size to `first` and up to `span`
  * bytes above it go to `region` alone and ring no doorbell, until the sequence changes. All zero: no
  * such place. */
 struct bus_hint {
     uint64_t sequence;
     uint64_t first, span;
-    unsigned size;
     struct bus_region region;
 };
 
@@ -102,11 +101,4 @@ void bus_hint_fill(const struct bus *bus, struct bus_hint *hint, uint64_t addres
 static inline uint64_t bus_sequence(const struct bus *bus)
 {
     return __atomic_load_n(&bus->sequence, __ATOMIC_ACQUIRE);
-}
-
-static inline bool bus_hint_covers(const struct bus *bus, const struct bus_hint *hint,
-                                   uint64_t address, unsigned size)
-{
-    return bus_sequence(bus) == hint->sequence && hint->size == size &&
-           address - hint->first <= hint->span;
 }

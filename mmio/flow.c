@@ -62,7 +62,7 @@ enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t err
     return fault(vcpu, gpa, error_code, delivering);
 }
 
-enum mmio_outcome mmio_misconfig_slow(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)
+enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)
 {
     struct mmio_vcpu *v = vcpu;
     /* 1: a doorbell rings whatever the slots say. Not while an event is being delivered: there is

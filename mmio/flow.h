@@ -18,19 +18,12 @@
  */
 #pragma once
 
-#include "mmio/hot.h"
+#include "mmio/vcpu.h"
 
 /* EPT violation at `gpa`; `error_code` in mmu_access bits (rule F1). */
 enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
                                  bool delivering) MUST_CHECK;
 
-/* EPT misconfiguration at `gpa`. An instruction that was here before needs none of the steps. */
-enum mmio_outcome mmio_misconfig_slow(struct mmio_vcpu *vcpu, gpa_t gpa,
-                                      bool delivering) MUST_CHECK;
-static inline MUST_CHECK enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa,
-                                                          bool delivering)
-{
-    if (likely(!delivering && mmio_hot(vcpu, gpa)))
-        return MMIO_DONE;
-    return mmio_misconfig_slow(vcpu, gpa, delivering);
-}
+/* EPT misconfiguration at `gpa`. Instructions that were here before need none of the steps: the
+ * caller tries mmio/hot.h first. */
+enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering) MUST_CHECK;

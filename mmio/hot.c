@@ -30,8 +30,11 @@ static ALWAYS_INLINE bool entries_unchanged(const struct hot *h)
         CHECK(5) /* fall through */
     case 6:
         CHECK(6) /* fall through */
-    default:
+    case 7:
         CHECK(7)
+        break;
+    default:
+        __builtin_unreachable();
     }
 #undef CHECK
     return true;
@@ -39,8 +42,8 @@ static ALWAYS_INLINE bool entries_unchanged(const struct hot *h)
 
 static ALWAYS_INLINE bool bytes_unchanged(const struct hot *h)
 {
-    uint64_t bytes[2];
-    __builtin_memcpy(bytes, h->code, sizeof(bytes));
+    typedef uint64_t __attribute__((aligned(1))) unaligned;
+    const unaligned *bytes = (const void *)h->code;
     return bytes[0] == h->bytes[0] && bytes[1] == h->bytes[1];
 }
 
@@ -64,36 +67,48 @@ static ALWAYS_INLINE uint64_t operand_offset(const struct cpu_regs *cpu, const s
     return offset;
 }
 
-bool mmio_hot(struct mmio_vcpu *vcpu, gpa_t gpa)
+static COLD bool keys_changed(const struct mmio_vcpu *v, const struct hot *h)
 {
-    struct mmio_vcpu *v = vcpu;
-    struct cpu_regs *cpu = v->cpu;
-    uint64_t rip = cpu_rip(cpu);
-    const struct hot *h = &v->cache.hot[rip % MMIO_HOT];
-    IN_REGISTER(h);
-    if (unlikely(h->rip != rip || !cpu_state_is(cpu, &h->state)))
-        return false;
-    if (unlikely(h->keyed && cpu_reg(cpu, REG_PKRU) != h->pkru))
-        return false;
-    uint64_t offset = operand_offset(cpu, h);
-    if (unlikely(offset > h->span || gpa.v - h->first != offset || !unchanged(v, h)))
-        return false;
+    return cpu_reg(v->cpu, REG_PKRU) != h->pkru;
+}
 
-    const struct bus_region *r = &h->region;
-    if (h->insn.write) {
-        uint64_t value = h->insn.has_imm ? h->insn.imm : cpu->gpr[h->insn.reg];
-        r->ops->write(r->device, v, gpa.v - r->start, h->insn.size, value & h->mask);
-    } else {
-        uint64_t value = r->ops->read(r->device, v, gpa.v - r->start, h->insn.size);
-        mmio_write_back(cpu, &h->insn, value & h->mask);
-    }
-    cpu_set_rip(cpu, h->next);
-    v->single_step = false;
-    v->stale_count = 0;
-    v->stats.cache_hits++;
-    v->stats.emulated++;
-    v->cache.gva_hits++;
+bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
+{
+    const struct hot *h = hot;
+    uint64_t offset = operand_offset(vcpu->cpu, h);
+    if (unlikely(offset > h->span || gpa.v - h->first != offset || !unchanged(vcpu, h)))
+        return false;
+    if (unlikely(h->keyed))
+        return !keys_changed(vcpu, h);
     return true;
+}
+
+static void load(struct mmio_vcpu *v, const struct hot *h, uint64_t at)
+{
+    const struct bus_region *r = &h->region;
+    uint64_t value = r->ops->read(r->device, v, at, h->insn.size) & h->mask;
+    if (likely(h->whole))
+        v->cpu->gpr[h->insn.reg] = value;
+    else
+        mmio_write_back(v->cpu, &h->insn, value);
+}
+
+void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
+{
+    const struct hot *h = hot;
+    const struct bus_region *r = &h->region;
+    uint64_t at = gpa.v - r->start;
+
+    vcpu->stats.cache_hits++;
+    vcpu->stats.emulated++;
+    vcpu->cache.gva_hits++;
+    vcpu->stale_count = 0;
+    if (!h->insn.write) {
+        load(vcpu, h, at);
+        return;
+    }
+    uint64_t value = h->insn.has_imm ? h->insn.imm : vcpu->cpu->gpr[h->insn.reg];
+    r->ops->write(r->device, vcpu, at, h->insn.size, value & h->mask);
 }
 
 /* ---- Keeping one ----------------------------------------------------------------------------- */
@@ -145,6 +160,7 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
     h->sequence = context->sequence;
     h->bus_sequence = hint.sequence;
     h->region = hint.region;
+    h->whole = insn->op != INSN_SIGN_EXTEND && insn->reg_size >= 4;
     h->keyed = context->key & KEY_PKE;
     h->pkru = context->pkru;
     keep_entries(h, code, data);

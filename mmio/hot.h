@@ -15,9 +15,17 @@
 
 #include "mmio/vcpu.h"
 
-/* Makes the access of the instruction at RIP to `gpa` if it is known. False: nothing was done. The
- * exit did not interrupt an event's delivery. Needs an epoch. */
-bool mmio_hot(struct mmio_vcpu *vcpu, gpa_t gpa) MUST_CHECK;
+/* What is kept for RIP: only if its `rip` is the same, and its `state` the CPU's. */
+static inline const struct hot *mmio_hot_at(const struct mmio_vcpu *vcpu, uint64_t rip)
+{
+    return &vcpu->cache.hot[rip % MMIO_HOT];
+}
+
+/* Whether all the rest is as it was too, and the exit by the access to `gpa` is this instruction's.
+ * Then comes mmio_hot_access(), and the caller lets RIP go on at `hot->next` and ends the interrupt
+ * shadow. The exit did not interrupt an event's delivery. Both need an epoch. */
+bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
+void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
 
 /* The instruction has just been emulated, and its operand at `linear` is `gpa`, a device: keeps it
  * if it is of the common kind. */

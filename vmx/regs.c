@@ -90,18 +90,6 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
     }
 }
 
-uint64_t cpu_rip(const struct cpu_regs *cpu)
-{
-    (void)cpu;
-    return vmread_always(VMCS_GUEST_RIP);
-}
-
-void cpu_set_rip(struct cpu_regs *cpu, uint64_t rip)
-{
-    vmwrite_always(VMCS_GUEST_RIP, rip);
-    cpu->known &= ~BIT(REG_RIP);
-}
-
 void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
 {
     (void)cpu;
@@ -111,15 +99,4 @@ void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
     state->cr4 = vmread_always(VMCS_GUEST_CR4);
     state->efer = vmread_always(VMCS_GUEST_EFER);
     state->cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
-}
-
-bool cpu_state_is(const struct cpu_regs *cpu, const struct cpu_state *state)
-{
-    (void)cpu;
-    return (vmread_always(VMCS_GUEST_RFLAGS) & CPU_STATE_RFLAGS) == state->rflags &&
-           vmread_always(VMCS_GUEST_CR0) == state->cr0 &&
-           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
-           vmread_always(VMCS_GUEST_CR4) == state->cr4 &&
-           vmread_always(VMCS_GUEST_EFER) == state->efer &&
-           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
 }

@@ -5,13 +5,12 @@
  * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first
  * use and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is
  * for general registers by number, which may be RSP.
- * The hosted tests supply cpu_reg_load() and cpu_set_reg() over a plain array, and the functions at the end.
+ * The hosted tests supply cpu_reg_load(), cpu_set_reg() and cpu_state_get() over a plain array.
  */
 #pragma once
 
 #include "lib/compiler.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 enum gpr {
@@ -110,11 +109,6 @@ static inline unsigned cpu_cpl(struct cpu_regs *cpu)
     return (unsigned)(cpu_reg(cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DPL) >> 5;
 }
 
-/* ---- For the repeated access of mmio/hot.c, which asks the VMCS directly. --------------------- */
-
-uint64_t cpu_rip(const struct cpu_regs *cpu);
-void cpu_set_rip(struct cpu_regs *cpu, uint64_t rip);
-
 /* What decides, beside general registers and memory, what the instruction at RIP does. CR0 and CR4
  * are those in force: VMX fixes no bit that a translation depends on, so they differ between two
  * exits whenever what the guest reads of these bits does. */
@@ -126,4 +120,3 @@ struct cpu_state {
 #define CPU_STATE_RFLAGS 0x50100u /* TF, RF and AC */
 
 void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state);
-bool cpu_state_is(const struct cpu_regs *cpu, const struct cpu_state *state);

@@ -129,6 +129,17 @@ static inline bool vmx_in_user_code(void)
     return vmread_always(VMCS_GUEST_SS_ACCESS_RIGHTS) & SEG_AR_DPL;
 }
 
+/* Whether the state of cpu_state_get() is as it was. */
+static inline bool vmx_state_is(const struct cpu_state *state)
+{
+    return (vmread_always(VMCS_GUEST_RFLAGS) & CPU_STATE_RFLAGS) == state->rflags &&
+           vmread_always(VMCS_GUEST_CR0) == state->cr0 &&
+           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
+           vmread_always(VMCS_GUEST_CR4) == state->cr4 &&
+           vmread_always(VMCS_GUEST_EFER) == state->efer &&
+           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
+}
+
 /* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the
  * interrupt shadow ends, RF is clear and the single-step trap is due. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);

@@ -6,6 +6,8 @@
 #include "tests/unit/mmio_world.h"
 #include "tests/unit/mmu_world.h"
 
+#include "mmio/hot.h"
+
 #include <string.h>
 
 #define VPID 1
@@ -26,18 +28,6 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
     world.regs[reg] = value;
 }
 
-uint64_t cpu_rip(const struct cpu_regs *cpu)
-{
-    (void)cpu;
-    world.reg_reads[REG_RIP]++;
-    return world.regs[REG_RIP];
-}
-
-void cpu_set_rip(struct cpu_regs *cpu, uint64_t rip)
-{
-    cpu_set_reg(cpu, REG_RIP, rip);
-}
-
 void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
 {
     (void)cpu;
@@ -47,13 +37,6 @@ void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
                                 .cr4 = world.regs[REG_CR4],
                                 .efer = world.regs[REG_EFER],
                                 .cs_rights = world.regs[REG_SEG_AR + SEG_CS]};
-}
-
-bool cpu_state_is(const struct cpu_regs *cpu, const struct cpu_state *state)
-{
-    struct cpu_state now;
-    cpu_state_get(cpu, &now);
-    return !memcmp(&now, state, sizeof(now));
 }
 
 /* ---- Invalidations --------------------------------------------------------------------------- */
@@ -134,6 +117,23 @@ static struct oracle translate(uint64_t gva, unsigned access)
                         &world.vcpu.cache.limits);
 }
 
+/* As guest/dispatch.c does it. */
+enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
+{
+    uint64_t rip = world.regs[REG_RIP];
+    const struct hot *hot = mmio_hot_at(&world.vcpu, rip);
+    struct cpu_state state;
+    cpu_state_get(&world.cpu, &state);
+    if (delivering || hot->rip != rip || memcmp(&state, &hot->state, sizeof(state)) != 0 ||
+        !mmio_hot_holds(&world.vcpu, hot, gpa))
+        return mmio_misconfig(&world.vcpu, gpa, delivering);
+    world.hot++;
+    mmio_hot_access(&world.vcpu, hot, gpa);
+    world.vcpu.single_step = false;
+    cpu_set_reg(&world.cpu, REG_RIP, hot->next);
+    return MMIO_DONE;
+}
+
 /* How far the CPU got: to memory, or to a page fault of its own, or out of the guest. */
 struct step {
     uint8_t *memory;
@@ -154,7 +154,7 @@ static struct step reach(uint64_t gva, unsigned access)
     }
     if (hw.result == HW_MISCONFIG) {
         world.misconfigs++;
-        return (struct step){.outcome = mmio_misconfig(&world.vcpu, GPA(at.gpa), false)};
+        return (struct step){.outcome = world_misconfig(GPA(at.gpa), false)};
     }
     world.violations++;
     uint32_t error_code =
@@ -229,5 +229,5 @@ enum world_result world_load(uint64_t gva, uint32_t *value)
 enum mmio_outcome world_exit(uint64_t gva, uint64_t gpa, bool write)
 {
     instruction(gva, write);
-    return mmio_misconfig(&world.vcpu, GPA(gpa), false);
+    return world_misconfig(GPA(gpa), false);
 }
