@@ -192,16 +192,17 @@ static bool mov_to(struct vcpu *vcpu, unsigned number, uint64_t value)
 void exit_cr_access(struct vcpu *vcpu)
 {
     uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
-    uint64_t *gpr = &vcpu->vmx.regs.gpr[field_get(qualification, CR_GPR)];
+    unsigned gpr = (unsigned)field_get(qualification, CR_GPR);
     uint64_t cr0 = reg(vcpu, REG_CR0), lmsw = field_get(qualification, LMSW_SOURCE);
     bool done = true;
 
     switch ((enum cr_access_type)field_get(qualification, CR_TYPE)) {
     case CR_MOV_TO:
-        done = mov_to(vcpu, (unsigned)field_get(qualification, CR_NUMBER), *gpr);
+        done = mov_to(vcpu, (unsigned)field_get(qualification, CR_NUMBER),
+                      cpu_gpr(&vcpu->vmx.regs, gpr));
         break;
     case CR_MOV_FROM: /* of CR8; CR3 is read without an exit */
-        *gpr = lapic_read(&vcpu->lapic, LAPIC_TPR) >> 4;
+        cpu_set_gpr(&vcpu->vmx.regs, gpr, lapic_read(&vcpu->lapic, LAPIC_TPR) >> 4);
         break;
     case CR_CLTS:
         done = set_cr0(vcpu, cr0 & ~CR0_TS);

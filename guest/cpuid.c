@@ -79,7 +79,7 @@ static struct cpuid clock_leaf(void)
     return hz >> 32 ? (struct cpuid){0} : (struct cpuid){1, 1, (uint32_t)hz, 0};
 }
 
-void exit_cpuid(struct vcpu *vcpu)
+static COLD void adjusted_cpuid(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint32_t leaf = (uint32_t)gpr[GPR_RAX], subleaf = (uint32_t)gpr[GPR_RCX];
@@ -131,6 +131,22 @@ void exit_cpuid(struct vcpu *vcpu)
     gpr[GPR_RCX] = r.ecx;
     gpr[GPR_RDX] = r.edx;
     vmx_skip_instruction(&vcpu->vmx);
+}
+
+/* Leaf 0, by which guests serialise, is the host's as it is. CPUID clears the upper halves. */
+void exit_cpuid(struct vcpu *vcpu)
+{
+    uint64_t *gpr = vcpu->vmx.regs.gpr;
+    if (unlikely((uint32_t)gpr[GPR_RAX])) {
+        adjusted_cpuid(vcpu);
+        return;
+    }
+    /* RBX is set aside by hand, or the compiler would make a stack frame for it. */
+    __asm__ volatile("mov %%rbx, %1\n\tcpuid\n\txchg %%rbx, %1"
+                     : "=a"(gpr[GPR_RAX]), "=&r"(gpr[GPR_RBX]), "=c"(gpr[GPR_RCX]),
+                       "=d"(gpr[GPR_RDX])
+                     : "0"(0), "2"(0));
+    vmx_skip(&vcpu->vmx, REASON_CPUID);
 }
 
 uint64_t cpuid_cr4_offered(void)

@@ -1,10 +1,11 @@
-/* What each exit reason leads to: one table, one small handler each. */
+/* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "mmio/flow.h"
+#include "mmio/hot.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
@@ -16,99 +17,44 @@
 #define QUALIFICATION_GLA_VALID   BIT(7)
 #define QUALIFICATION_FINAL       BIT(8)
 
-/* The qualification of an I/O instruction (SDM 3, table 28-5). */
-#define IO_SIZE   BITS(2, 0) /* less one */
-#define IO_IN     BIT(3)
-#define IO_STRING BIT(4)
-#define IO_PORT   BITS(31, 16)
-
-static void unhandled(struct vcpu *vcpu)
+static COLD void unhandled(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %u (%s) at RIP %#lx has no handler",
            vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static void invalid_opcode(struct vcpu *vcpu)
+static COLD void host_interrupt(void)
 {
-    vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
-}
-
-/* The CPU was interrupted for the host's sake; the host has taken it. */
-static void nothing(struct vcpu *vcpu)
-{
-    (void)vcpu;
-}
-
-static void skip(struct vcpu *vcpu)
-{
-    vmx_skip_instruction(&vcpu->vmx);
-}
-
-static void host_interrupt(struct vcpu *vcpu)
-{
-    (void)vcpu;
     __asm__ volatile("sti; nop; cli"); /* it is pending: its vector is taken here */
 }
 
-static void exception_or_nmi(struct vcpu *vcpu)
+static COLD void exception_or_nmi(struct vcpu *vcpu)
 {
+    vmx_take_host_nmi(&vcpu->vmx);
     if (field_get(vmx_exit_interruption(&vcpu->vmx.exit), EVENT_INFO_TYPE) != EVENT_NMI)
         unhandled(vcpu); /* the exception bitmap is empty */
 }
 
-static void triple_fault(struct vcpu *vcpu)
+static COLD void triple_fault(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
            "triple fault at RIP %#lx: an exception came up while #DF was delivered",
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static void task_switch(struct vcpu *vcpu)
+static COLD void task_switch(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT,
            "task switch at RIP %#lx: hardware task switching is not offered",
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static void halt(struct vcpu *vcpu)
+static COLD void halt(struct vcpu *vcpu)
 {
     vmx_skip_instruction(&vcpu->vmx);
     vcpu->halted = true;
-}
-
-/* The timer has run out; vm_run() looks at the clock after every such exit. */
-static void preemption_timer(struct vcpu *vcpu)
-{
-    (void)vcpu;
-}
-
-static uint64_t size_mask(unsigned size)
-{
-    return BITS(8 * size - 1, 0);
-}
-
-static void io_instruction(struct vcpu *vcpu)
-{
-    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
-    uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
-    uint64_t port = field_get(qualification, IO_PORT);
-    unsigned size = (unsigned)field_get(qualification, IO_SIZE) + 1;
-
-    if (qualification & IO_STRING) {
-        vm_end(vcpu->vm, VM_ENDED_UNSUPPORTED_INSTRUCTION,
-               "INS or OUTS on port %#lx at RIP %#lx: string I/O is not offered", port,
-               cpu_reg(&vcpu->vmx.regs, REG_RIP));
-        return;
-    }
-    if (qualification & IO_IN) {
-        uint64_t value = bus_read(&vcpu->vm->port_bus, &vcpu->mmio, port, size);
-        uint64_t mask = size_mask(size);
-        *rax = size == 4 ? value & mask : (*rax & ~mask) | (value & mask);
-    } else {
-        bus_write(&vcpu->vm->port_bus, &vcpu->mmio, port, size, *rax & size_mask(size));
-    }
-    vmx_skip_instruction(&vcpu->vmx);
+    vcpu->vmx.attention = true;
 }
 
 static const enum vm_ending mmio_endings[] = {
@@ -153,7 +99,7 @@ static bool delivering(const struct vcpu *vcpu)
 }
 
 /* Rule F1. */
-static void ept_violation(struct vcpu *vcpu)
+static NOINLINE void ept_violation(struct vcpu *vcpu)
 {
     uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
     uint32_t error_code = (qualification & QUALIFICATION_READ ? ACCESS_READ : 0) |
@@ -166,12 +112,29 @@ static void ept_violation(struct vcpu *vcpu)
                                 delivering(vcpu)));
 }
 
-static void ept_misconfiguration(struct vcpu *vcpu)
+static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
     act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
 }
 
-static void xsetbv(struct vcpu *vcpu)
+static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+{
+    uint64_t gpa =
+        vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS);
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
+    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
+    IN_REGISTER(hot);
+    if (unlikely(delivering(vcpu) || hot->rip != rip || !vmx_state_is(&hot->state) ||
+                 !mmio_hot_holds(&vcpu->mmio, hot, GPA(gpa)))) {
+        ept_misconfiguration_slow(vcpu);
+        return;
+    }
+    mmio_hot_access(&vcpu->mmio, hot, GPA(gpa));
+    vmwrite_always(VMCS_GUEST_RIP, hot->next);
+    vmx_end_interrupt_shadow();
+}
+
+static COLD void xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
@@ -181,60 +144,145 @@ static void xsetbv(struct vcpu *vcpu)
         vmx_skip_instruction(&vcpu->vmx);
 }
 
-static void general_protection(struct vcpu *vcpu)
+uint64_t vcpu_exit_count(const struct vcpu *vcpu)
 {
-    vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        sum += vcpu->exits[i];
+    return sum;
 }
 
-static void (*const handlers[REASON_COUNT])(struct vcpu *) = {
-    [REASON_EXCEPTION_OR_NMI] = exception_or_nmi,
-    [REASON_EXTERNAL_INTERRUPT] = host_interrupt,
-    [REASON_TRIPLE_FAULT] = triple_fault,
-    [REASON_INTERRUPT_WINDOW] = nothing, /* vmx_deliver() does the rest */
-    [REASON_NMI_WINDOW] = nothing,
-    [REASON_TASK_SWITCH] = task_switch,
-    [REASON_CPUID] = exit_cpuid,
-    [REASON_GETSEC] = invalid_opcode,
-    [REASON_HLT] = halt,
-    [REASON_INVD] = skip, /* as WBINVD: what is cached stays, which is coherent */
-    [REASON_INVLPG] = exit_invlpg,
-    [REASON_RDPMC] = general_protection,
-    [REASON_VMCALL] = exit_vmcall,
-    [REASON_VMCLEAR] = invalid_opcode,
-    [REASON_VMLAUNCH] = invalid_opcode,
-    [REASON_VMPTRLD] = invalid_opcode,
-    [REASON_VMPTRST] = invalid_opcode,
-    [REASON_VMREAD] = invalid_opcode,
-    [REASON_VMRESUME] = invalid_opcode,
-    [REASON_VMWRITE] = invalid_opcode,
-    [REASON_VMXOFF] = invalid_opcode,
-    [REASON_VMXON] = invalid_opcode,
-    [REASON_CR_ACCESS] = exit_cr_access,
-    [REASON_IO_INSTRUCTION] = io_instruction,
-    [REASON_RDMSR] = exit_rdmsr,
-    [REASON_WRMSR] = exit_wrmsr,
-    [REASON_MWAIT] = invalid_opcode, /* CPUID does not offer MONITOR */
-    [REASON_MONITOR] = invalid_opcode,
-    [REASON_EPT_VIOLATION] = ept_violation,
-    [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
-    [REASON_INVEPT] = invalid_opcode,
-    [REASON_PREEMPTION_TIMER] = preemption_timer,
-    [REASON_INVVPID] = invalid_opcode,
-    [REASON_WBINVD] = skip,
-    [REASON_XSETBV] = xsetbv,
-    [REASON_PML_FULL] = nothing, /* emptied on every exit */
-    [REASON_INVPCID] = exit_invpcid,
-    [REASON_VMFUNC] = invalid_opcode,
-};
+/* An event whose delivery the exit cut short goes back into the queue. */
+static NOINLINE void requeue(struct vcpu *vcpu)
+{
+    vmx_requeue_event(&vcpu->vmx);
+    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
+}
 
-void vcpu_dispatch(struct vcpu *vcpu)
+static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
+{
+    switch (reason) {
+    case REASON_CPUID:
+        return exit_cpuid(vcpu);
+    case REASON_VMCALL:
+        return exit_vmcall(vcpu);
+    case REASON_IO_INSTRUCTION:
+        return exit_io(vcpu);
+    case REASON_EPT_MISCONFIGURATION:
+        return ept_misconfiguration(vcpu);
+    case REASON_EPT_VIOLATION:
+        return ept_violation(vcpu);
+    case REASON_EXCEPTION_OR_NMI:
+        return exception_or_nmi(vcpu);
+    case REASON_EXTERNAL_INTERRUPT:
+        return host_interrupt();
+    case REASON_PREEMPTION_TIMER: /* attend() looks at the clock */
+    case REASON_INTERRUPT_WINDOW: /* and delivers what waits */
+    case REASON_NMI_WINDOW:
+        vcpu->vmx.attention = true;
+        return;
+    case REASON_RDMSR:
+        return exit_rdmsr(vcpu);
+    case REASON_WRMSR:
+        return exit_wrmsr(vcpu);
+    case REASON_CR_ACCESS:
+        return exit_cr_access(vcpu);
+    case REASON_INVLPG:
+        return exit_invlpg(vcpu);
+    case REASON_INVPCID:
+        return exit_invpcid(vcpu);
+    case REASON_XSETBV:
+        return xsetbv(vcpu);
+    case REASON_HLT:
+        return halt(vcpu);
+    case REASON_PML_FULL: /* emptied on every exit */
+        return;
+    case REASON_INVD: /* what is cached stays, which is coherent */
+    case REASON_WBINVD:
+        return vmx_skip_instruction(&vcpu->vmx);
+    case REASON_RDPMC:
+        return vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+    case REASON_MWAIT: /* CPUID does not offer MONITOR */
+    case REASON_MONITOR:
+    case REASON_GETSEC: /* nor SMX, nor VMX */
+    case REASON_VMCLEAR:
+    case REASON_VMLAUNCH:
+    case REASON_VMPTRLD:
+    case REASON_VMPTRST:
+    case REASON_VMREAD:
+    case REASON_VMRESUME:
+    case REASON_VMWRITE:
+    case REASON_VMXOFF:
+    case REASON_VMXON:
+    case REASON_INVEPT:
+    case REASON_INVVPID:
+    case REASON_VMFUNC:
+        return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
+    case REASON_TRIPLE_FAULT:
+        return triple_fault(vcpu);
+    case REASON_TASK_SWITCH:
+        return task_switch(vcpu);
+    default:
+        return unhandled(vcpu);
+    }
+}
+
+/* For a constant reason no more than a call of its handler is left of this. */
+static ALWAYS_INLINE void handle(struct vcpu *vcpu, uint32_t reason)
+{
+    vcpu->exits[reason]++;
+    if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
+        requeue(vcpu);
+    dispatch(vcpu, reason);
+}
+
+static NOINLINE void handle_any(struct vcpu *vcpu)
 {
     uint32_t reason = vcpu->vmx.exit.reason;
-    vcpu->exit_count++;
-    if (unlikely(reason >= REASON_COUNT || !handlers[reason])) {
-        unhandled(vcpu);
-        return;
+    if (likely(reason < REASON_COUNT))
+        handle(vcpu, reason);
+    else if (reason & EXIT_REASON_ENTRY_FAILED) /* vmx_run() explains it */
+        vcpu->vmx.attention = true;
+    else
+        vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %#x at RIP %#lx has no handler",
+               reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+}
+
+/* Before tlb_leave(): who collects the dirty log waits for that. */
+static COLD void drain_pml(struct vcpu *vcpu)
+{
+    const uint64_t *entries;
+    size_t count = vmx_pml_take(&vcpu->vmx, &entries);
+    mmu_pml_note(&vcpu->vm->mmu, entries, count);
+}
+
+/* The exits that come often are told apart first. */
+bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
+{
+    struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
+    uint32_t reason = vmx_begin_exit(vmx_vcpu);
+    if (unlikely(vmx_vcpu->pml_on))
+        drain_pml(vcpu);
+    tlb_leave(THIS_CPU);
+    switch (reason) {
+    case REASON_CPUID:
+        handle(vcpu, REASON_CPUID);
+        break;
+    case REASON_VMCALL:
+        handle(vcpu, REASON_VMCALL);
+        break;
+    case REASON_IO_INSTRUCTION:
+        handle(vcpu, REASON_IO_INSTRUCTION);
+        break;
+    case REASON_EPT_MISCONFIGURATION:
+        handle(vcpu, REASON_EPT_MISCONFIGURATION);
+        break;
+    default:
+        handle_any(vcpu);
     }
-    vcpu->exits[reason]++;
-    handlers[reason](vcpu);
+    /* The preemption timer stops outside the guest, so the clock is looked at here, too. */
+    if (unlikely(vmx_vcpu->attention || rdtsc() >= vcpu->next_event))
+        return false;
+    tlb_enter(&vcpu->vm->mmu, THIS_CPU);
+    return true;
 }

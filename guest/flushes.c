@@ -46,16 +46,16 @@ static uint64_t operand_address(struct vcpu *vcpu)
     static const uint64_t masks[] = {0xffff, 0xffffffff, ~0ull};
     uint64_t info = vmx_exit_info(&vcpu->vmx.exit),
              address = vmx_exit_qualification(&vcpu->vmx.exit);
-    const uint64_t *gpr = vcpu->vmx.regs.gpr;
+    struct cpu_regs *cpu = &vcpu->vmx.regs;
     unsigned size = (unsigned)field_get(info, INFO_ADDRESS_SIZE);
 
     if (!(info & INFO_BASE_INVALID))
-        address += gpr[field_get(info, INFO_BASE)];
+        address += cpu_gpr(cpu, (unsigned)field_get(info, INFO_BASE));
     if (!(info & INFO_INDEX_INVALID))
-        address += gpr[field_get(info, INFO_INDEX)] << field_get(info, INFO_SCALE);
+        address += cpu_gpr(cpu, (unsigned)field_get(info, INFO_INDEX))
+                   << field_get(info, INFO_SCALE);
     address &= masks[size < 3 ? size : 2];
-    return address +
-           cpu_reg(&vcpu->vmx.regs, REG_SEG_BASE + (unsigned)field_get(info, INFO_SEGMENT));
+    return address + cpu_reg(cpu, REG_SEG_BASE + (unsigned)field_get(info, INFO_SEGMENT));
 }
 
 /* Reads the 16 bytes of the descriptor. False: an exception was raised or the VM has ended. */
@@ -99,7 +99,7 @@ static bool read_descriptor(struct vcpu *vcpu, uint64_t descriptor[2])
 void exit_invpcid(struct vcpu *vcpu)
 {
     uint64_t info = vmx_exit_info(&vcpu->vmx.exit), descriptor[2];
-    uint64_t type = vcpu->vmx.regs.gpr[field_get(info, INFO_TYPE_GPR)];
+    uint64_t type = cpu_gpr(&vcpu->vmx.regs, (unsigned)field_get(info, INFO_TYPE_GPR));
     bool pcid_on = cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_PCIDE;
 
     if (!read_descriptor(vcpu, descriptor))

@@ -76,7 +76,7 @@ static void report(unsigned number, struct totals *totals)
         log_info("# %s: expected the ending %s, got %s", vm.name, vm_ending_name(expected),
                  vm_ending_name(vm.ending));
     log_info("%sok %u %s # ended=%s exits=%lu", passed ? "" : "not ", number, vm.name,
-             vm_ending_name(vm.ending), vm.vcpu.exit_count);
+             vm_ending_name(vm.ending), vcpu_exit_count(&vm.vcpu));
     totals->passed += console->passed + (passed && !results);
     totals->failed += console->failed + (!passed && !console->failed);
     totals->skipped += console->skipped;

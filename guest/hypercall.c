@@ -144,7 +144,7 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
         [COUNTER_GVA_CACHE_HITS] = vcpu->mmio.cache.gva_hits,
         [COUNTER_STALE_TRANSLATIONS] = mmio->stale_translations,
         [COUNTER_FAULTS] = mmu->faults,
-        [COUNTER_EXITS] = vcpu->exit_count,
+        [COUNTER_EXITS] = vcpu_exit_count(vcpu),
         [COUNTER_FAST_FAULTS] = mmu->fast_faults,
         [COUNTER_SPLITS] = mmu->splits,
         [COUNTER_PAGES_1G] = mmu->pages[2],
@@ -231,19 +231,13 @@ static const struct {
     [HC_NX_RECOVER] = {call_nx_recover, false},
 };
 
-void exit_vmcall(struct vcpu *vcpu)
+static COLD void call_by_number(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
-
-    if (unlikely(cpu_cpl(&vcpu->vmx.regs))) { /* a guest's user code has no say in its VM */
-        vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
-        return;
-    }
     uint64_t mask = vcpu_in_64_bit_code(vcpu) ? ~0ull : 0xffffffff;
-    uint64_t number = gpr[GPR_RAX] & mask, index = number & ~(uint64_t)ABI_HYPERCALL_MASK;
+    uint64_t number = gpr[GPR_RAX] & mask, index = number ^ ABI_HYPERCALL;
 
-    if ((number & ~0xffull) != ABI_HYPERCALL || index >= ARRAY_SIZE(calls) ||
-        !calls[index].function) {
+    if (index >= ARRAY_SIZE(calls) || !calls[index].function) {
         vm_end(vcpu->vm, VM_ENDED_UNKNOWN_HYPERCALL,
                "VMCALL with RAX = %#lx at RIP %#lx: no such hypercall; docs/ABI.md lists them",
                number, cpu_reg(&vcpu->vmx.regs, REG_RIP));
@@ -263,4 +257,21 @@ void exit_vmcall(struct vcpu *vcpu)
         gpr[GPR_RBX] = call.rbx & mask;
     if (call.rcx != before.rcx)
         gpr[GPR_RCX] = call.rcx & mask;
+}
+
+void exit_vmcall(struct vcpu *vcpu)
+{
+    uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
+
+    if (unlikely(vmx_in_user_code())) { /* a guest's user code has no say in its VM */
+        vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
+        return;
+    }
+    /* Without arguments the mode does not matter. */
+    if (unlikely(*rax != (ABI_HYPERCALL | HC_NOP))) {
+        call_by_number(vcpu);
+        return;
+    }
+    *rax = 0;
+    vmx_skip(&vcpu->vmx, REASON_VMCALL);
 }

@@ -1,7 +1,7 @@
 /*
  * What interrupts the guest: the local APIC and what is injected from outside (HC_INJECT). Whoever
  * changes one of them calls update_interrupt(), so that the entry path looks at one flag only,
- * vmx.pending.interrupt. Called by the run loop, hypercalls, and the APIC itself.
+ * vmx.attention. Called by the run loop, hypercalls, and the APIC itself.
  */
 #include "arch/x86/cpu.h"
 #include "guest/vm.h"
@@ -14,6 +14,7 @@ static void update_interrupt(struct vcpu *vcpu)
     int vector = vcpu->external.valid ? vcpu->external.vector : lapic_pending(&vcpu->lapic);
     pending->interrupt = vector >= 0;
     pending->vector = (uint8_t)vector;
+    vcpu->vmx.attention |= pending->interrupt;
 }
 
 void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
@@ -30,6 +31,7 @@ static void pend_nmi(struct vcpu *vcpu)
 {
     if (vcpu->vmx.pending.nmis < 2)
         vcpu->vmx.pending.nmis++;
+    vcpu->vmx.attention = true;
 }
 
 void vcpu_pend(struct vcpu *vcpu, const struct event *event)

@@ -8,10 +8,9 @@
 
 #define TIMER_MAX 0xffffffffull
 
-/* One CPU runs guests so far. */
 unsigned tlb_this_cpu(void)
 {
-    return 0;
+    return THIS_CPU;
 }
 
 /* So there is no other one to be kicked. */
@@ -44,6 +43,7 @@ static void arm_next(struct vcpu *vcpu, uint64_t now)
     vcpu->next_event = earlier(event, vcpu->budget_end);
     vcpu->arm_at_entry = event < vcpu->budget_end ||
                          !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
+    vcpu->vmx.attention |= vcpu->arm_at_entry;
     arm_timer(vcpu->next_event > now ? vcpu->next_event - now : 0);
 }
 
@@ -104,56 +104,44 @@ static void wait_halted(struct vcpu *vcpu)
     }
 }
 
-/* Before tlb_leave(): who collects the dirty log waits for that. */
-static void drain_pml(struct vcpu *vcpu)
+/* What is due before the guest goes on. False: it does not. */
+static bool attend(struct vcpu *vcpu)
 {
-    const uint64_t *entries;
-    size_t count = vmx_pml_take(&vcpu->vmx, &entries);
-    mmu_pml_note(&vcpu->vm->mmu, entries, count);
+    struct vm *vm = vcpu->vm;
+    uint64_t now = rdtsc();
+    if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER)
+        look_at_clock(vcpu, now);
+    else if (vcpu->arm_at_entry)
+        arm_timer(vcpu->next_event - now);
+    if (vcpu->halted)
+        wait_halted(vcpu);
+    if (vm->ending != VM_RUNNING)
+        return false;
+    if (!vmx_deliver(&vcpu->vmx)) {
+        vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
+        return false;
+    }
+    /* What waits for a window is looked at after every exit, as is a timer armed by each entry. */
+    vcpu->vmx.attention = vcpu->vmx.windows || vcpu->arm_at_entry;
+    tlb_enter(&vm->mmu, THIS_CPU);
+    return true;
 }
 
-static void requeue(struct vcpu *vcpu)
-{
-    vmx_requeue(&vcpu->vmx);
-    if (unlikely(vcpu->vmx.pending.requeue.valid))
-        vcpu->events_requeued++;
-}
-
+/* Most exits are handled inside vmx_run(), by vmx_exited(). */
 void vm_run(struct vm *vm)
 {
     struct vcpu *vcpu = &vm->vcpu;
-    unsigned pcpu = tlb_this_cpu();
 
-    epoch_online(pcpu);
+    epoch_online(THIS_CPU);
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
     vmx_load(&vcpu->vmx);
     extra_state_load(&vcpu->extra);
     arm_next(vcpu, rdtsc());
-    while (vm->ending == VM_RUNNING) {
-        if (unlikely(!vmx_deliver(&vcpu->vmx))) {
-            vm_end(vm, VM_ENDED_TRIPLE_FAULT,
-                   "triple fault: an exception during the delivery of #DF");
-            break;
-        }
-        tlb_enter(&vm->mmu, pcpu);
-        if (unlikely(vmx_run(&vcpu->vmx))) {
+    while (attend(vcpu)) {
+        if (vmx_run(&vcpu->vmx))
             vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
-            break;
-        }
-        if (unlikely(vcpu->vmx.pml_on))
-            drain_pml(vcpu);
-        tlb_leave(pcpu);
-        requeue(vcpu);
-        vcpu_dispatch(vcpu);
-        uint64_t now = rdtsc();
-        if (unlikely(now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER))
-            look_at_clock(vcpu, now);
-        else if (vcpu->arm_at_entry)
-            arm_timer(vcpu->next_event - now);
-        if (unlikely(vcpu->halted))
-            wait_halted(vcpu);
     }
-    tlb_leave(pcpu);
-    epoch_offline(pcpu);
+    tlb_leave(THIS_CPU);
+    epoch_offline(THIS_CPU);
     extra_state_save(&vcpu->extra);
 }

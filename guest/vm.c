@@ -44,6 +44,7 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
     if (vm->ending != VM_RUNNING)
         return;
     vm->ending = ending;
+    vm->vcpu.vmx.attention = true;
     va_start(arguments, format);
     vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
     va_end(arguments);

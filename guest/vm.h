@@ -54,10 +54,21 @@ struct vm_words {
     uint64_t gva_cache; /* enum gva_cache; the command line's unless given */
 };
 
+/* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
+struct known_port {
+    uint64_t qualification;
+    uint64_t sequence; /* of the bus; 0: none is kept here */
+    struct bus_region region;
+    uint64_t offset, mask;
+    unsigned size;
+};
+#define KNOWN_PORTS 16 /* told apart by the low bits of the port, the direction and the size */
+
 struct vcpu {
     struct vmx_vcpu vmx; /* first: guest/interrupts.c gets from here to the vCPU */
     struct extra_state extra;
     struct mmio_vcpu mmio;
+    struct known_port ports[KNOWN_PORTS];
     struct vm *vm;
     uint16_t vpid;
     struct lapic lapic;
@@ -70,7 +81,6 @@ struct vcpu {
     struct event delayed;  /* HC_INJECT: made pending at `delayed_until` */
     uint64_t delayed_until;
 
-    uint64_t exit_count;
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
 };
@@ -111,8 +121,11 @@ const char *vm_ending_name(enum vm_ending ending);
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
 
-/* guest/dispatch.c: does what the exit asks for. */
-void vcpu_dispatch(struct vcpu *vcpu);
+/* One CPU runs guests so far. */
+#define THIS_CPU 0u
+
+/* Exits so far, for all reasons. */
+uint64_t vcpu_exit_count(const struct vcpu *vcpu);
 
 /* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. An interrupt
  * goes into the local APIC if that accepts it, and past it otherwise. */
@@ -137,6 +150,7 @@ void exit_cr_access(struct vcpu *vcpu);
 void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
+void exit_io(struct vcpu *vcpu);
 
 /* At creation: the MSRs that the guest uses without an exit, the local APIC, and the CR0 and CR4
  * bits that exit. */

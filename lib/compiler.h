@@ -6,8 +6,16 @@
 #define PRINTF(f, a) __attribute__((format(printf, f, a)))
 #define PAGE_ALIGNED __attribute__((aligned(4096)))
 
+/* Off the path that counts: kept out of line, so that the path needs no registers for it. */
+#define COLD          __attribute__((cold, noinline))
+#define NOINLINE      __attribute__((noinline))
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Keeps the compiler from computing a pointer anew at each use. */
+#define IN_REGISTER(pointer) __asm__("" : "+r"(pointer))
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

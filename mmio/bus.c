@@ -16,6 +16,7 @@ void bus_init(struct bus *bus, const char *name, uint64_t last)
     memset(bus, 0, sizeof(*bus));
     bus->name = name;
     bus->last = last;
+    bus->sequence = 2; /* 0 is that of an empty hint */
 }
 
 /* ---- Changes: odd, change, even. ------------------------------------------------------------- */
@@ -142,15 +143,15 @@ int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell)
 
 /* ---- Readers. -------------------------------------------------------------------------------- */
 
-static uint32_t read_begin(const struct bus *bus)
+static uint64_t read_begin(const struct bus *bus)
 {
-    uint32_t sequence;
+    uint64_t sequence;
     while (unlikely((sequence = __atomic_load_n(&bus->sequence, __ATOMIC_ACQUIRE)) & 1))
         __builtin_ia32_pause();
     return sequence;
 }
 
-static bool read_again(const struct bus *bus, uint32_t sequence)
+static bool read_again(const struct bus *bus, uint64_t sequence)
 {
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return unlikely(__atomic_load_n(&bus->sequence, __ATOMIC_RELAXED) != sequence);
@@ -161,7 +162,7 @@ static bool read_again(const struct bus *bus, uint32_t sequence)
 static inline struct bus_region find(const struct bus *bus, uint64_t address)
 {
     struct bus_region found;
-    uint32_t sequence;
+    uint64_t sequence;
     do {
         sequence = read_begin(bus);
         uint32_t low = 0;
@@ -191,7 +192,7 @@ static bool find_doorbell(const struct bus *bus, uint64_t address, unsigned size
                           struct bus_doorbell *found)
 {
     bool hit;
-    uint32_t sequence;
+    uint64_t sequence;
     do {
         sequence = read_begin(bus);
         hit = false;
@@ -227,6 +228,33 @@ static unsigned part_size(const struct bus_region *region, uint64_t address, uns
 {
     uint64_t left = region->last - address;
     return left >= size ? size : (unsigned)left + 1;
+}
+
+/* Cuts the place off at the doorbells next to the address; false if it has one of its own. */
+static bool avoid_doorbells(const struct bus *bus, uint64_t address, struct bus_region *place)
+{
+    for (uint32_t i = 0; i < READ_ONCE(bus->doorbell_count) && i < BUS_DOORBELLS; i++) {
+        uint64_t at = READ_ONCE(bus->doorbells[i].address);
+        if (at == address)
+            return false;
+        if (at < address && at >= place->start)
+            place->start = at + 1;
+        else if (at > address && at <= place->last)
+            place->last = at - 1;
+    }
+    return true;
+}
+
+void bus_hint_fill(const struct bus *bus, struct bus_hint *hint, uint64_t address, unsigned size)
+{
+    uint64_t sequence = read_begin(bus);
+    struct bus_region region = find(bus, address), place = region;
+    bool silent = avoid_doorbells(bus, address, &place);
+    *hint = (struct bus_hint){0};
+    if (read_again(bus, sequence) || !region.ops || !silent || place.last - address < size - 1)
+        return;
+    uint64_t span = place.last - place.start - (size - 1);
+    *hint = (struct bus_hint){sequence, place.start, span, region};
 }
 
 uint64_t bus_read(struct bus *bus, struct mmio_vcpu *vcpu, uint64_t address, unsigned size)

@@ -52,12 +52,21 @@ struct bus_doorbell {
 struct bus {
     const char *name;  /* "mmio" or "port", for sentences */
     uint64_t last;     /* the last address of the space */
-    uint32_t sequence; /* `bus_sequence`: odd while a change is in progress */
+    uint64_t sequence; /* `bus_sequence`: odd while a change is in progress; never 0 */
     uint32_t region_count;
     uint32_t doorbell_count;
     struct bus_region regions[BUS_REGIONS]; /* by address */
     struct bus_doorbell doorbells[BUS_DOORBELLS];
     uint64_t unclaimed; /* accesses, or parts of them, that no region claimed */
+};
+
+/* A place of the bus that was looked up before: accesses of the same size to `first` and up to
+ * `span` bytes above it go to `region` alone and ring no doorbell, until the sequence changes. All
+ * zero: no such place. */
+struct bus_hint {
+    uint64_t sequence;
+    uint64_t first, span;
+    struct bus_region region;
 };
 
 void bus_init(struct bus *bus, const char *name, uint64_t last);
@@ -85,3 +94,11 @@ bool bus_doorbell_any(struct bus *bus, uint64_t address);
 uint64_t bus_read(struct bus *bus, struct mmio_vcpu *vcpu, uint64_t address, unsigned size);
 void bus_write(struct bus *bus, struct mmio_vcpu *vcpu, uint64_t address, unsigned size,
                uint64_t value);
+
+/* Looks up the place of an access; the hint is empty if there is none. */
+void bus_hint_fill(const struct bus *bus, struct bus_hint *hint, uint64_t address, unsigned size);
+
+static inline uint64_t bus_sequence(const struct bus *bus)
+{
+    return __atomic_load_n(&bus->sequence, __ATOMIC_ACQUIRE);
+}

@@ -25,6 +25,8 @@ void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *
         cache->data[i].page = cache->code[i].page = MEMO_EMPTY;
     for (unsigned i = 0; i < MMIO_DECODED; i++)
         cache->decoded[i].insn.code = DECODED_EMPTY;
+    for (unsigned i = 0; i < MMIO_HOT; i++)
+        mmio_hot_forget(&cache->hot[i]);
 }
 
 void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info)
@@ -39,6 +41,8 @@ void mmio_cache_clear_gva(struct mmio_cache *cache)
 {
     for (unsigned i = 0; i < MMIO_MEMOS; i++)
         cache->data[i].page = cache->code[i].page = MEMO_EMPTY;
+    for (unsigned i = 0; i < MMIO_HOT; i++)
+        mmio_hot_forget(&cache->hot[i]);
 }
 
 /* The slot of a page depends on CR3 and the access too, so all are looked at. */
@@ -51,6 +55,8 @@ void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address)
         if (cache->code[i].page == page)
             cache->code[i].page = MEMO_EMPTY;
     }
+    for (unsigned i = 0; i < MMIO_HOT; i++)
+        mmio_hot_forget(&cache->hot[i]);
 }
 
 #define ENTRY_NOW(type, i) (*(const volatile type *)memo->entries[i].host ^ memo->entries[i].value)
@@ -124,22 +130,40 @@ static __attribute__((noinline)) enum walk_result translate_afresh(
     return outcome;
 }
 
+/* Where the walk is or would be kept. CR3 and the access take part, so that two address spaces, or
+ * a read and a write, of one page do not push each other out. */
+static inline struct memo *place(struct mmio_cache *cache, const struct walk_context *context,
+                                 gva_t address, uint64_t access)
+{
+    uint64_t page = address.v >> PAGE_SHIFT;
+    uint64_t slot = (page ^ context->cr3 >> PAGE_SHIFT ^ access >> 1) % MMIO_MEMOS;
+    return access & KEY_FETCH ? &cache->code[slot] : &cache->data[slot];
+}
+
+/* In mode `off` nothing is ever kept. */
+static inline bool same_inputs(const struct memo *memo, const struct walk_context *context,
+                               gva_t address, uint64_t access)
+{
+    return memo->page == address.v >> PAGE_SHIFT && memo->cr3 == context->cr3 &&
+           memo->key == (context->key | access) && memo->pkru == context->pkru &&
+           memo->generation == context->generation && memo->sequence == context->sequence;
+}
+
+struct memo *mmio_cache_memo(struct mmio_cache *cache, const struct walk_context *context,
+                             gva_t address, uint64_t access)
+{
+    struct memo *memo = place(cache, context, address, access);
+    return same_inputs(memo, context, address, access) ? memo : NULL;
+}
+
 enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct walk_context *context,
                                       gva_t address, uint64_t access,
                                       struct translation *translation)
 {
     bool fetch = access & KEY_FETCH;
-    uint64_t page = address.v >> PAGE_SHIFT;
-    uint64_t key = context->key | access;
-    /* CR3 and the access take part, so that two address spaces, or a read and a write, of one page
-     * do not push each other out. */
-    uint64_t slot = (page ^ context->cr3 >> PAGE_SHIFT ^ access >> 1) % MMIO_MEMOS;
-    struct memo *memo = fetch ? &cache->code[slot] : &cache->data[slot];
+    struct memo *memo = place(cache, context, address, access);
 
-    /* In mode `off` nothing is ever kept. */
-    if (likely(memo->page == page && memo->cr3 == context->cr3 && memo->key == key &&
-               memo->pkru == context->pkru && memo->generation == context->generation &&
-               memo->sequence == context->sequence)) {
+    if (likely(same_inputs(memo, context, address, access))) {
         /* `exits` trusts the guest's flushes for data, as a TLB would; code is always verified,
          * because a stale GPA is found out later and stale bytes are not. */
         bool trust = cache->mode == GVA_CACHE_EXITS && !fetch;

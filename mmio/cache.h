@@ -8,11 +8,13 @@
  * with all of its inputs and reads its entries again: a hit is what a fresh walk would say. `exits`
  *   makes the guest's flushes exit instead and forgets then. `off` keeps none.
  * - Decoded instructions, under their bytes.
+ * - Whole accesses, under their RIP: mmio/hot.h.
  *
  * Owned by its vCPU; nothing here is shared.
  */
 #pragma once
 
+#include "mmio/bus.h"
 #include "mmio/decode.h"
 #include "mmio/walk.h"
 
@@ -24,6 +26,7 @@ enum gva_cache {
 
 #define MMIO_MEMOS   16 /* of data, and as many of code; powers of two */
 #define MMIO_DECODED 16
+#define MMIO_HOT     16
 
 /* A walk that ended well, with every input that it had. */
 struct memo {
@@ -38,7 +41,7 @@ struct memo {
     uint64_t pdpte;
     uint32_t entry_size;
     uint32_t count;
-    struct {
+    struct memo_entry {
         const void *host; /* unused ones of 8 bytes point to their own value */
         uint64_t value;
     } entries[4];
@@ -51,6 +54,34 @@ struct decoded {
     struct insn insn;
 };
 
+/* One instruction and the access that it made last. */
+struct hot {
+    uint64_t rip, next; /* HOT_NONE: nothing is kept here */
+    struct cpu_state state;
+    uint64_t generation, sequence, bus_sequence;
+    uint64_t pkru; /* if `keyed`: CR4.PKE is set */
+    const uint8_t *code;
+    uint64_t bytes[2];
+    struct insn insn;
+    uint8_t base, index; /* general registers, or INSN_NO_REG */
+    bool keyed;
+    bool whole; /* a load that fills the register as it is */
+    uint8_t first_entry;
+    uint64_t disp;        /* with the base and the index: how far the operand is from `first` */
+    uint64_t first, span; /* the place on the bus, as far as it goes in this page */
+    uint64_t mask;        /* of the operand's size */
+    struct bus_region region;
+    struct memo_entry entries[8]; /* of the walk for the code, then for the data; the last ones */
+};
+
+/* Not canonical, so no instruction is there. */
+#define HOT_NONE BIT(62)
+
+static inline void mmio_hot_forget(struct hot *hot)
+{
+    hot->rip = HOT_NONE;
+}
+
 struct mmio_cache {
     enum gva_cache mode;
     struct mmu *mmu;
@@ -62,6 +93,7 @@ struct mmio_cache {
     struct memo data[MMIO_MEMOS];
     struct memo code[MMIO_MEMOS];
     struct decoded decoded[MMIO_DECODED];
+    struct hot hot[MMIO_HOT];
 };
 
 /* A translation. On WALK_OK the GPA and, for code in readable RAM, where the page is. */
@@ -94,3 +126,7 @@ void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address);
 enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct walk_context *context,
                                       gva_t address, uint64_t access,
                                       struct translation *translation) MUST_CHECK;
+
+/* The kept walk for exactly these inputs, or NULL. Its entries have not been read again. */
+struct memo *mmio_cache_memo(struct mmio_cache *cache, const struct walk_context *context,
+                             gva_t address, uint64_t access);

@@ -6,6 +6,7 @@
 
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "mmio/hot.h"
 #include "mmio/segment.h"
 
 #define RFLAGS_TF BIT(8)
@@ -97,36 +98,36 @@ static int fragment_write(struct mmio_vcpu *v, const struct fragment *f, bool de
     return 0;
 }
 
-static uint64_t source(const struct cpu_regs *cpu, const struct insn *insn)
+static uint64_t source(struct cpu_regs *cpu, const struct insn *insn)
 {
     if (insn->has_imm)
         return insn->imm;
-    return cpu->gpr[insn->reg] >> (insn->high_byte ? 8 : 0);
+    return cpu_gpr(cpu, insn->reg) >> (insn->high_byte ? 8 : 0);
 }
 
 /* Write-back (SDM 1, 3.4.1.1): 32 bits clear the upper half, 8 and 16 bits leave the rest alone. */
-static void write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
+void mmio_write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
 {
-    uint64_t *reg = &cpu->gpr[insn->reg];
+    uint64_t old = cpu_gpr(cpu, insn->reg);
     if (insn->op == INSN_SIGN_EXTEND) {
         unsigned unused = 64 - 8u * insn->size;
         value = (uint64_t)((int64_t)(value << unused) >> unused);
     }
     switch (insn->reg_size) {
     case 8:
-        *reg = value;
         break;
     case 4:
-        *reg = (uint32_t)value;
+        value = (uint32_t)value;
         break;
     case 2:
-        *reg = (*reg & ~0xffffull) | (value & 0xffff);
+        value = (old & ~0xffffull) | (value & 0xffff);
         break;
     default: {
         unsigned shift = insn->high_byte ? 8 : 0;
-        *reg = (*reg & ~(0xffull << shift)) | (value & 0xff) << shift;
+        value = (old & ~(0xffull << shift)) | (value & 0xff) << shift;
     }
     }
+    cpu_set_gpr(cpu, insn->reg, value);
 }
 
 /* Everything is decided; only the lack of host memory can still fail, and that ends the VM. */
@@ -145,7 +146,7 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
         shift += 8 * fragments[i].size;
     }
     if (!insn->write)
-        write_back(v->cpu, insn, value);
+        mmio_write_back(v->cpu, insn, value);
     return 0;
 }
 
@@ -165,7 +166,7 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
 {
     struct walk_context context;
     walk_context_load(&context, vcpu->cpu, vcpu->mmu);
-    uint64_t rip = cpu_reg(vcpu->cpu, REG_RIP);
+    uint64_t rip = cpu_reg(vcpu->cpu, REG_RIP), known = vcpu->cache.gva_hits;
     const struct insn *insn;
     bool memory;
     enum mmio_outcome outcome = mmio_fetch(vcpu, &context, rip, gpa, &insn, &memory);
@@ -208,6 +209,8 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     if (unlikely(perform(vcpu, insn, fragments, (unsigned)device)))
         return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
                         "give the machine more memory");
+    if (known != vcpu->cache.gva_hits && target == TARGET_DEVICE && !fragments[1].size)
+        mmio_hot_keep(vcpu, &context, rip, insn, linear, gpa);
     advance(vcpu, &context, next);
     vcpu->stats.emulated++;
     return MMIO_DONE;

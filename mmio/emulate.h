@@ -23,3 +23,6 @@ enum mmio_target {
  * half of an access may populate). */
 enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target,
                                bool *rings) MUST_CHECK;
+
+/* Puts what a load read into the register that the instruction names. */
+void mmio_write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value);

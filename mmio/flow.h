@@ -24,5 +24,6 @@
 enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
                                  bool delivering) MUST_CHECK;
 
-/* EPT misconfiguration at `gpa`. */
+/* EPT misconfiguration at `gpa`. Instructions that were here before need none of the steps: the
+ * caller tries mmio/hot.h first. */
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering) MUST_CHECK;

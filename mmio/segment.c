@@ -14,16 +14,15 @@
 #define TYPE_EXPAND_DOWN BIT(2) /* data */
 #define TYPE_WRITABLE    BIT(1) /* data; readable for code */
 
-static uint64_t effective_address(const struct cpu_regs *cpu, const struct insn *insn,
-                                  uint64_t next)
+static uint64_t effective_address(struct cpu_regs *cpu, const struct insn *insn, uint64_t next)
 {
     uint64_t address = insn->disp;
     if (insn->base < GPR_COUNT)
-        address += cpu->gpr[insn->base];
+        address += cpu_gpr(cpu, insn->base);
     else if (insn->base == INSN_RIP)
         address += next;
     if (insn->index < GPR_COUNT)
-        address += cpu->gpr[insn->index] << insn->shift;
+        address += cpu_gpr(cpu, insn->index) << insn->shift;
     return address & insn->address_mask;
 }
 

@@ -70,16 +70,6 @@ void mmu_destroy(struct mmu *mmu)
     memslots_free(mmu);
 }
 
-uint64_t mmu_slot_generation(const struct mmu *mmu)
-{
-    return memslots_generation(memslots(mmu));
-}
-
-uint64_t mmu_invalidate_sequence(const struct mmu *mmu)
-{
-    return __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE);
-}
-
 static int set_generation(struct mmu *mmu, uint64_t generation)
 {
     uint64_t now = mmu->slots->generation;

@@ -163,7 +163,11 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
 int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info) MUST_CHECK;
 
 /* The 64-bit generation of the slots. Bit 63 is set while an update is in progress. */
-uint64_t mmu_slot_generation(const struct mmu *mmu);
+static inline uint64_t mmu_slot_generation(const struct mmu *mmu)
+{
+    const struct memslots *slots = __atomic_load_n(&mmu->slots, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&slots->generation, __ATOMIC_ACQUIRE);
+}
 
 /* The one accessor to guest memory (decision D16): copies between a buffer and guest-physical
  * memory, across pages, populating as needed. `access` is ACCESS_READ, ACCESS_WRITE or ACCESS_FETCH
@@ -187,4 +191,7 @@ const void *guest_page(struct mmu *mmu, gfn_t gfn);
 
 /* Counts invalidations of guest pages (unmaps, moves, host remaps). Odd while one is in progress.
  */
-uint64_t mmu_invalidate_sequence(const struct mmu *mmu);
+static inline uint64_t mmu_invalidate_sequence(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE);
+}

@@ -36,7 +36,8 @@ prove: ## prove statements about SPTE words with CBMC
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
 .PHONY: bench-mmu
-bench-mmu: ## what the MMU costs, in instructions
+bench-mmu: all guests $(B)/optrom.bin | deps-run ## what the MMU costs, in instructions
 	$(Q)for words in "" ept_ad=0; do echo "# command line \"$$words\""; \
-	    $(MAKE) run-quick CMDLINE="$$words" GUESTS=$(B)/guest/mmu_bench.elf:testctl,budget=120000 \
+	    METHOD=optrom MACHINE=bochs CMDLINE="$$words" \
+	    GUESTS=$(B)/guest/mmu_bench.elf:testctl,budget=120000 $(PYTHON) tools/run.py \
 	    | grep -E '^BENCH|^EXIT|not ok|expected'; done

@@ -1,9 +1,10 @@
 /*
- * bool vmx_enter(struct vmx_vcpu *vcpu, bool launched)
+ * bool vmx_enter(struct vmx_vcpu *vcpu)
  *
- * Loads the general registers, enters the guest, and comes back at its exit with them stored again.
- * True: an exit. False: VMLAUNCH or VMRESUME itself failed (CF or ZF; no register was changed).
- * The offsets are those of struct vmx_vcpu, asserted in vmx/vcpu.c.
+ * The loop that every exit goes around: enters the guest, stores its general registers at the exit,
+ * asks vmx_exited(vcpu), and enters again while that says true. Only the first entry of a VMCS is a
+ * VMLAUNCH. True: vmx_exited() said false. False: VMLAUNCH or VMRESUME itself failed (CF or ZF).
+ * The guest's RSP is in the VMCS. The offsets are those of struct vmx_vcpu, asserted in vmx/vcpu.c.
  */
 #define RAX 0
 #define RCX 8
@@ -20,29 +21,11 @@
 #define R13 104
 #define R14 112
 #define R15 120
-#define HOST_RSP 368
+#define HOST_RSP 384
+#define LAUNCHED 392
 #define VMCS_HOST_RSP 0x6c14
 
-    .text
-    .globl vmx_enter
-    .globl vmx_exit_entry
-vmx_enter:
-    pushq %rbp
-    movq %rsp, %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    pushq %rdi
-
-    cmpq HOST_RSP(%rdi), %rsp
-    je 1f
-    movq %rsp, HOST_RSP(%rdi)
-    movl $VMCS_HOST_RSP, %eax
-    vmwrite %rsp, %rax
-1:
-    testl %esi, %esi
+    .macro load_guest
     movq RAX(%rdi), %rax
     movq RCX(%rdi), %rcx
     movq RDX(%rdi), %rdx
@@ -58,13 +41,37 @@ vmx_enter:
     movq R14(%rdi), %r14
     movq R15(%rdi), %r15
     movq RDI(%rdi), %rdi
-    jz 2f
-    vmresume
+    .endm
+
+    .text
+    .globl vmx_enter
+    .globl vmx_exit_entry
+vmx_enter:
+    pushq %rbp
+    movq %rsp, %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    pushq %rdi /* on top at every exit */
+
+    cmpq HOST_RSP(%rdi), %rsp
+    je 1f
+    movq %rsp, HOST_RSP(%rdi)
+    movl $VMCS_HOST_RSP, %eax
+    vmwrite %rsp, %rax
+1:
+    cmpb $0, LAUNCHED(%rdi)
+    jne 2f
+    load_guest
+    vmlaunch
     jmp 3f
-2:  vmlaunch
+
+2:  load_guest
+    vmresume
 3:  /* The instruction failed; nothing of the guest ran. */
     xorl %eax, %eax
-    popq %rdi
     jmp 4f
 
 vmx_exit_entry:
@@ -85,9 +92,15 @@ vmx_exit_entry:
     movq %r14, R14(%rdi)
     movq %r15, R15(%rdi)
     popq RDI(%rdi)
-    popq %rdi
+    leaq 48(%rsp), %rbp /* our frame, for backtraces */
+    call vmx_exited
+    movq (%rsp), %rdi
+    testb %al, %al
+    jne 2b
     movl $1, %eax
-4:  popq %r15
+
+4:  popq %rdi
+    popq %r15
     popq %r14
     popq %r13
     popq %r12

@@ -14,7 +14,8 @@
 
 struct vmx_exit {
     uint32_t reason;        /* basic exit reason, enum exit_reason */
-    uint32_t idt_vectoring; /* the event whose delivery was interrupted; bit 31: valid */
+    uint32_t idt_vectoring; /* the event whose delivery was cut short; bit 31: valid. Not read for
+                               exits that are an instruction's own: these cut nothing short. */
 };
 
 #define DEFINES_QUALIFICATION BIT(0)
@@ -22,36 +23,63 @@ struct vmx_exit {
 #define DEFINES_GPA           BIT(2)
 #define DEFINES_INTERRUPTION  BIT(3)
 #define DEFINES_INFO          BIT(4)
-extern const uint8_t vmx_exit_defines[REASON_COUNT];
+#define OF_INSTRUCTION        BIT(5) /* never during the delivery of an event (SDM 3, 28.2.4) */
+#define COMPLETES             (OF_INSTRUCTION | DEFINES_LENGTH)
 
-static inline uint64_t vmx_exit_field(const struct vmx_exit *e, uint64_t defines, uint32_t field)
+/* In the header, so that a check with a constant reason costs nothing. */
+static const uint8_t vmx_exit_defines[REASON_COUNT] = {
+    [REASON_EXCEPTION_OR_NMI] = DEFINES_QUALIFICATION | DEFINES_INTERRUPTION | DEFINES_LENGTH,
+    [REASON_EXTERNAL_INTERRUPT] = DEFINES_INTERRUPTION,
+    [REASON_TASK_SWITCH] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
+    [REASON_CPUID] = COMPLETES,
+    [REASON_GETSEC] = COMPLETES,
+    [REASON_HLT] = COMPLETES,
+    [REASON_INVD] = COMPLETES,
+    [REASON_INVLPG] = DEFINES_QUALIFICATION | COMPLETES,
+    [REASON_RDPMC] = COMPLETES,
+    [REASON_VMCALL] = COMPLETES,
+    [REASON_CR_ACCESS] = DEFINES_QUALIFICATION | COMPLETES,
+    [REASON_MOV_DR] = DEFINES_QUALIFICATION | COMPLETES,
+    [REASON_IO_INSTRUCTION] = DEFINES_QUALIFICATION | COMPLETES | DEFINES_INFO,
+    [REASON_RDMSR] = COMPLETES,
+    [REASON_WRMSR] = COMPLETES,
+    [REASON_MWAIT] = DEFINES_QUALIFICATION | COMPLETES,
+    [REASON_MONITOR] = COMPLETES,
+    [REASON_EPT_VIOLATION] = DEFINES_QUALIFICATION | DEFINES_GPA,
+    [REASON_EPT_MISCONFIGURATION] = DEFINES_GPA,
+    [REASON_WBINVD] = COMPLETES,
+    [REASON_XSETBV] = COMPLETES,
+    [REASON_INVPCID] = DEFINES_QUALIFICATION | COMPLETES | DEFINES_INFO,
+};
+
+static inline uint64_t vmx_exit_field(uint32_t reason, uint64_t defines, uint32_t field)
 {
-    BUG_ON(!(vmx_exit_defines[e->reason] & defines));
-    return vmread(field);
+    BUG_ON(!(vmx_exit_defines[reason] & defines));
+    return vmread_always(field);
 }
 
 static inline uint64_t vmx_exit_qualification(const struct vmx_exit *e)
 {
-    return vmx_exit_field(e, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
+    return vmx_exit_field(e->reason, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
 }
 
 /* Of the instruction that exited, in bytes. */
 static inline uint64_t vmx_exit_length(const struct vmx_exit *e)
 {
-    return vmx_exit_field(e, DEFINES_LENGTH, VMCS_EXIT_INSTRUCTION_LENGTH);
+    return vmx_exit_field(e->reason, DEFINES_LENGTH, VMCS_EXIT_INSTRUCTION_LENGTH);
 }
 
 static inline uint64_t vmx_exit_info(const struct vmx_exit *e)
 {
-    return vmx_exit_field(e, DEFINES_INFO, VMCS_EXIT_INSTRUCTION_INFO);
+    return vmx_exit_field(e->reason, DEFINES_INFO, VMCS_EXIT_INSTRUCTION_INFO);
 }
 
 static inline uint32_t vmx_exit_interruption(const struct vmx_exit *e)
 {
-    return (uint32_t)vmx_exit_field(e, DEFINES_INTERRUPTION, VMCS_EXIT_INTERRUPTION_INFO);
+    return (uint32_t)vmx_exit_field(e->reason, DEFINES_INTERRUPTION, VMCS_EXIT_INTERRUPTION_INFO);
 }
 
 static inline gpa_t vmx_exit_gpa(const struct vmx_exit *e)
 {
-    return GPA(vmx_exit_field(e, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
+    return GPA(vmx_exit_field(e->reason, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
 }

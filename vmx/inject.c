@@ -34,6 +34,7 @@ void vmx_requeue_event(struct vmx_vcpu *vcpu)
                              : 0;
         vcpu->pending.requeue =
             event_decode(e->idt_vectoring, error, (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+        vcpu->attention = true;
     }
     uint32_t old = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY);
     uint32_t new = event_interruptibility(old, e->idt_vectoring, unblocked);
@@ -94,6 +95,7 @@ void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code)
 {
     bool protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE;
     vcpu->pending.exception = event_exception(vector, error_code, protected_mode);
+    vcpu->attention = true;
     if (event_is_fault(vector))
         cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
 }

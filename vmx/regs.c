@@ -7,6 +7,7 @@
 /* 0: not simply a field. */
 static const uint16_t fields[REG_COUNT] = {
     [REG_RIP] = VMCS_GUEST_RIP,
+    [REG_RSP] = VMCS_GUEST_RSP,
     [REG_RFLAGS] = VMCS_GUEST_RFLAGS,
     [REG_CR3] = VMCS_GUEST_CR3,
     [REG_EFER] = VMCS_GUEST_EFER,
@@ -87,4 +88,15 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
         BUG_ON(!fields[reg]); /* PKRU is the guest's alone */
         vmwrite(fields[reg], value);
     }
+}
+
+void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
+{
+    (void)cpu;
+    state->rflags = vmread_always(VMCS_GUEST_RFLAGS) & CPU_STATE_RFLAGS;
+    state->cr0 = vmread_always(VMCS_GUEST_CR0);
+    state->cr3 = vmread_always(VMCS_GUEST_CR3);
+    state->cr4 = vmread_always(VMCS_GUEST_CR4);
+    state->efer = vmread_always(VMCS_GUEST_EFER);
+    state->cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
 }

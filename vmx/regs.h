@@ -1,10 +1,11 @@
 /*
  * The architectural registers of a vCPU, by name, for the layers that know nothing of the VMCS.
  *
- * General registers live in memory while the hypervisor runs and are read straight from gpr[], in
- * the order that ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the
- * VMCS on first use and remembers it until the next entry, so that a path pays for what it needs.
- * The hosted tests supply cpu_reg_load() and cpu_set_reg() over a plain array.
+ * General registers but RSP live in memory while the hypervisor runs: gpr[], in the order that
+ * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first
+ * use and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is
+ * for general registers by number, which may be RSP.
+ * The hosted tests supply cpu_reg_load(), cpu_set_reg() and cpu_state_get() over a plain array.
  */
 #pragma once
 
@@ -17,7 +18,7 @@ enum gpr {
     GPR_RCX,
     GPR_RDX,
     GPR_RBX,
-    GPR_RSP, /* gpr[GPR_RSP] is live: written on exit, read back on entry */
+    GPR_RSP, /* in the VMCS: gpr[GPR_RSP] is unused */
     GPR_RBP,
     GPR_RSI,
     GPR_RDI,
@@ -45,6 +46,7 @@ enum segment {
 
 enum cpu_reg {
     REG_RIP,
+    REG_RSP,
     REG_RFLAGS,
     REG_CR0, /* as the guest reads it: shadow bits applied */
     REG_CR3,
@@ -72,8 +74,8 @@ enum cpu_reg {
 #define SEG_AR_UNUSABLE 0x10000u
 
 struct cpu_regs {
-    uint64_t gpr[GPR_COUNT];
-    uint64_t known; /* bit n: value[n] is what register n holds */
+    uint64_t gpr[GPR_COUNT + 1]; /* the last one is always 0, for "no register" */
+    uint64_t known;              /* bit n: value[n] is what register n holds */
     uint64_t value[REG_COUNT];
 };
 _Static_assert(REG_COUNT <= 64, "one bit each in `known`");
@@ -88,8 +90,33 @@ static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
 
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
 
+static inline uint64_t cpu_gpr(struct cpu_regs *cpu, unsigned gpr)
+{
+    return unlikely(gpr == GPR_RSP) ? cpu_reg(cpu, REG_RSP) : cpu->gpr[gpr];
+}
+
+static inline void cpu_set_gpr(struct cpu_regs *cpu, unsigned gpr, uint64_t value)
+{
+    if (unlikely(gpr == GPR_RSP))
+        cpu_set_reg(cpu, REG_RSP, value);
+    else
+        cpu->gpr[gpr] = value;
+}
+
 /* The current privilege level: the DPL of SS (SDM 3, 25.4.1). */
 static inline unsigned cpu_cpl(struct cpu_regs *cpu)
 {
     return (unsigned)(cpu_reg(cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DPL) >> 5;
 }
+
+/* What decides, beside general registers and memory, what the instruction at RIP does. CR0 and CR4
+ * are those in force: VMX fixes no bit that a translation depends on, so they differ between two
+ * exits whenever what the guest reads of these bits does. */
+struct cpu_state {
+    uint64_t rflags; /* CPU_STATE_RFLAGS only */
+    uint64_t cr0, cr3, cr4, efer;
+    uint64_t cs_rights;
+};
+#define CPU_STATE_RFLAGS 0x50100u /* TF, RF and AC */
+
+void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state);

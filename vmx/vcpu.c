@@ -12,12 +12,13 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-bool vmx_enter(struct vmx_vcpu *vcpu, bool launched); /* vmx/entry.S */
+bool vmx_enter(struct vmx_vcpu *vcpu); /* vmx/entry.S */
 extern const char vmx_exit_entry[];
 
-#define HOST_RSP_OFFSET 368 /* HOST_RSP of vmx/entry.S */
+/* RAX, HOST_RSP and LAUNCHED of vmx/entry.S */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == HOST_RSP_OFFSET, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 384, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, launched) == 392, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
@@ -149,38 +150,6 @@ void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
     read[2 * MSR_BITMAP_HALF + index / 8] &= keep;
 }
 
-const uint8_t vmx_exit_defines[REASON_COUNT] = {
-    [REASON_EXCEPTION_OR_NMI] = DEFINES_QUALIFICATION | DEFINES_INTERRUPTION | DEFINES_LENGTH,
-    [REASON_EXTERNAL_INTERRUPT] = DEFINES_INTERRUPTION,
-    [REASON_TASK_SWITCH] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
-    [REASON_CPUID] = DEFINES_LENGTH,
-    [REASON_GETSEC] = DEFINES_LENGTH,
-    [REASON_HLT] = DEFINES_LENGTH,
-    [REASON_INVD] = DEFINES_LENGTH,
-    [REASON_INVLPG] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
-    [REASON_RDPMC] = DEFINES_LENGTH,
-    [REASON_VMCALL] = DEFINES_LENGTH,
-    [REASON_CR_ACCESS] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
-    [REASON_MOV_DR] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
-    [REASON_IO_INSTRUCTION] = DEFINES_QUALIFICATION | DEFINES_LENGTH | DEFINES_INFO,
-    [REASON_RDMSR] = DEFINES_LENGTH,
-    [REASON_WRMSR] = DEFINES_LENGTH,
-    [REASON_MWAIT] = DEFINES_QUALIFICATION | DEFINES_LENGTH,
-    [REASON_MONITOR] = DEFINES_LENGTH,
-    [REASON_EPT_VIOLATION] = DEFINES_QUALIFICATION | DEFINES_GPA,
-    [REASON_EPT_MISCONFIGURATION] = DEFINES_GPA,
-    [REASON_WBINVD] = DEFINES_LENGTH,
-    [REASON_XSETBV] = DEFINES_LENGTH,
-    [REASON_INVPCID] = DEFINES_QUALIFICATION | DEFINES_LENGTH | DEFINES_INFO,
-};
-
-/* An NMI that arrived while the guest ran is the host's: take it by its vector. */
-static void take_host_nmi(const struct vmx_exit *e)
-{
-    if (field_get(vmx_exit_interruption(e), EVENT_INFO_TYPE) == EVENT_NMI)
-        __asm__ volatile("int $2");
-}
-
 static uint64_t read_field(void *context, uint32_t field)
 {
     (void)context;
@@ -231,54 +200,38 @@ int vmx_run(struct vmx_vcpu *vcpu)
 {
     if (unlikely(!vcpu->launched) && vmx.entry_checks && !first_entry_is_valid())
         return -EINVAL;
-    if (vcpu->regs.gpr[GPR_RSP] != vcpu->entered_rsp)
-        vmwrite(VMCS_GUEST_RSP, vcpu->regs.gpr[GPR_RSP]);
-
-    if (unlikely(!vmx_enter(vcpu, vcpu->launched))) {
+    if (unlikely(!vmx_enter(vcpu))) {
         vm_instruction_error_log(vcpu->launched ? "VMRESUME" : "VMLAUNCH",
                                  (uint32_t)vmread(VMCS_INSTRUCTION_ERROR));
         return explain_failure();
     }
     vcpu->launched = true;
-    vcpu->regs.known = 0;
-    vcpu->regs.gpr[GPR_RSP] = vcpu->entered_rsp = vmread(VMCS_GUEST_RSP);
-
-    uint32_t reason = (uint32_t)vmread(VMCS_EXIT_REASON);
-    vcpu->exit.reason = (uint32_t)(reason & EXIT_REASON_BASIC);
-    if (unlikely(reason & EXIT_REASON_ENTRY_FAILED)) {
-        entry_failure_log(reason, vmread(VMCS_EXIT_QUALIFICATION));
-        return explain_failure();
-    }
-    vcpu->exit.idt_vectoring = (uint32_t)vmread(VMCS_IDT_VECTORING_INFO);
-    if (unlikely(vcpu->exit.reason == REASON_EXCEPTION_OR_NMI))
-        take_host_nmi(&vcpu->exit);
-    return 0;
+    if (likely(!(vcpu->exit.reason & EXIT_REASON_ENTRY_FAILED)))
+        return 0;
+    entry_failure_log(vcpu->exit.reason, vmread(VMCS_EXIT_QUALIFICATION));
+    return explain_failure();
 }
 
-void vmx_end_interrupt_shadow(void)
+void vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
 {
-    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY);
-    if (unlikely(state & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)))
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~(BLOCKING_BY_STI | BLOCKING_BY_MOV_SS));
+    if (field_get(vmx_exit_interruption(&vcpu->exit), EVENT_INFO_TYPE) == EVENT_NMI)
+        __asm__ volatile("int $2");
 }
 
-/* Every exit that completes an instruction comes here, most of them with no register known: so the
- * VMCS is asked directly. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu)
 {
-    uint64_t rip = vmread(VMCS_GUEST_RIP), next = rip + vmx_exit_length(&vcpu->exit);
+    struct cpu_regs *cpu = &vcpu->regs;
+    uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
+    uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
 
     /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. */
-    if (unlikely((rip ^ next) >> 32) && !(cpu_reg(&vcpu->regs, REG_SEG_AR + SEG_CS) & SEG_AR_L))
+    if (unlikely((rip ^ next) >> 32) && !(cpu_reg(cpu, REG_SEG_AR + SEG_CS) & SEG_AR_L))
         next &= 0xffffffff;
-    vmwrite(VMCS_GUEST_RIP, next);
-    vcpu->regs.known &= ~BIT(REG_RIP);
+    cpu_set_reg(cpu, REG_RIP, next);
+    if (unlikely(rflags & RFLAGS_RF))
+        cpu_set_reg(cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
     vmx_end_interrupt_shadow();
-    uint64_t rflags = vmread(VMCS_GUEST_RFLAGS);
-    if (unlikely(rflags & (RFLAGS_RF | RFLAGS_TF))) {
-        cpu_set_reg(&vcpu->regs, REG_RFLAGS, rflags & ~RFLAGS_RF);
-        vmx_raise_single_step(vcpu);
-    }
+    vmx_raise_single_step(vcpu);
 }
 
 void vmx_set_primary(uint64_t mask, bool on)

@@ -25,6 +25,20 @@ failed:
     vmcs_access_failed(field, 0, false);
 }
 
+/* The same for the fields that every CPU has, between an exit and the next entry. Then a VMCS is
+ * current, so these cannot fail. */
+static inline uint64_t vmread_always(uint32_t field)
+{
+    uint64_t value;
+    __asm__ volatile("vmread %1, %0" : "=r"(value) : "r"((uint64_t)field) : "cc");
+    return value;
+}
+
+static inline void vmwrite_always(uint32_t field, uint64_t value)
+{
+    __asm__ volatile("vmwrite %1, %0" : : "r"((uint64_t)field), "r"(value) : "cc", "memory");
+}
+
 static inline void vmwrite(uint32_t field, uint64_t value)
 {
     __asm__ goto volatile("vmwrite %1, %0\n\tjbe %l[failed]"

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "arch/x86/cpu.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "lib/types.h"
@@ -30,8 +31,10 @@ struct vmx_vcpu {
     struct cpu_regs regs; /* first: the general registers that vmx/entry.S loads and stores */
     uint64_t host_rsp;    /* as the VMCS has it */
     bool launched;
-    uint64_t entered_rsp; /* as the VMCS has it; regs.gpr[GPR_RSP] may be newer */
 
+    /* Something has to be looked at before the next entry: an event, the clock, the end. Whoever
+     * makes such a thing sets this, so that most exits ask one question instead of many. */
+    bool attention;
     struct event_pending pending; /* what waits to be delivered */
     bool windows;                 /* a window exit is asked for */
 
@@ -63,23 +66,39 @@ size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
 /* Lets the guest use an MSR without an exit. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 
-/* Enters the guest and returns after its exit, with vcpu->exit filled. The first entry is preceded
- * by the software checks; an entry that fails is explained and dumped. Returns 0, or -EINVAL for an
- * entry that failed: the vCPU cannot go on. */
+/* Enters the guest, again after each exit, until vmx_exited() returns false. The first entry is
+ * preceded by the software checks; one that fails is explained and dumped. Returns 0, or -EINVAL
+ * for an entry that failed: the vCPU cannot go on. */
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
+
+/* Supplied by guest/: handles an exit. True: enter the guest again at once. Called by vmx/entry.S,
+ * and has to begin with vmx_begin_exit(), which makes the exit record and returns the whole
+ * exit-reason field. */
+bool vmx_exited(struct vmx_vcpu *vcpu);
+static inline uint32_t vmx_begin_exit(struct vmx_vcpu *vcpu)
+{
+    vcpu->regs.known = 0;
+    return vcpu->exit.reason = (uint32_t)vmread_always(VMCS_EXIT_REASON);
+}
+
+/* For an exit by exception or NMI: an NMI that arrived while the guest ran is the host's, and taken
+ * by its vector. */
+void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
 
 /* Events (D15), in vmx/inject.c.
  *
- * vmx_requeue() stands first after every exit: an event whose delivery was interrupted is delivered
- * again by the next entry, and NMI blocking is put back. vmx_deliver() stands last before every
- * entry. Returns false for a triple fault: the vCPU is shut down. */
+ * First after every exit: where vmx_cut_short() says so, vmx_requeue_event() makes the next entry
+ * deliver the event again whose delivery was cut short, and puts NMI blocking back. vmx_deliver()
+ * stands last before an entry after something asked for attention. Returns false for a triple
+ * fault: the vCPU is shut down. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu);
-static inline void vmx_requeue(struct vmx_vcpu *vcpu)
+static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
 {
-    const struct vmx_exit *e = &vcpu->exit;
-    if (unlikely(e->idt_vectoring & EVENT_INFO_VALID || e->reason == REASON_EPT_VIOLATION ||
-                 e->reason == REASON_EXCEPTION_OR_NMI))
-        vmx_requeue_event(vcpu);
+    if (vmx_exit_defines[reason] & OF_INSTRUCTION)
+        return false;
+    vcpu->exit.idt_vectoring = (uint32_t)vmread_always(VMCS_IDT_VECTORING_INFO);
+    return vcpu->exit.idt_vectoring & EVENT_INFO_VALID || reason == REASON_EPT_VIOLATION ||
+           reason == REASON_EXCEPTION_OR_NMI;
 }
 
 bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
@@ -105,12 +124,52 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
-/* Completes the exit's instruction: RIP stands behind it, the interrupt shadow ends, RF is clear
- * and the single-step trap is due. The length must be defined. */
+/* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
+#define INTERRUPT_SHADOW (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
+static inline void vmx_end_interrupt_shadow(void)
+{
+    uint64_t state = vmread_always(VMCS_GUEST_INTERRUPTIBILITY);
+    if (unlikely(state & INTERRUPT_SHADOW))
+        vmwrite_always(VMCS_GUEST_INTERRUPTIBILITY, state & ~INTERRUPT_SHADOW);
+}
+
+/* Whether the exit came from CPL 1 to 3. */
+static inline bool vmx_in_user_code(void)
+{
+    return vmread_always(VMCS_GUEST_SS_ACCESS_RIGHTS) & SEG_AR_DPL;
+}
+
+/* Whether the state of cpu_state_get() is as it was. */
+static inline bool vmx_state_is(const struct cpu_state *state)
+{
+    return (vmread_always(VMCS_GUEST_RFLAGS) & CPU_STATE_RFLAGS) == state->rflags &&
+           vmread_always(VMCS_GUEST_CR0) == state->cr0 &&
+           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
+           vmread_always(VMCS_GUEST_CR4) == state->cr4 &&
+           vmread_always(VMCS_GUEST_EFER) == state->efer &&
+           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
+}
+
+/* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the
+ * interrupt shadow ends, RF is clear and the single-step trap is due. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
 
-/* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
-void vmx_end_interrupt_shadow(void);
+/* The same for exits that come often, where `reason` is known and nothing is special: EIP does not
+ * wrap (as it does outside 64-bit code), and there is no shadow, RF or TF. */
+static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
+{
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
+    uint64_t length = vmx_exit_field(reason, DEFINES_LENGTH, VMCS_EXIT_INSTRUCTION_LENGTH);
+    uint32_t low;
+    if (unlikely(__builtin_add_overflow((uint32_t)rip, (uint32_t)length, &low) ||
+                 vmread_always(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPT_SHADOW ||
+                 vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_RF | RFLAGS_TF))) {
+        vmx_skip_instruction(vcpu);
+        return;
+    }
+    vmwrite_always(VMCS_GUEST_RIP, rip + length);
+    vcpu->regs.known &= ~BIT(REG_RIP);
+}
 
 /* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */
 void vmx_set_primary(uint64_t mask, bool on);

@@ -43,44 +43,42 @@ static uint32_t measure(void (*prepare)(unsigned), void (*run)(unsigned))
     return median();
 }
 
-static void bench(const char *name, void (*prepare)(unsigned), void (*run)(unsigned))
+/* Prints what `run` costs more than `idle`. */
+static void bench(const char *name, void (*prepare)(unsigned), void (*run)(unsigned),
+                  void (*idle)(unsigned))
 {
-    uint32_t gross = measure(prepare, run), empty = measure(nothing, nothing);
+    uint32_t gross = measure(prepare, run), empty = measure(nothing, idle);
 
     if (under_eptvisor()) /* an emulator's idea of time may be anything */
         EXPECT(gross > empty);
     print("BENCH %s %u ticks\n", name, gross > empty ? gross - empty : 0);
 }
 
-static void run_cpuid(unsigned round)
-{
-    (void)round;
-    (void)cpuid(0);
-}
+/* run_NAME() executes an instruction, and idle_NAME() does all the same but that; bench_NAME()
+ * prints the difference. */
+#define OPERATION(name, instruction, ...)                                \
+    static void run_##name(unsigned round)                               \
+    {                                                                    \
+        uint64_t rax, rcx = 0;                                           \
+        __asm__ volatile(instruction : "=a"(rax), "+c"(rcx)__VA_ARGS__); \
+        (void)round;                                                     \
+    }                                                                    \
+    static void idle_##name(unsigned round)                              \
+    {                                                                    \
+        uint64_t rax, rcx = 0;                                           \
+        __asm__ volatile("" : "=a"(rax), "+c"(rcx)__VA_ARGS__);          \
+        (void)round;                                                     \
+    }                                                                    \
+    static void bench_##name(void)                                       \
+    {                                                                    \
+        bench(#name, nothing, run_##name, idle_##name);                  \
+    }
 
-static void run_hypercall(unsigned round)
-{
-    struct hypercall call = {0};
-
-    (void)round;
-    hypercall(HC_NOP, &call);
-}
-
-static void run_mmio_write(unsigned round)
-{
-    write32(TESTDEV_A_BASE, round);
-}
-
-static void run_mmio_read(unsigned round)
-{
-    (void)round;
-    (void)read32(TESTDEV_A_BASE);
-}
-
-static void run_port_write(unsigned round)
-{
-    outb(PORT_UART + 7, (uint8_t)round); /* the scratch register */
-}
+OPERATION(cpuid, "cpuid", : "0"(0) : "rbx", "rdx", "memory")
+OPERATION(hypercall, "vmcall", : "0"(ABI_HYPERCALL | HC_NOP) : "memory")
+OPERATION(mmio_write, "movl %k2, (%3)", : "0"(round), "r"((uint64_t)TESTDEV_A_BASE) : "memory")
+OPERATION(mmio_read, "movl (%2), %k0", : "r"((uint64_t)TESTDEV_A_BASE) : "memory")
+OPERATION(port_write, "outb %b2, %w3", : "0"(round), "d"(PORT_UART + 7) : "memory") /* scratch */
 
 static uint64_t slot_page(unsigned round)
 {
@@ -97,29 +95,9 @@ static void run_touch(unsigned round)
     (void)read32(slot_page(round));
 }
 
-static void bench_cpuid(void)
+static void idle_touch(unsigned round)
 {
-    bench("cpuid", nothing, run_cpuid);
-}
-
-static void bench_hypercall(void)
-{
-    bench("hypercall", nothing, run_hypercall);
-}
-
-static void bench_mmio_write(void)
-{
-    bench("mmio_write", nothing, run_mmio_write);
-}
-
-static void bench_mmio_read(void)
-{
-    bench("mmio_read", nothing, run_mmio_read);
-}
-
-static void bench_port_write(void)
-{
-    bench("port_write", nothing, run_port_write);
+    __asm__ volatile("" : : "r"(slot_page(round)) : "memory");
 }
 
 /* The page is there, its EPT entry is not. */
@@ -129,7 +107,7 @@ static void bench_fault(void)
     for (unsigned i = 0; i < SLOT_PAGES; i++)
         write32(slot_page(i), i);
     struct watch violations = watch(EXITS_VIOLATION);
-    bench("fault_4k_present", drop_page, run_touch);
+    bench("fault_4k_present", drop_page, run_touch, idle_touch);
     EXPECT_EQ(watched(violations), SAMPLES); /* else something else was measured */
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }

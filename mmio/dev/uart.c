@@ -64,7 +64,7 @@ void uart_init(struct uart *uart, void (*transmit)(void *context, uint8_t byte),
 
 /* What the modem lines say now; loopback ties them to the outputs. The low half of MSR remembers
  * which have changed since it was read, the ring line only when it falls. */
-static void update_modem(struct uart *uart)
+static NOINLINE void update_modem(struct uart *uart)
 {
     uint64_t lines = MSR_CONNECTED;
     if (uart->mcr & MCR_LOOP)
@@ -146,7 +146,7 @@ static uint8_t read_register(struct uart *uart, uint64_t reg)
     }
 }
 
-static void write_data(struct uart *uart, uint8_t byte)
+static NOINLINE void write_data(struct uart *uart, uint8_t byte)
 {
     if (uart->lcr & LCR_DLAB) {
         uart->divisor[0] = byte;
@@ -159,7 +159,7 @@ static void write_data(struct uart *uart, uint8_t byte)
     uart->transmit_event = true; /* it is empty again at once */
 }
 
-static void write_fcr(struct uart *uart, uint8_t value)
+static NOINLINE void write_fcr(struct uart *uart, uint8_t value)
 {
     /* Turning the FIFO on or off empties it too. */
     if (value & FCR_CLEAR_RECEIVE || (value ^ uart->fcr) & FCR_ENABLE) {
@@ -169,7 +169,7 @@ static void write_fcr(struct uart *uart, uint8_t value)
     uart->fcr = value & FCR_ENABLE;
 }
 
-static void write_register(struct uart *uart, uint64_t reg, uint8_t value)
+static NOINLINE void write_register(struct uart *uart, uint64_t reg, uint8_t value)
 {
     switch (reg) {
     case REG_DATA:
@@ -211,12 +211,20 @@ static uint64_t uart_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
     return value;
 }
 
+static NOINLINE void write_wide(struct uart *uart, uint64_t offset, unsigned size, uint64_t value)
+{
+    for (unsigned i = 0; i < size; i++)
+        write_register(uart, offset + i, (uint8_t)(value >> (8 * i)));
+}
+
 static void uart_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                        uint64_t value)
 {
     (void)vcpu;
-    for (unsigned i = 0; i < size; i++)
-        write_register(device, offset + i, (uint8_t)(value >> (8 * i)));
+    if (likely(size == 1))
+        write_register(device, offset, (uint8_t)value);
+    else
+        write_wide(device, offset, size, value);
 }
 
 const struct bus_ops uart_ops = {"uart", uart_read, uart_write};

@@ -64,6 +64,7 @@ struct world {
     bool tlb;            /* the CPU holds one translation of data, which may be outdated */
     uint64_t tlb_page, tlb_frame;
     unsigned violations, misconfigs; /* exits of the CPU */
+    unsigned hot;                    /* of these, accesses that mmio/hot.c made */
 };
 
 extern struct world world;
@@ -137,6 +138,9 @@ enum world_result world_load(uint64_t gva, uint32_t *value);
 /* The misconfiguration exit of the same instructions, whatever the CPU would find now: what a stale
  * TLB entry does. */
 enum mmio_outcome world_exit(uint64_t gva, uint64_t gpa, bool write);
+
+/* A misconfiguration at RIP, answered as guest/dispatch.c has it answered. */
+enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering);
 
 /* The guest's flushes as the hypervisor sees them: in `exits` they exit. */
 void world_invlpg(uint64_t gva);

@@ -6,6 +6,8 @@
 #include "tests/unit/mmio_world.h"
 #include "tests/unit/mmu_world.h"
 
+#include "mmio/hot.h"
+
 #include <string.h>
 
 #define VPID 1
@@ -24,6 +26,17 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
     assert_ptr_equal(cpu, &world.cpu);
     world.regs[reg] = value;
+}
+
+void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
+{
+    (void)cpu;
+    *state = (struct cpu_state){.rflags = world.regs[REG_RFLAGS] & CPU_STATE_RFLAGS,
+                                .cr0 = world.regs[REG_CR0],
+                                .cr3 = world.regs[REG_CR3],
+                                .cr4 = world.regs[REG_CR4],
+                                .efer = world.regs[REG_EFER],
+                                .cs_rights = world.regs[REG_SEG_AR + SEG_CS]};
 }
 
 /* ---- Invalidations --------------------------------------------------------------------------- */
@@ -107,6 +120,23 @@ static struct oracle translate(uint64_t gva, unsigned access)
                         &world.vcpu.cache.limits);
 }
 
+/* As guest/dispatch.c does it. */
+enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
+{
+    uint64_t rip = world.regs[REG_RIP];
+    const struct hot *hot = mmio_hot_at(&world.vcpu, rip);
+    struct cpu_state state;
+    cpu_state_get(&world.cpu, &state);
+    if (delivering || hot->rip != rip || memcmp(&state, &hot->state, sizeof(state)) != 0 ||
+        !mmio_hot_holds(&world.vcpu, hot, gpa))
+        return mmio_misconfig(&world.vcpu, gpa, delivering);
+    world.hot++;
+    mmio_hot_access(&world.vcpu, hot, gpa);
+    world.vcpu.single_step = false;
+    cpu_set_reg(&world.cpu, REG_RIP, hot->next);
+    return MMIO_DONE;
+}
+
 /* How far the CPU got: to memory, or to a page fault of its own, or out of the guest. */
 struct step {
     uint8_t *memory;
@@ -127,7 +157,7 @@ static struct step reach(uint64_t gva, unsigned access)
     }
     if (hw.result == HW_MISCONFIG) {
         world.misconfigs++;
-        return (struct step){.outcome = mmio_misconfig(&world.vcpu, GPA(at.gpa), false)};
+        return (struct step){.outcome = world_misconfig(GPA(at.gpa), false)};
     }
     world.violations++;
     uint32_t error_code =
@@ -202,5 +232,5 @@ enum world_result world_load(uint64_t gva, uint32_t *value)
 enum mmio_outcome world_exit(uint64_t gva, uint64_t gpa, bool write)
 {
     instruction(gva, write);
-    return mmio_misconfig(&world.vcpu, GPA(gpa), false);
+    return world_misconfig(GPA(gpa), false);
 }

@@ -70,7 +70,7 @@ static void regions(void **state)
     assert_int_equal(add(0x1000, 0x1000, 1), 0);
     assert_int_equal(add(0x5000, 0x10, 5), 0);
     assert_int_equal(add(0x2000, 0x1000, 2), 0);
-    assert_int_equal(bus.sequence, 8);
+    assert_int_equal(bus.sequence, 10);
     for (uint64_t i = 1; i <= 3; i++) {
         assert_int_equal(get(i * 0x1000, 4), 0x11111111 * i);
         assert_int_equal(seen.offset[0], 0);

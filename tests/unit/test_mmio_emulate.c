@@ -29,7 +29,7 @@ static int setup(void **state)
 static enum mmio_outcome run(const void *code, unsigned size, uint64_t gpa)
 {
     world_code(code, size);
-    return mmio_misconfig(&world.vcpu, GPA(gpa), false);
+    return world_misconfig(GPA(gpa), false);
 }
 
 #define CODE(...) ((const uint8_t[]){__VA_ARGS__}), sizeof((const uint8_t[]){__VA_ARGS__})
@@ -202,7 +202,7 @@ static void faults_come_first(void **state)
     assert_int_equal(world.bus.unclaimed, 0);
     world.cpu.gpr[GPR_RAX] = BIT(47) - 2; /* runs into the hole of addresses */
     assert_fault(run(CODE(0x89, 0x18), A), 13, 0);
-    world.cpu.gpr[GPR_RSP] = BIT(62);
+    world.regs[REG_RSP] = BIT(62);
     assert_fault(run(CODE(0x89, 0x1c, 0x24), A), 12, 0);
     assert_fault(run(CODE(0xf0, 0x89, 0x18), A), 6, 0);
     assert_fault(run(CODE(0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
@@ -295,11 +295,11 @@ static void code_16(void **state)
     world.regs[REG_SEG_LIMIT + SEG_CS] = 0x101;
     world_code("\x89\x08", 2);
     world.regs[REG_RIP] = 0x100;
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_DONE);
+    assert_int_equal(world_misconfig(GPA(A), false), MMIO_DONE);
     assert_int_equal(world.regs[REG_RIP], 0x102);
     world.regs[REG_SEG_LIMIT + SEG_CS] = 0x100;
     world.regs[REG_RIP] = 0x100;
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_INJECT);
+    assert_int_equal(world_misconfig(GPA(A), false), MMIO_INJECT);
     assert_int_equal(world.vcpu.fault.vector, 13);
     assert_int_equal(world.regs[REG_RIP], 0x100);
 }
@@ -313,7 +313,7 @@ static void rip_wraps(void **state)
     world_code("\x89\x18", 2);
     world.regs[REG_RIP] = 0xfffffffe;
     world.cpu.gpr[GPR_RAX] = A;
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_DONE);
+    assert_int_equal(world_misconfig(GPA(A), false), MMIO_DONE);
     assert_int_equal(world.regs[REG_RIP], 0);
 }
 
@@ -326,24 +326,24 @@ static void fetch_across_pages(void **state)
     memcpy((uint8_t *)world_ram + at, "\x89\x18", 2);
     world_map(cr3, WORLD_CODE + 4096, 0, 0);
     world.regs[REG_RIP] = at;
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_DONE);
+    assert_int_equal(world_misconfig(GPA(A), false), MMIO_DONE);
 
     world.regs[REG_RIP] = at; /* mov [rax+4], ebx: its last byte is on the absent page */
     memcpy((uint8_t *)world_ram + at, "\x89\x58", 2);
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A + 4), false), MMIO_INJECT);
+    assert_int_equal(world_misconfig(GPA(A + 4), false), MMIO_INJECT);
     assert_int_equal(world.vcpu.fault.vector, 14);
     assert_int_equal(world.vcpu.fault.error_code, PF_FETCH);
     assert_int_equal(world.vcpu.fault.cr2, WORLD_CODE + 4096);
 
     world_ram[12][0] = 4; /* there now, but elsewhere in memory */
     world_map(cr3, WORLD_CODE + 4096, 0xc000, KERNEL);
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A + 4), false), MMIO_DONE);
+    assert_int_equal(world_misconfig(GPA(A + 4), false), MMIO_DONE);
     assert_int_equal(world.regs[REG_RIP], at + 3);
     assert_int_equal(world.a.last_offset, 4);
 
     world_map(cr3, WORLD_CODE + 4096, B, KERNEL); /* code in MMIO */
     world.regs[REG_RIP] = at;
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A + 4), false), MMIO_END);
+    assert_int_equal(world_misconfig(GPA(A + 4), false), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_FETCH);
 }
 
@@ -366,11 +366,11 @@ static void changing_code(void **state)
     memcpy(world_ram[12], "\x48\x89\x18", 3);
     world_map(world.regs[REG_CR3], WORLD_CODE, 0xc000, KERNEL);
     world.regs[REG_RIP] = WORLD_CODE;
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_DONE);
+    assert_int_equal(world_misconfig(GPA(A), false), MMIO_DONE);
     assert_int_equal(world.a.last_size, 8);
     world.regs[REG_SEG_AR + SEG_CS] = AR_CODE32; /* the same bytes at the same RIP, other code */
     world.regs[REG_RIP] = WORLD_CODE;
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_END); /* dec eax */
+    assert_int_equal(world_misconfig(GPA(A), false), MMIO_END); /* dec eax */
     assert_int_equal(world.vcpu.end, MMIO_END_UNSUPPORTED);
 }
 

@@ -52,18 +52,18 @@ static void f4a_delivery(void **state)
     (void)state;
     assert_int_equal(world_store(V, 1), WORLD_EMULATED);
     world.regs[REG_RIP] = WORLD_CODE;
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), true), MMIO_END);
+    assert_int_equal(world_misconfig(GPA(A), true), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_DELIVERY);
     assert_non_null(strstr(world.vcpu.text, "delivery"));
     assert_non_null(strstr(world.vcpu.text, "GPA 0xfe000000, RIP 0x5000, bytes 89 18"));
     world.vcpu.cache.generation = ~0ull; /* step 3 says the same */
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), true), MMIO_END);
+    assert_int_equal(world_misconfig(GPA(A), true), MMIO_END);
     assert_int_equal(mmio_violation(&world.vcpu, GPA(A), WRITE, true), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_DELIVERY);
     assert_int_equal(world.a.writes, 1);
 
     world_slot_add(A, 1, 0); /* stale, and RAM now: a fault like any other */
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), true), MMIO_REENTER);
+    assert_int_equal(world_misconfig(GPA(A), true), MMIO_REENTER);
     assert_int_equal(mmio_violation(&world.vcpu, GPA(A), WRITE, true), MMIO_REENTER);
 }
 
@@ -96,7 +96,7 @@ static void f4b_doorbell(void **state)
     assert_int_equal(world.a.reads, 1);
     assert_int_equal(mmu().mmio_spte_hits, 1);
     world_code("\x89\x18", 2);
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A + 8), true), MMIO_END); /* not skipped */
+    assert_int_equal(world_misconfig(GPA(A + 8), true), MMIO_END); /* not skipped */
     assert_int_equal(rung, 1);
     world_slot_add(RAM, 1, 0); /* whatever the slots say: stale, and still it rings */
     assert_int_equal(world_store(V + 8, 5), WORLD_EMULATED);
@@ -126,7 +126,7 @@ static void f4b_beside_the_doorbell(void **state)
         world_code("\x48\x89\x18", 3);
         world.cpu.gpr[GPR_RAX] = V + cases[i].begin - A;
         rung = 0;
-        assert_int_equal(mmio_misconfig(&world.vcpu, GPA(cases[i].doorbell), false), MMIO_DONE);
+        assert_int_equal(world_misconfig(GPA(cases[i].doorbell), false), MMIO_DONE);
         assert_int_equal(rung, cases[i].rings);
         assert_int_equal(world.vcpu.stats.spte_hits + world.vcpu.stats.cache_hits, i + 1);
         assert_int_equal(bus_doorbell_remove(&world.bus, &doorbell), 0);
@@ -192,7 +192,7 @@ static void f4d_spte(void **state)
     assert_int_equal(mmu().spte_changes, changes);
 
     world_slot_delete(A);
-    assert_int_equal(mmio_misconfig(&world.vcpu, GPA(A), false), MMIO_REENTER);
+    assert_int_equal(world_misconfig(GPA(A), false), MMIO_REENTER);
     assert_int_equal(world_store(V, 2), WORLD_EMULATED);
     assert_int_equal(world.violations, 1);
     assert_int_equal(world.vcpu.stats.spte_stale, 1);

@@ -329,7 +329,7 @@ static void d6_stale_limit(void **state)
     memcpy(&world_ram[WORLD_CODE / PAGE_SIZE][0x100], "\x89\x18", 2);
     for (unsigned i = 0; i < 8; i++) { /* so does another RIP */
         world.regs[REG_RIP] = WORLD_CODE + 0x100;
-        assert_int_equal(mmio_misconfig(&world.vcpu, GPA(B), false), MMIO_STALE);
+        assert_int_equal(world_misconfig(GPA(B), false), MMIO_STALE);
     }
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(world_exit(V, B, true), MMIO_STALE);

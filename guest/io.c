@@ -1,0 +1,72 @@
+/*
+ * IN and OUT. The exit qualification says all of such an instruction, so a few of them are kept
+ * with the device that they led to, for as long as the port bus does not change.
+ */
+#include "guest/vm.h"
+#include "lib/assert.h"
+
+/* The qualification (SDM 3, table 28-5). */
+#define IO_SIZE   BITS(2, 0) /* less one */
+#define IO_IN     BIT(3)
+#define IO_STRING BIT(4)
+#define IO_PORT   BITS(31, 16)
+
+static uint64_t with_low_bytes(uint64_t old, uint64_t value, uint64_t mask)
+{
+    uint64_t keep = mask == 0xffffffff ? 0 : ~mask; /* 32 bits clear the upper half */
+    return (old & keep) | (value & mask);
+}
+
+static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known_port *known)
+{
+    struct bus *bus = &vcpu->vm->port_bus;
+    uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX], port = field_get(qualification, IO_PORT);
+    unsigned size = (unsigned)field_get(qualification, IO_SIZE) + 1;
+    uint64_t mask = BITS(8 * size - 1, 0);
+
+    if (qualification & IO_STRING) {
+        vm_end(vcpu->vm, VM_ENDED_UNSUPPORTED_INSTRUCTION,
+               "INS or OUTS on port %#lx at RIP %#lx: string I/O is not offered", port,
+               cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        return;
+    }
+    struct bus_hint hint;
+    bus_hint_fill(bus, &hint, port, size);
+    *known = (struct known_port){
+        qualification, hint.sequence, hint.region, port - hint.region.start, mask, size};
+    if (qualification & IO_IN)
+        *rax = with_low_bytes(*rax, bus_read(bus, &vcpu->mmio, port, size), mask);
+    else
+        bus_write(bus, &vcpu->mmio, port, size, *rax & mask);
+    vmx_skip_instruction(&vcpu->vmx);
+}
+
+static NOINLINE void read_known(struct vcpu *vcpu, const struct known_port *k)
+{
+    uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
+    const struct bus_region *r = &k->region;
+    uint64_t value = r->ops->read(r->device, &vcpu->mmio, k->offset, k->size);
+    *rax = with_low_bytes(*rax, value, k->mask);
+}
+
+/* RIP goes first, so that the device's write is the last thing to do. */
+void exit_io(struct vcpu *vcpu)
+{
+    uint64_t qualification =
+        vmx_exit_field(REASON_IO_INSTRUCTION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
+    struct known_port *k = &vcpu->ports[(qualification >> 16 ^ qualification) % KNOWN_PORTS];
+
+    if (unlikely(k->qualification != qualification ||
+                 k->sequence != bus_sequence(&vcpu->vm->port_bus))) {
+        look_up(vcpu, qualification, k);
+        return;
+    }
+    vmx_skip(&vcpu->vmx, REASON_IO_INSTRUCTION);
+    if (qualification & IO_IN) {
+        read_known(vcpu, k);
+        return;
+    }
+    const struct bus_region *r = &k->region;
+    r->ops->write(r->device, &vcpu->mmio, k->offset, k->size,
+                  vcpu->vmx.regs.gpr[GPR_RAX] & k->mask);
+}
