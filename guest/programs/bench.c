@@ -76,9 +76,13 @@ static void bench(const char *name, void (*prepare)(unsigned), void (*run)(unsig
 
 OPERATION(cpuid, "cpuid", : "0"(0) : "rbx", "rdx", "memory")
 OPERATION(hypercall, "vmcall", : "0"(ABI_HYPERCALL | HC_NOP) : "memory")
-OPERATION(mmio_write, "movl %k2, (%3)", : "0"(round), "r"((uint64_t)TESTDEV_A_BASE) : "memory")
+OPERATION(mmio_write, "movl %k2, (%3)",
+          : "0"((uint64_t)round), "r"((uint64_t)TESTDEV_A_BASE)
+          : "memory")
 OPERATION(mmio_read, "movl (%2), %k0", : "r"((uint64_t)TESTDEV_A_BASE) : "memory")
-OPERATION(port_write, "outb %b2, %w3", : "0"(round), "d"(PORT_UART + 7) : "memory") /* scratch */
+OPERATION(port_write, "outb %b2, %w3",
+          : "0"((uint64_t)round), "d"(PORT_UART + 7)
+          : "memory") /* scratch */
 
 static uint64_t slot_page(unsigned round)
 {
