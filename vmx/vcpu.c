@@ -1,6 +1,6 @@
 /* A vCPU's VMCS: how it starts, one entry and exit, and the record of the exit. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/descriptors.h"
+#include "arch/x86/cpus.h"
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -80,6 +80,14 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
         vmwrite(VMCS_XSS_EXITING_BITMAP, 0);
 }
 
+/* What differs from CPU to CPU. */
+static void write_cpu_state(const struct cpu *cpu)
+{
+    vmwrite(VMCS_HOST_GS_BASE, (uint64_t)cpu);
+    vmwrite(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
+    vmwrite(VMCS_HOST_GDTR_BASE, (uint64_t)cpu->gdt);
+}
+
 static void write_host_state(void)
 {
     vmwrite(VMCS_HOST_CR0, read_cr0());
@@ -95,9 +103,6 @@ static void write_host_state(void)
     vmwrite(VMCS_HOST_GS_SELECTOR, 0);
     vmwrite(VMCS_HOST_TR_SELECTOR, SEL_TSS);
     vmwrite(VMCS_HOST_FS_BASE, 0);
-    vmwrite(VMCS_HOST_GS_BASE, 0);
-    vmwrite(VMCS_HOST_TR_BASE, tss_base().v);
-    vmwrite(VMCS_HOST_GDTR_BASE, gdt_base().v);
     vmwrite(VMCS_HOST_IDTR_BASE, idt_base().v);
     vmwrite(VMCS_HOST_SYSENTER_CS, 0);
     vmwrite(VMCS_HOST_SYSENTER_ESP, 0);
@@ -123,6 +128,7 @@ int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     vmx_load(vcpu);
     write_controls(vcpu, eptp, vpid);
     write_host_state();
+    write_cpu_state(&cpus[this_cpu()]);
     return 0;
 }
 
