@@ -11,6 +11,7 @@
 #include "boot/boot_info.h"
 #include "ept/caps.h"
 #include "guest/guests.h"
+#include "guest/pcpu.h"
 #include "guest/provoke.h"
 #include "lib/log.h"
 #include "mmu/mmu.h"
@@ -81,6 +82,7 @@ static void start(uint32_t magic, uint32_t address)
     if (code)
         machine_exit(code);
     setup_memory_mapping();
+    pcpus_start();
     provoke((enum provoke)options.provoke);
 }
 

@@ -1,24 +1,12 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "guest/pcpu.h"
 #include "guest/vm.h"
-#include "lib/assert.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
 #define TIMER_MAX 0xffffffffull
-
-unsigned tlb_this_cpu(void)
-{
-    return THIS_CPU;
-}
-
-/* So there is no other one to be kicked. */
-void tlb_kick(unsigned pcpu)
-{
-    (void)pcpu;
-    BUG_ON(true);
-}
 
 /* Lets the guest run for at most `ticks` of the TSC before it is left. */
 static void arm_timer(uint64_t ticks)
@@ -78,6 +66,7 @@ static void over_budget(struct vcpu *vcpu)
 /* When something is due, or the timer has run out, and whenever the vCPU is halted. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
+    vcpu->kicked = false;
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     arm_next(vcpu, now);
@@ -109,7 +98,7 @@ static bool attend(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     uint64_t now = rdtsc();
-    if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER)
+    if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER || vcpu->kicked)
         look_at_clock(vcpu, now);
     else if (vcpu->arm_at_entry)
         arm_timer(vcpu->next_event - now);
@@ -132,16 +121,18 @@ void vm_run(struct vm *vm)
 {
     struct vcpu *vcpu = &vm->vcpu;
 
-    epoch_online(THIS_CPU);
+    epoch_online((unsigned)THIS_CPU);
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
     vmx_load(&vcpu->vmx);
     extra_state_load(&vcpu->extra);
+    pcpu_takes(vcpu);
     arm_next(vcpu, rdtsc());
     while (attend(vcpu)) {
         if (vmx_run(&vcpu->vmx))
             vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
     }
+    pcpu_takes(NULL);
     tlb_leave(THIS_CPU);
-    epoch_offline(THIS_CPU);
+    epoch_offline((unsigned)THIS_CPU);
     extra_state_save(&vcpu->extra);
 }

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpus.h"
 #include "boot/boot_info.h"
 #include "guest/console.h"
 #include "guest/layout.h"
@@ -73,6 +74,7 @@ struct vcpu {
     uint16_t vpid;
     struct lapic lapic;
     bool halted;
+    bool kicked; /* by another CPU: the preemption timer has to be armed anew */
 
     uint64_t budget_end;   /* TSC */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
@@ -121,8 +123,8 @@ const char *vm_ending_name(enum vm_ending ending);
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
 
-/* One CPU runs guests so far. */
-#define THIS_CPU 0u
+/* The CPU that executes this. */
+#define THIS_CPU this_cpu()
 
 /* Exits so far, for all reasons. */
 uint64_t vcpu_exit_count(const struct vcpu *vcpu);

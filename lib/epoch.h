@@ -31,7 +31,7 @@ static inline uint64_t epoch_now(void)
 }
 
 /* This CPU holds nothing that it read before `epoch` was current. */
-static inline void epoch_pass(unsigned cpu, uint64_t epoch)
+static inline void epoch_pass(uint64_t cpu, uint64_t epoch)
 {
     __atomic_store_n(&epoch_cpus[cpu].seen, epoch, __ATOMIC_RELEASE);
 }

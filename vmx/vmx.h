@@ -27,6 +27,10 @@ extern struct vmx_machine vmx;
  * sentence that says what is missing and what to do. */
 enum exit_code vmx_init(void) MUST_CHECK;
 
+/* On each further CPU: the same for a CPU that is like the one of vmx_init(). False after a
+ * sentence that says why it cannot run guests. */
+bool vmx_init_cpu(void) MUST_CHECK;
+
 struct vmx_vcpu {
     struct cpu_regs regs; /* first: the general registers that vmx/entry.S loads and stores */
     uint64_t host_rsp;    /* as the VMCS has it */

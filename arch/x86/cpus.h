@@ -13,7 +13,7 @@
 #define CPUS_MAX 64u
 
 struct cpu {
-    uint32_t number; /* first: this_cpu() reads it */
+    uint64_t number; /* first: this_cpu() reads it */
     uint32_t apic_id;
     struct guarded_stack *stacks; /* STACK_COUNT of them */
     uint64_t gdt[GDT_ENTRIES];
@@ -29,10 +29,10 @@ extern struct cpu cpus[CPUS_MAX];
 extern unsigned cpu_count;
 
 /* The number of the CPU that executes this. A call and all that it calls run on one CPU, so the
- * compiler may remember it. */
-static inline unsigned this_cpu(void)
+ * compiler may remember it. As wide as an index, because the exit path uses it as one. */
+static inline uint64_t this_cpu(void)
 {
-    uint32_t number;
-    __asm__("movl %%gs:0, %0" : "=r"(number));
+    uint64_t number;
+    __asm__("movq %%gs:0, %0" : "=r"(number));
     return number;
 }

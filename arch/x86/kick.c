@@ -7,7 +7,7 @@
 #include "lib/spinlock.h"
 
 static void (*on_kick)(void);
-static uint32_t stopping; /* the number of the CPU that goes on, plus 1 */
+static uint64_t stopping; /* the number of the CPU that goes on, plus 1 */
 
 /* An NMI with RIP in these few instructions came before HLT has begun to wait. */
 __asm__(".text\n"
@@ -83,7 +83,7 @@ void cpu_work_loop(void)
 
 void cpus_stop_others(void)
 {
-    uint32_t nobody = 0, self = this_cpu() + 1;
+    uint64_t nobody = 0, self = this_cpu() + 1;
     if (!__atomic_compare_exchange_n(&stopping, &nobody, self, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST) &&
         nobody != self)

@@ -73,8 +73,8 @@ int madt_parse(const struct acpi_header *table, uint32_t boot_id, struct madt *m
 {
     *madt = (struct madt){.apic_id = {boot_id}, .count = 1};
     if (!table || table->length < ENTRIES_AT) {
-        log_error("MADT: ACPI has no such table that could be used; of all CPUs only the boot CPU "
-                  "is used");
+        log_info("MADT: ACPI has no such table that could be used; of all CPUs only the boot CPU "
+                 "is used");
         return -EINVAL;
     }
     const uint8_t *bytes = (const uint8_t *)table;

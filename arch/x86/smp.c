@@ -119,7 +119,7 @@ static void start_all(const struct madt *madt, hpa_t page, unsigned limit)
             continue;
         }
         if (!map_stacks(cpu)) {
-            log_error("no memory for the stacks of CPU %u; it and all further ones are left out",
+            log_error("no memory for the stacks of CPU %lu; it and all further ones are left out",
                       cpu->number);
             return;
         }

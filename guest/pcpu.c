@@ -1,0 +1,67 @@
+#include "guest/pcpu.h"
+
+#include "arch/x86/kick.h"
+#include "lib/log.h"
+#include "mmu/tlb.h"
+#include "vmx/vmcs.h"
+
+_Static_assert(CPUS_MAX == TLB_CPUS, "the same CPUs");
+
+#define START_MS 1000
+
+static struct vcpu *current[CPUS_MAX];
+static uint64_t running = BIT(0);
+
+unsigned tlb_this_cpu(void)
+{
+    return (unsigned)this_cpu();
+}
+
+void tlb_kick(unsigned pcpu)
+{
+    cpu_kick(pcpu);
+}
+
+uint64_t pcpus_running(void)
+{
+    return __atomic_load_n(&running, __ATOMIC_RELAXED);
+}
+
+void pcpu_takes(struct vcpu *vcpu)
+{
+    __atomic_store_n(&current[this_cpu()], vcpu, __ATOMIC_RELAXED);
+}
+
+/* In the NMI. That attend() clears `attention` afterwards does no harm: it looks at everything
+ * that a kick may be for after that. */
+static void kicked(void)
+{
+    struct vcpu *vcpu = __atomic_load_n(&current[this_cpu()], __ATOMIC_RELAXED);
+    if (!vcpu)
+        return;
+    WRITE_ONCE(vcpu->kicked, true);
+    WRITE_ONCE(vcpu->vmx.attention, true);
+    vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
+}
+
+static void start_this(void)
+{
+    extra_state_enable();
+    if (vmx_init_cpu())
+        __atomic_fetch_or(&running, BIT(this_cpu()), __ATOMIC_RELEASE);
+}
+
+void pcpus_start(void)
+{
+    unsigned count = 1;
+    kick_set_hook(kicked);
+    for (unsigned i = 1; i < cpu_count; i++) {
+        cpu_give_work(i, start_this);
+        if (!cpu_wait_work(i, START_MS))
+            log_error("CPU %u does not come back from entering VMX operation; it runs no guests",
+                      i);
+        count += !!(pcpus_running() & BIT(i));
+    }
+    if (cpu_count > 1)
+        log_info("cpus: %u of %u run guests", count, cpu_count);
+}

@@ -1,0 +1,22 @@
+/*
+ * The CPUs that run guests, and how they reach each other.
+ *
+ * A CPU that wants something of another one writes it down first (a debt in the flush ledger, an
+ * epoch, a vCPU in a run queue) and then kicks it, by NMI. In the guest, the NMI exits. In the
+ * hypervisor it may come too late to be looked at, between the last look and the entry; there its
+ * handler sets the preemption timer to 0, so the guest is left again before its first instruction
+ * (SDM 3, 27.7.4). So the entry path pays nothing for this race.
+ */
+#pragma once
+
+#include "guest/vm.h"
+
+/* Lets all CPUs enter VMX operation. One that cannot, or is not like the boot CPU, runs no guests,
+ * after a sentence. */
+void pcpus_start(void);
+
+/* A bit for each CPU that runs guests. */
+uint64_t pcpus_running(void);
+
+/* The vCPU whose VMCS is current on this CPU from now on, or NULL: what a kick is for. */
+void pcpu_takes(struct vcpu *vcpu);
