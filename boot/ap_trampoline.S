@@ -43,7 +43,7 @@ in_long_mode:
     movq $1f, %rax
     jmp *%rax
 
-    /* The final page tables know neither the address of .boot nor that of the tables before them. */
+    /* The final page tables map neither .boot nor the tables before them at these addresses. */
     .text
 1:  movl $AP_STAGE_LONG, ap_start + AP_START_STAGE
     movq ap_start + AP_START_ROOT, %rax

@@ -1,4 +1,4 @@
-/* Powering off by ACPI: the one thing that we do with its byte code is to find two numbers in it. */
+/* Powering off by ACPI: all that we do with its byte code is to find two numbers in it. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
 #include "lib/string.h"
