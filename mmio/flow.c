@@ -51,7 +51,7 @@ static enum mmio_outcome after_fault(struct mmio_vcpu *v, gpa_t gpa, uint32_t er
 
 static enum mmio_outcome fault(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code, bool delivering)
 {
-    struct mmio_info info = {GFN(0), 0};
+    struct mmio_info info = {ALIAS(0), 0};
     int result = mmu_fault(v->mmu, gpa, error_code, &info);
     return after_fault(v, gpa, error_code, delivering, result, &info);
 }
@@ -78,7 +78,7 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
         v->stats.cache_hits++;
         return emulate(v, gpa, delivering);
     }
-    struct mmio_info info = {GFN(0), 0};
+    struct mmio_info info = {ALIAS(0), 0};
     switch (mmu_mmio_check(v->mmu, gpa, &info)) {
     case FAULT_EMULATE: /* 3 */
         v->stats.spte_hits++;
