@@ -13,6 +13,7 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/tdp.h"
+#include "mmu/trace.h"
 #include "mmu/track.h"
 
 /* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
@@ -69,6 +70,7 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
         want->denied = huge_denied();
         want->level = huge_level(slot, want->gfn, want->page, want->level, want->access);
     }
+    trace(mmu_spte_requested, want->gfn.v, want->page.v >> PAGE_SHIFT, want->level);
     int result = tdp_map(self, want);
     if (unlikely(by_fault) && write && result != FAULT_RETRY)
         dirty_set(slot, offset);
@@ -108,6 +110,7 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     gfn_t gfn = gpa_to_gfn(gpa);
     struct mmu_cpu *self = mmu_self(mmu);
     *info = (struct mmio_info){.gfn = gfn};
+    trace(page_fault, gpa.v, error_code);
     if (!(error_code & FAULT_RESERVED))
         self->stats.faults++;
     if (unlikely(error_code & FAULT_PRIVATE)) {
@@ -174,12 +177,14 @@ int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
         return explain_misconfiguration(mmu, gpa);
 
     uint64_t generation = memslots_generation(memslots(mmu));
+    trace(check_mmio_spte, generation, spte_mmio_generation(spte), spte);
     if (unlikely(generation & SLOT_UPDATE_IN_PROGRESS ||
                  spte_mmio_generation(spte) != (generation & SPTE_GENERATION_MASK))) {
         self->stats.mmio_spte_stale++;
         return FAULT_INVALID;
     }
     self->stats.mmio_spte_hits++;
+    trace(handle_mmio_page_fault, gpa.v, gfn.v, spte & EPT_RWX);
     info->gfn = gfn;
     info->generation = generation;
     return FAULT_EMULATE;

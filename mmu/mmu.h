@@ -189,6 +189,9 @@ int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_
  * or not populated yet. Valid until the slot generation or the invalidation sequence changes. */
 const void *guest_page(struct mmu *mmu, gfn_t gfn);
 
+/* Makes all that vCPUs and faults remember of guest pages be looked up again. */
+void mmu_forget(struct mmu *mmu);
+
 /* Counts invalidations of guest pages (unmaps, moves, host remaps). Odd while one is in progress.
  */
 static inline uint64_t mmu_invalidate_sequence(const struct mmu *mmu)
