@@ -7,6 +7,7 @@
 #include "lib/bits.h"
 #include "lib/compiler.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 
 #define MEMO_EMPTY       (~0ull)
 #define GENERATION_NEVER (~0ull) /* bit 63: no current generation has it */
@@ -171,6 +172,9 @@ enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct wal
             translation->gpa = GPA(memo->frame | page_offset(address.v));
             translation->host_page = memo->host;
             cache->gva_hits += !fetch;
+            if (!fetch)
+                trace(vcpu_match_mmio, address.v, translation->gpa.v, !!(access & KEY_WRITE),
+                      false);
             return WALK_OK;
         }
     }

@@ -5,6 +5,7 @@
 #include "mmio/flow.h"
 
 #include "lib/compiler.h"
+#include "lib/trace.h"
 #include "mmio/emulate.h"
 
 static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
@@ -58,12 +59,15 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
     if (unlikely(bus_doorbell_any(v->mmio_bus, gpa.v)) && !delivering) {
         bool rings = true;
         enum mmio_outcome outcome = mmio_emulate(v, gpa, TARGET_DOORBELL, &rings);
-        if (rings)
+        if (rings) {
+            trace(fast_mmio, gpa.v);
             return outcome;
+        }
     }
     /* 2 */
     if (likely(mmio_cache_hit(&v->cache, gpa, mmu_slot_generation(v->mmu)))) {
         v->stats.cache_hits++;
+        trace(vcpu_match_mmio, 0, gpa.v, 0, true);
         return emulate(v, gpa, delivering);
     }
     struct mmio_info info = {ALIAS(0), 0};

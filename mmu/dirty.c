@@ -60,7 +60,7 @@ static bool protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint
 {
     uint64_t old = iter->old;
     while (spte_is_leaf(old, iter->level) && old & bit) {
-        if (tdp_store(self, iter->sptep, iter->level, old, old & ~bit))
+        if (tdp_store(self, iter->gfn, iter->sptep, iter->level, old, old & ~bit))
             return true;
         old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
     }

@@ -13,6 +13,7 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/tdp.h"
+#include "mmu/trace.h"
 #include "mmu/track.h"
 
 /* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
@@ -76,6 +77,7 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
         want->denied = huge_denied();
         want->level = huge_level(slot, want->gfn, want->page, want->level, want->access);
     }
+    trace(mmu_spte_requested, want->gfn.v, want->page.v >> PAGE_SHIFT, want->level);
     int result = tdp_map(self, want);
     if (unlikely(by_fault) && write && result != FAULT_RETRY)
         dirty_set(slot, offset);
@@ -132,6 +134,7 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     want.gfn = stolen_strip(&mmu->stolen, want.alias);
     want.role = tdp_root(mmu, want.alias)->role;
     *info = (struct mmio_info){.alias = want.alias};
+    trace(page_fault, gpa.v, error_code);
     if (!(error_code & FAULT_RESERVED))
         self->stats.faults++;
     int error = check_role(&want);
@@ -198,12 +201,14 @@ int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
         return explain_misconfiguration(mmu, gpa);
 
     uint64_t generation = memslots_generation(memslots(mmu));
+    trace(check_mmio_spte, generation, spte_mmio_generation(spte), spte);
     if (unlikely(generation & SLOT_UPDATE_IN_PROGRESS ||
                  spte_mmio_generation(spte) != (generation & SPTE_GENERATION_MASK))) {
         self->stats.mmio_spte_stale++;
         return FAULT_INVALID;
     }
     self->stats.mmio_spte_hits++;
+    trace(handle_mmio_page_fault, gpa.v, mmu_gfn(mmu, gpa).v, spte & EPT_RWX);
     info->alias = alias;
     info->generation = generation;
     return FAULT_EMULATE;

@@ -48,7 +48,7 @@ int huge_split_range(struct mmu *mmu, gfn_t first, gfn_t end)
                 continue;
             if (!self->table_cache_used)
                 break;
-            while (!tdp_split(self, iter.sptep, iter.level, iter.old, 0))
+            while (!tdp_split(self, iter.gfn, iter.sptep, iter.level, iter.old, 0))
                 iter.old = __atomic_load_n(iter.sptep, __ATOMIC_ACQUIRE);
         }
         write_unlock(&mmu->lock);

@@ -105,6 +105,11 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
     return 0;
 }
 
+void mmu_forget(struct mmu *mmu)
+{
+    __atomic_add_fetch(&mmu->invalidate_sequence, 2, __ATOMIC_SEQ_CST);
+}
+
 int mmu_gpa_to_pfn(const struct mmu *mmu, gpa_t gpa, hpa_t *page, unsigned *level)
 {
     uint64_t spte = mmu_spte(mmu, gpa, level);

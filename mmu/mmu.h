@@ -202,6 +202,9 @@ int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_
  * invalidation sequence changes. */
 const void *guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access);
 
+/* Makes all that vCPUs and faults remember of guest pages be looked up again. */
+void mmu_forget(struct mmu *mmu);
+
 /* Counts invalidations of guest pages (unmaps, moves, host remaps). Odd while one is in progress.
  */
 static inline uint64_t mmu_invalidate_sequence(const struct mmu *mmu)

@@ -4,6 +4,7 @@
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "mmu/tlb.h"
+#include "mmu/trace.h"
 #include "mmu/transition.h"
 
 /* ---- Iterator -------------------------------------------------------------------------------- */
@@ -80,7 +81,8 @@ static void account(struct mmu_cpu *self, unsigned level, uint64_t old, uint64_t
         mmu_count(&stats->nx_splits, spte_has_table(new) ? 1 : ~0ull);
 }
 
-bool tdp_store(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old, uint64_t new)
+bool tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
+               uint64_t new)
 {
     const char *refused = spte_change_refused(old, new, level, self->mmu->mmio_value);
     if (unlikely(refused)) {
@@ -90,15 +92,18 @@ bool tdp_store(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t o
     if (!__atomic_compare_exchange_n(sptep, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
         return false;
     account(self, level, old, new);
+    if (unlikely(trace_wants(TRACE_SPTE_CHANGES)))
+        trace_spte_change(self->mmu, gfn, sptep, level, old, new);
     if (spte_change_owes_flush(old, new, level))
         tlb_owe(self->mmu);
     return true;
 }
 
-uint64_t tdp_exchange(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t new)
+uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
+                      uint64_t new)
 {
     uint64_t old = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
-    while (!tdp_store(self, sptep, level, old, new))
+    while (!tdp_store(self, gfn, sptep, level, old, new))
         old = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
     return old;
 }

@@ -55,13 +55,15 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 
 /* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
  * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
- * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). */
-bool tdp_store(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+ * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). `gfn`
+ * is any frame that the entry covers, for the trace. */
+bool tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t new) MUST_CHECK;
 
 /* The same until it succeeds, for changes whose result does not depend on what stood there. Returns
  * what did. */
-uint64_t tdp_exchange(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t new);
+uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
+                      uint64_t new);
 
 /* The root that an alias belongs to. */
 static inline const struct root *tdp_root(const struct mmu *mmu, alias_t alias)
@@ -129,7 +131,7 @@ int tdp_map_mmio(struct mmu_cpu *self, const struct tdp_mapping *want,
 /* Replaces a large leaf by a table of leaves of the level below that translate the same, so no
  * flush is owed (rule T6). `add` are rights that the small ones get in addition. False if the entry
  * was not `old` any more. Needs a table in the cache. */
-bool tdp_split(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t add) MUST_CHECK;
 
 /* ---- zap.c ----------------------------------------------------------------------------------- */

@@ -7,6 +7,7 @@
 #include "mmu/mmu.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/trace.h"
 
 #define YIELD_MASK 255u /* entries between two looks whether anybody waits for the lock */
 
@@ -23,7 +24,7 @@ static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned fl
  * without a lock see the old tables to the end of their epoch. */
 static void cut_table(struct mmu_cpu *self, uint64_t *sptep, gfn_t gfn, unsigned level)
 {
-    uint64_t old = tdp_exchange(self, sptep, level, SPTE_NONPRESENT);
+    uint64_t old = tdp_exchange(self, gfn, sptep, level, SPTE_NONPRESENT);
     BUG_ON(!spte_is_nonleaf(old, level));
     tdp_retire(self->mmu, (struct retired){.page = spte_page(old), .gfn = gfn, .level = level - 1});
 }
@@ -37,7 +38,7 @@ static inline void zap_entry(struct mmu *mmu, const struct tdp_iter *iter, unsig
         cut_table(self, iter->sptep, iter->gfn, iter->level);
     } else if (spte_is_leaf(iter->old, iter->level) ||
                (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value))) {
-        uint64_t old = tdp_exchange(self, iter->sptep, iter->level, SPTE_NONPRESENT);
+        uint64_t old = tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT);
         if (unlikely(old & EPT_DIRTY && spte_is_leaf(old, iter->level)))
             dirty_note(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
     }
@@ -77,6 +78,7 @@ void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
 void tdp_zap_all(struct mmu *mmu)
 {
     unsigned level = mmu->root_level, i = 0;
+    trace(mmu_zap_all_fast, mmu_slot_generation(mmu), mmu_stats(mmu).tables);
     while (i < EPT_ENTRIES) {
         write_lock(&mmu->lock);
         for (; i < EPT_ENTRIES; i++) {
