@@ -83,7 +83,7 @@ bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t g
     return true;
 }
 
-static void load(struct mmio_vcpu *v, const struct hot *h, uint64_t at)
+static NOINLINE void load(struct mmio_vcpu *v, const struct hot *h, uint64_t at)
 {
     const struct bus_region *r = &h->region;
     uint64_t value = r->ops->read(r->device, v, at, h->insn.size) & h->mask;
@@ -118,7 +118,7 @@ static bool is_common(const struct walk_context *context, const struct insn *ins
     return mmio_code_size(context) == CODE_64 &&
            (context->cs_rights & CS_TYPE) == CS_NONCONFORMING && insn->segment < SEG_FS &&
            insn->address_mask == ~0ull && !insn->high_byte && insn->base != GPR_RSP &&
-           insn->index != GPR_RSP && insn->reg != GPR_RSP;
+           insn->reg != GPR_RSP;
 }
 
 /* Entries that both walks read are compared once. For a doorbell only those of the code are: the
