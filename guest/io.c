@@ -31,7 +31,7 @@ static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known
         return;
     }
     struct bus_hint hint;
-    bus_hint_fill(bus, &hint, port, size);
+    bus_hint_fill(bus, &hint, port, size, !(qualification & IO_IN));
     *known = (struct known_port){.qualification = qualification,
                                  .sequence = hint.sequence,
                                  .ops = hint.region.ops,

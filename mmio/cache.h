@@ -65,7 +65,8 @@ struct hot {
     struct insn insn;
     uint8_t base, index; /* general registers, or INSN_NO_REG */
     bool keyed;
-    bool whole; /* a load that fills the register as it is */
+    bool whole;    /* a load that fills the register as it is */
+    bool doorbell; /* `region` is one */
     uint8_t first_entry;
     uint64_t disp;        /* with the base and the index: how far the operand is from `first` */
     uint64_t first, span; /* the place on the bus, as far as it goes in this page */

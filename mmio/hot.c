@@ -122,10 +122,12 @@ static bool is_common(const struct walk_context *context, const struct insn *ins
            insn->reg != GPR_RSP;
 }
 
-/* Entries that both walks read are compared once. */
+/* Entries that both walks read are compared once. For a doorbell only those of the code are: the
+ * CPU's own translation of the operand led to it, and it rings whatever the guest's tables say by
+ * now. */
 static void keep_entries(struct hot *h, const struct memo *code, const struct memo *data)
 {
-    unsigned shared = 0;
+    unsigned shared = h->doorbell ? data->count : 0;
     while (shared < code->count && shared < data->count &&
            code->entries[shared].host == data->entries[shared].host)
         shared++;
@@ -150,13 +152,15 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
     if (trace_wants(TRACE_MMIO_EVENTS)) /* this way is too short to have any */
         return;
     if (!is_common(context, insn) || insn != &decoded->insn || insn->code == DECODED_EMPTY ||
-        !code || !code->host || !data || !mmio_cache_hit(cache, gpa, context->generation))
+        !code || !code->host || !data)
         return;
     struct bus_hint hint;
-    bus_hint_fill(vcpu->mmio_bus, &hint, gpa.v, insn->size);
+    bus_hint_fill(vcpu->mmio_bus, &hint, gpa.v, insn->size, insn->write);
     cpu_state_get(vcpu->cpu, &h->state);
-    if (!hint.sequence || h->state.rflags & ~KEY_AC)
+    bool is_mmio = hint.doorbell || mmio_cache_hit(cache, gpa, context->generation);
+    if (!hint.sequence || !is_mmio || h->state.rflags & ~KEY_AC)
         return;
+    h->doorbell = hint.doorbell;
     h->rip = rip;
     h->next = rip + insn->length;
     h->generation = context->generation;

@@ -82,7 +82,7 @@ static void write_wide(void *device, struct mmio_vcpu *vcpu, uint64_t offset, un
 
 static void add_wide(void)
 {
-    static const struct bus_ops wide = {"wide", read_wide, write_wide};
+    static const struct bus_ops wide = {.name = "wide", .read = read_wide, .write = write_wide};
     assert_int_equal(bus_add(&world.bus, WIDE, 2 * PAGE_SIZE, &wide, NULL), 0);
     world_map(cr3, FAR, WIDE, KERNEL);
     world_map(cr3, FAR + PAGE_SIZE, WIDE + PAGE_SIZE, KERNEL);
@@ -197,23 +197,26 @@ static void sequences(void **state)
     world.mmu.invalidate_sequence += 2;
     assert_false(store_is_hot());
     warm_up();
-    assert_int_equal(bus_remove(&world.bus, B), 0);
+    assert_int_equal(bus_remove(&world.bus, B, &world.b), 0);
     assert_false(store_is_hot());
 }
 
 static unsigned rung;
 
-static void ring(void *device, struct mmio_vcpu *vcpu)
+static void ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                 uint64_t value)
 {
-    (void)device, (void)vcpu;
+    (void)device, (void)vcpu, (void)offset, (void)size, (void)value;
     rung++;
 }
+
+static const struct bus_ops bell = {.name = "bell", .write = ring};
 
 /* A doorbell that comes later rings; one beside the register leaves it as it is. */
 static void doorbells(void **state)
 {
     (void)state;
-    struct bus_doorbell doorbell = {.address = A + 8, .length = 4, .ring = ring};
+    struct bus_doorbell doorbell = {.address = A + 8, .length = 4, .ops = &bell};
     rung = 0;
     warm_up();
     assert_int_equal(bus_doorbell_add(&world.bus, &doorbell), 0);
