@@ -45,8 +45,9 @@ RULES = [f"{letter}{n}" for letter, last in (("S", 15), ("P", 24), ("F", 10), ("
 
 
 def run(tree, *command):
-    return subprocess.run(command, cwd=tree, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode  # fmt: skip
+    nothing = subprocess.DEVNULL
+    return subprocess.run(command, cwd=tree, env=ENVIRONMENT, stdin=nothing, stdout=nothing,
+                          stderr=nothing).returncode  # fmt: skip
 
 
 def run_test(tree, program, limit):
@@ -64,7 +65,7 @@ def run_test(tree, program, limit):
     return None if hung.is_set() else test.returncode
 
 
-# ---- Patches --------------------------------------------------------------------------------------
+# ---- Patches -------------------------------------------------------------------------------------
 
 
 class Mutant:
@@ -90,7 +91,7 @@ def mutants():
     return [Mutant(path) for path in sorted(PATCHES.glob("*.patch"))]
 
 
-# ---- Building and running -------------------------------------------------------------------------
+# ---- Building and running ------------------------------------------------------------------------
 
 
 class Baseline:
@@ -196,7 +197,7 @@ class Tree:
                 shutil.copy2(ROOT / file, self.path / file)
 
 
-# ---- Lint -----------------------------------------------------------------------------------------
+# ---- Lint ----------------------------------------------------------------------------------------
 
 
 def lint():
@@ -223,7 +224,7 @@ def lint():
     return 1 if faults else 0
 
 
-# ---- All together -----------------------------------------------------------------------------------
+# ---- All together --------------------------------------------------------------------------------
 
 
 def choose(arguments):
