@@ -2,6 +2,7 @@
 
 #include "arch/x86/kick.h"
 #include "lib/log.h"
+#include "lib/trace.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
@@ -47,7 +48,7 @@ static void kicked(void)
 static void start_this(void)
 {
     extra_state_enable();
-    if (vmx_init_cpu())
+    if (!trace_create_ring((unsigned)this_cpu()) && vmx_init_cpu())
         __atomic_fetch_or(&running, BIT(this_cpu()), __ATOMIC_RELEASE);
 }
 
