@@ -1,6 +1,7 @@
 #include "guest/options.h"
 
 #include "arch/x86/cpus.h"
+#include "boot/boot_info.h"
 #include "lib/bits.h"
 
 #define FIELD(name) .offset = offsetof(struct options, name)
@@ -26,6 +27,7 @@ static const struct word words[] = {
      FIELD(slot_generation_start)},
     {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
     {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
+    {.name = "parallel", .kind = WORD_NUMBER, .min = 1, .max = BOOT_MODULES, FIELD(parallel)},
     {.name = "x2apic", .kind = WORD_NUMBER, .max = 1, FIELD(x2apic)},
     {.name = "provoke", .kind = WORD_CHOICE, .choices = provoke_values, FIELD(provoke)},
     {.name = "break_field", .kind = WORD_NUMBER, .max = 0x7fff, FIELD(break_field)},

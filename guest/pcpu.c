@@ -28,6 +28,14 @@ uint64_t pcpus_running(void)
     return __atomic_load_n(&running, __ATOMIC_RELAXED);
 }
 
+unsigned pcpus_count(void)
+{
+    unsigned count = 0;
+    for (uint64_t left = pcpus_running(); left; left &= left - 1)
+        count++;
+    return count;
+}
+
 void pcpu_takes(struct vcpu *vcpu)
 {
     __atomic_store_n(&current[this_cpu()], vcpu, __ATOMIC_RELAXED);
@@ -54,15 +62,13 @@ static void start_this(void)
 
 void pcpus_start(void)
 {
-    unsigned count = 1;
     kick_set_hook(kicked);
     for (unsigned i = 1; i < cpu_count; i++) {
         cpu_give_work(i, start_this);
         if (!cpu_wait_work(i, START_MS))
             log_error("CPU %u does not come back from entering VMX operation; it runs no guests",
                       i);
-        count += !!(pcpus_running() & BIT(i));
     }
     if (cpu_count > 1)
-        log_info("cpus: %u of %u run guests", count, cpu_count);
+        log_info("cpus: %u of %u run guests", pcpus_count(), cpu_count);
 }

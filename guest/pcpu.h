@@ -17,6 +17,7 @@ void pcpus_start(void);
 
 /* A bit for each CPU that runs guests. */
 uint64_t pcpus_running(void);
+unsigned pcpus_count(void);
 
 /* The vCPU whose VMCS is current on this CPU from now on, or NULL: what a kick is for. */
 void pcpu_takes(struct vcpu *vcpu);

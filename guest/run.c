@@ -2,6 +2,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
 #include "guest/pcpu.h"
+#include "guest/sched.h"
 #include "guest/vm.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -23,14 +24,15 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
  * preemption timer stands still outside the guest, and some CPUs do not keep its value: it is armed
- * at each entry, for an event to come in time. The budget's end can wait for the next exit. */
+ * at each entry, for an event to come in time. The ends of slice and budget can wait for the next
+ * exit. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = lapic_deadline(&vcpu->lapic);
     if (vcpu->delayed.valid)
         event = earlier(event, vcpu->delayed_until);
-    vcpu->next_event = earlier(event, vcpu->budget_end);
-    vcpu->arm_at_entry = event < vcpu->budget_end ||
+    vcpu->next_event = earlier(event, earlier(vcpu->budget_end, vcpu->slice_end));
+    vcpu->arm_at_entry = event == vcpu->next_event ||
                          !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
     vcpu->vmx.attention |= vcpu->arm_at_entry;
     arm_timer(vcpu->next_event > now ? vcpu->next_event - now : 0);
@@ -64,18 +66,30 @@ static void over_budget(struct vcpu *vcpu)
            vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-/* When something is due, or the timer has run out, and whenever the vCPU is halted. */
+/* A slice begins when somebody waits for this pCPU, and ends when nobody does. */
+static void look_at_queue(struct vcpu *vcpu, uint64_t now)
+{
+    if (!sched_waiting())
+        vcpu->slice_end = TIME_NEVER;
+    else if (vcpu->slice_end == TIME_NEVER)
+        vcpu->slice_end = now + SCHED_SLICE_MS * tsc_khz();
+}
+
+/* When something is due, the timer has run out or a kick has come, and whenever the vCPU is
+ * halted. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     vcpu->kicked = false;
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
+    look_at_queue(vcpu, now);
     arm_next(vcpu, now);
     if (now >= vcpu->budget_end)
         over_budget(vcpu);
 }
 
-/* A halted vCPU waits for what will wake it; without any such thing the VM has ended. */
+/* A halted vCPU waits for what will wake it, and lets others go first; without any such thing the
+ * VM has ended. */
 static void wait_halted(struct vcpu *vcpu)
 {
     while (vcpu->vm->ending == VM_RUNNING) {
@@ -84,28 +98,35 @@ static void wait_halted(struct vcpu *vcpu)
             vcpu->halted = false;
             return;
         }
+        if (sched_waiting())
+            return;
         if (!vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER)
             vm_end(
                 vcpu->vm, VM_ENDED_HALTED,
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
                 cpu_reg(&vcpu->vmx.regs, REG_RIP),
                 !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
+        epoch_pass(THIS_CPU, epoch_now());
         __asm__ volatile("pause");
     }
 }
 
-/* What is due before the guest goes on. False: it does not. */
+/* What is due before the guest goes on. False: it does not, or not now. A kick that comes after the
+ * timer was armed last has it at 0; one before that shows here. */
 static bool attend(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    uint64_t now = rdtsc();
-    if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER || vcpu->kicked)
-        look_at_clock(vcpu, now);
-    else if (vcpu->arm_at_entry)
-        arm_timer(vcpu->next_event - now);
-    if (vcpu->halted)
-        wait_halted(vcpu);
-    if (vm->ending != VM_RUNNING)
+    do {
+        uint64_t now = rdtsc();
+        if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER ||
+            vcpu->kicked)
+            look_at_clock(vcpu, now);
+        else if (vcpu->arm_at_entry)
+            arm_timer(vcpu->next_event - now);
+        if (vcpu->halted)
+            wait_halted(vcpu);
+    } while (READ_ONCE(vcpu->kicked));
+    if (vm->ending != VM_RUNNING || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
         vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
@@ -117,24 +138,40 @@ static bool attend(struct vcpu *vcpu)
     return true;
 }
 
+/* The vCPU gets this pCPU. What another pCPU knows of its VPID may be older than what it has done
+ * here since; the EPTP's translations are the ledger's business (rule T5). */
+static void begin(struct vcpu *vcpu)
+{
+    epoch_online((unsigned)THIS_CPU);
+    trace_run(vcpu->vm->number, 0);
+    if (vmx_load(&vcpu->vmx))
+        tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
+    extra_state_load(&vcpu->extra);
+    vcpu->budget_end = rdtsc() + vcpu->budget_left;
+    vcpu->slice_end = TIME_NEVER;
+    vcpu->kicked = true; /* the first look is at everything */
+    pcpu_takes(vcpu);
+}
+
+static void end(struct vcpu *vcpu)
+{
+    uint64_t now = rdtsc();
+    pcpu_takes(NULL);
+    tlb_leave(THIS_CPU);
+    epoch_offline((unsigned)THIS_CPU);
+    vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
+    extra_state_save(&vcpu->extra);
+    vmx_unload(&vcpu->vmx);
+}
+
 /* Most exits are handled inside vmx_run(), by vmx_exited(). */
 void vm_run(struct vm *vm)
 {
     struct vcpu *vcpu = &vm->vcpu;
-
-    epoch_online((unsigned)THIS_CPU);
-    trace_run(vm->number, 0);
-    vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
-    vmx_load(&vcpu->vmx);
-    extra_state_load(&vcpu->extra);
-    pcpu_takes(vcpu);
-    arm_next(vcpu, rdtsc());
+    begin(vcpu);
     while (attend(vcpu)) {
         if (vmx_run(&vcpu->vmx))
             vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
     }
-    pcpu_takes(NULL);
-    tlb_leave(THIS_CPU);
-    epoch_offline((unsigned)THIS_CPU);
-    extra_state_save(&vcpu->extra);
+    end(vcpu);
 }

@@ -2,8 +2,10 @@
 #include "guest/vm.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "guest/loader.h"
+#include "guest/pcpu.h"
 #include "guest/provoke.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -31,6 +33,7 @@ static const struct word words[] = {
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
     {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
+    {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
 const char *vm_ending_name(enum vm_ending ending)
@@ -197,6 +200,9 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     const struct walk_limits limits = {.physical_bits = (uint8_t)vmx.maxphyaddr,
                                        .page_1g = cpuid(0x80000001, 0).edx & BIT(26)};
     vcpu->vm = vm;
+    vcpu->pinned = vm->words.pin != PIN_NONE;
+    vcpu->pin = (unsigned)vm->words.pin;
+    vcpu->budget_left = vm->words.budget * tsc_khz();
     if (options->vpid)
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
     int error = vmx_vcpu_init(&vcpu->vmx, mmu_eptp(&vm->mmu), vcpu->vpid);
@@ -243,14 +249,22 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     struct guest_start start;
 
     memset(vm, 0, sizeof(*vm));
-    vm->words = (struct vm_words){
-        .memory = GUEST_RAM_DEFAULT, .budget = BUDGET_DEFAULT_MS, .gva_cache = options->gva_cache};
+    vm->words = (struct vm_words){.memory = GUEST_RAM_DEFAULT,
+                                  .budget = BUDGET_DEFAULT_MS,
+                                  .gva_cache = options->gva_cache,
+                                  .pin = PIN_NONE};
     const char *line = take_name(vm, module->string);
     snprintf(where, sizeof(where), "guest %s", vm->name);
     int arguments = words_parse(line, words, ARRAY_SIZE(words), &vm->words, where);
     if (arguments < 0)
         return EXIT_MODULE_WORDS;
     vm->words.memory = align_down(vm->words.memory, PAGE_SIZE);
+    if (vm->words.pin != PIN_NONE && !(pcpus_running() & BIT(vm->words.pin))) {
+        log_error("guest %s: pin=%lu, but CPU %lu runs no guests here; their numbers are the bits "
+                  "of %#lx",
+                  vm->name, vm->words.pin, vm->words.pin, pcpus_running());
+        return EXIT_MODULE_WORDS;
+    }
 
     int error = mmu_create(&vm->mmu);
     if (error) {
@@ -280,6 +294,8 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     }
     if (code)
         mmu_destroy(&vm->mmu);
+    else
+        vmx_unload(&vm->vcpu.vmx);
     return code;
 }
 

@@ -46,6 +46,9 @@ enum vm_ending {
 #undef X
 };
 
+#define PIN_NONE   CPUS_MAX
+#define TIME_NEVER (~0ull)
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
@@ -53,6 +56,7 @@ struct vm_words {
     uint64_t budget;    /* ms */
     uint64_t expect;    /* enum vm_ending, less one */
     uint64_t gva_cache; /* enum gva_cache; the command line's unless given */
+    uint64_t pin;       /* the pCPU to run on, or PIN_NONE */
 };
 
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
@@ -72,12 +76,17 @@ struct vcpu {
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
     struct vm *vm;
+    struct vcpu *next; /* in a run queue */
+    bool pinned;       /* to the pCPU `pin` */
+    unsigned pin;
     uint16_t vpid;
     struct lapic lapic;
     bool halted;
     bool kicked; /* by another CPU: the preemption timer has to be armed anew */
 
-    uint64_t budget_end;   /* TSC */
+    uint64_t budget_left;  /* TSC ticks, while it does not run */
+    uint64_t budget_end;   /* TSC, while it does */
+    uint64_t slice_end;    /* TSC: another vCPU's turn; TIME_NEVER: none waits */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
     bool arm_at_entry;     /* the preemption timer, before each */
     struct event external; /* an interrupt that does not come through the APIC */
@@ -113,7 +122,8 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
                          const struct options *options) MUST_CHECK;
 void vm_destroy(struct vm *vm);
 
-/* Runs the VM to its end; vm->ending and vm->sentence say how that was. */
+/* Runs the VM to its end, as vm->ending and vm->sentence say, or until another vCPU's turn has come
+ * on this pCPU: then vm->ending is VM_RUNNING. Afterwards it can be run on any pCPU. */
 void vm_run(struct vm *vm);
 
 /* Ends the VM unless it has ended already. */

@@ -42,11 +42,32 @@ static bool vmclear(hpa_t vmcs)
     return !failed;
 }
 
-void vmx_load(struct vmx_vcpu *vcpu)
+static void vmptrld(hpa_t vmcs)
 {
     bool failed;
-    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vcpu->vmcs) : "memory");
+    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vmcs) : "memory");
     BUG_ON(failed);
+}
+
+/* What differs from CPU to CPU. HOST_RSP is vmx/entry.S's. */
+bool vmx_load(struct vmx_vcpu *vcpu)
+{
+    const struct cpu *cpu = &cpus[this_cpu()];
+    vmptrld(vcpu->vmcs);
+    if (vcpu->host == cpu)
+        return false;
+    vcpu->host = cpu;
+    vmwrite(VMCS_HOST_GS_BASE, (uint64_t)cpu);
+    vmwrite(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
+    vmwrite(VMCS_HOST_GDTR_BASE, (uint64_t)cpu->gdt);
+    return true;
+}
+
+void vmx_unload(struct vmx_vcpu *vcpu)
+{
+    bool cleared = vmclear(vcpu->vmcs);
+    BUG_ON(!cleared);
+    vcpu->launched = false;
 }
 
 static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
@@ -78,14 +99,6 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
         vmwrite(VMCS_VPID, vpid);
     if (secondary & SECONDARY_XSAVES)
         vmwrite(VMCS_XSS_EXITING_BITMAP, 0);
-}
-
-/* What differs from CPU to CPU. */
-static void write_cpu_state(const struct cpu *cpu)
-{
-    vmwrite(VMCS_HOST_GS_BASE, (uint64_t)cpu);
-    vmwrite(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
-    vmwrite(VMCS_HOST_GDTR_BASE, (uint64_t)cpu->gdt);
 }
 
 static void write_host_state(void)
@@ -123,20 +136,17 @@ int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     *revision = (uint32_t)field_get(vmx.msrs.basic, BASIC_REVISION);
     memset(phys_to_virt(vcpu->msr_bitmap), 0xff, PAGE_SIZE);
 
-    bool cleared = vmclear(vcpu->vmcs);
-    BUG_ON(!cleared);
-    vmx_load(vcpu);
+    vmx_unload(vcpu);
+    (void)vmx_load(vcpu);
     write_controls(vcpu, eptp, vpid);
     write_host_state();
-    write_cpu_state(&cpus[this_cpu()]);
     return 0;
 }
 
 void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
 {
     if (vcpu->vmcs.v && !page_is_none(vcpu->vmcs)) {
-        bool cleared = vmclear(vcpu->vmcs);
-        BUG_ON(!cleared);
+        vmx_unload(vcpu);
         page_free(vcpu->vmcs, 0);
     }
     if (vcpu->pml.v)
@@ -204,8 +214,9 @@ static int explain_failure(void)
 
 int vmx_run(struct vmx_vcpu *vcpu)
 {
-    if (unlikely(!vcpu->launched) && vmx.entry_checks && !first_entry_is_valid())
+    if (unlikely(!vcpu->checked) && vmx.entry_checks && !first_entry_is_valid())
         return -EINVAL;
+    vcpu->checked = true;
     if (unlikely(!vmx_enter(vcpu))) {
         vm_instruction_error_log(vcpu->launched ? "VMRESUME" : "VMLAUNCH",
                                  (uint32_t)vmread(VMCS_INSTRUCTION_ERROR));
