@@ -15,6 +15,7 @@ extern const char image_start[], image_end[];
 
 struct totals {
     unsigned passed, failed, skipped;
+    uint64_t remote_flushes;
     unsigned first_failed; /* the guest's number; 0: none */
     enum exit_code first_failure;
 };
@@ -103,6 +104,7 @@ static void report(struct vm *vm, struct transcript *out)
     totals->passed += console->passed + (passed && !results);
     totals->failed += console->failed + (!passed && !console->failed);
     totals->skipped += console->skipped;
+    totals->remote_flushes += mmu_stats(&vm->mmu).remote_flushes;
     if (!passed)
         note_failure(vm->number, EXIT_FAILED);
     spin_unlock(&pool.lock);
@@ -252,6 +254,17 @@ static void run_on_all(void)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
 }
 
+/* Nothing of this happens where one VM after another runs on one CPU. */
+static void report_cpus(void)
+{
+    struct pcpu_counts counts = pcpus_counts();
+    if (pcpus_count() > 1 || pool.limit > 1)
+        log_info("# %u CPUs: %lu turns, %lu of them on another CPU than before, %lu kicks, %lu "
+                 "remote flushes",
+                 pcpus_count(), counts.turns, counts.migrations, counts.kicks,
+                 pool.totals.remote_flushes);
+}
+
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)
 {
     const struct totals *totals = &pool.totals;
@@ -272,6 +285,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     log_info("KTAP version 1");
     log_info("1..%u", guests);
     run_on_all();
+    report_cpus();
     WARN_ON(memory_free_pages() != free_before); /* a VM kept pages */
 
     log_info("%u passed, %u failed, %u skipped", totals->passed, totals->failed, totals->skipped);

@@ -10,7 +10,10 @@ _Static_assert(CPUS_MAX == TLB_CPUS, "the same CPUs");
 
 #define START_MS 1000
 
-static struct vcpu *current[CPUS_MAX];
+static struct {
+    struct vcpu *vcpu;
+    struct pcpu_counts counts;
+} __attribute__((aligned(64))) pcpus[CPUS_MAX];
 static uint64_t running = BIT(0);
 
 unsigned tlb_this_cpu(void)
@@ -36,18 +39,38 @@ unsigned pcpus_count(void)
     return count;
 }
 
-void pcpu_takes(struct vcpu *vcpu)
+struct pcpu_counts pcpus_counts(void)
 {
-    __atomic_store_n(&current[this_cpu()], vcpu, __ATOMIC_RELAXED);
+    struct pcpu_counts sum = {0};
+    for (unsigned i = 0; i < cpu_count; i++) {
+        sum.turns += pcpus[i].counts.turns;
+        sum.migrations += pcpus[i].counts.migrations;
+        sum.kicks += pcpus[i].counts.kicks;
+    }
+    return sum;
+}
+
+void pcpu_takes(struct vcpu *vcpu, bool migrated)
+{
+    unsigned self = (unsigned)this_cpu();
+    pcpus[self].counts.turns++;
+    pcpus[self].counts.migrations += migrated;
+    __atomic_store_n(&pcpus[self].vcpu, vcpu, __ATOMIC_RELAXED);
+}
+
+void pcpu_drops(void)
+{
+    __atomic_store_n(&pcpus[this_cpu()].vcpu, NULL, __ATOMIC_RELAXED);
 }
 
 /* In the NMI. That attend() clears `attention` afterwards does no harm: it looks at everything
  * that a kick may be for after that. */
 static void kicked(void)
 {
-    struct vcpu *vcpu = __atomic_load_n(&current[this_cpu()], __ATOMIC_RELAXED);
+    struct vcpu *vcpu = __atomic_load_n(&pcpus[this_cpu()].vcpu, __ATOMIC_RELAXED);
     if (!vcpu)
         return;
+    pcpus[this_cpu()].counts.kicks++;
     WRITE_ONCE(vcpu->kicked, true);
     WRITE_ONCE(vcpu->vmx.attention, true);
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);

@@ -19,5 +19,14 @@ void pcpus_start(void);
 uint64_t pcpus_running(void);
 unsigned pcpus_count(void);
 
-/* The vCPU whose VMCS is current on this CPU from now on, or NULL: what a kick is for. */
-void pcpu_takes(struct vcpu *vcpu);
+/* What happened on the pCPUs, for the report. */
+struct pcpu_counts {
+    uint64_t turns;      /* a vCPU got a pCPU */
+    uint64_t migrations; /* of them: not the one that it had before */
+    uint64_t kicks;      /* taken by a pCPU that had a vCPU */
+};
+struct pcpu_counts pcpus_counts(void);
+
+/* The vCPU whose VMCS is current on this CPU from now on: what a kick is for. */
+void pcpu_takes(struct vcpu *vcpu, bool migrated);
+void pcpu_drops(void);

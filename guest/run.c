@@ -144,19 +144,20 @@ static void begin(struct vcpu *vcpu)
 {
     epoch_online((unsigned)THIS_CPU);
     trace_run(vcpu->vm->number, 0);
-    if (vmx_load(&vcpu->vmx))
+    bool migrated = vmx_load(&vcpu->vmx);
+    if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
     extra_state_load(&vcpu->extra);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     vcpu->kicked = true; /* the first look is at everything */
-    pcpu_takes(vcpu);
+    pcpu_takes(vcpu, migrated);
 }
 
 static void end(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
-    pcpu_takes(NULL);
+    pcpu_drops();
     tlb_leave(THIS_CPU);
     epoch_offline((unsigned)THIS_CPU);
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;

@@ -40,9 +40,9 @@ static struct text_page *add_page(struct transcript *t)
 
 static void keep(struct transcript *t, const char *line, size_t size)
 {
-    struct text_page *page = t->last;
-    if (!page || size > sizeof(page->text) - page->used)
-        page = t->lost ? NULL : add_page(t); /* after a loss nothing more, so that order is kept */
+    struct text_page *page = t->lost ? NULL : t->last; /* after a loss no more */
+    if (!t->lost && (!page || size > sizeof(page->text) - page->used))
+        page = add_page(t);
     if (!page) {
         t->lost++;
         return;
