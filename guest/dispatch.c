@@ -157,6 +157,14 @@ uint64_t vcpu_exit_count(const struct vcpu *vcpu)
     return sum;
 }
 
+uint64_t vm_exit_count(const struct vm *vm)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        sum += vcpu_exit_count(vm->vcpus[i]);
+    return sum;
+}
+
 /* An event whose delivery the exit cut short goes back into the queue. */
 static NOINLINE void requeue(struct vcpu *vcpu)
 {

@@ -2,6 +2,7 @@
 
 #include "arch/x86/kick.h"
 #include "arch/x86/memory.h"
+#include "guest/ipi.h"
 #include "guest/pcpu.h"
 #include "guest/sched.h"
 #include "guest/trace.h"
@@ -98,7 +99,7 @@ static void report(struct vm *vm, struct transcript *out)
         transcript_line(out, "# %s: expected the ending %s, got %s", vm->name,
                         vm_ending_name(expected), vm_ending_name(vm->ending));
     transcript_line(out, "%sok %u %s # ended=%s exits=%lu", passed ? "" : "not ", vm->number,
-                    vm->name, vm_ending_name(vm->ending), vcpu_exit_count(&vm->vcpu));
+                    vm->name, vm_ending_name(vm->ending), vm_exit_count(vm));
 
     spin_lock(&pool.lock);
     totals->passed += console->passed + (passed && !results);
@@ -201,19 +202,29 @@ static void start_guest(const struct entry *entry)
     sched_add(&vm->vcpu);
 }
 
-static void run_slice(struct vm *vm)
+/* The last vCPU to leave a VM takes it apart. */
+static void leave(struct vcpu *vcpu)
 {
-    vm_run(vm);
-    if (vm->ending == VM_RUNNING) {
-        sched_add(&vm->vcpu);
+    struct vm *vm = vcpu->vm;
+    struct transcript *out = vm->console.transcript;
+    if (__atomic_sub_fetch(&vm->active, 1, __ATOMIC_ACQ_REL))
         return;
-    }
+    if (vm_ending(vm) == VM_RUNNING)
+        vm_end(vm, VM_ENDED_HALTED, "every CPU of it waits for a start-up IPI");
     console_finish(&vm->console);
     trace_report(vm);
-    report(vm, vm->console.transcript);
-    struct transcript *out = vm->console.transcript;
+    report(vm, out);
     vm_destroy(vm);
     finish(vm, out);
+}
+
+static void run_turn(struct vcpu *vcpu)
+{
+    vcpu_run(vcpu);
+    if (vm_ending(vcpu->vm) == VM_RUNNING && (!vcpu->stopping || ipi_restarts(vcpu)))
+        sched_add(vcpu);
+    else
+        leave(vcpu);
 }
 
 static bool all_done(void)
@@ -233,7 +244,7 @@ static void work(void)
             start_guest(&entry);
         struct vcpu *vcpu = sched_take();
         if (vcpu)
-            run_slice(vcpu->vm);
+            run_turn(vcpu);
         else if (all_done())
             return;
         else

@@ -56,14 +56,16 @@ void pcpu_takes(struct vcpu *vcpu, bool migrated)
     pcpus[self].counts.turns++;
     pcpus[self].counts.migrations += migrated;
     __atomic_store_n(&pcpus[self].vcpu, vcpu, __ATOMIC_RELAXED);
+    __atomic_store_n(&vcpu->mailbox.pcpu, self + 1, __ATOMIC_SEQ_CST);
 }
 
-void pcpu_drops(void)
+void pcpu_drops(struct vcpu *vcpu)
 {
+    __atomic_store_n(&vcpu->mailbox.pcpu, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&pcpus[this_cpu()].vcpu, NULL, __ATOMIC_RELAXED);
 }
 
-/* In the NMI. That attend() clears `attention` afterwards does no harm: it looks at everything
+/* In the NMI, or for this pCPU itself. That attend() clears `attention` afterwards does no harm: it looks at everything
  * that a kick may be for after that. */
 static void kicked(void)
 {
@@ -74,6 +76,22 @@ static void kicked(void)
     WRITE_ONCE(vcpu->kicked, true);
     WRITE_ONCE(vcpu->vmx.attention, true);
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
+}
+
+void pcpu_kick(unsigned pcpu)
+{
+    if (pcpu == this_cpu())
+        kicked();
+    else
+        cpu_kick(pcpu);
+}
+
+/* It says where it runs before it looks, and who sends writes before looking here. */
+void pcpu_kick_vcpu(const struct vcpu *vcpu)
+{
+    uint32_t pcpu = __atomic_load_n(&vcpu->mailbox.pcpu, __ATOMIC_SEQ_CST);
+    if (pcpu)
+        pcpu_kick(pcpu - 1);
 }
 
 static void start_this(void)

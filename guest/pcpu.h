@@ -29,4 +29,10 @@ struct pcpu_counts pcpus_counts(void);
 
 /* The vCPU whose VMCS is current on this CPU from now on: what a kick is for. */
 void pcpu_takes(struct vcpu *vcpu, bool migrated);
-void pcpu_drops(void);
+void pcpu_drops(struct vcpu *vcpu);
+
+/* The vCPU that runs there, if one does, looks at everything before it goes on. */
+void pcpu_kick(unsigned pcpu);
+
+/* After something was written for a vCPU: it looks, at once if it runs, else when it does. */
+void pcpu_kick_vcpu(const struct vcpu *vcpu);

@@ -1,6 +1,7 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "guest/ipi.h"
 #include "guest/pcpu.h"
 #include "guest/sched.h"
 #include "guest/vm.h"
@@ -80,6 +81,7 @@ static void look_at_queue(struct vcpu *vcpu, uint64_t now)
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     vcpu->kicked = false;
+    ipi_receive(vcpu);
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     look_at_queue(vcpu, now);
@@ -88,11 +90,11 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
         over_budget(vcpu);
 }
 
-/* A halted vCPU waits for what will wake it, and lets others go first; without any such thing the
- * VM has ended. */
+/* A halted vCPU waits for what will wake it, and lets others go first; without any such thing a
+ * VM of one has ended. */
 static void wait_halted(struct vcpu *vcpu)
 {
-    while (vcpu->vm->ending == VM_RUNNING) {
+    while (vm_ending(vcpu->vm) == VM_RUNNING && !vcpu->stopping) {
         look_at_clock(vcpu, rdtsc());
         if (vmx_wakes(&vcpu->vmx)) {
             vcpu->halted = false;
@@ -100,7 +102,8 @@ static void wait_halted(struct vcpu *vcpu)
         }
         if (sched_waiting())
             return;
-        if (!vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER)
+        if (!vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER &&
+            vcpu->vm->vcpu_count == 1)
             vm_end(
                 vcpu->vm, VM_ENDED_HALTED,
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
@@ -126,7 +129,7 @@ static bool attend(struct vcpu *vcpu)
         if (vcpu->halted)
             wait_halted(vcpu);
     } while (READ_ONCE(vcpu->kicked));
-    if (vm->ending != VM_RUNNING || vcpu->halted || rdtsc() >= vcpu->slice_end)
+    if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
         vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
@@ -143,11 +146,13 @@ static bool attend(struct vcpu *vcpu)
 static void begin(struct vcpu *vcpu)
 {
     epoch_online((unsigned)THIS_CPU);
-    trace_run(vcpu->vm->number, 0);
+    trace_run(vcpu->vm->number, vcpu->index);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
     extra_state_load(&vcpu->extra);
+    if (vcpu->starting)
+        ipi_start(vcpu);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     vcpu->kicked = true; /* the first look is at everything */
@@ -157,7 +162,7 @@ static void begin(struct vcpu *vcpu)
 static void end(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
-    pcpu_drops();
+    pcpu_drops(vcpu);
     tlb_leave(THIS_CPU);
     epoch_offline((unsigned)THIS_CPU);
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
@@ -166,13 +171,13 @@ static void end(struct vcpu *vcpu)
 }
 
 /* Most exits are handled inside vmx_run(), by vmx_exited(). */
-void vm_run(struct vm *vm)
+void vcpu_run(struct vcpu *vcpu)
 {
-    struct vcpu *vcpu = &vm->vcpu;
     begin(vcpu);
     while (attend(vcpu)) {
         if (vmx_run(&vcpu->vmx))
-            vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
+            vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
+                   "the VM entry failed; the sentences above say why");
     }
     end(vcpu);
 }

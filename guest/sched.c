@@ -54,8 +54,7 @@ static struct vcpu *remove(struct queue *queue, bool own)
 static void wake(unsigned pcpu)
 {
     __atomic_store_n(&queues[pcpu].wake, 1, __ATOMIC_SEQ_CST);
-    if (pcpu != this_cpu())
-        cpu_kick(pcpu);
+    pcpu_kick(pcpu);
 }
 
 /* An idle pCPU, which is so no longer, or CPUS_MAX. */

@@ -33,6 +33,7 @@ static const struct word words[] = {
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
     {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
+    {.name = "vcpus", .kind = WORD_NUMBER, .min = 1, .max = VCPUS_MAX, FIELD(vcpus)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
@@ -43,14 +44,18 @@ const char *vm_ending_name(enum vm_ending ending)
 
 void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
 {
+    enum vm_ending running = VM_RUNNING;
     va_list arguments;
-    if (vm->ending != VM_RUNNING)
+    if (!__atomic_compare_exchange_n(&vm->ending, &running, ending, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST))
         return;
-    vm->ending = ending;
-    vm->vcpu.vmx.attention = true;
     va_start(arguments, format);
     vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
     va_end(arguments);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        WRITE_ONCE(vm->vcpus[i]->vmx.attention, true);
+        pcpu_kick_vcpu(vm->vcpus[i]);
+    }
 }
 
 bool vm_passed(const struct vm *vm)
@@ -70,6 +75,8 @@ static void debug_exit(void *device, struct mmio_vcpu *vcpu, uint64_t offset, un
 {
     struct vm *vm = device;
     (void)vcpu, (void)offset, (void)size;
+    if (vm_ending(vm) != VM_RUNNING)
+        return;
     vm->exit_value = (uint8_t)value;
     vm_end(vm, VM_ENDED_EXIT, "wrote %lu to the debug-exit port", value);
 }
@@ -96,12 +103,15 @@ static int add_devices(struct vm *vm)
         const struct bus_ops *ops;
         void *device;
         bool for_tests;
+        struct locked_device *locked; /* how several vCPUs share it */
     } devices[] = {
-        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false},
-        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false},
-        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &lapic_mmio_ops, &vm->vcpu.lapic, false},
-        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true},
-        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true},
+        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false, &vm->locked[0]},
+        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false, &vm->locked[1]},
+        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, false, NULL},
+        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true,
+         &vm->locked[2]},
+        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true,
+         &vm->locked[3]},
     };
 
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
@@ -112,8 +122,12 @@ static int add_devices(struct vm *vm)
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].for_tests && !vm->words.testctl)
             continue;
-        int error = bus_add(devices[i].bus, devices[i].start, devices[i].size, devices[i].ops,
-                            devices[i].device);
+        struct locked_device *locked = vm->words.vcpus > 1 ? devices[i].locked : NULL;
+        if (locked)
+            locked_device_init(locked, devices[i].ops, devices[i].device);
+        int error =
+            bus_add(devices[i].bus, devices[i].start, devices[i].size,
+                    locked ? &locked->ops : devices[i].ops, locked ? locked : devices[i].device);
         if (error)
             return error;
     }
@@ -242,6 +256,41 @@ static const char *take_name(struct vm *vm, const char *string)
     return string + length;
 }
 
+static unsigned order_of(size_t size)
+{
+    unsigned order = 0;
+    while (PAGE_SIZE << order < size)
+        order++;
+    return order;
+}
+
+/* The first one runs, the others wait for a start-up IPI. */
+static int create_vcpus(struct vm *vm, const struct options *options,
+                        const struct guest_start *start)
+{
+    unsigned order = order_of(sizeof(struct vcpu));
+    vm->active = vm->vcpu.mailbox.active = 1;
+    while (vm->vcpu_count < vm->words.vcpus) {
+        struct vcpu *vcpu = &vm->vcpu;
+        if (vm->vcpu_count) {
+            hpa_t pages = page_alloc(order);
+            if (page_is_none(pages)) {
+                log_error("guest %s: no host memory for its vCPU %u", vm->name, vm->vcpu_count);
+                return -ENOMEM;
+            }
+            vcpu = phys_to_virt(pages);
+            page_clear(vcpu, order);
+        }
+        vcpu->index = (uint8_t)vm->vcpu_count;
+        vm->vcpus[vm->vcpu_count++] = vcpu;
+        int error = vcpu_create(vcpu, vm, options, start);
+        if (error)
+            return error;
+        vmx_unload(&vcpu->vmx);
+    }
+    return 0;
+}
+
 enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsigned extra,
                          const struct options *options)
 {
@@ -252,7 +301,8 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     vm->words = (struct vm_words){.memory = GUEST_RAM_DEFAULT,
                                   .budget = BUDGET_DEFAULT_MS,
                                   .gva_cache = options->gva_cache,
-                                  .pin = PIN_NONE};
+                                  .pin = PIN_NONE,
+                                  .vcpus = 1};
     const char *line = take_name(vm, module->string);
     snprintf(where, sizeof(where), "guest %s", vm->name);
     int arguments = words_parse(line, words, ARRAY_SIZE(words), &vm->words, where);
@@ -287,20 +337,20 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     if (!code)
         code = load_guest(&vm->mmu, &image, &start);
     if (!code) {
-        error = vcpu_create(&vm->vcpu, vm, options, &start);
+        error = create_vcpus(vm, options, &start);
         code = error == -ENOMEM ? EXIT_NO_MEMORY : error ? EXIT_BAD_COMMAND_LINE : EXIT_OK;
-        if (code)
-            vcpu_destroy(&vm->vcpu);
     }
     if (code)
-        mmu_destroy(&vm->mmu);
-    else
-        vmx_unload(&vm->vcpu.vmx);
+        vm_destroy(vm);
     return code;
 }
 
 void vm_destroy(struct vm *vm)
 {
-    vcpu_destroy(&vm->vcpu);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        vcpu_destroy(vm->vcpus[i]);
+        if (i)
+            page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
+    }
     mmu_destroy(&vm->mmu);
 }
