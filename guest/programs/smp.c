@@ -118,6 +118,45 @@ static void halted_cpus_wake(void)
     note("halts", ROUNDS);
 }
 
+#define MOMENTS 1500
+
+static volatile uint64_t asked, answered;
+
+static void exit_when_asked(void)
+{
+    __asm__ volatile("sti");
+    while (!stop) {
+        uint64_t now = asked;
+        if (now == answered)
+            continue;
+        for (uint64_t i = 0; i < now; i++)
+            __asm__ volatile("");
+        (void)cpuid(0);
+        answered = now;
+    }
+    __asm__ volatile("cli");
+}
+
+/* The interrupt finds the peer at every moment of an exit and the entry after it. One that is not
+ * looked at between the two would never be: the peer does not exit again. */
+static void ipi_at_every_moment(void)
+{
+    uint64_t before = taken_by_others();
+    asked = answered = stop = 0;
+    run_on(PEER, exit_when_asked);
+    for (uint64_t i = 1; i <= MOMENTS; i++) {
+        asked = i;
+        send_ipi(apic_id_of(PEER), ICR_FIXED | 0x60);
+        if (!EXPECT(wait_taken(before + i)))
+            break;
+        while (answered != i)
+            pause();
+    }
+    stop = 1;
+    EXPECT(finished(PEER));
+    note("moments", MOMENTS);
+}
+
 /* ---- Changes under a peer that stays in the guest -------------------------------------------- */
 
 static volatile uint64_t floor_value;
@@ -204,8 +243,6 @@ static void delete_under_a_reader(void)
     }
     stop_peer();
 }
-
-static volatile uint64_t asked, answered;
 
 static void write_when_asked(void)
 {
@@ -313,6 +350,7 @@ void guest_main(void)
         {"cpus_start", cpus_start, 0},
         {"interrupts", interrupts, 0},
         {"halted_cpus_wake", halted_cpus_wake, 0},
+        {"ipi_at_every_moment", ipi_at_every_moment, 0},
         {"remap_under_a_reader", remap_under_a_reader, NEED_TESTCTL},
         {"delete_under_a_reader", delete_under_a_reader, NEED_TESTCTL},
         {"dirty_log_under_a_writer", dirty_log_under_a_writer, NEED_TESTCTL},
