@@ -215,13 +215,14 @@ static void remap_under_a_reader(void)
 }
 
 #define CANARY 0x5ca1ab1e0ddba11ull
-static volatile uint64_t gone;
+static volatile uint64_t phase; /* odd: the page is gone, and nobody puts it back */
 
 static void read_until_gone(void)
 {
     while (!stop) {
-        uint64_t was_gone = gone;
-        if (read64(PLACE) == CANARY && was_gone)
+        uint64_t before = phase;
+        bool seen_canary = read64(PLACE) == CANARY;
+        if (seen_canary && before & 1 && phase == before)
             wrong++;
         turns++;
     }
@@ -230,15 +231,15 @@ static void read_until_gone(void)
 /* When the deletion has returned, no load gives what was there. */
 static void delete_under_a_reader(void)
 {
-    gone = 1;
+    phase = 1;
     start_peer(read_until_gone);
     for (unsigned i = 0; i < ROUNDS; i++) {
+        phase++;
         EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
-        gone = 0;
         write64(PLACE, CANARY);
         let_peer_turn();
         EXPECT_EQ(hc_slot_delete(SLOT), 0);
-        gone = 1;
+        phase++;
         let_peer_turn();
     }
     stop_peer();
