@@ -126,3 +126,37 @@ def test_a_failing_hypervisor_stops_all_cpus(boot) -> None:
     result = boot(smp=4, guests=MIXED, cmdline="provoke=null")
     assert result.exit == CODES.PANIC, result
     assert [line for line in result.lines if line][-1].startswith("EXIT "), result
+
+
+def smp_guest(vcpus: int, *words: str) -> Guest:
+    return Guest(GUEST / "smp.elf", ("testctl", f"vcpus={vcpus}", "budget=200000", *words))
+
+
+@pytest.mark.parametrize(
+    ("smp", "vcpus", "cmdline"),
+    [
+        (2, 2, ""),
+        (4, 4, ""),
+        (4, 4, "pml=0"),
+        (4, 4, "pml=0 ept_ad=0 mmio_caching=0"),
+        (3, 3, "x2apic=0 gva_cache=exits"),
+        (2, 3, "vpid=0"),
+    ],
+)
+def test_vcpus_of_one_vm(boot, smp: int, vcpus: int, cmdline: str) -> None:
+    """T1, T7: what one vCPU changes, another that stays in the guest sees at once."""
+    result = boot(smp=smp, guests=(smp_guest(vcpus),), cmdline=cmdline, timeout=200)
+    assert result.status == 0, result
+    *_, kicks, remote_flushes = counts(result)
+    assert kicks > 1000, result
+    assert remote_flushes > 500, result
+    cases = {case.name: case.counters for case in result.output.cases}
+    assert cases["cpus_start"]["cpus"] == vcpus
+    assert cases["remap_under_a_reader"]["stale"] == 0
+
+
+def test_vms_of_several_vcpus_side_by_side(boot) -> None:
+    """A VM that starts and stops its CPUs, while others come and go: every page is back."""
+    guests = (smp_guest(2), *MIXED)
+    result = boot(smp=4, mem=512, guests=guests, timeout=200)
+    assert result.status == 0, result
