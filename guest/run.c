@@ -11,11 +11,14 @@
 
 #define TIMER_MAX 0xffffffffull
 
-/* Lets the guest run for at most `ticks` of the TSC before it is left. */
-static void arm_timer(uint64_t ticks)
+/* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has come
+ * since the last look at everything. One that comes now sees to that itself. */
+static void arm_timer(const struct vcpu *vcpu, uint64_t ticks)
 {
     uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE);
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, value < TIMER_MAX ? value : TIMER_MAX);
+    if (unlikely(READ_ONCE(vcpu->kicked)))
+        vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -36,7 +39,7 @@ static void arm_next(struct vcpu *vcpu, uint64_t now)
     vcpu->arm_at_entry = event == vcpu->next_event ||
                          !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
     vcpu->vmx.attention |= vcpu->arm_at_entry;
-    arm_timer(vcpu->next_event > now ? vcpu->next_event - now : 0);
+    arm_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
 }
 
 void vcpu_arm_timer(struct vcpu *vcpu)
@@ -114,8 +117,7 @@ static void wait_halted(struct vcpu *vcpu)
     }
 }
 
-/* What is due before the guest goes on. False: it does not, or not now. A kick that comes after the
- * timer was armed last has it at 0; one before that shows here. */
+/* What is due before the guest goes on. False: it does not, or not now. */
 static bool attend(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
@@ -125,7 +127,7 @@ static bool attend(struct vcpu *vcpu)
             vcpu->kicked)
             look_at_clock(vcpu, now);
         else if (vcpu->arm_at_entry)
-            arm_timer(vcpu->next_event - now);
+            arm_timer(vcpu, vcpu->next_event - now);
         if (vcpu->halted)
             wait_halted(vcpu);
     } while (READ_ONCE(vcpu->kicked));
