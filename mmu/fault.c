@@ -12,12 +12,14 @@
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/sides.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
 #include "mmu/track.h"
 
 /* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
- * next access cheaper where one can be had (rules F3, S10, S11). */
+ * next access cheaper where one can be had (rules F3, S10, S11). Or it is what makes the next
+ * access a #VE (rule X10). */
 static int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping *want, uint64_t generation,
                          struct mmio_info *info)
 {
@@ -29,12 +31,13 @@ static int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping *want, u
     }
     if (!(generation & SLOT_UPDATE_IN_PROGRESS))
         info->generation = generation;
+    int answer = mmu_has_ve(mmu) ? FAULT_VE : FAULT_EMULATE;
     if (mmu->mmio_value == SPTE_MMIO_NEVER || want->gfn.v >= spte_format.mmio_gfn_end)
-        return FAULT_EMULATE;
+        return answer;
     read_lock(&mmu->lock);
     int result = tdp_map_mmio(self, want, generation);
     read_unlock(&mmu->lock);
-    return result;
+    return result == FAULT_EMULATE ? answer : result;
 }
 
 /* Has a guest page begun or finished to lose its place since `sequence` was read? */
@@ -61,6 +64,8 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
     bool write = want->access & EPT_WRITE;
     if (unlikely(is_stale(self->mmu, sequence)))
         return FAULT_RETRY;
+    if (unlikely(!sides_match(slot, offset, want->role)))
+        return FAULT_CONTINUE;
     if (unlikely(track_is(slot, offset))) {
         if (write)
             return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
@@ -82,6 +87,15 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
     if (unlikely(by_fault) && write && result != FAULT_RETRY)
         dirty_set(slot, offset);
     return result;
+}
+
+/* The memory-fault report of rule X5: the guest has not said yet that this is what it wants. */
+static COLD int wrong_side(const struct tdp_mapping *want)
+{
+    bool shared = want->role & ROLE_SHARED;
+    log_error("MMU: a %s access to frame %#lx, which is %s; MapGPA would convert it",
+              shared ? "shared" : "private", want->gfn.v, shared ? "private" : "shared");
+    return -EACCES;
 }
 
 /* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
@@ -108,7 +122,7 @@ static int fault_slot(struct mmu_cpu *self, const struct memslot *slot, struct t
     read_lock(&self->mmu->lock);
     int result = map_locked(self, slot, want, sequence);
     read_unlock(&self->mmu->lock);
-    return result;
+    return likely(result != FAULT_CONTINUE) ? result : wrong_side(want);
 }
 
 static const char *access_name(uint64_t access)
@@ -116,15 +130,37 @@ static const char *access_name(uint64_t access)
     return access & EPT_EXECUTE ? "a fetch" : access & EPT_WRITE ? "a store" : "a load";
 }
 
-/* A right that the root's role never gives is not a right that a fault could bring. */
-static int check_role(const struct tdp_mapping *want)
+/* A right that the root's role never gives is not one that a fault could bring. */
+static COLD int refused(const struct tdp_mapping *want)
 {
-    uint64_t refused = want->access & ~want->role;
-    if (likely(!refused))
-        return 0;
-    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(refused), want->gfn.v,
-              role_name(want->role));
+    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(want->access & ~want->role),
+              want->gfn.v, role_name(want->role));
     return -EACCES;
+}
+
+static int resolve(struct mmu_cpu *self, struct tdp_mapping *want, uint32_t error_code,
+                   struct mmio_info *info)
+{
+    struct mmu *mmu = self->mmu;
+    /* Only what is present can be repaired; aging may have made it look otherwise. */
+    if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
+                                       !(error_code & FAULT_RESERVED))) {
+        int result = fast_fault(mmu, want);
+        if (result != FAULT_INVALID)
+            return result;
+    }
+    int error = tdp_top_up(self);
+    if (unlikely(error))
+        return error;
+
+    uint64_t sequence = mmu_invalidate_sequence(mmu);
+    const struct memslots *slots = memslots(mmu);
+    uint64_t generation = memslots_generation(slots);
+    const struct memslot *slot = memslot_find(slots, want->gfn);
+    self->stats.slot_searches++;
+    if (!slot)
+        return fault_no_slot(self, want, generation, info);
+    return fault_slot(self, slot, want, sequence);
 }
 
 int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info)
@@ -137,28 +173,14 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     trace(page_fault, gpa.v, error_code);
     if (!(error_code & FAULT_RESERVED))
         self->stats.faults++;
-    int error = check_role(&want);
-    if (unlikely(error))
-        return error;
-    /* Only what is present can be repaired; aging may have made it look otherwise. */
-    if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
-                                       !(error_code & FAULT_RESERVED))) {
-        int result = fast_fault(mmu, &want);
-        if (result != FAULT_INVALID)
-            return result;
-    }
-    error = tdp_top_up(self);
-    if (unlikely(error))
-        return error;
-
-    uint64_t sequence = mmu_invalidate_sequence(mmu);
-    const struct memslots *slots = memslots(mmu);
-    uint64_t generation = memslots_generation(slots);
-    const struct memslot *slot = memslot_find(slots, want.gfn);
-    self->stats.slot_searches++;
-    if (!slot)
-        return fault_no_slot(self, &want, generation, info);
-    return fault_slot(self, slot, &want, sequence);
+    if (likely(!(want.access & ~want.role)))
+        return resolve(self, &want, error_code, info);
+    if (!(want.role & ROLE_CONVERTS))
+        return refused(&want);
+    /* All that the role does give is mapped, so that the CPU finds an entry that converts. */
+    want.access = want.role & ROLE_RIGHTS;
+    int result = resolve(self, &want, error_code, info);
+    return result == FAULT_FIXED || result == FAULT_SPURIOUS ? FAULT_VE : result;
 }
 
 /* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns
