@@ -102,6 +102,7 @@ struct mmu_cpu {
     struct mmu *mmu;
     hpa_t table_cache[TABLE_CACHE]; /* filled with NONPRESENT, for the next fault */
     unsigned table_cache_used;
+    unsigned slot_hint; /* the index of the slot that the last fault found */
     struct mmu_stats stats;
 } __attribute__((aligned(64)));
 
