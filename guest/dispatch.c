@@ -103,18 +103,32 @@ _Static_assert(QUALIFICATION_READ == ACCESS_READ && QUALIFICATION_WRITE == ACCES
                "the access passes as it is");
 
 /* Rule F1. */
+static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
+{
+    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
+    return (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
+           (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
+           ((qualification & final) == final ? FAULT_FINAL : 0);
+}
+
+/* Reads the record again, which the frequent case need not set aside. */
+static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct mmio_info *info)
+{
+    const struct vmx_exit *exit = &vcpu->vmx.exit;
+    uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
+    act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
+                                 result, info));
+}
+
 static NOINLINE void ept_violation(struct vcpu *vcpu)
 {
+    struct mmio_info info;
     uint64_t qualification =
         vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
     gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
-    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
-    uint32_t error_code = (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
-                          (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
-                          ((qualification & final) == final ? FAULT_FINAL : 0);
-    enum mmio_outcome outcome = mmio_violation(&vcpu->mmio, gpa, error_code, delivering(vcpu));
-    if (unlikely(outcome != MMIO_REENTER))
-        act_on(vcpu, outcome);
+    int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
+    if (unlikely(!mmio_is_mapped(result)))
+        ept_violation_slow(vcpu, result, &info);
 }
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)

@@ -32,6 +32,7 @@ int mmu_setup(const struct ept_caps *caps, const struct mmu_config *config)
     effective.ad = spte_ad_enabled(spte_format.leaf);
     effective.huge = config->huge && caps->page_2m;
     effective.nx_huge = config->nx_huge && effective.huge;
+    spte_deny_large(effective.nx_huge ? EPT_EXECUTE : 0);
     effective.pml = config->pml && effective.ad;
     return 0;
 }

@@ -186,10 +186,9 @@ struct mmio_info {
 };
 
 /* Handles an EPT violation, or a misconfiguration that mmu_mmio_check() called stale.
- * Takes the MMU's lock, shared. Never returns FAULT_CONTINUE or FAULT_INVALID. On FAULT_EMULATE
- * and when no
- * slot covers the address, `info` says what may be cached; a write to a read-only slot emulates
- * with info->generation 0. */
+ * Takes the MMU's lock, shared. Never returns FAULT_CONTINUE or FAULT_INVALID. On FAULT_EMULATE,
+ * and then alone, `info` says what may be cached; a write to a read-only slot emulates with
+ * info->generation 0. */
 int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info) MUST_CHECK;
 
 /* Steps 3 to 6 of the misconfiguration flow, without a lock: FAULT_EMULATE (MMIO SPTE, generation

@@ -22,6 +22,7 @@ int sides_init(const struct mmu *mmu, struct memslot *slot)
         return -ENOMEM;
     if (slot->flags & MEMSLOT_SHARED)
         memset(slot->shared, 0xff, (pages + 63) / 64 * 8);
+    slot->flags |= (uint32_t)MEMSLOT_SIDED;
     return 0;
 }
 
