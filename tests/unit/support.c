@@ -25,6 +25,7 @@ static uint64_t allocations_left;
 static char log_text[1 << 16];
 static size_t log_length;
 static unsigned warnings;
+void (*support_free_hook)(hpa_t page, unsigned order);
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* tests may have threads */
 
 void support_reset(void)
@@ -46,6 +47,7 @@ void support_reset(void)
     log_length = 0;
     log_text[0] = 0;
     warnings = 0;
+    support_free_hook = NULL;
 }
 
 uint64_t support_pages_in_use(void)
@@ -121,6 +123,8 @@ static void free_locked(hpa_t address, unsigned order)
 void page_free(hpa_t address, unsigned order)
 {
     pthread_mutex_lock(&mutex);
+    if (support_free_hook)
+        support_free_hook(address, order);
     free_locked(address, order);
     pthread_mutex_unlock(&mutex);
 }

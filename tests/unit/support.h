@@ -28,6 +28,9 @@ uint64_t support_pages_in_use(void);
 /* Lets `count` more allocations succeed and fails all later ones; UINT64_MAX: never fail. */
 void support_fail_allocations_after(uint64_t count);
 
+/* Called before a block is given back; forgotten by the reset. */
+extern void (*support_free_hook)(hpa_t page, unsigned order);
+
 /* All log lines since the reset, each with its newline. VERBOSE=1 also prints them. */
 const char *support_log(void);
 
