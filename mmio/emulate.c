@@ -6,6 +6,7 @@
 
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "mmio/hot.h"
 #include "mmio/segment.h"
 
@@ -83,6 +84,7 @@ static int fragment_read(struct mmio_vcpu *v, const struct fragment *f, bool dev
             return error;
     }
     *value = bus_read(v->mmio_bus, v, f->gpa.v, f->size);
+    trace(mmio, TRACE_MMIO_READ, f->size, f->gpa.v, *value);
     return 0;
 }
 
@@ -94,6 +96,7 @@ static int fragment_write(struct mmio_vcpu *v, const struct fragment *f, bool de
         if (error != -EFAULT)
             return error;
     }
+    trace(mmio, TRACE_MMIO_WRITE, f->size, f->gpa.v, value);
     bus_write(v->mmio_bus, v, f->gpa.v, f->size, value);
     return 0;
 }
@@ -209,7 +212,7 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     if (unlikely(perform(vcpu, insn, fragments, (unsigned)device)))
         return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
                         "give the machine more memory");
-    if (known != vcpu->cache.gva_hits && target == TARGET_DEVICE && !fragments[1].size)
+    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size)
         mmio_hot_keep(vcpu, &context, rip, insn, linear, gpa);
     advance(vcpu, &context, next);
     vcpu->stats.emulated++;

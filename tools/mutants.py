@@ -32,8 +32,8 @@ PATCHES = ROOT / "tests" / "mutants"
 BUILD = ROOT / "build"
 SCRATCH = BUILD / "mutants"
 # Quick ones first; the adversary finds what they don't, the threads what it does not.
-TESTS = """spte ept_format mmu_patches mmu_fault mmu_tlb mmu_nomem mmu_slots mmu_huge mmu_stores
-           mmu_memory mmu_stores_random mmu_adversary mmu_threads""".split()
+TESTS = """spte ept_format mmu_patches mmu_trace mmu_fault mmu_tlb mmu_nomem mmu_slots
+           mmu_huge mmu_roots mmu_stores mmu_memory mmu_stores_random mmu_adversary mmu_threads""".split()
 # What these tests are linked from; others (mmio) from the whole library.
 PARTS = ("lib", "ept", "mmu")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000", "THREADS_CHANGES": "150"}
@@ -45,9 +45,9 @@ RULES = [f"{letter}{n}" for letter, last in (("S", 15), ("P", 24), ("F", 10), ("
 
 
 def run(tree, *command):
-    with open(os.devnull, "r+b") as null:
-        return subprocess.run(command, cwd=tree, env=ENVIRONMENT, stdin=null, stdout=null,
-                              stderr=null).returncode  # fmt: skip
+    nothing = subprocess.DEVNULL
+    return subprocess.run(command, cwd=tree, env=ENVIRONMENT, stdin=nothing, stdout=nothing,
+                          stderr=nothing).returncode  # fmt: skip
 
 
 def run_test(tree, program, limit):
