@@ -442,7 +442,7 @@ static inline void check_view(unsigned i)
 {
     gfn_t gfn = GFN(view_frame(i));
     const struct memslot *slot = memslot_find(memslots(&mmu), gfn);
-    const void *page = guest_page(&mmu, gfn);
+    const void *page = guest_page(&mmu, gfn_to_gpa(gfn), ACCESS_READ);
     struct view v = views[i];
     if (!same_view(v, look(gfn.v)))
         fail_msg("%s: frame %#lx changed and no store was seen", operation, gfn.v);
