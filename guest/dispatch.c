@@ -248,21 +248,13 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
                reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-/* Before tlb_leave(): who collects the dirty log waits for that. */
-static COLD void drain_pml(struct vcpu *vcpu)
-{
-    const uint64_t *entries;
-    size_t count = vmx_pml_take(&vcpu->vmx, &entries);
-    mmu_pml_note(&vcpu->vm->mmu, entries, count);
-}
-
 /* The exits that come often are told apart first. */
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
     uint32_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->pml_on))
-        drain_pml(vcpu);
+        pml_drain(vcpu);
     tlb_leave(THIS_CPU);
     switch (reason) {
     case REASON_CPUID:
@@ -283,6 +275,7 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
     /* The preemption timer stops outside the guest, so the clock is looked at here, too. */
     if (unlikely(vmx_vcpu->attention || rdtsc() >= vcpu->next_event))
         return false;
-    tlb_enter(&vcpu->vm->mmu, THIS_CPU);
+    if (unlikely(tlb_enter(&vcpu->vm->mmu, THIS_CPU)))
+        pml_follow(vcpu);
     return true;
 }

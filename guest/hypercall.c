@@ -49,7 +49,6 @@ static int64_t call_slot_move(struct vcpu *vcpu, struct call *call)
     return mmu_slot_move(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx));
 }
 
-/* Only this vCPU can be in the guest, so the log is switched here and now. */
 static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
 {
     struct mmu *mmu = &vcpu->vm->mmu;
@@ -57,14 +56,7 @@ static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
         return -EINVAL;
     uint32_t flags = (uint32_t)((call->rcx & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
                                 (call->rcx & SLOT_LOG_DIRTY ? MEMSLOT_LOG_DIRTY : 0));
-    int error = 0;
-    if (mmu_config()->pml && flags & MEMSLOT_LOG_DIRTY && !vcpu->vmx.pml_on)
-        error = vmx_pml_switch(&vcpu->vmx, true); /* before the first write that must be logged */
-    if (!error)
-        error = mmu_slot_flags(mmu, (uint32_t)call->rbx, flags);
-    if (vcpu->vmx.pml_on && !mmu_is_logging(mmu))
-        return vmx_pml_switch(&vcpu->vmx, false) ?: error;
-    return error;
+    return mmu_slot_flags(mmu, (uint32_t)call->rbx, flags);
 }
 
 static int64_t call_dirty_get(struct vcpu *vcpu, struct call *call)

@@ -124,7 +124,8 @@ static bool attend(struct vcpu *vcpu)
     }
     /* What waits for a window is looked at after every exit, as is a timer armed by each entry. */
     vcpu->vmx.attention = vcpu->vmx.windows || vcpu->arm_at_entry;
-    tlb_enter(&vm->mmu, THIS_CPU);
+    (void)tlb_enter(&vm->mmu, THIS_CPU);
+    pml_follow(vcpu);
     return true;
 }
 

@@ -202,6 +202,8 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     int error = vmx_vcpu_init(&vcpu->vmx, mmu_eptp(&vm->mmu), vcpu->vpid);
     if (!error)
         error = extra_state_init(&vcpu->extra);
+    if (!error)
+        error = pml_setup(vcpu);
     if (error)
         return error;
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,

@@ -153,6 +153,12 @@ void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
 
+/* Logging of dirty pages by the CPU, in guest/pml.c: at creation; after tlb_enter(), so that the
+ * vCPU logs if any slot wants it; after an exit with vmx.pml_on, before tlb_leave(). */
+int pml_setup(struct vcpu *vcpu) MUST_CHECK;
+void pml_follow(struct vcpu *vcpu) COLD;
+void pml_drain(struct vcpu *vcpu) COLD;
+
 /* At creation: the MSRs that the guest uses without an exit, the local APIC, and the CR0 and CR4
  * bits that exit. */
 void msr_setup(struct vcpu *vcpu);

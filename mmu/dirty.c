@@ -17,6 +17,11 @@ enum dirty_method dirty_method(void)
     return mmu_config()->pml ? DIRTY_PML : DIRTY_D_BITS;
 }
 
+bool mmu_wants_pml(const struct mmu *mmu)
+{
+    return dirty_method() == DIRTY_PML && mmu_is_logging(mmu);
+}
+
 /* ---- Bitmaps --------------------------------------------------------------------------------- */
 
 static unsigned bitmap_order(uint64_t pages)

@@ -25,8 +25,8 @@ SCRATCH = ROOT / "build" / "mutants"
 COPIED = ["Makefile", "arch", "boot", "ept", "guest", "lib", "mmio", "mmu", "vmx", "tests/unit",
           "tools", "linker.ld"]
 # Quick ones first; the adversary finds what they don't, the threads what it does not.
-TESTS = ["spte", "ept_format", "mmu_patches", "mmu_trace", "mmu_fault", "mmu_huge", "mmu_tlb",
-         "mmu_slots", "mmu_memory", "mmu_adversary", "mmu_threads"]
+TESTS = ["spte", "ept_format", "mmu_patches", "mmu_trace", "mmu_pml", "mmu_fault", "mmu_huge",
+         "mmu_tlb", "mmu_slots", "mmu_memory", "mmu_adversary", "mmu_threads"]
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000", "THREADS_CHANGES": "150"}
 LIMIT = 120  # seconds for one test; a hang is a failure too
 

@@ -56,9 +56,10 @@ void vmx_vcpu_destroy(struct vmx_vcpu *vcpu);
 void vmx_load(struct vmx_vcpu *vcpu);
 
 /* Page-modification logging (SDM 3, 29.3.6): while it is on, the CPU writes the address of each
- * page whose D bit it sets into a log of the vCPU, and exits when that is full. Returns 0 or
- * -ENOMEM. The VMCS is current; the machine has PML. */
-int vmx_pml_switch(struct vmx_vcpu *vcpu, bool on) MUST_CHECK;
+ * page whose D bit it sets into a log of the vCPU, and exits when that is full. The VMCS is
+ * current; the machine has PML. vmx_pml_init() gives the vCPU its log, or returns -ENOMEM. */
+int vmx_pml_init(struct vmx_vcpu *vcpu) MUST_CHECK;
+void vmx_pml_switch(struct vmx_vcpu *vcpu, bool on);
 
 /* After an exit with vcpu->pml_on: where the new entries begin and how many. Empties the log. */
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
