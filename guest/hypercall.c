@@ -81,7 +81,7 @@ static int64_t call_host_remap(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_age(struct vcpu *vcpu, struct call *call)
 {
-    uint64_t end = memslot_gfn_end(), first = call->rbx >> PAGE_SHIFT;
+    uint64_t end = memslot_gfn_end(&vcpu->vm->mmu), first = call->rbx >> PAGE_SHIFT;
     if (first >= end || call->rcx > end - first)
         return -ERANGE;
     call->rbx = mmu_age(&vcpu->vm->mmu, GPA(call->rbx), call->rcx);

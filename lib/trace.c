@@ -160,7 +160,7 @@ static int format_word(char *text, size_t size, char form, uint64_t value)
         letters(some, value, "rwx", true);
         return snprintf(text, size, "%s", some);
     case 'e': /* read, write, fetch; entry present, final access, reserved bits, private */
-        letters(some, value, "rwxpfRP", false);
+        letters(some, value, "rwxpfR", false);
         return snprintf(text, size, "%s", some);
     case 'f':
         if ((int64_t)value < 0)

@@ -212,7 +212,7 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     if (unlikely(perform(vcpu, insn, fragments, (unsigned)device)))
         return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
                         "give the machine more memory");
-    if (known != vcpu->cache.gva_hits && target == TARGET_DEVICE && !fragments[1].size)
+    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size)
         mmio_hot_keep(vcpu, &context, rip, insn, linear, gpa);
     advance(vcpu, &context, next);
     vcpu->stats.emulated++;

@@ -165,5 +165,5 @@ int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap,
 void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        dirty_note(mmu, gpa_to_gfn(GPA(addresses[i])), 1);
+        dirty_note(mmu, mmu_gfn(mmu, GPA(addresses[i])), 1);
 }

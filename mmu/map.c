@@ -54,8 +54,10 @@ bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
 static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
 {
     hpa_t start = HPA(align_down(want->page.v, ept_frames(level) * PAGE_SIZE));
-    uint64_t spte = spte_leaf(start, level, false) | want->rights;
-    return level > EPT_LEVEL_4K ? spte & ~want->denied : spte;
+    uint64_t denied = ~want->role & ROLE_RIGHTS;
+    if (level > EPT_LEVEL_4K)
+        denied |= want->denied;
+    return (spte_leaf(start, level, false) | want->rights) & ~denied;
 }
 
 static bool allows(uint64_t spte, uint64_t access)
@@ -106,10 +108,10 @@ static int upgrade(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64
 
 int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 {
-    uint64_t *table = self->mmu->root;
+    uint64_t *table = self->mmu->composite;
     unsigned level = want->level;
     for (unsigned l = self->mmu->root_level;; l--) {
-        uint64_t *sptep = &table[ept_index(want->gfn, l)];
+        uint64_t *sptep = &table[ept_index(want->alias, l)];
         uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
         if (likely(l > level && spte_has_table(spte))) {
             table = phys_to_virt(spte_page(spte)); /* nearly always, until the last */
@@ -155,26 +157,27 @@ static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned 
     return tdp_store(self, gfn, sptep, level, old, SPTE_NONPRESENT) ? FAULT_CONTINUE : FAULT_RETRY;
 }
 
-int tdp_map_mmio(struct mmu_cpu *self, gfn_t gfn, uint64_t generation)
+int tdp_map_mmio(struct mmu_cpu *self, const struct tdp_mapping *want, uint64_t generation)
 {
-    uint64_t *table = self->mmu->root;
+    uint64_t *table = self->mmu->composite;
     for (unsigned l = self->mmu->root_level;; l--) {
-        uint64_t *sptep = &table[ept_index(gfn, l)];
+        uint64_t *sptep = &table[ept_index(want->alias, l)];
         uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
         if (unlikely(spte_is_leaf(spte, l))) {
-            if (meet_leaf(self, gfn, sptep, l, spte, generation) == FAULT_RETRY)
+            if (meet_leaf(self, want->gfn, sptep, l, spte, generation) == FAULT_RETRY)
                 return FAULT_RETRY;
             spte = SPTE_NONPRESENT;
         }
         if (unlikely(spte == SPTE_FROZEN))
             return FAULT_RETRY;
         if (l == EPT_LEVEL_4K) {
-            uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
-            bool done = spte == new || tdp_store(self, gfn, sptep, l, spte, new);
+            uint64_t new =
+                spte_mmio(self->mmu->mmio_value, want->gfn, generation & SPTE_GENERATION_MASK);
+            bool done = spte == new || tdp_store(self, want->gfn, sptep, l, spte, new);
             return done ? FAULT_EMULATE : FAULT_RETRY;
         }
         if (!spte_is_nonleaf(spte, l))
-            spte = link_table(self, gfn, sptep, l, spte);
+            spte = link_table(self, want->gfn, sptep, l, spte);
         if (unlikely(!spte))
             return FAULT_RETRY;
         table = phys_to_virt(spte_page(spte));

@@ -12,7 +12,7 @@ _Static_assert(FAULT_CONTINUE == 0 && FAULT_RETRY == 1 && FAULT_EMULATE == 2 &&
 _Static_assert(INVEPT_DEBT == 0 && INVEPT_ROOT_LOAD == 1 && INVEPT_REASONS == 2, "reasons by name");
 _Static_assert(SPTE_NONPRESENT == BIT(63) && SPTE_FROZEN == (BIT(63) | 0x5a0), "words by name");
 _Static_assert(ACCESS_READ == 1 && ACCESS_WRITE == 2 && ACCESS_FETCH == 4 && FAULT_PRESENT == 8 &&
-                   FAULT_FINAL == 16 && FAULT_RESERVED == 32 && FAULT_PRIVATE == 64,
+                   FAULT_FINAL == 16 && FAULT_RESERVED == 32,
                "the letters of an error code");
 
 /* Does the leaf give the guest what it did not have? Else something was taken away. */
