@@ -254,6 +254,7 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
         return EXIT_MODULE_WORDS;
     vm->words.memory = align_down(vm->words.memory, PAGE_SIZE);
 
+    vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
     int error = mmu_create(&vm->mmu);
     if (error) {
         log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);

@@ -98,6 +98,9 @@ struct vm {
     struct console console;
     struct vcpu vcpu;
 
+    uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
+    uint64_t nx_due;      /* TSC: the next one */
+
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char sentence[256];

@@ -17,11 +17,16 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* The MMU did not map the address. Its errors were logged where they were found. */
-static COLD enum mmio_outcome not_mapped(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code,
-                                         bool delivering, int result)
+/* The MMU's errors were logged where they were found. */
+static COLD enum mmio_outcome not_fixed(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code,
+                                        bool delivering, int result, const struct mmio_info *info)
 {
     bool rings;
+    v->stats.faults_not_fixed[result < 0 ? 0 : result]++;
+    if (result == FAULT_SPURIOUS || result == FAULT_RETRY)
+        return MMIO_REENTER;
+    if (result == FAULT_EMULATE)
+        mmio_cache_fill(&v->cache, info);
     if (result != FAULT_EMULATE && result != FAULT_WRITE_PROTECTED)
         return mmio_end(v, MMIO_END_MEMORY, gpa, "the MMU can't map the address",
                         "see its message above");
@@ -44,11 +49,9 @@ enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t err
 {
     struct mmio_info info = {ALIAS(0), 0};
     int result = mmu_fault(vcpu->mmu, gpa, error_code, &info);
-    if (likely(result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY))
+    if (likely(result == FAULT_FIXED))
         return MMIO_REENTER;
-    if (result == FAULT_EMULATE)
-        mmio_cache_fill(&vcpu->cache, &info);
-    return not_mapped(vcpu, gpa, error_code, delivering, result);
+    return not_fixed(vcpu, gpa, error_code, delivering, result, &info);
 }
 
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)

@@ -43,6 +43,7 @@ struct mmio_stats {
     uint64_t spte_stale;
     uint64_t emulated;
     uint64_t stale_translations;
+    uint64_t faults_not_fixed[FAULT_RESULTS]; /* by what mmu_fault() said; 0: errors */
 };
 
 struct mmio_vcpu {

@@ -157,6 +157,7 @@ enum fault_result {
     FAULT_INVALID,         /* inside the MMU only: not decided on the fast path */
     FAULT_FIXED,           /* mapped */
     FAULT_SPURIOUS,        /* was already mapped as needed */
+    FAULT_RESULTS,
 };
 
 /* What the MMU learned of an MMIO address, for the vCPU's MMIO cache (rule C1). */
