@@ -30,14 +30,15 @@ def test_only_what_was_chosen(boot) -> None:
     assert [ticks for ticks, _, _ in shown] == sorted(ticks for ticks, _, _ in shown)
     devices = {words["gfn"] for _, name, words in shown if name == "mark_mmio_spte"}
     assert "0xfe000" in devices, result
-    # Three tests, each of which empties the tables by HC_GENERATION_SET and by a wrap at least once.
+    # Each of the three tests empties the tables by HC_GENERATION_SET and by a wrap, at least once.
     assert sum(name == "mmu_zap_all_fast" for _, name, _ in shown) >= 6, result
 
 
 def test_one_event_for_each_change(boot) -> None:
     """P8: what an entry becomes is what its next event says that it was, A and D bits aside."""
     names = "mmu_set_spte,tdp_mmu_spte_changed,mark_mmio_spte"
-    result = boot(cmdline=f"huge=0 trace={names}", guests=(guest("slots", "testctl", "budget=60000"),))
+    slots = guest("slots", "testctl", "budget=60000")
+    result = boot(cmdline=f"huge=0 trace={names}", guests=(slots,))
     assert result.status == 0, result
     now: dict[tuple[str, str], int] = {}
     special = {"nonpresent": 1 << 63, "frozen": 1 << 63 | 0x5A0}
