@@ -148,8 +148,8 @@ static void host(void)
     end();
 }
 
-/* T6: a split translates the same. A leaf in the place of a table does not, as far as the CPU knows:
- * it may have cached the table. */
+/* T6: a split translates the same. A leaf in the place of a table does not, for all that the CPU
+ * knows: it may have cached the table. */
 static void large(void)
 {
     bool huge = hc_config(CONFIG_HUGE), nx = hc_config(CONFIG_NX_HUGE);
