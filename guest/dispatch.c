@@ -1,6 +1,7 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
+#include "guest/ve.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -8,14 +9,6 @@
 #include "mmio/hot.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
-
-/* The qualification of an EPT violation (SDM 3, table 28-7). */
-#define QUALIFICATION_READ        BIT(0)
-#define QUALIFICATION_WRITE       BIT(1)
-#define QUALIFICATION_FETCH       BIT(2)
-#define QUALIFICATION_PERMISSIONS BITS(5, 3)
-#define QUALIFICATION_GLA_VALID   BIT(7)
-#define QUALIFICATION_FINAL       BIT(8)
 
 static COLD void unhandled(struct vcpu *vcpu)
 {
@@ -83,6 +76,9 @@ static NOINLINE void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         if (mmio->fault.vector == VECTOR_PF)
             write_cr2(mmio->fault.cr2);
         vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
+        return;
+    case MMIO_VE:
+        ve_take(vcpu);
         return;
     case MMIO_STALE:
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_STALE);
@@ -267,21 +263,13 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
                reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-/* Before tlb_leave(): who collects the dirty log waits for that. */
-static COLD void drain_pml(struct vcpu *vcpu)
-{
-    const uint64_t *entries;
-    size_t count = vmx_pml_take(&vcpu->vmx, &entries);
-    mmu_pml_note(&vcpu->vm->mmu, entries, count);
-}
-
 /* The exits that come often are told apart first. */
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
     uint32_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->pml_on))
-        drain_pml(vcpu);
+        pml_drain(vcpu);
     tlb_leave(THIS_CPU);
     switch (reason) {
     case REASON_CPUID:
@@ -305,6 +293,7 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
     /* The preemption timer stops outside the guest, so the clock is looked at here, too. */
     if (unlikely(vmx_vcpu->attention || rdtsc() >= vcpu->next_event))
         return false;
-    tlb_enter(&vcpu->vm->mmu, THIS_CPU);
+    if (unlikely(tlb_enter(&vcpu->vm->mmu, THIS_CPU)))
+        pml_follow(vcpu);
     return true;
 }

@@ -23,6 +23,11 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
 {
     struct mmio_vcpu *v = vcpu;
     bool rings;
+    v->stats.faults_not_fixed[result < 0 ? 0 : result]++;
+    if (result == FAULT_SPURIOUS || result == FAULT_RETRY)
+        return MMIO_REENTER;
+    if (result == FAULT_VE)
+        return MMIO_VE;
     if (result == FAULT_EMULATE)
         mmio_cache_fill(&v->cache, info);
     else if (result != FAULT_WRITE_PROTECTED)

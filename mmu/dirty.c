@@ -17,6 +17,11 @@ enum dirty_method dirty_method(void)
     return mmu_config()->pml ? DIRTY_PML : DIRTY_D_BITS;
 }
 
+bool mmu_wants_pml(const struct mmu *mmu)
+{
+    return dirty_method() == DIRTY_PML && mmu_is_logging(mmu);
+}
+
 /* ---- Bitmaps --------------------------------------------------------------------------------- */
 
 void dirty_note_slot(struct mmu *mmu, gfn_t gfn, uint64_t frames)

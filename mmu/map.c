@@ -124,7 +124,8 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
                 return FAULT_SPURIOUS;
             if (l == level)
                 return upgrade(self, sptep, l, spte, want);
-            uint64_t add = want->access & want->denied; /* an execution that large pages deny */
+            /* An execution that large pages deny: the children of 1 GiB are large, too. */
+            uint64_t add = l == EPT_LEVEL_2M ? want->access & want->denied : 0;
             if (!tdp_split(self, want->gfn, sptep, l, spte, add))
                 return FAULT_RETRY;
             spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);

@@ -242,10 +242,17 @@ static void retired(struct mmu *mmu)
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
 }
 
+/* The first slot that logs by PML: from the return on no vCPU is in the guest that does not know,
+ * as each looks when it pays the debt. Whoever wants the D bits cleared does that afterwards: a bit
+ * that was set without PML would keep the page out of the log for good. */
 static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
 {
     uint32_t change = (new &MEMSLOT_LOG_DIRTY ? 1u : 0u) - (old & MEMSLOT_LOG_DIRTY ? 1u : 0u);
-    __atomic_add_fetch(&mmu->logging, change, __ATOMIC_SEQ_CST);
+    uint32_t logging = __atomic_add_fetch(&mmu->logging, change, __ATOMIC_SEQ_CST);
+    if (change == 1 && logging == 1 && dirty_method() == DIRTY_PML) {
+        tlb_owe(mmu);
+        tlb_sync(mmu);
+    }
 }
 
 /* What hangs on a slot that nobody reaches any more. */

@@ -121,11 +121,15 @@ int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap,
 /* Takes over what a vCPU's PML buffer holds. Before tlb_leave(). */
 void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count);
 
-/* Does any slot log dirty pages? Then vCPUs must run with PML, if configured. */
+/* Does any slot log dirty pages? */
 static inline bool mmu_is_logging(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->logging, __ATOMIC_RELAXED);
 }
+
+/* Must vCPUs run with PML? Asked by each of them at its first entry and whenever tlb_enter() says
+ * so; it stays on until nobody logs any more. */
+bool mmu_wants_pml(const struct mmu *mmu);
 
 /* Write tracking of a page, counted: from the return of mmu_track() on every write of the guest
  * faults with FAULT_WRITE_PROTECTED. -EFAULT: no slot; -ENOSPC: tracked 65,535 times; -ENOMEM;
@@ -177,6 +181,7 @@ enum fault_result {
     FAULT_FIXED,           /* mapped */
     FAULT_SPURIOUS,        /* was already mapped as needed */
     FAULT_VE,              /* the guest's own to handle: #VE, see guest/ve.h */
+    FAULT_RESULTS,
 };
 
 /* What the MMU learned of an MMIO address, for the vCPU's MMIO cache (rule C1). */
