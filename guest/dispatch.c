@@ -123,20 +123,35 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
-static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    uint64_t gpa =
-        vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS);
-    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
-    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
-    IN_REGISTER(hot);
-    if (unlikely(delivering(vcpu) || vmx_in_interrupt_shadow() || hot->rip != rip ||
-                 !vmx_state_is(&hot->state) || !mmio_hot_holds(&vcpu->mmio, hot, GPA(gpa)))) {
+    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state) ||
+                 !mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
         ept_misconfiguration_slow(vcpu);
         return;
     }
     vmwrite_always(VMCS_GUEST_RIP, hot->next);
-    mmio_hot_access(&vcpu->mmio, hot, GPA(gpa));
+    mmio_hot_access(&vcpu->mmio, hot, gpa);
+}
+
+static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+{
+    gpa_t gpa =
+        GPA(vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
+    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
+    IN_REGISTER(hot);
+    if (likely(hot->rip == rip)) {
+        repeated_access(vcpu, hot, gpa);
+        return;
+    }
+    if (unlikely(hot->bell != rip || vmx_in_interrupt_shadow() || !vmx_code_is(&hot->state) ||
+                 !mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
+        ept_misconfiguration_slow(vcpu);
+        return;
+    }
+    vmwrite_always(VMCS_GUEST_RIP, hot->next);
+    mmio_bell_ring(&vcpu->mmio, hot);
 }
 
 static COLD void xsetbv(struct vcpu *vcpu)
@@ -236,8 +251,11 @@ static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
 static ALWAYS_INLINE void handle(struct vcpu *vcpu, uint32_t reason)
 {
     vcpu->exits[reason]++;
-    if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
+    if (unlikely(vmx_cut_short(&vcpu->vmx, reason))) {
         requeue(vcpu);
+        if (reason == REASON_EPT_MISCONFIGURATION) /* of no instruction's that was there before */
+            return ept_misconfiguration_slow(vcpu);
+    }
     dispatch(vcpu, reason);
 }
 

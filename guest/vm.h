@@ -12,6 +12,7 @@
 #include "guest/console.h"
 #include "guest/layout.h"
 #include "guest/options.h"
+#include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "mmio/bus.h"
@@ -94,6 +95,7 @@ struct vm {
     struct bus mmio_bus, port_bus;
     struct uart uart;
     struct testdev testdev[2];
+    struct test_devices tests;
     struct console console;
     struct vcpu vcpu;
 

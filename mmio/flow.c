@@ -6,6 +6,7 @@
 
 #include "lib/compiler.h"
 #include "mmio/emulate.h"
+#include "mmio/hot.h"
 
 static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
 {
@@ -50,6 +51,22 @@ enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t err
     return not_mapped(vcpu, gpa, error_code, delivering, result);
 }
 
+/* A full fault. If it says that this is MMIO still, the instruction that was here before needs no
+ * second look. */
+static enum mmio_outcome stale_spte(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
+{
+    struct mmio_info info = {GFN(0), 0};
+    int result = mmu_fault(v->mmu, gpa, FAULT_RESERVED, &info);
+    if (likely(result == FAULT_EMULATE)) {
+        mmio_cache_fill(&v->cache, &info);
+        if (likely(!delivering && mmio_hot_renew(v, gpa)))
+            return MMIO_DONE;
+    } else if (result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY) {
+        return MMIO_REENTER;
+    }
+    return not_mapped(v, gpa, FAULT_RESERVED, delivering, result);
+}
+
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)
 {
     struct mmio_vcpu *v = vcpu;
@@ -74,7 +91,7 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
         return emulate(v, gpa, delivering);
     case FAULT_INVALID: /* 4 */
         v->stats.spte_stale++;
-        return mmio_violation(v, gpa, FAULT_RESERVED, delivering);
+        return stale_spte(v, gpa, delivering);
     case FAULT_RETRY: /* 5 */
         return MMIO_REENTER;
     default: /* 6: the MMU has dumped the levels */

@@ -153,6 +153,16 @@ static inline bool vmx_state_is(const struct cpu_state *state)
            vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
 }
 
+/* Whether 64-bit code is what it was, as far as its bytes go, and its completion has no more to do
+ * than RIP. */
+static inline bool vmx_code_is(const struct cpu_state *state)
+{
+    return !(vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) &&
+           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
+           vmread_always(VMCS_GUEST_EFER) == state->efer &&
+           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
+}
+
 /* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the
  * interrupt shadow ends, RF is clear and the single-step trap is due. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
