@@ -46,7 +46,7 @@
 #define HC_DOORBELL_ADD    0x30 /* EBX gpa, ECX length or 0, EDX data, ESI DOORBELL_ -> EBX id */
 #define HC_DOORBELL_REMOVE 0x31 /* EBX id */
 #define HC_DOORBELL_RINGS  0x32 /* EBX id -> EBX how often it was rung */
-#define HC_WINDOW          0x33 /* EBX gpa or 0, ECX the RAM behind it, EDX a page for the log or 0 */
+#define HC_WINDOW          0x33 /* EBX gpa or 0, ECX the RAM behind it, EDX log or 0 */
 
 #define DOORBELL_DATA 0x1 /* rings only when the data is written */
 

@@ -75,6 +75,8 @@ struct vcpu {
     uint16_t vpid;
     struct lapic lapic;
     bool halted;
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
     uint64_t budget_end;   /* TSC */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
