@@ -91,6 +91,7 @@ struct vcpu {
 
 struct vm {
     char name[32];
+    uint16_t number; /* in the report, and of its trace */
     struct vm_words words;
     struct guest_range ram[GUEST_RAM_PIECES];
     struct mmu mmu;

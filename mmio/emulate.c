@@ -6,6 +6,7 @@
 
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "mmio/hot.h"
 #include "mmio/segment.h"
 
@@ -83,6 +84,7 @@ static int fragment_read(struct mmio_vcpu *v, const struct fragment *f, bool dev
             return error;
     }
     *value = bus_read(v->mmio_bus, v, f->gpa.v, f->size);
+    trace(mmio, TRACE_MMIO_READ, f->size, f->gpa.v, *value);
     return 0;
 }
 
@@ -94,6 +96,7 @@ static int fragment_write(struct mmio_vcpu *v, const struct fragment *f, bool de
         if (error != -EFAULT)
             return error;
     }
+    trace(mmio, TRACE_MMIO_WRITE, f->size, f->gpa.v, value);
     bus_write(v->mmio_bus, v, f->gpa.v, f->size, value);
     return 0;
 }

@@ -5,6 +5,7 @@
 #include "mmio/flow.h"
 
 #include "lib/compiler.h"
+#include "lib/trace.h"
 #include "mmio/emulate.h"
 #include "mmio/hot.h"
 
@@ -42,7 +43,7 @@ static COLD enum mmio_outcome not_mapped(struct mmio_vcpu *v, gpa_t gpa, uint32_
 enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
                                  bool delivering)
 {
-    struct mmio_info info = {GFN(0), 0};
+    struct mmio_info info = {ALIAS(0), 0};
     int result = mmu_fault(vcpu->mmu, gpa, error_code, &info);
     if (likely(result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY))
         return MMIO_REENTER;
@@ -55,7 +56,7 @@ enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t err
  * second look. */
 static enum mmio_outcome stale_spte(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
 {
-    struct mmio_info info = {GFN(0), 0};
+    struct mmio_info info = {ALIAS(0), 0};
     int result = mmu_fault(v->mmu, gpa, FAULT_RESERVED, &info);
     if (likely(result == FAULT_EMULATE)) {
         mmio_cache_fill(&v->cache, &info);
@@ -75,15 +76,18 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
     if (unlikely(bus_doorbell_any(v->mmio_bus, gpa.v)) && !delivering) {
         bool rings = true;
         enum mmio_outcome outcome = mmio_emulate(v, gpa, TARGET_DOORBELL, &rings);
-        if (rings)
+        if (rings) {
+            trace(fast_mmio, gpa.v);
             return outcome;
+        }
     }
     /* 2 */
     if (likely(mmio_cache_hit(&v->cache, gpa, mmu_slot_generation(v->mmu)))) {
         v->stats.cache_hits++;
+        trace(vcpu_match_mmio, 0, gpa.v, 0, true);
         return emulate(v, gpa, delivering);
     }
-    struct mmio_info info = {GFN(0), 0};
+    struct mmio_info info = {ALIAS(0), 0};
     switch (mmu_mmio_check(v->mmu, gpa, &info)) {
     case FAULT_EMULATE: /* 3 */
         v->stats.spte_hits++;

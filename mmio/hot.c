@@ -2,6 +2,7 @@
 #include "mmio/hot.h"
 
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "mmio/emulate.h"
 #include "mmio/fetch.h"
 
@@ -186,6 +187,8 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
         mmio_cache_memo(cache, context, GVA(linear), insn->write ? KEY_WRITE : 0);
 
     mmio_hot_forget(h);
+    if (trace_wants(TRACE_MMIO_EVENTS)) /* this way is too short to have any */
+        return;
     if (!is_common(context, insn) || insn != &decoded->insn || insn->code == DECODED_EMPTY ||
         !code || !code->host || !data)
         return;

@@ -39,12 +39,12 @@ int __wrap_guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enu
 }
 
 /* Another CPU deletes the slot and adds it again. */
-const void *__real_guest_page(struct mmu *mmu, gfn_t gfn);
-const void *__wrap_guest_page(struct mmu *mmu, gfn_t gfn);
-const void *__wrap_guest_page(struct mmu *mmu, gfn_t gfn)
+const void *__real_guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access);
+const void *__wrap_guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access);
+const void *__wrap_guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access)
 {
     calls++;
-    return page_hides ? NULL : __real_guest_page(mmu, gfn);
+    return page_hides ? NULL : __real_guest_page(mmu, gpa, access);
 }
 
 /* Another CPU changes a bit of the entry that nobody looks at, just before us. */
