@@ -68,7 +68,7 @@ static const enum vm_ending mmio_endings[] = {
     [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
 };
 
-static NOINLINE void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
+NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
     switch (outcome) {
@@ -114,12 +114,12 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
                           ((qualification & final) == final ? FAULT_FINAL : 0);
     enum mmio_outcome outcome = mmio_violation(&vcpu->mmio, gpa, error_code, delivering(vcpu));
     if (unlikely(outcome != MMIO_REENTER))
-        act_on(vcpu, outcome);
+        mmio_act_on(vcpu, outcome);
 }
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
-    act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
+    mmio_act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */

@@ -148,6 +148,9 @@ static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
            cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
 }
 
+/* Does what the emulator answered: the fault, the flush, the end. */
+void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome);
+
 /* Exit handlers with a file of their own. */
 void exit_cpuid(struct vcpu *vcpu);
 void exit_rdmsr(struct vcpu *vcpu);
