@@ -35,6 +35,13 @@ static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
                     "flush the TLB of code and data after page table changes");
 }
 
+/* Bytes that are not in the table may be new ones, over an instruction that the CPU still holds. */
+static COLD enum mmio_outcome unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
+{
+    bool enough = v->stale_rip == rip && v->stale_count >= STALE_LIMIT;
+    return v->end != MMIO_END_UNSUPPORTED || enough ? MMIO_END : stale(v, rip, gpa);
+}
+
 /* Translates the pages of the access; there is a second one only if it crosses. */
 static enum mmio_outcome translate(struct mmio_vcpu *v, const struct walk_context *context,
                                    const struct insn *insn, uint64_t linear,
@@ -173,6 +180,8 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     const struct insn *insn;
     bool memory;
     enum mmio_outcome outcome = mmio_fetch(vcpu, &context, rip, gpa, &insn, &memory);
+    if (unlikely(outcome == MMIO_END))
+        return unknown(vcpu, rip, gpa);
     if (unlikely(outcome != MMIO_DONE))
         return outcome;
     if (unlikely(!memory))
