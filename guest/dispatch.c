@@ -279,13 +279,21 @@ static COLD void drain_pml(struct vcpu *vcpu)
     mmu_pml_note(&vcpu->vm->mmu, entries, count);
 }
 
+static COLD void extra_work(struct vcpu *vcpu, uint32_t reason)
+{
+    if (vmx.poison)
+        vmx_poison(reason);
+    if (vcpu->vmx.pml_on)
+        drain_pml(vcpu);
+}
+
 /* The exits that come often are told apart first. */
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
     uint32_t reason = vmx_begin_exit(vmx_vcpu);
-    if (unlikely(vmx_vcpu->pml_on))
-        drain_pml(vcpu);
+    if (unlikely(vmx_vcpu->extra_work))
+        extra_work(vcpu, reason);
     tlb_leave(THIS_CPU);
     switch (reason) {
     case REASON_CPUID:

@@ -29,6 +29,7 @@ int vmx_pml_switch(struct vmx_vcpu *vcpu, bool on)
     }
     vmwrite(VMCS_SECONDARY_CONTROLS, on ? controls | SECONDARY_PML : controls);
     vcpu->pml_on = on;
+    vcpu->extra_work = on || vmx.poison;
     return 0;
 }
 

@@ -19,6 +19,7 @@ struct vmx_machine {
     struct vmx_controls controls;
     unsigned maxphyaddr;
     bool entry_checks; /* in software before a vCPU's first entry */
+    bool poison;       /* what an exit leaves undefined is filled with garbage */
 };
 extern struct vmx_machine vmx;
 
@@ -43,6 +44,7 @@ struct vmx_vcpu {
     hpa_t msr_bitmap;
     hpa_t pml; /* the log, or 0 */
     bool pml_on;
+    bool extra_work; /* at each exit: the log, or the garbage */
 };
 
 /* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
@@ -62,6 +64,11 @@ int vmx_pml_switch(struct vmx_vcpu *vcpu, bool on) MUST_CHECK;
 
 /* After an exit with vcpu->pml_on: where the new entries begin and how many. Empties the log. */
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
+
+/* Fills what an exit with this reason leaves undefined, if the CPU lets it be written. The first
+ * thing after an exit. */
+bool vmx_can_poison(void);
+void vmx_poison(uint32_t reason);
 
 /* Lets the guest use an MSR without an exit. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);

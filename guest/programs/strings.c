@@ -37,9 +37,9 @@ STRING_IO(outsl, "outsl")
 STRING_IO(insw, "insw")
 STRING_IO(rep_outsw_down, "std; rep outsw; cld")
 STRING_IO(rep_insb_down, "std; rep insb; cld")
-STRING_IO(rep_outsb_32, "rep addr32 outsb")
-STRING_IO(rep_insw_32, "rep addr32 insw")
-STRING_IO(outsb_fs, "fs outsb")
+STRING_IO(rep_outsb_32, ".byte 0xf3, 0x67, 0x6e")
+STRING_IO(rep_insw_32, ".byte 0xf3, 0x67, 0x66, 0x6d")
+STRING_IO(outsb_fs, ".byte 0x64, 0x6e")
 
 static void fill(void)
 {
