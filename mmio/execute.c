@@ -160,8 +160,6 @@ static void compute(struct emulation *e, uint64_t memory, struct effect *x)
     case INSN_DIV:
     case INSN_IDIV:
         return wide_arithmetic(e, memory, x);
-    case INSN_NOTHING:
-        return;
     default:
         return arithmetic(e, memory, x);
     }
@@ -203,26 +201,21 @@ static enum mmio_outcome open(struct emulation *e, struct operand *operand)
 }
 
 /* LOCK, or XCHG, on RAM: no other CPU may see the middle. Devices and what lies across two words
- * are done in two steps. MMIO_REENTER: others were always faster. */
+ * are done in two steps: then nothing is done here. MMIO_REENTER: others were always faster. */
 static enum mmio_outcome locked(struct emulation *e, const struct operand *operand, bool *done,
                                 struct effect *x)
 {
     *done = false;
     for (unsigned i = 0; i < EXCHANGE_TRIES; i++) {
-        uint64_t memory = 0;
-        if (operand->fragments[0].device || operand->size > 8)
-            return MMIO_DONE;
-        enum mmio_outcome outcome = operand_read(e, operand, &memory);
-        if (outcome != MMIO_DONE)
-            return outcome;
-        compute(e, memory, x);
-        int error = operand_exchange(e, operand, memory, low(x->memory, operand->size));
-        if (error == -EINVAL)
-            return MMIO_DONE;
+        uint64_t memory;
+        int error = operand_peek(e, operand, &memory);
         if (!error) {
-            *done = true;
-            return MMIO_DONE;
+            compute(e, memory, x);
+            error = operand_exchange(e, operand, memory, low(x->memory, operand->size));
         }
+        *done = !error;
+        if (!error || error == -EINVAL)
+            return MMIO_DONE;
         if (error != -EAGAIN)
             return mmio_end(e->vcpu, MMIO_END_MEMORY, e->gpa, "no host memory for a locked access",
                             "give the machine more memory");
@@ -268,6 +261,8 @@ enum mmio_outcome execute_integer(struct emulation *e)
         return outcome;
     if (!e->touched)
         return MMIO_STALE;
+    if (i->op == INSN_NOTHING) /* a device has no cache lines */
+        return MMIO_DONE;
     if (i->op == INSN_CMPXCHG_PAIR)
         return compare_exchange_pair(e, &operand);
 

@@ -156,21 +156,44 @@ enum mmio_outcome operand_write(struct emulation *e, const struct operand *opera
     return MMIO_DONE;
 }
 
-int operand_exchange(struct emulation *e, const struct operand *operand, uint64_t old, uint64_t new)
+/* The aligned word around an operand. */
+struct word {
+    gpa_t gpa;
+    unsigned shift; /* of the operand in it */
+    uint64_t mask;
+    uint64_t value;
+};
+
+static int read_word(struct emulation *e, const struct operand *operand, struct word *word)
 {
     const struct fragment *f = &operand->fragments[0];
-    unsigned shift = 8 * (f->gpa.v & 7), end = shift + 8 * operand->size;
-    uint64_t word;
-    if (f->device || operand->fragments[1].size || end > 64)
+    word->shift = 8 * (f->gpa.v & 7);
+    if (f->device || operand->fragments[1].size || word->shift + 8 * operand->size > 64)
         return -EINVAL;
-    gpa_t aligned = GPA(f->gpa.v & ~7ull);
-    uint64_t mask = ~0ull >> (64 - 8 * operand->size) << shift;
-    int error = guest_read(e->vcpu->mmu, aligned, &word, sizeof(word), ACCESS_READ);
+    word->gpa = GPA(f->gpa.v & ~7ull);
+    word->mask = ~0ull >> (64 - 8 * operand->size) << word->shift;
+    int error = guest_read(e->vcpu->mmu, word->gpa, &word->value, 8, ACCESS_READ);
+    return error == -EFAULT ? -EINVAL : error;
+}
+
+int operand_peek(struct emulation *e, const struct operand *operand, uint64_t *value)
+{
+    struct word word;
+    int error = read_word(e, operand, &word);
+    if (!error)
+        *value = (word.value & word.mask) >> word.shift;
+    return error;
+}
+
+int operand_exchange(struct emulation *e, const struct operand *operand, uint64_t old, uint64_t new)
+{
+    struct word word;
+    int error = read_word(e, operand, &word);
     if (error)
-        return error == -EFAULT ? -EINVAL : error;
-    if ((word ^ old << shift) & mask)
+        return error;
+    if ((word.value ^ old << word.shift) & word.mask)
         return -EAGAIN;
-    error = guest_cmpxchg(e->vcpu->mmu, aligned, sizeof(word), word,
-                          (word & ~mask) | (new << shift &mask));
+    error = guest_cmpxchg(e->vcpu->mmu, word.gpa, 8, word.value,
+                          (word.value & ~word.mask) | (new << word.shift &word.mask));
     return error == -EFAULT ? -EINVAL : error;
 }

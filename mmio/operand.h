@@ -70,8 +70,9 @@ enum mmio_outcome operand_read(struct emulation *e, const struct operand *operan
 enum mmio_outcome operand_write(struct emulation *e, const struct operand *operand,
                                 const void *bytes) MUST_CHECK;
 
-/* If the operand is RAM alone: exchanges its value, if it is `old`, in one step that other CPUs
- * can't see the middle of. -EAGAIN: it is another one; -EINVAL: not RAM, or not to be had in one
- * step (across an aligned 8 bytes). */
+/* For locked instructions, if the operand is RAM alone and lies in one aligned word of 8 bytes: its
+ * value, and exchanging it in one step, so that no other CPU sees the middle. -EINVAL if it does
+ * not, -EAGAIN if it is no longer `old`, -ENOMEM. Devices are not touched. */
+int operand_peek(struct emulation *e, const struct operand *operand, uint64_t *value) MUST_CHECK;
 int operand_exchange(struct emulation *e, const struct operand *operand, uint64_t old,
                      uint64_t new) MUST_CHECK;
