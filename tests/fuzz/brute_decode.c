@@ -3,8 +3,9 @@
  *
  *   brute_decode exhaust    every opcode of every map, with every ModRM, with sets of prefixes
  *   brute_decode random N   N times random bytes, biased to what is in the table
+ *   brute_decode corpus D   an input for each row into the folder D, for tests/fuzz/corpus
  *
- * Both in 16, 32 and 64-bit code. Prints each difference once for its opcode, and counts.
+ * All in 16, 32 and 64-bit code. Prints each difference once for its opcode, and counts.
  */
 #include "tests/unit/mmio_zydis.h"
 
@@ -137,12 +138,11 @@ static void vex_maps(enum code_size code)
 
 /* ---- Random bytes ---------------------------------------------------------------------------- */
 
-static void random_insn(void)
+static unsigned random_insn(uint8_t bytes[16], enum code_size *code)
 {
     static const uint8_t some[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x66, 0x67,
                                    0xf2, 0xf3, 0xf0, 0x48, 0x41, 0x44, 0x4f, 0x66};
     uint64_t r[3] = {random64(), random64(), random64()};
-    uint8_t bytes[16];
     memcpy(bytes, r, 16);
     unsigned at = 0, count = r[2] & 7 ? r[2] >> 3 & 1 : r[2] >> 3 & 15;
     for (; at < count && at < 11; at++)
@@ -170,8 +170,42 @@ static void random_insn(void)
         if (row->extension < 8 && at < 16)
             bytes[at] = (uint8_t)((bytes[at] & 0xc7) | row->extension << 3);
     }
-    count = r[2] >> 44 & 15 ? 15 : 1 + (unsigned)(r[2] >> 48) % 15;
-    compare(bytes, count, (enum code_size)((r[2] >> 60) % 3));
+    *code = (enum code_size)((r[2] >> 60) % 3);
+    return r[2] >> 44 & 15 ? 15 : 1 + (unsigned)(r[2] >> 48) % 15;
+}
+
+static void random_run(unsigned long inputs)
+{
+    uint8_t bytes[16];
+    enum code_size code;
+    while (inputs--) {
+        unsigned count = random_insn(bytes, &code);
+        compare(bytes, count, code);
+    }
+}
+
+/* Files as tests/fuzz/fuzz_decode.c reads them. */
+static void write_corpus(const char *folder)
+{
+    static bool met[512];
+    uint8_t bytes[17];
+    char path[256];
+    struct insn insn;
+    enum code_size code;
+    for (unsigned n = 0; n < 1000000; n++) {
+        if (random_insn(bytes + 1, &code) != 15 ||
+            decode(bytes + 1, 15, code, &insn) != DECODE_OK || met[insn.row])
+            continue;
+        met[insn.row] = true;
+        bytes[0] = (uint8_t)code;
+        snprintf(path, sizeof(path), "%s/%03x-%u", folder, insn_rows[insn.row].opcode, insn.row);
+        FILE *file = fopen(path, "wb");
+        if (!file || fwrite(bytes, 1, 1u + insn.length, file) != 1u + insn.length) {
+            perror(path);
+            exit(1);
+        }
+        fclose(file);
+    }
 }
 
 int main(int argc, char **argv)
@@ -182,10 +216,12 @@ int main(int argc, char **argv)
             vex_maps((enum code_size)code);
         }
     } else if (argc == 3 && !strcmp(argv[1], "random")) {
-        for (unsigned long n = strtoul(argv[2], NULL, 0); n; n--)
-            random_insn();
+        random_run(strtoul(argv[2], NULL, 0));
+    } else if (argc == 3 && !strcmp(argv[1], "corpus")) {
+        write_corpus(argv[2]);
+        return 0;
     } else {
-        fprintf(stderr, "usage: brute_decode exhaust | random COUNT\n");
+        fprintf(stderr, "usage: brute_decode exhaust | random COUNT | corpus FOLDER\n");
         return 2;
     }
     const struct zydis_counts *c = &zydis_counts;
