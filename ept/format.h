@@ -67,10 +67,10 @@ _Static_assert(EPTP_FIELDS(|) == ~0ull && EPTP_FIELDS(+) == ~0ull, "an EPTP's fi
 
 #define EPT_GPA_BITS 48u /* what four levels can translate */
 
-/* The index that `gfn` selects in a table of `level`. */
-static inline unsigned ept_index(gfn_t gfn, unsigned level)
+/* The index that `alias` selects in a table of `level`. */
+static inline unsigned ept_index(alias_t alias, unsigned level)
 {
-    return (unsigned)(gfn.v >> (9 * (level - 1))) & (EPT_ENTRIES - 1);
+    return (unsigned)(alias.v >> (9 * (level - 1))) & (EPT_ENTRIES - 1);
 }
 
 /* How many 4 KiB frames one entry of `level` covers. */

@@ -42,6 +42,7 @@
 #define HC_HOST_REMAP 0x24 /* EBX gpa: another host page, with the same bytes */
 #define HC_AGE        0x25 /* EBX gpa, ECX pages -> EBX leaves used since the last time */
 #define HC_NX_RECOVER 0x26 /* -> EBX executed large pages that may become large again */
+#define HC_TRACE      0x27 /* EBX a bit for each event of lib/trace.h -> EBX those before */
 
 #define SLOT_READONLY  0x1
 #define SLOT_LOG_DIRTY 0x2
@@ -76,6 +77,7 @@
 #define COUNTER_PAGES_1G           18
 #define COUNTER_TABLES             19 /* table pages now, without the root */
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
+#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: recorded on all CPUs */
 
 /* Ports. */
 #define PORT_DEBUG_EXIT 0xf4 /* out v: end this VM; 0 is success, anything else failure v */

@@ -68,7 +68,7 @@ static const enum vm_ending mmio_endings[] = {
     [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
 };
 
-static void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
+static NOINLINE void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
     switch (outcome) {
@@ -98,18 +98,23 @@ static bool delivering(const struct vcpu *vcpu)
     return vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
 }
 
+_Static_assert(QUALIFICATION_READ == ACCESS_READ && QUALIFICATION_WRITE == ACCESS_WRITE &&
+                   QUALIFICATION_FETCH == ACCESS_FETCH,
+               "the access passes as it is");
+
 /* Rule F1. */
 static NOINLINE void ept_violation(struct vcpu *vcpu)
 {
-    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
-    uint32_t error_code = (qualification & QUALIFICATION_READ ? ACCESS_READ : 0) |
-                          (qualification & QUALIFICATION_WRITE ? ACCESS_WRITE : 0) |
-                          (qualification & QUALIFICATION_FETCH ? ACCESS_FETCH : 0) |
-                          (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0);
-    if (qualification & QUALIFICATION_GLA_VALID && qualification & QUALIFICATION_FINAL)
-        error_code |= FAULT_FINAL;
-    act_on(vcpu, mmio_violation(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), error_code,
-                                delivering(vcpu)));
+    uint64_t qualification =
+        vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
+    gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
+    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
+    uint32_t error_code = (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
+                          (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
+                          ((qualification & final) == final ? FAULT_FINAL : 0);
+    enum mmio_outcome outcome = mmio_violation(&vcpu->mmio, gpa, error_code, delivering(vcpu));
+    if (unlikely(outcome != MMIO_REENTER))
+        act_on(vcpu, outcome);
 }
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
@@ -117,6 +122,7 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
     act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
 }
 
+/* RIP goes first, so that the device's access is the last thing to do. */
 static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
 {
     uint64_t gpa =
@@ -124,14 +130,13 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
     const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
     IN_REGISTER(hot);
-    if (unlikely(delivering(vcpu) || hot->rip != rip || !vmx_state_is(&hot->state) ||
-                 !mmio_hot_holds(&vcpu->mmio, hot, GPA(gpa)))) {
+    if (unlikely(delivering(vcpu) || vmx_in_interrupt_shadow() || hot->rip != rip ||
+                 !vmx_state_is(&hot->state) || !mmio_hot_holds(&vcpu->mmio, hot, GPA(gpa)))) {
         ept_misconfiguration_slow(vcpu);
         return;
     }
-    mmio_hot_access(&vcpu->mmio, hot, GPA(gpa));
     vmwrite_always(VMCS_GUEST_RIP, hot->next);
-    vmx_end_interrupt_shadow();
+    mmio_hot_access(&vcpu->mmio, hot, GPA(gpa));
 }
 
 static COLD void xsetbv(struct vcpu *vcpu)
@@ -276,6 +281,9 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
         break;
     case REASON_EPT_MISCONFIGURATION:
         handle(vcpu, REASON_EPT_MISCONFIGURATION);
+        break;
+    case REASON_EPT_VIOLATION:
+        handle(vcpu, REASON_EPT_VIOLATION);
         break;
     default:
         handle_any(vcpu);

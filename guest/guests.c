@@ -1,6 +1,7 @@
 #include "guest/guests.h"
 
 #include "arch/x86/memory.h"
+#include "guest/trace.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -104,8 +105,10 @@ static void run_guest(const struct boot_info *info, unsigned first, unsigned ext
     } else {
         log_info("# %s: %lu MiB%s", vm.name, vm.words.memory >> 20,
                  vm.words.testctl ? ", testctl" : "");
+        vm.number = (uint16_t)number;
         vm_run(&vm);
         console_finish(&vm.console);
+        trace_report(&vm);
         report(number, totals);
     }
     vm_destroy(&vm);

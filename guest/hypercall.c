@@ -2,8 +2,10 @@
  */
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
+#include "guest/trace.h"
 #include "guest/vm.h"
 #include "lib/errno.h"
+#include "lib/trace.h"
 #include "mmu/memslot.h"
 #include "mmu/spte.h"
 #include "vmx/vmcs.h"
@@ -87,7 +89,7 @@ static int64_t call_host_remap(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_age(struct vcpu *vcpu, struct call *call)
 {
-    uint64_t end = memslot_gfn_end(), first = call->rbx >> PAGE_SHIFT;
+    uint64_t end = memslot_gfn_end(&vcpu->vm->mmu), first = call->rbx >> PAGE_SHIFT;
     if (first >= end || call->rcx > end - first)
         return -ERANGE;
     call->rbx = mmu_age(&vcpu->vm->mmu, GPA(call->rbx), call->rcx);
@@ -97,6 +99,15 @@ static int64_t call_age(struct vcpu *vcpu, struct call *call)
 static int64_t call_nx_recover(struct vcpu *vcpu, struct call *call)
 {
     call->rbx = mmu_nx_recover(&vcpu->vm->mmu);
+    return 0;
+}
+
+static int64_t call_trace(struct vcpu *vcpu, struct call *call)
+{
+    int64_t result = trace_choose_bits(vcpu->vm, call->rbx);
+    if (result < 0)
+        return result;
+    call->rbx = (uint64_t)result;
     return 0;
 }
 
@@ -156,6 +167,8 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
         call->rbx = counters[which];
     else if (which >= COUNTER_EXIT(0) && which < COUNTER_EXIT(REASON_COUNT))
         call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
+    else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT))
+        call->rbx = trace_count((enum trace_event)(which - COUNTER_TRACE(0)));
     else
         return -EINVAL;
     return 0;
@@ -229,6 +242,7 @@ static const struct {
     [HC_HOST_REMAP] = {call_host_remap, false},
     [HC_AGE] = {call_age, false},
     [HC_NX_RECOVER] = {call_nx_recover, false},
+    [HC_TRACE] = {call_trace, false},
 };
 
 static COLD void call_by_number(struct vcpu *vcpu)

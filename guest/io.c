@@ -31,9 +31,14 @@ static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known
         return;
     }
     struct bus_hint hint;
-    bus_hint_fill(bus, &hint, port, size);
-    *known = (struct known_port){
-        qualification, hint.sequence, hint.region, port - hint.region.start, mask, size};
+    bus_hint_fill(bus, &hint, port, size, !(qualification & IO_IN));
+    *known = (struct known_port){.qualification = qualification,
+                                 .sequence = hint.sequence,
+                                 .ops = hint.region.ops,
+                                 .device = hint.region.device,
+                                 .offset = port - hint.region.start,
+                                 .mask = mask,
+                                 .size = size};
     if (qualification & IO_IN)
         *rax = with_low_bytes(*rax, bus_read(bus, &vcpu->mmio, port, size), mask);
     else
@@ -44,8 +49,7 @@ static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known
 static NOINLINE void read_known(struct vcpu *vcpu, const struct known_port *k)
 {
     uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
-    const struct bus_region *r = &k->region;
-    uint64_t value = r->ops->read(r->device, &vcpu->mmio, k->offset, k->size);
+    uint64_t value = k->ops->read(k->device, &vcpu->mmio, k->offset, k->size);
     *rax = with_low_bytes(*rax, value, k->mask);
 }
 
@@ -57,16 +61,15 @@ void exit_io(struct vcpu *vcpu)
     struct known_port *k = &vcpu->ports[(qualification >> 16 ^ qualification) % KNOWN_PORTS];
 
     if (unlikely(k->qualification != qualification ||
-                 k->sequence != bus_sequence(&vcpu->vm->port_bus))) {
+                 k->sequence != bus_sequence(&vcpu->vm->port_bus) ||
+                 !vmx_skip_plain(&vcpu->vmx, REASON_IO_INSTRUCTION))) {
         look_up(vcpu, qualification, k);
         return;
     }
-    vmx_skip(&vcpu->vmx, REASON_IO_INSTRUCTION);
     if (qualification & IO_IN) {
         read_known(vcpu, k);
         return;
     }
-    const struct bus_region *r = &k->region;
-    r->ops->write(r->device, &vcpu->mmio, k->offset, k->size,
+    k->ops->write(k->device, &vcpu->mmio, k->offset, k->size,
                   vcpu->vmx.regs.gpr[GPR_RAX] & k->mask);
 }

@@ -11,7 +11,9 @@
 #include "ept/caps.h"
 #include "guest/guests.h"
 #include "guest/provoke.h"
+#include "guest/trace.h"
 #include "lib/log.h"
+#include "lib/trace.h"
 #include "mmu/mmu.h"
 #include "vmx/extra_state.h"
 #include "vmx/vmx.h"
@@ -66,7 +68,9 @@ static void start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
     acpi_init(&info);
-    if (options_parse(info.command_line, &options))
+    if (trace_create_ring(THIS_CPU))
+        machine_exit(EXIT_NO_MEMORY);
+    if (options_parse(info.command_line, &options) || trace_choose(options.trace))
         machine_exit(EXIT_BAD_COMMAND_LINE);
     machine_set_on_exit((enum on_exit)options.on_exit);
     tsc_calibrate();

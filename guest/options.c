@@ -28,6 +28,7 @@ static const struct word words[] = {
     {.name = "break_field", .kind = WORD_NUMBER, .max = 0x7fff, FIELD(break_field)},
     {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
+    {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
 };
 
@@ -42,6 +43,7 @@ int options_parse(const char *command_line, struct options *options)
                                 .pml = 1,
                                 .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,
+                                .trace = "off",
                                 .tests = "*"};
     int parsed = words_parse(command_line, words, ARRAY_SIZE(words), options, "command line");
     return parsed < 0 ? parsed : 0;

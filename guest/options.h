@@ -31,6 +31,7 @@ struct options {
     uint64_t break_field, break_value; /* a VMCS field that each VM starts with */
     uint64_t entry_checks;             /* in software before the first entry */
 
+    char trace[WORD_TEXT_MAX]; /* for trace_choose() */
     char tests[WORD_TEXT_MAX]; /* names of the guests to run: a pattern with * and ? */
 };
 

@@ -3,6 +3,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
+#include "lib/trace.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
@@ -133,6 +134,7 @@ void vm_run(struct vm *vm)
     struct vcpu *vcpu = &vm->vcpu;
 
     epoch_online(THIS_CPU);
+    trace_run(vm->number, 0);
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
     vmx_load(&vcpu->vmx);
     extra_state_load(&vcpu->extra);

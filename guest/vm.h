@@ -58,10 +58,11 @@ struct vm_words {
 struct known_port {
     uint64_t qualification;
     uint64_t sequence; /* of the bus; 0: none is kept here */
-    struct bus_region region;
+    const struct bus_ops *ops;
+    void *device;
     uint64_t offset, mask;
     unsigned size;
-};
+} __attribute__((aligned(64)));
 #define KNOWN_PORTS 16 /* told apart by the low bits of the port, the direction and the size */
 
 struct vcpu {
@@ -87,6 +88,7 @@ struct vcpu {
 
 struct vm {
     char name[32];
+    uint16_t number; /* in the report, and of its trace */
     struct vm_words words;
     struct guest_range ram[GUEST_RAM_PIECES];
     struct mmu mmu;

@@ -4,7 +4,8 @@
  *
  *   gva_t  guest-virtual     what a guest's instruction names
  *   gpa_t  guest-physical    what the guest's page tables yield and EPT translates
- *   gfn_t  guest frame       a gpa_t without its 12 low bits
+ *   gfn_t  guest frame       names memory: what slots, logs and SPTEs speak of
+ *   alias_t                  the frame of a gpa_t as the CPU walks it, stolen bits and all
  *   hpa_t  host-physical     what the hardware's tables hold
  *   hva_t  host-virtual      a pointer of ours, as an integer
  *
@@ -28,6 +29,9 @@ typedef struct {
 } gfn_t;
 typedef struct {
     uint64_t v;
+} alias_t;
+typedef struct {
+    uint64_t v;
 } hpa_t;
 typedef struct {
     uint64_t v;
@@ -39,6 +43,8 @@ typedef struct {
 #define HPA(x) ((hpa_t){(uint64_t)(x)})
 #define HVA(x) ((hva_t){(uint64_t)(x)})
 
+#define ALIAS(x) ((alias_t){(uint64_t)(x)})
+
 #define PAGE_SHIFT 12
 #define PAGE_SIZE  0x1000ull
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
@@ -46,6 +52,11 @@ typedef struct {
 static inline gfn_t gpa_to_gfn(gpa_t gpa)
 {
     return GFN(gpa.v >> PAGE_SHIFT);
+}
+
+static inline alias_t gpa_to_alias(gpa_t gpa)
+{
+    return ALIAS(gpa.v >> PAGE_SHIFT);
 }
 
 static inline gpa_t gfn_to_gpa(gfn_t gfn)

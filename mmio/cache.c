@@ -7,6 +7,7 @@
 #include "lib/bits.h"
 #include "lib/compiler.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 
 #define MEMO_EMPTY       (~0ull)
 #define GENERATION_NEVER (~0ull) /* bit 63: no current generation has it */
@@ -31,9 +32,9 @@ void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *
 
 void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info)
 {
-    if (!info->generation || info->generation & GENERATION_BUSY || !info->gfn.v)
+    if (!info->generation || info->generation & GENERATION_BUSY || !info->alias.v)
         return;
-    cache->gfn = info->gfn;
+    cache->alias = info->alias;
     cache->generation = info->generation;
 }
 
@@ -123,7 +124,7 @@ static __attribute__((noinline)) enum walk_result translate_afresh(
     translation->host_page = NULL;
     if (outcome == WALK_OK) {
         if (access & KEY_FETCH)
-            translation->host_page = guest_page(cache->mmu, gpa_to_gfn(result.gpa));
+            translation->host_page = guest_page(cache->mmu, result.gpa, ACCESS_FETCH);
         if (cache->mode != GVA_CACHE_OFF)
             keep(memo, context, address, context->key | access, &result, translation->host_page);
     }
@@ -171,6 +172,9 @@ enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct wal
             translation->gpa = GPA(memo->frame | page_offset(address.v));
             translation->host_page = memo->host;
             cache->gva_hits += !fetch;
+            if (!fetch)
+                trace(vcpu_match_mmio, address.v, translation->gpa.v, !!(access & KEY_WRITE),
+                      false);
             return WALK_OK;
         }
     }

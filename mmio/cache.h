@@ -65,7 +65,8 @@ struct hot {
     struct insn insn;
     uint8_t base, index; /* general registers, or INSN_NO_REG */
     bool keyed;
-    bool whole; /* a load that fills the register as it is */
+    bool whole;    /* a load that fills the register as it is */
+    bool doorbell; /* `region` is one */
     uint8_t first_entry;
     uint64_t disp;        /* with the base and the index: how far the operand is from `first` */
     uint64_t first, span; /* the place on the bus, as far as it goes in this page */
@@ -87,7 +88,7 @@ struct mmio_cache {
     struct mmu *mmu;
     struct cpu_regs *cpu;
     struct walk_limits limits;
-    gfn_t gfn;
+    alias_t alias;
     uint64_t generation;
     uint64_t gva_hits; /* translations of data that needed no walk */
     struct memo data[MMIO_MEMOS];
@@ -112,7 +113,7 @@ void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info);
 /* Step 2 of the flow: whether `gpa` lies in the frame known to be MMIO, for this generation. */
 static inline bool mmio_cache_hit(const struct mmio_cache *cache, gpa_t gpa, uint64_t generation)
 {
-    return cache->gfn.v == gpa.v >> PAGE_SHIFT && cache->generation == generation;
+    return cache->alias.v == gpa_to_alias(gpa).v && cache->generation == generation;
 }
 
 /* The guest flushed its TLB (C2): all of it (MOV CR3, CR4, CR0, INVPCID, task switch), or one page

@@ -131,7 +131,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
     if (unlikely(perform(vcpu, insn, fragments)))
         return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
                         "give the machine more memory");
-    if (known != vcpu->cache.gva_hits && target == TARGET_DEVICE && !fragments[1].size)
+    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size)
         mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
     advance(vcpu, context, next);
     vcpu->stats.emulated++;

@@ -5,6 +5,7 @@
 #include "mmio/flow.h"
 
 #include "lib/compiler.h"
+#include "lib/trace.h"
 #include "mmio/emulate.h"
 
 static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
@@ -16,25 +17,14 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* The MMU decided. Its errors were logged where they were found. */
-static enum mmio_outcome after_fault(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code,
-                                     bool delivering, int result, const struct mmio_info *info)
+/* The MMU did not map the address. Its errors were logged where they were found. */
+static COLD enum mmio_outcome not_mapped(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code,
+                                         bool delivering, int result)
 {
     bool rings;
-    switch (result) {
-    case FAULT_FIXED:
-    case FAULT_SPURIOUS:
-    case FAULT_RETRY:
-        return MMIO_REENTER;
-    case FAULT_EMULATE:
-        mmio_cache_fill(&v->cache, info);
-        break;
-    case FAULT_WRITE_PROTECTED:
-        break;
-    default:
+    if (result != FAULT_EMULATE && result != FAULT_WRITE_PROTECTED)
         return mmio_end(v, MMIO_END_MEMORY, gpa, "the MMU can't map the address",
                         "see its message above");
-    }
     if (delivering)
         return emulate(v, gpa, true);
     if (!(error_code & (FAULT_RESERVED | FAULT_FINAL)))
@@ -49,17 +39,16 @@ static enum mmio_outcome after_fault(struct mmio_vcpu *v, gpa_t gpa, uint32_t er
     return emulate(v, gpa, false);
 }
 
-static enum mmio_outcome fault(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code, bool delivering)
-{
-    struct mmio_info info = {GFN(0), 0};
-    int result = mmu_fault(v->mmu, gpa, error_code, &info);
-    return after_fault(v, gpa, error_code, delivering, result, &info);
-}
-
 enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
                                  bool delivering)
 {
-    return fault(vcpu, gpa, error_code, delivering);
+    struct mmio_info info = {ALIAS(0), 0};
+    int result = mmu_fault(vcpu->mmu, gpa, error_code, &info);
+    if (likely(result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY))
+        return MMIO_REENTER;
+    if (result == FAULT_EMULATE)
+        mmio_cache_fill(&vcpu->cache, &info);
+    return not_mapped(vcpu, gpa, error_code, delivering, result);
 }
 
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)
@@ -70,15 +59,18 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
     if (unlikely(bus_doorbell_any(v->mmio_bus, gpa.v)) && !delivering) {
         bool rings = true;
         enum mmio_outcome outcome = mmio_emulate(v, gpa, TARGET_DOORBELL, &rings);
-        if (rings)
+        if (rings) {
+            trace(fast_mmio, gpa.v);
             return outcome;
+        }
     }
     /* 2 */
     if (likely(mmio_cache_hit(&v->cache, gpa, mmu_slot_generation(v->mmu)))) {
         v->stats.cache_hits++;
+        trace(vcpu_match_mmio, 0, gpa.v, 0, true);
         return emulate(v, gpa, delivering);
     }
-    struct mmio_info info = {GFN(0), 0};
+    struct mmio_info info = {ALIAS(0), 0};
     switch (mmu_mmio_check(v->mmu, gpa, &info)) {
     case FAULT_EMULATE: /* 3 */
         v->stats.spte_hits++;
@@ -86,7 +78,7 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
         return emulate(v, gpa, delivering);
     case FAULT_INVALID: /* 4 */
         v->stats.spte_stale++;
-        return fault(v, gpa, FAULT_RESERVED, delivering);
+        return mmio_violation(v, gpa, FAULT_RESERVED, delivering);
     case FAULT_RETRY: /* 5 */
         return MMIO_REENTER;
     default: /* 6: the MMU has dumped the levels */

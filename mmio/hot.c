@@ -2,6 +2,7 @@
 #include "mmio/hot.h"
 
 #include "lib/string.h"
+#include "lib/trace.h"
 #include "mmio/emulate.h"
 #include "mmio/fetch.h"
 
@@ -83,7 +84,7 @@ bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t g
     return true;
 }
 
-static void load(struct mmio_vcpu *v, const struct hot *h, uint64_t at)
+static NOINLINE void load(struct mmio_vcpu *v, const struct hot *h, uint64_t at)
 {
     const struct bus_region *r = &h->region;
     uint64_t value = r->ops->read(r->device, v, at, h->insn.size) & h->mask;
@@ -118,13 +119,15 @@ static bool is_common(const struct walk_context *context, const struct insn *ins
     return mmio_code_size(context) == CODE_64 &&
            (context->cs_rights & CS_TYPE) == CS_NONCONFORMING && insn->segment < SEG_FS &&
            insn->address_mask == ~0ull && !insn->high_byte && insn->base != GPR_RSP &&
-           insn->index != GPR_RSP && insn->reg != GPR_RSP;
+           insn->reg != GPR_RSP;
 }
 
-/* Entries that both walks read are compared once. */
+/* Entries that both walks read are compared once. For a doorbell only those of the code are: the
+ * CPU's own translation of the operand led to it, and it rings whatever the guest's tables say by
+ * now. */
 static void keep_entries(struct hot *h, const struct memo *code, const struct memo *data)
 {
-    unsigned shared = 0;
+    unsigned shared = h->doorbell ? data->count : 0;
     while (shared < code->count && shared < data->count &&
            code->entries[shared].host == data->entries[shared].host)
         shared++;
@@ -146,14 +149,18 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
         mmio_cache_memo(cache, context, GVA(linear), insn->write ? KEY_WRITE : 0);
 
     mmio_hot_forget(h);
+    if (trace_wants(TRACE_MMIO_EVENTS)) /* this way is too short to have any */
+        return;
     if (!is_common(context, insn) || insn != &decoded->insn || insn->code == DECODED_EMPTY ||
-        !code || !code->host || !data || !mmio_cache_hit(cache, gpa, context->generation))
+        !code || !code->host || !data)
         return;
     struct bus_hint hint;
-    bus_hint_fill(vcpu->mmio_bus, &hint, gpa.v, insn->size);
+    bus_hint_fill(vcpu->mmio_bus, &hint, gpa.v, insn->size, insn->write);
     cpu_state_get(vcpu->cpu, &h->state);
-    if (!hint.sequence || h->state.rflags & ~KEY_AC)
+    bool is_mmio = hint.doorbell || mmio_cache_hit(cache, gpa, context->generation);
+    if (!hint.sequence || !is_mmio || h->state.rflags & ~KEY_AC)
         return;
+    h->doorbell = hint.doorbell;
     h->rip = rip;
     h->next = rip + insn->length;
     h->generation = context->generation;

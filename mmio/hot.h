@@ -22,8 +22,8 @@ static inline const struct hot *mmio_hot_at(const struct mmio_vcpu *vcpu, uint64
 }
 
 /* Whether all the rest is as it was too, and the exit by the access to `gpa` is this instruction's.
- * Then comes mmio_hot_access(), and the caller lets RIP go on at `hot->next` and ends the interrupt
- * shadow. The exit did not interrupt an event's delivery. Both need an epoch. */
+ * Then the caller lets RIP go on at `hot->next`, and mmio_hot_access() does the rest. The exit did
+ * not interrupt an event's delivery and there is no interrupt shadow. Both need an epoch. */
 bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
 void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
 

@@ -3,6 +3,7 @@
 
 #include "lib/errno.h"
 #include "lib/string.h"
+#include "lib/trace.h"
 
 #define VECTOR_GP 13
 #define VECTOR_AC 17
@@ -96,6 +97,7 @@ int fragment_read(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint6
             return error;
     }
     *value = bus_read(vcpu->mmio_bus, vcpu, fragment->gpa.v, fragment->size);
+    trace(mmio, TRACE_MMIO_READ, fragment->size, fragment->gpa.v, *value);
     return 0;
 }
 
@@ -106,6 +108,7 @@ int fragment_write(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint
         if (error != -EFAULT)
             return error;
     }
+    trace(mmio, TRACE_MMIO_WRITE, fragment->size, fragment->gpa.v, value);
     bus_write(vcpu->mmio_bus, vcpu, fragment->gpa.v, fragment->size, value);
     return 0;
 }
@@ -116,43 +119,52 @@ static enum mmio_outcome no_memory(struct emulation *e)
                     "no host memory for the RAM half of an access", "give the machine more memory");
 }
 
-/* The piece of a fragment from byte `done` on, at most 8 bytes. */
-static struct fragment piece(const struct fragment *whole, unsigned done)
+/* What an event shows of an access: its first 8 bytes. */
+static uint64_t beginning(const uint8_t *bytes, unsigned size)
 {
-    unsigned left = whole->size - done;
-    return (struct fragment){gpa_add(whole->gpa, done), left < 8 ? left : 8, whole->device};
+    uint64_t value = 0;
+    memcpy(&value, bytes, size < 8 ? size : 8);
+    return value;
 }
 
 enum mmio_outcome operand_read(struct emulation *e, const struct operand *operand, void *bytes)
 {
+    struct mmio_vcpu *v = e->vcpu;
     uint8_t *to = bytes;
-    for (unsigned i = 0; i < 2; i++)
-        for (unsigned done = 0; done < operand->fragments[i].size;) {
-            struct fragment part = piece(&operand->fragments[i], done);
-            uint64_t value;
-            if (fragment_read(e->vcpu, &part, &value))
-                return no_memory(e);
-            memcpy(to, &value, part.size);
-            to += part.size;
-            done += part.size;
+    for (unsigned i = 0; i < 2 && operand->fragments[i].size; i++) {
+        const struct fragment *f = &operand->fragments[i];
+        int error = -EFAULT;
+        if (!f->device)
+            error = guest_read(v->mmu, f->gpa, to, f->size, ACCESS_READ);
+        if (error == -EFAULT) {
+            bus_read_bytes(v->mmio_bus, v, f->gpa.v, to, f->size);
+            trace(mmio, TRACE_MMIO_READ, f->size, f->gpa.v, beginning(to, f->size));
+        } else if (error) {
+            return no_memory(e);
         }
+        to += f->size;
+    }
     return MMIO_DONE;
 }
 
 enum mmio_outcome operand_write(struct emulation *e, const struct operand *operand,
                                 const void *bytes)
 {
+    struct mmio_vcpu *v = e->vcpu;
     const uint8_t *from = bytes;
-    for (unsigned i = 0; i < 2; i++)
-        for (unsigned done = 0; done < operand->fragments[i].size;) {
-            struct fragment part = piece(&operand->fragments[i], done);
-            uint64_t value = 0;
-            memcpy(&value, from, part.size);
-            if (fragment_write(e->vcpu, &part, value))
-                return no_memory(e);
-            from += part.size;
-            done += part.size;
+    for (unsigned i = 0; i < 2 && operand->fragments[i].size; i++) {
+        const struct fragment *f = &operand->fragments[i];
+        int error = -EFAULT;
+        if (!f->device)
+            error = guest_write(v->mmu, f->gpa, from, f->size);
+        if (error == -EFAULT) {
+            trace(mmio, TRACE_MMIO_WRITE, f->size, f->gpa.v, beginning(from, f->size));
+            bus_write_bytes(v->mmio_bus, v, f->gpa.v, from, f->size);
+        } else if (error) {
+            return no_memory(e);
         }
+        from += f->size;
+    }
     return MMIO_DONE;
 }
 

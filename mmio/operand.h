@@ -63,8 +63,7 @@ enum mmio_outcome operand_open_memory(struct emulation *e, struct operand *opera
 int fragment_read(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint64_t *value);
 int fragment_write(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint64_t value);
 
-/* All of an operand, in pieces of at most 8 bytes, in the order of addresses. MMIO_DONE, or
- * MMIO_END. */
+/* All of an operand, page by page. MMIO_DONE, or MMIO_END. */
 enum mmio_outcome operand_read(struct emulation *e, const struct operand *operand,
                                void *bytes) MUST_CHECK;
 enum mmio_outcome operand_write(struct emulation *e, const struct operand *operand,

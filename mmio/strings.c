@@ -34,7 +34,7 @@ static bool in_page_of_exit(struct emulation *e, struct operand *operand)
 {
     bool touched = false;
     for (unsigned n = 0; n < 2 && operand->fragments[n].size; n++)
-        if (gpa_to_gfn(operand->fragments[n].gpa).v == gpa_to_gfn(e->gpa).v) {
+        if (gpa_to_alias(operand->fragments[n].gpa).v == gpa_to_alias(e->gpa).v) {
             operand->fragments[n].device = e->target != TARGET_MEMORY;
             touched = true;
         }

@@ -70,11 +70,11 @@ void walk_context_load(struct walk_context *context, struct cpu_regs *cpu, const
 
 static int read_entry(struct mmu *mmu, unsigned size, struct walk_entry *entry)
 {
-    const uint8_t *page = guest_page(mmu, gpa_to_gfn(entry->gpa));
+    const uint8_t *page = guest_page(mmu, entry->gpa, ACCESS_READ);
     if (!page) { /* not populated: reading does that */
         entry->value = 0;
         int error = guest_read(mmu, entry->gpa, &entry->value, size, ACCESS_READ);
-        page = error ? NULL : guest_page(mmu, gpa_to_gfn(entry->gpa));
+        page = error ? NULL : guest_page(mmu, entry->gpa, ACCESS_READ);
         entry->host = page ? page + page_offset(entry->gpa.v) : NULL;
         return error;
     }

@@ -60,7 +60,7 @@ static bool protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint
 {
     uint64_t old = iter->old;
     while (spte_is_leaf(old, iter->level) && old & bit) {
-        if (tdp_store(self, iter->sptep, iter->level, old, old & ~bit))
+        if (tdp_store(self, iter->gfn, iter->sptep, iter->level, old, old & ~bit))
             return true;
         old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
     }
@@ -160,5 +160,5 @@ int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap,
 void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        dirty_note(mmu, gpa_to_gfn(GPA(addresses[i])), 1);
+        dirty_note(mmu, mmu_gfn(mmu, GPA(addresses[i])), 1);
 }

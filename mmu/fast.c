@@ -4,6 +4,7 @@
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
 #include "mmu/tdp.h"
+#include "mmu/trace.h"
 
 #define TRIES 4
 
@@ -20,25 +21,33 @@ static uint64_t repaired(const struct mmu *mmu, uint64_t spte, unsigned level, u
     return new;
 }
 
-int fast_fault(struct mmu *mmu, gfn_t gfn, uint64_t access)
+/* What is not decided here is no event of its own: the full fault comes next. */
+static int done(const struct tdp_mapping *want, const uint64_t *sptep, uint64_t old, uint64_t new,
+                int result)
+{
+    trace(fast_page_fault, want->gfn.v, want->access, (uint64_t)sptep, old, new, (uint64_t)result);
+    return result;
+}
+
+int fast_fault(struct mmu *mmu, const struct tdp_mapping *want)
 {
     for (unsigned i = 0; i < TRIES; i++) {
         unsigned level;
         uint64_t *sptep;
-        uint64_t spte = tdp_walk_to(mmu, gfn, &level, &sptep);
+        uint64_t spte = tdp_walk_to(mmu, want->alias, &level, &sptep);
         if (!spte_is_leaf(spte, level))
             return FAULT_INVALID; /* also FROZEN */
-        if (!(access & ~spte))
-            return FAULT_SPURIOUS;
-        uint64_t new = repaired(mmu, spte, level, access);
-        if (access & ~new)
+        if (!(want->access & ~spte))
+            return done(want, sptep, spte, spte, FAULT_SPURIOUS);
+        uint64_t new = repaired(mmu, spte, level, want->access);
+        if (want->access & ~new)
             return FAULT_INVALID;
         struct mmu_cpu *self = mmu_self(mmu);
-        if (tdp_store(self, sptep, level, spte, new)) {
+        if (tdp_store(self, want->gfn, sptep, level, spte, new)) {
             if (new & ~spte & EPT_WRITE)
-                dirty_note(mmu, gfn, 1);
+                dirty_note(mmu, want->gfn, 1);
             self->stats.fast_faults++;
-            return FAULT_FIXED;
+            return done(want, sptep, spte, new, FAULT_FIXED);
         }
     }
     return FAULT_INVALID;

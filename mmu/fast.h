@@ -4,8 +4,8 @@
  */
 #pragma once
 
-#include "mmu/types.h"
+#include "mmu/tdp.h"
 
-/* Returns FAULT_FIXED, FAULT_SPURIOUS, or FAULT_INVALID: not decided here (rule P3). `access` in
- * EPT_ bits. In an epoch. */
-int fast_fault(struct mmu *mmu, gfn_t gfn, uint64_t access) MUST_CHECK;
+/* Returns FAULT_FIXED, FAULT_SPURIOUS, or FAULT_INVALID: not decided here (rule P3). In an
+ * epoch. */
+int fast_fault(struct mmu *mmu, const struct tdp_mapping *want) MUST_CHECK;

@@ -13,20 +13,26 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/tdp.h"
+#include "mmu/trace.h"
 #include "mmu/track.h"
 
 /* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
  * next access cheaper where one can be had (rules F3, S10, S11). */
-static int fault_no_slot(struct mmu_cpu *self, gfn_t gfn, uint64_t generation,
+static int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping *want, uint64_t generation,
                          struct mmio_info *info)
 {
     struct mmu *mmu = self->mmu;
+    if (unlikely(!role_has_mmio(want->role))) {
+        log_error("MMU: no slot behind %s frame %#lx, and devices are not reached that way",
+                  role_name(want->role), want->gfn.v);
+        return -EFAULT;
+    }
     if (!(generation & SLOT_UPDATE_IN_PROGRESS))
         info->generation = generation;
-    if (mmu->mmio_value == SPTE_MMIO_NEVER || gfn.v >= spte_format.mmio_gfn_end)
+    if (mmu->mmio_value == SPTE_MMIO_NEVER || want->gfn.v >= spte_format.mmio_gfn_end)
         return FAULT_EMULATE;
     read_lock(&mmu->lock);
-    int result = tdp_map_mmio(self, gfn, generation);
+    int result = tdp_map_mmio(self, want, generation);
     read_unlock(&mmu->lock);
     return result;
 }
@@ -65,10 +71,13 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
     bool by_fault = slot->dirty && dirty_method() == DIRTY_WRITE_PROTECT;
     if (unlikely(by_fault) && !write)
         want->rights &= ~EPT_WRITE;
+    if (!(want->role & EPT_WRITE))
+        want->rights = 0;
     if (want->level > EPT_LEVEL_4K) {
         want->denied = huge_denied();
         want->level = huge_level(slot, want->gfn, want->page, want->level, want->access);
     }
+    trace(mmu_spte_requested, want->gfn.v, want->page.v >> PAGE_SHIFT, want->level);
     int result = tdp_map(self, want);
     if (unlikely(by_fault) && write && result != FAULT_RETRY)
         dirty_set(slot, offset);
@@ -77,62 +86,79 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
 
 /* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
  */
-static int fault_slot(struct mmu_cpu *self, const struct memslot *slot, gfn_t gfn,
-                      uint32_t error_code, uint64_t sequence)
+static int fault_slot(struct mmu_cpu *self, const struct memslot *slot, struct tdp_mapping *want,
+                      uint64_t sequence)
 {
     if (slot->flags & MEMSLOT_INVALID)
         return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
-    if (error_code & ACCESS_WRITE && slot->flags & MEMSLOT_READONLY)
+    if (want->access & EPT_WRITE && slot->flags & MEMSLOT_READONLY)
         return FAULT_EMULATE; /* without MMIO SPTE, or reads would become MMIO too (rule F6) */
 
-    uint64_t offset = gfn.v - slot->base.v;
-    struct tdp_mapping want = {.gfn = gfn, .access = wanted(error_code)};
-    want.page = backing_page(&slot->backing, offset, &want.level);
-    if (page_is_none(want.page)) {
+    uint64_t offset = want->gfn.v - slot->base.v;
+    want->page = backing_page(&slot->backing, offset, &want->level);
+    if (page_is_none(want->page)) {
         int error = backing_populate(&slot->backing, offset, mmu_levels());
         if (error) {
             log_error("MMU: no page left for guest frame %#lx; give the machine more memory",
-                      gfn.v);
+                      want->gfn.v);
             return error;
         }
-        want.page = backing_page(&slot->backing, offset, &want.level);
+        want->page = backing_page(&slot->backing, offset, &want->level);
     }
     read_lock(&self->mmu->lock);
-    int result = map_locked(self, slot, &want, sequence);
+    int result = map_locked(self, slot, want, sequence);
     read_unlock(&self->mmu->lock);
     return result;
 }
 
+static const char *access_name(uint64_t access)
+{
+    return access & EPT_EXECUTE ? "a fetch" : access & EPT_WRITE ? "a store" : "a load";
+}
+
+/* A right that the root's role never gives is not a right that a fault could bring. */
+static int check_role(const struct tdp_mapping *want)
+{
+    uint64_t refused = want->access & ~want->role;
+    if (likely(!refused))
+        return 0;
+    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(refused), want->gfn.v,
+              role_name(want->role));
+    return -EACCES;
+}
+
 int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info)
 {
-    gfn_t gfn = gpa_to_gfn(gpa);
     struct mmu_cpu *self = mmu_self(mmu);
-    *info = (struct mmio_info){.gfn = gfn};
+    struct tdp_mapping want = {.alias = gpa_to_alias(gpa), .access = wanted(error_code)};
+    want.gfn = stolen_strip(&mmu->stolen, want.alias);
+    want.role = tdp_root(mmu, want.alias)->role;
+    *info = (struct mmio_info){.alias = want.alias};
+    trace(page_fault, gpa.v, error_code);
     if (!(error_code & FAULT_RESERVED))
         self->stats.faults++;
-    if (unlikely(error_code & FAULT_PRIVATE)) {
-        log_error("MMU: private access to %#lx in a VM that has no private memory", gpa.v);
-        return -EFAULT;
-    }
+    int error = check_role(&want);
+    if (unlikely(error))
+        return error;
     /* Only what is present can be repaired; aging may have made it look otherwise. */
     if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
                                        !(error_code & FAULT_RESERVED))) {
-        int result = fast_fault(mmu, gfn, wanted(error_code));
+        int result = fast_fault(mmu, &want);
         if (result != FAULT_INVALID)
             return result;
     }
-    int error = tdp_top_up(self);
+    error = tdp_top_up(self);
     if (unlikely(error))
         return error;
 
     uint64_t sequence = mmu_invalidate_sequence(mmu);
     const struct memslots *slots = memslots(mmu);
     uint64_t generation = memslots_generation(slots);
-    const struct memslot *slot = memslot_find(slots, gfn);
+    const struct memslot *slot = memslot_find(slots, want.gfn);
     self->stats.slot_searches++;
     if (!slot)
-        return fault_no_slot(self, gfn, generation, info);
-    return fault_slot(self, slot, gfn, error_code, sequence);
+        return fault_no_slot(self, &want, generation, info);
+    return fault_slot(self, slot, &want, sequence);
 }
 
 /* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns
@@ -143,11 +169,12 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
     uint64_t sptes[EPT_LEVELS + 1];
     unsigned lowest = mmu->root_level;
     bool found = false;
-    const uint64_t *table = mmu->root;
+    const uint64_t *table = mmu->composite;
 
     for (unsigned level = mmu->root_level;; level--) {
         lowest = level;
-        sptes[level] = __atomic_load_n(&table[ept_index(gpa_to_gfn(gpa), level)], __ATOMIC_ACQUIRE);
+        sptes[level] =
+            __atomic_load_n(&table[ept_index(gpa_to_alias(gpa), level)], __ATOMIC_ACQUIRE);
         found = found || ept_misconfigured(sptes[level], level, &spte_format.caps);
         if (found || !spte_is_nonleaf(sptes[level], level))
             break;
@@ -168,19 +195,21 @@ int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
 {
     unsigned level;
     struct mmu_cpu *self = mmu_self(mmu);
-    gfn_t gfn = gpa_to_gfn(gpa);
-    uint64_t spte = tdp_walk(mmu, gfn, &level);
+    alias_t alias = gpa_to_alias(gpa);
+    uint64_t spte = tdp_walk(mmu, alias, &level);
     if (unlikely(!spte_is_mmio(spte, mmu->mmio_value)))
         return explain_misconfiguration(mmu, gpa);
 
     uint64_t generation = memslots_generation(memslots(mmu));
+    trace(check_mmio_spte, generation, spte_mmio_generation(spte), spte);
     if (unlikely(generation & SLOT_UPDATE_IN_PROGRESS ||
                  spte_mmio_generation(spte) != (generation & SPTE_GENERATION_MASK))) {
         self->stats.mmio_spte_stale++;
         return FAULT_INVALID;
     }
     self->stats.mmio_spte_hits++;
-    info->gfn = gfn;
+    trace(handle_mmio_page_fault, gpa.v, mmu_gfn(mmu, gpa).v, spte & EPT_RWX);
+    info->alias = alias;
     info->generation = generation;
     return FAULT_EMULATE;
 }

@@ -10,14 +10,19 @@
 #include "mmu/dirty.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/tdp.h"
 
-/* The host address of `gpa`, good to the end of its page. NULL with *error set to -EFAULT or
- * -ENOMEM. `refused`: slot flags that forbid this access. */
-static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t refused, int *error)
+/* The host address of `gpa`, good to the end of its page. NULL with *error set as in mmu.h.
+ * `access` in EPT_ bits; `refused`: slot flags that forbid it. */
+static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t refused,
+                           int *error)
 {
-    gfn_t gfn = gpa_to_gfn(gpa);
+    gfn_t gfn = mmu_gfn(mmu, gpa);
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);
-    *error = -EFAULT;
+    uint32_t role = tdp_root(mmu, gpa_to_alias(gpa))->role;
+    *error = access & ~role || !role_has_mmio(role) ? -EACCES : -EFAULT;
+    if (unlikely(access & ~role))
+        return NULL;
     if (unlikely(!slot || slot->flags & refused))
         return NULL;
 
@@ -45,12 +50,11 @@ static size_t chunk(gpa_t gpa, size_t size)
 
 int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_access access)
 {
-    (void)access; /* every slot may be read and executed; roles that differ come with their roots */
     char *to = buffer;
     while (size) {
         int error;
         size_t length = chunk(gpa, size);
-        const void *from = guest_address(mmu, gpa, MEMSLOT_INVALID, &error);
+        const void *from = guest_address(mmu, gpa, access, MEMSLOT_INVALID, &error);
         if (!from)
             return error;
         memcpy(to, from, length);
@@ -69,10 +73,10 @@ static int write_bytes(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t si
         int error;
         size_t length = chunk(gpa, size);
         read_lock(&mmu->lock);
-        void *to = guest_address(mmu, gpa, refused, &error);
+        void *to = guest_address(mmu, gpa, EPT_WRITE, refused, &error);
         if (to) {
             memcpy(to, from, length);
-            dirty_note(mmu, gpa_to_gfn(gpa), 1);
+            dirty_note(mmu, mmu_gfn(mmu, gpa), 1);
         }
         read_unlock(&mmu->lock);
         if (!to)
@@ -110,18 +114,22 @@ int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_
     if ((size != 4 && size != 8) || gpa.v & (size - 1))
         return -EINVAL;
     read_lock(&mmu->lock);
-    void *at = guest_address(mmu, gpa, MEMSLOT_INVALID | MEMSLOT_READONLY, &error);
+    void *at =
+        guest_address(mmu, gpa, EPT_READ | EPT_WRITE, MEMSLOT_INVALID | MEMSLOT_READONLY, &error);
     if (at) {
         error = exchange(at, size, old, new) ? 0 : -EAGAIN;
         if (!error)
-            dirty_note(mmu, gpa_to_gfn(gpa), 1);
+            dirty_note(mmu, mmu_gfn(mmu, gpa), 1);
     }
     read_unlock(&mmu->lock);
     return error;
 }
 
-const void *guest_page(struct mmu *mmu, gfn_t gfn)
+const void *guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access)
 {
+    gfn_t gfn = mmu_gfn(mmu, gpa);
+    if (access & ~tdp_root(mmu, gpa_to_alias(gpa))->role)
+        return NULL;
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);
     if (!slot || slot->flags & MEMSLOT_INVALID)
         return NULL;

@@ -65,7 +65,7 @@ static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
     uint64_t old = iter->old;
     while (spte_is_leaf(old, iter->level) && old & EPT_ACCESSED) {
         uint64_t new = spte_ad_enabled(old) ? old & ~EPT_ACCESSED : spte_track_access(old);
-        if (tdp_store(self, iter->sptep, iter->level, old, new))
+        if (tdp_store(self, iter->gfn, iter->sptep, iter->level, old, new))
             return true;
         old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
     }

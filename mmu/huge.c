@@ -36,25 +36,24 @@ int huge_split_range(struct mmu *mmu, gfn_t first, gfn_t end)
 {
     struct mmu_cpu *self = mmu_self(mmu);
     struct tdp_iter iter;
-    for (;;) {
+    tdp_iter_start(&iter, mmu, first, end);
+    while (tdp_iter_valid(&iter)) {
         int error = tdp_top_up(self); /* before the lock (rule N6) */
         if (error)
             return error;
         write_lock(&mmu->lock);
-        tdp_for_each(&iter, mmu, first, end)
-        {
+        tdp_iter_restart(&iter);
+        for (; tdp_iter_valid(&iter); tdp_iter_next(&iter)) {
             if (iter.level == EPT_LEVEL_4K || !spte_is_leaf(iter.old, iter.level))
                 continue;
             if (!self->table_cache_used)
                 break;
-            while (!tdp_split(self, iter.sptep, iter.level, iter.old, 0))
+            while (!tdp_split(self, iter.gfn, iter.sptep, iter.level, iter.old, 0))
                 iter.old = __atomic_load_n(iter.sptep, __ATOMIC_ACQUIRE);
         }
         write_unlock(&mmu->lock);
-        if (!tdp_iter_valid(&iter))
-            return 0;
-        first = iter.gfn;
     }
+    return 0;
 }
 
 /* ---- Recovery -------------------------------------------------------------------------------- */
@@ -62,7 +61,7 @@ int huge_split_range(struct mmu *mmu, gfn_t first, gfn_t end)
 /* One table that an execution made, from the cursor on; false if there is none up to the end. */
 static bool recover_one(struct mmu *mmu)
 {
-    gfn_t end = GFN(ept_frames(mmu->root_level + 1));
+    gfn_t end = GFN(memslot_gfn_end(mmu));
     struct tdp_iter iter;
     tdp_for_each(&iter, mmu, mmu->nx_cursor, end)
     {

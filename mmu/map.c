@@ -12,11 +12,12 @@
 /* ---- Links ----------------------------------------------------------------------------------- */
 
 /* Returns the new entry, or 0 if another CPU was faster: then the table stays in the cache (W5). */
-static uint64_t link_table(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old)
+static uint64_t link_table(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
+                           uint64_t old)
 {
     uint64_t *table = tdp_take_table(self);
     uint64_t link = spte_nonleaf(virt_to_phys(table));
-    if (likely(tdp_store(self, sptep, level, old, link)))
+    if (likely(tdp_store(self, gfn, sptep, level, old, link)))
         return link;
     tdp_return_table(self, table);
     return 0;
@@ -32,12 +33,13 @@ static void fill_children(uint64_t *table, unsigned level, uint64_t parent, uint
         __atomic_store_n(&table[i], child + i * step, __ATOMIC_RELAXED);
 }
 
-bool tdp_split(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old, uint64_t add)
+bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
+               uint64_t add)
 {
     uint64_t *table = tdp_take_table(self);
     uint64_t link = spte_nonleaf(virt_to_phys(table)) | (add ? SPTE_NX_SPLIT : 0);
     fill_children(table, level, old, add);
-    if (!tdp_store(self, sptep, level, old, link)) {
+    if (!tdp_store(self, gfn, sptep, level, old, link)) {
         tdp_clear_table(table);
         tdp_return_table(self, table);
         return false;
@@ -52,8 +54,10 @@ bool tdp_split(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t o
 static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
 {
     hpa_t start = HPA(align_down(want->page.v, ept_frames(level) * PAGE_SIZE));
-    uint64_t spte = spte_leaf(start, level, false) | want->rights;
-    return level > EPT_LEVEL_4K ? spte & ~want->denied : spte;
+    uint64_t denied = ~want->role & ROLE_RIGHTS;
+    if (level > EPT_LEVEL_4K)
+        denied |= want->denied;
+    return (spte_leaf(start, level, false) | want->rights) & ~denied;
 }
 
 static bool allows(uint64_t spte, uint64_t access)
@@ -64,21 +68,23 @@ static bool allows(uint64_t spte, uint64_t access)
 /* A large leaf takes the place of a table of small ones (rule T6). Other faults may be in that
  * table: they find every entry FROZEN and retry (rule W4). Nobody is in the guest with a pointer to
  * the table when the leaf appears, and it is freed when nobody can be walking through it. */
-static int collapse(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+static int collapse(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
                     uint64_t leaf)
 {
     struct mmu *mmu = self->mmu;
     uint64_t *table = phys_to_virt(spte_page(old));
+    gfn_t first = ept_first_frame(gfn, level);
     if (!tdp_reserve(mmu))
         return FAULT_RETRY;
-    if (!tdp_store(self, sptep, level, old, SPTE_FROZEN)) {
+    if (!tdp_store(self, gfn, sptep, level, old, SPTE_FROZEN)) {
         tdp_unreserve(mmu);
         return FAULT_RETRY;
     }
     for (unsigned i = 0; i < EPT_ENTRIES; i++)
-        tdp_exchange(self, &table[i], level - 1, SPTE_FROZEN);
+        tdp_exchange(self, GFN(first.v + i * ept_frames(level - 1)), &table[i], level - 1,
+                     SPTE_FROZEN);
     tlb_sync(mmu);
-    bool ours = tdp_store(self, sptep, level, SPTE_FROZEN, leaf);
+    bool ours = tdp_store(self, gfn, sptep, level, SPTE_FROZEN, leaf);
     BUG_ON(!ours);
     tdp_retire(mmu, (struct retired){.page = spte_page(old)});
     self->stats.collapses++;
@@ -97,15 +103,15 @@ static int upgrade(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64
                    const struct tdp_mapping *want)
 {
     uint64_t new = leaf_for(want, level) | (old & (EPT_ACCESSED | EPT_DIRTY));
-    return tdp_store(self, sptep, level, old, new) ? FAULT_FIXED : FAULT_RETRY;
+    return tdp_store(self, want->gfn, sptep, level, old, new) ? FAULT_FIXED : FAULT_RETRY;
 }
 
 int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 {
-    uint64_t *table = self->mmu->root;
+    uint64_t *table = self->mmu->composite;
     unsigned level = want->level;
     for (unsigned l = self->mmu->root_level;; l--) {
-        uint64_t *sptep = &table[ept_index(want->gfn, l)];
+        uint64_t *sptep = &table[ept_index(want->alias, l)];
         uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
         if (likely(l > level && spte_has_table(spte))) {
             table = phys_to_virt(spte_page(spte)); /* nearly always, until the last */
@@ -117,19 +123,20 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
             if (l == level)
                 return upgrade(self, sptep, l, spte, want);
             uint64_t add = want->access & want->denied; /* an execution that large pages deny */
-            if (!tdp_split(self, sptep, l, spte, add))
+            if (!tdp_split(self, want->gfn, sptep, l, spte, add))
                 return FAULT_RETRY;
             spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
         } else if (unlikely(spte == SPTE_FROZEN)) {
             return FAULT_RETRY;
         } else if (spte_is_nonleaf(spte, l)) {
             if (l == level && !stays(spte, l))
-                return collapse(self, sptep, l, spte, leaf_for(want, l));
+                return collapse(self, want->gfn, sptep, l, spte, leaf_for(want, l));
             level -= l == level;
         } else if (l == level) {
-            return tdp_store(self, sptep, l, spte, leaf_for(want, l)) ? FAULT_FIXED : FAULT_RETRY;
+            return tdp_store(self, want->gfn, sptep, l, spte, leaf_for(want, l)) ? FAULT_FIXED
+                                                                                 : FAULT_RETRY;
         } else {
-            spte = link_table(self, sptep, l, spte);
+            spte = link_table(self, want->gfn, sptep, l, spte);
         }
         if (unlikely(!spte_is_nonleaf(spte, l)))
             return FAULT_RETRY;
@@ -141,35 +148,36 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 
 /* No slot, but mapped. Either a slot has come since it was looked for, and another CPU was faster;
  * or it is a mistake of ours: then zap it, owe the flush, never overwrite (rule P7). */
-static int meet_leaf(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
                      uint64_t generation)
 {
     if (memslots_generation(memslots(self->mmu)) != generation)
         return FAULT_RETRY;
     WARN_ON(true);
-    return tdp_store(self, sptep, level, old, SPTE_NONPRESENT) ? FAULT_CONTINUE : FAULT_RETRY;
+    return tdp_store(self, gfn, sptep, level, old, SPTE_NONPRESENT) ? FAULT_CONTINUE : FAULT_RETRY;
 }
 
-int tdp_map_mmio(struct mmu_cpu *self, gfn_t gfn, uint64_t generation)
+int tdp_map_mmio(struct mmu_cpu *self, const struct tdp_mapping *want, uint64_t generation)
 {
-    uint64_t *table = self->mmu->root;
+    uint64_t *table = self->mmu->composite;
     for (unsigned l = self->mmu->root_level;; l--) {
-        uint64_t *sptep = &table[ept_index(gfn, l)];
+        uint64_t *sptep = &table[ept_index(want->alias, l)];
         uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
         if (unlikely(spte_is_leaf(spte, l))) {
-            if (meet_leaf(self, sptep, l, spte, generation) == FAULT_RETRY)
+            if (meet_leaf(self, want->gfn, sptep, l, spte, generation) == FAULT_RETRY)
                 return FAULT_RETRY;
             spte = SPTE_NONPRESENT;
         }
         if (unlikely(spte == SPTE_FROZEN))
             return FAULT_RETRY;
         if (l == EPT_LEVEL_4K) {
-            uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
-            bool done = spte == new || tdp_store(self, sptep, l, spte, new);
+            uint64_t new =
+                spte_mmio(self->mmu->mmio_value, want->gfn, generation & SPTE_GENERATION_MASK);
+            bool done = spte == new || tdp_store(self, want->gfn, sptep, l, spte, new);
             return done ? FAULT_EMULATE : FAULT_RETRY;
         }
         if (!spte_is_nonleaf(spte, l))
-            spte = link_table(self, sptep, l, spte);
+            spte = link_table(self, want->gfn, sptep, l, spte);
         if (unlikely(!spte))
             return FAULT_RETRY;
         table = phys_to_virt(spte_page(spte));

@@ -18,15 +18,18 @@
 #include "mmu/tlb.h"
 #include "mmu/track.h"
 
-uint64_t memslot_gfn_end(void)
+uint64_t memslot_gfn_end(const struct mmu *mmu)
 {
+    uint64_t stolen = mmu->stolen.mask;
+    if (stolen)
+        return stolen & -stolen; /* the lowest of them */
     unsigned maxphyaddr = spte_format.caps.maxphyaddr;
     return BIT((maxphyaddr < EPT_GPA_BITS ? maxphyaddr : EPT_GPA_BITS) - PAGE_SHIFT);
 }
 
 /* ---- Refusals -------------------------------------------------------------------------------- */
 
-int memslot_check_range(const char *what, gpa_t gpa, uint64_t pages)
+int memslot_check_range(const struct mmu *mmu, const char *what, gpa_t gpa, uint64_t pages)
 {
     if (page_offset(gpa.v)) {
         log_error("%s: address %#lx is not aligned to a page", what, gpa.v);
@@ -36,7 +39,7 @@ int memslot_check_range(const char *what, gpa_t gpa, uint64_t pages)
         log_error("%s: 0 pages at %#lx; at least one is needed", what, gpa.v);
         return -EINVAL;
     }
-    uint64_t base = gpa_to_gfn(gpa).v, end = memslot_gfn_end();
+    uint64_t base = gpa_to_gfn(gpa).v, end = memslot_gfn_end(mmu);
     if (base >= end || pages > end - base) {
         log_error("%s: %#lx pages at %#lx go beyond the guest-physical limit %#lx", what, pages,
                   gpa.v, end << PAGE_SHIFT);
@@ -244,7 +247,7 @@ static void free_slot(struct memslot *slot)
 static int check_new(const struct mmu *mmu, const char *what, gpa_t gpa, uint64_t pages,
                      const struct memslot *slot)
 {
-    int error = memslot_check_range(what, gpa, pages);
+    int error = memslot_check_range(mmu, what, gpa, pages);
     if (!error)
         error = check_flags(slot->id, slot->flags);
     if (error)
@@ -326,7 +329,7 @@ static int move_slot(struct mmu *mmu, uint32_t id, gpa_t gpa)
         return error;
     struct memslot slot = mmu->slots->slot[index];
     gfn_t base = gpa_to_gfn(gpa);
-    error = memslot_check_range(what, gpa, slot.backing.pages);
+    error = memslot_check_range(mmu, what, gpa, slot.backing.pages);
     if (!error)
         error = check_overlap(mmu->slots, id, base, slot.backing.pages, index);
     if (error || base.v == slot.base.v)

@@ -58,9 +58,10 @@ void memslots_publish(struct mmu *mmu, unsigned first_changed);
 /* By number, or NULL. */
 struct memslot *memslot_by_id(struct memslots *slots, uint32_t id);
 
-/* The number of guest-physical frames that a VM can have. */
-uint64_t memslot_gfn_end(void);
+/* The number of guest-physical frames that a VM can have: below its stolen bits. */
+uint64_t memslot_gfn_end(const struct mmu *mmu);
 
 /* 0 if [gpa, gpa + pages) is made of whole pages and within the limit, else as in mmu/mmu.h, after
  * a sentence that begins with `what`. */
-int memslot_check_range(const char *what, gpa_t gpa, uint64_t pages) MUST_CHECK;
+int memslot_check_range(const struct mmu *mmu, const char *what, gpa_t gpa,
+                        uint64_t pages) MUST_CHECK;

@@ -97,7 +97,7 @@ int mmu_set_generation(struct mmu *mmu, uint64_t generation)
 
 int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
 {
-    int error = memslot_check_range("zap", gpa, pages);
+    int error = memslot_check_range(mmu, "zap", gpa, pages);
     if (error)
         return error;
     gfn_t first = gpa_to_gfn(gpa);
@@ -105,24 +105,27 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
     return 0;
 }
 
+void mmu_forget(struct mmu *mmu)
+{
+    __atomic_add_fetch(&mmu->invalidate_sequence, 2, __ATOMIC_SEQ_CST);
+}
+
 int mmu_gpa_to_pfn(const struct mmu *mmu, gpa_t gpa, hpa_t *page, unsigned *level)
 {
-    gfn_t gfn = gpa_to_gfn(gpa);
-    if (gfn.v >= memslot_gfn_end())
-        return -ENOENT; /* beyond what the tables can index */
-    uint64_t spte = tdp_walk(mmu, gfn, level);
+    uint64_t spte = mmu_spte(mmu, gpa, level);
     if (!spte_is_leaf(spte, *level))
         return -ENOENT;
-    *page = hpa_add(spte_page(spte), (gfn.v & (ept_frames(*level) - 1)) << PAGE_SHIFT);
+    *page =
+        hpa_add(spte_page(spte), (gpa_to_alias(gpa).v & (ept_frames(*level) - 1)) << PAGE_SHIFT);
     return 0;
 }
 
 uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level)
 {
     *level = mmu->root_level;
-    if (gpa_to_gfn(gpa).v >= memslot_gfn_end())
+    if (mmu_gfn(mmu, gpa).v >= memslot_gfn_end(mmu))
         return SPTE_NONPRESENT; /* beyond what the tables can index */
-    return tdp_walk(mmu, gpa_to_gfn(gpa), level);
+    return tdp_walk(mmu, gpa_to_alias(gpa), level);
 }
 
 struct mmu_stats mmu_stats(const struct mmu *mmu)

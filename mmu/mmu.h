@@ -46,6 +46,18 @@ int mmu_create(struct mmu *mmu) MUST_CHECK;
 /* Frees tables and guest memory, after a flush if one is owed. No vCPU may enter again. */
 void mmu_destroy(struct mmu *mmu);
 
+/* Declares bit `bit` of the VM's guest-physical addresses stolen; see mmu/root.h. Before its first
+ * slot, at most STOLEN_MAX times. -EINVAL: too late, too many, taken, or a purpose that stands
+ * already; -ERANGE: below STOLEN_LOW or not below the CPU's MAXPHYADDR; -ENOTSUP: the CPU has no
+ * execute-only pages. */
+int mmu_steal_bit(struct mmu *mmu, unsigned bit, enum stolen_purpose purpose) MUST_CHECK;
+
+/* The frame that an address of the guest means, whatever its stolen bits. */
+static inline gfn_t mmu_gfn(const struct mmu *mmu, gpa_t gpa)
+{
+    return stolen_strip(&mmu->stolen, gpa_to_alias(gpa));
+}
+
 /* The slots. `flags` are MEMSLOT_READONLY and MEMSLOT_LOG_DIRTY; `gpa` and sizes are of whole
  * pages. Each refusal is
  * logged as a sentence: -EINVAL (alignment, size, flags, unknown id), -ERANGE (beyond the
@@ -130,7 +142,6 @@ enum mmu_access {
     FAULT_PRESENT = 1u << 3,  /* the entry allowed something: bits 5:3 of the qualification */
     FAULT_FINAL = 1u << 4,    /* the access itself; clear: a walk of the guest's own tables */
     FAULT_RESERVED = 1u << 5, /* a misconfiguration; never together with the others */
-    FAULT_PRIVATE = 1u << 6,
 };
 
 /* The outcome of a fault (rule F6). Negative numbers are errors: -EINVAL, -ENOMEM, -EFAULT. */
@@ -146,7 +157,7 @@ enum fault_result {
 
 /* What the MMU learned of an MMIO address, for the vCPU's MMIO cache (rule C1). */
 struct mmio_info {
-    gfn_t gfn;
+    alias_t alias;
     uint64_t generation; /* 0: do not cache */
 };
 
@@ -171,8 +182,9 @@ static inline uint64_t mmu_slot_generation(const struct mmu *mmu)
 
 /* The one accessor to guest memory (decision D16): copies between a buffer and guest-physical
  * memory, across pages, populating as needed. `access` is ACCESS_READ, ACCESS_WRITE or ACCESS_FETCH
- * and the root's policy applies. Returns 0, -EFAULT where no slot covers a byte (nothing written
- * before the first such byte is undone) or the slot refuses the access, -ENOMEM. */
+ * and the root's policy applies. Returns 0; -EFAULT where no slot covers a byte (nothing written
+ * before the first such byte is undone) or the slot refuses the access, so that a device may be
+ * meant; -EACCES where the role refuses it, or no device can be meant; -ENOMEM. */
 int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
                enum mmu_access access) MUST_CHECK;
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;
@@ -181,13 +193,17 @@ int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUS
 int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;
 
 /* Compare-exchange of one naturally aligned table entry of the guest of 4 or 8 bytes (A and D bits
- * of its own page tables). Returns 0, -EAGAIN if the entry is no longer `old`, -EFAULT, -ENOMEM,
- * -EINVAL for another size or alignment. */
+ * of its own page tables). Returns 0, -EAGAIN if the entry is no longer `old`, -EFAULT, -EACCES,
+ * -ENOMEM, -EINVAL for another size or alignment. */
 int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_t new) MUST_CHECK;
 
-/* The host address of the page that holds `gfn`, for memoised reads, or NULL: no readable RAM slot
- * or not populated yet. Valid until the slot generation or the invalidation sequence changes. */
-const void *guest_page(struct mmu *mmu, gfn_t gfn);
+/* The host address of the page that holds `gpa`, for memoised accesses of this kind, or NULL: no
+ * RAM slot, not populated yet, or against the role. Valid until the slot generation or the
+ * invalidation sequence changes. */
+const void *guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access);
+
+/* Makes all that vCPUs and faults remember of guest pages be looked up again. */
+void mmu_forget(struct mmu *mmu);
 
 /* Counts invalidations of guest pages (unmaps, moves, host remaps). Odd while one is in progress.
  */

@@ -179,7 +179,7 @@ void tdp_return_table(struct mmu_cpu *self, uint64_t *table)
     self->table_cache[self->table_cache_used++] = virt_to_phys(table);
 }
 
-/* ---- The root -------------------------------------------------------------------------------- */
+/* ---- The composite --------------------------------------------------------------------------- */
 
 int tdp_create(struct mmu *mmu)
 {
@@ -189,7 +189,10 @@ int tdp_create(struct mmu *mmu)
         return -ENOMEM;
     }
     mmu->root_level = EPT_LEVELS;
-    mmu->root = phys_to_virt(root);
+    mmu->composite = phys_to_virt(root);
+    mmu->stolen = STOLEN_NONE;
+    mmu->roots[0] = (struct root){.role = ROLE_RIGHTS};
+    mmu->root_count = 1;
     mmu->eptp = root.v | field_put(MEMTYPE_WB, EPTP_MEMTYPE) |
                 field_put(mmu->root_level - 1, EPTP_WALK) |
                 (spte_ad_enabled(spte_format.nonleaf) ? EPTP_AD : 0);
@@ -206,6 +209,6 @@ void tdp_destroy(struct mmu *mmu)
         while (cpu->table_cache_used)
             page_free(cpu->table_cache[--cpu->table_cache_used], 0);
     }
-    page_free(virt_to_phys(mmu->root), 0);
-    mmu->root = NULL;
+    page_free(virt_to_phys(mmu->composite), 0);
+    mmu->composite = NULL;
 }

@@ -4,28 +4,35 @@
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "mmu/tlb.h"
+#include "mmu/trace.h"
 #include "mmu/transition.h"
 
 /* ---- Iterator -------------------------------------------------------------------------------- */
 
-static void iter_read(struct tdp_iter *iter)
+/* The entry of the table at hand in which the walk stands. */
+static void enter_table(struct tdp_iter *iter)
 {
-    iter->sptep = &iter->tables[iter->level][ept_index(iter->gfn, iter->level)];
+    alias_t alias = root_alias(iter->root, iter->gfn);
+    iter->sptep = &iter->tables[iter->level][ept_index(alias, iter->level)];
     iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
 }
 
 void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end)
 {
     iter->mmu = mmu;
+    iter->root = first.v < end.v ? mmu->roots : &mmu->roots[mmu->root_count];
+    iter->first = iter->gfn = first;
     iter->end = end;
-    iter->level = mmu->root_level;
-    if (first.v >= end.v) {
-        iter->level++;
-        return;
-    }
-    iter->tables[iter->level] = mmu->root;
-    iter->gfn = first; /* a start inside an entry: children begin there, not at its first frame */
-    iter_read(iter);
+    tdp_iter_restart(iter);
+}
+
+/* A start inside an entry: children begin there, not at its first frame. */
+void tdp_iter_restart(struct tdp_iter *iter)
+{
+    iter->level = iter->mmu->root_level;
+    iter->tables[iter->level] = iter->mmu->composite;
+    if (tdp_iter_valid(iter))
+        enter_table(iter);
 }
 
 void tdp_iter_next(struct tdp_iter *iter)
@@ -33,19 +40,25 @@ void tdp_iter_next(struct tdp_iter *iter)
     uint64_t now = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
     if (spte_is_nonleaf(now, iter->level)) {
         iter->tables[--iter->level] = phys_to_virt(spte_page(now));
-        iter_read(iter);
+        enter_table(iter);
         return;
     }
-    /* Sideways; up while this was the last entry of its table. */
-    gfn_t next = GFN(ept_first_frame(iter->gfn, iter->level).v + ept_frames(iter->level));
-    while (ept_index(next, iter->level) == 0 && iter->level <= iter->mmu->root_level)
-        iter->level++;
-    if (next.v >= iter->end.v)
-        iter->level = iter->mmu->root_level + 1;
-    if (!tdp_iter_valid(iter))
+    /* Sideways; up while this was the last entry of its table; then the next root. */
+    iter->gfn.v = ept_first_frame(iter->gfn, iter->level).v + ept_frames(iter->level);
+    if (unlikely(iter->gfn.v >= iter->end.v)) {
+        iter->root++;
+        iter->gfn = iter->first;
+        tdp_iter_restart(iter);
         return;
-    iter->gfn = next;
-    iter_read(iter);
+    }
+    if (unlikely(!page_offset((uintptr_t)++iter->sptep))) {
+        do {
+            iter->level++;
+        } while (!ept_index(root_alias(iter->root, iter->gfn), iter->level));
+        enter_table(iter);
+        return;
+    }
+    iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
 }
 
 /* ---- The choke point ------------------------------------------------------------------------- */
@@ -68,7 +81,8 @@ static void account(struct mmu_cpu *self, unsigned level, uint64_t old, uint64_t
         mmu_count(&stats->nx_splits, spte_has_table(new) ? 1 : ~0ull);
 }
 
-bool tdp_store(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old, uint64_t new)
+bool tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
+               uint64_t new)
 {
     const char *refused = spte_change_refused(old, new, level, self->mmu->mmio_value);
     if (unlikely(refused)) {
@@ -78,15 +92,18 @@ bool tdp_store(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t o
     if (!__atomic_compare_exchange_n(sptep, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
         return false;
     account(self, level, old, new);
+    if (unlikely(trace_wants(TRACE_SPTE_CHANGES)))
+        trace_spte_change(self->mmu, gfn, sptep, level, old, new);
     if (spte_change_owes_flush(old, new, level))
         tlb_owe(self->mmu);
     return true;
 }
 
-uint64_t tdp_exchange(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t new)
+uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
+                      uint64_t new)
 {
     uint64_t old = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
-    while (!tdp_store(self, sptep, level, old, new))
+    while (!tdp_store(self, gfn, sptep, level, old, new))
         old = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
     return old;
 }

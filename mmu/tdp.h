@@ -25,14 +25,15 @@ static inline void mmu_count(uint64_t *counter, uint64_t change)
     __atomic_store_n(counter, *counter + change, __ATOMIC_RELAXED);
 }
 
-/* Walks a range in pre-order: an entry before what is below it. `old` is a snapshot of the entry;
- * the walk descends by what stands there, so an entry that the loop's body emptied is not followed.
- * (Rule W1.) */
+/* Walks a range in every root, in pre-order: an entry before what is below it. `old` is a snapshot
+ * of the entry; the walk descends by what stands there, so an entry that the loop's body emptied is
+ * not followed. (Rule W1.) */
 struct tdp_iter {
     const struct mmu *mmu;
-    gfn_t end;
+    const struct root *root; /* behind the last one: the walk is over */
+    gfn_t first, end;
     gfn_t gfn;      /* the first frame of the range that this entry covers */
-    unsigned level; /* of this entry; above the root's: the walk is over */
+    unsigned level; /* of this entry */
     uint64_t old;
     uint64_t *sptep;
     uint64_t *tables[EPT_LEVELS + 1];
@@ -41,9 +42,12 @@ struct tdp_iter {
 void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end);
 void tdp_iter_next(struct tdp_iter *iter);
 
+/* From the top again to where it stands, after the lock was given away. */
+void tdp_iter_restart(struct tdp_iter *iter);
+
 static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 {
-    return iter->level <= iter->mmu->root_level;
+    return iter->root < &iter->mmu->roots[iter->mmu->root_count];
 }
 
 #define tdp_for_each(iter, mmu, first, end) \
@@ -51,23 +55,31 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 
 /* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
  * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
- * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). */
-bool tdp_store(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+ * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). `gfn`
+ * is any frame that the entry covers, for the trace. */
+bool tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t new) MUST_CHECK;
 
 /* The same until it succeeds, for changes whose result does not depend on what stood there. Returns
  * what did. */
-uint64_t tdp_exchange(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t new);
+uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
+                      uint64_t new);
+
+/* The root that an alias belongs to. */
+static inline const struct root *tdp_root(const struct mmu *mmu, alias_t alias)
+{
+    return &mmu->roots[stolen_value(&mmu->stolen, alias)];
+}
 
 /* ---- tables.c -------------------------------------------------------------------------------- */
 
-/* The root. Returns 0 or -ENOMEM. */
+/* The composite, with one root. Returns 0 or -ENOMEM. */
 int tdp_create(struct mmu *mmu) MUST_CHECK;
 void tdp_destroy(struct mmu *mmu);
 
-/* Makes sure that the next map or MMIO install needs no allocation (rule N6). Empties the whole
- * root first if the VM has more tables than its memory justifies. Waits for an epoch if too much is
- * retired. No locks held. Returns 0 or -ENOMEM. */
+/* Makes sure that the next map or MMIO install needs no allocation (rule N6). Empties all
+ * roots first if the VM has more tables than its memory justifies. Waits for an epoch if too much
+ * is retired. No locks held. Returns 0 or -ENOMEM. */
 int tdp_fill_cache(struct mmu_cpu *self) MUST_CHECK;
 
 static inline int MUST_CHECK tdp_top_up(struct mmu_cpu *self)
@@ -96,10 +108,12 @@ void tdp_reclaim(struct mmu *mmu, bool wait);
 
 /* ---- map.c ----------------------------------------------------------------------------------- */
 
-/* What a fault wants at `gfn`: the page behind it and the SPTE that says so. */
+/* What a fault wants at `alias`: the page behind it and the SPTE that says so. */
 struct tdp_mapping {
-    gfn_t gfn;
-    hpa_t page;      /* what stands behind `gfn` itself */
+    alias_t alias;
+    gfn_t gfn;       /* which the alias means */
+    uint32_t role;   /* of its root */
+    hpa_t page;      /* what stands behind the frame itself */
     unsigned level;  /* at most */
     uint64_t access; /* EPT_ bits that the guest is waiting for */
     uint64_t rights; /* EPT_WRITE, SPTE_HOST_WRITABLE, SPTE_MMU_WRITABLE: what is given; and */
@@ -109,14 +123,15 @@ struct tdp_mapping {
 /* Needs tdp_top_up() and the lock, shared. Returns FAULT_FIXED, FAULT_SPURIOUS or FAULT_RETRY. */
 int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want) MUST_CHECK;
 
-/* Installs an MMIO SPTE for `gfn`, which no slot of this generation covers. Needs the same. Returns
+/* Installs an MMIO SPTE; no slot of this generation covers the frame. Needs the same. Returns
  * FAULT_EMULATE or FAULT_RETRY. */
-int tdp_map_mmio(struct mmu_cpu *self, gfn_t gfn, uint64_t generation) MUST_CHECK;
+int tdp_map_mmio(struct mmu_cpu *self, const struct tdp_mapping *want,
+                 uint64_t generation) MUST_CHECK;
 
 /* Replaces a large leaf by a table of leaves of the level below that translate the same, so no
  * flush is owed (rule T6). `add` are rights that the small ones get in addition. False if the entry
  * was not `old` any more. Needs a table in the cache. */
-bool tdp_split(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t add) MUST_CHECK;
 
 /* ---- zap.c ----------------------------------------------------------------------------------- */
@@ -124,24 +139,24 @@ bool tdp_split(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t o
 #define ZAP_MMIO   1u /* MMIO SPTEs too */
 #define ZAP_TABLES 2u /* tables that the range covers, so that larger leaves can take their place */
 
-/* Removes every leaf that overlaps [first, end). Takes the lock, gives way to others who wait for
- * it, and returns when no pCPU uses what was removed. */
+/* Removes every leaf of every root that overlaps [first, end). Takes the lock, gives way to others
+ * who wait for it, and returns when no pCPU uses what was removed. */
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags);
 
 /* The same with the lock owned. */
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags);
 
-/* Empties the root at once by cutting off what it links: leaves, MMIO SPTEs and tables (rule N5).
+/* Empties all roots at once by cutting off what it links: leaves, MMIO SPTEs and tables (rule N5).
  * Returns when all has been freed. No locks held but slots_lock. */
 void tdp_zap_all(struct mmu *mmu);
 
-/* The lowest entry of the walk to `gfn`, and its level. Takes no lock; in an epoch (rule W2). */
-static inline uint64_t tdp_walk_to(const struct mmu *mmu, gfn_t gfn, unsigned *level,
+/* The lowest entry of the walk to `alias`, and its level. Takes no lock; in an epoch (rule W2). */
+static inline uint64_t tdp_walk_to(const struct mmu *mmu, alias_t alias, unsigned *level,
                                    uint64_t **sptep)
 {
-    uint64_t *table = mmu->root;
+    uint64_t *table = mmu->composite;
     for (unsigned shift = 9 * (mmu->root_level - 1);; shift -= 9) {
-        *sptep = &table[gfn.v >> shift & (EPT_ENTRIES - 1)];
+        *sptep = &table[alias.v >> shift & (EPT_ENTRIES - 1)];
         uint64_t spte = __atomic_load_n(*sptep, __ATOMIC_ACQUIRE);
         if (!shift || !spte_has_table(spte)) {
             *level = shift / 9 + 1;
@@ -151,8 +166,8 @@ static inline uint64_t tdp_walk_to(const struct mmu *mmu, gfn_t gfn, unsigned *l
     }
 }
 
-static inline uint64_t tdp_walk(const struct mmu *mmu, gfn_t gfn, unsigned *level)
+static inline uint64_t tdp_walk(const struct mmu *mmu, alias_t alias, unsigned *level)
 {
     uint64_t *sptep;
-    return tdp_walk_to(mmu, gfn, level, &sptep);
+    return tdp_walk_to(mmu, alias, level, &sptep);
 }

@@ -2,6 +2,7 @@
 #include "mmu/tlb.h"
 
 #include "mmu/spte.h"
+#include "mmu/trace.h"
 
 #define VPIDS 4096u /* of 65,536: enough for the vCPUs that 64 pCPUs can run */
 
@@ -25,6 +26,7 @@ void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
     bool same_root = cpu->entered >> TLB_DEBT_SHIFT == debt >> TLB_DEBT_SHIFT;
     invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
     mmu->cpu[pcpu].stats.invept[same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD]++;
+    trace(invept, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD, debt);
     cpu->entered = debt;
     __atomic_store_n(&mmu->tlb.paid[pcpu], debt, __ATOMIC_SEQ_CST);
 }

@@ -7,6 +7,7 @@
 #include "lib/compiler.h"
 #include "lib/rwlock.h"
 #include "lib/types.h"
+#include "mmu/root.h"
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
 #define MEMSLOTS_MAX      4160u   /* 4096 and the VM's own */
@@ -83,7 +84,7 @@ struct mmu_stats {
     uint64_t mmio_spte_stale;   /* accesses that met an outdated one */
     uint64_t pages[EPT_LEVELS]; /* leaves mapped now, by level */
     uint64_t tables;            /* table pages linked now, without the root */
-    uint64_t full_zaps;         /* the whole root emptied */
+    uint64_t full_zaps;         /* the whole composite emptied */
     uint64_t spte_changes;      /* stores of SPTEs (rule P8) */
     uint64_t splits;            /* large leaves replaced by tables */
     uint64_t nx_splits;         /* tables now that an execution made out of a large page */
@@ -119,9 +120,12 @@ struct retired {
  * by faults and owned by zaps; `retired_lock`. Holders of `lock` may wait for pCPUs to leave the
  * guest, never for an epoch. */
 struct mmu {
-    uint64_t *root;
-    unsigned root_level;
+    uint64_t *composite; /* where all walks begin, whatever their root */
+    unsigned root_level; /* of the composite */
     uint64_t eptp;
+    struct stolen stolen;
+    struct root roots[ROOTS_MAX]; /* by the value of the stolen bits */
+    unsigned root_count;
     uint64_t mmio_value; /* this VM's own (rule S12) */
     struct tlb_ledger tlb;
     struct rwlock lock;

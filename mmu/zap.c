@@ -1,15 +1,15 @@
 /*
  * Taking translations away; see tdp.h. A range is walked entry by entry, without recursion; the
- * whole root is emptied by cutting off what it links.
+ * composite is emptied by cutting off what it links.
  */
 #include "lib/assert.h"
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/trace.h"
 
-#define YIELD      4u   /* a flag: give way to those who wait for the lock */
-#define YIELD_MASK 255u /* entries between two looks whether anybody does */
+#define YIELD_MASK 255u /* entries between two looks whether anybody waits for the lock */
 
 /* Is this a table whose frames are all to go, and is there room to keep it until its epoch is over?
  * Its D bits are read only then, which is too late for a dirty log that is asked before. */
@@ -24,60 +24,69 @@ static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned fl
  * without a lock see the old tables to the end of their epoch. */
 static void cut_table(struct mmu_cpu *self, uint64_t *sptep, gfn_t gfn, unsigned level)
 {
-    uint64_t old = tdp_exchange(self, sptep, level, SPTE_NONPRESENT);
+    uint64_t old = tdp_exchange(self, gfn, sptep, level, SPTE_NONPRESENT);
     BUG_ON(!spte_is_nonleaf(old, level));
     tdp_retire(self->mmu, (struct retired){.page = spte_page(old), .gfn = gfn, .level = level - 1});
 }
 
-/* Zaps until the range ends or somebody waits for the lock; returns where to go on. */
-static gfn_t zap_some(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
+static inline void zap_entry(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
 {
+    if (likely(iter->old == SPTE_NONPRESENT))
+        return;
     struct mmu_cpu *self = mmu_self(mmu);
-    struct tdp_iter iter;
-    unsigned done = 0;
-    tdp_for_each(&iter, mmu, first, end)
-    {
-        if (flags & YIELD && !(++done & YIELD_MASK) && rwlock_contended(&mmu->lock))
-            return iter.gfn; /* there was progress; then again from the root (rule W1) */
-        if (take_table(mmu, &iter, flags)) {
-            cut_table(self, iter.sptep, iter.gfn, iter.level);
-        } else if (spte_is_leaf(iter.old, iter.level) ||
-                   (flags & ZAP_MMIO && spte_is_mmio(iter.old, mmu->mmio_value))) {
-            uint64_t old = tdp_exchange(self, iter.sptep, iter.level, SPTE_NONPRESENT);
-            if (unlikely(old & EPT_DIRTY && spte_is_leaf(old, iter.level)))
-                dirty_note(mmu, ept_first_frame(iter.gfn, iter.level), ept_frames(iter.level));
-        }
+    if (take_table(mmu, iter, flags)) {
+        cut_table(self, iter->sptep, iter->gfn, iter->level);
+    } else if (spte_is_leaf(iter->old, iter->level) ||
+               (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value))) {
+        uint64_t old = tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT);
+        if (unlikely(old & EPT_DIRTY && spte_is_leaf(old, iter->level)))
+            dirty_note(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
     }
-    return end;
 }
 
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
 {
-    zap_some(mmu, first, end, flags);
+    struct tdp_iter iter;
+    tdp_for_each(&iter, mmu, first, end) zap_entry(mmu, &iter, flags);
     tlb_sync(mmu);
+}
+
+/* The flush comes before anyone can act on what is gone (rule W6). */
+static void zap_end(struct mmu *mmu)
+{
+    tlb_sync(mmu);
+    write_unlock(&mmu->lock);
 }
 
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
 {
-    do {
-        write_lock(&mmu->lock);
-        first = zap_some(mmu, first, end, flags | YIELD);
-        tlb_sync(mmu); /* before anyone can act on what is gone (rule W6) */
-        write_unlock(&mmu->lock);
-    } while (first.v < end.v);
+    struct tdp_iter iter;
+    unsigned done = 0;
+    write_lock(&mmu->lock);
+    tdp_for_each(&iter, mmu, first, end)
+    {
+        zap_entry(mmu, &iter, flags);
+        if (!(++done & YIELD_MASK) && rwlock_contended(&mmu->lock)) {
+            zap_end(mmu);
+            write_lock(&mmu->lock);
+            tdp_iter_restart(&iter);
+        }
+    }
+    zap_end(mmu);
 }
 
 void tdp_zap_all(struct mmu *mmu)
 {
     unsigned level = mmu->root_level, i = 0;
+    trace(mmu_zap_all_fast, mmu_slot_generation(mmu), mmu_stats(mmu).tables);
     while (i < EPT_ENTRIES) {
         write_lock(&mmu->lock);
         for (; i < EPT_ENTRIES; i++) {
-            if (!spte_is_present(__atomic_load_n(&mmu->root[i], __ATOMIC_ACQUIRE)))
+            if (!spte_is_present(__atomic_load_n(&mmu->composite[i], __ATOMIC_ACQUIRE)))
                 continue;
             if (!tdp_reserve(mmu))
                 break;
-            cut_table(mmu_self(mmu), &mmu->root[i], GFN(i * ept_frames(level)), level);
+            cut_table(mmu_self(mmu), &mmu->composite[i], GFN(i * ept_frames(level)), level);
         }
         tlb_sync(mmu);
         write_unlock(&mmu->lock);

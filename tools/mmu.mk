@@ -3,8 +3,8 @@
 
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
-TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c tests/unit/support.c \
-              tests/unit/test_mmu_threads.c
+TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/trace.c \
+              tests/unit/support.c tests/unit/test_mmu_threads.c
 TSAN_SRC   := $(filter-out $(IMPURE),$(TSAN_SRC))
 
 .PHONY: tsan model
@@ -22,12 +22,21 @@ model: $(B)/unit/test_mmu_adversary ## ten million steps against the worst TLB
 	    for p in $$pids; do wait $$p || status=1; done; exit $$status
 
 # ---- Mutants ------------------------------------------------------------------------------------
-.PHONY: mutants mutants-sample
-mutants: ## break each rule of the MMU and see a test fail
-	$(Q)$(PYTHON) tools/mutants.py
+# They are linked with the objects of `make unit`, and compiled as those were.
+MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_%),$(UNIT_TESTS))
+MUTANTS :=
 
-mutants-sample: ## the same with ten of them, others each day
+.PHONY: mutants mutants-sample lint-mutants
+mutants mutants-sample: export HOSTCC := $(HOSTCC)
+mutants mutants-sample: export HOSTFLAGS := $(HOSTFLAGS)
+mutants: $(MUTANTS_KILLED_BY) ## break each rule of the MMU and see a test fail; MUTANTS=names
+	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)
+
+mutants-sample: $(MUTANTS_KILLED_BY) ## the same with ten of them, others each day
 	$(Q)$(PYTHON) tools/mutants.py --sample 10
+
+lint-mutants: | lint-deps
+	$(Q)$(PYTHON) tools/mutants.py --lint
 
 # ---- Proofs -------------------------------------------------------------------------------------
 .PHONY: prove

@@ -1,19 +1,27 @@
 #!/usr/bin/python3
 """Mutants: does a test fail for each rule that is broken?
 
-Each patch in tests/mutants/ breaks one rule of the MMU in a scratch copy of the tree; then its unit
-tests are built and run until one fails. A mutant that all tests let pass has survived, and so has
-one whose patch does not apply any more or does not compile: it proves nothing.
+Each patch in tests/mutants/ breaks one rule in a scratch copy of the sources. What depends on the
+patched files is compiled again and linked with the objects of `make unit`; then the unit tests run,
+the one that the patch names first, until one fails. A mutant that all tests let pass has survived,
+and so has one whose patch does not apply any more or does not compile: it proves nothing. Where a
+patch names a proof, CBMC has to find it false, too.
 
-    mutants.py [--sample N] [--jobs N] [NAME...]
+    mutants.py [--sample N] [--jobs N] [--record] [NAME...]     called by `make mutants`
+    mutants.py --lint       checks the patches' headers and the rules that README.md excuses
 
-A sample rotates with the day, so that all get their turn.
+A sample rotates with the day, so that all get their turn. --record writes into each patch which
+test kills it. See tests/mutants/README.md for what a patch says.
 """
+
 import argparse
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,97 +29,258 @@ from queue import Queue
 
 ROOT = Path(__file__).resolve().parent.parent
 PATCHES = ROOT / "tests" / "mutants"
-SCRATCH = ROOT / "build" / "mutants"
-COPIED = ["Makefile", "arch", "boot", "ept", "guest", "lib", "mmio", "mmu", "vmx", "tests/unit",
-          "tools", "linker.ld"]
+BUILD = ROOT / "build"
+SCRATCH = BUILD / "mutants"
 # Quick ones first; the adversary finds what they don't, the threads what it does not.
-TESTS = ["spte", "ept_format", "mmu_patches", "mmu_fault", "mmu_huge", "mmu_tlb", "mmu_slots",
-         "mmu_memory", "mmu_adversary", "mmu_threads"]
+TESTS = ["spte", "ept_format", "mmu_patches", "mmu_trace", "mmu_fault", "mmu_tlb", "mmu_slots",
+         "mmu_huge", "mmu_roots", "mmu_memory", "mmu_adversary", "mmu_threads"]  # fmt: skip
+# What these tests are linked from; others (mmio) from the whole library.
+PARTS = ("lib", "ept", "mmu")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000", "THREADS_CHANGES": "150"}
-LIMIT = 120  # seconds for one test; a hang is a failure too
+FLAGS = [f for f in shlex.split(os.environ.get("HOSTFLAGS", "")) if f != "-g"]
+GCC = os.environ.get("HOSTCC", "gcc")
+# The rules of the catalogue that are the MMU's own.
+RULES = [f"{letter}{n}" for letter, last in (("S", 15), ("P", 24), ("F", 10), ("W", 9), ("T", 7))
+         for n in range(1, last + 1)] + [f"N{n}" for n in (1, 2, 3, 4, 5, 6, 10)]  # fmt: skip
 
 
-def run(tree, *command, limit=LIMIT):
-    """The exit status; None after too long a time."""
-    try:
-        return subprocess.run(command, cwd=tree, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              timeout=limit).returncode
-    except subprocess.TimeoutExpired:
-        return None
+def run(tree, *command):
+    nothing = subprocess.DEVNULL
+    return subprocess.run(command, cwd=tree, env=ENVIRONMENT, stdin=nothing, stdout=nothing,
+                          stderr=nothing).returncode  # fmt: skip
 
 
-def make(tree, test):
-    return run(tree, "make", f"build/unit/test_{test}", limit=600) == 0
+def run_test(tree, program, limit):
+    """0 if all passed, None after too long a time. The first failure ends it: a mutant leaves locks
+    behind, on which the next test would hang."""
+    with subprocess.Popen([program], cwd=tree, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as test:  # fmt: skip
+        hung = threading.Event()
+        alarm = threading.Timer(limit, lambda: (hung.set(), test.kill()))
+        alarm.start()
+        for line in test.stderr:
+            if line.startswith(b"[  FAILED  ]"):
+                test.kill()
+        alarm.cancel()
+    return None if hung.is_set() else test.returncode
 
 
-def copy_tree(number):
-    tree = SCRATCH / str(number)
-    shutil.rmtree(tree, ignore_errors=True)
-    for name in COPIED:
-        source, target = ROOT / name, tree / name
+# ---- Patches -------------------------------------------------------------------------------------
+
+
+class Mutant:
+    """A patch: `Breaks S7, W5: what it does.`, `Test: mmu_stores`, perhaps `Proof: prove_…`."""
+
+    def __init__(self, path):
+        self.path, self.name, self.text = path, path.stem, path.read_text()
+        self.head, _, self.body = self.text.partition("--- a/")
+        breaks = re.match(r"Breaks ([A-Z][0-9]+(?:, [A-Z][0-9]+)*): .*\.$", self.head, re.M)
+        self.rules = breaks[1].split(", ") if breaks else []
+        self.test = (re.search(r"^Test: (\w+)$", self.head, re.M) or [None, ""])[1]
+        self.proof = (re.search(r"^Proof: (\w+)$", self.head, re.M) or [None, ""])[1]
+        self.files = set(re.findall(r"^\+\+\+ b/(\S+)", self.text, re.M))
+
+    def record(self, test):
+        self.path.write_text(re.sub(r"^(Test: )?\w+$|\Z", "", self.head, flags=re.M).rstrip()
+                             + f"\nTest: {test}\n"
+                             + (f"Proof: {self.proof}\n" if self.proof else "")
+                             + "--- a/" + self.body)  # fmt: skip
+
+
+def mutants():
+    return [Mutant(path) for path in sorted(PATCHES.glob("*.patch"))]
+
+
+# ---- Building and running ------------------------------------------------------------------------
+
+
+class Baseline:
+    """The objects and tests without any mutant, and how long each test takes."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.seconds = {}
+        self.depends = {}
+        for file in (BUILD / "host").glob("**/*.d"):
+            rule = file.read_text().split("\n\n")[0].replace("\\\n", " ").split("\n")[0]
+            _, _, rest = rule.partition(":")
+            source, *headers = rest.split()
+            self.depends[source] = {source, *headers}
+
+    def object(self, source):
+        return BUILD / "host" / Path(source).with_suffix(".o")
+
+    def limit(self, test):
+        """The test must pass without a mutant. One that takes eight times as long hangs."""
+        with self.lock:
+            if test not in self.seconds:
+                start = time.monotonic()
+                if run_test(ROOT, f"build/unit/test_{test}", 120) != 0:
+                    sys.exit(f"mutants: test_{test} fails without any mutant; mend that first")
+                self.seconds[test] = time.monotonic() - start
+            return 5 + 8 * self.seconds[test]
+
+
+class Tree:
+    """A scratch copy of the sources."""
+
+    def __init__(self, number, baseline):
+        self.path, self.baseline = SCRATCH / str(number), baseline
+        shutil.rmtree(self.path, ignore_errors=True)
+        for source in {s for deps in baseline.depends.values() for s in deps}:
+            if Path(source).parts[0] != "build":
+                target = self.path / source
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / source, target)
+        for extra in ("tests/proofs", "tools"):
+            shutil.copytree(ROOT / extra, self.path / extra)
+
+    def compile(self, source):
+        target = self.path / "objects" / Path(source).with_suffix(".o")
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target)
-        else:
-            shutil.copy2(source, target)
-    return tree
+        return target if run(self.path, GCC, *FLAGS, "-c", source, "-o", target) == 0 else None
 
+    def link(self, test, changed, done):
+        """The test program with the mutant in it, or None. `done` keeps what was compiled."""
+        main = f"tests/unit/test_{test}.c"
+        parts = (*PARTS, "tests") if not test.startswith("mmio") else None
+        members = []
+        for source, deps in self.baseline.depends.items():
+            if parts and not source.startswith(parts):
+                continue
+            if source.startswith("tests/unit/test_") and source != main:
+                continue
+            if deps & changed:
+                if source not in done:
+                    done[source] = self.compile(source)
+                members.append((source, done[source]))
+            else:
+                members.append((source, self.baseline.object(source)))
+        if not all(file for _, file in members):
+            return None
+        library, program = self.path / "objects/lib.a", self.path / f"objects/test_{test}"
+        library.unlink(missing_ok=True)
+        first = [file for source, file in members if source == main]
+        if run(self.path, "ar", "rcsT", library, *(f for s, f in members if s != main)) != 0:
+            return None
+        if run(self.path, GCC, *FLAGS, *first, library, "-lcmocka", "-lpthread", "-o", program):
+            return None
+        return program
 
-def judge(tree, patch):
-    """What became of a mutant: (killed, how)."""
-    if run(tree, "patch", "-p1", "-s", "-i", str(patch)) != 0:
-        return False, "the patch does not apply"
-    try:
-        for test in TESTS:
-            if not make(tree, test):
-                return False, "does not compile"
-            status = run(tree, f"build/unit/test_{test}")
+    def tests(self, mutant, order):
+        """What became of a mutant: (test or None, what happened)."""
+        done = {}
+        for test in order:
+            limit = self.baseline.limit(test)
+            program = self.link(test, mutant.files, done)
+            if not program:
+                return None, "does not compile"
+            status = run_test(self.path, program, limit)
             if status != 0:
-                return True, f"test_{test}" + (" (hangs)" if status is None else "")
-        return False, "all tests pass"
-    finally:
-        run(tree, "patch", "-p1", "-s", "-R", "-i", str(patch))
+                return test, f"test_{test}" + (" (hangs)" if status is None else "")
+        return None, "all tests pass"
+
+    def judge(self, mutant, cbmc):
+        if run(self.path, "patch", "-p1", "-s", "-i", str(mutant.path)) != 0:
+            return None, "the patch does not apply"
+        shutil.rmtree(self.path / "objects", ignore_errors=True)
+        try:
+            first = [mutant.test] if mutant.test else []
+            killer, how = self.tests(mutant, first + [t for t in TESTS if t not in first])
+            if killer and mutant.proof and cbmc:
+                if run(self.path, "tools/prove.sh", cbmc, mutant.proof) == 0:
+                    return None, f"{mutant.proof} is still proved"
+                how += f", {mutant.proof}"
+            return killer, how
+        finally:
+            for file in mutant.files:
+                shutil.copy2(ROOT / file, self.path / file)
+
+
+# ---- Lint ----------------------------------------------------------------------------------------
+
+
+def lint():
+    """Each rule has a mutant, or README.md says why not; never both."""
+    readme = (PATCHES / "README.md").read_text()
+    excused = set()
+    for first, last in re.findall(r"^\| ([A-Z][0-9]+)(?: to ([A-Z][0-9]+))? \|", readme, re.M):
+        numbers = range(int(first[1:]), int((last or first)[1:]) + 1)
+        excused |= {f"{first[0]}{n}" for n in numbers}
+    broken = {rule for mutant in mutants() for rule in mutant.rules}
+    faults = [f"rule {r} has no mutant, and tests/mutants/README.md does not say why"
+              for r in RULES if r not in broken | excused]  # fmt: skip
+    faults += [f"rule {r} has a mutant; tests/mutants/README.md says that it has none"
+               for r in sorted(broken & excused)]  # fmt: skip
+    for mutant in mutants():
+        if not mutant.rules:
+            faults.append(f"{mutant.path.name}: begins with `Breaks RULE, RULE: what it does.`")
+        if not (ROOT / f"tests/unit/test_{mutant.test}.c").exists():
+            faults.append(f"{mutant.path.name}: `Test: {mutant.test}` names no unit test")
+        faults += [f"{mutant.path.name}: {f} is gone" for f in mutant.files
+                   if not (ROOT / f).exists()]  # fmt: skip
+    for fault in faults:
+        print(f"mutants: {fault}")
+    return 1 if faults else 0
+
+
+# ---- All together --------------------------------------------------------------------------------
 
 
 def choose(arguments):
-    patches = sorted(PATCHES.glob("*.patch"))
+    found = mutants()
     if arguments.names:
-        return [p for p in patches if p.stem in arguments.names]
-    if arguments.sample and arguments.sample < len(patches):
-        start = int(time.time() // 86400) * arguments.sample % len(patches)
-        return (patches + patches)[start:start + arguments.sample]
-    return patches
+        return [m for m in found if m.name in arguments.names]
+    if arguments.sample and arguments.sample < len(found):
+        start = int(time.time() // 86400) * arguments.sample % len(found)
+        return (found + found)[start : start + arguments.sample]
+    return found
+
+
+def find_cbmc(wanted):
+    """The folder of CBMC, or nothing where it can't be had; said once."""
+    if not any(m.proof for m in wanted):
+        return None
+    folder = BUILD / "cbmc"
+    if run(ROOT, "tools/cbmc.sh", folder) == 0:
+        return folder
+    print("mutants: no CBMC here, so only the tests are asked", flush=True)
+    return None
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--sample", type=int)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--record", action="store_true")
+    parser.add_argument("--lint", action="store_true")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
-    patches = choose(arguments)
-    trees = Queue()
-    for number in range(min(arguments.jobs, len(patches))):
-        tree = copy_tree(number)
-        for test in TESTS:
-            if not make(tree, test) or run(tree, f"build/unit/test_{test}") != 0:
-                sys.exit(f"mutants: test_{test} fails without any mutant; mend that first")
-        trees.put(tree)
+    if arguments.lint:
+        return lint()
+    if not FLAGS:
+        sys.exit("mutants: call it by `make mutants`, which says how the tests are compiled")
+    wanted = choose(arguments)
+    cbmc, baseline, trees = find_cbmc(wanted), Baseline(), Queue()
+    for number in range(min(arguments.jobs, len(wanted))):
+        trees.put(Tree(number, baseline))
 
-    def one(patch):
-        tree = trees.get()
+    def one(mutant):
+        tree, start = trees.get(), time.monotonic()
         try:
-            killed, how = judge(tree, patch)
+            killer, how = tree.judge(mutant, cbmc)
         finally:
             trees.put(tree)
-        print(f"{'killed  ' if killed else 'SURVIVED'} {patch.stem}: {how}", flush=True)
-        return killed
+        word, seconds = "killed  " if killer else "SURVIVED", time.monotonic() - start
+        print(f"{word} {mutant.name}: {how} ({seconds:.1f} s)", flush=True)
+        if killer and arguments.record and killer != mutant.test:
+            mutant.record(killer)
+        return bool(killer)
 
-    with ThreadPoolExecutor(trees.qsize()) as pool:
-        results = list(pool.map(one, patches))
+    with ThreadPoolExecutor(max(trees.qsize(), 1)) as pool:
+        results = list(pool.map(one, wanted))
     print(f"{sum(results)} killed, {len(results) - sum(results)} survived")
-    return 0 if all(results) and results else 1
+    return 0 if results and all(results) else 1
 
 
 if __name__ == "__main__":

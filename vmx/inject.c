@@ -6,9 +6,8 @@
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-#define QUALIFICATION_NMI_UNBLOCKED BIT(12) /* EPT violations (SDM 3, 28.2.3) */
-#define PENDING_DEBUG_BREAKPOINT    BIT(12) /* one that is enabled */
-#define PENDING_DEBUG_BS            BIT(14)
+#define PENDING_DEBUG_BREAKPOINT BIT(12) /* one that is enabled */
+#define PENDING_DEBUG_BS         BIT(14)
 
 /* Did an IRET end NMI blocking and then fault, so that it will run again? */
 static bool nmi_unblocked(const struct vmx_exit *e)

@@ -218,6 +218,13 @@ void vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
         __asm__ volatile("int $2");
 }
 
+void vmx_end_interrupt_shadow(void)
+{
+    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+    if (unlikely(state & INTERRUPT_SHADOW))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~INTERRUPT_SHADOW);
+}
+
 void vmx_skip_instruction(struct vmx_vcpu *vcpu)
 {
     struct cpu_regs *cpu = &vcpu->regs;

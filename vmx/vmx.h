@@ -92,13 +92,16 @@ void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
  * stands last before an entry after something asked for attention. Returns false for a triple
  * fault: the vCPU is shut down. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu);
+#define QUALIFICATION_NMI_UNBLOCKED BIT(12) /* of EPT violations (SDM 3, 28.2.3) */
 static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     if (vmx_exit_defines[reason] & OF_INSTRUCTION)
         return false;
     vcpu->exit.idt_vectoring = (uint32_t)vmread_always(VMCS_IDT_VECTORING_INFO);
-    return vcpu->exit.idt_vectoring & EVENT_INFO_VALID || reason == REASON_EPT_VIOLATION ||
-           reason == REASON_EXCEPTION_OR_NMI;
+    if (vcpu->exit.idt_vectoring & EVENT_INFO_VALID || reason == REASON_EXCEPTION_OR_NMI)
+        return true;
+    return reason == REASON_EPT_VIOLATION &&
+           vmread_always(VMCS_EXIT_QUALIFICATION) & QUALIFICATION_NMI_UNBLOCKED;
 }
 
 bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
@@ -124,14 +127,14 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
-/* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
 #define INTERRUPT_SHADOW (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
-static inline void vmx_end_interrupt_shadow(void)
+static inline bool vmx_in_interrupt_shadow(void)
 {
-    uint64_t state = vmread_always(VMCS_GUEST_INTERRUPTIBILITY);
-    if (unlikely(state & INTERRUPT_SHADOW))
-        vmwrite_always(VMCS_GUEST_INTERRUPTIBILITY, state & ~INTERRUPT_SHADOW);
+    return vmread_always(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPT_SHADOW;
 }
+
+/* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
+void vmx_end_interrupt_shadow(void);
 
 /* Whether the exit came from CPL 1 to 3. */
 static inline bool vmx_in_user_code(void)
@@ -155,20 +158,26 @@ static inline bool vmx_state_is(const struct cpu_state *state)
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
 
 /* The same for exits that come often, where `reason` is known and nothing is special: EIP does not
- * wrap (as it does outside 64-bit code), and there is no shadow, RF or TF. */
-static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
+ * wrap (as it does outside 64-bit code), and there is no shadow, RF or TF. Else false: nothing was
+ * done. */
+static inline MUST_CHECK bool vmx_skip_plain(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
     uint64_t length = vmx_exit_field(reason, DEFINES_LENGTH, VMCS_EXIT_INSTRUCTION_LENGTH);
     uint32_t low;
     if (unlikely(__builtin_add_overflow((uint32_t)rip, (uint32_t)length, &low) ||
-                 vmread_always(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPT_SHADOW ||
-                 vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_RF | RFLAGS_TF))) {
-        vmx_skip_instruction(vcpu);
-        return;
-    }
+                 vmx_in_interrupt_shadow() ||
+                 vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_RF | RFLAGS_TF)))
+        return false;
     vmwrite_always(VMCS_GUEST_RIP, rip + length);
     vcpu->regs.known &= ~BIT(REG_RIP);
+    return true;
+}
+
+static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
+{
+    if (unlikely(!vmx_skip_plain(vcpu, reason)))
+        vmx_skip_instruction(vcpu);
 }
 
 /* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */

@@ -28,4 +28,5 @@ static void page_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, un
         lapic_write(lapic, (unsigned)(offset / 16), (uint32_t)value);
 }
 
-const struct bus_ops lapic_mmio_ops = {"local APIC", page_read, page_write};
+const struct bus_ops lapic_mmio_ops = {
+    .name = "local APIC", .read = page_read, .write = page_write};

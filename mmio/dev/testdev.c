@@ -122,4 +122,5 @@ static void testdev_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
     note(d, offset, size, value);
 }
 
-const struct bus_ops testdev_ops = {"testdev", testdev_read, testdev_write};
+const struct bus_ops testdev_ops = {
+    .name = "testdev", .read = testdev_read, .write = testdev_write};

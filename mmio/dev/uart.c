@@ -1,6 +1,6 @@
 /*
- * The 16550A model: eight byte-wide registers. Called by the bus, usually of ports. Wider accesses
- * touch neighbouring registers in turn, as an 8-bit device on a wider bus sees them.
+ * The 16550A model: eight byte-wide registers. Called by the bus, usually of ports. The bus splits
+ * wider accesses: neighbouring registers in turn, as an 8-bit device on a wider bus sees them.
  */
 #include "mmio/dev/uart.h"
 
@@ -204,27 +204,16 @@ static NOINLINE void write_register(struct uart *uart, uint64_t reg, uint8_t val
 
 static uint64_t uart_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
-    (void)vcpu;
-    uint64_t value = 0;
-    for (unsigned i = 0; i < size; i++)
-        value |= (uint64_t)read_register(device, offset + i) << (8 * i);
-    return value;
-}
-
-static NOINLINE void write_wide(struct uart *uart, uint64_t offset, unsigned size, uint64_t value)
-{
-    for (unsigned i = 0; i < size; i++)
-        write_register(uart, offset + i, (uint8_t)(value >> (8 * i)));
+    (void)vcpu, (void)size;
+    return read_register(device, offset);
 }
 
 static void uart_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                        uint64_t value)
 {
-    (void)vcpu;
-    if (likely(size == 1))
-        write_register(device, offset, (uint8_t)value);
-    else
-        write_wide(device, offset, size, value);
+    (void)vcpu, (void)size;
+    write_register(device, offset, (uint8_t)value);
 }
 
-const struct bus_ops uart_ops = {"uart", uart_read, uart_write};
+const struct bus_ops uart_ops = {
+    .name = "uart", .read = uart_read, .write = uart_write, .sizes = 1};

@@ -34,7 +34,7 @@ uint8_t *world_page(uint64_t gpa)
 {
     uint8_t byte;
     assert_int_equal(guest_read(&world.mmu, GPA(gpa), &byte, 1, ACCESS_READ), 0);
-    return phys_to_virt(virt_to_phys(guest_page(&world.mmu, gpa_to_gfn(GPA(gpa)))));
+    return phys_to_virt(virt_to_phys(guest_page(&world.mmu, GPA(gpa), ACCESS_READ)));
 }
 
 void world_mmio_spte(uint64_t gpa)
@@ -47,9 +47,9 @@ void world_mmio_spte(uint64_t gpa)
 
 uint64_t *world_sptep(uint64_t gpa)
 {
-    uint64_t *table = world.mmu.root;
+    uint64_t *table = world.mmu.composite;
     for (unsigned level = world.mmu.root_level;; level--) {
-        uint64_t *sptep = &table[ept_index(gpa_to_gfn(GPA(gpa)), level)];
+        uint64_t *sptep = &table[ept_index(gpa_to_alias(GPA(gpa)), level)];
         if (!spte_is_nonleaf(*sptep, level))
             return sptep;
         table = phys_to_virt(spte_page(*sptep));
@@ -128,7 +128,7 @@ static void init_registers(void)
 
 void world_init(enum gva_cache mode)
 {
-    if (world.mmu.root)
+    if (world.mmu.composite)
         assert_int_equal(world_end(NULL), 0);
     memset(&world, 0, sizeof(world));
     init_memory();

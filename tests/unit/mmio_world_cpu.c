@@ -131,9 +131,9 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
         !mmio_hot_holds(&world.vcpu, hot, gpa))
         return mmio_misconfig(&world.vcpu, gpa, delivering);
     world.hot++;
-    mmio_hot_access(&world.vcpu, hot, gpa);
     world.vcpu.single_step = false;
     cpu_set_reg(&world.cpu, REG_RIP, hot->next);
+    mmio_hot_access(&world.vcpu, hot, gpa);
     return MMIO_DONE;
 }
 

@@ -241,7 +241,7 @@ static inline struct world_scan world_check(struct mmu *mmu)
 {
     struct world_scan scan = {0};
     tdp_reclaim(mmu, true);
-    world_scan_table(mmu, mmu->root, mmu->root_level, &scan);
+    world_scan_table(mmu, mmu->composite, mmu->root_level, &scan);
     for (unsigned level = 1; level <= 4; level++)
         assert_int_equal(mmu_stats(mmu).pages[level - 1], scan.leaves[level]);
     assert_int_equal(mmu_stats(mmu).tables, scan.tables);

@@ -143,8 +143,8 @@ static void indices(void **state)
 {
     (void)state;
     gfn_t gfn = GFN(0x123456789);
-    assert_int_equal(ept_index(gfn, 1), 0x189);
-    assert_int_equal(ept_index(gfn, 4), 0x123456789 >> 27);
+    assert_int_equal(ept_index(ALIAS(gfn.v), 1), 0x189);
+    assert_int_equal(ept_index(ALIAS(gfn.v), 4), 0x123456789 >> 27);
     assert_int_equal(ept_frames(1), 1);
     assert_int_equal(ept_frames(3), 0x40000);
     assert_int_equal(ept_first_frame(gfn, 2).v, 0x123456600);

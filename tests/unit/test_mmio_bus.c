@@ -35,7 +35,7 @@ static void probe_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, u
     seen.size[seen.writes++] = size;
 }
 
-static const struct bus_ops probe = {"probe", probe_read, probe_write};
+static const struct bus_ops probe = {.name = "probe", .read = probe_read, .write = probe_write};
 
 static int setup(void **state)
 {
@@ -85,11 +85,11 @@ static void regions(void **state)
     put(0x4ffc, 4, 1);
     assert_int_equal(seen.reads + seen.writes, 0);
     assert_int_equal(bus.unclaimed, 5);
-    assert_int_equal(bus_remove(&bus, 0x2000), 0);
+    assert_int_equal(bus_remove(&bus, 0x2000, (void *)2), 0);
     assert_int_equal(get(0x2000, 4), 0xffffffff);
     assert_int_equal(get(0x3000, 4), 0x33333333);
-    assert_int_equal(bus_remove(&bus, 0x2000), -ENOENT);
-    assert_non_null(strstr(support_log(), "no region starts at 0x2000"));
+    assert_int_equal(bus_remove(&bus, 0x2000, (void *)2), -ENOENT);
+    assert_non_null(strstr(support_log(), "no region of this device starts at 0x2000"));
 }
 
 static void refusals(void **state)
@@ -145,23 +145,28 @@ static void split(void **state)
 }
 
 static unsigned rung;
-static void ring(void *device, struct mmio_vcpu *vcpu)
+static void ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                 uint64_t value)
 {
     assert_ptr_equal(vcpu, &world.vcpu);
+    assert_int_equal(offset, 0);
+    assert_true(size <= 8 && (size == 8 || value < BIT(8 * size)));
     rung += (unsigned)(uintptr_t)device;
 }
+
+static const struct bus_ops bell = {.name = "bell", .write = ring};
 
 static void doorbells(void **state)
 {
     (void)state;
-    const struct bus_doorbell any = {.address = 0x1000, .ring = ring, .device = (void *)1};
+    const struct bus_doorbell any = {.address = 0x1000, .ops = &bell, .device = (void *)1};
     const struct bus_doorbell word = {
-        .address = 0x1010, .length = 2, .ring = ring, .device = (void *)0x10};
+        .address = 0x1010, .length = 2, .ops = &bell, .device = (void *)0x10};
     const struct bus_doorbell data = {.address = 0x1020,
                                       .length = 4,
                                       .match_data = true,
                                       .data = 7,
-                                      .ring = ring,
+                                      .ops = &bell,
                                       .device = (void *)0x100};
     struct bus_doorbell wrong = {.address = 0x1030, .match_data = true};
     rung = 0;
@@ -208,13 +213,13 @@ static uint64_t same_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
     return (uintptr_t)device ^ offset;
 }
 
-static const struct bus_ops same = {"same", same_read, probe_write};
+static const struct bus_ops same = {.name = "same", .read = same_read, .write = probe_write};
 
 static void *churn(void *unused)
 {
     (void)unused;
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
-        if (bus_add(&bus, 0x1000, 0x1000, &same, NULL) || bus_remove(&bus, 0x1000))
+        if (bus_add(&bus, 0x1000, 0x1000, &same, NULL) || bus_remove(&bus, 0x1000, NULL))
             return (void *)1;
     }
     return NULL;

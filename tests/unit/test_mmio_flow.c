@@ -68,18 +68,22 @@ static void f4a_delivery(void **state)
 }
 
 static unsigned rung;
-static void ring(void *device, struct mmio_vcpu *vcpu)
+static void ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                 uint64_t value)
 {
+    (void)offset, (void)size, (void)value;
     assert_ptr_equal(device, &rung);
     assert_ptr_equal(vcpu, &world.vcpu);
     rung++;
 }
 
+static const struct bus_ops bell = {.name = "bell", .write = ring};
+
 /* F4b: a doorbell answers before the cache and the MMU; only writes that begin there ring it. */
 static void f4b_doorbell(void **state)
 {
     (void)state;
-    struct bus_doorbell doorbell = {.address = A + 8, .ring = ring, .device = &rung};
+    struct bus_doorbell doorbell = {.address = A + 8, .ops = &bell, .device = &rung};
     rung = 0;
     world_mmio_spte(A);
     uint64_t faults = mmu().faults;
@@ -120,7 +124,7 @@ static void f4b_beside_the_doorbell(void **state)
     world_map(world.regs[REG_CR3], V + PAGE_SIZE, B, KERNEL);
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         struct bus_doorbell doorbell = {
-            .address = cases[i].doorbell, .ring = ring, .device = &rung};
+            .address = cases[i].doorbell, .ops = &bell, .device = &rung};
         world_mmio_spte(cases[i].doorbell);
         assert_int_equal(bus_doorbell_add(&world.bus, &doorbell), 0);
         world_code("\x48\x89\x18", 3);
@@ -157,13 +161,13 @@ static void f4c_cache(void **state)
     struct mmio_cache *cache = &world.vcpu.cache;
     const struct walk_limits limits = cache->limits;
     mmio_cache_init(cache, GVA_CACHE_VERIFY, &world.mmu, &world.cpu, &limits);
-    mmio_cache_fill(cache, &(struct mmio_info){GFN(0), 7});
+    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(0), 7});
     assert_false(mmio_cache_hit(cache, GPA(0x10), 7));
-    mmio_cache_fill(cache, &(struct mmio_info){GFN(5), 0});
+    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), 0});
     assert_false(mmio_cache_hit(cache, GPA(0x5000), 0));
-    mmio_cache_fill(cache, &(struct mmio_info){GFN(5), BIT(63) | 7});
+    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), BIT(63) | 7});
     assert_false(mmio_cache_hit(cache, GPA(0x5000), BIT(63) | 7));
-    mmio_cache_fill(cache, &(struct mmio_info){GFN(5), 7});
+    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), 7});
     assert_true(mmio_cache_hit(cache, GPA(0x5fff), 7));
     assert_false(mmio_cache_hit(cache, GPA(0x5fff), 8));
     assert_false(mmio_cache_hit(cache, GPA(0x6000), 7));

@@ -52,7 +52,8 @@ static void device_write(void *opaque, struct mmio_vcpu *vcpu, uint64_t offset, 
     device_writes++;
 }
 
-static const struct bus_ops device_ops = {"native", device_read, device_write};
+static const struct bus_ops device_ops = {
+    .name = "native", .read = device_read, .write = device_write};
 
 /* ---- One case -------------------------------------------------------------------------------- */
 

@@ -29,7 +29,7 @@ static void judge(struct vm *vm, gfn_t gfn, unsigned access, hpa_t page)
         fail_msg("step %lu: frame %#lx is read-only, the CPU may write", step, gfn.v);
     if (access == 2 && slot->page[gfn.v - slot->base].tracked)
         fail_msg("step %lu: frame %#lx is tracked, the CPU may write", step, gfn.v);
-    const void *right = guest_page(&vm->mmu, gfn);
+    const void *right = guest_page(&vm->mmu, gfn_to_gpa(gfn), ACCESS_READ);
     if (!right || virt_to_phys(right).v != page.v)
         fail_msg("step %lu: frame %#lx: the CPU reaches the wrong page %#lx", step, gfn.v, page.v);
     uint64_t value = *(const uint64_t *)right;
@@ -290,7 +290,7 @@ static void step_track(struct vm *vm, gfn_t gfn)
 
 static void step_host(struct vm *vm, gfn_t gfn)
 {
-    bool there = guest_page(&vm->mmu, gfn);
+    bool there = guest_page(&vm->mmu, gfn_to_gpa(gfn), ACCESS_READ);
     if (rnd(2)) {
         assert_int_equal(mmu_host_remap(&vm->mmu, gfn_to_gpa(gfn)), there ? 0 : -EFAULT);
         met.remaps += there;

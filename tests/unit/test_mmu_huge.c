@@ -75,9 +75,9 @@ static void a_split_owes_nothing_a_collapse_does(void **state)
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
     uint64_t *sptep;
     unsigned level;
-    uint64_t leaf = tdp_walk_to(&mmu, GFN(RAM >> 12), &level, &sptep);
+    uint64_t leaf = tdp_walk_to(&mmu, ALIAS(RAM >> 12), &level, &sptep);
     assert_int_equal(level, 2);
-    assert_true(tdp_split(mmu_self(&mmu), sptep, 2, leaf, 0));
+    assert_true(tdp_split(mmu_self(&mmu), GFN(RAM >> 12), sptep, 2, leaf, 0));
     assert_int_equal(mmu.tlb.debt, debt);
     const uint64_t *table = phys_to_virt(spte_page(*sptep));
     for (uint64_t i = 0; i < 512; i++) /* page, rights, A and D of the parent */

@@ -105,15 +105,17 @@ static void page_pointers(void **state)
     (void)state;
     uint64_t word = 42;
     add(0, 0x200000, 1024, 0);
-    assert_null(guest_page(&mmu, GFN(0x200))); /* not populated yet, and not by asking */
-    assert_null(guest_page(&mmu, GFN(0x100)));
+    assert_null(guest_page(&mmu, gfn_to_gpa(GFN(0x200)),
+                           ACCESS_READ)); /* not populated yet, and not by asking */
+    assert_null(guest_page(&mmu, gfn_to_gpa(GFN(0x100)), ACCESS_READ));
     assert_int_equal(guest_write(&mmu, GPA(0x3ff010), &word, 8), 0);
-    assert_int_equal(((const uint64_t *)guest_page(&mmu, GFN(0x3ff)))[2], 42);
+    assert_int_equal(((const uint64_t *)guest_page(&mmu, gfn_to_gpa(GFN(0x3ff)), ACCESS_READ))[2],
+                     42);
     struct world_access a = world_touch(&mmu, GPA(0x3ff000), ACCESS_READ);
-    assert_ptr_equal(guest_page(&mmu, GFN(0x3ff)), phys_to_virt(a.page));
+    assert_ptr_equal(guest_page(&mmu, gfn_to_gpa(GFN(0x3ff)), ACCESS_READ), phys_to_virt(a.page));
     uint64_t sequence = mmu_invalidate_sequence(&mmu);
     assert_int_equal(mmu_slot_delete(&mmu, 0), 0);
-    assert_null(guest_page(&mmu, GFN(0x3ff)));
+    assert_null(guest_page(&mmu, gfn_to_gpa(GFN(0x3ff)), ACCESS_READ));
     assert_int_equal(mmu_invalidate_sequence(&mmu), sequence + 2);
 }
 

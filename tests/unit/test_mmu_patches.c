@@ -118,7 +118,10 @@ P(7, mmio_over_present_drops_flushes_installs)
     world_touch(&mmu, GPA(0x200000), ACCESS_READ);
     uint64_t generation = mmu_slot_generation(&mmu), debt = mmu.tlb.debt;
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
-    assert_int_equal(tdp_map_mmio(mmu_self(&mmu), GFN(0x200), generation), FAULT_EMULATE);
+    assert_int_equal(tdp_map_mmio(mmu_self(&mmu),
+                                  &(struct tdp_mapping){.alias = ALIAS(0x200), .gfn = GFN(0x200)},
+                                  generation),
+                     FAULT_EMULATE);
     assert_int_equal(support_warnings(), 1);
     assert_true(mmu.tlb.debt > debt);
     assert_true(spte_is_mmio(spte_of(0x200000), mmu.mmio_value));
@@ -225,7 +228,7 @@ P(20, bit_11_alone_says_present)
     (void)state;
     world_touch(&mmu, GPA(0x200000), ACCESS_WRITE);
     assert_true(spte_of(0x200000) & 1ull << 11);
-    assert_true(mmu.root[0] & 1ull << 11); /* tables too */
+    assert_true(mmu.composite[0] & 1ull << 11); /* tables too */
     for (unsigned bit = 0; bit < 64; bit++)
         assert_int_equal(spte_is_present(1ull << bit), bit == 11);
 }
@@ -256,7 +259,7 @@ P(24, a_real_misconfiguration_ends_the_vm_with_all_levels)
     unsigned level;
     uint64_t *sptep;
     world_touch(&mmu, GPA(0x200000), ACCESS_WRITE);
-    uint64_t good = tdp_walk_to(&mmu, GFN(0x200), &level, &sptep);
+    uint64_t good = tdp_walk_to(&mmu, ALIAS(0x200), &level, &sptep);
     *sptep = (good & ~EPT_MEMTYPE) | field_put(3, EPT_MEMTYPE);
     assert_int_equal(mmu_mmio_check(&mmu, GPA(0x200000), &info), -EINVAL);
     assert_non_null(strstr(support_log(), "level 4"));

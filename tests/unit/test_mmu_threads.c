@@ -178,7 +178,7 @@ static void harvest(void)
     for (uint64_t i = 0; i < LOGGED_END - LOGGED; i++) {
         if (!(bitmap[i / 64] >> (i % 64) & 1))
             continue;
-        const uint64_t *page = guest_page(&mmu, GFN(LOGGED + i));
+        const uint64_t *page = guest_page(&mmu, gfn_to_gpa(GFN(LOGGED + i)), ACCESS_READ);
         copy[i] = __atomic_load_n(page, __ATOMIC_SEQ_CST);
         copied++;
     }
@@ -256,7 +256,7 @@ static void storm(struct mmu_config config, uint64_t changes)
 
     harvest();
     for (uint64_t i = 0; i < LOGGED_END - LOGGED; i++) {
-        const uint64_t *page = guest_page(&mmu, GFN(LOGGED + i));
+        const uint64_t *page = guest_page(&mmu, gfn_to_gpa(GFN(LOGGED + i)), ACCESS_READ);
         assert_int_equal(page ? *page : 0, copy[i]);
     }
     for (unsigned i = 0; i < VCPUS; i++)

@@ -1,0 +1,198 @@
+/* The rings and the table behind trace events; see the header. */
+#include "lib/trace.h"
+
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+
+struct ring {
+    struct trace_record *records;
+    uint64_t written; /* since the start; the ring holds the last TRACE_RING of them */
+    uint16_t vm, vcpu;
+    uint64_t counts[TRACE_EVENT_COUNT];
+} __attribute__((aligned(64)));
+
+static struct ring rings[TRACE_CPUS];
+uint32_t trace_mask;
+
+static const struct {
+    const char *name, *words;
+} events[] = {
+#define X(name, words) {#name, words},
+    TRACE_EVENTS(X)
+#undef X
+};
+
+/* ---- Recording ------------------------------------------------------------------------------- */
+
+#define RING_BYTES (TRACE_RING * sizeof(struct trace_record))
+#define RING_ORDER 3u
+_Static_assert(RING_BYTES == PAGE_SIZE << RING_ORDER, "whole pages");
+
+int trace_create_ring(unsigned cpu)
+{
+    hpa_t pages = page_alloc(RING_ORDER);
+    if (page_is_none(pages)) {
+        log_error("no memory for the trace ring of CPU %u; give the machine more", cpu);
+        return -ENOMEM;
+    }
+    rings[cpu].records = phys_to_virt(pages);
+    rings[cpu].written = 0;
+    return 0;
+}
+
+void trace_run(uint16_t vm, uint16_t vcpu)
+{
+    struct ring *ring = &rings[tlb_this_cpu()];
+    ring->vm = vm;
+    ring->vcpu = vcpu;
+}
+
+uint32_t trace_select(uint32_t wanted)
+{
+    return __atomic_exchange_n(&trace_mask, wanted, __ATOMIC_SEQ_CST);
+}
+
+void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
+                uint64_t f)
+{
+    unsigned cpu = tlb_this_cpu();
+    struct ring *ring = &rings[cpu];
+    ring->counts[event]++;
+    if (!ring->records)
+        return;
+    ring->records[ring->written++ % TRACE_RING] =
+        (struct trace_record){.tsc = __builtin_ia32_rdtsc(),
+                              .event = (uint16_t)event,
+                              .cpu = (uint16_t)cpu,
+                              .vm = ring->vm,
+                              .vcpu = ring->vcpu,
+                              .words = {a, b, c, d, e, f}};
+}
+
+/* ---- Reading --------------------------------------------------------------------------------- */
+
+uint64_t trace_count(enum trace_event event)
+{
+    uint64_t sum = 0;
+    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++)
+        sum += __atomic_load_n(&rings[cpu].counts[event], __ATOMIC_RELAXED);
+    return sum;
+}
+
+const char *trace_name(enum trace_event event)
+{
+    return events[event].name;
+}
+
+/* The oldest record that has not been read, of all rings. */
+const struct trace_record *trace_read_next(struct trace_reader *reader)
+{
+    const struct trace_record *oldest = NULL;
+    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++) {
+        const struct ring *ring = &rings[cpu];
+        const struct trace_record *record = NULL;
+        for (; reader->at[cpu] < ring->written; reader->at[cpu]++) {
+            record = &ring->records[reader->at[cpu] % TRACE_RING];
+            if (record->vm == reader->vm)
+                break;
+        }
+        if (reader->at[cpu] < ring->written && (!oldest || record->tsc < oldest->tsc))
+            oldest = record;
+    }
+    if (oldest)
+        reader->at[oldest->cpu]++;
+    return oldest;
+}
+
+static void rewind(struct trace_reader *reader)
+{
+    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++) {
+        uint64_t written = rings[cpu].written;
+        reader->at[cpu] = written > TRACE_RING ? written - TRACE_RING : 0;
+    }
+}
+
+uint64_t trace_read_begin(struct trace_reader *reader, uint16_t vm, uint64_t newest)
+{
+    uint64_t there = 0;
+    reader->vm = vm;
+    rewind(reader);
+    while (trace_read_next(reader))
+        there++;
+    rewind(reader);
+    for (uint64_t skipped = 0; skipped + newest < there; skipped++)
+        (void)trace_read_next(reader);
+    return there < newest ? there : newest;
+}
+
+/* ---- Text ------------------------------------------------------------------------------------ */
+
+/* A letter for each bit that is set; a dash for one that is not, where the place says which. */
+static void letters(char *text, uint64_t value, const char *names, bool dashes)
+{
+    for (unsigned i = 0; names[i]; i++) {
+        if (value >> i & 1)
+            *text++ = names[i];
+        else if (dashes)
+            *text++ = '-';
+    }
+    *text = 0;
+}
+
+static const char *choice(const char *const *names, size_t count, uint64_t value)
+{
+    return value < count ? names[value] : "?";
+}
+#define CHOICE(value, ...)                                                                       \
+    choice((const char *const[]){__VA_ARGS__}, ARRAY_SIZE(((const char *const[]){__VA_ARGS__})), \
+           value)
+
+static int format_word(char *text, size_t size, char form, uint64_t value)
+{
+    char some[16];
+    switch (form) {
+    case 'u':
+        return snprintf(text, size, "%lu", value);
+    case 'a':
+        letters(some, value, "rwx", true);
+        return snprintf(text, size, "%s", some);
+    case 'e': /* read, write, fetch; entry present, final access, reserved bits, private */
+        letters(some, value, "rwxpfR", false);
+        return snprintf(text, size, "%s", some);
+    case 'f':
+        if ((int64_t)value < 0)
+            return snprintf(text, size, "%ld", (int64_t)value);
+        return snprintf(text, size, "%s",
+                        CHOICE(value, "continue", "retry", "emulate", "write-protected", "invalid",
+                               "fixed", "spurious"));
+    case 'm':
+        return snprintf(text, size, "%s", CHOICE(value, "unsatisfied-read", "read", "write"));
+    case 's':
+        if (value == BIT(63) || value == (BIT(63) | 0x5a0))
+            return snprintf(text, size, "%s", value == BIT(63) ? "nonpresent" : "frozen");
+        return snprintf(text, size, "%#lx", value);
+    case 'i':
+        return snprintf(text, size, "%s", CHOICE(value, "debt", "root-load"));
+    default:
+        return snprintf(text, size, "%#lx", value);
+    }
+}
+
+int trace_format(const struct trace_record *record, char *text, size_t size)
+{
+    const char *words = events[record->event].words;
+    size_t used = (size_t)snprintf(text, size, "%-22s", events[record->event].name);
+    for (unsigned i = 0; *words && used < size; i++) {
+        const char *form = strchr(words, ':') + 1;
+        BUG_ON(i == TRACE_WORDS);
+        used +=
+            (size_t)snprintf(text + used, size - used, " %.*s=", (int)(form - 1 - words), words);
+        if (used < size)
+            used += (size_t)format_word(text + used, size - used, *form, record->words[i]);
+        words = form + (form[1] == ' ' ? 2 : 1);
+    }
+    return (int)used;
+}

@@ -1,0 +1,12 @@
+/*
+ * Which trace event a change of an SPTE is: exactly one (rule P8). Called by the one function that
+ * stores SPTEs, and by nobody else. Inside mmu/.
+ */
+#pragma once
+
+#include "lib/trace.h"
+#include "mmu/types.h"
+
+/* `new` has taken the place of `old`. */
+void trace_spte_change(const struct mmu *mmu, gfn_t gfn, const uint64_t *sptep, unsigned level,
+                       uint64_t old, uint64_t new) COLD;
