@@ -120,7 +120,8 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
     }
     if (unlikely(!touched))
         return stale(vcpu, rip, gpa);
-    if (unlikely(operand_misaligned(context, vcpu->cpu, linear, insn->size)))
+    bool aligned = operand_checks_alignment(context, vcpu->cpu); /* it has to be */
+    if (unlikely(aligned && linear & (insn->size - 1u)))
         return mmio_inject(vcpu, context, VECTOR_AC, 0);
 
     if (unlikely(target == TARGET_DOORBELL)) {
@@ -131,7 +132,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
     if (unlikely(perform(vcpu, insn, fragments)))
         return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
                         "give the machine more memory");
-    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size)
+    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
         mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
     advance(vcpu, context, next);
     vcpu->stats.emulated++;

@@ -47,11 +47,10 @@ bool operand_touched(struct fragment fragments[2], gpa_t gpa, enum mmio_target t
     return false;
 }
 
-bool operand_misaligned(const struct walk_context *context, struct cpu_regs *cpu, uint64_t linear,
-                        unsigned size)
+bool operand_checks_alignment(const struct walk_context *context, struct cpu_regs *cpu)
 {
     return unlikely(context->rflags & RFLAGS_AC) && context->key & KEY_USER &&
-           linear & (size - 1) && cpu_reg(cpu, REG_CR0) & CR0_AM;
+           cpu_reg(cpu, REG_CR0) & CR0_AM;
 }
 
 /* What never works unaligned, whatever CR0.AM says. */
@@ -75,7 +74,8 @@ enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, uns
         operand_translate(e->vcpu, &e->context, operand->linear, size, write, operand->fragments);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (size <= 8 && operand_misaligned(&e->context, e->vcpu->cpu, operand->linear, size))
+    if (size <= 8 && operand->linear & (size - 1) &&
+        operand_checks_alignment(&e->context, e->vcpu->cpu))
         return mmio_inject(e->vcpu, &e->context, VECTOR_AC, 0);
     e->touched |= operand_touched(operand->fragments, e->gpa, e->target);
     return MMIO_DONE;

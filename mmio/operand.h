@@ -47,9 +47,8 @@ enum mmio_outcome operand_translate(struct mmio_vcpu *vcpu, const struct walk_co
  * memory. The CPU reports the second page of a crossing access when the first one is RAM. */
 bool operand_touched(struct fragment fragments[2], gpa_t gpa, enum mmio_target target);
 
-/* #AC: alignment is checked, and `linear` is not a multiple of `size`. */
-bool operand_misaligned(const struct walk_context *context, struct cpu_regs *cpu, uint64_t linear,
-                        unsigned size);
+/* Whether accesses of this code must be aligned (SDM 3, 6.15, #AC). */
+bool operand_checks_alignment(const struct walk_context *context, struct cpu_regs *cpu);
 
 /* Opens `size` bytes at `offset`. MMIO_DONE, or the fault and so on. `write`: it will be written,
  * read before or not. */
