@@ -8,8 +8,7 @@
  */
 #include "guest/io.h"
 
-#include "lib/errno.h"
-#include "mmio/segment.h"
+#include "mmio/operand.h"
 #include "vmx/vmcs.h"
 
 /* The instruction information (SDM 3, table 28-8). */
@@ -21,17 +20,17 @@
 struct string_io {
     struct vcpu *vcpu;
     struct walk_context context;
-    struct insn operand; /* the memory operand, as an instruction of its own */
-    uint64_t port;
+    uint64_t port, address_mask;
+    unsigned size;
     bool in;
-    uint8_t pointer; /* RDI or RSI */
-    gpa_t gpa[2];    /* of the pages that this iteration touches, */
-    unsigned part;   /* and how many bytes are in the first */
+    uint8_t segment;
+    uint8_t pointer;              /* RDI or RSI */
+    struct fragment fragments[2]; /* of the element, in memory */
 };
 
 static void set_masked(struct string_io *io, unsigned gpr, uint64_t value)
 {
-    uint64_t *reg = &io->vcpu->vmx.regs.gpr[gpr], mask = io->operand.address_mask;
+    uint64_t *reg = &io->vcpu->vmx.regs.gpr[gpr], mask = io->address_mask;
     /* 16 bits leave the rest alone, 32 bits clear it. */
     *reg = mask == 0xffff ? (*reg & ~mask) | (value & mask) : value & mask;
 }
@@ -40,74 +39,55 @@ static void set_masked(struct string_io *io, unsigned gpr, uint64_t value)
 static enum mmio_outcome look(struct string_io *io)
 {
     struct mmio_vcpu *v = &io->vcpu->mmio;
-    uint64_t linear, access = io->in ? KEY_WRITE : 0;
-    unsigned size = io->operand.size;
+    uint64_t linear, offset = v->cpu->gpr[io->pointer] & io->address_mask;
     uint8_t vector;
 
-    if (!mmio_linear(v->cpu, &io->context, &io->operand, 0, &linear, &vector))
+    if (!mmio_segment(v->cpu, &io->context, io->segment, offset, io->size, io->in, &linear,
+                      &vector))
         return mmio_inject(v, &io->context, vector, 0);
-    uint64_t room = PAGE_SIZE - page_offset(linear);
-    io->part = room < size ? (unsigned)room : size;
-    for (unsigned i = 0; i < (io->part < size ? 2 : 1); i++) {
-        struct translation t;
-        uint64_t at = i ? linear + io->part : linear;
-        if (mmio_code_size(&io->context) != CODE_64)
-            at = (uint32_t)at;
-        enum walk_result result =
-            mmio_cache_translate(&v->cache, &io->context, GVA(at), access, &t);
-        if (result != WALK_OK)
-            return mmio_walk_failed(v, &io->context, result, at, &t);
-        io->gpa[i] = t.gpa;
-    }
-    bool checked =
-        io->context.key & KEY_AC && io->context.key & KEY_USER && cpu_reg(v->cpu, REG_CR0) & CR0_AM;
-    if (checked && linear & (size - 1))
+    enum mmio_outcome outcome =
+        operand_translate(v, &io->context, linear, io->size, io->in, io->fragments);
+    if (outcome == MMIO_DONE && linear & (io->size - 1u) &&
+        operand_checks_alignment(&io->context, v->cpu))
         return mmio_inject(v, &io->context, VECTOR_AC, 0);
-    return MMIO_DONE;
+    return outcome;
 }
 
-/* A part of an element: memory, or the device that stands there. */
-static int move(struct string_io *io, unsigned i, uint8_t *bytes, unsigned size)
+/* Memory, or the device that stands there. */
+static int move_element(struct string_io *io, uint64_t *value)
 {
-    struct vcpu *vcpu = io->vcpu;
-    int error = io->in ? guest_write(&vcpu->vm->mmu, io->gpa[i], bytes, size)
-                       : guest_read(&vcpu->vm->mmu, io->gpa[i], bytes, size, ACCESS_READ);
-    if (error != -EFAULT)
+    uint64_t part = *value;
+    unsigned first = 8 * io->fragments[0].size;
+    int error = io->in ? fragment_write(&io->vcpu->mmio, &io->fragments[0], part)
+                       : fragment_read(&io->vcpu->mmio, &io->fragments[0], &part);
+    if (error || !io->fragments[1].size) {
+        *value = part;
         return error;
-    if (io->in)
-        bus_write_bytes(&vcpu->vm->mmio_bus, &vcpu->mmio, io->gpa[i].v, bytes, size);
-    else
-        bus_read_bytes(&vcpu->vm->mmio_bus, &vcpu->mmio, io->gpa[i].v, bytes, size);
-    return 0;
-}
-
-static int move_element(struct string_io *io, uint8_t *bytes)
-{
-    unsigned rest = io->operand.size - io->part;
-    int error = move(io, 0, bytes, io->part);
-    return error || !rest ? error : move(io, 1, bytes + io->part, rest);
+    }
+    uint64_t rest = *value >> first;
+    error = io->in ? fragment_write(&io->vcpu->mmio, &io->fragments[1], rest)
+                   : fragment_read(&io->vcpu->mmio, &io->fragments[1], &rest);
+    *value = part | rest << first;
+    return error;
 }
 
 static enum mmio_outcome iterate(struct string_io *io)
 {
     struct bus *bus = &io->vcpu->vm->port_bus;
     struct mmio_vcpu *v = &io->vcpu->mmio;
-    unsigned size = io->operand.size;
-    uint8_t bytes[4] = {0};
-    int error = 0;
+    uint64_t value = 0;
 
     enum mmio_outcome outcome = look(io);
     if (outcome != MMIO_DONE)
         return outcome;
     if (io->in)
-        bus_read_bytes(bus, v, io->port, bytes, size);
-    error = move_element(io, bytes);
-    if (error)
-        return mmio_end(v, MMIO_END_MEMORY, io->gpa[0], "no host memory for string I/O",
+        value = bus_read(bus, v, io->port, io->size);
+    if (move_element(io, &value))
+        return mmio_end(v, MMIO_END_MEMORY, io->fragments[0].gpa, "no host memory for string I/O",
                         "give the machine more memory");
     if (!io->in)
-        bus_write_bytes(bus, v, io->port, bytes, size);
-    uint64_t step = io->context.rflags & RFLAGS_DF ? -(uint64_t)size : size;
+        bus_write(bus, v, io->port, io->size, value);
+    uint64_t step = io->context.rflags & RFLAGS_DF ? -(uint64_t)io->size : io->size;
     set_masked(io, io->pointer, v->cpu->gpr[io->pointer] + step);
     return MMIO_DONE;
 }
@@ -123,7 +103,7 @@ static void repeat(struct string_io *io)
 {
     struct vcpu *vcpu = io->vcpu;
     const uint64_t *count = &vcpu->vmx.regs.gpr[GPR_RCX];
-    uint64_t mask = io->operand.address_mask;
+    uint64_t mask = io->address_mask;
 
     for (unsigned n = 0; *count & mask; n++) {
         if (n && (n == ITERATIONS || vcpu->vmx.attention || io->context.rflags & RFLAGS_TF)) {
@@ -154,17 +134,14 @@ void io_string(struct vcpu *vcpu, uint64_t qualification)
     }
     uint64_t info = vmx_exit_info(&vcpu->vmx.exit);
     bool in = qualification & IO_IN;
-    struct string_io io = {.vcpu = vcpu,
-                           .port = field_get(qualification, IO_PORT),
-                           .in = in,
-                           .pointer = in ? GPR_RDI : GPR_RSI};
-    io.operand = (struct insn){
-        .size = (uint8_t)(field_get(qualification, IO_SIZE) + 1),
-        .write = in,
-        .segment = in ? SEG_ES : (uint8_t)field_get(info, INFO_SEGMENT),
-        .base = io.pointer,
-        .index = INSN_NO_REG,
+    struct string_io io = {
+        .vcpu = vcpu,
+        .port = field_get(qualification, IO_PORT),
         .address_mask = masks[field_get(info, INFO_ADDRESS_SIZE) & 3],
+        .size = (unsigned)field_get(qualification, IO_SIZE) + 1,
+        .in = in,
+        .segment = in ? SEG_ES : (uint8_t)field_get(info, INFO_SEGMENT),
+        .pointer = in ? GPR_RDI : GPR_RSI,
     };
     walk_context_load(&io.context, &vcpu->vmx.regs, &vcpu->vm->mmu);
     if (qualification & IO_REP) {

@@ -403,13 +403,12 @@ static void ends_in_words(void **state)
 {
     (void)state;
     static const char sentence[] =
-        "MMIO by an instruction that is not emulated: GPA 0xfe000000, RIP 0x5000, bytes "
-        "01 18 00 00 00 00 00 00 00 00 00 00 00 00 00; use MOV, MOVZX or MOVSX for device "
-        "registers";
+        "MMIO by x87, which is not emulated: GPA 0xfe000000, RIP 0x5000, bytes "
+        "d9 18 00 00 00 00 00 00 00 00 00 00 00 00 00; docs/MMIO_INSTRUCTIONS.md lists what is";
     world.cpu.gpr[GPR_RAX] = V;
     for (unsigned i = 0; i < 8; i++)
-        assert_int_equal(run(CODE(0x01, 0x18), A), MMIO_STALE);
-    assert_int_equal(run(CODE(0x01, 0x18), A), MMIO_END);
+        assert_int_equal(run(CODE(0xd9, 0x18), A), MMIO_STALE);
+    assert_int_equal(run(CODE(0xd9, 0x18), A), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_UNSUPPORTED);
     assert_string_equal(world.vcpu.text, sentence);
     world.regs[REG_CR4] |= CR4_LA57;
