@@ -30,6 +30,7 @@ static const struct word words[] = {
     {.name = "provoke", .kind = WORD_CHOICE, .choices = provoke_values, FIELD(provoke)},
     {.name = "break_field", .kind = WORD_NUMBER, .max = 0x7fff, FIELD(break_field)},
     {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
+    {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
     {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},

@@ -38,6 +38,7 @@ struct options {
     uint64_t provoke;                  /* enum provoke of guest/provoke.h */
     uint64_t break_field, break_value; /* a VMCS field that each VM starts with */
     uint64_t entry_checks;             /* in software before the first entry */
+    uint64_t poison;                   /* garbage in what an exit leaves undefined */
 
     uint64_t counters;         /* of each VM, in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */

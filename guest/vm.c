@@ -104,6 +104,7 @@ static int add_devices(struct vm *vm)
     } devices[] = {
         {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false},
         {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false},
+        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, true},
         {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &lapic_mmio_ops, &vm->vcpu.lapic, false},
         {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true},
         {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true},

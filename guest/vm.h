@@ -12,6 +12,7 @@
 #include "guest/console.h"
 #include "guest/layout.h"
 #include "guest/options.h"
+#include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "mmio/bus.h"
@@ -78,6 +79,8 @@ struct vcpu {
     struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
     struct lapic lapic;
     bool halted;
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
     uint64_t budget_end;   /* TSC */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
@@ -99,6 +102,7 @@ struct vm {
     struct bus mmio_bus, port_bus;
     struct uart uart;
     struct testdev testdev[2];
+    struct test_devices tests;
     struct console console;
     struct vcpu vcpu;
 
@@ -150,6 +154,9 @@ static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
     return cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L &&
            cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
 }
+
+/* Does what the emulator answered: the fault, the flush, the end. */
+void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome);
 
 /* Exit handlers with a file of their own. */
 void exit_cpuid(struct vcpu *vcpu);

@@ -17,8 +17,8 @@ extern const char vmx_exit_entry[];
 
 /* RAX, HOST_RSP and LAUNCHED of vmx/entry.S */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 384, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, launched) == 392, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 432, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, launched) == 440, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
@@ -107,6 +107,7 @@ static void write_host_state(void)
 
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 {
+    vcpu->extra_work = vmx.poison;
     vcpu->vmcs = page_alloc(0);
     vcpu->msr_bitmap = page_alloc(0);
     if (page_is_none(vcpu->vmcs) || page_is_none(vcpu->msr_bitmap)) {

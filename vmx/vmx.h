@@ -19,6 +19,7 @@ struct vmx_machine {
     struct vmx_controls controls;
     unsigned maxphyaddr;
     bool entry_checks; /* in software before a vCPU's first entry */
+    bool poison;       /* what an exit leaves undefined is filled with garbage */
 };
 extern struct vmx_machine vmx;
 
@@ -43,6 +44,7 @@ struct vmx_vcpu {
     hpa_t msr_bitmap;
     hpa_t pml; /* the log, or 0 */
     bool pml_on;
+    bool extra_work; /* at each exit: the log, or the garbage */
 };
 
 /* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
@@ -67,6 +69,11 @@ bool vmx_ve_enable(hpa_t area) MUST_CHECK;
 
 /* After an exit with vcpu->pml_on: where the new entries begin and how many. Empties the log. */
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
+
+/* Fills what an exit with this reason leaves undefined, if the CPU lets it be written. The first
+ * thing after an exit. */
+bool vmx_can_poison(void);
+void vmx_poison(uint32_t reason);
 
 /* Lets the guest use an MSR without an exit. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
@@ -162,6 +169,16 @@ static inline bool vmx_state_is(const struct cpu_state *state)
            vmread_always(VMCS_GUEST_CR0) == state->cr0 &&
            vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
            vmread_always(VMCS_GUEST_CR4) == state->cr4 &&
+           vmread_always(VMCS_GUEST_EFER) == state->efer &&
+           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
+}
+
+/* Whether 64-bit code is what it was, as far as its bytes go, and its completion has no more to do
+ * than RIP. */
+static inline bool vmx_code_is(const struct cpu_state *state)
+{
+    return !(vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) &&
+           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
            vmread_always(VMCS_GUEST_EFER) == state->efer &&
            vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
 }
