@@ -113,7 +113,7 @@ static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct 
     const struct vmx_exit *exit = &vcpu->vmx.exit;
     uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
     mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
-                                 result, info));
+                                      result, info));
 }
 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
