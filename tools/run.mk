@@ -11,7 +11,10 @@ GUEST_VARIANTS := \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
     forbidden_stack=$(call guest_item,forbidden_mmio_delivery):stack \
-    forbidden_tables=$(call guest_item,forbidden_fetch):tables
+    forbidden_tables=$(call guest_item,forbidden_fetch):tables \
+    forbidden_shared_fetch=$(call guest_item,forbidden_sides):fetch \
+    forbidden_private_device=$(call guest_item,forbidden_sides):device \
+    forbidden_code_read=$(call guest_item,forbidden_sides):code
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \

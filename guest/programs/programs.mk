@@ -30,6 +30,9 @@ GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
 GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted
 GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
+GUEST_WORDS_sides                       := testctl,shared=39,execute_only=38
+GUEST_WORDS_forbidden_sides             := testctl,shared=39,execute_only=38,expect=memory-fault
+GUEST_WORDS_ve                          := testctl,shared=39,execute_only=38,ve
 GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
 
 .PHONY: guests
