@@ -69,7 +69,7 @@ static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot
     if (unlikely(track_is(slot, offset))) {
         if (write)
             return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
-        want->rights = SPTE_HOST_WRITABLE;
+        want->rights = slot->flags & MEMSLOT_READONLY ? 0 : SPTE_HOST_WRITABLE;
     } else if (!(slot->flags & MEMSLOT_READONLY)) {
         want->rights = SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE | EPT_WRITE;
     }

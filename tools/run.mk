@@ -57,8 +57,8 @@ target: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
 
-test: | deps-base ## unit, lint, fuzz and target: every CPU model, firmware and switch
-	$(Q)$(PYTHON) tools/check.py unit lint fuzz target
+test: | deps-base ## all that must hold: the targets below, every CPU model, firmware and switch
+	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
