@@ -87,7 +87,7 @@
 #define COUNTER_NX_LPAGE_SPLITS    26 /* large pages that executions keep split now */
 #define COUNTER_COUNT              27
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
-#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: recorded on all CPUs */
+#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: records */
 
 /* Ports. */
 #define PORT_DEBUG_EXIT 0xf4 /* out v: end this VM; 0 is success, anything else failure v */
