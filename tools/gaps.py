@@ -40,9 +40,9 @@ def copy_tree() -> None:
             shutil.copy2(source, target)
 
 
-def run(*command: str, **environment: str) -> str:
+def run(*command: str, stdin: str = "", **environment: str) -> str:
     result = subprocess.run(command, cwd=SCRATCH, env={**os.environ, **environment}, text=True,
-                            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            errors="replace", input=stdin, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, check=False)  # fmt: skip
     return result.stdout if result.returncode == 0 else f"{result.stdout}\nfailed"
 
@@ -60,7 +60,8 @@ def boot(command_line: str) -> str:
 
 
 def judge(mutant: mutants.Mutant) -> str:
-    if run("patch", "-p1", "-s", "-i", str(mutant.path)):
+    sound = {file: (SCRATCH / file).read_bytes() for file in mutant.files}
+    if run("patch", "-p1", "-s", stdin=mutant.text):
         return "the patch does not apply"
     try:
         if "Error" in run("make", "build/eptvisor.elf", "Q=@"):
@@ -70,9 +71,8 @@ def judge(mutant: mutants.Mutant) -> str:
                 return f"seen    {failed}" + (f" ({line})" if line else "")
         return "hidden"
     finally:
-        for file in mutant.files:
-            shutil.copy2(ROOT / file, SCRATCH / file)
-            os.utime(SCRATCH / file)
+        for file, content in sound.items():
+            (SCRATCH / file).write_bytes(content)
 
 
 def main() -> int:
