@@ -4,17 +4,13 @@
 #include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "guest/counters.h"
+#include "guest/hypercall.h"
 #include "guest/trace.h"
-#include "guest/vm.h"
 #include "lib/errno.h"
 #include "lib/trace.h"
 #include "mmu/memslot.h"
 #include "mmu/spte.h"
 #include "vmx/vmcs.h"
-
-struct call {
-    uint64_t rbx, rcx, rdx, rsi; /* arguments; rbx and rcx also carry results */
-};
 
 static int64_t call_nop(struct vcpu *vcpu, struct call *call)
 {
@@ -217,6 +213,10 @@ static const struct {
     [HC_AGE] = {call_age, false},
     [HC_NX_RECOVER] = {call_nx_recover, false},
     [HC_TRACE] = {call_trace, false},
+    [HC_DOORBELL_ADD] = {call_doorbell_add, false},
+    [HC_DOORBELL_REMOVE] = {call_doorbell_remove, false},
+    [HC_DOORBELL_RINGS] = {call_doorbell_rings, false},
+    [HC_WINDOW] = {call_window, false},
 };
 
 static COLD void call_by_number(struct vcpu *vcpu)

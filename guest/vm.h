@@ -12,6 +12,7 @@
 #include "guest/console.h"
 #include "guest/layout.h"
 #include "guest/options.h"
+#include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "lib/trace.h"
@@ -50,9 +51,11 @@ enum vm_ending {
 struct vm_words {
     uint64_t testctl;
     uint64_t memory;
-    uint64_t budget;    /* ms */
-    uint64_t expect;    /* enum vm_ending, less one */
-    uint64_t gva_cache; /* enum gva_cache; the command line's unless given */
+    uint64_t budget;               /* ms */
+    uint64_t expect;               /* enum vm_ending, less one */
+    uint64_t gva_cache;            /* enum gva_cache; the command line's unless given */
+    uint64_t shared, execute_only; /* address bits that the VM steals; 0: none */
+    uint64_t ve;                   /* the guest takes #VE */
 };
 
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
@@ -73,8 +76,12 @@ struct vcpu {
     struct known_port ports[KNOWN_PORTS];
     struct vm *vm;
     uint16_t vpid;
+    bool ve_by_cpu;          /* the CPU delivers #VE itself */
+    struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
     struct lapic lapic;
     bool halted;
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
     uint64_t budget_end;   /* TSC */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
@@ -97,6 +104,7 @@ struct vm {
     struct bus mmio_bus, port_bus;
     struct uart uart;
     struct testdev testdev[2];
+    struct test_devices tests;
     struct console console;
     struct vcpu vcpu;
 
@@ -149,6 +157,9 @@ static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
     return cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L &&
            cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
 }
+
+/* Does what the emulator answered: the fault, the flush, the end. */
+void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome);
 
 /* Exit handlers with a file of their own. */
 void exit_cpuid(struct vcpu *vcpu);

@@ -57,6 +57,8 @@ static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
     uint64_t denied = ~want->role & ROLE_RIGHTS;
     if (level > EPT_LEVEL_4K)
         denied |= want->denied;
+    if (want->role & ROLE_CONVERTS)
+        denied |= SPTE_SUPPRESS_VE;
     return (spte_leaf(start, level, false) | want->rights) & ~denied;
 }
 
