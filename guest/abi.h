@@ -99,7 +99,7 @@
 #define COUNTER_NX_LPAGE_SPLITS    26 /* large pages that executions keep split now */
 #define COUNTER_COUNT              27
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
-#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: recorded on all CPUs */
+#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: records */
 
 /* Where the information of #VE stands (SDM 3, table 26-1): in a page of private memory that is the
  * VM's own. The next #VE comes only after VE_BUSY has been cleared; before that it is #DF. */

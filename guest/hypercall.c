@@ -138,7 +138,7 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
     else if (which >= COUNTER_EXIT(0) && which < COUNTER_EXIT(REASON_COUNT))
         call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
     else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT))
-        call->rbx = trace_count((enum trace_event)(which - COUNTER_TRACE(0)));
+        call->rbx = vcpu->traced[which - COUNTER_TRACE(0)];
     else
         return -EINVAL;
     return 0;

@@ -50,6 +50,10 @@ mutants-sample: $(MUTANTS_KILLED_BY) ## the same with ten of them, others each d
 lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
 
+.PHONY: gaps
+gaps: all guests $(B)/optrom.bin | deps-run ## which mutants the guests notice on Bochs; slow
+	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
+
 # ---- Proofs -------------------------------------------------------------------------------------
 .PHONY: prove
 prove: ## prove statements about SPTE words with CBMC
