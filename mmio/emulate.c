@@ -30,6 +30,13 @@ static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
                     "flush the TLB of code and data after page table changes");
 }
 
+/* Bytes that are not in the table may be new ones, over an instruction that the CPU still holds. */
+static COLD enum mmio_outcome unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
+{
+    bool enough = v->stale_rip == rip && v->stale_count >= STALE_LIMIT;
+    return v->end != MMIO_END_UNSUPPORTED || enough ? MMIO_END : stale(v, rip, gpa);
+}
+
 /* ---- The plain moves ------------------------------------------------------------------------- */
 
 static uint64_t source(struct cpu_regs *cpu, const struct insn *insn)
@@ -218,6 +225,8 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     const struct insn *insn;
     bool memory;
     enum mmio_outcome outcome = mmio_fetch(vcpu, &context, rip, gpa, &insn, &memory);
+    if (unlikely(outcome == MMIO_END))
+        return unknown(vcpu, rip, gpa);
     if (unlikely(outcome != MMIO_DONE))
         return outcome;
     if (unlikely(!memory))

@@ -30,6 +30,7 @@ GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
 GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted
 GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
+GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
 
 .PHONY: guests
 guests: $(GUEST_ELFS) ## build the guest programs
