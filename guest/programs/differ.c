@@ -28,7 +28,7 @@ void differ_run64(void);
 void differ_run32(void);
 void differ_run16(void);
 struct state differ_state __attribute__((aligned(32)));
-uint64_t differ_entry; /* where the instruction stands, as an offset in its segment */
+uint64_t differ_entry;
 uint8_t differ_has_avx;
 
 extern uint64_t rt_gdt[];

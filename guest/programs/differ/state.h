@@ -17,4 +17,8 @@ struct state {
 _Static_assert(offsetof(struct state, rflags) == STATE_RFLAGS &&
                    offsetof(struct state, vectors) == STATE_VECTORS,
                "run.S");
+
+extern struct state differ_state;
+extern uint64_t differ_entry; /* where the instruction stands, as an offset in its segment */
+extern uint8_t differ_has_avx;
 #endif
