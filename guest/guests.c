@@ -2,6 +2,7 @@
 
 #include "arch/x86/kick.h"
 #include "arch/x86/memory.h"
+#include "guest/counters.h"
 #include "guest/ipi.h"
 #include "guest/pcpu.h"
 #include "guest/sched.h"
@@ -213,6 +214,8 @@ static void leave(struct vcpu *vcpu)
         vm_end(vm, VM_ENDED_HALTED, "every CPU of it waits for a start-up IPI");
     console_finish(&vm->console);
     trace_report(vm);
+    if (pool.options->counters || !vm_passed(vm))
+        counters_report(vm);
     report(vm, out);
     vm_destroy(vm);
     finish(vm, out);

@@ -10,7 +10,7 @@ int pml_setup(struct vcpu *vcpu)
     return mmu_config()->pml ? vmx_pml_init(&vcpu->vmx) : 0;
 }
 
-/* "In the guest" is announced already: a log that is asked for from now on makes this vCPU leave. */
+/* "In the guest" is announced already: a log asked for from now on makes this vCPU leave. */
 void pml_follow(struct vcpu *vcpu)
 {
     if (mmu_wants_pml(&vcpu->vm->mmu) && !vcpu->vmx.pml_on)

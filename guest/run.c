@@ -28,16 +28,16 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
  * preemption timer stands still outside the guest, and some CPUs do not keep its value: it is armed
- * at each entry, for an event to come in time. The ends of slice and budget can wait for the next
- * exit. */
+ * at each entry, for an event to come in time. The rest can wait for the next exit. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = lapic_deadline(&vcpu->lapic);
     if (vcpu->delayed.valid)
         event = earlier(event, vcpu->delayed_until);
-    vcpu->next_event = earlier(event, earlier(vcpu->budget_end, vcpu->slice_end));
-    vcpu->arm_at_entry = event == vcpu->next_event ||
-                         !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
+    uint64_t rest = earlier(vcpu->budget_end, earlier(vcpu->slice_end, vcpu->vm->nx_due));
+    vcpu->next_event = earlier(event, rest);
+    vcpu->arm_at_entry =
+        event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
     vcpu->vmx.attention |= vcpu->arm_at_entry;
     arm_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
 }
@@ -70,6 +70,20 @@ static void over_budget(struct vcpu *vcpu)
            vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
+static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
+{
+    return vm->nx_recovery ? now + vm->nx_recovery * tsc_khz() : ~0ull;
+}
+
+/* One vCPU of the VM does it. */
+static void recover_large_pages(struct vm *vm, uint64_t now)
+{
+    uint64_t due = __atomic_load_n(&vm->nx_due, __ATOMIC_RELAXED);
+    if (now >= due && __atomic_compare_exchange_n(&vm->nx_due, &due, nx_due_after(vm, now), false,
+                                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        mmu_nx_recover(&vm->mmu);
+}
+
 /* A slice begins when somebody waits for this pCPU, and ends when nobody does. */
 static void look_at_queue(struct vcpu *vcpu, uint64_t now)
 {
@@ -87,6 +101,7 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     ipi_receive(vcpu);
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
+    recover_large_pages(vcpu->vm, now);
     look_at_queue(vcpu, now);
     arm_next(vcpu, now);
     if (now >= vcpu->budget_end)
@@ -149,7 +164,7 @@ static bool attend(struct vcpu *vcpu)
 static void begin(struct vcpu *vcpu)
 {
     epoch_online((unsigned)THIS_CPU);
-    trace_run(vcpu->vm->number, vcpu->index);
+    trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
@@ -169,6 +184,7 @@ static void end(struct vcpu *vcpu)
     tlb_leave(THIS_CPU);
     epoch_offline((unsigned)THIS_CPU);
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
+    trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);
 }

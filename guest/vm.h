@@ -13,8 +13,10 @@
 #include "guest/console.h"
 #include "guest/layout.h"
 #include "guest/options.h"
+#include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
+#include "lib/trace.h"
 #include "mmio/bus.h"
 #include "mmio/dev/lapic.h"
 #include "mmio/dev/locked.h"
@@ -54,10 +56,12 @@ enum vm_ending {
 struct vm_words {
     uint64_t testctl;
     uint64_t memory;
-    uint64_t budget;    /* ms */
-    uint64_t expect;    /* enum vm_ending, less one */
-    uint64_t gva_cache; /* enum gva_cache; the command line's unless given */
-    uint64_t pin;       /* the pCPU to run on, or PIN_NONE */
+    uint64_t budget;               /* ms */
+    uint64_t expect;               /* enum vm_ending, less one */
+    uint64_t gva_cache;            /* enum gva_cache; the command line's unless given */
+    uint64_t shared, execute_only; /* address bits that the VM steals; 0: none */
+    uint64_t ve;                   /* the guest takes #VE */
+    uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
 };
 
@@ -97,9 +101,13 @@ struct vcpu {
     bool pinned;   /* to the pCPU `pin` */
     unsigned pin;
     uint16_t vpid;
+    bool ve_by_cpu;          /* the CPU delivers #VE itself */
+    struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
     struct lapic lapic;
     bool halted;
-    bool kicked; /* by another CPU: the preemption timer has to be armed anew */
+    bool kicked;         /* by another CPU: the preemption timer has to be armed anew */
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
     uint64_t budget_left;  /* TSC ticks, while it does not run */
     uint64_t budget_end;   /* TSC, while it does */
@@ -112,6 +120,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
+    uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 
 struct vm {
@@ -123,13 +132,18 @@ struct vm {
     struct bus mmio_bus, port_bus;
     struct uart uart;
     struct testdev testdev[2];
+    struct test_devices tests;
     struct console console;
-    struct locked_device locked[4]; /* those of them that several vCPUs can reach */
+    struct locked_device locked[5]; /* those of them that several vCPUs can reach */
     struct vcpu vcpu;               /* the first */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* of them, as mailbox.active says */
 
+    uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
+    uint64_t nx_due;      /* TSC: the next one */
+
+    bool chose_trace; /* by HC_TRACE */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char sentence[256];
@@ -186,6 +200,9 @@ static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
     return cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L &&
            cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
 }
+
+/* Does what the emulator answered: the fault, the flush, the end. */
+void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome);
 
 /* Exit handlers with a file of their own. */
 void exit_cpuid(struct vcpu *vcpu);

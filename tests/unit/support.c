@@ -17,14 +17,17 @@
 
 static char *arena;
 static uint8_t owner_order[SUPPORT_RAM_PAGES]; /* order + 1 at the first page of a live block */
+static uint8_t is_used[SUPPORT_RAM_PAGES];     /* 1 for each page of a live block */
 static uint64_t free_list[ORDERS][SUPPORT_RAM_PAGES / 64];
 static uint64_t free_count[ORDERS];
 static uint64_t next_page;
 static uint64_t in_use;
-static uint64_t allocations_left;
+static uint64_t allocations_left, allocations_failed;
+static bool fail_only_one;
 static char log_text[1 << 16];
 static size_t log_length;
 static unsigned warnings;
+void (*support_free_hook)(hpa_t page, unsigned order);
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* tests may have threads */
 
 void support_reset(void)
@@ -39,13 +42,16 @@ void support_reset(void)
         madvise(arena, next_page * PAGE_SIZE, MADV_DONTNEED);
     ASAN_POISON_MEMORY_REGION(arena, next_page * PAGE_SIZE);
     memset(owner_order, 0, next_page);
+    memset(is_used, 0, next_page);
     memset(free_count, 0, sizeof(free_count));
     next_page = 0;
     in_use = 0;
     allocations_left = UINT64_MAX;
+    allocations_failed = 0;
     log_length = 0;
     log_text[0] = 0;
     warnings = 0;
+    support_free_hook = NULL;
 }
 
 uint64_t support_pages_in_use(void)
@@ -53,9 +59,27 @@ uint64_t support_pages_in_use(void)
     return in_use;
 }
 
+bool support_page_is_used(hpa_t page)
+{
+    uint64_t number = (page.v - SUPPORT_RAM_BASE) / PAGE_SIZE;
+    return number < SUPPORT_RAM_PAGES && is_used[number];
+}
+
 void support_fail_allocations_after(uint64_t count)
 {
     allocations_left = count;
+    fail_only_one = false;
+}
+
+void support_fail_one_allocation(uint64_t after)
+{
+    allocations_left = after;
+    fail_only_one = true;
+}
+
+uint64_t support_allocations_failed(void)
+{
+    return allocations_failed;
 }
 
 const char *support_log(void)
@@ -76,8 +100,11 @@ void cpu_relax(void)
 static hpa_t alloc_locked(unsigned order)
 {
     assert_true(order < ORDERS);
-    if (!allocations_left)
+    if (!allocations_left) {
+        allocations_failed++;
+        allocations_left = fail_only_one ? UINT64_MAX : 0;
         return PAGE_NONE;
+    }
     if (allocations_left != UINT64_MAX)
         allocations_left--;
 
@@ -91,6 +118,7 @@ static hpa_t alloc_locked(unsigned order)
         next_page = page + (1ull << order);
     }
     owner_order[page] = (uint8_t)(order + 1);
+    memset(&is_used[page], 1, 1ul << order);
     in_use += 1ull << order;
     ASAN_UNPOISON_MEMORY_REGION(arena + page * PAGE_SIZE, PAGE_SIZE << order);
     if (order < 9)
@@ -112,6 +140,7 @@ static void free_locked(hpa_t address, unsigned order)
     assert_true(page < SUPPORT_RAM_PAGES);
     assert_int_equal(owner_order[page], order + 1); /* else a double free or the wrong order */
     owner_order[page] = 0;
+    memset(&is_used[page], 0, 1ul << order);
     in_use -= 1ull << order;
     assert_true(free_count[order] < sizeof(free_list[order]) / sizeof(free_list[order][0]));
     free_list[order][free_count[order]++] = page;
@@ -121,6 +150,8 @@ static void free_locked(hpa_t address, unsigned order)
 void page_free(hpa_t address, unsigned order)
 {
     pthread_mutex_lock(&mutex);
+    if (support_free_hook)
+        support_free_hook(address, order);
     free_locked(address, order);
     pthread_mutex_unlock(&mutex);
 }

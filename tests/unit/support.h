@@ -11,6 +11,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,8 +26,20 @@ void support_reset(void);
 /* Pages handed out and not freed. */
 uint64_t support_pages_in_use(void);
 
+/* Is this page handed out and not freed? */
+bool support_page_is_used(hpa_t page);
+
 /* Lets `count` more allocations succeed and fails all later ones; UINT64_MAX: never fail. */
 void support_fail_allocations_after(uint64_t count);
+
+/* The same, but only one fails. */
+void support_fail_one_allocation(uint64_t after);
+
+/* Allocations that were made to fail since the reset. */
+uint64_t support_allocations_failed(void);
+
+/* Called before a block is given back; forgotten by the reset. */
+extern void (*support_free_hook)(hpa_t page, unsigned order);
 
 /* All log lines since the reset, each with its newline. VERBOSE=1 also prints them. */
 const char *support_log(void);
