@@ -93,6 +93,20 @@ static NOINLINE void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
     }
 }
 
+/* An event whose delivery the exit cut short goes back into the queue. */
+static NOINLINE void requeue(struct vcpu *vcpu)
+{
+    vmx_requeue_event(&vcpu->vmx);
+    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
+}
+
+/* First of all, in exits that are no instruction's own. */
+static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
+{
+    if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
+        requeue(vcpu);
+}
+
 static bool delivering(const struct vcpu *vcpu)
 {
     return vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
@@ -123,6 +137,7 @@ static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
 {
     struct mmio_info info;
+    may_have_cut_short(vcpu, REASON_EPT_VIOLATION);
     uint64_t qualification =
         vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
     gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
@@ -139,6 +154,7 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 /* RIP goes first, so that the device's access is the last thing to do. */
 static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
 {
+    may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
     uint64_t gpa =
         vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS);
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
@@ -171,26 +187,11 @@ uint64_t vcpu_exit_count(const struct vcpu *vcpu)
     return sum;
 }
 
-/* An event whose delivery the exit cut short goes back into the queue. */
-static NOINLINE void requeue(struct vcpu *vcpu)
+static NOINLINE void handle_any(struct vcpu *vcpu)
 {
-    vmx_requeue_event(&vcpu->vmx);
-    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
-}
-
-static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
-{
+    uint32_t reason = vcpu->vmx.exit.reason;
+    may_have_cut_short(vcpu, reason);
     switch (reason) {
-    case REASON_CPUID:
-        return exit_cpuid(vcpu);
-    case REASON_VMCALL:
-        return exit_vmcall(vcpu);
-    case REASON_IO_INSTRUCTION:
-        return exit_io(vcpu);
-    case REASON_EPT_MISCONFIGURATION:
-        return ept_misconfiguration(vcpu);
-    case REASON_EPT_VIOLATION:
-        return ept_violation(vcpu);
     case REASON_EXCEPTION_OR_NMI:
         return exception_or_nmi(vcpu);
     case REASON_EXTERNAL_INTERRUPT:
@@ -246,65 +247,71 @@ static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
     }
 }
 
-/* For a constant reason no more than a call of its handler is left of this. */
-static ALWAYS_INLINE void handle(struct vcpu *vcpu, uint32_t reason)
-{
-    vcpu->exits[reason]++;
-    if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
-        requeue(vcpu);
-    dispatch(vcpu, reason);
-}
-
-static NOINLINE void handle_any(struct vcpu *vcpu)
+static COLD void handle_rare(struct vcpu *vcpu)
 {
     uint32_t reason = vcpu->vmx.exit.reason;
-    if (likely(reason < REASON_COUNT))
-        handle(vcpu, reason);
-    else if (reason & EXIT_REASON_ENTRY_FAILED) /* vmx_run() explains it */
+    if (likely(reason < REASON_COUNT)) {
+        vcpu->exits[reason]++;
+        handle_any(vcpu);
+    } else if (reason & EXIT_REASON_ENTRY_FAILED) { /* vmx_run() explains it */
         vcpu->vmx.attention = true;
-    else
+    } else {
         vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %#x at RIP %#lx has no handler",
                reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    }
 }
 
+/* The exits that come often go to their handlers at once. */
+static void (*const handlers[])(struct vcpu *vcpu) = {
+    [0 ... REASON_CPUID - 1] = handle_any,
+    [REASON_CPUID] = exit_cpuid,
+    [REASON_CPUID + 1 ... REASON_VMCALL - 1] = handle_any,
+    [REASON_VMCALL] = exit_vmcall,
+    [REASON_VMCALL + 1 ... REASON_IO_INSTRUCTION - 1] = handle_any,
+    [REASON_IO_INSTRUCTION] = exit_io,
+    [REASON_IO_INSTRUCTION + 1 ... REASON_EPT_VIOLATION - 1] = handle_any,
+    [REASON_EPT_VIOLATION] = ept_violation,
+    [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
+};
+
 /* Before tlb_leave(): who collects the dirty log waits for that. */
-static COLD void drain_pml(struct vcpu *vcpu)
+static void drain_pml(struct vcpu *vcpu)
 {
     const uint64_t *entries;
     size_t count = vmx_pml_take(&vcpu->vmx, &entries);
     mmu_pml_note(&vcpu->vm->mmu, entries, count);
 }
 
-/* The exits that come often are told apart first. */
+static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
+{
+    tlb_leave(THIS_CPU);
+    if (likely(reason < ARRAY_SIZE(handlers))) {
+        vcpu->exits[reason]++;
+        handlers[reason](vcpu);
+    } else {
+        handle_rare(vcpu);
+    }
+    /* The preemption timer stops outside the guest, so the clock is looked at now and then. */
+    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left)) {
+        bool again = false;
+        IN_REGISTER(again); /* not one that the way below would have to set aside */
+        return again;
+    }
+    tlb_enter(vcpu->mmio.mmu, THIS_CPU);
+    return true;
+}
+
+static NOINLINE bool exited_while_logging(struct vcpu *vcpu)
+{
+    drain_pml(vcpu);
+    return exited(vcpu, vcpu->vmx.exit.reason);
+}
+
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
-    uint32_t reason = vmx_begin_exit(vmx_vcpu);
+    uint64_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->pml_on))
-        drain_pml(vcpu);
-    tlb_leave(THIS_CPU);
-    switch (reason) {
-    case REASON_CPUID:
-        handle(vcpu, REASON_CPUID);
-        break;
-    case REASON_VMCALL:
-        handle(vcpu, REASON_VMCALL);
-        break;
-    case REASON_IO_INSTRUCTION:
-        handle(vcpu, REASON_IO_INSTRUCTION);
-        break;
-    case REASON_EPT_MISCONFIGURATION:
-        handle(vcpu, REASON_EPT_MISCONFIGURATION);
-        break;
-    case REASON_EPT_VIOLATION:
-        handle(vcpu, REASON_EPT_VIOLATION);
-        break;
-    default:
-        handle_any(vcpu);
-    }
-    /* The preemption timer stops outside the guest, so the clock is looked at here, too. */
-    if (unlikely(vmx_vcpu->attention || rdtsc() >= vcpu->next_event))
-        return false;
-    tlb_enter(&vcpu->vm->mmu, THIS_CPU);
-    return true;
+        return exited_while_logging(vcpu);
+    return exited(vcpu, reason);
 }

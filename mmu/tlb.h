@@ -61,7 +61,7 @@ static inline void tlb_enter(struct mmu *mmu, unsigned pcpu)
     struct tlb_cpu *cpu = &tlb_cpus[pcpu];
     uint64_t epoch = epoch_now();
     (void)__atomic_exchange_n(&cpu->running, mmu, __ATOMIC_SEQ_CST);
-    if (unlikely(cpu->entered != tlb_debt(mmu)))
+    if (unlikely(tlb_debt(mmu) != cpu->entered))
         tlb_pay_debt(mmu, pcpu);
     epoch_pass(pcpu, epoch);
 }
