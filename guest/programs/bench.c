@@ -2,6 +2,7 @@
  * What the ways into the hypervisor cost, guest to guest: the median of 1000, less what an empty
  * measurement takes, in ticks of the TSC. Bochs' TSC counts emulated instructions.
  */
+#include "guest/programs/rt/mark.h"
 #include "guest/programs/rt/rt.h"
 
 #define SAMPLES    1000
@@ -36,9 +37,13 @@ static uint32_t measure(void (*prepare)(unsigned), void (*run)(unsigned))
     __asm__ volatile("" : "+r"(prepare), "+r"(run));
     for (unsigned i = 0; i < SAMPLES; i++) {
         prepare(i);
+        if (i + 1 == SAMPLES)
+            mark();
         uint64_t start = rdtsc();
         run(i);
         samples[i] = (uint32_t)(rdtsc() - start);
+        if (i + 1 == SAMPLES)
+            mark();
     }
     return median();
 }
@@ -84,6 +89,21 @@ OPERATION(port_write, "outb %b2, %w3",
           : "0"((uint64_t)round), "d"(PORT_UART + 7)
           : "memory") /* scratch */
 
+static void change_slots(unsigned round)
+{
+    (void)round;
+    EXPECT_EQ(hc_slot_add(SLOT, SLOT_GPA, SLOT_PAGES, 0), 0);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+/* Nothing that was known of devices is believed any more. */
+static void bench_mmio_first(void)
+{
+    struct watch stale = watch(COUNTER_MMIO_SPTE_STALE);
+    bench("mmio_first_after_slot_change", change_slots, run_mmio_write, idle_mmio_write);
+    EXPECT_EQ(watched(stale), SAMPLES);
+}
+
 static uint64_t slot_page(unsigned round)
 {
     return SLOT_GPA + round % SLOT_PAGES * RT_PAGE;
@@ -123,6 +143,7 @@ void guest_main(void)
         {"bench_hypercall", bench_hypercall, NEED_EPTVISOR},
         {"bench_mmio_write", bench_mmio_write, NEED_TESTCTL},
         {"bench_mmio_read", bench_mmio_read, NEED_TESTCTL},
+        {"bench_mmio_first_after_slot_change", bench_mmio_first, NEED_TESTCTL},
         {"bench_fault_4k_present", bench_fault, NEED_TESTCTL},
         {"bench_port_write", bench_port_write, 0},
     };
