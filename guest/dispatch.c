@@ -1,6 +1,7 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
+#include "guest/ve.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -8,14 +9,6 @@
 #include "mmio/hot.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
-
-/* The qualification of an EPT violation (SDM 3, table 28-7). */
-#define QUALIFICATION_READ        BIT(0)
-#define QUALIFICATION_WRITE       BIT(1)
-#define QUALIFICATION_FETCH       BIT(2)
-#define QUALIFICATION_PERMISSIONS BITS(5, 3)
-#define QUALIFICATION_GLA_VALID   BIT(7)
-#define QUALIFICATION_FINAL       BIT(8)
 
 static COLD void unhandled(struct vcpu *vcpu)
 {
@@ -68,7 +61,7 @@ static const enum vm_ending mmio_endings[] = {
     [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
 };
 
-static NOINLINE void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
+NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
     switch (outcome) {
@@ -83,6 +76,9 @@ static NOINLINE void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         if (mmio->fault.vector == VECTOR_PF)
             write_cr2(mmio->fault.cr2);
         vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
+        return;
+    case MMIO_VE:
+        ve_take(vcpu);
         return;
     case MMIO_STALE:
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_STALE);
@@ -130,8 +126,8 @@ static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct 
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
     uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
-    act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
-                                 result, info));
+    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
+                                      result, info));
 }
 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
@@ -148,25 +144,44 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
-    act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
+    mmio_act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
-static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
-    uint64_t gpa =
-        vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS);
-    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
-    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
-    IN_REGISTER(hot);
-    if (unlikely(delivering(vcpu) || vmx_in_interrupt_shadow() || hot->rip != rip ||
-                 !vmx_state_is(&hot->state) || !mmio_hot_holds(&vcpu->mmio, hot, GPA(gpa)))) {
+    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state) ||
+                 !mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
         ept_misconfiguration_slow(vcpu);
         return;
     }
     vmwrite_always(VMCS_GUEST_RIP, hot->next);
-    mmio_hot_access(&vcpu->mmio, hot, GPA(gpa));
+    mmio_hot_access(&vcpu->mmio, hot, gpa);
+}
+
+static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+{
+    if (unlikely(vmx_cut_short(&vcpu->vmx, REASON_EPT_MISCONFIGURATION))) {
+        requeue(vcpu); /* so it is no instruction's that was there before */
+        ept_misconfiguration_slow(vcpu);
+        return;
+    }
+    gpa_t gpa =
+        GPA(vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
+    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
+    IN_REGISTER(hot);
+    if (likely(hot->rip == rip)) {
+        repeated_access(vcpu, hot, gpa);
+        return;
+    }
+    if (unlikely(hot->bell != rip || vmx_in_interrupt_shadow() || !vmx_code_is(&hot->state) ||
+                 !mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
+        ept_misconfiguration_slow(vcpu);
+        return;
+    }
+    vmwrite_always(VMCS_GUEST_RIP, hot->next);
+    mmio_bell_ring(&vcpu->mmio, hot);
 }
 
 static COLD void xsetbv(struct vcpu *vcpu)
@@ -274,12 +289,12 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
     [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
 };
 
-/* Before tlb_leave(): who collects the dirty log waits for that. */
-static void drain_pml(struct vcpu *vcpu)
+static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 {
-    const uint64_t *entries;
-    size_t count = vmx_pml_take(&vcpu->vmx, &entries);
-    mmu_pml_note(&vcpu->vm->mmu, entries, count);
+    tlb_pay_debt(vcpu->mmio.mmu, THIS_CPU);
+    epoch_pass(THIS_CPU, epoch);
+    pml_follow(vcpu);
+    return true;
 }
 
 static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
@@ -297,21 +312,26 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
         IN_REGISTER(again); /* not one that the way below would have to set aside */
         return again;
     }
-    tlb_enter(vcpu->mmio.mmu, THIS_CPU);
-    return true;
+    uint64_t epoch;
+    if (likely(tlb_enter_paid(vcpu->mmio.mmu, THIS_CPU, &epoch)))
+        return true;
+    return pay_and_enter(vcpu, epoch);
 }
 
-static NOINLINE bool exited_while_logging(struct vcpu *vcpu)
+static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
-    drain_pml(vcpu);
-    return exited(vcpu, vcpu->vmx.exit.reason);
+    if (vmx.poison)
+        vmx_poison(reason);
+    if (vcpu->vmx.pml_on)
+        pml_drain(vcpu);
+    return exited(vcpu, reason);
 }
 
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
     uint64_t reason = vmx_begin_exit(vmx_vcpu);
-    if (unlikely(vmx_vcpu->pml_on))
-        return exited_while_logging(vcpu);
+    if (unlikely(vmx_vcpu->extra_work))
+        return exited_to_extra_work(vcpu, (uint32_t)reason);
     return exited(vcpu, reason);
 }

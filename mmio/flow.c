@@ -7,6 +7,7 @@
 #include "lib/compiler.h"
 #include "lib/trace.h"
 #include "mmio/emulate.h"
+#include "mmio/hot.h"
 
 static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
 {
@@ -23,6 +24,11 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
 {
     struct mmio_vcpu *v = vcpu;
     bool rings;
+    v->stats.faults_not_fixed[result < 0 ? 0 : result]++;
+    if (result == FAULT_SPURIOUS || result == FAULT_RETRY)
+        return MMIO_REENTER;
+    if (result == FAULT_VE)
+        return MMIO_VE;
     if (result == FAULT_EMULATE)
         mmio_cache_fill(&v->cache, info);
     else if (result != FAULT_WRITE_PROTECTED)
@@ -52,6 +58,24 @@ enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t err
     return mmio_not_mapped(vcpu, gpa, error_code, delivering, result, &info);
 }
 
+/* A full fault. If it says that this is MMIO still, the instruction that was here before needs no
+ * second look. */
+static enum mmio_outcome stale_spte(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
+{
+    struct mmio_info info;
+    int result = mmu_fault(v->mmu, gpa, FAULT_RESERVED, &info);
+    if (mmio_is_mapped(result))
+        return MMIO_REENTER;
+    if (likely(result == FAULT_EMULATE && !delivering)) {
+        mmio_cache_fill(&v->cache, &info);
+        if (likely(mmio_hot_renew(v, gpa))) {
+            v->stats.faults_not_fixed[FAULT_EMULATE]++;
+            return MMIO_DONE;
+        }
+    }
+    return mmio_not_mapped(v, gpa, FAULT_RESERVED, delivering, result, &info);
+}
+
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)
 {
     struct mmio_vcpu *v = vcpu;
@@ -79,7 +103,7 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
         return emulate(v, gpa, delivering);
     case FAULT_INVALID: /* 4 */
         v->stats.spte_stale++;
-        return mmio_violation(v, gpa, FAULT_RESERVED, delivering);
+        return stale_spte(v, gpa, delivering);
     case FAULT_RETRY: /* 5 */
         return MMIO_REENTER;
     default: /* 6: the MMU has dumped the levels */

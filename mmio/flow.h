@@ -28,7 +28,7 @@ enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t err
  * address, so that there is nothing more to do; and what to do about any other result. */
 static inline bool mmio_is_mapped(int result)
 {
-    return result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY;
+    return likely(result == FAULT_FIXED);
 }
 
 enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,

@@ -12,12 +12,14 @@
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/sides.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
 #include "mmu/track.h"
 
 /* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
- * next access cheaper where one can be had (rules F3, S10, S11). */
+ * next access cheaper where one can be had (rules F3, S10, S11). Or it is what makes the next
+ * access a #VE (rule X10). */
 static NOINLINE int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping *want,
                                   uint64_t generation, struct mmio_info *info)
 {
@@ -30,12 +32,13 @@ static NOINLINE int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping
     }
     if (!(generation & SLOT_UPDATE_IN_PROGRESS))
         info->generation = generation;
+    int answer = mmu_has_ve(mmu) ? FAULT_VE : FAULT_EMULATE;
     if (mmu->mmio_value == SPTE_MMIO_NEVER || want->gfn.v >= spte_format.mmio_gfn_end)
-        return FAULT_EMULATE;
+        return answer;
     read_lock(&mmu->lock);
     int result = tdp_map_mmio(self, want, generation);
     read_unlock(&mmu->lock);
-    return result;
+    return result == FAULT_EMULATE ? answer : result;
 }
 
 /* Has a guest page begun or finished to lose its place since `sequence` was read, or not finished
@@ -61,6 +64,8 @@ static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot
 {
     uint64_t offset = want->gfn.v - slot->base.v;
     bool write = want->access & EPT_WRITE;
+    if (unlikely(!sides_match(slot, offset, want->role)))
+        return FAULT_CONTINUE;
     if (unlikely(track_is(slot, offset))) {
         if (write)
             return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
@@ -82,6 +87,15 @@ static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot
     if (unlikely(by_fault) && write && result != FAULT_RETRY)
         dirty_set(slot, offset);
     return result;
+}
+
+/* The memory-fault report of rule X5: the guest has not said yet that this is what it wants. */
+static COLD int wrong_side(gfn_t gfn, uint32_t role)
+{
+    bool shared = role & ROLE_SHARED;
+    log_error("MMU: a %s access to frame %#lx, which is %s; MapGPA would convert it",
+              shared ? "shared" : "private", gfn.v, shared ? "private" : "shared");
+    return -EACCES;
 }
 
 /* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
@@ -158,7 +172,7 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     read_lock(&self->mmu->lock);
     int result = map_locked(self, slot, want, flags | (~want->role & ROLE_RIGHTS), sequence);
     read_unlock(&self->mmu->lock);
-    return result;
+    return likely(result != FAULT_CONTINUE) ? result : wrong_side(want->gfn, want->role);
 }
 
 static NOINLINE const struct memslot *search_slot(struct mmu_cpu *self,
@@ -187,33 +201,33 @@ static const char *access_name(uint64_t access)
     return access & EPT_EXECUTE ? "a fetch" : access & EPT_WRITE ? "a store" : "a load";
 }
 
-/* A right that the root's role never gives is not a right that a fault could bring. */
-static int check_role(const struct tdp_mapping *want)
+/* A right that the root's role never gives is not one that a fault could bring. */
+static COLD int refused(const struct tdp_mapping *want)
 {
-    uint64_t refused = want->access & ~want->role;
-    if (likely(!refused))
-        return 0;
-    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(refused), want->gfn.v,
-              role_name(want->role));
+    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(want->access & ~want->role),
+              want->gfn.v, role_name(want->role));
     return -EACCES;
 }
 
 /* What may be more than a first touch of ordinary memory. FAULT_CONTINUE: it is handled as one. */
-static NOINLINE int fault_unusual(struct mmu_cpu *self, alias_t alias, uint32_t role,
-                                  uint32_t error_code)
+static NOINLINE int fault_unusual(struct mmu *mmu, gpa_t gpa, uint32_t role, uint32_t error_code,
+                                  struct mmio_info *info)
 {
-    struct mmu *mmu = self->mmu;
     struct tdp_mapping want = {
-        .alias = alias,
-        .gfn = stolen_strip(&mmu->stolen, alias),
+        .alias = gpa_to_alias(gpa),
+        .gfn = mmu_gfn(mmu, gpa),
         .role = role,
         .access = wanted(error_code),
     };
+    if (want.access & ~role) {
+        if (!(role & ROLE_CONVERTS))
+            return refused(&want);
+        /* As if by a fetch, so that the CPU finds an entry that converts. */
+        int result = mmu_fault(mmu, gpa, (error_code & ~(uint32_t)EPT_RWX) | ACCESS_FETCH, info);
+        return result == FAULT_FIXED || result == FAULT_SPURIOUS ? FAULT_VE : result;
+    }
     if (!(error_code & FAULT_RESERVED))
-        self->stats.faults++;
-    int error = check_role(&want);
-    if (unlikely(error))
-        return error;
+        mmu_self(mmu)->stats.faults++;
     /* Only what is present can be repaired; aging may have made it look otherwise. */
     if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
                                        !(error_code & FAULT_RESERVED))) {
@@ -234,7 +248,7 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     trace(page_fault, gpa.v, error_code);
     if (unlikely(error_code & (FAULT_PRESENT | FAULT_RESERVED) || ~want.role & ROLE_RIGHTS ||
                  __atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED))) {
-        int result = fault_unusual(self, want.alias, want.role, error_code);
+        int result = fault_unusual(mmu, gpa, want.role, error_code, info);
         if (result != FAULT_CONTINUE)
             return result;
     } else {

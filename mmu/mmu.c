@@ -65,6 +65,21 @@ int mmu_create(struct mmu *mmu)
     return error;
 }
 
+int mmu_take_ve(struct mmu *mmu)
+{
+    if (!effective.mmio_caching) {
+        log_error("MMU: a guest that takes #VE needs MMIO SPTEs; remove mmio_caching=0");
+        return -ENOTSUP;
+    }
+    mmu->mmio_value = 0;
+    for (unsigned i = 0; i < mmu->root_count; i++) {
+        struct root *root = &mmu->roots[i];
+        if (root->role & ROLE_EXECUTE_ONLY && root->role & EPT_EXECUTE)
+            root->role |= ROLE_CONVERTS;
+    }
+    return 0;
+}
+
 void mmu_destroy(struct mmu *mmu)
 {
     tdp_destroy(mmu);

@@ -96,7 +96,7 @@ uint64_t spte_track_access(uint64_t spte)
         return spte;
     WARN_ON(spte & SPTE_SAVED);
     uint64_t saved = (spte & (EPT_READ | EPT_EXECUTE)) << SPTE_SAVED_SHIFT;
-    return (spte & ~(EPT_RWX | EPT_ACCESSED | SPTE_SAVED)) | saved;
+    return (spte & ~(EPT_RWX | EPT_ACCESSED | SPTE_SAVED)) | saved | SPTE_SUPPRESS_VE;
 }
 
 uint64_t spte_restore_access(uint64_t spte)

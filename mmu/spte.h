@@ -214,6 +214,7 @@ static inline gfn_t spte_mmio_gfn(uint64_t spte)
 }
 
 /* Access tracking, for leaves without hardware A/D only: takes R, W and X away and remembers R and
- * X; and back. W is not saved, its return is decided by MMU_WRITABLE (rule S5). */
+ * X; and back. What is tracked must exit, so it never converts to #VE. W is not
+ * saved, its return is decided by MMU_WRITABLE (rule S5). */
 uint64_t spte_track_access(uint64_t spte);
 uint64_t spte_restore_access(uint64_t spte);

@@ -54,8 +54,8 @@ target: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
 
-test: | deps-base ## unit, lint and target: every CPU model, firmware and switch
-	$(Q)$(PYTHON) tools/check.py unit lint target
+test: | deps-base ## unit, lint, fuzz and target: every CPU model, firmware and switch
+	$(Q)$(PYTHON) tools/check.py unit lint fuzz target
 
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick

@@ -14,9 +14,11 @@ GUEST_RT       := $(patsubst %,$(B)/guest/obj/%.o,$(wildcard $(GUEST_DIR)/rt/*.[
 GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
 GUEST_EXTRA_events  := events/entries.S
 GUEST_EXTRA_windows := windows/places.S
+GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000
+GUEST_WORDS_instructions                := testctl,budget=60000
 GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
 GUEST_WORDS_forbidden_triple_fault      := testctl,expect=triple-fault
@@ -28,6 +30,7 @@ GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
 GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted
 GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
+GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
 
 .PHONY: guests
 guests: $(GUEST_ELFS) ## build the guest programs
