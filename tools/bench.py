@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """What things cost, in emulated instructions from a guest's instruction to the next one.
 
-    bench.py [--profile ROW] [SET...]     run and print; the sets are those of tests/bench/budget.txt
-    bench.py --update                     write what it finds there and into docs/PERFORMANCE.md
+    bench.py [--profile ROW] [SET...]     run and print; the sets are those of the budget
+    bench.py --update                     write tests/bench/budget.txt and docs/PERFORMANCE.md
 
 Each set is a guest program and a command line. It runs twice: once as it is, for the guest's own
 measurement, and once with the debugger stopping around the last run of each row, to count in its
@@ -54,22 +54,23 @@ class Row:
                 f"{locked} locked_ops")  # fmt: skip
 
 
-def boot(name: str, marks: int = 0) -> session.Run:
+def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     program, cmdline = SETS[name]
-    folder = re.sub(r"\W+", "-", name) + ("-marked" if marks else "")
+    folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
     guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000"))
-    run = session.run(Boot(name=os.environ.get("NAME", "bench") + f"-{folder}", cmdline=cmdline,
-                           guests=(guest,), marks=marks, timeout=300))  # fmt: skip
+    run = session.run(Boot(name=folder, cmdline=cmdline, guests=(guest,), marks=marks,
+                           timeout=300))  # fmt: skip
     if run.status != Status.OK:
         raise HarnessError(f"{name}: {run.reason or 'a test failed'}; see {run.boot.folder}/")
     return run
 
 
-def measure(name: str, profiled: str = "") -> list[Row]:
-    """Each row of a set. `profiled`: print where the instructions of that one go."""
-    plain = boot(name).output
+def measure(name: str, profiled: str = "", folder: str = "bench") -> list[Row]:
+    """Each row of a set. `profiled`: print where the instructions of that one go. The logs are in
+    folders below build/run/ that begin with `folder`."""
+    plain = boot(name, folder).output
     ticks = [row for row, (_, unit) in plain.bench.items() if unit == "ticks"]
-    marked = boot(name, 2 * len(ticks))
+    marked = boot(name, folder, 2 * len(ticks))
     if marked.output.bench != plain.bench:
         raise HarnessError(f"{name}: with the debugger it costs something else: "
                            f"{marked.output.bench}, not {plain.bench}")  # fmt: skip
@@ -124,8 +125,8 @@ def update(sets: dict[str, list[Row]]) -> None:
     DOCUMENT.write_text(document(DOCUMENT.read_text(), cells))
 
 
-# A row of a table: the set's name if it is not the first that has such a row, then the row's.
-TABLE_ROW = re.compile(r"^\| `([\w,=]+)`(?: \(`([\w=]+)`\))? \|([^|]*)\|((?:[^|]*\|)+)$", re.M)
+# A row of a table, and the words of the command line if it is not the first set with such a row.
+TABLE_ROW = re.compile(r"^\| `(\w+)`(?: \(`([\w=]+)`\))? \|([^|\n]*)\|((?:[^|\n]*\|)+)$", re.M)
 
 
 def document(text: str, sets: dict[str, dict[str, list[str]]]) -> str:
@@ -157,7 +158,8 @@ def main() -> int:
             raise HarnessError(f"{name}: the sets are {' '.join(SETS)}")
         words = SETS[name][1]
         print(f"# {SETS[name][0]}" + (f", command line \"{words}\"" if words else ""))
-        found[name] = measure(name, arguments.profile)
+        folder = os.environ.get("NAME") or "bench"
+        found[name] = measure(name, arguments.profile, folder)
         for row in found[name]:
             print(row)
     if arguments.update:
