@@ -125,6 +125,7 @@ static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
 static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct mmio_info *info)
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
+    (void)vmx_cut_short(&vcpu->vmx, REASON_EPT_VIOLATION); /* the record; it is queued already */
     uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
     mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
                                       result, info));
@@ -133,9 +134,10 @@ static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
 {
     struct mmio_info info;
-    may_have_cut_short(vcpu, REASON_EPT_VIOLATION);
     uint64_t qualification =
         vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
+    if (unlikely(vmx_was_delivering() || qualification & QUALIFICATION_NMI_UNBLOCKED))
+        may_have_cut_short(vcpu, REASON_EPT_VIOLATION);
     gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
     int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
     if (unlikely(!mmio_is_mapped(result)))
@@ -144,6 +146,7 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
+    may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
     mmio_act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
 }
 
@@ -161,8 +164,7 @@ static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, g
 
 static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
 {
-    if (unlikely(vmx_cut_short(&vcpu->vmx, REASON_EPT_MISCONFIGURATION))) {
-        requeue(vcpu); /* so it is no instruction's that was there before */
+    if (unlikely(vmx_was_delivering())) { /* it is no instruction's that was there before */
         ept_misconfiguration_slow(vcpu);
         return;
     }
@@ -171,17 +173,16 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
     const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
     IN_REGISTER(hot);
-    if (likely(hot->rip == rip)) {
+    if (hot->bell == rip && likely(!vmx_in_interrupt_shadow() && vmx_code_is(&hot->state) &&
+                                   mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
+        vmwrite_always(VMCS_GUEST_RIP, hot->next);
+        mmio_bell_ring(&vcpu->mmio, hot);
+        return;
+    }
+    if (likely(hot->rip == rip))
         repeated_access(vcpu, hot, gpa);
-        return;
-    }
-    if (unlikely(hot->bell != rip || vmx_in_interrupt_shadow() || !vmx_code_is(&hot->state) ||
-                 !mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
+    else
         ept_misconfiguration_slow(vcpu);
-        return;
-    }
-    vmwrite_always(VMCS_GUEST_RIP, hot->next);
-    mmio_bell_ring(&vcpu->mmio, hot);
 }
 
 static COLD void xsetbv(struct vcpu *vcpu)

@@ -126,6 +126,13 @@ static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
            vmread_always(VMCS_EXIT_QUALIFICATION) & QUALIFICATION_NMI_UNBLOCKED;
 }
 
+/* Was an event being delivered? For the frequent way of an exit, which makes no record of that:
+ * whoever leaves it asks vmx_cut_short() first. */
+static inline bool vmx_was_delivering(void)
+{
+    return vmread_always(VMCS_IDT_VECTORING_INFO) & EVENT_INFO_VALID;
+}
+
 bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
 static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
 {
