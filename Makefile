@@ -91,7 +91,7 @@ $(B)/libhost.a: $(HOST_OBJS)
 unit: $(UNIT_TESTS) ## the hosted unit tests, under ASan and UBSan
 	@status=0; for t in $^; do $$t || status=1; done; exit $$status
 
-PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk
+PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk tools/fuzz.mk
 
 .PHONY: help
 help: | deps-base ## this list

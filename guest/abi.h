@@ -19,6 +19,9 @@
 #define ABI_CPUID_ECX  0x726f7369u /* "isor" */
 #define ABI_CPUID_EDX  0u
 
+/* CPUID leaf 0x40000001: which address bits this VM steals, by number; 0: none. */
+#define ABI_CPUID_STOLEN 0x40000001u /* EAX the shared one, EBX the execute-only one */
+
 /* For every VM. */
 #define HC_NOP     0x00 /* does nothing */
 #define HC_VERSION 0x01 /* EBX: ABI version */
@@ -44,16 +47,27 @@
 #define HC_NX_RECOVER 0x26 /* -> EBX executed large pages that may become large again */
 #define HC_TRACE      0x27 /* EBX a bit for each event of lib/trace.h -> EBX those before */
 
+#define HC_DOORBELL_ADD    0x30 /* EBX gpa, ECX length or 0, EDX data, ESI DOORBELL_ -> EBX id */
+#define HC_DOORBELL_REMOVE 0x31 /* EBX id */
+#define HC_DOORBELL_RINGS  0x32 /* EBX id -> EBX how often it was rung */
+#define HC_WINDOW          0x33 /* EBX gpa or 0, ECX the RAM behind it, EDX log or 0 */
+
+#define DOORBELL_DATA 0x1 /* rings only when the data is written */
+
 #define SLOT_READONLY  0x1
 #define SLOT_LOG_DIRTY 0x2
+#define SLOT_SHARED    0x4 /* its memory begins its life on the shared side */
 
-#define CONFIG_MMIO_CACHING 0 /* 0 or 1 */
-#define CONFIG_GVA_CACHE    1 /* 0 off, 1 exits, 2 verify */
-#define CONFIG_AD           2 /* EPT accessed and dirty bits in use */
-#define CONFIG_HUGE         3 /* 2 MiB mappings in use */
-#define CONFIG_GEN_BITS     4 /* bits of the slot generation that an MMIO SPTE holds */
-#define CONFIG_NX_HUGE      5 /* large pages may not be executed */
-#define CONFIG_PML          6 /* dirty pages are logged by the CPU */
+#define CONFIG_MMIO_CACHING   0 /* 0 or 1 */
+#define CONFIG_GVA_CACHE      1 /* 0 off, 1 exits, 2 verify */
+#define CONFIG_AD             2 /* EPT accessed and dirty bits in use */
+#define CONFIG_HUGE           3 /* 2 MiB mappings in use */
+#define CONFIG_GEN_BITS       4 /* bits of the slot generation that an MMIO SPTE holds */
+#define CONFIG_NX_HUGE        5 /* large pages may not be executed */
+#define CONFIG_PML            6 /* dirty pages are logged by the CPU */
+#define CONFIG_NX_RECOVERY_MS 7 /* how often some of what executions split may be large again */
+#define CONFIG_TSC_KHZ        8
+#define CONFIG_VE             9 /* #VE in this VM: 0 none, 1 we deliver it, 2 the CPU does */
 
 /* Counters of this VM. */
 #define COUNTER_SLOT_SEARCHES      0 /* lookups of a memslot made for faults */
@@ -76,11 +90,30 @@
 #define COUNTER_SPLITS             17 /* large leaves replaced by tables */
 #define COUNTER_PAGES_1G           18
 #define COUNTER_TABLES             19 /* table pages now, without the root */
+#define COUNTER_PF_TAKEN           20 /* faults: violations, and misconfigurations found stale */
+#define COUNTER_PF_FIXED           21 /* of them: mapped */
+#define COUNTER_PF_EMULATE         22 /* MMIO, and writes to tracked or read-only pages */
+#define COUNTER_PF_SPURIOUS        23 /* found mapped as needed */
+#define COUNTER_INVLPG             24 /* emulated for the guest */
+#define COUNTER_REMOTE_TLB_FLUSH   25 /* waits for another CPU to leave the guest */
+#define COUNTER_NX_LPAGE_SPLITS    26 /* large pages that executions keep split now */
+#define COUNTER_COUNT              27
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
-#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: recorded on all CPUs */
+#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: records */
+
+/* Where the information of #VE stands (SDM 3, table 26-1): in a page of private memory that is the
+ * VM's own. The next #VE comes only after VE_BUSY has been cleared; before that it is #DF. */
+#define VE_AREA_BASE        0xfd000000u
+#define VE_REASON           0
+#define VE_BUSY             4
+#define VE_QUALIFICATION    8
+#define VE_LINEAR_ADDRESS   16
+#define VE_PHYSICAL_ADDRESS 24
+#define VE_EPTP_INDEX       32
 
 /* Ports. */
 #define PORT_DEBUG_EXIT 0xf4 /* out v: end this VM; 0 is success, anything else failure v */
+#define PORT_TEST       0xe0 /* with `testctl`, 4 bytes wide: what was written is read, in order */
 #define PORT_UART       0x3f8
 
 /* Two identical test devices, one page each, with nothing else in their 2 MiB. */
@@ -100,3 +133,11 @@
 #define TESTDEV_LAST_VALUE 0x810 /* low half; high half at 0x814 */
 #define TESTDEV_RESET      0x818 /* a write clears the counts and the memory */
 #define TESTDEV_IDENT      0x81c /* 'A' or 'B' */
+
+/* The window of HC_WINDOW, and its log: a page with the number of accesses so far in its first 8
+ * bytes, then the last WINDOW_LOG_RECORDS of them, the oldest overwritten first. A record is its
+ * number from 1 (8 bytes), offset (4), size (2), 1 for a write (2), and up to 64 bytes of data. */
+#define WINDOW_SIZE        0x10000
+#define WINDOW_LOG_HEADER  16
+#define WINDOW_LOG_RECORD  80
+#define WINDOW_LOG_RECORDS 51

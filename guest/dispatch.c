@@ -1,6 +1,7 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
+#include "guest/ve.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -8,14 +9,6 @@
 #include "mmio/hot.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
-
-/* The qualification of an EPT violation (SDM 3, table 28-7). */
-#define QUALIFICATION_READ        BIT(0)
-#define QUALIFICATION_WRITE       BIT(1)
-#define QUALIFICATION_FETCH       BIT(2)
-#define QUALIFICATION_PERMISSIONS BITS(5, 3)
-#define QUALIFICATION_GLA_VALID   BIT(7)
-#define QUALIFICATION_FINAL       BIT(8)
 
 static COLD void unhandled(struct vcpu *vcpu)
 {
@@ -68,7 +61,7 @@ static const enum vm_ending mmio_endings[] = {
     [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
 };
 
-static NOINLINE void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
+NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
     switch (outcome) {
@@ -83,6 +76,9 @@ static NOINLINE void act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         if (mmio->fault.vector == VECTOR_PF)
             write_cr2(mmio->fault.cr2);
         vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
+        return;
+    case MMIO_VE:
+        ve_take(vcpu);
         return;
     case MMIO_STALE:
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_STALE);
@@ -103,40 +99,69 @@ _Static_assert(QUALIFICATION_READ == ACCESS_READ && QUALIFICATION_WRITE == ACCES
                "the access passes as it is");
 
 /* Rule F1. */
+static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
+{
+    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
+    return (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
+           (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
+           ((qualification & final) == final ? FAULT_FINAL : 0);
+}
+
+/* Reads the record again, which the frequent case need not set aside. */
+static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct mmio_info *info)
+{
+    const struct vmx_exit *exit = &vcpu->vmx.exit;
+    uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
+    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
+                                      result, info));
+}
+
 static NOINLINE void ept_violation(struct vcpu *vcpu)
 {
+    struct mmio_info info;
     uint64_t qualification =
         vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
     gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
-    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
-    uint32_t error_code = (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
-                          (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
-                          ((qualification & final) == final ? FAULT_FINAL : 0);
-    enum mmio_outcome outcome = mmio_violation(&vcpu->mmio, gpa, error_code, delivering(vcpu));
-    if (unlikely(outcome != MMIO_REENTER))
-        act_on(vcpu, outcome);
+    int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
+    if (unlikely(!mmio_is_mapped(result)))
+        ept_violation_slow(vcpu, result, &info);
 }
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
-    act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
+    mmio_act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
-static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    uint64_t gpa =
-        vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS);
-    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
-    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
-    IN_REGISTER(hot);
-    if (unlikely(delivering(vcpu) || vmx_in_interrupt_shadow() || hot->rip != rip ||
-                 !vmx_state_is(&hot->state) || !mmio_hot_holds(&vcpu->mmio, hot, GPA(gpa)))) {
+    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state) ||
+                 !mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
         ept_misconfiguration_slow(vcpu);
         return;
     }
     vmwrite_always(VMCS_GUEST_RIP, hot->next);
-    mmio_hot_access(&vcpu->mmio, hot, GPA(gpa));
+    mmio_hot_access(&vcpu->mmio, hot, gpa);
+}
+
+static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+{
+    gpa_t gpa =
+        GPA(vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
+    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
+    IN_REGISTER(hot);
+    if (likely(hot->rip == rip)) {
+        repeated_access(vcpu, hot, gpa);
+        return;
+    }
+    if (unlikely(hot->bell != rip || vmx_in_interrupt_shadow() || !vmx_code_is(&hot->state) ||
+                 !mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
+        ept_misconfiguration_slow(vcpu);
+        return;
+    }
+    vmwrite_always(VMCS_GUEST_RIP, hot->next);
+    mmio_bell_ring(&vcpu->mmio, hot);
 }
 
 static COLD void xsetbv(struct vcpu *vcpu)
@@ -236,8 +261,11 @@ static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
 static ALWAYS_INLINE void handle(struct vcpu *vcpu, uint32_t reason)
 {
     vcpu->exits[reason]++;
-    if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
+    if (unlikely(vmx_cut_short(&vcpu->vmx, reason))) {
         requeue(vcpu);
+        if (reason == REASON_EPT_MISCONFIGURATION) /* of no instruction's that was there before */
+            return ept_misconfiguration_slow(vcpu);
+    }
     dispatch(vcpu, reason);
 }
 
@@ -253,12 +281,12 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
                reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-/* Before tlb_leave(): who collects the dirty log waits for that. */
-static COLD void drain_pml(struct vcpu *vcpu)
+static COLD void extra_work(struct vcpu *vcpu, uint32_t reason)
 {
-    const uint64_t *entries;
-    size_t count = vmx_pml_take(&vcpu->vmx, &entries);
-    mmu_pml_note(&vcpu->vm->mmu, entries, count);
+    if (vmx.poison)
+        vmx_poison(reason);
+    if (vcpu->vmx.pml_on)
+        pml_drain(vcpu);
 }
 
 /* The exits that come often are told apart first. */
@@ -266,8 +294,8 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
     uint32_t reason = vmx_begin_exit(vmx_vcpu);
-    if (unlikely(vmx_vcpu->pml_on))
-        drain_pml(vcpu);
+    if (unlikely(vmx_vcpu->extra_work))
+        extra_work(vcpu, reason);
     tlb_leave(THIS_CPU);
     switch (reason) {
     case REASON_CPUID:
@@ -291,6 +319,7 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
     /* The preemption timer stops outside the guest, so the clock is looked at here, too. */
     if (unlikely(vmx_vcpu->attention || rdtsc() >= vcpu->next_event))
         return false;
-    tlb_enter(&vcpu->vm->mmu, THIS_CPU);
+    if (unlikely(tlb_enter(&vcpu->vm->mmu, THIS_CPU)))
+        pml_follow(vcpu);
     return true;
 }

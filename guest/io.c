@@ -2,14 +2,8 @@
  * IN and OUT. The exit qualification says all of such an instruction, so a few of them are kept
  * with the device that they led to, for as long as the port bus does not change.
  */
-#include "guest/vm.h"
+#include "guest/io.h"
 #include "lib/assert.h"
-
-/* The qualification (SDM 3, table 28-5). */
-#define IO_SIZE   BITS(2, 0) /* less one */
-#define IO_IN     BIT(3)
-#define IO_STRING BIT(4)
-#define IO_PORT   BITS(31, 16)
 
 static uint64_t with_low_bytes(uint64_t old, uint64_t value, uint64_t mask)
 {
@@ -25,9 +19,7 @@ static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known
     uint64_t mask = BITS(8 * size - 1, 0);
 
     if (qualification & IO_STRING) {
-        vm_end(vcpu->vm, VM_ENDED_UNSUPPORTED_INSTRUCTION,
-               "INS or OUTS on port %#lx at RIP %#lx: string I/O is not offered", port,
-               cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        io_string(vcpu, qualification);
         return;
     }
     struct bus_hint hint;

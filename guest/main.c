@@ -82,6 +82,12 @@ static void start(uint32_t magic, uint32_t address)
     enum exit_code code = vmx_init();
     if (code)
         machine_exit(code);
+    if (options.poison && !vmx_can_poison()) {
+        log_error("command line: poison=1, but this CPU lets nobody write exit information "
+                  "(IA32_VMX_MISC bit 29); leave the word out");
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
+    vmx.poison = options.poison;
     setup_memory_mapping();
     provoke((enum provoke)options.provoke);
 }

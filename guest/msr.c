@@ -3,8 +3,10 @@
 #include "arch/x86/cpu.h"
 #include "guest/vm.h"
 #include "lib/log.h"
+#include "vmx/vmcs.h"
 
 #define MSR_TSC            0x10
+#define MSR_TSC_ADJUST     0x3b
 #define MSR_PLATFORM_ID    0x17
 #define MSR_BIOS_SIGN_ID   0x8b
 #define MSR_DEBUGCTL       0x1d9
@@ -13,6 +15,7 @@
 #define APIC_BASE_ENABLE   BIT(11) /* may be switched; the rest is fixed */
 #define MISC_ENABLE_GUEST  BIT(0)  /* fast strings */
 #define UNKNOWN_MSRS_SHOWN 8
+#define CPUID7_TSC_ADJUST  BIT(1)
 
 /* In the VMCS, switched by the CPU itself. */
 static const uint32_t vmcs_msrs[] = {MSR_FS_BASE,      MSR_GS_BASE,      MSR_SYSENTER_CS,
@@ -36,6 +39,41 @@ void msr_setup(struct vcpu *vcpu)
     for (unsigned i = 0; i < EXTRA_MSRS; i++)
         if (extra_msr_exists(i))
             vmx_pass_msr(&vcpu->vmx, extra_msrs[i]);
+    vmwrite(VMCS_TSC_OFFSET, 0);
+}
+
+/* ---- The TSC --------------------------------------------------------------------------------- */
+
+static bool has_tsc_adjust(void)
+{
+    return cpuid(7, 0).ebx & CPUID7_TSC_ADJUST;
+}
+
+/* The APIC's timer counts the host's TSC. A deadline that has passed is now. */
+static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
+{
+    uint64_t host = rdtsc(), now = host + vcpu->tsc_offset;
+    uint64_t left = deadline > now ? deadline - now : 0;
+    if (left > ~host)
+        left = ~host;
+    lapic_set_tsc_deadline(&vcpu->lapic, deadline ? host + left : 0);
+}
+
+static uint64_t deadline(struct vcpu *vcpu)
+{
+    uint64_t host = lapic_tsc_deadline(&vcpu->lapic);
+    return host ? host + vcpu->tsc_offset : 0;
+}
+
+/* IA32_TSC_ADJUST follows each change, and a change of it moves the TSC (SDM 3, 18.17.3). */
+static void move_tsc(struct vcpu *vcpu, uint64_t by)
+{
+    uint64_t until = deadline(vcpu);
+    vcpu->tsc_offset += by;
+    vcpu->tsc_adjust += by;
+    vmwrite(VMCS_TSC_OFFSET, vcpu->tsc_offset);
+    if (until)
+        set_deadline(vcpu, until);
 }
 
 static uint64_t apic_base(const struct vcpu *vcpu)
@@ -69,11 +107,13 @@ void exit_rdmsr(struct vcpu *vcpu)
     uint32_t msr = (uint32_t)gpr[GPR_RCX];
 
     if (msr == MSR_TSC)
-        value = rdtsc();
+        value = rdtsc() + vcpu->tsc_offset;
+    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
+        value = vcpu->tsc_adjust;
     else if (msr == MSR_APIC_BASE)
         value = apic_base(vcpu);
     else if (msr == MSR_TSC_DEADLINE)
-        value = lapic_tsc_deadline(&vcpu->lapic);
+        value = deadline(vcpu);
     else if (!fixed_value(msr, &value)) {
         refuse(vcpu, "RDMSR", msr);
         return;
@@ -93,7 +133,13 @@ void exit_wrmsr(struct vcpu *vcpu)
         lapic_enable(&vcpu->lapic, value & APIC_BASE_ENABLE);
         vmx_skip_instruction(&vcpu->vmx);
     } else if (msr == MSR_TSC_DEADLINE) {
-        lapic_set_tsc_deadline(&vcpu->lapic, value);
+        set_deadline(vcpu, value);
+        vmx_skip_instruction(&vcpu->vmx);
+    } else if (msr == MSR_TSC) {
+        move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
+        vmx_skip_instruction(&vcpu->vmx);
+    } else if (msr == MSR_TSC_ADJUST && has_tsc_adjust()) {
+        move_tsc(vcpu, value - vcpu->tsc_adjust);
         vmx_skip_instruction(&vcpu->vmx);
     } else if (fixed_value(msr, &fixed) && value == fixed)
         vmx_skip_instruction(&vcpu->vmx);

@@ -5,6 +5,7 @@
 #include "guest/abi.h"
 #include "guest/loader.h"
 #include "guest/provoke.h"
+#include "guest/ve.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
@@ -30,6 +31,13 @@ static const struct word words[] = {
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
     {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
+    {.name = "shared", .kind = WORD_NUMBER, .min = STOLEN_LOW, .max = 47, FIELD(shared)},
+    {.name = "execute_only",
+     .kind = WORD_NUMBER,
+     .min = STOLEN_LOW,
+     .max = 47,
+     FIELD(execute_only)},
+    {.name = "ve", .kind = WORD_FLAG, FIELD(ve)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
 };
 
@@ -96,6 +104,7 @@ static int add_devices(struct vm *vm)
     } devices[] = {
         {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false},
         {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false},
+        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, true},
         {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &lapic_mmio_ops, &vm->vcpu.lapic, false},
         {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true},
         {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true},
@@ -106,15 +115,31 @@ static int add_devices(struct vm *vm)
     uart_init(&vm->uart, transmit, &vm->console);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');
+    /* Devices are reached through shared addresses, if the VM has such. */
+    uint64_t shared = vm->words.shared ? BIT(vm->words.shared) : 0;
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].for_tests && !vm->words.testctl)
             continue;
-        int error = bus_add(devices[i].bus, devices[i].start, devices[i].size, devices[i].ops,
-                            devices[i].device);
+        uint64_t start = devices[i].start | (devices[i].bus == &vm->mmio_bus ? shared : 0);
+        int error =
+            bus_add(devices[i].bus, start, devices[i].size, devices[i].ops, devices[i].device);
         if (error)
             return error;
     }
     return 0;
+}
+
+/* What its guest-physical addresses mean. */
+static int declare_addresses(struct vm *vm)
+{
+    int error = 0;
+    if (vm->words.shared)
+        error = mmu_steal_bit(&vm->mmu, (unsigned)vm->words.shared, STOLEN_SHARED);
+    if (!error && vm->words.execute_only)
+        error = mmu_steal_bit(&vm->mmu, (unsigned)vm->words.execute_only, STOLEN_EXECUTE_ONLY);
+    if (!error && vm->words.ve)
+        error = mmu_take_ve(&vm->mmu);
+    return error;
 }
 
 static int add_memory(struct vm *vm)
@@ -201,7 +226,11 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
     int error = vmx_vcpu_init(&vcpu->vmx, mmu_eptp(&vm->mmu), vcpu->vpid);
     if (!error)
+        error = ve_setup(vcpu, options);
+    if (!error)
         error = extra_state_init(&vcpu->extra);
+    if (!error)
+        error = pml_setup(vcpu);
     if (error)
         return error;
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
@@ -252,13 +281,16 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
         return EXIT_MODULE_WORDS;
     vm->words.memory = align_down(vm->words.memory, PAGE_SIZE);
 
+    vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
     int error = mmu_create(&vm->mmu);
     if (error) {
         log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);
         return EXIT_NO_MEMORY;
     }
     enum exit_code code = EXIT_OK;
-    if (add_memory(vm) || add_devices(vm))
+    if (declare_addresses(vm))
+        code = EXIT_MODULE_WORDS;
+    else if (add_memory(vm) || add_devices(vm))
         code = EXIT_NO_MEMORY;
     struct guest_image image = {.name = vm->name,
                                 .file = phys_to_virt(module->base),

@@ -12,8 +12,10 @@
 #include "guest/console.h"
 #include "guest/layout.h"
 #include "guest/options.h"
+#include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
+#include "lib/trace.h"
 #include "mmio/bus.h"
 #include "mmio/dev/lapic.h"
 #include "mmio/dev/testdev.h"
@@ -49,9 +51,11 @@ enum vm_ending {
 struct vm_words {
     uint64_t testctl;
     uint64_t memory;
-    uint64_t budget;    /* ms */
-    uint64_t expect;    /* enum vm_ending, less one */
-    uint64_t gva_cache; /* enum gva_cache; the command line's unless given */
+    uint64_t budget;               /* ms */
+    uint64_t expect;               /* enum vm_ending, less one */
+    uint64_t gva_cache;            /* enum gva_cache; the command line's unless given */
+    uint64_t shared, execute_only; /* address bits that the VM steals; 0: none */
+    uint64_t ve;                   /* the guest takes #VE */
 };
 
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
@@ -72,8 +76,12 @@ struct vcpu {
     struct known_port ports[KNOWN_PORTS];
     struct vm *vm;
     uint16_t vpid;
+    bool ve_by_cpu;          /* the CPU delivers #VE itself */
+    struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
     struct lapic lapic;
     bool halted;
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
     uint64_t budget_end;   /* TSC */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
@@ -84,6 +92,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
+    uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 
 struct vm {
@@ -95,9 +104,14 @@ struct vm {
     struct bus mmio_bus, port_bus;
     struct uart uart;
     struct testdev testdev[2];
+    struct test_devices tests;
     struct console console;
     struct vcpu vcpu;
 
+    uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
+    uint64_t nx_due;      /* TSC: the next one */
+
+    bool chose_trace; /* by HC_TRACE */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char sentence[256];
@@ -144,6 +158,9 @@ static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
            cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
 }
 
+/* Does what the emulator answered: the fault, the flush, the end. */
+void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome);
+
 /* Exit handlers with a file of their own. */
 void exit_cpuid(struct vcpu *vcpu);
 void exit_rdmsr(struct vcpu *vcpu);
@@ -153,6 +170,12 @@ void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
+
+/* Logging of dirty pages by the CPU, in guest/pml.c: at creation; after tlb_enter(), so that the
+ * vCPU logs if any slot wants it; after an exit with vmx.pml_on, before tlb_leave(). */
+int pml_setup(struct vcpu *vcpu) MUST_CHECK;
+void pml_follow(struct vcpu *vcpu) COLD;
+void pml_drain(struct vcpu *vcpu) COLD;
 
 /* At creation: the MSRs that the guest uses without an exit, the local APIC, and the CR0 and CR4
  * bits that exit. */

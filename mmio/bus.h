@@ -60,7 +60,7 @@ struct bus_doorbell {
     uint64_t data;             /* rings only when this is written, if `match_data` */
     unsigned length;           /* of the write, in bytes; 0: any */
     bool match_data;           /* needs a length */
-    const struct bus_ops *ops; /* rung by ops->write, at offset 0, with what was written */
+    const struct bus_ops *ops; /* rung by ops->write; size and value are 0 if nobody looked */
     void *device;
 };
 

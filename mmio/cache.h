@@ -57,6 +57,7 @@ struct decoded {
 /* One instruction and the access that it made last. */
 struct hot {
     uint64_t rip, next; /* HOT_NONE: nothing is kept here */
+    uint64_t bell;      /* the RIP of a write that rings a doorbell, instead of `rip` */
     struct cpu_state state;
     uint64_t generation, sequence, bus_sequence;
     uint64_t pkru; /* if `keyed`: CR4.PKE is set */
@@ -65,14 +66,14 @@ struct hot {
     struct insn insn;
     uint8_t base, index; /* general registers, or INSN_NO_REG */
     bool keyed;
-    bool whole;    /* a load that fills the register as it is */
-    bool doorbell; /* `region` is one */
+    bool whole; /* a load that fills the register as it is */
     uint8_t first_entry;
     uint64_t disp;        /* with the base and the index: how far the operand is from `first` */
     uint64_t first, span; /* the place on the bus, as far as it goes in this page */
     uint64_t mask;        /* of the operand's size */
     struct bus_region region;
-    struct memo_entry entries[8]; /* of the walk for the code, then for the data; the last ones */
+    struct memo_entry entries[8]; /* of the walk for the code, then for the data; the last ones; for
+                                     a doorbell the first 4, of the code, as in a memo */
 };
 
 /* Not canonical, so no instruction is there. */
@@ -80,7 +81,7 @@ struct hot {
 
 static inline void mmio_hot_forget(struct hot *hot)
 {
-    hot->rip = HOT_NONE;
+    hot->rip = hot->bell = HOT_NONE;
 }
 
 struct mmio_cache {

@@ -6,62 +6,6 @@
 #include "mmio/decode.h"
 
 #include "lib/bits.h"
-#include "lib/string.h"
-
-/* ---- The table of forms ---------------------------------------------------------------------- */
-
-enum {
-    FORM_KNOWN = 1 << 0,
-    FORM_MODRM = 1 << 1,
-    FORM_MOFFS = 1 << 2,       /* the address follows the opcode, the register is the accumulator */
-    FORM_IMM = 1 << 3,         /* an immediate of the operand's size, at most four bytes */
-    FORM_STORE = 1 << 4,       /* the memory operand is the destination */
-    FORM_EXTENSION_0 = 1 << 5, /* ModRM.reg must be 0 */
-    FORM_64_ONLY = 1 << 6,     /* another instruction in 16 and 32-bit code */
-};
-
-enum {
-    SIZE_1 = 1,
-    SIZE_2 = 2,
-    SIZE_OPERAND = 16,       /* 2, 4 or 8 by prefixes */
-    SIZE_OPERAND_MAX_4 = 32, /* the same, but 4 for 8 */
-};
-
-struct form {
-    uint8_t flags;
-    uint8_t op;
-    uint8_t memory; /* sizes */
-    uint8_t reg;
-};
-
-#define LOAD  (FORM_KNOWN | FORM_MODRM)
-#define STORE (FORM_KNOWN | FORM_MODRM | FORM_STORE)
-#define MOFFS (FORM_KNOWN | FORM_MOFFS)
-#define IMM   (FORM_KNOWN | FORM_MODRM | FORM_STORE | FORM_IMM | FORM_EXTENSION_0)
-
-static const struct form forms[2][256] = {
-    {
-        /* clang-format off */
-        [0x63] = {LOAD | FORM_64_ONLY, INSN_SIGN_EXTEND, SIZE_OPERAND_MAX_4, SIZE_OPERAND},
-        [0x88] = {STORE,              INSN_MOV, SIZE_1,       SIZE_1},
-        [0x89] = {STORE,              INSN_MOV, SIZE_OPERAND, SIZE_OPERAND},
-        [0x8a] = {LOAD,               INSN_MOV, SIZE_1,       SIZE_1},
-        [0x8b] = {LOAD,               INSN_MOV, SIZE_OPERAND, SIZE_OPERAND},
-        [0xa0] = {MOFFS,              INSN_MOV, SIZE_1,       SIZE_1},
-        [0xa1] = {MOFFS,              INSN_MOV, SIZE_OPERAND, SIZE_OPERAND},
-        [0xa2] = {MOFFS | FORM_STORE, INSN_MOV, SIZE_1,       SIZE_1},
-        [0xa3] = {MOFFS | FORM_STORE, INSN_MOV, SIZE_OPERAND, SIZE_OPERAND},
-        [0xc6] = {IMM,                INSN_MOV, SIZE_1,       SIZE_1},
-        [0xc7] = {IMM,                INSN_MOV, SIZE_OPERAND, SIZE_OPERAND},
-    },
-    { /* after 0f */
-        [0xb6] = {LOAD, INSN_ZERO_EXTEND, SIZE_1, SIZE_OPERAND},
-        [0xb7] = {LOAD, INSN_ZERO_EXTEND, SIZE_2, SIZE_OPERAND},
-        [0xbe] = {LOAD, INSN_SIGN_EXTEND, SIZE_1, SIZE_OPERAND},
-        [0xbf] = {LOAD, INSN_SIGN_EXTEND, SIZE_2, SIZE_OPERAND},
-        /* clang-format on */
-    },
-};
 
 /* ---- Reading bytes --------------------------------------------------------------------------- */
 
@@ -71,7 +15,10 @@ struct reader {
     unsigned at;
     bool short_of_bytes;
     enum code_size code;
-    uint8_t rex;
+    uint8_t rex;    /* or what VEX says in its place */
+    uint8_t repeat; /* the last one of F2 and F3 */
+    uint8_t vvvv;
+    bool vex, wide; /* VEX.L */
     bool operand_prefix, address_prefix, lock;
     int override; /* enum segment or -1 */
 };
@@ -130,8 +77,9 @@ static uint8_t take_prefixes(struct reader *r)
         case 0xf0:
             r->lock = true;
             break;
-        case 0xf2: /* no meaning for these instructions, but for hints */
+        case 0xf2:
         case 0xf3:
+            r->repeat = byte;
             break;
         default:
             return byte;
@@ -142,10 +90,10 @@ static uint8_t take_prefixes(struct reader *r)
 
 /* ---- Addressing forms ------------------------------------------------------------------------ */
 
-#define REX_W BIT(3)
-#define REX_R BIT(2)
-#define REX_X BIT(1)
-#define REX_B BIT(0)
+#define REX_W 8u
+#define REX_R 4u
+#define REX_X 2u
+#define REX_B 1u
 
 static uint8_t extend(const struct reader *r, uint64_t bit, uint8_t reg)
 {
@@ -202,15 +150,154 @@ static unsigned operand_bytes(const struct reader *r)
     return r->rex & REX_W ? 8 : sizes[r->code][r->operand_prefix];
 }
 
-static uint8_t size_of(uint8_t form_size, unsigned operand)
+/* ---- Opcodes --------------------------------------------------------------------------------- */
+
+/* The fields of VEX in the place of the prefixes that they stand for. False: #UD. SDM 2, 2.3. */
+static bool take_vex(struct reader *r, uint8_t first, uint16_t *map)
 {
-    switch (form_size) {
+    static const uint8_t repeats[4] = {0, 0, 0xf3, 0xf2};
+    bool prefixed = r->operand_prefix || r->repeat || r->lock || r->rex;
+    uint8_t high = (uint8_t)take(r, 1), low = high;
+    *map = 1;
+    if (first == 0xc4) {
+        low = (uint8_t)take(r, 1);
+        *map = high & 0x1f;
+    }
+    if (r->code == CODE_64) {
+        r->rex = high & BIT(7) ? 0 : REX_R;
+        if (first == 0xc4) {
+            r->rex |= (uint8_t)((high & BIT(6) ? 0 : REX_X) | (high & BIT(5) ? 0 : REX_B) |
+                                (low & BIT(7) ? REX_W : 0));
+        }
+    }
+    r->vex = true;
+    r->wide = low & BIT(2);
+    r->vvvv = (uint8_t)(~low >> 3 & 15);
+    r->operand_prefix = (low & 3) == 1;
+    r->repeat = repeats[low & 3];
+    return !prefixed && *map >= 1 && *map <= 3;
+}
+
+/* C4 and C5 are VEX in 64-bit code, and where LES and LDS would have a register operand. */
+static bool is_vex(const struct reader *r, uint8_t byte)
+{
+    if (byte != 0xc4 && byte != 0xc5)
+        return false;
+    return r->code == CODE_64 || r->at == r->count || r->bytes[r->at] >= 0xc0;
+}
+
+/* The opcode as the table counts. False: #UD. */
+static bool take_opcode(struct reader *r, uint16_t *opcode)
+{
+    uint8_t byte = take_prefixes(r);
+    uint16_t map = 0;
+    bool legal = true;
+    if (is_vex(r, byte)) {
+        legal = take_vex(r, byte, &map);
+        byte = (uint8_t)take(r, 1);
+        map |= INSN_OPCODE_VEX >> 8;
+    } else if (byte == 0x0f) {
+        byte = (uint8_t)take(r, 1);
+        map = 1;
+        if (byte == 0x38 || byte == 0x3a) {
+            map = byte == 0x38 ? 2 : 3;
+            byte = (uint8_t)take(r, 1);
+        }
+    }
+    *opcode = (uint16_t)(map << 8 | byte);
+    return legal;
+}
+
+/* The first row of an opcode, or the end. */
+static unsigned find_rows(uint16_t opcode)
+{
+    unsigned low = 0, high = insn_row_count;
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        if (insn_rows[middle].opcode < opcode)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static bool row_exists(unsigned row, uint16_t opcode)
+{
+    return row < insn_row_count && insn_rows[row].opcode == opcode;
+}
+
+static bool prefix_matches(const struct reader *r, uint8_t wanted)
+{
+    switch (wanted) {
+    case PREFIX_NONE:
+        return !r->operand_prefix && !r->repeat;
+    case PREFIX_66:
+        return r->operand_prefix && !r->repeat;
+    case PREFIX_F3:
+        return r->repeat == 0xf3;
+    case PREFIX_F2:
+        return r->repeat == 0xf2;
+    case PREFIX_NO_REP:
+        return !r->repeat;
+    default:
+        return true;
+    }
+}
+
+/* Which of an opcode's rows it is; `reg` is ModRM.reg. */
+static const struct insn_row *choose_row(const struct reader *r, uint16_t opcode, unsigned first,
+                                         uint8_t reg)
+{
+    for (unsigned i = first; row_exists(i, opcode); i++) {
+        const struct insn_row *row = &insn_rows[i];
+        if ((row->extension == reg || row->extension == INSN_NO_EXTENSION) &&
+            prefix_matches(r, row->prefix))
+            return row;
+    }
+    return NULL;
+}
+
+/* `extensions`: the values of ModRM.reg that it may have. */
+static bool is_undefined(const struct reader *r, uint16_t opcode, uint8_t extensions)
+{
+    for (unsigned i = 0; i < insn_undefined_count; i++) {
+        const struct insn_undefined *u = &insn_undefined[i];
+        if (opcode >= u->first && opcode <= u->last && !(extensions & ~u->extensions) &&
+            (!u->only_64 || r->code == CODE_64))
+            return true;
+    }
+    return false;
+}
+
+/* XABORT and XBEGIN stand where MOV has no form. */
+static bool is_transaction(uint16_t opcode, uint8_t modrm)
+{
+    return modrm == 0xf8 && (opcode == 0xc6 || opcode == 0xc7);
+}
+
+/* ---- Operands -------------------------------------------------------------------------------- */
+
+static uint8_t size_of(const struct reader *r, uint8_t size)
+{
+    unsigned operand = operand_bytes(r);
+    switch (size) {
     case SIZE_OPERAND:
         return (uint8_t)operand;
     case SIZE_OPERAND_MAX_4:
         return operand == 8 ? 4 : (uint8_t)operand;
+    case SIZE_4_OR_8:
+        return r->rex & REX_W ? 8 : 4;
+    case SIZE_PAIR:
+        return r->rex & REX_W ? 16 : 8;
+    case SIZE_STACK:
+        return r->code == CODE_64 && operand == 4 ? 8 : (uint8_t)operand;
+    case SIZE_BRANCH:
+        return r->code == CODE_64 ? 8 : (uint8_t)operand;
+    case SIZE_VECTOR:
+        return r->wide ? 32 : 16;
     default:
-        return form_size;
+        return size;
     }
 }
 
@@ -219,21 +306,87 @@ static void set_register(const struct reader *r, uint8_t reg, struct insn *insn)
 {
     insn->high_byte = insn->reg_size == 1 && !r->rex && reg >= 4;
     insn->reg = insn->high_byte ? reg - 4 : extend(r, REX_R, reg);
+    if (insn->operand == OPERAND_SEGMENT)
+        insn->reg = reg;
+}
+
+static void take_immediate(struct reader *r, struct insn *insn)
+{
+    switch (insn->operand) {
+    case OPERAND_IMM:
+    case OPERAND_GPR_IMM:
+        insn->imm = take(r, insn->size == 8 ? 4 : insn->size);
+        break;
+    case OPERAND_IMM8:
+    case OPERAND_GPR_IMM8:
+        insn->imm = take(r, 1);
+        break;
+    case OPERAND_ONE:
+        insn->imm = 1;
+        break;
+    default:
+        return;
+    }
+    insn->has_imm = true;
+}
+
+static void take_memory(struct reader *r, uint8_t modrm, struct insn *insn)
+{
+    if (address_bytes(r) == 2)
+        take_address_16(r, modrm >> 6, modrm & 7, insn);
+    else
+        take_address(r, modrm >> 6, modrm & 7, insn);
+}
+
+/* The segment, where no ModRM decides: DS:rSI can be overridden, ES:rDI can't. */
+static uint8_t segment_of(const struct reader *r, uint16_t flags, const struct insn *insn)
+{
+    if ((flags & (INSN_SI | INSN_DI)) == INSN_DI)
+        return SEG_ES;
+    if (r->override >= 0)
+        return (uint8_t)r->override;
+    return insn->base == GPR_RSP || insn->base == GPR_RBP ? SEG_SS : SEG_DS;
 }
 
 /* ---- One instruction ------------------------------------------------------------------------- */
 
-static const struct form *take_opcode(struct reader *r)
+static void begin(const struct reader *r, const struct insn_row *row, struct insn *insn)
 {
-    uint8_t opcode = take_prefixes(r);
-    bool two = opcode == 0x0f;
-    if (two)
-        opcode = (uint8_t)take(r, 1);
-    const struct form *form = &forms[two][opcode];
-    bool known = form->flags & FORM_KNOWN;
-    if (form->flags & FORM_64_ONLY && r->code != CODE_64)
-        known = false;
-    return known ? form : NULL;
+    *insn = (struct insn){
+        .op = row->op,
+        .size = size_of(r, row->memory),
+        .reg_size = size_of(r, row->size),
+        .write = row->flags & INSN_WRITES,
+        .read = row->flags & INSN_READS,
+        .to_reg = row->flags & INSN_TO_REG,
+        .base = INSN_NO_REG,
+        .index = INSN_NO_REG,
+        .code = (uint8_t)r->code,
+        .operand = row->operand,
+        .lock = r->lock,
+        .repeat = r->vex ? 0 : r->repeat,
+        .vex = r->vex ? (r->wide ? 32 : 16) : 0,
+        .vvvv = r->code == CODE_64 ? r->vvvv : r->vvvv & 7,
+        .row = (uint16_t)(row - insn_rows),
+        .address_mask = ~0ull >> (64 - 8 * address_bytes(r)),
+    };
+}
+
+/* What a row forbids, given all the bytes. */
+static enum decode_result judge(const struct reader *r, const struct insn_row *row, bool memory)
+{
+    if (row->flags & INSN_NOT_64 && r->code == CODE_64)
+        return DECODE_UNDEFINED;
+    if (r->lock && !(memory && row->flags & INSN_LOCKABLE))
+        return DECODE_UNDEFINED;
+    if (!memory && row->flags & INSN_REG_UD)
+        return DECODE_UNDEFINED;
+    if (!memory && row->flags & INSN_REG_OTHER)
+        return DECODE_UNSUPPORTED;
+    bool uses_vvvv = row->flags & INSN_VVVV || (!memory && row->flags & INSN_REG_VVVV);
+    if (r->vex && ((r->vvvv && !uses_vvvv) || (r->wide && row->flags & INSN_L0)))
+        return DECODE_UNDEFINED;
+    return memory && row->flags & (INSN_READS | INSN_WRITES) ? DECODE_OK : DECODE_NO_MEMORY;
 }
 
 enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size code,
@@ -241,55 +394,54 @@ enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size c
 {
     struct reader r = {.bytes = bytes, .count = count, .code = code, .override = -1};
     enum decode_result out_of_bytes = count < INSN_MAX ? DECODE_TRUNCATED : DECODE_TOO_LONG;
-    const struct form *form = take_opcode(&r);
+    uint16_t opcode;
+    bool legal = take_opcode(&r, &opcode);
     if (r.short_of_bytes)
         return out_of_bytes;
-    if (!form)
-        return DECODE_UNSUPPORTED;
-
-    unsigned operand = operand_bytes(&r);
-    unsigned address = address_bytes(&r);
-    memset(insn, 0, sizeof(*insn));
-    insn->op = form->op;
-    insn->code = (uint8_t)code;
-    insn->size = size_of(form->memory, operand);
-    insn->reg_size = size_of(form->reg, operand);
-    insn->write = form->flags & FORM_STORE;
-    insn->base = insn->index = INSN_NO_REG;
-    insn->address_mask = ~0ull >> (64 - 8 * address);
-
-    bool memory = true;
-    bool undefined = r.lock;
-    bool unsupported = false;
-    if (form->flags & FORM_MODRM) {
-        uint8_t modrm = (uint8_t)take(&r, 1);
-        uint8_t mod = modrm >> 6, reg = (modrm >> 3) & 7, rm = modrm & 7;
-        memory = mod != 3;
-        if (memory && address == 2)
-            take_address_16(&r, mod, rm, insn);
-        else if (memory)
-            take_address(&r, mod, rm, insn);
-        set_register(&r, reg, insn);
-        if (form->flags & FORM_EXTENSION_0 && reg) {
-            unsupported = modrm == 0xf8; /* XABORT and XBEGIN */
-            undefined = !unsupported;
-        }
-    } else {
-        insn->disp = take(&r, address) & insn->address_mask;
-    }
-    if (form->flags & FORM_IMM) {
-        insn->has_imm = true;
-        insn->imm = take(&r, insn->size == 8 ? 4 : insn->size);
-    }
-    if (r.short_of_bytes)
-        return out_of_bytes;
-
-    bool stack = insn->base == GPR_RSP || insn->base == GPR_RBP;
-    insn->segment = r.override >= 0 ? (uint8_t)r.override : stack ? SEG_SS : SEG_DS;
-    insn->length = (uint8_t)r.at;
-    if (unsupported)
-        return DECODE_UNSUPPORTED;
-    if (undefined)
+    if (!legal || is_undefined(&r, opcode, 0xff))
         return DECODE_UNDEFINED;
-    return memory ? DECODE_OK : DECODE_NO_MEMORY;
+    unsigned first = find_rows(opcode);
+    if (!row_exists(first, opcode))
+        return DECODE_UNSUPPORTED;
+
+    uint16_t flags = insn_rows[first].flags;
+    if (flags & INSN_ONLY_64 && code != CODE_64)
+        return DECODE_UNSUPPORTED;
+    uint8_t modrm = 0;
+    if (!(flags & (INSN_MOFFS | INSN_SI | INSN_DI))) {
+        modrm = (uint8_t)take(&r, 1);
+        if (r.short_of_bytes)
+            return out_of_bytes;
+    }
+    uint8_t reg = modrm >> 3 & 7;
+    if (is_undefined(&r, opcode, (uint8_t)BIT(reg)) && !is_transaction(opcode, modrm))
+        return DECODE_UNDEFINED;
+    const struct insn_row *row = choose_row(&r, opcode, first, reg);
+    if (!row)
+        return DECODE_UNSUPPORTED;
+
+    begin(&r, row, insn);
+    bool memory = modrm < 0xc0;
+    if (flags & INSN_MOFFS)
+        insn->disp = take(&r, address_bytes(&r)) & insn->address_mask;
+    else if (flags & (INSN_SI | INSN_DI))
+        insn->base = flags & INSN_SI ? GPR_RSI : GPR_RDI;
+    else if (memory)
+        take_memory(&r, modrm, insn);
+    if (row->extension == INSN_NO_EXTENSION && insn->operand != OPERAND_RAX)
+        set_register(&r, reg, insn);
+    take_immediate(&r, insn);
+    if (r.short_of_bytes)
+        return out_of_bytes;
+    insn->segment = segment_of(&r, flags, insn);
+    insn->length = (uint8_t)r.at;
+    return judge(&r, row, memory);
+}
+
+const char *decode_class(const uint8_t *bytes, unsigned count, enum code_size code)
+{
+    struct reader r = {.bytes = bytes, .count = count, .code = code, .override = -1};
+    uint16_t opcode;
+    (void)take_opcode(&r, &opcode);
+    return insn_class(opcode);
 }

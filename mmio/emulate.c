@@ -1,26 +1,21 @@
 /*
  * Emulation of one instruction. Called by the flow once it is known that the answer is "emulate".
+ * The plain moves, which drivers make all the time, are done here; the others are mmio/execute.h's.
  * Pure: registers by vmx/regs.h, guest memory by mmu/mmu.h, devices by the bus.
  */
 #include "mmio/emulate.h"
 
-#include "lib/errno.h"
 #include "lib/string.h"
-#include "lib/trace.h"
+#include "mmio/execute.h"
 #include "mmio/hot.h"
-#include "mmio/segment.h"
+
+#define VECTOR_AC 17
 
 #define RFLAGS_TF BIT(8)
 #define RFLAGS_RF BIT(16)
 
 /* Exits in a row at one RIP that INVVPID may answer; then something else is wrong. */
 #define STALE_LIMIT 8
-
-/* The part of an access that lies in one page. */
-struct fragment {
-    gpa_t gpa;
-    unsigned size;
-};
 
 static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
 {
@@ -35,71 +30,14 @@ static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
                     "flush the TLB of code and data after page table changes");
 }
 
-/* Translates the pages of the access; there is a second one only if it crosses. */
-static enum mmio_outcome translate(struct mmio_vcpu *v, const struct walk_context *context,
-                                   const struct insn *insn, uint64_t linear,
-                                   struct fragment fragments[2])
+/* Bytes that are not in the table may be new ones, over an instruction that the CPU still holds. */
+static COLD enum mmio_outcome unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
 {
-    uint64_t access = insn->write ? KEY_WRITE : 0;
-    uint64_t in_page = PAGE_SIZE - page_offset(linear);
-    unsigned size = insn->size;
-    fragments[1].size = 0;
-    fragments[0].size = size;
-    if (unlikely(in_page < size)) {
-        fragments[0].size = (unsigned)in_page;
-        fragments[1].size = size - (unsigned)in_page;
-    }
-    for (unsigned i = 0; i < 2 && fragments[i].size; i++) {
-        uint64_t at = i ? linear + in_page : linear;
-        if (i && mmio_code_size(context) != CODE_64)
-            at = (uint32_t)at;
-        struct translation t;
-        enum walk_result result = mmio_cache_translate(&v->cache, context, GVA(at), access, &t);
-        if (unlikely(result != WALK_OK))
-            return mmio_walk_failed(v, context, result, at, &t);
-        fragments[i].gpa = t.gpa;
-    }
-    return MMIO_DONE;
+    bool enough = v->stale_rip == rip && v->stale_count >= STALE_LIMIT;
+    return v->end != MMIO_END_UNSUPPORTED || enough ? MMIO_END : stale(v, rip, gpa);
 }
 
-/* Which fragment the exit was for, or -1: neither. The CPU reports the second page of a crossing
- * access when the first one is RAM. */
-static int touched(const struct fragment fragments[2], gpa_t gpa)
-{
-    if (likely(gpa.v - fragments[0].gpa.v < fragments[0].size))
-        return 0;
-    if (fragments[1].size && gpa.v - fragments[1].gpa.v < fragments[1].size)
-        return 1;
-    return -1;
-}
-
-/* One fragment: known MMIO goes to the bus, other memory is tried first. */
-static int fragment_read(struct mmio_vcpu *v, const struct fragment *f, bool device,
-                         uint64_t *value)
-{
-    *value = 0;
-    if (!device) {
-        int error = guest_read(v->mmu, f->gpa, value, f->size, ACCESS_READ);
-        if (error != -EFAULT)
-            return error;
-    }
-    *value = bus_read(v->mmio_bus, v, f->gpa.v, f->size);
-    trace(mmio, TRACE_MMIO_READ, f->size, f->gpa.v, *value);
-    return 0;
-}
-
-static int fragment_write(struct mmio_vcpu *v, const struct fragment *f, bool device,
-                          uint64_t value)
-{
-    if (!device) {
-        int error = guest_write(v->mmu, f->gpa, &value, f->size);
-        if (error != -EFAULT)
-            return error;
-    }
-    trace(mmio, TRACE_MMIO_WRITE, f->size, f->gpa.v, value);
-    bus_write(v->mmio_bus, v, f->gpa.v, f->size, value);
-    return 0;
-}
+/* ---- The plain moves ------------------------------------------------------------------------- */
 
 static uint64_t source(struct cpu_regs *cpu, const struct insn *insn)
 {
@@ -134,14 +72,13 @@ void mmio_write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t val
 }
 
 /* Everything is decided; only the lack of host memory can still fail, and that ends the VM. */
-static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fragment fragments[2],
-                   unsigned device)
+static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fragment fragments[2])
 {
     uint64_t value = insn->write ? source(v->cpu, insn) : 0;
     for (unsigned i = 0, shift = 0; i < 2 && fragments[i].size; i++) {
         uint64_t part = insn->write ? value >> shift : 0;
-        int error = insn->write ? fragment_write(v, &fragments[i], i == device, part)
-                                : fragment_read(v, &fragments[i], i == device, &part);
+        int error = insn->write ? fragment_write(v, &fragments[i], part)
+                                : fragment_read(v, &fragments[i], &part);
         if (unlikely(error))
             return error;
         if (!insn->write)
@@ -164,15 +101,132 @@ static void advance(struct mmio_vcpu *v, const struct walk_context *context, uin
     v->stale_count = 0;
 }
 
+static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_context *context,
+                                      const struct insn *insn, uint64_t rip, uint64_t next,
+                                      gpa_t gpa, enum mmio_target target, bool *rings)
+{
+    uint64_t linear, offset = mmio_effective(vcpu->cpu, insn, next), known = vcpu->cache.gva_hits;
+    uint8_t vector;
+    if (unlikely(!mmio_segment(vcpu->cpu, context, insn->segment, offset, insn->size, insn->write,
+                               &linear, &vector)))
+        return mmio_inject(vcpu, context, vector, 0);
+
+    struct fragment fragments[2];
+    enum mmio_outcome outcome =
+        operand_translate(vcpu, context, linear, insn->size, insn->write, fragments);
+    if (unlikely(outcome != MMIO_DONE))
+        return outcome;
+    bool touched = operand_touched(fragments, gpa, target);
+    if (unlikely(!touched) && vcpu->cache.mode == GVA_CACHE_EXITS) {
+        /* The guest has not flushed yet, but the CPU forgot on its own: forget as well. */
+        mmio_cache_clear_gva(&vcpu->cache);
+        outcome = operand_translate(vcpu, context, linear, insn->size, insn->write, fragments);
+        if (outcome != MMIO_DONE)
+            return outcome;
+        touched = operand_touched(fragments, gpa, target);
+    }
+    if (unlikely(!touched))
+        return stale(vcpu, rip, gpa);
+    bool aligned = operand_checks_alignment(context, vcpu->cpu); /* it has to be */
+    if (unlikely(aligned && linear & (insn->size - 1u)))
+        return mmio_inject(vcpu, context, VECTOR_AC, 0);
+
+    if (unlikely(target == TARGET_DOORBELL)) {
+        *rings = insn->write && !fragments[1].size && fragments[0].gpa.v == gpa.v;
+        if (!*rings)
+            return MMIO_REENTER;
+    }
+    if (unlikely(perform(vcpu, insn, fragments)))
+        return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
+                        "give the machine more memory");
+    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
+        mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
+    advance(vcpu, context, next);
+    vcpu->stats.emulated++;
+    return MMIO_DONE;
+}
+
+/* ---- The others ------------------------------------------------------------------------------ */
+
+static enum mmio_outcome execute(struct emulation *e)
+{
+    e->touched = false;
+    switch (e->insn->op) {
+    case INSN_MOVS:
+    case INSN_CMPS:
+    case INSN_STOS:
+    case INSN_LODS:
+    case INSN_SCAS:
+        return execute_string(e);
+    case INSN_PUSH:
+    case INSN_POP:
+    case INSN_CALL:
+    case INSN_JMP:
+        return execute_stack(e);
+    case INSN_VECTOR:
+    case INSN_VECTOR_LOW:
+    case INSN_VECTOR_HIGH:
+        return execute_vector(e);
+    default:
+        return execute_integer(e);
+    }
+}
+
+/* A repetition that goes on has RF set until it is over, so that what interrupts it comes back
+ * without meeting an instruction breakpoint again (SDM 3, 18.3.1.1). */
+static void finish(struct emulation *e)
+{
+    struct mmio_vcpu *v = e->vcpu;
+    if (e->paused)
+        e->rflags |= RFLAGS_RF;
+    else
+        cpu_set_reg(v->cpu, REG_RIP, e->next);
+    v->single_step = e->context.rflags & RFLAGS_TF;
+    v->stale_count = 0;
+    v->stats.emulated++;
+}
+
+static COLD enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
+                                            const struct walk_context *context,
+                                            const struct insn *insn, uint64_t rip, uint64_t next,
+                                            gpa_t gpa, enum mmio_target target)
+{
+    struct emulation e = {
+        .vcpu = vcpu,
+        .context = *context,
+        .insn = insn,
+        .rip = rip,
+        .next = next,
+        .rflags = context->rflags & ~RFLAGS_RF,
+        .gpa = gpa,
+        .target = target,
+    };
+    enum mmio_outcome outcome = execute(&e);
+    if (outcome == MMIO_STALE && vcpu->cache.mode == GVA_CACHE_EXITS) {
+        mmio_cache_clear_gva(&vcpu->cache);
+        outcome = execute(&e);
+    }
+    if (outcome == MMIO_STALE)
+        return stale(vcpu, rip, gpa);
+    if (outcome == MMIO_DONE)
+        finish(&e);
+    /* A fault may come after iterations that were done. */
+    if (e.rflags != context->rflags && (outcome == MMIO_DONE || outcome == MMIO_INJECT))
+        cpu_set_reg(vcpu->cpu, REG_RFLAGS, e.rflags);
+    return outcome;
+}
+
 enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target,
                                bool *rings)
 {
     struct walk_context context;
     walk_context_load(&context, vcpu->cpu, vcpu->mmu);
-    uint64_t rip = cpu_reg(vcpu->cpu, REG_RIP), known = vcpu->cache.gva_hits;
+    uint64_t rip = cpu_reg(vcpu->cpu, REG_RIP);
     const struct insn *insn;
     bool memory;
     enum mmio_outcome outcome = mmio_fetch(vcpu, &context, rip, gpa, &insn, &memory);
+    if (unlikely(outcome == MMIO_END))
+        return unknown(vcpu, rip, gpa);
     if (unlikely(outcome != MMIO_DONE))
         return outcome;
     if (unlikely(!memory))
@@ -181,40 +235,11 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     uint64_t next = rip + insn->length;
     if (mmio_code_size(&context) != CODE_64)
         next = (uint32_t)next;
-    uint64_t linear;
-    uint8_t vector;
-    if (unlikely(!mmio_linear(vcpu->cpu, &context, insn, next, &linear, &vector)))
-        return mmio_inject(vcpu, &context, vector, 0);
-
-    struct fragment fragments[2];
-    outcome = translate(vcpu, &context, insn, linear, fragments);
-    if (unlikely(outcome != MMIO_DONE))
-        return outcome;
-    int device = touched(fragments, gpa);
-    if (unlikely(device < 0) && vcpu->cache.mode == GVA_CACHE_EXITS) {
-        /* The guest has not flushed yet, but the CPU forgot on its own: forget as well. */
-        mmio_cache_clear_gva(&vcpu->cache);
-        outcome = translate(vcpu, &context, insn, linear, fragments);
-        if (outcome != MMIO_DONE)
-            return outcome;
-        device = touched(fragments, gpa);
-    }
-    if (unlikely(device < 0))
-        return stale(vcpu, rip, gpa);
-
+    if (likely(insn->op <= INSN_LAST_MOV))
+        return emulate_move(vcpu, &context, insn, rip, next, gpa, target, rings);
     if (unlikely(target == TARGET_DOORBELL)) {
-        *rings = insn->write && !fragments[1].size && fragments[0].gpa.v == gpa.v;
-        if (!*rings)
-            return MMIO_REENTER;
+        *rings = false; /* the bus rings it, if it is written */
+        return MMIO_REENTER;
     }
-    if (unlikely(target == TARGET_MEMORY))
-        device = -1;
-    if (unlikely(perform(vcpu, insn, fragments, (unsigned)device)))
-        return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
-                        "give the machine more memory");
-    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size)
-        mmio_hot_keep(vcpu, &context, rip, insn, linear, gpa);
-    advance(vcpu, &context, next);
-    vcpu->stats.emulated++;
-    return MMIO_DONE;
+    return emulate_other(vcpu, &context, insn, rip, next, gpa, target);
 }

@@ -67,6 +67,15 @@ static enum mmio_outcome fetch_page(struct fetch *f)
                     "give the machine more memory");
 }
 
+static COLD enum mmio_outcome unsupported(struct fetch *f)
+{
+    char what[96];
+    snprintf(what, sizeof(what), "MMIO by %s, which is not emulated",
+             decode_class(f->bytes, f->count, mmio_code_size(f->context)));
+    return mmio_end(f->vcpu, MMIO_END_UNSUPPORTED, f->gpa, what,
+                    "docs/MMIO_INSTRUCTIONS.md lists what is");
+}
+
 /* Page by page: the second page is touched, and may fault, only if the instruction goes on there.
  */
 static enum mmio_outcome fetch_slowly(struct fetch *f, struct insn *insn, bool *memory)
@@ -94,9 +103,7 @@ static enum mmio_outcome fetch_slowly(struct fetch *f, struct insn *insn, bool *
     case DECODE_TRUNCATED:
         break;
     }
-    return mmio_end(f->vcpu, MMIO_END_UNSUPPORTED, f->gpa,
-                    "MMIO by an instruction that is not emulated",
-                    "use MOV, MOVZX or MOVSX for device registers");
+    return unsupported(f);
 }
 
 enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *context,

@@ -94,22 +94,52 @@ static NOINLINE void load(struct mmio_vcpu *v, const struct hot *h, uint64_t at)
         mmio_write_back(v->cpu, &h->insn, value);
 }
 
-void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
+static ALWAYS_INLINE void make_access(struct mmio_vcpu *v, const struct hot *h, gpa_t gpa)
 {
-    const struct hot *h = hot;
     const struct bus_region *r = &h->region;
     uint64_t at = gpa.v - r->start;
 
-    vcpu->stats.cache_hits++;
-    vcpu->stats.emulated++;
-    vcpu->cache.gva_hits++;
-    vcpu->stale_count = 0;
+    v->stats.emulated++;
+    v->stale_count = 0;
     if (!h->insn.write) {
-        load(vcpu, h, at);
+        load(v, h, at);
         return;
     }
-    uint64_t value = h->insn.has_imm ? h->insn.imm : vcpu->cpu->gpr[h->insn.reg];
-    r->ops->write(r->device, vcpu, at, h->insn.size, value & h->mask);
+    uint64_t value = h->insn.has_imm ? h->insn.imm : v->cpu->gpr[h->insn.reg];
+    r->ops->write(r->device, v, at, h->insn.size, value & h->mask);
+}
+
+void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
+{
+    vcpu->stats.cache_hits++;
+    vcpu->cache.gva_hits++;
+    make_access(vcpu, hot, gpa);
+}
+
+static bool state_is(struct mmio_vcpu *v, const struct cpu_state *kept)
+{
+    struct cpu_state now;
+    cpu_state_get(v->cpu, &now);
+    return now.rflags == kept->rflags && now.cr0 == kept->cr0 && now.cr3 == kept->cr3 &&
+           now.cr4 == kept->cr4 && now.efer == kept->efer && now.cs_rights == kept->cs_rights;
+}
+
+bool mmio_hot_renew(struct mmio_vcpu *vcpu, gpa_t gpa)
+{
+    uint64_t rip = cpu_reg(vcpu->cpu, REG_RIP), generation = vcpu->cache.generation;
+    struct hot *h = &vcpu->cache.hot[rip % MMIO_HOT];
+    if (h->rip != rip || !mmio_cache_hit(&vcpu->cache, gpa, generation) ||
+        !state_is(vcpu, &h->state))
+        return false;
+    h->generation = generation; /* unless that is outdated already */
+    if (!mmio_hot_holds(vcpu, h, gpa)) {
+        mmio_hot_forget(h);
+        return false;
+    }
+    vcpu->single_step = false;
+    cpu_set_reg(vcpu->cpu, REG_RIP, h->next);
+    make_access(vcpu, h, gpa);
+    return true;
 }
 
 /* ---- Keeping one ----------------------------------------------------------------------------- */
@@ -122,12 +152,10 @@ static bool is_common(const struct walk_context *context, const struct insn *ins
            insn->reg != GPR_RSP;
 }
 
-/* Entries that both walks read are compared once. For a doorbell only those of the code are: the
- * CPU's own translation of the operand led to it, and it rings whatever the guest's tables say by
- * now. */
+/* Entries that both walks read are compared once. */
 static void keep_entries(struct hot *h, const struct memo *code, const struct memo *data)
 {
-    unsigned shared = h->doorbell ? data->count : 0;
+    unsigned shared = 0;
     while (shared < code->count && shared < data->count &&
            code->entries[shared].host == data->entries[shared].host)
         shared++;
@@ -136,6 +164,16 @@ static void keep_entries(struct hot *h, const struct memo *code, const struct me
     memcpy(&h->entries[h->first_entry], code->entries, code->count * sizeof(h->entries[0]));
     memcpy(&h->entries[ARRAY_SIZE(h->entries) - rest], &data->entries[shared],
            rest * sizeof(h->entries[0]));
+}
+
+/* Four, of which those that the walk did not have always are what they were. */
+static void keep_code(struct hot *h, const struct memo *code)
+{
+    for (unsigned i = 0; i < BELL_ENTRIES; i++) {
+        bool used = i < code->count;
+        h->entries[i].host = used ? code->entries[i].host : &h->entries[i].value;
+        h->entries[i].value = used ? code->entries[i].value : 0;
+    }
 }
 
 void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
@@ -160,8 +198,10 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
     bool is_mmio = hint.doorbell || mmio_cache_hit(cache, gpa, context->generation);
     if (!hint.sequence || !is_mmio || h->state.rflags & ~KEY_AC)
         return;
-    h->doorbell = hint.doorbell;
-    h->rip = rip;
+    if (hint.doorbell && insn->length <= sizeof(h->bytes[0]))
+        h->bell = rip;
+    else
+        h->rip = rip;
     h->next = rip + insn->length;
     h->generation = context->generation;
     h->sequence = context->sequence;
@@ -170,7 +210,10 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
     h->whole = insn->op != INSN_SIGN_EXTEND && insn->reg_size >= 4;
     h->keyed = context->key & KEY_PKE;
     h->pkru = context->pkru;
-    keep_entries(h, code, data);
+    if (h->bell == rip)
+        keep_code(h, code);
+    else
+        keep_entries(h, code, data);
     h->code = code->host + page_offset(rip);
     memcpy(h->bytes, decoded->bytes, sizeof(h->bytes));
     h->insn = *insn;

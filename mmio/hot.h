@@ -27,6 +27,42 @@ static inline const struct hot *mmio_hot_at(const struct mmio_vcpu *vcpu, uint64
 bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
 void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
 
+/* After the slots have become others, and the MMU said that `gpa` is MMIO still: makes the access
+ * of the instruction at RIP if all but their generation is as it was, completes the instruction,
+ * and keeps it under the new one. No page that it rests on has gone: the sequence is the same.
+ * False: nothing was done. Needs an epoch. */
+bool mmio_hot_renew(struct mmio_vcpu *vcpu, gpa_t gpa) MUST_CHECK;
+
+/*
+ * Doorbells. Of a write that rings whatever its operand is, no more has to be known than that this
+ * instruction is the one that did it before, and how long it is. That is what its bytes say, and
+ * the walk that leads to them; the CPU's own walk of the operand led to the doorbell. Of the slots
+ * no more than that the pages are there that are read here, which is what the sequence says.
+ *
+ * If hot->bell is RIP: whether all is as it was but CR3, EFER and CS, which the caller compares
+ * with hot->state, and RFLAGS, where TF and RF must be clear. Not during an event's delivery, nor
+ * in an interrupt shadow. No loop: this is the doorbell's path.
+ */
+#define BELL_ENTRIES 4
+static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct hot *h, gpa_t gpa)
+{
+    if (unlikely(gpa.v != h->first || bus_sequence(v->mmio_bus) != h->bus_sequence ||
+                 mmu_invalidate_sequence(v->mmu) != h->sequence))
+        return false;
+    typedef uint64_t __attribute__((aligned(1))) unaligned;
+#define DIFFERENCE(i) (*(const volatile uint64_t *)h->entries[i].host ^ h->entries[i].value)
+    return likely(!(DIFFERENCE(0) | DIFFERENCE(1) | DIFFERENCE(2) | DIFFERENCE(3) |
+                    (*(const volatile unaligned *)h->code ^ h->bytes[0])));
+#undef DIFFERENCE
+}
+
+/* Then RIP goes on at hot->next, and this rings. */
+static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct hot *h)
+{
+    v->stale_count = 0;
+    h->region.ops->write(h->region.device, v, 0, 0, 0);
+}
+
 /* The instruction has just been emulated, and its operand at `linear` is `gpa`, a device: keeps it
  * if it is of the common kind. */
 void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,

@@ -14,7 +14,7 @@
 #define TYPE_EXPAND_DOWN BIT(2) /* data */
 #define TYPE_WRITABLE    BIT(1) /* data; readable for code */
 
-static uint64_t effective_address(struct cpu_regs *cpu, const struct insn *insn, uint64_t next)
+uint64_t mmio_effective(struct cpu_regs *cpu, const struct insn *insn, uint64_t next)
 {
     uint64_t address = insn->disp;
     if (insn->base < GPR_COUNT)
@@ -46,21 +46,19 @@ static bool limit_allows(uint64_t rights, uint64_t limit, uint64_t first, uint64
     return last <= limit;
 }
 
-bool mmio_linear(struct cpu_regs *cpu, const struct walk_context *context, const struct insn *insn,
-                 uint64_t next, uint64_t *linear, uint8_t *vector)
+bool mmio_segment(struct cpu_regs *cpu, const struct walk_context *context, unsigned segment,
+                  uint64_t offset, unsigned size, bool write, uint64_t *linear, uint8_t *vector)
 {
-    uint64_t address = effective_address(cpu, insn, next);
-    unsigned segment = insn->segment;
     *vector = segment == SEG_SS ? VECTOR_SS : VECTOR_GP;
     if (likely(mmio_code_size(context) == CODE_64)) {
         if (segment >= SEG_FS)
-            address += cpu_reg(cpu, REG_SEG_BASE + segment);
-        *linear = address;
-        return address_is_canonical(address) && address_is_canonical(address + insn->size - 1);
+            offset += cpu_reg(cpu, REG_SEG_BASE + segment);
+        *linear = offset;
+        return address_is_canonical(offset) && address_is_canonical(offset + size - 1);
     }
     uint64_t rights = cpu_reg(cpu, REG_SEG_AR + segment);
     uint64_t limit = (uint32_t)cpu_reg(cpu, REG_SEG_LIMIT + segment);
-    *linear = (uint32_t)(address + cpu_reg(cpu, REG_SEG_BASE + segment));
-    return type_allows(context, rights, insn->write) &&
-           limit_allows(rights, limit, address, address + insn->size - 1);
+    *linear = (uint32_t)(offset + cpu_reg(cpu, REG_SEG_BASE + segment));
+    return type_allows(context, rights, write) &&
+           limit_allows(rights, limit, offset, offset + size - 1);
 }

@@ -22,7 +22,8 @@ void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mm
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
                               uint8_t vector, uint32_t error_code)
 {
-    bool pushes = context->protected && vector != 6; /* #UD has none, real mode pushes none */
+    /* #DF, #TS, #NP, #SS, #GP, #PF and #AC; in real mode none does. */
+    bool pushes = context->protected && (BIT(vector) & (BIT(8) | BITS(14, 10) | BIT(17)));
     vcpu->fault = (struct mmio_fault){vector, pushes, error_code, 0};
     return MMIO_INJECT;
 }

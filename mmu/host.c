@@ -40,7 +40,9 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
 
     memslots_lock(mmu);
     const struct memslot *slot = memslot_find(mmu->slots, gfn);
-    if (slot && !page_is_none(backing_page(&slot->backing, gfn.v - slot->base.v, &level))) {
+    if (slot && slot->flags & MEMSLOT_PINNED) {
+        error = -EBUSY;
+    } else if (slot && !page_is_none(backing_page(&slot->backing, gfn.v - slot->base.v, &level))) {
         hpa_t new = page_alloc(9 * (level - 1));
         if (page_is_none(new)) {
             log_error("host remap: no memory for another block behind frame %#lx", gfn.v);

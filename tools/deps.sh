@@ -24,6 +24,7 @@ pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 lint   clang                /usr/bin/clang
 lint   clang-format         /usr/bin/clang-format
 lint   cppcheck             /usr/bin/cppcheck
+fuzz   libclang-rt-14-dev   /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a
 '
 
 groups=" $* "

@@ -35,7 +35,8 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
-MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_%),$(UNIT_TESTS))
+MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_%),\
+                       $(UNIT_TESTS))
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants
@@ -50,6 +51,10 @@ mutants-sample: $(MUTANTS_KILLED_BY) ## the same with ten of them, others each d
 lint: lint-mutants
 lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
+
+.PHONY: gaps
+gaps: all guests $(B)/optrom.bin | deps-run ## which mutants the guests notice on Bochs; slow
+	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
 
 # ---- Proofs -------------------------------------------------------------------------------------
 .PHONY: prove

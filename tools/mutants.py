@@ -32,9 +32,9 @@ PATCHES = ROOT / "tests" / "mutants"
 BUILD = ROOT / "build"
 SCRATCH = BUILD / "mutants"
 # Quick ones first; the adversary finds what they don't, the threads what it does not.
-TESTS = """spte ept_format mmu_patches mmu_rules mmu_trace mmu_fault mmu_tlb mmu_nomem mmu_slots
-           mmu_huge mmu_roots mmu_stores mmu_memory mmu_stores_random mmu_adversary
-           mmu_threads""".split()
+TESTS = """spte ept_format mmu_patches mmu_rules mmu_trace mmu_pml mmu_fault mmu_tlb mmu_nomem
+           mmu_slots mmu_huge mmu_roots mmu_sides mmu_stores mmu_memory mmu_stores_random
+           mmu_adversary mmu_threads""".split()
 # What these tests are linked from; others (mmio) from the whole library.
 PARTS = ("lib", "ept", "mmu")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000", "THREADS_CHANGES": "150"}
@@ -70,7 +70,7 @@ def run_test(tree, program, limit):
 
 
 class Mutant:
-    """A patch: `Breaks S7, W5: what it does.`, `Test: mmu_stores`, perhaps `Proof: prove_… prove_…`."""
+    """A patch: `Breaks S7, W5: what it does.`, `Test: mmu_stores`, perhaps `Proof: prove_…`."""
 
     def __init__(self, path):
         self.path, self.name, self.text = path, path.stem, path.read_text()
@@ -109,7 +109,7 @@ class Baseline:
             self.depends[source] = {source, *headers}
 
     def object(self, source):
-        return BUILD / "host" / Path(source).with_suffix(".o")
+        return BUILD / "host" / Path(source.removeprefix("build/")).with_suffix(".o")
 
     def limit(self, test):
         """The test must pass without a mutant. One that takes eight times as long hangs."""

@@ -29,6 +29,7 @@ const struct control vmx_control_table[] = {
     REQUIRED(PRIMARY, MWAIT_EXITING, "MWAIT exiting", "a guest must not idle the CPU"),
     REQUIRED(PRIMARY, MONITOR_EXITING, "MONITOR exiting", "of no use without MWAIT"),
     REQUIRED(PRIMARY, RDPMC_EXITING, "RDPMC exiting", "the counters are the host's"),
+    REQUIRED(PRIMARY, TSC_OFFSETTING, "use TSC offsetting", "a guest may set its TSC"),
     REQUIRED(EXIT, HOST_ADDRESS_SPACE_SIZE, "host address-space size", "the host is 64-bit"),
     REQUIRED(EXIT, SAVE_DEBUG_CONTROLS, "save debug controls", "DR7 is the guest's"),
     REQUIRED(EXIT, SAVE_EFER, "save IA32_EFER", "the guest changes it"),
@@ -59,7 +60,6 @@ const struct control vmx_control_table[] = {
              "the budget goes on after an exit"),
 
     UNWANTED(PIN, POSTED_INTERRUPTS, "process posted interrupts"),
-    UNWANTED(PRIMARY, TSC_OFFSETTING, "use TSC offsetting"),
     UNWANTED(PRIMARY, RDTSC_EXITING, "RDTSC exiting"),
     UNWANTED(PRIMARY, CR3_STORE_EXITING, "CR3-store exiting"),
     UNWANTED(PRIMARY, TERTIARY_CONTROLS, "activate tertiary controls"),

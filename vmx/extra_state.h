@@ -37,3 +37,9 @@ void extra_state_save(struct extra_state *state);
 /* XSETBV by the guest. False: the CPU does not allow that value (#GP for the guest). */
 bool extra_set_xcr0(uint64_t value) MUST_CHECK;
 uint64_t extra_xcr0(void);
+
+/* One vector register of the guest, 0 to 15: its low 16 or 32 bytes (32 only where XCR0 has AVX).
+ * Setting 16 bytes leaves the rest of the register alone, as SSE does, or clears it, as AVX does;
+ * setting 32 clears what is above. For the emulator (decision D9). */
+void extra_vector_get(unsigned reg, void *bytes, unsigned size);
+void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear_rest);

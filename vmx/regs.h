@@ -57,10 +57,11 @@ enum cpu_reg {
     REG_PDPTE2,
     REG_PDPTE3,
     REG_PKRU,
-    REG_SEG_BASE,                             /* + enum segment */
-    REG_SEG_LIMIT = REG_SEG_BASE + SEG_COUNT, /* + enum segment; in bytes, G applied */
-    REG_SEG_AR = REG_SEG_LIMIT + SEG_COUNT,   /* + enum segment; VMX format: bit 16 unusable */
-    REG_COUNT = REG_SEG_AR + SEG_COUNT,
+    REG_SEG_BASE,                              /* + enum segment */
+    REG_SEG_LIMIT = REG_SEG_BASE + SEG_COUNT,  /* + enum segment; in bytes, G applied */
+    REG_SEG_AR = REG_SEG_LIMIT + SEG_COUNT,    /* + enum segment; VMX format: bit 16 unusable */
+    REG_SEG_SELECTOR = REG_SEG_AR + SEG_COUNT, /* + enum segment */
+    REG_COUNT = REG_SEG_SELECTOR + SEG_COUNT,
 };
 
 /* Access rights in VMX format (SDM 3, 25.4.1). */

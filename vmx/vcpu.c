@@ -17,8 +17,8 @@ extern const char vmx_exit_entry[];
 
 /* RAX, HOST_RSP and LAUNCHED of vmx/entry.S */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 384, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, launched) == 392, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 432, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, launched) == 440, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
@@ -54,7 +54,7 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     const struct vmx_controls *c = &vmx.controls;
     uint64_t secondary = c->word[CONTROL_SECONDARY];
 
-    /* PML is switched on when it is wanted; #VE nobody uses yet. */
+    /* PML and #VE are switched on where they are wanted. */
     secondary &= ~(SECONDARY_PML | SECONDARY_EPT_VIOLATION_VE);
     if (!vpid)
         secondary &= ~SECONDARY_VPID;
@@ -107,6 +107,7 @@ static void write_host_state(void)
 
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 {
+    vcpu->extra_work = vmx.poison;
     vcpu->vmcs = page_alloc(0);
     vcpu->msr_bitmap = page_alloc(0);
     if (page_is_none(vcpu->vmcs) || page_is_none(vcpu->msr_bitmap)) {
@@ -124,6 +125,16 @@ int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     write_controls(vcpu, eptp, vpid);
     write_host_state();
     return 0;
+}
+
+bool vmx_ve_enable(hpa_t area)
+{
+    if (!vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_EPT_VIOLATION_VE))
+        return false;
+    vmwrite(VMCS_VE_INFORMATION_ADDRESS, area.v);
+    vmwrite(VMCS_EPTP_INDEX, 0);
+    vmwrite(VMCS_SECONDARY_CONTROLS, vmread(VMCS_SECONDARY_CONTROLS) | SECONDARY_EPT_VIOLATION_VE);
+    return true;
 }
 
 void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)

@@ -84,6 +84,43 @@ OPERATION(port_write, "outb %b2, %w3",
           : "0"((uint64_t)round), "d"(PORT_UART + 7)
           : "memory") /* scratch */
 
+/* A page of its own in the hole: what stands there is the doorbell alone. */
+#define DOORBELL 0xd0000000ull
+OPERATION(doorbell, "movl %k2, (%3)", : "0"((uint64_t)round), "r"(DOORBELL) : "memory")
+
+static void bench_bell(void)
+{
+    struct hypercall call = {.rbx = DOORBELL};
+    EXPECT_EQ(hypercall(HC_DOORBELL_ADD, &call), 0);
+    uint64_t id = call.rbx;
+    bench_doorbell();
+    EXPECT_EQ(hypercall(HC_DOORBELL_RINGS, &call), 0);
+    EXPECT_EQ(call.rbx, SAMPLES);
+    call.rbx = id;
+    EXPECT_EQ(hypercall(HC_DOORBELL_REMOVE, &call), 0);
+}
+
+/* Each sample is the first access after a slot was added elsewhere. */
+static void add_slot(unsigned round)
+{
+    void (*write)(unsigned) = run_mmio_write;
+    __asm__ volatile("" : "+r"(write)); /* the instruction that is measured, not a copy */
+    if (round)
+        EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    for (unsigned i = 0; i < 3; i++)
+        write(i);
+    EXPECT_EQ(hc_slot_add(SLOT, SLOT_GPA, 1, 0), 0);
+}
+
+static void bench_after_slot_change(void)
+{
+    struct watch stale = watch(COUNTER_MMIO_SPTE_STALE);
+    bench("mmio_first_after_slot_change", add_slot, run_mmio_write, idle_mmio_write);
+    if (hc_config(CONFIG_MMIO_CACHING))
+        EXPECT(watched(stale) >= SAMPLES);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
 static uint64_t slot_page(unsigned round)
 {
     return SLOT_GPA + round % SLOT_PAGES * RT_PAGE;
@@ -123,6 +160,8 @@ void guest_main(void)
         {"bench_hypercall", bench_hypercall, NEED_EPTVISOR},
         {"bench_mmio_write", bench_mmio_write, NEED_TESTCTL},
         {"bench_mmio_read", bench_mmio_read, NEED_TESTCTL},
+        {"bench_doorbell", bench_bell, NEED_TESTCTL},
+        {"bench_mmio_first_after_slot_change", bench_after_slot_change, NEED_TESTCTL},
         {"bench_fault_4k_present", bench_fault, NEED_TESTCTL},
         {"bench_port_write", bench_port_write, 0},
     };

@@ -66,6 +66,85 @@ static void own(void)
     }
 }
 
+/* ---- The TSC --------------------------------------------------------------------------------- */
+
+#define MSR_TSC          0x10u
+#define MSR_TSC_ADJUST   0x3bu
+#define MSR_TSC_DEADLINE 0x6e0u
+#define SOON             20000 /* ticks, more than a few lines take */
+
+#define APIC         0xfee00000ull
+#define APIC_EOI     (APIC + 0xb0)
+#define APIC_SVR     (APIC + 0xf0)
+#define APIC_TIMER   (APIC + 0x320)
+#define LVT_DEADLINE BIT(18)
+#define VECTOR_TIMER 0x41
+
+static uint64_t rdmsr(uint32_t msr)
+{
+    read_argument((void *)(uintptr_t)msr);
+    return last_read;
+}
+
+/* It goes on from what was written, whichever way it is read. */
+static void tsc_written(void)
+{
+    static const uint64_t values[] = {0, 1ull << 60, ~0ull - SOON, 0x123456789abcull};
+
+    for (unsigned i = 0; i < ARRAY_SIZE(values); i++) {
+        wrmsr(MSR_TSC, values[i]);
+        uint64_t first = rdtsc() - values[i], second = rdmsr(MSR_TSC) - values[i];
+        EXPECT(first < SOON);
+        EXPECT(second > first);
+        EXPECT(second < SOON);
+    }
+}
+
+/* IA32_TSC_ADJUST takes part in every change, and moves the TSC itself. */
+static void tsc_adjust(void)
+{
+    if (!(cpuid(7).ebx & BIT(1))) {
+        expect_gp(read_argument, MSR_TSC_ADJUST);
+        expect_gp(write_argument, MSR_TSC_ADJUST);
+        return;
+    }
+    uint64_t before = rdtsc(), adjust = rdmsr(MSR_TSC_ADJUST);
+    wrmsr(MSR_TSC_ADJUST, adjust + (1ull << 40));
+    EXPECT_EQ(rdmsr(MSR_TSC_ADJUST), adjust + (1ull << 40));
+    EXPECT(rdtsc() - before - (1ull << 40) < SOON);
+    wrmsr(MSR_TSC, before);
+    EXPECT(adjust - rdmsr(MSR_TSC_ADJUST) < SOON); /* back, less what went by */
+    EXPECT(rdtsc() - before < SOON);
+}
+
+/* A deadline is one of the guest's TSC, wherever that is moved meanwhile. */
+static void deadline_follows(void)
+{
+    look_for(VECTOR_TIMER, 0);
+    write32(APIC_SVR, 0x1ff);
+    write32(APIC_TIMER, LVT_DEADLINE | VECTOR_TIMER);
+    wrmsr(MSR_TSC, 0);
+    wrmsr(MSR_TSC_DEADLINE, 1ull << 50);
+    EXPECT_EQ(rdmsr(MSR_TSC_DEADLINE), 1ull << 50);
+    wrmsr(MSR_TSC, (1ull << 50) - SOON);
+    EXPECT_EQ(rdmsr(MSR_TSC_DEADLINE), 1ull << 50);
+    EXPECT_EQ(seen.count, 0);
+    __asm__ volatile("sti; hlt; cli" : : : "memory");
+    uint64_t now = rdtsc();
+    EXPECT_EQ(seen.count, 1);
+    EXPECT(now - (1ull << 50) < SOON);
+    EXPECT_EQ(rdmsr(MSR_TSC_DEADLINE), 0);
+    write32(APIC_EOI, 0);
+
+    wrmsr(MSR_TSC_DEADLINE, 5); /* long ago */
+    __asm__ volatile("sti; nop; cli" : : : "memory");
+    EXPECT_EQ(seen.count, 2);
+    write32(APIC_EOI, 0);
+    write32(APIC_TIMER, BIT(16));
+    set_handler(VECTOR_TIMER, NULL);
+    note("arrived", seen.count);
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
@@ -73,6 +152,9 @@ void guest_main(void)
         {"no_vmx", no_vmx, NEED_EPTVISOR},
         {"efer", efer, 0},
         {"own_msrs", own, 0},
+        {"tsc_written", tsc_written, 0},
+        {"tsc_adjust", tsc_adjust, NEED_EPTVISOR},
+        {"deadline_follows_tsc", deadline_follows, NEED_EPTVISOR},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

@@ -1,7 +1,7 @@
 """The CPU models: those that we run on, and polite refusals of those that lack something (D14)."""
 
 import pytest
-from conftest import CODES, scenarios
+from conftest import CODES, hello, scenarios
 
 RUN_ON = {
     "corei7_icelake_u": "everything",
@@ -46,6 +46,7 @@ SWITCHES = [
     "huge=0 ept_ad=0",
     "vpid=0",
     "slot_generation_start=524280",
+    "poison=1",
 ]
 
 
@@ -53,6 +54,12 @@ SWITCHES = [
 def test_everything_passes_with(boot, cmdline: str) -> None:
     result = boot(cmdline=cmdline)
     assert result.status == 0, result
+
+
+def test_poison_needs_a_cpu_that_lets_it_be_written(boot) -> None:
+    result = boot(cpu="corei7_ivy_bridge_3770k", cmdline="poison=1", guests=(hello(),))
+    assert result.exit == CODES.BAD_COMMAND_LINE, result
+    assert result.has("IA32_VMX_MISC bit 29"), result
 
 
 def test_without_mmio_caching_nothing_is_misconfigured(boot) -> None:

@@ -64,7 +64,8 @@ struct world {
     bool tlb;            /* the CPU holds one translation of data, which may be outdated */
     uint64_t tlb_page, tlb_frame;
     unsigned violations, misconfigs; /* exits of the CPU */
-    unsigned hot;                    /* of these, accesses that mmio/hot.c made */
+    unsigned hot;                    /* of these, accesses that mmio/hot.c made, */
+    unsigned bells;                  /* and doorbells that it rang */
 };
 
 extern struct world world;

@@ -201,6 +201,33 @@ static void write_protected_page(void **state)
     assert_false(mmio_cache_hit(&world.vcpu.cache, GPA(0x7000), mmu_slot_generation(&world.mmu)));
 }
 
+/* A locked access to a tracked page works on what other CPUs left, and gives way in the end. */
+static void locked_races(void **state)
+{
+    (void)state;
+    world_map(world.regs[REG_CR3], V, 0x7000, KERNEL);
+    world_code("\xf0\x01\x18", 3); /* lock add [rax], ebx */
+    world.cpu.gpr[GPR_RAX] = V;
+    world.cpu.gpr[GPR_RBX] = 1;
+    write_protected = true;
+    uint32_t access = ACCESS_WRITE | FAULT_PRESENT | FAULT_FINAL;
+    (void)world_load(V, &(uint32_t){0}); /* A and D are set by now: no exchange but ours */
+    (void)world_store(V, 0);
+    world_code("\xf0\x01\x18", 3);
+    world.cpu.gpr[GPR_RAX] = V;
+    world.cpu.gpr[GPR_RBX] = 1;
+    memset(world_ram[7], 0, 16);
+    races = 3; /* each changes bit 9 */
+    assert_int_equal(mmio_violation(&world.vcpu, GPA(0x7000), access, false), MMIO_DONE);
+    assert_int_equal(races, 0);
+    assert_memory_equal(world_ram[7], "\x01\x02\0\0\0", 5);
+    races = 1000;
+    world.regs[REG_RIP] = WORLD_CODE;
+    assert_int_equal(mmio_violation(&world.vcpu, GPA(0x7000), access, false), MMIO_REENTER);
+    assert_int_equal(world.regs[REG_RIP], WORLD_CODE);
+    assert_int_equal(world_ram[7][0], 1);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
@@ -211,6 +238,7 @@ int main(void)
         T(nowhere_to_read_again),
         T(code_changes_while_read),
         T(write_protected_page),
+        T(locked_races),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

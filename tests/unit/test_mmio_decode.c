@@ -117,6 +117,22 @@ static const struct expected table[] = {
      SEXT, 4, 8, LOAD, 0, GPR_RAX, SEG_DS, GPR_RAX, NONE, 0, 0, 0},
     {"movsxd ax, word", C64, 3, {0x66, 0x63, 0x00},
      SEXT, 2, 2, LOAD, 0, GPR_RAX, SEG_DS, GPR_RAX, NONE, 0, 0, 0},
+    {"the last of F2 and F3 wins", C64, 5, {0xf2, 0xf3, 0x0f, 0x10, 0x08},
+     INSN_VECTOR, 4, 16, LOAD, 0, GPR_RCX, SEG_DS, GPR_RAX, NONE, 0, 0, 0},
+    {"66 loses to F3", C64, 5, {0xf3, 0x66, 0x0f, 0x6f, 0x08},
+     INSN_VECTOR, 16, 16, LOAD, 0, GPR_RCX, SEG_DS, GPR_RAX, NONE, 0, 0, 0},
+    {"vmovups ymm9, [r8]", C64, 5, {0xc4, 0x41, 0x7c, 0x10, 0x08},
+     INSN_VECTOR, 32, 32, LOAD, 0, GPR_R9, SEG_DS, GPR_R8, NONE, 0, 0, 0},
+    {"vmovups in 32-bit code has no B", C32, 5, {0xc4, 0xc1, 0x7c, 0x10, 0x08},
+     INSN_VECTOR, 32, 32, LOAD, 0, GPR_RCX, SEG_DS, GPR_RAX, NONE, 0, 0, 0},
+    {"push word, 66 in 64-bit", C64, 3, {0x66, 0xff, 0x30},
+     INSN_PUSH, 2, 0, LOAD, 0, GPR_RAX, SEG_DS, GPR_RAX, NONE, 0, 0, 0},
+    {"jmp ignores 66 in 64-bit", C64, 3, {0x66, 0xff, 0x20},
+     INSN_JMP, 8, 0, LOAD, 0, GPR_RAX, SEG_DS, GPR_RAX, NONE, 0, 0, 0},
+    {"stosd keeps ES", C64, 2, {0x64, 0xab},
+     INSN_STOS, 4, 4, STORE, 0, GPR_RAX, SEG_ES, GPR_RDI, NONE, 0, 0, 0},
+    {"movsw from FS", C32, 3, {0x66, 0x64, 0xa5},
+     INSN_MOVS, 2, 0, STORE, 0, GPR_RAX, SEG_FS, GPR_RSI, NONE, 0, 0, 0},
     {"15 bytes", C64, 15, {0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x2e, 0x89, 0x05, 1},
      MOVED, 4, 4, STORE, 0, GPR_RAX, SEG_DS, INSN_RIP, NONE, 0, 1, 0},
 };
@@ -160,21 +176,40 @@ static void refusals(void **state)
         enum decode_result result;
         uint8_t bytes[INSN_MAX];
     } cases[] = {
-        {C64, DECODE_UNDEFINED, {0xf0, 0x89, 0x18}},         /* lock mov */
-        {C64, DECODE_UNDEFINED, {0xf0, 0x89, 0xd8}},         /* between registers, too */
-        {C32, DECODE_UNDEFINED, {0xf0, 0x0f, 0xb6, 0x00}},   /* lock movzx */
-        {C64, DECODE_UNDEFINED, {0xc7, 0x08}},               /* c7 /1 */
-        {C64, DECODE_UNDEFINED, {0xc6, 0x38}},               /* c6 /7 on memory */
-        {C64, DECODE_UNSUPPORTED, {0xc6, 0xf8, 0x00}},       /* xabort */
-        {C64, DECODE_UNSUPPORTED, {0xf0, 0x01, 0x18}},       /* lock add */
-        {C64, DECODE_UNSUPPORTED, {0x01, 0x18}},             /* add */
-        {C32, DECODE_UNSUPPORTED, {0x63, 0x00}},             /* arpl */
-        {C32, DECODE_UNSUPPORTED, {0x48, 0x89, 0x18}},       /* dec eax */
-        {C64, DECODE_UNSUPPORTED, {0x0f, 0x88}},             /* no 88 behind 0f */
-        {C64, DECODE_UNSUPPORTED, {0xb6}},                   /* no b6 without */
-        {C64, DECODE_UNSUPPORTED, {0xf3, 0x0f, 0xb8, 0x00}}, /* popcnt */
-        {C64, DECODE_UNSUPPORTED, {0x8c, 0x00}},             /* mov from a segment register */
-        {C64, DECODE_UNSUPPORTED, {0xc4, 0xe1, 0x79, 0x6f}}, /* vex */
+        {C64, DECODE_UNDEFINED, {0xf0, 0x89, 0x18}},       /* lock mov */
+        {C64, DECODE_UNDEFINED, {0xf0, 0x89, 0xd8}},       /* between registers, too */
+        {C32, DECODE_UNDEFINED, {0xf0, 0x0f, 0xb6, 0x00}}, /* lock movzx */
+        {C64, DECODE_UNDEFINED, {0xc7, 0x08}},             /* c7 /1 */
+        {C64, DECODE_UNDEFINED, {0xc6, 0x38}},             /* c6 /7 on memory */
+        {C64, DECODE_UNSUPPORTED, {0xc6, 0xf8, 0x00}},     /* xabort */
+        {C64, DECODE_OK, {0xf0, 0x01, 0x18}},              /* lock add */
+        {C64, DECODE_UNDEFINED, {0xf0, 0x03, 0x18}},       /* lock add to a register */
+        {C64, DECODE_UNDEFINED, {0xf0, 0x01, 0xd8}},       /* the same */
+        {C64, DECODE_UNDEFINED, {0xf0, 0x39, 0x18}},       /* lock cmp */
+        {C64, DECODE_UNDEFINED, {0xf0, 0xd1, 0x20}},       /* lock shl */
+        {C64, DECODE_UNDEFINED, {0x82, 0x00}},             /* add, in 32-bit code */
+        {C32, DECODE_OK, {0x82, 0x00}},
+        {C64, DECODE_UNDEFINED, {0x0f, 0xba, 0x18}}, /* 0f ba /3 */
+        {C64, DECODE_UNDEFINED, {0x0f, 0xff, 0x00}}, /* ud0 */
+        {C64, DECODE_UNDEFINED, {0x06}},             /* push es */
+        {C32, DECODE_UNSUPPORTED, {0x06}},
+        {C64, DECODE_UNDEFINED, {0x8c, 0x30}},                /* no seventh segment */
+        {C64, DECODE_UNDEFINED, {0x66, 0xc5, 0xfa, 0x6f, 0}}, /* 66 before vex */
+        {C64, DECODE_UNDEFINED, {0xc5, 0xe2, 0x6f, 0}},       /* vvvv that is not used */
+        {C64, DECODE_UNDEFINED, {0xc5, 0xfd, 0x7e, 0}},       /* vmovd of 256 bits */
+        {C32, DECODE_UNSUPPORTED, {0xc5, 0x00}},              /* lds */
+        {C64, DECODE_UNSUPPORTED, {0xf2, 0x0f, 0x12, 0}},     /* movddup */
+        {C64, DECODE_UNSUPPORTED, {0x62, 0xf1, 0x7c, 0x48}},  /* evex */
+        {C64, DECODE_UNSUPPORTED, {0xff, 0x28}},              /* jmp far */
+        {C64, DECODE_NO_MEMORY, {0x0f, 0x18, 0x08}},          /* prefetch touches nothing */
+        {C32, DECODE_UNSUPPORTED, {0x63, 0x00}},              /* arpl */
+        {C32, DECODE_UNSUPPORTED, {0x48, 0x89, 0x18}},        /* dec eax */
+        {C64, DECODE_UNSUPPORTED, {0x0f, 0x88}},              /* no 88 behind 0f */
+        {C64, DECODE_UNSUPPORTED, {0xb6}},                    /* no b6 without */
+        {C64, DECODE_UNSUPPORTED, {0xf3, 0x0f, 0xb8, 0x00}},  /* popcnt */
+        {C64, DECODE_OK, {0x8c, 0x00}},                       /* mov from a segment register */
+        {C64, DECODE_UNSUPPORTED, {0x8e, 0x00}},              /* and to one */
+        {C64, DECODE_OK, {0xc4, 0xe1, 0x79, 0x6f}},           /* vmovdqa */
         {C64, DECODE_NO_MEMORY, {0x89, 0xd8}},
         {C64,
          DECODE_TOO_LONG,

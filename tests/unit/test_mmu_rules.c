@@ -40,8 +40,8 @@ static void a_fast_fault_on_a_device(void **state)
     assert_int_equal(mmu_stats(&mmu).fast_faults, 0);
 }
 
-/* P7: a fault that found no slot while the slots were being replaced knows nothing. Where it meets a
- * leaf, another CPU was faster: the mark alone is no generation that two could share. */
+/* P7: a fault that found no slot while the slots were being replaced knows nothing. Where it meets
+ * a leaf, another CPU was faster: with the mark two generations may look the same. */
 static void a_device_that_became_memory_meanwhile(void **state)
 {
     (void)state;

@@ -1,0 +1,289 @@
+/*
+ * The bus as a guest can change it: doorbells that ring on the writes that they are for and on no
+ * others, and a window that shows RAM as a device, over any other device, while the guest runs.
+ */
+#include "guest/programs/rt/rt.h"
+
+#define DEV    ((uint64_t)TESTDEV_A_BASE)
+#define HOLE   0xd0000000ull /* no slot and no device */
+#define WINDOW 0xd1000000ull
+#define MIRROR 0x800000ull
+#define LOG    0x900000ull
+#define TIMES  1000
+
+static void write8(uint64_t address, uint8_t value)
+{
+    __asm__ volatile("movb %0, (%1)" : : "q"(value), "r"(address) : "memory");
+}
+
+static void write16(uint64_t address, uint16_t value)
+{
+    __asm__ volatile("movw %0, (%1)" : : "r"(value), "r"(address) : "memory");
+}
+
+static uint16_t read16(uint64_t address)
+{
+    uint16_t value;
+    __asm__ volatile("movw (%1), %0" : "=r"(value) : "r"(address) : "memory");
+    return value;
+}
+
+/* ---- Doorbells ------------------------------------------------------------------------------- */
+
+static int add_bell(uint64_t address, uint64_t length, uint64_t data, uint64_t flags, uint64_t *id)
+{
+    struct hypercall call = {address, length, data, flags};
+    int error = hypercall(HC_DOORBELL_ADD, &call);
+    *id = call.rbx;
+    return error;
+}
+
+static int remove_bell(uint64_t id)
+{
+    struct hypercall call = {.rbx = id};
+    return hypercall(HC_DOORBELL_REMOVE, &call);
+}
+
+static uint64_t rings(uint64_t id)
+{
+    struct hypercall call = {.rbx = id};
+    EXPECT_EQ(hypercall(HC_DOORBELL_RINGS, &call), 0);
+    return call.rbx;
+}
+
+static void any_write(void)
+{
+    uint64_t id;
+    EXPECT_EQ(add_bell(HOLE + 8, 0, 0, 0, &id), 0);
+    write8(HOLE + 8, 1);
+    write16(HOLE + 8, 2);
+    write32(HOLE + 8, 3);
+    write64(HOLE + 8, 4);
+    EXPECT_EQ(rings(id), 4);
+    EXPECT_EQ(read32(HOLE + 8), 0xffffffff); /* reads never ring */
+    EXPECT_EQ(read8(HOLE + 8), 0xff);
+    write64(HOLE + 4, 5); /* nor what begins elsewhere */
+    write32(HOLE + 9, 6);
+    EXPECT_EQ(rings(id), 4);
+    EXPECT_EQ(remove_bell(id), 0);
+    write32(HOLE + 8, 7);
+    EXPECT_EQ(remove_bell(id), -EINVAL);
+}
+
+/* The device gets what is not for the doorbell, and nothing of what is. */
+static void length_and_data(void)
+{
+    uint64_t length, data;
+    write32(DEV + TESTDEV_RESET, 1);
+    EXPECT_EQ(add_bell(DEV + 8, 2, 0, 0, &length), 0);
+    EXPECT_EQ(add_bell(DEV + 16, 4, 0x5a5a5a5a, DOORBELL_DATA, &data), 0);
+    for (unsigned i = 0; i < 8; i++) { /* more than once: what is kept of an instruction is right */
+        write16(DEV + 8, (uint16_t)i);
+        write32(DEV + 8, i);
+        write32(DEV + 16, i & 1 ? 0x5a5a5a5a : i);
+        write16(DEV + 16, 0x5a5a);
+    }
+    EXPECT_EQ(rings(length), 8);
+    EXPECT_EQ(rings(data), 4);
+    EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 8 + 4 + 8);
+    EXPECT_EQ(read16(DEV + 8), 7);
+    EXPECT_EQ(read32(DEV + 16), 0x5a5a);
+    EXPECT_EQ(remove_bell(length), 0);
+    EXPECT_EQ(remove_bell(data), 0);
+}
+
+/* One instruction, many times, while the doorbell comes and goes. Each ring is one exit. */
+static void rung_often(void)
+{
+    uint64_t id, exits = 0, count = 0;
+    write32(DEV + TESTDEV_RESET, 1);
+    for (uint32_t i = 0; i < 4; i++) {
+        if (i & 1)
+            EXPECT_EQ(add_bell(DEV, 0, 0, 0, &id), 0);
+        struct watch all = watch(COUNTER_EXITS);
+        for (uint32_t n = 0; n < TIMES; n++) {
+            write32(DEV, n);
+        }
+        exits += watched(all) - 1; /* the counter's own hypercall */
+        if (i & 1) {
+            count += rings(id);
+            EXPECT_EQ(remove_bell(id), 0);
+        }
+    }
+    EXPECT_EQ(count, 2 * TIMES);
+    EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 2 * TIMES);
+    EXPECT_EQ(exits, 4 * TIMES);
+    note("rings", count);
+    note("writes", read32(DEV + TESTDEV_WRITES));
+}
+
+static void bell_refusals(void)
+{
+    uint64_t ids[17], none;
+    EXPECT_EQ(add_bell(HOLE, 3, 0, 0, &none), -EINVAL);
+    EXPECT_EQ(add_bell(HOLE, 16, 0, 0, &none), -EINVAL);
+    EXPECT_EQ(add_bell(HOLE, 0, 5, DOORBELL_DATA, &none), -EINVAL); /* data of which length? */
+    EXPECT_EQ(add_bell(HOLE, 4, 5, 2, &none), -EINVAL);
+    for (unsigned i = 0; i < 16; i++)
+        EXPECT_EQ(add_bell(HOLE, 4, i, DOORBELL_DATA, &ids[i]), 0);
+    EXPECT_EQ(add_bell(HOLE, 4, 16, DOORBELL_DATA, &none), -ENOSPC);
+    EXPECT_EQ(remove_bell(ids[3]), 0);
+    EXPECT_EQ(add_bell(HOLE, 4, 4, DOORBELL_DATA, &none), -EEXIST);
+    EXPECT_EQ(add_bell(HOLE, 0, 0, 0, &none), -EEXIST);
+    EXPECT_EQ(add_bell(HOLE, 4, 3, DOORBELL_DATA, &ids[3]), 0);
+    write32(HOLE, 3);
+    for (unsigned i = 0; i < 16; i++) {
+        EXPECT_EQ(rings(ids[i]), i == 3);
+        EXPECT_EQ(remove_bell(ids[i]), 0);
+    }
+    EXPECT_EQ(remove_bell(99), -EINVAL);
+}
+
+/* ---- The window ------------------------------------------------------------------------------ */
+
+static int set_window(uint64_t at, uint64_t mirror, uint64_t log)
+{
+    struct hypercall call = {at, mirror, log, 0};
+    return hypercall(HC_WINDOW, &call);
+}
+
+/* The record of access number `n`, from 1. */
+static void expect_logged(uint64_t n, uint32_t offset, uint16_t size, bool write, uint64_t value)
+{
+    const uint8_t *record = (const uint8_t *)(LOG + WINDOW_LOG_HEADER) +
+                            (n - 1) % WINDOW_LOG_RECORDS * WINDOW_LOG_RECORD;
+    uint64_t mask = ~0ull >> (64 - 8 * size);
+    EXPECT_EQ(read64((uint64_t)record), n);
+    EXPECT_EQ(read32((uint64_t)record + 8), offset);
+    EXPECT_EQ(read16((uint64_t)record + 12), size);
+    EXPECT_EQ(read16((uint64_t)record + 14), write);
+    EXPECT_EQ(read64((uint64_t)record + 16) & mask, value & mask);
+}
+
+/* One memory from two sides, and the account of it. */
+static void both_sides(void)
+{
+    memset((void *)LOG, 0, RT_PAGE);
+    memset((void *)MIRROR, 0, WINDOW_SIZE);
+    EXPECT_EQ(set_window(WINDOW, MIRROR, LOG), 0);
+    write64(WINDOW, 0x8877665544332211);
+    EXPECT_EQ(read64(MIRROR), 0x8877665544332211);
+    write8(WINDOW + 3, 0xaa);
+    write16(WINDOW + 0xfff, 0xbbcc); /* across two pages of it */
+    write32(WINDOW + WINDOW_SIZE - 4, 0xdeadbeef);
+    EXPECT_EQ(read64(MIRROR), 0x88776655aa332211);
+    EXPECT_EQ(read16(MIRROR + 0xfff), 0xbbcc);
+    EXPECT_EQ(read32(MIRROR + WINDOW_SIZE - 4), 0xdeadbeef);
+    write64(MIRROR + 0x2345, 0x1020304050607080); /* natively */
+    EXPECT_EQ(read32(WINDOW + 0x2347), 0x30405060);
+    EXPECT_EQ(read16(WINDOW + WINDOW_SIZE - 1), 0xffde);
+    EXPECT_EQ(read64(LOG), 7);
+    expect_logged(1, 0, 8, true, 0x8877665544332211);
+    expect_logged(2, 3, 1, true, 0xaa);
+    expect_logged(3, 0xfff, 1, true, 0xcc);
+    expect_logged(4, 0x1000, 1, true, 0xbb);
+    expect_logged(5, 0xfffc, 4, true, 0xdeadbeef);
+    expect_logged(6, 0x2347, 4, false, 0x30405060);
+    expect_logged(7, 0xffff, 1, false, 0xde); /* the second byte is nobody's */
+    EXPECT_EQ(set_window(0, 0, 0), 0);
+    EXPECT_EQ(read64(WINDOW), ~0ull);
+    EXPECT_EQ(read64(LOG), 7);
+}
+
+/* It covers other devices, which are there again when it goes. What is kept of an instruction that
+ * led to one of them leads to the other one after each change. */
+static void over_a_device(void)
+{
+    uint64_t wrong = 0;
+    EXPECT_EQ(set_window(0, 0, 0), 0);
+    write32(DEV + TESTDEV_RESET, 1);
+    memset((void *)MIRROR, 0, WINDOW_SIZE);
+    for (uint32_t i = 0; i < 40; i++) {
+        bool covered = i / 4 & 1; /* four times each: kept by then */
+        if (!(i & 3))
+            EXPECT_EQ(set_window(covered ? DEV : 0, MIRROR, 0), 0);
+        write32(DEV + 0x10, i + 1);
+        wrong += read32(DEV + 0x10) != i + 1;
+        wrong += read32(MIRROR + 0x10) != (covered ? i + 1 : i ? (i & ~3u) : 0);
+    }
+    EXPECT_EQ(set_window(0, 0, 0), 0);
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(read32(DEV + TESTDEV_IDENT), 'A');
+    EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 20);
+    note("device_writes", read32(DEV + TESTDEV_WRITES));
+}
+
+static uint64_t random_state = 1;
+
+static uint32_t random(uint32_t below)
+{
+    random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)((random_state >> 33) % below);
+}
+
+/* Accesses of all sizes at any place, from either side: always the same memory. */
+static void random_accesses(void)
+{
+    static uint8_t model[256];
+    uint64_t wrong = 0, accesses = 0;
+    memset(model, 0, sizeof(model));
+    memset((void *)MIRROR, 0, sizeof(model));
+    EXPECT_EQ(set_window(WINDOW, MIRROR, LOG), 0);
+    for (unsigned i = 0; i < 5000; i++) {
+        uint32_t size = 1u << random(4), offset = random(sizeof(model) - size + 1);
+        uint64_t base = random(2) ? WINDOW : MIRROR, at = base + offset, value = 0;
+        accesses += base == WINDOW;
+        if (random(2)) {
+            value = (uint64_t)random(0x7fffffff) << 33 ^ random(0x7fffffff);
+            size == 1   ? write8(at, (uint8_t)value)
+            : size == 2 ? write16(at, (uint16_t)value)
+            : size == 4 ? write32(at, (uint32_t)value)
+                        : write64(at, value);
+            memcpy(model + offset, &value, size);
+            continue;
+        }
+        value = size == 1   ? read8(at)
+                : size == 2 ? read16(at)
+                : size == 4 ? read32(at)
+                            : read64(at);
+        for (unsigned b = 0; b < size; b++)
+            wrong += model[offset + b] != (uint8_t)(value >> 8 * b);
+    }
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(read64(LOG), accesses);
+    EXPECT_EQ(set_window(0, 0, 0), 0);
+    note("through_the_window", accesses);
+}
+
+static void window_refusals(void)
+{
+    EXPECT_EQ(set_window(WINDOW + 8, MIRROR, 0), -EINVAL);
+    EXPECT_EQ(set_window(WINDOW, MIRROR + 8, 0), -EINVAL);
+    EXPECT_EQ(set_window(WINDOW, MIRROR, LOG + 8), -EINVAL);
+    EXPECT_EQ(set_window(~0xfffull, MIRROR, 0), -ERANGE);
+    EXPECT_EQ(set_window(WINDOW, ~0xfffull, 0), -ERANGE);
+    EXPECT_EQ(set_window(WINDOW, HOLE, HOLE),
+              0); /* no RAM there: nothing is kept, nothing breaks */
+    write32(WINDOW, 1);
+    EXPECT_EQ(read32(WINDOW), 0xffffffff);
+    EXPECT_EQ(set_window(WINDOW, WINDOW, WINDOW), 0); /* nor behind itself */
+    write32(WINDOW, 1);
+    EXPECT_EQ(read32(WINDOW), 0xffffffff);
+    EXPECT_EQ(set_window(0, 0, 0), 0);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"doorbell_any_write", any_write, NEED_TESTCTL},
+        {"doorbell_length_and_data", length_and_data, NEED_TESTCTL},
+        {"doorbell_rung_often", rung_often, NEED_TESTCTL},
+        {"doorbell_refusals", bell_refusals, NEED_TESTCTL},
+        {"window_both_sides", both_sides, NEED_TESTCTL},
+        {"window_over_a_device", over_a_device, NEED_TESTCTL},
+        {"window_random_accesses", random_accesses, NEED_TESTCTL},
+        {"window_refusals", window_refusals, NEED_TESTCTL},
+    };
+
+    run_tests(tests, ARRAY_SIZE(tests));
+}

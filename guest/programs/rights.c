@@ -1,0 +1,243 @@
+/*
+ * Rights of a cached MMIO access, beyond those of remap.c (rule C6): protection keys, and SMAP with
+ * and without AC. What the hypervisor remembers of a translation never gives more than the CPU
+ * would: a page fault with the right error code, and no access of the device.
+ */
+#include "guest/programs/rt/rt.h"
+
+#define DEV      ((uint64_t)TESTDEV_A_BASE)
+#define RW       (PTE_P | PTE_W)
+#define VA       TEST_VA
+#define KEY(n)   ((uint64_t)(n) << 59)
+#define AD(n)    (1u << (2 * (n)))
+#define WD(n)    (2u << (2 * (n)))
+#define CR0_WP   BIT(16)
+#define CR4_SMEP BIT(20)
+#define CR4_SMAP BIT(21)
+#define CR4_PKE  BIT(22)
+
+/* Bits of a page fault's error code. */
+#define PRESENT 1
+#define WRITE   2
+#define BY_KEY  32
+
+static void store(void *argument)
+{
+    (void)argument;
+    write32(VA, 0x77);
+}
+
+static void load(void *argument)
+{
+    (void)argument;
+    (void)read32(VA);
+}
+
+static uint64_t accesses;
+
+static void expect_goes(void (*access)(void *), uint64_t error)
+{
+    struct fault fault = try_run(access, NULL);
+    EXPECT_EQ(fault.taken, error != 0);
+    if (error) {
+        EXPECT_EQ(fault.vector, VECTOR_PF);
+        EXPECT_EQ(fault.error, error);
+        EXPECT_EQ(fault.cr2, VA);
+    } else {
+        accesses++;
+    }
+}
+
+/* Three times: by a walk, by what is kept of that, and as an access that was made before. */
+static void expect_always_goes(void (*access)(void *), uint64_t error)
+{
+    for (unsigned i = 0; i < 3; i++)
+        expect_goes(access, error);
+}
+
+static void begin(uint64_t flags)
+{
+    map_page(rt_pml4, VA, DEV, flags);
+    invlpg(VA);
+    write32(DEV + TESTDEV_RESET, 1);
+    accesses = 0;
+}
+
+/* The device saw those that went, and no other. */
+static void end(void)
+{
+    uint64_t reads = read32(DEV + TESTDEV_READS), writes = read32(DEV + TESTDEV_WRITES);
+    EXPECT_EQ(reads + writes, accesses);
+    note("accesses", accesses);
+}
+
+static void wrpkru(uint32_t value)
+{
+    __asm__ volatile(".byte 0x0f, 0x01, 0xef" : : "a"(value), "c"(0), "d"(0) : "memory");
+}
+
+static bool missing(bool there)
+{
+    if (!there)
+        note("not_offered", 1);
+    return !there;
+}
+
+static void write_cr0(uint64_t value)
+{
+    __asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
+}
+
+static uint64_t read_cr0(void)
+{
+    uint64_t value;
+    __asm__ volatile("mov %%cr0, %0" : "=r"(value));
+    return value;
+}
+
+/* Each change of PKRU counts at once, and only for the page's own key. */
+static void protection_keys(void)
+{
+    uint64_t cr4 = read_cr4(), cr0 = read_cr0();
+    if (missing(cpuid(7).ecx & BIT(3)))
+        return;
+    begin(RW | PTE_U | KEY(5));
+    write_cr4(cr4 | CR4_PKE);
+    wrpkru(0);
+    expect_always_goes(store, 0);
+    expect_always_goes(load, 0);
+    wrpkru(AD(4) | AD(6));
+    expect_always_goes(store, 0);
+    wrpkru(AD(5));
+    expect_always_goes(store, PRESENT | WRITE | BY_KEY);
+    expect_always_goes(load, PRESENT | BY_KEY);
+    wrpkru(WD(5));
+    expect_always_goes(store, PRESENT | WRITE | BY_KEY);
+    expect_always_goes(load, 0);
+    write_cr0(cr0 & ~CR0_WP); /* without WP the kernel may write */
+    expect_always_goes(store, 0);
+    write_cr0(cr0);
+    expect_goes(store, PRESENT | WRITE | BY_KEY);
+    for (unsigned i = 0; i < 100; i++) { /* there and back */
+        wrpkru(i & 1 ? AD(5) : 0);
+        expect_goes(store, i & 1 ? PRESENT | WRITE | BY_KEY : 0);
+    }
+    wrpkru(0);
+    map_page(rt_pml4, VA, DEV, RW | PTE_U | KEY(6)); /* another key, flushed */
+    invlpg(VA);
+    wrpkru(AD(6));
+    expect_always_goes(load, PRESENT | BY_KEY);
+    map_page(rt_pml4, VA, DEV, RW | KEY(6)); /* keys are for user pages only */
+    invlpg(VA);
+    expect_always_goes(load, 0);
+    write_cr4(cr4); /* PKRU stays, and takes no part */
+    expect_always_goes(store, 0);
+    write_cr4(cr4 | CR4_PKE);
+    wrpkru(0);
+    write_cr4(cr4);
+    end();
+}
+
+static void stac(void)
+{
+    __asm__ volatile(".byte 0x0f, 0x01, 0xcb" : : : "memory", "cc");
+}
+
+static void clac(void)
+{
+    __asm__ volatile(".byte 0x0f, 0x01, 0xca" : : : "memory", "cc");
+}
+
+static void store_with_ac(void *argument)
+{
+    stac();
+    store(argument);
+    clac();
+}
+
+static void load_with_ac(void *argument)
+{
+    stac();
+    load(argument);
+    clac();
+}
+
+/* A user page is out of the kernel's reach, but for moments; AC alone decides. */
+static void smap(void)
+{
+    uint64_t cr4 = read_cr4();
+    if (missing(cpuid(7).ebx & BIT(20)))
+        return;
+    begin(RW | PTE_U);
+    expect_always_goes(store, 0);
+    write_cr4(cr4 | CR4_SMAP);
+    expect_always_goes(store, PRESENT | WRITE);
+    expect_always_goes(load, PRESENT);
+    expect_always_goes(store_with_ac, 0);
+    expect_always_goes(load_with_ac, 0);
+    for (unsigned i = 0; i < 100; i++)
+        expect_goes(i & 1 ? store_with_ac : store, i & 1 ? 0 : PRESENT | WRITE);
+    write_cr4(cr4);
+    expect_always_goes(store, 0);
+    write_cr4(cr4 | CR4_SMAP);
+    expect_goes(store, PRESENT | WRITE);
+    map_page(rt_pml4, VA, DEV, RW); /* the kernel's own page */
+    invlpg(VA);
+    expect_always_goes(store, 0);
+    write_cr4(cr4);
+    end();
+}
+
+static void run_user(void *rip)
+{
+    rt_user((uint64_t)rip);
+}
+
+/* Loads and stores at CPL 3; #UD says that they went through. */
+extern uint8_t user_accesses[];
+__asm__(".pushsection .text\n"
+        ".balign 4096\n"
+        "user_accesses: movabs $0x8000000000, %rax\n"
+        "movl (%rax), %ecx\n"
+        "movl %ecx, 4(%rax)\n"
+        "ud2\n"
+        ".balign 4096\n"
+        ".popsection");
+_Static_assert(VA == 0x8000000000, "user_accesses spells it");
+
+/* SMAP and SMEP say nothing to user code; keys do. */
+static void user_code(void)
+{
+    uint64_t cr4 = read_cr4(), at = VA + RT_2M;
+    bool keys = cpuid(7).ecx & BIT(3), guards = cpuid(7).ebx & BIT(20) && cpuid(7).ebx & BIT(7);
+    begin(RW | PTE_U | KEY(2));
+    map_page(rt_pml4, at, (uint64_t)user_accesses, PTE_P | PTE_U);
+    invlpg(at);
+    write_cr4(cr4 | (guards ? CR4_SMAP | CR4_SMEP : 0) | (keys ? CR4_PKE : 0));
+    for (unsigned i = 0; i < 4; i++) {
+        EXPECT_EQ(try_run(run_user, (void *)at).vector, VECTOR_UD);
+        accesses += 2;
+        if (!keys)
+            continue;
+        wrpkru(WD(2));
+        struct fault fault = try_run(run_user, (void *)at);
+        EXPECT_EQ(fault.vector, VECTOR_PF);
+        EXPECT_EQ(fault.error, PRESENT | WRITE | 4 | BY_KEY);
+        EXPECT_EQ(fault.cr2, VA + 4);
+        accesses += 1;
+        wrpkru(0);
+    }
+    write_cr4(cr4);
+    end();
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"protection_keys", protection_keys, NEED_TESTCTL},
+        {"smap", smap, NEED_TESTCTL},
+        {"user_code", user_code, NEED_TESTCTL},
+    };
+
+    run_tests(tests, ARRAY_SIZE(tests));
+}

@@ -1,0 +1,146 @@
+/* Arithmetic on the host's own ALU; see the header. Called by the emulator. Pure. */
+#include "mmio/alu.h"
+
+#include "lib/bits.h"
+
+/* One instruction between loading and storing flags. Hosted code may use 128 bytes below the stack
+ * pointer, so these are left alone. `flags` must not be in memory: RSP moves. */
+#define RUN(text)                                                                      \
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq %[others], (%%rsp)\n\t" \
+                     "orq %[flags], (%%rsp)\n\tpopfq\n\t" text                         \
+                     "\n\tpushfq\n\tpopq %[flags]\n\tlea 128(%%rsp), %%rsp"            \
+                     : [flags] "+&r"(flags), [a] "+&a"(a), [d] "+&d"(d)                \
+                     : [b] "r"(b), "c"(count), [others] "i"(~(int)ALU_FLAGS)           \
+                     : "cc", "memory")
+
+/* The same with the operands of each size. */
+#define WORDS(text, w, l, q) \
+    switch (size) {          \
+    case 2:                  \
+        RUN(text "w " w);    \
+        break;               \
+    case 4:                  \
+        RUN(text "l " l);    \
+        break;               \
+    default:                 \
+        RUN(text "q " q);    \
+    }
+#define SIZES(text, b, w, l, q) \
+    if (size == 1)              \
+        RUN(text "b " b);       \
+    else                        \
+        WORDS(text, w, l, q)
+
+#define CASE(op, run) \
+    case INSN_##op:   \
+        run break;
+#define BINARY(text) SIZES(text, "%b[b], %b[a]", "%w[b], %w[a]", "%k[b], %k[a]", "%[b], %[a]")
+#define UNARY(text)  SIZES(text, "%b[a]", "%w[a]", "%k[a]", "%[a]")
+#define SHIFT(text)  SIZES(text, "%%cl, %b[a]", "%%cl, %w[a]", "%%cl, %k[a]", "%%cl, %[a]")
+#define WIDE(text)   SIZES(text, "%b[b]", "%w[b]", "%k[b]", "%[b]")
+#define PLAIN(text)  WORDS(text, "%w[b], %w[a]", "%k[b], %k[a]", "%[b], %[a]")
+#define DOUBLE(text) WORDS(text, "%%cl, %w[b], %w[a]", "%%cl, %k[b], %k[a]", "%%cl, %[b], %[a]")
+
+static uint64_t low(uint64_t value, unsigned size)
+{
+    return value & ~0ull >> (64 - 8 * size);
+}
+
+static bool negative(uint64_t value, unsigned size)
+{
+    return value >> (8 * size - 1) & 1;
+}
+
+/* Would the quotient not fit? For bytes the dividend is AX. SDM 2, DIV and IDIV. */
+static bool divide_error(bool is_signed, unsigned size, const struct alu *o)
+{
+    uint64_t divisor = low(o->b, size);
+    uint64_t lower = low(o->a, size);
+    uint64_t upper = low(size == 1 ? o->a >> 8 : o->c, size);
+    uint64_t limit = ~0ull >> (64 - 8 * size);
+    if (is_signed) {
+        bool minus = negative(upper, size) != negative(divisor, size);
+        if (negative(upper, size)) { /* of the dividend, the magnitude */
+            lower = low(~lower + 1, size);
+            upper = low(~upper + !lower, size);
+        }
+        if (negative(divisor, size))
+            divisor = low(~divisor + 1, size);
+        limit = (limit >> 1) + minus;
+    }
+    if (upper >= divisor) /* a divisor of 0 as well */
+        return true;
+    if (!is_signed)
+        return false;
+    /* The quotient's magnitude, which has `size` bytes now, is above the limit if the dividend's is
+     * not below the divisor times limit + 1, which has twice the size. */
+    unsigned __int128 dividend = (unsigned __int128)upper << (8 * size) | lower;
+    return dividend >= (unsigned __int128)divisor * ((unsigned __int128)limit + 1);
+}
+
+bool alu(enum insn_op op, unsigned size, struct alu *operands)
+{
+    struct alu *o = operands;
+    uint64_t a = o->a, b = o->b, d = o->c, flags = o->flags;
+    uint64_t count = op == INSN_SHLD || op == INSN_SHRD ? o->c : o->b;
+    if ((op == INSN_DIV || op == INSN_IDIV) && divide_error(op == INSN_IDIV, size, o))
+        return false;
+    /* clang-format off */
+    switch (op) {
+    CASE(ADD, BINARY("add"))
+    CASE(OR, BINARY("or"))
+    CASE(ADC, BINARY("adc"))
+    CASE(SBB, BINARY("sbb"))
+    CASE(AND, BINARY("and"))
+    CASE(SUB, BINARY("sub"))
+    CASE(XOR, BINARY("xor"))
+    CASE(CMP, BINARY("cmp"))
+    CASE(TEST, BINARY("test"))
+    CASE(IMUL, PLAIN("imul"))
+    CASE(NOT, UNARY("not"))
+    CASE(NEG, UNARY("neg"))
+    CASE(INC, UNARY("inc"))
+    CASE(DEC, UNARY("dec"))
+    CASE(BT, PLAIN("bt"))
+    CASE(BTS, PLAIN("bts"))
+    CASE(BTR, PLAIN("btr"))
+    CASE(BTC, PLAIN("btc"))
+    CASE(ROL, SHIFT("rol"))
+    CASE(ROR, SHIFT("ror"))
+    CASE(RCL, SHIFT("rcl"))
+    CASE(RCR, SHIFT("rcr"))
+    case INSN_SHL_ALIAS:
+    CASE(SHL, SHIFT("shl"))
+    CASE(SHR, SHIFT("shr"))
+    CASE(SAR, SHIFT("sar"))
+    CASE(SHLD, DOUBLE("shld"))
+    CASE(SHRD, DOUBLE("shrd"))
+    CASE(MUL, WIDE("mul"))
+    CASE(IMUL_WIDE, WIDE("imul"))
+    CASE(DIV, WIDE("div"))
+    CASE(IDIV, WIDE("idiv"))
+    default:
+        return false;
+    }
+    /* clang-format on */
+    o->a = a;
+    if (op >= INSN_MUL)
+        o->c = d;
+    o->flags = flags & ALU_FLAGS;
+    return true;
+}
+
+bool alu_condition(unsigned condition, uint64_t flags)
+{
+    bool carry = flags & ALU_CF, zero = flags & ALU_ZF, sign = flags & ALU_SF;
+    bool overflow = flags & ALU_OF, parity = flags & ALU_PF;
+    const bool holds[8] = {overflow,
+                           carry,
+                           zero,
+                           carry || zero,
+                           sign,
+                           parity,
+                           sign != overflow,
+                           zero || sign != overflow};
+    return holds[condition >> 1 & 7] != (condition & 1);
+}

@@ -1,0 +1,70 @@
+/*
+ * Moves of SSE and AVX registers, through the list's accessor (decision D9). Called by
+ * mmio_emulate(). Pure but for that.
+ */
+#include "mmio/execute.h"
+
+#include "lib/bits.h"
+#include "lib/string.h"
+#include "vmx/extra_state.h"
+
+#define VECTOR_UD 6
+#define VECTOR_NM 7
+
+#define CR0_EM      BIT(2)
+#define CR0_TS      BIT(3)
+#define CR4_OSFXSR  BIT(9)
+#define CR4_OSXSAVE BIT(18)
+#define XCR0_AVX    (BIT(1) | BIT(2)) /* and SSE */
+#define RFLAGS_VM   BIT(17)
+
+/* Whether the guest may use the register file: 0, #UD or #NM (SDM 2, tables 2-18 to 2-25). */
+static unsigned refused(struct emulation *e)
+{
+    struct cpu_regs *cpu = e->vcpu->cpu;
+    uint64_t cr0 = cpu_reg(cpu, REG_CR0), cr4 = cpu_reg(cpu, REG_CR4);
+    bool usable = !(cr0 & CR0_EM) && cr4 & CR4_OSFXSR;
+    if (e->insn->vex)
+        usable = e->context.protected && !(e->context.rflags & RFLAGS_VM) && cr4 & CR4_OSXSAVE &&
+                 (extra_xcr0() & XCR0_AVX) == XCR0_AVX;
+    if (!usable)
+        return VECTOR_UD;
+    return cr0 & CR0_TS ? VECTOR_NM : 0;
+}
+
+static enum mmio_outcome load(struct emulation *e, const struct operand *operand)
+{
+    const struct insn *i = e->insn;
+    unsigned size = i->reg_size;
+    uint8_t bytes[OPERAND_MAX] = {0};
+    unsigned at = i->op == INSN_VECTOR_HIGH ? 8 : 0;
+    if (i->op != INSN_VECTOR)
+        extra_vector_get(i->vex ? i->vvvv : i->reg, bytes, 16);
+    enum mmio_outcome outcome = operand_read(e, operand, bytes + at);
+    if (outcome == MMIO_DONE)
+        extra_vector_set(i->reg, bytes, size, i->vex);
+    return outcome;
+}
+
+static enum mmio_outcome store(struct emulation *e, const struct operand *operand)
+{
+    const struct insn *i = e->insn;
+    uint8_t bytes[OPERAND_MAX];
+    extra_vector_get(i->reg, bytes, i->reg_size);
+    return operand_write(e, operand, bytes + (i->op == INSN_VECTOR_HIGH ? 8 : 0));
+}
+
+enum mmio_outcome execute_vector(struct emulation *e)
+{
+    const struct insn *i = e->insn;
+    struct operand operand;
+    unsigned vector = refused(e);
+    if (vector)
+        return mmio_inject(e->vcpu, &e->context, (uint8_t)vector, 0);
+    enum mmio_outcome outcome = operand_open_memory(e, &operand);
+    if (outcome != MMIO_DONE)
+        return outcome;
+    if (!e->touched)
+        return MMIO_STALE;
+    return i->write ? store(e, &operand) : load(e, &operand);
+}

@@ -1,0 +1,28 @@
+/*
+ * The decoder against Zydis under libFuzzer: the first byte chooses the kind of code, the rest, up
+ * to 15, is decoded both ways. Any difference that is not listed in tests/unit/mmio_zydis.c aborts.
+ */
+#include "tests/unit/mmio_zydis.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (size < 2)
+        return -1;
+    /* At the end of its own block, so that the sanitizer sees a read behind it. */
+    unsigned count = size - 1 < INSN_MAX ? (unsigned)size - 1 : INSN_MAX;
+    uint8_t *bytes = malloc(count);
+    memcpy(bytes, data + 1, count);
+    const char *what = zydis_compare(bytes, count, (enum code_size)(data[0] % 3));
+    free(bytes);
+    if (what) {
+        fprintf(stderr, "%u-bit code: %s\n", 16u << data[0] % 3, what);
+        abort();
+    }
+    return 0;
+}

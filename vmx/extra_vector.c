@@ -1,0 +1,53 @@
+/*
+ * The accessor to vector registers, which hold the guest's values all the time (decision D9). The
+ * compiler uses none of them, so what is not named here stays.
+ */
+#include "vmx/extra_state.h"
+
+/* clang-format off */
+#define EACH_REGISTER(MOVE) \
+    MOVE(0) MOVE(1) MOVE(2) MOVE(3) MOVE(4) MOVE(5) MOVE(6) MOVE(7) \
+    MOVE(8) MOVE(9) MOVE(10) MOVE(11) MOVE(12) MOVE(13) MOVE(14) MOVE(15)
+/* clang-format on */
+
+#define GET(instruction, kind, n)                                                       \
+    case n:                                                                             \
+        __asm__ volatile(instruction " %%" kind #n ", (%0)" : : "r"(bytes) : "memory"); \
+        break;
+#define SET(instruction, kind, n)                                                    \
+    case n:                                                                          \
+        __asm__ volatile(instruction " (%0), %%" kind #n : : "r"(bytes) : "memory"); \
+        break;
+#define GET_XMM(n)   GET("movdqu", "xmm", n)
+#define GET_YMM(n)   GET("vmovdqu", "ymm", n)
+#define SET_XMM(n)   SET("movdqu", "xmm", n)
+#define SET_CLEAR(n) SET("vmovdqu", "xmm", n)
+#define SET_YMM(n)   SET("vmovdqu", "ymm", n)
+
+void extra_vector_get(unsigned reg, void *bytes, unsigned size)
+{
+    if (size == 16)
+        switch (reg) {
+            EACH_REGISTER(GET_XMM)
+        }
+    else
+        switch (reg) {
+            EACH_REGISTER(GET_YMM)
+        }
+}
+
+void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear_rest)
+{
+    if (size == 32)
+        switch (reg) {
+            EACH_REGISTER(SET_YMM)
+        }
+    else if (clear_rest)
+        switch (reg) {
+            EACH_REGISTER(SET_CLEAR)
+        }
+    else
+        switch (reg) {
+            EACH_REGISTER(SET_XMM)
+        }
+}

@@ -1,0 +1,39 @@
+/*
+ * Garbage in the exit-information fields that an exit leaves undefined (decision D7), so that a
+ * run shows that nothing depends on them: emulators and CPUs often leave something sensible there.
+ * Switched on by a command-line word; called at each exit, before anything is read.
+ */
+#include "arch/x86/cpu.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+static const struct {
+    uint32_t field;
+    uint8_t defines;
+} fields[] = {
+    {VMCS_EXIT_QUALIFICATION, DEFINES_QUALIFICATION},
+    {VMCS_EXIT_INSTRUCTION_LENGTH, DEFINES_LENGTH},
+    {VMCS_EXIT_INSTRUCTION_INFO, DEFINES_INFO},
+    {VMCS_GUEST_PHYSICAL_ADDRESS, DEFINES_GPA},
+    {VMCS_GUEST_LINEAR_ADDRESS, 0}, /* of no use to us after any exit */
+};
+
+bool vmx_can_poison(void)
+{
+    return vmx.msrs.misc & MISC_VMWRITE_ANY;
+}
+
+void vmx_poison(uint32_t reason)
+{
+    if (reason >= REASON_COUNT) /* an entry that failed says why */
+        return;
+    /* The length of the instruction that raised a software event is told with any exit during its
+     * delivery. */
+    bool event = vmread(VMCS_IDT_VECTORING_INFO) & EVENT_INFO_VALID;
+    uint64_t garbage = rdtsc() * 0x9e3779b97f4a7c15ull;
+    for (unsigned i = 0; i < ARRAY_SIZE(fields); i++) {
+        bool length = fields[i].field == VMCS_EXIT_INSTRUCTION_LENGTH;
+        if (!(vmx_exit_defines[reason] & fields[i].defines) && !(length && event))
+            vmwrite(fields[i].field, garbage >> i);
+    }
+}
