@@ -48,6 +48,7 @@ mutants: $(MUTANTS_KILLED_BY) ## break each rule of the MMU and see a test fail;
 mutants-sample: $(MUTANTS_KILLED_BY) ## the same with ten of them, others each day
 	$(Q)$(PYTHON) tools/mutants.py --sample 10
 
+lint: lint-mutants
 lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
 
