@@ -109,7 +109,7 @@ class Baseline:
             self.depends[source] = {source, *headers}
 
     def object(self, source):
-        return BUILD / "host" / Path(source).with_suffix(".o")
+        return BUILD / "host" / Path(source.removeprefix("build/")).with_suffix(".o")
 
     def limit(self, test):
         """The test must pass without a mutant. One that takes eight times as long hangs."""
