@@ -32,8 +32,8 @@ PATCHES = ROOT / "tests" / "mutants"
 BUILD = ROOT / "build"
 SCRATCH = BUILD / "mutants"
 # Quick ones first; the adversary finds what they don't, the threads what it does not.
-TESTS = """spte ept_format mmu_patches mmu_trace mmu_pml mmu_fault mmu_tlb mmu_nomem mmu_slots mmu_huge
-           mmu_roots mmu_sides mmu_stores mmu_memory mmu_stores_random mmu_adversary
+TESTS = """spte ept_format mmu_patches mmu_trace mmu_pml mmu_fault mmu_tlb mmu_nomem mmu_slots
+           mmu_huge mmu_roots mmu_sides mmu_stores mmu_memory mmu_stores_random mmu_adversary
            mmu_threads""".split()
 # What these tests are linked from; others (mmio) from the whole library.
 PARTS = ("lib", "ept", "mmu")
