@@ -21,7 +21,7 @@ import mutants  # noqa: E402
 
 ROOT = mutants.ROOT
 SCRATCH = ROOT / "build" / "gaps"
-COMMAND_LINES = ["", "ept_ad=0 nx_huge=off"]
+COMMAND_LINES = ["", "ept_ad=0 nx_huge=off", "pml=0"]
 GUESTS = ["mmu", "flush", "wrap", "counters", "trace", "giant", "scenarios"]
 COPIED = ["Makefile", "arch", "boot", "ept", "guest", "lib", "mmio", "mmu", "vmx", "tools",
           "linker.ld", "tests/unit"]  # fmt: skip
