@@ -15,11 +15,13 @@ GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S
 GUEST_EXTRA_events  := events/entries.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
+GUEST_EXTRA_differ  := differ/make.c differ/run.S
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000
 GUEST_WORDS_instructions                := testctl,budget=60000
 GUEST_WORDS_slots                       := testctl,budget=60000
+GUEST_WORDS_differ                      := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
 GUEST_WORDS_forbidden_triple_fault      := testctl,expect=triple-fault
 GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
@@ -30,6 +32,9 @@ GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
 GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted
 GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
+GUEST_WORDS_sides                       := testctl,shared=39,execute_only=38
+GUEST_WORDS_forbidden_sides             := testctl,shared=39,execute_only=38,expect=memory-fault
+GUEST_WORDS_ve                          := testctl,shared=39,execute_only=38,ve
 GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
 
 .PHONY: guests
@@ -46,6 +51,8 @@ $(B)/guest/obj/%.S.o: %.S
 # The 64-bit code travels in an ELF32 file, because multiboot1 loaders accept no other.
 $(foreach p,$(GUEST_PROGRAMS),$(eval $(B)/guest/$(p).elf: \
     $(patsubst %,$(B)/guest/obj/$(GUEST_DIR)/%.o,$(GUEST_EXTRA_$(p)))))
+# It takes the emulator's own table and decoder.
+$(B)/guest/differ.elf: $(patsubst %,$(B)/guest/obj/mmio/%.c.o,instructions decode)
 $(GUEST_ELFS): $(B)/guest/%.elf: $(B)/guest/obj/$(GUEST_DIR)/%.c.o $(GUEST_RT) \
     $(GUEST_DIR)/rt/guest.ld
 	@mkdir -p $(@D)
