@@ -54,13 +54,15 @@
 #define SLOT_READONLY  0x1
 #define SLOT_LOG_DIRTY 0x2
 
-#define CONFIG_MMIO_CACHING 0 /* 0 or 1 */
-#define CONFIG_GVA_CACHE    1 /* 0 off, 1 exits, 2 verify */
-#define CONFIG_AD           2 /* EPT accessed and dirty bits in use */
-#define CONFIG_HUGE         3 /* 2 MiB mappings in use */
-#define CONFIG_GEN_BITS     4 /* bits of the slot generation that an MMIO SPTE holds */
-#define CONFIG_NX_HUGE      5 /* large pages may not be executed */
-#define CONFIG_PML          6 /* dirty pages are logged by the CPU */
+#define CONFIG_MMIO_CACHING   0 /* 0 or 1 */
+#define CONFIG_GVA_CACHE      1 /* 0 off, 1 exits, 2 verify */
+#define CONFIG_AD             2 /* EPT accessed and dirty bits in use */
+#define CONFIG_HUGE           3 /* 2 MiB mappings in use */
+#define CONFIG_GEN_BITS       4 /* bits of the slot generation that an MMIO SPTE holds */
+#define CONFIG_NX_HUGE        5 /* large pages may not be executed */
+#define CONFIG_PML            6 /* dirty pages are logged by the CPU */
+#define CONFIG_NX_RECOVERY_MS 7 /* how often some of what executions split may be large again */
+#define CONFIG_TSC_KHZ        8
 
 /* Counters of this VM. */
 #define COUNTER_SLOT_SEARCHES      0 /* lookups of a memslot made for faults */
@@ -83,8 +85,26 @@
 #define COUNTER_SPLITS             17 /* large leaves replaced by tables */
 #define COUNTER_PAGES_1G           18
 #define COUNTER_TABLES             19 /* table pages now, without the root */
+#define COUNTER_PF_TAKEN           20 /* faults: violations, and misconfigurations found stale */
+#define COUNTER_PF_FIXED           21 /* of them: mapped */
+#define COUNTER_PF_EMULATE         22 /* MMIO, and writes to tracked or read-only pages */
+#define COUNTER_PF_SPURIOUS        23 /* found mapped as needed */
+#define COUNTER_INVLPG             24 /* emulated for the guest */
+#define COUNTER_REMOTE_TLB_FLUSH   25 /* waits for another CPU to leave the guest */
+#define COUNTER_NX_LPAGE_SPLITS    26 /* large pages that executions keep split now */
+#define COUNTER_COUNT              27
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
 #define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: recorded on all CPUs */
+
+/* Where the information of #VE stands (SDM 3, table 26-1): in a page of private memory that is the
+ * VM's own. The next #VE comes only after VE_BUSY has been cleared; before that it is #DF. */
+#define VE_AREA_BASE        0xfd000000u
+#define VE_REASON           0
+#define VE_BUSY             4
+#define VE_QUALIFICATION    8
+#define VE_LINEAR_ADDRESS   16
+#define VE_PHYSICAL_ADDRESS 24
+#define VE_EPTP_INDEX       32
 
 /* Ports. */
 #define PORT_DEBUG_EXIT 0xf4 /* out v: end this VM; 0 is success, anything else failure v */

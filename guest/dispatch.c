@@ -1,6 +1,7 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
+#include "guest/ve.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -8,14 +9,6 @@
 #include "mmio/hot.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
-
-/* The qualification of an EPT violation (SDM 3, table 28-7). */
-#define QUALIFICATION_READ        BIT(0)
-#define QUALIFICATION_WRITE       BIT(1)
-#define QUALIFICATION_FETCH       BIT(2)
-#define QUALIFICATION_PERMISSIONS BITS(5, 3)
-#define QUALIFICATION_GLA_VALID   BIT(7)
-#define QUALIFICATION_FINAL       BIT(8)
 
 static COLD void unhandled(struct vcpu *vcpu)
 {
@@ -84,6 +77,9 @@ NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
             write_cr2(mmio->fault.cr2);
         vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
         return;
+    case MMIO_VE:
+        ve_take(vcpu);
+        return;
     case MMIO_STALE:
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_STALE);
         return;
@@ -103,18 +99,32 @@ _Static_assert(QUALIFICATION_READ == ACCESS_READ && QUALIFICATION_WRITE == ACCES
                "the access passes as it is");
 
 /* Rule F1. */
+static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
+{
+    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
+    return (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
+           (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
+           ((qualification & final) == final ? FAULT_FINAL : 0);
+}
+
+/* Reads the record again, which the frequent case need not set aside. */
+static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct mmio_info *info)
+{
+    const struct vmx_exit *exit = &vcpu->vmx.exit;
+    uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
+    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
+                                      result, info));
+}
+
 static NOINLINE void ept_violation(struct vcpu *vcpu)
 {
+    struct mmio_info info;
     uint64_t qualification =
         vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
     gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
-    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
-    uint32_t error_code = (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
-                          (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
-                          ((qualification & final) == final ? FAULT_FINAL : 0);
-    enum mmio_outcome outcome = mmio_violation(&vcpu->mmio, gpa, error_code, delivering(vcpu));
-    if (unlikely(outcome != MMIO_REENTER))
-        mmio_act_on(vcpu, outcome);
+    int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
+    if (unlikely(!mmio_is_mapped(result)))
+        ept_violation_slow(vcpu, result, &info);
 }
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
@@ -271,20 +281,12 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
                reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-/* Before tlb_leave(): who collects the dirty log waits for that. */
-static COLD void drain_pml(struct vcpu *vcpu)
-{
-    const uint64_t *entries;
-    size_t count = vmx_pml_take(&vcpu->vmx, &entries);
-    mmu_pml_note(&vcpu->vm->mmu, entries, count);
-}
-
 static COLD void extra_work(struct vcpu *vcpu, uint32_t reason)
 {
     if (vmx.poison)
         vmx_poison(reason);
     if (vcpu->vmx.pml_on)
-        drain_pml(vcpu);
+        pml_drain(vcpu);
 }
 
 /* The exits that come often are told apart first. */
@@ -317,6 +319,7 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
     /* The preemption timer stops outside the guest, so the clock is looked at here, too. */
     if (unlikely(vmx_vcpu->attention || rdtsc() >= vcpu->next_event))
         return false;
-    tlb_enter(&vcpu->vm->mmu, THIS_CPU);
+    if (unlikely(tlb_enter(&vcpu->vm->mmu, THIS_CPU)))
+        pml_follow(vcpu);
     return true;
 }

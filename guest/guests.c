@@ -1,6 +1,7 @@
 #include "guest/guests.h"
 
 #include "arch/x86/memory.h"
+#include "guest/counters.h"
 #include "guest/trace.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
@@ -109,6 +110,8 @@ static void run_guest(const struct boot_info *info, unsigned first, unsigned ext
         vm_run(&vm);
         console_finish(&vm.console);
         trace_report(&vm);
+        if (options->counters || !vm_passed(&vm))
+            counters_report(&vm);
         report(number, totals);
     }
     vm_destroy(&vm);

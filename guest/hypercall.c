@@ -1,7 +1,9 @@
 /* VMCALL: the control hypercalls of guest/abi.h (decision D12). Every argument is the guest's word.
  */
 #include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
 #include "guest/abi.h"
+#include "guest/counters.h"
 #include "guest/hypercall.h"
 #include "guest/trace.h"
 #include "lib/errno.h"
@@ -45,7 +47,6 @@ static int64_t call_slot_move(struct vcpu *vcpu, struct call *call)
     return mmu_slot_move(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx));
 }
 
-/* Only this vCPU can be in the guest, so the log is switched here and now. */
 static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
 {
     struct mmu *mmu = &vcpu->vm->mmu;
@@ -53,14 +54,7 @@ static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
         return -EINVAL;
     uint32_t flags = (uint32_t)((call->rcx & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
                                 (call->rcx & SLOT_LOG_DIRTY ? MEMSLOT_LOG_DIRTY : 0));
-    int error = 0;
-    if (mmu_config()->pml && flags & MEMSLOT_LOG_DIRTY && !vcpu->vmx.pml_on)
-        error = vmx_pml_switch(&vcpu->vmx, true); /* before the first write that must be logged */
-    if (!error)
-        error = mmu_slot_flags(mmu, (uint32_t)call->rbx, flags);
-    if (vcpu->vmx.pml_on && !mmu_is_logging(mmu))
-        return vmx_pml_switch(&vcpu->vmx, false) ?: error;
-    return error;
+    return mmu_slot_flags(mmu, (uint32_t)call->rbx, flags);
 }
 
 static int64_t call_dirty_get(struct vcpu *vcpu, struct call *call)
@@ -133,33 +127,11 @@ static int64_t call_spte(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_counter(struct vcpu *vcpu, struct call *call)
 {
-    const struct mmu_stats sums = mmu_stats(&vcpu->vm->mmu), *mmu = &sums;
-    const struct mmio_stats *mmio = &vcpu->mmio.stats;
-    const uint64_t counters[] = {
-        [COUNTER_SLOT_SEARCHES] = mmu->slot_searches,
-        [COUNTER_MMIO_SPTE_CREATED] = mmu->mmio_spte_created,
-        [COUNTER_MMIO_CACHE_HITS] = mmio->cache_hits,
-        [COUNTER_MMIO_SPTE_HITS] = mmio->spte_hits,
-        [COUNTER_MMIO_SPTE_STALE] = mmio->spte_stale,
-        [COUNTER_MMIO_EMULATED] = mmio->emulated,
-        [COUNTER_INVEPT] = mmu_invept_count(&vcpu->vm->mmu),
-        [COUNTER_INVVPID] = mmu_invvpid_count(&vcpu->vm->mmu),
-        [COUNTER_PAGES_4K] = mmu->pages[0],
-        [COUNTER_PAGES_2M] = mmu->pages[1],
-        [COUNTER_FULL_ZAPS] = mmu->full_zaps,
-        [COUNTER_EVENTS_REQUEUED] = vcpu->events_requeued,
-        [COUNTER_GVA_CACHE_HITS] = vcpu->mmio.cache.gva_hits,
-        [COUNTER_STALE_TRANSLATIONS] = mmio->stale_translations,
-        [COUNTER_FAULTS] = mmu->faults,
-        [COUNTER_EXITS] = vcpu_exit_count(vcpu),
-        [COUNTER_FAST_FAULTS] = mmu->fast_faults,
-        [COUNTER_SPLITS] = mmu->splits,
-        [COUNTER_PAGES_1G] = mmu->pages[2],
-        [COUNTER_TABLES] = mmu->tables,
-    };
+    uint64_t counters[COUNTER_COUNT];
+    counters_read(vcpu, counters);
     uint64_t which = call->rbx;
 
-    if (which < ARRAY_SIZE(counters))
+    if (which < COUNTER_COUNT)
         call->rbx = counters[which];
     else if (which >= COUNTER_EXIT(0) && which < COUNTER_EXIT(REASON_COUNT))
         call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
@@ -180,6 +152,8 @@ static int64_t call_config(struct vcpu *vcpu, struct call *call)
         [CONFIG_GEN_BITS] = SPTE_GENERATION_BITS,
         [CONFIG_NX_HUGE] = mmu_config()->nx_huge,
         [CONFIG_PML] = mmu_config()->pml,
+        [CONFIG_NX_RECOVERY_MS] = vcpu->vm->nx_recovery,
+        [CONFIG_TSC_KHZ] = tsc_khz(),
     };
     if (call->rbx >= ARRAY_SIZE(values))
         return -EINVAL;

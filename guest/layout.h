@@ -5,6 +5,7 @@
  *   0x000a_0000  384 KiB   hole: a PC's video memory and firmware; reads all ones
  *   0x0010_0000  …         RAM, up to 3 GiB in all
  *   0xc000_0000  1 GiB     hole for devices:
+ *     0xfd00_0000  4 KiB     information of #VE, for a guest that takes it (guest/abi.h)
  *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
  *     0xfe00_1000  4 KiB     test device B
  *     0xfee0_0000  4 KiB     local APIC, if IA32_APIC_BASE says so
@@ -28,6 +29,7 @@
 
 /* Slot numbers of RAM; those below are free for HC_SLOT_ADD. */
 #define GUEST_RAM_SLOT 0x2000
+#define GUEST_VE_SLOT  0x2010
 
 struct guest_range {
     gpa_t base;

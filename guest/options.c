@@ -6,6 +6,7 @@
 
 const char *const gva_cache_values[] = {"off", "exits", "verify", NULL};
 static const char *const nx_huge_values[] = {"off", "auto", "force", NULL};
+static const char *const ve_values[] = {"auto", "inject", NULL};
 static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
 
 static const char *const provoke_values[] = {"nothing", "null", "stack", "code", "data",
@@ -18,7 +19,9 @@ static const struct word words[] = {
     {.name = "vpid", .kind = WORD_NUMBER, .max = 1, FIELD(vpid)},
     {.name = "huge", .kind = WORD_NUMBER, .max = 1, FIELD(huge)},
     {.name = "nx_huge", .kind = WORD_CHOICE, .choices = nx_huge_values, FIELD(nx_huge)},
+    {.name = "nx_recovery_ms", .kind = WORD_NUMBER, .max = 3600000, FIELD(nx_recovery_ms)},
     {.name = "pml", .kind = WORD_NUMBER, .max = 1, FIELD(pml)},
+    {.name = "ve", .kind = WORD_CHOICE, .choices = ve_values, FIELD(ve)},
     {.name = "slot_generation_start",
      .kind = WORD_NUMBER,
      .max = BIT(62),
@@ -29,6 +32,7 @@ static const struct word words[] = {
     {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
     {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
     {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
+    {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
     {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
     {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
 };
@@ -41,6 +45,7 @@ int options_parse(const char *command_line, struct options *options)
                                 .vpid = 1,
                                 .huge = 1,
                                 .nx_huge = NX_HUGE_AUTO,
+                                .nx_recovery_ms = 60000,
                                 .pml = 1,
                                 .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,

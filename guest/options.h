@@ -14,6 +14,12 @@ enum nx_huge {
     NX_HUGE_FORCE,
 };
 
+/* Who delivers #VE to the guests that take it: the CPU where it can, or always we. */
+enum ve_delivery {
+    VE_AUTO,
+    VE_INJECT,
+};
+
 struct options {
     uint64_t mmio_caching;
     uint64_t
@@ -22,7 +28,9 @@ struct options {
     uint64_t vpid;
     uint64_t huge;
     uint64_t nx_huge; /* enum nx_huge */
+    uint64_t nx_recovery_ms;
     uint64_t pml;
+    uint64_t ve; /* enum ve_delivery */
     uint64_t slot_generation_start;
     uint64_t on_exit; /* enum on_exit */
 
@@ -32,6 +40,7 @@ struct options {
     uint64_t entry_checks;             /* in software before the first entry */
     uint64_t poison;                   /* garbage in what an exit leaves undefined */
 
+    uint64_t counters;         /* of each VM, in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
     char tests[WORD_TEXT_MAX]; /* names of the guests to run: a pattern with * and ? */
 };

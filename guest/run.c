@@ -35,15 +35,16 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 /* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
  * preemption timer stands still outside the guest, and some CPUs do not keep its value: it is armed
- * at each entry, for an event to come in time. The budget's end can wait for the next exit. */
+ * at each entry, for an event to come in time. The rest can wait for the next exit. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = lapic_deadline(&vcpu->lapic);
     if (vcpu->delayed.valid)
         event = earlier(event, vcpu->delayed_until);
-    vcpu->next_event = earlier(event, vcpu->budget_end);
-    vcpu->arm_at_entry = event < vcpu->budget_end ||
-                         !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
+    uint64_t rest = earlier(vcpu->budget_end, vcpu->vm->nx_due);
+    vcpu->next_event = earlier(event, rest);
+    vcpu->arm_at_entry =
+        event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
     vcpu->vmx.attention |= vcpu->arm_at_entry;
     arm_timer(vcpu->next_event > now ? vcpu->next_event - now : 0);
 }
@@ -76,11 +77,26 @@ static void over_budget(struct vcpu *vcpu)
            vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
+static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
+{
+    return vm->nx_recovery ? now + vm->nx_recovery * tsc_khz() : ~0ull;
+}
+
+/* One vCPU of the VM does it. */
+static void recover_large_pages(struct vm *vm, uint64_t now)
+{
+    uint64_t due = __atomic_load_n(&vm->nx_due, __ATOMIC_RELAXED);
+    if (now >= due && __atomic_compare_exchange_n(&vm->nx_due, &due, nx_due_after(vm, now), false,
+                                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        mmu_nx_recover(&vm->mmu);
+}
+
 /* When something is due, or the timer has run out, and whenever the vCPU is halted. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
+    recover_large_pages(vcpu->vm, now);
     arm_next(vcpu, now);
     if (now >= vcpu->budget_end)
         over_budget(vcpu);
@@ -124,7 +140,8 @@ static bool attend(struct vcpu *vcpu)
     }
     /* What waits for a window is looked at after every exit, as is a timer armed by each entry. */
     vcpu->vmx.attention = vcpu->vmx.windows || vcpu->arm_at_entry;
-    tlb_enter(&vm->mmu, THIS_CPU);
+    (void)tlb_enter(&vm->mmu, THIS_CPU);
+    pml_follow(vcpu);
     return true;
 }
 
@@ -136,6 +153,7 @@ void vm_run(struct vm *vm)
     epoch_online(THIS_CPU);
     trace_run(vm->number, 0);
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
+    vm->nx_due = nx_due_after(vm, rdtsc());
     vmx_load(&vcpu->vmx);
     extra_state_load(&vcpu->extra);
     arm_next(vcpu, rdtsc());

@@ -5,6 +5,7 @@
 #include "guest/abi.h"
 #include "guest/loader.h"
 #include "guest/provoke.h"
+#include "guest/ve.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
@@ -30,6 +31,13 @@ static const struct word words[] = {
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
     {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
+    {.name = "shared", .kind = WORD_NUMBER, .min = STOLEN_LOW, .max = 47, FIELD(shared)},
+    {.name = "execute_only",
+     .kind = WORD_NUMBER,
+     .min = STOLEN_LOW,
+     .max = 47,
+     FIELD(execute_only)},
+    {.name = "ve", .kind = WORD_FLAG, FIELD(ve)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
 };
 
@@ -118,6 +126,19 @@ static int add_devices(struct vm *vm)
     return 0;
 }
 
+/* What its guest-physical addresses mean. */
+static int declare_addresses(struct vm *vm)
+{
+    int error = 0;
+    if (vm->words.shared)
+        error = mmu_steal_bit(&vm->mmu, (unsigned)vm->words.shared, STOLEN_SHARED);
+    if (!error && vm->words.execute_only)
+        error = mmu_steal_bit(&vm->mmu, (unsigned)vm->words.execute_only, STOLEN_EXECUTE_ONLY);
+    if (!error && vm->words.ve)
+        error = mmu_take_ve(&vm->mmu);
+    return error;
+}
+
 static int add_memory(struct vm *vm)
 {
     guest_layout(vm->words.memory, vm->ram);
@@ -202,7 +223,11 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
     int error = vmx_vcpu_init(&vcpu->vmx, mmu_eptp(&vm->mmu), vcpu->vpid);
     if (!error)
+        error = ve_setup(vcpu, options);
+    if (!error)
         error = extra_state_init(&vcpu->extra);
+    if (!error)
+        error = pml_setup(vcpu);
     if (error)
         return error;
     mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
@@ -253,13 +278,16 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
         return EXIT_MODULE_WORDS;
     vm->words.memory = align_down(vm->words.memory, PAGE_SIZE);
 
+    vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
     int error = mmu_create(&vm->mmu);
     if (error) {
         log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);
         return EXIT_NO_MEMORY;
     }
     enum exit_code code = EXIT_OK;
-    if (add_memory(vm) || add_devices(vm))
+    if (declare_addresses(vm))
+        code = EXIT_MODULE_WORDS;
+    else if (add_memory(vm) || add_devices(vm))
         code = EXIT_NO_MEMORY;
     struct guest_image image = {.name = vm->name,
                                 .file = phys_to_virt(module->base),

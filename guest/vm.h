@@ -50,9 +50,11 @@ enum vm_ending {
 struct vm_words {
     uint64_t testctl;
     uint64_t memory;
-    uint64_t budget;    /* ms */
-    uint64_t expect;    /* enum vm_ending, less one */
-    uint64_t gva_cache; /* enum gva_cache; the command line's unless given */
+    uint64_t budget;               /* ms */
+    uint64_t expect;               /* enum vm_ending, less one */
+    uint64_t gva_cache;            /* enum gva_cache; the command line's unless given */
+    uint64_t shared, execute_only; /* address bits that the VM steals; 0: none */
+    uint64_t ve;                   /* the guest takes #VE */
 };
 
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
@@ -73,6 +75,8 @@ struct vcpu {
     struct known_port ports[KNOWN_PORTS];
     struct vm *vm;
     uint16_t vpid;
+    bool ve_by_cpu;          /* the CPU delivers #VE itself */
+    struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
     struct lapic lapic;
     bool halted;
     uint64_t tsc_offset; /* the guest's TSC less the host's */
@@ -101,6 +105,9 @@ struct vm {
     struct test_devices tests;
     struct console console;
     struct vcpu vcpu;
+
+    uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
+    uint64_t nx_due;      /* TSC: the next one */
 
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
@@ -160,6 +167,12 @@ void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
+
+/* Logging of dirty pages by the CPU, in guest/pml.c: at creation; after tlb_enter(), so that the
+ * vCPU logs if any slot wants it; after an exit with vmx.pml_on, before tlb_leave(). */
+int pml_setup(struct vcpu *vcpu) MUST_CHECK;
+void pml_follow(struct vcpu *vcpu) COLD;
+void pml_drain(struct vcpu *vcpu) COLD;
 
 /* At creation: the MSRs that the guest uses without an exit, the local APIC, and the CR0 and CR4
  * bits that exit. */

@@ -13,7 +13,7 @@ struct rwlock {
     uint32_t waiting; /* how many spin */
 };
 
-#define RWLOCK_WRITER 0x80000000u
+#define RWLOCK_WRITER 0x80000000u /* the sign */
 
 /* The slow halves. */
 void rwlock_wait_read(struct rwlock *lock);
@@ -21,7 +21,7 @@ void rwlock_wait_write(struct rwlock *lock);
 
 static inline void read_lock(struct rwlock *lock)
 {
-    if (unlikely(__atomic_fetch_add(&lock->word, 1, __ATOMIC_ACQUIRE) & RWLOCK_WRITER))
+    if (unlikely((int32_t)__atomic_add_fetch(&lock->word, 1, __ATOMIC_ACQUIRE) < 0))
         rwlock_wait_read(lock);
 }
 

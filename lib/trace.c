@@ -159,7 +159,7 @@ static int format_word(char *text, size_t size, char form, uint64_t value)
     case 'a':
         letters(some, value, "rwx", true);
         return snprintf(text, size, "%s", some);
-    case 'e': /* read, write, fetch; entry present, final access, reserved bits, private */
+    case 'e': /* read, write, fetch; entry present, final access, reserved bits */
         letters(some, value, "rwxpfR", false);
         return snprintf(text, size, "%s", some);
     case 'f':
@@ -167,7 +167,7 @@ static int format_word(char *text, size_t size, char form, uint64_t value)
             return snprintf(text, size, "%ld", (int64_t)value);
         return snprintf(text, size, "%s",
                         CHOICE(value, "continue", "retry", "emulate", "write-protected", "invalid",
-                               "fixed", "spurious"));
+                               "fixed", "spurious", "#VE"));
     case 'm':
         return snprintf(text, size, "%s", CHOICE(value, "unsatisfied-read", "read", "write"));
     case 's':

@@ -18,12 +18,20 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* The MMU did not map the address. Its errors were logged where they were found. */
-static COLD enum mmio_outcome not_mapped(struct mmio_vcpu *v, gpa_t gpa, uint32_t error_code,
-                                         bool delivering, int result)
+/* The MMU's errors were logged where they were found. */
+enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
+                                  bool delivering, int result, const struct mmio_info *info)
 {
+    struct mmio_vcpu *v = vcpu;
     bool rings;
-    if (result != FAULT_EMULATE && result != FAULT_WRITE_PROTECTED)
+    v->stats.faults_not_fixed[result < 0 ? 0 : result]++;
+    if (result == FAULT_SPURIOUS || result == FAULT_RETRY)
+        return MMIO_REENTER;
+    if (result == FAULT_VE)
+        return MMIO_VE;
+    if (result == FAULT_EMULATE)
+        mmio_cache_fill(&v->cache, info);
+    else if (result != FAULT_WRITE_PROTECTED)
         return mmio_end(v, MMIO_END_MEMORY, gpa, "the MMU can't map the address",
                         "see its message above");
     if (delivering)
@@ -43,29 +51,29 @@ static COLD enum mmio_outcome not_mapped(struct mmio_vcpu *v, gpa_t gpa, uint32_
 enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
                                  bool delivering)
 {
-    struct mmio_info info = {ALIAS(0), 0};
+    struct mmio_info info;
     int result = mmu_fault(vcpu->mmu, gpa, error_code, &info);
-    if (likely(result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY))
+    if (mmio_is_mapped(result))
         return MMIO_REENTER;
-    if (result == FAULT_EMULATE)
-        mmio_cache_fill(&vcpu->cache, &info);
-    return not_mapped(vcpu, gpa, error_code, delivering, result);
+    return mmio_not_mapped(vcpu, gpa, error_code, delivering, result, &info);
 }
 
 /* A full fault. If it says that this is MMIO still, the instruction that was here before needs no
  * second look. */
 static enum mmio_outcome stale_spte(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
 {
-    struct mmio_info info = {ALIAS(0), 0};
+    struct mmio_info info;
     int result = mmu_fault(v->mmu, gpa, FAULT_RESERVED, &info);
-    if (likely(result == FAULT_EMULATE)) {
-        mmio_cache_fill(&v->cache, &info);
-        if (likely(!delivering && mmio_hot_renew(v, gpa)))
-            return MMIO_DONE;
-    } else if (result == FAULT_FIXED || result == FAULT_SPURIOUS || result == FAULT_RETRY) {
+    if (mmio_is_mapped(result))
         return MMIO_REENTER;
+    if (likely(result == FAULT_EMULATE && !delivering)) {
+        mmio_cache_fill(&v->cache, &info);
+        if (likely(mmio_hot_renew(v, gpa))) {
+            v->stats.faults_not_fixed[FAULT_EMULATE]++;
+            return MMIO_DONE;
+        }
     }
-    return not_mapped(v, gpa, FAULT_RESERVED, delivering, result);
+    return mmio_not_mapped(v, gpa, FAULT_RESERVED, delivering, result, &info);
 }
 
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)

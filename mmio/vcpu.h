@@ -14,6 +14,7 @@ enum mmio_outcome {
     MMIO_REENTER, /* nothing changed: enter the guest again */
     MMIO_INJECT,  /* inject `fault`; RIP stands at the instruction */
     MMIO_STALE,   /* the CPU used an outdated translation: INVVPID, enter again */
+    MMIO_VE,      /* the guest's own to handle, as #VE */
     MMIO_END,     /* end this VM: `end` and `text` say why */
 };
 
@@ -43,6 +44,7 @@ struct mmio_stats {
     uint64_t spte_stale;
     uint64_t emulated;
     uint64_t stale_translations;
+    uint64_t faults_not_fixed[FAULT_RESULTS]; /* by what mmu_fault() said; 0: errors */
 };
 
 struct mmio_vcpu {

@@ -17,31 +17,12 @@ enum dirty_method dirty_method(void)
     return mmu_config()->pml ? DIRTY_PML : DIRTY_D_BITS;
 }
 
+bool mmu_wants_pml(const struct mmu *mmu)
+{
+    return dirty_method() == DIRTY_PML && mmu_is_logging(mmu);
+}
+
 /* ---- Bitmaps --------------------------------------------------------------------------------- */
-
-static unsigned bitmap_order(uint64_t pages)
-{
-    unsigned order = 0;
-    while ((PAGE_SIZE * 8) << order < pages)
-        order++;
-    return order;
-}
-
-uint64_t *dirty_bitmap_alloc(uint64_t pages)
-{
-    unsigned order = bitmap_order(pages);
-    hpa_t bitmap = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
-    if (page_is_none(bitmap))
-        return NULL;
-    page_clear(phys_to_virt(bitmap), order);
-    return phys_to_virt(bitmap);
-}
-
-void dirty_bitmap_free(uint64_t *bitmap, uint64_t pages)
-{
-    if (bitmap)
-        page_free(virt_to_phys(bitmap), bitmap_order(pages));
-}
 
 void dirty_note_slot(struct mmu *mmu, gfn_t gfn, uint64_t frames)
 {

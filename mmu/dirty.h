@@ -37,10 +37,6 @@ static inline void dirty_set(const struct memslot *slot, uint64_t offset)
     __atomic_fetch_or(&slot->dirty[offset / 64], BIT(offset % 64), __ATOMIC_SEQ_CST);
 }
 
-/* The bitmap of a slot of so many pages; NULL: no memory. */
-uint64_t *dirty_bitmap_alloc(uint64_t pages);
-void dirty_bitmap_free(uint64_t *bitmap, uint64_t pages);
-
 /* Makes the SPTEs of a range such that every write from now on is noticed: small pages without W or
  * without D. slots_lock held. Returns 0 or -ENOMEM. */
 int dirty_protect(struct mmu *mmu, gfn_t first, gfn_t end) MUST_CHECK;

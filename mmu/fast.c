@@ -9,14 +9,18 @@
 #define TRIES 4
 
 /* The SPTE with what may be given back, for this access. */
-static uint64_t repaired(const struct mmu *mmu, uint64_t spte, unsigned level, uint64_t access)
+static uint64_t repaired(const struct mmu *mmu, const struct tdp_mapping *want, uint64_t spte,
+                         unsigned level)
 {
     uint64_t new = spte;
-    if (spte_is_access_tracked(spte))
+    if (spte_is_access_tracked(spte)) {
         new = spte_restore_access(spte) | EPT_ACCESSED;
+        if (want->role & ROLE_CONVERTS)
+            new &= ~SPTE_SUPPRESS_VE;
+    }
     /* A large page of a slot that logs must be split first, which is not done here (rule N2). */
     bool large_logged = level > EPT_LEVEL_4K && __atomic_load_n(&mmu->logging, __ATOMIC_RELAXED);
-    if (access & EPT_WRITE && spte & SPTE_MMU_WRITABLE && !large_logged)
+    if (want->access & EPT_WRITE && spte & SPTE_MMU_WRITABLE && !large_logged)
         new |= EPT_WRITE;
     return new;
 }
@@ -39,7 +43,7 @@ int fast_fault(struct mmu *mmu, const struct tdp_mapping *want)
             return FAULT_INVALID; /* also FROZEN */
         if (!(want->access & ~spte))
             return done(want, sptep, spte, spte, FAULT_SPURIOUS);
-        uint64_t new = repaired(mmu, spte, level, want->access);
+        uint64_t new = repaired(mmu, want, spte, level);
         if (want->access & ~new)
             return FAULT_INVALID;
         struct mmu_cpu *self = mmu_self(mmu);

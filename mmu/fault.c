@@ -12,16 +12,19 @@
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/sides.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
 #include "mmu/track.h"
 
 /* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
- * next access cheaper where one can be had (rules F3, S10, S11). */
-static int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping *want, uint64_t generation,
-                         struct mmio_info *info)
+ * next access cheaper where one can be had (rules F3, S10, S11). Or it is what makes the next
+ * access a #VE (rule X10). */
+static NOINLINE int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping *want,
+                                  uint64_t generation, struct mmio_info *info)
 {
     struct mmu *mmu = self->mmu;
+    *info = (struct mmio_info){.alias = want->alias};
     if (unlikely(!role_has_mmio(want->role))) {
         log_error("MMU: no slot behind %s frame %#lx, and devices are not reached that way",
                   role_name(want->role), want->gfn.v);
@@ -29,18 +32,20 @@ static int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping *want, u
     }
     if (!(generation & SLOT_UPDATE_IN_PROGRESS))
         info->generation = generation;
+    int answer = mmu_has_ve(mmu) ? FAULT_VE : FAULT_EMULATE;
     if (mmu->mmio_value == SPTE_MMIO_NEVER || want->gfn.v >= spte_format.mmio_gfn_end)
-        return FAULT_EMULATE;
+        return answer;
     read_lock(&mmu->lock);
     int result = tdp_map_mmio(self, want, generation);
     read_unlock(&mmu->lock);
-    return result;
+    return result == FAULT_EMULATE ? answer : result;
 }
 
-/* Has a guest page begun or finished to lose its place since `sequence` was read? */
+/* Has a guest page begun or finished to lose its place since `sequence` was read, or not finished
+ * even then? It only grows, and is odd meanwhile. */
 static bool is_stale(const struct mmu *mmu, uint64_t sequence)
 {
-    return sequence & 1 || __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE) != sequence;
+    return __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE) != (sequence & ~1ull);
 }
 
 /* What the bits of an error code ask of an SPTE. */
@@ -52,15 +57,15 @@ static uint64_t wanted(uint32_t error_code)
     return error_code & EPT_RWX;
 }
 
-/* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
- * and the store are one (rule F2). */
-static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct tdp_mapping *want,
-                      uint64_t sequence)
+/* What the slot, the root or the page wants of the mapping beside the usual, or what stands there
+ * already. */
+static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot,
+                                struct tdp_mapping *want)
 {
     uint64_t offset = want->gfn.v - slot->base.v;
     bool write = want->access & EPT_WRITE;
-    if (unlikely(is_stale(self->mmu, sequence)))
-        return FAULT_RETRY;
+    if (unlikely(!sides_match(slot, offset, want->role)))
+        return FAULT_CONTINUE;
     if (unlikely(track_is(slot, offset))) {
         if (write)
             return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
@@ -84,31 +89,111 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, struct t
     return result;
 }
 
+/* The memory-fault report of rule X5: the guest has not said yet that this is what it wants. */
+static COLD int wrong_side(const struct tdp_mapping *want)
+{
+    bool shared = want->role & ROLE_SHARED;
+    log_error("MMU: a %s access to frame %#lx, which is %s; MapGPA would convert it",
+              shared ? "shared" : "private", want->gfn.v, shared ? "private" : "shared");
+    return -EACCES;
+}
+
+/* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
+static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hpa_t page,
+                              unsigned level, uint64_t access)
+{
+    uint64_t frames = ept_frames(level);
+    uint64_t leaf = spte_usual_leaf(HPA(align_down(page.v, frames * PAGE_SIZE)), level);
+    if (unlikely((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1) || access & ~leaf))
+        return FAULT_CONTINUE;
+    return tdp_map_new(self, alias, gfn, level, leaf);
+}
+
+/* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
+ * and the store are one (rule F2). Nearly always nobody has wishes, and nothing is there yet. */
+static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *slot,
+                                    const struct tdp_mapping *want, uint64_t wishes,
+                                    uint64_t sequence)
+{
+    int result = FAULT_CONTINUE;
+    if (unlikely(is_stale(self->mmu, sequence)))
+        return FAULT_RETRY;
+    if (likely(!wishes && !slot->tracked && !trace_wants(TRACE_BIT(mmu_spte_requested)))) {
+        if (likely(want->level == EPT_LEVEL_4K))
+            result = tdp_map_new(self, want->alias, want->gfn, EPT_LEVEL_4K,
+                                 spte_usual_leaf(want->page, EPT_LEVEL_4K));
+        else
+            result = map_large(self, want->alias, want->gfn, want->page, want->level, want->access);
+    }
+    if (likely(result != FAULT_CONTINUE))
+        return result;
+    /* A copy, so that the frequent case has it in registers. */
+    struct tdp_mapping copy = {.alias = want->alias,
+                               .gfn = want->gfn,
+                               .role = want->role,
+                               .page = want->page,
+                               .level = want->level,
+                               .access = want->access};
+    return map_unusual(self, slot, &copy);
+}
+
+/* Nothing stands behind the frame yet. */
+static NOINLINE int populate(const struct memslot *slot, gfn_t gfn)
+{
+    int error = backing_populate(&slot->backing, gfn.v - slot->base.v, mmu_levels());
+    if (error)
+        log_error("MMU: no page left for guest frame %#lx; give the machine more memory", gfn.v);
+    return error;
+}
+
 /* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
  */
-static int fault_slot(struct mmu_cpu *self, const struct memslot *slot, struct tdp_mapping *want,
-                      uint64_t sequence)
+static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *slot,
+                                    struct tdp_mapping *want, uint64_t sequence,
+                                    struct mmio_info *info)
 {
-    if (slot->flags & MEMSLOT_INVALID)
-        return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
-    if (want->access & EPT_WRITE && slot->flags & MEMSLOT_READONLY)
-        return FAULT_EMULATE; /* without MMIO SPTE, or reads would become MMIO too (rule F6) */
+    uint32_t flags = slot->flags;
+    if (unlikely(flags)) {
+        *info = (struct mmio_info){.alias = want->alias};
+        if (flags & MEMSLOT_INVALID)
+            return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
+        if (want->access & EPT_WRITE && flags & MEMSLOT_READONLY)
+            return FAULT_EMULATE; /* without MMIO SPTE, or reads would become MMIO too (rule F6) */
+    }
 
     uint64_t offset = want->gfn.v - slot->base.v;
     want->page = backing_page(&slot->backing, offset, &want->level);
-    if (page_is_none(want->page)) {
-        int error = backing_populate(&slot->backing, offset, mmu_levels());
-        if (error) {
-            log_error("MMU: no page left for guest frame %#lx; give the machine more memory",
-                      want->gfn.v);
+    if (unlikely(page_is_none(want->page))) {
+        int error = populate(slot, want->gfn);
+        if (error)
             return error;
-        }
         want->page = backing_page(&slot->backing, offset, &want->level);
     }
     read_lock(&self->mmu->lock);
-    int result = map_locked(self, slot, want, sequence);
+    int result = map_locked(self, slot, want, flags | (~want->role & ROLE_RIGHTS), sequence);
     read_unlock(&self->mmu->lock);
-    return result;
+    return likely(result != FAULT_CONTINUE) ? result : wrong_side(want);
+}
+
+static NOINLINE const struct memslot *search_slot(struct mmu_cpu *self,
+                                                  const struct memslots *slots, gfn_t gfn)
+{
+    const struct memslot *slot = memslot_find(slots, gfn);
+    if (slot)
+        self->slot_hint = (unsigned)(slot - slots->slot);
+    return slot;
+}
+
+/* The slot of the last fault nearly always has this frame, too. What stands at its index now may be
+ * another slot, so it is asked. */
+static ALWAYS_INLINE const struct memslot *find_slot(struct mmu_cpu *self,
+                                                     const struct memslots *slots, gfn_t gfn)
+{
+    const struct memslot *slot = &slots->slot[self->slot_hint];
+    self->stats.slot_searches++;
+    if (likely(self->slot_hint < slots->used && gfn.v - slot->base.v < slot->backing.pages))
+        return slot;
+    return search_slot(self, slots, gfn);
 }
 
 static const char *access_name(uint64_t access)
@@ -116,30 +201,33 @@ static const char *access_name(uint64_t access)
     return access & EPT_EXECUTE ? "a fetch" : access & EPT_WRITE ? "a store" : "a load";
 }
 
-/* A right that the root's role never gives is not a right that a fault could bring. */
-static int check_role(const struct tdp_mapping *want)
+/* A right that the root's role never gives is not one that a fault could bring. */
+static COLD int refused(const struct tdp_mapping *want)
 {
-    uint64_t refused = want->access & ~want->role;
-    if (likely(!refused))
-        return 0;
-    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(refused), want->gfn.v,
-              role_name(want->role));
+    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(want->access & ~want->role),
+              want->gfn.v, role_name(want->role));
     return -EACCES;
 }
 
-int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info)
+/* What may be more than a first touch of ordinary memory. FAULT_CONTINUE: it is handled as one. */
+static NOINLINE int fault_unusual(struct mmu *mmu, gpa_t gpa, uint32_t role, uint32_t error_code,
+                                  struct mmio_info *info)
 {
-    struct mmu_cpu *self = mmu_self(mmu);
-    struct tdp_mapping want = {.alias = gpa_to_alias(gpa), .access = wanted(error_code)};
-    want.gfn = stolen_strip(&mmu->stolen, want.alias);
-    want.role = tdp_root(mmu, want.alias)->role;
-    *info = (struct mmio_info){.alias = want.alias};
-    trace(page_fault, gpa.v, error_code);
+    struct tdp_mapping want = {
+        .alias = gpa_to_alias(gpa),
+        .gfn = mmu_gfn(mmu, gpa),
+        .role = role,
+        .access = wanted(error_code),
+    };
+    if (want.access & ~role) {
+        if (!(role & ROLE_CONVERTS))
+            return refused(&want);
+        /* As if by a fetch, so that the CPU finds an entry that converts. */
+        int result = mmu_fault(mmu, gpa, (error_code & ~(uint32_t)EPT_RWX) | ACCESS_FETCH, info);
+        return result == FAULT_FIXED || result == FAULT_SPURIOUS ? FAULT_VE : result;
+    }
     if (!(error_code & FAULT_RESERVED))
-        self->stats.faults++;
-    int error = check_role(&want);
-    if (unlikely(error))
-        return error;
+        mmu_self(mmu)->stats.faults++;
     /* Only what is present can be repaired; aging may have made it look otherwise. */
     if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
                                        !(error_code & FAULT_RESERVED))) {
@@ -147,18 +235,37 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
         if (result != FAULT_INVALID)
             return result;
     }
-    error = tdp_top_up(self);
+    return FAULT_CONTINUE;
+}
+
+int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info)
+{
+    struct mmu_cpu *self = mmu_self(mmu);
+    IN_REGISTER(self);
+    struct tdp_mapping want = {.alias = gpa_to_alias(gpa), .access = wanted(error_code)};
+    want.gfn = stolen_strip(&mmu->stolen, want.alias);
+    want.role = tdp_root(mmu, want.alias)->role;
+    trace(page_fault, gpa.v, error_code);
+    if (unlikely(error_code & (FAULT_PRESENT | FAULT_RESERVED) || ~want.role & ROLE_RIGHTS ||
+                 __atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED))) {
+        int result = fault_unusual(mmu, gpa, want.role, error_code, info);
+        if (result != FAULT_CONTINUE)
+            return result;
+    } else {
+        self->stats.faults++;
+    }
+    int error = tdp_top_up(self);
     if (unlikely(error))
         return error;
 
     uint64_t sequence = mmu_invalidate_sequence(mmu);
     const struct memslots *slots = memslots(mmu);
-    uint64_t generation = memslots_generation(slots);
-    const struct memslot *slot = memslot_find(slots, want.gfn);
-    self->stats.slot_searches++;
-    if (!slot)
-        return fault_no_slot(self, &want, generation, info);
-    return fault_slot(self, slot, &want, sequence);
+    const struct memslot *slot = find_slot(self, slots, want.gfn);
+    if (unlikely(!slot)) {
+        struct tdp_mapping copy = {.alias = want.alias, .gfn = want.gfn, .role = want.role};
+        return fault_no_slot(self, &copy, memslots_generation(slots), info);
+    }
+    return fault_slot(self, slot, &want, sequence, info);
 }
 
 /* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns

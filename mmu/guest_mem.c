@@ -10,6 +10,7 @@
 #include "mmu/dirty.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/sides.h"
 #include "mmu/tdp.h"
 
 /* The host address of `gpa`, good to the end of its page. NULL with *error set as in mmu.h.
@@ -28,6 +29,10 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
 
     unsigned level;
     uint64_t offset = gfn.v - slot->base.v;
+    if (unlikely(!sides_match(slot, offset, role))) {
+        *error = -EACCES;
+        return NULL;
+    }
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
         *error = backing_populate(&slot->backing, offset, mmu_levels());
@@ -128,12 +133,16 @@ int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_
 const void *guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access)
 {
     gfn_t gfn = mmu_gfn(mmu, gpa);
-    if (access & ~tdp_root(mmu, gpa_to_alias(gpa))->role)
+    uint32_t role = tdp_root(mmu, gpa_to_alias(gpa))->role;
+    if (access & ~role)
         return NULL;
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);
     if (!slot || slot->flags & MEMSLOT_INVALID)
         return NULL;
     unsigned level;
-    hpa_t page = backing_page(&slot->backing, gfn.v - slot->base.v, &level);
+    uint64_t offset = gfn.v - slot->base.v;
+    if (!sides_match(slot, offset, role))
+        return NULL;
+    hpa_t page = backing_page(&slot->backing, offset, &level);
     return page_is_none(page) ? NULL : phys_to_virt(page);
 }

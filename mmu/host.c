@@ -40,9 +40,16 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
 
     memslots_lock(mmu);
     const struct memslot *slot = memslot_find(mmu->slots, gfn);
-    if (slot && !page_is_none(backing_page(&slot->backing, gfn.v - slot->base.v, &level))) {
+    if (slot && slot->flags & MEMSLOT_PINNED) {
+        error = -EBUSY;
+    } else if (slot && !page_is_none(backing_page(&slot->backing, gfn.v - slot->base.v, &level))) {
         hpa_t new = page_alloc(9 * (level - 1));
-        error = page_is_none(new) ? -ENOMEM : 0;
+        if (page_is_none(new)) {
+            log_error("host remap: no memory for another block behind frame %#lx", gfn.v);
+            error = -ENOMEM;
+        } else {
+            error = 0;
+        }
         while (!error && !tdp_reserve(mmu))
             tdp_reclaim(mmu, true);
         if (!error) {

@@ -4,6 +4,7 @@
 #include "lib/assert.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/sides.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/track.h"
@@ -19,7 +20,8 @@ static bool fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned lev
 {
     uint64_t frames = ept_frames(level), first = ept_first_frame(gfn, level).v;
     return !((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1)) &&
-           !track_any(slot, first - slot->base.v, frames);
+           !track_any(slot, first - slot->base.v, frames) &&
+           sides_uniform(slot, first - slot->base.v, frames);
 }
 
 unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level,

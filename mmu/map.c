@@ -57,6 +57,8 @@ static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
     uint64_t denied = ~want->role & ROLE_RIGHTS;
     if (level > EPT_LEVEL_4K)
         denied |= want->denied;
+    if (want->role & ROLE_CONVERTS)
+        denied |= SPTE_SUPPRESS_VE;
     return (spte_leaf(start, level, false) | want->rights) & ~denied;
 }
 
@@ -122,7 +124,8 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
                 return FAULT_SPURIOUS;
             if (l == level)
                 return upgrade(self, sptep, l, spte, want);
-            uint64_t add = want->access & want->denied; /* an execution that large pages deny */
+            /* An execution that large pages deny: the children of 1 GiB are large, too. */
+            uint64_t add = l == EPT_LEVEL_2M ? want->access & want->denied : 0;
             if (!tdp_split(self, want->gfn, sptep, l, spte, add))
                 return FAULT_RETRY;
             spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);

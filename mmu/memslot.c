@@ -13,6 +13,8 @@
 #include "mmu/backing.h"
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
+#include "mmu/page_bitmap.h"
+#include "mmu/sides.h"
 #include "mmu/spte.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
@@ -48,12 +50,14 @@ int memslot_check_range(const struct mmu *mmu, const char *what, gpa_t gpa, uint
     return 0;
 }
 
-static int check_flags(uint32_t id, uint32_t flags)
+static int check_flags(const struct mmu *mmu, uint32_t id, uint32_t flags)
 {
-    if (!(flags & ~(uint32_t)(MEMSLOT_READONLY | MEMSLOT_LOG_DIRTY)))
+    bool sides = mmu_has_sides(mmu);
+    if (!(flags & ~(uint32_t)(sides ? MEMSLOT_FLAGS : MEMSLOT_FLAGS & ~MEMSLOT_SHARED)))
         return 0;
-    log_error("slot %u: flags %#x are unknown; 1 (read-only) and 2 (log dirty pages) are allowed",
-              id, flags);
+    log_error("slot %u: flags %#x are unknown; 1 (read-only), 2 (log dirty pages)%s and 8 (pinned) "
+              "are allowed",
+              id, flags, sides ? ", 4 (shared)" : "");
     return -EINVAL;
 }
 
@@ -212,6 +216,16 @@ static int find_id(const struct mmu *mmu, uint32_t id, unsigned *index)
     return -EINVAL;
 }
 
+/* The same, of one that may go. */
+static int find_free_to_go(const struct mmu *mmu, uint32_t id, unsigned *index)
+{
+    int error = find_id(mmu, id, index);
+    if (error || !(mmu->slots->slot[*index].flags & MEMSLOT_PINNED))
+        return error;
+    log_error("slot %u is pinned: the CPU writes to its host pages", id);
+    return -EBUSY;
+}
+
 /* The first half of a deletion or a move: afterwards no CPU reaches the slot's pages. */
 static void retire(struct mmu *mmu, unsigned index)
 {
@@ -228,17 +242,25 @@ static void retired(struct mmu *mmu)
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
 }
 
+/* The first slot that logs by PML: from the return on no vCPU is in the guest that does not know,
+ * as each looks when it pays the debt. Whoever wants the D bits cleared does that afterwards: a bit
+ * that was set without PML would keep the page out of the log for good. */
 static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
 {
     uint32_t change = (new &MEMSLOT_LOG_DIRTY ? 1u : 0u) - (old & MEMSLOT_LOG_DIRTY ? 1u : 0u);
-    __atomic_add_fetch(&mmu->logging, change, __ATOMIC_SEQ_CST);
+    uint32_t logging = __atomic_add_fetch(&mmu->logging, change, __ATOMIC_SEQ_CST);
+    if (change == 1 && logging == 1 && dirty_method() == DIRTY_PML) {
+        tlb_owe(mmu);
+        tlb_sync(mmu);
+    }
 }
 
 /* What hangs on a slot that nobody reaches any more. */
 static void free_slot(struct memslot *slot)
 {
     backing_free(&slot->backing);
-    dirty_bitmap_free(slot->dirty, slot->backing.pages);
+    page_bitmap_free(slot->dirty, slot->backing.pages);
+    page_bitmap_free(slot->shared, slot->backing.pages);
     track_free(slot);
 }
 
@@ -249,7 +271,7 @@ static int check_new(const struct mmu *mmu, const char *what, gpa_t gpa, uint64_
 {
     int error = memslot_check_range(mmu, what, gpa, pages);
     if (!error)
-        error = check_flags(slot->id, slot->flags);
+        error = check_flags(mmu, slot->id, slot->flags);
     if (error)
         return error;
     if (index_of(mmu->slots, slot->id) < mmu->slots->used) {
@@ -264,6 +286,32 @@ static int check_new(const struct mmu *mmu, const char *what, gpa_t gpa, uint64_
     return error;
 }
 
+/* Where MMIO SPTEs let the CPU deliver #VE, no exit comes that could find one outdated: they go
+ * when memory takes their place (rule F10). Nobody installs one any more, since the set is
+ * published. */
+static void forget_mmio(struct mmu *mmu, const struct memslot *slot)
+{
+    if (mmu_has_ve(mmu))
+        tdp_zap(mmu, slot->base, memslot_end(slot), ZAP_MMIO);
+}
+
+/* All that hangs on a new slot, or -ENOMEM and nothing. */
+static int equip(const struct mmu *mmu, struct memslot *slot, uint64_t pages)
+{
+    int error = backing_init(&slot->backing, slot->base, pages);
+    if (error)
+        return error;
+    if (slot->flags & MEMSLOT_LOG_DIRTY) {
+        slot->dirty = page_bitmap_alloc(pages);
+        error = slot->dirty ? 0 : -ENOMEM;
+    }
+    if (!error)
+        error = sides_init(mmu, slot);
+    if (error)
+        free_slot(slot);
+    return error;
+}
+
 static int add_slot(struct mmu *mmu, struct memslot *slot, gpa_t gpa, uint64_t pages)
 {
     char what[24];
@@ -271,14 +319,7 @@ static int add_slot(struct mmu *mmu, struct memslot *slot, gpa_t gpa, uint64_t p
     int error = check_new(mmu, what, gpa, pages, slot);
     if (error)
         return error;
-    error = backing_init(&slot->backing, slot->base, pages);
-    if (!error && slot->flags & MEMSLOT_LOG_DIRTY) {
-        slot->dirty = dirty_bitmap_alloc(pages);
-        if (!slot->dirty) {
-            backing_free(&slot->backing);
-            error = -ENOMEM;
-        }
-    }
+    error = equip(mmu, slot, pages);
     if (error) {
         log_error("%s: no memory to keep track of %#lx pages; make it smaller", what, pages);
         return error;
@@ -293,6 +334,7 @@ static int add_slot(struct mmu *mmu, struct memslot *slot, gpa_t gpa, uint64_t p
     __atomic_fetch_add(&mmu->slot_pages, pages, __ATOMIC_RELAXED);
     count_logging(mmu, 0, slot->flags);
     memslots_publish(mmu, at);
+    forget_mmio(mmu, slot);
     if (larger) {
         free_set(mmu->spare);
         mmu->spare = larger;
@@ -304,7 +346,7 @@ static int add_slot(struct mmu *mmu, struct memslot *slot, gpa_t gpa, uint64_t p
 static int delete_slot(struct mmu *mmu, uint32_t id)
 {
     unsigned index;
-    int error = find_id(mmu, id, &index);
+    int error = find_free_to_go(mmu, id, &index);
     if (error)
         return error;
 
@@ -324,7 +366,7 @@ static int move_slot(struct mmu *mmu, uint32_t id, gpa_t gpa)
     char what[24];
     snprintf(what, sizeof(what), "slot %u", id);
     unsigned index;
-    int error = find_id(mmu, id, &index);
+    int error = find_free_to_go(mmu, id, &index);
     if (error)
         return error;
     struct memslot slot = mmu->slots->slot[index];
@@ -341,6 +383,7 @@ static int move_slot(struct mmu *mmu, uint32_t id, gpa_t gpa)
     slot.base = base;
     unsigned at = insert(next, &slot);
     memslots_publish(mmu, at < index ? at : index);
+    forget_mmio(mmu, &slot);
     retired(mmu);
     return 0;
 }
@@ -362,14 +405,17 @@ static int set_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
     unsigned index;
     int error = find_id(mmu, id, &index);
     if (!error)
-        error = check_flags(id, flags);
-    if (error || mmu->slots->slot[index].flags == flags)
+        error = check_flags(mmu, id, flags);
+    if (error)
         return error;
 
     struct memslot old = mmu->slots->slot[index];
+    flags = (flags & ~MEMSLOT_FOR_LIFE) | (old.flags & MEMSLOT_FOR_LIFE);
+    if (flags == old.flags)
+        return 0;
     uint64_t *dirty = flags & MEMSLOT_LOG_DIRTY ? old.dirty : NULL;
     if (flags & MEMSLOT_LOG_DIRTY && !dirty) {
-        dirty = dirty_bitmap_alloc(old.backing.pages);
+        dirty = page_bitmap_alloc(old.backing.pages);
         if (!dirty) {
             log_error("slot %u: no memory for a bitmap of %#lx pages", id, old.backing.pages);
             return -ENOMEM;
@@ -384,7 +430,7 @@ static int set_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
     memslots_publish(mmu, index);
     if (!dirty) {
         count_logging(mmu, old.flags, flags);
-        dirty_bitmap_free(old.dirty, old.backing.pages);
+        page_bitmap_free(old.dirty, old.backing.pages);
     }
     apply_flags(mmu, &next->slot[index], old.flags);
     retired(mmu);

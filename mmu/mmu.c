@@ -32,6 +32,7 @@ int mmu_setup(const struct ept_caps *caps, const struct mmu_config *config)
     effective.ad = spte_ad_enabled(spte_format.leaf);
     effective.huge = config->huge && caps->page_2m;
     effective.nx_huge = config->nx_huge && effective.huge;
+    spte_deny_large(effective.nx_huge ? EPT_EXECUTE : 0);
     effective.pml = config->pml && effective.ad;
     return 0;
 }
@@ -62,6 +63,21 @@ int mmu_create(struct mmu *mmu)
     if (error)
         memslots_free(mmu);
     return error;
+}
+
+int mmu_take_ve(struct mmu *mmu)
+{
+    if (!effective.mmio_caching) {
+        log_error("MMU: a guest that takes #VE needs MMIO SPTEs; remove mmio_caching=0");
+        return -ENOTSUP;
+    }
+    mmu->mmio_value = 0;
+    for (unsigned i = 0; i < mmu->root_count; i++) {
+        struct root *root = &mmu->roots[i];
+        if (root->role & ROLE_EXECUTE_ONLY && root->role & EPT_EXECUTE)
+            root->role |= ROLE_CONVERTS;
+    }
+    return 0;
 }
 
 void mmu_destroy(struct mmu *mmu)

@@ -58,10 +58,33 @@ static inline gfn_t mmu_gfn(const struct mmu *mmu, gpa_t gpa)
     return stolen_strip(&mmu->stolen, gpa_to_alias(gpa));
 }
 
-/* The slots. `flags` are MEMSLOT_READONLY and MEMSLOT_LOG_DIRTY; `gpa` and sizes are of whole
- * pages. Each refusal is
- * logged as a sentence: -EINVAL (alignment, size, flags, unknown id), -ERANGE (beyond the
- * guest-physical limit), -EEXIST (id taken or overlap), -ENOSPC (too many slots), -ENOMEM.
+/* Does the VM tell private from shared memory? */
+static inline bool mmu_has_sides(const struct mmu *mmu)
+{
+    return mmu->roots[mmu->root_count - 1].role & ROLE_SHARED;
+}
+
+/* Puts pages on the shared or the private side, cleared if they come from the other: those from
+ * `gpa`, without stolen bits, to the end of its slot or of its 2 MiB, at most `pages`. Returns how
+ * many that were; -EFAULT: no slot there; -EINVAL: not aligned, none, or a VM without sides. May
+ * wait as the operations on slots do. */
+int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
+
+/* Makes it a VM whose guest takes MMIO as #VE: its MMIO SPTEs are violations that the CPU may
+ * convert (rule S12), and so is what an execute-only address refuses. After mmu_steal_bit(), before
+ * its first slot. -ENOTSUP while MMIO caching is off, because the #VE
+ * comes from the SPTE. */
+int mmu_take_ve(struct mmu *mmu) MUST_CHECK;
+
+static inline bool mmu_has_ve(const struct mmu *mmu)
+{
+    return mmu->mmio_value == 0;
+}
+
+/* The slots. `flags` are MEMSLOT_FLAGS, of which those FOR_LIFE count at its birth only; `gpa` and
+ * sizes are of whole pages. Each refusal is logged as a sentence: -EBUSY (pinned), -EINVAL
+ * (alignment, size, flags, unknown id), -ERANGE (beyond the guest-physical limit), -EEXIST (id
+ * taken or overlap), -ENOSPC (too many slots), -ENOMEM.
  * A new slot's memory reads as zero; a moved slot keeps its memory; a deleted one's is freed. When
  * these return, no vCPU uses what was there before. The caller holds no pointer into guest memory
  * or slots: they may wait until all pCPUs have passed an epoch. */
@@ -98,11 +121,15 @@ int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap,
 /* Takes over what a vCPU's PML buffer holds. Before tlb_leave(). */
 void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count);
 
-/* Does any slot log dirty pages? Then vCPUs must run with PML, if configured. */
+/* Does any slot log dirty pages? */
 static inline bool mmu_is_logging(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->logging, __ATOMIC_RELAXED);
 }
+
+/* Must vCPUs run with PML? Asked by each of them at its first entry and whenever tlb_enter() says
+ * so; it stays on until nobody logs any more. */
+bool mmu_wants_pml(const struct mmu *mmu);
 
 /* Write tracking of a page, counted: from the return of mmu_track() on every write of the guest
  * faults with FAULT_WRITE_PROTECTED. -EFAULT: no slot; -ENOSPC: tracked 65,535 times; -ENOMEM;
@@ -111,7 +138,7 @@ int mmu_track(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 int mmu_untrack(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 
 /* Gives the page or block behind `gpa` another place in host memory, with its contents. -EFAULT: no
- * slot, or nothing there yet; -ENOMEM. */
+ * slot, or nothing there yet; -EBUSY: pinned; -ENOMEM. */
 int mmu_host_remap(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 
 /* How many leaves of a range have been used since they were asked last. No lock, no flush: a use
@@ -153,6 +180,8 @@ enum fault_result {
     FAULT_INVALID,         /* inside the MMU only: not decided on the fast path */
     FAULT_FIXED,           /* mapped */
     FAULT_SPURIOUS,        /* was already mapped as needed */
+    FAULT_VE,              /* the guest's own to handle: #VE, see guest/ve.h */
+    FAULT_RESULTS,
 };
 
 /* What the MMU learned of an MMIO address, for the vCPU's MMIO cache (rule C1). */
@@ -162,10 +191,9 @@ struct mmio_info {
 };
 
 /* Handles an EPT violation, or a misconfiguration that mmu_mmio_check() called stale.
- * Takes the MMU's lock, shared. Never returns FAULT_CONTINUE or FAULT_INVALID. On FAULT_EMULATE
- * and when no
- * slot covers the address, `info` says what may be cached; a write to a read-only slot emulates
- * with info->generation 0. */
+ * Takes the MMU's lock, shared. Never returns FAULT_CONTINUE or FAULT_INVALID. On FAULT_EMULATE,
+ * and then alone, `info` says what may be cached; a write to a read-only slot emulates with
+ * info->generation 0. */
 int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info) MUST_CHECK;
 
 /* Steps 3 to 6 of the misconfiguration flow, without a lock: FAULT_EMULATE (MMIO SPTE, generation

@@ -20,10 +20,11 @@
 #define ROLE_PRIVATE      BIT(3)
 #define ROLE_SHARED       BIT(4)
 #define ROLE_EXECUTE_ONLY BIT(5)
+#define ROLE_CONVERTS     BIT(6) /* what it refuses becomes #VE, if the guest takes that */
 
-#define ROLE_ALL (ROLE_RIGHTS | ROLE_PRIVATE | ROLE_SHARED | ROLE_EXECUTE_ONLY)
-_Static_assert(ROLE_ALL == (ROLE_RIGHTS ^ ROLE_PRIVATE ^ ROLE_SHARED ^ ROLE_EXECUTE_ONLY),
-               "no two fields overlap");
+#define ROLE_FIELDS(op) \
+    (ROLE_RIGHTS op ROLE_PRIVATE op ROLE_SHARED op ROLE_EXECUTE_ONLY op ROLE_CONVERTS)
+_Static_assert(ROLE_FIELDS(|) == ROLE_FIELDS(+), "no two fields overlap");
 
 /* Devices are behind shared addresses, or behind all of a VM that knows no sides (rule F3). */
 static inline bool role_has_mmio(uint32_t role)

@@ -1,6 +1,7 @@
 /* The parts of the SPTE format that are computed at boot or seldom asked; see the header. Pure. */
 #include "mmu/spte.h"
 
+#include "ept/misconfig.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 
@@ -25,6 +26,18 @@ static bool setup_l1tf(struct spte_format *format, unsigned cache_bits)
     return true;
 }
 
+static void setup_usual_leaf(struct spte_format *format, unsigned level)
+{
+    uint64_t word = format->leaf | EPT_WRITE | SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE;
+    if (level > EPT_LEVEL_4K)
+        word |= EPT_LARGE;
+    if (ept_misconfigured(word, level, &format->caps))
+        return;
+    unsigned size = PAGE_SHIFT + 9 * (level - 1);
+    format->usual_leaf[level].word = word;
+    format->usual_leaf[level].fixed = ~BITS(format->caps.maxphyaddr - 1, size);
+}
+
 void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits)
 {
     unsigned gpa_bits = caps->maxphyaddr < EPT_GPA_BITS ? caps->maxphyaddr : EPT_GPA_BITS;
@@ -47,7 +60,17 @@ void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigne
                       (ad && caps->ad ? SPTE_AD_ENABLED : SPTE_AD_DISABLED);
     format.nonleaf = common | EPT_WRITE;
     format.leaf = common | EPT_IPAT | field_put(MEMTYPE_WB, EPT_MEMTYPE);
+    for (unsigned level = 0; level <= EPT_LEVELS; level++)
+        format.usual_leaf[level].word = 1; /* and no bit is fixed */
+    for (unsigned level = EPT_LEVEL_4K; level < EPT_LEVELS; level++)
+        setup_usual_leaf(&format, level);
     spte_format = format;
+}
+
+void spte_deny_large(uint64_t rights)
+{
+    for (unsigned level = EPT_LEVEL_2M; level < EPT_LEVELS; level++)
+        spte_format.usual_leaf[level].word &= ~rights;
 }
 
 enum spte_class spte_classify(uint64_t spte, unsigned level, uint64_t mmio_value)
@@ -73,7 +96,7 @@ uint64_t spte_track_access(uint64_t spte)
         return spte;
     WARN_ON(spte & SPTE_SAVED);
     uint64_t saved = (spte & (EPT_READ | EPT_EXECUTE)) << SPTE_SAVED_SHIFT;
-    return (spte & ~(EPT_RWX | EPT_ACCESSED | SPTE_SAVED)) | saved;
+    return (spte & ~(EPT_RWX | EPT_ACCESSED | SPTE_SAVED)) | saved | SPTE_SUPPRESS_VE;
 }
 
 uint64_t spte_restore_access(uint64_t spte)

@@ -83,12 +83,21 @@ struct spte_format {
     uint64_t leaf;          /* the constant part of a leaf that may be read and executed */
     uint64_t nonleaf;       /* the constant part of an entry that points to a table */
     struct ept_caps caps;
+
+    /* By level: the leaf of a slot without wishes, but for its address, and all bits but those of
+     * that. Where this CPU has no leaves, a pair that no word fits. */
+    struct {
+        uint64_t word, fixed;
+    } usual_leaf[EPT_LEVELS + 1];
 };
 extern struct spte_format spte_format;
 
 /* Computes the format afresh, whatever it was before (rules P15, P16). `mmio_caching` and `ad` are
  * wishes; `l1tf_cache_bits` is 0 on CPUs without the flaw, else the width of the L1D's tags. */
 void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits);
+
+/* Takes rights from the usual leaves above level 1. After spte_setup(). */
+void spte_deny_large(uint64_t rights);
 
 /* ---- Questions ------------------------------------------------------------------------------- */
 static inline bool spte_is_present(uint64_t spte)
@@ -160,6 +169,19 @@ static inline uint64_t spte_leaf(hpa_t page, unsigned level, bool writable)
     return spte;
 }
 
+/* The same, with the rights that a slot without wishes gives. For a level that has leaves. */
+static inline uint64_t spte_usual_leaf(hpa_t page, unsigned level)
+{
+    return spte_format.usual_leaf[level].word | page.v;
+}
+
+/* Is it one of those: of this format, its address within MAXPHYADDR and aligned to the level, and
+ * no bit more? */
+static inline bool spte_is_usual_leaf(uint64_t spte, unsigned level)
+{
+    return (spte & spte_format.usual_leaf[level].fixed) == spte_format.usual_leaf[level].word;
+}
+
 static inline uint64_t spte_nonleaf(hpa_t table)
 {
     return spte_format.nonleaf | table.v;
@@ -192,6 +214,7 @@ static inline gfn_t spte_mmio_gfn(uint64_t spte)
 }
 
 /* Access tracking, for leaves without hardware A/D only: takes R, W and X away and remembers R and
- * X; and back. W is not saved, its return is decided by MMU_WRITABLE (rule S5). */
+ * X; and back. What is tracked must exit, so it never converts to #VE. W is not
+ * saved, its return is decided by MMU_WRITABLE (rule S5). */
 uint64_t spte_track_access(uint64_t spte);
 uint64_t spte_restore_access(uint64_t spte);

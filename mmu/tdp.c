@@ -81,8 +81,8 @@ static void account(struct mmu_cpu *self, unsigned level, uint64_t old, uint64_t
         mmu_count(&stats->nx_splits, spte_has_table(new) ? 1 : ~0ull);
 }
 
-bool tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
-               uint64_t new)
+bool tdp_store_any(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
+                   uint64_t new)
 {
     const char *refused = spte_change_refused(old, new, level, self->mmu->mmio_value);
     if (unlikely(refused)) {

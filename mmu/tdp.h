@@ -8,6 +8,8 @@
 #pragma once
 
 #include "lib/page.h"
+#include "lib/trace.h"
+#include "mmu/mmu.h"
 #include "mmu/spte.h"
 #include "mmu/types.h"
 
@@ -53,12 +55,27 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 #define tdp_for_each(iter, mmu, first, end) \
     for (tdp_iter_start(iter, mmu, first, end); tdp_iter_valid(iter); tdp_iter_next(iter))
 
+/* Any change: may it be, what does it count for, does it owe a flush? */
+bool tdp_store_any(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
+                   uint64_t new) MUST_CHECK;
+
 /* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
  * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
  * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). `gfn`
- * is any frame that the entry covers, for the trace. */
-bool tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
-               uint64_t new) MUST_CHECK;
+ * is any frame that the entry covers, for the trace. Of a usual leaf where nothing was, two compares
+ * say all that tdp_store_any() would find out. */
+static inline bool MUST_CHECK tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep,
+                                        unsigned level, uint64_t old, uint64_t new)
+{
+    if (unlikely(old != SPTE_NONPRESENT || !spte_is_usual_leaf(new, level) ||
+                 trace_wants(TRACE_SPTE_CHANGES)))
+        return tdp_store_any(self, gfn, sptep, level, old, new);
+    if (!__atomic_compare_exchange_n(sptep, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
+        return false;
+    self->stats.spte_changes++;
+    self->stats.pages[level - 1]++;
+    return true;
+}
 
 /* The same until it succeeds, for changes whose result does not depend on what stood there. Returns
  * what did. */
@@ -68,6 +85,8 @@ uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned
 /* The root that an alias belongs to. */
 static inline const struct root *tdp_root(const struct mmu *mmu, alias_t alias)
 {
+    if (likely(!(alias.v & mmu->stolen.mask)))
+        return mmu->roots;
     return &mmu->roots[stolen_value(&mmu->stolen, alias)];
 }
 
@@ -164,6 +183,41 @@ static inline uint64_t tdp_walk_to(const struct mmu *mmu, alias_t alias, unsigne
         }
         table = phys_to_virt(spte_page(spte));
     }
+}
+
+/* Installs `leaf` where all tables are there and nothing stands yet, which is nearly always. Needs
+ * the lock. FAULT_FIXED, FAULT_RETRY, or FAULT_CONTINUE: something else is there; nothing was done.
+ */
+static ALWAYS_INLINE int tdp_map_new(struct mmu_cpu *self, alias_t alias, gfn_t gfn, unsigned level,
+                                     uint64_t leaf)
+{
+    const struct mmu *mmu = self->mmu;
+    uint64_t *table = mmu->composite, *sptep, spte;
+#define STEP(l)                                      \
+    sptep = &table[ept_index(alias, l)];             \
+    spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE); \
+    if ((l) == level)                                \
+        break;                                       \
+    if (unlikely(!spte_has_table(spte)))             \
+        return FAULT_CONTINUE;                       \
+    table = phys_to_virt(spte_page(spte));
+
+    switch (mmu->root_level) {
+    case 4:
+        STEP(4) /* fall through */
+    case 3:
+        STEP(3) /* fall through */
+    case 2:
+        STEP(2) /* fall through */
+    default:
+        STEP(1)
+        return FAULT_CONTINUE;
+    }
+#undef STEP
+    if (unlikely(spte != SPTE_NONPRESENT))
+        return FAULT_CONTINUE;
+    return likely(tdp_store(self, gfn, sptep, level, SPTE_NONPRESENT, leaf)) ? FAULT_FIXED
+                                                                             : FAULT_RETRY;
 }
 
 static inline uint64_t tdp_walk(const struct mmu *mmu, alias_t alias, unsigned *level)

@@ -55,15 +55,18 @@ void tlb_pay_debt(struct mmu *mmu, unsigned pcpu);
  * owes for the EPTP, which includes having entered with another one last (rule T5). The exchange
  * orders "I am in the guest" before the look at the debt, so either a tlb_sync() sees this pCPU
  * running or this pCPU sees the debt. Passes the epoch that was current at the start: whoever
- * waits for it knows that this pCPU holds no pointer from before, and no translation either. */
-static inline void tlb_enter(struct mmu *mmu, unsigned pcpu)
+ * waits for it knows that this pCPU holds no pointer from before, and no translation either. True
+ * if it paid: then what goes with the debt has to be looked at, too (mmu_wants_pml()). */
+static inline bool tlb_enter(struct mmu *mmu, unsigned pcpu)
 {
     struct tlb_cpu *cpu = &tlb_cpus[pcpu];
     uint64_t epoch = epoch_now();
     (void)__atomic_exchange_n(&cpu->running, mmu, __ATOMIC_SEQ_CST);
-    if (unlikely(cpu->entered != tlb_debt(mmu)))
+    bool owes = cpu->entered != tlb_debt(mmu);
+    if (unlikely(owes))
         tlb_pay_debt(mmu, pcpu);
     epoch_pass(pcpu, epoch);
+    return owes;
 }
 
 /* After the exit, once what the CPU wrote on behalf of the guest (PML) has been read. */

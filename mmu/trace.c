@@ -7,7 +7,7 @@
 /* What lib/trace.c prints by these numbers. */
 _Static_assert(FAULT_CONTINUE == 0 && FAULT_RETRY == 1 && FAULT_EMULATE == 2 &&
                    FAULT_WRITE_PROTECTED == 3 && FAULT_INVALID == 4 && FAULT_FIXED == 5 &&
-                   FAULT_SPURIOUS == 6,
+                   FAULT_SPURIOUS == 6 && FAULT_VE == 7 && FAULT_RESULTS == 8,
                "results by name");
 _Static_assert(INVEPT_DEBT == 0 && INVEPT_ROOT_LOAD == 1 && INVEPT_REASONS == 2, "reasons by name");
 _Static_assert(SPTE_NONPRESENT == BIT(63) && SPTE_FROZEN == (BIT(63) | 0x5a0), "words by name");

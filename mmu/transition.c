@@ -10,8 +10,17 @@ static bool write_bits_make_sense(uint64_t spte)
     return host ? (mmu || !w) : (!mmu && !w);
 }
 
-static const char *present_refused(uint64_t old, uint64_t new, unsigned level)
+/* S15: #VE is for execute-only leaves of VMs that take it. */
+static bool converts_wrongly(uint64_t spte, unsigned level, uint64_t mmio_value)
 {
+    return spte_is_ve_possible(spte) &&
+           (mmio_value || !spte_is_leaf(spte, level) || (spte & EPT_RWX) != EPT_EXECUTE);
+}
+
+static const char *present_refused(uint64_t old, uint64_t new, unsigned level, uint64_t mmio_value)
+{
+    if (converts_wrongly(new, level, mmio_value))
+        return "the CPU could convert what the new entry refuses to #VE";
     if (ept_misconfigured(new, level, &spte_format.caps))
         return "the CPU would take the new entry for a misconfiguration";
     if (new &SPTE_AD_WRPROT_ONLY)
@@ -35,7 +44,7 @@ static const char *present_refused(uint64_t old, uint64_t new, unsigned level)
 const char *spte_change_refused(uint64_t old, uint64_t new, unsigned level, uint64_t mmio_value)
 {
     if (spte_is_present(new))
-        return present_refused(old, new, level);
+        return present_refused(old, new, level, mmio_value);
     if (new == SPTE_NONPRESENT) {
         if (spte_is_present(old) || old == SPTE_FROZEN || spte_is_mmio(old, mmio_value))
             return NULL;

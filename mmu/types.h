@@ -13,7 +13,13 @@
 #define MEMSLOTS_MAX      4160u   /* 4096 and the VM's own */
 #define MEMSLOT_READONLY  BIT(0)  /* the guest may read and execute; writes are emulated */
 #define MEMSLOT_LOG_DIRTY BIT(1)  /* pages that are written are noted; see mmu/dirty.h */
+#define MEMSLOT_SHARED    BIT(2)  /* its pages begin their life on the shared side */
+#define MEMSLOT_PINNED    BIT(3)  /* keeps its host pages, and can't be deleted or moved */
+#define MEMSLOT_SIDED     BIT(30) /* of a VM that tells private from shared memory */
 #define MEMSLOT_INVALID   BIT(31) /* being deleted or moved: faults wait (rule P5) */
+
+#define MEMSLOT_FLAGS    (MEMSLOT_READONLY | MEMSLOT_LOG_DIRTY | MEMSLOT_SHARED | MEMSLOT_PINNED)
+#define MEMSLOT_FOR_LIFE ((uint32_t)(MEMSLOT_SHARED | MEMSLOT_PINNED | MEMSLOT_SIDED))
 
 /* Set in a generation while an update is in progress; never part of an MMIO SPTE (rule F7). */
 #define SLOT_UPDATE_IN_PROGRESS BIT(63)
@@ -34,6 +40,7 @@ struct memslot {
     uint32_t id;
     uint32_t flags;
     struct backing backing;
+    uint64_t *shared;  /* a bit for each page, in a VM with sides; see mmu/sides.h */
     uint64_t *dirty;   /* a bit for each page, with MEMSLOT_LOG_DIRTY */
     uint16_t *tracked; /* how often each page is write-tracked; NULL: none ever was (rule N10) */
 };
@@ -102,6 +109,7 @@ struct mmu_cpu {
     struct mmu *mmu;
     hpa_t table_cache[TABLE_CACHE]; /* filled with NONPRESENT, for the next fault */
     unsigned table_cache_used;
+    unsigned slot_hint; /* the index of the slot that the last fault found */
     struct mmu_stats stats;
 } __attribute__((aligned(64)));
 

@@ -12,25 +12,25 @@ static void empty(void)
     vmwrite(VMCS_PML_INDEX, ENTRIES - 1);
 }
 
-int vmx_pml_switch(struct vmx_vcpu *vcpu, bool on)
+int vmx_pml_init(struct vmx_vcpu *vcpu)
 {
-    if (on && !vcpu->pml.v) {
-        hpa_t page = page_alloc(0);
-        if (page_is_none(page)) {
-            log_error("no page left for a log of modified pages");
-            return -ENOMEM;
-        }
-        vcpu->pml = page;
+    hpa_t page = page_alloc(0);
+    if (page_is_none(page)) {
+        log_error("no page left for a log of modified pages");
+        return -ENOMEM;
     }
+    vcpu->pml = page;
+    vmwrite(VMCS_PML_ADDRESS, page.v);
+    return 0;
+}
+
+void vmx_pml_switch(struct vmx_vcpu *vcpu, bool on)
+{
     uint64_t controls = vmread(VMCS_SECONDARY_CONTROLS) & ~SECONDARY_PML;
-    if (on) {
-        vmwrite(VMCS_PML_ADDRESS, vcpu->pml.v);
-        empty();
-    }
+    empty();
     vmwrite(VMCS_SECONDARY_CONTROLS, on ? controls | SECONDARY_PML : controls);
     vcpu->pml_on = on;
     vcpu->extra_work = on || vmx.poison;
-    return 0;
 }
 
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries)

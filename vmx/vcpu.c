@@ -54,7 +54,7 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     const struct vmx_controls *c = &vmx.controls;
     uint64_t secondary = c->word[CONTROL_SECONDARY];
 
-    /* PML is switched on when it is wanted; #VE nobody uses yet. */
+    /* PML and #VE are switched on where they are wanted. */
     secondary &= ~(SECONDARY_PML | SECONDARY_EPT_VIOLATION_VE);
     if (!vpid)
         secondary &= ~SECONDARY_VPID;
@@ -125,6 +125,16 @@ int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     write_controls(vcpu, eptp, vpid);
     write_host_state();
     return 0;
+}
+
+bool vmx_ve_enable(hpa_t area)
+{
+    if (!vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_EPT_VIOLATION_VE))
+        return false;
+    vmwrite(VMCS_VE_INFORMATION_ADDRESS, area.v);
+    vmwrite(VMCS_EPTP_INDEX, 0);
+    vmwrite(VMCS_SECONDARY_CONTROLS, vmread(VMCS_SECONDARY_CONTROLS) | SECONDARY_EPT_VIOLATION_VE);
+    return true;
 }
 
 void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)

@@ -58,9 +58,14 @@ void vmx_vcpu_destroy(struct vmx_vcpu *vcpu);
 void vmx_load(struct vmx_vcpu *vcpu);
 
 /* Page-modification logging (SDM 3, 29.3.6): while it is on, the CPU writes the address of each
- * page whose D bit it sets into a log of the vCPU, and exits when that is full. Returns 0 or
- * -ENOMEM. The VMCS is current; the machine has PML. */
-int vmx_pml_switch(struct vmx_vcpu *vcpu, bool on) MUST_CHECK;
+ * page whose D bit it sets into a log of the vCPU, and exits when that is full. The VMCS is
+ * current; the machine has PML. vmx_pml_init() gives the vCPU its log, or returns -ENOMEM. */
+int vmx_pml_init(struct vmx_vcpu *vcpu) MUST_CHECK;
+void vmx_pml_switch(struct vmx_vcpu *vcpu, bool on);
+
+/* Lets the CPU deliver #VE to the vCPU whose VMCS is loaded, with its information at `area`, a page
+ * that stays. False if the CPU can't. */
+bool vmx_ve_enable(hpa_t area) MUST_CHECK;
 
 /* After an exit with vcpu->pml_on: where the new entries begin and how many. Empties the log. */
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
@@ -92,6 +97,15 @@ static inline uint32_t vmx_begin_exit(struct vmx_vcpu *vcpu)
  * by its vector. */
 void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
 
+/* The qualification of an EPT violation (SDM 3, table 28-7). */
+#define QUALIFICATION_READ          BIT(0)
+#define QUALIFICATION_WRITE         BIT(1)
+#define QUALIFICATION_FETCH         BIT(2)
+#define QUALIFICATION_PERMISSIONS   BITS(5, 3)
+#define QUALIFICATION_GLA_VALID     BIT(7)
+#define QUALIFICATION_FINAL         BIT(8)
+#define QUALIFICATION_NMI_UNBLOCKED BIT(12)
+
 /* Events (D15), in vmx/inject.c.
  *
  * First after every exit: where vmx_cut_short() says so, vmx_requeue_event() makes the next entry
@@ -99,7 +113,6 @@ void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
  * stands last before an entry after something asked for attention. Returns false for a triple
  * fault: the vCPU is shut down. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu);
-#define QUALIFICATION_NMI_UNBLOCKED BIT(12) /* of EPT violations (SDM 3, 28.2.3) */
 static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     if (vmx_exit_defines[reason] & OF_INSTRUCTION)

@@ -15,9 +15,11 @@ GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S
 GUEST_EXTRA_events  := events/entries.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
+GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000
+GUEST_WORDS_instructions                := testctl,budget=60000
 GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_differ                      := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000

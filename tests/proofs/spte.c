@@ -145,3 +145,16 @@ void prove_frame_arithmetic(void)
     PROVE(ept_index(ALIAS(first.v), level) == ept_index(ALIAS(gfn.v), level));
     PROVE(ept_index(ALIAS(gfn.v), level) < EPT_ENTRIES);
 }
+
+/* S3, S13, S14: what the choke point stores without asking (mmu/tdp.h) would pass each question. */
+void prove_usual_leaf_needs_no_questions(void)
+{
+    any_format();
+    spte_deny_large(nondet_bool() ? EPT_EXECUTE : 0);
+    uint64_t word = nondet_word(), value = any_value();
+    unsigned level = any_level();
+    ASSUME(spte_is_usual_leaf(word, level));
+    PROVE(!spte_change_refused(SPTE_NONPRESENT, word, level, value));
+    PROVE(!spte_change_owes_flush(SPTE_NONPRESENT, word, level));
+    PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));
+}

@@ -202,6 +202,7 @@ static enum world_result run(uint64_t gva, bool write)
             return WORLD_EMULATED;
         case MMIO_INJECT:
             return world.vcpu.fault.vector == 14 ? WORLD_PAGE_FAULT : WORLD_OTHER_FAULT;
+        case MMIO_VE: /* no VM of these tests takes #VE */
         case MMIO_END:
             return WORLD_ENDED;
         case MMIO_STALE:

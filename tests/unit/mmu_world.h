@@ -100,6 +100,7 @@ struct hw_translation {
     hpa_t page;          /* the 4 KiB page that the frame is in */
     unsigned permission; /* bits 2:0, the AND of all levels */
     unsigned level;      /* where the walk ended */
+    bool converts;       /* a violation that the CPU may turn into #VE */
 };
 
 /* Is an entry that is present one that the CPU refuses? MAXPHYADDR is 40 and all sizes exist. */
@@ -125,6 +126,7 @@ static inline struct hw_translation hw_walk_from(uint64_t *table, unsigned level
     for (;; level--) {
         uint64_t *entry = &table[gfn.v >> (9 * (level - 1)) & 511];
         struct hw_translation end = {.result = HW_VIOLATION, .level = level};
+        end.converts = !(*entry >> 63);
         if (!(*entry & 7))
             return end;
         if (hw_misconfigured(*entry, level)) {
@@ -183,6 +185,10 @@ static inline struct world_access world_touch(struct mmu *mmu, gpa_t gpa, unsign
             result.page = hw.page;
             return result;
         }
+        if (hw.result == HW_VIOLATION && hw.converts && mmu_has_ve(mmu)) {
+            result.outcome = FAULT_VE;
+            return result;
+        }
         if (hw.result == HW_VIOLATION) {
             result.violations++;
             outcome = mmu_fault(mmu, gpa, access | FAULT_FINAL, &result.info);
@@ -219,8 +225,9 @@ static inline void world_scan_table(const struct mmu *mmu, const uint64_t *table
     for (unsigned i = 0; i < 512; i++) {
         uint64_t spte = table[i];
         enum spte_class class = spte_classify(spte, level, mmu->mmio_value);
-        assert_true(spte != 0);
-        assert_false(spte_is_ve_possible(spte));
+        assert_true(spte != 0 || class == SPTE_CLASS_MMIO);
+        if (!mmu_has_ve(mmu) || (class != SPTE_CLASS_MMIO && (spte & EPT_RWX) != EPT_EXECUTE))
+            assert_false(spte_is_ve_possible(spte));
         assert_int_not_equal(class, SPTE_CLASS_ALIEN);
         if (class == SPTE_CLASS_MMIO) {
             assert_int_equal(level, 1);

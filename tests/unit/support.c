@@ -21,10 +21,12 @@ static uint64_t free_list[ORDERS][SUPPORT_RAM_PAGES / 64];
 static uint64_t free_count[ORDERS];
 static uint64_t next_page;
 static uint64_t in_use;
-static uint64_t allocations_left;
+static uint64_t allocations_left, allocations_failed;
+static bool fail_only_one;
 static char log_text[1 << 16];
 static size_t log_length;
 static unsigned warnings;
+void (*support_free_hook)(hpa_t page, unsigned order);
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* tests may have threads */
 
 void support_reset(void)
@@ -43,9 +45,11 @@ void support_reset(void)
     next_page = 0;
     in_use = 0;
     allocations_left = UINT64_MAX;
+    allocations_failed = 0;
     log_length = 0;
     log_text[0] = 0;
     warnings = 0;
+    support_free_hook = NULL;
 }
 
 uint64_t support_pages_in_use(void)
@@ -56,6 +60,18 @@ uint64_t support_pages_in_use(void)
 void support_fail_allocations_after(uint64_t count)
 {
     allocations_left = count;
+    fail_only_one = false;
+}
+
+void support_fail_one_allocation(uint64_t after)
+{
+    allocations_left = after;
+    fail_only_one = true;
+}
+
+uint64_t support_allocations_failed(void)
+{
+    return allocations_failed;
 }
 
 const char *support_log(void)
@@ -76,8 +92,11 @@ void cpu_relax(void)
 static hpa_t alloc_locked(unsigned order)
 {
     assert_true(order < ORDERS);
-    if (!allocations_left)
+    if (!allocations_left) {
+        allocations_failed++;
+        allocations_left = fail_only_one ? UINT64_MAX : 0;
         return PAGE_NONE;
+    }
     if (allocations_left != UINT64_MAX)
         allocations_left--;
 
@@ -121,6 +140,8 @@ static void free_locked(hpa_t address, unsigned order)
 void page_free(hpa_t address, unsigned order)
 {
     pthread_mutex_lock(&mutex);
+    if (support_free_hook)
+        support_free_hook(address, order);
     free_locked(address, order);
     pthread_mutex_unlock(&mutex);
 }

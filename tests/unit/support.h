@@ -28,6 +28,15 @@ uint64_t support_pages_in_use(void);
 /* Lets `count` more allocations succeed and fails all later ones; UINT64_MAX: never fail. */
 void support_fail_allocations_after(uint64_t count);
 
+/* The same, but only one fails. */
+void support_fail_one_allocation(uint64_t after);
+
+/* Allocations that were made to fail since the reset. */
+uint64_t support_allocations_failed(void);
+
+/* Called before a block is given back; forgotten by the reset. */
+extern void (*support_free_hook)(hpa_t page, unsigned order);
+
 /* All log lines since the reset, each with its newline. VERBOSE=1 also prints them. */
 const char *support_log(void);
 

@@ -115,6 +115,26 @@ static void large_pages_are_not_executed(void **state)
     world_check(&mmu);
 }
 
+/* The pieces of a GiB are large, too. */
+static void a_gib_is_not_executed_in_large_pieces(void **state)
+{
+    (void)state;
+    start(WORLD_CAPS | EPT_CAP_1G, (struct mmu_config){.ad = true, .huge = true, .nx_huge = true});
+    assert_int_equal(mmu_slot_add(&mmu, 1, GPA(GIB), 512 * 512, 0), 0);
+    world_touch(&mmu, GPA(GIB), ACCESS_WRITE);
+    assert_int_equal(level_of(GIB), 3);
+    world_touch(&mmu, GPA(GIB + 0x5000), ACCESS_FETCH);
+    assert_int_equal(level_of(GIB + 0x5000), 1);
+    assert_int_equal(level_of(GIB + 0x200000), 2);
+    assert_int_equal(hw_walk(mmu_eptp(&mmu), GFN((GIB + 0x5000) >> 12), 4).result, HW_OK);
+    assert_int_equal(hw_walk(mmu_eptp(&mmu), GFN((GIB + 0x200000) >> 12), 4).result, HW_VIOLATION);
+    assert_int_equal(mmu_stats(&mmu).nx_splits, 1);
+    assert_int_equal(mmu_nx_recover(&mmu), 1);
+    world_touch(&mmu, GPA(GIB), ACCESS_WRITE);
+    assert_int_equal(level_of(GIB), 2);
+    world_check(&mmu);
+}
+
 /* ---- Dirty logging --------------------------------------------------------------------------- */
 
 static uint64_t dirty(void)
@@ -337,6 +357,7 @@ int main(void)
         T(a_gib_where_it_fits),
         T(a_split_owes_nothing_a_collapse_does),
         T(large_pages_are_not_executed),
+        T(a_gib_is_not_executed_in_large_pieces),
         T(log_by_write_protection),
         T(log_by_d_bits),
         T(recovery_loses_no_dirty_page),

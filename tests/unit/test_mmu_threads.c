@@ -38,6 +38,7 @@
 static struct mmu mmu;
 static __thread unsigned this_cpu;
 static bool kicked[VCPUS + 1], stop;
+static pthread_barrier_t start; /* or the changes may be over before anyone else runs */
 static uint64_t accesses[VCPUS], writes[VCPUS], emulated[VCPUS];
 
 unsigned tlb_this_cpu(void)
@@ -150,6 +151,7 @@ static void *vcpu(void *argument)
     bool ad = mmu_config()->ad, write, misconfigured;
     this_cpu = (unsigned)number;
     epoch_online(this_cpu);
+    pthread_barrier_wait(&start);
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
         __atomic_store_n(&kicked[this_cpu], false, __ATOMIC_SEQ_CST);
         tlb_enter(&mmu, this_cpu);
@@ -242,10 +244,12 @@ static void storm(struct mmu_config config, uint64_t changes)
                                   (uint32_t)MEMSLOT_LOG_DIRTY),
                      0);
     epoch_online(HOST);
+    pthread_barrier_init(&start, NULL, VCPUS + 1);
     for (unsigned i = 0; i < VCPUS; i++) {
         numbers[i] = i;
         assert_int_equal(pthread_create(&threads[i], NULL, vcpu, &numbers[i]), 0);
     }
+    pthread_barrier_wait(&start);
     for (uint64_t i = 0; i < changes; i++) {
         one_change(&seed);
         sched_yield();
@@ -253,6 +257,8 @@ static void storm(struct mmu_config config, uint64_t changes)
     __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < VCPUS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
+
+    pthread_barrier_destroy(&start);
 
     harvest();
     for (uint64_t i = 0; i < LOGGED_END - LOGGED; i++) {

@@ -118,6 +118,7 @@ uint64_t counter(unsigned which);
 #define EXITS_CR        COUNTER_EXIT(28)
 #define EXITS_VIOLATION COUNTER_EXIT(48)
 #define EXITS_MISCONFIG COUNTER_EXIT(49)
+#define EXITS_TIMER     COUNTER_EXIT(52)
 #define EXITS_INVPCID   COUNTER_EXIT(58)
 
 /* A counter watched over a block of code: watch() before it, watched() after it. */

@@ -1,0 +1,183 @@
+/*
+ * What each change of the EPT owes the TLB, counted in INVEPTs (rules T2, T6, S4, N2, N4): what
+ * takes a right or a page away costs one before the guest runs again, however many entries it
+ * touched; what gives costs none. Bochs could not show a missing one by a stale byte, as it forgets
+ * all translations at every exit; the count does.
+ */
+#include "guest/programs/rt/rt.h"
+
+#define SLOT  8
+#define BASE  0xc0000000ull
+#define PAGES 16u /* too few for a large leaf */
+
+static uint64_t page(uint64_t i)
+{
+    return BASE + i * RT_PAGE;
+}
+
+static void touch_all(void)
+{
+    for (uint64_t i = 0; i < PAGES; i++)
+        write64(page(i), i);
+}
+
+static uint64_t wrong_pages(void)
+{
+    uint64_t wrong = 0;
+    for (uint64_t i = 0; i < PAGES; i++)
+        wrong += read64(page(i)) != i;
+    return wrong;
+}
+
+static uint64_t changes; /* looked at by the running test */
+
+static void begin(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, PAGES, 0), 0);
+    touch_all();
+}
+
+static void end(void)
+{
+    EXPECT_EQ(wrong_pages(), 0);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    EXPECT_EQ(read64(BASE), ~0ull);
+    note("changes", changes);
+    changes = 0;
+}
+
+static void costs(struct watch invepts, uint64_t n, const char *change, int line)
+{
+    changes++;
+    rt_expect_eq(watched(invepts), n, change, __FILE__, line);
+}
+
+/* The INVEPTs of a change and of the entry behind it. */
+#define COSTS(n, change)                              \
+    do {                                              \
+        struct watch invepts = watch(COUNTER_INVEPT); \
+        change;                                       \
+        costs(invepts, n, #change, __LINE__);         \
+    } while (0)
+
+/* T2: from MMIO or nothing to RAM, nothing can have been cached; the other way something was. */
+static void slots(void)
+{
+    (void)read64(BASE);
+    COSTS(0, EXPECT_EQ(hc_slot_add(SLOT, BASE, PAGES, 0), 0));
+    COSTS(0, touch_all());
+    COSTS(0, EXPECT_EQ(hc_slot_add(SLOT + 1, page(PAGES), 1, 0), 0)); /* a new generation */
+    COSTS(0, EXPECT_EQ(hc_slot_delete(SLOT + 1), 0));                 /* never touched */
+    EXPECT_EQ(wrong_pages(), 0);
+    COSTS(1, EXPECT_EQ(hc_slot_flags(SLOT, SLOT_READONLY), 0));
+    EXPECT_EQ(wrong_pages(), 0);
+    COSTS(1, EXPECT_EQ(hc_slot_move(SLOT, page(PAGES)), 0));
+    EXPECT_EQ(read64(page(PAGES + 1)), 1);
+    EXPECT_EQ(read64(BASE), ~0ull);
+    COSTS(1, EXPECT_EQ(hc_slot_delete(SLOT), 0));
+    EXPECT_EQ(read64(page(PAGES + 1)), ~0ull);
+    note("changes", changes);
+    changes = 0;
+}
+
+static void zaps(void)
+{
+    begin();
+    COSTS(1, EXPECT_EQ(hc_zap(BASE, PAGES), 0));
+    COSTS(0, EXPECT_EQ(hc_zap(BASE, PAGES), 0)); /* nothing there */
+    EXPECT_EQ(wrong_pages(), 0);
+    (void)read64(page(PAGES));
+    COSTS(0, EXPECT_EQ(hc_zap(page(PAGES), 1), 0)); /* an MMIO SPTE */
+    uint64_t bits = hc_config(CONFIG_GEN_BITS);
+    COSTS(1, EXPECT_EQ(hc_generation_set(((hc_generation() >> bits) + 1) << bits), 0));
+    touch_image();
+    end();
+}
+
+/* S4, N10: tracking owes the flush for W even where W was clear already. */
+static void tracking(void)
+{
+    begin();
+    COSTS(1, EXPECT_EQ(hc_page(HC_TRACK, page(1)), 0));
+    COSTS(0, EXPECT_EQ(hc_page(HC_TRACK, page(1)), 0)); /* twice */
+    COSTS(0, EXPECT_EQ(hc_page(HC_UNTRACK, page(1)), 0));
+    struct watch violations = watch(EXITS_VIOLATION);
+    COSTS(0, write64(page(1), 1));
+    EXPECT_EQ(watched(violations), 1); /* still tracked once */
+    COSTS(0, EXPECT_EQ(hc_page(HC_UNTRACK, page(1)), 0));
+    COSTS(0, write64(page(1), 1)); /* W comes back */
+
+    EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
+    write64(page(2), 2);
+    EXPECT_EQ(hc_dirty_get(SLOT, 0), 1 << 2);
+    COSTS(1, EXPECT_EQ(hc_page(HC_TRACK, page(2)), 0));
+    violations = watch(EXITS_VIOLATION);
+    write64(page(2), 2);
+    EXPECT_EQ(watched(violations), 1);
+    EXPECT_EQ(hc_page(HC_UNTRACK, page(2)), 0);
+    end();
+}
+
+/* S4, N2: one for all pages that are collected. The CPU's own D bits are flushed without a look at
+ * whether any was set. */
+static void dirty_log(void)
+{
+    bool ad = hc_config(CONFIG_AD);
+    begin();
+    COSTS(1, EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0));
+    COSTS(0, touch_all());
+    COSTS(1, EXPECT_EQ(hc_dirty_get(SLOT, 0), 0xffff));
+    COSTS(ad, EXPECT_EQ(hc_dirty_get(SLOT, 0), 0));
+    COSTS(0, write64(page(3), 3));
+    COSTS(1, EXPECT_EQ(hc_dirty_get(SLOT, 0), 1 << 3));
+    COSTS(1, EXPECT_EQ(hc_slot_flags(SLOT, 0), 0));
+    end();
+}
+
+/* N4: another host page owes one. Clearing A does not; taking all access, where there is no A,
+ * does. */
+static void host(void)
+{
+    bool ad = hc_config(CONFIG_AD);
+    begin();
+    COSTS(1, EXPECT_EQ(hc_page(HC_HOST_REMAP, page(4)), 0));
+    EXPECT_EQ(wrong_pages(), 0);
+    COSTS(!ad, EXPECT_EQ(hc_age(BASE, PAGES), PAGES));
+    COSTS(0, EXPECT_EQ(hc_age(BASE, PAGES), 0));
+    COSTS(0, touch_all());
+    end();
+}
+
+/* T6: a split translates the same. A leaf in the place of a table does not, for all that the CPU
+ * knows: it may have cached the table. */
+static void large(void)
+{
+    bool huge = hc_config(CONFIG_HUGE), nx = hc_config(CONFIG_NX_HUGE);
+    struct hypercall recover = {0};
+    (void)read64(BASE); /* a table for the MMIO SPTE */
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, 512, 0), 0);
+    COSTS(huge, write32(page(7), 0xc3)); /* ret */
+    struct watch splits = watch(COUNTER_SPLITS);
+    COSTS(0, ((void (*)(void))page(7))());
+    EXPECT_EQ(watched(splits), nx);
+    EXPECT_EQ(read32(page(7)), 0xc3);
+    if (nx) {
+        do
+            EXPECT_EQ(hypercall(HC_NX_RECOVER, &recover), 0);
+        while (recover.rbx);
+        COSTS(0, (void)read64(page(7)));
+    }
+    touch_all();
+    end();
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"slots", slots, NEED_TESTCTL},       {"zaps", zaps, NEED_TESTCTL},
+        {"tracking", tracking, NEED_TESTCTL}, {"dirty_log", dirty_log, NEED_TESTCTL},
+        {"host", host, NEED_TESTCTL},         {"large", large, NEED_TESTCTL},
+    };
+
+    run_tests(tests, ARRAY_SIZE(tests));
+}

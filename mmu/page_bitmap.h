@@ -1,0 +1,8 @@
+/* A bit for each page of a slot, for the dirty log and for the sides. Inside mmu/. */
+#pragma once
+
+#include "lib/types.h"
+
+/* All bits clear; NULL: no memory, or more pages than one block of memory can say. */
+uint64_t *page_bitmap_alloc(uint64_t pages);
+void page_bitmap_free(uint64_t *bitmap, uint64_t pages);

@@ -1,0 +1,30 @@
+/*
+ * Sides: in a VM that declares a STOLEN_SHARED bit, each page of memory is either private or
+ * shared, as its attribute says, and is reached through addresses of its side only. Anything else
+ * leaves the VM as a memory fault, never as MMIO (rules F3, X5).
+ *
+ * A page that changes sides comes out cleared: what was written on one side is never seen on the
+ * other. mmu_convert() stands in mmu/mmu.h.
+ */
+#pragma once
+
+#include "mmu/root.h"
+#include "mmu/types.h"
+
+/* The attributes of a new slot. Returns 0 or -ENOMEM. */
+int sides_init(const struct mmu *mmu, struct memslot *slot) MUST_CHECK;
+
+static inline bool sides_is_shared(const struct memslot *slot, uint64_t offset)
+{
+    return __atomic_load_n(&slot->shared[offset / 64], __ATOMIC_ACQUIRE) >> (offset % 64) & 1;
+}
+
+/* May an address with this role mean frame `offset` of the slot? The answer holds as long as
+ * mmu->lock is held. */
+static inline bool sides_match(const struct memslot *slot, uint64_t offset, uint32_t role)
+{
+    return likely(!slot->shared) || sides_is_shared(slot, offset) == !!(role & ROLE_SHARED);
+}
+
+/* Are all of these frames on one side? Else no large leaf may cover them. */
+bool sides_uniform(const struct memslot *slot, uint64_t offset, uint64_t frames);

@@ -1,0 +1,115 @@
+"""What a VM's report shows: its events (N8) and its counters (N9)."""
+
+import re
+
+from conftest import BUILD, CODES, HELLO, ROOT
+from harness.boot import Guest
+
+EVENT = re.compile(r"^# +(\d+) +(\d+) +(\d+) (\w+) +(\w+=.*)$")
+
+
+def guest(name: str, *words: str) -> Guest:
+    return Guest(BUILD / "guest" / f"{name}.elf", words or ("testctl",))
+
+
+def events(result) -> list[tuple[int, str, dict[str, str]]]:
+    """Ticks, name and words of each event line."""
+    found = [match for line in result.lines if (match := EVENT.match(line))]
+    return [(int(m[1]), m[4], dict(w.split("=", 1) for w in m[5].split())) for m in found]
+
+
+def test_off_says_nothing(boot) -> None:
+    assert not events(boot(guests=(guest("wrap"),)))
+
+
+def test_only_what_was_chosen(boot) -> None:
+    result = boot(cmdline="trace=mark*,kvm_mmu_zap_all_fast", guests=(guest("wrap"),))
+    assert result.status == 0, result
+    shown = events(result)
+    assert {name for _, name, _ in shown} == {"mark_mmio_spte", "mmu_zap_all_fast"}
+    assert [ticks for ticks, _, _ in shown] == sorted(ticks for ticks, _, _ in shown)
+    devices = {words["gfn"] for _, name, words in shown if name == "mark_mmio_spte"}
+    assert "0xfe000" in devices, result
+    # Each of the three tests empties the tables by HC_GENERATION_SET and by a wrap, at least once.
+    assert sum(name == "mmu_zap_all_fast" for _, name, _ in shown) >= 6, result
+
+
+def test_one_event_for_each_change(boot) -> None:
+    """P8: what an entry becomes is what its next event says that it was, A and D bits aside."""
+    names = "mmu_set_spte,tdp_mmu_spte_changed,mark_mmio_spte"
+    slots = guest("slots", "testctl", "budget=60000")
+    result = boot(cmdline=f"huge=0 trace={names}", guests=(slots,))
+    assert result.status == 0, result
+    now: dict[tuple[str, str], int] = {}
+    special = {"nonpresent": 1 << 63, "frozen": 1 << 63 | 0x5A0}
+
+    def word(text: str) -> int:
+        return special.get(text) or int(text, 16)
+
+    followed = 0
+    for _, name, words in events(result):
+        place = (words["gfn"], words.get("level", "1"))
+        if name == "tdp_mmu_spte_changed":
+            if place in now:
+                assert (word(words["old"]) ^ now[place]) & ~0x300 == 0, (place, result)
+                followed += 1
+            now[place] = word(words["new"])
+        elif name == "mmu_set_spte":
+            now[place] = word(words["spte"])
+        else:
+            now.pop(place, None)  # it says no word
+    assert followed > 50, result
+
+
+def test_a_vm_that_dies_shows_its_last_events(boot) -> None:
+    result = boot(
+        cmdline="trace=all", guests=(guest("forbidden_fetch", "testctl", "expect=memory-fault"),)
+    )
+    assert result.status == 0, result
+    shown = events(result)
+    assert 10 < len(shown) <= 64, result
+    sentence = next(i for i, line in enumerate(result.lines) if "outside RAM" in line)
+    last = max(i for i, line in enumerate(result.lines) if EVENT.match(line))
+    assert last < sentence, "the events lead up to the end"
+    # The last fault is the one that ended it: a fetch where no slot is.
+    faults = [words for _, name, words in shown if name == "page_fault"]
+    assert "x" in faults[-1]["error_code"], result
+
+
+def test_a_failure_says_how_to_see_more(boot) -> None:
+    result = boot(guests=(Guest(HELLO, ("testctl", "expect=halted")),))
+    assert result.exit == CODES.FAILED, result
+    assert result.has(r"with trace=all on the command line")
+    assert result.has(r"# hello: .*pf_taken=\d+"), "its counters"
+
+
+def test_counters_are_shown_on_request(boot) -> None:
+    result = boot(cmdline="counters=1", guests=(guest("wrap"),))
+    text = " ".join(line for line in result.lines if line.startswith("# wrap:"))
+    values = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", text)}
+    assert result.status == 0, result
+    kvm = "pf_taken pf_fixed pf_emulate pf_spurious pf_fast pf_mmio_spte_created invlpg mmio_exits"
+    kvm += " remote_tlb_flush pages_4k pages_2m pages_1g nx_lpage_splits"
+    assert set(kvm.split()) <= set(values), result
+    assert values["pf_taken"] >= values["pf_fixed"] + values["pf_emulate"] + values["pf_spurious"]
+    assert values["pf_mmio_spte_created"] > 0
+    assert values["full_zaps"] >= 6
+
+
+def test_an_unknown_event_stops_the_boot(boot) -> None:
+    result = boot(cmdline="trace=mmio,nonsense", guests=(guest("wrap"),))
+    assert result.exit == CODES.BAD_COMMAND_LINE, result
+    assert result.has(r'no event is called "nonsense".*trace=: all, off')
+    assert result.has("mark_mmio_spte mmu_zap_all_fast")
+
+
+def test_the_document_lists_every_event() -> None:
+    table = (ROOT / "lib/trace.h").read_text()
+    text = (ROOT / "docs/TRACE.md").read_text()
+    rows = re.findall(r'X\((\w+), "([^"]+)"\)', table)
+    assert len(rows) > 10
+    assert re.findall(r"^\| `(\w+)` \|", text, re.M) == [name for name, _ in rows], "in this order"
+    for name, words in rows:
+        (row,) = re.findall(rf"^\| `{name}` \|.*$", text, re.M)
+        for word in words.split():
+            assert f"`{word.split(':')[0]}`" in row, (name, word)
