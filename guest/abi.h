@@ -19,6 +19,9 @@
 #define ABI_CPUID_ECX  0x726f7369u /* "isor" */
 #define ABI_CPUID_EDX  0u
 
+/* CPUID leaf 0x40000001: which address bits this VM steals, by number; 0: none. */
+#define ABI_CPUID_STOLEN 0x40000001u /* EAX the shared one, EBX the execute-only one */
+
 /* For every VM. */
 #define HC_NOP     0x00 /* does nothing */
 #define HC_VERSION 0x01 /* EBX: ABI version */
@@ -53,6 +56,7 @@
 
 #define SLOT_READONLY  0x1
 #define SLOT_LOG_DIRTY 0x2
+#define SLOT_SHARED    0x4 /* its memory begins its life on the shared side */
 
 #define CONFIG_MMIO_CACHING   0 /* 0 or 1 */
 #define CONFIG_GVA_CACHE      1 /* 0 off, 1 exits, 2 verify */
@@ -63,6 +67,7 @@
 #define CONFIG_PML            6 /* dirty pages are logged by the CPU */
 #define CONFIG_NX_RECOVERY_MS 7 /* how often some of what executions split may be large again */
 #define CONFIG_TSC_KHZ        8
+#define CONFIG_VE             9 /* #VE in this VM: 0 none, 1 we deliver it, 2 the CPU does */
 
 /* Counters of this VM. */
 #define COUNTER_SLOT_SEARCHES      0 /* lookups of a memslot made for faults */
@@ -94,7 +99,7 @@
 #define COUNTER_NX_LPAGE_SPLITS    26 /* large pages that executions keep split now */
 #define COUNTER_COUNT              27
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
-#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: recorded on all CPUs */
+#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: records */
 
 /* Where the information of #VE stands (SDM 3, table 26-1): in a page of private memory that is the
  * VM's own. The next #VE comes only after VE_BUSY has been cleared; before that it is #DF. */

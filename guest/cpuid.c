@@ -40,7 +40,7 @@
 #define LEAF7_ECX_OSPKE     BIT(4)
 #define LEAF_D1_EAX_XSAVES  BIT(3)
 #define EXT1_EDX_RDTSCP     BIT(27)
-#define HYPERVISOR_LEAF_MAX ABI_CPUID_LEAF
+#define HYPERVISOR_LEAF_MAX ABI_CPUID_STOLEN
 
 static bool secondary(uint64_t control)
 {
@@ -122,6 +122,10 @@ static COLD void adjusted_cpuid(struct vcpu *vcpu)
         break;
     case ABI_CPUID_LEAF:
         r = (struct cpuid){HYPERVISOR_LEAF_MAX, ABI_CPUID_EBX, ABI_CPUID_ECX, ABI_CPUID_EDX};
+        break;
+    case ABI_CPUID_STOLEN:
+        r = (struct cpuid){.eax = (uint32_t)vcpu->vm->words.shared,
+                           .ebx = (uint32_t)vcpu->vm->words.execute_only};
         break;
     default:
         break;

@@ -4,6 +4,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "guest/counters.h"
+#include "guest/ghci.h"
 #include "guest/hypercall.h"
 #include "guest/trace.h"
 #include "lib/errno.h"
@@ -27,10 +28,11 @@ static int64_t call_version(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_slot_add(struct vcpu *vcpu, struct call *call)
 {
-    if (call->rbx >= GUEST_RAM_SLOT || call->rsi & ~(uint64_t)SLOT_READONLY)
+    if (call->rbx >= GUEST_RAM_SLOT || call->rsi & ~(uint64_t)(SLOT_READONLY | SLOT_SHARED))
         return -EINVAL;
     return mmu_slot_add(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx), call->rdx,
-                        call->rsi & SLOT_READONLY ? (uint32_t)MEMSLOT_READONLY : 0);
+                        (uint32_t)((call->rsi & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
+                                   (call->rsi & SLOT_SHARED ? MEMSLOT_SHARED : 0)));
 }
 
 static int64_t call_slot_delete(struct vcpu *vcpu, struct call *call)
@@ -136,7 +138,7 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
     else if (which >= COUNTER_EXIT(0) && which < COUNTER_EXIT(REASON_COUNT))
         call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
     else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT))
-        call->rbx = trace_count((enum trace_event)(which - COUNTER_TRACE(0)));
+        call->rbx = vcpu->traced[which - COUNTER_TRACE(0)];
     else
         return -EINVAL;
     return 0;
@@ -154,6 +156,9 @@ static int64_t call_config(struct vcpu *vcpu, struct call *call)
         [CONFIG_PML] = mmu_config()->pml,
         [CONFIG_NX_RECOVERY_MS] = vcpu->vm->nx_recovery,
         [CONFIG_TSC_KHZ] = tsc_khz(),
+        [CONFIG_VE] = !vcpu->ve_area    ? 0
+                      : vcpu->ve_by_cpu ? 2
+                                        : 1,
     };
     if (call->rbx >= ARRAY_SIZE(values))
         return -EINVAL;
@@ -219,9 +224,32 @@ static const struct {
     [HC_WINDOW] = {call_window, false},
 };
 
+/* Is there something that a long call should not hold up? */
+static bool is_interrupted(void *context)
+{
+    struct vcpu *vcpu = context;
+    return rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
+}
+
+static void call_ghci(struct vcpu *vcpu)
+{
+    const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
+                              .mmu = &vcpu->vm->mmu,
+                              .bus = &vcpu->vm->mmio_bus,
+                              .vcpu = &vcpu->mmio,
+                              .interrupted = is_interrupted,
+                              .context = vcpu};
+    vmx_skip_instruction(&vcpu->vmx);
+    ghci_call(&ghci);
+}
+
 static COLD void call_by_number(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
+    if (!gpr[GPR_RAX] && mmu_has_sides(&vcpu->vm->mmu) && vcpu_in_64_bit_code(vcpu)) {
+        call_ghci(vcpu);
+        return;
+    }
     uint64_t mask = vcpu_in_64_bit_code(vcpu) ? ~0ull : 0xffffffff;
     uint64_t number = gpr[GPR_RAX] & mask, index = number ^ ABI_HYPERCALL;
 

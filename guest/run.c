@@ -151,7 +151,7 @@ void vm_run(struct vm *vm)
     struct vcpu *vcpu = &vm->vcpu;
 
     epoch_online(THIS_CPU);
-    trace_run(vm->number, 0);
+    trace_run(vm->number, 0, vcpu->traced);
     vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
     vm->nx_due = nx_due_after(vm, rdtsc());
     vmx_load(&vcpu->vmx);
@@ -163,5 +163,6 @@ void vm_run(struct vm *vm)
     }
     tlb_leave(THIS_CPU);
     epoch_offline(THIS_CPU);
+    trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);
 }

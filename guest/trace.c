@@ -62,6 +62,7 @@ int64_t trace_choose_bits(struct vm *vm, uint64_t events)
 {
     if (events >> TRACE_EVENT_COUNT)
         return -EINVAL;
+    vm->chose_trace = true;
     int64_t before = trace_select((uint32_t)events);
     mmu_forget(&vm->mmu); /* what is known goes the long way again, where events are */
     return before;
@@ -73,7 +74,6 @@ void trace_report(const struct vm *vm)
     const struct trace_record *record;
     char text[LOG_LINE_MAX];
     bool wanted = trace_wants(~0u), as_expected = vm_passed(vm) && vm->ending == VM_ENDED_EXIT;
-    trace_select(0);
     uint64_t there = trace_read_begin(&reader, vm->number, as_expected ? UINT64_MAX : NEWEST);
     uint64_t start = 0;
     if (there)
@@ -88,5 +88,6 @@ void trace_report(const struct vm *vm)
     if (!vm_passed(vm) && !wanted)
         log_info("# %s: with trace=all on the command line its last events would stand here",
                  vm->name);
-    trace_select(chosen);
+    if (vm->chose_trace)
+        trace_select(chosen);
 }

@@ -115,11 +115,14 @@ static int add_devices(struct vm *vm)
     uart_init(&vm->uart, transmit, &vm->console);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');
+    /* Devices are reached through shared addresses, if the VM has such. */
+    uint64_t shared = vm->words.shared ? BIT(vm->words.shared) : 0;
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].for_tests && !vm->words.testctl)
             continue;
-        int error = bus_add(devices[i].bus, devices[i].start, devices[i].size, devices[i].ops,
-                            devices[i].device);
+        uint64_t start = devices[i].start | (devices[i].bus == &vm->mmio_bus ? shared : 0);
+        int error =
+            bus_add(devices[i].bus, start, devices[i].size, devices[i].ops, devices[i].device);
         if (error)
             return error;
     }

@@ -15,6 +15,7 @@
 #include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
+#include "lib/trace.h"
 #include "mmio/bus.h"
 #include "mmio/dev/lapic.h"
 #include "mmio/dev/testdev.h"
@@ -91,6 +92,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
+    uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 
 struct vm {
@@ -109,6 +111,7 @@ struct vm {
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: the next one */
 
+    bool chose_trace; /* by HC_TRACE */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char sentence[256];

@@ -11,7 +11,7 @@ struct ring {
     struct trace_record *records;
     uint64_t written; /* since the start; the ring holds the last TRACE_RING of them */
     uint16_t vm, vcpu;
-    uint64_t counts[TRACE_EVENT_COUNT];
+    uint64_t *counts; /* of the vCPU */
 } __attribute__((aligned(64)));
 
 static struct ring rings[TRACE_CPUS];
@@ -43,11 +43,12 @@ int trace_create_ring(unsigned cpu)
     return 0;
 }
 
-void trace_run(uint16_t vm, uint16_t vcpu)
+void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT])
 {
     struct ring *ring = &rings[tlb_this_cpu()];
     ring->vm = vm;
     ring->vcpu = vcpu;
+    ring->counts = counts;
 }
 
 uint32_t trace_select(uint32_t wanted)
@@ -60,69 +61,69 @@ void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint
 {
     unsigned cpu = tlb_this_cpu();
     struct ring *ring = &rings[cpu];
-    ring->counts[event]++;
+    if (ring->counts)
+        ring->counts[event]++;
     if (!ring->records)
         return;
-    ring->records[ring->written++ % TRACE_RING] =
-        (struct trace_record){.tsc = __builtin_ia32_rdtsc(),
-                              .event = (uint16_t)event,
-                              .cpu = (uint16_t)cpu,
-                              .vm = ring->vm,
-                              .vcpu = ring->vcpu,
-                              .words = {a, b, c, d, e, f}};
+    ring->records[ring->written % TRACE_RING] = (struct trace_record){.tsc = __builtin_ia32_rdtsc(),
+                                                                      .event = (uint16_t)event,
+                                                                      .cpu = (uint16_t)cpu,
+                                                                      .vm = ring->vm,
+                                                                      .vcpu = ring->vcpu,
+                                                                      .words = {a, b, c, d, e, f}};
+    __atomic_store_n(&ring->written, ring->written + 1, __ATOMIC_RELEASE);
 }
 
 /* ---- Reading --------------------------------------------------------------------------------- */
-
-uint64_t trace_count(enum trace_event event)
-{
-    uint64_t sum = 0;
-    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++)
-        sum += __atomic_load_n(&rings[cpu].counts[event], __ATOMIC_RELAXED);
-    return sum;
-}
 
 const char *trace_name(enum trace_event event)
 {
     return events[event].name;
 }
 
-/* The oldest record that has not been read, of all rings. */
-const struct trace_record *trace_read_next(struct trace_reader *reader)
+static uint64_t written_on(unsigned cpu)
 {
-    const struct trace_record *oldest = NULL;
-    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++) {
-        const struct ring *ring = &rings[cpu];
-        const struct trace_record *record = NULL;
-        for (; reader->at[cpu] < ring->written; reader->at[cpu]++) {
-            record = &ring->records[reader->at[cpu] % TRACE_RING];
-            if (record->vm == reader->vm)
-                break;
-        }
-        if (reader->at[cpu] < ring->written && (!oldest || record->tsc < oldest->tsc))
-            oldest = record;
-    }
-    if (oldest)
-        reader->at[oldest->cpu]++;
-    return oldest;
+    return __atomic_load_n(&rings[cpu].written, __ATOMIC_ACQUIRE);
 }
 
-static void rewind(struct trace_reader *reader)
+/* Copies the next record of one ring that is the VM's. The one that is being written is not read,
+ * and what was overwritten while it was copied does not count. */
+static bool peek(struct trace_reader *reader, unsigned cpu, struct trace_record *record)
 {
-    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++) {
-        uint64_t written = rings[cpu].written;
-        reader->at[cpu] = written > TRACE_RING ? written - TRACE_RING : 0;
+    for (uint64_t written; (written = written_on(cpu)) > reader->at[cpu]; reader->at[cpu]++) {
+        if (written - reader->at[cpu] >= TRACE_RING)
+            reader->at[cpu] = written - TRACE_RING + 1;
+        *record = rings[cpu].records[reader->at[cpu] % TRACE_RING];
+        if (record->vm == reader->vm && written_on(cpu) - reader->at[cpu] < TRACE_RING)
+            return true;
     }
+    return false;
+}
+
+/* The oldest of those that all rings offer. */
+const struct trace_record *trace_read_next(struct trace_reader *reader)
+{
+    struct trace_record record;
+    bool found = false;
+    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++) {
+        if (peek(reader, cpu, &record) && (!found || record.tsc < reader->record.tsc)) {
+            reader->record = record;
+            found = true;
+        }
+    }
+    if (!found)
+        return NULL;
+    reader->at[reader->record.cpu]++;
+    return &reader->record;
 }
 
 uint64_t trace_read_begin(struct trace_reader *reader, uint16_t vm, uint64_t newest)
 {
     uint64_t there = 0;
-    reader->vm = vm;
-    rewind(reader);
+    *reader = (struct trace_reader){.vm = vm};
     while (trace_read_next(reader))
         there++;
-    rewind(reader);
+    *reader = (struct trace_reader){.vm = vm};
     for (uint64_t skipped = 0; skipped + newest < there; skipped++)
         (void)trace_read_next(reader);
     return there < newest ? there : newest;

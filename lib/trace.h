@@ -99,25 +99,25 @@ void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint
 unsigned tlb_this_cpu(void);
 
 /* The ring of a pCPU, once, from that one or before it runs. -ENOMEM after a sentence; without a
- * ring its events are counted and forgotten. */
+ * ring its events are only counted. */
 int trace_create_ring(unsigned cpu) MUST_CHECK;
 
-/* This pCPU works for that vCPU from now on. */
-void trace_run(uint16_t vm, uint16_t vcpu);
+/* This pCPU works for that vCPU from now on. In `counts`, which is the vCPU's, or NULL, is how
+ * often each event has been recorded for it. */
+void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT]);
 
 /* Records these events from now on; returns those that it were before. */
 uint32_t trace_select(uint32_t events);
 
-/* How often an event has been recorded, on all pCPUs. */
-uint64_t trace_count(enum trace_event event);
-
 const char *trace_name(enum trace_event event);
 
 /* Reads the records of a VM that are still there, in the order of time, or only the newest
- * `newest` of them. Nothing may be recorded meanwhile for that VM. */
+ * `newest` of them; trace_read_begin() returns how many that are. Nothing is recorded for that VM
+ * any more; for others it may be, and take records away. */
 struct trace_reader {
     uint64_t at[TRACE_CPUS];
     uint16_t vm;
+    struct trace_record record; /* what was read last */
 };
 uint64_t trace_read_begin(struct trace_reader *reader, uint16_t vm, uint64_t newest);
 const struct trace_record *trace_read_next(struct trace_reader *reader); /* NULL: that was all */

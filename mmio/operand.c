@@ -180,7 +180,7 @@ static int read_word(struct emulation *e, const struct operand *operand, struct 
 {
     const struct fragment *f = &operand->fragments[0];
     word->shift = 8 * (f->gpa.v & 7);
-    if (f->device || operand->fragments[1].size || word->shift + 8 * operand->size > 64)
+    if (f->device || word->shift + 8 * operand->size > 64) /* two pages are two words, too */
         return -EINVAL;
     word->gpa = GPA(f->gpa.v & ~7ull);
     word->mask = ~0ull >> (64 - 8 * operand->size) << word->shift;

@@ -69,7 +69,7 @@ static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot
     if (unlikely(track_is(slot, offset))) {
         if (write)
             return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
-        want->rights = SPTE_HOST_WRITABLE;
+        want->rights = slot->flags & MEMSLOT_READONLY ? 0 : SPTE_HOST_WRITABLE;
     } else if (!(slot->flags & MEMSLOT_READONLY)) {
         want->rights = SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE | EPT_WRITE;
     }
@@ -244,7 +244,7 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     IN_REGISTER(self);
     struct tdp_mapping want = {.alias = gpa_to_alias(gpa), .access = wanted(error_code)};
     want.gfn = stolen_strip(&mmu->stolen, want.alias);
-    want.role = tdp_root(mmu, want.alias)->role;
+    want.role = mmu_role(mmu, gpa);
     trace(page_fault, gpa.v, error_code);
     if (unlikely(error_code & (FAULT_PRESENT | FAULT_RESERVED) || ~want.role & ROLE_RIGHTS ||
                  __atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED))) {

@@ -11,7 +11,6 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/sides.h"
-#include "mmu/tdp.h"
 
 /* The host address of `gpa`, good to the end of its page. NULL with *error set as in mmu.h.
  * `access` in EPT_ bits; `refused`: slot flags that forbid it. */
@@ -20,7 +19,7 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
 {
     gfn_t gfn = mmu_gfn(mmu, gpa);
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);
-    uint32_t role = tdp_root(mmu, gpa_to_alias(gpa))->role;
+    uint32_t role = mmu_role(mmu, gpa);
     *error = access & ~role || !role_has_mmio(role) ? -EACCES : -EFAULT;
     if (unlikely(access & ~role))
         return NULL;
@@ -133,7 +132,7 @@ int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_
 const void *guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access)
 {
     gfn_t gfn = mmu_gfn(mmu, gpa);
-    uint32_t role = tdp_root(mmu, gpa_to_alias(gpa))->role;
+    uint32_t role = mmu_role(mmu, gpa);
     if (access & ~role)
         return NULL;
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);

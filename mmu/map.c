@@ -154,7 +154,8 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
                      uint64_t generation)
 {
-    if (memslots_generation(memslots(self->mmu)) != generation)
+    if (generation & SLOT_UPDATE_IN_PROGRESS ||
+        memslots_generation(memslots(self->mmu)) != generation)
         return FAULT_RETRY;
     WARN_ON(true);
     return tdp_store(self, gfn, sptep, level, old, SPTE_NONPRESENT) ? FAULT_CONTINUE : FAULT_RETRY;

@@ -58,6 +58,15 @@ static inline gfn_t mmu_gfn(const struct mmu *mmu, gpa_t gpa)
     return stolen_strip(&mmu->stolen, gpa_to_alias(gpa));
 }
 
+/* What accesses to this address may do, and what they mean: ROLE_ bits. */
+static inline uint32_t mmu_role(const struct mmu *mmu, gpa_t gpa)
+{
+    alias_t alias = gpa_to_alias(gpa);
+    if (likely(!(alias.v & mmu->stolen.mask)))
+        return mmu->roots[0].role;
+    return mmu->roots[stolen_value(&mmu->stolen, alias)].role;
+}
+
 /* Does the VM tell private from shared memory? */
 static inline bool mmu_has_sides(const struct mmu *mmu)
 {

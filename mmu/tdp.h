@@ -82,14 +82,6 @@ static inline bool MUST_CHECK tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_
 uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
                       uint64_t new);
 
-/* The root that an alias belongs to. */
-static inline const struct root *tdp_root(const struct mmu *mmu, alias_t alias)
-{
-    if (likely(!(alias.v & mmu->stolen.mask)))
-        return mmu->roots;
-    return &mmu->roots[stolen_value(&mmu->stolen, alias)];
-}
-
 /* ---- tables.c -------------------------------------------------------------------------------- */
 
 /* The composite, with one root. Returns 0 or -ENOMEM. */

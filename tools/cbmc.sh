@@ -8,6 +8,10 @@ mkdir -p "$root"
 root=$(cd "$root" && pwd)
 lib=$root/usr/lib/x86_64-linux-gnu
 if [ ! -x "$root/usr/bin/cbmc" ]; then
+    if [ -n "$NO_DEPS" ]; then
+        echo "cbmc: not installed, and NO_DEPS forbids to download it" >&2
+        exit 1
+    fi
     apt=$root/apt
     mkdir -p "$apt/lists/partial" "$apt/archives/partial"
     mirror=$(sed -n 's,^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*,\3,p' \

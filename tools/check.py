@@ -21,9 +21,12 @@ CMOCKA = {
     "failed": re.compile(r"^\[  FAILED  \] (?:\w+: )?(\d+) test", re.MULTILINE),
     "skipped": re.compile(r"^\[  SKIPPED \] (?:\w+: )?(\d+) test", re.MULTILINE),
 }
-# pytest: `12 passed, 1 skipped in 3.21s`; the image: `12 passed, 0 failed, 1 skipped`.
+# pytest: `12 passed, 1 skipped in 3.21s`; the image: `12 passed, 0 failed, 1 skipped`; mutants and
+# proofs count in words of their own.
 SUMMARY = re.compile(r"^=* ?(?:\d+ \w+, )*\d+ \w+(?: in [\d.]+s.*)?$")
-COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?)\b")
+COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?|killed|survived|proved)\b")
+MEANS = {"error": "failed", "errors": "failed", "killed": "passed", "survived": "failed",
+         "proved": "passed"}  # fmt: skip
 
 Counts = dict[str, int]
 
@@ -36,7 +39,7 @@ def count(text: str) -> Counts:
     for line in text.splitlines():
         if SUMMARY.match(line):
             for number, what in COUNT.findall(line):
-                total["failed" if what.startswith("error") else what] += int(number)
+                total[MEANS.get(what, what)] += int(number)
     return total
 
 

@@ -15,15 +15,28 @@ $(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
 
-# ---- The model: ten million steps, two processes ------------------------------------------------
-model: $(B)/unit/test_mmu_adversary ## ten million steps against the worst TLB
-	$(Q)status=0; for half in 0 1; do \
-	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$$((101 + half)) $< & pids="$$pids $$!"; done; \
-	    for p in $$pids; do wait $$p || status=1; done; exit $$status
+# ---- The model: ten million steps ---------------------------------------------------------------
+# Two processes of a million steps in each of five configurations, compiled for speed; `make unit`
+# has a shorter run with the sanitizers. Another run each day; `make model SEED=` repeats one.
+MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS)) -O2
+MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
+SEED        := $(shell date +%Y%m%d)
+
+model: $(B)/model/adversary ## ten million steps against the worst TLB; SEED=
+	$(Q)for half in 0 1; do \
+	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$(SEED)$$half $< > $<.$$half 2>&1 & \
+	    pids="$$pids $$!"; done; \
+	status=0; for p in $$pids; do wait $$p || status=1; done; cat $<.0 $<.1; \
+	[ $$status = 0 ] || echo "to see it again: make model SEED=$(SEED)"; exit $$status
+
+$(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(MODEL_FLAGS) $(MODEL_SRC) -lcmocka -o $@
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
-MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_%),$(UNIT_TESTS))
+MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_%),\
+                       $(UNIT_TESTS))
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants
@@ -37,6 +50,10 @@ mutants-sample: $(MUTANTS_KILLED_BY) ## the same with ten of them, others each d
 
 lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
+
+.PHONY: gaps
+gaps: all guests $(B)/optrom.bin | deps-run ## which mutants the guests notice on Bochs; slow
+	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
 
 # ---- Proofs -------------------------------------------------------------------------------------
 .PHONY: prove

@@ -11,7 +11,10 @@ GUEST_VARIANTS := \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
     forbidden_stack=$(call guest_item,forbidden_mmio_delivery):stack \
-    forbidden_tables=$(call guest_item,forbidden_fetch):tables
+    forbidden_tables=$(call guest_item,forbidden_fetch):tables \
+    forbidden_shared_fetch=$(call guest_item,forbidden_sides):fetch \
+    forbidden_private_device=$(call guest_item,forbidden_sides):device \
+    forbidden_code_read=$(call guest_item,forbidden_sides):code
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
@@ -54,8 +57,8 @@ target: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
 
-test: | deps-base ## unit, lint, fuzz and target: every CPU model, firmware and switch
-	$(Q)$(PYTHON) tools/check.py unit lint fuzz target
+test: | deps-base ## all that must hold: the targets below, every CPU model, firmware and switch
+	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick

@@ -101,6 +101,8 @@ static void tracking(void)
     COSTS(1, EXPECT_EQ(hc_page(HC_TRACK, page(1)), 0));
     COSTS(0, EXPECT_EQ(hc_page(HC_TRACK, page(1)), 0)); /* twice */
     COSTS(0, EXPECT_EQ(hc_page(HC_UNTRACK, page(1)), 0));
+    EXPECT_EQ(hc_zap(page(1), 1), 0);
+    EXPECT_EQ(read64(page(1)), 1); /* mapped again by a read */
     struct watch violations = watch(EXITS_VIOLATION);
     COSTS(0, write64(page(1), 1));
     EXPECT_EQ(watched(violations), 1); /* still tracked once */
@@ -161,13 +163,25 @@ static void large(void)
     COSTS(0, ((void (*)(void))page(7))());
     EXPECT_EQ(watched(splits), nx);
     EXPECT_EQ(read32(page(7)), 0xc3);
+    EXPECT_EQ(hc_zap(page(9), 1), 0);
+    struct watch small = watch(COUNTER_NX_LPAGE_SPLITS);
+    write64(page(9), 9); /* no leaf over code */
+    EXPECT_EQ(watched(small), 0);
     if (nx) {
         do
             EXPECT_EQ(hypercall(HC_NX_RECOVER, &recover), 0);
         while (recover.rbx);
         COSTS(0, (void)read64(page(7)));
     }
+    /* Nor over a tracked page. */
+    EXPECT_EQ(hc_page(HC_TRACK, page(3)), 0);
+    EXPECT_EQ(hc_zap(BASE, 512), 0);
     touch_all();
+    struct watch violations = watch(EXITS_VIOLATION);
+    write64(page(3), 3);
+    write64(page(4), 4);
+    EXPECT_EQ(watched(violations), 1);
+    EXPECT_EQ(hc_page(HC_UNTRACK, page(3)), 0);
     end();
 }
 

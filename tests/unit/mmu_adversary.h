@@ -8,7 +8,6 @@
 
 #include "tests/unit/mmu_world.h"
 
-#include <sanitizer/asan_interface.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,7 +23,8 @@ struct cached {
     hpa_t page; /* or table */
     unsigned permission;
     bool used;
-    bool dirty; /* a write need not set D any more */
+    bool dirty;  /* a write need not set D any more */
+    bool listed; /* of the first way: this set is in the list of those that hold anything */
 };
 
 /* Tags are EPTP[51:12] (rule T4), with the CPU in the low bits. A test has few roots; each gets a
@@ -36,7 +36,8 @@ static unsigned tags;
 struct tlb {
     struct cached leaf[2 * FRAMES][WAYS];
     struct cached table[4][2 * FRAMES / PIECE][WAYS]; /* [level]: what an entry of it points to */
-    uint32_t live;                                    /* upper bound; 0: nothing to clear */
+    struct cached *set[2 * FRAMES + 4 * (2 * FRAMES / PIECE)]; /* what there is to forget */
+    uint32_t sets;
 };
 static struct tlb *tlbs[TAGS];
 
@@ -60,8 +61,8 @@ static inline struct tlb *tlb_of(uint64_t eptp)
 
 static inline void tlb_forget(struct tlb *tlb)
 {
-    if (tlb->live)
-        memset(tlb, 0, sizeof(*tlb));
+    while (tlb->sets)
+        memset(tlb->set[--tlb->sets], 0, WAYS * sizeof(struct cached));
 }
 
 static inline void adversary_invept(unsigned type, uint64_t eptp)
@@ -90,8 +91,10 @@ static inline void remember(struct tlb *tlb, struct cached *set, hpa_t page, uns
             set[i].dirty == dirty)
             return;
         if (!set[i].used) {
-            set[i] = (struct cached){page, permission, true, dirty};
-            tlb->live++;
+            set[i] = (struct cached){page, permission, true, dirty, set[i].listed};
+            if (!set[0].listed)
+                tlb->set[tlb->sets++] = set;
+            set[0].listed = true;
             return;
         }
     }
@@ -121,24 +124,13 @@ static inline struct hw_translation walk_and_remember(struct tlb *tlb, uint64_t 
     return t;
 }
 
-/* In the guest, nothing in the TLB leads to a page that has been freed, a table or guest memory.
- * The arena poisons what is freed, which AddressSanitizer tells. */
-static inline void check_freed_set(const struct cached *set)
-{
-    for (unsigned i = 0; i < WAYS; i++) {
-        if (set[i].used && __asan_address_is_poisoned(phys_to_virt(set[i].page)))
-            fail_msg("step %lu: the TLB leads to the freed page %#lx", step, set[i].page.v);
-    }
-}
-
+/* In the guest, nothing in the TLB leads to a page that has been freed, a table or guest memory. */
 static inline void check_freed(const struct tlb *tlb)
 {
-    const unsigned pieces = 2 * FRAMES / PIECE;
-    static uint64_t calls;
-    if (!tlb->live || ++calls % 64) /* a whole look is dear; hits() looks at what it uses */
-        return;
-    for (unsigned i = 0; i < 2 * FRAMES; i++)
-        check_freed_set(tlb->leaf[i]);
-    for (unsigned i = 0; i < 4 * pieces; i++)
-        check_freed_set(tlb->table[i / pieces][i % pieces]);
+    for (uint32_t i = 0; i < tlb->sets; i++) {
+        for (const struct cached *way = tlb->set[i]; way < tlb->set[i] + WAYS; way++) {
+            if (way->used && !support_page_is_used(way->page))
+                fail_msg("step %lu: the TLB leads to the freed page %#lx", step, way->page.v);
+        }
+    }
 }

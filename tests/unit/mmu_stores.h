@@ -22,7 +22,6 @@
 #include "mmu/dirty.h"
 #include "mmu/track.h"
 
-#include <sanitizer/asan_interface.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,7 +189,7 @@ static inline void watch(uint64_t *words, unsigned level, uint64_t frame)
     struct watched *t = watched_page(words);
     if (t)
         fault_found("a table linked a second time, at frame %#lx level %u", frame, level);
-    else if (__asan_address_is_poisoned(words))
+    else if (!support_page_is_used(virt_to_phys(words)))
         fault_found("a freed table linked, at frame %#lx level %u", frame, level);
     if (stores_fault[0] || watched_used == WATCHED) {
         fault_found("more than %u tables", WATCHED);

@@ -17,6 +17,7 @@
 
 static char *arena;
 static uint8_t owner_order[SUPPORT_RAM_PAGES]; /* order + 1 at the first page of a live block */
+static uint8_t is_used[SUPPORT_RAM_PAGES];     /* 1 for each page of a live block */
 static uint64_t free_list[ORDERS][SUPPORT_RAM_PAGES / 64];
 static uint64_t free_count[ORDERS];
 static uint64_t next_page;
@@ -41,6 +42,7 @@ void support_reset(void)
         madvise(arena, next_page * PAGE_SIZE, MADV_DONTNEED);
     ASAN_POISON_MEMORY_REGION(arena, next_page * PAGE_SIZE);
     memset(owner_order, 0, next_page);
+    memset(is_used, 0, next_page);
     memset(free_count, 0, sizeof(free_count));
     next_page = 0;
     in_use = 0;
@@ -55,6 +57,12 @@ void support_reset(void)
 uint64_t support_pages_in_use(void)
 {
     return in_use;
+}
+
+bool support_page_is_used(hpa_t page)
+{
+    uint64_t number = (page.v - SUPPORT_RAM_BASE) / PAGE_SIZE;
+    return number < SUPPORT_RAM_PAGES && is_used[number];
 }
 
 void support_fail_allocations_after(uint64_t count)
@@ -110,6 +118,7 @@ static hpa_t alloc_locked(unsigned order)
         next_page = page + (1ull << order);
     }
     owner_order[page] = (uint8_t)(order + 1);
+    memset(&is_used[page], 1, 1ul << order);
     in_use += 1ull << order;
     ASAN_UNPOISON_MEMORY_REGION(arena + page * PAGE_SIZE, PAGE_SIZE << order);
     if (order < 9)
@@ -131,6 +140,7 @@ static void free_locked(hpa_t address, unsigned order)
     assert_true(page < SUPPORT_RAM_PAGES);
     assert_int_equal(owner_order[page], order + 1); /* else a double free or the wrong order */
     owner_order[page] = 0;
+    memset(&is_used[page], 0, 1ul << order);
     in_use -= 1ull << order;
     assert_true(free_count[order] < sizeof(free_list[order]) / sizeof(free_list[order][0]));
     free_list[order][free_count[order]++] = page;

@@ -11,6 +11,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,9 @@ void support_reset(void);
 
 /* Pages handed out and not freed. */
 uint64_t support_pages_in_use(void);
+
+/* Is this page handed out and not freed? */
+bool support_page_is_used(hpa_t page);
 
 /* Lets `count` more allocations succeed and fails all later ones; UINT64_MAX: never fail. */
 void support_fail_allocations_after(uint64_t count);

@@ -84,6 +84,19 @@ static void an_execution_splits(void **state)
     assert_int_equal(seen.cut, 1);
 }
 
+/* S3: host-writable is the slot's, whatever is tracked; a page gets X in place. */
+static void execution_of_a_tracked_page_that_is_read_only(void **state)
+{
+    (void)state;
+    WITHOUT_GAP(assert_int_equal(mmu_slot_add(&mmu, 1, at(OTHER), 512, RO), 0));
+    touch(OTHER, ACCESS_READ, false);
+    assert_int_equal(views[OTHER].rights, 1);
+    WITHOUT_GAP(assert_int_equal(mmu_track(&mmu, at(OTHER + 3)), 0));
+    touch(OTHER + 3, ACCESS_FETCH, false);
+    assert_int_equal(views[OTHER + 3].rights, 5);
+    assert_int_equal(touch(OTHER + 3, ACCESS_WRITE, false), FAULT_EMULATE);
+}
+
 static void a_collapse_freezes_what_it_replaces(void **state)
 {
     (void)state;
@@ -268,6 +281,7 @@ int main(void)
         T(no_frame_faults_while_a_large_page_is_split, all),
         T(no_frame_faults_while_a_large_page_is_split, large_without_ad),
         T(an_execution_splits, nx),
+        T(execution_of_a_tracked_page_that_is_read_only, nx),
         T(a_collapse_freezes_what_it_replaces, all),
         T(zaps_leave_nonpresent, all),
         T(zaps_leave_nonpresent, small_without_ad),

@@ -1,0 +1,264 @@
+/*
+ * A guest with private and shared memory and an execute-only alias, whose MMIO is emulated (words
+ * `shared=39,execute_only=38`). It converts pages and looks whether anything of the old side can be
+ * seen on the new one (rules X5 to X7, X11).
+ */
+#include "guest/programs/rt/sides.h"
+
+#define REGION  0x1000000ull /* RAM that belongs to nobody else, 4 MiB */
+#define PAGES   1024ull
+#define PRIVATE TEST_VA             /* where its private addresses are mapped, */
+#define SHARED  (TEST_VA + BIT(30)) /* and its shared ones */
+#define DEVICE  (TEST_VA + BIT(31))
+#define CODE    (TEST_VA + BIT(32))
+#define RW      (PTE_P | PTE_W)
+
+static void map_windows(void)
+{
+    for (uint64_t at = 0; at < PAGES * RT_PAGE; at += RT_PAGE) {
+        map_page(rt_pml4, PRIVATE + at, REGION + at, RW);
+        map_page(rt_pml4, SHARED + at, (REGION + at) | shared_bit(), RW);
+    }
+    map_page(rt_pml4, DEVICE, TESTDEV_A_BASE | shared_bit(), RW);
+}
+
+static volatile uint64_t *word(bool shared, uint64_t page)
+{
+    return (volatile uint64_t *)(uintptr_t)((shared ? SHARED : PRIVATE) + page * RT_PAGE);
+}
+
+static uint64_t convert(bool shared, uint64_t page, uint64_t pages)
+{
+    return map_gpa((REGION + page * RT_PAGE) | (shared ? shared_bit() : 0), pages * RT_PAGE);
+}
+
+static void conversion_clears(void)
+{
+    *word(false, 0) = 0x1111;
+    *word(false, 1) = 0x2222;
+    EXPECT_EQ(convert(true, 0, 1), 0);
+    EXPECT_EQ(*word(true, 0), 0);
+    EXPECT_EQ(*word(false, 1), 0x2222);
+    *word(true, 0) = 0x3333;
+    EXPECT_EQ(convert(false, 0, 1), 0);
+    EXPECT_EQ(*word(false, 0), 0);
+    EXPECT_EQ(*word(false, 1), 0x2222);
+}
+
+static void conversion_to_the_same_side_keeps(void)
+{
+    *word(false, 5) = 0x5555;
+    struct watch flushes = watch(COUNTER_INVEPT);
+    EXPECT_EQ(convert(false, 0, PAGES), 0);
+    EXPECT_EQ(*word(false, 5), 0x5555);
+    EXPECT_EQ(watched(flushes), 0);
+}
+
+/* Mixed ranges of 2 MiB are never mapped large, uniform ones are. */
+static void mixed_ranges_are_small(void)
+{
+    EXPECT_EQ(convert(true, 0, 512), 0);
+    hc_zap(REGION, PAGES);
+    struct watch large = watch(COUNTER_PAGES_2M);
+    *word(true, 3) = 1;
+    uint64_t uniform = watched(large);
+    EXPECT_EQ(uniform, hc_config(CONFIG_HUGE));
+    EXPECT_EQ(convert(false, 7, 1), 0);
+    *word(true, 3) = 1;
+    *word(false, 7) = 1;
+    EXPECT_EQ(watched(large), 0);
+    EXPECT_EQ(convert(false, 0, 512), 0);
+    note("uniform_2m", uniform);
+}
+
+/* Random conversions of 4 KiB to 2 MiB against a model of what each page must hold. */
+static void conversion_storm(void)
+{
+    static bool side[PAGES];
+    static uint32_t holds[PAGES];
+    uint32_t random = 12345;
+    unsigned wrong = 0, conversions = 0;
+    for (unsigned i = 0; i < PAGES; i++)
+        *word(false, i) = holds[i] = i + 1;
+    for (unsigned round = 1; round <= 200; round++) {
+        random = random * 1664525 + 1013904223;
+        uint64_t count = random >> 20 & 7 ? (random >> 23 & 15) + 1 : 512;
+        uint64_t first = (random >> 8) % (PAGES - count + 1);
+        bool shared = random >> 31;
+        wrong += convert(shared, first, count) != 0;
+        for (uint64_t i = first; i < first + count; i++) {
+            conversions += side[i] != shared;
+            if (side[i] != shared)
+                holds[i] = 0;
+            side[i] = shared;
+        }
+        for (uint64_t i = first; i < first + count; i += 1 + count / 8) {
+            wrong += *word(side[i], i) != holds[i];
+            *word(side[i], i) = holds[i] = round << 16 | (uint32_t)i;
+        }
+        uint64_t other = (random >> 3) % PAGES;
+        wrong += *word(side[other], other) != holds[other];
+    }
+    for (unsigned i = 0; i < PAGES; i++)
+        wrong += *word(side[i], i) != holds[i];
+    EXPECT_EQ(wrong, 0);
+    EXPECT_EQ(convert(false, 0, PAGES), 0);
+    note("pages_converted", conversions);
+}
+
+/* X6: what MapGPA refuses, and with which status. */
+static void map_gpa_checks_its_operands(void)
+{
+    uint64_t s = shared_bit();
+    const struct {
+        uint64_t gpa, size, status;
+    } cases[] = {
+        {REGION, 0, GHCI_WRONG},
+        {REGION, 0 - REGION, GHCI_WRONG},        /* wraps */
+        {~0ull & ~0xfffull, 0x2000, GHCI_WRONG}, /* and so does this */
+        {REGION + 1, 0x1000, GHCI_ALIGN},
+        {REGION, 0x800, GHCI_ALIGN},
+        {s - 0x1000, 0x2000, GHCI_WRONG}, /* its ends lie on different sides */
+        {s | (s - 0x1000), 0x2000, GHCI_WRONG},
+        {REGION | code_bit(), 0x1000, GHCI_WRONG}, /* neither private nor shared */
+        {TESTDEV_A_BASE, 0x1000, GHCI_WRONG},      /* no memory */
+        {REGION | BIT(50), 0x1000, GHCI_WRONG},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct ghci_call call = {
+            .rcx = GHCI_ALL, .r11 = GHCI_MAP, .r12 = cases[i].gpa, .r13 = cases[i].size};
+        ghci(&call);
+        EXPECT_EQ(call.rax, 0);
+        EXPECT_EQ(call.r10, cases[i].status);
+        EXPECT_EQ(call.r11, cases[i].gpa);
+    }
+}
+
+/* A long conversion lets events in between: it says how far it came. */
+static void a_long_conversion_can_be_interrupted(void)
+{
+    unsigned retries = 0;
+    uint64_t gpa = REGION | shared_bit(), end = gpa + PAGES * RT_PAGE;
+    hc_inject(EVENT(EVENT_NMI, VECTOR_NMI), 0, 1000);
+    look_for(VECTOR_NMI, 0);
+    while (gpa < end) {
+        struct ghci_call call = {.rcx = GHCI_ALL, .r11 = GHCI_MAP, .r12 = gpa, .r13 = end - gpa};
+        ghci(&call);
+        if (!EXPECT(call.r10 == 0 || call.r10 == GHCI_RETRY) || !EXPECT(call.r11 > gpa))
+            break;
+        retries += call.r10 == GHCI_RETRY;
+        gpa = call.r11;
+    }
+    EXPECT_EQ(gpa, end);
+    EXPECT_EQ(retries, 1);
+    EXPECT_EQ(seen.count, 1);
+    EXPECT_EQ(*word(true, PAGES - 1), 0);
+    EXPECT_EQ(convert(false, 0, PAGES), 0);
+}
+
+/* Only exposed registers take part; what is not named keeps its value. */
+static void only_exposed_registers_take_part(void)
+{
+    const uint64_t wrong[] = {
+        0, 0x7c00, GHCI_ALL | 1, GHCI_ALL | 2, GHCI_ALL | 0x10, GHCI_ALL | BIT(32)};
+    for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+        struct ghci_call call = {.rcx = wrong[i], .r11 = GHCI_INFO, .r13 = 7, .r14 = 8, .r15 = 9};
+        ghci(&call);
+        EXPECT_EQ(call.rax, 0xc000010000000001);
+        EXPECT_EQ(call.r11, GHCI_INFO);
+        EXPECT_EQ(call.r13, 7);
+    }
+    struct ghci_call call = {.rcx = GHCI_ALL, .r11 = GHCI_INFO, .r13 = 7, .r14 = 8, .r15 = 9};
+    ghci(&call);
+    EXPECT_EQ(call.rax | call.r10 | call.r11 | call.r12 | call.r13 | call.r14, 0);
+    EXPECT_EQ(call.r15, 9);
+    EXPECT_EQ(call.rcx, GHCI_ALL);
+    call = (struct ghci_call){.rcx = GHCI_ALL, .r11 = 0x12345};
+    ghci(&call);
+    EXPECT_EQ(call.r10, GHCI_LEAF);
+    call = (struct ghci_call){.rcx = GHCI_ALL, .r10 = 1, .r11 = GHCI_INFO};
+    ghci(&call);
+    EXPECT_EQ(call.r10, GHCI_LEAF);
+}
+
+/* Devices are behind shared addresses: by emulation, */
+static void devices_are_emulated(void)
+{
+    write32(DEVICE + TESTDEV_RESET, 1);
+    write32(DEVICE + 8, 0xabcd);
+    EXPECT_EQ(read32(DEVICE + 8), 0xabcd);
+    EXPECT_EQ(read32(DEVICE + TESTDEV_IDENT), 'A');
+}
+
+/* and by RequestMMIO, in each size (X7). */
+static void devices_answer_requests(void)
+{
+    uint64_t device = TESTDEV_A_BASE | shared_bit(), data = 0x8877665544332211;
+    EXPECT_EQ(mmio_request(device + TESTDEV_RESET, 4, true, &data), 0);
+    for (unsigned size = 1; size <= 8; size *= 2) {
+        data = 0x8877665544332211;
+        EXPECT_EQ(mmio_request(device + 16, size, true, &data), 0);
+        data = ~0ull;
+        EXPECT_EQ(mmio_request(device + 16, size, false, &data), 0);
+        EXPECT_EQ(data, 0x8877665544332211 & (~0ull >> (64 - 8 * size)));
+    }
+    data = 0;
+    EXPECT_EQ(mmio_request(0xf0000000 | shared_bit(), 4, false, &data), 0);
+    EXPECT_EQ(data, 0xffffffff); /* nobody there */
+
+    const struct {
+        uint64_t gpa;
+        unsigned size;
+    } wrong[] = {
+        {TESTDEV_A_BASE, 4}, /* private */
+        {device, 3},
+        {device, 16},
+        {device | code_bit(), 4},
+        {REGION | shared_bit(), 4},             /* memory */
+        {shared_bit() | (shared_bit() - 2), 4}, /* leaves what the VM can have */
+        {~0ull - 1, 4},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
+        EXPECT_EQ(mmio_request(wrong[i].gpa, wrong[i].size, false, &data), GHCI_WRONG);
+    struct ghci_call call = {.rcx = GHCI_ALL, .r11 = GHCI_MMIO, .r12 = 4, .r13 = 2, .r14 = device};
+    ghci(&call);
+    EXPECT_EQ(call.r10, GHCI_WRONG);
+}
+
+/* Code runs through the execute-only alias, and what is written at the plain address is run. */
+static void code_runs_through_its_alias(void)
+{
+    volatile uint8_t *plain = (volatile uint8_t *)word(false, 9);
+    uint32_t (*function)(void) = (uint32_t(*)(void))(uintptr_t)CODE;
+    map_page(rt_pml4, CODE, (REGION + 9 * RT_PAGE) | code_bit(), PTE_P);
+    for (uint8_t value = 1; value < 4; value++) {
+        const uint8_t code[] = {0xb8, value, 0, 0, 0, 0xc3}; /* mov $value, %eax; ret */
+        for (unsigned i = 0; i < sizeof(code); i++)
+            plain[i] = code[i];
+        EXPECT_EQ(function(), value);
+    }
+    hc_page(HC_HOST_REMAP, REGION + 9 * RT_PAGE); /* both change */
+    EXPECT_EQ(function(), 3);
+    plain[1] = 7;
+    EXPECT_EQ(function(), 7);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"conversion_clears", conversion_clears, NEED_TESTCTL},
+        {"conversion_to_the_same_side_keeps", conversion_to_the_same_side_keeps, NEED_TESTCTL},
+        {"mixed_ranges_are_small", mixed_ranges_are_small, NEED_TESTCTL},
+        {"conversion_storm", conversion_storm, NEED_TESTCTL},
+        {"map_gpa_checks_its_operands", map_gpa_checks_its_operands, NEED_TESTCTL},
+        {"a_long_conversion_can_be_interrupted", a_long_conversion_can_be_interrupted,
+         NEED_TESTCTL},
+        {"only_exposed_registers_take_part", only_exposed_registers_take_part, NEED_TESTCTL},
+        {"devices_are_emulated", devices_are_emulated, NEED_TESTCTL},
+        {"devices_answer_requests", devices_answer_requests, NEED_TESTCTL},
+        {"code_runs_through_its_alias", code_runs_through_its_alias, NEED_TESTCTL},
+    };
+    if (under_eptvisor())
+        map_windows();
+    run_tests(tests, ARRAY_SIZE(tests));
+}
