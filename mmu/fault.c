@@ -98,6 +98,13 @@ static COLD int wrong_side(gfn_t gfn, uint32_t role)
     return -EACCES;
 }
 
+/* Without an MMIO SPTE, or reads would become MMIO too (rule F6); and on its own side alone. */
+static NOINLINE int read_only(const struct memslot *slot, uint64_t offset,
+                              const struct tdp_mapping *want)
+{
+    return sides_match(slot, offset, want->role) ? FAULT_EMULATE : wrong_side(want);
+}
+
 /* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
 static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hpa_t page,
                               unsigned level, uint64_t access)
@@ -153,15 +160,15 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
                                     struct mmio_info *info)
 {
     uint32_t flags = slot->flags;
+    uint64_t offset = want->gfn.v - slot->base.v;
     if (unlikely(flags)) {
         *info = (struct mmio_info){.alias = want->alias};
         if (flags & MEMSLOT_INVALID)
             return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
         if (want->access & EPT_WRITE && flags & MEMSLOT_READONLY)
-            return FAULT_EMULATE; /* without MMIO SPTE, or reads would become MMIO too (rule F6) */
+            return read_only(slot, offset, want);
     }
 
-    uint64_t offset = want->gfn.v - slot->base.v;
     want->page = backing_page(&slot->backing, offset, &want->level);
     if (unlikely(page_is_none(want->page))) {
         int error = populate(slot, want->gfn);
