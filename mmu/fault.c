@@ -102,7 +102,8 @@ static COLD int wrong_side(gfn_t gfn, uint32_t role)
 static NOINLINE int read_only(const struct memslot *slot, uint64_t offset,
                               const struct tdp_mapping *want)
 {
-    return sides_match(slot, offset, want->role) ? FAULT_EMULATE : wrong_side(want);
+    return sides_match(slot, offset, want->role) ? FAULT_EMULATE
+                                                 : wrong_side(want->gfn, want->role);
 }
 
 /* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
