@@ -9,7 +9,8 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-#define TIMER_MAX 0xffffffffull
+#define TIMER_MAX        0xffffffffull
+#define EXITS_UNATTENDED 64u /* in a row, until the clock is looked at */
 
 /* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has come
  * since the last look at everything. One that comes now sees to that itself. */
@@ -154,6 +155,7 @@ static bool attend(struct vcpu *vcpu)
     }
     /* What waits for a window is looked at after every exit, as is a timer armed by each entry. */
     vcpu->vmx.attention = vcpu->vmx.windows || vcpu->arm_at_entry;
+    vcpu->exits_left = EXITS_UNATTENDED;
     (void)tlb_enter(&vm->mmu, THIS_CPU);
     pml_follow(vcpu);
     return true;
