@@ -63,6 +63,11 @@ test: | deps-base ## all that must hold: the targets below, every CPU model, fir
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
+.PHONY: spin
+spin: ## the models of how CPUs kick each other, in full, and their mutants; two minutes
+	@tools/deps.sh spin
+	$(Q)tools/spin.sh $(B)/spin
+
 # ---- The option ROM and the boot-protocol checker ---------------------------------------------
 $(B)/optrom.bin: tools/optrom.S
 	@mkdir -p $(@D)

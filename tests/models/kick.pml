@@ -1,0 +1,217 @@
+/*
+ * Requests, kicks and entries of three CPUs: guest/run.c, guest/pcpu.c, mmu/tlb.[ch].
+ *
+ * Each CPU runs a vCPU of one VM around the loop: look at everything, arm the timer, "I am in the
+ * guest", pay what is owed, enter. While it handles an exit it may change tables and flush the
+ * others, or leave a message in another one's mailbox. A kick is an NMI that can come before any of
+ * the steps; each statement here is one access to memory that other CPUs see, or one step that an
+ * NMI can come before. What is proved, for every order of all steps:
+ *
+ *   - when a flush has returned, no CPU is in the guest with a translation from before (T1)
+ *   - a flush returns, though guests never exit by themselves
+ *   - no message stays unread behind a CPU that has gone into the guest for good
+ *
+ * Each MUTANT_ leaves out one thing, and one of these must then fail.
+ */
+#define CPUS    3
+#ifndef FLUSHES
+#define FLUSHES 1 /* in all */
+#endif
+#ifndef MAILS
+#define MAILS 1
+#endif
+
+byte version;            /* of the tables */
+byte debt;               /* mmu->tlb.debt */
+byte entered[CPUS];      /* tlb_cpus[].entered and mmu->tlb.paid[] */
+bit running[CPUS];       /* tlb_cpus[].running */
+bit inside[CPUS];        /* in the guest itself */
+byte translation[CPUS];  /* the version that the TLB may still hold */
+bit sent[CPUS];          /* cpu->kicked: an NMI of ours is on its way */
+bit nmi[CPUS];           /* it is pending at the CPU */
+bit kicked[CPUS];        /* vcpu->kicked */
+bit attention[CPUS];
+bit timer_is_0[CPUS];
+bit mail[CPUS];
+byte flushes = FLUSHES, mails = MAILS;
+byte waiting;            /* flushes that have not returned */
+
+inline kick(cpu)
+{
+    d_step {
+        if
+        :: !sent[cpu] -> sent[cpu] = 1; nmi[cpu] = 1
+        :: else
+        fi
+    }
+}
+
+/* An interrupt: it comes between two steps of its CPU, and is over before the next one. */
+proctype nmis(byte self)
+{
+end:
+    do
+    :: atomic {
+        nmi[self] ->
+        nmi[self] = 0;
+#ifndef MUTANT_SENT_CLEARED_LATE
+        sent[self] = 0;
+#endif
+        kicked[self] = 1;
+        attention[self] = 1;
+        if
+        :: inside[self] -> inside[self] = 0
+        :: else ->
+#ifndef MUTANT_TIMER_NOT_ZEROED
+            timer_is_0[self] = 1
+#else
+            skip
+#endif
+        fi
+    }
+    od
+}
+
+inline arm()
+{
+    timer_is_0[self] = 0;
+#ifndef MUTANT_ARMING_UNDOES_A_KICK
+    if
+    :: kicked[self] -> timer_is_0[self] = 1
+    :: else
+    fi
+#endif
+}
+
+inline flush()
+{
+    d_step {
+        waiting++;
+        version++;
+        debt++;
+        mine = debt
+    }
+    other = 0;
+    do
+    :: other == CPUS -> break
+    :: other == self -> other++
+    :: else ->
+        if
+        :: running[other] && entered[other] < mine ->
+#ifndef MUTANT_NO_KICK
+            kick(other);
+#endif
+#ifndef MUTANT_NO_WAIT
+            (!running[other] || entered[other] >= mine)
+#endif
+        :: else
+        fi;
+        other++
+    od;
+    skip;
+    d_step {
+        waiting--;
+        /* A later flush need not have returned. */
+        assert(!(inside[0] && translation[0] < mine));
+        assert(!(inside[1] && translation[1] < mine));
+        assert(!(inside[2] && translation[2] < mine))
+    }
+}
+
+inline send(to)
+{
+    mail[to] = 1;
+#ifndef MUTANT_MAIL_WITHOUT_KICK
+    kick(to)
+#endif
+}
+
+proctype cpu(byte self)
+{
+    byte owed, mine, other;
+
+attend:
+    do
+    :: kicked[self] = 0;
+#ifndef MUTANT_MAIL_LOOKED_AT_FIRST
+        mail[self] = 0;
+#endif
+        arm();
+        if
+        :: kicked[self]
+        :: else -> break
+        fi
+    od;
+    if /* an event is delivered: its source arms the timer anew */
+    :: arm()
+    :: skip
+    fi;
+    attention[self] = 0;
+enter:
+#ifdef MUTANT_DEBT_READ_FIRST
+    owed = debt;
+    running[self] = 1;
+#else
+    running[self] = 1;
+    owed = debt;
+#endif
+    if
+    :: entered[self] != owed ->
+        d_step { /* INVEPT: what is walked from now on is not older than the debt */
+            translation[self] = version;
+            entered[self] = owed
+        }
+    :: else
+    fi;
+    d_step { /* VMRESUME: an NMI comes before or behind it */
+        if
+        :: timer_is_0[self] -> inside[self] = 0
+        :: else -> inside[self] = 1
+        fi
+    }
+    if
+    :: inside[self] ->
+        if
+        :: skip;
+end_in_guest:
+            !inside[self] /* this one exits by a kick alone */
+        :: inside[self] = 0 /* any other exit */
+        fi
+    :: else -> attention[self] = 1 /* the preemption timer */
+    fi;
+    running[self] = 0;
+#ifdef MUTANT_SENT_CLEARED_LATE
+    sent[self] = 0;
+#endif
+    if /* what the exit was for */
+    :: atomic { flushes -> flushes-- }; flush()
+    :: atomic { mails -> mails--; other = (self + 1) % CPUS }; send(other)
+    :: atomic { mails -> mails--; other = (self + 2) % CPUS }; send(other)
+    :: arm()
+    :: skip
+    fi;
+    if
+    :: attention[self] -> goto attend
+    :: else -> goto enter
+    fi
+}
+
+/* When nothing can go on any more, nobody may be waiting, and nothing unread. */
+proctype monitor()
+{
+end:
+    do
+    :: timeout ->
+        assert(!waiting);
+        assert(!mail[0] && !mail[1] && !mail[2]);
+        break
+    od
+}
+
+init {
+    atomic {
+        run nmis(0); run nmis(1); run nmis(2);
+        run cpu(0); run cpu(1); run cpu(2);
+        run monitor()
+    }
+}

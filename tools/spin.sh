@@ -1,0 +1,38 @@
+#!/bin/sh
+# Checks the models of tests/models/ with spin, each in full, and that each of their mutants fails.
+# tools/spin.sh FOLDER: where to build.
+
+status=0
+
+# check WANTED MODEL DEFINES...: WANTED is the number of errors that spin must report.
+check() {
+    wanted=$1 model=$2
+    shift 2
+    (cd "$folder" && spin -a "$@" "$root/tests/models/$model.pml" >spin.txt &&
+        gcc -O2 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -o pan pan.c && ./pan -m2000000 >pan.txt)
+    states=$(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' "$folder/pan.txt")
+    if grep -q "errors: $wanted\$" "$folder/pan.txt" && ! grep -q 'too small' "$folder/pan.txt"; then
+        echo "ok $model $*: $states states, $wanted errors"
+    else
+        echo "not ok $model $*: $wanted errors expected, see $folder/pan.txt"
+        status=1
+    fi
+}
+
+root=$PWD
+folder=$1
+mkdir -p "$folder"
+
+check 0 idle
+for mutant in NO_WAY_BACK WAKE_CLEARED_LATE NO_KICK KICK_ALONE; do
+    check 1 idle -DMUTANT_$mutant
+done
+check 0 kick -DFLUSHES=0 -DMAILS=2
+check 0 kick -DFLUSHES=1 -DMAILS=1
+for mutant in TIMER_NOT_ZEROED NO_KICK NO_WAIT DEBT_READ_FIRST; do
+    check 1 kick -DFLUSHES=1 -DMAILS=0 -DMUTANT_$mutant
+done
+for mutant in ARMING_UNDOES_A_KICK MAIL_WITHOUT_KICK MAIL_LOOKED_AT_FIRST SENT_CLEARED_LATE; do
+    check 1 kick -DFLUSHES=0 -DMAILS=2 -DMUTANT_$mutant
+done
+exit $status
