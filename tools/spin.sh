@@ -11,7 +11,8 @@ check() {
     (cd "$folder" && spin -a "$@" "$root/tests/models/$model.pml" >spin.txt &&
         gcc -O2 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -o pan pan.c && ./pan -m2000000 >pan.txt)
     states=$(sed -n 's/^ *\([0-9]*\) states, stored.*/\1/p' "$folder/pan.txt")
-    if grep -q "errors: $wanted\$" "$folder/pan.txt" && ! grep -q 'too small' "$folder/pan.txt"; then
+    if grep -q "errors: $wanted\$" "$folder/pan.txt" &&
+        ! grep -q 'too small' "$folder/pan.txt"; then
         echo "ok $model $*: $states states, $wanted errors"
     else
         echo "not ok $model $*: $wanted errors expected, see $folder/pan.txt"
