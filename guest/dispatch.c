@@ -203,6 +203,14 @@ uint64_t vcpu_exit_count(const struct vcpu *vcpu)
     return sum;
 }
 
+uint64_t vm_exit_count(const struct vm *vm)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        sum += vcpu_exit_count(vm->vcpus[i]);
+    return sum;
+}
+
 static NOINLINE void handle_any(struct vcpu *vcpu)
 {
     uint32_t reason = vcpu->vmx.exit.reason;
@@ -292,7 +300,7 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
 
 static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 {
-    tlb_pay_debt(vcpu->mmio.mmu, THIS_CPU);
+    tlb_pay_debt(vcpu->mmio.mmu, (unsigned)THIS_CPU);
     epoch_pass(THIS_CPU, epoch);
     pml_follow(vcpu);
     return true;
@@ -300,7 +308,7 @@ static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 
 static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 {
-    tlb_leave(THIS_CPU);
+    tlb_leave_at(vcpu->place);
     if (likely(reason < ARRAY_SIZE(handlers))) {
         vcpu->exits[reason]++;
         handlers[reason](vcpu);
@@ -314,7 +322,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
         return again;
     }
     uint64_t epoch;
-    if (likely(tlb_enter_paid(vcpu->mmio.mmu, THIS_CPU, &epoch)))
+    if (likely(tlb_enter_paid(vcpu->mmio.mmu, vcpu->place, &epoch)))
         return true;
     return pay_and_enter(vcpu, epoch);
 }
