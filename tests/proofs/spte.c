@@ -159,7 +159,8 @@ void prove_usual_leaf_needs_no_questions(void)
     PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));
 }
 
-/* S3, S4, S14: nor is there anything to ask where only A and D of a leaf change that may be there. */
+/* S3, S4, S14: nor is there anything to ask where of a leaf that may be there only A and D change.
+ */
 void prove_a_and_d_need_no_questions(void)
 {
     any_format();
