@@ -62,8 +62,8 @@ static inline struct tlb_place tlb_place(uint64_t pcpu)
     return (struct tlb_place){&tlb_cpus[pcpu], &epoch_cpus[pcpu]};
 }
 
-/* The first half of tlb_enter(), and all of it where nothing is owed. False: then tlb_pay_debt() has
- * to come next, and epoch_pass() with *epoch. */
+/* The first half of tlb_enter(), and all of it where nothing is owed. False: then tlb_pay_debt()
+ * has to come next, and epoch_pass() with *epoch. */
 static ALWAYS_INLINE bool tlb_enter_paid(struct mmu *mmu, struct tlb_place place, uint64_t *epoch)
 {
     *epoch = epoch_now();

@@ -10,10 +10,12 @@
 #include "arch/x86/descriptors.h"
 #include "lib/types.h"
 
-#define CPUS_MAX 64u
+#define CPUS_MAX   64u
+#define CPU_RECORD 64u /* bytes */
 
 struct cpu {
-    uint64_t number; /* first: this_cpu() reads it */
+    uint64_t offset; /* first: this_cpu() reads it; CPU_RECORD times the number */
+    uint64_t number;
     uint32_t apic_id;
     struct guarded_stack *stacks; /* STACK_COUNT of them */
     uint64_t gdt[GDT_ENTRIES];
@@ -29,10 +31,13 @@ extern struct cpu cpus[CPUS_MAX];
 extern unsigned cpu_count;
 
 /* The number of the CPU that executes this. A call and all that it calls run on one CPU, so the
- * compiler may remember it. As wide as an index, because the exit path uses it as one. */
+ * compiler may remember it. What each CPU has in an array has the size of a cache line, so its
+ * offset is what is kept: the exit path then need not multiply. */
 static inline uint64_t this_cpu(void)
 {
-    uint64_t number;
-    __asm__("movq %%gs:0, %0" : "=r"(number));
-    return number;
+    uint64_t offset;
+    __asm__("movq %%gs:0, %0" : "=r"(offset));
+    if (offset % CPU_RECORD || offset / CPU_RECORD >= CPUS_MAX)
+        __builtin_unreachable();
+    return offset / CPU_RECORD;
 }

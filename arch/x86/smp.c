@@ -112,6 +112,7 @@ static void start_all(const struct madt *madt, hpa_t page, unsigned limit)
     for (unsigned i = 1; i < madt->count && cpu_count < limit; i++) {
         struct cpu *cpu = &cpus[cpu_count];
         cpu->number = cpu_count;
+        cpu->offset = cpu->number * CPU_RECORD;
         cpu->apic_id = madt->apic_id[i];
         if (cpu->apic_id > apic_id_max()) {
             log_error("the CPU with APIC ID %u can be reached by an x2APIC only; it is left out",
