@@ -153,13 +153,17 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 /* RIP goes first, so that the device's access is the last thing to do. */
 static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state) ||
-                 !mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
+    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state))) {
         ept_misconfiguration_slow(vcpu);
-        return;
+    } else if (likely(mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
+        vmwrite_always(VMCS_GUEST_RIP, hot->next);
+        mmio_hot_access(&vcpu->mmio, hot, gpa);
+    } else if (mmio_hot_renew(&vcpu->mmio, hot, gpa)) {
+        vmwrite_always(VMCS_GUEST_RIP, hot->next);
+        mmio_hot_first_access(&vcpu->mmio, hot, gpa);
+    } else {
+        ept_misconfiguration_slow(vcpu);
     }
-    vmwrite_always(VMCS_GUEST_RIP, hot->next);
-    mmio_hot_access(&vcpu->mmio, hot, gpa);
 }
 
 static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)

@@ -12,8 +12,8 @@
 #define TIMER_MAX        0xffffffffull
 #define EXITS_UNATTENDED 64u /* in a row, until the clock is looked at */
 
-/* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has come
- * since the last look at everything. One that comes now sees to that itself. */
+/* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has
+ * come since the last look at everything. One that comes now sees to that itself. */
 static void arm_timer(const struct vcpu *vcpu, uint64_t ticks)
 {
     uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE);

@@ -257,7 +257,8 @@ static void write_when_asked(void)
     }
 }
 
-/* After each harvest the next store is noticed, though the peer has a translation that allows it. */
+/* After each harvest the next store is noticed, though the peer has a translation that allows it.
+ */
 static void dirty_log_under_a_writer(void)
 {
     uint64_t lost = 0;
