@@ -90,11 +90,11 @@ static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot
 }
 
 /* The memory-fault report of rule X5: the guest has not said yet that this is what it wants. */
-static COLD int wrong_side(const struct tdp_mapping *want)
+static COLD int wrong_side(gfn_t gfn, uint32_t role)
 {
-    bool shared = want->role & ROLE_SHARED;
+    bool shared = role & ROLE_SHARED;
     log_error("MMU: a %s access to frame %#lx, which is %s; MapGPA would convert it",
-              shared ? "shared" : "private", want->gfn.v, shared ? "private" : "shared");
+              shared ? "shared" : "private", gfn.v, shared ? "private" : "shared");
     return -EACCES;
 }
 
@@ -102,7 +102,8 @@ static COLD int wrong_side(const struct tdp_mapping *want)
 static NOINLINE int read_only(const struct memslot *slot, uint64_t offset,
                               const struct tdp_mapping *want)
 {
-    return sides_match(slot, offset, want->role) ? FAULT_EMULATE : wrong_side(want);
+    return sides_match(slot, offset, want->role) ? FAULT_EMULATE
+                                                 : wrong_side(want->gfn, want->role);
 }
 
 /* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
@@ -179,7 +180,7 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     read_lock(&self->mmu->lock);
     int result = map_locked(self, slot, want, flags | (~want->role & ROLE_RIGHTS), sequence);
     read_unlock(&self->mmu->lock);
-    return likely(result != FAULT_CONTINUE) ? result : wrong_side(want);
+    return likely(result != FAULT_CONTINUE) ? result : wrong_side(want->gfn, want->role);
 }
 
 static NOINLINE const struct memslot *search_slot(struct mmu_cpu *self,

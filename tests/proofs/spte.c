@@ -261,3 +261,17 @@ void prove_usual_leaf_needs_no_questions(void)
     PROVE(!spte_change_owes_flush(SPTE_NONPRESENT, word, level));
     PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));
 }
+
+/* S3, S4, S14: nor is there anything to ask where only A and D of a leaf change that may be there.
+ */
+void prove_a_and_d_need_no_questions(void)
+{
+    any_format();
+    uint64_t old = nondet_word(), new = nondet_word(), value = any_value();
+    unsigned level = any_level();
+    ASSUME(spte_change_is_of_ad(old, new, level));
+    ASSUME(!spte_change_refused(SPTE_NONPRESENT, old, level, value));
+    PROVE(!spte_change_refused(old, new, level, value));
+    PROVE(!spte_change_owes_flush(old, new, level));
+    PROVE(spte_is_leaf(new, level) && !((old ^ new) & SPTE_NX_SPLIT));
+}
