@@ -1,6 +1,7 @@
 /*
- * A VM with sides, a bus and registers, from which the tests of the GHCI's hypercalls call. The VM has 1026 pages of RAM from 2 MiB on, two holes, and 3 pages after the first hole; every
- * other shared address is a device, which keeps what it was asked.
+ * A VM with sides, a bus and registers, from which the tests of the GHCI's hypercalls call. It has
+ * 1026 pages of RAM from 2 MiB on, two holes, and 3 pages after the first hole; every other shared
+ * address is a device, which keeps what it was asked.
  */
 #pragma once
 
