@@ -35,7 +35,7 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
-MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_%),\
+MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% ve_%),\
                        $(UNIT_TESTS))
 MUTANTS :=
 
