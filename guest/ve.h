@@ -14,6 +14,7 @@ struct options;
 /* Gives the vCPU its information area. Returns 0 or a negative errno. Its VMCS is loaded. */
 int ve_setup(struct vcpu *vcpu, const struct options *options) MUST_CHECK;
 
-/* After a violation that the guest is to handle (FAULT_VE): lets the CPU or us deliver #VE. A second
- * one before the guest has freed the area becomes #DF; one that can't be delivered ends the VM. */
+/* After a violation that the guest is to handle (FAULT_VE): lets the CPU or us deliver #VE. A
+ * second one before the guest has freed the area becomes #DF; one that can't be delivered ends the
+ * VM. */
 void ve_take(struct vcpu *vcpu);

@@ -14,7 +14,10 @@ GUEST_VARIANTS := \
     forbidden_tables=$(call guest_item,forbidden_fetch):tables \
     forbidden_shared_fetch=$(call guest_item,forbidden_sides):fetch \
     forbidden_private_device=$(call guest_item,forbidden_sides):device \
-    forbidden_code_read=$(call guest_item,forbidden_sides):code
+    forbidden_code_read=$(call guest_item,forbidden_sides):code \
+    forbidden_half=$(call guest_item,forbidden_sides):half \
+    forbidden_ve_stack=$(call guest_item,forbidden_ve):stack \
+    forbidden_ve_real=$(B)/guest/forbidden_ve.elf:testctl,ve,expect=memory-fault:real
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
