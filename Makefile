@@ -27,7 +27,8 @@ WARN    := -Wall -Wextra -Wshadow -Wconversion -Wcast-qual -Wstrict-prototypes \
            -Wmissing-prototypes -Wundef -Wvla -Wframe-larger-than=2048 -Werror
 CFLAGS  := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -nostdinc \
            -isystem $(shell $(CC) -print-file-name=include) -mgeneral-regs-only -mno-red-zone \
-           -mcmodel=kernel -fno-pic -fno-stack-protector -fno-omit-frame-pointer \
+           -mpreferred-stack-boundary=3 -mcmodel=kernel -fno-pic -fno-stack-protector \
+           -fno-omit-frame-pointer \
            -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing
 HOSTFLAGS := -std=gnu11 -O1 -g $(WARN) -Wno-frame-larger-than -I. -fno-strict-aliasing \
            -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer

@@ -89,6 +89,20 @@ NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
     }
 }
 
+/* An event whose delivery the exit cut short goes back into the queue. */
+static NOINLINE void requeue(struct vcpu *vcpu)
+{
+    vmx_requeue_event(&vcpu->vmx);
+    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
+}
+
+/* First of all, in exits that are no instruction's own. */
+static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
+{
+    if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
+        requeue(vcpu);
+}
+
 static bool delivering(const struct vcpu *vcpu)
 {
     return vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
@@ -111,6 +125,7 @@ static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
 static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct mmio_info *info)
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
+    (void)vmx_cut_short(&vcpu->vmx, REASON_EPT_VIOLATION); /* the record; it is queued already */
     uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
     mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
                                       result, info));
@@ -121,6 +136,8 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
     struct mmio_info info;
     uint64_t qualification =
         vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
+    if (unlikely(vmx_was_delivering() || qualification & QUALIFICATION_NMI_UNBLOCKED))
+        may_have_cut_short(vcpu, REASON_EPT_VIOLATION);
     gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
     int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
     if (unlikely(!mmio_is_mapped(result)))
@@ -129,6 +146,7 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
+    may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
     mmio_act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
 }
 
@@ -146,22 +164,25 @@ static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, g
 
 static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
 {
+    if (unlikely(vmx_was_delivering())) { /* it is no instruction's that was there before */
+        ept_misconfiguration_slow(vcpu);
+        return;
+    }
     gpa_t gpa =
         GPA(vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
     const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
     IN_REGISTER(hot);
-    if (likely(hot->rip == rip)) {
+    if (hot->bell == rip && likely(!vmx_in_interrupt_shadow() && vmx_code_is(&hot->state) &&
+                                   mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
+        vmwrite_always(VMCS_GUEST_RIP, hot->next);
+        mmio_bell_ring(&vcpu->mmio, hot);
+        return;
+    }
+    if (likely(hot->rip == rip))
         repeated_access(vcpu, hot, gpa);
-        return;
-    }
-    if (unlikely(hot->bell != rip || vmx_in_interrupt_shadow() || !vmx_code_is(&hot->state) ||
-                 !mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
+    else
         ept_misconfiguration_slow(vcpu);
-        return;
-    }
-    vmwrite_always(VMCS_GUEST_RIP, hot->next);
-    mmio_bell_ring(&vcpu->mmio, hot);
 }
 
 static COLD void xsetbv(struct vcpu *vcpu)
@@ -182,26 +203,11 @@ uint64_t vcpu_exit_count(const struct vcpu *vcpu)
     return sum;
 }
 
-/* An event whose delivery the exit cut short goes back into the queue. */
-static NOINLINE void requeue(struct vcpu *vcpu)
+static NOINLINE void handle_any(struct vcpu *vcpu)
 {
-    vmx_requeue_event(&vcpu->vmx);
-    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
-}
-
-static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
-{
+    uint32_t reason = vcpu->vmx.exit.reason;
+    may_have_cut_short(vcpu, reason);
     switch (reason) {
-    case REASON_CPUID:
-        return exit_cpuid(vcpu);
-    case REASON_VMCALL:
-        return exit_vmcall(vcpu);
-    case REASON_IO_INSTRUCTION:
-        return exit_io(vcpu);
-    case REASON_EPT_MISCONFIGURATION:
-        return ept_misconfiguration(vcpu);
-    case REASON_EPT_VIOLATION:
-        return ept_violation(vcpu);
     case REASON_EXCEPTION_OR_NMI:
         return exception_or_nmi(vcpu);
     case REASON_EXTERNAL_INTERRUPT:
@@ -257,69 +263,76 @@ static ALWAYS_INLINE void dispatch(struct vcpu *vcpu, uint32_t reason)
     }
 }
 
-/* For a constant reason no more than a call of its handler is left of this. */
-static ALWAYS_INLINE void handle(struct vcpu *vcpu, uint32_t reason)
-{
-    vcpu->exits[reason]++;
-    if (unlikely(vmx_cut_short(&vcpu->vmx, reason))) {
-        requeue(vcpu);
-        if (reason == REASON_EPT_MISCONFIGURATION) /* of no instruction's that was there before */
-            return ept_misconfiguration_slow(vcpu);
-    }
-    dispatch(vcpu, reason);
-}
-
-static NOINLINE void handle_any(struct vcpu *vcpu)
+static COLD void handle_rare(struct vcpu *vcpu)
 {
     uint32_t reason = vcpu->vmx.exit.reason;
-    if (likely(reason < REASON_COUNT))
-        handle(vcpu, reason);
-    else if (reason & EXIT_REASON_ENTRY_FAILED) /* vmx_run() explains it */
+    if (likely(reason < REASON_COUNT)) {
+        vcpu->exits[reason]++;
+        handle_any(vcpu);
+    } else if (reason & EXIT_REASON_ENTRY_FAILED) { /* vmx_run() explains it */
         vcpu->vmx.attention = true;
-    else
+    } else {
         vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %#x at RIP %#lx has no handler",
                reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    }
 }
 
-static COLD void extra_work(struct vcpu *vcpu, uint32_t reason)
+/* The exits that come often go to their handlers at once. */
+static void (*const handlers[])(struct vcpu *vcpu) = {
+    [0 ... REASON_CPUID - 1] = handle_any,
+    [REASON_CPUID] = exit_cpuid,
+    [REASON_CPUID + 1 ... REASON_VMCALL - 1] = handle_any,
+    [REASON_VMCALL] = exit_vmcall,
+    [REASON_VMCALL + 1 ... REASON_IO_INSTRUCTION - 1] = handle_any,
+    [REASON_IO_INSTRUCTION] = exit_io,
+    [REASON_IO_INSTRUCTION + 1 ... REASON_EPT_VIOLATION - 1] = handle_any,
+    [REASON_EPT_VIOLATION] = ept_violation,
+    [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
+};
+
+static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
+{
+    tlb_pay_debt(vcpu->mmio.mmu, THIS_CPU);
+    epoch_pass(THIS_CPU, epoch);
+    pml_follow(vcpu);
+    return true;
+}
+
+static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
+{
+    tlb_leave(THIS_CPU);
+    if (likely(reason < ARRAY_SIZE(handlers))) {
+        vcpu->exits[reason]++;
+        handlers[reason](vcpu);
+    } else {
+        handle_rare(vcpu);
+    }
+    /* The preemption timer stops outside the guest, so the clock is looked at now and then. */
+    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left)) {
+        bool again = false;
+        IN_REGISTER(again); /* not one that the way below would have to set aside */
+        return again;
+    }
+    uint64_t epoch;
+    if (likely(tlb_enter_paid(vcpu->mmio.mmu, THIS_CPU, &epoch)))
+        return true;
+    return pay_and_enter(vcpu, epoch);
+}
+
+static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
     if (vmx.poison)
         vmx_poison(reason);
     if (vcpu->vmx.pml_on)
         pml_drain(vcpu);
+    return exited(vcpu, reason);
 }
 
-/* The exits that come often are told apart first. */
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
-    uint32_t reason = vmx_begin_exit(vmx_vcpu);
+    uint64_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->extra_work))
-        extra_work(vcpu, reason);
-    tlb_leave(THIS_CPU);
-    switch (reason) {
-    case REASON_CPUID:
-        handle(vcpu, REASON_CPUID);
-        break;
-    case REASON_VMCALL:
-        handle(vcpu, REASON_VMCALL);
-        break;
-    case REASON_IO_INSTRUCTION:
-        handle(vcpu, REASON_IO_INSTRUCTION);
-        break;
-    case REASON_EPT_MISCONFIGURATION:
-        handle(vcpu, REASON_EPT_MISCONFIGURATION);
-        break;
-    case REASON_EPT_VIOLATION:
-        handle(vcpu, REASON_EPT_VIOLATION);
-        break;
-    default:
-        handle_any(vcpu);
-    }
-    /* The preemption timer stops outside the guest, so the clock is looked at here, too. */
-    if (unlikely(vmx_vcpu->attention || rdtsc() >= vcpu->next_event))
-        return false;
-    if (unlikely(tlb_enter(&vcpu->vm->mmu, THIS_CPU)))
-        pml_follow(vcpu);
-    return true;
+        return exited_to_extra_work(vcpu, (uint32_t)reason);
+    return exited(vcpu, reason);
 }

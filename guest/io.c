@@ -27,6 +27,7 @@ static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known
     *known = (struct known_port){.qualification = qualification,
                                  .sequence = hint.sequence,
                                  .ops = hint.region.ops,
+                                 .write = hint.sequence ? hint.region.ops->write : NULL,
                                  .device = hint.region.device,
                                  .offset = port - hint.region.start,
                                  .mask = mask,
@@ -50,11 +51,13 @@ void exit_io(struct vcpu *vcpu)
 {
     uint64_t qualification =
         vmx_exit_field(REASON_IO_INSTRUCTION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
-    struct known_port *k = &vcpu->ports[(qualification >> 16 ^ qualification) % KNOWN_PORTS];
+    uint64_t place = (qualification >> 16 ^ qualification) % KNOWN_PORTS;
+    struct known_port *k = &vcpu->ports[place];
+    IN_REGISTER(k);
 
     if (unlikely(k->qualification != qualification ||
-                 k->sequence != bus_sequence(&vcpu->vm->port_bus) ||
-                 !vmx_skip_plain(&vcpu->vmx, REASON_IO_INSTRUCTION))) {
+                 bus_sequence(&vcpu->vm->port_bus) != k->sequence ||
+                 !vmx_skip_plain(REASON_IO_INSTRUCTION))) {
         look_up(vcpu, qualification, k);
         return;
     }
@@ -62,6 +65,5 @@ void exit_io(struct vcpu *vcpu)
         read_known(vcpu, k);
         return;
     }
-    k->ops->write(k->device, &vcpu->mmio, k->offset, k->size,
-                  vcpu->vmx.regs.gpr[GPR_RAX] & k->mask);
+    k->write(k->device, &vcpu->mmio, k->offset, k->size, vcpu->vmx.regs.gpr[GPR_RAX] & k->mask);
 }

@@ -7,7 +7,8 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-#define TIMER_MAX 0xffffffffull
+#define TIMER_MAX        0xffffffffull
+#define EXITS_UNATTENDED 64u /* in a row, until the clock is looked at */
 
 unsigned tlb_this_cpu(void)
 {
@@ -140,6 +141,7 @@ static bool attend(struct vcpu *vcpu)
     }
     /* What waits for a window is looked at after every exit, as is a timer armed by each entry. */
     vcpu->vmx.attention = vcpu->vmx.windows || vcpu->arm_at_entry;
+    vcpu->exits_left = EXITS_UNATTENDED;
     (void)tlb_enter(&vm->mmu, THIS_CPU);
     pml_follow(vcpu);
     return true;

@@ -63,6 +63,7 @@ struct known_port {
     uint64_t qualification;
     uint64_t sequence; /* of the bus; 0: none is kept here */
     const struct bus_ops *ops;
+    __typeof__(((struct bus_ops *)0)->write) write; /* of those */
     void *device;
     uint64_t offset, mask;
     unsigned size;
@@ -86,6 +87,7 @@ struct vcpu {
     uint64_t budget_end;   /* TSC */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
     bool arm_at_entry;     /* the preemption timer, before each */
+    uint32_t exits_left;   /* so many, and the clock is looked at */
     struct event external; /* an interrupt that does not come through the APIC */
     struct event delayed;  /* HC_INJECT: made pending at `delayed_until` */
     uint64_t delayed_until;

@@ -57,7 +57,7 @@ _Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
 
 /* Those of every access to MMIO. While one is wanted, no access takes the short way of mmio/hot.h,
  * which so need not ask. */
-#define TRACE_MMIO_EVENTS (TRACE_BIT(vcpu_match_mmio) | TRACE_BIT(mmio))
+#define TRACE_MMIO_EVENTS (TRACE_BIT(vcpu_match_mmio) | TRACE_BIT(fast_mmio) | TRACE_BIT(mmio))
 
 /* The direction of `mmio`, KVM's numbers. */
 #define TRACE_MMIO_READ  1u

@@ -72,6 +72,7 @@ struct hot {
     uint64_t first, span; /* the place on the bus, as far as it goes in this page */
     uint64_t mask;        /* of the operand's size */
     struct bus_region region;
+    __typeof__(((struct bus_ops *)0)->write) write; /* the region's */
     struct memo_entry entries[8]; /* of the walk for the code, then for the data; the last ones; for
                                      a doorbell the first 4, of the code, as in a memo */
 };

@@ -106,7 +106,7 @@ static ALWAYS_INLINE void make_access(struct mmio_vcpu *v, const struct hot *h, 
         return;
     }
     uint64_t value = h->insn.has_imm ? h->insn.imm : v->cpu->gpr[h->insn.reg];
-    r->ops->write(r->device, v, at, h->insn.size, value & h->mask);
+    h->write(r->device, v, at, h->insn.size, value & h->mask);
 }
 
 void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
@@ -207,6 +207,7 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
     h->sequence = context->sequence;
     h->bus_sequence = hint.sequence;
     h->region = hint.region;
+    h->write = hint.region.ops->write;
     h->whole = insn->op != INSN_SIGN_EXTEND && insn->reg_size >= 4;
     h->keyed = context->key & KEY_PKE;
     h->pkru = context->pkru;

@@ -60,7 +60,7 @@ static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struc
 static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct hot *h)
 {
     v->stale_count = 0;
-    h->region.ops->write(h->region.device, v, 0, 0, 0);
+    h->write(h->region.device, v, 0, 0, 0);
 }
 
 /* The instruction has just been emulated, and its operand at `linear` is `gpa`, a device: keeps it

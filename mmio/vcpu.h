@@ -8,8 +8,8 @@
 #include "mmio/cache.h"
 
 enum mmio_outcome {
-    /* Emulated, RIP advanced. The caller ends the interrupt shadow (STI, MOV SS), and if
-     * `single_step` is set it makes a #DB with DR6.BS pending. */
+    /* Emulated; RIP advanced, or in the middle of a repetition not. The caller ends the interrupt
+     * shadow (STI, MOV SS), and if `single_step` is set it makes a #DB with DR6.BS pending. */
     MMIO_DONE,
     MMIO_REENTER, /* nothing changed: enter the guest again */
     MMIO_INJECT,  /* inject `fault`; RIP stands at the instruction */

@@ -90,12 +90,20 @@ static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot
 }
 
 /* The memory-fault report of rule X5: the guest has not said yet that this is what it wants. */
-static COLD int wrong_side(const struct tdp_mapping *want)
+static COLD int wrong_side(gfn_t gfn, uint32_t role)
 {
-    bool shared = want->role & ROLE_SHARED;
+    bool shared = role & ROLE_SHARED;
     log_error("MMU: a %s access to frame %#lx, which is %s; MapGPA would convert it",
-              shared ? "shared" : "private", want->gfn.v, shared ? "private" : "shared");
+              shared ? "shared" : "private", gfn.v, shared ? "private" : "shared");
     return -EACCES;
+}
+
+/* Without an MMIO SPTE, or reads would become MMIO too (rule F6); and on its own side alone. */
+static NOINLINE int read_only(const struct memslot *slot, uint64_t offset,
+                              const struct tdp_mapping *want)
+{
+    return sides_match(slot, offset, want->role) ? FAULT_EMULATE
+                                                 : wrong_side(want->gfn, want->role);
 }
 
 /* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
@@ -153,15 +161,15 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
                                     struct mmio_info *info)
 {
     uint32_t flags = slot->flags;
+    uint64_t offset = want->gfn.v - slot->base.v;
     if (unlikely(flags)) {
         *info = (struct mmio_info){.alias = want->alias};
         if (flags & MEMSLOT_INVALID)
             return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
         if (want->access & EPT_WRITE && flags & MEMSLOT_READONLY)
-            return FAULT_EMULATE; /* without MMIO SPTE, or reads would become MMIO too (rule F6) */
+            return read_only(slot, offset, want);
     }
 
-    uint64_t offset = want->gfn.v - slot->base.v;
     want->page = backing_page(&slot->backing, offset, &want->level);
     if (unlikely(page_is_none(want->page))) {
         int error = populate(slot, want->gfn);
@@ -172,7 +180,7 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     read_lock(&self->mmu->lock);
     int result = map_locked(self, slot, want, flags | (~want->role & ROLE_RIGHTS), sequence);
     read_unlock(&self->mmu->lock);
-    return likely(result != FAULT_CONTINUE) ? result : wrong_side(want);
+    return likely(result != FAULT_CONTINUE) ? result : wrong_side(want->gfn, want->role);
 }
 
 static NOINLINE const struct memslot *search_slot(struct mmu_cpu *self,

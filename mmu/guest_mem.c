@@ -23,7 +23,7 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
     *error = access & ~role || !role_has_mmio(role) ? -EACCES : -EFAULT;
     if (unlikely(access & ~role))
         return NULL;
-    if (unlikely(!slot || slot->flags & refused))
+    if (unlikely(!slot))
         return NULL;
 
     unsigned level;
@@ -32,6 +32,8 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
         *error = -EACCES;
         return NULL;
     }
+    if (unlikely(slot->flags & refused))
+        return NULL;
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
         *error = backing_populate(&slot->backing, offset, mmu_levels());

@@ -84,6 +84,12 @@ static void account(struct mmu_cpu *self, unsigned level, uint64_t old, uint64_t
 bool tdp_store_any(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
                    uint64_t new)
 {
+    if (spte_change_is_of_ad(old, new, level) && likely(!trace_wants(TRACE_SPTE_CHANGES))) {
+        bool done = __atomic_compare_exchange_n(sptep, &old, new, false, __ATOMIC_SEQ_CST,
+                                                __ATOMIC_ACQUIRE);
+        self->stats.spte_changes += done;
+        return done;
+    }
     const char *refused = spte_change_refused(old, new, level, self->mmu->mmio_value);
     if (unlikely(refused)) {
         log_error("MMU: SPTE %#lx -> %#lx at level %u: %s", old, new, level, refused);

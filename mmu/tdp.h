@@ -62,8 +62,8 @@ bool tdp_store_any(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned le
 /* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
  * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
  * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). `gfn`
- * is any frame that the entry covers, for the trace. Of a usual leaf where nothing was, two compares
- * say all that tdp_store_any() would find out. */
+ * is any frame that the entry covers, for the trace. Of a usual leaf where nothing was, two
+ * compares say all that tdp_store_any() would find out. */
 static inline bool MUST_CHECK tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep,
                                         unsigned level, uint64_t old, uint64_t new)
 {

@@ -51,6 +51,19 @@ static inline uint64_t tlb_debt(const struct mmu *mmu)
 /* The slow half of tlb_enter(). */
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu);
 
+/* The first half, and all of it where nothing is owed. False: then tlb_pay_debt() has to come next,
+ * and epoch_pass(pcpu, epoch). */
+static ALWAYS_INLINE bool tlb_enter_paid(struct mmu *mmu, unsigned pcpu, uint64_t *epoch)
+{
+    struct tlb_cpu *cpu = &tlb_cpus[pcpu];
+    *epoch = epoch_now();
+    (void)__atomic_exchange_n(&cpu->running, mmu, __ATOMIC_SEQ_CST);
+    if (unlikely(tlb_debt(mmu) != cpu->entered))
+        return false;
+    epoch_pass(pcpu, *epoch);
+    return true;
+}
+
 /* On every VM entry, after the last change of SPTEs and before the guest runs: pays what this pCPU
  * owes for the EPTP, which includes having entered with another one last (rule T5). The exchange
  * orders "I am in the guest" before the look at the debt, so either a tlb_sync() sees this pCPU
@@ -59,14 +72,12 @@ void tlb_pay_debt(struct mmu *mmu, unsigned pcpu);
  * if it paid: then what goes with the debt has to be looked at, too (mmu_wants_pml()). */
 static inline bool tlb_enter(struct mmu *mmu, unsigned pcpu)
 {
-    struct tlb_cpu *cpu = &tlb_cpus[pcpu];
-    uint64_t epoch = epoch_now();
-    (void)__atomic_exchange_n(&cpu->running, mmu, __ATOMIC_SEQ_CST);
-    bool owes = cpu->entered != tlb_debt(mmu);
-    if (unlikely(owes))
-        tlb_pay_debt(mmu, pcpu);
+    uint64_t epoch;
+    if (likely(tlb_enter_paid(mmu, pcpu, &epoch)))
+        return false;
+    tlb_pay_debt(mmu, pcpu);
     epoch_pass(pcpu, epoch);
-    return owes;
+    return true;
 }
 
 /* After the exit, once what the CPU wrote on behalf of the guest (PML) has been read. */

@@ -10,6 +10,13 @@
  * (rules S3, S13, S14, W5, W7, P7). */
 const char *spte_change_refused(uint64_t old, uint64_t new, unsigned level, uint64_t mmio_value);
 
+/* Does a leaf stay what it is but for A and D? These say nothing that a rule asks about, so a leaf
+ * that may be there may change like this, and it owes nothing. */
+static inline bool spte_change_is_of_ad(uint64_t old, uint64_t new, unsigned level)
+{
+    return !((old ^ new) & ~(EPT_ACCESSED | EPT_DIRTY)) && spte_is_leaf(old, level);
+}
+
 /* Does a CPU that has cached `old` have to forget it (rules T2, T6)? From an entry that is not
  * present or misconfigured nothing is ever cached, so only a present `old` can owe. A leaf that a
  * table replaces owes nothing: only tdp_split() does that, with a table that translates the same.

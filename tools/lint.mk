@@ -4,8 +4,8 @@
 
 CLANG := clang
 # $(1): flags for gcc.
-for_clang = $(filter-out -nostdinc -isystem %/include,$(1)) -Wmissing-variable-declarations \
-    -nostdinc -isystem $(CLANG_INCLUDE)
+for_clang = $(filter-out -nostdinc -isystem %/include -mpreferred-stack-boundary=%,$(1)) \
+    -Wmissing-variable-declarations -nostdinc -isystem $(CLANG_INCLUDE)
 CLANG_INCLUDE = $(shell $(CLANG) -print-resource-dir)/include
 CLANG_CFLAGS  = $(call for_clang,$(CFLAGS))
 FORMATTED := $(shell find $(LAYERS) tests -name '*.[ch]')

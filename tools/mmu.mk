@@ -48,6 +48,7 @@ mutants: $(MUTANTS_KILLED_BY) ## break each rule of the MMU and see a test fail;
 mutants-sample: $(MUTANTS_KILLED_BY) ## the same with ten of them, others each day
 	$(Q)$(PYTHON) tools/mutants.py --sample 10
 
+lint: lint-mutants
 lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
 
@@ -61,9 +62,9 @@ prove: ## prove statements about SPTE words with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench-mmu
+.PHONY: bench-mmu bench-mmio
 bench-mmu: all guests $(B)/optrom.bin | deps-run ## what the MMU costs, in instructions
-	$(Q)for words in "" ept_ad=0; do echo "# command line \"$$words\""; \
-	    METHOD=optrom MACHINE=bochs CMDLINE="$$words" \
-	    GUESTS=$(B)/guest/mmu_bench.elf:testctl,budget=120000 $(PYTHON) tools/run.py \
-	    | grep -E '^BENCH|^EXIT|not ok|expected'; done
+	$(Q)$(PYTHON) tools/bench.py mmu mmu,ept_ad=0
+
+bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, in instructions
+	$(Q)$(PYTHON) tools/bench.py exits

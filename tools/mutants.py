@@ -5,7 +5,7 @@ Each patch in tests/mutants/ breaks one rule in a scratch copy of the sources. W
 patched files is compiled again and linked with the objects of `make unit`; then the unit tests run,
 the one that the patch names first, until one fails. A mutant that all tests let pass has survived,
 and so has one whose patch does not apply any more or does not compile: it proves nothing. Where a
-patch names a proof, CBMC has to find it false, too.
+patch names proofs, CBMC has to find them false, too.
 
     mutants.py [--sample N] [--jobs N] [--record] [NAME...]     called by `make mutants`
     mutants.py --lint       checks the patches' headers and the rules that README.md excuses
@@ -32,9 +32,9 @@ PATCHES = ROOT / "tests" / "mutants"
 BUILD = ROOT / "build"
 SCRATCH = BUILD / "mutants"
 # Quick ones first; the adversary finds what they don't, the threads what it does not.
-TESTS = """spte ept_format mmu_patches mmu_trace mmu_pml mmu_fault mmu_tlb mmu_nomem mmu_slots mmu_huge
-           mmu_roots mmu_sides mmu_stores mmu_memory mmu_stores_random mmu_adversary
-           mmu_threads""".split()
+TESTS = """spte ept_format mmu_patches mmu_rules mmu_trace mmu_pml mmu_fault mmu_tlb mmu_nomem
+           mmu_slots mmu_huge mmu_roots mmu_sides mmu_stores mmu_memory mmu_stores_random
+           mmu_adversary mmu_threads""".split()
 # What these tests are linked from; others (mmio) from the whole library.
 PARTS = ("lib", "ept", "mmu")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000", "THREADS_CHANGES": "150"}
@@ -78,13 +78,13 @@ class Mutant:
         breaks = re.match(r"Breaks ([A-Z][0-9]+(?:, [A-Z][0-9]+)*): .*\.$", self.head, re.M)
         self.rules = breaks[1].split(", ") if breaks else []
         self.test = (re.search(r"^Test: (\w+)$", self.head, re.M) or [None, ""])[1]
-        self.proof = (re.search(r"^Proof: (\w+)$", self.head, re.M) or [None, ""])[1]
+        self.proofs = (re.search(r"^Proof: ([\w ]+)$", self.head, re.M) or [None, ""])[1].split()
         self.files = set(re.findall(r"^\+\+\+ b/(\S+)", self.text, re.M))
 
     def record(self, test):
         self.path.write_text(re.sub(r"^(Test: )?\w+$|\Z", "", self.head, flags=re.M).rstrip()
                              + f"\nTest: {test}\n"
-                             + (f"Proof: {self.proof}\n" if self.proof else "")
+                             + (f"Proof: {' '.join(self.proofs)}\n" if self.proofs else "")
                              + "--- a/" + self.body)  # fmt: skip
 
 
@@ -188,10 +188,10 @@ class Tree:
         try:
             first = [mutant.test] if mutant.test else []
             killer, how = self.tests(mutant, first + [t for t in TESTS if t not in first])
-            if killer and mutant.proof and cbmc:
-                if run(self.path, "tools/prove.sh", cbmc, mutant.proof) == 0:
-                    return None, f"{mutant.proof} is still proved"
-                how += f", {mutant.proof}"
+            for proof in mutant.proofs if killer and cbmc else []:
+                if run(self.path, "tools/prove.sh", cbmc, proof) == 0:
+                    return None, f"{proof} is still proved"
+                how += f", {proof}"
             return killer, how
         finally:
             for file in mutant.files:
@@ -202,7 +202,7 @@ class Tree:
 
 
 def lint():
-    """Each rule has a mutant, or README.md says why not; never both."""
+    """Each rule has a mutant, or README.md says why not; never both. Each proof has one."""
     readme = (PATCHES / "README.md").read_text()
     excused = set()
     for first, last in re.findall(r"^\| ([A-Z][0-9]+)(?: to ([A-Z][0-9]+))? \|", readme, re.M):
@@ -218,8 +218,13 @@ def lint():
             faults.append(f"{mutant.path.name}: begins with `Breaks RULE, RULE: what it does.`")
         if not (ROOT / f"tests/unit/test_{mutant.test}.c").exists():
             faults.append(f"{mutant.path.name}: `Test: {mutant.test}` names no unit test")
-        faults += [f"{mutant.path.name}: {f} is gone" for f in mutant.files
-                   if not (ROOT / f).exists()]  # fmt: skip
+        if run(ROOT, "patch", "-p1", "-s", "-f", "--dry-run", "-i", mutant.path) != 0:
+            faults.append(f"{mutant.path.name} does not apply any more")
+    proofs = {name for file in (ROOT / "tests/proofs").glob("*.c")
+              for name in re.findall(r"^void (prove_\w+)", file.read_text(), re.M)}  # fmt: skip
+    failing = {proof for mutant in mutants() for proof in mutant.proofs}
+    faults += [f"no mutant has to make {p} fail" for p in sorted(proofs - failing)]
+    faults += [f"{p} is no proof" for p in sorted(failing - proofs)]
     for fault in faults:
         print(f"mutants: {fault}")
     return 1 if faults else 0
@@ -240,7 +245,7 @@ def choose(arguments):
 
 def find_cbmc(wanted):
     """The folder of CBMC, or nothing where it can't be had; said once."""
-    if not any(m.proof for m in wanted):
+    if not any(m.proofs for m in wanted):
         return None
     folder = BUILD / "cbmc"
     if run(ROOT, "tools/cbmc.sh", folder) == 0:

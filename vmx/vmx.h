@@ -87,10 +87,12 @@ int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
  * and has to begin with vmx_begin_exit(), which makes the exit record and returns the whole
  * exit-reason field. */
 bool vmx_exited(struct vmx_vcpu *vcpu);
-static inline uint32_t vmx_begin_exit(struct vmx_vcpu *vcpu)
+static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 {
+    uint64_t reason = vmread_always(VMCS_EXIT_REASON);
     vcpu->regs.known = 0;
-    return vcpu->exit.reason = (uint32_t)vmread_always(VMCS_EXIT_REASON);
+    vcpu->exit.reason = (uint32_t)reason;
+    return reason;
 }
 
 /* For an exit by exception or NMI: an NMI that arrived while the guest ran is the host's, and taken
@@ -122,6 +124,13 @@ static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
         return true;
     return reason == REASON_EPT_VIOLATION &&
            vmread_always(VMCS_EXIT_QUALIFICATION) & QUALIFICATION_NMI_UNBLOCKED;
+}
+
+/* Was an event being delivered? For the frequent way of an exit, which makes no record of that:
+ * whoever leaves it asks vmx_cut_short() first. */
+static inline bool vmx_was_delivering(void)
+{
+    return vmread_always(VMCS_IDT_VECTORING_INFO) & EVENT_INFO_VALID;
 }
 
 bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
@@ -187,26 +196,24 @@ static inline bool vmx_code_is(const struct cpu_state *state)
  * interrupt shadow ends, RF is clear and the single-step trap is due. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
 
-/* The same for exits that come often, where `reason` is known and nothing is special: EIP does not
- * wrap (as it does outside 64-bit code), and there is no shadow, RF or TF. Else false: nothing was
- * done. */
-static inline MUST_CHECK bool vmx_skip_plain(struct vmx_vcpu *vcpu, uint32_t reason)
+/* The same for exits that come often, where `reason` is known, no register was asked for by name,
+ * and nothing is special: EIP does not wrap (as it does outside 64-bit code), and there is no
+ * shadow, RF or TF. Else false: nothing was done. */
+static inline MUST_CHECK bool vmx_skip_plain(uint32_t reason)
 {
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
     uint64_t length = vmx_exit_field(reason, DEFINES_LENGTH, VMCS_EXIT_INSTRUCTION_LENGTH);
-    uint32_t low;
-    if (unlikely(__builtin_add_overflow((uint32_t)rip, (uint32_t)length, &low) ||
-                 vmx_in_interrupt_shadow() ||
+    uint64_t next = rip + length;
+    if (unlikely((uint32_t)next < (uint32_t)length || vmx_in_interrupt_shadow() ||
                  vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_RF | RFLAGS_TF)))
         return false;
-    vmwrite_always(VMCS_GUEST_RIP, rip + length);
-    vcpu->regs.known &= ~BIT(REG_RIP);
+    vmwrite_always(VMCS_GUEST_RIP, next);
     return true;
 }
 
 static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
 {
-    if (unlikely(!vmx_skip_plain(vcpu, reason)))
+    if (unlikely(!vmx_skip_plain(reason)))
         vmx_skip_instruction(vcpu);
 }
 

@@ -261,7 +261,7 @@ static uint64_t cases_wanted = CASES;
 
 static void compare(const struct mode *m)
 {
-    uint64_t cases = 0, wrong = 0, faults = 0, exits = 0, rows = 0;
+    uint64_t cases = 0, wrong = 0, faults = 0, exits = 0;
     struct watch emulated = watch(COUNTER_MMIO_EMULATED);
     mode = m;
     cr3 = read_cr3();
@@ -281,7 +281,6 @@ static void compare(const struct mode *m)
         run_in(0);
         run_in(1);
         cases++;
-        rows += cases <= insn_row_count;
         faults += results[0].fault.vector != 0;
         if (!same() && wrong++ < SHOWN)
             show();

@@ -132,6 +132,14 @@ static void dirty_log(void)
     COSTS(ad, EXPECT_EQ(hc_dirty_get(SLOT, 0), 0));
     COSTS(0, write64(page(3), 3));
     COSTS(1, EXPECT_EQ(hc_dirty_get(SLOT, 0), 1 << 3));
+    write64(page(4), 4);
+    for (uint64_t i = 4; i < 7; i++)
+        EXPECT_EQ(hc_zap(page(i), 1), 0); /* what was written before, and what comes back: */
+    EXPECT_EQ(read64(page(5)), 5);
+    write64(page(5), 5); /* by a read first, */
+    write64(page(6), 6); /* by a write */
+    EXPECT_EQ(hc_dirty_get(SLOT, 0), 7 << 4);
+    EXPECT_EQ(hc_dirty_get(SLOT, 0), 0);
     COSTS(1, EXPECT_EQ(hc_slot_flags(SLOT, 0), 0));
     end();
 }

@@ -169,7 +169,7 @@ static NOINLINE void write_fcr(struct uart *uart, uint8_t value)
     uart->fcr = value & FCR_ENABLE;
 }
 
-static NOINLINE void write_register(struct uart *uart, uint64_t reg, uint8_t value)
+static void write_register(struct uart *uart, uint64_t reg, uint8_t value)
 {
     switch (reg) {
     case REG_DATA:

@@ -72,6 +72,36 @@ void prove_values_do_not_mix(void)
     PROVE(!spte_is_mmio(word, SPTE_MMIO_NEVER));
 }
 
+/* What the CPU takes for a misconfiguration (SDM 3, 29.3.3.1), in numbers: a second opinion. */
+static bool cpu_refuses(uint64_t entry, unsigned level)
+{
+    const struct ept_caps *caps = &spte_format.caps;
+    unsigned rwx = entry & 7, type = entry >> 3 & 7;
+    bool leaf = level == 1 || entry & 0x80;
+    if (!rwx)
+        return false;
+    if (rwx == 2 || rwx == 6 || (rwx == 4 && !caps->exec_only))
+        return true;
+    if (entry & 0x000fffffffffffff & ~0ull << caps->maxphyaddr)
+        return true;
+    if (!leaf)
+        return entry & 0x78;
+    if (level == 4 || (level == 3 && !caps->page_1g) || (level == 2 && !caps->page_2m))
+        return true;
+    if (type == 2 || type == 3 || type == 7)
+        return true;
+    return (level == 2 && entry & 0x1ff000) || (level == 3 && entry & 0x3ffff000);
+}
+
+/* S13: the MMU knows what the CPU refuses, of every word on every machine. */
+void prove_misconfigurations_are_known(void)
+{
+    any_format();
+    uint64_t entry = nondet_word();
+    unsigned level = any_level();
+    PROVE(ept_misconfigured(entry, level, &spte_format.caps) == cpu_refuses(entry, level));
+}
+
 /* S13, S15: whatever the choke point lets pass into a table is no misconfiguration by accident, and
  * in a VM without #VE no #VE candidate. */
 void prove_what_may_be_stored_is_sound(void)
@@ -81,8 +111,7 @@ void prove_what_may_be_stored_is_sound(void)
     unsigned level = any_level();
     if (spte_change_refused(old, new, level, spte_format.mmio_value))
         return;
-    bool misconfigured = ept_misconfigured(new, level, &spte_format.caps);
-    PROVE(misconfigured == spte_is_mmio(new, spte_format.mmio_value));
+    PROVE(cpu_refuses(new, level) == spte_is_mmio(new, spte_format.mmio_value));
     ASSUME(new &SPTE_SUPPRESS_VE || !spte_is_present(new)); /* constructors: below */
     PROVE(!spte_is_ve_possible(new));
     PROVE(spte_classify(new, level, spte_format.mmio_value) != SPTE_CLASS_ALIEN);
@@ -106,6 +135,80 @@ void prove_constructors_make_sound_words(void)
     uint64_t nonleaf = spte_nonleaf(HPA(page));
     PROVE(!spte_change_refused(SPTE_NONPRESENT, nonleaf, EPT_LEVEL_2M, spte_format.mmio_value));
     PROVE(spte_is_nonleaf(nonleaf, EPT_LEVEL_2M) && !spte_is_ve_possible(nonleaf));
+}
+
+/* S6, P1: no VM here has a guest of its own, so no word says that it is one's. */
+void prove_a_stored_word_has_no_type_of_nested_pages(void)
+{
+    any_format();
+    uint64_t old = nondet_word(), new = nondet_word();
+    if (spte_is_present(new) && new &SPTE_AD_WRPROT_ONLY)
+        PROVE(spte_change_refused(old, new, any_level(), spte_format.mmio_value));
+}
+
+/* What may stand in a table: bit 63, what the CPU accepts, some right, be it saved away, and
+ * MMU_WRITABLE only beside R. */
+static bool is_sound(uint64_t spte, unsigned level)
+{
+    uint64_t read = spte | (spte & SPTE_SAVED) >> SPTE_SAVED_SHIFT;
+    return spte_is_present(spte) && spte & SPTE_SUPPRESS_VE && read & EPT_RWX &&
+           (read & EPT_READ || !(spte & SPTE_MMU_WRITABLE)) &&
+           !spte_change_refused(SPTE_NONPRESENT, spte, level, spte_format.mmio_value);
+}
+
+/* Any leaf that a fault, a split, a fast fault, the dirty log or aging may have left behind. */
+static uint64_t any_leaf(unsigned *level)
+{
+    uint64_t spte = nondet_word();
+    *level = any_level();
+    ASSUME(is_sound(spte, *level) && spte_is_leaf(spte, *level));
+    ASSUME(!spte_ad_enabled(spte) || spte & EPT_RWX);
+    if (spte_is_access_tracked(spte))
+        ASSUME(is_sound(spte_restore_access(spte), *level));
+    else
+        ASSUME(!(spte & SPTE_SAVED));
+    return spte;
+}
+
+/* What the MMU and the CPU do to a leaf in place. */
+static uint64_t changed(uint64_t spte)
+{
+    switch (nondet_unsigned()) {
+    case 0: /* the CPU writes */
+        return spte & EPT_WRITE ? spte | EPT_ACCESSED | EPT_DIRTY : spte;
+    case 1: /* the dirty log */
+        return spte & ~(nondet_bool() ? EPT_WRITE : EPT_DIRTY);
+    case 2: /* tracking */
+        return spte & ~(EPT_WRITE | SPTE_MMU_WRITABLE);
+    case 3: /* aging */
+        return spte_ad_enabled(spte) ? spte & ~EPT_ACCESSED : spte_track_access(spte);
+    default: /* a fast fault */
+        if (spte_is_access_tracked(spte))
+            spte = spte_restore_access(spte) | EPT_ACCESSED;
+        return nondet_bool() && spte & SPTE_MMU_WRITABLE ? spte | EPT_WRITE : spte;
+    }
+}
+
+/* S13, S15, by induction: a sound leaf stays sound, whatever is done to it in place, and so are the
+ * small ones that it is split into. Nor is any such change refused. */
+void prove_changes_keep_words_sound(void)
+{
+    unsigned level;
+    any_format();
+    uint64_t old = any_leaf(&level), new = changed(old);
+    PROVE(is_sound(new, level) && spte_is_leaf(new, level));
+    PROVE(!spte_is_ve_possible(new) && !cpu_refuses(new, level));
+    PROVE(spte_is_access_tracked(new) || !(new &SPTE_SAVED));
+    PROVE(!spte_change_refused(old, new, level, spte_format.mmio_value));
+
+    uint64_t index = nondet_word(), child = old;
+    ASSUME(level > EPT_LEVEL_4K && index < EPT_ENTRIES);
+    if (level - 1 == EPT_LEVEL_4K)
+        child &= ~EPT_LARGE;
+    child += index * ept_frames(level - 1) * PAGE_SIZE;
+    ASSUME(level != EPT_LEVEL_1G || spte_format.caps.page_2m);
+    PROVE(is_sound(child, level - 1) && spte_is_leaf(child, level - 1));
+    PROVE(spte_page(child).v >> spte_format.caps.maxphyaddr == 0);
 }
 
 /* S5: access tracking gives back what it took, but W. */
@@ -157,4 +260,18 @@ void prove_usual_leaf_needs_no_questions(void)
     PROVE(!spte_change_refused(SPTE_NONPRESENT, word, level, value));
     PROVE(!spte_change_owes_flush(SPTE_NONPRESENT, word, level));
     PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));
+}
+
+/* S3, S4, S14: nor is there anything to ask where only A and D of a leaf change that may be there.
+ */
+void prove_a_and_d_need_no_questions(void)
+{
+    any_format();
+    uint64_t old = nondet_word(), new = nondet_word(), value = any_value();
+    unsigned level = any_level();
+    ASSUME(spte_change_is_of_ad(old, new, level));
+    ASSUME(!spte_change_refused(SPTE_NONPRESENT, old, level, value));
+    PROVE(!spte_change_refused(old, new, level, value));
+    PROVE(!spte_change_owes_flush(old, new, level));
+    PROVE(spte_is_leaf(new, level) && !((old ^ new) & SPTE_NX_SPLIT));
 }

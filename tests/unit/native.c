@@ -1,15 +1,33 @@
 /* Running one instruction on the host; see the header. */
 #include "tests/unit/native.h"
 
+#include <asm/ldt.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define STATE     0x40020000ull /* struct native_state; numbers below are its offsets */
-#define CODE_PAGE 0x40030000ull
+#define CODE_PAGE NATIVE_CS
+#define LEAVE_64  0x40030a00ull
+
+/* Far pointers for the way into narrow code. */
+#define WAY_IN 0x40020fe0ull
+
+#define CS_64  0x33
+#define CS_32  0x23
+#define DS_32  0x2b
+#define LDT(n) ((n) << 3 | 7)
+
+const struct native_mode native_modes[3] = {
+    {16, LDT(0), LDT(1), NATIVE_CS, NATIVE_BASE},
+    {32, CS_32, DS_32, 0, 0},
+    {64, CS_64, 0, 0, 0},
+};
 
 /* clang-format off */
 #define LOAD_YMM(n)  "vmovdqu 0x40020088+32*" #n ", %ymm" #n "\n\t"
@@ -61,7 +79,8 @@ extern const uint8_t native_leave_ymm[], native_leave_ymm_end[];
 extern const uint8_t native_enter_xmm[], native_enter_xmm_end[];
 extern const uint8_t native_leave_xmm[], native_leave_xmm_end[];
 
-static uint8_t *entry;
+static uint8_t *entry, *narrow_entry;
+static bool has_16;
 static sigjmp_buf fault_return;
 
 static void map(uint64_t address, size_t size, int protection)
@@ -90,8 +109,25 @@ static void catch_faults(void)
     sigaction(SIGILL, &action, NULL);
 }
 
+/* Segments of 16-bit code and data, in our own descriptor table. */
+static bool make_segments(void)
+{
+    const struct user_desc code = {
+        .entry_number = 0, .base_addr = NATIVE_CS, .limit = 0xffff, .contents = 2, .useable = 1};
+    const struct user_desc data = {
+        .entry_number = 1, .base_addr = NATIVE_BASE, .limit = 0xffff, .useable = 1};
+    return syscall(SYS_modify_ldt, 1, &code, sizeof(code)) == 0 &&
+           syscall(SYS_modify_ldt, 1, &data, sizeof(data)) == 0;
+}
+
+bool native_has(const struct native_mode *mode)
+{
+    return mode->bits != 16 || has_16;
+}
+
 bool native_init(void)
 {
+    static const uint8_t far_jump[] = {0xff, 0x2c, 0x25, 0xe0, 0x0f, 0x02, 0x40}; /* to *WAY_IN */
     bool avx = __builtin_cpu_supports("avx2");
     const uint8_t *enter = avx ? native_enter_ymm : native_enter_xmm;
     const uint8_t *leave = avx ? native_leave_ymm : native_leave_xmm;
@@ -102,19 +138,52 @@ bool native_init(void)
     map(NATIVE_BASE, NATIVE_PAGES * 4096, PROT_READ | PROT_WRITE);
     map(STATE, 4096, PROT_READ | PROT_WRITE);
     map(CODE_PAGE, 4096, PROT_READ | PROT_WRITE | PROT_EXEC);
+    has_16 = make_segments();
     entry = (uint8_t *)(uintptr_t)(NATIVE_CODE - enter_size);
+    narrow_entry = (uint8_t *)(uintptr_t)CODE_PAGE;
     memcpy(entry, enter, enter_size);
-    memcpy((void *)(uintptr_t)NATIVE_AFTER, leave, leave_size);
+    memcpy(narrow_entry, enter, enter_size);
+    memcpy(narrow_entry + enter_size, far_jump, sizeof(far_jump));
+    memcpy((void *)(uintptr_t)LEAVE_64, leave, leave_size);
     return avx;
 }
 
-unsigned native_run(const void *code, unsigned size, struct native_state *state)
+/* What stands at NATIVE_AFTER, and behind the instruction: the way back into 64-bit code. Returns
+ * its size. */
+static unsigned put_way_out(const struct native_mode *mode, uint64_t at)
 {
-    uint8_t *at = (uint8_t *)(uintptr_t)NATIVE_CODE;
-    int32_t distance = (int32_t)(NATIVE_AFTER - (NATIVE_CODE + size + 5));
-    memcpy(at, code, size);
-    at[size] = 0xe9; /* jmp NATIVE_AFTER */
-    memcpy(at + size + 1, &distance, sizeof(distance));
+    uint8_t *to = (uint8_t *)(uintptr_t)at;
+    unsigned size = 0;
+    if (mode->bits == 64) {
+        int32_t distance = (int32_t)(LEAVE_64 - (at + 5));
+        to[0] = 0xe9;
+        memcpy(to + 1, &distance, 4);
+        return 5;
+    }
+    if (mode->bits == 16)
+        to[size++] = 0x66;
+    to[size++] = 0xea;
+    const uint32_t offset = (uint32_t)LEAVE_64;
+    const uint16_t selector = CS_64;
+    memcpy(to + size, &offset, 4);
+    memcpy(to + size + 4, &selector, 2);
+    return size + 6;
+}
+
+static void set_data_segments(uint16_t selector)
+{
+    __asm__ volatile("mov %w0, %%ds\n\tmov %w0, %%es" : : "r"((unsigned)selector) : "memory");
+}
+
+unsigned native_run(const struct native_mode *mode, const void *code, unsigned size,
+                    struct native_state *state)
+{
+    const uint32_t offset = (uint32_t)(NATIVE_CODE - mode->cs_base);
+    memcpy((void *)(uintptr_t)NATIVE_CODE, code, size);
+    put_way_out(mode, NATIVE_CODE + size);
+    put_way_out(mode, NATIVE_AFTER);
+    memcpy((void *)(uintptr_t)WAY_IN, &offset, 4);
+    memcpy((void *)(uintptr_t)(WAY_IN + 4), &mode->cs, 2);
     catch_faults(); /* cmocka has its own, from test to test */
     struct native_state *live = (struct native_state *)(uintptr_t)STATE;
     *live = *state;
@@ -122,9 +191,12 @@ unsigned native_run(const void *code, unsigned size, struct native_state *state)
     int signal = sigsetjmp(fault_return, 1);
     if (signal) {
         __asm__ volatile("cld");
+        set_data_segments(0);
         return signal == SIGFPE ? 0x100 : signal == SIGILL ? 6 : 13;
     }
-    ((void (*)(void))(uintptr_t)entry)();
+    set_data_segments(mode->ds);
+    ((void (*)(void))(uintptr_t)(mode->bits == 64 ? entry : narrow_entry))();
+    set_data_segments(0);
     *state = *live;
     return 0;
 }

@@ -258,7 +258,9 @@ static void not_renewed(void **state)
     device_warm_up();
     world_slot_add(ELSE, 1, 0);
     world.regs[REG_CR0] ^= CR0_WP;
+    unsigned walks = world.reg_reads[REG_CR3];
     assert_false(device_store_is_hot());
+    assert_true(world.reg_reads[REG_CR3] > walks);
     assert_false(device_store_is_hot());
     world.regs[REG_CR0] ^= CR0_WP;
 

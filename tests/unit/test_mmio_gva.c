@@ -124,6 +124,25 @@ static void c6b_two_address_spaces(void **state)
     }
 }
 
+/* (b) two that would be kept in one place: CR3 itself is compared. */
+static void c6b_address_spaces_of_one_place(void **state)
+{
+    (void)state;
+    start(GVA_CACHE_VERIFY);
+    uint64_t first = world.regs[REG_CR3], second;
+    do {
+        world.next_table += PAGE_SIZE;
+        second = world_new_cr3();
+    } while ((first ^ second) / PAGE_SIZE % MMIO_MEMOS);
+    world_map(second, V, B, KERNEL);
+    for (unsigned i = 0; i < 10; i++) {
+        world_mov_cr3(i & 1 ? second : first);
+        assert_int_equal(world_store(V, i), WORLD_EMULATED);
+        assert_int_equal(i & 1 ? world.b.last_value : world.a.last_value, i);
+    }
+    assert_int_equal(mmu_stats(&world.mmu).invvpid[INVVPID_STALE], 0);
+}
+
 static void assert_page_fault(enum mmio_outcome outcome, uint32_t error_code)
 {
     assert_int_equal(outcome, MMIO_INJECT);
@@ -348,6 +367,7 @@ int main(void)
         T(c6a_remap_without_invlpg),
         T(c6a_upper_levels),
         T(c6b_two_address_spaces),
+        T(c6b_address_spaces_of_one_place),
         T(c6c_user_after_kernel),
         T(c6d_readonly_after_write),
         T(c6e_protection_key),

@@ -179,6 +179,10 @@ static void strings_16(void **state)
     assert_int_equal(world.cpu.gpr[GPR_RSI], 0x12340004);
     assert_int_equal(world.cpu.gpr[GPR_RDI], 0x5678fff4);
     assert_int_equal(world.cpu.gpr[GPR_RCX], 0xabcd0000);
+    world.regs[REG_SEG_BASE + SEG_ES] = A - 0xfffe;
+    string_setup(0, 0x5678fffe, 0);
+    assert_int_equal(run(CODE(0xab), A), MMIO_DONE); /* around the end */
+    assert_int_equal(world.cpu.gpr[GPR_RDI], 0x56780000);
 
     legacy(AR_CODE32, AR_DATA32);
     world.regs[REG_SEG_AR + SEG_ES] = 0xc091; /* read-only */

@@ -75,6 +75,25 @@ static void memory_begins_private(void **state)
     stop();
 }
 
+/* F3: what a slot refuses may be meant for a device, but not through the wrong side. */
+static void a_read_only_page_has_its_side(void **state)
+{
+    (void)state;
+    uint64_t word = 1;
+    start(false, true, true);
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x1000), 2, MEMSLOT_READONLY), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 3, GPA(0x8000), 2, MEMSLOT_READONLY | MEMSLOT_SHARED), 0);
+    assert_int_equal(touch(0x1000, 2), FAULT_EMULATE);
+    assert_int_equal(touch(SHARED | 0x1000, 2), -EACCES);
+    assert_int_equal(guest_write(&mmu, GPA(0x1000), &word, 8), -EACCES); /* no devices there */
+    assert_int_equal(guest_write(&mmu, GPA(SHARED | 0x1000), &word, 8), -EACCES);
+    assert_int_equal(touch(SHARED | 0x8000, 2), FAULT_EMULATE);
+    assert_int_equal(touch(0x8000, 2), -EACCES);
+    assert_int_equal(guest_write(&mmu, GPA(SHARED | 0x8000), &word, 8), -EFAULT);
+    assert_int_equal(guest_write(&mmu, GPA(0x8000), &word, 8), -EACCES);
+    stop();
+}
+
 /* X5: the old alias faults, and what was written there is not seen on the new side. */
 static void a_conversion_leaves_nothing_behind(void **state)
 {
@@ -336,6 +355,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test(name)
         T(memory_begins_private),
+        T(a_read_only_page_has_its_side),
         T(a_conversion_leaves_nothing_behind),
         T(a_conversion_to_the_same_side_keeps_the_page),
         T(uniform_ranges_are_large),

@@ -1,6 +1,7 @@
 /*
- * The short way of a fault: the usual leaf where nothing was, and the slot that was found last. What
- * it does without asking has to be what the long way would do after asking (rules S13, F2, F9, N10).
+ * The short way of a fault: the usual leaf where nothing was, and the slot that was found last.
+ * What it does without asking has to be what the long way would do after asking (rules S13, F2, F9,
+ * N10).
  */
 #include "tests/unit/mmu_world.h"
 
@@ -126,6 +127,27 @@ static void store(unsigned level)
     assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 1);
     assert_int_equal(mmu_stats(&mmu).pages[level - 1], before.pages[level - 1] + 1);
     assert_true(tdp_store(self, GFN(0), &entry, level, leaf, SPTE_NONPRESENT));
+    assert_int_equal(tlb_debt(&mmu), debt + 1);
+}
+
+/* A and D come and go without a debt, and are changes like others; W is none of them. */
+static void store_ad(void **state)
+{
+    (void)state;
+    struct mmu_cpu *self = mmu_self(&mmu);
+    uint64_t leaf = spte_usual_leaf(HPA(0x40000000), EPT_LEVEL_4K), entry = leaf;
+    struct mmu_stats before = mmu_stats(&mmu);
+    uint64_t debt = tlb_debt(&mmu);
+    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf | EPT_DIRTY));
+    assert_false(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf | EPT_DIRTY));
+    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf | EPT_DIRTY, leaf));
+    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf & ~EPT_ACCESSED));
+    assert_true(entry == (leaf & ~EPT_ACCESSED));
+    assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 3);
+    assert_int_equal(mmu_stats(&mmu).pages[0], before.pages[0]);
+    assert_int_equal(tlb_debt(&mmu), debt);
+    entry = leaf;
+    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf & ~EPT_WRITE));
     assert_int_equal(tlb_debt(&mmu), debt + 1);
 }
 
@@ -273,6 +295,7 @@ int main(void)
         T(words),
         T(levels_without_leaves),
         T(stores),
+        T(store_ad),
         T(the_last_slot_is_another),
         T(slots_with_wishes),
         T(stale),

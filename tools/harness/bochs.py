@@ -35,6 +35,7 @@ def prepare(boot: Boot) -> list[str]:
     # `c` continues after the debugger's greeting, `q` ends it once the image has written 'D' to
     # port 0x8900. When exits are counted, every one of them stops and needs a `c` of its own.
     steps = ["vmexitbp"] + ["c"] * boot.count_exits if boot.count_exits else []
+    steps += ["c", "trace on", "c", "trace off"] * boot.marks
     (boot.folder / "debugger").write_text("\n".join([*steps, "c", "q"]) + "\n")
     return ["bochs-bin", "-q", "-f", "bochsrc", "-rc", "debugger"]
 
@@ -53,6 +54,7 @@ def _settings(boot: Boot, seabios: bool) -> list[str]:
         f"clock: sync=none, time0={TIME0}",
         *_medium(boot),
         "com1: enabled=1, mode=file, dev=serial.txt",
+        f"magic_break: enabled={int(bool(boot.marks))}",
         "log: bochs.log",
         "panic: action=fatal",
         "error: action=report",

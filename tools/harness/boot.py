@@ -57,6 +57,8 @@ class Boot:
     modules_overlap: bool = False
     # Bochs: stop at each VM exit and count them by the emulator's debugger, at most so many.
     count_exits: int = 0
+    # Bochs: trace what is executed between so many pairs of marks of the guest (harness/trace.py).
+    marks: int = 0
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this
     # machine. What the commands print is in emulator.txt.
     monitor: tuple[str, ...] = ()
@@ -71,8 +73,8 @@ class Boot:
             raise HarnessError("METHOD=kernel is QEMU's; Bochs has optrom, grub-bios, grub-efi")
         if not bochs and self.method == "optrom":
             raise HarnessError("METHOD=optrom is Bochs'; QEMU has kernel, grub-bios, grub-efi")
-        if not bochs and (self.feature_control is not None or self.count_exits):
-            raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL or counts exits")
+        if not bochs and (self.feature_control is not None or self.count_exits or self.marks):
+            raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL, counts exits or traces")
         if self.monitor and bochs:
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
         rom_only = self.feature_control is not None or self.modules_overlap

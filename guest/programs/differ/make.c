@@ -57,7 +57,7 @@ static uint8_t *vex_prefix(const struct insn_row *row, enum code_size code, uint
         vvvv |= 8;
     *p++ = 0xc4;
     *p++ = (uint8_t)(random_below(8) << 5 | map);
-    *p++ = (uint8_t)(random_below(2) << 7 | vvvv << 3 | l | pp[row->prefix]);
+    *p++ = (uint8_t)(random_below(2) << 7 | (unsigned)(vvvv << 3 | l | pp[row->prefix]));
     return p;
 }
 

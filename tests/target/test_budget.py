@@ -1,0 +1,72 @@
+"""What paths cost stays within tests/bench/budget.txt, and docs/PERFORMANCE.md says the same."""
+
+import bench
+import pytest
+
+ADVICE = "tools/bench.py"
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, list[bench.Row]]:
+    return {name: bench.measure(name, folder="budget") for name in bench.SETS}
+
+
+@pytest.mark.parametrize("name", bench.SETS)
+def test_no_row_exceeds_its_budget(name: str, measured: dict[str, list[bench.Row]]) -> None:
+    budget = bench.read_budget()[name]
+    rows = measured[name]
+    found = [text for row in rows for text in bench.over_budget(row, budget.get(row.name))]
+    assert not found, "\n".join(found)
+    assert [row.name for row in rows] == list(budget), "a row is gone; update the budget"
+
+
+def test_two_runs_count_the_same(measured: dict[str, list[bench.Row]]) -> None:
+    assert bench.measure("exits", folder="budget-again") == measured["exits"]
+
+
+def test_every_path_was_traced(measured: dict[str, list[bench.Row]]) -> None:
+    """An exit reads its reason and writes RIP or an SPTE; a count of nothing is a broken count."""
+    for rows in measured.values():
+        for row in rows:
+            assert row.unit != "ticks" or row.vmreads > 0, row
+
+
+def test_the_document_says_what_the_budget_says() -> None:
+    text = bench.DOCUMENT.read_text()
+    assert bench.document(text, bench.read_budget()) == text, "run tools/bench.py --update"
+
+
+BUDGET = ["100", "5", "1", "2.12"]
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (bench.Row("a", 103, "ticks", 5, 1, 2.12), []),
+        (bench.Row("a", 90, "ticks", 5, 1, 2.12), []),
+        (bench.Row("a", 104, "ticks", 5, 1, 2.12), ["a: 104 ticks, its budget is 100"]),
+        (bench.Row("a", 100, "ticks", 6, 1, 2.12), ["a: 6 vmreads, its budget is 5"]),
+        (bench.Row("a", 100, "ticks", 5, 2, 3), ["a: 2 vmwrites", "a: 3 locked_ops"]),
+    ],
+)
+def test_what_is_over_the_budget_is_named(row: bench.Row, words: list[str]) -> None:
+    found = bench.over_budget(row, BUDGET)
+    assert len(found) == len(words)
+    for sentence, start in zip(found, words, strict=True):
+        assert sentence.startswith(start)
+        assert ADVICE in sentence
+
+
+def test_a_row_without_budget_is_named() -> None:
+    (sentence,) = bench.over_budget(bench.Row("new", 1), None)
+    assert sentence.startswith("new has no budget. ")
+
+
+def test_tables_get_the_numbers_of_their_set() -> None:
+    sets = {"x": {"a": ["7", "1", "2", "3"], "b": ["9"]}, "x,w=0": {"a": ["8", "4", "5", "6"]}}
+    text = "| `a` | what | 0 | 0 | 0 | 0 | KVM |\n| `a` (`w=0`) | z | 0 | 0 | 0 | 0 | |\n"
+    text += "| `b` | what | 0 |\n| `c` | other | 0 |\n"
+    assert bench.document(text, sets) == (
+        "| `a` | what | 7 | 1 | 2 | 3 | KVM |\n| `a` (`w=0`) | z | 8 | 4 | 5 | 6 | |\n"
+        "| `b` | what | 9 |\n| `c` | other | 0 |\n"
+    )

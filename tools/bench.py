@@ -1,0 +1,177 @@
+#!/usr/bin/python3
+"""What things cost, in emulated instructions from a guest's instruction to the next one.
+
+    bench.py [--profile ROW] [SET...]     run and print; the sets are those of the budget
+    bench.py --update                     write tests/bench/budget.txt and docs/PERFORMANCE.md
+
+Each set is a guest program and a command line. It runs twice: once as it is, for the guest's own
+measurement, and once with the debugger stopping around the last run of each row, to count in its
+trace what the guest can't see: VMREADs and VMWRITEs, each of which is an exit when nested without
+shadowing, and locked instructions. The product has no part in it.
+"""
+
+import argparse
+import dataclasses
+import os
+import pathlib
+import re
+import sys
+
+from harness import session, trace
+from harness.boot import BUILD, ROOT, Boot, Guest
+from harness.errors import HarnessError, Status
+
+BUDGET = ROOT / "tests/bench/budget.txt"
+DOCUMENT = ROOT / "docs/PERFORMANCE.md"
+SETS = {"exits": ("bench", ""), "mmu": ("mmu_bench", ""), "mmu,ept_ad=0": ("mmu_bench", "ept_ad=0")}
+PER = re.compile(r"^ *# (\S+): one of (\d+)$")
+LIMIT = 1.03  # more than that over the budget is a failure
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A line of the budget. What a row has no number for is not counted: it is no path."""
+
+    name: str
+    value: int
+    unit: str = "ticks"
+    vmreads: float = 0
+    vmwrites: float = 0
+    locked_ops: float = 0
+
+    @property
+    def cells(self) -> list[str]:
+        if self.unit != "ticks":
+            return [str(self.value)]
+        counts = (self.vmreads, self.vmwrites, self.locked_ops)
+        return [str(self.value), *(f"{n:.2f}".rstrip("0").rstrip(".") for n in counts)]
+
+    def __str__(self) -> str:
+        if self.unit != "ticks":
+            return f"BENCH {self.name} {self.value} {self.unit}"
+        value, vmreads, vmwrites, locked = self.cells
+        return (f"BENCH {self.name} {value} ticks, {vmreads} vmreads, {vmwrites} vmwrites, "
+                f"{locked} locked_ops")  # fmt: skip
+
+
+def boot(name: str, folder: str, marks: int = 0) -> session.Run:
+    program, cmdline = SETS[name]
+    folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
+    guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000"))
+    run = session.run(Boot(name=folder, cmdline=cmdline, guests=(guest,), marks=marks,
+                           timeout=300))  # fmt: skip
+    if run.status != Status.OK:
+        raise HarnessError(f"{name}: {run.reason or 'a test failed'}; see {run.boot.folder}/")
+    return run
+
+
+def measure(name: str, profiled: str = "", folder: str = "bench") -> list[Row]:
+    """Each row of a set. `profiled`: print where the instructions of that one go. The logs are in
+    folders below build/run/ that begin with `folder`."""
+    plain = boot(name, folder).output
+    ticks = [row for row, (_, unit) in plain.bench.items() if unit == "ticks"]
+    marked = boot(name, folder, 2 * len(ticks))
+    if marked.output.bench != plain.bench:
+        raise HarnessError(f"{name}: with the debugger it costs something else: "
+                           f"{marked.output.bench}, not {plain.bench}")  # fmt: skip
+    per = {m[1]: int(m[2]) for line in plain.lines if (m := PER.match(line))}
+    traces = trace.read(marked.boot.folder / "emulator.txt")
+    if len(traces) != 2 * len(ticks):
+        raise HarnessError(f"{name}: {len(traces)} marked runs, not two for each of {ticks}")
+    rows = {row: Row(row, int(value), unit) for row, (value, unit) in plain.bench.items()}
+    for i, row in enumerate(ticks):
+        full, idle = traces[2 * i].cost, traces[2 * i + 1].cost
+        counts = {what: (getattr(full, what) - getattr(idle, what)) / per.get(row, 1)
+                  for what in ("vmreads", "vmwrites", "locked_ops")}  # fmt: skip
+        rows[row] = dataclasses.replace(rows[row], **counts)
+        if row == profiled:
+            for function, count in trace.profile(traces[2 * i], trace.symbols(marked.boot.image)):
+                print(f"{count:6} {function}")
+    return list(rows.values())
+
+
+def read_budget() -> dict[str, dict[str, list[str]]]:
+    """The cells of each row of each set."""
+    sets: dict[str, dict[str, list[str]]] = {}
+    for line in BUDGET.read_text().splitlines():
+        fields = line.split("#")[0].split()
+        if fields:
+            sets.setdefault(fields[0], {})[fields[1]] = fields[2:]
+    return sets
+
+
+def over_budget(row: Row, budget: list[str] | None) -> list[str]:
+    """Sentences: what costs more than it may, and what to do about it."""
+    advice = ("Find out where it went (tools/bench.py --profile) and take it off the path; if it "
+              "has to be, `tools/bench.py --update` makes it the budget, and the commit says why.")
+    if budget is None:
+        return [f"{row.name} has no budget. {advice}"]
+    names = ["ticks", "vmreads", "vmwrites", "locked_ops"] if row.unit == "ticks" else [row.unit]
+    return [
+        f"{row.name}: {new} {what}, its budget is {old}. {advice}"
+        for what, old, new in zip(names, budget, row.cells, strict=True)
+        if float(new) > float(old) * LIMIT
+    ]
+
+
+def update(sets: dict[str, list[Row]]) -> None:
+    old = BUDGET.read_text().splitlines() if BUDGET.exists() else []
+    lines = [line for line in old if line.startswith("#")]
+    for name, rows in sets.items():
+        lines += [""] + [f"{name:12} {row.name:28} " + " ".join(f"{cell:>7}" for cell in row.cells)
+                         for row in rows]  # fmt: skip
+    BUDGET.write_text("\n".join(line.rstrip() for line in lines) + "\n")
+    cells = {name: {row.name: row.cells for row in rows} for name, rows in sets.items()}
+    DOCUMENT.write_text(document(DOCUMENT.read_text(), cells))
+
+
+# A row of a table, and the words of the command line if it is not the first set with such a row.
+TABLE_ROW = re.compile(r"^\| `(\w+)`(?: \(`([\w=]+)`\))? \|([^|\n]*)\|((?:[^|\n]*\|)+)$", re.M)
+
+
+def document(text: str, sets: dict[str, dict[str, list[str]]]) -> str:
+    """The document with the numbers of the budget in its tables. The cells behind the text are
+    ours, as many as the budget has for the row; the others stay."""
+
+    def replace(match: re.Match[str]) -> str:
+        row, word, what, rest = match.groups()
+        for name, rows in sets.items():
+            if row in rows and (not word or name.endswith(f",{word}")):
+                cells = rest.split("|")[:-1]
+                cells[: len(rows[row])] = [f" {cell} " for cell in rows[row]]
+                head = match[0].split("|")[1]
+                return f"|{head}|{what}|{'|'.join(cells)}|"
+        return match[0]
+
+    return TABLE_ROW.sub(replace, text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", metavar="ROW", default="")
+    parser.add_argument("--update", action="store_true")
+    parser.add_argument("sets", nargs="*", metavar="SET", help=", ".join(SETS))
+    arguments = parser.parse_args()
+    found = {}
+    for name in arguments.sets or SETS:
+        if name not in SETS:
+            raise HarnessError(f"{name}: the sets are {' '.join(SETS)}")
+        words = SETS[name][1]
+        print(f"# {SETS[name][0]}" + (f", command line \"{words}\"" if words else ""))
+        folder = os.environ.get("NAME") or "bench"
+        found[name] = measure(name, arguments.profile, folder)
+        for row in found[name]:
+            print(row)
+    if arguments.update:
+        if len(found) != len(SETS):
+            raise HarnessError("--update needs all sets")
+        update(found)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except HarnessError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(Status.NOT_STARTED)

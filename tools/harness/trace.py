@@ -1,0 +1,73 @@
+"""What the emulator executed between two marks of a guest (guest/programs/rt/mark.h): counts of the
+hypervisor's instructions, and where they went."""
+
+import bisect
+import collections
+import dataclasses
+import pathlib
+import re
+import subprocess
+
+# What the debugger prints for each instruction while `trace on`, and where it stops.
+STEP = re.compile(r"^\(\d\)\.\[\d+\] \[\w+\] \w+:([0-9a-f]+) \([^)]*\): (.*?)\s*;")
+BEGIN, END = "Tracing enabled", "Magic breakpoint"
+HYPERVISOR = 0xFFFF_0000_0000_0000  # its addresses begin here; guests stay below
+
+LOCKED = re.compile(r"^lock |^xchg .*\[")
+
+
+@dataclasses.dataclass
+class Cost:
+    """Of the hypervisor alone. The order is that of the columns everywhere."""
+
+    instructions: int = 0
+    vmreads: int = 0
+    vmwrites: int = 0
+    locked_ops: int = 0
+
+    def add(self, instruction: str) -> None:
+        self.instructions += 1
+        self.vmreads += instruction.startswith("vmread")
+        self.vmwrites += instruction.startswith("vmwrite")
+        self.locked_ops += bool(LOCKED.match(instruction))
+
+
+@dataclasses.dataclass
+class Trace:
+    cost: Cost = dataclasses.field(default_factory=Cost)
+    addresses: list[int] = dataclasses.field(default_factory=list)
+
+
+def read(path: pathlib.Path) -> list[Trace]:
+    """One for each pair of marks, in the order in which they were executed."""
+    traces: list[Trace] = []
+    current: Trace | None = None
+    with path.open(errors="replace") as lines:
+        for line in lines:
+            if BEGIN in line:
+                current = Trace()
+            elif current and END in line:
+                traces.append(current)
+                current = None
+            elif current and (step := STEP.match(line)):
+                address = int(step[1], 16)
+                if address >= HYPERVISOR:
+                    current.cost.add(step[2])
+                    current.addresses.append(address)
+    return traces
+
+
+def symbols(image: pathlib.Path) -> list[tuple[int, str]]:
+    """Of code, by address."""
+    lines = subprocess.run(["nm", "-n", str(image)], capture_output=True, text=True, check=True)
+    fields = (line.split() for line in lines.stdout.splitlines())
+    return [(int(f[0], 16), f[2]) for f in fields if len(f) == 3 and f[1] in "tT"]
+
+
+def profile(trace: Trace, table: list[tuple[int, str]]) -> list[tuple[str, int]]:
+    """The instructions of each function, in the order in which they were first entered."""
+    starts = [start for start, _ in table]
+    counts: collections.Counter[str] = collections.Counter()
+    for address in trace.addresses:
+        counts[table[bisect.bisect_right(starts, address) - 1][1]] += 1
+    return list(counts.items())
