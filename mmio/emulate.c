@@ -136,9 +136,10 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
         if (!*rings)
             return MMIO_REENTER;
     }
-    if (unlikely(perform(vcpu, insn, fragments)))
-        return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
-                        "give the machine more memory");
+    int error = perform(vcpu, insn, fragments);
+    if (unlikely(error)) /* of the half that is memory */
+        return mmio_refused(vcpu, fragments[fragments[0].device].gpa,
+                            insn->write ? ACCESS_WRITE : ACCESS_READ, error);
     if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
         mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
     advance(vcpu, context, next);

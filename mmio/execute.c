@@ -217,8 +217,7 @@ static enum mmio_outcome locked(struct emulation *e, const struct operand *opera
         if (!error || error == -EINVAL)
             return MMIO_DONE;
         if (error != -EAGAIN)
-            return mmio_end(e->vcpu, MMIO_END_MEMORY, e->gpa, "no host memory for a locked access",
-                            "give the machine more memory");
+            return mmio_refused(e->vcpu, operand->fragments[0].gpa, ACCESS_WRITE, error);
     }
     return MMIO_REENTER;
 }

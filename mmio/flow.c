@@ -18,7 +18,6 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* The MMU's errors were logged where they were found. */
 enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
                                   bool delivering, int result, const struct mmio_info *info)
 {
@@ -32,8 +31,7 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
     if (result == FAULT_EMULATE)
         mmio_cache_fill(&v->cache, info);
     else if (result != FAULT_WRITE_PROTECTED)
-        return mmio_end(v, MMIO_END_MEMORY, gpa, "the MMU can't map the address",
-                        "see its message above");
+        return mmio_refused(v, gpa, error_code, result);
     if (delivering)
         return emulate(v, gpa, true);
     if (!(error_code & (FAULT_RESERVED | FAULT_FINAL)))

@@ -113,12 +113,6 @@ int fragment_write(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint
     return 0;
 }
 
-static enum mmio_outcome no_memory(struct emulation *e)
-{
-    return mmio_end(e->vcpu, MMIO_END_MEMORY, e->gpa,
-                    "no host memory for the RAM half of an access", "give the machine more memory");
-}
-
 /* What an event shows of an access: its first 8 bytes. */
 static uint64_t beginning(const uint8_t *bytes, unsigned size)
 {
@@ -140,7 +134,7 @@ enum mmio_outcome operand_read(struct emulation *e, const struct operand *operan
             bus_read_bytes(v->mmio_bus, v, f->gpa.v, to, f->size);
             trace(mmio, TRACE_MMIO_READ, f->size, f->gpa.v, beginning(to, f->size));
         } else if (error) {
-            return no_memory(e);
+            return mmio_refused(v, f->gpa, ACCESS_READ, error);
         }
         to += f->size;
     }
@@ -161,7 +155,7 @@ enum mmio_outcome operand_write(struct emulation *e, const struct operand *opera
             trace(mmio, TRACE_MMIO_WRITE, f->size, f->gpa.v, beginning(from, f->size));
             bus_write_bytes(v->mmio_bus, v, f->gpa.v, from, f->size);
         } else if (error) {
-            return no_memory(e);
+            return mmio_refused(v, f->gpa, ACCESS_WRITE, error);
         }
         from += f->size;
     }

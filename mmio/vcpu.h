@@ -86,6 +86,10 @@ static inline void mmio_count_check(struct mmio_vcpu *vcpu, const struct mmio_in
 enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,
                            const char *what, const char *advice);
 
+/* The same of memory that the MMU would not give: `error` is what it said of an access by these
+ * ACCESS_ bits at `gpa`. */
+enum mmio_outcome mmio_refused(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t access, int error);
+
 /* What a failed translation means for the guest: the fault, another try, or the end. `address` is
  * what was translated, `at` the offending GPA. */
 enum mmio_outcome mmio_walk_failed(struct mmio_vcpu *vcpu, const struct walk_context *context,

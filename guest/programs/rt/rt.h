@@ -50,6 +50,8 @@ enum need {
     NEED_TESTCTL = 2,  /* and may use the control hypercalls */
     NEED_PCID = 4,
     NEED_INVPCID = 8,
+    NEED_SHARED = 16, /* has shared addresses; only together with one of the first two */
+    NEED_CODE = 32,   /* has execute-only addresses; likewise */
 };
 
 struct test {
