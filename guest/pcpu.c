@@ -65,8 +65,8 @@ void pcpu_drops(struct vcpu *vcpu)
     __atomic_store_n(&pcpus[this_cpu()].vcpu, NULL, __ATOMIC_RELAXED);
 }
 
-/* In the NMI, or for this pCPU itself. That attend() clears `attention` afterwards does no harm: it
- * looks at everything that a kick may be for after that. */
+/* In the NMI, or for this pCPU itself. That attend() clears `attention` afterwards does no harm:
+ * with the timer at 0 the guest is left again. */
 static void kicked(void)
 {
     struct vcpu *vcpu = __atomic_load_n(&pcpus[this_cpu()].vcpu, __ATOMIC_RELAXED);

@@ -257,8 +257,7 @@ static void write_when_asked(void)
     }
 }
 
-/* After each harvest the next store is noticed, though the peer has a translation that allows it.
- */
+/* After each harvest the next store is noticed, though the peer may have a translation for it. */
 static void dirty_log_under_a_writer(void)
 {
     uint64_t lost = 0;
