@@ -166,6 +166,7 @@ static bool attend(struct vcpu *vcpu)
 static void begin(struct vcpu *vcpu)
 {
     epoch_online((unsigned)THIS_CPU);
+    vcpu->place = tlb_place(THIS_CPU);
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)

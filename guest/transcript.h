@@ -7,10 +7,11 @@
  */
 #pragma once
 
+#include "boot/boot_info.h"
 #include "lib/compiler.h"
 #include "lib/log.h"
 
-#define TRANSCRIPTS 33u /* numbered from 1 */
+#define TRANSCRIPTS (BOOT_MODULES + 1u) /* numbered from 1 */
 
 struct transcript;
 

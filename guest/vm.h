@@ -24,6 +24,7 @@
 #include "mmio/dev/uart.h"
 #include "mmio/vcpu.h"
 #include "mmu/mmu.h"
+#include "mmu/tlb.h"
 #include "vmx/errors.h"
 #include "vmx/extra_state.h"
 #include "vmx/vmx.h"
@@ -101,6 +102,7 @@ struct vcpu {
     bool stopping; /* an INIT came: it leaves its pCPU */
     bool pinned;   /* to the pCPU `pin` */
     unsigned pin;
+    struct tlb_place place; /* of the pCPU that has the vCPU now */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
     struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */

@@ -15,6 +15,8 @@ GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S
 GUEST_EXTRA_events  := events/entries.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
+GUEST_EXTRA_sides   := sides/region.c
+GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
@@ -36,6 +38,7 @@ GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
 GUEST_WORDS_sides                       := testctl,shared=39,execute_only=38
 GUEST_WORDS_forbidden_sides             := testctl,shared=39,execute_only=38,expect=memory-fault
 GUEST_WORDS_ve                          := testctl,shared=39,execute_only=38,ve
+GUEST_WORDS_forbidden_ve                := testctl,shared=39,ve,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
 
 .PHONY: guests
