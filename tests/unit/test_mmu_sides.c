@@ -226,8 +226,8 @@ static void a_conversion_waits_for_other_cpus(void **state)
     stop();
 }
 
-/* D16, X5: the accessor asks for the side without a lock. Until the last that did so before has read
- * the page, the guest gets it on neither side. */
+/* D16, X5: the accessor asks for the side without a lock. Until the last that did so before has
+ * read the page, the guest gets it on neither side. */
 static unsigned readers;
 
 static void read_and_pass(unsigned pcpu)
