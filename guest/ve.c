@@ -44,14 +44,15 @@ void ve_take(struct vcpu *vcpu)
     switch (ve_decide(vcpu->ve_area, &access)) {
     case VE_END_DELIVERY:
         vm_end(vcpu->vm, VM_ENDED_MMIO_DURING_DELIVERY,
-               "an event's delivery touched %#lx, which is no memory; keep IDT, GDT, TSS and "
-               "stacks in private RAM",
-               gpa.v);
+               "an event's delivery touched MMIO, where no #VE can come: GPA %#lx, RIP %#lx; keep "
+               "IDT, GDT, TSS and stacks in RAM",
+               gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         break;
     case VE_END_REAL_MODE:
         vm_end(vcpu->vm, VM_ENDED_MEMORY_FAULT,
-               "access to %#lx at RIP %#lx in real mode, which takes no #VE", gpa.v,
-               cpu_reg(&vcpu->vmx.regs, REG_RIP));
+               "MMIO in real mode, which takes no #VE: GPA %#lx, RIP %#lx; touch devices in "
+               "protected mode",
+               gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         break;
     case VE_DOUBLE_FAULT:
         vmx_raise(&vcpu->vmx, VECTOR_DF, 0);

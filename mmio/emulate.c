@@ -136,9 +136,10 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
         if (!*rings)
             return MMIO_REENTER;
     }
-    if (unlikely(perform(vcpu, insn, fragments)))
-        return mmio_end(vcpu, MMIO_END_MEMORY, gpa, "no host memory for the RAM half of an access",
-                        "give the machine more memory");
+    int error = perform(vcpu, insn, fragments);
+    if (unlikely(error)) /* of the half that is memory */
+        return mmio_refused(vcpu, fragments[fragments[0].device].gpa,
+                            insn->write ? ACCESS_WRITE : ACCESS_READ, error);
     if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
         mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
     advance(vcpu, context, next);
@@ -181,19 +182,19 @@ static void finish(struct emulation *e)
         e->rflags |= RFLAGS_RF;
     else
         cpu_set_reg(v->cpu, REG_RIP, e->next);
-    v->single_step = e->context.rflags & RFLAGS_TF;
+    v->single_step = e->context->rflags & RFLAGS_TF;
     v->stale_count = 0;
     v->stats.emulated++;
 }
 
-static COLD enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
-                                            const struct walk_context *context,
-                                            const struct insn *insn, uint64_t rip, uint64_t next,
-                                            gpa_t gpa, enum mmio_target target)
+static NOINLINE enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
+                                                const struct walk_context *context,
+                                                const struct insn *insn, uint64_t rip,
+                                                uint64_t next, gpa_t gpa, enum mmio_target target)
 {
     struct emulation e = {
         .vcpu = vcpu,
-        .context = *context,
+        .context = context,
         .insn = insn,
         .rip = rip,
         .next = next,

@@ -217,8 +217,7 @@ static enum mmio_outcome locked(struct emulation *e, const struct operand *opera
         if (!error || error == -EINVAL)
             return MMIO_DONE;
         if (error != -EAGAIN)
-            return mmio_end(e->vcpu, MMIO_END_MEMORY, e->gpa, "no host memory for a locked access",
-                            "give the machine more memory");
+            return mmio_refused(e->vcpu, operand->fragments[0].gpa, ACCESS_WRITE, error);
     }
     return MMIO_REENTER;
 }
@@ -281,7 +280,7 @@ enum mmio_outcome execute_integer(struct emulation *e)
         return outcome;
     compute(e, memory, &x);
     if (x.divide_error)
-        return mmio_inject(e->vcpu, &e->context, VECTOR_DE, 0);
+        return mmio_inject(e->vcpu, e->context, VECTOR_DE, 0);
     if (i->write)
         outcome = operand_write(e, &operand, &x.memory);
     if (outcome == MMIO_DONE)

@@ -63,8 +63,7 @@ static enum mmio_outcome fetch_page(struct fetch *f)
     if (error == -EFAULT)
         return mmio_end(v, MMIO_END_FETCH, code.gpa, "the instruction itself lies outside RAM",
                         "run code from RAM");
-    return mmio_end(v, MMIO_END_MEMORY, code.gpa, "the instruction can't be read",
-                    "give the machine more memory");
+    return mmio_refused(v, code.gpa, ACCESS_FETCH, error);
 }
 
 static COLD enum mmio_outcome unsupported(struct fetch *f)

@@ -65,18 +65,18 @@ enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, uns
 {
     uint8_t vector;
     operand->size = size;
-    if (!mmio_segment(e->vcpu->cpu, &e->context, segment, offset, size, write, &operand->linear,
+    if (!mmio_segment(e->vcpu->cpu, e->context, segment, offset, size, write, &operand->linear,
                       &vector))
-        return mmio_inject(e->vcpu, &e->context, vector, 0);
+        return mmio_inject(e->vcpu, e->context, vector, 0);
     if (must_be_aligned(e->insn) && operand->linear & (size - 1))
-        return mmio_inject(e->vcpu, &e->context, VECTOR_GP, 0);
+        return mmio_inject(e->vcpu, e->context, VECTOR_GP, 0);
     enum mmio_outcome outcome =
-        operand_translate(e->vcpu, &e->context, operand->linear, size, write, operand->fragments);
+        operand_translate(e->vcpu, e->context, operand->linear, size, write, operand->fragments);
     if (outcome != MMIO_DONE)
         return outcome;
     if (size <= 8 && operand->linear & (size - 1) &&
-        operand_checks_alignment(&e->context, e->vcpu->cpu))
-        return mmio_inject(e->vcpu, &e->context, VECTOR_AC, 0);
+        operand_checks_alignment(e->context, e->vcpu->cpu))
+        return mmio_inject(e->vcpu, e->context, VECTOR_AC, 0);
     e->touched |= operand_touched(operand->fragments, e->gpa, e->target);
     return MMIO_DONE;
 }
@@ -113,12 +113,6 @@ int fragment_write(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint
     return 0;
 }
 
-static enum mmio_outcome no_memory(struct emulation *e)
-{
-    return mmio_end(e->vcpu, MMIO_END_MEMORY, e->gpa,
-                    "no host memory for the RAM half of an access", "give the machine more memory");
-}
-
 /* What an event shows of an access: its first 8 bytes. */
 static uint64_t beginning(const uint8_t *bytes, unsigned size)
 {
@@ -140,7 +134,7 @@ enum mmio_outcome operand_read(struct emulation *e, const struct operand *operan
             bus_read_bytes(v->mmio_bus, v, f->gpa.v, to, f->size);
             trace(mmio, TRACE_MMIO_READ, f->size, f->gpa.v, beginning(to, f->size));
         } else if (error) {
-            return no_memory(e);
+            return mmio_refused(v, f->gpa, ACCESS_READ, error);
         }
         to += f->size;
     }
@@ -161,7 +155,7 @@ enum mmio_outcome operand_write(struct emulation *e, const struct operand *opera
             trace(mmio, TRACE_MMIO_WRITE, f->size, f->gpa.v, beginning(from, f->size));
             bus_write_bytes(v->mmio_bus, v, f->gpa.v, from, f->size);
         } else if (error) {
-            return no_memory(e);
+            return mmio_refused(v, f->gpa, ACCESS_WRITE, error);
         }
         from += f->size;
     }

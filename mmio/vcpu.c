@@ -4,8 +4,10 @@
  */
 #include "mmio/vcpu.h"
 
+#include "lib/errno.h"
 #include "lib/string.h"
 #include "mmio/fetch.h"
+#include "mmu/memslot.h"
 
 #define VECTOR_PF 14
 
@@ -45,6 +47,40 @@ enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t g
              (unsigned long long)gpa.v, (unsigned long long)cpu_reg(vcpu->cpu, REG_RIP), hex,
              advice);
     return MMIO_END;
+}
+
+static const char *access_name(uint32_t access)
+{
+    if (access & ACCESS_FETCH)
+        return "a fetch";
+    return access & ACCESS_WRITE ? "a store" : access & ACCESS_READ ? "a load" : "an access";
+}
+
+/* Rules F3 and X5, and what the guest would have to do instead. */
+enum mmio_outcome mmio_refused(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t access, int error)
+{
+    uint32_t role = mmu_role(vcpu->mmu, gpa), refused = access & ~role & ROLE_RIGHTS;
+    const char *kind = role_name(role), *where = "", *advice;
+    char what[96];
+
+    if (error == -ENOMEM) {
+        snprintf(what, sizeof(what), "no host memory for %s", access_name(access));
+        return mmio_end(vcpu, MMIO_END_MEMORY, gpa, what, "give the machine more memory");
+    }
+    if (refused) {
+        access = refused;
+        advice = refused & ACCESS_FETCH ? "run code from private addresses"
+                                        : "load and store through the plain address";
+    } else if (!memslot_find(memslots(vcpu->mmu), mmu_gfn(vcpu->mmu, gpa))) {
+        where = " where no memory is";
+        advice = "reach devices through shared addresses";
+    } else {
+        where = role & ROLE_SHARED ? " of a private page" : " of a shared page";
+        advice = "convert the page by MapGPA first";
+    }
+    snprintf(what, sizeof(what), "%s at a%s %s address%s", access_name(access),
+             *kind == 'e' ? "n" : "", kind, where);
+    return mmio_end(vcpu, MMIO_END_MEMORY, gpa, what, advice);
 }
 
 enum mmio_outcome mmio_walk_failed(struct mmio_vcpu *vcpu, const struct walk_context *context,

@@ -72,10 +72,23 @@ void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mm
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
                               uint8_t vector, uint32_t error_code);
 
+/* What mmu_mmio_check() answered, for the counters. */
+static inline void mmio_count_check(struct mmio_vcpu *vcpu, const struct mmio_info *info)
+{
+    if (info->renewed)
+        vcpu->stats.spte_stale++;
+    else
+        vcpu->stats.spte_hits++;
+}
+
 /* The sentence of a VM's end: `what`, then where, the bytes at RIP, then what to `do`. Returns
  * MMIO_END. Not logged here: the caller ends the VM with it. */
 enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,
                            const char *what, const char *advice);
+
+/* The same of memory that the MMU would not give: `error` is what it said of an access by these
+ * ACCESS_ bits at `gpa`. */
+enum mmio_outcome mmio_refused(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t access, int error);
 
 /* What a failed translation means for the guest: the fault, another try, or the end. `address` is
  * what was translated, `at` the offending GPA. */

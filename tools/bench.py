@@ -23,7 +23,18 @@ from harness.errors import HarnessError, Status
 
 BUDGET = ROOT / "tests/bench/budget.txt"
 DOCUMENT = ROOT / "docs/PERFORMANCE.md"
-SETS = {"exits": ("bench", ""), "mmu": ("mmu_bench", ""), "mmu,ept_ad=0": ("mmu_bench", "ept_ad=0")}
+# A guest, the command line, and words of its VM.
+BITS = ("shared=39", "execute_only=38")
+SETS = {
+    "exits": ("bench", "", ()),
+    "mmu": ("mmu_bench", "", ()),
+    "mmu,ept_ad=0": ("mmu_bench", "ept_ad=0", ()),
+    "private,bits=0": ("sides_bench", "", ()),
+    "private,bits=1": ("sides_bench", "", BITS[:1]),
+    "private,bits=2": ("sides_bench", "", BITS),
+    "private,ve": ("sides_bench", "", (*BITS, "ve")),
+    "private,ve=inject": ("sides_bench", "ve=inject", (*BITS, "ve")),
+}
 PER = re.compile(r"^ *# (\S+): one of (\d+)$")
 LIMIT = 1.03  # more than that over the budget is a failure
 
@@ -55,9 +66,9 @@ class Row:
 
 
 def boot(name: str, folder: str, marks: int = 0) -> session.Run:
-    program, cmdline = SETS[name]
+    program, cmdline, words = SETS[name]
     folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
-    guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000"))
+    guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000", *words))
     run = session.run(Boot(name=folder, cmdline=cmdline, guests=(guest,), marks=marks,
                            timeout=300))  # fmt: skip
     if run.status != Status.OK:
@@ -156,8 +167,9 @@ def main() -> int:
     for name in arguments.sets or SETS:
         if name not in SETS:
             raise HarnessError(f"{name}: the sets are {' '.join(SETS)}")
-        words = SETS[name][1]
-        print(f"# {SETS[name][0]}" + (f", command line \"{words}\"" if words else ""))
+        program, cmdline, words = SETS[name]
+        line = f", command line \"{cmdline}\"" if cmdline else ""
+        print(" ".join(["#", program, *words]) + line)
         folder = os.environ.get("NAME") or "bench"
         found[name] = measure(name, arguments.profile, folder)
         for row in found[name]:

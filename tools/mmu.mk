@@ -62,9 +62,13 @@ prove: ## prove statements about SPTE words with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench-mmu bench-mmio
+.PHONY: bench-mmu bench-mmio bench-private
 bench-mmu: all guests $(B)/optrom.bin | deps-run ## what the MMU costs, in instructions
 	$(Q)$(PYTHON) tools/bench.py mmu mmu,ept_ad=0
 
 bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, in instructions
 	$(Q)$(PYTHON) tools/bench.py exits
+
+bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
+	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \
+	    private,ve=inject

@@ -14,7 +14,10 @@ GUEST_VARIANTS := \
     forbidden_tables=$(call guest_item,forbidden_fetch):tables \
     forbidden_shared_fetch=$(call guest_item,forbidden_sides):fetch \
     forbidden_private_device=$(call guest_item,forbidden_sides):device \
-    forbidden_code_read=$(call guest_item,forbidden_sides):code
+    forbidden_code_read=$(call guest_item,forbidden_sides):code \
+    forbidden_half=$(call guest_item,forbidden_sides):half \
+    forbidden_ve_stack=$(call guest_item,forbidden_ve):stack \
+    forbidden_ve_real=$(B)/guest/forbidden_ve.elf:testctl,ve,expect=memory-fault:real
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
@@ -52,7 +55,7 @@ $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target test check
-TESTED := $(filter-out mmu_bench,$(GUEST_PROGRAMS))
+TESTED := $(filter-out mmu_bench sides_bench smp,$(GUEST_PROGRAMS))
 target: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target

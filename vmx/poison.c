@@ -15,7 +15,7 @@ static const struct {
     {VMCS_EXIT_INSTRUCTION_LENGTH, DEFINES_LENGTH},
     {VMCS_EXIT_INSTRUCTION_INFO, DEFINES_INFO},
     {VMCS_GUEST_PHYSICAL_ADDRESS, DEFINES_GPA},
-    {VMCS_GUEST_LINEAR_ADDRESS, 0}, /* of no use to us after any exit */
+    {VMCS_GUEST_LINEAR_ADDRESS, 0}, /* but see below */
 };
 
 bool vmx_can_poison(void)
@@ -30,10 +30,15 @@ void vmx_poison(uint32_t reason)
     /* The length of the instruction that raised a software event is told with any exit during its
      * delivery. */
     bool event = vmread(VMCS_IDT_VECTORING_INFO) & EVENT_INFO_VALID;
+    /* #VE tells the linear address, if the qualification says that there is one. */
+    bool linear =
+        reason == REASON_EPT_VIOLATION && vmread(VMCS_EXIT_QUALIFICATION) & QUALIFICATION_GLA_VALID;
     uint64_t garbage = rdtsc() * 0x9e3779b97f4a7c15ull;
     for (unsigned i = 0; i < ARRAY_SIZE(fields); i++) {
-        bool length = fields[i].field == VMCS_EXIT_INSTRUCTION_LENGTH;
-        if (!(vmx_exit_defines[reason] & fields[i].defines) && !(length && event))
-            vmwrite(fields[i].field, garbage >> i);
+        uint32_t field = fields[i].field;
+        bool defined = (field == VMCS_EXIT_INSTRUCTION_LENGTH && event) ||
+                       (field == VMCS_GUEST_LINEAR_ADDRESS && linear);
+        if (!defined && !(vmx_exit_defines[reason] & fields[i].defines))
+            vmwrite(field, garbage >> i);
     }
 }

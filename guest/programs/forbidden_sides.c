@@ -1,7 +1,9 @@
 /*
  * Ends its VM by a memory fault (words `shared=39,execute_only=38,expect=memory-fault`): with no
  * argument by a shared access to a private page, with `fetch` by running shared code, with `device`
- * by a private access to a device, with `code` by reading what may only be executed.
+ * by a private access to a device, with `code` by reading what may only be executed, with `half` by
+ * an emulated store of which one half is a device and the other the shared address of a private
+ * page.
  */
 #include "guest/programs/rt/sides.h"
 
@@ -18,6 +20,12 @@ static void access(void)
         break;
     case 'd':
         read32(TESTDEV_A_BASE);
+        break;
+    case 'h':
+        map_page(rt_pml4, TEST_VA, TESTDEV_A_BASE | shared_bit(), PTE_P | PTE_W);
+        map_page(rt_pml4, TEST_VA + RT_PAGE, REGION | shared_bit(), PTE_P | PTE_W);
+        write32(TEST_VA, 0);
+        write32(TEST_VA + RT_PAGE - 2, 0);
         break;
     default:
         map_page(rt_pml4, TEST_VA, REGION | (*rt_args == 'c' ? code_bit() : shared_bit()), PTE_P);

@@ -15,6 +15,8 @@ GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S
 GUEST_EXTRA_events  := events/entries.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
+GUEST_EXTRA_sides   := sides/region.c
+GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
@@ -23,6 +25,7 @@ GUEST_WORDS_instructions                := testctl,budget=60000
 GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_differ                      := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
+GUEST_WORDS_smp                         := testctl,vcpus=4,budget=60000
 GUEST_WORDS_forbidden_triple_fault      := testctl,expect=triple-fault
 GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
 GUEST_WORDS_forbidden_instruction       := testctl,expect=unsupported-instruction
@@ -35,6 +38,7 @@ GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
 GUEST_WORDS_sides                       := testctl,shared=39,execute_only=38
 GUEST_WORDS_forbidden_sides             := testctl,shared=39,execute_only=38,expect=memory-fault
 GUEST_WORDS_ve                          := testctl,shared=39,execute_only=38,ve
+GUEST_WORDS_forbidden_ve                := testctl,shared=39,ve,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
 
 .PHONY: guests

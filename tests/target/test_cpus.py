@@ -6,7 +6,7 @@ from conftest import CODES, hello, scenarios
 RUN_ON = {
     "corei7_icelake_u": "everything",
     "corei7_skylake_x": "no XSAVE in Bochs",
-    "corei7_haswell_4770": "no PML",
+    "corei7_haswell_4770": "no PML; the first model with #VE",
     "corei7_ivy_bridge_3770k": "no A/D bits, no 1 GiB pages, no #VE",
 }
 REFUSE = [
@@ -45,6 +45,7 @@ SWITCHES = [
     "gva_cache=exits mmio_caching=0 huge=0",
     "huge=0 ept_ad=0",
     "vpid=0",
+    "ve=inject",
     "slot_generation_start=524280",
     "poison=1",
 ]

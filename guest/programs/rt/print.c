@@ -144,6 +144,10 @@ const char *missing_need(unsigned needs)
         return "CPUID offers no PCID";
     if ((needs & NEED_INVPCID) && !(cpuid(7).ebx & BIT(10)))
         return "CPUID offers no INVPCID";
+    if ((needs & NEED_SHARED) && !cpuid(ABI_CPUID_STOLEN).eax)
+        return "this VM has no shared addresses";
+    if ((needs & NEED_CODE) && !cpuid(ABI_CPUID_STOLEN).ebx)
+        return "this VM has no execute-only addresses";
     return NULL;
 }
 
