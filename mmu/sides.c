@@ -11,6 +11,7 @@
 #include "mmu/mmu.h"
 #include "mmu/page_bitmap.h"
 #include "mmu/tdp.h"
+#include "mmu/tlb.h"
 
 int sides_init(const struct mmu *mmu, struct memslot *slot)
 {
@@ -95,6 +96,7 @@ int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared)
         count = count < room ? count : room;
         __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
         convert(mmu, slot, first, first + count, shared);
+        tlb_wait_epoch(); /* who asked for the side before, without the lock, has read the page */
         __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
         result = (int64_t)count;
     }

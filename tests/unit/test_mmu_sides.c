@@ -206,6 +206,7 @@ static void look_and_leave(unsigned pcpu)
     seen_at_kick = *watched_page;
     assert_int_equal(guest_read(&mmu, GPA(SHARED | RAM), &word, 8, ACCESS_READ), -EACCES);
     *watched_page = 0xdead; /* its guest is still running, and writes */
+    kick_hook = NULL;
     world_leave(pcpu);
 }
 
@@ -222,7 +223,38 @@ static void a_conversion_waits_for_other_cpus(void **state)
     assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
     assert_int_equal(seen_at_kick, 1);
     assert_int_equal(*page_at(SHARED | RAM), 0);
+    stop();
+}
+
+/* D16, X5: the accessor asks for the side without a lock. Until the last that did so before has
+ * read the page, the guest gets it on neither side. */
+static unsigned readers;
+
+static void read_and_pass(unsigned pcpu)
+{
+    struct mmio_info info;
+    this_cpu = pcpu;
+    assert_int_equal(mmu_fault(&mmu, GPA(SHARED | RAM), ACCESS_WRITE | FAULT_FINAL, &info),
+                     FAULT_RETRY);
+    assert_int_equal(mmu_fault(&mmu, GPA(RAM), ACCESS_WRITE | FAULT_FINAL, &info), FAULT_RETRY);
+    this_cpu = 0;
+    readers++;
+    epoch_pass(pcpu, epoch_now());
+}
+
+static void a_conversion_waits_for_readers(void **state)
+{
+    (void)state;
+    start(false, true, true);
+    page_at(RAM)[0] = 1;
+    epoch_online(1);
+    readers = 0;
+    kick_hook = read_and_pass;
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
     kick_hook = NULL;
+    assert_int_equal(readers, 1);
+    assert_int_equal(touch(SHARED | RAM, 2), FAULT_FIXED);
+    epoch_offline(1);
     stop();
 }
 
@@ -364,6 +396,7 @@ int main(void)
         T(conversions_come_in_pieces),
         T(a_conversion_is_logged),
         T(a_conversion_waits_for_other_cpus),
+        T(a_conversion_waits_for_readers),
         T(attributes_move_with_their_slot),
         T(pinned_pages_stay),
         T(mmio_converts_after_one_violation),
