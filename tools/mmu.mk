@@ -70,4 +70,5 @@ bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, i
 	$(Q)$(PYTHON) tools/bench.py exits
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
-	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve private,ve=inject
+	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 \
+	    private,ve private,ve=inject
