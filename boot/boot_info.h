@@ -77,3 +77,6 @@ struct boot_info {
  * physical memory below 4 GiB through phys_to_virt(). Returns 0, or -EINVAL after a sentence that
  * names the malformed record. */
 int boot_info_parse(struct boot_info *info, uint32_t magic, uint32_t address) MUST_CHECK;
+
+/* The highest page below 640 KiB that is RAM and in which no module lies, or PAGE_NONE. */
+hpa_t boot_low_page(const struct boot_info *info) MUST_CHECK;

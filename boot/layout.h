@@ -3,6 +3,7 @@
  *
  *   DIRECT_MAP  + physical address   RAM and what else is mapped, never executable
  *   KERNEL_BASE + physical address   the image
+ *   AP_STACKS                        the stacks of all CPUs but the boot CPU
  *
  * Nothing is mapped below DIRECT_MAP, so a null pointer with any offset faults.
  */
@@ -10,6 +11,7 @@
 
 #define DIRECT_MAP  0xffff800000000000
 #define KERNEL_BASE 0xffffffff80000000
+#define AP_STACKS   0xffffffffc0000000
 
 #define STACK_GUARD 0x1000
 #define STACK_SIZE  0x4000
@@ -21,7 +23,10 @@
 #define STACK_MACHINE_CHECK 3
 #define STACK_COUNT         4
 
-/* Selectors of the GDT. */
+/* Selectors of a CPU's GDT. */
 #define SEL_CODE 0x08
 #define SEL_DATA 0x10
 #define SEL_TSS  0x18
+
+/* That of boot/start.S has the first two and this one. */
+#define SEL_CODE_32 0x18

@@ -6,11 +6,11 @@
  * all writable and executable: arch/x86/paging.c replaces these tables before anything else runs.
  */
 #include "boot/layout.h"
+#include "boot/long_mode.inc"
 
 #define MB1_MAGIC 0x1badb002
 #define MB1_FLAGS 0x3 /* modules on page boundaries; memory map, please */
 #define MB2_MAGIC 0xe85250d6
-#define PHYS(symbol) ((symbol) - KERNEL_BASE)
 
     .section .multiboot, "a"
     .balign 8
@@ -70,18 +70,8 @@ boot_entry:
     movl $(PHYS(boot_pdpt) + 3), PHYS(boot_pml4) + 256 * 8
     movl $(PHYS(boot_pdpt_image) + 3), PHYS(boot_pml4) + 511 * 8
 
-    movl $0x20, %eax /* PAE */
-    movl %eax, %cr4
-    movl $PHYS(boot_pml4), %eax
-    movl %eax, %cr3
-    movl $0xc0000080, %ecx /* EFER: LME and NXE */
-    rdmsr
-    orl $0x900, %eax
-    wrmsr
-    movl $0x80010031, %eax /* PG, WP, NE, ET, PE */
-    movl %eax, %cr0
-    lgdt gdt_pointer
-    ljmp $SEL_CODE, $in_long_mode
+    lgdt boot_gdt_pointer
+    enter_long_mode in_long_mode
 
     .code64
 in_long_mode:
@@ -134,16 +124,21 @@ message:
     .asciz "EXIT 10 no-vmx\n"
 
     .balign 8
-gdt:
+boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff /* 64-bit code */
     .quad 0x00cf93000000ffff /* data */
-gdt_pointer:
-    .short . - gdt - 1
-    .long gdt
+    .quad 0x00cf9b000000ffff /* 32-bit code, for the start of other CPUs */
+    .globl boot_gdt_limit
+    .set boot_gdt_limit, . - boot_gdt - 1
+    .globl boot_gdt
+boot_gdt_pointer:
+    .short boot_gdt_limit
+    .long boot_gdt
 
     .bss
     .balign 4096
+    .globl boot_pml4
 boot_pml4:
     .skip 4096
 boot_pdpt:

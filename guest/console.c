@@ -1,6 +1,5 @@
 #include "guest/console.h"
 
-#include "lib/log.h"
 #include "lib/string.h"
 
 static bool starts_with(const char *text, const char *prefix)
@@ -42,7 +41,8 @@ static void end_line(struct console *console)
     console->line[console->length] = 0;
     console->length = 0;
     count(console);
-    log_info("%s%s", starts_with(console->line, "BENCH ") ? "" : "    ", console->line);
+    transcript_line(console->transcript, "%s%s", starts_with(console->line, "BENCH ") ? "" : "    ",
+                    console->line);
 }
 
 void console_put(struct console *console, uint8_t byte)

@@ -7,11 +7,13 @@
  */
 #pragma once
 
+#include "guest/transcript.h"
 #include "lib/types.h"
 
 #define CONSOLE_LINE_MAX 240
 
 struct console {
+    struct transcript *transcript; /* where its lines go; NULL: printed at once */
     char line[CONSOLE_LINE_MAX + 1];
     unsigned length;
     unsigned passed, failed, skipped;

@@ -33,6 +33,8 @@ static const char *const names[COUNTER_COUNT] = {
     [COUNTER_INVLPG] = "invlpg",
     [COUNTER_REMOTE_TLB_FLUSH] = "remote_tlb_flush",
     [COUNTER_NX_LPAGE_SPLITS] = "nx_lpage_splits",
+    [COUNTER_BUS_UNCLAIMED] = "bus_unclaimed",
+    [COUNTER_BUS_REFUSED] = "bus_refused",
 };
 
 /* The common answer is not counted: it is what remains of all faults. */
@@ -78,6 +80,8 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
         [COUNTER_INVLPG] = vcpu->exits[REASON_INVLPG],
         [COUNTER_REMOTE_TLB_FLUSH] = mmu->remote_flushes,
         [COUNTER_NX_LPAGE_SPLITS] = mmu->nx_splits,
+        [COUNTER_BUS_UNCLAIMED] = vcpu->vm->mmio_bus.unclaimed + vcpu->vm->port_bus.unclaimed,
+        [COUNTER_BUS_REFUSED] = vcpu->vm->mmio_bus.refused + vcpu->vm->port_bus.refused,
     };
     memcpy(values, now, sizeof(now));
 }
@@ -94,7 +98,7 @@ void counters_report(const struct vm *vm)
         used += snprintf(line + used, sizeof(line) - (size_t)used, " %s=%lu", names[i], values[i]);
         if (used < LINE && i + 1 < COUNTER_COUNT)
             continue;
-        log_info("# %s:%s", vm->name, line);
+        transcript_line(vm->console.transcript, "# %s:%s", vm->name, line);
         used = 0;
     }
 }

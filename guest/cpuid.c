@@ -56,8 +56,8 @@ static void adjust_leaf1(struct vcpu *vcpu, struct cpuid *r)
     r->edx &= ~(uint32_t)LEAF1_EDX_HIDDEN;
     if (vcpu->lapic.enabled)
         r->edx |= (uint32_t)LEAF1_EDX_APIC;
-    r->ebx &= 0xffff; /* one logical processor, APIC id 0 */
-    r->ebx |= 1u << 16;
+    r->ebx &= 0xffff; /* how many logical processors, and the APIC ID */
+    r->ebx |= vcpu->vm->vcpu_count << 16 | (uint32_t)vcpu->index << 24;
 }
 
 static void adjust_leaf7(struct vcpu *vcpu, struct cpuid *r)

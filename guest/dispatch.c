@@ -153,13 +153,17 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 /* RIP goes first, so that the device's access is the last thing to do. */
 static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state) ||
-                 !mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
+    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state))) {
         ept_misconfiguration_slow(vcpu);
-        return;
+    } else if (likely(mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
+        vmwrite_always(VMCS_GUEST_RIP, hot->next);
+        mmio_hot_access(&vcpu->mmio, hot, gpa);
+    } else if (mmio_hot_renew(&vcpu->mmio, hot, gpa)) {
+        vmwrite_always(VMCS_GUEST_RIP, hot->next);
+        mmio_hot_first_access(&vcpu->mmio, hot, gpa);
+    } else {
+        ept_misconfiguration_slow(vcpu);
     }
-    vmwrite_always(VMCS_GUEST_RIP, hot->next);
-    mmio_hot_access(&vcpu->mmio, hot, gpa);
 }
 
 static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
@@ -200,6 +204,14 @@ uint64_t vcpu_exit_count(const struct vcpu *vcpu)
     uint64_t sum = 0;
     for (unsigned i = 0; i < REASON_COUNT; i++)
         sum += vcpu->exits[i];
+    return sum;
+}
+
+uint64_t vm_exit_count(const struct vm *vm)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        sum += vcpu_exit_count(vm->vcpus[i]);
     return sum;
 }
 
@@ -292,7 +304,7 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
 
 static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 {
-    tlb_pay_debt(vcpu->mmio.mmu, THIS_CPU);
+    tlb_pay_debt(vcpu->mmio.mmu, (unsigned)THIS_CPU);
     epoch_pass(THIS_CPU, epoch);
     pml_follow(vcpu);
     return true;
@@ -300,7 +312,7 @@ static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 
 static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 {
-    tlb_leave(THIS_CPU);
+    tlb_leave_at(vcpu->place);
     if (likely(reason < ARRAY_SIZE(handlers))) {
         vcpu->exits[reason]++;
         handlers[reason](vcpu);
@@ -314,7 +326,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
         return again;
     }
     uint64_t epoch;
-    if (likely(tlb_enter_paid(vcpu->mmio.mmu, THIS_CPU, &epoch)))
+    if (likely(tlb_enter_paid(vcpu->mmio.mmu, vcpu->place, &epoch)))
         return true;
     return pay_and_enter(vcpu, epoch);
 }

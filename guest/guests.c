@@ -1,21 +1,41 @@
 #include "guest/guests.h"
 
+#include "arch/x86/kick.h"
 #include "arch/x86/memory.h"
 #include "guest/counters.h"
+#include "guest/ipi.h"
+#include "guest/pcpu.h"
+#include "guest/sched.h"
 #include "guest/trace.h"
-#include "guest/vm.h"
+#include "guest/transcript.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/page.h"
+#include "lib/spinlock.h"
 
 extern const char image_start[], image_end[];
 
 struct totals {
     unsigned passed, failed, skipped;
+    uint64_t remote_flushes;
+    unsigned first_failed; /* the guest's number; 0: none */
     enum exit_code first_failure;
 };
 
-static struct vm vm; /* one at a time */
+/* What the pCPUs share that run the guests: which guest comes next, and the account. */
+static struct {
+    struct spinlock lock;
+    const struct boot_info *info;
+    const struct options *options;
+    unsigned next_module, next_number;
+    unsigned alive, limit; /* VMs that exist, and may exist, at a time */
+    struct totals totals;
+} pool;
+
+/* A guest among the modules: its own and those that belong to it. */
+struct entry {
+    unsigned number, module, extra;
+};
 
 static bool overlaps(const struct boot_module *a, const struct boot_module *b)
 {
@@ -53,75 +73,217 @@ static bool belongs_to_guest(const struct boot_module *module)
     return module->string[0] == '+';
 }
 
-static void not_started(unsigned number, const char *name, enum exit_code code,
-                        struct totals *totals)
+static void note_failure(unsigned number, enum exit_code code)
 {
-    log_info("not ok %u %s # not started", number, name);
-    totals->failed++;
-    if (!totals->first_failure)
+    struct totals *totals = &pool.totals;
+    if (!totals->first_failed || number < totals->first_failed) {
+        totals->first_failed = number;
         totals->first_failure = code;
+    }
 }
 
 /* The KTAP line of a VM that ran, and why it says so. */
-static void report(unsigned number, struct totals *totals)
+static void report(struct vm *vm, struct transcript *out)
 {
-    const struct console *console = &vm.console;
-    const enum vm_ending expected = (enum vm_ending)(vm.words.expect + 1);
-    bool passed = vm_passed(&vm);
+    const struct console *console = &vm->console;
+    const enum vm_ending expected = (enum vm_ending)(vm->words.expect + 1);
+    struct totals *totals = &pool.totals;
+    bool passed = vm_passed(vm);
     unsigned results = console_results(console);
 
-    if (!passed || vm.ending != VM_ENDED_EXIT)
-        log_info("# %s: %s", vm.name, vm.sentence);
+    if (!passed || vm->ending != VM_ENDED_EXIT)
+        transcript_line(out, "# %s: %s", vm->name, vm->sentence);
     if (console->planned && console->planned != results)
-        log_info("# %s: planned %u results but printed %u", vm.name, console->planned, results);
-    if (vm.ending != expected)
-        log_info("# %s: expected the ending %s, got %s", vm.name, vm_ending_name(expected),
-                 vm_ending_name(vm.ending));
-    log_info("%sok %u %s # ended=%s exits=%lu", passed ? "" : "not ", number, vm.name,
-             vm_ending_name(vm.ending), vcpu_exit_count(&vm.vcpu));
+        transcript_line(out, "# %s: planned %u results but printed %u", vm->name, console->planned,
+                        results);
+    if (vm->ending != expected)
+        transcript_line(out, "# %s: expected the ending %s, got %s", vm->name,
+                        vm_ending_name(expected), vm_ending_name(vm->ending));
+    transcript_line(out, "%sok %u %s # ended=%s exits=%lu", passed ? "" : "not ", vm->number,
+                    vm->name, vm_ending_name(vm->ending), vm_exit_count(vm));
+
+    spin_lock(&pool.lock);
     totals->passed += console->passed + (passed && !results);
     totals->failed += console->failed + (!passed && !console->failed);
     totals->skipped += console->skipped;
-    if (!passed && !totals->first_failure)
-        totals->first_failure = EXIT_FAILED;
+    totals->remote_flushes += mmu_stats(&vm->mmu).remote_flushes;
+    if (!passed)
+        note_failure(vm->number, EXIT_FAILED);
+    spin_unlock(&pool.lock);
 }
 
-static void run_guest(const struct boot_info *info, unsigned first, unsigned extra, unsigned number,
-                      const struct options *options, struct totals *totals)
+static unsigned vm_order(void)
 {
-    const struct boot_module *module = &info->modules[first];
-    enum exit_code code = EXIT_OK;
+    unsigned order = 0;
+    while (PAGE_SIZE << order < sizeof(struct vm))
+        order++;
+    return order;
+}
 
-    for (unsigned i = first; !code && i <= first + extra; i++)
-        code = check_placement(info, i);
+/* The last of it: its line is in the transcript. */
+static void finish(struct vm *vm, struct transcript *out)
+{
+    if (vm)
+        page_free(virt_to_phys(vm), vm_order());
+    transcript_close(out);
+    spin_lock(&pool.lock);
+    pool.alive--;
+    bool all = !pool.alive && pool.next_module == pool.info->module_count;
+    spin_unlock(&pool.lock);
+    if (all)
+        sched_wake_all();
+}
+
+static void not_started(struct vm *vm, const struct entry *entry, enum exit_code code,
+                        struct transcript *out)
+{
+    transcript_line(out, "not ok %u %s # not started", entry->number,
+                    pool.info->modules[entry->module].string);
+    spin_lock(&pool.lock);
+    pool.totals.failed++;
+    note_failure(entry->number, code);
+    spin_unlock(&pool.lock);
+    finish(vm, out);
+}
+
+static void skip(struct vm *vm, struct transcript *out)
+{
+    transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
+    spin_lock(&pool.lock);
+    pool.totals.skipped++;
+    spin_unlock(&pool.lock);
+    vm_destroy(vm);
+    finish(vm, out);
+}
+
+/* The next guest, if another one may exist now. */
+static bool take_entry(struct entry *entry)
+{
+    spin_lock(&pool.lock);
+    const struct boot_info *info = pool.info;
+    bool found = pool.alive < pool.limit && pool.next_module < info->module_count;
+    if (found) {
+        *entry = (struct entry){.number = ++pool.next_number, .module = pool.next_module++};
+        for (; pool.next_module < info->module_count &&
+               belongs_to_guest(&info->modules[pool.next_module]);
+             pool.next_module++)
+            entry->extra++;
+        pool.alive++;
+    }
+    spin_unlock(&pool.lock);
+    return found;
+}
+
+static void start_guest(const struct entry *entry)
+{
+    const struct boot_module *module = &pool.info->modules[entry->module];
+    struct transcript *out = transcript_open(entry->number);
+    enum exit_code code = EXIT_OK;
+    hpa_t page = page_alloc(vm_order());
+    struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
+
+    if (!vm)
+        code = EXIT_NO_MEMORY;
+    for (unsigned i = 0; !code && i <= entry->extra; i++)
+        code = check_placement(pool.info, entry->module + i);
     if (!code)
-        code = vm_create(&vm, module, extra, options);
+        code = vm_create(vm, module, entry->extra, pool.options);
     if (code) {
-        not_started(number, module->string, code, totals);
+        not_started(vm, entry, code, out);
         return;
     }
-    if (!options_match(options->tests, vm.name)) {
-        log_info("ok %u %s # SKIP by tests=%s", number, vm.name, options->tests);
-        totals->skipped++;
-    } else {
-        log_info("# %s: %lu MiB%s", vm.name, vm.words.memory >> 20,
-                 vm.words.testctl ? ", testctl" : "");
-        vm.number = (uint16_t)number;
-        vm_run(&vm);
-        console_finish(&vm.console);
-        trace_report(&vm);
-        if (options->counters || !vm_passed(&vm))
-            counters_report(&vm);
-        report(number, totals);
+    vm->number = (uint16_t)entry->number;
+    vm->console.transcript = out;
+    if (!options_match(pool.options->tests, vm->name)) {
+        skip(vm, out);
+        return;
     }
-    vm_destroy(&vm);
+    transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
+                    vm->words.testctl ? ", testctl" : "");
+    sched_add(&vm->vcpu);
+}
+
+/* The last vCPU to leave a VM takes it apart. */
+static void leave(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct transcript *out = vm->console.transcript;
+    if (__atomic_sub_fetch(&vm->active, 1, __ATOMIC_ACQ_REL))
+        return;
+    if (vm_ending(vm) == VM_RUNNING)
+        vm_end(vm, VM_ENDED_HALTED, "every CPU of it waits for a start-up IPI");
+    console_finish(&vm->console);
+    trace_report(vm);
+    if (pool.options->counters || !vm_passed(vm))
+        counters_report(vm);
+    report(vm, out);
+    vm_destroy(vm);
+    finish(vm, out);
+}
+
+static void run_turn(struct vcpu *vcpu)
+{
+    vcpu_run(vcpu);
+    if (vm_ending(vcpu->vm) == VM_RUNNING && (!vcpu->stopping || ipi_restarts(vcpu)))
+        sched_add(vcpu);
+    else
+        leave(vcpu);
+}
+
+static bool all_done(void)
+{
+    spin_lock(&pool.lock);
+    bool done = !pool.alive && pool.next_module == pool.info->module_count;
+    spin_unlock(&pool.lock);
+    return done;
+}
+
+/* What every pCPU does that runs guests. */
+static void work(void)
+{
+    struct entry entry;
+    for (;;) {
+        while (take_entry(&entry))
+            start_guest(&entry);
+        struct vcpu *vcpu = sched_take();
+        if (vcpu)
+            run_turn(vcpu);
+        else if (all_done())
+            return;
+        else
+            sched_idle();
+    }
+}
+
+/* The guests are done, so the others come soon; one that does not may still use what is freed. */
+#define RETURN_MS 1000
+
+static void run_on_all(void)
+{
+    for (unsigned i = 1; i < cpu_count; i++)
+        if (pcpus_running() & BIT(i))
+            cpu_give_work(i, work);
+    work();
+    for (unsigned i = 1; i < cpu_count; i++)
+        WARN_ON(!cpu_wait_work(i, RETURN_MS));
+}
+
+/* Nothing of this happens where one VM after another runs on one CPU. */
+static void report_cpus(void)
+{
+    struct pcpu_counts counts = pcpus_counts();
+    if (pcpus_count() > 1 || pool.limit > 1)
+        log_info("# %u CPUs: %lu turns, %lu of them on another CPU than before, %lu kicks, %lu "
+                 "remote flushes",
+                 pcpus_count(), counts.turns, counts.migrations, counts.kicks,
+                 pool.totals.remote_flushes);
 }
 
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)
 {
-    struct totals totals = {0};
+    const struct totals *totals = &pool.totals;
     uint64_t free_before = memory_free_pages();
-    unsigned guests = 0, number = 0;
+    unsigned guests = 0;
 
     for (unsigned i = 0; i < info->module_count; i++)
         guests += !belongs_to_guest(&info->modules[i]);
@@ -129,21 +291,19 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
         log_error("no guest to run: the loader passed no module; give at least one guest program");
         return EXIT_NO_GUESTS;
     }
+    pool.info = info;
+    pool.options = options;
+    while (belongs_to_guest(&info->modules[pool.next_module]))
+        pool.next_module++;
+    pool.limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
     log_info("KTAP version 1");
     log_info("1..%u", guests);
-    for (unsigned i = 0; i < info->module_count; i++) {
-        unsigned extra = 0;
-        if (belongs_to_guest(&info->modules[i]))
-            continue;
-        while (i + extra + 1 < info->module_count &&
-               belongs_to_guest(&info->modules[i + extra + 1]))
-            extra++;
-        run_guest(info, i, extra, ++number, options, &totals);
-    }
+    run_on_all();
+    report_cpus();
     WARN_ON(memory_free_pages() != free_before); /* a VM kept pages */
 
-    log_info("%u passed, %u failed, %u skipped", totals.passed, totals.failed, totals.skipped);
-    if (totals.first_failure)
-        return totals.first_failure;
+    log_info("%u passed, %u failed, %u skipped", totals->passed, totals->failed, totals->skipped);
+    if (totals->first_failed)
+        return totals->first_failure;
     return log_warnings() ? EXIT_WARNED : EXIT_OK;
 }

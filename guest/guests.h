@@ -1,4 +1,7 @@
-/* The boot modules, one VM after another, and the account of how they ended. */
+/*
+ * The boot modules, as VMs, and the account of how they ended. Every pCPU does the same: it starts
+ * the next guest if another one may exist, runs a vCPU that waits for a pCPU, or is idle.
+ */
 #pragma once
 
 #include "boot/boot_info.h"

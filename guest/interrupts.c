@@ -4,8 +4,10 @@
  * vmx.attention. Called by the run loop, hypercalls, and the APIC itself.
  */
 #include "arch/x86/cpu.h"
+#include "guest/ipi.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
+#include "mmio/dev/lapic_mmio.h"
 
 /* An interrupt that did not come through the APIC goes first, as INTR in ExtINT mode does. */
 static void update_interrupt(struct vcpu *vcpu)
@@ -27,7 +29,7 @@ void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
     update_interrupt(vcpu);
 }
 
-static void pend_nmi(struct vcpu *vcpu)
+void vcpu_nmi(struct vcpu *vcpu)
 {
     if (vcpu->vmx.pending.nmis < 2)
         vcpu->vmx.pending.nmis++;
@@ -37,7 +39,7 @@ static void pend_nmi(struct vcpu *vcpu)
 void vcpu_pend(struct vcpu *vcpu, const struct event *event)
 {
     if (event->type == EVENT_NMI) {
-        pend_nmi(vcpu);
+        vcpu_nmi(vcpu);
     } else if (event->type != EVENT_INTERRUPT) {
         vmx_raise(&vcpu->vmx, event->vector, event->error_code);
     } else if (lapic_accepts(&vcpu->lapic)) {
@@ -66,7 +68,12 @@ static void apic_timer(void *context)
 
 static void apic_nmi(void *context)
 {
-    pend_nmi(context);
+    vcpu_nmi(context);
+}
+
+static void apic_send(void *context, const struct lapic_message *message)
+{
+    ipi_send(context, message);
 }
 
 static const struct lapic_host apic_host = {
@@ -74,9 +81,32 @@ static const struct lapic_host apic_host = {
     .interrupt = apic_interrupt,
     .timer = apic_timer,
     .raise_nmi = apic_nmi,
+    .send = apic_send,
 };
+
+/* One page of addresses, and behind it the APIC of whoever asks. */
+static struct lapic *own_apic(struct mmio_vcpu *mmio)
+{
+    return &container_of(mmio, struct vcpu, mmio)->lapic;
+}
+
+static uint64_t window_read(void *device, struct mmio_vcpu *mmio, uint64_t offset, unsigned size)
+{
+    (void)device;
+    return lapic_mmio_ops.read(own_apic(mmio), mmio, offset, size);
+}
+
+static void window_write(void *device, struct mmio_vcpu *mmio, uint64_t offset, unsigned size,
+                         uint64_t value)
+{
+    (void)device;
+    lapic_mmio_ops.write(own_apic(mmio), mmio, offset, size, value);
+}
+
+const struct bus_ops apic_window_ops = {
+    .name = "local APIC", .read = window_read, .write = window_write};
 
 void interrupts_setup(struct vcpu *vcpu)
 {
-    lapic_init(&vcpu->lapic, 0, &apic_host, vcpu);
+    lapic_init(&vcpu->lapic, vcpu->index, &apic_host, vcpu);
 }

@@ -1,15 +1,17 @@
 /* The life of the hypervisor, from the boot loader to the last line. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/descriptors.h"
+#include "arch/x86/cpus.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/power.h"
+#include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
 #include "arch/x86/screen.h"
 #include "arch/x86/serial.h"
 #include "boot/boot_info.h"
 #include "ept/caps.h"
 #include "guest/guests.h"
+#include "guest/pcpu.h"
 #include "guest/provoke.h"
 #include "guest/trace.h"
 #include "lib/log.h"
@@ -58,7 +60,7 @@ static void start(uint32_t magic, uint32_t address)
 {
     serial_init();
     log_add_console(serial_write);
-    descriptors_init();
+    descriptors_init(&cpus[0]);
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
     int error = boot_info_parse(&info, magic, address);
     screen_init(&info); /* to show why it failed, if it got as far as the screen's record */
@@ -68,7 +70,7 @@ static void start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
     acpi_init(&info);
-    if (trace_create_ring(THIS_CPU))
+    if (trace_create_ring((unsigned)THIS_CPU))
         machine_exit(EXIT_NO_MEMORY);
     if (options_parse(info.command_line, &options) || trace_choose(options.trace))
         machine_exit(EXIT_BAD_COMMAND_LINE);
@@ -77,6 +79,7 @@ static void start(uint32_t magic, uint32_t address)
     log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, TSC %lu kHz, command line \"%s\"",
              info.protocol, info.loader[0] ? info.loader : "?", info.module_count,
              memory_free_pages() >> 8, tsc_khz(), info.command_line);
+    smp_start(&info, (unsigned)options.cpus, options.x2apic);
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;
     enum exit_code code = vmx_init();
@@ -89,6 +92,7 @@ static void start(uint32_t magic, uint32_t address)
     }
     vmx.poison = options.poison;
     setup_memory_mapping();
+    pcpus_start();
     provoke((enum provoke)options.provoke);
 }
 

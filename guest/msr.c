@@ -78,7 +78,8 @@ static void move_tsc(struct vcpu *vcpu, uint64_t by)
 
 static uint64_t apic_base(const struct vcpu *vcpu)
 {
-    return GUEST_LAPIC | APIC_BASE_BSP | (vcpu->lapic.enabled ? APIC_BASE_ENABLE : 0);
+    return GUEST_LAPIC | (vcpu->index ? 0 : APIC_BASE_BSP) |
+           (vcpu->lapic.enabled ? APIC_BASE_ENABLE : 0);
 }
 
 static bool fixed_value(uint32_t msr, uint64_t *value)

@@ -1,5 +1,7 @@
 #include "guest/options.h"
 
+#include "arch/x86/cpus.h"
+#include "boot/boot_info.h"
 #include "lib/bits.h"
 
 #define FIELD(name) .offset = offsetof(struct options, name)
@@ -27,6 +29,9 @@ static const struct word words[] = {
      .max = BIT(62),
      FIELD(slot_generation_start)},
     {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
+    {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
+    {.name = "parallel", .kind = WORD_NUMBER, .min = 1, .max = BOOT_MODULES, FIELD(parallel)},
+    {.name = "x2apic", .kind = WORD_NUMBER, .max = 1, FIELD(x2apic)},
     {.name = "provoke", .kind = WORD_CHOICE, .choices = provoke_values, FIELD(provoke)},
     {.name = "break_field", .kind = WORD_NUMBER, .max = 0x7fff, FIELD(break_field)},
     {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
@@ -47,6 +52,8 @@ int options_parse(const char *command_line, struct options *options)
                                 .nx_huge = NX_HUGE_AUTO,
                                 .nx_recovery_ms = 60000,
                                 .pml = 1,
+                                .cpus = CPUS_MAX,
+                                .x2apic = 1,
                                 .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,
                                 .trace = "off",

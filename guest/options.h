@@ -32,7 +32,10 @@ struct options {
     uint64_t pml;
     uint64_t ve; /* enum ve_delivery */
     uint64_t slot_generation_start;
-    uint64_t on_exit; /* enum on_exit */
+    uint64_t on_exit;  /* enum on_exit */
+    uint64_t cpus;     /* use at most so many */
+    uint64_t parallel; /* VMs at a time; 0: one for each CPU */
+    uint64_t x2apic;   /* reach other CPUs by it, where the CPU has it */
 
     /* For tests of what is said when something breaks. */
     uint64_t provoke;                  /* enum provoke of guest/provoke.h */

@@ -1,8 +1,10 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "guest/ipi.h"
+#include "guest/pcpu.h"
+#include "guest/sched.h"
 #include "guest/vm.h"
-#include "lib/assert.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
@@ -10,23 +12,14 @@
 #define TIMER_MAX        0xffffffffull
 #define EXITS_UNATTENDED 64u /* in a row, until the clock is looked at */
 
-unsigned tlb_this_cpu(void)
-{
-    return THIS_CPU;
-}
-
-/* So there is no other one to be kicked. */
-void tlb_kick(unsigned pcpu)
-{
-    (void)pcpu;
-    BUG_ON(true);
-}
-
-/* Lets the guest run for at most `ticks` of the TSC before it is left. */
-static void arm_timer(uint64_t ticks)
+/* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has
+ * come since the last look at everything. One that comes now sees to that itself. */
+static void arm_timer(const struct vcpu *vcpu, uint64_t ticks)
 {
     uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE);
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, value < TIMER_MAX ? value : TIMER_MAX);
+    if (unlikely(READ_ONCE(vcpu->kicked)))
+        vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
 }
 
 static uint64_t earlier(uint64_t a, uint64_t b)
@@ -42,12 +35,12 @@ static void arm_next(struct vcpu *vcpu, uint64_t now)
     uint64_t event = lapic_deadline(&vcpu->lapic);
     if (vcpu->delayed.valid)
         event = earlier(event, vcpu->delayed_until);
-    uint64_t rest = earlier(vcpu->budget_end, vcpu->vm->nx_due);
+    uint64_t rest = earlier(vcpu->budget_end, earlier(vcpu->slice_end, vcpu->vm->nx_due));
     vcpu->next_event = earlier(event, rest);
     vcpu->arm_at_entry =
         event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
     vcpu->vmx.attention |= vcpu->arm_at_entry;
-    arm_timer(vcpu->next_event > now ? vcpu->next_event - now : 0);
+    arm_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
 }
 
 void vcpu_arm_timer(struct vcpu *vcpu)
@@ -92,48 +85,69 @@ static void recover_large_pages(struct vm *vm, uint64_t now)
         mmu_nx_recover(&vm->mmu);
 }
 
-/* When something is due, or the timer has run out, and whenever the vCPU is halted. */
+/* A slice begins when somebody waits for this pCPU, and ends when nobody does. */
+static void look_at_queue(struct vcpu *vcpu, uint64_t now)
+{
+    if (!sched_waiting())
+        vcpu->slice_end = TIME_NEVER;
+    else if (vcpu->slice_end == TIME_NEVER)
+        vcpu->slice_end = now + SCHED_SLICE_MS * tsc_khz();
+}
+
+/* When something is due, the timer has run out or a kick has come, and whenever the vCPU is
+ * halted. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
+    vcpu->kicked = false;
+    ipi_receive(vcpu);
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu->vm, now);
+    look_at_queue(vcpu, now);
     arm_next(vcpu, now);
     if (now >= vcpu->budget_end)
         over_budget(vcpu);
 }
 
-/* A halted vCPU waits for what will wake it; without any such thing the VM has ended. */
+/* A halted vCPU waits for what will wake it, and lets others go first; without any such thing a
+ * VM of one has ended. */
 static void wait_halted(struct vcpu *vcpu)
 {
-    while (vcpu->vm->ending == VM_RUNNING) {
+    while (vm_ending(vcpu->vm) == VM_RUNNING && !vcpu->stopping) {
         look_at_clock(vcpu, rdtsc());
         if (vmx_wakes(&vcpu->vmx)) {
             vcpu->halted = false;
             return;
         }
-        if (!vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER)
+        if (sched_waiting())
+            return;
+        if (!vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER &&
+            vcpu->vm->vcpu_count == 1)
             vm_end(
                 vcpu->vm, VM_ENDED_HALTED,
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
                 cpu_reg(&vcpu->vmx.regs, REG_RIP),
                 !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
+        epoch_pass(THIS_CPU, epoch_now());
         __asm__ volatile("pause");
     }
 }
 
-/* What is due before the guest goes on. False: it does not. */
+/* What is due before the guest goes on. False: it does not, or not now. */
 static bool attend(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    uint64_t now = rdtsc();
-    if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER)
-        look_at_clock(vcpu, now);
-    else if (vcpu->arm_at_entry)
-        arm_timer(vcpu->next_event - now);
-    if (vcpu->halted)
-        wait_halted(vcpu);
-    if (vm->ending != VM_RUNNING)
+    do {
+        uint64_t now = rdtsc();
+        if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER ||
+            vcpu->kicked)
+            look_at_clock(vcpu, now);
+        else if (vcpu->arm_at_entry)
+            arm_timer(vcpu, vcpu->next_event - now);
+        if (vcpu->halted)
+            wait_halted(vcpu);
+    } while (READ_ONCE(vcpu->kicked));
+    if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
         vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
@@ -147,24 +161,45 @@ static bool attend(struct vcpu *vcpu)
     return true;
 }
 
-/* Most exits are handled inside vmx_run(), by vmx_exited(). */
-void vm_run(struct vm *vm)
+/* The vCPU gets this pCPU. What another pCPU knows of its VPID may be older than what it has done
+ * here since; the EPTP's translations are the ledger's business (rule T5). */
+static void begin(struct vcpu *vcpu)
 {
-    struct vcpu *vcpu = &vm->vcpu;
-
-    epoch_online(THIS_CPU);
-    trace_run(vm->number, 0, vcpu->traced);
-    vcpu->budget_end = rdtsc() + vm->words.budget * tsc_khz();
-    vm->nx_due = nx_due_after(vm, rdtsc());
-    vmx_load(&vcpu->vmx);
+    epoch_online((unsigned)THIS_CPU);
+    vcpu->place = tlb_place(THIS_CPU);
+    trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
+    bool migrated = vmx_load(&vcpu->vmx);
+    if (migrated)
+        tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
     extra_state_load(&vcpu->extra);
-    arm_next(vcpu, rdtsc());
-    while (attend(vcpu)) {
-        if (vmx_run(&vcpu->vmx))
-            vm_end(vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
-    }
+    if (vcpu->starting)
+        ipi_start(vcpu);
+    vcpu->budget_end = rdtsc() + vcpu->budget_left;
+    vcpu->slice_end = TIME_NEVER;
+    vcpu->kicked = true; /* the first look is at everything */
+    pcpu_takes(vcpu, migrated);
+}
+
+static void end(struct vcpu *vcpu)
+{
+    uint64_t now = rdtsc();
+    pcpu_drops(vcpu);
     tlb_leave(THIS_CPU);
-    epoch_offline(THIS_CPU);
+    epoch_offline((unsigned)THIS_CPU);
+    vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
     trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);
+    vmx_unload(&vcpu->vmx);
+}
+
+/* Most exits are handled inside vmx_run(), by vmx_exited(). */
+void vcpu_run(struct vcpu *vcpu)
+{
+    begin(vcpu);
+    while (attend(vcpu)) {
+        if (vmx_run(&vcpu->vmx))
+            vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
+                   "the VM entry failed; the sentences above say why");
+    }
+    end(vcpu);
 }

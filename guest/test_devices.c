@@ -17,7 +17,7 @@ static void ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned
 
 static const struct bus_ops bell_ops = {.name = "test doorbell", .write = ring};
 
-int64_t call_doorbell_add(struct vcpu *vcpu, struct call *call)
+static int64_t doorbell_add(struct vcpu *vcpu, struct call *call)
 {
     struct test_bell *bells = vcpu->vm->tests.bells;
     unsigned id = 0;
@@ -47,7 +47,7 @@ static struct test_bell *bell_of(struct vcpu *vcpu, const struct call *call)
     return call->rbx < BUS_DOORBELLS && bells[call->rbx].used ? &bells[call->rbx] : NULL;
 }
 
-int64_t call_doorbell_remove(struct vcpu *vcpu, struct call *call)
+static int64_t doorbell_remove(struct vcpu *vcpu, struct call *call)
 {
     struct test_bell *bell = bell_of(vcpu, call);
     if (!bell)
@@ -56,7 +56,7 @@ int64_t call_doorbell_remove(struct vcpu *vcpu, struct call *call)
     return bus_doorbell_remove(&vcpu->vm->mmio_bus, &bell->bell);
 }
 
-int64_t call_doorbell_rings(struct vcpu *vcpu, struct call *call)
+static int64_t doorbell_rings(struct vcpu *vcpu, struct call *call)
 {
     const struct test_bell *bell = bell_of(vcpu, call);
     if (!bell)
@@ -69,7 +69,7 @@ int64_t call_doorbell_rings(struct vcpu *vcpu, struct call *call)
 
 #define ABOVE_OTHERS 1
 
-int64_t call_window(struct vcpu *vcpu, struct call *call)
+static int64_t set_window(struct vcpu *vcpu, struct call *call)
 {
     struct vm *vm = vcpu->vm;
     struct test_devices *t = &vm->tests;
@@ -92,6 +92,39 @@ int64_t call_window(struct vcpu *vcpu, struct call *call)
     if (!error)
         t->window_at = at;
     return error;
+}
+
+/* ---- Hypercalls ------------------------------------------------------------------------------ */
+
+/* The buses want their changes one after the other. */
+static int64_t locked(struct vcpu *vcpu, struct call *call,
+                      int64_t (*function)(struct vcpu *, struct call *))
+{
+    struct spinlock *lock = &vcpu->vm->tests.lock;
+    spin_lock(lock);
+    int64_t result = function(vcpu, call);
+    spin_unlock(lock);
+    return result;
+}
+
+int64_t call_doorbell_add(struct vcpu *vcpu, struct call *call)
+{
+    return locked(vcpu, call, doorbell_add);
+}
+
+int64_t call_doorbell_remove(struct vcpu *vcpu, struct call *call)
+{
+    return locked(vcpu, call, doorbell_remove);
+}
+
+int64_t call_doorbell_rings(struct vcpu *vcpu, struct call *call)
+{
+    return locked(vcpu, call, doorbell_rings);
+}
+
+int64_t call_window(struct vcpu *vcpu, struct call *call)
+{
+    return locked(vcpu, call, set_window);
 }
 
 /* ---- The port -------------------------------------------------------------------------------- */

@@ -1,10 +1,12 @@
 /* What guests make on their bus by hypercall, and the port that gives back what it was given. */
 #pragma once
 
+#include "lib/spinlock.h"
 #include "mmio/bus.h"
 #include "mmio/dev/window.h"
 
 struct test_devices {
+    struct spinlock lock; /* of the changes that hypercalls make to the buses */
     struct test_bell {
         struct bus_doorbell bell;
         uint64_t rings;

@@ -77,17 +77,20 @@ void trace_report(const struct vm *vm)
     uint64_t there = trace_read_begin(&reader, vm->number, as_expected ? UINT64_MAX : NEWEST);
     uint64_t start = 0;
     if (there)
-        log_info("# %s: its last %lu events; TSC ticks since the first, CPU and vCPU", vm->name,
-                 there);
+        transcript_line(vm->console.transcript,
+                        "# %s: its last %lu events; TSC ticks since the first, CPU and vCPU",
+                        vm->name, there);
     while ((record = trace_read_next(&reader))) {
         if (!start)
             start = record->tsc;
         trace_format(record, text, sizeof(text));
-        log_info("# %10lu %2u %2u %s", record->tsc - start, record->cpu, record->vcpu, text);
+        transcript_line(vm->console.transcript, "# %10lu %2u %2u %s", record->tsc - start,
+                        record->cpu, record->vcpu, text);
     }
     if (!vm_passed(vm) && !wanted)
-        log_info("# %s: with trace=all on the command line its last events would stand here",
-                 vm->name);
+        transcript_line(vm->console.transcript,
+                        "# %s: with trace=all on the command line its last events would stand here",
+                        vm->name);
     if (vm->chose_trace)
         trace_select(chosen);
 }

@@ -16,5 +16,5 @@ int ve_setup(struct vcpu *vcpu, const struct options *options) MUST_CHECK;
 
 /* After a violation that the guest is to handle (FAULT_VE): lets the CPU or us deliver #VE. A
  * second one before the guest has freed the area becomes #DF; one that can't be delivered ends the
- * VM. */
+ * VM. Decided in guest/ve_rules.h. */
 void ve_take(struct vcpu *vcpu);

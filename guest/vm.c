@@ -2,8 +2,10 @@
 #include "guest/vm.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "guest/loader.h"
+#include "guest/pcpu.h"
 #include "guest/provoke.h"
 #include "guest/ve.h"
 #include "lib/errno.h"
@@ -39,6 +41,8 @@ static const struct word words[] = {
      FIELD(execute_only)},
     {.name = "ve", .kind = WORD_FLAG, FIELD(ve)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
+    {.name = "vcpus", .kind = WORD_NUMBER, .min = 1, .max = VCPUS_MAX, FIELD(vcpus)},
+    {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
 const char *vm_ending_name(enum vm_ending ending)
@@ -48,14 +52,18 @@ const char *vm_ending_name(enum vm_ending ending)
 
 void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
 {
+    enum vm_ending running = VM_RUNNING;
     va_list arguments;
-    if (vm->ending != VM_RUNNING)
+    if (!__atomic_compare_exchange_n(&vm->ending, &running, ending, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST))
         return;
-    vm->ending = ending;
-    vm->vcpu.vmx.attention = true;
     va_start(arguments, format);
     vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
     va_end(arguments);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        WRITE_ONCE(vm->vcpus[i]->vmx.attention, true);
+        pcpu_kick_vcpu(vm->vcpus[i]);
+    }
 }
 
 bool vm_passed(const struct vm *vm)
@@ -75,6 +83,8 @@ static void debug_exit(void *device, struct mmio_vcpu *vcpu, uint64_t offset, un
 {
     struct vm *vm = device;
     (void)vcpu, (void)offset, (void)size;
+    if (vm_ending(vm) != VM_RUNNING)
+        return;
     vm->exit_value = (uint8_t)value;
     vm_end(vm, VM_ENDED_EXIT, "wrote %lu to the debug-exit port", value);
 }
@@ -101,13 +111,16 @@ static int add_devices(struct vm *vm)
         const struct bus_ops *ops;
         void *device;
         bool for_tests;
+        struct locked_device *locked; /* how several vCPUs share it */
     } devices[] = {
-        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false},
-        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false},
-        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, true},
-        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &lapic_mmio_ops, &vm->vcpu.lapic, false},
-        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true},
-        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true},
+        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false, &vm->locked[0]},
+        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false, &vm->locked[1]},
+        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, true, &vm->locked[4]},
+        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, false, NULL},
+        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true,
+         &vm->locked[2]},
+        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true,
+         &vm->locked[3]},
     };
 
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
@@ -120,9 +133,13 @@ static int add_devices(struct vm *vm)
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].for_tests && !vm->words.testctl)
             continue;
+        struct locked_device *locked = vm->words.vcpus > 1 ? devices[i].locked : NULL;
         uint64_t start = devices[i].start | (devices[i].bus == &vm->mmio_bus ? shared : 0);
+        if (locked)
+            locked_device_init(locked, devices[i].ops, devices[i].device);
         int error =
-            bus_add(devices[i].bus, start, devices[i].size, devices[i].ops, devices[i].device);
+            bus_add(devices[i].bus, start, devices[i].size, locked ? &locked->ops : devices[i].ops,
+                    locked ? locked : devices[i].device);
         if (error)
             return error;
     }
@@ -222,6 +239,9 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     const struct walk_limits limits = {.physical_bits = (uint8_t)vmx.maxphyaddr,
                                        .page_1g = cpuid(0x80000001, 0).edx & BIT(26)};
     vcpu->vm = vm;
+    vcpu->pinned = vm->words.pin != PIN_NONE;
+    vcpu->pin = (unsigned)vm->words.pin;
+    vcpu->budget_left = vm->words.budget * tsc_khz();
     if (options->vpid)
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
     int error = vmx_vcpu_init(&vcpu->vmx, mmu_eptp(&vm->mmu), vcpu->vpid);
@@ -265,6 +285,41 @@ static const char *take_name(struct vm *vm, const char *string)
     return string + length;
 }
 
+static unsigned order_of(size_t size)
+{
+    unsigned order = 0;
+    while (PAGE_SIZE << order < size)
+        order++;
+    return order;
+}
+
+/* The first one runs, the others wait for a start-up IPI. */
+static int create_vcpus(struct vm *vm, const struct options *options,
+                        const struct guest_start *start)
+{
+    unsigned order = order_of(sizeof(struct vcpu));
+    vm->active = vm->vcpu.mailbox.active = 1;
+    while (vm->vcpu_count < vm->words.vcpus) {
+        struct vcpu *vcpu = &vm->vcpu;
+        if (vm->vcpu_count) {
+            hpa_t pages = page_alloc(order);
+            if (page_is_none(pages)) {
+                log_error("guest %s: no host memory for its vCPU %u", vm->name, vm->vcpu_count);
+                return -ENOMEM;
+            }
+            vcpu = phys_to_virt(pages);
+            page_clear(vcpu, order);
+        }
+        vcpu->index = (uint8_t)vm->vcpu_count;
+        vm->vcpus[vm->vcpu_count++] = vcpu;
+        int error = vcpu_create(vcpu, vm, options, start);
+        if (error)
+            return error;
+        vmx_unload(&vcpu->vmx);
+    }
+    return 0;
+}
+
 enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsigned extra,
                          const struct options *options)
 {
@@ -272,16 +327,26 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     struct guest_start start;
 
     memset(vm, 0, sizeof(*vm));
-    vm->words = (struct vm_words){
-        .memory = GUEST_RAM_DEFAULT, .budget = BUDGET_DEFAULT_MS, .gva_cache = options->gva_cache};
+    vm->words = (struct vm_words){.memory = GUEST_RAM_DEFAULT,
+                                  .budget = BUDGET_DEFAULT_MS,
+                                  .gva_cache = options->gva_cache,
+                                  .pin = PIN_NONE,
+                                  .vcpus = 1};
     const char *line = take_name(vm, module->string);
     snprintf(where, sizeof(where), "guest %s", vm->name);
     int arguments = words_parse(line, words, ARRAY_SIZE(words), &vm->words, where);
     if (arguments < 0)
         return EXIT_MODULE_WORDS;
     vm->words.memory = align_down(vm->words.memory, PAGE_SIZE);
+    if (vm->words.pin != PIN_NONE && !(pcpus_running() & BIT(vm->words.pin))) {
+        log_error("guest %s: pin=%lu, but CPU %lu runs no guests here; their numbers are the bits "
+                  "of %#lx",
+                  vm->name, vm->words.pin, vm->words.pin, pcpus_running());
+        return EXIT_MODULE_WORDS;
+    }
 
     vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
+    vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
     int error = mmu_create(&vm->mmu);
     if (error) {
         log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);
@@ -305,18 +370,20 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     if (!code)
         code = load_guest(&vm->mmu, &image, &start);
     if (!code) {
-        error = vcpu_create(&vm->vcpu, vm, options, &start);
+        error = create_vcpus(vm, options, &start);
         code = error == -ENOMEM ? EXIT_NO_MEMORY : error ? EXIT_BAD_COMMAND_LINE : EXIT_OK;
-        if (code)
-            vcpu_destroy(&vm->vcpu);
     }
     if (code)
-        mmu_destroy(&vm->mmu);
+        vm_destroy(vm);
     return code;
 }
 
 void vm_destroy(struct vm *vm)
 {
-    vcpu_destroy(&vm->vcpu);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        vcpu_destroy(vm->vcpus[i]);
+        if (i)
+            page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
+    }
     mmu_destroy(&vm->mmu);
 }

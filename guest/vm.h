@@ -1,5 +1,5 @@
 /*
- * A VM, its one vCPU, and how it ends.
+ * A VM, its vCPUs, and how it ends.
  *
  * vm_create() makes a VM from a boot module, vm_run() runs it until something ends it, vm_destroy()
  * gives everything back. Exit handlers (guest/dispatch.c) call vm_end() with a reason and a
@@ -8,6 +8,7 @@
 #pragma once
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpus.h"
 #include "boot/boot_info.h"
 #include "guest/console.h"
 #include "guest/layout.h"
@@ -18,10 +19,12 @@
 #include "lib/trace.h"
 #include "mmio/bus.h"
 #include "mmio/dev/lapic.h"
+#include "mmio/dev/locked.h"
 #include "mmio/dev/testdev.h"
 #include "mmio/dev/uart.h"
 #include "mmio/vcpu.h"
 #include "mmu/mmu.h"
+#include "mmu/tlb.h"
 #include "vmx/errors.h"
 #include "vmx/extra_state.h"
 #include "vmx/vmx.h"
@@ -47,6 +50,9 @@ enum vm_ending {
 #undef X
 };
 
+#define PIN_NONE   CPUS_MAX
+#define TIME_NEVER (~0ull)
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
@@ -56,6 +62,8 @@ struct vm_words {
     uint64_t gva_cache;            /* enum gva_cache; the command line's unless given */
     uint64_t shared, execute_only; /* address bits that the VM steals; 0: none */
     uint64_t ve;                   /* the guest takes #VE */
+    uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
+    uint64_t vcpus;
 };
 
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
@@ -70,21 +78,43 @@ struct known_port {
 } __attribute__((aligned(64)));
 #define KNOWN_PORTS 16 /* told apart by the low bits of the port, the direction and the size */
 
+/* What other vCPUs of the VM have sent, until this one looks; guest/ipi.c. */
+struct mailbox {
+    uint64_t vectors[4];
+    uint32_t nmis, init; /* whether any came */
+    uint32_t startup;    /* the vector of a start-up IPI and MAIL_STARTUP, or 0 */
+    uint32_t active;     /* it runs or waits for a pCPU; 0: it waits for a start-up IPI */
+    uint32_t pcpu;       /* where it runs, and 1 more; 0: nowhere */
+};
+
+#define VCPUS_MAX 16u
+
 struct vcpu {
     struct vmx_vcpu vmx; /* first: guest/interrupts.c gets from here to the vCPU */
     struct extra_state extra;
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
     struct vm *vm;
+    struct vcpu *next; /* in a run queue */
+    uint8_t index;     /* in the VM, and its APIC ID */
+    struct mailbox mailbox;
+    bool starting; /* from real mode, by the mailbox's start-up IPI */
+    bool stopping; /* an INIT came: it leaves its pCPU */
+    bool pinned;   /* to the pCPU `pin` */
+    unsigned pin;
+    struct tlb_place place; /* of the pCPU that has the vCPU now */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
     struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
     struct lapic lapic;
     bool halted;
+    bool kicked;         /* by another CPU: the preemption timer has to be armed anew */
     uint64_t tsc_offset; /* the guest's TSC less the host's */
     uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
-    uint64_t budget_end;   /* TSC */
+    uint64_t budget_left;  /* TSC ticks, while it does not run */
+    uint64_t budget_end;   /* TSC, while it does */
+    uint64_t slice_end;    /* TSC: another vCPU's turn; TIME_NEVER: none waits */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
     bool arm_at_entry;     /* the preemption timer, before each */
     uint32_t exits_left;   /* so many, and the clock is looked at */
@@ -108,7 +138,11 @@ struct vm {
     struct testdev testdev[2];
     struct test_devices tests;
     struct console console;
-    struct vcpu vcpu;
+    struct locked_device locked[5]; /* those of them that several vCPUs can reach */
+    struct vcpu vcpu;               /* the first */
+    struct vcpu *vcpus[VCPUS_MAX];
+    unsigned vcpu_count;
+    unsigned active; /* of them, as mailbox.active says */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: the next one */
@@ -127,10 +161,16 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
                          const struct options *options) MUST_CHECK;
 void vm_destroy(struct vm *vm);
 
-/* Runs the VM to its end; vm->ending and vm->sentence say how that was. */
-void vm_run(struct vm *vm);
+/* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), or another vCPU's turn has come
+ * on this pCPU. Afterwards it can be run on any pCPU. */
+void vcpu_run(struct vcpu *vcpu);
 
-/* Ends the VM unless it has ended already. */
+static inline enum vm_ending vm_ending(const struct vm *vm)
+{
+    return __atomic_load_n(&vm->ending, __ATOMIC_ACQUIRE);
+}
+
+/* Ends the VM unless it has ended already, from one of its vCPUs; the others leave it soon. */
 void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
 
 /* The name of an ending, as in `expect=`. */
@@ -139,16 +179,21 @@ const char *vm_ending_name(enum vm_ending ending);
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
 
-/* One CPU runs guests so far. */
-#define THIS_CPU 0u
+/* The CPU that executes this. */
+#define THIS_CPU this_cpu()
 
 /* Exits so far, for all reasons. */
 uint64_t vcpu_exit_count(const struct vcpu *vcpu);
+uint64_t vm_exit_count(const struct vm *vm);
 
 /* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. An interrupt
  * goes into the local APIC if that accepts it, and past it otherwise. */
 void vcpu_pend(struct vcpu *vcpu, const struct event *event);
 void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks);
+void vcpu_nmi(struct vcpu *vcpu);
+
+/* The local APICs' page of addresses, for the bus; no device. */
+extern const struct bus_ops apic_window_ops;
 
 /* Lets the guest be left in time for what comes next: a delayed event, the APIC's timer, the end of
  * its budget. */

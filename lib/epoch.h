@@ -31,9 +31,14 @@ static inline uint64_t epoch_now(void)
 }
 
 /* This CPU holds nothing that it read before `epoch` was current. */
-static inline void epoch_pass(unsigned cpu, uint64_t epoch)
+static inline void epoch_pass_at(struct epoch_cpu *cpu, uint64_t epoch)
 {
-    __atomic_store_n(&epoch_cpus[cpu].seen, epoch, __ATOMIC_RELEASE);
+    __atomic_store_n(&cpu->seen, epoch, __ATOMIC_RELEASE);
+}
+
+static inline void epoch_pass(uint64_t cpu, uint64_t epoch)
+{
+    epoch_pass_at(&epoch_cpus[cpu], epoch);
 }
 
 /* Between these two a CPU may read without locks. */

@@ -1,6 +1,7 @@
 /* The log ring and the consoles behind it. */
 #include "lib/log.h"
 
+#include "lib/spinlock.h"
 #include "lib/string.h"
 
 static char ring[LOG_RING_SIZE];
@@ -8,6 +9,11 @@ static size_t written; /* since the start; the ring holds the last LOG_RING_SIZE
 static void (*consoles[LOG_CONSOLES])(const char *text, size_t length);
 static unsigned console_count;
 static unsigned warnings;
+
+/* Lines of several CPUs stay whole. Who holds this for so long has died in here, perhaps of what
+ * is to be printed now: then that is printed nevertheless. */
+static struct spinlock lock;
+#define PATIENCE 100000000u
 
 static void emit(const char *text, size_t length)
 {
@@ -43,9 +49,12 @@ void log_line(enum log_level level, const char *format, ...)
     if (length > LOG_LINE_MAX - 2)
         length = LOG_LINE_MAX - 2;
     line[length] = '\n';
+    for (unsigned i = 0; !spin_trylock(&lock) && i < PATIENCE; i++)
+        cpu_relax();
     if (level == LOG_WARN)
         warnings++;
     emit(line, (size_t)length + 1);
+    spin_unlock(&lock);
 }
 
 unsigned log_warnings(void)

@@ -182,19 +182,19 @@ static void finish(struct emulation *e)
         e->rflags |= RFLAGS_RF;
     else
         cpu_set_reg(v->cpu, REG_RIP, e->next);
-    v->single_step = e->context.rflags & RFLAGS_TF;
+    v->single_step = e->context->rflags & RFLAGS_TF;
     v->stale_count = 0;
     v->stats.emulated++;
 }
 
-static COLD enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
-                                            const struct walk_context *context,
-                                            const struct insn *insn, uint64_t rip, uint64_t next,
-                                            gpa_t gpa, enum mmio_target target)
+static NOINLINE enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
+                                                const struct walk_context *context,
+                                                const struct insn *insn, uint64_t rip,
+                                                uint64_t next, gpa_t gpa, enum mmio_target target)
 {
     struct emulation e = {
         .vcpu = vcpu,
-        .context = *context,
+        .context = context,
         .insn = insn,
         .rip = rip,
         .next = next,

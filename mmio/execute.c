@@ -280,7 +280,7 @@ enum mmio_outcome execute_integer(struct emulation *e)
         return outcome;
     compute(e, memory, &x);
     if (x.divide_error)
-        return mmio_inject(e->vcpu, &e->context, VECTOR_DE, 0);
+        return mmio_inject(e->vcpu, e->context, VECTOR_DE, 0);
     if (i->write)
         outcome = operand_write(e, &operand, &x.memory);
     if (outcome == MMIO_DONE)

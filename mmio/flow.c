@@ -56,24 +56,6 @@ enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t err
     return mmio_not_mapped(vcpu, gpa, error_code, delivering, result, &info);
 }
 
-/* A full fault. If it says that this is MMIO still, the instruction that was here before needs no
- * second look. */
-static enum mmio_outcome stale_spte(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
-{
-    struct mmio_info info;
-    int result = mmu_fault(v->mmu, gpa, FAULT_RESERVED, &info);
-    if (mmio_is_mapped(result))
-        return MMIO_REENTER;
-    if (likely(result == FAULT_EMULATE && !delivering)) {
-        mmio_cache_fill(&v->cache, &info);
-        if (likely(mmio_hot_renew(v, gpa))) {
-            v->stats.faults_not_fixed[FAULT_EMULATE]++;
-            return MMIO_DONE;
-        }
-    }
-    return mmio_not_mapped(v, gpa, FAULT_RESERVED, delivering, result, &info);
-}
-
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)
 {
     struct mmio_vcpu *v = vcpu;
@@ -93,15 +75,15 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
         trace(vcpu_match_mmio, 0, gpa.v, 0, true);
         return emulate(v, gpa, delivering);
     }
-    struct mmio_info info = {ALIAS(0), 0};
+    struct mmio_info info;
     switch (mmu_mmio_check(v->mmu, gpa, &info)) {
-    case FAULT_EMULATE: /* 3 */
-        v->stats.spte_hits++;
+    case FAULT_EMULATE: /* 3, or 4 where no slot has come */
+        mmio_count_check(v, &info);
         mmio_cache_fill(&v->cache, &info);
         return emulate(v, gpa, delivering);
     case FAULT_INVALID: /* 4 */
         v->stats.spte_stale++;
-        return stale_spte(v, gpa, delivering);
+        return mmio_violation(v, gpa, FAULT_RESERVED, delivering);
     case FAULT_RETRY: /* 5 */
         return MMIO_REENTER;
     default: /* 6: the MMU has dumped the levels */

@@ -5,7 +5,7 @@
  * instruction is emulated. Every further touch is an EPT misconfiguration, and the first of these
  * that knows an answer gives it:
  *
- *   1. a doorbell at the address     4. the MMIO SPTE is stale: a full fault
+ *   1. a doorbell at the address     4. the MMIO SPTE is stale: renewed, or a full fault
  *   2. the vCPU's MMIO cache         5. not MMIO any more: enter the guest again
  *   3. the MMIO SPTE is current      6. none of these: dump, end this VM
  *

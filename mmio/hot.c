@@ -116,30 +116,22 @@ void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
     make_access(vcpu, hot, gpa);
 }
 
-static bool state_is(struct mmio_vcpu *v, const struct cpu_state *kept)
+void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    struct cpu_state now;
-    cpu_state_get(v->cpu, &now);
-    return now.rflags == kept->rflags && now.cr0 == kept->cr0 && now.cr3 == kept->cr3 &&
-           now.cr4 == kept->cr4 && now.efer == kept->efer && now.cs_rights == kept->cs_rights;
+    make_access(vcpu, hot, gpa);
 }
 
-bool mmio_hot_renew(struct mmio_vcpu *vcpu, gpa_t gpa)
+bool mmio_hot_renew(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    uint64_t rip = cpu_reg(vcpu->cpu, REG_RIP), generation = vcpu->cache.generation;
-    struct hot *h = &vcpu->cache.hot[rip % MMIO_HOT];
-    if (h->rip != rip || !mmio_cache_hit(&vcpu->cache, gpa, generation) ||
-        !state_is(vcpu, &h->state))
+    struct hot *h = &vcpu->cache.hot[hot - vcpu->cache.hot];
+    struct mmio_info info;
+    if (h->generation == mmu_slot_generation(vcpu->mmu) ||
+        mmu_mmio_check(vcpu->mmu, gpa, &info) != FAULT_EMULATE)
         return false;
-    h->generation = generation; /* unless that is outdated already */
-    if (!mmio_hot_holds(vcpu, h, gpa)) {
-        mmio_hot_forget(h);
-        return false;
-    }
-    vcpu->single_step = false;
-    cpu_set_reg(vcpu->cpu, REG_RIP, h->next);
-    make_access(vcpu, h, gpa);
-    return true;
+    mmio_count_check(vcpu, &info);
+    mmio_cache_fill(&vcpu->cache, &info);
+    h->generation = info.generation;
+    return mmio_hot_holds(vcpu, h, gpa);
 }
 
 /* ---- Keeping one ----------------------------------------------------------------------------- */

@@ -27,11 +27,11 @@ static inline const struct hot *mmio_hot_at(const struct mmio_vcpu *vcpu, uint64
 bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
 void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
 
-/* After the slots have become others, and the MMU said that `gpa` is MMIO still: makes the access
- * of the instruction at RIP if all but their generation is as it was, completes the instruction,
- * and keeps it under the new one. No page that it rests on has gone: the sequence is the same.
- * False: nothing was done. Needs an epoch. */
-bool mmio_hot_renew(struct mmio_vcpu *vcpu, gpa_t gpa) MUST_CHECK;
+/* It does not hold. Is it only that the slots have become others, and does the MMU say that `gpa`
+ * is MMIO still? Then it holds from now on, and the caller goes on as above, but with the first
+ * access under the new generation. No page that it rests on has gone: the sequence is the same. */
+bool mmio_hot_renew(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
+void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
 
 /*
  * Doorbells. Of a write that rings whatever its operand is, no more has to be known than that this

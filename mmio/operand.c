@@ -65,18 +65,18 @@ enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, uns
 {
     uint8_t vector;
     operand->size = size;
-    if (!mmio_segment(e->vcpu->cpu, &e->context, segment, offset, size, write, &operand->linear,
+    if (!mmio_segment(e->vcpu->cpu, e->context, segment, offset, size, write, &operand->linear,
                       &vector))
-        return mmio_inject(e->vcpu, &e->context, vector, 0);
+        return mmio_inject(e->vcpu, e->context, vector, 0);
     if (must_be_aligned(e->insn) && operand->linear & (size - 1))
-        return mmio_inject(e->vcpu, &e->context, VECTOR_GP, 0);
+        return mmio_inject(e->vcpu, e->context, VECTOR_GP, 0);
     enum mmio_outcome outcome =
-        operand_translate(e->vcpu, &e->context, operand->linear, size, write, operand->fragments);
+        operand_translate(e->vcpu, e->context, operand->linear, size, write, operand->fragments);
     if (outcome != MMIO_DONE)
         return outcome;
     if (size <= 8 && operand->linear & (size - 1) &&
-        operand_checks_alignment(&e->context, e->vcpu->cpu))
-        return mmio_inject(e->vcpu, &e->context, VECTOR_AC, 0);
+        operand_checks_alignment(e->context, e->vcpu->cpu))
+        return mmio_inject(e->vcpu, e->context, VECTOR_AC, 0);
     e->touched |= operand_touched(operand->fragments, e->gpa, e->target);
     return MMIO_DONE;
 }

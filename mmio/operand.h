@@ -28,7 +28,7 @@ struct operand {
 /* One instruction on its way. */
 struct emulation {
     struct mmio_vcpu *vcpu;
-    struct walk_context context;
+    const struct walk_context *context;
     const struct insn *insn;
     uint64_t rip, next;
     uint64_t rflags; /* as they will be */

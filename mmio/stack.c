@@ -14,7 +14,7 @@
 /* The stack pointer has 64 bits in 64-bit code, else 32 or 16 by SS.B. */
 static uint64_t stack_mask(struct emulation *e)
 {
-    if (mmio_code_size(&e->context) == CODE_64)
+    if (mmio_code_size(e->context) == CODE_64)
         return ~0ull;
     return cpu_reg(e->vcpu->cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DB ? 0xffffffff : 0xffff;
 }
@@ -28,7 +28,7 @@ static void set_stack_pointer(struct emulation *e, uint64_t value)
 /* A near branch to where no code can be. */
 static bool target_faults(struct emulation *e, uint64_t target)
 {
-    if (mmio_code_size(&e->context) == CODE_64)
+    if (mmio_code_size(e->context) == CODE_64)
         return !address_is_canonical(target);
     return target > (uint32_t)cpu_reg(e->vcpu->cpu, REG_SEG_LIMIT + SEG_CS);
 }
@@ -50,7 +50,7 @@ static enum mmio_outcome push(struct emulation *e, const struct operand *operand
     uint64_t target = e->next;
     if (e->insn->op == INSN_CALL) {
         if (target_faults(e, value))
-            return mmio_inject(e->vcpu, &e->context, VECTOR_GP, 0);
+            return mmio_inject(e->vcpu, e->context, VECTOR_GP, 0);
         target = value;
         value = e->next;
     }
@@ -96,7 +96,7 @@ static enum mmio_outcome jump(struct emulation *e, const struct operand *operand
     if (outcome != MMIO_DONE)
         return outcome;
     if (target_faults(e, target))
-        return mmio_inject(e->vcpu, &e->context, VECTOR_GP, 0);
+        return mmio_inject(e->vcpu, e->context, VECTOR_GP, 0);
     e->next = target;
     return MMIO_DONE;
 }

@@ -4,7 +4,8 @@
  *
  * Each iteration is complete in itself, registers included, so a repetition can stop after any of
  * them: at a fault of the next one, for a single step, where it leaves the page that the exit was
- * for (the CPU goes on alone), and after a number of them, so that events are not kept waiting.
+ * for (the CPU goes on alone), and after a number of them, so that events are not kept waiting. As
+ * long as operands stay in their pages they are translated once, as the CPU's TLB would.
  */
 #include "mmio/execute.h"
 
@@ -21,12 +22,10 @@ static unsigned register_size(const struct insn *i)
     return i->address_mask == 0xffff ? 2 : i->address_mask == 0xffffffff ? 4 : 8;
 }
 
-static void advance(struct emulation *e, unsigned gpr)
+static void advance(struct emulation *e, unsigned gpr, uint64_t step)
 {
-    const struct insn *i = e->insn;
     struct cpu_regs *cpu = e->vcpu->cpu;
-    uint64_t step = e->rflags & RFLAGS_DF ? -(uint64_t)i->size : i->size;
-    gpr_write(cpu, gpr, register_size(i), false, cpu->gpr[gpr] + step);
+    gpr_write(cpu, gpr, register_size(e->insn), false, cpu->gpr[gpr] + step);
 }
 
 /* After the first iteration the exit's page is still known to be MMIO. */
@@ -48,22 +47,51 @@ static void compare(struct emulation *e, uint64_t first, uint64_t second)
         e->rflags = (e->rflags & ~ALU_FLAGS) | a.flags;
 }
 
-/* What is done between the operands, which are open. */
-static enum mmio_outcome act(struct emulation *e, const struct operand *si,
-                             const struct operand *di)
+/* The operands of an iteration, and of those after it as far as they stay in their pages. */
+struct operands {
+    struct operand si, di;
+    bool has_si, has_di;
+};
+
+/* Opens them for the iteration that comes now. MMIO_STALE: it has nothing to do with the page of
+ * the exit. */
+static enum mmio_outcome open(struct emulation *e, struct operands *o, bool is_first)
+{
+    const struct insn *i = e->insn;
+    const struct cpu_regs *cpu = e->vcpu->cpu;
+    enum mmio_outcome outcome = MMIO_DONE;
+    bool near = false;
+    if (o->has_si) {
+        outcome = operand_open(e, &o->si, i->segment, cpu->gpr[GPR_RSI] & i->address_mask, i->size,
+                               false);
+        if (outcome != MMIO_DONE)
+            return outcome;
+        near = in_page_of_exit(e, &o->si);
+    }
+    if (o->has_di) {
+        outcome =
+            operand_open(e, &o->di, SEG_ES, cpu->gpr[GPR_RDI] & i->address_mask, i->size, i->write);
+        if (outcome != MMIO_DONE)
+            return outcome;
+        near |= in_page_of_exit(e, &o->di);
+    }
+    return (is_first ? e->touched : near) ? MMIO_DONE : MMIO_STALE;
+}
+
+static enum mmio_outcome act(struct emulation *e, const struct operands *o)
 {
     const struct insn *i = e->insn;
     struct cpu_regs *cpu = e->vcpu->cpu;
     uint64_t first = gpr_read(cpu, GPR_RAX, i->size, false), second = 0;
     enum mmio_outcome outcome = MMIO_DONE;
-    if (insn_row(i)->flags & INSN_SI)
-        outcome = operand_read(e, si, &first);
+    if (o->has_si)
+        outcome = operand_read(e, &o->si, &first);
     if (outcome == MMIO_DONE && (i->op == INSN_CMPS || i->op == INSN_SCAS))
-        outcome = operand_read(e, di, &second);
+        outcome = operand_read(e, &o->di, &second);
     if (outcome != MMIO_DONE)
         return outcome;
     if (i->write)
-        return operand_write(e, di, &first);
+        return operand_write(e, &o->di, &first);
     if (i->op == INSN_LODS)
         gpr_write(cpu, GPR_RAX, i->size, false, first);
     else
@@ -71,39 +99,25 @@ static enum mmio_outcome act(struct emulation *e, const struct operand *si,
     return MMIO_DONE;
 }
 
-/* One iteration. MMIO_STALE: it has nothing to do with the page of the exit; nothing is done. */
-static enum mmio_outcome iterate(struct emulation *e, bool is_first)
+/* For how many iterations an open operand stays in its page and its segment, going by `step`. At
+ * the first of them it is at `offset`. */
+static unsigned stays(struct emulation *e, const struct operand *operand, unsigned segment,
+                      uint64_t offset, bool write, uint64_t step)
 {
-    const struct insn *i = e->insn;
-    uint16_t flags = insn_row(i)->flags;
-    const struct cpu_regs *cpu = e->vcpu->cpu;
-    struct operand si, di;
-    enum mmio_outcome outcome = MMIO_DONE;
-    bool near = false;
-    if (flags & INSN_SI) {
-        outcome =
-            operand_open(e, &si, i->segment, cpu->gpr[GPR_RSI] & i->address_mask, i->size, false);
-        if (outcome != MMIO_DONE)
-            return outcome;
-        near = in_page_of_exit(e, &si);
-    }
-    if (flags & INSN_DI) {
-        outcome =
-            operand_open(e, &di, SEG_ES, cpu->gpr[GPR_RDI] & i->address_mask, i->size, i->write);
-        if (outcome != MMIO_DONE)
-            return outcome;
-        near |= in_page_of_exit(e, &di);
-    }
-    if (is_first ? !e->touched : !near)
-        return MMIO_STALE;
-    outcome = act(e, &si, &di);
-    if (outcome != MMIO_DONE)
-        return outcome;
-    if (flags & INSN_SI)
-        advance(e, GPR_RSI);
-    if (flags & INSN_DI)
-        advance(e, GPR_RDI);
-    return MMIO_DONE;
+    unsigned size = operand->size;
+    uint64_t in_page = page_offset(operand->linear), linear;
+    uint8_t vector;
+    if (operand->fragments[1].size)
+        return 1;
+    bool down = step >> 63;
+    uint64_t count = down ? in_page / size + 1 : (PAGE_SIZE - in_page) / size;
+    uint64_t below = (count - 1) * size;
+    uint64_t first = down ? offset - below : offset, last = first + count * size - 1;
+    bool wraps = first > last || last > e->insn->address_mask;
+    if (wraps || !mmio_segment(e->vcpu->cpu, e->context, segment, first, (unsigned)(count * size),
+                               write, &linear, &vector))
+        return 1;
+    return (unsigned)count;
 }
 
 /* Counts an iteration. True: there is another one. */
@@ -111,6 +125,8 @@ static bool goes_on(struct emulation *e)
 {
     const struct insn *i = e->insn;
     struct cpu_regs *cpu = e->vcpu->cpu;
+    if (!i->repeat)
+        return false;
     gpr_write(cpu, GPR_RCX, register_size(i), false, cpu->gpr[GPR_RCX] - 1);
     if (!(cpu->gpr[GPR_RCX] & i->address_mask))
         return false;
@@ -118,24 +134,74 @@ static bool goes_on(struct emulation *e)
     return (i->op != INSN_CMPS && i->op != INSN_SCAS) || equal == (i->repeat == 0xf3);
 }
 
+static void move(struct operand *operand, uint64_t step)
+{
+    operand->linear += step;
+    operand->fragments[0].gpa.v += step;
+}
+
+/* Iterations with the operands that are open, at most `count`. Says in *more whether there are
+ * more. */
+static enum mmio_outcome iterate(struct emulation *e, struct operands *o, unsigned count,
+                                 bool *more)
+{
+    uint64_t step = e->rflags & RFLAGS_DF ? -(uint64_t)e->insn->size : e->insn->size;
+    do {
+        enum mmio_outcome outcome = act(e, o);
+        if (outcome != MMIO_DONE)
+            return outcome;
+        if (o->has_si)
+            advance(e, GPR_RSI, step);
+        if (o->has_di)
+            advance(e, GPR_RDI, step);
+        *more = goes_on(e);
+        move(&o->si, step);
+        move(&o->di, step);
+    } while (--count && *more);
+    return MMIO_DONE;
+}
+
+/* How many iterations are made at once: with a single step one, else as many as the operands are
+ * good for. */
+static unsigned how_many(struct emulation *e, const struct operands *o, unsigned most)
+{
+    const struct insn *i = e->insn;
+    const struct cpu_regs *cpu = e->vcpu->cpu;
+    uint64_t step = e->rflags & RFLAGS_DF ? -(uint64_t)i->size : i->size;
+    unsigned count = most, n;
+    if (!i->repeat || e->rflags & RFLAGS_TF)
+        return 1;
+    if (o->has_si && (n = stays(e, &o->si, i->segment, cpu->gpr[GPR_RSI] & i->address_mask, false,
+                                step)) < count)
+        count = n;
+    if (o->has_di &&
+        (n = stays(e, &o->di, SEG_ES, cpu->gpr[GPR_RDI] & i->address_mask, i->write, step)) < count)
+        count = n;
+    return count;
+}
+
 enum mmio_outcome execute_string(struct emulation *e)
 {
     const struct insn *i = e->insn;
-    if (!i->repeat)
-        return iterate(e, true);
-    if (!(e->vcpu->cpu->gpr[GPR_RCX] & i->address_mask))
+    struct operands o = {.has_si = insn_row(i)->flags & INSN_SI,
+                         .has_di = insn_row(i)->flags & INSN_DI};
+    bool more = true;
+    if (i->repeat && !(e->vcpu->cpu->gpr[GPR_RCX] & i->address_mask))
         return MMIO_STALE; /* touches nothing */
-    for (unsigned n = 0; n < ITERATIONS; n++) {
-        enum mmio_outcome outcome = iterate(e, !n);
-        if (n && outcome == MMIO_STALE)
+    for (unsigned done = 0; more && done < ITERATIONS;) {
+        enum mmio_outcome outcome = open(e, &o, !done);
+        if (done && outcome == MMIO_STALE)
             break;
         if (outcome != MMIO_DONE)
             return outcome;
-        if (!goes_on(e))
-            return MMIO_DONE;
+        unsigned count = how_many(e, &o, ITERATIONS - done);
+        outcome = iterate(e, &o, count, &more);
+        if (outcome != MMIO_DONE)
+            return outcome;
+        done += count;
         if (e->rflags & RFLAGS_TF)
             break;
     }
-    e->paused = true;
+    e->paused = more;
     return MMIO_DONE;
 }

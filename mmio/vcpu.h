@@ -72,6 +72,15 @@ void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mm
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
                               uint8_t vector, uint32_t error_code);
 
+/* What mmu_mmio_check() answered, for the counters. */
+static inline void mmio_count_check(struct mmio_vcpu *vcpu, const struct mmio_info *info)
+{
+    if (info->renewed)
+        vcpu->stats.spte_stale++;
+    else
+        vcpu->stats.spte_hits++;
+}
+
 /* The sentence of a VM's end: `what`, then where, the bytes at RIP, then what to `do`. Returns
  * MMIO_END. Not logged here: the caller ends the VM with it. */
 enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,

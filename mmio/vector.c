@@ -25,7 +25,7 @@ static unsigned refused(struct emulation *e)
     uint64_t cr0 = cpu_reg(cpu, REG_CR0), cr4 = cpu_reg(cpu, REG_CR4);
     bool usable = !(cr0 & CR0_EM) && cr4 & CR4_OSFXSR;
     if (e->insn->vex)
-        usable = e->context.protected && !(e->context.rflags & RFLAGS_VM) && cr4 & CR4_OSXSAVE &&
+        usable = e->context->protected && !(e->context->rflags & RFLAGS_VM) && cr4 & CR4_OSXSAVE &&
                  (extra_xcr0() & XCR0_AVX) == XCR0_AVX;
     if (!usable)
         return VECTOR_UD;
@@ -60,7 +60,7 @@ enum mmio_outcome execute_vector(struct emulation *e)
     struct operand operand;
     unsigned vector = refused(e);
     if (vector)
-        return mmio_inject(e->vcpu, &e->context, (uint8_t)vector, 0);
+        return mmio_inject(e->vcpu, e->context, (uint8_t)vector, 0);
     enum mmio_outcome outcome = operand_open_memory(e, &operand);
     if (outcome != MMIO_DONE)
         return outcome;

@@ -306,25 +306,42 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
     return -EINVAL;
 }
 
+/* A stale MMIO SPTE of a frame that still has no slot becomes current again, without the lock: like
+ * a fast fault it takes a right to nothing away, and the epoch keeps both the table and the set of
+ * slots (rule F8: a set whose generation wraps is not current before this pCPU has passed). */
+static bool renew(struct mmu_cpu *self, const struct memslots *slots, uint64_t generation,
+                  gfn_t gfn, uint64_t *sptep, uint64_t spte)
+{
+    if (generation & SLOT_UPDATE_IN_PROGRESS || memslot_find(slots, gfn))
+        return false;
+    uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
+    return tdp_store(self, gfn, sptep, EPT_LEVEL_4K, spte, new);
+}
+
 int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
 {
     unsigned level;
+    uint64_t *sptep;
     struct mmu_cpu *self = mmu_self(mmu);
     alias_t alias = gpa_to_alias(gpa);
-    uint64_t spte = tdp_walk(mmu, alias, &level);
+    uint64_t spte = tdp_walk_to(mmu, alias, &level, &sptep);
     if (unlikely(!spte_is_mmio(spte, mmu->mmio_value)))
         return explain_misconfiguration(mmu, gpa);
 
-    uint64_t generation = memslots_generation(memslots(mmu));
+    const struct memslots *slots = memslots(mmu);
+    uint64_t generation = memslots_generation(slots);
+    gfn_t gfn = stolen_strip(&mmu->stolen, alias);
     trace(check_mmio_spte, generation, spte_mmio_generation(spte), spte);
-    if (unlikely(generation & SLOT_UPDATE_IN_PROGRESS ||
-                 spte_mmio_generation(spte) != (generation & SPTE_GENERATION_MASK))) {
+    *info = (struct mmio_info){.alias = alias, .generation = generation};
+    if (likely(!(generation & SLOT_UPDATE_IN_PROGRESS) &&
+               spte_mmio_generation(spte) == (generation & SPTE_GENERATION_MASK))) {
+        self->stats.mmio_spte_hits++;
+    } else {
         self->stats.mmio_spte_stale++;
-        return FAULT_INVALID;
+        info->renewed = renew(self, slots, generation, gfn, sptep, spte);
+        if (!info->renewed)
+            return FAULT_INVALID;
     }
-    self->stats.mmio_spte_hits++;
-    trace(handle_mmio_page_fault, gpa.v, mmu_gfn(mmu, gpa).v, spte & EPT_RWX);
-    info->alias = alias;
-    info->generation = generation;
+    trace(handle_mmio_page_fault, gpa.v, gfn.v, spte & EPT_RWX);
     return FAULT_EMULATE;
 }

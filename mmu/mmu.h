@@ -197,6 +197,7 @@ enum fault_result {
 struct mmio_info {
     alias_t alias;
     uint64_t generation; /* 0: do not cache */
+    bool renewed;        /* the MMIO SPTE was stale, and is current now */
 };
 
 /* Handles an EPT violation, or a misconfiguration that mmu_mmio_check() called stale.
@@ -205,9 +206,9 @@ struct mmio_info {
  * info->generation 0. */
 int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info *info) MUST_CHECK;
 
-/* Steps 3 to 6 of the misconfiguration flow, without a lock: FAULT_EMULATE (MMIO SPTE, generation
- * current), FAULT_INVALID (stale: call mmu_fault()), FAULT_RETRY (not MMIO any more), -EINVAL (a
- * real misconfiguration: the levels have been dumped, end this VM). */
+/* Steps 3 to 6 of the misconfiguration flow, without a lock: FAULT_EMULATE (MMIO SPTE, current or
+ * made so), FAULT_INVALID (stale: call mmu_fault()), FAULT_RETRY (not MMIO any more), -EINVAL (a
+ * real misconfiguration: the levels have been dumped, end this VM). In an epoch. */
 int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info) MUST_CHECK;
 
 /* The 64-bit generation of the slots. Bit 63 is set while an update is in progress. */

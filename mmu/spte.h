@@ -111,6 +111,13 @@ static inline bool spte_is_mmio(uint64_t spte, uint64_t value)
     return (spte & (SPTE_MMIO_MASK | SPTE_MMU_PRESENT)) == value;
 }
 
+/* Is this an MMIO SPTE whose generation alone changes? */
+static inline bool spte_is_renewal(uint64_t old, uint64_t new, uint64_t value)
+{
+    return spte_is_mmio(old, value) &&
+           !((old ^ new) & ~(SPTE_GENERATION_LOW | SPTE_GENERATION_HIGH));
+}
+
 static inline bool spte_is_leaf(uint64_t spte, unsigned level)
 {
     return spte_is_present(spte) && (level == EPT_LEVEL_4K || spte & EPT_LARGE);

@@ -12,12 +12,12 @@
 /* ---- Retired --------------------------------------------------------------------------------- */
 
 /* Forgets an entry of a table that nobody can reach any more. */
-static void disown(struct mmu_cpu *self, gfn_t gfn, unsigned level, uint64_t spte)
+static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t spte)
 {
     if (spte_is_leaf(spte, level)) {
         self->stats.pages[level - 1]--;
         if (unlikely(spte & EPT_DIRTY))
-            dirty_note(self->mmu, gfn, ept_frames(level));
+            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
     } else if (spte_is_present(spte)) {
         mmu_count(&self->stats.tables, ~0ull);
         if (spte & SPTE_NX_SPLIT)
@@ -33,7 +33,7 @@ static void free_tables(struct mmu *mmu, const struct retired *r)
     uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1] = {0};
     unsigned level = r->level;
-    gfn_t gfn = r->gfn;
+    alias_t alias = r->alias;
 
     tables[level] = phys_to_virt(r->page);
     while (level <= r->level) {
@@ -42,12 +42,12 @@ static void free_tables(struct mmu *mmu, const struct retired *r)
             continue;
         }
         uint64_t spte = tables[level][index[level]++];
-        disown(self, gfn, level, spte);
+        disown(self, alias, level, spte);
         if (spte_is_nonleaf(spte, level)) {
             tables[--level] = phys_to_virt(spte_page(spte));
             index[level] = 0;
         } else {
-            gfn.v += ept_frames(level);
+            alias.v += ept_frames(level);
         }
     }
 }

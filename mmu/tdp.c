@@ -67,6 +67,8 @@ static void account(struct mmu_cpu *self, unsigned level, uint64_t old, uint64_t
 {
     struct mmu_stats *stats = &self->stats;
     stats->spte_changes++;
+    if (spte_is_leaf(old, level) && spte_is_leaf(new, level))
+        return;
     if (spte_is_leaf(old, level))
         stats->pages[level - 1]--;
     else if (spte_is_present(old))

@@ -51,16 +51,26 @@ static inline uint64_t tlb_debt(const struct mmu *mmu)
 /* The slow half of tlb_enter(). */
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu);
 
-/* The first half, and all of it where nothing is owed. False: then tlb_pay_debt() has to come next,
- * and epoch_pass(pcpu, epoch). */
-static ALWAYS_INLINE bool tlb_enter_paid(struct mmu *mmu, unsigned pcpu, uint64_t *epoch)
+/* This pCPU's parts, for an exit path that has no instruction to spare. */
+struct tlb_place {
+    struct tlb_cpu *tlb;
+    struct epoch_cpu *epoch;
+};
+
+static inline struct tlb_place tlb_place(uint64_t pcpu)
 {
-    struct tlb_cpu *cpu = &tlb_cpus[pcpu];
+    return (struct tlb_place){&tlb_cpus[pcpu], &epoch_cpus[pcpu]};
+}
+
+/* The first half of tlb_enter(), and all of it where nothing is owed. False: then tlb_pay_debt()
+ * has to come next, and epoch_pass() with *epoch. */
+static ALWAYS_INLINE bool tlb_enter_paid(struct mmu *mmu, struct tlb_place place, uint64_t *epoch)
+{
     *epoch = epoch_now();
-    (void)__atomic_exchange_n(&cpu->running, mmu, __ATOMIC_SEQ_CST);
-    if (unlikely(tlb_debt(mmu) != cpu->entered))
+    (void)__atomic_exchange_n(&place.tlb->running, mmu, __ATOMIC_SEQ_CST);
+    if (unlikely(tlb_debt(mmu) != place.tlb->entered))
         return false;
-    epoch_pass(pcpu, *epoch);
+    epoch_pass_at(place.epoch, *epoch);
     return true;
 }
 
@@ -70,20 +80,25 @@ static ALWAYS_INLINE bool tlb_enter_paid(struct mmu *mmu, unsigned pcpu, uint64_
  * running or this pCPU sees the debt. Passes the epoch that was current at the start: whoever
  * waits for it knows that this pCPU holds no pointer from before, and no translation either. True
  * if it paid: then what goes with the debt has to be looked at, too (mmu_wants_pml()). */
-static inline bool tlb_enter(struct mmu *mmu, unsigned pcpu)
+static inline bool tlb_enter(struct mmu *mmu, uint64_t pcpu)
 {
     uint64_t epoch;
-    if (likely(tlb_enter_paid(mmu, pcpu, &epoch)))
+    if (likely(tlb_enter_paid(mmu, tlb_place(pcpu), &epoch)))
         return false;
-    tlb_pay_debt(mmu, pcpu);
+    tlb_pay_debt(mmu, (unsigned)pcpu);
     epoch_pass(pcpu, epoch);
     return true;
 }
 
 /* After the exit, once what the CPU wrote on behalf of the guest (PML) has been read. */
-static inline void tlb_leave(unsigned pcpu)
+static inline void tlb_leave_at(struct tlb_place place)
 {
-    __atomic_store_n(&tlb_cpus[pcpu].running, NULL, __ATOMIC_RELEASE);
+    __atomic_store_n(&place.tlb->running, NULL, __ATOMIC_RELEASE);
+}
+
+static inline void tlb_leave(uint64_t pcpu)
+{
+    tlb_leave_at(tlb_place(pcpu));
 }
 
 /* Right before VMLAUNCH and VMRESUME: entering with a debt is a BUG. */

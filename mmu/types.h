@@ -118,7 +118,7 @@ struct mmu_cpu {
 
 struct retired {
     hpa_t page;
-    gfn_t gfn;      /* of a table: the first frame that it covers */
+    alias_t alias;  /* of a table: the first that it covers, or what that means */
     uint32_t level; /* of the table; what it links goes with it. 0: plain pages */
     uint32_t order; /* of those */
     uint64_t epoch;

@@ -22,11 +22,13 @@ static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned fl
 
 /* Cuts off what an entry links. Those who hold the lock shared are in no table then; walkers
  * without a lock see the old tables to the end of their epoch. */
-static void cut_table(struct mmu_cpu *self, uint64_t *sptep, gfn_t gfn, unsigned level)
+static void cut_table(struct mmu_cpu *self, uint64_t *sptep, alias_t alias, unsigned level)
 {
+    gfn_t gfn = stolen_strip(&self->mmu->stolen, alias);
     uint64_t old = tdp_exchange(self, gfn, sptep, level, SPTE_NONPRESENT);
     BUG_ON(!spte_is_nonleaf(old, level));
-    tdp_retire(self->mmu, (struct retired){.page = spte_page(old), .gfn = gfn, .level = level - 1});
+    tdp_retire(self->mmu,
+               (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1});
 }
 
 static inline void zap_entry(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
@@ -35,7 +37,7 @@ static inline void zap_entry(struct mmu *mmu, const struct tdp_iter *iter, unsig
         return;
     struct mmu_cpu *self = mmu_self(mmu);
     if (take_table(mmu, iter, flags)) {
-        cut_table(self, iter->sptep, iter->gfn, iter->level);
+        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level);
     } else if (spte_is_leaf(iter->old, iter->level) ||
                (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value))) {
         uint64_t old = tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT);
@@ -86,7 +88,7 @@ void tdp_zap_all(struct mmu *mmu)
                 continue;
             if (!tdp_reserve(mmu))
                 break;
-            cut_table(mmu_self(mmu), &mmu->composite[i], GFN(i * ept_frames(level)), level);
+            cut_table(mmu_self(mmu), &mmu->composite[i], ALIAS(i * ept_frames(level)), level);
         }
         tlb_sync(mmu);
         write_unlock(&mmu->lock);

@@ -168,7 +168,8 @@ def main() -> int:
         if name not in SETS:
             raise HarnessError(f"{name}: the sets are {' '.join(SETS)}")
         program, cmdline, words = SETS[name]
-        print(" ".join(["#", program, *words]), f"command line \"{cmdline}\"" * bool(cmdline))
+        line = f", command line \"{cmdline}\"" if cmdline else ""
+        print(" ".join(["#", program, *words]) + line)
         folder = os.environ.get("NAME") or "bench"
         found[name] = measure(name, arguments.profile, folder)
         for row in found[name]:

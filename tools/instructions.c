@@ -99,26 +99,31 @@ static void print_notes(const struct insn_row *row)
         }
 }
 
+static const char introduction[] =
+    "# Instructions that are emulated on MMIO\n"
+    "\n"
+    "Printed from the decoder's table, `mmio/instructions.inc`, by `make docs`: do not edit.\n"
+    "\n"
+    "Any prefix, segment and address form goes with each, in 16, 32 and 64-bit code. Sizes are in "
+    "bits;\n"
+    "where there are several, prefixes choose. An operand of more than 64 bits reaches a device "
+    "whole if\n"
+    "the device takes it so, else in pieces of 64, lowest address first. A row without an access "
+    "is a\n"
+    "hint that never leads to an exit.\n"
+    "\n"
+    "Where the manual says #UD, the guest gets it. Any other instruction ends the VM\n"
+    "(`unsupported-instruction`) with its bytes and kind: x87, MMX and AVX-512, vector arithmetic, "
+    "far\n"
+    "transfers, loads of segment registers, and instructions whose stack alone is MMIO.\n"
+    "\n"
+    "| instruction | opcode | memory | access | other operand | notes |\n"
+    "|---|---|---|---|---|---|\n";
+
 int main(void)
 {
     static const char *const access[] = {"none", "read", "write", "read, write"};
-    printf(
-        "# Instructions that are emulated on MMIO\n\n"
-        "Printed from the decoder's table, `mmio/instructions.inc`, by `make docs`: do not "
-        "edit.\n\n"
-        "Any prefix, segment and address form goes with each, in 16, 32 and 64-bit code. Sizes are "
-        "in\n"
-        "bits; where there are several, prefixes choose. An operand of more than 64 bits reaches "
-        "a\n"
-        "device in pieces of 64, lowest address first. A row without an access is a hint that "
-        "never\n"
-        "leads to an exit. Where the manual says #UD, the guest gets it; any other instruction "
-        "ends\n"
-        "the VM (`unsupported-instruction`) with its bytes and kind: x87, MMX and AVX-512, vector\n"
-        "arithmetic, far transfers, loads of segment registers, and stack operations whose stack\n"
-        "alone is MMIO.\n\n"
-        "| instruction | opcode | memory | access | other operand | notes |\n"
-        "|---|---|---|---|---|---|\n");
+    fputs(introduction, stdout);
     for (unsigned i = 0; i < insn_row_count; i++) {
         const struct insn_row *row = &insn_rows[i];
         printf("| %s | ", row->mnemonic);

@@ -35,7 +35,7 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
-MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_%),\
+MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% ve_%),\
                        $(UNIT_TESTS))
 MUTANTS :=
 
@@ -70,5 +70,5 @@ bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, i
 	$(Q)$(PYTHON) tools/bench.py exits
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
-	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 \
-	    private,ve private,ve=inject
+	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \
+	    private,ve=inject

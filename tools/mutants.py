@@ -33,15 +33,17 @@ BUILD = ROOT / "build"
 SCRATCH = BUILD / "mutants"
 # Quick ones first; the adversary finds what they don't, the threads what it does not.
 TESTS = """spte ept_format mmu_patches mmu_rules mmu_trace mmu_pml mmu_fault mmu_tlb mmu_nomem
-           mmu_slots mmu_huge mmu_roots mmu_sides mmu_stores mmu_memory mmu_stores_random
-           mmu_adversary mmu_threads""".split()
-# What these tests are linked from; others (mmio) from the whole library.
+           mmu_slots mmu_huge mmu_roots mmu_sides ghci ve_rules mmu_stores mmu_memory
+           mmu_stores_random mmu_adversary mmu_threads""".split()
+# What these tests are linked from; others from the whole library.
 PARTS = ("lib", "ept", "mmu")
+WHOLE = ("mmio", "ghci", "ve_")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000", "THREADS_CHANGES": "150"}
 FLAGS = [f for f in shlex.split(os.environ.get("HOSTFLAGS", "")) if f != "-g"]
 GCC = os.environ.get("HOSTCC", "gcc")
 # The rules of the catalogue that are the MMU's own.
-RULES = [f"{letter}{n}" for letter, last in (("S", 15), ("P", 24), ("F", 10), ("W", 9), ("T", 6))
+RULES = [f"{letter}{n}" for letter, last in (("S", 15), ("P", 24), ("F", 10), ("W", 9), ("T", 6),
+                                             ("X", 11))
          for n in range(1, last + 1)] + [f"N{n}" for n in (1, 2, 3, 4, 5, 6, 10)]  # fmt: skip
 
 
@@ -144,7 +146,7 @@ class Tree:
     def link(self, test, changed, done):
         """The test program with the mutant in it, or None. `done` keeps what was compiled."""
         main = f"tests/unit/test_{test}.c"
-        parts = (*PARTS, "tests") if not test.startswith("mmio") else None
+        parts = (*PARTS, "tests") if not test.startswith(WHOLE) else None
         members = []
         for source, deps in self.baseline.depends.items():
             if parts and not source.startswith(parts):
@@ -201,6 +203,23 @@ class Tree:
 # ---- Lint ---------------------------------------------------------------------------------------
 
 
+def named_tests(excused):
+    """The X rules that are not excused stand in tests/README.md with tests that exist."""
+    faults, rules = [], set()
+    for line in (PATCHES.parent / "README.md").read_text().splitlines():
+        row = re.match(r"\| (X[0-9]+) \|[^|]+\|([^|]+)\|([^|]+)\|$", line)
+        for cell, file in zip(row.groups()[1:] if row else (),
+                              ("tests/unit/test_{}.c", "guest/programs/{}.c")):  # fmt: skip
+            rules.add(row[1])
+            for program, test in re.findall(r"`(\w+)\.(\w+)`", cell):
+                path = ROOT / file.format(program)
+                text = path.read_text() if path.exists() else ""
+                if f"static void {test}(void" not in text and f'{{"{test}", {test},' not in text:
+                    faults.append(f"tests/README.md: {row[1]}: {program}.{test} is gone")
+    return faults + [f"rule {r} has no tests in tests/README.md"
+                     for r in RULES if r[0] == "X" and r not in rules | excused]  # fmt: skip
+
+
 def lint():
     """Each rule has a mutant, or README.md says why not; never both. Each proof has one."""
     readme = (PATCHES / "README.md").read_text()
@@ -223,6 +242,7 @@ def lint():
     proofs = {name for file in (ROOT / "tests/proofs").glob("*.c")
               for name in re.findall(r"^void (prove_\w+)", file.read_text(), re.M)}  # fmt: skip
     failing = {proof for mutant in mutants() for proof in mutant.proofs}
+    faults += named_tests(excused)
     faults += [f"no mutant has to make {p} fail" for p in sorted(proofs - failing)]
     faults += [f"{p} is no proof" for p in sorted(failing - proofs)]
     for fault in faults:

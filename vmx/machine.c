@@ -1,13 +1,16 @@
 /* VMX on this CPU: is it there, is it usable, what does it offer; then VMXON. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/cpus.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
+#include "vmx/alike.h"
 #include "vmx/vmx.h"
 
 #define CPUID_VMX BIT(5)
 struct vmx_machine vmx;
+static struct vmx_identity boot_cpu; /* what the others must agree with */
 
 /* The capability MSRs stand in a row (SDM 3, appendix A); which of the later ones exist follows
  * from the earlier ones. A missing one stays 0. */
@@ -35,6 +38,20 @@ static void read_msrs(struct vmx_msrs *msrs)
         rdmsr_safe(MSR_VMX_VMFUNC, &msrs->vmfunc);
 }
 
+static void identify(struct vmx_identity *identity)
+{
+    memset(identity, 0, sizeof(*identity));
+    read_msrs(&identity->msrs);
+    for (unsigned i = 0; i < CPUID_WORDS; i++) {
+        const struct cpuid_word *word = &cpuid_words[i];
+        struct cpuid r = {0};
+        if (cpuid(word->leaf & BIT(31), 0).eax >= word->leaf)
+            r = cpuid(word->leaf, word->subleaf);
+        const uint32_t registers[] = {r.eax, r.ebx, r.ecx, r.edx};
+        identity->cpuid[i] = registers[word->reg];
+    }
+}
+
 /* The firmware decides in IA32_FEATURE_CONTROL, and may lock its decision. */
 static enum exit_code enable_in_feature_control(void)
 {
@@ -42,12 +59,14 @@ static enum exit_code enable_in_feature_control(void)
     if (!rdmsr_safe(MSR_FEATURE_CONTROL, &control))
         return EXIT_OK; /* some hypervisors under us offer VMX without it */
     if (!(control & FEATURE_CONTROL_LOCKED)) {
-        log_info("IA32_FEATURE_CONTROL = %#lx: unlocked; enabling VMX and locking it", control);
+        log_info("IA32_FEATURE_CONTROL = %#lx on CPU %lu: unlocked; enabling VMX and locking it",
+                 control, this_cpu());
         wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_CONTROL_LOCKED | FEATURE_CONTROL_VMX_OUTSIDE);
     } else if (!(control & FEATURE_CONTROL_VMX_OUTSIDE)) {
-        log_error("the firmware has locked VMX off: IA32_FEATURE_CONTROL = %#lx, bit 0 (lock) is 1 "
-                  "and bit 2 (VMX outside SMX) is 0; enable virtualization in the firmware's setup",
-                  control);
+        log_error("the firmware has locked VMX off: IA32_FEATURE_CONTROL = %#lx on CPU %lu, bit 0 "
+                  "(lock) is 1 and bit 2 (VMX outside SMX) is 0; enable virtualization in the "
+                  "firmware's setup",
+                  control, this_cpu());
         return EXIT_VMX_LOCKED_OFF;
     }
     return EXIT_OK;
@@ -121,9 +140,23 @@ enum exit_code vmx_init(void)
     enum exit_code code = enable_in_feature_control();
     if (code)
         return code;
-    read_msrs(&vmx.msrs);
+    identify(&boot_cpu);
+    vmx.msrs = boot_cpu.msrs;
     if (vmx_negotiate(&vmx.msrs, &vmx.controls))
         return refuse_missing(vmx.controls.missing);
     vmx_controls_log(&vmx.msrs);
     return enter_vmx_operation();
+}
+
+bool vmx_init_cpu(void)
+{
+    struct vmx_identity here;
+    char text[128];
+
+    identify(&here);
+    if (!vmx_alike(&boot_cpu, &here, text, sizeof(text))) {
+        log_error("CPU %lu runs no guests: %s; guests need CPUs that are alike", this_cpu(), text);
+        return false;
+    }
+    return enable_in_feature_control() == EXIT_OK && enter_vmx_operation() == EXIT_OK;
 }

@@ -1,6 +1,6 @@
 /* A vCPU's VMCS: how it starts, one entry and exit, and the record of the exit. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/descriptors.h"
+#include "arch/x86/cpus.h"
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -42,11 +42,32 @@ static bool vmclear(hpa_t vmcs)
     return !failed;
 }
 
-void vmx_load(struct vmx_vcpu *vcpu)
+static void vmptrld(hpa_t vmcs)
 {
     bool failed;
-    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vcpu->vmcs) : "memory");
+    __asm__ volatile("vmptrld %1" : "=@ccbe"(failed) : "m"(vmcs) : "memory");
     BUG_ON(failed);
+}
+
+/* What differs from CPU to CPU. HOST_RSP is vmx/entry.S's. */
+bool vmx_load(struct vmx_vcpu *vcpu)
+{
+    const struct cpu *cpu = &cpus[this_cpu()];
+    vmptrld(vcpu->vmcs);
+    if (vcpu->host == cpu)
+        return false;
+    vcpu->host = cpu;
+    vmwrite(VMCS_HOST_GS_BASE, (uint64_t)cpu);
+    vmwrite(VMCS_HOST_TR_BASE, (uint64_t)&cpu->tss);
+    vmwrite(VMCS_HOST_GDTR_BASE, (uint64_t)cpu->gdt);
+    return true;
+}
+
+void vmx_unload(struct vmx_vcpu *vcpu)
+{
+    bool cleared = vmclear(vcpu->vmcs);
+    BUG_ON(!cleared);
+    vcpu->launched = false;
 }
 
 static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
@@ -95,9 +116,6 @@ static void write_host_state(void)
     vmwrite(VMCS_HOST_GS_SELECTOR, 0);
     vmwrite(VMCS_HOST_TR_SELECTOR, SEL_TSS);
     vmwrite(VMCS_HOST_FS_BASE, 0);
-    vmwrite(VMCS_HOST_GS_BASE, 0);
-    vmwrite(VMCS_HOST_TR_BASE, tss_base().v);
-    vmwrite(VMCS_HOST_GDTR_BASE, gdt_base().v);
     vmwrite(VMCS_HOST_IDTR_BASE, idt_base().v);
     vmwrite(VMCS_HOST_SYSENTER_CS, 0);
     vmwrite(VMCS_HOST_SYSENTER_ESP, 0);
@@ -119,9 +137,8 @@ int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     *revision = (uint32_t)field_get(vmx.msrs.basic, BASIC_REVISION);
     memset(phys_to_virt(vcpu->msr_bitmap), 0xff, PAGE_SIZE);
 
-    bool cleared = vmclear(vcpu->vmcs);
-    BUG_ON(!cleared);
-    vmx_load(vcpu);
+    vmx_unload(vcpu);
+    (void)vmx_load(vcpu);
     write_controls(vcpu, eptp, vpid);
     write_host_state();
     return 0;
@@ -140,8 +157,7 @@ bool vmx_ve_enable(hpa_t area)
 void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
 {
     if (vcpu->vmcs.v && !page_is_none(vcpu->vmcs)) {
-        bool cleared = vmclear(vcpu->vmcs);
-        BUG_ON(!cleared);
+        vmx_unload(vcpu);
         page_free(vcpu->vmcs, 0);
     }
     if (vcpu->pml.v)
@@ -209,8 +225,9 @@ static int explain_failure(void)
 
 int vmx_run(struct vmx_vcpu *vcpu)
 {
-    if (unlikely(!vcpu->launched) && vmx.entry_checks && !first_entry_is_valid())
+    if (unlikely(!vcpu->checked) && vmx.entry_checks && !first_entry_is_valid())
         return -EINVAL;
+    vcpu->checked = true;
     if (unlikely(!vmx_enter(vcpu))) {
         vm_instruction_error_log(vcpu->launched ? "VMRESUME" : "VMLAUNCH",
                                  (uint32_t)vmread(VMCS_INSTRUCTION_ERROR));

@@ -28,10 +28,18 @@ extern struct vmx_machine vmx;
  * sentence that says what is missing and what to do. */
 enum exit_code vmx_init(void) MUST_CHECK;
 
+/* On each further CPU: the same for a CPU that is like the one of vmx_init(). False after a
+ * sentence that says why it cannot run guests. */
+bool vmx_init_cpu(void) MUST_CHECK;
+
+struct cpu;
+
 struct vmx_vcpu {
     struct cpu_regs regs; /* first: the general registers that vmx/entry.S loads and stores */
     uint64_t host_rsp;    /* as the VMCS has it */
     bool launched;
+    bool checked;           /* what is to be checked before the first entry was */
+    const struct cpu *host; /* whose state the VMCS restores at exits */
 
     /* Something has to be looked at before the next entry: an event, the clock, the end. Whoever
      * makes such a thing sets this, so that most exits ask one question instead of many. */
@@ -54,8 +62,11 @@ struct vmx_vcpu {
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid) MUST_CHECK;
 void vmx_vcpu_destroy(struct vmx_vcpu *vcpu);
 
-/* Makes the vCPU's VMCS the current one. */
-void vmx_load(struct vmx_vcpu *vcpu);
+/* Makes the vCPU's VMCS the current one of this CPU. True: it was another CPU's before. */
+bool vmx_load(struct vmx_vcpu *vcpu);
+
+/* Writes it back to memory, so that any CPU can load it. */
+void vmx_unload(struct vmx_vcpu *vcpu);
 
 /* Page-modification logging (SDM 3, 29.3.6): while it is on, the CPU writes the address of each
  * page whose D bit it sets into a log of the vCPU, and exits when that is full. The VMCS is

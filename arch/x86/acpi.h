@@ -1,4 +1,8 @@
-/* The little of ACPI that we need: finding tables, and powering off. */
+/*
+ * Finding ACPI tables. What the firmware wrote is input like any other: each length, checksum and
+ * signature is checked before it is believed, and what is wrong is named in a sentence.
+ * Pure: physical memory is reached through physical_map() alone.
+ */
 #pragma once
 
 #include "boot/boot_info.h"
@@ -11,11 +15,16 @@ struct acpi_header {
     uint32_t oem_revision, creator, creator_revision;
 };
 
-/* Finds the RSDP: the loader's copy, the EFI system table, or the BIOS area. */
+/* Finds the RSDP: the loader's copy, the EFI system table, or the BIOS area. Before anything
+ * else here; a second call forgets the first. */
 void acpi_init(const struct boot_info *info);
 
-/* A table with that signature whose length and checksum are right, or NULL. */
+/* The table with that signature whose length and checksum are right, or NULL. */
 const struct acpi_header *acpi_table(const char *signature);
 
-/* Enters S5 by the FADT and the DSDT's _S5_ package. Returns if that is not possible. */
+/* The same, where it must be: NULL also if another table is there. */
+const struct acpi_header *acpi_table_at(hpa_t address, const char *signature);
+
+/* Enters S5 by the FADT and the DSDT's _S5_ package (acpi_power.c). Returns if that is not
+ * possible. */
 void acpi_power_off(void);

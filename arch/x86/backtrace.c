@@ -1,6 +1,6 @@
 #include "arch/x86/backtrace.h"
 
-#include "arch/x86/descriptors.h"
+#include "arch/x86/cpus.h"
 #include "arch/x86/power.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -37,9 +37,9 @@ static void print_address(uint64_t address)
 
 static bool on_a_stack(uint64_t frame)
 {
-    return frame % 8 == 0 && frame >= (uint64_t)stacks &&
-           frame + 16 <= (uint64_t)(stacks + STACK_COUNT) &&
-           (frame - (uint64_t)stacks) % sizeof(struct guarded_stack) >= STACK_GUARD;
+    uint64_t offset = frame - (uint64_t)cpus[this_cpu()].stacks;
+    return frame % 8 == 0 && offset < STACK_COUNT * sizeof(struct guarded_stack) - 8 &&
+           offset % sizeof(struct guarded_stack) >= STACK_GUARD;
 }
 
 void backtrace(uint64_t rip, uint64_t rbp)

@@ -1,6 +1,7 @@
 #include "arch/x86/descriptors.h"
 
-#include "lib/bits.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/cpus.h"
 #include "lib/compiler.h"
 
 struct gate {
@@ -21,29 +22,37 @@ const char *const stack_names[STACK_COUNT] = {"boot", "NMI", "double fault", "ma
 /* Entry points of the vectors 0 to 255, arch/x86/vectors.S. */
 extern const uint64_t exception_entries[256];
 
-static uint64_t gdt[5] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff};
-static struct tss tss;
+struct cpu cpus[CPUS_MAX] = {{.stacks = stacks}};
+unsigned cpu_count = 1;
+
 static struct gate idt[256];
 
-static void *stack_top(unsigned index)
+uint64_t stack_top(const struct cpu *cpu, unsigned index)
 {
-    return &stacks[index + 1];
+    return (uint64_t)&cpu->stacks[index + 1];
 }
 
-void descriptors_init(void)
+static void fill_gdt_and_tss(struct cpu *cpu)
 {
-    uint64_t base = (uint64_t)&tss;
+    static const uint64_t flat[] = {0, 0x00af9b000000ffff, 0x00cf93000000ffff};
+    struct tss *tss = &cpu->tss;
+    uint64_t base = (uint64_t)tss;
 
-    tss.ist[STACK_NMI - 1] = (uint64_t)stack_top(STACK_NMI);
-    tss.ist[STACK_DOUBLE_FAULT - 1] = (uint64_t)stack_top(STACK_DOUBLE_FAULT);
-    tss.ist[STACK_MACHINE_CHECK - 1] = (uint64_t)stack_top(STACK_MACHINE_CHECK);
-    tss.io_map = sizeof(tss);
+    tss->ist[STACK_NMI - 1] = stack_top(cpu, STACK_NMI);
+    tss->ist[STACK_DOUBLE_FAULT - 1] = stack_top(cpu, STACK_DOUBLE_FAULT);
+    tss->ist[STACK_MACHINE_CHECK - 1] = stack_top(cpu, STACK_MACHINE_CHECK);
+    tss->io_map = sizeof(*tss);
 
+    for (unsigned i = 0; i < ARRAY_SIZE(flat); i++)
+        cpu->gdt[i] = flat[i];
     /* A 64-bit TSS descriptor: limit, base in three pieces, type 9 (available), present. */
-    gdt[SEL_TSS / 8] =
-        (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
-    gdt[SEL_TSS / 8 + 1] = base >> 32;
+    cpu->gdt[SEL_TSS / 8] =
+        (sizeof(*tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+    cpu->gdt[SEL_TSS / 8 + 1] = base >> 32;
+}
 
+static void fill_idt(void)
+{
     for (unsigned i = 0; i < ARRAY_SIZE(idt); i++) {
         uint64_t entry = exception_entries[i];
         idt[i] = (struct gate){.offset_low = (uint16_t)entry,
@@ -55,8 +64,15 @@ void descriptors_init(void)
     idt[VECTOR_NMI].ist = STACK_NMI;
     idt[VECTOR_DF].ist = STACK_DOUBLE_FAULT;
     idt[VECTOR_MC].ist = STACK_MACHINE_CHECK;
+}
 
-    struct table_pointer gdtr = {sizeof(gdt) - 1, (uint64_t)gdt};
+void descriptors_init(struct cpu *cpu)
+{
+    if (!idt[0].selector)
+        fill_idt();
+    fill_gdt_and_tss(cpu);
+
+    struct table_pointer gdtr = {sizeof(cpu->gdt) - 1, (uint64_t)cpu->gdt};
     struct table_pointer idtr = {sizeof(idt) - 1, (uint64_t)idt};
     __asm__ volatile("lgdt %0\n"
                      "lidt %1\n"
@@ -68,19 +84,10 @@ void descriptors_init(void)
                      :
                      : "m"(gdtr), "m"(idtr), "i"(SEL_CODE), "r"(SEL_TSS)
                      : "rax", "memory");
-}
-
-hva_t gdt_base(void)
-{
-    return HVA(gdt);
+    wrmsr(MSR_GS_BASE, (uint64_t)cpu);
 }
 
 hva_t idt_base(void)
 {
     return HVA(idt);
-}
-
-hva_t tss_base(void)
-{
-    return HVA(&tss);
 }

@@ -4,6 +4,8 @@
 #include "boot/layout.h"
 #include "lib/types.h"
 
+struct cpu;
+
 struct table_pointer {
     uint16_t limit;
     uint64_t base;
@@ -19,18 +21,23 @@ struct tss {
     uint16_t io_map;
 } __attribute__((packed));
 
+#define GDT_ENTRIES 5 /* null, code, data, and the TSS takes two */
+
 struct guarded_stack {
     uint8_t guard[STACK_GUARD]; /* not mapped once the final page tables are in place */
     uint8_t stack[STACK_SIZE];
 };
 
+/* The boot CPU's; the others' are at AP_STACKS, in the order of the CPUs' numbers. */
 extern struct guarded_stack stacks[STACK_COUNT];
 extern const char *const stack_names[STACK_COUNT];
 
-/* Loads our GDT, TSS and IDT. From here on an exception is explained instead of a reset. */
-void descriptors_init(void);
+/* The first address above a stack of the CPU. */
+uint64_t stack_top(const struct cpu *cpu, unsigned index);
 
-/* What a VMCS needs of them for its host state. */
-hva_t gdt_base(void);
+/* Loads the CPU's own GDT and TSS, the IDT that all share, and GS. From here on an exception is
+ * explained instead of a reset. The first call makes the IDT. */
+void descriptors_init(struct cpu *cpu);
+
+/* The IDT, for the host state of a VMCS. */
 hva_t idt_base(void);
-hva_t tss_base(void);

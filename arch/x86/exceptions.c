@@ -2,7 +2,8 @@
 
 #include "arch/x86/backtrace.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/descriptors.h"
+#include "arch/x86/cpus.h"
+#include "arch/x86/kick.h"
 #include "arch/x86/power.h"
 #include "lib/log.h"
 #include "lib/string.h"
@@ -54,9 +55,12 @@ const char *exception_name(unsigned vector)
 /* Says in words what lies at a faulting address. */
 static void describe_address(uint64_t address, char *text, size_t size)
 {
-    for (unsigned i = 0; i < STACK_COUNT; i++) {
-        if (address - (uint64_t)stacks[i].guard < STACK_GUARD) {
-            snprintf(text, size, "the guard page of the %s stack: stack overflow", stack_names[i]);
+    for (unsigned i = 0; i < cpu_count * STACK_COUNT; i++) {
+        const struct cpu *cpu = &cpus[i / STACK_COUNT];
+        unsigned stack = i % STACK_COUNT;
+        if (address - (uint64_t)cpu->stacks[stack].guard < STACK_GUARD) {
+            snprintf(text, size, "the guard page of the %s stack: stack overflow",
+                     stack_names[stack]);
             return;
         }
     }
@@ -92,6 +96,11 @@ static void print_frame(const struct exception_frame *f)
 
 void exception(struct exception_frame *frame)
 {
+    if (frame->vector == VECTOR_NMI) { /* it can come anywhere, at a fixup's instruction, too */
+        if (!kick_received(frame))
+            log_warn("NMI at %#lx; nobody here sent it", frame->rip);
+        return;
+    }
     for (const struct fixup *f = extable_start; f < extable_end; f++) {
         if (f->instruction == frame->rip) {
             frame->rip = f->resume;
@@ -99,16 +108,13 @@ void exception(struct exception_frame *frame)
         }
     }
 
-    if (frame->vector == VECTOR_NMI) {
-        log_warn("NMI at %#lx; nobody here sent it", frame->rip);
-        return;
-    }
     if (frame->vector >= FIRST_INTERRUPT) {
         log_warn("interrupt %lu, which nobody here asked for; ignored", frame->vector);
         return;
     }
-    log_error("%s in the hypervisor (vector %lu, error code %#lx)",
-              exception_name((unsigned)frame->vector), frame->vector, frame->error_code);
+    log_error("%s in the hypervisor on CPU %lu (vector %lu, error code %#lx)",
+              exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
+              frame->error_code);
     if (frame->vector == VECTOR_PF || frame->vector == VECTOR_DF) {
         char where[96];
         describe_address(read_cr2(), where, sizeof(where));

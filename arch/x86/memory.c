@@ -7,6 +7,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
 
 #define LOW_MEMORY  0x100000ull /* left to the firmware and to the start of other CPUs */
@@ -15,6 +16,7 @@
 extern const char image_start[], image_end[];
 
 static struct buddy buddy;
+static struct spinlock buddy_lock;
 
 struct span {
     uint64_t start, end;
@@ -30,12 +32,17 @@ hpa_t virt_to_phys(const void *pointer)
 
 hpa_t page_alloc(unsigned order)
 {
-    return buddy_alloc(&buddy, order);
+    spin_lock(&buddy_lock);
+    hpa_t page = buddy_alloc(&buddy, order);
+    spin_unlock(&buddy_lock);
+    return page;
 }
 
 void page_free(hpa_t page, unsigned order)
 {
+    spin_lock(&buddy_lock);
     buddy_free(&buddy, page, order);
+    spin_unlock(&buddy_lock);
 }
 
 void page_clear(void *pages, unsigned order)

@@ -160,10 +160,25 @@ void paging_init(const struct boot_info *info)
     for (unsigned i = 0; i < STACK_COUNT; i++)
         unmap_page(stacks[i].guard);
 
-    wrmsr(MSR_PAT, (rdmsr(MSR_PAT) & ~PAT_1) | PAT_1_WRITE_COMBINING);
     write_cr3(root.v);
-    write_cr4(read_cr4() | CR4_PGE);
+    paging_init_cpu();
     BUG_ON(paging_count_wx());
+}
+
+void paging_init_cpu(void)
+{
+    wrmsr(MSR_PAT, (rdmsr(MSR_PAT) & ~PAT_1) | PAT_1_WRITE_COMBINING);
+    write_cr4(read_cr4() | CR4_PGE);
+}
+
+hpa_t paging_root(void)
+{
+    return root;
+}
+
+bool paging_map_data(const void *address, hpa_t pages, uint64_t size)
+{
+    return map((uint64_t)address, pages.v, size, PTE_W | PTE_NX | PTE_G);
 }
 
 /* The tables of boot/start.S map the first 4 GiB. */

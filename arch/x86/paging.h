@@ -14,6 +14,16 @@
 /* Builds the final tables and loads them. Allocates pages below 4 GiB. */
 void paging_init(const struct boot_info *info);
 
+/* On each CPU, under these tables: the memory types and global pages that they use. */
+void paging_init_cpu(void);
+
+/* What CR3 holds. */
+hpa_t paging_root(void);
+
+/* Maps pages of RAM a second time, at an address where nothing is, writable and not executable.
+ * False: no page is left for a table. */
+bool paging_map_data(const void *address, hpa_t pages, uint64_t size) MUST_CHECK;
+
 enum map_type {
     MAP_CACHED,          /* firmware tables */
     MAP_WRITE_COMBINING, /* framebuffers */

@@ -2,6 +2,7 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/kick.h"
 #include "arch/x86/serial.h"
 #include "lib/log.h"
 
@@ -30,6 +31,7 @@ static const char *exit_name(enum exit_code code)
 
 void machine_exit(enum exit_code code)
 {
+    cpus_stop_others();
     log_info("EXIT %d %s", code, exit_name(code));
     serial_drain();
     if (on_exit == ON_EXIT_POWEROFF) {

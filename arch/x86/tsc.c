@@ -38,3 +38,10 @@ uint64_t tsc_khz(void)
 {
     return khz;
 }
+
+void tsc_wait(uint64_t microseconds)
+{
+    uint64_t end = rdtsc() + microseconds * khz / 1000;
+    while (rdtsc() < end)
+        __builtin_ia32_pause();
+}

@@ -8,3 +8,6 @@ void tsc_calibrate(void);
 
 /* Ticks per millisecond; 0 before the calibration. */
 uint64_t tsc_khz(void);
+
+/* Waits. After the calibration. */
+void tsc_wait(uint64_t microseconds);

@@ -28,6 +28,35 @@ static uint16_t read16(uint64_t address)
     return value;
 }
 
+/* ---- Nobody's addresses ---------------------------------------------------------------------- */
+
+static void inw_outl(void)
+{
+    uint16_t word;
+    __asm__ volatile("inw %w1, %0" : "=a"(word) : "d"(0x1234) : "memory");
+    EXPECT_EQ(word, 0xffff);
+    __asm__ volatile("outl %0, %w1" : : "a"(5), "d"(0x1234) : "memory");
+}
+
+/* All ones, dropped, and counted: once for each access, or part of one. */
+static void unclaimed(void)
+{
+    struct watch count = watch(COUNTER_BUS_UNCLAIMED);
+    EXPECT_EQ(read64(HOLE), ~0ull);
+    write32(HOLE + 3, 5);
+    EXPECT_EQ(read32(HOLE + 3), 0xffffffff);
+    EXPECT_EQ(watched(count), 3);
+    count = watch(COUNTER_BUS_UNCLAIMED);
+    inw_outl();
+    EXPECT_EQ(watched(count), 2);
+    count = watch(COUNTER_BUS_UNCLAIMED);
+    write32(DEV + 0x20, 0x11223344);
+    EXPECT_EQ(read32(DEV + 0x20), 0x11223344);
+    EXPECT_EQ(read64(DEV - 4) & 0xffffffff, 0xffffffff); /* half of it is the device's */
+    EXPECT_EQ(watched(count), 1);
+    EXPECT_EQ(counter(COUNTER_BUS_REFUSED), 0);
+}
+
 /* ---- Doorbells ------------------------------------------------------------------------------- */
 
 static int add_bell(uint64_t address, uint64_t length, uint64_t data, uint64_t flags, uint64_t *id)
@@ -190,6 +219,65 @@ static void both_sides(void)
     EXPECT_EQ(read64(LOG), 7);
 }
 
+static uint8_t vector_in[32] __attribute__((aligned(32))), vector_out[32];
+
+static void move_xmm(uint64_t to, const void *from)
+{
+    __asm__ volatile(
+        ".byte 0xf3, 0x0f, 0x6f, 0x06, 0xf3, 0x0f, 0x7f, 0x07" /* movdqu (%rsi),%xmm0 */
+        :
+        : "S"(from), "D"(to) /* movdqu %xmm0,(%rdi) */
+        : "memory");
+}
+
+static void move_ymm(uint64_t to, const void *from)
+{
+    __asm__ volatile(".byte 0xc5, 0xfe, 0x6f, 0x06, 0xc5, 0xfe, 0x7f, 0x07" /* the same, vmovdqu */
+                     :
+                     : "S"(from), "D"(to)
+                     : "memory");
+}
+
+static uint64_t record_field(uint64_t number, unsigned at)
+{
+    return read64(LOG + WINDOW_LOG_HEADER + (number - 1) * WINDOW_LOG_RECORD + at);
+}
+
+/* Sixteen and thirty-two bytes arrive as one access. */
+static void wide_accesses(void)
+{
+    uint64_t cr0;
+    memset((void *)LOG, 0, RT_PAGE);
+    memset((void *)MIRROR, 0, RT_PAGE);
+    for (unsigned i = 0; i < sizeof(vector_in); i++)
+        vector_in[i] = (uint8_t)(0x80 + i);
+    __asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
+    __asm__ volatile("mov %0, %%cr0" : : "r"(cr0 & ~(BIT(2) | BIT(3)))); /* EM, TS */
+    write_cr4(read_cr4() | BIT(9));                                      /* OSFXSR */
+    EXPECT_EQ(set_window(WINDOW, MIRROR, LOG), 0);
+    move_xmm(WINDOW + 0x20, vector_in);
+    EXPECT_EQ(read64(MIRROR + 0x20), 0x8786858483828180);
+    EXPECT_EQ(read64(MIRROR + 0x28), 0x8f8e8d8c8b8a8988);
+    move_xmm((uint64_t)vector_out, (const void *)(WINDOW + 0x21));
+    EXPECT_EQ(vector_out[0], 0x81);
+    EXPECT_EQ(vector_out[15], 0);
+    EXPECT_EQ(read64(LOG), 2);
+    EXPECT_EQ(record_field(1, 8), 0x20 | 16ull << 32 | 1ull << 48);
+    EXPECT_EQ(record_field(1, 24), 0x8f8e8d8c8b8a8988);
+    EXPECT_EQ(record_field(2, 8), 0x21 | 16ull << 32);
+    if (cpuid(1).ecx & BIT(26) && cpuid(1).ecx & BIT(28)) {
+        write_cr4(read_cr4() | BIT(18)); /* OSXSAVE */
+        __asm__ volatile("xsetbv" : : "a"(7), "d"(0), "c"(0));
+        move_ymm(WINDOW + 0x40, vector_in);
+        EXPECT_EQ(read64(MIRROR + 0x58), 0x9f9e9d9c9b9a9998);
+        EXPECT_EQ(read64(LOG), 3);
+        EXPECT_EQ(record_field(3, 8), 0x40 | 32ull << 32 | 1ull << 48);
+        EXPECT_EQ(record_field(3, 40), 0x9f9e9d9c9b9a9998);
+    }
+    EXPECT_EQ(set_window(0, 0, 0), 0);
+    __asm__ volatile("mov %0, %%cr0" : : "r"(cr0));
+}
+
 /* It covers other devices, which are there again when it goes. What is kept of an instruction that
  * led to one of them leads to the other one after each change. */
 static void over_a_device(void)
@@ -275,11 +363,13 @@ static void window_refusals(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
+        {"unclaimed", unclaimed, NEED_TESTCTL},
         {"doorbell_any_write", any_write, NEED_TESTCTL},
         {"doorbell_length_and_data", length_and_data, NEED_TESTCTL},
         {"doorbell_rung_often", rung_often, NEED_TESTCTL},
         {"doorbell_refusals", bell_refusals, NEED_TESTCTL},
         {"window_both_sides", both_sides, NEED_TESTCTL},
+        {"window_wide_accesses", wide_accesses, NEED_TESTCTL},
         {"window_over_a_device", over_a_device, NEED_TESTCTL},
         {"window_random_accesses", random_accesses, NEED_TESTCTL},
         {"window_refusals", window_refusals, NEED_TESTCTL},

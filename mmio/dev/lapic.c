@@ -25,18 +25,14 @@
 #define ERROR_REGISTER       BIT(7)
 
 /* SDM 3, figure 11-12. Level (14) and trigger mode (15) are kept; since the Pentium 4 they have no
- * effect. */
+ * effect but that INIT with both saying "level, de-assert" does nothing. */
 #define ICR_VECTOR    BITS(7, 0)
 #define ICR_MODE      BITS(10, 8)
 #define ICR_LOGICAL   BIT(11)
 #define ICR_SHORTHAND BITS(19, 18)
+#define ICR_ASSERT    BIT(14)
+#define ICR_LEVEL     BIT(15)
 #define ICR_WRITABLE  (BITS(11, 0) | BITS(15, 14) | BITS(19, 18))
-
-enum delivery_mode {
-    DELIVER_FIXED = 0,
-    DELIVER_LOWEST = 1,
-    DELIVER_NMI = 4,
-};
 
 enum shorthand {
     TO_DESTINATION,
@@ -140,43 +136,52 @@ bool lapic_waits(const struct lapic *l, uint8_t vector)
 
 /* ---- Interrupts go out ----------------------------------------------------------------------- */
 
-/* Is a message for us (SDM 3, 11.6.2)? */
-static bool addressed(const struct lapic *l, bool logical, uint8_t destination)
+/* SDM 3, 11.6.2. */
+bool lapic_addressed(const struct lapic *l, const struct lapic_message *message)
 {
-    uint8_t own = (uint8_t)(l->ldr >> ID_SHIFT);
-    if (!logical)
+    uint32_t dfr = __atomic_load_n(&l->dfr, __ATOMIC_RELAXED);
+    uint8_t own = (uint8_t)(__atomic_load_n(&l->ldr, __ATOMIC_RELAXED) >> ID_SHIFT);
+    uint8_t destination = message->destination;
+    if (message->all)
+        return true;
+    if (!message->logical)
         return destination == l->id || destination == BROADCAST;
-    if ((l->dfr & DFR_MODEL) == DFR_MODEL)
+    if ((dfr & DFR_MODEL) == DFR_MODEL)
         return destination & own;
     bool cluster = destination >> 4 == own >> 4 || destination >> 4 == 0xf;
     return cluster && destination & own & 0xf;
 }
 
-/* The only CPU is the sender. INIT, SMI and start-up to oneself do nothing. */
+/* INIT, SMI and start-up to oneself do nothing. */
+static void receive_own(struct lapic *l, const struct lapic_message *message)
+{
+    if (message->mode == LAPIC_FIXED || message->mode == LAPIC_LOWEST)
+        lapic_accept(l, message->vector);
+    else if (message->mode == LAPIC_NMI)
+        l->host->raise_nmi(l->context);
+}
+
 static void send(struct lapic *l)
 {
-    uint8_t vector = (uint8_t)field_get(l->icr, ICR_VECTOR);
-    uint64_t mode = field_get(l->icr, ICR_MODE);
-    bool fixed = mode == DELIVER_FIXED || mode == DELIVER_LOWEST;
-    bool here = false;
+    enum shorthand shorthand = (enum shorthand)field_get(l->icr, ICR_SHORTHAND);
+    struct lapic_message message = {
+        .mode = (uint8_t)field_get(l->icr, ICR_MODE),
+        .vector = (uint8_t)field_get(l->icr, ICR_VECTOR),
+        .destination = (uint8_t)(l->icr_high >> ID_SHIFT),
+        .logical = l->icr & ICR_LOGICAL,
+        .all = shorthand != TO_DESTINATION,
+    };
+    bool fixed = message.mode == LAPIC_FIXED || message.mode == LAPIC_LOWEST;
+    bool here = shorthand != TO_OTHERS && lapic_addressed(l, &message);
 
-    switch ((enum shorthand)field_get(l->icr, ICR_SHORTHAND)) {
-    case TO_DESTINATION:
-        here = addressed(l, l->icr & ICR_LOGICAL, (uint8_t)(l->icr_high >> ID_SHIFT));
-        break;
-    case TO_SELF:
-    case TO_ALL:
-        here = true;
-        break;
-    case TO_OTHERS:
-        break;
-    }
-    if (fixed && vector < FIRST_LEGAL_VECTOR)
+    if (fixed && message.vector < FIRST_LEGAL_VECTOR)
         error(l, ERROR_SEND_VECTOR);
-    if (here && fixed)
-        lapic_accept(l, vector);
-    else if (here && mode == DELIVER_NMI)
-        l->host->raise_nmi(l->context);
+    if (here)
+        receive_own(l, &message);
+    if (shorthand == TO_SELF || !l->host->send || (here && message.mode == LAPIC_LOWEST) ||
+        (message.mode == LAPIC_INIT && l->icr & ICR_LEVEL && !(l->icr & ICR_ASSERT)))
+        return;
+    l->host->send(l->context, &message);
 }
 
 /* ---- Registers ------------------------------------------------------------------------------- */

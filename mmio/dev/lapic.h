@@ -12,7 +12,8 @@
  * when someone must.
  *
  * There is no level-triggered source, so TMR reads 0; LINT0, LINT1, thermal and performance
- * entries hold what is written and never fire. One vCPU at a time: the caller serialises.
+ * entries hold what is written and never fire. Only the vCPU's own pCPU calls; what others send,
+ * the caller keeps until then.
  */
 #pragma once
 
@@ -48,12 +49,31 @@ enum lapic_register {
 
 #define LAPIC_NEVER (~0ull)
 
+/* What the ICR sends to other APICs (SDM 3, 11.6.1). */
+enum lapic_delivery {
+    LAPIC_FIXED = 0,
+    LAPIC_LOWEST = 1,
+    LAPIC_NMI = 4,
+    LAPIC_INIT = 5,
+    LAPIC_STARTUP = 6,
+};
+
+struct lapic_message {
+    uint8_t mode; /* enum lapic_delivery, or one that nobody takes */
+    uint8_t vector;
+    uint8_t destination;
+    bool logical;
+    bool all; /* whatever the destination says */
+};
+
 /* What the register file asks of its surroundings; given to lapic_init(). */
 struct lapic_host {
     uint64_t (*now)(void *context);   /* the TSC */
     void (*interrupt)(void *context); /* lapic_pending() may have changed */
     void (*timer)(void *context);     /* lapic_deadline() may have changed */
     void (*raise_nmi)(void *context); /* an NMI for the vCPU */
+    /* A message for others than the sender; NULL: there are none. */
+    void (*send)(void *context, const struct lapic_message *message);
 };
 
 struct lapic {
@@ -91,6 +111,9 @@ bool lapic_accepts(const struct lapic *lapic);
 
 /* An edge-triggered fixed interrupt arrives. Dropped unless lapic_accepts(). */
 void lapic_accept(struct lapic *lapic, uint8_t vector);
+
+/* Is a message for this APIC? Callable from any CPU. */
+bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message);
 
 /* The vector that the CPU would get now, or -1. */
 int lapic_pending(const struct lapic *lapic);

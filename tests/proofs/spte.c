@@ -262,6 +262,18 @@ void prove_usual_leaf_needs_no_questions(void)
     PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));
 }
 
+/* F4: nor where an MMIO SPTE gets another generation: it stays one, of the same frame, and nothing
+ * is owed. */
+void prove_a_renewal_needs_no_questions(void)
+{
+    any_format();
+    uint64_t old = nondet_word(), new = nondet_word(), value = any_value();
+    ASSUME(value != SPTE_MMIO_NEVER && spte_is_renewal(old, new, value));
+    PROVE(spte_is_mmio(new, value) && spte_mmio_gfn(new).v == spte_mmio_gfn(old).v);
+    PROVE(!spte_change_refused(old, new, EPT_LEVEL_4K, value));
+    PROVE(!spte_change_owes_flush(old, new, EPT_LEVEL_4K));
+}
+
 /* S3, S4, S14: nor is there anything to ask where only A and D of a leaf change that may be there.
  */
 void prove_a_and_d_need_no_questions(void)

@@ -38,7 +38,7 @@ static inline void host_nmi(void *context)
     nmis++;
 }
 
-static const struct lapic_host host = {host_now, host_interrupt, host_timer, host_nmi};
+static const struct lapic_host host = {host_now, host_interrupt, host_timer, host_nmi, NULL};
 
 static inline int setup(void **state)
 {

@@ -135,13 +135,19 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
         mmio_bell_ring(&world.vcpu, hot);
         return MMIO_DONE;
     }
-    if (delivering || hot->rip != rip || memcmp(&state, &hot->state, sizeof(state)) != 0 ||
-        !mmio_hot_holds(&world.vcpu, hot, gpa))
+    if (delivering || hot->rip != rip || memcmp(&state, &hot->state, sizeof(state)) != 0)
         return mmio_misconfig(&world.vcpu, gpa, delivering);
-    world.hot++;
+    bool holds = mmio_hot_holds(&world.vcpu, hot, gpa);
+    if (!holds && !mmio_hot_renew(&world.vcpu, hot, gpa))
+        return mmio_misconfig(&world.vcpu, gpa, delivering);
     world.vcpu.single_step = false;
     cpu_set_reg(&world.cpu, REG_RIP, hot->next);
-    mmio_hot_access(&world.vcpu, hot, gpa);
+    if (holds) {
+        world.hot++;
+        mmio_hot_access(&world.vcpu, hot, gpa);
+    } else {
+        mmio_hot_first_access(&world.vcpu, hot, gpa);
+    }
     return MMIO_DONE;
 }
 

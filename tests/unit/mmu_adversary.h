@@ -1,8 +1,8 @@
 /*
  * The TLBs of test_mmu_adversary.c, one for each CPU: it keeps every translation and every pointer
  * to a table that the CPU ever walked, by EPTP[51:12] (rule T4), until an INVEPT of that CPU covers
- * it. The guest frames in play
- * are two windows of 16 MiB, so that it can be an array.
+ * it. The guest frames in play are two windows of 16 MiB, each seen through up to four aliases, so
+ * that it can be an array.
  */
 #pragma once
 
@@ -11,9 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FRAMES 4096u
-#define HIGH   0x200000u /* the first frame of the second window */
-#define PIECE  512u
+#define FRAMES  4096u
+#define PIECE   512u
+#define ALIASES 4u /* number 1: shared, 2: execute-only, 3: both */
+#define PLACES  (ALIASES * 2 * FRAMES)
 
 static uint64_t step; /* of the run, for messages */
 
@@ -29,17 +30,23 @@ struct cached {
 
 /* Tags are EPTP[51:12] (rule T4), with the CPU in the low bits. A test has few roots; each gets a
  * number at first sight. */
-#define TAGS 128
+#define TAGS 32
 static uint64_t tag_of[TAGS];
 static unsigned tags;
 
 struct tlb {
-    struct cached leaf[2 * FRAMES][WAYS];
-    struct cached table[4][2 * FRAMES / PIECE][WAYS]; /* [level]: what an entry of it points to */
-    struct cached *set[2 * FRAMES + 4 * (2 * FRAMES / PIECE)]; /* what there is to forget */
+    struct cached leaf[PLACES][WAYS];
+    struct cached table[4][PLACES / PIECE][WAYS];      /* [level]: what an entry of it points to */
+    struct cached *set[PLACES + 4 * (PLACES / PIECE)]; /* what there is to forget */
     uint32_t sets;
 };
 static struct tlb *tlbs[TAGS];
+
+static inline void tlb_forget(struct tlb *tlb)
+{
+    while (tlb->sets)
+        memset(tlb->set[--tlb->sets], 0, WAYS * sizeof(struct cached));
+}
 
 static inline struct tlb *tlb_of(uint64_t eptp)
 {
@@ -50,19 +57,13 @@ static inline struct tlb *tlb_of(uint64_t eptp)
     if (i == tags) { /* full: a CPU may forget at any time, so the next one in turn goes */
         static unsigned turn;
         if (tags < TAGS)
-            tlbs[tags++] = malloc(sizeof(struct tlb));
+            tlbs[tags++] = calloc(1, sizeof(struct tlb));
         else
             i = turn++ % TAGS;
-        memset(tlbs[i], 0, sizeof(struct tlb));
+        tlb_forget(tlbs[i]);
         tag_of[i] = tag;
     }
     return tlbs[i];
-}
-
-static inline void tlb_forget(struct tlb *tlb)
-{
-    while (tlb->sets)
-        memset(tlb->set[--tlb->sets], 0, WAYS * sizeof(struct cached));
 }
 
 static inline void adversary_invept(unsigned type, uint64_t eptp)
@@ -77,11 +78,13 @@ static inline void adversary_invept(unsigned type, uint64_t eptp)
     }
 }
 
-/* Both windows of guest frames, as one index. */
-static inline unsigned frame_index(gfn_t gfn)
-{
-    return (unsigned)(gfn.v < FRAMES ? gfn.v : gfn.v - HIGH + FRAMES);
-}
+/* Where an access goes: the frame that is meant, through which alias, what the CPU walks by. */
+struct place {
+    gfn_t gfn;
+    unsigned alias;
+    gfn_t walked;
+    unsigned index; /* into a TLB */
+};
 
 static inline void remember(struct tlb *tlb, struct cached *set, hpa_t page, unsigned permission,
                             bool dirty)
@@ -105,22 +108,23 @@ static inline void remember(struct tlb *tlb, struct cached *set, hpa_t page, uns
 /* The CPU walks from `table` and remembers all that it meets. */
 static inline struct hw_translation walk_and_remember(struct tlb *tlb, uint64_t *table,
                                                       unsigned level, unsigned permission,
-                                                      gfn_t gfn, unsigned access, bool ad)
+                                                      const struct place *place, unsigned access,
+                                                      bool ad)
 {
-    unsigned index = frame_index(gfn), allowed = permission;
+    unsigned allowed = permission;
     uint64_t *at = table;
     for (unsigned l = level; l > 1; l--) {
-        uint64_t entry = at[gfn.v >> (9 * (l - 1)) & 511];
+        uint64_t entry = at[place->walked.v >> (9 * (l - 1)) & 511];
         if (!(entry & 7) || hw_misconfigured(entry, l) || entry & 0x80)
             break;
         allowed &= entry & 7;
         hpa_t next = HPA(entry & 0x000ffffffffff000);
-        remember(tlb, tlb->table[l - 1][index / PIECE], next, allowed, false);
+        remember(tlb, tlb->table[l - 1][place->index / PIECE], next, allowed, false);
         at = phys_to_virt(next);
     }
-    struct hw_translation t = hw_walk_from(table, level, permission, gfn, access, ad);
+    struct hw_translation t = hw_walk_from(table, level, permission, place->walked, access, ad);
     if (t.result == HW_OK)
-        remember(tlb, tlb->leaf[index], t.page, t.permission, !ad || access & 2);
+        remember(tlb, tlb->leaf[place->index], t.page, t.permission, !ad || access & 2);
     return t;
 }
 

@@ -47,15 +47,20 @@ struct view {
     uint8_t rights;
 };
 
-/* The frames that are looked at, as one index: RAM from 0 on, and a few of devices. */
-#define WINDOW  0x1800u
-#define DEVICE  0xfe000ull
-#define DEVICES 64u
-#define VIEWS   (WINDOW + DEVICES)
+/* The frames that are looked at, as one index: RAM from 0 on, a few of devices, and the RAM again
+ * behind the bit that is stolen where a VM has one: there it may only be executed. */
+#define WINDOW     0x1800u
+#define DEVICE     0xfe000ull
+#define DEVICES    64u
+#define STOLEN_BIT 38u
+#define STOLEN     (1ull << (STOLEN_BIT - 12))
+#define VIEWS      (WINDOW + DEVICES + WINDOW)
 
 static inline uint64_t view_frame(unsigned i)
 {
-    return i < WINDOW ? i : DEVICE + i - WINDOW;
+    if (i < WINDOW)
+        return i;
+    return i < WINDOW + DEVICES ? DEVICE + i - WINDOW : STOLEN + i - WINDOW - DEVICES;
 }
 
 static inline bool is_mmio_word(uint64_t word)
@@ -439,16 +444,19 @@ static inline bool may_be_seen(struct view v, struct view old, struct view new, 
 /* What a frame translates to now is what its slot says. */
 static inline void check_view(unsigned i)
 {
-    gfn_t gfn = GFN(view_frame(i));
+    uint64_t frame = view_frame(i);
+    gfn_t gfn = GFN(frame & ~STOLEN);
     const struct memslot *slot = memslot_find(memslots(&mmu), gfn);
     const void *page = guest_page(&mmu, gfn_to_gpa(gfn), ACCESS_READ);
     struct view v = views[i];
-    if (!same_view(v, look(gfn.v)))
+    if (!same_view(v, look(frame)))
         fail_msg("%s: frame %#lx changed and no store was seen", operation, gfn.v);
     if (v.sight != SEES_RAM)
         return;
     if (!slot || !page || virt_to_phys(page).v != v.page)
         fail_msg("%s: frame %#lx leads to the wrong page %#lx", operation, gfn.v, v.page);
+    if (frame & STOLEN && v.rights != 4)
+        fail_msg("%s: frame %#lx may not only be executed", operation, frame);
     uint64_t offset = gfn.v - slot->base.v;
     if (v.rights & 2 && (slot->flags & MEMSLOT_READONLY || track_is(slot, offset)))
         fail_msg("%s: frame %#lx may be written", operation, gfn.v);

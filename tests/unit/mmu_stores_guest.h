@@ -88,6 +88,17 @@ static inline int setup(void **state)
     return 0;
 }
 
+/* With a second root, in which memory may only be executed. */
+static inline int setup_aliases(void **state)
+{
+    world_reset(WORLD_CAPS, *state);
+    assert_int_equal(mmu_create(&mmu), 0);
+    assert_int_equal(mmu_steal_bit(&mmu, STOLEN_BIT, STOLEN_EXECUTE_ONLY), 0);
+    stores_start();
+    WITH_GAP(assert_int_equal(mmu_slot_add(&mmu, 0, at(RAM), SIZE, 0), 0));
+    return 0;
+}
+
 static inline int teardown(void **state)
 {
     (void)state;

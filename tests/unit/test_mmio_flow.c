@@ -161,13 +161,13 @@ static void f4c_cache(void **state)
     struct mmio_cache *cache = &world.vcpu.cache;
     const struct walk_limits limits = cache->limits;
     mmio_cache_init(cache, GVA_CACHE_VERIFY, &world.mmu, &world.cpu, &limits);
-    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(0), 7});
+    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(0), 7, false});
     assert_false(mmio_cache_hit(cache, GPA(0x10), 7));
-    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), 0});
+    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), 0, false});
     assert_false(mmio_cache_hit(cache, GPA(0x5000), 0));
-    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), BIT(63) | 7});
+    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), BIT(63) | 7, false});
     assert_false(mmio_cache_hit(cache, GPA(0x5000), BIT(63) | 7));
-    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), 7});
+    mmio_cache_fill(cache, &(struct mmio_info){ALIAS(5), 7, false});
     assert_true(mmio_cache_hit(cache, GPA(0x5fff), 7));
     assert_false(mmio_cache_hit(cache, GPA(0x5fff), 8));
     assert_false(mmio_cache_hit(cache, GPA(0x6000), 7));

@@ -6,6 +6,7 @@
 
 #include "lib/errno.h"
 
+#include <pthread.h>
 #include <string.h>
 
 static struct bus bus;
@@ -383,6 +384,76 @@ static void doorbells_apart(void **state)
     assert_int_equal(rung, 2);
 }
 
+/* ---- Changes while others read (D3) ---------------------------------------------------------- */
+
+static bool stop;
+static unsigned rings_of_both;
+
+static uint64_t steady_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+{
+    (void)vcpu, (void)size;
+    return (uintptr_t)device + offset;
+}
+
+static void count_ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                       uint64_t value)
+{
+    (void)device, (void)vcpu, (void)offset, (void)size, (void)value;
+    __atomic_fetch_add(&rings_of_both, 1, __ATOMIC_RELAXED);
+}
+
+static const struct bus_ops steady = {.name = "steady", .read = steady_read, .write = count_ring};
+
+/* A window that comes and goes over the device, at a doorbell that comes and goes. */
+static void *change(void *unused)
+{
+    const struct bus_doorbell d = {.address = 0x1100, .ops = &steady};
+    (void)unused;
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+        if (bus_add_over(&bus, 1, 0x1100, 0x100, &steady, (void *)0x200000) ||
+            bus_doorbell_add(&bus, &d) || bus_remove(&bus, 0x1100, (void *)0x200000) ||
+            bus_doorbell_remove(&bus, &d))
+            return &stop;
+    }
+    return NULL;
+}
+
+/* Each access reaches the lower one or the upper one, at its own offset, and a write once. Hints
+ * that were filled during a change are not for use. */
+static void readers_beside_changes(void **state)
+{
+    (void)state;
+    pthread_t writer;
+    const unsigned times = 300000;
+    stop = false;
+    rings_of_both = 0;
+    add(0, 0x1000, 0x1000, &steady, 0x100000);
+    assert_int_equal(pthread_create(&writer, NULL, change, NULL), 0);
+    for (unsigned i = 0; i < times; i++) {
+        uint64_t value = bus_read(&bus, NULL, 0x1104, 4);
+        assert_true(value == 0x100104 || value == 0x200004);
+        assert_int_equal(bus_read(&bus, NULL, 0x1204, 4), 0x100204);
+        bus_write(&bus, NULL, 0x1100, 4, i);
+        struct bus_hint hint;
+        bus_hint_fill(&bus, &hint, 0x1104, 4, false);
+        if (!hint.sequence)
+            continue;
+        assert_false(hint.sequence & 1);
+        assert_true(hint.region.device == (void *)0x100000 ||
+                    hint.region.device == (void *)0x200000);
+        bool upper = hint.region.device == (void *)0x200000;
+        assert_int_equal(hint.region.start, upper ? 0x1100 : 0x1000);
+        assert_true(hint.first >= hint.region.start);
+        assert_true(hint.first + hint.span + 3 <= hint.region.last);
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    void *failed;
+    pthread_join(writer, &failed);
+    assert_null(failed);
+    assert_int_equal(rings_of_both, times);
+    assert_int_equal(bus.unclaimed, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +463,7 @@ int main(void)
         cmocka_unit_test_setup(wide_accesses, setup),
         cmocka_unit_test_setup(hints_are_right, setup),
         cmocka_unit_test_setup(doorbells_apart, setup),
+        cmocka_unit_test_setup(readers_beside_changes, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,183 +4,18 @@
  * A CPU keeps every translation that it ever walked, and every pointer to a table that it ever
  * followed, until an INVEPT covers it, and of all answers that it could give it gives each: if one
  * of them is not what the guest should see, the test ends. Beside it stands a plain model: for each
- * VM a list of slots with what was last written to each page, whether that is in the dirty log, and
- * how often it is tracked.
+ * VM a list of slots with what was last written to each page, whether that is in the dirty log, how
+ * often it is tracked, and which side it is on.
  *
- * Two VMs live on two CPUs. A CPU stays in the guest, with its TLB, while the other one changes
- * slots and tables, until it is kicked. The seed is printed; ADVERSARY_SEED and ADVERSARY_STEPS
- * choose another run.
+ * Two VMs live on two CPUs, one of which takes #VE; each has up to two stolen bits somewhere. A CPU
+ * stays in the guest, with its TLB, while the other one changes slots, sides and tables, until it
+ * is kicked. The seed is printed; ADVERSARY_SEED and ADVERSARY_STEPS choose another run.
  */
-#include "tests/unit/mmu_model.h"
+#include "tests/unit/mmu_accesses.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* ---- Access ---------------------------------------------------------------------------------- */
-
-/* The CPU could use this translation for this access: is it what the guest should see? */
-static void judge(struct vm *vm, gfn_t gfn, unsigned access, hpa_t page)
-{
-    struct slot_model *slot = model_slot(vm, gfn);
-    if (!slot)
-        fail_msg("step %lu: frame %#lx is MMIO, the CPU reaches RAM at %#lx", step, gfn.v, page.v);
-    if (access == 2 && slot->readonly)
-        fail_msg("step %lu: frame %#lx is read-only, the CPU may write", step, gfn.v);
-    if (access == 2 && slot->page[gfn.v - slot->base].tracked)
-        fail_msg("step %lu: frame %#lx is tracked, the CPU may write", step, gfn.v);
-    const void *right = guest_page(&vm->mmu, gfn_to_gpa(gfn), ACCESS_READ);
-    if (!right || virt_to_phys(right).v != page.v)
-        fail_msg("step %lu: frame %#lx: the CPU reaches the wrong page %#lx", step, gfn.v, page.v);
-    uint64_t value = *(const uint64_t *)right;
-    if (value != slot->page[gfn.v - slot->base].value)
-        fail_msg("step %lu: frame %#lx holds %#lx", step, gfn.v, value);
-}
-
-/* All answers that the CPU can give without an exit. True if it can give one. */
-static bool hits(struct vm *vm, gfn_t gfn, unsigned access, hpa_t *page)
-{
-    uint64_t eptp = mmu_eptp(&vm->mmu);
-    struct tlb *tlb = tlb_of(eptp);
-    unsigned index = frame_index(gfn);
-    bool ad = eptp >> 6 & 1, hit = false;
-
-    /* A CPU that has the translation need not walk, and so not set D. */
-    for (unsigned i = 0; i < WAYS; i++) {
-        struct cached *c = &tlb->leaf[index][i];
-        hit = hit || (c->used && !(access & ~c->permission) && (access != 2 || c->dirty));
-    }
-    bool walks = !hit || rnd(2);
-    hit = false;
-    /* Walks that begin at a remembered table, which by now may be another's page. */
-    for (unsigned level = 1; walks && level <= 3; level++) {
-        for (unsigned i = 0; i < WAYS; i++) {
-            struct cached *c = &tlb->table[level][index / PIECE][i];
-            if (c->used)
-                walk_and_remember(tlb, phys_to_virt(c->page), level, c->permission, gfn, access,
-                                  ad);
-        }
-    }
-    for (unsigned i = 0; i < WAYS; i++) {
-        struct cached *c = &tlb->leaf[index][i];
-        if (c->used && !(access & ~c->permission) && (access != 2 || c->dirty)) {
-            judge(vm, gfn, access, c->page);
-            *page = c->page;
-            hit = true;
-        }
-    }
-    return hit;
-}
-
-/* A violation forgets what caused it (SDM 3, 29.4.3.1): the CPU drops translations of that page
- * that deny the access. */
-static void self_invalidate(struct vm *vm, gfn_t gfn, unsigned access)
-{
-    struct tlb *tlb = tlb_of(mmu_eptp(&vm->mmu));
-    struct cached *set = tlb->leaf[frame_index(gfn)];
-    for (unsigned i = 0; i < WAYS; i++) {
-        if (access & ~set[i].permission)
-            set[i].used = false;
-    }
-}
-
-static void leave(unsigned cpu)
-{
-    tlb_leave(cpu);
-    in_guest[cpu] = NULL;
-}
-
-static void kicked(unsigned cpu)
-{
-    leave(cpu);
-    epoch_pass(cpu, epoch_now());
-    met.kicked++;
-}
-
-/* Enters, or goes on in the guest where it was. */
-static bool enter(struct vm *vm, gfn_t gfn, unsigned access, hpa_t *page)
-{
-    if (in_guest[this_cpu] != vm) {
-        tlb_leave(this_cpu);
-        tlb_enter(&vm->mmu, this_cpu);
-        tlb_assert_paid(&vm->mmu, this_cpu);
-        in_guest[this_cpu] = vm;
-        check_freed(tlb_of(mmu_eptp(&vm->mmu)));
-    }
-    return hits(vm, gfn, access, page);
-}
-
-static void written(struct vm *vm, gfn_t gfn)
-{
-    struct slot_model *slot = model_slot(vm, gfn);
-    struct page_model *page = &slot->page[gfn.v - slot->base];
-    page->value = stamp;
-    page->dirty = true;
-}
-
-/* What the hypervisor does with an access that exits. */
-static int handle_exit(struct vm *vm, gfn_t gfn, unsigned access, bool present,
-                       enum hw_result result)
-{
-    struct mmio_info info;
-    gpa_t gpa = gfn_to_gpa(gfn);
-    if (result == HW_VIOLATION)
-        return mmu_fault(&vm->mmu, gpa, access | FAULT_FINAL | (present ? FAULT_PRESENT : 0),
-                         &info);
-    int outcome = mmu_mmio_check(&vm->mmu, gpa, &info);
-    return outcome == FAULT_INVALID ? mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info) : outcome;
-}
-
-/* The access is over: MMIO, or a write that the hypervisor does itself. */
-static void emulate(struct vm *vm, gfn_t gfn, unsigned access, int outcome)
-{
-    struct slot_model *slot = model_slot(vm, gfn);
-    if (outcome == FAULT_WRITE_PROTECTED) {
-        uint64_t value = ++stamp;
-        assert_true(slot && access == 2 && slot->page[gfn.v - slot->base].tracked);
-        assert_int_equal(guest_write(&vm->mmu, gfn_to_gpa(gfn), &value, sizeof(value)), 0);
-        written(vm, gfn);
-        met.guarded++;
-        return;
-    }
-    if (slot && !(slot->readonly && access == 2))
-        fail_msg("step %lu: frame %#lx is RAM, the MMU says MMIO", step, gfn.v);
-    met.emulated++;
-}
-
-static void do_access(struct vm *vm, gfn_t gfn, unsigned access)
-{
-    for (unsigned tries = 0; tries < 6; tries++) {
-        hpa_t page;
-        if (enter(vm, gfn, access, &page)) {
-            met.hits++;
-            if (access == 2) {
-                met.writes++;
-                *(uint64_t *)phys_to_virt(page) = ++stamp;
-                written(vm, gfn);
-            }
-            return;
-        }
-        uint64_t eptp = mmu_eptp(&vm->mmu);
-        struct hw_translation t =
-            walk_and_remember(tlb_of(eptp), phys_to_virt(HPA(eptp & 0x000ffffffffff000)), 4, 7, gfn,
-                              access, eptp >> 6 & 1);
-        if (t.result == HW_OK)
-            continue; /* the TLB answers now, and is judged */
-        if (t.result == HW_VIOLATION)
-            self_invalidate(vm, gfn, access);
-        leave(this_cpu);
-        uint64_t collapses = vm->mmu.cpu[this_cpu].stats.collapses;
-        int outcome = handle_exit(vm, gfn, access, t.permission, t.result);
-        assert_true(outcome >= 0 && outcome != FAULT_CONTINUE && outcome != FAULT_INVALID); /* F6 */
-        met.replaced += vm->mmu.cpu[this_cpu].stats.collapses - collapses;
-        if (outcome == FAULT_EMULATE || outcome == FAULT_WRITE_PROTECTED) {
-            emulate(vm, gfn, access, outcome);
-            return;
-        }
-    }
-    fail_msg("step %lu: the access to frame %#lx never ends", step, gfn.v);
-}
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
@@ -195,13 +30,14 @@ static void step_add(struct vm *vm, unsigned id)
     struct slot_model *slot = &vm->slot[id];
     uint64_t base, pages, before = mmu_invept_count(&vm->mmu);
     uint64_t zaps = vm->mmu.cpu[0].stats.full_zaps;
-    bool readonly = rnd(4) == 0;
-    random_range(&base, &pages);
+    bool readonly = rnd(4) == 0, shared = vm->sides && rnd(4) == 0;
+    random_range(vm, &base, &pages);
     if (slot->used)
         return;
     bool room = model_free(vm, base, pages, SLOTS);
-    int error = mmu_slot_add(&vm->mmu, id, GPA(base << 12), pages,
-                             readonly ? (uint32_t)MEMSLOT_READONLY : 0);
+    int error =
+        mmu_slot_add(&vm->mmu, id, GPA(base << 12), pages,
+                     (uint32_t)((readonly ? MEMSLOT_READONLY : 0) | (shared ? MEMSLOT_SHARED : 0)));
     assert_int_equal(error, room ? 0 : -EEXIST);
     if (vm->mmu.cpu[0].stats.full_zaps ==
         zaps) /* no wrap: RAM over MMIO flushes nothing (rule T2) */
@@ -210,6 +46,9 @@ static void step_add(struct vm *vm, unsigned id)
         *slot =
             (struct slot_model){.used = true, .readonly = readonly, .base = base, .pages = pages};
         slot->page = calloc(pages, sizeof(*slot->page));
+        for (uint64_t i = 0; i < pages; i++)
+            slot->page[i].shared = shared;
+        model_count_shared(vm);
         met.changes++;
     }
 }
@@ -221,6 +60,7 @@ static void step_delete(struct vm *vm, unsigned id)
     if (slot->used) {
         met.changes++;
         forget_slot(slot);
+        model_count_shared(vm);
     }
 }
 
@@ -228,14 +68,15 @@ static void step_move(struct vm *vm, unsigned id)
 {
     struct slot_model *slot = &vm->slot[id];
     uint64_t base, ignored;
-    random_range(&base, &ignored);
-    if (base % HIGH + slot->pages > FRAMES)
+    random_range(vm, &base, &ignored);
+    if (base % FRAMES + slot->pages > FRAMES)
         return;
     int expected = !slot->used ? -EINVAL : model_free(vm, base, slot->pages, id) ? 0 : -EEXIST;
     assert_int_equal(mmu_slot_move(&vm->mmu, id, GPA(base << 12)), expected);
     if (!expected) {
         met.changes++;
         slot->base = base;
+        model_count_shared(vm);
     }
 }
 
@@ -290,7 +131,7 @@ static void step_track(struct vm *vm, gfn_t gfn)
 
 static void step_host(struct vm *vm, gfn_t gfn)
 {
-    bool there = guest_page(&vm->mmu, gfn_to_gpa(gfn), ACCESS_READ);
+    bool there = proper_page(vm, gfn);
     if (rnd(2)) {
         assert_int_equal(mmu_host_remap(&vm->mmu, gfn_to_gpa(gfn)), there ? 0 : -EFAULT);
         met.remaps += there;
@@ -301,23 +142,59 @@ static void step_host(struct vm *vm, gfn_t gfn)
     }
 }
 
+/* What was on the other side comes out cleared; what is there already keeps what it holds (X5). */
+static void step_convert(struct vm *vm, gfn_t gfn)
+{
+    bool shared = rnd(2);
+    uint64_t pages = rnd(3) ? 1 + rnd(4) : rnd(2 * PIECE), left = PIECE - gfn.v % PIECE;
+    struct slot_model *slot = model_slot(vm, gfn);
+    uint64_t first = slot ? gfn.v - slot->base : 0, room = slot ? slot->pages - first : 0;
+    uint64_t expected = pages < left ? pages : left;
+    expected = expected < room ? expected : room;
+    if (expected && vm->sides && slot->page[first].shared != shared) {
+        converting.vm = vm;
+        converting.gfn = gfn;
+    }
+    int64_t result = mmu_convert(&vm->mmu, gfn_to_gpa(gfn), pages, shared);
+    converting.vm = NULL;
+    if (!vm->sides || !pages || !slot) {
+        assert_int_equal(result, vm->sides && pages ? -EFAULT : -EINVAL);
+        return;
+    }
+    assert_int_equal(result, expected);
+    for (uint64_t i = first; i < first + expected; i++) {
+        struct page_model *page = &slot->page[i];
+        if (page->shared == shared)
+            continue;
+        page->shared = shared;
+        page->dirty = page->dirty || page->value;
+        page->value = 0;
+        met.converted++;
+    }
+    model_count_shared(vm);
+}
+
 static void step_zap(struct vm *vm)
 {
     uint64_t base, pages;
-    random_range(&base, &pages);
+    random_range(vm, &base, &pages);
     assert_int_equal(mmu_zap(&vm->mmu, GPA(base << 12), pages), 0);
 }
 
 /* Like a device or a loader: around the tables. */
 static void step_guest_write(struct vm *vm)
 {
-    gfn_t gfn = interesting_frame(vm);
-    struct slot_model *slot = model_slot(vm, gfn);
+    struct place place = random_place(vm, interesting_frame(vm));
+    bool devices = !(place.alias & XO_ALIAS) && (!vm->sides || place.alias & SHARED_ALIAS);
+    int outcome = model_outcome(vm, &place, 2);
     uint64_t value = ++stamp;
-    int error = guest_write(&vm->mmu, gfn_to_gpa(gfn), &value, sizeof(value));
-    assert_int_equal(error, slot && !slot->readonly ? 0 : -EFAULT);
-    if (!error)
-        written(vm, gfn);
+    int error = guest_write(&vm->mmu, gpa_of(&place), &value, sizeof(value));
+    if (outcome == MODEL_RAM || outcome == MODEL_GUARDED) {
+        assert_int_equal(error, 0);
+        written(vm, place.gfn);
+    } else {
+        assert_int_equal(error, outcome >= 0 && devices ? -EFAULT : -EACCES);
+    }
 }
 
 static void step_near_wrap(struct vm *vm)
@@ -347,8 +224,9 @@ static void end_vm(struct vm *vm)
 /* The other CPU, which may be in the guest with a translation of this frame. */
 static void other_writes(struct vm *vm, gfn_t gfn)
 {
+    struct place place = proper_place(vm, gfn);
     this_cpu = !this_cpu;
-    do_access(vm, gfn, 2);
+    do_access(vm, &place, 2);
     this_cpu = !this_cpu;
 }
 
@@ -356,12 +234,16 @@ static void change(struct vm *vm, uint64_t kind, unsigned id)
 {
     gfn_t gfn = interesting_frame(vm);
     bool provoke = rnd(2) && kind < 998;
+    if (kind < 965)
+        gfn.v -= rnd(2) ? gfn.v % PIECE : 0; /* whole pieces change sides, too */
     if (provoke)
         other_writes(vm, gfn);
     leave(this_cpu);
-    if (kind < 968)
+    if (kind < 965)
+        step_convert(vm, gfn);
+    else if (kind < 970)
         step_add(vm, id);
-    else if (kind < 971)
+    else if (kind < 972)
         step_delete(vm, id);
     else if (kind < 975)
         step_move(vm, id);
@@ -381,8 +263,37 @@ static void change(struct vm *vm, uint64_t kind, unsigned id)
         step_near_wrap(vm);
     else if (rnd(8) == 0)
         end_vm(vm);
-    if (provoke)
-        other_writes(vm, gfn);
+    if (!provoke)
+        return;
+    other_writes(vm, gfn);
+    for (unsigned alias = 0; alias < ALIASES; alias++) {
+        struct place place = place_of(vm, gfn, alias);
+        if (alias_exists(vm, alias))
+            do_access(vm, &place, random_access(&place));
+    }
+}
+
+/* A VM with none, one or two stolen bits anywhere; the first one takes #VE. */
+static void begin_vm(struct vm *vm)
+{
+    static const enum stolen_purpose purposes[] = {STOLEN_SHARED, STOLEN_EXECUTE_ONLY};
+    uint64_t count = rnd(STOLEN_MAX + 1), which = rnd(2), lowest = 64, bit = 0;
+    memset(vm, 0, sizeof(*vm));
+    assert_int_equal(mmu_create(&vm->mmu), 0);
+    for (; count; count--, which = !which) {
+        uint64_t next = STOLEN_LOW + rnd(WORLD_MAXPHYADDR - STOLEN_LOW);
+        bit = next == bit ? (bit == STOLEN_LOW ? bit + 1 : bit - 1) : next;
+        assert_int_equal(mmu_steal_bit(&vm->mmu, (unsigned)bit, purposes[which]), 0);
+        vm->bits[1u << which] = 1ull << (bit - 12);
+        lowest = bit < lowest ? bit : lowest;
+        *(which ? &vm->execute_only : &vm->sides) = true;
+    }
+    vm->bits[SHARED_ALIAS | XO_ALIAS] = vm->bits[SHARED_ALIAS] | vm->bits[XO_ALIAS];
+    vm->high = lowest < 34 ? (1ull << (lowest - 12)) - FRAMES : 0x200000; /* the last that it can */
+    vm->ve = vm == &vms[0] && mmu_config()->mmio_caching;
+    if (vm->ve)
+        assert_int_equal(mmu_take_ve(&vm->mmu), 0);
+    vm->alive = true;
 }
 
 static void one_step(struct vm *vm)
@@ -390,15 +301,16 @@ static void one_step(struct vm *vm)
     uint64_t kind = rnd(1000);
     unsigned id = (unsigned)rnd(SLOTS);
     this_cpu = (unsigned)rnd(CPUS);
-    if (!vm->alive) {
-        assert_int_equal(mmu_create(&vm->mmu), 0);
-        vm->alive = true;
-    }
+    if (!vm->alive)
+        begin_vm(vm);
     uint64_t zaps = vm->mmu.cpu[this_cpu].stats.full_zaps;
-    if (kind < 962)
-        do_access(vm, interesting_frame(vm), 1u << rnd(3));
-    else
+    if (kind < 960) {
+        struct place place = random_place(vm, interesting_frame(vm));
+        do_access(vm, &place, random_access(&place));
+        check_aliases(vm, place.gfn);
+    } else {
         change(vm, kind, id);
+    }
     if (vm->alive)
         met.wraps += vm->mmu.cpu[this_cpu].stats.full_zaps != zaps;
 }
@@ -417,6 +329,7 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
         free(tlbs[i]);
     tags = 0;
     memset(vms, 0, sizeof(vms));
+    memset(&converting, 0, sizeof(converting));
     memset(&met, 0, sizeof(met));
     printf("adversary: seed %lu, %lu steps, %s, %s, mmio_caching=%d\n", seed, steps,
            config.huge ? "2 MiB" : "4 KiB", config.ad ? "A/D" : "no A/D", config.mmio_caching);
@@ -440,12 +353,18 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
     printf("    %lu kicks, %lu splits, %lu fast faults, %lu dirty pages, %lu tracked writes, "
            "%lu remaps\n",
            met.kicked, met.splits, met.fast, met.dirty, met.guarded, met.remaps);
+    printf("    %lu refused, %lu pages converted, %lu late writes, %lu in mixed ranges, %lu #VE, "
+           "%lu with an exit, %lu aliases\n",
+           met.refused, met.converted, met.late, met.mixed, met.ve, met.ve_exits, met.aliases);
     if (steps >= 100000) {
         assert_true(met.hits > steps / 8 && met.writes > steps / 32 && met.emulated > steps / 16 &&
                     met.changes > steps / 1000 && met.wraps > 10 && met.lives > 4);
         assert_true(met.kicked > 100 && (config.ad || met.fast > 10) && met.dirty > 100 &&
                     met.guarded > 10 && met.remaps > 10);
         assert_true(!config.huge || (met.replaced > 10 && met.splits > 10));
+        assert_true(met.refused > steps / 100 && met.converted > steps / 200 && met.late > 10 &&
+                    met.mixed > 100 && met.aliases > steps / 8);
+        assert_true(!config.mmio_caching || (met.ve > steps / 64 && met.ve_exits > steps / 64));
     }
     assert_int_equal(support_pages_in_use(), 0);
     assert_int_equal(support_warnings(), 0);

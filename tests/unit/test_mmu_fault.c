@@ -198,21 +198,32 @@ static void a_second_fault_is_spurious(void **state)
     assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 1);
 }
 
-/* A misconfiguration whose MMIO SPTE is stale by the time that it is looked at (F4d). */
-static void stale_mmio_spte_is_a_fault(void **state)
+/* A misconfiguration whose MMIO SPTE is stale by the time that it is looked at (F4d): it becomes
+ * current where there still is no slot, and is a full fault where one has come. */
+static void stale_mmio_sptes_are_renewed_or_fault(void **state)
 {
     (void)state;
     struct mmio_info info;
     world_touch(&mmu, GPA(DEVICE), ACCESS_READ);
     add(0, 0x100000, 1, 0); /* elsewhere: only the generation moves */
-    assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_INVALID);
-    assert_int_equal(mmu_stats(&mmu).mmio_spte_stale, 1);
-    uint64_t faults = mmu_stats(&mmu).faults;
-    assert_int_equal(mmu_fault(&mmu, GPA(DEVICE), FAULT_RESERVED, &info), FAULT_EMULATE);
-    assert_int_equal(mmu_stats(&mmu).faults, faults); /* not a violation */
+    uint64_t faults = mmu_stats(&mmu).faults, searches = mmu_stats(&mmu).slot_searches;
     assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_EMULATE);
-    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 2);
+    assert_true(info.renewed);
     assert_int_equal(info.generation, mmu_slot_generation(&mmu));
+    assert_int_equal(info.alias.v, DEVICE >> 12);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_stale, 1);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 2);
+    assert_int_equal(mmu_stats(&mmu).faults, faults); /* no fault, with or without the lock */
+    assert_int_equal(mmu_stats(&mmu).slot_searches, searches);
+    assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_EMULATE);
+    assert_false(info.renewed);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_hits, 1);
+    world_check(&mmu);
+
+    add(1, DEVICE, 1, 0);
+    assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_INVALID);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 2);
+    assert_int_equal(mmu_fault(&mmu, GPA(DEVICE), FAULT_RESERVED, &info), FAULT_FIXED);
 }
 
 static void zapped_meanwhile_is_a_retry(void **state)
@@ -357,14 +368,17 @@ static void nothing_is_trusted_during_an_update(void **state)
     (void)state;
     struct mmio_info info;
     world_touch(&mmu, GPA(DEVICE), ACCESS_READ);
+    uint64_t created = mmu_stats(&mmu).mmio_spte_created;
     mmu.slots->generation |= SLOT_UPDATE_IN_PROGRESS;
     assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_INVALID);
+    assert_int_equal(mmu_stats(&mmu).mmio_spte_created, created);
     assert_int_equal(mmu_fault(&mmu, GPA(DEVICE), FAULT_RESERVED, &info), FAULT_EMULATE);
     assert_int_equal(info.generation, 0);
     assert_int_equal(mmu_fault(&mmu, GPA(DEVICE + 0x1000), ACCESS_READ, &info), FAULT_EMULATE);
     assert_int_equal(info.generation, 0);
     mmu.slots->generation = (mmu.slots->generation & ~SLOT_UPDATE_IN_PROGRESS) + 1;
-    assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE + 0x1000), &info), FAULT_INVALID);
+    assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE + 0x1000), &info), FAULT_EMULATE);
+    assert_true(info.renewed);
 }
 
 int main(void)
@@ -379,7 +393,7 @@ int main(void)
         T(without_mmio_caching),
         T(no_mmio_spte_beyond_maxphyaddr),
         T(a_second_fault_is_spurious),
-        T(stale_mmio_spte_is_a_fault),
+        T(stale_mmio_sptes_are_renewed_or_fault),
         T(zapped_meanwhile_is_a_retry),
         T(a_real_misconfiguration_is_explained),
         T(foreign_mmio_words),

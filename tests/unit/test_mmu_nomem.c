@@ -19,6 +19,7 @@
 
 static struct mmu mmu;
 static struct mmu_config config;
+static uint64_t io; /* the stolen bit behind which devices are, or 0 */
 
 /* ---- Operations ------------------------------------------------------------------------------ */
 
@@ -27,6 +28,7 @@ struct operation {
     int (*run)(void);
     void (*check)(void); /* it has been done */
     uint64_t keeps;      /* pages that a failed try may leave with the slot */
+    bool sides;          /* in a VM that tells private from shared memory */
 };
 
 static int fault(uint64_t gpa, unsigned access)
@@ -211,12 +213,27 @@ static void add_again(void)
     assert_int_equal(mmu_slot_add(&mmu, 0, GPA(RAM), PAGES, 0), 0);
 }
 
+static int share(void)
+{
+    return mmu_convert(&mmu, GPA(RAM + 0x8000), 3, true) == 3 ? 0 : -EFAULT;
+}
+
+static void it_is_shared(void)
+{
+    reach(io | (RAM + 0x8000), ACCESS_WRITE, FAULT_FIXED);
+    reach(RAM + 0x8000, ACCESS_READ, -EACCES);
+    reach(io | RAM, ACCESS_READ, -EACCES);
+}
+
 /* ---- Each allocation in turn ----------------------------------------------------------------- */
 
 static void make_world(const struct operation *o)
 {
     world_reset(WORLD_CAPS, &config);
     assert_int_equal(mmu_create(&mmu), 0);
+    io = o->sides ? BIT(39) : 0;
+    if (o->sides)
+        assert_int_equal(mmu_steal_bit(&mmu, 39, STOLEN_SHARED), 0);
     assert_int_equal(mmu_slot_add(&mmu, 0, GPA(RAM), PAGES, 0), 0);
     if (o->prepare)
         o->prepare();
@@ -237,9 +254,9 @@ static void the_vm_goes_on(void)
     if (memslot_by_id(mmu.slots, 0)) {
         reach(RAM + 0x2000, ACCESS_WRITE, FAULT_FIXED);
         reach(RAM + (PAGES - 1) * PAGE_SIZE, ACCESS_READ, FAULT_FIXED);
-        reach(RAM + PAGES * PAGE_SIZE, ACCESS_READ, FAULT_EMULATE);
+        reach(io | (RAM + PAGES * PAGE_SIZE), ACCESS_READ, FAULT_EMULATE);
     }
-    reach(DEVICE + 0x1000, ACCESS_WRITE, FAULT_EMULATE);
+    reach(io | (DEVICE + 0x1000), ACCESS_WRITE, FAULT_EMULATE);
     world_check(&mmu);
 }
 
@@ -311,16 +328,21 @@ FAILS(writing_by_the_accessor, 1, .run = write_memory, .check = the_word_is_ther
 FAILS(reading_by_the_accessor, 1, .run = read_memory, .keeps = 1)
 FAILS(exchanging_by_the_accessor, 1, .run = exchange, .check = the_word_is_there, .keeps = 1)
 
+FAILS(slot_add_with_sides, 3, .run = add_logging, .check = the_new_slot_works, .sides = true)
+
 /* These must work in a machine that has nothing left. */
 FAILS(a_move_needs_none, 0, .prepare = write_two_pieces, .run = move, .check = it_has_moved)
 FAILS(a_harvest_needs_none, 0, .prepare = log_and_write, .run = harvest)
 FAILS(the_end_of_logging_needs_none, 0, .prepare = log_and_write, .run = stop_logging)
+FAILS(a_conversion_needs_none, 0, .prepare = write_two_pieces, .run = share, .check = it_is_shared,
+      .sides = true)
 FAILS(a_deletion_needs_none, 0, .prepare = log_and_write, .run = delete, .check = add_again)
 
 static void creation(void **state)
 {
     int error = -ENOMEM;
     config = *(const struct mmu_config *)*state;
+    io = 0;
     for (uint64_t n = 0; error; n++) {
         world_reset(WORLD_CAPS, &config);
         support_fail_allocations_after(n);
@@ -366,6 +388,8 @@ int main(void)
         BOTH(a_move_needs_none),
         BOTH(a_harvest_needs_none),
         BOTH(the_end_of_logging_needs_none),
+        BOTH(slot_add_with_sides),
+        BOTH(a_conversion_needs_none),
         BOTH(a_deletion_needs_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

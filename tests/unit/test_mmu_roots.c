@@ -348,6 +348,24 @@ static void every_alias_is_logged(void **state)
     }
 }
 
+/* N2: what all roots lose at once has been written through its alias, and is the GFN's. */
+static void a_full_zap_logs_what_every_alias_wrote(void **state)
+{
+    (void)state;
+    for_each_shape(shape)
+    {
+        uint64_t log[PAGES / 64];
+        gpa_t alias = GPA((RAM + 0x7000) | bits_of(shape, side, false));
+        start(shape);
+        assert_int_equal(mmu_slot_flags(&mmu, 1, MEMSLOT_LOG_DIRTY), 0);
+        assert_int_equal(world_touch(&mmu, alias, 2).outcome, FAULT_FIXED);
+        tdp_zap_all(&mmu);
+        assert_int_equal(mmu_dirty_get(&mmu, 1, 0, log, PAGES / 64), 0);
+        assert_int_equal(log[0], BIT(7));
+        stop();
+    }
+}
+
 static void every_alias_ages(void **state)
 {
     (void)state;
@@ -431,6 +449,7 @@ int main(void)
         T(a_remap_changes_every_alias),
         T(no_writable_alias_of_a_tracked_page),
         T(every_alias_is_logged),
+        T(a_full_zap_logs_what_every_alias_wrote),
         T(every_alias_ages),
         T(devices_are_behind_shared_addresses),
         T(the_accessor_keeps_to_the_role),

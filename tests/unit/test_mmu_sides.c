@@ -202,7 +202,9 @@ static uint64_t seen_at_kick;
 
 static void look_and_leave(unsigned pcpu)
 {
+    uint64_t word;
     seen_at_kick = *watched_page;
+    assert_int_equal(guest_read(&mmu, GPA(SHARED | RAM), &word, 8, ACCESS_READ), -EACCES);
     *watched_page = 0xdead; /* its guest is still running, and writes */
     world_leave(pcpu);
 }

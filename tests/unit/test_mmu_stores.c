@@ -252,6 +252,25 @@ static void slots_come_and_go(void **state)
     WITH_GAP(assert_int_equal(mmu_slot_delete(&mmu, 1), 0));
 }
 
+/* X11: what takes a frame's page away takes it from all roots. */
+static void aliases_go_together(void **state)
+{
+    (void)state;
+    touch(RAM + 5, ACCESS_WRITE, false);
+    touch(STOLEN + RAM + 5, ACCESS_FETCH, false);
+    struct view *plain = &views[RAM + 5], *alias = &views[WINDOW + DEVICES + RAM + 5];
+    assert_int_equal(plain->page, alias->page);
+    assert_int_equal(alias->rights, 4);
+    WITHOUT_GAP(assert_int_equal(mmu_track(&mmu, at(RAM + 5)), 0));
+    assert_int_equal(plain->rights, 5);
+    WITH_GAP(assert_int_equal(mmu_host_remap(&mmu, at(RAM + 5)), 0));
+    assert_int_equal(plain->sight, SEES_NOTHING);
+    assert_int_equal(alias->sight, SEES_NOTHING);
+    touch(STOLEN + RAM + 5, ACCESS_FETCH, false);
+    WITH_GAP(assert_int_equal(mmu_slot_delete(&mmu, 0), 0));
+    assert_int_equal(alias->sight, SEES_NOTHING);
+}
+
 static void the_wrap_cuts_off_all(void **state)
 {
     (void)state;
@@ -300,6 +319,7 @@ int main(void)
         T(slots_come_and_go, all),
         T(slots_come_and_go, small_without_ad),
         T(the_wrap_cuts_off_all, all),
+        {"aliases_go_together", aliases_go_together, setup_aliases, teardown, &all},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -348,11 +348,31 @@ static void flush_rules(void **state)
     assert_false(spte_change_owes_flush(bases[0], bases[0] & ~EPT_ACCESSED, 1));
 }
 
+/* F4: a renewal changes the generation of an MMIO SPTE, and nothing else. */
+static void renewal(void **state)
+{
+    (void)state;
+    for (unsigned kind = 0; kind < 2; kind++) {
+        uint64_t value = kind ? 0 : SPTE_MMIO_VALUE;
+        uint64_t old = spte_mmio(value, GFN(0xfee00), 5);
+        assert_true(spte_is_renewal(old, spte_mmio(value, GFN(0xfee00), 6), value));
+        assert_true(
+            spte_is_renewal(old, spte_mmio(value, GFN(0xfee00), SPTE_GENERATION_MASK), value));
+        assert_false(spte_is_renewal(old, spte_mmio(value, GFN(0xfee01), 6), value));
+        assert_false(spte_is_renewal(old, old ^ EPT_READ, value));
+        assert_false(spte_is_renewal(old, old ^ SPTE_SUPPRESS_VE, value));
+        assert_false(spte_is_renewal(old, old ^ SPTE_MMU_PRESENT, value));
+        assert_false(spte_is_renewal(SPTE_NONPRESENT, old, value));
+        assert_false(spte_is_renewal(SPTE_FROZEN, SPTE_FROZEN ^ BIT(3), value));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(layout, setup),
         cmocka_unit_test_setup(golden, setup),
+        cmocka_unit_test_setup(renewal, setup),
         cmocka_unit_test_setup(leaf_and_nonleaf_words, setup),
         cmocka_unit_test_setup(generations_are_a_bijection, setup),
         cmocka_unit_test_setup(l1tf_hides_the_address, setup),

@@ -253,8 +253,7 @@ static inline void invpcid(uint64_t type, uint64_t pcid, uint64_t va)
 
 /* ---- Memory, ports, time --------------------------------------------------------------------- */
 
-/* Always one MOV: a compiler may fold a volatile access into an instruction that is not emulated.
- */
+/* Always one MOV, which a compiler could fold into another instruction: tests count these. */
 static inline uint8_t read8(uint64_t address)
 {
     uint8_t value;

@@ -1,0 +1,94 @@
+#include "arch/x86/kick.h"
+
+#include "arch/x86/apic.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/cpus.h"
+#include "arch/x86/tsc.h"
+#include "lib/spinlock.h"
+
+static void (*on_kick)(void);
+static uint64_t stopping; /* the number of the CPU that goes on, plus 1 */
+
+/* An NMI with RIP in these few instructions came before HLT has begun to wait. */
+__asm__(".text\n"
+        ".globl cpu_idle\n"
+        "cpu_idle:\n"
+        "    cmpq $0, (%rdi)\n"
+        "    jne 1f\n"
+        "    hlt\n"
+        "cpu_idle_end:\n"
+        "1:  ret\n");
+extern const char cpu_idle_end[];
+
+static NORETURN void halt_for_ever(void)
+{
+    for (;;)
+        __asm__ volatile("cli; hlt");
+}
+
+void kick_set_hook(void (*hook)(void))
+{
+    on_kick = hook;
+}
+
+void cpu_kick(unsigned number)
+{
+    struct cpu *cpu = &cpus[number];
+    if (!__atomic_exchange_n(&cpu->kicked, 1, __ATOMIC_SEQ_CST))
+        apic_send_nmi(cpu->apic_id);
+}
+
+bool kick_received(struct exception_frame *frame)
+{
+    if (!__atomic_exchange_n(&cpus[this_cpu()].kicked, 0, __ATOMIC_SEQ_CST))
+        return false;
+    if (__atomic_load_n(&stopping, __ATOMIC_RELAXED))
+        halt_for_ever();
+    if (frame->rip >= (uint64_t)cpu_idle && frame->rip < (uint64_t)cpu_idle_end)
+        frame->rip = (uint64_t)cpu_idle;
+    if (on_kick)
+        on_kick();
+    return true;
+}
+
+void cpu_give_work(unsigned number, void (*work)(void))
+{
+    __atomic_store_n(&cpus[number].work, work, __ATOMIC_SEQ_CST);
+    cpu_kick(number);
+}
+
+bool cpu_wait_work(unsigned number, unsigned milliseconds)
+{
+    uint64_t end = rdtsc() + milliseconds * tsc_khz();
+    while (__atomic_load_n(&cpus[number].work, __ATOMIC_ACQUIRE)) {
+        if (rdtsc() > end)
+            return false;
+        cpu_relax();
+    }
+    return true;
+}
+
+void cpu_work_loop(void)
+{
+    struct cpu *cpu = &cpus[this_cpu()];
+    for (;;) {
+        cpu_idle(&cpu->work);
+        void (*work)(void) = __atomic_load_n(&cpu->work, __ATOMIC_ACQUIRE);
+        if (!work)
+            continue;
+        work();
+        __atomic_store_n(&cpu->work, NULL, __ATOMIC_RELEASE);
+    }
+}
+
+void cpus_stop_others(void)
+{
+    uint64_t nobody = 0, self = this_cpu() + 1;
+    if (!__atomic_compare_exchange_n(&stopping, &nobody, self, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST) &&
+        nobody != self)
+        halt_for_ever();
+    for (unsigned i = 0; i < cpu_count; i++)
+        if (i != this_cpu())
+            cpu_kick(i);
+}

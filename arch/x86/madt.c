@@ -1,0 +1,92 @@
+#include "arch/x86/madt.h"
+
+#include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+#define ENTRIES_AT   44 /* behind the header, the APIC's address and flags */
+#define TYPE_LAPIC   0
+#define TYPE_X2APIC  9
+#define FLAG_ENABLED BIT(0)
+
+/* The broadcast IDs, which no CPU has. */
+#define LAPIC_BROADCAST  0xffu
+#define X2APIC_BROADCAST 0xffffffffu
+
+struct lapic_entry {
+    uint8_t type, length, processor, apic_id;
+    uint32_t flags;
+};
+_Static_assert(sizeof(struct lapic_entry) == 8, "ACPI 6.5, table 5.21");
+
+struct x2apic_entry {
+    uint8_t type, length;
+    uint16_t reserved;
+    uint32_t apic_id, flags, processor;
+};
+_Static_assert(sizeof(struct x2apic_entry) == 16, "ACPI 6.5, table 5.34");
+
+static int refuse(struct madt *madt, size_t at, const char *why, unsigned value)
+{
+    log_error("MADT: the entry at offset %zu %s %u; of all CPUs only the boot CPU is used", at, why,
+              value);
+    madt->count = 1;
+    madt->unused = 0;
+    return -EINVAL;
+}
+
+/* A CPU that the firmware lists twice, by either kind of entry, is one CPU. */
+static void add(struct madt *madt, uint32_t apic_id)
+{
+    for (unsigned i = 0; i < madt->count; i++)
+        if (madt->apic_id[i] == apic_id)
+            return;
+    if (madt->count == MADT_CPUS)
+        madt->unused++;
+    else
+        madt->apic_id[madt->count++] = apic_id;
+}
+
+static int parse_entry(struct madt *madt, const uint8_t *entry, size_t at)
+{
+    struct lapic_entry lapic;
+    struct x2apic_entry x2apic;
+
+    if (entry[0] == TYPE_LAPIC) {
+        if (entry[1] < sizeof(lapic))
+            return refuse(madt, at, "is a local APIC of length", entry[1]);
+        memcpy(&lapic, entry, sizeof(lapic));
+        if (lapic.flags & FLAG_ENABLED && lapic.apic_id != LAPIC_BROADCAST)
+            add(madt, lapic.apic_id);
+    } else if (entry[0] == TYPE_X2APIC) {
+        if (entry[1] < sizeof(x2apic))
+            return refuse(madt, at, "is a local x2APIC of length", entry[1]);
+        memcpy(&x2apic, entry, sizeof(x2apic));
+        if (x2apic.flags & FLAG_ENABLED && x2apic.apic_id != X2APIC_BROADCAST)
+            add(madt, x2apic.apic_id);
+    }
+    return 0;
+}
+
+int madt_parse(const struct acpi_header *table, uint32_t boot_id, struct madt *madt)
+{
+    *madt = (struct madt){.apic_id = {boot_id}, .count = 1};
+    if (!table || table->length < ENTRIES_AT) {
+        log_info("MADT: ACPI has no such table that could be used; of all CPUs only the boot CPU "
+                 "is used");
+        return -EINVAL;
+    }
+    const uint8_t *bytes = (const uint8_t *)table;
+    for (size_t at = ENTRIES_AT; at < table->length; at += bytes[at + 1]) {
+        size_t room = table->length - at;
+        if (room < 2)
+            return refuse(madt, at, "is cut off: bytes left:", (unsigned)room);
+        if (bytes[at + 1] < 2 || bytes[at + 1] > room)
+            return refuse(madt, at, "does not fit into the table: its length is", bytes[at + 1]);
+        int error = parse_entry(madt, bytes + at, at);
+        if (error)
+            return error;
+    }
+    return 0;
+}

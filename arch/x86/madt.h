@@ -1,0 +1,21 @@
+/*
+ * The CPUs that ACPI's MADT lists (ACPI 6.5, 5.2.12). Pure: it reads a table whose length and
+ * checksum were right, which says nothing about what is in it.
+ */
+#pragma once
+
+#include "arch/x86/acpi.h"
+#include "lib/compiler.h"
+
+#define MADT_CPUS 64u
+
+struct madt {
+    uint32_t apic_id[MADT_CPUS]; /* the boot CPU's first, the others in the table's order */
+    unsigned count;
+    unsigned unused; /* enabled CPUs for which there was no room */
+};
+
+/* Lists the enabled CPUs, local APIC and local x2APIC entries alike; `boot_id` is the APIC ID of
+ * this CPU. `table` may be NULL. -EINVAL after a sentence that names the malformed entry, or says
+ * that there is no table: then the list holds the boot CPU alone. */
+int madt_parse(const struct acpi_header *table, uint32_t boot_id, struct madt *madt) MUST_CHECK;

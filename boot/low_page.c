@@ -1,0 +1,37 @@
+/* Where other CPUs can start: a page of RAM in the first MiB. Pure. */
+#include "boot/boot_info.h"
+
+#include "lib/page.h"
+
+#define LOWEST  0x1000ull /* the BIOS keeps its vectors and data in page 0 */
+#define HIGHEST 0x9f000ull
+
+static bool meets(uint64_t page, uint64_t base, uint64_t size)
+{
+    return size && base < page + PAGE_SIZE && page <= base + (size - 1);
+}
+
+static bool is_free_ram(const struct boot_info *info, uint64_t page)
+{
+    bool ram = false;
+    for (unsigned i = 0; i < info->range_count; i++) {
+        const struct boot_range *range = &info->ranges[i];
+        if (range->kind != BOOT_RAM && meets(page, range->base.v, range->size))
+            return false; /* it wins where ranges overlap */
+        if (range->kind == BOOT_RAM && range->base.v <= page &&
+            page + PAGE_SIZE <= range->base.v + range->size)
+            ram = true;
+    }
+    for (unsigned i = 0; i < info->module_count; i++)
+        if (meets(page, info->modules[i].base.v, info->modules[i].size))
+            return false;
+    return ram;
+}
+
+hpa_t boot_low_page(const struct boot_info *info)
+{
+    for (uint64_t page = HIGHEST; page >= LOWEST; page -= PAGE_SIZE)
+        if (is_free_ram(info, page))
+            return HPA(page);
+    return PAGE_NONE;
+}

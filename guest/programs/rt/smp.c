@@ -1,0 +1,93 @@
+/* The other CPUs of a guest; see smp.h. */
+#include "guest/programs/rt/smp.h"
+
+#define TRAMPOLINE 0x8000u
+#define PATIENCE   100000000u
+
+extern uint8_t rt_ap_trampoline[], rt_ap_trampoline_end[];
+extern volatile uint32_t rt_ap_arrived;
+void rt_ap_main(uint32_t number);
+
+volatile unsigned cpus_running = 1;
+
+static struct {
+    void (*volatile job)(void);
+    volatile uint32_t apic_id;
+} cpus[2 * CPUS_MAX];
+
+unsigned cpu_total(void)
+{
+    return cpuid(1).ebx >> 16 & 0xff;
+}
+
+unsigned apic_id(void)
+{
+    return read32(APIC + APIC_REG_ID) >> 24;
+}
+
+unsigned apic_id_of(unsigned cpu)
+{
+    return cpu ? cpus[cpu].apic_id : 0;
+}
+
+void rt_ap_main(uint32_t number)
+{
+    load_idt((uint64_t)rt_idt);
+    cpus[number].apic_id = apic_id();
+    write32(APIC + APIC_REG_SVR, 0x1ff);
+    __atomic_add_fetch(&cpus_running, 1, __ATOMIC_SEQ_CST);
+    for (;;) {
+        while (!cpus[number].job)
+            pause();
+        cpus[number].job();
+        cpus[number].job = NULL;
+    }
+}
+
+void send_ipi(unsigned destination, uint32_t command)
+{
+    write32(APIC + APIC_REG_HIGH, destination << 24);
+    write32(APIC + APIC_REG_ICR, command | (command & ICR_LEVEL ? 0 : ICR_ASSERT));
+}
+
+bool start_cpus(unsigned first, unsigned last)
+{
+    memcpy((void *)(uintptr_t)TRAMPOLINE, rt_ap_trampoline,
+           (size_t)(rt_ap_trampoline_end - rt_ap_trampoline));
+    for (unsigned id = first; id <= last; id++) {
+        unsigned before = cpus_running;
+        send_ipi(id, ICR_INIT);
+        send_ipi(id, ICR_INIT | ICR_LEVEL); /* de-assert, as old kernels do */
+        send_ipi(id, ICR_STARTUP | TRAMPOLINE >> 12);
+        send_ipi(id, ICR_STARTUP | TRAMPOLINE >> 12);
+        for (uint64_t end = rdtsc() + PATIENCE; cpus_running == before;) {
+            if (rdtsc() > end)
+                return false;
+            pause();
+        }
+    }
+    return true;
+}
+
+void forget_cpus(void)
+{
+    rt_ap_arrived = 0;
+    cpus_running = 1;
+    for (unsigned i = 0; i < 2 * CPUS_MAX; i++)
+        cpus[i].job = NULL;
+}
+
+void run_on(unsigned cpu, void (*function)(void))
+{
+    cpus[cpu].job = function;
+}
+
+bool finished(unsigned cpu)
+{
+    for (uint64_t end = rdtsc() + PATIENCE; cpus[cpu].job;) {
+        if (rdtsc() > end)
+            return false;
+        pause();
+    }
+    return true;
+}

@@ -1,0 +1,365 @@
+/*
+ * Several CPUs in one VM: they start, interrupt each other, and see what one of them changes in the
+ * others' memory at once. A CPU that spins on loads stays in the guest with its translations, so a
+ * flush that does not reach it shows.
+ */
+#include "guest/programs/rt/smp.h"
+
+#define SLOT   8
+#define PLACE  0xc0000000u
+#define ROUNDS 300
+#define PEER   1 /* the CPU that spins */
+
+static volatile uint64_t stop, turns, wrong;
+
+/* ---- Starting and interrupts ----------------------------------------------------------------- */
+
+static void cpus_start(void)
+{
+    unsigned ids = 1;
+    EXPECT_EQ(cpus_running, 1);
+    EXPECT(start_cpus(1, cpu_total() - 1));
+    EXPECT_EQ(cpus_running, cpu_total());
+    for (unsigned i = 1; i < cpu_total(); i++)
+        ids |= 1u << apic_id_of(i);
+    EXPECT_EQ(ids, (1u << cpu_total()) - 1);
+    note("cpus", cpus_running);
+}
+
+static volatile uint64_t taken[CPUS_MAX];
+
+static void take(struct frame *frame)
+{
+    taken[apic_id()]++;
+    if (frame->vector != VECTOR_NMI)
+        write32(APIC + APIC_REG_EOI, 0);
+}
+
+static void let_interrupts_in(void)
+{
+    write32(APIC + APIC_REG_LDR, 1u << (24 + apic_id() % 8));
+    __atomic_add_fetch(&turns, 1, __ATOMIC_SEQ_CST);
+    __asm__ volatile("sti");
+    while (!stop)
+        pause();
+    __asm__ volatile("cli");
+}
+
+static uint64_t taken_by_others(void)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 1; i < CPUS_MAX; i++)
+        sum += taken[i];
+    return sum;
+}
+
+static bool wait_taken(uint64_t wanted)
+{
+    for (uint64_t end = rdtsc() + 100000000; taken_by_others() < wanted;)
+        if (rdtsc() > end)
+            return false;
+    return true;
+}
+
+/* Every one arrives, each at whom it names. */
+static void interrupts(void)
+{
+    unsigned others = cpus_running - 1;
+    uint64_t wanted = 0;
+    set_handler(0x60, take);
+    set_handler(VECTOR_NMI, take);
+    stop = turns = 0;
+    for (unsigned i = 1; i <= others; i++)
+        run_on(i, let_interrupts_in);
+    while (turns < others)
+        pause();
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        unsigned id = apic_id_of(1 + round % others);
+        uint64_t before = taken[id];
+        send_ipi(id, ICR_FIXED | 0x60);
+        EXPECT(wait_taken(++wanted));
+        send_ipi(0, ICR_OTHERS | ICR_FIXED | 0x60);
+        EXPECT(wait_taken(wanted += others));
+        send_ipi(1u << id % 8, ICR_LOGICAL | ICR_FIXED | 0x60);
+        EXPECT(wait_taken(++wanted));
+        send_ipi(id, ICR_NMI);
+        EXPECT(wait_taken(++wanted));
+        EXPECT_EQ(taken[id], before + 4);
+    }
+    stop = 1;
+    for (unsigned i = 1; i <= others; i++)
+        EXPECT(finished(i));
+    EXPECT_EQ(taken_by_others(), wanted);
+    note("ipis", wanted);
+}
+
+static void sleep_and_wake(void)
+{
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        turns++;
+        __asm__ volatile("sti; hlt; cli");
+    }
+}
+
+/* HLT ends for an interrupt from outside, and none is lost between STI and HLT. */
+static void halted_cpus_wake(void)
+{
+    uint64_t before = taken_by_others();
+    turns = 0;
+    run_on(PEER, sleep_and_wake);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        while (turns <= i)
+            pause();
+        send_ipi(apic_id_of(PEER), ICR_FIXED | 0x60);
+        if (!EXPECT(wait_taken(before + i + 1)))
+            return;
+    }
+    EXPECT(finished(PEER));
+    note("halts", ROUNDS);
+}
+
+#define MOMENTS 1500
+
+static volatile uint64_t asked, answered;
+
+static void exit_when_asked(void)
+{
+    __asm__ volatile("sti");
+    while (!stop) {
+        uint64_t now = asked;
+        if (now == answered)
+            continue;
+        for (uint64_t i = 0; i < now; i++)
+            __asm__ volatile("");
+        (void)cpuid(0);
+        answered = now;
+    }
+    __asm__ volatile("cli");
+}
+
+/* The interrupt finds the peer at every moment of an exit and the entry after it. One that is not
+ * looked at between the two would never be: the peer does not exit again. */
+static void ipi_at_every_moment(void)
+{
+    uint64_t before = taken_by_others();
+    asked = answered = stop = 0;
+    run_on(PEER, exit_when_asked);
+    for (uint64_t i = 1; i <= MOMENTS; i++) {
+        asked = i;
+        send_ipi(apic_id_of(PEER), ICR_FIXED | 0x60);
+        if (!EXPECT(wait_taken(before + i)))
+            break;
+        while (answered != i)
+            pause();
+    }
+    stop = 1;
+    EXPECT(finished(PEER));
+    note("moments", MOMENTS);
+}
+
+/* ---- Changes under a peer that stays in the guest -------------------------------------------- */
+
+static volatile uint64_t floor_value;
+
+/* A value that was overwritten before the floor was raised must not be seen. */
+static void read_rising(void)
+{
+    while (!stop) {
+        uint64_t least = floor_value;
+        if (read64(PLACE) < least)
+            wrong++;
+        turns++;
+    }
+}
+
+static void start_peer(void (*function)(void))
+{
+    stop = turns = wrong = 0;
+    run_on(PEER, function);
+    while (!turns)
+        pause();
+}
+
+static void stop_peer(void)
+{
+    stop = 1;
+    EXPECT(finished(PEER));
+    EXPECT_EQ(wrong, 0);
+    EXPECT(turns > ROUNDS);
+    note("loads", turns);
+    note("stale", wrong);
+}
+
+/* So that the peer has loaded, and stayed, since the last change. */
+static void let_peer_turn(void)
+{
+    for (uint64_t until = turns + 4; turns < until;)
+        pause();
+}
+
+static void remap_under_a_reader(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
+    floor_value = 0;
+    start_peer(read_rising);
+    for (uint64_t i = 1; i <= ROUNDS; i++) {
+        write64(PLACE, 2 * i);
+        let_peer_turn();
+        EXPECT_EQ(hc_page(HC_HOST_REMAP, PLACE), 0);
+        write64(PLACE, 2 * i + 1);
+        floor_value = 2 * i + 1;
+        let_peer_turn();
+    }
+    stop_peer();
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+#define CANARY 0x5ca1ab1e0ddba11ull
+static volatile uint64_t phase; /* odd: the page is gone, and nobody puts it back */
+
+static void read_until_gone(void)
+{
+    while (!stop) {
+        uint64_t before = phase;
+        bool seen_canary = read64(PLACE) == CANARY;
+        if (seen_canary && before & 1 && phase == before)
+            wrong++;
+        turns++;
+    }
+}
+
+/* When the deletion has returned, no load gives what was there. */
+static void delete_under_a_reader(void)
+{
+    phase = 1;
+    start_peer(read_until_gone);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        phase++;
+        EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
+        write64(PLACE, CANARY);
+        let_peer_turn();
+        EXPECT_EQ(hc_slot_delete(SLOT), 0);
+        phase++;
+        let_peer_turn();
+    }
+    stop_peer();
+}
+
+static void write_when_asked(void)
+{
+    while (!stop) {
+        uint64_t now = asked;
+        if (now != answered) {
+            write64(PLACE, now);
+            answered = now;
+        }
+        turns++;
+    }
+}
+
+/* After each harvest the next store is noticed, though the peer may have a translation for it. */
+static void dirty_log_under_a_writer(void)
+{
+    uint64_t lost = 0;
+    EXPECT_EQ(hc_slot_add(SLOT, PLACE, 64, 0), 0);
+    EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
+    asked = answered = 0;
+    start_peer(write_when_asked);
+    for (uint64_t i = 1; i <= ROUNDS; i++) {
+        (void)hc_dirty_get(SLOT, 0);
+        asked = i;
+        while (answered != i)
+            pause();
+        lost += !(hc_dirty_get(SLOT, 0) & 1);
+    }
+    stop_peer();
+    EXPECT_EQ(lost, 0);
+    note("lost", lost);
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+static void write_device(void)
+{
+    while (!stop) {
+        write32(TESTDEV_B_BASE, (uint32_t)turns);
+        turns++;
+    }
+}
+
+/* Slots come and go, so MMIO SPTEs turn stale all the time: no store is lost or made twice. */
+static void slots_under_mmio(void)
+{
+    write32(TESTDEV_B_BASE + TESTDEV_RESET, 1);
+    start_peer(write_device);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
+        write64(PLACE, CANARY);
+        EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    }
+    stop_peer();
+    EXPECT_EQ(read32(TESTDEV_B_BASE + TESTDEV_WRITES), turns);
+}
+
+/* ---- Faults together, and again from the start ----------------------------------------------- */
+
+#define AREA  0xd0000000u
+#define PAGES 512u
+
+/* Every CPU touches every page; whose fault is the first, differs. */
+static void touch_area(void)
+{
+    unsigned self = apic_id();
+    for (unsigned i = 0; i < PAGES; i++) {
+        unsigned page = (i + self * 37) % PAGES;
+        __atomic_add_fetch((uint64_t *)(uintptr_t)(AREA + page * RT_PAGE), 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+static void faults_together(void)
+{
+    for (unsigned round = 0; round < 8; round++) {
+        uint64_t bad = 0;
+        EXPECT_EQ(hc_slot_add(SLOT, AREA, PAGES, 0), 0);
+        for (unsigned i = 1; i < cpus_running; i++)
+            run_on(i, touch_area);
+        touch_area();
+        for (unsigned i = 1; i < cpus_running; i++)
+            EXPECT(finished(i));
+        for (unsigned i = 0; i < PAGES; i++)
+            bad += read64(AREA + i * RT_PAGE) != cpus_running;
+        EXPECT_EQ(bad, 0);
+        EXPECT_EQ(hc_slot_delete(SLOT), 0);
+    }
+    note("pages", 8 * PAGES);
+}
+
+static void cpus_start_again(void)
+{
+    for (unsigned i = 0; i < 20; i++) {
+        for (unsigned id = 1; id < cpu_total(); id++)
+            send_ipi(id, ICR_INIT);
+        forget_cpus();
+        if (!EXPECT(start_cpus(1, cpu_total() - 1)))
+            return;
+    }
+    EXPECT_EQ(cpus_running, cpu_total());
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"cpus_start", cpus_start, 0},
+        {"interrupts", interrupts, 0},
+        {"halted_cpus_wake", halted_cpus_wake, 0},
+        {"ipi_at_every_moment", ipi_at_every_moment, 0},
+        {"remap_under_a_reader", remap_under_a_reader, NEED_TESTCTL},
+        {"delete_under_a_reader", delete_under_a_reader, NEED_TESTCTL},
+        {"dirty_log_under_a_writer", dirty_log_under_a_writer, NEED_TESTCTL},
+        {"slots_under_mmio", slots_under_mmio, NEED_TESTCTL},
+        {"faults_together", faults_together, NEED_TESTCTL},
+        {"cpus_start_again", cpus_start_again, 0},
+    };
+
+    write32(APIC + APIC_REG_SVR, 0x1ff);
+    run_tests(tests, ARRAY_SIZE(tests));
+}

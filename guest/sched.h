@@ -1,0 +1,25 @@
+/*
+ * Which vCPU runs where. Each pCPU has a queue of vCPUs that wait for it; whoever finds its own
+ * empty takes one from another queue, unless that vCPU is pinned. A vCPU that waits is on no pCPU:
+ * its VMCS is clear and its state in memory, so taking it is all there is to a migration.
+ *
+ * A vCPU that nobody waits behind runs on without slices. Whoever adds one kicks the pCPU, which
+ * looks (sched_waiting()) and gives the running one a slice of its own.
+ */
+#pragma once
+
+#include "guest/vm.h"
+
+#define SCHED_SLICE_MS 10
+
+/* Lets the vCPU wait: for the pCPU it is pinned to, an idle one, or the one with fewest waiting. */
+void sched_add(struct vcpu *vcpu);
+
+/* The next one for this pCPU, or NULL: then this pCPU is idle, and whoever adds something or calls
+ * sched_wake_all() from now on ends its next sched_idle(). */
+struct vcpu *sched_take(void);
+void sched_idle(void);
+void sched_wake_all(void);
+
+/* Does any vCPU wait for this pCPU? */
+bool sched_waiting(void);

@@ -1,0 +1,162 @@
+"""Several CPUs: found, started, limited, and VMs on all of them, in parallel and in turns."""
+
+import pathlib
+import re
+
+import pytest
+from conftest import BUILD, CODES, Guest, hello, our_guests
+
+GUEST = BUILD / "guest"
+
+
+def copies(*programs: str) -> tuple[Guest, ...]:
+    """Guests that do not count what other VMs on the same CPU change (INVEPT, time)."""
+    guests = [
+        Guest(GUEST / f"{program}.elf", ("testctl", "budget=60000"), name=f"{program}_{i}")
+        for i, program in enumerate(programs)
+    ]
+    return tuple(guests)
+
+
+MIXED = copies("hello", "mmio", "tlb", "state", "mmio", "events", "windows", "state")
+
+
+def counts(result) -> tuple[int, ...]:
+    """CPUs, turns, migrations, kicks, remote flushes."""
+    (line,) = [line for line in result.lines if re.match(r"# \d+ CPUs: ", line)]
+    return tuple(int(number) for number in re.findall(r"\d+", line))
+
+
+@pytest.mark.parametrize("smp", [1, 2, 4])
+@pytest.mark.parametrize("apic", ["x2APIC", "xAPIC"])
+def test_all_cpus_are_started(boot, smp: int, apic: str) -> None:
+    result = boot(smp=smp, guests=(hello(),), cmdline="" if apic == "x2APIC" else "x2apic=0")
+    assert result.status == 0, result
+    assert result.has(rf"^cpus: {smp} in use of {smp} that ACPI lists, each reached by its {apic}$")
+    assert smp == 1 or result.has(f"^cpus: {smp} of {smp} run guests$")
+    assert not result.has("left out"), result
+
+
+def test_cpus_limits_them(boot) -> None:
+    result = boot(smp=4, guests=(hello(),), cmdline="cpus=3")
+    assert result.has("^cpus: 3 in use of 4 "), result
+    assert result.has("^cpus: 3 of 3 run guests$"), result
+    result = boot(smp=4, guests=(hello(),), cmdline="cpus=1")
+    assert result.status == 0, result
+    assert not result.has("^cpus: "), result
+
+
+@pytest.mark.parametrize("method", ["kernel", "grub-bios", "grub-efi"])
+def test_other_firmware_lists_them_too(boot, method: str) -> None:
+    """SeaBIOS and OVMF on QEMU: the CPUs are started before the first one is refused."""
+    result = boot(machine="qemu-tcg", method=method, smp=4, guests=(hello(),))
+    assert result.exit == CODES.NO_VMX, result
+    assert result.has("^cpus: 4 in use of 4 that ACPI lists, each reached by its xAPIC$"), result
+
+
+def test_no_table_no_cpus(boot) -> None:
+    """OVMF in Bochs has no MADT."""
+    result = boot(method="grub-efi", smp=2, guests=(hello(),), timeout=120)
+    assert result.status == 0, result
+    assert result.has("^MADT: ACPI has no such table"), result
+
+
+@pytest.mark.parametrize("smp", [2, 4])
+def test_all_guests_pass_side_by_side(boot, smp: int) -> None:
+    # `trace` counts what the MMU does for all VMs.
+    guests = tuple(guest for guest in our_guests() if guest.name != "trace")
+    result = boot(smp=smp, mem=512, guests=guests, timeout=300)
+    assert result.status == 0, result
+    cpus, turns, *_ = counts(result)
+    assert cpus == smp
+    assert turns >= len(result.run.boot.guests), result
+
+
+@pytest.mark.parametrize("smp", [1, 2, 4])
+def test_more_vcpus_than_cpus(boot, smp: int) -> None:
+    """Every VM takes its turns; what belongs to a guest goes with it (`state`)."""
+    result = boot(smp=smp, guests=MIXED, cmdline=f"parallel={len(MIXED)}", timeout=120)
+    assert result.status == 0, result
+    cpus, turns, migrations, *_ = counts(result)
+    assert (cpus, migrations > 0) == (smp, smp > 1), result
+    assert turns > 2 * len(MIXED), result
+
+
+def test_the_report_keeps_the_order_of_the_guests(boot) -> None:
+    alone = boot(guests=MIXED)
+    crowd = boot(smp=4, guests=MIXED, cmdline=f"parallel={len(MIXED)}", timeout=120)
+
+    def names(result) -> list[str]:
+        return [case.path for case in result.output.cases]
+
+    assert names(alone) == names(crowd), crowd
+
+
+def test_two_runs_on_several_cpus_print_the_same(boot) -> None:
+    words = {"smp": 3, "guests": MIXED, "cmdline": "parallel=8", "timeout": 120}
+    first, second = boot(**words), boot(**words, again=True)
+    assert first.status == 0, first
+    assert first.lines == second.lines
+
+
+def pinned(pins: list[int]) -> tuple[Guest, ...]:
+    path: pathlib.Path = GUEST / "mmio.elf"
+    return tuple(
+        Guest(path, ("testctl", f"pin={pin}"), name=f"mmio_{i}") for i, pin in enumerate(pins)
+    )
+
+
+def test_pinned_guests_stay_where_they_are(boot) -> None:
+    """The first turn counts as a move where another CPU has built the VM, the later ones never."""
+    result = boot(smp=4, guests=pinned([1, 1, 2, 2, 2, 0]), cmdline="parallel=6", timeout=120)
+    assert result.status == 0, result
+    _, turns, migrations, *_ = counts(result)
+    assert migrations <= 6 < turns, result
+
+
+def test_a_pin_to_no_cpu_is_refused(boot) -> None:
+    result = boot(smp=2, guests=(*pinned([2]), hello()))
+    assert result.exit == CODES.MODULE_WORDS, result
+    assert result.has("guest mmio_0: pin=2, but CPU 2 runs no guests here"), result
+    assert result.passed("hello"), "another guest was taken along"
+
+
+def test_a_failing_hypervisor_stops_all_cpus(boot) -> None:
+    """The EXIT line is the last, whatever the others were doing."""
+    result = boot(smp=4, guests=MIXED, cmdline="provoke=null")
+    assert result.exit == CODES.PANIC, result
+    assert [line for line in result.lines if line][-1].startswith("EXIT "), result
+
+
+def smp_guest(vcpus: int, *words: str) -> Guest:
+    return Guest(GUEST / "smp.elf", ("testctl", f"vcpus={vcpus}", "budget=200000", *words))
+
+
+@pytest.mark.parametrize(
+    ("smp", "vcpus", "cmdline"),
+    [
+        (2, 2, ""),
+        (4, 4, ""),
+        (4, 4, "pml=0"),
+        (4, 4, "pml=0 ept_ad=0 mmio_caching=0"),
+        (3, 3, "x2apic=0 gva_cache=exits"),
+        (2, 3, "vpid=0"),
+    ],
+)
+def test_vcpus_of_one_vm(boot, smp: int, vcpus: int, cmdline: str) -> None:
+    """T1, T7: what one vCPU changes, another that stays in the guest sees at once."""
+    result = boot(smp=smp, guests=(smp_guest(vcpus),), cmdline=cmdline, timeout=200)
+    assert result.status == 0, result
+    *_, kicks, remote_flushes = counts(result)
+    assert kicks > 1000, result
+    assert remote_flushes > 500, result
+    cases = {case.name: case.counters for case in result.output.cases}
+    assert cases["cpus_start"]["cpus"] == vcpus
+    assert cases["remap_under_a_reader"]["stale"] == 0
+
+
+def test_vms_of_several_vcpus_side_by_side(boot) -> None:
+    """A VM that starts and stops its CPUs, while others come and go: every page is back."""
+    guests = (smp_guest(2), *MIXED)
+    result = boot(smp=4, mem=512, guests=guests, timeout=200)
+    assert result.status == 0, result

@@ -1,0 +1,124 @@
+/* CPUs that are to work together: where they can start, and whether they are alike. */
+#include "tests/unit/support.h"
+
+#include "boot/boot_info.h"
+#include "vmx/alike.h"
+
+#include <string.h>
+
+static int setup(void **state)
+{
+    (void)state;
+    support_reset();
+    return 0;
+}
+
+/* ---- A page below 1 MiB ---------------------------------------------------------------------- */
+
+static struct boot_info with_ranges(unsigned count, const struct boot_range *ranges)
+{
+    struct boot_info info = {.range_count = count};
+    memcpy(info.ranges, ranges, count * sizeof(*ranges));
+    return info;
+}
+
+static void the_highest_free_page_is_taken(void **state)
+{
+    (void)state;
+    const struct boot_range ranges[] = {{HPA(0), 0x9fc00, BOOT_RAM},
+                                        {HPA(0x9fc00), 0x400, BOOT_RESERVED},
+                                        {HPA(0x100000), 0x1000000, BOOT_RAM}};
+    struct boot_info info = with_ranges(3, ranges);
+    assert_int_equal(boot_low_page(&info).v, 0x9e000);
+    info.modules[0] = (struct boot_module){.base = HPA(0x9d800), .size = 0x900};
+    info.module_count = 1;
+    assert_int_equal(boot_low_page(&info).v, 0x9c000);
+}
+
+static void what_is_reserved_twice_is_reserved(void **state)
+{
+    (void)state;
+    const struct boot_range ranges[] = {{HPA(0), 0xa0000, BOOT_RAM},
+                                        {HPA(0x2000), 0x9e000, BOOT_NVS}};
+    struct boot_info info = with_ranges(2, ranges);
+    assert_int_equal(boot_low_page(&info).v, 0x1000);
+    info.ranges[1].base = HPA(0x1fff);
+    assert_true(page_is_none(boot_low_page(&info))); /* page 0 is the BIOS' */
+}
+
+static void ranges_of_any_size_do_no_harm(void **state)
+{
+    (void)state;
+    const struct boot_range ranges[] = {{HPA(0), 0x3000, BOOT_RAM},
+                                        {HPA(0x1000), 0, BOOT_BAD},
+                                        {HPA(0x5000), ~0ull - 0x5000, BOOT_RESERVED}};
+    struct boot_info info = with_ranges(3, ranges);
+    assert_int_equal(boot_low_page(&info).v, 0x2000);
+    assert_true(page_is_none(boot_low_page(&(struct boot_info){0})));
+}
+
+/* ---- Alike ----------------------------------------------------------------------------------- */
+
+static struct vmx_identity boot, other;
+static char text[128];
+
+static int setup_identities(void **state)
+{
+    uint64_t *msrs = (uint64_t *)&boot.msrs;
+    for (unsigned i = 0; i < sizeof(boot.msrs) / 8; i++)
+        msrs[i] = 0x1234567800000000 + i;
+    for (unsigned i = 0; i < CPUID_WORDS; i++)
+        boot.cpuid[i] = i * 0x1010101;
+    other = boot;
+    return setup(state);
+}
+
+static void equals_are_alike(void **state)
+{
+    (void)state;
+    assert_true(vmx_alike(&boot, &other, text, sizeof(text)));
+}
+
+/* Each bit of each MSR and each word counts, but those that show a state. */
+static void every_difference_is_seen(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < sizeof(boot.msrs) * 8; i++) {
+        uint64_t *msr = (uint64_t *)&other.msrs + i / 64;
+        *msr ^= BIT(i % 64);
+        assert_false(vmx_alike(&boot, &other, text, sizeof(text)));
+        assert_non_null(strstr(text, "its IA32_VMX_"));
+        *msr ^= BIT(i % 64);
+    }
+    for (unsigned i = 0; i < CPUID_WORDS * 32; i++) {
+        const struct cpuid_word *word = &cpuid_words[i / 32];
+        other.cpuid[i / 32] ^= (uint32_t)BIT(i % 32);
+        bool state_bit = word->but >> i % 32 & 1;
+        assert_int_equal(vmx_alike(&boot, &other, text, sizeof(text)), state_bit);
+        assert_true(state_bit || strstr(text, word->name));
+        other.cpuid[i / 32] ^= (uint32_t)BIT(i % 32);
+    }
+}
+
+static void a_difference_is_named_with_both_values(void **state)
+{
+    (void)state;
+    boot.msrs.secondary = 0xff00000000;
+    other.msrs.secondary = 0x7f00000000;
+    assert_false(vmx_alike(&boot, &other, text, sizeof(text)));
+    assert_string_equal(text, "its IA32_VMX_PROCBASED_CTLS2 is 0x7f00000000, the boot CPU's is "
+                              "0xff00000000");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(the_highest_free_page_is_taken, setup),
+        cmocka_unit_test_setup(what_is_reserved_twice_is_reserved, setup),
+        cmocka_unit_test_setup(ranges_of_any_size_do_no_harm, setup),
+        cmocka_unit_test_setup(equals_are_alike, setup_identities),
+        cmocka_unit_test_setup(every_difference_is_seen, setup_identities),
+        cmocka_unit_test_setup(a_difference_is_named_with_both_values, setup_identities),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

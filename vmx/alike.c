@@ -1,0 +1,78 @@
+#include "vmx/alike.h"
+
+#include "lib/string.h"
+
+#define OSXSAVE BIT(27) /* as CR4.OSXSAVE */
+#define OSPKE   BIT(4)  /* as CR4.PKE */
+
+const struct cpuid_word cpuid_words[CPUID_WORDS] = {
+    {0x1, 0, 0, 0, "CPUID.1:EAX"},
+    {0x1, 0, 2, OSXSAVE, "CPUID.1:ECX"},
+    {0x1, 0, 3, 0, "CPUID.1:EDX"},
+    {0x7, 0, 1, 0, "CPUID.7:EBX"},
+    {0x7, 0, 2, OSPKE, "CPUID.7:ECX"},
+    {0x7, 0, 3, 0, "CPUID.7:EDX"},
+    {0xd, 0, 0, 0, "CPUID.D:EAX"},
+    {0xd, 0, 2, 0, "CPUID.D:ECX"},
+    {0xd, 0, 3, 0, "CPUID.D:EDX"},
+    {0xd, 1, 0, 0, "CPUID.D.1:EAX"},
+    {0x80000001, 0, 2, 0, "CPUID.80000001:ECX"},
+    {0x80000001, 0, 3, 0, "CPUID.80000001:EDX"},
+    {0x80000008, 0, 0, 0, "CPUID.80000008:EAX (address widths)"},
+    {0x80000008, 0, 1, 0, "CPUID.80000008:EBX"},
+};
+
+#define MSR_ROW(field) offsetof(struct vmx_msrs, field)
+static const struct {
+    size_t offset;
+    const char *name;
+} msr_rows[] = {
+    {MSR_ROW(basic), "IA32_VMX_BASIC"},
+    {MSR_ROW(pin), "IA32_VMX_PINBASED_CTLS"},
+    {MSR_ROW(primary), "IA32_VMX_PROCBASED_CTLS"},
+    {MSR_ROW(exit), "IA32_VMX_EXIT_CTLS"},
+    {MSR_ROW(entry), "IA32_VMX_ENTRY_CTLS"},
+    {MSR_ROW(true_pin), "IA32_VMX_TRUE_PINBASED_CTLS"},
+    {MSR_ROW(true_primary), "IA32_VMX_TRUE_PROCBASED_CTLS"},
+    {MSR_ROW(true_exit), "IA32_VMX_TRUE_EXIT_CTLS"},
+    {MSR_ROW(true_entry), "IA32_VMX_TRUE_ENTRY_CTLS"},
+    {MSR_ROW(secondary), "IA32_VMX_PROCBASED_CTLS2"},
+    {MSR_ROW(tertiary), "IA32_VMX_PROCBASED_CTLS3"},
+    {MSR_ROW(misc), "IA32_VMX_MISC"},
+    {MSR_ROW(cr0_fixed0), "IA32_VMX_CR0_FIXED0"},
+    {MSR_ROW(cr0_fixed1), "IA32_VMX_CR0_FIXED1"},
+    {MSR_ROW(cr4_fixed0), "IA32_VMX_CR4_FIXED0"},
+    {MSR_ROW(cr4_fixed1), "IA32_VMX_CR4_FIXED1"},
+    {MSR_ROW(vmcs_enum), "IA32_VMX_VMCS_ENUM"},
+    {MSR_ROW(ept_vpid_cap), "IA32_VMX_EPT_VPID_CAP"},
+    {MSR_ROW(vmfunc), "IA32_VMX_VMFUNC"},
+};
+_Static_assert(ARRAY_SIZE(msr_rows) * sizeof(uint64_t) == sizeof(struct vmx_msrs), "all of them");
+
+static bool agree(const char *name, uint64_t boot, uint64_t other, char *text, size_t size)
+{
+    if (boot != other)
+        snprintf(text, size, "its %s is %#lx, the boot CPU's is %#lx", name, other, boot);
+    return boot == other;
+}
+
+static uint64_t msr(const struct vmx_msrs *msrs, size_t offset)
+{
+    uint64_t value;
+    memcpy(&value, (const char *)msrs + offset, sizeof(value));
+    return value;
+}
+
+bool vmx_alike(const struct vmx_identity *boot, const struct vmx_identity *other, char *text,
+               size_t size)
+{
+    for (unsigned i = 0; i < CPUID_WORDS; i++)
+        if (!agree(cpuid_words[i].name, boot->cpuid[i] & ~cpuid_words[i].but,
+                   other->cpuid[i] & ~cpuid_words[i].but, text, size))
+            return false;
+    for (unsigned i = 0; i < ARRAY_SIZE(msr_rows); i++)
+        if (!agree(msr_rows[i].name, msr(&boot->msrs, msr_rows[i].offset),
+                   msr(&other->msrs, msr_rows[i].offset), text, size))
+            return false;
+    return true;
+}
