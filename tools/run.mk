@@ -16,6 +16,7 @@ GUEST_VARIANTS := \
     forbidden_private_device=$(call guest_item,forbidden_sides):device \
     forbidden_code_read=$(call guest_item,forbidden_sides):code \
     forbidden_half=$(call guest_item,forbidden_sides):half \
+    forbidden_old_side=$(call guest_item,forbidden_sides):old \
     forbidden_ve_stack=$(call guest_item,forbidden_ve):stack \
     forbidden_ve_real=$(B)/guest/forbidden_ve.elf:testctl,ve,expect=memory-fault:real
 GUESTS ?= $(call guest_item,scenarios) \

@@ -3,7 +3,7 @@
  * argument by a shared access to a private page, with `fetch` by running shared code, with `device`
  * by a private access to a device, with `code` by reading what may only be executed, with `half` by
  * an emulated store of which one half is a device and the other the shared address of a private
- * page.
+ * page, with `old` by the private address of a page that it has used and then converted.
  */
 #include "guest/programs/rt/sides.h"
 
@@ -26,6 +26,13 @@ static void access(void)
         map_page(rt_pml4, TEST_VA + RT_PAGE, REGION | shared_bit(), PTE_P | PTE_W);
         write32(TEST_VA, 0);
         write32(TEST_VA + RT_PAGE - 2, 0);
+        break;
+    case 'o':
+        write32(REGION, 1);
+        map_gpa(REGION | shared_bit(), RT_PAGE);
+        map_page(rt_pml4, TEST_VA, REGION | shared_bit(), PTE_P | PTE_W);
+        write32(TEST_VA, 1);
+        read32(REGION);
         break;
     default:
         map_page(rt_pml4, TEST_VA, REGION | (*rt_args == 'c' ? code_bit() : shared_bit()), PTE_P);

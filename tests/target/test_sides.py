@@ -132,11 +132,47 @@ FORBIDDEN = {
             r"; load and store through the plain address",
     "half": r"a store at a shared address of a private page: GPA 0x8001000000, RIP 0x\w+, "
             r"bytes 89 .*; convert the page by MapGPA first",
+    "old": r"a load at a private address of a shared page: GPA 0x1000000, RIP 0x\w+, bytes 8b .*"
+           r"; convert the page by MapGPA first",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("deed", FORBIDDEN)
 def test_memory_fault(boot, deed: str) -> None:
-    result = boot(guests=(guest("forbidden_sides", *BITS, "expect=memory-fault", args=deed),))
+    """F3, X5: the same in a VM that takes #VE, but for what is #VE there."""
+    kinds = {"plain": (), "with_ve": ("ve",)}
+    if deed in ("code", "half"):
+        del kinds["with_ve"]
+    guests = tuple(
+        guest("forbidden_sides", *BITS, *words, "expect=memory-fault", args=deed, name=name)
+        for name, words in kinds.items()
+    )
+    result = boot(guests=guests)
     assert result.status == 0, result
-    assert result.has(rf"^# forbidden_sides: {FORBIDDEN[deed]}$"), result
+    for name in kinds:
+        assert result.has(rf"^# {name}: {FORBIDDEN[deed]}$"), result
+
+
+UNDELIVERABLE = {
+    "": r"an event's delivery touched MMIO, where no #VE can come: GPA 0x80d0000500, RIP 0x\w+; "
+        r"keep IDT, GDT, TSS and stacks in RAM",
+    "stack": r"an event's delivery touched MMIO, where no #VE can come: GPA 0x80d0000ff8, "
+             r"RIP 0x\w+; keep IDT, GDT, TSS and stacks in RAM",
+    "real": r"MMIO in real mode, which takes no #VE: GPA 0xd0000000, RIP 0x\w+; touch devices in "
+            r"protected mode",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cpu", MODELS)
+@pytest.mark.parametrize("ve", ["auto", "inject"])
+def test_what_no_ve_is_delivered_for(boot, cpu: str, ve: str) -> None:
+    """X9, by the CPU and by injection."""
+    words = {deed: ("shared=39", "ve", "expect=mmio-during-delivery") for deed in UNDELIVERABLE}
+    words["real"] = ("ve", "expect=memory-fault")
+    guests = tuple(
+        guest("forbidden_ve", *words[deed], args=deed, name=f"v_{deed}") for deed in words
+    )
+    result = boot(cpu=cpu, cmdline=f"ve={ve}", guests=guests)
+    assert result.status == 0, result
+    for deed, sentence in UNDELIVERABLE.items():
+        assert result.has(rf"^# v_{deed}: {sentence}$"), result
