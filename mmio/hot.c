@@ -125,13 +125,17 @@ bool mmio_hot_renew(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
     struct hot *h = &vcpu->cache.hot[hot - vcpu->cache.hot];
     struct mmio_info info;
-    if (h->generation == mmu_slot_generation(vcpu->mmu) ||
-        mmu_mmio_check(vcpu->mmu, gpa, &info) != FAULT_EMULATE)
-        return false;
-    mmio_count_check(vcpu, &info);
-    mmio_cache_fill(&vcpu->cache, &info);
-    h->generation = info.generation;
-    return mmio_hot_holds(vcpu, h, gpa);
+    uint64_t before = h->generation;
+    h->generation = mmu_slot_generation(vcpu->mmu);
+    if (h->generation != before && mmio_hot_holds(vcpu, h, gpa) &&
+        mmu_mmio_check(vcpu->mmu, gpa, &info) == FAULT_EMULATE) {
+        mmio_count_check(vcpu, &info);
+        mmio_cache_fill(&vcpu->cache, &info);
+        h->generation = info.generation; /* the CPU may have seen another one */
+        return true;
+    }
+    h->generation = before;
+    return false;
 }
 
 /* ---- Keeping one ----------------------------------------------------------------------------- */
