@@ -61,14 +61,7 @@ static inline gfn_t mmu_gfn(const struct mmu *mmu, gpa_t gpa)
 /* What accesses to this address may do, and what they mean: ROLE_ bits. */
 static inline uint32_t mmu_role(const struct mmu *mmu, gpa_t gpa)
 {
-    uint64_t bits = gpa_to_alias(gpa).v & mmu->stolen.mask;
-    const struct root *root = mmu->roots;
-    if (unlikely(bits)) {
-        do {
-            root++;
-        } while (root->bits != bits);
-    }
-    return root->role;
+    return root_of(mmu->roots, &mmu->stolen, gpa_to_alias(gpa))->role;
 }
 
 /* Does the VM tell private from shared memory? */
