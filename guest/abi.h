@@ -118,6 +118,10 @@
 #define PORT_TEST       0xe0 /* with `testctl`, 4 bytes wide: what was written is read, in order */
 #define PORT_UART       0x3f8
 
+/* Under another hypervisor, whose launcher has started the program with the word `launcher`: the
+ * control hypercalls are a write of EAX to this port (tools/kvm/launcher.c). */
+#define PORT_LAUNCHER 0xe8
+
 /* Two identical test devices, one page each, with nothing else in their 2 MiB. */
 #define TESTDEV_A_BASE 0xfe000000u
 #define TESTDEV_B_BASE 0xfe001000u

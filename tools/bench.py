@@ -15,6 +15,7 @@ import dataclasses
 import os
 import pathlib
 import re
+import subprocess
 import sys
 
 from harness import session, trace
@@ -134,6 +135,7 @@ def update(sets: dict[str, list[Row]]) -> None:
     BUDGET.write_text("\n".join(line.rstrip() for line in lines) + "\n")
     cells = {name: {row.name: row.cells for row in rows} for name, rows in sets.items()}
     DOCUMENT.write_text(document(DOCUMENT.read_text(), cells))
+    subprocess.run([sys.executable, ROOT / "tools/compare.py", "--table"], check=True)
 
 
 # A row of a table, and the words of the command line if it is not the first set with such a row.

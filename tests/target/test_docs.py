@@ -10,6 +10,8 @@ from conftest import ROOT
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # These run the tests that run this test.
 OURSELVES = {"make test", "make check", "make target"}
+# This downloads a kernel, and rewrites the documents.
+UNTRIED = {"make bench"}
 # These show a failure.
 FAIL = ("break_field=", "core2_penryn_t9600")
 
@@ -25,7 +27,7 @@ def commands() -> list[str]:
     for doc in DOCS:
         for line in re.findall(r"^    (make .*)$", doc.read_text(), re.M):
             command = re.sub(r"\s+#.*", "", line)
-            if command not in OURSELVES and command not in found:
+            if command not in OURSELVES | UNTRIED and command not in found:
                 found.append(command)
     return found
 

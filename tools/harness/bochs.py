@@ -37,7 +37,8 @@ def prepare(boot: Boot) -> list[str]:
     steps = ["vmexitbp"] + ["c"] * boot.count_exits if boot.count_exits else []
     steps += ["c", "trace on", "c", "trace off"] * boot.marks
     (boot.folder / "debugger").write_text("\n".join([*steps, "c", "q"]) + "\n")
-    return ["bochs-bin", "-q", "-f", "bochsrc", "-rc", "debugger"]
+    preload = ["env", f"LD_PRELOAD={boot.preload}"] if boot.preload else []
+    return [*preload, "bochs-bin", "-q", "-f", "bochsrc", "-rc", "debugger"]
 
 
 def _settings(boot: Boot, seabios: bool) -> list[str]:
@@ -47,8 +48,9 @@ def _settings(boot: Boot, seabios: bool) -> list[str]:
         "config_interface: textconfig",
         "plugin_ctrl: speaker=0, parallel=0, gameport=0",
         f"memory: guest={boot.mem}, host={min(boot.mem, 2048)}",
-        f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={IPS}, "
-        "reset_on_triple_fault=0, ignore_bad_msrs=0, msrs=msrs.def",
+        f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={boot.ips or IPS}, "
+        # Linux reads a few MSRs that Bochs lacks, before it could take a #GP.
+        f"reset_on_triple_fault=0, ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
         _firmware(boot, seabios),
         f"vgaromimage: file={host.BOCHS_VGA}",
         f"clock: sync=none, time0={TIME0}",

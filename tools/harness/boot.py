@@ -59,6 +59,12 @@ class Boot:
     count_exits: int = 0
     # Bochs: trace what is executed between so many pairs of marks of the guest (harness/trace.py).
     marks: int = 0
+    # GRUB: the image is a Linux kernel, and this its initramfs.
+    initrd: pathlib.Path | None = None
+    # Bochs: emulated instructions in an emulated second, when not the harness' usual number.
+    ips: int = 0
+    # Bochs: a library that is preloaded.
+    preload: pathlib.Path | None = None
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this
     # machine. What the commands print is in emulator.txt.
     monitor: tuple[str, ...] = ()

@@ -30,6 +30,10 @@ def config(boot: Boot) -> str:
     lines = "serial --unit=0 --speed=115200\nterminal_output console serial\n"
     if boot.method == "grub-efi":
         lines += "insmod efi_gop\n"  # as distributions do: without a driver it passes no screen
+    if boot.initrd:
+        lines += _command(["linux", "/boot/eptvisor.elf", *map(_quote, boot.cmdline.split())])
+        lines += _command(["initrd", "/boot/initrd"])
+        return lines + "boot\n"
     lines += _command(["multiboot2", "/boot/eptvisor.elf", *map(_quote, boot.cmdline.split())])
     for guest in boot.guests:
         words = map(_quote, guest.string.split())
@@ -46,12 +50,15 @@ def make_cd(boot: Boot) -> pathlib.Path:
     if not boot.image.is_file():
         raise HarnessError(f"{boot.image} is not there; `make` builds it")
     shutil.copy(boot.image, tree / "boot/eptvisor.elf")
+    if boot.initrd:
+        shutil.copy(boot.initrd, tree / "boot/initrd")
     for guest in boot.guests:
         shutil.copy(guest.path, tree / "boot/modules" / guest.name)
     cd = boot.folder / "boot.iso"
     efi = boot.method == "grub-efi"
     platform = "x86_64-efi" if efi else "i386-pc"
     modules = f"{MODULES} efi_gop" if efi else MODULES
+    modules += " linux" if boot.initrd else ""
     made = subprocess.run(
         ["grub-mkrescue", "-d", f"/usr/lib/grub/{platform}", "--fonts=", "--locales=", "--themes=",
          "--compress=no", f"--install-modules={modules}", "-o", str(cd), str(tree)],

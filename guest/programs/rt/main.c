@@ -78,6 +78,8 @@ void rt_main(void)
         rt_ram_end = 0x100000 + (uint64_t)info->mem_upper * 1024;
     if (info->flags & MULTIBOOT_INFO_CMDLINE)
         keep_args((const char *)(uintptr_t)info->cmdline);
+    if (launched())
+        use_launcher();
     guest_main();
     debug_exit(0);
 }

@@ -133,6 +133,8 @@ bool rt_expect_eq(uint64_t got, uint64_t want, const char *text, const char *fil
 
 const char *missing_need(unsigned needs)
 {
+    if ((needs & NEED_HOST) && !launched())
+        needs |= NEED_TESTCTL;
     if ((needs & (NEED_EPTVISOR | NEED_TESTCTL)) && !under_eptvisor())
         return "not under eptvisor";
     if (needs & NEED_TESTCTL) {

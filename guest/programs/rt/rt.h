@@ -52,6 +52,7 @@ enum need {
     NEED_INVPCID = 8,
     NEED_SHARED = 16, /* has shared addresses; only together with one of the first two */
     NEED_CODE = 32,   /* has execute-only addresses; likewise */
+    NEED_HOST = 64,   /* slots and doorbells: like NEED_TESTCTL, or from a launcher */
 };
 
 struct test {
@@ -84,6 +85,10 @@ const char *missing_need(unsigned needs);
 /* ---- Hypercalls and counters (hypercall.c) --------------------------------------------------- */
 
 bool under_eptvisor(void);
+
+/* Whether another hypervisor's launcher started us: it answers some hypercalls, see abi.h. */
+bool launched(void);
+void use_launcher(void);
 
 struct hypercall {
     uint64_t rbx, rcx, rdx, rsi;

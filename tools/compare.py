@@ -1,0 +1,247 @@
+#!/usr/bin/python3
+"""`make bench`: what eptvisor and KVM cost on the same emulated machine, the same guests on both.
+
+    compare.py            run both; write the CSV, tests/bench/kvm.txt, the table and the chart
+    compare.py --quick    eptvisor alone, printed beside what KVM cost the last time
+    compare.py --table    the table and the chart again, of the numbers in tests/bench/
+
+KVM is that of Debian's stock cloud kernel, with tools/kvm/launcher.c as /init. docs/PERFORMANCE.md
+says what is compared, and what an instruction count is not.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import re
+import sys
+
+import bench
+from harness import initramfs, session
+from harness.boot import BUILD, ROOT, Boot, Guest
+from harness.errors import HarnessError, Status
+
+KVM = BUILD / "kvm"
+PEER = ROOT / "tests/bench/kvm.txt"
+CHART = ROOT / "docs/bench.svg"
+CSV = BUILD / "bench/bench.csv"
+# Linux does not boot on the tests' model; what eptvisor costs is the same on both.
+CPU = "corei7_skylake_x"
+IPS = 50_000_000  # few timer interrupts in many instructions
+MODULES = ("irqbypass", "kvm", "kvm-intel")
+GUESTS = {"exits": "bench", "mmu": "mmu_bench"}
+# The clock's words keep Linux from believing CPUID about a TSC that ticks once an instruction: it
+# would set the timer wrongly and take interrupts without end. The last words only save time.
+CMDLINE = (
+    f"console=ttyS0,115200 quiet loglevel=3 nokaslr tsc=reliable tsc_early_khz={IPS // 1000} "
+    "no_timer_check random.trust_cpu=on hugepages=36 cryptomgr.notests "
+    "initcall_blacklist=load_system_certificate_list,trace_eval_init,jent_mod_init"
+)
+# The columns, and the words of the kernel's command line.
+CONFIGURATIONS = {
+    "off": "mitigations=off",
+    "default": "",
+    "uncached": "mitigations=off bench.mmio_caching=N",
+}
+MARKS = ("<!-- make bench writes from here -->", "<!-- to here -->")
+# What is compared: set, row, sentence.
+ROWS = (
+    ("exits", "cpuid", "CPUID leaf 0"),
+    ("exits", "hypercall", "a hypercall that does nothing"),
+    ("exits", "port_write", "a port of a device in the hypervisor"),
+    ("exits", "mmio_write", "MMIO write to a device in the hypervisor"),
+    ("exits", "mmio_read", "the same, a read"),
+    ("exits", "doorbell", "a doorbell"),
+    ("exits", "mmio_first_after_slot_change", "first MMIO write after a slot has come"),
+    ("mmu", "fault_4k_present", "first touch of 4 KiB that the host has"),
+    ("mmu", "fault_4k_cold", "the same, allocated and cleared"),
+    ("mmu", "fault_2m_present", "first touch of 2 MiB that the host has"),
+)  # fmt: skip
+
+Numbers = dict[str, int]  # by row
+Peer = dict[str, Numbers]  # by configuration
+
+
+def _run(boot: Boot) -> session.Run:
+    run = session.run(boot)
+    if run.status != Status.OK:
+        raise HarnessError(f"{boot.name}: {run.reason or 'a test failed'}; see {boot.folder}/")
+    return run
+
+
+def _numbers(runs: list[session.Run]) -> Numbers:
+    found: Numbers = {}
+    for run in runs:
+        found |= {row: int(value) for row, (value, _) in run.output.bench.items()}
+    if missing := [row for _, row, _ in ROWS if row not in found]:
+        raise HarnessError(f"{runs[0].boot.name}: no BENCH line for {', '.join(missing)}")
+    return found
+
+
+def run_ours(name: str) -> Numbers:
+    boots = [
+        Boot(name=f"{name}-{program}", cpu=CPU, timeout=120,
+             guests=(Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000")),))
+        for program in GUESTS.values()
+    ]  # fmt: skip
+    return _numbers([_run(boot) for boot in boots])
+
+
+def make_initrd() -> None:
+    files = {"init": KVM / "init"}
+    files |= {f"modules/{module}.ko": KVM / f"kernel/{module}.ko" for module in MODULES}
+    files |= {f"guests/{guest}.elf": BUILD / f"guest/{guest}.elf" for guest in GUESTS.values()}
+    (KVM / "initrd").write_bytes(initramfs.make(files))
+
+
+def run_kvm(name: str, configuration: str) -> session.Run:
+    words = f"{CMDLINE} {CONFIGURATIONS[configuration]}".strip()
+    return _run(Boot(name=f"{name}-kvm-{configuration}", method="grub-bios", cpu=CPU, mem=1024,
+                     cmdline=words, timeout=300, image=KVM / "kernel/vmlinuz",
+                     initrd=KVM / "initrd", ips=IPS, preload=KVM / "seed.so"))  # fmt: skip
+
+
+def run_peers(name: str) -> tuple[str, Peer]:
+    """The kernel's version, and its numbers. Two emulators at a time."""
+    make_initrd()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda each: run_kvm(name, each), CONFIGURATIONS))
+    lines = [line for line in runs[0].output.lines if line.startswith("# kernel: ")]
+    numbers = [_numbers([run]) for run in runs]
+    return lines[0].removeprefix("# kernel: "), dict(zip(CONFIGURATIONS, numbers, strict=True))
+
+
+# ---- tests/bench/kvm.txt ----------------------------------------------------------------------
+
+
+def write_peer(kernel: str, peer: Peer) -> None:
+    lines = [
+        "# What KVM costs beside tests/bench/budget.txt: `make bench` writes this.",
+        f"# kernel: {kernel}",
+        f"# {'row':28} " + " ".join(f"{name:>8}" for name in CONFIGURATIONS),
+    ]
+    for _, row, _ in ROWS:
+        lines.append(f"{row:30} " + " ".join(f"{peer[name][row]:8}" for name in CONFIGURATIONS))
+    PEER.write_text("\n".join(lines) + "\n")
+
+
+def read_peer() -> tuple[str, Peer]:
+    text = PEER.read_text()
+    kernel = re.search(r"^# kernel: (.*)$", text, re.M)
+    peer: Peer = {name: {} for name in CONFIGURATIONS}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            row, *values = line.split()
+            for name, value in zip(CONFIGURATIONS, values, strict=True):
+                peer[name][row] = int(value)
+    return kernel[1] if kernel else "", peer
+
+
+def budget() -> Numbers:
+    sets = bench.read_budget()
+    return {row: int(sets[name][row][0]) for name, row, _ in ROWS}
+
+
+# ---- The table and the chart ------------------------------------------------------------------
+
+
+def table(ours: Numbers, kernel: str, peer: Peer) -> str:
+    lines = [
+        f"KVM is Linux {kernel}.",
+        "",
+        "| | eptvisor | KVM, mitigations off | ratio | as Debian boots it | ratio | "
+        "off, `mmio_caching=N` |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for _, row, what in ROWS:
+        mine, off, default = ours[row], peer["off"][row], peer["default"][row]
+        lines.append(f"| {what} | {mine} | {off} | {off / mine:.1f} | {default} | "
+                     f"{default / mine:.1f} | {peer['uncached'][row]} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def document(text: str, section: str) -> str:
+    begin, end = (text.index(mark) for mark in MARKS)
+    return text[: begin + len(MARKS[0])] + f"\n\n{section}\n\n" + text[end:]
+
+
+def draw(ours: Numbers, kernel: str, peer: Peer) -> None:
+    """Bars of equal scale, a number at each; the text stays text, so that it can be compared."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise HarnessError("the chart needs python3-matplotlib: tools/deps.sh bench") from error
+    matplotlib.use("svg")
+    matplotlib.rcParams |= {"svg.hashsalt": "eptvisor", "svg.fonttype": "none", "font.size": 9}
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 4.6))
+    for i, (_, row, what) in enumerate(reversed(ROWS)):
+        for values, shift, colour in ((ours, 0.2, "#2563a8"), (peer["off"], -0.2, "#c8c8c8")):
+            bar = axes.barh(i + shift, values[row], 0.38, color=colour)
+            axes.bar_label(bar, labels=[f"{values[row]}"], padding=2)
+        axes.text(-80, i, what, ha="right", va="center")
+    axes.set_yticks([])
+    axes.set_xlabel("instructions from guest to guest on the same emulator; fewer is better")
+    axes.spines[["top", "right"]].set_visible(False)
+    bars = axes.containers
+    version = kernel.split()[0]
+    axes.legend([bars[0], bars[1]], ["eptvisor", f"KVM of Linux {version}, mitigations off"],
+                frameon=False, loc="lower right")  # fmt: skip
+    figure.savefig(CHART, bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    text = "\n".join(line.rstrip() for line in CHART.read_text().splitlines())
+    CHART.write_text(text + "\n")
+
+
+def write_documents() -> None:
+    ours, (kernel, peer) = budget(), read_peer()
+    bench.DOCUMENT.write_text(document(bench.DOCUMENT.read_text(), table(ours, kernel, peer)))
+    draw(ours, kernel, peer)
+
+
+def write_csv(ours: Numbers, peer: Peer) -> None:
+    CSV.parent.mkdir(parents=True, exist_ok=True)
+    lines = [",".join(["row", "eptvisor", *(f"kvm_{name}" for name in CONFIGURATIONS)])]
+    for _, row, _ in ROWS:
+        values = [ours[row], *(peer[name][row] for name in CONFIGURATIONS)]
+        lines.append(",".join([row, *map(str, values)]))
+    CSV.write_text("\n".join(lines) + "\n")
+
+
+def show(ours: Numbers, kernel: str, peer: Peer) -> None:
+    print(f"# KVM: Linux {kernel}, mitigations off; instructions, and how many times ours")
+    print(f"# {'row':28} eptvisor      KVM   ratio")
+    for _, row, _ in ROWS:
+        mine, theirs = ours[row], peer["off"][row]
+        print(f"{row:30} {mine:8} {theirs:8} {theirs / mine:7.1f}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--table", action="store_true")
+    arguments = parser.parse_args()
+    name = os.environ.get("NAME") or "bench"
+    if arguments.table:
+        write_documents()
+        return 0
+    ours = run_ours(name)
+    if arguments.quick:
+        show(ours, *read_peer())
+        return 0
+    kernel, peer = run_peers(name)
+    show(ours, kernel, peer)
+    write_csv(ours, peer)
+    if stale := [row for row, value in budget().items() if value != ours[row]]:
+        raise HarnessError(f"{', '.join(stale)}: not what tests/bench/budget.txt says, so no table "
+                           "was written: tools/bench.py --update first")  # fmt: skip
+    write_peer(kernel, peer)
+    write_documents()
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except HarnessError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        sys.exit(Status.NOT_STARTED)

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Downloads Debian's stock cloud kernel from the machine's own apt sources and unpacks it:
+# tools/kvm/fetch.sh FOLDER [PACKAGE]. Nothing is installed. In the folder are then vmlinuz, kvm.ko,
+# kvm-intel.ko, irqbypass.ko and `package` with the name and version.
+set -e
+folder=$1
+meta=linux-image-cloud-amd64 # depends on the newest
+package=${2:-$(apt-cache depends $meta | sed -n "s/^  Depends: \(linux-image-\)/\1/p")}
+if [ -z "$package" ]; then
+    echo "kvm: apt knows no $meta: apt-get update, or KERNEL=a package" >&2
+    exit 1
+fi
+rm -rf "$folder" && mkdir -p "$folder/tree"
+cd "$folder"
+apt-get download -qq "$package" 2>apt.log || { cat apt.log >&2; exit 1; }
+dpkg-deb -x ./*.deb tree
+dpkg-deb -f ./*.deb Package Version >package
+mv tree/boot/vmlinuz-* vmlinuz
+for module in irqbypass kvm kvm-intel; do
+    file=$(find tree -name "$module.ko*" | head -1)
+    case $file in
+    *.xz) xz -dc "$file" >"$module.ko" ;;
+    *) mv "$file" "$module.ko" ;;
+    esac
+    strip -g -R .BTF "$module.ko"
+done
+rm -rf tree ./*.deb

@@ -1,0 +1,415 @@
+/*
+ * /init of the Linux that `make bench` boots: runs the benchmark guests under KVM as eptvisor runs
+ * them, from the multiboot1 entry, with their words on COM1 and the same report around them.
+ *
+ * The guests' control hypercalls come here by a port (PORT_LAUNCHER), outside of what is measured.
+ * What is measured stays in the kernel: its interrupt controllers, its port and MMIO devices, and
+ * an ioeventfd as the doorbell. Kernel parameters: `bench.mmio_caching=N`.
+ */
+#define _GNU_SOURCE
+#include "guest/abi.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/io.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define RAM_SIZE   (32ull << 20)
+#define INFO_GPA   0x9000ull /* multiboot1 information, then the command line */
+#define PAGE       4096ull
+#define LARGE      (2ull << 20)
+#define SLOTS      16u
+#define LSR_EMPTY  0x60
+#define BOCHS_PORT 0x8900 /* the emulator's debugger takes over when a 'D' is written */
+
+static int kvm, vm, vcpu, stats, bell = -1;
+static struct kvm_run *state;
+static uint8_t *ram;
+static uint64_t rings;
+static struct slot {
+    uint64_t gpa, size;
+    void *host;
+    bool large;
+} slots[SLOTS];
+static unsigned passed, failed, skipped;
+
+/* The last words of a Linux without a future. */
+static _Noreturn void power_off(int code, const char *name)
+{
+    printf("EXIT %d %s\n", code, name);
+    fflush(stdout);
+    tcdrain(1);
+    if (!iopl(3))
+        outb('D', BOCHS_PORT);
+    for (;;)
+        pause();
+}
+
+static int must(int result, const char *what)
+{
+    if (result < 0) {
+        printf("error: %s: %s\n", what, strerror(errno));
+        power_off(1, "failed");
+    }
+    return result;
+}
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+static int set_slot(unsigned number, uint64_t gpa, uint64_t size, void *host)
+{
+    struct kvm_userspace_memory_region region = {
+        .slot = number,
+        .guest_phys_addr = gpa,
+        .memory_size = size,
+        .userspace_addr = (uintptr_t)host,
+    };
+    return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) ? -errno : 0;
+}
+
+/* Fresh memory: in large pages where a slot has whole ones, as eptvisor does it. */
+static void *new_memory(uint64_t gpa, uint64_t size, bool *large)
+{
+    *large = gpa % LARGE == 0 && size % LARGE == 0;
+    void *host = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | (*large ? MAP_HUGETLB : 0), -1, 0);
+    must(host == MAP_FAILED ? -1 : 0, "memory for a slot");
+    if (!*large)
+        must(madvise(host, size, MADV_NOHUGEPAGE), "small pages for a slot");
+    return host;
+}
+
+static int add_slot(uint64_t id, uint64_t gpa, uint64_t pages)
+{
+    if (id == 0 || id >= SLOTS || slots[id].host)
+        return -EINVAL;
+    struct slot *slot = &slots[id];
+    *slot = (struct slot){.gpa = gpa, .size = pages * PAGE};
+    slot->host = new_memory(gpa, slot->size, &slot->large);
+    return set_slot((unsigned)id, gpa, slot->size, slot->host);
+}
+
+static int delete_slot(uint64_t id)
+{
+    if (id == 0 || id >= SLOTS || !slots[id].host)
+        return -ENOENT;
+    int error = set_slot((unsigned)id, slots[id].gpa, 0, slots[id].host);
+    munmap(slots[id].host, slots[id].size);
+    slots[id] = (struct slot){0};
+    return error;
+}
+
+/* Makes KVM forget its mapping of a page that the host keeps: each change of the host's rights
+ * does. At the end the host's page-table entry allows writing again, so a fault need not repair
+ * that. */
+static int zap(uint64_t gpa)
+{
+    for (unsigned i = 1; i < SLOTS; i++) {
+        struct slot *slot = &slots[i];
+        if (!slot->host || gpa - slot->gpa >= slot->size)
+            continue;
+        uint64_t size = slot->large ? LARGE : PAGE;
+        volatile uint8_t *at = (uint8_t *)slot->host + (gpa - slot->gpa) / size * size;
+        must(mprotect((void *)(uintptr_t)at, size, PROT_READ), "mprotect");
+        must(mprotect((void *)(uintptr_t)at, size, PROT_READ | PROT_WRITE), "mprotect");
+        *at = *at;
+        return 0;
+    }
+    return -ENOENT;
+}
+
+/* ---- The guest's control hypercalls ---------------------------------------------------------- */
+
+static int doorbell(uint64_t gpa, bool add)
+{
+    struct kvm_ioeventfd event = {.addr = gpa, .fd = bell};
+
+    event.flags = add ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN;
+    return ioctl(vm, KVM_IOEVENTFD, &event) ? -errno : 0;
+}
+
+/* A number of KVM's own statistics of the vCPU; 0 if this kernel has none of the name. */
+static uint64_t statistic(const char *name)
+{
+    struct kvm_stats_header head;
+    uint64_t value = 0;
+
+    must((int)pread(stats, &head, sizeof(head), 0), "KVM's statistics");
+    size_t size = sizeof(struct kvm_stats_desc) + head.name_size;
+    struct kvm_stats_desc *desc = malloc(size);
+    for (unsigned i = 0; i < head.num_desc; i++) {
+        must((int)pread(stats, desc, size, (off_t)(head.desc_offset + i * size)), "a statistic");
+        if (!strcmp(desc->name, name))
+            must((int)pread(stats, &value, sizeof(value), head.data_offset + desc->offset), name);
+    }
+    free(desc);
+    return value;
+}
+
+static bool mmio_caching(void)
+{
+    char value = 0;
+    int file = must(open("/sys/module/kvm/parameters/mmio_caching", O_RDONLY), "mmio_caching");
+
+    must((int)read(file, &value, 1), "mmio_caching");
+    close(file);
+    return value == 'Y';
+}
+
+/* As eptvisor answers them (docs/ABI.md), as far as the benchmarks ask. */
+static int control(unsigned number, struct kvm_regs *regs)
+{
+    static uint64_t bell_gpa;
+
+    switch (number) {
+    case HC_SLOT_ADD:
+        return add_slot(regs->rbx, regs->rcx, regs->rdx);
+    case HC_SLOT_DELETE:
+        return delete_slot(regs->rbx);
+    case HC_ZAP:
+        return regs->rcx == 1 ? zap(regs->rbx) : -EINVAL;
+    case HC_COUNTER:
+        if (regs->rbx != COUNTER_EXIT(48)) /* EPT violations */
+            return -ENOSYS;
+        regs->rbx = statistic("pf_taken");
+        return 0;
+    case HC_CONFIG:
+        if (regs->rbx != CONFIG_MMIO_CACHING)
+            return -ENOSYS;
+        regs->rbx = mmio_caching();
+        return 0;
+    case HC_DOORBELL_ADD: /* of any length and data */
+        bell_gpa = regs->rbx;
+        rings = 0;
+        regs->rbx = 1;
+        return doorbell(bell_gpa, true);
+    case HC_DOORBELL_RINGS: {
+        uint64_t more;
+        if (read(bell, &more, sizeof(more)) == sizeof(more))
+            rings += more;
+        regs->rbx = rings;
+        return 0;
+    }
+    case HC_DOORBELL_REMOVE:
+        return doorbell(bell_gpa, false);
+    default:
+        return -ENOSYS;
+    }
+}
+
+static void on_control(uint32_t eax)
+{
+    struct kvm_regs regs;
+
+    must(ioctl(vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
+    regs.rax = (uint32_t)control(eax & ~ABI_HYPERCALL_MASK, &regs);
+    must(ioctl(vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+}
+
+/* ---- The guest's voice ----------------------------------------------------------------------- */
+
+static void say(char c)
+{
+    static char line[256];
+    static size_t length;
+
+    if (c != '\n') {
+        if (length < sizeof(line) - 1)
+            line[length++] = c;
+        return;
+    }
+    line[length] = 0;
+    length = 0;
+    if (!strncmp(line, "ok ", 3))
+        *(strstr(line, "# SKIP") ? &skipped : &passed) += 1;
+    failed += !strncmp(line, "not ok ", 7) || !strncmp(line, "Bail out!", 9);
+    printf("    %s\n", line);
+}
+
+/* ---- The VM ---------------------------------------------------------------------------------- */
+
+static uint32_t load(const char *path)
+{
+    int file = must(open(path, O_RDONLY | O_CLOEXEC), path);
+    Elf32_Ehdr head;
+    Elf32_Phdr part;
+
+    must((int)pread(file, &head, sizeof(head), 0), path);
+    for (unsigned i = 0; i < head.e_phnum; i++) {
+        must((int)pread(file, &part, sizeof(part), (off_t)(head.e_phoff + i * sizeof(part))), path);
+        if (part.p_type == PT_LOAD)
+            must((int)pread(file, ram + part.p_paddr, part.p_filesz, part.p_offset), path);
+    }
+    close(file);
+    return head.e_entry;
+}
+
+/* Multiboot1: memory and command line are valid. */
+static void tell(const char *args)
+{
+    uint32_t info[32] = {0x5, 640, (uint32_t)(RAM_SIZE >> 10) - 1024, 0, INFO_GPA + sizeof(info)};
+
+    memcpy(ram + INFO_GPA, info, sizeof(info));
+    strcpy((char *)ram + INFO_GPA + sizeof(info), args);
+}
+
+/* 32-bit protected mode, flat, without paging, as multiboot1 wants it. */
+static void set_registers(uint32_t entry)
+{
+    struct kvm_segment code = {
+        .limit = ~0u, .selector = 8, .type = 11, .present = 1, .db = 1, .s = 1, .g = 1};
+    struct kvm_segment data = code;
+    struct kvm_sregs special;
+    struct kvm_regs regs = {.rax = 0x2badb002, .rbx = INFO_GPA, .rip = entry, .rflags = 2};
+
+    data.selector = 16;
+    data.type = 3;
+    must(ioctl(vcpu, KVM_GET_SREGS, &special), "KVM_GET_SREGS");
+    special.cs = code;
+    special.ds = special.es = special.fs = special.gs = special.ss = data;
+    special.cr0 = 0x11;
+    must(ioctl(vcpu, KVM_SET_SREGS, &special), "KVM_SET_SREGS");
+    must(ioctl(vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
+}
+
+static void set_cpuid(void)
+{
+    static struct {
+        struct kvm_cpuid2 head;
+        struct kvm_cpuid_entry2 entries[128];
+    } table;
+
+    table.head.nent = 128;
+    must(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &table), "KVM_GET_SUPPORTED_CPUID");
+    must(ioctl(vcpu, KVM_SET_CPUID2, &table), "KVM_SET_CPUID2");
+}
+
+static void create(const char *path, const char *args)
+{
+    vm = must(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+    must(ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000ul), "KVM_SET_TSS_ADDR");
+    must(ioctl(vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
+    ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    must(ram == MAP_FAILED ? -1 : 0, "the guest's RAM");
+    must(set_slot(0, 0, RAM_SIZE, ram), "slot 0");
+    vcpu = must(ioctl(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
+    size_t size = (size_t)must(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+    state = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
+    must(state == MAP_FAILED ? -1 : 0, "the vCPU's page");
+    stats = must(ioctl(vcpu, KVM_GET_STATS_FD, 0), "KVM_GET_STATS_FD");
+    bell = must(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd");
+    set_cpuid();
+    uint32_t entry = load(path);
+    tell(args);
+    set_registers(entry);
+}
+
+/* A port access that no device in the kernel took. True: the guest has ended. */
+static bool on_port(void)
+{
+    uint8_t *data = (uint8_t *)state + state->io.data_offset;
+    uint16_t port = state->io.port;
+
+    if (state->io.direction == KVM_EXIT_IO_IN) {
+        memset(data, port == PORT_UART + 5 ? LSR_EMPTY : 0xff, state->io.size);
+    } else if (port == PORT_UART) {
+        static bool divisor; /* the first byte sets the speed */
+        if (divisor)
+            say((char)*data);
+        divisor = true;
+    } else if (port == PORT_LAUNCHER) {
+        on_control(*(uint32_t *)data);
+    } else if (port == PORT_DEBUG_EXIT) {
+        failed += *data != 0 && !failed;
+        return true;
+    }
+    return false;
+}
+
+static void run_guest(const char *path, const char *name)
+{
+    char args[128];
+
+    snprintf(args, sizeof(args), "%s launcher", name);
+    printf("# %s: 32 MiB, launcher\n", name);
+    create(path, args);
+    for (;;) {
+        int error = ioctl(vcpu, KVM_RUN, 0);
+        if (error && errno == EINTR)
+            continue;
+        must(error, "KVM_RUN");
+        if (state->exit_reason == KVM_EXIT_IO) {
+            if (on_port())
+                break;
+        } else if (state->exit_reason != KVM_EXIT_MMIO || !state->mmio.is_write) {
+            printf("error: %s: exit reason %u\n", name, state->exit_reason);
+            power_off(1, "failed");
+        }
+    }
+}
+
+/* ---- /init ----------------------------------------------------------------------------------- */
+
+static void load_module(const char *path, const char *parameters)
+{
+    int file = must(open(path, O_RDONLY | O_CLOEXEC), path);
+    must((int)syscall(SYS_finit_module, file, parameters, 0), path);
+    close(file);
+}
+
+static void open_console(void)
+{
+    struct termios settings;
+
+    must(mount("proc", "/proc", "proc", 0, NULL), "/proc");
+    must(mount("sys", "/sys", "sysfs", 0, NULL), "/sys");
+    mount("dev", "/dev", "devtmpfs", 0, NULL); /* the kernel may have done it */
+    int console = must(open("/dev/ttyS0", O_RDWR | O_NOCTTY), "/dev/ttyS0");
+    for (int i = 0; i < 3; i++)
+        dup2(console, i);
+    must(tcgetattr(1, &settings), "/dev/ttyS0");
+    cfsetspeed(&settings, B115200);
+    settings.c_oflag |= OPOST | ONLCR;
+    must(tcsetattr(1, TCSANOW, &settings), "/dev/ttyS0");
+}
+
+int main(void)
+{
+    static char cmdline[2048];
+    static const char *const guests[] = {"bench", "mmu_bench"};
+    struct utsname name;
+
+    open_console();
+    FILE *file = fopen("/proc/cmdline", "r");
+    must(file && fgets(cmdline, sizeof(cmdline), file) ? 0 : -1, "/proc/cmdline");
+    uname(&name);
+    printf("KTAP version 1\n1..2\n# kernel: %s %s\n", name.release, name.version);
+    load_module("/modules/irqbypass.ko", "");
+    load_module("/modules/kvm.ko", strstr(cmdline, "bench.mmio_caching=N") ? "mmio_caching=N" : "");
+    load_module("/modules/kvm-intel.ko", "");
+    kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
+    for (unsigned i = 0; i < sizeof(guests) / sizeof(guests[0]); i++) {
+        char path[64];
+        unsigned before = failed;
+        snprintf(path, sizeof(path), "/guests/%s.elf", guests[i]);
+        run_guest(path, guests[i]);
+        printf("%sok %u %s\n", failed > before ? "not " : "", i + 1, guests[i]);
+        fflush(stdout);
+    }
+    printf("%u passed, %u failed, %u skipped\n", passed, failed, skipped);
+    power_off(failed != 0, failed ? "failed" : "ok");
+}
