@@ -119,9 +119,9 @@ static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hp
 static ALWAYS_INLINE bool only_sided(const struct memslot *slot, const struct tdp_mapping *want,
                                      uint64_t wishes, uint64_t *leaf)
 {
-    *leaf &= ~(wishes & EPT_EXECUTE);
-    return (wishes & ~EPT_EXECUTE) == MEMSLOT_SIDED &&
-           sides_match(slot, want->gfn.v - slot->base.v, want->role);
+    *leaf ^= wishes & EPT_EXECUTE;
+    return (wishes | EPT_EXECUTE) == (MEMSLOT_SIDED | EPT_EXECUTE) &&
+           sides_is_shared(slot, want->gfn.v - slot->base.v) == !!(want->role & ROLE_SHARED);
 }
 
 /* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision

@@ -86,7 +86,7 @@ static inline const struct root *root_of(const struct root *roots, const struct 
                                          alias_t alias)
 {
     uint64_t bits = alias.v & stolen->mask;
-    if (unlikely(bits)) {
+    if (bits) {
         do {
             roots++;
         } while (roots->bits != bits);
