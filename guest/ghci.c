@@ -64,6 +64,50 @@ static uint64_t map_gpa(const struct ghci *g, uint64_t *gpr)
     return GHCI_SUCCESS;
 }
 
+/* The device of the last request again: whatever that one was asked holds as long as the slots and
+ * the bus are what they were. */
+static inline bool request_again(const struct ghci *g, uint64_t *gpr)
+{
+    const struct ghci_memo *m = g->memo;
+    uint64_t address = gpr[GPR_R14];
+    if (gpr[GPR_RCX] != GHCI_EXPOSED || gpr[GPR_R10] || gpr[GPR_R11] != GHCI_REQUEST_MMIO ||
+        gpr[GPR_R12] != m->size || gpr[GPR_R13] != m->write ||
+        mmu_slot_generation(g->mmu) != m->generation || bus_sequence(g->bus) != m->place.sequence ||
+        address - m->place.first > m->place.span)
+        return false;
+    const struct bus_region *region = &m->place.region;
+    uint64_t offset = address - region->start;
+    if (m->write)
+        region->ops->write(region->device, g->vcpu, offset, (unsigned)m->size,
+                           gpr[GPR_R15] & ~0ull >> (64 - 8 * m->size));
+    else
+        gpr[GPR_R11] = region->ops->read(region->device, g->vcpu, offset, (unsigned)m->size) &
+                       ~0ull >> (64 - 8 * m->size);
+    gpr[GPR_RAX] = gpr[GPR_R10] = 0;
+    return true;
+}
+
+/* For where this page and the place of the bus meet. The generation is from before the slots were
+ * asked; a place that rings is not remembered. */
+static void remember(const struct ghci *g, const uint64_t *gpr, uint64_t generation)
+{
+    uint64_t address = gpr[GPR_R14], size = gpr[GPR_R12];
+    struct bus_hint *place = &g->memo->place;
+    *g->memo = (struct ghci_memo){.size = size, .write = gpr[GPR_R13], .generation = generation};
+    if (page_offset(address) + size > PAGE_SIZE || generation & SLOT_UPDATE_IN_PROGRESS)
+        return;
+    bus_hint_fill(g->bus, place, address, (unsigned)size, gpr[GPR_R13]);
+    uint64_t first = address & PAGE_MASK, last = first + PAGE_SIZE - size;
+    if (place->first + place->span < last)
+        last = place->first + place->span;
+    if (place->first > first)
+        first = place->first;
+    place->first = first;
+    place->span = last - first;
+    if (place->doorbell)
+        place->sequence = 0;
+}
+
 static uint64_t request_mmio(const struct ghci *g, uint64_t *gpr)
 {
     uint64_t size = gpr[GPR_R12], write = gpr[GPR_R13];
@@ -73,9 +117,11 @@ static uint64_t request_mmio(const struct ghci *g, uint64_t *gpr)
         !plain_range(g, gpr[GPR_R14], size, &gpa, &shared) || !shared)
         return GHCI_INVALID_OPERAND;
     const struct memslots *slots = memslots(g->mmu);
+    uint64_t generation = memslots_generation(slots);
     if (memslot_find(slots, gpa_to_gfn(gpa)) ||
         memslot_find(slots, gpa_to_gfn(gpa_add(gpa, size - 1))))
         return GHCI_INVALID_OPERAND; /* memory is no device */
+    remember(g, gpr, generation);
     if (write)
         bus_write(g->bus, g->vcpu, gpr[GPR_R14], (unsigned)size, gpr[GPR_R15]);
     else
@@ -86,6 +132,8 @@ static uint64_t request_mmio(const struct ghci *g, uint64_t *gpr)
 void ghci_call(const struct ghci *g)
 {
     uint64_t *gpr = g->gpr, exposed = gpr[GPR_RCX];
+    if (likely(request_again(g, gpr)))
+        return;
     if (exposed & ~EXPOSABLE || ~exposed & GHCI_EXPOSED) {
         gpr[GPR_RAX] = GHCI_BAD_EXPOSURE;
         return;

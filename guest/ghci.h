@@ -26,8 +26,16 @@
 #define GHCI_UNKNOWN_LEAF    (BIT(63) | 3)
 #define GHCI_BAD_EXPOSURE    0xc000010000000001ull /* TDX_OPERAND_INVALID, and which: RCX */
 
+/* What a vCPU remembers of its last RequestMMIO: that such accesses to a page are a device's. */
+struct ghci_memo {
+    uint64_t size, write;  /* R12 and R13 */
+    uint64_t generation;   /* of the slots */
+    struct bus_hint place; /* within one page */
+};
+
 struct ghci {
     uint64_t *gpr; /* 16, by their numbers */
+    struct ghci_memo *memo;
     struct mmu *mmu;
     struct bus *bus;
     struct mmio_vcpu *vcpu; /* for devices */

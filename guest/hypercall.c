@@ -231,25 +231,22 @@ static bool is_interrupted(void *context)
     return rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
-static void call_ghci(struct vcpu *vcpu)
+static NOINLINE void call_ghci(struct vcpu *vcpu)
 {
     const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
-                              .mmu = &vcpu->vm->mmu,
-                              .bus = &vcpu->vm->mmio_bus,
+                              .memo = &vcpu->ghci,
+                              .mmu = vcpu->mmio.mmu,
+                              .bus = vcpu->mmio.mmio_bus,
                               .vcpu = &vcpu->mmio,
                               .interrupted = is_interrupted,
                               .context = vcpu};
-    vmx_skip_instruction(&vcpu->vmx);
+    vmx_skip(&vcpu->vmx, REASON_VMCALL);
     ghci_call(&ghci);
 }
 
 static COLD void call_by_number(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
-    if (!gpr[GPR_RAX] && mmu_has_sides(&vcpu->vm->mmu) && vcpu_in_64_bit_code(vcpu)) {
-        call_ghci(vcpu);
-        return;
-    }
     uint64_t mask = vcpu_in_64_bit_code(vcpu) ? ~0ull : 0xffffffff;
     uint64_t number = gpr[GPR_RAX] & mask, index = number ^ ABI_HYPERCALL;
 
@@ -285,7 +282,10 @@ void exit_vmcall(struct vcpu *vcpu)
     }
     /* Without arguments the mode does not matter. */
     if (unlikely(*rax != (ABI_HYPERCALL | HC_NOP))) {
-        call_by_number(vcpu);
+        if (!*rax && mmu_has_sides(vcpu->mmio.mmu) && vmx_in_64_bit_code())
+            call_ghci(vcpu);
+        else
+            call_by_number(vcpu);
         return;
     }
     *rax = 0;

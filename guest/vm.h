@@ -11,6 +11,7 @@
 #include "arch/x86/cpus.h"
 #include "boot/boot_info.h"
 #include "guest/console.h"
+#include "guest/ghci.h"
 #include "guest/layout.h"
 #include "guest/options.h"
 #include "guest/test_devices.h"
@@ -102,6 +103,7 @@ struct vcpu {
     bool stopping; /* an INIT came: it leaves its pCPU */
     bool pinned;   /* to the pCPU `pin` */
     unsigned pin;
+    struct ghci_memo ghci;
     struct tlb_place place; /* of the pCPU that has the vCPU now */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */

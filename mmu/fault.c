@@ -99,11 +99,9 @@ static COLD int wrong_side(gfn_t gfn, uint32_t role)
 }
 
 /* Without an MMIO SPTE, or reads would become MMIO too (rule F6); and on its own side alone. */
-static NOINLINE int read_only(const struct memslot *slot, uint64_t offset,
-                              const struct tdp_mapping *want)
+static NOINLINE int read_only(const struct memslot *slot, gfn_t gfn, uint32_t role)
 {
-    return sides_match(slot, offset, want->role) ? FAULT_EMULATE
-                                                 : wrong_side(want->gfn, want->role);
+    return sides_match(slot, gfn.v - slot->base.v, role) ? FAULT_EMULATE : wrong_side(gfn, role);
 }
 
 /* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
@@ -117,6 +115,15 @@ static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hp
     return tdp_map_new(self, alias, gfn, level, leaf);
 }
 
+/* Wishes that only concern the sides: then `leaf`, of a small page, gives what the role gives. */
+static ALWAYS_INLINE bool only_sided(const struct memslot *slot, const struct tdp_mapping *want,
+                                     uint64_t wishes, uint64_t *leaf)
+{
+    *leaf &= ~(wishes & EPT_EXECUTE);
+    return (wishes & ~EPT_EXECUTE) == MEMSLOT_SIDED &&
+           sides_match(slot, want->gfn.v - slot->base.v, want->role);
+}
+
 /* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
  * and the store are one (rule F2). Nearly always nobody has wishes, and nothing is there yet. */
 static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *slot,
@@ -126,12 +133,14 @@ static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *
     int result = FAULT_CONTINUE;
     if (unlikely(is_stale(self->mmu, sequence)))
         return FAULT_RETRY;
-    if (likely(!wishes && !slot->tracked && !trace_wants(TRACE_BIT(mmu_spte_requested)))) {
-        if (likely(want->level == EPT_LEVEL_4K))
-            result = tdp_map_new(self, want->alias, want->gfn, EPT_LEVEL_4K,
-                                 spte_usual_leaf(want->page, EPT_LEVEL_4K));
-        else
-            result = map_large(self, want->alias, want->gfn, want->page, want->level, want->access);
+    if (likely(!slot->tracked && !trace_wants(TRACE_BIT(mmu_spte_requested)))) {
+        uint64_t leaf = spte_usual_leaf(want->page, EPT_LEVEL_4K);
+        if (unlikely(want->level > EPT_LEVEL_4K))
+            result = wishes ? FAULT_CONTINUE
+                            : map_large(self, want->alias, want->gfn, want->page, want->level,
+                                        want->access);
+        else if (likely(!wishes) || only_sided(slot, want, wishes, &leaf))
+            result = tdp_map_new(self, want->alias, want->gfn, EPT_LEVEL_4K, leaf);
     }
     if (likely(result != FAULT_CONTINUE))
         return result;
@@ -162,12 +171,12 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
 {
     uint32_t flags = slot->flags;
     uint64_t offset = want->gfn.v - slot->base.v;
-    if (unlikely(flags)) {
+    if (unlikely(flags & ~(uint32_t)MEMSLOT_SIDED)) {
         *info = (struct mmio_info){.alias = want->alias};
         if (flags & MEMSLOT_INVALID)
             return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
         if (want->access & EPT_WRITE && flags & MEMSLOT_READONLY)
-            return read_only(slot, offset, want);
+            return read_only(slot, want->gfn, want->role);
     }
 
     want->page = backing_page(&slot->backing, offset, &want->level);
@@ -254,7 +263,7 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     want.gfn = stolen_strip(&mmu->stolen, want.alias);
     want.role = mmu_role(mmu, gpa);
     trace(page_fault, gpa.v, error_code);
-    if (unlikely(error_code & (FAULT_PRESENT | FAULT_RESERVED) || ~want.role & ROLE_RIGHTS ||
+    if (unlikely(error_code & (FAULT_PRESENT | FAULT_RESERVED) || want.access & ~want.role ||
                  __atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED))) {
         int result = fault_unusual(mmu, gpa, want.role, error_code, info);
         if (result != FAULT_CONTINUE)
@@ -315,7 +324,7 @@ static bool renew(struct mmu_cpu *self, const struct memslots *slots, uint64_t g
     if (generation & SLOT_UPDATE_IN_PROGRESS || memslot_find(slots, gfn))
         return false;
     uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
-    return tdp_store(self, gfn, sptep, EPT_LEVEL_4K, spte, new);
+    return tdp_renew(self, gfn, sptep, spte, new);
 }
 
 int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)

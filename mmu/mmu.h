@@ -61,10 +61,7 @@ static inline gfn_t mmu_gfn(const struct mmu *mmu, gpa_t gpa)
 /* What accesses to this address may do, and what they mean: ROLE_ bits. */
 static inline uint32_t mmu_role(const struct mmu *mmu, gpa_t gpa)
 {
-    alias_t alias = gpa_to_alias(gpa);
-    if (likely(!(alias.v & mmu->stolen.mask)))
-        return mmu->roots[0].role;
-    return mmu->roots[stolen_value(&mmu->stolen, alias)].role;
+    return root_of(mmu->roots, &mmu->stolen, gpa_to_alias(gpa))->role;
 }
 
 /* Does the VM tell private from shared memory? */

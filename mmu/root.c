@@ -51,13 +51,12 @@ int mmu_steal_bit(struct mmu *mmu, unsigned bit, enum stolen_purpose purpose)
     int error = check_stolen(mmu, bit, purpose);
     if (error)
         return error;
-    unsigned count = mmu->root_count, which = count == 1 ? 0 : 1;
-    stolen_declare(&mmu->stolen, which, bit - PAGE_SHIFT);
+    unsigned count = mmu->root_count;
+    roots_double(mmu->roots, count, &mmu->stolen, bit - PAGE_SHIFT);
     for (unsigned i = 0; i < count; i++) {
         uint32_t role = mmu->roots[i].role;
         mmu->roots[i].role = role_without(role, purpose);
-        mmu->roots[count + i] = (struct root){.role = role_with(role, purpose),
-                                              .bits = stolen_bits(&mmu->stolen, count + i)};
+        mmu->roots[count + i].role = role_with(role, purpose);
     }
     mmu->root_count = 2 * count;
     return 0;

@@ -13,6 +13,7 @@
 #pragma once
 
 #include "ept/format.h"
+#include "lib/compiler.h"
 #include "lib/types.h"
 
 /* ---- Roles ----------------------------------------------------------------------------------- */
@@ -50,36 +51,14 @@ enum stolen_purpose {
     STOLEN_EXECUTE_ONLY, /* fetches, and nothing else */
 };
 
+/* All that are declared, as a mask of an alias. */
 struct stolen {
-    uint64_t mask;             /* of an alias */
-    uint8_t shift[STOLEN_MAX]; /* of an alias; one that is not declared looks at a bit that is 0 */
+    uint64_t mask;
 };
-
-#define STOLEN_NONE ((struct stolen){.shift = {63, 63}})
-
-/* `which` of the two, not declared yet, becomes the bit at `shift` of an alias. */
-static inline void stolen_declare(struct stolen *stolen, unsigned which, unsigned shift)
-{
-    stolen->mask |= BIT(shift);
-    stolen->shift[which] = (uint8_t)shift;
-}
-
-/* Two declared bits make four combinations; the first one declared counts 1, the second 2. */
-static inline unsigned stolen_value(const struct stolen *stolen, alias_t alias)
-{
-    return (unsigned)((alias.v >> stolen->shift[0] & 1) | (alias.v >> stolen->shift[1] & 1) << 1);
-}
 
 static inline gfn_t stolen_strip(const struct stolen *stolen, alias_t alias)
 {
     return GFN(alias.v & ~stolen->mask);
-}
-
-/* The stolen bits of the root with number `value`. */
-static inline uint64_t stolen_bits(const struct stolen *stolen, unsigned value)
-{
-    return ((value & 1ull) << stolen->shift[0] | (value >> 1 & 1ull) << stolen->shift[1]) &
-           stolen->mask;
 }
 
 struct root {
@@ -90,4 +69,27 @@ struct root {
 static inline alias_t root_alias(const struct root *root, gfn_t gfn)
 {
     return ALIAS(gfn.v | root->bits);
+}
+
+/* Each of the `count` roots that there are gets a twin, behind them all, for the other value of
+ * `bit` of an alias. The first root is that of the addresses without any. */
+static inline void roots_double(struct root *roots, unsigned count, struct stolen *stolen,
+                                unsigned bit)
+{
+    stolen->mask |= BIT(bit);
+    for (unsigned i = 0; i < count; i++)
+        roots[count + i] = (struct root){.role = roots[i].role, .bits = roots[i].bits | BIT(bit)};
+}
+
+/* The root that an alias belongs to. */
+static inline const struct root *root_of(const struct root *roots, const struct stolen *stolen,
+                                         alias_t alias)
+{
+    uint64_t bits = alias.v & stolen->mask;
+    if (unlikely(bits)) {
+        do {
+            roots++;
+        } while (roots->bits != bits);
+    }
+    return roots;
 }

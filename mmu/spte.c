@@ -36,6 +36,9 @@ static void setup_usual_leaf(struct spte_format *format, unsigned level)
     unsigned size = PAGE_SHIFT + 9 * (level - 1);
     format->usual_leaf[level].word = word;
     format->usual_leaf[level].fixed = ~BITS(format->caps.maxphyaddr - 1, size);
+    if (level == EPT_LEVEL_4K) /* a page of shared memory is like others, but not executed */
+        format->usual_leaf[level].fixed &= ~EPT_EXECUTE;
+    format->usual_leaf[level].match = word & format->usual_leaf[level].fixed;
 }
 
 void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits)
@@ -61,7 +64,7 @@ void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigne
     format.nonleaf = common | EPT_WRITE;
     format.leaf = common | EPT_IPAT | field_put(MEMTYPE_WB, EPT_MEMTYPE);
     for (unsigned level = 0; level <= EPT_LEVELS; level++)
-        format.usual_leaf[level].word = 1; /* and no bit is fixed */
+        format.usual_leaf[level].match = 1; /* and no bit is fixed */
     for (unsigned level = EPT_LEVEL_4K; level < EPT_LEVELS; level++)
         setup_usual_leaf(&format, level);
     spte_format = format;
@@ -69,8 +72,10 @@ void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigne
 
 void spte_deny_large(uint64_t rights)
 {
-    for (unsigned level = EPT_LEVEL_2M; level < EPT_LEVELS; level++)
+    for (unsigned level = EPT_LEVEL_2M; level < EPT_LEVELS; level++) {
         spte_format.usual_leaf[level].word &= ~rights;
+        spte_format.usual_leaf[level].match &= ~rights;
+    }
 }
 
 enum spte_class spte_classify(uint64_t spte, unsigned level, uint64_t mmio_value)

@@ -84,10 +84,10 @@ struct spte_format {
     uint64_t nonleaf;       /* the constant part of an entry that points to a table */
     struct ept_caps caps;
 
-    /* By level: the leaf of a slot without wishes, but for its address, and all bits but those of
-     * that. Where this CPU has no leaves, a pair that no word fits. */
+    /* By level: the leaf of a slot without wishes, but for its address; and the bits that tell such
+     * a leaf, with their values. Where this CPU has no leaves, a pair that no word fits. */
     struct {
-        uint64_t word, fixed;
+        uint64_t word, fixed, match;
     } usual_leaf[EPT_LEVELS + 1];
 };
 extern struct spte_format spte_format;
@@ -183,10 +183,10 @@ static inline uint64_t spte_usual_leaf(hpa_t page, unsigned level)
 }
 
 /* Is it one of those: of this format, its address within MAXPHYADDR and aligned to the level, and
- * no bit more? */
+ * no bit more? A small one may lack X. */
 static inline bool spte_is_usual_leaf(uint64_t spte, unsigned level)
 {
-    return (spte & spte_format.usual_leaf[level].fixed) == spte_format.usual_leaf[level].word;
+    return (spte & spte_format.usual_leaf[level].fixed) == spte_format.usual_leaf[level].match;
 }
 
 static inline uint64_t spte_nonleaf(hpa_t table)

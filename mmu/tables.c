@@ -190,7 +190,7 @@ int tdp_create(struct mmu *mmu)
     }
     mmu->root_level = EPT_LEVELS;
     mmu->composite = phys_to_virt(root);
-    mmu->stolen = STOLEN_NONE;
+    mmu->stolen = (struct stolen){0};
     mmu->roots[0] = (struct root){.role = ROLE_RIGHTS};
     mmu->root_count = 1;
     mmu->eptp = root.v | field_put(MEMTYPE_WB, EPTP_MEMTYPE) |

@@ -62,23 +62,32 @@ bool tdp_store_any(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned le
 /* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
  * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
  * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). `gfn`
- * is any frame that the entry covers, for the trace. Of a usual leaf where nothing was, and
- * of an MMIO SPTE that gets another generation, two compares say all that tdp_store_any() would
- * find out. */
+ * is any frame that the entry covers, for the trace. Of a usual leaf where nothing was, two
+ * compares say all that tdp_store_any() would find out. */
 static inline bool MUST_CHECK tdp_store(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep,
                                         unsigned level, uint64_t old, uint64_t new)
 {
-    bool usual = old == SPTE_NONPRESENT && spte_is_usual_leaf(new, level);
-    bool renewal = level == EPT_LEVEL_4K && spte_is_renewal(old, new, self->mmu->mmio_value);
-    if (unlikely(!(usual || renewal) || trace_wants(TRACE_SPTE_CHANGES)))
+    if (unlikely(old != SPTE_NONPRESENT || !spte_is_usual_leaf(new, level) ||
+                 trace_wants(TRACE_SPTE_CHANGES)))
         return tdp_store_any(self, gfn, sptep, level, old, new);
     if (!__atomic_compare_exchange_n(sptep, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
         return false;
     self->stats.spte_changes++;
-    if (usual)
-        self->stats.pages[level - 1]++;
-    else
-        self->stats.mmio_spte_created++;
+    self->stats.pages[level - 1]++;
+    return true;
+}
+
+/* The same of an MMIO SPTE that gets another generation. */
+static inline bool MUST_CHECK tdp_renew(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep,
+                                        uint64_t old, uint64_t new)
+{
+    if (unlikely(!spte_is_renewal(old, new, self->mmu->mmio_value) ||
+                 trace_wants(TRACE_SPTE_CHANGES)))
+        return tdp_store_any(self, gfn, sptep, EPT_LEVEL_4K, old, new);
+    if (!__atomic_compare_exchange_n(sptep, &old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE))
+        return false;
+    self->stats.spte_changes++;
+    self->stats.mmio_spte_created++;
     return true;
 }
 

@@ -3,6 +3,7 @@
 PYTHON := /usr/bin/python3
 
 # ---- make run ---------------------------------------------------------------------------------
+# Those of #VE are for the tests: they can't start under each command line.
 # The guests: `[name=]path[:word,word...[:args]] ...`. Ours get the words in GUEST_WORDS_name.
 guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
 # Second forms of some programs, for the tests only.
@@ -22,7 +23,8 @@ GUEST_VARIANTS := \
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
-          $(foreach g,$(filter forbidden_%,$(GUEST_PROGRAMS)) bench,$(call guest_item,$(g)))
+          $(foreach g,$(filter-out forbidden_ve,$(filter forbidden_%,$(GUEST_PROGRAMS))) bench, \
+              $(call guest_item,$(g)))
 export MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
 
 HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))

@@ -182,6 +182,12 @@ static inline bool vmx_in_user_code(void)
     return vmread_always(VMCS_GUEST_SS_ACCESS_RIGHTS) & SEG_AR_DPL;
 }
 
+static inline bool vmx_in_64_bit_code(void)
+{
+    return vmread_always(VMCS_ENTRY_CONTROLS) & ENTRY_IA32E_GUEST &&
+           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L;
+}
+
 /* Whether the state of cpu_state_get() is as it was. */
 static inline bool vmx_state_is(const struct cpu_state *state)
 {

@@ -9,17 +9,18 @@
 #define LOW  (STOLEN_LOW - PAGE_SHIFT)
 #define HIGH (EPT_GPA_BITS - PAGE_SHIFT)
 
-/* None, one or two bits, in any order. Returns how many values they make. */
-static unsigned any_stolen(struct stolen *stolen)
+/* None, one or two bits, in any order, and their roots. Returns how many of these there are. */
+static unsigned any_roots(struct root *roots, struct stolen *stolen)
 {
     unsigned count = nondet_unsigned(), first = nondet_unsigned(), second = nondet_unsigned();
     ASSUME(count <= STOLEN_MAX && first >= LOW && first < HIGH && second >= LOW && second < HIGH &&
            first != second);
-    *stolen = STOLEN_NONE;
+    *stolen = (struct stolen){0};
+    roots[0] = (struct root){0};
     if (count > 0)
-        stolen_declare(stolen, 0, first);
+        roots_double(roots, 1, stolen, first);
     if (count > 1)
-        stolen_declare(stolen, 1, second);
+        roots_double(roots, 2, stolen, second);
     return 1u << count;
 }
 
@@ -28,11 +29,11 @@ static uint64_t window(const struct stolen *stolen)
     return stolen->mask ? stolen->mask & -stolen->mask : BIT(HIGH);
 }
 
-static struct root any_root(const struct stolen *stolen, unsigned values, unsigned *value)
+static const struct root *any_root(const struct root *roots, unsigned count)
 {
-    *value = nondet_unsigned();
-    ASSUME(*value < values);
-    return (struct root){.bits = stolen_bits(stolen, *value)};
+    unsigned number = nondet_unsigned();
+    ASSUME(number < count);
+    return &roots[number];
 }
 
 static gfn_t any_gfn(const struct stolen *stolen)
@@ -46,11 +47,11 @@ static gfn_t any_gfn(const struct stolen *stolen)
 void prove_alias_is_inverse(void)
 {
     struct stolen stolen;
-    unsigned value, values = any_stolen(&stolen);
-    struct root root = any_root(&stolen, values, &value);
+    struct root roots[ROOTS_MAX];
+    const struct root *root = any_root(roots, any_roots(roots, &stolen));
     gfn_t gfn = any_gfn(&stolen);
-    alias_t alias = root_alias(&root, gfn);
-    PROVE(stolen_value(&stolen, alias) == value);
+    alias_t alias = root_alias(root, gfn);
+    PROVE(root_of(roots, &stolen, alias) == root);
     PROVE(stolen_strip(&stolen, alias).v == gfn.v);
 }
 
@@ -58,12 +59,13 @@ void prove_alias_is_inverse(void)
 void prove_every_address_has_a_root(void)
 {
     struct stolen stolen;
-    unsigned values = any_stolen(&stolen);
+    struct root roots[ROOTS_MAX];
+    unsigned count = any_roots(roots, &stolen);
     alias_t alias = ALIAS(nondet_word() & (BIT(HIGH) - 1));
-    unsigned value = stolen_value(&stolen, alias);
-    PROVE(value < values);
-    PROVE((stolen_strip(&stolen, alias).v | stolen_bits(&stolen, value)) == alias.v);
-    PROVE(!(stolen_strip(&stolen, alias).v & stolen_bits(&stolen, value)));
+    const struct root *root = root_of(roots, &stolen, alias);
+    PROVE(root < roots + count);
+    PROVE((stolen_strip(&stolen, alias).v | root->bits) == alias.v);
+    PROVE(!(stolen_strip(&stolen, alias).v & root->bits));
 }
 
 /* W9: no entry stands for two roots, or for two frames. What one entry of a table covers, up to
@@ -71,13 +73,13 @@ void prove_every_address_has_a_root(void)
 void prove_windows_are_apart(void)
 {
     struct stolen stolen;
-    unsigned a, b, values = any_stolen(&stolen), level = nondet_unsigned();
-    struct root root_a = any_root(&stolen, values, &a), root_b = any_root(&stolen, values, &b);
+    struct root roots[ROOTS_MAX];
+    unsigned count = any_roots(roots, &stolen), level = nondet_unsigned();
+    const struct root *a = any_root(roots, count), *b = any_root(roots, count);
     gfn_t gfn_a = any_gfn(&stolen), gfn_b = any_gfn(&stolen);
     ASSUME(level >= EPT_LEVEL_4K && level <= EPT_LEVEL_1G);
-    alias_t alias_a = root_alias(&root_a, gfn_a), alias_b = root_alias(&root_b, gfn_b);
     unsigned shift = 9 * (level - 1);
-    bool same_entry = alias_a.v >> shift == alias_b.v >> shift;
+    bool same_entry = root_alias(a, gfn_a).v >> shift == root_alias(b, gfn_b).v >> shift;
     PROVE(same_entry == (a == b && gfn_a.v >> shift == gfn_b.v >> shift));
 }
 
@@ -85,9 +87,9 @@ void prove_windows_are_apart(void)
 void prove_a_root_is_a_window(void)
 {
     struct stolen stolen;
-    unsigned value, values = any_stolen(&stolen);
-    struct root root = any_root(&stolen, values, &value);
+    struct root roots[ROOTS_MAX];
+    const struct root *root = any_root(roots, any_roots(roots, &stolen));
     gfn_t gfn = any_gfn(&stolen);
-    PROVE(root_alias(&root, gfn).v == root.bits + gfn.v);
-    PROVE(root.bits + window(&stolen) <= BIT(HIGH));
+    PROVE(root_alias(root, gfn).v == root->bits + gfn.v);
+    PROVE(root->bits + window(&stolen) <= BIT(HIGH));
 }

@@ -27,6 +27,7 @@
 static struct mmu mmu;
 static struct bus bus;
 static uint64_t gpr[GPR_COUNT];
+static struct ghci_memo memo; /* the calls of one test come from one vCPU */
 
 /* What the device was asked last. */
 static struct {
@@ -75,6 +76,7 @@ static inline void start(void)
     assert_int_equal(mmu_steal_bit(&mmu, 38, STOLEN_EXECUTE_ONLY), 0);
     assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM), PAGES, 0), 0);
     assert_int_equal(mmu_slot_add(&mmu, 2, GPA(MORE), MORES, 0), 0);
+    memset(&memo, 0, sizeof(memo));
     bus_init(&bus, "mmio", ~0ull);
     assert_int_equal(bus_add(&bus, 0, ~0ull, &device_ops, NULL), 0);
     events_after = ~0u;
@@ -91,6 +93,10 @@ static inline void call(void)
 {
     memset(&asked, 0, sizeof(asked));
     asked_for_events = 0;
-    ghci_call(&(struct ghci){
-        .gpr = gpr, .mmu = &mmu, .bus = &bus, .interrupted = interrupted, .context = &mmu});
+    ghci_call(&(struct ghci){.gpr = gpr,
+                             .memo = &memo,
+                             .mmu = &mmu,
+                             .bus = &bus,
+                             .interrupted = interrupted,
+                             .context = &mmu});
 }

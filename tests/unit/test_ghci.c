@@ -171,6 +171,54 @@ static void mmio_requests(void **state)
     stop();
 }
 
+static bool remembered(uint64_t address, uint64_t size, uint64_t write)
+{
+    fill(GHCI_REQUEST_MMIO, size, write, address, 7);
+    struct ghci_memo before = memo;
+    call();
+    assert_int_equal(gpr[GPR_R10], 0);
+    assert_int_equal(asked.reads + asked.writes, 1);
+    assert_int_equal(asked.address, address);
+    return !memcmp(&before, &memo, sizeof(memo)) && memo.place.sequence == bus_sequence(&bus) &&
+           memo.generation == mmu_slot_generation(&mmu);
+}
+
+/* The device of the last request is asked without a search, within its page, until the slots, the
+ * bus or the kind of access change. */
+static void requests_are_remembered(void **state)
+{
+    (void)state;
+    const uint64_t at = SHARED | DEVICE;
+    start();
+    assert_false(remembered(at, 4, 1));
+    assert_true(remembered(at, 4, 1));
+    assert_true(remembered(at + 0xffc, 4, 1));
+    assert_false(remembered(at + 0xffd, 4, 1)); /* crosses: what is remembered is of no use */
+    assert_false(remembered(at, 4, 1));
+    assert_false(remembered(at, 4, 0));
+    assert_false(remembered(at, 2, 0));
+    assert_true(remembered(at, 2, 0));
+    assert_false(remembered(at + PAGE_SIZE, 2, 0));
+    assert_int_equal(mmu_slot_add(&mmu, 5, GPA(0x10000), 1, 0), 0);
+    assert_false(remembered(at + PAGE_SIZE, 2, 0));
+    assert_true(remembered(at + PAGE_SIZE, 2, 0));
+    static int other;
+    assert_int_equal(bus_add_over(&bus, 1, at + PAGE_SIZE + 8, 8, &device_ops, &other), 0);
+    fill(GHCI_REQUEST_MMIO, 2, 0, at + PAGE_SIZE + 8, 7);
+    call();
+    assert_int_equal(asked.address, 0); /* the new region's own offset */
+    assert_int_equal(mmu_slot_add(&mmu, 6, GPA(DEVICE), 1, MEMSLOT_SHARED), 0);
+    assert_false(remembered(at + PAGE_SIZE, 2, 0));
+    fill(GHCI_REQUEST_MMIO, 2, 0, at, 7);
+    call();
+    assert_int_equal(gpr[GPR_R10], INVALID); /* memory now */
+    fill(GHCI_REQUEST_MMIO, 2, 0, at + PAGE_SIZE, 7);
+    gpr[GPR_RCX] = EXPOSE | BIT(0); /* nor does what is remembered excuse anything */
+    call();
+    assert_int_equal(gpr[GPR_RAX], 0xc000010000000001);
+    stop();
+}
+
 /* ---- MapGPA (X6) ----------------------------------------------------------------------------- */
 
 static void conversions(void **state)
@@ -252,9 +300,13 @@ static void conversions_are_interrupted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exposure),    cmocka_unit_test(unknown_leaves),
-        cmocka_unit_test(get_info),    cmocka_unit_test(mmio_requests),
-        cmocka_unit_test(conversions), cmocka_unit_test(conversions_are_interrupted),
+        cmocka_unit_test(exposure),
+        cmocka_unit_test(unknown_leaves),
+        cmocka_unit_test(get_info),
+        cmocka_unit_test(mmio_requests),
+        cmocka_unit_test(requests_are_remembered),
+        cmocka_unit_test(conversions),
+        cmocka_unit_test(conversions_are_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
