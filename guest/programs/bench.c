@@ -67,16 +67,17 @@ static void bench(const char *name, void (*prepare)(unsigned), void (*run)(unsig
 
 /* run_NAME() executes an instruction, and idle_NAME() does all the same but that; bench_NAME()
  * prints the difference. */
+#define APIC_BASE 0x1b /* the MSR that is read; the other instructions do not look at RCX */
 #define OPERATION(name, instruction, ...)                                \
     static void run_##name(unsigned round)                               \
     {                                                                    \
-        uint64_t rax, rcx = 0;                                           \
+        uint64_t rax, rcx = APIC_BASE;                                   \
         __asm__ volatile(instruction : "=a"(rax), "+c"(rcx)__VA_ARGS__); \
         (void)round;                                                     \
     }                                                                    \
     static void idle_##name(unsigned round)                              \
     {                                                                    \
-        uint64_t rax, rcx = 0;                                           \
+        uint64_t rax, rcx = APIC_BASE;                                   \
         __asm__ volatile("" : "=a"(rax), "+c"(rcx)__VA_ARGS__);          \
         (void)round;                                                     \
     }                                                                    \
@@ -89,6 +90,14 @@ OPERATION(cpuid, "cpuid", : "0"(0) : "rbx", "rdx", "memory")
 OPERATION(hypercall, "vmcall", : "0"(ABI_HYPERCALL | HC_NOP) : "memory")
 OPERATION(mmio_write, "movl %k2, (%3)", : "0"((uint64_t)round), "r"(device) : "memory")
 OPERATION(mmio_read, "movl (%2), %k0", : "r"(device) : "memory")
+OPERATION(mmio_write_1, "movb %b2, (%3)", : "0"((uint64_t)round), "r"(device) : "memory")
+OPERATION(mmio_write_2, "movw %w2, (%3)", : "0"((uint64_t)round), "r"(device) : "memory")
+OPERATION(mmio_write_8, "movq %2, (%3)", : "0"((uint64_t)round), "r"(device) : "memory")
+OPERATION(mmio_read_1, "movb (%2), %b0", : "r"(device) : "memory")
+OPERATION(mmio_read_2, "movw (%2), %w0", : "r"(device) : "memory")
+OPERATION(mmio_read_8, "movq (%2), %0", : "r"(device) : "memory")
+OPERATION(rdmsr, "rdmsr", ::"rdx", "memory")
+OPERATION(port_read, "inb %w2, %b0", : "d"(port) : "memory")
 OPERATION(port_write, "outb %b2, %w3", : "0"((uint64_t)round), "d"(port) : "memory")
 
 /* A page of its own in the hole: what stands there is the doorbell alone. */
@@ -141,6 +150,14 @@ void guest_main(void)
         {"bench_doorbell", bench_bell, NEED_HOST},
         {"bench_mmio_first_after_slot_change", bench_after_slot_change, NEED_HOST},
         {"bench_port_write", bench_port_write, 0},
+        {"bench_port_read", bench_port_read, 0},
+        {"bench_rdmsr", bench_rdmsr, 0},
+        {"bench_mmio_write_1", bench_mmio_write_1, NEED_HOST},
+        {"bench_mmio_write_2", bench_mmio_write_2, NEED_HOST},
+        {"bench_mmio_write_8", bench_mmio_write_8, NEED_HOST},
+        {"bench_mmio_read_1", bench_mmio_read_1, NEED_HOST},
+        {"bench_mmio_read_2", bench_mmio_read_2, NEED_HOST},
+        {"bench_mmio_read_8", bench_mmio_read_8, NEED_HOST},
     };
 
     if (launched()) {
