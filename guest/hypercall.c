@@ -247,7 +247,7 @@ static NOINLINE void call_ghci(struct vcpu *vcpu)
 static COLD void call_by_number(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
-    uint64_t mask = vcpu_in_64_bit_code(vcpu) ? ~0ull : 0xffffffff;
+    uint64_t mask = vmx_in_64_bit_code() ? ~0ull : 0xffffffff;
     uint64_t number = gpr[GPR_RAX] & mask, index = number ^ ABI_HYPERCALL;
 
     if (index >= ARRAY_SIZE(calls) || !calls[index].function) {

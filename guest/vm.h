@@ -1,9 +1,9 @@
 /*
  * A VM, its vCPUs, and how it ends.
  *
- * vm_create() makes a VM from a boot module, vm_run() runs it until something ends it, vm_destroy()
- * gives everything back. Exit handlers (guest/dispatch.c) call vm_end() with a reason and a
- * sentence; the first one counts. Nothing that a guest does may end anything but its own VM.
+ * vm_create() makes a VM from a boot module, vcpu_run() runs one of its vCPUs until something ends the
+ * VM, vm_destroy() gives everything back. Exit handlers (guest/dispatch.c) call vm_end() with a reason
+ * and a sentence; the first one counts. Nothing that a guest does may end anything but its own VM.
  */
 #pragma once
 
@@ -200,12 +200,6 @@ extern const struct bus_ops apic_window_ops;
 /* Lets the guest be left in time for what comes next: a delayed event, the APIC's timer, the end of
  * its budget. */
 void vcpu_arm_timer(struct vcpu *vcpu);
-
-static inline bool vcpu_in_64_bit_code(struct vcpu *vcpu)
-{
-    return cpu_reg(&vcpu->vmx.regs, REG_SEG_AR + SEG_CS) & SEG_AR_L &&
-           cpu_reg(&vcpu->vmx.regs, REG_EFER) & EFER_LMA;
-}
 
 /* Does what the emulator answered: the fault, the flush, the end. */
 void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome);
