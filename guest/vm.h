@@ -1,8 +1,8 @@
 /*
  * A VM, its vCPUs, and how it ends.
  *
- * vm_create() makes a VM from a boot module, vcpu_run() runs one of its vCPUs until something ends the
- * VM, vm_destroy() gives everything back. Exit handlers (guest/dispatch.c) call vm_end() with a reason
+ * vm_create() makes a VM from a boot module, vcpu_run() runs a vCPU until something ends its VM,
+ * vm_destroy() gives everything back. Exit handlers (guest/dispatch.c) call vm_end() with a reason
  * and a sentence; the first one counts. Nothing that a guest does may end anything but its own VM.
  */
 #pragma once
