@@ -72,9 +72,11 @@ bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1:
 $(B)/kvm/kernel: tools/kvm/fetch.sh
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
 
-$(B)/kvm/init: tools/kvm/launcher.c guest/abi.h
+$(B)/kvm/init: tools/kvm/launcher.c
+$(B)/kvm/nested: tools/kvm/nested.c
+$(B)/kvm/init $(B)/kvm/nested: tools/kvm/init.h guest/abi.h | deps-unit
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) -std=gnu11 -O2 $(WARN) -I. -static -s $< -o $@
+	$(Q)$(HOSTCC) -std=gnu11 -O2 $(WARN) -I. -static -s $(filter %.c,$^) -o $@
 
 $(B)/kvm/seed.so: tools/kvm/seed.c
 	@mkdir -p $(@D)
