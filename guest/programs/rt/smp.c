@@ -1,6 +1,8 @@
 /* The other CPUs of a guest; see smp.h. */
 #include "guest/programs/rt/smp.h"
 
+#include "guest/programs/rt/acpi.h"
+
 #define TRAMPOLINE 0x8000u
 #define PATIENCE   100000000u
 
@@ -18,7 +20,10 @@ static struct {
 
 unsigned cpu_total(void)
 {
-    return cpuid(1).ebx >> 16 & 0xff;
+    static unsigned total;
+    if (!total)
+        total = madt_cpus(NULL, 0);
+    return total;
 }
 
 unsigned apic_id_of(unsigned cpu)

@@ -8,7 +8,7 @@
 
 #define CPUS_MAX 16u
 
-/* CPUs of the VM, and those that run, numbered from 0, the one that runs guest_main(). */
+/* CPUs that the MADT lists, and those that run, numbered from 0, the one that runs guest_main(). */
 unsigned cpu_total(void);
 extern volatile unsigned cpus_running;
 
