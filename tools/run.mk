@@ -10,6 +10,7 @@ guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
 GUEST_VARIANTS := \
     state_again=$(B)/guest/state.elf:testctl \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
+    lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
     forbidden_stack=$(call guest_item,forbidden_mmio_delivery):stack \
     forbidden_tables=$(call guest_item,forbidden_fetch):tables \
