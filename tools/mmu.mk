@@ -42,6 +42,7 @@ MUTANTS :=
 .PHONY: mutants mutants-sample lint-mutants
 mutants mutants-sample: export HOSTCC := $(HOSTCC)
 mutants mutants-sample: export HOSTFLAGS := $(HOSTFLAGS)
+mutants mutants-sample: all guests $(B)/optrom.bin | deps-target
 mutants: $(MUTANTS_KILLED_BY) ## break each rule of the MMU and see a test fail; MUTANTS=names
 	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)
 
