@@ -96,8 +96,8 @@ def make_initrd() -> None:
 
 def run_kvm(name: str, configuration: str) -> session.Run:
     words = f"{CMDLINE} {CONFIGURATIONS[configuration]}".strip()
-    return _run(Boot(name=f"{name}-kvm-{configuration}", method="grub-bios", cpu=linux.CPU, mem=1024,
-                     cmdline=words, timeout=300, image=linux.KERNEL,
+    return _run(Boot(name=f"{name}-kvm-{configuration}", method="grub-bios", cpu=linux.CPU,
+                     mem=1024, cmdline=words, timeout=300, image=linux.KERNEL,
                      initrd=linux.KVM / "initrd", ips=linux.IPS,
                      preload=linux.KVM / "seed.so"))  # fmt: skip
 

@@ -35,7 +35,8 @@ RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
             $(if $(HAS_VTX)$(findstring qemu,$(MACHINE))$(NESTED),qemu)
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
-run: all guests $(B)/optrom.bin $(NESTED) | deps-run ## boot by GRUB, run the guests, show what happens
+run: all guests $(B)/optrom.bin $(NESTED)
+run: | deps-run ## boot by GRUB, run the guests, show what happens
 	$(Q)$(PYTHON) tools/run.py
 
 run-quick: export METHOD := optrom

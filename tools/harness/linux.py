@@ -1,5 +1,4 @@
-"""Debian's Linux with KVM, in Bochs: what `make bench` compares with, and what MACHINE=nested stands
-on."""
+"""Debian's Linux with KVM, in Bochs: one side of `make bench`, the ground of MACHINE=nested."""
 
 import pathlib
 
