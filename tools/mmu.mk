@@ -54,7 +54,8 @@ lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
 
 .PHONY: gaps
-gaps: all guests $(B)/optrom.bin | deps-run ## which mutants the guests notice on Bochs; slow
+gaps: all guests $(B)/optrom.bin $(NESTED) | deps-run
+gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: on KVM in it
 	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
 
 # ---- Proofs -------------------------------------------------------------------------------------
