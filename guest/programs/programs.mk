@@ -26,6 +26,7 @@ GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_differ                      := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
 GUEST_WORDS_smp                         := testctl,vcpus=4,budget=60000
+GUEST_WORDS_smp_storm                   := testctl,vcpus=3,budget=60000
 GUEST_WORDS_smp_bench                   := testctl,vcpus=4,budget=120000
 GUEST_WORDS_sched_bench                 := testctl,vcpus=2,budget=120000
 GUEST_WORDS_cpus                        := testctl,vcpus=3
