@@ -4,8 +4,8 @@
 Each mutant of tests/mutants/ is built into an image in a scratch copy of the tree, and that boots
 with the MMU's guests, once for each command line below. With MACHINE=nested KVM walks our tables,
 and keeps what nobody flushed; that takes a minute a mutant. `seen` names the first tests that
-failed, or how the run ended (a BUG is a check of our own). `hidden` is a rule that this machine cannot show
-broken, so that only the hosted tests prove it. docs/EMULATOR-GAPS.md sums this up.
+failed, or how the run ended (a BUG is a check of our own). `hidden` is a rule that this machine
+cannot show broken, so that only the hosted tests prove it. docs/EMULATOR-GAPS.md sums this up.
 
     gaps.py [NAME...]      with `make all guests` done; run as `make gaps`
 """
