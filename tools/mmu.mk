@@ -11,7 +11,7 @@ TSAN_SRC   := $(filter-out $(IMPURE),$(TSAN_SRC))
 tsan: $(B)/tsan/threads ## the MMU on four CPUs at once, under ThreadSanitizer
 	$(Q)TSAN_OPTIONS=halt_on_error=1 $<
 
-$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h
+$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu_threads.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
 
