@@ -11,6 +11,7 @@
 #include "arch/x86/cpus.h"
 #include "boot/boot_info.h"
 #include "guest/console.h"
+#include "guest/firmware.h"
 #include "guest/ghci.h"
 #include "guest/layout.h"
 #include "guest/options.h"
@@ -87,8 +88,6 @@ struct mailbox {
     uint32_t active;     /* it runs or waits for a pCPU; 0: it waits for a start-up IPI */
     uint32_t pcpu;       /* where it runs, and 1 more; 0: nowhere */
 };
-
-#define VCPUS_MAX 16u
 
 struct vcpu {
     struct vmx_vcpu vmx; /* first: guest/interrupts.c gets from here to the vCPU */

@@ -80,12 +80,6 @@ static void own(void)
 #define LVT_DEADLINE BIT(18)
 #define VECTOR_TIMER 0x41
 
-static uint64_t rdmsr(uint32_t msr)
-{
-    read_argument((void *)(uintptr_t)msr);
-    return last_read;
-}
-
 /* It goes on from what was written, whichever way it is read. */
 static void tsc_written(void)
 {

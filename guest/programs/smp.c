@@ -1,6 +1,7 @@
 /*
  * Several CPUs in one VM: they start, interrupt each other, fault on the same memory, and start
  * again. smp_flush.c and smp_slots.c are about what one of them takes from the others.
+ * With the argument `x2apic` they do it as x2APICs.
  */
 #include "guest/programs/rt/smp.h"
 
@@ -30,12 +31,12 @@ static void take(struct frame *frame)
 {
     taken[apic_id()]++;
     if (frame->vector != VECTOR_NMI)
-        write32(APIC + APIC_REG_EOI, 0);
+        apic_write(APIC_REG_EOI, 0);
 }
 
 static void let_interrupts_in(void)
 {
-    write32(APIC + APIC_REG_LDR, 1u << (24 + apic_id() % 8));
+    apic_take_logical_id();
     __atomic_add_fetch(&turns, 1, __ATOMIC_SEQ_CST);
     __asm__ volatile("sti");
     while (!stop)
@@ -78,7 +79,7 @@ static void interrupts(void)
         EXPECT(wait_taken(++wanted));
         send_ipi(0, ICR_OTHERS | ICR_FIXED | 0x60);
         EXPECT(wait_taken(wanted += others));
-        send_ipi(1u << id % 8, ICR_LOGICAL | ICR_FIXED | 0x60);
+        send_ipi(apic_logical_id(id), ICR_LOGICAL | ICR_FIXED | 0x60);
         EXPECT(wait_taken(++wanted));
         send_ipi(id, ICR_NMI);
         EXPECT(wait_taken(++wanted));
@@ -211,6 +212,8 @@ void guest_main(void)
         {"cpus_start_again", cpus_start_again, 0},
     };
 
-    write32(APIC + APIC_REG_SVR, 0x1ff);
+    if (*rt_args == 'x')
+        apic_enter_x2apic();
+    apic_write(APIC_REG_SVR, 0x1ff);
     run_tests(tests, ARRAY_SIZE(tests));
 }
