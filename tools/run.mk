@@ -76,7 +76,17 @@ test: | deps-base ## all that must hold: the targets below, every CPU model, fir
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
-.PHONY: spin
+# 3 tests of 33,334 rounds, and 8 of 12,500.
+STORM := testctl,vcpus=2,budget=3600000
+storm: export SMP := 2
+storm: export CMDLINE := parallel=1
+storm: export METHOD := optrom
+storm: export TIMEOUT := 3000
+storm: export GUESTS := $(B)/guest/smp_slots.elf:$(STORM):33334 \
+                        $(B)/guest/smp_flush.elf:$(STORM):12500
+storm: run ## what one CPU changes under another, 10^5 times in two programs
+
+.PHONY: spin storm
 spin: ## the models of how CPUs kick each other, in full, and their mutants; two minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin
