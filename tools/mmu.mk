@@ -72,9 +72,9 @@ bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1:
 $(B)/kvm/kernel: tools/kvm/fetch.sh
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
 
-$(B)/kvm/init: tools/kvm/launcher.c guest/abi.h
+$(B)/kvm/init: tools/kvm/launcher.c tools/kvm/kernel.c tools/kvm/kernel.h guest/abi.h
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) -std=gnu11 -O2 $(WARN) -I. -static -s $< -o $@
+	$(Q)$(HOSTCC) -std=gnu11 -O2 $(WARN) -I. -static -s $(filter %.c,$^) -o $@
 
 $(B)/kvm/seed.so: tools/kvm/seed.c
 	@mkdir -p $(@D)
