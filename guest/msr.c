@@ -121,7 +121,7 @@ void exit_rdmsr(struct vcpu *vcpu)
     }
     gpr[GPR_RAX] = (uint32_t)value;
     gpr[GPR_RDX] = value >> 32;
-    vmx_skip_instruction(&vcpu->vmx);
+    vmx_skip(&vcpu->vmx, REASON_RDMSR);
 }
 
 void exit_wrmsr(struct vcpu *vcpu)
@@ -130,20 +130,17 @@ void exit_wrmsr(struct vcpu *vcpu)
     uint32_t msr = (uint32_t)gpr[GPR_RCX];
     uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
 
-    if (msr == MSR_APIC_BASE && !((value ^ apic_base(vcpu)) & ~APIC_BASE_ENABLE)) {
-        lapic_enable(&vcpu->lapic, value & APIC_BASE_ENABLE);
-        vmx_skip_instruction(&vcpu->vmx);
-    } else if (msr == MSR_TSC_DEADLINE) {
+    if (msr == MSR_TSC_DEADLINE)
         set_deadline(vcpu, value);
-        vmx_skip_instruction(&vcpu->vmx);
-    } else if (msr == MSR_TSC) {
+    else if (msr == MSR_TSC)
         move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
-        vmx_skip_instruction(&vcpu->vmx);
-    } else if (msr == MSR_TSC_ADJUST && has_tsc_adjust()) {
+    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
         move_tsc(vcpu, value - vcpu->tsc_adjust);
-        vmx_skip_instruction(&vcpu->vmx);
-    } else if (fixed_value(msr, &fixed) && value == fixed)
-        vmx_skip_instruction(&vcpu->vmx);
-    else
+    else if (msr == MSR_APIC_BASE && !((value ^ apic_base(vcpu)) & ~APIC_BASE_ENABLE))
+        lapic_enable(&vcpu->lapic, value & APIC_BASE_ENABLE);
+    else if (!fixed_value(msr, &fixed) || value != fixed) {
         refuse(vcpu, "WRMSR", msr);
+        return;
+    }
+    vmx_skip(&vcpu->vmx, REASON_WRMSR);
 }
