@@ -323,12 +323,91 @@ static void not_renewed(void **state)
     assert_int_equal(world.a.writes, writes);
 }
 
+/* ---- Where MMIO is not cached, and each access is a violation -------------------------------- */
+
+static int setup_uncached(void **state)
+{
+    world_mmio_caching = false;
+    return setup(state);
+}
+
+static int end_uncached(void **state)
+{
+    world_mmio_caching = true;
+    return world_end(state);
+}
+
+/* Whether one more store to the device is made without walking, by a violation in any case. */
+static bool violation_is_short(uint64_t gva)
+{
+    unsigned walks = world.reg_reads[REG_CR3], before = world.violations;
+    assert_int_equal(world_store(gva, before), WORLD_EMULATED);
+    assert_int_equal(world.violations, before + 1);
+    assert_int_equal(world.regs[REG_RIP], WORLD_CODE + 2);
+    return world.reg_reads[REG_CR3] == walks;
+}
+
+static void violations(void **state)
+{
+    (void)state;
+    uint32_t done = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(violation_is_short(V + 16), i > 1);
+        assert_int_equal(world.a.writes, ++done);
+    }
+    for (unsigned i = 0; i < 10; i++) { /* of the slots no more than that it still has none */
+        if (i % 2)
+            world_slot_delete(ELSE);
+        else
+            world_slot_add(ELSE, 1, 0);
+        assert_true(violation_is_short(V + 16));
+        assert_int_equal(world.a.writes, ++done);
+    }
+    world.regs[REG_CR0] ^= CR0_WP;
+    assert_false(violation_is_short(V + 16));
+    world.regs[REG_CR0] ^= CR0_WP;
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(violation_is_short(V + 8), i > 1); /* a doorbell */
+    assert_int_equal(rung, 8);
+    assert_int_equal(world.misconfigs, 0);
+}
+
+static enum mmio_outcome violation(gpa_t gpa, uint32_t error_code, bool delivering)
+{
+    world.cpu.gpr[GPR_RAX] = V + 16;
+    world.regs[REG_RIP] = WORLD_CODE;
+    return mmio_violation(&world.vcpu, gpa, error_code, delivering);
+}
+
+/* The instruction at RIP is the one that did it, but it is not what the exit is about, or leads
+ * elsewhere by now. */
+static void other_violations(void **state)
+{
+    (void)state;
+    const uint32_t store = ACCESS_WRITE | FAULT_FINAL;
+    for (unsigned i = 0; i < 4; i++)
+        (void)violation_is_short(V + 16);
+    uint32_t writes = world.a.writes;
+    assert_int_equal(violation(GPA(A + 16), store, true), MMIO_END);
+    assert_int_equal(violation(GPA(A + 16), ACCESS_WRITE, false), MMIO_END); /* a table there */
+    assert_int_equal(violation(GPA(A + 16), ACCESS_FETCH | FAULT_FINAL, false), MMIO_END);
+    assert_int_equal(violation(GPA(A + 20), store, false), MMIO_STALE);
+    world_map(cr3, V, TESTDEV_B_BASE, KERNEL);
+    assert_int_equal(violation(GPA(A + 16), store, false), MMIO_STALE);
+    world_map(cr3, V, A, KERNEL);
+    world_slot_add(A, 1, 0); /* RAM */
+    assert_int_equal(violation(GPA(A + 16), store, false), MMIO_REENTER);
+    assert_int_equal(world.a.writes, writes);
+}
+
 int main(void)
 {
+#define U(name) cmocka_unit_test_setup_teardown(name, setup_uncached, end_uncached)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
     const struct CMUnitTest tests[] = {
         T(rings_short),   T(not_of_slots_or_operand), T(registers), T(code),  T(doorbell_goes),
         T(other_address), T(other_doorbells),         T(renewed),   T(moved), T(not_renewed),
+        U(violations),    U(other_violations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
