@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import bench
+import charts
+import scaling
 import start
 from harness import bochs, initramfs, session
 from harness.boot import BUILD, ROOT, Boot, Guest
@@ -236,16 +238,8 @@ def table(ours: Ours, kernel: str, peer: Peer) -> str:
 
 
 def draw(ours: Ours, kernel: str, peer: Peer) -> None:
-    """Bars of equal scale, a number at each; the text stays text, so that it can be compared."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise HarnessError("the chart needs python3-matplotlib: tools/deps.sh bench") from error
-    matplotlib.use("svg")
-    matplotlib.rcParams |= {"svg.hashsalt": "eptvisor", "svg.fonttype": "none", "font.size": 9}
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(8, 0.42 * len(ROWS)))
+    """Bars of equal scale, a number at each."""
+    figure, axes = charts.pyplot().subplots(figsize=(8, 0.42 * len(ROWS)))
     for i, (of, row, what) in enumerate(reversed(ROWS)):
         values = ((ours[of][row], 0.2, "#2563a8"), (peer["off"][row], -0.2, "#c8c8c8"))
         for value, shift, colour in values:
@@ -259,9 +253,7 @@ def draw(ours: Ours, kernel: str, peer: Peer) -> None:
     version = kernel.split()[0]
     axes.legend([bars[0], bars[1]], ["eptvisor", f"KVM of Linux {version}, mitigations off"],
                 frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncol=2)  # fmt: skip
-    figure.savefig(CHART, bbox_inches="tight", metadata={"Date": None, "Creator": None})
-    text = "\n".join(line.rstrip() for line in CHART.read_text().splitlines())
-    CHART.write_text(text + "\n")
+    charts.save(figure, CHART)
 
 
 def write_documents() -> None:
@@ -269,8 +261,11 @@ def write_documents() -> None:
     if missing := [row for _, row, _ in (*ROWS, *OTHERS) if row not in peer["off"]]:
         raise HarnessError(f"KVM was not asked for {', '.join(missing)}: make bench")
     text = bench.fill(bench.DOCUMENT.read_text(), "kvm", table(ours, kernel, peer))
-    bench.DOCUMENT.write_text(text)
+    sets = bench.read_budget()
+    bench.DOCUMENT.write_text(bench.fill(text, "scaling", scaling.tables(sets)))
     draw(ours, kernel, peer)
+    scaling.draw(sets)
+    scaling.write_csv(sets)
 
 
 def write_csv(ours: Ours, peer: Peer) -> None:

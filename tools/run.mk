@@ -58,7 +58,7 @@ $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target test check
-TESTED := $(filter-out mmu_bench sides_bench smp,$(GUEST_PROGRAMS))
+TESTED := $(filter-out mmu_bench sides_bench scale smp,$(GUEST_PROGRAMS))
 target: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target

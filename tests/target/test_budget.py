@@ -2,6 +2,7 @@
 
 import bench
 import pytest
+import scaling
 import stages
 from harness import bochs
 from harness.boot import ROOT
@@ -79,6 +80,37 @@ def test_the_document_has_the_stages_of_its_rows() -> None:
         if len(budget[name][row]) > 1 and row != "flush":
             title = match[0].split("|")[1].replace("`", "").strip()
             assert f"\n| {title} |" in table, "run tools/bench.py --update"
+
+
+# ---- How costs grow ---------------------------------------------------------------------------
+
+GROWTH = {"x": {"slot_fault@1": ["5"], "slot_fault@4": ["7"], "zap@16": ["9"], "other": ["3"]}}
+
+
+def test_rows_with_a_place_are_curves() -> None:
+    assert scaling.curves(GROWTH) == {"slot_fault": {1: 5, 4: 7}, "zap": {16: 9}}
+    lines = scaling.tables(GROWTH).splitlines()
+    assert lines[0] == "| slots | 1 | 4 |"
+    assert "| first touch, on another slot than the last one | 5 | 7 |" in lines
+    assert "| MMIO write, known |  |  |" in lines
+    assert lines[lines.index("| MiB | 16 |") + 2].endswith("| 9 |")
+    assert not any("regions" in line for line in lines)
+
+
+def test_the_csv_has_each_point(tmp_path) -> None:
+    scaling.write_csv(GROWTH, tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().splitlines() == [
+        "curve,of,n,instructions", "slot_fault,slots,1,5", "slot_fault,slots,4,7", "zap,MiB,16,9",
+    ]  # fmt: skip
+
+
+def test_the_document_and_the_chart_have_each_curve() -> None:
+    text, budget = bench.DOCUMENT.read_text(), bench.read_budget()
+    assert bench.fill(text, "scaling", scaling.tables(budget)) == text, "run tools/bench.py --update"
+    known = {name: what for names in scaling.AXES.values() for name, what in names.items()}
+    chart = scaling.CHART.read_text()
+    for name, points in scaling.curves(budget).items():
+        assert f">{known[name]}: {points[max(points)]}</text>" in chart, "run tools/bench.py --update"
 
 
 # ---- Sentences and tables ---------------------------------------------------------------------
