@@ -22,28 +22,17 @@ import bench
 import charts
 import scaling
 import start
-from harness import bochs, initramfs, session
+from harness import bochs, linux, session
 from harness.boot import BUILD, ROOT, Boot, Guest
 from harness.errors import HarnessError, Status
 
 T = TypeVar("T")
 
-KVM = BUILD / "kvm"
 PEER = ROOT / "tests/bench/kvm.txt"
 CHART = ROOT / "docs/bench.svg"
 CSV = BUILD / "bench/bench.csv"
-# Linux does not boot on the tests' model; what eptvisor costs is the same on both.
-CPU = "corei7_skylake_x"
-IPS = 50_000_000  # few timer interrupts in many instructions
-MODULES = ("irqbypass", "kvm", "kvm-intel")
 GUESTS = {"exits": "bench", "mmu": "mmu_bench"}
-# The clock's words keep Linux from believing CPUID about a TSC that ticks once an instruction: it
-# would set the timer wrongly and take interrupts without end. The last words only save time.
-CMDLINE = (
-    f"console=ttyS0,115200 quiet loglevel=3 nokaslr tsc=reliable tsc_early_khz={IPS // 1000} "
-    "no_timer_check random.trust_cpu=on hugepages=36 cryptomgr.notests "
-    "initcall_blacklist=load_system_certificate_list,trace_eval_init,jent_mod_init"
-)
+CMDLINE = linux.CMDLINE + " hugepages=36"
 # The columns, and the words of the kernel's command line.
 CONFIGURATIONS = {
     "off": "mitigations=off",
@@ -128,7 +117,7 @@ def run_ours(name: str) -> Ours:
         program, cmdline, words = bench.SETS[which]
         guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000", *words))
         folder = f"{name}-" + re.sub(r"\W", "-", which)
-        boot = Boot(name=folder, cpu=CPU, cmdline=cmdline, guests=(guest,), timeout=120)
+        boot = Boot(name=folder, cpu=linux.CPU, cmdline=cmdline, guests=(guest,), timeout=120)
         wanted = [row for of, row, _ in (*ROWS, *PLAIN, *OTHERS) if of == which]
         return _complete(folder, wanted, _numbers(_run(boot)))
 
@@ -138,19 +127,17 @@ def run_ours(name: str) -> Ours:
 
 
 def make_initrd() -> None:
-    files = {"init": KVM / "init"}
-    files |= {f"modules/{module}.ko": KVM / f"kernel/{module}.ko" for module in MODULES}
-    files |= {f"guests/{guest}.elf": BUILD / f"guest/{guest}.elf" for guest in GUESTS.values()}
-    (KVM / "initrd").write_bytes(initramfs.make(files))
+    guests = {f"guests/{guest}.elf": BUILD / f"guest/{guest}.elf" for guest in GUESTS.values()}
+    (linux.KVM / "initrd").write_bytes(linux.initrd(linux.KVM / "init", guests))
 
 
 def run_kvm(name: str, configuration: str) -> session.Run:
     """The launcher stops the debugger before it creates its first VM, if it is told to."""
     words = f"{CMDLINE} {CONFIGURATIONS[configuration]}".strip()
     guest = start.entry_of(start.GUEST)
-    return _run(Boot(name=f"{name}-kvm-{configuration}", method="grub-bios", cpu=CPU, mem=1024,
-                     cmdline=f"{words} bench.stop", timeout=400, image=KVM / "kernel/vmlinuz",
-                     initrd=KVM / "initrd", ips=IPS, preload=KVM / "seed.so",
+    return _run(Boot(name=f"{name}-kvm-{configuration}", method="grub-bios", cpu=linux.CPU,
+                     mem=1024, cmdline=f"{words} bench.stop", timeout=400, image=linux.KERNEL,
+                     initrd=linux.KVM / "initrd", ips=linux.IPS, preload=linux.KVM / "seed.so",
                      debugger=("c", *start.commands_until([guest]))))  # fmt: skip
 
 

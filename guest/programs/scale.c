@@ -65,7 +65,7 @@ static void map_window(uint64_t gpa, uint64_t bytes)
         map_page(rt_pml4, va(at), at, PTE_P | PTE_W | PTE_PS);
 }
 
-/* ---- Slots ------------------------------------------------------------------------------------ */
+/* ---- Slots ----------------------------------------------------------------------------------- */
 
 /* The fault before is on another slot. */
 static void drop_after_stray(uint64_t gpa)
@@ -128,7 +128,7 @@ static void slots(void)
     EXPECT_EQ(hc_slot_delete(SLOT + 5000), 0);
 }
 
-/* ---- The bus ---------------------------------------------------------------------------------- */
+/* ---- The bus --------------------------------------------------------------------------------- */
 
 /* The source of the hypervisor's own, compiled into this program with room for so many. What its
  * changes would do is done by hand: regions that do not overlap are pieces as they are. */
@@ -160,7 +160,7 @@ static void regions(void)
     }
 }
 
-/* ---- Pages ------------------------------------------------------------------------------------ */
+/* ---- Pages ----------------------------------------------------------------------------------- */
 
 static uint64_t bytes, stride; /* of the slot, and of its leaves */
 

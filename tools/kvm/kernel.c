@@ -2,43 +2,12 @@
 #define _GNU_SOURCE
 #include "tools/kvm/kernel.h"
 
-#include <errno.h>
-#include <fcntl.h>
+#include "tools/kvm/init.h"
+
 #include <linux/kvm.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/io.h>
-#include <termios.h>
-#include <unistd.h>
 
-#define PAGE       4096u
-#define BOCHS_PORT 0x8900 /* the emulator's debugger takes over when a 'D' is written */
-
-void stop_debugger(void)
-{
-    if (!iopl(3))
-        outb('D', BOCHS_PORT);
-}
-
-_Noreturn void power_off(int code, const char *name)
-{
-    printf("EXIT %d %s\n", code, name);
-    fflush(stdout);
-    tcdrain(1);
-    stop_debugger();
-    for (;;)
-        pause();
-}
-
-int must(int result, const char *what)
-{
-    if (result < 0) {
-        printf("error: %s: %s\n", what, strerror(errno));
-        power_off(1, "failed");
-    }
-    return result;
-}
+#define PAGE 4096u
 
 uint64_t kvm_statistic(int stats, const char *name)
 {

@@ -9,26 +9,18 @@
  */
 #define _GNU_SOURCE
 #include "guest/abi.h"
+#include "tools/kvm/init.h"
 #include "tools/kvm/kernel.h"
 
 #include <elf.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <termios.h>
-#include <unistd.h>
 
 #define RAM_SIZE  (32ull << 20)
 #define INFO_GPA  0x9000ull /* multiboot1 information, then the command line */
@@ -375,29 +367,6 @@ static uint64_t vm_bytes(void)
 }
 
 /* ---- /init ----------------------------------------------------------------------------------- */
-
-static void load_module(const char *path, const char *parameters)
-{
-    int file = must(open(path, O_RDONLY | O_CLOEXEC), path);
-    must((int)syscall(SYS_finit_module, file, parameters, 0), path);
-    close(file);
-}
-
-static void open_console(void)
-{
-    struct termios settings;
-
-    must(mount("proc", "/proc", "proc", 0, NULL), "/proc");
-    must(mount("sys", "/sys", "sysfs", 0, NULL), "/sys");
-    mount("dev", "/dev", "devtmpfs", 0, NULL); /* the kernel may have done it */
-    int console = must(open("/dev/ttyS0", O_RDWR | O_NOCTTY), "/dev/ttyS0");
-    for (int i = 0; i < 3; i++)
-        dup2(console, i);
-    must(tcgetattr(1, &settings), "/dev/ttyS0");
-    cfsetspeed(&settings, B115200);
-    settings.c_oflag |= OPOST | ONLCR;
-    must(tcsetattr(1, TCSANOW, &settings), "/dev/ttyS0");
-}
 
 int main(void)
 {
