@@ -74,7 +74,7 @@ bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1:
 $(B)/kvm/kernel: tools/kvm/fetch.sh
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
 
-$(B)/kvm/init: tools/kvm/launcher.c
+$(B)/kvm/init: tools/kvm/launcher.c tools/kvm/kernel.c tools/kvm/kernel.h
 $(B)/kvm/nested: tools/kvm/nested.c
 $(B)/kvm/init $(B)/kvm/nested: tools/kvm/init.h guest/abi.h | deps-unit
 	@mkdir -p $(@D)

@@ -59,6 +59,8 @@ class Boot:
     count_exits: int = 0
     # Bochs: trace what is executed between so many pairs of marks of the guest (harness/trace.py).
     marks: int = 0
+    # Bochs: what the emulator's debugger is told first; see bochs.stops().
+    debugger: tuple[str, ...] = ()
     # GRUB: the image is a Linux kernel, and this its initramfs.
     initrd: pathlib.Path | None = None
     # Bochs: emulated instructions in an emulated second, when not the harness' usual number.
