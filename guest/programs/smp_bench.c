@@ -141,8 +141,10 @@ static const char *numbered(const char *name, unsigned number)
     unsigned length = 0;
     for (; name[length]; length++)
         text[length] = name[length];
-    text[length] = (char)('0' + number);
-    text[length + 1] = 0;
+    if (number >= 10)
+        text[length++] = (char)('0' + number / 10);
+    text[length++] = (char)('0' + number % 10);
+    text[length] = 0;
     return text;
 }
 
