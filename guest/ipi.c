@@ -77,12 +77,13 @@ static void post(struct vcpu *to, const struct lapic_message *message)
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
 {
     struct vm *vm = from->vm;
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+    bool one = !message->all && !message->logical; /* the vCPU of that number */
+    for (unsigned i = one ? message->destination : 0; i < vm->vcpu_count; i++) {
         struct vcpu *to = vm->vcpus[i];
-        if (to == from || !lapic_addressed(&to->lapic, message))
-            continue;
-        post(to, message);
-        if (message->mode == LAPIC_LOWEST)
+        bool addressed = to != from && lapic_addressed(&to->lapic, message);
+        if (addressed)
+            post(to, message);
+        if (one || (addressed && message->mode == LAPIC_LOWEST))
             return;
     }
 }

@@ -141,8 +141,10 @@ static const char *numbered(const char *name, unsigned number)
     unsigned length = 0;
     for (; name[length]; length++)
         text[length] = name[length];
-    text[length] = (char)('0' + number);
-    text[length + 1] = 0;
+    if (number >= 10)
+        text[length++] = (char)('0' + number / 10);
+    text[length++] = (char)('0' + number % 10);
+    text[length] = 0;
     return text;
 }
 
@@ -212,6 +214,7 @@ static void flushed_peer(void)
 
 #define VECTOR 0x60
 
+static uint32_t receiver; /* the last CPU, and its APIC ID */
 static volatile uint32_t arrived;
 void handler(void), x2apic_handler(void);
 
@@ -274,23 +277,25 @@ static uint64_t ipi(void)
 static uint64_t ipi_by_msr(void)
 {
     uint32_t start = (uint32_t)rdtsc();
-    wrmsr(MSR_X2APIC + APIC_REG_ICR / 16, 1ull << 32 | ICR_FIXED | ICR_ASSERT | VECTOR);
+    wrmsr(MSR_X2APIC + APIC_REG_ICR / 16,
+          (uint64_t)receiver << 32 | ICR_FIXED | ICR_ASSERT | VECTOR);
     return arrival(start);
 }
 
-static void ipi_row(const char *name, void (*receiver)(void), sample_t sample)
+static void ipi_row(const char *name, void (*receive)(void), sample_t sample)
 {
-    start_others(1);
-    EXPECT_EQ(apic_id_of(1), 1);
+    start_others(receiver);
+    EXPECT_EQ(apic_id_of(receiver), receiver);
     if (!apic_is_x2apic)
-        write32(APIC + APIC_REG_HIGH, 1 << 24);
-    run_on(1, receiver);
+        write32(APIC + APIC_REG_HIGH, receiver << 24);
+    run_on(receiver, receive);
     row(name, forget, sample);
     stop_others();
 }
 
 static void interrupts(void)
 {
+    receiver = cpu_total() - 1;
     set_gate(VECTOR, (uint64_t)handler);
     ipi_row("ipi_guest", spin_for_interrupts, ipi);
     ipi_row("ipi_halted", halt_for_interrupts, ipi);

@@ -1,5 +1,6 @@
 """Several CPUs: found, started, limited, and VMs on all of them, in parallel and in turns."""
 
+import itertools
 import pathlib
 
 import pytest
@@ -158,3 +159,14 @@ def test_interrupts_from_two_sides(boot, smp: int) -> None:
     guest = Guest(GUEST / "smp_storm.elf", ("vcpus=3", "budget=60000"))
     result = boot(smp=smp, guests=(guest,), timeout=100)
     assert result.status == 0, result
+
+
+def test_a_flush_costs_as_much_for_each_peer(boot) -> None:
+    """Where the first peers are on their way back when the last is kicked, too."""
+    guest = Guest(GUEST / "smp_bench.elf", ("testctl", "vcpus=9", "budget=600000"))
+    result = boot(smp=9, guests=(guest,), timeout=200)
+    assert result.status == 0, result
+    rows = result.output.bench
+    flushes = [int(rows[f"remote_flush_{peers}"][0]) for peers in range(1, 9)]
+    steps = [more - less for less, more in itertools.pairwise(flushes)]
+    assert max(steps) < 2 * min(steps), result
