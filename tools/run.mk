@@ -70,7 +70,7 @@ check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
 .PHONY: spin
-spin: ## the models of how CPUs kick each other, in full, and their mutants; two minutes
+spin: ## the models of kicks and epochs, in full, and their mutants; two to four minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin
 
