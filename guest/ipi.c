@@ -2,6 +2,7 @@
 
 #include "guest/pcpu.h"
 #include "guest/sched.h"
+#include "guest/sleep.h"
 #include "lib/string.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
@@ -63,7 +64,7 @@ static void post(struct vcpu *to, const struct lapic_message *message)
     default:
         return;
     }
-    pcpu_kick_vcpu(to);
+    sleep_alert(to);
 }
 
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
@@ -85,6 +86,16 @@ static bool take(uint32_t *word)
 {
     return __atomic_load_n(word, __ATOMIC_RELAXED) &&
            __atomic_exchange_n(word, 0, __ATOMIC_ACQUIRE);
+}
+
+bool ipi_waiting(const struct vcpu *vcpu)
+{
+    const struct mailbox *mail = &vcpu->mailbox;
+    uint64_t any = __atomic_load_n(&mail->nmis, __ATOMIC_SEQ_CST) |
+                   __atomic_load_n(&mail->init, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
+        any |= __atomic_load_n(&mail->vectors[i], __ATOMIC_SEQ_CST);
+    return any;
 }
 
 void ipi_receive(struct vcpu *vcpu)

@@ -1,7 +1,9 @@
 #include "guest/sched.h"
 
+#include "arch/x86/cpu.h"
 #include "arch/x86/kick.h"
 #include "guest/pcpu.h"
+#include "guest/sleep.h"
 #include "lib/spinlock.h"
 
 static struct queue {
@@ -106,16 +108,30 @@ static void share(void)
 struct vcpu *sched_take(void)
 {
     unsigned self = (unsigned)this_cpu();
+    sleep_wake_due(rdtsc());
     __atomic_store_n(&queues[self].wake, 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&idle, BIT(self), __ATOMIC_SEQ_CST);
     struct vcpu *vcpu = remove(&queues[self], true);
     for (uint64_t left = pcpus_running(); !vcpu && left; left &= left - 1)
         vcpu = remove(&queues[__builtin_ctzll(left)], false);
+    if (!vcpu)
+        vcpu = sleep_take();
     if (vcpu) {
-        __atomic_fetch_and(&idle, ~BIT(self), __ATOMIC_SEQ_CST);
+        sched_busy();
         share();
     }
     return vcpu;
+}
+
+void sched_busy(void)
+{
+    __atomic_fetch_and(&idle, ~BIT(this_cpu()), __ATOMIC_SEQ_CST);
+}
+
+bool sched_halts(void)
+{
+    __atomic_fetch_or(&idle, BIT(this_cpu()), __ATOMIC_SEQ_CST);
+    return !sched_waiting() && !__atomic_load_n(&queues[this_cpu()].wake, __ATOMIC_SEQ_CST);
 }
 
 void sched_idle(void)

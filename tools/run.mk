@@ -71,7 +71,7 @@ check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
 .PHONY: spin
-spin: ## the models of how CPUs kick each other, in full, and their mutants; two minutes
+spin: ## the models of how CPUs kick and wake each other, in full, and their mutants; two minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin
 

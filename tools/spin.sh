@@ -28,6 +28,11 @@ check 0 idle
 for mutant in NO_WAY_BACK WAKE_CLEARED_LATE NO_KICK KICK_ALONE; do
     check 1 idle -DMUTANT_$mutant
 done
+check 0 halt
+for mutant in MAIL_NOT_LOOKED_AT MAIL_LOOKED_AT_FIRST SLEEPER_LOOKED_FOR_FIRST TAKEN_WITHOUT_CLAIM \
+    NOT_KICKED ARMING_UNDOES_A_KICK TIMER_NOT_ZEROED; do
+    check 1 halt -DMUTANT_$mutant
+done
 check 0 kick -DFLUSHES=0 -DMAILS=2
 check 0 kick -DFLUSHES=1 -DMAILS=1
 for mutant in TIMER_NOT_ZEROED NO_KICK NO_WAIT DEBT_READ_FIRST; do

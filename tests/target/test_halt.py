@@ -1,0 +1,35 @@
+"""Idle CPUs halt: with a halted vCPU, and when all that could run on them sleeps."""
+
+import re
+
+import pytest
+from conftest import BUILD, Guest
+
+
+def boot_halt(boot, smp: int, vcpus: int, args: str = ""):
+    guest = Guest(BUILD / "guest/halt.elf", ("testctl", f"vcpus={vcpus}", "budget=60000"), args)
+    return boot(smp=smp, guests=(guest,), cmdline="parallel=2", timeout=120)
+
+
+def counts(result) -> dict[str, int]:
+    (line,) = [line for line in result.lines if re.match(r"# \d+ CPUs: ", line)]
+    return {name: int(number) for number, name in re.findall(r"(\d+) (turns|halts|kicks)", line)}
+
+
+@pytest.mark.parametrize(("smp", "vcpus"), [(1, 1), (2, 2), (4, 3)])
+def test_a_halted_vcpu_halts_its_cpu(boot, smp: int, vcpus: int) -> None:
+    """The guest counts its exits: two for each HLT. We count how often CPUs went to sleep."""
+    result = boot_halt(boot, smp, vcpus)
+    assert result.status == 0, result
+    hlts = 5 if vcpus == 1 else 5 + 2 * 50 + 2 * 50 * vcpus
+    assert hlts * 0.8 < counts(result)["halts"] < hlts * 1.2, result
+
+
+@pytest.mark.parametrize(("smp", "vcpus"), [(1, 4), (2, 6), (4, 16)])
+def test_sleepers_do_not_take_turns(boot, smp: int, vcpus: int) -> None:
+    """More vCPUs than CPUs, all of them halted nearly always: each HLT is worth two turns or three,
+    where vCPUs that take over from each other in order to look would make tens of thousands."""
+    result = boot_halt(boot, smp, vcpus, "shared")
+    assert result.status == 0, result
+    assert counts(result)["turns"] < 3 * 50 * (2 + 2 * vcpus), result
+    assert counts(result)["halts"] > 50, result
