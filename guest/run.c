@@ -143,27 +143,28 @@ static bool sleeps_for_ever(const struct vcpu *vcpu)
     return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER;
 }
 
-/* A halted vCPU waits for what will wake it, and lets others go first. Each look comes after the
- * clearing of vcpu->kicked in look_at_clock(): what comes later kicks, and ends the halt. */
+/* A halted vCPU waits for what will wake it, and lets others go first. What comes after the last
+ * look_at_clock() kicks, and ends the halt. */
 static void wait_halted(struct vcpu *vcpu)
 {
     while (vm_ending(vcpu->vm) == VM_RUNNING && !vcpu->stopping) {
-        look_at_clock(vcpu, rdtsc());
         if (vmx_wakes(&vcpu->vmx)) {
             vcpu->halted = false;
             return;
         }
-        if (sleeps_for_ever(vcpu))
+        if (sleeps_for_ever(vcpu)) {
             vm_end(
                 vcpu->vm, VM_ENDED_HALTED,
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
                 cpu_reg(&vcpu->vmx.regs, REG_RIP),
                 !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
-        else if (sched_halts())
-            halt_cpu(vcpu);
-        else
             return;
+        }
+        if (!sched_halts())
+            return;
+        halt_cpu(vcpu);
         sched_busy();
+        look_at_clock(vcpu, rdtsc());
     }
 }
 

@@ -42,6 +42,7 @@ MUTANTS :=
 .PHONY: mutants mutants-sample lint-mutants
 mutants mutants-sample: export HOSTCC := $(HOSTCC)
 mutants mutants-sample: export HOSTFLAGS := $(HOSTFLAGS)
+mutants mutants-sample: all guests $(B)/optrom.bin | deps-target
 mutants: $(MUTANTS_KILLED_BY) ## break each rule of the MMU and see a test fail; MUTANTS=names
 	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)
 
@@ -62,7 +63,7 @@ prove: ## prove statements about SPTE words with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-private
+.PHONY: bench bench-mmu bench-mmio bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1: ours alone
 	$(Q)$(if $(QUICK),,tools/deps.sh bench)
@@ -89,3 +90,6 @@ bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, i
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \
 	    private,ve=inject
+
+bench-smp: all guests $(B)/optrom.bin | deps-run ## what CPUs cost each other, and vCPUs that move
+	$(Q)$(PYTHON) tools/bench.py smp,cpus=4 smp,cpus=2 smp,cpus=1

@@ -58,11 +58,14 @@ deps-target:
 $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
-.PHONY: target test check
-TESTED := $(filter-out mmu_bench sides_bench smp,$(GUEST_PROGRAMS))
-target: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
+.PHONY: target tested test check
+TESTED := $(filter-out %_bench smp%,$(GUEST_PROGRAMS))
+target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
+
+tested: # for a test that is started by hand
+	@echo "$$GUESTS"
 
 test: | deps-base ## all that must hold: the targets below, every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -68,7 +69,10 @@ def our_guests(cmdline: str = "") -> tuple[Guest, ...]:
     """What `make run` runs, as the Makefile says it, less what does not go with this command line:
     without MMIO SPTEs there is no #VE (test_sides.py has the sentence), and guests that count each
     fault can't have the generation wrap under them."""
-    guests = parse_guests(os.environ.get("GUESTS", ""))
+    items = os.environ.get("GUESTS") or subprocess.check_output(
+        ["make", "-s", "tested"], cwd=ROOT, text=True
+    )
+    guests = parse_guests(items)
     if "mmio_caching=0" in cmdline.split():
         guests = tuple(guest for guest in guests if "ve" not in guest.words)
     if "slot_generation_start" in cmdline:
