@@ -1,6 +1,5 @@
 #include "guest/sched.h"
 
-#include "arch/x86/cpu.h"
 #include "arch/x86/kick.h"
 #include "guest/pcpu.h"
 #include "guest/sleep.h"
@@ -108,7 +107,6 @@ static void share(void)
 struct vcpu *sched_take(void)
 {
     unsigned self = (unsigned)this_cpu();
-    sleep_wake_due(rdtsc());
     __atomic_store_n(&queues[self].wake, 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&idle, BIT(self), __ATOMIC_SEQ_CST);
     struct vcpu *vcpu = remove(&queues[self], true);

@@ -1,9 +1,9 @@
 /*
- * What it costs to give a vCPU a pCPU: `make bench-smp` runs this with two vCPUs on one, where they
- * take turns, and with three on two, of which two are busy and one is halted. There each turn ends
- * with a migration, because on the other pCPU is nobody but the halted one.
+ * What it costs to give a vCPU a pCPU: `make bench-smp` runs this with two vCPUs on one, and with
+ * three on two. There each turn begins with a migration: who has had its slice goes to the other
+ * pCPU, where nobody waits.
  *
- * Two vCPUs do nothing but look at the clock, and so see when they were away. On average they lose
+ * All vCPUs do nothing but look at the clock, and so see when they were away. On average they lose
  * one turn of their loop to that, which is taken off. See smp_bench.c for what the TSC says on
  * several CPUs.
  */
@@ -13,12 +13,11 @@
 #define SAMPLES 100u
 #define AWAY    100 /* more than a turn of the loop, less than an exit that does anything */
 
-static volatile uint64_t last[2]; /* when each of the two was in the guest */
+static volatile uint64_t last[CPUS_MAX]; /* when each vCPU was in the guest */
 static volatile uint64_t sum, turns, turn_ticks;
 static volatile unsigned samples;
 static volatile bool looking;
 static uint64_t most_of_slice;
-static bool migrating;
 
 /* tools/bench.py looks into one more. */
 static void count(uint64_t ticks)
@@ -41,10 +40,21 @@ static void look(uint64_t ran)
     }
 }
 
-/* Which gap in the time of a vCPU is which: it has had to wait for its turn; or it is elsewhere
- * now, and the other one is in the guest; or it was told that somebody waits. */
-static void take_turns(unsigned self)
+/* The last instruction of the vCPU that has left. Of the others, all but that one run. */
+static uint64_t left(unsigned self)
 {
+    uint64_t oldest = ~0ull;
+    for (unsigned i = 0; i < cpu_total(); i++)
+        if (i != self && last[i] < oldest)
+            oldest = last[i];
+    return oldest;
+}
+
+/* A short gap in the time of a vCPU: it was told that somebody waits; a long one: it has waited
+ * itself. */
+static void take_turns(void)
+{
+    unsigned self = apic_id();
     uint64_t before = rdtsc(), begin = before;
     while (samples <= SAMPLES) {
         uint64_t now = rdtsc(), gap = now - before;
@@ -54,35 +64,22 @@ static void take_turns(unsigned self)
             turn_ticks += gap;
             look(now - begin);
         } else {
-            bool waited = gap > most_of_slice;
-            if (!migrating && waited)
-                count(now - last[!self]);
-            else if (migrating && !waited && now < last[!self] + AWAY)
-                count(gap);
+            if (gap > most_of_slice)
+                count(now - left(self));
             begin = now;
         }
         before = now;
     }
 }
 
-static void take_second_turns(void)
-{
-    take_turns(1);
-}
-
-static void halt(void)
-{
-    __asm__ volatile("cli; hlt");
-}
-
 static void measure(const char *name)
 {
     EXPECT(start_cpus(1, cpu_total() - 1));
-    if (migrating)
-        run_on(2, halt);
-    run_on(1, take_second_turns);
-    take_turns(0);
-    EXPECT(finished(1));
+    for (unsigned i = 1; i < cpu_total(); i++)
+        run_on(i, take_turns);
+    take_turns();
+    for (unsigned i = 1; i < cpu_total(); i++)
+        EXPECT(finished(i));
     mark();
     mark();
     uint64_t turn = turn_ticks * SAMPLES / turns;
@@ -92,7 +89,7 @@ static void measure(const char *name)
 
 static void vcpu_switch(void)
 {
-    measure(migrating ? "vcpu_migrate" : "vcpu_switch");
+    measure(cpu_total() > 2 ? "vcpu_migrate" : "vcpu_switch");
 }
 
 void guest_main(void)
@@ -102,7 +99,6 @@ void guest_main(void)
     };
 
     write32(APIC + APIC_REG_SVR, 0x1ff);
-    migrating = cpu_total() > 2;
     most_of_slice = hc_config(CONFIG_TSC_KHZ) * 9; /* of 10 ms */
     run_tests(tests, ARRAY_SIZE(tests));
 }
