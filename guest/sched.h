@@ -26,7 +26,7 @@ void sched_idle(void);
 void sched_wake_all(void);
 
 /* This pCPU is about to halt with its vCPU, and is as good as idle, until sched_busy(). False:
- * there is something else to do, or to look for by sched_take(). */
+ * sched_take() may find something else to do. */
 bool sched_halts(void);
 void sched_busy(void);
 

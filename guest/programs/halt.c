@@ -153,6 +153,59 @@ static void init(void)
     EXPECT(start_cpus(1, 1));
 }
 
+#define MOMENTS 400
+#define STEP    4
+
+static volatile bool stop;
+static unsigned sent;
+static uint64_t give_up;
+
+static void delay(unsigned turns)
+{
+    while (turns--)
+        __asm__ volatile("");
+}
+
+static void halt_when_ready(void)
+{
+    for (unsigned i = 1; i <= MOMENTS; i++) {
+        waits = i;
+        delay(MOMENTS * STEP / 2);
+        hlt();
+    }
+}
+
+/* Whoever of the others runs and is the first to see it wakes CPU 1, if it does sleep by then. */
+static void send_when_ready(void)
+{
+    while (!stop) {
+        unsigned ready = (unsigned)waits, before = ready - 1;
+        if (ready && __atomic_compare_exchange_n(&sent, &before, ready, false, __ATOMIC_SEQ_CST,
+                                                 __ATOMIC_SEQ_CST)) {
+            delay(ready * STEP);
+            send_ipi(apic_id_of(1), ICR_FIXED | VECTOR);
+        }
+        stop |= !apic_id() && (taken == MOMENTS || rdtsc() > give_up);
+    }
+}
+
+/* The message comes at every moment of going to sleep: while another one wants its CPU, a halted
+ * one leaves. */
+static void at_every_moment(void)
+{
+    EXPECT(cpu_total() < 3 || start_cpus(2, cpu_total() - 1));
+    taken = waits = sent = 0;
+    stop = false;
+    give_up = rdtsc() + MOMENTS * 3ull * LONG;
+    if (cpus_running > 2)
+        run_on(2, send_when_ready);
+    run_on(1, halt_when_ready);
+    send_when_ready();
+    EXPECT_EQ(taken, MOMENTS);
+    EXPECT(finished(1) && (cpus_running < 3 || finished(2)));
+    note("moments", taken);
+}
+
 static volatile uint64_t woken[CPUS_MAX];
 
 /* Timers of its own, of a length of its own. */
@@ -168,11 +221,32 @@ static void halt_by_timer(void)
     }
 }
 
+static void halt_once(void)
+{
+    apic_write(APIC_REG_TIMER, TIMER);
+    apic_write(APIC_REG_DIVIDE, 0xb);
+    apic_write(APIC_REG_INITIAL, LONG);
+    hlt();
+    woken[apic_id()]++;
+}
+
+/* A timer goes off in time although our CPU, if we share it, is kept busy without any exit. */
+static void beside_a_busy_cpu(void)
+{
+    unsigned id = apic_id_of(1);
+    woken[id] = 0;
+    run_on(1, halt_once);
+    for (uint64_t end = rdtsc() + 100 * LONG; !woken[id] && rdtsc() < end;)
+        pause();
+    EXPECT_EQ(woken[id], 1);
+    EXPECT(finished(1));
+    woken[id] = 0;
+}
+
 /* However many they are for the CPUs of the machine; test_halt.py counts how often one takes over
  * from another meanwhile. */
 static void all_halt(void)
 {
-    EXPECT(cpu_total() < 3 || start_cpus(2, cpu_total() - 1));
     for (unsigned i = 1; i < cpus_running; i++)
         run_on(i, halt_by_timer);
     halt_by_timer();
@@ -218,6 +292,8 @@ void guest_main(void)
         {"ipi", ipi, NEED_TESTCTL},
         {"nmi", nmi, NEED_TESTCTL},
         {"init", init, NEED_TESTCTL},
+        {"at_every_moment", at_every_moment, NEED_TESTCTL},
+        {"beside_a_busy_cpu", beside_a_busy_cpu, NEED_TESTCTL},
         {"all_halt", all_halt, NEED_TESTCTL},
         {"one_wakes_the_next", one_wakes_the_next, NEED_TESTCTL},
     };

@@ -21,15 +21,16 @@ def test_a_halted_vcpu_halts_its_cpu(boot, smp: int, vcpus: int) -> None:
     """The guest counts its exits: two for each HLT. We count how often CPUs went to sleep."""
     result = boot_halt(boot, smp, vcpus)
     assert result.status == 0, result
-    hlts = 5 if vcpus == 1 else 5 + 2 * 50 + 2 * 50 * vcpus
-    assert hlts * 0.8 < counts(result)["halts"] < hlts * 1.2, result
+    hlts = 5 if vcpus == 1 else 5 + 2 * 50 + 1 + 2 * 50 * vcpus
+    missed = 0 if vcpus == 1 else 400  # IPIs of `at_every_moment`, some of which come before HLT
+    assert hlts * 0.9 < counts(result)["halts"] < (hlts + missed) * 1.1, result
 
 
-@pytest.mark.parametrize(("smp", "vcpus"), [(1, 4), (2, 6), (4, 16)])
+@pytest.mark.parametrize(("smp", "vcpus"), [(1, 3), (2, 3), (2, 6), (4, 9)])
 def test_sleepers_do_not_take_turns(boot, smp: int, vcpus: int) -> None:
-    """More vCPUs than CPUs, all of them halted nearly always: each HLT is worth two turns or three,
+    """More vCPUs than CPUs, all of them halted nearly always: each HLT is worth a few turns,
     where vCPUs that take over from each other in order to look would make tens of thousands."""
     result = boot_halt(boot, smp, vcpus, "shared")
     assert result.status == 0, result
-    assert counts(result)["turns"] < 3 * 50 * (2 + 2 * vcpus), result
+    assert counts(result)["turns"] < 6 * (50 * (2 + 2 * vcpus) + 401), result
     assert counts(result)["halts"] > 50, result
