@@ -2,6 +2,7 @@
 
 #include "guest/pcpu.h"
 #include "guest/sched.h"
+#include "guest/sleep.h"
 #include "lib/string.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
@@ -71,7 +72,7 @@ static void post(struct vcpu *to, const struct lapic_message *message)
         return;
     }
     __atomic_fetch_or(&mail->news, news, __ATOMIC_SEQ_CST);
-    pcpu_kick_vcpu(to);
+    sleep_alert(to);
 }
 
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
@@ -89,6 +90,11 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
+
+bool ipi_waiting(const struct vcpu *vcpu)
+{
+    return __atomic_load_n(&vcpu->mailbox.news, __ATOMIC_SEQ_CST);
+}
 
 void ipi_receive(struct vcpu *vcpu)
 {

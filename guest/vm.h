@@ -95,7 +95,9 @@ struct vcpu {
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
     struct vm *vm;
-    struct vcpu *next; /* in a run queue */
+    struct vcpu *next; /* in a run queue, or asleep */
+    uint32_t asleep;   /* the pCPU where it sleeps, and 1 more; 0: it does not */
+    uint64_t wake_at;  /* TSC: its next event, while it sleeps */
     uint8_t index;     /* in the VM, and its APIC ID */
     struct mailbox mailbox;
     bool starting; /* from real mode, by the mailbox's start-up IPI */
@@ -195,6 +197,10 @@ void vcpu_nmi(struct vcpu *vcpu);
 
 /* The local APICs' page of addresses, for the bus; no device. */
 extern const struct bus_ops apic_window_ops;
+
+/* TSC: the next event of the vCPU's own, by a delay or its APIC's timer; TIME_NEVER if there is
+ * none. */
+uint64_t vcpu_next_event(const struct vcpu *vcpu);
 
 /* Lets the guest be left in time for what comes next: a delayed event, the APIC's timer, the end of
  * its budget. */
