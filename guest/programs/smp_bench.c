@@ -67,11 +67,15 @@ static void look(prepare_t prepare, sample_t sample)
     mark();
 }
 
-/* `gross` and `less` are sums of so many. */
-static void print_row(const char *name, uint64_t gross, uint64_t less, unsigned count)
+/* `gross` and `less` are sums of so many. A number other than 0 becomes part of the name. */
+static void print_row(const char *name, unsigned number, uint64_t gross, uint64_t less,
+                      unsigned count)
 {
     EXPECT(gross > less);
-    print("BENCH %s %lu ticks\n", name, (gross - less + count / 2) / count);
+    print("BENCH %s", name);
+    if (number)
+        print("_%u", number);
+    print(" %lu ticks\n", (gross - less + count / 2) / count);
 }
 
 static void row(const char *name, prepare_t prepare, sample_t sample)
@@ -80,7 +84,7 @@ static void row(const char *name, prepare_t prepare, sample_t sample)
     look(prepare, sample);
     uint64_t less = measure(nothing, empty, SAMPLES);
     look(nothing, empty);
-    print_row(name, gross, less, SAMPLES);
+    print_row(name, 0, gross, less, SAMPLES);
 }
 
 /* ---- The others ------------------------------------------------------------------------------ */
@@ -135,19 +139,6 @@ static void zap_waits_for_nobody(const char *name)
     EXPECT_EQ(watched(flushes), 0);
 }
 
-static const char *numbered(const char *name, unsigned number)
-{
-    static char text[32];
-    unsigned length = 0;
-    for (; name[length]; length++)
-        text[length] = name[length];
-    if (number >= 10)
-        text[length++] = (char)('0' + number / 10);
-    text[length++] = (char)('0' + number % 10);
-    text[length] = 0;
-    return text;
-}
-
 /* What peers that spin in the guest, on loads, add to a zap. When it returns they are on their way
  * back: that is in the counts of VMREADs and so on. */
 static void remote_flush(void)
@@ -162,7 +153,7 @@ static void remote_flush(void)
         stop_others();
         uint64_t alone = measure(touch, zap, SAMPLES);
         look(touch, zap);
-        print_row(numbered("remote_flush_", peers), with, alone, SAMPLES);
+        print_row("remote_flush", peers, with, alone, SAMPLES);
     }
     zap_waits_for_nobody("zap_idle");
     start_others(cpu_total() - 1);
@@ -370,10 +361,9 @@ static void faults_of(unsigned cpus)
     pages = LOOKED;
     look(drop_pages, touch_together);
     look(nothing, touch_together);
-    print("# %s: one of %u\n", numbered("fault_4k_", cpus), LOOKED * cpus);
-    print_row(numbered("fault_4k_", cpus), gross, less, ROUNDS * PAGES);
-    print("BENCH %s %lu faults\n", numbered("faults_", cpus),
-          1000000ul * ROUNDS * PAGES * cpus / (gross - less));
+    print("# fault_4k_%u: one of %u\n", cpus, LOOKED * cpus);
+    print_row("fault_4k", cpus, gross, less, ROUNDS * PAGES);
+    print("BENCH faults_%u %lu faults\n", cpus, 1000000ul * ROUNDS * PAGES * cpus / (gross - less));
     stop_others();
 }
 
