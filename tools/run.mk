@@ -28,12 +28,15 @@ GUESTS ?= $(call guest_item,scenarios) \
               $(call guest_item,$(g)))
 export MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
 
+# What MACHINE=nested takes beside QEMU: a Linux with KVM, as `make bench`.
+NESTED   := $(if $(filter nested,$(MACHINE)),$(addprefix $(B)/kvm/,nested kernel))
 HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))
 RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
-            $(if $(HAS_VTX)$(findstring qemu,$(MACHINE)),qemu)
+            $(if $(HAS_VTX)$(findstring qemu,$(MACHINE))$(NESTED),qemu)
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
-run: all guests $(B)/optrom.bin | deps-run ## boot by GRUB, run the guests, show what happens
+run: all guests $(B)/optrom.bin $(NESTED)
+run: | deps-run ## boot by GRUB, run the guests, show what happens
 	$(Q)$(PYTHON) tools/run.py
 
 run-quick: export METHOD := optrom
@@ -73,7 +76,17 @@ test: | deps-base ## all that must hold: the targets below, every CPU model, fir
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
-.PHONY: spin
+# 3 tests of 33,334 rounds, and 8 of 12,500.
+STORM := testctl,vcpus=2,budget=3600000
+storm: export SMP := 2
+storm: export CMDLINE := parallel=1
+storm: export METHOD := optrom
+storm: export TIMEOUT := 3000
+storm: export GUESTS := $(B)/guest/smp_slots.elf:$(STORM):33334 \
+                        $(B)/guest/smp_flush.elf:$(STORM):12500
+storm: run ## what one CPU changes under another, 10^5 times in two programs
+
+.PHONY: spin storm
 spin: ## the models of how CPUs kick and wake each other, in full, and their mutants; two minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin

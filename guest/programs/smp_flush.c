@@ -1,7 +1,8 @@
 /*
  * What one CPU takes away from memory that the others are using (rules T1, T7, S4, N2). They never
  * leave the guest by themselves, so a flush that does not reach them shows: when the call has
- * returned, no peer may read what was there, and none may write where it must not.
+ * returned, no peer may read what was there, and none may write where it must not. The argument is
+ * the number of rounds.
  */
 #include "guest/programs/rt/peers.h"
 
@@ -9,8 +10,9 @@
 #define OTHER     9
 #define PLACE     0xc0000000u
 #define ELSEWHERE 0xc8000000u
-#define ROUNDS    200u
 #define CANARY    0x5ca1ab1e0ddba11ull
+
+static uint64_t rounds;
 
 /* A peer's own word of a page. */
 static uint64_t word_of(const struct peer *self, uint64_t page)
@@ -37,7 +39,7 @@ static void deleted(void)
 {
     unsigned same = 0;
     peers_start(load_no_canary);
-    for (uint64_t i = 1; i <= ROUNDS; i++) {
+    for (uint64_t i = 1; i <= rounds; i++) {
         EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
         write64(PLACE, i);
         peers_turn();
@@ -53,7 +55,7 @@ static void deleted(void)
     }
     peers_stop();
     note("same", same);
-    EXPECT(same > ROUNDS / 2);
+    EXPECT(same > rounds / 2);
 }
 
 /* Moved: the page gets the canary at its new place, and nothing is left at the old one. */
@@ -61,7 +63,7 @@ static void moved(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
     peers_start(load_no_canary);
-    for (uint64_t i = 1; i <= ROUNDS; i++) {
+    for (uint64_t i = 1; i <= rounds; i++) {
         write64(PLACE, i);
         peers_turn();
         EXPECT_EQ(hc_slot_move(SLOT, ELSEWHERE), 0);
@@ -89,7 +91,7 @@ static void remapped(void)
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
     least = 0;
     peers_start(load_rising);
-    for (uint64_t i = 1; i <= ROUNDS; i++) {
+    for (uint64_t i = 1; i <= rounds; i++) {
         write64(PLACE, 2 * i);
         peers_turn();
         uint64_t page = host_page(PLACE);
@@ -124,7 +126,7 @@ static void read_only(void)
     uint64_t changed = 0, kept = 0;
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
     peers_start(store_rising);
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (uint64_t i = 0; i < rounds; i++) {
         EXPECT_EQ(hc_slot_flags(SLOT, SLOT_READONLY), 0);
         uint64_t sum = sum_of_words();
         peers_turn();
@@ -134,8 +136,8 @@ static void read_only(void)
         changed += sum_of_words() != sum;
     }
     peers_stop();
-    EXPECT_EQ(kept, ROUNDS);
-    EXPECT_EQ(changed, ROUNDS);
+    EXPECT_EQ(kept, rounds);
+    EXPECT_EQ(changed, rounds);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
@@ -176,7 +178,7 @@ static void tracked(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, CPUS_MAX, 0), 0);
     peers_start(store_and_count);
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (uint64_t i = 0; i < rounds; i++) {
         all_tracked = false;
         peers_ask();
         for_each_page(HC_TRACK);
@@ -205,7 +207,7 @@ static void logging_begins(void)
     uint64_t all = 0;
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, LOGGED, 0), 0);
     peers_start(store_to_pages);
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (uint64_t i = 0; i < rounds; i++) {
         EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
         peers_turn();
         all += hc_dirty_get(SLOT, 0) == ~0ull;
@@ -213,7 +215,7 @@ static void logging_begins(void)
         peers_turn();
     }
     peers_stop();
-    EXPECT_EQ(all, ROUNDS);
+    EXPECT_EQ(all, rounds);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
@@ -227,13 +229,13 @@ static void harvested(void)
     peers_start(store_when_asked);
     for (unsigned i = 1; i <= peers_count(); i++)
         wanted |= BIT(i);
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (uint64_t i = 0; i < rounds; i++) {
         peers_ask();
         exact += hc_dirty_get(SLOT, 0) == wanted;
         exact += hc_dirty_get(SLOT, 0) == 0;
     }
     peers_stop();
-    EXPECT_EQ(exact, 2 * ROUNDS);
+    EXPECT_EQ(exact, 2 * rounds);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
@@ -262,7 +264,7 @@ static void copied(void)
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, LOGGED, 0), 0);
     EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
     peers_start(store_anywhere);
-    for (unsigned i = 0; i < ROUNDS; i++)
+    for (uint64_t i = 0; i < rounds; i++)
         copy_pages(hc_dirty_get(SLOT, 0));
     peers_stop();
     copy_pages(hc_dirty_get(SLOT, 0));
@@ -282,5 +284,6 @@ void guest_main(void)
         {"harvested", harvested, NEED_TESTCTL}, {"copied", copied, NEED_TESTCTL},
     };
 
+    rounds = peers_rounds(200);
     run_tests(tests, ARRAY_SIZE(tests));
 }

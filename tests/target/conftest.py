@@ -61,6 +61,16 @@ class Result:
         ]  # fmt: skip
         return bool(found) and all(case.passed for case in found)
 
+    def cpus(self) -> dict[str, int]:
+        """The line about the host's CPUs: each number by the last word of what it counts."""
+        (line,) = [line for line in self.lines if re.match(r"# \d+ CPUs: ", line)]
+        return {words.split()[-1]: int(n) for n, words in re.findall(r"(\d+)([^\d,:]+)", line)}
+
+    def counters(self, vm: str) -> dict[str, int]:
+        """What `counters=1` shows of a VM."""
+        text = " ".join(line for line in self.lines if line.startswith(f"# {vm}:"))
+        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", text)}
+
 
 BootFixture = Callable[..., Result]
 

@@ -1,7 +1,5 @@
 """Idle CPUs halt: with a halted vCPU, and when all that could run on them sleeps."""
 
-import re
-
 import pytest
 from conftest import BUILD, Guest
 
@@ -11,11 +9,6 @@ def boot_halt(boot, smp: int, vcpus: int, args: str = ""):
     return boot(smp=smp, guests=(guest,), cmdline="parallel=2", timeout=120)
 
 
-def counts(result) -> dict[str, int]:
-    (line,) = [line for line in result.lines if re.match(r"# \d+ CPUs: ", line)]
-    return {name: int(number) for number, name in re.findall(r"(\d+) (turns|halts|kicks)", line)}
-
-
 @pytest.mark.parametrize(("smp", "vcpus"), [(1, 1), (2, 2), (4, 3)])
 def test_a_halted_vcpu_halts_its_cpu(boot, smp: int, vcpus: int) -> None:
     """The guest counts its exits: two for each HLT. We count how often CPUs went to sleep."""
@@ -23,7 +16,7 @@ def test_a_halted_vcpu_halts_its_cpu(boot, smp: int, vcpus: int) -> None:
     assert result.status == 0, result
     hlts = 5 if vcpus == 1 else 5 + 2 * 50 + 1 + 2 * 50 * vcpus
     missed = 0 if vcpus == 1 else 400  # IPIs of `at_every_moment`, some of which come before HLT
-    assert hlts * 0.9 < counts(result)["halts"] < (hlts + missed) * 1.1, result
+    assert hlts * 0.9 < result.cpus()["halts"] < (hlts + missed) * 1.1, result
 
 
 @pytest.mark.parametrize(("smp", "vcpus"), [(1, 3), (2, 3), (2, 6), (4, 9)])
@@ -32,5 +25,5 @@ def test_sleepers_do_not_take_turns(boot, smp: int, vcpus: int) -> None:
     where vCPUs that take over from each other in order to look would make tens of thousands."""
     result = boot_halt(boot, smp, vcpus, "shared")
     assert result.status == 0, result
-    assert counts(result)["turns"] < 6 * (50 * (2 + 2 * vcpus) + 401), result
-    assert counts(result)["halts"] > 50, result
+    assert result.cpus()["turns"] < 6 * (50 * (2 + 2 * vcpus) + 401), result
+    assert result.cpus()["halts"] > 50, result

@@ -66,7 +66,7 @@ void peers_start(void (*turn)(struct peer *self))
     peers_turn();
 }
 
-void peers_stop(void)
+uint64_t peers_stop(void)
 {
     uint64_t turns = 0, wrong = 0;
     stop = true;
@@ -78,4 +78,13 @@ void peers_stop(void)
     EXPECT_EQ(wrong, 0);
     note("turns", turns);
     note("stale", wrong);
+    return turns;
+}
+
+uint64_t peers_rounds(uint64_t usual)
+{
+    uint64_t number = 0;
+    for (const char *at = rt_args; *at >= '0' && *at <= '9'; at++)
+        number = number * 10 + (uint64_t)(*at - '0');
+    return number ? number : usual;
 }

@@ -25,7 +25,10 @@ void peers_turn(void);
 void peers_ask(void);
 bool peer_asked(const struct peer *self);
 
-/* Stops them. Nothing may have been wrong; the report has their turns. */
-void peers_stop(void);
+/* Stops them and returns their turns. Nothing may have been wrong. */
+uint64_t peers_stop(void);
 
 unsigned peers_count(void);
+
+/* The number that the program got as its argument, or else `usual`. */
+uint64_t peers_rounds(uint64_t usual);
