@@ -230,7 +230,8 @@ static void halt_once(void)
     woken[apic_id()]++;
 }
 
-/* A timer goes off in time although our CPU, if we share it, is kept busy without any exit. */
+/* A timer goes off in time although our CPU, if we share it, is kept busy without any exit. Only
+ * two CPUs run so far, so nobody takes turns. */
 static void beside_a_busy_cpu(void)
 {
     unsigned id = apic_id_of(1);
@@ -292,8 +293,8 @@ void guest_main(void)
         {"ipi", ipi, NEED_TESTCTL},
         {"nmi", nmi, NEED_TESTCTL},
         {"init", init, NEED_TESTCTL},
-        {"at_every_moment", at_every_moment, NEED_TESTCTL},
         {"beside_a_busy_cpu", beside_a_busy_cpu, NEED_TESTCTL},
+        {"at_every_moment", at_every_moment, NEED_TESTCTL},
         {"all_halt", all_halt, NEED_TESTCTL},
         {"one_wakes_the_next", one_wakes_the_next, NEED_TESTCTL},
     };
