@@ -11,6 +11,7 @@
 
 #include "lib/compiler.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum gpr {
