@@ -195,7 +195,9 @@ def budget() -> Ours:
 
 def table(ours: Ours, kernel: str, peer: Peer) -> str:
     lines = [
-        f"KVM is Linux {kernel}.",
+        f"KVM is Linux {kernel}, booted with",
+        "",
+        f"    {CMDLINE} mitigations=off",
         "",
         "| | eptvisor | KVM, mitigations off | ratio | KVM, as Debian boots it | ratio |",
         "|---|---|---|---|---|---|",
