@@ -11,6 +11,7 @@ says what is compared, and what an instruction count is not.
 
 import argparse
 import concurrent.futures
+import dataclasses
 import functools
 import os
 import re
@@ -88,6 +89,12 @@ Ours = dict[str, Numbers]  # by set
 Peer = dict[str, Numbers]  # by configuration
 
 
+@dataclasses.dataclass(frozen=True)
+class Kernel:
+    version: str
+    mitigations: tuple[str, ...]  # as Debian boots it: of each weakness of the CPU that it has
+
+
 def _run(boot: Boot) -> session.Run:
     run = session.run(boot)
     if run.status != Status.OK:
@@ -150,22 +157,27 @@ def peer_numbers(run: session.Run) -> Numbers:
     return _complete(run.boot.name, [row for _, row, _ in (*ROWS, *OTHERS)], numbers)
 
 
-def run_peers(name: str) -> tuple[str, Peer]:
-    """The kernel's version, and its numbers."""
+def _said(lines: list[str], what: str) -> list[str]:
+    """What stands in the lines `# what: `."""
+    return [line.removeprefix(f"# {what}: ") for line in lines if line.startswith(f"# {what}: ")]
+
+
+def run_peers(name: str) -> tuple[Kernel, Peer]:
     make_initrd()
     runs = _in_pairs([functools.partial(run_kvm, name, each) for each in CONFIGURATIONS])
-    lines = [line for line in runs[0].output.lines if line.startswith("# kernel: ")]
-    numbers = [peer_numbers(run) for run in runs]
-    return lines[0].removeprefix("# kernel: "), dict(zip(CONFIGURATIONS, numbers, strict=True))
+    peer = dict(zip(CONFIGURATIONS, map(peer_numbers, runs), strict=True))
+    lines = runs[list(CONFIGURATIONS).index("default")].output.lines
+    return Kernel(_said(lines, "kernel")[0], tuple(_said(lines, "mitigation"))), peer
 
 
 # ---- tests/bench/kvm.txt ----------------------------------------------------------------------
 
 
-def write_peer(kernel: str, peer: Peer) -> None:
+def write_peer(kernel: Kernel, peer: Peer) -> None:
     lines = [
         "# What KVM costs beside tests/bench/budget.txt: `make bench` writes this.",
-        f"# kernel: {kernel}",
+        f"# kernel: {kernel.version}",
+        *(f"# mitigation: {each}" for each in kernel.mitigations),
         f"# {'row':28} " + " ".join(f"{name:>8}" for name in CONFIGURATIONS),
     ]
     for row in (*(row for _, row, _ in (*ROWS, *OTHERS)), "image_bytes"):
@@ -173,16 +185,15 @@ def write_peer(kernel: str, peer: Peer) -> None:
     PEER.write_text("\n".join(lines) + "\n")
 
 
-def read_peer() -> tuple[str, Peer]:
-    text = PEER.read_text()
-    kernel = re.search(r"^# kernel: (.*)$", text, re.M)
+def read_peer() -> tuple[Kernel, Peer]:
+    lines = PEER.read_text().splitlines()
     peer: Peer = {name: {} for name in CONFIGURATIONS}
-    for line in text.splitlines():
+    for line in lines:
         if line and not line.startswith("#"):
             row, *values = line.split()
             for name, value in zip(CONFIGURATIONS, values, strict=True):
                 peer[name][row] = int(value)
-    return kernel[1] if kernel else "", peer
+    return Kernel(_said(lines, "kernel")[0], tuple(_said(lines, "mitigation"))), peer
 
 
 def budget() -> Ours:
@@ -193,9 +204,15 @@ def budget() -> Ours:
 # ---- The table and the chart ------------------------------------------------------------------
 
 
-def table(ours: Ours, kernel: str, peer: Peer) -> str:
+def table(ours: Ours, kernel: Kernel, peer: Peer) -> str:
     lines = [
-        f"KVM is Linux {kernel}.",
+        f"KVM is Linux {kernel.version}, booted with",
+        "",
+        f"    {CMDLINE} mitigations=off",
+        "",
+        "and, as Debian boots it, without the last word, which leaves the kernel with",
+        "",
+        *(f"- {each}" for each in kernel.mitigations),
         "",
         "| | eptvisor | KVM, mitigations off | ratio | KVM, as Debian boots it | ratio |",
         "|---|---|---|---|---|---|",
@@ -224,7 +241,7 @@ def table(ours: Ours, kernel: str, peer: Peer) -> str:
     return "\n".join(lines)
 
 
-def draw(ours: Ours, kernel: str, peer: Peer) -> None:
+def draw(ours: Ours, kernel: Kernel, peer: Peer) -> None:
     """Bars of equal scale, a number at each."""
     figure, axes = charts.pyplot().subplots(figsize=(8, 0.42 * len(ROWS)))
     for i, (of, row, what) in enumerate(reversed(ROWS)):
@@ -237,7 +254,7 @@ def draw(ours: Ours, kernel: str, peer: Peer) -> None:
     axes.set_xlabel("instructions from guest to guest on the same emulator; fewer is better")
     axes.spines[["top", "right"]].set_visible(False)
     bars = axes.containers
-    version = kernel.split()[0]
+    version = kernel.version.split()[0]
     axes.legend([bars[0], bars[1]], ["eptvisor", f"KVM of Linux {version}, mitigations off"],
                 frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncol=2)  # fmt: skip
     charts.save(figure, CHART)
@@ -265,8 +282,8 @@ def write_csv(ours: Ours, peer: Peer) -> None:
     CSV.write_text("\n".join(lines) + "\n")
 
 
-def show(ours: Ours, kernel: str, peer: Peer) -> None:
-    print(f"# KVM: Linux {kernel}, mitigations off; instructions, and how many times ours")
+def show(ours: Ours, kernel: Kernel, peer: Peer) -> None:
+    print(f"# KVM: Linux {kernel.version}, mitigations off; instructions, and how many times ours")
     print(f"# {'row':32} eptvisor      KVM   ratio")
     for rows, configuration in ((ROWS, "off"), (PLAIN, "plain")):
         for of, row, _ in rows:

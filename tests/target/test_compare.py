@@ -8,6 +8,7 @@ import pytest
 from harness import initramfs
 from harness.errors import HarnessError
 
+KERNEL = compare.Kernel("6.1.0 #1 SMP", ("l1tf: flushed", "mds: nothing"))
 OURS: compare.Ours = {}
 for i, (of, row, _) in enumerate((*compare.ROWS, *compare.PLAIN, *compare.OTHERS)):
     OURS.setdefault(of, {})[row] = 100 + i
@@ -30,17 +31,19 @@ def test_the_document_and_the_chart_say_what_the_numbers_say() -> None:
 
 def test_what_was_written_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(compare, "PEER", tmp_path / "kvm.txt")
-    compare.write_peer("6.1.0 #1 SMP", PEER)
+    compare.write_peer(KERNEL, PEER)
     kernel, peer = compare.read_peer()
-    assert kernel == "6.1.0 #1 SMP"
+    assert kernel == KERNEL
     assert all(peer[name].items() <= PEER[name].items() for name in PEER)
     assert peer["off"].keys() >= {row for _, row, _ in (*compare.ROWS, *compare.OTHERS)}
 
 
 def test_the_table_has_the_ratio_to_ours() -> None:
-    lines = compare.table(OURS, "6.1.0", PEER).splitlines()
-    assert lines[0] == "KVM is Linux 6.1.0."
-    assert lines[4] == "| CPUID leaf 0 | 100 | 1000 | 10.0 | 2000 | 20.0 |"
+    lines = compare.table(OURS, KERNEL, PEER).splitlines()
+    assert lines[0] == "KVM is Linux 6.1.0 #1 SMP, booted with"
+    assert lines[2].startswith("    console=ttyS0,115200 ") and "tsc_early_khz=50000 " in lines[2]
+    assert lines[6:8] == ["- l1tf: flushed", "- mds: nothing"]
+    assert lines[11] == "| CPUID leaf 0 | 100 | 1000 | 10.0 | 2000 | 20.0 |"
     for of, row, what in compare.PLAIN:
         mine, theirs = OURS[of][row], PEER["plain"][row]
         assert f"| {what} | {mine} | {theirs} | {theirs / mine:.1f} |" in lines

@@ -4,6 +4,7 @@
 
 #include "tools/kvm/init.h"
 
+#include <glob.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
 
@@ -74,4 +75,20 @@ uint64_t kernel_bytes(void)
     fclose(map);
     fclose(modules);
     return sum;
+}
+
+void print_mitigations(void)
+{
+    char line[256];
+    glob_t found;
+
+    must(glob("/sys/devices/system/cpu/vulnerabilities/*", 0, NULL, &found), "vulnerabilities");
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        FILE *file = fopen(found.gl_pathv[i], "r");
+        must(file && fgets(line, sizeof(line), file) ? 0 : -1, found.gl_pathv[i]);
+        fclose(file);
+        if (strncmp(line, "Not affected", 12) != 0)
+            printf("# mitigation: %s: %s", strrchr(found.gl_pathv[i], '/') + 1, line);
+    }
+    globfree(&found);
 }

@@ -15,3 +15,6 @@ uint64_t kernel_pages(const char *name);
 
 /* Code and static data of the kernel and of its modules. */
 uint64_t kernel_bytes(void);
+
+/* A line for each weakness of the CPU: what the kernel does about it. */
+void print_mitigations(void);

@@ -382,6 +382,7 @@ int main(void)
     load_module("/modules/irqbypass.ko", "");
     load_module("/modules/kvm.ko", strstr(cmdline, "bench.mmio_caching=N") ? "mmio_caching=N" : "");
     load_module("/modules/kvm-intel.ko", strstr(cmdline, "bench.pml=N") ? "pml=N" : "");
+    print_mitigations(); /* KVM's too */
     kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
     if (strstr(cmdline, "bench.stop"))
         stop_debugger();
