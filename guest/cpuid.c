@@ -14,18 +14,20 @@
      | BIT(8)  /* TM2 */                   \
      | BIT(15) /* PDCM */                  \
      | BIT(18) /* DCA */                   \
-     | BIT(21) /* x2APIC */                \
      | BIT(27) /* OSXSAVE: follows the guest's CR4 */)
 #define LEAF1_ECX_HYPERVISOR BIT(31)
 #define LEAF1_ECX_OSXSAVE    BIT(27)
-#define LEAF1_ECX_DEADLINE   BIT(24) /* the model is ours, whatever the CPU has */
+#define LEAF1_ECX_APIC       (BIT(21) | BIT(24)) /* x2APIC, TSC deadline: whatever the CPU has */
 #define LEAF1_EDX_APIC       BIT(9)
+#define LEAF1_EDX_SEVERAL    BIT(28) /* EBX says how many logical processors */
 #define LEAF1_EDX_HIDDEN                          \
     (BIT(7)    /* MCE */                          \
      | BIT(9)  /* APIC: follows IA32_APIC_BASE */ \
      | BIT(12) /* MTRR */                         \
      | BIT(14) /* MCA */                          \
-     | BIT(21) /* DS */ | BIT(22) /* ACPI */ | BIT(29) /* TM */)
+     | BIT(21) /* DS */ | BIT(22) /* ACPI */ | LEAF1_EDX_SEVERAL | BIT(29) /* TM */)
+#define LEAF4_EAX_CACHE BITS(13, 0)
+#define LEAF4_EAX_CORES BITS(31, 26) /* APIC IDs of the package, less 1 */
 #define LEAF7_EBX_HIDDEN \
     (BIT(2)    /* SGX */ \
      | BIT(4)  /* HLE */ \
@@ -38,6 +40,8 @@
      | BIT(16) /* LA57: the software walk has four levels */ \
      | BIT(31) /* PKS */)
 #define LEAF7_ECX_OSPKE     BIT(4)
+#define LEAFB_ECX_THREAD    (1u << 8)
+#define LEAFB_ECX_CORE      (2u << 8)
 #define LEAF_D1_EAX_XSAVES  BIT(3)
 #define EXT1_EDX_RDTSCP     BIT(27)
 #define HYPERVISOR_LEAF_MAX ABI_CPUID_STOLEN
@@ -49,15 +53,40 @@ static bool secondary(uint64_t control)
 
 static void adjust_leaf1(struct vcpu *vcpu, struct cpuid *r)
 {
-    r->ecx = (r->ecx & ~(uint32_t)LEAF1_ECX_HIDDEN) |
-             (uint32_t)(LEAF1_ECX_HYPERVISOR | LEAF1_ECX_DEADLINE);
+    r->ecx =
+        (r->ecx & ~(uint32_t)LEAF1_ECX_HIDDEN) | (uint32_t)(LEAF1_ECX_HYPERVISOR | LEAF1_ECX_APIC);
     if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_OSXSAVE)
         r->ecx |= (uint32_t)LEAF1_ECX_OSXSAVE;
     r->edx &= ~(uint32_t)LEAF1_EDX_HIDDEN;
-    if (vcpu->lapic.enabled)
+    if (vcpu->lapic.mode != LAPIC_OFF)
         r->edx |= (uint32_t)LEAF1_EDX_APIC;
+    if (vcpu->vm->vcpu_count > 1)
+        r->edx |= (uint32_t)LEAF1_EDX_SEVERAL;
     r->ebx &= 0xffff; /* how many logical processors, and the APIC ID */
     r->ebx |= vcpu->vm->vcpu_count << 16 | (uint32_t)vcpu->index << 24;
+}
+
+/* A VM is one package of cores with one thread and caches of their own. */
+static unsigned package_bits(const struct vm *vm)
+{
+    unsigned bits = 0;
+    while (1u << bits < vm->vcpu_count)
+        bits++;
+    return bits;
+}
+
+static struct cpuid topology_leaf(const struct vcpu *vcpu, uint32_t subleaf)
+{
+    struct cpuid r = {.ecx = subleaf & 0xff, .edx = vcpu->index};
+    if (subleaf == 0) {
+        r.ebx = 1;
+        r.ecx |= LEAFB_ECX_THREAD;
+    } else if (subleaf == 1) {
+        r.eax = package_bits(vcpu->vm);
+        r.ebx = vcpu->vm->vcpu_count;
+        r.ecx |= LEAFB_ECX_CORE;
+    }
+    return r;
 }
 
 static void adjust_leaf7(struct vcpu *vcpu, struct cpuid *r)
@@ -91,8 +120,10 @@ static COLD void adjusted_cpuid(struct vcpu *vcpu)
     case 1:
         adjust_leaf1(vcpu, &r);
         break;
-    case 4: /* one core, not shared */
-        r.eax &= 0x3fff;
+    case 4:
+        r.eax &= (uint32_t)LEAF4_EAX_CACHE;
+        if (r.eax)
+            r.eax |= (uint32_t)field_put(BIT(package_bits(vcpu->vm)) - 1, LEAF4_EAX_CORES);
         break;
     case 7:
         if (subleaf == 0)
@@ -100,14 +131,16 @@ static COLD void adjusted_cpuid(struct vcpu *vcpu)
         else
             r = (struct cpuid){0};
         break;
-    case 5:   /* MONITOR */
-    case 6:   /* power */
-    case 0xa: /* performance counters */
-    case 0xb: /* topology */
-    case 0x1f:
+    case 5:    /* MONITOR */
+    case 6:    /* power */
+    case 0xa:  /* performance counters */
+    case 0x1f: /* topology: leaf 0xb has it */
     case 0x12: /* SGX */
     case 0x14: /* PT */
         r = (struct cpuid){0};
+        break;
+    case 0xb:
+        r = topology_leaf(vcpu, subleaf);
         break;
     case 0xd:
         if (subleaf == 1 && !secondary(SECONDARY_XSAVES))

@@ -18,6 +18,7 @@ extern const char image_start[], image_end[];
 struct totals {
     unsigned passed, failed, skipped;
     uint64_t remote_flushes;
+    uint64_t kicks;        /* that made a vCPU leave its guest */
     unsigned first_failed; /* the guest's number; 0: none */
     enum exit_code first_failure;
 };
@@ -107,6 +108,8 @@ static void report(struct vm *vm, struct transcript *out)
     totals->failed += console->failed + (!passed && !console->failed);
     totals->skipped += console->skipped;
     totals->remote_flushes += mmu_stats(&vm->mmu).remote_flushes;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        totals->kicks += vm->vcpus[i]->exits[REASON_EXCEPTION_OR_NMI];
     if (!passed)
         note_failure(vm->number, EXIT_FAILED);
     spin_unlock(&pool.lock);
@@ -268,15 +271,16 @@ static void run_on_all(void)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
 }
 
-/* Nothing of this happens where one VM after another runs on one CPU. */
+/* Nothing of this happens where one VM after another runs on one CPU. A kick is spurious that found
+ * the vCPU outside of its guest. */
 static void report_cpus(void)
 {
     struct pcpu_counts counts = pcpus_counts();
     if (pcpus_count() > 1 || pool.limit > 1)
-        log_info("# %u CPUs: %lu turns, %lu of them on another CPU than before, %lu kicks, %lu "
-                 "remote flushes",
+        log_info("# %u CPUs: %lu turns, %lu of them on another CPU than before, %lu kicks, %lu of "
+                 "them spurious, %lu remote flushes",
                  pcpus_count(), counts.turns, counts.migrations, counts.kicks,
-                 pool.totals.remote_flushes);
+                 counts.kicks - pool.totals.kicks, pool.totals.remote_flushes);
 }
 
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)

@@ -3,6 +3,7 @@
  *
  *   0x0000_0000  640 KiB   RAM
  *   0x000a_0000  384 KiB   hole: a PC's video memory and firmware; reads all ones
+ *     0x000e_0000  4 KiB     ACPI tables (guest/firmware.h), read-only
  *   0x0010_0000  …         RAM, up to 3 GiB in all
  *   0xc000_0000  1 GiB     hole for devices:
  *     0xfd00_0000  4 KiB     information of #VE, for a guest that takes it (guest/abi.h)
@@ -20,6 +21,7 @@
 #define GUEST_RAM_DEFAULT (32ull << 20)
 
 #define GUEST_LOW_END    0xa0000ull
+#define GUEST_FIRMWARE   0xe0000ull /* in the BIOS area, where guests look for the RSDP */
 #define GUEST_MIDDLE     0x100000ull
 #define GUEST_MIDDLE_END 0xc0000000ull
 #define GUEST_HIGH       0x100000000ull
@@ -28,8 +30,9 @@
 #define GUEST_RAM_PIECES 3
 
 /* Slot numbers of RAM; those below are free for HC_SLOT_ADD. */
-#define GUEST_RAM_SLOT 0x2000
-#define GUEST_VE_SLOT  0x2010
+#define GUEST_RAM_SLOT      0x2000
+#define GUEST_FIRMWARE_SLOT 0x2008
+#define GUEST_VE_SLOT       0x2010
 
 struct guest_range {
     gpa_t base;

@@ -3,6 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "guest/vm.h"
 #include "lib/log.h"
+#include "mmio/dev/lapic_msr.h"
 #include "vmx/vmcs.h"
 
 #define MSR_TSC            0x10
@@ -11,9 +12,9 @@
 #define MSR_BIOS_SIGN_ID   0x8b
 #define MSR_DEBUGCTL       0x1d9
 #define MSR_TSC_DEADLINE   0x6e0
-#define APIC_BASE_BSP      BIT(8)  /* bootstrap processor */
-#define APIC_BASE_ENABLE   BIT(11) /* may be switched; the rest is fixed */
-#define MISC_ENABLE_GUEST  BIT(0)  /* fast strings */
+#define APIC_BASE_BSP      BIT(8)       /* bootstrap processor */
+#define APIC_BASE_MODE     BITS(11, 10) /* may be changed; the rest is fixed */
+#define MISC_ENABLE_GUEST  BIT(0)       /* fast strings */
 #define UNKNOWN_MSRS_SHOWN 8
 #define CPUID7_TSC_ADJUST  BIT(1)
 
@@ -79,7 +80,13 @@ static void move_tsc(struct vcpu *vcpu, uint64_t by)
 static uint64_t apic_base(const struct vcpu *vcpu)
 {
     return GUEST_LAPIC | (vcpu->index ? 0 : APIC_BASE_BSP) |
-           (vcpu->lapic.enabled ? APIC_BASE_ENABLE : 0);
+           field_put(vcpu->lapic.mode, APIC_BASE_MODE);
+}
+
+static bool set_apic_base(struct vcpu *vcpu, uint64_t value)
+{
+    return !((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE) &&
+           lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE));
 }
 
 static bool fixed_value(uint32_t msr, uint64_t *value)
@@ -93,7 +100,7 @@ static bool fixed_value(uint32_t msr, uint64_t *value)
     return false;
 }
 
-static void refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
+static COLD void refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
 {
     struct vm *vm = vcpu->vm;
     if (vm->unknown_msrs++ < UNKNOWN_MSRS_SHOWN)
@@ -102,26 +109,36 @@ static void refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
     vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
 }
 
+static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->vmx.regs.gpr[GPR_RAX] = (uint32_t)value;
+    vcpu->vmx.regs.gpr[GPR_RDX] = value >> 32;
+    vmx_skip_instruction(&vcpu->vmx);
+}
+
+static NOINLINE void read_other(struct vcpu *vcpu, uint32_t msr)
+{
+    uint64_t value;
+    if (lapic_msr_read(&vcpu->lapic, msr, &value) || fixed_value(msr, &value))
+        finish_rdmsr(vcpu, value);
+    else
+        refuse(vcpu, "RDMSR", msr);
+}
+
 void exit_rdmsr(struct vcpu *vcpu)
 {
-    uint64_t *gpr = vcpu->vmx.regs.gpr, value;
-    uint32_t msr = (uint32_t)gpr[GPR_RCX];
+    uint32_t msr = (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX];
 
     if (msr == MSR_TSC)
-        value = rdtsc() + vcpu->tsc_offset;
+        finish_rdmsr(vcpu, rdtsc() + vcpu->tsc_offset);
     else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
-        value = vcpu->tsc_adjust;
+        finish_rdmsr(vcpu, vcpu->tsc_adjust);
     else if (msr == MSR_APIC_BASE)
-        value = apic_base(vcpu);
+        finish_rdmsr(vcpu, apic_base(vcpu));
     else if (msr == MSR_TSC_DEADLINE)
-        value = deadline(vcpu);
-    else if (!fixed_value(msr, &value)) {
-        refuse(vcpu, "RDMSR", msr);
-        return;
-    }
-    gpr[GPR_RAX] = (uint32_t)value;
-    gpr[GPR_RDX] = value >> 32;
-    vmx_skip_instruction(&vcpu->vmx);
+        finish_rdmsr(vcpu, deadline(vcpu));
+    else
+        read_other(vcpu, msr);
 }
 
 void exit_wrmsr(struct vcpu *vcpu)
@@ -130,8 +147,8 @@ void exit_wrmsr(struct vcpu *vcpu)
     uint32_t msr = (uint32_t)gpr[GPR_RCX];
     uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
 
-    if (msr == MSR_APIC_BASE && !((value ^ apic_base(vcpu)) & ~APIC_BASE_ENABLE)) {
-        lapic_enable(&vcpu->lapic, value & APIC_BASE_ENABLE);
+    if (lapic_msr_write(&vcpu->lapic, msr, value) ||
+        (msr == MSR_APIC_BASE && set_apic_base(vcpu, value))) {
         vmx_skip_instruction(&vcpu->vmx);
     } else if (msr == MSR_TSC_DEADLINE) {
         set_deadline(vcpu, value);

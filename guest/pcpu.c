@@ -67,23 +67,33 @@ void pcpu_drops(struct vcpu *vcpu)
 
 /* In the NMI, or for this pCPU itself. That attend() clears `attention` afterwards does no harm:
  * with the timer at 0 the guest is left again. */
-static void kicked(void)
+static void look_again(struct vcpu *vcpu)
 {
-    struct vcpu *vcpu = __atomic_load_n(&pcpus[this_cpu()].vcpu, __ATOMIC_RELAXED);
-    if (!vcpu)
-        return;
-    pcpus[this_cpu()].counts.kicks++;
     WRITE_ONCE(vcpu->kicked, true);
     WRITE_ONCE(vcpu->vmx.attention, true);
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
 }
 
+static struct vcpu *vcpu_here(void)
+{
+    return __atomic_load_n(&pcpus[this_cpu()].vcpu, __ATOMIC_RELAXED);
+}
+
+static void kicked(void)
+{
+    struct vcpu *vcpu = vcpu_here();
+    if (!vcpu)
+        return;
+    pcpus[this_cpu()].counts.kicks++;
+    look_again(vcpu);
+}
+
 void pcpu_kick(unsigned pcpu)
 {
-    if (pcpu == this_cpu())
-        kicked();
-    else
+    if (pcpu != this_cpu())
         cpu_kick(pcpu);
+    else if (vcpu_here())
+        look_again(vcpu_here());
 }
 
 /* It says where it runs before it looks, and who sends writes before looking here. */

@@ -109,27 +109,43 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
         over_budget(vcpu);
 }
 
+/* Nothing is on its way that could. */
+static bool never_wakes(const struct vcpu *vcpu)
+{
+    return !vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER &&
+           vcpu->vm->vcpu_count == 1;
+}
+
+/* Until something is due, somebody has sent something, or another vCPU wants this pCPU. */
+static void wait_quietly(const struct vcpu *vcpu)
+{
+    while (rdtsc() < vcpu->next_event && !READ_ONCE(vcpu->kicked) && !sched_waiting()) {
+        epoch_pass(THIS_CPU, epoch_now());
+        __asm__ volatile("pause");
+    }
+}
+
 /* A halted vCPU waits for what will wake it, and lets others go first; without any such thing a
  * VM of one has ended. */
 static void wait_halted(struct vcpu *vcpu)
 {
     while (vm_ending(vcpu->vm) == VM_RUNNING && !vcpu->stopping) {
-        look_at_clock(vcpu, rdtsc());
         if (vmx_wakes(&vcpu->vmx)) {
             vcpu->halted = false;
             return;
         }
         if (sched_waiting())
             return;
-        if (!vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER &&
-            vcpu->vm->vcpu_count == 1)
+        if (never_wakes(vcpu)) {
             vm_end(
                 vcpu->vm, VM_ENDED_HALTED,
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
                 cpu_reg(&vcpu->vmx.regs, REG_RIP),
                 !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
-        epoch_pass(THIS_CPU, epoch_now());
-        __asm__ volatile("pause");
+            return;
+        }
+        wait_quietly(vcpu);
+        look_at_clock(vcpu, rdtsc());
     }
 }
 

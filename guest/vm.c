@@ -355,7 +355,7 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     enum exit_code code = EXIT_OK;
     if (declare_addresses(vm))
         code = EXIT_MODULE_WORDS;
-    else if (add_memory(vm) || add_devices(vm))
+    else if (add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) || add_devices(vm))
         code = EXIT_NO_MEMORY;
     struct guest_image image = {.name = vm->name,
                                 .file = phys_to_virt(module->base),

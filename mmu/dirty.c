@@ -138,8 +138,31 @@ int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap,
     return error;
 }
 
+static void note_word(uint64_t *word, uint64_t bits)
+{
+    if (bits)
+        __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
+}
+
+/* Nearly all entries are of the slot, and of the word of its bitmap, of the one before. */
 void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count)
 {
-    for (size_t i = 0; i < count; i++)
-        dirty_note(mmu, mmu_gfn(mmu, GPA(addresses[i])), 1);
+    const struct memslots *slots = memslots(mmu);
+    const struct memslot *slot = NULL;
+    uint64_t *word = NULL, bits = 0;
+    for (size_t i = 0; i < count; i++) {
+        gfn_t gfn = mmu_gfn(mmu, GPA(addresses[i]));
+        if (unlikely(!slot || gfn.v - slot->base.v >= slot->backing.pages))
+            slot = memslot_find(slots, gfn);
+        if (unlikely(!slot || !slot->dirty))
+            continue;
+        uint64_t offset = gfn.v - slot->base.v;
+        if (unlikely(word != &slot->dirty[offset / 64])) {
+            note_word(word, bits);
+            word = &slot->dirty[offset / 64];
+            bits = 0;
+        }
+        bits |= BIT(offset % 64);
+    }
+    note_word(word, bits);
 }

@@ -120,8 +120,8 @@ static ALWAYS_INLINE bool only_sided(const struct memslot *slot, const struct td
                                      uint64_t wishes, uint64_t *leaf)
 {
     *leaf ^= wishes & EPT_EXECUTE;
-    return (wishes | EPT_EXECUTE) == (MEMSLOT_SIDED | EPT_EXECUTE) &&
-           sides_is_shared(slot, want->gfn.v - slot->base.v) == !!(want->role & ROLE_SHARED);
+    return (wishes & ~(MEMSLOT_NO_WISH | EPT_EXECUTE)) == MEMSLOT_SIDED &&
+           sides_agree(slot, want->gfn.v - slot->base.v, want->role);
 }
 
 /* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
@@ -171,7 +171,7 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
 {
     uint32_t flags = slot->flags;
     uint64_t offset = want->gfn.v - slot->base.v;
-    if (unlikely(flags & ~(uint32_t)MEMSLOT_SIDED)) {
+    if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_NO_WISH))) {
         *info = (struct mmio_info){.alias = want->alias};
         if (flags & MEMSLOT_INVALID)
             return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */

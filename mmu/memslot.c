@@ -55,9 +55,9 @@ static int check_flags(const struct mmu *mmu, uint32_t id, uint32_t flags)
     bool sides = mmu_has_sides(mmu);
     if (!(flags & ~(uint32_t)(sides ? MEMSLOT_FLAGS : MEMSLOT_FLAGS & ~MEMSLOT_SHARED)))
         return 0;
-    log_error("slot %u: flags %#x are unknown; 1 (read-only), 2 (log dirty pages)%s and 8 (pinned) "
-              "are allowed",
-              id, flags, sides ? ", 4 (shared)" : "");
+    log_error("slot %u: flags %#x are unknown; 8 (read-only), 16 (log dirty pages)%s and 64 "
+              "(pinned) are allowed",
+              id, flags, sides ? ", 32 (shared)" : "");
     return -EINVAL;
 }
 

@@ -14,16 +14,27 @@
 /* The attributes of a new slot. Returns 0 or -ENOMEM. */
 int sides_init(const struct mmu *mmu, struct memslot *slot) MUST_CHECK;
 
+/* Bit 0: is the frame shared? The others belong to its neighbours. */
+static inline uint64_t sides_from(const struct memslot *slot, uint64_t offset)
+{
+    return __atomic_load_n(&slot->shared[offset / 64], __ATOMIC_ACQUIRE) >> (offset % 64);
+}
+
 static inline bool sides_is_shared(const struct memslot *slot, uint64_t offset)
 {
-    return __atomic_load_n(&slot->shared[offset / 64], __ATOMIC_ACQUIRE) >> (offset % 64) & 1;
+    return sides_from(slot, offset) & 1;
+}
+
+static inline bool sides_agree(const struct memslot *slot, uint64_t offset, uint32_t role)
+{
+    return !((sides_from(slot, offset) ^ role / ROLE_SHARED) & 1);
 }
 
 /* May an address with this role mean frame `offset` of the slot? The answer holds as long as
  * mmu->lock is held. */
 static inline bool sides_match(const struct memslot *slot, uint64_t offset, uint32_t role)
 {
-    return likely(!slot->shared) || sides_is_shared(slot, offset) == !!(role & ROLE_SHARED);
+    return likely(!slot->shared) || sides_agree(slot, offset, role);
 }
 
 /* The same for who reaches memory by the slots, in an epoch or with the lock: neither side has what

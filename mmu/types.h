@@ -11,15 +11,18 @@
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
 #define MEMSLOTS_MAX      4160u   /* 4096 and the VM's own */
-#define MEMSLOT_READONLY  BIT(0)  /* the guest may read and execute; writes are emulated */
-#define MEMSLOT_LOG_DIRTY BIT(1)  /* pages that are written are noted; see mmu/dirty.h */
-#define MEMSLOT_SHARED    BIT(2)  /* its pages begin their life on the shared side */
-#define MEMSLOT_PINNED    BIT(3)  /* keeps its host pages, and can't be deleted or moved */
+#define MEMSLOT_READONLY  BIT(3)  /* the guest may read and execute; writes are emulated */
+#define MEMSLOT_LOG_DIRTY BIT(4)  /* pages that are written are noted; see mmu/dirty.h */
+#define MEMSLOT_SHARED    BIT(5)  /* its pages begin their life on the shared side */
+#define MEMSLOT_PINNED    BIT(6)  /* keeps its host pages, and can't be deleted or moved */
 #define MEMSLOT_SIDED     BIT(30) /* of a VM that tells private from shared memory */
 #define MEMSLOT_INVALID   BIT(31) /* being deleted or moved: faults wait (rule P5) */
 
 #define MEMSLOT_FLAGS    (MEMSLOT_READONLY | MEMSLOT_LOG_DIRTY | MEMSLOT_SHARED | MEMSLOT_PINNED)
 #define MEMSLOT_FOR_LIFE ((uint32_t)(MEMSLOT_SHARED | MEMSLOT_PINNED | MEMSLOT_SIDED))
+#define MEMSLOT_NO_WISH  (MEMSLOT_SHARED | MEMSLOT_PINNED) /* all the same to a mapping */
+_Static_assert(!((MEMSLOT_FLAGS | MEMSLOT_SIDED | MEMSLOT_INVALID) & ROLE_RIGHTS),
+               "a fault has the rights that a role denies in the same word");
 
 /* Set in a generation while an update is in progress; never part of an MMIO SPTE (rule F7). */
 #define SLOT_UPDATE_IN_PROGRESS BIT(63)

@@ -21,6 +21,7 @@ efi    ovmf                 /usr/share/ovmf/OVMF.fd
 qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
 pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
+pytest acpica-tools         /usr/bin/iasl
 spin   spin                 /usr/bin/spin
 lint   clang                /usr/bin/clang
 lint   clang-format         /usr/bin/clang-format

@@ -35,13 +35,14 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
-MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% ve_%),\
-                       $(UNIT_TESTS))
+MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% \
+                       ve_% lapic% firmware),$(UNIT_TESTS))
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants
 mutants mutants-sample: export HOSTCC := $(HOSTCC)
 mutants mutants-sample: export HOSTFLAGS := $(HOSTFLAGS)
+mutants mutants-sample: all guests $(B)/optrom.bin | deps-target
 mutants: $(MUTANTS_KILLED_BY) ## break each rule of the MMU and see a test fail; MUTANTS=names
 	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)
 
@@ -53,7 +54,8 @@ lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
 
 .PHONY: gaps
-gaps: all guests $(B)/optrom.bin | deps-run ## which mutants the guests notice on Bochs; slow
+gaps: all guests $(B)/optrom.bin $(NESTED) | deps-run
+gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: on KVM in it
 	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
 
 # ---- Proofs -------------------------------------------------------------------------------------
@@ -62,7 +64,7 @@ prove: ## prove statements about SPTE words with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-private
+.PHONY: bench bench-mmu bench-mmio bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1: ours alone
 	$(Q)$(if $(QUICK),,tools/deps.sh bench)
@@ -72,9 +74,11 @@ bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1:
 $(B)/kvm/kernel: tools/kvm/fetch.sh
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
 
-$(B)/kvm/init: tools/kvm/launcher.c guest/abi.h
+$(B)/kvm/init: tools/kvm/launcher.c
+$(B)/kvm/nested: tools/kvm/nested.c
+$(B)/kvm/init $(B)/kvm/nested: tools/kvm/init.h guest/abi.h | deps-unit
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) -std=gnu11 -O2 $(WARN) -I. -static -s $< -o $@
+	$(Q)$(HOSTCC) -std=gnu11 -O2 $(WARN) -I. -static -s $(filter %.c,$^) -o $@
 
 $(B)/kvm/seed.so: tools/kvm/seed.c
 	@mkdir -p $(@D)
@@ -89,3 +93,6 @@ bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, i
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \
 	    private,ve=inject
+
+bench-smp: all guests $(B)/optrom.bin | deps-run ## what CPUs cost each other, and vCPUs that move
+	$(Q)$(PYTHON) tools/bench.py smp,cpus=4 smp,cpus=2 smp,cpus=1

@@ -5,7 +5,8 @@ Each patch in tests/mutants/ breaks one rule in a scratch copy of the sources. W
 patched files is compiled again and linked with the objects of `make unit`; then the unit tests run,
 the one that the patch names first, until one fails. A mutant that all tests let pass has survived,
 and so has one whose patch does not apply any more or does not compile: it proves nothing. Where a
-patch names proofs, CBMC has to find them false, too.
+patch names proofs, CBMC has to find them false, too; where it names target tests, each has to fail
+with an image that has the mutant.
 
     mutants.py [--sample N] [--jobs N] [--record] [NAME...]     called by `make mutants`
     mutants.py --lint       checks the patches' headers and the rules that README.md excuses
@@ -27,6 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 
+from mutant_image import Image
+
 ROOT = Path(__file__).resolve().parent.parent
 PATCHES = ROOT / "tests" / "mutants"
 BUILD = ROOT / "build"
@@ -37,7 +40,7 @@ TESTS = """spte ept_format mmu_patches mmu_rules mmu_trace mmu_pml mmu_fault mmu
            mmu_stores_random mmu_adversary mmu_threads""".split()
 # What these tests are linked from; others from the whole library.
 PARTS = ("lib", "ept", "mmu")
-WHOLE = ("mmio", "ghci", "ve_")
+WHOLE = ("mmio", "ghci", "ve_", "lapic", "firmware")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000"}
 FLAGS = [f for f in shlex.split(os.environ.get("HOSTFLAGS", "")) if f != "-g"]
 GCC = os.environ.get("HOSTCC", "gcc")
@@ -72,7 +75,8 @@ def run_test(tree, program, limit):
 
 
 class Mutant:
-    """A patch: `Breaks S7, W5: what it does.`, `Test: mmu_stores`, perhaps `Proof: prove_…`."""
+    """A patch: `Breaks S7, W5: what it does.`, `Test: mmu_stores`, perhaps `Proof: prove_…` and
+    `Target: test_file.py::test …`. `Target:` alone is for what no hosted test compiles."""
 
     def __init__(self, path):
         self.path, self.name, self.text = path, path.stem, path.read_text()
@@ -81,13 +85,13 @@ class Mutant:
         self.rules = breaks[1].split(", ") if breaks else []
         self.test = (re.search(r"^Test: (\w+)$", self.head, re.M) or [None, ""])[1]
         self.proofs = (re.search(r"^Proof: ([\w ]+)$", self.head, re.M) or [None, ""])[1].split()
+        self.targets = (re.search(r"^Target: (.+)$", self.head, re.M) or [None, ""])[1].split()
         self.files = set(re.findall(r"^\+\+\+ b/(\S+)", self.text, re.M))
 
     def record(self, test):
-        self.path.write_text(re.sub(r"^(Test: )?\w+$|\Z", "", self.head, flags=re.M).rstrip()
-                             + f"\nTest: {test}\n"
-                             + (f"Proof: {' '.join(self.proofs)}\n" if self.proofs else "")
-                             + "--- a/" + self.body)  # fmt: skip
+        head = re.sub(r"^Test: \w+\n", "", self.head, flags=re.M)
+        head = re.sub(r"^(Breaks .*\n)", rf"\1Test: {test}\n", head, flags=re.M)
+        self.path.write_text(f"{head}--- a/{self.body}")
 
 
 def mutants():
@@ -183,7 +187,11 @@ class Tree:
                 return test, f"test_{test}" + (" (hangs)" if status is None else "")
         return None, "all tests pass"
 
-    def judge(self, mutant, cbmc):
+    def judge(self, mutant, cbmc, booted):
+        if mutant.targets and (passing := booted.passing(mutant)):
+            return None, passing
+        if mutant.targets and not mutant.test:
+            return mutant.targets[0], " ".join(mutant.targets)
         if run(self.path, "patch", "-p1", "-s", "-i", str(mutant.path)) != 0:
             return None, "the patch does not apply"
         shutil.rmtree(self.path / "objects", ignore_errors=True)
@@ -194,10 +202,37 @@ class Tree:
                 if run(self.path, "tools/prove.sh", cbmc, proof) == 0:
                     return None, f"{proof} is still proved"
                 how += f", {proof}"
-            return killer, how
+            return killer, ", ".join([how, *mutant.targets])
         finally:
             for file in mutant.files:
                 shutil.copy2(ROOT / file, self.path / file)
+
+
+class Booted:
+    """An image in which one mutant after the other is booted."""
+
+    def __init__(self):
+        self.lock, self.image, self.limits = threading.Lock(), None, {}
+
+    def limit(self, test):
+        """As Baseline.limit()."""
+        if test not in self.limits:
+            start = time.monotonic()
+            if not self.image.builds() or not self.image.passes(test, 300):
+                sys.exit(f"mutants: {test} fails without any mutant; mend that first")
+            self.limits[test] = 20 + 3 * (time.monotonic() - start)
+        return self.limits[test]
+
+    def passing(self, mutant):
+        """What shows that the mutant survives, or nothing."""
+        with self.lock:
+            self.image = self.image or Image(SCRATCH / "image")
+            limits = [self.limit(test) for test in mutant.targets]
+            with self.image.broken_by(mutant.text, mutant.files) as fault:
+                for test, limit in zip(mutant.targets, limits):
+                    if not fault and self.image.passes(test, limit):
+                        fault = f"{test} passes"
+                return fault
 
 
 # ---- Lint ---------------------------------------------------------------------------------------
@@ -235,8 +270,15 @@ def lint():
     for mutant in mutants():
         if not mutant.rules:
             faults.append(f"{mutant.path.name}: begins with `Breaks RULE, RULE: what it does.`")
-        if not (ROOT / f"tests/unit/test_{mutant.test}.c").exists():
-            faults.append(f"{mutant.path.name}: `Test: {mutant.test}` names no unit test")
+        if mutant.test or not mutant.targets:
+            path = ROOT / f"tests/unit/test_{mutant.test}.c"
+            faults += [] if path.exists() else [
+                f"{mutant.path.name}: `Test: {mutant.test}` names no unit test"]  # fmt: skip
+        for target in mutant.targets:
+            file, _, test = target.partition("::")
+            path = ROOT / "tests/target" / file
+            if f"def {test.partition('[')[0]}(" not in (path.read_text() if path.exists() else ""):
+                faults.append(f"{mutant.path.name}: `Target: {target}` names no target test")
         if run(ROOT, "patch", "-p1", "-s", "-f", "--dry-run", "-i", mutant.path) != 0:
             faults.append(f"{mutant.path.name} does not apply any more")
     proofs = {name for file in (ROOT / "tests/proofs").glob("*.c")
@@ -287,19 +329,19 @@ def main():
     if not FLAGS:
         sys.exit("mutants: call it by `make mutants`, which says how the tests are compiled")
     wanted = choose(arguments)
-    cbmc, baseline, trees = find_cbmc(wanted), Baseline(), Queue()
+    cbmc, baseline, booted, trees = find_cbmc(wanted), Baseline(), Booted(), Queue()
     for number in range(min(arguments.jobs, len(wanted))):
         trees.put(Tree(number, baseline))
 
     def one(mutant):
         tree, start = trees.get(), time.monotonic()
         try:
-            killer, how = tree.judge(mutant, cbmc)
+            killer, how = tree.judge(mutant, cbmc, booted)
         finally:
             trees.put(tree)
         word, seconds = "killed  " if killer else "SURVIVED", time.monotonic() - start
         print(f"{word} {mutant.name}: {how} ({seconds:.1f} s)", flush=True)
-        if killer and arguments.record and killer != mutant.test:
+        if killer and arguments.record and killer not in (mutant.test, *mutant.targets):
             mutant.record(killer)
         return bool(killer)
 

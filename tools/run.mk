@@ -10,6 +10,7 @@ guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
 GUEST_VARIANTS := \
     state_again=$(B)/guest/state.elf:testctl \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
+    lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
     forbidden_stack=$(call guest_item,forbidden_mmio_delivery):stack \
     forbidden_tables=$(call guest_item,forbidden_fetch):tables \
@@ -27,12 +28,15 @@ GUESTS ?= $(call guest_item,scenarios) \
               $(call guest_item,$(g)))
 export MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
 
+# What MACHINE=nested takes beside QEMU: a Linux with KVM, as `make bench`.
+NESTED   := $(if $(filter nested,$(MACHINE)),$(addprefix $(B)/kvm/,nested kernel))
 HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))
 RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
-            $(if $(HAS_VTX)$(findstring qemu,$(MACHINE)),qemu)
+            $(if $(HAS_VTX)$(findstring qemu,$(MACHINE))$(NESTED),qemu)
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
-run: all guests $(B)/optrom.bin | deps-run ## boot by GRUB, run the guests, show what happens
+run: all guests $(B)/optrom.bin $(NESTED)
+run: | deps-run ## boot by GRUB, run the guests, show what happens
 	$(Q)$(PYTHON) tools/run.py
 
 run-quick: export METHOD := optrom
@@ -57,11 +61,14 @@ deps-target:
 $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
-.PHONY: target test check
-TESTED := $(filter-out mmu_bench sides_bench smp,$(GUEST_PROGRAMS))
-target: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
+.PHONY: target tested test check
+TESTED := $(filter-out %_bench smp%,$(GUEST_PROGRAMS))
+target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
+
+tested: # for a test that is started by hand
+	@echo "$$GUESTS"
 
 test: | deps-base ## all that must hold: the targets below, every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
@@ -69,7 +76,17 @@ test: | deps-base ## all that must hold: the targets below, every CPU model, fir
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
-.PHONY: spin
+# 3 tests of 33,334 rounds, and 8 of 12,500.
+STORM := testctl,vcpus=2,budget=3600000
+storm: export SMP := 2
+storm: export CMDLINE := parallel=1
+storm: export METHOD := optrom
+storm: export TIMEOUT := 3000
+storm: export GUESTS := $(B)/guest/smp_slots.elf:$(STORM):33334 \
+                        $(B)/guest/smp_flush.elf:$(STORM):12500
+storm: run ## what one CPU changes under another, 10^5 times in two programs
+
+.PHONY: spin storm
 spin: ## the models of kicks and epochs, in full, and their mutants; two to four minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin

@@ -8,19 +8,6 @@
 #define BIOS_AREA HPA(0xe0000)
 #define BIOS_SIZE 0x20000u
 
-struct rsdp {
-    char signature[8];
-    uint8_t checksum;
-    char oem[6];
-    uint8_t revision;
-    uint32_t rsdt;
-    uint32_t length;
-    uint64_t xsdt;
-    uint8_t extended_checksum, reserved[3];
-} __attribute__((packed));
-_Static_assert(sizeof(struct rsdp) == 36, "ACPI 6.5, table 5.3");
-#define RSDP_SIZE_1 20 /* of revision 0, and what its checksum covers */
-
 /* UEFI 2.10, 4.2 and 4.3, as 64-bit firmware lays it out. */
 struct efi_system_table {
     uint64_t signature;
@@ -42,7 +29,7 @@ struct efi_table_entry {
 static const uint8_t efi_acpi_guid[16] = {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11,
                                           0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81};
 
-static struct rsdp rsdp;
+static struct acpi_rsdp rsdp;
 
 static uint8_t byte_sum(const void *data, size_t size)
 {
@@ -55,16 +42,16 @@ static uint8_t byte_sum(const void *data, size_t size)
 
 static bool take_rsdp(const void *candidate, const char *where)
 {
-    if (memcmp(candidate, "RSD PTR ", 8))
+    if (memcmp(candidate, ACPI_RSDP, sizeof(rsdp.signature)))
         return false;
-    uint8_t sum = byte_sum(candidate, RSDP_SIZE_1);
+    uint8_t sum = byte_sum(candidate, ACPI_RSDP_SIZE_1);
     if (sum) {
         log_error("ACPI: the RSDP from %s is not used: its %u bytes sum to %#x, not to 0", where,
-                  RSDP_SIZE_1, sum);
+                  ACPI_RSDP_SIZE_1, sum);
         return false;
     }
     memset(&rsdp, 0, sizeof(rsdp));
-    memcpy(&rsdp, candidate, RSDP_SIZE_1);
+    memcpy(&rsdp, candidate, ACPI_RSDP_SIZE_1);
     if (rsdp.revision < 2)
         return true;
     sum = byte_sum(candidate, sizeof(rsdp));

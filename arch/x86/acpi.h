@@ -12,8 +12,27 @@ struct acpi_header {
     uint32_t length;
     uint8_t revision, checksum;
     char oem[6], oem_table[8];
-    uint32_t oem_revision, creator, creator_revision;
+    uint32_t oem_revision;
+    char creator[4];
+    uint32_t creator_revision;
 };
+
+_Static_assert(sizeof(struct acpi_header) == 36, "ACPI 6.5, table 5.4");
+
+/* ACPI 6.5, table 5.3. Of revision 0 only the first part is there. */
+struct acpi_rsdp {
+    char signature[8];
+    uint8_t checksum; /* over the first part */
+    char oem[6];
+    uint8_t revision;
+    uint32_t rsdt;
+    uint32_t length;
+    uint64_t xsdt;
+    uint8_t extended_checksum, reserved[3];
+} __attribute__((packed));
+_Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 6.5, table 5.3");
+#define ACPI_RSDP        "RSD PTR "
+#define ACPI_RSDP_SIZE_1 20
 
 /* Finds the RSDP: the loader's copy, the EFI system table, or the BIOS area. Before anything
  * else here; a second call forgets the first. */

@@ -5,20 +5,11 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-#define ENTRIES_AT   44 /* behind the header, the APIC's address and flags */
-#define TYPE_LAPIC   0
-#define TYPE_X2APIC  9
-#define FLAG_ENABLED BIT(0)
+#define TYPE_X2APIC 9
 
 /* The broadcast IDs, which no CPU has. */
 #define LAPIC_BROADCAST  0xffu
 #define X2APIC_BROADCAST 0xffffffffu
-
-struct lapic_entry {
-    uint8_t type, length, processor, apic_id;
-    uint32_t flags;
-};
-_Static_assert(sizeof(struct lapic_entry) == 8, "ACPI 6.5, table 5.21");
 
 struct x2apic_entry {
     uint8_t type, length;
@@ -50,20 +41,20 @@ static void add(struct madt *madt, uint32_t apic_id)
 
 static int parse_entry(struct madt *madt, const uint8_t *entry, size_t at)
 {
-    struct lapic_entry lapic;
+    struct madt_lapic lapic;
     struct x2apic_entry x2apic;
 
-    if (entry[0] == TYPE_LAPIC) {
+    if (entry[0] == MADT_LAPIC) {
         if (entry[1] < sizeof(lapic))
             return refuse(madt, at, "is a local APIC of length", entry[1]);
         memcpy(&lapic, entry, sizeof(lapic));
-        if (lapic.flags & FLAG_ENABLED && lapic.apic_id != LAPIC_BROADCAST)
+        if (lapic.flags & MADT_ENABLED && lapic.apic_id != LAPIC_BROADCAST)
             add(madt, lapic.apic_id);
     } else if (entry[0] == TYPE_X2APIC) {
         if (entry[1] < sizeof(x2apic))
             return refuse(madt, at, "is a local x2APIC of length", entry[1]);
         memcpy(&x2apic, entry, sizeof(x2apic));
-        if (x2apic.flags & FLAG_ENABLED && x2apic.apic_id != X2APIC_BROADCAST)
+        if (x2apic.flags & MADT_ENABLED && x2apic.apic_id != X2APIC_BROADCAST)
             add(madt, x2apic.apic_id);
     }
     return 0;
@@ -72,13 +63,13 @@ static int parse_entry(struct madt *madt, const uint8_t *entry, size_t at)
 int madt_parse(const struct acpi_header *table, uint32_t boot_id, struct madt *madt)
 {
     *madt = (struct madt){.apic_id = {boot_id}, .count = 1};
-    if (!table || table->length < ENTRIES_AT) {
+    if (!table || table->length < sizeof(struct madt_header)) {
         log_info("MADT: ACPI has no such table that could be used; of all CPUs only the boot CPU "
                  "is used");
         return -EINVAL;
     }
     const uint8_t *bytes = (const uint8_t *)table;
-    for (size_t at = ENTRIES_AT; at < table->length; at += bytes[at + 1]) {
+    for (size_t at = sizeof(struct madt_header); at < table->length; at += bytes[at + 1]) {
         size_t room = table->length - at;
         if (room < 2)
             return refuse(madt, at, "is cut off: bytes left:", (unsigned)room);

@@ -7,6 +7,22 @@
 #include "arch/x86/acpi.h"
 #include "lib/compiler.h"
 
+/* Its entries follow. */
+struct madt_header {
+    struct acpi_header acpi;
+    uint32_t lapic; /* the address of the local APICs' page */
+    uint32_t flags;
+};
+_Static_assert(sizeof(struct madt_header) == 44, "ACPI 6.5, table 5.19");
+
+struct madt_lapic {
+    uint8_t type, length, processor, apic_id;
+    uint32_t flags;
+};
+_Static_assert(sizeof(struct madt_lapic) == 8, "ACPI 6.5, table 5.21");
+#define MADT_LAPIC   0
+#define MADT_ENABLED 1u
+
 #define MADT_CPUS 64u
 
 struct madt {

@@ -1,59 +1,28 @@
 /*
  * The local APIC as a guest uses it: IPIs to itself, priorities, EOI, the timer in its modes, HLT
- * that the timer ends. What every APIC does also runs without the hypervisor.
+ * that the timer ends. What every APIC does also runs without the hypervisor. With the argument
+ * `x2apic` all of it is done by MSRs.
  */
-#include "guest/programs/rt/rt.h"
-
-#define APIC          0xfee00000ull
-#define APIC_ID       (APIC + 0x20)
-#define APIC_VERSION  (APIC + 0x30)
-#define APIC_TPR      (APIC + 0x80)
-#define APIC_PPR      (APIC + 0xa0)
-#define APIC_EOI      (APIC + 0xb0)
-#define APIC_LDR      (APIC + 0xd0)
-#define APIC_SVR      (APIC + 0xf0)
-#define APIC_ISR      (APIC + 0x100)
-#define APIC_IRR      (APIC + 0x200)
-#define APIC_ESR      (APIC + 0x280)
-#define APIC_ICR      (APIC + 0x300)
-#define APIC_ICR_HIGH (APIC + 0x310)
-#define APIC_TIMER    (APIC + 0x320)
-#define APIC_INITIAL  (APIC + 0x380)
-#define APIC_CURRENT  (APIC + 0x390)
-#define APIC_DIVIDE   (APIC + 0x3e0)
+#include "guest/programs/rt/apic.h"
 
 #define SVR_ON       0x1ff
 #define SVR_OFF      0xff
-#define TO_SELF      0x40000
-#define BY_LOGICAL   0x800
-#define MODE_NMI     0x400
 #define MASKED       0x10000
 #define PERIODIC     0x20000
 #define DEADLINE     0x40000
 #define DIVIDE_BY_1  0xb
 #define DIVIDE_BY_16 0x3
 
-#define MSR_APIC_BASE    0x1b
-#define MSR_TSC_DEADLINE 0x6e0
-#define APIC_BASE_ENABLE BIT(11)
-
 #define LONG_TIME 20000000ull /* ticks of the TSC: longer than anything here may take */
 
-static uint64_t rdmsr(uint32_t msr)
+static bool in_set(unsigned set, unsigned vector)
 {
-    uint32_t low, high;
-    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
-    return (uint64_t)high << 32 | low;
-}
-
-static bool in_set(uint64_t set, unsigned vector)
-{
-    return read32(set + vector / 32 * 16) >> vector % 32 & 1;
+    return apic_read(set + vector / 32 * 16) >> vector % 32 & 1;
 }
 
 static void send(unsigned vector)
 {
-    write32(APIC_ICR, TO_SELF | vector);
+    send_ipi(0, ICR_SELF | vector);
 }
 
 /* What arrived, in this order. */
@@ -65,7 +34,7 @@ static void handler(struct frame *frame)
 {
     arrivals[arrived++ % ARRAY_SIZE(arrivals)] = (uint8_t)frame->vector;
     if (!keeps_in_service)
-        write32(APIC_EOI, 0);
+        apic_write(APIC_REG_EOI, 0);
 }
 
 /* Switches the APIC on, with nothing waiting, and takes these vectors. */
@@ -73,10 +42,10 @@ static void begin(const uint8_t *vectors, unsigned count)
 {
     arrived = 0;
     keeps_in_service = false;
-    write32(APIC_SVR, SVR_ON);
-    write32(APIC_TPR, 0);
-    write32(APIC_TIMER, MASKED);
-    write32(APIC_DIVIDE, DIVIDE_BY_1);
+    apic_write(APIC_REG_SVR, SVR_ON);
+    apic_write(APIC_REG_TPR, 0);
+    apic_write(APIC_REG_TIMER, MASKED);
+    apic_write(APIC_REG_DIVIDE, DIVIDE_BY_1);
     for (unsigned i = 0; i < count; i++)
         set_handler(vectors[i], handler);
 }
@@ -111,25 +80,26 @@ static void present(void)
     EXPECT(cpuid(1).edx & BIT(9));
     EXPECT(rdmsr(MSR_APIC_BASE) & APIC_BASE_ENABLE);
     EXPECT_EQ(rdmsr(MSR_APIC_BASE) & ~0xfffull, APIC);
-    EXPECT_EQ(read32(APIC_ID), 0);
-    EXPECT_EQ(read32(APIC_VERSION) & 0xff, 0x14);
-    EXPECT_EQ(read32(APIC_VERSION) >> 16 & 0xff, 5);
-    note("version", read32(APIC_VERSION));
+    EXPECT_EQ(apic_id(), 0);
+    EXPECT_EQ(apic_read(APIC_REG_VERSION) & 0xff, 0x14);
+    EXPECT_EQ(apic_read(APIC_REG_VERSION) >> 16 & 0xff, 5);
+    note("version", apic_read(APIC_REG_VERSION));
 }
 
 static void switched_off(void)
 {
     uint64_t base = rdmsr(MSR_APIC_BASE);
     begin(NULL, 0);
-    write32(APIC_TPR, 0x30);
-    wrmsr(MSR_APIC_BASE, base & ~APIC_BASE_ENABLE);
+    apic_write(APIC_REG_TPR, 0x30);
+    wrmsr(MSR_APIC_BASE, base & ~(APIC_BASE_ENABLE | APIC_BASE_X2APIC));
     EXPECT(!(cpuid(1).edx & BIT(9)));
-    EXPECT_EQ(read32(APIC_VERSION), ~0u);
-    write32(APIC_TPR, 0x40);
-    wrmsr(MSR_APIC_BASE, base);
+    EXPECT_EQ(read32(APIC + APIC_REG_VERSION), ~0u);
+    write32(APIC + APIC_REG_TPR, 0x40);
+    wrmsr(MSR_APIC_BASE, base & ~APIC_BASE_X2APIC);
     EXPECT(cpuid(1).edx & BIT(9));
-    EXPECT_EQ(read32(APIC_TPR), 0);
-    EXPECT_EQ(read32(APIC_SVR), SVR_OFF);
+    EXPECT_EQ(read32(APIC + APIC_REG_TPR), 0);
+    wrmsr(MSR_APIC_BASE, base);
+    EXPECT_EQ(apic_read(APIC_REG_SVR), SVR_OFF);
 }
 
 /* ---- IPIs and priorities --------------------------------------------------------------------- */
@@ -138,23 +108,20 @@ static void self_ipi(void)
 {
     begin((const uint8_t[]){0x41}, 1);
     send(0x41);
-    EXPECT(in_set(APIC_IRR, 0x41));
+    EXPECT(in_set(APIC_REG_IRR, 0x41));
     window();
     EXPECT_EQ(arrived, 1);
-    write32(APIC_ICR_HIGH, 0); /* physical: APIC id 0 */
-    write32(APIC_ICR, 0x41);
+    send_ipi(0, 0x41); /* physical: APIC id 0 */
     window();
     EXPECT_EQ(arrived, 2);
-    write32(APIC_LDR, 0x02000000);
-    write32(APIC_ICR_HIGH, 0x06000000);
-    write32(APIC_ICR, BY_LOGICAL | 0x41);
+    apic_take_logical_id();
+    send_ipi(apic_logical_id(0) | 4, ICR_LOGICAL | 0x41);
     window();
     EXPECT_EQ(arrived, 3);
-    write32(APIC_ICR_HIGH, 0x04000000);
-    write32(APIC_ICR, BY_LOGICAL | 0x41);
+    send_ipi(4, ICR_LOGICAL | 0x41);
     window();
     EXPECT_EQ(arrived, 3);
-    EXPECT(!in_set(APIC_IRR, 0x41) && !in_set(APIC_ISR, 0x41));
+    EXPECT(!in_set(APIC_REG_IRR, 0x41) && !in_set(APIC_REG_ISR, 0x41));
     note("arrived", arrived);
 }
 
@@ -180,7 +147,7 @@ static void write_cr8(uint64_t value)
 static void task_priority(void)
 {
     begin((const uint8_t[]){0x55, 0x72}, 2);
-    write32(APIC_TPR, 0x50);
+    apic_write(APIC_REG_TPR, 0x50);
     send(0x55);
     window();
     EXPECT_EQ(arrived, 0);
@@ -197,9 +164,9 @@ static void task_priority(void)
     __asm__ volatile("cli" : : : "memory");
     EXPECT_EQ(arrived, 2);
     EXPECT_EQ(arrivals[1], 0x55);
-    EXPECT_EQ(read32(APIC_TPR), 0x40);
-    EXPECT_EQ(read32(APIC_PPR), 0x40);
-    write32(APIC_TPR, 0);
+    EXPECT_EQ(apic_read(APIC_REG_TPR), 0x40);
+    EXPECT_EQ(apic_read(APIC_REG_PPR), 0x40);
+    apic_write(APIC_REG_TPR, 0);
     note("arrived", arrived);
 }
 
@@ -211,8 +178,8 @@ static void in_service(void)
     send(0x55);
     window();
     EXPECT_EQ(arrived, 1);
-    EXPECT(in_set(APIC_ISR, 0x55));
-    EXPECT_EQ(read32(APIC_PPR), 0x50);
+    EXPECT(in_set(APIC_REG_ISR, 0x55));
+    EXPECT_EQ(apic_read(APIC_REG_PPR), 0x50);
     send(0x57);
     window();
     EXPECT_EQ(arrived, 1);
@@ -220,19 +187,19 @@ static void in_service(void)
     window();
     EXPECT_EQ(arrived, 2);
     EXPECT_EQ(arrivals[1], 0x72);
-    write32(APIC_EOI, 0); /* of 0x72 */
-    EXPECT(in_set(APIC_ISR, 0x55) && !in_set(APIC_ISR, 0x72));
+    apic_write(APIC_REG_EOI, 0); /* of 0x72 */
+    EXPECT(in_set(APIC_REG_ISR, 0x55) && !in_set(APIC_REG_ISR, 0x72));
     window();
     EXPECT_EQ(arrived, 2);
     __asm__ volatile("sti" : : : "memory");
-    write32(APIC_EOI, 0); /* of 0x55 */
+    apic_write(APIC_REG_EOI, 0); /* of 0x55 */
     boundary();
     __asm__ volatile("cli" : : : "memory");
     EXPECT_EQ(arrived, 3);
     EXPECT_EQ(arrivals[2], 0x57);
-    write32(APIC_EOI, 0);
+    apic_write(APIC_REG_EOI, 0);
     for (unsigned vector = 0; vector < 256; vector += 32)
-        EXPECT_EQ(read32(APIC_ISR + vector / 2), 0);
+        EXPECT_EQ(apic_read(APIC_REG_ISR + vector / 2), 0);
     note("arrived", arrived);
 }
 
@@ -240,8 +207,7 @@ static void nmi(void)
 {
     begin(NULL, 0);
     look_for(VECTOR_NMI, 0);
-    write32(APIC_ICR_HIGH, 0);
-    write32(APIC_ICR, MODE_NMI);
+    send_ipi(0, ICR_NMI);
     boundary();
     EXPECT_EQ(seen.count, 1);
     set_handler(VECTOR_NMI, NULL);
@@ -251,17 +217,19 @@ static void nmi(void)
 static void illegal_vector(void)
 {
     begin(NULL, 0);
-    write32(APIC_ESR, 0);
+    apic_write(APIC_REG_ESR, 0);
     send(5);
     window();
-    EXPECT_EQ(read32(APIC_ESR), 0);
-    write32(APIC_ESR, 0);
-    EXPECT_EQ(read32(APIC_ESR), 0x60);
-    read32(APIC + 0x40);
-    write32(APIC_ESR, 0);
-    EXPECT_EQ(read32(APIC_ESR), 0x80);
-    write32(APIC_ESR, 0);
-    EXPECT_EQ(read32(APIC_ESR), 0);
+    EXPECT_EQ(apic_read(APIC_REG_ESR), 0);
+    apic_write(APIC_REG_ESR, 0);
+    EXPECT_EQ(apic_read(APIC_REG_ESR), 0x60);
+    if (!apic_is_x2apic) { /* there it is #GP */
+        read32(APIC + 0x40);
+        apic_write(APIC_REG_ESR, 0);
+        EXPECT_EQ(apic_read(APIC_REG_ESR), 0x80);
+    }
+    apic_write(APIC_REG_ESR, 0);
+    EXPECT_EQ(apic_read(APIC_REG_ESR), 0);
 }
 
 /* An injected interrupt goes through an APIC that is on, and past one that is not. */
@@ -270,7 +238,7 @@ static void injected(void)
     begin((const uint8_t[]){0x51, 0x62}, 2);
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, 0x51), 0, 0), 0);
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, 0x62), 0, 0), 0);
-    EXPECT(in_set(APIC_IRR, 0x51) && in_set(APIC_IRR, 0x62));
+    EXPECT(in_set(APIC_REG_IRR, 0x51) && in_set(APIC_REG_IRR, 0x62));
     window();
     EXPECT_EQ(arrived, 2);
     EXPECT_EQ(arrivals[0], 0x62);
@@ -278,16 +246,16 @@ static void injected(void)
 
     /* Past it, ahead of what it holds, which follows as soon as the guest can take it. */
     send(0x62);
-    write32(APIC_SVR, SVR_OFF);
+    apic_write(APIC_REG_SVR, SVR_OFF);
     keeps_in_service = true;
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, 0x51), 0, 0), 0);
-    EXPECT(!in_set(APIC_IRR, 0x51));
+    EXPECT(!in_set(APIC_REG_IRR, 0x51));
     window();
     EXPECT_EQ(arrived, 4);
     EXPECT_EQ(arrivals[2], 0x51);
     EXPECT_EQ(arrivals[3], 0x62);
-    EXPECT(in_set(APIC_ISR, 0x62) && !in_set(APIC_ISR, 0x51));
-    write32(APIC_EOI, 0);
+    EXPECT(in_set(APIC_REG_ISR, 0x62) && !in_set(APIC_REG_ISR, 0x51));
+    apic_write(APIC_REG_EOI, 0);
     note("arrived", arrived);
 }
 
@@ -296,30 +264,30 @@ static void injected(void)
 static void count_down(void)
 {
     begin(NULL, 0);
-    write32(APIC_DIVIDE, DIVIDE_BY_16);
-    write32(APIC_INITIAL, 1000000);
-    uint32_t first = read32(APIC_CURRENT), second = read32(APIC_CURRENT);
+    apic_write(APIC_REG_DIVIDE, DIVIDE_BY_16);
+    apic_write(APIC_REG_INITIAL, 1000000);
+    uint32_t first = apic_read(APIC_REG_CURRENT), second = apic_read(APIC_REG_CURRENT);
     EXPECT(first <= 1000000 && second <= first && second > 0);
     uint64_t start = rdtsc();
     while (rdtsc() - start < 1000)
         ;
-    EXPECT(read32(APIC_CURRENT) < first);
-    write32(APIC_INITIAL, 0);
-    EXPECT_EQ(read32(APIC_CURRENT), 0);
+    EXPECT(apic_read(APIC_REG_CURRENT) < first);
+    apic_write(APIC_REG_INITIAL, 0);
+    EXPECT_EQ(apic_read(APIC_REG_CURRENT), 0);
 }
 
 /* By the documented clock: not a tick early. */
 static void one_shot(void)
 {
     begin((const uint8_t[]){0x60}, 1);
-    write32(APIC_TIMER, 0x60);
-    write32(APIC_DIVIDE, DIVIDE_BY_16);
+    apic_write(APIC_REG_TIMER, 0x60);
+    apic_write(APIC_REG_DIVIDE, DIVIDE_BY_16);
     uint64_t start = rdtsc();
-    write32(APIC_INITIAL, 5000);
+    apic_write(APIC_REG_INITIAL, 5000);
     wait_for(1);
     if (under_eptvisor())
         EXPECT(rdtsc() - start >= 5000 * 16);
-    EXPECT_EQ(read32(APIC_CURRENT), 0);
+    EXPECT_EQ(apic_read(APIC_REG_CURRENT), 0);
     start = rdtsc();
     while (rdtsc() - start < 200000)
         window();
@@ -330,14 +298,14 @@ static void one_shot(void)
 static void periodic(void)
 {
     begin((const uint8_t[]){0x60}, 1);
-    write32(APIC_TIMER, PERIODIC | 0x60);
+    apic_write(APIC_REG_TIMER, PERIODIC | 0x60);
     uint64_t start = rdtsc();
-    write32(APIC_INITIAL, 50000);
+    apic_write(APIC_REG_INITIAL, 50000);
     wait_for(10);
-    write32(APIC_TIMER, MASKED);
+    apic_write(APIC_REG_TIMER, MASKED);
     if (under_eptvisor())
         EXPECT(rdtsc() - start >= 10 * 50000);
-    write32(APIC_INITIAL, 0);
+    apic_write(APIC_REG_INITIAL, 0);
     note("arrived", arrived);
 }
 
@@ -345,9 +313,9 @@ static void periodic(void)
 static void time_in_exits(void)
 {
     begin((const uint8_t[]){0x60}, 1);
-    write32(APIC_TIMER, 0x60);
+    apic_write(APIC_REG_TIMER, 0x60);
     uint64_t start = rdtsc(), ticks = 0;
-    write32(APIC_INITIAL, 100000);
+    apic_write(APIC_REG_INITIAL, 100000);
     __asm__ volatile("sti" : : : "memory");
     while (!arrived && ticks < 100 * 100000) {
         cpuid(0);
@@ -362,16 +330,16 @@ static void time_in_exits(void)
 static void shortest_period(void)
 {
     begin((const uint8_t[]){0x60}, 1);
-    write32(APIC_TIMER, PERIODIC | 0x60);
+    apic_write(APIC_REG_TIMER, PERIODIC | 0x60);
     keeps_in_service = true; /* so that it comes once */
-    write32(APIC_INITIAL, 1);
+    apic_write(APIC_REG_INITIAL, 1);
     window();
     EXPECT_EQ(arrived, 1);
-    EXPECT(in_set(APIC_IRR, 0x60) && in_set(APIC_ISR, 0x60));
-    write32(APIC_TIMER, MASKED);
-    write32(APIC_INITIAL, 0);
+    EXPECT(in_set(APIC_REG_IRR, 0x60) && in_set(APIC_REG_ISR, 0x60));
+    apic_write(APIC_REG_TIMER, MASKED);
+    apic_write(APIC_REG_INITIAL, 0);
     keeps_in_service = false;
-    write32(APIC_EOI, 0);
+    apic_write(APIC_REG_EOI, 0);
     window(); /* the one that was waiting */
     EXPECT_EQ(arrived, 2);
     note("arrived", arrived);
@@ -381,7 +349,7 @@ static void tsc_deadline(void)
 {
     begin((const uint8_t[]){0x60}, 1);
     EXPECT(cpuid(1).ecx & BIT(24));
-    write32(APIC_TIMER, DEADLINE | 0x60);
+    apic_write(APIC_REG_TIMER, DEADLINE | 0x60);
     uint64_t end = rdtsc() + 100000;
     wrmsr(MSR_TSC_DEADLINE, end);
     EXPECT_EQ(rdmsr(MSR_TSC_DEADLINE), end);
@@ -394,14 +362,14 @@ static void tsc_deadline(void)
 static void hlt(uint32_t mode)
 {
     begin((const uint8_t[]){0x60}, 1);
-    write32(APIC_TIMER, mode | 0x60);
-    write32(APIC_INITIAL, 200000);
+    apic_write(APIC_REG_TIMER, mode | 0x60);
+    apic_write(APIC_REG_INITIAL, 200000);
     for (unsigned i = 1; i <= (mode ? 3 : 1); i++) {
         __asm__ volatile("sti; hlt; cli" : : : "memory");
         EXPECT_EQ(arrived, i);
     }
-    write32(APIC_TIMER, MASKED);
-    write32(APIC_INITIAL, 0);
+    apic_write(APIC_REG_TIMER, MASKED);
+    apic_write(APIC_REG_INITIAL, 0);
     note("arrived", arrived);
 }
 
@@ -419,14 +387,14 @@ static void hlt_periodic(void)
 static void hlt_by_priority(void)
 {
     begin((const uint8_t[]){0x41, 0x60}, 2);
-    write32(APIC_TPR, 0x40);
+    apic_write(APIC_REG_TPR, 0x40);
     send(0x41);
-    write32(APIC_TIMER, 0x60);
-    write32(APIC_INITIAL, 200000);
+    apic_write(APIC_REG_TIMER, 0x60);
+    apic_write(APIC_REG_INITIAL, 200000);
     __asm__ volatile("sti; hlt; cli" : : : "memory");
     EXPECT_EQ(arrived, 1);
     EXPECT_EQ(arrivals[0], 0x60);
-    write32(APIC_TPR, 0);
+    apic_write(APIC_REG_TPR, 0);
     window();
     EXPECT_EQ(arrived, 2);
     note("arrived", arrived);
@@ -455,5 +423,7 @@ void guest_main(void)
         {"hlt_by_priority", hlt_by_priority, 0},
     };
 
+    if (*rt_args == 'x')
+        apic_enter_x2apic();
     run_tests(tests, ARRAY_SIZE(tests));
 }

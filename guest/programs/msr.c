@@ -71,7 +71,7 @@ static void own(void)
 #define MSR_TSC          0x10u
 #define MSR_TSC_ADJUST   0x3bu
 #define MSR_TSC_DEADLINE 0x6e0u
-#define SOON             20000 /* ticks, more than a few lines take */
+#define SOON             (1ull << 22) /* ticks, more than a few lines take, also nested */
 
 #define APIC         0xfee00000ull
 #define APIC_EOI     (APIC + 0xb0)
@@ -79,12 +79,6 @@ static void own(void)
 #define APIC_TIMER   (APIC + 0x320)
 #define LVT_DEADLINE BIT(18)
 #define VECTOR_TIMER 0x41
-
-static uint64_t rdmsr(uint32_t msr)
-{
-    read_argument((void *)(uintptr_t)msr);
-    return last_read;
-}
 
 /* It goes on from what was written, whichever way it is read. */
 static void tsc_written(void)

@@ -1,16 +1,15 @@
 /*
- * Several CPUs in one VM: they start, interrupt each other, and see what one of them changes in the
- * others' memory at once. A CPU that spins on loads stays in the guest with its translations, so a
- * flush that does not reach it shows.
+ * Several CPUs in one VM: they start, interrupt each other, fault on the same memory, and start
+ * again. smp_flush.c and smp_slots.c are about what one of them takes from the others.
+ * With the argument `x2apic` they do it as x2APICs.
  */
 #include "guest/programs/rt/smp.h"
 
 #define SLOT   8
-#define PLACE  0xc0000000u
 #define ROUNDS 300
-#define PEER   1 /* the CPU that spins */
+#define PEER   1
 
-static volatile uint64_t stop, turns, wrong;
+static volatile uint64_t stop, turns;
 
 /* ---- Starting and interrupts ----------------------------------------------------------------- */
 
@@ -32,12 +31,12 @@ static void take(struct frame *frame)
 {
     taken[apic_id()]++;
     if (frame->vector != VECTOR_NMI)
-        write32(APIC + APIC_REG_EOI, 0);
+        apic_write(APIC_REG_EOI, 0);
 }
 
 static void let_interrupts_in(void)
 {
-    write32(APIC + APIC_REG_LDR, 1u << (24 + apic_id() % 8));
+    apic_take_logical_id();
     __atomic_add_fetch(&turns, 1, __ATOMIC_SEQ_CST);
     __asm__ volatile("sti");
     while (!stop)
@@ -80,7 +79,7 @@ static void interrupts(void)
         EXPECT(wait_taken(++wanted));
         send_ipi(0, ICR_OTHERS | ICR_FIXED | 0x60);
         EXPECT(wait_taken(wanted += others));
-        send_ipi(1u << id % 8, ICR_LOGICAL | ICR_FIXED | 0x60);
+        send_ipi(apic_logical_id(id), ICR_LOGICAL | ICR_FIXED | 0x60);
         EXPECT(wait_taken(++wanted));
         send_ipi(id, ICR_NMI);
         EXPECT(wait_taken(++wanted));
@@ -157,149 +156,6 @@ static void ipi_at_every_moment(void)
     note("moments", MOMENTS);
 }
 
-/* ---- Changes under a peer that stays in the guest -------------------------------------------- */
-
-static volatile uint64_t floor_value;
-
-/* A value that was overwritten before the floor was raised must not be seen. */
-static void read_rising(void)
-{
-    while (!stop) {
-        uint64_t least = floor_value;
-        if (read64(PLACE) < least)
-            wrong++;
-        turns++;
-    }
-}
-
-static void start_peer(void (*function)(void))
-{
-    stop = turns = wrong = 0;
-    run_on(PEER, function);
-    while (!turns)
-        pause();
-}
-
-static void stop_peer(void)
-{
-    stop = 1;
-    EXPECT(finished(PEER));
-    EXPECT_EQ(wrong, 0);
-    EXPECT(turns > ROUNDS);
-    note("loads", turns);
-    note("stale", wrong);
-}
-
-/* So that the peer has loaded, and stayed, since the last change. */
-static void let_peer_turn(void)
-{
-    for (uint64_t until = turns + 4; turns < until;)
-        pause();
-}
-
-static void remap_under_a_reader(void)
-{
-    EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
-    floor_value = 0;
-    start_peer(read_rising);
-    for (uint64_t i = 1; i <= ROUNDS; i++) {
-        write64(PLACE, 2 * i);
-        let_peer_turn();
-        EXPECT_EQ(hc_page(HC_HOST_REMAP, PLACE), 0);
-        write64(PLACE, 2 * i + 1);
-        floor_value = 2 * i + 1;
-        let_peer_turn();
-    }
-    stop_peer();
-    EXPECT_EQ(hc_slot_delete(SLOT), 0);
-}
-
-#define CANARY 0x5ca1ab1e0ddba11ull
-static volatile uint64_t phase; /* odd: the page is gone, and nobody puts it back */
-
-static void read_until_gone(void)
-{
-    while (!stop) {
-        uint64_t before = phase;
-        bool seen_canary = read64(PLACE) == CANARY;
-        if (seen_canary && before & 1 && phase == before)
-            wrong++;
-        turns++;
-    }
-}
-
-/* When the deletion has returned, no load gives what was there. */
-static void delete_under_a_reader(void)
-{
-    phase = 1;
-    start_peer(read_until_gone);
-    for (unsigned i = 0; i < ROUNDS; i++) {
-        phase++;
-        EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
-        write64(PLACE, CANARY);
-        let_peer_turn();
-        EXPECT_EQ(hc_slot_delete(SLOT), 0);
-        phase++;
-        let_peer_turn();
-    }
-    stop_peer();
-}
-
-static void write_when_asked(void)
-{
-    while (!stop) {
-        uint64_t now = asked;
-        if (now != answered) {
-            write64(PLACE, now);
-            answered = now;
-        }
-        turns++;
-    }
-}
-
-/* After each harvest the next store is noticed, though the peer may have a translation for it. */
-static void dirty_log_under_a_writer(void)
-{
-    uint64_t lost = 0;
-    EXPECT_EQ(hc_slot_add(SLOT, PLACE, 64, 0), 0);
-    EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
-    asked = answered = 0;
-    start_peer(write_when_asked);
-    for (uint64_t i = 1; i <= ROUNDS; i++) {
-        (void)hc_dirty_get(SLOT, 0);
-        asked = i;
-        while (answered != i)
-            pause();
-        lost += !(hc_dirty_get(SLOT, 0) & 1);
-    }
-    stop_peer();
-    EXPECT_EQ(lost, 0);
-    note("lost", lost);
-    EXPECT_EQ(hc_slot_delete(SLOT), 0);
-}
-
-static void write_device(void)
-{
-    while (!stop) {
-        write32(TESTDEV_B_BASE, (uint32_t)turns);
-        turns++;
-    }
-}
-
-/* Slots come and go, so MMIO SPTEs turn stale all the time: no store is lost or made twice. */
-static void slots_under_mmio(void)
-{
-    write32(TESTDEV_B_BASE + TESTDEV_RESET, 1);
-    start_peer(write_device);
-    for (unsigned i = 0; i < ROUNDS; i++) {
-        EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
-        write64(PLACE, CANARY);
-        EXPECT_EQ(hc_slot_delete(SLOT), 0);
-    }
-    stop_peer();
-    EXPECT_EQ(read32(TESTDEV_B_BASE + TESTDEV_WRITES), turns);
-}
-
 /* ---- Faults together, and again from the start ----------------------------------------------- */
 
 #define AREA  0xd0000000u
@@ -352,14 +208,12 @@ void guest_main(void)
         {"interrupts", interrupts, 0},
         {"halted_cpus_wake", halted_cpus_wake, 0},
         {"ipi_at_every_moment", ipi_at_every_moment, 0},
-        {"remap_under_a_reader", remap_under_a_reader, NEED_TESTCTL},
-        {"delete_under_a_reader", delete_under_a_reader, NEED_TESTCTL},
-        {"dirty_log_under_a_writer", dirty_log_under_a_writer, NEED_TESTCTL},
-        {"slots_under_mmio", slots_under_mmio, NEED_TESTCTL},
         {"faults_together", faults_together, NEED_TESTCTL},
         {"cpus_start_again", cpus_start_again, 0},
     };
 
-    write32(APIC + APIC_REG_SVR, 0x1ff);
+    if (*rt_args == 'x')
+        apic_enter_x2apic();
+    apic_write(APIC_REG_SVR, 0x1ff);
     run_tests(tests, ARRAY_SIZE(tests));
 }

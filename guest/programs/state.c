@@ -24,13 +24,6 @@ static const uint32_t msrs[] = {0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 
 static uint8_t area[512] __attribute__((aligned(64)));
 static uint8_t vectors[16][32] __attribute__((aligned(32)));
 
-static uint64_t rdmsr(uint32_t msr)
-{
-    uint32_t low, high;
-    __asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
-    return (uint64_t)high << 32 | low;
-}
-
 static bool has_avx(void)
 {
     uint32_t needed = BIT(26) | BIT(28);

@@ -12,10 +12,14 @@
 /* Six LVT entries: the number of the last one stands in bits 23:16 (SDM 3, 11.4.8). */
 #define VERSION ((LAPIC_LVTS - 1) << 16 | 0x14)
 
-#define ID_SHIFT   24
-#define BROADCAST  0xff
-#define DFR_MODEL  BITS(31, 28)
-#define DFR_ONES   BITS(27, 0)
+/* Of an xAPIC: its IDs stand in the highest byte of their registers. */
+#define ID_SHIFT  24
+#define BROADCAST 0xff
+#define DFR_MODEL BITS(31, 28)
+#define DFR_ONES  BITS(27, 0)
+
+#define X2APIC_BROADCAST ~0u
+
 #define SVR_ENABLE BIT(8)
 #define SVR_RESET  0xff
 
@@ -80,7 +84,8 @@ uint8_t lapic_acknowledge(struct lapic *l)
     BUG_ON(vector < 0);
     l->irr[vector / 64] &= ~BIT(vector % 64);
     l->isr[vector / 64] |= BIT(vector % 64);
-    l->host->timer(l->context); /* it need not run while its vector waits */
+    if (vector == (uint8_t)lapic_lvt(l, LAPIC_LVT_TIMER))
+        l->host->timer(l->context); /* it need not run while its vector waits */
     return (uint8_t)vector;
 }
 
@@ -96,7 +101,7 @@ static void eoi(struct lapic *l)
 
 bool lapic_accepts(const struct lapic *l)
 {
-    return l->enabled && l->svr & SVR_ENABLE;
+    return l->mode != LAPIC_OFF && l->svr & SVR_ENABLE;
 }
 
 /* The first error since ESR was written makes an interrupt (SDM 3, 11.5.3). */
@@ -136,20 +141,37 @@ bool lapic_waits(const struct lapic *l, uint8_t vector)
 
 /* ---- Interrupts go out ----------------------------------------------------------------------- */
 
+/* SDM 3, 11.12.10.2: a cluster of 16 in the upper half. */
+static uint32_t x2apic_logical_id(const struct lapic *l)
+{
+    return l->id >> 4 << 16 | 1u << l->id % 16;
+}
+
 /* SDM 3, 11.6.2. */
-bool lapic_addressed(const struct lapic *l, const struct lapic_message *message)
+static bool xapic_addressed(const struct lapic *l, uint32_t destination)
 {
     uint32_t dfr = __atomic_load_n(&l->dfr, __ATOMIC_RELAXED);
-    uint8_t own = (uint8_t)(__atomic_load_n(&l->ldr, __ATOMIC_RELAXED) >> ID_SHIFT);
-    uint8_t destination = message->destination;
-    if (message->all)
-        return true;
-    if (!message->logical)
-        return destination == l->id || destination == BROADCAST;
+    uint32_t own = __atomic_load_n(&l->ldr, __ATOMIC_RELAXED) >> ID_SHIFT;
+    if (destination > 0xff) /* an x2APIC's */
+        return false;
     if ((dfr & DFR_MODEL) == DFR_MODEL)
         return destination & own;
     bool cluster = destination >> 4 == own >> 4 || destination >> 4 == 0xf;
     return cluster && destination & own & 0xf;
+}
+
+bool lapic_addressed(const struct lapic *l, const struct lapic_message *message)
+{
+    enum lapic_mode mode = __atomic_load_n(&l->mode, __ATOMIC_RELAXED);
+    uint32_t destination = message->destination;
+    if (message->all || mode == LAPIC_OFF)
+        return mode != LAPIC_OFF;
+    if (!message->logical)
+        return destination == l->id;
+    if (mode == LAPIC_XAPIC)
+        return xapic_addressed(l, destination);
+    uint32_t own = x2apic_logical_id(l);
+    return destination >> 16 == own >> 16 && destination & own & 0xffff;
 }
 
 /* INIT, SMI and start-up to oneself do nothing. */
@@ -161,15 +183,24 @@ static void receive_own(struct lapic *l, const struct lapic_message *message)
         l->host->raise_nmi(l->context);
 }
 
-static void send(struct lapic *l)
+/* SDM 3, 11.6.2.1 and 11.12.9: an x2APIC's broadcast is logical, too. */
+static bool is_broadcast(const struct lapic *l, uint32_t destination, bool logical)
 {
-    enum shorthand shorthand = (enum shorthand)field_get(l->icr, ICR_SHORTHAND);
+    return l->mode == LAPIC_X2APIC ? destination == X2APIC_BROADCAST
+                                   : destination == BROADCAST && !logical;
+}
+
+static void send(struct lapic *l, uint32_t command)
+{
+    enum shorthand shorthand = (enum shorthand)field_get(command, ICR_SHORTHAND);
+    uint32_t destination = l->mode == LAPIC_X2APIC ? l->icr_high : l->icr_high >> ID_SHIFT;
+    bool logical = command & ICR_LOGICAL;
     struct lapic_message message = {
-        .mode = (uint8_t)field_get(l->icr, ICR_MODE),
-        .vector = (uint8_t)field_get(l->icr, ICR_VECTOR),
-        .destination = (uint8_t)(l->icr_high >> ID_SHIFT),
-        .logical = l->icr & ICR_LOGICAL,
-        .all = shorthand != TO_DESTINATION,
+        .mode = (uint8_t)field_get(command, ICR_MODE),
+        .vector = (uint8_t)field_get(command, ICR_VECTOR),
+        .destination = destination,
+        .logical = logical,
+        .all = shorthand != TO_DESTINATION || is_broadcast(l, destination, logical),
     };
     bool fixed = message.mode == LAPIC_FIXED || message.mode == LAPIC_LOWEST;
     bool here = shorthand != TO_OTHERS && lapic_addressed(l, &message);
@@ -179,14 +210,14 @@ static void send(struct lapic *l)
     if (here)
         receive_own(l, &message);
     if (shorthand == TO_SELF || !l->host->send || (here && message.mode == LAPIC_LOWEST) ||
-        (message.mode == LAPIC_INIT && l->icr & ICR_LEVEL && !(l->icr & ICR_ASSERT)))
+        (message.mode == LAPIC_INIT && command & ICR_LEVEL && !(command & ICR_ASSERT)))
         return;
     l->host->send(l->context, &message);
 }
 
 /* ---- Registers ------------------------------------------------------------------------------- */
 
-static void reset(struct lapic *l)
+void lapic_reset(struct lapic *l)
 {
     l->tpr = 0;
     l->ldr = l->icr = l->icr_high = l->divide = l->initial = l->esr = l->errors = 0;
@@ -199,20 +230,24 @@ static void reset(struct lapic *l)
     l->timer_end = 0;
 }
 
-void lapic_init(struct lapic *l, uint8_t id, const struct lapic_host *host, void *context)
+void lapic_init(struct lapic *l, uint32_t id, const struct lapic_host *host, void *context)
 {
-    *l = (struct lapic){.host = host, .context = context, .enabled = true, .id = id};
-    reset(l);
+    *l = (struct lapic){.host = host, .context = context, .mode = LAPIC_XAPIC, .id = id};
+    lapic_reset(l);
 }
 
-void lapic_enable(struct lapic *l, bool on)
+bool lapic_set_mode(struct lapic *l, unsigned mode)
 {
-    if (on == l->enabled)
-        return;
-    l->enabled = on;
-    reset(l);
+    if (mode == l->mode)
+        return true;
+    if (mode == LAPIC_OFF || (mode == LAPIC_XAPIC && l->mode == LAPIC_OFF))
+        lapic_reset(l);
+    else if (mode != LAPIC_X2APIC || l->mode != LAPIC_XAPIC)
+        return false;
+    l->mode = (enum lapic_mode)mode;
     l->host->interrupt(l->context);
     l->host->timer(l->context);
+    return true;
 }
 
 static uint32_t word(const uint64_t set[4], unsigned index)
@@ -225,7 +260,7 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
     lapic_tick(l);
     switch (reg) {
     case LAPIC_ID:
-        return (uint32_t)l->id << ID_SHIFT;
+        return l->mode == LAPIC_X2APIC ? l->id : l->id << ID_SHIFT;
     case LAPIC_VERSION:
         return VERSION;
     case LAPIC_TPR:
@@ -235,7 +270,7 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
     case LAPIC_EOI: /* write-only */
         return 0;
     case LAPIC_LDR:
-        return l->ldr;
+        return l->mode == LAPIC_X2APIC ? x2apic_logical_id(l) : l->ldr;
     case LAPIC_DFR:
         return l->dfr;
     case LAPIC_SVR:
@@ -321,10 +356,10 @@ void lapic_write(struct lapic *l, unsigned reg, uint32_t value)
         break;
     case LAPIC_ICR:
         l->icr = value & (uint32_t)ICR_WRITABLE;
-        send(l);
+        send(l, l->icr);
         break;
     case LAPIC_ICR_HIGH:
-        l->icr_high = value & ~0u << ID_SHIFT;
+        l->icr_high = l->mode == LAPIC_X2APIC ? value : value & ~0u << ID_SHIFT;
         break;
     case LAPIC_LVT_TIMER ... LAPIC_LVT_ERROR:
         write_lvt(l, reg, value);
@@ -343,6 +378,12 @@ void lapic_write(struct lapic *l, unsigned reg, uint32_t value)
     case LAPIC_IRR ... LAPIC_IRR + 7:
     case LAPIC_CURRENT_COUNT:
         break; /* read-only */
+    case LAPIC_SELF_IPI:
+        if (l->mode == LAPIC_X2APIC)
+            send(l, (uint32_t)field_put(TO_SELF, ICR_SHORTHAND) | value);
+        else
+            error(l, ERROR_REGISTER);
+        break;
     default:
         error(l, ERROR_REGISTER);
     }

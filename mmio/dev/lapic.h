@@ -4,8 +4,9 @@
  * until the guest writes EOI.
  *
  * This is the register file. It knows registers by number, which is the x2APIC's MSR number less
- * 0x800 and the xAPIC page's offset over 16, and nothing of how the guest reaches them: a front
- * end (mmio/dev/lapic_mmio.c) turns its accesses into lapic_read() and lapic_write().
+ * 0x800 and the xAPIC page's offset over 16, and nothing of how the guest reaches them: two front
+ * ends, the page (mmio/dev/lapic_mmio.c) and the MSRs (mmio/dev/lapic_msr.c), turn the accesses of
+ * their mode into lapic_read() and lapic_write().
  *
  * The timer counts ticks of the TSC, divided by the divide configuration. There is no clockwork:
  * what the timer has done is worked out from the TSC when someone looks, and lapic_deadline() says
@@ -16,6 +17,8 @@
  * the caller keeps until then.
  */
 #pragma once
+
+#include "lib/compiler.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -44,8 +47,16 @@ enum lapic_register {
     LAPIC_INITIAL_COUNT = 0x38,
     LAPIC_CURRENT_COUNT = 0x39,
     LAPIC_DIVIDE = 0x3e,
+    LAPIC_SELF_IPI = 0x3f, /* x2APIC only */
 };
 #define LAPIC_LVTS (LAPIC_LVT_ERROR - LAPIC_LVT_TIMER + 1)
+
+/* Bits 11:10 of IA32_APIC_BASE, enable and extended mode (SDM 3, table 11-5). */
+enum lapic_mode {
+    LAPIC_OFF = 0,
+    LAPIC_XAPIC = 2,
+    LAPIC_X2APIC = 3,
+};
 
 #define LAPIC_NEVER (~0ull)
 
@@ -61,9 +72,9 @@ enum lapic_delivery {
 struct lapic_message {
     uint8_t mode; /* enum lapic_delivery, or one that nobody takes */
     uint8_t vector;
-    uint8_t destination;
     bool logical;
-    bool all; /* whatever the destination says */
+    bool all; /* by shorthand or broadcast: whatever the destination says */
+    uint32_t destination;
 };
 
 /* What the register file asks of its surroundings; given to lapic_init(). */
@@ -79,11 +90,12 @@ struct lapic_host {
 struct lapic {
     const struct lapic_host *host;
     void *context;
-    bool enabled; /* IA32_APIC_BASE.EN; if not, the rest is as after reset */
-    uint8_t id;
+    enum lapic_mode mode; /* off: the rest is as after reset */
+    uint32_t id;
 
     uint8_t tpr;
-    uint32_t ldr, dfr, svr, divide, initial;
+    uint32_t ldr, dfr; /* of the xAPIC alone */
+    uint32_t svr, divide, initial;
     uint32_t icr, icr_high;
     uint32_t lvt[LAPIC_LVTS];
     uint32_t esr;    /* what the guest reads */
@@ -92,13 +104,18 @@ struct lapic {
     uint64_t timer_end; /* TSC of the next expiry, 0: stopped */
 };
 
-/* The state after reset, enabled. */
-void lapic_init(struct lapic *lapic, uint8_t id, const struct lapic_host *host, void *context);
+/* The state after reset: an xAPIC, enabled. */
+void lapic_init(struct lapic *lapic, uint32_t id, const struct lapic_host *host, void *context);
 
-/* IA32_APIC_BASE.EN was switched: an APIC that was off comes back as after reset. */
-void lapic_enable(struct lapic *lapic, bool on);
+/* An INIT: all registers as after reset, in the same mode (SDM 3, 11.4.7.3 and 11.12.5.1). */
+void lapic_reset(struct lapic *lapic);
 
-/* A register that does not exist reads 0, ignores writes, and is an error for ESR. */
+/* Bits 11:10 of IA32_APIC_BASE are written. An APIC that was off comes back as after reset; the
+ * registers stay when an xAPIC becomes an x2APIC. False, and nothing changes: there is no such
+ * way (SDM 3, figure 11-27). */
+bool lapic_set_mode(struct lapic *lapic, unsigned mode) MUST_CHECK;
+
+/* A register that does not exist in this mode reads 0, ignores writes, and is an error for ESR. */
 uint32_t lapic_read(struct lapic *lapic, unsigned reg);
 void lapic_write(struct lapic *lapic, unsigned reg, uint32_t value);
 
@@ -106,7 +123,7 @@ void lapic_write(struct lapic *lapic, unsigned reg, uint32_t value);
 uint64_t lapic_tsc_deadline(struct lapic *lapic);
 void lapic_set_tsc_deadline(struct lapic *lapic, uint64_t value);
 
-/* True if fixed interrupts are accepted: enabled, by software too. */
+/* True if fixed interrupts are accepted: on, by software too. */
 bool lapic_accepts(const struct lapic *lapic);
 
 /* An edge-triggered fixed interrupt arrives. Dropped unless lapic_accepts(). */

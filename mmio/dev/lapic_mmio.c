@@ -12,7 +12,7 @@ static uint64_t page_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
 {
     struct lapic *lapic = device;
     (void)vcpu, (void)size;
-    if (!lapic->enabled)
+    if (lapic->mode != LAPIC_XAPIC)
         return ~0ull;
     if (offset % 16 > 3)
         return 0;
@@ -24,7 +24,7 @@ static void page_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, un
 {
     struct lapic *lapic = device;
     (void)vcpu;
-    if (lapic->enabled && size == 4 && offset % 16 == 0)
+    if (lapic->mode == LAPIC_XAPIC && size == 4 && offset % 16 == 0)
         lapic_write(lapic, (unsigned)(offset / 16), (uint32_t)value);
 }
 

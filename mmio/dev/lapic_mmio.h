@@ -1,5 +1,5 @@
-/* The front end of the local APIC in memory: its page, a device for the bus. The device is the
- * struct lapic. Switched off by IA32_APIC_BASE, the page reads all ones. */
+/* The front end of the local APIC in memory, the xAPIC's: its page, a device for the bus. The
+ * device is the struct lapic. In other modes nothing is there: the page reads all ones. */
 #pragma once
 
 #include "mmio/bus.h"

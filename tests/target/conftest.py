@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -60,6 +61,16 @@ class Result:
         ]  # fmt: skip
         return bool(found) and all(case.passed for case in found)
 
+    def cpus(self) -> dict[str, int]:
+        """The line about the host's CPUs: each number by the last word of what it counts."""
+        (line,) = [line for line in self.lines if re.match(r"# \d+ CPUs: ", line)]
+        return {words.split()[-1]: int(n) for n, words in re.findall(r"(\d+)([^\d,:]+)", line)}
+
+    def counters(self, vm: str) -> dict[str, int]:
+        """What `counters=1` shows of a VM."""
+        text = " ".join(line for line in self.lines if line.startswith(f"# {vm}:"))
+        return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", text)}
+
 
 BootFixture = Callable[..., Result]
 
@@ -68,7 +79,10 @@ def our_guests(cmdline: str = "") -> tuple[Guest, ...]:
     """What `make run` runs, as the Makefile says it, less what does not go with this command line:
     without MMIO SPTEs there is no #VE (test_sides.py has the sentence), and guests that count each
     fault can't have the generation wrap under them."""
-    guests = parse_guests(os.environ.get("GUESTS", ""))
+    items = os.environ.get("GUESTS") or subprocess.check_output(
+        ["make", "-s", "tested"], cwd=ROOT, text=True
+    )
+    guests = parse_guests(items)
     if "mmio_caching=0" in cmdline.split():
         guests = tuple(guest for guest in guests if "ve" not in guest.words)
     if "slot_generation_start" in cmdline:

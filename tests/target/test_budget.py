@@ -20,8 +20,24 @@ def test_no_row_exceeds_its_budget(name: str, measured: dict[str, list[bench.Row
     assert [row.name for row in rows] == list(budget), "a row is gone; update the budget"
 
 
-def test_two_runs_count_the_same(measured: dict[str, list[bench.Row]]) -> None:
-    assert bench.measure("exits", folder="budget-again") == measured["exits"]
+@pytest.mark.parametrize("name", ["exits", "smp,cpus=4"])
+def test_two_runs_count_the_same(name: str, measured: dict[str, list[bench.Row]]) -> None:
+    assert bench.measure(name, folder="budget-again") == measured[name]
+
+
+def test_faults_of_several_cpus_scale(measured: dict[str, list[bench.Row]]) -> None:
+    """Each CPU in its own memory: nobody waits for the other."""
+    rows = {row.name: row.value for row in measured["smp,cpus=4"]}
+    for cpus in range(2, 5):
+        assert rows[f"faults_{cpus}"] >= 0.99 * cpus * rows["faults_1"]
+        assert rows[f"fault_4k_{cpus}"] <= 1.01 * rows["fault_4k_1"]
+
+
+def test_who_is_not_in_the_guest_is_not_waited_for(measured: dict[str, list[bench.Row]]) -> None:
+    rows = {row.name: row for row in measured["smp,cpus=4"]}
+    idle, halted = rows["zap_idle"], rows["zap_halted"]
+    assert abs(idle.value - halted.value) <= 5
+    assert idle.cells[1:] == halted.cells[1:]
 
 
 def test_every_path_was_traced(measured: dict[str, list[bench.Row]]) -> None:
@@ -56,6 +72,12 @@ def test_what_is_over_the_budget_is_named(row: bench.Row, words: list[str]) -> N
     for sentence, start in zip(found, words, strict=True):
         assert sentence.startswith(start)
         assert ADVICE in sentence
+
+
+def test_more_faults_are_no_failure() -> None:
+    assert not bench.over_budget(bench.Row("a", 110, "faults"), ["100"])
+    (sentence,) = bench.over_budget(bench.Row("a", 90, "faults"), ["100"])
+    assert sentence.startswith("a: 90 faults, its budget is 100")
 
 
 def test_a_row_without_budget_is_named() -> None:

@@ -85,8 +85,7 @@ def test_a_failure_says_how_to_see_more(boot) -> None:
 
 def test_counters_are_shown_on_request(boot) -> None:
     result = boot(cmdline="counters=1", guests=(guest("wrap"),))
-    text = " ".join(line for line in result.lines if line.startswith("# wrap:"))
-    values = {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", text)}
+    values = result.counters("wrap")
     assert result.status == 0, result
     kvm = "pf_taken pf_fixed pf_emulate pf_spurious pf_fast pf_mmio_spte_created invlpg mmio_exits"
     kvm += " remote_tlb_flush pages_4k pages_2m pages_1g nx_lpage_splits"

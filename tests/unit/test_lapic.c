@@ -113,12 +113,12 @@ static void page(void **state)
     assert_int_equal(get(LAPIC_TPR), 0x55);
 
     lapic_accept(&apic, 0x80);
-    lapic_enable(&apic, false);
+    assert_true(lapic_set_mode(&apic, LAPIC_OFF));
     assert_int_equal(lapic_pending(&apic), -1);
     assert_false(lapic_accepts(&apic));
     assert_true(ops->read(&apic, NULL, 0x20, 4) == ~0ull);
     ops->write(&apic, NULL, 0x80, 4, 0x66);
-    lapic_enable(&apic, true);
+    assert_true(lapic_set_mode(&apic, LAPIC_XAPIC));
     assert_int_equal(ops->read(&apic, NULL, 0x80, 4), 0);
     assert_int_equal(ops->read(&apic, NULL, 0xf0, 4), 0xff);
 }

@@ -97,11 +97,16 @@ static int teardown(void **state)
     return support_pages_in_use() ? -1 : 0;
 }
 
-static uint64_t dirty(void)
+static uint64_t word_of(uint32_t slot, uint64_t page)
 {
     uint64_t bits;
-    assert_int_equal(mmu_dirty_get(&mmu, SLOT, 0, &bits, 1), 0);
+    assert_int_equal(mmu_dirty_get(&mmu, slot, page, &bits, 1), 0);
     return bits;
+}
+
+static uint64_t dirty(void)
+{
+    return word_of(SLOT, 0);
 }
 
 /* ---- The rules ------------------------------------------------------------------------------- */
@@ -155,6 +160,27 @@ static void a_log_in_use(void **state)
     assert_int_equal(first | dirty(), 7);
 }
 
+/* Entries of two slots and of two words of one of them, and of pages that nobody logs. */
+static void a_log_in_any_order(void **state)
+{
+    (void)state;
+    const uint64_t other = RAM + PAGES * PAGE_SIZE;
+    const uint64_t entries[] = {RAM,
+                                other + PAGE_SIZE,
+                                other + 65 * PAGE_SIZE,
+                                0xfe000000,
+                                other + 2 * PAGE_SIZE,
+                                other + 128 * PAGE_SIZE,
+                                RAM + PAGE_SIZE};
+    assert_int_equal(mmu_slot_flags(&mmu, SLOT, LOG), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 4, GPA(other), 128, LOG), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 5, GPA(other + 128 * PAGE_SIZE), 1, 0), 0);
+    mmu_pml_note(&mmu, entries, ARRAY_SIZE(entries));
+    assert_int_equal(word_of(SLOT, 0), 3);
+    assert_int_equal(word_of(4, 0), 6);
+    assert_int_equal(word_of(4, 64), 2);
+}
+
 /* Off when nobody wants it any more, not before. */
 static void the_last_one_ends_it(void **state)
 {
@@ -179,6 +205,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_write_while_the_log_starts, setup, teardown),
         cmocka_unit_test_setup_teardown(a_slot_added_with_its_log, setup, teardown),
         cmocka_unit_test_setup_teardown(a_log_in_use, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_log_in_any_order, setup, teardown),
         cmocka_unit_test_setup_teardown(the_last_one_ends_it, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

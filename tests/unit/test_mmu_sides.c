@@ -75,6 +75,29 @@ static void memory_begins_private(void **state)
     stop();
 }
 
+static uint64_t rights_at(uint64_t gpa)
+{
+    unsigned level;
+    return mmu_spte(&mmu, GPA(gpa), &level) & EPT_RWX;
+}
+
+/* Where a page began says nothing about what its side allows. The second touch of each side goes
+ * the short way: the tables are there. */
+static void a_slot_that_began_shared_has_private_code(void **state)
+{
+    (void)state;
+    start(false, true, true);
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x1000), 4, MEMSLOT_SHARED), 0);
+    assert_int_equal(mmu_convert(&mmu, GPA(0x1000), 2, false), 2);
+    for (uint64_t page = 0x1000; page < 0x3000; page += PAGE_SIZE) {
+        assert_int_equal(touch(page, 1), FAULT_FIXED);
+        assert_int_equal(rights_at(page), EPT_RWX);
+        assert_int_equal(touch(SHARED | (page + 0x2000), 1), FAULT_FIXED);
+        assert_int_equal(rights_at(SHARED | (page + 0x2000)), EPT_READ | EPT_WRITE);
+    }
+    stop();
+}
+
 /* F3: what a slot refuses may be meant for a device, but not through the wrong side. */
 static void a_read_only_page_has_its_side(void **state)
 {
@@ -405,6 +428,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test(name)
         T(memory_begins_private),
+        T(a_slot_that_began_shared_has_private_code),
         T(a_read_only_page_has_its_side),
         T(a_conversion_leaves_nothing_behind),
         T(a_conversion_to_the_same_side_keeps_the_page),

@@ -35,7 +35,9 @@ def prepare(boot: Boot) -> list[str]:
     # `c` continues after the debugger's greeting, `q` ends it once the image has written 'D' to
     # port 0x8900. When exits are counted, every one of them stops and needs a `c` of its own.
     steps = ["vmexitbp"] + ["c"] * boot.count_exits if boot.count_exits else []
-    steps += ["c", "trace on", "c", "trace off"] * boot.marks
+    begin = [step for i in range(boot.smp) for step in (f"set $cpu = {i}", "trace on")]
+    end = [step for i in range(boot.smp) for step in (f"set $cpu = {i}", "trace off")]
+    steps += ["c", *begin, "c", *end] * boot.marks
     (boot.folder / "debugger").write_text("\n".join([*steps, "c", "q"]) + "\n")
     preload = ["env", f"LD_PRELOAD={boot.preload}"] if boot.preload else []
     return [*preload, "bochs-bin", "-q", "-f", "bochsrc", "-rc", "debugger"]

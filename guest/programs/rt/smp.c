@@ -1,6 +1,8 @@
 /* The other CPUs of a guest; see smp.h. */
 #include "guest/programs/rt/smp.h"
 
+#include "guest/programs/rt/acpi.h"
+
 #define TRAMPOLINE 0x8000u
 #define PATIENCE   100000000u
 
@@ -13,16 +15,15 @@ volatile unsigned cpus_running = 1;
 static struct {
     void (*volatile job)(void);
     volatile uint32_t apic_id;
+    volatile uint64_t apic_base;
 } cpus[2 * CPUS_MAX];
 
 unsigned cpu_total(void)
 {
-    return cpuid(1).ebx >> 16 & 0xff;
-}
-
-unsigned apic_id(void)
-{
-    return read32(APIC + APIC_REG_ID) >> 24;
+    static unsigned total;
+    if (!total)
+        total = madt_cpus(NULL, 0);
+    return total;
 }
 
 unsigned apic_id_of(unsigned cpu)
@@ -30,11 +31,19 @@ unsigned apic_id_of(unsigned cpu)
     return cpu ? cpus[cpu].apic_id : 0;
 }
 
+uint64_t apic_base_on_arrival(unsigned cpu)
+{
+    return cpus[cpu].apic_base;
+}
+
 void rt_ap_main(uint32_t number)
 {
     load_idt((uint64_t)rt_idt);
+    cpus[number].apic_base = rdmsr(MSR_APIC_BASE);
+    if (apic_is_x2apic)
+        apic_enter_x2apic();
     cpus[number].apic_id = apic_id();
-    write32(APIC + APIC_REG_SVR, 0x1ff);
+    apic_write(APIC_REG_SVR, 0x1ff);
     __atomic_add_fetch(&cpus_running, 1, __ATOMIC_SEQ_CST);
     for (;;) {
         while (!cpus[number].job)
@@ -42,12 +51,6 @@ void rt_ap_main(uint32_t number)
         cpus[number].job();
         cpus[number].job = NULL;
     }
-}
-
-void send_ipi(unsigned destination, uint32_t command)
-{
-    write32(APIC + APIC_REG_HIGH, destination << 24);
-    write32(APIC + APIC_REG_ICR, command | (command & ICR_LEVEL ? 0 : ICR_ASSERT));
 }
 
 bool start_cpus(unsigned first, unsigned last)

@@ -1,0 +1,136 @@
+/*
+ * What a guest can know of its CPUs before it has started them, by the MADT and by CPUID, and that
+ * it is true. With the argument `dump`, the tables are printed, for others to judge.
+ */
+#include "guest/programs/rt/acpi.h"
+#include "guest/programs/rt/smp.h"
+
+static uint32_t ids[CPUS_MAX];
+static unsigned cpus;
+
+static void print_bytes(const char *name, uint64_t address, uint64_t size)
+{
+    for (uint64_t i = 0; i < size; i += 16) {
+        print("# %s", name);
+        for (uint64_t j = i; j < size && j < i + 16; j++)
+            print(" %02x", read8(address + j));
+        print("\n");
+    }
+}
+
+static void tables(void)
+{
+    uint64_t rsdp = acpi_rsdp(), madt = acpi_table("APIC");
+    if (!EXPECT(rsdp && madt))
+        return;
+    EXPECT_EQ(read8(rsdp + 15), 2); /* revision */
+    EXPECT_EQ(read32(madt + 36), APIC);
+    EXPECT_EQ(read32(madt + 40), 0); /* no 8259s */
+    note("rsdp", rsdp);
+    if (*rt_args == 'd') {
+        uint64_t xsdt = read64(rsdp + 24);
+        print_bytes("RSDP", rsdp, 36);
+        print_bytes("XSDT", xsdt, read32(xsdt + 4));
+        print_bytes("APIC", madt, read32(madt + 4));
+    }
+}
+
+/* They cannot be written, nor anything else in the BIOS area; around them nothing is. */
+static void read_only(void)
+{
+    uint64_t rsdp = acpi_rsdp();
+    uint32_t before = read32(rsdp);
+    write32(rsdp, ~before);
+    EXPECT_EQ(read32(rsdp), before);
+    EXPECT_EQ(acpi_rsdp(), rsdp);
+    EXPECT_EQ(read32(BIOS_AREA + RT_PAGE), ~0u);
+    EXPECT_EQ(read32(BIOS_AREA - 4), ~0u);
+}
+
+static void madt_lists_each_once(void)
+{
+    EXPECT(cpus >= 1 && cpus <= CPUS_MAX);
+    for (unsigned i = 0; i < cpus; i++)
+        EXPECT_EQ(ids[i], i);
+    note("cpus", cpus);
+}
+
+static struct cpuid topology(uint32_t subleaf)
+{
+    struct cpuid r;
+    __asm__ volatile("cpuid"
+                     : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+                     : "a"(0xb), "c"(subleaf)
+                     : "memory");
+    return r;
+}
+
+/* Of the CPU that calls: leaves 1, 4 and 0xb say what the MADT says, and who it is. */
+static bool cpuid_agrees_here(uint32_t id)
+{
+    struct cpuid one = cpuid(1), four = cpuid(4);
+    struct cpuid thread = topology(0), core = topology(1), beyond = topology(2);
+    unsigned bits = core.eax;
+    return EXPECT_EQ(one.ebx >> 16 & 0xff, cpus) && EXPECT_EQ(one.ebx >> 24, id) &&
+           EXPECT_EQ(one.edx >> 28 & 1, cpus > 1) &&
+           EXPECT(!(four.eax & 31) || four.eax >> 26 == (1u << bits) - 1) &&
+           EXPECT_EQ(four.eax >> 14 & 0xfff, 0) && EXPECT_EQ(thread.eax, 0) &&
+           EXPECT_EQ(thread.ebx, 1) && EXPECT_EQ(thread.ecx, 0x100) && EXPECT_EQ(thread.edx, id) &&
+           EXPECT_EQ(core.ebx, cpus) && EXPECT_EQ(core.ecx, 0x201) && EXPECT_EQ(core.edx, id) &&
+           EXPECT(cpus <= 1u << bits && (cpus == 1 || cpus > 1u << (bits - 1))) &&
+           EXPECT_EQ(beyond.eax | beyond.ebx, 0) && EXPECT_EQ(beyond.ecx, 2) &&
+           EXPECT_EQ(beyond.edx, id);
+}
+
+static void cpuid_agrees(void)
+{
+    unsigned highest = cpuid(0).eax;
+    EXPECT(highest < 0xb || cpuid_agrees_here(0));
+    note("highest_leaf", highest);
+}
+
+static volatile bool agreed;
+
+static void look_at_self(void)
+{
+    bool first = rdmsr(MSR_APIC_BASE) & APIC_BASE_BSP;
+    agreed = !first && (cpuid(0).eax < 0xb || cpuid_agrees_here(apic_id()));
+}
+
+/* Each CPU that is listed starts, finds itself to be who is listed, and nobody else does. */
+static void each_starts(void)
+{
+    EXPECT(rdmsr(MSR_APIC_BASE) & APIC_BASE_BSP);
+    for (unsigned i = 0; i < cpus; i++) {
+        if (ids[i] == apic_id())
+            continue;
+        if (!EXPECT(start_cpus(ids[i], ids[i])))
+            return;
+        unsigned number = cpus_running - 1;
+        EXPECT_EQ(apic_id_of(number), ids[i]);
+        agreed = false;
+        run_on(number, look_at_self);
+        EXPECT(finished(number) && agreed);
+    }
+    EXPECT_EQ(cpus_running, cpus);
+    send_ipi(cpus, ICR_INIT);
+    send_ipi(cpus, ICR_STARTUP | 8);
+    for (uint64_t end = rdtsc() + 100000; rdtsc() < end;)
+        pause();
+    EXPECT_EQ(cpus_running, cpus);
+    note("cpus", cpus_running);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"tables", tables, 0},
+        {"read_only", read_only, NEED_EPTVISOR},
+        {"madt_lists_each_once", madt_lists_each_once, 0},
+        {"cpuid_agrees", cpuid_agrees, NEED_EPTVISOR},
+        {"each_starts", each_starts, 0},
+    };
+
+    cpus = madt_cpus(ids, ARRAY_SIZE(ids));
+    run_tests(tests, ARRAY_SIZE(tests));
+}

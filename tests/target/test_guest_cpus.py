@@ -1,0 +1,41 @@
+"""What a guest finds of its CPUs: the MADT in its BIOS area, and CPUID."""
+
+import pathlib
+import re
+import subprocess
+
+import pytest
+from conftest import BUILD, Guest
+
+
+def cpus_guest(vcpus: int) -> Guest:
+    return Guest(BUILD / "guest/cpus.elf", ("testctl", f"vcpus={vcpus}"), "dump")
+
+
+def disassembled(folder: pathlib.Path, lines: list[str], name: str) -> str:
+    """What iasl reads in a table that the guest has printed."""
+    found = [line.split()[2:] for line in lines if line.startswith(f"    # {name} ")]
+    table = folder / f"{name}.dat"
+    table.write_bytes(bytes(int(byte, 16) for line in found for byte in line))
+    done = subprocess.run(["iasl", "-d", table], cwd=folder, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    text = table.with_suffix(".dsl").read_text()
+    assert not re.search("error|warning|invalid|incorrect", done.stdout + text, re.IGNORECASE)
+    return text
+
+
+@pytest.mark.parametrize(("vcpus", "smp"), [(1, 1), (3, 2), (16, 4)])
+def test_madt_and_cpuid_tell_the_truth(boot, tmp_path: pathlib.Path, vcpus: int, smp: int) -> None:
+    result = boot(smp=smp, guests=(cpus_guest(vcpus),))
+    assert result.status == 0, result
+    cases = {case.name: case.counters for case in result.output.cases}
+    assert cases["each_starts"]["cpus"] == vcpus
+    assert cases["cpuid_agrees"]["highest_leaf"] >= 0xB, "leaf 0xb was not looked at"
+
+    madt = disassembled(tmp_path, result.lines, "APIC")
+    assert re.findall(r"Local Apic ID : (\w+)", madt) == [f"{i:02X}" for i in range(vcpus)]
+    assert madt.count("Processor Enabled : 1") == vcpus
+    assert "Local Apic Address : FEE00000" in madt
+    xsdt = disassembled(tmp_path, result.lines, "XSDT")
+    assert re.findall(r"ACPI Table Address +\d+ : (\w+)", xsdt) == ["00000000000E0050"]

@@ -1,0 +1,69 @@
+"""A scratch copy of the tree, where the image is built with a mutant in it and boots. For
+mutants.py and gaps.py; `make all guests build/optrom.bin` comes before."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ["Makefile", "arch", "boot", "ept", "guest", "lib", "mmio", "mmu", "vmx", "tools",
+          "linker.ld", "tests/unit", "tests/target", "build/obj", "build/guest", "build/font.c",
+          "build/optrom.bin"]  # fmt: skip
+IMAGES = ["build/eptvisor.elf", "build/eptvisor32.elf"]
+NESTED = ["build/kvm/kernel", "build/kvm/nested"]  # where they are
+
+
+class Image:
+    def __init__(self, path: Path) -> None:
+        """With the objects and their times, so that only what a mutant touches is compiled."""
+        self.path = path
+        shutil.rmtree(path, ignore_errors=True)
+        for name in COPIED + IMAGES + [name for name in NESTED if (ROOT / name).exists()]:
+            source, target = ROOT / name, path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copy2(source, target)
+
+    def run(self, *command: str, stdin: str = "", **environment: str) -> str:
+        """The output, and after it "failed" if the command has."""
+        result = subprocess.run(command, cwd=self.path, env={**os.environ, **environment},
+                                text=True, errors="replace", input=stdin, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, check=False)  # fmt: skip
+        return result.stdout if result.returncode == 0 else f"{result.stdout}\nfailed"
+
+    def builds(self) -> bool:
+        return not self.run("make", *IMAGES, "Q=@").endswith("\nfailed")
+
+    @contextlib.contextmanager
+    def broken_by(self, patch: str, files: set[str]) -> Iterator[str]:
+        """Applies the patch and builds; gives what went wrong, or nothing. Mends it afterwards."""
+        sound = {file: (self.path / file).read_bytes() for file in files}
+        try:
+            if self.run("patch", "-p1", "-s", stdin=patch):
+                yield "the patch does not apply"
+            else:
+                yield "" if self.builds() else "does not compile"
+        finally:
+            for file, content in sound.items():
+                (self.path / file).write_bytes(content)
+
+    def passes(self, test: str, limit: float) -> bool | None:
+        """Runs `test_file.py::test` with the image that was built last. None: too slow."""
+        command = ["/usr/bin/python3", "-m", "pytest", "-q", "-x", f"tests/target/{test}"]
+        with subprocess.Popen(command, cwd=self.path, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as pytest:
+            try:
+                output = pytest.communicate(timeout=limit)[0].decode(errors="replace")
+            except subprocess.TimeoutExpired:
+                pytest.send_signal(signal.SIGINT)  # so that it ends the emulator
+                pytest.communicate()
+                return None
+        if pytest.returncode > 1:
+            raise SystemExit(f"mutants: {test} cannot be run\n{output}")
+        return pytest.returncode == 0
