@@ -6,6 +6,11 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
+/* The mailbox's news, set after what they tell of. */
+#define MAIL_VECTORS 0xfu /* a bit for each word of them */
+#define MAIL_NMI     0x10u
+#define MAIL_INIT    0x20u
+
 #define MAIL_STARTUP 0x100u /* with the vector in the low byte */
 
 #define AR_CODE16  (0xbu | SEG_AR_S | SEG_AR_P)
@@ -25,7 +30,7 @@ static bool activate(struct vcpu *vcpu)
     if (!__atomic_compare_exchange_n(&vcpu->mailbox.active, &waiting, 1, false, __ATOMIC_SEQ_CST,
                                      __ATOMIC_SEQ_CST))
         return false;
-    __atomic_store_n(&vcpu->mailbox.init, 0, __ATOMIC_RELAXED); /* it is stopped as it is */
+    __atomic_fetch_and(&vcpu->mailbox.news, ~MAIL_INIT, __ATOMIC_RELAXED); /* it is stopped */
     vcpu->starting = true;
     return true;
 }
@@ -44,18 +49,20 @@ static void send_startup(struct vcpu *to, uint8_t vector)
 static void post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
+    uint32_t news;
     switch (message->mode) {
     case LAPIC_FIXED:
     case LAPIC_LOWEST:
         __atomic_fetch_or(&mail->vectors[message->vector / 64], BIT(message->vector % 64),
-                          __ATOMIC_SEQ_CST);
+                          __ATOMIC_RELAXED);
+        news = 1u << message->vector / 64;
         break;
     case LAPIC_NMI:
-        __atomic_store_n(&mail->nmis, 1, __ATOMIC_SEQ_CST);
+        news = MAIL_NMI;
         break;
     case LAPIC_INIT:
         __atomic_store_n(&mail->startup, 0, __ATOMIC_SEQ_CST);
-        __atomic_store_n(&mail->init, 1, __ATOMIC_SEQ_CST);
+        news = MAIL_INIT;
         break;
     case LAPIC_STARTUP:
         send_startup(to, message->vector);
@@ -63,6 +70,7 @@ static void post(struct vcpu *to, const struct lapic_message *message)
     default:
         return;
     }
+    __atomic_fetch_or(&mail->news, news, __ATOMIC_SEQ_CST);
     pcpu_kick_vcpu(to);
 }
 
@@ -81,25 +89,21 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
-static bool take(uint32_t *word)
-{
-    return __atomic_load_n(word, __ATOMIC_RELAXED) &&
-           __atomic_exchange_n(word, 0, __ATOMIC_ACQUIRE);
-}
-
 void ipi_receive(struct vcpu *vcpu)
 {
     struct mailbox *mail = &vcpu->mailbox;
-    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++) {
-        if (!__atomic_load_n(&mail->vectors[i], __ATOMIC_RELAXED))
-            continue;
-        uint64_t set = __atomic_exchange_n(&mail->vectors[i], 0, __ATOMIC_ACQUIRE);
+    if (!__atomic_load_n(&mail->news, __ATOMIC_RELAXED))
+        return;
+    uint32_t news = __atomic_exchange_n(&mail->news, 0, __ATOMIC_ACQUIRE);
+    for (uint32_t left = news & MAIL_VECTORS; left; left &= left - 1) {
+        unsigned i = (unsigned)__builtin_ctz(left);
+        uint64_t set = __atomic_exchange_n(&mail->vectors[i], 0, __ATOMIC_RELAXED);
         for (; set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
     }
-    if (take(&mail->nmis))
+    if (news & MAIL_NMI)
         vcpu_nmi(vcpu);
-    if (take(&mail->init))
+    if (news & MAIL_INIT)
         vcpu->stopping = true;
 }
 

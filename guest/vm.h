@@ -83,10 +83,10 @@ struct known_port {
 /* What other vCPUs of the VM have sent, until this one looks; guest/ipi.c. */
 struct mailbox {
     uint64_t vectors[4];
-    uint32_t nmis, init; /* whether any came */
-    uint32_t startup;    /* the vector of a start-up IPI and MAIL_STARTUP, or 0 */
-    uint32_t active;     /* it runs or waits for a pCPU; 0: it waits for a start-up IPI */
-    uint32_t pcpu;       /* where it runs, and 1 more; 0: nowhere */
+    uint32_t news;    /* MAIL_: what to look at */
+    uint32_t startup; /* the vector of a start-up IPI and MAIL_STARTUP, or 0 */
+    uint32_t active;  /* it runs or waits for a pCPU; 0: it waits for a start-up IPI */
+    uint32_t pcpu;    /* where it runs, and 1 more; 0: nowhere */
 };
 
 struct vcpu {

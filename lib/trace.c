@@ -94,7 +94,10 @@ static bool peek(struct trace_reader *reader, unsigned cpu, struct trace_record 
         if (written - reader->at[cpu] >= TRACE_RING)
             reader->at[cpu] = written - TRACE_RING + 1;
         *record = rings[cpu].records[reader->at[cpu] % TRACE_RING];
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        __asm__ volatile(""
+                         :
+                         :
+                         : "memory"); /* the copy comes before the look; the CPU keeps to it */
         if (record->vm == reader->vm && written_on(cpu) - reader->at[cpu] < TRACE_RING)
             return true;
     }

@@ -28,7 +28,7 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
 
     unsigned level;
     uint64_t offset = gfn.v - slot->base.v;
-    if (unlikely(!sides_match(slot, offset, role))) {
+    if (unlikely(!sides_reach(mmu, slot, offset, role))) {
         *error = -EACCES;
         return NULL;
     }
@@ -142,7 +142,7 @@ const void *guest_page(struct mmu *mmu, gpa_t gpa, enum mmu_access access)
         return NULL;
     unsigned level;
     uint64_t offset = gfn.v - slot->base.v;
-    if (!sides_match(slot, offset, role))
+    if (!sides_reach(mmu, slot, offset, role))
         return NULL;
     hpa_t page = backing_page(&slot->backing, offset, &level);
     return page_is_none(page) ? NULL : phys_to_virt(page);

@@ -71,9 +71,10 @@ static inline bool mmu_has_sides(const struct mmu *mmu)
 }
 
 /* Puts pages on the shared or the private side, cleared if they come from the other: those from
- * `gpa`, without stolen bits, to the end of its slot or of its 2 MiB, at most `pages`. Returns how
- * many that were; -EFAULT: no slot there; -EINVAL: not aligned, none, or a VM without sides. May
- * wait as the operations on slots do. */
+ * `gpa`, without stolen bits, to the end of its slot or of its 2 MiB, or to where some follow that
+ * are there already; at most `pages`. Returns how many that were; -EFAULT: no slot there; -EINVAL:
+ * not aligned, none, or a VM without sides. Meanwhile neither side has them: the guest faults until
+ * it is over, the hypervisor's own accesses are refused. May wait as the operations on slots do. */
 int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 
 /* Makes it a VM whose guest takes MMIO as #VE: its MMIO SPTEs are violations that the CPU may
@@ -219,7 +220,7 @@ static inline uint64_t mmu_slot_generation(const struct mmu *mmu)
  * memory, across pages, populating as needed. `access` is ACCESS_READ, ACCESS_WRITE or ACCESS_FETCH
  * and the root's policy applies. Returns 0; -EFAULT where no slot covers a byte (nothing written
  * before the first such byte is undone) or the slot refuses the access, so that a device may be
- * meant; -EACCES where the role refuses it, or no device can be meant; -ENOMEM. */
+ * meant; -EACCES where the role or the side refuses it, or no device can be meant; -ENOMEM. */
 int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
                enum mmu_access access) MUST_CHECK;
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;

@@ -65,20 +65,24 @@ static void change_side(struct mmu *mmu, const struct memslot *slot, uint64_t of
     __atomic_fetch_xor(&slot->shared[offset / 64], BIT(offset % 64), __ATOMIC_RELEASE);
 }
 
-/* With the lock owned nobody maps and nobody writes on behalf of the guest; after the zap nobody is
- * in the guest with the old translation. Only then the page is cleared, and only then it is on its
- * new side. Frames that are there already keep what they hold. */
-static void convert(struct mmu *mmu, const struct memslot *slot, uint64_t first, uint64_t end,
-                    bool shared)
+/* First nobody has the frames: faults are tried again while the sequence is odd, and with the lock
+ * owned none is at work; the hypervisor's own accesses meet `converting`. After zap and epoch none
+ * is in the guest with the old translation, and whoever found the old side before has done what it
+ * wanted. Only then the pages are cleared, and only then they are on their new side. */
+static void convert(struct mmu *mmu, const struct memslot *slot, uint64_t first, uint64_t end)
 {
+    gfn_t from = GFN(slot->base.v + first), to = GFN(slot->base.v + end);
+    __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
     write_lock(&mmu->lock);
-    for (uint64_t to; (first = find(slot, first, end, !shared)) < end; first = to) {
-        to = find(slot, first, end, shared);
-        tdp_zap_locked(mmu, GFN(slot->base.v + first), GFN(slot->base.v + to), 0);
-        for (uint64_t i = first; i < to; i++)
-            change_side(mmu, slot, i);
-    }
+    __atomic_store_n(&mmu->converting, from.v << CONVERTING_SHIFT | (end - first),
+                     __ATOMIC_RELEASE);
+    tdp_zap_locked(mmu, from, to, 0);
     write_unlock(&mmu->lock);
+    tlb_wait_epoch();
+    for (uint64_t i = first; i < end; i++)
+        change_side(mmu, slot, i);
+    __atomic_store_n(&mmu->converting, 0, __ATOMIC_RELEASE);
+    __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
 }
 
 int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared)
@@ -90,15 +94,14 @@ int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared)
     const struct memslot *slot = memslot_find(mmu->slots, gfn);
     int64_t result = -EFAULT;
     if (slot) {
-        uint64_t first = gfn.v - slot->base.v, room = slot->backing.pages - first;
+        uint64_t at = gfn.v - slot->base.v, room = slot->backing.pages - at;
         uint64_t piece = PIECE_FRAMES - gfn.v % PIECE_FRAMES;
         uint64_t count = pages < piece ? pages : piece;
-        count = count < room ? count : room;
-        __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
-        convert(mmu, slot, first, first + count, shared);
-        tlb_wait_epoch(); /* who asked for the side before, without the lock, has read the page */
-        __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
-        result = (int64_t)count;
+        uint64_t end = at + (count < room ? count : room);
+        uint64_t first = find(slot, at, end, !shared), to = find(slot, first, end, shared);
+        if (first < to)
+            convert(mmu, slot, first, to);
+        result = (int64_t)(to - at);
     }
     spin_unlock(&mmu->slots_lock);
     return result;

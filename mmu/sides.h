@@ -37,5 +37,17 @@ static inline bool sides_match(const struct memslot *slot, uint64_t offset, uint
     return likely(!slot->shared) || sides_agree(slot, offset, role);
 }
 
+/* The same for who reaches memory by the slots, in an epoch or with the lock: neither side has what
+ * is being converted. That is asked first, or the side could be one that has just been left. */
+static inline bool sides_reach(const struct mmu *mmu, const struct memslot *slot, uint64_t offset,
+                               uint32_t role)
+{
+    if (likely(!slot->shared))
+        return true;
+    uint64_t range = __atomic_load_n(&mmu->converting, __ATOMIC_ACQUIRE);
+    uint64_t inside = slot->base.v + offset - (range >> CONVERTING_SHIFT);
+    return inside >= (range & (BIT(CONVERTING_SHIFT) - 1)) && sides_match(slot, offset, role);
+}
+
 /* Are all of these frames on one side? Else no large leaf may cover them. */
 bool sides_uniform(const struct memslot *slot, uint64_t offset, uint64_t frames);

@@ -104,6 +104,10 @@ struct mmu_stats {
     uint64_t invvpid[INVVPID_REASONS];
 };
 
+/* The first of the frames that are being converted, above their number; 0: none are. One word, so
+ * that it is read at once. */
+#define CONVERTING_SHIFT 10
+
 #define TABLE_CACHE (EPT_LEVELS - 1) /* what one fault can need at most */
 
 /* What each pCPU has of an MMU for itself. Counters wrap on one pCPU where another one takes away
@@ -146,6 +150,7 @@ struct mmu {
     struct memslots *spare;       /* the other, which nobody reads */
     uint64_t slot_pages;          /* in all slots, bounds the tables */
     uint64_t invalidate_sequence; /* odd while guest pages lose their place */
+    uint64_t converting;          /* frames that neither side has now */
     uint32_t logging;             /* slots that log dirty pages */
     bool access_tracked;          /* some SPTE may have lost its access bits to aging */
     gfn_t nx_cursor;              /* where the recovery of large pages goes on */

@@ -16,26 +16,15 @@ import re
 import sys
 
 import bench
-from harness import initramfs, session
+from harness import linux, session
 from harness.boot import BUILD, ROOT, Boot, Guest
 from harness.errors import HarnessError, Status
 
-KVM = BUILD / "kvm"
 PEER = ROOT / "tests/bench/kvm.txt"
 CHART = ROOT / "docs/bench.svg"
 CSV = BUILD / "bench/bench.csv"
-# Linux does not boot on the tests' model; what eptvisor costs is the same on both.
-CPU = "corei7_skylake_x"
-IPS = 50_000_000  # few timer interrupts in many instructions
-MODULES = ("irqbypass", "kvm", "kvm-intel")
 GUESTS = {"exits": "bench", "mmu": "mmu_bench"}
-# The clock's words keep Linux from believing CPUID about a TSC that ticks once an instruction: it
-# would set the timer wrongly and take interrupts without end. The last words only save time.
-CMDLINE = (
-    f"console=ttyS0,115200 quiet loglevel=3 nokaslr tsc=reliable tsc_early_khz={IPS // 1000} "
-    "no_timer_check random.trust_cpu=on hugepages=36 cryptomgr.notests "
-    "initcall_blacklist=load_system_certificate_list,trace_eval_init,jent_mod_init"
-)
+CMDLINE = linux.CMDLINE + " hugepages=36"
 # The columns, and the words of the kernel's command line.
 CONFIGURATIONS = {
     "off": "mitigations=off",
@@ -94,24 +83,23 @@ def run_ours(name: str) -> tuple[Numbers, Numbers]:
     for i, which in enumerate((*GUESTS, UNCACHED_SET)):
         program, cmdline, words = bench.SETS[which]
         guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000", *words))
-        runs.append(_run(Boot(name=f"{name}-{i}", cpu=CPU, cmdline=cmdline, guests=(guest,),
+        runs.append(_run(Boot(name=f"{name}-{i}", cpu=linux.CPU, cmdline=cmdline, guests=(guest,),
                               timeout=120)))  # fmt: skip
     cached = _numbers(runs[:-1])
     return cached, _numbers([*runs[:-1], runs[-1]])
 
 
 def make_initrd() -> None:
-    files = {"init": KVM / "init"}
-    files |= {f"modules/{module}.ko": KVM / f"kernel/{module}.ko" for module in MODULES}
-    files |= {f"guests/{guest}.elf": BUILD / f"guest/{guest}.elf" for guest in GUESTS.values()}
-    (KVM / "initrd").write_bytes(initramfs.make(files))
+    guests = {f"guests/{guest}.elf": BUILD / f"guest/{guest}.elf" for guest in GUESTS.values()}
+    (linux.KVM / "initrd").write_bytes(linux.initrd(linux.KVM / "init", guests))
 
 
 def run_kvm(name: str, configuration: str) -> session.Run:
     words = f"{CMDLINE} {CONFIGURATIONS[configuration]}".strip()
-    return _run(Boot(name=f"{name}-kvm-{configuration}", method="grub-bios", cpu=CPU, mem=1024,
-                     cmdline=words, timeout=300, image=KVM / "kernel/vmlinuz",
-                     initrd=KVM / "initrd", ips=IPS, preload=KVM / "seed.so"))  # fmt: skip
+    return _run(Boot(name=f"{name}-kvm-{configuration}", method="grub-bios", cpu=linux.CPU,
+                     mem=1024, cmdline=words, timeout=300, image=linux.KERNEL,
+                     initrd=linux.KVM / "initrd", ips=linux.IPS,
+                     preload=linux.KVM / "seed.so"))  # fmt: skip
 
 
 def run_peers(name: str) -> tuple[str, Peer]:

@@ -12,6 +12,7 @@ USES = [
     ("bochs", "optrom", "make test: the quick way to boot"),
     ("bochs", "grub-efi", "UEFI with VT-x"),
     ("qemu-kvm", "grub-bios", "make run MACHINE=qemu-kvm: the real thing, nested"),
+    ("nested", "kernel", "make run MACHINE=nested: QEMU/KVM, itself in Bochs; a minute or two"),
     ("qemu-tcg", "kernel", "no VT-x: to see the polite refusal"),
     ("qemu-tcg", "grub-efi", "no VT-x: to see the polite refusal"),
 ]

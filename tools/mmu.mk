@@ -11,7 +11,7 @@ TSAN_SRC   := $(filter-out $(IMPURE),$(TSAN_SRC))
 tsan: $(B)/tsan/threads ## the MMU on four CPUs at once, under ThreadSanitizer
 	$(Q)TSAN_OPTIONS=halt_on_error=1 $<
 
-$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h
+$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu_threads.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
 
@@ -54,7 +54,8 @@ lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
 
 .PHONY: gaps
-gaps: all guests $(B)/optrom.bin | deps-run ## which mutants the guests notice on Bochs; slow
+gaps: all guests $(B)/optrom.bin $(NESTED) | deps-run
+gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: on KVM in it
 	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
 
 # ---- Proofs -------------------------------------------------------------------------------------
@@ -73,9 +74,11 @@ bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1:
 $(B)/kvm/kernel: tools/kvm/fetch.sh
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
 
-$(B)/kvm/init: tools/kvm/launcher.c guest/abi.h
+$(B)/kvm/init: tools/kvm/launcher.c
+$(B)/kvm/nested: tools/kvm/nested.c
+$(B)/kvm/init $(B)/kvm/nested: tools/kvm/init.h guest/abi.h | deps-unit
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) -std=gnu11 -O2 $(WARN) -I. -static -s $< -o $@
+	$(Q)$(HOSTCC) -std=gnu11 -O2 $(WARN) -I. -static -s $(filter %.c,$^) -o $@
 
 $(B)/kvm/seed.so: tools/kvm/seed.c
 	@mkdir -p $(@D)

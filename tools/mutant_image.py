@@ -12,7 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ["Makefile", "arch", "boot", "ept", "guest", "lib", "mmio", "mmu", "vmx", "tools",
           "linker.ld", "tests/unit", "tests/target", "build/obj", "build/guest", "build/font.c",
-          "build/optrom.bin", "build/eptvisor.elf"]  # fmt: skip
+          "build/optrom.bin"]  # fmt: skip
+IMAGES = ["build/eptvisor.elf", "build/eptvisor32.elf"]
+NESTED = ["build/kvm/kernel", "build/kvm/nested"]  # where they are
 
 
 class Image:
@@ -20,7 +22,7 @@ class Image:
         """With the objects and their times, so that only what a mutant touches is compiled."""
         self.path = path
         shutil.rmtree(path, ignore_errors=True)
-        for name in COPIED:
+        for name in COPIED + IMAGES + [name for name in NESTED if (ROOT / name).exists()]:
             source, target = ROOT / name, path / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
@@ -36,7 +38,7 @@ class Image:
         return result.stdout if result.returncode == 0 else f"{result.stdout}\nfailed"
 
     def builds(self) -> bool:
-        return not self.run("make", "build/eptvisor.elf", "Q=@").endswith("\nfailed")
+        return not self.run("make", *IMAGES, "Q=@").endswith("\nfailed")
 
     @contextlib.contextmanager
     def broken_by(self, patch: str, files: set[str]) -> Iterator[str]:

@@ -28,12 +28,15 @@ GUESTS ?= $(call guest_item,scenarios) \
               $(call guest_item,$(g)))
 export MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
 
+# What MACHINE=nested takes beside QEMU: a Linux with KVM, as `make bench`.
+NESTED   := $(if $(filter nested,$(MACHINE)),$(addprefix $(B)/kvm/,nested kernel))
 HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))
 RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
-            $(if $(HAS_VTX)$(findstring qemu,$(MACHINE)),qemu)
+            $(if $(HAS_VTX)$(findstring qemu,$(MACHINE))$(NESTED),qemu)
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
-run: all guests $(B)/optrom.bin | deps-run ## boot by GRUB, run the guests, show what happens
+run: all guests $(B)/optrom.bin $(NESTED)
+run: | deps-run ## boot by GRUB, run the guests, show what happens
 	$(Q)$(PYTHON) tools/run.py
 
 run-quick: export METHOD := optrom

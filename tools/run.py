@@ -30,7 +30,8 @@ def options() -> argparse.Namespace:
     add("--mem", type=int, default=env("MEM") or 256, help="MiB of RAM")
     add("--guests", default=env("GUESTS") or "", help='"path[:word,word...] ..."')
     add("--guest-args", default=env("GUEST_ARGS") or "", help="command line for each guest")
-    add("--timeout", type=float, default=env("TIMEOUT") or 120, help="seconds")
+    add("--timeout", type=float, default=env("TIMEOUT") or 0,
+        help="seconds; 120, and 600 where it is nested")
     add("--name", default=env("NAME") or "last", help="logs go to build/run/NAME/")
     return parser.parse_args()
 
@@ -61,7 +62,7 @@ def main() -> int:
         guests=parse_guests(opt.guests, opt.guest_args),
         smp=opt.smp,
         mem=opt.mem,
-        timeout=opt.timeout,
+        timeout=opt.timeout or (600 if opt.machine == "nested" else 120),
     )
     run = session.run(boot, show=print)
     if run.status != Status.OK:

@@ -71,7 +71,7 @@ static void own(void)
 #define MSR_TSC          0x10u
 #define MSR_TSC_ADJUST   0x3bu
 #define MSR_TSC_DEADLINE 0x6e0u
-#define SOON             20000 /* ticks, more than a few lines take */
+#define SOON             (1ull << 22) /* ticks, more than a few lines take, also nested */
 
 #define APIC         0xfee00000ull
 #define APIC_EOI     (APIC + 0xb0)

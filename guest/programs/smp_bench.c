@@ -213,7 +213,7 @@ static void flushed_peer(void)
 #define VECTOR 0x60
 
 static volatile uint32_t arrived;
-void handler(void);
+void handler(void), x2apic_handler(void);
 
 /* RDTSC is the first instruction, for what is interrupted needs no register. */
 __asm__(".text\n"
@@ -222,27 +222,33 @@ __asm__(".text\n"
         "    movl %eax, arrived\n"
         "    movl $0xfee000b0, %eax\n" /* EOI */
         "    movl $0, (%rax)\n"
+        "    iretq\n"
+        "x2apic_handler:\n"
+        "    rdtsc\n"
+        "    movl %eax, arrived\n"
+        "    xorl %eax, %eax\n"
+        "    xorl %edx, %edx\n"
+        "    movl $0x80b, %ecx\n" /* EOI */
+        "    wrmsr\n"
         "    iretq\n");
 
 static void spin_for_interrupts(void)
 {
-    __asm__ volatile("   sti\n"
-                     "1: cmpq $0, %0\n"
-                     "   je 1b\n"
-                     "   cli"
+    __asm__ volatile("sti\n"
+                     "1: jmp 1b"
                      :
-                     : "m"(stop)
-                     : "rax", "rdx", "memory");
+                     :
+                     : "rax", "rcx", "rdx", "memory");
 }
 
 static void halt_for_interrupts(void)
 {
-    __asm__ volatile("1: sti; hlt; cli\n"
-                     "   cmpq $0, %0\n"
-                     "   je 1b"
+    __asm__ volatile("sti\n"
+                     "1: hlt\n"
+                     "jmp 1b"
                      :
-                     : "m"(stop)
-                     : "rax", "rdx", "memory");
+                     :
+                     : "rax", "rcx", "rdx", "memory");
 }
 
 static void forget(void)
@@ -250,35 +256,47 @@ static void forget(void)
     arrived = 0;
 }
 
-/* The destination is in the register already. */
-static uint64_t ipi(void)
+static uint64_t arrival(uint32_t start)
 {
-    uint32_t start = (uint32_t)rdtsc();
-    write32(APIC + APIC_REG_ICR, ICR_FIXED | ICR_ASSERT | VECTOR);
     while (!arrived)
         pause();
     return arrived - start;
 }
 
-static void ipi_to(const char *name, void (*receiver)(void))
+/* The destination is in the register already. */
+static uint64_t ipi(void)
 {
-    stop = 0;
+    uint32_t start = (uint32_t)rdtsc();
+    write32(APIC + APIC_REG_ICR, ICR_FIXED | ICR_ASSERT | VECTOR);
+    return arrival(start);
+}
+
+static uint64_t ipi_by_msr(void)
+{
+    uint32_t start = (uint32_t)rdtsc();
+    wrmsr(MSR_X2APIC + APIC_REG_ICR / 16, 1ull << 32 | ICR_FIXED | ICR_ASSERT | VECTOR);
+    return arrival(start);
+}
+
+static void ipi_row(const char *name, void (*receiver)(void), sample_t sample)
+{
+    start_others(1);
+    EXPECT_EQ(apic_id_of(1), 1);
+    if (!apic_is_x2apic)
+        write32(APIC + APIC_REG_HIGH, 1 << 24);
     run_on(1, receiver);
-    row(name, forget, ipi);
-    stop = 1;
-    if (receiver == halt_for_interrupts)
-        (void)ipi();
-    EXPECT(finished(1));
+    row(name, forget, sample);
+    stop_others();
 }
 
 static void interrupts(void)
 {
     set_gate(VECTOR, (uint64_t)handler);
-    start_others(1);
-    write32(APIC + APIC_REG_HIGH, apic_id_of(1) << 24);
-    ipi_to("ipi_guest", spin_for_interrupts);
-    ipi_to("ipi_halted", halt_for_interrupts);
-    stop_others();
+    ipi_row("ipi_guest", spin_for_interrupts, ipi);
+    ipi_row("ipi_halted", halt_for_interrupts, ipi);
+    apic_enter_x2apic(); /* there is no way back */
+    set_gate(VECTOR, (uint64_t)x2apic_handler);
+    ipi_row("ipi_x2apic", spin_for_interrupts, ipi_by_msr);
 }
 
 /* ---- Faults ---------------------------------------------------------------------------------- */
@@ -369,8 +387,8 @@ void guest_main(void)
     static const struct test tests[] = {
         {"remote_flush", remote_flush, NEED_TESTCTL},
         {"flushed_peer", flushed_peer, NEED_TESTCTL},
-        {"interrupts", interrupts, 0},
         {"faults", faults, NEED_TESTCTL},
+        {"interrupts", interrupts, 0},
     };
 
     write32(APIC + APIC_REG_SVR, 0x1ff);

@@ -231,7 +231,7 @@ static void arrives(uint64_t destination, uint32_t command, unsigned own, unsign
     wanted[1] += others;
     send_ipi((uint32_t)destination, command | VECTOR);
     __asm__ volatile("sti" : : : "memory");
-    for (uint64_t end = rdtsc() + 100000; rdtsc() < end;)
+    for (uint64_t end = rdtsc() + 500000; rdtsc() < end;) /* some turns on one CPU, too */
         pause();
     __asm__ volatile("cli" : : : "memory");
     EXPECT_EQ(taken[0], wanted[0]);

@@ -84,7 +84,8 @@ uint8_t lapic_acknowledge(struct lapic *l)
     BUG_ON(vector < 0);
     l->irr[vector / 64] &= ~BIT(vector % 64);
     l->isr[vector / 64] |= BIT(vector % 64);
-    l->host->timer(l->context); /* it need not run while its vector waits */
+    if (vector == (uint8_t)lapic_lvt(l, LAPIC_LVT_TIMER))
+        l->host->timer(l->context); /* it need not run while its vector waits */
     return (uint8_t)vector;
 }
 

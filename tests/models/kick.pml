@@ -32,7 +32,8 @@ bit nmi[CPUS];           /* it is pending at the CPU */
 bit kicked[CPUS];        /* vcpu->kicked */
 bit attention[CPUS];
 bit timer_is_0[CPUS];
-bit mail[CPUS];
+bit mail[CPUS];          /* the mailbox: what came */
+bit news[CPUS];          /* and that something came */
 byte flushes = FLUSHES, mails = MAILS;
 byte waiting;            /* flushes that have not returned */
 
@@ -120,7 +121,13 @@ inline flush()
 
 inline send(to)
 {
+#ifdef MUTANT_NEWS_BEFORE_MAIL
+    news[to] = 1;
     mail[to] = 1;
+#else
+    mail[to] = 1;
+    news[to] = 1;
+#endif
 #ifndef MUTANT_MAIL_WITHOUT_KICK
     kick(to)
 #endif
@@ -134,7 +141,11 @@ attend:
     do
     :: kicked[self] = 0;
 #ifndef MUTANT_MAIL_LOOKED_AT_FIRST
-        mail[self] = 0;
+        if
+        :: atomic { news[self] -> news[self] = 0 };
+           mail[self] = 0
+        :: else
+        fi;
 #endif
         arm();
         if

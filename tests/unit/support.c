@@ -181,9 +181,11 @@ void log_line(enum log_level level, const char *format, ...)
     va_end(arguments);
     if (getenv("VERBOSE"))
         fprintf(stderr, "%s\n", line);
+    pthread_mutex_lock(&mutex);
     size_t room = sizeof(log_text) - log_length;
     int used = snprintf(log_text + log_length, room, "%s\n", line);
     log_length += (size_t)used < room ? (size_t)used : room - 1;
+    pthread_mutex_unlock(&mutex);
 }
 
 void bug(const char *file, int line, const char *condition)

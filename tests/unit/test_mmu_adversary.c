@@ -142,6 +142,18 @@ static void step_host(struct vm *vm, gfn_t gfn)
     }
 }
 
+/* Up to what is there already, behind something that is not. */
+static uint64_t convertible(const struct slot_model *slot, uint64_t first, uint64_t pages,
+                            bool shared)
+{
+    uint64_t end = first;
+    while (end < first + pages && slot->page[end].shared == shared)
+        end++;
+    while (end < first + pages && slot->page[end].shared != shared)
+        end++;
+    return end - first;
+}
+
 /* What was on the other side comes out cleared; what is there already keeps what it holds (X5). */
 static void step_convert(struct vm *vm, gfn_t gfn)
 {
@@ -151,6 +163,8 @@ static void step_convert(struct vm *vm, gfn_t gfn)
     uint64_t first = slot ? gfn.v - slot->base : 0, room = slot ? slot->pages - first : 0;
     uint64_t expected = pages < left ? pages : left;
     expected = expected < room ? expected : room;
+    if (slot && vm->sides)
+        expected = convertible(slot, first, expected, shared);
     if (expected && vm->sides && slot->page[first].shared != shared) {
         converting.vm = vm;
         converting.gfn = gfn;

@@ -157,8 +157,8 @@ static void a_conversion_to_the_same_side_keeps_the_page(void **state)
     assert_int_equal(mmu_invept_count(&mmu), invept);
     assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x3000), 1, true), 1);
     page_at(SHARED | (RAM + 0x3000))[0] = 9;
-    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 512, true),
-                     512); /* one of them is there already */
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 512, true), 3); /* up to what is there already */
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x3000), 509, true), 509);
     assert_int_equal(page_at(SHARED | (RAM + 0x3000))[0], 9);
     assert_int_equal(page_at(SHARED | RAM)[3], 0);
     stop();
@@ -250,16 +250,27 @@ static void a_conversion_waits_for_other_cpus(void **state)
 }
 
 /* D16, X5: the accessor asks for the side without a lock. Until the last that did so before has
- * read the page, the guest gets it on neither side. */
+ * read the page, which is as it was, neither the guest nor the accessor gets it on either side. */
 static unsigned readers;
 
 static void read_and_pass(unsigned pcpu)
 {
+    const uint64_t sides[] = {RAM, SHARED | RAM};
     struct mmio_info info;
+    uint64_t word = 2;
     this_cpu = pcpu;
-    assert_int_equal(mmu_fault(&mmu, GPA(SHARED | RAM), ACCESS_WRITE | FAULT_FINAL, &info),
-                     FAULT_RETRY);
-    assert_int_equal(mmu_fault(&mmu, GPA(RAM), ACCESS_WRITE | FAULT_FINAL, &info), FAULT_RETRY);
+    assert_int_equal(*watched_page, 1);
+    for (unsigned i = 0; i < 2; i++) {
+        gpa_t gpa = GPA(sides[i] + 0x1000);
+        assert_int_equal(mmu_fault(&mmu, gpa, ACCESS_WRITE | FAULT_FINAL, &info), FAULT_RETRY);
+        assert_int_equal(guest_write(&mmu, gpa, &word, 8), -EACCES);
+        assert_int_equal(guest_cmpxchg(&mmu, gpa, 8, 0, 2), -EACCES);
+        assert_int_equal(guest_read(&mmu, gpa, &word, 8, ACCESS_READ), -EACCES);
+        assert_null(guest_page(&mmu, gpa, ACCESS_READ));
+    }
+    assert_int_equal(guest_write(&mmu, GPA(RAM), &word, 8), 0); /* the pages around it stay */
+    assert_int_equal(guest_write(&mmu, GPA(RAM + 0x3000), &word, 8), 0);
+    assert_int_equal(guest_write(&mmu, GPA(SHARED | (RAM + 0x5000)), &word, 8), 0);
     this_cpu = 0;
     readers++;
     epoch_pass(pcpu, epoch_now());
@@ -269,14 +280,19 @@ static void a_conversion_waits_for_readers(void **state)
 {
     (void)state;
     start(false, true, true);
-    page_at(RAM)[0] = 1;
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x5000), 1, true), 1);
+    watched_page = page_at(RAM + 0x1000);
+    *watched_page = 1;
     epoch_online(1);
     readers = 0;
     kick_hook = read_and_pass;
-    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x1000), 2, true), 2);
     kick_hook = NULL;
     assert_int_equal(readers, 1);
-    assert_int_equal(touch(SHARED | RAM, 2), FAULT_FIXED);
+    assert_int_equal(*watched_page, 0);
+    uint64_t word = 3;
+    assert_int_equal(guest_write(&mmu, GPA(SHARED | (RAM + 0x1000)), &word, 8), 0);
+    assert_int_equal(touch(SHARED | (RAM + 0x1000), 2), FAULT_FIXED);
     epoch_offline(1);
     stop();
 }

@@ -56,7 +56,9 @@ def boot_needs(machine: str, method: str, seabios: bool = False) -> list[str]:
         needs = ["bochs-bin", str(firmware), str(BOCHS_VGA)]
     else:
         needs = ["qemu-system-x86_64"] + ([str(OVMF)] if method == "grub-efi" else [])
-    if method == "grub-bios":
+    if machine == "nested":
+        needs += boot_needs("bochs", "grub-bios")
+    elif method == "grub-bios":
         needs += ["grub-mkrescue", "xorriso", "mformat", "/usr/lib/grub/i386-pc"]
     elif method == "grub-efi":
         needs += ["grub-mkrescue", "xorriso", "mformat", "/usr/lib/grub/x86_64-efi"]

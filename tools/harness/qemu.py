@@ -16,20 +16,26 @@ def prepare(boot: Boot) -> list[str]:
     """Writes everything below the boot's folder; returns the command to run there."""
     host.require(host.boot_needs(boot.machine, boot.method))
     if boot.machine == "qemu-kvm" and (reason := host.kvm_without_vmx()):
-        raise HarnessError(f"MACHINE=qemu-kvm: {reason}. MACHINE=bochs works everywhere")
+        raise HarnessError(f"MACHINE=qemu-kvm: {reason}. MACHINE=bochs works everywhere, and "
+                           "MACHINE=nested has a KVM of its own")  # fmt: skip
     accel, cpu = ("kvm", "host") if boot.machine == "qemu-kvm" else ("tcg", "max")
-    command = ["qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
-    command += ["-accel", accel, "-cpu", boot.cpu or cpu, "-smp", str(boot.smp)]
-    command += ["-m", str(boot.mem), "-serial", "file:serial.txt"]
+    return ["qemu-system-x86_64", *arguments(boot, accel, boot.cpu or cpu, "file:serial.txt")]
+
+
+def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
+    """Of QEMU, whose current folder will be the boot's, and the files that they name."""
+    words = ["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
+    words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
+    words += ["-m", str(boot.mem), "-serial", serial]
     if boot.monitor:
-        command += ["-monitor", "stdio", "-no-shutdown"]
+        words += ["-monitor", "stdio", "-no-shutdown"]
     else:
-        command += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"]
+        words += ["-device", f"isa-debug-exit,iobase={DEBUG_EXIT_PORT:#x},iosize=4"]
     if boot.method == "grub-efi":
-        command += ["-bios", str(host.OVMF)]
+        words += ["-bios", str(host.OVMF)]
     if boot.method != "kernel":
-        return command + ["-cdrom", make_cd(boot).name]
-    return command + _kernel(boot)
+        return words + ["-cdrom", make_cd(boot).name]
+    return words + _kernel(boot)
 
 
 def _kernel(boot: Boot) -> list[str]:

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
-from . import bochs, qemu, serial
+from . import bochs, nested, qemu, serial
 from .boot import Boot
 from .errors import Status
 
@@ -82,8 +82,8 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
     """Raises HarnessError when the boot can't be started at all."""
     shutil.rmtree(boot.folder, ignore_errors=True)
     boot.folder.mkdir(parents=True)
-    emulator = bochs if boot.machine == "bochs" else qemu
-    command = emulator.prepare(boot)
+    prepare = {"bochs": bochs.prepare, "nested": nested.prepare}.get(boot.machine, qemu.prepare)
+    command = prepare(boot)
     console = Console(boot.folder / "serial.txt", show)
     begin = time.monotonic()
     with _process(command, boot) as process:
@@ -93,6 +93,7 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
         seconds = time.monotonic() - begin
     output = serial.parse(console.text)
     status, reason = _judge(output, ended, boot, process.returncode)
+    emulator = qemu if boot.machine.startswith("qemu") else bochs
     return Run(boot, output, status, reason, seconds, emulator.complaints(boot.folder))
 
 

@@ -8,33 +8,24 @@
  */
 #define _GNU_SOURCE
 #include "guest/abi.h"
+#include "tools/kvm/init.h"
 
 #include <elf.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
-#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
-#include <termios.h>
-#include <unistd.h>
 
-#define RAM_SIZE   (32ull << 20)
-#define INFO_GPA   0x9000ull /* multiboot1 information, then the command line */
-#define PAGE       4096ull
-#define LARGE      (2ull << 20)
-#define SLOTS      16u
-#define LSR_EMPTY  0x60
-#define BOCHS_PORT 0x8900 /* the emulator's debugger takes over when a 'D' is written */
+#define RAM_SIZE  (32ull << 20)
+#define INFO_GPA  0x9000ull /* multiboot1 information, then the command line */
+#define PAGE      4096ull
+#define LARGE     (2ull << 20)
+#define SLOTS     16u
+#define LSR_EMPTY 0x60
 
 static int kvm, vm, vcpu, stats, bell = -1;
 static struct kvm_run *state;
@@ -46,27 +37,6 @@ static struct slot {
     bool large;
 } slots[SLOTS];
 static unsigned passed, failed, skipped;
-
-/* The last words of a Linux without a future. */
-static _Noreturn void power_off(int code, const char *name)
-{
-    printf("EXIT %d %s\n", code, name);
-    fflush(stdout);
-    tcdrain(1);
-    if (!iopl(3))
-        outb('D', BOCHS_PORT);
-    for (;;)
-        pause();
-}
-
-static int must(int result, const char *what)
-{
-    if (result < 0) {
-        printf("error: %s: %s\n", what, strerror(errno));
-        power_off(1, "failed");
-    }
-    return result;
-}
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
@@ -363,29 +333,6 @@ static void run_guest(const char *path, const char *name)
 }
 
 /* ---- /init ----------------------------------------------------------------------------------- */
-
-static void load_module(const char *path, const char *parameters)
-{
-    int file = must(open(path, O_RDONLY | O_CLOEXEC), path);
-    must((int)syscall(SYS_finit_module, file, parameters, 0), path);
-    close(file);
-}
-
-static void open_console(void)
-{
-    struct termios settings;
-
-    must(mount("proc", "/proc", "proc", 0, NULL), "/proc");
-    must(mount("sys", "/sys", "sysfs", 0, NULL), "/sys");
-    mount("dev", "/dev", "devtmpfs", 0, NULL); /* the kernel may have done it */
-    int console = must(open("/dev/ttyS0", O_RDWR | O_NOCTTY), "/dev/ttyS0");
-    for (int i = 0; i < 3; i++)
-        dup2(console, i);
-    must(tcgetattr(1, &settings), "/dev/ttyS0");
-    cfsetspeed(&settings, B115200);
-    settings.c_oflag |= OPOST | ONLCR;
-    must(tcsetattr(1, TCSANOW, &settings), "/dev/ttyS0");
-}
 
 int main(void)
 {

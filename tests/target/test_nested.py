@@ -1,0 +1,55 @@
+"""Nested by KVM: QEMU with KVM on the emulator, the image its guest, and our guests nested ones.
+
+KVM checks what we put into a VMCS, offers fewer controls than the CPU, and walks our EPT itself: a
+second opinion on all of them.
+"""
+
+import subprocess
+
+import pytest
+from conftest import BUILD, ROOT, BootFixture
+
+from harness.boot import Boot, parse_guests
+from harness.errors import HarnessError
+
+# What KVM would have to get right for us: exits, decoding, faults and flushes, slots, two sides.
+# Not `events`: see docs/EMULATOR-GAPS.md for NMIs that stay blocked.
+PLAIN = ("scenarios", "mmio", "mmu", "tlb", "flush", "msr", "state")
+WORDS = {"sides": "testctl,shared=39,execute_only=38", "ve": "testctl,shared=39,execute_only=38,ve"}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def linux() -> None:
+    """It comes by apt; where that is not to be had, nothing here can run."""
+    made = subprocess.run(
+        ["make", "build/kvm/nested", "build/kvm/kernel"], cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip(f"no Linux to nest in: {made.stderr.strip().splitlines()[-1]}")
+
+
+@pytest.mark.parametrize("method", ["kernel", "grub-bios"])
+def test_guests_pass_nested(boot: BootFixture, method: str) -> None:
+    items = [f"{BUILD}/guest/{name}.elf:testctl" for name in PLAIN]
+    items += [f"{BUILD}/guest/{name}.elf:{words}" for name, words in WORDS.items()]
+    guests = parse_guests(" ".join(items if method == "kernel" else items[:1]))
+    result = boot(machine="nested", method=method, guests=guests, timeout=900)
+    assert result.status == 0, result
+    # The same counts as on the CPU itself: the first access is a violation, then KVM reflects a
+    # misconfiguration for each.
+    first = next(case for case in result.output.cases if case.name == "first_mmio_access")
+    assert first.counters["first_violations"] == 1
+    assert first.counters["next_misconfigs"] == 1000
+    if method == "kernel":
+        # KVM offers no EPT-violation #VE: we say so, and make it ourselves.
+        assert result.has(r"missing \(optional\): EPT-violation #VE")
+        ve = next(case for case in result.output.cases if case.name == "mmio_is_a_hypercall")
+        assert ve.counters["by_cpu"] == 0
+
+
+def test_one_cpu_only() -> None:
+    with pytest.raises(HarnessError, match=r"MACHINE=nested has one CPU: Bochs 2\.7 keeps NMIs"):
+        Boot(name="x", machine="nested", method="kernel", smp=2)
+    with pytest.raises(HarnessError, match="MACHINE=nested boots by METHOD=kernel or grub-bios"):
+        Boot(name="x", machine="nested", method="grub-efi")

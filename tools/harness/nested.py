@@ -1,0 +1,54 @@
+"""QEMU with KVM, in Linux, in Bochs: nested by KVM on a host that has no VT-x.
+
+Linux runs from an initramfs with this host's QEMU, its libraries and firmware, and what the boot
+wrote for QEMU. The image then is a guest of that KVM, and its guests are nested ones.
+"""
+
+import dataclasses
+import pathlib
+import re
+import shutil
+import subprocess
+
+from . import bochs, host, linux, qemu
+from .boot import Boot
+from .errors import HarnessError
+
+INIT = linux.KVM / "nested"
+MEM = 320  # MiB for Linux, its initramfs and QEMU
+FIRMWARE = ("bios-256k.bin", "kvmvapic.bin", "multiboot_dma.bin", "vgabios-stdvga.bin")
+FOLDERS = [pathlib.Path("/usr/share/qemu"), pathlib.Path("/usr/share/seabios")]
+
+
+def _libraries(program: str) -> list[str]:
+    """All that the loader would load, and the loader."""
+    listed = subprocess.run(["ldd", program], capture_output=True, text=True, check=True)
+    return re.findall(r"(/\S+) \(0x", listed.stdout)
+
+
+def _firmware(name: str) -> pathlib.Path:
+    for folder in FOLDERS:
+        if (folder / name).is_file():
+            return folder / name
+    raise HarnessError(f"{name} is not in {FOLDERS[0]}: apt-get install seabios qemu-system-data")
+
+
+def prepare(boot: Boot) -> list[str]:
+    """Writes everything below the boot's folder; returns the command to run there."""
+    host.require(host.boot_needs(boot.machine, boot.method))
+    program = shutil.which("qemu-system-x86_64") or ""
+    command = [program, "-L", "/firmware", *qemu.arguments(boot, "kvm", "host", "stdio")]
+    words = boot.folder / "command"
+    files = {f"boot/{path.name}": path for path in boot.folder.iterdir() if path.is_file()}
+    files |= {name.lstrip("/"): pathlib.Path(name) for name in [program, *_libraries(program)]}
+    files |= {f"firmware/{name}": _firmware(name) for name in FIRMWARE}
+    words.write_bytes(b"".join(word.encode() + b"\0" for word in command))
+    initrd = boot.folder / "initrd"
+    initrd.write_bytes(linux.initrd(INIT, files | {"command": words}))
+    return bochs.prepare(
+        dataclasses.replace(
+            boot, machine="bochs", method="grub-bios", cpu=boot.cpu or linux.CPU, smp=1,
+            mem=boot.mem + MEM, cmdline=linux.CMDLINE + " mitigations=off", guests=(),
+            image=linux.KERNEL, initrd=initrd, ips=linux.IPS,
+        )
+    )  # fmt: skip

@@ -1,0 +1,66 @@
+/*
+ * What a program does that is /init of a Linux of ours: console, modules, the end of the machine.
+ */
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/io.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <termios.h>
+#include <unistd.h>
+
+#define BOCHS_PORT 0x8900 /* the emulator's debugger takes over when a 'D' is written */
+
+/* What was printed is out before the machine ends. */
+static _Noreturn void end_machine(void)
+{
+    fflush(stdout);
+    tcdrain(1);
+    if (!iopl(3))
+        outb('D', BOCHS_PORT);
+    for (;;)
+        pause();
+}
+
+/* The last words of a Linux without a future. */
+static _Noreturn void power_off(int code, const char *name)
+{
+    printf("EXIT %d %s\n", code, name);
+    end_machine();
+}
+
+static int must(int result, const char *what)
+{
+    if (result < 0) {
+        printf("error: %s: %s\n", what, strerror(errno));
+        power_off(1, "failed");
+    }
+    return result;
+}
+
+static void load_module(const char *path, const char *parameters)
+{
+    int file = must(open(path, O_RDONLY | O_CLOEXEC), path);
+    must((int)syscall(SYS_finit_module, file, parameters, 0), path);
+    close(file);
+}
+
+static void open_console(void)
+{
+    struct termios settings;
+
+    must(mount("proc", "/proc", "proc", 0, NULL), "/proc");
+    must(mount("sys", "/sys", "sysfs", 0, NULL), "/sys");
+    mount("dev", "/dev", "devtmpfs", 0, NULL); /* the kernel may have done it */
+    int console = must(open("/dev/ttyS0", O_RDWR | O_NOCTTY), "/dev/ttyS0");
+    for (int i = 0; i < 3; i++)
+        dup2(console, i);
+    must(tcgetattr(1, &settings), "/dev/ttyS0");
+    cfsetspeed(&settings, B115200);
+    settings.c_oflag |= OPOST | ONLCR;
+    must(tcsetattr(1, TCSANOW, &settings), "/dev/ttyS0");
+}

@@ -1,0 +1,36 @@
+/*
+ * /init of the Linux that MACHINE=nested boots: loads KVM and runs the command in /command, whose
+ * words end with a 0 each, in /boot. The command's EXIT line is the last thing that is printed.
+ */
+#define _GNU_SOURCE
+#include "tools/kvm/init.h"
+
+#include <sys/wait.h>
+
+#define WORDS 64
+
+int main(void)
+{
+    static char text[1 << 16];
+    static char *const environment[] = {NULL};
+    char *words[WORDS + 1];
+    int count = 0, status;
+
+    open_console();
+    load_module("/modules/irqbypass.ko", "");
+    load_module("/modules/kvm.ko", "");
+    load_module("/modules/kvm-intel.ko", "nested=1");
+    int file = must(open("/command", O_RDONLY | O_CLOEXEC), "/command");
+    ssize_t size = must((int)read(file, text, sizeof(text)), "/command");
+    for (char *word = text; word < text + size && count < WORDS; word += strlen(word) + 1)
+        words[count++] = word;
+    words[count] = NULL;
+    must(chdir("/boot"), "/boot");
+    pid_t child = must(fork(), "fork");
+    if (!child) {
+        execve(words[0], words, environment);
+        must(-1, words[0]);
+    }
+    must(waitpid(child, &status, 0), "waitpid");
+    end_machine();
+}
