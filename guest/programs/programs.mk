@@ -27,14 +27,14 @@ GUEST_WORDS_differ                      := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
 GUEST_WORDS_scale                       := testctl,budget=120000
 GUEST_WORDS_smp                         := testctl,vcpus=4,budget=60000
-GUEST_WORDS_smp_mailbox                 := testctl,vcpus=3,budget=60000
+GUEST_WORDS_smp_storm                   := testctl,vcpus=3,budget=60000
 GUEST_WORDS_smp_bench                   := testctl,vcpus=4,budget=120000
 GUEST_WORDS_sched_bench                 := testctl,vcpus=2,budget=120000
 GUEST_WORDS_cpus                        := testctl,vcpus=3
 GUEST_WORDS_x2apic                      := testctl,vcpus=2
 GUEST_WORDS_smp_flush                   := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_slots                   := testctl,vcpus=4,budget=60000
-GUEST_WORDS_smp_storm                   := testctl,vcpus=4,budget=60000
+GUEST_WORDS_smp_ipis                    := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_convert                 := testctl,vcpus=2,shared=39,expect=memory-fault
 GUEST_WORDS_forbidden_triple_fault      := testctl,expect=triple-fault
 GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall

@@ -158,7 +158,7 @@ def test_vms_of_several_vcpus_side_by_side(boot) -> None:
 @pytest.mark.parametrize("smp", [2, 3])
 def test_interrupts_from_two_sides(boot, smp: int) -> None:
     """None is lost in a mailbox that another vCPU writes to at the same time."""
-    guest = Guest(GUEST / "smp_mailbox.elf", ("vcpus=3", "budget=60000"))
+    guest = Guest(GUEST / "smp_storm.elf", ("vcpus=3", "budget=60000"))
     result = boot(smp=smp, guests=(guest,), timeout=100)
     assert result.status == 0, result
 

@@ -11,7 +11,7 @@ from conftest import BUILD, Guest
 def test_no_interrupt_is_lost(boot, smp: int, vcpus: int, args: str) -> None:
     """T1: none is lost, none comes twice; what meets is one."""
     words = ("testctl", f"vcpus={vcpus}", "budget=1000000")
-    guest = Guest(BUILD / "guest" / "smp_storm.elf", words, args)
+    guest = Guest(BUILD / "guest" / "smp_ipis.elf", words, args)
     result = boot(smp=smp, guests=(guest,), timeout=200)
     assert result.status == 0, result
     cases = {case.name: case.counters for case in result.output.cases}
