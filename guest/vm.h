@@ -164,8 +164,8 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
                          const struct options *options) MUST_CHECK;
 void vm_destroy(struct vm *vm);
 
-/* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), or another vCPU's turn has come
- * on this pCPU. Afterwards it can be run on any pCPU. */
+/* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), another vCPU's turn has come on
+ * this pCPU, or it has halted and another one waits. Afterwards it can be run on any pCPU. */
 void vcpu_run(struct vcpu *vcpu);
 
 static inline enum vm_ending vm_ending(const struct vm *vm)
