@@ -87,7 +87,7 @@ storm: export GUESTS := $(B)/guest/smp_slots.elf:$(STORM):33334 \
 storm: run ## what one CPU changes under another, 10^5 times in two programs
 
 .PHONY: spin storm
-spin: ## the models of kicks and epochs, in full, and their mutants; two to four minutes
+spin: ## kicks, epochs and conversions as models, in full, and their mutants; two to four minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin
 
