@@ -89,7 +89,7 @@ storm: export GUESTS := $(B)/guest/smp_slots.elf:$(STORM):33334 \
 storm: run ## what one CPU changes under another, 10^5 times in two programs
 
 .PHONY: spin storm
-spin: ## the models of kicks, sleep and epochs, in full, and their mutants; some minutes
+spin: ## models: kicks, sleep, epochs, conversions; in full, and their mutants; some minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin
 
