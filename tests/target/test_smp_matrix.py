@@ -1,5 +1,5 @@
-"""vCPUs of one VM in odd places: more of them than CPUs, all on one, on others than the first, on
-hosts of either APIC. They lose no interrupt and see nothing stale."""
+"""vCPUs of one VM in odd places: more of them than CPUs, all on one, not on the first one, on hosts
+of either APIC. They lose no interrupt and see nothing stale."""
 
 import pytest
 from conftest import BUILD, Guest
