@@ -1,6 +1,6 @@
 """What is printed can be repeated, and what is counted is what happened."""
 
-from conftest import hello
+from conftest import BUILD, Guest, hello
 
 from harness import bochs
 
@@ -12,6 +12,19 @@ def test_two_runs_print_the_same(boot) -> None:
     first, second = boot(), boot(again=True)
     assert first.run.boot.folder != second.run.boot.folder
     assert first.status == 0, first
+    assert first.lines == second.lines
+
+
+def test_two_runs_on_four_cpus_print_the_same(boot) -> None:
+    """Every kick and flush of VMs that race for the CPUs, and each of their counters."""
+    guests = tuple(
+        Guest(BUILD / "guest" / f"{name}.elf", ("testctl", f"vcpus={vcpus}", "budget=600000"), args)
+        for name, vcpus, args in (("smp_flush", 4, "8"), ("smp_slots", 3, "40"), ("smp", 2, ""))
+    )
+    words = {"smp": 4, "guests": guests, "cmdline": "counters=1", "timeout": 200}
+    first, second = boot(**words), boot(**words, again=True)
+    assert first.status == 0, first
+    assert first.cpus()["kicks"] > 1000, first
     assert first.lines == second.lines
 
 
