@@ -189,6 +189,14 @@ static inline bool spte_is_usual_leaf(uint64_t spte, unsigned level)
     return (spte & spte_format.usual_leaf[level].fixed) == spte_format.usual_leaf[level].match;
 }
 
+/* Was it one, before the CPU set A or D? */
+static inline bool spte_was_usual_leaf(uint64_t spte, unsigned level)
+{
+    const uint64_t ad = EPT_ACCESSED | EPT_DIRTY;
+    return ((spte & spte_format.usual_leaf[level].fixed) | ad) ==
+           (spte_format.usual_leaf[level].match | ad);
+}
+
 static inline uint64_t spte_nonleaf(hpa_t table)
 {
     return spte_format.nonleaf | table.v;

@@ -11,7 +11,7 @@
 #include "lib/trace.h"
 #include "mmu/mmu.h"
 #include "mmu/spte.h"
-#include "mmu/types.h"
+#include "mmu/tlb.h"
 
 unsigned tlb_this_cpu(void);
 
@@ -88,6 +88,21 @@ static inline bool MUST_CHECK tdp_renew(struct mmu_cpu *self, gfn_t gfn, uint64_
         return false;
     self->stats.spte_changes++;
     self->stats.mmio_spte_created++;
+    return true;
+}
+
+/* The same of a usual leaf that goes. False, too, if it is none: then ask tdp_exchange(). */
+static inline bool MUST_CHECK tdp_drop_usual(struct mmu_cpu *self, uint64_t *sptep, unsigned level,
+                                             uint64_t old)
+{
+    if (unlikely(!spte_was_usual_leaf(old, level) || trace_wants(TRACE_SPTE_CHANGES)))
+        return false;
+    if (!__atomic_compare_exchange_n(sptep, &old, SPTE_NONPRESENT, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_ACQUIRE))
+        return false;
+    self->stats.spte_changes++;
+    self->stats.pages[level - 1]--;
+    tlb_owe(self->mmu);
     return true;
 }
 

@@ -31,25 +31,33 @@ static void cut_table(struct mmu_cpu *self, uint64_t *sptep, alias_t alias, unsi
                (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1});
 }
 
-static inline void zap_entry(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
+/* Its frames are not written through it any more. */
+static inline void note_dirty(struct mmu *mmu, const struct tdp_iter *iter, uint64_t old)
 {
+    if (unlikely(old & EPT_DIRTY && spte_is_leaf(old, iter->level)))
+        dirty_note(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
+}
+
+static inline void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags)
+{
+    struct mmu *mmu = self->mmu;
     if (likely(iter->old == SPTE_NONPRESENT))
         return;
-    struct mmu_cpu *self = mmu_self(mmu);
-    if (take_table(mmu, iter, flags)) {
+    if (likely(tdp_drop_usual(self, iter->sptep, iter->level, iter->old)))
+        note_dirty(mmu, iter, iter->old);
+    else if (take_table(mmu, iter, flags))
         cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level);
-    } else if (spte_is_leaf(iter->old, iter->level) ||
-               (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value))) {
-        uint64_t old = tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT);
-        if (unlikely(old & EPT_DIRTY && spte_is_leaf(old, iter->level)))
-            dirty_note(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
-    }
+    else if (spte_is_leaf(iter->old, iter->level) ||
+             (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
+        note_dirty(mmu, iter,
+                   tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT));
 }
 
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
 {
     struct tdp_iter iter;
-    tdp_for_each(&iter, mmu, first, end) zap_entry(mmu, &iter, flags);
+    struct mmu_cpu *self = mmu_self(mmu);
+    tdp_for_each(&iter, mmu, first, end) zap_entry(self, &iter, flags);
     tlb_sync(mmu);
 }
 
@@ -63,11 +71,12 @@ static void zap_end(struct mmu *mmu)
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
 {
     struct tdp_iter iter;
+    struct mmu_cpu *self = mmu_self(mmu);
     unsigned done = 0;
     write_lock(&mmu->lock);
     tdp_for_each(&iter, mmu, first, end)
     {
-        zap_entry(mmu, &iter, flags);
+        zap_entry(self, &iter, flags);
         if (!(++done & YIELD_MASK) && rwlock_contended(&mmu->lock)) {
             zap_end(mmu);
             write_lock(&mmu->lock);

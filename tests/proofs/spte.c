@@ -262,6 +262,19 @@ void prove_usual_leaf_needs_no_questions(void)
     PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));
 }
 
+/* S7, T2: nor where one goes, whatever the CPU set in it: it may, and it owes a flush. */
+void prove_a_usual_leaf_that_goes_needs_no_questions(void)
+{
+    any_format();
+    spte_deny_large(nondet_bool() ? EPT_EXECUTE : 0);
+    uint64_t word = nondet_word(), value = any_value();
+    unsigned level = any_level();
+    ASSUME(spte_was_usual_leaf(word, level));
+    PROVE(!spte_change_refused(word, SPTE_NONPRESENT, level, value));
+    PROVE(spte_change_owes_flush(word, SPTE_NONPRESENT, level));
+    PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));
+}
+
 /* F4: nor where an MMIO SPTE gets another generation: it stays one, of the same frame, and nothing
  * is owed. */
 void prove_a_renewal_needs_no_questions(void)

@@ -70,6 +70,9 @@ static void check_format(unsigned level, uint64_t address)
         bool expected = aligned && bit < spte_format.caps.maxphyaddr;
         expected = expected || (level == EPT_LEVEL_4K && BIT(bit) == EPT_EXECUTE);
         assert_int_equal(spte_is_usual_leaf(other, level), expected);
+        bool was = expected || BIT(bit) & (EPT_ACCESSED | EPT_DIRTY);
+        assert_int_equal(spte_was_usual_leaf(other, level), was);
+        assert_int_equal(spte_was_usual_leaf(other ^ EPT_ACCESSED ^ EPT_DIRTY, level), was);
         if (expected)
             assert_harmless(other, level);
     }
@@ -107,8 +110,10 @@ static void levels_without_leaves(void **state)
     uint64_t leaf = spte_usual_leaf(HPA(0), EPT_LEVEL_4K) | EPT_LARGE;
     for (unsigned level = EPT_LEVEL_2M; level <= EPT_LEVELS; level++) {
         const uint64_t words[] = {leaf, 0, 1, ~0ull, SPTE_NONPRESENT, SPTE_FROZEN};
-        for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
+        for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
             assert_false(spte_is_usual_leaf(words[i], level));
+            assert_false(spte_was_usual_leaf(words[i], level));
+        }
     }
 }
 
@@ -150,6 +155,39 @@ static void store_ad(void **state)
     entry = leaf;
     assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf & ~EPT_WRITE));
     assert_int_equal(tlb_debt(&mmu), debt + 1);
+}
+
+/* T2, S14: what goes the short way counts, owes, and is what it was taken for. */
+static void drop(unsigned level)
+{
+    struct mmu_cpu *self = mmu_self(&mmu);
+    uint64_t leaf = spte_usual_leaf(HPA(0x40000000), level);
+    const uint64_t others[] = {leaf & ~EPT_WRITE, leaf | SPTE_NX_SPLIT, SPTE_NONPRESENT,
+                               spte_nonleaf(HPA(0x40000000))};
+    for (unsigned ad = 0; ad < 4; ad++) {
+        uint64_t old = (leaf & ~EPT_ACCESSED) | ad * EPT_ACCESSED, entry = old;
+        struct mmu_stats before = mmu_stats(&mmu);
+        uint64_t debt = tlb_debt(&mmu);
+        assert_false(tdp_drop_usual(self, &entry, level, old ^ EPT_DIRTY)); /* not there any more */
+        assert_true(tdp_drop_usual(self, &entry, level, old));
+        assert_true(entry == SPTE_NONPRESENT);
+        assert_int_equal(mmu_stats(&mmu).pages[level - 1], before.pages[level - 1] - 1);
+        assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 1);
+        assert_int_equal(tlb_debt(&mmu), debt + 1);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
+        uint64_t entry = others[i];
+        assert_false(tdp_drop_usual(self, &entry, level, others[i]));
+        assert_true(entry == others[i]);
+    }
+}
+
+static void drops(void **state)
+{
+    (void)state;
+    drop(EPT_LEVEL_4K);
+    drop(EPT_LEVEL_2M);
+    drop(EPT_LEVEL_1G);
 }
 
 static void store_beyond_maxphyaddr(unsigned level)
@@ -296,6 +334,7 @@ int main(void)
         T(words),
         T(levels_without_leaves),
         T(stores),
+        T(drops),
         T(store_ad),
         T(the_last_slot_is_another),
         T(slots_with_wishes),
