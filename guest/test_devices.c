@@ -27,16 +27,17 @@ static int64_t doorbell_add(struct vcpu *vcpu, struct call *call)
         id++;
     if (id == BUS_DOORBELLS)
         return -ENOSPC;
-    const struct bus_doorbell bell = {.address = call->rbx,
-                                      .length = (unsigned)call->rcx,
-                                      .data = call->rdx,
-                                      .match_data = call->rsi & DOORBELL_DATA,
-                                      .ops = &bell_ops,
-                                      .device = &bells[id]};
-    int error = bus_doorbell_add(&vcpu->vm->mmio_bus, &bell);
+    /* It counts from the moment that it is there. */
+    bells[id] = (struct test_bell){.bell = {.address = call->rbx,
+                                            .length = (unsigned)call->rcx,
+                                            .data = call->rdx,
+                                            .match_data = call->rsi & DOORBELL_DATA,
+                                            .ops = &bell_ops,
+                                            .device = &bells[id]}};
+    int error = bus_doorbell_add(&vcpu->vm->mmio_bus, &bells[id].bell);
     if (error)
         return error;
-    bells[id] = (struct test_bell){.bell = bell, .used = true};
+    bells[id].used = true;
     call->rbx = id;
     return 0;
 }
@@ -96,12 +97,12 @@ static int64_t set_window(struct vcpu *vcpu, struct call *call)
 
 /* ---- Hypercalls ------------------------------------------------------------------------------ */
 
-/* The buses want their changes one after the other. */
+/* The buses want their changes one after the other; a removal waits for an epoch. */
 static int64_t locked(struct vcpu *vcpu, struct call *call,
                       int64_t (*function)(struct vcpu *, struct call *))
 {
     struct spinlock *lock = &vcpu->vm->tests.lock;
-    spin_lock(lock);
+    epoch_lock(lock, (unsigned)THIS_CPU);
     int64_t result = function(vcpu, call);
     spin_unlock(lock);
     return result;

@@ -1,8 +1,6 @@
 /* Epochs; see the header. */
 #include "lib/epoch.h"
 
-#include "lib/spinlock.h"
-
 struct epoch_cpu epoch_cpus[EPOCH_CPUS];
 uint64_t epoch_current = 1;
 
@@ -50,4 +48,13 @@ void epoch_wait(uint64_t epoch, unsigned self, void (*kick)(unsigned cpu))
     }
     if (online)
         epoch_online(self);
+}
+
+void epoch_lock(struct spinlock *lock, unsigned self)
+{
+    while (!spin_trylock(lock)) {
+        if (__atomic_load_n(&epoch_cpus[self].seen, __ATOMIC_RELAXED))
+            epoch_pass(self, epoch_now());
+        cpu_relax();
+    }
 }

@@ -12,6 +12,7 @@
 #pragma once
 
 #include "lib/compiler.h"
+#include "lib/spinlock.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -54,3 +55,7 @@ bool epoch_over(uint64_t epoch);
 /* Waits until it is. The caller, `self`, holds nothing itself and passes meanwhile. `kick` makes a
  * CPU pass soon; it is called once for each CPU that lags. */
 void epoch_wait(uint64_t epoch, unsigned self, void (*kick)(unsigned cpu));
+
+/* Takes a lock whose holders may wait for an epoch: passes as long as it is taken. The caller holds
+ * no pointer and no other lock. */
+void epoch_lock(struct spinlock *lock, unsigned self);

@@ -12,15 +12,17 @@
  *
  * Accesses take no lock. Each change makes `sequence` odd, changes, and makes it even; a reader
  * that saw it change looks again. The sequence of the bus has nothing to do with the generation of
- * the slots. Changes are serialised by the caller (the VM's lock). A device that was removed may
- * still be running on another CPU: it may be freed only after an epoch.
+ * the slots. Changes are serialised by the caller (the VM's lock). A device that is removed may
+ * still be running on another CPU: the removal waits for the end of the epoch.
  */
 #pragma once
 
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-#define BUS_REGIONS   32
+#ifndef BUS_REGIONS /* a program that measures how lookups scale has more */
+#define BUS_REGIONS 32
+#endif
 #define BUS_PIECES    (2 * BUS_REGIONS - 1)
 #define BUS_DOORBELLS 16
 #define BUS_ACCESS    64 /* bytes of an access, at most */
@@ -105,7 +107,9 @@ static inline int MUST_CHECK bus_add(struct bus *bus, uint64_t start, uint64_t s
     return bus_add_over(bus, 0, start, size, ops, device);
 }
 
-/* Removes the region of this device that starts at `start`; -ENOENT if there is none, logged. */
+/* Removes the region of this device that starts at `start`; -ENOENT if there is none, logged. When
+ * it returns, no CPU is in the device by way of this region, or will be. The caller holds nothing
+ * that it has looked up, and whoever waits for its lock passes meanwhile (epoch_lock()). */
 int bus_remove(struct bus *bus, uint64_t start, const void *device) MUST_CHECK;
 
 /* Adds a doorbell. One that matches anything at its address rings without looking at slots (step 1
@@ -113,7 +117,7 @@ int bus_remove(struct bus *bus, uint64_t start, const void *device) MUST_CHECK;
  * another one too, -ENOSPC; logged. */
 int bus_doorbell_add(struct bus *bus, const struct bus_doorbell *doorbell) MUST_CHECK;
 
-/* Removes the doorbell with this address, length and data; -ENOENT, logged. */
+/* Removes the doorbell with this address, length and data, likewise; -ENOENT, logged. */
 int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell) MUST_CHECK;
 
 /* Whether a doorbell at `address` takes any length and data. Lock-free. */

@@ -1,6 +1,6 @@
 /*
  * Changes of the bus: regions and doorbells come and go while guests run. Called by guest/ under
- * the VM's lock. Pure; touches nothing but its own tables.
+ * the VM's lock. Pure; touches nothing but its own tables, and waits for epochs.
  */
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmio/bus.h"
+#include "mmu/tlb.h"
 
 void bus_init(struct bus *bus, const char *name, uint64_t last)
 {
@@ -118,6 +119,7 @@ int bus_remove(struct bus *bus, uint64_t start, const void *device)
         bus->regions[i] = bus->regions[bus->region_count];
         bus->priorities[i] = bus->priorities[bus->region_count];
         make_pieces(bus);
+        tlb_wait_epoch(); /* who has found it is done with it */
         return 0;
     }
     log_error("%s bus: no region of this device starts at 0x%llx; nothing was removed", bus->name,
@@ -175,6 +177,7 @@ int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell)
         change_begin(bus);
         bus->doorbells[i] = bus->doorbells[--bus->doorbell_count];
         change_end(bus);
+        tlb_wait_epoch();
         return 0;
     }
     log_error("%s bus: no such doorbell at 0x%llx; nothing was removed", bus->name,

@@ -115,12 +115,7 @@ int memslots_create(struct mmu *mmu)
 
 void memslots_lock(struct mmu *mmu)
 {
-    while (!spin_trylock(&mmu->slots_lock)) {
-        unsigned self = tlb_this_cpu();
-        if (__atomic_load_n(&epoch_cpus[self].seen, __ATOMIC_RELAXED))
-            epoch_pass(self, epoch_now());
-        cpu_relax();
-    }
+    epoch_lock(&mmu->slots_lock, tlb_this_cpu());
 }
 
 static void copy_from(struct memslots *to, const struct memslots *from, unsigned index)

@@ -1,21 +1,38 @@
-# The decoder against Zydis, beyond the unit tests, and the list of instructions. Included by the
-# Makefile.
+# Fuzzing: the decoder against Zydis, the GHCI's hypercalls against a model; and the list of
+# instructions. Included by the Makefile.
 
-# ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row -------------------------
+# ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 60
 FUZZ_SRC   := mmio/decode.c mmio/instructions.c tests/unit/mmio_zydis.c
 FUZZ_FLAGS := -std=gnu11 -O2 -g -I. -fno-strict-aliasing
 
-.PHONY: fuzz brute docs lint-instructions deps-fuzz
+# $(1): name, $(2): options, $(3): other folders of inputs
+run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
+	if $(B)/fuzz/$(1) $(2) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	    -artifact_prefix=$(B)/fuzz/$(1)- $(B)/fuzz/$(1).corpus $(3) >$(B)/fuzz/$(1).log 2>&1; \
+	then grep '^stat::' $(B)/fuzz/$(1).log; echo "1 passed, 0 failed, 0 skipped"; \
+	else tail -n 40 $(B)/fuzz/$(1).log; echo "0 passed, 1 failed, 0 skipped"; false; fi
+
+GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) guest/ghci.c mmio/bus.c \
+              mmio/bus_change.c tests/fuzz/fuzz_ghci.c
+
+.PHONY: fuzz fuzz-decode fuzz-ghci brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: $(B)/fuzz/decode ## the decoder against Zydis by libFuzzer, for FUZZ_SECONDS
-	@mkdir -p $(B)/fuzz/corpus
-	$(Q)if $< -max_len=16 -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
-	    -artifact_prefix=$(B)/fuzz/ $(B)/fuzz/corpus tests/fuzz/corpus >$(B)/fuzz/log 2>&1; \
-	then grep '^stat::' $(B)/fuzz/log; echo "1 passed, 0 failed, 0 skipped"; \
-	else tail -n 40 $(B)/fuzz/log; echo "0 passed, 1 failed, 0 skipped"; false; fi
+fuzz: fuzz-decode fuzz-ghci ## decoder and hypercalls by libFuzzer, for FUZZ_SECONDS each
+
+fuzz-decode: $(B)/fuzz/decode
+	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
+
+fuzz-ghci: $(B)/fuzz/ghci
+	$(Q)$(call run_fuzz,ghci,-max_len=256)
+
+$(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/ghci_model.h tests/unit/ghci_world.h \
+    tests/unit/mmu_world.h tests/unit/support.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
 $(B)/fuzz/decode: tests/fuzz/fuzz_decode.c $(FUZZ_SRC) $(HEADERS) mmio/instructions.inc \
     tests/unit/mmio_zydis.h | deps-fuzz

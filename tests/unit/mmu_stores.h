@@ -13,14 +13,13 @@
  *   - a frame translates as before the operation or as after it, or not at all, and never with
  *     rights that neither gives; a page that a frame translates to is not freed.
  *
+ * Other pages may be watched the same way, see mmu_stores_sides.h.
+ *
  * The bits are spelled as numbers on purpose, see mmu_world.h. Include it in one file.
  */
 #pragma once
 
-#include "tests/unit/mmu_world.h"
-
-#include "mmu/dirty.h"
-#include "mmu/track.h"
+#include "tests/unit/mmu_stores_view.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -29,78 +28,6 @@
 #include <ucontext.h>
 
 #define READER 1u /* a pCPU that walks without locks and is kicked out of the guest */
-
-static struct mmu mmu;
-
-/* ---- What the CPU sees ----------------------------------------------------------------------- */
-
-enum sight {
-    SEES_NOTHING, /* a violation */
-    SEES_RAM,
-    SEES_MMIO,
-    SEES_NONSENSE, /* a misconfiguration that is none of ours */
-};
-
-struct view {
-    uint64_t page;
-    uint8_t sight;
-    uint8_t rights;
-};
-
-/* The frames that are looked at, as one index: RAM from 0 on, a few of devices, and the RAM again
- * behind the bit that is stolen where a VM has one: there it may only be executed. */
-#define WINDOW     0x1800u
-#define DEVICE     0xfe000ull
-#define DEVICES    64u
-#define STOLEN_BIT 38u
-#define STOLEN     (1ull << (STOLEN_BIT - 12))
-#define VIEWS      (WINDOW + DEVICES + WINDOW)
-
-static inline uint64_t view_frame(unsigned i)
-{
-    if (i < WINDOW)
-        return i;
-    return i < WINDOW + DEVICES ? DEVICE + i - WINDOW : STOLEN + i - WINDOW - DEVICES;
-}
-
-static inline bool is_mmio_word(uint64_t word)
-{
-    return (word & 0x8000000000000807) == 6;
-}
-
-static inline bool points_to_table(uint64_t word, unsigned level)
-{
-    return word & 7 && level > 1 && !(word & 0x80);
-}
-
-static inline uint64_t *table_of(uint64_t word)
-{
-    return phys_to_virt(HPA(word & 0x000ffffffffff000));
-}
-
-static inline struct view look(uint64_t frame)
-{
-    uint64_t *table = table_of(mmu_eptp(&mmu));
-    unsigned rights = 7;
-    for (unsigned level = 4;; level--) {
-        unsigned shift = 9 * (level - 1);
-        uint64_t word = table[frame >> shift & 511];
-        if (!(word & 7))
-            return (struct view){.sight = SEES_NOTHING};
-        if (level == 1 && is_mmio_word(word))
-            return (struct view){.sight = SEES_MMIO};
-        if (hw_misconfigured(word, level))
-            return (struct view){.sight = SEES_NONSENSE};
-        rights &= word & 7;
-        if (points_to_table(word, level)) {
-            table = table_of(word);
-            continue;
-        }
-        uint64_t inside = frame & ((1ull << shift) - 1);
-        return (struct view){(word & 0x000ffffffffff000) + inside * 4096, SEES_RAM,
-                             (uint8_t)rights};
-    }
-}
 
 /* ---- The first fault that was found ---------------------------------------------------------- */
 
@@ -123,7 +50,7 @@ __attribute__((format(printf, 1, 2))) static inline void fault_found(const char 
 struct watched {
     uint64_t *words;
     uint64_t copy[512];
-    unsigned level;
+    unsigned level;  /* 0: no table */
     uint64_t frame;  /* the first one */
     bool linked;     /* else cut off, and kept for who is still in it */
     uint64_t passes; /* of the reader, when it was cut off */
@@ -133,6 +60,7 @@ struct watched {
 static struct watched watched[WATCHED];
 static unsigned watched_used;
 static struct view views[VIEWS], views_before[VIEWS];
+static unsigned views_used;
 
 /* What an operation made of a frame in between. */
 #define KEPT 4u
@@ -149,9 +77,10 @@ static struct {
 } seen;
 
 static uint64_t reader_passes;
-static uint64_t *open_word;  /* being stored to */
-static bool open_sound;      /* by an instruction that may */
-static bool hardware;        /* the store is the CPU's own */
+static void (*memory_stored)(struct watched *t, unsigned index); /* where there is no table */
+static uint64_t *open_word;                                      /* being stored to */
+static bool open_sound;                                          /* by an instruction that may */
+static bool hardware;                                            /* the store is the CPU's own */
 static bool sets_bits;       /* the CPU sets A and D between a read and the store behind it */
 static bool dirtied[WINDOW]; /* frames whose D bit was set so, until the log has named them */
 
@@ -230,11 +159,6 @@ static inline void cut_off(const uint64_t *words)
 
 /* ---- After each store ------------------------------------------------------------------------ */
 
-static inline bool same_view(struct view a, struct view b)
-{
-    return a.sight == b.sight && a.page == b.page && a.rights == b.rights;
-}
-
 static inline void look_again(unsigned i)
 {
     struct view now = look(view_frame(i));
@@ -249,7 +173,7 @@ static inline void look_again(unsigned i)
 
 static inline void look_at_range(uint64_t first, uint64_t count)
 {
-    for (unsigned i = 0; i < VIEWS; i++) {
+    for (unsigned i = 0; i < views_used; i++) {
         if (view_frame(i) - first < count)
             look_again(i);
     }
@@ -332,7 +256,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
     open_sound = !((uint64_t)open_word & 7) &&
                  stores_atomically((const uint8_t *)(uint64_t)registers[REG_RIP]);
     protect(t->words, PROT_READ | PROT_WRITE);
-    if (!hardware)
+    if (!hardware && t->level)
         walk_in_between(t, (unsigned)(open_word - t->words));
     registers[REG_EFL] |= 0x100;
 }
@@ -346,8 +270,10 @@ static void on_trap(int number, siginfo_t *info, void *context)
     unsigned index = (unsigned)((uint64_t)open_word % 4096 / 8);
     if (hardware)
         t->copy[index] = t->words[index];
-    else
+    else if (t->level)
         stored(t, index);
+    else
+        memory_stored(t, index);
 }
 
 /* A block is given back. */
@@ -365,14 +291,19 @@ static void on_free(hpa_t page, unsigned order)
         *t = watched[--watched_used];
         i--;
     }
-    for (unsigned i = 0; i < VIEWS; i++) {
+    for (unsigned i = 0; i < views_used; i++) {
         if (views[i].sight == SEES_RAM && views[i].page - page.v < PAGE_SIZE << order)
             fault_found("a page freed that frame %#lx leads to", view_frame(i));
     }
 }
 
+/* Out of the guest it still holds what it has found, until it is asked for its epoch. */
 static void reader_kicked(unsigned pcpu)
 {
+    if (epoch_cpus[pcpu].seen == epoch_now()) {
+        tlb_leave(pcpu);
+        return;
+    }
     reader_passes++;
     world_leave(pcpu);
 }
@@ -399,8 +330,9 @@ static inline void stores_start(void)
     support_free_hook = on_free;
     kick_hook = reader_kicked;
     epoch_online(READER);
+    views_used = mmu_has_sides(&mmu) ? VIEWS : PLAIN + WINDOW;
     watch(table_of(mmu_eptp(&mmu)), 4, 0);
-    for (unsigned i = 0; i < VIEWS; i++)
+    for (unsigned i = 0; i < views_used; i++)
         views[i] = look(view_frame(i));
 }
 
@@ -426,28 +358,13 @@ static inline void operation_begins(const char *name)
     memcpy(views_before, views, sizeof(views));
 }
 
-/* May a frame have been seen so, between `old` and `new`? */
-static inline bool may_be_seen(struct view v, struct view old, struct view new, bool gap)
-{
-    unsigned rights = 0;
-    if (v.sight == SEES_NOTHING)
-        return gap || old.sight != SEES_RAM || new.sight != SEES_RAM;
-    if (v.sight == SEES_MMIO)
-        return old.sight == SEES_MMIO || new.sight == SEES_MMIO;
-    if (old.sight == SEES_RAM && old.page == v.page)
-        rights |= old.rights;
-    if (new.sight == SEES_RAM &&new.page == v.page)
-        rights |= new.rights;
-    return v.sight == SEES_RAM && v.rights && !(v.rights & ~rights);
-}
-
 /* What a frame translates to now is what its slot says. */
 static inline void check_view(unsigned i)
 {
     uint64_t frame = view_frame(i);
-    gfn_t gfn = GFN(frame & ~STOLEN);
+    gfn_t gfn = GFN(frame & ~(CODE | SHARED));
     const struct memslot *slot = memslot_find(memslots(&mmu), gfn);
-    const void *page = guest_page(&mmu, gfn_to_gpa(gfn), ACCESS_READ);
+    const void *page = guest_page(&mmu, gfn_to_gpa(GFN(frame & ~CODE)), ACCESS_READ);
     struct view v = views[i];
     if (!same_view(v, look(frame)))
         fail_msg("%s: frame %#lx changed and no store was seen", operation, gfn.v);
@@ -455,8 +372,8 @@ static inline void check_view(unsigned i)
         return;
     if (!slot || !page || virt_to_phys(page).v != v.page)
         fail_msg("%s: frame %#lx leads to the wrong page %#lx", operation, gfn.v, v.page);
-    if (frame & STOLEN && v.rights != 4)
-        fail_msg("%s: frame %#lx may not only be executed", operation, frame);
+    if ((frame & CODE && v.rights != 4) || (frame & SHARED && v.rights & 4))
+        fail_msg("%s: frame %#lx has the rights %u", operation, frame, v.rights);
     uint64_t offset = gfn.v - slot->base.v;
     if (v.rights & 2 && (slot->flags & MEMSLOT_READONLY || track_is(slot, offset)))
         fail_msg("%s: frame %#lx may be written", operation, gfn.v);
@@ -470,7 +387,7 @@ static inline void operation_ends(bool gap)
     operating = false;
     if (stores_fault[0])
         fail_msg("%s: %s", operation, stores_fault);
-    for (unsigned i = 0; i < VIEWS; i++) {
+    for (unsigned i = 0; i < views_used; i++) {
         for (unsigned k = 0; k < between[i].count; k++) {
             struct view v = between[i].view[k];
             if (!may_be_seen(v, views_before[i], views[i], gap))

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "tests/unit/mmu_stores.h"
+#include "tests/unit/mmu_stores_sides.h"
 
 #define RAM   0x200ull /* a slot of frames, aligned to 2 MiB */
 #define SIZE  1024ull
@@ -93,7 +93,19 @@ static inline int setup_aliases(void **state)
 {
     world_reset(WORLD_CAPS, *state);
     assert_int_equal(mmu_create(&mmu), 0);
-    assert_int_equal(mmu_steal_bit(&mmu, STOLEN_BIT, STOLEN_EXECUTE_ONLY), 0);
+    assert_int_equal(mmu_steal_bit(&mmu, CODE_BIT, STOLEN_EXECUTE_ONLY), 0);
+    stores_start();
+    WITH_GAP(assert_int_equal(mmu_slot_add(&mmu, 0, at(RAM), SIZE, 0), 0));
+    return 0;
+}
+
+/* With all four. */
+static inline int setup_sides(void **state)
+{
+    world_reset(WORLD_CAPS, *state);
+    assert_int_equal(mmu_create(&mmu), 0);
+    assert_int_equal(mmu_steal_bit(&mmu, SHARED_BIT, STOLEN_SHARED), 0);
+    assert_int_equal(mmu_steal_bit(&mmu, CODE_BIT, STOLEN_EXECUTE_ONLY), 0);
     stores_start();
     WITH_GAP(assert_int_equal(mmu_slot_add(&mmu, 0, at(RAM), SIZE, 0), 0));
     return 0;

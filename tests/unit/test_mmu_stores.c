@@ -125,7 +125,7 @@ static void zaps_leave_nonpresent(void **state)
     assert_int_equal(views[WINDOW].sight, SEES_NOTHING);
     WITH_GAP(assert_int_equal(mmu_set_generation(&mmu, mmu_slot_generation(&mmu) + 1), 0));
     assert_int_equal(seen.stores, 1); /* the one entry of the root */
-    for (unsigned i = 0; i < VIEWS; i++)
+    for (unsigned i = 0; i < views_used; i++)
         assert_int_equal(views[i].sight, SEES_NOTHING);
 }
 
@@ -257,8 +257,8 @@ static void aliases_go_together(void **state)
 {
     (void)state;
     touch(RAM + 5, ACCESS_WRITE, false);
-    touch(STOLEN + RAM + 5, ACCESS_FETCH, false);
-    struct view *plain = &views[RAM + 5], *alias = &views[WINDOW + DEVICES + RAM + 5];
+    touch(CODE + RAM + 5, ACCESS_FETCH, false);
+    struct view *plain = &views[RAM + 5], *alias = &views[PLAIN + RAM + 5];
     assert_int_equal(plain->page, alias->page);
     assert_int_equal(alias->rights, 4);
     WITHOUT_GAP(assert_int_equal(mmu_track(&mmu, at(RAM + 5)), 0));
@@ -266,9 +266,36 @@ static void aliases_go_together(void **state)
     WITH_GAP(assert_int_equal(mmu_host_remap(&mmu, at(RAM + 5)), 0));
     assert_int_equal(plain->sight, SEES_NOTHING);
     assert_int_equal(alias->sight, SEES_NOTHING);
-    touch(STOLEN + RAM + 5, ACCESS_FETCH, false);
+    touch(CODE + RAM + 5, ACCESS_FETCH, false);
     WITH_GAP(assert_int_equal(mmu_slot_delete(&mmu, 0), 0));
     assert_int_equal(alias->sight, SEES_NOTHING);
+}
+
+/* X5: see mmu_stores_sides.h. */
+static void conversions_hand_nothing_over(void **state)
+{
+    (void)state;
+    for (uint64_t i = 3; i < 6; i++)
+        touch(RAM + i, ACCESS_WRITE, false);
+    touch(CODE + RAM + 5, ACCESS_FETCH, false);
+    assert_int_equal(convert(RAM + 4, 3, true), 3);
+    assert_int_equal(seen.stores, mmu_config()->huge ? 2 : 3); /* two leaves or three */
+    assert_true(conversion.cleared >= 3 && conversion.changed == 3);
+    assert_int_equal(views[RAM + 4].sight, SEES_NOTHING);
+    touch(SHARED + RAM + 4, ACCESS_WRITE, false);
+    assert_int_equal(views[PLAIN + WINDOW + RAM + 4].rights, 3);
+    touch(RAM + 7, ACCESS_WRITE, false);
+    assert_int_equal(views[RAM + 7].rights, 7);
+
+    assert_int_equal(convert(RAM + 3, 3, true), 1); /* the next ones are there already, */
+    assert_int_equal(conversion.changed, 1);
+    assert_int_equal(convert(RAM + 4, 2, true), 2);
+    assert_int_equal(conversion.changed + conversion.cleared + seen.stores, 0);
+    assert_int_equal(convert(RAM + 2, 6, false), 5); /* as is the first of these */
+    assert_int_equal(conversion.changed, 4);
+    assert_int_equal(views[PLAIN + WINDOW + RAM + 4].sight, SEES_NOTHING);
+    assert_int_equal(convert(RAM + SIZE - 1, 3, true), 1);
+    assert_int_equal(convert(RAM + SIZE, 1, true), -EFAULT);
 }
 
 static void the_wrap_cuts_off_all(void **state)
@@ -320,6 +347,10 @@ int main(void)
         T(slots_come_and_go, small_without_ad),
         T(the_wrap_cuts_off_all, all),
         {"aliases_go_together", aliases_go_together, setup_aliases, teardown, &all},
+        {"conversions_hand_nothing_over", conversions_hand_nothing_over, setup_sides, teardown,
+         &all},
+        {"conversions_hand_nothing_over[small_without_ad]", conversions_hand_nothing_over,
+         setup_sides, teardown, &small_without_ad},
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
