@@ -76,7 +76,7 @@ def run_test(tree, program, limit):
 
 class Mutant:
     """A patch: `Breaks S7, W5: what it does.`, `Test: mmu_stores`, perhaps `Proof: prove_…` and
-    `Target: test_file.py::test …`. `Target:` alone is for what no hosted test compiles."""
+    `Target: test_file.py::test …`. `Target:` alone is for what no hosted test shows."""
 
     def __init__(self, path):
         self.path, self.name, self.text = path, path.stem, path.read_text()
