@@ -229,10 +229,6 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_NMI_WINDOW:
         vcpu->vmx.attention = true;
         return;
-    case REASON_RDMSR:
-        return exit_rdmsr(vcpu);
-    case REASON_WRMSR:
-        return exit_wrmsr(vcpu);
     case REASON_CR_ACCESS:
         return exit_cr_access(vcpu);
     case REASON_INVLPG:
@@ -297,7 +293,9 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
     [REASON_VMCALL] = exit_vmcall,
     [REASON_VMCALL + 1 ... REASON_IO_INSTRUCTION - 1] = handle_any,
     [REASON_IO_INSTRUCTION] = exit_io,
-    [REASON_IO_INSTRUCTION + 1 ... REASON_EPT_VIOLATION - 1] = handle_any,
+    [REASON_RDMSR] = exit_rdmsr,
+    [REASON_WRMSR] = exit_wrmsr,
+    [REASON_WRMSR + 1 ... REASON_EPT_VIOLATION - 1] = handle_any,
     [REASON_EPT_VIOLATION] = ept_violation,
     [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
 };

@@ -2,6 +2,7 @@
 
 #include "guest/pcpu.h"
 #include "guest/sched.h"
+#include "guest/sleep.h"
 #include "lib/string.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
@@ -71,23 +72,29 @@ static void post(struct vcpu *to, const struct lapic_message *message)
         return;
     }
     __atomic_fetch_or(&mail->news, news, __ATOMIC_SEQ_CST);
-    pcpu_kick_vcpu(to);
+    sleep_alert(to);
 }
 
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
 {
     struct vm *vm = from->vm;
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+    bool one = !message->all && !message->logical; /* the vCPU of that number */
+    for (unsigned i = one ? message->destination : 0; i < vm->vcpu_count; i++) {
         struct vcpu *to = vm->vcpus[i];
-        if (to == from || !lapic_addressed(&to->lapic, message))
-            continue;
-        post(to, message);
-        if (message->mode == LAPIC_LOWEST)
+        bool addressed = to != from && lapic_addressed(&to->lapic, message);
+        if (addressed)
+            post(to, message);
+        if (one || (addressed && message->mode == LAPIC_LOWEST))
             return;
     }
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
+
+bool ipi_waiting(const struct vcpu *vcpu)
+{
+    return __atomic_load_n(&vcpu->mailbox.news, __ATOMIC_SEQ_CST);
+}
 
 void ipi_receive(struct vcpu *vcpu)
 {

@@ -12,6 +12,9 @@
 /* From the sender's ICR, to all others that are addressed. */
 void ipi_send(struct vcpu *from, const struct lapic_message *message);
 
+/* Is anything in the mailbox? For any pCPU. */
+bool ipi_waiting(const struct vcpu *vcpu);
+
 /* Takes what is in the mailbox. */
 void ipi_receive(struct vcpu *vcpu);
 

@@ -113,7 +113,7 @@ static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
 {
     vcpu->vmx.regs.gpr[GPR_RAX] = (uint32_t)value;
     vcpu->vmx.regs.gpr[GPR_RDX] = value >> 32;
-    vmx_skip_instruction(&vcpu->vmx);
+    vmx_skip(&vcpu->vmx, REASON_RDMSR);
 }
 
 static NOINLINE void read_other(struct vcpu *vcpu, uint32_t msr)
@@ -147,20 +147,17 @@ void exit_wrmsr(struct vcpu *vcpu)
     uint32_t msr = (uint32_t)gpr[GPR_RCX];
     uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
 
-    if (lapic_msr_write(&vcpu->lapic, msr, value) ||
-        (msr == MSR_APIC_BASE && set_apic_base(vcpu, value))) {
-        vmx_skip_instruction(&vcpu->vmx);
-    } else if (msr == MSR_TSC_DEADLINE) {
+    if (msr == MSR_TSC_DEADLINE)
         set_deadline(vcpu, value);
-        vmx_skip_instruction(&vcpu->vmx);
-    } else if (msr == MSR_TSC) {
+    else if (msr == MSR_TSC)
         move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
-        vmx_skip_instruction(&vcpu->vmx);
-    } else if (msr == MSR_TSC_ADJUST && has_tsc_adjust()) {
+    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
         move_tsc(vcpu, value - vcpu->tsc_adjust);
-        vmx_skip_instruction(&vcpu->vmx);
-    } else if (fixed_value(msr, &fixed) && value == fixed)
-        vmx_skip_instruction(&vcpu->vmx);
-    else
+    else if (!lapic_msr_write(&vcpu->lapic, msr, value) &&
+             !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
+             !(fixed_value(msr, &fixed) && value == fixed)) {
         refuse(vcpu, "WRMSR", msr);
+        return;
+    }
+    vmx_skip(&vcpu->vmx, REASON_WRMSR);
 }

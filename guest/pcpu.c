@@ -45,6 +45,7 @@ struct pcpu_counts pcpus_counts(void)
     for (unsigned i = 0; i < cpu_count; i++) {
         sum.turns += pcpus[i].counts.turns;
         sum.migrations += pcpus[i].counts.migrations;
+        sum.halts += pcpus[i].counts.halts;
         sum.kicks += pcpus[i].counts.kicks;
     }
     return sum;
@@ -63,6 +64,11 @@ void pcpu_drops(struct vcpu *vcpu)
 {
     __atomic_store_n(&vcpu->mailbox.pcpu, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&pcpus[this_cpu()].vcpu, NULL, __ATOMIC_RELAXED);
+}
+
+void pcpu_halts(void)
+{
+    pcpus[this_cpu()].counts.halts++;
 }
 
 /* In the NMI, or for this pCPU itself. That attend() clears `attention` afterwards does no harm:

@@ -23,6 +23,7 @@ unsigned pcpus_count(void);
 struct pcpu_counts {
     uint64_t turns;      /* a vCPU got a pCPU */
     uint64_t migrations; /* of them: not the one that it had before */
+    uint64_t halts;      /* the pCPU halted, because its vCPU had */
     uint64_t kicks;      /* taken by a pCPU that had a vCPU */
 };
 struct pcpu_counts pcpus_counts(void);
@@ -30,6 +31,9 @@ struct pcpu_counts pcpus_counts(void);
 /* The vCPU whose VMCS is current on this CPU from now on: what a kick is for. */
 void pcpu_takes(struct vcpu *vcpu, bool migrated);
 void pcpu_drops(struct vcpu *vcpu);
+
+/* For the count: this CPU halts with its vCPU. */
+void pcpu_halts(void);
 
 /* The vCPU that runs there, if one does, looks at everything before it goes on. */
 void pcpu_kick(unsigned pcpu);

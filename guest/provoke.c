@@ -3,6 +3,7 @@
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
+#include "lib/page.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
@@ -42,6 +43,9 @@ void provoke(enum provoke what)
         return;
     case PROVOKE_NMI:
         __asm__ volatile("int $2");
+        return;
+    case PROVOKE_LEAK:
+        WARN_ON(page_is_none(page_alloc(0)) || page_is_none(page_alloc(2)));
         return;
     }
 }

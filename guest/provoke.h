@@ -19,6 +19,7 @@ enum provoke {
     PROVOKE_BUG,
     PROVOKE_WARN,
     PROVOKE_NMI,
+    PROVOKE_LEAK, /* five pages */
 };
 
 void provoke(enum provoke what);

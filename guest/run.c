@@ -4,6 +4,7 @@
 #include "guest/ipi.h"
 #include "guest/pcpu.h"
 #include "guest/sched.h"
+#include "guest/sleep.h"
 #include "guest/vm.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -27,15 +28,20 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+uint64_t vcpu_next_event(const struct vcpu *vcpu)
+{
+    uint64_t timer = lapic_deadline(&vcpu->lapic);
+    return vcpu->delayed.valid ? earlier(timer, vcpu->delayed_until) : timer;
+}
+
 /* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
  * preemption timer stands still outside the guest, and some CPUs do not keep its value: it is armed
  * at each entry, for an event to come in time. The rest can wait for the next exit. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
-    uint64_t event = lapic_deadline(&vcpu->lapic);
-    if (vcpu->delayed.valid)
-        event = earlier(event, vcpu->delayed_until);
-    uint64_t rest = earlier(vcpu->budget_end, earlier(vcpu->slice_end, vcpu->vm->nx_due));
+    uint64_t event = vcpu_next_event(vcpu);
+    uint64_t others = earlier(vcpu->slice_end, sleep_next());
+    uint64_t rest = earlier(others, earlier(vcpu->budget_end, vcpu->vm->nx_due));
     vcpu->next_event = earlier(event, rest);
     vcpu->arm_at_entry =
         event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
@@ -88,6 +94,7 @@ static void recover_large_pages(struct vm *vm, uint64_t now)
 /* A slice begins when somebody waits for this pCPU, and ends when nobody does. */
 static void look_at_queue(struct vcpu *vcpu, uint64_t now)
 {
+    sleep_wake_due(now);
     if (!sched_waiting())
         vcpu->slice_end = TIME_NEVER;
     else if (vcpu->slice_end == TIME_NEVER)
@@ -109,24 +116,35 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
         over_budget(vcpu);
 }
 
-/* Nothing is on its way that could. */
-static bool never_wakes(const struct vcpu *vcpu)
+static void enter(struct vcpu *vcpu)
 {
-    return !vcpu->delayed.valid && lapic_deadline(&vcpu->lapic) == LAPIC_NEVER &&
-           vcpu->vm->vcpu_count == 1;
+    if (vmx_run(&vcpu->vmx))
+        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
 }
 
-/* Until something is due, somebody has sent something, or another vCPU wants this pCPU. */
-static void wait_quietly(const struct vcpu *vcpu)
+/* Lets the CPU itself halt, in the guest's HLT state: no instruction of the guest is executed until
+ * something comes that exits, which is all that may wake the guest: a kick, the preemption timer,
+ * an interrupt of the host's. The kick that comes before the entry is the same race as with a guest
+ * that runs, and is settled by the same means: its handler sets the timer to 0 (guest/pcpu.h). A
+ * guest that does not run holds no translation and no pointer, so nobody waits for this pCPU. */
+static void halt_cpu(struct vcpu *vcpu)
 {
-    while (rdtsc() < vcpu->next_event && !READ_ONCE(vcpu->kicked) && !sched_waiting()) {
-        epoch_pass(THIS_CPU, epoch_now());
-        __asm__ volatile("pause");
-    }
+    pcpu_halts();
+    vcpu->vmx.attention = true; /* back to here, whatever the exit */
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
+    epoch_offline((unsigned)THIS_CPU);
+    enter(vcpu);
+    epoch_online((unsigned)THIS_CPU);
+    vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
-/* A halted vCPU waits for what will wake it, and lets others go first; without any such thing a
- * VM of one has ended. */
+static bool sleeps_for_ever(const struct vcpu *vcpu)
+{
+    return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER;
+}
+
+/* A halted vCPU waits for what will wake it, and lets others go first. What comes after the last
+ * look_at_clock() kicks, and ends the halt. */
 static void wait_halted(struct vcpu *vcpu)
 {
     while (vm_ending(vcpu->vm) == VM_RUNNING && !vcpu->stopping) {
@@ -134,9 +152,7 @@ static void wait_halted(struct vcpu *vcpu)
             vcpu->halted = false;
             return;
         }
-        if (sched_waiting())
-            return;
-        if (never_wakes(vcpu)) {
+        if (sleeps_for_ever(vcpu)) {
             vm_end(
                 vcpu->vm, VM_ENDED_HALTED,
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
@@ -144,7 +160,10 @@ static void wait_halted(struct vcpu *vcpu)
                 !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
             return;
         }
-        wait_quietly(vcpu);
+        if (!sched_halts())
+            return;
+        halt_cpu(vcpu);
+        sched_busy();
         look_at_clock(vcpu, rdtsc());
     }
 }
@@ -212,10 +231,7 @@ static void end(struct vcpu *vcpu)
 void vcpu_run(struct vcpu *vcpu)
 {
     begin(vcpu);
-    while (attend(vcpu)) {
-        if (vmx_run(&vcpu->vmx))
-            vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
-                   "the VM entry failed; the sentences above say why");
-    }
+    while (attend(vcpu))
+        enter(vcpu);
     end(vcpu);
 }

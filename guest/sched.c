@@ -2,13 +2,14 @@
 
 #include "arch/x86/kick.h"
 #include "guest/pcpu.h"
+#include "guest/sleep.h"
 #include "lib/spinlock.h"
 
 static struct queue {
     struct spinlock lock;
     struct vcpu *first, *last;
-    unsigned length;
-    uint64_t wake; /* what cpu_idle() looks at */
+    unsigned length, loose; /* of those, any pCPU may take so many */
+    uint64_t wake;          /* what cpu_idle() looks at */
 } __attribute__((aligned(64))) queues[CPUS_MAX];
 
 static uint64_t idle; /* pCPUs that found nothing when they looked last */
@@ -23,13 +24,20 @@ bool sched_waiting(void)
     return waiting((unsigned)this_cpu());
 }
 
+static void count(struct queue *queue, const struct vcpu *vcpu, unsigned by)
+{
+    __atomic_store_n(&queue->length, queue->length + by, __ATOMIC_RELAXED);
+    if (!vcpu->pinned)
+        __atomic_store_n(&queue->loose, queue->loose + by, __ATOMIC_RELAXED);
+}
+
 static void append(struct queue *queue, struct vcpu *vcpu)
 {
     vcpu->next = NULL;
     spin_lock(&queue->lock);
     *(queue->first ? &queue->last->next : &queue->first) = vcpu;
     queue->last = vcpu;
-    __atomic_store_n(&queue->length, queue->length + 1, __ATOMIC_RELAXED);
+    count(queue, vcpu, 1);
     spin_unlock(&queue->lock);
 }
 
@@ -44,7 +52,7 @@ static struct vcpu *remove(struct queue *queue, bool own)
         *(before ? &before->next : &queue->first) = vcpu->next;
         if (queue->last == vcpu)
             queue->last = before;
-        __atomic_store_n(&queue->length, queue->length - 1, __ATOMIC_RELAXED);
+        count(queue, vcpu, -1u);
     }
     spin_unlock(&queue->lock);
     return vcpu;
@@ -111,11 +119,30 @@ struct vcpu *sched_take(void)
     struct vcpu *vcpu = remove(&queues[self], true);
     for (uint64_t left = pcpus_running(); !vcpu && left; left &= left - 1)
         vcpu = remove(&queues[__builtin_ctzll(left)], false);
+    if (!vcpu)
+        vcpu = sleep_take();
     if (vcpu) {
-        __atomic_fetch_and(&idle, ~BIT(self), __ATOMIC_SEQ_CST);
+        sched_busy();
         share();
     }
     return vcpu;
+}
+
+void sched_busy(void)
+{
+    __atomic_fetch_and(&idle, ~BIT(this_cpu()), __ATOMIC_SEQ_CST);
+}
+
+bool sched_halts(void)
+{
+    const struct queue *own = &queues[this_cpu()];
+    __atomic_fetch_or(&idle, BIT(this_cpu()), __ATOMIC_SEQ_CST);
+    if (sched_waiting() || __atomic_load_n(&own->wake, __ATOMIC_SEQ_CST))
+        return false;
+    for (uint64_t left = pcpus_running(); left; left &= left - 1)
+        if (__atomic_load_n(&queues[__builtin_ctzll(left)].loose, __ATOMIC_RELAXED))
+            return false;
+    return true;
 }
 
 void sched_idle(void)

@@ -3,6 +3,9 @@
  * empty takes one from another queue, unless that vCPU is pinned. A vCPU that waits is on no pCPU:
  * its VMCS is clear and its state in memory, so taking it is all there is to a migration.
  *
+ * A vCPU that has halted keeps its pCPU, which halts, while nobody waits for that; otherwise it
+ * leaves, and sleeps (guest/sleep.h).
+ *
  * A vCPU that nobody waits behind runs on without slices. Whoever adds one kicks the pCPU, which
  * looks (sched_waiting()) and gives the running one a slice of its own.
  */
@@ -15,11 +18,17 @@
 /* Lets the vCPU wait: for the pCPU it is pinned to, an idle one, or the one with fewest waiting. */
 void sched_add(struct vcpu *vcpu);
 
-/* The next one for this pCPU, or NULL: then this pCPU is idle, and whoever adds something or calls
- * sched_wake_all() from now on ends its next sched_idle(). */
+/* The next one for this pCPU, one of its sleepers if there is nothing else, or NULL: then this pCPU
+ * is idle, and whoever adds something or calls sched_wake_all() from now on ends its next
+ * sched_idle(). */
 struct vcpu *sched_take(void);
 void sched_idle(void);
 void sched_wake_all(void);
+
+/* This pCPU is about to halt with its vCPU, and is as good as idle, until sched_busy(). False:
+ * sched_take() may find something else to do. */
+bool sched_halts(void);
+void sched_busy(void);
 
 /* Does any vCPU wait for this pCPU? */
 bool sched_waiting(void);

@@ -87,6 +87,10 @@ void trace_report(const struct vm *vm)
         transcript_line(vm->console.transcript, "# %10lu %2u %2u %s", record->tsc - start,
                         record->cpu, record->vcpu, text);
     }
+    if (reader.left)
+        transcript_line(vm->console.transcript,
+                        "# %s: %lu of these are missing: events of other VMs took their place",
+                        vm->name, reader.left);
     if (!vm_passed(vm) && !wanted)
         transcript_line(vm->console.transcript,
                         "# %s: with trace=all on the command line its last events would stand here",

@@ -7,6 +7,7 @@
 #include "guest/loader.h"
 #include "guest/pcpu.h"
 #include "guest/provoke.h"
+#include "guest/sleep.h"
 #include "guest/ve.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -62,7 +63,7 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
     va_end(arguments);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         WRITE_ONCE(vm->vcpus[i]->vmx.attention, true);
-        pcpu_kick_vcpu(vm->vcpus[i]);
+        sleep_alert(vm->vcpus[i]);
     }
 }
 

@@ -95,7 +95,9 @@ struct vcpu {
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
     struct vm *vm;
-    struct vcpu *next; /* in a run queue */
+    struct vcpu *next; /* in a run queue, or asleep */
+    uint32_t asleep;   /* the pCPU where it sleeps, and 1 more; 0: it does not */
+    uint64_t wake_at;  /* TSC: its next event, while it sleeps */
     uint8_t index;     /* in the VM, and its APIC ID */
     struct mailbox mailbox;
     bool starting; /* from real mode, by the mailbox's start-up IPI */
@@ -162,8 +164,8 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
                          const struct options *options) MUST_CHECK;
 void vm_destroy(struct vm *vm);
 
-/* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), or another vCPU's turn has come
- * on this pCPU. Afterwards it can be run on any pCPU. */
+/* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), another vCPU's turn has come on
+ * this pCPU, or it has halted and another one waits. Afterwards it can be run on any pCPU. */
 void vcpu_run(struct vcpu *vcpu);
 
 static inline enum vm_ending vm_ending(const struct vm *vm)
@@ -195,6 +197,10 @@ void vcpu_nmi(struct vcpu *vcpu);
 
 /* The local APICs' page of addresses, for the bus; no device. */
 extern const struct bus_ops apic_window_ops;
+
+/* TSC: the next event of the vCPU's own, by a delay or its APIC's timer; TIME_NEVER if there is
+ * none. */
+uint64_t vcpu_next_event(const struct vcpu *vcpu);
 
 /* Lets the guest be left in time for what comes next: a delayed event, the APIC's timer, the end of
  * its budget. */

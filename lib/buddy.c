@@ -100,3 +100,9 @@ void buddy_free(struct buddy *buddy, hpa_t block, unsigned order)
     buddy->free_pages += 1ull << order;
     insert_merged(buddy, frame, order);
 }
+
+unsigned buddy_order(struct buddy *buddy, uint64_t frame)
+{
+    BUG_ON(!(*state_of(buddy, frame) & STATE_USED));
+    return *state_of(buddy, frame) & (STATE_FREE - 1);
+}

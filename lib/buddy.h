@@ -32,3 +32,6 @@ void buddy_add(struct buddy *buddy, uint64_t first, uint64_t end);
 
 hpa_t buddy_alloc(struct buddy *buddy, unsigned order) MUST_CHECK;
 void buddy_free(struct buddy *buddy, hpa_t block, unsigned order);
+
+/* Of the block in use that begins at this frame. */
+unsigned buddy_order(struct buddy *buddy, uint64_t frame);

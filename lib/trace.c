@@ -94,6 +94,10 @@ static bool peek(struct trace_reader *reader, unsigned cpu, struct trace_record 
         if (written - reader->at[cpu] >= TRACE_RING)
             reader->at[cpu] = written - TRACE_RING + 1;
         *record = rings[cpu].records[reader->at[cpu] % TRACE_RING];
+        __asm__ volatile(""
+                         :
+                         :
+                         : "memory"); /* the copy comes before the look; the CPU keeps to it */
         if (record->vm == reader->vm && written_on(cpu) - reader->at[cpu] < TRACE_RING)
             return true;
     }
@@ -114,6 +118,7 @@ const struct trace_record *trace_read_next(struct trace_reader *reader)
     if (!found)
         return NULL;
     reader->at[reader->record.cpu]++;
+    reader->left--;
     return &reader->record;
 }
 
@@ -126,7 +131,8 @@ uint64_t trace_read_begin(struct trace_reader *reader, uint16_t vm, uint64_t new
     *reader = (struct trace_reader){.vm = vm};
     for (uint64_t skipped = 0; skipped + newest < there; skipped++)
         (void)trace_read_next(reader);
-    return there < newest ? there : newest;
+    reader->left = there < newest ? there : newest;
+    return reader->left;
 }
 
 /* ---- Text ------------------------------------------------------------------------------------ */

@@ -113,9 +113,11 @@ const char *trace_name(enum trace_event event);
 
 /* Reads the records of a VM that are still there, in the order of time, or only the newest
  * `newest` of them; trace_read_begin() returns how many that are. Nothing is recorded for that VM
- * any more; for others it may be, and take records away. */
+ * any more; for others it may be, and take the place of some before they are read: so many are
+ * `left` in the end. Those that are read are whole. */
 struct trace_reader {
     uint64_t at[TRACE_CPUS];
+    uint64_t left;
     uint16_t vm;
     struct trace_record record; /* what was read last */
 };

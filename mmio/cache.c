@@ -107,8 +107,8 @@ static void keep(struct memo *memo, const struct walk_context *context, gva_t ad
     memo->count = walk->count;
     for (unsigned i = 0; i < ARRAY_SIZE(memo->entries); i++) {
         bool used = i < walk->count;
-        memo->entries[i].host = used ? walk->entries[i].host : &memo->entries[i].value;
-        memo->entries[i].value = used ? walk->entries[i].value : 0;
+        memo->entries[i] =
+            used ? walk->entries[i] : (struct walk_entry){.host = &memo->entries[i].value};
     }
 }
 

@@ -41,10 +41,7 @@ struct memo {
     uint64_t pdpte;
     uint32_t entry_size;
     uint32_t count;
-    struct memo_entry {
-        const void *host; /* unused ones of 8 bytes point to their own value */
-        uint64_t value;
-    } entries[4];
+    struct walk_entry entries[4]; /* unused ones of 8 bytes point to their own value */
 };
 
 #define DECODED_EMPTY 0xff /* in insn.code */
@@ -62,6 +59,7 @@ struct hot {
     uint64_t generation, sequence, bus_sequence;
     uint64_t pkru; /* if `keyed`: CR4.PKE is set */
     const uint8_t *code;
+    gpa_t code_page;
     uint64_t bytes[2];
     struct insn insn;
     uint8_t base, index; /* general registers, or INSN_NO_REG */
@@ -73,7 +71,7 @@ struct hot {
     uint64_t mask;        /* of the operand's size */
     struct bus_region region;
     __typeof__(((struct bus_ops *)0)->write) write; /* the region's */
-    struct memo_entry entries[8]; /* of the walk for the code, then for the data; the last ones; for
+    struct walk_entry entries[8]; /* of the walk for the code, then for the data; the last ones; for
                                      a doorbell the first 4, of the code, as in a memo */
 };
 

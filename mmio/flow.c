@@ -18,6 +18,31 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
+/* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it the
+ * instruction that did it before, and all as it was then? See mmio/hot.h. */
+static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
+{
+    uint64_t rip = cpu_reg(v->cpu, REG_RIP);
+    const struct hot *hot = mmio_hot_at(v, rip);
+    struct cpu_state state;
+    if (hot->rip != rip && hot->bell != rip)
+        return false;
+    cpu_state_get(v->cpu, &state);
+    if (!cpu_state_is(&state, &hot->state))
+        return false;
+    if (hot->bell == rip
+            ? !mmio_bell_holds(v, hot, gpa)
+            : !mmio_hot_holds(v, hot, gpa) && !mmio_hot_follow(v, hot, gpa, generation))
+        return false;
+    cpu_set_reg(v->cpu, REG_RIP, hot->next);
+    v->single_step = false;
+    if (hot->bell == rip)
+        mmio_bell_ring(v, hot);
+    else
+        mmio_hot_first_access(v, hot, gpa);
+    return true;
+}
+
 enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
                                   bool delivering, int result, const struct mmio_info *info)
 {
@@ -43,7 +68,7 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
                         "run code from RAM");
     if (result == FAULT_WRITE_PROTECTED)
         return mmio_emulate(v, gpa, TARGET_MEMORY, &rings);
-    return emulate(v, gpa, false);
+    return repeated(v, gpa, info->generation) ? MMIO_DONE : emulate(v, gpa, false);
 }
 
 enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,

@@ -121,21 +121,65 @@ void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t 
     make_access(vcpu, hot, gpa);
 }
 
+static bool is_place_of(const struct mmio_vcpu *v, gpa_t gpa, enum mmu_access access,
+                        const void *host)
+{
+    return guest_page(v->mmu, gpa, access) == (const void *)((uintptr_t)host & PAGE_MASK);
+}
+
+/* Whether all that it reads still stands where it did. Or did mmu_forget() make us ask, because
+ * accesses are to go the long way from now on? */
+static NOINLINE bool pages_unmoved(const struct mmio_vcpu *v, const struct hot *h)
+{
+    if (trace_wants(TRACE_MMIO_EVENTS))
+        return false;
+    for (unsigned i = h->first_entry; i < ARRAY_SIZE(h->entries); i++)
+        if (!is_place_of(v, h->entries[i].gpa, ACCESS_READ, h->entries[i].host))
+            return false;
+    return is_place_of(v, h->code_page, ACCESS_FETCH, h->code);
+}
+
+static ALWAYS_INLINE bool follow(struct mmio_vcpu *v, struct hot *h, gpa_t gpa, uint64_t generation)
+{
+    uint64_t old_generation = h->generation, old_sequence = h->sequence;
+    uint64_t sequence = mmu_invalidate_sequence(v->mmu);
+    h->generation = generation;
+    if (sequence == old_sequence) {
+        if (generation != old_generation && mmio_hot_holds(v, h, gpa))
+            return true;
+    } else if (!(sequence & 1) && pages_unmoved(v, h)) {
+        h->sequence = sequence;
+        if (mmio_hot_holds(v, h, gpa))
+            return true;
+        h->sequence = old_sequence;
+    }
+    h->generation = old_generation;
+    return false;
+}
+
+static struct hot *own(struct mmio_vcpu *v, const struct hot *hot)
+{
+    return &v->cache.hot[hot - v->cache.hot];
+}
+
+bool mmio_hot_follow(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa, uint64_t generation)
+{
+    return follow(vcpu, own(vcpu, hot), gpa, generation);
+}
+
 bool mmio_hot_renew(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    struct hot *h = &vcpu->cache.hot[hot - vcpu->cache.hot];
+    struct hot *h = own(vcpu, hot);
     struct mmio_info info;
-    uint64_t before = h->generation;
-    h->generation = mmu_slot_generation(vcpu->mmu);
-    if (h->generation != before && mmio_hot_holds(vcpu, h, gpa) &&
-        mmu_mmio_check(vcpu->mmu, gpa, &info) == FAULT_EMULATE) {
-        mmio_count_check(vcpu, &info);
-        mmio_cache_fill(&vcpu->cache, &info);
-        h->generation = info.generation; /* the CPU may have seen another one */
-        return true;
+    if (!follow(vcpu, h, gpa, mmu_slot_generation(vcpu->mmu)))
+        return false;
+    if (unlikely(mmu_mmio_check(vcpu->mmu, gpa, &info) != FAULT_EMULATE)) {
+        mmio_hot_forget(h);
+        return false;
     }
-    h->generation = before;
-    return false;
+    mmio_count_check(vcpu, &info);
+    mmio_cache_fill(&vcpu->cache, &info);
+    return true;
 }
 
 /* ---- Keeping one ----------------------------------------------------------------------------- */
@@ -167,8 +211,7 @@ static void keep_code(struct hot *h, const struct memo *code)
 {
     for (unsigned i = 0; i < BELL_ENTRIES; i++) {
         bool used = i < code->count;
-        h->entries[i].host = used ? code->entries[i].host : &h->entries[i].value;
-        h->entries[i].value = used ? code->entries[i].value : 0;
+        h->entries[i] = used ? code->entries[i] : (struct walk_entry){.host = &h->entries[i].value};
     }
 }
 
@@ -212,6 +255,7 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
     else
         keep_entries(h, code, data);
     h->code = code->host + page_offset(rip);
+    h->code_page = GPA(code->frame);
     memcpy(h->bytes, decoded->bytes, sizeof(h->bytes));
     h->insn = *insn;
     h->mask = ~0ull >> (64 - 8 * insn->size);

@@ -27,9 +27,14 @@ static inline const struct hot *mmio_hot_at(const struct mmio_vcpu *vcpu, uint64
 bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
 void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
 
-/* It does not hold. Is it only that the slots have become others, and does the MMU say that `gpa`
- * is MMIO still? Then it holds from now on, and the caller goes on as above, but with the first
- * access under the new generation. No page that it rests on has gone: the sequence is the same. */
+/* It does not hold. Is it only that the slots have become others, with all pages that it rests on
+ * where they were? Then it holds from now on, for this generation of them, of which the caller has
+ * to know that `gpa` is MMIO still. */
+bool mmio_hot_follow(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa,
+                     uint64_t generation) MUST_CHECK;
+
+/* The same where the MMU is asked whether it is. Then the caller goes on as above, but with the
+ * first access under the new generation. */
 bool mmio_hot_renew(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
 void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
 

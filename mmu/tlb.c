@@ -17,18 +17,20 @@ void tlb_ledger_init(struct mmu *mmu)
     mmu->tlb = (struct tlb_ledger){.debt = number << TLB_DEBT_SHIFT};
 }
 
-/* The one INVEPT. The debt is read first: what becomes owed meanwhile stays owed. */
+/* The one INVEPT. The debt is read first: what becomes owed meanwhile stays owed. That it is paid
+ * can be said before it is, for the guest is not entered in between. A pCPU that is just paying is
+ * then not waited for: whoever asks several finds them paying one after the other. */
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
 {
     struct tlb_cpu *cpu = &tlb_cpus[pcpu];
     __atomic_fetch_or(&mmu->tlb.cpus, BIT(pcpu), __ATOMIC_SEQ_CST);
     uint64_t debt = tlb_debt(mmu);
+    __atomic_store_n(&mmu->tlb.paid[pcpu], debt, __ATOMIC_SEQ_CST);
     bool same_root = cpu->entered >> TLB_DEBT_SHIFT == debt >> TLB_DEBT_SHIFT;
     invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
     mmu->cpu[pcpu].stats.invept[same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD]++;
     trace(invept, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD, debt);
     cpu->entered = debt;
-    __atomic_store_n(&mmu->tlb.paid[pcpu], debt, __ATOMIC_SEQ_CST);
 }
 
 /* Is the pCPU in this guest with translations from before `debt`? One that is just paying without

@@ -17,7 +17,10 @@ import pathlib
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import stages
+import start
 from harness import session, trace
 from harness.boot import BUILD, ROOT, Boot, Guest
 from harness.errors import HarnessError, Status
@@ -39,7 +42,10 @@ SETS = {
     "smp,cpus=4": ("smp_bench", "cpus=4", ("vcpus=4",)),
     "smp,cpus=2": ("sched_bench", "cpus=2", ("vcpus=3",)),
     "smp,cpus=1": ("sched_bench", "cpus=1", ("vcpus=2",)),
+    "scale": ("scale", "", ()),
+    "start": ("hello", "", ()),  # tools/start.py measures it
 }
+MEMORY = {"scale": 1280}  # MiB of the machine, where it is not the usual amount
 PER = re.compile(r"^ *# (\S+): one of (\d+)$")
 MORE_IS_BETTER = ("faults",)  # units
 LIMIT = 1.03  # more than that over the budget is a failure
@@ -55,6 +61,7 @@ class Row:
     vmreads: float = 0
     vmwrites: float = 0
     locked_ops: float = 0
+    stages: dict[str, float] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def cells(self) -> list[str]:
@@ -82,7 +89,7 @@ def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
     guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000", *words))
     run = session.run(Boot(name=folder, cmdline=cmdline, guests=(guest,), smp=cpus(name),
-                           marks=marks, timeout=300))  # fmt: skip
+                           mem=MEMORY.get(name, Boot.mem), marks=marks, timeout=300))  # fmt: skip
     if run.status != Status.OK:
         raise HarnessError(f"{name}: {run.reason or 'a test failed'}; see {run.boot.folder}/")
     return run
@@ -99,8 +106,13 @@ def alike(name: str, plain: dict[str, tuple], marked: dict[str, tuple]) -> bool:
 def measure(name: str, profiled: str = "", folder: str = "bench") -> list[Row]:
     """Each row of a set. `profiled`: print where the instructions of that one go. The logs are in
     folders below build/run/ that begin with `folder`."""
+    if name == "start":
+        return [Row(*row) for row in start.measure(folder)]
     plain = boot(name, folder).output
-    ticks = [row for row, (_, unit) in plain.bench.items() if unit == "ticks"]
+    rows = {row: Row(row, int(value), unit) for row, (value, unit) in plain.bench.items()}
+    ticks = [row for row in rows if rows[row].unit == "ticks"]
+    if not ticks:  # nothing that the guest had looked into
+        return list(rows.values())
     marked = boot(name, folder, 2 * len(ticks))
     if not alike(name, plain.bench, marked.output.bench):
         raise HarnessError(f"{name}: with the debugger it costs something else: "
@@ -109,12 +121,15 @@ def measure(name: str, profiled: str = "", folder: str = "bench") -> list[Row]:
     traces = trace.read(marked.boot.folder / "emulator.txt")
     if len(traces) != 2 * len(ticks):
         raise HarnessError(f"{name}: {len(traces)} marked runs, not two for each of {ticks}")
-    rows = {row: Row(row, int(value), unit) for row, (value, unit) in plain.bench.items()}
+    files = trace.files(marked.boot.image, {at for each in traces for at in each.addresses})
     for i, row in enumerate(ticks):
-        full, idle = traces[2 * i].cost, traces[2 * i + 1].cost
-        counts = {what: (getattr(full, what) - getattr(idle, what)) / per.get(row, 1)
+        full, idle = traces[2 * i : 2 * i + 2]
+        counts = {what: (getattr(full.cost, what) - getattr(idle.cost, what)) / per.get(row, 1)
                   for what in ("vmreads", "vmwrites", "locked_ops")}  # fmt: skip
-        rows[row] = dataclasses.replace(rows[row], **counts)
+        spent = stages.count(full.addresses, files)
+        spent.subtract(stages.count(idle.addresses, files))
+        spent = {stage: count / per.get(row, 1) for stage, count in spent.items()}
+        rows[row] = dataclasses.replace(rows[row], **counts, stages=spent)
         if row == profiled:
             for function, count in trace.profile(traces[2 * i], trace.symbols(marked.boot.image)):
                 print(f"{count:6} {function}")
@@ -157,29 +172,50 @@ def update(sets: dict[str, list[Row]]) -> None:
         lines += [""] + [f"{name:12} {row:28} " + " ".join(f"{cell:>7}" for cell in numbers)
                          for row, numbers in cells.get(name, {}).items()]  # fmt: skip
     BUDGET.write_text("\n".join(lines) + "\n")
-    DOCUMENT.write_text(document(DOCUMENT.read_text(), cells))
+    text = document(DOCUMENT.read_text(), cells)
+    if sets.keys() == SETS.keys():  # of the others there are no traces
+        spent = {(name, row.name): row.stages for name, rows in sets.items() for row in rows}
+        table = stages.table([(match[0].split("|")[1].replace("`", "").strip(), spent[key])
+                              for match, key in shown(text, cells) if spent[key]])  # fmt: skip
+        text = fill(text, "stages", table)
+    DOCUMENT.write_text(text)
     subprocess.run([sys.executable, ROOT / "tools/compare.py", "--table"], check=False)
 
 
 # A row of a table, and the words of the command line if it is not the first set with such a row.
 TABLE_ROW = re.compile(r"^\| `(\w+)`(?: \(`([\w=]+)`\))? \|([^|\n]*)\|((?:[^|\n]*\|)+)$", re.M)
 
+Cells = dict[str, dict[str, list[str]]]  # by set and row
 
-def document(text: str, sets: dict[str, dict[str, list[str]]]) -> str:
-    """The document with the numbers of the budget in its tables. The cells behind the text are
-    ours, as many as the budget has for the row; the others stay."""
 
-    def replace(match: re.Match[str]) -> str:
-        row, word, what, rest = match.groups()
+def shown(text: str, sets: Cells) -> Iterator[tuple[re.Match[str], tuple[str, str]]]:
+    """The rows that the document's tables show, and of which set they are."""
+    for match in TABLE_ROW.finditer(text):
+        row, word = match[1], match[2]
         for name, rows in sets.items():
             if row in rows and (not word or name.endswith(f",{word}")):
-                cells = rest.split("|")[:-1]
-                cells[: len(rows[row])] = [f" {cell} " for cell in rows[row]]
-                head = match[0].split("|")[1]
-                return f"|{head}|{what}|{'|'.join(cells)}|"
-        return match[0]
+                yield match, (name, row)
+                break
 
-    return TABLE_ROW.sub(replace, text)
+
+def document(text: str, sets: Cells) -> str:
+    """The document with the numbers of the budget in its tables. The cells behind the text are
+    ours, as many as the budget has for the row; the others stay."""
+    for match, (name, row) in reversed(list(shown(text, sets))):
+        _, head, what, *cells, _ = match[0].split("|")
+        cells[: len(sets[name][row])] = [f" {cell} " for cell in sets[name][row]]
+        line = "|".join(["", head, what, *cells, ""])
+        text = text[: match.start()] + line + text[match.end() :]
+    return text
+
+
+def fill(text: str, name: str, section: str) -> str:
+    """The document with another text between the marks of this name."""
+    begin, end = (f"<!-- {name}: {word} -->" for word in ("written by make bench", "end"))
+    if begin not in text or end not in text:
+        raise HarnessError(f"{DOCUMENT.name}: no line \"{begin}\" with \"{end}\" behind it")
+    head, rest = text.split(begin, 1)
+    return f"{head}{begin}\n\n{section}\n\n{end}{rest.split(end, 1)[1]}"
 
 
 def main() -> int:

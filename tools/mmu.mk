@@ -36,7 +36,7 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
 MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% \
-                       ve_% lapic% firmware),$(UNIT_TESTS))
+                       ve_% lapic% firmware smp_%),$(UNIT_TESTS))
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants
@@ -74,7 +74,7 @@ bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1:
 $(B)/kvm/kernel: tools/kvm/fetch.sh
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
 
-$(B)/kvm/init: tools/kvm/launcher.c
+$(B)/kvm/init: tools/kvm/launcher.c tools/kvm/kernel.c tools/kvm/kernel.h
 $(B)/kvm/nested: tools/kvm/nested.c
 $(B)/kvm/init $(B)/kvm/nested: tools/kvm/init.h guest/abi.h | deps-unit
 	@mkdir -p $(@D)

@@ -11,6 +11,7 @@
 
 #include "lib/compiler.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum gpr {
@@ -121,3 +122,9 @@ struct cpu_state {
 #define CPU_STATE_RFLAGS 0x50100u /* TF, RF and AC */
 
 void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state);
+
+static inline bool cpu_state_is(const struct cpu_state *a, const struct cpu_state *b)
+{
+    return !((a->rflags ^ b->rflags) | (a->cr0 ^ b->cr0) | (a->cr3 ^ b->cr3) | (a->cr4 ^ b->cr4) |
+             (a->efer ^ b->efer) | (a->cs_rights ^ b->cs_rights));
+}

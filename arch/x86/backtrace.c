@@ -21,16 +21,25 @@ static bool in_text(uint64_t address)
     return address >= (uint64_t)text_start && address < (uint64_t)rodata_start;
 }
 
-static void print_address(uint64_t address)
+const char *symbol_at(uint64_t address, uint64_t *offset)
 {
     const struct symbol *found = NULL;
     uint64_t count = &symbols_end[0] > &symbols_start[0] ? symbols_start[0].address : 0;
 
     for (uint64_t i = 1; i <= count && symbols_start[i].address <= address; i++)
         found = &symbols_start[i];
-    if (found && in_text(address))
-        log_info("  %016lx %s+%#lx", address, (const char *)symbols_start + found->name,
-                 address - found->address);
+    if (!found || !in_text(address))
+        return NULL;
+    *offset = address - found->address;
+    return (const char *)symbols_start + found->name;
+}
+
+static void print_address(uint64_t address)
+{
+    uint64_t offset;
+    const char *name = symbol_at(address, &offset);
+    if (name)
+        log_info("  %016lx %s+%#lx", address, name, offset);
     else
         log_info("  %016lx, which is no code of ours", address);
 }

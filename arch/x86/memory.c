@@ -1,5 +1,6 @@
 #include "arch/x86/memory.h"
 
+#include "arch/x86/backtrace.h"
 #include "arch/x86/paging.h"
 #include "boot/layout.h"
 #include "lib/bits.h"
@@ -17,6 +18,7 @@ extern const char image_start[], image_end[];
 
 static struct buddy buddy;
 static struct spinlock buddy_lock;
+static uint32_t *askers; /* by the first frame of a block: who asked for it, an address of ours */
 
 struct span {
     uint64_t start, end;
@@ -35,11 +37,14 @@ hpa_t page_alloc(unsigned order)
     spin_lock(&buddy_lock);
     hpa_t page = buddy_alloc(&buddy, order);
     spin_unlock(&buddy_lock);
+    if (likely(!page_is_none(page)))
+        askers[page.v >> PAGE_SHIFT] = (uint32_t)(uintptr_t)__builtin_return_address(0);
     return page;
 }
 
 void page_free(hpa_t page, unsigned order)
 {
+    askers[page.v >> PAGE_SHIFT] = 0;
     spin_lock(&buddy_lock);
     buddy_free(&buddy, page, order);
     spin_unlock(&buddy_lock);
@@ -60,6 +65,47 @@ uint64_t memory_free_pages(void)
 {
     return buddy.free_pages;
 }
+
+/* ---- Pages that are not given back ---------------------------------------------------------- */
+
+static uint64_t free_at_mark;
+
+void memory_mark(void)
+{
+    memset(askers, 0, buddy.end * sizeof(*askers));
+    free_at_mark = buddy.free_pages;
+}
+
+/* All blocks of the one who asked for that at `first`. */
+static void say_who_keeps(uint64_t first)
+{
+    uint32_t asker = askers[first];
+    uint64_t pages = 0, blocks = 0, offset;
+    for (uint64_t frame = first; frame < buddy.end; frame++) {
+        if (askers[frame] != asker)
+            continue;
+        pages += 1ull << buddy_order(&buddy, frame);
+        blocks++;
+        askers[frame] = 0;
+    }
+    const char *name = symbol_at(KERNEL_BASE | asker, &offset);
+    log_info("  %lu pages in %lu blocks that %s+%#lx asked for, the first at %#lx", pages, blocks,
+             name ? name : "?", offset, first << PAGE_SHIFT);
+}
+
+uint64_t memory_kept(void)
+{
+    uint64_t kept = free_at_mark - buddy.free_pages;
+    if (!kept)
+        return 0;
+    log_warn("memory: %ld pages were not given back; whoever asks for one has to free it:", kept);
+    for (uint64_t frame = 0; frame < buddy.end; frame++)
+        if (askers[frame])
+            say_who_keeps(frame);
+    return kept;
+}
+
+/* ---- Setting it up --------------------------------------------------------------------------*/
 
 /* What is in use already: the lowest such span that ends above `from`, or an empty one. */
 static struct span next_reserved(const struct boot_info *info, struct span state, uint64_t from)
@@ -144,9 +190,10 @@ int memory_init(const struct boot_info *info)
         return -ENOMEM;
     }
 
-    /* One byte for each page, at the end of the largest piece that is mapped already. */
+    /* Five bytes for each page, at the end of the largest piece that is mapped already. */
     struct span none = {0, 0}, largest = {0, 0};
-    uint64_t pages = top >> PAGE_SHIFT, bytes = align_up(pages, PAGE_SIZE);
+    uint64_t pages = top >> PAGE_SHIFT;
+    uint64_t bytes = align_up(pages * (sizeof(*askers) + 1), PAGE_SIZE);
     for_each_free(info, none, LOW_MEMORY, BOOT_MAPPED, find_largest, &largest);
     if (largest.end - largest.start < bytes + MEMORY_MIN / 4) {
         log_error("no free piece of RAM below 4 GiB holds the %lu KiB of page states; the largest "
@@ -155,7 +202,8 @@ int memory_init(const struct boot_info *info)
         return -ENOMEM;
     }
     struct span state = {largest.end - bytes, largest.end};
-    buddy_init(&buddy, phys_to_virt(HPA(state.start)), 0, pages);
+    askers = phys_to_virt(HPA(state.start));
+    buddy_init(&buddy, (uint8_t *)(askers + pages), 0, pages);
     for_each_free(info, state, LOW_MEMORY, BOOT_MAPPED, add, NULL);
     paging_init(info);
     for_each_free(info, state, BOOT_MAPPED, UINT64_MAX, add, NULL);

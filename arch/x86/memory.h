@@ -15,3 +15,10 @@ int memory_init(const struct boot_info *info) MUST_CHECK;
 
 uint64_t memory_total_pages(void);
 uint64_t memory_free_pages(void);
+
+/* From now on it is noted who asks for pages. */
+void memory_mark(void);
+
+/* How many more pages are in use than at the mark; warns of each function that asked for such. With
+ * no other CPU running. */
+uint64_t memory_kept(void);

@@ -25,6 +25,7 @@ GUEST_WORDS_instructions                := testctl,budget=60000
 GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_differ                      := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
+GUEST_WORDS_scale                       := testctl,budget=120000
 GUEST_WORDS_smp                         := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_storm                   := testctl,vcpus=3,budget=60000
 GUEST_WORDS_smp_bench                   := testctl,vcpus=4,budget=120000
@@ -33,6 +34,7 @@ GUEST_WORDS_cpus                        := testctl,vcpus=3
 GUEST_WORDS_x2apic                      := testctl,vcpus=2
 GUEST_WORDS_smp_flush                   := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_slots                   := testctl,vcpus=4,budget=60000
+GUEST_WORDS_smp_ipis                    := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_convert                 := testctl,vcpus=2,shared=39,expect=memory-fault
 GUEST_WORDS_forbidden_triple_fault      := testctl,expect=triple-fault
 GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
@@ -65,6 +67,10 @@ $(foreach p,$(GUEST_PROGRAMS),$(eval $(B)/guest/$(p).elf: \
     $(patsubst %,$(B)/guest/obj/$(GUEST_DIR)/%.o,$(GUEST_EXTRA_$(p)))))
 # It takes the emulator's own table and decoder.
 $(B)/guest/differ.elf: $(patsubst %,$(B)/guest/obj/mmio/%.c.o,instructions decode)
+# It takes the hypervisor's own bus, with room for more regions.
+SCALE_BUS := $(patsubst %,$(B)/guest/obj/%.c.o,mmio/bus)
+$(B)/guest/scale.elf: $(SCALE_BUS)
+$(SCALE_BUS) $(B)/guest/obj/$(GUEST_DIR)/scale.c.o: GUEST_CFLAGS += -DBUS_REGIONS=4096
 $(GUEST_ELFS): $(B)/guest/%.elf: $(B)/guest/obj/$(GUEST_DIR)/%.c.o $(GUEST_RT) \
     $(GUEST_DIR)/rt/guest.ld
 	@mkdir -p $(@D)

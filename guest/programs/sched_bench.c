@@ -1,108 +1,114 @@
 /*
- * What it costs to give a vCPU a pCPU: `make bench-smp` runs this with two vCPUs on one, where they
- * take turns, and with three on two, of which two are busy and one is halted. There each turn ends
- * with a migration, because on the other pCPU is nobody but the halted one.
+ * What it costs to give a CPU to another vCPU: `make bench-smp` runs this with two busy vCPUs on
+ * one CPU, and with three on two, where each goes on on the other CPU after its turn: the scheduler
+ * puts it where nobody waits.
  *
- * Two vCPUs do nothing but look at the clock, and so see when they were away. On average they lose
- * one turn of their loop to that, which is taken off. See smp_bench.c for what the TSC says on
- * several CPUs.
+ * The vCPUs do nothing but look at the clock, and so see when they were away. Between the last look
+ * of one and the first of the next they lose, on average, one turn of their loop, which is taken
+ * off. See smp_bench.c for what the TSC says on several CPUs.
  */
 #include "guest/programs/rt/mark.h"
 #include "guest/programs/rt/smp.h"
 
-#define SAMPLES 100u
-#define AWAY    100 /* more than a turn of the loop, less than an exit that does anything */
+#define VCPUS_MOST 3u
+#define FIRST      6u /* turns until all are there */
+#define SAMPLES    100u
+#define AWAY       100 /* more than a turn of the loop, less than an exit that does anything */
+#define NOBODY     VCPUS_MOST
 
-static volatile uint64_t last[2]; /* when each of the two was in the guest */
+static volatile uint64_t last[VCPUS_MOST]; /* when each was in the guest */
 static volatile uint64_t sum, turns, turn_ticks;
-static volatile unsigned samples;
-static volatile bool looking;
+static volatile unsigned switches;
+static volatile unsigned looking = NOBODY; /* the end of whose turn tools/bench.py looks into */
 static uint64_t most_of_slice;
-static bool migrating;
 
-/* tools/bench.py looks into one more. */
-static void count(uint64_t ticks)
+/* Whose turn has ended, of those who are not `self`: the others are in the guest. */
+static unsigned before(unsigned self)
 {
-    if (samples < SAMPLES) {
-        sum += ticks;
-        samples++;
-    } else if (looking && samples == SAMPLES) {
-        samples++;
+    unsigned found = self ? 0 : 1;
+    for (unsigned i = 0; i < cpus_running; i++)
+        if (i != self && last[i] < last[found])
+            found = i;
+    return found;
+}
+
+static bool done(void)
+{
+    return switches > FIRST + SAMPLES;
+}
+
+static void count(unsigned self, uint64_t now)
+{
+    unsigned other = before(self);
+    if (switches >= FIRST + SAMPLES) {
+        if (looking == other && !done()) {
+            switches++;
+            mark();
+        }
+        return;
+    }
+    if (switches >= FIRST)
+        sum += now - last[other];
+    switches++;
+}
+
+/* Not from the beginning of a turn, in which nothing happens. */
+static void look(unsigned self, uint64_t ran)
+{
+    if (switches == FIRST + SAMPLES && looking == NOBODY && ran > most_of_slice) {
+        looking = self;
         mark();
     }
 }
 
-/* Not from the beginning of its slice, in which nothing happens. */
-static void look(uint64_t ran)
+static void take_turns(void)
 {
-    if (samples == SAMPLES && !looking && ran > most_of_slice) {
-        looking = true;
-        mark();
-    }
-}
-
-/* Which gap in the time of a vCPU is which: it has had to wait for its turn; or it is elsewhere
- * now, and the other one is in the guest; or it was told that somebody waits. */
-static void take_turns(unsigned self)
-{
-    uint64_t before = rdtsc(), begin = before;
-    while (samples <= SAMPLES) {
-        uint64_t now = rdtsc(), gap = now - before;
+    unsigned self = apic_id();
+    uint64_t previous = rdtsc(), begin = previous;
+    while (!done()) {
+        uint64_t now = rdtsc(), gap = now - previous;
         last[self] = now;
         if (gap < AWAY) {
             turns++;
             turn_ticks += gap;
-            look(now - begin);
-        } else {
-            bool waited = gap > most_of_slice;
-            if (!migrating && waited)
-                count(now - last[!self]);
-            else if (migrating && !waited && now < last[!self] + AWAY)
-                count(gap);
+            look(self, now - begin);
+        } else if (gap > most_of_slice) {
+            count(self, now);
             begin = now;
         }
-        before = now;
+        previous = now;
     }
 }
 
-static void take_second_turns(void)
+static void measure(void)
 {
-    take_turns(1);
-}
-
-static void halt(void)
-{
-    __asm__ volatile("cli; hlt");
-}
-
-static void measure(const char *name)
-{
-    EXPECT(start_cpus(1, cpu_total() - 1));
-    if (migrating)
-        run_on(2, halt);
-    run_on(1, take_second_turns);
-    take_turns(0);
-    EXPECT(finished(1));
+    unsigned others = cpu_total() - 1;
+    bool migrating = others > 1;
+    EXPECT(start_cpus(1, others));
+    struct watch invvpids = watch(COUNTER_INVVPID);
+    for (unsigned i = 1; i <= others; i++)
+        run_on(i, take_turns);
+    take_turns();
+    for (unsigned i = 1; i <= others; i++)
+        EXPECT(finished(i));
     mark();
     mark();
+    uint64_t moves = watched(invvpids); /* each with one */
+    EXPECT(migrating ? moves >= SAMPLES : !moves);
     uint64_t turn = turn_ticks * SAMPLES / turns;
     EXPECT(sum > turn);
-    print("BENCH %s %lu ticks\n", name, (sum - turn + SAMPLES / 2) / SAMPLES);
-}
-
-static void vcpu_switch(void)
-{
-    measure(migrating ? "vcpu_migrate" : "vcpu_switch");
+    print("BENCH %s %lu ticks\n", migrating ? "vcpu_migrate" : "vcpu_switch",
+          (sum - turn + SAMPLES / 2) / SAMPLES);
+    note("moves", moves);
 }
 
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"vcpu_switch", vcpu_switch, NEED_TESTCTL},
+        {"turns", measure, NEED_TESTCTL},
     };
 
-    write32(APIC + APIC_REG_SVR, 0x1ff);
-    migrating = cpu_total() > 2;
+    apic_write(APIC_REG_SVR, 0x1ff);
     most_of_slice = hc_config(CONFIG_TSC_KHZ) * 9; /* of 10 ms */
     run_tests(tests, ARRAY_SIZE(tests));
 }

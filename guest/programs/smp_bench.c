@@ -67,11 +67,15 @@ static void look(prepare_t prepare, sample_t sample)
     mark();
 }
 
-/* `gross` and `less` are sums of so many. */
-static void print_row(const char *name, uint64_t gross, uint64_t less, unsigned count)
+/* `gross` and `less` are sums of so many. A number other than 0 becomes part of the name. */
+static void print_row(const char *name, unsigned number, uint64_t gross, uint64_t less,
+                      unsigned count)
 {
     EXPECT(gross > less);
-    print("BENCH %s %lu ticks\n", name, (gross - less + count / 2) / count);
+    print("BENCH %s", name);
+    if (number)
+        print("_%u", number);
+    print(" %lu ticks\n", (gross - less + count / 2) / count);
 }
 
 static void row(const char *name, prepare_t prepare, sample_t sample)
@@ -80,7 +84,7 @@ static void row(const char *name, prepare_t prepare, sample_t sample)
     look(prepare, sample);
     uint64_t less = measure(nothing, empty, SAMPLES);
     look(nothing, empty);
-    print_row(name, gross, less, SAMPLES);
+    print_row(name, 0, gross, less, SAMPLES);
 }
 
 /* ---- The others ------------------------------------------------------------------------------ */
@@ -135,17 +139,6 @@ static void zap_waits_for_nobody(const char *name)
     EXPECT_EQ(watched(flushes), 0);
 }
 
-static const char *numbered(const char *name, unsigned number)
-{
-    static char text[32];
-    unsigned length = 0;
-    for (; name[length]; length++)
-        text[length] = name[length];
-    text[length] = (char)('0' + number);
-    text[length + 1] = 0;
-    return text;
-}
-
 /* What peers that spin in the guest, on loads, add to a zap. When it returns they are on their way
  * back: that is in the counts of VMREADs and so on. */
 static void remote_flush(void)
@@ -160,7 +153,7 @@ static void remote_flush(void)
         stop_others();
         uint64_t alone = measure(touch, zap, SAMPLES);
         look(touch, zap);
-        print_row(numbered("remote_flush_", peers), with, alone, SAMPLES);
+        print_row("remote_flush", peers, with, alone, SAMPLES);
     }
     zap_waits_for_nobody("zap_idle");
     start_others(cpu_total() - 1);
@@ -212,6 +205,7 @@ static void flushed_peer(void)
 
 #define VECTOR 0x60
 
+static uint32_t receiver; /* the last CPU, and its APIC ID */
 static volatile uint32_t arrived;
 void handler(void), x2apic_handler(void);
 
@@ -274,23 +268,25 @@ static uint64_t ipi(void)
 static uint64_t ipi_by_msr(void)
 {
     uint32_t start = (uint32_t)rdtsc();
-    wrmsr(MSR_X2APIC + APIC_REG_ICR / 16, 1ull << 32 | ICR_FIXED | ICR_ASSERT | VECTOR);
+    wrmsr(MSR_X2APIC + APIC_REG_ICR / 16,
+          (uint64_t)receiver << 32 | ICR_FIXED | ICR_ASSERT | VECTOR);
     return arrival(start);
 }
 
-static void ipi_row(const char *name, void (*receiver)(void), sample_t sample)
+static void ipi_row(const char *name, void (*receive)(void), sample_t sample)
 {
-    start_others(1);
-    EXPECT_EQ(apic_id_of(1), 1);
+    start_others(receiver);
+    EXPECT_EQ(apic_id_of(receiver), receiver);
     if (!apic_is_x2apic)
-        write32(APIC + APIC_REG_HIGH, 1 << 24);
-    run_on(1, receiver);
+        write32(APIC + APIC_REG_HIGH, receiver << 24);
+    run_on(receiver, receive);
     row(name, forget, sample);
     stop_others();
 }
 
 static void interrupts(void)
 {
+    receiver = cpu_total() - 1;
     set_gate(VECTOR, (uint64_t)handler);
     ipi_row("ipi_guest", spin_for_interrupts, ipi);
     ipi_row("ipi_halted", halt_for_interrupts, ipi);
@@ -365,10 +361,9 @@ static void faults_of(unsigned cpus)
     pages = LOOKED;
     look(drop_pages, touch_together);
     look(nothing, touch_together);
-    print("# %s: one of %u\n", numbered("fault_4k_", cpus), LOOKED * cpus);
-    print_row(numbered("fault_4k_", cpus), gross, less, ROUNDS * PAGES);
-    print("BENCH %s %lu faults\n", numbered("faults_", cpus),
-          1000000ul * ROUNDS * PAGES * cpus / (gross - less));
+    print("# fault_4k_%u: one of %u\n", cpus, LOOKED * cpus);
+    print_row("fault_4k", cpus, gross, less, ROUNDS * PAGES);
+    print("BENCH faults_%u %lu faults\n", cpus, 1000000ul * ROUNDS * PAGES * cpus / (gross - less));
     stop_others();
 }
 

@@ -89,23 +89,32 @@ static NOINLINE void write_bytes(struct testdev *d, uint64_t offset, unsigned si
     }
 }
 
-/* 32 bits of the RAM-like part, as most accesses are: not byte by byte. */
-static bool is_word(uint64_t offset, unsigned size)
+/* Not byte by byte, as far as it is of a usual size; 32 bits first. */
+static ALWAYS_INLINE bool copy(void *to, const void *from, unsigned size)
 {
-    return size == 4 && offset <= TESTDEV_RAM_SIZE - 4;
+    if (likely(size == 4))
+        __builtin_memcpy(to, from, 4);
+    else if (size == 8)
+        __builtin_memcpy(to, from, 8);
+    else if (size == 2)
+        __builtin_memcpy(to, from, 2);
+    else if (size == 1)
+        __builtin_memcpy(to, from, 1);
+    else
+        return false;
+    return true;
 }
 
 static uint64_t testdev_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
     struct testdev *d = device;
-    uint32_t word;
+    uint64_t value = 0;
     (void)vcpu;
-    if (!is_word(offset, size))
+    if (unlikely(offset > TESTDEV_RAM_SIZE - 8 || !copy(&value, &d->ram[offset], size)))
         return read_bytes(d, offset, size);
-    __builtin_memcpy(&word, &d->ram[offset], 4);
     d->reads++;
-    note(d, offset, size, word);
-    return word;
+    note(d, offset, size, value);
+    return value;
 }
 
 static void testdev_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
@@ -113,11 +122,10 @@ static void testdev_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
 {
     struct testdev *d = device;
     (void)vcpu;
-    if (!is_word(offset, size)) {
+    if (unlikely(offset > TESTDEV_RAM_SIZE - 8 || !copy(&d->ram[offset], &value, size))) {
         write_bytes(d, offset, size, value);
         return;
     }
-    __builtin_memcpy(&d->ram[offset], &value, 4);
     d->writes++;
     note(d, offset, size, value);
 }

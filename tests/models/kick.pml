@@ -168,10 +168,10 @@ enter:
 #endif
     if
     :: entered[self] != owed ->
-        d_step { /* INVEPT: what is walked from now on is not older than the debt */
-            translation[self] = version;
-            entered[self] = owed
-        }
+        entered[self] = owed; /* said first */
+#ifndef MUTANT_NO_INVEPT
+        translation[self] = version /* what is walked from now on is not older than the debt */
+#endif
     :: else
     fi;
     d_step { /* VMRESUME: an NMI comes before or behind it */

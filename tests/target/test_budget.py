@@ -2,6 +2,10 @@
 
 import bench
 import pytest
+import scaling
+import stages
+from harness import bochs
+from harness.boot import ROOT
 
 ADVICE = "tools/bench.py"
 
@@ -42,9 +46,12 @@ def test_who_is_not_in_the_guest_is_not_waited_for(measured: dict[str, list[benc
 
 def test_every_path_was_traced(measured: dict[str, list[bench.Row]]) -> None:
     """An exit reads its reason and orders its entry; a count of nothing is a broken count."""
-    rows = [*measured["exits"], *(r for r in measured["mmu"] if r.name.startswith("fault"))]
+    rows = {row.name: row for row in measured["exits"] if row.unit == "ticks"}
+    rows |= {row.name: row for row in measured["mmu"] if row.name.startswith("fault")}
     assert len(rows) >= 8
-    for row in rows:
+    quiet = rows.pop("flush")
+    assert (quiet.vmreads, quiet.vmwrites, quiet.locked_ops, sum(quiet.stages.values())) == (0,) * 4
+    for row in rows.values():
         assert min(row.vmreads, row.locked_ops) >= 1, row
 
 
@@ -52,6 +59,77 @@ def test_the_document_says_what_the_budget_says() -> None:
     text = bench.DOCUMENT.read_text()
     assert bench.document(text, bench.read_budget()) == text, "run tools/bench.py --update"
 
+
+# ---- Where the instructions go ----------------------------------------------------------------
+
+
+def test_every_file_belongs_to_a_stage() -> None:
+    for folder in ("guest", "mmio", "mmio/dev", "mmu", "ept", "vmx"):
+        files = [path.relative_to(ROOT) for path in (ROOT / folder).glob("*.[chS]")]
+        assert files
+        assert all(stages.stage(str(file)) != "other" for file in files)
+    assert stages.stage("vmx/entry.S") == "exit, entry"
+    assert stages.stage("vmx/vmcs.h") == "VMCS"
+    assert stages.stage("mmu/tlb.h") == "lock, flush, epoch"
+    assert stages.stage("lib/string.c") == "other"
+
+
+def test_the_stages_of_a_row_make_up_its_cost(measured: dict[str, list[bench.Row]]) -> None:
+    """But for the guest's own instruction, and how the traced run differs from the median."""
+    rows = [row for name in ("exits", "mmu") for row in measured[name] if row.stages]
+    assert len(rows) > 20
+    for row in rows:
+        assert abs(row.value - sum(row.stages.values())) <= 0.05 * row.value + 1, row
+
+
+def test_the_table_of_stages_leaves_out_what_is_nothing() -> None:
+    rows = [("a", {"dispatch": 27.4, "VMCS": 0.2}), ("b", {"dispatch": 0, "device": 3.0})]
+    assert stages.table(rows).splitlines() == [
+        "| row | dispatch | device |", "|---|---|---|", "| a | 27 |  |", "| b |  | 3 |",
+    ]  # fmt: skip
+
+
+def test_the_document_has_the_stages_of_its_rows() -> None:
+    text, budget = bench.DOCUMENT.read_text(), bench.read_budget()
+    table = text.split("<!-- stages:")[1]
+    for match, (name, row) in bench.shown(text, budget):
+        if len(budget[name][row]) > 1 and row != "flush":
+            title = match[0].split("|")[1].replace("`", "").strip()
+            assert f"\n| {title} |" in table, "run tools/bench.py --update"
+
+
+# ---- How costs grow ---------------------------------------------------------------------------
+
+GROWTH = {"x": {"slot_fault@1": ["5"], "slot_fault@4": ["7"], "zap@16": ["9"], "other": ["3"]}}
+
+
+def test_rows_with_a_place_are_curves() -> None:
+    assert scaling.curves(GROWTH) == {"slot_fault": {1: 5, 4: 7}, "zap": {16: 9}}
+    lines = scaling.tables(GROWTH).splitlines()
+    assert lines[0] == "| slots | 1 | 4 |"
+    assert "| first touch, on another slot than the last one | 5 | 7 |" in lines
+    assert "| MMIO write, known |  |  |" in lines
+    assert lines[lines.index("| MiB | 16 |") + 2].endswith("| 9 |")
+    assert not any("regions" in line for line in lines)
+
+
+def test_the_csv_has_each_point(tmp_path) -> None:
+    scaling.write_csv(GROWTH, tmp_path / "x.csv")
+    assert (tmp_path / "x.csv").read_text().splitlines() == [
+        "curve,of,n,instructions", "slot_fault,slots,1,5", "slot_fault,slots,4,7", "zap,MiB,16,9",
+    ]  # fmt: skip
+
+
+def test_the_document_and_the_chart_have_each_curve() -> None:
+    text, budget, advice = bench.DOCUMENT.read_text(), bench.read_budget(), "run bench.py --update"
+    assert bench.fill(text, "scaling", scaling.tables(budget)) == text, advice
+    known = {name: what for names in scaling.AXES.values() for name, what in names.items()}
+    chart = scaling.CHART.read_text()
+    for name, points in scaling.curves(budget).items():
+        assert f">{known[name]}: {points[max(points)]}</text>" in chart, advice
+
+
+# ---- Sentences and tables ---------------------------------------------------------------------
 
 BUDGET = ["100", "5", "1", "2.12"]
 
@@ -93,3 +171,18 @@ def test_tables_get_the_numbers_of_their_set() -> None:
         "| `a` | what | 7 | 1 | 2 | 3 | KVM |\n| `a` (`w=0`) | z | 8 | 4 | 5 | 6 | |\n"
         "| `b` | what | 9 |\n| `c` | other | 0 |\n"
     )
+
+
+def test_stops_of_the_debugger_are_read(tmp_path) -> None:
+    (tmp_path / "emulator.txt").write_text(
+        "Next at t=0\n(0) [0x0000fffffff0] f000:fff0 (unk. ctxt): jmpf 0xf000:e05b ; ea\n"
+        "(0) Breakpoint 1, 0xffffffff80224a50 in ?? ()\n"
+        "Next at t=70\n(0) [0x000000224a50] 0008:ffffffff80224a50 (unk. ctxt): push rbp ; 55\n"
+        "rdi: 00000000_00000004\n"
+        "Next at t=80\n(0).[80] ??? (physical address not available)\n"
+        "Next at t=90\n(0) [0x0000002b800c] 0008:000000000010000c (unk. ctxt): cli ; fa\n"
+    )
+    first, second = bochs.stops(tmp_path)
+    assert (first.instructions, first.address) == (70, 0xFFFFFFFF80224A50)
+    assert "rdi: 00000000_00000004" in first.answers
+    assert (second.instructions, second.address) == (90, 0x10000C)

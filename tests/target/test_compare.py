@@ -1,59 +1,80 @@
 """The comparison with KVM: its table is that of the numbers in tests/bench/, and says so."""
 
+import csv
+
 import bench
 import compare
 import pytest
 from harness import initramfs
 from harness.errors import HarnessError
 
-OURS = {row: 100 + i for i, (_, row, _) in enumerate(compare.ROWS)}
-PEER = {name: {row: 10 * (k + 1) * OURS[row] for row in OURS}
+KERNEL = compare.Kernel("6.1.0 #1 SMP", ("l1tf: flushed", "mds: nothing"))
+OURS: compare.Ours = {}
+for i, (of, row, _) in enumerate((*compare.ROWS, *compare.PLAIN, *compare.OTHERS)):
+    OURS.setdefault(of, {})[row] = 100 + i
+OURS["start"] |= {"image_text": 500, "image_data": 60, "image_bss": 7}
+PEER = {name: {row: 10 * (k + 1) * value for rows in OURS.values() for row, value in rows.items()}
+        | {"cpuid": 1000 * (k + 1), "image_bytes": 9999}
         for k, name in enumerate(compare.CONFIGURATIONS)}  # fmt: skip
 
 
 def test_the_document_and_the_chart_say_what_the_numbers_say() -> None:
-    (ours, uncached), (kernel, peer) = compare.budget(), compare.read_peer()
+    ours, (kernel, peer) = compare.budget(), compare.read_peer()
     text = bench.DOCUMENT.read_text()
-    section = compare.table(ours, uncached, kernel, peer)
-    assert compare.document(text, section) == text, "run tools/compare.py --table"
+    section = compare.table(ours, kernel, peer)
+    assert bench.fill(text, "kvm", section) == text, "run tools/compare.py --table"
     chart = compare.CHART.read_text()
-    for numbers in (ours, peer["off"]):
-        for row, value in numbers.items():
+    for of, row, _ in compare.ROWS:
+        for value in (ours[of][row], peer["off"][row]):
             assert f">{value}</text>" in chart, f"{row}: run tools/compare.py --table"
 
 
 def test_what_was_written_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setattr(compare, "PEER", tmp_path / "kvm.txt")
-    compare.write_peer("6.1.0 #1 SMP", PEER)
-    assert compare.read_peer() == ("6.1.0 #1 SMP", PEER)
+    compare.write_peer(KERNEL, PEER)
+    kernel, peer = compare.read_peer()
+    assert kernel == KERNEL
+    assert all(peer[name].items() <= PEER[name].items() for name in PEER)
+    assert peer["off"].keys() >= {row for _, row, _ in (*compare.ROWS, *compare.OTHERS)}
 
 
 def test_the_table_has_the_ratio_to_ours() -> None:
-    uncached = {row: 2 * value for row, value in OURS.items()}
-    lines = compare.table(OURS, uncached, "6.1.0", PEER).splitlines()
-    assert lines[0] == "KVM is Linux 6.1.0."
-    assert lines[4] == "| CPUID leaf 0 | 100 | 1000 | 10.0 | 2000 | 20.0 |"
-    assert len(lines) == 4 + len(compare.ROWS) + 5 + len(compare.UNCACHED)
-    doorbell = OURS["doorbell"]
-    assert f"| a doorbell | {2 * doorbell} | {30 * doorbell} | 15.0 |" in lines
+    lines = compare.table(OURS, KERNEL, PEER).splitlines()
+    assert lines[0] == "KVM is Linux 6.1.0 #1 SMP, booted with"
+    assert lines[2].startswith("    console=ttyS0,115200 ") and "tsc_early_khz=50000 " in lines[2]
+    assert lines[6:8] == ["- l1tf: flushed", "- mds: nothing"]
+    assert lines[11] == "| CPUID leaf 0 | 100 | 1000 | 10.0 | 2000 | 20.0 |"
+    for of, row, what in compare.PLAIN:
+        mine, theirs = OURS[of][row], PEER["plain"][row]
+        assert f"| {what} | {mine} | {theirs} | {theirs / mine:.1f} |" in lines
+    for of, row, what in compare.OTHERS:
+        assert f"| {what} | {OURS[of][row]} | {PEER['off'][row]} |" in lines
+    assert lines[-1].endswith("| 567 | 9999 |")
+
+
+def test_the_csv_has_each_row_once(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(compare, "CSV", tmp_path / "x/bench.csv")
+    compare.write_csv(OURS, PEER)
+    with compare.CSV.open() as file:
+        head, *rows = list(csv.reader(file))
+    assert head == ["set", "row", "eptvisor", "kvm_off", "kvm_default", "kvm_plain"]
+    assert rows[0] == ["exits", "cpuid", "100", "1000", "2000", ""]
+    plain = [row for row in rows if row[0] == "mmu,ept_ad=0"]
+    assert [(row[1], row[3], row[4]) for row in plain] == [("write_after_harvest", "", "")]
+    assert plain[0][5] == str(PEER["plain"]["write_after_harvest"])
+    assert len(rows) == len((*compare.ROWS, *compare.PLAIN, *compare.OTHERS))
 
 
 def test_only_the_part_between_the_marks_changes() -> None:
-    begin, end = compare.MARKS
-    text = f"before\n{begin}\nold\n{end}\nafter\n"
-    assert compare.document(text, "new") == f"before\n{begin}\n\nnew\n\n{end}\nafter\n"
+    text = "before\n<!-- x: written by make bench -->\nold\n<!-- x: end -->\nafter\n"
+    assert bench.fill(text, "x", "new") == text.replace("\nold\n", "\n\nnew\n\n")
+    with pytest.raises(HarnessError, match="no line \"<!-- y: written by make bench -->\""):
+        bench.fill(text, "y", "new")
 
 
 def test_a_row_that_did_not_run_is_named() -> None:
-    class Silent:
-        class output:
-            bench = {row: (1.0, "ticks") for row in list(OURS)[1:]}
-
-        class boot:
-            name = "x-kvm-off"
-
     with pytest.raises(HarnessError, match="x-kvm-off: no BENCH line for cpuid"):
-        compare._numbers([Silent])
+        compare._complete("x-kvm-off", ["cpuid", "rdmsr"], {"rdmsr": 1})
 
 
 def test_an_initramfs_holds_files_and_the_folders_above(tmp_path) -> None:

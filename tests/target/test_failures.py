@@ -34,6 +34,18 @@ def test_a_warning_fails_the_run(boot, what: str) -> None:
     assert result.passed("hello")
 
 
+def test_memory_that_is_not_given_back(boot) -> None:
+    """It is said who has it; else that nothing is missing."""
+    result = boot(cmdline="provoke=leak", guests=(hello(),))
+    assert result.exit == CODES.WARNED, result
+    assert result.has("^WARN: memory: 5 pages were not given back"), result
+    asked = r"asked for, the first at 0x"
+    for pages in (1, 4):
+        assert result.has(rf"^  {pages} pages in 1 blocks that provoke\+0x\w+ {asked}")
+    assert not result.has("all memory is back"), result
+    assert boot(guests=(hello(),)).has(r"^# all memory is back: \d+ pages are free$")
+
+
 # VMCS field, bad value, what our checks say of it. The CPU must refuse every one of them, too.
 BROKEN = [
     (0x4000, 0, r"pin-based controls = 0x0: bit 1 is 0 but must be 1"),

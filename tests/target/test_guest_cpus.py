@@ -39,3 +39,9 @@ def test_madt_and_cpuid_tell_the_truth(boot, tmp_path: pathlib.Path, vcpus: int,
     assert "Local Apic Address : FEE00000" in madt
     xsdt = disassembled(tmp_path, result.lines, "XSDT")
     assert re.findall(r"ACPI Table Address +\d+ : (\w+)", xsdt) == ["00000000000E0050"]
+
+
+def test_x2apic(boot) -> None:
+    guest = Guest(BUILD / "guest/x2apic.elf", ("testctl", "vcpus=2"))
+    result = boot(smp=2, guests=(guest,))
+    assert result.status == 0, result

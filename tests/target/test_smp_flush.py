@@ -32,6 +32,7 @@ def test_peers_see_nothing_stale(boot, smp: int, vcpus: int, cmdline: str) -> No
     assert result.status == 0, result
     cases = {case.name: case.counters for case in result.output.cases}
     assert all(cases[name]["turns"] > 1000 for name in ("deleted", "moved", "remapped")), result
+    assert cases["deleted"]["same"] > 190, "another page was filled than that which was freed"
 
 
 @pytest.mark.parametrize("direction", ["", "back"])

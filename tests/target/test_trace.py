@@ -95,6 +95,29 @@ def test_counters_are_shown_on_request(boot) -> None:
     assert values["full_zaps"] >= 6
 
 
+def test_each_vm_has_its_own_events(boot) -> None:
+    """Those of others, who go on recording, are not among them; what they take away is counted."""
+    names = [f"tlb_{i}" for i in range(3)]
+    program = BUILD / "guest" / "tlb.elf"
+    guests = tuple(Guest(program, ("testctl", "budget=60000"), name=name) for name in names)
+    result = boot(smp=2, cmdline="trace=all parallel=3", guests=guests, timeout=120)
+    assert result.status == 0, result
+    taken = 0
+    for name in names:
+        at = next(i for i, line in enumerate(result.lines) if f"{name}: its last" in line)
+        said = int(re.findall(r"\d+", result.lines[at].split(":")[1])[0])
+        shown = []
+        while match := EVENT.match(result.lines[at + 1]):
+            shown.append(match)
+            at += 1
+        gone = re.match(rf"# {name}: (\d+) of these are missing: events", result.lines[at + 1])
+        assert len(shown) + (int(gone[1]) if gone else 0) == said, (name, result)
+        assert [int(m[1]) for m in shown] == sorted(int(m[1]) for m in shown)
+        assert all(m[3] == "0" for m in shown), "a VM of one vCPU"
+        taken += said - len(shown)
+    assert taken < 500, "a guest's events are printed before the others have written all over them"
+
+
 def test_an_unknown_event_stops_the_boot(boot) -> None:
     result = boot(cmdline="trace=mmio,nonsense", guests=(guest("wrap"),))
     assert result.exit == CODES.BAD_COMMAND_LINE, result

@@ -111,7 +111,8 @@ uint64_t *world_sptep(uint64_t gpa); /* the lowest entry of the walk, for writin
 
 /* ---- The CPU --------------------------------------------------------------------------------- */
 
-/* Configures the MMU for this CPU. */
+/* Configures the MMU for this CPU. Whoever wants no MMIO SPTEs says so before, and sets it back. */
+extern bool world_mmio_caching;
 void world_cpu_reset(void);
 
 /* What a walk by the letter of the SDM yields; a second implementation. `memory` tells where the

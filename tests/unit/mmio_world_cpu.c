@@ -87,10 +87,12 @@ void world_mov_cr3(uint64_t cr3)
     }
 }
 
+bool world_mmio_caching = true;
+
 void world_cpu_reset(void)
 {
-    static const struct mmu_config config = {
-        .mmio_caching = true, .ad = true, .huge = true, .slot_generation_start = 1};
+    const struct mmu_config config = {
+        .mmio_caching = world_mmio_caching, .ad = true, .huge = true, .slot_generation_start = 1};
     world_reset(WORLD_CAPS, &config);
 }
 

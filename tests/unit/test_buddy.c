@@ -57,6 +57,8 @@ static void random_use(void **state)
             unsigned which = (unsigned)(random >> 16) % count;
             uint64_t first = (live[which].page.v >> PAGE_SHIFT) - base;
             memset(owner + first, 0, 1u << live[which].order);
+            assert_int_equal(buddy_order(&buddy, live[which].page.v >> PAGE_SHIFT),
+                             live[which].order);
             buddy_free(&buddy, live[which].page, live[which].order);
             in_use -= 1u << live[which].order;
             live[which] = live[--count];

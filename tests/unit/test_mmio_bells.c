@@ -229,14 +229,18 @@ static void device_warm_up(void)
     assert_true(device_store_is_hot());
 }
 
-/* The fault says that it is MMIO still, and the instruction is kept for the next time. */
+/* The fault says that it is MMIO still, and the instruction is kept for the next time: after a slot
+ * has come, and after one has gone that holds none of the pages that it rests on. */
 static void renewed(void **state)
 {
     (void)state;
     device_warm_up();
     for (unsigned i = 0; i < 10; i++) {
         uint64_t stale = world.vcpu.stats.spte_stale, walks = world.reg_reads[REG_CR3];
-        world_slot_add(ELSE + i * PAGE_SIZE, 1, 0);
+        if (i % 2)
+            world_slot_delete(ELSE);
+        else
+            world_slot_add(ELSE, 1, 0);
         assert_false(device_store_is_hot());
         assert_int_equal(world.vcpu.stats.spte_stale, stale + 1);
         assert_int_equal(world.reg_reads[REG_CR3], walks); /* nothing was walked */
@@ -244,21 +248,51 @@ static void renewed(void **state)
     }
 }
 
-/* Pages that have gone, other bytes, other registers: then it is looked at afresh. */
+/* A page of the guest that has another place in the host, where other bytes stand by now; what it
+ * had is freed. First the code, then the page table of the operand. */
+static void moved(void **state)
+{
+    (void)state;
+    world_slot_add(ELSE, 1, 0);
+    world_map(cr3, WORLD_CODE, ELSE, KERNEL);
+    memcpy(world_page(ELSE), "\x89\x18", 2); /* mov [rax], ebx, where the CPU runs it */
+    device_warm_up();
+    assert_int_equal(mmu_host_remap(&world.mmu, GPA(ELSE)), 0);
+    memcpy(world_page(ELSE), "\x48\x89\x18", 3); /* mov [rax], rbx */
+    world.cpu.gpr[GPR_RAX] = V + 16;
+    world.regs[REG_RIP] = WORLD_CODE;
+    assert_int_equal(world_misconfig(GPA(A + 16), false), MMIO_DONE);
+    assert_int_equal(world.a.last_size, 8);
+    world_map(cr3, WORLD_CODE, WORLD_CODE, KERNEL);
+
+    uint64_t *link = world_entry(cr3, V, 2), entry = *world_pte(cr3, V);
+    *link = ELSE | (*link & (PAGE_SIZE - 1));
+    memcpy(world_page(ELSE), &entry, sizeof(entry));
+    device_warm_up();
+    uint32_t writes = world.a.writes;
+    assert_int_equal(mmu_host_remap(&world.mmu, GPA(ELSE)), 0);
+    entry ^= A ^ TESTDEV_B_BASE;
+    memcpy(world_page(ELSE), &entry, sizeof(entry));
+    assert_int_equal(world_exit(V + 16, A + 16, true), MMIO_STALE);
+    assert_int_equal(world.a.writes, writes);
+}
+
+/* While pages are on their way, other bytes, other registers: then it is looked at afresh. */
 static void not_renewed(void **state)
 {
     (void)state;
     device_warm_up();
-    world_slot_add(ELSE, 1, 0);
-    device_warm_up();
-    world_slot_delete(ELSE);
+    unsigned walks = world.reg_reads[REG_CR3];
+    world.mmu.invalidate_sequence++;
     assert_false(device_store_is_hot());
+    assert_true(world.reg_reads[REG_CR3] > walks);
     assert_false(device_store_is_hot());
+    world.mmu.invalidate_sequence++;
 
     device_warm_up();
     world_slot_add(ELSE, 1, 0);
     world.regs[REG_CR0] ^= CR0_WP;
-    unsigned walks = world.reg_reads[REG_CR3];
+    walks = world.reg_reads[REG_CR3];
     assert_false(device_store_is_hot());
     assert_true(world.reg_reads[REG_CR3] > walks);
     assert_false(device_store_is_hot());
@@ -289,13 +323,91 @@ static void not_renewed(void **state)
     assert_int_equal(world.a.writes, writes);
 }
 
+/* ---- Where MMIO is not cached, and each access is a violation -------------------------------- */
+
+static int setup_uncached(void **state)
+{
+    world_mmio_caching = false;
+    return setup(state);
+}
+
+static int end_uncached(void **state)
+{
+    world_mmio_caching = true;
+    return world_end(state);
+}
+
+/* Whether one more store to the device is made without walking, by a violation in any case. */
+static bool violation_is_short(uint64_t gva)
+{
+    unsigned walks = world.reg_reads[REG_CR3], before = world.violations;
+    assert_int_equal(world_store(gva, before), WORLD_EMULATED);
+    assert_int_equal(world.violations, before + 1);
+    assert_int_equal(world.regs[REG_RIP], WORLD_CODE + 2);
+    return world.reg_reads[REG_CR3] == walks;
+}
+
+static void violations(void **state)
+{
+    (void)state;
+    uint32_t done = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        assert_int_equal(violation_is_short(V + 16), i > 1);
+        assert_int_equal(world.a.writes, ++done);
+    }
+    for (unsigned i = 0; i < 10; i++) { /* of the slots no more than that it still has none */
+        if (i % 2)
+            world_slot_delete(ELSE);
+        else
+            world_slot_add(ELSE, 1, 0);
+        assert_true(violation_is_short(V + 16));
+        assert_int_equal(world.a.writes, ++done);
+    }
+    world.regs[REG_CR0] ^= CR0_WP;
+    assert_false(violation_is_short(V + 16));
+    world.regs[REG_CR0] ^= CR0_WP;
+    for (unsigned i = 0; i < 8; i++)
+        assert_int_equal(violation_is_short(V + 8), i > 1); /* a doorbell */
+    assert_int_equal(rung, 8);
+    assert_int_equal(world.misconfigs, 0);
+}
+
+static enum mmio_outcome violation(gpa_t gpa, uint32_t error_code, bool delivering)
+{
+    world.cpu.gpr[GPR_RAX] = V + 16;
+    world.regs[REG_RIP] = WORLD_CODE;
+    return mmio_violation(&world.vcpu, gpa, error_code, delivering);
+}
+
+/* The instruction at RIP is the one that did it, but it is not what the exit is about, or leads
+ * elsewhere by now. */
+static void other_violations(void **state)
+{
+    (void)state;
+    const uint32_t store = ACCESS_WRITE | FAULT_FINAL;
+    for (unsigned i = 0; i < 4; i++)
+        (void)violation_is_short(V + 16);
+    uint32_t writes = world.a.writes;
+    assert_int_equal(violation(GPA(A + 16), store, true), MMIO_END);
+    assert_int_equal(violation(GPA(A + 16), ACCESS_WRITE, false), MMIO_END); /* a table there */
+    assert_int_equal(violation(GPA(A + 16), ACCESS_FETCH | FAULT_FINAL, false), MMIO_END);
+    assert_int_equal(violation(GPA(A + 20), store, false), MMIO_STALE);
+    world_map(cr3, V, TESTDEV_B_BASE, KERNEL);
+    assert_int_equal(violation(GPA(A + 16), store, false), MMIO_STALE);
+    world_map(cr3, V, A, KERNEL);
+    world_slot_add(A, 1, 0); /* RAM */
+    assert_int_equal(violation(GPA(A + 16), store, false), MMIO_REENTER);
+    assert_int_equal(world.a.writes, writes);
+}
+
 int main(void)
 {
+#define U(name) cmocka_unit_test_setup_teardown(name, setup_uncached, end_uncached)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
     const struct CMUnitTest tests[] = {
-        T(rings_short),   T(not_of_slots_or_operand), T(registers),       T(code),
-        T(doorbell_goes), T(other_address),           T(other_doorbells), T(renewed),
-        T(not_renewed),
+        T(rings_short),   T(not_of_slots_or_operand), T(registers), T(code),  T(doorbell_goes),
+        T(other_address), T(other_doorbells),         T(renewed),   T(moved), T(not_renewed),
+        U(violations),    U(other_violations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

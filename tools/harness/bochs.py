@@ -1,5 +1,6 @@
 """Bochs: its configuration file and command. The settings that matter say why."""
 
+import dataclasses
 import pathlib
 import re
 
@@ -16,6 +17,10 @@ IPS = 10_000_000  # emulated instructions in an emulated second; more makes boot
 TIME0 = 1_000_000_000  # a fixed date, so that two runs are the same to the instruction
 # OVMF reads IA32_PLATFORM_ID, which Bochs lacks: address, type, reset value, reserved, ignored.
 MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000\n"
+
+# Where the debugger stops: after how many instructions, and at which address; what follows answers
+# the commands given there.
+STOP = re.compile(r"^Next at t=(\d+)\n\(\d\) \[\w+\] \w+:(\w+)(.*?)(?=^Next at t=|\Z)", re.M | re.S)
 
 # What the debugger says at each VM exit after `vmexitbp`.
 VMEXIT = "Caught VMEXIT breakpoint"
@@ -34,7 +39,8 @@ def prepare(boot: Boot) -> list[str]:
     (boot.folder / "bochsrc").write_text("\n".join(_settings(boot, seabios)) + "\n")
     # `c` continues after the debugger's greeting, `q` ends it once the image has written 'D' to
     # port 0x8900. When exits are counted, every one of them stops and needs a `c` of its own.
-    steps = ["vmexitbp"] + ["c"] * boot.count_exits if boot.count_exits else []
+    steps = list(boot.debugger)
+    steps += ["vmexitbp"] + ["c"] * boot.count_exits if boot.count_exits else []
     begin = [step for i in range(boot.smp) for step in (f"set $cpu = {i}", "trace on")]
     end = [step for i in range(boot.smp) for step in (f"set $cpu = {i}", "trace off")]
     steps += ["c", *begin, "c", *end] * boot.marks
@@ -85,6 +91,20 @@ def _medium(boot: Boot) -> list[str]:
         "ata0-master: type=disk, path=disk.img, mode=flat, cylinders=0",
         "boot: disk",
     ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stop:
+    instructions: int  # since the machine was switched on
+    address: int
+    answers: str
+
+
+def stops(folder: pathlib.Path) -> list[Stop]:
+    """After the one at power-on, in their order. Not among them: where nothing could be fetched, so
+    nothing was executed."""
+    text = (folder / "emulator.txt").read_text(errors="replace")
+    return [Stop(int(m[1]), int(m[2], 16), m[3]) for m in STOP.finditer(text)][1:]
 
 
 def counted_exits(folder: pathlib.Path) -> int:

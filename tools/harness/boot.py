@@ -55,10 +55,14 @@ class Boot:
     feature_control: int | None = None
     # Option ROM: every module's tag names the first one's place.
     modules_overlap: bool = False
+    # Option ROM: the APIC IDs that ACPI lists, whatever CPUs there are. None: the firmware's list.
+    listed_cpus: tuple[int, ...] | None = None
     # Bochs: stop at each VM exit and count them by the emulator's debugger, at most so many.
     count_exits: int = 0
     # Bochs: trace what is executed between so many pairs of marks of the guest (harness/trace.py).
     marks: int = 0
+    # Bochs: what the emulator's debugger is told first; see bochs.stops().
+    debugger: tuple[str, ...] = ()
     # GRUB: the image is a Linux kernel, and this its initramfs.
     initrd: pathlib.Path | None = None
     # Bochs: emulated instructions in an emulated second, when not the harness' usual number.
@@ -88,7 +92,7 @@ class Boot:
             raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL, counts exits or traces")
         if self.monitor and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
-        rom_only = self.feature_control is not None or self.modules_overlap
+        rom_only = (self.feature_control, self.listed_cpus) != (None, None) or self.modules_overlap
         if rom_only and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")
         if self.smp < 1 or self.mem < 1:

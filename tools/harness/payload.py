@@ -6,7 +6,8 @@ the modules, each on pages of its own.
 
 import struct
 
-from .boot import Boot, Guest
+from . import acpi
+from .boot import Boot
 from .elf import read_image
 from .errors import HarnessError
 
@@ -18,12 +19,13 @@ CYLINDER = 16 * 63 * SECTOR  # Bochs wants whole ones
 ROM_SIZE = 2048
 HEADER_SIZE = 4 * SECTOR
 DATA_SECTOR = 9
-# The ROM appends the memory map (MAP_LIMIT in optrom.S: 128 entries), sizes, RSDP and end tag.
+# The ROM appends the memory map (MAP_LIMIT in optrom.S: 128 entries), sizes, RSDP and end tag;
+# and there is room for the tags of `listed_cpus`.
 ROOM_FOR_ROM = 4096
 # Firmware keeps its own tables at the top of RAM.
 FIRMWARE_TOP = 1 << 20
 
-TAG_CMDLINE, TAG_LOADER, TAG_MODULE, TAG_FRAMEBUFFER = 1, 2, 3, 8
+TAG_CMDLINE, TAG_LOADER, TAG_MODULE, TAG_FRAMEBUFFER, TAG_RSDP_NEW = 1, 2, 3, 8, 15
 EGA_TEXT = 2
 
 
@@ -40,8 +42,8 @@ def _string(text: str) -> bytes:
     return text.encode() + b"\0"
 
 
-def _module_tag(guest: Guest, start: int, size: int) -> bytes:
-    return _tag(TAG_MODULE, struct.pack("<II", start, start + size) + _string(guest.string))
+def _module_tag(string: str, start: int, size: int) -> bytes:
+    return _tag(TAG_MODULE, struct.pack("<II", start, start + size) + _string(string))
 
 
 def _text_screen() -> bytes:
@@ -67,12 +69,19 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
     info = page_up(image.end)
     tags = _tag(TAG_CMDLINE, _string(boot.cmdline)) + _tag(TAG_LOADER, _string(LOADER_NAME))
     tags += _text_screen()
-    place = info + 8 + len(tags) + sum(len(_module_tag(guest, 0, 0)) for guest, _ in modules)
+    place = info + 8 + len(tags) + sum(len(_module_tag(guest.string, 0, 0)) for guest, _ in modules)
     place = page_up(place + ROOM_FOR_ROM)
     ranges = [(image.start, bytes(image.flat()))]
     for guest, data in modules:
         told = ranges[1][0] if boot.modules_overlap and len(ranges) > 1 else place
-        tags += _module_tag(guest, told, len(data))
+        tags += _module_tag(guest.string, told, len(data))
+        ranges.append((place, data))
+        place = page_up(place + len(data))
+    if boot.listed_cpus is not None:
+        # A module that belongs to the last guest, so that the memory is nobody else's. The image
+        # prefers this RSDP to the firmware's, which is older.
+        data = acpi.tables(place, boot.listed_cpus)
+        tags += _module_tag("+acpi", place, len(data)) + _tag(TAG_RSDP_NEW, acpi.rsdp(place))
         ranges.append((place, data))
         place = page_up(place + len(data))
     ranges.append((info, struct.pack("<II", 8 + len(tags), 0) + tags))

@@ -8,6 +8,8 @@ import pathlib
 import re
 import subprocess
 
+from .boot import ROOT
+
 # What the debugger prints for each instruction while `trace on`, and where it stops.
 STEP = re.compile(r"^\(\d\)\.\[\d+\] \[\w+\] \w+:([0-9a-f]+) \([^)]*\): (.*?)\s*;")
 BEGIN, END = "Tracing enabled", "Magic breakpoint"
@@ -62,6 +64,17 @@ def symbols(image: pathlib.Path) -> list[tuple[int, str]]:
     lines = subprocess.run(["nm", "-n", str(image)], capture_output=True, text=True, check=True)
     fields = (line.split() for line in lines.stdout.splitlines())
     return [(int(f[0], 16), f[2]) for f in fields if len(f) == 3 and f[1] in "tT"]
+
+
+def files(image: pathlib.Path, addresses: set[int]) -> dict[int, str]:
+    """The source file of each instruction, that of an inlined function where there is one."""
+    ordered = sorted(addresses)
+    lines = subprocess.run(["addr2line", "-e", str(image)], capture_output=True, text=True,
+                           check=True, input="\n".join(map(hex, ordered))).stdout.splitlines()
+    # fmt: skip
+    paths = (pathlib.Path(line.rpartition(":")[0]) for line in lines)
+    return {address: str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+            for address, path in zip(ordered, paths, strict=True)}  # fmt: skip
 
 
 def profile(trace: Trace, table: list[tuple[int, str]]) -> list[tuple[str, int]]:

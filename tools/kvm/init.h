@@ -15,25 +15,30 @@
 
 #define BOCHS_PORT 0x8900 /* the emulator's debugger takes over when a 'D' is written */
 
+static inline void stop_debugger(void)
+{
+    if (!iopl(3))
+        outb('D', BOCHS_PORT);
+}
+
 /* What was printed is out before the machine ends. */
-static _Noreturn void end_machine(void)
+static inline _Noreturn void end_machine(void)
 {
     fflush(stdout);
     tcdrain(1);
-    if (!iopl(3))
-        outb('D', BOCHS_PORT);
+    stop_debugger();
     for (;;)
         pause();
 }
 
 /* The last words of a Linux without a future. */
-static _Noreturn void power_off(int code, const char *name)
+static inline _Noreturn void power_off(int code, const char *name)
 {
     printf("EXIT %d %s\n", code, name);
     end_machine();
 }
 
-static int must(int result, const char *what)
+static inline int must(int result, const char *what)
 {
     if (result < 0) {
         printf("error: %s: %s\n", what, strerror(errno));
@@ -42,14 +47,14 @@ static int must(int result, const char *what)
     return result;
 }
 
-static void load_module(const char *path, const char *parameters)
+static inline void load_module(const char *path, const char *parameters)
 {
     int file = must(open(path, O_RDONLY | O_CLOEXEC), path);
     must((int)syscall(SYS_finit_module, file, parameters, 0), path);
     close(file);
 }
 
-static void open_console(void)
+static inline void open_console(void)
 {
     struct termios settings;
 

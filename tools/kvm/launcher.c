@@ -4,11 +4,13 @@
  *
  * The guests' control hypercalls come here by a port (PORT_LAUNCHER), outside of what is measured.
  * What is measured stays in the kernel: its interrupt controllers, its port and MMIO devices, and
- * an ioeventfd as the doorbell. Kernel parameters: `bench.mmio_caching=N`.
+ * an ioeventfd as the doorbell. Kernel parameters:
+ * `bench.mmio_caching=N`, `bench.pml=N`; `bench.stop`: the debugger sees the first VM start.
  */
 #define _GNU_SOURCE
 #include "guest/abi.h"
 #include "tools/kvm/init.h"
+#include "tools/kvm/kernel.h"
 
 #include <elf.h>
 #include <linux/kvm.h>
@@ -24,7 +26,7 @@
 #define INFO_GPA  0x9000ull /* multiboot1 information, then the command line */
 #define PAGE      4096ull
 #define LARGE     (2ull << 20)
-#define SLOTS     16u
+#define SLOTS     1024u
 #define LSR_EMPTY 0x60
 
 static int kvm, vm, vcpu, stats, bell = -1;
@@ -34,16 +36,17 @@ static uint64_t rings;
 static struct slot {
     uint64_t gpa, size;
     void *host;
-    bool large;
+    bool large, log;
 } slots[SLOTS];
 static unsigned passed, failed, skipped;
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-static int set_slot(unsigned number, uint64_t gpa, uint64_t size, void *host)
+static int set_slot(unsigned number, uint64_t gpa, uint64_t size, void *host, bool log)
 {
     struct kvm_userspace_memory_region region = {
         .slot = number,
+        .flags = log ? KVM_MEM_LOG_DIRTY_PAGES : 0,
         .guest_phys_addr = gpa,
         .memory_size = size,
         .userspace_addr = (uintptr_t)host,
@@ -70,17 +73,47 @@ static int add_slot(uint64_t id, uint64_t gpa, uint64_t pages)
     struct slot *slot = &slots[id];
     *slot = (struct slot){.gpa = gpa, .size = pages * PAGE};
     slot->host = new_memory(gpa, slot->size, &slot->large);
-    return set_slot((unsigned)id, gpa, slot->size, slot->host);
+    return set_slot((unsigned)id, gpa, slot->size, slot->host, false);
 }
 
 static int delete_slot(uint64_t id)
 {
     if (id == 0 || id >= SLOTS || !slots[id].host)
         return -ENOENT;
-    int error = set_slot((unsigned)id, slots[id].gpa, 0, slots[id].host);
+    int error = set_slot((unsigned)id, slots[id].gpa, 0, slots[id].host, false);
     munmap(slots[id].host, slots[id].size);
     slots[id] = (struct slot){0};
     return error;
+}
+
+static int log_slot(uint64_t id, bool log)
+{
+    if (id == 0 || id >= SLOTS || !slots[id].host)
+        return -ENOENT;
+    slots[id].log = log;
+    return set_slot((unsigned)id, slots[id].gpa, slots[id].size, slots[id].host, log);
+}
+
+/* What was written of 64 pages since the last time. */
+static int collect(uint64_t id, uint64_t page, __u64 *word)
+{
+    static uint64_t bitmap[LARGE / PAGE];
+    if (id == 0 || id >= SLOTS || !slots[id].log || page % 64)
+        return -EINVAL;
+    uint64_t pages = slots[id].size / PAGE;
+    if (page >= pages || pages > 64 * (sizeof(bitmap) / sizeof(bitmap[0])))
+        return -EINVAL;
+    struct kvm_dirty_log get = {.slot = (uint32_t)id, .dirty_bitmap = bitmap};
+    struct kvm_clear_dirty_log clear = {
+        .slot = (uint32_t)id,
+        .first_page = page,
+        .num_pages = (uint32_t)(pages - page < 64 ? pages - page : 64),
+        .dirty_bitmap = &bitmap[page / 64],
+    };
+    must(ioctl(vm, KVM_GET_DIRTY_LOG, &get), "KVM_GET_DIRTY_LOG");
+    *word = bitmap[page / 64];
+    must(ioctl(vm, KVM_CLEAR_DIRTY_LOG, &clear), "KVM_CLEAR_DIRTY_LOG");
+    return 0;
 }
 
 /* Makes KVM forget its mapping of a page that the host keeps: each change of the host's rights
@@ -112,34 +145,6 @@ static int doorbell(uint64_t gpa, bool add)
     return ioctl(vm, KVM_IOEVENTFD, &event) ? -errno : 0;
 }
 
-/* A number of KVM's own statistics of the vCPU; 0 if this kernel has none of the name. */
-static uint64_t statistic(const char *name)
-{
-    struct kvm_stats_header head;
-    uint64_t value = 0;
-
-    must((int)pread(stats, &head, sizeof(head), 0), "KVM's statistics");
-    size_t size = sizeof(struct kvm_stats_desc) + head.name_size;
-    struct kvm_stats_desc *desc = malloc(size);
-    for (unsigned i = 0; i < head.num_desc; i++) {
-        must((int)pread(stats, desc, size, (off_t)(head.desc_offset + i * size)), "a statistic");
-        if (!strcmp(desc->name, name))
-            must((int)pread(stats, &value, sizeof(value), head.data_offset + desc->offset), name);
-    }
-    free(desc);
-    return value;
-}
-
-static bool mmio_caching(void)
-{
-    char value = 0;
-    int file = must(open("/sys/module/kvm/parameters/mmio_caching", O_RDONLY), "mmio_caching");
-
-    must((int)read(file, &value, 1), "mmio_caching");
-    close(file);
-    return value == 'Y';
-}
-
 /* As eptvisor answers them (docs/ABI.md), as far as the benchmarks ask. */
 static int control(unsigned number, struct kvm_regs *regs)
 {
@@ -150,17 +155,26 @@ static int control(unsigned number, struct kvm_regs *regs)
         return add_slot(regs->rbx, regs->rcx, regs->rdx);
     case HC_SLOT_DELETE:
         return delete_slot(regs->rbx);
+    case HC_SLOT_FLAGS:
+        return log_slot(regs->rbx, regs->rcx & SLOT_LOG_DIRTY);
+    case HC_DIRTY_GET:
+        return collect(regs->rbx, regs->rcx, &regs->rbx);
     case HC_ZAP:
         return regs->rcx == 1 ? zap(regs->rbx) : -EINVAL;
     case HC_COUNTER:
-        if (regs->rbx != COUNTER_EXIT(48)) /* EPT violations */
+        if (regs->rbx == COUNTER_EXIT(48)) /* EPT violations */
+            regs->rbx = kvm_statistic(stats, "pf_taken");
+        else if (regs->rbx == COUNTER_EXITS)
+            regs->rbx = kvm_statistic(stats, "exits");
+        else if (regs->rbx == COUNTER_TABLES)
+            regs->rbx = kernel_pages("SecPageTables:") /* of all VMs */;
+        else
             return -ENOSYS;
-        regs->rbx = statistic("pf_taken");
         return 0;
     case HC_CONFIG:
         if (regs->rbx != CONFIG_MMIO_CACHING)
             return -ENOSYS;
-        regs->rbx = mmio_caching();
+        regs->rbx = kvm_mmio_caching();
         return 0;
     case HC_DOORBELL_ADD: /* of any length and data */
         bell_gpa = regs->rbx;
@@ -268,18 +282,26 @@ static void set_cpuid(void)
     must(ioctl(vcpu, KVM_SET_CPUID2, &table), "KVM_SET_CPUID2");
 }
 
-static void create(const char *path, const char *args)
+static void create_vm(void)
 {
+    struct kvm_enable_cap clear = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = {1}};
+
     vm = must(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+    must(ioctl(vm, KVM_ENABLE_CAP, &clear), "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2");
     must(ioctl(vm, KVM_SET_TSS_ADDR, 0xfffbd000ul), "KVM_SET_TSS_ADDR");
     must(ioctl(vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
     ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(ram == MAP_FAILED ? -1 : 0, "the guest's RAM");
-    must(set_slot(0, 0, RAM_SIZE, ram), "slot 0");
+    must(set_slot(0, 0, RAM_SIZE, ram, false), "slot 0");
     vcpu = must(ioctl(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
     size_t size = (size_t)must(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
     state = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
     must(state == MAP_FAILED ? -1 : 0, "the vCPU's page");
+}
+
+static void create(const char *path, const char *args)
+{
+    create_vm();
     stats = must(ioctl(vcpu, KVM_GET_STATS_FD, 0), "KVM_GET_STATS_FD");
     bell = must(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), "eventfd");
     set_cpuid();
@@ -332,6 +354,18 @@ static void run_guest(const char *path, const char *name)
     }
 }
 
+/* ---- What it takes --------------------------------------------------------------------------- */
+
+/* The VMs stay, until the machine is switched off. */
+static uint64_t vm_bytes(void)
+{
+    const unsigned count = 64;
+    uint64_t before = kernel_pages("MemFree:");
+    for (unsigned i = 0; i < count; i++)
+        create_vm();
+    return (before - kernel_pages("MemFree:")) * PAGE / count;
+}
+
 /* ---- /init ----------------------------------------------------------------------------------- */
 
 int main(void)
@@ -347,8 +381,11 @@ int main(void)
     printf("KTAP version 1\n1..2\n# kernel: %s %s\n", name.release, name.version);
     load_module("/modules/irqbypass.ko", "");
     load_module("/modules/kvm.ko", strstr(cmdline, "bench.mmio_caching=N") ? "mmio_caching=N" : "");
-    load_module("/modules/kvm-intel.ko", "");
+    load_module("/modules/kvm-intel.ko", strstr(cmdline, "bench.pml=N") ? "pml=N" : "");
+    print_mitigations(); /* KVM's too */
     kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
+    if (strstr(cmdline, "bench.stop"))
+        stop_debugger();
     for (unsigned i = 0; i < sizeof(guests) / sizeof(guests[0]); i++) {
         char path[64];
         unsigned before = failed;
@@ -357,6 +394,8 @@ int main(void)
         printf("%sok %u %s\n", failed > before ? "not " : "", i + 1, guests[i]);
         fflush(stdout);
     }
+    printf("BENCH vm_bytes %llu bytes\n", (unsigned long long)vm_bytes());
+    printf("BENCH image_bytes %llu bytes\n", (unsigned long long)kernel_bytes());
     printf("%u passed, %u failed, %u skipped\n", passed, failed, skipped);
     power_off(failed != 0, failed ? "failed" : "ok");
 }

@@ -1,0 +1,285 @@
+/*
+ * Halted vCPUs on two CPUs: guest/sleep.c, and what it has to do with guest/run.c, guest/sched.c and
+ * guest/ipi.c. That a CPU without any vCPU wakes is shown by idle.pml, that one in a running guest
+ * looks by kick.pml.
+ *
+ * Each of the vCPUs runs when it has mail, may send some, and halts. Its CPU halts with it; or, with
+ * others waiting anywhere, the vCPU leaves and sleeps in the CPU's list, until who has sent mail
+ * claims it, takes it off the list and puts it into some queue. Which queue is chosen here is any.
+ * What is proved, for every order of all steps:
+ *
+ *   - no mail stays unread: no vCPU that has some sleeps, waits, or halts for ever
+ *   - no vCPU is on two CPUs, or in a list and elsewhere
+ *
+ * Each MUTANT_ leaves out one thing, and one of these must then fail.
+ */
+#define CPUS  2
+#define VCPUS 3
+#define NONE  3
+#define MAILS 2 /* that are sent, in all */
+
+bit mail[VCPUS];
+bit kicked[VCPUS];    /* vcpu->kicked */
+byte asleep[VCPUS];   /* vcpu->asleep: a CPU and 1 more */
+byte listed[VCPUS];   /* in the list of that CPU and 1 less */
+byte queued[VCPUS];   /* likewise */
+byte on[VCPUS];       /* mailbox.pcpu */
+bit locked[CPUS];     /* the lock of a list */
+byte current[CPUS];   /* pcpus[].vcpu */
+bit wake[CPUS];       /* what cpu_idle() looks at */
+bit timer_is_0[CPUS];
+bit halted[CPUS];     /* the CPU itself: with its vCPU, or idle */
+bit sent[CPUS], nmi[CPUS];
+byte mails = MAILS;
+
+inline lock(cpu)
+{
+    atomic { !locked[cpu] -> locked[cpu] = 1 }
+}
+
+/* The handler. That cpu_idle() starts again is as good as not to halt. */
+inline look_up(cpu)
+{
+    if
+    :: current[cpu] != NONE ->
+        kicked[current[cpu]] = 1;
+#ifndef MUTANT_TIMER_NOT_ZEROED
+        timer_is_0[cpu] = 1
+#endif
+    :: else
+    fi;
+    halted[cpu] = 0
+}
+
+proctype nmis(byte self)
+{
+end:
+    do
+    :: d_step { nmi[self] -> nmi[self] = 0; sent[self] = 0; look_up(self) }
+    od
+}
+
+inline kick(cpu)
+{
+    d_step {
+        if
+        :: cpu == self -> look_up(cpu)
+        :: cpu != self && !sent[cpu] -> sent[cpu] = 1; nmi[cpu] = 1
+        :: else
+        fi
+    }
+}
+
+/* sched_add() */
+inline add(v)
+{
+    assert(!queued[v] && !listed[v] && !on[v]);
+    if
+    :: to = 0
+    :: to = 1
+    fi;
+    queued[v] = to + 1;
+    wake[to] = 1;
+    kick(to)
+}
+
+/* claim(), in one step */
+inline claim(v)
+{
+    d_step { bed = asleep[v]; asleep[v] = 0 }
+}
+
+/* post() and sleep_alert() */
+inline send(v)
+{
+#ifdef MUTANT_SLEEPER_LOOKED_FOR_FIRST
+    claim(v);
+    mail[v] = 1;
+#else
+    mail[v] = 1;
+#endif
+    to = on[v];
+#ifndef MUTANT_NOT_KICKED
+    if
+    :: to -> kick(to - 1)
+    :: else
+    fi;
+#endif
+#ifndef MUTANT_SLEEPER_LOOKED_FOR_FIRST
+    claim(v);
+#endif
+    if
+    :: bed ->
+        lock(bed - 1);
+        listed[v] = 0;
+        locked[bed - 1] = 0;
+        add(v)
+    :: else
+    fi;
+    bed = 0
+}
+
+/* sleep_add() */
+inline sleep(v)
+{
+    bed = 0;
+#ifdef MUTANT_MAIL_LOOKED_AT_FIRST
+    found = mail[v];
+#endif
+    lock(self);
+    assert(!queued[v] && !listed[v] && !on[v]);
+    listed[v] = self + 1;
+    asleep[v] = self + 1;
+#ifdef MUTANT_MAIL_NOT_LOOKED_AT
+    found = 0;
+#endif
+#if !defined(MUTANT_MAIL_LOOKED_AT_FIRST) && !defined(MUTANT_MAIL_NOT_LOOKED_AT)
+    found = mail[v];
+#endif
+    if
+    :: found ->
+        claim(v);
+        if
+        :: bed -> listed[v] = 0
+        :: else
+        fi
+    :: else
+    fi;
+    locked[self] = 0;
+    if
+    :: bed -> add(v)
+    :: else
+    fi;
+    bed = 0
+}
+
+/* Some vCPU in the list here that nobody else has claimed, or NONE. */
+inline take_sleeper()
+{
+    lock(self);
+    v = 0;
+    do
+    :: v == VCPUS -> v = NONE; break
+    :: v < VCPUS && listed[v] == self + 1 ->
+#ifdef MUTANT_TAKEN_WITHOUT_CLAIM
+        bed = 1;
+#else
+        claim(v);
+#endif
+        if
+        :: bed -> listed[v] = 0; break
+        :: else -> v++
+        fi
+    :: else -> v++
+    od;
+    bed = 0;
+    locked[self] = 0
+}
+
+/* The first that waits here, or else elsewhere; remove() holds the queue's lock. */
+inline take_queued()
+{
+    d_step {
+        v = 0;
+        do
+        :: v == VCPUS || queued[v] == self + 1 -> break
+        :: else -> v++
+        od;
+        if
+        :: v == VCPUS ->
+            v = 0;
+            do
+            :: v == VCPUS || queued[v] -> break
+            :: else -> v++
+            od
+        :: else
+        fi;
+        if
+        :: v == VCPUS -> v = NONE
+        :: else -> queued[v] = 0
+        fi
+    }
+}
+
+proctype cpu(byte self)
+{
+    byte v, to, bed;
+    bit found;
+
+take:
+    wake[self] = 0;
+    take_queued();
+    if
+    :: v == NONE -> take_sleeper()
+    :: else
+    fi;
+    if
+    :: v == NONE ->
+        d_step { halted[self] = !wake[self] };
+end_idle:
+        !halted[self];
+        goto take
+    :: else
+    fi;
+    /* begin() */
+    assert(!queued[v] && !listed[v] && !on[v]);
+    current[self] = v;
+    on[v] = self + 1;
+look:
+    kicked[v] = 0;
+    found = mail[v];
+    mail[v] = 0;
+    timer_is_0[self] = 0;
+#ifndef MUTANT_ARMING_UNDOES_A_KICK
+    if
+    :: kicked[v] -> timer_is_0[self] = 1
+    :: else
+    fi;
+#endif
+    if
+    :: found -> /* the guest runs, and halts again */
+        do
+        :: atomic { mails -> mails-- }; send((v + 1) % VCPUS)
+        :: atomic { mails -> mails-- }; send((v + 2) % VCPUS)
+        :: break
+        od;
+        goto look
+    :: else
+    fi;
+    if
+    :: wake[self] || queued[0] || queued[1] || queued[2] -> goto leave
+    :: else
+    fi;
+    d_step { halted[self] = !timer_is_0[self] }; /* VMRESUME into the HLT state */
+end_halted:
+    !halted[self];
+    goto look;
+leave:
+    on[v] = 0;
+    current[self] = NONE;
+    sleep(v);
+    goto take
+}
+
+/* When nothing can go on any more, all is read, and nobody waits for a CPU. */
+proctype monitor()
+{
+end:
+    timeout ->
+        assert(!mail[0] && !mail[1] && !mail[2]);
+        assert(!queued[0] && !queued[1] && !queued[2])
+}
+
+init {
+    atomic {
+        current[0] = NONE;
+        current[1] = NONE;
+        mail[0] = 1;
+        queued[0] = 1;
+        queued[1] = 1;
+        queued[2] = 2;
+        run nmis(0); run nmis(1);
+        run cpu(0); run cpu(1);
+        run monitor()
+    }
+}

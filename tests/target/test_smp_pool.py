@@ -1,0 +1,60 @@
+"""VMs come and go, however they end, and leave nothing behind: not one page."""
+
+import dataclasses
+
+import pytest
+from conftest import BUILD, CODES, HELLO, ROOT, Guest, our_guests
+
+BACK = r"^# all memory is back: \d+ pages are free$"
+# Refused before they start, each by another check.
+REFUSED = (
+    Guest(HELLO, ("nonsense",), name="unknown_word"),
+    Guest(HELLO, ("pin=60",), name="no_such_cpu"),
+    Guest(HELLO, ("shared=60",), name="no_such_bit"),
+    Guest(ROOT / "README.md", (), name="no_program"),
+)
+
+
+def copies(guests: tuple[Guest, ...], count: int) -> tuple[Guest, ...]:
+    return tuple(
+        dataclasses.replace(guest, name=f"{guest.name}_{i}")
+        for i in range(count)
+        for guest in guests
+    )
+
+
+def forbidden() -> tuple[Guest, ...]:
+    """Each ends its VM in another way, two of them well."""
+    return tuple(g for g in our_guests() if g.name.startswith(("forbidden", "hello", "rights")))
+
+
+@pytest.mark.parametrize(("smp", "cmdline"), [(1, ""), (2, ""), (4, ""), (4, "parallel=12")])
+def test_every_page_comes_back(boot, smp: int, cmdline: str) -> None:
+    words = ("testctl", "shared=39", "vcpus=4", "expect=memory-fault")
+    cut_short = Guest(BUILD / "guest" / "smp_convert.elf", words)
+    guests = copies((*forbidden(), cut_short), 2)
+    result = boot(smp=smp, mem=512, guests=guests, cmdline=cmdline, timeout=300)
+    assert result.status == 0, result
+    assert len(guests) > 40
+    assert result.has(BACK), result
+
+
+@pytest.mark.parametrize("smp", [1, 4])
+def test_refused_guests_leave_nothing(boot, smp: int) -> None:
+    good = Guest(HELLO, ("testctl",))
+    guests = copies((*REFUSED, good), 3)
+    result = boot(smp=smp, guests=guests)
+    assert result.exit == CODES.MODULE_WORDS, result
+    for guest in guests:
+        assert result.passed(guest.name) == guest.name.startswith("hello"), result
+    assert result.has(BACK), result
+
+
+def test_a_machine_too_small_for_all(boot) -> None:
+    """Some get no memory, at one point or another; those that do are not disturbed."""
+    words = ("testctl", "shared=39", "execute_only=38", "budget=60000")
+    guests = copies((Guest(BUILD / "guest" / "sides.elf", words),), 12)
+    result = boot(smp=4, mem=32, guests=guests, cmdline="parallel=12", timeout=200)
+    assert result.has(BACK), result
+    ended = [result.passed(guest.name) for guest in guests]
+    assert 0 < sum(ended) < len(guests), result

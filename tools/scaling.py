@@ -1,0 +1,85 @@
+"""How costs grow with what there is more of: rows of the budget that are called `curve@n`.
+
+They become tables of docs/PERFORMANCE.md, docs/scaling.svg, and build/bench/scaling.csv.
+"""
+
+import pathlib
+
+import charts
+from harness.boot import BUILD, ROOT
+
+CHART = ROOT / "docs/scaling.svg"
+CSV = BUILD / "bench/scaling.csv"
+# What there is more of, and the curves over it, each with its sentence.
+AXES = {
+    "slots": {
+        "mmio_write": "MMIO write, known",
+        "slot_fault": "first touch, on another slot than the last one",
+        "mmio_after_slot": "first MMIO write after a slot came and went",
+        "slot_delete": "a slot in the middle deleted",
+        "slot_add": "a slot added there",
+    },
+    "regions of a bus": {"bus_read": "a device looked up and read"},
+    "MiB": {
+        "zap": "zap of all, in leaves of 2 MiB",
+        "harvest_clean": "dirty log of a slot that nobody wrote to",
+        "harvest_dirty": "dirty log of a slot of which all was written",
+    },
+}
+
+Cells = dict[str, dict[str, list[str]]]  # by set and row
+Curves = dict[str, dict[int, int]]
+
+
+def curves(sets: Cells) -> Curves:
+    found: Curves = {}
+    for rows in sets.values():
+        for row, cells in rows.items():
+            name, at, n = row.partition("@")
+            if at:
+                found.setdefault(name, {})[int(n)] = int(cells[0])
+    return found
+
+
+def tables(sets: Cells) -> str:
+    found, lines = curves(sets), []
+    for axis, names in AXES.items():
+        if not any(name in found for name in names):
+            continue
+        places = sorted({n for name in names for n in found.get(name, {})})
+        lines += [f"| {axis} | " + " | ".join(map(str, places)) + " |",
+                  "|---" * (len(places) + 1) + "|"]  # fmt: skip
+        for name, what in names.items():
+            cells = (str(found.get(name, {}).get(n, "")) for n in places)
+            lines.append(f"| {what} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines[:-1])
+
+
+def write_csv(sets: Cells, path: pathlib.Path = CSV) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    axis_of = {name: axis for axis, names in AXES.items() for name in names}
+    lines = ["curve,of,n,instructions"]
+    for name, points in curves(sets).items():
+        lines += [f"{name},{axis_of[name]},{n},{value}" for n, value in points.items()]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def draw(sets: Cells) -> None:
+    """A picture for each axis, with the sentence and the number at the end of each curve."""
+    found = curves(sets)
+    axes = {axis: names for axis, names in AXES.items() if any(name in found for name in names)}
+    size = (4 * len(axes), 4)
+    figure, pictures = charts.pyplot().subplots(1, len(axes), figsize=size, sharey=True)
+    for picture, (axis, names) in zip(pictures, axes.items(), strict=True):
+        places = sorted({n for name in names for n in found.get(name, {})})
+        for name, what in names.items():
+            at, values = zip(*sorted(found[name].items()), strict=True)
+            picture.plot(at, values, marker="o", markersize=3, label=f"{what}: {values[-1]}")
+        picture.set(xscale="log", yscale="log", xlabel=axis, xticks=places,
+                    xticklabels=map(str, places))  # fmt: skip
+        picture.minorticks_off()
+        picture.spines[["top", "right"]].set_visible(False)
+        picture.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
+    pictures[0].set_ylabel("instructions")
+    charts.save(figure, CHART)

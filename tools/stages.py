@@ -1,0 +1,38 @@
+"""Where the hypervisor's instructions go, by the source file that each comes from."""
+
+import collections
+import re
+
+# The columns of docs/PERFORMANCE.md, and which files they are. The first that matches counts.
+STAGES = {
+    "exit, entry": r"vmx/entry\.S",
+    "dispatch": r"guest/(dispatch|run)\.c|vmx/(vmx|exit)\.h|vmx/vcpu\.c",
+    "VMCS": r"vmx/",
+    "handler": r"guest/(?!test_devices)",
+    "known access": r"mmio/(hot|cache)\.",
+    "emulation": r"mmio/(?!bus|dev)|mmu/guest_mem\.c",
+    "device": r"mmio/|guest/",
+    "slot, page": r"mmu/(fault|memslot|mmu|root|sides|backing|dirty|track|huge|host)|"
+    r"lib/(page|buddy)|arch/x86/memory",
+    "lock, flush, epoch": r"mmu/tlb|lib/(rwlock|spinlock|epoch)|ept/inv",
+    "tables": r"mmu/|ept/",
+    "other": r"",
+}
+
+
+def stage(file: str) -> str:
+    return next(name for name, pattern in STAGES.items() if re.match(pattern, file))
+
+
+def count(addresses: list[int], files: dict[int, str]) -> collections.Counter[str]:
+    return collections.Counter(stage(files[address]) for address in addresses)
+
+
+def table(rows: list[tuple[str, dict[str, float]]]) -> str:
+    """Of those whose numbers are not all 0; without the columns that nobody needs."""
+    used = [name for name in STAGES if any(round(numbers.get(name, 0)) for _, numbers in rows)]
+    lines = ["| row | " + " | ".join(used) + " |", "|---" * (len(used) + 1) + "|"]
+    for title, numbers in rows:
+        cells = (str(round(numbers.get(name, 0)) or "") for name in used)
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
