@@ -6,7 +6,7 @@
  *     0x000e_0000  4 KiB     ACPI tables (guest/firmware.h), read-only
  *   0x0010_0000  …         RAM, up to 3 GiB in all
  *   0xc000_0000  1 GiB     hole for devices:
- *     0xfd00_0000  4 KiB     information of #VE, for a guest that takes it (guest/abi.h)
+ *     0xfd00_0000  64 KiB    information of #VE, a page for each vCPU that takes it (guest/abi.h)
  *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
  *     0xfe00_1000  4 KiB     test device B
  *     0xfee0_0000  4 KiB     local APIC, if IA32_APIC_BASE says so

@@ -7,19 +7,23 @@
 #include "mmu/spte.h"
 #include "vmx/vmcs.h"
 
+/* The first vCPU brings the pages of all. */
 int ve_setup(struct vcpu *vcpu, const struct options *options)
 {
     struct mmu *mmu = &vcpu->vm->mmu;
+    const gpa_t gpa = GPA(VE_AREA_BASE + vcpu->index * PAGE_SIZE);
     const uint64_t zero = 0;
+    int error = 0;
     if (!mmu_has_ve(mmu))
         return 0;
-    int error = mmu_slot_add(mmu, GUEST_VE_SLOT, GPA(VE_AREA_BASE), 1, (uint32_t)MEMSLOT_PINNED);
+    if (!vcpu->index)
+        error =
+            mmu_slot_add(mmu, GUEST_VE_SLOT, gpa, vcpu->vm->words.vcpus, (uint32_t)MEMSLOT_PINNED);
     if (!error)
-        error = guest_load(mmu, GPA(VE_AREA_BASE), &zero, sizeof(zero)); /* now it has a page */
+        error = guest_load(mmu, gpa, &zero, sizeof(zero)); /* now it has a page */
     if (error)
         return error;
-    const void *page = guest_page(mmu, GPA(VE_AREA_BASE), ACCESS_READ);
-    hpa_t area = virt_to_phys(page);
+    hpa_t area = virt_to_phys(guest_page(mmu, gpa, ACCESS_READ));
     vcpu->ve_area = phys_to_virt(area);
     vcpu->ve_by_cpu = options->ve == VE_AUTO && vmx_ve_enable(area);
     return 0;

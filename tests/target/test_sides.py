@@ -176,3 +176,13 @@ def test_what_no_ve_is_delivered_for(boot, cpu: str, ve: str) -> None:
     assert result.status == 0, result
     for deed, sentence in UNDELIVERABLE.items():
         assert result.has(rf"^# v_{deed}: {sentence}$"), result
+
+
+@pytest.mark.parametrize("delivery", ["auto", "inject"])
+@pytest.mark.parametrize("smp", [1, 2])
+def test_each_cpu_has_its_own_exception(boot, smp: int, delivery: str) -> None:
+    two = guest("smp_ve", "vcpus=2", "shared=39", "ve")
+    result = boot(smp=smp, cmdline=f"ve={delivery}", guests=(two,))
+    assert result.status == 0, result
+    counters = notes(result, "smp_ve/each_has_its_own")
+    assert counters == {"by_cpu": delivery == "auto", "taken": 8000}
