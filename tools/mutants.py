@@ -300,8 +300,9 @@ def choose(arguments):
     if arguments.names:
         return [m for m in found if m.name in arguments.names]
     if arguments.sample and arguments.sample < len(found):
-        start = int(time.time() // 86400) * arguments.sample % len(found)
-        return (found + found)[start : start + arguments.sample]
+        apart = len(found) // arguments.sample  # neighbours take as long, those that boot longest
+        start = int(time.time() // 86400) % apart
+        return found[start::apart][: arguments.sample]
     return found
 
 

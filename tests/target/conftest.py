@@ -86,7 +86,8 @@ def our_guests(cmdline: str = "") -> tuple[Guest, ...]:
     if "mmio_caching=0" in cmdline.split():
         guests = tuple(guest for guest in guests if "ve" not in guest.words)
     if "slot_generation_start" in cmdline:
-        guests = tuple(guest for guest in guests if guest.name not in ("counters", "trace"))
+        count = ("counters", "trace", "delivery", "mmu")
+        guests = tuple(guest for guest in guests if guest.name not in count)
     return guests
 
 

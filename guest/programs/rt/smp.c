@@ -4,7 +4,7 @@
 #include "guest/programs/rt/acpi.h"
 
 #define TRAMPOLINE 0x8000u
-#define PATIENCE   100000000u
+#define PATIENCE   1000000000ull
 
 extern uint8_t rt_ap_trampoline[], rt_ap_trampoline_end[];
 extern volatile uint32_t rt_ap_arrived;

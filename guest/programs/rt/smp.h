@@ -19,7 +19,7 @@ bool start_cpus(unsigned first, unsigned last);
 unsigned apic_id_of(unsigned cpu);
 uint64_t apic_base_on_arrival(unsigned cpu);
 
-/* Lets a CPU run a function; finished() waits for its end. False: not within some 10^8 ticks. */
+/* Lets a CPU run a function; finished() waits for its end. False: not within some 10^9 ticks. */
 void run_on(unsigned cpu, void (*function)(void));
 bool finished(unsigned cpu);
 
