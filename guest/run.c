@@ -222,8 +222,7 @@ static void begin(struct vcpu *vcpu)
 {
     epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
     vcpu->place = tlb_place(THIS_CPU);
-    trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
-    transcript_speak_for(vcpu->vm->console.transcript, vcpu->vm->name);
+    vm_work_for(vcpu->vm, vcpu->index, vcpu->traced);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
@@ -243,8 +242,7 @@ static void end(struct vcpu *vcpu)
     tlb_leave(THIS_CPU);
     epoch_offline((unsigned)THIS_CPU);
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
-    trace_run(0, 0, NULL);
-    transcript_speak_for(NULL, NULL);
+    vm_work_for(NULL, 0, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);
 }

@@ -54,6 +54,7 @@ enum vm_ending {
 
 #define PIN_NONE   CPUS_MAX
 #define TIME_NEVER (~0ull)
+#define LIMIT_NONE (~0ull)
 
 /* The words of a module's string. */
 struct vm_words {
@@ -66,6 +67,7 @@ struct vm_words {
     uint64_t ve;                   /* the guest takes #VE */
     uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
+    uint64_t limit; /* bytes of the host's memory beyond its needs; LIMIT_NONE: what is left */
 };
 
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
@@ -150,6 +152,7 @@ struct vm {
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: the next one */
 
+    bool put_off;     /* not created: others have the memory that it needs */
     bool chose_trace; /* by HC_TRACE */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
@@ -157,12 +160,18 @@ struct vm {
     unsigned unknown_msrs;
 };
 
-/* Builds a VM from a module: reads the words of its string, adds RAM and devices, loads the
- * program and hands it the `extra` modules that follow. Anything but EXIT_OK comes after a
- * sentence; then nothing is left to destroy. */
-enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsigned extra,
-                         const struct options *options) MUST_CHECK;
+/* Builds VM `number` from a module: reads the words of its string, has the memory promised to it that
+ * it can come to need, adds RAM and devices, loads the program and hands it the `extra` modules that
+ * follow. Anything but EXIT_OK comes after a sentence, unless vm->put_off says that it could be
+ * created when others have ended, which is refused, too, if it is `last_chance`; then nothing is
+ * left to destroy. */
+enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_module *module,
+                         unsigned extra, const struct options *options,
+                         bool last_chance) MUST_CHECK;
 void vm_destroy(struct vm *vm);
+
+/* What this pCPU logs, records and takes from now on is the VM's; NULL: nobody's. */
+void vm_work_for(struct vm *vm, unsigned vcpu, uint64_t traced[TRACE_EVENT_COUNT]);
 
 /* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), another vCPU's turn has come on
  * this pCPU, or it has halted and another one waits. Afterwards it can be run on any pCPU. */

@@ -1,11 +1,13 @@
 #include "arch/x86/memory.h"
 
 #include "arch/x86/backtrace.h"
+#include "arch/x86/cpus.h"
 #include "arch/x86/paging.h"
 #include "boot/layout.h"
 #include "lib/bits.h"
 #include "lib/buddy.h"
 #include "lib/errno.h"
+#include "lib/ledger.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -18,7 +20,8 @@ extern const char image_start[], image_end[];
 
 static struct buddy buddy;
 static struct spinlock buddy_lock;
-static uint32_t *askers; /* by the first frame of a block: who asked for it, an address of ours */
+static struct ledger ledger;
+static uint32_t *askers; /* by the first frame of a block: ASKER and PAYER */
 
 struct span {
     uint64_t start, end;
@@ -32,22 +35,71 @@ hpa_t virt_to_phys(const void *pointer)
     return HPA(address - (address >= KERNEL_BASE ? KERNEL_BASE : DIRECT_MAP));
 }
 
+/* Of a block in use: who asked for it, and whose it is. */
+#define ASKER BITS(23, 0) /* an address within the image, which is smaller */
+#define PAYER BITS(31, 24)
+
 hpa_t page_alloc(unsigned order)
 {
+    unsigned payer = cpus[this_cpu()].payer;
+    hpa_t page = PAGE_NONE;
     spin_lock(&buddy_lock);
-    hpa_t page = buddy_alloc(&buddy, order);
+    if (likely(ledger_take(&ledger, payer, 1ull << order, buddy.free_pages))) {
+        page = buddy_alloc(&buddy, order);
+        if (unlikely(page_is_none(page)))
+            ledger_give_back(&ledger, payer, 1ull << order);
+    }
     spin_unlock(&buddy_lock);
     if (likely(!page_is_none(page)))
-        askers[page.v >> PAGE_SHIFT] = (uint32_t)(uintptr_t)__builtin_return_address(0);
+        askers[page.v >> PAGE_SHIFT] =
+            (uint32_t)((uintptr_t)__builtin_return_address(0) & ASKER) | payer << 24;
     return page;
 }
 
 void page_free(hpa_t page, unsigned order)
 {
+    unsigned payer = askers[page.v >> PAGE_SHIFT] >> 24;
     askers[page.v >> PAGE_SHIFT] = 0;
     spin_lock(&buddy_lock);
+    ledger_give_back(&ledger, payer, 1ull << order);
     buddy_free(&buddy, page, order);
     spin_unlock(&buddy_lock);
+}
+
+const char *page_shortage(void)
+{
+    unsigned payer = cpus[this_cpu()].payer;
+    return payer && !ledger.accounts[payer].grows
+               ? "the VM has all that it was promised; give it more with mem= or limit="
+               : "give the machine more memory";
+}
+
+bool memory_open(unsigned account, uint64_t pages, bool grows)
+{
+    spin_lock(&buddy_lock);
+    bool opened = ledger_open(&ledger, account, pages, grows, buddy.free_pages);
+    spin_unlock(&buddy_lock);
+    return opened;
+}
+
+void memory_close(unsigned account)
+{
+    spin_lock(&buddy_lock);
+    ledger_close(&ledger, account);
+    spin_unlock(&buddy_lock);
+}
+
+void memory_pay_from(unsigned account)
+{
+    cpus[this_cpu()].payer = account;
+}
+
+uint64_t memory_unpromised(void)
+{
+    spin_lock(&buddy_lock);
+    uint64_t pages = buddy.free_pages - ledger.outstanding;
+    spin_unlock(&buddy_lock);
+    return pages;
 }
 
 void page_clear(void *pages, unsigned order)
@@ -72,17 +124,17 @@ static uint64_t free_at_mark;
 
 void memory_mark(void)
 {
-    memset(askers, 0, buddy.end * sizeof(*askers));
+    memset(askers, 0, buddy.end * sizeof(*askers)); /* all that is in use is ours */
     free_at_mark = buddy.free_pages;
 }
 
 /* All blocks of the one who asked for that at `first`. */
 static void say_who_keeps(uint64_t first)
 {
-    uint32_t asker = askers[first];
+    uint64_t asker = askers[first] & ASKER;
     uint64_t pages = 0, blocks = 0, offset;
     for (uint64_t frame = first; frame < buddy.end; frame++) {
-        if (askers[frame] != asker)
+        if (!askers[frame] || (askers[frame] & ASKER) != asker)
             continue;
         pages += 1ull << buddy_order(&buddy, frame);
         blocks++;

@@ -13,6 +13,16 @@
  */
 int memory_init(const struct boot_info *info) MUST_CHECK;
 
+/* What VMs are promised, by their numbers in the report (lib/ledger.h). Between open and close, what
+ * a CPU takes while it works for the VM is the VM's; 0 is the hypervisor's own. False: so much can't
+ * be promised now. */
+bool memory_open(unsigned account, uint64_t pages, bool grows) MUST_CHECK;
+void memory_close(unsigned account);
+void memory_pay_from(unsigned account);
+
+/* How many pages could be promised now. */
+uint64_t memory_unpromised(void);
+
 uint64_t memory_total_pages(void);
 uint64_t memory_free_pages(void);
 
