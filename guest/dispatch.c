@@ -1,5 +1,6 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/mitigate.h"
 #include "guest/abi.h"
 #include "guest/ve.h"
 #include "guest/vm.h"
@@ -331,6 +332,8 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 
 static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
+    if (mitigate_actions() & DO_IBRS_AT_EXIT)
+        mitigate_at_exit();
     if (vmx.poison)
         vmx_poison(reason);
     if (vcpu->vmx.pml_on)

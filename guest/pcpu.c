@@ -1,6 +1,7 @@
 #include "guest/pcpu.h"
 
 #include "arch/x86/kick.h"
+#include "arch/x86/mitigate.h"
 #include "lib/log.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -121,6 +122,7 @@ void pcpu_kick_vcpu(const struct vcpu *vcpu)
 static void start_this(void)
 {
     extra_state_enable();
+    mitigate_start();
     if (!trace_create_ring((unsigned)this_cpu()) && vmx_init_cpu())
         __atomic_fetch_or(&running, BIT(this_cpu()), __ATOMIC_RELEASE);
 }

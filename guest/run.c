@@ -1,5 +1,6 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"
 #include "guest/ipi.h"
 #include "guest/pcpu.h"
@@ -223,6 +224,7 @@ static void begin(struct vcpu *vcpu)
     epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
     vcpu->place = tlb_place(THIS_CPU);
     vm_work_for(vcpu->vm, vcpu->index, vcpu->traced);
+    mitigate_enter_vm(vcpu->vm->number);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);

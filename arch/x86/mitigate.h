@@ -1,0 +1,30 @@
+/*
+ * What is done about flaws of speculation, when: at boot on each CPU, and when a CPU begins to work
+ * for another VM than before. Which of it is decided by arch/x86/flaws.h; what belongs to each exit
+ * is vmx/'s, which asks mitigate_does().
+ */
+#pragma once
+
+#include "arch/x86/flaws.h"
+
+/* Once on the boot CPU: decides, and says so, a line for each flaw. */
+void mitigate_decide(enum mitigations wanted, bool nx_huge);
+
+/* The width for rule S9; 0: the CPU does not have L1TF. */
+unsigned mitigate_l1tf_cache_bits(void);
+
+extern uint32_t mitigate_chosen; /* DO_ */
+
+static inline uint32_t mitigate_actions(void)
+{
+    return mitigate_chosen;
+}
+
+/* On each CPU, before it runs guests. */
+void mitigate_start(void);
+
+/* This CPU works for VM `vm` from now on, by its number; nothing is done if it did before, too. */
+void mitigate_enter_vm(unsigned vm);
+
+/* IBRS again, first thing in an exit, with DO_IBRS_AT_EXIT. */
+void mitigate_at_exit(void);
