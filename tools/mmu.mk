@@ -36,7 +36,7 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
 MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% \
-                       ve_% lapic% firmware smp_%),$(UNIT_TESTS))
+                       ve_% lapic% firmware smp_% transcript console ledger needs flaws),$(UNIT_TESTS))
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants
