@@ -137,7 +137,7 @@ static void finish(struct vm *vm, struct transcript *out)
 {
     if (vm)
         page_free(virt_to_phys(vm), vm_order());
-    vm_work_for(NULL, 0, NULL);
+    vm_work_for(NULL);
     transcript_close(out);
     spin_lock(&pool.lock);
     pool.alive--;
@@ -218,6 +218,7 @@ static void start_guest(struct entry *entry)
 {
     const struct boot_module *module = &pool.info->modules[entry->module];
     enum exit_code code = EXIT_OK;
+    vm_work_for(NULL);
     hpa_t page = page_alloc(vm_order());
     struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
 
@@ -235,7 +236,7 @@ static void start_guest(struct entry *entry)
         code = vm_create(vm, entry->number, module, entry->extra, pool.options, entry->last_chance);
     if (code && vm && vm->put_off) {
         page_free(page, vm_order());
-        vm_work_for(NULL, 0, NULL);
+        vm_work_for(NULL);
         put_off(entry);
         return;
     }
@@ -250,7 +251,7 @@ static void start_guest(struct entry *entry)
     }
     transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                     vm->words.testctl ? ", testctl" : "");
-    vm_work_for(NULL, 0, NULL);
+    vm_work_for(NULL);
     sched_add(&vm->vcpu);
 }
 
@@ -261,7 +262,7 @@ static void leave(struct vcpu *vcpu)
     struct transcript *out = vm->console.transcript;
     if (__atomic_sub_fetch(&vm->active, 1, __ATOMIC_ACQ_REL))
         return;
-    vm_work_for(vm, 0, NULL);
+    vm_work_for(vm);
     if (vm_ending(vm) == VM_RUNNING)
         vm_end(vm, VM_ENDED_HALTED, "every CPU of it waits for a start-up IPI");
     console_finish(&vm->console);
@@ -296,7 +297,7 @@ static bool all_done(void)
  * there is nothing else to do. Whoever stops halfway lets an idle pCPU go on. */
 static void print_some(void)
 {
-    while (transcript_print()) {
+    while (unlikely(transcript_waits()) && transcript_print()) {
         if (sched_anyone_waits()) {
             sched_wake_one();
             return;

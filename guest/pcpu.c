@@ -94,6 +94,13 @@ void transcript_has_news(void)
         WRITE_ONCE(vcpu->vmx.attention, true);
 }
 
+struct transcript *transcript_running(const char **name)
+{
+    const struct vcpu *vcpu = vcpu_here();
+    *name = vcpu ? vcpu->vm->name : NULL;
+    return vcpu ? vcpu->vm->console.transcript : NULL;
+}
+
 static void kicked(void)
 {
     struct vcpu *vcpu = vcpu_here();
@@ -130,6 +137,7 @@ static void start_this(void)
 void pcpus_start(void)
 {
     kick_set_hook(kicked);
+    epoch_cpu_count = cpu_count;
     for (unsigned i = 1; i < cpu_count; i++) {
         cpu_give_work(i, start_this);
         if (!cpu_wait_work(i, START_MS))

@@ -1,5 +1,6 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"
 #include "guest/ipi.h"
@@ -202,7 +203,8 @@ static bool attend(struct vcpu *vcpu)
             arm_timer(vcpu, vcpu->next_event - now);
         if (vcpu->halted)
             wait_halted(vcpu);
-    } while (READ_ONCE(vcpu->kicked) || (is_due(vcpu) && mmu_do_chore(&vm->mmu)));
+    } while (READ_ONCE(vcpu->kicked) ||
+             (unlikely(mmu_has_chores(&vm->mmu)) && is_due(vcpu) && mmu_do_chore(&vm->mmu)));
     if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
@@ -223,7 +225,8 @@ static void begin(struct vcpu *vcpu)
 {
     epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
     vcpu->place = tlb_place(THIS_CPU);
-    vm_work_for(vcpu->vm, vcpu->index, vcpu->traced);
+    trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
+    memory_pay_from(vcpu->vm->number);
     mitigate_enter_vm(vcpu->vm->number);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
@@ -244,7 +247,7 @@ static void end(struct vcpu *vcpu)
     tlb_leave(THIS_CPU);
     epoch_offline((unsigned)THIS_CPU);
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
-    vm_work_for(NULL, 0, NULL);
+    trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);
 }

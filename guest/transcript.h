@@ -69,5 +69,9 @@ void transcript_has_news(void);
  * warnings, unless it is NULL: `# NAME: error: …`. With NULL for the transcript, of none. */
 void transcript_speak_for(struct transcript *transcript, const char *name);
 
+/* The same while this says nothing: whose guest runs on this pCPU; NULL: nobody's. Supplied by
+ * guest/pcpu.c, and by the hosted tests. */
+struct transcript *transcript_running(const char **name);
+
 /* Lets transcripts have what is logged. */
 void transcript_listen(void);

@@ -290,12 +290,10 @@ static const char *take_name(struct vm *vm, const char *string)
     return string + length;
 }
 
-void vm_work_for(struct vm *vm, unsigned vcpu, uint64_t traced[TRACE_EVENT_COUNT])
+void vm_work_for(struct vm *vm)
 {
-    uint16_t number = vm ? vm->number : 0;
-    trace_run(number, (uint16_t)vcpu, traced);
     transcript_speak_for(vm ? vm->console.transcript : NULL, vm ? vm->name : NULL);
-    memory_pay_from(number);
+    memory_pay_from(vm ? vm->number : 0);
 }
 
 /* Has the memory promised that the guest can make us take. */

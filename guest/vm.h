@@ -170,8 +170,8 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
                          bool last_chance) MUST_CHECK;
 void vm_destroy(struct vm *vm);
 
-/* What this pCPU logs, records and takes from now on is the VM's; NULL: nobody's. */
-void vm_work_for(struct vm *vm, unsigned vcpu, uint64_t traced[TRACE_EVENT_COUNT]);
+/* What this pCPU logs and takes from now on, outside of vcpu_run(), is the VM's; NULL: nobody's. */
+void vm_work_for(struct vm *vm);
 
 /* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), another vCPU's turn has come on
  * this pCPU, or it has halted and another one waits. Afterwards it can be run on any pCPU. */

@@ -29,7 +29,7 @@ void ledger_close(struct ledger *ledger, unsigned account)
     a->grows = false;
 }
 
-bool ledger_take(struct ledger *ledger, unsigned account, uint64_t pages, uint64_t free_pages)
+bool ledger_take_more(struct ledger *ledger, unsigned account, uint64_t pages, uint64_t free_pages)
 {
     struct account *a = &ledger->accounts[account];
     uint64_t promised = rest(a) < pages ? rest(a) : pages, others = ledger->outstanding - promised;

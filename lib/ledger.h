@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include "lib/compiler.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +31,18 @@ bool ledger_open(struct ledger *ledger, unsigned account, uint64_t pages, bool g
 /* Nothing is promised any more. What is used is given back later. */
 void ledger_close(struct ledger *ledger, unsigned account);
 
-/* Before pages are taken, while so many are free; false: they may not be. */
-bool ledger_take(struct ledger *ledger, unsigned account, uint64_t pages, uint64_t free_pages);
+bool ledger_take_more(struct ledger *ledger, unsigned account, uint64_t pages, uint64_t free_pages);
+
+/* Before pages are taken, while so many are free; false: they may not be. Nearly always they are
+ * promised. */
+static inline bool ledger_take(struct ledger *ledger, unsigned account, uint64_t pages,
+                               uint64_t free_pages)
+{
+    struct account *a = &ledger->accounts[account];
+    if (unlikely(a->used + pages > a->promised))
+        return ledger_take_more(ledger, account, pages, free_pages);
+    a->used += pages;
+    ledger->outstanding -= pages;
+    return true;
+}
 void ledger_give_back(struct ledger *ledger, unsigned account, uint64_t pages);

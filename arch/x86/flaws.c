@@ -199,7 +199,9 @@ static uint32_t flaws_of(const struct flaw_input *in)
 static uint32_t possible(const struct flaw_input *in)
 {
     uint64_t cap = in->arch_capabilities;
-    uint32_t can = DO_RSB_FILL | DO_CLEAR_GPRS;
+    uint32_t can = DO_CLEAR_GPRS;
+    if (!(cap & CAP_IBRS_ALL)) /* which keeps the RSB apart, once a CALL has followed the exit */
+        can |= DO_RSB_FILL;
     can |= in->cpuid7_edx & EDX_L1D_FLUSH ? DO_L1D_FLUSH_MSR : DO_L1D_FLUSH_READ;
     if (in->cpuid7_edx & EDX_MD_CLEAR || cap & (CAP_FB_CLEAR | CAP_RFDS_CLEAR))
         can |= DO_VERW;
@@ -285,13 +287,11 @@ static const char *told(const struct flaw_input *in, const struct flaw_verdict *
     case FLAW_TAA:
         return does & DO_TSX_OFF ? "Mitigation: TSX off" : sampled(v);
     case FLAW_SPECTRE_V2:
-        return does & DO_IBRS_ALWAYS
-                   ? "Mitigation: enhanced IBRS, IBPB when a CPU changes VMs, RSB "
-                     "filling"
-               : does & DO_IBPB     ? "Mitigation: IBPB when a CPU changes VMs, RSB filling; "
-                                      "indirect branches of the hypervisor are not covered"
-               : does & DO_RSB_FILL ? "Vulnerable: no microcode for IBRS and IBPB; RSB filling"
-                                    : "Vulnerable";
+        return does & DO_IBRS_ALWAYS ? "Mitigation: enhanced IBRS, IBPB when a CPU changes VMs"
+               : does & DO_IBPB      ? "Mitigation: IBPB when a CPU changes VMs, RSB filling; "
+                                       "indirect branches of the hypervisor are not covered"
+               : does & DO_RSB_FILL  ? "Vulnerable: no microcode for IBRS and IBPB; RSB filling"
+                                     : "Vulnerable";
     case FLAW_RETBLEED:
         return does & DO_IBRS_ALWAYS    ? "Mitigation: enhanced IBRS"
                : does & DO_IBRS_AT_EXIT ? "Mitigation: IBRS and cleared registers at each exit"

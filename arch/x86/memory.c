@@ -89,11 +89,6 @@ void memory_close(unsigned account)
     spin_unlock(&buddy_lock);
 }
 
-void memory_pay_from(unsigned account)
-{
-    cpus[this_cpu()].payer = account;
-}
-
 uint64_t memory_unpromised(void)
 {
     spin_lock(&buddy_lock);

@@ -1,6 +1,7 @@
 /* Host RAM: which of it is ours to use, and the allocator over it (lib/page.h). */
 #pragma once
 
+#include "arch/x86/cpus.h"
 #include "boot/boot_info.h"
 #include "lib/compiler.h"
 #include "lib/types.h"
@@ -18,7 +19,10 @@ int memory_init(const struct boot_info *info) MUST_CHECK;
  * be promised now. */
 bool memory_open(unsigned account, uint64_t pages, bool grows) MUST_CHECK;
 void memory_close(unsigned account);
-void memory_pay_from(unsigned account);
+static inline void memory_pay_from(unsigned account)
+{
+    cpus[this_cpu()].payer = account;
+}
 
 /* How many pages could be promised now. */
 uint64_t memory_unpromised(void);

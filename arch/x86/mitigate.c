@@ -2,7 +2,6 @@
 #include "arch/x86/mitigate.h"
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
 #include "arch/x86/descriptors.h"
 #include "lib/log.h"
 
@@ -23,9 +22,9 @@
 uint32_t mitigate_chosen;
 static unsigned l1tf_cache_bits;
 
-/* Larger than any L1D, twice. What is read is nobody's secret. */
+/* Larger than any L1D, twice: of our own code, which is nobody's secret. */
 #define L1D_READ (64u << 10)
-static uint8_t flush_pages[L1D_READ] __attribute__((aligned(4096)));
+extern const uint8_t image_start[];
 
 static void read_cpu(struct flaw_input *in)
 {
@@ -57,6 +56,10 @@ void mitigate_decide(enum mitigations wanted, bool nx_huge)
     flaws_decide(&in, wanted, &verdict);
     mitigate_chosen = verdict.actions;
     l1tf_cache_bits = verdict.l1tf_cache_bits;
+    if (wanted == MITIGATIONS_OFF) {
+        log_info("mitigations: off");
+        return;
+    }
     log_info("flaws of speculation: family %u, model %#x, stepping %u, IA32_ARCH_CAPABILITIES %#lx",
              in.family, in.model, in.stepping, in.arch_capabilities);
     for (unsigned i = 0; i < FLAW_COUNT; i++) {
@@ -95,10 +98,10 @@ void mitigate_at_exit(void)
 static void fill_l1d(void)
 {
     for (unsigned i = 0; i < L1D_READ; i += 4096)
-        __asm__ volatile("movb %0, %%al" : : "m"(flush_pages[i]) : "al");
+        __asm__ volatile("movb %0, %%al" : : "m"(image_start[i]) : "al");
     __asm__ volatile("lfence" ::: "memory");
     for (unsigned i = 0; i < L1D_READ; i += 64)
-        __asm__ volatile("movb %0, %%al" : : "m"(flush_pages[i]) : "al");
+        __asm__ volatile("movb %0, %%al" : : "m"(image_start[i]) : "al");
     __asm__ volatile("lfence" ::: "memory");
 }
 
@@ -109,13 +112,9 @@ static void clear_buffers(void)
     __asm__ volatile("verw %0" : : "m"(selector) : "cc");
 }
 
-void mitigate_enter_vm(unsigned vm)
+void mitigate_change_vm(void)
 {
-    struct cpu *cpu = &cpus[this_cpu()];
     uint32_t does = mitigate_chosen;
-    if (cpu->last_vm == vm)
-        return;
-    cpu->last_vm = vm;
     if (does & DO_IBPB)
         wrmsr(MSR_PRED_CMD, PRED_CMD_IBPB);
     if (does & DO_L1D_FLUSH_MSR)

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "arch/x86/cpus.h"
 #include "arch/x86/flaws.h"
 
 /* Once on the boot CPU: decides, and says so, a line for each flaw. */
@@ -23,8 +24,17 @@ static inline uint32_t mitigate_actions(void)
 /* On each CPU, before it runs guests. */
 void mitigate_start(void);
 
+void mitigate_change_vm(void);
+
 /* This CPU works for VM `vm` from now on, by its number; nothing is done if it did before, too. */
-void mitigate_enter_vm(unsigned vm);
+static inline void mitigate_enter_vm(unsigned vm)
+{
+    struct cpu *cpu = &cpus[this_cpu()];
+    if (likely(cpu->last_vm == vm))
+        return;
+    cpu->last_vm = vm;
+    mitigate_change_vm();
+}
 
 /* IBRS again, first thing in an exit, with DO_IBRS_AT_EXIT. */
 void mitigate_at_exit(void);

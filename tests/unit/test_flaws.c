@@ -38,20 +38,20 @@ static const struct row {
     {"Cascade Lake", 0x55, 7, 0, MD_CLEAR | IBRS | L1D_FLUSH, AVX | RDRAND, 0x2b,
      ALWAYS | F(SSB) | F(ITLB_MULTIHIT) | F(MMIO) | F(RETBLEED) | F(GDS) | F(ITS) | F(VMSCAPE) |
          F(BHI),
-     DO_VERW | DO_RSB_FILL | DO_IBPB | DO_IBRS_ALWAYS, 0},
+     DO_VERW | DO_IBPB | DO_IBRS_ALWAYS, 0},
     {"Ice Lake, as Bochs says", 0x7e, 5, 0, IBRS | L1D_FLUSH, AVX | RDRAND, 0x1f,
      ALWAYS | F(MDS) | F(ITLB_MULTIHIT) | F(MMIO) | F(SRBDS) | F(RETBLEED) | F(GDS) | F(ITS) |
          F(BHI),
-     DO_RSB_FILL | DO_IBPB | DO_IBRS_ALWAYS, 0},
+     DO_IBPB | DO_IBRS_ALWAYS, 0},
     {"Goldmont Plus", 0x7a, 8, 0, MD_CLEAR | IBRS, RDRAND, 1u << 28, ALWAYS | F(SSB) | F(RFDS),
      DO_VERW | DO_RSB_FILL | DO_IBPB, 0},
     {"Goldmont Plus that says no", 0x7a, 8, 0, IBRS, RDRAND, 1u << 27, ALWAYS | F(SSB),
      DO_RSB_FILL | DO_IBPB, 0},
     {"Bonnell, in order", 0x1c, 10, 0, 0, 0, 0, 0, 0, 0},
     {"all is said", 0xbd, 1, 0, IBRS | MD_CLEAR | L1D_FLUSH, AVX | RDRAND,
-     0x400000000c10e17bull | 2, ALWAYS, DO_RSB_FILL | DO_IBPB | DO_IBRS_ALWAYS, 0},
+     0x400000000c10e17bull | 2, ALWAYS, DO_IBPB | DO_IBRS_ALWAYS, 0},
     {"TSX that can be switched off", 0xbd, 1, RTM, 0, 0, 0x40000000041061fbull & ~0x100ull,
-     ALWAYS | F(TAA), DO_RSB_FILL | DO_TSX_OFF, 0},
+     ALWAYS | F(TAA), DO_TSX_OFF, 0},
 };
 
 static struct flaw_input input_of(const struct row *row)
