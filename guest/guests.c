@@ -297,7 +297,7 @@ static bool all_done(void)
  * there is nothing else to do. Whoever stops halfway lets an idle pCPU go on. */
 static void print_some(void)
 {
-    while (unlikely(transcript_waits()) && transcript_print()) {
+    while (unlikely(transcript_has_text()) && transcript_print()) {
         if (sched_anyone_waits()) {
             sched_wake_one();
             return;

@@ -192,7 +192,7 @@ static bool is_due(const struct vcpu *vcpu)
 static bool attend(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    if (unlikely(transcript_waits()))
+    if (unlikely(transcript_has_text()))
         print_own(vcpu);
     do {
         uint64_t now = rdtsc();

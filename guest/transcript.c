@@ -52,6 +52,7 @@ struct transcript {
 
 static struct transcript transcripts[TRANSCRIPTS];
 static unsigned turn = 1;
+const uint64_t *transcript_unprinted = &transcripts[1].unprinted;
 static struct spinlock printer; /* whoever prints; never waited for */
 
 /* ---- Keeping --------------------------------------------------------------------------------- */
@@ -199,6 +200,7 @@ bool transcript_print(void)
         log_text(piece, length);
     while (turn < TRANSCRIPTS - 1 && is_over(current()))
         __atomic_store_n(&turn, turn + 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&transcript_unprinted, &transcripts[turn].unprinted, __ATOMIC_SEQ_CST);
     spin_unlock(&printer);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return transcript_waits();

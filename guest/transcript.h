@@ -55,6 +55,15 @@ void transcript_close(struct transcript *transcript);
 /* Is there text to be printed now? */
 bool transcript_waits(void);
 
+/* The same for those that look often: the bytes of the one whose turn it is. */
+extern const uint64_t *transcript_unprinted;
+
+static inline bool transcript_has_text(void)
+{
+    return __atomic_load_n(__atomic_load_n(&transcript_unprinted, __ATOMIC_ACQUIRE),
+                           __ATOMIC_RELAXED);
+}
+
 /* Prints one piece of it, a part of a line; nothing if another pCPU is just printing. Returns
  * whether text waits still. */
 bool transcript_print(void);
