@@ -11,8 +11,12 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-/* Builds the final tables and loads them. Allocates pages below 4 GiB. */
-void paging_init(const struct boot_info *info);
+/* RAM from this address on has no place in the direct map, or is more than the CPU can name. */
+uint64_t paging_ram_end(void);
+
+/* Builds the final tables and loads them. Allocates pages, which must lie below 4 GiB; false: there
+ * were not enough. */
+bool paging_init(const struct boot_info *info) MUST_CHECK;
 
 /* On each CPU, under these tables: the memory types and global pages that they use. */
 void paging_init_cpu(void);
