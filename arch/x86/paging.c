@@ -155,7 +155,7 @@ static bool map_absent(uint64_t start, uint64_t end, uint64_t flags)
             table = HPA(entry & PTE_ADDRESS);
             entry = *entry_of(table, DIRECT_MAP + at, --level);
         }
-        if (!(entry & PTE_P) && !map_leaf(DIRECT_MAP + at, at, 1, flags))
+        if (!(entry & PTE_P) && !map_leaf(DIRECT_MAP + at, at, 1, at ? flags : flags & ~PTE_W))
             return false;
     }
     return true;
