@@ -32,14 +32,14 @@ static uint8_t state_of(const struct buddy *buddy, uint64_t frame)
     return frame % BUDDY_SECTION_PAGES ? 0 : section->whole;
 }
 
-/* The section is no longer one block, or nothing: from now on each page has its byte. */
+/* The section is to be no longer one block, or nothing: from now on each page has its byte. */
 static void split_section(struct buddy *buddy, uint64_t frame)
 {
     struct buddy_section *section = section_of(buddy, frame);
     uint64_t start = align_down(frame, BUDDY_SECTION_PAGES), pages = buddy->end - start;
     uint8_t *bytes = &buddy->state[index_of(buddy, start)];
+    BUG_ON(section->whole);
     memset(bytes, 0, pages < BUDDY_SECTION_PAGES ? pages : BUDDY_SECTION_PAGES);
-    bytes[0] = section->whole;
     section->split = true;
 }
 

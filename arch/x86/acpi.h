@@ -7,6 +7,7 @@
 
 #include "boot/boot_info.h"
 
+/* At any address: nobody promises that tables are aligned. */
 struct acpi_header {
     char signature[4];
     uint32_t length;
@@ -15,7 +16,7 @@ struct acpi_header {
     uint32_t oem_revision;
     char creator[4];
     uint32_t creator_revision;
-};
+} __attribute__((packed));
 
 _Static_assert(sizeof(struct acpi_header) == 36, "ACPI 6.5, table 5.4");
 
