@@ -41,14 +41,13 @@ static uint64_t read_tsc(void)
 
 static uint32_t read_clock(const struct clock *clock)
 {
-    (void)clock;
     if (pause_each && ++reads % pause_each == 0)
         now += 3000000000ull;
     now += read_ps;
     unsigned __int128 count = (unsigned __int128)now * real_hz / PICOSECONDS;
     if (uneven && now > 6000000000ull) /* twice as fast from some moment on */
         count *= 2;
-    return (uint32_t)((uint64_t)count + starts_at) | (uint32_t)ones;
+    return ((uint32_t)((uint64_t)count + starts_at) & clock->mask) | (uint32_t)ones;
 }
 
 static uint64_t measure(uint64_t hz, uint32_t mask, const char **why)
