@@ -36,7 +36,8 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
 MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% \
-                       ve_% lapic% firmware smp_%),$(UNIT_TESTS))
+                       ve_% lapic% firmware smp_% boot_% acpi memory_map ram tsc_% modules \
+                       loader word_% buddy),$(UNIT_TESTS))
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants

@@ -22,7 +22,7 @@ struct clock {
     uint64_t place; /* for `read`: a port or an address */
 };
 
-/* Measures the TSC, which `tsc` reads, against the clock, in about 10 ms of it. Returns kHz, or 0
+/* Measures the TSC, which `tsc` reads, against the clock, in about 3 ms of it. Returns kHz, or 0
  * with `*why` a reason that follows the clock's name: "stands still", ... `*why` is undefined where
  * there is none. */
 uint64_t clock_measure(const struct clock *clock, uint64_t (*tsc)(void), const char **why);
