@@ -1,5 +1,6 @@
 /*
- * At which rate the TSC counts, from sources of which each may be missing, stand still or lie. Pure.
+ * At which rate the TSC counts, from sources each of which may be missing, stand still or lie.
+ * Pure.
  *
  * A clock of the chipset (HPET, ACPI's PM timer, the PIT) is measured against the TSC twice in a
  * row; only one that counts, and evenly, has a say. What the CPU says of itself (CPUID leaves 15h
