@@ -84,7 +84,7 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     vmwrite(VMCS_SECONDARY_CONTROLS, secondary);
     vmwrite(VMCS_EXIT_CONTROLS, c->word[CONTROL_EXIT]);
     vmwrite(VMCS_ENTRY_CONTROLS, c->word[CONTROL_ENTRY]);
-    vmwrite(VMCS_EXCEPTION_BITMAP, 0);
+    vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_REFLECTED);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MASK, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MATCH, 0);
     vmwrite(VMCS_CR3_TARGET_COUNT, 0);
@@ -240,10 +240,12 @@ int vmx_run(struct vmx_vcpu *vcpu)
     return explain_failure();
 }
 
-void vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
+bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
 {
-    if (field_get(vmx_exit_interruption(&vcpu->exit), EVENT_INFO_TYPE) == EVENT_NMI)
-        __asm__ volatile("int $2");
+    if (field_get(vmx_exit_interruption(&vcpu->exit), EVENT_INFO_TYPE) != EVENT_NMI)
+        return false;
+    __asm__ volatile("int $2");
+    return true;
 }
 
 void vmx_end_interrupt_shadow(void)
