@@ -43,8 +43,8 @@ bool vmx_reflect_exception(struct vmx_vcpu *vcpu)
     vmx_raise(vcpu, event.vector, event.error_code);
     if (event.vector == VECTOR_DB) {
         update_debug_registers(vmx_exit_qualification(e), event.type == EVENT_PRIVILEGED_EXCEPTION);
-        vcpu->pending.exception =
-            event; /* of INT1, with its length: the handler returns behind it */
+        /* As it is: the handler of INT1 returns behind it, as its type and length say. */
+        vcpu->pending.exception = event;
     }
     /* Its delivery ends the shadow of STI and MOV SS. An entry with a shadow and RFLAGS.TF wants BS
      * in the pending debug exceptions, which the exit has cleared (SDM 3, 27.3.1.5 and 28.3.4). */

@@ -261,8 +261,9 @@ void vmx_skip_instruction(struct vmx_vcpu *vcpu)
     uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
     uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
 
-    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. */
-    if (unlikely((rip ^ next) >> 32) && !(cpu_reg(cpu, REG_SEG_AR + SEG_CS) & SEG_AR_L))
+    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. (Outside long
+     * mode CS.L means nothing, and can be 1.) */
+    if (unlikely((rip ^ next) >> 32) && !vmx_in_64_bit_code())
         next &= 0xffffffff;
     cpu_set_reg(cpu, REG_RIP, next);
     if (unlikely(rflags & RFLAGS_RF))

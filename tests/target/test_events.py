@@ -48,3 +48,10 @@ def test_what_is_delivered_again(boot, cmdline: str) -> None:
 @pytest.mark.parametrize("ve", ["auto", "inject"])
 def test_a_fault_of_iret_unblocks_nmis(boot, ve: str) -> None:
     run(boot, guest("iret", "testctl", "shared=39", "ve", args="ve"), cmdline=f"ve={ve}")
+
+
+@pytest.mark.parametrize("cpu", ["", "corei7_haswell_4770", "corei7_ivy_bridge_3770k"])
+def test_no_state_makes_an_entry_fail(boot, cpu: str) -> None:
+    """What is refused, is refused as by a CPU, whether the instruction exits or not."""
+    exits = Guest(BUILD / "guest/refused.elf", ("testctl", "gva_cache=exits"), "", "refused_exits")
+    run(boot, guest("refused", "testctl"), exits, cpu=cpu)
