@@ -206,7 +206,11 @@ static void begin(struct vcpu *vcpu)
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
-    extra_state_load(&vcpu->extra);
+    const char *refused = extra_state_load(&vcpu->extra);
+    if (unlikely(refused))
+        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
+               "CPU %lu refuses the %s that the guest had on another one; pin the VM with pin=",
+               THIS_CPU, refused);
     if (vcpu->starting)
         ipi_start(vcpu);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
