@@ -68,6 +68,18 @@ struct vm_words {
     uint64_t vcpus;
 };
 
+/* What this machine and the command line leave to a VM. */
+struct vm_limits {
+    unsigned address_bits; /* of a guest-physical address */
+    bool execute_only;     /* the CPU has such pages */
+    uint64_t pcpus;        /* bit n: CPU n runs guests */
+};
+
+/* Whether the words go together, each being good for itself. -EINVAL after a sentence that names
+ * those that don't. */
+int vm_words_check(const char *name, const struct vm_words *words,
+                   const struct vm_limits *limits) MUST_CHECK;
+
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
 struct known_port {
     uint64_t qualification;
