@@ -26,6 +26,7 @@ spin   spin                 /usr/bin/spin
 lint   clang                /usr/bin/clang
 lint   clang-format         /usr/bin/clang-format
 lint   cppcheck             /usr/bin/cppcheck
+fresh  debootstrap          /usr/sbin/debootstrap
 bench  python3-matplotlib   /usr/lib/python3/dist-packages/matplotlib
 fuzz   libclang-rt-14-dev   /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a
 '

@@ -23,10 +23,7 @@ choose() {
 }
 
 download() {
-    mirror=$(sed -n 's,^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*,\3,p' \
-        /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources \
-        2>/dev/null | grep -v security | head -1)
-    [ -n "$mirror" ] || fail "apt's sources name no mirror of Debian to take it from"
+    mirror=$("$tools/mirror.sh")
     rm -rf "$new"
     mkdir -p "$new/apt/lists/partial" "$new/apt/archives/partial"
     cd "$new/apt"
@@ -34,7 +31,8 @@ download() {
         "$mirror $release main" >sources.list
     : >status # nothing is installed, so that each dependency is named
     set -- -o Dir::State::Lists="$PWD/lists" -o Dir::State::Status="$PWD/status" \
-        -o Dir::Cache="$PWD" -o Dir::Etc::SourceList="$PWD/sources.list" -o Dir::Etc::SourceParts=/dev/null \
+        -o Dir::Cache="$PWD" -o Dir::Etc::SourceList="$PWD/sources.list" \
+        -o Dir::Etc::SourceParts=/dev/null \
         -o APT::Get::List-Cleanup=0 -o APT::Sandbox::User=root
     apt-get "$@" -qq update >&2 || fail "apt-get update failed"
     names=$(choose "$@")
@@ -49,6 +47,7 @@ download() {
 }
 
 packages=$*
+tools=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$(dirname "$folder")"
 folder=$(cd "$(dirname "$folder")" && pwd)/$(basename "$folder")
 new=$folder.new
