@@ -59,8 +59,8 @@ if [ ! -d "$folder" ]; then
     echo "unpack: $program of Debian $release, into $folder (NO_DEPS=1 turns this off)" >&2
     (download)
 fi
-# Older releases have the loader and libc outside of usr/.
+# Older releases have the loader and libc outside of usr/; some packages put libraries in usr/lib/.
 lib=$folder/usr/lib/x86_64-linux-gnu
 loader=$(find "$folder/" -name ld-linux-x86-64.so.2 | head -1)
-echo "$loader --library-path $folder/lib/x86_64-linux-gnu:$lib:$lib/pulseaudio" \
+echo "$loader --library-path $folder/lib/x86_64-linux-gnu:$lib:$lib/pulseaudio:$folder/usr/lib" \
     "$folder/usr/bin/$program"

@@ -24,6 +24,10 @@ class Emulator:
     models: tuple[str, ...]  # of CPUs
     root: pathlib.Path  # above the firmware of its release
 
+    @property
+    def major(self) -> int:
+        return int(self.version.partition(".")[0])
+
     def firmware(self, path: pathlib.Path) -> pathlib.Path:
         """Of its own release, by the path that it has where it is installed."""
         return self.root / path.relative_to("/")
@@ -46,8 +50,9 @@ def _ask(command: list[str], root: pathlib.Path) -> Emulator:
         raise HarnessError(f"{command[-1]} does not say which Bochs it is, but: {last}")
     # From 3.0 on the debugger is there only if asked for. With it CPUs take turns of five
     # instructions on each version, so that they count the same.
-    debugger = ["-debugger"] if int(banner[1].split(".")[0]) >= 3 else []
-    return Emulator((*command, *debugger), banner[1], tuple(MODEL.findall(text)), root)
+    found = Emulator(tuple(command), banner[1], tuple(MODEL.findall(text)), root)
+    debugger = ("-debugger",) if found.major >= 3 else ()
+    return dataclasses.replace(found, command=found.command + debugger)
 
 
 @functools.cache
