@@ -40,9 +40,9 @@ lint-docs: | lint-deps
 
 # It sees what the compilers miss in freestanding code: a check for null behind the access, copies
 # beyond an array, conditions that contradict each other. What is off misreads the linker's symbols
-# (comparePointers, subtractPointers), what assembly writes (legacyUninitvar, uninitvar), a compound
-# literal behind a question mark (internalAstError), or says that not everything is tried. `asm goto`
-# is not known to it.
+# (comparePointers, subtractPointers), what assembly writes (legacyUninitvar, uninitvar), a
+# compound literal behind a question mark (internalAstError), or says that not everything is tried.
+# `asm goto` is not known to it.
 CPPCHECK := cppcheck --quiet --enable=warning,performance,portability --error-exitcode=1 \
     --platform=unix64 -D__x86_64__ '-Dgoto(...)=' -I. --suppress=uninitvar:vmx/vmcs.h \
     $(addprefix --suppress=,comparePointers subtractPointers legacyUninitvar internalAstError \
