@@ -28,7 +28,7 @@ GUESTS ?= $(call guest_item,scenarios) \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
           $(foreach g,$(filter-out $(LEFT_OUT),$(filter forbidden_%,$(GUEST_PROGRAMS))) bench, \
               $(call guest_item,$(g)))
-export MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
+export BOCHS MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
 
 # What MACHINE=nested takes beside QEMU: a Linux with KVM, as `make bench`.
 NESTED   := $(if $(filter nested,$(MACHINE)),$(addprefix $(B)/kvm/,nested kernel))
