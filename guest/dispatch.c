@@ -71,6 +71,8 @@ NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
             vmx_raise_single_step(&vcpu->vmx);
         return;
     case MMIO_REENTER:
+        if (vmx_exit_defines[vcpu->vmx.exit.reason] & OF_INSTRUCTION)
+            vmx_retry_instruction(&vcpu->vmx);
         return;
     case MMIO_INJECT:
         if (mmio->fault.vector == VECTOR_PF)
@@ -153,13 +155,14 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 /* RIP goes first, so that the device's access is the last thing to do. */
 static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 {
-    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state))) {
+    uint64_t rflags = vmread_always(VMCS_GUEST_RFLAGS);
+    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state, rflags))) {
         ept_misconfiguration_slow(vcpu);
     } else if (likely(mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
-        vmwrite_always(VMCS_GUEST_RIP, hot->next);
+        vmx_complete(hot->next, rflags);
         mmio_hot_access(&vcpu->mmio, hot, gpa);
     } else if (mmio_hot_renew(&vcpu->mmio, hot, gpa)) {
-        vmwrite_always(VMCS_GUEST_RIP, hot->next);
+        vmx_complete(hot->next, rflags);
         mmio_hot_first_access(&vcpu->mmio, hot, gpa);
     } else {
         ept_misconfiguration_slow(vcpu);
@@ -177,11 +180,14 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
     const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
     IN_REGISTER(hot);
-    if (hot->bell == rip && likely(!vmx_in_interrupt_shadow() && vmx_code_is(&hot->state) &&
-                                   mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
-        vmwrite_always(VMCS_GUEST_RIP, hot->next);
-        mmio_bell_ring(&vcpu->mmio, hot);
-        return;
+    if (hot->bell == rip) {
+        uint64_t rflags = vmread_always(VMCS_GUEST_RFLAGS);
+        if (likely(!vmx_in_interrupt_shadow() && vmx_code_is(&hot->state, rflags) &&
+                   mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
+            vmx_complete(hot->next, rflags);
+            mmio_bell_ring(&vcpu->mmio, hot);
+            return;
+        }
     }
     if (likely(hot->rip == rip))
         repeated_access(vcpu, hot, gpa);
@@ -332,7 +338,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
     if (vmx.poison)
-        vmx_poison(reason);
+        vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)
         pml_drain(vcpu);
     return exited(vcpu, reason);

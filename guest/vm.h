@@ -127,6 +127,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
+    uint64_t poison_ticks; /* TSC: spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 

@@ -90,15 +90,13 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
     return 0;
 }
 
-/* RIP, and RF and TF as after any instruction (SDM 3, 18.3.1.1). Outside 64-bit code EIP has 32
- * bits, in 16-bit code too: running off 64 KiB is the next fetch's limit fault, not a wrap. */
-static void advance(struct mmio_vcpu *v, const struct walk_context *context, uint64_t next)
+void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
 {
-    cpu_set_reg(v->cpu, REG_RIP, next);
-    v->single_step = context->rflags & RFLAGS_TF;
-    if (unlikely(context->rflags & RFLAGS_RF))
-        cpu_set_reg(v->cpu, REG_RFLAGS, context->rflags & ~RFLAGS_RF);
-    v->stale_count = 0;
+    cpu_set_reg(vcpu->cpu, REG_RIP, next);
+    vcpu->single_step = rflags & RFLAGS_TF;
+    if (likely(rflags & RFLAGS_RF))
+        cpu_set_reg(vcpu->cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+    vcpu->stale_count = 0;
 }
 
 static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_context *context,
@@ -142,7 +140,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
                             insn->write ? ACCESS_WRITE : ACCESS_READ, error);
     if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
         mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
-    advance(vcpu, context, next);
+    mmio_advance(vcpu, next, context->rflags);
     vcpu->stats.emulated++;
     return MMIO_DONE;
 }
@@ -233,6 +231,8 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     if (unlikely(!memory))
         return stale(vcpu, rip, gpa);
 
+    /* Outside 64-bit code EIP has 32 bits, in 16-bit code too: running off 64 KiB is the next
+     * fetch's limit fault, not a wrap. */
     uint64_t next = rip + insn->length;
     if (mmio_code_size(&context) != CODE_64)
         next = (uint32_t)next;

@@ -34,8 +34,7 @@ static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
             ? !mmio_bell_holds(v, hot, gpa)
             : !mmio_hot_holds(v, hot, gpa) && !mmio_hot_follow(v, hot, gpa, generation))
         return false;
-    cpu_set_reg(v->cpu, REG_RIP, hot->next);
-    v->single_step = false;
+    mmio_advance(v, hot->next, cpu_reg(v->cpu, REG_RFLAGS));
     if (hot->bell == rip)
         mmio_bell_ring(v, hot);
     else

@@ -119,7 +119,7 @@ struct cpu_state {
     uint64_t cr0, cr3, cr4, efer;
     uint64_t cs_rights;
 };
-#define CPU_STATE_RFLAGS 0x50100u /* TF, RF and AC */
+#define CPU_STATE_RFLAGS 0x40100u /* TF and AC; RF decides nothing about what is executed */
 
 void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state);
 

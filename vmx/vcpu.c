@@ -269,6 +269,11 @@ void vmx_skip_instruction(struct vmx_vcpu *vcpu)
     vmx_raise_single_step(vcpu);
 }
 
+void vmx_retry_instruction(struct vmx_vcpu *vcpu)
+{
+    cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
+}
+
 void vmx_set_primary(uint64_t mask, bool on)
 {
     uint64_t controls = vmread(VMCS_PRIMARY_CONTROLS);

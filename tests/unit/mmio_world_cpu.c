@@ -6,6 +6,7 @@
 #include "tests/unit/mmio_world.h"
 #include "tests/unit/mmu_world.h"
 
+#include "mmio/emulate.h"
 #include "mmio/hot.h"
 
 #include <string.h>
@@ -133,7 +134,7 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
         state.cr3 == hot->state.cr3 && state.efer == hot->state.efer &&
         state.cs_rights == hot->state.cs_rights && mmio_bell_holds(&world.vcpu, hot, gpa)) {
         world.bells++;
-        cpu_set_reg(&world.cpu, REG_RIP, hot->next);
+        mmio_advance(&world.vcpu, hot->next, world.regs[REG_RFLAGS]);
         mmio_bell_ring(&world.vcpu, hot);
         return MMIO_DONE;
     }
@@ -142,8 +143,7 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
     bool holds = mmio_hot_holds(&world.vcpu, hot, gpa);
     if (!holds && !mmio_hot_renew(&world.vcpu, hot, gpa))
         return mmio_misconfig(&world.vcpu, gpa, delivering);
-    world.vcpu.single_step = false;
-    cpu_set_reg(&world.cpu, REG_RIP, hot->next);
+    mmio_advance(&world.vcpu, hot->next, world.regs[REG_RFLAGS]);
     if (holds) {
         world.hot++;
         mmio_hot_access(&world.vcpu, hot, gpa);
