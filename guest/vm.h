@@ -232,5 +232,8 @@ void msr_setup(struct vcpu *vcpu);
 void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
+/* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
+bool control_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
 /* True if CPUID offers the guest this CR4 bit's feature. */
 uint64_t cpuid_cr4_offered(void);

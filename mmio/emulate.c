@@ -46,29 +46,23 @@ static uint64_t source(struct cpu_regs *cpu, const struct insn *insn)
     return cpu_gpr(cpu, insn->reg) >> (insn->high_byte ? 8 : 0);
 }
 
-/* Write-back (SDM 1, 3.4.1.1): 32 bits clear the upper half, 8 and 16 bits leave the rest alone. */
-void mmio_write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
+void mmio_fill_register(struct cpu_regs *cpu, unsigned gpr, unsigned size, unsigned signed_size,
+                        uint64_t value)
 {
-    uint64_t old = cpu_gpr(cpu, insn->reg);
-    if (insn->op == INSN_SIGN_EXTEND) {
-        unsigned unused = 64 - 8u * insn->size;
+    if (signed_size) {
+        unsigned unused = 64 - 8 * signed_size;
         value = (uint64_t)((int64_t)(value << unused) >> unused);
     }
-    switch (insn->reg_size) {
-    case 8:
-        break;
-    case 4:
-        value = (uint32_t)value;
-        break;
-    case 2:
-        value = (old & ~0xffffull) | (value & 0xffff);
-        break;
-    default: {
-        unsigned shift = insn->high_byte ? 8 : 0;
-        value = (old & ~(0xffull << shift)) | (value & 0xff) << shift;
-    }
-    }
-    cpu_set_gpr(cpu, insn->reg, value);
+    gpr_write(cpu, gpr, size, false, value);
+}
+
+static void write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
+{
+    if (insn->high_byte)
+        gpr_write(cpu, insn->reg, 1, true, value);
+    else
+        mmio_fill_register(cpu, insn->reg, insn->reg_size,
+                           insn->op == INSN_SIGN_EXTEND ? insn->size : 0, value);
 }
 
 /* Everything is decided; only the lack of host memory can still fail, and that ends the VM. */
@@ -86,7 +80,7 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
         shift += 8 * fragments[i].size;
     }
     if (!insn->write)
-        mmio_write_back(v->cpu, insn, value);
+        write_back(v->cpu, insn, value);
     return 0;
 }
 

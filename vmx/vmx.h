@@ -87,8 +87,9 @@ size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
 bool vmx_can_poison(void);
 uint64_t vmx_poison(uint32_t reason);
 
-/* Lets the guest use an MSR without an exit. */
+/* Lets the guest use an MSR without an exit, or only read it. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
+void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
 
 /* Enters the guest, again after each exit, until vmx_exited() returns false. The first entry is
  * preceded by the software checks; one that fails is explained and dumped. Returns 0, or -EINVAL
@@ -187,25 +188,6 @@ static inline bool vmx_in_64_bit_code(void)
 {
     return vmread_always(VMCS_ENTRY_CONTROLS) & ENTRY_IA32E_GUEST &&
            vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L;
-}
-
-/* Whether the state of cpu_state_get() is as it was; `rflags` is what the VMCS has by now. */
-static inline bool vmx_state_is(const struct cpu_state *state, uint64_t rflags)
-{
-    return (rflags & CPU_STATE_RFLAGS) == state->rflags &&
-           vmread_always(VMCS_GUEST_CR0) == state->cr0 &&
-           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
-           vmread_always(VMCS_GUEST_CR4) == state->cr4 &&
-           vmread_always(VMCS_GUEST_EFER) == state->efer &&
-           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
-}
-
-/* Whether 64-bit code is what it was, as far as its bytes go, and no single step is due after it. */
-static inline bool vmx_code_is(const struct cpu_state *state, uint64_t rflags)
-{
-    return !(rflags & RFLAGS_TF) && vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
-           vmread_always(VMCS_GUEST_EFER) == state->efer &&
-           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
 }
 
 /* Completes an instruction that was executed in software, where nothing but RIP and RF changes: no
