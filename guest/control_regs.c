@@ -29,12 +29,14 @@ enum cr_access_type {
      CR0_PG)
 #define CR0_LMSW (CR0_PE | CR0_MP | CR0_EM | CR0_TS)
 
-/* Owned always: what must not reach the CPU as the guest wants it. */
-#define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW)
+/* Owned always: what must not reach the CPU as the guest wants it, and what decides translations and
+ * is hardly ever changed, so that what is kept of an access (mmio/hot.h) need not ask for it. */
+#define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW | CR0_PG)
+#define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 
-/* Owned with gva_cache=exits: what a translation depends on. */
-#define CR0_TRANSLATION (CR0_PG | CR0_WP)
-#define CR4_TRANSLATION (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+/* Owned with gva_cache=exits: what else a translation depends on, or the TLB. */
+#define CR0_TRANSLATION CR0_WP
+#define CR4_TRANSLATION (CR4_PGE | CR4_PCIDE)
 
 /* A change of these reloads the PDPTEs (SDM 3, 4.4.1), of those flushes the TLB (4.10.4.1). */
 #define CR0_PDPTE CR0_PG
@@ -67,7 +69,7 @@ void control_registers_setup(struct vcpu *vcpu)
     uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~cpuid_cr4_offered();
 
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED | (exits ? CR0_TRANSLATION : 0));
-    vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_fixed | (exits ? CR4_TRANSLATION : 0));
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_fixed | CR4_OWNED | (exits ? CR4_TRANSLATION : 0));
     if (exits)
         vmx_set_primary(PRIMARY_CR3_LOAD_EXITING | PRIMARY_INVLPG_EXITING, true);
 }
@@ -215,4 +217,16 @@ void exit_cr_access(struct vcpu *vcpu)
         vmx_skip_instruction(&vcpu->vmx);
     else
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+}
+
+/* LMA follows CR0.PG and is not written. What LME decides is fixed while paging is on. */
+bool control_set_efer(struct vcpu *vcpu, uint64_t value)
+{
+    uint64_t old = reg(vcpu, REG_EFER);
+    if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))
+        return false;
+    if ((value ^ old) & EFER_LME && reg(vcpu, REG_CR0) & CR0_PG)
+        return false;
+    set(vcpu, REG_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
+    return true;
 }

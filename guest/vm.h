@@ -139,6 +139,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
+    uint64_t poison_ticks; /* TSC: spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 
@@ -242,6 +243,9 @@ void pml_drain(struct vcpu *vcpu) COLD;
 void msr_setup(struct vcpu *vcpu);
 void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
+
+/* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
+bool control_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
 /* True if CPUID offers the guest this CR4 bit's feature. */
 uint64_t cpuid_cr4_offered(void);
