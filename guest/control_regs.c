@@ -46,6 +46,7 @@ enum cr_access_type {
 #define PCID_MASK    BITS(11, 0)
 #define CR3_NO_FLUSH BIT(63)
 #define PDPTE_P      BIT(0)
+#define TSS_BUSY_16  3 /* the type of TR */
 
 static uint64_t reg(struct vcpu *vcpu, enum cpu_reg name)
 {
@@ -55,6 +56,12 @@ static uint64_t reg(struct vcpu *vcpu, enum cpu_reg name)
 static void set(struct vcpu *vcpu, enum cpu_reg name, uint64_t value)
 {
     cpu_set_reg(&vcpu->vmx.regs, name, value);
+}
+
+/* IA-32e mode has none, and an entry with one is refused (SDM 2, MOV to CR; SDM 3, 27.3.1.2). */
+static bool tss_is_16_bit(void)
+{
+    return (vmread(VMCS_GUEST_TR_ACCESS_RIGHTS) & SEG_AR_TYPE) == TSS_BUSY_16;
 }
 
 static void flush(struct vcpu *vcpu, unsigned type)
@@ -113,6 +120,8 @@ static bool set_cr0(struct vcpu *vcpu, uint64_t value)
         return false;
     if (changed & CR0_PG && efer & EFER_LME) {
         if (code64 || (value & CR0_PG && !(cr4 & CR4_PAE)))
+            return false;
+        if (value & CR0_PG && tss_is_16_bit())
             return false;
         if (!(value & CR0_PG) && cr4 & CR4_PCIDE)
             return false;

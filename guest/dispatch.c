@@ -5,6 +5,7 @@
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
+#include "mmio/fetch.h"
 #include "mmio/flow.h"
 #include "mmio/hot.h"
 #include "mmu/tlb.h"
@@ -24,9 +25,8 @@ static COLD void host_interrupt(void)
 
 static COLD void exception_or_nmi(struct vcpu *vcpu)
 {
-    vmx_take_host_nmi(&vcpu->vmx);
-    if (field_get(vmx_exit_interruption(&vcpu->vmx.exit), EVENT_INFO_TYPE) != EVENT_NMI)
-        unhandled(vcpu); /* the exception bitmap is empty */
+    if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
+        unhandled(vcpu); /* no others are in the exception bitmap */
 }
 
 static COLD void triple_fault(struct vcpu *vcpu)
@@ -149,7 +149,14 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
     may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
-    mmio_act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
+    enum mmio_outcome outcome =
+        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu));
+    mmio_act_on(vcpu, outcome);
+    /* A misconfiguration has no qualification to tell of an IRET that ended NMI blocking. Whether
+     * it did is unknown, but blocking NMIs until an IRET, which is next, does no harm. */
+    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
+        mmio_at_iret(&vcpu->mmio))
+        vmx_iret_again(&vcpu->vmx);
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */

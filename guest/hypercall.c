@@ -181,10 +181,9 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
         !event.valid)
         return -EINVAL;
     if (event.type == EVENT_EXCEPTION) {
-        bool protected_mode = cpu_reg(&vcpu->vmx.regs, REG_CR0) & CR0_PE;
         if (event.vector > 31 || event.vector == VECTOR_NMI)
             return -EINVAL;
-        event = event_exception(event.vector, (uint32_t)call->rcx & 0xffff, protected_mode);
+        event = event_exception(event.vector, (uint32_t)call->rcx);
     } else if (event.has_error || !((event.type == EVENT_NMI && event.vector == VECTOR_NMI) ||
                                     (event.type == EVENT_INTERRUPT && event.vector > 31))) {
         return -EINVAL;
