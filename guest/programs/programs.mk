@@ -17,6 +17,7 @@ GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 GUEST_EXTRA_sides   := sides/region.c
 GUEST_EXTRA_ve      := sides/region.c
+GUEST_EXTRA_pdpte   := $(GUEST_EXTRA_mmio)
 GUEST_EXTRA_init    := init/probe.S
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
 
