@@ -206,9 +206,9 @@ static void begin(struct vcpu *vcpu)
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
-    extra_state_load(&vcpu->extra);
     if (vcpu->starting)
         ipi_start(vcpu);
+    extra_state_load(&vcpu->extra);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     vcpu->kicked = true; /* the first look is at everything */

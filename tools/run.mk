@@ -8,6 +8,8 @@ guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
 # Second forms of some programs, for the tests only.
 GUEST_VARIANTS := \
     state_again=$(B)/guest/state.elf:testctl \
+    pdpte_exits=$(B)/guest/pdpte.elf:testctl,gva_cache=exits \
+    invpcid_exits=$(B)/guest/invpcid.elf:testctl,gva_cache=exits \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
