@@ -32,6 +32,9 @@ enum cr_access_type {
 /* Owned always: what must not reach the CPU as the guest wants it. */
 #define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW)
 
+/* Owned always, so that a change of them exits: CPUID shows them. */
+#define CR4_SHOWN (CR4_OSXSAVE | CR4_PKE)
+
 /* Owned with gva_cache=exits: what a translation depends on. */
 #define CR0_TRANSLATION (CR0_PG | CR0_WP)
 #define CR4_TRANSLATION (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
@@ -64,10 +67,10 @@ static void flush(struct vcpu *vcpu, unsigned type)
 void control_registers_setup(struct vcpu *vcpu)
 {
     bool exits = vcpu->mmio.cache.mode == GVA_CACHE_EXITS;
-    uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~cpuid_cr4_offered();
+    uint64_t cr4_owned = vmx_cr4_must_be_1(&vmx.msrs) | ~cpuid_cr4_offered() | CR4_SHOWN;
 
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED | (exits ? CR0_TRANSLATION : 0));
-    vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_fixed | (exits ? CR4_TRANSLATION : 0));
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_owned | (exits ? CR4_TRANSLATION : 0));
     if (exits)
         vmx_set_primary(PRIMARY_CR3_LOAD_EXITING | PRIMARY_INVLPG_EXITING, true);
 }
@@ -160,6 +163,8 @@ static bool set_cr4(struct vcpu *vcpu, uint64_t value)
     if (changed & CR4_PDPTE && !load_pdptes(vcpu, reg(vcpu, REG_CR0), cr3, value))
         return false;
     set(vcpu, REG_CR4, value);
+    if (changed & CR4_SHOWN)
+        cpuid_update(vcpu);
     if (changed & CR4_FLUSH || changed & old & CR4_PCIDE || changed & value & CR4_SMEP)
         flush(vcpu, INVVPID_SINGLE);
     else

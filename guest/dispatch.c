@@ -193,10 +193,13 @@ static COLD void xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
-    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 || !extra_set_xcr0(value))
+    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 || !extra_set_xcr0(value)) {
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
-    else
-        vmx_skip_instruction(&vcpu->vmx);
+        return;
+    }
+    vcpu->extra.xcr0 = value; /* it is loaded already; this is for CPUID */
+    cpuid_update(vcpu);
+    vmx_skip_instruction(&vcpu->vmx);
 }
 
 uint64_t vcpu_exit_count(const struct vcpu *vcpu)
