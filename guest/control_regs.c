@@ -26,7 +26,10 @@ enum cr_access_type {
 /* Owned always: what must not reach the CPU as the guest wants it, and what decides translations and
  * is hardly ever changed, so that what is kept of an access (mmio/hot.h) need not ask for it. */
 #define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW | CR0_PG)
-#define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+#define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_SHOWN)
+
+/* CPUID shows these, so a change of them has to exit. */
+#define CR4_SHOWN (CR4_OSXSAVE | CR4_PKE)
 
 /* Owned with gva_cache=exits: what else a translation depends on, or the TLB. */
 #define CR0_TRANSLATION CR0_WP
@@ -70,6 +73,16 @@ static enum control_effect set_cr8(struct vcpu *vcpu, uint64_t value)
     return CONTROL_DONE;
 }
 
+static enum control_effect set_cr4(struct vcpu *vcpu, const struct control_rules *rules,
+                                   uint64_t value)
+{
+    uint64_t old = cpu_reg(rules->cpu, REG_CR4);
+    enum control_effect effect = control_set_cr4(rules, value);
+    if (effect != CONTROL_FAULT && (old ^ value) & CR4_SHOWN)
+        cpuid_update(vcpu);
+    return effect;
+}
+
 static enum control_effect mov_to(struct vcpu *vcpu, const struct control_rules *rules,
                                   unsigned number, uint64_t value)
 {
@@ -81,7 +94,7 @@ static enum control_effect mov_to(struct vcpu *vcpu, const struct control_rules 
     case 3:
         return control_set_cr3(rules, value);
     case 4:
-        return control_set_cr4(rules, value);
+        return set_cr4(vcpu, rules, value);
     case 8:
         return set_cr8(vcpu, value);
     default:

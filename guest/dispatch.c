@@ -205,10 +205,13 @@ static COLD void xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
-    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 || !extra_set_xcr0(value))
+    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 || !extra_set_xcr0(value)) {
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
-    else
-        vmx_skip_instruction(&vcpu->vmx);
+        return;
+    }
+    vcpu->extra.xcr0 = value; /* it is loaded already; this is for CPUID */
+    cpuid_update(vcpu);
+    vmx_skip_instruction(&vcpu->vmx);
 }
 
 uint64_t vcpu_exit_count(const struct vcpu *vcpu)
@@ -320,6 +323,28 @@ static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
     return true;
 }
 
+/* Arms the preemption timer, which stood still since the exit, for what is left until the next
+ * event. A kick's handler sets the timer to 0, and this would undo that, so the kick is looked for
+ * afterwards (guest/pcpu.h). False: it came, or the event is due. */
+static ALWAYS_INLINE bool rearm_timer(struct vcpu *vcpu)
+{
+    uint64_t now = rdtsc();
+    if (unlikely(now >= vcpu->next_event))
+        return false;
+    vmx_set_timer(vcpu->next_event - now);
+    return !READ_ONCE(vcpu->kicked);
+}
+
+/* Something has asked for attention, or so many exits were made that the clock has to be looked at:
+ * each one where the timer is armed for each entry. */
+static NOINLINE bool goes_on(struct vcpu *vcpu)
+{
+    if (vcpu->vmx.attention || !vcpu->arm_at_entry)
+        return false;
+    vcpu->exits_left = 1;
+    return rearm_timer(vcpu);
+}
+
 static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 {
     tlb_leave_at(vcpu->place);
@@ -329,8 +354,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
     } else {
         handle_rare(vcpu);
     }
-    /* The preemption timer stops outside the guest, so the clock is looked at now and then. */
-    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left)) {
+    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left) && !goes_on(vcpu)) {
         bool again = false;
         IN_REGISTER(again); /* not one that the way below would have to set aside */
         return again;

@@ -262,6 +262,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     interrupts_setup(vcpu);
     control_registers_setup(vcpu);
     set_boot_state(vcpu, start);
+    cpuid_update(vcpu);
     return provoke_entry(options);
 }
 
@@ -349,6 +350,7 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     if (vm_words_check(vm->name, &vm->words, &limits))
         return EXIT_MODULE_WORDS;
 
+    cpuid_setup(vm);
     vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
     vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
     int error = mmu_create(&vm->mmu);

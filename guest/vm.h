@@ -11,6 +11,7 @@
 #include "arch/x86/cpus.h"
 #include "boot/boot_info.h"
 #include "guest/console.h"
+#include "guest/cpuid_table.h"
 #include "guest/firmware.h"
 #include "guest/ghci.h"
 #include "guest/layout.h"
@@ -105,6 +106,7 @@ struct vcpu {
     struct extra_state extra;
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
+    struct cpuid cpuid[CPUID_OWN_COUNT]; /* its own answers; see cpuid_update() */
     struct vm *vm;
     struct vcpu *next; /* in a run queue, or asleep */
     uint32_t asleep;   /* the pCPU where it sleeps, and 1 more; 0: it does not */
@@ -149,6 +151,7 @@ struct vm {
     struct guest_range ram[GUEST_RAM_PIECES];
     struct mmu mmu;
     struct bus mmio_bus, port_bus;
+    struct cpuid_table cpuid;
     struct uart uart;
     struct testdev testdev[2];
     struct test_devices tests;
@@ -248,6 +251,13 @@ bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
 /* CPUID.1:EAX of every guest: family, model and stepping. */
 uint32_t cpuid_signature(void);
+
+/* At creation, after the VM's words: what CPUID answers. */
+void cpuid_setup(struct vm *vm);
+
+/* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0 and
+ * IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
+void cpuid_update(struct vcpu *vcpu);
 
 /* True if CPUID offers the guest this CR4 bit's feature. */
 uint64_t cpuid_cr4_offered(void);

@@ -247,5 +247,13 @@ static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
         vmx_skip_instruction(vcpu);
 }
 
+/* Makes the guest be left after `ticks` of the TSC, or later if they are more than the preemption
+ * timer can count. It counts in the guest alone (SDM 3, 27.5.1). */
+static inline void vmx_set_timer(uint64_t ticks)
+{
+    uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE), most = UINT32_MAX;
+    vmwrite_always(VMCS_PREEMPTION_TIMER_VALUE, value < most ? value : most);
+}
+
 /* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */
 void vmx_set_primary(uint64_t mask, bool on);
