@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
+#include "vmx/init_state.h"
 #include "vmx/xcr0.h"
 
 #define CPUID1_XSAVE  BIT(26) /* ECX */
@@ -13,7 +14,6 @@
 #define CPUIDD_XSAVES BIT(3)  /* EAX of subleaf 1 */
 #define FCW_RESET     0x37f
 #define MXCSR_RESET   0x1f80
-#define DR6_RESET     0xffff0ff0
 #define AREA_ORDER    2 /* 16 KiB holds every XSAVE area up to AMX' */
 
 const uint32_t extra_msrs[EXTRA_MSRS] = {MSR_STAR,  MSR_LSTAR,          MSR_CSTAR,

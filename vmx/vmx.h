@@ -81,13 +81,15 @@ bool vmx_ve_enable(hpa_t area) MUST_CHECK;
 /* After an exit with vcpu->pml_on: where the new entries begin and how many. Empties the log. */
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
 
-/* Fills what an exit with this reason leaves undefined, if the CPU lets it be written. The first
- * thing after an exit. */
+/* Makes what an exit with this reason leaves what no emulator would: garbage where nothing is
+ * defined, and RF. The CPU must let exit information be written. The first thing after an exit.
+ * Returns the TSC ticks that it took, so that measurements can leave them out. */
 bool vmx_can_poison(void);
-void vmx_poison(uint32_t reason);
+uint64_t vmx_poison(uint32_t reason);
 
-/* Lets the guest use an MSR without an exit. */
+/* Lets the guest use an MSR without an exit, or only read it. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
+void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
 
 /* Enters the guest, again after each exit, until vmx_exited() returns false. The first entry is
  * preceded by the software checks; one that fails is explained and dumped. Returns 0, or -EINVAL
@@ -204,26 +206,21 @@ static inline bool vmx_in_64_bit_code(void)
            vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L;
 }
 
-/* Whether the state of cpu_state_get() is as it was. */
-static inline bool vmx_state_is(const struct cpu_state *state)
+/* Completes an instruction that was executed in software, where nothing but RIP and RF changes: no
+ * interrupt shadow and no single step. Where the exit was for an access to memory, the CPU has
+ * saved RF as 1 (SDM 3, "Saving RIP, RSP, RFLAGS, and SSP"), for a retry that is not to meet its
+ * own breakpoint again. As the instruction is complete, the next one may meet its own. */
+static inline void vmx_complete(uint64_t next, uint64_t rflags)
 {
-    return (vmread_always(VMCS_GUEST_RFLAGS) & CPU_STATE_RFLAGS) == state->rflags &&
-           vmread_always(VMCS_GUEST_CR0) == state->cr0 &&
-           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
-           vmread_always(VMCS_GUEST_CR4) == state->cr4 &&
-           vmread_always(VMCS_GUEST_EFER) == state->efer &&
-           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
+    vmwrite_always(VMCS_GUEST_RIP, next);
+    if (likely(rflags & RFLAGS_RF))
+        vmwrite_always(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
 }
 
-/* Whether 64-bit code is what it was, as far as its bytes go, and its completion has no more to do
- * than RIP. */
-static inline bool vmx_code_is(const struct cpu_state *state)
-{
-    return !(vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) &&
-           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
-           vmread_always(VMCS_GUEST_EFER) == state->efer &&
-           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
-}
+/* The exit's instruction will be executed again, or goes on with its next iteration. RF keeps it from
+ * meeting its own breakpoint a second time (SDM 3, 18.3.1.1); where the exit was the instruction's
+ * own and not one for an access to memory, the CPU has saved RF as 0. */
+void vmx_retry_instruction(struct vmx_vcpu *vcpu);
 
 /* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the
  * interrupt shadow ends, RF is clear and the single-step trap is due. */
@@ -248,6 +245,14 @@ static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(!vmx_skip_plain(reason)))
         vmx_skip_instruction(vcpu);
+}
+
+/* Makes the guest be left after `ticks` of the TSC, or later if they are more than the preemption
+ * timer can count. It counts in the guest alone (SDM 3, 27.5.1). */
+static inline void vmx_set_timer(uint64_t ticks)
+{
+    uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE), most = UINT32_MAX;
+    vmwrite_always(VMCS_PREEMPTION_TIMER_VALUE, value < most ? value : most);
 }
 
 /* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */
