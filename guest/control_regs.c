@@ -29,15 +29,17 @@ enum cr_access_type {
      CR0_PG)
 #define CR0_LMSW (CR0_PE | CR0_MP | CR0_EM | CR0_TS)
 
-/* Owned always: what must not reach the CPU as the guest wants it. */
-#define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW)
+/* Owned always: what must not reach the CPU as the guest wants it, and what decides translations and
+ * is hardly ever changed, so that what is kept of an access (mmio/hot.h) need not ask for it. */
+#define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW | CR0_PG)
+#define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 
 /* Owned always, so that a change of them exits: CPUID shows them. */
 #define CR4_SHOWN (CR4_OSXSAVE | CR4_PKE)
 
-/* Owned with gva_cache=exits: what a translation depends on. */
-#define CR0_TRANSLATION (CR0_PG | CR0_WP)
-#define CR4_TRANSLATION (CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+/* Owned with gva_cache=exits: what else a translation depends on, or the TLB. */
+#define CR0_TRANSLATION CR0_WP
+#define CR4_TRANSLATION (CR4_PGE | CR4_PCIDE)
 
 /* A change of these reloads the PDPTEs (SDM 3, 4.4.1), of those flushes the TLB (4.10.4.1). */
 #define CR0_PDPTE CR0_PG
@@ -47,6 +49,7 @@ enum cr_access_type {
 #define PCID_MASK    BITS(11, 0)
 #define CR3_NO_FLUSH BIT(63)
 #define PDPTE_P      BIT(0)
+#define TSS_BUSY_16  3 /* the type of TR */
 
 static uint64_t reg(struct vcpu *vcpu, enum cpu_reg name)
 {
@@ -58,6 +61,12 @@ static void set(struct vcpu *vcpu, enum cpu_reg name, uint64_t value)
     cpu_set_reg(&vcpu->vmx.regs, name, value);
 }
 
+/* IA-32e mode has none, and an entry with one is refused (SDM 2, MOV to CR; SDM 3, 27.3.1.2). */
+static bool tss_is_16_bit(void)
+{
+    return (vmread(VMCS_GUEST_TR_ACCESS_RIGHTS) & SEG_AR_TYPE) == TSS_BUSY_16;
+}
+
 static void flush(struct vcpu *vcpu, unsigned type)
 {
     mmio_cache_clear_gva(&vcpu->mmio.cache);
@@ -67,10 +76,10 @@ static void flush(struct vcpu *vcpu, unsigned type)
 void control_registers_setup(struct vcpu *vcpu)
 {
     bool exits = vcpu->mmio.cache.mode == GVA_CACHE_EXITS;
-    uint64_t cr4_owned = vmx_cr4_must_be_1(&vmx.msrs) | ~cpuid_cr4_offered() | CR4_SHOWN;
+    uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~cpuid_cr4_offered();
 
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED | (exits ? CR0_TRANSLATION : 0));
-    vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_owned | (exits ? CR4_TRANSLATION : 0));
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_fixed | CR4_OWNED | CR4_SHOWN | (exits ? CR4_TRANSLATION : 0));
     if (exits)
         vmx_set_primary(PRIMARY_CR3_LOAD_EXITING | PRIMARY_INVLPG_EXITING, true);
 }
@@ -114,6 +123,8 @@ static bool set_cr0(struct vcpu *vcpu, uint64_t value)
         return false;
     if (changed & CR0_PG && efer & EFER_LME) {
         if (code64 || (value & CR0_PG && !(cr4 & CR4_PAE)))
+            return false;
+        if (value & CR0_PG && tss_is_16_bit())
             return false;
         if (!(value & CR0_PG) && cr4 & CR4_PCIDE)
             return false;
@@ -220,4 +231,16 @@ void exit_cr_access(struct vcpu *vcpu)
         vmx_skip_instruction(&vcpu->vmx);
     else
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+}
+
+/* LMA follows CR0.PG and is not written. What LME decides is fixed while paging is on. */
+bool control_set_efer(struct vcpu *vcpu, uint64_t value)
+{
+    uint64_t old = reg(vcpu, REG_EFER);
+    if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE))
+        return false;
+    if ((value ^ old) & EFER_LME && reg(vcpu, REG_CR0) & CR0_PG)
+        return false;
+    set(vcpu, REG_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
+    return true;
 }

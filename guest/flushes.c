@@ -82,8 +82,10 @@ static bool read_descriptor(struct vcpu *vcpu, uint64_t descriptor[2])
             vmx_raise(&vcpu->vmx, VECTOR_PF, result.error_code);
             return false;
         }
-        if (walked == WALK_RETRY)
+        if (walked == WALK_RETRY) {
+            vmx_retry_instruction(&vcpu->vmx);
             return false;
+        }
         if (walked != WALK_OK ||
             guest_read(&vcpu->vm->mmu, result.gpa, to + done, piece, ACCESS_READ)) {
             vm_end(vcpu->vm, VM_ENDED_MEMORY_FAULT,

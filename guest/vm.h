@@ -69,6 +69,18 @@ struct vm_words {
     uint64_t vcpus;
 };
 
+/* What this machine and the command line leave to a VM. */
+struct vm_limits {
+    unsigned address_bits; /* of a guest-physical address */
+    bool execute_only;     /* the CPU has such pages */
+    uint64_t pcpus;        /* bit n: CPU n runs guests */
+};
+
+/* Whether the words go together, each being good for itself. -EINVAL after a sentence that names
+ * those that don't. */
+int vm_words_check(const char *name, const struct vm_words *words,
+                   const struct vm_limits *limits) MUST_CHECK;
+
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
 struct known_port {
     uint64_t qualification;
@@ -129,6 +141,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
+    uint64_t poison_ticks; /* TSC: spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 
@@ -240,6 +253,9 @@ void cpuid_setup(struct vm *vm);
 /* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0 and
  * IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
 void cpuid_update(struct vcpu *vcpu);
+
+/* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
+bool control_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
 /* True if CPUID offers the guest this CR4 bit's feature. */
 uint64_t cpuid_cr4_offered(void);

@@ -13,6 +13,10 @@ GUEST_RT       := $(patsubst %,$(B)/guest/obj/%.o,$(wildcard $(GUEST_DIR)/rt/*.[
 # Parts of a program that do not stand in NAME.c, relative to guest/programs/.
 GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
 GUEST_EXTRA_events  := events/entries.S
+GUEST_EXTRA_forbidden_loop := loop/ac.S
+GUEST_EXTRA_iret    := iret/entries.S
+GUEST_EXTRA_real    := real/faults.S mmio/legacy.S
+GUEST_EXTRA_refused := refused/legacy.S mmio/legacy.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 GUEST_EXTRA_sides   := sides/region.c
@@ -46,6 +50,7 @@ GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
 GUEST_WORDS_forbidden_instruction       := testctl,expect=unsupported-instruction
 GUEST_WORDS_forbidden_mmio_delivery     := testctl,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_spin              := budget=200,expect=budget
+GUEST_WORDS_forbidden_loop              := budget=200,expect=budget
 GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
 GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted
