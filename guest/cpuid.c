@@ -285,6 +285,11 @@ void exit_cpuid(struct vcpu *vcpu)
         answer_special(vcpu, entry);
 }
 
+uint32_t cpuid_signature(void)
+{
+    return cpuid(1, 0).eax;
+}
+
 uint64_t cpuid_cr4_offered(void)
 {
     return vmx_cr4_may_be_1(&vmx.msrs) & ~(CR4_VMXE | CR4_SMXE | CR4_LA57 | CR4_CET | CR4_PKS);

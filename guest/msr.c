@@ -158,7 +158,7 @@ void exit_wrmsr(struct vcpu *vcpu)
         move_tsc(vcpu, value - vcpu->tsc_adjust);
     else if (!lapic_msr_write(&vcpu->lapic, msr, value) &&
              !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
-             !(msr == MSR_EFER && control_set_efer(vcpu, value)) &&
+             !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
              !(fixed_value(msr, &fixed) && value == fixed)) {
         refuse(vcpu, "WRMSR", msr);
         return;

@@ -168,10 +168,24 @@ static void wait_halted(struct vcpu *vcpu)
     }
 }
 
+/* Prints what the VM has written, if it is its turn, until something else is to be done here. The
+ * guest pays for its instructions and not for the speed of the console: what it can write is bounded
+ * (guest/transcript.h). */
+static void print_own(struct vcpu *vcpu)
+{
+    uint64_t start = rdtsc();
+    while (!READ_ONCE(vcpu->kicked) && !sched_anyone_waits() &&
+           transcript_is_current(vcpu->vm->console.transcript) && transcript_print())
+        ;
+    vcpu->budget_end += rdtsc() - start;
+}
+
 /* What is due before the guest goes on. False: it does not, or not now. */
 static bool attend(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
+    if (unlikely(transcript_waits()))
+        print_own(vcpu);
     do {
         uint64_t now = rdtsc();
         if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER ||
@@ -203,12 +217,13 @@ static void begin(struct vcpu *vcpu)
     epoch_online((unsigned)THIS_CPU);
     vcpu->place = tlb_place(THIS_CPU);
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
+    transcript_speak_for(vcpu->vm->console.transcript, vcpu->vm->name);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
-    extra_state_load(&vcpu->extra);
     if (vcpu->starting)
         ipi_start(vcpu);
+    extra_state_load(&vcpu->extra);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     vcpu->kicked = true; /* the first look is at everything */
@@ -223,6 +238,7 @@ static void end(struct vcpu *vcpu)
     epoch_offline((unsigned)THIS_CPU);
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
     trace_run(0, 0, NULL);
+    transcript_speak_for(NULL, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);
 }

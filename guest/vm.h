@@ -97,8 +97,7 @@ struct known_port {
 struct mailbox {
     uint64_t vectors[4];
     uint32_t news;    /* MAIL_: what to look at */
-    uint32_t startup; /* the vector of a start-up IPI and MAIL_STARTUP, or 0 */
-    uint32_t active;  /* it runs or waits for a pCPU; 0: it waits for a start-up IPI */
+    uint32_t startup; /* guest/startup.h */
     uint32_t pcpu;    /* where it runs, and 1 more; 0: nowhere */
 };
 
@@ -161,7 +160,7 @@ struct vm {
     struct vcpu vcpu;               /* the first */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
-    unsigned active; /* of them, as mailbox.active says */
+    unsigned active; /* of them: those that do not wait for a start-up IPI */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: the next one */
@@ -247,15 +246,18 @@ void msr_setup(struct vcpu *vcpu);
 void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
+/* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
+bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
+/* CPUID.1:EAX of every guest: family, model and stepping. */
+uint32_t cpuid_signature(void);
+
 /* At creation, after the VM's words: what CPUID answers. */
 void cpuid_setup(struct vm *vm);
 
 /* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0 and
  * IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
 void cpuid_update(struct vcpu *vcpu);
-
-/* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
-bool control_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
 /* True if CPUID offers the guest this CR4 bit's feature. */
 uint64_t cpuid_cr4_offered(void);

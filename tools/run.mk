@@ -8,6 +8,8 @@ guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
 # Second forms of some programs, for the tests only.
 GUEST_VARIANTS := \
     state_again=$(B)/guest/state.elf:testctl \
+    pdpte_exits=$(B)/guest/pdpte.elf:testctl,gva_cache=exits \
+    invpcid_exits=$(B)/guest/invpcid.elf:testctl,gva_cache=exits \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
@@ -67,7 +69,7 @@ $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested test check
-TESTED := $(filter-out %_bench scale smp%,$(GUEST_PROGRAMS))
+TESTED := $(filter-out %_bench scale smp% hostile_%,$(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
