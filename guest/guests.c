@@ -58,6 +58,7 @@ static void report(struct vm *vm, struct transcript *out)
     bool passed = vm_passed(vm);
     unsigned results = console_results(console);
 
+    transcript_say_cut(out, vm->name);
     if (!passed || vm->ending != VM_ENDED_EXIT)
         transcript_line(out, "# %s: %s", vm->name, vm->sentence);
     if (console->planned && console->planned != results)
@@ -94,6 +95,7 @@ static void finish(struct vm *vm, struct transcript *out)
 {
     if (vm)
         page_free(virt_to_phys(vm), vm_order());
+    transcript_speak_for(NULL, NULL);
     transcript_close(out);
     spin_lock(&pool.lock);
     pool.alive--;
@@ -148,6 +150,7 @@ static void start_guest(const struct entry *entry)
     const struct boot_module *module = &pool.info->modules[entry->module];
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
     struct transcript *out = transcript_open(entry->number);
+    transcript_speak_for(out, NULL);
     enum exit_code code = EXIT_OK;
     hpa_t page = page_alloc(vm_order());
     struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
@@ -170,6 +173,7 @@ static void start_guest(const struct entry *entry)
     }
     transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                     vm->words.testctl ? ", testctl" : "");
+    transcript_speak_for(NULL, NULL);
     sched_add(&vm->vcpu);
 }
 
@@ -180,6 +184,7 @@ static void leave(struct vcpu *vcpu)
     struct transcript *out = vm->console.transcript;
     if (__atomic_sub_fetch(&vm->active, 1, __ATOMIC_ACQ_REL))
         return;
+    transcript_speak_for(out, vm->name);
     if (vm_ending(vm) == VM_RUNNING)
         vm_end(vm, VM_ENDED_HALTED, "every CPU of it waits for a start-up IPI");
     console_finish(&vm->console);
@@ -210,11 +215,24 @@ static bool all_done(void)
     return done;
 }
 
+/* Text of VMs that can't print it themselves: a piece between any two turns, and the rest while
+ * there is nothing else to do. Whoever stops halfway lets an idle pCPU go on. */
+static void print_some(void)
+{
+    while (transcript_print()) {
+        if (sched_anyone_waits()) {
+            sched_wake_one();
+            return;
+        }
+    }
+}
+
 /* What every pCPU does that runs guests. */
 static void work(void)
 {
     struct entry entry;
     for (;;) {
+        print_some();
         while (take_entry(&entry))
             start_guest(&entry);
         struct vcpu *vcpu = sched_take();
@@ -222,7 +240,7 @@ static void work(void)
             run_turn(vcpu);
         else if (all_done())
             return;
-        else
+        else if (!transcript_print())
             sched_idle();
     }
 }
@@ -236,6 +254,8 @@ static void run_on_all(void)
         if (pcpus_running() & BIT(i))
             cpu_give_work(i, work);
     work();
+    while (transcript_waits()) /* others may be printing */
+        (void)transcript_print();
     for (unsigned i = 1; i < cpu_count; i++)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
 }
@@ -270,6 +290,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     pool.limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
     log_info("KTAP version 1");
     log_info("1..%u", guests);
+    transcript_listen();
     run_on_all();
     report_cpus();
     if (!memory_kept())
