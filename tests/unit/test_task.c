@@ -1,7 +1,7 @@
 /*
- * Hardware task switches: what each kind leaves in both TSSs, the descriptor table and the registers;
- * the fault of each thing that can be wrong; and that whatever lies in memory, the state that comes
- * of it is one that a VM can be entered with.
+ * Hardware task switches: what each kind leaves in both TSSs, the descriptor table and the
+ * registers; the fault of each thing that can be wrong; and that whatever lies in memory, the state
+ * that comes of it is one that a VM can be entered with.
  */
 #include "tests/unit/support.h"
 
