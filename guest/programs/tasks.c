@@ -415,6 +415,17 @@ static void segments(void)
     }
 }
 
+/* Code for CPL 3 without a stack for it: the fault comes at CPL 0, where CS and SS agree. */
+static void code_without_its_stack(void)
+{
+    prepare(other_iret);
+    tasks_b.cs = T_CODE3;
+    run(deed_call, CR0_UNPAGED, false);
+    EXPECT_EQ(ended.vector, 10);
+    EXPECT_EQ(ended.error, SEL_DATA);
+    EXPECT_EQ(ended.tr, T_B);
+}
+
 /* Faults of the first task, in which nothing has changed. */
 static void task_states(void)
 {
@@ -524,6 +535,7 @@ void guest_main(void)
         {"trap_bit", trap_bit, 0},
         {"single_step", single_step, 0},
         {"segments", segments, 0},
+        {"code_without_its_stack", code_without_its_stack, 0},
         {"task_states", task_states, 0},
         {"bad_pdptes", bad_pdptes, NEED_EPTVISOR},
         {"user_task", user_task, 0},
