@@ -253,6 +253,9 @@ def read_peer() -> tuple[Kernel, Peer]:
     for line in lines:
         if line and not line.startswith("#"):
             row, *values = line.split()
+            if len(values) != len(CONFIGURATIONS):
+                raise HarnessError(f"{PEER.name}: KVM was not asked for all of "
+                                   f"{', '.join(CONFIGURATIONS)}: make bench")  # fmt: skip
             for name, value in zip(CONFIGURATIONS, values, strict=True):
                 peer[name][row] = int(value)
     return Kernel(_said(lines, "kernel")[0], tuple(_said(lines, "mitigation"))), peer
