@@ -20,7 +20,7 @@ struct efi_system_table {
     uint32_t revision, size, crc32, reserved;
     uint64_t other[10];
     uint64_t count, tables;
-};
+} __attribute__((packed));
 _Static_assert(offsetof(struct efi_system_table, count) == 104, "UEFI 2.10, 4.3");
 #define EFI_SIGNATURE  0x5453595320494249ull /* "IBI SYST" */
 #define EFI_SIZE_MAX   0x1000u
@@ -29,7 +29,7 @@ _Static_assert(offsetof(struct efi_system_table, count) == 104, "UEFI 2.10, 4.3"
 struct efi_table_entry {
     uint8_t guid[16];
     uint64_t table;
-};
+} __attribute__((packed));
 
 /* EFI_ACPI_20_TABLE_GUID, in memory order. */
 static const uint8_t efi_acpi_guid[16] = {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11,
