@@ -38,7 +38,7 @@ CMDLINE = linux.CMDLINE + " hugepages=36"
 CONFIGURATIONS = {
     "off": "mitigations=off",
     "default": "",
-    "plain": "mitigations=off bench.mmio_caching=N bench.pml=N",
+    "plain": "mitigations=off kvm.mmio_caching=N kvm_intel.pml=N",
 }
 # What is compared: our set, row, sentence.
 ROWS = (

@@ -4,8 +4,8 @@
  *
  * The guests' control hypercalls come here by a port (PORT_LAUNCHER), outside of what is measured.
  * What is measured stays in the kernel: its interrupt controllers, its port and MMIO devices, and
- * an ioeventfd as the doorbell. Kernel parameters:
- * `bench.mmio_caching=N`, `bench.pml=N`; `bench.stop`: the debugger sees the first VM start.
+ * an ioeventfd as the doorbell. Kernel parameters: those of KVM's modules, like `kvm_intel.pml=N`;
+ * `bench.stop`: the debugger sees the first VM start.
  */
 #define _GNU_SOURCE
 #include "guest/abi.h"
@@ -379,9 +379,7 @@ int main(void)
     must(file && fgets(cmdline, sizeof(cmdline), file) ? 0 : -1, "/proc/cmdline");
     uname(&name);
     printf("KTAP version 1\n1..2\n# kernel: %s %s\n", name.release, name.version);
-    load_module("/modules/irqbypass.ko", "");
-    load_module("/modules/kvm.ko", strstr(cmdline, "bench.mmio_caching=N") ? "mmio_caching=N" : "");
-    load_module("/modules/kvm-intel.ko", strstr(cmdline, "bench.pml=N") ? "pml=N" : "");
+    load_kvm();
     print_mitigations(); /* KVM's too */
     kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
     if (strstr(cmdline, "bench.stop"))
