@@ -7,7 +7,7 @@ second opinion on all of them.
 import subprocess
 
 import pytest
-from conftest import BUILD, ROOT, BootFixture
+from conftest import BUILD, OTHER, OWN, ROOT, BootFixture
 
 from harness.boot import Boot, parse_guests
 from harness.errors import HarnessError
@@ -29,12 +29,14 @@ def linux() -> None:
         pytest.skip(f"no Linux to nest in: {made.stderr.strip().splitlines()[-1]}")
 
 
-@pytest.mark.parametrize("method", ["kernel", "grub-bios"])
-def test_guests_pass_nested(boot: BootFixture, method: str) -> None:
+@pytest.mark.parametrize(
+    ("bochs", "method"), [(OWN, "kernel"), (OWN, "grub-bios"), (OTHER, "kernel")]
+)
+def test_guests_pass_nested(boot: BootFixture, bochs: str, method: str) -> None:
     items = [f"{BUILD}/guest/{name}.elf:testctl" for name in PLAIN]
     items += [f"{BUILD}/guest/{name}.elf:{words}" for name, words in WORDS.items()]
     guests = parse_guests(" ".join(items if method == "kernel" else items[:1]))
-    result = boot(machine="nested", method=method, guests=guests, timeout=900)
+    result = boot(machine="nested", bochs=bochs, method=method, guests=guests, timeout=900)
     assert result.status == 0, result
     # The same counts as on the CPU itself: the first access is a violation, then KVM reflects a
     # misconfiguration for each.
