@@ -15,8 +15,8 @@ FORMATTED := $(shell find $(LAYERS) tests -name '*.[ch]')
 
 GUEST_SRC_C := $(shell find $(GUEST_DIR) -name '*.c')
 
-.PHONY: lint format lint-format lint-layers lint-text lint-docs lint-deps
-lint: lint-format lint-layers lint-text lint-docs ## what can be checked without running
+.PHONY: lint format lint-format lint-layers lint-text lint-docs lint-rules lint-deps
+lint: lint-format lint-layers lint-text lint-docs lint-rules ## what can be checked without running
 lint: $(B)/lint/cppcheck $(SRC_C:%=$(B)/lint/%.clang) $(GUEST_SRC_C:%=$(B)/lint/%.clang) \
     $(HEADERS:%=$(B)/lint/%.gcc) $(HEADERS:%=$(B)/lint/%.clang)
 
@@ -37,6 +37,9 @@ lint-text: | lint-deps
 
 lint-docs: | lint-deps
 	$(Q)$(PYTHON) tools/targets.py docs Makefile $(PARTS)
+
+lint-rules: | lint-deps
+	$(Q)$(PYTHON) tools/rules.py
 
 # It sees what the compilers miss in freestanding code: a check for null behind the access, copies
 # beyond an array, conditions that contradict each other. What is off misreads the linker's symbols

@@ -75,6 +75,8 @@ class Boot:
     ips: int = 0
     # Bochs: a library that is preloaded.
     preload: pathlib.Path | None = None
+    # QEMU: what its machine has and lacks, as `-machine` takes it: pit=off, hpet=off, ...
+    machine_words: tuple[str, ...] = ()
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this
     # machine. What the commands print is in emulator.txt.
     monitor: tuple[str, ...] = ()
@@ -101,6 +103,8 @@ class Boot:
             raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL, counts exits or traces")
         if self.monitor and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
+        if self.machine_words and not self.machine.startswith("qemu"):
+            raise HarnessError("only QEMU's machine can be varied by words: MACHINE=qemu-tcg")
         rom_only = (self.feature_control, self.listed_cpus) != (None, None) or self.modules_overlap
         if rom_only and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")
