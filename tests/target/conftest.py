@@ -19,7 +19,7 @@ from harness.boot import BUILD, Boot, Guest, parse_guests  # noqa: E402
 BOOTINFO = BUILD / "bootinfo.elf"
 HELLO = BUILD / "guest" / "hello.elf"
 
-# Bochs: the version that runs the whole matrix, and the one that runs the most important parts, too.
+# Bochs: the version that runs the whole matrix, and the one that runs its most important parts.
 OWN = emulator.find(os.environ.get("BOCHS", "")).version
 OTHER = "3.0" if OWN == "2.7" else "2.7"
 NEW = OWN if OWN != "2.7" else OTHER  # has CPU models that the old one lacks
@@ -83,7 +83,8 @@ BootFixture = Callable[..., Result]
 def listed(target: str) -> tuple[Guest, ...]:
     """What a target of the Makefile prints."""
     env = {key: value for key, value in os.environ.items() if key != "GUESTS"}
-    return parse_guests(subprocess.check_output(["make", "-s", target], cwd=ROOT, text=True, env=env))
+    text = subprocess.check_output(["make", "-s", target], cwd=ROOT, text=True, env=env)
+    return parse_guests(text)
 
 
 def our_guests(cmdline: str = "") -> tuple[Guest, ...]:

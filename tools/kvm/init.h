@@ -54,7 +54,7 @@ static inline void load_module(const char *path, const char *parameters)
     close(file);
 }
 
-/* KVM, with the parameters that the kernel's command line has for its modules, as modprobe does it. */
+/* KVM, with the parameters that the kernel's command line has for its modules, as by modprobe. */
 static inline void load_kvm(void)
 {
     static const char *const modules[][2] = {{"kvm", "kvm."}, {"kvm-intel", "kvm_intel."}};
@@ -67,7 +67,7 @@ static inline void load_kvm(void)
         must(file && fgets(cmdline, sizeof(cmdline), file) ? 0 : -1, "/proc/cmdline");
         fclose(file);
         size_t prefix = strlen(modules[i][1]), used = 0;
-        for (char *word = strtok_r(cmdline, " \n", &rest); word; word = strtok_r(NULL, " \n", &rest))
+        for (char *at = cmdline, *word; (word = strtok_r(at, " \n", &rest)); at = NULL)
             if (!strncmp(word, modules[i][1], prefix))
                 used += (size_t)sprintf(parameters + used, "%s ", word + prefix);
         parameters[used] = 0;
