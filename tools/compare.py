@@ -285,8 +285,8 @@ def table(ours: Ours, kernel: Kernel, peer: Peer) -> str:
         "",
         *(f"- {each}" for each in kernel.mitigations),
         "",
-        f"The last column is the first one of KVM on Bochs 2.7, the others are on {bench.BOCHS}. What",
-        "eptvisor costs on 2.7 is at most the same, or `make test` fails.",
+        f"The last column is the first one of KVM on Bochs 2.7, the others are on {bench.BOCHS}.",
+        "What eptvisor costs on 2.7 is at most the same, or `make test` fails.",
         "",
         "| | eptvisor | KVM, mitigations off | ratio | KVM, as Debian boots it | ratio | "
         "mitigations off, Bochs 2.7 |",

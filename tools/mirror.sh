@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the mirror of Debian that apt uses here, whatever form its sources have: mirror.sh [FOLDER].
+# Prints the mirror of Debian that apt uses, whatever form its sources have: mirror.sh [FOLDER].
 etc=${1:-/etc/apt}
 mirror=$(sed -n 's,^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*,\3,p' \
     "$etc/sources.list" "$etc"/sources.list.d/*.list "$etc"/sources.list.d/*.sources \

@@ -44,7 +44,7 @@ def test_a_file_may_be_a_pattern(tmp_path: pathlib.Path, file: str, missing: boo
 # ---- tools/mirror.sh --------------------------------------------------------------------------
 
 SOURCES = {
-    "one line": ("sources.list", "# deb http://no/debian x main\ndeb http://a.b/debian trixie main\n"),
+    "one line": ("sources.list", "# deb http://no/debian x main\ndeb http://a.b/debian x main\n"),
     "options": ("sources.list.d/x.list", "deb [arch=amd64 x=y] http://a.b/debian/ sid main\n"),
     "fields": ("sources.list.d/x.sources", "Types: deb\nURIs: http://a.b/debian\nSuites: sid\n"),
 }

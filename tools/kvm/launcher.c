@@ -4,7 +4,7 @@
  *
  * The guests' control hypercalls come here by a port (PORT_LAUNCHER), outside of what is measured.
  * What is measured stays in the kernel: its interrupt controllers, its port and MMIO devices, and
- * an ioeventfd for each doorbell. Kernel parameters: those of KVM's modules, like `kvm_intel.pml=N`;
+ * an ioeventfd for each doorbell. Kernel parameters: those of KVM's modules (`kvm_intel.pml=N`);
  * `bench.vcpus=2`: the VMs have a second vCPU, which waits for a start-up IPI, as eptvisor's;
  * `bench.stop`: the debugger sees the first VM start.
  */
