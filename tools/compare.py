@@ -34,7 +34,7 @@ CHART = ROOT / "docs/bench.svg"
 README = ROOT / "README.md"
 CSV = BUILD / "bench/bench.csv"
 GUESTS = {"exits": "bench", "cpu": "cpu_bench", "mmu": "mmu_bench"}
-CMDLINE = linux.CMDLINE + " hugepages=36"
+HUGE_PAGES = "hugepages=36"
 # The columns: which Bochs, and the words of the kernel's command line.
 CONFIGURATIONS = {
     "off": (bench.BOCHS, "mitigations=off"),
@@ -187,7 +187,8 @@ def run_ours(name: str) -> Ours:
         program, cmdline, words = bench.SETS[which]
         guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000", *words))
         folder = f"{name}-" + re.sub(r"\W", "-", which)
-        boot = Boot(name=folder, bochs=bench.BOCHS, cpu=linux.CPU, cmdline=cmdline, guests=(guest,),
+        cpu, _ = linux.machine(bench.BOCHS)
+        boot = Boot(name=folder, bochs=bench.BOCHS, cpu=cpu, cmdline=cmdline, guests=(guest,),
                     timeout=300)  # fmt: skip
         wanted = [row for of, row, _ in (*ALL, *OTHERS) if of == which]
         return _complete(folder, wanted, _numbers(_run(boot)))
@@ -205,10 +206,11 @@ def make_initrd() -> None:
 def run_kvm(name: str, configuration: str) -> session.Run:
     """The launcher stops the debugger before it creates its first VM, if it is told to."""
     version, words = CONFIGURATIONS[configuration]
-    words = f"{CMDLINE}{linux.NO_APICV.get(version, '')} {words} bench.stop"
+    cpu, cmdline = linux.machine(version)
+    words = f"{cmdline} {HUGE_PAGES} {words} bench.stop"
     guest = start.entry_of(start.GUEST)
     return _run(Boot(name=f"{name}-kvm-{configuration}", method="grub-bios", bochs=version,
-                     cpu=linux.CPU, mem=1024, cmdline=words, timeout=1200, image=linux.KERNEL,
+                     cpu=cpu, mem=1024, cmdline=words, timeout=1200, image=linux.KERNEL,
                      initrd=linux.KVM / "initrd", ips=linux.IPS, preload=linux.KVM / "seed.so",
                      debugger=("c", *start.commands_until([guest]))))  # fmt: skip
 
@@ -279,7 +281,7 @@ def table(ours: Ours, kernel: Kernel, peer: Peer) -> str:
     lines = [
         f"KVM is Linux {kernel.version}, booted with",
         "",
-        f"    {CMDLINE}{linux.NO_APICV[bench.BOCHS]} mitigations=off",
+        f"    {linux.machine(bench.BOCHS)[1]} {HUGE_PAGES} mitigations=off",
         "",
         "and, as Debian boots it, without the last word, which leaves the kernel with",
         "",
