@@ -9,7 +9,8 @@ import subprocess
 import pytest
 from conftest import BUILD, OTHER, OWN, ROOT, BootFixture
 
-from harness.boot import Boot, parse_guests
+from harness import emulator, linux
+from harness.boot import BOCHS_RELEASES, Boot, parse_guests
 from harness.errors import HarnessError
 
 # What KVM would have to get right for us: exits, decoding, faults and flushes, slots, two sides.
@@ -19,7 +20,7 @@ WORDS = {"sides": "testctl,shared=39,execute_only=38", "ve": "testctl,shared=39,
 
 
 @pytest.fixture(scope="session", autouse=True)
-def linux() -> None:
+def kernel() -> None:
     """It comes by apt; where that is not to be had, nothing here can run."""
     made = subprocess.run(
         ["make", "build/kvm/nested", "build/kvm/kernel"], cwd=ROOT,
@@ -48,6 +49,13 @@ def test_guests_pass_nested(boot: BootFixture, bochs: str, method: str) -> None:
         assert result.has(r"missing \(optional\): EPT-violation #VE")
         ve = next(case for case in result.output.cases if case.name == "mmio_is_a_hypercall")
         assert ve.counters["by_cpu"] == 0
+
+
+def test_each_bochs_has_a_machine_for_linux() -> None:
+    assert linux.MACHINES.keys() == BOCHS_RELEASES.keys()
+    model, cmdline = linux.machine("3.0")
+    assert model in emulator.find("3.0").models
+    assert "kvm_intel.enable_apicv=N" in cmdline.split()
 
 
 def test_one_cpu_only() -> None:
