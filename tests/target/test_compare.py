@@ -45,7 +45,7 @@ def test_the_table_has_the_ratio_to_ours() -> None:
     assert lines[0] == "KVM is Linux 6.1.0 #1 SMP, booted with"
     assert lines[2].startswith("    console=ttyS0,115200 ") and "tsc_early_khz=50000 " in lines[2]
     assert lines[6:8] == ["- l1tf: flushed", "- mds: nothing"]
-    assert lines[11] == "| CPUID leaf 0 | 100 | 1000 | 10.0 | 2000 | 20.0 |"
+    assert lines[14] == "| CPUID leaf 0 | 100 | 1000 | 10.0 | 2000 | 20.0 | 5000 |"
     for of, row, what in compare.PLAIN:
         mine, theirs = OURS[of][row], PEER["plain"][row]
         assert f"| {what} | {mine} | {theirs} | {theirs / mine:.1f} |" in lines
@@ -63,14 +63,16 @@ def test_the_csv_has_each_row_once(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
     compare.write_csv(OURS, PEER)
     with compare.CSV.open() as file:
         head, *rows = list(csv.reader(file))
-    assert head == ["set", "row", "eptvisor", "kvm_off", "kvm_default", "kvm_plain", "kvm_two"]
-    assert rows[0] == ["exits", "cpuid", "100", "1000", "2000", "", ""]
+    assert head == ["set", "row", "eptvisor",
+                    *(f"kvm_{name}" for name in ("off", "default", "plain", "two", "bochs2"))]
+    # fmt: skip
+    assert rows[0] == ["exits", "cpuid", "100", "1000", "2000", "", "", "5000"]
     plain = [row for row in rows if row[0] == "mmu,ept_ad=0"]
     assert [row[1:2] + row[3:] for row in plain] == [
-        ["write_after_harvest", "", "", str(PEER["plain"]["write_after_harvest"]), ""],
+        ["write_after_harvest", "", "", str(PEER["plain"]["write_after_harvest"]), "", ""],
     ]
     two = [row for row in rows if row[0] == "cpu,vcpus=2"]
-    assert two[0][3:] == ["", "", "", str(PEER["two"][two[0][1]])]
+    assert two[0][3:] == ["", "", "", str(PEER["two"][two[0][1]]), ""]
     assert len(rows) == len((*compare.ALL, *compare.OTHERS))
 
 
