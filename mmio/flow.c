@@ -32,7 +32,7 @@ static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
     if (rings ? !mmio_bell_holds(v, hot)
               : !mmio_hot_holds(v, hot) && !mmio_hot_follow(v, hot, generation))
         return false;
-    mmio_advance(v, rip + hot->length, rflags);
+    mmio_advance(v, rip + hot->access.move.length, rflags);
     if (rings)
         mmio_bell_ring(v, hot);
     else

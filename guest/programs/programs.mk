@@ -18,12 +18,14 @@ GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 GUEST_EXTRA_sides   := sides/region.c
 GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
+GUEST_EXTRA_mmio_bench  := bench/measure.c
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000
 GUEST_WORDS_instructions                := testctl,budget=60000
 GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_differ                      := testctl,budget=120000
+GUEST_WORDS_mmio_bench                  := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
 GUEST_WORDS_scale                       := testctl,budget=120000
 GUEST_WORDS_smp                         := testctl,vcpus=4,budget=60000

@@ -145,7 +145,7 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
     bool holds = mmio_hot_holds(&world.vcpu, hot);
     if (!holds && !mmio_hot_renew(&world.vcpu, hot))
         return mmio_misconfig(&world.vcpu, gpa, delivering);
-    mmio_advance(&world.vcpu, rip + hot->length, rflags);
+    mmio_advance(&world.vcpu, rip + hot->access.move.length, rflags);
     if (holds) {
         world.hot++;
         mmio_hot_access(&world.vcpu, hot);
