@@ -190,7 +190,9 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     IN_REGISTER(mode);
     struct hot *hot = mmio_hot_at(mmio, rip, gpa, cr3);
     __asm__("" : "+a"(hot)); /* none of those that pass arguments */
-    if (unlikely(!mmio_hot_is(hot, rip, gpa, cr3, mode) || vmx_in_interrupt_shadow())) {
+    if (unlikely(
+            (!mmio_hot_is(hot, rip, gpa, cr3, mode) && !mmio_hot_is(++hot, rip, gpa, cr3, mode)) ||
+            vmx_in_interrupt_shadow())) {
         cpu_know_reg(cpu, REG_RIP, rip);
         cpu_know_reg(cpu, REG_CR3, cr3);
         cpu_know_reg(cpu, REG_RFLAGS, rflags);

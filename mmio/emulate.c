@@ -132,7 +132,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
         return mmio_refused(vcpu, fragments[fragments[0].device].gpa,
                             insn->write ? ACCESS_WRITE : ACCESS_READ, error);
     if (target != TARGET_MEMORY && !fragments[1].size)
-        mmio_known_keep(vcpu, context, rip, gpa);
+        mmio_known_keep(vcpu, context, rip, gpa, target);
     mmio_advance(vcpu, next, context->rflags);
     vcpu->stats.emulated++;
     return MMIO_DONE;

@@ -158,20 +158,23 @@ bool mmio_hot_renew(struct mmio_vcpu *vcpu, struct hot *hot)
 
 /* ---- Keeping one ----------------------------------------------------------------------------- */
 
-#define IN_VAIN \
-    4 /* accesses of others, and the last of them takes the place of what is kept there */
+#define IN_VAIN 4 /* accesses of others, and the last of them takes one of the two entries */
 
-/* Two that alternate at one place do not throw each other out each time: that costs more than it
+/* Those that alternate in one pair do not throw each other out each time: that costs more than it
  * saves. Nor does what has not been used for long keep others away. */
-bool mmio_hot_wants(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
+struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
 {
-    struct hot *h = mmio_hot_at(vcpu, rip, gpa, cr3);
-    uint8_t *in_vain = &vcpu->cache.in_vain[h - vcpu->cache.hot];
-    bool own = h->rip == rip && h->gpa.v == gpa.v && h->cr3 == cr3;
-    if (!own && h->rip != HOT_NONE && ++*in_vain < IN_VAIN)
-        return false;
-    *in_vain = 0;
-    return true;
+    struct hot *pair = mmio_hot_at(vcpu, rip, gpa, cr3);
+    uint8_t *in_vain = &vcpu->cache.in_vain[(pair - vcpu->cache.hot) / 2];
+    for (struct hot *h = pair; h < pair + 2; h++)
+        if (h->rip == rip && h->gpa.v == gpa.v && h->cr3 == cr3)
+            return h;
+    for (struct hot *h = pair; h < pair + 2; h++)
+        if (h->rip == HOT_NONE)
+            return h;
+    if (++*in_vain % IN_VAIN)
+        return NULL;
+    return &pair[*in_vain / IN_VAIN % 2];
 }
 
 /* Entries that both walks read are compared once. */
@@ -201,12 +204,12 @@ static void keep_bell(struct hot *h, const struct memo *code, uint64_t next)
     h->bell.next = next;
 }
 
-void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct known *known)
+void mmio_hot_keep(struct hot *hot, const struct known *known)
 {
+    struct hot *h = hot;
     const struct known *k = known;
     const struct walk_context *context = k->context;
     const struct bus_hint *hint = &k->place->hint;
-    struct hot *h = mmio_hot_at(vcpu, k->rip, k->gpa, context->cr3);
     h->flags = context->key & KEY_PKE ? HOT_KEYED : 0;
     if (hint->doorbell && k->decoded->move.length <= sizeof(h->bytes[0])) {
         h->flags |= HOT_BELL;

@@ -17,14 +17,14 @@
 
 #include "mmio/known.h"
 
-/* Where the access of this instruction to this place is kept, if it is: mmio_hot_is() says so. */
+/* The two entries in one of which the access of this instruction to this place is kept, if it is:
+ * mmio_hot_is() says so. */
 static inline struct hot *mmio_hot_at(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
 {
     struct hot *hot = vcpu->cache.hot;
-    uint32_t mixed = mmio_mix(rip + 8 * gpa.v + cr3);
-    uint32_t at = mixed >> (32 - MMIO_HOT_BITS - 8) & (MMIO_HOT - 1) << 8;
+    uint32_t pair = mmio_mix(rip + 8 * gpa.v + cr3) >> (32 - MMIO_HOT_BITS - 8);
     _Static_assert(sizeof(*hot) == 1 << 8, "what is left of the shift is the index");
-    return (struct hot *)((char *)hot + at);
+    return (struct hot *)((char *)hot + (pair & (MMIO_HOT - 2) << 8));
 }
 
 /* Whether it is that access, in the mode that it was made in; `mode` is cpu_mode(). */
@@ -32,6 +32,16 @@ static inline bool mmio_hot_is(const struct hot *hot, uint64_t rip, gpa_t gpa, u
                                uint64_t mode)
 {
     return hot->rip == rip && hot->gpa.v == gpa.v && hot->cr3 == cr3 && hot->mode == mode;
+}
+
+/* The entry of the access, or NULL. */
+static inline struct hot *mmio_hot_find(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
+                                        uint64_t cr3, uint64_t mode)
+{
+    struct hot *hot = mmio_hot_at(vcpu, rip, gpa, cr3);
+    if (mmio_hot_is(&hot[0], rip, gpa, cr3, mode))
+        return &hot[0];
+    return mmio_hot_is(&hot[1], rip, gpa, cr3, mode) ? &hot[1] : NULL;
 }
 
 /* It is. Whether all the rest is as it was too. Then the caller lets RIP go on by hot->access.move.length, RF
@@ -78,7 +88,7 @@ static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct hot *
     h->access.write(h->access.device, v, 0, 0, 0);
 }
 
-/* Whether an access that is not kept ought to be: its place is free, or what is there seems
- * forgotten. Asked once for each such access; if so, it is kept. */
-bool mmio_hot_wants(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3) MUST_CHECK;
-void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct known *known);
+/* Where an access that is not kept ought to be: where it was in another mode, where nothing is, or
+ * where what is there seems forgotten. NULL: nowhere yet. Asked once for each such access. */
+struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3) MUST_CHECK;
+void mmio_hot_keep(struct hot *hot, const struct known *known);

@@ -40,23 +40,24 @@ static bool find_place(struct mmio_vcpu *v, struct known *k)
 }
 
 /* Whether the exit is for what the place is: a doorbell rings whatever the slots say; a device has
- * to be where no slot is. */
-static bool is_for(const struct known *k, enum mmio_target target)
+ * to be where the MMU has found no slot, in this generation of them. */
+static bool is_for(const struct mmio_vcpu *v, const struct known *k, enum mmio_target target)
 {
     struct place *p = k->place;
+    uint64_t generation = k->context->generation;
     if (p->hint.doorbell)
         return true;
-    if (target == TARGET_DEVICE)
-        p->generation = k->context->generation;
-    return target != TARGET_DOORBELL && p->generation == k->context->generation;
+    if (target == TARGET_DEVICE && mmio_cache_hit(&v->cache, k->gpa, generation))
+        p->generation = generation;
+    return target != TARGET_DOORBELL && p->generation == generation;
 }
 
 /* The instruction at RIP, if it is a move and its bytes are what was decoded. */
 static bool find_instruction(struct mmio_vcpu *v, struct known *k)
 {
     typedef uint64_t __attribute__((aligned(1))) unaligned;
-    const struct decoded *d = k->decoded = mmio_decoded_at(&v->cache, k->rip);
-    if (page_offset(k->rip) > PAGE_SIZE - sizeof(d->bytes) || !d->move.length)
+    const struct decoded *d = k->decoded;
+    if (page_offset(k->rip) > PAGE_SIZE - sizeof(d->bytes))
         return false;
     k->code = mmio_cache_memo(&v->cache, k->context, GVA(k->rip), KEY_FETCH);
     if (!k->code || !k->code->host)
@@ -90,18 +91,23 @@ static bool find(struct mmio_vcpu *v, struct known *k, struct move_access *acces
 }
 
 void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
-                     gpa_t gpa)
+                     gpa_t gpa, enum mmio_target target)
 {
     struct known k;
     struct move_access access;
+    k.decoded = mmio_decoded_at(&vcpu->cache, rip);
+    if (!k.decoded->move.length)
+        return;
     k.rip = rip;
     k.gpa = gpa;
     k.mode = vcpu->cache.last_mode;
     k.context = context;
-    if (k.mode == cpu_mode(vcpu->cpu, context->rflags, context->cs_rights) &&
-        !trace_wants(TRACE_MMIO_EVENTS) && find(vcpu, &k, &access) &&
-        mmio_hot_wants(vcpu, rip, gpa, context->cr3))
-        mmio_hot_keep(vcpu, &k);
+    if (k.mode != cpu_mode(vcpu->cpu, context->rflags, context->cs_rights) ||
+        trace_wants(TRACE_MMIO_EVENTS) || !find(vcpu, &k, &access) || !is_for(vcpu, &k, target))
+        return;
+    struct hot *room = mmio_hot_room(vcpu, rip, gpa, context->cr3);
+    if (room)
+        mmio_hot_keep(room, &k);
 }
 
 /* Everything that walks depend on, if the mode is that of the last emulation. */
@@ -126,16 +132,20 @@ bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target)
     struct known k; /* not cleared: each member is set before it is read */
     struct move_access access;
     uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
-    k.mode = cpu_mode(cpu, rflags, cpu_reg(cpu, REG_SEG_AR + SEG_CS));
     k.rip = cpu_reg(cpu, REG_RIP);
+    k.decoded = mmio_decoded_at(&vcpu->cache, k.rip);
+    if (!k.decoded->move.length)
+        return false;
+    k.mode = cpu_mode(cpu, rflags, cpu_reg(cpu, REG_SEG_AR + SEG_CS));
     k.gpa = gpa;
     k.context = &context;
     if (!load_context(vcpu, &context, k.mode) || trace_wants(TRACE_MMIO_EVENTS) ||
-        target == TARGET_MEMORY || !find(vcpu, &k, &access) || !is_for(&k, target))
+        target == TARGET_MEMORY || !find(vcpu, &k, &access) || !is_for(vcpu, &k, target))
         return false;
 
-    if (mmio_hot_wants(vcpu, k.rip, gpa, context.cr3))
-        mmio_hot_keep(vcpu, &k);
+    struct hot *room = mmio_hot_room(vcpu, k.rip, gpa, context.cr3);
+    if (room)
+        mmio_hot_keep(room, &k);
     vcpu->stats.cache_hits += target == TARGET_UNKNOWN;
     vcpu->stats.emulated++;
     vcpu->cache.gva_hits++;

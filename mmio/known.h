@@ -30,7 +30,7 @@ bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target)
 
 /* An access that was just emulated is kept (mmio/hot.h), if all of its parts are known by now. */
 void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
-                     gpa_t gpa);
+                     gpa_t gpa, enum mmio_target target);
 
 /* The code that has just been looked at is of the kind whose moves are remembered. */
 void mmio_known_mode(struct mmio_vcpu *vcpu, const struct walk_context *context);
