@@ -35,6 +35,8 @@ SETS = {
     "exits": ("bench", "", ()),
     "exits,mmio_caching=0": ("bench", "mmio_caching=0", ()),
     "exits,vcpus=2": ("bench", "", ("vcpus=2",)),
+    "mmio": ("mmio_bench", "", ()),
+    "mmio,vcpus=2": ("mmio_bench", "", ("vcpus=2",)),
     "cpu": ("cpu_bench", "", ()),
     "cpu,vcpus=2": ("cpu_bench", "", ("vcpus=2",)),
     "mmu": ("mmu_bench", "", ()),
