@@ -6,16 +6,15 @@
 # long they took and what they counted. The logs stay in build/fresh/; the root is removed.
 set -e
 cd "$(dirname "$0")/.."
-releases="bookworm trixie sid"
 fail() {
     echo "fresh: $1" >&2
     exit 1
 }
 
 release=$1
-case " $releases " in
-*" ${release:-none} "*) shift ;;
-*) fail "${release:-which release?}: choose from $releases" ;;
+case $release in
+bookworm | trixie | sid) shift ;;
+*) fail "${release:-which release?}: choose from bookworm trixie sid" ;;
 esac
 [ "$(id -u)" = 0 ] || fail "debootstrap and chroot need root"
 mirror=$(tools/mirror.sh)

@@ -69,13 +69,15 @@ deps-target:
 $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
-.PHONY: target tested test check
+.PHONY: target tested run-guests smp-guests test check
 TESTED := $(filter-out %_bench scale smp% hostile_%,$(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
 
-tested: # for a test that is started by hand
+smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GUEST_PROGRAMS))), \
+                               $(call guest_item,$(g)))
+tested run-guests smp-guests: # lists for the tests
 	@echo "$$GUESTS"
 
 test: | deps-base ## all that must hold: the targets below, every CPU model, firmware and switch

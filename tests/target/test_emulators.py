@@ -5,14 +5,11 @@ import pathlib
 import subprocess
 
 import pytest
-from conftest import ROOT, BootFixture, hello
+from conftest import NEW, OTHER, OWN, ROOT, BootFixture, hello, listed, our_guests
 
 from harness import emulator
 from harness.boot import BOCHS_RELEASES, BUILD, Boot
 from harness.errors import HarnessError
-
-OWN = emulator.installed().version
-OTHER = "2.7" if OWN != "2.7" else "3.0"
 
 
 # ---- BOCHS= -----------------------------------------------------------------------------------
@@ -20,11 +17,13 @@ OTHER = "2.7" if OWN != "2.7" else "3.0"
 
 def test_each_version_is_what_it_says() -> None:
     """The installed one is taken where it is the one asked for, and has firmware of its own."""
-    assert emulator.find("") == emulator.find(OWN) == emulator.installed()
-    assert emulator.find(OWN).firmware(pathlib.Path("/usr/x")) == pathlib.Path("/usr/x")
-    other = emulator.find(OTHER)
-    assert other.version == OTHER
-    assert other.firmware(pathlib.Path("/usr/x")) == BUILD / "bochs" / OTHER / "usr/x"
+    installed = emulator.installed()
+    assert emulator.find("") == emulator.find(installed.version) == installed
+    assert installed.firmware(pathlib.Path("/usr/x")) == pathlib.Path("/usr/x")
+    for version in {OWN, OTHER} - {installed.version}:
+        found = emulator.find(version)
+        assert found.version == version
+        assert found.firmware(pathlib.Path("/usr/x")) == BUILD / "bochs" / version / "usr/x"
 
 
 def test_a_version_that_no_debian_has_is_refused() -> None:
@@ -49,12 +48,13 @@ def test_a_model_that_it_lacks_is_refused(version: str, more: str | None) -> Non
 
 
 def test_a_release_that_has_moved_on_is_noticed(monkeypatch, tmp_path: pathlib.Path) -> None:
-    emulator.find(OTHER)
+    version = "3.0" if emulator.installed().version != "3.0" else "2.7"
+    emulator.find(version)
     (tmp_path / "bochs").mkdir()
-    (tmp_path / "bochs/3.9").symlink_to(BUILD / "bochs" / OTHER)
+    (tmp_path / "bochs/3.9").symlink_to(BUILD / "bochs" / version)
     monkeypatch.setitem(BOCHS_RELEASES, "3.9", "forky")
     monkeypatch.setattr(emulator, "BUILD", tmp_path)
-    with pytest.raises(HarnessError, match=rf"BOCHS=3\.9: Debian forky has Bochs {OTHER} by now"):
+    with pytest.raises(HarnessError, match=rf"BOCHS=3\.9: Debian forky has Bochs {version} by now"):
         emulator.find("3.9")
 
 
@@ -144,11 +144,34 @@ def test_unpack_says_what_is_wrong(apt, tmp_path: pathlib.Path) -> None:
     assert not (tmp_path / "out").exists(), "half of it was left behind"
 
 
-# ---- The other emulator -----------------------------------------------------------------------
+# ---- The other emulator, and new models -------------------------------------------------------
+
+# The budget is held on both in test_budget.py, and what nests in KVM in test_nested.py.
 
 
-def test_boots_on_the_other_one(boot: BootFixture) -> None:
-    result = boot(bochs=OTHER, guests=(hello(),))
+@pytest.mark.parametrize("method", ["optrom", "grub-bios", "grub-efi"])
+def test_boots_on_the_other_one(boot: BootFixture, method: str) -> None:
+    result = boot(bochs=OTHER, method=method, guests=(hello(),), timeout=200)
     assert result.status == 0, result
-    log = (result.run.boot.folder / "bochs.log").read_text(errors="replace")
-    assert f"Emulator {OTHER}" in log
+    assert f"Emulator {OTHER}" in (result.run.boot.folder / "bochs.log").read_text(errors="replace")
+
+
+def test_the_guests_of_make_run_pass_on_the_other_one(boot: BootFixture) -> None:
+    guests = listed("run-guests")
+    assert {"scenarios", "bench", "forbidden_triple_fault"} <= {guest.name for guest in guests}
+    result = boot(bochs=OTHER, guests=guests, timeout=180)
+    assert result.status == 0, result
+
+
+def test_several_cpus_on_the_other_one(boot: BootFixture) -> None:
+    guests = listed("smp-guests")
+    assert len(guests) >= 7
+    result = boot(bochs=OTHER, guests=guests, smp=4, cmdline="parallel=1", timeout=300)
+    assert result.status == 0, result
+    assert result.cpus()["flushes"] > 100, result
+
+
+@pytest.mark.parametrize("cpu", ["sapphire_rapids", "arrow_lake"])
+def test_new_models_run_everything(boot: BootFixture, cpu: str) -> None:
+    result = boot(bochs=NEW, cpu=cpu, guests=our_guests(), timeout=300)
+    assert result.status == 0, result

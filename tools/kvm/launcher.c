@@ -4,7 +4,7 @@
  *
  * The guests' control hypercalls come here by a port (PORT_LAUNCHER), outside of what is measured.
  * What is measured stays in the kernel: its interrupt controllers, its port and MMIO devices, and
- * an ioeventfd for each doorbell. Kernel parameters: `bench.mmio_caching=N`, `bench.pml=N`;
+ * an ioeventfd for each doorbell. Kernel parameters: those of KVM's modules (`kvm_intel.pml=N`);
  * `bench.vcpus=2`: the VMs have a second vCPU, which waits for a start-up IPI, as eptvisor's;
  * `bench.stop`: the debugger sees the first VM start.
  */
@@ -431,9 +431,7 @@ int main(void)
     uname(&name);
     printf("KTAP version 1\n1..%zu\n# kernel: %s %s\n", sizeof(guests) / sizeof(guests[0]),
            name.release, name.version);
-    load_module("/modules/irqbypass.ko", "");
-    load_module("/modules/kvm.ko", strstr(cmdline, "bench.mmio_caching=N") ? "mmio_caching=N" : "");
-    load_module("/modules/kvm-intel.ko", strstr(cmdline, "bench.pml=N") ? "pml=N" : "");
+    load_kvm();
     print_mitigations(); /* KVM's too */
     kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
     vcpus = strstr(cmdline, "bench.vcpus=2") ? 2 : 1;
