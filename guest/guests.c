@@ -4,6 +4,7 @@
 #include "arch/x86/memory.h"
 #include "guest/counters.h"
 #include "guest/ipi.h"
+#include "guest/modules.h"
 #include "guest/pcpu.h"
 #include "guest/sched.h"
 #include "guest/sleep.h"
@@ -45,42 +46,6 @@ static struct {
     unsigned put_off_count;
     struct totals totals;
 } pool;
-
-static bool overlaps(const struct boot_module *a, const struct boot_module *b)
-{
-    return a->base.v < b->base.v + b->size && b->base.v < a->base.v + a->size;
-}
-
-/* A module that shares bytes with another or with the image was loaded wrongly; what is in it is
- * anyone's guess. */
-static enum exit_code check_placement(const struct boot_info *info, unsigned index)
-{
-    const struct boot_module *module = &info->modules[index];
-    const struct boot_module image = {.base = virt_to_phys(image_start),
-                                      .size = (uint64_t)(image_end - image_start)};
-
-    for (unsigned i = 0; i < info->module_count; i++) {
-        if (i != index && overlaps(module, &info->modules[i])) {
-            log_error("module %u (%s) at %#lx to %#lx overlaps module %u (%s) at %#lx to %#lx",
-                      index + 1, module->string, module->base.v, module->base.v + module->size,
-                      i + 1, info->modules[i].string, info->modules[i].base.v,
-                      info->modules[i].base.v + info->modules[i].size);
-            return EXIT_MODULE_OVERLAP;
-        }
-    }
-    if (overlaps(module, &image)) {
-        log_error("module %u (%s) at %#lx overlaps the hypervisor at %#lx to %#lx", index + 1,
-                  module->string, module->base.v, image.base.v, image.base.v + image.size);
-        return EXIT_MODULE_OVERLAP;
-    }
-    return EXIT_OK;
-}
-
-/* A module whose string begins with a plus sign belongs to the guest before it. */
-static bool belongs_to_guest(const struct boot_module *module)
-{
-    return module->string[0] == '+';
-}
 
 static void note_failure(unsigned number, enum exit_code code)
 {
@@ -189,7 +154,7 @@ static bool take_next(struct entry *entry)
         return false;
     *entry = (struct entry){.number = ++pool.next_number, .module = pool.next_module++};
     for (; pool.next_module < info->module_count &&
-           belongs_to_guest(&info->modules[pool.next_module]);
+           module_belongs_to_guest(&info->modules[pool.next_module]);
          pool.next_module++)
         entry->extra++;
     pool.alive++;
@@ -217,6 +182,7 @@ static void put_off(const struct entry *entry)
 static void start_guest(struct entry *entry)
 {
     const struct boot_module *module = &pool.info->modules[entry->module];
+    const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
     enum exit_code code = EXIT_OK;
     vm_work_for(NULL);
     hpa_t page = page_alloc(vm_order());
@@ -230,8 +196,8 @@ static void start_guest(struct entry *entry)
         vm->put_off = false;
     else
         code = EXIT_NO_MEMORY;
-    for (unsigned i = 0; !code && i <= entry->extra; i++)
-        code = check_placement(pool.info, entry->module + i);
+    if (!code)
+        code = modules_check(pool.info, entry->module, entry->extra, image);
     if (!code)
         code = vm_create(vm, entry->number, module, entry->extra, pool.options, entry->last_chance);
     if (code && vm && vm->put_off) {
@@ -356,14 +322,14 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     unsigned guests = 0;
 
     for (unsigned i = 0; i < info->module_count; i++)
-        guests += !belongs_to_guest(&info->modules[i]);
+        guests += !module_belongs_to_guest(&info->modules[i]);
     if (!guests) {
         log_error("no guest to run: the loader passed no module; give at least one guest program");
         return EXIT_NO_GUESTS;
     }
     pool.info = info;
     pool.options = options;
-    while (belongs_to_guest(&info->modules[pool.next_module]))
+    while (module_belongs_to_guest(&info->modules[pool.next_module]))
         pool.next_module++;
     pool.limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
     log_info("KTAP version 1");

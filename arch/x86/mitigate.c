@@ -3,6 +3,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/descriptors.h"
+#include "arch/x86/guarded.h"
 #include "lib/log.h"
 
 #define MSR_SPEC_CTRL         0x48u

@@ -167,7 +167,7 @@ uint64_t direct_map;
 
 hpa_t virt_to_phys(const void *pointer)
 {
-    return HPA(SUPPORT_RAM_BASE + (uint64_t)((const char *)pointer - arena));
+    return HPA((uint64_t)pointer - direct_map);
 }
 
 void page_clear(void *pages, unsigned order)
