@@ -18,6 +18,7 @@ GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 GUEST_EXTRA_sides   := sides/region.c
 GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
+GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/bytes.c hostile/atoms.c
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000
