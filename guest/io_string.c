@@ -92,9 +92,10 @@ static enum mmio_outcome iterate(struct string_io *io)
     return MMIO_DONE;
 }
 
-/* Stops between two iterations: all is as after an instruction, but RIP. */
+/* Stops between two iterations: all is as after an instruction, but RIP and RF. */
 static void pause(struct vcpu *vcpu)
 {
+    vmx_retry_instruction(&vcpu->vmx);
     vmx_end_interrupt_shadow();
     vmx_raise_single_step(&vcpu->vmx);
 }

@@ -18,10 +18,9 @@
 #define UNKNOWN_MSRS_SHOWN 8
 #define CPUID7_TSC_ADJUST  BIT(1)
 
-/* In the VMCS, switched by the CPU itself. */
+/* In the VMCS, switched by the CPU itself. So is IA32_EFER, which is read without an exit, too. */
 static const uint32_t vmcs_msrs[] = {MSR_FS_BASE,      MSR_GS_BASE,      MSR_SYSENTER_CS,
-                                     MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT,
-                                     MSR_EFER};
+                                     MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT};
 
 /* The same for every guest; writing the value that is there is allowed, another is #GP. */
 static const struct {
@@ -37,6 +36,7 @@ void msr_setup(struct vcpu *vcpu)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(vmcs_msrs); i++)
         vmx_pass_msr(&vcpu->vmx, vmcs_msrs[i]);
+    vmx_pass_msr_reads(&vcpu->vmx, MSR_EFER);
     for (unsigned i = 0; i < EXTRA_MSRS; i++)
         if (extra_msr_exists(i))
             vmx_pass_msr(&vcpu->vmx, extra_msrs[i]);
@@ -85,8 +85,11 @@ static uint64_t apic_base(const struct vcpu *vcpu)
 
 static bool set_apic_base(struct vcpu *vcpu, uint64_t value)
 {
-    return !((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE) &&
-           lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE));
+    if ((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE ||
+        !lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE)))
+        return false;
+    cpuid_update(vcpu);
+    return true;
 }
 
 static bool fixed_value(uint32_t msr, uint64_t *value)
@@ -155,6 +158,7 @@ void exit_wrmsr(struct vcpu *vcpu)
         move_tsc(vcpu, value - vcpu->tsc_adjust);
     else if (!lapic_msr_write(&vcpu->lapic, msr, value) &&
              !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
+             !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
              !(fixed_value(msr, &fixed) && value == fixed)) {
         refuse(vcpu, "WRMSR", msr);
         return;

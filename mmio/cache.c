@@ -27,7 +27,7 @@ void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *
     for (unsigned i = 0; i < MMIO_DECODED; i++)
         cache->decoded[i].insn.code = DECODED_EMPTY;
     for (unsigned i = 0; i < MMIO_HOT; i++)
-        mmio_hot_forget(&cache->hot[i]);
+        cache->hot[i].rip = HOT_NONE;
 }
 
 void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info)
@@ -42,8 +42,7 @@ void mmio_cache_clear_gva(struct mmio_cache *cache)
 {
     for (unsigned i = 0; i < MMIO_MEMOS; i++)
         cache->data[i].page = cache->code[i].page = MEMO_EMPTY;
-    for (unsigned i = 0; i < MMIO_HOT; i++)
-        mmio_hot_forget(&cache->hot[i]);
+    cache->cpu->regime += REGIME_STEP;
 }
 
 /* The slot of a page depends on CR3 and the access too, so all are looked at. */
@@ -56,8 +55,7 @@ void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address)
         if (cache->code[i].page == page)
             cache->code[i].page = MEMO_EMPTY;
     }
-    for (unsigned i = 0; i < MMIO_HOT; i++)
-        mmio_hot_forget(&cache->hot[i]);
+    cache->cpu->regime += REGIME_STEP;
 }
 
 #define ENTRY_NOW(type, i) (*(const volatile type *)memo->entries[i].host ^ memo->entries[i].value)

@@ -26,7 +26,8 @@ enum gva_cache {
 
 #define MMIO_MEMOS   16 /* of data, and as many of code; powers of two */
 #define MMIO_DECODED 16
-#define MMIO_HOT     16
+#define MMIO_HOT     (1u << MMIO_HOT_BITS)
+#define MMIO_HOT_BITS 6
 
 /* A walk that ended well, with every input that it had. */
 struct memo {
@@ -51,37 +52,66 @@ struct decoded {
     struct insn insn;
 };
 
-/* One instruction and the access that it made last. */
-struct hot {
-    uint64_t rip, next; /* HOT_NONE: nothing is kept here */
-    uint64_t bell;      /* the RIP of a write that rings a doorbell, instead of `rip` */
-    struct cpu_state state;
-    uint64_t generation, sequence, bus_sequence;
-    uint64_t pkru; /* if `keyed`: CR4.PKE is set */
-    const uint8_t *code;
-    gpa_t code_page;
-    uint64_t bytes[2];
-    struct insn insn;
-    uint8_t base, index; /* general registers, or INSN_NO_REG */
-    bool keyed;
-    bool whole; /* a load that fills the register as it is */
-    uint8_t first_entry;
-    uint64_t disp;        /* with the base and the index: how far the operand is from `first` */
-    uint64_t first, span; /* the place on the bus, as far as it goes in this page */
-    uint64_t mask;        /* of the operand's size */
-    struct bus_region region;
-    __typeof__(((struct bus_ops *)0)->write) write; /* the region's */
-    struct walk_entry entries[8]; /* of the walk for the code, then for the data; the last ones; for
-                                     a doorbell the first 4, of the code, as in a memo */
+/* An entry of a walk, and what it must still say. */
+struct hot_entry {
+    const void *host;
+    uint64_t value;
 };
+
+/* One instruction, one place that it touched, and one address space. Four cache lines, of which the
+ * last two hold the entries of the walks. */
+struct hot {
+    uint64_t rip; /* HOT_NONE: nothing is kept here */
+    gpa_t gpa;
+    uint64_t cr3;
+    uint64_t mode; /* cpu_mode() */
+    uint64_t generation, sequence, bus_sequence;
+    const uint8_t *code;
+    uint64_t bytes[2];
+    uint64_t registers; /* what base and index make, so that the operand is this place */
+    void *device;
+    union {
+        __typeof__(((struct bus_ops *)0)->read) read;
+        __typeof__(((struct bus_ops *)0)->write) write;
+    };
+    uint32_t offset; /* in the device */
+    int32_t imm;
+    uint32_t pkru; /* if HOT_KEYED */
+    uint8_t flags;  /* HOT_ */
+    uint8_t length; /* of the instruction */
+    uint8_t size;   /* of the access */
+    uint8_t reg_size;
+    uint8_t base, index; /* general registers, or INSN_NO_REG; the index with its shift */
+    uint8_t reg;
+    uint8_t first_entry;
+    union {
+        struct hot_entry entries[8]; /* of the walk for the code, then for the data; the last ones */
+        struct {                     /* HOT_BELL */
+            struct hot_entry code[4]; /* unused ones point to their own value */
+            uint64_t next;            /* RIP behind the instruction */
+        } bell;
+    };
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct hot) == 256, "an index is a shift");
+
+#define HOT_BELL       BIT(0) /* a write that rings a doorbell */
+#define HOT_WRITE      BIT(1)
+#define HOT_IMM        BIT(2) /* of `imm`, not a register */
+#define HOT_WHOLE      BIT(3) /* a load that fills the register as it is */
+#define HOT_SIGNED     BIT(4)
+#define HOT_KEYED      BIT(5)     /* CR4.PKE is set */
+#define HOT_CODE_COUNT BITS(7, 6) /* entries of the walk for the code, less one */
+
+#define HOT_INDEX BITS(4, 0)
+#define HOT_SHIFT BITS(6, 5)
 
 /* Not canonical, so no instruction is there. */
 #define HOT_NONE BIT(62)
 
-static inline void mmio_hot_forget(struct hot *hot)
-{
-    hot->rip = hot->bell = HOT_NONE;
-}
+/* What would be kept if its place were free, and how often in a row it was looked for in vain. */
+struct hot_wish {
+    uint32_t mixed, count;
+};
 
 struct mmio_cache {
     enum gva_cache mode;
@@ -95,6 +125,7 @@ struct mmio_cache {
     struct memo code[MMIO_MEMOS];
     struct decoded decoded[MMIO_DECODED];
     struct hot hot[MMIO_HOT];
+    struct hot_wish wishes[MMIO_HOT];
 };
 
 /* A translation. On WALK_OK the GPA and, for code in readable RAM, where the page is. */

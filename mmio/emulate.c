@@ -46,29 +46,23 @@ static uint64_t source(struct cpu_regs *cpu, const struct insn *insn)
     return cpu_gpr(cpu, insn->reg) >> (insn->high_byte ? 8 : 0);
 }
 
-/* Write-back (SDM 1, 3.4.1.1): 32 bits clear the upper half, 8 and 16 bits leave the rest alone. */
-void mmio_write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
+void mmio_fill_register(struct cpu_regs *cpu, unsigned gpr, unsigned size, unsigned signed_size,
+                        uint64_t value)
 {
-    uint64_t old = cpu_gpr(cpu, insn->reg);
-    if (insn->op == INSN_SIGN_EXTEND) {
-        unsigned unused = 64 - 8u * insn->size;
+    if (signed_size) {
+        unsigned unused = 64 - 8 * signed_size;
         value = (uint64_t)((int64_t)(value << unused) >> unused);
     }
-    switch (insn->reg_size) {
-    case 8:
-        break;
-    case 4:
-        value = (uint32_t)value;
-        break;
-    case 2:
-        value = (old & ~0xffffull) | (value & 0xffff);
-        break;
-    default: {
-        unsigned shift = insn->high_byte ? 8 : 0;
-        value = (old & ~(0xffull << shift)) | (value & 0xff) << shift;
-    }
-    }
-    cpu_set_gpr(cpu, insn->reg, value);
+    gpr_write(cpu, gpr, size, false, value);
+}
+
+static void write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
+{
+    if (insn->high_byte)
+        gpr_write(cpu, insn->reg, 1, true, value);
+    else
+        mmio_fill_register(cpu, insn->reg, insn->reg_size,
+                           insn->op == INSN_SIGN_EXTEND ? insn->size : 0, value);
 }
 
 /* Everything is decided; only the lack of host memory can still fail, and that ends the VM. */
@@ -86,19 +80,17 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
         shift += 8 * fragments[i].size;
     }
     if (!insn->write)
-        mmio_write_back(v->cpu, insn, value);
+        write_back(v->cpu, insn, value);
     return 0;
 }
 
-/* RIP, and RF and TF as after any instruction (SDM 3, 18.3.1.1). Outside 64-bit code EIP has 32
- * bits, in 16-bit code too: running off 64 KiB is the next fetch's limit fault, not a wrap. */
-static void advance(struct mmio_vcpu *v, const struct walk_context *context, uint64_t next)
+void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
 {
-    cpu_set_reg(v->cpu, REG_RIP, next);
-    v->single_step = context->rflags & RFLAGS_TF;
-    if (unlikely(context->rflags & RFLAGS_RF))
-        cpu_set_reg(v->cpu, REG_RFLAGS, context->rflags & ~RFLAGS_RF);
-    v->stale_count = 0;
+    cpu_set_reg(vcpu->cpu, REG_RIP, next);
+    vcpu->single_step = rflags & RFLAGS_TF;
+    if (likely(rflags & RFLAGS_RF))
+        cpu_set_reg(vcpu->cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+    vcpu->stale_count = 0;
 }
 
 static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_context *context,
@@ -142,7 +134,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
                             insn->write ? ACCESS_WRITE : ACCESS_READ, error);
     if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
         mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
-    advance(vcpu, context, next);
+    mmio_advance(vcpu, next, context->rflags);
     vcpu->stats.emulated++;
     return MMIO_DONE;
 }
@@ -233,6 +225,8 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     if (unlikely(!memory))
         return stale(vcpu, rip, gpa);
 
+    /* Outside 64-bit code EIP has 32 bits, in 16-bit code too: running off 64 KiB is the next
+     * fetch's limit fault, not a wrap. */
     uint64_t next = rip + insn->length;
     if (mmio_code_size(&context) != CODE_64)
         next = (uint32_t)next;

@@ -32,6 +32,7 @@ BITS = ("shared=39", "execute_only=38")
 SETS = {
     "exits": ("bench", "", ()),
     "exits,mmio_caching=0": ("bench", "mmio_caching=0", ()),
+    "cpu": ("cpu_bench", "", ()),
     "mmu": ("mmu_bench", "", ()),
     "mmu,ept_ad=0": ("mmu_bench", "ept_ad=0", ()),
     "private,bits=0": ("sides_bench", "", ()),

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from harness import session
-from harness.campaign import PER_BOOT, STEPS, Campaign, Failure, endings, judge
+from harness.campaign import BUDGET_MS, PER_BOOT, STEPS, Campaign, Failure, endings, judge
 from harness.errors import HarnessError, Status
 
 env = os.environ.get
@@ -27,13 +27,10 @@ def number(name: str, usual: int) -> int:
 
 
 def report(campaign: Campaign, boot: int, failure: Failure) -> None:
+    again = campaign.command(N=number("N", 500), BOOT=boot)
+    alone = f"; alone: {campaign.command(VM=failure.vm, TRACE=1)}" if failure.vm is not None else ""
     print(f"hostile: {failure.kind}: {failure.text[:300]}")
-    if failure.vm is not None:
-        print(f"hostile:     repeat it: {campaign.command(VM=failure.vm, TRACE=1)}")
-        print(f"hostile:     or, with its neighbours: {campaign.command(N=number('N', 500), BOOT=boot)}")
-    else:
-        print(f"hostile:     repeat it: {campaign.command(N=number('N', 500), BOOT=boot)}")
-    sys.stdout.flush()
+    print(f"hostile:     repeat it: {again}{alone}", flush=True)
 
 
 def run_campaign(campaign: Campaign, vms: int, boots: list[int], jobs: int) -> int:
@@ -109,7 +106,7 @@ def shrink(steps: list[str], fails: Callable[[list[str]], bool]) -> list[str]:
 def run_one(campaign: Campaign, vm: int) -> int:
     trace, told = env("TRACE"), env("STEPS") or ""
     # Saying what each step is takes longer than the steps.
-    budget = 60000 if trace else 250
+    budget = 60000 if trace else BUDGET_MS
     run = session.run(campaign.alone(vm, f"{told}{' trace' * bool(trace)}".strip(), budget),
                       show=print)  # fmt: skip
     found = judge(run)

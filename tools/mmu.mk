@@ -72,6 +72,7 @@ bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1:
 
 # Debian's stock cloud kernel, or KERNEL=another package; unpacked here, installed nowhere.
 $(B)/kvm/kernel: tools/kvm/fetch.sh
+	@tools/deps.sh kvm
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
 
 $(B)/kvm/init: tools/kvm/launcher.c tools/kvm/kernel.c tools/kvm/kernel.h

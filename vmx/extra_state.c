@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
+#include "vmx/init_state.h"
 
 #define CPUID1_XSAVE  BIT(26) /* ECX */
 #define CPUID7_PKU    BIT(3)  /* ECX */
@@ -16,7 +17,6 @@
 #define XCR0_AVX512   BITS(7, 5)
 #define FCW_RESET     0x37f
 #define MXCSR_RESET   0x1f80
-#define DR6_RESET     0xffff0ff0
 #define AREA_ORDER    2 /* 16 KiB holds every XSAVE area up to AMX' */
 
 const uint32_t extra_msrs[EXTRA_MSRS] = {MSR_STAR,  MSR_LSTAR,          MSR_CSTAR,

@@ -74,6 +74,14 @@ uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
     return cpu->value[reg] = value;
 }
 
+/* The entry loads both, and wants them to agree on EFER.LMA (SDM 3, 27.3.1.1). */
+static void write_efer(uint64_t value)
+{
+    uint64_t controls = vmread(VMCS_ENTRY_CONTROLS) & ~ENTRY_IA32E_GUEST;
+    vmwrite(VMCS_ENTRY_CONTROLS, controls | (value & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
+    vmwrite(VMCS_GUEST_EFER, value);
+}
+
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
     cpu->value[reg] = value;
@@ -82,6 +90,8 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
         vmwrite(VMCS_GUEST_RIP, value);
         return;
     }
+    if (reg == REG_CR0 || reg == REG_CR4 || reg == REG_EFER)
+        cpu->regime += REGIME_STEP;
     if (reg == REG_CR0) {
         vmwrite(VMCS_CR0_READ_SHADOW, value);
         vmwrite(VMCS_GUEST_CR0,
@@ -90,19 +100,10 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
         vmwrite(VMCS_CR4_READ_SHADOW, value);
         vmwrite(VMCS_GUEST_CR4,
                 (value | vmx_cr4_must_be_1(&vmx.msrs)) & vmx_cr4_may_be_1(&vmx.msrs));
+    } else if (reg == REG_EFER) {
+        write_efer(value);
     } else {
         BUG_ON(!fields[reg]); /* PKRU is the guest's alone */
         vmwrite(fields[reg], value);
     }
-}
-
-void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
-{
-    (void)cpu;
-    state->rflags = vmread_always(VMCS_GUEST_RFLAGS) & CPU_STATE_RFLAGS;
-    state->cr0 = vmread_always(VMCS_GUEST_CR0);
-    state->cr3 = vmread_always(VMCS_GUEST_CR3);
-    state->cr4 = vmread_always(VMCS_GUEST_CR4);
-    state->efer = vmread_always(VMCS_GUEST_EFER);
-    state->cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
 }

@@ -112,6 +112,7 @@ void exception(struct exception_frame *frame)
         log_warn("interrupt %lu, which nobody here asked for; ignored", frame->vector);
         return;
     }
+    log_divert(NULL); /* it may have happened in there */
     log_error("%s in the hypervisor on CPU %lu (vector %lu, error code %#lx)",
               exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
               frame->error_code);

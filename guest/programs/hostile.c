@@ -15,7 +15,8 @@
 #define EFLAGS_IF  BIT(9)
 #define EFLAGS_VM  BIT(17)
 
-bool hostile_calm, hostile_sides;
+bool hostile_calm;
+uint64_t hostile_sides;
 static bool trace;
 static uint64_t seed, steps;
 static unsigned profile;
@@ -58,6 +59,14 @@ uint64_t any_value(struct hostile_cpu *cpu)
     return rnd(cpu);
 }
 
+/* A device of a VM with sides is at shared addresses, which 32-bit code can't reach. */
+static uint64_t device(const struct hostile_cpu *cpu, uint64_t gpa)
+{
+    if (!hostile_sides)
+        return gpa;
+    return cpu->wide ? SHARED_VA(gpa) : (uint64_t)scratch;
+}
+
 uint64_t any_address(struct hostile_cpu *cpu)
 {
     static const uint16_t ends[] = {0, 1, 4, 0x7fc, 0x7fe, 0x800, 0x818, 0xff8, 0xffc, 0xffe, 0xfff};
@@ -73,13 +82,14 @@ uint64_t any_address(struct hostile_cpu *cpu)
         return USER_VA + (uint64_t)scratch[pick(cpu, 4)] + offset;
     case 4:
     case 5:
-        return TESTDEV_A_BASE + pick(cpu, 2) * RT_PAGE + offset;
+        return device(cpu, TESTDEV_A_BASE + pick(cpu, 2) * RT_PAGE + offset);
     case 6:
-        return (any_gpa(cpu) & BITS(31, 0)) + offset;
+        return hostile_sides && !one_in(cpu, 20) ? device(cpu, 0xfec00000) + offset
+                                                 : (any_gpa(cpu) & BITS(31, 0)) + offset;
     case 7:
         return one_in(cpu, 4) ? any_value(cpu) : 0x7ffffffff000 + offset;
     case 8:
-        return one_in(cpu, 4) ? (uint64_t)cpu->code + offset : 0xfee00000 + offset;
+        return one_in(cpu, 4) ? (uint64_t)cpu->code + offset : device(cpu, 0xfee00000 + offset);
     }
     return LOW_STACK + offset;
 }
@@ -200,6 +210,7 @@ static void write_step(struct hostile_cpu *cpu, uint64_t step)
     uint64_t patience = 1000 + pick(cpu, 20000) + (mode >= MODE_FIRST_LEGACY ? 20000 : 0);
     struct code code = {cpu->code, cpu->code + 1024, modes[mode].bits};
 
+    cpu->wide = modes[mode].bits == 64;
     choose_state(cpu, mode);
     memset(cpu->code, 0xcc, sizeof(code_pages[0]));
     for (uint64_t n = 1 + pick(cpu, 8); n; n--)
@@ -301,7 +312,7 @@ void guest_main(void)
 {
     const char *text;
 
-    hostile_sides = cpuid(ABI_CPUID_STOLEN).eax;
+    hostile_sides = cpuid(ABI_CPUID_STOLEN).eax == SHARED_BIT;
     hostile_calm = argument("calm");
     trace = argument("trace");
     only = argument("only=");
@@ -315,6 +326,8 @@ void guest_main(void)
         hostile_cpus[i].random = seed;
     }
     profile = (unsigned)pick(&hostile_cpus[0], PROFILES);
+    if (hostile_sides)
+        apic_enter_x2apic();
     unsigned total = cpu_total();
     if (total > 1 && start_cpus(1, total - 1))
         for (unsigned i = 1; i < total; i++)

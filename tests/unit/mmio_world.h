@@ -142,6 +142,7 @@ enum world_result world_load(uint64_t gva, uint32_t *value);
 enum mmio_outcome world_exit(uint64_t gva, uint64_t gpa, bool write);
 
 /* A misconfiguration at RIP, answered as guest/dispatch.c has it answered. */
+void world_note_registers(void);
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering);
 
 /* The guest's flushes as the hypervisor sees them: in `exits` they exit. */

@@ -14,11 +14,11 @@ from .boot import BUILD, Boot, Guest
 from .errors import Status
 
 HOSTILE = BUILD / "guest" / "hostile.elf"
-INNOCENT = BUILD / "guest" / "innocent.elf"
+NEIGHBOUR = BUILD / "guest" / "neighbour.elf"
 PER_BOOT = 48
 INNOCENT_EVERY = 6
-STEPS = 80
-BUDGET_MS = 250
+STEPS = 60
+BUDGET_MS = 400
 ROUNDS = 300
 SLICE = 100_000  # TSC ticks in the scheduler's 10 ms, at the harness' rate of instructions
 # What an innocent VM may wait for beside the slices of others: exits of theirs in a row, kicks, and
@@ -30,7 +30,7 @@ TIMEOUT = 240.0
 ENDINGS = {"exit", "triple-fault", "unknown-hypercall", "unsupported-instruction", "budget",
            "mmio-during-delivery", "halted", "memory-fault"}  # fmt: skip
 # What the image says when it is to blame itself.
-BLAME = re.compile(r"\b(BUG|PANIC|panic)\b|^exception|^\s*RIP .* CR2 ")
+BLAME = re.compile(r"in the hypervisor on CPU|^error: BUG at")
 RESULT = re.compile(r"^(not ok|ok) \d+ (\w+) # ended=([\w-]+)")
 SENTENCE = re.compile(r"^# (\w+): (.*)$")
 BACK = re.compile(r"^# all memory is back: \d+ pages are free$")
@@ -41,7 +41,7 @@ SMPS = (1, 2, 1, 4)
 CMDLINES = ("", "", "", "mmio_caching=0", "gva_cache=exits", "gva_cache=off", "ept_ad=0 pml=0",
             "pml=0", "vpid=0", "huge=0", "nx_huge=force", "ve=inject", "poison=1",
             "slot_generation_start=524270", "x2apic=0")  # fmt: skip
-SIDES = ("", "", "", "", "shared=39", "shared=39,execute_only=38", "shared=39,ve")
+SIDES = ("", "", "", "", "", "", "shared=39", "shared=39,execute_only=38", "shared=39,ve")
 
 T = TypeVar("T")
 
@@ -96,7 +96,8 @@ class Campaign:
             del words["MACHINE"]
         if self.per_boot != PER_BOOT:
             words["PER_BOOT"] = self.per_boot
-        return " ".join(["make hostile", *(f"{k}={v}" for k, v in (words | what).items() if v or k in what)])
+        return " ".join(["make hostile", *(f"{name}={value}" for name, value in (words | what).items()
+                                           if value or name in what)])  # fmt: skip
 
     # ---- What is booted ------------------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class Campaign:
         # All of them might wait for one CPU, and each can have three vCPUs.
         late = 0 if self.nested else parallel * 3 * SLICE + SLACK
         words = ("testctl", "mem=4M", "budget=60000")
-        return Guest(INNOCENT, words, f"rounds={ROUNDS} late={late}", f"i{number}")
+        return Guest(NEIGHBOUR, words, f"rounds={ROUNDS} late={late}", f"i{number}")
 
     def boot(self, number: int, vms: int) -> Boot:
         """Boot `number` of a campaign of so many VMs."""
@@ -174,22 +175,20 @@ def _last_said(run: session.Run, pattern: re.Pattern[str]) -> str:
 
 
 def _ending_failures(run: session.Run) -> list[Failure]:
-    """Endings that are ours to blame, with what was said last before the VM's result line."""
+    """Endings that are ours to blame, with the last error before the VM's result line."""
     found, error = [], ""
+    sentences: dict[str, str] = {}
     for line in run.output.lines:
         if line.startswith("error: "):
-            error = line
+            # What the check found says more than that something failed.
+            error = line if "entry check" in line or "entry check" not in error else error
+        elif (said := SENTENCE.match(line)) and "expected the ending" not in line:
+            sentences[said[1]] = said[2]
         match = RESULT.match(line)
-        if not match:
-            continue
-        name, ending = match[2], match[3]
-        if name.startswith("h") and ending not in ENDINGS:
+        if match and match[2].startswith("h") and match[3] not in ENDINGS:
             kind = "emulator" if EMULATOR.search(error) else "ending"
-            said = error or next(
-                (m[2] for text in reversed(run.output.lines)
-                 if (m := SENTENCE.match(text)) and m[1] == name and "expected" not in text), "")  # fmt: skip
-            found.append(Failure(kind, f"{ending}: {said}", int(name[1:])))
-        if ending:
+            text = error or sentences.get(match[2], "")
+            found.append(Failure(kind, f"{match[3]}: {text}", int(match[2][1:])))
             error = ""
     return found
 
@@ -200,7 +199,7 @@ def _innocent_failures(run: session.Run) -> list[Failure]:
     for guest in run.boot.guests:
         if guest.name not in results:
             found.append(Failure("lost", f"no result of {guest.name}"))
-        elif guest.path == INNOCENT and not results[guest.name].passed:
+        elif guest.path == NEIGHBOUR and not results[guest.name].passed:
             why = [f"{c.name} # {c.comment}" for c in run.output.cases
                    if c.path.startswith(f"{guest.name}/") and not c.passed]  # fmt: skip
             found.append(Failure("innocent", f"{guest.name}: {results[guest.name].comment}; {why}"))

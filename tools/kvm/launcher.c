@@ -394,8 +394,8 @@ int main(void)
         printf("%sok %u %s\n", failed > before ? "not " : "", i + 1, guests[i]);
         fflush(stdout);
     }
-    printf("BENCH vm_bytes %llu bytes\n", (unsigned long long)vm_bytes());
-    printf("BENCH image_bytes %llu bytes\n", (unsigned long long)kernel_bytes());
+    printf("    BENCH vm_bytes %llu bytes\n", (unsigned long long)vm_bytes());
+    printf("    BENCH image_bytes %llu bytes\n", (unsigned long long)kernel_bytes());
     printf("%u passed, %u failed, %u skipped\n", passed, failed, skipped);
     power_off(failed != 0, failed ? "failed" : "ok");
 }

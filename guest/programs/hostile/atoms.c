@@ -129,6 +129,26 @@ static void atom_port(struct hostile_cpu *cpu, struct code *code)
     emit_number(code, string ? PICK(cpu, strings) : PICK(cpu, simple), 1);
 }
 
+/* The GHCI's registers: RCX, and by MOV R10 to R15. A VM without sides ends by such a call. */
+static void emit_ghci(struct hostile_cpu *cpu, struct code *code)
+{
+    static const uint64_t leaves[] = {0x10000, 0x10001, 48, 12, 10, 30, 31, 32, 0, 1, ~0ull};
+
+    emit_mov(code, RCX, one_in(cpu, 8) ? any_value(cpu) : 0xfc00);
+    for (unsigned reg = 2; reg < 8; reg++) {
+        uint64_t value = one_in(cpu, 3) ? pick(cpu, 9) : any_value(cpu);
+
+        if (reg == 2)
+            value = one_in(cpu, 10) ? value : 0;
+        else if (reg == 3)
+            value = PICK(cpu, leaves);
+        else if (one_in(cpu, 2))
+            value = any_gpa(cpu);
+        EMIT(code, 0x49, (uint8_t)(0xb8 | reg));
+        emit_number(code, value, 8);
+    }
+}
+
 static void atom_vmcall(struct hostile_cpu *cpu, struct code *code)
 {
     static const uint8_t calls[] = {
@@ -144,23 +164,9 @@ static void atom_vmcall(struct hostile_cpu *cpu, struct code *code)
 
     if (one_in(cpu, 300))
         number = any_value(cpu);
-    if (one_in(cpu, hostile_sides ? 3 : 500)) { /* the GHCI's; without sides the end */
-        static const uint64_t leaves[] = {0x10000, 0x10001, 48, 12, 10, 30, 31, 32, 0, 1, ~0ull};
+    if (code->bits == 64 && one_in(cpu, hostile_sides ? 3 : 2000)) {
         number = 0;
-        emit_mov(code, RCX, one_in(cpu, 8) ? any_value(cpu) : 0xfc00);
-        if (code->bits == 64) { /* MOV to R10 to R15 */
-            for (unsigned reg = 2; reg < 8; reg++) {
-                EMIT(code, 0x49, (uint8_t)(0xb8 | reg));
-                uint64_t value = one_in(cpu, 3)   ? pick(cpu, 9)
-                                 : one_in(cpu, 2) ? any_gpa(cpu)
-                                                  : any_value(cpu);
-                if (reg == 2)
-                    value = one_in(cpu, 10) ? any_value(cpu) : 0;
-                if (reg == 3)
-                    value = PICK(cpu, leaves);
-                emit_number(code, value, 8);
-            }
-        }
+        emit_ghci(cpu, code);
     } else {
         emit_mov(code, RBX, one_in(cpu, 3) ? any_gpa(cpu) : PICK(cpu, ids));
         emit_mov(code, RCX, one_in(cpu, 2) ? any_gpa(cpu) : PICK(cpu, sizes));
@@ -275,7 +281,9 @@ static void atom_apic(struct hostile_cpu *cpu, struct code *code)
         EMIT(code, 0x0f, one_in(cpu, 4) ? 0x32 : 0x30);
         return;
     }
-    emit_mov(code, RSI, APIC + (reg << 4) + (one_in(cpu, 8) ? pick(cpu, 16) : 0));
+    if (hostile_sides && !cpu->wide)
+        return;
+    emit_mov(code, RSI, (hostile_sides ? SHARED_VA(APIC) : APIC) + (reg << 4) + (one_in(cpu, 8) ? pick(cpu, 16) : 0));
     emit_mov(code, RAX, value);
     EMIT(code, one_in(cpu, 4) ? 0x8b : 0x89, AT_RSI(RAX));
 }

@@ -43,18 +43,22 @@ struct hostile_cpu {
     uint64_t random, step;
     uint8_t *code; /* a page, mapped for users at USER_VA, too */
     uint64_t recovered;
+    bool wide; /* 64-bit code */
 };
 
 #define HOSTILE_LEGACY 0x100
 
 /* The low megabytes again, for CPL 3. */
 #define USER_VA (TEST_VA + 0x0ull)
+/* The last GiB below 4 GiB, by shared addresses where there are such. */
+#define SHARED_VA(gpa) (USER_VA + (gpa) - 0x80000000ull)
+#define SHARED_BIT     39
 /* 512 pages that the steps map as they like. */
 #define PLAY_VA (TEST_VA + 0x8000000000ull)
 
 /* What the command line says. */
-extern bool hostile_sides; /* the VM has private and shared memory */
-extern bool hostile_calm;  /* no code that could spin with interrupts off, for nested machines */
+extern uint64_t hostile_sides; /* 1: the VM has private and shared memory */
+extern bool hostile_calm;      /* no code that could spin with interrupts off, for nested machines */
 
 uint64_t rnd(struct hostile_cpu *cpu);
 /* Below n. */

@@ -18,6 +18,7 @@ uint64_t legacy_idt[256] __attribute__((aligned(4096)));
 uint64_t hostile_idt[512] __attribute__((aligned(4096)));
 static uint64_t user_table[512] __attribute__((aligned(4096)));
 static uint64_t user_directory[512] __attribute__((aligned(4096)));
+static uint64_t shared_directory[512] __attribute__((aligned(4096)));
 static uint64_t play_directories[2][512] __attribute__((aligned(4096)));
 uint32_t directory_32[1024] __attribute__((aligned(4096)));
 uint64_t hostile_pdptes[512] __attribute__((aligned(4096)));
@@ -50,6 +51,7 @@ static void link_all(void)
     link(rt_pml4, 0, rt_pdpt);
     link(rt_pml4, user, user_table);
     link(user_table, 0, user_directory);
+    link(user_table, 1, shared_directory);
     link(rt_pml4, play, play_directories[0]);
     link(play_directories[0], 0, play_directories[1]);
     link(play_directories[1], 0, play_table);
@@ -65,6 +67,8 @@ void tables_init(void)
 {
     for (unsigned i = 0; i < 512; i++)
         user_directory[i] = LEAF_2M(i);
+    for (unsigned i = 0; i < 512; i++)
+        shared_directory[i] = LEAF_2M(3 * 512 + i) | hostile_sides << SHARED_BIT;
     for (unsigned i = 0; i < 2048; i++)
         directories_pae[i / 512][i % 512] = LEAF_2M(i);
     for (unsigned i = 0; i < 4; i++)
@@ -124,6 +128,8 @@ static void end_interrupts(void)
 
     if (!(base & APIC_BASE_ENABLE))
         return;
+    if (hostile_sides && !(base & APIC_BASE_X2APIC)) /* its page is at no private address */
+        wrmsr(MSR_APIC_BASE, base |= APIC_BASE_X2APIC);
     for (unsigned i = 0; i < 4; i++) {
         if (base & APIC_BASE_X2APIC)
             wrmsr(MSR_X2APIC + (APIC_REG_EOI >> 4), 0);
@@ -167,8 +173,8 @@ uint64_t any_gpa(struct hostile_cpu *cpu)
         APIC, 0xfffff000, 0x100000000, 0x1fffff000, 0x4000000000, 0x8000000000, 0x8000001000,
         0x80fe000000, 0xfffffff000, 0x10000000000, 0xfffffffffffff000,
     };
-    if (one_in(cpu, 3))
-        return pick(cpu, 1024) << 12;
+    if (one_in(cpu, 3) || (hostile_sides && !one_in(cpu, 8)))
+        return pick(cpu, 1024) << 12 | (one_in(cpu, 8) ? hostile_sides << SHARED_BIT : 0);
     if (one_in(cpu, 8))
         return (uint64_t)play_table;
     return PICK(cpu, pages);
