@@ -113,7 +113,7 @@ class Campaign:
         """`steps`: what the guest is told beside seed and number of steps."""
         smp, cmdline = self.settings(self.boot_of(vm))
         chance = Chance(self.seed, 2, vm)
-        words = [f"mem={chance.pick(('4M', '4M', '5M', '7M'))}", f"budget={budget}"]
+        words = ["expect=any", f"mem={chance.pick(('4M', '4M', '5M', '7M'))}", f"budget={budget}"]
         if self.nested or not chance.one_in(6):
             words.append("testctl")
         if smp > 1 or chance.one_in(8):
@@ -150,7 +150,7 @@ class Campaign:
 
     def _boot(self, name: str, smp: int, cmdline: str, guests: tuple[Guest, ...]) -> Boot:
         method = "kernel" if self.machine != "bochs" else "optrom"
-        return Boot(name, self.machine, method, self.cpu, cmdline, guests, smp,
+        return Boot(name, self.machine, method, cpu=self.cpu, cmdline=cmdline, guests=guests, smp=smp,
                     timeout=TIMEOUT * (5 if self.nested else 1))  # fmt: skip
 
 
@@ -175,21 +175,19 @@ def _last_said(run: session.Run, pattern: re.Pattern[str]) -> str:
 
 
 def _ending_failures(run: session.Run) -> list[Failure]:
-    """Endings that are ours to blame, with the last error before the VM's result line."""
-    found, error = [], ""
-    sentences: dict[str, str] = {}
+    """Endings that are ours to blame, with what was said of the VM before its result line."""
+    found = []
+    said: dict[str, str] = {}
     for line in run.output.lines:
-        if line.startswith("error: "):
-            # What the check found says more than that something failed.
-            error = line if "entry check" in line or "entry check" not in error else error
-        elif (said := SENTENCE.match(line)) and "expected the ending" not in line:
-            sentences[said[1]] = said[2]
+        sentence = SENTENCE.match(line)
+        # What the entry check found says more than that something failed.
+        if sentence and "expected the ending" not in line and "entry check:" not in said.get(sentence[1], ""):
+            said[sentence[1]] = sentence[2]
         match = RESULT.match(line)
         if match and match[2].startswith("h") and match[3] not in ENDINGS:
-            kind = "emulator" if EMULATOR.search(error) else "ending"
-            text = error or sentences.get(match[2], "")
+            text = said.get(match[2], "")
+            kind = "emulator" if EMULATOR.search(text) else "ending"
             found.append(Failure(kind, f"{match[3]}: {text}", int(match[2][1:])))
-            error = ""
     return found
 
 
