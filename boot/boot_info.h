@@ -16,7 +16,7 @@
 #define MULTIBOOT2_LOADER_MAGIC 0x36d76289u
 
 #define BOOT_RANGES     1024
-#define BOOT_MODULES    64
+#define BOOT_MODULES    96
 #define BOOT_STRING_MAX 512
 
 /* Kinds of memory, numbered as in E820. Where entries of the loader's map overlap, the strictest

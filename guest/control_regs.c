@@ -51,17 +51,21 @@ static void flush(struct vcpu *vcpu, unsigned type)
     tlb_invvpid(&vcpu->vm->mmu, type, vcpu->vpid, GVA(0), INVVPID_GUEST);
 }
 
-static void finish(struct vcpu *vcpu, enum control_effect effect)
+static void take_effect(struct vcpu *vcpu, enum control_effect effect)
 {
-    if (effect == CONTROL_FAULT) {
-        vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
-        return;
-    }
     if (effect >= CONTROL_FORGET)
         mmio_cache_clear_gva(&vcpu->mmio.cache);
     if (effect >= CONTROL_FLUSH)
         flush(vcpu, effect == CONTROL_FLUSH ? INVVPID_GLOBALS : INVVPID_SINGLE);
-    vmx_skip_instruction(&vcpu->vmx);
+}
+
+static void finish(struct vcpu *vcpu, enum control_effect effect)
+{
+    take_effect(vcpu, effect);
+    if (effect == CONTROL_FAULT)
+        vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+    else
+        vmx_skip_instruction(&vcpu->vmx);
 }
 
 /* CR8 is bits 7:4 of the task priority. */
@@ -135,6 +139,14 @@ void exit_cr_access(struct vcpu *vcpu)
         break;
     }
     finish(vcpu, effect);
+}
+
+bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value)
+{
+    const struct control_rules rules = rules_of(vcpu);
+    enum control_effect effect = control_set_cr3(&rules, value);
+    take_effect(vcpu, effect);
+    return effect != CONTROL_FAULT;
 }
 
 bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value)

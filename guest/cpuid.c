@@ -80,9 +80,8 @@ static struct cpuid topology_leaf(const struct vm *vm, uint32_t subleaf)
     if (subleaf == 0)
         return (struct cpuid){.ebx = 1, .ecx = LEAFB_ECX_THREAD};
     if (subleaf == 1)
-        return (struct cpuid){.eax = package_bits(vm),
-                              .ebx = (uint32_t)vm->words.vcpus,
-                              .ecx = LEAFB_ECX_CORE};
+        return (struct cpuid){
+            .eax = package_bits(vm), .ebx = (uint32_t)vm->words.vcpus, .ecx = LEAFB_ECX_CORE};
     return (struct cpuid){0};
 }
 
@@ -165,8 +164,8 @@ void cpuid_setup(struct vm *vm)
 {
     cpuid_table_fill(&vm->cpuid, shown, vm);
     if (vm->cpuid.left_out)
-        log_info("# %s: CPUID has %u answers more than there is room for; they are 0",
-                 vm->name, vm->cpuid.left_out);
+        log_info("# %s: CPUID has %u answers more than there is room for; they are 0", vm->name,
+                 vm->cpuid.left_out);
 }
 
 /* ---- What varies ----------------------------------------------------------------------------- */

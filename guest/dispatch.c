@@ -36,13 +36,6 @@ static COLD void triple_fault(struct vcpu *vcpu)
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static COLD void task_switch(struct vcpu *vcpu)
-{
-    vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT,
-           "task switch at RIP %#lx: hardware task switching is not offered",
-           cpu_reg(&vcpu->vmx.regs, REG_RIP));
-}
-
 static COLD void halt(struct vcpu *vcpu)
 {
     vmx_skip_instruction(&vcpu->vmx);
@@ -280,7 +273,7 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_TRIPLE_FAULT:
         return triple_fault(vcpu);
     case REASON_TASK_SWITCH:
-        return task_switch(vcpu);
+        return exit_task_switch(vcpu);
     default:
         return unhandled(vcpu);
     }

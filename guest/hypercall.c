@@ -237,11 +237,13 @@ static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUM
     return true;
 }
 
-/* Is there something that a long call should not hold up? */
+/* Is there something that a long call should not hold up? A kick, the end of the VM, another vCPU's
+ * turn, an event for the guest. */
 static bool is_interrupted(void *context)
 {
     struct vcpu *vcpu = context;
-    return rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
+    return READ_ONCE(vcpu->kicked) || vm_ending(vcpu->vm) != VM_RUNNING ||
+           rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
 static NOINLINE void call_ghci(struct vcpu *vcpu)
@@ -280,6 +282,7 @@ static COLD void call_by_number(struct vcpu *vcpu)
     int64_t result =
         arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
     gpr[GPR_RAX] = (uint64_t)result & mask;
+    vcpu->vmx.attention |= mmu_has_chores(&vcpu->vm->mmu);
     if (call.rbx != before.rbx)
         gpr[GPR_RBX] = call.rbx & mask;
     if (call.rcx != before.rcx)

@@ -15,6 +15,7 @@
 #include "guest/provoke.h"
 #include "guest/trace.h"
 #include "lib/log.h"
+#include "lib/patience.h"
 #include "lib/trace.h"
 #include "mmu/mmu.h"
 #include "vmx/extra_state.h"
@@ -76,6 +77,7 @@ static void start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_BAD_COMMAND_LINE);
     machine_set_on_exit((enum on_exit)options.on_exit);
     tsc_calibrate(&info);
+    patience_set(tsc_khz() * 1000);
     log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
              info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
              info.command_line);

@@ -134,7 +134,7 @@ static void halt_cpu(struct vcpu *vcpu)
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
     epoch_offline((unsigned)THIS_CPU);
     enter(vcpu);
-    epoch_online((unsigned)THIS_CPU);
+    epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
@@ -180,6 +180,12 @@ static void print_own(struct vcpu *vcpu)
     vcpu->budget_end += rdtsc() - start;
 }
 
+/* What earlier calls of the guest left to be done is done before it goes on, a piece at a time. */
+static bool is_due(const struct vcpu *vcpu)
+{
+    return vm_ending(vcpu->vm) == VM_RUNNING && rdtsc() < vcpu->slice_end;
+}
+
 /* What is due before the guest goes on. False: it does not, or not now. */
 static bool attend(struct vcpu *vcpu)
 {
@@ -195,7 +201,7 @@ static bool attend(struct vcpu *vcpu)
             arm_timer(vcpu, vcpu->next_event - now);
         if (vcpu->halted)
             wait_halted(vcpu);
-    } while (READ_ONCE(vcpu->kicked));
+    } while (READ_ONCE(vcpu->kicked) || (is_due(vcpu) && mmu_do_chore(&vm->mmu)));
     if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
@@ -214,7 +220,7 @@ static bool attend(struct vcpu *vcpu)
  * here since; the EPTP's translations are the ledger's business (rule T5). */
 static void begin(struct vcpu *vcpu)
 {
-    epoch_online((unsigned)THIS_CPU);
+    epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
     vcpu->place = tlb_place(THIS_CPU);
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
     transcript_speak_for(vcpu->vm->console.transcript, vcpu->vm->name);
@@ -223,7 +229,11 @@ static void begin(struct vcpu *vcpu)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
     if (vcpu->starting)
         ipi_start(vcpu);
-    extra_state_load(&vcpu->extra);
+    const char *refused = extra_state_load(&vcpu->extra);
+    if (unlikely(refused))
+        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
+               "CPU %lu refuses the %s that the guest had on another one; pin the VM with pin=",
+               THIS_CPU, refused);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     vcpu->kicked = true; /* the first look is at everything */

@@ -132,6 +132,7 @@ static int add_devices(struct vm *vm)
 
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
     bus_init(&vm->port_bus, "port", 0xffff);
+    vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
     uart_init(&vm->uart, transmit, &vm->console);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');

@@ -144,7 +144,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
-    uint64_t poison_ticks; /* TSC: spent in vmx_poison() */
+    uint64_t poison_ticks;              /* TSC: spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 
@@ -237,6 +237,7 @@ void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
+void exit_task_switch(struct vcpu *vcpu);
 
 /* Logging of dirty pages by the CPU, in guest/pml.c: at creation; after tlb_enter(), so that the
  * vCPU logs if any slot wants it; after an exit with vmx.pml_on, before tlb_leave(). */
@@ -251,6 +252,9 @@ void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
 /* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
+/* As MOV to CR3, with the flush. False: it is refused. */
+bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
 bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
 /* CPUID.1:EAX of every guest: family, model and stepping. */

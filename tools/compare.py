@@ -32,7 +32,7 @@ T = TypeVar("T")
 PEER = ROOT / "tests/bench/kvm.txt"
 CHART = ROOT / "docs/bench.svg"
 CSV = BUILD / "bench/bench.csv"
-GUESTS = {"exits": "bench", "mmu": "mmu_bench"}
+GUESTS = {"exits": "bench", "cpu": "cpu_bench", "mmu": "mmu_bench"}
 CMDLINE = linux.CMDLINE + " hugepages=36"
 # The columns, and the words of the kernel's command line.
 CONFIGURATIONS = {

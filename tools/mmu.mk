@@ -64,7 +64,7 @@ prove: ## prove statements about SPTE words with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-private bench-smp
+.PHONY: bench bench-mmu bench-mmio bench-cpu bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1: ours alone
 	$(Q)$(if $(QUICK),,tools/deps.sh bench)
@@ -90,6 +90,9 @@ bench-mmu: all guests $(B)/optrom.bin | deps-run ## what the MMU costs, in instr
 
 bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, in instructions
 	$(Q)$(PYTHON) tools/bench.py exits
+
+bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and waiting interrupts cost
+	$(Q)$(PYTHON) tools/bench.py cpu
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \

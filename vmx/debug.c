@@ -9,6 +9,7 @@
 #define DR6_BUS_LOCK    BIT(11)
 #define DR6_BD          BIT(13) /* access to a debug register while DR7.GD was 1 */
 #define DR6_BS          BIT(14) /* single step */
+#define DR6_BT          DEBUG_TASK_SWITCH
 #define DR6_RTM         BIT(16)
 
 #define DR7_GD       BIT(13)
@@ -20,7 +21,7 @@
 static uint64_t dr6_after(uint64_t dr6, uint64_t qualification)
 {
     dr6 = (dr6 & ~DR6_BREAKPOINTS) | DR6_RTM;
-    dr6 |= qualification & (DR6_BREAKPOINTS | DR6_BD | DR6_BS);
+    dr6 |= qualification & (DR6_BREAKPOINTS | DR6_BD | DR6_BS | DR6_BT);
     return dr6 & ~(qualification & (DR6_BUS_LOCK | DR6_RTM));
 }
 

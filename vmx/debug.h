@@ -10,6 +10,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* DR6.BT, which no exit reports: the T bit of the TSS that a task came from. */
+#define DEBUG_TASK_SWITCH (1ull << 15)
+
 struct debug_state {
     uint64_t dr6, dr7;
     uint64_t debugctl; /* IA32_DEBUGCTL */

@@ -32,6 +32,12 @@ static void update_debug_registers(uint64_t qualification, bool by_int1)
         vmwrite(VMCS_GUEST_DEBUGCTL, state.debugctl);
 }
 
+void vmx_raise_debug(struct vmx_vcpu *vcpu, uint64_t reasons)
+{
+    vmx_raise(vcpu, VECTOR_DB, 0);
+    update_debug_registers(reasons, false);
+}
+
 bool vmx_reflect_exception(struct vmx_vcpu *vcpu)
 {
     const struct vmx_exit *e = &vcpu->exit;

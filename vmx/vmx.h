@@ -169,6 +169,10 @@ void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 #define EXCEPTIONS_REFLECTED (BIT(VECTOR_DB) | BIT(VECTOR_AC))
 bool vmx_reflect_exception(struct vmx_vcpu *vcpu) MUST_CHECK;
 
+/* Raises #DB for what stands in `reasons`, bits as in the qualification of a #DB exit, or
+ * DEBUG_TASK_SWITCH (vmx/debug.h). */
+void vmx_raise_debug(struct vmx_vcpu *vcpu, uint64_t reasons);
+
 /* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
 void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 

@@ -4,6 +4,7 @@
 
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
+#include "arch/x86/guarded.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/tsc_rate.h"
 #include "lib/log.h"

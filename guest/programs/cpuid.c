@@ -171,8 +171,8 @@ static void upper_halves(void)
 static void beyond_the_highest(void)
 {
     uint32_t highest = cpuid(0).eax, extended = cpuid(0x80000000).eax;
-    const uint32_t leaves[] = {highest + 1, highest + 0x100,   0x3fffffff,
-                               0x7fffffff,  extended + 1, 0x90000000, 0xffffffff};
+    const uint32_t leaves[] = {highest + 1,  highest + 0x100, 0x3fffffff, 0x7fffffff,
+                               extended + 1, 0x90000000,      0xffffffff};
     for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++) {
         for (uint32_t subleaf = 0; subleaf < 4; subleaf++) {
             struct cpuid right = cpuid_sub(highest, subleaf), got = cpuid_sub(leaves[i], subleaf);

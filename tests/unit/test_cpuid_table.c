@@ -101,7 +101,8 @@ static void entries_say_what_they_are(void **state)
     assert_int_equal(table.entries[0].leaf, 0);
     unsigned own = 0;
     for (unsigned i = 0; i < table.count; i++) {
-        const struct cpuid_entry *e = &table.entries[i], *first = cpuid_table_first(&table, e->leaf);
+        const struct cpuid_entry *e = &table.entries[i],
+                                 *first = cpuid_table_first(&table, e->leaf);
         assert_int_equal(first->leaf, e->leaf);
         assert_ptr_equal(first + e->subleaf, e);
         assert_true(!e->plain || (!e->own && !e->subleaves && !e->subleaf));
@@ -122,10 +123,19 @@ static void beyond_the_highest(void **state)
 {
     (void)state;
     static const uint32_t leaves[][2] = {
-        {0x1b, 0x1b},       {0x1c, 0x1b},       {0x3fffffff, 0x1b},       {0x50000000, 0x1b},
-        {0x7fffffff, 0x1b}, {0x80000009, 0x1b}, {0xffffffff, 0x1b},       {0x80000008, 0x80000008},
-        {5, 5},             {0x80000003, 0x80000003}, {0x40000002, 0x40000002},
-        {0x4fffffff, 0x4fffffff}, {0x40000000, 0x40000000},
+        {0x1b, 0x1b},
+        {0x1c, 0x1b},
+        {0x3fffffff, 0x1b},
+        {0x50000000, 0x1b},
+        {0x7fffffff, 0x1b},
+        {0x80000009, 0x1b},
+        {0xffffffff, 0x1b},
+        {0x80000008, 0x80000008},
+        {5, 5},
+        {0x80000003, 0x80000003},
+        {0x40000002, 0x40000002},
+        {0x4fffffff, 0x4fffffff},
+        {0x40000000, 0x40000000},
     };
     cpuid_table_fill(&table, fake, NULL);
     for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++)
@@ -189,10 +199,8 @@ static void more_than_there_is_room_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_answer_is_found),
-        cmocka_unit_test(entries_say_what_they_are),
-        cmocka_unit_test(beyond_the_highest),
-        cmocka_unit_test(xsave_sizes),
+        cmocka_unit_test(every_answer_is_found),       cmocka_unit_test(entries_say_what_they_are),
+        cmocka_unit_test(beyond_the_highest),          cmocka_unit_test(xsave_sizes),
         cmocka_unit_test(more_than_there_is_room_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,7 +34,8 @@ static void registers(void **state)
         {DR6_RESET & ~BIT(16), 1, DR6_RESET | 1},
         /* Bit 12 of the pending debug exceptions is none of DR6, nor is what is reserved. */
         {DR6_RESET, BIT(12) | 1, DR6_RESET | 1},
-        {DR6_RESET, ~0xeull & ~BIT(11) & ~BIT(16), DR6_RESET | BIT(13) | BIT(14) | 1},
+        {DR6_RESET, ~0xeull & ~BIT(11) & ~BIT(15) & ~BIT(16), DR6_RESET | BIT(13) | BIT(14) | 1},
+        {DR6_RESET, DEBUG_TASK_SWITCH, DR6_RESET | BIT(15)},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         for (unsigned gd = 0; gd < 2; gd++)
