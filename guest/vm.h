@@ -198,6 +198,14 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINT
 /* The name of an ending, as in `expect=`. */
 const char *vm_ending_name(enum vm_ending ending);
 
+/* For exits whose work may take long: if the vCPU's slice is over, the guest does not go on. The
+ * clock is otherwise looked at every some exits, and so many long ones would be many slices. */
+static inline void vcpu_end_of_slice(struct vcpu *vcpu)
+{
+    if (vcpu->slice_end != TIME_NEVER && rdtsc() >= vcpu->slice_end)
+        vcpu->exits_left = 1;
+}
+
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
 
