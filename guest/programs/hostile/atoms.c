@@ -164,6 +164,8 @@ static void atom_vmcall(struct hostile_cpu *cpu, struct code *code)
 
     if (one_in(cpu, 300))
         number = any_value(cpu);
+    if (number == (ABI_HYPERCALL | HC_TRACE) && !one_in(cpu, 20)) /* what is traced is printed */
+        number = ABI_HYPERCALL | HC_NOP;
     if (code->bits == 64 && one_in(cpu, hostile_sides ? 3 : 2000)) {
         number = 0;
         emit_ghci(cpu, code);
