@@ -35,6 +35,14 @@ static bool saves_rf_as_1(uint32_t reason)
            reason == REASON_PML_FULL || reason == REASON_APIC_ACCESS;
 }
 
+/* The exit of an exception saves what the exception would have pushed. Of those that exit #AC alone is
+ * a fault whatever raised it. */
+static bool is_fault(uint32_t reason)
+{
+    return reason == REASON_EXCEPTION_OR_NMI &&
+           field_get(vmread(VMCS_EXIT_INTERRUPTION_INFO), EVENT_INFO_VECTOR) == VECTOR_AC;
+}
+
 /* An error code is there if the event says so (SDM 3, 28.2.2 and 28.2.4). */
 static void poison_error_code(uint32_t info, uint32_t error_code, uint64_t garbage)
 {
@@ -92,7 +100,7 @@ static void poison(uint32_t reason)
     /* #VE tells the linear address, if the qualification says that there is one. */
     bool linear =
         reason == REASON_EPT_VIOLATION && vmread(VMCS_EXIT_QUALIFICATION) & QUALIFICATION_GLA_VALID;
-    if (!event && saves_rf_as_1(reason))
+    if ((!event && saves_rf_as_1(reason)) || is_fault(reason))
         vmwrite(VMCS_GUEST_RFLAGS, vmread(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
     uint64_t garbage = rdtsc() * 0x9e3779b97f4a7c15ull;
     poison_error_code(VMCS_EXIT_INTERRUPTION_INFO, VMCS_EXIT_INTERRUPTION_ERROR, garbage);
