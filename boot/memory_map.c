@@ -40,14 +40,20 @@ static void insert_at(struct boot_info *info, unsigned at, uint64_t start, uint6
 }
 
 /* The bytes of RAM that are lost when this range and the next become one. */
-static uint64_t cost_of_joining(const struct boot_range *range)
+static uint64_t ram_of_both(const struct boot_range *range)
 {
     return (range[0].kind == BOOT_RAM ? range[0].size : 0) +
            (range[1].kind == BOOT_RAM ? range[1].size : 0);
 }
 
-/* Makes one reserved range of the two neighbours (and what lies between them) that hold the least
- * RAM, so that a map of any number of ranges fits at the price of its smallest pieces. */
+/* The same, with what lies between them: an entry to come may say that it is RAM. */
+static uint64_t cost_of_joining(const struct boot_range *range)
+{
+    return ram_of_both(range) + range[1].base.v - end_of(range);
+}
+
+/* Makes one reserved range of the two neighbours that cost least, so that a map of any number of
+ * ranges fits at the price of its smallest pieces. */
 static void join_cheapest(struct boot_info *info)
 {
     unsigned best = 0;
@@ -56,7 +62,7 @@ static void join_cheapest(struct boot_info *info)
             best = i;
     struct boot_range *range = &info->ranges[best];
     info->ranges_joined++;
-    info->ram_lost += cost_of_joining(range);
+    info->ram_lost += ram_of_both(range);
     range->size = end_of(range + 1) - range->base.v;
     range->kind = BOOT_RESERVED;
     remove_at(info, best + 1);

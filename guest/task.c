@@ -77,6 +77,7 @@ struct switching {
     const struct task_memory *memory;
     const struct layout *layout; /* of the new TSS */
     struct task_segment tss;     /* what TR becomes */
+    uint16_t code;               /* the selector of the new CS */
     struct task_outcome outcome;
 };
 
@@ -280,6 +281,15 @@ static struct task_segment v8086(uint16_t selector)
     return (struct task_segment){selector, AR_V8086, 0xffff, (uint64_t)selector << 4};
 }
 
+/* Until CS is loaded, its RPL is still the CPL, and what it was in virtual-8086 mode is nothing that
+ * protected mode has. */
+static void keep_code(struct task_segment *cs, unsigned cpl, bool was_v8086)
+{
+    cs->selector = (uint16_t)((cs->selector & ~SELECTOR_RPL) | cpl);
+    if (was_v8086)
+        cs->rights = AR_CODE_R3;
+}
+
 /* The registers, and the segment registers by their selectors. */
 static void arrive(struct switching *s, const uint8_t *image)
 {
@@ -306,9 +316,9 @@ static void arrive(struct switching *s, const uint8_t *image)
         else
             cpu->segments[i] = unusable(selector);
     }
-    /* Until CS is loaded, what it was in virtual-8086 mode is nothing that protected mode has. */
-    if (was_v8086 && !(cpu->eflags & EFLAGS_VM))
-        cpu->segments[SEG_CS].rights = AR_CODE_R3;
+    s->code = cpu->segments[SEG_CS].selector;
+    if (!(cpu->eflags & EFLAGS_VM))
+        keep_code(&cpu->segments[SEG_CS], dpl(&cpu->segments[SEG_SS]), was_v8086);
     s->outcome.switched = true;
 }
 
@@ -349,7 +359,7 @@ static bool check_stack(struct switching *s, const struct task_segment *ss, unsi
 static bool load_code_and_stack(struct switching *s)
 {
     struct task_segment *segments = s->cpu->segments, cs, ss;
-    uint16_t code = segments[SEG_CS].selector, stack = segments[SEG_SS].selector;
+    uint16_t code = s->code, stack = segments[SEG_SS].selector;
     if (is_null(code) || is_null(stack))
         return invalid(s, is_null(code) ? code : stack);
     if (!fetch(s, code, &cs) || !check_code(s, &cs) || !fetch(s, stack, &ss) ||
@@ -390,7 +400,7 @@ static bool load_segments(struct switching *s)
         return true;
     if (!load_code_and_stack(s))
         return false;
-    unsigned cpl = s->cpu->segments[SEG_CS].selector & SELECTOR_RPL;
+    unsigned cpl = s->code & SELECTOR_RPL;
     for (unsigned i = 0; i < ARRAY_SIZE(data); i++)
         if (!load_data(s, data[i], cpl))
             return false;

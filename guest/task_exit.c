@@ -1,6 +1,6 @@
 /*
- * The exit by a task switch: brings the registers of guest/task.h from the VMCS and back, and gives it
- * the guest's memory as the CPU itself would access it.
+ * The exit by a task switch: brings the registers of guest/task.h from the VMCS and back, and gives
+ * it the guest's memory as the CPU itself would access it.
  */
 #include "arch/x86/cpu.h"
 #include "guest/task.h"
@@ -36,8 +36,8 @@ static bool no_memory(struct accessor *a, gpa_t gpa, uint32_t access, int error)
     return false;
 }
 
-/* Finds the one or two pages of an access. Accesses to system structures are the supervisor's, whoever
- * caused them, and RFLAGS.AC does not help with SMAP (SDM 3, 4.6.1). */
+/* Finds the one or two pages of an access. Accesses to system structures are the supervisor's,
+ * whoever caused them, and RFLAGS.AC does not help with SMAP (SDM 3, 4.6.1). */
 static bool translate(struct accessor *a, uint32_t address, unsigned size, bool write, unsigned cpl,
                       struct fragment fragments[2])
 {
@@ -239,8 +239,8 @@ static struct task_request request_of(struct vcpu *vcpu, struct task_cpu *cpu)
     return request;
 }
 
-/* The event has been delivered, and an IRET is over. Nothing of what was blocked before is, but NMIs in
- * the handler of one. */
+/* The event has been delivered, and an IRET is over. Nothing of what was blocked before is, but
+ * NMIs in the handler of one. */
 static void end_blocking(enum task_source source)
 {
     uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~INTERRUPT_SHADOW;

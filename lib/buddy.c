@@ -13,48 +13,40 @@
 
 static struct buddy_section *section_of(const struct buddy *buddy, uint64_t frame)
 {
-    BUG_ON(frame >= buddy->end);
     return &buddy->sections[frame / BUDDY_SECTION_PAGES];
 }
 
-/* Where the bytes and words of the page stand. Its section has some. */
-static uint64_t index_of(const struct buddy *buddy, uint64_t frame)
-{
-    return (section_of(buddy, frame)->place - 1ull) * BUDDY_SECTION_PAGES +
-           frame % BUDDY_SECTION_PAGES;
-}
-
-static uint8_t state_of(const struct buddy *buddy, uint64_t frame)
+static uint64_t state_of(const struct buddy *buddy, uint64_t frame)
 {
     const struct buddy_section *section = section_of(buddy, frame);
-    if (section->split)
-        return buddy->state[index_of(buddy, frame)];
+    if (likely(section->bytes))
+        return section->bytes[frame % BUDDY_SECTION_PAGES];
     return frame % BUDDY_SECTION_PAGES ? 0 : section->whole;
 }
 
-/* The section is no longer one block, or nothing: from now on each page has its byte. */
-static void split_section(struct buddy *buddy, uint64_t frame)
+/* Of a section whose bytes are not in use. As long as it is one block, or nothing, that stays so; a
+ * block that is split here gets its new state when its halves have theirs. */
+static __attribute__((noinline)) void set_first_state(struct buddy *buddy, uint64_t frame,
+                                                      uint8_t state)
 {
     struct buddy_section *section = section_of(buddy, frame);
     uint64_t start = align_down(frame, BUDDY_SECTION_PAGES), pages = buddy->end - start;
-    uint8_t *bytes = &buddy->state[index_of(buddy, start)];
-    memset(bytes, 0, pages < BUDDY_SECTION_PAGES ? pages : BUDDY_SECTION_PAGES);
-    bytes[0] = section->whole;
-    section->split = true;
+    if (frame == start && (!state || (state & STATE_ORDER) == BUDDY_ORDERS - 1)) {
+        section->whole = state;
+        return;
+    }
+    section->bytes = buddy->state + (section->users - buddy->users);
+    memset(section->bytes, 0, pages < BUDDY_SECTION_PAGES ? pages : BUDDY_SECTION_PAGES);
+    section->bytes[frame - start] = state;
 }
 
 static void set_state(struct buddy *buddy, uint64_t frame, uint8_t state)
 {
-    struct buddy_section *section = section_of(buddy, frame);
-    bool whole =
-        frame % BUDDY_SECTION_PAGES == 0 && (!state || (state & STATE_ORDER) == BUDDY_ORDERS - 1);
-    if (!section->split && whole) {
-        section->whole = state;
-        return;
-    }
-    if (!section->split)
-        split_section(buddy, frame);
-    buddy->state[index_of(buddy, frame)] = state;
+    const struct buddy_section *section = section_of(buddy, frame);
+    if (likely(section->bytes))
+        section->bytes[frame % BUDDY_SECTION_PAGES] = state;
+    else
+        set_first_state(buddy, frame, state);
 }
 
 static struct buddy_link *link_of(uint64_t frame)
@@ -71,12 +63,12 @@ static void insert(struct buddy *buddy, uint64_t frame, unsigned order)
     set_state(buddy, frame, (uint8_t)(STATE_FREE | order));
 }
 
-static void remove(struct buddy *buddy, uint64_t frame)
+/* Takes a block off its list. Its state is for the caller to change. */
+static void take_off(uint64_t frame)
 {
     struct buddy_link *link = link_of(frame);
     link->prev->next = link->next;
     link->next->prev = link->prev;
-    set_state(buddy, frame, 0);
 }
 
 /* Puts a block on its list, merged with its buddy as long as that is free and whole. */
@@ -86,7 +78,8 @@ static void insert_merged(struct buddy *buddy, uint64_t frame, unsigned order)
         uint64_t other = frame ^ (1ull << order);
         if (other >= buddy->end || state_of(buddy, other) != (STATE_FREE | order))
             break;
-        remove(buddy, other);
+        take_off(other);
+        set_state(buddy, other, 0);
         frame &= ~(1ull << order);
     }
     insert(buddy, frame, order);
@@ -108,8 +101,8 @@ void buddy_add(struct buddy *buddy, uint64_t first, uint64_t end)
         while (first & ((1ull << order) - 1) || first + (1ull << order) > end)
             order--;
         struct buddy_section *section = section_of(buddy, first);
-        if (!section->place)
-            section->place = ++buddy->places;
+        if (!section->users)
+            section->users = buddy->users + buddy->populated++ * BUDDY_SECTION_PAGES;
         insert_merged(buddy, first, order);
         buddy->free_pages += 1ull << order;
         buddy->total_pages += 1ull << order;
@@ -126,13 +119,13 @@ hpa_t buddy_alloc(struct buddy *buddy, unsigned order, uint32_t user)
         return PAGE_NONE;
 
     uint64_t frame = virt_to_phys(buddy->lists[have].next).v >> PAGE_SHIFT;
-    remove(buddy, frame);
+    take_off(frame);
     while (have > order) {
         have--;
         insert(buddy, frame + (1ull << have), have);
     }
     set_state(buddy, frame, (uint8_t)(STATE_USED | order | (buddy->noting ? STATE_NOTED : 0)));
-    buddy->users[index_of(buddy, frame)] = user;
+    *buddy_user(buddy, frame) = user;
     buddy->free_pages -= 1ull << order;
     return HPA(frame << PAGE_SHIFT);
 }
@@ -149,20 +142,21 @@ void buddy_free(struct buddy *buddy, hpa_t block, unsigned order)
 
 unsigned buddy_order(const struct buddy *buddy, uint64_t frame)
 {
-    uint8_t state = state_of(buddy, frame);
+    BUG_ON(frame >= buddy->end);
+    uint64_t state = state_of(buddy, frame);
     BUG_ON(!(state & STATE_USED)); /* not handed out */
-    return state & STATE_ORDER;
+    return (unsigned)(state & STATE_ORDER);
 }
 
 uint32_t *buddy_user(const struct buddy *buddy, uint64_t frame)
 {
-    return &buddy->users[index_of(buddy, frame)];
+    return &section_of(buddy, frame)->users[frame % BUDDY_SECTION_PAGES];
 }
 
 uint64_t buddy_next_noted(const struct buddy *buddy, uint64_t frame)
 {
     while (frame < buddy->end && !(state_of(buddy, frame) & STATE_NOTED))
         frame =
-            section_of(buddy, frame)->split ? frame + 1 : align_up(frame + 1, BUDDY_SECTION_PAGES);
+            section_of(buddy, frame)->bytes ? frame + 1 : align_up(frame + 1, BUDDY_SECTION_PAGES);
     return frame < buddy->end ? frame : buddy->end;
 }

@@ -22,19 +22,20 @@ struct buddy_link {
 };
 
 struct buddy_section {
-    uint32_t place; /* of its bytes among those of all sections, plus 1; 0: it has no pages */
-    uint8_t whole;  /* the byte of its first page, as long as the others are not in use */
-    bool split;     /* its bytes are in use */
+    uint32_t *users; /* its part of the words below; NULL: it has no pages */
+    uint8_t *bytes;  /* its part of the bytes; NULL: they are not in use yet */
+    uint64_t whole;  /* until then, the byte of its first page */
+    uint64_t unused; /* to make its size a power of two */
 };
 
 struct buddy {
     struct buddy_link lists[BUDDY_ORDERS];
     struct buddy_section *sections;
-    uint8_t *state;  /* a byte for each page of the sections that have pages */
-    uint32_t *users; /* and a word: who got the block that begins there */
-    uint64_t end;    /* of the span, in page frames; it begins at 0 */
-    uint32_t places; /* sections that have pages */
-    bool noting;     /* set it, and buddy_next_noted() finds what is handed out from then on */
+    uint8_t *state;     /* a byte for each page of the sections that have pages */
+    uint32_t *users;    /* and a word: who got the block that begins there */
+    uint64_t end;       /* of the span, in page frames; it begins at 0 */
+    unsigned populated; /* sections that have pages */
+    bool noting;        /* set it, and buddy_next_noted() finds what is handed out from then on */
     uint64_t free_pages;
     uint64_t total_pages;
 };

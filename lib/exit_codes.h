@@ -23,8 +23,10 @@
     X(MODULE_WORDS, 25, "module-words")     /* a bad word in a module's string, or bad together */ \
     X(MODULE_OUTSIDE, 26, "module-outside") /* of RAM, as the memory map has it */
 
+#ifndef __ASSEMBLER__
 enum exit_code {
 #define X(name, code, text) EXIT_##name = (code),
     EXIT_CODES(X)
 #undef X
 };
+#endif

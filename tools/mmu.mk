@@ -35,18 +35,16 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
-MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% \
-                       ve_% lapic% firmware smp_%),$(UNIT_TESTS))
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants
 mutants mutants-sample: export HOSTCC := $(HOSTCC)
 mutants mutants-sample: export HOSTFLAGS := $(HOSTFLAGS)
 mutants mutants-sample: all guests $(B)/optrom.bin | deps-target
-mutants: $(MUTANTS_KILLED_BY) ## break each rule of the MMU and see a test fail; MUTANTS=names
+mutants: $(UNIT_TESTS) ## break each rule of the MMU and see a test fail; MUTANTS=names
 	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)
 
-mutants-sample: $(MUTANTS_KILLED_BY) ## the same with ten of them, others each day
+mutants-sample: $(UNIT_TESTS) ## the same with ten of them, others each day
 	$(Q)$(PYTHON) tools/mutants.py --sample 10
 
 lint: lint-mutants

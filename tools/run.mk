@@ -15,6 +15,7 @@ GUEST_VARIANTS := \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
     iret_ve=$(B)/guest/iret.elf:testctl,shared=39,ve:ve \
     refused_exits=$(B)/guest/refused.elf:testctl,gva_cache=exits \
+    forbidden_task=$(B)/guest/tasks.elf:testctl,expect=unsupported-instruction:mmio \
     forbidden_loop_ac=$(call guest_item,forbidden_loop):ac \
     forbidden_stack=$(call guest_item,forbidden_mmio_delivery):stack \
     forbidden_tables=$(call guest_item,forbidden_fetch):tables \

@@ -6,8 +6,8 @@
 
 #define TABLE_MAX 0x400000u
 
-/* Where a BIOS leaves the RSDP, at a multiple of 16 (ACPI 6.5, 5.2.5.1): in the first KiB of the
- * extended BIOS data area, whose real-mode segment the BIOS notes down, or in its own area. */
+/* Where a BIOS leaves the RSDP, at a multiple of 16 (ACPI 6.5, 5.2.5.1): in its own area, or in the
+ * first KiB of the extended BIOS data area, whose real-mode segment it notes down. */
 #define EBDA_SEGMENT HPA(0x40e)
 #define EBDA_LOWEST  0x400u
 #define EBDA_SIZE    0x400u
@@ -20,7 +20,7 @@ struct efi_system_table {
     uint32_t revision, size, crc32, reserved;
     uint64_t other[10];
     uint64_t count, tables;
-};
+} __attribute__((packed));
 _Static_assert(offsetof(struct efi_system_table, count) == 104, "UEFI 2.10, 4.3");
 #define EFI_SIGNATURE  0x5453595320494249ull /* "IBI SYST" */
 #define EFI_SIZE_MAX   0x1000u
@@ -29,7 +29,7 @@ _Static_assert(offsetof(struct efi_system_table, count) == 104, "UEFI 2.10, 4.3"
 struct efi_table_entry {
     uint8_t guid[16];
     uint64_t table;
-};
+} __attribute__((packed));
 
 /* EFI_ACPI_20_TABLE_GUID, in memory order. */
 static const uint8_t efi_acpi_guid[16] = {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11,
@@ -156,8 +156,8 @@ void acpi_init(const struct boot_info *info)
         (void)find_by_efi(info->efi_system_table);
         return;
     }
-    if (!find_in_ebda())
-        (void)find_in_area(BIOS_AREA, BIOS_SIZE, "the BIOS area");
+    if (!find_in_area(BIOS_AREA, BIOS_SIZE, "the BIOS area"))
+        (void)find_in_ebda();
 }
 
 static const struct acpi_header *header_at(hpa_t address, bool quiet)

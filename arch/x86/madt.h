@@ -12,7 +12,7 @@ struct madt_header {
     struct acpi_header acpi;
     uint32_t lapic; /* the address of the local APICs' page */
     uint32_t flags;
-};
+} __attribute__((packed));
 _Static_assert(sizeof(struct madt_header) == 44, "ACPI 6.5, table 5.19");
 
 struct madt_lapic {

@@ -2,8 +2,8 @@
  * The hypervisor's own page tables: RAM at DIRECT_MAP, the image at KERNEL_BASE, nothing else.
  *
  * W^X without exception: code is executable and read-only, everything else is not executable, and
- * the direct map shows code and constants read-only, too. The stacks' guard pages are absent, and so
- * is page 0, unless someone asks for the BIOS' data in it: then it is read-only.
+ * the direct map shows code and constants read-only, too. The stacks' guard pages are absent, and
+ * so is page 0, unless someone asks for the BIOS' data in it: then it is read-only.
  */
 #pragma once
 

@@ -5,7 +5,7 @@
 
 /* ---- Clocks ---------------------------------------------------------------------------------- */
 
-#define INTERVAL_US    5000u
+#define INTERVAL_US    1500u
 #define READS_MAX      2000000u /* if the TSC stands still, too */
 #define TRIES          5u
 #define TSC_KHZ_MAX    10000000u /* no CPU has a faster one */
@@ -26,7 +26,7 @@ static struct sample take(const struct clock *clock, uint64_t (*tsc)(void))
     uint64_t shortest = UINT64_MAX;
     for (unsigned i = 0; i < TRIES; i++) {
         uint64_t before = tsc();
-        uint32_t count = clock->read(clock) & clock->mask;
+        uint32_t count = clock->read(clock);
         uint64_t taken = tsc() - before;
         if (taken < shortest) {
             shortest = taken;
@@ -202,7 +202,7 @@ static void append(struct text *text, const char *format, ...)
 uint64_t tsc_decide(const struct tsc_sources *sources, char *sentence, size_t size)
 {
     struct text text = {.at = sentence, .size = size};
-    unsigned best = best_source(sources), agreeing = 0;
+    unsigned best = best_source(sources), agreeing = 0, others = 0;
     uint64_t khz = best < TSC_SOURCES ? sources->khz[best] : ASSUMED_KHZ;
 
     if (best < TSC_SOURCES)
@@ -214,12 +214,13 @@ uint64_t tsc_decide(const struct tsc_sources *sources, char *sentence, size_t si
                khz);
     for (unsigned i = 0; i < TSC_SOURCES; i++)
         if (i != best && sources->khz[i] && agree(sources->khz[i], khz))
-            append(&text, "%s%s", agreeing++ ? ", " : "; it is confirmed by ", names[i]);
+            append(&text, "%s%s", agreeing++ ? ", " : ", confirmed by ", names[i]);
     if (best < TSC_SOURCES && !agreeing)
         append(&text, "; nothing confirms it");
     for (unsigned i = 0; i < TSC_SOURCES; i++)
         if (sources->khz[i] && !agree(sources->khz[i], khz))
-            append(&text, "; %s says %lu kHz and is not believed", names[i], sources->khz[i]);
+            append(&text, "%s%s (%lu kHz)", others++ ? ", " : "; not believed: ", names[i],
+                   sources->khz[i]);
     for (unsigned i = 0; i < TSC_SOURCES; i++)
         if (!sources->khz[i] && sources->why[i])
             append(&text, "; %s %s", names[i], sources->why[i]);

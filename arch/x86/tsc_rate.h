@@ -1,5 +1,6 @@
 /*
- * At which rate the TSC counts, from sources of which each may be missing, stand still or lie. Pure.
+ * At which rate the TSC counts, from sources each of which may be missing, stand still or lie.
+ * Pure.
  *
  * A clock of the chipset (HPET, ACPI's PM timer, the PIT) is measured against the TSC twice in a
  * row; only one that counts, and evenly, has a say. What the CPU says of itself (CPUID leaves 15h
@@ -22,7 +23,7 @@ struct clock {
     uint64_t place; /* for `read`: a port or an address */
 };
 
-/* Measures the TSC, which `tsc` reads, against the clock, in about 10 ms of it. Returns kHz, or 0
+/* Measures the TSC, which `tsc` reads, against the clock, in about 3 ms of it. Returns kHz, or 0
  * with `*why` a reason that follows the clock's name: "stands still", ... `*why` is undefined where
  * there is none. */
 uint64_t clock_measure(const struct clock *clock, uint64_t (*tsc)(void), const char **why);

@@ -41,8 +41,8 @@ def test_debug_exceptions_are_the_guests(boot) -> None:
 
 @pytest.mark.parametrize("cmdline", ["", "ept_ad=0", "pml=0", "mmio_caching=0", "poison=1"])
 def test_what_is_delivered_again(boot, cmdline: str) -> None:
-    run(boot, guest("events", "testctl"), guest("real", "testctl"), guest("iret", "testctl"),
-        guest("debug", "testctl"), cmdline=cmdline)  # fmt: skip
+    names = ("events", "real", "iret", "debug", "tasks")
+    run(boot, *[guest(name, "testctl") for name in names], cmdline=cmdline)
 
 
 @pytest.mark.parametrize("ve", ["auto", "inject"])
@@ -55,3 +55,14 @@ def test_no_state_makes_an_entry_fail(boot, cpu: str) -> None:
     """What is refused, is refused as by a CPU, whether the instruction exits or not."""
     exits = Guest(BUILD / "guest/refused.elf", ("testctl", "gva_cache=exits"), "", "refused_exits")
     run(boot, guest("refused", "testctl"), exits, cpu=cpu)
+
+
+@pytest.mark.parametrize("words", [(), ("gva_cache=exits",), ("gva_cache=off",)])
+@pytest.mark.parametrize("cmdline", ["", "vpid=0"])
+def test_task_switches(boot, words: tuple[str, ...], cmdline: str) -> None:
+    run(boot, guest("tasks", "testctl", *words), cmdline=cmdline)
+
+
+def test_a_task_in_mmio_ends_its_vm(boot) -> None:
+    result = run(boot, guest("tasks", "testctl", "expect=unsupported-instruction", args="mmio"))
+    assert result.has("a task switch touched MMIO: GPA 0xfe000000, .*keep TSSs, .* in RAM"), result

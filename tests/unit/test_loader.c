@@ -224,8 +224,8 @@ static void put_segment(unsigned index, uint32_t base, uint32_t size)
     put16(44, (uint16_t)(index + 1));
 }
 
-/* Every two of them, whichever is named first, by one byte or wholly; not those that touch, that are
- * empty, or that are not loaded. */
+/* Every two of them, whichever is named first, by one byte or wholly; not those that touch, that
+ * are empty, or that are not loaded. */
 static void segments_may_not_overlap(void **state)
 {
     (void)state;

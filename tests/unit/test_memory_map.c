@@ -182,14 +182,17 @@ static void any_entries_make_the_map_of_the_strictest(void **state)
 /* 268 and 312 ranges have been seen on PCs; any number is taken, at the price of the smallest. */
 static void any_number_of_entries_is_taken(void **state)
 {
-    static const unsigned counts[] = {129, 268, 312, BOOT_RANGES - 2, ENTRIES_MAX};
+    static const unsigned counts[] = {129, 268, 312, BOOT_RANGES - 6, ENTRIES_MAX};
     for (unsigned i = 0; i < ARRAY_SIZE(counts); i++) {
         setup(state);
+        add(0xfec00000, 0x1400000, BOOT_RESERVED);
         for (unsigned e = 0; e < counts[i]; e++)
             add(e * 0x3000ull, e % 7 ? 0x1000 : 0x2000, e % 3 ? BOOT_RAM : BOOT_RESERVED);
-        add(BIT(32), BIT(40), BOOT_RAM); /* what matters, whenever it comes */
+        add(BIT(32), BIT(40), BOOT_RAM);     /* what matters, whenever it comes, */
+        add(0x4000000, 0x1000000, BOOT_RAM); /* and between what came before */
         assert_in_order();
         assert_true(boot_is_ram(&info, HPA(BIT(32)), BIT(40)));
+        assert_true(boot_is_ram(&info, HPA(0x4000000), 0x1000000));
         for (unsigned e = 0; e < counts[i]; e++) { /* nothing that was reserved has become RAM */
             bool ram = boot_touches_ram(&info, HPA(e * 0x3000ull), 0x1000);
             assert_false(ram && e % 3 == 0);

@@ -1,7 +1,7 @@
 /*
- * Hardware task switches: what each kind leaves in both TSSs, the descriptor table and the registers;
- * the fault of each thing that can be wrong; and that whatever lies in memory, the state that comes
- * of it is one that a VM can be entered with.
+ * Hardware task switches: what each kind leaves in both TSSs, the descriptor table and the
+ * registers; the fault of each thing that can be wrong; and that whatever lies in memory, the state
+ * that comes of it is one that a VM can be entered with.
  */
 #include "tests/unit/support.h"
 
@@ -502,6 +502,15 @@ static void check_entry(void)
         fail_msg("%s", findings);
 }
 
+/* What the emulator that we run on wants beside that: the RPL of code is the CPL. */
+static void check_code_selector(void)
+{
+    const struct task_segment *cs = &world.cpu.segments[SEG_CS];
+    if (!(world.cpu.eflags & FLAG_VM))
+        assert_int_equal(cs->selector & 3,
+                         field_get(world.cpu.segments[SEG_SS].rights, SEG_AR_DPL));
+}
+
 static uint64_t seed = 0x2545f4914f6cdd1d;
 static uint64_t random_word(void)
 {
@@ -550,6 +559,7 @@ static void any_state_can_be_entered(void **state)
         results[outcome.result]++;
         switched += outcome.switched;
         check_entry();
+        check_code_selector();
     }
     for (unsigned i = 0; i < 4; i++)
         assert_true(results[i] > 500 || i == TASK_TRAP);

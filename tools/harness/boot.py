@@ -63,6 +63,9 @@ class Boot:
     modules_overlap: bool = False
     # Option ROM: the APIC IDs that ACPI lists, whatever CPUs there are. None: the firmware's list.
     listed_cpus: tuple[int, ...] | None = None
+    # Option ROM: more tags of the multiboot2 information, before all others; payload.tag() makes
+    # them.
+    tags: tuple[bytes, ...] = ()
     # Bochs: stop at each VM exit and count them by the emulator's debugger, at most so many.
     count_exits: int = 0
     # Bochs: trace what is executed between so many pairs of marks of the guest (harness/trace.py).
@@ -105,8 +108,8 @@ class Boot:
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
         if self.machine_words and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU's machine can be varied by words: MACHINE=qemu-tcg")
-        rom_only = (self.feature_control, self.listed_cpus) != (None, None) or self.modules_overlap
-        if rom_only and self.method != "optrom":
+        rom_only = (self.feature_control, self.listed_cpus) != (None, None)
+        if (rom_only or self.modules_overlap or self.tags) and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")
         if self.smp < 1 or self.mem < 1:
             raise HarnessError(f"SMP={self.smp} MEM={self.mem}: both are at least 1")

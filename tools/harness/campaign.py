@@ -5,6 +5,7 @@ the campaign's seed and its number, a boot likewise, so each can be made again, 
 """
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from typing import TypeVar
@@ -79,6 +80,7 @@ class Campaign:
     smp: int = 0  # 0: as each boot's number says
     per_boot: int = PER_BOOT
     extra: str = ""  # words for the hypervisor, beside those by chance
+    bochs: str = dataclasses.field(default_factory=lambda: os.environ.get("BOCHS", ""))
 
     @property
     def nested(self) -> bool:
@@ -92,7 +94,8 @@ class Campaign:
 
     def command(self, **what: object) -> str:
         """What repeats it, as typed."""
-        words = {"SEED": self.seed, "MACHINE": self.machine, "CPU": self.cpu, "SMP": self.smp,
+        words = {"SEED": self.seed, "BOCHS": self.bochs, "MACHINE": self.machine, "CPU": self.cpu,
+                 "SMP": self.smp,
                  "CMDLINE": f'"{self.extra}"' if self.extra else ""}  # fmt: skip
         if self.machine == "bochs":
             del words["MACHINE"]
@@ -156,8 +159,10 @@ class Campaign:
 
     def _boot(self, name: str, smp: int, cmdline: str, guests: tuple[Guest, ...]) -> Boot:
         method = "kernel" if self.machine != "bochs" else "optrom"
-        return Boot(name, self.machine, method, cpu=self.cpu, cmdline=cmdline, guests=guests, smp=smp,
-                    timeout=TIMEOUT * (5 if self.nested else 1))  # fmt: skip
+        return Boot(
+            name, self.machine, method, bochs=self.bochs, cpu=self.cpu, cmdline=cmdline,
+            guests=guests, smp=smp, timeout=TIMEOUT * (5 if self.nested else 1),
+        )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
