@@ -3,6 +3,10 @@
 #include "guest/programs/hostile/hostile.h"
 #include "guest/programs/rt/apic.h"
 
+#define CR0_AM            0x40000u
+#define EFLAGS_AC         0x40000u
+#define DR7_WRITES_TO_DR0 0xd0403u /* of 4 bytes */
+
 #define MODRM(reg, rm)  (uint8_t)(0xc0 | (reg) << 3 | (rm))
 #define AT_RSI(reg)     (uint8_t)((reg) << 3 | RSI)
 #define IN_16(code, rm) ((code)->bits == 16 ? 4 : (rm)) /* [SI] is 4 there */
@@ -67,6 +71,23 @@ static void atom_dr(struct hostile_cpu *cpu, struct code *code)
     else
         low_part(cpu, code, RAX);
     EMIT(code, 0x0f, one_in(cpu, 5) ? 0x21 : 0x23, MODRM(number, RAX));
+}
+
+/* What comes up in its own delivery: a breakpoint on the stack of all handlers, or, where a handler
+ * runs in CPL 3 on the stack that it finds, one that is not aligned. */
+static void atom_endless(struct hostile_cpu *cpu, struct code *code)
+{
+    if (cpu->cs == SEL_USER_CODE32 && cpu->cr0) {
+        legacy_idt[17] = gate(cpu->code, 0xeeull << 40 | (uint64_t)SEL_USER_CODE32 << 16);
+        cpu->cr0 |= CR0_AM;
+        cpu->rflags |= EFLAGS_AC;
+        EMIT(code, 0x83, MODRM(0, RSP), (uint8_t)(1 + pick(cpu, 3)), 0x50); /* ADD to ESP, PUSH */
+        return;
+    }
+    emit_mov(code, RAX, trap_stack(cpu->number) + 4096 - 8 * (1 + pick(cpu, 6)));
+    EMIT(code, 0x0f, 0x23, MODRM(0, RAX));
+    emit_mov(code, RAX, DR7_WRITES_TO_DR0);
+    EMIT(code, 0x0f, 0x23, MODRM(7, RAX));
 }
 
 static uint64_t any_msr(struct hostile_cpu *cpu)
@@ -391,7 +412,7 @@ static const struct {
     {atom_xstate, {3, 1, 4, 1, 3, 1, 1, 1}},  {atom_memory, {6, 4, 4, 10, 1, 4, 6, 10}},
     {atom_apic, {4, 1, 1, 8, 6, 1, 1, 2}},    {atom_segment, {3, 2, 8, 1, 1, 1, 2, 1}},
     {atom_event, {4, 3, 10, 2, 2, 1, 2, 2}},  {atom_pages, {4, 1, 2, 4, 1, 4, 14, 8}},
-    {atom_print, {1, 0, 0, 1, 0, 0, 0, 0}},
+    {atom_print, {1, 0, 0, 1, 0, 0, 0, 0}},   {atom_endless, {1, 0, 2, 0, 0, 0, 0, 0}},
 };
 
 void any_atom(struct hostile_cpu *cpu, struct code *code, unsigned profile)

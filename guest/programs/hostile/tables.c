@@ -57,7 +57,7 @@ static void link_all(void)
     link(play_directories[1], 0, play_table);
 }
 
-static uint64_t gate(const void *handler, uint64_t kind)
+uint64_t gate(const void *handler, uint64_t kind)
 {
     uint64_t entry = (uint64_t)handler;
     return (entry & 0xffff) | kind | field_put(entry >> 16, BITS(63, 48));
