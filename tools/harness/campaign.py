@@ -23,7 +23,6 @@ STEPS_NESTED = 20  # an exit takes ten times as long
 BUDGET_MS = 250
 ROUNDS = 160
 VCPUS_MAX = 3
-SLICE = 100_000  # TSC ticks in the scheduler's 10 ms, at the harness' rate of instructions
 # What an innocent VM may have to wait for where VMs share its CPU: a VM that is made, which nobody
 # interrupts, slices of its vCPUs, exits that take long at their ends. 2,000 VMs came to three
 # quarters of this.
