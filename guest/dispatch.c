@@ -138,6 +138,7 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
     int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
     if (unlikely(!mmio_is_mapped(result)))
         ept_violation_slow(vcpu, result, &info);
+    vcpu_end_of_slice(vcpu);
 }
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
@@ -151,6 +152,7 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
     if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
         mmio_at_iret(&vcpu->mmio))
         vmx_iret_again(&vcpu->vmx);
+    vcpu_end_of_slice(vcpu);
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */

@@ -42,7 +42,7 @@
     X(BUDGET, "budget")                                   /* it ran for too long */                \
     X(HALTED, "halted")                     /* HLT, and nothing is there that could wake it */     \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
-    X(MISCONFIGURATION, "misconfiguration") /* a real one: our mistake */                          \
+    X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on: our mistake */                          \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
 
@@ -53,6 +53,10 @@ enum vm_ending {
 #undef X
 };
 
+/* In place of an ending's number, less one: `expect=any`. Each ending passes but those that are our
+ * mistakes, and whatever the guest says of itself; for guests that try to do harm. */
+#define EXPECT_ANY VM_ENDED_ENTRY_FAILED
+
 #define PIN_NONE   CPUS_MAX
 #define TIME_NEVER (~0ull)
 #define LIMIT_NONE (~0ull)
@@ -62,7 +66,7 @@ struct vm_words {
     uint64_t testctl;
     uint64_t memory;
     uint64_t budget;               /* ms */
-    uint64_t expect;               /* enum vm_ending, less one */
+    uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
     uint64_t gva_cache;            /* enum gva_cache; the command line's unless given */
     uint64_t shared, execute_only; /* address bits that the VM steals; 0: none */
     uint64_t ve;                   /* the guest takes #VE */
@@ -202,6 +206,14 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINT
 
 /* The name of an ending, as in `expect=`. */
 const char *vm_ending_name(enum vm_ending ending);
+
+/* For exits whose work may take long: if the vCPU's slice is over, the guest does not go on. The
+ * clock is otherwise looked at every some exits, and so many long ones would be many slices. */
+static inline void vcpu_end_of_slice(struct vcpu *vcpu)
+{
+    if (vcpu->slice_end != TIME_NEVER && rdtsc() >= vcpu->slice_end)
+        vcpu->exits_left = 1;
+}
 
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
