@@ -30,7 +30,7 @@ static const char *const ending_names[] = {
     VM_ENDINGS(X)
 #undef X
         "any",
-        NULL,
+    NULL,
 };
 
 #define FIELD(name) .offset = offsetof(struct vm_words, name)

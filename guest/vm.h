@@ -42,7 +42,7 @@
     X(BUDGET, "budget")                                   /* it ran for too long */                \
     X(HALTED, "halted")                     /* HLT, and nothing is there that could wake it */     \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
-    X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on: our mistake */                          \
+    X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on: our mistake */            \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
 

@@ -2,8 +2,8 @@
 """Runs a campaign of hostile VMs: `make hostile N=10000`. The options come from the environment.
 
 N=       how many VMs (500)                    SEED=      which ones (1)
-VM=      that one alone, beside an innocent one; TRACE=1 shows each of its steps, SHRINK=1 looks for
-         the fewest steps that fail in the same way; STEPS= is what the guest is told beside its seed
+VM=      that one alone, beside an innocent one. TRACE=1 shows each of its steps, SHRINK=1 looks for
+         the fewest steps that fail in the same way, STEPS= is what the guest is told beside
 BOOT=    that boot alone                       JOBS=      boots at a time (2)
 SMP= CPU= MACHINE= CMDLINE= PER_BOOT=          where, if not as chance has it
 """
@@ -53,11 +53,11 @@ def run_campaign(campaign: Campaign, vms: int, boots: list[int], jobs: int) -> i
     emulators = sum(not failure.ours for failure in failures)
     print(f"hostile: {counts.total()} VMs in {len(boots)} boots and "
           f"{time.monotonic() - begin:.0f} s: {total}")  # fmt: skip
-    kinds = collections.Counter(failure.kind for failure in failures)
+    kinds = collections.Counter(failure.kind for failure in failures if failure.ours)
     if emulators:
         print(f"hostile: {emulators} of the emulator's own (docs/EMULATOR-GAPS.md)")
     ours = len(failures) - emulators
-    print(f"hostile: {ours} failures" + (f" ({dict(kinds)})" if failures else ""))
+    print(f"hostile: {ours} failures" + (f" {dict(kinds)}" if ours else ""))
     return 1 if ours else 0
 
 

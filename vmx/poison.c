@@ -1,8 +1,8 @@
 /*
- * What the SDM lets or makes an exit do and a kind emulator does not (decisions D7 and D18), so that
- * a run shows that nothing depends on the kindness: garbage in the exit-information fields and in the
- * fields of the guest's state that the exit leaves undefined, and RFLAGS.RF as a CPU saves it.
- * Switched on by a command-line word; called at each exit, before anything is read.
+ * What the SDM lets or makes an exit do and a kind emulator does not (decisions D7 and D18), so
+ * that a run shows that nothing depends on the kindness: garbage in the exit-information fields
+ * and in the fields of the guest's state that the exit leaves undefined, and RFLAGS.RF as a CPU
+ * saves it. Switched on by a command-line word; called at each exit, before anything is read.
  */
 #include "arch/x86/cpu.h"
 #include "arch/x86/exceptions.h"
@@ -35,8 +35,8 @@ static bool saves_rf_as_1(uint32_t reason)
            reason == REASON_PML_FULL || reason == REASON_APIC_ACCESS;
 }
 
-/* The exit of an exception saves what the exception would have pushed. Of those that exit #AC alone is
- * a fault whatever raised it. */
+/* The exit of an exception saves what the exception would have pushed. Of those that exit #AC
+ * alone is a fault whatever raised it. */
 static bool is_fault(uint32_t reason)
 {
     return reason == REASON_EXCEPTION_OR_NMI &&
@@ -51,9 +51,9 @@ static void poison_error_code(uint32_t info, uint32_t error_code, uint64_t garba
         vmwrite(error_code, garbage & UINT32_MAX);
 }
 
-/* Bits 6 and 11:9 belong to controls that are off, and bit 8 has no meaning without a linear address.
- * A write by the guest's page walk, which is how accessed and dirty flags make all of its accesses
- * count, is a read, too (SDM 3, table 28-7). */
+/* Bits 6 and 11:9 belong to controls that are off, and bit 8 has no meaning without a linear
+ * address. A write by the guest's page walk, which is how accessed and dirty flags make all of
+ * its accesses count, is a read, too (SDM 3, table 28-7). */
 static void poison_violation(uint64_t garbage)
 {
     uint64_t qualification = vmread(VMCS_EXIT_QUALIFICATION);
@@ -120,8 +120,8 @@ static void poison(uint32_t reason)
     }
 }
 
-/* Instructions of the way here and back, and of the two looks at the clock, that lie outside of what
- * these measure. */
+/* Instructions of the way here and back, and of the two looks at the clock, that lie outside of
+ * what these measure. */
 #define UNSEEN 28
 
 uint64_t vmx_poison(uint32_t reason)

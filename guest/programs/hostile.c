@@ -69,7 +69,8 @@ static uint64_t device(const struct hostile_cpu *cpu, uint64_t gpa)
 
 uint64_t any_address(struct hostile_cpu *cpu)
 {
-    static const uint16_t ends[] = {0, 1, 4, 0x7fc, 0x7fe, 0x800, 0x818, 0xff8, 0xffc, 0xffe, 0xfff};
+    static const uint16_t ends[] = {0,     1,     4,     0x7fc, 0x7fe, 0x800,
+                                    0x818, 0xff8, 0xffc, 0xffe, 0xfff};
     uint64_t offset = one_in(cpu, 3) ? pick(cpu, 4096) : PICK(cpu, ends);
 
     switch (pick(cpu, 10)) {
@@ -149,7 +150,8 @@ static const struct {
 
 static void choose_state(struct hostile_cpu *cpu, enum hostile_mode mode)
 {
-    static const uint64_t flags[] = {EFLAGS_TF, BIT(10), BIT(14), BIT(16), BIT(18), 0x3000, BIT(21)};
+    static const uint64_t flags[] = {EFLAGS_TF, BIT(10), BIT(14), BIT(16),
+                                     BIT(18),   0x3000,  BIT(21)};
     bool low = modes[mode].bits == 16;
     bool user = mode == MODE_64_USER;
 
@@ -220,8 +222,8 @@ static void write_step(struct hostile_cpu *cpu, uint64_t step)
         show(cpu, step, mode, cpu->code, code.at);
     if (modes[mode].bits == 16)
         memcpy((void *)(uintptr_t)LOW_CODE, cpu->code, sizeof(code_pages[0]));
-    /* An NMI ends what does not end by itself. Without `testctl` the call is refused, and the budget
-     * has to. */
+    /* An NMI ends what does not end by itself. Without `testctl` the call is refused, and the
+     * budget has to. */
     hc_inject(EVENT(EVENT_NMI, VECTOR_NMI), 0, patience);
     if (mode >= MODE_FIRST_LEGACY)
         hostile_enter_legacy(cpu);
@@ -285,8 +287,7 @@ static void make_step(struct hostile_cpu *cpu)
 static void run_cpu(struct hostile_cpu *cpu)
 {
     for (uint64_t step = 0; step < steps; step++) {
-        if ((only && !listed(only, cpu->number, step)) ||
-            (skip && listed(skip, cpu->number, step)))
+        if ((only && !listed(only, cpu->number, step)) || (skip && listed(skip, cpu->number, step)))
             continue;
         for (unsigned tries = 0; tries < 4 && hostile_guarded(cpu, tables_sanitize); tries++)
             ;

@@ -9,10 +9,10 @@
 
 #define CR4_OSFXSR         BIT(9)
 #define MSR_KERNEL_GS_BASE 0xc0000102u
-#define SLOT_AT    0x10000000ull
-#define SLOT_PAGES 16
-#define SLOT_ID    1
-#define WORDS      16384u
+#define SLOT_AT            0x10000000ull
+#define SLOT_PAGES         16
+#define SLOT_ID            1
+#define WORDS              16384u
 
 static uint64_t memory[WORDS] __attribute__((aligned(4096)));
 static uint64_t rounds = 200, late, longest, wrong_registers, wrong_memory, wrong_device;
@@ -39,10 +39,12 @@ static void look_at_clock(void)
 static void set_registers(void)
 {
     write_cr4(read_cr4() | CR4_OSFXSR);
-    __asm__ volatile("mov %0, %%dr0\nmov %1, %%dr1\nmov %2, %%dr2\nmov %3, %%dr3" : : "r"(mix(1)),
-                     "r"(mix(2)), "r"(mix(3)), "r"(mix(4)));
-    __asm__ volatile("movq %0, %%xmm0\nmovq %1, %%xmm7\nmovq %2, %%xmm15" : : "r"(mix(5)),
-                     "r"(mix(6)), "r"(mix(7)));
+    __asm__ volatile("mov %0, %%dr0\nmov %1, %%dr1\nmov %2, %%dr2\nmov %3, %%dr3"
+                     :
+                     : "r"(mix(1)), "r"(mix(2)), "r"(mix(3)), "r"(mix(4)));
+    __asm__ volatile("movq %0, %%xmm0\nmovq %1, %%xmm7\nmovq %2, %%xmm15"
+                     :
+                     : "r"(mix(5)), "r"(mix(6)), "r"(mix(7)));
     wrmsr(MSR_KERNEL_GS_BASE, mix(8) >> 20);
 }
 
@@ -50,10 +52,10 @@ static uint64_t rare_registers(void)
 {
     uint64_t d[4], x[3], wrong = 0;
 
-    __asm__ volatile("mov %%dr0, %0\nmov %%dr1, %1\nmov %%dr2, %2\nmov %%dr3, %3" : "=r"(d[0]),
-                     "=r"(d[1]), "=r"(d[2]), "=r"(d[3]));
-    __asm__ volatile("movq %%xmm0, %0\nmovq %%xmm7, %1\nmovq %%xmm15, %2" : "=r"(x[0]),
-                     "=r"(x[1]), "=r"(x[2]));
+    __asm__ volatile("mov %%dr0, %0\nmov %%dr1, %1\nmov %%dr2, %2\nmov %%dr3, %3"
+                     : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3]));
+    __asm__ volatile("movq %%xmm0, %0\nmovq %%xmm7, %1\nmovq %%xmm15, %2"
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]));
     for (unsigned i = 0; i < 4; i++)
         wrong += d[i] != mix(1 + i);
     for (unsigned i = 0; i < 3; i++)
@@ -185,11 +187,8 @@ static uint64_t number(const char *name, uint64_t usual)
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"registers", registers, 0},
-        {"memory_kept", memory_kept, 0},
-        {"device", device, 0},
-        {"slots", slots, NEED_TESTCTL},
-        {"on_time", on_time, 0},
+        {"registers", registers, 0},    {"memory_kept", memory_kept, 0}, {"device", device, 0},
+        {"slots", slots, NEED_TESTCTL}, {"on_time", on_time, 0},
     };
 
     rounds = number("rounds=", rounds);

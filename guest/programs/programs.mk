@@ -25,7 +25,8 @@ GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_pdpte   := $(GUEST_EXTRA_mmio)
 GUEST_EXTRA_init    := init/probe.S
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
-GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/bytes.c hostile/atoms.c
+GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/bytes.c \
+                       hostile/registers.c hostile/atoms.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c
 GUEST_EXTRA_sides_bench := bench/measure.c

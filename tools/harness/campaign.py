@@ -37,6 +37,7 @@ ENDINGS = {"exit", "triple-fault", "unknown-hypercall", "unsupported-instruction
 BLAME = re.compile(r"in the hypervisor on CPU|^error: BUG at")
 RESULT = re.compile(r"^(not ok|ok) \d+ (\w+) # ended=([\w-]+)")
 SENTENCE = re.compile(r"^# (\w+): (.*)$")
+NOT_BACK = re.compile("were not given back")
 BACK = re.compile(r"^# all memory is back: \d+ pages are free$")
 # An entry that only this emulator refuses, by what the entry check says: docs/EMULATOR-GAPS.md.
 EMULATOR = re.compile(r"guest [DEFGS]S access rights = 0x9\d: bit 0 is 0")
@@ -102,8 +103,8 @@ class Campaign:
             del words["MACHINE"]
         if self.per_boot != PER_BOOT:
             words["PER_BOOT"] = self.per_boot
-        return " ".join(["make hostile", *(f"{name}={value}" for name, value in (words | what).items()
-                                           if value or name in what)])  # fmt: skip
+        said = {name: value for name, value in (words | what).items() if value or name in what}
+        return " ".join(["make hostile", *(f"{name}={value}" for name, value in said.items())])
 
     # ---- What is booted ------------------------------------------------------------------------
 
@@ -188,9 +189,9 @@ def _ending_failures(run: session.Run) -> list[Failure]:
     found = []
     said: dict[str, str] = {}
     for line in run.output.lines:
-        sentence = SENTENCE.match(line)
         # What the entry check found says more than that something failed.
-        if sentence and "expected the ending" not in line and "entry check:" not in said.get(sentence[1], ""):
+        sentence = SENTENCE.match(line)
+        if sentence and "entry check:" not in said.get(sentence[1], ""):
             said[sentence[1]] = sentence[2]
         match = RESULT.match(line)
         if match and match[2].startswith("h") and match[3] not in ENDINGS:
@@ -224,12 +225,10 @@ def judge(run: session.Run) -> list[Failure]:
         return [Failure(kind, f"{run.reason}; {why}"), *_ending_failures(run)]
     found = _ending_failures(run)
     if run.output.exit_name not in ("ok", "failed", "warned"):
-        found.append(Failure("machine", f"{run.reason} EXIT {run.output.exit_name}: "
-                             f"{_last_said(run, BLAME) or _last_said(run, re.compile('error'))}"))  # fmt: skip
-        return found
+        why = _last_said(run, BLAME) or _last_said(run, re.compile("error"))
+        return [*found, Failure("machine", f"{run.reason} EXIT {run.output.exit_name}: {why}")]
     found += _innocent_failures(run)
     if not any(BACK.match(line) for line in lines):
-        found.append(Failure("memory", _last_said(run, re.compile(r"pages? (is|are) missing|not back"))
-                             or "memory is not all back"))  # fmt: skip
+        found.append(Failure("memory", _last_said(run, NOT_BACK) or "memory is not all back"))
     found += [Failure("machine", line) for line in lines if BLAME.search(line)]
     return found

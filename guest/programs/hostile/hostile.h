@@ -51,14 +51,14 @@ struct hostile_cpu {
 /* The low megabytes again, for CPL 3. */
 #define USER_VA (TEST_VA + 0x0ull)
 /* The last GiB below 4 GiB, by shared addresses where there are such. */
-#define SHARED_VA(gpa) (USER_VA + (gpa) - 0x80000000ull)
+#define SHARED_VA(gpa) (USER_VA + (gpa)-0x80000000ull)
 #define SHARED_BIT     39
 /* 512 pages that the steps map as they like. */
 #define PLAY_VA (TEST_VA + 0x8000000000ull)
 
 /* What the command line says. */
 extern uint64_t hostile_sides; /* 1: the VM has private and shared memory */
-extern bool hostile_calm;      /* no code that could spin with interrupts off, for nested machines */
+extern bool hostile_calm; /* no code that could spin with interrupts off, for nested machines */
 
 uint64_t rnd(struct hostile_cpu *cpu);
 /* Below n. */
@@ -95,6 +95,28 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
 void any_atom(struct hostile_cpu *cpu, struct code *code, unsigned profile);
 void any_bytes(struct hostile_cpu *cpu, struct code *code);
 #define PROFILES 8u
+
+#define MODRM(reg, rm)  (uint8_t)(0xc0 | (reg) << 3 | (rm))
+#define AT_RSI(reg)     (uint8_t)((reg) << 3 | RSI)
+#define IN_16(code, rm) ((code)->bits == 16 ? 4 : (rm)) /* [SI] is 4 there */
+
+static inline void any_in(struct hostile_cpu *cpu, struct code *code, unsigned reg)
+{
+    emit_mov(code, reg, any_value(cpu));
+}
+
+static inline void point_at(struct hostile_cpu *cpu, struct code *code, unsigned reg)
+{
+    emit_mov(code, reg, any_address(cpu));
+}
+
+/* Those of registers.c. */
+void atom_cr(struct hostile_cpu *cpu, struct code *code);
+void atom_dr(struct hostile_cpu *cpu, struct code *code);
+void atom_endless(struct hostile_cpu *cpu, struct code *code);
+void atom_msr(struct hostile_cpu *cpu, struct code *code);
+void atom_cpuid(struct hostile_cpu *cpu, struct code *code);
+void atom_xstate(struct hostile_cpu *cpu, struct code *code);
 
 /* Tables (tables.c). */
 extern uint64_t hostile_gdt[][GDT_SLOTS], play_table[512], hostile_pdptes[512];

@@ -157,7 +157,9 @@ void tables_sanitize(struct hostile_cpu *cpu)
     fill_idts();
     __asm__ volatile("lgdt %0\nlidt %1" : : "m"(gdt_pointer), "m"(idt_pointer));
     __asm__ volatile("mov %w0, %%ds\nmov %w0, %%es\nmov %w0, %%ss\n"
-                     "mov %w1, %%fs\nmov %w1, %%gs\nlldt %w1" : : "r"(SEL_DATA), "r"(0));
+                     "mov %w1, %%fs\nmov %w1, %%gs\nlldt %w1"
+                     :
+                     : "r"(SEL_DATA), "r"(0));
     __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
     wrmsr(MSR_EFER, EFER_LME);
     end_interrupts();
@@ -168,10 +170,13 @@ void tables_sanitize(struct hostile_cpu *cpu)
 uint64_t any_gpa(struct hostile_cpu *cpu)
 {
     static const uint64_t pages[] = {
-        0x0, 0x7000, LOW_CODE, 0x9f000, 0xa0000, 0xe0000, 0xf0000, 0x3ff000, 0x400000, 0xbffff000,
-        0xc0000000, 0xd0000000, 0xfd000000, TESTDEV_A_BASE, TESTDEV_B_BASE, 0xfe002000, 0xfec00000,
-        APIC, 0xfffff000, 0x100000000, 0x1fffff000, 0x4000000000, 0x8000000000, 0x8000001000,
-        0x80fe000000, 0xfffffff000, 0x10000000000, 0xfffffffffffff000,
+        0x0,          0x7000,         LOW_CODE,       0x9f000,
+        0xa0000,      0xe0000,        0xf0000,        0x3ff000,
+        0x400000,     0xbffff000,     0xc0000000,     0xd0000000,
+        0xfd000000,   TESTDEV_A_BASE, TESTDEV_B_BASE, 0xfe002000,
+        0xfec00000,   APIC,           0xfffff000,     0x100000000,
+        0x1fffff000,  0x4000000000,   0x8000000000,   0x8000001000,
+        0x80fe000000, 0xfffffff000,   0x10000000000,  0xfffffffffffff000,
     };
     if (one_in(cpu, 3) || (hostile_sides && !one_in(cpu, 8)))
         return pick(cpu, 1024) << 12 | (one_in(cpu, 8) ? hostile_sides << SHARED_BIT : 0);

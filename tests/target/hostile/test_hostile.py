@@ -1,5 +1,5 @@
-"""500 hostile VMs, on one CPU, two and four, beside innocent ones; some of them on another Bochs, and
-a few nested by KVM.
+"""500 hostile VMs, on one CPU, two and four, beside innocent ones; more on another Bochs, and a few
+nested by KVM.
 
 A failure says which VM it was and the command that repeats it. `make hostile N=10000` runs more of
 them, other ones by SEED=; tools/hostile.py says what else it takes.
