@@ -88,7 +88,7 @@ bench-mmu: all guests $(B)/optrom.bin | deps-run ## what the MMU costs, in instr
 	$(Q)$(PYTHON) tools/bench.py mmu mmu,ept_ad=0
 
 bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, in instructions
-	$(Q)$(PYTHON) tools/bench.py exits
+	$(Q)$(PYTHON) tools/bench.py exits mmio
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \
