@@ -44,7 +44,7 @@ static uint64_t poison_of_asking;
 
 static void look_for_poison(void)
 {
-    uint64_t before = under_eptvisor() ? counter(COUNTER_POISON_TICKS) : 0;
+    uint64_t before = missing_need(NEED_TESTCTL) ? 0 : counter(COUNTER_POISON_TICKS);
     if (before)
         poison_of_asking = counter(COUNTER_POISON_TICKS) - before;
 }
