@@ -315,8 +315,8 @@ static void several(void **state)
     (void)state;
     static const struct several cases[] = {
         {1, 2, 1, 2},   {2, 1, 1, 2},   {1, 1, 2, 2},   {2, 2, 2, 8},
-        {17, 1, 1, 17}, {1, 17, 1, 17}, {17, 1, 2, 32}, {64, 1, 1, 64},
-        {1, 64, 1, 64}, {8, 8, 1, 20},  {64, 1, 2, 64}, {64, 17, 2, 0},
+        {17, 1, 1, 17}, {1, 17, 1, 17}, {17, 1, 2, 30}, {64, 1, 1, 56},
+        {1, 64, 1, 56}, {8, 8, 1, 8},   {64, 1, 2, 0},  {64, 17, 2, 0},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         const struct several *s = &cases[i];
@@ -335,7 +335,8 @@ static void several(void **state)
         assert_true(hot >= s->least);
         unsigned known = world.known;
         go_around(s, spaces, &hot);
-        assert_true(hot + world.known - known >= all - all / 16); /* few are decoded again */
+        if (s->instructions <= MMIO_DECODED / 2) /* else some are decoded again */
+            assert_int_equal(hot + world.known - known, all);
     }
 }
 
