@@ -402,6 +402,25 @@ static void address_spaces(void **state)
     assert_int_equal(world.a.writes, writes);
 }
 
+/* A slot has come where the device was, and the walk that leads there is a new one, made for an access
+ * that only began there: the place is no device's any more. */
+static void place_of_a_slot(void **state)
+{
+    (void)state;
+    world_map(cr3, V + PAGE_SIZE, B, KERNEL);
+    (void)store_is_hot_at(V + 8);
+    assert_int_equal(world_store(V + PAGE_SIZE, 1), WORLD_EMULATED);
+    warm_up();
+    unsigned writes = world.a.writes;
+    world_slot_add(A, 1, 0);
+    assert_int_equal(world_exit(V + 0xffe, B, true), MMIO_DONE);
+    world.cpu.gpr[GPR_RAX] = V + 8;
+    world_code("\x89\x18", 2);
+    assert_int_equal(world_misconfig(GPA(A + 8), false), MMIO_REENTER);
+    assert_int_equal(world_store(V + 8, 7), WORLD_RAM);
+    assert_int_equal(world.a.writes, writes);
+}
+
 /* CR0.WP is the guest's to change, without an exit. What is kept does not depend on it. */
 static void write_protection(void **state)
 {
@@ -617,14 +636,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
     const struct CMUnitTest tests[] = {
-        T(third_time),     T(registers),        T(flags),
-        T(resume_flag),    T(several),          T(one_pair_of_entries),
-        T(address_spaces), T(write_protection), T(other_code),
-        T(flips_of_pkru),  T(entries),          T(sequences),
-        T(doorbells),      T(operands),         T(pages_of_one_device),
-        T(stack_pointer),  T(no_device),        T(instructions),
-        T(stored_values),  T(remapped),         T(delivering),
-        T(flushes),
+        T(third_time),       T(registers),           T(flags),          T(resume_flag),
+        T(several),          T(one_pair_of_entries), T(address_spaces), T(place_of_a_slot),
+        T(write_protection), T(other_code),          T(flips_of_pkru),  T(entries),
+        T(sequences),        T(doorbells),           T(operands),       T(pages_of_one_device),
+        T(stack_pointer),    T(no_device),           T(instructions),   T(stored_values),
+        T(remapped),         T(delivering),          T(flushes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
