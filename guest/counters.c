@@ -100,7 +100,7 @@ void counters_report(const struct vm *vm)
         used += snprintf(line + used, sizeof(line) - (size_t)used, " %s=%lu", names[i], values[i]);
         if (used < LINE && i + 1 < COUNTER_COUNT)
             continue;
-        transcript_line(vm->console.transcript, "# %s:%s", vm->name, line);
+        transcript_list(vm->console.transcript, "# %s:%s", vm->name, line);
         used = 0;
     }
 }

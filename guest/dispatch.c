@@ -5,6 +5,7 @@
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
+#include "mmio/fetch.h"
 #include "mmio/flow.h"
 #include "mmio/hot.h"
 #include "mmu/tlb.h"
@@ -24,22 +25,14 @@ static COLD void host_interrupt(void)
 
 static COLD void exception_or_nmi(struct vcpu *vcpu)
 {
-    vmx_take_host_nmi(&vcpu->vmx);
-    if (field_get(vmx_exit_interruption(&vcpu->vmx.exit), EVENT_INFO_TYPE) != EVENT_NMI)
-        unhandled(vcpu); /* the exception bitmap is empty */
+    if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
+        unhandled(vcpu); /* no others are in the exception bitmap */
 }
 
 static COLD void triple_fault(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
            "triple fault at RIP %#lx: an exception came up while #DF was delivered",
-           cpu_reg(&vcpu->vmx.regs, REG_RIP));
-}
-
-static COLD void task_switch(struct vcpu *vcpu)
-{
-    vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT,
-           "task switch at RIP %#lx: hardware task switching is not offered",
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
@@ -149,7 +142,14 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
     may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
-    mmio_act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
+    enum mmio_outcome outcome =
+        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu));
+    mmio_act_on(vcpu, outcome);
+    /* A misconfiguration has no qualification to tell of an IRET that ended NMI blocking. Whether
+     * it did is unknown, but blocking NMIs until an IRET, which is next, does no harm. */
+    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
+        mmio_at_iret(&vcpu->mmio))
+        vmx_iret_again(&vcpu->vmx);
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
@@ -209,10 +209,13 @@ static COLD void xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
-    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 || !extra_set_xcr0(value))
+    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 || !extra_set_xcr0(value)) {
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
-    else
-        vmx_skip_instruction(&vcpu->vmx);
+        return;
+    }
+    vcpu->extra.xcr0 = value; /* it is loaded already; this is for CPUID */
+    cpuid_update(vcpu);
+    vmx_skip_instruction(&vcpu->vmx);
 }
 
 uint64_t vcpu_exit_count(const struct vcpu *vcpu)
@@ -281,7 +284,7 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_TRIPLE_FAULT:
         return triple_fault(vcpu);
     case REASON_TASK_SWITCH:
-        return task_switch(vcpu);
+        return exit_task_switch(vcpu);
     default:
         return unhandled(vcpu);
     }
@@ -324,6 +327,28 @@ static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
     return true;
 }
 
+/* Arms the preemption timer, which stood still since the exit, for what is left until the next
+ * event. A kick's handler sets the timer to 0, and this would undo that, so the kick is looked for
+ * afterwards (guest/pcpu.h). False: it came, or the event is due. */
+static ALWAYS_INLINE bool rearm_timer(struct vcpu *vcpu)
+{
+    uint64_t now = rdtsc();
+    if (unlikely(now >= vcpu->next_event))
+        return false;
+    vmx_set_timer(vcpu->next_event - now);
+    return !READ_ONCE(vcpu->kicked);
+}
+
+/* Something has asked for attention, or so many exits were made that the clock has to be looked at:
+ * each one where the timer is armed for each entry. */
+static NOINLINE bool goes_on(struct vcpu *vcpu)
+{
+    if (vcpu->vmx.attention || !vcpu->arm_at_entry)
+        return false;
+    vcpu->exits_left = 1;
+    return rearm_timer(vcpu);
+}
+
 static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 {
     tlb_leave_at(vcpu->place);
@@ -333,8 +358,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
     } else {
         handle_rare(vcpu);
     }
-    /* The preemption timer stops outside the guest, so the clock is looked at now and then. */
-    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left)) {
+    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left) && !goes_on(vcpu)) {
         bool again = false;
         IN_REGISTER(again); /* not one that the way below would have to set aside */
         return again;

@@ -181,10 +181,9 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
         !event.valid)
         return -EINVAL;
     if (event.type == EVENT_EXCEPTION) {
-        bool protected_mode = cpu_reg(&vcpu->vmx.regs, REG_CR0) & CR0_PE;
         if (event.vector > 31 || event.vector == VECTOR_NMI)
             return -EINVAL;
-        event = event_exception(event.vector, (uint32_t)call->rcx & 0xffff, protected_mode);
+        event = event_exception(event.vector, (uint32_t)call->rcx);
     } else if (event.has_error || !((event.type == EVENT_NMI && event.vector == VECTOR_NMI) ||
                                     (event.type == EVENT_INTERRUPT && event.vector > 31))) {
         return -EINVAL;
@@ -200,38 +199,51 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
 static const struct {
     int64_t (*function)(struct vcpu *vcpu, struct call *call);
     bool for_all; /* the others need `testctl` */
+    /* How many bits EBX, ECX, EDX and ESI may have, where not all of 64: more is -EINVAL. */
+    uint8_t bits[CALL_ARGUMENTS];
 } calls[] = {
     [HC_NOP] = {call_nop, true},
     [HC_VERSION] = {call_version, true},
-    [HC_SLOT_ADD] = {call_slot_add, false},
-    [HC_SLOT_DELETE] = {call_slot_delete, false},
-    [HC_SLOT_MOVE] = {call_slot_move, false},
+    [HC_SLOT_ADD] = {call_slot_add, false, {32, 0, 0, 32}},
+    [HC_SLOT_DELETE] = {call_slot_delete, false, {32}},
+    [HC_SLOT_MOVE] = {call_slot_move, false, {32}},
     [HC_GENERATION_GET] = {call_generation_get, false},
     [HC_GENERATION_SET] = {call_generation_set, false},
     [HC_ZAP] = {call_zap, false},
     [HC_COUNTER] = {call_counter, false},
     [HC_SPTE] = {call_spte, false},
-    [HC_INJECT] = {call_inject, false},
+    [HC_INJECT] = {call_inject, false, {32, 32}},
     [HC_CONFIG] = {call_config, false},
-    [HC_SLOT_FLAGS] = {call_slot_flags, false},
-    [HC_DIRTY_GET] = {call_dirty_get, false},
+    [HC_SLOT_FLAGS] = {call_slot_flags, false, {32, 32}},
+    [HC_DIRTY_GET] = {call_dirty_get, false, {32}},
     [HC_TRACK] = {call_track, false},
     [HC_UNTRACK] = {call_untrack, false},
     [HC_HOST_REMAP] = {call_host_remap, false},
     [HC_AGE] = {call_age, false},
     [HC_NX_RECOVER] = {call_nx_recover, false},
     [HC_TRACE] = {call_trace, false},
-    [HC_DOORBELL_ADD] = {call_doorbell_add, false},
+    [HC_DOORBELL_ADD] = {call_doorbell_add, false, {0, 32, 0, 32}},
     [HC_DOORBELL_REMOVE] = {call_doorbell_remove, false},
     [HC_DOORBELL_RINGS] = {call_doorbell_rings, false},
     [HC_WINDOW] = {call_window, false},
 };
 
-/* Is there something that a long call should not hold up? */
+static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUMENTS])
+{
+    const uint64_t values[CALL_ARGUMENTS] = {call->rbx, call->rcx, call->rdx, call->rsi};
+    for (unsigned i = 0; i < CALL_ARGUMENTS; i++)
+        if (bits[i] && values[i] >> bits[i])
+            return false;
+    return true;
+}
+
+/* Is there something that a long call should not hold up? A kick, the end of the VM, another vCPU's
+ * turn, an event for the guest. */
 static bool is_interrupted(void *context)
 {
     struct vcpu *vcpu = context;
-    return rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
+    return READ_ONCE(vcpu->kicked) || vm_ending(vcpu->vm) != VM_RUNNING ||
+           rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
 static NOINLINE void call_ghci(struct vcpu *vcpu)
@@ -267,8 +279,10 @@ static COLD void call_by_number(struct vcpu *vcpu)
     struct call call = {gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask, gpr[GPR_RDX] & mask,
                         gpr[GPR_RSI] & mask};
     struct call before = call;
-    int64_t result = calls[index].function(vcpu, &call);
+    int64_t result =
+        arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
     gpr[GPR_RAX] = (uint64_t)result & mask;
+    vcpu->vmx.attention |= mmu_has_chores(&vcpu->vm->mmu);
     if (call.rbx != before.rbx)
         gpr[GPR_RBX] = call.rbx & mask;
     if (call.rcx != before.rcx)

@@ -3,6 +3,8 @@
 
 #include "guest/vm.h"
 
+#define CALL_ARGUMENTS 4
+
 struct call {
     uint64_t rbx, rcx, rdx, rsi; /* arguments; rbx and rcx also carry results */
 };

@@ -22,5 +22,6 @@ void ipi_receive(struct vcpu *vcpu);
  * already, and the vCPU is to run again. */
 bool ipi_restarts(struct vcpu *vcpu);
 
-/* With the VMCS loaded: the state in which a start-up IPI starts a CPU. */
+/* With the VMCS loaded and before extra_state_load(): the state in which a start-up IPI starts a
+ * CPU. Where another INIT has overtaken that, vcpu->stopping is set instead. */
 void ipi_start(struct vcpu *vcpu);

@@ -85,8 +85,11 @@ static uint64_t apic_base(const struct vcpu *vcpu)
 
 static bool set_apic_base(struct vcpu *vcpu, uint64_t value)
 {
-    return !((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE) &&
-           lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE));
+    if ((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE ||
+        !lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE)))
+        return false;
+    cpuid_update(vcpu);
+    return true;
 }
 
 static bool fixed_value(uint32_t msr, uint64_t *value)
@@ -155,7 +158,7 @@ void exit_wrmsr(struct vcpu *vcpu)
         move_tsc(vcpu, value - vcpu->tsc_adjust);
     else if (!lapic_msr_write(&vcpu->lapic, msr, value) &&
              !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
-             !(msr == MSR_EFER && control_set_efer(vcpu, value)) &&
+             !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
              !(fixed_value(msr, &fixed) && value == fixed)) {
         refuse(vcpu, "WRMSR", msr);
         return;

@@ -8,13 +8,16 @@
 #include "guest/pcpu.h"
 #include "guest/provoke.h"
 #include "guest/sleep.h"
+#include "guest/startup.h"
 #include "guest/ve.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
 #include "mmio/dev/lapic_mmio.h"
+#include "mmu/spte.h"
 #include "mmu/tlb.h"
+#include "vmx/init_state.h"
 #include "vmx/vmcs.h"
 
 #define BUDGET_DEFAULT_MS 10000
@@ -126,6 +129,7 @@ static int add_devices(struct vm *vm)
 
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
     bus_init(&vm->port_bus, "port", 0xffff);
+    vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
     uart_init(&vm->uart, transmit, &vm->console);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');
@@ -183,9 +187,7 @@ static void set(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
 
 #define AR_CODE32 (0xbu | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
 #define AR_DATA32 (0x3u | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
-#define AR_TSS32  (0xbu | SEG_AR_P)
 #define PAT_RESET 0x0007040600070406ull
-#define DR7_RESET 0x400
 
 /* The state in which a multiboot1 loader enters a kernel (specification 0.6.96, section 3.2). */
 static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
@@ -212,10 +214,11 @@ static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
         vmwrite(zeros[i], 0);
     vmwrite(VMCS_GUEST_LDTR_ACCESS_RIGHTS, SEG_AR_UNUSABLE);
     vmwrite(VMCS_GUEST_TR_ACCESS_RIGHTS, AR_TSS32);
-    vmwrite(VMCS_GUEST_TR_LIMIT, 0xffff);
+    vmwrite(VMCS_GUEST_TR_LIMIT, LIMIT_64K);
     vmwrite(VMCS_GUEST_DR7, DR7_RESET);
     vmwrite(VMCS_GUEST_PAT, PAT_RESET);
-    set(vcpu, REG_CR0, CR0_PE | CR0_ET);
+    /* The other CPUs are as after a power-up, which their first INIT keeps of CD and NW. */
+    set(vcpu, REG_CR0, vcpu->index ? CR0_ET | CR0_CD | CR0_NW : CR0_PE | CR0_ET);
     set(vcpu, REG_CR3, 0);
     set(vcpu, REG_CR4, 0);
     set(vcpu, REG_EFER, 0);
@@ -260,6 +263,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     interrupts_setup(vcpu);
     control_registers_setup(vcpu);
     set_boot_state(vcpu, start);
+    cpuid_update(vcpu);
     return provoke_entry(options);
 }
 
@@ -299,7 +303,8 @@ static int create_vcpus(struct vm *vm, const struct options *options,
                         const struct guest_start *start)
 {
     unsigned order = order_of(sizeof(struct vcpu));
-    vm->active = vm->vcpu.mailbox.active = 1;
+    vm->active = 1;
+    vm->vcpu.mailbox.startup = STARTUP_ACTIVE;
     while (vm->vcpu_count < vm->words.vcpus) {
         struct vcpu *vcpu = &vm->vcpu;
         if (vm->vcpu_count) {
@@ -339,13 +344,14 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     if (arguments < 0)
         return EXIT_MODULE_WORDS;
     vm->words.memory = align_down(vm->words.memory, PAGE_SIZE);
-    if (vm->words.pin != PIN_NONE && !(pcpus_running() & BIT(vm->words.pin))) {
-        log_error("guest %s: pin=%lu, but CPU %lu runs no guests here; their numbers are the bits "
-                  "of %#lx",
-                  vm->name, vm->words.pin, vm->words.pin, pcpus_running());
+    const struct vm_limits limits = {.address_bits = vmx.maxphyaddr < EPT_GPA_BITS ? vmx.maxphyaddr
+                                                                                   : EPT_GPA_BITS,
+                                     .execute_only = spte_format.caps.exec_only,
+                                     .pcpus = pcpus_running()};
+    if (vm_words_check(vm->name, &vm->words, &limits))
         return EXIT_MODULE_WORDS;
-    }
 
+    cpuid_setup(vm);
     vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
     vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
     int error = mmu_create(&vm->mmu);
@@ -363,7 +369,7 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
                                 .size = module->size,
                                 .arguments = line + arguments};
     memcpy(image.ram, vm->ram, sizeof(image.ram));
-    for (unsigned i = 1; i <= extra && i <= GUEST_MODULES; i++)
+    for (unsigned i = 1; i <= extra; i++)
         image.modules[image.module_count++] =
             (struct guest_module){.file = phys_to_virt(module[i].base),
                                   .size = module[i].size,

@@ -11,6 +11,7 @@
 #include "arch/x86/cpus.h"
 #include "boot/boot_info.h"
 #include "guest/console.h"
+#include "guest/cpuid_table.h"
 #include "guest/firmware.h"
 #include "guest/ghci.h"
 #include "guest/layout.h"
@@ -68,6 +69,18 @@ struct vm_words {
     uint64_t vcpus;
 };
 
+/* What this machine and the command line leave to a VM. */
+struct vm_limits {
+    unsigned address_bits; /* of a guest-physical address */
+    bool execute_only;     /* the CPU has such pages */
+    uint64_t pcpus;        /* bit n: CPU n runs guests */
+};
+
+/* Whether the words go together, each being good for itself. -EINVAL after a sentence that names
+ * those that don't. */
+int vm_words_check(const char *name, const struct vm_words *words,
+                   const struct vm_limits *limits) MUST_CHECK;
+
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
 struct known_port {
     uint64_t qualification;
@@ -84,8 +97,7 @@ struct known_port {
 struct mailbox {
     uint64_t vectors[4];
     uint32_t news;    /* MAIL_: what to look at */
-    uint32_t startup; /* the vector of a start-up IPI and MAIL_STARTUP, or 0 */
-    uint32_t active;  /* it runs or waits for a pCPU; 0: it waits for a start-up IPI */
+    uint32_t startup; /* guest/startup.h */
     uint32_t pcpu;    /* where it runs, and 1 more; 0: nowhere */
 };
 
@@ -94,6 +106,7 @@ struct vcpu {
     struct extra_state extra;
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
+    struct cpuid cpuid[CPUID_OWN_COUNT]; /* its own answers; see cpuid_update() */
     struct vm *vm;
     struct vcpu *next; /* in a run queue, or asleep */
     uint32_t asleep;   /* the pCPU where it sleeps, and 1 more; 0: it does not */
@@ -127,7 +140,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
-    uint64_t poison_ticks; /* TSC: spent in vmx_poison() */
+    uint64_t poison_ticks;              /* TSC: spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 
@@ -138,6 +151,7 @@ struct vm {
     struct guest_range ram[GUEST_RAM_PIECES];
     struct mmu mmu;
     struct bus mmio_bus, port_bus;
+    struct cpuid_table cpuid;
     struct uart uart;
     struct testdev testdev[2];
     struct test_devices tests;
@@ -146,7 +160,7 @@ struct vm {
     struct vcpu vcpu;               /* the first */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
-    unsigned active; /* of them, as mailbox.active says */
+    unsigned active; /* of them: those that do not wait for a start-up IPI */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: the next one */
@@ -219,6 +233,7 @@ void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
+void exit_task_switch(struct vcpu *vcpu);
 
 /* Logging of dirty pages by the CPU, in guest/pml.c: at creation; after tlb_enter(), so that the
  * vCPU logs if any slot wants it; after an exit with vmx.pml_on, before tlb_leave(). */
@@ -233,7 +248,20 @@ void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
 /* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
-bool control_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+/* As MOV to CR3, with the flush. False: it is refused. */
+bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
+bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
+/* CPUID.1:EAX of every guest: family, model and stepping. */
+uint32_t cpuid_signature(void);
+
+/* At creation, after the VM's words: what CPUID answers. */
+void cpuid_setup(struct vm *vm);
+
+/* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0 and
+ * IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
+void cpuid_update(struct vcpu *vcpu);
 
 /* True if CPUID offers the guest this CR4 bit's feature. */
 uint64_t cpuid_cr4_offered(void);

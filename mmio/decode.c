@@ -7,6 +7,8 @@
 
 #include "lib/bits.h"
 
+#define OPCODE_IRET 0xcf
+
 /* ---- Reading bytes --------------------------------------------------------------------------- */
 
 struct reader {
@@ -450,4 +452,11 @@ const char *decode_class(const uint8_t *bytes, unsigned count, enum code_size co
     uint16_t opcode;
     (void)take_opcode(&r, &opcode);
     return insn_class(opcode);
+}
+
+bool decode_is_iret(const uint8_t *bytes, unsigned count, enum code_size code)
+{
+    struct reader r = {.bytes = bytes, .count = count, .code = code, .override = -1};
+    uint16_t opcode;
+    return take_opcode(&r, &opcode) && !r.short_of_bytes && opcode == OPCODE_IRET;
 }

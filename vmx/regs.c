@@ -80,6 +80,14 @@ void cpu_reg_load_usual(struct cpu_regs *cpu)
                    vmread_always(VMCS_GUEST_CR3), vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS));
 }
 
+/* The entry loads both, and wants them to agree on EFER.LMA (SDM 3, 27.3.1.1). */
+static void write_efer(uint64_t value)
+{
+    uint64_t controls = vmread(VMCS_ENTRY_CONTROLS) & ~ENTRY_IA32E_GUEST;
+    vmwrite(VMCS_ENTRY_CONTROLS, controls | (value & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
+    vmwrite(VMCS_GUEST_EFER, value);
+}
+
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
     cpu->value[reg] = value;
@@ -98,6 +106,8 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
         vmwrite(VMCS_CR4_READ_SHADOW, value);
         vmwrite(VMCS_GUEST_CR4,
                 (value | vmx_cr4_must_be_1(&vmx.msrs)) & vmx_cr4_may_be_1(&vmx.msrs));
+    } else if (reg == REG_EFER) {
+        write_efer(value);
     } else {
         BUG_ON(!fields[reg]); /* PKRU is the guest's alone */
         vmwrite(fields[reg], value);

@@ -84,7 +84,7 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     vmwrite(VMCS_SECONDARY_CONTROLS, secondary);
     vmwrite(VMCS_EXIT_CONTROLS, c->word[CONTROL_EXIT]);
     vmwrite(VMCS_ENTRY_CONTROLS, c->word[CONTROL_ENTRY]);
-    vmwrite(VMCS_EXCEPTION_BITMAP, 0);
+    vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_REFLECTED);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MASK, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MATCH, 0);
     vmwrite(VMCS_CR3_TARGET_COUNT, 0);
@@ -249,10 +249,12 @@ int vmx_run(struct vmx_vcpu *vcpu)
     return explain_failure();
 }
 
-void vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
+bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
 {
-    if (field_get(vmx_exit_interruption(&vcpu->exit), EVENT_INFO_TYPE) == EVENT_NMI)
-        __asm__ volatile("int $2");
+    if (field_get(vmx_exit_interruption(&vcpu->exit), EVENT_INFO_TYPE) != EVENT_NMI)
+        return false;
+    __asm__ volatile("int $2");
+    return true;
 }
 
 void vmx_end_interrupt_shadow(void)
@@ -268,8 +270,9 @@ void vmx_skip_instruction(struct vmx_vcpu *vcpu)
     uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
     uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
 
-    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. */
-    if (unlikely((rip ^ next) >> 32) && !(cpu_reg(cpu, REG_SEG_AR + SEG_CS) & SEG_AR_L))
+    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. (Outside long
+     * mode CS.L means nothing, and can be 1.) */
+    if (unlikely((rip ^ next) >> 32) && !vmx_in_64_bit_code())
         next &= 0xffffffff;
     cpu_set_reg(cpu, REG_RIP, next);
     if (unlikely(rflags & RFLAGS_RF))

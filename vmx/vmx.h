@@ -109,8 +109,8 @@ static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 }
 
 /* For an exit by exception or NMI: an NMI that arrived while the guest ran is the host's, and taken
- * by its vector. */
-void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
+ * by its vector. False: it is no NMI. */
+bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu) MUST_CHECK;
 
 /* The qualification of an EPT violation (SDM 3, table 28-7). */
 #define QUALIFICATION_READ          BIT(0)
@@ -124,18 +124,18 @@ void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
 /* Events (D15), in vmx/inject.c.
  *
  * First after every exit: where vmx_cut_short() says so, vmx_requeue_event() makes the next entry
- * deliver the event again whose delivery was cut short, and puts NMI blocking back. vmx_deliver()
- * stands last before an entry after something asked for attention. Returns false for a triple
- * fault: the vCPU is shut down. */
+ * deliver the event again whose delivery was cut short, or block NMIs again for an IRET that is
+ * executed again. vmx_deliver() stands last before an entry after something asked for attention.
+ * Returns false for a triple fault: the vCPU is shut down. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu);
 static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     if (vmx_exit_defines[reason] & OF_INSTRUCTION)
         return false;
     vcpu->exit.idt_vectoring = (uint32_t)vmread_always(VMCS_IDT_VECTORING_INFO);
-    if (vcpu->exit.idt_vectoring & EVENT_INFO_VALID || reason == REASON_EXCEPTION_OR_NMI)
+    if (vcpu->exit.idt_vectoring & EVENT_INFO_VALID)
         return true;
-    return reason == REASON_EPT_VIOLATION &&
+    return vmx_exit_defines[reason] & DEFINES_IRET &&
            vmread_always(VMCS_EXIT_QUALIFICATION) & QUALIFICATION_NMI_UNBLOCKED;
 }
 
@@ -150,7 +150,8 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
 static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
 {
     const struct event_pending *p = &vcpu->pending;
-    if (likely(!(p->requeue.valid | p->exception.valid | p->nmis | p->interrupt | vcpu->windows)))
+    if (likely(!(p->requeue.valid | p->exception.valid | p->iret_again | p->nmis | p->interrupt |
+                 vcpu->windows)))
         return true;
     return vmx_deliver_event(vcpu);
 }
@@ -163,11 +164,30 @@ void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
  * it is a fault. #PF also needs CR2. */
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
+/* After an exit by exception or NMI: gives an exception of EXCEPTIONS_REFLECTED, which are those
+ * that exit, back to the guest. False: it is none of them. */
+#define EXCEPTIONS_REFLECTED (BIT(VECTOR_DB) | BIT(VECTOR_AC))
+bool vmx_reflect_exception(struct vmx_vcpu *vcpu) MUST_CHECK;
+
+/* Raises #DB for what stands in `reasons`, bits as in the qualification of a #DB exit, or
+ * DEBUG_TASK_SWITCH (vmx/debug.h). */
+void vmx_raise_debug(struct vmx_vcpu *vcpu, uint64_t reasons);
+
 /* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
 void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
+
+/* After an exit that undid an instruction which is executed again: it is IRET, which has ended NMI
+ * blocking before that. */
+static inline void vmx_iret_again(struct vmx_vcpu *vcpu)
+{
+    vcpu->pending.iret_again = vcpu->attention = true;
+}
+
+/* Whether an NMI that arrives now has to wait for an IRET. */
+bool vmx_nmis_blocked(const struct vmx_vcpu *vcpu);
 
 #define INTERRUPT_SHADOW (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
 static inline bool vmx_in_interrupt_shadow(void)
@@ -229,6 +249,14 @@ static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(!vmx_skip_plain(reason)))
         vmx_skip_instruction(vcpu);
+}
+
+/* Makes the guest be left after `ticks` of the TSC, or later if they are more than the preemption
+ * timer can count. It counts in the guest alone (SDM 3, 27.5.1). */
+static inline void vmx_set_timer(uint64_t ticks)
+{
+    uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE), most = UINT32_MAX;
+    vmwrite_always(VMCS_PREEMPTION_TIMER_VALUE, value < most ? value : most);
 }
 
 /* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */

@@ -52,7 +52,7 @@ void world_during_update(void (*action)(void))
     during_update = action;
     kick_hook = on_kick;
     if (action)
-        epoch_online(1);
+        epoch_online(1, NULL);
 }
 
 static void flush_guest(unsigned type, gva_t address, enum invvpid_reason reason)

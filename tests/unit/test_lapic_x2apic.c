@@ -112,6 +112,38 @@ static void init_keeps_mode_and_id(void **state)
     }
 }
 
+/* Whatever it did before: nothing but who it is and what it belongs to survives. */
+static void init_leaves_nothing(void **state)
+{
+    (void)state;
+    static const unsigned modes[] = {LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC};
+    struct lapic fresh;
+    random_state = 1;
+    for (unsigned i = 0; i < 300; i++) {
+        go_to(modes[i % 3]);
+        fresh = apic;
+        lapic_reset(&fresh);
+        uint8_t *bytes = (uint8_t *)&apic;
+        for (size_t n = 0; n < sizeof(apic); n++)
+            bytes[n] = (uint8_t)random_below(256);
+        apic.host = fresh.host;
+        apic.context = fresh.context;
+        apic.mode = fresh.mode;
+        apic.id = fresh.id;
+        lapic_reset(&apic);
+        assert_int_equal(apic.timer_end, 0);
+        assert_int_equal(lapic_pending(&apic), -1);
+        assert_int_equal(lapic_deadline(&apic), LAPIC_NEVER);
+        assert_int_equal(apic.errors | apic.esr | apic.initial | apic.divide, 0);
+        assert_memory_equal(apic.irr, fresh.irr, sizeof(apic.irr));
+        assert_memory_equal(apic.isr, fresh.isr, sizeof(apic.isr));
+        assert_memory_equal(apic.lvt, fresh.lvt, sizeof(apic.lvt));
+        assert_int_equal(apic.tpr | apic.ldr | apic.icr | apic.icr_high, 0);
+        assert_int_equal(apic.dfr, ~0u);
+        assert_int_equal(apic.svr, 0xff);
+    }
+}
+
 static void each_front_end_serves_its_mode(void **state)
 {
     uint64_t value;
@@ -316,6 +348,7 @@ int main(void)
         cmocka_unit_test_setup(transitions, setup),
         cmocka_unit_test_setup(registers_stay_on_the_way_to_x2apic, setup),
         cmocka_unit_test_setup(init_keeps_mode_and_id, setup),
+        cmocka_unit_test_setup(init_leaves_nothing, setup),
         cmocka_unit_test_setup(each_front_end_serves_its_mode, setup),
         cmocka_unit_test_setup(access_rules, setup),
         cmocka_unit_test_setup(identity, setup_x2apic),
