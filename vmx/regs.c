@@ -74,6 +74,12 @@ uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
     return cpu->value[reg] = value;
 }
 
+void cpu_reg_load_usual(struct cpu_regs *cpu)
+{
+    cpu_know_usual(cpu, vmread_always(VMCS_GUEST_RIP), vmread_always(VMCS_GUEST_RFLAGS),
+                   vmread_always(VMCS_GUEST_CR3), vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS));
+}
+
 /* The entry loads both, and wants them to agree on EFER.LMA (SDM 3, 27.3.1.1). */
 static void write_efer(uint64_t value)
 {
