@@ -1,5 +1,6 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/mitigate.h"
 #include "guest/abi.h"
 #include "guest/ve.h"
 #include "guest/vm.h"
@@ -137,6 +138,7 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
     int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
     if (unlikely(!mmio_is_mapped(result)))
         ept_violation_slow(vcpu, result, &info);
+    vcpu_end_of_slice(vcpu);
 }
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
@@ -150,25 +152,34 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
     if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
         mmio_at_iret(&vcpu->mmio))
         vmx_iret_again(&vcpu->vmx);
+    vcpu_end_of_slice(vcpu);
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
 static NOINLINE void repeated_access(struct vcpu *vcpu, struct hot *hot, uint64_t rflags)
 {
     if (likely(mmio_hot_holds(&vcpu->mmio, hot))) {
-        vmx_complete(hot->rip + hot->length, rflags);
+        vmx_complete(hot->rip + hot->access.move.length, rflags);
         mmio_hot_access(&vcpu->mmio, hot);
     } else if (mmio_hot_renew(&vcpu->mmio, hot)) {
-        vmx_complete(hot->rip + hot->length, rflags);
+        vmx_complete(hot->rip + hot->access.move.length, rflags);
         mmio_hot_first_access(&vcpu->mmio, hot);
     } else {
         ept_misconfiguration_slow(vcpu);
     }
 }
 
+/* An access that is not kept as it is. */
+static NOINLINE void other_access(struct vcpu *vcpu, gpa_t gpa)
+{
+    if (vmx_in_interrupt_shadow() || !mmio_known_move(&vcpu->mmio, gpa, TARGET_UNKNOWN))
+        ept_misconfiguration_slow(vcpu);
+}
+
 static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
+    struct cpu_regs *cpu = &vcpu->vmx.regs;
     if (unlikely(vmx_was_delivering())) { /* it is no instruction's that was there before */
         ept_misconfiguration_slow(vcpu);
         return;
@@ -178,19 +189,25 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     uint64_t rip = vmread_always(VMCS_GUEST_RIP), cr3 = vmread_always(VMCS_GUEST_CR3);
     uint64_t rflags = vmread_always(VMCS_GUEST_RFLAGS);
     uint64_t cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
-    uint64_t mode = cpu_mode(&vcpu->vmx.regs, rflags, cs_rights);
+    uint64_t mode = cpu_mode(cpu, rflags, cs_rights);
     IN_REGISTER(mode);
     struct hot *hot = mmio_hot_at(mmio, rip, gpa, cr3);
     __asm__("" : "+a"(hot)); /* none of those that pass arguments */
-    if (unlikely(!mmio_hot_is(hot, rip, gpa, cr3, mode) || vmx_in_interrupt_shadow())) {
-        ept_misconfiguration_slow(vcpu);
+    if (unlikely(
+            (!mmio_hot_is(hot, rip, gpa, cr3, mode) && !mmio_hot_is(++hot, rip, gpa, cr3, mode)) ||
+            vmx_in_interrupt_shadow())) {
+        cpu_know_reg(cpu, REG_RIP, rip);
+        cpu_know_reg(cpu, REG_CR3, cr3);
+        cpu_know_reg(cpu, REG_RFLAGS, rflags);
+        cpu_know_reg(cpu, REG_SEG_AR + SEG_CS, cs_rights);
+        other_access(vcpu, gpa);
     } else if (!(hot->flags & HOT_BELL)) {
         repeated_access(vcpu, hot, rflags);
     } else if (likely(mmio_bell_holds(mmio, hot))) {
         vmx_complete(hot->bell.next, rflags);
         mmio_bell_ring(mmio, hot);
     } else {
-        ept_misconfiguration_slow(vcpu);
+        other_access(vcpu, gpa);
     }
 }
 
@@ -360,6 +377,8 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 
 static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
+    if (mitigate_actions() & DO_IBRS_AT_EXIT)
+        mitigate_at_exit();
     if (vmx.poison)
         vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)

@@ -303,6 +303,7 @@ void exit_vmcall(struct vcpu *vcpu)
             call_ghci(vcpu);
         else
             call_by_number(vcpu);
+        vcpu_end_of_slice(vcpu);
         return;
     }
     *rax = 0;

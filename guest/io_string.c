@@ -98,6 +98,7 @@ static void pause(struct vcpu *vcpu)
     vmx_retry_instruction(&vcpu->vmx);
     vmx_end_interrupt_shadow();
     vmx_raise_single_step(&vcpu->vmx);
+    vcpu_end_of_slice(vcpu);
 }
 
 static void repeat(struct string_io *io)

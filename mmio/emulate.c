@@ -7,7 +7,7 @@
 
 #include "lib/string.h"
 #include "mmio/execute.h"
-#include "mmio/hot.h"
+#include "mmio/known.h"
 
 #define VECTOR_AC 17
 
@@ -97,7 +97,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
                                       const struct insn *insn, uint64_t rip, uint64_t next,
                                       gpa_t gpa, enum mmio_target target, bool *rings)
 {
-    uint64_t linear, offset = mmio_effective(vcpu->cpu, insn, next), known = vcpu->cache.gva_hits;
+    uint64_t linear, offset = mmio_effective(vcpu->cpu, insn, next);
     uint8_t vector;
     if (unlikely(!mmio_segment(vcpu->cpu, context, insn->segment, offset, insn->size, insn->write,
                                &linear, &vector)))
@@ -119,8 +119,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
     }
     if (unlikely(!touched))
         return stale(vcpu, rip, gpa);
-    bool aligned = operand_checks_alignment(context, vcpu->cpu); /* it has to be */
-    if (unlikely(aligned && linear & (insn->size - 1u)))
+    if (unlikely(operand_checks_alignment(context, vcpu->cpu) && linear & (insn->size - 1u)))
         return mmio_inject(vcpu, context, VECTOR_AC, 0);
 
     if (unlikely(target == TARGET_DOORBELL)) {
@@ -132,8 +131,8 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
     if (unlikely(error)) /* of the half that is memory */
         return mmio_refused(vcpu, fragments[fragments[0].device].gpa,
                             insn->write ? ACCESS_WRITE : ACCESS_READ, error);
-    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
-        mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
+    if (target != TARGET_MEMORY && !fragments[1].size)
+        mmio_known_keep(vcpu, context, rip, gpa, target);
     mmio_advance(vcpu, next, context->rflags);
     vcpu->stats.emulated++;
     return MMIO_DONE;
@@ -209,11 +208,12 @@ static NOINLINE enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
     return outcome;
 }
 
-enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target,
-                               bool *rings)
+static NOINLINE enum mmio_outcome emulate_afresh(struct mmio_vcpu *vcpu, gpa_t gpa,
+                                                 enum mmio_target target, bool *rings)
 {
     struct walk_context context;
     walk_context_load(&context, vcpu->cpu, vcpu->mmu);
+    mmio_known_mode(vcpu, &context);
     uint64_t rip = cpu_reg(vcpu->cpu, REG_RIP);
     const struct insn *insn;
     bool memory;
@@ -237,4 +237,12 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
         return MMIO_REENTER;
     }
     return emulate_other(vcpu, &context, insn, rip, next, gpa, target);
+}
+
+enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target,
+                               bool *rings)
+{
+    if (likely(mmio_known_move(vcpu, gpa, target)))
+        return MMIO_DONE;
+    return emulate_afresh(vcpu, gpa, target, rings);
 }

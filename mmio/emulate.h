@@ -16,6 +16,7 @@ enum mmio_target {
     TARGET_DEVICE,   /* the MMU said that the GPA is MMIO */
     TARGET_MEMORY,   /* a write-protected page: memory first, then devices */
     TARGET_DOORBELL, /* a doorbell: only a write that begins at the GPA counts */
+    TARGET_UNKNOWN,  /* nobody was asked yet; for mmio_known_move() */
 };
 
 /* Emulates. For TARGET_DOORBELL, `*rings` is false if the access is none of the doorbell's; then

@@ -25,14 +25,14 @@ static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
     uint64_t rip = cpu_reg(v->cpu, REG_RIP), cr3 = cpu_reg(v->cpu, REG_CR3);
     uint64_t rflags = cpu_reg(v->cpu, REG_RFLAGS);
     uint64_t mode = cpu_mode(v->cpu, rflags, cpu_reg(v->cpu, REG_SEG_AR + SEG_CS));
-    struct hot *hot = mmio_hot_at(v, rip, gpa, cr3);
-    if (!mmio_hot_is(hot, rip, gpa, cr3, mode))
+    struct hot *hot = mmio_hot_find(v, rip, gpa, cr3, mode);
+    if (!hot)
         return false;
     bool rings = hot->flags & HOT_BELL;
     if (rings ? !mmio_bell_holds(v, hot)
               : !mmio_hot_holds(v, hot) && !mmio_hot_follow(v, hot, generation))
         return false;
-    mmio_advance(v, rip + hot->length, rflags);
+    mmio_advance(v, rip + hot->access.move.length, rflags);
     if (rings)
         mmio_bell_ring(v, hot);
     else

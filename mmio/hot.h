@@ -15,22 +15,16 @@
  */
 #pragma once
 
-#include "mmio/vcpu.h"
+#include "mmio/known.h"
 
-/* The key, mixed: its upper bits say where it is kept. The multiplier is one of those that spread
- * arithmetic sequences best, of instructions one behind the other as of registers side by side. */
-static inline uint32_t mmio_hot_mix(uint64_t rip, gpa_t gpa, uint64_t cr3)
-{
-    return (uint32_t)(rip + 8 * gpa.v + cr3) * 0x971503bdu;
-}
-
-/* Where the access of this instruction to this place is kept, if it is: mmio_hot_is() says so. */
+/* The two entries in one of which the access of this instruction to this place is kept, if it is:
+ * mmio_hot_is() says so. */
 static inline struct hot *mmio_hot_at(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
 {
     struct hot *hot = vcpu->cache.hot;
-    uint32_t at = mmio_hot_mix(rip, gpa, cr3) >> (32 - MMIO_HOT_BITS - 8) & (MMIO_HOT - 1) << 8;
+    uint32_t pair = mmio_mix(rip + 8 * gpa.v + cr3) >> (32 - MMIO_HOT_BITS - 8);
     _Static_assert(sizeof(*hot) == 1 << 8, "what is left of the shift is the index");
-    return (struct hot *)((char *)hot + at);
+    return (struct hot *)((char *)hot + (pair & (MMIO_HOT - 2) << 8));
 }
 
 /* Whether it is that access, in the mode that it was made in; `mode` is cpu_mode(). */
@@ -40,7 +34,17 @@ static inline bool mmio_hot_is(const struct hot *hot, uint64_t rip, gpa_t gpa, u
     return hot->rip == rip && hot->gpa.v == gpa.v && hot->cr3 == cr3 && hot->mode == mode;
 }
 
-/* It is. Whether all the rest is as it was too. Then the caller lets RIP go on by hot->length, RF
+/* The entry of the access, or NULL. */
+static inline struct hot *mmio_hot_find(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
+                                        uint64_t cr3, uint64_t mode)
+{
+    struct hot *hot = mmio_hot_at(vcpu, rip, gpa, cr3);
+    if (mmio_hot_is(&hot[0], rip, gpa, cr3, mode))
+        return &hot[0];
+    return mmio_hot_is(&hot[1], rip, gpa, cr3, mode) ? &hot[1] : NULL;
+}
+
+/* It is. Whether all the rest is as it was too. Then the caller lets RIP go on by hot->access.move.length, RF
  * cleared, and mmio_hot_access() does the rest. The exit did not interrupt an event's delivery and
  * there is no interrupt shadow. Both need an epoch. */
 bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot) MUST_CHECK;
@@ -81,10 +85,10 @@ static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struc
 static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct hot *h)
 {
     v->stale_count = 0;
-    h->write(h->device, v, 0, 0, 0);
+    h->access.write(h->access.device, v, 0, 0, 0);
 }
 
-/* The instruction has just been emulated, and its operand at `linear` is `gpa`, a device: keeps the
- * access if it is of the common kind and its place is free, or taken by one that seems forgotten. */
-void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
-                   const struct insn *insn, uint64_t linear, gpa_t gpa);
+/* Where an access that is not kept ought to be: where it was in another mode, where nothing is, or
+ * where what is there seems forgotten. NULL: nowhere yet. Asked once for each such access. */
+struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3) MUST_CHECK;
+void mmio_hot_keep(struct hot *hot, const struct known *known);

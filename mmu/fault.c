@@ -159,7 +159,7 @@ static NOINLINE int populate(const struct memslot *slot, gfn_t gfn)
 {
     int error = backing_populate(&slot->backing, gfn.v - slot->base.v, mmu_levels());
     if (error)
-        log_error("MMU: no page left for guest frame %#lx; give the machine more memory", gfn.v);
+        log_error("MMU: no page left for guest frame %#lx; %s", gfn.v, page_shortage());
     return error;
 }
 

@@ -49,7 +49,12 @@ void mmu_destroy(struct mmu *mmu);
 /* What is left to be done of earlier changes, memory to be freed above all, a piece at a time: so
  * that whoever does it can look at other things in between. mmu_do_chore() returns whether more can
  * be done now. No locks held. */
-bool mmu_has_chores(const struct mmu *mmu);
+static inline bool mmu_has_chores(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT;
+}
 bool mmu_do_chore(struct mmu *mmu);
 
 /* Declares bit `bit` of the VM's guest-physical addresses stolen; see mmu/root.h. Before its first

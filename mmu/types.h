@@ -135,8 +135,9 @@ struct retired {
 
 /* How far a table is freed, with all that it links. */
 struct table_walk {
-    unsigned top, level; /* of the table, and of the one below it that is freed now; top 0: none is */
-    alias_t alias;       /* of the next entry */
+    unsigned top,
+        level;     /* of the table, and of the one below it that is freed now; top 0: none is */
+    alias_t alias; /* of the next entry */
     uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1];
 };

@@ -99,6 +99,13 @@ static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
 
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
 
+/* For who has read it already. */
+static inline void cpu_know_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
+{
+    cpu->value[reg] = value;
+    cpu->known |= 1ull << reg;
+}
+
 static inline uint64_t cpu_gpr(struct cpu_regs *cpu, unsigned gpr)
 {
     return unlikely(gpr == GPR_RSP) ? cpu_reg(cpu, REG_RSP) : cpu->gpr[gpr];

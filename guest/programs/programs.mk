@@ -25,16 +25,19 @@ GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_pdpte   := $(GUEST_EXTRA_mmio)
 GUEST_EXTRA_init    := init/probe.S
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
+GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/bytes.c hostile/atoms.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c
 GUEST_EXTRA_sides_bench := bench/measure.c
 GUEST_EXTRA_cpu_bench   := bench/measure.c
+GUEST_EXTRA_mmio_bench  := bench/measure.c
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000
 GUEST_WORDS_instructions                := testctl,budget=60000
 GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_differ                      := testctl,budget=120000
+GUEST_WORDS_mmio_bench                  := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
 GUEST_WORDS_cpu_bench                   := testctl,budget=120000
 GUEST_WORDS_scale                       := testctl,budget=120000

@@ -65,7 +65,8 @@ struct world {
     uint64_t tlb_page, tlb_frame;
     unsigned violations, misconfigs; /* exits of the CPU */
     unsigned hot;                    /* of these, accesses that mmio/hot.c made, */
-    unsigned bells;                  /* and doorbells that it rang */
+    unsigned bells;                  /* doorbells that it rang, */
+    unsigned known;                  /* and accesses that mmio/known.c made at once */
 };
 
 extern struct world world;

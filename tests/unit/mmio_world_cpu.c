@@ -124,6 +124,16 @@ void world_note_registers(void)
     memcpy(last, now, sizeof(now));
 }
 
+static enum mmio_outcome other_access(gpa_t gpa)
+{
+    if (mmio_known_move(&world.vcpu, gpa, TARGET_UNKNOWN)) {
+        world.known++;
+        world.vcpu.single_step = false;
+        return MMIO_DONE;
+    }
+    return mmio_misconfig(&world.vcpu, gpa, false);
+}
+
 /* As guest/dispatch.c does it. */
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
 {
@@ -131,12 +141,14 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
     uint64_t rip = world.regs[REG_RIP], cr3 = world.regs[REG_CR3];
     uint64_t rflags = world.regs[REG_RFLAGS];
     uint64_t mode = cpu_mode(&world.cpu, rflags, world.regs[REG_SEG_AR + SEG_CS]);
-    struct hot *hot = mmio_hot_at(&world.vcpu, rip, gpa, cr3);
-    if (delivering || !mmio_hot_is(hot, rip, gpa, cr3, mode))
-        return mmio_misconfig(&world.vcpu, gpa, delivering);
+    struct hot *hot = mmio_hot_find(&world.vcpu, rip, gpa, cr3, mode);
+    if (delivering)
+        return mmio_misconfig(&world.vcpu, gpa, true);
+    if (!hot)
+        return other_access(gpa);
     if (hot->flags & HOT_BELL) {
         if (!mmio_bell_holds(&world.vcpu, hot))
-            return mmio_misconfig(&world.vcpu, gpa, delivering);
+            return other_access(gpa);
         world.bells++;
         mmio_advance(&world.vcpu, hot->bell.next, rflags);
         mmio_bell_ring(&world.vcpu, hot);
@@ -145,7 +157,7 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
     bool holds = mmio_hot_holds(&world.vcpu, hot);
     if (!holds && !mmio_hot_renew(&world.vcpu, hot))
         return mmio_misconfig(&world.vcpu, gpa, delivering);
-    mmio_advance(&world.vcpu, rip + hot->length, rflags);
+    mmio_advance(&world.vcpu, rip + hot->access.move.length, rflags);
     if (holds) {
         world.hot++;
         mmio_hot_access(&world.vcpu, hot);
