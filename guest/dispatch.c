@@ -69,6 +69,8 @@ NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         vmx_end_interrupt_shadow();
         if (unlikely(mmio->single_step))
             vmx_raise_single_step(&vcpu->vmx);
+        if (unlikely(mmio->breakpoints_met))
+            vmx_raise_trap(mmio->breakpoints_met);
         return;
     case MMIO_REENTER:
         return;
@@ -231,6 +233,8 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
         return;
     case REASON_CR_ACCESS:
         return exit_cr_access(vcpu);
+    case REASON_MOV_DR:
+        return exit_mov_dr(vcpu);
     case REASON_INVLPG:
         return exit_invlpg(vcpu);
     case REASON_INVPCID:

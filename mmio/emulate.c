@@ -92,10 +92,12 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
 
 /* RIP, and RF and TF as after any instruction (SDM 3, 18.3.1.1). Outside 64-bit code EIP has 32
  * bits, in 16-bit code too: running off 64 KiB is the next fetch's limit fault, not a wrap. */
-static void advance(struct mmio_vcpu *v, const struct walk_context *context, uint64_t next)
+static void advance(struct mmio_vcpu *v, const struct walk_context *context, uint64_t next,
+                    uint64_t breakpoints)
 {
     cpu_set_reg(v->cpu, REG_RIP, next);
     v->single_step = context->rflags & RFLAGS_TF;
+    v->breakpoints_met = breakpoints;
     if (unlikely(context->rflags & RFLAGS_RF))
         cpu_set_reg(v->cpu, REG_RFLAGS, context->rflags & ~RFLAGS_RF);
     v->stale_count = 0;
@@ -142,7 +144,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
                             insn->write ? ACCESS_WRITE : ACCESS_READ, error);
     if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
         mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
-    advance(vcpu, context, next);
+    advance(vcpu, context, next, operand_breakpoints(vcpu, linear, insn->size, insn->write));
     vcpu->stats.emulated++;
     return MMIO_DONE;
 }
@@ -152,6 +154,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
 static enum mmio_outcome execute(struct emulation *e)
 {
     e->touched = false;
+    e->breakpoints = 0;
     switch (e->insn->op) {
     case INSN_MOVS:
     case INSN_CMPS:
@@ -183,6 +186,7 @@ static void finish(struct emulation *e)
     else
         cpu_set_reg(v->cpu, REG_RIP, e->next);
     v->single_step = e->context->rflags & RFLAGS_TF;
+    v->breakpoints_met = e->breakpoints;
     v->stale_count = 0;
     v->stats.emulated++;
 }

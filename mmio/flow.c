@@ -36,6 +36,7 @@ static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
         return false;
     cpu_set_reg(v->cpu, REG_RIP, hot->next);
     v->single_step = false;
+    v->breakpoints_met = 0;
     if (hot->bell == rip)
         mmio_bell_ring(v, hot);
     else

@@ -226,7 +226,7 @@ void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, u
         mmio_cache_memo(cache, context, GVA(linear), insn->write ? KEY_WRITE : 0);
 
     mmio_hot_forget(h);
-    if (trace_wants(TRACE_MMIO_EVENTS)) /* this way is too short to have any */
+    if (trace_wants(TRACE_MMIO_EVENTS) || vcpu->breakpoints.on) /* this way is too short for any */
         return;
     if (!is_common(context, insn) || insn != &decoded->insn || insn->code == DECODED_EMPTY ||
         !code || !code->host || !data)

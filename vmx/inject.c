@@ -95,15 +95,20 @@ void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code)
     bool protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE;
     vcpu->pending.exception = event_exception(vector, error_code, protected_mode);
     vcpu->attention = true;
-    if (event_is_fault(vector))
+    if (event_is_fault(vector) || vector == VECTOR_DB) /* of DR7.GD: the others are the CPU's */
         cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
 }
 
 /* The pending-debug field makes the entry deliver it in the right place among other events. */
+void vmx_raise_trap(uint64_t pending)
+{
+    vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | pending);
+}
+
 void vmx_raise_single_step(struct vmx_vcpu *vcpu)
 {
     if (unlikely(cpu_reg(&vcpu->regs, REG_RFLAGS) & RFLAGS_TF))
-        vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+        vmx_raise_trap(PENDING_DEBUG_BS);
 }
 
 bool vmx_wakes(const struct vmx_vcpu *vcpu)
