@@ -64,6 +64,8 @@ static const enum vm_ending mmio_endings[] = {
 NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
+    if (pass_is_open(&vcpu->pass) && outcome != MMIO_REENTER && outcome != MMIO_PASS)
+        pass_close(vcpu);
     switch (outcome) {
     case MMIO_DONE:
         vmx_end_interrupt_shadow();
@@ -78,6 +80,9 @@ NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         if (mmio->fault.vector == VECTOR_PF)
             write_cr2(mmio->fault.cr2);
         vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
+        return;
+    case MMIO_PASS:
+        pass_open(vcpu, vmx_exit_gpa(&vcpu->vmx.exit));
         return;
     case MMIO_VE:
         ve_take(vcpu);
@@ -339,6 +344,10 @@ static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
         vmx_poison(reason);
     if (vcpu->vmx.pml_on)
         pml_drain(vcpu);
+    if (pass_is_open(&vcpu->pass)) {
+        tlb_leave_at(vcpu->place); /* closing waits for those that are in their guests */
+        pass_exit(vcpu, reason);
+    }
     return exited(vcpu, reason);
 }
 

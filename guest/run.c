@@ -191,6 +191,8 @@ static bool attend(struct vcpu *vcpu)
     /* What waits for a window is looked at after every exit, as is a timer armed by each entry. */
     vcpu->vmx.attention = vcpu->vmx.windows || vcpu->arm_at_entry;
     vcpu->exits_left = EXITS_UNATTENDED;
+    if (pass_is_open(&vcpu->pass))
+        pass_arm(vcpu);
     (void)tlb_enter(&vm->mmu, THIS_CPU);
     pml_follow(vcpu);
     return true;
@@ -218,6 +220,8 @@ static void begin(struct vcpu *vcpu)
 static void end(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
+    if (pass_is_open(&vcpu->pass))
+        pass_close(vcpu);
     pcpu_drops(vcpu);
     tlb_leave(THIS_CPU);
     epoch_offline((unsigned)THIS_CPU);

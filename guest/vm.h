@@ -15,6 +15,7 @@
 #include "guest/ghci.h"
 #include "guest/layout.h"
 #include "guest/options.h"
+#include "guest/pass.h"
 #include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
@@ -104,6 +105,7 @@ struct vcpu {
     bool pinned;   /* to the pCPU `pin` */
     unsigned pin;
     struct ghci_memo ghci;
+    struct pass pass;
     struct tlb_place place; /* of the pCPU that has the vCPU now */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */

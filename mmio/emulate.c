@@ -17,8 +17,12 @@
 /* Exits in a row at one RIP that INVVPID may answer; then something else is wrong. */
 #define STALE_LIMIT 8
 
-static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
+/* Of RAM that is only watched the CPU can make the access itself, whichever it is. */
+static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
+                               enum mmio_target target)
 {
+    if (target == TARGET_MEMORY)
+        return MMIO_PASS;
     v->stats.stale_translations++;
     if (v->stale_rip != rip)
         v->stale_count = 0;
@@ -31,10 +35,13 @@ static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
 }
 
 /* Bytes that are not in the table may be new ones, over an instruction that the CPU still holds. */
-static COLD enum mmio_outcome unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
+static COLD enum mmio_outcome unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
+                                      enum mmio_target target)
 {
     bool enough = v->stale_rip == rip && v->stale_count >= STALE_LIMIT;
-    return v->end != MMIO_END_UNSUPPORTED || enough ? MMIO_END : stale(v, rip, gpa);
+    if (v->end != MMIO_END_UNSUPPORTED || (enough && target != TARGET_MEMORY))
+        return MMIO_END;
+    return stale(v, rip, gpa, target);
 }
 
 /* ---- The plain moves ------------------------------------------------------------------------- */
@@ -128,7 +135,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
         touched = operand_touched(fragments, gpa, target);
     }
     if (unlikely(!touched))
-        return stale(vcpu, rip, gpa);
+        return stale(vcpu, rip, gpa, target);
     bool aligned = operand_checks_alignment(context, vcpu->cpu); /* it has to be */
     if (unlikely(aligned && linear & (insn->size - 1u)))
         return mmio_inject(vcpu, context, VECTOR_AC, 0);
@@ -212,7 +219,7 @@ static NOINLINE enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
         outcome = execute(&e);
     }
     if (outcome == MMIO_STALE)
-        return stale(vcpu, rip, gpa);
+        return stale(vcpu, rip, gpa, target);
     if (outcome == MMIO_DONE)
         finish(&e);
     /* A fault may come after iterations that were done. */
@@ -231,11 +238,11 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     bool memory;
     enum mmio_outcome outcome = mmio_fetch(vcpu, &context, rip, gpa, &insn, &memory);
     if (unlikely(outcome == MMIO_END))
-        return unknown(vcpu, rip, gpa);
+        return unknown(vcpu, rip, gpa, target);
     if (unlikely(outcome != MMIO_DONE))
         return outcome;
     if (unlikely(!memory))
-        return stale(vcpu, rip, gpa);
+        return stale(vcpu, rip, gpa, target);
 
     uint64_t next = rip + insn->length;
     if (mmio_code_size(&context) != CODE_64)

@@ -16,8 +16,9 @@ enum mmio_outcome {
     MMIO_REENTER, /* nothing changed: enter the guest again */
     MMIO_INJECT,  /* inject `fault`; RIP stands at the instruction */
     MMIO_STALE,   /* the CPU used an outdated translation: INVVPID, enter again */
-    MMIO_VE,      /* the guest's own to handle, as #VE */
-    MMIO_END,     /* end this VM: `end` and `text` say why */
+    MMIO_PASS, /* a write to tracked RAM that no emulated instruction makes: let the CPU make it */
+    MMIO_VE,   /* the guest's own to handle, as #VE */
+    MMIO_END,  /* end this VM: `end` and `text` say why */
 };
 
 enum mmio_end {
