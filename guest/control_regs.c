@@ -5,6 +5,7 @@
  */
 #include "arch/x86/cpu.h"
 #include "guest/control_rules.h"
+#include "guest/features.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "mmu/tlb.h"
@@ -33,7 +34,7 @@ enum cr_access_type {
 void control_registers_setup(struct vcpu *vcpu)
 {
     bool exits = vcpu->mmio.cache.mode == GVA_CACHE_EXITS;
-    uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~cpuid_cr4_offered();
+    uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~features_cr4();
 
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED | (exits ? CR0_TRANSLATION : 0));
     vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_fixed | (exits ? CR4_TRANSLATION : 0));
@@ -92,7 +93,7 @@ void exit_cr_access(struct vcpu *vcpu)
     struct cpu_regs *cpu = &vcpu->vmx.regs;
     const struct control_rules rules = {.cpu = cpu,
                                         .mmu = &vcpu->vm->mmu,
-                                        .cr4_offered = cpuid_cr4_offered(),
+                                        .cr4_offered = features_cr4(),
                                         .maxphyaddr = vmx.maxphyaddr};
     uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
     unsigned gpr = (unsigned)field_get(qualification, CR_GPR);

@@ -1,168 +1,23 @@
-/* CPUID as a guest sees it: the host's, less what is not offered. */
+/* CPUID, as guest/features.h has it. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
-#include "guest/abi.h"
+#include "guest/features.h"
 #include "guest/vm.h"
-
-/* What a guest does not get, and why. */
-#define LEAF1_ECX_HIDDEN                   \
-    (BIT(2)    /* DTES64 */                \
-     | BIT(3)  /* MONITOR: exits to #UD */ \
-     | BIT(5)  /* VMX: no nesting */       \
-     | BIT(6)  /* SMX */                   \
-     | BIT(7)  /* EIST */                  \
-     | BIT(8)  /* TM2 */                   \
-     | BIT(15) /* PDCM */                  \
-     | BIT(18) /* DCA */                   \
-     | BIT(27) /* OSXSAVE: follows the guest's CR4 */)
-#define LEAF1_ECX_HYPERVISOR BIT(31)
-#define LEAF1_ECX_OSXSAVE    BIT(27)
-#define LEAF1_ECX_APIC       (BIT(21) | BIT(24)) /* x2APIC, TSC deadline: whatever the CPU has */
-#define LEAF1_EDX_APIC       BIT(9)
-#define LEAF1_EDX_SEVERAL    BIT(28) /* EBX says how many logical processors */
-#define LEAF1_EDX_HIDDEN                          \
-    (BIT(7)    /* MCE */                          \
-     | BIT(9)  /* APIC: follows IA32_APIC_BASE */ \
-     | BIT(12) /* MTRR */                         \
-     | BIT(14) /* MCA */                          \
-     | BIT(21) /* DS */ | BIT(22) /* ACPI */ | LEAF1_EDX_SEVERAL | BIT(29) /* TM */)
-#define LEAF4_EAX_CACHE BITS(13, 0)
-#define LEAF4_EAX_CORES BITS(31, 26) /* APIC IDs of the package, less 1 */
-#define LEAF7_EBX_HIDDEN \
-    (BIT(2)    /* SGX */ \
-     | BIT(4)  /* HLE */ \
-     | BIT(11) /* RTM */ \
-     | BIT(25) /* PT */)
-#define LEAF7_EBX_INVPCID BIT(10)
-#define LEAF7_ECX_HIDDEN                                     \
-    (BIT(5)    /* WAITPKG */                                 \
-     | BIT(7)  /* CET */                                     \
-     | BIT(16) /* LA57: the software walk has four levels */ \
-     | BIT(31) /* PKS */)
-#define LEAF7_ECX_OSPKE     BIT(4)
-#define LEAFB_ECX_THREAD    (1u << 8)
-#define LEAFB_ECX_CORE      (2u << 8)
-#define LEAF_D1_EAX_XSAVES  BIT(3)
-#define EXT1_EDX_RDTSCP     BIT(27)
-#define HYPERVISOR_LEAF_MAX ABI_CPUID_STOLEN
-
-static bool secondary(uint64_t control)
-{
-    return vmx_has(&vmx.controls, CONTROL_SECONDARY, control);
-}
-
-static void adjust_leaf1(struct vcpu *vcpu, struct cpuid *r)
-{
-    r->ecx =
-        (r->ecx & ~(uint32_t)LEAF1_ECX_HIDDEN) | (uint32_t)(LEAF1_ECX_HYPERVISOR | LEAF1_ECX_APIC);
-    if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_OSXSAVE)
-        r->ecx |= (uint32_t)LEAF1_ECX_OSXSAVE;
-    r->edx &= ~(uint32_t)LEAF1_EDX_HIDDEN;
-    if (vcpu->lapic.mode != LAPIC_OFF)
-        r->edx |= (uint32_t)LEAF1_EDX_APIC;
-    if (vcpu->vm->vcpu_count > 1)
-        r->edx |= (uint32_t)LEAF1_EDX_SEVERAL;
-    r->ebx &= 0xffff; /* how many logical processors, and the APIC ID */
-    r->ebx |= vcpu->vm->vcpu_count << 16 | (uint32_t)vcpu->index << 24;
-}
-
-/* A VM is one package of cores with one thread and caches of their own. */
-static unsigned package_bits(const struct vm *vm)
-{
-    unsigned bits = 0;
-    while (1u << bits < vm->vcpu_count)
-        bits++;
-    return bits;
-}
-
-static struct cpuid topology_leaf(const struct vcpu *vcpu, uint32_t subleaf)
-{
-    struct cpuid r = {.ecx = subleaf & 0xff, .edx = vcpu->index};
-    if (subleaf == 0) {
-        r.ebx = 1;
-        r.ecx |= LEAFB_ECX_THREAD;
-    } else if (subleaf == 1) {
-        r.eax = package_bits(vcpu->vm);
-        r.ebx = vcpu->vm->vcpu_count;
-        r.ecx |= LEAFB_ECX_CORE;
-    }
-    return r;
-}
-
-static void adjust_leaf7(struct vcpu *vcpu, struct cpuid *r)
-{
-    r->ebx &= ~(uint32_t)LEAF7_EBX_HIDDEN;
-    if (!secondary(SECONDARY_INVPCID))
-        r->ebx &= ~(uint32_t)LEAF7_EBX_INVPCID;
-    r->ecx &= ~(uint32_t)(LEAF7_ECX_HIDDEN | LEAF7_ECX_OSPKE);
-    if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_PKE)
-        r->ecx |= (uint32_t)LEAF7_ECX_OSPKE;
-    r->edx = 0;
-}
-
-/* The TSC is the crystal: that is what the APIC's timer counts (SDM 3, 11.5.4). All zero, not
- * enumerated, for a rate that the register cannot hold. */
-static struct cpuid clock_leaf(void)
-{
-    uint64_t hz = tsc_khz() * 1000;
-    return hz >> 32 ? (struct cpuid){0} : (struct cpuid){1, 1, (uint32_t)hz, 0};
-}
 
 static COLD void adjusted_cpuid(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
-    uint32_t leaf = (uint32_t)gpr[GPR_RAX], subleaf = (uint32_t)gpr[GPR_RCX];
-    struct cpuid r = {0};
-
-    if (leaf >> 16 != 0x4000)
-        r = cpuid(leaf, subleaf);
-    switch (leaf) {
-    case 1:
-        adjust_leaf1(vcpu, &r);
-        break;
-    case 4:
-        r.eax &= (uint32_t)LEAF4_EAX_CACHE;
-        if (r.eax)
-            r.eax |= (uint32_t)field_put(BIT(package_bits(vcpu->vm)) - 1, LEAF4_EAX_CORES);
-        break;
-    case 7:
-        if (subleaf == 0)
-            adjust_leaf7(vcpu, &r);
-        else
-            r = (struct cpuid){0};
-        break;
-    case 5:    /* MONITOR */
-    case 6:    /* power */
-    case 0xa:  /* performance counters */
-    case 0x1f: /* topology: leaf 0xb has it */
-    case 0x12: /* SGX */
-    case 0x14: /* PT */
-        r = (struct cpuid){0};
-        break;
-    case 0xb:
-        r = topology_leaf(vcpu, subleaf);
-        break;
-    case 0xd:
-        if (subleaf == 1 && !secondary(SECONDARY_XSAVES))
-            r.eax &= ~(uint32_t)LEAF_D1_EAX_XSAVES;
-        break;
-    case 0x15:
-        r = clock_leaf();
-        break;
-    case 0x80000001:
-        if (!secondary(SECONDARY_RDTSCP))
-            r.edx &= ~(uint32_t)EXT1_EDX_RDTSCP;
-        break;
-    case ABI_CPUID_LEAF:
-        r = (struct cpuid){HYPERVISOR_LEAF_MAX, ABI_CPUID_EBX, ABI_CPUID_ECX, ABI_CPUID_EDX};
-        break;
-    case ABI_CPUID_STOLEN:
-        r = (struct cpuid){.eax = (uint32_t)vcpu->vm->words.shared,
-                           .ebx = (uint32_t)vcpu->vm->words.execute_only};
-        break;
-    default:
-        break;
-    }
+    const struct feature_vcpu own = {
+        .index = vcpu->index,
+        .count = vcpu->vm->vcpu_count,
+        .apic_on = vcpu->lapic.mode != LAPIC_OFF,
+        .cr4 = cpu_reg(&vcpu->vmx.regs, REG_CR4),
+        .xcr0 = extra_xcr0(),
+        .tsc_hz = tsc_khz() * 1000,
+        .shared = (uint32_t)vcpu->vm->words.shared,
+        .execute_only = (uint32_t)vcpu->vm->words.execute_only,
+    };
+    struct cpuid r = features_cpuid(&own, (uint32_t)gpr[GPR_RAX], (uint32_t)gpr[GPR_RCX]);
     gpr[GPR_RAX] = r.eax;
     gpr[GPR_RBX] = r.ebx;
     gpr[GPR_RCX] = r.ecx;
@@ -191,7 +46,11 @@ uint32_t cpuid_signature(void)
     return cpuid(1, 0).eax;
 }
 
-uint64_t cpuid_cr4_offered(void)
+void cpuid_setup(void)
 {
-    return vmx_cr4_may_be_1(&vmx.msrs) & ~(CR4_VMXE | CR4_SMXE | CR4_LA57 | CR4_CET | CR4_PKS);
+    const struct feature_host host = {.cpuid = cpuid,
+                                      .secondary = vmx.controls.word[CONTROL_SECONDARY],
+                                      .cr4 = vmx_cr4_may_be_1(&vmx.msrs),
+                                      .compaction = extra_compaction_works()};
+    features_setup(&host);
 }

@@ -8,7 +8,6 @@
 #define DR_FROM   BIT(4)
 #define DR_GPR    BITS(11, 8)
 
-#define CR4_DE       BIT(3)
 #define DR6_BD       BIT(13)
 #define DR7_GD       BIT(13)
 #define DR7_ONES     BIT(10)

@@ -1,6 +1,7 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
 #include "guest/abi.h"
+#include "guest/features.h"
 #include "guest/ve.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
@@ -200,7 +201,8 @@ static COLD void xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
-    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 || !extra_set_xcr0(value))
+    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 ||
+        !features_xcr0_valid(value) || !extra_set_xcr0(value))
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
     else
         vmx_skip_instruction(&vcpu->vmx);

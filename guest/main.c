@@ -92,6 +92,7 @@ static void start(uint32_t magic, uint32_t address)
     }
     vmx.poison = options.poison;
     setup_memory_mapping();
+    cpuid_setup();
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);

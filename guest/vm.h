@@ -236,5 +236,5 @@ void control_registers_setup(struct vcpu *vcpu);
 /* CPUID.1:EAX of every guest: family, model and stepping. */
 uint32_t cpuid_signature(void);
 
-/* True if CPUID offers the guest this CR4 bit's feature. */
-uint64_t cpuid_cr4_offered(void);
+/* Once at boot, when VMX is on: what guests are offered, by guest/features.h. */
+void cpuid_setup(void);

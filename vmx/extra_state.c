@@ -6,15 +6,11 @@
 #include "lib/page.h"
 #include "lib/string.h"
 #include "vmx/init_state.h"
+#include "vmx/xcr0.h"
 
 #define CPUID1_XSAVE  BIT(26) /* ECX */
 #define CPUID7_PKU    BIT(3)  /* ECX */
 #define CPUIDD_XSAVES BIT(3)  /* EAX of subleaf 1 */
-#define XCR0_X87      BIT(0)
-#define XCR0_SSE      BIT(1)
-#define XCR0_AVX      BIT(2)
-#define XCR0_MPX      BITS(4, 3)
-#define XCR0_AVX512   BITS(7, 5)
 #define FCW_RESET     0x37f
 #define MXCSR_RESET   0x1f80
 #define AREA_ORDER    2 /* 16 KiB holds every XSAVE area up to AMX' */
