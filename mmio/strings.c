@@ -3,9 +3,10 @@
  * mmio_emulate(). Pure.
  *
  * Each iteration is complete in itself, registers included, so a repetition can stop after any of
- * them: at a fault of the next one, for a single step or a breakpoint, where it leaves the page that the exit was
- * for (the CPU goes on alone), and after a number of them, so that events are not kept waiting. As
- * long as operands stay in their pages they are translated once, as the CPU's TLB would.
+ * them: at a fault of the next one, for a single step or a breakpoint, where it leaves the page
+ * that the exit was for (the CPU goes on alone), and after a number of them, so that events are not
+ * kept waiting. As long as operands stay in their pages they are translated once, as the CPU's TLB
+ * would.
  */
 #include "mmio/execute.h"
 
@@ -161,8 +162,8 @@ static enum mmio_outcome iterate(struct emulation *e, struct operands *o, unsign
     return MMIO_DONE;
 }
 
-/* How many iterations are made at once: with a single step or breakpoints one, else as many as the operands are
- * good for. */
+/* How many iterations are made at once: with a single step or breakpoints one, else as many as the
+ * operands are good for. */
 static unsigned how_many(struct emulation *e, const struct operands *o, unsigned most)
 {
     const struct insn *i = e->insn;

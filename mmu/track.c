@@ -42,8 +42,8 @@ static int add_counters(struct mmu *mmu, const struct memslot *slot)
     return 0;
 }
 
-/* Takes the right to write for good. With the lock. The flush has to be done before that is dropped,
- * even where W was clear already: its own flush may be still owed (rule S4). */
+/* Takes the right to write for good. With the lock. The flush has to be done before that is
+ * dropped, even where W was clear already: its own flush may be still owed (rule S4). */
 static void protect_locked(struct mmu *mmu, gfn_t gfn)
 {
     struct mmu_cpu *self = mmu_self(mmu);

@@ -40,7 +40,8 @@ TESTS = """spte ept_format mmu_patches mmu_rules mmu_trace mmu_pml mmu_fault mmu
            mmu_stores_random mmu_adversary mmu_threads""".split()
 # What these tests are linked from; others from the whole library.
 PARTS = ("lib", "ept", "mmu")
-WHOLE = ("mmio", "ghci", "ve_", "lapic", "firmware", "smp_", "init_", "startup", "control_", "debug_", "features")
+WHOLE = ("mmio", "ghci", "ve_", "lapic", "firmware", "smp_", "init_", "startup", "control_",
+         "features")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000"}
 FLAGS = [f for f in shlex.split(os.environ.get("HOSTFLAGS", "")) if f != "-g"]
 GCC = os.environ.get("HOSTCC", "gcc")

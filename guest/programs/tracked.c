@@ -39,8 +39,8 @@ static uint64_t *table_of(uint64_t va, unsigned level)
     return table;
 }
 
-/* Each level alone and all of them: three pages for one access. Not the root, through which all code
- * is reached: with A and D bits in EPT every walk through a table counts as a write to it. */
+/* Each level alone and all of them: three pages for one access. Not the root, through which all
+ * code is reached: with A and D bits in EPT every walk through a table counts as a write to it. */
 static void page_walks(void)
 {
     for (unsigned levels = 1; levels < 8; levels++) {

@@ -410,7 +410,8 @@ static void parts_of_avx512(void **state)
 
 /* ---- Ranges ---------------------------------------------------------------------------------- */
 
-/* SDM 2, CPUID: what is above the highest leaf is the highest basic one, ours and not the host's. */
+/* SDM 2, CPUID: what is above the highest leaf is the highest basic one, ours and not the
+ * host's. */
 static void above_the_highest(void **state)
 {
     (void)state;

@@ -270,9 +270,9 @@ static int write_fault(gpa_t gpa)
     return mmu_fault(&mmu, gpa, ACCESS_WRITE | FAULT_FINAL, &info);
 }
 
-/* N10: what the CPU writes on its own. Two vCPUs have openings; a page is writable while one of them
- * has it open, and no CPU has a translation by which it could be written when the last has closed
- * it. */
+/* N10: what the CPU writes on its own. Two vCPUs have openings; a page is writable while one of
+ * them has it open, and no CPU has a translation by which it could be written when the last has
+ * closed it. */
 static void openings(void **state)
 {
     (void)state;
