@@ -197,7 +197,8 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
 static const struct {
     int64_t (*function)(struct vcpu *vcpu, struct call *call);
     bool for_all; /* the others need `testctl` */
-    /* How many bits EBX, ECX, EDX and ESI may have, where not all of 64: more is -EINVAL. */
+    /* How many bits, 32 or more, EBX, ECX, EDX and ESI may have, where not all of 64: more is
+     * -EINVAL. */
     uint8_t bits[CALL_ARGUMENTS];
 } calls[] = {
     [HC_NOP] = {.function = call_nop, .for_all = true},
@@ -229,6 +230,8 @@ static const struct {
 static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUMENTS])
 {
     const uint64_t values[CALL_ARGUMENTS] = {call->rbx, call->rcx, call->rdx, call->rsi};
+    if (likely(!((call->rbx | call->rcx | call->rdx | call->rsi) >> 32)))
+        return true;
     for (unsigned i = 0; i < CALL_ARGUMENTS; i++)
         if (bits[i] && values[i] >> bits[i])
             return false;
