@@ -22,22 +22,13 @@ int boot_copy_string(char *to, size_t size, const char *from, size_t room, const
     return 0;
 }
 
-int boot_add_range(struct boot_info *info, uint64_t base, uint64_t size, uint32_t kind)
+int boot_check_reach(uint32_t address, uint64_t size, const char *what)
 {
-    if (base + size < base) {
-        log_error("boot information: memory map entry at %#lx with size %#lx wraps around", base,
-                  size);
-        return -EINVAL;
-    }
-    if (info->range_count == BOOT_RANGES) {
-        log_error("boot information: the memory map has more than %d entries", BOOT_RANGES);
-        return -EINVAL;
-    }
-    if (kind < BOOT_RAM || kind > BOOT_BAD)
-        kind = BOOT_RESERVED;
-    info->ranges[info->range_count++] =
-        (struct boot_range){.base = HPA(base), .size = size, .kind = (enum boot_memory)kind};
-    return 0;
+    if (size <= BOOT_REACH - address)
+        return 0;
+    log_error("boot information: the %s at %#x with %lu bytes ends beyond 4 GiB", what, address,
+              size);
+    return -EINVAL;
 }
 
 int boot_add_module(struct boot_info *info, uint32_t start, uint32_t end, const char *string,
@@ -77,5 +68,9 @@ int boot_info_parse(struct boot_info *info, uint32_t magic, uint32_t address)
         log_error("boot information: no memory map; the loader must pass one");
         error = -EINVAL;
     }
+    if (!error && info->ranges_joined)
+        log_info("boot information: the memory map has more than %d ranges; the smallest count as "
+                 "reserved, and %lu KiB of RAM with them",
+                 BOOT_RANGES, info->ram_lost >> 10);
     return error;
 }

@@ -15,11 +15,12 @@
 #define MULTIBOOT1_LOADER_MAGIC 0x2badb002u
 #define MULTIBOOT2_LOADER_MAGIC 0x36d76289u
 
-#define BOOT_RANGES     128
-#define BOOT_MODULES    64
+#define BOOT_RANGES     1024
+#define BOOT_MODULES    96
 #define BOOT_STRING_MAX 512
 
-/* Kinds of memory, numbered as in E820. */
+/* Kinds of memory, numbered as in E820. Where entries of the loader's map overlap, the strictest
+ * holds: BOOT_BAD, BOOT_RESERVED, BOOT_NVS, BOOT_ACPI, BOOT_RAM. */
 enum boot_memory {
     BOOT_RAM = 1,
     BOOT_RESERVED = 2,
@@ -63,8 +64,11 @@ struct boot_info {
     const char *protocol;
     char loader[64];
     char command_line[BOOT_STRING_MAX];
+    /* Sorted by address, none empty, without overlaps; touching ranges differ in kind. */
     struct boot_range ranges[BOOT_RANGES];
     unsigned range_count;
+    unsigned ranges_joined; /* of a larger map; with them went so many bytes of RAM: */
+    uint64_t ram_lost;
     struct boot_module modules[BOOT_MODULES];
     unsigned module_count;
     uint8_t rsdp[36];
@@ -77,6 +81,10 @@ struct boot_info {
  * physical memory below 4 GiB through phys_to_virt(). Returns 0, or -EINVAL after a sentence that
  * names the malformed record. */
 int boot_info_parse(struct boot_info *info, uint32_t magic, uint32_t address) MUST_CHECK;
+
+/* Whether all of these bytes are RAM, and whether any of them is. What is not in the map is not. */
+bool boot_is_ram(const struct boot_info *info, hpa_t base, uint64_t size) MUST_CHECK;
+bool boot_touches_ram(const struct boot_info *info, hpa_t base, uint64_t size) MUST_CHECK;
 
 /* The highest page below 640 KiB that is RAM and in which no module lies, or PAGE_NONE. */
 hpa_t boot_low_page(const struct boot_info *info) MUST_CHECK;

@@ -13,19 +13,10 @@ static bool meets(uint64_t page, uint64_t base, uint64_t size)
 
 static bool is_free_ram(const struct boot_info *info, uint64_t page)
 {
-    bool ram = false;
-    for (unsigned i = 0; i < info->range_count; i++) {
-        const struct boot_range *range = &info->ranges[i];
-        if (range->kind != BOOT_RAM && meets(page, range->base.v, range->size))
-            return false; /* it wins where ranges overlap */
-        if (range->kind == BOOT_RAM && range->base.v <= page &&
-            page + PAGE_SIZE <= range->base.v + range->size)
-            ram = true;
-    }
     for (unsigned i = 0; i < info->module_count; i++)
         if (meets(page, info->modules[i].base.v, info->modules[i].size))
             return false;
-    return ram;
+    return boot_is_ram(info, HPA(page), PAGE_SIZE);
 }
 
 hpa_t boot_low_page(const struct boot_info *info)

@@ -41,13 +41,26 @@ static const void *at(uint32_t address)
     return phys_to_virt(HPA(address));
 }
 
+/* How much of `size` bytes at `address` can be read. */
+static size_t room_at(uint32_t address, size_t size)
+{
+    return size < BOOT_REACH - address ? size : BOOT_REACH - address;
+}
+
 static int copy_string(char *to, size_t size, uint32_t from, const char *what)
 {
-    return boot_copy_string(to, size, at(from), size, what);
+    return boot_copy_string(to, size, at(from), room_at(from, size), what);
 }
 
 static int parse_map(struct boot_info *info, uint32_t address, uint32_t length)
 {
+    if (length > INFO_SIZE_MAX) {
+        log_error("multiboot1: the memory map claims %u bytes; at most %u are possible", length,
+                  INFO_SIZE_MAX);
+        return -EINVAL;
+    }
+    if (boot_check_reach(address, length, "memory map"))
+        return -EINVAL;
     for (uint32_t offset = 0; offset < length;) {
         struct multiboot1_range range;
         if (length - offset < sizeof(range)) {
@@ -71,11 +84,15 @@ static int parse_map(struct boot_info *info, uint32_t address, uint32_t length)
 
 static int parse_modules(struct boot_info *info, uint32_t address, uint32_t count)
 {
+    if (boot_check_reach(address, (uint64_t)count * sizeof(struct multiboot1_module),
+                         "list of modules"))
+        return -EINVAL;
     for (uint32_t i = 0; i < count; i++) {
         struct multiboot1_module module;
         memcpy(&module, at(address + i * (uint32_t)sizeof(module)), sizeof(module));
         const char *string = module.string ? at(module.string) : "";
-        int error = boot_add_module(info, module.start, module.end, string, BOOT_STRING_MAX);
+        size_t room = module.string ? room_at(module.string, BOOT_STRING_MAX) : 1;
+        int error = boot_add_module(info, module.start, module.end, string, room);
         if (error)
             return error;
     }
@@ -95,9 +112,12 @@ static void drop_file_name(struct boot_info *info)
 int multiboot1_parse(struct boot_info *info, uint32_t address)
 {
     struct multiboot1_info raw;
-    int error = 0;
+    int error;
 
     info->protocol = "multiboot1";
+    error = boot_check_reach(address, sizeof(raw), "multiboot1 structure");
+    if (error)
+        return error;
     memcpy(&raw, at(address), sizeof(raw));
     if (raw.flags & FLAG_COMMAND_LINE)
         error = copy_string(info->command_line, sizeof(info->command_line), raw.command_line,

@@ -7,8 +7,6 @@
 #include "lib/page.h"
 #include "lib/string.h"
 
-#define INFO_SIZE_MAX 0x100000u
-
 enum tag_type {
     TAG_END = 0,
     TAG_COMMAND_LINE = 1,
@@ -185,6 +183,8 @@ int multiboot2_parse(struct boot_info *info, uint32_t address)
                   INFO_SIZE_MAX);
         return -EINVAL;
     }
+    if (boot_check_reach(address, total, "multiboot2 structure"))
+        return -EINVAL;
     for (uint32_t offset = 8; offset + sizeof(struct tag) <= total;) {
         const struct tag *tag = (const struct tag *)(base + offset);
         if (tag->size < sizeof(*tag) || tag->size > total - offset) {

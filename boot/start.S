@@ -89,40 +89,6 @@ in_long_mode:
     movq $boot_main, %rax
     jmp *%rax
 
-    /* No 64-bit mode, hence no C: say so on COM1 and stop. */
-    .code32
-no_long_mode:
-    movw $0x3fb, %dx
-    movb $0x03, %al /* 8N1 */
-    outb %al, %dx
-    movl $message, %esi
-3:  lodsb
-    testb %al, %al
-    jz 5f
-    movb %al, %ah
-4:  movw $0x3fd, %dx
-    inb %dx, %al
-    testb $0x20, %al
-    jz 4b
-    movw $0x3f8, %dx
-    movb %ah, %al
-    outb %al, %dx
-    jmp 3b
-5:  movw $0x3fd, %dx
-    inb %dx, %al
-    testb $0x40, %al
-    jz 5b
-    movw $0x8900, %dx
-    movb $'D', %al
-    outb %al, %dx
-6:  hlt
-    jmp 6b
-
-message:
-    .ascii "error: this CPU has no 64-bit mode or no execute-disable bit; "
-    .ascii "eptvisor needs both, and VMX.\n"
-    .asciz "EXIT 10 no-vmx\n"
-
     .balign 8
 boot_gdt:
     .quad 0

@@ -99,7 +99,8 @@
 #define COUNTER_NX_LPAGE_SPLITS    26 /* large pages that executions keep split now */
 #define COUNTER_BUS_UNCLAIMED      27 /* MMIO and port accesses, or parts, of no device */
 #define COUNTER_BUS_REFUSED        28 /* of a size or alignment that the device does not take */
-#define COUNTER_COUNT              29
+#define COUNTER_POISON_TICKS       29 /* TSC ticks that poison=1 took of this vCPU */
+#define COUNTER_COUNT              30
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
 #define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: records */
 

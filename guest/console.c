@@ -1,6 +1,7 @@
 #include "guest/console.h"
 
 #include "lib/string.h"
+#include "lib/visible.h"
 
 static bool starts_with(const char *text, const char *prefix)
 {
@@ -23,7 +24,8 @@ static unsigned read_number(const char *text)
     return value;
 }
 
-static void count(struct console *console)
+/* True if the line is a result, or the plan of results. */
+static bool count(struct console *console)
 {
     const char *line = console->line;
     if (starts_with(line, "not ok "))
@@ -34,34 +36,45 @@ static void count(struct console *console)
         console->passed++;
     else if (starts_with(line, "1.."))
         console->planned = read_number(line + 3);
+    else
+        return false;
+    return true;
 }
 
 static void end_line(struct console *console)
 {
     console->line[console->length] = 0;
     console->length = 0;
-    count(console);
-    transcript_line(console->transcript, "%s%s", starts_with(console->line, "BENCH ") ? "" : "    ",
-                    console->line);
+    transcript_guest(console->transcript, console->line, count(console));
+}
+
+static void show(struct console *console, char byte)
+{
+    char shown[VISIBLE_MAX];
+    size_t length = visible(shown, byte);
+    if (console->length + length > CONSOLE_LINE_MAX)
+        end_line(console);
+    memcpy(console->line + console->length, shown, length);
+    console->length += (unsigned)length;
 }
 
 void console_put(struct console *console, uint8_t byte)
 {
-    if (byte == '\r')
-        return;
-    if (byte == '\n') {
+    bool lone = console->returned && byte != '\n';
+    console->returned = byte == '\r';
+    if (lone)
+        show(console, '\r');
+    if (byte == '\n')
         end_line(console);
-        return;
-    }
-    if (console->length == CONSOLE_LINE_MAX)
-        end_line(console);
-    if (byte == '\t')
-        byte = ' ';
-    console->line[console->length++] = byte < 0x20 || byte > 0x7e ? '.' : (char)byte;
+    else if (byte != '\r')
+        show(console, byte == '\t' ? ' ' : (char)byte);
 }
 
 void console_finish(struct console *console)
 {
+    if (console->returned)
+        show(console, '\r');
+    console->returned = false;
     if (console->length)
         end_line(console);
 }

@@ -18,6 +18,7 @@
 #define CR3_NO_FLUSH  BIT(63)
 #define CR3_PDPT      BITS(31, 5)
 #define PDPTE_P       BIT(0)
+#define TSS_BUSY_16   3 /* the type of TR */
 #define PDPTE_IGNORED (BITS(4, 3) | BITS(11, 9))
 
 static uint64_t get(const struct control_rules *r, enum cpu_reg name)
@@ -56,6 +57,9 @@ static bool switch_long_mode(const struct control_rules *r, bool on)
     uint64_t cr4 = get(r, REG_CR4), efer = get(r, REG_EFER);
 
     if (code64 || (on && !(cr4 & CR4_PAE)) || (!on && cr4 & CR4_PCIDE))
+        return false;
+    /* IA-32e mode has no 16-bit TSS, and a VM entry with one is refused (SDM 3, 27.3.1.2). */
+    if (on && (r->tr_rights & SEG_AR_TYPE) == TSS_BUSY_16)
         return false;
     set(r, REG_EFER, on ? efer | EFER_LMA : efer & ~EFER_LMA);
     return true;
@@ -119,4 +123,15 @@ enum control_effect control_set_cr4(const struct control_rules *r, uint64_t valu
     if (changed & CR4_FLUSH || changed & old & CR4_PCIDE || changed & value & CR4_SMEP)
         return CONTROL_FLUSH_GLOBALS;
     return CONTROL_FORGET;
+}
+
+enum control_effect control_set_efer(const struct control_rules *r, uint64_t value)
+{
+    uint64_t old = get(r, REG_EFER);
+
+    if (value & ~(EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE) ||
+        ((value ^ old) & EFER_LME && get(r, REG_CR0) & CR0_PG))
+        return CONTROL_FAULT;
+    set(r, REG_EFER, (value & ~EFER_LMA) | (old & EFER_LMA));
+    return CONTROL_DONE;
 }

@@ -14,6 +14,7 @@ struct control_rules {
     struct mmu *mmu;      /* the memory that PDPTEs are loaded from */
     uint64_t cr4_offered; /* the bits of CR4 that are not reserved for this guest */
     unsigned maxphyaddr;
+    uint64_t tr_rights; /* TR's access rights, in the VMCS's format */
 };
 
 /* What is left to the caller, each more than the one before. */
@@ -30,3 +31,7 @@ enum control_effect control_set_cr0(const struct control_rules *rules, uint64_t 
 enum control_effect control_set_cr3(const struct control_rules *rules, uint64_t value) MUST_CHECK;
 enum control_effect control_set_cr4(const struct control_rules *rules, uint64_t value) MUST_CHECK;
 enum control_effect control_lmsw(const struct control_rules *rules, uint16_t word) MUST_CHECK;
+
+/* WRMSR of IA32_EFER. LMA follows CR0.PG and is not written; what LME decides is fixed while paging
+ * is on. */
+enum control_effect control_set_efer(const struct control_rules *rules, uint64_t value) MUST_CHECK;

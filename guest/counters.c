@@ -35,6 +35,7 @@ static const char *const names[COUNTER_COUNT] = {
     [COUNTER_NX_LPAGE_SPLITS] = "nx_lpage_splits",
     [COUNTER_BUS_UNCLAIMED] = "bus_unclaimed",
     [COUNTER_BUS_REFUSED] = "bus_refused",
+    [COUNTER_POISON_TICKS] = "poison_ticks",
 };
 
 /* The common answer is not counted: it is what remains of all faults. */
@@ -82,6 +83,7 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
         [COUNTER_NX_LPAGE_SPLITS] = mmu->nx_splits,
         [COUNTER_BUS_UNCLAIMED] = vcpu->vm->mmio_bus.unclaimed + vcpu->vm->port_bus.unclaimed,
         [COUNTER_BUS_REFUSED] = vcpu->vm->mmio_bus.refused + vcpu->vm->port_bus.refused,
+        [COUNTER_POISON_TICKS] = vcpu->poison_ticks,
     };
     memcpy(values, now, sizeof(now));
 }
@@ -98,7 +100,7 @@ void counters_report(const struct vm *vm)
         used += snprintf(line + used, sizeof(line) - (size_t)used, " %s=%lu", names[i], values[i]);
         if (used < LINE && i + 1 < COUNTER_COUNT)
             continue;
-        transcript_line(vm->console.transcript, "# %s:%s", vm->name, line);
+        transcript_list(vm->console.transcript, "# %s:%s", vm->name, line);
         used = 0;
     }
 }

@@ -44,8 +44,11 @@ void exit_mov_dr(struct vcpu *vcpu)
     int vector = debug_mov(&vcpu->vmx.regs, &file, vmx_exit_qualification(&vcpu->vmx.exit));
     store(&file);
     note(vcpu, &file);
-    if (vector == DEBUG_DONE)
+    if (vector == DEBUG_DONE) {
         vmx_skip_instruction(&vcpu->vmx);
-    else
-        vmx_raise(&vcpu->vmx, (uint8_t)vector, 0);
+        return;
+    }
+    if (vector == VECTOR_DB) /* this one is a fault: its frame has RF set */
+        vmx_retry_instruction(&vcpu->vmx);
+    vmx_raise(&vcpu->vmx, (uint8_t)vector, 0);
 }

@@ -6,6 +6,7 @@
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
+#include "mmio/fetch.h"
 #include "mmio/flow.h"
 #include "mmio/hot.h"
 #include "mmu/tlb.h"
@@ -25,22 +26,14 @@ static COLD void host_interrupt(void)
 
 static COLD void exception_or_nmi(struct vcpu *vcpu)
 {
-    vmx_take_host_nmi(&vcpu->vmx);
-    if (field_get(vmx_exit_interruption(&vcpu->vmx.exit), EVENT_INFO_TYPE) != EVENT_NMI)
-        unhandled(vcpu); /* the exception bitmap is empty */
+    if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
+        unhandled(vcpu); /* no others are in the exception bitmap */
 }
 
 static COLD void triple_fault(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
            "triple fault at RIP %#lx: an exception came up while #DF was delivered",
-           cpu_reg(&vcpu->vmx.regs, REG_RIP));
-}
-
-static COLD void task_switch(struct vcpu *vcpu)
-{
-    vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT,
-           "task switch at RIP %#lx: hardware task switching is not offered",
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
@@ -76,6 +69,8 @@ NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
             vmx_raise_trap(mmio->breakpoints_met);
         return;
     case MMIO_REENTER:
+        if (vmx_exit_defines[vcpu->vmx.exit.reason] & OF_INSTRUCTION)
+            vmx_retry_instruction(&vcpu->vmx);
         return;
     case MMIO_INJECT:
         if (mmio->fault.vector == VECTOR_PF)
@@ -155,46 +150,70 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
     may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
-    mmio_act_on(vcpu, mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu)));
+    enum mmio_outcome outcome =
+        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu));
+    mmio_act_on(vcpu, outcome);
+    /* A misconfiguration has no qualification to tell of an IRET that ended NMI blocking. Whether
+     * it did is unknown, but blocking NMIs until an IRET, which is next, does no harm. */
+    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
+        mmio_at_iret(&vcpu->mmio))
+        vmx_iret_again(&vcpu->vmx);
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
-static NOINLINE void repeated_access(struct vcpu *vcpu, const struct hot *hot, gpa_t gpa)
+static NOINLINE void repeated_access(struct vcpu *vcpu, struct hot *hot, uint64_t rflags)
 {
-    if (unlikely(vmx_in_interrupt_shadow() || !vmx_state_is(&hot->state))) {
-        ept_misconfiguration_slow(vcpu);
-    } else if (likely(mmio_hot_holds(&vcpu->mmio, hot, gpa))) {
-        vmwrite_always(VMCS_GUEST_RIP, hot->next);
-        mmio_hot_access(&vcpu->mmio, hot, gpa);
-    } else if (mmio_hot_renew(&vcpu->mmio, hot, gpa)) {
-        vmwrite_always(VMCS_GUEST_RIP, hot->next);
-        mmio_hot_first_access(&vcpu->mmio, hot, gpa);
+    if (likely(mmio_hot_holds(&vcpu->mmio, hot))) {
+        vmx_complete(hot->rip + hot->access.move.length, rflags);
+        mmio_hot_access(&vcpu->mmio, hot);
+    } else if (mmio_hot_renew(&vcpu->mmio, hot)) {
+        vmx_complete(hot->rip + hot->access.move.length, rflags);
+        mmio_hot_first_access(&vcpu->mmio, hot);
     } else {
         ept_misconfiguration_slow(vcpu);
     }
 }
 
+/* An access that is not kept as it is. */
+static NOINLINE void other_access(struct vcpu *vcpu, gpa_t gpa)
+{
+    if (vmx_in_interrupt_shadow() || !mmio_known_move(&vcpu->mmio, gpa, TARGET_UNKNOWN))
+        ept_misconfiguration_slow(vcpu);
+}
+
 static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
 {
+    struct mmio_vcpu *mmio = &vcpu->mmio;
+    struct cpu_regs *cpu = &vcpu->vmx.regs;
     if (unlikely(vmx_was_delivering())) { /* it is no instruction's that was there before */
         ept_misconfiguration_slow(vcpu);
         return;
     }
     gpa_t gpa =
         GPA(vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
-    uint64_t rip = vmread_always(VMCS_GUEST_RIP);
-    const struct hot *hot = mmio_hot_at(&vcpu->mmio, rip);
-    IN_REGISTER(hot);
-    if (hot->bell == rip && likely(!vmx_in_interrupt_shadow() && vmx_code_is(&hot->state) &&
-                                   mmio_bell_holds(&vcpu->mmio, hot, gpa))) {
-        vmwrite_always(VMCS_GUEST_RIP, hot->next);
-        mmio_bell_ring(&vcpu->mmio, hot);
-        return;
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP), cr3 = vmread_always(VMCS_GUEST_CR3);
+    uint64_t rflags = vmread_always(VMCS_GUEST_RFLAGS);
+    uint64_t cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
+    uint64_t mode = cpu_mode(cpu, rflags, cs_rights);
+    IN_REGISTER(mode);
+    struct hot *hot = mmio_hot_at(mmio, rip, gpa, cr3);
+    __asm__("" : "+a"(hot)); /* none of those that pass arguments */
+    if (unlikely(
+            (!mmio_hot_is(hot, rip, gpa, cr3, mode) && !mmio_hot_is(++hot, rip, gpa, cr3, mode)) ||
+            vmx_in_interrupt_shadow())) {
+        cpu_know_reg(cpu, REG_RIP, rip);
+        cpu_know_reg(cpu, REG_CR3, cr3);
+        cpu_know_reg(cpu, REG_RFLAGS, rflags);
+        cpu_know_reg(cpu, REG_SEG_AR + SEG_CS, cs_rights);
+        other_access(vcpu, gpa);
+    } else if (!(hot->flags & HOT_BELL)) {
+        repeated_access(vcpu, hot, rflags);
+    } else if (likely(mmio_bell_holds(mmio, hot))) {
+        vmx_complete(hot->bell.next, rflags);
+        mmio_bell_ring(mmio, hot);
+    } else {
+        other_access(vcpu, gpa);
     }
-    if (likely(hot->rip == rip))
-        repeated_access(vcpu, hot, gpa);
-    else
-        ept_misconfiguration_slow(vcpu);
 }
 
 static COLD void xsetbv(struct vcpu *vcpu)
@@ -202,10 +221,13 @@ static COLD void xsetbv(struct vcpu *vcpu)
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
     if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 ||
-        !features_xcr0_valid(value) || !extra_set_xcr0(value))
+        !features_xcr0_valid(value) || !extra_set_xcr0(value)) {
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
-    else
-        vmx_skip_instruction(&vcpu->vmx);
+        return;
+    }
+    vcpu->extra.xcr0 = value; /* it is loaded already; this is for CPUID */
+    cpuid_update(vcpu);
+    vmx_skip_instruction(&vcpu->vmx);
 }
 
 uint64_t vcpu_exit_count(const struct vcpu *vcpu)
@@ -276,7 +298,7 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_TRIPLE_FAULT:
         return triple_fault(vcpu);
     case REASON_TASK_SWITCH:
-        return task_switch(vcpu);
+        return exit_task_switch(vcpu);
     default:
         return unhandled(vcpu);
     }
@@ -319,6 +341,28 @@ static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
     return true;
 }
 
+/* Arms the preemption timer, which stood still since the exit, for what is left until the next
+ * event. A kick's handler sets the timer to 0, and this would undo that, so the kick is looked for
+ * afterwards (guest/pcpu.h). False: it came, or the event is due. */
+static ALWAYS_INLINE bool rearm_timer(struct vcpu *vcpu)
+{
+    uint64_t now = rdtsc();
+    if (unlikely(now >= vcpu->next_event))
+        return false;
+    vmx_set_timer(vcpu->next_event - now);
+    return !READ_ONCE(vcpu->kicked);
+}
+
+/* Something has asked for attention, or so many exits were made that the clock has to be looked at:
+ * each one where the timer is armed for each entry. */
+static NOINLINE bool goes_on(struct vcpu *vcpu)
+{
+    if (vcpu->vmx.attention || !vcpu->arm_at_entry)
+        return false;
+    vcpu->exits_left = 1;
+    return rearm_timer(vcpu);
+}
+
 static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 {
     tlb_leave_at(vcpu->place);
@@ -328,8 +372,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
     } else {
         handle_rare(vcpu);
     }
-    /* The preemption timer stops outside the guest, so the clock is looked at now and then. */
-    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left)) {
+    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left) && !goes_on(vcpu)) {
         bool again = false;
         IN_REGISTER(again); /* not one that the way below would have to set aside */
         return again;
@@ -343,7 +386,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
     if (vmx.poison)
-        vmx_poison(reason);
+        vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)
         pml_drain(vcpu);
     if (pass_is_open(&vcpu->pass)) {

@@ -181,6 +181,8 @@ static struct cpuid leaf7(const struct feature_vcpu *vcpu, uint32_t subleaf)
 
 static struct cpuid topology(const struct feature_vcpu *vcpu, uint32_t subleaf)
 {
+    if (subleaf > 1) /* guest/cpuid.c says of those, too, who asks */
+        return (struct cpuid){0};
     struct cpuid r = {.ecx = subleaf & 0xff, .edx = vcpu->index};
     if (subleaf == 0) {
         r.ebx = 1;

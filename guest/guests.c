@@ -4,6 +4,7 @@
 #include "arch/x86/memory.h"
 #include "guest/counters.h"
 #include "guest/ipi.h"
+#include "guest/modules.h"
 #include "guest/pcpu.h"
 #include "guest/sched.h"
 #include "guest/sleep.h"
@@ -39,42 +40,6 @@ struct entry {
     unsigned number, module, extra;
 };
 
-static bool overlaps(const struct boot_module *a, const struct boot_module *b)
-{
-    return a->base.v < b->base.v + b->size && b->base.v < a->base.v + a->size;
-}
-
-/* A module that shares bytes with another or with the image was loaded wrongly; what is in it is
- * anyone's guess. */
-static enum exit_code check_placement(const struct boot_info *info, unsigned index)
-{
-    const struct boot_module *module = &info->modules[index];
-    const struct boot_module image = {.base = virt_to_phys(image_start),
-                                      .size = (uint64_t)(image_end - image_start)};
-
-    for (unsigned i = 0; i < info->module_count; i++) {
-        if (i != index && overlaps(module, &info->modules[i])) {
-            log_error("module %u (%s) at %#lx to %#lx overlaps module %u (%s) at %#lx to %#lx",
-                      index + 1, module->string, module->base.v, module->base.v + module->size,
-                      i + 1, info->modules[i].string, info->modules[i].base.v,
-                      info->modules[i].base.v + info->modules[i].size);
-            return EXIT_MODULE_OVERLAP;
-        }
-    }
-    if (overlaps(module, &image)) {
-        log_error("module %u (%s) at %#lx overlaps the hypervisor at %#lx to %#lx", index + 1,
-                  module->string, module->base.v, image.base.v, image.base.v + image.size);
-        return EXIT_MODULE_OVERLAP;
-    }
-    return EXIT_OK;
-}
-
-/* A module whose string begins with a plus sign belongs to the guest before it. */
-static bool belongs_to_guest(const struct boot_module *module)
-{
-    return module->string[0] == '+';
-}
-
 static void note_failure(unsigned number, enum exit_code code)
 {
     struct totals *totals = &pool.totals;
@@ -93,6 +58,7 @@ static void report(struct vm *vm, struct transcript *out)
     bool passed = vm_passed(vm);
     unsigned results = console_results(console);
 
+    transcript_say_cut(out, vm->name);
     if (!passed || vm->ending != VM_ENDED_EXIT)
         transcript_line(out, "# %s: %s", vm->name, vm->sentence);
     if (console->planned && console->planned != results)
@@ -129,6 +95,7 @@ static void finish(struct vm *vm, struct transcript *out)
 {
     if (vm)
         page_free(virt_to_phys(vm), vm_order());
+    transcript_speak_for(NULL, NULL);
     transcript_close(out);
     spin_lock(&pool.lock);
     pool.alive--;
@@ -169,7 +136,7 @@ static bool take_entry(struct entry *entry)
     if (found) {
         *entry = (struct entry){.number = ++pool.next_number, .module = pool.next_module++};
         for (; pool.next_module < info->module_count &&
-               belongs_to_guest(&info->modules[pool.next_module]);
+               module_belongs_to_guest(&info->modules[pool.next_module]);
              pool.next_module++)
             entry->extra++;
         pool.alive++;
@@ -181,15 +148,17 @@ static bool take_entry(struct entry *entry)
 static void start_guest(const struct entry *entry)
 {
     const struct boot_module *module = &pool.info->modules[entry->module];
+    const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
     struct transcript *out = transcript_open(entry->number);
+    transcript_speak_for(out, NULL);
     enum exit_code code = EXIT_OK;
     hpa_t page = page_alloc(vm_order());
     struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
 
     if (!vm)
         code = EXIT_NO_MEMORY;
-    for (unsigned i = 0; !code && i <= entry->extra; i++)
-        code = check_placement(pool.info, entry->module + i);
+    if (!code)
+        code = modules_check(pool.info, entry->module, entry->extra, image);
     if (!code)
         code = vm_create(vm, module, entry->extra, pool.options);
     if (code) {
@@ -204,6 +173,7 @@ static void start_guest(const struct entry *entry)
     }
     transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                     vm->words.testctl ? ", testctl" : "");
+    transcript_speak_for(NULL, NULL);
     sched_add(&vm->vcpu);
 }
 
@@ -214,6 +184,7 @@ static void leave(struct vcpu *vcpu)
     struct transcript *out = vm->console.transcript;
     if (__atomic_sub_fetch(&vm->active, 1, __ATOMIC_ACQ_REL))
         return;
+    transcript_speak_for(out, vm->name);
     if (vm_ending(vm) == VM_RUNNING)
         vm_end(vm, VM_ENDED_HALTED, "every CPU of it waits for a start-up IPI");
     console_finish(&vm->console);
@@ -244,11 +215,24 @@ static bool all_done(void)
     return done;
 }
 
+/* Text of VMs that can't print it themselves: a piece between any two turns, and the rest while
+ * there is nothing else to do. Whoever stops halfway lets an idle pCPU go on. */
+static void print_some(void)
+{
+    while (transcript_print()) {
+        if (sched_anyone_waits()) {
+            sched_wake_one();
+            return;
+        }
+    }
+}
+
 /* What every pCPU does that runs guests. */
 static void work(void)
 {
     struct entry entry;
     for (;;) {
+        print_some();
         while (take_entry(&entry))
             start_guest(&entry);
         struct vcpu *vcpu = sched_take();
@@ -256,7 +240,7 @@ static void work(void)
             run_turn(vcpu);
         else if (all_done())
             return;
-        else
+        else if (!transcript_print())
             sched_idle();
     }
 }
@@ -270,6 +254,8 @@ static void run_on_all(void)
         if (pcpus_running() & BIT(i))
             cpu_give_work(i, work);
     work();
+    while (transcript_waits()) /* others may be printing */
+        (void)transcript_print();
     for (unsigned i = 1; i < cpu_count; i++)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
 }
@@ -292,18 +278,19 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     unsigned guests = 0;
 
     for (unsigned i = 0; i < info->module_count; i++)
-        guests += !belongs_to_guest(&info->modules[i]);
+        guests += !module_belongs_to_guest(&info->modules[i]);
     if (!guests) {
         log_error("no guest to run: the loader passed no module; give at least one guest program");
         return EXIT_NO_GUESTS;
     }
     pool.info = info;
     pool.options = options;
-    while (belongs_to_guest(&info->modules[pool.next_module]))
+    while (module_belongs_to_guest(&info->modules[pool.next_module]))
         pool.next_module++;
     pool.limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
     log_info("KTAP version 1");
     log_info("1..%u", guests);
+    transcript_listen();
     run_on_all();
     report_cpus();
     if (!memory_kept())

@@ -130,17 +130,20 @@ static int64_t call_spte(struct vcpu *vcpu, struct call *call)
 static int64_t call_counter(struct vcpu *vcpu, struct call *call)
 {
     uint64_t counters[COUNTER_COUNT];
-    counters_read(vcpu, counters);
     uint64_t which = call->rbx;
 
-    if (which < COUNTER_COUNT)
+    if (which == COUNTER_POISON_TICKS) { /* asked around each sample: without the others' sums */
+        call->rbx = vcpu->poison_ticks;
+    } else if (which < COUNTER_COUNT) {
+        counters_read(vcpu, counters);
         call->rbx = counters[which];
-    else if (which >= COUNTER_EXIT(0) && which < COUNTER_EXIT(REASON_COUNT))
+    } else if (which >= COUNTER_EXIT(0) && which < COUNTER_EXIT(REASON_COUNT)) {
         call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
-    else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT))
+    } else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT)) {
         call->rbx = vcpu->traced[which - COUNTER_TRACE(0)];
-    else
+    } else {
         return -EINVAL;
+    }
     return 0;
 }
 
@@ -178,10 +181,9 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
         !event.valid)
         return -EINVAL;
     if (event.type == EVENT_EXCEPTION) {
-        bool protected_mode = cpu_reg(&vcpu->vmx.regs, REG_CR0) & CR0_PE;
         if (event.vector > 31 || event.vector == VECTOR_NMI)
             return -EINVAL;
-        event = event_exception(event.vector, (uint32_t)call->rcx & 0xffff, protected_mode);
+        event = event_exception(event.vector, (uint32_t)call->rcx);
     } else if (event.has_error || !((event.type == EVENT_NMI && event.vector == VECTOR_NMI) ||
                                     (event.type == EVENT_INTERRUPT && event.vector > 31))) {
         return -EINVAL;
@@ -238,11 +240,13 @@ static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUM
     return true;
 }
 
-/* Is there something that a long call should not hold up? */
+/* Is there something that a long call should not hold up? A kick, the end of the VM, another vCPU's
+ * turn, an event for the guest. */
 static bool is_interrupted(void *context)
 {
     struct vcpu *vcpu = context;
-    return rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
+    return READ_ONCE(vcpu->kicked) || vm_ending(vcpu->vm) != VM_RUNNING ||
+           rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
 static NOINLINE void call_ghci(struct vcpu *vcpu)
@@ -281,6 +285,7 @@ static COLD void call_by_number(struct vcpu *vcpu)
     int64_t result =
         arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
     gpr[GPR_RAX] = (uint64_t)result & mask;
+    vcpu->vmx.attention |= mmu_has_chores(&vcpu->vm->mmu);
     if (call.rbx != before.rbx)
         gpr[GPR_RBX] = call.rbx & mask;
     if (call.rcx != before.rcx)

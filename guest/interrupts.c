@@ -32,7 +32,7 @@ void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
 /* While one is in progress, the CPU keeps one more. */
 void vcpu_nmi(struct vcpu *vcpu)
 {
-    if (vcpu->vmx.pending.nmis < (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_BY_NMI ? 1 : 2))
+    if (vcpu->vmx.pending.nmis < (vmx_nmis_blocked(&vcpu->vmx) ? 1 : 2))
         vcpu->vmx.pending.nmis++;
     vcpu->vmx.attention = true;
 }

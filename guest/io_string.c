@@ -95,11 +95,10 @@ static enum mmio_outcome iterate(struct string_io *io)
     return MMIO_DONE;
 }
 
-/* Stops between two iterations: all is as after an instruction, but RIP, and RF is set until the
- * repetition is over (SDM 3, 18.3.1.1). */
+/* Stops between two iterations: all is as after an instruction, but RIP and RF. */
 static void pause(const struct string_io *io)
 {
-    cpu_set_reg(&io->vcpu->vmx.regs, REG_RFLAGS, io->context.rflags | RFLAGS_RF);
+    vmx_retry_instruction(&io->vcpu->vmx);
     vmx_end_interrupt_shadow();
     vmx_raise_single_step(&io->vcpu->vmx);
     if (unlikely(io->breakpoints))

@@ -22,6 +22,7 @@ struct elf_segment {
 _Static_assert(sizeof(struct elf_segment) == 32, "ELF32");
 
 #define ELF_CLASS_32   1
+#define ELF_LITTLE     1
 #define ELF_EXECUTABLE 2
 #define ELF_386        3
 #define ELF_LOAD       1
@@ -96,6 +97,9 @@ static enum exit_code check_header(const struct guest_image *image, const struct
     if (image->size < sizeof(*elf) || memcmp(elf->ident, magic, 4))
         REFUSE(MODULE_NOT_ELF, image,
                "not an ELF file; a guest is an ELF32 file with a multiboot1 header");
+    if (elf->ident[5] != ELF_LITTLE)
+        REFUSE(MODULE_NOT_ELF, image, "ELF data encoding %u; expected 1, little-endian",
+               elf->ident[5]);
     if (elf->ident[4] != ELF_CLASS_32 || elf->machine != ELF_386 || elf->type != ELF_EXECUTABLE)
         REFUSE(MODULE_NOT_ELF, image,
                "ELF class %u, type %u, machine %u; expected 1, 2, 3 (an ELF32 executable for the "
@@ -127,6 +131,37 @@ static enum exit_code check_multiboot(const struct guest_image *image)
         return EXIT_OK;
     }
     REFUSE(MODULE_NOT_ELF, image, "no multiboot1 header in its first %u bytes", HEADER_SEARCH);
+}
+
+static struct elf_segment segment_at(const struct guest_image *image, const struct elf_header *elf,
+                                     unsigned index)
+{
+    struct elf_segment segment;
+    memcpy(&segment, (const char *)image->file + elf->program_offset + index * sizeof(segment),
+           sizeof(segment));
+    return segment;
+}
+
+static bool is_loaded(const struct elf_segment *segment)
+{
+    return segment->type == ELF_LOAD && segment->memory_size;
+}
+
+/* Bytes that two segments want are those of either, depending on the order: the file is broken. */
+static enum exit_code check_overlap(const struct guest_image *image, const struct elf_header *elf)
+{
+    for (unsigned i = 0; i < elf->program_count; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            const struct elf_segment a = segment_at(image, elf, j), b = segment_at(image, elf, i);
+            uint64_t a_start = a.physical_address, a_end = a_start + a.memory_size;
+            uint64_t b_start = b.physical_address, b_end = b_start + b.memory_size;
+            if (is_loaded(&a) && is_loaded(&b) && a_start < b_end && b_start < a_end)
+                REFUSE(MODULE_NOT_ELF, image,
+                       "its segments %u, %#lx to %#lx, and %u, %#lx to %#lx, overlap", j, a_start,
+                       a_end, i, b_start, b_end);
+        }
+    }
+    return EXIT_OK;
 }
 
 static enum exit_code load_segment(struct mmu *mmu, const struct guest_image *image,
@@ -250,14 +285,13 @@ enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
     enum exit_code code = check_header(image, &elf);
     if (!code)
         code = check_multiboot(image);
+    if (!code)
+        code = check_overlap(image, &elf);
 
     uint64_t top = 0;
     for (unsigned i = 0; !code && i < elf.program_count; i++) {
-        struct elf_segment segment;
-        memcpy(&segment,
-               (const char *)image->file + elf.program_offset + i * sizeof(struct elf_segment),
-               sizeof(segment));
-        if (segment.type == ELF_LOAD && segment.memory_size)
+        const struct elf_segment segment = segment_at(image, &elf, i);
+        if (is_loaded(&segment))
             code = load_segment(mmu, image, &segment, &top);
     }
     if (!code && (!top || !in_ram(image, elf.entry, 1)))

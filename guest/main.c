@@ -15,6 +15,7 @@
 #include "guest/provoke.h"
 #include "guest/trace.h"
 #include "lib/log.h"
+#include "lib/patience.h"
 #include "lib/trace.h"
 #include "mmu/mmu.h"
 #include "vmx/extra_state.h"
@@ -75,10 +76,11 @@ static void start(uint32_t magic, uint32_t address)
     if (options_parse(info.command_line, &options) || trace_choose(options.trace))
         machine_exit(EXIT_BAD_COMMAND_LINE);
     machine_set_on_exit((enum on_exit)options.on_exit);
-    tsc_calibrate();
-    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, TSC %lu kHz, command line \"%s\"",
-             info.protocol, info.loader[0] ? info.loader : "?", info.module_count,
-             memory_free_pages() >> 8, tsc_khz(), info.command_line);
+    tsc_calibrate(&info);
+    patience_set(tsc_khz() * 1000);
+    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
+             info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
+             info.command_line);
     smp_start(&info, (unsigned)options.cpus, options.x2apic);
     extra_state_enable();
     vmx.entry_checks = options.entry_checks;
@@ -92,7 +94,7 @@ static void start(uint32_t magic, uint32_t address)
     }
     vmx.poison = options.poison;
     setup_memory_mapping();
-    cpuid_setup();
+    cpuid_init();
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);

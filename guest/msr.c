@@ -29,13 +29,22 @@ static const struct {
     {MSR_DEBUGCTL, 0},     {MSR_XSS, 0}, /* no supervisor component is offered */
 };
 
+/* IA32_EFER is the guest's to read; what it writes is checked. */
+static void pass_msr(struct vcpu *vcpu, uint32_t msr)
+{
+    if (msr == MSR_EFER)
+        vmx_pass_msr_reads(&vcpu->vmx, msr);
+    else
+        vmx_pass_msr(&vcpu->vmx, msr);
+}
+
 void msr_setup(struct vcpu *vcpu)
 {
     for (unsigned i = 0; i < feature_count; i++) {
         const struct feature *f = &feature_table[i];
         bool switched = f->state == STATE_VMCS || f->state == STATE_LIST;
         for (unsigned j = 0; switched && feature_offered(f) && j < FEATURE_MSRS && f->msrs[j]; j++)
-            vmx_pass_msr(&vcpu->vmx, f->msrs[j]);
+            pass_msr(vcpu, f->msrs[j]);
     }
     vmwrite(VMCS_TSC_OFFSET, 0);
 }
@@ -82,8 +91,11 @@ static uint64_t apic_base(const struct vcpu *vcpu)
 
 static bool set_apic_base(struct vcpu *vcpu, uint64_t value)
 {
-    return !((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE) &&
-           lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE));
+    if ((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE ||
+        !lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE)))
+        return false;
+    cpuid_update(vcpu);
+    return true;
 }
 
 static bool fixed_value(uint32_t msr, uint64_t *value)
@@ -152,6 +164,7 @@ void exit_wrmsr(struct vcpu *vcpu)
         move_tsc(vcpu, value - vcpu->tsc_adjust);
     else if (!lapic_msr_write(&vcpu->lapic, msr, value) &&
              !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
+             !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
              !(fixed_value(msr, &fixed) && value == fixed)) {
         refuse(vcpu, "WRMSR", msr);
         return;

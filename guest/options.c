@@ -11,8 +11,8 @@ static const char *const nx_huge_values[] = {"off", "auto", "force", NULL};
 static const char *const ve_values[] = {"auto", "inject", NULL};
 static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
 
-static const char *const provoke_values[] = {"nothing", "null", "stack", "code", "data",
-                                             "bug",     "warn", "nmi",   "leak", NULL};
+static const char *const provoke_values[] = {"nothing", "null", "stack", "code",    "data", "bug",
+                                             "warn",    "nmi",  "leak",  "guarded", NULL};
 
 static const struct word words[] = {
     {.name = "mmio_caching", .kind = WORD_NUMBER, .max = 1, FIELD(mmio_caching)},

@@ -85,6 +85,14 @@ static struct vcpu *vcpu_here(void)
     return __atomic_load_n(&pcpus[this_cpu()].vcpu, __ATOMIC_RELAXED);
 }
 
+/* It is printed once the exit has been handled. */
+void transcript_has_news(void)
+{
+    struct vcpu *vcpu = vcpu_here();
+    if (vcpu)
+        WRITE_ONCE(vcpu->vmx.attention, true);
+}
+
 static void kicked(void)
 {
     struct vcpu *vcpu = vcpu_here();

@@ -1,11 +1,17 @@
 #include "guest/provoke.h"
 
+#include "arch/x86/cpu.h"
+#include "arch/x86/guarded.h"
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
+#include "lib/string.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
+#include "vmx/xcr0.h"
+
+#define MSR_ABSENT 0xfffffff0u
 
 extern char text_start[];
 
@@ -13,6 +19,25 @@ static int __attribute__((noinline)) recurse(volatile int *depth)
 {
     volatile int here = *depth + 1;
     return here ? recurse(&here) + here : 0; /* not a tail call: each level keeps its frame */
+}
+
+/* None of them may be executed, nor end us. */
+static void refused_by_the_cpu(void)
+{
+    static uint8_t area[1024] __attribute__((aligned(64)));
+    uint64_t value;
+    memset(area + 24, 0xff, 4);  /* MXCSR */
+    memset(area + 512, 0xff, 8); /* XSTATE_BV */
+    unsigned refused = 0;
+    refused += !rdmsr_safe(MSR_ABSENT, &value);
+    refused += !wrmsr_safe(MSR_ABSENT, 0);
+    refused += !wrmsr_safe(MSR_LSTAR, BIT(62));
+    refused += !xsetbv_safe(0); /* #UD where there is no XSAVE */
+    refused += !xsetbv_safe(XCR0_X87 | BIT(62));
+    refused += !xrstor_safe(area);
+    refused += !fxrstor_safe(area);
+    refused += !write_dr6_safe(BIT(32));
+    log_info("# %u of 8 instructions were refused by the CPU, and none was our end", refused);
 }
 
 void provoke(enum provoke what)
@@ -46,6 +71,9 @@ void provoke(enum provoke what)
         return;
     case PROVOKE_LEAK:
         WARN_ON(page_is_none(page_alloc(0)) || page_is_none(page_alloc(2)));
+        return;
+    case PROVOKE_GUARDED:
+        refused_by_the_cpu();
         return;
     }
 }

@@ -19,7 +19,8 @@ enum provoke {
     PROVOKE_BUG,
     PROVOKE_WARN,
     PROVOKE_NMI,
-    PROVOKE_LEAK, /* five pages */
+    PROVOKE_LEAK,    /* five pages */
+    PROVOKE_GUARDED, /* instructions with operands that the CPU refuses; nothing comes of it */
 };
 
 void provoke(enum provoke what);

@@ -10,15 +10,13 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-#define TIMER_MAX        0xffffffffull
 #define EXITS_UNATTENDED 64u /* in a row, until the clock is looked at */
 
 /* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has
  * come since the last look at everything. One that comes now sees to that itself. */
 static void arm_timer(const struct vcpu *vcpu, uint64_t ticks)
 {
-    uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE);
-    vmwrite(VMCS_PREEMPTION_TIMER_VALUE, value < TIMER_MAX ? value : TIMER_MAX);
+    vmx_set_timer(ticks);
     if (unlikely(READ_ONCE(vcpu->kicked)))
         vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
 }
@@ -35,8 +33,9 @@ uint64_t vcpu_next_event(const struct vcpu *vcpu)
 }
 
 /* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
- * preemption timer stands still outside the guest, and some CPUs do not keep its value: it is armed
- * at each entry, for an event to come in time. The rest can wait for the next exit. */
+ * preemption timer stands still outside the guest, and some CPUs do not keep its value. So for an
+ * event of the guest's own to come in time, and on these CPUs for everything, it is armed at each
+ * entry: rearm_timer() in guest/dispatch.c does that. The rest can be late by as long as the guest did not run. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = vcpu_next_event(vcpu);
@@ -45,7 +44,8 @@ static void arm_next(struct vcpu *vcpu, uint64_t now)
     vcpu->next_event = earlier(event, rest);
     vcpu->arm_at_entry =
         event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
-    vcpu->vmx.attention |= vcpu->arm_at_entry;
+    if (vcpu->arm_at_entry)
+        vcpu->exits_left = 1;
     arm_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
 }
 
@@ -134,7 +134,7 @@ static void halt_cpu(struct vcpu *vcpu)
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
     epoch_offline((unsigned)THIS_CPU);
     enter(vcpu);
-    epoch_online((unsigned)THIS_CPU);
+    epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
@@ -168,10 +168,30 @@ static void wait_halted(struct vcpu *vcpu)
     }
 }
 
+/* Prints what the VM has written, if it is its turn, until something else is to be done here. The
+ * guest pays for its instructions and not for the speed of the console: what it can write is bounded
+ * (guest/transcript.h). */
+static void print_own(struct vcpu *vcpu)
+{
+    uint64_t start = rdtsc();
+    while (!READ_ONCE(vcpu->kicked) && !sched_anyone_waits() &&
+           transcript_is_current(vcpu->vm->console.transcript) && transcript_print())
+        ;
+    vcpu->budget_end += rdtsc() - start;
+}
+
+/* What earlier calls of the guest left to be done is done before it goes on, a piece at a time. */
+static bool is_due(const struct vcpu *vcpu)
+{
+    return vm_ending(vcpu->vm) == VM_RUNNING && rdtsc() < vcpu->slice_end;
+}
+
 /* What is due before the guest goes on. False: it does not, or not now. */
 static bool attend(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
+    if (unlikely(transcript_waits()))
+        print_own(vcpu);
     do {
         uint64_t now = rdtsc();
         if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER ||
@@ -181,16 +201,16 @@ static bool attend(struct vcpu *vcpu)
             arm_timer(vcpu, vcpu->next_event - now);
         if (vcpu->halted)
             wait_halted(vcpu);
-    } while (READ_ONCE(vcpu->kicked));
+    } while (READ_ONCE(vcpu->kicked) || (is_due(vcpu) && mmu_do_chore(&vm->mmu)));
     if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
         vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
         return false;
     }
-    /* What waits for a window is looked at after every exit, as is a timer armed by each entry. */
-    vcpu->vmx.attention = vcpu->vmx.windows || vcpu->arm_at_entry;
-    vcpu->exits_left = EXITS_UNATTENDED;
+    /* For what waits for a window the CPU exits once that is open. */
+    vcpu->vmx.attention = false;
+    vcpu->exits_left = vcpu->arm_at_entry ? 1 : EXITS_UNATTENDED;
     if (pass_is_open(&vcpu->pass))
         pass_arm(vcpu);
     (void)tlb_enter(&vm->mmu, THIS_CPU);
@@ -202,15 +222,20 @@ static bool attend(struct vcpu *vcpu)
  * here since; the EPTP's translations are the ledger's business (rule T5). */
 static void begin(struct vcpu *vcpu)
 {
-    epoch_online((unsigned)THIS_CPU);
+    epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
     vcpu->place = tlb_place(THIS_CPU);
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
+    transcript_speak_for(vcpu->vm->console.transcript, vcpu->vm->name);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
     if (vcpu->starting)
         ipi_start(vcpu);
-    extra_state_load(&vcpu->extra);
+    const char *refused = extra_state_load(&vcpu->extra);
+    if (unlikely(refused))
+        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
+               "CPU %lu refuses the %s that the guest had on another one; pin the VM with pin=",
+               THIS_CPU, refused);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     vcpu->kicked = true; /* the first look is at everything */
@@ -227,6 +252,7 @@ static void end(struct vcpu *vcpu)
     epoch_offline((unsigned)THIS_CPU);
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
     trace_run(0, 0, NULL);
+    transcript_speak_for(NULL, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);
 }

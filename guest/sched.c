@@ -101,12 +101,18 @@ void sched_add(struct vcpu *vcpu)
     wake(pcpu);
 }
 
+void sched_wake_one(void)
+{
+    unsigned pcpu = claim_idle();
+    if (pcpu != CPUS_MAX)
+        wake(pcpu);
+}
+
 /* What stays behind here could run on an idle pCPU. */
 static void share(void)
 {
-    unsigned pcpu = sched_waiting() ? claim_idle() : CPUS_MAX;
-    if (pcpu != CPUS_MAX)
-        wake(pcpu);
+    if (sched_waiting())
+        sched_wake_one();
 }
 
 /* First "I am idle", then the look: whoever adds afterwards sees it, and what was added before is
@@ -133,16 +139,21 @@ void sched_busy(void)
     __atomic_fetch_and(&idle, ~BIT(this_cpu()), __ATOMIC_SEQ_CST);
 }
 
+bool sched_anyone_waits(void)
+{
+    if (sched_waiting())
+        return true;
+    for (uint64_t left = pcpus_running(); left; left &= left - 1)
+        if (__atomic_load_n(&queues[__builtin_ctzll(left)].loose, __ATOMIC_RELAXED))
+            return true;
+    return false;
+}
+
 bool sched_halts(void)
 {
     const struct queue *own = &queues[this_cpu()];
     __atomic_fetch_or(&idle, BIT(this_cpu()), __ATOMIC_SEQ_CST);
-    if (sched_waiting() || __atomic_load_n(&own->wake, __ATOMIC_SEQ_CST))
-        return false;
-    for (uint64_t left = pcpus_running(); left; left &= left - 1)
-        if (__atomic_load_n(&queues[__builtin_ctzll(left)].loose, __ATOMIC_RELAXED))
-            return false;
-    return true;
+    return !__atomic_load_n(&own->wake, __ATOMIC_SEQ_CST) && !sched_anyone_waits();
 }
 
 void sched_idle(void)

@@ -32,3 +32,9 @@ void sched_busy(void);
 
 /* Does any vCPU wait for this pCPU? */
 bool sched_waiting(void);
+
+/* Or for any pCPU, and could have this one? */
+bool sched_anyone_waits(void);
+
+/* Lets an idle pCPU look for something to do. */
+void sched_wake_one(void);

@@ -84,7 +84,7 @@ void trace_report(const struct vm *vm)
         if (!start)
             start = record->tsc;
         trace_format(record, text, sizeof(text));
-        transcript_line(vm->console.transcript, "# %10lu %2u %2u %s", record->tsc - start,
+        transcript_list(vm->console.transcript, "# %10lu %2u %2u %s", record->tsc - start,
                         record->cpu, record->vcpu, text);
     }
     if (reader.left)

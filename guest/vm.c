@@ -15,6 +15,7 @@
 #include "lib/page.h"
 #include "lib/string.h"
 #include "mmio/dev/lapic_mmio.h"
+#include "mmu/spte.h"
 #include "mmu/tlb.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
@@ -128,6 +129,7 @@ static int add_devices(struct vm *vm)
 
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
     bus_init(&vm->port_bus, "port", 0xffff);
+    vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
     uart_init(&vm->uart, transmit, &vm->console);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');
@@ -261,6 +263,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     interrupts_setup(vcpu);
     control_registers_setup(vcpu);
     set_boot_state(vcpu, start);
+    cpuid_update(vcpu);
     return provoke_entry(options);
 }
 
@@ -341,13 +344,14 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     if (arguments < 0)
         return EXIT_MODULE_WORDS;
     vm->words.memory = align_down(vm->words.memory, PAGE_SIZE);
-    if (vm->words.pin != PIN_NONE && !(pcpus_running() & BIT(vm->words.pin))) {
-        log_error("guest %s: pin=%lu, but CPU %lu runs no guests here; their numbers are the bits "
-                  "of %#lx",
-                  vm->name, vm->words.pin, vm->words.pin, pcpus_running());
+    const struct vm_limits limits = {.address_bits = vmx.maxphyaddr < EPT_GPA_BITS ? vmx.maxphyaddr
+                                                                                   : EPT_GPA_BITS,
+                                     .execute_only = spte_format.caps.exec_only,
+                                     .pcpus = pcpus_running()};
+    if (vm_words_check(vm->name, &vm->words, &limits))
         return EXIT_MODULE_WORDS;
-    }
 
+    cpuid_setup(vm);
     vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
     vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
     int error = mmu_create(&vm->mmu);
@@ -365,7 +369,7 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
                                 .size = module->size,
                                 .arguments = line + arguments};
     memcpy(image.ram, vm->ram, sizeof(image.ram));
-    for (unsigned i = 1; i <= extra && i <= GUEST_MODULES; i++)
+    for (unsigned i = 1; i <= extra; i++)
         image.modules[image.module_count++] =
             (struct guest_module){.file = phys_to_virt(module[i].base),
                                   .size = module[i].size,

@@ -11,6 +11,7 @@
 #include "arch/x86/cpus.h"
 #include "boot/boot_info.h"
 #include "guest/console.h"
+#include "guest/cpuid_table.h"
 #include "guest/firmware.h"
 #include "guest/ghci.h"
 #include "guest/layout.h"
@@ -69,6 +70,18 @@ struct vm_words {
     uint64_t vcpus;
 };
 
+/* What this machine and the command line leave to a VM. */
+struct vm_limits {
+    unsigned address_bits; /* of a guest-physical address */
+    bool execute_only;     /* the CPU has such pages */
+    uint64_t pcpus;        /* bit n: CPU n runs guests */
+};
+
+/* Whether the words go together, each being good for itself. -EINVAL after a sentence that names
+ * those that don't. */
+int vm_words_check(const char *name, const struct vm_words *words,
+                   const struct vm_limits *limits) MUST_CHECK;
+
 /* An I/O instruction that was executed before, by its exit qualification; guest/io.c. */
 struct known_port {
     uint64_t qualification;
@@ -94,6 +107,7 @@ struct vcpu {
     struct extra_state extra;
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
+    struct cpuid cpuid[CPUID_OWN_COUNT]; /* its own answers; see cpuid_update() */
     struct vm *vm;
     struct vcpu *next; /* in a run queue, or asleep */
     uint32_t asleep;   /* the pCPU where it sleeps, and 1 more; 0: it does not */
@@ -128,6 +142,7 @@ struct vcpu {
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
+    uint64_t poison_ticks;              /* TSC: spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
 };
 
@@ -138,6 +153,7 @@ struct vm {
     struct guest_range ram[GUEST_RAM_PIECES];
     struct mmu mmu;
     struct bus mmio_bus, port_bus;
+    struct cpuid_table cpuid;
     struct uart uart;
     struct testdev testdev[2];
     struct test_devices tests;
@@ -220,6 +236,7 @@ void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
+void exit_task_switch(struct vcpu *vcpu);
 
 /* Logging of dirty pages by the CPU, in guest/pml.c: at creation; after tlb_enter(), so that the
  * vCPU logs if any slot wants it; after an exit with vmx.pml_on, before tlb_leave(). */
@@ -233,8 +250,21 @@ void msr_setup(struct vcpu *vcpu);
 void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
+/* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
+/* As MOV to CR3, with the flush. False: it is refused. */
+bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
+bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
 /* CPUID.1:EAX of every guest: family, model and stepping. */
 uint32_t cpuid_signature(void);
 
 /* Once at boot, when VMX is on: what guests are offered, by guest/features.h. */
-void cpuid_setup(void);
+void cpuid_init(void);
+
+/* At creation, after the VM's words: what CPUID answers. */
+void cpuid_setup(struct vm *vm);
+
+/* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0 and
+ * IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
+void cpuid_update(struct vcpu *vcpu);

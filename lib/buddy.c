@@ -6,13 +6,47 @@
 
 /* What a page's state byte says: 0, or one of these plus the order of the block that begins there.
  */
-#define STATE_FREE 0x20
-#define STATE_USED 0x40
+#define STATE_FREE  0x20
+#define STATE_USED  0x40
+#define STATE_NOTED 0x80 /* with STATE_USED */
+#define STATE_ORDER 0x1f
 
-static uint8_t *state_of(struct buddy *buddy, uint64_t frame)
+static struct buddy_section *section_of(const struct buddy *buddy, uint64_t frame)
 {
-    BUG_ON(frame < buddy->first || frame >= buddy->end);
-    return &buddy->state[frame - buddy->first];
+    return &buddy->sections[frame / BUDDY_SECTION_PAGES];
+}
+
+static uint64_t state_of(const struct buddy *buddy, uint64_t frame)
+{
+    const struct buddy_section *section = section_of(buddy, frame);
+    if (likely(section->bytes))
+        return section->bytes[frame % BUDDY_SECTION_PAGES];
+    return frame % BUDDY_SECTION_PAGES ? 0 : section->whole;
+}
+
+/* Of a section whose bytes are not in use. As long as it is one block, or nothing, that stays so; a
+ * block that is split here gets its new state when its halves have theirs. */
+static __attribute__((noinline)) void set_first_state(struct buddy *buddy, uint64_t frame,
+                                                      uint8_t state)
+{
+    struct buddy_section *section = section_of(buddy, frame);
+    uint64_t start = align_down(frame, BUDDY_SECTION_PAGES), pages = buddy->end - start;
+    if (frame == start && (!state || (state & STATE_ORDER) == BUDDY_ORDERS - 1)) {
+        section->whole = state;
+        return;
+    }
+    section->bytes = buddy->state + (section->users - buddy->users);
+    memset(section->bytes, 0, pages < BUDDY_SECTION_PAGES ? pages : BUDDY_SECTION_PAGES);
+    section->bytes[frame - start] = state;
+}
+
+static void set_state(struct buddy *buddy, uint64_t frame, uint8_t state)
+{
+    const struct buddy_section *section = section_of(buddy, frame);
+    if (likely(section->bytes))
+        section->bytes[frame % BUDDY_SECTION_PAGES] = state;
+    else
+        set_first_state(buddy, frame, state);
 }
 
 static struct buddy_link *link_of(uint64_t frame)
@@ -26,15 +60,15 @@ static void insert(struct buddy *buddy, uint64_t frame, unsigned order)
     *link = (struct buddy_link){.next = head->next, .prev = head};
     head->next->prev = link;
     head->next = link;
-    *state_of(buddy, frame) = (uint8_t)(STATE_FREE | order);
+    set_state(buddy, frame, (uint8_t)(STATE_FREE | order));
 }
 
-static void remove(struct buddy *buddy, uint64_t frame)
+/* Takes a block off its list. Its state is for the caller to change. */
+static void take_off(uint64_t frame)
 {
     struct buddy_link *link = link_of(frame);
     link->prev->next = link->next;
     link->next->prev = link->prev;
-    *state_of(buddy, frame) = 0;
 }
 
 /* Puts a block on its list, merged with its buddy as long as that is free and whole. */
@@ -42,21 +76,22 @@ static void insert_merged(struct buddy *buddy, uint64_t frame, unsigned order)
 {
     for (; order + 1 < BUDDY_ORDERS; order++) {
         uint64_t other = frame ^ (1ull << order);
-        if (other < buddy->first || other >= buddy->end ||
-            *state_of(buddy, other) != (STATE_FREE | order))
+        if (other >= buddy->end || state_of(buddy, other) != (STATE_FREE | order))
             break;
-        remove(buddy, other);
+        take_off(other);
+        set_state(buddy, other, 0);
         frame &= ~(1ull << order);
     }
     insert(buddy, frame, order);
 }
 
-void buddy_init(struct buddy *buddy, uint8_t *state, uint64_t first, uint64_t end)
+void buddy_init(struct buddy *buddy, struct buddy_section *sections, uint8_t *state,
+                uint32_t *users, uint64_t end)
 {
-    *buddy = (struct buddy){.state = state, .first = first, .end = end};
+    *buddy = (struct buddy){.sections = sections, .state = state, .users = users, .end = end};
     for (unsigned i = 0; i < BUDDY_ORDERS; i++)
         buddy->lists[i].next = buddy->lists[i].prev = &buddy->lists[i];
-    memset(state, 0, end - first);
+    memset(sections, 0, buddy_sections(end) * sizeof(*sections));
 }
 
 void buddy_add(struct buddy *buddy, uint64_t first, uint64_t end)
@@ -65,6 +100,9 @@ void buddy_add(struct buddy *buddy, uint64_t first, uint64_t end)
         unsigned order = BUDDY_ORDERS - 1;
         while (first & ((1ull << order) - 1) || first + (1ull << order) > end)
             order--;
+        struct buddy_section *section = section_of(buddy, first);
+        if (!section->users)
+            section->users = buddy->users + buddy->populated++ * BUDDY_SECTION_PAGES;
         insert_merged(buddy, first, order);
         buddy->free_pages += 1ull << order;
         buddy->total_pages += 1ull << order;
@@ -72,7 +110,7 @@ void buddy_add(struct buddy *buddy, uint64_t first, uint64_t end)
     }
 }
 
-hpa_t buddy_alloc(struct buddy *buddy, unsigned order)
+hpa_t buddy_alloc(struct buddy *buddy, unsigned order, uint32_t user)
 {
     unsigned have = order;
     while (have < BUDDY_ORDERS && buddy->lists[have].next == &buddy->lists[have])
@@ -81,12 +119,13 @@ hpa_t buddy_alloc(struct buddy *buddy, unsigned order)
         return PAGE_NONE;
 
     uint64_t frame = virt_to_phys(buddy->lists[have].next).v >> PAGE_SHIFT;
-    remove(buddy, frame);
+    take_off(frame);
     while (have > order) {
         have--;
         insert(buddy, frame + (1ull << have), have);
     }
-    *state_of(buddy, frame) = (uint8_t)(STATE_USED | order);
+    set_state(buddy, frame, (uint8_t)(STATE_USED | order | (buddy->noting ? STATE_NOTED : 0)));
+    *buddy_user(buddy, frame) = user;
     buddy->free_pages -= 1ull << order;
     return HPA(frame << PAGE_SHIFT);
 }
@@ -95,14 +134,29 @@ void buddy_free(struct buddy *buddy, hpa_t block, unsigned order)
 {
     uint64_t frame = block.v >> PAGE_SHIFT;
     BUG_ON(page_offset(block.v));
-    BUG_ON(*state_of(buddy, frame) != (STATE_USED | order)); /* not handed out, or not so */
-    *state_of(buddy, frame) = 0;
+    BUG_ON(buddy_order(buddy, frame) != order);
+    set_state(buddy, frame, 0);
     buddy->free_pages += 1ull << order;
     insert_merged(buddy, frame, order);
 }
 
-unsigned buddy_order(struct buddy *buddy, uint64_t frame)
+unsigned buddy_order(const struct buddy *buddy, uint64_t frame)
 {
-    BUG_ON(!(*state_of(buddy, frame) & STATE_USED));
-    return *state_of(buddy, frame) & (STATE_FREE - 1);
+    BUG_ON(frame >= buddy->end);
+    uint64_t state = state_of(buddy, frame);
+    BUG_ON(!(state & STATE_USED)); /* not handed out */
+    return (unsigned)(state & STATE_ORDER);
+}
+
+uint32_t *buddy_user(const struct buddy *buddy, uint64_t frame)
+{
+    return &section_of(buddy, frame)->users[frame % BUDDY_SECTION_PAGES];
+}
+
+uint64_t buddy_next_noted(const struct buddy *buddy, uint64_t frame)
+{
+    while (frame < buddy->end && !(state_of(buddy, frame) & STATE_NOTED))
+        frame =
+            section_of(buddy, frame)->bytes ? frame + 1 : align_up(frame + 1, BUDDY_SECTION_PAGES);
+    return frame < buddy->end ? frame : buddy->end;
 }

@@ -1,13 +1,16 @@
 /* Epochs; see the header. */
 #include "lib/epoch.h"
 
+#include "lib/patience.h"
+
 struct epoch_cpu epoch_cpus[EPOCH_CPUS];
 uint64_t epoch_current = 1;
 
-/* The store and the reads that follow stay in order: either epoch_over() sees this CPU, or the CPU
- * sees what was unlinked before. */
-void epoch_online(unsigned cpu)
+/* The exchange and the reads that follow stay in order: either epoch_over() sees this CPU, with its
+ * owner, or the CPU sees what was unlinked before. */
+void epoch_online(unsigned cpu, const void *owner)
 {
+    __atomic_store_n(&epoch_cpus[cpu].owner, owner, __ATOMIC_RELEASE);
     (void)__atomic_exchange_n(&epoch_cpus[cpu].seen, epoch_now(), __ATOMIC_SEQ_CST);
 }
 
@@ -21,33 +24,45 @@ uint64_t epoch_begin(void)
     return __atomic_add_fetch(&epoch_current, 1, __ATOMIC_SEQ_CST);
 }
 
-static bool lags(unsigned cpu, uint64_t epoch)
+/* What it has seen is read first: a CPU that goes online for the owner after that has not read
+ * anything that was unlinked before. */
+static bool lags(unsigned cpu, uint64_t epoch, const void *owner)
 {
     uint64_t seen = __atomic_load_n(&epoch_cpus[cpu].seen, __ATOMIC_SEQ_CST);
-    return seen && seen < epoch;
+    if (!seen || seen >= epoch)
+        return false;
+    const void *reads = __atomic_load_n(&epoch_cpus[cpu].owner, __ATOMIC_ACQUIRE);
+    return !owner || !reads || reads == owner;
 }
 
-bool epoch_over(uint64_t epoch)
+static uint64_t who_lags(uint64_t epoch, const void *owner)
 {
-    for (unsigned cpu = 0; cpu < EPOCH_CPUS; cpu++) {
-        if (lags(cpu, epoch))
-            return false;
-    }
-    return true;
+    uint64_t found = 0;
+    for (unsigned cpu = 0; cpu < EPOCH_CPUS; cpu++)
+        found |= (uint64_t)lags(cpu, epoch, owner) << cpu;
+    return found;
 }
 
-void epoch_wait(uint64_t epoch, unsigned self, void (*kick)(unsigned cpu))
+bool epoch_over(uint64_t epoch, const void *owner)
+{
+    return !who_lags(epoch, owner);
+}
+
+void epoch_wait(uint64_t epoch, const void *owner, unsigned self, void (*kick)(unsigned cpu))
 {
     bool online = __atomic_load_n(&epoch_cpus[self].seen, __ATOMIC_RELAXED);
     epoch_offline(self);
-    for (unsigned cpu = 0; cpu < EPOCH_CPUS; cpu++) {
-        if (lags(cpu, epoch))
-            kick(cpu);
-        while (lags(cpu, epoch))
-            cpu_relax();
+    uint64_t behind = who_lags(epoch, owner);
+    for (uint64_t left = behind; left; left &= left - 1)
+        kick((unsigned)__builtin_ctzll(left));
+    for (; behind; behind &= behind - 1) {
+        unsigned cpu = (unsigned)__builtin_ctzll(behind);
+        struct patience patience = {.self = self, .other = cpu, .what = "the end of its epoch"};
+        while (lags(cpu, epoch, owner))
+            wait_for_cpu(&patience, kick);
     }
     if (online)
-        epoch_online(self);
+        epoch_online(self, epoch_cpus[self].owner);
 }
 
 void epoch_lock(struct spinlock *lock, unsigned self)

@@ -8,6 +8,9 @@
  *
  * A CPU that is offline (does not run the loop) holds no pointers and is not waited for. Freshly
  * started, all are. A CPU in the guest passes when it is made to exit.
+ *
+ * Each CPU reads what belongs to one owner, a VM, at a time, and says which when it goes online:
+ * who frees memory of an owner's waits for that owner's CPUs, and disturbs no other.
  */
 #pragma once
 
@@ -20,7 +23,8 @@
 #define EPOCH_CPUS 64u
 
 struct epoch_cpu {
-    uint64_t seen; /* 0: offline */
+    uint64_t seen;     /* 0: offline */
+    const void *owner; /* whose memory it reads; NULL: anybody's */
 } __attribute__((aligned(64)));
 
 extern struct epoch_cpu epoch_cpus[EPOCH_CPUS];
@@ -42,19 +46,20 @@ static inline void epoch_pass(uint64_t cpu, uint64_t epoch)
     epoch_pass_at(&epoch_cpus[cpu], epoch);
 }
 
-/* Between these two a CPU may read without locks. */
-void epoch_online(unsigned cpu);
+/* Between these two a CPU may read without locks what belongs to `owner`; NULL: to anybody. */
+void epoch_online(unsigned cpu, const void *owner);
 void epoch_offline(unsigned cpu);
 
-/* After unlinking: the number that all CPUs must have seen before the memory is freed. */
+/* After unlinking: the number that the owner's CPUs must have seen before the memory is freed. */
 uint64_t epoch_begin(void);
 
-/* Has every CPU that is online seen it? */
-bool epoch_over(uint64_t epoch);
+/* Has every CPU seen it that is online for this owner, NULL: for any? */
+bool epoch_over(uint64_t epoch, const void *owner);
 
 /* Waits until it is. The caller, `self`, holds nothing itself and passes meanwhile. `kick` makes a
- * CPU pass soon; it is called once for each CPU that lags. */
-void epoch_wait(uint64_t epoch, unsigned self, void (*kick)(unsigned cpu));
+ * CPU pass soon; it is called once for each CPU that lags, for all of them before the first is
+ * waited for. */
+void epoch_wait(uint64_t epoch, const void *owner, unsigned self, void (*kick)(unsigned cpu));
 
 /* Takes a lock whose holders may wait for an epoch: passes as long as it is taken. The caller holds
  * no pointer and no other lock. */

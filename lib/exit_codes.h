@@ -20,10 +20,13 @@
     X(MODULE_NOT_ELF, 22, "module-not-elf") /* or not one that can be started */                   \
     X(MODULE_OVERLAP, 23, "module-overlap") /* with another module or with the image */            \
     X(GUEST_TOO_LARGE, 24, "guest-too-large")                                                      \
-    X(MODULE_WORDS, 25, "module-words") /* an unknown word in a module's string */
+    X(MODULE_WORDS, 25, "module-words")     /* a bad word in a module's string, or bad together */ \
+    X(MODULE_OUTSIDE, 26, "module-outside") /* of RAM, as the memory map has it */
 
+#ifndef __ASSEMBLER__
 enum exit_code {
 #define X(name, code, text) EXIT_##name = (code),
     EXIT_CODES(X)
 #undef X
 };
+#endif

@@ -3,12 +3,15 @@
 
 #include "lib/spinlock.h"
 #include "lib/string.h"
+#include "lib/visible.h"
 
 static char ring[LOG_RING_SIZE];
 static size_t written; /* since the start; the ring holds the last LOG_RING_SIZE of it */
 static void (*consoles[LOG_CONSOLES])(const char *text, size_t length);
 static unsigned console_count;
 static unsigned warnings;
+static bool unfinished; /* the last character was no newline */
+static bool (*diverted)(enum log_level level, const char *line);
 
 /* Lines of several CPUs stay whole. Who holds this for so long has died in here, perhaps of what
  * is to be printed now: then that is printed nevertheless. */
@@ -34,30 +37,59 @@ void log_add_console(void (*write)(const char *text, size_t length))
     write(ring, written % LOG_RING_SIZE);
 }
 
+void log_divert(bool (*divert)(enum log_level level, const char *line))
+{
+    bool (*before)(enum log_level, const char *) =
+        __atomic_exchange_n(&diverted, divert, __ATOMIC_SEQ_CST);
+    if (!divert && before)
+        (void)before(LOG_INFO, NULL);
+}
+
+static void take_lock(void)
+{
+    for (unsigned i = 0; !spin_trylock(&lock) && i < PATIENCE; i++)
+        cpu_relax();
+}
+
+void log_text(const char *text, size_t length)
+{
+    take_lock();
+    emit(text, length);
+    unfinished = length ? text[length - 1] != '\n' : unfinished;
+    spin_unlock(&lock);
+}
+
+static void print_line(char *line, size_t length)
+{
+    line[length] = '\n';
+    take_lock();
+    if (unfinished)
+        emit("\n", 1);
+    emit(line, length + 1);
+    unfinished = false;
+    spin_unlock(&lock);
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
     static const char *const prefix[] = {
         [LOG_INFO] = "", [LOG_WARN] = "WARN: ", [LOG_ERROR] = "error: "};
-    char line[LOG_LINE_MAX];
+    char raw[LOG_LINE_MAX], line[LOG_LINE_MAX];
     va_list arguments;
 
-    int start = snprintf(line, sizeof(line) - 1, "%s", prefix[level]);
+    int start = snprintf(raw, sizeof(raw), "%s", prefix[level]);
     va_start(arguments, format);
-    int length =
-        start + vsnprintf(line + start, sizeof(line) - 1 - (size_t)start, format, arguments);
+    vsnprintf(raw + start, sizeof(raw) - (size_t)start, format, arguments);
     va_end(arguments);
-    if (length > LOG_LINE_MAX - 2)
-        length = LOG_LINE_MAX - 2;
-    line[length] = '\n';
-    for (unsigned i = 0; !spin_trylock(&lock) && i < PATIENCE; i++)
-        cpu_relax();
+    visible_text(line, sizeof(line) - 1, raw);
     if (level == LOG_WARN)
-        warnings++;
-    emit(line, (size_t)length + 1);
-    spin_unlock(&lock);
+        __atomic_add_fetch(&warnings, 1, __ATOMIC_RELAXED);
+    bool (*divert)(enum log_level, const char *) = __atomic_load_n(&diverted, __ATOMIC_ACQUIRE);
+    if (!divert || !divert(level, line))
+        print_line(line, strlen(line));
 }
 
 unsigned log_warnings(void)
 {
-    return warnings;
+    return __atomic_load_n(&warnings, __ATOMIC_RELAXED);
 }

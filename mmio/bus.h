@@ -80,6 +80,7 @@ struct bus {
     uint64_t unclaimed; /* accesses, or parts of them, that no region claimed, */
     uint64_t refused;   /* or that its device did not want */
 
+    const void *owner; /* whose CPUs read it, as epoch_online() says; NULL: any */
     struct bus_region regions[BUS_REGIONS]; /* of changes only, in no order */
     int priorities[BUS_REGIONS];
     uint32_t region_count;

@@ -119,7 +119,7 @@ int bus_remove(struct bus *bus, uint64_t start, const void *device)
         bus->regions[i] = bus->regions[bus->region_count];
         bus->priorities[i] = bus->priorities[bus->region_count];
         make_pieces(bus);
-        tlb_wait_epoch(); /* who has found it is done with it */
+        tlb_wait_epoch(bus->owner); /* who has found it is done with it */
         return 0;
     }
     log_error("%s bus: no region of this device starts at 0x%llx; nothing was removed", bus->name,
@@ -177,7 +177,7 @@ int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell)
         change_begin(bus);
         bus->doorbells[i] = bus->doorbells[--bus->doorbell_count];
         change_end(bus);
-        tlb_wait_epoch();
+        tlb_wait_epoch(bus->owner);
         return 0;
     }
     log_error("%s bus: no such doorbell at 0x%llx; nothing was removed", bus->name,

@@ -9,9 +9,10 @@
 #include "lib/string.h"
 #include "lib/trace.h"
 
-#define MEMO_EMPTY       (~0ull)
-#define GENERATION_NEVER (~0ull) /* bit 63: no current generation has it */
-#define GENERATION_BUSY  BIT(63)
+#define MEMO_EMPTY      (~0ull)
+#define MODE_NEVER      (~0ull)
+#define GENERATION_BUSY BIT(63)
+#define ENTRY_W         BIT(1)
 
 void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *mmu,
                      struct cpu_regs *cpu, const struct walk_limits *limits)
@@ -27,7 +28,8 @@ void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *
     for (unsigned i = 0; i < MMIO_DECODED; i++)
         cache->decoded[i].insn.code = DECODED_EMPTY;
     for (unsigned i = 0; i < MMIO_HOT; i++)
-        mmio_hot_forget(&cache->hot[i]);
+        cache->hot[i].rip = HOT_NONE;
+    cache->last_mode = MODE_NEVER;
 }
 
 void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info)
@@ -42,8 +44,7 @@ void mmio_cache_clear_gva(struct mmio_cache *cache)
 {
     for (unsigned i = 0; i < MMIO_MEMOS; i++)
         cache->data[i].page = cache->code[i].page = MEMO_EMPTY;
-    for (unsigned i = 0; i < MMIO_HOT; i++)
-        mmio_hot_forget(&cache->hot[i]);
+    cache->cpu->regime += REGIME_STEP;
 }
 
 /* The slot of a page depends on CR3 and the access too, so all are looked at. */
@@ -56,8 +57,7 @@ void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address)
         if (cache->code[i].page == page)
             cache->code[i].page = MEMO_EMPTY;
     }
-    for (unsigned i = 0; i < MMIO_HOT; i++)
-        mmio_hot_forget(&cache->hot[i]);
+    cache->cpu->regime += REGIME_STEP;
 }
 
 #define ENTRY_NOW(type, i) (*(const volatile type *)memo->entries[i].host ^ memo->entries[i].value)
@@ -83,9 +83,19 @@ static inline bool entries_unchanged(const struct memo *memo)
 /* PAE paging starts at a register that may differ from the memory that CR3 points to. */
 static bool pdpte_unchanged(const struct memo *memo, struct cpu_regs *cpu)
 {
-    if (likely((memo->key & (KEY_PG | KEY_PAE | KEY_LMA)) != (KEY_PG | KEY_PAE)))
-        return true;
     return memo->pdpte == cpu_reg(cpu, REG_PDPTE0 + (enum cpu_reg)((memo->page >> 18) & 3));
+}
+
+/* Supervisors' writes ask for W and for the page's key if CR0.WP is set; so what is allowed then is
+ * allowed without, too, and the other way round if there is nothing that could forbid it. */
+static bool needs_wp(uint64_t key, const struct walk *walk)
+{
+    uint64_t all = ENTRY_W;
+    if (!(key & KEY_WRITE) || key & (KEY_USER | KEY_WP))
+        return false;
+    for (unsigned i = 0; i < walk->count; i++)
+        all &= walk->entries[i].value;
+    return !all || key & KEY_PKE;
 }
 
 static void keep(struct memo *memo, const struct walk_context *context, gva_t address, uint64_t key,
@@ -103,32 +113,15 @@ static void keep(struct memo *memo, const struct walk_context *context, gva_t ad
     memo->frame = walk->gpa.v & PAGE_MASK;
     memo->host = host_page;
     memo->pdpte = walk->pdpte;
-    memo->entry_size = walk->entry_size;
+    memo->entry_size = (uint8_t)walk->entry_size;
+    memo->by_pdpte = (key & (KEY_PG | KEY_PAE | KEY_LMA)) == (KEY_PG | KEY_PAE);
     memo->count = walk->count;
+    memo->needs_wp = needs_wp(key, walk);
     for (unsigned i = 0; i < ARRAY_SIZE(memo->entries); i++) {
         bool used = i < walk->count;
         memo->entries[i] =
             used ? walk->entries[i] : (struct walk_entry){.host = &memo->entries[i].value};
     }
-}
-
-static __attribute__((noinline)) enum walk_result translate_afresh(
-    struct mmio_cache *cache, const struct walk_context *context, gva_t address, uint64_t access,
-    struct memo *memo, struct translation *translation)
-{
-    struct walk result;
-    enum walk_result outcome =
-        walk(cache->mmu, cache->cpu, &cache->limits, context, address, access, &result);
-    translation->gpa = result.gpa;
-    translation->error_code = result.error_code;
-    translation->host_page = NULL;
-    if (outcome == WALK_OK) {
-        if (access & KEY_FETCH)
-            translation->host_page = guest_page(cache->mmu, result.gpa, ACCESS_FETCH);
-        if (cache->mode != GVA_CACHE_OFF)
-            keep(memo, context, address, context->key | access, &result, translation->host_page);
-    }
-    return outcome;
 }
 
 /* Where the walk is or would be kept. CR3 and the access take part, so that two address spaces, or
@@ -150,33 +143,53 @@ static inline bool same_inputs(const struct memo *memo, const struct walk_contex
            memo->generation == context->generation && memo->sequence == context->sequence;
 }
 
-struct memo *mmio_cache_memo(struct mmio_cache *cache, const struct walk_context *context,
-                             gva_t address, uint64_t access)
+static NOINLINE enum walk_result translate_afresh(struct mmio_cache *cache,
+                                                  const struct walk_context *context, gva_t address,
+                                                  uint64_t access, struct translation *translation)
 {
-    struct memo *memo = place(cache, context, address, access);
-    return same_inputs(memo, context, address, access) ? memo : NULL;
+    struct walk result;
+    enum walk_result outcome =
+        walk(cache->mmu, cache->cpu, &cache->limits, context, address, access, &result);
+    translation->gpa = result.gpa;
+    translation->error_code = result.error_code;
+    translation->host_page = NULL;
+    if (outcome == WALK_OK) {
+        if (access & KEY_FETCH)
+            translation->host_page = guest_page(cache->mmu, result.gpa, ACCESS_FETCH);
+        if (cache->mode != GVA_CACHE_OFF)
+            keep(place(cache, context, address, access), context, address, context->key | access,
+                 &result, translation->host_page);
+    }
+    return outcome;
+}
+
+const struct memo *mmio_cache_memo(struct mmio_cache *cache, const struct walk_context *context,
+                                   gva_t address, uint64_t access)
+{
+    const struct memo *memo = place(cache, context, address, access);
+    if (unlikely(!same_inputs(memo, context, address, access)))
+        return NULL;
+    /* `exits` trusts the guest's flushes for data, as a TLB would; code is always verified, because
+     * a stale GPA is found out later and stale bytes are not. */
+    bool trust = cache->mode == GVA_CACHE_EXITS && !(access & KEY_FETCH);
+    if (likely(trust ||
+               ((!memo->by_pdpte || pdpte_unchanged(memo, cache->cpu)) && entries_unchanged(memo))))
+        return memo;
+    return NULL;
 }
 
 enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct walk_context *context,
                                       gva_t address, uint64_t access,
                                       struct translation *translation)
 {
-    bool fetch = access & KEY_FETCH;
-    struct memo *memo = place(cache, context, address, access);
-
-    if (likely(same_inputs(memo, context, address, access))) {
-        /* `exits` trusts the guest's flushes for data, as a TLB would; code is always verified,
-         * because a stale GPA is found out later and stale bytes are not. */
-        bool trust = cache->mode == GVA_CACHE_EXITS && !fetch;
-        if (likely(trust || (pdpte_unchanged(memo, cache->cpu) && entries_unchanged(memo)))) {
-            translation->gpa = GPA(memo->frame | page_offset(address.v));
-            translation->host_page = memo->host;
-            cache->gva_hits += !fetch;
-            if (!fetch)
-                trace(vcpu_match_mmio, address.v, translation->gpa.v, !!(access & KEY_WRITE),
-                      false);
-            return WALK_OK;
-        }
+    const struct memo *memo = mmio_cache_memo(cache, context, address, access);
+    if (unlikely(!memo))
+        return translate_afresh(cache, context, address, access, translation);
+    translation->gpa = GPA(memo->frame | page_offset(address.v));
+    translation->host_page = memo->host;
+    if (!(access & KEY_FETCH)) {
+        cache->gva_hits++;
+        trace(vcpu_match_mmio, address.v, translation->gpa.v, !!(access & KEY_WRITE), false);
     }
-    return translate_afresh(cache, context, address, access, memo, translation);
+    return WALK_OK;
 }

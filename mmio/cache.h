@@ -16,6 +16,7 @@
 
 #include "mmio/bus.h"
 #include "mmio/decode.h"
+#include "mmio/move.h"
 #include "mmio/walk.h"
 
 enum gva_cache {
@@ -24,9 +25,13 @@ enum gva_cache {
     GVA_CACHE_VERIFY,
 };
 
-#define MMIO_MEMOS   16 /* of data, and as many of code; powers of two */
-#define MMIO_DECODED 16
-#define MMIO_HOT     16
+#define MMIO_MEMOS    16 /* of data, and as many of code; powers of two */
+#define MMIO_DECODED  64
+#define MMIO_PLACES   8
+#define MMIO_HOT      (1u << MMIO_HOT_BITS)
+#define MMIO_HOT_BITS 7
+
+#define MMIO_MULTIPLIER 0x4325c541u /* of mmio_mix() */
 
 /* A walk that ended well, with every input that it had. */
 struct memo {
@@ -39,8 +44,10 @@ struct memo {
     uint64_t frame;      /* the GPA of the page */
     const uint8_t *host; /* code: the page itself, where it is readable RAM */
     uint64_t pdpte;
-    uint32_t entry_size;
     uint32_t count;
+    uint8_t entry_size;
+    bool by_pdpte;                /* PAE paging: the walk began at a register */
+    bool needs_wp;                /* with another CR0.WP it may end otherwise */
     struct walk_entry entries[4]; /* unused ones of 8 bytes point to their own value */
 };
 
@@ -49,39 +56,58 @@ struct memo {
 struct decoded {
     uint64_t bytes[2]; /* at RIP, whatever of them belongs to the instruction */
     struct insn insn;
+    struct move move;
 };
 
-/* One instruction and the access that it made last. */
-struct hot {
-    uint64_t rip, next; /* HOT_NONE: nothing is kept here */
-    uint64_t bell;      /* the RIP of a write that rings a doorbell, instead of `rip` */
-    struct cpu_state state;
-    uint64_t generation, sequence, bus_sequence;
-    uint64_t pkru; /* if `keyed`: CR4.PKE is set */
-    const uint8_t *code;
-    gpa_t code_page;
-    uint64_t bytes[2];
-    struct insn insn;
-    uint8_t base, index; /* general registers, or INSN_NO_REG */
-    bool keyed;
-    bool whole; /* a load that fills the register as it is */
-    uint8_t first_entry;
-    uint64_t disp;        /* with the base and the index: how far the operand is from `first` */
-    uint64_t first, span; /* the place on the bus, as far as it goes in this page */
-    uint64_t mask;        /* of the operand's size */
-    struct bus_region region;
-    __typeof__(((struct bus_ops *)0)->write) write; /* the region's */
-    struct walk_entry entries[8]; /* of the walk for the code, then for the data; the last ones; for
-                                     a doorbell the first 4, of the code, as in a memo */
+/* Where accesses of one size and direction to some page led to on the bus. */
+struct place {
+    struct bus_hint hint; /* its sequence 0: nowhere */
+    uint64_t page;
+    uint64_t
+        generation; /* of the slots: the page is known to be MMIO; GENERATION_NEVER: it is not */
+    uint8_t size;
+    bool write;
 };
+#define GENERATION_NEVER (~0ull) /* bit 63: no current generation has it */
+
+/* An entry of a walk, and what it must still say. */
+struct hot_entry {
+    const void *host;
+    uint64_t value;
+};
+
+/* One instruction, one place that it touched, and one address space. Four cache lines, of which the
+ * last two hold the entries of the walks. */
+struct hot {
+    uint64_t rip; /* HOT_NONE: nothing is kept here */
+    gpa_t gpa;
+    uint64_t cr3;
+    uint64_t mode; /* cpu_mode() */
+    uint64_t generation, sequence, bus_sequence;
+    const uint8_t *code;
+    uint64_t bytes[2];
+    uint64_t registers; /* move_registers(), if the operand is this place */
+    struct move_access access;
+    uint32_t pkru; /* if HOT_KEYED */
+    uint8_t flags; /* HOT_ */
+    uint8_t first_entry;
+    uint8_t code_count, shared_count; /* entries of the walk for the code; of both */
+    union {
+        struct hot_entry
+            entries[8]; /* of the walk for the code, then for the data; the last ones */
+        struct {        /* HOT_BELL */
+            struct hot_entry code[4]; /* unused ones point to their own value */
+            uint64_t next;            /* RIP behind the instruction */
+        } bell;
+    };
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct hot) == 256, "an index is a shift");
+
+#define HOT_BELL  BIT(0) /* a write that rings a doorbell */
+#define HOT_KEYED BIT(1) /* CR4.PKE is set */
 
 /* Not canonical, so no instruction is there. */
 #define HOT_NONE BIT(62)
-
-static inline void mmio_hot_forget(struct hot *hot)
-{
-    hot->rip = hot->bell = HOT_NONE;
-}
 
 struct mmio_cache {
     enum gva_cache mode;
@@ -94,7 +120,12 @@ struct mmio_cache {
     struct memo data[MMIO_MEMOS];
     struct memo code[MMIO_MEMOS];
     struct decoded decoded[MMIO_DECODED];
+    struct place places[MMIO_PLACES];
     struct hot hot[MMIO_HOT];
+    uint8_t in_vain[MMIO_HOT / 2]; /* how often what is not kept was looked for in a pair */
+
+    /* The mode (cpu_mode()) of the last emulated plain 64-bit code, and its bits of the key. */
+    uint64_t last_mode, last_key;
 };
 
 /* A translation. On WALK_OK the GPA and, for code in readable RAM, where the page is. */
@@ -103,6 +134,20 @@ struct translation {
     const uint8_t *host_page;
     uint32_t error_code; /* WALK_FAULT */
 };
+
+/* A number of 32 bits whose upper ones say where something is kept. The multiplier is the one, of many
+ * that were tried, that spreads best what drivers do: 64 instructions side by side, 64 registers,
+ * both crossed, and the same in two address spaces. */
+static inline uint32_t mmio_mix(uint64_t value)
+{
+    return (uint32_t)value * MMIO_MULTIPLIER;
+}
+
+/* Where an instruction is kept that is or was decoded at RIP. */
+static inline struct decoded *mmio_decoded_at(struct mmio_cache *cache, uint64_t rip)
+{
+    return &cache->decoded[mmio_mix(rip) / (BIT(32) / MMIO_DECODED)];
+}
 
 void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *mmu,
                      struct cpu_regs *cpu, const struct walk_limits *limits);
@@ -128,6 +173,6 @@ enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct wal
                                       gva_t address, uint64_t access,
                                       struct translation *translation) MUST_CHECK;
 
-/* The kept walk for exactly these inputs, or NULL. Its entries have not been read again. */
-struct memo *mmio_cache_memo(struct mmio_cache *cache, const struct walk_context *context,
-                             gva_t address, uint64_t access);
+/* The kept walk for these inputs, if a fresh one would say the same; else NULL. Needs an epoch. */
+const struct memo *mmio_cache_memo(struct mmio_cache *cache, const struct walk_context *context,
+                                   gva_t address, uint64_t access);

@@ -7,6 +7,8 @@
 
 #include "lib/bits.h"
 
+#define OPCODE_IRET 0xcf
+
 /* ---- Reading bytes --------------------------------------------------------------------------- */
 
 struct reader {
@@ -258,16 +260,21 @@ static const struct insn_row *choose_row(const struct reader *r, uint16_t opcode
     return NULL;
 }
 
-/* `extensions`: the values of ModRM.reg that it may have. */
-static bool is_undefined(const struct reader *r, uint16_t opcode, uint8_t extensions)
+/* What the table of undefined opcodes, which is sorted, has of this one, or NULL. */
+static const struct insn_undefined *find_undefined(const struct reader *r, uint16_t opcode)
 {
-    for (unsigned i = 0; i < insn_undefined_count; i++) {
+    for (unsigned i = 0; i < insn_undefined_count && opcode >= insn_undefined[i].first; i++) {
         const struct insn_undefined *u = &insn_undefined[i];
-        if (opcode >= u->first && opcode <= u->last && !(extensions & ~u->extensions) &&
-            (!u->only_64 || r->code == CODE_64))
-            return true;
+        if (opcode <= u->last)
+            return !u->only_64 || r->code == CODE_64 ? u : NULL;
     }
-    return false;
+    return NULL;
+}
+
+/* `extensions`: the values of ModRM.reg that it may have. */
+static bool is_undefined(const struct insn_undefined *u, uint8_t extensions)
+{
+    return u && !(extensions & ~u->extensions);
 }
 
 /* XABORT and XBEGIN stand where MOV has no form. */
@@ -398,7 +405,8 @@ enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size c
     bool legal = take_opcode(&r, &opcode);
     if (r.short_of_bytes)
         return out_of_bytes;
-    if (!legal || is_undefined(&r, opcode, 0xff))
+    const struct insn_undefined *undefined = find_undefined(&r, opcode);
+    if (!legal || is_undefined(undefined, 0xff))
         return DECODE_UNDEFINED;
     unsigned first = find_rows(opcode);
     if (!row_exists(first, opcode))
@@ -414,7 +422,7 @@ enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size c
             return out_of_bytes;
     }
     uint8_t reg = modrm >> 3 & 7;
-    if (is_undefined(&r, opcode, (uint8_t)BIT(reg)) && !is_transaction(opcode, modrm))
+    if (is_undefined(undefined, (uint8_t)BIT(reg)) && !is_transaction(opcode, modrm))
         return DECODE_UNDEFINED;
     const struct insn_row *row = choose_row(&r, opcode, first, reg);
     if (!row)
@@ -444,4 +452,11 @@ const char *decode_class(const uint8_t *bytes, unsigned count, enum code_size co
     uint16_t opcode;
     (void)take_opcode(&r, &opcode);
     return insn_class(opcode);
+}
+
+bool decode_is_iret(const uint8_t *bytes, unsigned count, enum code_size code)
+{
+    struct reader r = {.bytes = bytes, .count = count, .code = code, .override = -1};
+    uint16_t opcode;
+    return take_opcode(&r, &opcode) && !r.short_of_bytes && opcode == OPCODE_IRET;
 }

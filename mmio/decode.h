@@ -69,6 +69,9 @@ static inline const struct insn_row *insn_row(const struct insn *insn)
 /* What stands at `bytes`, for a sentence on DECODE_UNSUPPORTED: "x87", "a far transfer". */
 const char *decode_class(const uint8_t *bytes, unsigned count, enum code_size code);
 
+/* Whether it is an IRET, of any operand size. */
+bool decode_is_iret(const uint8_t *bytes, unsigned count, enum code_size code);
+
 /* Decodes the instruction at `bytes`, of which `count` (1 to 15) may be read. `insn` is defined for
  * DECODE_OK and DECODE_NO_MEMORY only. SDM 2, chapter 2. */
 enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size code,

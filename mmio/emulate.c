@@ -7,7 +7,7 @@
 
 #include "lib/string.h"
 #include "mmio/execute.h"
-#include "mmio/hot.h"
+#include "mmio/known.h"
 
 #define VECTOR_AC 17
 
@@ -53,29 +53,23 @@ static uint64_t source(struct cpu_regs *cpu, const struct insn *insn)
     return cpu_gpr(cpu, insn->reg) >> (insn->high_byte ? 8 : 0);
 }
 
-/* Write-back (SDM 1, 3.4.1.1): 32 bits clear the upper half, 8 and 16 bits leave the rest alone. */
-void mmio_write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
+void mmio_fill_register(struct cpu_regs *cpu, unsigned gpr, unsigned size, unsigned signed_size,
+                        uint64_t value)
 {
-    uint64_t old = cpu_gpr(cpu, insn->reg);
-    if (insn->op == INSN_SIGN_EXTEND) {
-        unsigned unused = 64 - 8u * insn->size;
+    if (signed_size) {
+        unsigned unused = 64 - 8 * signed_size;
         value = (uint64_t)((int64_t)(value << unused) >> unused);
     }
-    switch (insn->reg_size) {
-    case 8:
-        break;
-    case 4:
-        value = (uint32_t)value;
-        break;
-    case 2:
-        value = (old & ~0xffffull) | (value & 0xffff);
-        break;
-    default: {
-        unsigned shift = insn->high_byte ? 8 : 0;
-        value = (old & ~(0xffull << shift)) | (value & 0xff) << shift;
-    }
-    }
-    cpu_set_gpr(cpu, insn->reg, value);
+    gpr_write(cpu, gpr, size, false, value);
+}
+
+static void write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
+{
+    if (insn->high_byte)
+        gpr_write(cpu, insn->reg, 1, true, value);
+    else
+        mmio_fill_register(cpu, insn->reg, insn->reg_size,
+                           insn->op == INSN_SIGN_EXTEND ? insn->size : 0, value);
 }
 
 /* Everything is decided; only the lack of host memory can still fail, and that ends the VM. */
@@ -93,28 +87,25 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
         shift += 8 * fragments[i].size;
     }
     if (!insn->write)
-        mmio_write_back(v->cpu, insn, value);
+        write_back(v->cpu, insn, value);
     return 0;
 }
 
-/* RIP, and RF and TF as after any instruction (SDM 3, 18.3.1.1). Outside 64-bit code EIP has 32
- * bits, in 16-bit code too: running off 64 KiB is the next fetch's limit fault, not a wrap. */
-static void advance(struct mmio_vcpu *v, const struct walk_context *context, uint64_t next,
-                    uint64_t breakpoints)
+void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
 {
-    cpu_set_reg(v->cpu, REG_RIP, next);
-    v->single_step = context->rflags & RFLAGS_TF;
-    v->breakpoints_met = breakpoints;
-    if (unlikely(context->rflags & RFLAGS_RF))
-        cpu_set_reg(v->cpu, REG_RFLAGS, context->rflags & ~RFLAGS_RF);
-    v->stale_count = 0;
+    cpu_set_reg(vcpu->cpu, REG_RIP, next);
+    vcpu->single_step = rflags & RFLAGS_TF;
+    vcpu->breakpoints_met = 0;
+    if (likely(rflags & RFLAGS_RF))
+        cpu_set_reg(vcpu->cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+    vcpu->stale_count = 0;
 }
 
 static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_context *context,
                                       const struct insn *insn, uint64_t rip, uint64_t next,
                                       gpa_t gpa, enum mmio_target target, bool *rings)
 {
-    uint64_t linear, offset = mmio_effective(vcpu->cpu, insn, next), known = vcpu->cache.gva_hits;
+    uint64_t linear, offset = mmio_effective(vcpu->cpu, insn, next);
     uint8_t vector;
     if (unlikely(!mmio_segment(vcpu->cpu, context, insn->segment, offset, insn->size, insn->write,
                                &linear, &vector)))
@@ -136,8 +127,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
     }
     if (unlikely(!touched))
         return stale(vcpu, rip, gpa, target);
-    bool aligned = operand_checks_alignment(context, vcpu->cpu); /* it has to be */
-    if (unlikely(aligned && linear & (insn->size - 1u)))
+    if (unlikely(operand_checks_alignment(context, vcpu->cpu) && linear & (insn->size - 1u)))
         return mmio_inject(vcpu, context, VECTOR_AC, 0);
 
     if (unlikely(target == TARGET_DOORBELL)) {
@@ -149,9 +139,10 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
     if (unlikely(error)) /* of the half that is memory */
         return mmio_refused(vcpu, fragments[fragments[0].device].gpa,
                             insn->write ? ACCESS_WRITE : ACCESS_READ, error);
-    if (known != vcpu->cache.gva_hits && target != TARGET_MEMORY && !fragments[1].size && !aligned)
-        mmio_hot_keep(vcpu, context, rip, insn, linear, gpa);
-    advance(vcpu, context, next, operand_breakpoints(vcpu, linear, insn->size, insn->write));
+    if (target != TARGET_MEMORY && !fragments[1].size)
+        mmio_known_keep(vcpu, context, rip, gpa, target);
+    mmio_advance(vcpu, next, context->rflags);
+    vcpu->breakpoints_met = operand_breakpoints(vcpu, linear, insn->size, insn->write);
     vcpu->stats.emulated++;
     return MMIO_DONE;
 }
@@ -228,11 +219,12 @@ static NOINLINE enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
     return outcome;
 }
 
-enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target,
-                               bool *rings)
+static NOINLINE enum mmio_outcome emulate_afresh(struct mmio_vcpu *vcpu, gpa_t gpa,
+                                                 enum mmio_target target, bool *rings)
 {
     struct walk_context context;
     walk_context_load(&context, vcpu->cpu, vcpu->mmu);
+    mmio_known_mode(vcpu, &context);
     uint64_t rip = cpu_reg(vcpu->cpu, REG_RIP);
     const struct insn *insn;
     bool memory;
@@ -244,6 +236,8 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
     if (unlikely(!memory))
         return stale(vcpu, rip, gpa, target);
 
+    /* Outside 64-bit code EIP has 32 bits, in 16-bit code too: running off 64 KiB is the next
+     * fetch's limit fault, not a wrap. */
     uint64_t next = rip + insn->length;
     if (mmio_code_size(&context) != CODE_64)
         next = (uint32_t)next;
@@ -254,4 +248,12 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
         return MMIO_REENTER;
     }
     return emulate_other(vcpu, &context, insn, rip, next, gpa, target);
+}
+
+enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target,
+                               bool *rings)
+{
+    if (likely(mmio_known_move(vcpu, gpa, target)))
+        return MMIO_DONE;
+    return emulate_afresh(vcpu, gpa, target, rings);
 }

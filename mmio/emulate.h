@@ -16,6 +16,7 @@ enum mmio_target {
     TARGET_DEVICE,   /* the MMU said that the GPA is MMIO */
     TARGET_MEMORY,   /* a write-protected page: memory first, then devices */
     TARGET_DOORBELL, /* a doorbell: only a write that begins at the GPA counts */
+    TARGET_UNKNOWN,  /* nobody was asked yet; for mmio_known_move() */
 };
 
 /* Emulates. For TARGET_DOORBELL, `*rings` is false if the access is none of the doorbell's; then
@@ -24,5 +25,11 @@ enum mmio_target {
 enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target,
                                bool *rings) MUST_CHECK;
 
-/* Puts what a load read into the register that the instruction names. */
-void mmio_write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value);
+/* Completes the instruction at RIP, before which RFLAGS were `rflags`: RIP, and RF and TF as after
+ * any instruction (SDM 3, 18.3.1.1). */
+void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags);
+
+/* Puts what a load read into a general register of `size` bytes, as gpr_write() does (mmio/execute.h);
+ * from `signed_size` bytes, if that is not 0, with its sign. */
+void mmio_fill_register(struct cpu_regs *cpu, unsigned gpr, unsigned size, unsigned signed_size,
+                        uint64_t value);

@@ -116,7 +116,7 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
     locate(&f, rip);
 
     /* All bytes that an instruction can have lie in one page of RAM: look them up as they are. */
-    struct decoded *decoded = &cache->decoded[rip % MMIO_DECODED];
+    struct decoded *decoded = mmio_decoded_at(cache, rip);
     uint64_t bytes[2] = {0, 0};
     bool whole = f.allowed == INSN_MAX && page_offset(f.linear) <= PAGE_SIZE - sizeof(bytes);
     if (likely(whole)) {
@@ -139,6 +139,7 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
     }
 
     decoded->insn.code = DECODED_EMPTY;
+    decoded->move.length = 0;
     struct insn fresh;
     enum mmio_outcome outcome = fetch_slowly(&f, &fresh, memory);
     if (outcome != MMIO_DONE)
@@ -149,6 +150,8 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
     /* The bytes may have changed between the two reads: keep only what was decoded from these. */
     if (!whole || !*memory || memcmp(bytes, f.bytes, fresh.length) != 0)
         decoded->insn.code = DECODED_EMPTY;
+    else
+        decoded->move = move_of(&fresh);
     *insn = &decoded->insn;
     return MMIO_DONE;
 }
@@ -169,4 +172,12 @@ unsigned mmio_fetch_peek(struct mmio_vcpu *vcpu, uint8_t *bytes)
         count++;
     }
     return count;
+}
+
+bool mmio_at_iret(struct mmio_vcpu *vcpu)
+{
+    uint8_t bytes[INSN_MAX];
+    struct walk_context context;
+    walk_context_load(&context, vcpu->cpu, vcpu->mmu);
+    return decode_is_iret(bytes, mmio_fetch_peek(vcpu, bytes), mmio_code_size(&context));
 }

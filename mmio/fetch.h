@@ -17,6 +17,9 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
 /* Up to 15 bytes at RIP as far as they can be read, for a sentence. Returns their number. */
 unsigned mmio_fetch_peek(struct mmio_vcpu *vcpu, uint8_t *bytes);
 
+/* Whether the instruction at RIP is an IRET, as far as can be read. */
+bool mmio_at_iret(struct mmio_vcpu *vcpu);
+
 /* 16, 32 or 64-bit code, by EFER.LMA, CS.L and CS.D. */
 static inline enum code_size mmio_code_size(const struct walk_context *context)
 {

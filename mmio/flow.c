@@ -27,29 +27,25 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it the
- * instruction that did it before, and all as it was then? See mmio/hot.h. */
+/* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it an access
+ * that was made before, and all as it was then? See mmio/hot.h. */
 static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
 {
-    uint64_t rip = cpu_reg(v->cpu, REG_RIP);
-    const struct hot *hot = mmio_hot_at(v, rip);
-    struct cpu_state state;
-    if (hot->rip != rip && hot->bell != rip)
+    uint64_t rip = cpu_reg(v->cpu, REG_RIP), cr3 = cpu_reg(v->cpu, REG_CR3);
+    uint64_t rflags = cpu_reg(v->cpu, REG_RFLAGS);
+    uint64_t mode = cpu_mode(v->cpu, rflags, cpu_reg(v->cpu, REG_SEG_AR + SEG_CS));
+    struct hot *hot = mmio_hot_find(v, rip, gpa, cr3, mode);
+    if (!hot)
         return false;
-    cpu_state_get(v->cpu, &state);
-    if (!cpu_state_is(&state, &hot->state))
+    bool rings = hot->flags & HOT_BELL;
+    if (rings ? !mmio_bell_holds(v, hot)
+              : !mmio_hot_holds(v, hot) && !mmio_hot_follow(v, hot, generation))
         return false;
-    if (hot->bell == rip
-            ? !mmio_bell_holds(v, hot, gpa)
-            : !mmio_hot_holds(v, hot, gpa) && !mmio_hot_follow(v, hot, gpa, generation))
-        return false;
-    cpu_set_reg(v->cpu, REG_RIP, hot->next);
-    v->single_step = false;
-    v->breakpoints_met = 0;
-    if (hot->bell == rip)
+    mmio_advance(v, rip + hot->access.move.length, rflags);
+    if (rings)
         mmio_bell_ring(v, hot);
     else
-        mmio_hot_first_access(v, hot, gpa);
+        mmio_hot_first_access(v, hot);
     return true;
 }
 

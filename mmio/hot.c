@@ -1,13 +1,9 @@
-/* The repeated access; see the header. Called by the flow and the emulator. Pure. */
+/* Accesses that were made before; see the header. Called by the flow and the emulator. Pure. */
 #include "mmio/hot.h"
 
-#include "lib/string.h"
 #include "lib/trace.h"
-#include "mmio/emulate.h"
-#include "mmio/fetch.h"
 
-#define CS_TYPE          0xcu /* of the type field: code, and conforming */
-#define CS_NONCONFORMING 0x8u
+#define ENTRY_ADDRESS BITS(51, 12)
 
 /* Whether the entries of both walks still are what they were. They end at the last place, so that
  * no loop is needed; the order is that in which the walks read them. */
@@ -49,23 +45,14 @@ static ALWAYS_INLINE bool bytes_unchanged(const struct hot *h)
 }
 
 /* The generation and the sequence come first: while they are the same, the pages that the rest
- * reads are there. */
+ * reads are there. If the operand lies where it did, the walk leads from there to the place. */
 static ALWAYS_INLINE bool unchanged(const struct mmio_vcpu *v, const struct hot *h)
 {
     return bus_sequence(v->mmio_bus) == h->bus_sequence &&
            mmu_slot_generation(v->mmu) == h->generation &&
-           mmu_invalidate_sequence(v->mmu) == h->sequence && entries_unchanged(h) &&
+           mmu_invalidate_sequence(v->mmu) == h->sequence &&
+           move_registers(v->cpu, &h->access.move) == h->registers && entries_unchanged(h) &&
            bytes_unchanged(h);
-}
-
-/* The linear address of the operand, as an offset from the first one that the device is known for;
- * above `span` for any other address. */
-static ALWAYS_INLINE uint64_t operand_offset(const struct cpu_regs *cpu, const struct hot *h)
-{
-    uint64_t offset = h->disp + cpu->gpr[h->base];
-    if (unlikely(h->index != INSN_NO_REG))
-        offset += cpu->gpr[h->index] << h->insn.shift;
-    return offset;
 }
 
 static COLD bool keys_changed(const struct mmio_vcpu *v, const struct hot *h)
@@ -73,83 +60,76 @@ static COLD bool keys_changed(const struct mmio_vcpu *v, const struct hot *h)
     return cpu_reg(v->cpu, REG_PKRU) != h->pkru;
 }
 
-bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
+bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot)
 {
     const struct hot *h = hot;
-    uint64_t offset = operand_offset(vcpu->cpu, h);
-    if (unlikely(offset > h->span || gpa.v - h->first != offset || !unchanged(vcpu, h)))
+    if (unlikely(!unchanged(vcpu, h)))
         return false;
-    if (unlikely(h->keyed))
+    if (unlikely(h->flags & HOT_KEYED))
         return !keys_changed(vcpu, h);
     return true;
 }
 
-static NOINLINE void load(struct mmio_vcpu *v, const struct hot *h, uint64_t at)
+static ALWAYS_INLINE void make_access(struct mmio_vcpu *v, const struct hot *h)
 {
-    const struct bus_region *r = &h->region;
-    uint64_t value = r->ops->read(r->device, v, at, h->insn.size) & h->mask;
-    if (likely(h->whole))
-        v->cpu->gpr[h->insn.reg] = value;
-    else
-        mmio_write_back(v->cpu, &h->insn, value);
-}
-
-static ALWAYS_INLINE void make_access(struct mmio_vcpu *v, const struct hot *h, gpa_t gpa)
-{
-    const struct bus_region *r = &h->region;
-    uint64_t at = gpa.v - r->start;
-
     v->stats.emulated++;
     v->stale_count = 0;
-    if (!h->insn.write) {
-        load(v, h, at);
-        return;
-    }
-    uint64_t value = h->insn.has_imm ? h->insn.imm : v->cpu->gpr[h->insn.reg];
-    h->write(r->device, v, at, h->insn.size, value & h->mask);
+    move_make(v, v->cpu, &h->access);
 }
 
-void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
+void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot)
 {
     vcpu->stats.cache_hits++;
     vcpu->cache.gva_hits++;
-    make_access(vcpu, hot, gpa);
+    make_access(vcpu, hot);
 }
 
-void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
+void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot)
 {
-    make_access(vcpu, hot, gpa);
+    make_access(vcpu, hot);
 }
 
-static bool is_place_of(const struct mmio_vcpu *v, gpa_t gpa, enum mmu_access access,
+/* ---- After a change of the slots ------------------------------------------------------------- */
+
+static bool is_place_of(const struct mmio_vcpu *v, uint64_t gpa, enum mmu_access access,
                         const void *host)
 {
-    return guest_page(v->mmu, gpa, access) == (const void *)((uintptr_t)host & PAGE_MASK);
+    return guest_page(v->mmu, GPA(gpa), access) == (const void *)((uintptr_t)host & PAGE_MASK);
 }
 
 /* Whether all that it reads still stands where it did. Or did mmu_forget() make us ask, because
- * accesses are to go the long way from now on? */
+ * accesses are to go the long way from now on? Each entry lies in the table that the one before it
+ * names, and the code in the page that its last one does. */
 static NOINLINE bool pages_unmoved(const struct mmio_vcpu *v, const struct hot *h)
 {
+    const struct hot_entry *code = &h->entries[h->first_entry], *leaf = code + h->code_count - 1;
+    uint64_t in_leaf = BIT(PAGE_SHIFT + 9 * (4 - h->code_count)) - 1, above = h->cr3;
+
     if (trace_wants(TRACE_MMIO_EVENTS))
         return false;
-    for (unsigned i = h->first_entry; i < ARRAY_SIZE(h->entries); i++)
-        if (!is_place_of(v, h->entries[i].gpa, ACCESS_READ, h->entries[i].host))
+    for (const struct hot_entry *entry = code; entry < h->entries + ARRAY_SIZE(h->entries);
+         entry++) {
+        if (!is_place_of(v, above & ENTRY_ADDRESS, ACCESS_READ, entry->host))
             return false;
-    return is_place_of(v, h->code_page, ACCESS_FETCH, h->code);
+        above = entry->value;
+        if (entry == leaf) /* next are those of the data */
+            above = h->shared_count ? code[h->shared_count - 1].value : h->cr3;
+    }
+    uint64_t page = (leaf->value & ENTRY_ADDRESS & ~in_leaf) | (h->rip & in_leaf);
+    return is_place_of(v, page, ACCESS_FETCH, h->code);
 }
 
-static ALWAYS_INLINE bool follow(struct mmio_vcpu *v, struct hot *h, gpa_t gpa, uint64_t generation)
+static ALWAYS_INLINE bool follow(struct mmio_vcpu *v, struct hot *h, uint64_t generation)
 {
     uint64_t old_generation = h->generation, old_sequence = h->sequence;
     uint64_t sequence = mmu_invalidate_sequence(v->mmu);
     h->generation = generation;
     if (sequence == old_sequence) {
-        if (generation != old_generation && mmio_hot_holds(v, h, gpa))
+        if (generation != old_generation && mmio_hot_holds(v, h))
             return true;
     } else if (!(sequence & 1) && pages_unmoved(v, h)) {
         h->sequence = sequence;
-        if (mmio_hot_holds(v, h, gpa))
+        if (mmio_hot_holds(v, h))
             return true;
         h->sequence = old_sequence;
     }
@@ -157,24 +137,18 @@ static ALWAYS_INLINE bool follow(struct mmio_vcpu *v, struct hot *h, gpa_t gpa, 
     return false;
 }
 
-static struct hot *own(struct mmio_vcpu *v, const struct hot *hot)
+bool mmio_hot_follow(struct mmio_vcpu *vcpu, struct hot *hot, uint64_t generation)
 {
-    return &v->cache.hot[hot - v->cache.hot];
+    return follow(vcpu, hot, generation);
 }
 
-bool mmio_hot_follow(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa, uint64_t generation)
+bool mmio_hot_renew(struct mmio_vcpu *vcpu, struct hot *hot)
 {
-    return follow(vcpu, own(vcpu, hot), gpa, generation);
-}
-
-bool mmio_hot_renew(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
-{
-    struct hot *h = own(vcpu, hot);
     struct mmio_info info;
-    if (!follow(vcpu, h, gpa, mmu_slot_generation(vcpu->mmu)))
+    if (!follow(vcpu, hot, mmu_slot_generation(vcpu->mmu)))
         return false;
-    if (unlikely(mmu_mmio_check(vcpu->mmu, gpa, &info) != FAULT_EMULATE)) {
-        mmio_hot_forget(h);
+    if (unlikely(mmu_mmio_check(vcpu->mmu, hot->gpa, &info) != FAULT_EMULATE)) {
+        hot->rip = HOT_NONE;
         return false;
     }
     mmio_count_check(vcpu, &info);
@@ -184,12 +158,23 @@ bool mmio_hot_renew(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa)
 
 /* ---- Keeping one ----------------------------------------------------------------------------- */
 
-static bool is_common(const struct walk_context *context, const struct insn *insn)
+#define IN_VAIN 4 /* accesses of others, and the last of them takes one of the two entries */
+
+/* Those that alternate in one pair do not throw each other out each time: that costs more than it
+ * saves. Nor does what has not been used for long keep others away. */
+struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
 {
-    return mmio_code_size(context) == CODE_64 &&
-           (context->cs_rights & CS_TYPE) == CS_NONCONFORMING && insn->segment < SEG_FS &&
-           insn->address_mask == ~0ull && !insn->high_byte && insn->base != GPR_RSP &&
-           insn->reg != GPR_RSP;
+    struct hot *pair = mmio_hot_at(vcpu, rip, gpa, cr3);
+    uint8_t *in_vain = &vcpu->cache.in_vain[(pair - vcpu->cache.hot) / 2];
+    for (struct hot *h = pair; h < pair + 2; h++)
+        if (h->rip == rip && h->gpa.v == gpa.v && h->cr3 == cr3)
+            return h;
+    for (struct hot *h = pair; h < pair + 2; h++)
+        if (h->rip == HOT_NONE)
+            return h;
+    if (++*in_vain % IN_VAIN)
+        return NULL;
+    return &pair[*in_vain / IN_VAIN % 2];
 }
 
 /* Entries that both walks read are compared once. */
@@ -199,75 +184,50 @@ static void keep_entries(struct hot *h, const struct memo *code, const struct me
     while (shared < code->count && shared < data->count &&
            code->entries[shared].host == data->entries[shared].host)
         shared++;
-    unsigned rest = data->count - shared;
-    h->first_entry = (uint8_t)(ARRAY_SIZE(h->entries) - code->count - rest);
-    memcpy(&h->entries[h->first_entry], code->entries, code->count * sizeof(h->entries[0]));
-    memcpy(&h->entries[ARRAY_SIZE(h->entries) - rest], &data->entries[shared],
-           rest * sizeof(h->entries[0]));
+    unsigned at = (unsigned)ARRAY_SIZE(h->entries) - code->count - (data->count - shared);
+    h->first_entry = (uint8_t)at;
+    h->code_count = (uint8_t)code->count;
+    h->shared_count = (uint8_t)shared;
+    for (unsigned i = 0; i < code->count; i++, at++)
+        h->entries[at] = (struct hot_entry){code->entries[i].host, code->entries[i].value};
+    for (unsigned i = shared; i < data->count; i++, at++)
+        h->entries[at] = (struct hot_entry){data->entries[i].host, data->entries[i].value};
 }
 
 /* Four, of which those that the walk did not have always are what they were. */
-static void keep_code(struct hot *h, const struct memo *code)
+static void keep_bell(struct hot *h, const struct memo *code, uint64_t next)
 {
-    for (unsigned i = 0; i < BELL_ENTRIES; i++) {
-        bool used = i < code->count;
-        h->entries[i] = used ? code->entries[i] : (struct walk_entry){.host = &h->entries[i].value};
+    for (unsigned i = 0; i < ARRAY_SIZE(h->bell.code); i++) {
+        const void *host = i < code->count ? code->entries[i].host : &h->bell.code[i].value;
+        h->bell.code[i] = (struct hot_entry){host, code->entries[i].value};
     }
+    h->bell.next = next;
 }
 
-void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
-                   const struct insn *insn, uint64_t linear, gpa_t gpa)
+void mmio_hot_keep(struct hot *hot, const struct known *known)
 {
-    struct mmio_cache *cache = &vcpu->cache;
-    struct hot *h = &cache->hot[rip % MMIO_HOT];
-    const struct decoded *decoded = &cache->decoded[rip % MMIO_DECODED];
-    const struct memo *code = mmio_cache_memo(cache, context, GVA(rip), KEY_FETCH);
-    const struct memo *data =
-        mmio_cache_memo(cache, context, GVA(linear), insn->write ? KEY_WRITE : 0);
-
-    mmio_hot_forget(h);
-    if (trace_wants(TRACE_MMIO_EVENTS) || vcpu->breakpoints.on) /* this way is too short for any */
-        return;
-    if (!is_common(context, insn) || insn != &decoded->insn || insn->code == DECODED_EMPTY ||
-        !code || !code->host || !data)
-        return;
-    struct bus_hint hint;
-    bus_hint_fill(vcpu->mmio_bus, &hint, gpa.v, insn->size, insn->write);
-    cpu_state_get(vcpu->cpu, &h->state);
-    bool is_mmio = hint.doorbell || mmio_cache_hit(cache, gpa, context->generation);
-    if (!hint.sequence || !is_mmio || h->state.rflags & ~KEY_AC)
-        return;
-    if (hint.doorbell && insn->length <= sizeof(h->bytes[0]))
-        h->bell = rip;
-    else
-        h->rip = rip;
-    h->next = rip + insn->length;
+    struct hot *h = hot;
+    const struct known *k = known;
+    const struct walk_context *context = k->context;
+    const struct bus_hint *hint = &k->place->hint;
+    h->flags = context->key & KEY_PKE ? HOT_KEYED : 0;
+    if (hint->doorbell && k->decoded->move.length <= sizeof(h->bytes[0])) {
+        h->flags |= HOT_BELL;
+        keep_bell(h, k->code, k->rip + k->decoded->move.length);
+    } else {
+        keep_entries(h, k->code, k->data);
+    }
+    h->rip = k->rip;
+    h->gpa = k->gpa;
+    h->cr3 = context->cr3;
+    h->mode = k->mode;
     h->generation = context->generation;
     h->sequence = context->sequence;
-    h->bus_sequence = hint.sequence;
-    h->region = hint.region;
-    h->write = hint.region.ops->write;
-    h->whole = insn->op != INSN_SIGN_EXTEND && insn->reg_size >= 4;
-    h->keyed = context->key & KEY_PKE;
-    h->pkru = context->pkru;
-    if (h->bell == rip)
-        keep_code(h, code);
-    else
-        keep_entries(h, code, data);
-    h->code = code->host + page_offset(rip);
-    h->code_page = GPA(code->frame);
-    memcpy(h->bytes, decoded->bytes, sizeof(h->bytes));
-    h->insn = *insn;
-    h->mask = ~0ull >> (64 - 8 * insn->size);
-
-    /* Where this page and this place of the bus meet. */
-    uint64_t frame = gpa.v & PAGE_MASK, last = frame + PAGE_SIZE - insn->size;
-    h->first = frame > hint.first ? frame : hint.first;
-    if (last > hint.first + hint.span)
-        last = hint.first + hint.span;
-    h->span = last - h->first;
-    bool relative = insn->base == INSN_RIP;
-    h->base = relative ? INSN_NO_REG : insn->base;
-    h->index = insn->index;
-    h->disp = insn->disp + (relative ? h->next : 0) - (linear - (gpa.v - h->first));
+    h->bus_sequence = hint->sequence;
+    h->code = k->code->host + page_offset(k->rip);
+    h->bytes[0] = k->decoded->bytes[0];
+    h->bytes[1] = k->decoded->bytes[1];
+    h->registers = k->registers;
+    h->access = *k->access;
+    h->pkru = (uint32_t)context->pkru;
 }

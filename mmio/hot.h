@@ -1,74 +1,94 @@
 /*
- * Instructions that touched a device before. For each of a few, all that led from the exit to the
- * device is kept with everything that it depended on; where all of that still is as it was, the
- * access is made at once. Anything else, and anything unusual, is left to mmio/emulate.c.
+ * Accesses that were made before: by one instruction, to one place, in one address space. For a few
+ * of them, all that led from the exit to the device is kept with everything that it depended on;
+ * where all of that still is as it was, the access is made at once. Anything else, and anything
+ * unusual, is left to mmio/emulate.c.
  *
  * What is compared is what a fresh look would read: the registers that decide the mode, the entries
  * of both walks (of the code and of the operand, each once, from the root down), the bytes of the
- * instruction, the generation of the slots and the two sequences (decisions D3 and D6). So the
- * answer is that of a fresh walk, a fresh fetch and a fresh look at the bus in every mode; `off`
- * keeps nothing here.
+ * instruction, the generation of the slots and the two sequences (decisions D3 and D6). Of the
+ * registers CR3, CS and RFLAGS are read at each exit; CR0.PG, the bits of CR4 and EFER change by
+ * exits alone, which `regime` counts; and what depends on CR0.WP is not kept. So the answer is that
+ * of a fresh walk, a fresh fetch and a fresh look at the bus in every mode; `off` keeps nothing here.
  *
  * 64-bit code with flat segments and an operand inside one page only.
  */
 #pragma once
 
-#include "mmio/vcpu.h"
+#include "mmio/known.h"
 
-/* What is kept for RIP: only if its `rip` is the same, and its `state` the CPU's. */
-static inline const struct hot *mmio_hot_at(const struct mmio_vcpu *vcpu, uint64_t rip)
+/* The two entries in one of which the access of this instruction to this place is kept, if it is:
+ * mmio_hot_is() says so. */
+static inline struct hot *mmio_hot_at(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
 {
-    return &vcpu->cache.hot[rip % MMIO_HOT];
+    struct hot *hot = vcpu->cache.hot;
+    uint32_t pair = mmio_mix(rip + 8 * gpa.v + cr3) >> (32 - MMIO_HOT_BITS - 8);
+    _Static_assert(sizeof(*hot) == 1 << 8, "what is left of the shift is the index");
+    return (struct hot *)((char *)hot + (pair & (MMIO_HOT - 2) << 8));
 }
 
-/* Whether all the rest is as it was too, and the exit by the access to `gpa` is this instruction's.
- * Then the caller lets RIP go on at `hot->next`, and mmio_hot_access() does the rest. The exit did
- * not interrupt an event's delivery and there is no interrupt shadow. Both need an epoch. */
-bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
-void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
+/* Whether it is that access, in the mode that it was made in; `mode` is cpu_mode(). */
+static inline bool mmio_hot_is(const struct hot *hot, uint64_t rip, gpa_t gpa, uint64_t cr3,
+                               uint64_t mode)
+{
+    return hot->rip == rip && hot->gpa.v == gpa.v && hot->cr3 == cr3 && hot->mode == mode;
+}
+
+/* The entry of the access, or NULL. */
+static inline struct hot *mmio_hot_find(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
+                                        uint64_t cr3, uint64_t mode)
+{
+    struct hot *hot = mmio_hot_at(vcpu, rip, gpa, cr3);
+    if (mmio_hot_is(&hot[0], rip, gpa, cr3, mode))
+        return &hot[0];
+    return mmio_hot_is(&hot[1], rip, gpa, cr3, mode) ? &hot[1] : NULL;
+}
+
+/* It is. Whether all the rest is as it was too. Then the caller lets RIP go on by hot->access.move.length, RF
+ * cleared, and mmio_hot_access() does the rest. The exit did not interrupt an event's delivery and
+ * there is no interrupt shadow. Both need an epoch. */
+bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot) MUST_CHECK;
+void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot);
 
 /* It does not hold. Is it only that the slots have become others, with all pages that it rests on
  * where they were? Then it holds from now on, for this generation of them, of which the caller has
- * to know that `gpa` is MMIO still. */
-bool mmio_hot_follow(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa,
-                     uint64_t generation) MUST_CHECK;
+ * to know that the place is MMIO still. */
+bool mmio_hot_follow(struct mmio_vcpu *vcpu, struct hot *hot, uint64_t generation) MUST_CHECK;
 
 /* The same where the MMU is asked whether it is. Then the caller goes on as above, but with the
  * first access under the new generation. */
-bool mmio_hot_renew(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa) MUST_CHECK;
-void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot, gpa_t gpa);
+bool mmio_hot_renew(struct mmio_vcpu *vcpu, struct hot *hot) MUST_CHECK;
+void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot);
 
 /*
- * Doorbells. Of a write that rings whatever its operand is, no more has to be known than that this
- * instruction is the one that did it before, and how long it is. That is what its bytes say, and
- * the walk that leads to them; the CPU's own walk of the operand led to the doorbell. Of the slots
- * no more than that the pages are there that are read here, which is what the sequence says.
+ * Doorbells, which have HOT_BELL. Of a write that rings whatever its operand is, no more has to be
+ * known than that this instruction is the one that did it before, and how long it is. That is what
+ * its bytes say, and the walk that leads to them; the CPU's own walk of the operand led to the
+ * doorbell. Of the slots no more than that the pages are there that are read here, which is what
+ * the sequence says.
  *
- * If hot->bell is RIP: whether all is as it was but CR3, EFER and CS, which the caller compares
- * with hot->state, and RFLAGS, where TF and RF must be clear. Not during an event's delivery, nor
- * in an interrupt shadow. No loop: this is the doorbell's path.
+ * No loop: this is the doorbell's path.
  */
-#define BELL_ENTRIES 4
-static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct hot *h, gpa_t gpa)
+static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct hot *h)
 {
-    if (unlikely(gpa.v != h->first || bus_sequence(v->mmio_bus) != h->bus_sequence ||
+    if (unlikely(bus_sequence(v->mmio_bus) != h->bus_sequence ||
                  mmu_invalidate_sequence(v->mmu) != h->sequence))
         return false;
     typedef uint64_t __attribute__((aligned(1))) unaligned;
-#define DIFFERENCE(i) (*(const volatile uint64_t *)h->entries[i].host ^ h->entries[i].value)
+#define DIFFERENCE(i) (*(const volatile uint64_t *)h->bell.code[i].host ^ h->bell.code[i].value)
     return likely(!(DIFFERENCE(0) | DIFFERENCE(1) | DIFFERENCE(2) | DIFFERENCE(3) |
                     (*(const volatile unaligned *)h->code ^ h->bytes[0])));
 #undef DIFFERENCE
 }
 
-/* Then RIP goes on at hot->next, and this rings. */
+/* Then RIP goes on at hot->bell.next, and this rings. */
 static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct hot *h)
 {
     v->stale_count = 0;
-    h->write(h->region.device, v, 0, 0, 0);
+    h->access.write(h->access.device, v, 0, 0, 0);
 }
 
-/* The instruction has just been emulated, and its operand at `linear` is `gpa`, a device: keeps it
- * if it is of the common kind. */
-void mmio_hot_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
-                   const struct insn *insn, uint64_t linear, gpa_t gpa);
+/* Where an access that is not kept ought to be: where it was in another mode, where nothing is, or
+ * where what is there seems forgotten. NULL: nowhere yet. Asked once for each such access. */
+struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3) MUST_CHECK;
+void mmio_hot_keep(struct hot *hot, const struct known *known);

@@ -17,10 +17,14 @@ static unsigned directory_order(uint64_t pieces)
     return order;
 }
 
+static uint64_t pieces_of(gfn_t base, uint64_t pages)
+{
+    return (base.v % PIECE_FRAMES + pages + PIECE_FRAMES - 1) / PIECE_FRAMES;
+}
+
 int backing_init(struct backing *backing, gfn_t base, uint64_t pages)
 {
-    uint16_t phase = (uint16_t)(base.v % PIECE_FRAMES);
-    uint64_t pieces = (phase + pages + PIECE_FRAMES - 1) / PIECE_FRAMES;
+    uint64_t pieces = pieces_of(base, pages);
     unsigned order = directory_order(pieces);
     hpa_t directory = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
     if (page_is_none(directory))
@@ -29,37 +33,63 @@ int backing_init(struct backing *backing, gfn_t base, uint64_t pages)
         .directory = phys_to_virt(directory),
         .pages = pages,
         .pieces = (uint32_t)pieces,
-        .phase = phase,
+        .phase = (uint16_t)(base.v % PIECE_FRAMES),
         .giant_phase = (uint16_t)(base.v / PIECE_FRAMES % GIANT_PIECES),
     };
     page_clear(backing->directory, order);
     return 0;
 }
 
-static void free_pages_of_piece(uint64_t piece)
+/* The pages of a piece, the last first; 0: it is empty, and its page of words is freed, too. */
+static uint64_t free_pages_of_piece(uint64_t piece, unsigned *left)
 {
     uint64_t *pages = phys_to_virt(HPA(piece & BACKING_ADDRESS));
-    for (unsigned i = 0; i < PIECE_FRAMES; i++) {
-        if (pages[i])
-            page_free(HPA(pages[i] & BACKING_ADDRESS), 0);
+    for (unsigned i = PIECE_FRAMES; i--;) {
+        if (!pages[i])
+            continue;
+        if (!*left)
+            return piece;
+        page_free(HPA(pages[i] & BACKING_ADDRESS), 0);
+        pages[i] = 0;
+        --*left;
     }
     page_free(HPA(piece & BACKING_ADDRESS), 0);
+    return 0;
+}
+
+/* The last piece; where a block of 1 GiB ends, all of those that it is. */
+static void free_last_piece(struct backing *backing, unsigned *left)
+{
+    uint64_t *piece = &backing->directory[backing->pieces - 1];
+    --*left;
+    if (*piece & BACKING_GIANT) {
+        backing->pieces -= GIANT_PIECES;
+        page_free(HPA(backing->directory[backing->pieces] & BACKING_ADDRESS), GIANT_ORDER);
+        return;
+    }
+    if (*piece & BACKING_BLOCK)
+        page_free(HPA(*piece & BACKING_ADDRESS), PIECE_ORDER);
+    else if (*piece && (*piece = free_pages_of_piece(*piece, left)))
+        return;
+    backing->pieces--;
+}
+
+bool backing_free_some(struct backing *backing, unsigned pages)
+{
+    while (backing->pieces && pages)
+        free_last_piece(backing, &pages);
+    if (backing->pieces)
+        return false;
+    uint64_t pieces = pieces_of(GFN(backing->phase), backing->pages);
+    page_free(virt_to_phys(backing->directory), directory_order(pieces));
+    backing->directory = NULL;
+    return true;
 }
 
 void backing_free(struct backing *backing)
 {
-    for (uint32_t i = 0; i < backing->pieces; i++) {
-        uint64_t piece = backing->directory[i];
-        if (piece & BACKING_GIANT) {
-            page_free(HPA(piece & BACKING_ADDRESS), GIANT_ORDER);
-            i += GIANT_PIECES - 1;
-        } else if (piece & BACKING_BLOCK)
-            page_free(HPA(piece & BACKING_ADDRESS), PIECE_ORDER);
-        else if (piece)
-            free_pages_of_piece(piece);
-    }
-    page_free(virt_to_phys(backing->directory), directory_order(backing->pieces));
-    backing->directory = NULL;
+    while (!backing_free_some(backing, ~0u))
+        ;
 }
 
 static hpa_t cleared_block(unsigned order)

@@ -24,6 +24,10 @@ int backing_init(struct backing *backing, gfn_t base, uint64_t pages) MUST_CHECK
 /* Frees all; the caller has made sure that nobody can reach the pages any more. */
 void backing_free(struct backing *backing);
 
+/* Frees about so many pages of it, from the end on; true when nothing is left, not even the
+ * directory. */
+bool backing_free_some(struct backing *backing, unsigned pages);
+
 /* Allocates what stands behind frame `offset`, if nothing does, in blocks of `level` at most.
  * Returns 0 or -ENOMEM. */
 int backing_populate(const struct backing *backing, uint64_t offset, unsigned level) MUST_CHECK;

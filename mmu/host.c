@@ -51,7 +51,7 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
             error = 0;
         }
         while (!error && !tdp_reserve(mmu))
-            tdp_reclaim(mmu, true);
+            tdp_make_room(mmu);
         if (!error) {
             __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
             replace(mmu, slot, gfn, new);

@@ -161,7 +161,7 @@ void memslots_publish(struct mmu *mmu, unsigned first_changed)
     uint64_t generation = old->generation;
     next->generation = generation | SLOT_UPDATE_IN_PROGRESS;
     __atomic_store_n(&mmu->slots, next, __ATOMIC_SEQ_CST);
-    tlb_wait_epoch();
+    tlb_wait_epoch(mmu);
     mmu->spare = old;
     if (old->order == next->order)
         copy_from(old, next, first_changed);
@@ -229,7 +229,7 @@ static void retire(struct mmu *mmu, unsigned index)
     slot->flags |= (uint32_t)MEMSLOT_INVALID;
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
     memslots_publish(mmu, index);
-    tdp_zap(mmu, slot->base, memslot_end(slot), 0);
+    tdp_zap(mmu, slot->base, memslot_end(slot), ZAP_TABLES);
 }
 
 static void retired(struct mmu *mmu)
@@ -250,10 +250,12 @@ static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
     }
 }
 
-/* What hangs on a slot that nobody reaches any more. */
-static void free_slot(struct memslot *slot)
+/* What hangs on a slot that nobody reaches any more. Its memory, which can be much, is freed in
+ * pieces if there is an mmu to do that later. */
+static void free_slot(struct mmu *later, struct memslot *slot)
 {
-    backing_free(&slot->backing);
+    if (!later || !tdp_doom(later, &slot->backing))
+        backing_free(&slot->backing);
     page_bitmap_free(slot->dirty, slot->backing.pages);
     page_bitmap_free(slot->shared, slot->backing.pages);
     track_free(slot);
@@ -303,7 +305,7 @@ static int equip(const struct mmu *mmu, struct memslot *slot, uint64_t pages)
     if (!error)
         error = sides_init(mmu, slot);
     if (error)
-        free_slot(slot);
+        free_slot(NULL, slot);
     return error;
 }
 
@@ -322,7 +324,7 @@ static int add_slot(struct mmu *mmu, struct memslot *slot, gpa_t gpa, uint64_t p
     struct memslots *larger;
     error = make_room(mmu, &larger);
     if (error) {
-        free_slot(slot);
+        free_slot(NULL, slot);
         return error;
     }
     unsigned at = insert(memslots_begin(mmu), slot);
@@ -351,7 +353,7 @@ static int delete_slot(struct mmu *mmu, uint32_t id)
     __atomic_fetch_sub(&mmu->slot_pages, slot.backing.pages, __ATOMIC_RELAXED);
     memslots_publish(mmu, index);
     count_logging(mmu, slot.flags, 0);
-    free_slot(&slot);
+    free_slot(mmu, &slot);
     retired(mmu);
     return 0;
 }
@@ -471,7 +473,7 @@ int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
 void memslots_free(struct mmu *mmu)
 {
     for (unsigned i = 0; i < mmu->slots->used; i++)
-        free_slot(&mmu->slots->slot[i]);
+        free_slot(NULL, &mmu->slots->slot[i]);
     free_set(mmu->slots);
     free_set(mmu->spare);
     mmu->slots = mmu->spare = NULL;

@@ -94,7 +94,7 @@ static int set_generation(struct mmu *mmu, uint64_t generation)
         return -EINVAL;
     }
     __atomic_store_n(&mmu->slots->generation, now | SLOT_UPDATE_IN_PROGRESS, __ATOMIC_SEQ_CST);
-    tlb_wait_epoch(); /* who has read the old number installs no SPTE with it any more */
+    tlb_wait_epoch(mmu); /* who has read the old number installs no SPTE with it any more */
     tdp_zap_all(mmu);
     __atomic_store_n(&mmu->slots->generation, generation, __ATOMIC_SEQ_CST);
     return 0;

@@ -46,6 +46,12 @@ int mmu_create(struct mmu *mmu) MUST_CHECK;
 /* Frees tables and guest memory, after a flush if one is owed. No vCPU may enter again. */
 void mmu_destroy(struct mmu *mmu);
 
+/* What is left to be done of earlier changes, memory to be freed above all, a piece at a time: so
+ * that whoever does it can look at other things in between. mmu_do_chore() returns whether more can
+ * be done now. No locks held. */
+bool mmu_has_chores(const struct mmu *mmu);
+bool mmu_do_chore(struct mmu *mmu);
+
 /* Declares bit `bit` of the VM's guest-physical addresses stolen; see mmu/root.h. Before its first
  * slot, at most STOLEN_MAX times. -EINVAL: too late, too many, taken, or a purpose that stands
  * already; -ERANGE: below STOLEN_LOW or not below the CPU's MAXPHYADDR; -ENOTSUP: the CPU has no
@@ -71,10 +77,11 @@ static inline bool mmu_has_sides(const struct mmu *mmu)
 }
 
 /* Puts pages on the shared or the private side, cleared if they come from the other: those from
- * `gpa`, without stolen bits, to the end of its slot or of its 2 MiB, or to where some follow that
- * are there already; at most `pages`. Returns how many that were; -EFAULT: no slot there; -EINVAL:
+ * `gpa`, without stolen bits, to the end of its slot or of its CONVERT_FRAMES, or to where some
+ * follow that are there already; at most `pages`. Returns how many that were; -EFAULT: no slot there; -EINVAL:
  * not aligned, none, or a VM without sides. Meanwhile neither side has them: the guest faults until
  * it is over, the hypervisor's own accesses are refused. May wait as the operations on slots do. */
+#define CONVERT_FRAMES 64u /* to clear one takes 512 stores; then the caller looks around */
 int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 
 /* Makes it a VM whose guest takes MMIO as #VE: its MMIO SPTEs are violations that the CPU may

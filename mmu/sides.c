@@ -78,7 +78,7 @@ static void convert(struct mmu *mmu, const struct memslot *slot, uint64_t first,
                      __ATOMIC_RELEASE);
     tdp_zap_locked(mmu, from, to, 0);
     write_unlock(&mmu->lock);
-    tlb_wait_epoch();
+    tlb_wait_epoch(mmu);
     for (uint64_t i = first; i < end; i++)
         change_side(mmu, slot, i);
     __atomic_store_n(&mmu->converting, 0, __ATOMIC_RELEASE);
@@ -95,7 +95,7 @@ int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared)
     int64_t result = -EFAULT;
     if (slot) {
         uint64_t at = gfn.v - slot->base.v, room = slot->backing.pages - at;
-        uint64_t piece = PIECE_FRAMES - gfn.v % PIECE_FRAMES;
+        uint64_t piece = CONVERT_FRAMES - gfn.v % CONVERT_FRAMES;
         uint64_t count = pages < piece ? pages : piece;
         uint64_t end = at + (count < room ? count : room);
         uint64_t first = find(slot, at, end, !shared), to = find(slot, first, end, shared);

@@ -1,124 +1,12 @@
 /*
- * The life of table pages: allocated before the lock is taken, linked, unlinked, and freed when
- * nobody can be reading them. See tdp.h.
+ * Table pages: allocated before the lock is taken, and bounded by what the VM's memory justifies.
+ * How they are freed is in retired.c. See tdp.h.
  */
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
-#include "mmu/dirty.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
-
-/* ---- Retired --------------------------------------------------------------------------------- */
-
-/* Forgets an entry of a table that nobody can reach any more. */
-static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t spte)
-{
-    if (spte_is_leaf(spte, level)) {
-        self->stats.pages[level - 1]--;
-        if (unlikely(spte & EPT_DIRTY))
-            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
-    } else if (spte_is_present(spte)) {
-        mmu_count(&self->stats.tables, ~0ull);
-        if (spte & SPTE_NX_SPLIT)
-            mmu_count(&self->stats.nx_splits, ~0ull);
-    }
-}
-
-/* Frees a table and all that it links: down as long as there are tables, then sideways, then up.
- */
-static void free_tables(struct mmu *mmu, const struct retired *r)
-{
-    struct mmu_cpu *self = mmu_self(mmu);
-    uint64_t *tables[EPT_LEVELS + 1];
-    unsigned index[EPT_LEVELS + 1] = {0};
-    unsigned level = r->level;
-    alias_t alias = r->alias;
-
-    tables[level] = phys_to_virt(r->page);
-    while (level <= r->level) {
-        if (index[level] == EPT_ENTRIES) {
-            page_free(virt_to_phys(tables[level++]), 0);
-            continue;
-        }
-        uint64_t spte = tables[level][index[level]++];
-        disown(self, alias, level, spte);
-        if (spte_is_nonleaf(spte, level)) {
-            tables[--level] = phys_to_virt(spte_page(spte));
-            index[level] = 0;
-        } else {
-            alias.v += ept_frames(level);
-        }
-    }
-}
-
-bool tdp_reserve(struct mmu *mmu)
-{
-    spin_lock(&mmu->retired_lock);
-    bool room = mmu->retired_used + mmu->retired_reserved < RETIRED_MAX;
-    mmu->retired_reserved += room;
-    spin_unlock(&mmu->retired_lock);
-    return room;
-}
-
-void tdp_unreserve(struct mmu *mmu)
-{
-    spin_lock(&mmu->retired_lock);
-    mmu->retired_reserved--;
-    spin_unlock(&mmu->retired_lock);
-}
-
-void tdp_retire(struct mmu *mmu, struct retired r)
-{
-    r.epoch = epoch_begin();
-    spin_lock(&mmu->retired_lock);
-    BUG_ON(!mmu->retired_reserved);
-    mmu->retired_reserved--;
-    mmu->retired[mmu->retired_used] = r;
-    __atomic_store_n(&mmu->retired_used, mmu->retired_used + 1, __ATOMIC_RELAXED);
-    spin_unlock(&mmu->retired_lock);
-}
-
-/* Takes one out of the list whose epoch is over. Else *newest is the epoch that would free all. */
-static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
-{
-    bool found = false;
-    *newest = 0;
-    spin_lock(&mmu->retired_lock);
-    for (unsigned i = 0; i < mmu->retired_used && !found; i++) {
-        uint64_t epoch = mmu->retired[i].epoch;
-        *newest = epoch > *newest ? epoch : *newest;
-        if (!epoch_over(epoch))
-            continue;
-        found = true;
-        *out = mmu->retired[i];
-        __atomic_store_n(&mmu->retired_used, mmu->retired_used - 1, __ATOMIC_RELAXED);
-        mmu->retired[i] = mmu->retired[mmu->retired_used];
-    }
-    spin_unlock(&mmu->retired_lock);
-    return found;
-}
-
-static void free_retired(struct mmu *mmu, uint64_t *newest)
-{
-    struct retired r;
-    while (take_retired(mmu, &r, newest)) {
-        if (r.level)
-            free_tables(mmu, &r);
-        else
-            page_free(r.page, r.order);
-    }
-}
-
-void tdp_reclaim(struct mmu *mmu, bool wait)
-{
-    uint64_t newest;
-    free_retired(mmu, &newest);
-    while (wait && newest) {
-        epoch_wait(newest, tlb_this_cpu(), tlb_kick);
-        free_retired(mmu, &newest);
-    }
-}
 
 /* ---- The cache ------------------------------------------------------------------------------- */
 
@@ -129,16 +17,21 @@ void tdp_clear_table(uint64_t *table)
     __asm__ volatile("rep stosq" : "+D"(table), "+c"(count) : "a"(SPTE_NONPRESENT) : "memory");
 }
 
-static hpa_t new_table(void)
+static hpa_t new_table(struct mmu *mmu)
 {
     hpa_t page = page_alloc(0);
+    if (page_is_none(page)) {
+        tdp_reclaim(mmu, true); /* what is unlinked already may be enough */
+        page = page_alloc(0);
+    }
     if (!page_is_none(page))
         tdp_clear_table(phys_to_virt(page));
     return page;
 }
 
 /* A guest that spreads accesses over its whole address space gets a table for each. What its memory
- * does not justify it pays for itself: all tables go, and it faults them in again. */
+ * does not justify it pays for itself: all tables are cut off, and it faults them in again. They are
+ * freed by its next faults, each of which frees more than it can need: no exit takes long. */
 #define TABLES_FREE_OF_CHARGE 512u
 
 static bool too_many_tables(const struct mmu *mmu)
@@ -150,15 +43,22 @@ static bool too_many_tables(const struct mmu *mmu)
     return (int64_t)(tables + TABLE_CACHE - justified) > 0;
 }
 
+static void evict(struct mmu *mmu)
+{
+    if (!tdp_is_reclaiming(mmu))
+        tdp_zap_all(mmu);
+    tdp_reclaim_piece(mmu, true);
+}
+
 int tdp_fill_cache(struct mmu_cpu *self)
 {
     struct mmu *mmu = self->mmu;
     if (too_many_tables(mmu))
-        tdp_zap_all(mmu);
-    else if (__atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED))
-        tdp_reclaim(mmu, !tdp_has_room(mmu));
+        evict(mmu);
+    else if (tdp_is_reclaiming(mmu))
+        tdp_reclaim(mmu, false);
     while (self->table_cache_used < TABLE_CACHE) {
-        hpa_t page = new_table();
+        hpa_t page = new_table(mmu);
         if (page_is_none(page)) {
             log_error("MMU: no page left for an EPT table; give the machine more memory");
             return -ENOMEM;
@@ -183,7 +83,7 @@ void tdp_return_table(struct mmu_cpu *self, uint64_t *table)
 
 int tdp_create(struct mmu *mmu)
 {
-    hpa_t root = new_table();
+    hpa_t root = new_table(mmu);
     if (page_is_none(root)) {
         log_error("MMU: no page left for the root of a VM's EPT; give the machine more memory");
         return -ENOMEM;
@@ -204,6 +104,7 @@ int tdp_create(struct mmu *mmu)
 void tdp_destroy(struct mmu *mmu)
 {
     tdp_zap_all(mmu);
+    tdp_reclaim(mmu, true);
     for (unsigned i = 0; i < TLB_CPUS; i++) {
         struct mmu_cpu *cpu = &mmu->cpu[i];
         while (cpu->table_cache_used)

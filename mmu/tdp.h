@@ -118,8 +118,8 @@ int tdp_create(struct mmu *mmu) MUST_CHECK;
 void tdp_destroy(struct mmu *mmu);
 
 /* Makes sure that the next map or MMIO install needs no allocation (rule N6). Empties all
- * roots first if the VM has more tables than its memory justifies. Waits for an epoch if too much
- * is retired. No locks held. Returns 0 or -ENOMEM. */
+ * roots first if the VM has more tables than its memory justifies, and frees a piece of what is
+ * retired. No locks held. Returns 0 or -ENOMEM. */
 int tdp_fill_cache(struct mmu_cpu *self) MUST_CHECK;
 
 static inline int MUST_CHECK tdp_top_up(struct mmu_cpu *self)
@@ -132,8 +132,10 @@ uint64_t *tdp_take_table(struct mmu_cpu *self);
 void tdp_return_table(struct mmu_cpu *self, uint64_t *table);
 void tdp_clear_table(uint64_t *table);
 
+/* ---- retired.c ------------------------------------------------------------------------------- */
+
 /* Gives up what has been unlinked, to be freed after an epoch. The room for it is reserved before
- * the unlinking; where there is none, tdp_reclaim() makes some or the fault is tried again. */
+ * the unlinking; where there is none, tdp_make_room() makes some or the fault is tried again. */
 bool tdp_reserve(struct mmu *mmu) MUST_CHECK;
 void tdp_unreserve(struct mmu *mmu);
 void tdp_retire(struct mmu *mmu, struct retired r);
@@ -143,7 +145,21 @@ static inline bool tdp_has_room(const struct mmu *mmu)
     return __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) < RETIRED_MAX / 2;
 }
 
-/* Frees what can be freed. With `wait`, all: no locks held then but slots_lock. */
+/* Gives up the memory of a slot that nobody reaches any more, to be freed in pieces. False: there
+ * is no room; then backing_free() has to. */
+bool tdp_doom(struct mmu *mmu, const struct backing *backing) MUST_CHECK;
+
+/* Does anything wait to be freed, but for memory of slots? */
+bool tdp_is_reclaiming(const struct mmu *mmu);
+
+/* Frees a piece, of a few thousand instructions. With `wait`, it waits for the VM's own pCPUs if an
+ * epoch is not over; then no locks are held but slots_lock. Returns whether anything was freed. */
+bool tdp_reclaim_piece(struct mmu *mmu, bool wait);
+
+/* Frees until half of the room for what is unlinked is free. Waits likewise. */
+void tdp_make_room(struct mmu *mmu);
+
+/* Frees a piece; or with `wait` all. Waits likewise. */
 void tdp_reclaim(struct mmu *mmu, bool wait);
 
 /* ---- map.c ----------------------------------------------------------------------------------- */
@@ -187,7 +203,8 @@ void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags);
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags);
 
 /* Empties all roots at once by cutting off what it links: leaves, MMIO SPTEs and tables (rule N5).
- * Returns when all has been freed. No locks held but slots_lock. */
+ * They are freed later; while a slot logs dirty pages, when it returns, for their D bits are in
+ * them. No locks held but slots_lock. */
 void tdp_zap_all(struct mmu *mmu);
 
 /* The lowest entry of the walk to `alias`, and its level. Takes no lock; in an epoch (rule W2). */

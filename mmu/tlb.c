@@ -1,6 +1,7 @@
 /* The flush ledger and the VPIDs; see the header. Calls INVEPT and INVVPID through ept/. */
 #include "mmu/tlb.h"
 
+#include "lib/patience.h"
 #include "mmu/spte.h"
 #include "mmu/trace.h"
 
@@ -55,15 +56,17 @@ void tlb_sync(struct mmu *mmu)
         }
     }
     for (; behind; behind &= behind - 1) {
-        while (is_behind(mmu, (unsigned)__builtin_ctzll(behind), debt))
-            cpu_relax();
+        unsigned pcpu = (unsigned)__builtin_ctzll(behind);
+        struct patience patience = {.self = self, .other = pcpu, .what = "a flush of its TLB"};
+        while (is_behind(mmu, pcpu, debt))
+            wait_for_cpu(&patience, tlb_kick);
         mmu->cpu[self].stats.remote_flushes++;
     }
 }
 
-void tlb_wait_epoch(void)
+void tlb_wait_epoch(const void *owner)
 {
-    epoch_wait(epoch_begin(), tlb_this_cpu(), tlb_kick);
+    epoch_wait(epoch_begin(), owner, tlb_this_cpu(), tlb_kick);
 }
 
 /* The lowest free one; 0 if there is none. */

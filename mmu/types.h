@@ -121,7 +121,9 @@ struct mmu_cpu {
 } __attribute__((aligned(64)));
 
 /* What has been unlinked, and waits until no CPU can be reading it (rule W6). */
-#define RETIRED_MAX 32u
+#define RETIRED_MAX  256u
+#define RETIRED_KEPT 16u /* so many wait for the next fault */
+#define DOOMED_MAX   8u  /* memory of deleted slots */
 
 struct retired {
     hpa_t page;
@@ -129,6 +131,14 @@ struct retired {
     uint32_t level; /* of the table; what it links goes with it. 0: plain pages */
     uint32_t order; /* of those */
     uint64_t epoch;
+};
+
+/* How far a table is freed, with all that it links. */
+struct table_walk {
+    unsigned top, level; /* of the table, and of the one below it that is freed now; top 0: none is */
+    alias_t alias;       /* of the next entry */
+    uint64_t *tables[EPT_LEVELS + 1];
+    unsigned index[EPT_LEVELS + 1];
 };
 
 /* Locks, outermost first: `slots_lock` for changes of slots and what hangs on them; `lock`, shared
@@ -157,8 +167,12 @@ struct mmu {
     gfn_t nx_cursor;                /* where the recovery of large pages goes on */
 
     struct spinlock retired_lock;
-    unsigned retired_used, retired_reserved;
-    struct retired retired[RETIRED_MAX];
+    unsigned retired_first, retired_used, retired_reserved;
+    struct retired retired[RETIRED_MAX]; /* a ring, oldest first */
+    bool tidying;                        /* a pCPU frees some of this, and has `dying` */
+    struct table_walk dying;
+    unsigned doomed_used;
+    struct backing doomed[DOOMED_MAX];
 
     struct mmu_cpu cpu[TLB_CPUS];
 };

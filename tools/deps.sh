@@ -22,18 +22,26 @@ qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
 pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 pytest acpica-tools         /usr/bin/iasl
+pytest patch                /usr/bin/patch
+kvm    xz-utils             /usr/bin/xz
 spin   spin                 /usr/bin/spin
 lint   clang                /usr/bin/clang
-lint   clang-format         /usr/bin/clang-format
 lint   cppcheck             /usr/bin/cppcheck
+lint   patch                /usr/bin/patch
+fresh  debootstrap          /usr/sbin/debootstrap
 bench  python3-matplotlib   /usr/lib/python3/dist-packages/matplotlib
-fuzz   libclang-rt-14-dev   /usr/lib/llvm-14/lib/clang/14.0.6/lib/linux/libclang_rt.fuzzer-x86_64.a
+fuzz   libclang-rt-dev      /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-x86_64.a
 '
+
+# Of a file, or of the first one of a pattern that the shell has expanded.
+exists() {
+    [ -e "$1" ]
+}
 
 groups=" $* "
 missing=
 while read -r group package file; do
-    [ -n "$group" ] && [ ! -e "$file" ] || continue
+    [ -n "$group" ] && ! exists $file || continue
     case $groups in
     *" $group "* | *" all "*) missing="$missing $package" ;;
     esac

@@ -20,7 +20,6 @@ TOOLS = [
     ("gcc", "gcc", "building"),
     ("/usr/share/grub/unicode.pf2", "grub-common", "building: the screen's font"),
     ("clang", "clang", "make lint"),
-    ("clang-format", "clang-format", "make lint"),
     ("cppcheck", "cppcheck", "make lint"),
     ("/usr/include/cmocka.h", "libcmocka-dev", "make unit"),
     ("/usr/lib/python3/dist-packages/pytest", "python3-pytest", "make test"),

@@ -35,18 +35,16 @@ $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # They are linked with the objects of `make unit`, and compiled as those were.
-MUTANTS_KILLED_BY := $(filter $(addprefix $(B)/unit/test_,spte ept_format mmu_% mmio_% ghci% \
-                       ve_% lapic% firmware smp_%),$(UNIT_TESTS))
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants
 mutants mutants-sample: export HOSTCC := $(HOSTCC)
 mutants mutants-sample: export HOSTFLAGS := $(HOSTFLAGS)
 mutants mutants-sample: all guests $(B)/optrom.bin | deps-target
-mutants: $(MUTANTS_KILLED_BY) ## break each rule of the MMU and see a test fail; MUTANTS=names
+mutants: $(UNIT_TESTS) ## break each rule of the MMU and see a test fail; MUTANTS=names
 	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)
 
-mutants-sample: $(MUTANTS_KILLED_BY) ## the same with ten of them, others each day
+mutants-sample: $(UNIT_TESTS) ## the same with ten of them, others each day
 	$(Q)$(PYTHON) tools/mutants.py --sample 10
 
 lint: lint-mutants
@@ -64,7 +62,7 @@ prove: ## prove statements about SPTE words with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-private bench-smp
+.PHONY: bench bench-mmu bench-mmio bench-cpu bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1: ours alone
 	$(Q)$(if $(QUICK),,tools/deps.sh bench)
@@ -72,6 +70,7 @@ bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1:
 
 # Debian's stock cloud kernel, or KERNEL=another package; unpacked here, installed nowhere.
 $(B)/kvm/kernel: tools/kvm/fetch.sh
+	@tools/deps.sh kvm
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
 
 $(B)/kvm/init: tools/kvm/launcher.c tools/kvm/kernel.c tools/kvm/kernel.h
@@ -89,6 +88,9 @@ bench-mmu: all guests $(B)/optrom.bin | deps-run ## what the MMU costs, in instr
 
 bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, in instructions
 	$(Q)$(PYTHON) tools/bench.py exits
+
+bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and waiting interrupts cost
+	$(Q)$(PYTHON) tools/bench.py cpu
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \

@@ -13,6 +13,10 @@ GUEST_VARIANTS := \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
+    iret_ve=$(B)/guest/iret.elf:testctl,shared=39,ve:ve \
+    refused_exits=$(B)/guest/refused.elf:testctl,gva_cache=exits \
+    forbidden_task=$(B)/guest/tasks.elf:testctl,expect=unsupported-instruction:mmio \
+    forbidden_loop_ac=$(call guest_item,forbidden_loop):ac \
     forbidden_stack=$(call guest_item,forbidden_mmio_delivery):stack \
     forbidden_tables=$(call guest_item,forbidden_fetch):tables \
     forbidden_shared_fetch=$(call guest_item,forbidden_sides):fetch \
@@ -30,7 +34,7 @@ GUESTS ?= $(call guest_item,scenarios) \
           gva_exits=$(B)/guest/scenarios.elf:testctl,gva_cache=exits,budget=60000:gva \
           $(foreach g,$(filter-out $(LEFT_OUT),$(filter forbidden_%,$(GUEST_PROGRAMS))) bench, \
               $(call guest_item,$(g)))
-export MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
+export BOCHS MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
 
 # What MACHINE=nested takes beside QEMU: a Linux with KVM, as `make bench`.
 NESTED   := $(if $(filter nested,$(MACHINE)),$(addprefix $(B)/kvm/,nested kernel))
@@ -65,13 +69,15 @@ deps-target:
 $(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
-.PHONY: target tested test check
-TESTED := $(filter-out %_bench scale smp%,$(GUEST_PROGRAMS))
+.PHONY: target tested run-guests smp-guests test check
+TESTED := $(filter-out %_bench scale smp% hostile_%,$(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
 
-tested: # for a test that is started by hand
+smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GUEST_PROGRAMS))), \
+                               $(call guest_item,$(g)))
+tested run-guests smp-guests: # lists for the tests
 	@echo "$$GUESTS"
 
 test: | deps-base ## all that must hold: the targets below, every CPU model, firmware and switch

@@ -65,14 +65,24 @@ void entry_must_be_1(struct entry_checker *c, uint32_t field, uint64_t mask, con
     fail_bits(c, field, ~entry_get(c, field) & mask, 0, rule, why);
 }
 
+static bool is_equal_from(const struct entry_checker *c, uint32_t field, unsigned bit)
+{
+    uint64_t high = entry_get(c, field) >> bit;
+    return high == 0 || high == ~0ull >> bit;
+}
+
 void entry_canonical(struct entry_checker *c, uint32_t field, const char *rule)
 {
     unsigned top = c->in->linear_bits - 1;
-    uint64_t value = entry_get(c, field);
-    uint64_t high = value >> top;
-    if (high == 0 || high == ~0ull >> top)
-        return;
-    entry_fail(c, field, -1, rule, "not canonical, bits 63:%u must be equal", top);
+    if (!is_equal_from(c, field, top))
+        entry_fail(c, field, -1, rule, "not canonical, bits 63:%u must be equal", top);
+}
+
+void entry_next_to_canonical(struct entry_checker *c, uint32_t field, const char *rule)
+{
+    unsigned width = c->in->linear_bits;
+    if (!is_equal_from(c, field, width))
+        entry_fail(c, field, -1, rule, "bits 63:%u must be equal", width);
 }
 
 uint64_t entry_beyond_physical(const struct entry_checker *c)

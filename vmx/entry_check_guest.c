@@ -92,7 +92,7 @@ static void check_rip_rflags(struct entry_checker *c)
     bool long_cs = c->ia32e && entry_get(c, VMCS_GUEST_CS_ACCESS_RIGHTS) & BIT(13);
 
     if (long_cs)
-        entry_canonical(c, VMCS_GUEST_RIP, RIP_RFLAGS);
+        entry_next_to_canonical(c, VMCS_GUEST_RIP, RIP_RFLAGS);
     else
         entry_must_be_0(c, VMCS_GUEST_RIP, HIGH_HALF, RIP_RFLAGS, "outside 64-bit mode");
 

@@ -67,6 +67,8 @@ void entry_must_be_1(struct entry_checker *c, uint32_t field, uint64_t mask, con
 
 /* An address that must be canonical. */
 void entry_canonical(struct entry_checker *c, uint32_t field, const char *rule);
+/* One that may also stand right behind those of its half: RIP after the last instruction there. */
+void entry_next_to_canonical(struct entry_checker *c, uint32_t field, const char *rule);
 
 /* A physical address: the bits under `low` are 0, and those beyond the physical-address width. */
 void entry_physical(struct entry_checker *c, uint32_t field, uint64_t low, const char *rule);

@@ -39,9 +39,9 @@ bool event_is_fault(uint8_t vector)
     return !in_set(VECTOR_SET_NO_FAULT, vector);
 }
 
-struct event event_exception(uint8_t vector, uint32_t error_code, bool protected_mode)
+struct event event_exception(uint8_t vector, uint32_t error_code)
 {
-    bool has_error = protected_mode && event_vector_has_error(vector);
+    bool has_error = event_vector_has_error(vector);
     return (struct event){
         .valid = true,
         .vector = vector,
@@ -59,14 +59,19 @@ uint32_t event_encode(const struct event *event)
                       (event->has_error ? EVENT_INFO_ERROR_CODE : 0));
 }
 
+/* Raised by an instruction, behind which the handler returns. */
+static bool is_software(uint8_t type)
+{
+    return type == EVENT_SOFTWARE_INTERRUPT || type == EVENT_PRIVILEGED_EXCEPTION ||
+           type == EVENT_SOFTWARE_EXCEPTION;
+}
+
 struct event event_decode(uint32_t info, uint32_t error_code, uint32_t length)
 {
-    if (!(info & EVENT_INFO_VALID))
+    uint8_t type = (uint8_t)field_get(info, EVENT_INFO_TYPE);
+    if (!(info & EVENT_INFO_VALID) || type == EVENT_RESERVED || type == EVENT_OTHER)
         return (struct event){0};
 
-    uint8_t type = (uint8_t)field_get(info, EVENT_INFO_TYPE);
-    bool software = type == EVENT_SOFTWARE_INTERRUPT || type == EVENT_PRIVILEGED_EXCEPTION ||
-                    type == EVENT_SOFTWARE_EXCEPTION;
     bool has_error = info & EVENT_INFO_ERROR_CODE;
     return (struct event){
         .valid = true,
@@ -74,26 +79,20 @@ struct event event_decode(uint32_t info, uint32_t error_code, uint32_t length)
         .type = type,
         .has_error = has_error,
         .error_code = has_error ? error_code : 0,
-        .length = software ? length : 0,
+        .length = is_software(type) ? length : 0,
     };
 }
 
-static bool is_nmi(uint32_t info)
+/* #CP is younger than the rule: a CPU whose exceptions may not have any error code has no CET. */
+void event_fit(struct event *event, const struct event_state *state)
 {
-    return info & EVENT_INFO_VALID && field_get(info, EVENT_INFO_TYPE) == EVENT_NMI;
-}
+    bool pushes = event_vector_has_error(event->vector) && event->vector != VECTOR_CP;
 
-uint32_t event_interruptibility(uint32_t interruptibility, uint32_t idt_vectoring,
-                                bool nmi_unblocked)
-{
-    /* The CPU set the blocking when it began to deliver the NMI; the entry that delivers it again
-     * sets it anew, and is refused if it is set already. */
-    if (is_nmi(idt_vectoring))
-        return interruptibility & ~(uint32_t)BLOCKING_BY_NMI;
-    /* IRET had already ended the blocking when it faulted, and will be executed again. */
-    if (nmi_unblocked && !(idt_vectoring & EVENT_INFO_VALID))
-        return interruptibility | (uint32_t)BLOCKING_BY_NMI;
-    return interruptibility;
+    if (event->type != EVENT_EXCEPTION || !state->protected_mode)
+        event->has_error = false;
+    else if (!state->any_error_code)
+        event->has_error = pushes;
+    event->error_code = event->has_error ? event->error_code & 0xffff : 0;
 }
 
 bool event_interrupt_allowed(const struct event_state *state)
@@ -127,8 +126,7 @@ enum event_outcome event_combine(const struct event *first, uint8_t second)
 }
 
 /* The event that has to come first, whether or not the guest can be interrupted. */
-static struct event unconditional(const struct event_pending *pending, bool protected_mode,
-                                  bool *shutdown)
+static struct event unconditional(const struct event_pending *pending, bool *shutdown)
 {
     if (!pending->exception.valid)
         return pending->requeue;
@@ -137,7 +135,7 @@ static struct event unconditional(const struct event_pending *pending, bool prot
 
     switch (event_combine(&pending->requeue, pending->exception.vector)) {
     case EVENT_DOUBLE_FAULT:
-        return event_exception(VECTOR_DF, 0, protected_mode);
+        return event_exception(VECTOR_DF, 0);
     case EVENT_SHUTDOWN:
         *shutdown = true;
         return (struct event){0};
@@ -149,20 +147,27 @@ static struct event unconditional(const struct event_pending *pending, bool prot
 struct event_plan event_plan(const struct event_pending *pending, const struct event_state *state)
 {
     struct event_plan plan = {0};
+    struct event_state now = *state;
     unsigned nmis = pending->nmis;
     bool interrupt = pending->interrupt;
 
-    plan.inject = unconditional(pending, state->protected_mode, &plan.shutdown);
+    plan.inject = unconditional(pending, &plan.shutdown);
+    if (plan.inject.valid && plan.inject.type == EVENT_NMI)
+        now.interruptibility &= ~(uint32_t)BLOCKING_BY_NMI;
+    if (pending->iret_again && !plan.inject.valid)
+        now.interruptibility |= (uint32_t)BLOCKING_BY_NMI;
+    plan.interruptibility = now.interruptibility;
     if (plan.shutdown)
         return plan;
-    if (!plan.inject.valid && nmis && event_nmi_allowed(state)) {
+    if (!plan.inject.valid && nmis && event_nmi_allowed(&now)) {
         plan.inject = (struct event){.valid = true, .vector = VECTOR_NMI, .type = EVENT_NMI};
         nmis--;
     }
-    if (!plan.inject.valid && interrupt && event_interrupt_allowed(state)) {
+    if (!plan.inject.valid && interrupt && event_interrupt_allowed(&now)) {
         plan.inject = (struct event){.valid = true, .vector = pending->vector};
         interrupt = false;
     }
+    event_fit(&plan.inject, state);
     plan.nmi_window = nmis;
     plan.interrupt_window = interrupt;
     return plan;

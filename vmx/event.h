@@ -25,6 +25,7 @@
 
 enum event_type {
     EVENT_INTERRUPT = 0,
+    EVENT_RESERVED = 1,
     EVENT_NMI = 2,
     EVENT_EXCEPTION = 3,            /* raised by hardware */
     EVENT_SOFTWARE_INTERRUPT = 4,   /* INT n */
@@ -83,8 +84,9 @@ const char *event_type_name(unsigned type);
 /* True if exceptions with this vector push an error code in protected mode (SDM 3, 6.3.1). */
 bool event_vector_has_error(uint8_t vector);
 
-/* A hardware exception. In real mode no exception pushes an error code: pass CR0.PE. */
-struct event event_exception(uint8_t vector, uint32_t error_code, bool protected_mode);
+/* A hardware exception, as protected mode has it: with an error code if its vector pushes one. What
+ * the guest's mode makes of that is decided when it is delivered, by event_fit(). */
+struct event event_exception(uint8_t vector, uint32_t error_code);
 
 /* True if the vector's exceptions are faults: they push RFLAGS with RF set (SDM 3, 18.3.1.1). */
 bool event_is_fault(uint8_t vector);
@@ -92,17 +94,10 @@ bool event_is_fault(uint8_t vector);
 /* The interruption-information word of an event; 0 for no event. */
 uint32_t event_encode(const struct event *event);
 
-/* The event that IDT-vectoring information describes; none if its valid bit is clear. `length` is
- * the VM-exit instruction length, which holds only for software events. */
+/* The event that interruption or IDT-vectoring information describes; none if its valid bit is
+ * clear or its type is reserved. `length` is the VM-exit instruction length, which holds only for
+ * software events. */
 struct event event_decode(uint32_t info, uint32_t error_code, uint32_t length);
-
-/* The interruptibility state to enter with after an exit (SDM 3, 28.2.3 and 33.7.1.2).
- * `nmi_unblocked` is bit 12 of the exit's interruption information or, for EPT violations and
- * page-modification log-full exits, of the exit qualification; pass false for an exit by #DF.
- * If the NMI whose delivery was cut short is not delivered again, because an exception takes its
- * place, pass 0 for `idt_vectoring`: its blocking stays. */
-uint32_t event_interruptibility(uint32_t interruptibility, uint32_t idt_vectoring,
-                                bool nmi_unblocked);
 
 /* What the guest can take now. */
 struct event_state {
@@ -111,7 +106,14 @@ struct event_state {
     uint32_t activity;
     bool protected_mode; /* CR0.PE */
     bool trap;           /* the entry delivers a pending debug trap, ahead of interrupts and NMIs */
+    bool any_error_code; /* IA32_VMX_BASIC[56]: no vector must or must not have an error code */
 };
+
+/* Gives an event the form that VM entry accepts of it in this state (SDM 3, 27.2.1.3). The form in
+ * which an exit reported an event need not be one: the mode may have changed since it was raised,
+ * and some processors report an error code in real mode, where none may be delivered. */
+void event_fit(struct event *event, const struct event_state *state);
+
 bool event_interrupt_allowed(const struct event_state *state);
 bool event_nmi_allowed(const struct event_state *state);
 
@@ -128,6 +130,7 @@ enum event_outcome event_combine(const struct event *first, uint8_t second);
 struct event_pending {
     struct event requeue;   /* delivery was cut short by the last exit */
     struct event exception; /* raised on the guest's behalf at the last exit */
+    bool iret_again;        /* an IRET ended NMI blocking before it exited, and stands at RIP */
     unsigned nmis;          /* waiting: 0, 1 or 2 */
     bool interrupt;         /* an interrupt is waiting, */
     uint8_t vector;         /* this one */
@@ -138,6 +141,19 @@ struct event_plan {
     bool nmi_window;     /* leave the guest as soon as it can take an NMI */
     bool interrupt_window;
     bool shutdown; /* a triple fault: the guest must not be entered */
+
+    /* The interruptibility state to enter with (SDM 3, 28.2.3 and 33.7.1.2). Two exits leave NMI
+     * blocking other than the entry needs it:
+     *
+     * The CPU sets it when it begins to deliver an NMI. If that delivery was cut short, the entry
+     * that repeats it sets it anew and is refused if it is set already; but if an exception takes
+     * the NMI's place, the blocking stays, as it would have on a CPU that was not interrupted.
+     *
+     * IRET clears it before anything that can make it exit. If it is executed again, the blocking
+     * has to be put back, or an NMI would be taken before the IRET; but if the exit is reflected to
+     * the guest as an exception, the IRET has faulted, and NMIs are no longer blocked after that.
+     */
+    uint32_t interruptibility;
 };
 
 /* Decides what the next entry delivers. In order: the interrupted delivery, an exception, an NMI,

@@ -24,6 +24,7 @@ struct vmx_exit {
 #define DEFINES_INTERRUPTION  BIT(3)
 #define DEFINES_INFO          BIT(4)
 #define OF_INSTRUCTION        BIT(5) /* never during the delivery of an event (SDM 3, 28.2.4) */
+#define DEFINES_IRET          BIT(6) /* bit 12 of the qualification: NMI unblocking due to IRET */
 #define COMPLETES             (OF_INSTRUCTION | DEFINES_LENGTH)
 
 /* In the header, so that a check with a constant reason costs nothing. */
@@ -45,11 +46,12 @@ static const uint8_t vmx_exit_defines[REASON_COUNT] = {
     [REASON_WRMSR] = COMPLETES,
     [REASON_MWAIT] = DEFINES_QUALIFICATION | COMPLETES,
     [REASON_MONITOR] = COMPLETES,
-    [REASON_EPT_VIOLATION] = DEFINES_QUALIFICATION | DEFINES_GPA,
+    [REASON_EPT_VIOLATION] = DEFINES_QUALIFICATION | DEFINES_GPA | DEFINES_IRET,
     [REASON_EPT_MISCONFIGURATION] = DEFINES_GPA,
     [REASON_WBINVD] = COMPLETES,
     [REASON_XSETBV] = COMPLETES,
     [REASON_INVPCID] = DEFINES_QUALIFICATION | COMPLETES | DEFINES_INFO,
+    [REASON_PML_FULL] = DEFINES_QUALIFICATION | DEFINES_IRET,
 };
 
 static inline uint64_t vmx_exit_field(uint32_t reason, uint64_t defines, uint32_t field)

@@ -1,6 +1,7 @@
 #include "vmx/extra_state.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/guarded.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
@@ -27,11 +28,6 @@ static uint64_t xgetbv(void)
     uint32_t low, high;
     __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (uint64_t)high << 32 | low;
-}
-
-static void xsetbv(uint64_t value)
-{
-    __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
 }
 
 static uint32_t rdpkru(void)
@@ -61,9 +57,14 @@ void extra_state_enable(void)
     write_cr4(cr4 | (has_xsave ? CR4_OSXSAVE : 0) | (has_pku ? CR4_PKE : 0));
     if (has_xsave) {
         struct cpuid d = cpuid(0xd, 0);
-        xcr0_supported = (uint64_t)d.edx << 32 | d.eax;
         has_xss = cpuid(0xd, 1).eax & CPUIDD_XSAVES;
-        xsetbv(xcr0_supported);
+        xcr0_supported = xcr0_largest((uint64_t)d.edx << 32 | d.eax);
+        if (!xsetbv_safe(xcr0_supported)) {
+            log_warn(
+                "this CPU refuses XCR0 = %#lx, which CPUID says it has: guests get x87 and SSE",
+                xcr0_supported);
+            xcr0_supported = XCR0_X87 | XCR0_SSE;
+        }
         /* The guest's components must fit the area; refuse those that do not. */
         if (cpuid(0xd, 0).ebx > PAGE_SIZE << AREA_ORDER)
             xcr0_supported &= XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512;
@@ -98,30 +99,29 @@ void extra_state_destroy(struct extra_state *state)
 
 /* The order of the list: debug and address registers, MSRs, then the FPU under a full XCR0, then
  * the guest's own XCR0, XSS and PKRU. Saving goes the same way. */
-void extra_state_load(struct extra_state *state)
+const char *extra_state_load(struct extra_state *state)
 {
-    char *area = phys_to_virt(state->fpu);
+    const char *area = phys_to_virt(state->fpu);
 
     write_cr2(state->cr2);
     write_dr0(state->dr0);
     write_dr1(state->dr1);
     write_dr2(state->dr2);
     write_dr3(state->dr3);
-    write_dr6(state->dr6);
+    if (!write_dr6_safe(state->dr6))
+        return "DR6";
     for (unsigned i = 0; i < EXTRA_MSRS; i++)
-        if (msr_exists[i])
-            wrmsr(extra_msrs[i], state->msrs[i]);
-    if (has_xsave) {
-        xsetbv(xcr0_supported);
-        __asm__ volatile("xrstor64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
-        xsetbv(state->xcr0);
-    } else {
-        __asm__ volatile("fxrstor64 (%0)" : : "r"(area) : "memory");
-    }
-    if (has_xss)
-        wrmsr(MSR_XSS, state->xss);
+        if (msr_exists[i] && !wrmsr_safe(extra_msrs[i], state->msrs[i]))
+            return "SYSCALL MSRs";
+    if (has_xsave ? !xsetbv_safe(xcr0_supported) || !xrstor_safe(area) : !fxrstor_safe(area))
+        return "FPU state";
+    if (has_xsave && !xsetbv_safe(state->xcr0))
+        return "XCR0";
+    if (has_xss && !wrmsr_safe(MSR_XSS, state->xss))
+        return "IA32_XSS";
     if (has_pku)
         wrpkru(state->pkru);
+    return NULL;
 }
 
 void extra_state_save(struct extra_state *state)
@@ -143,7 +143,8 @@ void extra_state_save(struct extra_state *state)
         state->xss = rdmsr(MSR_XSS);
     if (has_xsave) {
         state->xcr0 = xgetbv();
-        xsetbv(xcr0_supported);
+        if (!xsetbv_safe(xcr0_supported))
+            return; /* nor was it loaded */
         __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
     } else {
         __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");
@@ -155,17 +156,8 @@ uint64_t extra_xcr0(void)
     return has_xsave ? xgetbv() : 0;
 }
 
-/* The rules of XSETBV (SDM 1, 13.3), so that ours cannot fault. */
+/* What the rules that we know allow, and this CPU, which may know more. */
 bool extra_set_xcr0(uint64_t value)
 {
-    if (!(value & XCR0_X87) || value & ~xcr0_supported)
-        return false;
-    if (value & XCR0_AVX && !(value & XCR0_SSE))
-        return false;
-    if ((value & XCR0_MPX) && (value & XCR0_MPX) != XCR0_MPX)
-        return false;
-    if (value & XCR0_AVX512 && (value & (XCR0_AVX512 | XCR0_AVX)) != (XCR0_AVX512 | XCR0_AVX))
-        return false;
-    xsetbv(value);
-    return true;
+    return xcr0_is_valid(value, xcr0_supported) && xsetbv_safe(value);
 }

@@ -31,7 +31,8 @@ void extra_state_enable(void);
 int extra_state_init(struct extra_state *state) MUST_CHECK;
 void extra_state_destroy(struct extra_state *state);
 
-void extra_state_load(struct extra_state *state);
+/* Returns NULL, or the name of what this CPU refused to take: then the vCPU can't run here. */
+const char *extra_state_load(struct extra_state *state) MUST_CHECK;
 void extra_state_save(struct extra_state *state);
 
 /* XSETBV by the guest. False: the CPU does not allow that value (#GP for the guest). */

@@ -9,36 +9,16 @@
 #define PENDING_DEBUG_BREAKPOINT BIT(12) /* one that is enabled */
 #define PENDING_DEBUG_BS         BIT(14)
 
-/* Did an IRET end NMI blocking and then fault, so that it will run again? */
-static bool nmi_unblocked(const struct vmx_exit *e)
-{
-    if (e->reason == REASON_EPT_VIOLATION)
-        return vmx_exit_qualification(e) & QUALIFICATION_NMI_UNBLOCKED;
-    if (e->reason == REASON_EXCEPTION_OR_NMI)
-        return vmx_exit_interruption(e) & EVENT_INFO_NMI_UNBLOCKED &&
-               field_get(vmx_exit_interruption(e), EVENT_INFO_VECTOR) != VECTOR_DF;
-    return false;
-}
-
+/* Bit 12 of a qualification says nothing about an exit in the middle of a delivery. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu)
 {
-    const struct vmx_exit *e = &vcpu->exit;
-    bool unblocked = nmi_unblocked(e);
-    if (likely(!(e->idt_vectoring & EVENT_INFO_VALID) && !unblocked))
-        return;
-
-    if (e->idt_vectoring & EVENT_INFO_VALID) {
-        uint32_t error = e->idt_vectoring & EVENT_INFO_ERROR_CODE
-                             ? (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR)
-                             : 0;
-        vcpu->pending.requeue =
-            event_decode(e->idt_vectoring, error, (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
-        vcpu->attention = true;
-    }
-    uint32_t old = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY);
-    uint32_t new = event_interruptibility(old, e->idt_vectoring, unblocked);
-    if (new != old)
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, new);
+    uint32_t info = vcpu->exit.idt_vectoring;
+    if (info & EVENT_INFO_VALID)
+        vcpu->pending.requeue = event_decode(info, (uint32_t)vmread(VMCS_IDT_VECTORING_ERROR),
+                                             (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
+    else
+        vmx_iret_again(vcpu);
+    vcpu->attention = true;
 }
 
 /* Takes what the entry delivers off the list. An interrupted delivery and an exception come first
@@ -64,16 +44,20 @@ static bool trap_pending(void)
 bool vmx_deliver_event(struct vmx_vcpu *vcpu)
 {
     struct event_pending *p = &vcpu->pending;
-    struct event_state state = {
+    const struct event_state state = {
         .rflags = cpu_reg(&vcpu->regs, REG_RFLAGS),
         .interruptibility = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY),
         .activity = (uint32_t)vmread(VMCS_GUEST_ACTIVITY_STATE),
         .protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE,
         .trap = trap_pending(),
+        .any_error_code = vmx.msrs.basic & BASIC_ANY_ERROR_CODE,
     };
     struct event_plan plan = event_plan(p, &state);
+    p->iret_again = false;
     if (plan.shutdown)
         return false;
+    if (plan.interruptibility != state.interruptibility)
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, plan.interruptibility);
     if (plan.inject.valid) {
         vmwrite(VMCS_ENTRY_INTERRUPTION_INFO, event_encode(&plan.inject));
         if (plan.inject.has_error)
@@ -92,10 +76,9 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
 
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code)
 {
-    bool protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE;
-    vcpu->pending.exception = event_exception(vector, error_code, protected_mode);
+    vcpu->pending.exception = event_exception(vector, error_code);
     vcpu->attention = true;
-    if (event_is_fault(vector) || vector == VECTOR_DB) /* of DR7.GD: the others are the CPU's */
+    if (event_is_fault(vector))
         cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
 }
 
@@ -109,6 +92,11 @@ void vmx_raise_single_step(struct vmx_vcpu *vcpu)
 {
     if (unlikely(cpu_reg(&vcpu->regs, REG_RFLAGS) & RFLAGS_TF))
         vmx_raise_trap(PENDING_DEBUG_BS);
+}
+
+bool vmx_nmis_blocked(const struct vmx_vcpu *vcpu)
+{
+    return vcpu->pending.iret_again || vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_BY_NMI;
 }
 
 bool vmx_wakes(const struct vmx_vcpu *vcpu)

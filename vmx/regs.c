@@ -91,6 +91,8 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
         vmwrite(VMCS_GUEST_RIP, value);
         return;
     }
+    if (reg == REG_CR0 || reg == REG_CR4 || reg == REG_EFER)
+        cpu->regime += REGIME_STEP;
     if (reg == REG_CR0) {
         vmwrite(VMCS_CR0_READ_SHADOW, value);
         vmwrite(VMCS_GUEST_CR0,
@@ -105,15 +107,4 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
         BUG_ON(!fields[reg]); /* PKRU is the guest's alone */
         vmwrite(fields[reg], value);
     }
-}
-
-void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
-{
-    (void)cpu;
-    state->rflags = vmread_always(VMCS_GUEST_RFLAGS) & CPU_STATE_RFLAGS;
-    state->cr0 = vmread_always(VMCS_GUEST_CR0);
-    state->cr3 = vmread_always(VMCS_GUEST_CR3);
-    state->cr4 = vmread_always(VMCS_GUEST_CR4);
-    state->efer = vmread_always(VMCS_GUEST_EFER);
-    state->cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
 }

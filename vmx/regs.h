@@ -80,7 +80,14 @@ struct cpu_regs {
     uint64_t gpr[GPR_COUNT + 1]; /* the last one is always 0, for "no register" */
     uint64_t known;              /* bit n: value[n] is what register n holds */
     uint64_t value[REG_COUNT];
+
+    /* Counts in steps of REGIME_STEP what happens, by exits alone, to the meaning of addresses: CR0,
+     * CR4 and EFER that are set here, and flushes where they exit. While it is the same, so are the
+     * bits of these registers that translations depend on, but for CR0.WP, which may be the
+     * guest's to change without an exit. */
+    uint64_t regime;
 };
+#define REGIME_STEP (1ull << 20)
 _Static_assert(REG_COUNT <= 64, "one bit each in `known`");
 
 /* Reads a register that is not known yet, and makes it known. */
@@ -92,6 +99,13 @@ static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
 }
 
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
+
+/* For who has read it already. */
+static inline void cpu_know_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
+{
+    cpu->value[reg] = value;
+    cpu->known |= 1ull << reg;
+}
 
 static inline uint64_t cpu_gpr(struct cpu_regs *cpu, unsigned gpr)
 {
@@ -112,20 +126,15 @@ static inline unsigned cpu_cpl(struct cpu_regs *cpu)
     return (unsigned)(cpu_reg(cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DPL) >> 5;
 }
 
-/* What decides, beside general registers and memory, what the instruction at RIP does. CR0 and CR4
- * are those in force: VMX fixes no bit that a translation depends on, so they differ between two
- * exits whenever what the guest reads of these bits does. */
-struct cpu_state {
-    uint64_t rflags; /* CPU_STATE_RFLAGS only */
-    uint64_t cr0, cr3, cr4, efer;
-    uint64_t cs_rights;
-};
-#define CPU_STATE_RFLAGS 0x50100u /* TF, RF and AC */
+/* The bits of RFLAGS that decide, beside memory and the other registers, what the instruction at RIP
+ * does: TF and AC. RF does not; the CPU sets it as it exits. */
+#define CPU_STATE_RFLAGS 0x40100u
 
-void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state);
-
-static inline bool cpu_state_is(const struct cpu_state *a, const struct cpu_state *b)
+/* What decides it beside CR3 and CR0.WP, in a word: the regime, and CS and RFLAGS as far as they
+ * count. */
+static inline uint64_t cpu_mode(const struct cpu_regs *cpu, uint64_t rflags, uint64_t cs_rights)
 {
-    return !((a->rflags ^ b->rflags) | (a->cr0 ^ b->cr0) | (a->cr3 ^ b->cr3) | (a->cr4 ^ b->cr4) |
-             (a->efer ^ b->efer) | (a->cs_rights ^ b->cs_rights));
+    _Static_assert(!(CPU_STATE_RFLAGS & 0x1f0ff) && CPU_STATE_RFLAGS < REGIME_STEP,
+                   "neither bits of access rights nor of the count");
+    return ((rflags & CPU_STATE_RFLAGS) | cs_rights) + cpu->regime;
 }

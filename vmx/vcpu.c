@@ -17,8 +17,8 @@ extern const char vmx_exit_entry[];
 
 /* RAX, HOST_RSP and LAUNCHED of vmx/entry.S */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 440, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, launched) == 448, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 448, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, launched) == 456, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
@@ -84,7 +84,7 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
     vmwrite(VMCS_SECONDARY_CONTROLS, secondary);
     vmwrite(VMCS_EXIT_CONTROLS, c->word[CONTROL_EXIT]);
     vmwrite(VMCS_ENTRY_CONTROLS, c->word[CONTROL_ENTRY]);
-    vmwrite(VMCS_EXCEPTION_BITMAP, 0);
+    vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_REFLECTED);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MASK, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MATCH, 0);
     vmwrite(VMCS_CR3_TARGET_COUNT, 0);
@@ -166,15 +166,24 @@ void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
         page_free(vcpu->msr_bitmap, 0);
 }
 
+/* Clears the MSR's bit in the bitmap for reads, at offset 0, or for writes. */
+static void clear_msr_bit(struct vmx_vcpu *vcpu, uint32_t msr, unsigned bitmap)
+{
+    uint8_t *bits = phys_to_virt(vcpu->msr_bitmap);
+    uint32_t index = msr & 0x1fff;
+    bits += bitmap + (msr >= MSR_HIGH_BASE ? MSR_BITMAP_HALF : 0);
+    bits[index / 8] &= (uint8_t)~BIT(index % 8);
+}
+
+void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr)
+{
+    clear_msr_bit(vcpu, msr, 0);
+}
+
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
 {
-    uint8_t *read = phys_to_virt(vcpu->msr_bitmap);
-    if (msr >= MSR_HIGH_BASE)
-        read += MSR_BITMAP_HALF;
-    uint32_t index = msr & 0x1fff;
-    uint8_t keep = (uint8_t)~BIT(index % 8);
-    read[index / 8] &= keep;
-    read[2 * MSR_BITMAP_HALF + index / 8] &= keep;
+    clear_msr_bit(vcpu, msr, 0);
+    clear_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF);
 }
 
 static uint64_t read_field(void *context, uint32_t field)
@@ -240,10 +249,12 @@ int vmx_run(struct vmx_vcpu *vcpu)
     return explain_failure();
 }
 
-void vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
+bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
 {
-    if (field_get(vmx_exit_interruption(&vcpu->exit), EVENT_INFO_TYPE) == EVENT_NMI)
-        __asm__ volatile("int $2");
+    if (field_get(vmx_exit_interruption(&vcpu->exit), EVENT_INFO_TYPE) != EVENT_NMI)
+        return false;
+    __asm__ volatile("int $2");
+    return true;
 }
 
 void vmx_end_interrupt_shadow(void)
@@ -259,14 +270,20 @@ void vmx_skip_instruction(struct vmx_vcpu *vcpu)
     uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
     uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
 
-    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. */
-    if (unlikely((rip ^ next) >> 32) && !(cpu_reg(cpu, REG_SEG_AR + SEG_CS) & SEG_AR_L))
+    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. (Outside long
+     * mode CS.L means nothing, and can be 1.) */
+    if (unlikely((rip ^ next) >> 32) && !vmx_in_64_bit_code())
         next &= 0xffffffff;
     cpu_set_reg(cpu, REG_RIP, next);
     if (unlikely(rflags & RFLAGS_RF))
         cpu_set_reg(cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
     vmx_end_interrupt_shadow();
     vmx_raise_single_step(vcpu);
+}
+
+void vmx_retry_instruction(struct vmx_vcpu *vcpu)
+{
+    cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
 }
 
 void vmx_set_primary(uint64_t mask, bool on)

@@ -15,7 +15,7 @@ NORETURN void vmcs_access_failed(uint32_t field, uint64_t value, bool write);
 static inline uint64_t vmread(uint32_t field)
 {
     uint64_t value;
-    __asm__ goto volatile("vmread %1, %0\n\tjbe %l[failed]"
+    __asm__ volatile goto("vmread %1, %0\n\tjbe %l[failed]"
                           : "=r"(value)
                           : "r"((uint64_t)field)
                           : "cc"
@@ -41,7 +41,7 @@ static inline void vmwrite_always(uint32_t field, uint64_t value)
 
 static inline void vmwrite(uint32_t field, uint64_t value)
 {
-    __asm__ goto volatile("vmwrite %1, %0\n\tjbe %l[failed]"
+    __asm__ volatile goto("vmwrite %1, %0\n\tjbe %l[failed]"
                           :
                           : "r"((uint64_t)field), "r"(value)
                           : "cc", "memory"

@@ -81,13 +81,15 @@ bool vmx_ve_enable(hpa_t area) MUST_CHECK;
 /* After an exit with vcpu->pml_on: where the new entries begin and how many. Empties the log. */
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
 
-/* Fills what an exit with this reason leaves undefined, if the CPU lets it be written. The first
- * thing after an exit. */
+/* Makes what an exit with this reason leaves what no emulator would: garbage where nothing is
+ * defined, and RF. The CPU must let exit information be written. The first thing after an exit.
+ * Returns the TSC ticks that it took, so that measurements can leave them out. */
 bool vmx_can_poison(void);
-void vmx_poison(uint32_t reason);
+uint64_t vmx_poison(uint32_t reason);
 
-/* Lets the guest use an MSR without an exit. */
+/* Lets the guest use an MSR without an exit, or only read it. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
+void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
 
 /* Enters the guest, again after each exit, until vmx_exited() returns false. The first entry is
  * preceded by the software checks; one that fails is explained and dumped. Returns 0, or -EINVAL
@@ -107,8 +109,8 @@ static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 }
 
 /* For an exit by exception or NMI: an NMI that arrived while the guest ran is the host's, and taken
- * by its vector. */
-void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
+ * by its vector. False: it is no NMI. */
+bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu) MUST_CHECK;
 
 /* The qualification of an EPT violation (SDM 3, table 28-7). */
 #define QUALIFICATION_READ          BIT(0)
@@ -122,18 +124,18 @@ void vmx_take_host_nmi(const struct vmx_vcpu *vcpu);
 /* Events (D15), in vmx/inject.c.
  *
  * First after every exit: where vmx_cut_short() says so, vmx_requeue_event() makes the next entry
- * deliver the event again whose delivery was cut short, and puts NMI blocking back. vmx_deliver()
- * stands last before an entry after something asked for attention. Returns false for a triple
- * fault: the vCPU is shut down. */
+ * deliver the event again whose delivery was cut short, or block NMIs again for an IRET that is
+ * executed again. vmx_deliver() stands last before an entry after something asked for attention.
+ * Returns false for a triple fault: the vCPU is shut down. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu);
 static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     if (vmx_exit_defines[reason] & OF_INSTRUCTION)
         return false;
     vcpu->exit.idt_vectoring = (uint32_t)vmread_always(VMCS_IDT_VECTORING_INFO);
-    if (vcpu->exit.idt_vectoring & EVENT_INFO_VALID || reason == REASON_EXCEPTION_OR_NMI)
+    if (vcpu->exit.idt_vectoring & EVENT_INFO_VALID)
         return true;
-    return reason == REASON_EPT_VIOLATION &&
+    return vmx_exit_defines[reason] & DEFINES_IRET &&
            vmread_always(VMCS_EXIT_QUALIFICATION) & QUALIFICATION_NMI_UNBLOCKED;
 }
 
@@ -148,7 +150,8 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu) MUST_CHECK;
 static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
 {
     const struct event_pending *p = &vcpu->pending;
-    if (likely(!(p->requeue.valid | p->exception.valid | p->nmis | p->interrupt | vcpu->windows)))
+    if (likely(!(p->requeue.valid | p->exception.valid | p->iret_again | p->nmis | p->interrupt |
+                 vcpu->windows)))
         return true;
     return vmx_deliver_event(vcpu);
 }
@@ -161,6 +164,15 @@ void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
  * it is a fault. #PF also needs CR2. */
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
+/* After an exit by exception or NMI: gives an exception of EXCEPTIONS_REFLECTED, which are those
+ * that exit, back to the guest. False: it is none of them. */
+#define EXCEPTIONS_REFLECTED (BIT(VECTOR_DB) | BIT(VECTOR_AC))
+bool vmx_reflect_exception(struct vmx_vcpu *vcpu) MUST_CHECK;
+
+/* Raises #DB for what stands in `reasons`, bits as in the qualification of a #DB exit, or
+ * DEBUG_TASK_SWITCH (vmx/debug.h). */
+void vmx_raise_debug(struct vmx_vcpu *vcpu, uint64_t reasons);
+
 /* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
 void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 
@@ -170,6 +182,16 @@ void vmx_raise_trap(uint64_t pending);
 
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
+
+/* After an exit that undid an instruction which is executed again: it is IRET, which has ended NMI
+ * blocking before that. */
+static inline void vmx_iret_again(struct vmx_vcpu *vcpu)
+{
+    vcpu->pending.iret_again = vcpu->attention = true;
+}
+
+/* Whether an NMI that arrives now has to wait for an IRET. */
+bool vmx_nmis_blocked(const struct vmx_vcpu *vcpu);
 
 #define INTERRUPT_SHADOW (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
 static inline bool vmx_in_interrupt_shadow(void)
@@ -192,26 +214,21 @@ static inline bool vmx_in_64_bit_code(void)
            vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L;
 }
 
-/* Whether the state of cpu_state_get() is as it was. */
-static inline bool vmx_state_is(const struct cpu_state *state)
+/* Completes an instruction that was executed in software, where nothing but RIP and RF changes: no
+ * interrupt shadow and no single step. Where the exit was for an access to memory, the CPU has
+ * saved RF as 1 (SDM 3, "Saving RIP, RSP, RFLAGS, and SSP"), for a retry that is not to meet its
+ * own breakpoint again. As the instruction is complete, the next one may meet its own. */
+static inline void vmx_complete(uint64_t next, uint64_t rflags)
 {
-    return (vmread_always(VMCS_GUEST_RFLAGS) & CPU_STATE_RFLAGS) == state->rflags &&
-           vmread_always(VMCS_GUEST_CR0) == state->cr0 &&
-           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
-           vmread_always(VMCS_GUEST_CR4) == state->cr4 &&
-           vmread_always(VMCS_GUEST_EFER) == state->efer &&
-           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
+    vmwrite_always(VMCS_GUEST_RIP, next);
+    if (likely(rflags & RFLAGS_RF))
+        vmwrite_always(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
 }
 
-/* Whether 64-bit code is what it was, as far as its bytes go, and its completion has no more to do
- * than RIP. */
-static inline bool vmx_code_is(const struct cpu_state *state)
-{
-    return !(vmread_always(VMCS_GUEST_RFLAGS) & (RFLAGS_TF | RFLAGS_RF)) &&
-           vmread_always(VMCS_GUEST_CR3) == state->cr3 &&
-           vmread_always(VMCS_GUEST_EFER) == state->efer &&
-           vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) == state->cs_rights;
-}
+/* The exit's instruction will be executed again, or goes on with its next iteration. RF keeps it from
+ * meeting its own breakpoint a second time (SDM 3, 18.3.1.1); where the exit was the instruction's
+ * own and not one for an access to memory, the CPU has saved RF as 0. */
+void vmx_retry_instruction(struct vmx_vcpu *vcpu);
 
 /* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the
  * interrupt shadow ends, RF is clear and the single-step trap is due. */
@@ -236,6 +253,14 @@ static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(!vmx_skip_plain(reason)))
         vmx_skip_instruction(vcpu);
+}
+
+/* Makes the guest be left after `ticks` of the TSC, or later if they are more than the preemption
+ * timer can count. It counts in the guest alone (SDM 3, 27.5.1). */
+static inline void vmx_set_timer(uint64_t ticks)
+{
+    uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE), most = UINT32_MAX;
+    vmwrite_always(VMCS_PREEMPTION_TIMER_VALUE, value < most ? value : most);
 }
 
 /* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */

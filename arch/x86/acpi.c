@@ -5,8 +5,14 @@
 #include "lib/string.h"
 
 #define TABLE_MAX 0x400000u
-#define BIOS_AREA HPA(0xe0000)
-#define BIOS_SIZE 0x20000u
+
+/* Where a BIOS leaves the RSDP, at a multiple of 16 (ACPI 6.5, 5.2.5.1): in its own area, or in the
+ * first KiB of the extended BIOS data area, whose real-mode segment it notes down. */
+#define EBDA_SEGMENT HPA(0x40e)
+#define EBDA_LOWEST  0x400u
+#define EBDA_SIZE    0x400u
+#define BIOS_AREA    HPA(0xe0000)
+#define BIOS_SIZE    0x20000u
 
 /* UEFI 2.10, 4.2 and 4.3, as 64-bit firmware lays it out. */
 struct efi_system_table {
@@ -14,7 +20,7 @@ struct efi_system_table {
     uint32_t revision, size, crc32, reserved;
     uint64_t other[10];
     uint64_t count, tables;
-};
+} __attribute__((packed));
 _Static_assert(offsetof(struct efi_system_table, count) == 104, "UEFI 2.10, 4.3");
 #define EFI_SIGNATURE  0x5453595320494249ull /* "IBI SYST" */
 #define EFI_SIZE_MAX   0x1000u
@@ -23,13 +29,14 @@ _Static_assert(offsetof(struct efi_system_table, count) == 104, "UEFI 2.10, 4.3"
 struct efi_table_entry {
     uint8_t guid[16];
     uint64_t table;
-};
+} __attribute__((packed));
 
 /* EFI_ACPI_20_TABLE_GUID, in memory order. */
 static const uint8_t efi_acpi_guid[16] = {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0xd3, 0x11,
                                           0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81};
 
 static struct acpi_rsdp rsdp;
+static bool complained; /* of the root tables and their entries: once is enough */
 
 static uint8_t byte_sum(const void *data, size_t size)
 {
@@ -40,9 +47,10 @@ static uint8_t byte_sum(const void *data, size_t size)
     return sum;
 }
 
-static bool take_rsdp(const void *candidate, const char *where)
+/* `room` says how many bytes there are; that of ACPI 1.0 has no more than the older half. */
+static bool take_rsdp(const void *candidate, size_t room, const char *where)
 {
-    if (memcmp(candidate, ACPI_RSDP, sizeof(rsdp.signature)))
+    if (room < ACPI_RSDP_SIZE_1 || memcmp(candidate, ACPI_RSDP, sizeof(rsdp.signature)))
         return false;
     uint8_t sum = byte_sum(candidate, ACPI_RSDP_SIZE_1);
     if (sum) {
@@ -54,6 +62,12 @@ static bool take_rsdp(const void *candidate, const char *where)
     memcpy(&rsdp, candidate, ACPI_RSDP_SIZE_1);
     if (rsdp.revision < 2)
         return true;
+    if (room < sizeof(rsdp)) {
+        log_error("ACPI: the RSDP from %s is of revision %u but has no more than %zu bytes; only "
+                  "its older half is used",
+                  where, rsdp.revision, room);
+        return true;
+    }
     sum = byte_sum(candidate, sizeof(rsdp));
     if (!sum)
         memcpy(&rsdp, candidate, sizeof(rsdp));
@@ -108,72 +122,100 @@ static bool find_by_efi(hpa_t system_table)
         if (memcmp(entries[i].guid, efi_acpi_guid, sizeof(efi_acpi_guid)))
             continue;
         const void *candidate = physical_map(HPA(entries[i].table), sizeof(rsdp), MAP_CACHED);
-        return candidate && take_rsdp(candidate, "the EFI system table");
+        return candidate && take_rsdp(candidate, sizeof(rsdp), "the EFI system table");
     }
     return false;
+}
+
+static bool find_in_area(hpa_t area, size_t size, const char *where)
+{
+    const char *bytes = physical_map(area, size, MAP_CACHED);
+    for (size_t offset = 0; bytes && offset < size; offset += 16)
+        if (take_rsdp(bytes + offset, size - offset, where))
+            return true;
+    return false;
+}
+
+static bool find_in_ebda(void)
+{
+    const void *noted = physical_map(EBDA_SEGMENT, sizeof(uint16_t), MAP_CACHED);
+    uint16_t segment = 0;
+    if (noted)
+        memcpy(&segment, noted, sizeof(segment));
+    uint64_t area = (uint64_t)segment << 4; /* below 1 MiB, as every segment */
+    return area >= EBDA_LOWEST && find_in_area(HPA(area), EBDA_SIZE, "the EBDA");
 }
 
 void acpi_init(const struct boot_info *info)
 {
     memset(&rsdp, 0, sizeof(rsdp));
-    if (info->rsdp_size && take_rsdp(info->rsdp, "the loader"))
+    complained = false;
+    if (take_rsdp(info->rsdp, info->rsdp_size, "the loader"))
         return;
     if (info->efi_system_table.v) {
         (void)find_by_efi(info->efi_system_table);
         return;
     }
-    const char *bios = physical_map(BIOS_AREA, BIOS_SIZE, MAP_CACHED);
-    for (unsigned offset = 0; bios && offset + sizeof(rsdp) <= BIOS_SIZE; offset += 16)
-        if (take_rsdp(bios + offset, "the BIOS area"))
-            return;
+    if (!find_in_area(BIOS_AREA, BIOS_SIZE, "the BIOS area"))
+        (void)find_in_ebda();
+}
+
+static const struct acpi_header *header_at(hpa_t address, bool quiet)
+{
+    const struct acpi_header *header = physical_map(address, sizeof(*header), MAP_CACHED);
+    if (!header && !quiet)
+        log_error("ACPI: a table is said to be at %#lx, where no memory can be", address.v);
+    return header;
+}
+
+static const struct acpi_header *table_at(hpa_t address, const char *signature, bool quiet)
+{
+    const struct acpi_header *header = header_at(address, quiet);
+    if (!header || memcmp(header->signature, signature, sizeof(header->signature)))
+        return NULL;
+    uint32_t length = header->length;
+    if (length < sizeof(*header) || length > TABLE_MAX) {
+        if (!quiet)
+            log_error("ACPI: the table %s at %#lx is not used: its length is %u; %zu to %u are "
+                      "possible",
+                      signature, address.v, length, sizeof(*header), TABLE_MAX);
+        return NULL;
+    }
+    header = physical_map(address, length, MAP_CACHED);
+    if (header && !byte_sum(header, length))
+        return header;
+    if (!quiet)
+        log_error("ACPI: the table %s at %#lx is not used: its %u bytes %s", signature, address.v,
+                  length, header ? "do not sum to 0" : "reach beyond physical memory");
+    return NULL;
 }
 
 const struct acpi_header *acpi_table_at(hpa_t address, const char *signature)
 {
-    const struct acpi_header *header = physical_map(address, sizeof(*header), MAP_CACHED);
-    if (!header) {
-        log_error("ACPI: a table is said to be at %#lx, where no memory can be", address.v);
-        return NULL;
-    }
-    if (memcmp(header->signature, signature, sizeof(header->signature)))
-        return NULL;
-    uint32_t length = header->length;
-    if (length < sizeof(*header) || length > TABLE_MAX) {
-        log_error(
-            "ACPI: the table %s at %#lx is not used: its length is %u; %zu to %u are possible",
-            signature, address.v, length, sizeof(*header), TABLE_MAX);
-        return NULL;
-    }
-    header = physical_map(address, length, MAP_CACHED);
-    uint8_t sum = header ? byte_sum(header, length) : 0;
-    if (!header || sum) {
-        log_error("ACPI: the table %s at %#lx is not used: its %u bytes %s", signature, address.v,
-                  length, header ? "do not sum to 0" : "reach beyond physical memory");
-        return NULL;
-    }
-    return header;
+    return table_at(address, signature, false);
 }
 
 /* The XSDT, or the RSDT with its narrower entries. */
 static const struct acpi_header *root_table(size_t *entry_size)
 {
-    const struct acpi_header *root = rsdp.xsdt ? acpi_table_at(HPA(rsdp.xsdt), "XSDT") : NULL;
+    const struct acpi_header *root =
+        rsdp.xsdt ? table_at(HPA(rsdp.xsdt), "XSDT", complained) : NULL;
     *entry_size = root ? sizeof(uint64_t) : sizeof(uint32_t);
     if (!root && rsdp.rsdt)
-        root = acpi_table_at(HPA(rsdp.rsdt), "RSDT");
+        root = table_at(HPA(rsdp.rsdt), "RSDT", complained);
     return root;
 }
 
 const struct acpi_header *acpi_table(const char *signature)
 {
     size_t step;
-    const struct acpi_header *root = root_table(&step);
-    for (size_t at = sizeof(*root); root && at + step <= root->length; at += step) {
+    const struct acpi_header *root = root_table(&step), *found = NULL;
+    for (size_t at = sizeof(*root); root && !found && at + step <= root->length; at += step) {
         uint64_t entry = 0;
         memcpy(&entry, (const char *)root + at, step);
-        const struct acpi_header *table = entry ? acpi_table_at(HPA(entry), signature) : NULL;
-        if (table)
-            return table;
+        if (entry && header_at(HPA(entry), complained))
+            found = table_at(HPA(entry), signature, false);
     }
-    return NULL;
+    complained = true;
+    return found;
 }

@@ -7,6 +7,7 @@
 
 #include "boot/boot_info.h"
 
+/* At any address: nobody promises that tables are aligned. */
 struct acpi_header {
     char signature[4];
     uint32_t length;
@@ -15,7 +16,7 @@ struct acpi_header {
     uint32_t oem_revision;
     char creator[4];
     uint32_t creator_revision;
-};
+} __attribute__((packed));
 
 _Static_assert(sizeof(struct acpi_header) == 36, "ACPI 6.5, table 5.4");
 
@@ -34,8 +35,8 @@ _Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 6.5, table 5.3");
 #define ACPI_RSDP        "RSD PTR "
 #define ACPI_RSDP_SIZE_1 20
 
-/* Finds the RSDP: the loader's copy, the EFI system table, or the BIOS area. Before anything
- * else here; a second call forgets the first. */
+/* Finds the RSDP: the loader's copy, by the EFI system table, or where a BIOS leaves it, in its
+ * own area or the EBDA. Before anything else here; a second call forgets the first. */
 void acpi_init(const struct boot_info *info);
 
 /* The table with that signature whose length and checksum are right, or NULL. */

@@ -77,6 +77,7 @@ void backtrace(uint64_t rip, uint64_t rbp)
 
 void bug(const char *file, int line, const char *condition)
 {
+    log_divert(NULL);
     log_error("BUG at %s:%d: %s", file, line, condition);
     backtrace((uint64_t)__builtin_return_address(0) - 1, *(uint64_t *)__builtin_frame_address(0));
     machine_exit(EXIT_PANIC);

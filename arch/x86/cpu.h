@@ -107,23 +107,6 @@ static inline void wrmsr(uint32_t msr, uint64_t value)
                      : "memory");
 }
 
-/* RDMSR that survives an absent MSR: returns false and leaves 0. */
-static inline bool rdmsr_safe(uint32_t msr, uint64_t *value)
-{
-    uint32_t low = 0, high = 0;
-    bool ok = false;
-    __asm__ volatile("1: rdmsr\n"
-                     "   movb $1, %2\n"
-                     "2:\n"
-                     ".pushsection .extable, \"a\"\n"
-                     ".quad 1b, 2b\n"
-                     ".popsection"
-                     : "+a"(low), "+d"(high), "+r"(ok)
-                     : "c"(msr));
-    *value = (uint64_t)high << 32 | low;
-    return ok;
-}
-
 #define CONTROL_REGISTER(name)                                          \
     static inline uint64_t read_##name(void)                            \
     {                                                                   \
@@ -167,6 +150,13 @@ static inline uint16_t inw(uint16_t port)
 {
     uint16_t value;
     __asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
+
+static inline uint32_t inl(uint16_t port)
+{
+    uint32_t value;
+    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
     return value;
 }
 

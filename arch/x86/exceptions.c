@@ -3,6 +3,7 @@
 #include "arch/x86/backtrace.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/cpus.h"
+#include "arch/x86/guarded.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/power.h"
 #include "lib/log.h"
@@ -15,12 +16,7 @@
 #define PF_WRITE        0x2
 #define PF_FETCH        0x10
 
-/* An instruction that may fault, and where to go on if it does. */
-struct fixup {
-    uint64_t instruction, resume;
-};
-
-extern const struct fixup extable_start[], extable_end[];
+extern const struct guard extable_start[], extable_end[];
 extern const char text_start[], rodata_start[], data_start[], image_end[];
 
 const char *exception_name(unsigned vector)
@@ -96,22 +92,24 @@ static void print_frame(const struct exception_frame *f)
 
 void exception(struct exception_frame *frame)
 {
-    if (frame->vector == VECTOR_NMI) { /* it can come anywhere, at a fixup's instruction, too */
+    if (frame->vector == VECTOR_NMI) { /* it can come anywhere */
         if (!kick_received(frame))
             log_warn("NMI at %#lx; nobody here sent it", frame->rip);
         return;
     }
-    for (const struct fixup *f = extable_start; f < extable_end; f++) {
-        if (f->instruction == frame->rip) {
-            frame->rip = f->resume;
-            return;
-        }
+    uint64_t resume = guard_takes((unsigned)frame->vector)
+                          ? guard_find(extable_start, extable_end, frame->rip)
+                          : 0;
+    if (resume) {
+        frame->rip = resume;
+        return;
     }
 
     if (frame->vector >= FIRST_INTERRUPT) {
         log_warn("interrupt %lu, which nobody here asked for; ignored", frame->vector);
         return;
     }
+    log_divert(NULL); /* it may have happened in there */
     log_error("%s in the hypervisor on CPU %lu (vector %lu, error code %#lx)",
               exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
               frame->error_code);

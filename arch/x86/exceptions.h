@@ -1,4 +1,5 @@
-/* Exceptions in the hypervisor itself. None is expected but those with an entry in .extable. */
+/* Exceptions in the hypervisor itself. None is expected but those of guarded
+ * instructions (arch/x86/guarded.h). */
 #pragma once
 
 #include "lib/types.h"

@@ -23,8 +23,21 @@ static int refuse(struct madt *madt, size_t at, const char *why, unsigned value)
     log_error("MADT: the entry at offset %zu %s %u; of all CPUs only the boot CPU is used", at, why,
               value);
     madt->count = 1;
-    madt->unused = 0;
+    madt->unused = madt->unused_spans = 0;
     return -EINVAL;
+}
+
+static void add_unused(struct madt *madt, uint32_t apic_id)
+{
+    struct madt_span *spans = madt->unused_ids;
+    for (unsigned i = 0; i < madt->unused_spans; i++)
+        if (apic_id >= spans[i].first && apic_id <= spans[i].last)
+            return;
+    madt->unused++;
+    if (madt->unused_spans && spans[madt->unused_spans - 1].last + 1 == apic_id)
+        spans[madt->unused_spans - 1].last++;
+    else if (madt->unused_spans < MADT_SPANS)
+        spans[madt->unused_spans++] = (struct madt_span){apic_id, apic_id};
 }
 
 /* A CPU that the firmware lists twice, by either kind of entry, is one CPU. */
@@ -34,9 +47,26 @@ static void add(struct madt *madt, uint32_t apic_id)
         if (madt->apic_id[i] == apic_id)
             return;
     if (madt->count == MADT_CPUS)
-        madt->unused++;
+        add_unused(madt, apic_id);
     else
         madt->apic_id[madt->count++] = apic_id;
+}
+
+static void name_unused(const struct madt *madt)
+{
+    char text[160];
+    int used = 0;
+    for (unsigned i = 0; i < madt->unused_spans && used < (int)sizeof(text); i++) {
+        const struct madt_span *span = &madt->unused_ids[i];
+        used +=
+            snprintf(text + used, sizeof(text) - (size_t)used, "%s%u", i ? ", " : "", span->first);
+        if (span->last != span->first && used < (int)sizeof(text))
+            used += snprintf(text + used, sizeof(text) - (size_t)used, "-%u", span->last);
+    }
+    bool all = madt->unused_spans < MADT_SPANS && used < (int)sizeof(text);
+    if (madt->unused)
+        log_info("MADT: %u CPUs are left out, because at most %u are used; their APIC IDs: %s%s",
+                 madt->unused, MADT_CPUS, text, all ? "" : ", ...");
 }
 
 static int parse_entry(struct madt *madt, const uint8_t *entry, size_t at)
@@ -79,5 +109,6 @@ int madt_parse(const struct acpi_header *table, uint32_t boot_id, struct madt *m
         if (error)
             return error;
     }
+    name_unused(madt);
     return 0;
 }

@@ -2,27 +2,18 @@
 
 #include "arch/x86/backtrace.h"
 #include "arch/x86/paging.h"
+#include "arch/x86/ram.h"
 #include "boot/layout.h"
-#include "lib/bits.h"
-#include "lib/buddy.h"
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
-#include "lib/string.h"
-
-#define LOW_MEMORY  0x100000ull /* left to the firmware and to the start of other CPUs */
-#define BOOT_MAPPED BIT(32)     /* what boot/start.S maps */
 
 extern const char image_start[], image_end[];
 
-static struct buddy buddy;
-static struct spinlock buddy_lock;
-static uint32_t *askers; /* by the first frame of a block: who asked for it, an address of ours */
-
-struct span {
-    uint64_t start, end;
-};
+static struct ram ram;
+static struct spinlock lock;
+static bool ready; /* before, pages come from ram_early() */
 
 uint64_t direct_map = DIRECT_MAP;
 
@@ -34,20 +25,19 @@ hpa_t virt_to_phys(const void *pointer)
 
 hpa_t page_alloc(unsigned order)
 {
-    spin_lock(&buddy_lock);
-    hpa_t page = buddy_alloc(&buddy, order);
-    spin_unlock(&buddy_lock);
-    if (likely(!page_is_none(page)))
-        askers[page.v >> PAGE_SHIFT] = (uint32_t)(uintptr_t)__builtin_return_address(0);
+    uint32_t asker = (uint32_t)(uintptr_t)__builtin_return_address(0);
+    spin_lock(&lock);
+    hpa_t page =
+        likely(ready) ? buddy_alloc(&ram.buddy, order, asker) : ram_early(&ram, 1ull << order);
+    spin_unlock(&lock);
     return page;
 }
 
 void page_free(hpa_t page, unsigned order)
 {
-    askers[page.v >> PAGE_SHIFT] = 0;
-    spin_lock(&buddy_lock);
-    buddy_free(&buddy, page, order);
-    spin_unlock(&buddy_lock);
+    spin_lock(&lock);
+    buddy_free(&ram.buddy, page, order);
+    spin_unlock(&lock);
 }
 
 void page_clear(void *pages, unsigned order)
@@ -58,12 +48,12 @@ void page_clear(void *pages, unsigned order)
 
 uint64_t memory_total_pages(void)
 {
-    return buddy.total_pages;
+    return ram.buddy.total_pages;
 }
 
 uint64_t memory_free_pages(void)
 {
-    return buddy.free_pages;
+    return ram.buddy.free_pages;
 }
 
 /* ---- Pages that are not given back ---------------------------------------------------------- */
@@ -72,21 +62,22 @@ static uint64_t free_at_mark;
 
 void memory_mark(void)
 {
-    memset(askers, 0, buddy.end * sizeof(*askers));
-    free_at_mark = buddy.free_pages;
+    ram.buddy.noting = true;
+    free_at_mark = ram.buddy.free_pages;
 }
 
-/* All blocks of the one who asked for that at `first`. */
+/* All blocks of the one who asked for that at `first`; what was said is not said again. */
 static void say_who_keeps(uint64_t first)
 {
-    uint32_t asker = askers[first];
+    struct buddy *buddy = &ram.buddy;
+    uint32_t asker = *buddy_user(buddy, first);
     uint64_t pages = 0, blocks = 0, offset;
-    for (uint64_t frame = first; frame < buddy.end; frame++) {
-        if (askers[frame] != asker)
+    for (uint64_t frame = first; frame < buddy->end; frame = buddy_next_noted(buddy, frame + 1)) {
+        if (*buddy_user(buddy, frame) != asker)
             continue;
-        pages += 1ull << buddy_order(&buddy, frame);
+        pages += 1ull << buddy_order(buddy, frame);
         blocks++;
-        askers[frame] = 0;
+        *buddy_user(buddy, frame) = 0;
     }
     const char *name = symbol_at(KERNEL_BASE | asker, &offset);
     log_info("  %lu pages in %lu blocks that %s+%#lx asked for, the first at %#lx", pages, blocks,
@@ -95,117 +86,33 @@ static void say_who_keeps(uint64_t first)
 
 uint64_t memory_kept(void)
 {
-    uint64_t kept = free_at_mark - buddy.free_pages;
+    struct buddy *buddy = &ram.buddy;
+    uint64_t kept = free_at_mark - buddy->free_pages;
     if (!kept)
         return 0;
     log_warn("memory: %ld pages were not given back; whoever asks for one has to free it:", kept);
-    for (uint64_t frame = 0; frame < buddy.end; frame++)
-        if (askers[frame])
+    for (uint64_t frame = buddy_next_noted(buddy, 0); frame < buddy->end;
+         frame = buddy_next_noted(buddy, frame + 1))
+        if (*buddy_user(buddy, frame))
             say_who_keeps(frame);
     return kept;
 }
 
 /* ---- Setting it up --------------------------------------------------------------------------*/
 
-/* What is in use already: the lowest such span that ends above `from`, or an empty one. */
-static struct span next_reserved(const struct boot_info *info, struct span state, uint64_t from)
-{
-    struct span best = {UINT64_MAX, UINT64_MAX};
-    for (unsigned i = 0; i < info->module_count + 3 + info->range_count; i++) {
-        struct span s;
-        if (i == 0)
-            s = (struct span){0, LOW_MEMORY};
-        else if (i == 1)
-            s = (struct span){virt_to_phys(image_start).v, virt_to_phys(image_end).v};
-        else if (i == 2)
-            s = state;
-        else if (i < 3 + info->module_count)
-            s = (struct span){info->modules[i - 3].base.v,
-                              info->modules[i - 3].base.v + info->modules[i - 3].size};
-        else {
-            const struct boot_range *range = &info->ranges[i - 3 - info->module_count];
-            if (range->kind == BOOT_RAM) /* the others win where ranges overlap */
-                continue;
-            s = (struct span){range->base.v, range->base.v + range->size};
-        }
-        if (s.end > s.start && s.end > from && s.start < best.start)
-            best = s;
-    }
-    return best;
-}
-
-/* Calls `use` for each free, page-aligned piece of RAM in low..high. */
-static void for_each_free(const struct boot_info *info, struct span state, uint64_t low,
-                          uint64_t high, void (*use)(struct span piece, void *context),
-                          void *context)
-{
-    for (unsigned i = 0; i < info->range_count; i++) {
-        const struct boot_range *range = &info->ranges[i];
-        if (range->kind != BOOT_RAM)
-            continue;
-        uint64_t at = range->base.v > low ? range->base.v : low;
-        uint64_t end = range->base.v + range->size < high ? range->base.v + range->size : high;
-        at = align_up(at, PAGE_SIZE);
-        end = align_down(end, PAGE_SIZE);
-        while (at < end) {
-            struct span reserved = next_reserved(info, state, at);
-            struct span piece = {at, reserved.start < end ? align_down(reserved.start, PAGE_SIZE)
-                                                          : end};
-            if (piece.start < piece.end)
-                use(piece, context);
-            if (reserved.start >= end)
-                break;
-            at = align_up(reserved.end, PAGE_SIZE);
-        }
-    }
-}
-
-static void find_largest(struct span piece, void *context)
-{
-    struct span *largest = context;
-    if (piece.end - piece.start > largest->end - largest->start)
-        *largest = piece;
-}
-
-static void add(struct span piece, void *context)
-{
-    (void)context;
-    buddy_add(&buddy, piece.start >> PAGE_SHIFT, piece.end >> PAGE_SHIFT);
-}
-
 int memory_init(const struct boot_info *info)
 {
-    uint64_t top = 0, ram = 0;
-    for (unsigned i = 0; i < info->range_count; i++) {
-        const struct boot_range *range = &info->ranges[i];
-        if (range->kind != BOOT_RAM)
-            continue;
-        ram += range->size;
-        if (range->base.v + range->size > top)
-            top = range->base.v + range->size;
-    }
-    if (ram < MEMORY_MIN) {
-        log_error("%lu KiB of RAM, but at least %llu KiB are needed; give the machine more memory",
-                  ram >> 10, MEMORY_MIN >> 10);
+    const struct span image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
+    int error = ram_plan(&ram, info, image, paging_ram_end());
+    if (error)
+        return error;
+    if (!paging_init(info)) {
+        log_error("no piece of RAM below 4 GiB holds the hypervisor's page tables; the largest is "
+                  "in use up to the page at %#lx",
+                  ram.early);
         return -ENOMEM;
     }
-
-    /* Five bytes for each page, at the end of the largest piece that is mapped already. */
-    struct span none = {0, 0}, largest = {0, 0};
-    uint64_t pages = top >> PAGE_SHIFT;
-    uint64_t bytes = align_up(pages * (sizeof(*askers) + 1), PAGE_SIZE);
-    for_each_free(info, none, LOW_MEMORY, BOOT_MAPPED, find_largest, &largest);
-    if (largest.end - largest.start < bytes + MEMORY_MIN / 4) {
-        log_error("no free piece of RAM below 4 GiB holds the %lu KiB of page states; the largest "
-                  "has %lu KiB",
-                  bytes >> 10, (largest.end - largest.start) >> 10);
-        return -ENOMEM;
-    }
-    struct span state = {largest.end - bytes, largest.end};
-    askers = phys_to_virt(HPA(state.start));
-    buddy_init(&buddy, (uint8_t *)(askers + pages), 0, pages);
-    for_each_free(info, state, LOW_MEMORY, BOOT_MAPPED, add, NULL);
-    paging_init(info);
-    for_each_free(info, state, BOOT_MAPPED, UINT64_MAX, add, NULL);
-    return 0;
+    error = ram_open(&ram);
+    ready = !error;
+    return error;
 }

@@ -5,12 +5,8 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-/* Below this much RAM the boot is refused. */
-#define MEMORY_MIN (24ull << 20)
-
-/* Sets up page_alloc() over the RAM below 4 GiB that neither the image, a module nor the first MiB
- * uses, then the final page tables, then adds the RAM above. Returns 0 or -ENOMEM after a sentence.
- */
+/* Sets up page_alloc() over the RAM that neither the image, a module nor the first MiB uses, and
+ * the final page tables. Keeps `info`. Returns 0 or -ENOMEM after a sentence. */
 int memory_init(const struct boot_info *info) MUST_CHECK;
 
 uint64_t memory_total_pages(void);

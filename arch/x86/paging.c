@@ -25,6 +25,8 @@
 
 #define LEVELS 4
 
+#define DIRECT_MAP_BITS 46 /* from DIRECT_MAP to what follows it there is more room than that */
+
 extern const char text_start[], rodata_start[], data_start[], image_end[];
 
 static hpa_t root;
@@ -93,21 +95,15 @@ static uint64_t image_physical(const void *symbol)
     return (uint64_t)symbol - KERNEL_BASE;
 }
 
-static void must_map(uint64_t address, uint64_t physical, uint64_t size, uint64_t flags)
-{
-    bool done = map(address, physical, size, flags);
-    BUG_ON(!done);
-}
-
 /* Maps start..end of the image at KERNEL_BASE. */
-static void map_image(const char *start, const char *end, uint64_t flags)
+static bool map_image(const char *start, const char *end, uint64_t flags)
 {
-    must_map((uint64_t)start, image_physical(start), align_up((uint64_t)(end - start), PAGE_SIZE),
-             flags);
+    return map((uint64_t)start, image_physical(start), align_up((uint64_t)(end - start), PAGE_SIZE),
+               flags);
 }
 
 /* Part of a RAM range that lies in low..high goes into the direct map. */
-static void map_direct(const struct boot_range *range, uint64_t low, uint64_t high, uint64_t flags)
+static bool map_direct(const struct boot_range *range, uint64_t low, uint64_t high, uint64_t flags)
 {
     uint64_t start = align_up(range->base.v, PAGE_SIZE);
     uint64_t end = align_down(range->base.v + range->size, PAGE_SIZE);
@@ -115,8 +111,54 @@ static void map_direct(const struct boot_range *range, uint64_t low, uint64_t hi
         start = low;
     if (end > high)
         end = high;
-    if (start < end)
-        must_map(DIRECT_MAP + start, start, end - start, flags);
+    return start >= end || map(DIRECT_MAP + start, start, end - start, flags);
+}
+
+/* RAM in the direct map: the image's code and constants can't be written there either. */
+static bool map_ram(const struct boot_info *info)
+{
+    uint64_t code = image_physical(text_start) & ~0x1fffffull; /* includes .boot before it */
+    uint64_t constants_end = image_physical(data_start);
+
+    for (unsigned i = 0; i < info->range_count; i++) {
+        const struct boot_range *range = &info->ranges[i];
+        if (range->kind != BOOT_RAM)
+            continue;
+        if (!map_direct(range, PAGE_SIZE, code, PTE_W | PTE_NX | PTE_G) ||
+            !map_direct(range, code, constants_end, PTE_NX | PTE_G) ||
+            !map_direct(range, constants_end, paging_ram_end(), PTE_W | PTE_NX | PTE_G))
+            return false;
+    }
+    return true;
+}
+
+/* The stacks' guard pages need 4 KiB leaves around them: map them page by page. */
+static bool map_whole_image(void)
+{
+    const char *guards = (const char *)stacks;
+    bool done = map_image(text_start, rodata_start, PTE_G) &&
+                map_image(rodata_start, data_start, PTE_NX | PTE_G) &&
+                map_image(data_start, guards, PTE_W | PTE_NX | PTE_G);
+    for (const char *page = guards; done && page < image_end; page += PAGE_SIZE)
+        done = map_image(page, page + PAGE_SIZE, PTE_W | PTE_NX | PTE_G);
+    return done;
+}
+
+/* Puts what is not there yet of these pages into the direct map. */
+static bool map_absent(uint64_t start, uint64_t end, uint64_t flags)
+{
+    for (uint64_t at = start; at < end; at += PAGE_SIZE) {
+        hpa_t table = root;
+        unsigned level = LEVELS;
+        uint64_t entry = *entry_of(table, DIRECT_MAP + at, level);
+        while (entry & PTE_P && !(entry & PTE_PS) && level > 1) {
+            table = HPA(entry & PTE_ADDRESS);
+            entry = *entry_of(table, DIRECT_MAP + at, --level);
+        }
+        if (!(entry & PTE_P) && !map_leaf(DIRECT_MAP + at, at, 1, at ? flags : flags & ~PTE_W))
+            return false;
+    }
+    return true;
 }
 
 static void unmap_page(const void *address)
@@ -131,38 +173,31 @@ static void unmap_page(const void *address)
     invlpg(address);
 }
 
-void paging_init(const struct boot_info *info)
+uint64_t paging_ram_end(void)
 {
-    uint64_t code = image_physical(text_start) & ~0x1fffffull; /* includes .boot before it */
-    uint64_t constants_end = image_physical(data_start);
+    unsigned bits = cpuid(0x80000008, 0).eax & 0xff;
+    return BIT(bits < DIRECT_MAP_BITS ? bits : DIRECT_MAP_BITS);
+}
 
+bool paging_init(const struct boot_info *info)
+{
     largest_leaf = cpuid(0x80000001, 0).edx & BIT(26) ? 3 : 2;
-    root = new_table();
-    BUG_ON(page_is_none(root));
-
-    for (unsigned i = 0; i < info->range_count; i++) {
-        const struct boot_range *range = &info->ranges[i];
-        if (range->kind != BOOT_RAM)
-            continue;
-        map_direct(range, PAGE_SIZE, code, PTE_W | PTE_NX | PTE_G);
-        map_direct(range, code, constants_end, PTE_NX | PTE_G);
-        map_direct(range, constants_end, BIT(46), PTE_W | PTE_NX | PTE_G);
+    hpa_t fresh = new_table();
+    if (page_is_none(fresh))
+        return false;
+    root = fresh;
+    if (!map_ram(info) || !map_whole_image() ||
+        !map_absent(early.start, early.start + early.size, early.flags)) {
+        root = HPA(0);
+        return false;
     }
-    must_map(DIRECT_MAP + early.start, early.start, early.size, early.flags);
-    map_image(text_start, rodata_start, PTE_G);
-    map_image(rodata_start, data_start, PTE_NX | PTE_G);
-
-    /* The stacks' guard pages need 4 KiB leaves around them: map them page by page. */
-    const char *guards = (const char *)stacks;
-    map_image(data_start, guards, PTE_W | PTE_NX | PTE_G);
-    for (const char *page = guards; page < image_end; page += PAGE_SIZE)
-        map_image(page, page + PAGE_SIZE, PTE_W | PTE_NX | PTE_G);
     for (unsigned i = 0; i < STACK_COUNT; i++)
         unmap_page(stacks[i].guard);
 
     write_cr3(root.v);
     paging_init_cpu();
     BUG_ON(paging_count_wx());
+    return true;
 }
 
 void paging_init_cpu(void)
@@ -203,18 +238,7 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
         return NULL;
     if (!root.v)
         return physical_map_early(base, start, end, flags);
-    for (uint64_t at = start; at < end; at += PAGE_SIZE) {
-        hpa_t table = root;
-        unsigned level = LEVELS;
-        uint64_t entry = *entry_of(table, DIRECT_MAP + at, level);
-        while (entry & PTE_P && !(entry & PTE_PS) && level > 1) {
-            table = HPA(entry & PTE_ADDRESS);
-            entry = *entry_of(table, DIRECT_MAP + at, --level);
-        }
-        if (!(entry & PTE_P) && !map_leaf(DIRECT_MAP + at, at, 1, flags))
-            return NULL;
-    }
-    return phys_to_virt(base);
+    return map_absent(start, end, flags) ? phys_to_virt(base) : NULL;
 }
 
 static uint64_t count_wx(hpa_t table, unsigned level, bool executable)

@@ -2,8 +2,8 @@
  * The hypervisor's own page tables: RAM at DIRECT_MAP, the image at KERNEL_BASE, nothing else.
  *
  * W^X without exception: code is executable and read-only, everything else is not executable, and
- * the direct map shows code and constants read-only, too. Page 0 and the stacks' guard pages are
- * absent.
+ * the direct map shows code and constants read-only, too. The stacks' guard pages are absent, and
+ * so is page 0, unless someone asks for the BIOS' data in it: then it is read-only.
  */
 #pragma once
 
@@ -11,8 +11,12 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-/* Builds the final tables and loads them. Allocates pages below 4 GiB. */
-void paging_init(const struct boot_info *info);
+/* RAM from this address on has no place in the direct map, or is more than the CPU can name. */
+uint64_t paging_ram_end(void);
+
+/* Builds the final tables and loads them. Allocates pages, which must lie below 4 GiB; false: there
+ * were not enough. */
+bool paging_init(const struct boot_info *info) MUST_CHECK;
 
 /* On each CPU, under these tables: the memory types and global pages that they use. */
 void paging_init_cpu(void);

@@ -27,16 +27,6 @@ static bool field_fits(const struct boot_framebuffer *screen, struct boot_colour
     return field.size && field.position + field.size <= screen->bits_per_pixel;
 }
 
-static bool in_ram(const struct boot_info *info, uint64_t start, uint64_t end)
-{
-    for (unsigned i = 0; i < info->range_count; i++) {
-        const struct boot_range *range = &info->ranges[i];
-        if (range->kind == BOOT_RAM && range->base.v < end && start < range->base.v + range->size)
-            return true;
-    }
-    return false;
-}
-
 /* What is wrong with the record, or NULL. */
 static const char *complaint(const struct boot_info *info)
 {
@@ -56,7 +46,7 @@ static const char *complaint(const struct boot_info *info)
     uint64_t size = (uint64_t)screen->pitch * screen->height;
     if (screen->base.v > BIT(52) - size)
         return "it ends beyond all memory";
-    if (in_ram(info, screen->base.v, screen->base.v + size))
+    if (boot_touches_ram(info, screen->base, size))
         return "it lies in RAM";
     return NULL;
 }

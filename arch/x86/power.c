@@ -32,6 +32,7 @@ static const char *exit_name(enum exit_code code)
 void machine_exit(enum exit_code code)
 {
     cpus_stop_others();
+    log_divert(NULL);
     log_info("EXIT %d %s", code, exit_name(code));
     serial_drain();
     if (on_exit == ON_EXIT_POWEROFF) {

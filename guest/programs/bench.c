@@ -2,8 +2,7 @@
  * What the ways into the hypervisor cost, guest to guest: the median of many, less what an empty
  * measurement takes, in ticks of the TSC. Bochs' TSC counts emulated instructions.
  */
-#include "guest/programs/rt/mark.h"
-#include "guest/programs/rt/rt.h"
+#include "guest/programs/bench/measure.h"
 
 #define SAMPLES      1000
 #define SLOT_SAMPLES 100 /* of what takes long, in KVM, to prepare */
@@ -17,96 +16,35 @@
 static uint64_t device = TESTDEV_A_BASE;
 static uint16_t port = PORT_UART + 7;
 
-static uint32_t samples[SAMPLES];
+#define APIC_BASE    0x1b
+#define TSC_DEADLINE 0x6e0
 
-static void nothing(unsigned round)
-{
-    (void)round;
-}
-
-/* Sorts by insertion: nearly all samples are equal. */
-static uint32_t median(unsigned count)
-{
-    for (unsigned i = 1; i < count; i++) {
-        uint32_t value = samples[i];
-        unsigned at = i;
-        for (; at > 0 && samples[at - 1] > value; at--)
-            samples[at] = samples[at - 1];
-        samples[at] = value;
-    }
-    return samples[count / 2];
-}
-
-/* `prepare` is called before each sample and not measured. */
-static uint32_t measure(void (*prepare)(unsigned), void (*run)(unsigned), unsigned count)
-{
-    /* Both are called, never inlined, so that an empty one costs what a full one's call does. */
-    __asm__ volatile("" : "+r"(prepare), "+r"(run));
-    for (unsigned i = 0; i < count; i++) {
-        prepare(i);
-        if (i + 1 == count)
-            mark();
-        uint64_t start = rdtsc();
-        run(i);
-        samples[i] = (uint32_t)(rdtsc() - start);
-        if (i + 1 == count)
-            mark();
-    }
-    return median(count);
-}
-
-/* Prints what `run` costs more than `idle`. */
-static void bench(const char *name, void (*prepare)(unsigned), void (*run)(unsigned),
-                  void (*idle)(unsigned), unsigned count)
-{
-    uint32_t gross = measure(prepare, run, count), empty = measure(nothing, idle, count);
-
-    if (under_eptvisor() || launched()) /* an emulator's idea of time may be anything */
-        EXPECT(gross > empty);
-    print("BENCH %s %u ticks\n", name, gross > empty ? gross - empty : 0);
-}
-
-/* run_NAME() executes an instruction, and idle_NAME() does all the same but that; bench_NAME()
- * prints the difference. */
-#define APIC_BASE      0x1b
-#define TSC_DEADLINE   0x6e0
-#define OPERATION(...) OPERATION_OF(0, __VA_ARGS__)
-#define OPERATION_OF(msr, name, instruction, ...)                        \
-    static void run_##name(unsigned round)                               \
-    {                                                                    \
-        uint64_t rax, rcx = msr;                                         \
-        __asm__ volatile(instruction : "=a"(rax), "+c"(rcx)__VA_ARGS__); \
-        (void)round;                                                     \
-    }                                                                    \
-    static void idle_##name(unsigned round)                              \
-    {                                                                    \
-        uint64_t rax, rcx = msr;                                         \
-        __asm__ volatile("" : "=a"(rax), "+c"(rcx)__VA_ARGS__);          \
-        (void)round;                                                     \
-    }                                                                    \
-    static void bench_##name(void)                                       \
-    {                                                                    \
-        bench(#name, nothing, run_##name, idle_##name, SAMPLES);         \
+/* bench_NAME() prints the row of the operation. */
+#define MEASURED(name, ...)                                          \
+    OPERATION(name, __VA_ARGS__)                                     \
+    static void bench_##name(void)                                   \
+    {                                                                \
+        row(#name, nothing, run_##name, idle_##name, 0, 1, SAMPLES); \
     }
 
-OPERATION(cpuid, "cpuid", : "0"(0) : "rbx", "rdx", "memory")
-OPERATION(hypercall, "vmcall", : "0"(ABI_HYPERCALL | HC_NOP) : "memory")
-OPERATION(mmio_write, "movl %k2, (%3)", : "0"((uint64_t)round), "r"(device) : "memory")
-OPERATION(mmio_read, "movl (%2), %k0", : "r"(device) : "memory")
-OPERATION(mmio_write_1, "movb %b2, (%3)", : "0"((uint64_t)round), "r"(device) : "memory")
-OPERATION(mmio_write_2, "movw %w2, (%3)", : "0"((uint64_t)round), "r"(device) : "memory")
-OPERATION(mmio_write_8, "movq %2, (%3)", : "0"((uint64_t)round), "r"(device) : "memory")
-OPERATION(mmio_read_1, "movb (%2), %b0", : "r"(device) : "memory")
-OPERATION(mmio_read_2, "movw (%2), %w0", : "r"(device) : "memory")
-OPERATION(mmio_read_8, "movq (%2), %0", : "r"(device) : "memory")
-OPERATION_OF(APIC_BASE, rdmsr, "rdmsr", ::"rdx", "memory")
-OPERATION_OF(TSC_DEADLINE, wrmsr, "wrmsr", : "0"(0), "d"(0) : "memory")
-OPERATION(port_read, "inb %w2, %b0", : "d"(port) : "memory")
-OPERATION(port_write, "outb %b2, %w3", : "0"((uint64_t)round), "d"(port) : "memory")
+MEASURED(cpuid, 0, "cpuid", : "0"(0ull) : "rbx", "rdx", "memory")
+MEASURED(hypercall, 0, "vmcall", : "0"(0ull + (ABI_HYPERCALL | HC_NOP)) : "memory")
+MEASURED(mmio_write, 0, "movl %k2, (%3)", : "0"(at), "r"(device) : "memory")
+MEASURED(mmio_read, 0, "movl (%2), %k0", : "r"(device) : "memory")
+MEASURED(mmio_write_1, 0, "movb %b2, (%3)", : "0"(at), "r"(device) : "memory")
+MEASURED(mmio_write_2, 0, "movw %w2, (%3)", : "0"(at), "r"(device) : "memory")
+MEASURED(mmio_write_8, 0, "movq %2, (%3)", : "0"(at), "r"(device) : "memory")
+MEASURED(mmio_read_1, 0, "movb (%2), %b0", : "r"(device) : "memory")
+MEASURED(mmio_read_2, 0, "movw (%2), %w0", : "r"(device) : "memory")
+MEASURED(mmio_read_8, 0, "movq (%2), %0", : "r"(device) : "memory")
+MEASURED(rdmsr, APIC_BASE, "rdmsr", ::"rdx", "memory")
+MEASURED(wrmsr, TSC_DEADLINE, "wrmsr", : "0"(0ull), "d"(0) : "memory")
+MEASURED(port_read, 0, "inb %w2, %b0", : "d"(port) : "memory")
+MEASURED(port_write, 0, "outb %b2, %w3", : "0"(at), "d"(port) : "memory")
 
 /* A page of its own in the hole: what stands there is the doorbell alone. */
 #define DOORBELL 0xd0000000ull
-OPERATION(doorbell, "movl %k2, (%3)", : "0"((uint64_t)round), "r"(DOORBELL) : "memory")
+MEASURED(doorbell, 0, "movl %k2, (%3)", : "0"(at), "r"(DOORBELL) : "memory")
 
 static void bench_bell(void)
 {
@@ -124,45 +62,45 @@ static void bench_bell(void)
  * flag and lost it. */
 static void settle(void)
 {
-    void (*write)(unsigned) = run_mmio_write;
+    step_t write = run_mmio_write;
     __asm__ volatile("" : "+r"(write)); /* the instruction that is measured, not a copy */
     for (unsigned i = 0; i < 3; i++)
         write(i);
 }
 
-static void add_slot(unsigned round)
+static void add_slot(uint64_t at)
 {
-    (void)round;
+    (void)at;
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     settle();
     EXPECT_EQ(hc_slot_add(SLOT, SLOT_GPA, 1, 0), 0);
 }
 
-static void replace_slot(unsigned round)
+static void replace_slot(uint64_t at)
 {
-    (void)round;
+    (void)at;
     settle();
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(hc_slot_add(SLOT, SLOT_GPA, 1, 0), 0);
     touch_image(); /* KVM has dropped all it had mapped */
 }
 
-static void flag_slot(unsigned round)
+static void flag_slot(uint64_t at)
 {
-    (void)round;
+    (void)at;
     settle();
     EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
     EXPECT_EQ(hc_slot_flags(SLOT, 0), 0);
 }
 
-static void bench_after(const char *name, void (*change)(unsigned))
+static void bench_after(const char *name, step_t change)
 {
     bool counted = under_eptvisor() && hc_config(CONFIG_MMIO_CACHING);
     struct watch stale = {0};
     EXPECT_EQ(hc_slot_add(SLOT, SLOT_GPA, 1, 0), 0);
     if (counted)
         stale = watch(COUNTER_MMIO_SPTE_STALE);
-    bench(name, change, run_mmio_write, idle_mmio_write, SLOT_SAMPLES);
+    row(name, change, run_mmio_write, idle_mmio_write, 0, 1, SLOT_SAMPLES);
     if (counted)
         EXPECT(watched(stale) >= SLOT_SAMPLES);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
@@ -185,7 +123,7 @@ static void bench_after_slot_flags(void)
 
 /* What no hypervisor with EPT needs to see. */
 static uint64_t cr3;
-OPERATION(flush, "invlpg (%2)\n\tmovq %3, %%cr3", : "r"(device), "r"(cr3) : "memory")
+MEASURED(flush, 0, "invlpg (%2)\n\tmovq %3, %%cr3", : "r"(device), "r"(cr3) : "memory")
 
 static void bench_flushes(void)
 {

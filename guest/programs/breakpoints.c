@@ -1,404 +1,278 @@
 /*
- * Data and I/O breakpoints on instructions that the hypervisor completes. Each instruction runs on
- * RAM, where the CPU alone compares, and on a device, with each kind, length and place of a
- * breakpoint around its operand, and has to meet it in the same way: as often, with the same bits
- * in DR6, and with the same RIP. Then the neighbours: single steps, MOV SS, faults, ports, the
- * debug registers themselves.
+ * Instruction breakpoints and RF (SDM 3, 18.3.1.1) around instructions that exit. One that we
+ * complete ends with RF clear, so that a breakpoint on the next one is met; one that is tried again,
+ * or goes on, has RF set, so that it does not meet its own again; and frames show it so.
  */
 #include "guest/programs/rt/rt.h"
 
-#define DEV    ((uint64_t)TESTDEV_A_BASE)
-#define AT     0x40 /* of the operand, in RAM and in the device */
-#define CR4_DE BIT(3)
+#define DEV             ((uint64_t)TESTDEV_A_BASE)
+#define BELL            0xd0000000ull
+#define RFLAGS_TF       BIT(8)
+#define RFLAGS_IF       BIT(9)
+#define RFLAGS_RF       BIT(16)
+#define DR6_B0          BIT(0)
+#define DR7_L0          BIT(0)
+#define VECTOR_EXTERNAL 0x51
+#define VECTOR_DE       0
+#define ROUNDS          6 /* the first are violations, walks; the last ones repeated accesses */
+#define ELEMENTS        200
 
-#define RW_WRITE 1u
-#define RW_IO    2u
-#define RW_ANY   3u
-#define DR7_ON   0x403u
-#define DR6_NONE 0xffff0ff0u
-#define DR6_BD   BIT(13)
-#define DR6_BS   BIT(14)
-#define DR7_GD   BIT(13)
+/* Each with RDI as its address, and a label behind it that tells where it ends. */
+#define PLACE(name, instruction)                                              \
+    __asm__(".text\n" #name ": " instruction "\n" #name "_next: nop\nret\n"); \
+    extern uint8_t name[], name##_next[];
+PLACE(place_store, "movl %esi, (%rdi)")
+PLACE(place_load, "movl (%rdi), %eax")
+PLACE(place_or, "orl %esi, (%rdi)")
+PLACE(place_cpuid, "cpuid")
+PLACE(place_divide, "divl (%rdi)")
+PLACE(place_stos, "rep stosl")
+PLACE(place_ins, "rep insl")
 
-static uint8_t ram[256] __attribute__((aligned(256)));
-static uint8_t other[256] __attribute__((aligned(256)));
+/* The #DBs and the others, in order. */
+static volatile unsigned hits, others;
+static volatile uint64_t hit_rip[4 * ELEMENTS], hit_flags[4 * ELEMENTS], other_rip, other_flags;
 
-static void set_dr7(uint64_t value)
+static void on_debug(struct frame *frame)
 {
-    __asm__ volatile("mov %0, %%dr7" : : "r"(value) : "memory");
+    unsigned i = hits++ % ARRAY_SIZE(hit_rip);
+    hit_rip[i] = frame->rip;
+    hit_flags[i] = frame->rflags;
+    uint64_t dr6;
+    __asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
+    if (dr6 & DR6_B0)
+        frame->rflags |= RFLAGS_RF; /* as any debugger goes on */
+    __asm__ volatile("mov %0, %%dr6" : : "r"(0xffff0ff0ull));
 }
 
-static uint64_t get_dr7(void)
+static void on_other(struct frame *frame)
 {
-    uint64_t value;
-    __asm__ volatile("mov %%dr7, %0" : "=r"(value));
-    return value;
+    others++;
+    other_rip = frame->rip;
+    other_flags = frame->rflags;
+    if (frame->vector == VECTOR_DE)
+        frame->rip = (uint64_t)place_divide_next;
 }
 
-static void set_dr6(uint64_t value)
+static void break_at(const void *place)
 {
-    __asm__ volatile("mov %0, %%dr6" : : "r"(value));
+    hits = others = 0;
+    set_handler(VECTOR_DB, place ? on_debug : NULL);
+    __asm__ volatile("mov %0, %%dr0" : : "r"(place));
+    __asm__ volatile("mov %0, %%dr7" : : "r"(0x400 | (place ? DR7_L0 : 0)));
 }
 
-static void arm(uint64_t address, uint64_t rw, uint64_t len)
+static void run(const void *place, uint64_t address, uint64_t count)
 {
-    __asm__ volatile("mov %0, %%dr0" : : "r"(address));
-    set_dr6(DR6_NONE);
-    look_for(VECTOR_DB, 0);
-    set_dr7(DR7_ON | rw << 16 | len << 18);
+    uint64_t rax = 0x55, rcx = count, rdx = PORT_TEST;
+    __asm__ volatile("call *%4"
+                     : "+a"(rax), "+c"(rcx), "+d"(rdx), "+D"(address)
+                     : "r"(place), "S"(0x1234)
+                     : "rbx", "memory");
 }
 
-static void disarm(void)
+/* Does this CPU save RF with exits for accesses to memory? Where it does not, a retried instruction
+ * meets its breakpoint twice, and there is nothing that we could do about it. */
+static bool saves_rf(void)
 {
-    set_dr7(0x400);
-    set_handler(VECTOR_DB, NULL);
+    return counter(COUNTER_POISON_TICKS) != 0;
 }
 
-/* ---- Instructions ---------------------------------------------------------------------------- */
-
-#define OP(name, ...)                                     \
-    static void name(uint64_t a)                          \
-    {                                                     \
-        uint64_t c = 2, si = (uint64_t)other, di = a;     \
-        __asm__ volatile(__VA_ARGS__                      \
-                         : "+c"(c), "+S"(si), "+D"(di)    \
-                         : "b"(a)                         \
-                         : "rax", "rdx", "r8", "memory"); \
+/* On the instruction itself: once each time. Behind it: once each time, RF being clear. */
+static void once_each(const void *place, const void *next, uint64_t address)
+{
+    const void *const stops[] = {place, next};
+    for (unsigned i = 0; i < ARRAY_SIZE(stops); i++) {
+        break_at(stops[i]);
+        for (unsigned round = 0; round < ROUNDS; round++) {
+            run(place, address, 1);
+            EXPECT_EQ(hits, round + 1);
+            EXPECT_EQ(hit_rip[round], stops[i]);
+            EXPECT_EQ(hit_flags[round] & RFLAGS_RF, 0);
+        }
+        break_at(NULL);
     }
+    note("hits", 2 * ROUNDS);
+}
 
-OP(load8, "movb (%%rbx), %%al")
-OP(load16, "movw (%%rbx), %%ax")
-OP(load32, "movl (%%rbx), %%eax")
-OP(load64, "movq (%%rbx), %%rax")
-OP(load_across, "movq 5(%%rbx), %%rax")
-OP(load_sign, "movsbl 1(%%rbx), %%eax")
-OP(store8, "movb %%al, (%%rbx)")
-OP(store16, "movw %%ax, 2(%%rbx)")
-OP(store32, "movl %%eax, (%%rbx)")
-OP(store64, "movq %%rax, (%%rbx)")
-OP(store_immediate, "movl $7, 4(%%rbx)")
-OP(add_to, "lock addl $1, (%%rbx)")
-OP(add_plain, "addw $1, (%%rbx)")
-OP(compare, "cmpl %%eax, (%%rbx)")
-OP(test_bit, "btl $3, (%%rbx)")
-OP(exchange, "xchgq %%rax, (%%rbx)")
-OP(exchange_fails, "xorl %%eax, %%eax; incl (%%rbx); cmpxchgl %%ecx, (%%rbx)")
-OP(push_from, "pushq (%%rbx); popq %%rax")
-OP(pop_to, "pushq %%rax; popq (%%rbx)")
-OP(string_store, "cld; movl $4, %%ecx; rep stosl")
-OP(string_store_down, "addq $12, %%rdi; std; movl $4, %%ecx; rep stosl; cld")
-OP(string_move_to, "cld; movl $5, %%ecx; rep movsw")
-OP(string_move_from, "cld; xchgq %%rsi, %%rdi; movl $5, %%ecx; rep movsb")
-OP(string_load, "cld; movq %%rbx, %%rsi; movl $3, %%ecx; rep lodsl")
-OP(string_compare, "cld; movl $3, %%ecx; repe cmpsb")
-OP(string_scan, "cld; movl $3, %%ecx; movb $0x55, %%al; repne scasb")
-OP(vector_load, "movdqu (%%rbx), %%xmm1")
-OP(vector_store, "movdqu %%xmm1, 8(%%rbx)")
+static void store(void)
+{
+    write32(DEV + TESTDEV_RESET, 1);
+    once_each(place_store, place_store_next, DEV);
+    EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 2 * ROUNDS);
+}
 
-static const struct {
-    const char *name;
-    void (*run)(uint64_t address);
-} ops[] = {
-#define ROW(name)   \
-    {               \
-#name, name \
+static void load(void)
+{
+    once_each(place_load, place_load_next, DEV);
+}
+
+static void read_and_write(void)
+{
+    once_each(place_or, place_or_next, DEV);
+}
+
+static void doorbell(void)
+{
+    struct hypercall call = {.rbx = BELL};
+    EXPECT_EQ(hypercall(HC_DOORBELL_ADD, &call), 0);
+    uint64_t id = call.rbx;
+    once_each(place_store, place_store_next, BELL);
+    call.rbx = id;
+    EXPECT_EQ(hypercall(HC_DOORBELL_RINGS, &call), 0);
+    EXPECT_EQ(call.rbx, 2 * ROUNDS);
+    call.rbx = id;
+    EXPECT_EQ(hypercall(HC_DOORBELL_REMOVE, &call), 0);
+}
+
+static void own_exit(void)
+{
+    once_each(place_cpuid, place_cpuid_next, 0);
+}
+
+/* A page that comes by a fault: the store is made twice, and meets its breakpoint once. */
+static void retried(void)
+{
+    uint64_t page = (uint64_t)new_page();
+    unsigned most = saves_rf() ? ROUNDS : 2 * ROUNDS;
+    break_at(place_store);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        EXPECT_EQ(hc_zap(page, 1), 0);
+        run(place_store, page, 1);
     }
-    ROW(load8),          ROW(load16),           ROW(load32),
-    ROW(load64),         ROW(load_across),      ROW(load_sign),
-    ROW(store8),         ROW(store16),          ROW(store32),
-    ROW(store64),        ROW(store_immediate),  ROW(add_to),
-    ROW(add_plain),      ROW(compare),          ROW(test_bit),
-    ROW(exchange),       ROW(exchange_fails),   ROW(push_from),
-    ROW(pop_to),         ROW(string_store),     ROW(string_store_down),
-    ROW(string_move_to), ROW(string_move_from), ROW(string_load),
-    ROW(string_compare), ROW(string_scan),      ROW(vector_load),
-    ROW(vector_store),
-#undef ROW
-};
-
-struct met {
-    uint64_t count, rip, dr6;
-};
-
-static struct met meet(void (*run)(uint64_t), uint64_t base, int place, uint64_t rw, uint64_t len)
-{
-    arm(base + AT + (uint64_t)(int64_t)place, rw, len);
-    run(base + AT);
-    disarm();
-    return (struct met){seen.count, seen.count ? seen.rip : 0, seen.count ? seen.dr6 & 0xe00f : 0};
-}
-
-/* On the device twice: the second time the short ways know it. */
-static void same_as_ram(void)
-{
-    uint64_t cases = 0, traps = 0;
-    write_cr4(read_cr4() | BIT(9)); /* OSFXSR */
-    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++)
-        for (int place = -9; place < 20; place++)
-            for (unsigned kind = 0; kind < 8; kind++, cases++) {
-                uint64_t rw = kind & 4 ? RW_WRITE : RW_ANY, len = kind & 3;
-                struct met want = meet(ops[i].run, (uint64_t)ram, place, rw, len);
-                struct met got = meet(ops[i].run, DEV, place, rw, len);
-                traps += got.count;
-                if (got.count == want.count && got.rip == want.rip && got.dr6 == want.dr6)
-                    continue;
-                print("# %s, breakpoint at %d, R/W %lu, LEN %lu: %lu times at %lx with DR6 %lx, on "
-                      "RAM %lu at %lx with %lx\n",
-                      ops[i].name, place, rw, len, got.count, got.rip, got.dr6, want.count,
-                      want.rip, want.dr6);
-                EXPECT(false);
-                return;
-            }
-    note("cases", cases);
-    note("traps", traps);
-}
-
-/* An access that was made before goes the short way, but not while breakpoints are on. */
-static void the_short_way(void)
-{
-    for (unsigned i = 0; i < 8; i++) {
-        if (i == 4)
-            arm(DEV, RW_ANY, 3);
-        (void)read32(DEV);
+    EXPECT(hits >= ROUNDS && hits <= most);
+    note("retried", hits);
+    break_at(place_store_next);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        EXPECT_EQ(hc_zap(page, 1), 0);
+        run(place_store, page, 1);
     }
-    EXPECT_EQ(seen.count, 4);
-    disarm();
-    for (unsigned i = 0; i < 4; i++)
-        (void)read32(DEV);
-    EXPECT_EQ(seen.count, 4);
+    EXPECT_EQ(hits, ROUNDS);
+    note("hits", hits);
+    break_at(NULL);
 }
 
-/* ---- Together with other events -------------------------------------------------------------- */
-
-__attribute__((noinline)) static void step_over(uint64_t a)
+/* More iterations than we make in one exit. */
+static void repetition(const void *place, const void *next, uint64_t address)
 {
-    __asm__ volatile("pushfq; orl $0x100, (%%rsp); popfq; movl (%%rbx), %%eax"
-                     :
-                     : "b"(a)
-                     : "rax", "memory");
+    break_at(place);
+    run(place, address, ELEMENTS);
+    EXPECT_EQ(hits, 1);
+    break_at(next);
+    run(place, address, ELEMENTS);
+    EXPECT_EQ(hits, 1);
+    EXPECT_EQ(hit_flags[0] & RFLAGS_RF, 0);
+    break_at(NULL);
+    note("hits", 2);
 }
 
-/* One #DB for both, behind the instruction. */
-static void with_a_single_step(void)
+static void repeated_stores(void)
 {
-    struct met want = meet(step_over, (uint64_t)ram, 0, RW_ANY, 3);
-    struct met got = meet(step_over, DEV, 0, RW_ANY, 3);
-    EXPECT_EQ(want.dr6, DR6_BS | 1);
-    EXPECT_EQ(got.dr6, want.dr6);
-    EXPECT_EQ(got.count, 1);
-    EXPECT_EQ(got.rip, want.rip);
+    write32(DEV + TESTDEV_RESET, 1);
+    repetition(place_stos, place_stos_next, DEV);
+    EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 2 * ELEMENTS);
 }
 
-/* What MOV SS makes due comes after the instruction behind it, with that one's own. */
-__attribute__((noinline)) static void behind_mov_ss(uint64_t a)
+static uint32_t input[ELEMENTS];
+
+static void repeated_input(void)
 {
-    __asm__ volatile("movw (%%rdi), %%ss; movl (%%rbx), %%eax"
-                     :
-                     : "b"(a), "D"(other)
-                     : "rax", "memory");
+    repetition(place_ins, place_ins_next, (uint64_t)input);
 }
 
-static void behind_a_mov_ss(void)
+/* Between two iterations the frame of a single step has RF, behind the last one it has not. */
+static void stepped(const void *place, uint64_t address)
 {
-    uint64_t bases[] = {(uint64_t)ram, DEV};
-    struct met met[2];
-    memset(other, 0, sizeof(other));
-    other[0] = SEL_DATA;
-    for (unsigned i = 0; i < 2; i++) {
-        __asm__ volatile("mov %0, %%dr1" : : "r"(bases[i] + AT));
-        arm((uint64_t)other, RW_ANY, 1);
-        set_dr7(0x40f | RW_ANY << 16 | 1 << 18 | RW_ANY << 20 | 3 << 22);
-        behind_mov_ss(bases[i] + AT);
-        disarm();
-        met[i] = (struct met){seen.count, seen.rip, seen.dr6 & 0xe00f};
+    break_at(place);
+    uint64_t rax = 0, rcx = 5, rdx = PORT_TEST, rflags;
+    __asm__ volatile("pushf; popq %4; pushf; orq $0x100, (%%rsp); popf\n"
+                     "call *%5\n"
+                     "pushq %4; popf"
+                     : "+a"(rax), "+c"(rcx), "+d"(rdx), "+D"(address), "=&r"(rflags)
+                     : "r"(place)
+                     : "rbx", "memory");
+    unsigned within = 0, behind = 0;
+    for (unsigned i = 0; i < hits; i++) {
+        bool rf = hit_flags[i] & RFLAGS_RF;
+        if (hit_rip[i] == (uint64_t)place)
+            within += rf;
+        else
+            behind += rf;
     }
-    EXPECT_EQ(met[1].count, 1);
-    EXPECT_EQ(met[1].dr6, 3);
-    EXPECT_EQ(met[1].rip, met[0].rip);
+    EXPECT_EQ(within, 4);
+    EXPECT_EQ(behind, 0);
+    break_at(NULL);
+    note("within", within);
 }
 
-/* A fault comes first, and then there is no trap. */
-static void load_beyond(void *address)
+static void stepped_stores(void)
 {
-    (void)read64((uint64_t)address);
+    stepped(place_stos, DEV);
 }
 
-static void not_with_a_fault(void)
+static void stepped_input(void)
 {
-    map_page(rt_pml4, TEST_VA, DEV, PTE_P | PTE_W);
-    map_page(rt_pml4, TEST_VA + RT_PAGE, 0, 0);
-    invlpg(TEST_VA);
-    arm(TEST_VA + 0xff8, RW_ANY, 2);
-    struct fault fault = try_run(load_beyond, (void *)(TEST_VA + 0xffc));
-    EXPECT(fault.taken);
-    EXPECT_EQ(fault.vector, VECTOR_PF);
-    EXPECT_EQ(seen.count, 0);
-    (void)read32(TEST_VA + 0xffc);
-    EXPECT_EQ(seen.count, 1);
-    disarm();
+    stepped(place_ins, (uint64_t)input);
 }
 
-/* ---- Ports ----------------------------------------------------------------------------------- */
-
-static void in8(void)
+/* An interrupt that comes while we are in a repetition arrives between two iterations, and its
+ * return does not meet the breakpoint. */
+static void interrupted(void)
 {
-    (void)inb(0x83);
-}
-
-static void in32(void)
-{
-    __asm__ volatile("inl $0x80, %%eax" : : : "rax");
-}
-
-static void out8(void)
-{
-    outb(0x83, 1);
-}
-
-static void out16(void)
-{
-    __asm__ volatile("outw %%ax, $0x82" : : "a"(0));
-}
-
-static void outs8(void)
-{
-    uint64_t si = (uint64_t)other, c = 3;
-    __asm__ volatile("cld; rep outsb" : "+S"(si), "+c"(c) : "d"(0x83) : "memory");
-}
-
-static void ins16(void)
-{
-    uint64_t di = (uint64_t)other, c = 2;
-    __asm__ volatile("cld; rep insw" : "+D"(di), "+c"(c) : "d"(0x82) : "memory");
-}
-
-static uint64_t port_traps(void (*run)(void), uint64_t address, uint64_t rw, uint64_t len)
-{
-    run();
-    arm(address, rw, len);
-    run();
-    disarm();
-    return seen.count;
-}
-
-static void ports(void)
-{
-    static const struct {
-        void (*run)(void);
-        unsigned first, size, times;
-    } rows[] = {
-        {in8, 0x83, 1, 1},   {in32, 0x80, 4, 1},  {out8, 0x83, 1, 1},
-        {out16, 0x82, 2, 1}, {outs8, 0x83, 1, 3}, {ins16, 0x82, 2, 2},
-    };
-    static const uint8_t lengths[] = {1, 2, 8, 4};
-    for (unsigned de = 0; de < 2; de++) {
-        write_cr4(de ? read_cr4() | CR4_DE : read_cr4() & ~CR4_DE);
-        for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
-            for (unsigned len = 0; len < 4; len++)
-                for (unsigned port = 0x7c; port < 0x88; port++) {
-                    if (len == 2 || !de)
-                        continue; /* eight ports are undefined, so is R/W 2 without DE */
-                    unsigned at = port & ~(lengths[len] - 1u);
-                    bool meets =
-                        at < rows[i].first + rows[i].size && rows[i].first < at + lengths[len];
-                    EXPECT_EQ(port_traps(rows[i].run, port, RW_IO, len), meets ? rows[i].times : 0);
-                    EXPECT(!meets || (seen.dr6 & 0xf) == 1);
-                }
-        /* Data at the address of a port is something else. */
-        EXPECT_EQ(port_traps(in32, 0x80, RW_ANY, 3), 0);
+    unsigned between = 0;
+    set_handler(VECTOR_EXTERNAL, on_other);
+    for (unsigned round = 0; round < 20; round++) {
+        break_at(place_stos);
+        EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL), 0, 500 + 500 * round), 0);
+        __asm__ volatile("sti");
+        run(place_stos, DEV, ELEMENTS);
+        while (!others)
+            __asm__ volatile("pause");
+        __asm__ volatile("cli");
+        EXPECT_EQ(hits, 1);
+        if (other_rip == (uint64_t)place_stos && other_flags & RFLAGS_RF)
+            between++;
+        if (other_rip == (uint64_t)place_stos_next)
+            EXPECT_EQ(other_flags & RFLAGS_RF, 0);
     }
-    write_cr4(read_cr4() & ~CR4_DE);
+    break_at(NULL);
+    set_handler(VECTOR_EXTERNAL, NULL);
+    EXPECT(between > 0);
+    note("between", between);
 }
 
-/* INS writes its memory, OUTS reads it: after each element. */
-static void data_of_ports(void)
+/* A fault that the emulator raises has RF in its frame; and the handler's IRET with it. */
+static void emulated_fault(void)
 {
-    EXPECT_EQ(port_traps(outs8, (uint64_t)other + 1, RW_ANY, 0), 1);
-    EXPECT_EQ(port_traps(outs8, (uint64_t)other + 1, RW_WRITE, 0), 0);
-    EXPECT_EQ(port_traps(ins16, (uint64_t)other + 2, RW_WRITE, 1), 1);
-    EXPECT_EQ(port_traps(ins16, (uint64_t)other, RW_ANY, 3), 2);
-}
-
-/* With gva_cache=exits we read it. */
-static void descriptor_of_invpcid(void)
-{
-    uint64_t descriptor[2] = {0, 0};
-    arm((uint64_t)&descriptor[1], RW_ANY, 2);
-    __asm__ volatile("invpcid %0, %1" : : "m"(descriptor), "r"(2ull) : "memory");
-    disarm();
-    EXPECT_EQ(seen.count, 1);
-}
-
-/* ---- The registers --------------------------------------------------------------------------- */
-
-static void write_dr7(void *value)
-{
-    set_dr7((uint64_t)value);
-}
-
-static void write_dr6(void *value)
-{
-    set_dr6((uint64_t)value);
-}
-
-static void read_dr5(void *unused)
-{
-    uint64_t value;
-    (void)unused;
-    __asm__ volatile(".byte 0x0f, 0x21, 0xe8" : "=a"(value)); /* MOV from DR5 to RAX */
-    other[0] = (uint8_t)value;
-}
-
-static void registers(void)
-{
-    static const uint64_t values[] = {0, 0xffffffff, 0x55555555, 0xaaaaaaaa};
-    set_handler(VECTOR_DB, NULL);
-    for (unsigned i = 0; i < ARRAY_SIZE(values); i++) {
-        set_dr7(values[i] & ~(DR7_GD | 0xff));
-        EXPECT_EQ(get_dr7(), (values[i] & 0xffff0300) | 0x400);
-    }
-    set_dr7(0x400);
-    for (unsigned bit = 32; bit < 64; bit++) {
-        EXPECT_EQ(try_run(write_dr7, (void *)(0x400 | BIT(bit))).vector, VECTOR_GP);
-        EXPECT_EQ(try_run(write_dr6, (void *)(DR6_NONE | BIT(bit))).vector, VECTOR_GP);
-    }
-    uint64_t dr0 = 0xfedcba9876543210, back;
-    __asm__ volatile("mov %1, %%dr3; mov %%dr3, %0" : "=r"(back) : "r"(dr0));
-    EXPECT_EQ(back, dr0);
-    EXPECT(!try_run(read_dr5, 0).taken);
-    write_cr4(read_cr4() | CR4_DE);
-    struct fault fault = try_run(read_dr5, 0);
-    EXPECT(fault.taken);
-    EXPECT_EQ(fault.vector, VECTOR_UD);
-    write_cr4(read_cr4() & ~CR4_DE);
-}
-
-/* The fault of a MOV that DR7.GD guards clears GD, and sets DR6.BD. */
-static void general_detect(void)
-{
-    set_dr6(DR6_NONE);
-    look_for(VECTOR_DB, 0);
-    set_dr7(0x400 | DR7_GD);
-    uint64_t dr7 = get_dr7();
-    set_handler(VECTOR_DB, NULL);
-    EXPECT_EQ(seen.count, 1);
-    EXPECT_EQ(seen.dr6 & 0xe00f, DR6_BD);
-    EXPECT_EQ(dr7, 0x400);
+    write32(DEV, 0);
+    set_handler(VECTOR_DE, on_other);
+    break_at(place_divide);
+    run(place_divide, DEV, 1);
+    EXPECT_EQ(hits, 1);
+    EXPECT_EQ(others, 1);
+    EXPECT_EQ(other_rip, place_divide);
+    EXPECT(other_flags & RFLAGS_RF);
+    note("faults", others);
+    break_at(NULL);
+    set_handler(VECTOR_DE, NULL);
 }
 
 void guest_main(void)
 {
     static const struct test tests[] = {
-        {"same_as_ram", same_as_ram, NEED_TESTCTL},
-        {"the_short_way", the_short_way, NEED_TESTCTL},
-        {"with_a_single_step", with_a_single_step, NEED_TESTCTL},
-        {"behind_a_mov_ss", behind_a_mov_ss, NEED_TESTCTL},
-        {"not_with_a_fault", not_with_a_fault, NEED_TESTCTL},
-        {"ports", ports, 0},
-        {"data_of_ports", data_of_ports, 0},
-        {"descriptor_of_invpcid", descriptor_of_invpcid, NEED_INVPCID},
-        {"registers", registers, 0},
-        {"general_detect", general_detect, 0},
+        {"store", store, NEED_TESTCTL},
+        {"load", load, NEED_TESTCTL},
+        {"read_and_write", read_and_write, NEED_TESTCTL},
+        {"doorbell", doorbell, NEED_TESTCTL},
+        {"own_exit", own_exit, NEED_EPTVISOR},
+        {"retried", retried, NEED_TESTCTL},
+        {"repeated_stores", repeated_stores, NEED_TESTCTL},
+        {"repeated_input", repeated_input, NEED_TESTCTL},
+        {"stepped_stores", stepped_stores, NEED_TESTCTL},
+        {"stepped_input", stepped_input, NEED_TESTCTL},
+        {"interrupted", interrupted, NEED_TESTCTL},
+        {"emulated_fault", emulated_fault, NEED_TESTCTL},
     };
+
     run_tests(tests, ARRAY_SIZE(tests));
 }

@@ -4,8 +4,8 @@
  * that mirrors RAM and the hypervisor does. Registers, flags, memory and faults must be the same.
  *
  * Every row of the emulator's table, in 64-bit, 32-bit and 16-bit code; operands across pages, into
- * a read-only page and into one that is not there. Arguments: the number of cases for each code,
- * and where the random numbers begin.
+ * a read-only page and into one that is not there. Arguments: `slow_strings` to leave out what
+ * ends Bochs 3; the number of cases for each code; where the random numbers begin.
  */
 #include "guest/programs/differ/make.h"
 #include "guest/programs/rt/rt.h"
@@ -329,6 +329,9 @@ void guest_main(void)
         {"in_16_bit_code", in_16_bit_code, NEED_TESTCTL},
     };
     const char *args = rt_args;
+    no_fast_strings = *args == 's';
+    while (*args && (*args < '0' || *args > '9'))
+        args++;
     uint64_t cases = number(&args), seed = number(&args);
     cases_wanted = cases ? cases : cases_wanted;
     random_state = seed ? seed : random_state;

@@ -13,6 +13,7 @@
 
 #define UNMAPPED_VA (TEST_VA + 64 * RT_2M)
 
+#define VECTOR_CP       21
 #define VECTOR_SOFTWARE 0x50
 #define VECTOR_EXTERNAL 0x51
 
@@ -93,6 +94,16 @@ static void raise_ud(void)
     __asm__ volatile("ud2" : : : "memory");
 }
 
+static void raise_int1(void)
+{
+    __asm__ volatile(".byte 0xf1" : : : "memory");
+}
+
+static void raise_single_step(void)
+{
+    __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq; nop" : : : "memory", "cc");
+}
+
 static void raise_pf(void)
 {
     __asm__ volatile(".byte 0x8b, 0x07"
@@ -137,6 +148,14 @@ static void breakpoint(void)
 static void undefined_opcode(void)
 {
     deliver(VECTOR_UD, 2, raise_ud);
+}
+
+/* DR6 and DR7 are changed by the exception itself, not again when its delivery is repeated. */
+static void debug_exception(void)
+{
+    deliver(VECTOR_DB, 0, raise_int1);
+    deliver(VECTOR_DB, 0, raise_single_step);
+    EXPECT_EQ(seen.dr6, 0xffff4ff0);
 }
 
 static void page_fault(void)
@@ -206,6 +225,29 @@ static void nmi_blocked_when_iret_faults(void)
     nmi_in_nmi(true);
 }
 
+/* ---- Injection ------------------------------------------------------------------------------- */
+
+static void inject_exception(void *word)
+{
+    EXPECT_EQ(hc_inject(*(uint64_t *)word, 0x1234, 0), 0);
+}
+
+/* Each exception that there is comes in the form that it has, whatever form was asked for. #CP has
+ * an error code on CPUs that have #CP: its stub may find one word more or less. */
+static void any_exception(void)
+{
+    const uint64_t with_error = BIT(8) | BITS(14, 10) | BIT(17);
+    for (uint64_t vector = 0; vector < 32; vector++)
+        for (uint64_t flag = 0; flag <= EVENT_HAS_ERROR && vector != VECTOR_NMI;
+             flag += EVENT_HAS_ERROR) {
+            uint64_t word = EVENT(EVENT_EXCEPTION, vector) | flag;
+            struct fault fault = try_run(inject_exception, &word);
+            EXPECT_EQ(fault.vector, vector);
+            if (vector != VECTOR_CP)
+                EXPECT_EQ(fault.error, with_error >> vector & 1 ? 0x1234 : 0);
+        }
+}
+
 /* A word that VM entry would refuse must be refused here. */
 static void refusals(void)
 {
@@ -244,6 +286,7 @@ void guest_main(void)
         {"software_interrupt", software_interrupt, 0},
         {"breakpoint", breakpoint, 0},
         {"undefined_opcode", undefined_opcode, 0},
+        {"debug_exception", debug_exception, 0},
         {"page_fault", page_fault, 0},
         {"general_protection", general_protection, 0},
         {"injected_exception", injected_exception, NEED_TESTCTL},
@@ -251,6 +294,7 @@ void guest_main(void)
         {"injected_nmi", injected_nmi, NEED_TESTCTL},
         {"nmi_blocked", nmi_blocked, NEED_TESTCTL},
         {"nmi_blocked_when_iret_faults", nmi_blocked_when_iret_faults, NEED_TESTCTL},
+        {"any_exception", any_exception, NEED_TESTCTL},
         {"inject_refusals", refusals, NEED_TESTCTL},
     };
 

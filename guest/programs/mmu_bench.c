@@ -2,69 +2,13 @@
  * What the MMU costs, guest to guest, in ticks of the TSC, which Bochs counts as instructions: the
  * median, less an empty measurement. `make bench-mmu` runs it and prints the rows.
  */
-#include "guest/programs/rt/mark.h"
-#include "guest/programs/rt/rt.h"
+#include "guest/programs/bench/measure.h"
 
 #define SAMPLES 256u
 #define SLOT    8
 #define BASE    0x100000000ull
 #define GIB     0x40000000ull
 #define FRESH   (BASE + 4 * GIB) /* only tables() comes here */
-
-static uint32_t samples[SAMPLES];
-
-static uint32_t median(unsigned count)
-{
-    for (unsigned i = 1; i < count; i++) {
-        uint32_t value = samples[i];
-        unsigned at = i;
-        for (; at > 0 && samples[at - 1] > value; at--)
-            samples[at] = samples[at - 1];
-        samples[at] = value;
-    }
-    return samples[count / 2];
-}
-
-static void nothing(uint64_t gpa)
-{
-    (void)gpa;
-}
-
-/* `run` at count places that lie `step` apart, each after `prepare`, which is not measured. */
-static uint32_t measure(void (*prepare)(uint64_t), void (*run)(uint64_t), uint64_t gpa,
-                        uint64_t step, unsigned count)
-{
-    __asm__ volatile("" : "+r"(prepare), "+r"(run));
-    for (unsigned i = 0; i < count; i++, gpa += step) {
-        prepare(gpa);
-        if (i + 1 == count)
-            mark();
-        uint64_t start = rdtsc();
-        run(gpa);
-        samples[i] = (uint32_t)(rdtsc() - start);
-        if (i + 1 == count)
-            mark();
-    }
-    return median(count);
-}
-
-/* tools/bench.py divides what it counts, too. */
-static void print_row(const char *name, uint32_t ticks, unsigned per)
-{
-    if (per > 1)
-        print("# %s: one of %u\n", name, per);
-    print("BENCH %s %u ticks\n", name, ticks / per);
-}
-
-/* `per`: how many pages one run handles. */
-static void row(const char *name, void (*prepare)(uint64_t), void (*run)(uint64_t), uint64_t gpa,
-                uint64_t step, unsigned count, unsigned per)
-{
-    uint32_t gross = measure(prepare, run, gpa, step, count);
-    uint32_t empty = measure(nothing, nothing, gpa, step, count);
-    EXPECT(gross > empty);
-    print_row(name, gross - empty, per);
-}
 
 /* The page lies above the 4 GiB that the runtime maps to themselves. */
 static uint64_t va(uint64_t gpa)
@@ -102,7 +46,7 @@ static void fault_4k_present(void)
         touch(BASE + i * RT_PAGE);
     touch_image(); /* KVM drops all it has mapped when a slot goes */
     struct watch violations = watch(EXITS_VIOLATION);
-    row("fault_4k_present", drop, touch, BASE, RT_PAGE, SAMPLES, 1);
+    row("fault_4k_present", drop, touch, nothing, BASE, RT_PAGE, SAMPLES);
     EXPECT_EQ(watched(violations), SAMPLES);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
@@ -111,7 +55,7 @@ static void fault_4k_cold(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0);
     touch_image();
-    row("fault_4k_cold", nothing, touch, BASE, RT_PAGE, SAMPLES, 1);
+    row("fault_4k_cold", nothing, touch, nothing, BASE, RT_PAGE, SAMPLES);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
@@ -122,7 +66,7 @@ static void fault_2m_present(void)
         touch(BASE + i * RT_2M);
     touch_image(); /* KVM drops all it has mapped when a slot goes */
     struct watch violations = watch(EXITS_VIOLATION);
-    row("fault_2m_present", drop, touch, BASE, RT_2M, 4, 1);
+    row("fault_2m_present", drop, touch, nothing, BASE, RT_2M, 4);
     EXPECT_EQ(watched(violations), 4);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
@@ -234,7 +178,7 @@ static void lookup_among(const char *name, unsigned slots)
     EXPECT_EQ(hc_slot_add(SLOT + slots, STRAY, 1, 0), 0);
     uint64_t middle = BASE + 2 * (slots / 2) * RT_PAGE;
     touch(middle);
-    row(name, drop_after_stray, touch, middle, 0, 16, 1);
+    row(name, drop_after_stray, touch, nothing, middle, 0, 16);
     for (unsigned i = slots + 1; i-- > 0;)
         EXPECT_EQ(hc_slot_delete(SLOT + i), 0);
 }

@@ -13,6 +13,11 @@ GUEST_RT       := $(patsubst %,$(B)/guest/obj/%.o,$(wildcard $(GUEST_DIR)/rt/*.[
 # Parts of a program that do not stand in NAME.c, relative to guest/programs/.
 GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
 GUEST_EXTRA_events  := events/entries.S
+GUEST_EXTRA_forbidden_loop := loop/ac.S
+GUEST_EXTRA_iret    := iret/entries.S
+GUEST_EXTRA_real    := real/faults.S mmio/legacy.S
+GUEST_EXTRA_refused := refused/legacy.S mmio/legacy.S
+GUEST_EXTRA_tasks   := tasks/tasks.S mmio/legacy.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
 GUEST_EXTRA_sides   := sides/region.c
@@ -20,20 +25,27 @@ GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_pdpte   := $(GUEST_EXTRA_mmio)
 GUEST_EXTRA_init    := init/probe.S
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
+GUEST_EXTRA_bench       := bench/measure.c
+GUEST_EXTRA_mmu_bench   := bench/measure.c
+GUEST_EXTRA_sides_bench := bench/measure.c
+GUEST_EXTRA_cpu_bench   := bench/measure.c
+GUEST_EXTRA_mmio_bench  := bench/measure.c
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000
 GUEST_WORDS_instructions                := testctl,budget=60000
 GUEST_WORDS_slots                       := testctl,budget=60000
 GUEST_WORDS_differ                      := testctl,budget=120000
+GUEST_WORDS_mmio_bench                  := testctl,budget=120000
 GUEST_WORDS_mmu_bench                   := testctl,budget=120000
+GUEST_WORDS_cpu_bench                   := testctl,budget=120000
 GUEST_WORDS_scale                       := testctl,budget=120000
 GUEST_WORDS_smp                         := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_storm                   := testctl,vcpus=3,budget=60000
 GUEST_WORDS_smp_bench                   := testctl,vcpus=4,budget=120000
 GUEST_WORDS_sched_bench                 := testctl,vcpus=2,budget=120000
 GUEST_WORDS_cpus                        := testctl,vcpus=3
-GUEST_WORDS_breakpoints                 := testctl,budget=60000
+GUEST_WORDS_watchpoints                 := testctl,budget=60000
 GUEST_WORDS_init                        := testctl,vcpus=2,budget=60000
 GUEST_WORDS_x2apic                      := testctl,vcpus=2
 GUEST_WORDS_smp_flush                   := testctl,vcpus=4,budget=60000
@@ -46,6 +58,7 @@ GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
 GUEST_WORDS_forbidden_instruction       := testctl,expect=unsupported-instruction
 GUEST_WORDS_forbidden_mmio_delivery     := testctl,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_spin              := budget=200,expect=budget
+GUEST_WORDS_forbidden_loop              := budget=200,expect=budget
 GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
 GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted

@@ -4,7 +4,7 @@
  * `make bench-private` runs it in VMs without stolen bits, with one, with two, and with #VE; a VM
  * prints the rows that it can.
  */
-#include "guest/programs/rt/mark.h"
+#include "guest/programs/bench/measure.h"
 #include "guest/programs/rt/sides.h"
 
 #define SAMPLES 64u
@@ -15,52 +15,6 @@
 #define SHARED  (TEST_VA + BIT(35))
 #define CODE    (TEST_VA + BIT(36))
 #define DEVICE  (TEST_VA + BIT(37))
-
-static uint32_t samples[SAMPLES];
-
-static uint32_t median(unsigned count)
-{
-    for (unsigned i = 1; i < count; i++) {
-        uint32_t value = samples[i];
-        unsigned at = i;
-        for (; at > 0 && samples[at - 1] > value; at--)
-            samples[at] = samples[at - 1];
-        samples[at] = value;
-    }
-    return samples[count / 2];
-}
-
-typedef void (*step_t)(uint64_t offset);
-
-static void nothing(uint64_t offset)
-{
-    (void)offset;
-}
-
-/* `run` at `count` places, each after `prepare`, which is not measured. */
-static uint32_t measure(step_t prepare, step_t run, uint64_t step, unsigned count)
-{
-    __asm__ volatile("" : "+r"(prepare), "+r"(run));
-    for (unsigned i = 0; i < count; i++) {
-        prepare(i * step);
-        if (i + 1 == count)
-            mark();
-        uint64_t start = rdtsc();
-        run(i * step);
-        samples[i] = (uint32_t)(rdtsc() - start);
-        if (i + 1 == count)
-            mark();
-    }
-    return median(count);
-}
-
-static void row(const char *name, step_t prepare, step_t run, uint64_t step, unsigned count)
-{
-    uint32_t gross = measure(prepare, run, step, count);
-    uint32_t empty = measure(nothing, nothing, step, count);
-    EXPECT(gross > empty);
-    print("BENCH %s %u ticks\n", name, gross - empty);
-}
 
 /* ---- Faults and zaps ------------------------------------------------------------------------- */
 
@@ -108,16 +62,16 @@ static void faults(void)
     for (unsigned i = 0; i < SAMPLES; i++)
         write64(PLAIN + i * RT_PAGE, 0xc3);
     if (code_bit())
-        row("code_fault_4k", drop, call_code, RT_PAGE, SAMPLES);
+        row("code_fault_4k", drop, call_code, nothing, 0, RT_PAGE, SAMPLES);
     struct watch violations = watch(EXITS_VIOLATION);
-    row("fault_4k", drop, touch, RT_PAGE, SAMPLES);
+    row("fault_4k", drop, touch, nothing, 0, RT_PAGE, SAMPLES);
     EXPECT_EQ(watched(violations), SAMPLES);
-    row("zap_4k", touch, zap, RT_PAGE, SAMPLES);
+    row("zap_4k", touch, zap, nothing, 0, RT_PAGE, SAMPLES);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 
     EXPECT_EQ(hc_slot_add(SLOT, BASE, 511, 0), 0);
     EXPECT_EQ(hc_slot_add(SLOT + 1, BASE + 511 * RT_PAGE, 1, 0), 0);
-    row("zap_512", touch_512, zap_512, 0, 4);
+    row("zap_512", touch_512, zap_512, nothing, 0, 0, 4);
     EXPECT_EQ(hc_slot_delete(SLOT + 1), 0);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
@@ -128,7 +82,7 @@ static void shared_faults(void)
     for (unsigned i = 0; i < SAMPLES; i++)
         touch_shared(i * RT_PAGE);
     struct watch violations = watch(EXITS_VIOLATION);
-    row("shared_fault_4k", drop, touch_shared, RT_PAGE, SAMPLES);
+    row("shared_fault_4k", drop, touch_shared, nothing, 0, RT_PAGE, SAMPLES);
     EXPECT_EQ(watched(violations), SAMPLES);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
@@ -154,11 +108,11 @@ static void unshare_and_touch(uint64_t offset)
 static void conversions(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0);
-    row("convert_4k", touch, share_4k, RT_PAGE, SAMPLES);
+    row("convert_4k", touch, share_4k, nothing, 0, RT_PAGE, SAMPLES);
     touch_shared(0);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(hc_slot_add(SLOT, BASE, SPAN / RT_PAGE, 0), 0);
-    row("convert_2m", unshare_and_touch, share_2m, RT_2M, 4);
+    row("convert_2m", unshare_and_touch, share_2m, nothing, 0, RT_2M, 4);
     touch_shared(0);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
@@ -175,7 +129,7 @@ static void mmio(void)
     handle_ve();
     write_device(0);
     ve_count = 0;
-    row("ve_mmio_write", nothing, write_device, 1, SAMPLES);
+    row("ve_mmio_write", nothing, write_device, nothing, 0, 1, SAMPLES);
     EXPECT_EQ(ve_count, SAMPLES);
 }
 

@@ -136,13 +136,26 @@ static void exit_when_asked(void)
     __asm__ volatile("cli");
 }
 
+#define FAR_AWAY 0x0fffffffu /* ticks, more than all of it takes */
+
+/* The hypervisor sets its own timer anew for each entry then. */
+static void exit_with_a_timer(void)
+{
+    apic_write(APIC_REG_TIMER, 0x61);
+    apic_write(APIC_REG_DIVIDE, 0xb); /* by 1 */
+    apic_write(APIC_REG_INITIAL, FAR_AWAY);
+    exit_when_asked();
+    EXPECT(apic_read(APIC_REG_CURRENT) > 0);
+    apic_write(APIC_REG_INITIAL, 0);
+}
+
 /* The interrupt finds the peer at every moment of an exit and the entry after it. One that is not
  * looked at between the two would never be: the peer does not exit again. */
-static void ipi_at_every_moment(void)
+static void find_at_every_moment(void (*peer)(void))
 {
     uint64_t before = taken_by_others();
     asked = answered = stop = 0;
-    run_on(PEER, exit_when_asked);
+    run_on(PEER, peer);
     for (uint64_t i = 1; i <= MOMENTS; i++) {
         asked = i;
         send_ipi(apic_id_of(PEER), ICR_FIXED | 0x60);
@@ -154,6 +167,16 @@ static void ipi_at_every_moment(void)
     stop = 1;
     EXPECT(finished(PEER));
     note("moments", MOMENTS);
+}
+
+static void ipi_at_every_moment(void)
+{
+    find_at_every_moment(exit_when_asked);
+}
+
+static void ipi_beside_a_timer(void)
+{
+    find_at_every_moment(exit_with_a_timer);
 }
 
 /* ---- Faults together, and again from the start ----------------------------------------------- */
@@ -208,6 +231,7 @@ void guest_main(void)
         {"interrupts", interrupts, 0},
         {"halted_cpus_wake", halted_cpus_wake, 0},
         {"ipi_at_every_moment", ipi_at_every_moment, 0},
+        {"ipi_beside_a_timer", ipi_beside_a_timer, 0},
         {"faults_together", faults_together, NEED_TESTCTL},
         {"cpus_start_again", cpus_start_again, 0},
     };

@@ -2,7 +2,8 @@
  * When memory may be freed that three CPUs read without a lock: lib/epoch.[ch] with tlb_enter() and
  * tlb_wait_epoch() of mmu/tlb.[ch], and tdp_reclaim().
  *
- * In turns, each CPU does what it likes: it is offline and idle; it is in the guest, with what its
+ * In turns, each CPU does what it likes: it is offline and idle; it works for another VM, and never
+ * looks up for this one's sake; it is in the guest, with what its
  * TLB holds; it handles an exit, with a pointer in hand; it replaces the object that all of them
  * read, and frees the old one when the epoch is over, for which it waits, with a lock that others
  * want or without, or looks in again later. A plain store goes into the CPU's store buffer and
@@ -28,6 +29,7 @@ byte object;           /* what tables and pointers lead to now */
 bit freed[RECLAIMS + 1];
 byte debt = 1;         /* mmu->tlb.debt */
 byte seen[CPUS];       /* epoch_cpus[].seen */
+bit other_vm[CPUS];    /* epoch_cpus[].owner is not this VM */
 byte pointer[CPUS] = NONE;
 byte translation[CPUS] = NONE;
 bit inside[CPUS];      /* in the guest */
@@ -39,6 +41,7 @@ byte waiting;          /* for an epoch */
 /* The store buffers. Of `seen`, one store is enough: an older one that is seen for longer makes others
  * wait. The other words are stored plainly only by a mutant. */
 mtype = { SEEN, OBJECT, DEBT, EPOCH };
+/* `owner` is stored before an exchange that empties the buffer, so it needs no place there. */
 #ifdef MUTANT_UNLINKED_PLAINLY
 chan buffer[CPUS] = [3] of { mtype, byte };
 #else
@@ -60,6 +63,9 @@ end:
 
 inline online()
 {
+#ifndef MUTANT_OWNER_SAID_LATE
+    other_vm[self] = 0;
+#endif
 #ifdef MUTANT_ONLINE_WITHOUT_A_FENCE
     buffer[self]!SEEN(epoch)
 #else
@@ -67,7 +73,24 @@ inline online()
 #endif
 }
 
+/* A CPU comes, works for another VM, and stays in its guest or goes. */
+inline work_elsewhere()
+{
+    other_vm[self] = 1;
+    atomic { drained -> seen[self] = epoch };
+    if
+    :: skip;
+end_elsewhere:
+        false
+    :: buffer[self]!SEEN(0)
+    fi
+}
+
+#ifdef MUTANT_OTHER_VMS_WAITED_FOR
 #define lags(cpu) (seen[cpu] && seen[cpu] < mine)
+#else
+#define lags(cpu) (seen[cpu] && seen[cpu] < mine && !other_vm[cpu])
+#endif
 
 /* epoch_wait(). */
 inline wait()
@@ -149,6 +172,12 @@ idle:
     fi;
     online();
 attend:
+#ifdef MUTANT_OWNER_SAID_LATE
+    if
+    :: other_vm[self] -> pointer[self] = object; other_vm[self] = 0
+    :: else
+    fi;
+#endif
     kicked[self] = 0;
 enter:
 #ifdef MUTANT_DEBT_READ_FIRST
@@ -240,6 +269,7 @@ asleep:
     :: skip;
 end_asleep:
         false
+    :: work_elsewhere(); goto asleep
 #if RECLAIMERS == 1
     :: online(); goto attend
 #endif

@@ -203,8 +203,19 @@ end_in_guest:
     fi;
     if
     :: attention[self] -> goto attend
-    :: else -> goto enter
-    fi
+    :: else
+    fi;
+    if /* the timer is armed anew for the entry: goes_on() in guest/dispatch.c */
+    :: timer_is_0[self] = 0;
+#ifndef MUTANT_REARMING_UNDOES_A_KICK
+        if
+        :: kicked[self] -> goto attend
+        :: else
+        fi
+#endif
+    :: skip
+    fi;
+    goto enter
 }
 
 /* When nothing can go on any more, nobody may be waiting, and nothing unread. */

@@ -1,13 +1,15 @@
 """Bad input: a sentence that names it, a code of its own, and the other guests still run."""
 
 import pathlib
+import re
 import struct
 
 import pytest
-from conftest import CODES, HELLO, hello
+from conftest import CODES, HELLO, ROOT, hello
 
 from harness.boot import Guest
 
+README = ROOT / "README.md"
 PT_LOAD = 1
 PHENTSIZE = 32
 
@@ -98,8 +100,17 @@ def test_no_guests(boot) -> None:
     assert result.exit == CODES.NO_GUESTS, result
 
 
-def test_16_mib_of_ram(boot) -> None:
-    """Too little for a guest's memory: a sentence, not a crash."""
-    result = boot(guests=(hello(),), mem=16)
+@pytest.mark.parametrize("mem", [16, 23])
+def test_too_little_ram(boot, mem: int) -> None:
+    """A sentence, not a crash."""
+    result = boot(guests=(hello(),), mem=mem)
     assert result.exit == CODES.NO_MEMORY, result
-    assert result.has("MiB|memory"), result
+    assert result.has(r"^error: \d+ KiB of RAM, but a machine of at least 24 MiB is needed"), result
+
+
+def test_just_enough_ram(boot) -> None:
+    """What the README says is enough for a guest."""
+    (needed,) = re.findall(r"and (\d+) MiB of RAM", README.read_text())
+    result = boot(guests=(hello(),), mem=int(needed))
+    assert result.status == 0, result
+    assert result.passed("hello")

@@ -10,7 +10,7 @@ from harness.errors import HarnessError
 
 KERNEL = compare.Kernel("6.1.0 #1 SMP", ("l1tf: flushed", "mds: nothing"))
 OURS: compare.Ours = {}
-for i, (of, row, _) in enumerate((*compare.ROWS, *compare.PLAIN, *compare.OTHERS)):
+for i, (of, row, _) in enumerate((*compare.ALL, *compare.OTHERS)):
     OURS.setdefault(of, {})[row] = 100 + i
 OURS["start"] |= {"image_text": 500, "image_data": 60, "image_bss": 7}
 PEER = {name: {row: 10 * (k + 1) * value for rows in OURS.values() for row, value in rows.items()}
@@ -23,6 +23,8 @@ def test_the_document_and_the_chart_say_what_the_numbers_say() -> None:
     text = bench.DOCUMENT.read_text()
     section = compare.table(ours, kernel, peer)
     assert bench.fill(text, "kvm", section) == text, "run tools/compare.py --table"
+    front, readme = compare.front_table(ours, peer), compare.README.read_text()
+    assert bench.fill(readme, "kvm", front) == readme, "run tools/compare.py --table"
     chart = compare.CHART.read_text()
     for of, row, _ in compare.ROWS:
         for value in (ours[of][row], peer["off"][row]):
@@ -43,12 +45,16 @@ def test_the_table_has_the_ratio_to_ours() -> None:
     assert lines[0] == "KVM is Linux 6.1.0 #1 SMP, booted with"
     assert lines[2].startswith("    console=ttyS0,115200 ") and "tsc_early_khz=50000 " in lines[2]
     assert lines[6:8] == ["- l1tf: flushed", "- mds: nothing"]
-    assert lines[11] == "| CPUID leaf 0 | 100 | 1000 | 10.0 | 2000 | 20.0 |"
+    assert lines[14] == "| CPUID leaf 0 | 100 | 1000 | 10.0 | 2000 | 20.0 | 5000 |"
     for of, row, what in compare.PLAIN:
         mine, theirs = OURS[of][row], PEER["plain"][row]
         assert f"| {what} | {mine} | {theirs} | {theirs / mine:.1f} |" in lines
+    for of, row, what in compare.TWO:
+        mine, theirs = OURS[of][row], PEER["two"][row]
+        assert f"| {what} | {mine} | {theirs} | {theirs / mine:.1f} |" in lines
     for of, row, what in compare.OTHERS:
         assert f"| {what} | {OURS[of][row]} | {PEER['off'][row]} |" in lines
+    assert all(f"- {each}" in lines for each in compare.DIFFERENCES)
     assert lines[-1].endswith("| 567 | 9999 |")
 
 
@@ -57,12 +63,27 @@ def test_the_csv_has_each_row_once(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
     compare.write_csv(OURS, PEER)
     with compare.CSV.open() as file:
         head, *rows = list(csv.reader(file))
-    assert head == ["set", "row", "eptvisor", "kvm_off", "kvm_default", "kvm_plain"]
-    assert rows[0] == ["exits", "cpuid", "100", "1000", "2000", ""]
+    assert head == ["set", "row", "eptvisor",
+                    *(f"kvm_{name}" for name in ("off", "default", "plain", "two", "bochs2"))]
+    # fmt: skip
+    assert rows[0] == ["exits", "cpuid", "100", "1000", "2000", "", "", "5000"]
     plain = [row for row in rows if row[0] == "mmu,ept_ad=0"]
-    assert [(row[1], row[3], row[4]) for row in plain] == [("write_after_harvest", "", "")]
-    assert plain[0][5] == str(PEER["plain"]["write_after_harvest"])
-    assert len(rows) == len((*compare.ROWS, *compare.PLAIN, *compare.OTHERS))
+    assert [row[1:2] + row[3:] for row in plain] == [
+        ["write_after_harvest", "", "", str(PEER["plain"]["write_after_harvest"]), "", ""],
+    ]
+    two = [row for row in rows if row[0] == "cpu,vcpus=2"]
+    assert two[0][3:] == ["", "", "", str(PEER["two"][two[0][1]]), ""]
+    assert len(rows) == len((*compare.ALL, *compare.OTHERS))
+
+
+def test_the_front_table_says_what_is_not_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare, "FRONT", (("exits", "cpuid", "CPUID", "nothing"),
+                                           ("exits,vcpus=2", "cpuid", "CPUID of two", "locks")))
+    # fmt: skip
+    mine, theirs = OURS["exits,vcpus=2"]["cpuid"], PEER["two"]["cpuid"]
+    assert compare.front_table(OURS, PEER).splitlines()[2:] == [
+        "| CPUID | 100 | 1000 | nothing |", f"| CPUID of two | {mine} | {theirs} | locks |",
+    ]  # fmt: skip
 
 
 def test_only_the_part_between_the_marks_changes() -> None:

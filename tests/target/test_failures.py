@@ -34,6 +34,15 @@ def test_a_warning_fails_the_run(boot, what: str) -> None:
     assert result.passed("hello")
 
 
+@pytest.mark.parametrize("cpu", ["", "corei7_haswell_4770"])
+def test_a_refused_instruction_is_survived(boot, cpu: str) -> None:
+    """All that is executed with a guest's operand is guarded by the same table."""
+    result = boot(cmdline="provoke=guarded", cpu=cpu, guests=(hello(),))
+    assert result.exit == CODES.OK, result
+    assert result.has("^# 8 of 8 instructions were refused by the CPU, and none was our end$")
+    assert result.passed("hello")
+
+
 def test_memory_that_is_not_given_back(boot) -> None:
     """It is said who has it; else that nothing is missing."""
     result = boot(cmdline="provoke=leak", guests=(hello(),))

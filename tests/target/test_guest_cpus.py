@@ -45,3 +45,14 @@ def test_x2apic(boot) -> None:
     guest = Guest(BUILD / "guest/x2apic.elf", ("testctl", "vcpus=2"))
     result = boot(smp=2, guests=(guest,))
     assert result.status == 0, result
+
+
+@pytest.mark.parametrize("vcpus", [1, 2])
+@pytest.mark.parametrize("words", ["", "gva_cache=exits"])
+def test_cpuid_follows_the_guest(boot, vcpus: int, words: str) -> None:
+    guest = Guest(BUILD / "guest/cpuid.elf", ("testctl", f"vcpus={vcpus}"))
+    result = boot(smp=vcpus, guests=(guest,), cmdline=words)
+    assert result.status == 0, result
+    cases = {case.name: case.counters for case in result.output.cases}
+    assert cases["xsave_sizes"]["taken"] >= 4
+    assert cases["after_init"]["cpus"] == vcpus

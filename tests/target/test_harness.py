@@ -17,8 +17,10 @@ ok 1 first # exits=12 value=0x10
     1..2
     ok 1 inner
     ok 2 other # SKIP no PML
+    BENCH cpuid 123 instructions
+    WARN: a guest may say what it likes
 ok 2 second
-BENCH cpuid 123 instructions
+BENCH cpuid 1 instruction
 2 passed, 0 failed, 1 skipped
 EXIT 0 ok
 """
@@ -39,7 +41,7 @@ def test_good_output_is_understood() -> None:
         ("ok 2 second", "not ok 2 second", "a test failed: second"),
         ("    ok 1 inner", "    not ok 1 inner", "a test failed: second/inner"),
         ("0 failed", "1 failed", "the summary says 1 failed"),
-        ("BENCH", "WARN flush owed at vmx/x.c:3\nBENCH", "a warning was printed: WARN flush"),
+        ("ok 1 f", "WARN flush owed at vmx/x.c:3\nok 1 f", "a warning was printed: WARN flush"),
         ("2 passed, 0 failed, 1 skipped\n", "", "no line `N passed"),
         ("    ok 1 inner\n", "", "second: 2 tests announced, 1 results printed"),
         ("2 passed", "3 passed", "the summary says 3 passed"),

@@ -6,6 +6,7 @@ import subprocess
 import check
 import layers
 import pytest
+import rules
 import targets
 import textcheck
 from conftest import ROOT
@@ -115,3 +116,38 @@ def test_help_lists_what_can_be_made() -> None:
         made = subprocess.run(["make", "-n", name, "GUEST=hello"], cwd=ROOT, capture_output=True,
                               text=True, check=False)  # fmt: skip
         assert made.returncode == 0, made.stderr
+
+
+RULES = """
+| S1 | what | source | `lib/a.c` | `test_a` |
+| S2 | what | source | `lib/b.c` | `prove_b` |
+| X2 | what. There are none. | source | | |
+| S1 | again | source | `lib/a.c` | `a.pml` |
+| S3 | what | source | | `a` |
+"""
+
+
+def test_references_to_rules_must_resolve(tmp_path: pathlib.Path) -> None:
+    files = {
+        "docs/RULES.md": RULES,
+        "docs/DESIGN.md": "**D1. A decision.** Why.\n",
+        "lib/a.c": "/* Rule S1, decision D1. */\nint S9; /* S8, F3 */\n",
+        "docs/A.md": "By S2 and D2, not A4 or 0xS7.\n",
+        "tests/unit/test_a.c": "",
+        "tests/models/a.pml": "",
+        "guest/programs/a.c": "",
+        "tests/proofs/a.c": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert rules.check(tmp_path, list(files)) == [
+        "docs/RULES.md: S1 has two rows",
+        "docs/RULES.md: S2: there is no `lib/b.c`",
+        "docs/RULES.md: S2: there is no `prove_b`",
+        "docs/RULES.md: S3 names no file that keeps it or no test",
+        *(
+            f"{where}: {number} is neither in docs/RULES.md nor in docs/DESIGN.md"
+            for where, number in (("lib/a.c:2", "S8"), ("lib/a.c:2", "F3"), ("docs/A.md:1", "D2"))
+        ),
+    ]

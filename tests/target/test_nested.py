@@ -7,9 +7,10 @@ second opinion on all of them.
 import subprocess
 
 import pytest
-from conftest import BUILD, ROOT, BootFixture
+from conftest import BUILD, OTHER, OWN, ROOT, BootFixture
 
-from harness.boot import Boot, parse_guests
+from harness import emulator, linux
+from harness.boot import BOCHS_RELEASES, Boot, parse_guests
 from harness.errors import HarnessError
 
 # What KVM would have to get right for us: exits, decoding, faults and flushes, slots, two sides.
@@ -19,7 +20,7 @@ WORDS = {"sides": "testctl,shared=39,execute_only=38", "ve": "testctl,shared=39,
 
 
 @pytest.fixture(scope="session", autouse=True)
-def linux() -> None:
+def kernel() -> None:
     """It comes by apt; where that is not to be had, nothing here can run."""
     made = subprocess.run(
         ["make", "build/kvm/nested", "build/kvm/kernel"], cwd=ROOT,
@@ -29,12 +30,14 @@ def linux() -> None:
         pytest.skip(f"no Linux to nest in: {made.stderr.strip().splitlines()[-1]}")
 
 
-@pytest.mark.parametrize("method", ["kernel", "grub-bios"])
-def test_guests_pass_nested(boot: BootFixture, method: str) -> None:
+@pytest.mark.parametrize(
+    ("bochs", "method"), [(OWN, "kernel"), (OWN, "grub-bios"), (OTHER, "kernel")]
+)
+def test_guests_pass_nested(boot: BootFixture, bochs: str, method: str) -> None:
     items = [f"{BUILD}/guest/{name}.elf:testctl" for name in PLAIN]
     items += [f"{BUILD}/guest/{name}.elf:{words}" for name, words in WORDS.items()]
     guests = parse_guests(" ".join(items if method == "kernel" else items[:1]))
-    result = boot(machine="nested", method=method, guests=guests, timeout=900)
+    result = boot(machine="nested", bochs=bochs, method=method, guests=guests, timeout=900)
     assert result.status == 0, result
     # The same counts as on the CPU itself: the first access is a violation, then KVM reflects a
     # misconfiguration for each.
@@ -46,6 +49,13 @@ def test_guests_pass_nested(boot: BootFixture, method: str) -> None:
         assert result.has(r"missing \(optional\): EPT-violation #VE")
         ve = next(case for case in result.output.cases if case.name == "mmio_is_a_hypercall")
         assert ve.counters["by_cpu"] == 0
+
+
+def test_each_bochs_has_a_machine_for_linux() -> None:
+    assert linux.MACHINES.keys() == BOCHS_RELEASES.keys()
+    model, cmdline = linux.machine("3.0")
+    assert model in emulator.find("3.0").models
+    assert "kvm_intel.enable_apicv=N" in cmdline.split()
 
 
 def test_one_cpu_only() -> None:

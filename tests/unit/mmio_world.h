@@ -65,7 +65,8 @@ struct world {
     uint64_t tlb_page, tlb_frame;
     unsigned violations, misconfigs; /* exits of the CPU */
     unsigned hot;                    /* of these, accesses that mmio/hot.c made, */
-    unsigned bells;                  /* and doorbells that it rang */
+    unsigned bells;                  /* doorbells that it rang, */
+    unsigned known;                  /* and accesses that mmio/known.c made at once */
 };
 
 extern struct world world;
@@ -142,6 +143,7 @@ enum world_result world_load(uint64_t gva, uint32_t *value);
 enum mmio_outcome world_exit(uint64_t gva, uint64_t gpa, bool write);
 
 /* A misconfiguration at RIP, answered as guest/dispatch.c has it answered. */
+void world_note_registers(void);
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering);
 
 /* The guest's flushes as the hypervisor sees them: in `exits` they exit. */

@@ -6,6 +6,7 @@
 #include "tests/unit/mmio_world.h"
 #include "tests/unit/mmu_world.h"
 
+#include "mmio/emulate.h"
 #include "mmio/hot.h"
 
 #include <string.h>
@@ -28,17 +29,6 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
     world.regs[reg] = value;
 }
 
-void cpu_state_get(const struct cpu_regs *cpu, struct cpu_state *state)
-{
-    (void)cpu;
-    *state = (struct cpu_state){.rflags = world.regs[REG_RFLAGS] & CPU_STATE_RFLAGS,
-                                .cr0 = world.regs[REG_CR0],
-                                .cr3 = world.regs[REG_CR3],
-                                .cr4 = world.regs[REG_CR4],
-                                .efer = world.regs[REG_EFER],
-                                .cs_rights = world.regs[REG_SEG_AR + SEG_CS]};
-}
-
 /* ---- Invalidations --------------------------------------------------------------------------- */
 
 /* A second CPU lags behind, so that an update of the slots has to wait for it. */
@@ -57,7 +47,7 @@ void world_during_update(void (*action)(void))
     during_update = action;
     kick_hook = on_kick;
     if (action)
-        epoch_online(1);
+        epoch_online(1, NULL);
 }
 
 static void flush_guest(unsigned type, gva_t address, enum invvpid_reason reason)
@@ -122,33 +112,57 @@ static struct oracle translate(uint64_t gva, unsigned access)
                         &world.vcpu.cache.limits);
 }
 
+/* The guest has set CR0.PG, CR4 or EFER since the last exit: that was an exit of its own. CR0.WP is
+ * the guest's to change. */
+void world_note_registers(void)
+{
+    static uint64_t last[3];
+    const uint64_t now[] = {world.regs[REG_CR0] & CR0_PG, world.regs[REG_CR4],
+                            world.regs[REG_EFER]};
+    if (memcmp(last, now, sizeof(now)) != 0)
+        world.cpu.regime += REGIME_STEP;
+    memcpy(last, now, sizeof(now));
+}
+
+static enum mmio_outcome other_access(gpa_t gpa)
+{
+    if (mmio_known_move(&world.vcpu, gpa, TARGET_UNKNOWN)) {
+        world.known++;
+        world.vcpu.single_step = false;
+        return MMIO_DONE;
+    }
+    return mmio_misconfig(&world.vcpu, gpa, false);
+}
+
 /* As guest/dispatch.c does it. */
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
 {
-    uint64_t rip = world.regs[REG_RIP];
-    const struct hot *hot = mmio_hot_at(&world.vcpu, rip);
-    struct cpu_state state;
-    cpu_state_get(&world.cpu, &state);
-    if (hot->bell == rip && !delivering && !(state.rflags & ~RFLAGS_AC) &&
-        state.cr3 == hot->state.cr3 && state.efer == hot->state.efer &&
-        state.cs_rights == hot->state.cs_rights && mmio_bell_holds(&world.vcpu, hot, gpa)) {
+    world_note_registers();
+    uint64_t rip = world.regs[REG_RIP], cr3 = world.regs[REG_CR3];
+    uint64_t rflags = world.regs[REG_RFLAGS];
+    uint64_t mode = cpu_mode(&world.cpu, rflags, world.regs[REG_SEG_AR + SEG_CS]);
+    struct hot *hot = mmio_hot_find(&world.vcpu, rip, gpa, cr3, mode);
+    if (delivering)
+        return mmio_misconfig(&world.vcpu, gpa, true);
+    if (!hot)
+        return other_access(gpa);
+    if (hot->flags & HOT_BELL) {
+        if (!mmio_bell_holds(&world.vcpu, hot))
+            return other_access(gpa);
         world.bells++;
-        cpu_set_reg(&world.cpu, REG_RIP, hot->next);
+        mmio_advance(&world.vcpu, hot->bell.next, rflags);
         mmio_bell_ring(&world.vcpu, hot);
         return MMIO_DONE;
     }
-    if (delivering || hot->rip != rip || memcmp(&state, &hot->state, sizeof(state)) != 0)
+    bool holds = mmio_hot_holds(&world.vcpu, hot);
+    if (!holds && !mmio_hot_renew(&world.vcpu, hot))
         return mmio_misconfig(&world.vcpu, gpa, delivering);
-    bool holds = mmio_hot_holds(&world.vcpu, hot, gpa);
-    if (!holds && !mmio_hot_renew(&world.vcpu, hot, gpa))
-        return mmio_misconfig(&world.vcpu, gpa, delivering);
-    world.vcpu.single_step = false;
-    cpu_set_reg(&world.cpu, REG_RIP, hot->next);
+    mmio_advance(&world.vcpu, rip + hot->access.move.length, rflags);
     if (holds) {
         world.hot++;
-        mmio_hot_access(&world.vcpu, hot, gpa);
+        mmio_hot_access(&world.vcpu, hot);
     } else {
-        mmio_hot_first_access(&world.vcpu, hot, gpa);
+        mmio_hot_first_access(&world.vcpu, hot);
     }
     return MMIO_DONE;
 }
@@ -176,6 +190,7 @@ static struct step reach(uint64_t gva, unsigned access)
         return (struct step){.outcome = world_misconfig(GPA(at.gpa), false)};
     }
     world.violations++;
+    world_note_registers();
     uint32_t error_code =
         wanted | (hw.permission ? FAULT_PRESENT : 0) | (at.outside ? 0 : FAULT_FINAL);
     return (struct step){.outcome = mmio_violation(&world.vcpu, GPA(at.gpa), error_code, false)};

@@ -329,7 +329,7 @@ static inline void stores_start(void)
     memset(dirtied, 0, sizeof(dirtied));
     support_free_hook = on_free;
     kick_hook = reader_kicked;
-    epoch_online(READER);
+    epoch_online(READER, NULL);
     views_used = mmu_has_sides(&mmu) ? VIEWS : PLAIN + WINDOW;
     watch(table_of(mmu_eptp(&mmu)), 4, 0);
     for (unsigned i = 0; i < views_used; i++)

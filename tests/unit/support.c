@@ -24,8 +24,9 @@ static uint64_t next_page;
 static uint64_t in_use;
 static uint64_t allocations_left, allocations_failed;
 static bool fail_only_one;
-static char log_text[1 << 16];
+static char log_text_kept[1 << 20];
 static size_t log_length;
+static bool (*diverted)(enum log_level level, const char *line);
 static unsigned warnings;
 void (*support_free_hook)(hpa_t page, unsigned order);
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* tests may have threads */
@@ -49,7 +50,8 @@ void support_reset(void)
     allocations_left = UINT64_MAX;
     allocations_failed = 0;
     log_length = 0;
-    log_text[0] = 0;
+    log_text_kept[0] = 0;
+    diverted = NULL;
     warnings = 0;
     support_free_hook = NULL;
 }
@@ -84,7 +86,7 @@ uint64_t support_allocations_failed(void)
 
 const char *support_log(void)
 {
-    return log_text;
+    return log_text_kept;
 }
 
 unsigned support_warnings(void)
@@ -160,7 +162,7 @@ uint64_t direct_map;
 
 hpa_t virt_to_phys(const void *pointer)
 {
-    return HPA(SUPPORT_RAM_BASE + (uint64_t)((const char *)pointer - arena));
+    return HPA((uint64_t)pointer - direct_map);
 }
 
 void page_clear(void *pages, unsigned order)
@@ -171,21 +173,42 @@ void page_clear(void *pages, unsigned order)
         assert_int_equal(madvise(pages, PAGE_SIZE << order, MADV_DONTNEED), 0);
 }
 
+void log_divert(bool (*divert)(enum log_level level, const char *line))
+{
+    bool (*before)(enum log_level, const char *) = diverted;
+    diverted = divert;
+    if (!divert && before)
+        (void)before(LOG_INFO, NULL);
+}
+
+void log_text(const char *text, size_t length)
+{
+    if (getenv("VERBOSE"))
+        fprintf(stderr, "%.*s", (int)length, text);
+    pthread_mutex_lock(&mutex);
+    size_t room = sizeof(log_text_kept) - log_length - 1;
+    size_t used = length < room ? length : room;
+    memcpy(log_text_kept + log_length, text, used);
+    log_length += used;
+    log_text_kept[log_length] = 0;
+    pthread_mutex_unlock(&mutex);
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
-    (void)level;
-    char line[256];
+    static const char *const prefix[] = {
+        [LOG_INFO] = "", [LOG_WARN] = "WARN: ", [LOG_ERROR] = "error: "};
+    char line[256], prefixed[264];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
-    if (getenv("VERBOSE"))
-        fprintf(stderr, "%s\n", line);
-    pthread_mutex_lock(&mutex);
-    size_t room = sizeof(log_text) - log_length;
-    int used = snprintf(log_text + log_length, room, "%s\n", line);
-    log_length += (size_t)used < room ? (size_t)used : room - 1;
-    pthread_mutex_unlock(&mutex);
+    snprintf(prefixed, sizeof(prefixed), "%s%s", prefix[level], line);
+    if (diverted && diverted(level, prefixed))
+        return;
+    size_t length = strlen(line);
+    line[length] = '\n';
+    log_text(line, length + 1);
 }
 
 void bug(const char *file, int line, const char *condition)

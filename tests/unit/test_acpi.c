@@ -17,7 +17,9 @@
 #define BIOS        0xe0000u
 #define BIOS_SIZE   0x20000u
 
-static uint8_t window[WINDOW_SIZE], bios[BIOS_SIZE];
+#define LOW_SIZE 0xa0000u
+
+static uint8_t window[WINDOW_SIZE], bios[BIOS_SIZE], low[LOW_SIZE];
 static void *copies[4096];
 static unsigned copy_count;
 
@@ -29,6 +31,8 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
         from = window + (base.v - WINDOW);
     else if (base.v >= BIOS && base.v + size <= BIOS + BIOS_SIZE)
         from = bios + (base.v - BIOS);
+    else if (base.v + size <= LOW_SIZE)
+        from = low + base.v;
     else
         return NULL;
     assert_true(copy_count < ARRAY_SIZE(copies));
@@ -45,6 +49,7 @@ static int setup(void **state)
     memset(&info, 0, sizeof(info));
     memset(window, 0, sizeof(window));
     memset(bios, 0, sizeof(bios));
+    memset(low, 0, sizeof(low));
     return 0;
 }
 
@@ -68,7 +73,9 @@ static int teardown(void **state)
 
 static uint8_t *at(uint32_t physical)
 {
-    return physical >= WINDOW ? window + (physical - WINDOW) : bios + (physical - BIOS);
+    return physical >= WINDOW ? window + (physical - WINDOW)
+           : physical >= BIOS ? bios + (physical - BIOS)
+                              : low + physical;
 }
 
 static void put(uint8_t *to, uint64_t value, size_t size)
@@ -197,13 +204,58 @@ static void the_rsdp_is_found(void **state)
     assert_string_equal(support_log(), "");
 }
 
-static void the_last_place_of_the_bios_area_counts(void **state)
+/* Every multiple of 16 at which it fits, with 36 bytes and with the 20 of ACPI 1.0. */
+static void any_place_of_the_bios_counts(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t at;
+        uint8_t revision;
+    } places[] = {{0xe0000, 2}, {0xe0000, 0}, {0xfffd0, 2}, {0xfffe0, 0},
+                  {0x9fc00, 2}, {0x9fc00, 0}, {0x9ffd0, 2}, {0x9ffe0, 0}};
+    for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+        setup(NULL);
+        good_tables();
+        memset(bios, 0, sizeof(bios));
+        put(at(0x40e), 0x9fc0, 2);
+        rsdp(places[i].at, places[i].revision);
+        assert_found();
+        assert_string_equal(support_log(), "");
+        teardown(NULL);
+    }
+}
+
+/* Where the BIOS notes no EBDA, or one in its own data, nothing is looked for. */
+static void an_ebda_that_is_none(void **state)
+{
+    (void)state;
+    static const uint16_t segments[] = {0, 0x3f, 0xa000, 0xffff};
+    for (unsigned i = 0; i < ARRAY_SIZE(segments); i++) {
+        good_tables();
+        memset(bios, 0, sizeof(bios));
+        rsdp(0x3f0, 0); /* in the BIOS' data */
+        put(at(0x40e), segments[i], 2);
+        assert_alone("ACPI has no such table");
+    }
+    memset(bios, 0, sizeof(bios));
+    rsdp(0x9f800 + 1024, 2); /* beyond its first KiB */
+    put(at(0x40e), 0x9f80, 2);
+    assert_alone("ACPI has no such table");
+}
+
+/* Of 36 bytes that are said to be there, 20 are. */
+static void a_short_copy_of_the_loader(void **state)
 {
     (void)state;
     good_tables();
     memset(bios, 0, sizeof(bios));
-    rsdp(BIOS + BIOS_SIZE - 48, 2);
-    assert_found();
+    memcpy(info.rsdp, at(RSDP), 36);
+    info.rsdp_size = 20;
+    assert_found(); /* by the RSDT */
+    assert_non_null(strstr(support_log(), "the RSDP from the loader is of revision 2 but has no "
+                                          "more than 20 bytes; only its older half is used"));
+    info.rsdp_size = 19;
+    assert_alone("ACPI has no such table");
 }
 
 static void revision_0_has_the_rsdt_only(void **state)
@@ -272,7 +324,10 @@ static void tables_in_the_void_are_skipped(void **state)
     put(at(XSDT) + 36, 0x123456789000, 8);
     table(XSDT, "XSDT", 52);
     assert_found();
-    assert_non_null(strstr(support_log(), "said to be at 0x123456789000"));
+    const char *said = strstr(support_log(), "said to be at 0x123456789000");
+    assert_non_null(said);
+    assert_non_null(acpi_table("APIC")); /* whoever asks for the next one need not hear it again */
+    assert_null(strstr(said + 1, "said to be at"));
     put(at(XSDT) + 44, 0, 8);
     table(XSDT, "XSDT", 49); /* the last entry is cut off */
     assert_alone("ACPI has no such table");
@@ -333,14 +388,24 @@ static void more_cpus_than_places_are_counted(void **state)
 {
     (void)state;
     good_tables();
-    for (unsigned i = 0; i < 100; i++) {
-        const uint8_t entry[8] = {0, 8, 0, (uint8_t)i, 1};
+    for (unsigned i = 0; i < 110; i++) { /* ten of them twice */
+        const uint8_t entry[8] = {0, 8, 0, (uint8_t)(i < 100 ? i : 190 - i), 1};
         memcpy(at(MADT) + 44 + 8 * i, entry, 8);
     }
-    table(MADT, "APIC", 44 + 800);
+    const uint8_t large[16] = {9, 16, 0, 0, 0, 0, 1, 0, 1}; /* 65536 */
+    memcpy(at(MADT) + 44 + 880, large, sizeof(large));
+    table(MADT, "APIC", 44 + 880 + 16);
     struct madt madt = parse();
     assert_int_equal(madt.count, MADT_CPUS);
-    assert_int_equal(madt.unused, 100 - MADT_CPUS);
+    assert_int_equal(madt.unused, 100 - MADT_CPUS + 1);
+    assert_string_equal(support_log(), "MADT: 37 CPUs are left out, because at most 64 are used; "
+                                       "their APIC IDs: 64-99, 65536\n");
+    for (unsigned i = 0; i < 200; i++) /* more than can be named */
+        at(MADT)[44 + 8 * (i % 110) + 3] = (uint8_t)(i * 2);
+    table(MADT, "APIC", 44 + 880 + 16);
+    madt = parse();
+    assert_int_equal(madt.count, MADT_CPUS);
+    assert_non_null(strstr(support_log(), ", ...\n"));
 }
 
 /* Whatever is in a table whose sum is right: no byte beyond it is read, and no CPU comes twice. */
@@ -373,7 +438,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_rsdp_is_found),
-        TEST(the_last_place_of_the_bios_area_counts),
+        TEST(any_place_of_the_bios_counts),
+        TEST(an_ebda_that_is_none),
+        TEST(a_short_copy_of_the_loader),
         TEST(revision_0_has_the_rsdt_only),
         TEST(a_broken_rsdp_is_named),
         TEST(a_broken_copy_of_the_loader_is_not_the_end),

@@ -9,16 +9,20 @@
 #define BLOCKS 256u
 
 static struct buddy buddy;
+static struct buddy_section sections[5]; /* the arena ends at 5 GiB */
 static uint8_t state_bytes[PAGES];
-static uint64_t base; /* first page frame of the arena piece that is used */
+static uint32_t users[PAGES];
+static uint64_t base; /* first page frame of the arena piece that is used, a section's */
 
 static int setup(void **state)
 {
     (void)state;
     support_reset();
-    base = page_alloc(10).v >> PAGE_SHIFT;
-    memset(state_bytes, 0xcc, sizeof(state_bytes));
-    buddy_init(&buddy, state_bytes, base, base + PAGES);
+    base = SUPPORT_RAM_BASE >> PAGE_SHIFT;
+    for (unsigned i = 0; i < sizeof(state_bytes); i++) /* garbage that looks like free blocks */
+        state_bytes[i] = (uint8_t)(0x20 | i % 19);
+    memset(sections, 0xcc, sizeof(sections));
+    buddy_init(&buddy, sections, state_bytes, users, base + PAGES);
     return 0;
 }
 
@@ -28,7 +32,7 @@ static void random_use(void **state)
     static uint8_t owner[PAGES];
     struct {
         hpa_t page;
-        unsigned order;
+        unsigned order, user;
     } live[BLOCKS];
     unsigned count = 0;
     uint64_t random = 0x9e3779b97f4a7c15ull, in_use = 0;
@@ -39,7 +43,7 @@ static void random_use(void **state)
         random ^= random << 13, random ^= random >> 7, random ^= random << 17;
         if (random & 1 && count < BLOCKS) {
             unsigned order = (unsigned)(random >> 8) % 6;
-            hpa_t page = buddy_alloc(&buddy, order);
+            hpa_t page = buddy_alloc(&buddy, order, step);
             if (page_is_none(page))
                 continue;
             uint64_t first = (page.v >> PAGE_SHIFT) - base;
@@ -51,6 +55,7 @@ static void random_use(void **state)
             }
             memset(phys_to_virt(page), 0x5a, PAGE_SIZE << order); /* the owner writes all of it */
             live[count].page = page;
+            live[count].user = step;
             live[count++].order = order;
             in_use += 1u << order;
         } else if (count) {
@@ -59,6 +64,8 @@ static void random_use(void **state)
             memset(owner + first, 0, 1u << live[which].order);
             assert_int_equal(buddy_order(&buddy, live[which].page.v >> PAGE_SHIFT),
                              live[which].order);
+            assert_int_equal(*buddy_user(&buddy, live[which].page.v >> PAGE_SHIFT),
+                             live[which].user);
             buddy_free(&buddy, live[which].page, live[which].order);
             in_use -= 1u << live[which].order;
             live[which] = live[--count];
@@ -68,14 +75,14 @@ static void random_use(void **state)
     while (count--)
         buddy_free(&buddy, live[count].page, live[count].order);
     assert_int_equal(buddy.free_pages, buddy.total_pages);
-    assert_false(page_is_none(buddy_alloc(&buddy, 8))); /* all merged again */
+    assert_false(page_is_none(buddy_alloc(&buddy, 8, 0))); /* all merged again */
 }
 
 static void wrong_frees(void **state)
 {
     (void)state;
     buddy_add(&buddy, base, base + PAGES);
-    hpa_t page = buddy_alloc(&buddy, 1);
+    hpa_t page = buddy_alloc(&buddy, 1, 0);
     expect_assert_failure(buddy_free(&buddy, page, 0));
     expect_assert_failure(buddy_free(&buddy, hpa_add(page, PAGE_SIZE), 0));
     expect_assert_failure(buddy_free(&buddy, hpa_add(page, 1), 1));
@@ -88,10 +95,61 @@ static void exhaustion(void **state)
 {
     (void)state;
     buddy_add(&buddy, base, base + 7);
-    assert_true(page_is_none(buddy_alloc(&buddy, 3)));
+    assert_true(page_is_none(buddy_alloc(&buddy, 3, 0)));
     for (unsigned i = 0; i < 7; i++)
-        assert_false(page_is_none(buddy_alloc(&buddy, 0)));
-    assert_true(page_is_none(buddy_alloc(&buddy, 0)));
+        assert_false(page_is_none(buddy_alloc(&buddy, 0, 0)));
+    assert_true(page_is_none(buddy_alloc(&buddy, 0, 0)));
+}
+
+#define GIB BUDDY_SECTION_PAGES
+
+static void sections_are_split_when_they_must_be(void **state)
+{
+    (void)state;
+    static uint8_t bytes[2 * GIB];
+    static uint32_t words[2 * GIB];
+    hpa_t blocks[2];
+
+    memset(bytes, 0x20, sizeof(bytes));
+    buddy_init(&buddy, sections, bytes, words, 4 * GIB + 777);
+    buddy_add(&buddy, 1 * GIB, 2 * GIB);
+    buddy_add(&buddy, 3 * GIB, 4 * GIB); /* of 2 * GIB there is nothing */
+    assert_int_equal(buddy.populated, 2);
+    assert_int_equal(buddy.free_pages, 2 * GIB);
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        assert_int_equal(bytes[i], 0x20); /* nothing was looked at */
+    buddy.noting = true;
+
+    /* Whole ones are given and taken without a look at their pages. */
+    for (unsigned i = 0; i < 2; i++)
+        blocks[i] = buddy_alloc(&buddy, 18, 7 + i);
+    assert_true(page_is_none(buddy_alloc(&buddy, 0, 0)));
+    assert_int_equal(blocks[0].v ^ blocks[1].v, (GIB ^ 3 * GIB) << PAGE_SHIFT);
+    uint64_t lower = blocks[0].v < blocks[1].v ? 7 : 8;
+    assert_int_equal(buddy_next_noted(&buddy, 0), GIB);
+    assert_int_equal(*buddy_user(&buddy, GIB), lower);
+    assert_int_equal(buddy_order(&buddy, GIB), 18);
+    assert_int_equal(buddy_next_noted(&buddy, GIB + 1), 3 * GIB);
+    assert_int_equal(buddy_next_noted(&buddy, 3 * GIB + 1), 4 * GIB + 777);
+    expect_assert_failure(buddy_free(&buddy, blocks[0], 17));
+    for (unsigned i = 0; i < 2; i++)
+        buddy_free(&buddy, blocks[i], 18);
+    expect_assert_failure(buddy_free(&buddy, blocks[0], 18));
+    assert_int_equal(bytes[0], 0x20);
+    assert_int_equal(buddy_next_noted(&buddy, 0), 4 * GIB + 777);
+
+    /* The first small block splits one of them, and only that one. */
+    hpa_t small = buddy_alloc(&buddy, 0, 99);
+    assert_int_equal(!sections[1].bytes + !sections[3].bytes, 1);
+    assert_int_equal(buddy_next_noted(&buddy, 0), small.v >> PAGE_SHIFT);
+    buddy_free(&buddy, small, 0);
+    for (unsigned i = 0; i < 2; i++) /* it is whole again */
+        blocks[i] = buddy_alloc(&buddy, 18, 0);
+    assert_false(page_is_none(blocks[0]) || page_is_none(blocks[1]));
+    assert_int_equal(buddy.free_pages, 0);
+    for (unsigned i = 0; i < 2; i++)
+        buddy_free(&buddy, blocks[i], 18);
+    assert_int_equal(buddy.free_pages, 2 * GIB);
 }
 
 int main(void)
@@ -100,6 +158,7 @@ int main(void)
         cmocka_unit_test_setup(random_use, setup),
         cmocka_unit_test_setup(wrong_frees, setup),
         cmocka_unit_test_setup(exhaustion, setup),
+        cmocka_unit_test_setup(sections_are_split_when_they_must_be, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,8 +3,18 @@
 
 #include "guest/console.h"
 #include "guest/options.h"
+#include "lib/trace.h"
 
 #include <string.h>
+
+unsigned tlb_this_cpu(void)
+{
+    return 0;
+}
+
+void transcript_has_news(void)
+{
+}
 
 static struct console console;
 
@@ -42,7 +52,11 @@ static void hostile(void **state)
 {
     (void)state;
     put("\x1b[2J\x7f\x80\tok\n");
-    assert_string_equal(support_log(), "    .[2J.. ok\n");
+    assert_string_equal(support_log(), "    \\x1b[2J\\x7f\\x80 ok\n");
+    setup(NULL);
+    put("EXIT 0 ok\rx\r\r\n\r");
+    console_finish(&console);
+    assert_string_equal(support_log(), "    EXIT 0 ok\\x0dx\\x0d\n    \\x0d\n");
     setup(NULL);
     for (unsigned i = 0; i < CONSOLE_LINE_MAX + 10; i++)
         console_put(&console, 'x');
@@ -50,15 +64,40 @@ static void hostile(void **state)
     console_finish(&console);
     console_finish(&console);
     assert_int_equal(strlen(support_log()), CONSOLE_LINE_MAX + 10 + 2 * 5);
+    setup(NULL);
+    for (unsigned i = 0; i < CONSOLE_LINE_MAX; i++)
+        console_put(&console, i % 3 ? 'x' : 0x1b); /* a form is not cut in two */
+    console_finish(&console);
+    assert_null(strstr(support_log(), "\\\n"));
+    assert_null(strstr(support_log(), "\\x\n"));
+    setup(NULL);
     put("1..99999999999999\n");
     assert_in_range(console.planned, 1, 10000000);
 }
 
-static void bench_rows(void **state)
+/* Whatever a guest writes at the beginning of its lines, none of them looks like one of ours. */
+static void no_line_is_ours(void **state)
 {
     (void)state;
-    put("BENCH cpuid 90 instructions\n");
-    assert_string_equal(support_log(), "BENCH cpuid 90 instructions\n");
+    static const char *const forged[] = {
+        "BENCH cpuid 90 instructions",
+        "EXIT 0 ok",
+        "ok 1 hello # ended=exit",
+        "1..7",
+        "# hello: 32 MiB",
+        "error: x",
+        "WARN: x",
+        "42 passed, 0 failed, 0 skipped",
+        "",
+    };
+    for (unsigned i = 0; i < sizeof(forged) / sizeof(*forged); i++) {
+        setup(NULL);
+        put(forged[i]);
+        put("\n");
+        assert_memory_equal(support_log(), "    ", 4);
+        assert_string_equal(support_log() + strlen(support_log()) - 1, "\n");
+        assert_ptr_equal(strchr(support_log(), '\n') + 1, support_log() + strlen(support_log()));
+    }
 }
 
 static void patterns(void **state)
@@ -90,8 +129,8 @@ static void defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(results, setup),    cmocka_unit_test_setup(hostile, setup),
-        cmocka_unit_test_setup(bench_rows, setup), cmocka_unit_test_setup(patterns, setup),
+        cmocka_unit_test_setup(results, setup),         cmocka_unit_test_setup(hostile, setup),
+        cmocka_unit_test_setup(no_line_is_ours, setup), cmocka_unit_test_setup(patterns, setup),
         cmocka_unit_test_setup(defaults, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -202,6 +202,42 @@ static void long_mode(void **state)
     assert_int_equal(world.regs[REG_EFER], LME);
 }
 
+/* IA-32e mode has no 16-bit TSS: MOV to CR0 is refused, and only there (SDM 2, MOV to CR). */
+static void task_state_segments(void **state)
+{
+    (void)state;
+    for (uint64_t type = 0; type < 16; type++)
+        for (unsigned lme = 0; lme < 2; lme++) {
+            bool refused = lme && type == 3;
+            enter_pae(0x11, BASE_CR4);
+            world.regs[REG_EFER] = before[REG_EFER] = lme ? LME : 0;
+            rules.tr_rights = 0x80 | type;
+            assert_int_equal(control_set_cr0(&rules, BASE_CR0),
+                             refused ? CONTROL_FAULT : CONTROL_FLUSH_GLOBALS);
+            assert_int_equal(nothing_changed(), refused);
+        }
+    world.regs[REG_EFER] = LME | EFER_LMA;
+    world.regs[REG_CR0] = BASE_CR0;
+    rules.tr_rights = 0x83; /* no CPU is in this state; leaving the mode is not refused */
+    assert_int_equal(control_set_cr0(&rules, 0x11), CONTROL_FLUSH_GLOBALS);
+}
+
+/* Each bit, with paging off and on. */
+static void efer(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 64; bit++)
+        for (unsigned paging = 0; paging < 2; paging++) {
+            uint64_t old = paging ? LME | EFER_LMA : 0, writable = BIT(0) | BIT(11);
+            enter_pae(paging ? BASE_CR0 : 0x11, BASE_CR4);
+            world.regs[REG_EFER] = before[REG_EFER] = old;
+            bool kept = bit == 10, good = kept || writable & BIT(bit) || (bit == 8 && !paging);
+            assert_int_equal(control_set_efer(&rules, old ^ BIT(bit)),
+                             good ? CONTROL_DONE : CONTROL_FAULT);
+            assert_int_equal(world.regs[REG_EFER], good && !kept ? old ^ BIT(bit) : old);
+        }
+}
+
 static void lmsw(void **state)
 {
     (void)state;
@@ -222,6 +258,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(reserved_bits_of_pdptes, setup, world_end),
         cmocka_unit_test_setup_teardown(where_pdptes_come_from, setup, world_end),
         cmocka_unit_test_setup_teardown(long_mode, setup, world_end),
+        cmocka_unit_test_setup_teardown(task_state_segments, setup, world_end),
+        cmocka_unit_test_setup_teardown(efer, setup, world_end),
         cmocka_unit_test_setup_teardown(lmsw, setup, world_end),
     };
     return cmocka_run_group_tests_name("control registers", tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* CPUs that are to work together: where they can start, and whether they are alike. */
 #include "tests/unit/support.h"
 
-#include "boot/boot_info.h"
+#include "boot/boot_info_internal.h"
 #include "vmx/alike.h"
 
 #include <string.h>
@@ -17,8 +17,10 @@ static int setup(void **state)
 
 static struct boot_info with_ranges(unsigned count, const struct boot_range *ranges)
 {
-    struct boot_info info = {.range_count = count};
-    memcpy(info.ranges, ranges, count * sizeof(*ranges));
+    struct boot_info info = {0};
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(boot_add_range(&info, ranges[i].base.v, ranges[i].size, ranges[i].kind),
+                         0);
     return info;
 }
 
@@ -42,7 +44,7 @@ static void what_is_reserved_twice_is_reserved(void **state)
                                         {HPA(0x2000), 0x9e000, BOOT_NVS}};
     struct boot_info info = with_ranges(2, ranges);
     assert_int_equal(boot_low_page(&info).v, 0x1000);
-    info.ranges[1].base = HPA(0x1fff);
+    assert_int_equal(boot_add_range(&info, 0x1fff, 1, BOOT_RESERVED), 0);
     assert_true(page_is_none(boot_low_page(&info))); /* page 0 is the BIOS' */
 }
 

@@ -422,7 +422,8 @@ static void above_the_highest(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(above); i++)
         for (uint32_t subleaf = 0; subleaf < 4; subleaf++) {
             assert_same(ask(above[i], subleaf), ask(0xb, subleaf));
-            assert_int_equal(ask(above[i], subleaf).edx, 2); /* the vCPU's ID, not 5 */
+            if (subleaf < 2)
+                assert_int_equal(ask(above[i], subleaf).edx, 2); /* the vCPU's ID, not 5 */
         }
     START(everything, ALL_CONTROLS);
     assert_same(ask(0x21, 0), ask(0x20, 0));

@@ -5,6 +5,7 @@
 #include "guest/loader.h"
 #include "lib/errno.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define RAM     (4ull << 20)
@@ -134,6 +135,8 @@ static void bad_files(void **state)
     expect(EXIT_MODULE_NOT_ELF, "guest g: not an ELF file");
     file[4] = 2;
     expect(EXIT_MODULE_NOT_ELF, "guest g: ELF class 2, type 2, machine 3; expected 1, 2, 3");
+    file[5] = 2;
+    expect(EXIT_MODULE_NOT_ELF, "guest g: ELF data encoding 2; expected 1, little-endian");
     put16(18, 62);
     expect(EXIT_MODULE_NOT_ELF, "ELF class 1, type 2, machine 62");
     put16(44, 17);
@@ -213,6 +216,68 @@ static void own_modules(void **state)
     assert_non_null(strstr(support_log(), "guest g: no room for its module env of 4194304 bytes"));
 }
 
+static void put_segment(unsigned index, uint32_t base, uint32_t size)
+{
+    const uint32_t segment[8] = {1, FILE_AT, 0, base, size < 16 ? size : 16, size, 7, 0x1000};
+    memcpy(file + 0x100 + index * sizeof(segment), segment, sizeof(segment));
+    put32(28, 0x100);
+    put16(44, (uint16_t)(index + 1));
+}
+
+/* Every two of them, whichever is named first, by one byte or wholly; not those that touch, that
+ * are empty, or that are not loaded. */
+static void segments_may_not_overlap(void **state)
+{
+    (void)state;
+    struct guest_start start;
+    static const struct {
+        uint32_t base, size;
+        const char *sentence;
+    } rows[] = {
+        {0x110fff, 1, "its segments 1, 0x110000 to 0x111000, and 2, 0x110fff to 0x111000, overlap"},
+        {0x10ffff, 2, "its segments 1, 0x110000 to 0x111000, and 2, 0x10ffff to 0x110001, overlap"},
+        {0x100000, 1, "its segments 0, 0x100000 to 0x101000, and 2, 0x100000 to 0x100001, overlap"},
+        {0xf0000, 0x11000, "its segments 0, 0x100000 to 0x101000, and 2, 0xf0000 to 0x101000"},
+        {0xfffff, 0xfffff001,
+         "its segments 0, 0x100000 to 0x101000, and 2, 0xfffff to 0x1000ff000"},
+        {0x101000, 0xf000, NULL},
+        {0x111000, 0x1000, NULL},
+        {0x110800, 0, NULL},
+    };
+    for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        put_segment(0, 0x100000, 0x1000);
+        put_segment(1, 0x110000, 0x1000);
+        put_segment(2, rows[i].base, rows[i].size);
+        if (rows[i].sentence) {
+            assert_int_equal(load(&start), EXIT_MODULE_NOT_ELF);
+            assert_non_null(strstr(support_log(), rows[i].sentence));
+            assert_int_equal(memory[0x100000], 0xee); /* nothing was loaded */
+        } else {
+            assert_int_equal(load(&start), EXIT_OK);
+        }
+        setup(NULL);
+    }
+    put_segment(0, 0x100000, 0x1000);
+    put_segment(1, 0x100000, 0x1000);
+    put32(0x100 + 32, 4); /* a note */
+    assert_int_equal(load(&start), EXIT_OK);
+}
+
+/* Cut off anywhere: an answer, and no byte beyond the end is read. */
+static void cut_off_anywhere(void **state)
+{
+    (void)state;
+    struct guest_start start;
+    for (uint64_t size = 0; size < FILE_AT + 0x200; size += size < 200 ? 1 : 61) {
+        uint8_t *copy = malloc(size ? size : 1);
+        memcpy(copy, file, size);
+        struct guest_image image = {.name = "g", .file = copy, .size = size, .arguments = ""};
+        guest_layout(RAM, image.ram);
+        assert_int_not_equal(load_guest(NULL, &image, &start), EXIT_OK);
+        free(copy);
+    }
+}
+
 /* A hostile file: any single byte of the headers changed still ends in an answer. */
 static void every_byte(void **state)
 {
@@ -245,9 +310,14 @@ static void layout(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(good, setup),        cmocka_unit_test_setup(bad_files, setup),
-        cmocka_unit_test_setup(own_modules, setup), cmocka_unit_test_setup(no_room, setup),
-        cmocka_unit_test_setup(every_byte, setup),  cmocka_unit_test_setup(layout, setup),
+        cmocka_unit_test_setup(good, setup),
+        cmocka_unit_test_setup(bad_files, setup),
+        cmocka_unit_test_setup(own_modules, setup),
+        cmocka_unit_test_setup(no_room, setup),
+        cmocka_unit_test_setup(segments_may_not_overlap, setup),
+        cmocka_unit_test_setup(cut_off_anywhere, setup),
+        cmocka_unit_test_setup(every_byte, setup),
+        cmocka_unit_test_setup(layout, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

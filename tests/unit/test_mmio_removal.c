@@ -100,7 +100,7 @@ static void removals_wait_for_an_epoch(void **state)
     kick_hook = still_inside;
     kicks = 0;
     this_cpu = 0;
-    epoch_online(1);
+    epoch_online(1, NULL);
     assert_int_equal(bus_add(&bus, FIRST, 8, &ops, &device), 0);
     assert_int_equal(bus_remove(&bus, FIRST, &device), 0);
     assert_int_equal(kicks, 1);
@@ -132,7 +132,7 @@ static void *reader(void *argument)
 {
     struct bus_hint hint = {0};
     this_cpu = *(const unsigned *)argument;
-    epoch_online(this_cpu);
+    epoch_online(this_cpu, NULL);
     pthread_barrier_wait(&start);
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
         if (hint.sequence && bus_sequence(&bus) == hint.sequence)

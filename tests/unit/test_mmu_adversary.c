@@ -158,7 +158,8 @@ static uint64_t convertible(const struct slot_model *slot, uint64_t first, uint6
 static void step_convert(struct vm *vm, gfn_t gfn)
 {
     bool shared = rnd(2);
-    uint64_t pages = rnd(3) ? 1 + rnd(4) : rnd(2 * PIECE), left = PIECE - gfn.v % PIECE;
+    uint64_t pages = rnd(3) ? 1 + rnd(4) : rnd(2 * PIECE),
+             left = CONVERT_FRAMES - gfn.v % CONVERT_FRAMES;
     struct slot_model *slot = model_slot(vm, gfn);
     uint64_t first = slot ? gfn.v - slot->base : 0, room = slot ? slot->pages - first : 0;
     uint64_t expected = pages < left ? pages : left;
@@ -336,7 +337,7 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
     invept_hook = adversary_invept;
     kick_hook = kicked;
     for (unsigned cpu = 0; cpu < CPUS; cpu++)
-        epoch_online(cpu);
+        epoch_online(cpu, NULL);
     memset(in_guest, 0, sizeof(in_guest));
     random_state = seed * 0x9e3779b97f4a7c15 | 1;
     for (unsigned i = 0; i < tags; i++)
@@ -376,7 +377,7 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
         assert_true(met.kicked > 100 && (config.ad || met.fast > 10) && met.dirty > 100 &&
                     met.guarded > 10 && met.remaps > 10);
         assert_true(!config.huge || (met.replaced > 10 && met.splits > 10));
-        assert_true(met.refused > steps / 100 && met.converted > steps / 200 && met.late > 10 &&
+        assert_true(met.refused > steps / 100 && met.converted > steps / 400 && met.late > 10 &&
                     met.mixed > 100 && met.aliases > steps / 8);
         assert_true(!config.mmio_caching || (met.ve > steps / 64 && met.ve_exits > steps / 64));
     }

@@ -343,7 +343,7 @@ static void faults_wait_for_a_slot_that_goes(void **state)
     for (unsigned i = 0; i < 2; i++) {
         hook_runs = 0;
         assert_int_equal(world_touch(&mmu, GPA(0x200000), ACCESS_WRITE).outcome, FAULT_FIXED);
-        epoch_online(1);
+        epoch_online(1, NULL);
         kick_hook = while_a_slot_goes;
         uint64_t generation = mmu_slot_generation(&mmu);
         if (i == 0)

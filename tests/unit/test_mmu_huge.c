@@ -211,7 +211,7 @@ static void recovery_loses_no_dirty_page(void **state)
     world_touch(&mmu, GPA(RAM), ACCESS_FETCH);
     assert_int_equal(mmu_slot_flags(&mmu, 0, (uint32_t)MEMSLOT_LOG_DIRTY), 0);
     world_touch(&mmu, GPA(RAM + 0x1000), ACCESS_WRITE);
-    epoch_online(1);
+    epoch_online(1, NULL);
     (void)mmu_nx_recover(&mmu);
     assert_int_equal(dirty(), 1);
     epoch_offline(1);
@@ -289,7 +289,7 @@ static void openings(void **state)
     assert_int_equal(write_fault(GPA(RAM + 2 * PAGE_SIZE)), FAULT_WRITE_PROTECTED);
 
     tlb_enter(&mmu, 0);
-    epoch_online(1);
+    epoch_online(1, &mmu);
     tlb_enter(&mmu, 1); /* another CPU, which has to leave its guest before it returns */
     unsigned before = kicks;
     mmu_track_close(&mmu, &one);

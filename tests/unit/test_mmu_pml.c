@@ -83,7 +83,7 @@ static int setup(void **state)
     kick_hook = on_kick;
     if (mmu_create(&mmu) || mmu_slot_add(&mmu, SLOT, GPA(RAM), PAGES, 0))
         return -1;
-    epoch_online(1);
+    epoch_online(1, NULL);
     enter(1);
     return 0;
 }

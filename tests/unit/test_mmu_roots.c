@@ -252,6 +252,7 @@ static void a_zap_reaches_every_alias(void **state)
         assert_int_equal(count_present(shape, RAM + 0x300000), useful(shape));
         assert_int_equal(mmu_slot_delete(&mmu, 1), 0);
         assert_int_equal(count_present(shape, RAM + 0x300000), 0);
+        tdp_reclaim(&mmu, true);
         assert_int_equal(mmu_stats(&mmu).pages[0] + mmu_stats(&mmu).pages[1], 0);
         stop();
     }

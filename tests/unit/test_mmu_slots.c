@@ -300,6 +300,8 @@ static void note_generation(unsigned pcpu)
 {
     generation_at_zap = mmu_slot_generation(&mmu);
     world_leave(pcpu);
+    if (kicks == 1)
+        tlb_enter(&mmu, pcpu);
 }
 
 /* 152482580a1b: the zap comes before the new generation can be seen. */
@@ -310,7 +312,7 @@ static void the_wrap_zaps_before_it_publishes(void **state)
     assert_int_equal(start(SPTE_GENERATION_MASK - 1), 0);
     add(0, 0x200000, 1);
     write_word(0x200000, 5);
-    epoch_online(1);
+    epoch_online(1, NULL);
     tlb_enter(&mmu, 1);
     kick_hook = note_generation;
     add(1, 0x400000, 1);

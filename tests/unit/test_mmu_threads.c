@@ -182,7 +182,7 @@ static void *vcpu(void *argument)
     uint64_t number = *(const unsigned *)argument, seed = number * 77 + 1, access;
     bool misconfigured = false;
     this_cpu = (unsigned)number;
-    epoch_online(this_cpu);
+    epoch_online(this_cpu, NULL);
     pthread_barrier_wait(&start);
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
         __atomic_store_n(&kicked[this_cpu], false, __ATOMIC_SEQ_CST);
@@ -297,7 +297,7 @@ static void begin(struct mmu_config config)
     assert_int_equal(
         mmu_slot_add(&mmu, 0, gpa_of(LOGGED), PAGES_LOGGED, (uint32_t)MEMSLOT_LOG_DIRTY), 0);
     assert_int_equal(mmu_slot_add(&mmu, 2, gpa_of(LARGE), LARGE_END - LARGE, 0), 0);
-    epoch_online(HOST);
+    epoch_online(HOST, NULL);
 }
 
 static void run(uint64_t changes)

@@ -1,6 +1,10 @@
 /* The flush ledger and the VPIDs: rules T2, T3, T5 and decision D8. */
 #include "tests/unit/mmu_world.h"
 
+#include "lib/patience.h"
+
+#include <string.h>
+
 static struct mmu a, b;
 
 static int start(uint64_t msr)
@@ -171,13 +175,87 @@ static void memory_waits_for_an_epoch(void **state)
     (void)state;
     world_touch(&a, GPA(0x200000), ACCESS_WRITE);
     uint64_t before = support_pages_in_use();
-    epoch_online(5);
+    epoch_online(5, NULL);
     kick_hook = pass;
     assert_int_equal(mmu_slot_delete(&a, 0), 0);
     assert_int_equal(kicks, 2); /* two changes of the set */
     assert_int_equal(pages_in_use_when_kicked, before);
+    assert_true(mmu_has_chores(&a));
+    while (mmu_do_chore(&a))
+        ;
     assert_true(support_pages_in_use() <= before - 513); /* the block and its directory */
     epoch_offline(5);
+}
+
+/* Who frees memory of one VM disturbs no CPU that works for another, and all of its own at once. */
+static unsigned kicked_cpus;
+
+static void note_kicked(unsigned pcpu)
+{
+    kicked_cpus |= 1u << pcpu;
+    if (pcpu == 3) { /* the second: only now the first one passes */
+        epoch_pass(2, epoch_now());
+        epoch_pass(3, epoch_now());
+    }
+}
+
+static void epochs_are_of_a_vm(void **state)
+{
+    (void)state;
+    epoch_online(2, &a);
+    epoch_online(3, &a);
+    epoch_online(4, &b);
+    uint64_t epoch = epoch_begin();
+    assert_false(epoch_over(epoch, &a));
+    assert_false(epoch_over(epoch, &b));
+    assert_false(epoch_over(epoch, NULL));
+    kicked_cpus = 0;
+    epoch_wait(epoch, &a, 0, note_kicked);
+    assert_int_equal(kicked_cpus, 1 << 2 | 1 << 3);
+    assert_true(epoch_over(epoch, &a));
+    assert_false(epoch_over(epoch, &b));
+    epoch_offline(4);
+    assert_true(epoch_over(epoch, NULL));
+    epoch_online(2, &b); /* with the newest number, and another owner */
+    epoch = epoch_begin();
+    assert_false(epoch_over(epoch, &b));
+    epoch_pass(3, epoch);
+    assert_true(epoch_over(epoch, &a));
+    epoch_offline(2);
+    epoch_offline(3);
+}
+
+/* A CPU that never answers: it is said which, for how long and what for, and then all stops. */
+static void never(unsigned pcpu)
+{
+    kicked_cpus |= 1u << pcpu;
+}
+
+static void waits_have_a_bound(void **state)
+{
+    (void)state;
+    patience_set(1000);
+    epoch_online(5, &a);
+    uint64_t epoch = epoch_begin();
+    kicked_cpus = 0;
+    expect_assert_failure(epoch_wait(epoch, &a, 0, never));
+    assert_int_equal(kicked_cpus, 1 << 5);
+    assert_non_null(strstr(support_log(), "CPU 0 has waited for CPU 5 for 1 s: for the end of its "
+                                          "epoch; it is kicked again\n"));
+    assert_non_null(strstr(support_log(), "for CPU 5 for 10 s: "));
+    assert_null(strstr(support_log(), "for CPU 5 for 11 s: "));
+    epoch_offline(5);
+
+    tlb_enter(&a, 1);
+    kick_hook = never;
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
+    expect_assert_failure((void)!mmu_zap(&a, GPA(0x200000), 1));
+    assert_non_null(strstr(support_log(), "CPU 0 has waited for CPU 1 for 1 s: for a flush of its "
+                                          "TLB; it is kicked again\n"));
+    kick_hook = NULL;
+    tlb_leave(1);
+    write_unlock(&a.lock);
+    patience_set(0);
 }
 
 static void cpus_without_single_context(void **state)
@@ -278,6 +356,8 @@ int main(void)
         T(this_cpu_pays_when_it_enters),
         T(other_cpus_are_made_to_leave),
         T(memory_waits_for_an_epoch),
+        T(epochs_are_of_a_vm),
+        T(waits_have_a_bound),
         T(cpus_without_single_context),
         T(a_new_vm_in_old_storage),
         T(vpids_run_out),

@@ -2,19 +2,17 @@
 #include "tests/unit/support.h"
 
 #include "vmx/event.h"
+#include "vmx/exit.h"
 
 #include <string.h>
 
 static void words(void **state)
 {
     (void)state;
-    struct event event = event_exception(VECTOR_PF, 0x12, true);
+    struct event event = event_exception(VECTOR_PF, 0x12);
     assert_int_equal(event_encode(&event), 0x80000b0e);
     assert_int_equal(event.error_code, 0x12);
-    event = event_exception(VECTOR_PF, 0x12, false); /* real mode pushes no error code */
-    assert_int_equal(event_encode(&event), 0x8000030e);
-    assert_int_equal(event.error_code, 0);
-    event = event_exception(VECTOR_UD, 5, true);
+    event = event_exception(VECTOR_UD, 5);
     assert_int_equal(event_encode(&event), 0x80000306);
     assert_int_equal(event.error_code, 0);
     event = (struct event){0};
@@ -44,6 +42,8 @@ static void requeued(void **state)
         {0x80000501, 7, 1, 0x80000501, 0, 1},       /* INT1 */
         {0x80000603, 7, 1, 0x80000603, 0, 1},       /* INT3 */
         {0x80001b0e, 1, 3, 0x80000b0e, 1, 0},       /* bit 12 is undefined here */
+        {0x80000120, 7, 3, 0, 0, 0},                /* a reserved type */
+        {0x80000700, 7, 3, 0, 0, 0},                /* no event */
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         struct event event = event_decode(rows[i].info, rows[i].error, rows[i].length);
@@ -55,26 +55,66 @@ static void requeued(void **state)
     assert_string_equal(event_type_name(EVENT_SOFTWARE_EXCEPTION), "software exception");
 }
 
+#define IF BIT(9)
+
+/* What the next entry finds in the interruptibility state, by what the last exit left behind. */
 static void nmi_blocking(void **state)
 {
     (void)state;
-    const uint32_t nmi = 0x80000202, page_fault = 0x80000b0e;
+    const uint32_t nmi = 0x80000202, ac = 0x80000b11, ud = 0x80000306, interrupt = 0x80000030;
     const uint32_t blocked = BLOCKING_BY_NMI, shadow = BLOCKING_BY_MOV_SS;
-
-    /* An NMI whose delivery was cut short is injected again, which needs the blocking off. */
-    assert_int_equal(event_interruptibility(blocked | shadow, nmi, false), shadow);
-    assert_int_equal(event_interruptibility(blocked, nmi, true), 0);
-    /* IRET ended the blocking and then faulted: it is on again. */
-    assert_int_equal(event_interruptibility(shadow, 0, true), blocked | shadow);
-    /* Bit 12 says nothing when the exit came while an event was delivered. */
-    assert_int_equal(event_interruptibility(0, page_fault, true), 0);
-    assert_int_equal(event_interruptibility(0, page_fault & ~EVENT_INFO_VALID, true), blocked);
-    assert_int_equal(event_interruptibility(blocked, page_fault, false), blocked);
-    assert_int_equal(event_interruptibility(blocked, 0, false), blocked);
-    assert_int_equal(event_interruptibility(0, 0, false), 0);
+    const struct {
+        uint32_t requeue, exception;
+        bool iret_again;
+        uint32_t before, after;
+    } rows[] = {
+        {0, 0, false, 0, 0},
+        {0, 0, false, blocked | shadow, blocked | shadow},
+        /* An NMI whose delivery was cut short is injected again, which needs the blocking off. */
+        {nmi, 0, false, blocked | shadow, shadow},
+        /* It is lost if its own delivery raised an exception, whose handler it blocks. */
+        {nmi, ac, false, blocked, blocked},
+        {nmi, ud, false, blocked, blocked},
+        {interrupt, 0, false, blocked, blocked},
+        {ud, ac, false, blocked, blocked},
+        /* IRET ended the blocking, and is executed again: it is on again. */
+        {0, 0, true, 0, blocked},
+        {0, 0, true, shadow, blocked | shadow},
+        /* IRET has faulted: the handler can be interrupted by an NMI. */
+        {0, ud, true, 0, 0},
+        {0, ac, true, shadow, shadow},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct event_state now = {.interruptibility = rows[i].before, .protected_mode = true};
+        struct event_pending pending = {
+            .requeue = event_decode(rows[i].requeue, 0, 0),
+            .exception = event_decode(rows[i].exception, 0, 0),
+            .iret_again = rows[i].iret_again,
+        };
+        for (pending.nmis = 0; pending.nmis <= 2; pending.nmis++) {
+            struct event_plan plan = event_plan(&pending, &now);
+            if (plan.interruptibility != rows[i].after)
+                fail_msg("row %u: 0x%x", i, plan.interruptibility);
+            /* An NMI that waits goes on waiting for that IRET. */
+            if (rows[i].iret_again)
+                assert_true(!pending.nmis || plan.nmi_window);
+            if (rows[i].iret_again && !rows[i].exception)
+                assert_false(plan.inject.valid);
+        }
+    }
 }
 
-#define IF BIT(9)
+/* Which exits say that an IRET ended NMI blocking, and is executed again (SDM 3, 28.2.3). */
+static void exits_of_iret(void **state)
+{
+    (void)state;
+    for (unsigned reason = 0; reason < REASON_COUNT; reason++) {
+        bool says = reason == REASON_EPT_VIOLATION || reason == REASON_PML_FULL;
+        assert_int_equal(!!(vmx_exit_defines[reason] & DEFINES_IRET), says);
+        if (says)
+            assert_true(vmx_exit_defines[reason] & DEFINES_QUALIFICATION);
+    }
+}
 
 static void allowed(void **state)
 {
@@ -83,16 +123,16 @@ static void allowed(void **state)
         struct event_state state;
         bool interrupt, nmi;
     } rows[] = {
-        {{IF, 0, ACTIVITY_ACTIVE, true, false}, true, true},
-        {{0, 0, ACTIVITY_ACTIVE, true, false}, false, true},
-        {{IF, BLOCKING_BY_STI, ACTIVITY_ACTIVE, true, false}, false, false},
-        {{IF, BLOCKING_BY_MOV_SS, ACTIVITY_ACTIVE, true, false}, false, false},
-        {{IF, BLOCKING_BY_NMI, ACTIVITY_ACTIVE, true, false}, true, false},
-        {{IF, 0, ACTIVITY_HLT, true, false}, true, true},
-        {{0, 0, ACTIVITY_HLT, true, false}, false, true},
-        {{IF, 0, ACTIVITY_SHUTDOWN, true, false}, false, true},
-        {{IF, 0, ACTIVITY_WAIT_FOR_SIPI, true, false}, false, false},
-        {{IF, 0, ACTIVITY_ACTIVE, true, true}, false, false},
+        {{IF, 0, ACTIVITY_ACTIVE, true, false, false}, true, true},
+        {{0, 0, ACTIVITY_ACTIVE, true, false, false}, false, true},
+        {{IF, BLOCKING_BY_STI, ACTIVITY_ACTIVE, true, false, false}, false, false},
+        {{IF, BLOCKING_BY_MOV_SS, ACTIVITY_ACTIVE, true, false, false}, false, false},
+        {{IF, BLOCKING_BY_NMI, ACTIVITY_ACTIVE, true, false, false}, true, false},
+        {{IF, 0, ACTIVITY_HLT, true, false, false}, true, true},
+        {{0, 0, ACTIVITY_HLT, true, false, false}, false, true},
+        {{IF, 0, ACTIVITY_SHUTDOWN, true, false, false}, false, true},
+        {{IF, 0, ACTIVITY_WAIT_FOR_SIPI, true, false, false}, false, false},
+        {{IF, 0, ACTIVITY_ACTIVE, true, true, false}, false, false},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         assert_int_equal(event_interrupt_allowed(&rows[i].state), rows[i].interrupt);
@@ -116,7 +156,7 @@ static void double_fault(void **state)
     static const char class[] = "CBBBBBBBDBCCCCPBBBBBPCBBBBBBBBBB";
     for (uint8_t first = 0; first < 32; first++)
         for (uint8_t second = 0; second < 32; second++) {
-            struct event event = event_exception(first, 0, true);
+            struct event event = event_exception(first, 0);
             bool serious = class[second] == 'C' || class[second] == 'P';
             enum event_outcome expected = EVENT_SECOND;
             if (class[first] == 'D' && serious)
@@ -133,7 +173,7 @@ static void double_fault(void **state)
             event.type = EVENT_INTERRUPT;
             assert_int_equal(event_combine(&event, second), EVENT_SECOND);
         }
-    struct event event = event_exception(VECTOR_DE + 32, 0, true);
+    struct event event = event_exception(VECTOR_DE + 32, 0);
     assert_int_equal(event_combine(&event, VECTOR_GP), EVENT_SECOND);
 }
 
@@ -193,8 +233,8 @@ static void plans(void **state)
         {0x80000b08, 0x80000306, 0, -1, IF, 0, active, 0x80000306, NONE},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct event_state now = {rows[i].rflags, rows[i].interruptibility, rows[i].activity, true,
-                                  false};
+        struct event_state now = {
+            rows[i].rflags, rows[i].interruptibility, rows[i].activity, true, false, false};
         struct event_pending pending = {
             .requeue = event_decode(rows[i].requeue, 0, 0),
             .exception = event_decode(rows[i].exception, 0, 0),
@@ -216,7 +256,8 @@ static void nothing_is_lost(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 1u << 13; i++) {
-        struct event_state now = {i & 1 ? IF : 0, i >> 1 & 0xf, i >> 5 & 3, true, i & BIT(12)};
+        struct event_state now = {i & 1 ? IF : 0, i >> 1 & 0xf, i >> 5 & 3,
+                                  true,           i & BIT(12),  false};
         struct event_pending pending = {
             .requeue = event_decode(i & BIT(7) ? 0x80000030 : 0, 0, 0),
             .exception = event_decode(i & BIT(8) ? 0x80000306 : 0, 0, 0),
@@ -249,8 +290,8 @@ static void double_fault_in_real_mode(void **state)
     (void)state;
     struct event_state now = {.protected_mode = false};
     struct event_pending pending = {
-        .requeue = event_exception(VECTOR_GP, 0, false),
-        .exception = event_exception(VECTOR_GP, 0, false),
+        .requeue = event_exception(VECTOR_GP, 0),
+        .exception = event_exception(VECTOR_GP, 0),
     };
     struct event_plan plan = event_plan(&pending, &now);
     assert_int_equal(event_encode(&plan.inject), 0x80000308);
@@ -259,15 +300,11 @@ static void double_fault_in_real_mode(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(words),
-        cmocka_unit_test(requeued),
-        cmocka_unit_test(nmi_blocking),
-        cmocka_unit_test(allowed),
-        cmocka_unit_test(double_fault),
-        cmocka_unit_test(plans),
-        cmocka_unit_test(faults),
-        cmocka_unit_test(nothing_is_lost),
-        cmocka_unit_test(double_fault_in_real_mode),
+        cmocka_unit_test(words),           cmocka_unit_test(requeued),
+        cmocka_unit_test(nmi_blocking),    cmocka_unit_test(exits_of_iret),
+        cmocka_unit_test(allowed),         cmocka_unit_test(double_fault),
+        cmocka_unit_test(plans),           cmocka_unit_test(faults),
+        cmocka_unit_test(nothing_is_lost), cmocka_unit_test(double_fault_in_real_mode),
     };
     return cmocka_run_group_tests_name("vmx events", tests, NULL, NULL);
 }

@@ -4,15 +4,14 @@ import dataclasses
 import pathlib
 import re
 
-from . import host
-from .boot import BUILD, Boot
+from . import emulator, host
+from .boot import BUILD, Boot, Guest
 from .grub import make_cd
 from .payload import ROM_SIZE, make_disk, with_checksum
 
 DEFAULT_CPU = "corei7_icelake_u"
 ROM = BUILD / "optrom.bin"
 ROM_ADDRESS = 0xD0000
-OVMF_BASE = 0x100000000 - (2 << 20)
 IPS = 10_000_000  # emulated instructions in an emulated second; more makes booting slower
 TIME0 = 1_000_000_000  # a fixed date, so that two runs are the same to the instruction
 # OVMF reads IA32_PLATFORM_ID, which Bochs lacks: address, type, reset value, reserved, ignored.
@@ -33,10 +32,13 @@ ROUTINE = re.compile(r"EPT (Violation|Misconfig)", re.IGNORECASE)
 
 def prepare(boot: Boot) -> list[str]:
     """Writes everything below the boot's folder; returns the command to run there."""
-    seabios = boot.feature_control is not None
-    host.require(host.boot_needs("bochs", boot.method, seabios))
+    host.require(host.boot_needs("bochs", boot.method, boot.feature_control is not None))
+    bochs = emulator.find(boot.bochs)
+    bochs.require_model(boot.cpu or DEFAULT_CPU)
+    if bochs.major >= 3:
+        boot = dataclasses.replace(boot, guests=tuple(map(_spared, boot.guests)))
     (boot.folder / "msrs.def").write_text(MSRS)
-    (boot.folder / "bochsrc").write_text("\n".join(_settings(boot, seabios)) + "\n")
+    (boot.folder / "bochsrc").write_text("\n".join(_settings(boot, bochs)) + "\n")
     # `c` continues after the debugger's greeting, `q` ends it once the image has written 'D' to
     # port 0x8900. When exits are counted, every one of them stops and needs a `c` of its own.
     steps = list(boot.debugger)
@@ -46,10 +48,18 @@ def prepare(boot: Boot) -> list[str]:
     steps += ["c", *begin, "c", *end] * boot.marks
     (boot.folder / "debugger").write_text("\n".join([*steps, "c", "q"]) + "\n")
     preload = ["env", f"LD_PRELOAD={boot.preload}"] if boot.preload else []
-    return [*preload, "bochs-bin", "-q", "-f", "bochsrc", "-rc", "debugger"]
+    return [*preload, *bochs.command, "-q", "-f", "bochsrc", "-rc", "debugger"]
 
 
-def _settings(boot: Boot, seabios: bool) -> list[str]:
+def _spared(guest: Guest) -> Guest:
+    """Bochs 3 ends with a failed assertion in faststring.cc on REP MOVS and REP STOS with 32-bit
+    addresses in 64-bit code; one guest makes up such instructions."""
+    if guest.path.name != "differ.elf":
+        return guest
+    return dataclasses.replace(guest, args=f"slow_strings {guest.args}".strip())
+
+
+def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
     return [
         # The display that needs neither a screen nor a client.
         'display_library: rfb, options="timeout=0, hideIPS"',
@@ -59,8 +69,8 @@ def _settings(boot: Boot, seabios: bool) -> list[str]:
         f"cpu: model={boot.cpu or DEFAULT_CPU}, count={boot.smp}, ips={boot.ips or IPS}, "
         # Linux reads a few MSRs that Bochs lacks, before it could take a #GP.
         f"reset_on_triple_fault=0, ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
-        _firmware(boot, seabios),
-        f"vgaromimage: file={host.BOCHS_VGA}",
+        _firmware(boot, bochs),
+        f"vgaromimage: file={bochs.firmware(host.BOCHS_VGA)}",
         f"clock: sync=none, time0={TIME0}",
         *_medium(boot),
         "com1: enabled=1, mode=file, dev=serial.txt",
@@ -73,10 +83,13 @@ def _settings(boot: Boot, seabios: bool) -> list[str]:
     ]
 
 
-def _firmware(boot: Boot, seabios: bool) -> str:
+def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:
     if boot.method == "grub-efi":
-        return f"romimage: file={host.OVMF}, address={OVMF_BASE:#x}, options=none"
-    return f"romimage: file={host.SEABIOS if seabios else host.BOCHS_BIOS}, options=fastboot"
+        ovmf = bochs.firmware(host.OVMF)
+        base = (1 << 32) - ovmf.stat().st_size  # 2 MiB, or 4
+        return f"romimage: file={ovmf}, address={base:#x}, options=none"
+    bios = host.BOCHS_BIOS if boot.feature_control is None else host.SEABIOS
+    return f"romimage: file={bochs.firmware(bios)}, options=fastboot"
 
 
 def _medium(boot: Boot) -> list[str]:

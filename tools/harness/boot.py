@@ -1,6 +1,7 @@
 """What a run is: a machine, a way to boot, and what to boot."""
 
 import dataclasses
+import os
 import pathlib
 import shlex
 
@@ -16,6 +17,8 @@ METHODS = {
     "grub-efi": "GRUB from a CD by UEFI (OVMF)",
     "kernel": "multiboot1 by `qemu -kernel` (QEMU)",
 }
+# Which Debian has which Bochs.
+BOCHS_RELEASES = {"2.7": "bookworm", "3.0": "trixie", "3.1": "sid"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Boot:
     name: str  # of the folder below build/run/ that holds its logs
     machine: str = "bochs"
     method: str = "optrom"
+    # Which Bochs, one of BOCHS_RELEASES; empty: the installed one. The environment's BOCHS is the
+    # default of all boots.
+    bochs: str = dataclasses.field(default_factory=lambda: os.environ.get("BOCHS", ""))
     cpu: str = ""  # the machine's default
     cmdline: str = ""
     guests: tuple[Guest, ...] = ()
@@ -57,6 +63,9 @@ class Boot:
     modules_overlap: bool = False
     # Option ROM: the APIC IDs that ACPI lists, whatever CPUs there are. None: the firmware's list.
     listed_cpus: tuple[int, ...] | None = None
+    # Option ROM: more tags of the multiboot2 information, before all others; payload.tag() makes
+    # them.
+    tags: tuple[bytes, ...] = ()
     # Bochs: stop at each VM exit and count them by the emulator's debugger, at most so many.
     count_exits: int = 0
     # Bochs: trace what is executed between so many pairs of marks of the guest (harness/trace.py).
@@ -69,6 +78,8 @@ class Boot:
     ips: int = 0
     # Bochs: a library that is preloaded.
     preload: pathlib.Path | None = None
+    # QEMU: what its machine has and lacks, as `-machine` takes it: pit=off, hpet=off, ...
+    machine_words: tuple[str, ...] = ()
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this
     # machine. What the commands print is in emulator.txt.
     monitor: tuple[str, ...] = ()
@@ -78,6 +89,9 @@ class Boot:
             raise HarnessError(f"MACHINE={self.machine}: choose from {', '.join(MACHINES)}")
         if self.method not in METHODS:
             raise HarnessError(f"METHOD={self.method}: choose from {', '.join(METHODS)}")
+        if self.bochs not in ("", *BOCHS_RELEASES):
+            raise HarnessError(f"BOCHS={self.bochs}: choose from {', '.join(BOCHS_RELEASES)}, or "
+                               "nothing for the installed one")  # fmt: skip
         bochs = self.machine == "bochs"
         if bochs and self.method == "kernel":
             raise HarnessError("METHOD=kernel is QEMU's; Bochs has optrom, grub-bios, grub-efi")
@@ -92,8 +106,10 @@ class Boot:
             raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL, counts exits or traces")
         if self.monitor and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
-        rom_only = (self.feature_control, self.listed_cpus) != (None, None) or self.modules_overlap
-        if rom_only and self.method != "optrom":
+        if self.machine_words and not self.machine.startswith("qemu"):
+            raise HarnessError("only QEMU's machine can be varied by words: MACHINE=qemu-tcg")
+        rom_only = (self.feature_control, self.listed_cpus) != (None, None)
+        if (rom_only or self.modules_overlap or self.tags) and self.method != "optrom":
             raise HarnessError("only the option ROM can do that: METHOD=optrom")
         if self.smp < 1 or self.mem < 1:
             raise HarnessError(f"SMP={self.smp} MEM={self.mem}: both are at least 1")

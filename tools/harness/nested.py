@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 
-from . import bochs, host, linux, qemu
+from . import bochs, emulator, host, linux, qemu
 from .boot import Boot
 from .errors import HarnessError
 
@@ -43,12 +43,14 @@ def prepare(boot: Boot) -> list[str]:
     files |= {name.lstrip("/"): pathlib.Path(name) for name in [program, *_libraries(program)]}
     files |= {f"firmware/{name}": _firmware(name) for name in FIRMWARE}
     words.write_bytes(b"".join(word.encode() + b"\0" for word in command))
+    cpu, cmdline = linux.machine(emulator.find(boot.bochs).version)
     initrd = boot.folder / "initrd"
     initrd.write_bytes(linux.initrd(INIT, files | {"command": words}))
     return bochs.prepare(
         dataclasses.replace(
-            boot, machine="bochs", method="grub-bios", cpu=boot.cpu or linux.CPU, smp=1,
-            mem=boot.mem + MEM, cmdline=linux.CMDLINE + " mitigations=off", guests=(),
+            boot, machine="bochs", method="grub-bios", cpu=boot.cpu or cpu, smp=1,
+            mem=boot.mem + MEM, guests=(),
+            cmdline=f"{cmdline} mitigations=off kvm_intel.nested=1",
             image=linux.KERNEL, initrd=initrd, ips=linux.IPS,
         )
     )  # fmt: skip

@@ -25,7 +25,8 @@ ROOM_FOR_ROM = 4096
 # Firmware keeps its own tables at the top of RAM.
 FIRMWARE_TOP = 1 << 20
 
-TAG_CMDLINE, TAG_LOADER, TAG_MODULE, TAG_FRAMEBUFFER, TAG_RSDP_NEW = 1, 2, 3, 8, 15
+TAG_CMDLINE, TAG_LOADER, TAG_MODULE, TAG_MEMORY_MAP = 1, 2, 3, 6
+TAG_FRAMEBUFFER, TAG_RSDP_NEW = 8, 15
 EGA_TEXT = 2
 
 
@@ -33,22 +34,28 @@ def page_up(value: int) -> int:
     return -(-value // PAGE) * PAGE
 
 
-def _tag(kind: int, body: bytes) -> bytes:
-    tag = struct.pack("<II", kind, 8 + len(body)) + body
-    return tag + bytes(-len(tag) % 8)
+def tag(kind: int, body: bytes) -> bytes:
+    raw = struct.pack("<II", kind, 8 + len(body)) + body
+    return raw + bytes(-len(raw) % 8)
 
 
 def _string(text: str) -> bytes:
     return text.encode() + b"\0"
 
 
-def _module_tag(string: str, start: int, size: int) -> bytes:
-    return _tag(TAG_MODULE, struct.pack("<II", start, start + size) + _string(string))
+def module_tag(string: str, start: int, size: int) -> bytes:
+    return tag(TAG_MODULE, struct.pack("<II", start, start + size) + _string(string))
+
+
+def memory_map_tag(entries: list[tuple[int, int, int]]) -> bytes:
+    """Of base, size and kind each."""
+    body = struct.pack("<II", 24, 0)
+    return tag(TAG_MEMORY_MAP, body + b"".join(struct.pack("<QQII", *e, 0) for e in entries))
 
 
 def _text_screen() -> bytes:
     """VGA text: 80x25, 160 bytes a line, 16 bits a character."""
-    return _tag(TAG_FRAMEBUFFER, struct.pack("<QIIIBBH", 0xB8000, 160, 80, 25, 16, EGA_TEXT, 0))
+    return tag(TAG_FRAMEBUFFER, struct.pack("<QIIIBBH", 0xB8000, 160, 80, 25, 16, EGA_TEXT, 0))
 
 
 def _chunk_of(start: int, data: bytes, sector: int) -> tuple[tuple[int, int, int, int], bytes]:
@@ -67,21 +74,21 @@ def make_disk(boot: Boot, rom: bytes) -> bytes:
     modules = [(guest, guest.path.read_bytes()) for guest in boot.guests]
 
     info = page_up(image.end)
-    tags = _tag(TAG_CMDLINE, _string(boot.cmdline)) + _tag(TAG_LOADER, _string(LOADER_NAME))
-    tags += _text_screen()
-    place = info + 8 + len(tags) + sum(len(_module_tag(guest.string, 0, 0)) for guest, _ in modules)
+    tags = tag(TAG_CMDLINE, _string(boot.cmdline)) + tag(TAG_LOADER, _string(LOADER_NAME))
+    tags = b"".join(boot.tags) + tags + _text_screen()
+    place = info + 8 + len(tags) + sum(len(module_tag(guest.string, 0, 0)) for guest, _ in modules)
     place = page_up(place + ROOM_FOR_ROM)
     ranges = [(image.start, bytes(image.flat()))]
     for guest, data in modules:
         told = ranges[1][0] if boot.modules_overlap and len(ranges) > 1 else place
-        tags += _module_tag(guest.string, told, len(data))
+        tags += module_tag(guest.string, told, len(data))
         ranges.append((place, data))
         place = page_up(place + len(data))
     if boot.listed_cpus is not None:
         # A module that belongs to the last guest, so that the memory is nobody else's. The image
         # prefers this RSDP to the firmware's, which is older.
         data = acpi.tables(place, boot.listed_cpus)
-        tags += _module_tag("+acpi", place, len(data)) + _tag(TAG_RSDP_NEW, acpi.rsdp(place))
+        tags += module_tag("+acpi", place, len(data)) + tag(TAG_RSDP_NEW, acpi.rsdp(place))
         ranges.append((place, data))
         place = page_up(place + len(data))
     ranges.append((info, struct.pack("<II", 8 + len(tags), 0) + tags))

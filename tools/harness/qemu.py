@@ -9,6 +9,7 @@ from .errors import HarnessError
 from .grub import make_cd
 
 DEBUG_EXIT_PORT = 0xF4
+LARGE_MEM = 16 << 10  # MiB
 MONITOR = ("QEMU ", "(qemu) ")  # its greeting, and its prompt with the echo of a command
 
 
@@ -27,6 +28,11 @@ def arguments(boot: Boot, accel: str, cpu: str, serial: str) -> list[str]:
     words = ["-nodefaults", "-no-reboot", "-display", "none", "-vga", "std"]
     words += ["-accel", accel, "-cpu", cpu, "-smp", str(boot.smp)]
     words += ["-m", str(boot.mem), "-serial", serial]
+    machine = ["pc", *boot.machine_words]
+    if boot.mem > LARGE_MEM:  # so that the host need not have it
+        machine.append("memory-backend=ram")
+        words += ["-object", f"memory-backend-ram,id=ram,size={boot.mem}M,reserve=off"]
+    words += ["-machine", ",".join(machine)]
     if boot.monitor:
         words += ["-monitor", "stdio", "-no-shutdown"]
     else:

@@ -13,8 +13,9 @@ CASE = re.compile(r"^( *)(not ok|ok) (\d+)(?: -)?(?: ([^#]*?))?(?: *# *(.*))?$")
 SUBTEST = re.compile(r"^ *# Subtest: (.*)$")
 PLAN = re.compile(r"^( *)1\.\.(\d+)$")
 COUNTER = re.compile(r"\b([A-Za-z_][\w.-]*)=(-?(?:0x[0-9a-fA-F]+|\d+))(?=[\s,;]|$)")
-BENCH = re.compile(r"^ *BENCH (\S+) (-?[\d.]+) (\S+)$")
-WARN = re.compile(r"\bWARN\b")
+# A guest's lines are indented by four spaces, and ours are not: neither can pass for the other.
+BENCH = re.compile(r"^ {4}BENCH (\S+) (-?[\d.]+) (\S+)$")
+WARN = re.compile(r"^(?! {4}).*\bWARN\b")
 INDENT = 4
 
 

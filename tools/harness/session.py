@@ -32,6 +32,7 @@ class Run:
     reason: str
     seconds: float
     complaints: list[str]
+    emulator_status: int  # its own; negative: it was killed by a signal
 
     @property
     def log(self) -> pathlib.Path:
@@ -94,7 +95,8 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
     output = serial.parse(console.text)
     status, reason = _judge(output, ended, boot, process.returncode)
     emulator = qemu if boot.machine.startswith("qemu") else bochs
-    return Run(boot, output, status, reason, seconds, emulator.complaints(boot.folder))
+    complaints = emulator.complaints(boot.folder)
+    return Run(boot, output, status, reason, seconds, complaints, process.returncode)
 
 
 def _wait(process: subprocess.Popen[bytes], console: Console, deadline: float) -> str:

@@ -16,6 +16,13 @@ BEGIN, END = "Tracing enabled", "Magic breakpoint"
 HYPERVISOR = 0xFFFF_0000_0000_0000  # its addresses begin here; guests stay below
 
 LOCKED = re.compile(r"^lock |^xchg .*\[")
+# SDM 3, 9.3: it waits until all before it is done, and nothing behind it begins meanwhile. (Entries
+# and exits are, too; each row has as many of them as it has to have.)
+SERIALISING = re.compile(r"^(cpuid|inv(d|ept|lpg|pcid|vpid)|wbinvd|wrmsr|xsetbv|serialize|iret[dqw]?|"
+                         r"l[gil]dt|ltr|mov ([cd]r[0-7]),.*)(\s|$)")  # fmt: skip
+
+# Cycles that each takes, where docs/PERFORMANCE.md says who has measured it.
+CYCLES = {"vmreads": 52, "vmwrites": 44, "locked_ops": 19, "serialising": 100}
 
 
 @dataclasses.dataclass
@@ -26,12 +33,14 @@ class Cost:
     vmreads: int = 0
     vmwrites: int = 0
     locked_ops: int = 0
+    serialising: int = 0
 
     def add(self, instruction: str) -> None:
         self.instructions += 1
         self.vmreads += instruction.startswith("vmread")
         self.vmwrites += instruction.startswith("vmwrite")
         self.locked_ops += bool(LOCKED.match(instruction))
+        self.serialising += bool(SERIALISING.match(instruction))
 
 
 @dataclasses.dataclass

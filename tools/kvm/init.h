@@ -54,6 +54,28 @@ static inline void load_module(const char *path, const char *parameters)
     close(file);
 }
 
+/* KVM, with the parameters that the kernel's command line has for its modules, as by modprobe. */
+static inline void load_kvm(void)
+{
+    static const char *const modules[][2] = {{"kvm", "kvm."}, {"kvm-intel", "kvm_intel."}};
+    static char cmdline[2048], parameters[sizeof(cmdline)];
+    char path[64], *rest;
+
+    load_module("/modules/irqbypass.ko", "");
+    for (unsigned i = 0; i < 2; i++) {
+        FILE *file = fopen("/proc/cmdline", "r");
+        must(file && fgets(cmdline, sizeof(cmdline), file) ? 0 : -1, "/proc/cmdline");
+        fclose(file);
+        size_t prefix = strlen(modules[i][1]), used = 0;
+        for (char *at = cmdline, *word; (word = strtok_r(at, " \n", &rest)); at = NULL)
+            if (!strncmp(word, modules[i][1], prefix))
+                used += (size_t)sprintf(parameters + used, "%s ", word + prefix);
+        parameters[used] = 0;
+        snprintf(path, sizeof(path), "/modules/%s.ko", modules[i][0]);
+        load_module(path, parameters);
+    }
+}
+
 static inline void open_console(void)
 {
     struct termios settings;

@@ -17,9 +17,7 @@ int main(void)
     int count = 0, status;
 
     open_console();
-    load_module("/modules/irqbypass.ko", "");
-    load_module("/modules/kvm.ko", "");
-    load_module("/modules/kvm-intel.ko", "nested=1");
+    load_kvm();
     int file = must(open("/command", O_RDONLY | O_CLOEXEC), "/command");
     ssize_t size = must((int)read(file, text, sizeof(text)), "/command");
     for (char *word = text; word < text + size && count < WORDS; word += strlen(word) + 1)

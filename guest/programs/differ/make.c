@@ -13,6 +13,7 @@
 #define FLAGS_ALL (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_OF)
 
 uint64_t random_state = 1;
+bool no_fast_strings;
 
 uint64_t random64(void)
 {
@@ -183,6 +184,15 @@ static bool aim(struct made *m, enum code_size code, uint64_t rip)
     return true;
 }
 
+/* Bochs 3 copies and fills memory at once where it can, and asserts that it does not do so with
+ * 32-bit addresses in 64-bit code. */
+static bool is_fast_string(const struct made *m, enum code_size code)
+{
+    const struct insn *i = &m->insn;
+    return (i->op == INSN_MOVS || i->op == INSN_STOS) && code == CODE_64 &&
+           i->address_mask == 0xffffffff && i->repeat && !(m->state.rflags & FLAG_DF);
+}
+
 static bool aim_string(struct made *m, enum code_size code)
 {
     const struct insn *i = &m->insn;
@@ -191,7 +201,7 @@ static bool aim_string(struct made *m, enum code_size code)
     m->target = some_place(i->size);
     if (flags & INSN_SI && (i->segment == SEG_CS || (i->address_mask == 0xffff && !source)))
         return false;
-    if (i->address_mask == 0xffff && !target)
+    if ((i->address_mask == 0xffff && !target) || (no_fast_strings && is_fast_string(m, code)))
         return false;
     set_low(m, GPR_RSI, m->target - source);
     set_low(m, GPR_RDI, some_place(i->size) - target);

@@ -36,3 +36,6 @@ bool make(struct made *m, const struct insn_row *row, enum code_size code, uint6
 uint64_t random64(void);
 uint32_t random_below(uint32_t end);
 extern uint64_t random_state;
+
+/* Leaves out REP MOVS and REP STOS with 32-bit addresses in 64-bit code, upwards. */
+extern bool no_fast_strings;

@@ -40,23 +40,28 @@ void set_gate(unsigned vector, uint64_t entry)
     rt_idt[2 * vector + 1] = entry >> 32;
 }
 
-/* Each vector that ever had a stack of its own keeps its IST entry. */
+/* The number of an IST entry that no vector uses. */
+static unsigned free_ist(void)
+{
+    unsigned used = 0, ist = 1;
+    for (unsigned v = 0; v < 256; v++)
+        used |= 1u << field_get(rt_idt[2 * v], GATE_IST);
+    while (used >> ist & 1)
+        ist++;
+    if (ist > IST_COUNT) {
+        print("Bail out! more than %d vectors want a stack\n", IST_COUNT);
+        debug_exit(1);
+    }
+    return ist;
+}
+
 void set_stack(unsigned vector, uint64_t top)
 {
-    static uint8_t ists[256];
-    static uint8_t used;
-
-    if (top && !ists[vector]) {
-        if (used == IST_COUNT) {
-            print("Bail out! more than %d vectors want a stack\n", IST_COUNT);
-            debug_exit(1);
-        }
-        ists[vector] = ++used;
-    }
     rt_idt[2 * vector] &= ~GATE_IST;
     if (top) {
-        rt_idt[2 * vector] |= field_put(ists[vector], GATE_IST);
-        tss.ist[ists[vector] - 1] = top;
+        unsigned ist = free_ist();
+        rt_idt[2 * vector] |= field_put(ist, GATE_IST);
+        tss.ist[ist - 1] = top;
     }
 }
 

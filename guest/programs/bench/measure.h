@@ -1,0 +1,46 @@
+/*
+ * How the benchmark programs measure: the median of many runs, in ticks of the TSC, less the median
+ * of as many runs that do all the same but the thing itself. Bochs' TSC counts emulated
+ * instructions, so a row is the number of instructions from the guest's own to the next one.
+ *
+ * The last run of each measurement stands between two marks (rt/mark.h): tools/bench.py looks into
+ * it, and takes from it the counts that the guest cannot see.
+ */
+#pragma once
+
+#include "guest/programs/rt/rt.h"
+
+#define SAMPLES_MOST 1000u
+
+/* One run; the argument is the place or the number of the sample. */
+typedef void (*step_t)(uint64_t at);
+
+void nothing(uint64_t at);
+
+/* The median ticks of `count` runs at `first`, `first + step`, …; each comes after `prepare`, which
+ * is not measured. */
+uint32_t measure(step_t prepare, step_t run, uint64_t first, uint64_t step, unsigned count);
+
+/* Prints the row `name`. Where a run does `per` things at once the row is about one of them, and
+ * tools/bench.py divides what it counts, too. */
+void print_row(const char *name, uint32_t ticks, unsigned per);
+
+/* Measures and prints what `run` costs more than `idle`. */
+void row(const char *name, step_t prepare, step_t run, step_t idle, uint64_t first, uint64_t step,
+         unsigned count);
+
+/* Defines run_NAME(), which executes an instruction, and idle_NAME(), which does all the same but
+ * that. Operand 0 is RAX, operand 1 is RCX, which holds `rcx` at first. */
+#define OPERATION(name, rcx, instruction, ...)                             \
+    static void run_##name(uint64_t at)                                    \
+    {                                                                      \
+        uint64_t rax_, rcx_ = rcx;                                         \
+        __asm__ volatile(instruction : "=a"(rax_), "+c"(rcx_)__VA_ARGS__); \
+        (void)at;                                                          \
+    }                                                                      \
+    static void idle_##name(uint64_t at)                                   \
+    {                                                                      \
+        uint64_t rax_, rcx_ = rcx;                                         \
+        __asm__ volatile("" : "=a"(rax_), "+c"(rcx_)__VA_ARGS__);          \
+        (void)at;                                                          \
+    }

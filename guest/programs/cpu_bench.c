@@ -1,0 +1,132 @@
+/*
+ * What exits cost that are about the CPU itself, and what the same exits cost while a timer of the
+ * guest's is armed, or while an interrupt waits because IF is 0: `make bench-cpu`.
+ *
+ * KVM has all of these but the hypercall with work, of which it has none that does the same.
+ */
+#include "guest/programs/bench/measure.h"
+#include "guest/programs/rt/apic.h"
+
+#define SAMPLES      1000u
+#define LATER        (1ull << 28) /* ticks: more than all of this takes, less than the budget */
+#define VECTOR_TIMER 0x41u
+#define VECTOR_IPI   0x42u
+#define LVT_DEADLINE BIT(18)
+#define LVT_MASKED   BIT(16)
+#define SVR_ENABLED  0x1ffu
+
+/* Ports that stay in the hypervisor: our UART's scratch register, the trigger modes of KVM's PIC. */
+#define KVM_PORT 0x4d0
+static uint16_t port = PORT_UART + 7;
+
+#define CPUID_OF(name, leaf) OPERATION(name, 0, "cpuid", : "0"(leaf) : "rbx", "rdx", "memory")
+CPUID_OF(cpuid_0, 0ull)
+CPUID_OF(cpuid_1, 1ull)
+CPUID_OF(cpuid_7, 7ull)
+CPUID_OF(cpuid_b, 0xbull)
+CPUID_OF(cpuid_hypervisor, 0x40000000ull)
+OPERATION(hypercall, 0, "vmcall", : "0"(ABI_HYPERCALL | HC_NOP) : "memory")
+OPERATION(port_write, 0, "outb %b2, %w3", : "0"(at), "d"(port) : "memory")
+
+/* A walk of the MMU's tables, without a lock. */
+static void run_hypercall_work(uint64_t at)
+{
+    struct hypercall call = {.rbx = at};
+    (void)hypercall(HC_SPTE, &call);
+}
+
+static void idle_hypercall_work(uint64_t at)
+{
+    struct hypercall call = {.rbx = at};
+    __asm__ volatile("" : "+b"(call.rbx), "+c"(call.rcx), "+d"(call.rdx), "+S"(call.rsi)::"memory");
+}
+
+/* Another deadline each time. */
+static uint64_t deadline;
+
+static void run_wrmsr_deadline(uint64_t at)
+{
+    wrmsr(MSR_TSC_DEADLINE, deadline + at);
+}
+
+static void idle_wrmsr_deadline(uint64_t at)
+{
+    uint64_t value = deadline + at;
+    __asm__ volatile(""
+                     :
+                     : "c"(MSR_TSC_DEADLINE), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)));
+}
+
+#define ROW(row_name, name) row(row_name, nothing, run_##name, idle_##name, 0, 1, SAMPLES)
+
+static void leaves(void)
+{
+    ROW("cpuid_1", cpuid_1);
+    ROW("cpuid_7", cpuid_7);
+    ROW("cpuid_b", cpuid_b);
+    ROW("cpuid_hypervisor", cpuid_hypervisor);
+}
+
+static void with_work(void)
+{
+    ROW("hypercall_work", hypercall_work);
+}
+
+/* ---- With a timer armed ---------------------------------------------------------------------- */
+
+static void arm(void)
+{
+    apic_write(APIC_REG_SVR, SVR_ENABLED);
+    apic_write(APIC_REG_TIMER, LVT_DEADLINE | VECTOR_TIMER);
+    deadline = rdtsc() + LATER;
+    wrmsr(MSR_TSC_DEADLINE, deadline);
+    EXPECT_EQ(rdmsr(MSR_TSC_DEADLINE), deadline);
+}
+
+static void disarm(void)
+{
+    EXPECT(rdmsr(MSR_TSC_DEADLINE) != 0); /* it was armed all the time */
+    wrmsr(MSR_TSC_DEADLINE, 0);
+    apic_write(APIC_REG_TIMER, LVT_MASKED);
+}
+
+static void armed(void)
+{
+    arm();
+    ROW("cpuid_armed", cpuid_0);
+    ROW("hypercall_armed", hypercall);
+    ROW("port_write_armed", port_write);
+    ROW("wrmsr_deadline", wrmsr_deadline);
+    disarm();
+}
+
+/* ---- With an interrupt that waits ------------------------------------------------------------ */
+
+static void waiting(void)
+{
+    look_for(VECTOR_IPI, 0);
+    apic_write(APIC_REG_SVR, SVR_ENABLED);
+    send_ipi(0, ICR_SELF | VECTOR_IPI);
+    ROW("cpuid_waiting", cpuid_0);
+    ROW("hypercall_waiting", hypercall);
+    ROW("port_write_waiting", port_write);
+    EXPECT_EQ(seen.count, 0);
+    __asm__ volatile("sti; nop; cli" : : : "memory");
+    EXPECT_EQ(seen.count, 1);
+    apic_write(APIC_REG_EOI, 0);
+    set_handler(VECTOR_IPI, NULL);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"leaves", leaves, NEED_HOST},
+        {"hypercall_work", with_work, NEED_TESTCTL},
+        {"armed", armed, NEED_HOST},
+        {"waiting", waiting, NEED_HOST},
+    };
+
+    if (launched())
+        port = KVM_PORT;
+    run_tests(tests, ARRAY_SIZE(tests));
+}

@@ -1,0 +1,233 @@
+/*
+ * What has been unlinked, tables and pages, waits here until nobody can be reading it, and is freed
+ * in pieces: a table is freed with all that it links, which can be half a million pages' worth, and
+ * whoever frees has other things to do, other VMs' among them. See tdp.h.
+ */
+#include "lib/assert.h"
+#include "mmu/backing.h"
+#include "mmu/dirty.h"
+#include "mmu/mmu.h"
+#include "mmu/tdp.h"
+#include "mmu/tlb.h"
+
+/* One piece. A fault needs at most TABLE_CACHE tables, so it frees more than it takes. */
+#define PIECE_TABLES (TABLE_CACHE + 1u)
+#define PIECE_PAGES  128u
+
+/* ---- The queue ------------------------------------------------------------------------------- */
+
+bool tdp_reserve(struct mmu *mmu)
+{
+    spin_lock(&mmu->retired_lock);
+    bool room = mmu->retired_used + mmu->retired_reserved < RETIRED_MAX;
+    mmu->retired_reserved += room;
+    spin_unlock(&mmu->retired_lock);
+    return room;
+}
+
+void tdp_unreserve(struct mmu *mmu)
+{
+    spin_lock(&mmu->retired_lock);
+    mmu->retired_reserved--;
+    spin_unlock(&mmu->retired_lock);
+}
+
+/* The epoch begins with the lock held, so that those in the queue are in order. */
+void tdp_retire(struct mmu *mmu, struct retired r)
+{
+    spin_lock(&mmu->retired_lock);
+    BUG_ON(!mmu->retired_reserved);
+    r.epoch = epoch_begin();
+    mmu->retired_reserved--;
+    mmu->retired[(mmu->retired_first + mmu->retired_used) % RETIRED_MAX] = r;
+    __atomic_store_n(&mmu->retired_used, mmu->retired_used + 1, __ATOMIC_RELAXED);
+    spin_unlock(&mmu->retired_lock);
+}
+
+/* Takes the oldest one out, if its epoch is over. Else *newest is the epoch that would free all, or
+ * 0 where there is none. */
+static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
+{
+    bool found = false;
+    *newest = 0;
+    spin_lock(&mmu->retired_lock);
+    if (mmu->retired_used) {
+        *out = mmu->retired[mmu->retired_first];
+        found = epoch_over(out->epoch, mmu);
+        *newest = mmu->retired[(mmu->retired_first + mmu->retired_used - 1) % RETIRED_MAX].epoch;
+    }
+    if (found) {
+        mmu->retired_first = (mmu->retired_first + 1) % RETIRED_MAX;
+        __atomic_store_n(&mmu->retired_used, mmu->retired_used - 1, __ATOMIC_RELAXED);
+    }
+    spin_unlock(&mmu->retired_lock);
+    return found;
+}
+
+/* ---- Tables ---------------------------------------------------------------------------------- */
+
+/* Forgets an entry of a table that nobody can reach any more. */
+static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t spte)
+{
+    if (spte_is_leaf(spte, level)) {
+        self->stats.pages[level - 1]--;
+        if (unlikely(spte & EPT_DIRTY))
+            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
+    } else if (spte_is_present(spte)) {
+        mmu_count(&self->stats.tables, ~0ull);
+        if (spte & SPTE_NX_SPLIT)
+            mmu_count(&self->stats.nx_splits, ~0ull);
+    }
+}
+
+static void begin_freeing(struct table_walk *walk, const struct retired *r)
+{
+    walk->top = walk->level = r->level;
+    walk->alias = r->alias;
+    walk->tables[r->level] = phys_to_virt(r->page);
+    walk->index[r->level] = 0;
+}
+
+/* Frees a table and all that it links, or goes on with it: down as long as there are tables, then
+ * sideways, then up, for so many tables. */
+static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
+{
+    struct mmu_cpu *self = mmu_self(mmu);
+    while (w->level <= w->top && most) {
+        unsigned level = w->level;
+        if (w->index[level] == EPT_ENTRIES) {
+            page_free(virt_to_phys(w->tables[level]), 0);
+            w->level++;
+            most--;
+            continue;
+        }
+        uint64_t spte = w->tables[level][w->index[level]++];
+        disown(self, w->alias, level, spte);
+        if (spte_is_nonleaf(spte, level)) {
+            w->level--;
+            w->tables[w->level] = phys_to_virt(spte_page(spte));
+            w->index[w->level] = 0;
+        } else {
+            w->alias.v += ept_frames(level);
+        }
+    }
+    if (w->level > w->top)
+        w->top = 0;
+}
+
+/* ---- Memory of slots ------------------------------------------------------------------------- */
+
+bool tdp_doom(struct mmu *mmu, const struct backing *backing)
+{
+    spin_lock(&mmu->retired_lock);
+    bool room = mmu->doomed_used < DOOMED_MAX;
+    if (room) {
+        mmu->doomed[mmu->doomed_used] = *backing;
+        __atomic_store_n(&mmu->doomed_used, mmu->doomed_used + 1, __ATOMIC_RELAXED);
+    }
+    spin_unlock(&mmu->retired_lock);
+    return room;
+}
+
+/* Whoever tidies has the last one for itself until it is empty: others only add behind it. */
+static void free_doomed(struct mmu *mmu)
+{
+    spin_lock(&mmu->retired_lock);
+    unsigned last = mmu->doomed_used - 1;
+    struct backing backing = mmu->doomed[last];
+    spin_unlock(&mmu->retired_lock);
+    bool empty = backing_free_some(&backing, PIECE_PAGES);
+    spin_lock(&mmu->retired_lock);
+    if (empty) {
+        unsigned end = mmu->doomed_used - 1;
+        mmu->doomed[last] = mmu->doomed[end];
+        __atomic_store_n(&mmu->doomed_used, end, __ATOMIC_RELAXED);
+    } else {
+        mmu->doomed[last] = backing;
+    }
+    spin_unlock(&mmu->retired_lock);
+}
+
+/* ---- Pieces ---------------------------------------------------------------------------------- */
+
+bool tdp_is_reclaiming(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED);
+}
+
+bool mmu_has_chores(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT;
+}
+
+/* One piece; `*newest` as take_retired() says. False: there was nothing that could be freed. */
+static bool free_piece(struct mmu *mmu, uint64_t *newest)
+{
+    struct retired r;
+    *newest = 0;
+    if (!mmu->dying.top && take_retired(mmu, &r, newest)) {
+        if (!r.level) {
+            page_free(r.page, r.order);
+            return true;
+        }
+        begin_freeing(&mmu->dying, &r);
+    }
+    if (mmu->dying.top)
+        free_tables(mmu, &mmu->dying, PIECE_TABLES);
+    else if (mmu->doomed_used)
+        free_doomed(mmu);
+    else
+        return false;
+    return true;
+}
+
+/* One pCPU frees at a time. */
+static bool begin_tidying(struct mmu *mmu)
+{
+    return !__atomic_exchange_n(&mmu->tidying, true, __ATOMIC_ACQUIRE);
+}
+
+static void end_tidying(struct mmu *mmu)
+{
+    __atomic_store_n(&mmu->tidying, false, __ATOMIC_RELEASE);
+}
+
+bool tdp_reclaim_piece(struct mmu *mmu, bool wait)
+{
+    uint64_t newest;
+    if (!begin_tidying(mmu))
+        return false;
+    bool done = free_piece(mmu, &newest);
+    if (!done && wait && newest) {
+        epoch_wait(newest, mmu, tlb_this_cpu(), tlb_kick);
+        done = free_piece(mmu, &newest);
+    }
+    end_tidying(mmu);
+    return done;
+}
+
+bool mmu_do_chore(struct mmu *mmu)
+{
+    return mmu_has_chores(mmu) && tdp_reclaim_piece(mmu, false) && mmu_has_chores(mmu);
+}
+
+void tdp_make_room(struct mmu *mmu)
+{
+    while (__atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) >= RETIRED_MAX / 2)
+        if (!tdp_reclaim_piece(mmu, true))
+            cpu_relax();
+}
+
+void tdp_reclaim(struct mmu *mmu, bool wait)
+{
+    if (!wait) {
+        (void)tdp_reclaim_piece(mmu, false);
+        return;
+    }
+    while (tdp_is_reclaiming(mmu) || mmu->doomed_used)
+        if (!tdp_reclaim_piece(mmu, true))
+            cpu_relax();
+}

@@ -1,0 +1,89 @@
+"""A hostile VM beside innocent ones: it can neither speak for them nor keep them waiting."""
+
+import re
+
+import pytest
+from conftest import BUILD, HELLO, Guest
+
+CPUS = [1, 2, 4]
+
+
+def hostile(program: str, args: str, *words: str, name: str = "") -> Guest:
+    elf = BUILD / "guest" / f"hostile_{program}.elf"
+    return Guest(elf, ("testctl", *words), args=args, name=name or f"hostile_{program}")
+
+
+def innocent(i: int, *words: str) -> Guest:
+    return Guest(BUILD / "guest" / "innocent.elf", ("testctl", *words), name=f"innocent_{i}")
+
+
+def report_of(result, name: str) -> list[str]:
+    """The lines between a VM's first and its result."""
+    (first,) = [i for i, line in enumerate(result.lines) if line.startswith(f"# {name}: 32 MiB")]
+    (last,) = [
+        i for i, line in enumerate(result.lines) if re.match(rf"(not )?ok \d+ {name} #", line)
+    ]
+    return result.lines[first : last + 1]
+
+
+def check_innocents(result, count: int) -> None:
+    """Each has all its results, and nobody else's words among them."""
+    for i in range(count):
+        lines = report_of(result, f"innocent_{i}")
+        assert result.passed(f"innocent_{i}"), result
+        assert all(line.startswith(("    ", f"# innocent_{i}: ", "ok ")) for line in lines), result
+        assert sum(line.startswith("    ok ") for line in lines) == 3, result
+
+
+@pytest.mark.parametrize(
+    ("smp", "args"), [(1, "empty"), (2, "empty"), (4, "wide"), (1, "wide"), (2, "wide spin")]
+)
+def test_a_flood_drowns_nobody(boot, smp: int, args: str) -> None:
+    """Before its turn, in its turn, ended and unended; the innocent have a tight budget."""
+    spins = "spin" in args
+    words = ("budget=3000", "expect=budget") if spins else ("budget=60000",)
+    flood = hostile("flood", args, *words)
+    guests = (innocent(0, "budget=4000"), flood, innocent(1, "budget=4000"))
+    result = boot(smp=smp, cmdline="parallel=3", guests=guests, timeout=240)
+    assert result.status == 0, result
+    check_innocents(result, 2)
+    lines = report_of(result, "hostile_flood")
+    if spins:
+        return
+    cut = r"# hostile_flood: (\d+) lines of the guest's were cut, 0 of them results: a VM may .*256"
+    assert any(re.match(cut, line) for line in lines), result
+    assert "    ok 1 flood" in lines, result
+    assert sum(len(line) + 1 for line in lines) < (256 + 17) << 10
+
+
+@pytest.mark.parametrize("smp", CPUS)
+def test_errors_stand_with_their_vm(boot, smp: int) -> None:
+    guests = (innocent(0), hostile("flood", "errors"), innocent(1))
+    result = boot(smp=smp, cmdline="parallel=3", guests=guests, timeout=240)
+    assert result.status == 0, result
+    check_innocents(result, 2)
+    lines = report_of(result, "hostile_flood")
+    errors = [line for line in lines if "error: " in line]
+    assert len(errors) == 32, result
+    assert set(errors) == {"# hostile_flood: error: slot 1 does not exist"}
+    assert errors == [line for line in result.lines if "error: " in line]
+    assert any("1968 errors and 0 other lines about it were cut" in line for line in lines), result
+
+
+def test_no_line_passes_for_ours(boot) -> None:
+    result = boot(guests=(hostile("flood", "forged"), Guest(HELLO, ("testctl",), name="innocent")))
+    assert result.status == 0, result
+    lines = report_of(result, "hostile_flood")
+    assert "    EXIT 0 ok" in lines and "    error: nobody" in lines
+    assert r"    \x1b[2J\x1b]0;mine\x07" in lines
+    assert r"    x\x0dEXIT 0 ok" in lines
+    assert result.output.warnings == []
+    assert [line for line in result.lines if "EXIT 0 ok" in line][-1] == "EXIT 0 ok"
+
+
+def test_a_module_says_nothing_but_its_name(boot) -> None:
+    """What the loader hands over can't forge a line either."""
+    name = "a\x1b[2J\nEXIT"
+    result = boot(guests=(Guest(HELLO, ("testctl",), name=name), Guest(HELLO, (), name="b")))
+    assert result.has(r"^# a\\x1b\[2J\\x0aEXIT: 32 MiB, testctl$"), result
+    assert result.output.exit_code == 0, result

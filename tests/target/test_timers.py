@@ -1,0 +1,16 @@
+"""Events of the guest's own: they come in time, and what waits for a window does not make exits dear."""
+
+import pytest
+from conftest import BUILD, BootFixture, Guest
+
+
+@pytest.mark.parametrize("words", ["testctl", "mem=32M"])
+@pytest.mark.parametrize("args", ["", "x2apic"])
+def test_timers_come_in_time(boot: BootFixture, words: str, args: str) -> None:
+    """However much of the time the guest was not running: the preemption timer stands still then."""
+    result = boot(guests=(Guest(BUILD / "guest/lapic.elf", (words,), args),))
+    assert result.status == 0, result
+    late = {case.name: case.counters["late"] for case in result.output.cases
+            if "late" in case.counters}  # fmt: skip
+    assert late.keys() == {"time_in_exits", "time_after_exits"}
+    assert max(late.values()) < 1000, late

@@ -1,0 +1,207 @@
+/*
+ * The table of CPUID's answers: what a made-up CPU says is found again, leaf by leaf and subleaf by
+ * subleaf, and so is that it says nothing. What the hypervisor makes of the answers is seen on the
+ * machine, by guest/programs/cpuid.c.
+ */
+#include "tests/unit/support.h"
+
+#include "guest/cpuid_table.h"
+#include "lib/bits.h"
+
+#include <string.h>
+
+static const struct row {
+    uint32_t leaf, subleaf;
+    struct cpuid answer;
+} rows[] = {
+    {0, 0, {0x1b, 1, 2, 3}},
+    {1, 0, {0x606a6, 0x10800, 0xfffa3203, 0x1f8bfbff}},
+    {2, 0, {1, 2, 3, 4}},
+    /* Two caches, and none behind them. */
+    {4, 0, {0x121, 5, 6, 7}},
+    {4, 1, {0x143, 5, 6, 8}},
+    /* EAX: subleaf 1 is the last. */
+    {7, 0, {1, 0xf, 0xe, 0xd}},
+    {7, 1, {0x20, 0, 0, 0}},
+    /* A thread and a core. */
+    {0xb, 0, {0, 1, 0x100, 0}},
+    {0xb, 1, {2, 3, 0x201, 0}},
+    /* x87, SSE, AVX, the three parts of AVX-512, PKRU; supervisor component 8, of which the
+     * compacted format knows alone; component 10, aligned. */
+    {0xd, 0, {0x2e7, 2696, 2696, 0}},
+    {0xd, 1, {0xf, 2696, 0x500, 0}},
+    {0xd, 2, {256, 576, 0, 0}},
+    {0xd, 5, {64, 1088, 0, 0}},
+    {0xd, 6, {512, 1152, 0, 0}},
+    {0xd, 7, {1024, 1664, 0, 0}},
+    {0xd, 8, {128, 0, 1, 0}},
+    {0xd, 9, {8, 2688, 0, 0}},
+    {0xd, 10, {8, 0, 3, 0}},
+    {0x10, 3, {5, 5, 5, 5}},
+    {0x18, 0, {2, 0, 0, 0}},
+    {0x18, 2, {7, 7, 7, 7}},
+    {0x1b, 0, {1, 1, 1, 1}},
+    {0x40000000, 0, {0x40000001, 9, 9, 9}},
+    {0x40000001, 0, {39, 38, 0, 0}},
+    {0x80000000, 0, {0x80000008, 0, 0, 0}},
+    {0x80000001, 0, {0, 0, 0x121, 0x2c100800}},
+    {0x80000008, 0, {0x3028, 0, 0, 0}},
+};
+
+/* Where ECX does not matter the CPU answers the same for each. */
+static bool chooses(uint32_t leaf)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        if (rows[i].leaf == leaf && rows[i].subleaf)
+            return true;
+    return leaf == 0x1b;
+}
+
+static struct cpuid fake(const void *context, uint32_t leaf, uint32_t subleaf)
+{
+    (void)context;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        if (rows[i].leaf == leaf && (rows[i].subleaf == subleaf || !chooses(leaf)))
+            return rows[i].answer;
+    return (struct cpuid){0};
+}
+
+static struct cpuid looked_up(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
+{
+    const struct cpuid_entry *entry = cpuid_table_find(table, leaf, subleaf);
+    return entry ? entry->answer : (struct cpuid){0};
+}
+
+static struct cpuid_table table;
+
+static void every_answer_is_found(void **state)
+{
+    (void)state;
+    static const uint32_t ranges[] = {0, CPUID_LEAF_HYPERVISOR, CPUID_LEAF_EXTENDED, 0x20000000,
+                                      0xffffff00};
+    memset(&table, 0xcc, sizeof(table));
+    cpuid_table_fill(&table, fake, NULL);
+    assert_int_equal(table.left_out, 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(ranges) * 0x100; i++) {
+        uint32_t leaf = ranges[i / 0x100] + i % 0x100;
+        for (uint32_t subleaf = 0; subleaf < 70; subleaf++) {
+            struct cpuid right = fake(NULL, leaf, subleaf), got = looked_up(&table, leaf, subleaf);
+            assert_memory_equal(&got, &right, sizeof(got));
+        }
+        struct cpuid last = looked_up(&table, leaf, ~0u), right = fake(NULL, leaf, ~0u);
+        assert_memory_equal(&last, &right, sizeof(last));
+    }
+}
+
+/* What the exit's short way relies on. */
+static void entries_say_what_they_are(void **state)
+{
+    (void)state;
+    cpuid_table_fill(&table, fake, NULL);
+    assert_int_equal(table.entries[0].leaf, 0);
+    unsigned own = 0;
+    for (unsigned i = 0; i < table.count; i++) {
+        const struct cpuid_entry *e = &table.entries[i],
+                                 *first = cpuid_table_first(&table, e->leaf);
+        assert_int_equal(first->leaf, e->leaf);
+        assert_ptr_equal(first + e->subleaf, e);
+        assert_true(!e->plain || (!e->own && !e->subleaves && !e->subleaf));
+        assert_true(e->subleaf == 0 || e->subleaf < first->subleaves);
+        own |= 1u << e->own;
+    }
+    assert_int_equal(own, (1u << CPUID_OWN_COUNT) - 1);
+    assert_int_equal(cpuid_table_find(&table, 1, 5)->own, CPUID_OWN_FEATURES);
+    assert_int_equal(cpuid_table_find(&table, 7, 0)->own, CPUID_OWN_EXTENDED);
+    assert_int_equal(cpuid_table_find(&table, 7, 1)->own, CPUID_OWN_NONE);
+    assert_int_equal(cpuid_table_find(&table, 0xb, 1)->own, CPUID_OWN_TOPOLOGY + 1);
+    assert_int_equal(cpuid_table_find(&table, 0xd, 1)->own, CPUID_OWN_XSAVE + 1);
+    assert_int_equal(cpuid_table_find(&table, 0xd, 2)->own, CPUID_OWN_NONE);
+}
+
+/* SDM 2A, CPUID: too high a leaf gets the highest basic one. */
+static void beyond_the_highest(void **state)
+{
+    (void)state;
+    static const uint32_t leaves[][2] = {
+        {0x1b, 0x1b},
+        {0x1c, 0x1b},
+        {0x3fffffff, 0x1b},
+        {0x50000000, 0x1b},
+        {0x7fffffff, 0x1b},
+        {0x80000009, 0x1b},
+        {0xffffffff, 0x1b},
+        {0x80000008, 0x80000008},
+        {5, 5},
+        {0x80000003, 0x80000003},
+        {0x40000002, 0x40000002},
+        {0x4fffffff, 0x4fffffff},
+        {0x40000000, 0x40000000},
+    };
+    cpuid_table_fill(&table, fake, NULL);
+    for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++)
+        assert_int_equal(cpuid_table_leaf(&table, leaves[i][0]), leaves[i][1]);
+}
+
+/* SDM 1, 13.4.2 and 13.4.3, calculated by hand. */
+static void xsave_sizes(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t components;
+        uint32_t standard, compacted;
+    } sizes[] = {
+        {0, 576, 576},
+        {BITS(1, 0), 576, 576},
+        {BITS(2, 0), 832, 832},
+        {BITS(2, 0) | BITS(7, 5), 2688, 576 + 256 + 64 + 512 + 1024},
+        {BITS(1, 0) | BIT(9), 2696, 584},
+        {BITS(2, 0) | BITS(7, 5) | BIT(9), 2696, 2432 + 8},
+        {BITS(1, 0) | BITS(10, 9), 2696, 576 + 64 + 8}, /* 10 begins at a multiple of 64 */
+        {BITS(1, 0) | BIT(8), 576, 576 + 128},
+        {BIT(62), 576, 576}, /* the CPU does not say what that is */
+    };
+    cpuid_table_fill(&table, fake, NULL);
+    for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+        assert_int_equal(cpuid_xsave_size(&table, sizes[i].components, false), sizes[i].standard);
+        assert_int_equal(cpuid_xsave_size(&table, sizes[i].components, true), sizes[i].compacted);
+    }
+}
+
+static struct cpuid talkative(const void *context, uint32_t leaf, uint32_t subleaf)
+{
+    (void)context, (void)subleaf;
+    return (struct cpuid){leaf & 0x3fffffff ? ~0u : ~0u >> (leaf == 0), 1, 0xffff, 4};
+}
+
+/* A CPU of which the table holds only a part: that is right, and the rest is nothing. */
+static void more_than_there_is_room_for(void **state)
+{
+    (void)state;
+    cpuid_table_fill(&table, talkative, NULL);
+    assert_int_equal(table.count, CPUID_ENTRIES);
+    assert_true(table.left_out > 0);
+    unsigned found = 0;
+    for (uint32_t leaf = 0; leaf < 0x80; leaf++) {
+        for (uint32_t subleaf = 0; subleaf < 64; subleaf++) {
+            const struct cpuid_entry *entry = cpuid_table_find(&table, leaf, subleaf);
+            if (!entry)
+                continue;
+            assert_true(entry < &table.entries[CPUID_ENTRIES]);
+            assert_int_equal(entry->leaf, leaf);
+            found++;
+        }
+    }
+    assert_true(found >= CPUID_ENTRIES);
+    assert_null(cpuid_table_find(&table, CPUID_LEAF_EXTENDED, 0));
+    (void)cpuid_table_leaf(&table, 0x90000000);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_answer_is_found),       cmocka_unit_test(entries_say_what_they_are),
+        cmocka_unit_test(beyond_the_highest),          cmocka_unit_test(xsave_sizes),
+        cmocka_unit_test(more_than_there_is_room_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,155 @@
+/* Where modules lie: what is said of one that is not in RAM, or on another's place. */
+#include "tests/unit/support.h"
+
+#include "boot/boot_info_internal.h"
+#include "guest/loader.h"
+#include "guest/modules.h"
+#include "lib/bits.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static struct boot_info info;
+static const struct image_place image = {0x200000, 0x280000};
+
+static void add_range(uint64_t start, uint64_t end, enum boot_memory kind)
+{
+    assert_int_equal(boot_add_range(&info, start, end - start, kind), 0);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    support_reset();
+    memset(&info, 0, sizeof(info));
+    add_range(0, 0x9fc00, BOOT_RAM);
+    add_range(0xf0000, 0x100000, BOOT_RESERVED);
+    add_range(0x100000, 0x7fe0000, BOOT_RAM);
+    add_range(0x7fe0000, 0x8000000, BOOT_ACPI);
+    add_range(0xfec00000, 0xff000000, BOOT_RESERVED);
+    return 0;
+}
+
+static void module(uint32_t start, uint32_t end, const char *string)
+{
+    assert_int_equal(boot_add_module(&info, start, end, string, strlen(string) + 1), 0);
+}
+
+static void expect(enum exit_code code, const char *sentence)
+{
+    assert_int_equal(modules_check(&info, 0, info.module_count - 1, image), code);
+    if (!strstr(support_log(), sentence))
+        fail_msg("\"%s\" is not in\n%s", sentence, support_log());
+    setup(NULL);
+}
+
+/* Each border of what is RAM, from both sides. */
+static void what_is_not_in_ram_is_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t start, end;
+        bool good;
+    } rows[] = {
+        {0x1000, 0x2000, true},
+        {0x9f000, 0x9fc00, true},
+        {0x100000, 0x100001, true},
+        {0x7fdf000, 0x7fe0000, true},
+        {0, 0x1000, false}, /* page 0 is the BIOS' */
+        {0xfff, 0x1001, false},
+        {0x9f000, 0x9fc01, false},
+        {0xa0000, 0xa1000, false},
+        {0xb8000, 0xb9000, false}, /* the screen */
+        {0xf0000, 0xf1000, false},
+        {0xfffff, 0x100001, false},
+        {0x7fdf000, 0x7fe0001, false},
+        {0x7fe0000, 0x7ff0000, false}, /* ACPI tables */
+        {0x7000000, 0x9000000, false},
+        {0x8000000, 0x8001000, false}, /* beyond RAM */
+        {0xd0000000, 0xd0001000, false},
+        {0xfee00000, 0xfee01000, false}, /* the local APIC */
+        {0xfec00000, 0xfec01000, false},
+        {0xfffff000, 0xffffffff, false}, /* the firmware */
+        {0x1000, 0xffffffff, false},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        char sentence[128];
+        module(rows[i].start, rows[i].end, "m");
+        snprintf(sentence, sizeof(sentence),
+                 "module 1 (m) at %#x to %#x is not in RAM, as the loader's memory map has it\n",
+                 rows[i].start, rows[i].end);
+        expect(rows[i].good ? EXIT_OK : EXIT_MODULE_OUTSIDE, rows[i].good ? "" : sentence);
+    }
+}
+
+static void the_image_is_nobody_elses(void **state)
+{
+    (void)state;
+    module(0x27ffff, 0x280001, "m");
+    expect(EXIT_MODULE_OVERLAP,
+           "module 1 (m) at 0x27ffff to 0x280001 overlaps the hypervisor at 0x200000 to 0x280000");
+    module(0x1ff000, 0x200001, "m");
+    expect(EXIT_MODULE_OVERLAP, "overlaps the hypervisor");
+    module(0x100000, 0x300000, "m");
+    expect(EXIT_MODULE_OVERLAP, "overlaps the hypervisor");
+    module(0x1ff000, 0x200000, "m");
+    module(0x280000, 0x281000, "+n");
+    expect(EXIT_OK, "");
+}
+
+/* Those that belong to it are looked at, too; those of other guests only as neighbours. */
+static void modules_may_not_overlap(void **state)
+{
+    (void)state;
+    module(0x400000, 0x401000, "m");
+    module(0x400fff, 0x402000, "+n");
+    expect(EXIT_MODULE_OVERLAP, "module 1 (m) at 0x400000 to 0x401000 overlaps module 2 (+n) at "
+                                "0x400fff to 0x402000");
+    module(0x400000, 0x401000, "m");
+    module(0xfee00000, 0xfee01000, "other");
+    assert_int_equal(modules_check(&info, 0, 0, image), EXIT_OK);
+    assert_int_equal(modules_check(&info, 1, 0, image), EXIT_MODULE_OUTSIDE);
+    setup(state);
+    module(0x400000, 0x401000, "m");
+    module(0x401000, 0x402000, "+n");
+    module(0xfee00000, 0xfee01000, "+p");
+    expect(EXIT_MODULE_OUTSIDE, "module 3 (+p) at 0xfee00000");
+}
+
+/* What is empty is refused by the loader of guests, which says so; it lies nowhere. */
+static void an_empty_module_lies_nowhere(void **state)
+{
+    (void)state;
+    module(0xfee00000, 0xfee00000, "m");
+    expect(EXIT_OK, "");
+    module(0x400000, 0x401000, "m");
+    module(0x400800, 0x400800, "+n");
+    module(0x200800, 0x200800, "+p");
+    expect(EXIT_OK, "");
+}
+
+static void a_guest_has_so_many(void **state)
+{
+    (void)state;
+    module(0x400000, 0x401000, "m");
+    for (uint32_t i = 0; i < GUEST_MODULES; i++)
+        module(0x500000 + i * 0x1000, 0x501000 + i * 0x1000, "+n");
+    assert_int_equal(modules_check(&info, 0, GUEST_MODULES, image), EXIT_OK);
+    module(0x600000, 0x601000, "+n");
+    expect(EXIT_MODULE_WORDS,
+           "module 1 (m) is followed by 5 that belong to it (+...); a guest can have 4");
+    assert_true(module_belongs_to_guest(&(struct boot_module){.string = "+n"}));
+    assert_false(module_belongs_to_guest(&(struct boot_module){.string = "n+"}));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(what_is_not_in_ram_is_refused, setup),
+        cmocka_unit_test_setup(the_image_is_nobody_elses, setup),
+        cmocka_unit_test_setup(modules_may_not_overlap, setup),
+        cmocka_unit_test_setup(an_empty_module_lies_nowhere, setup),
+        cmocka_unit_test_setup(a_guest_has_so_many, setup),
+    };
+    return cmocka_run_group_tests_name("places of modules", tests, NULL, NULL);
+}
