@@ -98,6 +98,7 @@ static void start(uint32_t magic, uint32_t address)
     }
     vmx.poison = options.poison;
     setup_memory_mapping();
+    cpuid_init();
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);

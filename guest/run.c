@@ -214,6 +214,8 @@ static bool attend(struct vcpu *vcpu)
     /* For what waits for a window the CPU exits once that is open. */
     vcpu->vmx.attention = false;
     vcpu->exits_left = vcpu->arm_at_entry ? 1 : EXITS_UNATTENDED;
+    if (pass_is_open(&vcpu->pass))
+        pass_arm(vcpu);
     (void)tlb_enter(&vm->mmu, THIS_CPU);
     pml_follow(vcpu);
     return true;
@@ -247,6 +249,8 @@ static void begin(struct vcpu *vcpu)
 static void end(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
+    if (pass_is_open(&vcpu->pass))
+        pass_close(vcpu);
     pcpu_drops(vcpu);
     tlb_leave(THIS_CPU);
     epoch_offline((unsigned)THIS_CPU);

@@ -16,6 +16,7 @@
 #include "guest/ghci.h"
 #include "guest/layout.h"
 #include "guest/options.h"
+#include "guest/pass.h"
 #include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
@@ -124,6 +125,7 @@ struct vcpu {
     bool pinned;   /* to the pCPU `pin` */
     unsigned pin;
     struct ghci_memo ghci;
+    struct pass pass;
     struct tlb_place place; /* of the pCPU that has the vCPU now */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
@@ -250,6 +252,7 @@ void exit_cpuid(struct vcpu *vcpu);
 void exit_rdmsr(struct vcpu *vcpu);
 void exit_wrmsr(struct vcpu *vcpu);
 void exit_cr_access(struct vcpu *vcpu);
+void exit_mov_dr(struct vcpu *vcpu);
 void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
@@ -277,12 +280,12 @@ bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 /* CPUID.1:EAX of every guest: family, model and stepping. */
 uint32_t cpuid_signature(void);
 
+/* Once at boot, when VMX is on: what guests are offered, by guest/features.h. */
+void cpuid_init(void);
+
 /* At creation, after the VM's words: what CPUID answers. */
 void cpuid_setup(struct vm *vm);
 
 /* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0 and
  * IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
 void cpuid_update(struct vcpu *vcpu);
-
-/* True if CPUID offers the guest this CR4 bit's feature. */
-uint64_t cpuid_cr4_offered(void);

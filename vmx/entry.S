@@ -21,8 +21,8 @@
 #define R13 104
 #define R14 112
 #define R15 120
-#define HOST_RSP 440
-#define LAUNCHED 448
+#define HOST_RSP 448
+#define LAUNCHED 456
 #define VMCS_HOST_RSP 0x6c14
 
     .macro load_guest

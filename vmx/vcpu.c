@@ -18,8 +18,8 @@ extern const char vmx_exit_entry[], vmx_exit_entry_filled[], vmx_exit_entry_clea
 
 /* RAX, HOST_RSP and LAUNCHED of vmx/entry.S */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 440, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, launched) == 448, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 448, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, launched) == 456, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
