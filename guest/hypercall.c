@@ -285,7 +285,8 @@ static COLD void call_by_number(struct vcpu *vcpu)
     int64_t result =
         arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
     gpr[GPR_RAX] = (uint64_t)result & mask;
-    vcpu->vmx.attention |= mmu_has_chores(&vcpu->vm->mmu);
+    vcpu->has_chores = mmu_has_chores(&vcpu->vm->mmu);
+    vcpu->vmx.attention |= vcpu->has_chores;
     if (call.rbx != before.rbx)
         gpr[GPR_RBX] = call.rbx & mask;
     if (call.rcx != before.rcx)

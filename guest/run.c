@@ -56,6 +56,16 @@ void vcpu_arm_timer(struct vcpu *vcpu)
     arm_next(vcpu, rdtsc());
 }
 
+/* The guest does not go on if its slice is over. */
+void vcpu_arm_for_slice(struct vcpu *vcpu)
+{
+    uint64_t now = rdtsc();
+    if (now < vcpu->next_event)
+        arm_timer(vcpu, vcpu->next_event - now);
+    else
+        vcpu->exits_left = 1;
+}
+
 void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks)
 {
     uint64_t now = rdtsc();
@@ -182,10 +192,15 @@ static void print_own(struct vcpu *vcpu)
     vcpu->budget_end += rdtsc() - start;
 }
 
-/* What earlier calls of the guest left to be done is done before it goes on, a piece at a time. */
-static bool is_due(const struct vcpu *vcpu)
+/* What a call of this vCPU's has left to be done is done before it goes on, a piece at a time, and in
+ * its own time: the VM's other vCPUs did not ask for it. True: look around, and then do another. */
+static bool do_chore(struct vcpu *vcpu)
 {
-    return vm_ending(vcpu->vm) == VM_RUNNING && rdtsc() < vcpu->slice_end;
+    if (likely(!vcpu->has_chores) || vm_ending(vcpu->vm) != VM_RUNNING ||
+        rdtsc() >= vcpu->slice_end)
+        return false;
+    vcpu->has_chores = mmu_do_chore(&vcpu->vm->mmu);
+    return vcpu->has_chores;
 }
 
 /* What is due before the guest goes on. False: it does not, or not now. */
@@ -203,8 +218,7 @@ static bool attend(struct vcpu *vcpu)
             arm_timer(vcpu, vcpu->next_event - now);
         if (vcpu->halted)
             wait_halted(vcpu);
-    } while (READ_ONCE(vcpu->kicked) ||
-             (unlikely(mmu_has_chores(&vm->mmu)) && is_due(vcpu) && mmu_do_chore(&vm->mmu)));
+    } while (READ_ONCE(vcpu->kicked) || do_chore(vcpu));
     if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {

@@ -9,7 +9,7 @@
 #include "lib/trace.h"
 #include "lib/visible.h"
 
-#define PIECE 32u /* characters that are printed at a time: about 30,000 instructions in Bochs */
+#define PIECE 16u /* characters that are printed at a time: about 15,000 instructions in Bochs */
 
 struct text_page {
     struct text_page *next;

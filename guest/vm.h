@@ -133,6 +133,7 @@ struct vcpu {
     struct lapic lapic;
     bool halted;
     bool kicked;         /* by another CPU: the preemption timer has to be armed anew */
+    bool has_chores;     /* its last hypercall left some; see mmu_do_chore() */
     uint64_t tsc_offset; /* the guest's TSC less the host's */
     uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
@@ -209,12 +210,14 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINT
 /* The name of an ending, as in `expect=`. */
 const char *vm_ending_name(enum vm_ending ending);
 
-/* For exits whose work may take long: if the vCPU's slice is over, the guest does not go on. The
- * clock is otherwise looked at every some exits, and so many long ones would be many slices. */
+/* For exits whose work may take long, where another vCPU waits for its turn. The preemption timer
+ * stood still meanwhile and would let the guest run on for as long, and the clock is otherwise
+ * looked at every some exits, which would be many such works. */
+void vcpu_arm_for_slice(struct vcpu *vcpu);
 static inline void vcpu_end_of_slice(struct vcpu *vcpu)
 {
-    if (vcpu->slice_end != TIME_NEVER && rdtsc() >= vcpu->slice_end)
-        vcpu->exits_left = 1;
+    if (unlikely(vcpu->slice_end != TIME_NEVER))
+        vcpu_arm_for_slice(vcpu);
 }
 
 /* The ending that the module asked for, and success if it was by the debug-exit port. */

@@ -221,15 +221,16 @@ static int find_free_to_go(const struct mmu *mmu, uint32_t id, unsigned *index)
     return -EBUSY;
 }
 
-/* The first half of a deletion or a move: afterwards no CPU reaches the slot's pages. */
-static void retire(struct mmu *mmu, unsigned index)
+/* The first half of a deletion or a move: afterwards no CPU reaches the slot's pages. `keeps_log`:
+ * its dirty log goes on, so that D bits count. */
+static void retire(struct mmu *mmu, unsigned index, bool keeps_log)
 {
     struct memslots *next = memslots_begin(mmu);
     struct memslot *slot = &next->slot[index];
     slot->flags |= (uint32_t)MEMSLOT_INVALID;
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
     memslots_publish(mmu, index);
-    tdp_zap(mmu, slot->base, memslot_end(slot), ZAP_TABLES);
+    tdp_zap(mmu, slot->base, memslot_end(slot), keeps_log ? 0 : ZAP_TABLES);
 }
 
 static void retired(struct mmu *mmu)
@@ -347,7 +348,7 @@ static int delete_slot(struct mmu *mmu, uint32_t id)
     if (error)
         return error;
 
-    retire(mmu, index);
+    retire(mmu, index, false);
     struct memslot slot = mmu->slots->slot[index];
     remove_at(memslots_begin(mmu), index);
     __atomic_fetch_sub(&mmu->slot_pages, slot.backing.pages, __ATOMIC_RELAXED);
@@ -374,7 +375,7 @@ static int move_slot(struct mmu *mmu, uint32_t id, gpa_t gpa)
     if (error || base.v == slot.base.v)
         return error;
 
-    retire(mmu, index);
+    retire(mmu, index, slot.flags & MEMSLOT_LOG_DIRTY);
     struct memslots *next = memslots_begin(mmu);
     remove_at(next, index);
     slot.base = base;
@@ -394,7 +395,8 @@ static void apply_flags(struct mmu *mmu, const struct memslot *slot, uint32_t ol
     if (change == MEMSLOT_LOG_DIRTY && slot->flags & MEMSLOT_LOG_DIRTY &&
         !dirty_protect(mmu, first, end))
         return;
-    tdp_zap(mmu, first, end, change & MEMSLOT_LOG_DIRTY ? ZAP_MMIO | ZAP_TABLES : 0);
+    bool ended = old & MEMSLOT_LOG_DIRTY && change & MEMSLOT_LOG_DIRTY;
+    tdp_zap(mmu, first, end, ended ? ZAP_MMIO | ZAP_TABLES : 0);
 }
 
 static int set_flags(struct mmu *mmu, uint32_t id, uint32_t flags)

@@ -12,10 +12,10 @@
 #define YIELD_MASK 255u /* entries between two looks whether anybody waits for the lock */
 
 /* Is this a table whose frames are all to go, and is there room to keep it until its epoch is over?
- * Its D bits are read only then, which is too late for a dirty log that is asked before. */
+ */
 static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
 {
-    return flags & ZAP_TABLES && !mmu_is_logging(mmu) && spte_is_nonleaf(iter->old, iter->level) &&
+    return flags & ZAP_TABLES && spte_is_nonleaf(iter->old, iter->level) &&
            iter->level < mmu->root_level && iter->gfn.v % ept_frames(iter->level) == 0 &&
            iter->end.v - iter->gfn.v >= ept_frames(iter->level) && tdp_reserve(mmu);
 }

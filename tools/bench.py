@@ -49,6 +49,7 @@ SETS = {
     "smp,cpus=4": ("smp_bench", "cpus=4", ("vcpus=4",)),
     "smp,cpus=2": ("sched_bench", "cpus=2", ("vcpus=3",)),
     "smp,cpus=1": ("sched_bench", "cpus=1", ("vcpus=2",)),
+    "hold,cpus=1": ("hold_bench", "cpus=1 huge=0", ("vcpus=2", "shared=39", "budget=600000")),
     "scale": ("scale", "", ()),
     "start": ("hello", "", ()),  # tools/start.py measures it
 }
@@ -103,7 +104,8 @@ def cpus(name: str) -> int:
 def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     program, cmdline, words = SETS[name]
     folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
-    guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000", *words))
+    budget = () if any(word.startswith("budget=") for word in words) else ("budget=120000",)
+    guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", *budget, *words))
     off = f"{cmdline} mitigations=off".strip()  # as the rows of KVM that stand beside them
     run = session.run(Boot(name=folder, cmdline=off, guests=(guest,), smp=cpus(name),
                            mem=MEMORY.get(name, Boot.mem), marks=marks, timeout=300))  # fmt: skip

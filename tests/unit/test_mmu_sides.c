@@ -193,13 +193,13 @@ static void uniform_ranges_are_large(void **state)
     stop();
 }
 
-/* A conversion goes to the end of 64 pages, or of the slot: no more is cleared at a time. */
+/* A conversion goes to the end of its CONVERT_FRAMES, or of the slot: no more is cleared at a time. */
 static void conversions_come_in_pieces(void **state)
 {
     (void)state;
     start(false, true, true);
-    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x1000), 2000, true), 63);
-    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x200000), 2000, true), 64);
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x1000), 2000, true), CONVERT_FRAMES - 1);
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x200000), 2000, true), CONVERT_FRAMES);
     assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x3ff000), 2000, true), 1);
     assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x400000), 1, true), -EFAULT);
     assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x800), 1, true), -EINVAL);

@@ -1,0 +1,281 @@
+/*
+ * How long a guest can hold its CPU: `make bench-smp`. Two vCPUs share the machine's only CPU. The
+ * first one begins something large shortly before its time slice ends; the second one, which only
+ * looks at the clock, sees how much later than the end of that slice it gets its turn. The end of a
+ * slice is noticed in the same place as a kick, the end of an epoch that another CPU waits for, and
+ * the end of the VM, so the row is also the longest that any of these waits for this CPU.
+ *
+ * Each thing is begun at several distances from the end of the slice, because what is done in
+ * pieces may have a long one anywhere, and all slices count that it takes. The two switches between
+ * the vCPUs, `hold_nothing`, are part of each row: they are what the other one waits for anyway.
+ */
+#include "guest/programs/rt/sides.h"
+#include "guest/programs/rt/smp.h"
+
+#define SLOT       8
+#define OTHER      9              /* a slot that logs */
+#define BASE       0x100200000ull /* not all of a GiB: its tables are taken one by one */
+#define SCATTERED  510u           /* tables, of 2 MiB each: more than can wait to be freed */
+#define DENSE      36u            /* the same, all of whose pages are touched */
+#define OTHER_BASE 0x200000000ull
+#define MOVED      0x300200000ull
+#define DEVICES    0x400000000ull /* nothing is there */
+#define TABLES     700u           /* more than a VM of this size has free of charge */
+#define STRING     0x10000u
+
+struct work {
+    const char *name;
+    void (*prepare)(void), (*run)(void), (*after)(void);
+    uint64_t most; /* instructions, when it has been measured */
+};
+
+static volatile uint64_t longest; /* that the other vCPU was away at a time */
+static uint64_t slice;
+static uint8_t text[STRING];
+
+static void nothing(void)
+{
+}
+
+/* ---- The clock ------------------------------------------------------------------------------- */
+
+static void watch_clock(void)
+{
+    for (uint64_t last = rdtsc();;) {
+        uint64_t now = rdtsc(), gap = now - last;
+        if (gap > longest)
+            longest = gap;
+        last = now;
+    }
+}
+
+/* When a slice of this vCPU has begun. */
+static uint64_t next_slice(void)
+{
+    for (uint64_t last = rdtsc();;) {
+        uint64_t now = rdtsc();
+        if (now - last > slice / 2)
+            return now;
+        last = now;
+    }
+}
+
+/* How much longer than a slice the other vCPU is away, if this one begins so many ticks before the
+ * end of its own. */
+static uint64_t held(const struct work *work, uint64_t lead)
+{
+    work->prepare();
+    uint64_t end = next_slice() + slice;
+    longest = 0;
+    while (rdtsc() + lead < end)
+        ;
+    work->run();
+    (void)next_slice(); /* the other one has come back */
+    uint64_t late = longest > slice ? longest - slice : 0;
+    work->after();
+    return late;
+}
+
+/* Prints nothing: to print takes time, too, and would be part of the next row. */
+static void hold(struct work *work)
+{
+    static const uint32_t leads[] = {100, 2000, 20000};
+    for (unsigned i = 0; i < ARRAY_SIZE(leads); i++) {
+        uint64_t late = held(work, leads[i]);
+        work->most = late > work->most ? late : work->most;
+    }
+}
+
+/* ---- What is large --------------------------------------------------------------------------- */
+
+static uint64_t va(uint64_t gpa)
+{
+    return TEST_VA + (gpa - BASE);
+}
+
+static void map_window(uint64_t gpa, uint64_t count)
+{
+    for (uint64_t at = gpa; count--; at += RT_2M)
+        map_page(rt_pml4, va(at & ~shared_bit()), at, PTE_P | PTE_W | PTE_PS);
+}
+
+static void touch(uint64_t gpa, uint64_t count, uint64_t step)
+{
+    for (; count--; gpa += step)
+        write64(va(gpa), 1);
+}
+
+static void add(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, SCATTERED * 512, 0), 0);
+}
+
+static void drop(void)
+{
+    EXPECT_EQ(hc_slot_delete(SLOT), 0);
+}
+
+/* One page in each table: what logs is mapped in pages of 4 KiB. */
+static void add_scattered(void)
+{
+    add();
+    EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
+    touch(BASE, SCATTERED, RT_2M);
+}
+
+static void add_dense(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, DENSE * 512, 0), 0);
+    EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
+    touch(BASE, DENSE * 512, RT_PAGE);
+}
+
+static void add_dense_unlogged(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, DENSE * 512, 0), 0);
+    touch(BASE, DENSE * 512, RT_PAGE);
+}
+
+static void end_log(void)
+{
+    EXPECT_EQ(hc_slot_flags(SLOT, 0), 0);
+}
+
+static void begin_log(void)
+{
+    EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
+}
+
+static void add_beside_log(void)
+{
+    EXPECT_EQ(hc_slot_add(OTHER, OTHER_BASE, 1, 0), 0);
+    EXPECT_EQ(hc_slot_flags(OTHER, SLOT_LOG_DIRTY), 0);
+    add_scattered();
+    end_log();
+    touch(BASE, SCATTERED, RT_2M);
+}
+
+static void drop_other(void)
+{
+    EXPECT_EQ(hc_slot_delete(OTHER), 0);
+}
+
+static void move(void)
+{
+    EXPECT_EQ(hc_slot_move(SLOT, MOVED), 0);
+}
+
+static void zap(void)
+{
+    EXPECT_EQ(hc_zap(BASE, DENSE * 512), 0);
+}
+
+static void convert(void)
+{
+    EXPECT_EQ(map_gpa(BASE | shared_bit(), DENSE * RT_2M), 0);
+}
+
+static void age(void)
+{
+    (void)hc_age(BASE, DENSE * 512);
+}
+
+/* The generation in MMIO SPTEs starts over: all tables go. */
+static void outdate(void)
+{
+    EXPECT_EQ(hc_generation_set(hc_generation() + 2), 0);
+}
+
+/* Accesses to nothing, each of which needs a table. */
+static void scatter(void)
+{
+    for (uint64_t i = 0; i < TABLES; i++)
+        (void)read64(va(DEVICES + i * RT_2M));
+}
+
+static void outs(uint16_t port, uint32_t count)
+{
+    const void *from = text;
+    __asm__ volatile("rep outsb" : "+S"(from), "+c"(count) : "d"(port) : "memory");
+}
+
+static void ins_string(void)
+{
+    void *to = text;
+    uint32_t count = STRING;
+    __asm__ volatile("rep insb" : "+D"(to), "+c"(count) : "d"((uint16_t)0x80) : "memory");
+}
+
+static void outs_string(void)
+{
+    outs(0x80, STRING);
+}
+
+static void flood(void)
+{
+    for (unsigned i = 0; i < STRING; i++)
+        text[i] = i % 64 == 63 ? '\n' : '.';
+    outs(0x3f8, STRING);
+}
+
+/* What any guest can do, and what only one can that has the word `testctl`. */
+static struct work for_all[] = {
+    {"nothing", nothing, nothing, nothing, 0},  {"convert", add_dense, convert, drop, 0},
+    {"scatter", nothing, scatter, nothing, 0},  {"ins", nothing, ins_string, nothing, 0},
+    {"outs", nothing, outs_string, nothing, 0}, {"flood", nothing, flood, nothing, 0},
+};
+
+static struct work for_testctl[] = {
+    {"slot_add", nothing, add, drop, 0},
+    {"slot_delete", add_scattered, drop, nothing, 0},
+    {"slot_delete_dense", add_dense, drop, nothing, 0},
+    {"slot_delete_beside_log", add_beside_log, drop, drop_other, 0},
+    {"slot_move", add_scattered, move, drop, 0},
+    {"begin_log", add_dense_unlogged, begin_log, drop, 0},
+    {"end_log", add_scattered, end_log, drop, 0},
+    {"end_log_dense", add_dense, end_log, drop, 0},
+    {"zap", add_dense, zap, drop, 0},
+    {"age", add_dense, age, drop, 0},
+    {"generation", add_scattered, outdate, drop, 0},
+};
+
+static void measure(struct work *works, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        hold(&works[i]);
+}
+
+static void print_rows(const struct work *works, unsigned count, const char *name)
+{
+    uint64_t worst = 0;
+    for (unsigned i = 0; i < count; i++) {
+        print("BENCH hold_%s %lu instructions\n", works[i].name, works[i].most);
+        worst = works[i].most > worst ? works[i].most : worst;
+    }
+    print("BENCH %s %lu instructions\n", name, worst);
+}
+
+static void measure_all(void)
+{
+    EXPECT(start_cpus(1, 1));
+    run_on(1, watch_clock);
+    measure(for_testctl, ARRAY_SIZE(for_testctl));
+    measure(for_all, ARRAY_SIZE(for_all));
+    print_rows(for_all, ARRAY_SIZE(for_all), "longest_hold");
+    print_rows(for_testctl, ARRAY_SIZE(for_testctl), "longest_hold_testctl");
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"hold", measure_all, NEED_TESTCTL},
+    };
+
+    map_window(BASE, SCATTERED);
+    map_window(DEVICES | shared_bit(), TABLES);
+    if (shared_bit())
+        map_page(rt_pml4, APIC, APIC | shared_bit(), PTE_P | PTE_W);
+    apic_write(APIC_REG_SVR, 0x1ff);
+    slice = hc_config(CONFIG_TSC_KHZ) * 10;
+    run_tests(tests, ARRAY_SIZE(tests));
+}
