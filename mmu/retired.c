@@ -88,6 +88,17 @@ static void begin_freeing(struct table_walk *walk, const struct retired *r)
     walk->index[r->level] = 0;
 }
 
+/* Tables of a guest that scatters its accesses hold little else. */
+static void skip_nothing(struct table_walk *w, unsigned level)
+{
+    const uint64_t *table = w->tables[level];
+    unsigned from = w->index[level], i = from;
+    while (i < EPT_ENTRIES && table[i] == SPTE_NONPRESENT)
+        i++;
+    w->index[level] = i;
+    w->alias.v += (i - from) * ept_frames(level);
+}
+
 /* Frees a table and all that it links, or goes on with it: down as long as there are tables, then
  * sideways, then up, for so many tables. */
 static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
@@ -95,6 +106,7 @@ static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
     struct mmu_cpu *self = mmu_self(mmu);
     while (w->level <= w->top && most) {
         unsigned level = w->level;
+        skip_nothing(w, level);
         if (w->index[level] == EPT_ENTRIES) {
             page_free(virt_to_phys(w->tables[level]), 0);
             w->level++;

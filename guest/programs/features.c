@@ -106,6 +106,8 @@ static const struct {
     {0xe1, {7, 0, ECX, 5}},                 /* IA32_UMWAIT_CONTROL */
     {0xfe, {1, 0, EDX, 12}},                /* IA32_MTRRCAP */
     {0x10a, {7, 0, EDX, 29}},               /* IA32_ARCH_CAPABILITIES */
+    {0x122, {7, 0, EDX, 29}},               /* IA32_TSX_CTRL, which that announces */
+    {0x123, {7, 0, EDX, 9}},                /* IA32_MCU_OPT_CTRL */
     {0x174, {1, 0, EDX, 11}},               /* IA32_SYSENTER_CS */
     {0x179, {1, 0, EDX, 14}},               /* IA32_MCG_CAP */
     {0x1c4, {0xd, 1, EAX, 4}},              /* IA32_XFD */
