@@ -87,3 +87,18 @@ def test_a_module_says_nothing_but_its_name(boot) -> None:
     result = boot(guests=(Guest(HELLO, ("testctl",), name=name), Guest(HELLO, (), name="b")))
     assert result.has(r"^# a\\x1b\[2J\\x0aEXIT: 32 MiB, testctl$"), result
     assert result.output.exit_code == 0, result
+
+
+def test_a_limit_holds(boot) -> None:
+    """Slots beyond `limit=` are refused, in a sentence, and the memory stays the neighbours'."""
+    limited = Guest(BUILD / "guest/limited.elf", ("testctl", "limit=64K"), name="limited")
+    result = boot(cmdline="parallel=3", guests=(innocent(0), limited, innocent(1)), timeout=240)
+    assert result.status == 0, result
+    check_innocents(result, 2)
+    assert result.passed("limited"), result
+    errors = [line for line in result.lines if "error: " in line]
+    assert errors, result
+    assert all(
+        re.fullmatch(r"# limited: error: slot \d+: no memory to keep track of 0x1 pages; .*", line)
+        for line in errors
+    ), result

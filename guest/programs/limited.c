@@ -1,0 +1,32 @@
+/*
+ * Takes host memory by HC_SLOT_ADD until the VM's word `limit=` says no: then each further slot is
+ * refused, and what it has goes on working. Run beside a neighbour (tests/target/test_neighbours.py).
+ */
+#include "guest/programs/rt/rt.h"
+
+#define SLOTS_AT 0x10000000ull
+#define MOST     1024u
+#define ENOMEM   12
+
+static void refused_beyond(void)
+{
+    unsigned taken = 0;
+    while (taken < MOST && !hc_slot_add(1 + taken, SLOTS_AT + taken * RT_2M, 1, 0))
+        taken++;
+    note("taken", taken);
+    EXPECT(taken > 0 && taken < MOST);
+    EXPECT_EQ(hc_slot_add(1 + taken, SLOTS_AT + taken * RT_2M, 1, 0), -ENOMEM);
+    EXPECT_EQ(hc_slot_delete(taken), 0);
+    EXPECT_EQ(hc_slot_add(taken, SLOTS_AT + taken * RT_2M, 1, 0), 0); /* what it gave back */
+    while (taken)
+        EXPECT_EQ(hc_slot_delete(taken--), 0);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"refused_beyond", refused_beyond, NEED_TESTCTL},
+    };
+
+    run_tests(tests, ARRAY_SIZE(tests));
+}
