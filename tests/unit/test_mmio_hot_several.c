@@ -1,6 +1,6 @@
 /*
- * Many accesses that are made without being emulated (mmio/hot.h), by turns: of several instructions,
- * to several places, in several address spaces.
+ * Many accesses that are made without being emulated (mmio/hot.h), by turns: of several
+ * instructions, to several places, in several address spaces.
  */
 #include "tests/unit/mmio_hot_world.h"
 
