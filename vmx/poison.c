@@ -66,7 +66,8 @@ static void poison_violation(uint64_t garbage)
 }
 
 /* Of an unusable ES, SS or DS no base is saved (SDM 3, 28.3.2); its upper half is 0. Limit and
- * rights are not, either, but Bochs would keep garbage in them when real mode loads the register. */
+ * rights are not, either, but Bochs would keep garbage in them when real mode loads the
+ * register. */
 static void poison_base(enum segment segment, uint64_t garbage)
 {
     if (vmread(VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * (uint32_t)segment) & SEG_AR_UNUSABLE)
