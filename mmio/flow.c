@@ -27,8 +27,8 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it an access
- * that was made before, and all as it was then? See mmio/hot.h. */
+/* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it an
+ * access that was made before, and all as it was then? See mmio/hot.h. */
 static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
 {
     cpu_reg_load_usual(v->cpu);
