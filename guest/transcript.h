@@ -5,12 +5,12 @@
  * once, whoever prints what; the one whose turn it is is printed, and the others wait until all
  * before them are closed. The report is then the same, whoever ran when.
  *
- * Nobody waits for the console. Text is printed in pieces, with no lock held that anybody waits for,
- * by whatever pCPU has nothing better to do: first of all one that runs the VM, as long as no vCPU
- * waits behind it and no kick has come.
- * What a VM can make us keep and print is bounded: text of its guest, and what we log on its
- * behalf. What exceeds the bound is cut, and counted; KTAP results of the guest have a bound of
- * their own, and what we say of the VM, its result above all, is always kept.
+ * Nobody waits for the console. Text is printed in pieces, with no lock held that anybody waits
+ * for, by whatever pCPU has nothing better to do: first of all one that runs the VM, as long as no
+ * vCPU waits behind it and no kick has come. What a VM can make us keep and print is bounded: text
+ * of its guest, and what we log on its behalf. What exceeds the bound is cut, and counted; KTAP
+ * results of the guest have a bound of their own, and what we say of the VM, its result above all,
+ * is always kept.
  *
  * What is logged while a pCPU works for a VM (lib/log.h) stands in that VM's transcript, and says
  * its name. Pure.
@@ -55,6 +55,15 @@ void transcript_close(struct transcript *transcript);
 /* Is there text to be printed now? */
 bool transcript_waits(void);
 
+/* The same for those that look often: the bytes of the one whose turn it is. */
+extern const uint64_t *transcript_unprinted;
+
+static inline bool transcript_has_text(void)
+{
+    return __atomic_load_n(__atomic_load_n(&transcript_unprinted, __ATOMIC_ACQUIRE),
+                           __ATOMIC_RELAXED);
+}
+
 /* Prints one piece of it, a part of a line; nothing if another pCPU is just printing. Returns
  * whether text waits still. */
 bool transcript_print(void);
@@ -68,6 +77,10 @@ void transcript_has_news(void);
 /* From now on, what is logged on this pCPU is said of this VM. Its name stands before errors and
  * warnings, unless it is NULL: `# NAME: error: …`. With NULL for the transcript, of none. */
 void transcript_speak_for(struct transcript *transcript, const char *name);
+
+/* The same while this says nothing: whose guest runs on this pCPU; NULL: nobody's. Supplied by
+ * guest/pcpu.c, and by the hosted tests. */
+struct transcript *transcript_running(const char **name);
 
 /* Lets transcripts have what is logged. */
 void transcript_listen(void);

@@ -49,7 +49,12 @@ void mmu_destroy(struct mmu *mmu);
 /* What is left to be done of earlier changes, memory to be freed above all, a piece at a time: so
  * that whoever does it can look at other things in between. mmu_do_chore() returns whether more can
  * be done now. No locks held. */
-bool mmu_has_chores(const struct mmu *mmu);
+static inline bool mmu_has_chores(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT;
+}
 bool mmu_do_chore(struct mmu *mmu);
 
 /* Declares bit `bit` of the VM's guest-physical addresses stolen; see mmu/root.h. Before its first
@@ -78,9 +83,10 @@ static inline bool mmu_has_sides(const struct mmu *mmu)
 
 /* Puts pages on the shared or the private side, cleared if they come from the other: those from
  * `gpa`, without stolen bits, to the end of its slot or of its CONVERT_FRAMES, or to where some
- * follow that are there already; at most `pages`. Returns how many that were; -EFAULT: no slot there; -EINVAL:
- * not aligned, none, or a VM without sides. Meanwhile neither side has them: the guest faults until
- * it is over, the hypervisor's own accesses are refused. May wait as the operations on slots do. */
+ * follow that are there already; at most `pages`. Returns how many that were; -EFAULT: no slot
+ * there; -EINVAL: not aligned, none, or a VM without sides. Meanwhile neither side has them: the
+ * guest faults until it is over, the hypervisor's own accesses are refused. May wait as the
+ * operations on slots do. */
 #define CONVERT_FRAMES 64u /* to clear one takes 512 stores; then the caller looks around */
 int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 
@@ -150,6 +156,21 @@ bool mmu_wants_pml(const struct mmu *mmu);
  * -EINVAL: not tracked. A slot that is moved or deleted takes its counts along. */
 int mmu_track(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 int mmu_untrack(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
+
+/* A write to a tracked page that the caller cannot make itself, but the CPU can: a page table's A
+ * and D bits, the frame of an event, an instruction that is not emulated. mmu_track_open() lets the
+ * page be written until mmu_track_close(), which returns when no CPU can write it any more; the
+ * write has been seen, as FAULT_WRITE_PROTECTED, and what else is written meanwhile counts as part
+ * of it. An opening is a vCPU's own, and all zero while nothing is open. -ENOSPC: too many pages.
+ * Neither holds the slots' lock, a lock or pointer of the MMU must not be held. */
+#define TRACK_OPEN_MAX 32
+struct track_opening {
+    struct track_opening *next;
+    unsigned count;
+    gfn_t gfn[TRACK_OPEN_MAX];
+};
+int mmu_track_open(struct mmu *mmu, struct track_opening *opening, gpa_t gpa) MUST_CHECK;
+void mmu_track_close(struct mmu *mmu, struct track_opening *opening);
 
 /* Gives the page or block behind `gpa` another place in host memory, with its contents. -EFAULT: no
  * slot, or nothing there yet; -EBUSY: pinned; -ENOMEM. */

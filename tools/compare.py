@@ -120,7 +120,8 @@ FRONT = (
 
 # What is not the same work, where that is not said by the row.
 DIFFERENCES = (
-    "KVM's hypercall is one that it does not know and refuses; eptvisor's is one that does nothing.",
+    "KVM's hypercall is one that it does not know and refuses; eptvisor's is one that does "
+    "nothing.",
     "An MMIO access that was made before: KVM decodes the instruction and walks the guest's page "
     "tables each time. eptvisor keeps what came of that the last time, by instruction, place and "
     "address space, and checks that nothing has changed; where nothing is kept it does what KVM "
@@ -130,7 +131,8 @@ DIFFERENCES = (
     "eventfd's readers, of whom there are none; eptvisor's counts.",
     "A fault: KVM asks the host's page tables for the page, under the locks and notifiers that let "
     "the host take it back; eptvisor's memory is its own.",
-    "Every exit: KVM looks for signals, preemption, and work of the host's, and switches more state; "
+    "Every exit: KVM looks for signals, preemption, and work of the host's, and switches more "
+    "state; "
     "eptvisor has no user space and no host.",
     "KVM has mitigations for the CPU's flaws, off in the first columns; eptvisor has none in these "
     "rows.",
@@ -302,10 +304,13 @@ def table(ours: Ours, kernel: Kernel, peer: Peer) -> str:
         lines.append(f"| {what} | {mine} | {off} | {off / mine:.1f} | {default} | "
                      f"{default / mine:.1f} | {peer['bochs2'][row]} |")  # fmt: skip
     lines += ["", "What is not the same work:", "", *(f"- {each}" for each in DIFFERENCES)]
-    lines += ["", "Without MMIO caching (`mmio_caching=0`, KVM's `mmio_caching=N`), and with the dirty log",
+    lines += ["",
+              "Without MMIO caching (`mmio_caching=0`, KVM's `mmio_caching=N`), and with the dirty "
+              "log",
               "by write protection (`ept_ad=0`, KVM's `pml=N`), mitigations off:", "",
               *short_table(PLAIN, ours, peer["plain"])]  # fmt: skip
-    lines += ["", "In VMs with two vCPUs, mitigations off:", "", *short_table(TWO, ours, peer["two"])]
+    lines += ["", "In VMs with two vCPUs, mitigations off:", ""]
+    lines += short_table(TWO, ours, peer["two"])
     lines += ["", "And what is not a path length:", "", "| | eptvisor | KVM |", "|---|---|---|"]
     for of, row, what in OTHERS:
         lines.append(f"| {what} | {ours[of][row]} | {peer['off'][row]} |")

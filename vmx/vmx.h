@@ -176,6 +176,10 @@ void vmx_raise_debug(struct vmx_vcpu *vcpu, uint64_t reasons);
 /* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
 void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 
+/* The same for the breakpoints that it met, as bits of the pending debug exceptions (SDM 3,
+ * 25.4.2). All that an instruction, and a MOV SS before it, make due comes as one #DB. */
+void vmx_raise_trap(uint64_t pending);
+
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
@@ -221,9 +225,9 @@ static inline void vmx_complete(uint64_t next, uint64_t rflags)
         vmwrite_always(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
 }
 
-/* The exit's instruction will be executed again, or goes on with its next iteration. RF keeps it from
- * meeting its own breakpoint a second time (SDM 3, 18.3.1.1); where the exit was the instruction's
- * own and not one for an access to memory, the CPU has saved RF as 0. */
+/* The exit's instruction will be executed again, or goes on with its next iteration. RF keeps it
+ * from meeting its own breakpoint a second time (SDM 3, 18.3.1.1); where the exit was the
+ * instruction's own and not one for an access to memory, the CPU has saved RF as 0. */
 void vmx_retry_instruction(struct vmx_vcpu *vcpu);
 
 /* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the

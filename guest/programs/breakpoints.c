@@ -1,7 +1,7 @@
 /*
  * Instruction breakpoints and RF (SDM 3, 18.3.1.1) around instructions that exit. One that we
- * complete ends with RF clear, so that a breakpoint on the next one is met; one that is tried again,
- * or goes on, has RF set, so that it does not meet its own again; and frames show it so.
+ * complete ends with RF clear, so that a breakpoint on the next one is met; one that is tried
+ * again, or goes on, has RF set, so that it does not meet its own again; and frames show it so.
  */
 #include "guest/programs/rt/rt.h"
 

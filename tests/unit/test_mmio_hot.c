@@ -340,8 +340,8 @@ static void several(void **state)
     }
 }
 
-/* Three that have one pair of entries: two stay for a while, and one of them gives way when the third
- * comes again and again. */
+/* Three that have one pair of entries: two stay for a while, and one of them gives way when the
+ * third comes again and again. */
 static void one_pair_of_entries(void **state)
 {
     (void)state;
@@ -405,8 +405,8 @@ static void address_spaces(void **state)
     assert_int_equal(world.a.writes, writes);
 }
 
-/* A slot has come where the device was, and the walk that leads there is a new one, made for an access
- * that only began there: the place is no device's any more. */
+/* A slot has come where the device was, and the walk that leads there is a new one, made for an
+ * access that only began there: the place is no device's any more. */
 static void place_of_a_slot(void **state)
 {
     (void)state;
