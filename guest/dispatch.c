@@ -193,10 +193,7 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     if (unlikely(
             (!mmio_hot_is(hot, rip, gpa, cr3, mode) && !mmio_hot_is(++hot, rip, gpa, cr3, mode)) ||
             vmx_in_interrupt_shadow())) {
-        cpu_know_reg(cpu, REG_RIP, rip);
-        cpu_know_reg(cpu, REG_CR3, cr3);
-        cpu_know_reg(cpu, REG_RFLAGS, rflags);
-        cpu_know_reg(cpu, REG_SEG_AR + SEG_CS, cs_rights);
+        cpu_know_usual(cpu, rip, rflags, cr3, cs_rights);
         other_access(vcpu, gpa);
     } else if (!(hot->flags & HOT_BELL)) {
         repeated_access(vcpu, hot, rflags);

@@ -22,6 +22,7 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
  * that was made before, and all as it was then? See mmio/hot.h. */
 static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
 {
+    cpu_reg_load_usual(v->cpu);
     uint64_t rip = cpu_reg(v->cpu, REG_RIP), cr3 = cpu_reg(v->cpu, REG_CR3);
     uint64_t rflags = cpu_reg(v->cpu, REG_RFLAGS);
     uint64_t mode = cpu_mode(v->cpu, rflags, cpu_reg(v->cpu, REG_SEG_AR + SEG_CS));

@@ -87,7 +87,7 @@ bench-mmu: all guests $(B)/optrom.bin | deps-run ## what the MMU costs, in instr
 	$(Q)$(PYTHON) tools/bench.py mmu mmu,ept_ad=0
 
 bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, in instructions
-	$(Q)$(PYTHON) tools/bench.py exits
+	$(Q)$(PYTHON) tools/bench.py exits mmio
 
 bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and waiting interrupts cost
 	$(Q)$(PYTHON) tools/bench.py cpu

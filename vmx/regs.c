@@ -82,6 +82,12 @@ static void write_efer(uint64_t value)
     vmwrite(VMCS_GUEST_EFER, value);
 }
 
+void cpu_reg_load_usual(struct cpu_regs *cpu)
+{
+    cpu_know_usual(cpu, vmread_always(VMCS_GUEST_RIP), vmread_always(VMCS_GUEST_RFLAGS),
+                   vmread_always(VMCS_GUEST_CR3), vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS));
+}
+
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
     cpu->value[reg] = value;

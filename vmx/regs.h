@@ -5,7 +5,7 @@
  * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first
  * use and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is
  * for general registers by number, which may be RSP.
- * The hosted tests supply cpu_reg_load(), cpu_set_reg() and cpu_state_get() over a plain array.
+ * The hosted tests supply cpu_reg_load(), cpu_reg_load_usual() and cpu_set_reg() over a plain array.
  */
 #pragma once
 
@@ -97,13 +97,21 @@ static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
     return likely(cpu->known >> reg & 1) ? cpu->value[reg] : cpu_reg_load(cpu, reg);
 }
 
+/* The same of RIP, RFLAGS, CR3 and the rights of CS at once: nearly every access is asked for these. */
+void cpu_reg_load_usual(struct cpu_regs *cpu);
+
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
 
-/* For who has read it already. */
-static inline void cpu_know_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
+/* For who has read those of cpu_reg_load_usual() already. */
+static inline void cpu_know_usual(struct cpu_regs *cpu, uint64_t rip, uint64_t rflags, uint64_t cr3,
+                                  uint64_t cs_rights)
 {
-    cpu->value[reg] = value;
-    cpu->known |= 1ull << reg;
+    cpu->value[REG_RIP] = rip;
+    cpu->value[REG_RFLAGS] = rflags;
+    cpu->value[REG_CR3] = cr3;
+    cpu->value[REG_SEG_AR + SEG_CS] = cs_rights;
+    cpu->known |=
+        1ull << REG_RIP | 1ull << REG_RFLAGS | 1ull << REG_CR3 | 1ull << (REG_SEG_AR + SEG_CS);
 }
 
 static inline uint64_t cpu_gpr(struct cpu_regs *cpu, unsigned gpr)

@@ -23,6 +23,11 @@ uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
     return world.regs[reg];
 }
 
+void cpu_reg_load_usual(struct cpu_regs *cpu)
+{
+    (void)cpu;
+}
+
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
     assert_ptr_equal(cpu, &world.cpu);
