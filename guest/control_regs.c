@@ -5,6 +5,7 @@
  */
 #include "arch/x86/cpu.h"
 #include "guest/control_rules.h"
+#include "guest/features.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
 #include "mmu/tlb.h"
@@ -38,7 +39,7 @@ enum cr_access_type {
 void control_registers_setup(struct vcpu *vcpu)
 {
     bool exits = vcpu->mmio.cache.mode == GVA_CACHE_EXITS;
-    uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~cpuid_cr4_offered();
+    uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~features_cr4();
 
     vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED | (exits ? CR0_TRANSLATION : 0));
     vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_fixed | CR4_OWNED | (exits ? CR4_TRANSLATION : 0));
@@ -110,7 +111,7 @@ static struct control_rules rules_of(struct vcpu *vcpu)
 {
     return (struct control_rules){.cpu = &vcpu->vmx.regs,
                                   .mmu = &vcpu->vm->mmu,
-                                  .cr4_offered = cpuid_cr4_offered(),
+                                  .cr4_offered = features_cr4(),
                                   .maxphyaddr = vmx.maxphyaddr,
                                   .tr_rights = vmread(VMCS_GUEST_TR_ACCESS_RIGHTS)};
 }

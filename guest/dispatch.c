@@ -1,6 +1,8 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/mitigate.h"
 #include "guest/abi.h"
+#include "guest/features.h"
 #include "guest/ve.h"
 #include "guest/vm.h"
 #include "lib/assert.h"
@@ -57,11 +59,15 @@ static const enum vm_ending mmio_endings[] = {
 NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
+    if (pass_is_open(&vcpu->pass) && outcome != MMIO_REENTER && outcome != MMIO_PASS)
+        pass_close(vcpu);
     switch (outcome) {
     case MMIO_DONE:
         vmx_end_interrupt_shadow();
         if (unlikely(mmio->single_step))
             vmx_raise_single_step(&vcpu->vmx);
+        if (unlikely(mmio->breakpoints_met))
+            vmx_raise_trap(mmio->breakpoints_met);
         return;
     case MMIO_REENTER:
         if (vmx_exit_defines[vcpu->vmx.exit.reason] & OF_INSTRUCTION)
@@ -71,6 +77,9 @@ NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         if (mmio->fault.vector == VECTOR_PF)
             write_cr2(mmio->fault.cr2);
         vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
+        return;
+    case MMIO_PASS:
+        pass_open(vcpu, vmx_exit_gpa(&vcpu->vmx.exit));
         return;
     case MMIO_VE:
         ve_take(vcpu);
@@ -137,6 +146,7 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
     int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
     if (unlikely(!mmio_is_mapped(result)))
         ept_violation_slow(vcpu, result, &info);
+    vcpu_end_of_slice(vcpu);
 }
 
 static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
@@ -150,6 +160,7 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
     if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
         mmio_at_iret(&vcpu->mmio))
         vmx_iret_again(&vcpu->vmx);
+    vcpu_end_of_slice(vcpu);
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
@@ -209,7 +220,8 @@ static COLD void xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
-    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 || !extra_set_xcr0(value)) {
+    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 ||
+        !features_xcr0_valid(value) || !extra_set_xcr0(value)) {
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
         return;
     }
@@ -250,6 +262,8 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
         return;
     case REASON_CR_ACCESS:
         return exit_cr_access(vcpu);
+    case REASON_MOV_DR:
+        return exit_mov_dr(vcpu);
     case REASON_INVLPG:
         return exit_invlpg(vcpu);
     case REASON_INVPCID:
@@ -371,10 +385,16 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
 
 static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
+    if (mitigate_actions() & DO_IBRS_AT_EXIT)
+        mitigate_at_exit();
     if (vmx.poison)
         vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)
         pml_drain(vcpu);
+    if (pass_is_open(&vcpu->pass)) {
+        tlb_leave_at(vcpu->place); /* closing waits for those that are in their guests */
+        pass_exit(vcpu, reason);
+    }
     return exited(vcpu, reason);
 }
 

@@ -37,4 +37,6 @@ void exit_invpcid(struct vcpu *vcpu)
     else
         flush_all(vcpu);
     vmx_skip_instruction(&vcpu->vmx);
+    if (unlikely(vcpu->mmio.breakpoints_met))
+        vmx_raise_trap(vcpu->mmio.breakpoints_met);
 }

@@ -199,38 +199,41 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
 static const struct {
     int64_t (*function)(struct vcpu *vcpu, struct call *call);
     bool for_all; /* the others need `testctl` */
-    /* How many bits EBX, ECX, EDX and ESI may have, where not all of 64: more is -EINVAL. */
+    /* How many bits, 32 or more, EBX, ECX, EDX and ESI may have, where not all of 64: more is
+     * -EINVAL. */
     uint8_t bits[CALL_ARGUMENTS];
 } calls[] = {
-    [HC_NOP] = {call_nop, true},
-    [HC_VERSION] = {call_version, true},
-    [HC_SLOT_ADD] = {call_slot_add, false, {32, 0, 0, 32}},
-    [HC_SLOT_DELETE] = {call_slot_delete, false, {32}},
-    [HC_SLOT_MOVE] = {call_slot_move, false, {32}},
-    [HC_GENERATION_GET] = {call_generation_get, false},
-    [HC_GENERATION_SET] = {call_generation_set, false},
-    [HC_ZAP] = {call_zap, false},
-    [HC_COUNTER] = {call_counter, false},
-    [HC_SPTE] = {call_spte, false},
-    [HC_INJECT] = {call_inject, false, {32, 32}},
-    [HC_CONFIG] = {call_config, false},
-    [HC_SLOT_FLAGS] = {call_slot_flags, false, {32, 32}},
-    [HC_DIRTY_GET] = {call_dirty_get, false, {32}},
-    [HC_TRACK] = {call_track, false},
-    [HC_UNTRACK] = {call_untrack, false},
-    [HC_HOST_REMAP] = {call_host_remap, false},
-    [HC_AGE] = {call_age, false},
-    [HC_NX_RECOVER] = {call_nx_recover, false},
-    [HC_TRACE] = {call_trace, false},
-    [HC_DOORBELL_ADD] = {call_doorbell_add, false, {0, 32, 0, 32}},
-    [HC_DOORBELL_REMOVE] = {call_doorbell_remove, false},
-    [HC_DOORBELL_RINGS] = {call_doorbell_rings, false},
-    [HC_WINDOW] = {call_window, false},
+    [HC_NOP] = {.function = call_nop, .for_all = true},
+    [HC_VERSION] = {.function = call_version, .for_all = true},
+    [HC_SLOT_ADD] = {.function = call_slot_add, .bits = {32, 0, 0, 32}},
+    [HC_SLOT_DELETE] = {.function = call_slot_delete, .bits = {32}},
+    [HC_SLOT_MOVE] = {.function = call_slot_move, .bits = {32}},
+    [HC_GENERATION_GET] = {.function = call_generation_get},
+    [HC_GENERATION_SET] = {.function = call_generation_set},
+    [HC_ZAP] = {.function = call_zap},
+    [HC_COUNTER] = {.function = call_counter},
+    [HC_SPTE] = {.function = call_spte},
+    [HC_INJECT] = {.function = call_inject, .bits = {32, 32}},
+    [HC_CONFIG] = {.function = call_config},
+    [HC_SLOT_FLAGS] = {.function = call_slot_flags, .bits = {32, 32}},
+    [HC_DIRTY_GET] = {.function = call_dirty_get, .bits = {32}},
+    [HC_TRACK] = {.function = call_track},
+    [HC_UNTRACK] = {.function = call_untrack},
+    [HC_HOST_REMAP] = {.function = call_host_remap},
+    [HC_AGE] = {.function = call_age},
+    [HC_NX_RECOVER] = {.function = call_nx_recover},
+    [HC_TRACE] = {.function = call_trace},
+    [HC_DOORBELL_ADD] = {.function = call_doorbell_add, .bits = {0, 32, 0, 32}},
+    [HC_DOORBELL_REMOVE] = {.function = call_doorbell_remove},
+    [HC_DOORBELL_RINGS] = {.function = call_doorbell_rings},
+    [HC_WINDOW] = {.function = call_window},
 };
 
 static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUMENTS])
 {
     const uint64_t values[CALL_ARGUMENTS] = {call->rbx, call->rcx, call->rdx, call->rsi};
+    if (likely(!((call->rbx | call->rcx | call->rdx | call->rsi) >> 32)))
+        return true;
     for (unsigned i = 0; i < CALL_ARGUMENTS; i++)
         if (bits[i] && values[i] >> bits[i])
             return false;
@@ -303,6 +306,7 @@ void exit_vmcall(struct vcpu *vcpu)
             call_ghci(vcpu);
         else
             call_by_number(vcpu);
+        vcpu_end_of_slice(vcpu);
         return;
     }
     *rax = 0;

@@ -11,6 +11,16 @@ static uint64_t with_low_bytes(uint64_t old, uint64_t value, uint64_t mask)
     return (old & keep) | (value & mask);
 }
 
+/* It is complete, and may have met breakpoints. */
+static void finish(struct vcpu *vcpu, uint64_t port, unsigned size)
+{
+    struct mmio_vcpu *v = &vcpu->mmio;
+    uint64_t met = breakpoints_met(&v->breakpoints, v->cpu, port, size, BREAKPOINT_IO);
+    vmx_skip_instruction(&vcpu->vmx);
+    if (unlikely(met))
+        vmx_raise_trap(met);
+}
+
 static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known_port *known)
 {
     struct bus *bus = &vcpu->vm->port_bus;
@@ -25,7 +35,7 @@ static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known
     struct bus_hint hint;
     bus_hint_fill(bus, &hint, port, size, !(qualification & IO_IN));
     *known = (struct known_port){.qualification = qualification,
-                                 .sequence = hint.sequence,
+                                 .sequence = vcpu->mmio.breakpoints.on ? 0 : hint.sequence,
                                  .ops = hint.region.ops,
                                  .write = hint.sequence ? hint.region.ops->write : NULL,
                                  .device = hint.region.device,
@@ -36,7 +46,7 @@ static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known
         *rax = with_low_bytes(*rax, bus_read(bus, &vcpu->mmio, port, size), mask);
     else
         bus_write(bus, &vcpu->mmio, port, size, *rax & mask);
-    vmx_skip_instruction(&vcpu->vmx);
+    finish(vcpu, port, size);
 }
 
 static NOINLINE void read_known(struct vcpu *vcpu, const struct known_port *k)

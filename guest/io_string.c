@@ -26,6 +26,7 @@ struct string_io {
     uint8_t segment;
     uint8_t pointer;              /* RDI or RSI */
     struct fragment fragments[2]; /* of the element, in memory */
+    uint64_t breakpoints;         /* that the last iteration met */
 };
 
 static void set_masked(struct string_io *io, unsigned gpr, uint64_t value)
@@ -45,6 +46,8 @@ static enum mmio_outcome look(struct string_io *io)
     if (!mmio_segment(v->cpu, &io->context, io->segment, offset, io->size, io->in, &linear,
                       &vector))
         return mmio_inject(v, &io->context, vector, 0);
+    io->breakpoints = operand_breakpoints(v, linear, io->size, io->in) |
+                      breakpoints_met(&v->breakpoints, v->cpu, io->port, io->size, BREAKPOINT_IO);
     enum mmio_outcome outcome =
         operand_translate(v, &io->context, linear, io->size, io->in, io->fragments);
     if (outcome == MMIO_DONE && linear & (io->size - 1u) &&
@@ -93,11 +96,21 @@ static enum mmio_outcome iterate(struct string_io *io)
 }
 
 /* Stops between two iterations: all is as after an instruction, but RIP and RF. */
-static void pause(struct vcpu *vcpu)
+static void pause(const struct string_io *io)
 {
-    vmx_retry_instruction(&vcpu->vmx);
+    vmx_retry_instruction(&io->vcpu->vmx);
     vmx_end_interrupt_shadow();
-    vmx_raise_single_step(&vcpu->vmx);
+    vmx_raise_single_step(&io->vcpu->vmx);
+    if (unlikely(io->breakpoints))
+        vmx_raise_trap(io->breakpoints);
+    vcpu_end_of_slice(io->vcpu);
+}
+
+static void complete(struct string_io *io)
+{
+    vmx_skip_instruction(&io->vcpu->vmx);
+    if (unlikely(io->breakpoints))
+        vmx_raise_trap(io->breakpoints);
 }
 
 static void repeat(struct string_io *io)
@@ -107,8 +120,9 @@ static void repeat(struct string_io *io)
     uint64_t mask = io->address_mask;
 
     for (unsigned n = 0; *count & mask; n++) {
-        if (n && (n == ITERATIONS || vcpu->vmx.attention || io->context.rflags & RFLAGS_TF)) {
-            pause(vcpu);
+        if (n && (n == ITERATIONS || vcpu->vmx.attention || io->context.rflags & RFLAGS_TF ||
+                  io->breakpoints)) {
+            pause(io);
             return;
         }
         enum mmio_outcome outcome = iterate(io);
@@ -120,7 +134,7 @@ static void repeat(struct string_io *io)
         }
         set_masked(io, GPR_RCX, *count - 1);
     }
-    vmx_skip_instruction(&vcpu->vmx);
+    complete(io);
 }
 
 void io_string(struct vcpu *vcpu, uint64_t qualification)
@@ -151,7 +165,7 @@ void io_string(struct vcpu *vcpu, uint64_t qualification)
     }
     enum mmio_outcome outcome = iterate(&io);
     if (outcome == MMIO_DONE)
-        vmx_skip_instruction(&vcpu->vmx);
+        complete(&io);
     else
         mmio_act_on(vcpu, outcome);
 }

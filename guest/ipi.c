@@ -129,6 +129,7 @@ void ipi_start(struct vcpu *vcpu)
     vcpu->vmx.pending = (struct event_pending){0};
     vcpu->external.valid = vcpu->delayed.valid = false;
     lapic_reset(&vcpu->lapic);
+    vcpu->mmio.breakpoints = (struct breakpoints){0};
     cpuid_update(vcpu);
     mmio_cache_clear_gva(&vcpu->mmio.cache);
     tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_GUEST);

@@ -3,6 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/cpus.h"
 #include "arch/x86/memory.h"
+#include "arch/x86/mitigate.h"
 #include "arch/x86/power.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
@@ -42,12 +43,15 @@ static bool wants_nx_huge(void)
 static void setup_memory_mapping(void)
 {
     struct ept_caps caps;
+    mitigate_decide((enum mitigations)options.mitigations, wants_nx_huge());
+    mitigate_start();
     struct mmu_config config = {.mmio_caching = options.mmio_caching,
                                 .ad = options.ept_ad,
                                 .huge = options.huge,
                                 .nx_huge = wants_nx_huge(),
                                 .pml = options.pml &&
                                        vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_PML),
+                                .l1tf_cache_bits = mitigate_l1tf_cache_bits(),
                                 .slot_generation_start = options.slot_generation_start};
     if (ept_caps_parse(&caps, vmx.msrs.ept_vpid_cap, vmx.maxphyaddr))
         machine_exit(EXIT_NO_EPT);
@@ -94,6 +98,7 @@ static void start(uint32_t magic, uint32_t address)
     }
     vmx.poison = options.poison;
     setup_memory_mapping();
+    cpuid_init();
     pcpus_start();
     memory_mark();
     provoke((enum provoke)options.provoke);

@@ -1,6 +1,7 @@
 /* The MSRs of a guest: its own, used without an exit, a few with a fixed value, and #GP for the
  * rest. */
 #include "arch/x86/cpu.h"
+#include "guest/features.h"
 #include "guest/vm.h"
 #include "lib/log.h"
 #include "mmio/dev/lapic_msr.h"
@@ -16,30 +17,35 @@
 #define APIC_BASE_MODE     BITS(11, 10) /* may be changed; the rest is fixed */
 #define MISC_ENABLE_GUEST  BIT(0)       /* fast strings */
 #define UNKNOWN_MSRS_SHOWN 8
-#define CPUID7_TSC_ADJUST  BIT(1)
 
-/* In the VMCS, switched by the CPU itself. So is IA32_EFER, which is read without an exit, too. */
-static const uint32_t vmcs_msrs[] = {MSR_FS_BASE,      MSR_GS_BASE,      MSR_SYSENTER_CS,
-                                     MSR_SYSENTER_ESP, MSR_SYSENTER_EIP, MSR_PAT};
-
-/* The same for every guest; writing the value that is there is allowed, another is #GP. */
+/* The same for every guest that has them; writing the value that is there is allowed, another is
+ * #GP. */
 static const struct {
     uint32_t msr;
     uint64_t value;
 } fixed_msrs[] = {
     {MSR_PLATFORM_ID, 0},  {MSR_FEATURE_CONTROL, FEATURE_CONTROL_LOCKED},
     {MSR_BIOS_SIGN_ID, 0}, {MSR_MISC_ENABLE, MISC_ENABLE_GUEST},
-    {MSR_DEBUGCTL, 0},
+    {MSR_DEBUGCTL, 0},     {MSR_XSS, 0}, /* no supervisor component is offered */
 };
+
+/* IA32_EFER is the guest's to read; what it writes is checked. */
+static void pass_msr(struct vcpu *vcpu, uint32_t msr)
+{
+    if (msr == MSR_EFER)
+        vmx_pass_msr_reads(&vcpu->vmx, msr);
+    else
+        vmx_pass_msr(&vcpu->vmx, msr);
+}
 
 void msr_setup(struct vcpu *vcpu)
 {
-    for (unsigned i = 0; i < ARRAY_SIZE(vmcs_msrs); i++)
-        vmx_pass_msr(&vcpu->vmx, vmcs_msrs[i]);
-    vmx_pass_msr_reads(&vcpu->vmx, MSR_EFER);
-    for (unsigned i = 0; i < EXTRA_MSRS; i++)
-        if (extra_msr_exists(i))
-            vmx_pass_msr(&vcpu->vmx, extra_msrs[i]);
+    for (unsigned i = 0; i < feature_count; i++) {
+        const struct feature *f = &feature_table[i];
+        bool switched = f->state == STATE_VMCS || f->state == STATE_LIST;
+        for (unsigned j = 0; switched && feature_offered(f) && j < FEATURE_MSRS && f->msrs[j]; j++)
+            pass_msr(vcpu, f->msrs[j]);
+    }
     vmwrite(VMCS_TSC_OFFSET, 0);
 }
 
@@ -47,7 +53,7 @@ void msr_setup(struct vcpu *vcpu)
 
 static bool has_tsc_adjust(void)
 {
-    return cpuid(7, 0).ebx & CPUID7_TSC_ADJUST;
+    return features_msr(MSR_TSC_ADJUST);
 }
 
 /* The APIC's timer counts the host's TSC. A deadline that has passed is now. */
@@ -95,7 +101,7 @@ static bool set_apic_base(struct vcpu *vcpu, uint64_t value)
 static bool fixed_value(uint32_t msr, uint64_t *value)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(fixed_msrs); i++) {
-        if (fixed_msrs[i].msr == msr) {
+        if (fixed_msrs[i].msr == msr && features_msr(msr)) {
             *value = fixed_msrs[i].value;
             return true;
         }

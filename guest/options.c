@@ -1,6 +1,7 @@
 #include "guest/options.h"
 
 #include "arch/x86/cpus.h"
+#include "arch/x86/flaws.h"
 #include "boot/boot_info.h"
 #include "lib/bits.h"
 
@@ -9,6 +10,7 @@
 const char *const gva_cache_values[] = {"off", "exits", "verify", NULL};
 static const char *const nx_huge_values[] = {"off", "auto", "force", NULL};
 static const char *const ve_values[] = {"auto", "inject", NULL};
+static const char *const mitigations_values[] = {"off", "auto", "force", NULL};
 static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
 
 static const char *const provoke_values[] = {"nothing", "null", "stack", "code",    "data", "bug",
@@ -24,6 +26,7 @@ static const struct word words[] = {
     {.name = "nx_recovery_ms", .kind = WORD_NUMBER, .max = 3600000, FIELD(nx_recovery_ms)},
     {.name = "pml", .kind = WORD_NUMBER, .max = 1, FIELD(pml)},
     {.name = "ve", .kind = WORD_CHOICE, .choices = ve_values, FIELD(ve)},
+    {.name = "mitigations", .kind = WORD_CHOICE, .choices = mitigations_values, FIELD(mitigations)},
     {.name = "slot_generation_start",
      .kind = WORD_NUMBER,
      .max = BIT(62),
@@ -52,6 +55,7 @@ int options_parse(const char *command_line, struct options *options)
                                 .nx_huge = NX_HUGE_AUTO,
                                 .nx_recovery_ms = 60000,
                                 .pml = 1,
+                                .mitigations = MITIGATIONS_AUTO,
                                 .cpus = CPUS_MAX,
                                 .x2apic = 1,
                                 .break_field = BREAK_NO_FIELD,

@@ -30,7 +30,8 @@ struct options {
     uint64_t nx_huge; /* enum nx_huge */
     uint64_t nx_recovery_ms;
     uint64_t pml;
-    uint64_t ve; /* enum ve_delivery */
+    uint64_t ve;          /* enum ve_delivery */
+    uint64_t mitigations; /* enum mitigations of arch/x86/flaws.h */
     uint64_t slot_generation_start;
     uint64_t on_exit;  /* enum on_exit */
     uint64_t cpus;     /* use at most so many */

@@ -1,6 +1,7 @@
 #include "guest/pcpu.h"
 
 #include "arch/x86/kick.h"
+#include "arch/x86/mitigate.h"
 #include "lib/log.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -93,6 +94,13 @@ void transcript_has_news(void)
         WRITE_ONCE(vcpu->vmx.attention, true);
 }
 
+struct transcript *transcript_running(const char **name)
+{
+    const struct vcpu *vcpu = vcpu_here();
+    *name = vcpu ? vcpu->vm->name : NULL;
+    return vcpu ? vcpu->vm->console.transcript : NULL;
+}
+
 static void kicked(void)
 {
     struct vcpu *vcpu = vcpu_here();
@@ -121,6 +129,7 @@ void pcpu_kick_vcpu(const struct vcpu *vcpu)
 static void start_this(void)
 {
     extra_state_enable();
+    mitigate_start();
     if (!trace_create_ring((unsigned)this_cpu()) && vmx_init_cpu())
         __atomic_fetch_or(&running, BIT(this_cpu()), __ATOMIC_RELEASE);
 }
@@ -128,6 +137,7 @@ static void start_this(void)
 void pcpus_start(void)
 {
     kick_set_hook(kicked);
+    epoch_cpu_count = cpu_count;
     for (unsigned i = 1; i < cpu_count; i++) {
         cpu_give_work(i, start_this);
         if (!cpu_wait_work(i, START_MS))

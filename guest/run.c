@@ -1,5 +1,7 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/memory.h"
+#include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"
 #include "guest/ipi.h"
 #include "guest/pcpu.h"
@@ -190,7 +192,7 @@ static bool is_due(const struct vcpu *vcpu)
 static bool attend(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    if (unlikely(transcript_waits()))
+    if (unlikely(transcript_has_text()))
         print_own(vcpu);
     do {
         uint64_t now = rdtsc();
@@ -201,7 +203,8 @@ static bool attend(struct vcpu *vcpu)
             arm_timer(vcpu, vcpu->next_event - now);
         if (vcpu->halted)
             wait_halted(vcpu);
-    } while (READ_ONCE(vcpu->kicked) || (is_due(vcpu) && mmu_do_chore(&vm->mmu)));
+    } while (READ_ONCE(vcpu->kicked) ||
+             (unlikely(mmu_has_chores(&vm->mmu)) && is_due(vcpu) && mmu_do_chore(&vm->mmu)));
     if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
@@ -211,6 +214,8 @@ static bool attend(struct vcpu *vcpu)
     /* For what waits for a window the CPU exits once that is open. */
     vcpu->vmx.attention = false;
     vcpu->exits_left = vcpu->arm_at_entry ? 1 : EXITS_UNATTENDED;
+    if (pass_is_open(&vcpu->pass))
+        pass_arm(vcpu);
     (void)tlb_enter(&vm->mmu, THIS_CPU);
     pml_follow(vcpu);
     return true;
@@ -223,7 +228,8 @@ static void begin(struct vcpu *vcpu)
     epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
     vcpu->place = tlb_place(THIS_CPU);
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
-    transcript_speak_for(vcpu->vm->console.transcript, vcpu->vm->name);
+    memory_pay_from(vcpu->vm->number);
+    mitigate_enter_vm(vcpu->vm->number);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
@@ -243,12 +249,13 @@ static void begin(struct vcpu *vcpu)
 static void end(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
+    if (pass_is_open(&vcpu->pass))
+        pass_close(vcpu);
     pcpu_drops(vcpu);
     tlb_leave(THIS_CPU);
     epoch_offline((unsigned)THIS_CPU);
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
     trace_run(0, 0, NULL);
-    transcript_speak_for(NULL, NULL);
     extra_state_save(&vcpu->extra);
     vmx_unload(&vcpu->vmx);
 }

@@ -54,7 +54,7 @@ int trace_choose(const char *names)
         chosen |= matching(name);
         at += length + (at[length] == ',');
     }
-    trace_select(chosen);
+    trace_select(0, chosen);
     return 0;
 }
 
@@ -63,7 +63,7 @@ int64_t trace_choose_bits(struct vm *vm, uint64_t events)
     if (events >> TRACE_EVENT_COUNT)
         return -EINVAL;
     vm->chose_trace = true;
-    int64_t before = trace_select((uint32_t)events);
+    int64_t before = trace_select(vm->number, (uint32_t)events);
     mmu_forget(&vm->mmu); /* what is known goes the long way again, where events are */
     return before;
 }
@@ -73,7 +73,8 @@ void trace_report(const struct vm *vm)
     struct trace_reader reader;
     const struct trace_record *record;
     char text[LOG_LINE_MAX];
-    bool wanted = trace_wants(~0u), as_expected = vm_passed(vm) && vm->ending == VM_ENDED_EXIT;
+    bool wanted = trace_selected(vm->number),
+         as_expected = vm_passed(vm) && vm->ending == VM_ENDED_EXIT;
     uint64_t there = trace_read_begin(&reader, vm->number, as_expected ? UINT64_MAX : NEWEST);
     uint64_t start = 0;
     if (there)
@@ -96,5 +97,5 @@ void trace_report(const struct vm *vm)
                         "# %s: with trace=all on the command line its last events would stand here",
                         vm->name);
     if (vm->chose_trace)
-        trace_select(chosen);
+        trace_forget(vm->number);
 }

@@ -36,7 +36,7 @@ static const uint64_t bounds[LINE_KINDS] = {
 };
 
 /* The last lines need no page: a VM's result is not lost for want of one. */
-#define SPARE 2048u
+#define SPARE 1024u
 
 struct transcript {
     struct spinlock lock;
@@ -52,6 +52,7 @@ struct transcript {
 
 static struct transcript transcripts[TRANSCRIPTS];
 static unsigned turn = 1;
+const uint64_t *transcript_unprinted = &transcripts[1].unprinted;
 static struct spinlock printer; /* whoever prints; never waited for */
 
 /* ---- Keeping --------------------------------------------------------------------------------- */
@@ -199,6 +200,7 @@ bool transcript_print(void)
         log_text(piece, length);
     while (turn < TRANSCRIPTS - 1 && is_over(current()))
         __atomic_store_n(&turn, turn + 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&transcript_unprinted, &transcripts[turn].unprinted, __ATOMIC_SEQ_CST);
     spin_unlock(&printer);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return transcript_waits();
@@ -261,19 +263,23 @@ static void print_rest(struct transcript *t)
 
 static bool divert(enum log_level level, const char *line)
 {
-    struct speaker *speaker = &speakers[tlb_this_cpu()];
+    const struct speaker *speaker = &speakers[tlb_this_cpu()];
+    struct transcript *t = speaker->transcript;
+    const char *name = speaker->name;
     char named[LOG_LINE_MAX];
-    if (!speaker->transcript || speaker->busy)
+    if (!t)
+        t = transcript_running(&name);
+    if (!t || speaker->busy)
         return false;
     if (!line) {
-        print_rest(speaker->transcript);
+        print_rest(t);
         return true;
     }
-    if (level == LOG_INFO || !speaker->name)
+    if (level == LOG_INFO || !name)
         snprintf(named, sizeof(named) - 1, "%s", line);
     else
-        name_line(named, line, speaker->name);
-    add(speaker->transcript, level == LOG_INFO ? LINE_NOTE : LINE_ERROR, named);
+        name_line(named, line, name);
+    add(t, level == LOG_INFO ? LINE_NOTE : LINE_ERROR, named);
     return true;
 }
 

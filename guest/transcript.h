@@ -55,6 +55,15 @@ void transcript_close(struct transcript *transcript);
 /* Is there text to be printed now? */
 bool transcript_waits(void);
 
+/* The same for those that look often: the bytes of the one whose turn it is. */
+extern const uint64_t *transcript_unprinted;
+
+static inline bool transcript_has_text(void)
+{
+    return __atomic_load_n(__atomic_load_n(&transcript_unprinted, __ATOMIC_ACQUIRE),
+                           __ATOMIC_RELAXED);
+}
+
 /* Prints one piece of it, a part of a line; nothing if another pCPU is just printing. Returns
  * whether text waits still. */
 bool transcript_print(void);
@@ -68,6 +77,10 @@ void transcript_has_news(void);
 /* From now on, what is logged on this pCPU is said of this VM. Its name stands before errors and
  * warnings, unless it is NULL: `# NAME: error: …`. With NULL for the transcript, of none. */
 void transcript_speak_for(struct transcript *transcript, const char *name);
+
+/* The same while this says nothing: whose guest runs on this pCPU; NULL: nobody's. Supplied by
+ * guest/pcpu.c, and by the hosted tests. */
+struct transcript *transcript_running(const char **name);
 
 /* Lets transcripts have what is logged. */
 void transcript_listen(void);

@@ -2,9 +2,11 @@
 #include "guest/vm.h"
 
 #include "arch/x86/cpu.h"
+#include "arch/x86/memory.h"
 #include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "guest/loader.h"
+#include "guest/needs.h"
 #include "guest/pcpu.h"
 #include "guest/provoke.h"
 #include "guest/sleep.h"
@@ -27,7 +29,8 @@ static const char *const ending_names[] = {
 #define X(name, text) text,
     VM_ENDINGS(X)
 #undef X
-        NULL,
+        "any",
+    NULL,
 };
 
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
@@ -46,6 +49,7 @@ static const struct word words[] = {
     {.name = "ve", .kind = WORD_FLAG, FIELD(ve)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
     {.name = "vcpus", .kind = WORD_NUMBER, .min = 1, .max = VCPUS_MAX, FIELD(vcpus)},
+    {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
@@ -73,6 +77,8 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
 bool vm_passed(const struct vm *vm)
 {
     const struct console *console = &vm->console;
+    if (vm->words.expect == EXPECT_ANY)
+        return vm->ending < VM_ENDED_MISCONFIGURATION;
     if (vm->ending != vm->words.expect + 1)
         return false;
     if (vm->ending == VM_ENDED_EXIT && vm->exit_value)
@@ -290,6 +296,40 @@ static const char *take_name(struct vm *vm, const char *string)
     return string + length;
 }
 
+void vm_work_for(struct vm *vm)
+{
+    transcript_speak_for(vm ? vm->console.transcript : NULL, vm ? vm->name : NULL);
+    memory_pay_from(vm ? vm->number : 0);
+}
+
+/* Has the memory promised that the guest can make us take. */
+static enum exit_code promise_memory(struct vm *vm, bool last_chance)
+{
+    const struct vm_words *w = &vm->words;
+    bool unlimited = w->limit == LIMIT_NONE;
+    const struct vm_size size = {.ram = w->memory,
+                                 .limit = unlimited ? 0 : w->limit,
+                                 .vcpus = (unsigned)w->vcpus,
+                                 .pcpus = pcpus_count(),
+                                 .vcpu_size = sizeof(struct vcpu),
+                                 .sides = w->shared,
+                                 .ve = w->ve,
+                                 .traced = w->testctl || trace_wants(~0u)};
+    struct vm_needs needs;
+    vm_needs(&needs, &size);
+    if (memory_open(vm->number, vm_needs_sum(&needs), w->testctl && unlimited))
+        return EXIT_OK;
+    vm->put_off = !last_chance;
+    if (last_chance)
+        log_error("guest %s: it may come to need %lu KiB of the host's memory (%lu of RAM, %lu of "
+                  "EPT tables, %lu of other records, %lu by limit=), and %lu KiB are free; make "
+                  "mem= smaller or give the machine more memory",
+                  vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
+                  (needs.slots + needs.vcpus + needs.report) << 2, needs.limit << 2,
+                  memory_unpromised() << 2);
+    return EXIT_NO_MEMORY;
+}
+
 static unsigned order_of(size_t size)
 {
     unsigned order = 0;
@@ -326,8 +366,8 @@ static int create_vcpus(struct vm *vm, const struct options *options,
     return 0;
 }
 
-enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsigned extra,
-                         const struct options *options)
+enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_module *module,
+                         unsigned extra, const struct options *options, bool last_chance)
 {
     char where[64];
     struct guest_start start;
@@ -337,7 +377,9 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
                                   .budget = BUDGET_DEFAULT_MS,
                                   .gva_cache = options->gva_cache,
                                   .pin = PIN_NONE,
-                                  .vcpus = 1};
+                                  .vcpus = 1,
+                                  .limit = LIMIT_NONE};
+    vm->number = (uint16_t)number;
     const char *line = take_name(vm, module->string);
     snprintf(where, sizeof(where), "guest %s", vm->name);
     int arguments = words_parse(line, words, ARRAY_SIZE(words), &vm->words, where);
@@ -351,15 +393,19 @@ enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsign
     if (vm_words_check(vm->name, &vm->words, &limits))
         return EXIT_MODULE_WORDS;
 
+    enum exit_code code = promise_memory(vm, last_chance);
+    if (code)
+        return code;
+    memory_pay_from(vm->number);
     cpuid_setup(vm);
     vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
     vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
     int error = mmu_create(&vm->mmu);
     if (error) {
         log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);
+        memory_close(vm->number);
         return EXIT_NO_MEMORY;
     }
-    enum exit_code code = EXIT_OK;
     if (declare_addresses(vm))
         code = EXIT_MODULE_WORDS;
     else if (add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) || add_devices(vm))
@@ -393,4 +439,5 @@ void vm_destroy(struct vm *vm)
             page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
     }
     mmu_destroy(&vm->mmu);
+    memory_close(vm->number);
 }

@@ -16,6 +16,7 @@
 #include "guest/ghci.h"
 #include "guest/layout.h"
 #include "guest/options.h"
+#include "guest/pass.h"
 #include "guest/test_devices.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
@@ -42,7 +43,7 @@
     X(BUDGET, "budget")                                   /* it ran for too long */                \
     X(HALTED, "halted")                     /* HLT, and nothing is there that could wake it */     \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
-    X(MISCONFIGURATION, "misconfiguration") /* a real one: our mistake */                          \
+    X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on: our mistake */            \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
 
@@ -53,20 +54,26 @@ enum vm_ending {
 #undef X
 };
 
+/* In place of an ending's number, less one: `expect=any`. Each ending passes but those that are our
+ * mistakes, and whatever the guest says of itself; for guests that try to do harm. */
+#define EXPECT_ANY VM_ENDED_ENTRY_FAILED
+
 #define PIN_NONE   CPUS_MAX
 #define TIME_NEVER (~0ull)
+#define LIMIT_NONE (~0ull)
 
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
     uint64_t memory;
     uint64_t budget;               /* ms */
-    uint64_t expect;               /* enum vm_ending, less one */
+    uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
     uint64_t gva_cache;            /* enum gva_cache; the command line's unless given */
     uint64_t shared, execute_only; /* address bits that the VM steals; 0: none */
     uint64_t ve;                   /* the guest takes #VE */
     uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
+    uint64_t limit; /* bytes of the host's memory beyond its needs; LIMIT_NONE: what is left */
 };
 
 /* What this machine and the command line leave to a VM. */
@@ -118,6 +125,7 @@ struct vcpu {
     bool pinned;   /* to the pCPU `pin` */
     unsigned pin;
     struct ghci_memo ghci;
+    struct pass pass;
     struct tlb_place place; /* of the pCPU that has the vCPU now */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
@@ -165,6 +173,7 @@ struct vm {
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: the next one */
 
+    bool put_off;     /* not created: others have the memory that it needs */
     bool chose_trace; /* by HC_TRACE */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
@@ -172,12 +181,18 @@ struct vm {
     unsigned unknown_msrs;
 };
 
-/* Builds a VM from a module: reads the words of its string, adds RAM and devices, loads the
- * program and hands it the `extra` modules that follow. Anything but EXIT_OK comes after a
- * sentence; then nothing is left to destroy. */
-enum exit_code vm_create(struct vm *vm, const struct boot_module *module, unsigned extra,
-                         const struct options *options) MUST_CHECK;
+/* Builds VM `number` from a module: reads the words of its string, has the memory promised to it that
+ * it can come to need, adds RAM and devices, loads the program and hands it the `extra` modules that
+ * follow. Anything but EXIT_OK comes after a sentence, unless vm->put_off says that it could be
+ * created when others have ended, which is refused, too, if it is `last_chance`; then nothing is
+ * left to destroy. */
+enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_module *module,
+                         unsigned extra, const struct options *options,
+                         bool last_chance) MUST_CHECK;
 void vm_destroy(struct vm *vm);
+
+/* What this pCPU logs and takes from now on, outside of vcpu_run(), is the VM's; NULL: nobody's. */
+void vm_work_for(struct vm *vm);
 
 /* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), another vCPU's turn has come on
  * this pCPU, or it has halted and another one waits. Afterwards it can be run on any pCPU. */
@@ -193,6 +208,14 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINT
 
 /* The name of an ending, as in `expect=`. */
 const char *vm_ending_name(enum vm_ending ending);
+
+/* For exits whose work may take long: if the vCPU's slice is over, the guest does not go on. The
+ * clock is otherwise looked at every some exits, and so many long ones would be many slices. */
+static inline void vcpu_end_of_slice(struct vcpu *vcpu)
+{
+    if (vcpu->slice_end != TIME_NEVER && rdtsc() >= vcpu->slice_end)
+        vcpu->exits_left = 1;
+}
 
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
@@ -229,6 +252,7 @@ void exit_cpuid(struct vcpu *vcpu);
 void exit_rdmsr(struct vcpu *vcpu);
 void exit_wrmsr(struct vcpu *vcpu);
 void exit_cr_access(struct vcpu *vcpu);
+void exit_mov_dr(struct vcpu *vcpu);
 void exit_invlpg(struct vcpu *vcpu);
 void exit_invpcid(struct vcpu *vcpu);
 void exit_vmcall(struct vcpu *vcpu);
@@ -256,12 +280,12 @@ bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 /* CPUID.1:EAX of every guest: family, model and stepping. */
 uint32_t cpuid_signature(void);
 
+/* Once at boot, when VMX is on: what guests are offered, by guest/features.h. */
+void cpuid_init(void);
+
 /* At creation, after the VM's words: what CPUID answers. */
 void cpuid_setup(struct vm *vm);
 
 /* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0 and
  * IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
 void cpuid_update(struct vcpu *vcpu);
-
-/* True if CPUID offers the guest this CR4 bit's feature. */
-uint64_t cpuid_cr4_offered(void);

@@ -5,6 +5,7 @@
 
 struct epoch_cpu epoch_cpus[EPOCH_CPUS];
 uint64_t epoch_current = 1;
+unsigned epoch_cpu_count = EPOCH_CPUS;
 
 /* The exchange and the reads that follow stay in order: either epoch_over() sees this CPU, with its
  * owner, or the CPU sees what was unlinked before. */
@@ -38,7 +39,7 @@ static bool lags(unsigned cpu, uint64_t epoch, const void *owner)
 static uint64_t who_lags(uint64_t epoch, const void *owner)
 {
     uint64_t found = 0;
-    for (unsigned cpu = 0; cpu < EPOCH_CPUS; cpu++)
+    for (unsigned cpu = 0; cpu < epoch_cpu_count; cpu++)
         found |= (uint64_t)lags(cpu, epoch, owner) << cpu;
     return found;
 }

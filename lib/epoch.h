@@ -29,6 +29,7 @@ struct epoch_cpu {
 
 extern struct epoch_cpu epoch_cpus[EPOCH_CPUS];
 extern uint64_t epoch_current;
+extern unsigned epoch_cpu_count; /* the CPUs that there are; EPOCH_CPUS until somebody knows */
 
 static inline uint64_t epoch_now(void)
 {

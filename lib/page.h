@@ -19,6 +19,9 @@ static inline bool page_is_none(hpa_t page)
 /* A block of 2^order pages, order 0 to PAGE_ORDER_MAX; PAGE_NONE when none of that size is left. */
 hpa_t page_alloc(unsigned order) MUST_CHECK;
 
+/* Why there was none, and what to do: the end of a sentence. */
+const char *page_shortage(void);
+
 /* Gives back a block got from page_alloc() with the same order. */
 void page_free(hpa_t page, unsigned order);
 

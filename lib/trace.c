@@ -5,6 +5,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
 
 struct ring {
@@ -51,9 +52,50 @@ void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT])
     ring->counts = counts;
 }
 
-uint32_t trace_select(uint32_t wanted)
+/* What VMs want: a choice of their own, or that of all. */
+static struct spinlock choices_lock;
+static uint32_t for_all, choices[TRACE_VMS];
+static uint64_t chosen[(TRACE_VMS + 63) / 64];
+
+static bool has_chosen(uint16_t vm)
 {
-    return __atomic_exchange_n(&trace_mask, wanted, __ATOMIC_SEQ_CST);
+    return vm < TRACE_VMS && __atomic_load_n(&chosen[vm / 64], __ATOMIC_RELAXED) >> vm % 64 & 1;
+}
+
+uint32_t trace_selected(uint16_t vm)
+{
+    return has_chosen(vm) ? __atomic_load_n(&choices[vm], __ATOMIC_RELAXED)
+                          : __atomic_load_n(&for_all, __ATOMIC_RELAXED);
+}
+
+static void update_mask(void)
+{
+    uint32_t mask = for_all;
+    for (uint16_t vm = 1; vm < TRACE_VMS; vm++)
+        mask |= has_chosen(vm) ? choices[vm] : 0;
+    __atomic_store_n(&trace_mask, mask, __ATOMIC_SEQ_CST);
+}
+
+uint32_t trace_select(uint16_t vm, uint32_t wanted)
+{
+    BUG_ON(vm >= TRACE_VMS);
+    spin_lock(&choices_lock);
+    uint32_t before = trace_selected(vm);
+    __atomic_store_n(vm ? &choices[vm] : &for_all, wanted, __ATOMIC_RELAXED);
+    if (vm)
+        __atomic_fetch_or(&chosen[vm / 64], BIT(vm % 64), __ATOMIC_RELEASE);
+    update_mask();
+    spin_unlock(&choices_lock);
+    return before;
+}
+
+void trace_forget(uint16_t vm)
+{
+    BUG_ON(vm >= TRACE_VMS);
+    spin_lock(&choices_lock);
+    __atomic_fetch_and(&chosen[vm / 64], ~BIT(vm % 64), __ATOMIC_RELEASE);
+    update_mask();
+    spin_unlock(&choices_lock);
 }
 
 void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
@@ -61,6 +103,8 @@ void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint
 {
     unsigned cpu = tlb_this_cpu();
     struct ring *ring = &rings[cpu];
+    if (!(trace_selected(ring->vm) >> event & 1))
+        return; /* another VM wants it */
     if (ring->counts)
         ring->counts[event]++;
     if (!ring->records)

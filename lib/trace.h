@@ -64,6 +64,7 @@ _Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
 #define TRACE_MMIO_WRITE 2u
 
 #define TRACE_CPUS  64u
+#define TRACE_VMS   66u /* by number, and 0 */
 #define TRACE_WORDS 6
 #define TRACE_RING  512u /* records of each pCPU; a power of two */
 
@@ -76,7 +77,8 @@ struct trace_record {
 };
 _Static_assert(sizeof(struct trace_record) == 64, "one cache line");
 
-/* The events that are recorded, a bit for each. Use trace_select() to change it. */
+/* The events that are recorded for any VM, a bit for each: who is not interested in any pays for
+ * one look at this. Which of them a VM wants is looked at when one happens. Use trace_select(). */
 extern uint32_t trace_mask;
 
 static inline bool trace_wants(uint32_t events)
@@ -106,8 +108,13 @@ int trace_create_ring(unsigned cpu) MUST_CHECK;
  * often each event has been recorded for it. */
 void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT]);
 
-/* Records these events from now on; returns those that it were before. */
-uint32_t trace_select(uint32_t events);
+/* Records these events from now on, of this VM, by the number of trace_run(), or with 0 of all that
+ * have not chosen; returns those that it were before. A VM's choice ends with trace_forget(). */
+uint32_t trace_select(uint16_t vm, uint32_t events);
+void trace_forget(uint16_t vm);
+
+/* Those that are recorded of a VM. */
+uint32_t trace_selected(uint16_t vm);
 
 const char *trace_name(enum trace_event event);
 

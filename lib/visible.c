@@ -3,10 +3,17 @@
 
 #include "lib/string.h"
 
+#include <stdbool.h>
+
+static bool is_printable(char c)
+{
+    return c >= ' ' && c <= '~';
+}
+
 size_t visible(char shown[VISIBLE_MAX], char c)
 {
     static const char digits[] = "0123456789abcdef";
-    if (c >= ' ' && c <= '~') {
+    if (is_printable(c)) {
         shown[0] = c;
         return 1;
     }
@@ -20,7 +27,9 @@ size_t visible(char shown[VISIBLE_MAX], char c)
 size_t visible_text(char *to, size_t size, const char *from)
 {
     size_t length = 0, end = 0;
-    for (; *from; from++) {
+    for (; is_printable(*from) && end + 1 < size; from++) /* nearly always all of it */
+        to[end++] = *from;
+    for (length = end; *from; from++) {
         char shown[VISIBLE_MAX];
         size_t one = visible(shown, *from);
         if (end == length && length + one < size) {

@@ -26,12 +26,12 @@ enum gva_cache {
 };
 
 #define MMIO_MEMOS    16 /* of data, and as many of code; powers of two */
-#define MMIO_DECODED  64
+#define MMIO_DECODED  32
 #define MMIO_PLACES   8
 #define MMIO_HOT      (1u << MMIO_HOT_BITS)
-#define MMIO_HOT_BITS 7
+#define MMIO_HOT_BITS 6
 
-#define MMIO_MULTIPLIER 0x4325c541u /* of mmio_mix() */
+#define MMIO_MULTIPLIER 0x42108647u /* of mmio_mix() */
 
 /* A walk that ended well, with every input that it had. */
 struct memo {
@@ -96,8 +96,8 @@ struct hot {
         struct hot_entry
             entries[8]; /* of the walk for the code, then for the data; the last ones */
         struct {        /* HOT_BELL */
-            struct hot_entry code[4]; /* unused ones point to their own value */
-            uint64_t next;            /* RIP behind the instruction */
+            struct hot_entry code[4];
+            uint64_t next; /* RIP behind the instruction */
         } bell;
     };
 } __attribute__((aligned(64)));

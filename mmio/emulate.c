@@ -17,8 +17,12 @@
 /* Exits in a row at one RIP that INVVPID may answer; then something else is wrong. */
 #define STALE_LIMIT 8
 
-static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
+/* Of RAM that is only watched the CPU can make the access itself, whichever it is. */
+static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
+                               enum mmio_target target)
 {
+    if (target == TARGET_MEMORY)
+        return MMIO_PASS;
     v->stats.stale_translations++;
     if (v->stale_rip != rip)
         v->stale_count = 0;
@@ -31,10 +35,13 @@ static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
 }
 
 /* Bytes that are not in the table may be new ones, over an instruction that the CPU still holds. */
-static COLD enum mmio_outcome unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa)
+static COLD enum mmio_outcome unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
+                                      enum mmio_target target)
 {
     bool enough = v->stale_rip == rip && v->stale_count >= STALE_LIMIT;
-    return v->end != MMIO_END_UNSUPPORTED || enough ? MMIO_END : stale(v, rip, gpa);
+    if (v->end != MMIO_END_UNSUPPORTED || (enough && target != TARGET_MEMORY))
+        return MMIO_END;
+    return stale(v, rip, gpa, target);
 }
 
 /* ---- The plain moves ------------------------------------------------------------------------- */
@@ -88,6 +95,7 @@ void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
 {
     cpu_set_reg(vcpu->cpu, REG_RIP, next);
     vcpu->single_step = rflags & RFLAGS_TF;
+    vcpu->breakpoints_met = 0;
     if (likely(rflags & RFLAGS_RF))
         cpu_set_reg(vcpu->cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
     vcpu->stale_count = 0;
@@ -118,7 +126,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
         touched = operand_touched(fragments, gpa, target);
     }
     if (unlikely(!touched))
-        return stale(vcpu, rip, gpa);
+        return stale(vcpu, rip, gpa, target);
     if (unlikely(operand_checks_alignment(context, vcpu->cpu) && linear & (insn->size - 1u)))
         return mmio_inject(vcpu, context, VECTOR_AC, 0);
 
@@ -134,6 +142,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
     if (target != TARGET_MEMORY && !fragments[1].size)
         mmio_known_keep(vcpu, context, rip, gpa, target);
     mmio_advance(vcpu, next, context->rflags);
+    vcpu->breakpoints_met = operand_breakpoints(vcpu, linear, insn->size, insn->write);
     vcpu->stats.emulated++;
     return MMIO_DONE;
 }
@@ -143,6 +152,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
 static enum mmio_outcome execute(struct emulation *e)
 {
     e->touched = false;
+    e->breakpoints = 0;
     switch (e->insn->op) {
     case INSN_MOVS:
     case INSN_CMPS:
@@ -174,6 +184,7 @@ static void finish(struct emulation *e)
     else
         cpu_set_reg(v->cpu, REG_RIP, e->next);
     v->single_step = e->context->rflags & RFLAGS_TF;
+    v->breakpoints_met = e->breakpoints;
     v->stale_count = 0;
     v->stats.emulated++;
 }
@@ -199,7 +210,7 @@ static NOINLINE enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
         outcome = execute(&e);
     }
     if (outcome == MMIO_STALE)
-        return stale(vcpu, rip, gpa);
+        return stale(vcpu, rip, gpa, target);
     if (outcome == MMIO_DONE)
         finish(&e);
     /* A fault may come after iterations that were done. */
@@ -219,11 +230,11 @@ static NOINLINE enum mmio_outcome emulate_afresh(struct mmio_vcpu *vcpu, gpa_t g
     bool memory;
     enum mmio_outcome outcome = mmio_fetch(vcpu, &context, rip, gpa, &insn, &memory);
     if (unlikely(outcome == MMIO_END))
-        return unknown(vcpu, rip, gpa);
+        return unknown(vcpu, rip, gpa, target);
     if (unlikely(outcome != MMIO_DONE))
         return outcome;
     if (unlikely(!memory))
-        return stale(vcpu, rip, gpa);
+        return stale(vcpu, rip, gpa, target);
 
     /* Outside 64-bit code EIP has 32 bits, in 16-bit code too: running off 64 KiB is the next
      * fetch's limit fault, not a wrap. */

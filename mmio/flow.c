@@ -8,13 +8,22 @@
 #include "lib/trace.h"
 #include "mmio/emulate.h"
 #include "mmio/hot.h"
+#include "mmu/memslot.h"
+
+static COLD enum mmio_outcome end_delivery(struct mmio_vcpu *v, gpa_t gpa)
+{
+    if (memslot_find(memslots(v->mmu), mmu_gfn(v->mmu, gpa)))
+        return mmio_end(v, MMIO_END_DELIVERY, gpa, "an event's delivery wrote to read-only memory",
+                        "keep GDT, TSS and stacks where they can be written");
+    return mmio_end(v, MMIO_END_DELIVERY, gpa, "an event's delivery touched MMIO",
+                    "keep IDT, GDT, TSS and stacks in RAM");
+}
 
 static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
 {
     bool rings;
     if (unlikely(delivering))
-        return mmio_end(v, MMIO_END_DELIVERY, gpa, "an event's delivery touched MMIO",
-                        "keep IDT, GDT, TSS and stacks in RAM");
+        return end_delivery(v, gpa);
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
@@ -55,17 +64,18 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
         mmio_cache_fill(&v->cache, info);
     else if (result != FAULT_WRITE_PROTECTED)
         return mmio_refused(v, gpa, error_code, result);
+    bool tables = !(error_code & (FAULT_RESERVED | FAULT_FINAL));
+    if (result == FAULT_WRITE_PROTECTED) /* what the CPU writes on its own goes on */
+        return delivering || tables ? MMIO_PASS : mmio_emulate(v, gpa, TARGET_MEMORY, &rings);
     if (delivering)
         return emulate(v, gpa, true);
-    if (!(error_code & (FAULT_RESERVED | FAULT_FINAL)))
+    if (tables)
         return mmio_end(v, MMIO_END_TABLES, gpa,
                         "a guest page table lies in MMIO or read-only memory",
                         "put page tables into RAM");
     if (error_code & ACCESS_FETCH)
         return mmio_end(v, MMIO_END_FETCH, gpa, "the instruction itself lies outside RAM",
                         "run code from RAM");
-    if (result == FAULT_WRITE_PROTECTED)
-        return mmio_emulate(v, gpa, TARGET_MEMORY, &rings);
     return repeated(v, gpa, info->generation) ? MMIO_DONE : emulate(v, gpa, false);
 }
 

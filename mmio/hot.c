@@ -158,10 +158,11 @@ bool mmio_hot_renew(struct mmio_vcpu *vcpu, struct hot *hot)
 
 /* ---- Keeping one ----------------------------------------------------------------------------- */
 
-#define IN_VAIN 4 /* accesses of others, and the last of them takes one of the two entries */
+#define IN_VAIN 4 /* accesses of others, and the last of them takes the place of the older one */
 
 /* Those that alternate in one pair do not throw each other out each time: that costs more than it
- * saves. Nor does what has not been used for long keep others away. */
+ * saves. Nor does what has not been used for long keep others away. The newest one stands first,
+ * where it is found first. */
 struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
 {
     struct hot *pair = mmio_hot_at(vcpu, rip, gpa, cr3);
@@ -169,12 +170,12 @@ struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint6
     for (struct hot *h = pair; h < pair + 2; h++)
         if (h->rip == rip && h->gpa.v == gpa.v && h->cr3 == cr3)
             return h;
-    for (struct hot *h = pair; h < pair + 2; h++)
-        if (h->rip == HOT_NONE)
-            return h;
-    if (++*in_vain % IN_VAIN)
+    if (pair[0].rip == HOT_NONE)
+        return &pair[0];
+    if (pair[1].rip != HOT_NONE && ++*in_vain % IN_VAIN)
         return NULL;
-    return &pair[*in_vain / IN_VAIN % 2];
+    pair[1] = pair[0];
+    return &pair[0];
 }
 
 /* Entries that both walks read are compared once. */
@@ -197,9 +198,11 @@ static void keep_entries(struct hot *h, const struct memo *code, const struct me
 /* Four, of which those that the walk did not have always are what they were. */
 static void keep_bell(struct hot *h, const struct memo *code, uint64_t next)
 {
+    static const uint64_t zero;
     for (unsigned i = 0; i < ARRAY_SIZE(h->bell.code); i++) {
-        const void *host = i < code->count ? code->entries[i].host : &h->bell.code[i].value;
-        h->bell.code[i] = (struct hot_entry){host, code->entries[i].value};
+        bool used = i < code->count;
+        h->bell.code[i] = used ? (struct hot_entry){code->entries[i].host, code->entries[i].value}
+                               : (struct hot_entry){&zero, 0};
     }
     h->bell.next = next;
 }

@@ -44,6 +44,7 @@ static enum mmio_outcome read_descriptor(struct mmio_vcpu *v, const struct walk_
     if (!mmio_segment(v->cpu, context, (unsigned)field_get(info, INFO_SEGMENT), offset,
                       DESCRIPTOR_SIZE, false, &linear, &vector))
         return mmio_inject(v, context, vector, 0);
+    v->breakpoints_met = operand_breakpoints(v, linear, DESCRIPTOR_SIZE, false);
     enum mmio_outcome outcome =
         operand_translate(v, context, linear, DESCRIPTOR_SIZE, false, fragments);
     for (unsigned i = 0; i < 2 && outcome == MMIO_DONE && fragments[i].size; i++) {

@@ -19,6 +19,7 @@ struct invpcid {
 };
 
 /* `info` is the instruction information (SDM 3, table 28-12), `displacement` the exit's
- * qualification. MMIO_DONE with *invpcid filled in; or the fault and so on. Needs an epoch. */
+ * qualification. MMIO_DONE with *invpcid and the breakpoints that it met
+ * filled in; or the fault and so on. Needs an epoch. */
 enum mmio_outcome mmio_invpcid(struct mmio_vcpu *vcpu, uint64_t info, uint64_t displacement,
                                struct invpcid *invpcid) MUST_CHECK;

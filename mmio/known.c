@@ -103,7 +103,8 @@ void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context,
     k.mode = vcpu->cache.last_mode;
     k.context = context;
     if (k.mode != cpu_mode(vcpu->cpu, context->rflags, context->cs_rights) ||
-        trace_wants(TRACE_MMIO_EVENTS) || !find(vcpu, &k, &access) || !is_for(vcpu, &k, target))
+        trace_wants(TRACE_MMIO_EVENTS) || vcpu->breakpoints.on || !find(vcpu, &k, &access) ||
+        !is_for(vcpu, &k, target))
         return;
     struct hot *room = mmio_hot_room(vcpu, rip, gpa, context->cr3);
     if (room)
@@ -140,7 +141,8 @@ bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target)
     k.gpa = gpa;
     k.context = &context;
     if (!load_context(vcpu, &context, k.mode) || trace_wants(TRACE_MMIO_EVENTS) ||
-        target == TARGET_MEMORY || !find(vcpu, &k, &access) || !is_for(vcpu, &k, target))
+        vcpu->breakpoints.on || target == TARGET_MEMORY || !find(vcpu, &k, &access) ||
+        !is_for(vcpu, &k, target))
         return false;
 
     struct hot *room = mmio_hot_room(vcpu, k.rip, gpa, context.cr3);

@@ -78,6 +78,7 @@ enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, uns
         operand_checks_alignment(e->context, e->vcpu->cpu))
         return mmio_inject(e->vcpu, e->context, VECTOR_AC, 0);
     e->touched |= operand_touched(operand->fragments, e->gpa, e->target);
+    e->breakpoints |= operand_breakpoints(e->vcpu, operand->linear, size, write);
     return MMIO_DONE;
 }
 

@@ -34,8 +34,9 @@ struct emulation {
     uint64_t rflags; /* as they will be */
     gpa_t gpa;       /* of the exit */
     enum mmio_target target;
-    bool touched; /* an operand opened so far holds the byte that the exit was for */
-    bool paused;  /* a repetition that goes on later: RIP stays */
+    uint64_t breakpoints; /* that operands opened so far meet */
+    bool touched;         /* an operand opened so far holds the byte that the exit was for */
+    bool paused;          /* a repetition that goes on later: RIP stays */
 };
 
 /* Translates the pages of `size` bytes; there is a second one only if they cross. */
@@ -57,6 +58,14 @@ enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, uns
 
 /* The operand that ModRM or moffs names, of the instruction's size and direction. */
 enum mmio_outcome operand_open_memory(struct emulation *e, struct operand *operand) MUST_CHECK;
+
+/* The breakpoints that the access meets; see mmio/breakpoints.h. */
+static inline uint64_t operand_breakpoints(struct mmio_vcpu *vcpu, uint64_t linear, unsigned size,
+                                           bool write)
+{
+    return breakpoints_met(&vcpu->breakpoints, vcpu->cpu, linear, size,
+                           write ? BREAKPOINT_WRITE : BREAKPOINT_READ);
+}
 
 /* One fragment of up to 8 bytes. 0, or the MMU's error: no host memory. */
 int fragment_read(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint64_t *value);

@@ -3,9 +3,10 @@
  * mmio_emulate(). Pure.
  *
  * Each iteration is complete in itself, registers included, so a repetition can stop after any of
- * them: at a fault of the next one, for a single step, where it leaves the page that the exit was
- * for (the CPU goes on alone), and after a number of them, so that events are not kept waiting. As
- * long as operands stay in their pages they are translated once, as the CPU's TLB would.
+ * them: at a fault of the next one, for a single step or a breakpoint, where it leaves the page
+ * that the exit was for (the CPU goes on alone), and after a number of them, so that events are not
+ * kept waiting. As long as operands stay in their pages they are translated once, as the CPU's TLB
+ * would.
  */
 #include "mmio/execute.h"
 
@@ -161,15 +162,15 @@ static enum mmio_outcome iterate(struct emulation *e, struct operands *o, unsign
     return MMIO_DONE;
 }
 
-/* How many iterations are made at once: with a single step one, else as many as the operands are
- * good for. */
+/* How many iterations are made at once: with a single step or breakpoints one, else as many as the
+ * operands are good for. */
 static unsigned how_many(struct emulation *e, const struct operands *o, unsigned most)
 {
     const struct insn *i = e->insn;
     const struct cpu_regs *cpu = e->vcpu->cpu;
     uint64_t step = e->rflags & RFLAGS_DF ? -(uint64_t)i->size : i->size;
     unsigned count = most, n;
-    if (!i->repeat || e->rflags & RFLAGS_TF)
+    if (!i->repeat || e->rflags & RFLAGS_TF || e->vcpu->breakpoints.on)
         return 1;
     if (o->has_si && (n = stays(e, &o->si, i->segment, cpu->gpr[GPR_RSI] & i->address_mask, false,
                                 step)) < count)
@@ -190,8 +191,10 @@ enum mmio_outcome execute_string(struct emulation *e)
         return MMIO_STALE; /* touches nothing */
     for (unsigned done = 0; more && done < ITERATIONS;) {
         enum mmio_outcome outcome = open(e, &o, !done);
-        if (done && outcome == MMIO_STALE)
+        if (done && outcome == MMIO_STALE) {
+            e->breakpoints = 0; /* of an iteration that is not made here */
             break;
+        }
         if (outcome != MMIO_DONE)
             return outcome;
         unsigned count = how_many(e, &o, ITERATIONS - done);
@@ -199,7 +202,7 @@ enum mmio_outcome execute_string(struct emulation *e)
         if (outcome != MMIO_DONE)
             return outcome;
         done += count;
-        if (e->rflags & RFLAGS_TF)
+        if (e->rflags & RFLAGS_TF || e->breakpoints)
             break;
     }
     e->paused = more;

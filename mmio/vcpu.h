@@ -4,18 +4,21 @@
  */
 #pragma once
 
+#include "mmio/breakpoints.h"
 #include "mmio/bus.h"
 #include "mmio/cache.h"
 
 enum mmio_outcome {
     /* Emulated; RIP advanced, or in the middle of a repetition not. The caller ends the interrupt
-     * shadow (STI, MOV SS), and if `single_step` is set it makes a #DB with DR6.BS pending. */
+     * shadow (STI, MOV SS), and makes the debug trap pending that `single_step` and
+     * `breakpoints_met` tell of. */
     MMIO_DONE,
     MMIO_REENTER, /* nothing changed: enter the guest again */
     MMIO_INJECT,  /* inject `fault`; RIP stands at the instruction */
     MMIO_STALE,   /* the CPU used an outdated translation: INVVPID, enter again */
-    MMIO_VE,      /* the guest's own to handle, as #VE */
-    MMIO_END,     /* end this VM: `end` and `text` say why */
+    MMIO_PASS, /* a write to tracked RAM that no emulated instruction makes: let the CPU make it */
+    MMIO_VE,   /* the guest's own to handle, as #VE */
+    MMIO_END,  /* end this VM: `end` and `text` say why */
 };
 
 enum mmio_end {
@@ -56,12 +59,14 @@ struct mmio_vcpu {
     /* The answer, beside the outcome. */
     struct mmio_fault fault;
     bool single_step;
+    uint64_t breakpoints_met; /* as breakpoints_met() has them */
     enum mmio_end end;
     char text[256];
 
     uint64_t stale_rip; /* how often in a row this RIP was answered with MMIO_STALE */
     unsigned stale_count;
 
+    struct breakpoints breakpoints;
     struct mmio_cache cache;
 };
 

@@ -66,7 +66,7 @@ static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot
     bool write = want->access & EPT_WRITE;
     if (unlikely(!sides_match(slot, offset, want->role)))
         return FAULT_CONTINUE;
-    if (unlikely(track_is(slot, offset))) {
+    if (unlikely(track_is(slot, offset) && !track_is_open(self->mmu, want->gfn))) {
         if (write)
             return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
         want->rights = slot->flags & MEMSLOT_READONLY ? 0 : SPTE_HOST_WRITABLE;
@@ -159,7 +159,7 @@ static NOINLINE int populate(const struct memslot *slot, gfn_t gfn)
 {
     int error = backing_populate(&slot->backing, gfn.v - slot->base.v, mmu_levels());
     if (error)
-        log_error("MMU: no page left for guest frame %#lx; give the machine more memory", gfn.v);
+        log_error("MMU: no page left for guest frame %#lx; %s", gfn.v, page_shortage());
     return error;
 }
 

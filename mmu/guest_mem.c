@@ -38,8 +38,7 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
     if (unlikely(page_is_none(page))) {
         *error = backing_populate(&slot->backing, offset, mmu_levels());
         if (*error) {
-            log_error("guest memory: no page left for frame %#lx; give the machine more memory",
-                      gfn.v);
+            log_error("guest memory: no page left for frame %#lx; %s", gfn.v, page_shortage());
             return NULL;
         }
         page = backing_page(&slot->backing, offset, &level);

@@ -49,7 +49,12 @@ void mmu_destroy(struct mmu *mmu);
 /* What is left to be done of earlier changes, memory to be freed above all, a piece at a time: so
  * that whoever does it can look at other things in between. mmu_do_chore() returns whether more can
  * be done now. No locks held. */
-bool mmu_has_chores(const struct mmu *mmu);
+static inline bool mmu_has_chores(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED) ||
+           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT;
+}
 bool mmu_do_chore(struct mmu *mmu);
 
 /* Declares bit `bit` of the VM's guest-physical addresses stolen; see mmu/root.h. Before its first
@@ -150,6 +155,21 @@ bool mmu_wants_pml(const struct mmu *mmu);
  * -EINVAL: not tracked. A slot that is moved or deleted takes its counts along. */
 int mmu_track(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 int mmu_untrack(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
+
+/* A write to a tracked page that the caller cannot make itself, but the CPU can: a page table's A
+ * and D bits, the frame of an event, an instruction that is not emulated. mmu_track_open() lets the
+ * page be written until mmu_track_close(), which returns when no CPU can write it any more; the
+ * write has been seen, as FAULT_WRITE_PROTECTED, and what else is written meanwhile counts as part
+ * of it. An opening is a vCPU's own, and all zero while nothing is open. -ENOSPC: too many pages.
+ * Neither holds the slots' lock, a lock or pointer of the MMU must not be held. */
+#define TRACK_OPEN_MAX 32
+struct track_opening {
+    struct track_opening *next;
+    unsigned count;
+    gfn_t gfn[TRACK_OPEN_MAX];
+};
+int mmu_track_open(struct mmu *mmu, struct track_opening *opening, gpa_t gpa) MUST_CHECK;
+void mmu_track_close(struct mmu *mmu, struct track_opening *opening);
 
 /* Gives the page or block behind `gpa` another place in host memory, with its contents. -EFAULT: no
  * slot, or nothing there yet; -EBUSY: pinned; -ENOMEM. */

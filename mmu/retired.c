@@ -156,13 +156,6 @@ bool tdp_is_reclaiming(const struct mmu *mmu)
            __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED);
 }
 
-bool mmu_has_chores(const struct mmu *mmu)
-{
-    return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) ||
-           __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED) ||
-           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT;
-}
-
 /* One piece; `*newest` as take_retired() says. False: there was nothing that could be freed. */
 static bool free_piece(struct mmu *mmu, uint64_t *newest)
 {

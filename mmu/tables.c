@@ -34,10 +34,20 @@ static hpa_t new_table(struct mmu *mmu)
  * freed by its next faults, each of which frees more than it can need: no exit takes long. */
 #define TABLES_FREE_OF_CHARGE 512u
 
+static uint64_t justified_by(uint64_t pages)
+{
+    return pages / (EPT_ENTRIES / 2) + TABLES_FREE_OF_CHARGE;
+}
+
+uint64_t tdp_tables_most(uint64_t pages, unsigned pcpus)
+{
+    return justified_by(pages) + pcpus * 2 * TABLE_CACHE;
+}
+
 static bool too_many_tables(const struct mmu *mmu)
 {
     uint64_t pages = __atomic_load_n(&mmu->slot_pages, __ATOMIC_RELAXED), tables = 0;
-    uint64_t justified = pages / (EPT_ENTRIES / 2) + TABLES_FREE_OF_CHARGE;
+    uint64_t justified = justified_by(pages);
     for (unsigned i = 0; i < TLB_CPUS; i++)
         tables += __atomic_load_n(&mmu->cpu[i].stats.tables, __ATOMIC_RELAXED);
     return (int64_t)(tables + TABLE_CACHE - justified) > 0;
@@ -60,7 +70,7 @@ int tdp_fill_cache(struct mmu_cpu *self)
     while (self->table_cache_used < TABLE_CACHE) {
         hpa_t page = new_table(mmu);
         if (page_is_none(page)) {
-            log_error("MMU: no page left for an EPT table; give the machine more memory");
+            log_error("MMU: no page left for an EPT table; %s", page_shortage());
             return -ENOMEM;
         }
         self->table_cache[self->table_cache_used++] = page;

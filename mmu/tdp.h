@@ -127,6 +127,9 @@ static inline int MUST_CHECK tdp_top_up(struct mmu_cpu *self)
     return likely(self->table_cache_used == TABLE_CACHE) ? 0 : tdp_fill_cache(self);
 }
 
+/* How many tables a VM with so many pages of memory can have, on so many pCPUs. */
+uint64_t tdp_tables_most(uint64_t pages, unsigned pcpus);
+
 /* A page of NONPRESENT out of the cache, and back. */
 uint64_t *tdp_take_table(struct mmu_cpu *self);
 void tdp_return_table(struct mmu_cpu *self, uint64_t *table);

@@ -42,13 +42,12 @@ static int add_counters(struct mmu *mmu, const struct memslot *slot)
     return 0;
 }
 
-/* Takes the right to write for good. The flush is done before the lock is dropped, even where W was
- * clear already: its own flush may be still owed (rule S4). */
-static void protect(struct mmu *mmu, gfn_t gfn)
+/* Takes the right to write for good. With the lock. The flush has to be done before that is
+ * dropped, even where W was clear already: its own flush may be still owed (rule S4). */
+static void protect_locked(struct mmu *mmu, gfn_t gfn)
 {
     struct mmu_cpu *self = mmu_self(mmu);
     struct tdp_iter iter;
-    write_lock(&mmu->lock);
     tdp_for_each(&iter, mmu, gfn, GFN(gfn.v + 1))
     {
         while (iter.level == EPT_LEVEL_4K && spte_is_leaf(iter.old, iter.level) &&
@@ -59,6 +58,12 @@ static void protect(struct mmu *mmu, gfn_t gfn)
             iter.old = __atomic_load_n(iter.sptep, __ATOMIC_ACQUIRE);
         }
     }
+}
+
+static void protect(struct mmu *mmu, gfn_t gfn)
+{
+    write_lock(&mmu->lock);
+    protect_locked(mmu, gfn);
     tlb_sync(mmu);
     write_unlock(&mmu->lock);
 }
@@ -105,4 +110,45 @@ int mmu_untrack(struct mmu *mmu, gpa_t gpa)
         __atomic_sub_fetch(&slot->tracked[gfn.v - slot->base.v], 1, __ATOMIC_SEQ_CST);
     spin_unlock(&mmu->slots_lock);
     return error;
+}
+
+/* ---- Openings -------------------------------------------------------------------------------- */
+
+bool track_is_open(const struct mmu *mmu, gfn_t gfn)
+{
+    for (const struct track_opening *o = mmu->openings; o; o = o->next)
+        for (unsigned i = 0; i < o->count; i++)
+            if (o->gfn[i].v == gfn.v)
+                return true;
+    return false;
+}
+
+int mmu_track_open(struct mmu *mmu, struct track_opening *opening, gpa_t gpa)
+{
+    if (opening->count == TRACK_OPEN_MAX)
+        return -ENOSPC;
+    write_lock(&mmu->lock);
+    if (!opening->count) {
+        opening->next = mmu->openings;
+        mmu->openings = opening;
+    }
+    opening->gfn[opening->count++] = mmu_gfn(mmu, gpa);
+    write_unlock(&mmu->lock);
+    return 0;
+}
+
+/* A frame that another vCPU still has open loses the right to write, too, and gets it back by a
+ * fault. */
+void mmu_track_close(struct mmu *mmu, struct track_opening *opening)
+{
+    write_lock(&mmu->lock);
+    struct track_opening **link = &mmu->openings;
+    while (*link != opening)
+        link = &(*link)->next;
+    *link = opening->next;
+    for (unsigned i = 0; i < opening->count; i++)
+        protect_locked(mmu, opening->gfn[i]);
+    opening->count = 0;
+    tlb_sync(mmu);
+    write_unlock(&mmu->lock);
 }

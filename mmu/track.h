@@ -14,6 +14,9 @@ static inline bool track_is(const struct memslot *slot, uint64_t offset)
            __atomic_load_n(&slot->tracked[offset], __ATOMIC_SEQ_CST);
 }
 
+/* May it be written all the same? With the lock, shared or not. */
+bool track_is_open(const struct mmu *mmu, gfn_t gfn);
+
 /* Is any of them? */
 static inline bool track_any(const struct memslot *slot, uint64_t offset, uint64_t frames)
 {

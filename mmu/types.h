@@ -135,8 +135,9 @@ struct retired {
 
 /* How far a table is freed, with all that it links. */
 struct table_walk {
-    unsigned top, level; /* of the table, and of the one below it that is freed now; top 0: none is */
-    alias_t alias;       /* of the next entry */
+    unsigned top,
+        level;     /* of the table, and of the one below it that is freed now; top 0: none is */
+    alias_t alias; /* of the next entry */
     uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1];
 };
@@ -156,14 +157,15 @@ struct mmu {
     struct rwlock lock;
 
     struct spinlock slots_lock;
-    struct memslots *slots;       /* the current one of two copies */
-    struct memslots *spare;       /* the other, which nobody reads */
-    uint64_t slot_pages;          /* in all slots, bounds the tables */
-    uint64_t invalidate_sequence; /* odd while guest pages lose their place */
-    uint64_t converting;          /* frames that neither side has now */
-    uint32_t logging;             /* slots that log dirty pages */
-    bool access_tracked;          /* some SPTE may have lost its access bits to aging */
-    gfn_t nx_cursor;              /* where the recovery of large pages goes on */
+    struct memslots *slots;         /* the current one of two copies */
+    struct memslots *spare;         /* the other, which nobody reads */
+    uint64_t slot_pages;            /* in all slots, bounds the tables */
+    uint64_t invalidate_sequence;   /* odd while guest pages lose their place */
+    uint64_t converting;            /* frames that neither side has now */
+    uint32_t logging;               /* slots that log dirty pages */
+    struct track_opening *openings; /* tracked frames that may be written now */
+    bool access_tracked;            /* some SPTE may have lost its access bits to aging */
+    gfn_t nx_cursor;                /* where the recovery of large pages goes on */
 
     struct spinlock retired_lock;
     unsigned retired_first, retired_used, retired_reserved;

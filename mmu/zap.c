@@ -11,19 +11,13 @@
 
 #define YIELD_MASK 255u /* entries between two looks whether anybody waits for the lock */
 
-/* Is this a table whose frames are all to go? Its D bits are read only when its epoch is over, which
- * is too late for a dirty log that is asked before. */
-static bool wants_table(const struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
+/* Is this a table whose frames are all to go, and is there room to keep it until its epoch is over?
+ * Its D bits are read only then, which is too late for a dirty log that is asked before. */
+static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
 {
     return flags & ZAP_TABLES && !mmu_is_logging(mmu) && spte_is_nonleaf(iter->old, iter->level) &&
            iter->level < mmu->root_level && iter->gfn.v % ept_frames(iter->level) == 0 &&
-           iter->end.v - iter->gfn.v >= ept_frames(iter->level);
-}
-
-/* And is there room to keep it so long? */
-static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
-{
-    return wants_table(mmu, iter, flags) && tdp_reserve(mmu);
+           iter->end.v - iter->gfn.v >= ept_frames(iter->level) && tdp_reserve(mmu);
 }
 
 /* Cuts off what an entry links. Those who hold the lock shared are in no table then; walkers
@@ -82,7 +76,8 @@ void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
     write_lock(&mmu->lock);
     tdp_for_each(&iter, mmu, first, end)
     {
-        bool full = wants_table(mmu, &iter, flags) && !tdp_has_room(mmu);
+        zap_entry(self, &iter, flags);
+        bool full = flags & ZAP_TABLES && unlikely(!tdp_has_room(mmu));
         if (full || (!(++done & YIELD_MASK) && rwlock_contended(&mmu->lock))) {
             zap_end(mmu);
             if (full)
@@ -90,7 +85,6 @@ void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
             write_lock(&mmu->lock);
             tdp_iter_restart(&iter);
         }
-        zap_entry(self, &iter, flags);
     }
     zap_end(mmu);
 }

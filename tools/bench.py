@@ -104,7 +104,8 @@ def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     program, cmdline, words = SETS[name]
     folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
     guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000", *words))
-    run = session.run(Boot(name=folder, cmdline=cmdline, guests=(guest,), smp=cpus(name),
+    off = f"{cmdline} mitigations=off".strip()  # as the rows of KVM that stand beside them
+    run = session.run(Boot(name=folder, cmdline=off, guests=(guest,), smp=cpus(name),
                            mem=MEMORY.get(name, Boot.mem), marks=marks, timeout=300))  # fmt: skip
     if run.status != Status.OK:
         raise HarnessError(f"{name}: {run.reason or 'a test failed'}; see {run.boot.folder}/")

@@ -142,9 +142,9 @@ FRONT = (
      "not", "the same, but for what was not kept: that is the miss"),
     ("mmio", "mmio_instructions_256", "… by one of 256 instructions, more than are kept", "the same"),
     ("exits", "mmio_first_after_slot_change", "… the first after a memslot has come", "the same"),
-    ("mmio", "mmio_or", "OR on a device, which eptvisor emulates each time", ""),
     ("exits", "mmio_first_after_slot_replace", "… the first after one was replaced: nothing that "
      "was kept is of use", "KVM drops all mappings of the VM"),
+    ("mmio", "mmio_or", "OR on a device, which eptvisor emulates each time", ""),
     ("exits", "doorbell", "a doorbell, rung before", "KVM's wakes an eventfd, ours counts"),
     ("mmio", "doorbells_2", "… two doorbells by turns", "the same"),
     ("mmio", "lapic_eoi", "local APIC: EOI", ""),

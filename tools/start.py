@@ -49,7 +49,8 @@ def commands_until(addresses: list[int]) -> list[str]:
 
 
 def _stops(folder: str, guest: pathlib.Path, commands: list[str]) -> list[bochs.Stop]:
-    boot = Boot(name=folder, guests=(Guest(guest),), debugger=tuple(commands))
+    boot = Boot(name=folder, cmdline="mitigations=off", guests=(Guest(guest),),
+                debugger=tuple(commands))  # fmt: skip
     run = session.run(boot)
     if run.status != Status.OK:
         raise HarnessError(f"{folder}: {run.reason or 'a test failed'}; see {boot.folder}/")

@@ -21,8 +21,8 @@
 #define R13 104
 #define R14 112
 #define R15 120
-#define HOST_RSP 440
-#define LAUNCHED 448
+#define HOST_RSP 448
+#define LAUNCHED 456
 #define VMCS_HOST_RSP 0x6c14
 
     .macro load_guest
@@ -46,6 +46,8 @@
     .text
     .globl vmx_enter
     .globl vmx_exit_entry
+    .globl vmx_exit_entry_filled
+    .globl vmx_exit_entry_cleared
 vmx_enter:
     pushq %rbp
     movq %rsp, %rbp
@@ -74,7 +76,9 @@ vmx_enter:
     xorl %eax, %eax
     jmp 4f
 
-vmx_exit_entry:
+/* Where the VMCS says that exits go: a copy for each thing to do about speculation, so that what is
+ * not done costs nothing. */
+    .macro save_guest
     pushq %rdi
     movq 8(%rsp), %rdi
     movq %rax, RAX(%rdi)
@@ -93,10 +97,68 @@ vmx_exit_entry:
     movq %r15, R15(%rdi)
     popq RDI(%rdi)
     leaq 48(%rsp), %rbp /* our frame, for backtraces */
+    .endm
+
+/* What the guest left in registers must not steer what we execute by mistake. */
+    .macro clear_guest
+    xorl %eax, %eax
+    xorl %ecx, %ecx
+    xorl %edx, %edx
+    xorl %ebx, %ebx
+    xorl %esi, %esi
+    xorl %r8d, %r8d
+    xorl %r9d, %r9d
+    xorl %r10d, %r10d
+    xorl %r11d, %r11d
+    xorl %r12d, %r12d
+    xorl %r13d, %r13d
+    xorl %r14d, %r14d
+    xorl %r15d, %r15d
+    .endm
+
+/* 32 calls whose returns lead nowhere. The loop below returns only to where it was called since the
+ * exit, so the guest's entries of the RSB are met when the loop is left, and not before. */
+    .macro fill_rsb
+    movl $16, %ecx
+70: call 72f
+71: pause
+    lfence
+    jmp 71b
+72: call 74f
+73: pause
+    lfence
+    jmp 73b
+74: addq $16, %rsp
+    decl %ecx
+    jnz 70b
+    lfence
+    .endm
+
+vmx_exit_entry:
+    save_guest
     call vmx_exited
     movq (%rsp), %rdi
     testb %al, %al
     jne 2b
+    movl $1, %eax
+    jmp 4f
+
+vmx_exit_entry_filled:
+    save_guest
+    call vmx_exited
+    movq (%rsp), %rdi
+    testb %al, %al
+    jne 2b
+    jmp 5f
+
+vmx_exit_entry_cleared:
+    save_guest
+    clear_guest
+    call vmx_exited
+    movq (%rsp), %rdi
+    testb %al, %al
+    jne 2b
+5:  fill_rsb
     movl $1, %eax
 
 4:  popq %rdi

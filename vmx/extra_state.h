@@ -39,6 +39,10 @@ void extra_state_save(struct extra_state *state);
 bool extra_set_xcr0(uint64_t value) MUST_CHECK;
 uint64_t extra_xcr0(void);
 
+/* After extra_state_enable(), before any guest: whether XSAVEC, if there is one, stores what it is
+ * asked for. */
+bool extra_compaction_works(void);
+
 /* One vector register of the guest, 0 to 15: its low 16 or 32 bytes (32 only where XCR0 has AVX).
  * Setting 16 bytes leaves the rest of the register alone, as SSE does, or clears it, as AVX does;
  * setting 32 clears what is above. For the emulator (decision D9). */

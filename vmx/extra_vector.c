@@ -4,6 +4,10 @@
  */
 #include "vmx/extra_state.h"
 
+#include "arch/x86/cpu.h"
+#include "lib/string.h"
+#include "vmx/xcr0.h"
+
 /* clang-format off */
 #define EACH_REGISTER(MOVE) \
     MOVE(0) MOVE(1) MOVE(2) MOVE(3) MOVE(4) MOVE(5) MOVE(6) MOVE(7) \
@@ -50,4 +54,27 @@ void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear
         switch (reg) {
             EACH_REGISTER(SET_XMM)
         }
+}
+
+#define CPUIDD_XSAVEC BIT(1)
+#define YMM_HIGH      576u /* of register 0, behind the header */
+
+bool extra_compaction_works(void)
+{
+    static uint8_t area[YMM_HIGH + 256] __attribute__((aligned(64)));
+    uint8_t pattern[32];
+    if ((extra_xcr0() & (XCR0_SSE | XCR0_AVX)) != (XCR0_SSE | XCR0_AVX) ||
+        !(cpuid(0xd, 1).eax & CPUIDD_XSAVEC))
+        return true;
+    memset(pattern, 0x5a, sizeof(pattern));
+    extra_vector_set(0, pattern, sizeof(pattern), true);
+    memset(area, 0, sizeof(area));
+    __asm__ volatile("xsavec64 (%0)"
+                     :
+                     : "r"(area), "a"(XCR0_X87 | XCR0_SSE | XCR0_AVX), "d"(0)
+                     : "memory");
+    bool works = !memcmp(area + YMM_HIGH, pattern + 16, 16);
+    memset(pattern, 0, sizeof(pattern));
+    extra_vector_set(0, pattern, sizeof(pattern), true);
+    return works;
 }

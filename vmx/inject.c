@@ -83,10 +83,15 @@ void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code)
 }
 
 /* The pending-debug field makes the entry deliver it in the right place among other events. */
+void vmx_raise_trap(uint64_t pending)
+{
+    vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | pending);
+}
+
 void vmx_raise_single_step(struct vmx_vcpu *vcpu)
 {
     if (unlikely(cpu_reg(&vcpu->regs, REG_RFLAGS) & RFLAGS_TF))
-        vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+        vmx_raise_trap(PENDING_DEBUG_BS);
 }
 
 bool vmx_nmis_blocked(const struct vmx_vcpu *vcpu)

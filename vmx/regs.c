@@ -15,6 +15,7 @@ static const uint16_t fields[REG_COUNT] = {
     [REG_PDPTE1] = VMCS_GUEST_PDPTE1,
     [REG_PDPTE2] = VMCS_GUEST_PDPTE2,
     [REG_PDPTE3] = VMCS_GUEST_PDPTE3,
+    [REG_DR7] = VMCS_GUEST_DR7,
     [REG_SEG_BASE + SEG_ES] = VMCS_GUEST_ES_BASE,
     [REG_SEG_BASE + SEG_CS] = VMCS_GUEST_CS_BASE,
     [REG_SEG_BASE + SEG_SS] = VMCS_GUEST_SS_BASE,
@@ -74,18 +75,18 @@ uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
     return cpu->value[reg] = value;
 }
 
+void cpu_reg_load_usual(struct cpu_regs *cpu)
+{
+    cpu_know_usual(cpu, vmread_always(VMCS_GUEST_RIP), vmread_always(VMCS_GUEST_RFLAGS),
+                   vmread_always(VMCS_GUEST_CR3), vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS));
+}
+
 /* The entry loads both, and wants them to agree on EFER.LMA (SDM 3, 27.3.1.1). */
 static void write_efer(uint64_t value)
 {
     uint64_t controls = vmread(VMCS_ENTRY_CONTROLS) & ~ENTRY_IA32E_GUEST;
     vmwrite(VMCS_ENTRY_CONTROLS, controls | (value & EFER_LMA ? ENTRY_IA32E_GUEST : 0));
     vmwrite(VMCS_GUEST_EFER, value);
-}
-
-void cpu_reg_load_usual(struct cpu_regs *cpu)
-{
-    cpu_know_usual(cpu, vmread_always(VMCS_GUEST_RIP), vmread_always(VMCS_GUEST_RFLAGS),
-                   vmread_always(VMCS_GUEST_CR3), vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS));
 }
 
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)

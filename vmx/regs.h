@@ -58,6 +58,7 @@ enum cpu_reg {
     REG_PDPTE2,
     REG_PDPTE3,
     REG_PKRU,
+    REG_DR7,
     REG_SEG_BASE,                              /* + enum segment */
     REG_SEG_LIMIT = REG_SEG_BASE + SEG_COUNT,  /* + enum segment; in bytes, G applied */
     REG_SEG_AR = REG_SEG_LIMIT + SEG_COUNT,    /* + enum segment; VMX format: bit 16 unusable */

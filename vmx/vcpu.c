@@ -1,6 +1,7 @@
 /* A vCPU's VMCS: how it starts, one entry and exit, and the record of the exit. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/cpus.h"
+#include "arch/x86/mitigate.h"
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -13,12 +14,12 @@
 #include "vmx/vmx.h"
 
 bool vmx_enter(struct vmx_vcpu *vcpu); /* vmx/entry.S */
-extern const char vmx_exit_entry[];
+extern const char vmx_exit_entry[], vmx_exit_entry_filled[], vmx_exit_entry_cleared[];
 
 /* RAX, HOST_RSP and LAUNCHED of vmx/entry.S */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 440, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, launched) == 448, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 448, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, launched) == 456, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
@@ -26,12 +27,23 @@ _Static_assert(offsetof(struct vmx_vcpu, launched) == 448, "vmx/entry.S");
 #define MSR_HIGH_BASE     0xc0000000u
 #define LINK_POINTER_NONE ~0ull
 
+/* 0 where no VMCS is current, which could tell it. */
+static uint64_t instruction_error(void)
+{
+    uint64_t error;
+    bool failed;
+    __asm__ volatile("vmread %2, %0"
+                     : "=r"(error), "=@ccbe"(failed)
+                     : "r"((uint64_t)VMCS_INSTRUCTION_ERROR));
+    return failed ? 0 : error;
+}
+
 void vmcs_access_failed(uint32_t field, uint64_t value, bool write)
 {
     log_error(
         "%s of the VMCS field %s (%#x)%s failed: it does not exist here or no VMCS is current",
         write ? "VMWRITE" : "VMREAD", vmcs_field_name(field), field, write ? "" : " ");
-    log_info("  value %#lx, error %lu", value, vmread(VMCS_INSTRUCTION_ERROR));
+    log_info("  value %#lx, error %lu", value, instruction_error());
     BUG_ON(true);
 }
 
@@ -120,12 +132,15 @@ static void write_host_state(void)
     vmwrite(VMCS_HOST_SYSENTER_CS, 0);
     vmwrite(VMCS_HOST_SYSENTER_ESP, 0);
     vmwrite(VMCS_HOST_SYSENTER_EIP, 0);
-    vmwrite(VMCS_HOST_RIP, (uint64_t)vmx_exit_entry);
+    uint32_t does = mitigate_actions();
+    vmwrite(VMCS_HOST_RIP, (uint64_t)(does & DO_CLEAR_GPRS ? vmx_exit_entry_cleared
+                                      : does & DO_RSB_FILL ? vmx_exit_entry_filled
+                                                           : vmx_exit_entry));
 }
 
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 {
-    vcpu->extra_work = vmx.poison;
+    vcpu->extra_work = vmx.poison || mitigate_actions() & DO_IBRS_AT_EXIT;
     vcpu->vmcs = page_alloc(0);
     vcpu->msr_bitmap = page_alloc(0);
     if (page_is_none(vcpu->vmcs) || page_is_none(vcpu->msr_bitmap)) {

@@ -176,6 +176,10 @@ void vmx_raise_debug(struct vmx_vcpu *vcpu, uint64_t reasons);
 /* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
 void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 
+/* The same for the breakpoints that it met, as bits of the pending debug exceptions (SDM 3,
+ * 25.4.2). All that an instruction, and a MOV SS before it, make due comes as one #DB. */
+void vmx_raise_trap(uint64_t pending);
+
 /* True if the vCPU, halted, has something that wakes it. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 

@@ -13,6 +13,7 @@
 #define XCR0_AVX    BIT(2)
 #define XCR0_MPX    BITS(4, 3)
 #define XCR0_AVX512 BITS(7, 5)
+#define XCR0_PKRU   BIT(9)
 #define XCR0_AMX    BITS(18, 17)
 #define XCR0_APX    BIT(19)
 

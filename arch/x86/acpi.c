@@ -6,8 +6,8 @@
 
 #define TABLE_MAX 0x400000u
 
-/* Where a BIOS leaves the RSDP, at a multiple of 16 (ACPI 6.5, 5.2.5.1): in the first KiB of the
- * extended BIOS data area, whose real-mode segment the BIOS notes down, or in its own area. */
+/* Where a BIOS leaves the RSDP, at a multiple of 16 (ACPI 6.5, 5.2.5.1): in its own area, or in the
+ * first KiB of the extended BIOS data area, whose real-mode segment it notes down. */
 #define EBDA_SEGMENT HPA(0x40e)
 #define EBDA_LOWEST  0x400u
 #define EBDA_SIZE    0x400u
@@ -156,8 +156,8 @@ void acpi_init(const struct boot_info *info)
         (void)find_by_efi(info->efi_system_table);
         return;
     }
-    if (!find_in_ebda())
-        (void)find_in_area(BIOS_AREA, BIOS_SIZE, "the BIOS area");
+    if (!find_in_area(BIOS_AREA, BIOS_SIZE, "the BIOS area"))
+        (void)find_in_ebda();
 }
 
 static const struct acpi_header *header_at(hpa_t address, bool quiet)

@@ -35,8 +35,8 @@ _Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 6.5, table 5.3");
 #define ACPI_RSDP        "RSD PTR "
 #define ACPI_RSDP_SIZE_1 20
 
-/* Finds the RSDP: the loader's copy, by the EFI system table, or where a BIOS leaves it, in the
- * EBDA or its own area. Before anything else here; a second call forgets the first. */
+/* Finds the RSDP: the loader's copy, by the EFI system table, or where a BIOS leaves it, in its
+ * own area or the EBDA. Before anything else here; a second call forgets the first. */
 void acpi_init(const struct boot_info *info);
 
 /* The table with that signature whose length and checksum are right, or NULL. */

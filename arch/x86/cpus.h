@@ -23,6 +23,8 @@ struct cpu {
 
     void (*work)(void); /* what an idle CPU is to do; it clears this when that is done */
     uint32_t kicked;    /* an NMI of ours is on its way (arch/x86/kick.c) */
+    uint32_t last_vm;   /* whose data its caches and predictors may hold (arch/x86/mitigate.c) */
+    uint32_t payer;     /* whose pages it takes (arch/x86/memory.c) */
 } __attribute__((aligned(64)));
 
 extern struct cpu cpus[CPUS_MAX];

@@ -1,10 +1,13 @@
 #include "arch/x86/memory.h"
 
 #include "arch/x86/backtrace.h"
+#include "arch/x86/cpus.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/ram.h"
 #include "boot/layout.h"
+#include "lib/bits.h"
 #include "lib/errno.h"
+#include "lib/ledger.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -12,8 +15,9 @@
 extern const char image_start[], image_end[];
 
 static struct ram ram;
-static struct spinlock lock;
-static bool ready; /* before, pages come from ram_early() */
+static struct ledger ledger;
+static struct spinlock lock; /* of both */
+static bool ready;           /* before, pages come from ram_early() */
 
 uint64_t direct_map = DIRECT_MAP;
 
@@ -23,12 +27,23 @@ hpa_t virt_to_phys(const void *pointer)
     return HPA(address - (address >= KERNEL_BASE ? KERNEL_BASE : DIRECT_MAP));
 }
 
+/* Of a block in use: who asked for it, and whose it is. */
+#define ASKER BITS(23, 0) /* an address within the image, which is smaller */
+#define PAYER BITS(31, 24)
+
 hpa_t page_alloc(unsigned order)
 {
-    uint32_t asker = (uint32_t)(uintptr_t)__builtin_return_address(0);
+    unsigned payer = cpus[this_cpu()].payer;
+    uint32_t user = (uint32_t)((uintptr_t)__builtin_return_address(0) & ASKER) | payer << 24;
+    hpa_t page = PAGE_NONE;
     spin_lock(&lock);
-    hpa_t page =
-        likely(ready) ? buddy_alloc(&ram.buddy, order, asker) : ram_early(&ram, 1ull << order);
+    if (unlikely(!ready)) {
+        page = ram_early(&ram, 1ull << order);
+    } else if (likely(ledger_take(&ledger, payer, 1ull << order, ram.buddy.free_pages))) {
+        page = buddy_alloc(&ram.buddy, order, user);
+        if (unlikely(page_is_none(page)))
+            ledger_give_back(&ledger, payer, 1ull << order);
+    }
     spin_unlock(&lock);
     return page;
 }
@@ -36,8 +51,41 @@ hpa_t page_alloc(unsigned order)
 void page_free(hpa_t page, unsigned order)
 {
     spin_lock(&lock);
+    uint32_t payer = *buddy_user(&ram.buddy, page.v >> PAGE_SHIFT) >> 24;
     buddy_free(&ram.buddy, page, order);
+    ledger_give_back(&ledger, payer, 1ull << order);
     spin_unlock(&lock);
+}
+
+const char *page_shortage(void)
+{
+    unsigned payer = cpus[this_cpu()].payer;
+    return payer && !ledger.accounts[payer].grows
+               ? "the VM has all that it was promised; give it more with mem= or limit="
+               : "give the machine more memory";
+}
+
+bool memory_open(unsigned account, uint64_t pages, bool grows)
+{
+    spin_lock(&lock);
+    bool opened = ledger_open(&ledger, account, pages, grows, ram.buddy.free_pages);
+    spin_unlock(&lock);
+    return opened;
+}
+
+void memory_close(unsigned account)
+{
+    spin_lock(&lock);
+    ledger_close(&ledger, account);
+    spin_unlock(&lock);
+}
+
+uint64_t memory_unpromised(void)
+{
+    spin_lock(&lock);
+    uint64_t pages = ram.buddy.free_pages - ledger.outstanding;
+    spin_unlock(&lock);
+    return pages;
 }
 
 void page_clear(void *pages, unsigned order)
@@ -70,10 +118,10 @@ void memory_mark(void)
 static void say_who_keeps(uint64_t first)
 {
     struct buddy *buddy = &ram.buddy;
-    uint32_t asker = *buddy_user(buddy, first);
+    uint64_t asker = *buddy_user(buddy, first) & ASKER;
     uint64_t pages = 0, blocks = 0, offset;
     for (uint64_t frame = first; frame < buddy->end; frame = buddy_next_noted(buddy, frame + 1)) {
-        if (*buddy_user(buddy, frame) != asker)
+        if ((*buddy_user(buddy, frame) & ASKER) != asker)
             continue;
         pages += 1ull << buddy_order(buddy, frame);
         blocks++;

@@ -40,12 +40,8 @@ static void lines_of(unsigned width, uint64_t lines)
 static void forge(void)
 {
     static const char *const lines[] = {
-        "BENCH cpuid 1 ticks\n",
-        "EXIT 0 ok\n",
-        "error: nobody\n",
-        "WARN: nobody\n",
-        "# innocent: 32 MiB\n",
-        "\x1b[2J\x1b]0;mine\x07\n",
+        "BENCH cpuid 1 ticks\n", "EXIT 0 ok\n",          "error: nobody\n",
+        "WARN: nobody\n",        "# innocent: 32 MiB\n", "\x1b[2J\x1b]0;mine\x07\n",
         "x\rEXIT 0 ok\n",
     };
     for (unsigned i = 0; i < ARRAY_SIZE(lines); i++)

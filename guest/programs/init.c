@@ -1,8 +1,8 @@
 /*
  * INIT and start-up IPIs. A CPU dirties all that it has: every register, its APIC with a periodic
- * timer that runs, and interrupts that wait and are in service. Then it gets an INIT, and what it finds behind
- * that is compared with the SDM's table of the states after power-up, reset and INIT (volume 3,
- * table 10-1) and, for the APIC, with section 11.4.7.3. Argument `x2apic`: as x2APICs.
+ * timer that runs, and interrupts that wait and are in service. Then it gets an INIT, and what it
+ * finds behind that is compared with the SDM's table of the states after power-up, reset and INIT
+ * (volume 3, table 10-1) and, for the APIC, with section 11.4.7.3. Argument `x2apic`: as x2APICs.
  */
 #include "guest/programs/init/probe.h"
 #include "guest/programs/rt/smp.h"
@@ -129,8 +129,8 @@ static void dirty(void)
     __asm__ volatile("sti; nop; cli");
 }
 
-/* While it waits for the start-up IPI nothing else reaches a CPU. An NMI before the INIT would leave
- * Bochs 2.7 with NMIs blocked (docs/EMULATOR-GAPS.md). */
+/* While it waits for the start-up IPI nothing else reaches a CPU. An NMI before the INIT would
+ * leave Bochs 2.7 with NMIs blocked (docs/EMULATOR-GAPS.md). */
 static void init_and_start(unsigned page)
 {
     send_ipi(1, WAITING);

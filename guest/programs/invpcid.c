@@ -83,6 +83,7 @@ static void pages(void)
 }
 
 /* Compatibility mode: INVPCID of [EBX] with ECX as the type. */
+extern uint64_t invpcid_rbx, invpcid_rcx, invpcid_ds;
 uint64_t invpcid_rbx, invpcid_rcx, invpcid_ds;
 void invpcid_compat(void);
 __asm__(".text\n"

@@ -1,8 +1,8 @@
 /*
  * When the CPU reads the PDPTEs of PAE paging (SDM 3, 4.4.1): 32-bit code with PAE paging changes
  * the fourth one in memory, then one bit of CR0 or CR4, and reads an address above 3 GiB. After a
- * bit that loads the PDPTEs the new one leads to RAM with a mark. For bits that load none nothing is
- * expected: the CPU may have read them anew at any time.
+ * bit that loads the PDPTEs the new one leads to RAM with a mark. For bits that load none nothing
+ * is expected: the CPU may have read them anew at any time.
  */
 #include "guest/programs/mmio/forms.h"
 
@@ -13,6 +13,8 @@
 
 extern uint64_t rt_pd[4 * 512];
 extern uint8_t pdpte_cr0[], pdpte_cr4[];
+extern uint64_t pdpte_table[4];
+extern uint32_t pdpte_new;
 uint64_t pdpte_table[4] __attribute__((aligned(RT_PAGE)));
 static uint64_t other_directory[512] __attribute__((aligned(RT_PAGE)));
 uint32_t pdpte_new;

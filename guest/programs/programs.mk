@@ -25,6 +25,8 @@ GUEST_EXTRA_ve      := sides/region.c
 GUEST_EXTRA_pdpte   := $(GUEST_EXTRA_mmio)
 GUEST_EXTRA_init    := init/probe.S
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
+GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/bytes.c \
+                       hostile/registers.c hostile/atoms.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c
 GUEST_EXTRA_sides_bench := bench/measure.c
@@ -45,6 +47,7 @@ GUEST_WORDS_smp_storm                   := testctl,vcpus=3,budget=60000
 GUEST_WORDS_smp_bench                   := testctl,vcpus=4,budget=120000
 GUEST_WORDS_sched_bench                 := testctl,vcpus=2,budget=120000
 GUEST_WORDS_cpus                        := testctl,vcpus=3
+GUEST_WORDS_watchpoints                 := testctl,budget=60000
 GUEST_WORDS_init                        := testctl,vcpus=2,budget=60000
 GUEST_WORDS_x2apic                      := testctl,vcpus=2
 GUEST_WORDS_smp_flush                   := testctl,vcpus=4,budget=60000

@@ -123,7 +123,7 @@ static const struct row {
     {0x0a, 0x0a, true, false, 0},
     {0x0b, 0x0b, false, true, 1},
     {0x0d, 0x0d, true, false, 0},
-    {0x0f, 0x0f, true, true, BIT(9)},
+    {0x0f, 0x0f, true, true, BIT(10)},
     {0x10, 0x27, true, false, 0},
     {0x28, 0x28, true, true, 1},
     {0x30, 0x30, true, true, BIT(16)},
@@ -143,7 +143,7 @@ static uint64_t harmless(uint32_t reg)
     if (reg == ICR)
         return 0x1234567800004000 | VECTOR;
     if (reg == 0x0f)
-        return 0x1ff;
+        return 0x3ff;
     if (reg == 0x3f)
         return VECTOR;
     return reg >= 0x32 && reg <= 0x37 ? BIT(16) : 0;

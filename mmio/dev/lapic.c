@@ -21,6 +21,7 @@
 #define X2APIC_BROADCAST ~0u
 
 #define SVR_ENABLE BIT(8)
+#define SVR_FOCUS  BIT(9) /* focus processor checking is off, which changes nothing here */
 #define SVR_RESET  0xff
 
 /* SDM 3, 11.5.3. */
@@ -304,7 +305,7 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
 /* Switched off by software, an APIC has all its LVT entries masked (SDM 3, 11.4.7.2). */
 static void write_svr(struct lapic *l, uint32_t value)
 {
-    l->svr = value & (SVR_ENABLE | SVR_RESET);
+    l->svr = value & (SVR_ENABLE | SVR_FOCUS | SVR_RESET);
     if (l->svr & SVR_ENABLE)
         return;
     for (unsigned i = 0; i < LAPIC_LVTS; i++)

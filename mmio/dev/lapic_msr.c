@@ -20,7 +20,7 @@ static const struct {
     [LAPIC_PPR] = {READ, 0},
     [LAPIC_EOI] = {WRITE, 0},
     [LAPIC_LDR] = {READ, 0},
-    [LAPIC_SVR] = {READ | WRITE, BITS(8, 0)},
+    [LAPIC_SVR] = {READ | WRITE, BITS(9, 0)},
     [LAPIC_ISR... LAPIC_IRR + 7] = {READ, 0},
     [LAPIC_ESR] = {READ | WRITE, 0},
     [LAPIC_ICR] = {READ | WRITE, BITS(63, 32) | BITS(19, 18) | BITS(15, 14) | BITS(12, 0)},

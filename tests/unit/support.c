@@ -136,6 +136,11 @@ hpa_t page_alloc(unsigned order)
     return page;
 }
 
+const char *page_shortage(void)
+{
+    return "give the machine more memory";
+}
+
 static void free_locked(hpa_t address, unsigned order)
 {
     uint64_t page = (address.v - SUPPORT_RAM_BASE) / PAGE_SIZE;

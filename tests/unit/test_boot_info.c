@@ -179,7 +179,7 @@ static void multiboot2_malformed(void **state)
     refused2("multiboot2: the module tag at offset 8 has size 16; expected at least 17");
     for (unsigned i = 0; i <= BOOT_MODULES; i++)
         module_tag(0, 0, "");
-    refused2("more than 64 modules");
+    refused2("more than 96 modules");
     uint32_t sizes[2] = {20, 0};
     memcpy(tag(6, 8 + 40), sizes, 8);
     refused2("multiboot2: memory map of 40 bytes with entries of 20; expected a multiple of 8, at "

@@ -44,7 +44,7 @@ static void registers(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         assert_int_equal(get(rows[i].reg), rows[i].reset);
     put(LAPIC_SVR, ~0u);
-    assert_int_equal(get(LAPIC_SVR), 0x1ff);
+    assert_int_equal(get(LAPIC_SVR), 0x3ff);
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         put(rows[i].reg, ~0u);
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)

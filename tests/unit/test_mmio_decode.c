@@ -225,8 +225,36 @@ static void refusals(void **state)
     }
 }
 
+/* IRET by any prefixes, in code of any size; and what has its byte, but elsewhere. */
+static void irets(void **state)
+{
+    (void)state;
+    static const struct {
+        uint8_t bytes[6];
+        unsigned count;
+        bool is[3]; /* in 16, 32 and 64-bit code */
+    } rows[] = {
+        {{0xcf}, 1, {true, true, true}},
+        {{0x66, 0xcf}, 2, {true, true, true}},
+        {{0xf3, 0x2e, 0x67, 0xcf}, 4, {true, true, true}},
+        {{0x48, 0xcf}, 2, {false, false, true}}, /* DEC outside 64-bit code */
+        {{0x66, 0x48, 0xcf}, 3, {false, false, true}},
+        {{0x66}, 1, {false, false, false}},
+        {{0x0f, 0xcf}, 2, {false, false, false}}, /* BSWAP */
+        {{0x8b, 0xcf}, 2, {false, false, false}},
+        {{0xcd, 0xcf}, 2, {false, false, false}},
+        {{0xcb}, 1, {false, false, false}}, /* RET far */
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        for (enum code_size code = CODE_16; code <= CODE_64; code++)
+            if (decode_is_iret(rows[i].bytes, rows[i].count, code) != rows[i].is[code])
+                fail_msg("row %u, code %u", i, code);
+    assert_false(decode_is_iret(rows[0].bytes, 0, CODE_64));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(forms), cmocka_unit_test(refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(forms), cmocka_unit_test(refusals),
+                                       cmocka_unit_test(irets)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

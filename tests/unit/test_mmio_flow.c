@@ -338,6 +338,47 @@ static void f6_readonly_slot(void **state)
     assert_int_equal(world.misconfigs, 0);
 }
 
+/* N10: a tracked page is RAM. What an emulated instruction writes is emulated, all else is for the
+ * CPU to do: in the middle of a delivery, for a page walk, or for an instruction that is not known
+ * or has no operand there. */
+static void n10_tracked_page(void **state)
+{
+    (void)state;
+    const gpa_t page = GPA(0x9000);
+    const uint32_t write = ACCESS_WRITE | FAULT_PRESENT;
+    world_map(world.regs[REG_CR3], V, page.v, PTE_P | PTE_W);
+    assert_int_equal(mmu_track(&world.mmu, page), 0);
+    assert_int_equal(mmio_violation(&world.vcpu, page, write, false), MMIO_PASS);
+    assert_int_equal(mmio_violation(&world.vcpu, page, write | FAULT_FINAL, true), MMIO_PASS);
+    assert_int_equal(world_store(V, 0x55), WORLD_EMULATED);
+    assert_int_equal(*(uint32_t *)world_page(page.v), 0x55);
+
+    static const uint8_t codes[][3] = {
+        {0xd9, 0x18},       /* FSTP [RAX]: not known */
+        {0x6a, 0x01},       /* PUSH 1 */
+        {0x8e, 0xd8},       /* MOV DS, EAX: the descriptor's accessed bit */
+        {0x0f, 0x00, 0xd8}, /* LTR AX: its busy bit */
+    };
+    world.cpu.gpr[GPR_RAX] = V;
+    world.cpu.gpr[GPR_RBX] = 0;
+    world.regs[REG_RSP] = V + 0x800;
+    for (unsigned i = 0; i < ARRAY_SIZE(codes); i++) {
+        world_code(codes[i], 3);
+        for (unsigned again = 0; again < 20; again++)
+            assert_int_equal(mmio_violation(&world.vcpu, page, write | FAULT_FINAL, false),
+                             MMIO_PASS);
+    }
+    assert_int_equal(mmu_untrack(&world.mmu, page), 0);
+
+    /* A read-only slot refuses them, as before. */
+    world_slot_add(0x40000000, 1, MEMSLOT_READONLY);
+    assert_int_equal(mmio_violation(&world.vcpu, GPA(0x40000000), write | FAULT_FINAL, true),
+                     MMIO_END);
+    assert_non_null(strstr(world.vcpu.text, "an event's delivery wrote to read-only memory"));
+    assert_int_equal(mmio_violation(&world.vcpu, GPA(0x40000000), write, false), MMIO_END);
+    assert_int_equal(world.vcpu.end, MMIO_END_TABLES);
+}
+
 static void store_during_update(void)
 {
     peeked++;
@@ -382,6 +423,7 @@ int main(void)
         T(f6_code_in_mmio),
         T(f6_tables),
         T(f6_readonly_slot),
+        T(n10_tracked_page),
         T(nothing_is_kept_during_an_update),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -315,8 +315,8 @@ static void several(void **state)
     (void)state;
     static const struct several cases[] = {
         {1, 2, 1, 2},   {2, 1, 1, 2},   {1, 1, 2, 2},   {2, 2, 2, 8},
-        {17, 1, 1, 17}, {1, 17, 1, 17}, {17, 1, 2, 32}, {64, 1, 1, 64},
-        {1, 64, 1, 64}, {8, 8, 1, 20},  {64, 1, 2, 64}, {64, 17, 2, 0},
+        {17, 1, 1, 17}, {1, 17, 1, 17}, {17, 1, 2, 30}, {64, 1, 1, 56},
+        {1, 64, 1, 56}, {8, 8, 1, 8},   {64, 1, 2, 0},  {64, 17, 2, 0},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         const struct several *s = &cases[i];
@@ -335,7 +335,8 @@ static void several(void **state)
         assert_true(hot >= s->least);
         unsigned known = world.known;
         go_around(s, spaces, &hot);
-        assert_int_equal(hot + world.known - known, all); /* none was emulated afresh */
+        if (s->instructions <= MMIO_DECODED / 2) /* else some are decoded again */
+            assert_int_equal(hot + world.known - known, all);
     }
 }
 
@@ -381,6 +382,9 @@ static void address_spaces(void **state)
     (void)state;
     uint64_t spaces[] = {cr3, world_new_cr3()};
     uint32_t other_code = 0x9000;
+    const struct hot *pair = mmio_hot_at(&world.vcpu, WORLD_CODE, GPA(A + 8), cr3);
+    while (mmio_hot_at(&world.vcpu, WORLD_CODE, GPA(A + 8), spaces[1]) != pair)
+        spaces[1] = world_new_cr3(); /* found in the same two entries */
     memcpy(world_ram[other_code / PAGE_SIZE], "\x48\x89\x18", 3); /* mov [rax], rbx */
     world_map(spaces[1], WORLD_CODE, other_code, KERNEL);
     world_map(spaces[1], V, A, KERNEL);
@@ -398,6 +402,25 @@ static void address_spaces(void **state)
     unsigned writes = world.a.writes;
     for (unsigned i = 0; i < 4; i++)
         assert_int_equal(world_exit(V + 8, A + 8, true), MMIO_STALE);
+    assert_int_equal(world.a.writes, writes);
+}
+
+/* A slot has come where the device was, and the walk that leads there is a new one, made for an access
+ * that only began there: the place is no device's any more. */
+static void place_of_a_slot(void **state)
+{
+    (void)state;
+    world_map(cr3, V + PAGE_SIZE, B, KERNEL);
+    (void)store_is_hot_at(V + 8);
+    assert_int_equal(world_store(V + PAGE_SIZE, 1), WORLD_EMULATED);
+    warm_up();
+    unsigned writes = world.a.writes;
+    world_slot_add(A, 1, 0);
+    assert_int_equal(world_exit(V + 0xffe, B, true), MMIO_DONE);
+    world.cpu.gpr[GPR_RAX] = V + 16; /* nothing is kept of this one */
+    world_code("\x89\x18", 2);
+    assert_int_equal(world_misconfig(GPA(A + 16), false), MMIO_REENTER);
+    assert_int_equal(world_store(V + 8, 7), WORLD_RAM);
     assert_int_equal(world.a.writes, writes);
 }
 
@@ -616,14 +639,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
     const struct CMUnitTest tests[] = {
-        T(third_time),     T(registers),        T(flags),
-        T(resume_flag),    T(several),          T(one_pair_of_entries),
-        T(address_spaces), T(write_protection), T(other_code),
-        T(flips_of_pkru),  T(entries),          T(sequences),
-        T(doorbells),      T(operands),         T(pages_of_one_device),
-        T(stack_pointer),  T(no_device),        T(instructions),
-        T(stored_values),  T(remapped),         T(delivering),
-        T(flushes),
+        T(third_time),       T(registers),           T(flags),          T(resume_flag),
+        T(several),          T(one_pair_of_entries), T(address_spaces), T(place_of_a_slot),
+        T(write_protection), T(other_code),          T(flips_of_pkru),  T(entries),
+        T(sequences),        T(doorbells),           T(operands),       T(pages_of_one_device),
+        T(stack_pointer),    T(no_device),           T(instructions),   T(stored_values),
+        T(remapped),         T(delivering),          T(flushes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,6 +238,17 @@ static void pages(void **state)
     assert_int_equal(got.pcid, 9);
 }
 
+static void breakpoints(void **state)
+{
+    (void)state;
+    world.vcpu.breakpoints = (struct breakpoints){.on = true, .address = {PAGE_A + 12}};
+    world.regs[REG_DR7] = 0x401 | 3ull << 16;
+    assert_int_equal(invpcid(info(SIZE_64, SEG_DS), PAGE_A), MMIO_DONE);
+    assert_int_equal(world.vcpu.breakpoints_met, TRAP_ENABLED_BREAKPOINT | 1);
+    assert_int_equal(invpcid(info(SIZE_64, SEG_DS), PAGE_A + 16), MMIO_DONE);
+    assert_int_equal(world.vcpu.breakpoints_met, 0);
+}
+
 static void privilege(void **state)
 {
     (void)state;
@@ -257,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(types, setup, world_end),
         cmocka_unit_test_setup_teardown(descriptors, setup, world_end),
         cmocka_unit_test_setup_teardown(pages, setup, world_end),
+        cmocka_unit_test_setup_teardown(breakpoints, setup, world_end),
         cmocka_unit_test_setup_teardown(privilege, setup, world_end),
     };
     return cmocka_run_group_tests_name("INVPCID", tests, NULL, NULL);

@@ -264,6 +264,50 @@ static void tracked_writes_fault(void **state)
     assert_int_equal(world_touch(&mmu, GPA(RAM), ACCESS_WRITE).outcome, FAULT_FIXED);
 }
 
+static int write_fault(gpa_t gpa)
+{
+    struct mmio_info info;
+    return mmu_fault(&mmu, gpa, ACCESS_WRITE | FAULT_FINAL, &info);
+}
+
+/* N10: what the CPU writes on its own. Two vCPUs have openings; a page is writable while one of
+ * them has it open, and no CPU has a translation by which it could be written when the last has
+ * closed it. */
+static void openings(void **state)
+{
+    (void)state;
+    struct track_opening one = {0}, two = {0};
+    start(WORLD_CAPS, (struct mmu_config){.huge = true});
+    for (unsigned i = 0; i < 3; i++)
+        assert_int_equal(mmu_track(&mmu, GPA(RAM + i * PAGE_SIZE)), 0);
+    assert_int_equal(write_fault(GPA(RAM)), FAULT_WRITE_PROTECTED);
+    assert_int_equal(mmu_track_open(&mmu, &one, GPA(RAM + 8)), 0);
+    assert_int_equal(mmu_track_open(&mmu, &one, GPA(RAM + PAGE_SIZE)), 0);
+    assert_int_equal(mmu_track_open(&mmu, &two, GPA(RAM)), 0);
+    assert_int_equal(write_fault(GPA(RAM)), FAULT_FIXED);
+    assert_int_equal(write_fault(GPA(RAM + PAGE_SIZE)), FAULT_FIXED);
+    assert_int_equal(write_fault(GPA(RAM + 2 * PAGE_SIZE)), FAULT_WRITE_PROTECTED);
+
+    tlb_enter(&mmu, 0);
+    epoch_online(1, &mmu);
+    tlb_enter(&mmu, 1); /* another CPU, which has to leave its guest before it returns */
+    unsigned before = kicks;
+    mmu_track_close(&mmu, &one);
+    assert_int_equal(kicks, before + 1);
+    expect_assert_failure(tlb_assert_paid(&mmu, 0)); /* before the lock was dropped (S4) */
+    assert_int_equal(one.count, 0);
+    assert_int_equal(write_fault(GPA(RAM)), FAULT_FIXED);
+    assert_int_equal(write_fault(GPA(RAM + PAGE_SIZE)), FAULT_WRITE_PROTECTED);
+    /* Its slot may go meanwhile. */
+    assert_int_equal(mmu_slot_delete(&mmu, 0), 0);
+    mmu_track_close(&mmu, &two);
+    assert_null(mmu.openings);
+    for (unsigned i = 0; i < TRACK_OPEN_MAX; i++)
+        assert_int_equal(mmu_track_open(&mmu, &one, GPA(RAM)), 0);
+    assert_int_equal(mmu_track_open(&mmu, &one, GPA(RAM)), -ENOSPC);
+    mmu_track_close(&mmu, &one);
+}
+
 /* S4: the flush is owed even where W was clear already. */
 static void tracking_flushes_what_logging_deferred(void **state)
 {
@@ -362,6 +406,7 @@ int main(void)
         T(log_by_d_bits),
         T(recovery_loses_no_dirty_page),
         T(log_by_pml),
+        T(openings),
         T(tracked_writes_fault),
         T(tracking_flushes_what_logging_deferred),
         T(a_remapped_page_keeps_its_bytes),

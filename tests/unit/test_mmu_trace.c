@@ -22,12 +22,12 @@ static const uint16_t change_events[ALL_CHANGES] = {TRACE_mmu_set_spte, TRACE_td
 static int setup_with(const struct mmu_config *config)
 {
     world_reset(WORLD_CAPS, config);
-    trace_select(0);
+    trace_select(0, 0);
     if (trace_create_ring(0) || mmu_create(&mmu) || mmu_slot_add(&mmu, 0, GPA(RAM), RAM_PAGES, 0))
         return -1;
     memset(counts, 0, sizeof(counts));
     trace_run(1, 0, counts);
-    trace_select(~0u >> (32 - TRACE_EVENT_COUNT));
+    trace_select(0, ~0u >> (32 - TRACE_EVENT_COUNT));
     return 0;
 }
 
@@ -48,7 +48,7 @@ static int setup_small_without_ad(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    trace_select(0);
+    trace_select(0, 0);
     mmu_destroy(&mmu);
     return support_pages_in_use() == RING_PAGES ? 0 : -1;
 }

@@ -18,7 +18,7 @@ static int setup(void **state)
     (void)state;
     support_reset();
     this_cpu = 0;
-    trace_select(0);
+    trace_select(0, 0);
     memset(counts, 0, sizeof(counts));
     return trace_create_ring(0) || trace_create_ring(1);
 }
@@ -42,10 +42,10 @@ static void only_what_is_wanted(void **state)
     trace_run(1, 0, counts);
     trace(mmio, 1, 2, 3, 4);
     assert_int_equal(read_all(1, UINT64_MAX, records), 0);
-    assert_int_equal(trace_select(TRACE_BIT(mmio)), 0);
+    assert_int_equal(trace_select(0, TRACE_BIT(mmio)), 0);
     trace(mmio, 1, 2, 3, 4);
     trace(fast_mmio, 5);
-    assert_int_equal(trace_select(0), TRACE_BIT(mmio));
+    assert_int_equal(trace_select(0, 0), TRACE_BIT(mmio));
     trace(mmio, 1, 2, 3, 4);
     assert_int_equal(read_all(1, UINT64_MAX, records), 1);
     assert_int_equal(records[0].event, TRACE_mmio);
@@ -68,7 +68,7 @@ static void ring_wraps(void **state)
 {
     (void)state;
     trace_run(1, 3, counts);
-    trace_select(TRACE_BIT(fast_mmio));
+    trace_select(0, TRACE_BIT(fast_mmio));
     for (uint64_t i = 0; i < 3 * TRACE_RING + 7; i++)
         trace(fast_mmio, i);
     assert_int_equal(read_all(1, UINT64_MAX, records), TRACE_RING - 1);
@@ -84,7 +84,7 @@ static void ring_wraps(void **state)
 static void rings_are_merged(void **state)
 {
     (void)state;
-    trace_select(TRACE_BIT(fast_mmio));
+    trace_select(0, TRACE_BIT(fast_mmio));
     for (this_cpu = 0; this_cpu < 2; this_cpu++)
         trace_run((uint16_t)(7 + this_cpu), (uint16_t)this_cpu, counts);
     for (uint64_t i = 0; i < 100; i++) {
@@ -111,7 +111,7 @@ static void rings_are_merged(void **state)
 static void no_ring(void **state)
 {
     (void)state;
-    trace_select(TRACE_BIT(fast_mmio));
+    trace_select(0, TRACE_BIT(fast_mmio));
     this_cpu = 2;
     trace_run(1, 0, counts);
     trace(fast_mmio, 1);
@@ -168,10 +168,42 @@ static void table(void **state)
     }
 }
 
+/* What one VM chooses is recorded for it alone, and its choice ends with it. */
+static void each_vm_chooses_for_itself(void **state)
+{
+    (void)state;
+    uint64_t seen[3][TRACE_EVENT_COUNT] = {{0}};
+    assert_int_equal(trace_select(0, TRACE_BIT(mmio)), 0);
+    assert_int_equal(trace_select(7, TRACE_BIT(fast_mmio)), TRACE_BIT(mmio));
+    assert_int_equal(trace_selected(7), TRACE_BIT(fast_mmio));
+    assert_int_equal(trace_selected(8), TRACE_BIT(mmio));
+    assert_true(trace_wants(TRACE_BIT(mmio)) && trace_wants(TRACE_BIT(fast_mmio)));
+    for (uint16_t vm = 7; vm < 9; vm++) {
+        trace_run(vm, 0, seen[vm - 7]);
+        trace(mmio, 1, 2, 3, 4);
+        trace(fast_mmio, 1);
+    }
+    assert_int_equal(seen[0][TRACE_mmio], 0);
+    assert_int_equal(seen[0][TRACE_fast_mmio], 1);
+    assert_int_equal(seen[1][TRACE_mmio], 1);
+    assert_int_equal(seen[1][TRACE_fast_mmio], 0);
+    assert_int_equal(trace_select(7, 0), TRACE_BIT(fast_mmio)); /* none at all */
+    assert_false(trace_wants(TRACE_BIT(fast_mmio)));
+    trace_run(7, 0, seen[0]);
+    trace(mmio, 1, 2, 3, 4);
+    assert_int_equal(seen[0][TRACE_mmio], 0);
+    trace_forget(7);
+    assert_int_equal(trace_selected(7), TRACE_BIT(mmio));
+    trace_select(0, 0);
+    assert_false(trace_wants(~0u));
+    trace_run(0, 0, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(only_what_is_wanted, setup),
+        cmocka_unit_test_setup(each_vm_chooses_for_itself, setup),
         cmocka_unit_test_setup(arguments_of_what_is_off_are_not_computed, setup),
         cmocka_unit_test_setup(ring_wraps, setup),
         cmocka_unit_test_setup(rings_are_merged, setup),

@@ -78,7 +78,7 @@ static void what_is_read_is_whole(void **state)
     uint64_t taken_away = 0;
     (void)state;
     support_reset();
-    trace_select(~0u >> (32 - TRACE_EVENT_COUNT));
+    trace_select(0, ~0u >> (32 - TRACE_EVENT_COUNT));
     for (unsigned i = 0; i < WRITERS; i++)
         assert_int_equal(trace_create_ring(i), 0);
     for (uint16_t vm = OTHER + 1; vm < OTHER + 1 + ROUNDS; vm++) {
@@ -94,7 +94,7 @@ static void what_is_read_is_whole(void **state)
             pthread_join(writers[i], NULL);
     }
     assert_true(taken_away > 0);
-    trace_select(0);
+    trace_select(0, 0);
 }
 
 int main(void)

@@ -16,6 +16,12 @@ unsigned tlb_this_cpu(void)
     return cpu;
 }
 
+struct transcript *transcript_running(const char **name)
+{
+    *name = NULL;
+    return NULL;
+}
+
 void transcript_has_news(void)
 {
     news++;

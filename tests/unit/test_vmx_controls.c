@@ -79,7 +79,7 @@ static void accepted(void **state)
         assert_int_equal(vmx_negotiate(models[i].msrs, &controls), 0);
         assert_null(controls.missing);
         assert_int_equal(controls.word[CONTROL_PIN], 0x7f);
-        assert_int_equal(controls.word[CONTROL_PRIMARY], 0xb5186dfa);
+        assert_int_equal(controls.word[CONTROL_PRIMARY], 0xb5986dfa);
         assert_int_equal(controls.word[CONTROL_SECONDARY], models[i].secondary);
         assert_int_equal(controls.word[CONTROL_TERTIARY], 0);
         assert_int_equal(controls.word[CONTROL_EXIT], 0x7fefff);
@@ -184,9 +184,9 @@ static void printed(void **state)
         "  pin-based ok: external-interrupt exiting\n"
         "  primary   ok: activate secondary controls, HLT exiting, unconditional I/O exiting,\n"
         "  primary   ok: use MSR bitmaps, CR8-load exiting, CR8-store exiting, MWAIT exiting,\n"
-        "  primary   ok: MONITOR exiting, RDPMC exiting, use TSC offsetting, interrupt-window "
-        "exiting,\n"
-        "  primary   ok: NMI-window exiting, CR3-load exiting, INVLPG exiting\n"
+        "  primary   ok: MONITOR exiting, RDPMC exiting, MOV-DR exiting, use TSC offsetting,\n"
+        "  primary   ok: interrupt-window exiting, NMI-window exiting, CR3-load exiting, INVLPG "
+        "exiting\n"
         "  secondary ok: enable EPT, unrestricted guest, enable VPID, enable RDTSCP, enable "
         "INVPCID,\n"
         "  secondary ok: enable XSAVES/XRSTORS, WBINVD exiting, enable PML, EPT-violation #VE\n"

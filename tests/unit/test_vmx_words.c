@@ -182,10 +182,10 @@ static void dumped(void **state)
     contains("  host RIP                                   0xffffffff80105000\n");
     contains("  pin-based controls = 0x7f:\n    external-interrupt exiting, NMI exiting, virtual "
              "NMIs, activate VMX-preemption timer\n");
-    contains("  primary processor-based controls = 0xb5186dfa:\n    use TSC offsetting, HLT "
+    contains("  primary processor-based controls = 0xb5986dfa:\n    use TSC offsetting, HLT "
              "exiting, MWAIT exiting, RDPMC exiting, CR8-load exiting,\n    CR8-store exiting, "
-             "unconditional I/O exiting, use MSR bitmaps, MONITOR exiting,\n    activate secondary "
-             "controls\n");
+             "MOV-DR exiting, unconditional I/O exiting, use MSR bitmaps,\n    MONITOR exiting, "
+             "activate secondary controls\n");
     contains("  VM-instruction error                       0x00000007: VM entry with invalid "
              "control field(s)\n");
     contains("  exit reason                                0x80000021: entry failed: invalid "

@@ -18,8 +18,8 @@ CMDLINE = (
     "initcall_blacklist=load_system_certificate_list,trace_eval_init,jent_mod_init"
 )
 # Of each Bochs the newest model on which Linux comes up, and words that it takes there: bit 580 of
-# the CPU's features is FSRM, with which Linux hangs on the newer models of Bochs. Bochs 3.0 refuses
-# a posted-interrupt descriptor that is not at the beginning of a page; KVM's is aligned to 64 bytes,
+# the CPU's features is FSRM, with which Linux hangs on the newer models. Bochs 3.0 refuses a
+# posted-interrupt descriptor that is not at the beginning of a page; KVM's is aligned to 64 bytes,
 # as the SDM wants it.
 MACHINES = {
     "2.7": ("corei7_skylake_x", ""),

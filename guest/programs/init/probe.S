@@ -1,7 +1,7 @@
 /*
  * Where a CPU begins after the INIT, in real mode: it notes its registers as it finds them at
- * PROBE_FOUND, in the order of `struct found` in init.c, and goes on as the runtime's other CPUs do.
- * All data is addressed through DS, ES, SS, FS and GS with a selector and a base of 0.
+ * PROBE_FOUND, in the order of `struct found` in init.c, and goes on as the runtime's other CPUs
+ * do. All data is addressed through DS, ES, SS, FS and GS with a selector and a base of 0.
  */
 #include "guest/programs/init/probe.h"
 

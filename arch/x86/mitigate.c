@@ -1,0 +1,127 @@
+/* See the header. */
+#include "arch/x86/mitigate.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/descriptors.h"
+#include "arch/x86/guarded.h"
+#include "lib/log.h"
+
+#define MSR_SPEC_CTRL         0x48u
+#define SPEC_CTRL_IBRS        BIT(0)
+#define SPEC_CTRL_BHI_DIS_S   BIT(10)
+#define MSR_PRED_CMD          0x49u
+#define PRED_CMD_IBPB         BIT(0)
+#define MSR_ARCH_CAPABILITIES 0x10au
+#define MSR_FLUSH_CMD         0x10bu
+#define FLUSH_CMD_L1D         BIT(0)
+#define MSR_TSX_CTRL          0x122u
+#define TSX_CTRL_OFF          (BIT(0) | BIT(1)) /* RTM aborts, and CPUID has no TSX */
+#define MSR_MCU_OPT_CTRL      0x123u
+#define MCU_OPT_CTRL_OFF      (BIT(0) | BIT(4)) /* RNGDS_MITG_DIS, GDS_MITG_DIS */
+#define CPUID7_EDX_ARCH_CAP   BIT(29)
+
+uint32_t mitigate_chosen;
+static unsigned l1tf_cache_bits;
+
+/* Larger than any L1D, twice: of our own code, which is nobody's secret. */
+#define L1D_READ (64u << 10)
+extern const uint8_t image_start[];
+
+static void read_cpu(struct flaw_input *in)
+{
+    struct cpuid zero = cpuid(0, 0), one = cpuid(1, 0);
+    struct cpuid seven = zero.eax >= 7 ? cpuid(7, 0) : (struct cpuid){0};
+    uint32_t family = one.eax >> 8 & 0xf, model = one.eax >> 4 & 0xf;
+    *in = (struct flaw_input){
+        .intel = zero.ebx == 0x756e6547, /* "Genu" */
+        .family = family == 15 ? family + (one.eax >> 20 & 0xff) : family,
+        .model = family == 6 || family == 15 ? model | (one.eax >> 12 & 0xf0) : model,
+        .stepping = one.eax & 0xf,
+        .physical_bits = cpuid(0x80000008, 0).eax & 0xff,
+        .cpuid7_ebx = seven.ebx,
+        .cpuid7_edx = seven.edx,
+        .cpuid7_2_edx = seven.eax >= 2 ? cpuid(7, 2).edx : 0,
+        .cpuid1_ecx = one.ecx,
+    };
+    if (in->cpuid7_edx & CPUID7_EDX_ARCH_CAP)
+        (void)rdmsr_safe(MSR_ARCH_CAPABILITIES, &in->arch_capabilities);
+}
+
+void mitigate_decide(enum mitigations wanted, bool nx_huge)
+{
+    struct flaw_input in;
+    struct flaw_verdict verdict;
+    char text[160];
+    read_cpu(&in);
+    in.nx_huge = nx_huge;
+    flaws_decide(&in, wanted, &verdict);
+    mitigate_chosen = verdict.actions;
+    l1tf_cache_bits = verdict.l1tf_cache_bits;
+    if (wanted == MITIGATIONS_OFF) {
+        log_info("mitigations: off");
+        return;
+    }
+    log_info("flaws of speculation: family %u, model %#x, stepping %u, IA32_ARCH_CAPABILITIES %#lx",
+             in.family, in.model, in.stepping, in.arch_capabilities);
+    for (unsigned i = 0; i < FLAW_COUNT; i++) {
+        flaw_sentence(&in, &verdict, (enum flaw)i, text, sizeof(text));
+        log_info("  %s: %s", flaw_name((enum flaw)i), text);
+    }
+}
+
+unsigned mitigate_l1tf_cache_bits(void)
+{
+    return l1tf_cache_bits;
+}
+
+void mitigate_start(void)
+{
+    uint32_t does = mitigate_chosen;
+    uint64_t value;
+    if (does & (DO_IBRS_ALWAYS | DO_IBRS_AT_EXIT))
+        wrmsr(MSR_SPEC_CTRL, SPEC_CTRL_IBRS | (does & DO_BHI_DIS_S ? SPEC_CTRL_BHI_DIS_S : 0));
+    else if (does & DO_BHI_DIS_S)
+        wrmsr(MSR_SPEC_CTRL, SPEC_CTRL_BHI_DIS_S);
+    if (does & DO_TSX_OFF)
+        wrmsr(MSR_TSX_CTRL, TSX_CTRL_OFF);
+    if (does & DO_KEEP_MICROCODE && rdmsr_safe(MSR_MCU_OPT_CTRL, &value) &&
+        value & MCU_OPT_CTRL_OFF)
+        wrmsr(MSR_MCU_OPT_CTRL, value & ~MCU_OPT_CTRL_OFF);
+}
+
+void mitigate_at_exit(void)
+{
+    wrmsr(MSR_SPEC_CTRL,
+          SPEC_CTRL_IBRS | (mitigate_chosen & DO_BHI_DIS_S ? SPEC_CTRL_BHI_DIS_S : 0));
+}
+
+/* Every line, and first a word of each page, so that no TLB miss comes between. */
+static void fill_l1d(void)
+{
+    for (unsigned i = 0; i < L1D_READ; i += 4096)
+        __asm__ volatile("movb %0, %%al" : : "m"(image_start[i]) : "al");
+    __asm__ volatile("lfence" ::: "memory");
+    for (unsigned i = 0; i < L1D_READ; i += 64)
+        __asm__ volatile("movb %0, %%al" : : "m"(image_start[i]) : "al");
+    __asm__ volatile("lfence" ::: "memory");
+}
+
+/* The memory form, which is the one that clears buffers (SDM 2, VERW; Intel's guide to MDS). */
+static void clear_buffers(void)
+{
+    uint16_t selector = SEL_DATA;
+    __asm__ volatile("verw %0" : : "m"(selector) : "cc");
+}
+
+void mitigate_change_vm(void)
+{
+    uint32_t does = mitigate_chosen;
+    if (does & DO_IBPB)
+        wrmsr(MSR_PRED_CMD, PRED_CMD_IBPB);
+    if (does & DO_L1D_FLUSH_MSR)
+        wrmsr(MSR_FLUSH_CMD, FLUSH_CMD_L1D);
+    if (does & DO_L1D_FLUSH_READ)
+        fill_l1d();
+    if (does & DO_VERW)
+        clear_buffers();
+}

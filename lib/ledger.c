@@ -1,0 +1,51 @@
+/* See the header. Pure. */
+#include "lib/ledger.h"
+
+#include "lib/assert.h"
+
+/* Of what an account was promised, what it has not taken. */
+static uint64_t rest(const struct account *account)
+{
+    return account->promised > account->used ? account->promised - account->used : 0;
+}
+
+bool ledger_open(struct ledger *ledger, unsigned account, uint64_t pages, bool grows,
+                 uint64_t free_pages)
+{
+    struct account *a = &ledger->accounts[account];
+    BUG_ON(!account || account >= LEDGER_ACCOUNTS || a->promised || a->used);
+    if (free_pages < ledger->outstanding || pages > free_pages - ledger->outstanding)
+        return false;
+    *a = (struct account){.promised = pages, .grows = grows};
+    ledger->outstanding += pages;
+    return true;
+}
+
+void ledger_close(struct ledger *ledger, unsigned account)
+{
+    struct account *a = &ledger->accounts[account];
+    ledger->outstanding -= rest(a);
+    a->promised = 0;
+    a->grows = false;
+}
+
+bool ledger_take_more(struct ledger *ledger, unsigned account, uint64_t pages, uint64_t free_pages)
+{
+    struct account *a = &ledger->accounts[account];
+    uint64_t promised = rest(a) < pages ? rest(a) : pages, others = ledger->outstanding - promised;
+    bool may_grow = !account || a->grows;
+    if (promised < pages && (!may_grow || free_pages < pages || free_pages - pages < others))
+        return false;
+    a->used += pages;
+    ledger->outstanding = others;
+    return true;
+}
+
+void ledger_give_back(struct ledger *ledger, unsigned account, uint64_t pages)
+{
+    struct account *a = &ledger->accounts[account];
+    uint64_t before = rest(a);
+    BUG_ON(a->used < pages);
+    a->used -= pages;
+    ledger->outstanding += rest(a) - before;
+}

@@ -1,0 +1,71 @@
+"""500 hostile VMs, on one CPU, two and four, beside innocent ones; more on another Bochs, and a few
+nested by KVM.
+
+A failure says which VM it was and the command that repeats it. `make hostile N=10000` runs more of
+them, other ones by SEED=; tools/hostile.py says what else it takes.
+"""
+
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+from harness import emulator, session
+from harness.campaign import Campaign, Chance, endings, judge
+from harness.errors import HarnessError
+
+VMS = 500
+CAMPAIGN = Campaign(seed=1, bochs="")
+OWN = emulator.installed().version
+OTHER = Campaign(seed=2, bochs="2.7" if OWN != "2.7" else "3.0", per_boot=40)
+# Nested machines take a minute to boot, and then ten times as long for an exit.
+NESTED = Campaign(seed=1, machine="nested", per_boot=6)
+
+
+def check(campaign: Campaign, number: int, vms: int) -> None:
+    run = session.run(campaign.boot(number, vms))
+    found = [failure for failure in judge(run) if failure.ours]
+    said = [f"{failure.kind}: {failure.text}" for failure in found]
+    again = campaign.command(N=vms, BOOT=number)
+    alone = [campaign.command(VM=f.vm, TRACE=1) for f in found if f.vm is not None]
+    assert not found, "\n".join([*said, f"repeat it: {again}", *alone])
+    # Not all of them die before they have done any harm.
+    ended = list(endings(run).values())
+    assert ended.count("exit") >= len(ended) // 8, run.output.lines
+
+
+@pytest.mark.parametrize("number", range(CAMPAIGN.boots(VMS)))
+def test_nobody_else_notices(number: int) -> None:
+    check(CAMPAIGN, number, VMS)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_on_another_bochs(number: int) -> None:
+    try:
+        emulator.find(OTHER.bochs)
+    except HarnessError as error:
+        pytest.skip(str(error))
+    check(OTHER, number, 2 * OTHER.per_boot)
+
+
+def test_nested() -> None:
+    made = subprocess.run(
+        ["make", "build/kvm/nested", "build/kvm/kernel"], cwd=ROOT,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip(f"no Linux to nest in: {made.stderr.strip().splitlines()[-1]}")
+    check(NESTED, 0, NESTED.per_boot)
+
+
+def test_a_seed_means_the_same_vms() -> None:
+    """What a failure prints can be typed."""
+    boots = CAMPAIGN.boots(VMS)
+    guests = [guest for n in range(boots) for guest in CAMPAIGN.boot(n, VMS).guests]
+    hostile = [guest for guest in guests if guest.name.startswith("h")]
+    assert len(hostile) == VMS
+    assert hostile[77] == CAMPAIGN.alone(77).guests[0]
+    assert {CAMPAIGN.settings(n)[0] for n in range(boots)} == {1, 2, 4}
+    assert CAMPAIGN.command(VM=7, TRACE=1) == "make hostile SEED=1 VM=7 TRACE=1"
+    # guest/programs/hostile.c draws from the same well.
+    assert Chance(0).next() != Chance(1).next()
