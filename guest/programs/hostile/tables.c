@@ -15,7 +15,7 @@ extern uint64_t rt_gdt[], rt_pdpt[];
 uint64_t hostile_gdt[CPUS_MAX][GDT_SLOTS] __attribute__((aligned(4096)));
 uint64_t play_table[512] __attribute__((aligned(4096)));
 uint64_t legacy_idt[256] __attribute__((aligned(4096)));
-static uint64_t hostile_idt[512] __attribute__((aligned(4096)));
+uint64_t hostile_idt[512] __attribute__((aligned(4096)));
 static uint64_t user_table[512] __attribute__((aligned(4096)));
 static uint64_t user_directory[512] __attribute__((aligned(4096)));
 static uint64_t shared_directory[512] __attribute__((aligned(4096)));
