@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LEDGER_ACCOUNTS 65u
+#define LEDGER_ACCOUNTS 97u /* VMs are numbered from 1; each boot module may be one */
 
 struct account {
     uint64_t promised, used; /* pages */

@@ -160,7 +160,7 @@ class Campaign:
         method = "kernel" if self.machine != "bochs" else "optrom"
         return Boot(
             name, self.machine, method, bochs=self.bochs, cpu=self.cpu, cmdline=cmdline,
-            guests=guests, smp=smp, timeout=TIMEOUT * (5 if self.nested else 1),
+            guests=guests, smp=smp, errors=False, timeout=TIMEOUT * (5 if self.nested else 1),
         )  # fmt: skip
 
 
