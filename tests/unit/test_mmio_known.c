@@ -154,6 +154,8 @@ static void one_pair_of_entries(void **state)
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(world_store(V + offsets[i], i), WORLD_EMULATED);
     assert_int_equal(world.hot, hot + 2);
+    for (unsigned i = 1; i < 3; i++) /* the exit's place is not the operand's */
+        assert_int_equal(world_exit(V + 8, A + offsets[i], true), MMIO_STALE);
 }
 
 /* In another address space the same instruction is another one, and the same address leads
