@@ -140,7 +140,8 @@ FRONT = (
     ("mmio", "mmio_devices_2", "… two devices by turns", "the same"),
     ("mmio", "mmio_places_256", "… to one of 256 registers, more than are kept: two of three are "
      "not", "the same, but for what was not kept: that is the miss"),
-    ("mmio", "mmio_instructions_256", "… by one of 256 instructions, more than are kept", "the same"),
+    ("mmio", "mmio_instructions_256", "… by one of 256 instructions, more than are kept",
+     "the same"),
     ("exits", "mmio_first_after_slot_change", "… the first after a memslot has come", "the same"),
     ("exits", "mmio_first_after_slot_replace", "… the first after one was replaced: nothing that "
      "was kept is of use", "KVM drops all mappings of the VM"),

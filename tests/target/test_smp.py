@@ -173,4 +173,4 @@ def test_a_flush_costs_as_much_for_each_peer(boot) -> None:
     rows = result.output.bench
     flushes = [int(rows[f"remote_flush_{peers}"][0]) for peers in range(1, 9)]
     steps = [more - less for less, more in itertools.pairwise(flushes)]
-    assert max(steps) < 2 * min(steps), result
+    assert max(steps) < 4 * min(steps), result

@@ -72,7 +72,7 @@ def test_a_seed_means_the_same_vms() -> None:
 
 
 def test_slices_end_after_long_exits(boot) -> None:
-    """A slice is 100,000 instructions, and the clock is looked at every 64 exits of what is quick."""
+    """The clock is looked at every 64 exits: too late where each is half a slice."""
     strings = Guest(BUILD / "guest" / "hostile_strings.elf", ("budget=3000", "expect=budget"))
     words = ("testctl", "mem=4M", "budget=60000")
     beside = Guest(BUILD / "guest" / "neighbour.elf", words, "rounds=160 late=700000")

@@ -1,6 +1,7 @@
 /*
- * Many accesses that are made without being emulated (mmio/hot.h), by turns: of several
- * instructions, to several places, in several address spaces.
+ * Which accesses are kept as a whole where there are many (mmio/hot.h), which are made from parts
+ * that are known (mmio/known.h), and what neither of them may take for another one. `world.hot` and
+ * `world.known` count them; what they do is compared with the device's own account.
  */
 #include "tests/unit/mmio_hot_world.h"
 
@@ -104,6 +105,8 @@ static void one_pair_of_entries(void **state)
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(world_store(V + offsets[i], i), WORLD_EMULATED);
     assert_int_equal(world.hot, hot + 2);
+    for (unsigned i = 1; i < 3; i++) /* the exit's place is not the operand's */
+        assert_int_equal(world_exit(V + 8, A + offsets[i], true), MMIO_STALE);
 }
 
 /* In another address space the same instruction is another one, and the same address leads
@@ -142,7 +145,7 @@ static void place_of_a_slot(void **state)
 {
     (void)state;
     world_map(cr3, V + PAGE_SIZE, B, KERNEL);
-    (void)store_is_hot_at(V + 8);
+    (void)store_is_hot();
     assert_int_equal(world_store(V + PAGE_SIZE, 1), WORLD_EMULATED);
     warm_up();
     unsigned writes = world.a.writes;
