@@ -399,26 +399,6 @@ static void single_step_and_rf(void **state)
     assert_int_equal(world.regs[REG_RFLAGS], 2 | 1 << 8);
 }
 
-/* What is written there is dropped like a write to MMIO, but it is memory. */
-static void read_only_memory_in_words(void)
-{
-    static const char what[] =
-        "a write to read-only memory by x87, which is not emulated: GPA 0xe0000010, RIP 0x5000";
-    enum mmio_outcome outcome = MMIO_STALE;
-    world_slot_add(0xe0000000, 1, MEMSLOT_READONLY);
-    world_map(world.regs[REG_CR3], V, 0xe0000000, KERNEL);
-    world.cpu.gpr[GPR_RAX] = V + 0x10;
-    world_code((const uint8_t[]){0xd9, 0x18}, 2);
-    for (unsigned i = 0; i < 20 && outcome == MMIO_STALE; i++)
-        outcome = mmio_violation(&world.vcpu, GPA(0xe0000010),
-                                 ACCESS_WRITE | FAULT_PRESENT | FAULT_FINAL, false);
-    assert_int_equal(outcome, MMIO_END);
-    assert_int_equal(world.vcpu.end, MMIO_END_UNSUPPORTED);
-    assert_ptr_equal(strstr(world.vcpu.text, what), world.vcpu.text);
-    world_map(world.regs[REG_CR3], V, A, KERNEL);
-    world.cpu.gpr[GPR_RAX] = V;
-}
-
 static void ends_in_words(void **state)
 {
     (void)state;
@@ -431,7 +411,6 @@ static void ends_in_words(void **state)
     assert_int_equal(run(CODE(0xd9, 0x18), A), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_UNSUPPORTED);
     assert_string_equal(world.vcpu.text, sentence);
-    read_only_memory_in_words();
     world.regs[REG_CR4] |= CR4_LA57;
     assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_PAGING);
