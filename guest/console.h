@@ -2,8 +2,8 @@
  * A guest's serial output: bytes become lines, and lines that are KTAP results are counted.
  *
  * Each line is shown indented by four spaces, as a KTAP subtest of the VM; no line of ours is, so a
- * guest can't speak for us. What is not printable is shown as `\x1b` is: a guest must not be able to
- * write to our terminal what it likes. Tabs become a space, and the CR of CR and LF goes.
+ * guest can't speak for us. What is not printable is shown as `\x1b` is: a guest must not be able
+ * to write to our terminal what it likes. Tabs become a space, and the CR of CR and LF goes.
  */
 #pragma once
 

@@ -1,21 +1,17 @@
 /* CPUID as a guest sees it: what guest/features.h offers. cpuid_setup() asks for
- * all of it when the VM is made; an exit takes the answer from there and fills in what varies. */
+ * all of it when the VM is made, and an exit takes the answer from there. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "guest/cpuid_table.h"
 #include "guest/features.h"
 #include "guest/vm.h"
 #include "lib/log.h"
 #include "vmx/vmcs.h"
 
-#define LEAF1_ECX_OSXSAVE  BIT(27)
-#define LEAF1_EDX_APIC     BIT(9)
-#define LEAF7_ECX_OSPKE    BIT(4)
-#define LEAF_D1_EAX_XSAVEC BIT(1)
-#define LEAF_D1_EAX_XSAVES BIT(3)
-
 void cpuid_init(void)
 {
     const struct feature_host host = {.cpuid = cpuid,
+                                      .xcr0 = extra_xcr0_supported(),
                                       .secondary = vmx.controls.word[CONTROL_SECONDARY],
                                       .cr4 = vmx_cr4_may_be_1(&vmx.msrs),
                                       .compaction = extra_compaction_works()};
@@ -26,10 +22,10 @@ void cpuid_init(void)
 static struct cpuid shown(const void *context, uint32_t leaf, uint32_t subleaf)
 {
     const struct vm *vm = context;
-    const struct feature_vcpu common = {.count = (unsigned)vm->words.vcpus,
-                                        .tsc_hz = tsc_khz() * 1000,
-                                        .shared = (uint32_t)vm->words.shared,
-                                        .execute_only = (uint32_t)vm->words.execute_only};
+    const struct feature_vm common = {.count = (unsigned)vm->words.vcpus,
+                                      .tsc_hz = tsc_khz() * 1000,
+                                      .shared = (uint32_t)vm->words.shared,
+                                      .execute_only = (uint32_t)vm->words.execute_only};
     return features_cpuid(&common, leaf, subleaf);
 }
 
@@ -41,58 +37,24 @@ void cpuid_setup(struct vm *vm)
                  vm->cpuid.left_out);
 }
 
-/* ---- What varies ----------------------------------------------------------------------------- */
-
-static void fill_leaf1(struct vcpu *vcpu, struct cpuid *r)
+static struct feature_vcpu now(struct vcpu *vcpu)
 {
-    if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_OSXSAVE)
-        r->ecx |= (uint32_t)LEAF1_ECX_OSXSAVE;
-    if (vcpu->lapic.mode != LAPIC_OFF)
-        r->edx |= (uint32_t)LEAF1_EDX_APIC;
-    r->ebx |= (uint32_t)vcpu->index << 24;
-}
-
-/* How much XSAVE needs for what the guest has switched on. */
-static void fill_xsave_leaf(const struct vcpu *vcpu, uint32_t subleaf, struct cpuid *r)
-{
-    const struct cpuid_table *table = &vcpu->vm->cpuid;
-    uint64_t xcr0 = vcpu->extra.xcr0, xss = vcpu->extra.xss;
-    if (subleaf == 0)
-        r->ebx = cpuid_xsave_size(table, xcr0, false);
-    else if (subleaf == 1 && r->eax & (LEAF_D1_EAX_XSAVEC | LEAF_D1_EAX_XSAVES))
-        r->ebx = cpuid_xsave_size(table, xcr0 | xss, true);
-}
-
-static struct cpuid filled(struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf, struct cpuid r)
-{
-    switch (leaf) {
-    case 1:
-        fill_leaf1(vcpu, &r);
-        break;
-    case 7:
-        if (cpu_reg(&vcpu->vmx.regs, REG_CR4) & CR4_PKE)
-            r.ecx |= (uint32_t)LEAF7_ECX_OSPKE;
-        break;
-    case CPUID_LEAF_TOPOLOGY: /* in subleaves that do not exist, too */
-        r.ecx |= subleaf & 0xff;
-        r.edx = vcpu->index;
-        break;
-    case CPUID_LEAF_XSAVE:
-        fill_xsave_leaf(vcpu, subleaf, &r);
-        break;
-    default:
-        break;
-    }
-    return r;
+    return (struct feature_vcpu){.index = vcpu->index,
+                                 .apic_on = vcpu->lapic.mode != LAPIC_OFF,
+                                 .cr4 = cpu_reg(&vcpu->vmx.regs, REG_CR4),
+                                 .xcr0 = vcpu->extra.xcr0};
 }
 
 void cpuid_update(struct vcpu *vcpu)
 {
     const struct cpuid_table *table = &vcpu->vm->cpuid;
+    const struct feature_vcpu self = now(vcpu);
     for (const struct cpuid_entry *e = table->entries; e < &table->entries[table->count]; e++)
         if (e->own)
-            vcpu->cpuid[e->own] = filled(vcpu, e->leaf, e->subleaf, e->answer);
+            vcpu->cpuid[e->own] = features_cpuid_own(&self, e->leaf, e->subleaf, e->answer);
 }
+
+/* ---- The exit -------------------------------------------------------------------------------- */
 
 /* CPUID clears the upper halves. */
 static ALWAYS_INLINE void answer(struct vcpu *vcpu, const struct cpuid *r)
@@ -108,16 +70,10 @@ static ALWAYS_INLINE void answer(struct vcpu *vcpu, const struct cpuid *r)
 /* There is no such leaf, or no such subleaf. */
 static COLD void answer_beyond(struct vcpu *vcpu)
 {
-    const struct cpuid_table *table = &vcpu->vm->cpuid;
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
-    uint32_t subleaf = (uint32_t)gpr[GPR_RCX];
-    uint32_t leaf = cpuid_table_leaf(table, (uint32_t)gpr[GPR_RAX]);
-    const struct cpuid_entry *entry = cpuid_table_find(table, leaf, subleaf);
-    struct cpuid r = {0};
-    if (entry)
-        r = entry->own ? vcpu->cpuid[entry->own] : entry->answer;
-    else if (leaf == CPUID_LEAF_TOPOLOGY)
-        r = filled(vcpu, leaf, subleaf, r);
+    const struct feature_vcpu self = now(vcpu);
+    struct cpuid r =
+        cpuid_table_ask(&vcpu->vm->cpuid, &self, (uint32_t)gpr[GPR_RAX], (uint32_t)gpr[GPR_RCX]);
     answer(vcpu, &r);
 }
 

@@ -1,16 +1,13 @@
 /* See the header. */
 #include "guest/cpuid_table.h"
 
+#include "guest/features.h"
 #include "lib/bits.h"
 
-#define LEAVES_MOST      0x40u /* of a range: so `places` tells all of them apart */
-#define SUBLEAVES_MOST   64u
-#define CACHE_TYPE       BITS(4, 0)
-#define LEVEL_TYPE       BITS(15, 8)
-#define XSAVE_LEGACY     576u /* bytes: the legacy region and the header */
-#define XSAVE_ALIGN      64u
-#define COMPONENT_ALIGNS BIT(1) /* ECX: in the compacted format it begins at a multiple of 64 */
-#define COMPONENT_FIRST  2u     /* x87 and SSE are in the legacy region */
+#define LEAVES_MOST    0x40u /* of a range: so `places` tells all of them apart */
+#define SUBLEAVES_MOST 64u
+#define CACHE_TYPE     BITS(4, 0)
+#define LEVEL_TYPE     BITS(15, 8)
 
 enum subleaves {
     UP_TO_EAX,  /* subleaf 0 says in EAX which is the last */
@@ -161,20 +158,10 @@ const struct cpuid_entry *cpuid_table_find(const struct cpuid_table *table, uint
     return subleaf < first->subleaves ? first + subleaf : NULL;
 }
 
-uint32_t cpuid_xsave_size(const struct cpuid_table *table, uint64_t components, bool compacted)
+struct cpuid cpuid_table_ask(const struct cpuid_table *table, const struct feature_vcpu *vcpu,
+                             uint32_t leaf, uint32_t subleaf)
 {
-    uint32_t size = XSAVE_LEGACY;
-    for (unsigned i = COMPONENT_FIRST; i < SUBLEAVES_MOST; i++) {
-        const struct cpuid_entry *entry = cpuid_table_find(table, CPUID_LEAF_XSAVE, i);
-        if (!entry)
-            break;
-        if (!(components & BIT(i)))
-            continue;
-        const struct cpuid *part = &entry->answer; /* EAX: its size; EBX: where XSAVE puts it */
-        if (compacted && part->ecx & COMPONENT_ALIGNS)
-            size = (size + XSAVE_ALIGN - 1) & ~(XSAVE_ALIGN - 1);
-        uint32_t end = (compacted ? size : part->ebx) + part->eax;
-        size = end > size ? end : size;
-    }
-    return size;
+    uint32_t answering = cpuid_table_leaf(table, leaf);
+    const struct cpuid_entry *entry = cpuid_table_find(table, answering, subleaf);
+    return features_cpuid_own(vcpu, answering, subleaf, entry ? entry->answer : (struct cpuid){0});
 }

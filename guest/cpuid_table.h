@@ -4,13 +4,15 @@
  * and an exit of its own where we are nested; and a guest is told the same wherever its vCPUs run.
  *
  * The table knows which leaves have subleaves, and of which each vCPU keeps an answer of its own,
- * because that says who it is or follows its CR4, XCR0 and APIC. What a guest is shown at all is
- * for guest/cpuid.c to say. Pure.
+ * because that says who it is or follows its CR4, XCR0 and APIC. What the answers are is for
+ * guest/features.h to say. Pure.
  */
 #pragma once
 
 #include "arch/x86/cpu.h"
 #include "lib/compiler.h"
+
+struct feature_vcpu;
 
 #define CPUID_LEAF_HYPERVISOR 0x40000000u
 #define CPUID_LEAF_EXTENDED   0x80000000u
@@ -63,6 +65,6 @@ uint32_t cpuid_table_leaf(const struct cpuid_table *table, uint32_t leaf);
 const struct cpuid_entry *cpuid_table_find(const struct cpuid_table *table, uint32_t leaf,
                                            uint32_t subleaf);
 
-/* The bytes that XSAVE, or with `compacted` XSAVEC and XSAVES, need for these state components (SDM
- * 1, 13.4.2 and 13.4.3), by what leaf 0xd says of each. */
-uint32_t cpuid_xsave_size(const struct cpuid_table *table, uint64_t components, bool compacted);
+/* The answer to CPUID with EAX = leaf and ECX = subleaf, whatever they are, on this vCPU. */
+struct cpuid cpuid_table_ask(const struct cpuid_table *table, const struct feature_vcpu *vcpu,
+                             uint32_t leaf, uint32_t subleaf);

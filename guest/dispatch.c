@@ -1,5 +1,6 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/guarded.h"
 #include "arch/x86/mitigate.h"
 #include "guest/abi.h"
 #include "guest/features.h"
@@ -216,12 +217,13 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     }
 }
 
+/* What the rules that we know allow, and this CPU, which may know more. */
 static COLD void xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
     if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 ||
-        !features_xcr0_valid(value) || !extra_set_xcr0(value)) {
+        !features_xcr0_valid(value) || !xsetbv_safe(value)) {
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
         return;
     }

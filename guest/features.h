@@ -46,6 +46,7 @@ extern const unsigned feature_count;
 
 struct feature_host {
     struct cpuid (*cpuid)(uint32_t leaf, uint32_t subleaf);
+    uint64_t xcr0;      /* the state components that we switch */
     uint64_t secondary; /* the secondary controls that are on */
     uint64_t cr4;       /* the bits of CR4 that VMX lets be 1 */
     bool compaction;    /* XSAVEC stores what XSAVE does; see docs/EMULATOR-GAPS.md */
@@ -54,17 +55,27 @@ struct feature_host {
 /* Once at boot, before the first VM. */
 void features_setup(const struct feature_host *host);
 
-/* What differs between the vCPUs. */
-struct feature_vcpu {
-    unsigned index, count; /* its number, of how many in the VM */
-    bool apic_on;
-    uint64_t cr4, xcr0; /* as they are now */
+/* What differs between VMs, and never changes. */
+struct feature_vm {
+    unsigned count; /* of vCPUs */
     uint64_t tsc_hz;
-    uint32_t shared, execute_only; /* the VM's stolen bits */
+    uint32_t shared, execute_only; /* the stolen bits */
 };
 
-/* CPUID with EAX = leaf and ECX = subleaf. */
-struct cpuid features_cpuid(const struct feature_vcpu *vcpu, uint32_t leaf, uint32_t subleaf);
+/* What differs between the vCPUs of a VM, as it is now. */
+struct feature_vcpu {
+    unsigned index;
+    bool apic_on;
+    uint64_t cr4, xcr0;
+};
+
+/* What CPUID with EAX = leaf and ECX = subleaf tells all vCPUs of a VM, in the leaves that there
+ * are: guest/cpuid_table.h knows what answers for the others. */
+struct cpuid features_cpuid(const struct feature_vm *vm, uint32_t leaf, uint32_t subleaf);
+
+/* Adds to such an answer what it tells this vCPU alone. Executes no CPUID in the host. */
+struct cpuid features_cpuid_own(const struct feature_vcpu *vcpu, uint32_t leaf, uint32_t subleaf,
+                                struct cpuid r);
 
 /* Is the feature offered? */
 bool feature_offered(const struct feature *feature);
@@ -72,7 +83,7 @@ bool feature_offered(const struct feature *feature);
 /* The bits of CR4 that are not reserved. */
 uint64_t features_cr4(void);
 
-/* Whether XSETBV takes the value (SDM 1, 13.3). */
+/* Whether a guest may set XCR0 to the value, by the rules of vmx/xcr0.h. */
 bool features_xcr0_valid(uint64_t value);
 
 /* The feature that an MSR comes with, or NULL: it belongs to none that is offered. */

@@ -297,19 +297,19 @@ void exit_vmcall(struct vcpu *vcpu)
 {
     uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
 
+    /* It has neither effects nor arguments, so neither privilege nor mode has to be asked for. */
+    if (likely(*rax == (ABI_HYPERCALL | HC_NOP))) {
+        *rax = 0;
+        vmx_skip(&vcpu->vmx, REASON_VMCALL);
+        return;
+    }
     if (unlikely(vmx_in_user_code())) { /* a guest's user code has no say in its VM */
         vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
         return;
     }
-    /* Without arguments the mode does not matter. */
-    if (unlikely(*rax != (ABI_HYPERCALL | HC_NOP))) {
-        if (!*rax && mmu_has_sides(vcpu->mmio.mmu) && vmx_in_64_bit_code())
-            call_ghci(vcpu);
-        else
-            call_by_number(vcpu);
-        vcpu_end_of_slice(vcpu);
-        return;
-    }
-    *rax = 0;
-    vmx_skip(&vcpu->vmx, REASON_VMCALL);
+    if (!*rax && mmu_has_sides(vcpu->mmio.mmu) && vmx_in_64_bit_code())
+        call_ghci(vcpu);
+    else
+        call_by_number(vcpu);
+    vcpu_end_of_slice(vcpu);
 }

@@ -37,7 +37,8 @@ uint64_t vcpu_next_event(const struct vcpu *vcpu)
 /* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
  * preemption timer stands still outside the guest, and some CPUs do not keep its value. So for an
  * event of the guest's own to come in time, and on these CPUs for everything, it is armed at each
- * entry: rearm_timer() in guest/dispatch.c does that. The rest can be late by as long as the guest did not run. */
+ * entry: rearm_timer() in guest/dispatch.c does that. The rest can be late by as long as the guest
+ * did not run. */
 static void arm_next(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = vcpu_next_event(vcpu);
@@ -181,8 +182,8 @@ static void wait_halted(struct vcpu *vcpu)
 }
 
 /* Prints what the VM has written, if it is its turn, until something else is to be done here. The
- * guest pays for its instructions and not for the speed of the console: what it can write is bounded
- * (guest/transcript.h). */
+ * guest pays for its instructions and not for the speed of the console: what it can write is
+ * bounded (guest/transcript.h). */
 static void print_own(struct vcpu *vcpu)
 {
     uint64_t start = rdtsc();

@@ -281,8 +281,8 @@ static struct task_segment v8086(uint16_t selector)
     return (struct task_segment){selector, AR_V8086, 0xffff, (uint64_t)selector << 4};
 }
 
-/* Until CS is loaded, its RPL is still the CPL, and what it was in virtual-8086 mode is nothing that
- * protected mode has. */
+/* Until CS is loaded, its RPL is still the CPL, and what it was in virtual-8086 mode is nothing
+ * that protected mode has. */
 static void keep_code(struct task_segment *cs, unsigned cpl, bool was_v8086)
 {
     cs->selector = (uint16_t)((cs->selector & ~SELECTOR_RPL) | cpl);

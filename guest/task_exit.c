@@ -26,13 +26,16 @@ struct accessor {
 static bool no_memory(struct accessor *a, gpa_t gpa, uint32_t access, int error)
 {
     struct mmio_vcpu *mmio = &a->vcpu->mmio;
-    a->outcome = error == -EFAULT
-                     ? mmio_end(mmio,
-                                a->vcpu->vmx.pending.requeue.valid ? MMIO_END_DELIVERY
-                                                                   : MMIO_END_UNSUPPORTED,
-                                gpa, "a task switch touched MMIO",
-                                "keep TSSs, descriptor tables and stacks in RAM")
-                     : mmio_refused(mmio, gpa, access, error);
+    a->outcome =
+        error == -EFAULT
+            ? mmio_end(mmio,
+                       a->vcpu->vmx.pending.requeue.valid ? MMIO_END_DELIVERY
+                                                          : MMIO_END_UNSUPPORTED,
+                       gpa,
+                       mmio_is_read_only(mmio, gpa) ? "a task switch wrote to read-only memory"
+                                                    : "a task switch touched MMIO",
+                       "keep TSSs, descriptor tables and stacks in RAM")
+            : mmio_refused(mmio, gpa, access, error);
     return false;
 }
 

@@ -5,12 +5,12 @@
  * once, whoever prints what; the one whose turn it is is printed, and the others wait until all
  * before them are closed. The report is then the same, whoever ran when.
  *
- * Nobody waits for the console. Text is printed in pieces, with no lock held that anybody waits for,
- * by whatever pCPU has nothing better to do: first of all one that runs the VM, as long as no vCPU
- * waits behind it and no kick has come.
- * What a VM can make us keep and print is bounded: text of its guest, and what we log on its
- * behalf. What exceeds the bound is cut, and counted; KTAP results of the guest have a bound of
- * their own, and what we say of the VM, its result above all, is always kept.
+ * Nobody waits for the console. Text is printed in pieces, with no lock held that anybody waits
+ * for, by whatever pCPU has nothing better to do: first of all one that runs the VM, as long as no
+ * vCPU waits behind it and no kick has come. What a VM can make us keep and print is bounded: text
+ * of its guest, and what we log on its behalf. What exceeds the bound is cut, and counted; KTAP
+ * results of the guest have a bound of their own, and what we say of the VM, its result above all,
+ * is always kept.
  *
  * What is logged while a pCPU works for a VM (lib/log.h) stands in that VM's transcript, and says
  * its name. Pure.

@@ -4,6 +4,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/tsc.h"
+#include "boot/boot_info.h"
 #include "guest/abi.h"
 #include "guest/loader.h"
 #include "guest/needs.h"
@@ -13,6 +14,7 @@
 #include "guest/startup.h"
 #include "guest/ve.h"
 #include "lib/errno.h"
+#include "lib/ledger.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
@@ -21,6 +23,8 @@
 #include "mmu/tlb.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
+
+_Static_assert(LEDGER_ACCOUNTS > BOOT_MODULES, "each VM has an account by its number");
 
 #define BUDGET_DEFAULT_MS 10000
 #define BUDGET_MAX_MS     3600000

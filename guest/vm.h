@@ -182,11 +182,11 @@ struct vm {
     unsigned unknown_msrs;
 };
 
-/* Builds VM `number` from a module: reads the words of its string, has the memory promised to it that
- * it can come to need, adds RAM and devices, loads the program and hands it the `extra` modules that
- * follow. Anything but EXIT_OK comes after a sentence, unless vm->put_off says that it could be
- * created when others have ended, which is refused, too, if it is `last_chance`; then nothing is
- * left to destroy. */
+/* Builds VM `number` from a module: reads the words of its string, has the memory promised to it
+ * that it can come to need, adds RAM and devices, loads the program and hands it the `extra`
+ * modules that follow. Anything but EXIT_OK comes after a sentence, unless vm->put_off says that it
+ * could be created when others have ended, which is refused, too, if it is `last_chance`; then
+ * nothing is left to destroy. */
 enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_module *module,
                          unsigned extra, const struct options *options,
                          bool last_chance) MUST_CHECK;
@@ -289,6 +289,6 @@ void cpuid_init(void);
 /* At creation, after the VM's words: what CPUID answers. */
 void cpuid_setup(struct vm *vm);
 
-/* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0 and
- * IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
+/* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0
+ * and IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
 void cpuid_update(struct vcpu *vcpu);

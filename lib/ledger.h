@@ -3,7 +3,8 @@
  * it is not created (decision D20). Pages are counted, not places: a promise is kept as long as
  * pages come one by one. Pure, and without a lock of its own: arch/x86/memory.c has one.
  *
- * Account 0 is the hypervisor's own, and has no limit. No account takes what is promised to another.
+ * Account 0 is the hypervisor's own, and has no limit. No account takes what is promised to
+ * another.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LEDGER_ACCOUNTS 65u
+#define LEDGER_ACCOUNTS 97u /* VMs are numbered from 1; each boot module may be one */
 
 struct account {
     uint64_t promised, used; /* pages */

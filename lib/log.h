@@ -23,8 +23,8 @@ enum log_level {
 #define LOG_LINE_MAX  256
 #define LOG_RING_SIZE 0x10000
 
-/* Prints one line; the newline is added. What exceeds LOG_LINE_MAX - 2 characters is cut, and what is
- * not printable is shown as lib/visible.h says. */
+/* Prints one line; the newline is added. What exceeds LOG_LINE_MAX - 2 characters is cut, and what
+ * is not printable is shown as lib/visible.h says. */
 void log_line(enum log_level level, const char *format, ...) PRINTF(2, 3);
 
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
@@ -32,8 +32,8 @@ void log_line(enum log_level level, const char *format, ...) PRINTF(2, 3);
 #define log_error(...) log_line(LOG_ERROR, __VA_ARGS__)
 
 /* From now on `divert` is asked first: where it returns true, it has taken the line, which has its
- * level's prefix, and nothing is printed. NULL: the machine is about to stop; then it is called a last
- * time, with no line, to print what it has taken, and from then on all is printed. */
+ * level's prefix, and nothing is printed. NULL: the machine is about to stop; then it is called a
+ * last time, with no line, to print what it has taken, and from then on all is printed. */
 void log_divert(bool (*divert)(enum log_level level, const char *line));
 
 /* Prints text as it is: a piece of lines that somebody kept, newlines included. Another line that

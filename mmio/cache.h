@@ -135,9 +135,9 @@ struct translation {
     uint32_t error_code; /* WALK_FAULT */
 };
 
-/* A number of 32 bits whose upper ones say where something is kept. The multiplier is the one, of many
- * that were tried, that spreads best what drivers do: 64 instructions side by side, 64 registers,
- * both crossed, and the same in two address spaces. */
+/* A number of 32 bits whose upper ones say where something is kept. The multiplier is the one, of
+ * many that were tried, that spreads best what drivers do: 64 instructions side by side, 64
+ * registers, both crossed, and the same in two address spaces. */
 static inline uint32_t mmio_mix(uint64_t value)
 {
     return (uint32_t)value * MMIO_MULTIPLIER;

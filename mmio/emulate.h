@@ -29,7 +29,7 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
  * any instruction (SDM 3, 18.3.1.1). */
 void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags);
 
-/* Puts what a load read into a general register of `size` bytes, as gpr_write() does (mmio/execute.h);
- * from `signed_size` bytes, if that is not 0, with its sign. */
+/* Puts what a load read into a general register of `size` bytes, as gpr_write() does
+ * (mmio/execute.h); from `signed_size` bytes, if that is not 0, with its sign. */
 void mmio_fill_register(struct cpu_regs *cpu, unsigned gpr, unsigned size, unsigned signed_size,
                         uint64_t value);

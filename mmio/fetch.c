@@ -69,7 +69,8 @@ static enum mmio_outcome fetch_page(struct fetch *f)
 static COLD enum mmio_outcome unsupported(struct fetch *f)
 {
     char what[96];
-    snprintf(what, sizeof(what), "MMIO by %s, which is not emulated",
+    snprintf(what, sizeof(what), "%s by %s, which is not emulated",
+             mmio_is_read_only(f->vcpu, f->gpa) ? "a write to read-only memory" : "MMIO",
              decode_class(f->bytes, f->count, mmio_code_size(f->context)));
     return mmio_end(f->vcpu, MMIO_END_UNSUPPORTED, f->gpa, what,
                     "docs/MMIO_INSTRUCTIONS.md lists what is");

@@ -8,11 +8,10 @@
 #include "lib/trace.h"
 #include "mmio/emulate.h"
 #include "mmio/hot.h"
-#include "mmu/memslot.h"
 
 static COLD enum mmio_outcome end_delivery(struct mmio_vcpu *v, gpa_t gpa)
 {
-    if (memslot_find(memslots(v->mmu), mmu_gfn(v->mmu, gpa)))
+    if (mmio_is_read_only(v, gpa))
         return mmio_end(v, MMIO_END_DELIVERY, gpa, "an event's delivery wrote to read-only memory",
                         "keep GDT, TSS and stacks where they can be written");
     return mmio_end(v, MMIO_END_DELIVERY, gpa, "an event's delivery touched MMIO",
@@ -27,8 +26,8 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it an access
- * that was made before, and all as it was then? See mmio/hot.h. */
+/* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it an
+ * access that was made before, and all as it was then? See mmio/hot.h. */
 static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
 {
     cpu_reg_load_usual(v->cpu);

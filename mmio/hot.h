@@ -9,7 +9,8 @@
  * instruction, the generation of the slots and the two sequences (decisions D3 and D6). Of the
  * registers CR3, CS and RFLAGS are read at each exit; CR0.PG, the bits of CR4 and EFER change by
  * exits alone, which `regime` counts; and what depends on CR0.WP is not kept. So the answer is that
- * of a fresh walk, a fresh fetch and a fresh look at the bus in every mode; `off` keeps nothing here.
+ * of a fresh walk, a fresh fetch and a fresh look at the bus in every mode; `off` keeps nothing
+ * here.
  *
  * 64-bit code with flat segments and an operand inside one page only.
  */
@@ -44,9 +45,9 @@ static inline struct hot *mmio_hot_find(struct mmio_vcpu *vcpu, uint64_t rip, gp
     return mmio_hot_is(&hot[1], rip, gpa, cr3, mode) ? &hot[1] : NULL;
 }
 
-/* It is. Whether all the rest is as it was too. Then the caller lets RIP go on by hot->access.move.length, RF
- * cleared, and mmio_hot_access() does the rest. The exit did not interrupt an event's delivery and
- * there is no interrupt shadow. Both need an epoch. */
+/* It is. Whether all the rest is as it was too. Then the caller lets RIP go on by
+ * hot->access.move.length, RF cleared, and mmio_hot_access() does the rest. The exit did not
+ * interrupt an event's delivery and there is no interrupt shadow. Both need an epoch. */
 bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot) MUST_CHECK;
 void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot);
 

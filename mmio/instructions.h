@@ -152,7 +152,8 @@ struct insn_row {
 extern const struct insn_row insn_rows[];
 extern const unsigned insn_row_count;
 
-/* Opcodes that are #UD, in their order and none twice; where ModRM.reg is part of them, those in the mask. */
+/* Opcodes that are #UD, in their order and none twice; where ModRM.reg is part of them, those in
+ * the mask. */
 struct insn_undefined {
     uint16_t first, last;
     uint8_t extensions;

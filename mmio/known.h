@@ -1,8 +1,8 @@
 /*
  * Moves of which all parts are known, but that were not made in this combination before, or are not
  * kept as one (mmio/hot.h): the instruction was decoded, the pages of its code and of its operand
- * were walked to, and perhaps its place on the bus was looked up. Then the access is made from these
- * parts, after each has been compared with what a fresh look would read (decision D6).
+ * were walked to, and perhaps its place on the bus was looked up. Then the access is made from
+ * these parts, after each has been compared with what a fresh look would read (decision D6).
  *
  * This is what an access costs that is one of very many. Whatever is not like that is left to the
  * emulator, which brings the parts. In mode `off` there are none.

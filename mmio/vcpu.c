@@ -30,6 +30,12 @@ enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context 
     return MMIO_INJECT;
 }
 
+bool mmio_is_read_only(const struct mmio_vcpu *vcpu, gpa_t gpa)
+{
+    const struct memslot *slot = memslot_find(memslots(vcpu->mmu), mmu_gfn(vcpu->mmu, gpa));
+    return slot && slot->flags & MEMSLOT_READONLY;
+}
+
 enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,
                            const char *what, const char *advice)
 {

@@ -86,6 +86,9 @@ static inline void mmio_count_check(struct mmio_vcpu *vcpu, const struct mmio_in
         vcpu->stats.spte_hits++;
 }
 
+/* Does the address lie in a slot that the guest must not write? For sentences. */
+bool mmio_is_read_only(const struct mmio_vcpu *vcpu, gpa_t gpa);
+
 /* The sentence of a VM's end: `what`, then where, the bytes at RIP, then what to `do`. Returns
  * MMIO_END. Not logged here: the caller ends the VM with it. */
 enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,

@@ -82,7 +82,8 @@ static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t
 
 static void begin_freeing(struct table_walk *walk, const struct retired *r)
 {
-    walk->top = walk->level = r->level;
+    walk->level = r->level;
+    __atomic_store_n(&walk->top, r->level, __ATOMIC_RELAXED); /* tdp_is_reclaiming() has no lock */
     walk->alias = r->alias;
     walk->tables[r->level] = phys_to_virt(r->page);
     walk->index[r->level] = 0;
@@ -124,7 +125,7 @@ static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
         }
     }
     if (w->level > w->top)
-        w->top = 0;
+        __atomic_store_n(&w->top, 0, __ATOMIC_RELAXED);
 }
 
 /* ---- Memory of slots ------------------------------------------------------------------------- */

@@ -30,8 +30,8 @@ static hpa_t new_table(struct mmu *mmu)
 }
 
 /* A guest that spreads accesses over its whole address space gets a table for each. What its memory
- * does not justify it pays for itself: all tables are cut off, and it faults them in again. They are
- * freed by its next faults, each of which frees more than it can need: no exit takes long. */
+ * does not justify it pays for itself: all tables are cut off, and it faults them in again. They
+ * are freed by its next faults, each of which frees more than it can need: no exit takes long. */
 #define TABLES_FREE_OF_CHARGE 512u
 
 static uint64_t justified_by(uint64_t pages)

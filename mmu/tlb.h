@@ -111,9 +111,9 @@ static inline void tlb_assert_paid(const struct mmu *mmu, unsigned pcpu)
  * out of the guest or has paid. The caller may hold mmu->lock: whom it waits for holds nothing. */
 void tlb_sync(struct mmu *mmu);
 
-/* Returns when none of the pCPUs that are online for the owner, a VM's `struct mmu`, holds a pointer
- * or a translation from before the call. The caller holds no lock of mmu/ but slots_lock, and no
- * pointer. */
+/* Returns when none of the pCPUs that are online for the owner, a VM's `struct mmu`, holds a
+ * pointer or a translation from before the call. The caller holds no lock of mmu/ but slots_lock,
+ * and no pointer. */
 void tlb_wait_epoch(const void *owner);
 
 /* A VPID that no other vCPU has, clean of translations, or 0 when all are taken: then the vCPU must

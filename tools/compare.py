@@ -33,7 +33,7 @@ PEER = ROOT / "tests/bench/kvm.txt"
 CHART = ROOT / "docs/bench.svg"
 README = ROOT / "README.md"
 CSV = BUILD / "bench/bench.csv"
-GUESTS = {"exits": "bench", "cpu": "cpu_bench", "mmu": "mmu_bench"}
+GUESTS = {"exits": "bench", "mmio": "mmio_bench", "cpu": "cpu_bench", "mmu": "mmu_bench"}
 HUGE_PAGES = "hugepages=36"
 # The columns: which Bochs, and the words of the kernel's command line.
 CONFIGURATIONS = {
@@ -75,6 +75,28 @@ ROWS = (
     ("exits", "mmio_first_after_slot_change", "first MMIO write after a slot has come"),
     ("exits", "mmio_first_after_slot_replace", "… after a slot was deleted and added"),
     ("exits", "mmio_first_after_slot_flags", "… after a slot's flags have changed, twice"),
+    ("mmio", "mmio_one_cr3", "MMIO write, in two address spaces by turns"),
+    ("mmio", "mmio_devices_2", "one instruction, two devices by turns"),
+    ("mmio", "mmio_devices_2_cr3", "… and two address spaces"),
+    ("mmio", "mmio_places_17", "one instruction, 17 registers by turns"),
+    ("mmio", "mmio_places_17_cr3", "… and two address spaces"),
+    ("mmio", "mmio_places_64", "… 64 registers"),
+    ("mmio", "mmio_places_64_cr3", "… and two address spaces"),
+    ("mmio", "mmio_places_256", "… 256 registers, more than are kept"),
+    ("mmio", "mmio_instructions_17", "17 instructions, one register"),
+    ("mmio", "mmio_instructions_17_cr3", "… and two address spaces"),
+    ("mmio", "mmio_instructions_64", "64 instructions"),
+    ("mmio", "mmio_instructions_64_cr3", "… and two address spaces"),
+    ("mmio", "mmio_instructions_256", "256 instructions, more than are kept"),
+    ("mmio", "doorbells_2", "one instruction, two doorbells by turns"),
+    ("mmio", "doorbells_2_cr3", "… and two address spaces"),
+    ("mmio", "mmio_or", "OR on a device"),
+    ("mmio", "mmio_xchg", "XCHG with a device"),
+    ("mmio", "mmio_rep_movs", "an element of REP MOVSD to a device"),
+    ("mmio", "lapic_eoi", "local APIC: EOI"),
+    ("mmio", "lapic_tpr", "local APIC: a write of TPR"),
+    ("mmio", "lapic_id", "local APIC: a read of its ID"),
+    ("mmio", "lapic_tmict", "local APIC: a write of its timer's initial count"),
     ("mmu", "fault_4k_present", "first touch of 4 KiB that the host has"),
     ("mmu", "fault_4k_cold", "first touch of 4 KiB, allocated and cleared"),
     ("mmu", "fault_2m_present", "first touch of 2 MiB that the host has"),
@@ -97,6 +119,11 @@ TWO = (
     ("exits,vcpus=2", "mmio_read", "MMIO read of 4 bytes"),
     ("exits,vcpus=2", "doorbell", "a doorbell"),
     ("exits,vcpus=2", "mmio_first_after_slot_change", "first MMIO write after a slot has come"),
+    ("mmio,vcpus=2", "mmio_devices_2", "one instruction, two devices by turns"),
+    ("mmio,vcpus=2", "mmio_places_256", "one instruction, 256 registers, more than are kept"),
+    ("mmio,vcpus=2", "doorbells_2", "one instruction, two doorbells by turns"),
+    ("mmio,vcpus=2", "mmio_or", "OR on a device"),
+    ("mmio,vcpus=2", "lapic_eoi", "local APIC: EOI"),
     ("cpu,vcpus=2", "cpuid_armed", "CPUID leaf 0, a timer of the guest's armed"),
     ("cpu,vcpus=2", "cpuid_waiting", "CPUID leaf 0, an interrupt waiting for IF"),
 )
@@ -110,17 +137,26 @@ FRONT = (
     ("exits", "port_write", "port write", "KVM's device is the PIC, ours a UART"),
     ("exits", "mmio_write", "MMIO write, made before", "KVM decodes it again and walks the guest's "
      "page tables; eptvisor checks that what it has kept of that is still right"),
-    ("exits", "mmio_first_after_slot_change", "… the first after a memslot has come", "as above"),
+    ("mmio", "mmio_devices_2", "… two devices by turns", "the same"),
+    ("mmio", "mmio_places_256", "… to one of 256 registers, more than are kept: two of three are "
+     "not", "the same, but for what was not kept: that is the miss"),
+    ("mmio", "mmio_instructions_256", "… by one of 256 instructions, more than are kept",
+     "the same"),
+    ("exits", "mmio_first_after_slot_change", "… the first after a memslot has come", "the same"),
     ("exits", "mmio_first_after_slot_replace", "… the first after one was replaced: nothing that "
      "was kept is of use", "KVM drops all mappings of the VM"),
+    ("mmio", "mmio_or", "OR on a device, which eptvisor emulates each time", ""),
     ("exits", "doorbell", "a doorbell, rung before", "KVM's wakes an eventfd, ours counts"),
+    ("mmio", "doorbells_2", "… two doorbells by turns", "the same"),
+    ("mmio", "lapic_eoi", "local APIC: EOI", ""),
     ("mmu", "fault_4k_present", "first touch of a page that the host has", "KVM asks the host's "
      "page tables, which can take it back; eptvisor has memory of its own"),
 )  # fmt: skip
 
 # What is not the same work, where that is not said by the row.
 DIFFERENCES = (
-    "KVM's hypercall is one that it does not know and refuses; eptvisor's is one that does nothing.",
+    "KVM's hypercall is one that it does not know and refuses; eptvisor's is one that does "
+    "nothing.",
     "An MMIO access that was made before: KVM decodes the instruction and walks the guest's page "
     "tables each time. eptvisor keeps what came of that the last time, by instruction, place and "
     "address space, and checks that nothing has changed; where nothing is kept it does what KVM "
@@ -130,7 +166,8 @@ DIFFERENCES = (
     "eventfd's readers, of whom there are none; eptvisor's counts.",
     "A fault: KVM asks the host's page tables for the page, under the locks and notifiers that let "
     "the host take it back; eptvisor's memory is its own.",
-    "Every exit: KVM looks for signals, preemption, and work of the host's, and switches more state; "
+    "Every exit: KVM looks for signals, preemption, and work of the host's, and switches more "
+    "state; "
     "eptvisor has no user space and no host.",
     "KVM has mitigations for the CPU's flaws, off in the first columns; eptvisor has none in these "
     "rows.",
@@ -302,10 +339,13 @@ def table(ours: Ours, kernel: Kernel, peer: Peer) -> str:
         lines.append(f"| {what} | {mine} | {off} | {off / mine:.1f} | {default} | "
                      f"{default / mine:.1f} | {peer['bochs2'][row]} |")  # fmt: skip
     lines += ["", "What is not the same work:", "", *(f"- {each}" for each in DIFFERENCES)]
-    lines += ["", "Without MMIO caching (`mmio_caching=0`, KVM's `mmio_caching=N`), and with the dirty log",
+    lines += ["",
+              "Without MMIO caching (`mmio_caching=0`, KVM's `mmio_caching=N`), and with the dirty "
+              "log",
               "by write protection (`ept_ad=0`, KVM's `pml=N`), mitigations off:", "",
               *short_table(PLAIN, ours, peer["plain"])]  # fmt: skip
-    lines += ["", "In VMs with two vCPUs, mitigations off:", "", *short_table(TWO, ours, peer["two"])]
+    lines += ["", "In VMs with two vCPUs, mitigations off:", ""]
+    lines += short_table(TWO, ours, peer["two"])
     lines += ["", "And what is not a path length:", "", "| | eptvisor | KVM |", "|---|---|---|"]
     for of, row, what in OTHERS:
         lines.append(f"| {what} | {ours[of][row]} | {peer['off'][row]} |")

@@ -3,7 +3,7 @@
 
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
-TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/trace.c \
+TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.c lib/trace.c \
               tests/unit/support.c tests/unit/test_mmu_threads.c
 TSAN_SRC   := $(filter-out $(IMPURE),$(TSAN_SRC))
 

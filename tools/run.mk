@@ -98,8 +98,10 @@ storm: run ## what one CPU changes under another, 10^5 times in two programs
 
 # Not `export`: `make run` knows some of these words, too, with defaults of its own.
 HOSTILE_WORDS := N SEED VM BOOT JOBS STEPS TRACE SHRINK PER_BOOT SMP CPU MACHINE CMDLINE
-hostile: all guests $(B)/optrom.bin $(NESTED) | deps-target ## N=10000 hostile VMs beside innocent ones; SEED=, VM=, BOOT=
-	$(Q)$(foreach w,$(HOSTILE_WORDS),$(if $(filter file default undefined,$(origin $(w))),,$(w)='$($(w))')) $(PYTHON) tools/hostile.py
+given = $(if $(filter file default undefined,$(origin $(1))),,$(1)='$($(1))')
+hostile: all guests $(B)/optrom.bin $(NESTED) | deps-target
+hostile: ## N=10000 hostile VMs beside innocent ones; SEED=, VM=, BOOT=
+	$(Q)$(foreach w,$(HOSTILE_WORDS),$(call given,$(w))) $(PYTHON) tools/hostile.py
 
 .PHONY: spin storm hostile
 spin: ## models: kicks, sleep, epochs, conversions; in full, and their mutants; some minutes

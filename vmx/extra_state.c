@@ -156,8 +156,7 @@ uint64_t extra_xcr0(void)
     return has_xsave ? xgetbv() : 0;
 }
 
-/* What the rules that we know allow, and this CPU, which may know more. */
-bool extra_set_xcr0(uint64_t value)
+uint64_t extra_xcr0_supported(void)
 {
-    return xcr0_is_valid(value, xcr0_supported) && xsetbv_safe(value);
+    return xcr0_supported;
 }

@@ -35,8 +35,8 @@ void extra_state_destroy(struct extra_state *state);
 const char *extra_state_load(struct extra_state *state) MUST_CHECK;
 void extra_state_save(struct extra_state *state);
 
-/* XSETBV by the guest. False: the CPU does not allow that value (#GP for the guest). */
-bool extra_set_xcr0(uint64_t value) MUST_CHECK;
+/* The components of XCR0 that the list switches; 0 without XSAVE. */
+uint64_t extra_xcr0_supported(void);
 uint64_t extra_xcr0(void);
 
 /* After extra_state_enable(), before any guest: whether XSAVEC, if there is one, stores what it is

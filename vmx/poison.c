@@ -65,20 +65,13 @@ static void poison_violation(uint64_t garbage)
     vmwrite(VMCS_EXIT_QUALIFICATION, (qualification & ~undefined) | (garbage & undefined));
 }
 
-/* Of an unusable segment the selector is saved, the base of FS and GS, SS.DPL, and that it is
- * unusable; nothing else (SDM 3, 28.3.2). The upper halves of other bases are 0. */
-static void poison_segment(enum segment segment, uint64_t garbage)
+/* Of an unusable ES, SS or DS no base is saved (SDM 3, 28.3.2); its upper half is 0. Limit and
+ * rights are not, either, but Bochs would keep garbage in them when real mode loads the
+ * register. */
+static void poison_base(enum segment segment, uint64_t garbage)
 {
-    const uint32_t i = 2 * (uint32_t)segment;
-    const uint64_t defined = SEG_AR_UNUSABLE | (segment == SEG_SS ? SEG_AR_DPL : 0);
-    uint64_t rights = vmread(VMCS_GUEST_ES_ACCESS_RIGHTS + i);
-    if (!(rights & SEG_AR_UNUSABLE))
-        return;
-    vmwrite(VMCS_GUEST_ES_ACCESS_RIGHTS + i,
-            (rights & defined) | (garbage & BITS(15, 0) & ~defined));
-    vmwrite(VMCS_GUEST_ES_LIMIT + i, garbage >> 16 & UINT32_MAX);
-    if (segment != SEG_FS && segment != SEG_GS)
-        vmwrite(VMCS_GUEST_ES_BASE + i, garbage >> 32);
+    if (vmread(VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * (uint32_t)segment) & SEG_AR_UNUSABLE)
+        vmwrite(VMCS_GUEST_ES_BASE + 2 * (uint32_t)segment, garbage & UINT32_MAX);
 }
 
 /* They are saved under PAE paging alone (SDM 3, 28.3.4). */
@@ -107,9 +100,9 @@ static void poison(uint32_t reason)
     poison_error_code(VMCS_IDT_VECTORING_INFO, VMCS_IDT_VECTORING_ERROR, garbage);
     if (reason == REASON_EPT_VIOLATION)
         poison_violation(garbage);
-    for (unsigned segment = SEG_ES; segment < SEG_COUNT; segment++)
-        if (segment != SEG_CS)
-            poison_segment((enum segment)segment, garbage + segment);
+    poison_base(SEG_ES, garbage);
+    poison_base(SEG_SS, garbage >> 1);
+    poison_base(SEG_DS, garbage >> 2);
     poison_pdptes(garbage);
     for (unsigned i = 0; i < ARRAY_SIZE(fields); i++) {
         uint32_t field = fields[i].field;
@@ -120,9 +113,9 @@ static void poison(uint32_t reason)
     }
 }
 
-/* Instructions of the way here and back, and of the two looks at the clock, that lie outside of
- * what these measure. */
-#define UNSEEN 28
+/* Instructions of the way here and back, which an exit without extra work does not go, and of the
+ * two looks at the clock, that lie outside of what these measure. */
+#define UNSEEN 36
 
 uint64_t vmx_poison(uint32_t reason)
 {

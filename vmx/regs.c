@@ -93,8 +93,9 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
     cpu->value[reg] = value;
     cpu->known |= BIT(reg);
-    if (likely(reg == REG_RIP)) {
-        vmwrite(VMCS_GUEST_RIP, value);
+    _Static_assert(REG_RIP < REG_RFLAGS && REG_RSP < REG_RFLAGS, "those that are set often");
+    if (likely(reg <= REG_RFLAGS)) {
+        vmwrite(fields[reg], value);
         return;
     }
     if (reg == REG_CR0 || reg == REG_CR4 || reg == REG_EFER)

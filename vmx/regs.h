@@ -4,8 +4,8 @@
  * General registers but RSP live in memory while the hypervisor runs: gpr[], in the order that
  * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first
  * use and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is
- * for general registers by number, which may be RSP.
- * The hosted tests supply cpu_reg_load(), cpu_reg_load_usual() and cpu_set_reg() over a plain array.
+ * for general registers by number, which may be RSP. The hosted tests supply cpu_reg_load(),
+ * cpu_reg_load_usual() and cpu_set_reg() over a plain array.
  */
 #pragma once
 
@@ -81,9 +81,9 @@ struct cpu_regs {
     uint64_t known;              /* bit n: value[n] is what register n holds */
     uint64_t value[REG_COUNT];
 
-    /* Counts in steps of REGIME_STEP what happens, by exits alone, to the meaning of addresses: CR0,
-     * CR4 and EFER that are set here, and flushes where they exit. While it is the same, so are the
-     * bits of these registers that translations depend on, but for CR0.WP, which may be the
+    /* Counts in steps of REGIME_STEP what happens, by exits alone, to the meaning of addresses:
+     * CR0, CR4 and EFER that are set here, and flushes where they exit. While it is the same, so
+     * are the bits of these registers that translations depend on, but for CR0.WP, which may be the
      * guest's to change without an exit. */
     uint64_t regime;
 };
@@ -98,7 +98,8 @@ static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
     return likely(cpu->known >> reg & 1) ? cpu->value[reg] : cpu_reg_load(cpu, reg);
 }
 
-/* The same of RIP, RFLAGS, CR3 and the rights of CS at once: nearly every access is asked for these. */
+/* The same of RIP, RFLAGS, CR3 and the rights of CS at once: nearly every access is asked for
+ * these. */
 void cpu_reg_load_usual(struct cpu_regs *cpu);
 
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
@@ -134,8 +135,8 @@ static inline unsigned cpu_cpl(struct cpu_regs *cpu)
     return (unsigned)(cpu_reg(cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DPL) >> 5;
 }
 
-/* The bits of RFLAGS that decide, beside memory and the other registers, what the instruction at RIP
- * does: TF and AC. RF does not; the CPU sets it as it exits. */
+/* The bits of RFLAGS that decide, beside memory and the other registers, what the instruction at
+ * RIP does: TF and AC. RF does not; the CPU sets it as it exits. */
 #define CPU_STATE_RFLAGS 0x40100u
 
 /* What decides it beside CR3 and CR0.WP, in a word: the regime, and CS and RFLAGS as far as they

@@ -225,9 +225,9 @@ static inline void vmx_complete(uint64_t next, uint64_t rflags)
         vmwrite_always(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
 }
 
-/* The exit's instruction will be executed again, or goes on with its next iteration. RF keeps it from
- * meeting its own breakpoint a second time (SDM 3, 18.3.1.1); where the exit was the instruction's
- * own and not one for an access to memory, the CPU has saved RF as 0. */
+/* The exit's instruction will be executed again, or goes on with its next iteration. RF keeps it
+ * from meeting its own breakpoint a second time (SDM 3, 18.3.1.1); where the exit was the
+ * instruction's own and not one for an access to memory, the CPU has saved RF as 0. */
 void vmx_retry_instruction(struct vmx_vcpu *vcpu);
 
 /* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the

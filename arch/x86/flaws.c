@@ -240,9 +240,10 @@ void flaws_decide(const struct flaw_input *in, enum mitigations wanted, struct f
         return;
     for (unsigned i = 0; i < FLAW_COUNT; i++)
         wants |= out->flaws >> i & 1 ? asks[i] : 0;
-    /* Compiled code reads no register before it has written it, whatever it mispredicts of its own
-     * branches. Only who can choose where our branches go could use the guest's registers: enhanced
-     * IBRS keeps the guest from that; IBRS that is written at each exit leaves the way up to there. */
+    /* Compiled code reads no register before it has written it, whatever it mispredicts of its
+     * own branches. Only who can choose where our branches go could use the guest's registers:
+     * enhanced IBRS keeps the guest from that; IBRS that is written at each exit leaves the way
+     * up to there. */
     if (wants & can & DO_IBRS_AT_EXIT)
         wants |= DO_CLEAR_GPRS;
     out->actions = wants & can;

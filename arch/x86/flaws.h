@@ -73,7 +73,7 @@ struct flaw_verdict {
 enum mitigations { /* of the command line */
                    MITIGATIONS_OFF,
                    MITIGATIONS_AUTO,
-                   MITIGATIONS_FORCE, /* all that this CPU can carry out, whatever flaws it has: for tests */
+                   MITIGATIONS_FORCE, /* all that this CPU can do, whatever its flaws; for tests */
 };
 
 void flaws_decide(const struct flaw_input *in, enum mitigations wanted, struct flaw_verdict *out);

@@ -10,9 +10,9 @@
  * the final page tables. Keeps `info`. Returns 0 or -ENOMEM after a sentence. */
 int memory_init(const struct boot_info *info) MUST_CHECK;
 
-/* What VMs are promised, by their numbers in the report (lib/ledger.h). Between open and close, what
- * a CPU takes while it works for the VM is the VM's; 0 is the hypervisor's own. False: so much can't
- * be promised now. */
+/* What VMs are promised, by their numbers in the report (lib/ledger.h). Between open and close,
+ * what a CPU takes while it works for the VM is the VM's; 0 is the hypervisor's own. False: so much
+ * can't be promised now. */
 bool memory_open(unsigned account, uint64_t pages, bool grows) MUST_CHECK;
 void memory_close(unsigned account);
 static inline void memory_pay_from(unsigned account)

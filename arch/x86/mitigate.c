@@ -25,7 +25,7 @@ static unsigned l1tf_cache_bits;
 
 /* Larger than any L1D, twice: of our own code, which is nobody's secret. */
 #define L1D_READ (64u << 10)
-extern const uint8_t image_start[];
+extern const uint8_t text_start[];
 
 static void read_cpu(struct flaw_input *in)
 {
@@ -99,10 +99,10 @@ void mitigate_at_exit(void)
 static void fill_l1d(void)
 {
     for (unsigned i = 0; i < L1D_READ; i += 4096)
-        __asm__ volatile("movb %0, %%al" : : "m"(image_start[i]) : "al");
+        __asm__ volatile("movb %0, %%al" : : "m"(text_start[i]) : "al");
     __asm__ volatile("lfence" ::: "memory");
     for (unsigned i = 0; i < L1D_READ; i += 64)
-        __asm__ volatile("movb %0, %%al" : : "m"(image_start[i]) : "al");
+        __asm__ volatile("movb %0, %%al" : : "m"(text_start[i]) : "al");
     __asm__ volatile("lfence" ::: "memory");
 }
 

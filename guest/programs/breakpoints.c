@@ -1,8 +1,9 @@
 /*
  * Instruction breakpoints and RF (SDM 3, 18.3.1.1) around instructions that exit. One that we
- * complete ends with RF clear, so that a breakpoint on the next one is met; one that is tried again,
- * or goes on, has RF set, so that it does not meet its own again; and frames show it so.
+ * complete ends with RF clear, so that a breakpoint on the next one is met; one that is tried
+ * again, or goes on, has RF set, so that it does not meet its own again; and frames show it so.
  */
+#include "guest/programs/rt/apic.h"
 #include "guest/programs/rt/rt.h"
 
 #define DEV             ((uint64_t)TESTDEV_A_BASE)
@@ -241,6 +242,30 @@ static void interrupted(void)
     note("between", between);
 }
 
+static void on_own_interrupt(struct frame *frame)
+{
+    others++;
+    other_flags |= frame->rflags;
+    apic_write(APIC_REG_EOI, 0);
+}
+
+/* An interrupt behind an access that was made again finds RF clear, as behind any instruction. The
+ * access is the one that sends it. No breakpoint is enabled, which would have it emulated. */
+static void interrupt_behind(void)
+{
+    others = 0;
+    other_flags = 0;
+    apic_write(APIC_REG_SVR, 0x1ff);
+    set_handler(VECTOR_EXTERNAL, on_own_interrupt);
+    __asm__ volatile("sti");
+    for (unsigned i = 0; i < ROUNDS; i++)
+        apic_write(APIC_REG_ICR, ICR_SELF | VECTOR_EXTERNAL);
+    __asm__ volatile("cli");
+    set_handler(VECTOR_EXTERNAL, NULL);
+    EXPECT_EQ(others, ROUNDS);
+    EXPECT_EQ(other_flags & RFLAGS_RF, 0);
+}
+
 /* A fault that the emulator raises has RF in its frame; and the handler's IRET with it. */
 static void emulated_fault(void)
 {
@@ -271,6 +296,7 @@ void guest_main(void)
         {"stepped_stores", stepped_stores, NEED_TESTCTL},
         {"stepped_input", stepped_input, NEED_TESTCTL},
         {"interrupted", interrupted, NEED_TESTCTL},
+        {"interrupt_behind", interrupt_behind, NEED_TESTCTL},
         {"emulated_fault", emulated_fault, NEED_TESTCTL},
     };
 

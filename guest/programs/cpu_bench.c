@@ -15,7 +15,8 @@
 #define LVT_MASKED   BIT(16)
 #define SVR_ENABLED  0x1ffu
 
-/* Ports that stay in the hypervisor: our UART's scratch register, the trigger modes of KVM's PIC. */
+/* Ports that stay in the hypervisor: our UART's scratch register, the trigger modes of KVM's
+ * PIC. */
 #define KVM_PORT 0x4d0
 static uint16_t port = PORT_UART + 7;
 

@@ -53,6 +53,7 @@ GUEST_WORDS_watchpoints                 := testctl,budget=60000
 GUEST_WORDS_init                        := testctl,vcpus=2,budget=60000
 GUEST_WORDS_x2apic                      := testctl,vcpus=2
 GUEST_WORDS_smp_flush                   := testctl,vcpus=4,budget=60000
+GUEST_WORDS_smp_tracked                 := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_slots                   := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_ipis                    := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_ve                      := testctl,vcpus=2,shared=39,ve

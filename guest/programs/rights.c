@@ -231,12 +231,38 @@ static void user_code(void)
     end();
 }
 
+/* At CPL 3 the hypercall that does nothing is answered, and every other VMCALL is #UD. */
+extern uint8_t user_calls[], user_call_refused[];
+__asm__(".pushsection .text\n"
+        ".balign 4096\n"
+        "user_calls: movl $0x45505400, %eax\n"
+        "vmcall\n"
+        "testl %eax, %eax\n"
+        "jnz 1f\n"
+        "movl $0x45505401, %eax\n"
+        "user_call_refused: vmcall\n"
+        "1: hlt\n"
+        ".balign 4096\n"
+        ".popsection");
+_Static_assert(ABI_HYPERCALL + HC_NOP == 0x45505400 && HC_VERSION == 1, "user_calls spells them");
+
+static void user_hypercalls(void)
+{
+    uint64_t at = VA + RT_2M;
+    map_page(rt_pml4, at, (uint64_t)user_calls, PTE_P | PTE_U);
+    invlpg(at);
+    struct fault fault = try_run(run_user, (void *)at);
+    EXPECT_EQ(fault.vector, VECTOR_UD);
+    EXPECT_EQ(fault.rip, at + (uint64_t)(user_call_refused - user_calls));
+}
+
 void guest_main(void)
 {
     static const struct test tests[] = {
         {"protection_keys", protection_keys, NEED_TESTCTL},
         {"smap", smap, NEED_TESTCTL},
         {"user_code", user_code, NEED_TESTCTL},
+        {"user_hypercalls", user_hypercalls, NEED_TESTCTL},
     };
 
     run_tests(tests, ARRAY_SIZE(tests));

@@ -109,8 +109,13 @@ def test_too_little_ram(boot, mem: int) -> None:
 
 
 def test_just_enough_ram(boot) -> None:
-    """What the README says is enough for a guest."""
-    (needed,) = re.findall(r"and (\d+) MiB of RAM", README.read_text())
-    result = boot(guests=(hello(),), mem=int(needed))
-    assert result.status == 0, result
-    assert result.passed("hello")
+    """What the README says is enough for a machine, and for a VM of each of two sizes."""
+    text = " ".join(README.read_text().split())
+    found = re.search(r"and (\d+) MiB of RAM, which has room for a VM of (\d+) MiB "
+                      r"\(one of (\d+) MiB takes a machine of (\d+)\)", text)  # fmt: skip
+    assert found
+    small, in_small, in_large, large = map(int, found.groups())
+    for mem, size in ((small, in_small), (large, in_large)):
+        result = boot(guests=(Guest(HELLO, ("testctl", f"mem={size}M")),), mem=mem)
+        assert result.status == 0, result
+        assert result.passed("hello")

@@ -203,7 +203,8 @@ Magic breakpoint
     ("instruction", "what"),
     [
         *((name, "serialising") for name in (
-            "cpuid", "wrmsr", "mov cr3, rdx", "mov cr4, rax", "mov dr7, rax", "invlpg byte ptr ds:[rax]",
+            "cpuid", "wrmsr", "mov cr3, rdx", "mov cr4, rax", "mov dr7, rax",
+            "invlpg byte ptr ds:[rax]",
             "invept edi, xmmword ptr ss:[rbp-16]", "invvpid rax, xmmword ptr ds:[rbx]", "iretq",
             "xsetbv", "lgdt ds:[rax]", "lidt ds:[rax]", "lldt ax", "ltr ax", "wbinvd", "invd")),
         *((name, "locked_ops") for name in (

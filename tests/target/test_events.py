@@ -1,5 +1,7 @@
 """Events: exceptions that exit and are given back, deliveries that are cut short, NMI blocking."""
 
+import re
+
 import pytest
 from conftest import BUILD, Guest, hello
 
@@ -34,8 +36,9 @@ def test_an_endless_exception_holds_up_nobody(boot, args: str) -> None:
 def test_debug_exceptions_are_the_guests(boot) -> None:
     """And each is one exit."""
     result = run(boot, guest("debug", "testctl"))
-    exits = [line for line in result.lines if "exits=" in line and " ok " in line]
-    assert len(exits) == 9, result
+    # General detect is a MOV to DR7 that exits, so no #DB has to.
+    exits = [line for line in result.lines if " ok " in line and re.search("exits=[1-9]", line)]
+    assert len(exits) == 8, result
     assert all(word == "exits=1" for line in exits for word in line.split() if "exits=" in word)
 
 

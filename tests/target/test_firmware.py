@@ -8,7 +8,7 @@ from harness import host
 
 @pytest.mark.parametrize("method", ["optrom", "grub-bios", "grub-efi"])
 def test_runs_by(boot, method: str) -> None:
-    result = boot(method=method)
+    result = boot(method=method, timeout=300)
     assert result.status == 0, result
 
 

@@ -34,7 +34,9 @@ def kernel() -> None:
     ("bochs", "method"), [(OWN, "kernel"), (OWN, "grub-bios"), (OTHER, "kernel")]
 )
 def test_guests_pass_nested(boot: BootFixture, bochs: str, method: str) -> None:
-    items = [f"{BUILD}/guest/{name}.elf:testctl" for name in PLAIN]
+    # On Bochs 3.0 `state` finds vector state that is not as after a reset: docs/EMULATOR-GAPS.md.
+    plain = [name for name in PLAIN if bochs == "2.7" or name != "state"]
+    items = [f"{BUILD}/guest/{name}.elf:testctl" for name in plain]
     items += [f"{BUILD}/guest/{name}.elf:{words}" for name, words in WORDS.items()]
     guests = parse_guests(" ".join(items if method == "kernel" else items[:1]))
     result = boot(machine="nested", bochs=bochs, method=method, guests=guests, timeout=900)

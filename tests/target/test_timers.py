@@ -1,4 +1,4 @@
-"""Events of the guest's own: they come in time, and what waits for a window does not make exits dear."""
+"""Events of the guest's own come in time, and what waits for a window makes no exit dear."""
 
 import pytest
 from conftest import BUILD, BootFixture, Guest
@@ -7,7 +7,7 @@ from conftest import BUILD, BootFixture, Guest
 @pytest.mark.parametrize("words", ["testctl", "mem=32M"])
 @pytest.mark.parametrize("args", ["", "x2apic"])
 def test_timers_come_in_time(boot: BootFixture, words: str, args: str) -> None:
-    """However much of the time the guest was not running: the preemption timer stands still then."""
+    """However much of the time the guest was not running, when the preemption timer stands."""
     result = boot(guests=(Guest(BUILD / "guest/lapic.elf", (words,), args),))
     assert result.status == 0, result
     late = {case.name: case.counters["late"] for case in result.output.cases

@@ -2,152 +2,7 @@
  * What a guest's CPU has, on recorded and made-up hosts: nothing that the table has not, and CPUID,
  * MSRs, CR4 and XCR0 that agree with each other.
  */
-#include "tests/unit/support.h"
-
-#include "guest/abi.h"
-#include "guest/features.h"
-#include "vmx/controls.h"
-
-#include <string.h>
-
-#define ALL_CONTROLS (SECONDARY_RDTSCP | SECONDARY_INVPCID | SECONDARY_XSAVES)
-
-/* A host: what its leaves say; one that is not listed is all zero. */
-struct record {
-    uint32_t leaf, subleaf;
-    struct cpuid r;
-};
-
-/* The components of Sapphire Rapids; the first five of them are Ice Lake's. */
-#define COMPONENTS                                                                                 \
-    {0xd, 2, {0x100, 0x240, 0, 0}}, {0xd, 5, {0x40, 0x440, 0, 0}}, {0xd, 6, {0x200, 0x480, 0, 0}}, \
-    {                                                                                              \
-        0xd, 7,                                                                                    \
-        {                                                                                          \
-            0x400, 0x680, 0, 0                                                                     \
-        }                                                                                          \
-    }
-
-#define ALL_ONES           \
-    {                      \
-        ~0u, ~0u, ~0u, ~0u \
-    }
-
-/* A CPU with every feature bit there is or will be, and the components of Sapphire Rapids. */
-static const struct record everything[] = {
-    {0, 0, {0x20, 0x756e6547, 0x6c65746e, 0x49656e69}},
-    {1, 0, {0x000806f8, 0x0b400800, ~0u, ~0u}},
-    {2, 0, {0x00feff01, 0xf0, 0, 0}},
-    {4, 0, {0xfc004121, 0x02c0003f, 0x3f, 0}},
-    {4, 3, {0xfc1fc163, 0x0380003f, 0x1bfff, 4}},
-    {5, 0, ALL_ONES},
-    {6, 0, ALL_ONES},
-    {7, 0, {2, ~0u, ~0u, ~0u}},
-    {7, 1, ALL_ONES},
-    {7, 2, ALL_ONES},
-    {0xa, 0, ALL_ONES},
-    {0xb, 0, {1, 2, 0x100, 7}},
-    {0xb, 1, {7, 112, 0x201, 7}},
-    {0xd, 0, {0x602e7, 0x2b00, 0x2b00, 0}},
-    {0xd, 1, {0x1f, 0x2b00, 0x1900, 0}},
-    COMPONENTS,
-    {0xd, 9, {8, 0xa80, 0, 0}},
-    {0xd, 17, {0x40, 0xac0, 2, 0}},
-    {0xd, 18, {0x2000, 0xb00, 6, 0}},
-    {0xf, 0, ALL_ONES},
-    {0x10, 0, ALL_ONES},
-    {0x12, 0, ALL_ONES},
-    {0x14, 0, ALL_ONES},
-    {0x15, 0, {2, 160, 25000000, 0}},
-    {0x16, 0, {2000, 3800, 100, 0}},
-    {0x19, 0, ALL_ONES},
-    {0x1c, 0, ALL_ONES},
-    {0x1d, 0, ALL_ONES},
-    {0x1e, 0, ALL_ONES},
-    {0x1f, 0, {1, 2, 0x100, 7}},
-    {0x20, 0, ALL_ONES},
-    {0x80000000, 0, {0x80000008, 0, 0, 0}},
-    {0x80000001, 0, {0, 0, ~0u, ~0u}},
-    {0x80000002, 0, {1, 2, 3, 4}},
-    {0x80000006, 0, {0, 0, 0x08007040, 0}},
-    {0x80000007, 0, ALL_ONES},
-    {0x80000008, 0, {0x003934, ~0u, ~0u, ~0u}},
-};
-
-/* Ice Lake as Bochs 2.7 has it: PKRU's component is counted, and not described. */
-static const struct record icelake_bochs[] = {
-    {0, 0, {0x1b, 0x756e6547, 0x6c65746e, 0x49656e69}},
-    {1, 0, {0x000706e5, 0x00100800, 0x7ffafbff, 0xbfebfbff}},
-    {7, 0, {0, 0xf2bf27ef, 0x40405f4e, 0xbc000410}},
-    {0xd, 0, {0x2e7, 0xa88, 0xa88, 0}},
-    {0xd, 1, {0xf, 0xa08, 0x100, 0}},
-    COMPONENTS,
-    {0x80000000, 0, {0x80000008, 0, 0, 0}},
-    {0x80000001, 0, {0, 0, 0x121, 0x2c100800}},
-    {0x80000008, 0, {0x3028, 0, 0, 0}},
-};
-
-/* Westmere: no leaf 7, no XSAVE; its highest leaf is that of the topology. */
-static const struct record westmere[] = {
-    {0, 0, {0xb, 0x756e6547, 0x6c65746e, 0x49656e69}},
-    {1, 0, {0x000206c2, 0x07200800, 0x029ee3ff, 0xbfebfbff}},
-    {0xb, 0, {1, 2, 0x100, 5}},
-    {0x80000000, 0, {0x80000008, 0, 0, 0}},
-    {0x80000001, 0, {0, 0, 1, 0x2c100800}},
-    {0x80000008, 0, {0x3028, 0, 0, 0}},
-};
-
-static const struct record *records;
-static unsigned record_count;
-static uint32_t mask_leaf, mask_word, mask_bits; /* hidden from the host */
-
-static struct cpuid recorded(uint32_t leaf, uint32_t subleaf)
-{
-    struct cpuid r = {0};
-    bool has_subleaves = leaf == 4 || leaf == 7 || leaf == 0xb || leaf == 0xd;
-    for (unsigned i = 0; i < record_count; i++)
-        if (records[i].leaf == leaf && records[i].subleaf == (has_subleaves ? subleaf : 0))
-            r = records[i].r;
-    if (mask_bits && leaf == mask_leaf && !subleaf)
-        (mask_word == CPUID_EBX   ? &r.ebx
-         : mask_word == CPUID_ECX ? &r.ecx
-                                  : &r.edx)[0] &= ~mask_bits;
-    return r;
-}
-
-#define START(list, controls) start(list, ARRAY_SIZE(list), controls, true)
-static void start(const struct record *list, unsigned count, uint64_t controls, bool compaction)
-{
-    records = list;
-    record_count = count;
-    const struct feature_host host = {
-        .cpuid = recorded, .secondary = controls, .cr4 = ~0ull, .compaction = compaction};
-    features_setup(&host);
-}
-
-static const struct feature_vcpu vcpu = {.index = 2,
-                                         .count = 3,
-                                         .apic_on = true,
-                                         .xcr0 = 1,
-                                         .tsc_hz = 2000000000,
-                                         .shared = 39,
-                                         .execute_only = 38};
-
-static struct cpuid ask(uint32_t leaf, uint32_t subleaf)
-{
-    return features_cpuid(&vcpu, leaf, subleaf);
-}
-
-static uint32_t word(const struct cpuid *r, unsigned which)
-{
-    const uint32_t words[] = {r->eax, r->ebx, r->ecx, r->edx};
-    return words[which];
-}
-
-static void assert_same(struct cpuid a, struct cpuid b)
-{
-    assert_memory_equal(&a, &b, sizeof(a));
-}
+#include "tests/unit/features_world.h"
 
 /* ---- What is not offered --------------------------------------------------------------------- */
 
@@ -287,8 +142,7 @@ static void cr4_follows_cpuid(void **state)
         mask_bits = 0;
     }
     /* VMX may forbid one. */
-    const struct feature_host host = {.cpuid = recorded, .cr4 = ~BIT(20), .compaction = true};
-    features_setup(&host);
+    start_host(recorded, 0, ~BIT(20), true);
     assert_int_equal(features_cr4(), all & ~BIT(20));
 }
 
@@ -339,132 +193,11 @@ static void xcr0_values(void **state)
         assert_false(features_xcr0_valid(1 | BIT(bit)));
 }
 
-/* ---- Leaf 0Dh -------------------------------------------------------------------------------- */
-
-static uint32_t area_of(uint64_t xcr0)
-{
-    struct feature_vcpu v = vcpu;
-    v.xcr0 = xcr0;
-    return features_cpuid(&v, 0xd, 0).ebx;
-}
-
-static uint32_t compacted_of(uint64_t xcr0)
-{
-    struct feature_vcpu v = vcpu;
-    v.xcr0 = xcr0;
-    return features_cpuid(&v, 0xd, 1).ebx;
-}
-
-static void xsave_areas(void **state)
-{
-    (void)state;
-    START(everything, ALL_CONTROLS);
-    assert_same(ask(0xd, 0), (struct cpuid){0x2e7, 576, 0xa88, 0});
-    assert_int_equal(area_of(3), 576);
-    assert_int_equal(area_of(7), 832);
-    assert_int_equal(area_of(0xe7), 0xa80);
-    assert_int_equal(area_of(0x201), 0xa88);
-    assert_int_equal(compacted_of(3), 576);
-    assert_int_equal(compacted_of(7), 832);
-    assert_int_equal(compacted_of(0xe7), 832 + 0x640);
-    assert_int_equal(compacted_of(0x203), 584);
-    assert_same(ask(0xd, 1), (struct cpuid){0xf, 576, 0, 0});
-    assert_same(ask(0xd, 7), (struct cpuid){0x400, 0x680, 0, 0});
-    assert_same(ask(0xd, 9), (struct cpuid){8, 0xa80, 0, 0});
-    for (uint32_t subleaf = 10; subleaf < 80; subleaf++) /* AMX' too */
-        assert_same(ask(0xd, subleaf), (struct cpuid){0});
-
-    START(icelake_bochs, ALL_CONTROLS);
-    assert_same(ask(0xd, 0), (struct cpuid){0xe7, 576, 0xa80, 0});
-    assert_same(ask(0xd, 9), (struct cpuid){0});
-    assert_false(features_xcr0_valid(0x203));
-    assert_int_equal(ask(7, 0).ecx & BIT(3), BIT(3)); /* PKU works without it */
-
-    /* Where the compacted format does not: neither XSAVEC nor XSAVES, nor their MSR. */
-    start(icelake_bochs, ARRAY_SIZE(icelake_bochs), ALL_CONTROLS, false);
-    assert_same(ask(0xd, 1), (struct cpuid){5, 0, 0, 0});
-    assert_null(features_msr(MSR_XSS));
-
-    START(westmere, ALL_CONTROLS);
-    assert_int_equal(ask(1, 0).ecx & BITS(28, 26), 0);
-}
-
-/* AVX-512 with one of its components missing is not there at all. */
-static void parts_of_avx512(void **state)
-{
-    (void)state;
-    mask_leaf = 0xd;
-    mask_word = CPUID_EBX;
-    static struct record parts[ARRAY_SIZE(everything)];
-    for (unsigned bit = 5; bit < 8; bit++) {
-        memcpy(parts, everything, sizeof(parts));
-        for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)
-            if (parts[i].leaf == 0xd && parts[i].subleaf == 0)
-                parts[i].r.eax &= ~(uint32_t)BIT(bit);
-        START(parts, ALL_CONTROLS);
-        assert_int_equal(ask(0xd, 0).eax, 0x207);
-        assert_int_equal(ask(7, 0).ebx & (BIT(16) | BIT(17) | BIT(21) | BIT(31)), 0);
-        assert_true(ask(7, 0).ebx & BIT(5)); /* AVX2 */
-    }
-}
-
-/* ---- Ranges ---------------------------------------------------------------------------------- */
-
-/* SDM 2, CPUID: what is above the highest leaf is the highest basic one, ours and not the
- * host's. */
-static void above_the_highest(void **state)
-{
-    (void)state;
-    static const uint32_t above[] = {0xc,        0xd,        0x1f,       0x1000,
-                                     0x3fffffff, 0x50000000, 0x7fffffff, 0x80000009,
-                                     0x8000001f, 0x90000000, 0xffffffff};
-    START(westmere, ALL_CONTROLS);
-    for (unsigned i = 0; i < ARRAY_SIZE(above); i++)
-        for (uint32_t subleaf = 0; subleaf < 4; subleaf++) {
-            assert_same(ask(above[i], subleaf), ask(0xb, subleaf));
-            if (subleaf < 2)
-                assert_int_equal(ask(above[i], subleaf).edx, 2); /* the vCPU's ID, not 5 */
-        }
-    START(everything, ALL_CONTROLS);
-    assert_same(ask(0x21, 0), ask(0x20, 0));
-    assert_int_equal(ask(0x80000000, 0).eax, 0x80000008);
-    assert_same(ask(0x80000008, 0), (struct cpuid){.eax = 0x3034}); /* 48 bits without LA57 */
-}
-
-static void own_leaves(void **state)
-{
-    (void)state;
-    START(everything, ALL_CONTROLS);
-    assert_same(ask(0x40000000, 0),
-                (struct cpuid){ABI_CPUID_STOLEN, ABI_CPUID_EBX, ABI_CPUID_ECX, ABI_CPUID_EDX});
-    assert_same(ask(0x40000001, 0), (struct cpuid){.eax = 39, .ebx = 38});
-    for (uint32_t leaf = 0x40000002; leaf < 0x40000300; leaf++)
-        assert_same(ask(leaf, 0), (struct cpuid){0});
-    assert_same(ask(0x4fffffff, 0), (struct cpuid){0});
-    assert_same(ask(0x15, 0), (struct cpuid){1, 1, 2000000000, 0});
-    assert_same(ask(0, 0), everything[0].r);
-    assert_int_equal(ask(6, 0).eax, 4); /* the APIC's timer never stops */
-    struct cpuid one = ask(1, 0);
-    assert_int_equal(one.eax, 0x806f8);
-    assert_int_equal(one.ebx >> 16, 2 << 8 | 3);
-    assert_int_equal(ask(4, 0).eax, 0x0c000121); /* four IDs, and a cache of one's own */
-    struct feature_vcpu v = vcpu;
-    v.apic_on = false;
-    v.count = 1;
-    v.cr4 = BIT(18) | BIT(22);
-    assert_int_equal(features_cpuid(&v, 1, 0).edx & (BIT(9) | BIT(28)), 0);
-    assert_int_equal(features_cpuid(&v, 1, 0).ecx & BIT(27), BIT(27));
-    assert_int_equal(features_cpuid(&v, 7, 0).ecx & BIT(4), BIT(4));
-    assert_int_equal(one.ecx & BIT(27), 0);
-}
-
 /* This machine's own CPU, whatever it is: what it lacks is not offered. */
 static void on_this_machine(void **state)
 {
     (void)state;
-    const struct feature_host host = {
-        .cpuid = cpuid, .secondary = ALL_CONTROLS, .cr4 = ~0ull, .compaction = true};
-    features_setup(&host);
+    start_host(cpuid, ALL_CONTROLS, ~0ull, true);
     for (unsigned f = 0; f < feature_count; f++) {
         const struct feature *row = &feature_table[f];
         struct cpuid r = cpuid(row->leaf, row->subleaf);
@@ -481,9 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(not_offered),       cmocka_unit_test(nothing_without_a_row),
         cmocka_unit_test(cr4_follows_cpuid), cmocka_unit_test(msrs_follow_cpuid),
-        cmocka_unit_test(xcr0_values),       cmocka_unit_test(xsave_areas),
-        cmocka_unit_test(parts_of_avx512),   cmocka_unit_test(above_the_highest),
-        cmocka_unit_test(own_leaves),        cmocka_unit_test(on_this_machine),
+        cmocka_unit_test(xcr0_values),       cmocka_unit_test(on_this_machine),
     };
     return cmocka_run_group_tests_name("features", tests, NULL, NULL);
 }

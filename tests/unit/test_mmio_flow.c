@@ -377,6 +377,15 @@ static void n10_tracked_page(void **state)
     assert_non_null(strstr(world.vcpu.text, "an event's delivery wrote to read-only memory"));
     assert_int_equal(mmio_violation(&world.vcpu, GPA(0x40000000), write, false), MMIO_END);
     assert_int_equal(world.vcpu.end, MMIO_END_TABLES);
+    static const char what[] =
+        "a write to read-only memory by x87, which is not emulated: GPA 0x40000000, RIP ";
+    enum mmio_outcome outcome = MMIO_STALE;
+    world_code(codes[0], 3);
+    for (unsigned i = 0; i < 20 && outcome == MMIO_STALE; i++)
+        outcome = mmio_violation(&world.vcpu, GPA(0x40000000), write | FAULT_FINAL, false);
+    assert_int_equal(outcome, MMIO_END);
+    assert_int_equal(world.vcpu.end, MMIO_END_UNSUPPORTED);
+    assert_ptr_equal(strstr(world.vcpu.text, what), world.vcpu.text);
 }
 
 static void store_during_update(void)

@@ -170,11 +170,15 @@ static void convert(uint64_t *seed)
         return;
     for (uint64_t i = gfn; i < gfn + count; i++)
         __atomic_add_fetch(&conversions[i].begun, 1, __ATOMIC_SEQ_CST);
-    int64_t result = mmu_convert(&mmu, gpa_of(gfn), count, rnd(seed, 2));
+    bool shared = rnd(seed, 2);
+    int64_t result = 0;
+    for (uint64_t done = 0; done < count && result >= 0; done += (uint64_t)result) {
+        result = mmu_convert(&mmu, gpa_of(gfn + done), count - done, shared);
+        check(result > 0 || (result == -EFAULT && !stays(gfn)), "a conversion was refused");
+        met[this_cpu].converted += result > 0 ? (uint64_t)result : 0;
+    }
     for (uint64_t i = gfn; i < gfn + count; i++)
         __atomic_add_fetch(&conversions[i].ended, 1, __ATOMIC_SEQ_CST);
-    check(result > 0 || (result == -EFAULT && !stays(gfn)), "a conversion was refused");
-    met[this_cpu].converted += result > 0 ? (uint64_t)result : 0;
 }
 
 static void *vcpu(void *argument)

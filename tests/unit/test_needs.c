@@ -1,4 +1,5 @@
-/* What is promised to a VM is enough for all that its guest can make us take, however it behaves. */
+/* What is promised to a VM is enough for all that its guest can make us take, however it
+ * behaves. */
 #include "tests/unit/mmu_world.h"
 
 #include "guest/layout.h"

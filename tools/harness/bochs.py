@@ -77,7 +77,7 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         f"magic_break: enabled={int(bool(boot.marks))}",
         "log: bochs.log",
         "panic: action=fatal",
-        "error: action=report",
+        f"error: action={'report' if boot.errors else 'ignore'}",
         "info: action=report",
         "debug: action=ignore",
     ]

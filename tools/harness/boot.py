@@ -76,6 +76,8 @@ class Boot:
     initrd: pathlib.Path | None = None
     # Bochs: emulated instructions in an emulated second, when not the harness' usual number.
     ips: int = 0
+    # Bochs: log what it takes for errors. A guest can make gigabytes of them.
+    errors: bool = True
     # Bochs: a library that is preloaded.
     preload: pathlib.Path | None = None
     # QEMU: what its machine has and lacks, as `-machine` takes it: pit=off, hpet=off, ...

@@ -24,9 +24,9 @@ BUDGET_MS = 250
 ROUNDS = 160
 VCPUS_MAX = 3
 # What an innocent VM may have to wait for where VMs share its CPU: a VM that is made, which nobody
-# interrupts, slices of its vCPUs, exits that take long at their ends. 2,000 VMs came to three
-# quarters of this.
-LATE = 300_000
+# interrupts, slices of its vCPUs, exits that take long at their ends. 5,000 VMs came to nine
+# tenths of this.
+LATE = 700_000
 LATE_PER_VM = 1_100_000
 TIMEOUT = 240.0
 
@@ -160,7 +160,7 @@ class Campaign:
         method = "kernel" if self.machine != "bochs" else "optrom"
         return Boot(
             name, self.machine, method, bochs=self.bochs, cpu=self.cpu, cmdline=cmdline,
-            guests=guests, smp=smp, timeout=TIMEOUT * (5 if self.nested else 1),
+            guests=guests, smp=smp, errors=False, timeout=TIMEOUT * (5 if self.nested else 1),
         )  # fmt: skip
 
 

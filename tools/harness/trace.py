@@ -18,8 +18,8 @@ HYPERVISOR = 0xFFFF_0000_0000_0000  # its addresses begin here; guests stay belo
 LOCKED = re.compile(r"^lock |^xchg .*\[")
 # SDM 3, 9.3: it waits until all before it is done, and nothing behind it begins meanwhile. (Entries
 # and exits are, too; each row has as many of them as it has to have.)
-SERIALISING = re.compile(r"^(cpuid|inv(d|ept|lpg|pcid|vpid)|wbinvd|wrmsr|xsetbv|serialize|iret[dqw]?|"
-                         r"l[gil]dt|ltr|mov ([cd]r[0-7]),.*)(\s|$)")  # fmt: skip
+SERIALISING = re.compile(r"^(cpuid|inv(d|ept|lpg|pcid|vpid)|wbinvd|wrmsr|xsetbv|serialize|"
+                         r"iret[dqw]?|l[gil]dt|ltr|mov ([cd]r[0-7]),.*)(\s|$)")  # fmt: skip
 
 # Cycles that each takes, where docs/PERFORMANCE.md says who has measured it.
 CYCLES = {"vmreads": 52, "vmwrites": 44, "locked_ops": 19, "serialising": 100}

@@ -422,7 +422,7 @@ static uint64_t vm_bytes(void)
 int main(void)
 {
     static char cmdline[2048];
-    static const char *const guests[] = {"bench", "cpu_bench", "mmu_bench"};
+    static const char *const guests[] = {"bench", "mmio_bench", "cpu_bench", "mmu_bench"};
     struct utsname name;
 
     open_console();

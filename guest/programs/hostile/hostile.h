@@ -121,7 +121,7 @@ void atom_xstate(struct hostile_cpu *cpu, struct code *code);
 /* Tables (tables.c). */
 extern uint64_t hostile_gdt[][GDT_SLOTS], play_table[512], hostile_pdptes[512];
 extern uint32_t directory_32[1024];
-extern uint64_t legacy_idt[256];
+extern uint64_t hostile_idt[512], legacy_idt[256];
 uint64_t gate(const void *handler, uint64_t kind);
 void tables_init(void);
 void tables_sanitize(struct hostile_cpu *cpu);

@@ -8,7 +8,7 @@ them, other ones by SEED=; tools/hostile.py says what else it takes.
 import subprocess
 
 import pytest
-from conftest import ROOT
+from conftest import BUILD, ROOT, Guest
 
 from harness import emulator, session
 from harness.campaign import Campaign, Chance, endings, judge
@@ -69,3 +69,12 @@ def test_a_seed_means_the_same_vms() -> None:
     assert CAMPAIGN.command(VM=7, TRACE=1) == "make hostile SEED=1 VM=7 TRACE=1"
     # guest/programs/hostile.c draws from the same well.
     assert Chance(0).next() != Chance(1).next()
+
+
+def test_slices_end_after_long_exits(boot) -> None:
+    """The clock is looked at every 64 exits: too late where each is half a slice."""
+    strings = Guest(BUILD / "guest" / "hostile_strings.elf", ("budget=3000", "expect=budget"))
+    words = ("testctl", "mem=4M", "budget=60000")
+    beside = Guest(BUILD / "guest" / "neighbour.elf", words, "rounds=160 late=700000")
+    result = boot(guests=(strings, beside), cmdline="parallel=2", timeout=120)
+    assert result.status == 0, result
