@@ -193,8 +193,8 @@ static void print_own(struct vcpu *vcpu)
     vcpu->budget_end += rdtsc() - start;
 }
 
-/* What a call of this vCPU's has left to be done is done before it goes on, a piece at a time, and in
- * its own time: the VM's other vCPUs did not ask for it. True: look around, and then do another. */
+/* What a call of this vCPU's has left to be done is done before it goes on, a piece at a time, and
+ * in its own time: the VM's other vCPUs did not ask for it. True: look around, then do another. */
 static bool do_chore(struct vcpu *vcpu)
 {
     if (likely(!vcpu->has_chores) || vm_ending(vcpu->vm) != VM_RUNNING ||

@@ -195,9 +195,9 @@ bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
 
 /* ---- zap.c ----------------------------------------------------------------------------------- */
 
-#define ZAP_MMIO   1u /* MMIO SPTEs too */
-/* Tables that the range covers, as they are, so that larger leaves can take their place. Their D bits
- * are read when they are freed, which is too late for a dirty log: no slot in the range keeps one. */
+#define ZAP_MMIO 1u /* MMIO SPTEs too */
+/* Tables that the range covers, as they are, so that larger leaves can take their place. Their D
+ * bits are read when they are freed, too late for a dirty log: no slot in the range keeps one. */
 #define ZAP_TABLES 2u
 
 /* Removes every leaf of every root that overlaps [first, end). Takes the lock, gives way to others

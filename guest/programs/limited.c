@@ -1,11 +1,12 @@
 /*
- * Takes host memory by HC_SLOT_ADD until the VM's word `limit=` says no: then each further slot is
- * refused, and what it has goes on working. Run beside a neighbour (tests/target/test_neighbours.py).
+ * Takes host memory by HC_SLOT_ADD until the VM's word `limit=` says no, which is when it has used
+ * up what it was promised for its RAM, too: then each further slot is refused, and what it has goes
+ * on working. Run with little RAM beside neighbours (tests/target/test_neighbours.py).
  */
 #include "guest/programs/rt/rt.h"
 
 #define SLOTS_AT 0x10000000ull
-#define MOST     1024u
+#define MOST     4000u
 #define ENOMEM   12
 
 static void refused_beyond(void)

@@ -91,7 +91,7 @@ def test_a_module_says_nothing_but_its_name(boot) -> None:
 
 def test_a_limit_holds(boot) -> None:
     """Slots beyond `limit=` are refused, in a sentence, and the memory stays the neighbours'."""
-    limited = Guest(BUILD / "guest/limited.elf", ("testctl", "limit=64K"), name="limited")
+    limited = Guest(BUILD / "guest/limited.elf", ("testctl", "mem=8M", "limit=64K"), name="limited")
     result = boot(cmdline="parallel=3", guests=(innocent(0), limited, innocent(1)), timeout=240)
     assert result.status == 0, result
     check_innocents(result, 2)

@@ -174,6 +174,11 @@ static void log_writes(struct mmu_config config)
     world_touch(&mmu, GPA(RAM + 0x1000), ACCESS_WRITE);
     assert_int_equal(mmu_zap(&mmu, GPA(RAM), 512), 0);
     assert_int_equal(dirty(), 1);
+    /* And one in a slot that moves there and back, before its tables are freed. */
+    world_touch(&mmu, GPA(RAM + 0x1000), ACCESS_WRITE);
+    assert_int_equal(mmu_slot_move(&mmu, 0, GPA(RAM + 16 * GIB)), 0);
+    assert_int_equal(dirty(), 1);
+    assert_int_equal(mmu_slot_move(&mmu, 0, GPA(RAM)), 0);
     static const struct {
         uint64_t page;
         size_t words;

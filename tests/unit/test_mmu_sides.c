@@ -193,7 +193,7 @@ static void uniform_ranges_are_large(void **state)
     stop();
 }
 
-/* A conversion goes to the end of its CONVERT_FRAMES, or of the slot: no more is cleared at a time. */
+/* A conversion goes to the end of its CONVERT_FRAMES, or of the slot: no more at a time. */
 static void conversions_come_in_pieces(void **state)
 {
     (void)state;
