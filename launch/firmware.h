@@ -7,8 +7,6 @@
 #include "lib/compiler.h"
 #include "mmu/mmu.h"
 
-#define VCPUS_MAX 16u /* that a VM may have */
-
 /* Gives the VM the tables of so many CPUs, whose APIC IDs count from 0. A negative errno from
  * mmu_slot_add() or guest_load(). */
 int firmware_add(struct mmu *mmu, unsigned cpus) MUST_CHECK;

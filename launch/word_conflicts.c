@@ -1,6 +1,6 @@
 /* Words of a module's string that are good each for itself but not together, or not on this
  * machine. What would fail later in the MMU's terms is refused here in those of the words. Pure. */
-#include "vm/vm.h"
+#include "launch/words.h"
 
 #include "guest/abi.h"
 #include "lib/bits.h"

@@ -2,6 +2,7 @@
 
 #include "arch/x86/kick.h"
 #include "arch/x86/memory.h"
+#include "launch/create.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
 #include "launch/modules.h"

@@ -12,6 +12,7 @@
 #include "boot/boot_info.h"
 #include "ept/caps.h"
 #include "main/guests.h"
+#include "vm/exits.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/trace.h"

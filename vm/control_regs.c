@@ -5,6 +5,7 @@
  */
 #include "arch/x86/cpu.h"
 #include "vm/control_rules.h"
+#include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/vm.h"
 #include "lib/assert.h"

@@ -3,6 +3,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
 #include "vm/cpuid_table.h"
+#include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/vm.h"
 #include "lib/log.h"

@@ -5,6 +5,7 @@
  */
 #include "arch/x86/cpu.h"
 #include "vm/debug_rules.h"
+#include "vm/exits.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 

@@ -3,6 +3,7 @@
 #include "arch/x86/guarded.h"
 #include "arch/x86/mitigate.h"
 #include "guest/abi.h"
+#include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/ve.h"
 #include "vm/vm.h"
@@ -402,7 +403,7 @@ static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
 {
-    struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
+    struct vcpu *vcpu = vcpu_of(vmx_vcpu);
     uint64_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->extra_work))
         return exited_to_extra_work(vcpu, (uint32_t)reason);

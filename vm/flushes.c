@@ -2,6 +2,7 @@
 #include "vm/vm.h"
 #include "mmio/invpcid.h"
 #include "mmu/tlb.h"
+#include "vm/exits.h"
 #include "vmx/vmcs.h"
 
 static void flush_page(struct vcpu *vcpu, gva_t address)

@@ -4,6 +4,7 @@
  * vmx.attention. Called by the run loop, hypercalls, and the APIC itself.
  */
 #include "arch/x86/cpu.h"
+#include "vm/exits.h"
 #include "vm/ipi.h"
 #include "vm/vm.h"
 #include "lib/assert.h"
@@ -21,7 +22,7 @@ static void update_interrupt(struct vcpu *vcpu)
 
 void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
 {
-    struct vcpu *vcpu = (struct vcpu *)vmx_vcpu;
+    struct vcpu *vcpu = vcpu_of(vmx_vcpu);
     if (vcpu->external.valid)
         vcpu->external.valid = false;
     else

@@ -9,6 +9,7 @@
 #include "vm/io.h"
 
 #include "mmio/operand.h"
+#include "vm/exits.h"
 #include "vmx/vmcs.h"
 
 /* The instruction information (SDM 3, table 28-8). */

@@ -1,5 +1,6 @@
 #include "vm/ipi.h"
 
+#include "vm/exits.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"

@@ -29,6 +29,9 @@
 
 #define GUEST_RAM_PIECES 3
 
+#define VCPUS_MAX \
+    16u /* that a VM may have; the firmware page and the #VE slot have room for them */
+
 /* Slot numbers of RAM; those below are free for HC_SLOT_ADD. */
 #define GUEST_RAM_SLOT      0x2000
 #define GUEST_FIRMWARE_SLOT 0x2008

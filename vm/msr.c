@@ -1,6 +1,7 @@
 /* The MSRs of a guest: its own, used without an exit, a few with a fixed value, and #GP for the
  * rest. */
 #include "arch/x86/cpu.h"
+#include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/vm.h"
 #include "lib/log.h"

@@ -5,6 +5,8 @@
  */
 #include "vm/vm.h"
 
+#include "vm/exits.h"
+
 int pml_setup(struct vcpu *vcpu)
 {
     return mmu_config()->pml ? vmx_pml_init(&vcpu->vmx) : 0;

@@ -3,6 +3,7 @@
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"
+#include "vm/exits.h"
 #include "vm/ipi.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"

@@ -27,15 +27,15 @@ bool sched_waiting(void)
 static void count(struct queue *queue, const struct vcpu *vcpu, unsigned by)
 {
     __atomic_store_n(&queue->length, queue->length + by, __ATOMIC_RELAXED);
-    if (!vcpu->pinned)
+    if (!vcpu->sched.pinned)
         __atomic_store_n(&queue->loose, queue->loose + by, __ATOMIC_RELAXED);
 }
 
 static void append(struct queue *queue, struct vcpu *vcpu)
 {
-    vcpu->next = NULL;
+    vcpu->sched.next = NULL;
     spin_lock(&queue->lock);
-    *(queue->first ? &queue->last->next : &queue->first) = vcpu;
+    *(queue->first ? &queue->last->sched.next : &queue->first) = vcpu;
     queue->last = vcpu;
     count(queue, vcpu, 1);
     spin_unlock(&queue->lock);
@@ -46,10 +46,10 @@ static struct vcpu *remove(struct queue *queue, bool own)
 {
     struct vcpu *before = NULL, *vcpu;
     spin_lock(&queue->lock);
-    for (vcpu = queue->first; vcpu && !own && vcpu->pinned; vcpu = vcpu->next)
+    for (vcpu = queue->first; vcpu && !own && vcpu->sched.pinned; vcpu = vcpu->sched.next)
         before = vcpu;
     if (vcpu) {
-        *(before ? &before->next : &queue->first) = vcpu->next;
+        *(before ? &before->sched.next : &queue->first) = vcpu->sched.next;
         if (queue->last == vcpu)
             queue->last = before;
         count(queue, vcpu, -1u);
@@ -80,8 +80,8 @@ static unsigned claim_idle(void)
 
 static unsigned choose(const struct vcpu *vcpu)
 {
-    if (vcpu->pinned)
-        return vcpu->pin;
+    if (vcpu->sched.pinned)
+        return vcpu->sched.pin;
     unsigned best = claim_idle();
     if (best != CPUS_MAX)
         return best;

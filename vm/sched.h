@@ -11,9 +11,20 @@
  */
 #pragma once
 
-#include "vm/vm.h"
+#include "lib/types.h"
 
 #define SCHED_SLICE_MS 10
+
+struct vcpu;
+
+/* What the scheduler keeps of a vCPU that runs nowhere. */
+struct sched_entry {
+    struct vcpu *next; /* in a run queue, or asleep; under that list's lock */
+    uint32_t asleep;   /* number of the pCPU where it sleeps + 1, else 0; atomic */
+    uint64_t wake_at;  /* TSC: its next event, while it sleeps */
+    bool pinned;       /* to the pCPU `pin` */
+    unsigned pin;
+};
 
 /* Lets the vCPU wait: for the pCPU it is pinned to, an idle one, or the one with fewest waiting. */
 void sched_add(struct vcpu *vcpu);

@@ -8,15 +8,15 @@ struct sleepers sleepers[CPUS_MAX];
 /* Claims the vCPU for whoever asks first: the number of its pCPU and 1 more, or 0. */
 static uint32_t claim(struct vcpu *vcpu)
 {
-    return __atomic_exchange_n(&vcpu->asleep, 0, __ATOMIC_SEQ_CST);
+    return __atomic_exchange_n(&vcpu->sched.asleep, 0, __ATOMIC_SEQ_CST);
 }
 
 static void set_next(struct sleepers *here)
 {
     uint64_t next = TIME_NEVER;
-    for (const struct vcpu *vcpu = here->first; vcpu; vcpu = vcpu->next)
-        if (vcpu->wake_at < next)
-            next = vcpu->wake_at;
+    for (const struct vcpu *vcpu = here->first; vcpu; vcpu = vcpu->sched.next)
+        if (vcpu->sched.wake_at < next)
+            next = vcpu->sched.wake_at;
     __atomic_store_n(&here->next, ~next, __ATOMIC_RELAXED);
 }
 
@@ -24,8 +24,8 @@ static void unlink(struct sleepers *here, struct vcpu *vcpu)
 {
     struct vcpu **link = &here->first;
     while (*link != vcpu)
-        link = &(*link)->next;
-    *link = vcpu->next;
+        link = &(*link)->sched.next;
+    *link = vcpu->sched.next;
     set_next(here);
 }
 
@@ -33,12 +33,12 @@ static void unlink(struct sleepers *here, struct vcpu *vcpu)
 void sleep_add(struct vcpu *vcpu)
 {
     struct sleepers *here = &sleepers[this_cpu()];
-    vcpu->wake_at = vcpu_next_event(vcpu);
+    vcpu->sched.wake_at = vcpu_next_event(vcpu);
     spin_lock(&here->lock);
-    vcpu->next = here->first;
+    vcpu->sched.next = here->first;
     here->first = vcpu;
     set_next(here);
-    __atomic_store_n(&vcpu->asleep, (uint32_t)this_cpu() + 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&vcpu->sched.asleep, (uint32_t)this_cpu() + 1, __ATOMIC_SEQ_CST);
     bool awake = (ipi_waiting(vcpu) || vm_ending(vcpu->vm) != VM_RUNNING) && claim(vcpu);
     if (awake)
         unlink(here, vcpu);
@@ -64,8 +64,8 @@ static struct vcpu *take(struct sleepers *here, uint64_t until)
 {
     spin_lock(&here->lock);
     struct vcpu *vcpu = here->first;
-    while (vcpu && !(vcpu->wake_at <= until && claim(vcpu)))
-        vcpu = vcpu->next;
+    while (vcpu && !(vcpu->sched.wake_at <= until && claim(vcpu)))
+        vcpu = vcpu->sched.next;
     if (vcpu)
         unlink(here, vcpu);
     spin_unlock(&here->lock);

@@ -5,7 +5,7 @@
  *
  * No message is lost: who sends writes the message and looks then whether the vCPU sleeps; who goes
  * to sleep says so and looks then for messages (tests/models/halt.pml). Whoever clears
- * vcpu->asleep, alone, takes the vCPU off the list and puts it into a queue.
+ * vcpu->sched.asleep, alone, takes the vCPU off the list and puts it into a queue.
  */
 #pragma once
 
@@ -25,7 +25,7 @@ void sleep_end(struct vcpu *vcpu);
 static inline void sleep_alert(struct vcpu *vcpu)
 {
     pcpu_kick_vcpu(vcpu);
-    if (unlikely(__atomic_load_n(&vcpu->asleep, __ATOMIC_SEQ_CST)))
+    if (unlikely(__atomic_load_n(&vcpu->sched.asleep, __ATOMIC_SEQ_CST)))
         sleep_end(vcpu);
 }
 

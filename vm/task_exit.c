@@ -3,6 +3,7 @@
  * it the guest's memory as the CPU itself would access it.
  */
 #include "arch/x86/cpu.h"
+#include "vm/exits.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 #include "lib/assert.h"

@@ -5,6 +5,7 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "lib/trace.h"
+#include "vm/options.h"
 
 #define NEWEST 64 /* events that explain an end that was not expected */
 

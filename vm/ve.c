@@ -2,6 +2,7 @@
 #include "vm/ve.h"
 
 #include "vm/ve_rules.h"
+#include "vm/options.h"
 #include "vm/vm.h"
 #include "lib/page.h"
 #include "mmu/spte.h"
