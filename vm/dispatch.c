@@ -338,8 +338,8 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
 
 static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 {
-    tlb_pay_debt(vcpu->mmio.mmu, (unsigned)THIS_CPU);
-    epoch_pass(THIS_CPU, epoch);
+    tlb_pay_debt(vcpu->mmio.mmu, this_cpu());
+    epoch_pass(this_cpu(), epoch);
     pml_follow(vcpu);
     return true;
 }

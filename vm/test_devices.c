@@ -102,7 +102,7 @@ static int64_t locked(struct vcpu *vcpu, struct call *call,
                       int64_t (*function)(struct vcpu *, struct call *))
 {
     struct spinlock *lock = &vcpu->vm->tests.lock;
-    epoch_lock(lock, (unsigned)THIS_CPU);
+    epoch_lock(lock, this_cpu());
     int64_t result = function(vcpu, call);
     spin_unlock(lock);
     return result;

@@ -109,9 +109,6 @@ static inline void vcpu_end_of_slice(struct vcpu *vcpu)
         vcpu_arm_for_slice(vcpu);
 }
 
-/* The CPU that executes this. */
-#define THIS_CPU this_cpu()
-
 /* Exits so far, for all reasons. */
 uint64_t vcpu_exit_count(const struct vcpu *vcpu);
 

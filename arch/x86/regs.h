@@ -4,11 +4,12 @@
  * General registers but RSP live in memory while the hypervisor runs: gpr[], in the order that
  * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first
  * use and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is
- * for general registers by number, which may be RSP. The hosted tests supply cpu_reg_load(),
- * cpu_reg_load_usual() and cpu_set_reg() over a plain array.
+ * for general registers by number, which may be RSP. The functions below that are not inline are
+ * supplied by vmx/regs.c over the VMCS, and by the hosted tests over a plain array.
  */
 #pragma once
 
+#include "arch/x86/reg_bits.h"
 #include "lib/compiler.h"
 
 #include <stdbool.h>
@@ -90,7 +91,7 @@ struct cpu_regs {
 #define REGIME_STEP (1ull << 20)
 _Static_assert(REG_COUNT <= 64, "one bit each in `known`");
 
-/* Reads a register that is not known yet, and makes it known. */
+/* Reads a register that is not known yet, and makes it known. Supplied by vmx/regs.c. */
 uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg);
 
 static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
@@ -98,10 +99,11 @@ static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
     return likely(cpu->known >> reg & 1) ? cpu->value[reg] : cpu_reg_load(cpu, reg);
 }
 
-/* The same of RIP, RFLAGS, CR3 and the rights of CS at once: nearly every access is asked for
- * these. */
+/* Reads RIP, RFLAGS, CR3 and the rights of CS at once, since the emulation of nearly every access
+ * needs these. Supplied by vmx/regs.c. */
 void cpu_reg_load_usual(struct cpu_regs *cpu);
 
+/* Supplied by vmx/regs.c. */
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
 
 /* For who has read those of cpu_reg_load_usual() already. */
