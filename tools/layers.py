@@ -65,7 +65,7 @@ def check(root: pathlib.Path) -> list[str]:
 # ---- Calls that point up -------------------------------------------------------------------------
 # The linker finds any name. A function or variable of a higher folder may be used only if a header
 # of the user's folder, or of a lower one, declares it behind a comment with "Supplied by FILE".
-COMMENT = re.compile(r"/\*((?:(?!\*/).)*)\*/\n(.*?)(?=\n\n|\Z)", re.S)
+COMMENT = re.compile(r"/\*((?:(?!\*/).)*)\*/\n(?=(.*?)(?:\n\n|\Z))", re.S)
 SUPPLIER = re.compile(r"Supplied by\s+(?:\* )?([\w/]+\.[cS])")
 
 
