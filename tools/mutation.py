@@ -25,7 +25,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-FIELDS = ("Breaks ", "Test: ", "Proof: ", "Target: ")
+FIELD = re.compile(r"(Breaks|Test:|Proof:|Target:) (.+)")
+EDIT = re.compile(r"@ (\S+)(?: (\w+))?")
 BREAKS = re.compile(r"([A-Z][0-9]+(?:, [A-Z][0-9]+)*): .*\.")
 ATTRIBUTE = re.compile(r"__attribute__\(\((?:[^()]|\([^()]*\))*\)\)")
 # Where the name stands in the text up to the first `{`, `=` or `;`: of a type, function, variable.
@@ -158,15 +159,15 @@ class Mutant:
     @property
     def test(self) -> str:
         """Of tests/unit/, without `test_`; empty if only target tests show the mutant."""
-        return self.fields.get("Test", "")
+        return self.fields.get("Test:", "")
 
     @property
     def proofs(self) -> list[str]:
-        return self.fields.get("Proof", "").split()
+        return self.fields.get("Proof:", "").split()
 
     @property
     def targets(self) -> list[str]:
-        return self.fields.get("Target", "").split()
+        return self.fields.get("Target:", "").split()
 
     @property
     def files(self) -> set[str]:
@@ -205,16 +206,16 @@ def parse(path: Path) -> list[Mutant]:
     for number, line in enumerate(path.read_text().split("\n"), 1):
         mutant = found[-1] if found else None
         edit = mutant.edits[-1] if mutant and mutant.edits else None
-        field = next((f for f in FIELDS if line.startswith(f)), "")
+        field, place = FIELD.fullmatch(line), EDIT.fullmatch(line)
         if line.startswith("== "):
             found.append(Mutant(path, number, line[3:], {}, []))
-        elif mutant and re.fullmatch(r"@ \S+( \w+)?", line):
-            mutant.edits.append(Edit(*line[2:].split()[:1], "".join(line.split()[2:])))
+        elif mutant and place:
+            mutant.edits.append(Edit(place[1], place[2] or ""))
         elif edit and line.startswith(("-", "+", " ")):
             for each in [" "] * empty + [line]:
                 edit.add(each)
-        elif mutant and not edit and field and field.rstrip(": ") not in mutant.fields:
-            mutant.fields[field.rstrip(": ")] = line[len(field) :]
+        elif mutant and not edit and field and field[1] not in mutant.fields:
+            mutant.fields[field[1]] = field[2]
         elif line and (mutant or not line.startswith("#")):
             raise MutantError(f"{os.path.relpath(path)}:{number}: not understood: {line}")
         empty = 0 if line else empty + 1
