@@ -86,7 +86,8 @@ class Baseline:
             rule = file.read_text().split("\n\n")[0].replace("\\\n", " ").split("\n")[0]
             _, _, rest = rule.partition(":")
             source, *headers = rest.split()
-            self.depends[source] = {source, *headers}
+            if (ROOT / source).exists():  # and was not moved or deleted since it was compiled
+                self.depends[source] = {source, *headers}
 
     def object(self, source):
         return BUILD / "host" / Path(source.removeprefix("build/")).with_suffix(".o")
