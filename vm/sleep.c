@@ -1,5 +1,6 @@
 #include "vm/sleep.h"
 
+#include "arch/x86/cpus.h"
 #include "vm/ipi.h"
 #include "vm/sched.h"
 

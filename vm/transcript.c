@@ -1,7 +1,7 @@
 /* See the header. Pure. */
 #include "vm/transcript.h"
 
-#include "arch/x86/cpus.h"
+#include "lib/cpu_local.h"
 #include "lib/assert.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"

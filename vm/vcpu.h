@@ -7,7 +7,7 @@
 #pragma once
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "lib/cpu_local.h"
 #include "dev/lapic.h"
 #include "lib/compiler.h"
 #include "lib/trace.h"
