@@ -65,7 +65,7 @@ static inline void model_map(uint64_t *r)
             return;
         }
         bool converted = false;
-        do { /* to the end of the piece, of the slot, or of the range, or to what is there already */
+        do { /* to the end of the piece, the slot or the range, or to what is there already */
             bool *shared = &side[(at & ~SHARED) >> 12], wanted = at & SHARED;
             if (converted && *shared == wanted)
                 break;
