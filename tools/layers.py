@@ -85,8 +85,8 @@ def symbols(root: pathlib.Path, objects: pathlib.Path) -> tuple[dict[str, str], 
     """Where each global name is defined, and (file, name) of what each file needs of others. Files
     are named without their ends: `vm/run` stands for build/obj/vm/run.o. Objects whose source has
     gone are left out."""
-    compiled = (objects / pathlib.Path(p).with_suffix(".o") for p in sources(root) if p[-2:] != ".h")
-    existing = [str(path) for path in compiled if path.exists()]
+    compiled = (objects / pathlib.Path(p).with_suffix(".o") for p in sources(root))
+    existing = sorted({str(path) for path in compiled if path.exists()})
     text = subprocess.check_output(["nm", "-P", "-A", *existing], text=True)
     defined, needed = {}, []
     for line in text.splitlines():
