@@ -1,4 +1,5 @@
-/* The two entries of boot_info.h and what both protocols share. */
+/* SPDX-License-Identifier: MIT */
+/* The entry point of boot_info.h and the helpers that the parsers of both protocols share. */
 #include "boot/boot_info_internal.h"
 
 #include "lib/errno.h"
