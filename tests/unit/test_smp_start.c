@@ -227,9 +227,9 @@ static void one_that_stops_halfway_is_left_out(void **state)
     } rows[] = {
         {0, 0, "gives no sign of life after INIT and two start-up IPIs"},
         {3, AP_STAGE_READY, "gives no sign of life after INIT and two start-up IPIs"},
-        {1, AP_STAGE_FLAT, "left real mode but does not arrive in 64-bit mode"},
-        {1, AP_STAGE_LONG, "arrived in 64-bit mode but not on our page tables"},
-        {2, AP_STAGE_C, "is on our page tables but does not load its descriptors"},
+        {1, AP_STAGE_FLAT, "left real mode but did not reach 64-bit mode"},
+        {1, AP_STAGE_LONG, "reached 64-bit mode but did not load the final page tables"},
+        {2, AP_STAGE_C, "loaded the final page tables but not its descriptor tables"},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         char sentence[160];
