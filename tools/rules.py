@@ -16,8 +16,8 @@ SOURCES = {".c", ".h", ".S", ".inc", ".pml"}
 PROSE = {".md", ".py", ".mutants"}
 # Opcodes and processor names look like rules there.
 OPCODES = ("docs/MMIO_INSTRUCTIONS.md", "mmio/decode.c", "mmio/instructions.",
-           "tests/unit/test_mmio_decode.c", "tests/unit/mmio_vectors", "tools/instructions.c",
-           "guest/programs/mmio/forms.inc")  # fmt: skip
+           "tests/unit/mmio/test_mmio_decode.c", "tests/unit/mmio/mmio_vectors",
+           "tools/instructions.c", "guest/programs/mmio/forms.inc")  # fmt: skip
 
 
 def references(path: pathlib.Path, name: str) -> list[tuple[int, str]]:
@@ -42,9 +42,9 @@ def exists(root: pathlib.Path, name: str) -> bool:
         return (root / name).is_file()
     if name.startswith("prove_"):
         return any(name in p.read_text() for p in (root / "tests/proofs").glob("*.c"))
-    places = [f"tests/unit/{name}.c", f"tests/target/{name}", f"tests/models/{name}",
-              f"guest/programs/{name}.c"]  # fmt: skip
-    return any((root / place).is_file() for place in places)
+    places = [f"tests/unit/*/{name}.c", f"tests/unit/{name}.c", f"tests/target/{name}",
+              f"tests/models/{name}", f"guest/programs/{name}.c"]  # fmt: skip
+    return any(path.is_file() for place in places for path in root.glob(place))
 
 
 def check_rows(root: pathlib.Path, rows: list[tuple[str, str]]) -> list[str]:
