@@ -438,6 +438,10 @@ def main() -> int:
     show(ours, kernel, peer)
     known = budget()
     write_csv(known | ours, peer)
+    if bench.compiler() != bench.budget_compiler():
+        print(f"{bench.compiler()} has made this image, and the documents' numbers are those of "
+              f"{bench.budget_compiler()}, so they stay as they are")  # fmt: skip
+        return 0
     rows = {(of, row) for of, row, _ in ALL}
     if stale := sorted(row for of, row in rows if known[of].get(row) != ours[of][row]):
         raise HarnessError(f"{', '.join(stale)}: not what tests/bench/budget.txt says, so no table "
