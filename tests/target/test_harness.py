@@ -1,5 +1,6 @@
 """The harness itself: a run is good only when everything that it printed says so."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -10,6 +11,7 @@ from conftest import BOOTINFO, BUILD, ROOT
 from harness import bochs, serial, session
 from harness.boot import MACHINES, Boot, Guest, parse_guests
 from harness.errors import HarnessError, Status
+from harness.grub import make_cd
 from harness.payload import make_disk
 
 GOOD = """\
@@ -190,6 +192,18 @@ def test_grub_says_what_it_could_not_load(boot, tmp_path: pathlib.Path) -> None:
     result = boot(image=image, method="grub-bios", guests=(), timeout=20)
     assert result.status == Status.DIED
     assert result.has("GRUB could not load /boot/eptvisor.elf")
+
+
+def test_a_cd_is_made_in_any_folder(monkeypatch, tmp_path: pathlib.Path) -> None:
+    boot = Boot(name="harness-a=b", method="grub-bios")
+    boot.folder.mkdir(parents=True, exist_ok=True)
+    assert make_cd(boot).is_file()
+    said = "echo 'error: it says why' >&2; echo . >&2"
+    (tmp_path / "grub-mkrescue").write_text(f"#!/bin/sh\n{said}; exit 1\n")
+    (tmp_path / "grub-mkrescue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(HarnessError, match="grub-mkrescue failed: error: it says why; `make doc"):
+        make_cd(boot)
 
 
 def test_doctor_names_every_machine() -> None:
