@@ -166,7 +166,7 @@ def test_what_is_over_the_budget_is_named(row: bench.Row, words: list[str]) -> N
 
 def test_another_compiler_may_take_other_instructions_and_no_others(monkeypatch, tmp_path) -> None:
     image, budget = tmp_path / "image", tmp_path / "budget"
-    image.write_bytes(b"\0GNU AS 2.44\0GNU C11 14.2.0 -O2\0")
+    image.write_bytes(b"\0GNU AS 2.44\0GNU C 14.2.0 -O2\0")
     budget.write_text("# of something\n# compiler: gcc 12\n\nx a 1\n")
     monkeypatch.setattr(bench, "BUDGET", budget)
     assert (bench.compiler(image), bench.budget_compiler()) == ("gcc 14", "gcc 12")
