@@ -5,8 +5,9 @@ names exists. Prints what is wrong; exits 1 if anything is. Called by `make lint
 
 import pathlib
 import re
-import subprocess
 import sys
+
+from textcheck import SKIPPED
 
 REFERENCE = re.compile(r"(?<![\w/.#+-])([SPFCWXTND][1-9]\d?)(?![\w.:=-]*\w)")
 ROW = re.compile(r"^\| ([SPFCWXTN]\d+) \|(.*)\|$", re.MULTILINE)
@@ -76,7 +77,8 @@ def check(root: pathlib.Path, names: list[str]) -> list[str]:
 
 if __name__ == "__main__":
     top = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    listed = subprocess.check_output(["git", "ls-files"], cwd=top, text=True)
-    complaints = check(top, listed.split())
+    paths = [path.relative_to(top) for path in top.rglob("*")]
+    names = [str(path) for path in paths if not SKIPPED & set(path.parts)]
+    complaints = check(top, sorted(names))
     print("\n".join(complaints), end="\n" * bool(complaints))
     sys.exit(bool(complaints))
