@@ -244,9 +244,11 @@ static void leave(struct vcpu *vcpu)
 static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
-    if (vm_ending(vcpu->vm) != VM_RUNNING || (vcpu->stopping && !ipi_restarts(vcpu)))
+    const struct attention *requests = &vcpu->vmx.attention;
+    if (attention_requested(requests, ATTENTION_ENDED) ||
+        (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
         leave(vcpu);
-    else if (vcpu->halted && !vcpu->starting)
+    else if (attention_requested(requests, ATTENTION_HALTED))
         sleep_add(vcpu);
     else
         sched_add(vcpu);

@@ -1,7 +1,7 @@
 /*
  * What interrupts the guest: the local APIC and what is injected from outside (HC_INJECT). Whoever
- * changes one of them calls update_interrupt(), so that the entry path looks at one flag only,
- * vmx.attention. Called by the run loop, hypercalls, and the APIC itself.
+ * changes one of them calls update_interrupt(), which makes the vCPU look at its events before the
+ * next entry. Called by the run loop, hypercalls, and the APIC itself.
  */
 #include "arch/x86/cpu.h"
 #include "vm/exits.h"
@@ -17,7 +17,8 @@ static void update_interrupt(struct vcpu *vcpu)
     int vector = vcpu->external.valid ? vcpu->external.vector : lapic_pending(&vcpu->lapic);
     pending->interrupt = vector >= 0;
     pending->vector = (uint8_t)vector;
-    vcpu->vmx.attention |= pending->interrupt;
+    if (pending->interrupt)
+        attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
 }
 
 void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
@@ -35,7 +36,7 @@ void vcpu_nmi(struct vcpu *vcpu)
 {
     if (vcpu->vmx.pending.nmis < (vmx_nmis_blocked(&vcpu->vmx) ? 1 : 2))
         vcpu->vmx.pending.nmis++;
-    vcpu->vmx.attention = true;
+    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
 }
 
 void vcpu_pend(struct vcpu *vcpu, const struct event *event)

@@ -9,7 +9,7 @@
 
 void pass_open(struct vcpu *vcpu, gpa_t gpa)
 {
-    vcpu->vmx.attention = true;
+    attention_request(&vcpu->vmx.attention, ATTENTION_PASS);
     if (mmu_track_open(&vcpu->vm->mmu, &vcpu->pass.opening, gpa))
         vm_end(vcpu->vm, VM_ENDED_MEMORY_FAULT,
                "one instruction at RIP %#lx writes to more than %u tracked pages",
@@ -19,6 +19,7 @@ void pass_open(struct vcpu *vcpu, gpa_t gpa)
 void pass_close(struct vcpu *vcpu)
 {
     mmu_track_close(&vcpu->vm->mmu, &vcpu->pass.opening);
+    attention_clear(&vcpu->vmx.attention, ATTENTION_PASS);
     vcpu->vmx.extra_work = vcpu->vmx.pml_on || vmx.poison;
 }
 
@@ -53,7 +54,8 @@ void pass_arm(struct vcpu *vcpu)
         arm_time(SHORT_TIME);
     else
         arm_instruction(vcpu);
-    vcpu->vmx.extra_work = vcpu->vmx.attention = true;
+    vcpu->vmx.extra_work = true;
+    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT); /* the window may have to be closed */
 }
 
 void pass_exit(struct vcpu *vcpu, uint32_t reason)

@@ -1,6 +1,5 @@
 #include "vm/sleep.h"
 
-#include "vm/ipi.h"
 #include "vm/sched.h"
 
 struct sleepers sleepers[CPUS_MAX];
@@ -39,7 +38,8 @@ void sleep_add(struct vcpu *vcpu)
     here->first = vcpu;
     set_next(here);
     __atomic_store_n(&vcpu->sched.asleep, (uint32_t)this_cpu() + 1, __ATOMIC_SEQ_CST);
-    bool awake = (ipi_waiting(vcpu) || vm_ending(vcpu->vm) != VM_RUNNING) && claim(vcpu);
+    bool awake =
+        attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL | ATTENTION_ENDED) && claim(vcpu);
     if (awake)
         unlink(here, vcpu);
     spin_unlock(&here->lock);
