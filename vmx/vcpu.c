@@ -138,9 +138,15 @@ static void write_host_state(void)
                                                            : vmx_exit_entry));
 }
 
+void vmx_update_extra_work(struct vmx_vcpu *vcpu)
+{
+    vcpu->extra_work = vmx.poison || vcpu->pml_on || mitigate_actions() & DO_IBRS_AT_EXIT ||
+                       attention_requested(&vcpu->attention, ATTENTION_PASS);
+}
+
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 {
-    vcpu->extra_work = vmx.poison || mitigate_actions() & DO_IBRS_AT_EXIT;
+    vmx_update_extra_work(vcpu);
     vcpu->vmcs = page_alloc(0);
     vcpu->msr_bitmap = page_alloc(0);
     if (page_is_none(vcpu->vmcs) || page_is_none(vcpu->msr_bitmap)) {

@@ -51,8 +51,13 @@ struct vmx_vcpu {
     hpa_t msr_bitmap;
     hpa_t pml; /* the log, or 0 */
     bool pml_on;
-    bool extra_work; /* at each exit: the log, or the garbage */
+    bool extra_work; /* each exit begins with some; see vmx_update_extra_work() */
 };
+
+/* Whether each exit has to do something before its handler: reading the PML log, setting IBRS,
+ * closing an open pass, filling undefined fields with garbage. Called by whoever changes one of
+ * these. */
+void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 
 /* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
  * Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
