@@ -140,26 +140,24 @@ proctype cpu(byte self)
 
 attend:
     do
-    :: if
-        :: skip; /* look_at_clock() */
+    :: /* look_at_clock() */
 #ifndef MUTANT_KICK_CLEARED_LATE
-            d_step { kick_bit[self] = 0; timer_bit[self] = 0 };
+        d_step { kick_bit[self] = 0; timer_bit[self] = 0 };
 #endif
 #ifdef MUTANT_MAIL_CLEARED_LATE
-            mail[self] = 0;
-            mail_bit[self] = 0;
+        mail[self] = 0;
+        mail_bit[self] = 0;
 #else
-            if
-            :: mail_bit[self] -> mail_bit[self] = 0; mail[self] = 0
-            :: else
-            fi;
+        if
+        :: atomic { mail_bit[self] -> mail_bit[self] = 0 };
+           mail[self] = 0
+        :: else
+        fi;
 #endif
 #ifdef MUTANT_KICK_CLEARED_LATE
-            d_step { kick_bit[self] = 0; timer_bit[self] = 0 };
+        d_step { kick_bit[self] = 0; timer_bit[self] = 0 };
 #endif
-            arm()
-        :: !attention(self) /* nor is anything due */
-        fi;
+        arm();
         if
         :: kick_bit[self]
         :: else -> break
