@@ -14,7 +14,6 @@
 #define INFO_BASE_INVALID  BIT(27)
 #define INFO_TYPE_GPR      BITS(31, 28)
 
-#define CR4_PCIDE BIT(17)
 #define PCID_BITS BITS(11, 0)
 
 #define DESCRIPTOR_SIZE 16u

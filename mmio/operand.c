@@ -8,9 +8,6 @@
 #define VECTOR_GP 13
 #define VECTOR_AC 17
 
-#define CR0_AM    BIT(18)
-#define RFLAGS_AC BIT(18)
-
 enum mmio_outcome operand_translate(struct mmio_vcpu *vcpu, const struct walk_context *context,
                                     uint64_t linear, unsigned size, bool write,
                                     struct fragment fragments[2])

@@ -7,8 +7,6 @@
 #define VECTOR_SS 12
 #define VECTOR_GP 13
 
-#define RFLAGS_VM BIT(17)
-
 /* Types of code and data segments (SDM 3, 3.4.5.1). */
 #define TYPE_CODE        BIT(3)
 #define TYPE_EXPAND_DOWN BIT(2) /* data */

@@ -1,5 +1,6 @@
 #include "vm/sleep.h"
 
+#include "arch/x86/cpus.h"
 #include "vm/sched.h"
 
 struct sleepers sleepers[CPUS_MAX];
@@ -37,7 +38,7 @@ void sleep_add(struct vcpu *vcpu)
     vcpu->sched.next = here->first;
     here->first = vcpu;
     set_next(here);
-    __atomic_store_n(&vcpu->sched.asleep, (uint32_t)this_cpu() + 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&vcpu->sched.asleep, this_cpu() + 1, __ATOMIC_SEQ_CST);
     bool awake =
         attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL | ATTENTION_ENDED) && claim(vcpu);
     if (awake)

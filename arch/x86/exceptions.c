@@ -110,7 +110,7 @@ void exception(struct exception_frame *frame)
         return;
     }
     log_divert(NULL); /* it may have happened in there */
-    log_error("%s in the hypervisor on CPU %lu (vector %lu, error code %#lx)",
+    log_error("%s in the hypervisor on CPU %u (vector %lu, error code %#lx)",
               exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
               frame->error_code);
     if (frame->vector == VECTOR_PF || frame->vector == VECTOR_DF) {

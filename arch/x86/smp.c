@@ -13,8 +13,6 @@
 #include "lib/spinlock.h"
 #include "lib/string.h"
 
-_Static_assert(CPUS_MAX == MADT_CPUS, "a place for each");
-
 #define STACK_ORDER 2
 _Static_assert(STACK_SIZE == PAGE_SIZE << STACK_ORDER, "a block of pages");
 

@@ -214,8 +214,8 @@ static enum world_result run(uint64_t gva, bool write)
 {
     assert_true(page_offset(gva) <= PAGE_SIZE - 4);
     for (int entries = 0; entries < 20; entries++) {
-        tlb_enter(&world.mmu, this_cpu);
-        tlb_assert_paid(&world.mmu, this_cpu);
+        tlb_enter(&world.mmu, cpu_now);
+        tlb_assert_paid(&world.mmu, cpu_now);
         struct step step = reach(world.regs[REG_RIP], ACCESS_FETCH);
         if (step.memory)
             step = reach(gva, write ? ACCESS_WRITE : ACCESS_READ);

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #define A       0x40000000ull /* leads to device A */
-#define CR4_DE  BIT(3)
 #define ENABLED BIT(12)
 #define GD      BIT(13)
 
