@@ -13,7 +13,7 @@
  * A request lasts, over entries and migrations too, until it is cleared.
  *
  * request        made by                                        cleared by
- * -------------  ---------------------------------------------  ------------------------------------
+ * -------------  ---------------------------------------------  -------------------------------
  * own half: on the pCPU that runs the vCPU
  * EVENT          vmx_raise() and whoever else makes something   attend(), once vmx_deliver() has
  *                pending; the window exits                      injected it or asked for a window
