@@ -283,6 +283,8 @@ static void work(void)
         while (take_entry(&entry))
             start_guest(&entry);
         struct vcpu *vcpu = sched_take();
+        if (!vcpu)
+            vcpu = sleep_take();
         if (vcpu)
             run_turn(vcpu);
         else if (all_done())

@@ -47,6 +47,22 @@ static uint64_t not_fixed(const struct mmio_stats *stats)
     return sum;
 }
 
+uint64_t vcpu_exit_count(const struct vcpu *vcpu)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        sum += vcpu->exits[i];
+    return sum;
+}
+
+uint64_t vm_exit_count(const struct vm *vm)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        sum += vcpu_exit_count(vm->vcpus[i]);
+    return sum;
+}
+
 void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
 {
     const struct mmu_stats sums = mmu_stats(&vcpu->vm->mmu), *mmu = &sums;

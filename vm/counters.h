@@ -4,6 +4,10 @@
 #include "guest/abi.h"
 #include "vm/vm.h"
 
+/* Exits so far, for all reasons: of a vCPU, and of all vCPUs of a VM. */
+uint64_t vcpu_exit_count(const struct vcpu *vcpu);
+uint64_t vm_exit_count(const struct vm *vm);
+
 void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT]);
 
 /* All of them, a few lines. */

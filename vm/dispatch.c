@@ -4,6 +4,7 @@
 #include "arch/x86/guarded.h"
 #include "arch/x86/mitigate.h"
 #include "guest/abi.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/ve.h"
@@ -45,54 +46,6 @@ static COLD void halt(struct vcpu *vcpu)
 {
     vmx_skip_instruction(&vcpu->vmx);
     attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
-}
-
-static const enum vm_ending mmio_endings[] = {
-    [MMIO_END_DELIVERY] = VM_ENDED_MMIO_DURING_DELIVERY,
-    [MMIO_END_MISCONFIG] = VM_ENDED_MISCONFIGURATION,
-    [MMIO_END_UNSUPPORTED] = VM_ENDED_UNSUPPORTED_INSTRUCTION,
-    [MMIO_END_FETCH] = VM_ENDED_MEMORY_FAULT,
-    [MMIO_END_TABLES] = VM_ENDED_MEMORY_FAULT,
-    [MMIO_END_PAGING] = VM_ENDED_MEMORY_FAULT,
-    [MMIO_END_STALE] = VM_ENDED_MEMORY_FAULT,
-    [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
-};
-
-NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
-{
-    struct mmio_vcpu *mmio = &vcpu->mmio;
-    if (pass_is_open(vcpu) && outcome != MMIO_REENTER && outcome != MMIO_PASS)
-        pass_close(vcpu);
-    switch (outcome) {
-    case MMIO_DONE:
-        vmx_end_interrupt_shadow();
-        if (unlikely(mmio->single_step))
-            vmx_raise_single_step(&vcpu->vmx);
-        if (unlikely(mmio->breakpoints_met))
-            vmx_raise_trap(mmio->breakpoints_met);
-        return;
-    case MMIO_REENTER:
-        if (vmx_exit_defines[vcpu->vmx.exit.reason] & OF_INSTRUCTION)
-            vmx_retry_instruction(&vcpu->vmx);
-        return;
-    case MMIO_INJECT:
-        if (mmio->fault.vector == VECTOR_PF)
-            write_cr2(mmio->fault.cr2);
-        vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
-        return;
-    case MMIO_PASS:
-        pass_open(vcpu, vmx_exit_gpa(&vcpu->vmx.exit));
-        return;
-    case MMIO_VE:
-        ve_take(vcpu);
-        return;
-    case MMIO_STALE:
-        tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_STALE);
-        return;
-    case MMIO_END:
-        vm_end(vcpu->vm, mmio_endings[mmio->end], "%s", mmio->text);
-        return;
-    }
 }
 
 /* An event whose delivery the exit cut short goes back into the queue. */
@@ -231,22 +184,6 @@ static COLD void xsetbv(struct vcpu *vcpu)
     vcpu->extra.xcr0 = value; /* it is loaded already; this is for CPUID */
     cpuid_update(vcpu);
     vmx_skip_instruction(&vcpu->vmx);
-}
-
-uint64_t vcpu_exit_count(const struct vcpu *vcpu)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < REASON_COUNT; i++)
-        sum += vcpu->exits[i];
-    return sum;
-}
-
-uint64_t vm_exit_count(const struct vm *vm)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        sum += vcpu_exit_count(vm->vcpus[i]);
-    return sum;
 }
 
 static NOINLINE void handle_any(struct vcpu *vcpu)

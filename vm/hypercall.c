@@ -4,6 +4,7 @@
 #include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "vm/counters.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ghci.h"
 #include "vm/hypercall.h"

@@ -9,6 +9,7 @@
 #include "vm/io.h"
 
 #include "mmio/operand.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
 #include "vmx/vmcs.h"
 

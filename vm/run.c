@@ -4,6 +4,7 @@
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
 #include "vm/pcpu.h"
@@ -18,67 +19,6 @@
 
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
 #define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED)
-
-/* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has
- * come since the last look at everything. One that comes now sees to that itself. */
-static void arm_timer(const struct vcpu *vcpu, uint64_t ticks)
-{
-    vmx_set_timer(ticks);
-    if (unlikely(attention_requested(&vcpu->vmx.attention, ATTENTION_KICK)))
-        vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-uint64_t vcpu_next_event(const struct vcpu *vcpu)
-{
-    uint64_t timer = lapic_deadline(&vcpu->lapic);
-    return vcpu->delayed.valid ? earlier(timer, vcpu->delayed_until) : timer;
-}
-
-/* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
- * preemption timer stands still outside the guest, and some CPUs do not keep its value. So for an
- * event of the guest's own to come in time, and on these CPUs for everything, it is armed at each
- * entry: rearm_timer() in vm/dispatch.c does that. The rest can be late by as long as the guest
- * did not run. */
-static void arm_next(struct vcpu *vcpu, uint64_t now)
-{
-    uint64_t event = vcpu_next_event(vcpu);
-    uint64_t others = earlier(vcpu->slice_end, sleep_next());
-    uint64_t rest = earlier(others, earlier(vcpu->budget_end, vcpu->vm->nx_due));
-    vcpu->next_event = earlier(event, rest);
-    if (event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER))
-        attention_request(&vcpu->vmx.attention, ATTENTION_REARM);
-    else
-        attention_clear(&vcpu->vmx.attention, ATTENTION_REARM);
-    arm_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
-}
-
-void vcpu_arm_timer(struct vcpu *vcpu)
-{
-    arm_next(vcpu, rdtsc());
-}
-
-/* The guest does not go on if its slice is over. */
-void vcpu_arm_for_slice(struct vcpu *vcpu)
-{
-    uint64_t now = rdtsc();
-    if (now < vcpu->next_event)
-        arm_timer(vcpu, vcpu->next_event - now);
-    else
-        attention_request(&vcpu->vmx.attention, ATTENTION_TIMER);
-}
-
-void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks)
-{
-    uint64_t now = rdtsc();
-    vcpu->delayed = *event;
-    vcpu->delayed_until = ticks < ~now ? now + ticks : ~0ull;
-    arm_next(vcpu, now);
-}
 
 static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
@@ -129,7 +69,7 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu->vm, now);
     look_at_queue(vcpu, now);
-    arm_next(vcpu, now);
+    clock_arm(vcpu, now);
     if (now >= vcpu->budget_end)
         over_budget(vcpu);
 }
@@ -223,7 +163,7 @@ static bool attend(struct vcpu *vcpu)
         if (now >= vcpu->next_event || attention_requested(requests, LOOK_AT_CLOCK))
             look_at_clock(vcpu, now);
         else if (attention_requested(requests, ATTENTION_REARM))
-            arm_timer(vcpu, vcpu->next_event - now);
+            clock_rearm(vcpu, now);
         if (attention_requested(requests, ATTENTION_HALTED))
             wait_halted(vcpu);
     } while (attention_requested(requests, ATTENTION_KICK) || do_chore(vcpu));

@@ -82,5 +82,8 @@ void sleep_wake(uint64_t now)
 
 struct vcpu *sleep_take(void)
 {
-    return take(&sleepers[this_cpu()], TIME_NEVER);
+    struct vcpu *vcpu = take(&sleepers[this_cpu()], TIME_NEVER);
+    if (vcpu)
+        sched_found();
+    return vcpu;
 }

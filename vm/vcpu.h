@@ -100,29 +100,18 @@ static inline bool pass_is_open(const struct vcpu *vcpu)
     return unlikely(attention_requested(&vcpu->vmx.attention, ATTENTION_PASS));
 }
 
-/* For exits whose work may take long, where another vCPU waits for its turn. The preemption timer
- * stood still meanwhile and would let the guest run on for as long, and the clock is otherwise
- * looked at every some exits, which would be many such works. */
-void vcpu_arm_for_slice(struct vcpu *vcpu);
-static inline void vcpu_end_of_slice(struct vcpu *vcpu)
-{
-    if (unlikely(vcpu->slice_end != TIME_NEVER))
-        vcpu_arm_for_slice(vcpu);
-}
-
-/* Exits so far, for all reasons. */
-uint64_t vcpu_exit_count(const struct vcpu *vcpu);
-
-/* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. An interrupt
- * goes into the local APIC if that accepts it, and past it otherwise. */
+/* Makes a checked event pending. An interrupt goes into the local APIC if that accepts it, and past
+ * it otherwise. */
 void vcpu_pend(struct vcpu *vcpu, const struct event *event);
-void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks);
 void vcpu_nmi(struct vcpu *vcpu);
+
+/* The interrupt that the local APIC would deliver may be another one now. */
+void vcpu_update_interrupt(struct vcpu *vcpu);
 
 /* TSC: the next event of the vCPU's own, by a delay or its APIC's timer; TIME_NEVER if there is
  * none. */
-uint64_t vcpu_next_event(const struct vcpu *vcpu);
-
-/* Lets the guest be left in time for what comes next: a delayed event, the APIC's timer, the end of
- * its budget. */
-void vcpu_arm_timer(struct vcpu *vcpu);
+static inline uint64_t vcpu_next_event(const struct vcpu *vcpu)
+{
+    uint64_t timer = lapic_deadline(&vcpu->lapic);
+    return vcpu->delayed.valid && vcpu->delayed_until < timer ? vcpu->delayed_until : timer;
+}
