@@ -8,7 +8,7 @@
 #define CPUS_MAX 64u /* CPUs that are used; arrays have a place for each */
 
 /* The number of the CPU that executes this, below CPUS_MAX. A function and all that it calls run on
- * one CPU. Supplied by arch/x86/cpus.c; arch/x86/cpus.h has it inline, for the exit path. */
+ * one CPU. Supplied by arch/x86/cpus.c; arch/x86/this_cpu.h has it inline, for the exit path. */
 unsigned this_cpu(void);
 
 /* Makes another CPU look at what has been written for it: a debt in the flush ledger, an epoch, a

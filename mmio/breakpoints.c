@@ -1,3 +1,4 @@
+#include "arch/x86/reg_bits.h"
 #include "mmio/breakpoints.h"
 
 /* Of DR7, for breakpoint n (SDM 3, 18.2.4). */

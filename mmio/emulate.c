@@ -5,6 +5,7 @@
  */
 #include "mmio/emulate.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/string.h"
 #include "mmio/execute.h"
 #include "mmio/known.h"

@@ -1,5 +1,6 @@
 #include "mmio/invpcid.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/errno.h"
 #include "mmio/operand.h"
 

@@ -1,6 +1,7 @@
 /* Memory operands; see the header. Called by the emulator's parts. Pure. */
 #include "mmio/operand.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "lib/trace.h"

@@ -1,6 +1,7 @@
 /* Segmentation of data accesses. Called by the emulator. Pure; reads registers only. */
 #include "mmio/segment.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/bits.h"
 #include "lib/compiler.h"
 

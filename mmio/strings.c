@@ -10,6 +10,7 @@
  */
 #include "mmio/execute.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmio/alu.h"
 
 #define ITERATIONS 64 /* in one exit */

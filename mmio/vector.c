@@ -4,6 +4,7 @@
  */
 #include "mmio/execute.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/bits.h"
 #include "lib/string.h"
 #include "arch/x86/vector_regs.h"

@@ -4,6 +4,7 @@
  */
 #include "mmio/walk.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 

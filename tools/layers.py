@@ -81,10 +81,13 @@ def supplied(root: pathlib.Path) -> dict[str, tuple[str, str]]:
     return names
 
 
-def symbols(objects: pathlib.Path) -> tuple[dict[str, str], list[tuple[str, str]]]:
+def symbols(root: pathlib.Path, objects: pathlib.Path) -> tuple[dict[str, str], list]:
     """Where each global name is defined, and (file, name) of what each file needs of others. Files
-    are named without their ends: `vm/run` stands for build/obj/vm/run.o."""
-    text = subprocess.check_output(["nm", "-P", "-A", *map(str, objects.rglob("*.o"))], text=True)
+    are named without their ends: `vm/run` stands for build/obj/vm/run.o. Objects whose source has
+    gone are left out."""
+    compiled = (objects / pathlib.Path(p).with_suffix(".o") for p in sources(root))
+    existing = sorted({str(path) for path in compiled if path.exists()})
+    text = subprocess.check_output(["nm", "-P", "-A", *existing], text=True)
     defined, needed = {}, []
     for line in text.splitlines():
         where, name, kind = line.split()[:3]
@@ -99,7 +102,7 @@ def symbols(objects: pathlib.Path) -> tuple[dict[str, str], list[tuple[str, str]
 def check_calls(root: pathlib.Path, objects: pathlib.Path) -> list[str]:
     """`objects` holds what was compiled from `root`."""
     declared = supplied(root)
-    defined, needed = symbols(objects)
+    defined, needed = symbols(root, objects)
     found = []
     for user, name in sorted(needed):
         definer = defined.get(name, "")

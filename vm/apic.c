@@ -1,6 +1,6 @@
 /* What the local APIC of a vCPU is connected to: the clock, the vCPU's pending interrupt, the other
  * vCPUs, and the page of addresses by which the guest reaches it. */
-#include "arch/x86/cpu.h"
+#include "arch/x86/unprivileged.h"
 #include "dev/lapic_mmio.h"
 #include "vm/clock.h"
 #include "vm/exits.h"

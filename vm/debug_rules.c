@@ -1,7 +1,7 @@
 #include "vm/debug_rules.h"
 
 #include "arch/x86/reg_bits.h"
-#include "arch/x86/cpu.h"
+#include "arch/x86/reg_bits.h"
 #include "vmx/event.h"
 
 /* The qualification of MOV DR (SDM 3, table 28-4). */

@@ -1,6 +1,6 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/mitigate.h"
 #include "guest/abi.h"

@@ -1,6 +1,6 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"

@@ -1,6 +1,6 @@
 #include "vm/sched.h"
 
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"
 #include "vm/pcpu.h"
 #include "lib/spinlock.h"

@@ -1,6 +1,6 @@
 #include "vm/sleep.h"
 
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "vm/sched.h"
 
 struct sleepers sleepers[CPUS_MAX];

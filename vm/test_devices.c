@@ -1,7 +1,7 @@
 /* Doorbells, a window and a port for tests; see docs/ABI.md. Called by hypercalls and the bus. */
 #include "vm/test_devices.h"
 
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "guest/abi.h"
 #include "vm/hypercall.h"
 #include "lib/errno.h"

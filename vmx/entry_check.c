@@ -1,6 +1,7 @@
 /* The order of the entry checks. */
 #include "vmx/entry_check.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/log.h"
 #include "vmx/entry_check_internal.h"
 

@@ -4,6 +4,7 @@
  * is an index: ES, CS, SS, DS, FS, GS as in instructions, then LDTR and TR.
  */
 #include "vmx/entry_check_internal.h"
+#include "arch/x86/reg_bits.h"
 #include "arch/x86/regs.h"
 
 static const char RULE[] = "27.3.1.2";

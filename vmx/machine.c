@@ -1,6 +1,6 @@
 /* VMX on this CPU: is it there, is it usable, what does it offer; then VMXON. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
 #include "lib/assert.h"
 #include "lib/log.h"

@@ -1,50 +1,10 @@
-/* Instructions of the CPU, as inline functions, and the numbers of MSRs. */
+/* Privileged instructions of the CPU, as inline functions. A file that includes this one runs on
+ * the machine alone; see PURE in the Makefile. */
 #pragma once
 
 #include "arch/x86/reg_bits.h"
-#include "lib/bits.h"
+#include "arch/x86/unprivileged.h"
 #include "lib/types.h"
-
-#define MSR_APIC_BASE        0x1b
-#define MSR_FEATURE_CONTROL  0x3a
-#define MSR_SYSENTER_CS      0x174
-#define MSR_SYSENTER_ESP     0x175
-#define MSR_SYSENTER_EIP     0x176
-#define MSR_MISC_ENABLE      0x1a0
-#define MSR_PAT              0x277
-#define MSR_VMX_BASIC        0x480
-#define MSR_VMX_SECONDARY    0x48b
-#define MSR_VMX_EPT_VPID_CAP 0x48c
-#define MSR_VMX_TRUE_PIN     0x48d
-#define MSR_VMX_VMFUNC       0x491
-#define MSR_VMX_TERTIARY     0x492
-#define MSR_XSS              0xda0
-#define MSR_EFER             0xc0000080
-#define MSR_STAR             0xc0000081
-#define MSR_LSTAR            0xc0000082
-#define MSR_CSTAR            0xc0000083
-#define MSR_FMASK            0xc0000084
-#define MSR_FS_BASE          0xc0000100
-#define MSR_GS_BASE          0xc0000101
-#define MSR_KERNEL_GS_BASE   0xc0000102
-#define MSR_TSC_AUX          0xc0000103
-
-#define FEATURE_CONTROL_LOCKED      BIT(0)
-#define FEATURE_CONTROL_VMX_OUTSIDE BIT(2) /* VMXON outside SMX operation */
-
-/* What CPUID returns. */
-struct cpuid {
-    uint32_t eax, ebx, ecx, edx;
-};
-
-static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
-{
-    struct cpuid r;
-    __asm__ volatile("cpuid"
-                     : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-                     : "0"(leaf), "2"(subleaf));
-    return r;
-}
 
 static inline uint64_t rdmsr(uint32_t msr)
 {
@@ -112,13 +72,6 @@ static inline uint32_t inl(uint16_t port)
     uint32_t value;
     __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
     return value;
-}
-
-static inline uint64_t rdtsc(void)
-{
-    uint32_t low, high;
-    __asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-    return (uint64_t)high << 32 | low;
 }
 
 static inline void invlpg(const void *address)

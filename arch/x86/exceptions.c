@@ -2,7 +2,7 @@
 
 #include "arch/x86/backtrace.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/power.h"

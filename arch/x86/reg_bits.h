@@ -1,4 +1,4 @@
-/* The bits of control, flags and debug registers, by the SDM's names. Pure: nothing but names. */
+/* The bits of control, flags and debug registers, and the numbers of MSRs, by the SDM's names. */
 #pragma once
 
 #include "lib/bits.h"
@@ -58,3 +58,30 @@
 #define DR6_BS          BIT(14) /* single step */
 #define DR6_RTM         BIT(16)
 #define DR7_GD          BIT(13)
+
+#define MSR_APIC_BASE        0x1b
+#define MSR_FEATURE_CONTROL  0x3a
+#define MSR_SYSENTER_CS      0x174
+#define MSR_SYSENTER_ESP     0x175
+#define MSR_SYSENTER_EIP     0x176
+#define MSR_MISC_ENABLE      0x1a0
+#define MSR_PAT              0x277
+#define MSR_VMX_BASIC        0x480
+#define MSR_VMX_SECONDARY    0x48b
+#define MSR_VMX_EPT_VPID_CAP 0x48c
+#define MSR_VMX_TRUE_PIN     0x48d
+#define MSR_VMX_VMFUNC       0x491
+#define MSR_VMX_TERTIARY     0x492
+#define MSR_XSS              0xda0
+#define MSR_EFER             0xc0000080
+#define MSR_STAR             0xc0000081
+#define MSR_LSTAR            0xc0000082
+#define MSR_CSTAR            0xc0000083
+#define MSR_FMASK            0xc0000084
+#define MSR_FS_BASE          0xc0000100
+#define MSR_GS_BASE          0xc0000101
+#define MSR_KERNEL_GS_BASE   0xc0000102
+#define MSR_TSC_AUX          0xc0000103
+
+#define FEATURE_CONTROL_LOCKED      BIT(0)
+#define FEATURE_CONTROL_VMX_OUTSIDE BIT(2) /* VMXON outside SMX operation */

@@ -9,7 +9,6 @@
  */
 #pragma once
 
-#include "arch/x86/reg_bits.h"
 #include "lib/compiler.h"
 
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 #include "arch/x86/smp.h"
 
 #include "arch/x86/apic.h"
-#include "arch/x86/cpu.h"
+#include "arch/x86/unprivileged.h"
 #include "arch/x86/cpus.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/madt.h"

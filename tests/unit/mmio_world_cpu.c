@@ -4,6 +4,7 @@
  * opinion of the MMU tests, entry by entry as the MMU left it.
  */
 #include "tests/unit/mmio_world.h"
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmu_world.h"
 
 #include "mmio/emulate.h"

@@ -4,6 +4,7 @@
  * What instructions compute is test_mmio_native.c's; strings are test_mmio_strings.c's.
  */
 #include "tests/unit/mmio_vectors.h"
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_world.h"
 
 #include "mmio/emulate.h"

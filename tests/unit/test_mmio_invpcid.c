@@ -1,6 +1,7 @@
 /* INVPCID that exits: where its descriptor is, by the exit's information, and every fault of it. */
 #include "tests/unit/mmio_world.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmio/fetch.h"
 #include "mmio/invpcid.h"
 
