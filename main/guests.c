@@ -11,6 +11,7 @@
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
+#include "vm/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/page.h"

@@ -24,7 +24,7 @@ Needs = dict[str, dict[str, str]]
 def needs(root: pathlib.Path, objects: pathlib.Path) -> Needs:
     """What each file needs, each with one of the names that say why."""
     declared = layers.supplied(root)
-    defined, needed = layers.symbols(objects)
+    defined, needed = layers.symbols(root, objects)
     found: Needs = {file: {} for file in {*defined.values(), *(file for file, _ in needed)}}
     for file, name in sorted(needed):
         if name in defined and name not in declared:

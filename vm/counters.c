@@ -1,5 +1,6 @@
 /* See the header. Where KVM counts the same, the names are KVM's. */
 #include "vm/counters.h"
+#include "vm/vm.h"
 
 #include "lib/bits.h"
 #include "lib/log.h"

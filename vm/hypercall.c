@@ -9,6 +9,7 @@
 #include "vm/ghci.h"
 #include "vm/hypercall.h"
 #include "vm/trace.h"
+#include "vm/vm.h"
 #include "lib/errno.h"
 #include "lib/trace.h"
 #include "mmu/memslot.h"

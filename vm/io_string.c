@@ -12,6 +12,7 @@
 #include "mmio/operand.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
+#include "vm/vm.h"
 #include "vmx/vmcs.h"
 
 /* The instruction information (SDM 3, table 28-8). */

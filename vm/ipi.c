@@ -5,6 +5,7 @@
 #include "vm/sched.h"
 #include "vm/sleep.h"
 #include "vm/startup.h"
+#include "vm/vm.h"
 #include "mmu/tlb.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"

@@ -7,7 +7,10 @@
  */
 #pragma once
 
-#include "vm/vm.h"
+#include "lib/types.h"
+
+struct lapic_message;
+struct vcpu;
 
 /* From the sender's ICR, to all others that are addressed. */
 void ipi_send(struct vcpu *from, const struct lapic_message *message);

@@ -1,4 +1,5 @@
 #include "vm/pcpu.h"
+#include "vm/vm.h"
 
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"

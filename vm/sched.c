@@ -3,6 +3,7 @@
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"
 #include "vm/pcpu.h"
+#include "vm/vcpu.h"
 #include "lib/spinlock.h"
 
 static struct queue {
