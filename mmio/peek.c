@@ -25,5 +25,6 @@ bool mmio_at_iret(struct mmio_vcpu *vcpu)
     uint8_t bytes[INSN_MAX];
     struct walk_context context;
     walk_context_load(&context, vcpu->cpu, vcpu->mmu);
-    return decode_is_iret(bytes, mmio_fetch_peek(vcpu, bytes), mmio_code_size(&context));
+    unsigned count = mmio_fetch_peek(vcpu, bytes);
+    return decode_is_iret(bytes, count, mmio_code_size(&context));
 }

@@ -39,6 +39,11 @@ lint-text: | lint-deps
 lint-docs: | lint-deps
 	$(Q)$(PYTHON) tools/targets.py docs Makefile $(PARTS)
 	$(Q)$(PYTHON) tools/functions.py
+	$(Q)$(PYTHON) tools/unit_index.py check
+
+.PHONY: unit-index
+unit-index: | deps-base ## write tests/unit/README.md from the comments of the tests
+	$(Q)$(PYTHON) tools/unit_index.py
 
 lint-rules: | lint-deps
 	$(Q)$(PYTHON) tools/rules.py
