@@ -38,6 +38,7 @@ lint-text: | lint-deps
 
 lint-docs: | lint-deps
 	$(Q)$(PYTHON) tools/targets.py docs Makefile $(PARTS)
+	$(Q)$(PYTHON) tools/functions.py
 	$(Q)$(PYTHON) tools/unit_index.py check
 
 .PHONY: unit-index
