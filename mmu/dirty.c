@@ -7,6 +7,8 @@
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 

@@ -3,6 +3,8 @@
 
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
 

@@ -8,8 +8,12 @@
 #include "mmu/backing.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 /* ---- Another page ---------------------------------------------------------------------------- */
 

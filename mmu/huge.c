@@ -2,12 +2,17 @@
 #include "mmu/huge.h"
 
 #include "lib/assert.h"
+#include "mmu/map.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
 #include "mmu/sides.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/track.h"
+#include "mmu/zap.h"
 
 uint64_t huge_denied(void)
 {

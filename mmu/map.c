@@ -1,12 +1,15 @@
 /*
  * What a fault does to the tables, under the shared lock: link tables, install, split and replace
  * leaves. Faults of other CPUs do the same at the same time; whoever loses a compare-exchange lets
- * its guest fault again. See tdp.h.
+ * its guest fault again.
  */
+#include "mmu/map.h"
+
 #include "lib/assert.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
-#include "mmu/tdp.h"
+#include "mmu/retired.h"
+#include "mmu/tables.h"
 #include "mmu/tlb.h"
 
 /* ---- Links ----------------------------------------------------------------------------------- */

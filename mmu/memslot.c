@@ -14,11 +14,12 @@
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
 #include "mmu/page_bitmap.h"
+#include "mmu/retired.h"
 #include "mmu/sides.h"
 #include "mmu/spte.h"
-#include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/track.h"
+#include "mmu/zap.h"
 
 uint64_t memslot_gfn_end(const struct mmu *mmu)
 {

@@ -5,8 +5,10 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmu/memslot.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 #define GENERATION_END BIT(62) /* clear of the mark, with room to count */
 

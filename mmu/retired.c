@@ -1,13 +1,16 @@
 /*
  * What has been unlinked, tables and pages, waits here until nobody can be reading it, and is freed
  * in pieces: a table is freed with all that it links, which can be half a million pages' worth, and
- * whoever frees has other things to do, other VMs' among them. See tdp.h.
+ * whoever frees has other things to do, other VMs' among them. See the header.
  */
+#include "mmu/retired.h"
+
 #include "lib/assert.h"
 #include "mmu/backing.h"
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
-#include "mmu/tdp.h"
+#include "mmu/self.h"
+#include "mmu/spte.h"
 #include "mmu/tlb.h"
 
 /* One piece. A fault needs at most TABLE_CACHE tables, so it frees more than it takes. */

@@ -10,8 +10,8 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/page_bitmap.h"
-#include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 int sides_init(const struct mmu *mmu, struct memslot *slot)
 {

@@ -1,12 +1,18 @@
 /*
  * Table pages: allocated before the lock is taken, and bounded by what the VM's memory justifies.
- * How they are freed is in retired.c. See tdp.h.
+ * How they are freed is in retired.c.
  */
+#include "mmu/tables.h"
+
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
-#include "mmu/tdp.h"
+#include "lib/page.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/spte.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 /* ---- The cache ------------------------------------------------------------------------------- */
 

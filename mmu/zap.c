@@ -1,10 +1,15 @@
 /*
- * Taking translations away; see tdp.h. A range is walked entry by entry, without recursion; the
- * composite is emptied by cutting off what it links.
+ * Taking translations away; see the header. A range is walked entry by entry, without recursion;
+ * the composite is emptied by cutting off what it links.
  */
+#include "mmu/zap.h"
+
 #include "lib/assert.h"
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/trace.h"

@@ -1,8 +1,6 @@
 /* The flow of a fault and of a misconfiguration: rules F1 to F6, S10, S11, P5, P7, P24. */
 #include "tests/unit/mmu_world.h"
 
-#include "mmu/tdp.h"
-
 #include <string.h>
 
 static struct mmu mmu;

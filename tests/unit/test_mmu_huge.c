@@ -3,8 +3,6 @@
  */
 #include "tests/unit/mmu_world.h"
 
-#include "mmu/tdp.h"
-
 #define GIB 0x40000000ull
 #define RAM 0x200000ull /* slot 0: 2 MiB and 16 pages */
 

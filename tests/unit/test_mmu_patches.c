@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "ept/misconfig.h"
-#include "mmu/tdp.h"
 #include "mmu/transition.h"
 
 static struct mmu mmu;

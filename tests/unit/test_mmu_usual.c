@@ -6,7 +6,6 @@
 #include "tests/unit/mmu_world.h"
 
 #include "mmu/spte.h"
-#include "mmu/tdp.h"
 #include "mmu/transition.h"
 
 #define CAPS_1G (WORLD_CAPS | EPT_CAP_1G)
