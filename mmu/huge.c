@@ -77,7 +77,7 @@ static bool recover_one(struct mmu *mmu)
         gfn_t first = ept_first_frame(iter.gfn, iter.level);
         mmu->nx_cursor = GFN(first.v + ept_frames(iter.level));
         tdp_zap_locked(mmu, first, mmu->nx_cursor,
-                       mmu_is_logging(mmu) ? ZAP_MMIO : ZAP_MMIO | ZAP_TABLES);
+                       mmu_is_logging(mmu) ? ZAP_MMIO : ZAP_MMIO | ZAP_TABLES, DEBT_NX_RECOVERED);
         return true;
     }
     mmu->nx_cursor = GFN(0);

@@ -30,7 +30,7 @@ int tdp_map_mmio(struct mmu_cpu *self, const struct tdp_mapping *want,
 /* Replaces a large leaf by a table of leaves of the level below that translate the same, so no
  * flush is owed (rule T6). `add` are rights that the small ones get in addition. False if the entry
  * was not `old` any more. Needs a table in the cache. */
-bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
+bool tdp_split(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t add) MUST_CHECK;
 
 /* Installs `leaf` where all tables are there and nothing stands yet, which is nearly always. Needs
@@ -40,7 +40,8 @@ static ALWAYS_INLINE int tdp_map_new(struct mmu_cpu *self, alias_t alias, gfn_t 
                                      uint64_t leaf)
 {
     const struct mmu *mmu = self->mmu;
-    uint64_t *table = mmu->composite, *sptep, spte;
+    const uint64_t *table = mmu->composite, *sptep;
+    uint64_t spte;
 #define STEP(l)                                      \
     sptep = &table[ept_index(alias, l)];             \
     spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE); \
@@ -64,6 +65,6 @@ static ALWAYS_INLINE int tdp_map_new(struct mmu_cpu *self, alias_t alias, gfn_t 
 #undef STEP
     if (unlikely(spte != SPTE_NONPRESENT))
         return FAULT_CONTINUE;
-    return likely(tdp_store(self, gfn, sptep, level, SPTE_NONPRESENT, leaf)) ? FAULT_FIXED
-                                                                             : FAULT_RETRY;
+    return tdp_store(self, gfn, sptep, level, SPTE_NONPRESENT, leaf, DEBT_NONE) ? FAULT_FIXED
+                                                                                : FAULT_RETRY;
 }

@@ -77,9 +77,7 @@ static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t
         if (unlikely(spte & EPT_DIRTY))
             dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
     } else if (spte_is_present(spte)) {
-        mmu_count(&self->stats.tables, ~0ull);
-        if (spte & SPTE_NX_SPLIT)
-            mmu_count(&self->stats.nx_splits, ~0ull);
+        mmu_count_table(self, spte, ~0ull);
     }
 }
 

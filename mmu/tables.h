@@ -24,6 +24,10 @@ static inline int MUST_CHECK tdp_top_up(struct mmu_cpu *self)
 uint64_t tdp_tables_most(uint64_t pages, unsigned pcpus);
 
 /* A page of NONPRESENT out of the cache, and back. */
-uint64_t *tdp_take_table(struct mmu_cpu *self);
-void tdp_return_table(struct mmu_cpu *self, uint64_t *table);
-void tdp_clear_table(uint64_t *table);
+const uint64_t *tdp_take_table(struct mmu_cpu *self);
+void tdp_return_table(struct mmu_cpu *self, const uint64_t *table);
+
+/* Fills a page out of the cache, which is not linked yet: with `first`, and each next entry `step`
+ * more; or with NONPRESENT again. */
+void tdp_fill_table(const uint64_t *table, uint64_t first, uint64_t step);
+void tdp_clear_table(const uint64_t *table);

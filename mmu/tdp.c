@@ -12,7 +12,8 @@ static void enter_table(struct tdp_iter *iter)
 void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end)
 {
     iter->mmu = mmu;
-    iter->root = first.v < end.v ? mmu->roots : &mmu->roots[mmu->root_count];
+    iter->end_root = &mmu->roots[mmu->root_count];
+    iter->root = first.v < end.v ? mmu->roots : iter->end_root;
     iter->first = iter->gfn = first;
     iter->end = end;
     tdp_iter_restart(iter);

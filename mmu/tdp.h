@@ -15,13 +15,13 @@
  * not followed. (Rule W1.) */
 struct tdp_iter {
     const struct mmu *mmu;
-    const struct root *root; /* behind the last one: the walk is over */
+    const struct root *root, *end_root; /* the same: the walk is over */
     gfn_t first, end;
     gfn_t gfn;      /* the first frame of the range that this entry covers */
     unsigned level; /* of this entry */
     uint64_t old;
-    uint64_t *sptep;
-    uint64_t *tables[EPT_LEVELS + 1];
+    const uint64_t *sptep;
+    const uint64_t *tables[EPT_LEVELS + 1];
 };
 
 void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end);
@@ -32,7 +32,7 @@ void tdp_iter_restart(struct tdp_iter *iter);
 
 static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 {
-    return iter->root < &iter->mmu->roots[iter->mmu->root_count];
+    return iter->root != iter->end_root;
 }
 
 #define tdp_for_each(iter, mmu, first, end) \
@@ -40,9 +40,9 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 
 /* The lowest entry of the walk to `alias`, and its level. Takes no lock; in an epoch (rule W2). */
 static inline uint64_t tdp_walk_to(const struct mmu *mmu, alias_t alias, unsigned *level,
-                                   uint64_t **sptep)
+                                   const uint64_t **sptep)
 {
-    uint64_t *table = mmu->composite;
+    const uint64_t *table = mmu->composite;
     for (unsigned shift = 9 * (mmu->root_level - 1);; shift -= 9) {
         *sptep = &table[alias.v >> shift & (EPT_ENTRIES - 1)];
         uint64_t spte = __atomic_load_n(*sptep, __ATOMIC_ACQUIRE);
@@ -56,6 +56,6 @@ static inline uint64_t tdp_walk_to(const struct mmu *mmu, alias_t alias, unsigne
 
 static inline uint64_t tdp_walk(const struct mmu *mmu, alias_t alias, unsigned *level)
 {
-    uint64_t *sptep;
+    const uint64_t *sptep;
     return tdp_walk_to(mmu, alias, level, &sptep);
 }

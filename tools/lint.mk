@@ -31,6 +31,7 @@ format: ## format the C sources as lint-format wants them
 
 lint-layers: | lint-deps
 	$(Q)$(PYTHON) tools/layers.py
+	$(Q)$(PYTHON) tools/stores.py
 
 lint-text: | lint-deps
 	$(Q)$(PYTHON) tools/textcheck.py
