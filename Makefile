@@ -11,13 +11,14 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := all
 
 # ---- What is built from what ------------------------------------------------------------------
-# A pure file compiles freestanding and hosted. The others touch instructions that only ring 0 has,
-# or stand for the C library.
+# A pure file compiles freestanding and hosted. The others include a header whose instructions only
+# ring 0 has, contain such instructions, or stand for the C library (lib/freestanding/).
 LAYERS := $(shell cat tools/layers.txt)
-IMPURE := $(shell cat tools/impure.txt)
-SRC_C  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
+SRC_C  := $(foreach d,$(LAYERS) lib/freestanding,$(wildcard $(d)/*.c))
 SRC_S  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.S))
-PURE   := $(filter-out $(IMPURE),$(SRC_C))
+PRIVILEGED := arch/x86/cpu.h|arch/x86/this_cpu.h|vmx/vmcs.h
+PURE   := $(filter-out lib/freestanding/% $(shell grep -lE \
+            '"($(PRIVILEGED))"|volatile."(invept|invvpid|sfence)' $(SRC_C)),$(SRC_C))
 HEADERS := $(foreach d,$(LAYERS),$(wildcard $(d)/*.h))
 
 # ---- Flags --------------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
 # What the tests share is in the library too, so each program takes from it what it needs.
 UNIT_SHARED := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
-HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o $(UNIT_SHARED:%.c=$(B)/host/%.o)
+HOST_OBJS  := $(UNIT_SHARED:%.c=$(B)/host/%.o) $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o
 
 $(B)/host/%.o: %.c
 	@mkdir -p $(@D)

@@ -107,8 +107,8 @@ static int upgrade(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, 
                    const struct tdp_mapping *want)
 {
     uint64_t new = leaf_for(want, level) | (old & (EPT_ACCESSED | EPT_DIRTY));
-    return tdp_store(self, want->gfn, sptep, level, old, new, DEBT_LEAF_REPLACED) ? FAULT_FIXED
-                                                                                  : FAULT_RETRY;
+    bool done = tdp_store(self, want->gfn, sptep, level, old, new, DEBT_LEAF_REPLACED);
+    return done ? FAULT_FIXED : FAULT_RETRY;
 }
 
 int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
@@ -162,9 +162,8 @@ static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, uns
         memslots_generation(memslots(self->mmu)) != generation)
         return FAULT_RETRY;
     WARN_ON(true);
-    return tdp_store(self, gfn, sptep, level, old, SPTE_NONPRESENT, DEBT_STRAY_LEAF)
-               ? FAULT_CONTINUE
-               : FAULT_RETRY;
+    bool done = tdp_store(self, gfn, sptep, level, old, SPTE_NONPRESENT, DEBT_STRAY_LEAF);
+    return done ? FAULT_CONTINUE : FAULT_RETRY;
 }
 
 int tdp_map_mmio(struct mmu_cpu *self, const struct tdp_mapping *want, uint64_t generation)

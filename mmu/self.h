@@ -11,7 +11,7 @@
 /* The part of the pCPU that executes this. */
 static inline struct mmu_cpu *mmu_self(struct mmu *mmu)
 {
-    return &mmu->cpu[tlb_this_cpu()];
+    return &mmu->cpu[this_cpu()];
 }
 
 /* Adds to a counter that other pCPUs read while it changes. The other counters are read only when

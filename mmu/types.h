@@ -3,8 +3,10 @@
  */
 #pragma once
 
+#include "lib/cpu_local.h"
 #include "ept/format.h"
 #include "lib/compiler.h"
+#include "lib/cpu_local.h"
 #include "lib/flush_reasons.h"
 #include "lib/rwlock.h"
 #include "lib/types.h"
@@ -58,7 +60,6 @@ struct memslots {
 };
 
 /* ---- The flush ledger ------------------------------------------------------------------------ */
-#define TLB_CPUS 64u
 
 enum invept_reason {
     INVEPT_DEBT,      /* a VM entry paid for changes of the tables */
@@ -90,7 +91,7 @@ enum debt_reason {
 
 struct tlb_ledger {
     uint64_t debt;                 /* the newest change that owes a flush */
-    uint64_t paid[TLB_CPUS];       /* the newest debt that each pCPU has paid */
+    uint64_t paid[CPUS_MAX];       /* the newest debt that each pCPU has paid */
     uint64_t cpus;                 /* pCPUs that have ever entered with this EPTP */
     uint64_t newest[DEBT_REASONS]; /* the newest debt for each reason */
 };
@@ -186,6 +187,6 @@ struct mmu {
     unsigned doomed_used;
     struct backing doomed[DOOMED_MAX];
 
-    struct mmu_cpu cpu[TLB_CPUS];
-    uint64_t invept_for[TLB_CPUS][DEBT_REASONS]; /* each pCPU's that paid debts for this reason */
+    struct mmu_cpu cpu[CPUS_MAX];
+    uint64_t invept_for[CPUS_MAX][DEBT_REASONS]; /* each pCPU's that paid debts for this reason */
 };

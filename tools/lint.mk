@@ -29,7 +29,7 @@ lint-format: | lint-deps
 format: ## format the C sources as lint-format wants them
 	$(Q)format=$$($(CLANG_FORMAT)) && $$format -i $(FORMATTED)
 
-lint-layers: | lint-deps
+lint-layers: $(OBJS) | lint-deps
 	$(Q)$(PYTHON) tools/layers.py
 	$(Q)$(PYTHON) tools/stores.py
 

@@ -13,7 +13,7 @@ ROW = re.compile(r"^\| ([SPFCWXTN]\d+) \|(.*)\|$", re.MULTILINE)
 DECISION = re.compile(r"^\*\*(D\d+)\.", re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 SOURCES = {".c", ".h", ".S", ".inc", ".pml"}
-PROSE = {".md", ".py", ".patch"}
+PROSE = {".md", ".py", ".mutants"}
 # Opcodes and processor names look like rules there.
 OPCODES = ("docs/MMIO_INSTRUCTIONS.md", "mmio/decode.c", "mmio/instructions.",
            "tests/unit/test_mmio_decode.c", "tests/unit/mmio_vectors", "tools/instructions.c",

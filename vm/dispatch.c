@@ -1,5 +1,6 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/mitigate.h"
 #include "guest/abi.h"
@@ -338,8 +339,8 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
 
 static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 {
-    tlb_pay_debt(vcpu->mmio.mmu, (unsigned)THIS_CPU);
-    epoch_pass(THIS_CPU, epoch);
+    tlb_pay_debt(vcpu->mmio.mmu, this_cpu());
+    epoch_pass(this_cpu(), epoch);
     pml_follow(vcpu);
     return true;
 }

@@ -3,7 +3,7 @@
  * changes one of them calls update_interrupt(), so that the entry path looks at one flag only,
  * vmx.attention. Called by the run loop, hypercalls, and the APIC itself.
  */
-#include "arch/x86/cpu.h"
+#include "arch/x86/unprivileged.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
 #include "vm/vm.h"

@@ -8,6 +8,7 @@
  */
 #include "vm/io.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmio/operand.h"
 #include "vm/exits.h"
 #include "vmx/vmcs.h"

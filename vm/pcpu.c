@@ -1,13 +1,12 @@
 #include "vm/pcpu.h"
 
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/mitigate.h"
 #include "lib/log.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
-
-_Static_assert(CPUS_MAX == TLB_CPUS, "the same CPUs");
 
 #define START_MS 1000
 
@@ -16,16 +15,6 @@ static struct {
     struct pcpu_counts counts;
 } __attribute__((aligned(64))) pcpus[CPUS_MAX];
 static uint64_t running = BIT(0);
-
-unsigned tlb_this_cpu(void)
-{
-    return (unsigned)this_cpu();
-}
-
-void tlb_kick(unsigned pcpu)
-{
-    cpu_kick(pcpu);
-}
 
 uint64_t pcpus_running(void)
 {
@@ -54,7 +43,7 @@ struct pcpu_counts pcpus_counts(void)
 
 void pcpu_takes(struct vcpu *vcpu, bool migrated)
 {
-    unsigned self = (unsigned)this_cpu();
+    unsigned self = this_cpu();
     pcpus[self].counts.turns++;
     pcpus[self].counts.migrations += migrated;
     __atomic_store_n(&pcpus[self].vcpu, vcpu, __ATOMIC_RELAXED);
@@ -130,7 +119,7 @@ static void start_this(void)
 {
     extra_state_enable();
     mitigate_start();
-    if (!trace_create_ring((unsigned)this_cpu()) && vmx_init_cpu())
+    if (!trace_create_ring(this_cpu()) && vmx_init_cpu())
         __atomic_fetch_or(&running, BIT(this_cpu()), __ATOMIC_RELEASE);
 }
 

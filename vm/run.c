@@ -1,5 +1,6 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"
@@ -146,9 +147,9 @@ static void halt_cpu(struct vcpu *vcpu)
     pcpu_halts();
     vcpu->vmx.attention = true; /* back to here, whatever the exit */
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
-    epoch_offline((unsigned)THIS_CPU);
+    epoch_offline(this_cpu());
     enter(vcpu);
-    epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
+    epoch_online(this_cpu(), &vcpu->vm->mmu);
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
@@ -232,7 +233,7 @@ static bool attend(struct vcpu *vcpu)
     vcpu->exits_left = vcpu->arm_at_entry ? 1 : EXITS_UNATTENDED;
     if (pass_is_open(&vcpu->pass))
         pass_arm(vcpu);
-    (void)tlb_enter(&vm->mmu, THIS_CPU);
+    (void)tlb_enter(&vm->mmu, this_cpu());
     pml_follow(vcpu);
     return true;
 }
@@ -241,8 +242,8 @@ static bool attend(struct vcpu *vcpu)
  * here since; the EPTP's translations are the ledger's business (rule T5). */
 static void begin(struct vcpu *vcpu)
 {
-    epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
-    vcpu->place = tlb_place(THIS_CPU);
+    epoch_online(this_cpu(), &vcpu->vm->mmu);
+    vcpu->place = tlb_place(this_cpu());
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
     memory_pay_from(vcpu->vm->number);
     mitigate_enter_vm(vcpu->vm->number);
@@ -254,8 +255,8 @@ static void begin(struct vcpu *vcpu)
     const char *refused = extra_state_load(&vcpu->extra);
     if (unlikely(refused))
         vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
-               "CPU %lu refuses the %s that the guest had on another one; pin the VM with pin=",
-               THIS_CPU, refused);
+               "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
+               this_cpu(), refused);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     vcpu->kicked = true; /* the first look is at everything */
@@ -268,8 +269,8 @@ static void end(struct vcpu *vcpu)
     if (pass_is_open(&vcpu->pass))
         pass_close(vcpu);
     pcpu_drops(vcpu);
-    tlb_leave(THIS_CPU);
-    epoch_offline((unsigned)THIS_CPU);
+    tlb_leave(this_cpu());
+    epoch_offline(this_cpu());
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
     trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);

@@ -1,5 +1,6 @@
 #include "vm/sleep.h"
 
+#include "arch/x86/this_cpu.h"
 #include "vm/ipi.h"
 #include "vm/sched.h"
 
@@ -38,7 +39,7 @@ void sleep_add(struct vcpu *vcpu)
     vcpu->sched.next = here->first;
     here->first = vcpu;
     set_next(here);
-    __atomic_store_n(&vcpu->sched.asleep, (uint32_t)this_cpu() + 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&vcpu->sched.asleep, this_cpu() + 1, __ATOMIC_SEQ_CST);
     bool awake = (ipi_waiting(vcpu) || vm_ending(vcpu->vm) != VM_RUNNING) && claim(vcpu);
     if (awake)
         unlink(here, vcpu);

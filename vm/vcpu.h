@@ -7,7 +7,7 @@
 #pragma once
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "lib/cpu_local.h"
 #include "dev/lapic.h"
 #include "lib/compiler.h"
 #include "lib/trace.h"
@@ -108,9 +108,6 @@ static inline void vcpu_end_of_slice(struct vcpu *vcpu)
     if (unlikely(vcpu->slice_end != TIME_NEVER))
         vcpu_arm_for_slice(vcpu);
 }
-
-/* The CPU that executes this. */
-#define THIS_CPU this_cpu()
 
 /* Exits so far, for all reasons. */
 uint64_t vcpu_exit_count(const struct vcpu *vcpu);

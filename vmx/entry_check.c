@@ -1,6 +1,7 @@
 /* The order of the entry checks, and the means by which the other files state one. */
 #include "vmx/entry_check.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "vmx/entry_check_internal.h"

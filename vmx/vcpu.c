@@ -1,6 +1,6 @@
 /* A vCPU's VMCS: how it starts, one entry and exit, and the record of the exit. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/mitigate.h"
 #include "lib/assert.h"
 #include "lib/errno.h"

@@ -11,7 +11,7 @@
 #include "vmx/controls.h"
 #include "vmx/event.h"
 #include "vmx/exit.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 /* What this machine's VMX offers; read once at boot. */
 struct vmx_machine {
@@ -96,9 +96,9 @@ void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
  * for an entry that failed: the vCPU cannot go on. */
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 
-/* Supplied by vm/: handles an exit. True: enter the guest again at once. Called by vmx/entry.S,
- * and has to begin with vmx_begin_exit(), which makes the exit record and returns the whole
- * exit-reason field. */
+/* Handles an exit. True: enter the guest again at once. Called by vmx/entry.S. Supplied by
+ * vm/dispatch.c. It has to begin with vmx_begin_exit(), which makes the exit record and returns the
+ * whole exit-reason field. */
 bool vmx_exited(struct vmx_vcpu *vcpu);
 static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 {
@@ -156,8 +156,8 @@ static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
     return vmx_deliver_event(vcpu);
 }
 
-/* Supplied by vm/: this entry delivers pending.vector. Takes that off its source, and makes the
- * next one pending if there is one. */
+/* Supplied by vm/interrupts.c. This entry delivers pending.vector. Takes that off its source, and
+ * makes the next one pending if there is one. */
 void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
 
 /* Raises an exception on the guest's behalf; delivered by the next entry, with RF in its frame if

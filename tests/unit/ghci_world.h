@@ -8,7 +8,7 @@
 #include "tests/unit/mmu_world.h"
 
 #include "vm/ghci.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 #include <string.h>
 

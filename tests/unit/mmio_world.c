@@ -1,6 +1,7 @@
 /* The machine around the CPU; see the header. */
 #include "tests/unit/mmio_world.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmu/spte.h"
 
 #include <stdio.h>

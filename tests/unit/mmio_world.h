@@ -2,9 +2,9 @@
  * A small machine for the MMIO tests: one VM with the real MMU, 2 MiB of RAM in a slot, two test
  * devices, and a CPU that makes one access at a time as silicon would, exits included.
  *
- * Only the CPU is made up: its registers (vmx/regs.h), its walks of the guest's tables and of the
- * EPT, a TLB of one entry, INVEPT and INVVPID. mmio_world.c builds the machine and the guest's page
- * tables, mmio_world_cpu.c is the CPU, mmio_world_oracle.c its guest paging.
+ * Only the CPU is made up: its registers (arch/x86/regs.h), its walks of the guest's tables and of
+ * the EPT, a TLB of one entry, INVEPT and INVVPID. mmio_world.c builds the machine and the guest's
+ * page tables, mmio_world_cpu.c is the CPU, mmio_world_oracle.c its guest paging.
  */
 #pragma once
 
@@ -29,22 +29,6 @@
 #define PTE_D  0x40ull
 #define PTE_PS 0x80ull
 #define PTE_XD (1ull << 63)
-
-#define CR0_PE 0x1ull
-#define CR0_WP (1ull << 16)
-#define CR0_PG (1ull << 31)
-
-#define CR4_PSE  (1ull << 4)
-#define CR4_PAE  (1ull << 5)
-#define CR4_LA57 (1ull << 12)
-#define CR4_SMEP (1ull << 20)
-#define CR4_SMAP (1ull << 21)
-#define CR4_PKE  (1ull << 22)
-
-#define EFER_LMA (1ull << 10)
-#define EFER_NXE (1ull << 11)
-
-#define RFLAGS_AC (1ull << 18)
 
 #define AR_CODE64 0xa09bu
 #define AR_CODE32 0xc09bu

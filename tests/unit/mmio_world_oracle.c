@@ -2,6 +2,7 @@
  * The guest paging of the tests' CPU, as the SDM tells it, one mode after the other. It spells its
  * bits on purpose: it is the second opinion on mmio/walk.c.
  */
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_world.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
 #include "tests/unit/mmio_zydis.h"
 
 #include "lib/bits.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 #include <Zydis/Zydis.h>
 

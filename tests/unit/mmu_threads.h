@@ -34,7 +34,7 @@
 #define SHARED (1ull << (39 - 12)) /* of a frame, in a VM with sides */
 
 static struct mmu mmu;
-static __thread unsigned this_cpu;
+static __thread unsigned cpu_now;
 static bool kicked[VCPUS + 1];
 static struct {
     uint64_t begun, ended;
@@ -44,7 +44,7 @@ static inline void check(bool condition, const char *what)
 {
     if (condition)
         return;
-    fprintf(stderr, "FAILED: CPU %u: %s\n", this_cpu, what);
+    fprintf(stderr, "FAILED: CPU %u: %s\n", cpu_now, what);
     abort();
 }
 
@@ -96,9 +96,9 @@ static inline void on_free(hpa_t block, unsigned order)
 void invept(unsigned type, uint64_t eptp)
 {
     (void)type, (void)eptp;
-    if (this_cpu == HOST)
+    if (cpu_now == HOST)
         return;
-    struct tlb *tlb = &tlbs[this_cpu];
+    struct tlb *tlb = &tlbs[cpu_now];
     check(!tlb->inside, "INVEPT in the guest");
     memset(tlb->leaf, 0, sizeof(tlb->leaf));
     memset(tlb->table, 0, sizeof(tlb->table));
@@ -111,12 +111,12 @@ void invvpid(unsigned type, uint16_t vpid, gva_t address)
     (void)type, (void)vpid, (void)address;
 }
 
-unsigned tlb_this_cpu(void)
+unsigned this_cpu(void)
 {
-    return this_cpu;
+    return cpu_now;
 }
 
-void tlb_kick(unsigned pcpu)
+void cpu_kick(unsigned pcpu)
 {
     __atomic_store_n(&kicked[pcpu], true, __ATOMIC_SEQ_CST);
 }
@@ -161,7 +161,7 @@ static inline bool walk_from(struct tlb *tlb, uint64_t *table, unsigned level, u
 /* The page, or NULL for an exit. `access` in bits 2:0 of an entry. */
 static inline uint64_t *translate(uint64_t gfn, uint64_t access, bool *misconfigured)
 {
-    struct tlb *tlb = &tlbs[this_cpu];
+    struct tlb *tlb = &tlbs[cpu_now];
     uint64_t *leaf = &tlb->leaf[place(gfn)], *table = tlb->table[place(gfn) / 512];
     if (!*leaf || access & ~*leaf) {
         unsigned level = table ? 1 : 4;
@@ -204,7 +204,7 @@ static inline void check_page(const uint64_t *page, uint64_t gfn, bool stays)
         uint64_t word = load(&page[i]);
         check(!word || (word & ~0xffffffffull) == tag(gfn),
               "a page shows what was written on the other side, or to another frame");
-        if (i != this_cpu || !stays || word == m->word)
+        if (i != cpu_now || !stays || word == m->word)
             continue;
         check(!word && load(&conversions[frame].begun) != m->conversions, "a write was lost");
         *m = (struct mine){0};

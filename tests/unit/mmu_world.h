@@ -37,7 +37,7 @@ static void (*invept_hook)(unsigned type, uint64_t eptp);
 static unsigned invept_calls;
 static unsigned invvpid_calls;
 static unsigned invvpid_last_type;
-static unsigned this_cpu;
+static unsigned cpu_now;
 
 void invept(unsigned type, uint64_t eptp)
 {
@@ -54,9 +54,9 @@ void invvpid(unsigned type, uint16_t vpid, gva_t address)
     invvpid_last_type = type;
 }
 
-unsigned tlb_this_cpu(void)
+unsigned this_cpu(void)
 {
-    return this_cpu;
+    return cpu_now;
 }
 
 /* Another CPU that is in the guest leaves it and passes. A test may say what else it does. */
@@ -69,7 +69,7 @@ static inline void world_leave(unsigned pcpu)
     epoch_pass(pcpu, epoch_now());
 }
 
-void tlb_kick(unsigned pcpu)
+void cpu_kick(unsigned pcpu)
 {
     kicks++;
     if (kick_hook)
@@ -88,7 +88,7 @@ static inline void world_reset(uint64_t msr, const struct mmu_config *config)
     memset(tlb_cpus, 0, sizeof(tlb_cpus));
     memset(epoch_cpus, 0, sizeof(epoch_cpus));
     invept_calls = invvpid_calls = 0;
-    this_cpu = 0;
+    cpu_now = 0;
     assert_int_equal(ept_caps_parse(&caps, msr, WORLD_MAXPHYADDR), 0);
     assert_int_equal(mmu_setup(&caps, config), 0);
 }
@@ -182,8 +182,8 @@ static inline struct world_access world_touch(struct mmu *mmu, gpa_t gpa, unsign
 {
     struct world_access result = {0};
     for (unsigned tries = 0; tries < 8; tries++) {
-        tlb_enter(mmu, this_cpu);
-        tlb_assert_paid(mmu, this_cpu);
+        tlb_enter(mmu, cpu_now);
+        tlb_assert_paid(mmu, cpu_now);
         struct hw_translation hw = hw_walk(mmu_eptp(mmu), gpa_to_gfn(gpa), access);
         int outcome;
         if (hw.result == HW_OK) {

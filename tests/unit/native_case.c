@@ -1,6 +1,7 @@
 /* Cases for the comparison with the host's CPU; see the header. */
 #include "tests/unit/native_case.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmio/alu.h"
 
 #include <string.h>

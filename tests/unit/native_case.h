@@ -11,7 +11,6 @@
 
 #define DEVICE_FIRST (NATIVE_BASE + PAGE_SIZE)
 #define DEVICE_END   (NATIVE_BASE + 3 * PAGE_SIZE)
-#define RFLAGS_DF    0x400ull
 
 struct test_case {
     const struct insn_row *row;

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-unsigned tlb_this_cpu(void)
+unsigned this_cpu(void)
 {
     return 0;
 }

@@ -2,6 +2,7 @@
  * What a guest's CPU has, on recorded and made-up hosts: nothing that the table has not, and CPUID,
  * MSRs, CR4 and XCR0 that agree with each other.
  */
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/features_world.h"
 
 /* ---- What is not offered --------------------------------------------------------------------- */

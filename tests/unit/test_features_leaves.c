@@ -4,6 +4,7 @@
  */
 #include "tests/unit/features_world.h"
 
+#include "arch/x86/reg_bits.h"
 #include "guest/abi.h"
 
 #include <string.h>

@@ -273,27 +273,28 @@ static void conversions(void **state)
     }
 }
 
-/* Pieces of 64 pages; an event stops it between them, never before the first, and R11 goes on. */
+/* A conversion goes on in pieces; an event stops it between them, never before the first, and R11
+ * is where it goes on. */
 static void conversions_are_interrupted(void **state)
 {
     (void)state;
     start();
     uint64_t at = SHARED | (RAM + 0x5000), end = SHARED | (RAM + PAGES * PAGE_SIZE);
-    static const uint64_t stops[] = {RAM + 0x40000, RAM + 0x80000, RAM + 0xc0000};
+    const uint64_t piece = CONVERT_FRAMES * PAGE_SIZE;
     events_after = 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(stops); i++) {
+    for (unsigned i = 0; i < 3; i++) {
         fill(GHCI_MAP_GPA, at, end - at, 0, 0);
         call_changing(R10 | R11);
         assert_int_equal(gpr[GPR_R10], 1);
         at = gpr[GPR_R11];
-        assert_int_equal(at, SHARED | stops[i]);
+        assert_int_equal(at, SHARED | (RAM + (i + 1) * piece));
         assert_int_equal(asked_for_events, 1);
     }
     events_after = 1; /* one piece more */
     fill(GHCI_MAP_GPA, RAM, PAGES * PAGE_SIZE, 0, 0);
     call_changing(R10 | R11);
     assert_int_equal(gpr[GPR_R10], 1);
-    assert_int_equal(gpr[GPR_R11], RAM + 0x80000);
+    assert_int_equal(gpr[GPR_R11], RAM + 2 * piece);
     stop();
 }
 

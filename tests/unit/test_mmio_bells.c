@@ -4,6 +4,7 @@
  */
 #include "tests/unit/mmio_world.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmio/hot.h"
 
 #include <string.h>

@@ -4,13 +4,13 @@
  */
 #include "tests/unit/mmio_world.h"
 
+#include "arch/x86/reg_bits.h"
 #include "vm/debug_rules.h"
 #include "mmio/breakpoints.h"
 
 #include <string.h>
 
 #define A       0x40000000ull /* leads to device A */
-#define CR4_DE  BIT(3)
 #define ENABLED BIT(12)
 #define GD      BIT(13)
 

@@ -4,6 +4,7 @@
  * What instructions compute is test_mmio_native.c's; strings are test_mmio_strings.c's.
  */
 #include "tests/unit/mmio_vectors.h"
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_world.h"
 
 #include "mmio/emulate.h"
@@ -16,15 +17,10 @@
 #define KERNEL (PTE_P | PTE_W)
 #define USER   (PTE_P | PTE_W | PTE_U)
 
-#define CR0_EM      BIT(2)
-#define CR0_TS      BIT(3)
-#define CR0_AM      BIT(18)
-#define CR4_OSFXSR  BIT(9)
-#define CR4_OSXSAVE BIT(18)
-#define RF          BIT(16)
-#define TF          BIT(8)
-#define DF          BIT(10)
-#define VM          BIT(17)
+#define RF BIT(16)
+#define TF BIT(8)
+#define DF BIT(10)
+#define VM BIT(17)
 
 static int setup(void **state)
 {

@@ -2,6 +2,7 @@
  * The GVA cache: the scenarios of rule C6 in all three modes, and what decision D6 promises of kept
  * walks.
  */
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_world.h"
 
 #include <string.h>

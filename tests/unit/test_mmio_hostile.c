@@ -6,6 +6,7 @@
  * alone may have done some iterations. HOSTILE_CASES says how many.
  */
 #include "tests/unit/mmio_vectors.h"
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_world.h"
 
 #include "mmio/alu.h"

@@ -3,6 +3,7 @@
  * instruction that is kept, and that each single thing that they rest on ends it. `world.hot` says
  * which accesses were made so; what they do is compared with the device's own account.
  */
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_hot_world.h"
 
 #include <string.h>

@@ -1,18 +1,18 @@
 /* INVPCID that exits: where its descriptor is, by the exit's information, and every fault of it. */
 #include "tests/unit/mmio_world.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmio/fetch.h"
 #include "mmio/invpcid.h"
 
 #include <string.h>
 
-#define DATA      0x10000ull    /* GPA of a descriptor */
-#define PAGE_A    0x40000000ull /* a GVA that leads there, and the one after it elsewhere */
-#define SECOND    0x12000ull
-#define DEVICE    0x50000000ull
-#define ABSENT    0x60000000ull
-#define TOP       0x7ffffffff000ull
-#define CR4_PCIDE (1ull << 17)
+#define DATA   0x10000ull    /* GPA of a descriptor */
+#define PAGE_A 0x40000000ull /* a GVA that leads there, and the one after it elsewhere */
+#define SECOND 0x12000ull
+#define DEVICE 0x50000000ull
+#define ABSENT 0x60000000ull
+#define TOP    0x7ffffffff000ull
 
 #define SIZE_16   0u
 #define SIZE_32   1u

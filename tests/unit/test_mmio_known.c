@@ -3,6 +3,7 @@
  * that are known (mmio/known.h), and what neither of them may take for another one. `world.hot` and
  * `world.known` count them; what they do is compared with the device's own account.
  */
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_hot_world.h"
 
 #include <string.h>

@@ -5,6 +5,7 @@
  * cases each row gets in each kind of code.
  */
 #include "tests/unit/mmio_vectors.h"
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/native_case.h"
 
 #include "mmio/alu.h"

@@ -3,6 +3,7 @@
  * the end of a page, and go on; widths of registers and segments. What they move and compare is
  * test_mmio_native.c's.
  */
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_world.h"
 
 #include <string.h>

@@ -2,6 +2,7 @@
  * The guest paging walk against a second reading of the SDM, over random tables in all paging
  * modes, and the cases that randomness does not reach.
  */
+#include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio_world.h"
 
 #include <string.h>

@@ -58,9 +58,9 @@ static void store(unsigned cpu, uint64_t gpa)
     struct mmio_info info;
     while (!try_store(cpu, gpa)) {
         leave(cpu);
-        this_cpu = cpu;
+        cpu_now = cpu;
         assert_int_equal(mmu_fault(&mmu, GPA(gpa), ACCESS_WRITE | FAULT_FINAL, &info), FAULT_FIXED);
-        this_cpu = 0;
+        cpu_now = 0;
         enter(cpu);
     }
 }

@@ -8,7 +8,7 @@
 #define snprintf  our_snprintf
 int our_vsnprintf(char *buffer, size_t size, const char *format, va_list arguments);
 int our_snprintf(char *buffer, size_t size, const char *format, ...);
-#include "lib/printf.c"
+#include "lib/freestanding/printf.c"
 #undef vsnprintf
 #undef snprintf
 

@@ -12,12 +12,12 @@
 #define ROUNDS  60u
 #define PAUSE   4u /* so that the front of those that go is where the reader is */
 
-static _Thread_local unsigned this_cpu;
+static _Thread_local unsigned cpu_now;
 static uint64_t stop;
 
-unsigned tlb_this_cpu(void)
+unsigned this_cpu(void)
 {
-    return this_cpu;
+    return cpu_now;
 }
 
 static void record(uint64_t value)
@@ -27,7 +27,7 @@ static void record(uint64_t value)
 
 static void *write_on(void *cpu)
 {
-    this_cpu = (unsigned)(uintptr_t)cpu;
+    cpu_now = (unsigned)(uintptr_t)cpu;
     trace_run(OTHER, 0, NULL);
     for (uint64_t i = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); i++) {
         record(~i);
@@ -39,10 +39,10 @@ static void *write_on(void *cpu)
 
 static void fill(uint16_t vm)
 {
-    for (this_cpu = 0; this_cpu < WRITERS; this_cpu++)
+    for (cpu_now = 0; cpu_now < WRITERS; cpu_now++)
         trace_run(vm, 0, NULL);
     for (uint64_t i = 0; i < EVENTS * WRITERS; i++) {
-        this_cpu = i % WRITERS;
+        cpu_now = i % WRITERS;
         record(i);
     }
 }

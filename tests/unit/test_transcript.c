@@ -11,7 +11,7 @@
 static _Thread_local unsigned cpu;
 static unsigned news;
 
-unsigned tlb_this_cpu(void)
+unsigned this_cpu(void)
 {
     return cpu;
 }

@@ -2,11 +2,11 @@
 #include "tests/unit/support.h"
 
 #include "lib/bits.h"
+#include "arch/x86/reg_bits.h"
 #include "vmx/debug.h"
 
 #define DR6_RESET 0xffff0ff0ull
 #define DR7_RESET 0x400ull
-#define DR7_GD    BIT(13)
 
 static void registers(void **state)
 {
