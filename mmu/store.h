@@ -1,6 +1,6 @@
 /*
- * The choke point: spte_store() is the one function that stores into a table that is linked. It is a
- * compare-exchange, the accounts, the trace event and the debt of the flush. Inside mmu/.
+ * The choke point: spte_store() is the one function that stores into a table that is linked. It is
+ * a compare-exchange, the accounts, the trace event and the debt of the flush. Inside mmu/.
  *
  * Whether a change is allowed, and what it counts for, is asked of any change by tdp_store_any().
  * The other functions recognise the frequent changes by a compare or two, of which tests/proofs/
