@@ -135,8 +135,12 @@ static void text(void **state)
          "fast_page_fault        gfn=0x1 access=-w- sptep=0x3 old=0x4 new=0x5 ret=spurious"},
         {{.event = TRACE_mmio, .words = {TRACE_MMIO_WRITE, 4, 0xfe000000, 0}},
          "mmio                   type=write len=4 gpa=0xfe000000 val=0"},
-        {{.event = TRACE_invept, .words = {1, 2}},
-         "invept                 reason=root-load debt=0x2"},
+        {{.event = TRACE_invept, .words = {1, 0, 2}},
+         "invept                 reason=root-load owed=- debt=0x2"},
+        {{.event = TRACE_invept, .words = {0, 1 << 2, 3}},
+         "invept                 reason=debt owed=slot_gone debt=0x3"},
+        {{.event = TRACE_invept, .words = {0, 1 << 17 | 1 << 4 | 1 << 1, 3}},
+         "invept                 reason=debt owed=slot_added,log_started,stray_leaf debt=0x3"},
     };
     char line[128];
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -19,7 +19,7 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/sides.h"
-#include "mmu/tdp.h"
+#include "mmu/self.h"
 #include "mmu/tlb.h"
 
 #include <sched.h>

@@ -16,7 +16,13 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/spte.h"
+#include "mmu/map.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
+#include "mmu/zap.h"
 #include "mmu/tlb.h"
 
 /* Without pages of 1 GiB, which take the arena long to hand out. */
