@@ -1,5 +1,5 @@
 /* Each flush says what it was owed for, in its trace event and in the counters (rule T2). */
-#include "tests/unit/mmu_world.h"
+#include "tests/unit/mmu/mmu_world.h"
 
 #include "lib/trace.h"
 
