@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the two parsers of the boot information share. */
+/* The declarations that boot_info.c, collect.c and the two parsers share. */
 #pragma once
 
 #include "boot/boot_info.h"

@@ -23,10 +23,11 @@ static inline bool page_is_none(hpa_t page)
  * Supplied by arch/x86/memory.c. */
 hpa_t page_alloc(unsigned order) MUST_CHECK;
 
-/* Why page_alloc() failed and what to do about it, as the end of a message. */
+/* Why page_alloc() failed and what to do about it, as the end of a message. Supplied by
+ * arch/x86/memory.c. */
 const char *page_shortage(void);
 
-/* Frees a block that page_alloc() returned for the same order. */
+/* Frees a block that page_alloc() returned for the same order. Supplied by arch/x86/memory.c. */
 void page_free(hpa_t page, unsigned order);
 
 /* Translation by the direct map, in both directions. The address must be RAM. The start of the map
@@ -42,5 +43,6 @@ static inline void *phys_to_virt(hpa_t address)
 /* Supplied by arch/x86/memory.c. */
 hpa_t virt_to_phys(const void *pointer);
 
-/* Clears whole pages with `rep stosq`, which clears eight bytes per iteration. */
+/* Clears whole pages with `rep stosq`, which clears eight bytes per iteration. Supplied by
+ * arch/x86/memory.c. */
 void page_clear(void *pages, unsigned order);

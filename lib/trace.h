@@ -8,6 +8,10 @@
  *
  * This table defines the events completely: the name of each, which is KVM's without `kvm_` where
  * KVM has the event (docs/TRACE.md says what differs), and its values with their formats:
+ *
+ *   x hexadecimal   u decimal   a EPT permissions   e a fault's error code   f a fault's result
+ *   m an MMIO's direction       i why INVEPT was executed   s an SPTE
+ *   d the reasons of lib/flush_reasons.h, a bit for each
  */
 #pragma once
 
@@ -31,7 +35,7 @@
     X(mark_mmio_spte, "sptep:x gfn:x access:a gen:x")              \
     /* Consequences of these changes */                            \
     X(mmu_zap_all_fast, "gen:x used:u")                            \
-    X(invept, "reason:i debt:x")                                   \
+    X(invept, "reason:i owed:d debt:x")                            \
     /* MMIO */                                                     \
     X(check_mmio_spte, "gen:x spte_gen:x spte:s")                  \
     X(handle_mmio_page_fault, "addr:x gfn:x access:a")             \

@@ -9,6 +9,7 @@
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "lib/types.h"
+#include "vmx/attention.h"
 #include "vmx/controls.h"
 #include "vmx/event.h"
 #include "vmx/exit.h"
@@ -42,10 +43,7 @@ struct vmx_vcpu {
     bool checked;           /* the checks before the first entry have been made */
     const struct cpu *host; /* the CPU whose state the VMCS restores at exits */
 
-    /* Something has to be checked before the next entry: an event, the clock, or the end of the VM.
-     * Code that causes such a condition sets this flag, so that most exits test one flag instead of
-     * many conditions. */
-    bool attention;
+    struct attention attention;   /* requests to handle before the next entry */
     struct event_pending pending; /* the events that are to be delivered */
     bool windows;                 /* window exiting is enabled */
 
@@ -54,9 +52,13 @@ struct vmx_vcpu {
     hpa_t msr_bitmap;
     hpa_t pml; /* the page-modification log, or 0 */
     bool pml_on;
-    bool
-        extra_work; /* each exit writes IBRS, poisons, empties the log or ends a pass (vm/pass.c) */
+    bool extra_work; /* each exit begins with extra work; see vmx_update_extra_work() */
 };
+
+/* Recomputes vcpu->extra_work: whether each exit has to read the PML log, write IBRS, close an open
+ * pass or poison fields before its handler runs. Called after a change to one of these
+ * conditions. */
+void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 
 /* Initializes a zeroed vCPU; on success and on failure, vmx_vcpu_destroy() frees what was
  * allocated. Allocates the VMCS and the MSR bitmap (all MSRs exit), writes controls and host state,
@@ -103,9 +105,9 @@ void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
  * Returns 0, or -EINVAL after a failed entry, in which case the vCPU cannot continue. */
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 
-/* Handles an exit; returns true to enter the guest again at once. Called by vmx/entry.S, supplied
- * by vm/dispatch.c. It must begin with vmx_begin_exit(), which starts the exit record and returns
- * the complete exit-reason field. */
+/* Handles an exit; returns true to enter the guest again at once. It must begin with
+ * vmx_begin_exit(), which starts the exit record and returns the complete exit-reason field.
+ * Called by vmx/entry.S. Supplied by vm/dispatch.c. */
 bool vmx_exited(struct vmx_vcpu *vcpu);
 static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 {
@@ -197,7 +199,8 @@ bool vmx_wakes(const struct vmx_vcpu *vcpu);
  * ended NMI blocking. */
 static inline void vmx_iret_again(struct vmx_vcpu *vcpu)
 {
-    vcpu->pending.iret_again = vcpu->attention = true;
+    vcpu->pending.iret_again = true;
+    attention_request(&vcpu->attention, ATTENTION_EVENT);
 }
 
 /* Returns true if an NMI that arrives now has to wait for an IRET. */

@@ -73,7 +73,7 @@ uint32_t apic_id_max(void)
 
 /* WRMSR to an x2APIC register is not serializing and may overtake earlier stores, so fences come
  * before it (SDM 3, 11.12.3). */
-static void apic_send(uint32_t id, uint32_t command)
+static void apic_write_icr(uint32_t id, uint32_t command)
 {
     if (!page) {
         __asm__ volatile("mfence; lfence" ::: "memory");
@@ -88,15 +88,15 @@ static void apic_send(uint32_t id, uint32_t command)
 
 void apic_send_init(uint32_t id)
 {
-    apic_send(id, ICR_INIT | ICR_ASSERT);
+    apic_write_icr(id, ICR_INIT | ICR_ASSERT);
 }
 
 void apic_send_startup(uint32_t id, hpa_t start)
 {
-    apic_send(id, ICR_STARTUP | ICR_ASSERT | (uint32_t)(start.v >> PAGE_SHIFT));
+    apic_write_icr(id, ICR_STARTUP | ICR_ASSERT | (uint32_t)(start.v >> PAGE_SHIFT));
 }
 
 void apic_send_nmi(uint32_t id)
 {
-    apic_send(id, ICR_NMI | ICR_ASSERT);
+    apic_write_icr(id, ICR_NMI | ICR_ASSERT);
 }

@@ -11,7 +11,7 @@ struct exception_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
-/* Called by arch/x86/vectors.S. */
+/* Called by the stubs of arch/x86/vectors.S. Supplied by arch/x86/exceptions.c. */
 void exception(struct exception_frame *frame);
 
 /* The mnemonic and name of an exception, for example "#GP general protection". */

@@ -51,7 +51,7 @@ static uint64_t *entry_of(hpa_t table, uint64_t address, unsigned level)
     return (uint64_t *)phys_to_virt(table) + (address / level_size(level)) % 512;
 }
 
-static hpa_t new_table(void)
+static hpa_t paging_new_table(void)
 {
     hpa_t table = page_alloc(0);
     if (!page_is_none(table))
@@ -67,7 +67,7 @@ static bool map_leaf(uint64_t address, uint64_t physical, unsigned level, uint64
     for (unsigned at = LEVELS; at > level; at--) {
         uint64_t *entry = entry_of(table, address, at);
         if (!(*entry & PTE_P)) {
-            hpa_t fresh = new_table();
+            hpa_t fresh = paging_new_table();
             if (page_is_none(fresh))
                 return false;
             *entry = fresh.v | PTE_P | PTE_W;
@@ -190,7 +190,7 @@ uint64_t paging_ram_end(void)
 bool paging_init(const struct boot_info *info)
 {
     largest_leaf = cpuid(0x80000001, 0).edx & BIT(26) ? 3 : 2;
-    hpa_t fresh = new_table();
+    hpa_t fresh = paging_new_table();
     if (page_is_none(fresh))
         return false;
     root = fresh;
