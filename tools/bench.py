@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """What things cost, in emulated instructions from a guest's instruction to the next one.
 
     bench.py [--profile ROW] [SET...]     run and print; the sets are those of the budget

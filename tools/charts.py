@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Pictures as SVG whose text stays text and whose bytes follow from the numbers alone."""
 
 import pathlib

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """`make bench`: what eptvisor and KVM cost on the same emulated machine, the same guests on both.
 
     compare.py            run both; write the CSV, tests/bench/kvm.txt, the tables and the chart

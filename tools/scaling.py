@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How costs grow with what there is more of: rows of the budget that are called `curve@n`.
 
 They become tables of docs/PERFORMANCE.md, docs/scaling.svg, and build/bench/scaling.csv.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a start costs: instructions from the loader to a guest, host memory, and the image.
 
 Seen from outside, by the emulator's debugger; the product has no part in it. This is the set
