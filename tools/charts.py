@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pictures as SVG whose text stays text and whose bytes follow from the numbers alone."""
+"""Charts as SVG. Text stays text, and the same numbers always give the same bytes."""
 
 import pathlib
 
