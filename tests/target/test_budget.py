@@ -115,7 +115,7 @@ def test_rows_with_a_place_are_curves() -> None:
     lines = scaling.tables(GROWTH).splitlines()
     assert lines[0] == "| slots | 1 | 4 |"
     assert "| first touch, in another slot than the last fault | 5 | 7 |" in lines
-    assert "| MMIO write, known |  |  |" in lines
+    assert "| MMIO write, made before |  |  |" in lines
     assert lines[lines.index("| MiB | 16 |") + 2].endswith("| 9 |")
     assert not any("regions" in line for line in lines)
 
