@@ -5,8 +5,9 @@
 #include "boot/boot_info.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
-#include "vm/options.h"
-#include "vm/vm.h"
+
+struct options;
+struct vm;
 
 /* Creates VM `number` from a module: parses the words of the module's string, reserves all host
  * memory that the VM can need, adds RAM and devices, loads the program, and passes it the `extra`

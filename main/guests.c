@@ -12,6 +12,7 @@
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
+#include "vm/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/page.h"
@@ -248,9 +249,11 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
 static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
-    if (vm_ending(vcpu->vm) != VM_RUNNING || (vcpu->stopping && !ipi_restarts(vcpu)))
+    const struct attention *requests = &vcpu->vmx.attention;
+    if (attention_requested(requests, ATTENTION_ENDED) ||
+        (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
         vcpu_leave_vm(vcpu);
-    else if (vcpu->halted && !vcpu->starting)
+    else if (attention_requested(requests, ATTENTION_HALTED))
         sleep_add(vcpu);
     else
         sched_add(vcpu);
@@ -285,6 +288,8 @@ static void pcpu_run_guests(void)
         while (pool_take_entry(&entry))
             start_guest(&entry);
         struct vcpu *vcpu = sched_take();
+        if (!vcpu)
+            vcpu = sleep_take();
         if (vcpu)
             run_turn(vcpu);
         else if (pool_all_done())
