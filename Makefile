@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # eptvisor: `make run` boots it and shows what it does, `make test` proves it, `make help` lists
 # what else there is: the targets with a sentence behind `##`.
 #

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Runs make targets one after the other and adds up what they counted: tools/check.py TARGET...
 
 A target that fails does not keep the later ones from running. The last line printed is

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks that no files need each other in a circle, but those that are one idea.
 
 A file needs another one whose functions or variables it uses, as `nm` tells. Files in a circle can

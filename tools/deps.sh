@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Installs what a target lacks: tools/deps.sh GROUP... (`all` for everything). Quick when all is
 # there: it only looks for one file of each package. NO_DEPS=1 turns installing off.
 

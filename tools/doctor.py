@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Says which machines can be used here, what is missing, and what to type."""
 
 import shutil

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Makes a C file of 8x16 glyphs for ASCII from GRUB's own font: tools/font.py FONT.pf2 > font.c
 
 The font is read from the build machine, so that none has to stand in the tree. PF2 is a list of

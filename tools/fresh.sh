@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # What a user meets on a new Debian: tools/fresh.sh RELEASE [TARGET...], as root.
 #
 # Makes a root of that release with gcc and make and nothing else, clones the last commit into it,

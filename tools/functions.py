@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks that each function that a document names with its file is defined there. What is checked
 are code spans of the form `vm/run.c: attend()`; `docs/READING.md` follows five ways by them."""
 

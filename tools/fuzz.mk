@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Fuzzing: the decoder against Zydis, the GHCI's hypercalls against a model; and the list of
 # instructions. Included by the Makefile.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Which broken rules do the guests notice on the emulator?
 
 Each mutant of tests/mutants/ is built into an image in a scratch copy of the tree, and that boots

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Runs a campaign of hostile VMs: `make hostile N=10000`. The options come from the environment.
 
 N=       how many VMs (500)                    SEED=      which ones (1)

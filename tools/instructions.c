@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Prints docs/MMIO_INSTRUCTIONS.md from the decoder's table. Called by `make docs`, and by `make
  * lint`, which compares.

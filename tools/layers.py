@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks that includes and calls point down the layers only.
 
 A file may include headers of its own folder and of the folders above it in layers.txt. Product

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What can be checked without running: format, warnings of a second compiler, headers that stand
 # alone, what an analyser sees, layers, lengths, the documents' commands. Included by the Makefile.
 # What passed is not checked again until it changes.

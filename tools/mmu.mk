@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # What proves the MMU beyond the unit tests: threads under ThreadSanitizer, the long run against the
 # adversary, mutants, proofs, and its cost. Included by the Makefile.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Mutants: does a test fail for each rule that is broken?
 
 Each entry in tests/mutants/ breaks one rule in a scratch copy of the sources. What depends on the

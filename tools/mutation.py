@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The mutants of tests/mutants/: reads the entries and changes the sources as one of them says.
 
 A file NAME.mutants holds the mutants of one subject, one entry each:

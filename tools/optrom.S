@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The option ROM that starts an image in Bochs within 0.2 s, without a boot loader.
  *

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks the references to rules and decisions: each number that a comment or a document uses has
 a row in docs/RULES.md or a paragraph in docs/DESIGN.md, and each file, test and proof that a row
 names exists. Prints what is wrong; exits 1 if anything is. Called by `make lint-rules`."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Running and testing the image. Included by the Makefile, after the guest programs.
 
 PYTHON := /usr/bin/python3

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Boots the image once, streams its serial console and returns its exit code.
 
 The options come from the environment as `make run` passes them: MACHINE, METHOD, CPU, CMDLINE,

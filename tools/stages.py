@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Where the hypervisor's instructions go, by the source file that each comes from."""
 
 import collections

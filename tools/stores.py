@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks that SPTEs are stored at the choke point (mmu/store.h) and nowhere else in mmu/.
 
 Pointers to SPTEs and to tables point to const, so a store does not compile. What would get around

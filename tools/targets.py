@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """What the Makefile offers: `targets.py help MAKEFILE...` lists the targets with the sentence that
 stands behind `##` beside each; `targets.py docs MAKEFILE...` checks that each `make TARGET` in a
 code block, a code span or an indented command of the documents is one that help lists."""

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks every source file's text: no long files, functions or lines, nothing left for later."""
 
 import pathlib

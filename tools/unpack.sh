@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Runs a program of another Debian release: tools/unpack.sh RELEASE FOLDER PROGRAM PACKAGE...
 #
 # Downloads the packages and the libraries that they depend on with an apt state of its own, unpacks

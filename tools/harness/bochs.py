@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Bochs: its configuration file and command. The settings that matter say why."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a run is: a machine, a way to boot, and what to boot."""
 
 import dataclasses

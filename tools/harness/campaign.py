@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A campaign of hostile VMs: which VMs a seed means, and what of their boots is a failure.
 
 VMs come in boots of up to PER_BOOT hostile ones with innocent ones between them. A VM is known by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reads the image's ELF file as a multiboot2 loader does: what goes where, and where it starts."""
 
 import dataclasses

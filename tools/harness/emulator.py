@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which Bochs: the installed one, or that of another Debian release, unpacked below build/."""
 
 import dataclasses

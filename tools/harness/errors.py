@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How a run of the harness can go wrong, and the status that says so.
 
 Statuses below 100 are the image's own (lib/exit_codes.h); these are ours.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A CD with GRUB that starts the image, by BIOS and by UEFI."""
 
 import os

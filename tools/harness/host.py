@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What this computer offers: programs, firmware files, and KVM with VMX inside."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Lays out the disk from which the option ROM boots (tools/optrom.S, which defines the format).
 
 In RAM the image comes where its program headers want it, then the multiboot2 information, then

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """QEMU: with KVM where that offers VMX, with TCG (which has no VMX) to see a polite refusal."""
 
 import pathlib

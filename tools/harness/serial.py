@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reads what an image printed: KTAP results, counters, the summary and the EXIT line; judges it."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs an emulator until the image says EXIT, shows its serial console, and ends every process."""
 
 import codecs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the emulator executed between two marks of a guest (guest/programs/rt/mark.h): counts of the
 hypervisor's instructions, and where they went."""
 
