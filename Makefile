@@ -72,18 +72,22 @@ $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 	$(Q)objcopy -O elf32-i386 $< $@
 
 # ---- Unit tests -------------------------------------------------------------------------------
-UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
-# What the tests share is in the library too, so each program takes from it what it needs.
-UNIT_SHARED := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
+UNIT_SRC   := $(wildcard tests/unit/*.c tests/unit/*/*.c)
+UNIT_MAIN  := $(foreach f,$(UNIT_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
+UNIT_TESTS := $(addprefix $(B)/unit/,$(basename $(notdir $(UNIT_MAIN))))
+# What the tests share is in the library too, so each program takes from it what it needs; it comes
+# first, since it stands for the files that talk to the machine.
+UNIT_SHARED := $(filter-out $(UNIT_MAIN),$(UNIT_SRC))
 HOST_OBJS  := $(UNIT_SHARED:%.c=$(B)/host/%.o) $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o
 
 $(B)/host/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOSTFLAGS) -MMD -MP -c $< -o $@
 
-$(B)/unit/test_%: $(B)/host/tests/unit/test_%.o $(B)/libhost.a
+$(foreach f,$(UNIT_MAIN),$(eval $(B)/unit/$(basename $(notdir $(f))): $(f:%.c=$(B)/host/%.o)))
+$(UNIT_TESTS): $(B)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ $(UNIT_LIBS) -lcmocka -lpthread -o $@
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(UNIT_LIBS) -lcmocka -lpthread -o $@
 
 $(B)/unit/test_mmio_zydis: UNIT_LIBS := -lZydis
 $(B)/unit/test_mmio_calls: UNIT_LIBS := $(foreach f,guest_cmpxchg guest_page guest_read mmu_fault \

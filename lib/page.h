@@ -21,10 +21,10 @@ static inline bool page_is_none(hpa_t page)
  * Supplied by arch/x86/memory.c. */
 hpa_t page_alloc(unsigned order) MUST_CHECK;
 
-/* Why there was none, and what to do: the end of a sentence. */
+/* Why there was none, and what to do: the end of a sentence. Supplied by arch/x86/memory.c. */
 const char *page_shortage(void);
 
-/* Gives back a block got from page_alloc() with the same order. */
+/* Gives back a block got from page_alloc() with the same order. Supplied by arch/x86/memory.c. */
 void page_free(hpa_t page, unsigned order);
 
 /* The direct map, both ways. The address must be RAM. Where the map begins is set once, before any
@@ -40,5 +40,6 @@ static inline void *phys_to_virt(hpa_t address)
 /* Supplied by arch/x86/memory.c. */
 hpa_t virt_to_phys(const void *pointer);
 
-/* Clears whole pages with `rep stosq`, one emulated instruction for eight bytes. */
+/* Clears whole pages with `rep stosq`, one emulated instruction for eight bytes. Supplied by
+ * arch/x86/memory.c. */
 void page_clear(void *pages, unsigned order);

@@ -89,16 +89,6 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
     return 0;
 }
 
-void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
-{
-    cpu_set_reg(vcpu->cpu, REG_RIP, next);
-    vcpu->single_step = rflags & RFLAGS_TF;
-    vcpu->breakpoints_met = 0;
-    if (likely(rflags & RFLAGS_RF))
-        cpu_set_reg(vcpu->cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
-    vcpu->stale_count = 0;
-}
-
 static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_context *context,
                                       const struct insn *insn, uint64_t rip, uint64_t next,
                                       gpa_t gpa, enum mmio_target target, bool *rings)

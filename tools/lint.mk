@@ -32,12 +32,18 @@ format: ## format the C sources as lint-format wants them
 lint-layers: $(OBJS) | lint-deps
 	$(Q)$(PYTHON) tools/layers.py
 	$(Q)$(PYTHON) tools/stores.py
+	$(Q)$(PYTHON) tools/circles.py
 
 lint-text: | lint-deps
 	$(Q)$(PYTHON) tools/textcheck.py
 
 lint-docs: | lint-deps
 	$(Q)$(PYTHON) tools/targets.py docs Makefile $(PARTS)
+	$(Q)$(PYTHON) tools/unit_index.py check
+
+.PHONY: unit-index
+unit-index: | deps-base ## write tests/unit/README.md from the comments of the tests
+	$(Q)$(PYTHON) tools/unit_index.py
 
 lint-rules: | lint-deps
 	$(Q)$(PYTHON) tools/rules.py

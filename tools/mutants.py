@@ -75,6 +75,12 @@ def run_test(tree, program, limit):
 # ---- Building and running -----------------------------------------------------------------------
 
 
+def unit_source(test):
+    """The file of a unit test, or "" if there is none."""
+    found = next(ROOT.glob(f"tests/unit/**/test_{test}.c"), None)
+    return found.relative_to(ROOT).as_posix() if found else ""
+
+
 class Baseline:
     """The objects and tests without any mutant, and how long each test takes."""
 
@@ -124,13 +130,13 @@ class Tree:
 
     def link(self, test, changed, done):
         """The test program with the mutant in it, or None. `done` keeps what was compiled."""
-        main = f"tests/unit/test_{test}.c"
+        main = unit_source(test)
         parts = (*PARTS, "tests") if test.startswith(NARROW) else None
         members = []
         for source, deps in self.baseline.depends.items():
             if parts and not source.startswith(parts):
                 continue
-            if source.startswith("tests/unit/test_") and source != main:
+            if Path(source).name.startswith("test_") and source != main:
                 continue
             if deps & changed:
                 if source not in done:
@@ -143,6 +149,7 @@ class Tree:
         library, program = self.path / "objects/lib.a", self.path / f"objects/test_{test}"
         library.unlink(missing_ok=True)
         first = [file for source, file in members if source == main]
+        members.sort(key=lambda member: not member[0].startswith("tests/"))  # as in the Makefile
         if run(self.path, "ar", "rcsT", library, *(f for s, f in members if s != main)) != 0:
             return None
         if run(self.path, GCC, *FLAGS, *first, library, "-lcmocka", "-lpthread", "-o", program):
@@ -221,11 +228,11 @@ def named_tests(excused):
     for line in (FOLDER.parent / "README.md").read_text().splitlines():
         row = re.match(r"\| (X[0-9]+) \|[^|]+\|([^|]+)\|([^|]+)\|$", line)
         for cell, file in zip(row.groups()[1:] if row else (),
-                              ("tests/unit/test_{}.c", "guest/programs/{}.c")):  # fmt: skip
+                              (unit_source, "guest/programs/{}.c".format)):  # fmt: skip
             rules.add(row[1])
             for program, test in re.findall(r"`(\w+)\.(\w+)`", cell):
-                path = ROOT / file.format(program)
-                text = path.read_text() if path.exists() else ""
+                path = ROOT / file(program)
+                text = path.read_text() if path.is_file() else ""
                 if f"static void {test}(void" not in text and f'{{"{test}", {test},' not in text:
                     faults.append(f"tests/README.md: {row[1]}: {program}.{test} is gone")
     return faults + [f"rule {r} has no tests in tests/README.md"
@@ -247,8 +254,7 @@ def lint():
                for r in sorted(broken & excused)]  # fmt: skip
     for mutant in mutants:
         if mutant.test or not mutant.targets:
-            path = ROOT / f"tests/unit/test_{mutant.test}.c"
-            faults += [] if path.exists() else [
+            faults += [] if unit_source(mutant.test) else [
                 f"{mutant.where}: `Test: {mutant.test}` names no unit test"]  # fmt: skip
         for target in mutant.targets:
             file, _, test = target.partition("::")

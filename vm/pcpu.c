@@ -1,4 +1,5 @@
 #include "vm/pcpu.h"
+#include "vm/vm.h"
 
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"
@@ -61,12 +62,11 @@ void pcpu_halts(void)
     pcpus[this_cpu()].counts.halts++;
 }
 
-/* In the NMI, or for this pCPU itself. That attend() clears `attention` afterwards does no harm:
- * with the timer at 0 the guest is left again. */
+/* In the NMI, or for this pCPU itself. If nobody looks at the request before the entry, the timer
+ * makes the guest be left again. */
 static void look_again(struct vcpu *vcpu)
 {
-    WRITE_ONCE(vcpu->kicked, true);
-    WRITE_ONCE(vcpu->vmx.attention, true);
+    attention_request(&vcpu->vmx.attention, ATTENTION_KICK);
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
 }
 
@@ -80,7 +80,7 @@ void transcript_has_news(void)
 {
     struct vcpu *vcpu = vcpu_here();
     if (vcpu)
-        WRITE_ONCE(vcpu->vmx.attention, true);
+        attention_request(&vcpu->vmx.attention, ATTENTION_PRINT);
 }
 
 struct transcript *transcript_running(const char **name)

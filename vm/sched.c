@@ -3,7 +3,7 @@
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"
 #include "vm/pcpu.h"
-#include "vm/sleep.h"
+#include "vm/vcpu.h"
 #include "lib/spinlock.h"
 
 static struct queue {
@@ -109,9 +109,9 @@ void sched_wake_one(void)
         wake(pcpu);
 }
 
-/* What stays behind here could run on an idle pCPU. */
-static void share(void)
+void sched_found(void)
 {
+    sched_busy();
     if (sched_waiting())
         sched_wake_one();
 }
@@ -126,12 +126,8 @@ struct vcpu *sched_take(void)
     struct vcpu *vcpu = remove(&queues[self], true);
     for (uint64_t left = pcpus_running(); !vcpu && left; left &= left - 1)
         vcpu = remove(&queues[__builtin_ctzll(left)], false);
-    if (!vcpu)
-        vcpu = sleep_take();
-    if (vcpu) {
-        sched_busy();
-        share();
-    }
+    if (vcpu)
+        sched_found();
     return vcpu;
 }
 

@@ -4,6 +4,7 @@
 #include "arch/x86/this_cpu.h"
 #include "guest/abi.h"
 #include "vm/hypercall.h"
+#include "vm/vm.h"
 #include "lib/errno.h"
 
 /* ---- Doorbells ------------------------------------------------------------------------------- */

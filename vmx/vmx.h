@@ -8,6 +8,7 @@
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "lib/types.h"
+#include "vmx/attention.h"
 #include "vmx/controls.h"
 #include "vmx/event.h"
 #include "vmx/exit.h"
@@ -41,9 +42,7 @@ struct vmx_vcpu {
     bool checked;           /* what is to be checked before the first entry was */
     const struct cpu *host; /* whose state the VMCS restores at exits */
 
-    /* Something has to be looked at before the next entry: an event, the clock, the end. Whoever
-     * makes such a thing sets this, so that most exits ask one question instead of many. */
-    bool attention;
+    struct attention attention;   /* why the guest must not simply go on */
     struct event_pending pending; /* what waits to be delivered */
     bool windows;                 /* a window exit is asked for */
 
@@ -52,8 +51,13 @@ struct vmx_vcpu {
     hpa_t msr_bitmap;
     hpa_t pml; /* the log, or 0 */
     bool pml_on;
-    bool extra_work; /* at each exit: the log, or the garbage */
+    bool extra_work; /* each exit begins with some; see vmx_update_extra_work() */
 };
+
+/* Whether each exit has to do something before its handler: reading the PML log, setting IBRS,
+ * closing an open pass, filling undefined fields with garbage. Called by whoever changes one of
+ * these. */
+void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 
 /* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
  * Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
@@ -187,7 +191,8 @@ bool vmx_wakes(const struct vmx_vcpu *vcpu);
  * blocking before that. */
 static inline void vmx_iret_again(struct vmx_vcpu *vcpu)
 {
-    vcpu->pending.iret_again = vcpu->attention = true;
+    vcpu->pending.iret_again = true;
+    attention_request(&vcpu->attention, ATTENTION_EVENT);
 }
 
 /* Whether an NMI that arrives now has to wait for an IRET. */

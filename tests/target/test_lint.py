@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 
 import check
+import circles
 import layers
 import pytest
 import rules
@@ -93,6 +94,25 @@ def test_calls_up_are_declared(tmp_path: pathlib.Path, comment: str, complaints:
     found = layers.check_calls(tmp_path, tmp_path / "build/obj")
     assert len(found) == complaints
     assert all(f.startswith("lib/a: f points up, to vm/b; ") for f in found)
+
+
+def test_circles_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph: circles.Needs = {
+        "vm/a": {"vm/b": "b_first"},
+        "vm/b": {"vm/c": "c_first", "lib/d": "d_first"},
+        "vm/c": {"vm/a": "a_first"},
+        "vm/e": {"vm/f": "f_first"},
+        "vm/f": {"vm/e": "e_first"},
+        "lib/d": {},
+    }
+    monkeypatch.setattr(circles, "ALLOWED", {"vm/e": "one idea", "lib/d": "was one"})
+    assert circles.check(graph) == [
+        "these 3 files need each other in a circle:",
+        "    vm/a needs b_first() of vm/b",
+        "    vm/b needs c_first() of vm/c",
+        "    vm/c needs a_first() of vm/a",
+        "lib/d is in no circle any more; take it out of ALLOWED",
+    ]
 
 
 @pytest.mark.parametrize(
