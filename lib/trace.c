@@ -3,6 +3,7 @@
 
 #include "lib/assert.h"
 #include "lib/errno.h"
+#include "lib/flush_reasons.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -201,6 +202,21 @@ static const char *choice(const char *const *names, size_t count, uint64_t value
     choice((const char *const[]){__VA_ARGS__}, ARRAY_SIZE(((const char *const[]){__VA_ARGS__})), \
            value)
 
+/* The names of the bits that are set, with commas between; a dash if none is. Bit 0 has no name. */
+static int format_debts(char *text, size_t size, uint64_t bits)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        FLUSH_REASONS(X)
+#undef X
+    };
+    int used = snprintf(text, size, "%s", bits ? "" : "-");
+    for (unsigned i = 0; i < ARRAY_SIZE(names) && (size_t)used < size; i++)
+        if (bits >> (i + 1) & 1)
+            used += snprintf(text + used, size - (size_t)used, "%s%s", used ? "," : "", names[i]);
+    return used;
+}
+
 static int format_word(char *text, size_t size, char form, uint64_t value)
 {
     char some[16];
@@ -225,6 +241,8 @@ static int format_word(char *text, size_t size, char form, uint64_t value)
         if (value == BIT(63) || value == (BIT(63) | 0x5a0))
             return snprintf(text, size, "%s", value == BIT(63) ? "nonpresent" : "frozen");
         return snprintf(text, size, "%#lx", value);
+    case 'd':
+        return format_debts(text, size, value);
     case 'i':
         return snprintf(text, size, "%s", CHOICE(value, "debt", "root-load"));
     default:

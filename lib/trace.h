@@ -10,6 +10,7 @@
  *
  *   x hexadecimal   u decimal   a EPT permissions   e a fault's error code   f a fault's result
  *   m an MMIO's direction       i why INVEPT was executed   s an SPTE
+ *   d the reasons of lib/flush_reasons.h, a bit for each
  */
 #pragma once
 
@@ -33,7 +34,7 @@
     X(mark_mmio_spte, "sptep:x gfn:x access:a gen:x")              \
     /* What that led to */                                         \
     X(mmu_zap_all_fast, "gen:x used:u")                            \
-    X(invept, "reason:i debt:x")                                   \
+    X(invept, "reason:i owed:d debt:x")                            \
     /* MMIO */                                                     \
     X(check_mmio_spte, "gen:x spte_gen:x spte:s")                  \
     X(handle_mmio_page_fault, "addr:x gfn:x access:a")             \

@@ -14,11 +14,12 @@
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
 #include "mmu/page_bitmap.h"
+#include "mmu/retired.h"
 #include "mmu/sides.h"
 #include "mmu/spte.h"
-#include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/track.h"
+#include "mmu/zap.h"
 
 uint64_t memslot_gfn_end(const struct mmu *mmu)
 {
@@ -167,7 +168,7 @@ void memslots_publish(struct mmu *mmu, unsigned first_changed)
         copy_from(old, next, first_changed);
     generation++;
     if (!(generation & SPTE_GENERATION_MASK))
-        tdp_zap_all(mmu);
+        tdp_zap_all(mmu, DEBT_NEW_GENERATION);
     __atomic_store_n(&next->generation, generation, __ATOMIC_SEQ_CST);
 }
 
@@ -230,7 +231,7 @@ static void retire(struct mmu *mmu, unsigned index, bool keeps_log)
     slot->flags |= (uint32_t)MEMSLOT_INVALID;
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
     memslots_publish(mmu, index);
-    tdp_zap(mmu, slot->base, memslot_end(slot), keeps_log ? 0 : ZAP_TABLES);
+    tdp_zap(mmu, slot->base, memslot_end(slot), keeps_log ? 0 : ZAP_TABLES, DEBT_SLOT_GONE);
 }
 
 static void retired(struct mmu *mmu)
@@ -246,7 +247,7 @@ static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
     uint32_t change = (new &MEMSLOT_LOG_DIRTY ? 1u : 0u) - (old & MEMSLOT_LOG_DIRTY ? 1u : 0u);
     uint32_t logging = __atomic_add_fetch(&mmu->logging, change, __ATOMIC_SEQ_CST);
     if (change == 1 && logging == 1 && dirty_method() == DIRTY_PML) {
-        tlb_owe(mmu);
+        tlb_owe(mmu, DEBT_LOG_STARTED);
         tlb_sync(mmu);
     }
 }
@@ -290,7 +291,7 @@ static int check_new(const struct mmu *mmu, const char *what, gpa_t gpa, uint64_
 static void forget_mmio(struct mmu *mmu, const struct memslot *slot)
 {
     if (mmu_has_ve(mmu))
-        tdp_zap(mmu, slot->base, memslot_end(slot), ZAP_MMIO);
+        tdp_zap(mmu, slot->base, memslot_end(slot), ZAP_MMIO, DEBT_SLOT_ADDED);
 }
 
 /* All that hangs on a new slot, or -ENOMEM and nothing. */
@@ -396,7 +397,7 @@ static void apply_flags(struct mmu *mmu, const struct memslot *slot, uint32_t ol
         !dirty_protect(mmu, first, end))
         return;
     bool ended = old & MEMSLOT_LOG_DIRTY && change & MEMSLOT_LOG_DIRTY;
-    tdp_zap(mmu, first, end, ended ? ZAP_MMIO | ZAP_TABLES : 0);
+    tdp_zap(mmu, first, end, ended ? ZAP_MMIO | ZAP_TABLES : 0, DEBT_SLOT_FLAGS);
 }
 
 static int set_flags(struct mmu *mmu, uint32_t id, uint32_t flags)

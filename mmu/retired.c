@@ -1,13 +1,16 @@
 /*
  * What has been unlinked, tables and pages, waits here until nobody can be reading it, and is freed
  * in pieces: a table is freed with all that it links, which can be half a million pages' worth, and
- * whoever frees has other things to do, other VMs' among them. See tdp.h.
+ * whoever frees has other things to do, other VMs' among them. See the header.
  */
+#include "mmu/retired.h"
+
 #include "lib/assert.h"
 #include "mmu/backing.h"
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
-#include "mmu/tdp.h"
+#include "mmu/self.h"
+#include "mmu/spte.h"
 #include "mmu/tlb.h"
 
 /* One piece. A fault needs at most TABLE_CACHE tables, so it frees more than it takes. */
@@ -74,9 +77,7 @@ static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t
         if (unlikely(spte & EPT_DIRTY))
             dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
     } else if (spte_is_present(spte)) {
-        mmu_count(&self->stats.tables, ~0ull);
-        if (spte & SPTE_NX_SPLIT)
-            mmu_count(&self->stats.nx_splits, ~0ull);
+        mmu_count_table(self, spte, ~0ull);
     }
 }
 

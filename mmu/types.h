@@ -6,6 +6,8 @@
 #include "lib/cpu_local.h"
 #include "ept/format.h"
 #include "lib/compiler.h"
+#include "lib/cpu_local.h"
+#include "lib/flush_reasons.h"
 #include "lib/rwlock.h"
 #include "lib/types.h"
 #include "mmu/root.h"
@@ -73,15 +75,25 @@ enum invvpid_reason {
     INVVPID_REASONS,
 };
 
+/* Why a flush is owed: what the change of the tables was made for. */
+enum debt_reason {
+    DEBT_NONE, /* a change that never owes one */
+#define X(name, text) DEBT_##name,
+    FLUSH_REASONS(X)
+#undef X
+        DEBT_REASONS,
+};
+
 /* The debts of one EPTP. A debt's number is unique in the machine: the VM's own number above
  * TLB_DEBT_SHIFT, a count below. So one compare tells a pCPU both that it loaded this EPTP last and
  * that it owes nothing for it. */
 #define TLB_DEBT_SHIFT 40
 
 struct tlb_ledger {
-    uint64_t debt;           /* the newest change that owes a flush */
-    uint64_t paid[CPUS_MAX]; /* the newest debt that each pCPU has paid */
-    uint64_t cpus;           /* pCPUs that have ever entered with this EPTP */
+    uint64_t debt;                 /* the newest change that owes a flush */
+    uint64_t paid[CPUS_MAX];       /* the newest debt that each pCPU has paid */
+    uint64_t cpus;                 /* pCPUs that have ever entered with this EPTP */
+    uint64_t newest[DEBT_REASONS]; /* the newest debt for each reason */
 };
 
 /* ---- The MMU --------------------------------------------------------------------------------- */
@@ -138,7 +150,7 @@ struct table_walk {
     unsigned top,
         level;     /* of the table, and of the one below it that is freed now; top 0: none is */
     alias_t alias; /* of the next entry */
-    uint64_t *tables[EPT_LEVELS + 1];
+    const uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1];
 };
 
@@ -146,8 +158,8 @@ struct table_walk {
  * by faults and owned by zaps; `retired_lock`. Holders of `lock` may wait for pCPUs to leave the
  * guest, never for an epoch. */
 struct mmu {
-    uint64_t *composite; /* where all walks begin, whatever their root */
-    unsigned root_level; /* of the composite */
+    const uint64_t *composite; /* where all walks begin, whatever their root */
+    unsigned root_level;       /* of the composite */
     uint64_t eptp;
     struct stolen stolen;
     struct root roots[ROOTS_MAX]; /* by the value of the stolen bits */
@@ -176,4 +188,5 @@ struct mmu {
     struct backing doomed[DOOMED_MAX];
 
     struct mmu_cpu cpu[CPUS_MAX];
+    uint64_t invept_for[CPUS_MAX][DEBT_REASONS]; /* each pCPU's that paid debts for this reason */
 };

@@ -32,6 +32,7 @@ format: ## format the C sources as lint-format wants them
 lint-layers: $(OBJS) | lint-deps
 	$(Q)$(PYTHON) tools/layers.py
 	$(Q)$(PYTHON) tools/circles.py
+	$(Q)$(PYTHON) tools/stores.py
 
 lint-text: | lint-deps
 	$(Q)$(PYTHON) tools/textcheck.py
