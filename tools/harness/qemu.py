@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""QEMU: with KVM where that offers VMX, with TCG (which has no VMX) to see a polite refusal."""
+"""QEMU: with KVM where it offers VMX, or with TCG, which has no VMX, to test the refusal."""
 
 import pathlib
 import shutil
