@@ -121,18 +121,18 @@ static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hp
 }
 
 /* Wishes that only concern the sides: then `leaf`, of a small page, gives what the role gives. */
-static ALWAYS_INLINE bool only_sided(const struct memslot *slot, struct tdp_access access,
+static ALWAYS_INLINE bool only_sided(const struct memslot *slot, const struct tdp_access *access,
                                      uint64_t wishes, uint64_t *leaf)
 {
     *leaf ^= wishes & EPT_EXECUTE;
     return (wishes & ~(MEMSLOT_NO_WISH | EPT_EXECUTE)) == MEMSLOT_SIDED &&
-           sides_agree(slot, access.gfn.v - slot->base.v, access.role);
+           sides_agree(slot, access->gfn.v - slot->base.v, access->role);
 }
 
 /* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
  * and the store are one (rule F2). Nearly always nobody has wishes, and nothing is there yet. */
 static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *slot,
-                                    struct tdp_access access, hpa_t page, unsigned level,
+                                    const struct tdp_access *access, hpa_t page, unsigned level,
                                     uint64_t wishes, uint64_t sequence)
 {
     int result = FAULT_CONTINUE;
@@ -141,14 +141,15 @@ static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *
     if (likely(!slot->tracked && !trace_wants(TRACE_BIT(mmu_spte_requested)))) {
         uint64_t leaf = spte_usual_leaf(page, EPT_LEVEL_4K);
         if (unlikely(level > EPT_LEVEL_4K))
-            result = wishes ? FAULT_CONTINUE
-                            : map_large(self, access.alias, access.gfn, page, level, access.bits);
+            result = wishes
+                         ? FAULT_CONTINUE
+                         : map_large(self, access->alias, access->gfn, page, level, access->bits);
         else if (likely(!wishes) || only_sided(slot, access, wishes, &leaf))
-            result = tdp_map_new(self, access.alias, access.gfn, EPT_LEVEL_4K, leaf);
+            result = tdp_map_new(self, access->alias, access->gfn, EPT_LEVEL_4K, leaf);
     }
     return likely(result != FAULT_CONTINUE)
                ? result
-               : map_unusual(self, slot, tdp_access_copy(access), page, level);
+               : map_unusual(self, slot, tdp_access_copy(*access), page, level);
 }
 
 /* Nothing stands behind the frame yet. */
@@ -163,32 +164,32 @@ static NOINLINE int populate(const struct memslot *slot, gfn_t gfn)
 /* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
  */
 static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *slot,
-                                    struct tdp_access access, uint64_t sequence,
+                                    const struct tdp_access *access, uint64_t sequence,
                                     struct mmio_info *info)
 {
     uint32_t flags = slot->flags;
-    uint64_t offset = access.gfn.v - slot->base.v;
+    uint64_t offset = access->gfn.v - slot->base.v;
     if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_NO_WISH))) {
-        *info = (struct mmio_info){.alias = access.alias};
+        *info = (struct mmio_info){.alias = access->alias};
         if (flags & MEMSLOT_INVALID)
             return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
-        if (access.bits & EPT_WRITE && flags & MEMSLOT_READONLY)
-            return read_only(slot, access.gfn, access.role);
+        if (access->bits & EPT_WRITE && flags & MEMSLOT_READONLY)
+            return read_only(slot, access->gfn, access->role);
     }
 
     unsigned level;
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
-        int error = populate(slot, access.gfn);
+        int error = populate(slot, access->gfn);
         if (error)
             return error;
         page = backing_page(&slot->backing, offset, &level);
     }
     read_lock(&self->mmu->lock);
-    int result =
-        map_locked(self, slot, access, page, level, flags | (~access.role & ROLE_RIGHTS), sequence);
+    int result = map_locked(self, slot, access, page, level, flags | (~access->role & ROLE_RIGHTS),
+                            sequence);
     read_unlock(&self->mmu->lock);
-    return likely(result != FAULT_CONTINUE) ? result : wrong_side(access.gfn, access.role);
+    return likely(result != FAULT_CONTINUE) ? result : wrong_side(access->gfn, access->role);
 }
 
 static NOINLINE const struct memslot *search_slot(struct mmu_cpu *self,
@@ -273,7 +274,7 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     const struct memslot *slot = find_slot(self, slots, access.gfn);
     if (unlikely(!slot))
         return fault_no_slot(self, tdp_access_copy(access), memslots_generation(slots), info);
-    return fault_slot(self, slot, access, sequence, info);
+    return fault_slot(self, slot, &access, sequence, info);
 }
 
 /* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns
