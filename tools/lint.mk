@@ -31,14 +31,15 @@ format: ## format the C sources as lint-format wants them
 
 lint-layers: $(OBJS) | lint-deps
 	$(Q)$(PYTHON) tools/layers.py
-	$(Q)$(PYTHON) tools/stores.py
 	$(Q)$(PYTHON) tools/circles.py
+	$(Q)$(PYTHON) tools/stores.py
 
 lint-text: | lint-deps
 	$(Q)$(PYTHON) tools/textcheck.py
 
 lint-docs: | lint-deps
 	$(Q)$(PYTHON) tools/targets.py docs Makefile $(PARTS)
+	$(Q)$(PYTHON) tools/functions.py
 	$(Q)$(PYTHON) tools/unit_index.py check
 
 .PHONY: unit-index

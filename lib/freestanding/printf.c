@@ -121,6 +121,56 @@ static const char *parse_spec(const char *at, struct spec *spec, va_list *argume
     }
 }
 
+/* Formats the argument of one conversion. A character that is no conversion of ours is shown as it
+ * stands, behind its percent sign. */
+static void put_conversion(struct sink *sink, struct spec *spec, char conversion,
+                           va_list *arguments)
+{
+    switch (conversion) {
+    case 'd':
+    case 'i': {
+        int64_t value = next_signed(spec, arguments);
+        char sign[2] = {value < 0 ? '-' : spec->sign, 0};
+        put_number(sink, spec, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, sign, 10, false);
+        break;
+    }
+    case 'u':
+        put_number(sink, spec, next_unsigned(spec, arguments), "", 10, false);
+        break;
+    case 'x':
+    case 'X': {
+        uint64_t value = next_unsigned(spec, arguments);
+        const char *prefix = conversion == 'X' ? "0X" : "0x";
+        put_number(sink, spec, value, spec->alternate && value ? prefix : "", 16,
+                   conversion == 'X');
+        break;
+    }
+    case 'p':
+        put_number(sink, spec, (uintptr_t)va_arg(*arguments, void *), "0x", 16, false);
+        break;
+    case 'c': {
+        char c = (char)va_arg(*arguments, int);
+        put_padded(sink, spec, &c, 1);
+        break;
+    }
+    case 's': {
+        const char *text = va_arg(*arguments, const char *);
+        if (!text)
+            text = "(null)";
+        put_padded(sink, spec, text,
+                   strnlen(text, spec->precision < 0 ? SIZE_MAX : (size_t)spec->precision));
+        break;
+    }
+    case '%':
+        put(sink, '%');
+        break;
+    default:
+        put(sink, '%');
+        put(sink, conversion);
+        break;
+    }
+}
+
 int vsnprintf(char *buffer, size_t size, const char *format, va_list original)
 {
     struct sink sink = {.buffer = buffer, .size = size};
@@ -134,52 +184,7 @@ int vsnprintf(char *buffer, size_t size, const char *format, va_list original)
         }
         struct spec spec;
         at = parse_spec(at + 1, &spec, &arguments);
-        switch (*at) {
-        case 'd':
-        case 'i': {
-            int64_t value = next_signed(&spec, &arguments);
-            char sign[2] = {value < 0 ? '-' : spec.sign, 0};
-            put_number(&sink, &spec, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, sign, 10,
-                       false);
-            break;
-        }
-        case 'u':
-            put_number(&sink, &spec, next_unsigned(&spec, &arguments), "", 10, false);
-            break;
-        case 'x':
-        case 'X': {
-            uint64_t value = next_unsigned(&spec, &arguments);
-            put_number(&sink, &spec, value,
-                       !spec.alternate || !value ? ""
-                       : *at == 'X'              ? "0X"
-                                                 : "0x",
-                       16, *at == 'X');
-            break;
-        }
-        case 'p':
-            put_number(&sink, &spec, (uintptr_t)va_arg(arguments, void *), "0x", 16, false);
-            break;
-        case 'c': {
-            char c = (char)va_arg(arguments, int);
-            put_padded(&sink, &spec, &c, 1);
-            break;
-        }
-        case 's': {
-            const char *text = va_arg(arguments, const char *);
-            if (!text)
-                text = "(null)";
-            put_padded(&sink, &spec, text,
-                       strnlen(text, spec.precision < 0 ? SIZE_MAX : (size_t)spec.precision));
-            break;
-        }
-        case '%':
-            put(&sink, '%');
-            break;
-        default: /* not a conversion of ours: show it as it stands */
-            put(&sink, '%');
-            put(&sink, *at);
-            break;
-        }
+        put_conversion(&sink, &spec, *at, &arguments);
         if (!*at)
             break;
     }

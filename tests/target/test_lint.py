@@ -5,6 +5,7 @@ import subprocess
 
 import check
 import circles
+import functions
 import layers
 import pytest
 import rules
@@ -116,9 +117,37 @@ def test_circles_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("span", "complaint"),
+    [
+        ("`vm/a.c: one()`", None),
+        ("`vm/a.c: two()`, `vm/a.S: label()`", None),
+        ("`vm/a.c`: what it is", None),
+        ("`vm/a.c:\n   gone()`", "vm/a.c does not define gone()"),
+        ("`vm/a.c: called()`", "vm/a.c does not define called()"),
+        ("`vm/a.c: declared()`", "vm/a.c does not define declared()"),
+        ("`vm/a.S: elsewhere()`", "vm/a.S does not define elsewhere()"),
+        ("`vm/gone.c: one()`", "there is no vm/gone.c"),
+    ],
+)
+def test_functions_are_found(tmp_path: pathlib.Path, span: str, complaint: str | None) -> None:
+    files = {
+        "vm/a.c": "void declared(void);\n\nstatic int one(int a,\n               int b)\n{\n"
+                  "    called();\n}\n\nstruct s *two(void)\n{\n}\n",
+        "vm/a.S": "label:\n    call elsewhere\n",
+        "docs/A.md": f"1. The way begins.\n2. {span} goes on.\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    expected = [f"docs/A.md:2: {complaint}"] if complaint else []
+    assert functions.check(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("x\n" * 501, "501 lines"),
+        ("int f(void)\n{\n" + "    x;\n" * 61 + "}\n", "a function of 61 lines"),
         ("x" * 101 + "\n", "101 columns"),
         ("/* TO" "DO: more */\n", "finish it"),
         ("#if 0\n", "finish it"),

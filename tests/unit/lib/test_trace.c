@@ -5,19 +5,13 @@
 
 #include <string.h>
 
-static unsigned cpu_now;
 static uint64_t counts[TRACE_EVENT_COUNT];
-
-unsigned this_cpu(void)
-{
-    return cpu_now;
-}
 
 static int setup(void **state)
 {
     (void)state;
     support_reset();
-    cpu_now = 0;
+    support_cpu = 0;
     trace_select(0, 0);
     memset(counts, 0, sizeof(counts));
     return trace_create_ring(0) || trace_create_ring(1);
@@ -85,12 +79,12 @@ static void rings_are_merged(void **state)
 {
     (void)state;
     trace_select(0, TRACE_BIT(fast_mmio));
-    for (cpu_now = 0; cpu_now < 2; cpu_now++)
-        trace_run((uint16_t)(7 + cpu_now), (uint16_t)cpu_now, counts);
+    for (support_cpu = 0; support_cpu < 2; support_cpu++)
+        trace_run((uint16_t)(7 + support_cpu), (uint16_t)support_cpu, counts);
     for (uint64_t i = 0; i < 100; i++) {
-        cpu_now = i % 3 == 0;
+        support_cpu = i % 3 == 0;
         if (i == 50) { /* CPU 0 works for the other's VM now */
-            cpu_now = 0;
+            support_cpu = 0;
             trace_run(8, 9, counts);
         }
         trace(fast_mmio, i);
@@ -112,7 +106,7 @@ static void no_ring(void **state)
 {
     (void)state;
     trace_select(0, TRACE_BIT(fast_mmio));
-    cpu_now = 2;
+    support_cpu = 2;
     trace_run(1, 0, counts);
     trace(fast_mmio, 1);
     assert_int_equal(counts[TRACE_fast_mmio], 1);

@@ -4,16 +4,12 @@
  */
 #pragma once
 
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include "mmio/hot.h"
 
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define B      ((uint64_t)TESTDEV_B_BASE)
-#define FAR    0x8000000000ull /* shares no table entry with the code */
-#define WIDE   0xd0000000ull   /* a device of two pages, at FAR too */
-#define KERNEL (PTE_P | PTE_W)
+#define FAR  0x8000000000ull /* shares no table entry with the code */
+#define WIDE 0xd0000000ull   /* a device of two pages, at FAR too */
 
 static uint64_t cr3;
 

@@ -215,8 +215,8 @@ static enum world_result run(uint64_t gva, bool write)
 {
     assert_true(page_offset(gva) <= PAGE_SIZE - 4);
     for (int entries = 0; entries < 20; entries++) {
-        tlb_enter(&world.mmu, cpu_now);
-        tlb_assert_paid(&world.mmu, cpu_now);
+        tlb_enter(&world.mmu, support_cpu);
+        tlb_assert_paid(&world.mmu, support_cpu);
         struct step step = reach(world.regs[REG_RIP], ACCESS_FETCH);
         if (step.memory)
             step = reach(gva, write ? ACCESS_WRITE : ACCESS_READ);

@@ -2,18 +2,15 @@
  * Doorbells that are rung without a look at the operand, and accesses that outlive a change of the
  * slots (mmio/hot.h): that they are, and that each single thing that they rest on ends it.
  */
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include "arch/x86/reg_bits.h"
 #include "mmio/hot.h"
 
 #include <string.h>
 
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define BELL   (A + 8)
-#define ELSE   0xd0000000ull /* where slots come and go */
-#define KERNEL (PTE_P | PTE_W)
+#define BELL (A + 8)
+#define ELSE 0xd0000000ull /* where slots come and go */
 
 static uint64_t cr3;
 static unsigned rung;

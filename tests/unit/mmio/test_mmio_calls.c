@@ -3,13 +3,9 @@
  * answers that a CPU alone does not get. The linker's --wrap puts this file between mmio/ and
  * the functions below; each goes on to the real one.
  */
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include <string.h>
-
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define KERNEL (PTE_P | PTE_W)
 
 static unsigned calls;
 static unsigned races;       /* how many exchanges to come another CPU disturbs */

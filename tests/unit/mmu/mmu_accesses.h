@@ -106,10 +106,10 @@ static struct {
 
 static void write_late(unsigned cpu)
 {
-    unsigned before = cpu_now;
-    cpu_now = cpu;
+    unsigned before = support_cpu;
+    support_cpu = cpu;
     struct tlb *tlb = tlb_of(mmu_eptp(&converting.vm->mmu));
-    cpu_now = before;
+    support_cpu = before;
     for (unsigned alias = 0; alias < 2; alias++) {
         struct place place = place_of(converting.vm, converting.gfn, alias);
         const struct cached *set = tlb->leaf[place.index];
@@ -134,11 +134,11 @@ static void kicked(unsigned cpu)
 /* Enters, or goes on in the guest where it was. */
 static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa_t *page)
 {
-    if (in_guest[cpu_now] != vm) {
-        tlb_leave(cpu_now);
-        tlb_enter(&vm->mmu, cpu_now);
-        tlb_assert_paid(&vm->mmu, cpu_now);
-        in_guest[cpu_now] = vm;
+    if (in_guest[support_cpu] != vm) {
+        tlb_leave(support_cpu);
+        tlb_enter(&vm->mmu, support_cpu);
+        tlb_assert_paid(&vm->mmu, support_cpu);
+        in_guest[support_cpu] = vm;
         check_freed(tlb_of(mmu_eptp(&vm->mmu)));
     }
     return hits(vm, place, access, page);
@@ -219,11 +219,11 @@ static void do_access(struct vm *vm, const struct place *place, unsigned access)
             met.ve++;
             return;
         }
-        leave(cpu_now);
-        uint64_t collapses = vm->mmu.cpu[cpu_now].stats.collapses;
+        leave(support_cpu);
+        uint64_t collapses = vm->mmu.cpu[support_cpu].stats.collapses;
         int outcome = handle_exit(vm, gpa_of(place), access, t.permission, t.result);
         assert_true(outcome != FAULT_CONTINUE && outcome != FAULT_INVALID); /* F6 */
-        met.replaced += vm->mmu.cpu[cpu_now].stats.collapses - collapses;
+        met.replaced += vm->mmu.cpu[support_cpu].stats.collapses - collapses;
         if (outcome == FAULT_VE) { /* again, and the CPU converts (X10) */
             met.ve_exits++;
             assert_int_equal(model_outcome(vm, place, access), MODEL_VE);

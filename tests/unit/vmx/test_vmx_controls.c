@@ -293,73 +293,76 @@ static unsigned existing(const struct vmx_msrs *msrs)
     return count;
 }
 
+static const struct {
+    enum control_word word;
+    uint64_t mask;
+    unsigned fields;
+} existence_rows[] = {
+    {CONTROL_PIN, PIN_POSTED_INTERRUPTS, 2},
+    {CONTROL_PIN, PIN_PREEMPTION_TIMER, 1},
+    {CONTROL_PRIMARY, PRIMARY_MSR_BITMAPS, 1},
+    {CONTROL_PRIMARY, PRIMARY_TPR_SHADOW, 2},
+    {CONTROL_SECONDARY, SECONDARY_VIRTUALIZE_APIC_ACCESSES, 1},
+    {CONTROL_SECONDARY, SECONDARY_EPT, 6},
+    {CONTROL_SECONDARY, SECONDARY_VPID, 1},
+    {CONTROL_SECONDARY, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY, 5},
+    {CONTROL_SECONDARY, SECONDARY_PAUSE_LOOP_EXITING, 2},
+    {CONTROL_SECONDARY, SECONDARY_VM_FUNCTIONS, 2},
+    {CONTROL_SECONDARY, SECONDARY_VMCS_SHADOWING, 2},
+    {CONTROL_SECONDARY, SECONDARY_ENCLS_EXITING, 1},
+    {CONTROL_SECONDARY, SECONDARY_PML, 2},
+    {CONTROL_SECONDARY, SECONDARY_EPT_VIOLATION_VE, 2},
+    {CONTROL_SECONDARY, SECONDARY_XSAVES, 1},
+    {CONTROL_SECONDARY, SECONDARY_PASID_TRANSLATION, 2},
+    {CONTROL_SECONDARY, SECONDARY_SUB_PAGE_PERMISSIONS, 1},
+    {CONTROL_SECONDARY, SECONDARY_TSC_SCALING, 1},
+    {CONTROL_SECONDARY, SECONDARY_PCONFIG, 1},
+    {CONTROL_SECONDARY, SECONDARY_ENCLV_EXITING, 1},
+    {CONTROL_SECONDARY, SECONDARY_INSTRUCTION_TIMEOUT, 1},
+    {CONTROL_TERTIARY, TERTIARY_HLAT, 2},
+    {CONTROL_TERTIARY, TERTIARY_IPI_VIRTUALIZATION, 2},
+    {CONTROL_TERTIARY, TERTIARY_VIRTUALIZE_SPEC_CTRL, 2},
+    {CONTROL_EXIT, EXIT_LOAD_PERF_GLOBAL_CTRL, 1},
+    {CONTROL_EXIT, EXIT_LOAD_PAT, 1},
+    {CONTROL_EXIT, EXIT_LOAD_EFER, 1},
+    {CONTROL_EXIT, EXIT_LOAD_CET, 3},
+    {CONTROL_EXIT, EXIT_LOAD_PKRS, 1},
+    {CONTROL_EXIT, EXIT_SECONDARY_CONTROLS, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_PERF_GLOBAL_CTRL, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_PAT, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_EFER, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_BNDCFGS, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_RTIT_CTL, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_UINV, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_CET, 3},
+    {CONTROL_ENTRY, ENTRY_LOAD_LBR_CTL, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_PKRS, 1},
+    {CONTROL_ENTRY, ENTRY_LOAD_FRED, 18},
+};
+
 /* How many fields each control brings along, alone. */
 static void existence_by_control(void **state)
 {
     (void)state;
-    static const struct {
-        enum control_word word;
-        uint64_t mask;
-        unsigned fields;
-    } rows[] = {
-        {CONTROL_PIN, PIN_POSTED_INTERRUPTS, 2},
-        {CONTROL_PIN, PIN_PREEMPTION_TIMER, 1},
-        {CONTROL_PRIMARY, PRIMARY_MSR_BITMAPS, 1},
-        {CONTROL_PRIMARY, PRIMARY_TPR_SHADOW, 2},
-        {CONTROL_SECONDARY, SECONDARY_VIRTUALIZE_APIC_ACCESSES, 1},
-        {CONTROL_SECONDARY, SECONDARY_EPT, 6},
-        {CONTROL_SECONDARY, SECONDARY_VPID, 1},
-        {CONTROL_SECONDARY, SECONDARY_VIRTUAL_INTERRUPT_DELIVERY, 5},
-        {CONTROL_SECONDARY, SECONDARY_PAUSE_LOOP_EXITING, 2},
-        {CONTROL_SECONDARY, SECONDARY_VM_FUNCTIONS, 2},
-        {CONTROL_SECONDARY, SECONDARY_VMCS_SHADOWING, 2},
-        {CONTROL_SECONDARY, SECONDARY_ENCLS_EXITING, 1},
-        {CONTROL_SECONDARY, SECONDARY_PML, 2},
-        {CONTROL_SECONDARY, SECONDARY_EPT_VIOLATION_VE, 2},
-        {CONTROL_SECONDARY, SECONDARY_XSAVES, 1},
-        {CONTROL_SECONDARY, SECONDARY_PASID_TRANSLATION, 2},
-        {CONTROL_SECONDARY, SECONDARY_SUB_PAGE_PERMISSIONS, 1},
-        {CONTROL_SECONDARY, SECONDARY_TSC_SCALING, 1},
-        {CONTROL_SECONDARY, SECONDARY_PCONFIG, 1},
-        {CONTROL_SECONDARY, SECONDARY_ENCLV_EXITING, 1},
-        {CONTROL_SECONDARY, SECONDARY_INSTRUCTION_TIMEOUT, 1},
-        {CONTROL_TERTIARY, TERTIARY_HLAT, 2},
-        {CONTROL_TERTIARY, TERTIARY_IPI_VIRTUALIZATION, 2},
-        {CONTROL_TERTIARY, TERTIARY_VIRTUALIZE_SPEC_CTRL, 2},
-        {CONTROL_EXIT, EXIT_LOAD_PERF_GLOBAL_CTRL, 1},
-        {CONTROL_EXIT, EXIT_LOAD_PAT, 1},
-        {CONTROL_EXIT, EXIT_LOAD_EFER, 1},
-        {CONTROL_EXIT, EXIT_LOAD_CET, 3},
-        {CONTROL_EXIT, EXIT_LOAD_PKRS, 1},
-        {CONTROL_EXIT, EXIT_SECONDARY_CONTROLS, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_PERF_GLOBAL_CTRL, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_PAT, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_EFER, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_BNDCFGS, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_RTIT_CTL, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_UINV, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_CET, 3},
-        {CONTROL_ENTRY, ENTRY_LOAD_LBR_CTL, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_PKRS, 1},
-        {CONTROL_ENTRY, ENTRY_LOAD_FRED, 18},
-    };
     struct vmx_msrs none = {0};
     unsigned base = existing(&none), sum = 0;
 
     none.primary = (PRIMARY_SECONDARY_CONTROLS | PRIMARY_TERTIARY_CONTROLS) << 32;
     unsigned activated = existing(&none); /* the two words themselves */
     assert_int_equal(activated, base + 2);
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+    for (unsigned i = 0; i < ARRAY_SIZE(existence_rows); i++) {
         struct vmx_msrs one = none;
         uint64_t *msr[CONTROL_WORDS] = {
             [CONTROL_PIN] = &one.pin,     [CONTROL_PRIMARY] = &one.primary,
             [CONTROL_EXIT] = &one.exit,   [CONTROL_SECONDARY] = &one.secondary,
             [CONTROL_ENTRY] = &one.entry, [CONTROL_TERTIARY] = &one.tertiary,
         };
-        *msr[rows[i].word] |= rows[i].word == CONTROL_TERTIARY ? rows[i].mask : rows[i].mask << 32;
-        if (existing(&one) != activated + rows[i].fields)
+        *msr[existence_rows[i].word] |= existence_rows[i].word == CONTROL_TERTIARY
+                                            ? existence_rows[i].mask
+                                            : existence_rows[i].mask << 32;
+        if (existing(&one) != activated + existence_rows[i].fields)
             fail_msg("row %u: %u fields", i, existing(&one) - activated);
-        sum += rows[i].fields;
+        sum += existence_rows[i].fields;
     }
     assert_int_equal(activated + sum + 1, vmcs_field_count); /* and the one of TDX */
 }
