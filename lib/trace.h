@@ -57,7 +57,7 @@ _Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
     (TRACE_BIT(mmu_set_spte) | TRACE_BIT(tdp_mmu_spte_changed) | TRACE_BIT(mmu_split_huge_page) | \
      TRACE_BIT(mark_mmio_spte))
 
-/* Those of every access to MMIO. While one is wanted, no access takes the short way of mmio/hot.h,
+/* Those of every access to MMIO. While one is wanted, no access takes the short way of mmio/replay.h,
  * which so need not ask. */
 #define TRACE_MMIO_EVENTS (TRACE_BIT(vcpu_match_mmio) | TRACE_BIT(fast_mmio) | TRACE_BIT(mmio))
 
