@@ -19,50 +19,53 @@
 #include "mmio/known.h"
 
 /* The two entries in one of which the access of this instruction to this place is kept, if it is:
- * mmio_hot_is() says so. */
-static inline struct hot *mmio_hot_at(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
+ * mmio_replay_is() says so. */
+static inline struct replay *mmio_replay_at(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
+                                            uint64_t cr3)
 {
-    struct hot *hot = vcpu->cache.hot;
-    uint32_t pair = mmio_mix(rip + 8 * gpa.v + cr3) >> (32 - MMIO_HOT_BITS - 8);
-    _Static_assert(sizeof(*hot) == 1 << 8, "what is left of the shift is the index");
-    return (struct hot *)((char *)hot + (pair & (MMIO_HOT - 2) << 8));
+    struct replay *replay = vcpu->cache.replay;
+    uint32_t pair = mmio_mix(rip + 8 * gpa.v + cr3) >> (32 - MMIO_REPLAY_BITS - 8);
+    _Static_assert(sizeof(*replay) == 1 << 8, "what is left of the shift is the index");
+    return (struct replay *)((char *)replay + (pair & (MMIO_REPLAYS - 2) << 8));
 }
 
 /* Whether it is that access, in the mode that it was made in; `mode` is cpu_mode(). */
-static inline bool mmio_hot_is(const struct hot *hot, uint64_t rip, gpa_t gpa, uint64_t cr3,
-                               uint64_t mode)
+static inline bool mmio_replay_is(const struct replay *replay, uint64_t rip, gpa_t gpa,
+                                  uint64_t cr3, uint64_t mode)
 {
-    return hot->rip == rip && hot->gpa.v == gpa.v && hot->cr3 == cr3 && hot->mode == mode;
+    return replay->rip == rip && replay->gpa.v == gpa.v && replay->cr3 == cr3 &&
+           replay->mode == mode;
 }
 
 /* The entry of the access, or NULL. */
-static inline struct hot *mmio_hot_find(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
-                                        uint64_t cr3, uint64_t mode)
+static inline struct replay *mmio_replay_find(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
+                                              uint64_t cr3, uint64_t mode)
 {
-    struct hot *hot = mmio_hot_at(vcpu, rip, gpa, cr3);
-    if (mmio_hot_is(&hot[0], rip, gpa, cr3, mode))
-        return &hot[0];
-    return mmio_hot_is(&hot[1], rip, gpa, cr3, mode) ? &hot[1] : NULL;
+    struct replay *replay = mmio_replay_at(vcpu, rip, gpa, cr3);
+    if (mmio_replay_is(&replay[0], rip, gpa, cr3, mode))
+        return &replay[0];
+    return mmio_replay_is(&replay[1], rip, gpa, cr3, mode) ? &replay[1] : NULL;
 }
 
 /* It is. Whether all the rest is as it was too. Then the caller lets RIP go on by
- * hot->access.move.length, RF cleared, and mmio_hot_access() does the rest. The exit did not
+ * replay->access.move.length, RF cleared, and mmio_replay_access() does the rest. The exit did not
  * interrupt an event's delivery and there is no interrupt shadow. Both need an epoch. */
-bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot) MUST_CHECK;
-void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot);
+bool mmio_replay_holds(const struct mmio_vcpu *vcpu, const struct replay *replay) MUST_CHECK;
+void mmio_replay_access(struct mmio_vcpu *vcpu, const struct replay *replay);
 
 /* It does not hold. Is it only that the slots have become others, with all pages that it rests on
  * where they were? Then it holds from now on, for this generation of them, of which the caller has
  * to know that the place is MMIO still. */
-bool mmio_hot_follow(struct mmio_vcpu *vcpu, struct hot *hot, uint64_t generation) MUST_CHECK;
+bool mmio_replay_follow(struct mmio_vcpu *vcpu, struct replay *replay,
+                        uint64_t generation) MUST_CHECK;
 
 /* The same where the MMU is asked whether it is. Then the caller goes on as above, but with the
  * first access under the new generation. */
-bool mmio_hot_renew(struct mmio_vcpu *vcpu, struct hot *hot) MUST_CHECK;
-void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot);
+bool mmio_replay_renew(struct mmio_vcpu *vcpu, struct replay *replay) MUST_CHECK;
+void mmio_replay_first_access(struct mmio_vcpu *vcpu, const struct replay *replay);
 
 /*
- * Doorbells, which have HOT_BELL. Of a write that rings whatever its operand is, no more has to be
+ * Doorbells, which have REPLAY_BELL. Of a write that rings whatever its operand is, no more has to be
  * known than that this instruction is the one that did it before, and how long it is. That is what
  * its bytes say, and the walk that leads to them; the CPU's own walk of the operand led to the
  * doorbell. Of the slots no more than that the pages are there that are read here, which is what
@@ -70,7 +73,7 @@ void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot);
  *
  * No loop: this is the doorbell's path.
  */
-static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct hot *h)
+static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct replay *h)
 {
     if (unlikely(bus_sequence(v->mmio_bus) != h->bus_sequence ||
                  mmu_invalidate_sequence(v->mmu) != h->sequence))
@@ -82,8 +85,8 @@ static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struc
 #undef DIFFERENCE
 }
 
-/* Then RIP goes on at hot->bell.next, and this rings. */
-static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct hot *h)
+/* Then RIP goes on at replay->bell.next, and this rings. */
+static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct replay *h)
 {
     v->stale_count = 0;
     h->access.write(h->access.device, v, 0, 0, 0);
@@ -91,5 +94,6 @@ static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct hot *
 
 /* Where an access that is not kept ought to be: where it was in another mode, where nothing is, or
  * where what is there seems forgotten. NULL: nowhere yet. Asked once for each such access. */
-struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3) MUST_CHECK;
-void mmio_hot_keep(struct hot *hot, const struct known *known);
+struct replay *mmio_replay_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
+                                uint64_t cr3) MUST_CHECK;
+void mmio_replay_keep(struct replay *replay, const struct known *known);
