@@ -147,6 +147,7 @@ def test_functions_are_found(tmp_path: pathlib.Path, span: str, complaint: str |
     ("text", "why"),
     [
         ("x\n" * 501, "501 lines"),
+        ("int f(void)\n{\n" + "    x;\n" * 61 + "}\n", "a function of 61 lines"),
         ("x" * 101 + "\n", "101 columns"),
         ("/* TO" "DO: more */\n", "finish it"),
         ("#if 0\n", "finish it"),
