@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How long a guest can hold its CPU: `make bench-smp`. Two vCPUs share the machine's only CPU. The
- * first one begins something large shortly before its time slice ends; the second one, which only
- * looks at the clock, sees how much later than the end of that slice it gets its turn. The end of a
- * slice is noticed in the same place as a kick, the end of an epoch that another CPU waits for, and
- * the end of the VM, so the row is also the longest that any of these waits for this CPU.
+ * first one begins a long operation shortly before its time slice ends; the second one only reads
+ * the clock, and measures how long after the end of that slice its turn comes. Long operations
+ * notice the end of a slice at the same points as a kick, another CPU's wait for an epoch, and the
+ * end of the VM, so the row is also the longest time for which any of these waits for this CPU.
  *
- * Each thing is begun at several distances from the end of the slice, because what is done in
- * pieces may have a long one anywhere, and all slices count that it takes. The two switches between
- * the vCPUs, `hold_nothing`, are part of each row: they are what the other one waits for anyway.
+ * Each operation is begun at several distances from the end of the slice, because any of its pieces
+ * may be a long one, and all slices that it takes count. The two switches between the vCPUs,
+ * `hold_nothing`, are part of each row.
  */
 #include "guest/programs/rt/sides.h"
 #include "guest/programs/rt/smp.h"
@@ -61,8 +61,8 @@ static uint64_t next_slice(void)
     }
 }
 
-/* How much longer than a slice the other vCPU is away, if this one begins so many ticks before the
- * end of its own. */
+/* How much longer than a slice the other vCPU is away if this one begins `lead` ticks before the
+ * end of its slice. */
 static uint64_t held(const struct work *work, uint64_t lead)
 {
     work->prepare();
@@ -71,13 +71,13 @@ static uint64_t held(const struct work *work, uint64_t lead)
     while (rdtsc() + lead < end)
         ;
     work->run();
-    (void)next_slice(); /* the other one has come back */
+    (void)next_slice(); /* the other vCPU has run in between */
     uint64_t late = longest > slice ? longest - slice : 0;
     work->after();
     return late;
 }
 
-/* Prints nothing: to print takes time, too, and would be part of the next row. */
+/* Prints nothing, because the time for printing would be part of the next row. */
 static void hold(struct work *work)
 {
     static const uint32_t leads[] = {100, 2000, 20000};
@@ -116,7 +116,7 @@ static void drop(void)
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
-/* One page in each table: what logs is mapped in pages of 4 KiB. */
+/* Touches one page in each table: a slot that logs is mapped in pages of 4 KiB. */
 static void add_scattered(void)
 {
     add();
@@ -181,13 +181,13 @@ static void age(void)
     (void)hc_age(BASE, DENSE * 512);
 }
 
-/* The generation in MMIO SPTEs starts over: all tables go. */
+/* The generation in MMIO SPTEs starts over, so all tables are dropped. */
 static void outdate(void)
 {
     EXPECT_EQ(hc_generation_set(hc_generation() + 2), 0);
 }
 
-/* Accesses to nothing, each of which needs a table. */
+/* Accesses outside of all slots, each of which needs a table. */
 static void scatter(void)
 {
     for (uint64_t i = 0; i < TABLES; i++)
@@ -219,7 +219,7 @@ static void flood(void)
     outs(0x3f8, STRING);
 }
 
-/* What any guest can do, and what only one can that has the word `testctl`. */
+/* Operations of any guest, and operations that need the word `testctl`. */
 static struct work for_all[] = {
     {"nothing", nothing, nothing, nothing, 0},  {"convert", add_dense, convert, drop, 0},
     {"scatter", nothing, scatter, nothing, 0},  {"ins", nothing, ins_string, nothing, 0},

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Interrupts from two sides: while one CPU keeps another one busy with interrupts, each of which
- * makes it look into its mailbox, a third one's still arrive, whatever the moment.
+ * Interrupts from two senders: one CPU keeps another one busy with interrupts, each of which makes
+ * it empty its mailbox; the interrupts of a third CPU still arrive at any moment.
  */
 #include "guest/programs/rt/smp.h"
 
