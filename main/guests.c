@@ -72,7 +72,7 @@ static void vm_report_result(struct vm *vm, struct transcript *out)
 
     transcript_say_cut(out, vm->name);
     if (!passed || vm->ending != VM_ENDED_EXIT)
-        transcript_line(out, "# %s: %s", vm->name, vm->sentence);
+        transcript_line(out, "# %s: %s", vm->name, vm->message);
     if (console->planned && console->planned != results)
         transcript_line(out, "# %s: planned %u results but printed %u", vm->name, console->planned,
                         results);
