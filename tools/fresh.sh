@@ -5,7 +5,6 @@
 # types `make TARGET` for each (without any: run and test, the README's two commands), and says how
 # long they took and what they counted. The logs stay in build/fresh/; the root is removed.
 set -e
-cd "$(dirname "$0")/.."
 fail() {
     echo "fresh: $1" >&2
     exit 1
@@ -17,6 +16,7 @@ bookworm | trixie | sid) shift ;;
 *) fail "${release:-which release?}: choose from bookworm trixie sid" ;;
 esac
 [ "$(id -u)" = 0 ] || fail "debootstrap and chroot need root"
+cd "$(dirname "$0")/.."
 mirror=$(tools/mirror.sh)
 tools/deps.sh fresh
 logs=$PWD/build/fresh
