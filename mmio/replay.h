@@ -65,9 +65,9 @@ bool mmio_replay_renew(struct mmio_vcpu *vcpu, struct replay *replay) MUST_CHECK
 void mmio_replay_first_access(struct mmio_vcpu *vcpu, const struct replay *replay);
 
 /*
- * Doorbells, which have REPLAY_BELL. Of a write that rings whatever its operand is, no more has to be
- * known than that this instruction is the one that did it before, and how long it is. That is what
- * its bytes say, and the walk that leads to them; the CPU's own walk of the operand led to the
+ * Doorbells, which have REPLAY_BELL. Of a write that rings whatever its operand is, no more has to
+ * be known than that this instruction is the one that did it before, and how long it is. That is
+ * what its bytes say, and the walk that leads to them; the CPU's own walk of the operand led to the
  * doorbell. Of the slots no more than that the pages are there that are read here, which is what
  * the sequence says.
  *
