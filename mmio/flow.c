@@ -7,6 +7,7 @@
 #include "lib/compiler.h"
 #include "lib/trace.h"
 #include "mmio/emulate.h"
+#include "mmio/doorbell.h"
 #include "mmio/replay.h"
 
 static COLD enum mmio_outcome end_delivery(struct mmio_vcpu *v, gpa_t gpa)

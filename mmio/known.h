@@ -1,8 +1,8 @@
 /*
  * Moves of which all parts are known, but that were not made in this combination before, or are not
- * kept as one (mmio/replay.h): the instruction was decoded, the pages of its code and of its
- * operand were walked to, and perhaps its place on the bus was looked up. Then the access is made
- * from these parts, after each has been compared with what a fresh look would read (decision D6).
+ * kept as one (mmio/replay.h): the instruction was decoded, the pages of its code and its operand
+ * were walked to, and perhaps its place on the bus was looked up. Then the access is made from
+ * these parts, after each has been compared with what a fresh look would read (decision D6).
  *
  * This is what an access costs that is one of very many. Whatever is not like that is left to the
  * emulator, which brings the parts. In mode `off` there are none.
@@ -28,8 +28,7 @@ struct known {
  * nothing was done. The exit was for `gpa`, which is what the target says. Needs an epoch. */
 bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target) MUST_CHECK;
 
-/* An access that was just emulated is kept (mmio/replay.h), if all of its parts are known by
- * now. */
+/* Keeps an access that was just emulated (mmio/replay.h), if all of its parts are known by now. */
 void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
                      gpa_t gpa, enum mmio_target target);
 

@@ -2,6 +2,7 @@
 #include "mmio/replay.h"
 
 #include "lib/trace.h"
+#include "mmio/known.h"
 
 #define ENTRY_ADDRESS BITS(51, 12)
 
@@ -166,7 +167,7 @@ bool mmio_replay_renew(struct mmio_vcpu *vcpu, struct replay *replay)
 struct replay *mmio_replay_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
 {
     struct replay *pair = mmio_replay_at(vcpu, rip, gpa, cr3);
-    uint8_t *in_vain = &vcpu->cache.in_vain[(pair - vcpu->cache.replay) / 2];
+    uint8_t *in_vain = &vcpu->replays.in_vain[(pair - vcpu->replays.entry) / 2];
     for (struct replay *h = pair; h < pair + 2; h++)
         if (h->rip == rip && h->gpa.v == gpa.v && h->cr3 == cr3)
             return h;

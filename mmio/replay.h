@@ -16,25 +16,26 @@
  */
 #pragma once
 
-#include "mmio/known.h"
+#include "mmio/vcpu.h"
+
+struct known;
 
 /* The two entries in one of which the access of this instruction to this place is kept, if it is:
  * mmio_replay_is() says so. */
 static inline struct replay *mmio_replay_at(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
                                             uint64_t cr3)
 {
-    struct replay *replay = vcpu->cache.replay;
+    struct replay *replay = vcpu->replays.entry;
     uint32_t pair = mmio_mix(rip + 8 * gpa.v + cr3) >> (32 - MMIO_REPLAY_BITS - 8);
     _Static_assert(sizeof(*replay) == 1 << 8, "what is left of the shift is the index");
     return (struct replay *)((char *)replay + (pair & (MMIO_REPLAYS - 2) << 8));
 }
 
 /* Whether it is that access, in the mode that it was made in; `mode` is cpu_mode(). */
-static inline bool mmio_replay_is(const struct replay *replay, uint64_t rip, gpa_t gpa,
-                                  uint64_t cr3, uint64_t mode)
+static inline bool mmio_replay_is(const struct replay *r, uint64_t rip, gpa_t gpa, uint64_t cr3,
+                                  uint64_t mode)
 {
-    return replay->rip == rip && replay->gpa.v == gpa.v && replay->cr3 == cr3 &&
-           replay->mode == mode;
+    return r->rip == rip && r->gpa.v == gpa.v && r->cr3 == cr3 && r->mode == mode;
 }
 
 /* The entry of the access, or NULL. */
@@ -63,34 +64,6 @@ bool mmio_replay_follow(struct mmio_vcpu *vcpu, struct replay *replay,
  * first access under the new generation. */
 bool mmio_replay_renew(struct mmio_vcpu *vcpu, struct replay *replay) MUST_CHECK;
 void mmio_replay_first_access(struct mmio_vcpu *vcpu, const struct replay *replay);
-
-/*
- * Doorbells, which have REPLAY_BELL. Of a write that rings whatever its operand is, no more has to
- * be known than that this instruction is the one that did it before, and how long it is. That is
- * what its bytes say, and the walk that leads to them; the CPU's own walk of the operand led to the
- * doorbell. Of the slots no more than that the pages are there that are read here, which is what
- * the sequence says.
- *
- * No loop: this is the doorbell's path.
- */
-static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct replay *h)
-{
-    if (unlikely(bus_sequence(v->mmio_bus) != h->bus_sequence ||
-                 mmu_invalidate_sequence(v->mmu) != h->sequence))
-        return false;
-    typedef uint64_t __attribute__((aligned(1))) unaligned;
-#define DIFFERENCE(i) (*(const volatile uint64_t *)h->bell.code[i].host ^ h->bell.code[i].value)
-    return likely(!(DIFFERENCE(0) | DIFFERENCE(1) | DIFFERENCE(2) | DIFFERENCE(3) |
-                    (*(const volatile unaligned *)h->code ^ h->bytes[0])));
-#undef DIFFERENCE
-}
-
-/* Then RIP goes on at replay->bell.next, and this rings. */
-static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct replay *h)
-{
-    v->stale_count = 0;
-    h->access.write(h->access.device, v, 0, 0, 0);
-}
 
 /* Where an access that is not kept ought to be: where it was in another mode, where nothing is, or
  * where what is there seems forgotten. NULL: nowhere yet. Asked once for each such access. */

@@ -14,6 +14,8 @@
 #include "lib/log.h"
 #include "mmio/fetch.h"
 #include "mmio/flow.h"
+#include "mmio/doorbell.h"
+#include "mmio/known.h"
 #include "mmio/replay.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"

@@ -55,7 +55,7 @@ static inline void warm_up(void)
 static inline bool is_kept(void)
 {
     for (unsigned i = 0; i < MMIO_REPLAYS; i++)
-        if (world.vcpu.cache.replay[i].rip == WORLD_CODE)
+        if (world.vcpu.replays.entry[i].rip == WORLD_CODE)
             return true;
     return false;
 }

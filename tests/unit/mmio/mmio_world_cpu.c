@@ -8,6 +8,8 @@
 #include "tests/unit/mmu/mmu_world.h"
 
 #include "mmio/emulate.h"
+#include "mmio/doorbell.h"
+#include "mmio/known.h"
 #include "mmio/replay.h"
 
 #include <string.h>

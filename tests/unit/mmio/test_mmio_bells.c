@@ -5,6 +5,7 @@
 #include "tests/unit/mmio/mmio_places.h"
 
 #include "arch/x86/reg_bits.h"
+#include "mmio/doorbell.h"
 #include "mmio/replay.h"
 
 #include <string.h>

@@ -80,7 +80,7 @@ static int setup(void **state)
 static void forget_accesses(void)
 {
     for (unsigned i = 0; i < MMIO_REPLAYS; i++)
-        world.vcpu.cache.replay[i].rip = REPLAY_NONE;
+        world.vcpu.replays.entry[i].rip = REPLAY_NONE;
 }
 
 /* The flat 64-bit kernel case reads few registers, each once, and asks the MMU nothing; those that
