@@ -32,7 +32,7 @@ void tdp_iter_next(struct tdp_iter *iter)
 {
     uint64_t now = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
     if (spte_is_nonleaf(now, iter->level)) {
-        iter->tables[--iter->level] = phys_to_virt(spte_page(now));
+        iter->tables[--iter->level] = tdp_table(now);
         enter_table(iter);
         return;
     }
