@@ -36,7 +36,6 @@ int backing_init(struct backing *backing, gfn_t base, uint64_t pages)
         .phase = (uint16_t)(base.v % PIECE_FRAMES),
         .giant_phase = (uint16_t)(base.v / PIECE_FRAMES % GIANT_PIECES),
     };
-    page_clear(backing->directory, order);
     return 0;
 }
 
@@ -74,15 +73,25 @@ static void free_last_piece(struct backing *backing, unsigned *left)
     backing->pieces--;
 }
 
+uint64_t backing_directory_size(const struct backing *backing)
+{
+    return 1ull << directory_order(pieces_of(GFN(backing->phase), backing->pages));
+}
+
+void backing_discard(struct backing *backing)
+{
+    page_free(virt_to_phys(backing->directory),
+              directory_order(pieces_of(GFN(backing->phase), backing->pages)));
+    backing->directory = NULL;
+}
+
 bool backing_free_some(struct backing *backing, unsigned pages)
 {
     while (backing->pieces && pages)
         free_last_piece(backing, &pages);
     if (backing->pieces)
         return false;
-    uint64_t pieces = pieces_of(GFN(backing->phase), backing->pages);
-    page_free(virt_to_phys(backing->directory), directory_order(pieces));
-    backing->directory = NULL;
+    backing_discard(backing);
     return true;
 }
 

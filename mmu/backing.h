@@ -18,8 +18,13 @@
 
 #define PIECE_FRAMES 512u
 
-/* For `pages` frames from `base` on. Returns 0 or -ENOMEM. */
+/* For `pages` frames from `base` on. The caller clears the directory, which can be large: so many
+ * pages of memory. Returns 0 or -ENOMEM. */
 int backing_init(struct backing *backing, gfn_t base, uint64_t pages) MUST_CHECK;
+uint64_t backing_directory_size(const struct backing *backing);
+
+/* Frees the directory of one that has no pages yet, cleared or not. */
+void backing_discard(struct backing *backing);
 
 /* Frees all; the caller has made sure that nobody can reach the pages any more. */
 void backing_free(struct backing *backing);

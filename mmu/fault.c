@@ -173,8 +173,10 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     uint64_t offset = want->gfn.v - slot->base.v;
     if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_NO_WISH))) {
         *info = (struct mmio_info){.alias = want->alias};
-        if (flags & MEMSLOT_INVALID)
-            return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
+        if (flags & MEMSLOT_INVALID) { /* never MMIO, it would cover a live SPTE (rule P5) */
+            mmu_help(self->mmu);
+            return FAULT_RETRY;
+        }
         if (want->access & EPT_WRITE && flags & MEMSLOT_READONLY)
             return read_only(slot, want->gfn, want->role);
     }

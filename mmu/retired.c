@@ -130,16 +130,18 @@ static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
 
 /* ---- Memory of slots ------------------------------------------------------------------------- */
 
-bool tdp_doom(struct mmu *mmu, const struct backing *backing)
+bool tdp_can_doom(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) < DOOMED_MAX;
+}
+
+void tdp_doom(struct mmu *mmu, const struct backing *backing)
 {
     spin_lock(&mmu->retired_lock);
-    bool room = mmu->doomed_used < DOOMED_MAX;
-    if (room) {
-        mmu->doomed[mmu->doomed_used] = *backing;
-        __atomic_store_n(&mmu->doomed_used, mmu->doomed_used + 1, __ATOMIC_RELAXED);
-    }
+    BUG_ON(!tdp_can_doom(mmu));
+    mmu->doomed[mmu->doomed_used] = *backing;
+    __atomic_store_n(&mmu->doomed_used, mmu->doomed_used + 1, __ATOMIC_RELAXED);
     spin_unlock(&mmu->retired_lock);
-    return room;
 }
 
 /* Whoever tidies has the last one for itself until it is empty: others only add behind it. */
@@ -220,11 +222,12 @@ bool mmu_do_chore(struct mmu *mmu)
     return mmu_has_chores(mmu) && tdp_reclaim_piece(mmu, false) && mmu_has_chores(mmu);
 }
 
-void tdp_make_room(struct mmu *mmu)
+bool tdp_drain_piece(struct mmu *mmu)
 {
-    while (__atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) >= RETIRED_MAX / 2)
-        if (!tdp_reclaim_piece(mmu, true))
-            cpu_relax();
+    if (!tdp_is_reclaiming(mmu))
+        return true;
+    (void)tdp_reclaim_piece(mmu, true);
+    return false;
 }
 
 void tdp_reclaim(struct mmu *mmu, bool wait)

@@ -27,30 +27,24 @@ static inline void mmu_count(uint64_t *counter, uint64_t change)
     __atomic_store_n(counter, *counter + change, __ATOMIC_RELAXED);
 }
 
-/* Walks a range in every root, in pre-order: an entry before what is below it. `old` is a snapshot
- * of the entry; the walk descends by what stands there, so an entry that the loop's body emptied is
- * not followed. (Rule W1.) */
-struct tdp_iter {
-    const struct mmu *mmu;
-    const struct root *root; /* behind the last one: the walk is over */
-    gfn_t first, end;
-    gfn_t gfn;      /* the first frame of the range that this entry covers */
-    unsigned level; /* of this entry */
-    uint64_t old;
-    uint64_t *sptep;
-    uint64_t *tables[EPT_LEVELS + 1];
-};
-
+/* Walks a range in every root, in pre-order: an entry before what is below it. The walk descends by
+ * what stands there, so an entry that the loop's body emptied is not followed. (Rule W1.) */
 void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end);
 void tdp_iter_next(struct tdp_iter *iter);
 
-/* From the top again to where it stands, after the lock was given away. */
+/* To the next entry that is not below this one. */
+void tdp_iter_skip(struct tdp_iter *iter);
+
+/* From the top again to where it stands, after the lock was given away or an epoch has ended. */
 void tdp_iter_restart(struct tdp_iter *iter);
 
 static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 {
     return iter->root < &iter->mmu->roots[iter->mmu->root_count];
 }
+
+/* So many entries are a piece of a walk: some 20,000 instructions, whatever is done to them. */
+#define TDP_PIECE 192u
 
 #define tdp_for_each(iter, mmu, first, end) \
     for (tdp_iter_start(iter, mmu, first, end); tdp_iter_valid(iter); tdp_iter_next(iter))
@@ -138,7 +132,7 @@ void tdp_clear_table(uint64_t *table);
 /* ---- retired.c ------------------------------------------------------------------------------- */
 
 /* Gives up what has been unlinked, to be freed after an epoch. The room for it is reserved before
- * the unlinking; where there is none, tdp_make_room() makes some or the fault is tried again. */
+ * the unlinking; where there is none, tdp_reclaim_piece() makes some or the fault is tried again. */
 bool tdp_reserve(struct mmu *mmu) MUST_CHECK;
 void tdp_unreserve(struct mmu *mmu);
 void tdp_retire(struct mmu *mmu, struct retired r);
@@ -148,9 +142,10 @@ static inline bool tdp_has_room(const struct mmu *mmu)
     return __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) < RETIRED_MAX / 2;
 }
 
-/* Gives up the memory of a slot that nobody reaches any more, to be freed in pieces. False: there
- * is no room; then backing_free() has to. */
-bool tdp_doom(struct mmu *mmu, const struct backing *backing) MUST_CHECK;
+/* Gives up the memory of a slot that nobody reaches any more, to be freed in pieces, where there is
+ * room for it. slots_lock held. */
+bool tdp_can_doom(const struct mmu *mmu) MUST_CHECK;
+void tdp_doom(struct mmu *mmu, const struct backing *backing);
 
 /* Does anything wait to be freed, but for memory of slots? */
 bool tdp_is_reclaiming(const struct mmu *mmu);
@@ -159,8 +154,9 @@ bool tdp_is_reclaiming(const struct mmu *mmu);
  * epoch is not over; then no locks are held but slots_lock. Returns whether anything was freed. */
 bool tdp_reclaim_piece(struct mmu *mmu, bool wait);
 
-/* Frees until half of the room for what is unlinked is free. Waits likewise. */
-void tdp_make_room(struct mmu *mmu);
+/* Have all tables been read that are cut off, so that their D bits are in the log? If not, frees a
+ * piece of them, and waits likewise. */
+bool tdp_drain_piece(struct mmu *mmu) MUST_CHECK;
 
 /* Frees a piece; or with `wait` all. Waits likewise. */
 void tdp_reclaim(struct mmu *mmu, bool wait);
@@ -200,16 +196,20 @@ bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
  * bits are read when they are freed, too late for a dirty log: no slot in the range keeps one. */
 #define ZAP_TABLES 2u
 
-/* Removes every leaf of every root that overlaps [first, end). Takes the lock, gives way to others
- * who wait for it, and returns when no pCPU uses what was removed. */
+/* Removes every leaf of every root that overlaps [first, end), all at once: the range is a short
+ * one. Takes the lock, and returns when no pCPU uses what was removed. */
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags);
 
 /* The same with the lock owned. */
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags);
 
+/* The same of the next piece of a walk that tdp_iter_start() has begun. True: it is over. No locks
+ * held but slots_lock; may wait for an epoch. */
+bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags) MUST_CHECK;
+
 /* Empties all roots at once by cutting off what it links: leaves, MMIO SPTEs and tables (rule N5).
- * They are freed later; while a slot logs dirty pages, when it returns, for their D bits are in
- * them. No locks held but slots_lock. */
+ * They are freed later: whoever wants to know what their D bits say asks tdp_drain_piece() first.
+ * No locks held but slots_lock. */
 void tdp_zap_all(struct mmu *mmu);
 
 /* The lowest entry of the walk to `alias`, and its level. Takes no lock; in an epoch (rule W2). */

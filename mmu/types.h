@@ -133,6 +133,25 @@ struct retired {
     uint64_t epoch;
 };
 
+/* How far a range is walked in every root: before this entry. See mmu/tdp.h. */
+struct tdp_iter {
+    const struct mmu *mmu;
+    const struct root *root; /* behind the last one: the walk is over */
+    gfn_t first, end;
+    gfn_t gfn;      /* the first frame of the range that this entry covers */
+    unsigned level; /* of this entry */
+    uint64_t old;   /* a snapshot of it */
+    uint64_t *sptep;
+    uint64_t *tables[EPT_LEVELS + 1];
+};
+
+/* How far a caller of mmu_zap_some() or mmu_age_some() is. */
+struct mmu_walk {
+    bool begun;
+    uint64_t count;
+    struct tdp_iter iter;
+};
+
 /* How far a table is freed, with all that it links. */
 struct table_walk {
     unsigned top,
@@ -140,6 +159,46 @@ struct table_walk {
     alias_t alias; /* of the next entry */
     uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1];
+};
+
+/* A change of the set of slots, as it is asked for; see mmu_change(). */
+enum mmu_change_kind {
+    CHANGE_ADD,      /* id, gpa, pages, flags */
+    CHANGE_DELETE,   /* id */
+    CHANGE_MOVE,     /* id, gpa */
+    CHANGE_FLAGS,    /* id, flags */
+    CHANGE_COUNTERS, /* gpa: its slot gets room to count who tracks which page */
+    CHANGE_KINDS,
+};
+
+struct mmu_change {
+    enum mmu_change_kind kind;
+    uint32_t id, flags;
+    gpa_t gpa;
+    uint64_t pages;
+    uint64_t number; /* 0: it has not begun */
+};
+
+/* Memory that is still to be filled, so many words of it. */
+struct filling {
+    uint64_t *at, words, value;
+};
+
+/* The change that is in progress, and how far it is. Only one is at a time. It belongs to the VM
+ * and not to the vCPU that asked for it: whoever needs it to be over does some of it. */
+struct changing {
+    int (*step)(struct mmu *mmu);  /* what comes next; NULL: none is in progress */
+    int (*after)(struct mmu *mmu); /* this step, if it is one that several kinds have */
+    uint64_t number;               /* of this one, or of the last */
+    struct mmu_change what;
+    unsigned index;        /* of the slot */
+    unsigned from;         /* the first index at which the two copies of the set differ */
+    struct memslot slot;   /* what it was, or is to be */
+    struct memslot owned;  /* what hangs on no slot yet */
+    struct memslots *room; /* larger, takes the place of the copy that nobody reads */
+    struct filling filling[3];
+    unsigned zap_flags;
+    struct tdp_iter iter;
 };
 
 /* Locks, outermost first: `slots_lock` for changes of slots and what hangs on them; `lock`, shared
@@ -157,8 +216,9 @@ struct mmu {
     struct rwlock lock;
 
     struct spinlock slots_lock;
-    struct memslots *slots;         /* the current one of two copies */
-    struct memslots *spare;         /* the other, which nobody reads */
+    struct memslots *slots; /* the current one of two copies */
+    struct memslots *spare; /* the other, which nobody reads */
+    struct changing changing;
     uint64_t slot_pages;            /* in all slots, bounds the tables */
     uint64_t invalidate_sequence;   /* odd while guest pages lose their place */
     uint64_t converting;            /* frames that neither side has now */

@@ -125,7 +125,7 @@ void ipi_start(struct vcpu *vcpu)
         vcpu->stopping = true;
         return;
     }
-    vcpu->halted = false;
+    vcpu->halted = vcpu->unfinished = vcpu->has_chores = false;
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->vmx.pending = (struct event_pending){0};
     vcpu->external.valid = vcpu->delayed.valid = false;

@@ -101,6 +101,17 @@ struct transcript *transcript_running(const char **name)
     return vcpu ? vcpu->vm->console.transcript : NULL;
 }
 
+/* Whoever stops because of it comes to attend() next, and not to the guest. */
+bool mmu_pauses(void)
+{
+    struct vcpu *vcpu = vcpu_here();
+    if (!vcpu || !(READ_ONCE(vcpu->kicked) || vm_ending(vcpu->vm) != VM_RUNNING ||
+                   rdtsc() >= vcpu->next_event))
+        return false;
+    vcpu->vmx.attention = true;
+    return true;
+}
+
 static void kicked(void)
 {
     struct vcpu *vcpu = vcpu_here();

@@ -194,13 +194,16 @@ static void print_own(struct vcpu *vcpu)
     vcpu->budget_end += rdtsc() - start;
 }
 
-/* What a call of this vCPU's has left to be done is done before it goes on, a piece at a time, and
- * in its own time: the VM's other vCPUs did not ask for it. True: look around, then do another. */
-static bool do_chore(struct vcpu *vcpu)
+/* A call of this vCPU's that is not over, or what it has left to be done, goes on before the guest
+ * does, a piece at a time, and in its own time: the VM's other vCPUs did not ask for it. True: look
+ * around, then do another. */
+static bool do_piece(struct vcpu *vcpu)
 {
-    if (likely(!vcpu->has_chores) || vm_ending(vcpu->vm) != VM_RUNNING ||
-        rdtsc() >= vcpu->slice_end)
+    if (likely(!vcpu->has_chores && !vcpu->unfinished) || vm_ending(vcpu->vm) != VM_RUNNING ||
+        vcpu->stopping || rdtsc() >= vcpu->slice_end)
         return false;
+    if (vcpu->unfinished)
+        return !hypercall_go_on(vcpu) || vcpu->has_chores;
     vcpu->has_chores = mmu_do_chore(&vcpu->vm->mmu);
     return vcpu->has_chores;
 }
@@ -220,7 +223,7 @@ static bool attend(struct vcpu *vcpu)
             arm_timer(vcpu, vcpu->next_event - now);
         if (vcpu->halted)
             wait_halted(vcpu);
-    } while (READ_ONCE(vcpu->kicked) || do_chore(vcpu));
+    } while (READ_ONCE(vcpu->kicked) || do_piece(vcpu));
     if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {

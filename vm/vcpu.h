@@ -68,6 +68,9 @@ struct vcpu {
     bool halted;
     bool kicked;         /* by another CPU: the preemption timer has to be armed anew */
     bool has_chores;     /* its last hypercall left some; see mmu_do_chore() */
+    bool unfinished;     /* its last hypercall is to go on before the guest does, from here: */
+    struct mmu_change change;
+    struct mmu_walk walk;
     uint64_t tsc_offset; /* the guest's TSC less the host's */
     uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 

@@ -65,14 +65,14 @@ static inline void model_map(uint64_t *r)
             return;
         }
         bool converted = false;
-        do { /* to the end of 64 pages, of the slot, or of the range, or to what is there already */
+        do { /* to the end of 32 pages, of the slot, or of the range, or to what is there already */
             bool *shared = &side[(at & ~SHARED) >> 12], wanted = at & SHARED;
             if (converted && *shared == wanted)
                 break;
             converted = converted || *shared != wanted;
             *shared = wanted;
             at += PAGE_SIZE;
-        } while (at < end && at & 0x3ffff && is_memory(at & ~SHARED));
+        } while (at < end && at & 0x1ffff && is_memory(at & ~SHARED));
         r[GPR_R11] = at;
     }
 }

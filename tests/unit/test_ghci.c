@@ -273,13 +273,13 @@ static void conversions(void **state)
     }
 }
 
-/* Pieces of 64 pages; an event stops it between them, never before the first, and R11 goes on. */
+/* Pieces of 32 pages; an event stops it between them, never before the first, and R11 goes on. */
 static void conversions_are_interrupted(void **state)
 {
     (void)state;
     start();
     uint64_t at = SHARED | (RAM + 0x5000), end = SHARED | (RAM + PAGES * PAGE_SIZE);
-    static const uint64_t stops[] = {RAM + 0x40000, RAM + 0x80000, RAM + 0xc0000};
+    static const uint64_t stops[] = {RAM + 0x20000, RAM + 0x40000, RAM + 0x60000};
     events_after = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(stops); i++) {
         fill(GHCI_MAP_GPA, at, end - at, 0, 0);
@@ -293,7 +293,7 @@ static void conversions_are_interrupted(void **state)
     fill(GHCI_MAP_GPA, RAM, PAGES * PAGE_SIZE, 0, 0);
     call_changing(R10 | R11);
     assert_int_equal(gpr[GPR_R10], 1);
-    assert_int_equal(gpr[GPR_R11], RAM + 0x80000);
+    assert_int_equal(gpr[GPR_R11], RAM + 0x40000);
     stop();
 }
 
