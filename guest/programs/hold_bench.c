@@ -15,8 +15,8 @@
 #define SLOT       8
 #define OTHER      9              /* a slot that logs */
 #define BASE       0x100200000ull /* not all of a GiB: its tables are taken one by one */
-#define SCATTERED  510u           /* tables, of 2 MiB each: more than can wait to be freed */
-#define DENSE      36u            /* the same, all of whose pages are touched */
+#define SCATTERED  300u           /* tables, of 2 MiB each: more than can wait to be freed */
+#define DENSE      10u            /* the same, all of whose pages are touched */
 #define OTHER_BASE 0x200000000ull
 #define MOVED      0x300200000ull
 #define DEVICES    0x400000000ull /* nothing is there */
