@@ -154,10 +154,14 @@ static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *
     return map_unusual(self, slot, &copy);
 }
 
-/* Nothing stands behind the frame yet. */
-static NOINLINE int populate(const struct memslot *slot, gfn_t gfn)
+/* Nothing stands behind the frame yet. FAULT_RETRY: nor will it before something else has been
+ * seen to. */
+static NOINLINE int populate(struct mmu *mmu, const struct memslot *slot, gfn_t gfn)
 {
-    int error = backing_populate(&slot->backing, gfn.v - slot->base.v, mmu_levels());
+    int error =
+        backing_populate(&slot->backing, &mmu->clearing, gfn.v - slot->base.v, mmu_levels());
+    if (error == -EINPROGRESS)
+        return FAULT_RETRY;
     if (error)
         log_error("MMU: no page left for guest frame %#lx; %s", gfn.v, page_shortage());
     return error;
@@ -183,9 +187,9 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
 
     want->page = backing_page(&slot->backing, offset, &want->level);
     if (unlikely(page_is_none(want->page))) {
-        int error = populate(slot, want->gfn);
-        if (error)
-            return error;
+        int result = populate(self->mmu, slot, want->gfn);
+        if (result)
+            return result;
         want->page = backing_page(&slot->backing, offset, &want->level);
     }
     read_lock(&self->mmu->lock);

@@ -227,6 +227,7 @@ void memslot_free_parts(struct memslot *slot)
 
 void memslots_free(struct mmu *mmu)
 {
+    clearing_end(&mmu->clearing);
     for (unsigned i = 0; i < mmu->slots->used; i++) {
         backing_free(&mmu->slots->slot[i].backing);
         memslot_free_parts(&mmu->slots->slot[i]);

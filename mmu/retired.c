@@ -11,8 +11,8 @@
 #include "mmu/tlb.h"
 
 /* One piece. A fault needs at most TABLE_CACHE tables, so it frees more than it takes. */
-#define PIECE_TABLES (TABLE_CACHE + 1u)
-#define PIECE_PAGES  128u
+#define PIECE_TABLES  (TABLE_CACHE + 1u)
+#define PIECE_ENTRIES 1024u /* and of what they hold at most */
 
 /* ---- The queue ------------------------------------------------------------------------------- */
 
@@ -66,18 +66,22 @@ static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
 
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
-/* Forgets an entry of a table that nobody can reach any more. */
-static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t spte)
+/* Forgets an entry of a table that nobody can reach any more. Returns how many others that took as
+ * long as. */
+static unsigned disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t spte)
 {
     if (spte_is_leaf(spte, level)) {
         self->stats.pages[level - 1]--;
         if (unlikely(spte & EPT_DIRTY))
             dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
-    } else if (spte_is_present(spte)) {
+        return spte & EPT_DIRTY ? 4 : 1;
+    }
+    if (spte_is_present(spte)) {
         mmu_count(&self->stats.tables, ~0ull);
         if (spte & SPTE_NX_SPLIT)
             mmu_count(&self->stats.nx_splits, ~0ull);
     }
+    return 1;
 }
 
 static void begin_freeing(struct table_walk *walk, const struct retired *r)
@@ -101,21 +105,22 @@ static void skip_nothing(struct table_walk *w, unsigned level)
 }
 
 /* Frees a table and all that it links, or goes on with it: down as long as there are tables, then
- * sideways, then up, for so many tables. */
-static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
+ * sideways, then up, for a piece. */
+static void free_tables(struct mmu *mmu, struct table_walk *w)
 {
     struct mmu_cpu *self = mmu_self(mmu);
-    while (w->level <= w->top && most) {
+    unsigned tables = 0, entries = 0;
+    while (w->level <= w->top && tables < PIECE_TABLES && entries < PIECE_ENTRIES) {
         unsigned level = w->level;
         skip_nothing(w, level);
         if (w->index[level] == EPT_ENTRIES) {
             page_free(virt_to_phys(w->tables[level]), 0);
             w->level++;
-            most--;
+            tables++;
             continue;
         }
         uint64_t spte = w->tables[level][w->index[level]++];
-        disown(self, w->alias, level, spte);
+        entries += disown(self, w->alias, level, spte);
         if (spte_is_nonleaf(spte, level)) {
             w->level--;
             w->tables[w->level] = phys_to_virt(spte_page(spte));
@@ -151,7 +156,7 @@ static void free_doomed(struct mmu *mmu)
     unsigned last = mmu->doomed_used - 1;
     struct backing backing = mmu->doomed[last];
     spin_unlock(&mmu->retired_lock);
-    bool empty = backing_free_some(&backing, PIECE_PAGES);
+    bool empty = backing_free_some(&backing, BACKING_FREE_PAGES);
     spin_lock(&mmu->retired_lock);
     if (empty) {
         unsigned end = mmu->doomed_used - 1;
@@ -184,7 +189,7 @@ static bool free_piece(struct mmu *mmu, uint64_t *newest)
         begin_freeing(&mmu->dying, &r);
     }
     if (mmu->dying.top)
-        free_tables(mmu, &mmu->dying, PIECE_TABLES);
+        free_tables(mmu, &mmu->dying);
     else if (mmu->doomed_used)
         free_doomed(mmu);
     else
@@ -236,7 +241,9 @@ void tdp_reclaim(struct mmu *mmu, bool wait)
         (void)tdp_reclaim_piece(mmu, false);
         return;
     }
-    while (tdp_is_reclaiming(mmu) || mmu->doomed_used)
+    while (tdp_is_reclaiming(mmu) || mmu->doomed_used) {
         if (!tdp_reclaim_piece(mmu, true))
             cpu_relax();
+        (void)mmu_pauses(); /* at the end of a VM others get turns then */
+    }
 }

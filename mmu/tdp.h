@@ -43,8 +43,8 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
     return iter->root < &iter->mmu->roots[iter->mmu->root_count];
 }
 
-/* So many entries are a piece of a walk: some 20,000 instructions, whatever is done to them. */
-#define TDP_PIECE 192u
+/* So many entries are a piece of a walk: at most 30,000 instructions, whatever is done to them. */
+#define TDP_PIECE 96u
 
 #define tdp_for_each(iter, mmu, first, end) \
     for (tdp_iter_start(iter, mmu, first, end); tdp_iter_valid(iter); tdp_iter_next(iter))

@@ -48,6 +48,22 @@ struct memslot {
     uint16_t *tracked; /* how often each page is write-tracked; NULL: none ever was (rule N10) */
 };
 
+/* Blocks of 2 MiB and 1 GiB that are being cleared, in pieces, for the place where each is to
+ * stand. A place has one at most, so all of them are memory that the VM has been promised. */
+#define CLEARING_MAX 8u
+
+struct clearing {
+    struct spinlock lock;
+    unsigned used; /* of these, there is a block in so many */
+    struct clearing_block {
+        const uint64_t *place; /* its first directory word; NULL: there is none here */
+        hpa_t block;
+        unsigned order;
+        uint64_t words; /* that are cleared */
+        bool busy;      /* a pCPU is at it */
+    } blocks[CLEARING_MAX];
+};
+
 /* One copy of the set of slots, sorted by address. Never changed once published. */
 struct memslots {
     uint64_t generation;
@@ -219,6 +235,7 @@ struct mmu {
     struct memslots *slots; /* the current one of two copies */
     struct memslots *spare; /* the other, which nobody reads */
     struct changing changing;
+    struct clearing clearing;
     uint64_t slot_pages;            /* in all slots, bounds the tables */
     uint64_t invalidate_sequence;   /* odd while guest pages lose their place */
     uint64_t converting;            /* frames that neither side has now */

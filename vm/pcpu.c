@@ -101,12 +101,24 @@ struct transcript *transcript_running(const char **name)
     return vcpu ? vcpu->vm->console.transcript : NULL;
 }
 
-/* Whoever stops because of it comes to attend() next, and not to the guest. */
+static void (*rest)(void);
+
+void pcpus_set_rest(void (*function)(void))
+{
+    rest = function;
+}
+
+/* A vCPU that stops because of it comes to attend() next, and not to the guest. Who makes a VM or
+ * takes one apart rests, and goes on. */
 bool mmu_pauses(void)
 {
     struct vcpu *vcpu = vcpu_here();
-    if (!vcpu || !(READ_ONCE(vcpu->kicked) || vm_ending(vcpu->vm) != VM_RUNNING ||
-                   rdtsc() >= vcpu->next_event))
+    if (!vcpu) {
+        if (rest)
+            rest();
+        return false;
+    }
+    if (!READ_ONCE(vcpu->kicked) && vm_ending(vcpu->vm) == VM_RUNNING && rdtsc() < vcpu->next_event)
         return false;
     vcpu->vmx.attention = true;
     return true;

@@ -33,6 +33,9 @@ void sched_add(struct vcpu *vcpu);
  * is idle, and whoever adds something or calls sched_wake_all() from now on ends its next
  * sched_idle(). */
 struct vcpu *sched_take(void);
+
+/* One that waits for this pCPU, or NULL. */
+struct vcpu *sched_take_own(void);
 void sched_idle(void);
 void sched_wake_all(void);
 

@@ -20,6 +20,11 @@ static inline void memory_pay_from(unsigned account)
     cpus[this_cpu()].payer = account;
 }
 
+static inline uint32_t memory_payer(void)
+{
+    return cpus[this_cpu()].payer;
+}
+
 /* How many pages could be promised now. */
 uint64_t memory_unpromised(void);
 
