@@ -50,6 +50,7 @@ SETS = {
     "smp,cpus=2": ("sched_bench", "cpus=2", ("vcpus=3",)),
     "smp,cpus=1": ("sched_bench", "cpus=1", ("vcpus=2",)),
     "hold,cpus=1": ("hold_bench", "cpus=1 huge=0", ("vcpus=2", "shared=39", "budget=600000")),
+    "hold,huge=1": ("hold_bench", "cpus=1", ("vcpus=2", "shared=39", "budget=600000")),
     "scale": ("scale", "", ()),
     "start": ("hello", "", ()),  # tools/start.py measures it
 }
