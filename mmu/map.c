@@ -83,8 +83,7 @@ static int collapse(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned l
         return FAULT_RETRY;
     }
     for (unsigned i = 0; i < EPT_ENTRIES; i++)
-        tdp_exchange(self, GFN(first.v + i * ept_frames(level - 1)), &table[i], level - 1,
-                     SPTE_FROZEN);
+        tdp_freeze(self, GFN(first.v + i * ept_frames(level - 1)), &table[i], level - 1);
     tlb_sync(mmu);
     bool ours = tdp_store(self, gfn, sptep, level, SPTE_FROZEN, leaf);
     BUG_ON(!ours);

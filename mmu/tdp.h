@@ -105,6 +105,24 @@ static inline bool MUST_CHECK tdp_drop_usual(struct mmu_cpu *self, uint64_t *spt
 uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
                       uint64_t new);
 
+/* Makes an entry FROZEN, whatever stands there: of a usual leaf, or of nothing, at once. */
+static inline void tdp_freeze(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level)
+{
+    uint64_t old = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
+    bool leaf = spte_was_usual_leaf(old, level);
+    if (unlikely(!(leaf || old == SPTE_NONPRESENT) || trace_wants(TRACE_SPTE_CHANGES) ||
+                 !__atomic_compare_exchange_n(sptep, &old, SPTE_FROZEN, false, __ATOMIC_SEQ_CST,
+                                              __ATOMIC_ACQUIRE))) {
+        tdp_exchange(self, gfn, sptep, level, SPTE_FROZEN);
+        return;
+    }
+    self->stats.spte_changes++;
+    if (leaf) {
+        self->stats.pages[level - 1]--;
+        tlb_owe(self->mmu);
+    }
+}
+
 /* ---- tables.c -------------------------------------------------------------------------------- */
 
 /* The composite, with one root. Returns 0 or -ENOMEM. */

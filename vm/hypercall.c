@@ -335,12 +335,10 @@ static void leave_unfinished(struct vcpu *vcpu)
     vcpu->vmx.attention = true;
 }
 
-bool hypercall_go_on(struct vcpu *vcpu)
+void hypercall_go_on(struct vcpu *vcpu)
 {
     uint64_t mask = call_mask(), index = (vcpu->vmx.regs.gpr[GPR_RAX] & mask) ^ ABI_HYPERCALL;
-    bool over = is_ghci(vcpu) ? call_ghci(vcpu) : carry_out(vcpu, index, mask);
-    vcpu->unfinished = !over;
-    return over;
+    vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu) : carry_out(vcpu, index, mask));
 }
 
 static COLD void call_by_number(struct vcpu *vcpu)

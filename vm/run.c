@@ -203,9 +203,11 @@ static bool do_piece(struct vcpu *vcpu)
         vcpu->stopping || rdtsc() >= vcpu->slice_end)
         return false;
     if (vcpu->unfinished)
-        return !hypercall_go_on(vcpu) || vcpu->has_chores;
-    vcpu->has_chores = mmu_do_chore(&vcpu->vm->mmu);
-    return vcpu->has_chores;
+        hypercall_go_on(vcpu);
+    else
+        vcpu->has_chores = mmu_do_chore(&vcpu->vm->mmu);
+    arm_next(vcpu, rdtsc()); /* the timer stood still meanwhile */
+    return vcpu->unfinished || vcpu->has_chores;
 }
 
 /* What is due before the guest goes on. False: it does not, or not now. */
