@@ -13,7 +13,8 @@
 #define TERMINAL_ROWS    135
 
 struct terminal {
-    void (*draw)(unsigned column, unsigned row, char c); /* c is printable ASCII */
+    /* So many characters of a row, each printable ASCII. */
+    void (*draw)(unsigned column, unsigned row, const char *text, unsigned count);
     unsigned columns, rows;
     unsigned column, row; /* of the next character */
     bool line_ended;      /* the next character begins a line; scrolls no sooner than it must */
@@ -22,7 +23,7 @@ struct terminal {
 
 /* Starts with an empty grid, of one cell at least, whose every cell shows a space. */
 void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows,
-                   void (*draw)(unsigned column, unsigned row, char c));
+                   void (*draw)(unsigned column, unsigned row, const char *text, unsigned count));
 
 /* Newlines are obeyed, lines that are too long are wrapped, and what is not printable ASCII shows
  * as a question mark. */
