@@ -11,7 +11,7 @@
 
 /* Characters that are printed at a time. In Bochs one takes about 900 instructions, and the one with
  * which the screen scrolls 25,000. */
-#define PIECE 8u
+#define PIECE 6u
 
 struct text_page {
     struct text_page *next;

@@ -24,14 +24,14 @@ static void put_some(struct terminal *t, unsigned column, unsigned row, const ch
     }
 }
 
+/* Eight characters at once. */
+typedef uint64_t __attribute__((may_alias, aligned(1))) eight;
+
 /* Most of what scrolls is blank before and afterwards: eight such characters are one comparison. */
 static void put_row(struct terminal *t, unsigned row, const char *text)
 {
     for (unsigned column = 0; column < t->columns; column += 8) {
-        uint64_t now, then;
-        memcpy(&now, &t->shown[row][column], sizeof(now));
-        memcpy(&then, &text[column], sizeof(then));
-        if (now != then)
+        if (*(const eight *)&t->shown[row][column] != *(const eight *)&text[column])
             put_some(t, column, row, &text[column],
                      column + 8 < t->columns ? 8 : t->columns - column);
     }
