@@ -57,6 +57,7 @@ SETS = {
 MEMORY = {"scale": 1280}  # MiB of the machine, where it is not the usual amount
 PER = re.compile(r"^ *# (\S+): one of (\d+)$")
 MORE_IS_BETTER = ("faults",)  # units
+LONGEST_HOLD = 50000  # instructions: what the rows longest_hold… may have at most
 LIMIT = 1.03  # more than that over the budget is a failure
 ROUNDING = 0.005  # of counts, of which none may be more than the budget has
 COLUMNS = ("ticks", *trace.CYCLES, "weighed")
