@@ -102,7 +102,8 @@
 #define COUNTER_POISON_TICKS       29 /* TSC ticks that poison=1 took of this vCPU */
 #define COUNTER_COUNT              30
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
-#define COUNTER_TRACE(event)       (0x200 + (event)) /* of lib/trace.h: records */
+#define COUNTER_TRACE(event)       (0x200 + (event))  /* of lib/trace.h: records */
+#define COUNTER_INVEPT_FOR(reason) (0x300 + (reason)) /* of lib/flush_reasons.h, from 1 on */
 
 /* Where the information of #VE stands (SDM 3, table 26-1): in a page of private memory that is the
  * VM's own. The next #VE comes only after VE_BUSY has been cleared; before that it is #DF. */

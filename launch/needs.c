@@ -5,7 +5,7 @@
 #include "vm/transcript.h"
 #include "lib/trace.h"
 #include "mmu/mmu.h"
-#include "mmu/tdp.h"
+#include "mmu/tables.h"
 
 #define SLOTS      (GUEST_RAM_PIECES + 2u) /* firmware, #VE areas */
 #define PIECE_SIZE (512 * PAGE_SIZE)       /* has a page of words (mmu/backing.h) */

@@ -3,6 +3,7 @@
 
 #include "lib/assert.h"
 #include "lib/errno.h"
+#include "lib/flush_reasons.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -15,7 +16,7 @@ struct ring {
     uint64_t *counts; /* of the vCPU */
 } __attribute__((aligned(64)));
 
-static struct ring rings[TRACE_CPUS];
+static struct ring rings[CPUS_MAX];
 uint32_t trace_mask;
 
 static const struct {
@@ -46,7 +47,7 @@ int trace_create_ring(unsigned cpu)
 
 void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT])
 {
-    struct ring *ring = &rings[tlb_this_cpu()];
+    struct ring *ring = &rings[this_cpu()];
     ring->vm = vm;
     ring->vcpu = vcpu;
     ring->counts = counts;
@@ -101,7 +102,7 @@ void trace_forget(uint16_t vm)
 void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
                 uint64_t f)
 {
-    unsigned cpu = tlb_this_cpu();
+    unsigned cpu = this_cpu();
     struct ring *ring = &rings[cpu];
     if (!(trace_selected(ring->vm) >> event & 1))
         return; /* another VM wants it */
@@ -153,7 +154,7 @@ const struct trace_record *trace_read_next(struct trace_reader *reader)
 {
     struct trace_record record;
     bool found = false;
-    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++) {
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
         if (peek(reader, cpu, &record) && (!found || record.tsc < reader->record.tsc)) {
             reader->record = record;
             found = true;
@@ -201,6 +202,21 @@ static const char *choice(const char *const *names, size_t count, uint64_t value
     choice((const char *const[]){__VA_ARGS__}, ARRAY_SIZE(((const char *const[]){__VA_ARGS__})), \
            value)
 
+/* The names of the bits that are set, with commas between; a dash if none is. Bit 0 has no name. */
+static int format_debts(char *text, size_t size, uint64_t bits)
+{
+    static const char *const names[] = {
+#define X(name, text) text,
+        FLUSH_REASONS(X)
+#undef X
+    };
+    int used = snprintf(text, size, "%s", bits ? "" : "-");
+    for (unsigned i = 0; i < ARRAY_SIZE(names) && (size_t)used < size; i++)
+        if (bits >> (i + 1) & 1)
+            used += snprintf(text + used, size - (size_t)used, "%s%s", used ? "," : "", names[i]);
+    return used;
+}
+
 static int format_word(char *text, size_t size, char form, uint64_t value)
 {
     char some[16];
@@ -225,6 +241,8 @@ static int format_word(char *text, size_t size, char form, uint64_t value)
         if (value == BIT(63) || value == (BIT(63) | 0x5a0))
             return snprintf(text, size, "%s", value == BIT(63) ? "nonpresent" : "frozen");
         return snprintf(text, size, "%#lx", value);
+    case 'd':
+        return format_debts(text, size, value);
     case 'i':
         return snprintf(text, size, "%s", CHOICE(value, "debt", "root-load"));
     default:

@@ -10,9 +10,11 @@
  *
  *   x hexadecimal   u decimal   a EPT permissions   e a fault's error code   f a fault's result
  *   m an MMIO's direction       i why INVEPT was executed   s an SPTE
+ *   d the reasons of lib/flush_reasons.h, a bit for each
  */
 #pragma once
 
+#include "lib/cpu_local.h"
 #include "lib/bits.h"
 #include "lib/compiler.h"
 
@@ -32,7 +34,7 @@
     X(mark_mmio_spte, "sptep:x gfn:x access:a gen:x")              \
     /* What that led to */                                         \
     X(mmu_zap_all_fast, "gen:x used:u")                            \
-    X(invept, "reason:i debt:x")                                   \
+    X(invept, "reason:i owed:d debt:x")                            \
     /* MMIO */                                                     \
     X(check_mmio_spte, "gen:x spte_gen:x spte:s")                  \
     X(handle_mmio_page_fault, "addr:x gfn:x access:a")             \
@@ -63,7 +65,6 @@ _Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
 #define TRACE_MMIO_READ  1u
 #define TRACE_MMIO_WRITE 2u
 
-#define TRACE_CPUS  64u
 #define TRACE_VMS   66u /* by number, and 0 */
 #define TRACE_WORDS 6
 #define TRACE_RING  512u /* records of each pCPU; a power of two */
@@ -97,9 +98,6 @@ static inline bool trace_wants(uint32_t events)
 void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
                 uint64_t f) COLD;
 
-/* The number of the pCPU that executes this. Supplied by arch/x86, and by the hosted tests. */
-unsigned tlb_this_cpu(void);
-
 /* The ring of a pCPU, once, from that one or before it runs. -ENOMEM after a sentence; without a
  * ring its events are only counted. */
 int trace_create_ring(unsigned cpu) MUST_CHECK;
@@ -123,7 +121,7 @@ const char *trace_name(enum trace_event event);
  * any more; for others it may be, and take the place of some before they are read: so many are
  * `left` in the end. Those that are read are whole. */
 struct trace_reader {
-    uint64_t at[TRACE_CPUS];
+    uint64_t at[CPUS_MAX];
     uint64_t left;
     uint16_t vm;
     struct trace_record record; /* what was read last */

@@ -12,6 +12,7 @@
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
+#include "vm/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/page.h"
@@ -245,7 +246,7 @@ static void leave(struct vcpu *vcpu)
 /* Where a vCPU goes that has had its turn, and not the last one. */
 static void put_aside(struct vcpu *vcpu)
 {
-    if (vcpu->halted && !vcpu->starting)
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED))
         sleep_add(vcpu);
     else
         sched_add(vcpu);
@@ -254,7 +255,9 @@ static void put_aside(struct vcpu *vcpu)
 static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
-    if (vm_ending(vcpu->vm) != VM_RUNNING || (vcpu->stopping && !ipi_restarts(vcpu)))
+    const struct attention *requests = &vcpu->vmx.attention;
+    if (attention_requested(requests, ATTENTION_ENDED) ||
+        (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
         leave(vcpu);
     else
         put_aside(vcpu);
@@ -290,7 +293,7 @@ static void rest(void)
     work->away = true;
     vcpu_run(vcpu);
     /* One whose VM has ended, or that stops, has another turn for that, which is a short one. */
-    if (vm_ending(vcpu->vm) != VM_RUNNING || vcpu->stopping)
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_ENDED | ATTENTION_STOP))
         sched_add(vcpu);
     else
         put_aside(vcpu);
@@ -329,6 +332,8 @@ static void work(void)
         while (take_entry(&entry))
             start_guest(&entry);
         struct vcpu *vcpu = sched_take();
+        if (!vcpu)
+            vcpu = sleep_take();
         if (vcpu)
             run_turn(vcpu);
         else if (all_done())

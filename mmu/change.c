@@ -26,10 +26,12 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/page_bitmap.h"
+#include "mmu/retired.h"
 #include "mmu/sides.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/track.h"
+#include "mmu/zap.h"
 
 #define FILL_WORDS 16384u /* a piece */
 
@@ -112,14 +114,17 @@ static int publish_less(struct mmu *mmu, unsigned from, int (*after)(struct mmu 
 static int zap(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
-    return tdp_zap_piece(mmu, &now->iter, now->zap_flags) ? then(mmu, now->after) : -EINPROGRESS;
+    return tdp_zap_piece(mmu, &now->iter, now->zap_flags, now->zap_reason) ? then(mmu, now->after)
+                                                                           : -EINPROGRESS;
 }
 
-static int zap_slot(struct mmu *mmu, unsigned flags, int (*after)(struct mmu *mmu))
+static int zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
+                    int (*after)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
     tdp_iter_start(&now->iter, mmu, now->slot.base, memslot_end(&now->slot));
     now->zap_flags = flags;
+    now->zap_reason = reason;
     now->after = after;
     return then(mmu, zap);
 }
@@ -132,7 +137,7 @@ static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
     uint32_t change = (new &MEMSLOT_LOG_DIRTY ? 1u : 0u) - (old & MEMSLOT_LOG_DIRTY ? 1u : 0u);
     uint32_t logging = __atomic_add_fetch(&mmu->logging, change, __ATOMIC_SEQ_CST);
     if (change == 1 && logging == 1 && dirty_method() == DIRTY_PML) {
-        tlb_owe(mmu);
+        tlb_owe(mmu, DEBT_LOG_STARTED);
         tlb_sync(mmu);
     }
 }
@@ -142,7 +147,7 @@ static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
  * published. */
 static int forget_mmio(struct mmu *mmu)
 {
-    return mmu_has_ve(mmu) ? zap_slot(mmu, ZAP_MMIO, finish) : finish(mmu);
+    return mmu_has_ve(mmu) ? zap_slot(mmu, ZAP_MMIO, DEBT_SLOT_ADDED, finish) : finish(mmu);
 }
 
 /* ---- Refusals -------------------------------------------------------------------------------- */
@@ -324,9 +329,9 @@ static int zap_invalid(struct mmu *mmu)
 {
     const struct changing *now = &mmu->changing;
     if (now->what.kind == CHANGE_DELETE)
-        return zap_slot(mmu, ZAP_TABLES, delete_unlink);
+        return zap_slot(mmu, ZAP_TABLES, DEBT_SLOT_GONE, delete_unlink);
     bool logs = now->slot.flags & MEMSLOT_LOG_DIRTY;
-    return zap_slot(mmu, logs ? 0 : ZAP_TABLES, logs ? move_log : move_relink);
+    return zap_slot(mmu, logs ? 0 : ZAP_TABLES, DEBT_SLOT_GONE, logs ? move_log : move_relink);
 }
 
 static int retire(struct mmu *mmu)
@@ -380,7 +385,7 @@ static int split(struct mmu *mmu)
     struct changing *now = &mmu->changing;
     int result = huge_split_piece(mmu, &now->iter);
     if (result < 0)
-        return zap_slot(mmu, 0, tidy);
+        return zap_slot(mmu, 0, DEBT_SLOT_FLAGS, tidy);
     if (!result)
         return -EINPROGRESS;
     tdp_iter_start(&now->iter, mmu, now->slot.base, memslot_end(&now->slot));
@@ -398,7 +403,7 @@ static int apply_flags(struct mmu *mmu)
         return then(mmu, split);
     }
     bool ended = now->slot.flags & change & MEMSLOT_LOG_DIRTY;
-    return zap_slot(mmu, ended ? ZAP_MMIO | ZAP_TABLES : 0, tidy);
+    return zap_slot(mmu, ended ? ZAP_MMIO | ZAP_TABLES : 0, DEBT_SLOT_FLAGS, tidy);
 }
 
 static int flags_publish(struct mmu *mmu)
@@ -509,7 +514,7 @@ int change_begin(struct mmu *mmu, struct mmu_change *change)
 /* The lock alone; who waits for it meanwhile passes. */
 static bool try_lock(struct mmu *mmu)
 {
-    unsigned self = tlb_this_cpu();
+    unsigned self = this_cpu();
     if (spin_trylock(&mmu->slots_lock))
         return true;
     if (__atomic_load_n(&epoch_cpus[self].seen, __ATOMIC_RELAXED))

@@ -3,6 +3,8 @@
 
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
 
@@ -37,7 +39,7 @@ int fast_fault(struct mmu *mmu, const struct tdp_mapping *want)
 {
     for (unsigned i = 0; i < TRIES; i++) {
         unsigned level;
-        uint64_t *sptep;
+        const uint64_t *sptep;
         uint64_t spte = tdp_walk_to(mmu, want->alias, &level, &sptep);
         if (!spte_is_leaf(spte, level))
             return FAULT_INVALID; /* also FROZEN */
@@ -47,7 +49,7 @@ int fast_fault(struct mmu *mmu, const struct tdp_mapping *want)
         if (want->access & ~new)
             return FAULT_INVALID;
         struct mmu_cpu *self = mmu_self(mmu);
-        if (tdp_store(self, want->gfn, sptep, level, spte, new)) {
+        if (tdp_store(self, want->gfn, sptep, level, spte, new, DEBT_NONE)) {
             if (new & ~spte & EPT_WRITE)
                 dirty_note(mmu, want->gfn, 1);
             self->stats.fast_faults++;

@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include "mmu/tdp.h"
+#include "mmu/map.h"
 
 /* Returns FAULT_FIXED, FAULT_SPURIOUS, or FAULT_INVALID: not decided here (rule P3). In an
  * epoch. */

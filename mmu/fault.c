@@ -10,9 +10,13 @@
 #include "mmu/dirty.h"
 #include "mmu/fast.h"
 #include "mmu/huge.h"
+#include "mmu/map.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/self.h"
 #include "mmu/sides.h"
+#include "mmu/store.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
 #include "mmu/track.h"
@@ -325,7 +329,7 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
  * a fast fault it takes a right to nothing away, and the epoch keeps both the table and the set of
  * slots (rule F8: a set whose generation wraps is not current before this pCPU has passed). */
 static bool renew(struct mmu_cpu *self, const struct memslots *slots, uint64_t generation,
-                  gfn_t gfn, uint64_t *sptep, uint64_t spte)
+                  gfn_t gfn, const uint64_t *sptep, uint64_t spte)
 {
     if (generation & SLOT_UPDATE_IN_PROGRESS || memslot_find(slots, gfn))
         return false;
@@ -336,7 +340,7 @@ static bool renew(struct mmu_cpu *self, const struct memslots *slots, uint64_t g
 int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
 {
     unsigned level;
-    uint64_t *sptep;
+    const uint64_t *sptep;
     struct mmu_cpu *self = mmu_self(mmu);
     alias_t alias = gpa_to_alias(gpa);
     uint64_t spte = tdp_walk_to(mmu, alias, &level, &sptep);

@@ -8,8 +8,12 @@
 #include "mmu/backing.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 /* ---- Another page ---------------------------------------------------------------------------- */
 
@@ -25,7 +29,7 @@ static void replace(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, hpa_
     unsigned order = 9 * (level - 1);
     gfn_t first = GFN(gfn.v - (old.v >> PAGE_SHIFT & (BIT(order) - 1)));
     old = HPA(align_down(old.v, PAGE_SIZE << order));
-    tdp_zap_locked(mmu, first, GFN(first.v + BIT(order)), 0);
+    tdp_zap_locked(mmu, first, GFN(first.v + BIT(order)), 0, DEBT_HOST_REMAPPED);
     memcpy(phys_to_virt(new), phys_to_virt(old), PAGE_SIZE << order);
     backing_replace(&slot->backing, offset, new);
     write_unlock(&mmu->lock);
@@ -73,7 +77,7 @@ static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
     uint64_t old = iter->old;
     while (spte_is_leaf(old, iter->level) && old & EPT_ACCESSED) {
         uint64_t new = spte_ad_enabled(old) ? old & ~EPT_ACCESSED : spte_track_access(old);
-        if (tdp_store(self, iter->gfn, iter->sptep, iter->level, old, new))
+        if (tdp_store(self, iter->gfn, iter->sptep, iter->level, old, new, DEBT_AGED))
             return true;
         old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
     }

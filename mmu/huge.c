@@ -2,12 +2,17 @@
 #include "mmu/huge.h"
 
 #include "lib/assert.h"
+#include "mmu/map.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
 #include "mmu/sides.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/track.h"
+#include "mmu/zap.h"
 
 uint64_t huge_denied(void)
 {
@@ -83,7 +88,7 @@ static bool recover_one(struct mmu *mmu)
         gfn_t first = ept_first_frame(iter.gfn, iter.level);
         mmu->nx_cursor = GFN(first.v + ept_frames(iter.level));
         tdp_zap_locked(mmu, first, mmu->nx_cursor,
-                       mmu_is_logging(mmu) ? ZAP_MMIO : ZAP_MMIO | ZAP_TABLES);
+                       mmu_is_logging(mmu) ? ZAP_MMIO : ZAP_MMIO | ZAP_TABLES, DEBT_NX_RECOVERED);
         return true;
     }
     mmu->nx_cursor = GFN(0);
@@ -93,7 +98,7 @@ static bool recover_one(struct mmu *mmu)
 unsigned mmu_nx_recover(struct mmu *mmu)
 {
     uint64_t splits = 0;
-    for (unsigned i = 0; i < TLB_CPUS; i++)
+    for (unsigned i = 0; i < CPUS_MAX; i++)
         splits += __atomic_load_n(&mmu->cpu[i].stats.nx_splits, __ATOMIC_RELAXED);
     uint64_t wanted = (splits + NX_RATIO - 1) / NX_RATIO;
     unsigned done = 0, ends = 0;

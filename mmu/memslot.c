@@ -13,9 +13,9 @@
 #include "mmu/page_bitmap.h"
 #include "mmu/sides.h"
 #include "mmu/spte.h"
-#include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/track.h"
+#include "mmu/zap.h"
 
 uint64_t memslot_gfn_end(const struct mmu *mmu)
 {
@@ -137,7 +137,7 @@ void memslots_publish(struct mmu *mmu)
     mmu->spare = old;
     generation++;
     if (!(generation & SPTE_GENERATION_MASK))
-        tdp_zap_all(mmu);
+        tdp_zap_all(mmu, DEBT_NEW_GENERATION);
     __atomic_store_n(&next->generation, generation, __ATOMIC_SEQ_CST);
 }
 

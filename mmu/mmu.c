@@ -6,8 +6,10 @@
 #include "lib/string.h"
 #include "mmu/change.h"
 #include "mmu/memslot.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 #define GENERATION_END BIT(62) /* clear of the mark, with room to count */
 
@@ -53,7 +55,7 @@ unsigned mmu_levels(void)
 int mmu_create(struct mmu *mmu)
 {
     memset(mmu, 0, sizeof(*mmu));
-    for (unsigned i = 0; i < TLB_CPUS; i++)
+    for (unsigned i = 0; i < CPUS_MAX; i++)
         mmu->cpu[i].mmu = mmu;
     mmu->mmio_value = spte_format.mmio_value;
     int error = memslots_create(mmu);
@@ -97,7 +99,7 @@ static int set_generation(struct mmu *mmu, uint64_t generation)
     }
     __atomic_store_n(&mmu->slots->generation, now | SLOT_UPDATE_IN_PROGRESS, __ATOMIC_SEQ_CST);
     tlb_wait_epoch(mmu); /* who has read the old number installs no SPTE with it any more */
-    tdp_zap_all(mmu);
+    tdp_zap_all(mmu, DEBT_NEW_GENERATION);
     __atomic_store_n(&mmu->slots->generation, generation, __ATOMIC_SEQ_CST);
     return 0;
 }
@@ -121,7 +123,7 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
     if (error)
         return error;
     gfn_t first = gpa_to_gfn(gpa);
-    tdp_zap(mmu, first, GFN(first.v + pages), ZAP_MMIO);
+    tdp_zap(mmu, first, GFN(first.v + pages), ZAP_MMIO, DEBT_ZAPPED);
     return 0;
 }
 
@@ -135,7 +137,7 @@ int mmu_zap_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *wa
         walk->begun = true;
         tdp_iter_start(&walk->iter, mmu, first, GFN(first.v + pages));
     }
-    while (!tdp_zap_piece(mmu, &walk->iter, ZAP_MMIO))
+    while (!tdp_zap_piece(mmu, &walk->iter, ZAP_MMIO, DEBT_ZAPPED))
         if (mmu_pauses())
             return -EINPROGRESS;
     return 0;
@@ -170,7 +172,7 @@ struct mmu_stats mmu_stats(const struct mmu *mmu)
         struct mmu_stats stats;
         uint64_t word[sizeof(struct mmu_stats) / sizeof(uint64_t)];
     } sum = {.word = {0}};
-    for (unsigned cpu = 0; cpu < TLB_CPUS; cpu++) {
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
         const uint64_t *word = (const uint64_t *)&mmu->cpu[cpu].stats;
         for (size_t i = 0; i < ARRAY_SIZE(sum.word); i++)
             sum.word[i] += __atomic_load_n(&word[i], __ATOMIC_RELAXED);
@@ -184,6 +186,14 @@ uint64_t mmu_invept_count(const struct mmu *mmu)
     uint64_t sum = 0;
     for (unsigned i = 0; i < INVEPT_REASONS; i++)
         sum += stats.invept[i];
+    return sum;
+}
+
+uint64_t mmu_invept_for(const struct mmu *mmu, enum debt_reason reason)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < CPUS_MAX; i++)
+        sum += __atomic_load_n(&mmu->invept_for[i][reason], __ATOMIC_RELAXED);
     return sum;
 }
 

@@ -215,6 +215,9 @@ struct mmu_stats mmu_stats(const struct mmu *mmu);
 uint64_t mmu_invept_count(const struct mmu *mmu);
 uint64_t mmu_invvpid_count(const struct mmu *mmu);
 
+/* How many INVEPTs paid a debt for this reason. One may pay several. */
+uint64_t mmu_invept_for(const struct mmu *mmu, enum debt_reason reason);
+
 /* What a guest access wants; also the error code of a fault (rule F1). */
 enum mmu_access {
     ACCESS_READ = 1u << 0,

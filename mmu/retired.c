@@ -1,13 +1,16 @@
 /*
  * What has been unlinked, tables and pages, waits here until nobody can be reading it, and is freed
  * in pieces: a table is freed with all that it links, which can be half a million pages' worth, and
- * whoever frees has other things to do, other VMs' among them. See tdp.h.
+ * whoever frees has other things to do, other VMs' among them. See the header.
  */
+#include "mmu/retired.h"
+
 #include "lib/assert.h"
 #include "mmu/backing.h"
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
-#include "mmu/tdp.h"
+#include "mmu/self.h"
+#include "mmu/spte.h"
 #include "mmu/tlb.h"
 
 /* One piece. A fault needs at most TABLE_CACHE tables, so it frees more than it takes. */
@@ -77,9 +80,7 @@ static unsigned disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint
         return spte & EPT_DIRTY ? 4 : 1;
     }
     if (spte_is_present(spte)) {
-        mmu_count(&self->stats.tables, ~0ull);
-        if (spte & SPTE_NX_SPLIT)
-            mmu_count(&self->stats.nx_splits, ~0ull);
+        mmu_count_table(self, spte, ~0ull);
     }
     return 1;
 }
@@ -215,7 +216,7 @@ bool tdp_reclaim_piece(struct mmu *mmu, bool wait)
         return false;
     bool done = free_piece(mmu, &newest);
     if (!done && wait && newest) {
-        epoch_wait(newest, mmu, tlb_this_cpu(), tlb_kick);
+        epoch_wait(newest, mmu, this_cpu(), cpu_kick);
         done = free_piece(mmu, &newest);
     }
     end_tidying(mmu);

@@ -9,8 +9,8 @@
 #include "mmu/dirty.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
-#include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 bool sides_uniform(const struct memslot *slot, uint64_t offset, uint64_t frames)
 {
@@ -61,7 +61,7 @@ static void convert(struct mmu *mmu, const struct memslot *slot, uint64_t first,
     write_lock(&mmu->lock);
     __atomic_store_n(&mmu->converting, from.v << CONVERTING_SHIFT | (end - first),
                      __ATOMIC_RELEASE);
-    tdp_zap_locked(mmu, from, to, 0);
+    tdp_zap_locked(mmu, from, to, 0, DEBT_CONVERTED);
     write_unlock(&mmu->lock);
     tlb_wait_epoch(mmu);
     for (uint64_t i = first; i < end; i++)

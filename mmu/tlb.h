@@ -22,24 +22,18 @@ struct tlb_cpu {
     struct mmu *running; /* in whose guest this pCPU is, or is about to be; NULL: in neither */
     uint64_t entered;    /* the debt number of its last entry; 0: none. Its own */
 } __attribute__((aligned(64)));
-extern struct tlb_cpu tlb_cpus[TLB_CPUS];
-_Static_assert(TLB_CPUS == EPOCH_CPUS, "the same pCPUs");
-
-/* The number of the pCPU that executes this, below TLB_CPUS. Supplied by arch/x86, and by the
- * hosted tests. */
-unsigned tlb_this_cpu(void);
-
-/* Makes another pCPU leave the guest, soon; if it is between tlb_enter() and the guest, it comes
- * out again at once. Supplied by arch/x86, and by the hosted tests. */
-void tlb_kick(unsigned pcpu);
+extern struct tlb_cpu tlb_cpus[CPUS_MAX];
 
 /* Before a new EPTP is used for the first time. */
 void tlb_ledger_init(struct mmu *mmu);
 
-/* Records that cached translations of this EPTP have become wrong. Debts only grow, so that waiting
- * for one is waiting for all before it. */
-static inline void tlb_owe(struct mmu *mmu)
+/* Records that cached translations of this EPTP have become wrong, and why. Debts only grow, so
+ * that waiting for one is waiting for all before it. The reason is there before the debt: a flush
+ * that pays the debt names it, unless another one did that was made at the same moment. */
+static inline void tlb_owe(struct mmu *mmu, enum debt_reason reason)
 {
+    uint64_t next = __atomic_load_n(&mmu->tlb.debt, __ATOMIC_RELAXED) + 1;
+    __atomic_store_n(&mmu->tlb.newest[reason], next, __ATOMIC_RELAXED);
     __atomic_add_fetch(&mmu->tlb.debt, 1, __ATOMIC_SEQ_CST);
 }
 

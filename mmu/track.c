@@ -8,6 +8,8 @@
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
@@ -49,7 +51,7 @@ static void protect_locked(struct mmu *mmu, gfn_t gfn)
         while (iter.level == EPT_LEVEL_4K && spte_is_leaf(iter.old, iter.level) &&
                iter.old & SPTE_MMU_WRITABLE) {
             uint64_t new = iter.old & ~(EPT_WRITE | SPTE_MMU_WRITABLE);
-            if (tdp_store(self, gfn, iter.sptep, iter.level, iter.old, new))
+            if (tdp_store(self, gfn, iter.sptep, iter.level, iter.old, new, DEBT_WRITES_TRACKED))
                 break;
             iter.old = __atomic_load_n(iter.sptep, __ATOMIC_ACQUIRE);
         }

@@ -3,8 +3,11 @@
  */
 #pragma once
 
+#include "lib/cpu_local.h"
 #include "ept/format.h"
 #include "lib/compiler.h"
+#include "lib/cpu_local.h"
+#include "lib/flush_reasons.h"
 #include "lib/rwlock.h"
 #include "lib/types.h"
 #include "mmu/root.h"
@@ -73,7 +76,6 @@ struct memslots {
 };
 
 /* ---- The flush ledger ------------------------------------------------------------------------ */
-#define TLB_CPUS 64u
 
 enum invept_reason {
     INVEPT_DEBT,      /* a VM entry paid for changes of the tables */
@@ -89,15 +91,25 @@ enum invvpid_reason {
     INVVPID_REASONS,
 };
 
+/* Why a flush is owed: what the change of the tables was made for. */
+enum debt_reason {
+    DEBT_NONE, /* a change that never owes one */
+#define X(name, text) DEBT_##name,
+    FLUSH_REASONS(X)
+#undef X
+        DEBT_REASONS,
+};
+
 /* The debts of one EPTP. A debt's number is unique in the machine: the VM's own number above
  * TLB_DEBT_SHIFT, a count below. So one compare tells a pCPU both that it loaded this EPTP last and
  * that it owes nothing for it. */
 #define TLB_DEBT_SHIFT 40
 
 struct tlb_ledger {
-    uint64_t debt;           /* the newest change that owes a flush */
-    uint64_t paid[TLB_CPUS]; /* the newest debt that each pCPU has paid */
-    uint64_t cpus;           /* pCPUs that have ever entered with this EPTP */
+    uint64_t debt;                 /* the newest change that owes a flush */
+    uint64_t paid[CPUS_MAX];       /* the newest debt that each pCPU has paid */
+    uint64_t cpus;                 /* pCPUs that have ever entered with this EPTP */
+    uint64_t newest[DEBT_REASONS]; /* the newest debt for each reason */
 };
 
 /* ---- The MMU --------------------------------------------------------------------------------- */
@@ -152,13 +164,13 @@ struct retired {
 /* How far a range is walked in every root: before this entry. See mmu/tdp.h. */
 struct tdp_iter {
     const struct mmu *mmu;
-    const struct root *root; /* behind the last one: the walk is over */
+    const struct root *root, *end_root; /* the same: the walk is over */
     gfn_t first, end;
     gfn_t gfn;      /* the first frame of the range that this entry covers */
     unsigned level; /* of this entry */
     uint64_t old;   /* a snapshot of it */
-    uint64_t *sptep;
-    uint64_t *tables[EPT_LEVELS + 1];
+    const uint64_t *sptep;
+    const uint64_t *tables[EPT_LEVELS + 1];
 };
 
 /* How far a caller of mmu_zap_some() or mmu_age_some() is. */
@@ -173,7 +185,7 @@ struct table_walk {
     unsigned top,
         level;     /* of the table, and of the one below it that is freed now; top 0: none is */
     alias_t alias; /* of the next entry */
-    uint64_t *tables[EPT_LEVELS + 1];
+    const uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1];
 };
 
@@ -214,6 +226,7 @@ struct changing {
     struct memslots *room; /* larger, takes the place of the copy that nobody reads */
     struct filling filling[3];
     unsigned zap_flags;
+    enum debt_reason zap_reason;
     struct tdp_iter iter;
 };
 
@@ -221,8 +234,8 @@ struct changing {
  * by faults and owned by zaps; `retired_lock`. Holders of `lock` may wait for pCPUs to leave the
  * guest, never for an epoch. */
 struct mmu {
-    uint64_t *composite; /* where all walks begin, whatever their root */
-    unsigned root_level; /* of the composite */
+    const uint64_t *composite; /* where all walks begin, whatever their root */
+    unsigned root_level;       /* of the composite */
     uint64_t eptp;
     struct stolen stolen;
     struct root roots[ROOTS_MAX]; /* by the value of the stolen bits */
@@ -252,5 +265,6 @@ struct mmu {
     unsigned doomed_used;
     struct backing doomed[DOOMED_MAX];
 
-    struct mmu_cpu cpu[TLB_CPUS];
+    struct mmu_cpu cpu[CPUS_MAX];
+    uint64_t invept_for[CPUS_MAX][DEBT_REASONS]; /* each pCPU's that paid debts for this reason */
 };

@@ -1,10 +1,15 @@
 /*
- * Taking translations away; see tdp.h. A range is walked entry by entry, without recursion; the
- * composite is emptied by cutting off what it links.
+ * Taking translations away; see the header. A range is walked entry by entry, without recursion;
+ * the composite is emptied by cutting off what it links.
  */
+#include "mmu/zap.h"
+
 #include "lib/assert.h"
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/trace.h"
@@ -20,10 +25,11 @@ static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned fl
 
 /* Cuts off what an entry links. Those who hold the lock shared are in no table then; walkers
  * without a lock see the old tables to the end of their epoch. */
-static void cut_table(struct mmu_cpu *self, uint64_t *sptep, alias_t alias, unsigned level)
+static void cut_table(struct mmu_cpu *self, const uint64_t *sptep, alias_t alias, unsigned level,
+                      enum debt_reason reason)
 {
     gfn_t gfn = stolen_strip(&self->mmu->stolen, alias);
-    uint64_t old = tdp_exchange(self, gfn, sptep, level, SPTE_NONPRESENT);
+    uint64_t old = tdp_exchange(self, gfn, sptep, level, SPTE_NONPRESENT, reason);
     BUG_ON(!spte_is_nonleaf(old, level));
     tdp_retire(self->mmu,
                (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1});
@@ -36,38 +42,41 @@ static inline void note_dirty(struct mmu *mmu, const struct tdp_iter *iter, uint
         dirty_note(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
 }
 
-static inline void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags)
+static inline void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags,
+                             enum debt_reason reason)
 {
     struct mmu *mmu = self->mmu;
     if (likely(iter->old == SPTE_NONPRESENT))
         return;
-    if (likely(tdp_drop_usual(self, iter->sptep, iter->level, iter->old)))
+    if (likely(tdp_drop_usual(self, iter->gfn, iter->sptep, iter->level, iter->old, reason)))
         note_dirty(mmu, iter, iter->old);
     else if (take_table(mmu, iter, flags))
-        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level);
+        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason);
     else if (spte_is_leaf(iter->old, iter->level) ||
              (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
-        note_dirty(mmu, iter,
-                   tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT));
+        note_dirty(
+            mmu, iter,
+            tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT, reason));
 }
 
-void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
+void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags,
+                    enum debt_reason reason)
 {
     struct tdp_iter iter;
     struct mmu_cpu *self = mmu_self(mmu);
-    tdp_for_each(&iter, mmu, first, end) zap_entry(self, &iter, flags);
+    tdp_for_each(&iter, mmu, first, end) zap_entry(self, &iter, flags, reason);
     tlb_sync(mmu);
 }
 
-void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags)
+void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason)
 {
     write_lock(&mmu->lock);
-    tdp_zap_locked(mmu, first, end, flags);
+    tdp_zap_locked(mmu, first, end, flags, reason);
     write_unlock(&mmu->lock);
 }
 
 /* The flush comes before anyone can act on what is gone (rule W6). */
-bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags)
+bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags, enum debt_reason reason)
 {
     struct mmu_cpu *self = mmu_self(mmu);
     bool tables = flags & ZAP_TABLES;
@@ -78,7 +87,7 @@ bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags)
     write_lock(&mmu->lock);
     tdp_iter_restart(iter);
     for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
-        zap_entry(self, iter, flags);
+        zap_entry(self, iter, flags, reason);
         tdp_iter_next(iter);
         if (tables && !tdp_has_room(mmu))
             break;
@@ -88,7 +97,7 @@ bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags)
     return !tdp_iter_valid(iter);
 }
 
-void tdp_zap_all(struct mmu *mmu)
+void tdp_zap_all(struct mmu *mmu, enum debt_reason reason)
 {
     unsigned level = mmu->root_level, i = 0;
     trace(mmu_zap_all_fast, mmu_slot_generation(mmu), mmu_stats(mmu).tables);
@@ -99,7 +108,8 @@ void tdp_zap_all(struct mmu *mmu)
                 continue;
             if (!tdp_reserve(mmu))
                 break;
-            cut_table(mmu_self(mmu), &mmu->composite[i], ALIAS(i * ept_frames(level)), level);
+            cut_table(mmu_self(mmu), &mmu->composite[i], ALIAS(i * ept_frames(level)), level,
+                      reason);
         }
         tlb_sync(mmu);
         write_unlock(&mmu->lock);

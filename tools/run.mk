@@ -66,14 +66,14 @@ deps-base deps-unit:
 deps-target:
 	@tools/deps.sh base bochs grub efi qemu pytest
 
-$(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
+$(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
 TESTED := $(filter-out %_bench scale smp% hostile% neighbour,$(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
-	$(Q)$(PYTHON) -m pytest -q -n 2 --dist loadfile tests/target
+	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target
 
 smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GUEST_PROGRAMS))), \
                                $(call guest_item,$(g)))

@@ -1,5 +1,6 @@
 /* See the header. Where KVM counts the same, the names are KVM's. */
 #include "vm/counters.h"
+#include "vm/vm.h"
 
 #include "lib/bits.h"
 #include "lib/log.h"
@@ -47,6 +48,22 @@ static uint64_t not_fixed(const struct mmio_stats *stats)
     return sum;
 }
 
+uint64_t vcpu_exit_count(const struct vcpu *vcpu)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        sum += vcpu->exits[i];
+    return sum;
+}
+
+uint64_t vm_exit_count(const struct vm *vm)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        sum += vcpu_exit_count(vm->vcpus[i]);
+    return sum;
+}
+
 void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
 {
     const struct mmu_stats sums = mmu_stats(&vcpu->vm->mmu), *mmu = &sums;
@@ -88,19 +105,45 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
     memcpy(values, now, sizeof(now));
 }
 
+static const char *const reasons[DEBT_REASONS] = {
+#define X(name, text) [DEBT_##name] = text,
+    FLUSH_REASONS(X)
+#undef X
+};
+
 #define LINE 100
+
+struct report {
+    const struct vm *vm;
+    char line[2 * LINE];
+    int used;
+};
+
+static void end_line(struct report *report)
+{
+    if (report->used)
+        transcript_list(report->vm->console.transcript, "# %s:%s", report->vm->name, report->line);
+    report->used = 0;
+}
+
+static void add(struct report *report, const char *prefix, const char *name, uint64_t value)
+{
+    char *end = report->line + report->used;
+    size_t room = sizeof(report->line) - (size_t)report->used;
+    report->used += snprintf(end, room, " %s%s=%lu", prefix, name, value);
+    if (report->used >= LINE)
+        end_line(report);
+}
 
 void counters_report(const struct vm *vm)
 {
     uint64_t values[COUNTER_COUNT];
-    char line[2 * LINE];
-    int used = 0;
+    struct report report = {.vm = vm};
     counters_read(&vm->vcpu, values);
-    for (unsigned i = 0; i < COUNTER_COUNT; i++) {
-        used += snprintf(line + used, sizeof(line) - (size_t)used, " %s=%lu", names[i], values[i]);
-        if (used < LINE && i + 1 < COUNTER_COUNT)
-            continue;
-        transcript_list(vm->console.transcript, "# %s:%s", vm->name, line);
-        used = 0;
-    }
+    for (unsigned i = 0; i < COUNTER_COUNT; i++)
+        add(&report, "", names[i], values[i]);
+    for (unsigned i = 0; i < DEBT_REASONS; i++)
+        if (mmu_invept_for(&vm->mmu, i))
+            add(&report, "invept_", reasons[i], mmu_invept_for(&vm->mmu, i));
+    end_line(&report);
 }

@@ -4,10 +4,12 @@
 #include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "vm/counters.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ghci.h"
 #include "vm/hypercall.h"
 #include "vm/trace.h"
+#include "vm/vm.h"
 #include "lib/errno.h"
 #include "lib/trace.h"
 #include "mmu/memslot.h"
@@ -176,6 +178,8 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
         call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
     } else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT)) {
         call->rbx = vcpu->traced[which - COUNTER_TRACE(0)];
+    } else if (which > COUNTER_INVEPT_FOR(0) && which < COUNTER_INVEPT_FOR(DEBT_REASONS)) {
+        call->rbx = mmu_invept_for(&vcpu->vm->mmu, which - COUNTER_INVEPT_FOR(0));
     } else {
         return -EINVAL;
     }
@@ -280,7 +284,7 @@ static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUM
 static bool is_interrupted(void *context)
 {
     struct vcpu *vcpu = context;
-    return READ_ONCE(vcpu->kicked) || vm_ending(vcpu->vm) != VM_RUNNING ||
+    return attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) ||
            rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
@@ -308,8 +312,8 @@ static bool carry_out(struct vcpu *vcpu, uint64_t index, uint64_t mask)
     if (result == -EINPROGRESS)
         return false;
     gpr[GPR_RAX] = (uint64_t)result & mask;
-    vcpu->has_chores = mmu_has_chores(&vcpu->vm->mmu);
-    vcpu->vmx.attention |= vcpu->has_chores;
+    if (mmu_has_chores(&vcpu->vm->mmu))
+        attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
     if (call.rbx != before.rbx)
         gpr[GPR_RBX] = call.rbx & mask;
     if (call.rcx != before.rcx)
@@ -332,7 +336,7 @@ static uint64_t call_mask(void)
 static void leave_unfinished(struct vcpu *vcpu)
 {
     vcpu->unfinished = true;
-    vcpu->vmx.attention = true;
+    attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
 }
 
 void hypercall_go_on(struct vcpu *vcpu)

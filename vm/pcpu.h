@@ -9,7 +9,9 @@
  */
 #pragma once
 
-#include "vm/vm.h"
+#include "lib/types.h"
+
+struct vcpu;
 
 /* What mmu_pauses() calls on a pCPU that runs no vCPU: somebody makes a VM or takes one apart. No
  * lock is held that a vCPU of another VM could want. */

@@ -4,9 +4,12 @@ import pathlib
 import subprocess
 
 import check
+import circles
+import functions
 import layers
 import pytest
 import rules
+import stores
 import targets
 import textcheck
 from conftest import ROOT
@@ -19,7 +22,7 @@ from conftest import ROOT
         ("lib/a.h", '#include "arch/x86/cpu.h"', "points up"),
         ("ept/a.c", "#include <stdio.h>", "not a freestanding header"),
         ("ept/a.c", '#include "entry.h"', "in no layer"),
-        ("guest/programs/a.c", '#include "vmx/regs.h"', "not for guest programs"),
+        ("guest/programs/a.c", '#include "arch/x86/regs.h"', "not for guest programs"),
         ("vm/a.c", '#include "guest/programs/rt/rt.h"', "belongs to the guest programs"),
     ],
 )
@@ -48,9 +51,103 @@ def test_layers_allows(tmp_path: pathlib.Path, path: str, line: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "line", "why"),
+    [
+        ("mmu/a.c", "    uint64_t *sptep = iter->sptep;", "pointer to const"),
+        ("mmu/a.h", "    uint64_t *tables[EPT_LEVELS + 1];", "pointer to const"),
+        ("mmu/a.c", "    *(uint64_t *)(uintptr_t)sptep = 0;", "takes const away"),
+        ("mmu/a.c", "    uint64_t *p = phys_to_virt(spte_page(spte));", "pointer to const"),
+        ("mmu/a.c", "    const uint64_t *sptep = iter->sptep;", None),
+        ("mmu/a.c", "    uint64_t *bitmap = slot->dirty;", None),
+        ("mmu/store.h", "    *(uint64_t *)(uintptr_t)sptep = 0;", None),
+    ],
+)
+def test_stores_of_sptes(tmp_path: pathlib.Path, path: str, line: str, why: str | None) -> None:
+    (tmp_path / "mmu").mkdir()
+    (tmp_path / path).write_text(f"\n{line}\n")
+    found = stores.check(tmp_path)
+    assert len(found) == bool(why)
+    assert not why or (found[0].startswith(f"{path}:2: ") and why in found[0])
+
+
+@pytest.mark.parametrize(
+    ("comment", "complaints"),
+    [
+        ("Supplied by vm/b.c.", 0),
+        ("Long comments are\n * wrapped anywhere. Supplied by\n * vm/b.c.", 0),
+        ("Supplied by vm/c.c.", 1),
+        ("Its supplier is not named.", 1),
+    ],
+)
+def test_calls_up_are_declared(tmp_path: pathlib.Path, comment: str, complaints: int) -> None:
+    files = {
+        "lib/a.h": f"#pragma once\n\n/* {comment} */\nvoid f(void);\n\nvoid g(void);\n",
+        "lib/a.c": '#include "lib/a.h"\nvoid h(void);\nvoid h(void) { f(); }\n',
+        "vm/b.c": '#include "lib/a.h"\nvoid f(void) {}\n',
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in ("lib/a", "vm/b"):
+        target = tmp_path / f"build/obj/{name}.o"
+        target.parent.mkdir(parents=True)
+        subprocess.run(["gcc", "-c", f"{name}.c", "-I.", "-o", target], cwd=tmp_path, check=True)
+    found = layers.check_calls(tmp_path, tmp_path / "build/obj")
+    assert len(found) == complaints
+    assert all(f.startswith("lib/a: f points up, to vm/b; ") for f in found)
+
+
+def test_circles_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph: circles.Needs = {
+        "vm/a": {"vm/b": "b_first"},
+        "vm/b": {"vm/c": "c_first", "lib/d": "d_first"},
+        "vm/c": {"vm/a": "a_first"},
+        "vm/e": {"vm/f": "f_first"},
+        "vm/f": {"vm/e": "e_first"},
+        "lib/d": {},
+    }
+    monkeypatch.setattr(circles, "ALLOWED", {"vm/e": "one idea", "lib/d": "was one"})
+    assert circles.check(graph) == [
+        "these 3 files need each other in a circle:",
+        "    vm/a needs b_first() of vm/b",
+        "    vm/b needs c_first() of vm/c",
+        "    vm/c needs a_first() of vm/a",
+        "lib/d is in no circle any more; take it out of ALLOWED",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("span", "complaint"),
+    [
+        ("`vm/a.c: one()`", None),
+        ("`vm/a.c: two()`, `vm/a.S: label()`", None),
+        ("`vm/a.c`: what it is", None),
+        ("`vm/a.c:\n   gone()`", "vm/a.c does not define gone()"),
+        ("`vm/a.c: called()`", "vm/a.c does not define called()"),
+        ("`vm/a.c: declared()`", "vm/a.c does not define declared()"),
+        ("`vm/a.S: elsewhere()`", "vm/a.S does not define elsewhere()"),
+        ("`vm/gone.c: one()`", "there is no vm/gone.c"),
+    ],
+)
+def test_functions_are_found(tmp_path: pathlib.Path, span: str, complaint: str | None) -> None:
+    files = {
+        "vm/a.c": "void declared(void);\n\nstatic int one(int a,\n               int b)\n{\n"
+                  "    called();\n}\n\nstruct s *two(void)\n{\n}\n",
+        "vm/a.S": "label:\n    call elsewhere\n",
+        "docs/A.md": f"1. The way begins.\n2. {span} goes on.\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    expected = [f"docs/A.md:2: {complaint}"] if complaint else []
+    assert functions.check(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("x\n" * 501, "501 lines"),
+        ("int f(void)\n{\n" + "    x;\n" * 61 + "}\n", "a function of 61 lines"),
         ("x" * 101 + "\n", "101 columns"),
         ("/* TO" "DO: more */\n", "finish it"),
         ("#if 0\n", "finish it"),

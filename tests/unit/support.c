@@ -1,6 +1,7 @@
 #include "tests/unit/support.h"
 
 #include "lib/assert.h"
+#include "lib/cpu_local.h"
 #include "lib/log.h"
 
 #include "lib/spinlock.h"
@@ -95,6 +96,13 @@ const char *support_log(void)
 unsigned support_warnings(void)
 {
     return warnings;
+}
+
+_Thread_local unsigned support_cpu;
+
+unsigned this_cpu(void)
+{
+    return support_cpu;
 }
 
 void cpu_relax(void)

@@ -20,6 +20,9 @@
 #define SUPPORT_RAM_BASE  0x40000000ull /* aligned to 1 GiB, like the blocks */
 #define SUPPORT_RAM_PAGES 0x100000ull   /* 4 GiB, touched on demand */
 
+/* What this_cpu() answers in this thread. */
+extern _Thread_local unsigned support_cpu;
+
 /* Forgets pages, log, warnings and injected failures. Call it from each test's setup. */
 void support_reset(void);
 

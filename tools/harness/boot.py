@@ -53,7 +53,7 @@ class Boot:
     guests: tuple[Guest, ...] = ()
     smp: int = 1
     mem: int = 256  # MiB
-    timeout: float = 60  # seconds
+    timeout: float = 60  # seconds of the emulator's CPU time
     image: pathlib.Path = BUILD / "eptvisor.elf"
     image32: pathlib.Path = BUILD / "eptvisor32.elf"  # for the method `kernel`
     # Bochs: IA32_FEATURE_CONTROL as the image finds it. None: as Bochs' BIOS leaves it, 5 (locked,

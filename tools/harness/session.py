@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
 from . import bochs, nested, qemu, serial
@@ -20,6 +21,15 @@ POLL = 0.02
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
 MONITOR_TIMEOUT = 10.0
+# A boot's time-out is of the CPU's time, so that nothing fails because the computer is busy. Where
+# an emulator sleeps, or gets next to nothing of the CPU, it is so many times as long by the clock.
+CLOCK = 10
+# By what an emulator ends that makes a mistake of its own; who kills one sends others.
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+
+
+class EmulatorCrashed(UserWarning):
+    """Before the image had begun, so that it says nothing about us."""
 
 
 @dataclasses.dataclass
@@ -80,7 +90,17 @@ def _process(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]
 
 
 def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
-    """Raises HarnessError when the boot can't be started at all."""
+    """Raises HarnessError when the boot can't be started at all. An emulator that crashes before
+    anything was printed is started a second time, with a warning; never one in which we ran."""
+    first = _run(boot, show)
+    if -first.emulator_status not in CRASHES or any(first.output.lines):
+        return first
+    warnings.warn(f"{boot.folder}: {first.reason}; it was started once more", EmulatorCrashed,
+                  stacklevel=2)  # fmt: skip
+    return _run(boot, show)
+
+
+def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     shutil.rmtree(boot.folder, ignore_errors=True)
     boot.folder.mkdir(parents=True)
     prepare = {"bochs": bochs.prepare, "nested": nested.prepare}.get(boot.machine, qemu.prepare)
@@ -88,7 +108,7 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
     console = Console(boot.folder / "serial.txt", show)
     begin = time.monotonic()
     with _process(command, boot) as process:
-        ended = _wait(process, console, begin + boot.timeout)
+        ended = _wait(process, console, boot.timeout)
         if ended == "exit" and boot.monitor:
             _ask_monitor(process, boot.monitor)
         seconds = time.monotonic() - begin
@@ -99,8 +119,15 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
     return Run(boot, output, status, reason, seconds, complaints, process.returncode)
 
 
-def _wait(process: subprocess.Popen[bytes], console: Console, deadline: float) -> str:
-    """How it ended: "exit" (the EXIT line came), "died" or "timeout"."""
+def _cpu_time(pid: int) -> float:
+    """Seconds, of all threads, since it was started."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) -> str:
+    """How it ended: "exit" (the EXIT line came), "died", "timeout", or "stuck" by the clock."""
+    deadline = time.monotonic() + CLOCK * timeout
     while True:
         dead = process.poll() is not None
         if console.poll():
@@ -110,8 +137,10 @@ def _wait(process: subprocess.Popen[bytes], console: Console, deadline: float) -
             return "exit"
         if dead:
             return "died"
-        if time.monotonic() > deadline:
+        if _cpu_time(process.pid) > timeout:
             return "timeout"
+        if time.monotonic() > deadline:
+            return "stuck"
         time.sleep(POLL)
 
 
@@ -122,8 +151,11 @@ def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) ->
 
 
 def _judge(output: serial.Output, ended: str, boot: Boot, code: int) -> tuple[int, str]:
-    if ended == "timeout":
-        return Status.TIMED_OUT, f"no EXIT line after {boot.timeout:g} s, {output.last_test}"
+    if ended in ("timeout", "stuck"):
+        long = f"{boot.timeout:g} s of CPU time"
+        if ended == "stuck":
+            long = f"{CLOCK * boot.timeout:g} s, and less than {long}"
+        return Status.TIMED_OUT, f"no EXIT line after {long}, {output.last_test}"
     if ended == "died":
         how = f"signal {-code}" if code < 0 else f"status {code}"
         return Status.DIED, f"the emulator ended ({how}) without an EXIT line, {output.last_test}"
