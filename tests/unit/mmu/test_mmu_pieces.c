@@ -349,14 +349,14 @@ static void a_place_has_one_block(void **state)
     want_from_now_on();
     assert_int_equal(mmu_fault(&mmu, GPA(SLOT), 3 | FAULT_FINAL, &info), FAULT_RETRY);
     assert_int_equal(mmu.clearing.used, 1);
-    this_cpu = 1;
+    support_cpu = 1;
     assert_int_equal(mmu_fault(&mmu, GPA(SLOT + 0x1000), 3 | FAULT_FINAL, &info), FAULT_RETRY);
     assert_int_equal(mmu.clearing.used, 1);
     mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy = true; /* at it now */
     assert_int_equal(mmu_fault(&mmu, GPA(SLOT + 0x2000), 3 | FAULT_FINAL, &info), FAULT_RETRY);
     assert_int_equal(mmu.clearing.used, 1);
     mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy = false;
-    this_cpu = 0;
+    support_cpu = 0;
     /* More places than can be remembered: the block goes over to another one. */
     for (unsigned i = 1; i < 16; i++) {
         assert_int_equal(mmu_fault(&mmu, GPA(SLOT + i * 0x200000), 3 | FAULT_FINAL, &info),

@@ -31,9 +31,9 @@ static void fault_meanwhile(unsigned pcpu)
     struct mmio_info info;
     if (mmu.slots->used == 2 && !mmu_stats(&mmu).pages[1]) {
         tlb_leave(pcpu);
-        cpu_now = pcpu;
+        support_cpu = pcpu;
         (void)!mmu_fault(&mmu, GPA(2 * RAM), ACCESS_READ | FAULT_FINAL, &info);
-        cpu_now = 0;
+        support_cpu = 0;
     }
     world_leave(pcpu);
 }
