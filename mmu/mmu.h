@@ -84,9 +84,9 @@ static inline bool mmu_has_sides(const struct mmu *mmu)
 /* Puts pages on the shared or the private side, cleared if they come from the other: those from
  * `gpa`, without stolen bits, to the end of its slot or of its CONVERT_FRAMES, or to where some
  * follow that are there already; at most `pages`. Returns how many that were; -EFAULT: no slot
- * there; -EINVAL: not aligned, none, or a VM without sides; -EINPROGRESS as below. Meanwhile neither side has them: the
- * guest faults until it is over, the hypervisor's own accesses are refused. May wait as the
- * operations on slots do. */
+ * there; -EINVAL: not aligned, none, or a VM without sides; -EINPROGRESS as below. Meanwhile
+ * neither side has them: the guest faults until it is over, the hypervisor's own accesses are refused. May
+ * wait as the operations on slots do. */
 #define CONVERT_FRAMES 32u /* to clear one takes 512 stores; then the caller looks around */
 int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 
@@ -124,7 +124,7 @@ int mmu_change(struct mmu *mmu, struct mmu_change *change) MUST_CHECK;
 void mmu_help(struct mmu *mmu);
 
 /* Does something wait for this pCPU: a kick, another vCPU's turn, the end of its VM? Asked between
- * two pieces of what takes long. Supplied by vm/, and by the hosted tests. */
+ * two pieces of what takes long. Supplied by vm/pcpu.c, and by the hosted tests. */
 bool mmu_pauses(void);
 
 /* For tests: jumps to a later generation and drops all SPTEs, so that none of an earlier round can

@@ -7,7 +7,8 @@
 #include "mmu/types.h"
 
 /* Gives up what has been unlinked, to be freed after an epoch. The room for it is reserved before
- * the unlinking; where there is none, tdp_reclaim_piece() makes some or the fault is tried again. */
+ * the unlinking; where there is none, tdp_reclaim_piece() makes some or the fault is tried again.
+ */
 bool tdp_reserve(struct mmu *mmu) MUST_CHECK;
 void tdp_unreserve(struct mmu *mmu);
 void tdp_retire(struct mmu *mmu, struct retired r);

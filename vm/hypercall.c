@@ -288,7 +288,7 @@ static bool is_interrupted(void *context)
            rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
-static bool call_ghci(struct vcpu *vcpu)
+static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu)
 {
     const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
                               .memo = &vcpu->ghci,
@@ -301,7 +301,7 @@ static bool call_ghci(struct vcpu *vcpu)
 }
 
 /* False: it is to be called again. Until then the registers hold its arguments. */
-static bool carry_out(struct vcpu *vcpu, uint64_t index, uint64_t mask)
+static ALWAYS_INLINE bool carry_out(struct vcpu *vcpu, uint64_t index, uint64_t mask)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
     struct call call = {gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask, gpr[GPR_RDX] & mask,
@@ -339,7 +339,7 @@ static void leave_unfinished(struct vcpu *vcpu)
     attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
 }
 
-void hypercall_go_on(struct vcpu *vcpu)
+COLD void hypercall_go_on(struct vcpu *vcpu)
 {
     uint64_t mask = call_mask(), index = (vcpu->vmx.regs.gpr[GPR_RAX] & mask) ^ ABI_HYPERCALL;
     vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu) : carry_out(vcpu, index, mask));

@@ -9,8 +9,8 @@
 #include "lib/trace.h"
 #include "lib/visible.h"
 
-/* Characters that are printed at a time. In Bochs one takes about 900 instructions, and the one with
- * which the screen scrolls 25,000. */
+/* Characters that are printed at a time. In Bochs one takes about 300 instructions, and the one
+ * with which the screen scrolls up to 20,000. */
 #define PIECE 6u
 
 struct text_page {

@@ -1,6 +1,7 @@
 /*
- * What takes long is done in pieces (mmu_pauses()): each of them is short, the guest may end between
- * any two, and whoever meets a change that is in progress goes on with it. See mmu/change.c.
+ * What takes long is done in pieces (mmu_pauses()): each of them is short, the guest may end
+ * between any two, and whoever meets a change that is in progress goes on with it. See
+ * mmu/change.c.
  */
 #include "tests/unit/mmu/mmu_world.h"
 

@@ -268,7 +268,8 @@ static void one_change(uint64_t *seed)
         break;
     case 4:
         (void)mmu_nx_recover(&mmu);
-        check(!AT_ONCE(mmu_set_generation(&mmu, mmu_slot_generation(&mmu) | 0x7fffe)), "generation");
+        check(!AT_ONCE(mmu_set_generation(&mmu, mmu_slot_generation(&mmu) | 0x7fffe)),
+              "generation");
         break;
     case 5:
         harvest();
