@@ -1,7 +1,7 @@
 /*
  * What each change of the set of slots does: adding, deleting, moving, other flags. Each begins
- * with its checks, and a step that returns change_then() or one of the other functions of change.h is
- * followed by another one.
+ * with its checks, and a step that returns change_then() or one of the other functions of change.h
+ * is followed by another one.
  *
  * A slot that goes away is first marked INVALID, so that a fault on it waits instead of taking it
  * for MMIO (rule P5); then its SPTEs are zapped, the flush is paid, and only then it leaves the set

@@ -85,8 +85,8 @@ static inline bool mmu_has_sides(const struct mmu *mmu)
  * `gpa`, without stolen bits, to the end of its slot or of its CONVERT_FRAMES, or to where some
  * follow that are there already; at most `pages`. Returns how many that were; -EFAULT: no slot
  * there; -EINVAL: not aligned, none, or a VM without sides; -EINPROGRESS as below. Meanwhile
- * neither side has them: the guest faults until it is over, the hypervisor's own accesses are refused. May
- * wait as the operations on slots do. */
+ * neither side has them: the guest faults until it is over, the hypervisor's own accesses are
+ * refused. May wait as the operations on slots do. */
 #define CONVERT_FRAMES 32u /* to clear one takes 512 stores; then the caller looks around */
 int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 
