@@ -56,10 +56,10 @@ bool tdp_split(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned 
 static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
 {
     hpa_t start = HPA(align_down(want->page.v, ept_frames(level) * PAGE_SIZE));
-    uint64_t denied = ~want->role & ROLE_RIGHTS;
+    uint64_t denied = ~want->access.role & ROLE_RIGHTS;
     if (level > EPT_LEVEL_4K)
         denied |= want->denied;
-    if (want->role & ROLE_CONVERTS)
+    if (want->access.role & ROLE_CONVERTS)
         denied |= SPTE_SUPPRESS_VE;
     return (spte_leaf(start, level, false) | want->rights) & ~denied;
 }
@@ -76,7 +76,7 @@ static int collapse(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsi
                     uint64_t old, uint64_t leaf)
 {
     struct mmu *mmu = self->mmu;
-    const uint64_t *table = phys_to_virt(spte_page(old));
+    const uint64_t *table = tdp_table(old);
     gfn_t first = ept_first_frame(gfn, level);
     if (!tdp_reserve(mmu))
         return FAULT_RETRY;
@@ -107,47 +107,43 @@ static int upgrade(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, 
                    const struct tdp_mapping *want)
 {
     uint64_t new = leaf_for(want, level) | (old & (EPT_ACCESSED | EPT_DIRTY));
-    bool done = tdp_store(self, want->gfn, sptep, level, old, new, DEBT_LEAF_REPLACED);
+    bool done = tdp_store(self, want->access.gfn, sptep, level, old, new, DEBT_LEAF_REPLACED);
     return done ? FAULT_FIXED : FAULT_RETRY;
 }
 
 int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 {
-    const uint64_t *table = self->mmu->composite;
-    unsigned level = want->level;
-    for (unsigned l = self->mmu->root_level;; l--) {
-        const uint64_t *sptep = &table[ept_index(want->alias, l)];
-        uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
-        if (likely(l > level && spte_has_table(spte))) {
-            table = phys_to_virt(spte_page(spte)); /* nearly always, until the last */
-            continue;
-        }
+    const struct tdp_access *access = &want->access;
+    const uint64_t *table = self->mmu->composite, *sptep;
+    unsigned level = want->level, l = self->mmu->root_level;
+    for (;; l--) {
+        uint64_t spte = tdp_descend(table, &l, access->alias, level, &sptep);
         if (spte_is_leaf(spte, l)) {
-            if (allows(spte, want->access))
+            if (allows(spte, access->bits))
                 return FAULT_SPURIOUS;
             if (l == level)
                 return upgrade(self, sptep, l, spte, want);
             /* An execution that large pages deny: the children of 1 GiB are large, too. */
-            uint64_t add = l == EPT_LEVEL_2M ? want->access & want->denied : 0;
-            if (!tdp_split(self, want->gfn, sptep, l, spte, add))
+            uint64_t add = l == EPT_LEVEL_2M ? access->bits & want->denied : 0;
+            if (!tdp_split(self, access->gfn, sptep, l, spte, add))
                 return FAULT_RETRY;
             spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
         } else if (unlikely(spte == SPTE_FROZEN)) {
             return FAULT_RETRY;
         } else if (spte_is_nonleaf(spte, l)) {
             if (l == level && !stays(spte, l))
-                return collapse(self, want->gfn, sptep, l, spte, leaf_for(want, l));
+                return collapse(self, access->gfn, sptep, l, spte, leaf_for(want, l));
             level -= l == level;
         } else if (l == level) {
-            return tdp_store(self, want->gfn, sptep, l, spte, leaf_for(want, l), DEBT_NONE)
+            return tdp_store(self, access->gfn, sptep, l, spte, leaf_for(want, l), DEBT_NONE)
                        ? FAULT_FIXED
                        : FAULT_RETRY;
         } else {
-            spte = link_table(self, want->gfn, sptep, l, spte);
+            spte = link_table(self, access->gfn, sptep, l, spte);
         }
         if (unlikely(!spte_is_nonleaf(spte, l)))
             return FAULT_RETRY;
-        table = phys_to_virt(spte_page(spte));
+        table = tdp_table(spte);
     }
 }
 
@@ -166,29 +162,28 @@ static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, uns
     return done ? FAULT_CONTINUE : FAULT_RETRY;
 }
 
-int tdp_map_mmio(struct mmu_cpu *self, const struct tdp_mapping *want, uint64_t generation)
+int tdp_map_mmio(struct mmu_cpu *self, alias_t alias, gfn_t gfn, uint64_t generation)
 {
-    const uint64_t *table = self->mmu->composite;
-    for (unsigned l = self->mmu->root_level;; l--) {
-        const uint64_t *sptep = &table[ept_index(want->alias, l)];
-        uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
+    const uint64_t *table = self->mmu->composite, *sptep;
+    unsigned l = self->mmu->root_level;
+    for (;; l--) {
+        uint64_t spte = tdp_descend(table, &l, alias, EPT_LEVEL_4K, &sptep);
         if (unlikely(spte_is_leaf(spte, l))) {
-            if (meet_leaf(self, want->gfn, sptep, l, spte, generation) == FAULT_RETRY)
+            if (meet_leaf(self, gfn, sptep, l, spte, generation) == FAULT_RETRY)
                 return FAULT_RETRY;
             spte = SPTE_NONPRESENT;
         }
         if (unlikely(spte == SPTE_FROZEN))
             return FAULT_RETRY;
         if (l == EPT_LEVEL_4K) {
-            uint64_t new =
-                spte_mmio(self->mmu->mmio_value, want->gfn, generation & SPTE_GENERATION_MASK);
-            bool done = spte == new || tdp_store(self, want->gfn, sptep, l, spte, new, DEBT_NONE);
+            uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
+            bool done = spte == new || tdp_store(self, gfn, sptep, l, spte, new, DEBT_NONE);
             return done ? FAULT_EMULATE : FAULT_RETRY;
         }
         if (!spte_is_nonleaf(spte, l))
-            spte = link_table(self, want->gfn, sptep, l, spte);
+            spte = link_table(self, gfn, sptep, l, spte);
         if (unlikely(!spte))
             return FAULT_RETRY;
-        table = phys_to_virt(spte_page(spte));
+        table = tdp_table(spte);
     }
 }

@@ -11,6 +11,7 @@
 #include "mmu/mmu.h"
 #include "mmu/self.h"
 #include "mmu/spte.h"
+#include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
 /* One piece. A fault needs at most TABLE_CACHE tables, so it frees more than it takes. */
@@ -124,7 +125,7 @@ static void free_tables(struct mmu *mmu, struct table_walk *w)
         entries += disown(self, w->alias, level, spte);
         if (spte_is_nonleaf(spte, level)) {
             w->level--;
-            w->tables[w->level] = phys_to_virt(spte_page(spte));
+            w->tables[w->level] = tdp_table(spte);
             w->index[w->level] = 0;
         } else {
             w->alias.v += ept_frames(level);

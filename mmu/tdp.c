@@ -55,6 +55,6 @@ void tdp_iter_next(struct tdp_iter *iter)
         tdp_iter_skip(iter);
         return;
     }
-    iter->tables[--iter->level] = phys_to_virt(spte_page(now));
+    iter->tables[--iter->level] = tdp_table(now);
     enter_table(iter);
 }

@@ -32,20 +32,49 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 #define tdp_for_each(iter, mmu, first, end) \
     for (tdp_iter_start(iter, mmu, first, end); tdp_iter_valid(iter); tdp_iter_next(iter))
 
-/* The lowest entry of the walk to `alias`, and its level. Takes no lock; in an epoch (rule W2). */
+/* The table that an entry links. */
+static inline const uint64_t *tdp_table(uint64_t spte)
+{
+    return phys_to_virt(spte_page(spte));
+}
+
+/* The one descent: from the entry for `alias` in a table of `*level` down to that of level
+ * `lowest`, or to one above it that links no table. Returns what it says, its level and where it
+ * is. Unrolled, because faults spend their time here. With the lock, or in an epoch (rule W2). */
+static ALWAYS_INLINE uint64_t tdp_descend(const uint64_t *table, unsigned *level, alias_t alias,
+                                          unsigned lowest, const uint64_t **sptep)
+{
+    uint64_t spte;
+#define STEP(l)                                           \
+    *sptep = &table[ept_index(alias, l)];                 \
+    spte = __atomic_load_n(*sptep, __ATOMIC_ACQUIRE);     \
+    *level = l;                                           \
+    if ((l) == lowest || unlikely(!spte_has_table(spte))) \
+        return spte;                                      \
+    table = tdp_table(spte);
+
+    switch (*level) {
+    case EPT_LEVEL_512G:
+        STEP(EPT_LEVEL_512G) /* fall through */
+    case EPT_LEVEL_1G:
+        STEP(EPT_LEVEL_1G) /* fall through */
+    case EPT_LEVEL_2M:
+        STEP(EPT_LEVEL_2M) /* fall through */
+    default:
+        break;
+    }
+#undef STEP
+    *sptep = &table[ept_index(alias, EPT_LEVEL_4K)];
+    *level = EPT_LEVEL_4K;
+    return __atomic_load_n(*sptep, __ATOMIC_ACQUIRE);
+}
+
+/* The lowest entry of the walk to `alias`, and its level. Takes no lock; in an epoch. */
 static inline uint64_t tdp_walk_to(const struct mmu *mmu, alias_t alias, unsigned *level,
                                    const uint64_t **sptep)
 {
-    const uint64_t *table = mmu->composite;
-    for (unsigned shift = 9 * (mmu->root_level - 1);; shift -= 9) {
-        *sptep = &table[alias.v >> shift & (EPT_ENTRIES - 1)];
-        uint64_t spte = __atomic_load_n(*sptep, __ATOMIC_ACQUIRE);
-        if (!shift || !spte_has_table(spte)) {
-            *level = shift / 9 + 1;
-            return spte;
-        }
-        table = phys_to_virt(spte_page(spte));
-    }
+    *level = mmu->root_level;
+    return tdp_descend(mmu->composite, level, alias, EPT_LEVEL_4K, sptep);
 }
 
 static inline uint64_t tdp_walk(const struct mmu *mmu, alias_t alias, unsigned *level)

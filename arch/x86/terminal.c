@@ -1,8 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* A scrolling grid of characters; see the header. Pure. */
 #include "arch/x86/terminal.h"
 
 #include "lib/string.h"
 
-static void put(struct terminal *t, unsigned column, unsigned row, char c)
+static void terminal_put(struct terminal *t, unsigned column, unsigned row, char c)
 {
     if (t->shown[row][column] == c)
         return;
@@ -37,7 +39,7 @@ static void put_row(struct terminal *t, unsigned row, const char *text)
     }
 }
 
-static void new_line(struct terminal *t)
+static void terminal_new_line(struct terminal *t)
 {
     t->line_ended = false;
     t->column = 0;
@@ -66,10 +68,11 @@ void terminal_write(struct terminal *terminal, const char *text, size_t length)
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
         if (terminal->line_ended || (c != '\n' && terminal->column == terminal->columns))
-            new_line(terminal);
+            terminal_new_line(terminal);
         if (c == '\n')
             terminal->line_ended = true;
         else
-            put(terminal, terminal->column++, terminal->row, c >= ' ' && c <= '~' ? c : '?');
+            terminal_put(terminal, terminal->column++, terminal->row,
+                         c >= ' ' && c <= '~' ? c : '?');
     }
 }

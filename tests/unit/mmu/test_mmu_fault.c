@@ -293,14 +293,10 @@ static void mmio_over_a_live_spte(void **state)
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
     uint64_t generation = mmu_slot_generation(&mmu);
     /* Decided by an older set of slots: not a mistake, but late. */
-    assert_int_equal(tdp_map_mmio(mmu_self(&mmu),
-                                  &(struct tdp_mapping){.alias = ALIAS(0x205), .gfn = GFN(0x205)},
-                                  generation - 1),
+    assert_int_equal(tdp_map_mmio(mmu_self(&mmu), ALIAS(0x205), GFN(0x205), generation - 1),
                      FAULT_RETRY);
     assert_int_equal(support_warnings(), 0);
-    assert_int_equal(tdp_map_mmio(mmu_self(&mmu),
-                                  &(struct tdp_mapping){.alias = ALIAS(0x205), .gfn = GFN(0x205)},
-                                  generation),
+    assert_int_equal(tdp_map_mmio(mmu_self(&mmu), ALIAS(0x205), GFN(0x205), generation),
                      FAULT_EMULATE);
     assert_int_equal(support_warnings(), 1);
     expect_assert_failure(tlb_assert_paid(&mmu, 0));

@@ -108,18 +108,18 @@ static void converted(void)
 /* No fault of today takes a right away; what would is made by hand. */
 static void leaf_replaced(void)
 {
-    struct tdp_mapping want = {.alias = gpa_to_alias(GPA(RAM)),
-                               .gfn = gpa_to_gfn(GPA(RAM)),
-                               .role = ROLE_RIGHTS,
+    struct tdp_mapping want = {.access = {.alias = gpa_to_alias(GPA(RAM)),
+                                          .gfn = gpa_to_gfn(GPA(RAM)),
+                                          .role = ROLE_RIGHTS,
+                                          .bits = EPT_READ},
                                .page = HPA(0x1000),
                                .level = EPT_LEVEL_4K,
-                               .access = EPT_READ,
                                .rights = SPTE_HOST_WRITABLE};
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
     assert_int_equal(tdp_map(mmu_self(&mmu), &want), FAULT_FIXED);
     settle();
-    want.access = EPT_WRITE;
-    want.role &= ~(uint32_t)EPT_EXECUTE;
+    want.access.bits = EPT_WRITE;
+    want.access.role &= ~(uint32_t)EPT_EXECUTE;
     want.rights |= SPTE_MMU_WRITABLE | EPT_WRITE;
     assert_int_equal(tdp_map(mmu_self(&mmu), &want), FAULT_FIXED);
 }
@@ -180,9 +180,9 @@ static void generation_wraps(void)
 static void stray_leaf(void)
 {
     touch(RAM, ACCESS_WRITE);
-    struct tdp_mapping want = {.alias = gpa_to_alias(GPA(RAM)), .gfn = gpa_to_gfn(GPA(RAM))};
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
-    int result = tdp_map_mmio(mmu_self(&mmu), &want, mmu_slot_generation(&mmu));
+    int result = tdp_map_mmio(mmu_self(&mmu), gpa_to_alias(GPA(RAM)), gpa_to_gfn(GPA(RAM)),
+                              mmu_slot_generation(&mmu));
     assert_int_equal(result, FAULT_EMULATE);
 }
 
@@ -261,7 +261,7 @@ static void each_flush_names_its_reason(void **state)
             if (mmu_invept_for(&mmu, r) - before[r] != (r == row->reason))
                 fail_msg("row %zu: %lu flushes for reason %u", i,
                          mmu_invept_for(&mmu, r) - before[r], r);
-        assert_int_equal(last_flush().words[1], BIT(row->reason));
+        assert_int_equal(last_flush().values[1], BIT(row->reason));
         seen |= BIT(row->reason);
         trace_forget(1);
         mmu_destroy(&mmu);
