@@ -16,13 +16,18 @@
 #define SLOT       8
 #define OTHER      9              /* a slot that logs */
 #define BASE       0x100200000ull /* not all of a GiB: its tables are taken one by one */
-#define SCATTERED  510u           /* tables, of 2 MiB each: more than can wait to be freed */
-#define DENSE      36u            /* the same, all of whose pages are touched */
+#define SCATTERED  300u           /* tables, of 2 MiB each: more than can wait to be freed */
+#define DENSE      10u            /* the same, all of whose pages are touched */
 #define OTHER_BASE 0x200000000ull
 #define MOVED      0x300200000ull
 #define DEVICES    0x400000000ull /* nothing is there */
 #define TABLES     700u           /* more than a VM of this size has free of charge */
-#define STRING     0x10000u
+#define STRING     0x2000u
+#define FAR        0x4000000000ull
+#define FAR_PAGES  (1ull << 24) /* 64 GiB, of which nothing is touched */
+#define MANY       4000u        /* slots */
+#define MANY_BASE  0x2000000000ull
+#define PIECES     4u /* of 2 MiB, where large pages are in use */
 
 struct work {
     const char *name;
@@ -219,7 +224,63 @@ static void flood(void)
     outs(0x3f8, STRING);
 }
 
-/* Operations of any guest, and operations that need the word `testctl`. */
+static void add_far(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, FAR, FAR_PAGES, 0), 0);
+}
+
+/* Once, and for the rest of the run. */
+static void add_many(void)
+{
+    static bool done;
+    for (uint64_t i = 0; i < MANY && !done; i++)
+        EXPECT_EQ(hc_slot_add(100 + i, MANY_BASE + 2 * i * RT_PAGE, 1, 0), 0);
+    done = true;
+}
+
+static void add_first(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, 1, 0), 0);
+}
+
+static void move_first(void)
+{
+    EXPECT_EQ(hc_slot_move(SLOT, MANY_BASE + 2 * MANY * RT_PAGE), 0);
+}
+
+static void have_first(void)
+{
+    add_many();
+    add_first();
+}
+
+/* ---- Where pages are large ------------------------------------------------------------------- */
+
+static void add_pieces(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, PIECES * 512, 0), 0);
+}
+
+static void touch_pieces(void)
+{
+    touch(BASE, PIECES, RT_2M);
+}
+
+/* All small pages but one, whose side has changed twice. */
+static void add_small(void)
+{
+    add_pieces();
+    EXPECT_EQ(map_gpa(BASE | shared_bit(), RT_PAGE), 0);
+    touch(BASE + RT_PAGE, 511, RT_PAGE);
+    EXPECT_EQ(map_gpa(BASE, RT_PAGE), 0);
+}
+
+static void touch_first(void)
+{
+    touch(BASE, 1, RT_PAGE);
+}
+
+/* What any guest can do, and what only one can that has the word `testctl`. */
 static struct work for_all[] = {
     {"nothing", nothing, nothing, nothing, 0},  {"convert", add_dense, convert, drop, 0},
     {"scatter", nothing, scatter, nothing, 0},  {"ins", nothing, ins_string, nothing, 0},
@@ -238,6 +299,16 @@ static struct work for_testctl[] = {
     {"zap", add_dense, zap, drop, 0},
     {"age", add_dense, age, drop, 0},
     {"generation", add_scattered, outdate, drop, 0},
+    {"slot_add_far", nothing, add_far, drop, 0},
+    {"slot_add_many", add_many, add_first, drop, 0},
+    {"slot_move_many", have_first, move_first, drop, 0},
+    {"slot_delete_many", have_first, drop, nothing, 0},
+};
+
+/* Where pages are large, by any guest. */
+static struct work for_large[] = {
+    {"populate", add_pieces, touch_pieces, drop, 0},
+    {"collapse", add_small, touch_first, drop, 0},
 };
 
 static void measure(struct work *works, unsigned count)
@@ -260,6 +331,11 @@ static void measure_all(void)
 {
     EXPECT(start_cpus(1, 1));
     run_on(1, watch_clock);
+    if (hc_config(CONFIG_HUGE)) {
+        measure(for_large, ARRAY_SIZE(for_large));
+        print_rows(for_large, ARRAY_SIZE(for_large), "longest_hold");
+        return;
+    }
     measure(for_testctl, ARRAY_SIZE(for_testctl));
     measure(for_all, ARRAY_SIZE(for_all));
     print_rows(for_all, ARRAY_SIZE(for_all), "longest_hold");
