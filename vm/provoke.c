@@ -19,10 +19,11 @@ extern char text_start[];
 static int __attribute__((noinline)) recurse(volatile int *depth)
 {
     volatile int here = *depth + 1;
-    return here ? recurse(&here) + here : 0; /* not a tail call: each level keeps its frame */
+    return here ? recurse(&here) + here : 0; /* not a tail call, so each level keeps its frame */
 }
 
-/* None of them may be executed, nor end us. */
+/* The CPU must refuse each of these instructions, and the exceptions must not stop the
+ * hypervisor. */
 static void refused_by_the_cpu(void)
 {
     static uint8_t area[1024] __attribute__((aligned(64)));
