@@ -39,7 +39,7 @@ static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
 static COLD void exit_triple_fault(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
-           "triple fault at RIP %#lx: an exception came up while #DF was delivered",
+           "triple fault at RIP %#lx: an exception occurred while #DF was delivered",
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
