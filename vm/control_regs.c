@@ -27,8 +27,8 @@ enum cr_access_type {
 };
 
 /* Bits that are always owned. For some, the CPU must not get the guest's value. The others decide
- * translations and hardly ever change; because they are owned, a replay entry (mmio/hot.h) need not
- * compare them. */
+ * translations and hardly ever change; because they are owned, a replay entry (mmio/replay.h) need
+ * not compare them. */
 #define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW | CR0_PG)
 #define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_SHOWN)
 
