@@ -59,7 +59,7 @@ _Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
      TRACE_BIT(mark_mmio_spte))
 
 /* The events of every MMIO access. While one of them is selected, no access takes the fast path of
- * mmio/hot.h, which therefore does not have to test for them. */
+ * mmio/replay.h, which therefore does not have to test for them. */
 #define TRACE_MMIO_EVENTS (TRACE_BIT(vcpu_match_mmio) | TRACE_BIT(fast_mmio) | TRACE_BIT(mmio))
 
 /* The direction of `mmio`, with KVM's numbers. */

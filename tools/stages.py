@@ -10,7 +10,7 @@ STAGES = {
     "dispatch": r"vm/(dispatch|run)\.c|vmx/(vmx|exit)\.h|vmx/vcpu\.c",
     "VMCS": r"vmx/",
     "handler": r"vm/(?!test_devices)",
-    "known access": r"mmio/(hot|cache)\.",
+    "known access": r"mmio/(replay|doorbell|cache)\.",
     "emulation": r"mmio/(?!bus)|mmu/guest_mem\.c",
     "device": r"mmio/|dev/|vm/",
     "slot, page": r"mmu/(fault|memslot|mmu|root|sides|backing|dirty|track|huge|host)|"

@@ -26,7 +26,7 @@ enum cr_access_type {
 };
 
 /* Owned always: what must not reach the CPU as the guest wants it, and what decides translations
- * and is hardly ever changed, so that what is kept of an access (mmio/hot.h) need not ask for
+ * and is hardly ever changed, so that what is kept of an access (mmio/replay.h) need not ask for
  * it. */
 #define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW | CR0_PG)
 #define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_SHOWN)

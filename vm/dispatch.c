@@ -13,7 +13,9 @@
 #include "lib/log.h"
 #include "mmio/fetch.h"
 #include "mmio/flow.h"
-#include "mmio/hot.h"
+#include "mmio/doorbell.h"
+#include "mmio/known.h"
+#include "mmio/replay.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
@@ -119,14 +121,14 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
-static NOINLINE void repeated_access(struct vcpu *vcpu, struct hot *hot, uint64_t rflags)
+static NOINLINE void repeated_access(struct vcpu *vcpu, struct replay *replay, uint64_t rflags)
 {
-    if (likely(mmio_hot_holds(&vcpu->mmio, hot))) {
-        vmx_complete(hot->rip + hot->access.move.length, rflags);
-        mmio_hot_access(&vcpu->mmio, hot);
-    } else if (mmio_hot_renew(&vcpu->mmio, hot)) {
-        vmx_complete(hot->rip + hot->access.move.length, rflags);
-        mmio_hot_first_access(&vcpu->mmio, hot);
+    if (likely(mmio_replay_holds(&vcpu->mmio, replay))) {
+        vmx_complete(replay->rip + replay->access.move.length, rflags);
+        mmio_replay_access(&vcpu->mmio, replay);
+    } else if (mmio_replay_renew(&vcpu->mmio, replay)) {
+        vmx_complete(replay->rip + replay->access.move.length, rflags);
+        mmio_replay_first_access(&vcpu->mmio, replay);
     } else {
         ept_misconfiguration_slow(vcpu);
     }
@@ -154,18 +156,18 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     uint64_t cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
     uint64_t mode = cpu_mode(cpu, rflags, cs_rights);
     IN_REGISTER(mode);
-    struct hot *hot = mmio_hot_at(mmio, rip, gpa, cr3);
-    __asm__("" : "+a"(hot)); /* none of those that pass arguments */
-    if (unlikely(
-            (!mmio_hot_is(hot, rip, gpa, cr3, mode) && !mmio_hot_is(++hot, rip, gpa, cr3, mode)) ||
-            vmx_in_interrupt_shadow())) {
+    struct replay *replay = mmio_replay_at(mmio, rip, gpa, cr3);
+    __asm__("" : "+a"(replay)); /* none of those that pass arguments */
+    if (unlikely((!mmio_replay_is(replay, rip, gpa, cr3, mode) &&
+                  !mmio_replay_is(++replay, rip, gpa, cr3, mode)) ||
+                 vmx_in_interrupt_shadow())) {
         cpu_know_usual(cpu, rip, rflags, cr3, cs_rights);
         other_access(vcpu, gpa);
-    } else if (!(hot->flags & HOT_BELL)) {
-        repeated_access(vcpu, hot, rflags);
-    } else if (likely(mmio_bell_holds(mmio, hot))) {
-        vmx_complete(hot->bell.next, rflags);
-        mmio_bell_ring(mmio, hot);
+    } else if (!(replay->flags & REPLAY_BELL)) {
+        repeated_access(vcpu, replay, rflags);
+    } else if (likely(mmio_bell_holds(mmio, replay))) {
+        vmx_complete(replay->bell.next, rflags);
+        mmio_bell_ring(mmio, replay);
     } else {
         other_access(vcpu, gpa);
     }

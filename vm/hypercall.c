@@ -145,7 +145,8 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
     } else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT)) {
         call->rbx = vcpu->traced[which - COUNTER_TRACE(0)];
     } else if (which > COUNTER_INVEPT_FOR(0) && which < COUNTER_INVEPT_FOR(DEBT_REASONS)) {
-        call->rbx = mmu_invept_for(&vcpu->vm->mmu, which - COUNTER_INVEPT_FOR(0));
+        call->rbx =
+            mmu_invept_for(&vcpu->vm->mmu, (enum debt_reason)(which - COUNTER_INVEPT_FOR(0)));
     } else {
         return -EINVAL;
     }
