@@ -67,12 +67,12 @@ static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
 /* Forgets an entry of a table that nobody can reach any more. */
-static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t spte)
+static void disown(struct mmu_cpu *self, const struct table_walk *w, unsigned level, uint64_t spte)
 {
     if (spte_is_leaf(spte, level)) {
         self->stats.pages[level - 1]--;
-        if (unlikely(spte & EPT_DIRTY))
-            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
+        if (unlikely(w->logs && spte & EPT_DIRTY))
+            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, w->alias), ept_frames(level));
     } else if (spte_is_present(spte)) {
         mmu_count(&self->stats.tables, ~0ull);
         if (spte & SPTE_NX_SPLIT)
@@ -85,6 +85,7 @@ static void begin_freeing(struct table_walk *walk, const struct retired *r)
     walk->level = r->level;
     __atomic_store_n(&walk->top, r->level, __ATOMIC_RELAXED); /* tdp_is_reclaiming() has no lock */
     walk->alias = r->alias;
+    walk->logs = r->logs;
     walk->tables[r->level] = phys_to_virt(r->page);
     walk->index[r->level] = 0;
 }
@@ -115,7 +116,7 @@ static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
             continue;
         }
         uint64_t spte = w->tables[level][w->index[level]++];
-        disown(self, w->alias, level, spte);
+        disown(self, w, level, spte);
         if (spte_is_nonleaf(spte, level)) {
             w->level--;
             w->tables[w->level] = phys_to_virt(spte_page(spte));
