@@ -13,7 +13,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 # ---- What is built from what ------------------------------------------------------------------
 # A pure file compiles freestanding and hosted. The others touch instructions that only ring 0 has,
 # or stand for the C library.
-LAYERS := boot arch/x86 vmx ept mmu mmio mmio/dev guest lib
+LAYERS := $(shell cat tools/layers.txt)
 IMPURE := $(shell cat tools/impure.txt)
 SRC_C  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
 SRC_S  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.S))
@@ -42,7 +42,7 @@ LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --buil
 all: $(B)/eptvisor.elf $(B)/eptvisor32.elf guests ## build the image and the guests
 
 # On the way of each exit a frame pointer is three instructions; a backtrace leaves this file out.
-$(B)/obj/guest/dispatch.o: CFLAGS += -fomit-frame-pointer
+$(B)/obj/vm/dispatch.o: CFLAGS += -fomit-frame-pointer
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)

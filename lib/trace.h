@@ -3,7 +3,7 @@
  *
  * Each pCPU writes fixed-size records into a ring of its own, without a lock. An event that nobody
  * asked for costs one test of a word that is 0. What was recorded is printed when its VM ends
- * (guest/trace.c). Called by mmu/, mmio/ and guest/, and by the hosted tests.
+ * (vm/trace.c). Called by mmu/, mmio/ and vm/, and by the hosted tests.
  *
  * The table is all there is to an event: its name, which is KVM's without `kvm_` where KVM has it
  * (docs/TRACE.md says what differs), and its words, each with its form:

@@ -1,6 +1,6 @@
 /*
  * Accesses to the bus: a sorted table of pieces, searched without a lock, and a short list of
- * doorbells. Called by the emulator for MMIO and by guest/ for port I/O. Pure; touches nothing but
+ * doorbells. Called by the emulator for MMIO and by vm/ for port I/O. Pure; touches nothing but
  * the bus' tables and, through them, devices.
  */
 #include "mmio/bus.h"

@@ -1,5 +1,5 @@
 /*
- * Changes of the bus: regions and doorbells come and go while guests run. Called by guest/ under
+ * Changes of the bus: regions and doorbells come and go while guests run. Called by vm/ under
  * the VM's lock. Pure; touches nothing but its own tables, and waits for epochs.
  */
 #include "lib/assert.h"

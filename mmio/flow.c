@@ -1,5 +1,5 @@
 /*
- * The MMIO flow. Called by guest/ for EPT violations and misconfigurations. Pure: asks the MMU, the
+ * The MMIO flow. Called by vm/ for EPT violations and misconfigurations. Pure: asks the MMU, the
  * bus and the cache, and hands over to the emulator.
  */
 #include "mmio/flow.h"

@@ -1,6 +1,6 @@
 /*
  * An INVPCID that exits: its operands, which only the exit's information names, with all the faults
- * that the CPU would find (SDM 2, INVPCID). Called by guest/flushes.c. Pure.
+ * that the CPU would find (SDM 2, INVPCID). Called by vm/flushes.c. Pure.
  */
 #pragma once
 

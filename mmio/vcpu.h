@@ -1,5 +1,5 @@
 /*
- * What the MMIO path knows of one vCPU, and what it answers. guest/ embeds one in each vCPU, gives
+ * What the MMIO path knows of one vCPU, and what it answers. vm/ embeds one in each vCPU, gives
  * it to mmio_violation() and mmio_misconfig(), and does what the outcome says.
  */
 #pragma once

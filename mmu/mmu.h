@@ -215,7 +215,7 @@ enum fault_result {
     FAULT_INVALID,         /* inside the MMU only: not decided on the fast path */
     FAULT_FIXED,           /* mapped */
     FAULT_SPURIOUS,        /* was already mapped as needed */
-    FAULT_VE,              /* the guest's own to handle: #VE, see guest/ve.h */
+    FAULT_VE,              /* the guest's own to handle: #VE, see vm/ve.h */
     FAULT_RESULTS,
 };
 

@@ -13,7 +13,7 @@ run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
 	then grep '^stat::' $(B)/fuzz/$(1).log; echo "1 passed, 0 failed, 0 skipped"; \
 	else tail -n 40 $(B)/fuzz/$(1).log; echo "0 passed, 1 failed, 0 skipped"; false; fi
 
-GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) guest/ghci.c mmio/bus.c \
+GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.c \
               mmio/bus_change.c tests/fuzz/fuzz_ghci.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci brute docs lint-instructions deps-fuzz

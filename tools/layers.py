@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Checks that includes point down the layers only.
 
-A file may include headers of its own folder and of the folders further right in LAYERS. Product
+A file may include headers of its own folder and of the folders above it in layers.txt. Product
 code takes nothing from the system but the compiler's freestanding headers. guest/abi.h is the
 contract with the guests, and anyone may know it. The guest programs stand apart: beside their own
 files they know only that, lib/, and what single ones of them are linked with: the decoder, which
@@ -12,7 +12,7 @@ import pathlib
 import re
 import sys
 
-LAYERS = ["guest", "mmio", "mmu", "ept", "vmx", "arch/x86", "boot", "lib"]
+LAYERS = (pathlib.Path(__file__).parent / "layers.txt").read_text().split()  # bottom up
 PROGRAMS = "guest/programs"
 CONTRACT = "guest/abi.h"
 LINKED = ("mmio/decode.h", "mmio/bus.h")
@@ -39,7 +39,7 @@ def complaint(path: str, kind: str, included: str) -> str | None:
     assert own is not None
     if included.startswith(PROGRAMS + "/"):
         return "belongs to the guest programs"
-    if LAYERS.index(other) < LAYERS.index(own):
+    if LAYERS.index(other) > LAYERS.index(own):
         return f"points up, from {own}/ to {other}/"
     return None
 

@@ -11,7 +11,7 @@ CLANG_CFLAGS  = $(call for_clang,$(CFLAGS))
 # Versions disagree about taste, so it is Debian 12's everywhere.
 CLANG_FORMAT := command -v clang-format-14 || \
     tools/unpack.sh bookworm $(B)/clang-format clang-format-14 clang-format-14
-FORMATTED := $(shell find $(LAYERS) tests -name '*.[ch]')
+FORMATTED := $(shell find $(LAYERS) guest tests -name '*.[ch]')
 
 GUEST_SRC_C := $(shell find $(GUEST_DIR) -name '*.c')
 

@@ -9,8 +9,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import layers
+
 ROOT = Path(__file__).resolve().parent.parent
-COPIED = ["Makefile", "arch", "boot", "ept", "guest", "lib", "mmio", "mmu", "vmx", "tools",
+COPIED = ["Makefile", *layers.LAYERS, "guest", "tools",
           "linker.ld", "tests/unit", "tests/target", "build/obj", "build/guest", "build/font.c",
           "build/optrom.bin"]  # fmt: skip
 IMAGES = ["build/eptvisor.elf", "build/eptvisor32.elf"]

@@ -6,12 +6,12 @@ import re
 # The columns of docs/PERFORMANCE.md, and which files they are. The first that matches counts.
 STAGES = {
     "exit, entry": r"vmx/entry\.S",
-    "dispatch": r"guest/(dispatch|run)\.c|vmx/(vmx|exit)\.h|vmx/vcpu\.c",
+    "dispatch": r"vm/(dispatch|run)\.c|vmx/(vmx|exit)\.h|vmx/vcpu\.c",
     "VMCS": r"vmx/",
-    "handler": r"guest/(?!test_devices)",
+    "handler": r"vm/(?!test_devices)",
     "known access": r"mmio/(hot|cache)\.",
-    "emulation": r"mmio/(?!bus|dev)|mmu/guest_mem\.c",
-    "device": r"mmio/|guest/",
+    "emulation": r"mmio/(?!bus)|mmu/guest_mem\.c",
+    "device": r"mmio/|dev/|vm/",
     "slot, page": r"mmu/(fault|memslot|mmu|root|sides|backing|dirty|track|huge|host)|"
     r"lib/(page|buddy)|arch/x86/memory",
     "lock, flush, epoch": r"mmu/tlb|lib/(rwlock|spinlock|epoch)|ept/inv",

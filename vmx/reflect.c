@@ -8,7 +8,7 @@
  * where the VM's budget is looked at and a kick is taken.
  *
  * The guest gets them back as it would have had them. Nobody else writes DR6, which stays loaded
- * (vmx/extra_state.h). Called by guest/dispatch.c.
+ * (vmx/extra_state.h). Called by vm/dispatch.c.
  */
 #include "arch/x86/cpu.h"
 #include "vmx/debug.h"

@@ -1,6 +1,6 @@
 /*
  * The VMX instructions and the life of a vCPU between them: VMXON once per CPU, a VMCS per vCPU,
- * entry, and the record of the exit. What an exit means is for the caller to say (guest/).
+ * entry, and the record of the exit. What an exit means is for the caller to say (vm/).
  */
 #pragma once
 
@@ -96,7 +96,7 @@ void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
  * for an entry that failed: the vCPU cannot go on. */
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 
-/* Supplied by guest/: handles an exit. True: enter the guest again at once. Called by vmx/entry.S,
+/* Supplied by vm/: handles an exit. True: enter the guest again at once. Called by vmx/entry.S,
  * and has to begin with vmx_begin_exit(), which makes the exit record and returns the whole
  * exit-reason field. */
 bool vmx_exited(struct vmx_vcpu *vcpu);
@@ -156,7 +156,7 @@ static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
     return vmx_deliver_event(vcpu);
 }
 
-/* Supplied by guest/: this entry delivers pending.vector. Takes that off its source, and makes the
+/* Supplied by vm/: this entry delivers pending.vector. Takes that off its source, and makes the
  * next one pending if there is one. */
 void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
 

@@ -1,6 +1,6 @@
 /*
- * Halted vCPUs on two CPUs: guest/sleep.c, and what it has to do with guest/run.c, guest/sched.c and
- * guest/ipi.c. That a CPU without any vCPU wakes is shown by idle.pml, that one in a running guest
+ * Halted vCPUs on two CPUs: vm/sleep.c, and what it has to do with vm/run.c, vm/sched.c and
+ * vm/ipi.c. That a CPU without any vCPU wakes is shown by idle.pml, that one in a running guest
  * looks by kick.pml.
  *
  * Each of the vCPUs runs when it has mail, may send some, and halts. Its CPU halts with it; or, with

@@ -1,5 +1,5 @@
 /*
- * Three CPUs that halt when no vCPU waits for them: guest/sched.c and cpu_idle() of
+ * Three CPUs that halt when no vCPU waits for them: vm/sched.c and cpu_idle() of
  * arch/x86/kick.c.
  *
  * A CPU clears its wake word, looks into its queue, and halts unless the word is set by then; an NMI

@@ -1,5 +1,5 @@
 /*
- * Requests, kicks and entries of three CPUs: guest/run.c, guest/pcpu.c, mmu/tlb.[ch].
+ * Requests, kicks and entries of three CPUs: vm/run.c, vm/pcpu.c, mmu/tlb.[ch].
  *
  * Each CPU runs a vCPU of one VM around the loop: look at everything, arm the timer, "I am in the
  * guest", pay what is owed, enter. While it handles an exit it may change tables and flush the
@@ -205,7 +205,7 @@ end_in_guest:
     :: attention[self] -> goto attend
     :: else
     fi;
-    if /* the timer is armed anew for the entry: goes_on() in guest/dispatch.c */
+    if /* the timer is armed anew for the entry: goes_on() in vm/dispatch.c */
     :: timer_is_0[self] = 0;
 #ifndef MUTANT_REARMING_UNDOES_A_KICK
         if

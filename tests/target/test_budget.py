@@ -71,7 +71,7 @@ def test_the_document_says_what_the_budget_says() -> None:
 
 
 def test_every_file_belongs_to_a_stage() -> None:
-    for folder in ("guest", "mmio", "mmio/dev", "mmu", "ept", "vmx"):
+    for folder in ("vm", "dev", "mmio", "mmu", "ept", "vmx"):
         files = [path.relative_to(ROOT) for path in (ROOT / folder).glob("*.[chS]")]
         assert files
         assert all(stages.stage(str(file)) != "other" for file in files)

@@ -11,7 +11,7 @@ PROVOKED = {
              "write of ffffffff80201000: the hypervisor's code, which is read-only"],
     "data": ["#PF page fault", "fetch of .*: the hypervisor's data, which is not executable",
              "no code of ours"],
-    "bug": [r"BUG at guest/provoke.c:\d+: what == PROVOKE_BUG", r"provoke\+0x"],
+    "bug": [r"BUG at vm/provoke.c:\d+: what == PROVOKE_BUG", r"provoke\+0x"],
 }  # fmt: skip
 
 

@@ -1,13 +1,13 @@
 /*
- * Hosts for the tests of guest/features.h, recorded and made up, and a VM on one of them, whose
+ * Hosts for the tests of vm/features.h, recorded and made up, and a VM on one of them, whose
  * CPUID is asked as a guest's exit does. Included by one file of each program.
  */
 #pragma once
 
 #include "tests/unit/support.h"
 
-#include "guest/cpuid_table.h"
-#include "guest/features.h"
+#include "vm/cpuid_table.h"
+#include "vm/features.h"
 #include "vmx/controls.h"
 #include "vmx/xcr0.h"
 
@@ -116,7 +116,7 @@ static struct cpuid recorded(uint32_t leaf, uint32_t subleaf)
     return r;
 }
 
-/* The VM and its third vCPU. As in guest/cpuid.c, the answers are kept when the VM is made. */
+/* The VM and its third vCPU. As in vm/cpuid.c, the answers are kept when the VM is made. */
 static struct feature_vm vm;
 static struct feature_vcpu vcpu;
 static struct cpuid_table table;

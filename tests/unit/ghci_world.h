@@ -7,7 +7,7 @@
 
 #include "tests/unit/mmu_world.h"
 
-#include "guest/ghci.h"
+#include "vm/ghci.h"
 #include "vmx/regs.h"
 
 #include <string.h>

@@ -4,7 +4,7 @@
 #include "tests/unit/support.h"
 
 #include "lib/bits.h"
-#include "mmio/dev/lapic.h"
+#include "dev/lapic.h"
 
 #define MASKED   0x10000u
 #define PERIODIC 0x20000u

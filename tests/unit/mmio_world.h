@@ -12,7 +12,7 @@
 
 #include "guest/abi.h"
 #include "lib/bits.h"
-#include "mmio/dev/testdev.h"
+#include "dev/testdev.h"
 #include "mmio/flow.h"
 #include "mmio/walk.h"
 
@@ -142,7 +142,7 @@ enum world_result world_load(uint64_t gva, uint32_t *value);
  * TLB entry does. */
 enum mmio_outcome world_exit(uint64_t gva, uint64_t gpa, bool write);
 
-/* A misconfiguration at RIP, answered as guest/dispatch.c has it answered. */
+/* A misconfiguration at RIP, answered as vm/dispatch.c has it answered. */
 void world_note_registers(void);
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering);
 

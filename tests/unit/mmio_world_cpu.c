@@ -139,7 +139,7 @@ static enum mmio_outcome other_access(gpa_t gpa)
     return mmio_misconfig(&world.vcpu, gpa, false);
 }
 
-/* As guest/dispatch.c does it. */
+/* As vm/dispatch.c does it. */
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
 {
     world_note_registers();

@@ -1,12 +1,12 @@
 /*
- * Two tasks in a memory of 64 KiB, and what guest/task.c may do with it, for the tests of task
+ * Two tasks in a memory of 64 KiB, and what vm/task.c may do with it, for the tests of task
  * switches.
  */
 #pragma once
 
 #include "tests/unit/support.h"
 
-#include "guest/task.h"
+#include "vm/task.h"
 
 #include <string.h>
 

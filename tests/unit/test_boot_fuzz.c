@@ -13,7 +13,7 @@
 #include "arch/x86/pixels.h"
 #include "arch/x86/ram.h"
 #include "boot/boot_info.h"
-#include "guest/modules.h"
+#include "launch/modules.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 

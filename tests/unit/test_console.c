@@ -1,8 +1,8 @@
 /* A guest's console: lines, KTAP results, and nothing that could upset a terminal. */
 #include "tests/unit/support.h"
 
-#include "guest/console.h"
-#include "guest/options.h"
+#include "vm/console.h"
+#include "vm/options.h"
 #include "lib/trace.h"
 
 #include <string.h>

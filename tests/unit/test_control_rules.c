@@ -4,7 +4,7 @@
  */
 #include "tests/unit/mmio_world.h"
 
-#include "guest/control_rules.h"
+#include "vm/control_rules.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
  */
 #include "tests/unit/support.h"
 
-#include "guest/cpuid_table.h"
+#include "vm/cpuid_table.h"
 #include "lib/bits.h"
 
 #include <string.h>

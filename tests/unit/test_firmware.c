@@ -4,8 +4,8 @@
 #include "arch/x86/acpi.h"
 #include "arch/x86/madt.h"
 #include "arch/x86/paging.h"
-#include "guest/firmware.h"
-#include "guest/layout.h"
+#include "launch/firmware.h"
+#include "vm/layout.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 

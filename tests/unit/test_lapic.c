@@ -5,7 +5,7 @@
 #include "tests/unit/lapic_world.h"
 
 #include "lib/compiler.h"
-#include "mmio/dev/lapic_mmio.h"
+#include "dev/lapic_mmio.h"
 
 #include <string.h>
 

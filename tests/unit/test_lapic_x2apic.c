@@ -1,8 +1,8 @@
 /* The local APIC as an x2APIC (SDM 3, 11.12): how it becomes one, its MSRs, its destinations. */
 #include "tests/unit/lapic_world.h"
 
-#include "mmio/dev/lapic_mmio.h"
-#include "mmio/dev/lapic_msr.h"
+#include "dev/lapic_mmio.h"
+#include "dev/lapic_msr.h"
 
 #define ID     0x12345u
 #define MSR(r) (0x800u + (r))

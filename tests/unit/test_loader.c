@@ -1,8 +1,8 @@
 /* The guest loader: what it puts where, and the sentence and code for every bad file. */
 #include "tests/unit/support.h"
 
-#include "guest/layout.h"
-#include "guest/loader.h"
+#include "vm/layout.h"
+#include "launch/loader.h"
 #include "lib/errno.h"
 
 #include <stdlib.h>

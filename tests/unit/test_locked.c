@@ -1,7 +1,7 @@
 /* A device behind a lock sees one access at a time, and the same ones as without. */
 #include "tests/unit/support.h"
 
-#include "mmio/dev/locked.h"
+#include "dev/locked.h"
 
 #include <pthread.h>
 #include <string.h>

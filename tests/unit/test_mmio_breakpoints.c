@@ -4,7 +4,7 @@
  */
 #include "tests/unit/mmio_world.h"
 
-#include "guest/debug_rules.h"
+#include "vm/debug_rules.h"
 #include "mmio/breakpoints.h"
 
 #include <string.h>

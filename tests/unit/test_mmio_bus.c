@@ -2,7 +2,7 @@
 #include "tests/unit/mmio_world.h"
 
 #include "lib/errno.h"
-#include "mmio/dev/uart.h"
+#include "dev/uart.h"
 
 #include <pthread.h>
 #include <string.h>

@@ -23,7 +23,7 @@ static struct {
 
 static uint64_t store_when_kicked; /* 0: none */
 
-/* ---- A CPU that enters as guest/ does -------------------------------------------------------- */
+/* ---- A CPU that enters as vm/ does ----------------------------------------------------------- */
 
 static void enter(unsigned cpu)
 {

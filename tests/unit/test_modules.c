@@ -2,8 +2,8 @@
 #include "tests/unit/support.h"
 
 #include "boot/boot_info_internal.h"
-#include "guest/loader.h"
-#include "guest/modules.h"
+#include "launch/loader.h"
+#include "launch/modules.h"
 #include "lib/bits.h"
 
 #include <stdio.h>

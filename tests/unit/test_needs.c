@@ -2,8 +2,8 @@
  * behaves. */
 #include "tests/unit/mmu_world.h"
 
-#include "guest/layout.h"
-#include "guest/needs.h"
+#include "vm/layout.h"
+#include "launch/needs.h"
 
 #include <stdlib.h>
 

@@ -1,8 +1,8 @@
-/* INIT and start-up IPIs: the word of guest/startup.c against the plain account of what a CPU does,
+/* INIT and start-up IPIs: the word of vm/startup.c against the plain account of what a CPU does,
  * in every order of what senders and the vCPU can do. */
 #include "tests/unit/support.h"
 
-#include "guest/startup.h"
+#include "vm/startup.h"
 
 #define STEPS 8
 

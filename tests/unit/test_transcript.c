@@ -1,7 +1,7 @@
 /* Lines of guests that run side by side come out in the guests' order, each once. */
 #include "tests/unit/support.h"
 
-#include "guest/transcript.h"
+#include "vm/transcript.h"
 #include "lib/trace.h"
 
 #include <pthread.h>

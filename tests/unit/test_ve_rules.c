@@ -5,7 +5,7 @@
  */
 #include "tests/unit/support.h"
 
-#include "guest/ve_rules.h"
+#include "vm/ve_rules.h"
 #include "lib/bits.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* Words that do not go together, on machines of several kinds: the sentence names them. */
 #include "tests/unit/support.h"
 
-#include "guest/vm.h"
+#include "launch/words.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 

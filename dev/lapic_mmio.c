@@ -1,0 +1,32 @@
+/*
+ * The xAPIC page: a register in the first four bytes of every 16. Called by the bus.
+ *
+ * The SDM (3, 11.4.1) knows only aligned 32-bit accesses; of the others we give what harms nobody.
+ * A read sees the register's bytes, and zeros between registers; a write is dropped.
+ */
+#include "dev/lapic_mmio.h"
+
+#include "dev/lapic.h"
+
+static uint64_t page_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+{
+    struct lapic *lapic = device;
+    (void)vcpu, (void)size;
+    if (lapic->mode != LAPIC_XAPIC)
+        return ~0ull;
+    if (offset % 16 > 3)
+        return 0;
+    return (uint64_t)lapic_read(lapic, (unsigned)(offset / 16)) >> (8 * (offset % 4));
+}
+
+static void page_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                       uint64_t value)
+{
+    struct lapic *lapic = device;
+    (void)vcpu;
+    if (lapic->mode == LAPIC_XAPIC && size == 4 && offset % 16 == 0)
+        lapic_write(lapic, (unsigned)(offset / 16), (uint32_t)value);
+}
+
+const struct bus_ops lapic_mmio_ops = {
+    .name = "local APIC", .read = page_read, .write = page_write};

@@ -1,0 +1,219 @@
+/*
+ * The 16550A model: eight byte-wide registers. Called by the bus, usually of ports. The bus splits
+ * wider accesses: neighbouring registers in turn, as an 8-bit device on a wider bus sees them.
+ */
+#include "dev/uart.h"
+
+#include "lib/bits.h"
+#include "lib/string.h"
+
+enum {
+    REG_DATA,
+    REG_IER,
+    REG_IIR_FCR,
+    REG_LCR,
+    REG_MCR,
+    REG_LSR,
+    REG_MSR,
+    REG_SCR,
+};
+
+#define IER_RECEIVED BIT(0)
+#define IER_TRANSMIT BIT(1)
+#define IER_LINE     BIT(2)
+#define IER_MODEM    BIT(3)
+
+#define IIR_NONE     0x1
+#define IIR_MODEM    0x0
+#define IIR_TRANSMIT 0x2
+#define IIR_RECEIVED 0x4
+#define IIR_LINE     0x6
+#define IIR_FIFO     0xc0
+
+#define FCR_ENABLE        BIT(0)
+#define FCR_CLEAR_RECEIVE BIT(1)
+
+#define LCR_DLAB BIT(7)
+
+#define MCR_DTR  BIT(0)
+#define MCR_RTS  BIT(1)
+#define MCR_OUT1 BIT(2)
+#define MCR_OUT2 BIT(3)
+#define MCR_LOOP BIT(4)
+
+#define LSR_READY   BIT(0)
+#define LSR_OVERRUN BIT(1)
+#define LSR_EMPTY   0x60 /* holding register and shifter */
+
+#define MSR_DELTAS    0x0f
+#define MSR_RING_EDGE BIT(2)
+#define MSR_CTS       BIT(4)
+#define MSR_DSR       BIT(5)
+#define MSR_RING      BIT(6)
+#define MSR_DCD       BIT(7)
+#define MSR_CONNECTED (MSR_CTS | MSR_DSR | MSR_DCD)
+
+void uart_init(struct uart *uart, void (*transmit)(void *context, uint8_t byte), void *context)
+{
+    memset(uart, 0, sizeof(*uart));
+    uart->transmit = transmit;
+    uart->context = context;
+    uart->lsr = LSR_EMPTY;
+    uart->msr = MSR_CONNECTED;
+}
+
+/* What the modem lines say now; loopback ties them to the outputs. The low half of MSR remembers
+ * which have changed since it was read, the ring line only when it falls. */
+static NOINLINE void update_modem(struct uart *uart)
+{
+    uint64_t lines = MSR_CONNECTED;
+    if (uart->mcr & MCR_LOOP)
+        lines = (uart->mcr & MCR_RTS ? MSR_CTS : 0) | (uart->mcr & MCR_DTR ? MSR_DSR : 0) |
+                (uart->mcr & MCR_OUT1 ? MSR_RING : 0) | (uart->mcr & MCR_OUT2 ? MSR_DCD : 0);
+    uint64_t changed = (uart->msr ^ lines) & 0xf0;
+    if (lines & MSR_RING)
+        changed &= ~MSR_RING;
+    uart->msr = (uint8_t)(lines | (uart->msr & MSR_DELTAS) | changed >> 4);
+}
+
+static void loop_back(struct uart *uart, uint8_t byte)
+{
+    unsigned depth = uart->fcr & FCR_ENABLE ? sizeof(uart->received) : 1;
+    if (uart->received_count >= depth) {
+        uart->lsr |= LSR_OVERRUN;
+        if (uart->fcr & FCR_ENABLE)
+            return;               /* the FIFO keeps what it has */
+        uart->received_count = 0; /* a single register is overwritten */
+    }
+    uart->received[uart->received_count++] = byte;
+    uart->lsr |= LSR_READY;
+}
+
+static uint8_t receive(struct uart *uart)
+{
+    if (!uart->received_count)
+        return 0;
+    uint8_t byte = uart->received[0];
+    memmove(uart->received, uart->received + 1, --uart->received_count);
+    if (!uart->received_count)
+        uart->lsr &= (uint8_t)~LSR_READY;
+    return byte;
+}
+
+/* Which interrupt would be pending, the most urgent first. Reading ends the transmit event. */
+static uint8_t read_iir(struct uart *uart)
+{
+    uint8_t fifo = uart->fcr & FCR_ENABLE ? IIR_FIFO : 0;
+    if (uart->ier & IER_LINE && uart->lsr & LSR_OVERRUN)
+        return fifo | IIR_LINE;
+    if (uart->ier & IER_RECEIVED && uart->lsr & LSR_READY)
+        return fifo | IIR_RECEIVED;
+    if (uart->ier & IER_TRANSMIT && uart->transmit_event) {
+        uart->transmit_event = false;
+        return fifo | IIR_TRANSMIT;
+    }
+    if (uart->ier & IER_MODEM && uart->msr & MSR_DELTAS)
+        return fifo | IIR_MODEM;
+    return fifo | IIR_NONE;
+}
+
+static uint8_t read_register(struct uart *uart, uint64_t reg)
+{
+    uint8_t value;
+    switch (reg) {
+    case REG_DATA:
+        return uart->lcr & LCR_DLAB ? uart->divisor[0] : receive(uart);
+    case REG_IER:
+        return uart->lcr & LCR_DLAB ? uart->divisor[1] : uart->ier;
+    case REG_IIR_FCR:
+        return read_iir(uart);
+    case REG_LCR:
+        return uart->lcr;
+    case REG_MCR:
+        return uart->mcr;
+    case REG_LSR:
+        value = uart->lsr;
+        uart->lsr &= (uint8_t)~LSR_OVERRUN;
+        return value;
+    case REG_MSR:
+        value = uart->msr;
+        uart->msr &= (uint8_t)~MSR_DELTAS;
+        return value;
+    case REG_SCR:
+        return uart->scr;
+    default:
+        return 0xff;
+    }
+}
+
+static NOINLINE void write_data(struct uart *uart, uint8_t byte)
+{
+    if (uart->lcr & LCR_DLAB) {
+        uart->divisor[0] = byte;
+        return;
+    }
+    if (uart->mcr & MCR_LOOP)
+        loop_back(uart, byte);
+    else
+        uart->transmit(uart->context, byte);
+    uart->transmit_event = true; /* it is empty again at once */
+}
+
+static NOINLINE void write_fcr(struct uart *uart, uint8_t value)
+{
+    /* Turning the FIFO on or off empties it too. */
+    if (value & FCR_CLEAR_RECEIVE || (value ^ uart->fcr) & FCR_ENABLE) {
+        uart->received_count = 0;
+        uart->lsr &= (uint8_t)~LSR_READY;
+    }
+    uart->fcr = value & FCR_ENABLE;
+}
+
+static void write_register(struct uart *uart, uint64_t reg, uint8_t value)
+{
+    switch (reg) {
+    case REG_DATA:
+        write_data(uart, value);
+        break;
+    case REG_IER:
+        if (uart->lcr & LCR_DLAB) {
+            uart->divisor[1] = value;
+            break;
+        }
+        if (value & ~uart->ier & IER_TRANSMIT)
+            uart->transmit_event = true;
+        uart->ier = value & 0xf;
+        break;
+    case REG_IIR_FCR:
+        write_fcr(uart, value);
+        break;
+    case REG_LCR:
+        uart->lcr = value;
+        break;
+    case REG_MCR:
+        uart->mcr = value & 0x1f;
+        update_modem(uart);
+        break;
+    case REG_SCR:
+        uart->scr = value;
+        break;
+    default: /* LSR and MSR are read-only */
+        break;
+    }
+}
+
+static uint64_t uart_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+{
+    (void)vcpu, (void)size;
+    return read_register(device, offset);
+}
+
+static void uart_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                       uint64_t value)
+{
+    (void)vcpu, (void)size;
+    write_register(device, offset, (uint8_t)value);
+}
+
+const struct bus_ops uart_ops = {
+    .name = "uart", .read = uart_read, .write = uart_write, .sizes = 1};

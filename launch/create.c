@@ -1,0 +1,369 @@
+/* Making a VM from a boot module, and taking it apart. */
+#include "launch/create.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/memory.h"
+#include "arch/x86/tsc.h"
+#include "boot/boot_info.h"
+#include "guest/abi.h"
+#include "launch/loader.h"
+#include "launch/firmware.h"
+#include "launch/needs.h"
+#include "launch/words.h"
+#include "vm/exits.h"
+#include "vm/pcpu.h"
+#include "vm/provoke.h"
+#include "vm/sleep.h"
+#include "vm/startup.h"
+#include "vm/ve.h"
+#include "lib/errno.h"
+#include "lib/ledger.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+#include "dev/lapic_mmio.h"
+#include "mmu/spte.h"
+#include "mmu/tlb.h"
+#include "vmx/init_state.h"
+#include "vmx/vmcs.h"
+
+/* ---- Ports ----------------------------------------------------------------------------------- */
+
+static void debug_exit(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                       uint64_t value)
+{
+    struct vm *vm = device;
+    (void)vcpu, (void)offset, (void)size;
+    if (vm_ending(vm) != VM_RUNNING)
+        return;
+    vm->exit_value = (uint8_t)value;
+    vm_end(vm, VM_ENDED_EXIT, "wrote %lu to the debug-exit port", value);
+}
+
+static uint64_t read_ones(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+{
+    (void)device, (void)vcpu, (void)offset, (void)size;
+    return ~0ull;
+}
+
+static const struct bus_ops debug_exit_ops = {
+    .name = "debug exit", .read = read_ones, .write = debug_exit};
+
+static void transmit(void *context, uint8_t byte)
+{
+    console_put(context, byte);
+}
+
+static int add_devices(struct vm *vm)
+{
+    const struct {
+        struct bus *bus;
+        uint64_t start, size;
+        const struct bus_ops *ops;
+        void *device;
+        bool for_tests;
+        struct locked_device *locked; /* how several vCPUs share it */
+    } devices[] = {
+        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false, &vm->locked[0]},
+        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false, &vm->locked[1]},
+        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, true, &vm->locked[4]},
+        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, false, NULL},
+        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true,
+         &vm->locked[2]},
+        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true,
+         &vm->locked[3]},
+    };
+
+    bus_init(&vm->mmio_bus, "mmio", ~0ull);
+    bus_init(&vm->port_bus, "port", 0xffff);
+    vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
+    uart_init(&vm->uart, transmit, &vm->console);
+    testdev_init(&vm->testdev[0], 'A');
+    testdev_init(&vm->testdev[1], 'B');
+    /* Devices are reached through shared addresses, if the VM has such. */
+    uint64_t shared = vm->words.shared ? BIT(vm->words.shared) : 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
+        if (devices[i].for_tests && !vm->words.testctl)
+            continue;
+        struct locked_device *locked = vm->words.vcpus > 1 ? devices[i].locked : NULL;
+        uint64_t start = devices[i].start | (devices[i].bus == &vm->mmio_bus ? shared : 0);
+        if (locked)
+            locked_device_init(locked, devices[i].ops, devices[i].device);
+        int error =
+            bus_add(devices[i].bus, start, devices[i].size, locked ? &locked->ops : devices[i].ops,
+                    locked ? locked : devices[i].device);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* What its guest-physical addresses mean. */
+static int declare_addresses(struct vm *vm)
+{
+    int error = 0;
+    if (vm->words.shared)
+        error = mmu_steal_bit(&vm->mmu, (unsigned)vm->words.shared, STOLEN_SHARED);
+    if (!error && vm->words.execute_only)
+        error = mmu_steal_bit(&vm->mmu, (unsigned)vm->words.execute_only, STOLEN_EXECUTE_ONLY);
+    if (!error && vm->words.ve)
+        error = mmu_take_ve(&vm->mmu);
+    return error;
+}
+
+static int add_memory(struct vm *vm)
+{
+    guest_layout(vm->words.memory, vm->ram);
+    for (uint32_t i = 0; i < GUEST_RAM_PIECES; i++) {
+        if (!vm->ram[i].size)
+            continue;
+        int error = mmu_slot_add(&vm->mmu, GUEST_RAM_SLOT + i, vm->ram[i].base,
+                                 vm->ram[i].size >> PAGE_SHIFT, 0);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* ---- The vCPU -------------------------------------------------------------------------------- */
+
+static void set(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
+{
+    cpu_set_reg(&vcpu->vmx.regs, reg, value);
+}
+
+#define AR_CODE32 (0xbu | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
+#define AR_DATA32 (0x3u | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
+#define PAT_RESET 0x0007040600070406ull
+
+/* The state in which a multiboot1 loader enters a kernel (specification 0.6.96, section 3.2). */
+static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
+{
+    static const uint16_t selectors[] = {VMCS_GUEST_ES_SELECTOR, VMCS_GUEST_CS_SELECTOR,
+                                         VMCS_GUEST_SS_SELECTOR, VMCS_GUEST_DS_SELECTOR,
+                                         VMCS_GUEST_FS_SELECTOR, VMCS_GUEST_GS_SELECTOR};
+    static const uint16_t zeros[] = {
+        VMCS_GUEST_LDTR_SELECTOR,  VMCS_GUEST_LDTR_BASE,     VMCS_GUEST_LDTR_LIMIT,
+        VMCS_GUEST_TR_SELECTOR,    VMCS_GUEST_TR_BASE,       VMCS_GUEST_GDTR_BASE,
+        VMCS_GUEST_GDTR_LIMIT,     VMCS_GUEST_IDTR_BASE,     VMCS_GUEST_IDTR_LIMIT,
+        VMCS_GUEST_DEBUGCTL,       VMCS_GUEST_SYSENTER_CS,   VMCS_GUEST_SYSENTER_ESP,
+        VMCS_GUEST_SYSENTER_EIP,   VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_INTERRUPTIBILITY,
+        VMCS_GUEST_ACTIVITY_STATE, VMCS_GUEST_RSP,
+    };
+
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        vmwrite(selectors[i], i == SEG_CS ? 0x08 : 0x10);
+        set(vcpu, REG_SEG_BASE + i, 0);
+        set(vcpu, REG_SEG_LIMIT + i, 0xffffffff);
+        set(vcpu, REG_SEG_AR + i, i == SEG_CS ? AR_CODE32 : AR_DATA32);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(zeros); i++)
+        vmwrite(zeros[i], 0);
+    vmwrite(VMCS_GUEST_LDTR_ACCESS_RIGHTS, SEG_AR_UNUSABLE);
+    vmwrite(VMCS_GUEST_TR_ACCESS_RIGHTS, AR_TSS32);
+    vmwrite(VMCS_GUEST_TR_LIMIT, LIMIT_64K);
+    vmwrite(VMCS_GUEST_DR7, DR7_RESET);
+    vmwrite(VMCS_GUEST_PAT, PAT_RESET);
+    /* The other CPUs are as after a power-up, which their first INIT keeps of CD and NW. */
+    set(vcpu, REG_CR0, vcpu->index ? CR0_ET | CR0_CD | CR0_NW : CR0_PE | CR0_ET);
+    set(vcpu, REG_CR3, 0);
+    set(vcpu, REG_CR4, 0);
+    set(vcpu, REG_EFER, 0);
+    for (unsigned i = 0; i < 4; i++)
+        set(vcpu, REG_PDPTE0 + i, 0);
+    set(vcpu, REG_RFLAGS, RFLAGS_FIXED);
+    set(vcpu, REG_RIP, start->entry);
+    vcpu->vmx.regs.gpr[GPR_RAX] = MULTIBOOT1_LOADER_MAGIC;
+    vcpu->vmx.regs.gpr[GPR_RBX] = start->info;
+}
+
+static void vcpu_destroy(struct vcpu *vcpu)
+{
+    extra_state_destroy(&vcpu->extra);
+    vmx_vcpu_destroy(&vcpu->vmx);
+    tlb_vpid_free(vcpu->vpid);
+}
+
+static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *options,
+                       const struct guest_start *start)
+{
+    const struct walk_limits limits = {.physical_bits = (uint8_t)vmx.maxphyaddr,
+                                       .page_1g = cpuid(0x80000001, 0).edx & BIT(26)};
+    vcpu->vm = vm;
+    vcpu->sched.pinned = vm->words.pin != PIN_NONE;
+    vcpu->sched.pin = (unsigned)vm->words.pin;
+    vcpu->budget_left = vm->words.budget * tsc_khz();
+    if (options->vpid)
+        vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
+    int error = vmx_vcpu_init(&vcpu->vmx, mmu_eptp(&vm->mmu), vcpu->vpid);
+    if (!error)
+        error = ve_setup(vcpu, options);
+    if (!error)
+        error = extra_state_init(&vcpu->extra);
+    if (!error)
+        error = pml_setup(vcpu);
+    if (error)
+        return error;
+    mmio_vcpu_init(&vcpu->mmio, &vcpu->vmx.regs, &vm->mmu, &vm->mmio_bus, &limits,
+                   (enum gva_cache)vm->words.gva_cache);
+    msr_setup(vcpu);
+    interrupts_setup(vcpu);
+    control_registers_setup(vcpu);
+    set_boot_state(vcpu, start);
+    cpuid_update(vcpu);
+    return provoke_entry(options);
+}
+
+/* ---- The VM ---------------------------------------------------------------------------------- */
+
+/* The first word of a module's string is its file name or path; the VM is called by its last part.
+ */
+static const char *take_name(struct vm *vm, const char *string)
+{
+    size_t length = 0, start = 0;
+    while (*string == ' ')
+        string++;
+    while (string[length] && string[length] != ' ') {
+        length++;
+        if (string[length - 1] == '/')
+            start = length;
+    }
+    snprintf(vm->name, sizeof(vm->name), "%.*s", (int)(length - start), string + start);
+    size_t name = strlen(vm->name);
+    if (name > 4 && !strcmp(vm->name + name - 4, ".elf"))
+        vm->name[name - 4] = 0;
+    if (!name)
+        snprintf(vm->name, sizeof(vm->name), "unnamed");
+    return string + length;
+}
+
+/* Has the memory promised that the guest can make us take. */
+static enum exit_code promise_memory(struct vm *vm, bool last_chance)
+{
+    const struct vm_words *w = &vm->words;
+    bool unlimited = w->limit == LIMIT_NONE;
+    const struct vm_size size = {.ram = w->memory,
+                                 .limit = unlimited ? 0 : w->limit,
+                                 .vcpus = (unsigned)w->vcpus,
+                                 .pcpus = pcpus_count(),
+                                 .vcpu_size = sizeof(struct vcpu),
+                                 .sides = w->shared,
+                                 .ve = w->ve,
+                                 .traced = w->testctl || trace_wants(~0u)};
+    struct vm_needs needs;
+    vm_needs(&needs, &size);
+    if (memory_open(vm->number, vm_needs_sum(&needs), w->testctl && unlimited))
+        return EXIT_OK;
+    vm->put_off = !last_chance;
+    if (last_chance)
+        log_error("guest %s: it may come to need %lu KiB of the host's memory (%lu of RAM, %lu of "
+                  "EPT tables, %lu of other records, %lu by limit=), and %lu KiB are free; make "
+                  "mem= smaller or give the machine more memory",
+                  vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
+                  (needs.slots + needs.vcpus + needs.report) << 2, needs.limit << 2,
+                  memory_unpromised() << 2);
+    return EXIT_NO_MEMORY;
+}
+
+static unsigned order_of(size_t size)
+{
+    unsigned order = 0;
+    while (PAGE_SIZE << order < size)
+        order++;
+    return order;
+}
+
+/* The first one runs, the others wait for a start-up IPI. */
+static int create_vcpus(struct vm *vm, const struct options *options,
+                        const struct guest_start *start)
+{
+    unsigned order = order_of(sizeof(struct vcpu));
+    vm->active = 1;
+    vm->vcpu.mailbox.startup = STARTUP_ACTIVE;
+    while (vm->vcpu_count < vm->words.vcpus) {
+        struct vcpu *vcpu = &vm->vcpu;
+        if (vm->vcpu_count) {
+            hpa_t pages = page_alloc(order);
+            if (page_is_none(pages)) {
+                log_error("guest %s: no host memory for its vCPU %u", vm->name, vm->vcpu_count);
+                return -ENOMEM;
+            }
+            vcpu = phys_to_virt(pages);
+            page_clear(vcpu, order);
+        }
+        vcpu->index = (uint8_t)vm->vcpu_count;
+        vm->vcpus[vm->vcpu_count++] = vcpu;
+        int error = vcpu_create(vcpu, vm, options, start);
+        if (error)
+            return error;
+        vmx_unload(&vcpu->vmx);
+    }
+    return 0;
+}
+
+enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_module *module,
+                         unsigned extra, const struct options *options, bool last_chance)
+{
+    struct guest_start start;
+
+    memset(vm, 0, sizeof(*vm));
+    vm->number = (uint16_t)number;
+    const char *line = take_name(vm, module->string);
+    int arguments = vm_words_parse(vm->name, line, (enum gva_cache)options->gva_cache, &vm->words);
+    if (arguments < 0)
+        return EXIT_MODULE_WORDS;
+    const struct vm_limits limits = {.address_bits = vmx.maxphyaddr < EPT_GPA_BITS ? vmx.maxphyaddr
+                                                                                   : EPT_GPA_BITS,
+                                     .execute_only = spte_format.caps.exec_only,
+                                     .pcpus = pcpus_running()};
+    if (vm_words_check(vm->name, &vm->words, &limits))
+        return EXIT_MODULE_WORDS;
+
+    enum exit_code code = promise_memory(vm, last_chance);
+    if (code)
+        return code;
+    memory_pay_from(vm->number);
+    cpuid_setup(vm);
+    vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
+    vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
+    int error = mmu_create(&vm->mmu);
+    if (error) {
+        log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);
+        memory_close(vm->number);
+        return EXIT_NO_MEMORY;
+    }
+    if (declare_addresses(vm))
+        code = EXIT_MODULE_WORDS;
+    else if (add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) || add_devices(vm))
+        code = EXIT_NO_MEMORY;
+    struct guest_image image = {.name = vm->name,
+                                .file = phys_to_virt(module->base),
+                                .size = module->size,
+                                .arguments = line + arguments};
+    memcpy(image.ram, vm->ram, sizeof(image.ram));
+    for (unsigned i = 1; i <= extra; i++)
+        image.modules[image.module_count++] =
+            (struct guest_module){.file = phys_to_virt(module[i].base),
+                                  .size = module[i].size,
+                                  .string = module[i].string + 1};
+    if (!code)
+        code = load_guest(&vm->mmu, &image, &start);
+    if (!code) {
+        error = create_vcpus(vm, options, &start);
+        code = error == -ENOMEM ? EXIT_NO_MEMORY : error ? EXIT_BAD_COMMAND_LINE : EXIT_OK;
+    }
+    if (code)
+        vm_destroy(vm);
+    return code;
+}
+
+void vm_destroy(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        vcpu_destroy(vm->vcpus[i]);
+        if (i)
+            page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
+    }
+    mmu_destroy(&vm->mmu);
+    memory_close(vm->number);
+}

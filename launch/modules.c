@@ -1,0 +1,64 @@
+#include "launch/modules.h"
+
+#include "launch/loader.h"
+#include "lib/log.h"
+#include "lib/page.h"
+
+bool module_belongs_to_guest(const struct boot_module *module)
+{
+    return module->string[0] == '+';
+}
+
+static uint64_t end_of(const struct boot_module *module)
+{
+    return module->base.v + module->size;
+}
+
+static bool overlaps(const struct boot_module *module, uint64_t start, uint64_t end)
+{
+    return start < end && module->base.v < end && start < end_of(module);
+}
+
+static enum exit_code check_place(const struct boot_info *info, unsigned index,
+                                  struct image_place image)
+{
+    const struct boot_module *module = &info->modules[index];
+    if (!module->size)
+        return EXIT_OK;
+    /* Page 0 is RAM and the BIOS'. We do not map it. */
+    if (module->base.v < PAGE_SIZE || !boot_is_ram(info, module->base, module->size)) {
+        log_error("module %u (%s) at %#lx to %#lx is not in RAM, as the loader's memory map has it",
+                  index + 1, module->string, module->base.v, end_of(module));
+        return EXIT_MODULE_OUTSIDE;
+    }
+    if (overlaps(module, image.start, image.end)) {
+        log_error("module %u (%s) at %#lx to %#lx overlaps the hypervisor at %#lx to %#lx",
+                  index + 1, module->string, module->base.v, end_of(module), image.start,
+                  image.end);
+        return EXIT_MODULE_OVERLAP;
+    }
+    for (unsigned i = 0; i < info->module_count; i++) {
+        const struct boot_module *other = &info->modules[i];
+        if (i == index || !overlaps(module, other->base.v, end_of(other)))
+            continue;
+        log_error("module %u (%s) at %#lx to %#lx overlaps module %u (%s) at %#lx to %#lx",
+                  index + 1, module->string, module->base.v, end_of(module), i + 1, other->string,
+                  other->base.v, end_of(other));
+        return EXIT_MODULE_OVERLAP;
+    }
+    return EXIT_OK;
+}
+
+enum exit_code modules_check(const struct boot_info *info, unsigned index, unsigned extra,
+                             struct image_place image)
+{
+    enum exit_code code = EXIT_OK;
+    if (extra > GUEST_MODULES) {
+        log_error("module %u (%s) is followed by %u that belong to it (+...); a guest can have %u",
+                  index + 1, info->modules[index].string, extra, GUEST_MODULES);
+        return EXIT_MODULE_WORDS;
+    }
+    for (unsigned i = 0; !code && i <= extra; i++)
+        code = check_place(info, index + i, image);
+    return code;
+}

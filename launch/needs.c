@@ -1,0 +1,49 @@
+/* See the header. Pure. */
+#include "launch/needs.h"
+
+#include "vm/layout.h"
+#include "vm/transcript.h"
+#include "lib/trace.h"
+#include "mmu/mmu.h"
+#include "mmu/tdp.h"
+
+#define SLOTS      (GUEST_RAM_PIECES + 2u) /* firmware, #VE areas */
+#define PIECE_SIZE (512 * PAGE_SIZE)       /* has a page of words (mmu/backing.h) */
+#define VCPU_PAGES 10u                     /* VMCS, MSR bitmap, PML, extended state, #VE area */
+#define TRACE_LINE 128u                    /* bytes of text, about */
+
+static uint64_t pages_of(uint64_t bytes)
+{
+    return (bytes + PAGE_SIZE - 1) / PAGE_SIZE;
+}
+
+/* Blocks of pages are powers of two. */
+static uint64_t block_of(uint64_t bytes)
+{
+    uint64_t block = 1;
+    while (block < pages_of(bytes))
+        block *= 2;
+    return block;
+}
+
+void vm_needs(struct vm_needs *needs, const struct vm_size *size)
+{
+    uint64_t pieces = size->ram / PIECE_SIZE + 2 * SLOTS, pages = pages_of(size->ram);
+    uint64_t directories = SLOTS + block_of(pieces * sizeof(uint64_t));
+    uint64_t bitmaps = size->sides ? SLOTS + block_of(pages / 8) : 0;
+
+    *needs = (struct vm_needs){
+        .ram = pages + 1 + (size->ve ? size->vcpus : 0),
+        .tables = tdp_tables_most(pages + SLOTS, size->pcpus) + 1,
+        .slots = pieces + directories + bitmaps + 2,
+        .vcpus = size->vcpus * (VCPU_PAGES + block_of(size->vcpu_size)),
+        .report =
+            TRANSCRIPT_PAGES + (size->traced ? pages_of(TRACE_RING * TRACE_LINE) : 0) * size->pcpus,
+        .limit = pages_of(size->limit),
+    };
+}
+
+uint64_t vm_needs_sum(const struct vm_needs *n)
+{
+    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->limit;
+}

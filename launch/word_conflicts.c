@@ -1,0 +1,101 @@
+/* Words of a module's string that are good each for itself but not together, or not on this
+ * machine. What would fail later in the MMU's terms is refused here in those of the words. Pure. */
+#include "launch/words.h"
+
+#include "guest/abi.h"
+#include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "mmu/root.h"
+
+static uint64_t end_of_ram(const struct vm_words *words)
+{
+    struct guest_range ram[GUEST_RAM_PIECES];
+    uint64_t end = 0;
+    guest_layout(words->memory, ram);
+    for (unsigned i = 0; i < GUEST_RAM_PIECES; i++)
+        if (ram[i].size)
+            end = ram[i].base.v + ram[i].size;
+    return end;
+}
+
+/* As one would write it: 4G, 96M, 2052K. */
+static void write_memory(const struct vm_words *words, char *text, size_t size)
+{
+    unsigned shift = 30;
+    while (words->memory & (BIT(shift) - 1))
+        shift -= 10;
+    snprintf(text, size, "mem=%lu%c", words->memory >> shift, " KMG"[shift / 10]);
+}
+
+static int check_bit(const char *name, const char *word, uint64_t bit,
+                     const struct vm_limits *limits)
+{
+    if (!bit || bit < limits->address_bits)
+        return 0;
+    log_error("guest %s: %s=%lu: address bit %lu can't be stolen; bits %u to %u can", name, word,
+              bit, bit, STOLEN_LOW, limits->address_bits - 1);
+    return -EINVAL;
+}
+
+/* What lies below `end` must not have the lowest stolen bit set; `what` are the words for it. */
+static int check_below_stolen(const char *name, const struct vm_words *words, const char *what,
+                              uint64_t end)
+{
+    const bool shared =
+        words->shared && (!words->execute_only || words->shared < words->execute_only);
+    const uint64_t bit = shared ? words->shared : words->execute_only, limit = 1ul << bit;
+    if (!bit || end <= limit)
+        return 0;
+    log_error("guest %s: %s and %s=%lu: its memory ends at %#lx, but addresses from %#lx on have "
+              "bit %lu, which means something else; give it less memory, or take a higher bit",
+              name, what, shared ? "shared" : "execute_only", bit, end, limit, bit);
+    return -EINVAL;
+}
+
+static int check_memory(const char *name, const struct vm_words *words,
+                        const struct vm_limits *limits)
+{
+    char memory[32];
+    uint64_t end = end_of_ram(words);
+    write_memory(words, memory, sizeof(memory));
+    if (end > BIT(limits->address_bits)) {
+        log_error("guest %s: %s: its memory ends at %#lx, but addresses have %u bits on this CPU; "
+                  "give it less memory",
+                  name, memory, end, limits->address_bits);
+        return -EINVAL;
+    }
+    return check_below_stolen(name, words, memory, end);
+}
+
+int vm_words_check(const char *name, const struct vm_words *words, const struct vm_limits *limits)
+{
+    char what[32];
+    if (words->pin != PIN_NONE && !(limits->pcpus & BIT(words->pin))) {
+        log_error("guest %s: pin=%lu, but CPU %lu runs no guests here; their numbers are the bits "
+                  "of %#lx",
+                  name, words->pin, words->pin, limits->pcpus);
+        return -EINVAL;
+    }
+    if (check_bit(name, "shared", words->shared, limits) ||
+        check_bit(name, "execute_only", words->execute_only, limits))
+        return -EINVAL;
+    if (words->shared && words->shared == words->execute_only) {
+        log_error("guest %s: shared=%lu and execute_only=%lu: address bit %lu can't be stolen: the "
+                  "bit or its purpose is taken; take two bits",
+                  name, words->shared, words->shared, words->shared);
+        return -EINVAL;
+    }
+    if (words->execute_only && !limits->execute_only) {
+        log_error("guest %s: execute_only=%lu: execute-only memory needs execute-only pages, which "
+                  "this CPU lacks; leave the word out",
+                  name, words->execute_only);
+        return -EINVAL;
+    }
+    int error = check_memory(name, words, limits);
+    if (error || !words->ve)
+        return error;
+    snprintf(what, sizeof(what), words->vcpus > 1 ? "ve, vcpus=%lu" : "ve", words->vcpus);
+    return check_below_stolen(name, words, what, VE_AREA_BASE + words->vcpus * PAGE_SIZE);
+}

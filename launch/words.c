@@ -1,0 +1,60 @@
+/*
+ * Reads the words of a module's string into a VM's description. What the words mean together is
+ * checked in launch/word_conflicts.c. Pure.
+ */
+#include "launch/words.h"
+
+#include "boot/boot_info.h"
+#include "lib/bits.h"
+#include "lib/string.h"
+#include "lib/words.h"
+#include "mmu/root.h"
+#include "vm/layout.h"
+#include "vm/options.h"
+
+#define BUDGET_DEFAULT_MS 10000
+#define BUDGET_MAX_MS     3600000
+
+static const char *const ending_names[] = {
+#define X(name, text) text,
+    VM_ENDINGS(X)
+#undef X
+        "any",
+    NULL,
+};
+
+#define FIELD(name) .offset = offsetof(struct vm_words, name)
+
+static const struct word words[] = {
+    {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
+    {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
+    {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
+    {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
+    {.name = "shared", .kind = WORD_NUMBER, .min = STOLEN_LOW, .max = 47, FIELD(shared)},
+    {.name = "execute_only",
+     .kind = WORD_NUMBER,
+     .min = STOLEN_LOW,
+     .max = 47,
+     FIELD(execute_only)},
+    {.name = "ve", .kind = WORD_FLAG, FIELD(ve)},
+    {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
+    {.name = "vcpus", .kind = WORD_NUMBER, .min = 1, .max = VCPUS_MAX, FIELD(vcpus)},
+    {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
+    {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
+};
+
+int vm_words_parse(const char *name, const char *text, enum gva_cache gva_cache,
+                   struct vm_words *into)
+{
+    char where[64];
+    snprintf(where, sizeof(where), "guest %s", name);
+    *into = (struct vm_words){.memory = GUEST_RAM_DEFAULT,
+                              .budget = BUDGET_DEFAULT_MS,
+                              .gva_cache = gva_cache,
+                              .pin = PIN_NONE,
+                              .vcpus = 1,
+                              .limit = LIMIT_NONE};
+    int arguments = words_parse(text, words, ARRAY_SIZE(words), into, where);
+    into->memory = align_down(into->memory, PAGE_SIZE);
+    return arguments;
+}

@@ -1,0 +1,347 @@
+#include "main/guests.h"
+
+#include "arch/x86/kick.h"
+#include "arch/x86/memory.h"
+#include "launch/create.h"
+#include "vm/counters.h"
+#include "vm/ipi.h"
+#include "launch/modules.h"
+#include "vm/pcpu.h"
+#include "vm/sched.h"
+#include "vm/sleep.h"
+#include "vm/trace.h"
+#include "vm/transcript.h"
+#include "lib/assert.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/spinlock.h"
+#include "lib/string.h"
+
+extern const char image_start[], image_end[];
+
+struct totals {
+    unsigned passed, failed, skipped;
+    uint64_t remote_flushes;
+    uint64_t kicks;        /* that made a vCPU leave its guest */
+    unsigned first_failed; /* the guest's number; 0: none */
+    enum exit_code first_failure;
+};
+
+/* A guest among the modules: its own and those that belong to it. */
+struct entry {
+    unsigned number, module, extra;
+    unsigned finished; /* how many VMs were gone when it was tried to create it */
+    bool last_chance;  /* no VM ran then that could give memory back */
+    struct transcript *out;
+};
+
+/* What the pCPUs share that run the guests: which guest comes next, and the account. */
+static struct {
+    struct spinlock lock;
+    const struct boot_info *info;
+    const struct options *options;
+    unsigned next_module, next_number;
+    unsigned alive, limit;              /* VMs that exist, and may exist, at a time */
+    unsigned finished;                  /* VMs that are gone */
+    struct entry put_off[BOOT_MODULES]; /* they wait for memory that others have, in order */
+    unsigned put_off_count;
+    struct totals totals;
+} pool;
+
+static void note_failure(unsigned number, enum exit_code code)
+{
+    struct totals *totals = &pool.totals;
+    if (!totals->first_failed || number < totals->first_failed) {
+        totals->first_failed = number;
+        totals->first_failure = code;
+    }
+}
+
+/* The KTAP line of a VM that ran, and why it says so. */
+static void report(struct vm *vm, struct transcript *out)
+{
+    const struct console *console = &vm->console;
+    const enum vm_ending expected = (enum vm_ending)(vm->words.expect + 1);
+    struct totals *totals = &pool.totals;
+    bool passed = vm_passed(vm);
+    unsigned results = console_results(console);
+
+    transcript_say_cut(out, vm->name);
+    if (!passed || vm->ending != VM_ENDED_EXIT)
+        transcript_line(out, "# %s: %s", vm->name, vm->sentence);
+    if (console->planned && console->planned != results)
+        transcript_line(out, "# %s: planned %u results but printed %u", vm->name, console->planned,
+                        results);
+    if (!passed && vm->ending != expected)
+        transcript_line(out, "# %s: expected the ending %s, got %s", vm->name,
+                        vm_ending_name(expected), vm_ending_name(vm->ending));
+    transcript_line(out, "%sok %u %s # ended=%s exits=%lu", passed ? "" : "not ", vm->number,
+                    vm->name, vm_ending_name(vm->ending), vm_exit_count(vm));
+
+    spin_lock(&pool.lock);
+    totals->passed += console->passed + (passed && !results);
+    totals->failed += console->failed + (!passed && !console->failed);
+    totals->skipped += console->skipped;
+    totals->remote_flushes += mmu_stats(&vm->mmu).remote_flushes;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        totals->kicks += vm->vcpus[i]->exits[REASON_EXCEPTION_OR_NMI];
+    if (!passed)
+        note_failure(vm->number, EXIT_FAILED);
+    spin_unlock(&pool.lock);
+}
+
+static unsigned vm_order(void)
+{
+    unsigned order = 0;
+    while (PAGE_SIZE << order < sizeof(struct vm))
+        order++;
+    return order;
+}
+
+/* The last of it: its line is in the transcript. */
+static void finish(struct vm *vm, struct transcript *out)
+{
+    if (vm)
+        page_free(virt_to_phys(vm), vm_order());
+    vm_work_for(NULL);
+    transcript_close(out);
+    spin_lock(&pool.lock);
+    pool.alive--;
+    pool.finished++;
+    bool all = !pool.alive && pool.next_module == pool.info->module_count;
+    spin_unlock(&pool.lock);
+    if (all)
+        sched_wake_all();
+}
+
+static void not_started(struct vm *vm, const struct entry *entry, enum exit_code code,
+                        struct transcript *out)
+{
+    transcript_line(out, "not ok %u %s # not started", entry->number,
+                    pool.info->modules[entry->module].string);
+    spin_lock(&pool.lock);
+    pool.totals.failed++;
+    note_failure(entry->number, code);
+    spin_unlock(&pool.lock);
+    finish(vm, out);
+}
+
+static void skip(struct vm *vm, struct transcript *out)
+{
+    transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
+    spin_lock(&pool.lock);
+    pool.totals.skipped++;
+    spin_unlock(&pool.lock);
+    vm_destroy(vm);
+    finish(vm, out);
+}
+
+/* The first one that waits for memory, if some has come back since it was tried; those behind it
+ * wait, too. Where no VM runs, none comes back. */
+static bool take_put_off(struct entry *entry)
+{
+    if (pool.put_off[0].finished == pool.finished && pool.alive > pool.put_off_count)
+        return false;
+    *entry = pool.put_off[0];
+    pool.put_off_count--;
+    memmove(&pool.put_off[0], &pool.put_off[1], pool.put_off_count * sizeof(*entry));
+    return true;
+}
+
+static bool take_next(struct entry *entry)
+{
+    const struct boot_info *info = pool.info;
+    if (pool.alive >= pool.limit || pool.next_module == info->module_count)
+        return false;
+    *entry = (struct entry){.number = ++pool.next_number, .module = pool.next_module++};
+    for (; pool.next_module < info->module_count &&
+           module_belongs_to_guest(&info->modules[pool.next_module]);
+         pool.next_module++)
+        entry->extra++;
+    pool.alive++;
+    return true;
+}
+
+/* The next guest, if another one may exist now. */
+static bool take_entry(struct entry *entry)
+{
+    spin_lock(&pool.lock);
+    bool found = pool.put_off_count ? take_put_off(entry) : take_next(entry);
+    entry->finished = pool.finished;
+    entry->last_chance = pool.alive == pool.put_off_count + 1;
+    spin_unlock(&pool.lock);
+    return found;
+}
+
+static void put_off(const struct entry *entry)
+{
+    spin_lock(&pool.lock);
+    pool.put_off[pool.put_off_count++] = *entry;
+    spin_unlock(&pool.lock);
+}
+
+static void start_guest(struct entry *entry)
+{
+    const struct boot_module *module = &pool.info->modules[entry->module];
+    const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
+    enum exit_code code = EXIT_OK;
+    vm_work_for(NULL);
+    hpa_t page = page_alloc(vm_order());
+    struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
+
+    if (!entry->out)
+        entry->out = transcript_open(entry->number);
+    struct transcript *out = entry->out;
+    transcript_speak_for(out, NULL);
+    if (vm)
+        vm->put_off = false;
+    else
+        code = EXIT_NO_MEMORY;
+    if (!code)
+        code = modules_check(pool.info, entry->module, entry->extra, image);
+    if (!code)
+        code = vm_create(vm, entry->number, module, entry->extra, pool.options, entry->last_chance);
+    if (code && vm && vm->put_off) {
+        page_free(page, vm_order());
+        vm_work_for(NULL);
+        put_off(entry);
+        return;
+    }
+    if (code) {
+        not_started(vm, entry, code, out);
+        return;
+    }
+    vm->console.transcript = out;
+    if (!options_match(pool.options->tests, vm->name)) {
+        skip(vm, out);
+        return;
+    }
+    transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
+                    vm->words.testctl ? ", testctl" : "");
+    vm_work_for(NULL);
+    sched_add(&vm->vcpu);
+}
+
+/* The last vCPU to leave a VM takes it apart. */
+static void leave(struct vcpu *vcpu)
+{
+    struct vm *vm = vcpu->vm;
+    struct transcript *out = vm->console.transcript;
+    if (__atomic_sub_fetch(&vm->active, 1, __ATOMIC_ACQ_REL))
+        return;
+    vm_work_for(vm);
+    if (vm_ending(vm) == VM_RUNNING)
+        vm_end(vm, VM_ENDED_HALTED, "every CPU of it waits for a start-up IPI");
+    console_finish(&vm->console);
+    trace_report(vm);
+    if (pool.options->counters || !vm_passed(vm))
+        counters_report(vm);
+    report(vm, out);
+    vm_destroy(vm);
+    finish(vm, out);
+}
+
+static void run_turn(struct vcpu *vcpu)
+{
+    vcpu_run(vcpu);
+    if (vm_ending(vcpu->vm) != VM_RUNNING || (vcpu->stopping && !ipi_restarts(vcpu)))
+        leave(vcpu);
+    else if (vcpu->halted && !vcpu->starting)
+        sleep_add(vcpu);
+    else
+        sched_add(vcpu);
+}
+
+static bool all_done(void)
+{
+    spin_lock(&pool.lock);
+    bool done = !pool.alive && pool.next_module == pool.info->module_count;
+    spin_unlock(&pool.lock);
+    return done;
+}
+
+/* Text of VMs that can't print it themselves: a piece between any two turns, and the rest while
+ * there is nothing else to do. Whoever stops halfway lets an idle pCPU go on. */
+static void print_some(void)
+{
+    while (unlikely(transcript_has_text()) && transcript_print()) {
+        if (sched_anyone_waits()) {
+            sched_wake_one();
+            return;
+        }
+    }
+}
+
+/* What every pCPU does that runs guests. */
+static void work(void)
+{
+    struct entry entry;
+    for (;;) {
+        print_some();
+        while (take_entry(&entry))
+            start_guest(&entry);
+        struct vcpu *vcpu = sched_take();
+        if (vcpu)
+            run_turn(vcpu);
+        else if (all_done())
+            return;
+        else if (!transcript_print())
+            sched_idle();
+    }
+}
+
+/* The guests are done, so the others come soon; one that does not may still use what is freed. */
+#define RETURN_MS 1000
+
+static void run_on_all(void)
+{
+    for (unsigned i = 1; i < cpu_count; i++)
+        if (pcpus_running() & BIT(i))
+            cpu_give_work(i, work);
+    work();
+    while (transcript_waits()) /* others may be printing */
+        (void)transcript_print();
+    for (unsigned i = 1; i < cpu_count; i++)
+        WARN_ON(!cpu_wait_work(i, RETURN_MS));
+}
+
+/* Nothing of this happens where one VM after another runs on one CPU. A kick is spurious that found
+ * the vCPU outside of its guest. */
+static void report_cpus(void)
+{
+    struct pcpu_counts counts = pcpus_counts();
+    if (pcpus_count() > 1 || pool.limit > 1)
+        log_info("# %u CPUs: %lu turns, %lu of them on another CPU than before, %lu halts, %lu "
+                 "kicks, %lu of them spurious, %lu remote flushes",
+                 pcpus_count(), counts.turns, counts.migrations, counts.halts, counts.kicks,
+                 counts.kicks - pool.totals.kicks, pool.totals.remote_flushes);
+}
+
+enum exit_code run_guests(const struct boot_info *info, const struct options *options)
+{
+    const struct totals *totals = &pool.totals;
+    unsigned guests = 0;
+
+    for (unsigned i = 0; i < info->module_count; i++)
+        guests += !module_belongs_to_guest(&info->modules[i]);
+    if (!guests) {
+        log_error("no guest to run: the loader passed no module; give at least one guest program");
+        return EXIT_NO_GUESTS;
+    }
+    pool.info = info;
+    pool.options = options;
+    while (module_belongs_to_guest(&info->modules[pool.next_module]))
+        pool.next_module++;
+    pool.limit = options->parallel ? (unsigned)options->parallel : pcpus_count();
+    log_info("KTAP version 1");
+    log_info("1..%u", guests);
+    transcript_listen();
+    run_on_all();
+    report_cpus();
+    if (!memory_kept())
+        log_info("# all memory is back: %lu pages are free", memory_free_pages());
+    log_info("%u passed, %u failed, %u skipped", totals->passed, totals->failed, totals->skipped);
+    if (totals->first_failed)
+        return totals->first_failure;
+    return log_warnings() ? EXIT_WARNED : EXIT_OK;
+}

@@ -1,0 +1,112 @@
+/* The life of the hypervisor, from the boot loader to the last line. */
+#include "arch/x86/acpi.h"
+#include "arch/x86/cpu.h"
+#include "arch/x86/cpus.h"
+#include "arch/x86/memory.h"
+#include "arch/x86/mitigate.h"
+#include "arch/x86/power.h"
+#include "arch/x86/smp.h"
+#include "arch/x86/tsc.h"
+#include "arch/x86/screen.h"
+#include "arch/x86/serial.h"
+#include "boot/boot_info.h"
+#include "ept/caps.h"
+#include "main/guests.h"
+#include "vm/exits.h"
+#include "vm/pcpu.h"
+#include "vm/provoke.h"
+#include "vm/trace.h"
+#include "lib/log.h"
+#include "lib/patience.h"
+#include "lib/trace.h"
+#include "mmu/mmu.h"
+#include "vmx/extra_state.h"
+#include "vmx/vmx.h"
+
+/* Called by boot/start.S with what the loader left in EAX and EBX. */
+NORETURN void boot_main(uint32_t magic, uint32_t address);
+
+static struct boot_info info;
+static struct options options;
+
+#define MSR_ARCH_CAPABILITIES        0x10au
+#define ARCH_CAP_PSCHANGE_MC_NO      BIT(6)
+#define CPUID7_EDX_ARCH_CAPABILITIES BIT(29)
+
+static bool wants_nx_huge(void)
+{
+    if (options.nx_huge != NX_HUGE_AUTO)
+        return options.nx_huge == NX_HUGE_FORCE;
+    return !(cpuid(7, 0).edx & CPUID7_EDX_ARCH_CAPABILITIES) ||
+           !(rdmsr(MSR_ARCH_CAPABILITIES) & ARCH_CAP_PSCHANGE_MC_NO);
+}
+
+static void setup_memory_mapping(void)
+{
+    struct ept_caps caps;
+    mitigate_decide((enum mitigations)options.mitigations, wants_nx_huge());
+    mitigate_start();
+    struct mmu_config config = {.mmio_caching = options.mmio_caching,
+                                .ad = options.ept_ad,
+                                .huge = options.huge,
+                                .nx_huge = wants_nx_huge(),
+                                .pml = options.pml &&
+                                       vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_PML),
+                                .l1tf_cache_bits = mitigate_l1tf_cache_bits(),
+                                .slot_generation_start = options.slot_generation_start};
+    if (ept_caps_parse(&caps, vmx.msrs.ept_vpid_cap, vmx.maxphyaddr))
+        machine_exit(EXIT_NO_EPT);
+    if (mmu_setup(&caps, &config))
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    options.vpid = options.vpid && caps.invvpid_types &&
+                   vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_VPID);
+}
+
+static void start(uint32_t magic, uint32_t address)
+{
+    serial_init();
+    log_add_console(serial_write);
+    descriptors_init(&cpus[0]);
+    log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
+    int error = boot_info_parse(&info, magic, address);
+    screen_init(&info); /* to show why it failed, if it got as far as the screen's record */
+    if (error)
+        machine_exit(EXIT_BAD_BOOT_INFO);
+    if (memory_init(&info))
+        machine_exit(EXIT_NO_MEMORY);
+    screen_init(&info);
+    acpi_init(&info);
+    if (trace_create_ring((unsigned)THIS_CPU))
+        machine_exit(EXIT_NO_MEMORY);
+    if (options_parse(info.command_line, &options) || trace_choose(options.trace))
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    machine_set_on_exit((enum on_exit)options.on_exit);
+    tsc_calibrate(&info);
+    patience_set(tsc_khz() * 1000);
+    log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
+             info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,
+             info.command_line);
+    smp_start(&info, (unsigned)options.cpus, options.x2apic);
+    extra_state_enable();
+    vmx.entry_checks = options.entry_checks;
+    enum exit_code code = vmx_init();
+    if (code)
+        machine_exit(code);
+    if (options.poison && !vmx_can_poison()) {
+        log_error("command line: poison=1, but this CPU lets nobody write exit information "
+                  "(IA32_VMX_MISC bit 29); leave the word out");
+        machine_exit(EXIT_BAD_COMMAND_LINE);
+    }
+    vmx.poison = options.poison;
+    setup_memory_mapping();
+    cpuid_init();
+    pcpus_start();
+    memory_mark();
+    provoke((enum provoke)options.provoke);
+}
+
+void boot_main(uint32_t magic, uint32_t address)
+{
+    start(magic, address);
+    machine_exit(run_guests(&info, &options));
+}

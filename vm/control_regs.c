@@ -1,0 +1,159 @@
+/*
+ * MOV to CR0, CR3 and CR4, CLTS and LMSW, where they exit: for the bits that we own always, and
+ * with gva_cache=exits for everything that changes what an address means (decision D6, rule C2).
+ * What they do is vm/control_rules.h's.
+ */
+#include "arch/x86/cpu.h"
+#include "vm/control_rules.h"
+#include "vm/exits.h"
+#include "vm/features.h"
+#include "vm/vm.h"
+#include "lib/assert.h"
+#include "mmu/tlb.h"
+#include "vmx/vmcs.h"
+
+/* The qualification of a control-register access (SDM 3, table 28-3). */
+#define CR_NUMBER   BITS(3, 0)
+#define CR_TYPE     BITS(5, 4)
+#define CR_GPR      BITS(11, 8)
+#define LMSW_SOURCE BITS(31, 16)
+
+enum cr_access_type {
+    CR_MOV_TO,
+    CR_MOV_FROM,
+    CR_CLTS,
+    CR_LMSW,
+};
+
+/* Owned always: what must not reach the CPU as the guest wants it, and what decides translations
+ * and is hardly ever changed, so that what is kept of an access (mmio/hot.h) need not ask for
+ * it. */
+#define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW | CR0_PG)
+#define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_SHOWN)
+
+/* CPUID shows these, so a change of them has to exit. */
+#define CR4_SHOWN (CR4_OSXSAVE | CR4_PKE)
+
+/* Owned with gva_cache=exits: what else a translation depends on, or the TLB. */
+#define CR0_TRANSLATION CR0_WP
+#define CR4_TRANSLATION (CR4_PGE | CR4_PCIDE)
+
+void control_registers_setup(struct vcpu *vcpu)
+{
+    bool exits = vcpu->mmio.cache.mode == GVA_CACHE_EXITS;
+    uint64_t cr4_fixed = vmx_cr4_must_be_1(&vmx.msrs) | ~features_cr4();
+
+    vmwrite(VMCS_CR0_GUEST_HOST_MASK, CR0_OWNED | (exits ? CR0_TRANSLATION : 0));
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK, cr4_fixed | CR4_OWNED | (exits ? CR4_TRANSLATION : 0));
+    if (exits)
+        vmx_set_primary(PRIMARY_CR3_LOAD_EXITING | PRIMARY_INVLPG_EXITING, true);
+}
+
+static void flush(struct vcpu *vcpu, unsigned type)
+{
+    tlb_invvpid(&vcpu->vm->mmu, type, vcpu->vpid, GVA(0), INVVPID_GUEST);
+}
+
+static void take_effect(struct vcpu *vcpu, enum control_effect effect)
+{
+    if (effect >= CONTROL_FORGET)
+        mmio_cache_clear_gva(&vcpu->mmio.cache);
+    if (effect >= CONTROL_FLUSH)
+        flush(vcpu, effect == CONTROL_FLUSH ? INVVPID_GLOBALS : INVVPID_SINGLE);
+}
+
+static void finish(struct vcpu *vcpu, enum control_effect effect)
+{
+    take_effect(vcpu, effect);
+    if (effect == CONTROL_FAULT)
+        vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+    else
+        vmx_skip_instruction(&vcpu->vmx);
+}
+
+/* CR8 is bits 7:4 of the task priority. */
+static enum control_effect set_cr8(struct vcpu *vcpu, uint64_t value)
+{
+    if (value > 15)
+        return CONTROL_FAULT;
+    lapic_write(&vcpu->lapic, LAPIC_TPR, (uint32_t)value << 4);
+    return CONTROL_DONE;
+}
+
+static enum control_effect set_cr4(struct vcpu *vcpu, const struct control_rules *rules,
+                                   uint64_t value)
+{
+    uint64_t old = cpu_reg(rules->cpu, REG_CR4);
+    enum control_effect effect = control_set_cr4(rules, value);
+    if (effect != CONTROL_FAULT && (old ^ value) & CR4_SHOWN)
+        cpuid_update(vcpu);
+    return effect;
+}
+
+static enum control_effect mov_to(struct vcpu *vcpu, const struct control_rules *rules,
+                                  unsigned number, uint64_t value)
+{
+    if (!vmx_in_64_bit_code())
+        value = (uint32_t)value;
+    switch (number) {
+    case 0:
+        return control_set_cr0(rules, value);
+    case 3:
+        return control_set_cr3(rules, value);
+    case 4:
+        return set_cr4(vcpu, rules, value);
+    case 8:
+        return set_cr8(vcpu, value);
+    default:
+        BUG_ON(true);
+    }
+}
+
+static struct control_rules rules_of(struct vcpu *vcpu)
+{
+    return (struct control_rules){.cpu = &vcpu->vmx.regs,
+                                  .mmu = &vcpu->vm->mmu,
+                                  .cr4_offered = features_cr4(),
+                                  .maxphyaddr = vmx.maxphyaddr,
+                                  .tr_rights = vmread(VMCS_GUEST_TR_ACCESS_RIGHTS)};
+}
+
+void exit_cr_access(struct vcpu *vcpu)
+{
+    struct cpu_regs *cpu = &vcpu->vmx.regs;
+    const struct control_rules rules = rules_of(vcpu);
+    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
+    unsigned gpr = (unsigned)field_get(qualification, CR_GPR);
+    enum control_effect effect = CONTROL_DONE;
+
+    switch ((enum cr_access_type)field_get(qualification, CR_TYPE)) {
+    case CR_MOV_TO:
+        effect =
+            mov_to(vcpu, &rules, (unsigned)field_get(qualification, CR_NUMBER), cpu_gpr(cpu, gpr));
+        break;
+    case CR_MOV_FROM: /* of CR8; CR3 is read without an exit */
+        cpu_set_gpr(cpu, gpr, lapic_read(&vcpu->lapic, LAPIC_TPR) >> 4);
+        break;
+    case CR_CLTS:
+        effect = control_set_cr0(&rules, cpu_reg(cpu, REG_CR0) & ~CR0_TS);
+        break;
+    case CR_LMSW:
+        effect = control_lmsw(&rules, (uint16_t)field_get(qualification, LMSW_SOURCE));
+        break;
+    }
+    finish(vcpu, effect);
+}
+
+bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value)
+{
+    const struct control_rules rules = rules_of(vcpu);
+    enum control_effect effect = control_set_cr3(&rules, value);
+    take_effect(vcpu, effect);
+    return effect != CONTROL_FAULT;
+}
+
+bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value)
+{
+    const struct control_rules rules = rules_of(vcpu);
+    return control_set_efer(&rules, value) != CONTROL_FAULT;
+}

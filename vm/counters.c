@@ -1,0 +1,106 @@
+/* See the header. Where KVM counts the same, the names are KVM's. */
+#include "vm/counters.h"
+
+#include "lib/bits.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+static const char *const names[COUNTER_COUNT] = {
+    [COUNTER_SLOT_SEARCHES] = "slot_searches",
+    [COUNTER_MMIO_SPTE_CREATED] = "pf_mmio_spte_created",
+    [COUNTER_MMIO_CACHE_HITS] = "mmio_cache_hits",
+    [COUNTER_MMIO_SPTE_HITS] = "mmio_spte_hits",
+    [COUNTER_MMIO_SPTE_STALE] = "mmio_spte_stale",
+    [COUNTER_MMIO_EMULATED] = "mmio_exits",
+    [COUNTER_INVEPT] = "invept",
+    [COUNTER_INVVPID] = "invvpid",
+    [COUNTER_PAGES_4K] = "pages_4k",
+    [COUNTER_PAGES_2M] = "pages_2m",
+    [COUNTER_FULL_ZAPS] = "full_zaps",
+    [COUNTER_EVENTS_REQUEUED] = "events_requeued",
+    [COUNTER_GVA_CACHE_HITS] = "gva_cache_hits",
+    [COUNTER_STALE_TRANSLATIONS] = "stale_translations",
+    [COUNTER_FAULTS] = "violations",
+    [COUNTER_EXITS] = "exits",
+    [COUNTER_FAST_FAULTS] = "pf_fast",
+    [COUNTER_SPLITS] = "splits",
+    [COUNTER_PAGES_1G] = "pages_1g",
+    [COUNTER_TABLES] = "tables",
+    [COUNTER_PF_TAKEN] = "pf_taken",
+    [COUNTER_PF_FIXED] = "pf_fixed",
+    [COUNTER_PF_EMULATE] = "pf_emulate",
+    [COUNTER_PF_SPURIOUS] = "pf_spurious",
+    [COUNTER_INVLPG] = "invlpg",
+    [COUNTER_REMOTE_TLB_FLUSH] = "remote_tlb_flush",
+    [COUNTER_NX_LPAGE_SPLITS] = "nx_lpage_splits",
+    [COUNTER_BUS_UNCLAIMED] = "bus_unclaimed",
+    [COUNTER_BUS_REFUSED] = "bus_refused",
+    [COUNTER_POISON_TICKS] = "poison_ticks",
+};
+
+/* The common answer is not counted: it is what remains of all faults. */
+static uint64_t not_fixed(const struct mmio_stats *stats)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < FAULT_RESULTS; i++)
+        sum += stats->faults_not_fixed[i];
+    return sum;
+}
+
+void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
+{
+    const struct mmu_stats sums = mmu_stats(&vcpu->vm->mmu), *mmu = &sums;
+    const struct mmio_stats *mmio = &vcpu->mmio.stats;
+    uint64_t taken = mmu->faults + mmu->mmio_spte_stale;
+    const uint64_t now[COUNTER_COUNT] = {
+        [COUNTER_SLOT_SEARCHES] = mmu->slot_searches,
+        [COUNTER_MMIO_SPTE_CREATED] = mmu->mmio_spte_created,
+        [COUNTER_MMIO_CACHE_HITS] = mmio->cache_hits,
+        [COUNTER_MMIO_SPTE_HITS] = mmio->spte_hits,
+        [COUNTER_MMIO_SPTE_STALE] = mmio->spte_stale,
+        [COUNTER_MMIO_EMULATED] = mmio->emulated,
+        [COUNTER_INVEPT] = mmu_invept_count(&vcpu->vm->mmu),
+        [COUNTER_INVVPID] = mmu_invvpid_count(&vcpu->vm->mmu),
+        [COUNTER_PAGES_4K] = mmu->pages[0],
+        [COUNTER_PAGES_2M] = mmu->pages[1],
+        [COUNTER_FULL_ZAPS] = mmu->full_zaps,
+        [COUNTER_EVENTS_REQUEUED] = vcpu->events_requeued,
+        [COUNTER_GVA_CACHE_HITS] = vcpu->mmio.cache.gva_hits,
+        [COUNTER_STALE_TRANSLATIONS] = mmio->stale_translations,
+        [COUNTER_FAULTS] = mmu->faults,
+        [COUNTER_EXITS] = vcpu_exit_count(vcpu),
+        [COUNTER_FAST_FAULTS] = mmu->fast_faults,
+        [COUNTER_SPLITS] = mmu->splits,
+        [COUNTER_PAGES_1G] = mmu->pages[2],
+        [COUNTER_TABLES] = mmu->tables,
+        [COUNTER_PF_TAKEN] = taken,
+        [COUNTER_PF_FIXED] = taken - not_fixed(mmio),
+        [COUNTER_PF_EMULATE] =
+            mmio->faults_not_fixed[FAULT_EMULATE] + mmio->faults_not_fixed[FAULT_WRITE_PROTECTED],
+        [COUNTER_PF_SPURIOUS] = mmio->faults_not_fixed[FAULT_SPURIOUS],
+        [COUNTER_INVLPG] = vcpu->exits[REASON_INVLPG],
+        [COUNTER_REMOTE_TLB_FLUSH] = mmu->remote_flushes,
+        [COUNTER_NX_LPAGE_SPLITS] = mmu->nx_splits,
+        [COUNTER_BUS_UNCLAIMED] = vcpu->vm->mmio_bus.unclaimed + vcpu->vm->port_bus.unclaimed,
+        [COUNTER_BUS_REFUSED] = vcpu->vm->mmio_bus.refused + vcpu->vm->port_bus.refused,
+        [COUNTER_POISON_TICKS] = vcpu->poison_ticks,
+    };
+    memcpy(values, now, sizeof(now));
+}
+
+#define LINE 100
+
+void counters_report(const struct vm *vm)
+{
+    uint64_t values[COUNTER_COUNT];
+    char line[2 * LINE];
+    int used = 0;
+    counters_read(&vm->vcpu, values);
+    for (unsigned i = 0; i < COUNTER_COUNT; i++) {
+        used += snprintf(line + used, sizeof(line) - (size_t)used, " %s=%lu", names[i], values[i]);
+        if (used < LINE && i + 1 < COUNTER_COUNT)
+            continue;
+        transcript_list(vm->console.transcript, "# %s:%s", vm->name, line);
+        used = 0;
+    }
+}

@@ -1,0 +1,167 @@
+/* See the header. */
+#include "vm/cpuid_table.h"
+
+#include "vm/features.h"
+#include "lib/bits.h"
+
+#define LEAVES_MOST    0x40u /* of a range: so `places` tells all of them apart */
+#define SUBLEAVES_MOST 64u
+#define CACHE_TYPE     BITS(4, 0)
+#define LEVEL_TYPE     BITS(15, 8)
+
+enum subleaves {
+    UP_TO_EAX,  /* subleaf 0 says in EAX which is the last */
+    CACHES,     /* until one says in EAX that it is of no type */
+    LEVELS,     /* until one says in ECX that it is of no type */
+    COMPONENTS, /* 0, 1, and one for each state component */
+    FOUR,
+};
+
+/* Leaves with subleaves (SDM 2A, CPUID), and how many of these each vCPU answers by itself. */
+static const struct indexed {
+    uint32_t leaf;
+    enum subleaves subleaves;
+    enum cpuid_own own;
+    unsigned owned;
+} indexed[] = {
+    {.leaf = 0x4, CACHES},
+    {.leaf = 0x7, UP_TO_EAX, CPUID_OWN_EXTENDED, 1},
+    {.leaf = CPUID_LEAF_TOPOLOGY, LEVELS, CPUID_OWN_TOPOLOGY, 2},
+    {.leaf = CPUID_LEAF_XSAVE, COMPONENTS, CPUID_OWN_XSAVE, 2},
+    {.leaf = 0xf, FOUR},
+    {.leaf = 0x10, FOUR},
+    {.leaf = 0x12, FOUR},
+    {.leaf = 0x14, UP_TO_EAX},
+    {.leaf = 0x17, UP_TO_EAX},
+    {.leaf = 0x18, UP_TO_EAX},
+    {.leaf = 0x1b, FOUR},
+    {.leaf = 0x1d, UP_TO_EAX},
+    {.leaf = 0x1f, LEVELS},
+    {.leaf = 0x20, UP_TO_EAX},
+    {.leaf = 0x23, FOUR},
+    {.leaf = 0x24, UP_TO_EAX},
+};
+
+/* ---- Making it ------------------------------------------------------------------------------- */
+
+static const struct indexed *indexed_leaf(uint32_t leaf)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(indexed); i++)
+        if (indexed[i].leaf == leaf)
+            return &indexed[i];
+    return NULL;
+}
+
+/* Whether the subleaf is the last one of a leaf whose first answer is `first`. */
+static bool is_last(enum subleaves subleaves, uint32_t subleaf, const struct cpuid *first,
+                    const struct cpuid *answer)
+{
+    switch (subleaves) {
+    case UP_TO_EAX:
+        return subleaf >= first->eax;
+    case CACHES:
+        return !(answer->eax & CACHE_TYPE);
+    case LEVELS:
+        return !(answer->ecx & LEVEL_TYPE);
+    case COMPONENTS:
+        return false;
+    case FOUR:
+        return subleaf == 3;
+    }
+    return true;
+}
+
+static void add(struct cpuid_table *table, const struct cpuid_entry *entry)
+{
+    if (table->count < CPUID_ENTRIES)
+        table->entries[table->count++] = *entry;
+    else
+        table->left_out++;
+}
+
+/* The subleaves up to the last that has something to say, and the first in any case. */
+static void add_subleaves(struct cpuid_table *table, cpuid_source_t *source, const void *context,
+                          const struct indexed *rule)
+{
+    unsigned begin = table->count, end = begin + 1, left_out = table->left_out;
+    struct cpuid first = {0};
+    for (uint32_t i = 0; i < SUBLEAVES_MOST; i++) {
+        struct cpuid r = source(context, rule->leaf, i);
+        struct cpuid_entry entry = {.leaf = rule->leaf, .answer = r, .subleaf = (uint8_t)i};
+        if (i < rule->owned)
+            entry.own = (uint8_t)(rule->own + i);
+        if (i == 0)
+            first = r;
+        add(table, &entry);
+        if (r.eax | r.ebx | r.ecx | r.edx || i < rule->owned) {
+            end = table->count;
+            left_out = table->left_out;
+        }
+        if (is_last(rule->subleaves, i, &first, &r))
+            break;
+    }
+    table->left_out = left_out;
+    table->count = end < table->count ? end : table->count;
+    if (begin < table->count)
+        table->entries[begin].subleaves = (uint8_t)(table->count - begin);
+}
+
+static void add_leaf(struct cpuid_table *table, cpuid_source_t *source, const void *context,
+                     uint32_t leaf)
+{
+    const struct indexed *rule = indexed_leaf(leaf);
+    table->places[(uint8_t)(leaf ^ leaf >> 24)] =
+        (uint8_t)(table->count < CPUID_ENTRIES ? table->count : 0);
+    if (rule) {
+        add_subleaves(table, source, context, rule);
+        return;
+    }
+    struct cpuid_entry entry = {.leaf = leaf, .answer = source(context, leaf, 0)};
+    entry.own = leaf == 1 ? CPUID_OWN_FEATURES : CPUID_OWN_NONE;
+    entry.plain = !entry.own;
+    add(table, &entry);
+}
+
+void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const void *context)
+{
+    static const uint32_t ranges[] = {0, CPUID_LEAF_HYPERVISOR, CPUID_LEAF_EXTENDED};
+    *table = (struct cpuid_table){0};
+    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
+        uint32_t highest = source(context, ranges[i], 0).eax;
+        for (uint32_t n = 0; n < LEAVES_MOST && ranges[i] + n <= highest; n++)
+            add_leaf(table, source, context, ranges[i] + n);
+    }
+}
+
+/* ---- Asking ---------------------------------------------------------------------------------- */
+
+static uint32_t highest_of(const struct cpuid_table *table, uint32_t range)
+{
+    const struct cpuid_entry *first = cpuid_table_first(table, range);
+    return first->leaf == range ? first->answer.eax : 0;
+}
+
+uint32_t cpuid_table_leaf(const struct cpuid_table *table, uint32_t leaf)
+{
+    bool known = leaf <= highest_of(table, leaf & CPUID_LEAF_EXTENDED);
+    return known || leaf >> 28 == CPUID_LEAF_HYPERVISOR >> 28 ? leaf : highest_of(table, 0);
+}
+
+const struct cpuid_entry *cpuid_table_find(const struct cpuid_table *table, uint32_t leaf,
+                                           uint32_t subleaf)
+{
+    const struct cpuid_entry *first = cpuid_table_first(table, leaf);
+    if (first->leaf != leaf)
+        return NULL;
+    if (!first->subleaves)
+        return first;
+    return subleaf < first->subleaves ? first + subleaf : NULL;
+}
+
+struct cpuid cpuid_table_ask(const struct cpuid_table *table, const struct feature_vcpu *vcpu,
+                             uint32_t leaf, uint32_t subleaf)
+{
+    uint32_t answering = cpuid_table_leaf(table, leaf);
+    const struct cpuid_entry *entry = cpuid_table_find(table, answering, subleaf);
+    return features_cpuid_own(vcpu, answering, subleaf, entry ? entry->answer : (struct cpuid){0});
+}

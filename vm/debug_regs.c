@@ -1,0 +1,55 @@
+/*
+ * MOV to and from the debug registers. DR0 to DR3 and DR6 are the guest's and stay loaded (decision
+ * D9), DR7 is in the VMCS. What breakpoints there are is noted here, for the instructions that are
+ * executed in software.
+ */
+#include "arch/x86/cpu.h"
+#include "vm/debug_rules.h"
+#include "vm/exits.h"
+#include "vm/vm.h"
+#include "vmx/vmcs.h"
+
+static void load(struct debug_file *file)
+{
+    *file = (struct debug_file){.address = {read_dr0(), read_dr1(), read_dr2(), read_dr3()},
+                                .dr6 = read_dr6()};
+}
+
+static void store(const struct debug_file *file)
+{
+    write_dr0(file->address[0]);
+    write_dr1(file->address[1]);
+    write_dr2(file->address[2]);
+    write_dr3(file->address[3]);
+    write_dr6(file->dr6);
+}
+
+/* The short ways know no breakpoints: nothing stays there, and nothing comes there. */
+static void note(struct vcpu *vcpu, const struct debug_file *file)
+{
+    struct breakpoints *b = &vcpu->mmio.breakpoints;
+    for (unsigned i = 0; i < ARRAY_SIZE(b->address); i++)
+        b->address[i] = file->address[i];
+    b->on = debug_is_enabled(cpu_reg(&vcpu->vmx.regs, REG_DR7));
+    if (!b->on)
+        return;
+    mmio_cache_clear_gva(&vcpu->mmio.cache);
+    for (unsigned i = 0; i < ARRAY_SIZE(vcpu->ports); i++)
+        vcpu->ports[i].sequence = 0;
+}
+
+void exit_mov_dr(struct vcpu *vcpu)
+{
+    struct debug_file file;
+    load(&file);
+    int vector = debug_mov(&vcpu->vmx.regs, &file, vmx_exit_qualification(&vcpu->vmx.exit));
+    store(&file);
+    note(vcpu, &file);
+    if (vector == DEBUG_DONE) {
+        vmx_skip_instruction(&vcpu->vmx);
+        return;
+    }
+    if (vector == VECTOR_DB) /* this one is a fault: its frame has RF set */
+        vmx_retry_instruction(&vcpu->vmx);
+    vmx_raise(&vcpu->vmx, (uint8_t)vector, 0);
+}

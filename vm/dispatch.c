@@ -1,0 +1,411 @@
+/* What each exit reason leads to. Called from the entry loop, after every exit. */
+#include "arch/x86/cpu.h"
+#include "arch/x86/guarded.h"
+#include "arch/x86/mitigate.h"
+#include "guest/abi.h"
+#include "vm/exits.h"
+#include "vm/features.h"
+#include "vm/ve.h"
+#include "vm/vm.h"
+#include "lib/assert.h"
+#include "lib/log.h"
+#include "mmio/fetch.h"
+#include "mmio/flow.h"
+#include "mmio/hot.h"
+#include "mmu/tlb.h"
+#include "vmx/vmcs.h"
+
+static COLD void unhandled(struct vcpu *vcpu)
+{
+    vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %u (%s) at RIP %#lx has no handler",
+           vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
+           cpu_reg(&vcpu->vmx.regs, REG_RIP));
+}
+
+static COLD void host_interrupt(void)
+{
+    __asm__ volatile("sti; nop; cli"); /* it is pending: its vector is taken here */
+}
+
+static COLD void exception_or_nmi(struct vcpu *vcpu)
+{
+    if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
+        unhandled(vcpu); /* no others are in the exception bitmap */
+}
+
+static COLD void triple_fault(struct vcpu *vcpu)
+{
+    vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
+           "triple fault at RIP %#lx: an exception came up while #DF was delivered",
+           cpu_reg(&vcpu->vmx.regs, REG_RIP));
+}
+
+static COLD void halt(struct vcpu *vcpu)
+{
+    vmx_skip_instruction(&vcpu->vmx);
+    vcpu->halted = true;
+    vcpu->vmx.attention = true;
+}
+
+static const enum vm_ending mmio_endings[] = {
+    [MMIO_END_DELIVERY] = VM_ENDED_MMIO_DURING_DELIVERY,
+    [MMIO_END_MISCONFIG] = VM_ENDED_MISCONFIGURATION,
+    [MMIO_END_UNSUPPORTED] = VM_ENDED_UNSUPPORTED_INSTRUCTION,
+    [MMIO_END_FETCH] = VM_ENDED_MEMORY_FAULT,
+    [MMIO_END_TABLES] = VM_ENDED_MEMORY_FAULT,
+    [MMIO_END_PAGING] = VM_ENDED_MEMORY_FAULT,
+    [MMIO_END_STALE] = VM_ENDED_MEMORY_FAULT,
+    [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
+};
+
+NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
+{
+    struct mmio_vcpu *mmio = &vcpu->mmio;
+    if (pass_is_open(&vcpu->pass) && outcome != MMIO_REENTER && outcome != MMIO_PASS)
+        pass_close(vcpu);
+    switch (outcome) {
+    case MMIO_DONE:
+        vmx_end_interrupt_shadow();
+        if (unlikely(mmio->single_step))
+            vmx_raise_single_step(&vcpu->vmx);
+        if (unlikely(mmio->breakpoints_met))
+            vmx_raise_trap(mmio->breakpoints_met);
+        return;
+    case MMIO_REENTER:
+        if (vmx_exit_defines[vcpu->vmx.exit.reason] & OF_INSTRUCTION)
+            vmx_retry_instruction(&vcpu->vmx);
+        return;
+    case MMIO_INJECT:
+        if (mmio->fault.vector == VECTOR_PF)
+            write_cr2(mmio->fault.cr2);
+        vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
+        return;
+    case MMIO_PASS:
+        pass_open(vcpu, vmx_exit_gpa(&vcpu->vmx.exit));
+        return;
+    case MMIO_VE:
+        ve_take(vcpu);
+        return;
+    case MMIO_STALE:
+        tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_STALE);
+        return;
+    case MMIO_END:
+        vm_end(vcpu->vm, mmio_endings[mmio->end], "%s", mmio->text);
+        return;
+    }
+}
+
+/* An event whose delivery the exit cut short goes back into the queue. */
+static NOINLINE void requeue(struct vcpu *vcpu)
+{
+    vmx_requeue_event(&vcpu->vmx);
+    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
+}
+
+/* First of all, in exits that are no instruction's own. */
+static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
+{
+    if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
+        requeue(vcpu);
+}
+
+static bool delivering(const struct vcpu *vcpu)
+{
+    return vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
+}
+
+_Static_assert(QUALIFICATION_READ == ACCESS_READ && QUALIFICATION_WRITE == ACCESS_WRITE &&
+                   QUALIFICATION_FETCH == ACCESS_FETCH,
+               "the access passes as it is");
+
+/* Rule F1. */
+static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
+{
+    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
+    return (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
+           (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
+           ((qualification & final) == final ? FAULT_FINAL : 0);
+}
+
+/* Reads the record again, which the frequent case need not set aside. */
+static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct mmio_info *info)
+{
+    const struct vmx_exit *exit = &vcpu->vmx.exit;
+    (void)vmx_cut_short(&vcpu->vmx, REASON_EPT_VIOLATION); /* the record; it is queued already */
+    uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
+    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
+                                      result, info));
+}
+
+static NOINLINE void ept_violation(struct vcpu *vcpu)
+{
+    struct mmio_info info;
+    uint64_t qualification =
+        vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
+    if (unlikely(vmx_was_delivering() || qualification & QUALIFICATION_NMI_UNBLOCKED))
+        may_have_cut_short(vcpu, REASON_EPT_VIOLATION);
+    gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
+    int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
+    if (unlikely(!mmio_is_mapped(result)))
+        ept_violation_slow(vcpu, result, &info);
+    vcpu_end_of_slice(vcpu);
+}
+
+static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
+{
+    may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
+    enum mmio_outcome outcome =
+        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu));
+    mmio_act_on(vcpu, outcome);
+    /* A misconfiguration has no qualification to tell of an IRET that ended NMI blocking. Whether
+     * it did is unknown, but blocking NMIs until an IRET, which is next, does no harm. */
+    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
+        mmio_at_iret(&vcpu->mmio))
+        vmx_iret_again(&vcpu->vmx);
+    vcpu_end_of_slice(vcpu);
+}
+
+/* RIP goes first, so that the device's access is the last thing to do. */
+static NOINLINE void repeated_access(struct vcpu *vcpu, struct hot *hot, uint64_t rflags)
+{
+    if (likely(mmio_hot_holds(&vcpu->mmio, hot))) {
+        vmx_complete(hot->rip + hot->access.move.length, rflags);
+        mmio_hot_access(&vcpu->mmio, hot);
+    } else if (mmio_hot_renew(&vcpu->mmio, hot)) {
+        vmx_complete(hot->rip + hot->access.move.length, rflags);
+        mmio_hot_first_access(&vcpu->mmio, hot);
+    } else {
+        ept_misconfiguration_slow(vcpu);
+    }
+}
+
+/* An access that is not kept as it is. */
+static NOINLINE void other_access(struct vcpu *vcpu, gpa_t gpa)
+{
+    if (vmx_in_interrupt_shadow() || !mmio_known_move(&vcpu->mmio, gpa, TARGET_UNKNOWN))
+        ept_misconfiguration_slow(vcpu);
+}
+
+static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
+{
+    struct mmio_vcpu *mmio = &vcpu->mmio;
+    struct cpu_regs *cpu = &vcpu->vmx.regs;
+    if (unlikely(vmx_was_delivering())) { /* it is no instruction's that was there before */
+        ept_misconfiguration_slow(vcpu);
+        return;
+    }
+    gpa_t gpa =
+        GPA(vmx_exit_field(REASON_EPT_MISCONFIGURATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
+    uint64_t rip = vmread_always(VMCS_GUEST_RIP), cr3 = vmread_always(VMCS_GUEST_CR3);
+    uint64_t rflags = vmread_always(VMCS_GUEST_RFLAGS);
+    uint64_t cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
+    uint64_t mode = cpu_mode(cpu, rflags, cs_rights);
+    IN_REGISTER(mode);
+    struct hot *hot = mmio_hot_at(mmio, rip, gpa, cr3);
+    __asm__("" : "+a"(hot)); /* none of those that pass arguments */
+    if (unlikely(
+            (!mmio_hot_is(hot, rip, gpa, cr3, mode) && !mmio_hot_is(++hot, rip, gpa, cr3, mode)) ||
+            vmx_in_interrupt_shadow())) {
+        cpu_know_usual(cpu, rip, rflags, cr3, cs_rights);
+        other_access(vcpu, gpa);
+    } else if (!(hot->flags & HOT_BELL)) {
+        repeated_access(vcpu, hot, rflags);
+    } else if (likely(mmio_bell_holds(mmio, hot))) {
+        vmx_complete(hot->bell.next, rflags);
+        mmio_bell_ring(mmio, hot);
+    } else {
+        other_access(vcpu, gpa);
+    }
+}
+
+/* What the rules that we know allow, and this CPU, which may know more. */
+static COLD void xsetbv(struct vcpu *vcpu)
+{
+    const uint64_t *gpr = vcpu->vmx.regs.gpr;
+    uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
+    if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 ||
+        !features_xcr0_valid(value) || !xsetbv_safe(value)) {
+        vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+        return;
+    }
+    vcpu->extra.xcr0 = value; /* it is loaded already; this is for CPUID */
+    cpuid_update(vcpu);
+    vmx_skip_instruction(&vcpu->vmx);
+}
+
+uint64_t vcpu_exit_count(const struct vcpu *vcpu)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        sum += vcpu->exits[i];
+    return sum;
+}
+
+uint64_t vm_exit_count(const struct vm *vm)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        sum += vcpu_exit_count(vm->vcpus[i]);
+    return sum;
+}
+
+static NOINLINE void handle_any(struct vcpu *vcpu)
+{
+    uint32_t reason = vcpu->vmx.exit.reason;
+    may_have_cut_short(vcpu, reason);
+    switch (reason) {
+    case REASON_EXCEPTION_OR_NMI:
+        return exception_or_nmi(vcpu);
+    case REASON_EXTERNAL_INTERRUPT:
+        return host_interrupt();
+    case REASON_PREEMPTION_TIMER: /* attend() looks at the clock */
+    case REASON_INTERRUPT_WINDOW: /* and delivers what waits */
+    case REASON_NMI_WINDOW:
+        vcpu->vmx.attention = true;
+        return;
+    case REASON_CR_ACCESS:
+        return exit_cr_access(vcpu);
+    case REASON_MOV_DR:
+        return exit_mov_dr(vcpu);
+    case REASON_INVLPG:
+        return exit_invlpg(vcpu);
+    case REASON_INVPCID:
+        return exit_invpcid(vcpu);
+    case REASON_XSETBV:
+        return xsetbv(vcpu);
+    case REASON_HLT:
+        return halt(vcpu);
+    case REASON_PML_FULL: /* emptied on every exit */
+        return;
+    case REASON_INVD: /* what is cached stays, which is coherent */
+    case REASON_WBINVD:
+        return vmx_skip_instruction(&vcpu->vmx);
+    case REASON_RDPMC:
+        return vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+    case REASON_MWAIT: /* CPUID does not offer MONITOR */
+    case REASON_MONITOR:
+    case REASON_GETSEC: /* nor SMX, nor VMX */
+    case REASON_VMCLEAR:
+    case REASON_VMLAUNCH:
+    case REASON_VMPTRLD:
+    case REASON_VMPTRST:
+    case REASON_VMREAD:
+    case REASON_VMRESUME:
+    case REASON_VMWRITE:
+    case REASON_VMXOFF:
+    case REASON_VMXON:
+    case REASON_INVEPT:
+    case REASON_INVVPID:
+    case REASON_VMFUNC:
+        return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
+    case REASON_TRIPLE_FAULT:
+        return triple_fault(vcpu);
+    case REASON_TASK_SWITCH:
+        return exit_task_switch(vcpu);
+    default:
+        return unhandled(vcpu);
+    }
+}
+
+static COLD void handle_rare(struct vcpu *vcpu)
+{
+    uint32_t reason = vcpu->vmx.exit.reason;
+    if (likely(reason < REASON_COUNT)) {
+        vcpu->exits[reason]++;
+        handle_any(vcpu);
+    } else if (reason & EXIT_REASON_ENTRY_FAILED) { /* vmx_run() explains it */
+        vcpu->vmx.attention = true;
+    } else {
+        vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %#x at RIP %#lx has no handler",
+               reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    }
+}
+
+/* The exits that come often go to their handlers at once. */
+static void (*const handlers[])(struct vcpu *vcpu) = {
+    [0 ... REASON_CPUID - 1] = handle_any,
+    [REASON_CPUID] = exit_cpuid,
+    [REASON_CPUID + 1 ... REASON_VMCALL - 1] = handle_any,
+    [REASON_VMCALL] = exit_vmcall,
+    [REASON_VMCALL + 1 ... REASON_IO_INSTRUCTION - 1] = handle_any,
+    [REASON_IO_INSTRUCTION] = exit_io,
+    [REASON_RDMSR] = exit_rdmsr,
+    [REASON_WRMSR] = exit_wrmsr,
+    [REASON_WRMSR + 1 ... REASON_EPT_VIOLATION - 1] = handle_any,
+    [REASON_EPT_VIOLATION] = ept_violation,
+    [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
+};
+
+static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
+{
+    tlb_pay_debt(vcpu->mmio.mmu, (unsigned)THIS_CPU);
+    epoch_pass(THIS_CPU, epoch);
+    pml_follow(vcpu);
+    return true;
+}
+
+/* Arms the preemption timer, which stood still since the exit, for what is left until the next
+ * event. A kick's handler sets the timer to 0, and this would undo that, so the kick is looked for
+ * afterwards (vm/pcpu.h). False: it came, or the event is due. */
+static ALWAYS_INLINE bool rearm_timer(struct vcpu *vcpu)
+{
+    uint64_t now = rdtsc();
+    if (unlikely(now >= vcpu->next_event))
+        return false;
+    vmx_set_timer(vcpu->next_event - now);
+    return !READ_ONCE(vcpu->kicked);
+}
+
+/* Something has asked for attention, or so many exits were made that the clock has to be looked at:
+ * each one where the timer is armed for each entry. */
+static NOINLINE bool goes_on(struct vcpu *vcpu)
+{
+    if (vcpu->vmx.attention || !vcpu->arm_at_entry)
+        return false;
+    vcpu->exits_left = 1;
+    return rearm_timer(vcpu);
+}
+
+static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
+{
+    tlb_leave_at(vcpu->place);
+    if (likely(reason < ARRAY_SIZE(handlers))) {
+        vcpu->exits[reason]++;
+        handlers[reason](vcpu);
+    } else {
+        handle_rare(vcpu);
+    }
+    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left) && !goes_on(vcpu)) {
+        bool again = false;
+        IN_REGISTER(again); /* not one that the way below would have to set aside */
+        return again;
+    }
+    uint64_t epoch;
+    if (likely(tlb_enter_paid(vcpu->mmio.mmu, vcpu->place, &epoch)))
+        return true;
+    return pay_and_enter(vcpu, epoch);
+}
+
+static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
+{
+    if (mitigate_actions() & DO_IBRS_AT_EXIT)
+        mitigate_at_exit();
+    if (vmx.poison)
+        vcpu->poison_ticks += vmx_poison(reason);
+    if (vcpu->vmx.pml_on)
+        pml_drain(vcpu);
+    if (pass_is_open(&vcpu->pass)) {
+        tlb_leave_at(vcpu->place); /* closing waits for those that are in their guests */
+        pass_exit(vcpu, reason);
+    }
+    return exited(vcpu, reason);
+}
+
+bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
+{
+    struct vcpu *vcpu = vcpu_of(vmx_vcpu);
+    uint64_t reason = vmx_begin_exit(vmx_vcpu);
+    if (unlikely(vmx_vcpu->extra_work))
+        return exited_to_extra_work(vcpu, (uint32_t)reason);
+    return exited(vcpu, reason);
+}

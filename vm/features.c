@@ -1,0 +1,333 @@
+#include "vm/features.h"
+
+#include "guest/abi.h"
+#include "vm/cpuid_table.h"
+#include "lib/assert.h"
+#include "vmx/controls.h"
+#include "vmx/xcr0.h"
+
+#define EXTENDED_MAX 0x80000008u
+
+/* What follows from the vCPU's state, beside the table. */
+#define LEAF1_ECX_OSXSAVE BIT(27)
+#define LEAF1_EDX_APIC    BIT(9)
+#define LEAF1_EDX_SEVERAL BIT(28) /* EBX says how many logical processors */
+#define LEAF7_ECX_OSPKE   BIT(4)
+
+#define LEAF4_EAX_TYPE      BITS(4, 0)
+#define LEAF4_EAX_CACHE     BITS(13, 0)
+#define LEAF4_EAX_CORES     BITS(31, 26) /* APIC IDs of the package, less 1 */
+#define LEAFB_ECX_THREAD    (1u << 8)
+#define LEAFB_ECX_CORE      (2u << 8)
+#define LEAFD_ECX_ALIGN     BIT(1)
+#define LEAFD_EAX_COMPACTED (BIT(1) | BIT(3)) /* of subleaf 1: XSAVEC, XSAVES */
+
+/* The XSAVE area (SDM 1, 13.4): the legacy region and the header, then the components. */
+#define XSAVE_HEADER_END 576u
+#define COMPONENTS       63u
+#define COMPONENTS_ALIGN 64u
+#define COMPONENT_FIRST  2u /* x87 and SSE are in the legacy region */
+
+#define FEATURES_MAX 160
+
+static struct feature_host host;
+static uint64_t xcr0_offered, cr4_offered;
+static struct cpuid components[COMPONENTS]; /* of leaf 0xd, each that is offered */
+static bool offered[FEATURES_MAX];          /* by their place in the table */
+
+/* ---- What is offered ------------------------------------------------------------------------- */
+
+static uint32_t *word_of(struct cpuid *r, enum cpuid_word word)
+{
+    uint32_t *const words[] = {&r->eax, &r->ebx, &r->ecx, &r->edx};
+    return words[word];
+}
+
+/* As the host answers, or nothing where it has no such leaf. */
+static struct cpuid of_host(uint32_t leaf, uint32_t subleaf)
+{
+    uint32_t max = host.cpuid(leaf & CPUID_LEAF_EXTENDED, 0).eax;
+    return leaf > max ? (struct cpuid){0} : host.cpuid(leaf, subleaf);
+}
+
+static bool is_there(const struct feature *feature)
+{
+    struct cpuid r = of_host(feature->leaf, feature->subleaf);
+    if (feature->leaf == 7 && feature->subleaf > of_host(7, 0).eax)
+        return false;
+    return (feature->ours || *word_of(&r, feature->word) & feature->bit) &&
+           (host.secondary & feature->secondary) == feature->secondary &&
+           (host.compaction || !feature->compacts) && !(feature->xcr0 & ~xcr0_offered);
+}
+
+/* All that the table knows and the host describes; some hosts count one that they do not describe
+ * (docs/EMULATOR-GAPS.md). */
+static uint64_t components_offered(void)
+{
+    const uint64_t known = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU;
+    uint64_t xcr0 = host.xcr0 & known;
+    for (unsigned n = COMPONENT_FIRST; n < COMPONENTS; n++)
+        if (xcr0 & BIT(n) && !of_host(CPUID_LEAF_XSAVE, n).eax)
+            xcr0 &= ~BIT(n);
+    return xcr0_is_valid(xcr0, xcr0) ? xcr0 : xcr0 & ~XCR0_AVX512;
+}
+
+/* So that no exit executes CPUID in the host. */
+static void keep_components(void)
+{
+    for (unsigned n = COMPONENT_FIRST; n < COMPONENTS; n++) {
+        struct cpuid c = {0};
+        if (xcr0_offered & BIT(n))
+            c = of_host(CPUID_LEAF_XSAVE, n);
+        components[n] = (struct cpuid){c.eax, c.ebx, c.ecx & (uint32_t)LEAFD_ECX_ALIGN, 0};
+    }
+}
+
+void features_setup(const struct feature_host *new_host)
+{
+    host = *new_host;
+    xcr0_offered = components_offered();
+    keep_components();
+    cr4_offered = 0;
+    BUG_ON(feature_count > FEATURES_MAX);
+    for (unsigned i = 0; i < feature_count; i++) {
+        offered[i] = is_there(&feature_table[i]);
+        if (offered[i])
+            cr4_offered |= feature_table[i].cr4 & host.cr4;
+    }
+}
+
+bool feature_offered(const struct feature *feature)
+{
+    return offered[feature - feature_table];
+}
+
+uint64_t features_cr4(void)
+{
+    return cr4_offered;
+}
+
+bool features_xcr0_valid(uint64_t value)
+{
+    return xcr0_is_valid(value, xcr0_offered);
+}
+
+const struct feature *features_msr(uint32_t msr)
+{
+    for (unsigned i = 0; i < feature_count; i++)
+        for (unsigned j = 0; j < FEATURE_MSRS && feature_table[i].msrs[j]; j++)
+            if (feature_table[i].msrs[j] == msr && feature_offered(&feature_table[i]))
+                return &feature_table[i];
+    return NULL;
+}
+
+/* ---- The leaves ------------------------------------------------------------------------------ */
+
+/* The bits of the table alone. */
+static struct cpuid features_of(uint32_t leaf, uint32_t subleaf)
+{
+    struct cpuid r = {0};
+    for (unsigned i = 0; i < feature_count; i++) {
+        const struct feature *f = &feature_table[i];
+        if (f->leaf == leaf && f->subleaf == subleaf && feature_offered(f))
+            *word_of(&r, f->word) |= f->bit;
+    }
+    return r;
+}
+
+static struct cpuid leaf1(const struct feature_vm *vm)
+{
+    struct cpuid r = features_of(1, 0), ours = of_host(1, 0);
+    r.eax = ours.eax;
+    r.ebx = (ours.ebx & 0xffff) | vm->count << 16;
+    if (vm->count > 1)
+        r.edx |= (uint32_t)LEAF1_EDX_SEVERAL;
+    return r;
+}
+
+/* A VM is one package of cores with one thread and caches of their own. */
+static unsigned package_bits(const struct feature_vm *vm)
+{
+    unsigned bits = 0;
+    while (1u << bits < vm->count)
+        bits++;
+    return bits;
+}
+
+static struct cpuid caches(const struct feature_vm *vm, uint32_t subleaf)
+{
+    struct cpuid r = of_host(4, subleaf);
+    if (!(r.eax & LEAF4_EAX_TYPE))
+        return (struct cpuid){0};
+    r.eax &= (uint32_t)LEAF4_EAX_CACHE;
+    r.eax |= (uint32_t)field_put(BIT(package_bits(vm)) - 1, LEAF4_EAX_CORES);
+    return r;
+}
+
+static struct cpuid leaf7(uint32_t subleaf)
+{
+    struct cpuid r = features_of(7, subleaf);
+    if (subleaf == 0)
+        r.eax = of_host(7, 0).eax ? 1 : 0; /* the last subleaf */
+    return r;
+}
+
+static struct cpuid topology(const struct feature_vm *vm, uint32_t subleaf)
+{
+    switch (subleaf) {
+    case 0:
+        return (struct cpuid){.ebx = 1, .ecx = LEAFB_ECX_THREAD};
+    case 1:
+        return (struct cpuid){.eax = package_bits(vm), .ebx = vm->count, .ecx = LEAFB_ECX_CORE};
+    default:
+        return (struct cpuid){0};
+    }
+}
+
+static uint32_t aligned(uint32_t end, const struct cpuid *component)
+{
+    bool aligns = component->ecx & LEAFD_ECX_ALIGN;
+    return aligns ? (end + COMPONENTS_ALIGN - 1) & ~(COMPONENTS_ALIGN - 1) : end;
+}
+
+/* The bytes that XSAVE needs for a set of components, or with `compacted` XSAVEC and XSAVES (SDM 1,
+ * 13.4.2 and 13.4.3). Worked out from each: what the host says of all of them counts some that are
+ * not offered, or not there (docs/EMULATOR-GAPS.md). */
+static uint32_t area_size(uint64_t set, bool compacted)
+{
+    uint32_t end = XSAVE_HEADER_END;
+    for (unsigned n = COMPONENT_FIRST; n < COMPONENTS; n++) {
+        if (!(set & BIT(n)))
+            continue;
+        const struct cpuid *c = &components[n];
+        uint32_t start = compacted ? aligned(end, c) : c->ebx;
+        if (start + c->eax > end)
+            end = start + c->eax;
+    }
+    return end;
+}
+
+static struct cpuid xsave_leaf(uint32_t subleaf)
+{
+    if (!xcr0_offered || subleaf >= COMPONENTS)
+        return (struct cpuid){0};
+    if (subleaf == 0)
+        return (struct cpuid){.eax = (uint32_t)xcr0_offered,
+                              .ecx = area_size(xcr0_offered, false),
+                              .edx = (uint32_t)(xcr0_offered >> 32)};
+    return subleaf == 1 ? features_of(CPUID_LEAF_XSAVE, 1) : components[subleaf];
+}
+
+/* The TSC is the crystal: that is what the APIC's timer counts (SDM 3, 11.5.4). All zero, not
+ * enumerated, for a rate that the register cannot hold. */
+static struct cpuid clock(const struct feature_vm *vm)
+{
+    return vm->tsc_hz >> 32 ? (struct cpuid){0} : (struct cpuid){1, 1, (uint32_t)vm->tsc_hz, 0};
+}
+
+/* Of the linear addresses 48 bits: five-level paging is not offered. */
+static struct cpuid addresses(void)
+{
+    struct cpuid r = of_host(EXTENDED_MAX, 0);
+    return (struct cpuid){.eax = (r.eax & 0xff) | (r.eax ? 48u << 8 : 0)};
+}
+
+static struct cpuid hypervisor_leaf(const struct feature_vm *vm, uint32_t leaf)
+{
+    if (leaf == ABI_CPUID_LEAF)
+        return (struct cpuid){ABI_CPUID_STOLEN, ABI_CPUID_EBX, ABI_CPUID_ECX, ABI_CPUID_EDX};
+    if (leaf == ABI_CPUID_STOLEN)
+        return (struct cpuid){.eax = vm->shared, .ebx = vm->execute_only};
+    return (struct cpuid){0};
+}
+
+static struct cpuid extended_leaf(uint32_t leaf)
+{
+    switch (leaf) {
+    case CPUID_LEAF_EXTENDED: {
+        uint32_t max = host.cpuid(leaf, 0).eax;
+        return (struct cpuid){.eax = max < EXTENDED_MAX ? max : EXTENDED_MAX};
+    }
+    case 0x80000002 ... 0x80000004: /* the name */
+    case 0x80000006:                /* the second-level cache */
+        return of_host(leaf, 0);
+    case EXTENDED_MAX:
+        return addresses();
+    default:
+        return features_of(leaf, 0);
+    }
+}
+
+static struct cpuid basic_leaf(const struct feature_vm *vm, uint32_t leaf, uint32_t subleaf)
+{
+    switch (leaf) {
+    case 0:
+    case 2: /* caches and TLBs */
+        return of_host(leaf, 0);
+    case 1:
+        return leaf1(vm);
+    case 4:
+        return caches(vm, subleaf);
+    case 7:
+        return leaf7(subleaf);
+    case CPUID_LEAF_TOPOLOGY:
+        return topology(vm, subleaf);
+    case CPUID_LEAF_XSAVE:
+        return xsave_leaf(subleaf);
+    case 0x15:
+        return clock(vm);
+    default:
+        return features_of(leaf, 0);
+    }
+}
+
+struct cpuid features_cpuid(const struct feature_vm *vm, uint32_t leaf, uint32_t subleaf)
+{
+    if (leaf >> 28 == CPUID_LEAF_HYPERVISOR >> 28)
+        return hypervisor_leaf(vm, leaf);
+    return leaf & CPUID_LEAF_EXTENDED ? extended_leaf(leaf) : basic_leaf(vm, leaf, subleaf);
+}
+
+/* ---- What a vCPU is told for itself ---------------------------------------------------------- */
+
+static void own_leaf1(const struct feature_vcpu *vcpu, struct cpuid *r)
+{
+    r->ebx |= vcpu->index << 24;
+    if (vcpu->cr4 & CR4_OSXSAVE)
+        r->ecx |= (uint32_t)LEAF1_ECX_OSXSAVE;
+    if (!vcpu->apic_on)
+        r->edx &= ~(uint32_t)LEAF1_EDX_APIC;
+}
+
+/* How much XSAVE needs for what the guest has switched on. IA32_XSS is 0. */
+static void own_xsave_leaf(const struct feature_vcpu *vcpu, uint32_t subleaf, struct cpuid *r)
+{
+    if (subleaf == 0 && r->eax)
+        r->ebx = area_size(vcpu->xcr0, false);
+    else if (subleaf == 1 && r->eax & LEAFD_EAX_COMPACTED)
+        r->ebx = area_size(vcpu->xcr0, true);
+}
+
+struct cpuid features_cpuid_own(const struct feature_vcpu *vcpu, uint32_t leaf, uint32_t subleaf,
+                                struct cpuid r)
+{
+    switch (leaf) {
+    case 1:
+        own_leaf1(vcpu, &r);
+        break;
+    case 7:
+        if (subleaf == 0 && vcpu->cr4 & CR4_PKE)
+            r.ecx |= (uint32_t)LEAF7_ECX_OSPKE;
+        break;
+    case CPUID_LEAF_TOPOLOGY: /* in subleaves that do not exist, too */
+        r.ecx |= subleaf & 0xff;
+        r.edx = vcpu->index;
+        break;
+    case CPUID_LEAF_XSAVE:
+        own_xsave_leaf(vcpu, subleaf, &r);
+        break;
+    default:
+        break;
+    }
+    return r;
+}

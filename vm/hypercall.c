@@ -1,0 +1,316 @@
+/* VMCALL: the control hypercalls of guest/abi.h (decision D12). Every argument is the guest's word.
+ */
+#include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
+#include "guest/abi.h"
+#include "vm/counters.h"
+#include "vm/exits.h"
+#include "vm/ghci.h"
+#include "vm/hypercall.h"
+#include "vm/trace.h"
+#include "lib/errno.h"
+#include "lib/trace.h"
+#include "mmu/memslot.h"
+#include "mmu/spte.h"
+#include "vmx/vmcs.h"
+
+static int64_t call_nop(struct vcpu *vcpu, struct call *call)
+{
+    (void)vcpu, (void)call;
+    return 0;
+}
+
+static int64_t call_version(struct vcpu *vcpu, struct call *call)
+{
+    (void)vcpu;
+    call->rbx = ABI_VERSION;
+    return 0;
+}
+
+static int64_t call_slot_add(struct vcpu *vcpu, struct call *call)
+{
+    if (call->rbx >= GUEST_RAM_SLOT || call->rsi & ~(uint64_t)(SLOT_READONLY | SLOT_SHARED))
+        return -EINVAL;
+    return mmu_slot_add(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx), call->rdx,
+                        (uint32_t)((call->rsi & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
+                                   (call->rsi & SLOT_SHARED ? MEMSLOT_SHARED : 0)));
+}
+
+static int64_t call_slot_delete(struct vcpu *vcpu, struct call *call)
+{
+    if (call->rbx >= GUEST_RAM_SLOT)
+        return -EINVAL;
+    return mmu_slot_delete(&vcpu->vm->mmu, (uint32_t)call->rbx);
+}
+
+static int64_t call_slot_move(struct vcpu *vcpu, struct call *call)
+{
+    if (call->rbx >= GUEST_RAM_SLOT)
+        return -EINVAL;
+    return mmu_slot_move(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx));
+}
+
+static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
+{
+    struct mmu *mmu = &vcpu->vm->mmu;
+    if (call->rcx & ~(uint64_t)(SLOT_READONLY | SLOT_LOG_DIRTY))
+        return -EINVAL;
+    uint32_t flags = (uint32_t)((call->rcx & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
+                                (call->rcx & SLOT_LOG_DIRTY ? MEMSLOT_LOG_DIRTY : 0));
+    return mmu_slot_flags(mmu, (uint32_t)call->rbx, flags);
+}
+
+static int64_t call_dirty_get(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_dirty_get(&vcpu->vm->mmu, (uint32_t)call->rbx, call->rcx, &call->rbx, 1);
+}
+
+static int64_t call_track(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_track(&vcpu->vm->mmu, GPA(call->rbx));
+}
+
+static int64_t call_untrack(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_untrack(&vcpu->vm->mmu, GPA(call->rbx));
+}
+
+static int64_t call_host_remap(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_host_remap(&vcpu->vm->mmu, GPA(call->rbx));
+}
+
+static int64_t call_age(struct vcpu *vcpu, struct call *call)
+{
+    uint64_t end = memslot_gfn_end(&vcpu->vm->mmu), first = call->rbx >> PAGE_SHIFT;
+    if (first >= end || call->rcx > end - first)
+        return -ERANGE;
+    call->rbx = mmu_age(&vcpu->vm->mmu, GPA(call->rbx), call->rcx);
+    return 0;
+}
+
+static int64_t call_nx_recover(struct vcpu *vcpu, struct call *call)
+{
+    call->rbx = mmu_nx_recover(&vcpu->vm->mmu);
+    return 0;
+}
+
+static int64_t call_trace(struct vcpu *vcpu, struct call *call)
+{
+    int64_t result = trace_choose_bits(vcpu->vm, call->rbx);
+    if (result < 0)
+        return result;
+    call->rbx = (uint64_t)result;
+    return 0;
+}
+
+static int64_t call_generation_get(struct vcpu *vcpu, struct call *call)
+{
+    call->rbx = mmu_slot_generation(&vcpu->vm->mmu);
+    return 0;
+}
+
+static int64_t call_generation_set(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_set_generation(&vcpu->vm->mmu, call->rbx);
+}
+
+static int64_t call_zap(struct vcpu *vcpu, struct call *call)
+{
+    return mmu_zap(&vcpu->vm->mmu, GPA(call->rbx), call->rcx);
+}
+
+static int64_t call_spte(struct vcpu *vcpu, struct call *call)
+{
+    unsigned level;
+    call->rbx = mmu_spte(&vcpu->vm->mmu, GPA(call->rbx), &level);
+    call->rcx = level;
+    return 0;
+}
+
+static int64_t call_counter(struct vcpu *vcpu, struct call *call)
+{
+    uint64_t counters[COUNTER_COUNT];
+    uint64_t which = call->rbx;
+
+    if (which == COUNTER_POISON_TICKS) { /* asked around each sample: without the others' sums */
+        call->rbx = vcpu->poison_ticks;
+    } else if (which < COUNTER_COUNT) {
+        counters_read(vcpu, counters);
+        call->rbx = counters[which];
+    } else if (which >= COUNTER_EXIT(0) && which < COUNTER_EXIT(REASON_COUNT)) {
+        call->rbx = vcpu->exits[which - COUNTER_EXIT(0)];
+    } else if (which >= COUNTER_TRACE(0) && which < COUNTER_TRACE(TRACE_EVENT_COUNT)) {
+        call->rbx = vcpu->traced[which - COUNTER_TRACE(0)];
+    } else {
+        return -EINVAL;
+    }
+    return 0;
+}
+
+static int64_t call_config(struct vcpu *vcpu, struct call *call)
+{
+    const uint64_t values[] = {
+        [CONFIG_MMIO_CACHING] = mmu_config()->mmio_caching,
+        [CONFIG_GVA_CACHE] = vcpu->mmio.cache.mode,
+        [CONFIG_AD] = mmu_config()->ad,
+        [CONFIG_HUGE] = mmu_config()->huge,
+        [CONFIG_GEN_BITS] = SPTE_GENERATION_BITS,
+        [CONFIG_NX_HUGE] = mmu_config()->nx_huge,
+        [CONFIG_PML] = mmu_config()->pml,
+        [CONFIG_NX_RECOVERY_MS] = vcpu->vm->nx_recovery,
+        [CONFIG_TSC_KHZ] = tsc_khz(),
+        [CONFIG_VE] = !vcpu->ve_area    ? 0
+                      : vcpu->ve_by_cpu ? 2
+                                        : 1,
+    };
+    if (call->rbx >= ARRAY_SIZE(values))
+        return -EINVAL;
+    call->rbx = values[call->rbx];
+    return 0;
+}
+
+/* An event as in VM-entry format. Only what could come from outside or from the CPU: interrupts,
+ * NMIs and hardware exceptions, in a form that the entry checks accept. */
+static int64_t call_inject(struct vcpu *vcpu, struct call *call)
+{
+    uint32_t info = (uint32_t)call->rbx;
+    struct event event = event_decode(info, (uint32_t)call->rcx, 0);
+
+    if (call->rbx &
+            ~(EVENT_INFO_VALID | EVENT_INFO_ERROR_CODE | EVENT_INFO_TYPE | EVENT_INFO_VECTOR) ||
+        !event.valid)
+        return -EINVAL;
+    if (event.type == EVENT_EXCEPTION) {
+        if (event.vector > 31 || event.vector == VECTOR_NMI)
+            return -EINVAL;
+        event = event_exception(event.vector, (uint32_t)call->rcx);
+    } else if (event.has_error || !((event.type == EVENT_NMI && event.vector == VECTOR_NMI) ||
+                                    (event.type == EVENT_INTERRUPT && event.vector > 31))) {
+        return -EINVAL;
+    }
+    if (call->rdx) {
+        vcpu_delay(vcpu, &event, call->rdx);
+        return 0;
+    }
+    vcpu_pend(vcpu, &event);
+    return 0;
+}
+
+static const struct {
+    int64_t (*function)(struct vcpu *vcpu, struct call *call);
+    bool for_all; /* the others need `testctl` */
+    /* How many bits, 32 or more, EBX, ECX, EDX and ESI may have, where not all of 64: more is
+     * -EINVAL. */
+    uint8_t bits[CALL_ARGUMENTS];
+} calls[] = {
+    [HC_NOP] = {.function = call_nop, .for_all = true},
+    [HC_VERSION] = {.function = call_version, .for_all = true},
+    [HC_SLOT_ADD] = {.function = call_slot_add, .bits = {32, 0, 0, 32}},
+    [HC_SLOT_DELETE] = {.function = call_slot_delete, .bits = {32}},
+    [HC_SLOT_MOVE] = {.function = call_slot_move, .bits = {32}},
+    [HC_GENERATION_GET] = {.function = call_generation_get},
+    [HC_GENERATION_SET] = {.function = call_generation_set},
+    [HC_ZAP] = {.function = call_zap},
+    [HC_COUNTER] = {.function = call_counter},
+    [HC_SPTE] = {.function = call_spte},
+    [HC_INJECT] = {.function = call_inject, .bits = {32, 32}},
+    [HC_CONFIG] = {.function = call_config},
+    [HC_SLOT_FLAGS] = {.function = call_slot_flags, .bits = {32, 32}},
+    [HC_DIRTY_GET] = {.function = call_dirty_get, .bits = {32}},
+    [HC_TRACK] = {.function = call_track},
+    [HC_UNTRACK] = {.function = call_untrack},
+    [HC_HOST_REMAP] = {.function = call_host_remap},
+    [HC_AGE] = {.function = call_age},
+    [HC_NX_RECOVER] = {.function = call_nx_recover},
+    [HC_TRACE] = {.function = call_trace},
+    [HC_DOORBELL_ADD] = {.function = call_doorbell_add, .bits = {0, 32, 0, 32}},
+    [HC_DOORBELL_REMOVE] = {.function = call_doorbell_remove},
+    [HC_DOORBELL_RINGS] = {.function = call_doorbell_rings},
+    [HC_WINDOW] = {.function = call_window},
+};
+
+static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUMENTS])
+{
+    const uint64_t values[CALL_ARGUMENTS] = {call->rbx, call->rcx, call->rdx, call->rsi};
+    if (likely(!((call->rbx | call->rcx | call->rdx | call->rsi) >> 32)))
+        return true;
+    for (unsigned i = 0; i < CALL_ARGUMENTS; i++)
+        if (bits[i] && values[i] >> bits[i])
+            return false;
+    return true;
+}
+
+/* Is there something that a long call should not hold up? A kick, the end of the VM, another vCPU's
+ * turn, an event for the guest. */
+static bool is_interrupted(void *context)
+{
+    struct vcpu *vcpu = context;
+    return READ_ONCE(vcpu->kicked) || vm_ending(vcpu->vm) != VM_RUNNING ||
+           rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
+}
+
+static NOINLINE void call_ghci(struct vcpu *vcpu)
+{
+    const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
+                              .memo = &vcpu->ghci,
+                              .mmu = vcpu->mmio.mmu,
+                              .bus = vcpu->mmio.mmio_bus,
+                              .vcpu = &vcpu->mmio,
+                              .interrupted = is_interrupted,
+                              .context = vcpu};
+    vmx_skip(&vcpu->vmx, REASON_VMCALL);
+    ghci_call(&ghci);
+}
+
+static COLD void call_by_number(struct vcpu *vcpu)
+{
+    uint64_t *gpr = vcpu->vmx.regs.gpr;
+    uint64_t mask = vmx_in_64_bit_code() ? ~0ull : 0xffffffff;
+    uint64_t number = gpr[GPR_RAX] & mask, index = number ^ ABI_HYPERCALL;
+
+    if (index >= ARRAY_SIZE(calls) || !calls[index].function) {
+        vm_end(vcpu->vm, VM_ENDED_UNKNOWN_HYPERCALL,
+               "VMCALL with RAX = %#lx at RIP %#lx: no such hypercall; docs/ABI.md lists them",
+               number, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        return;
+    }
+    vmx_skip_instruction(&vcpu->vmx);
+    if (!calls[index].for_all && !vcpu->vm->words.testctl) {
+        gpr[GPR_RAX] = (uint64_t)(int64_t)-ENOSYS & mask;
+        return;
+    }
+    struct call call = {gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask, gpr[GPR_RDX] & mask,
+                        gpr[GPR_RSI] & mask};
+    struct call before = call;
+    int64_t result =
+        arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
+    gpr[GPR_RAX] = (uint64_t)result & mask;
+    vcpu->has_chores = mmu_has_chores(&vcpu->vm->mmu);
+    vcpu->vmx.attention |= vcpu->has_chores;
+    if (call.rbx != before.rbx)
+        gpr[GPR_RBX] = call.rbx & mask;
+    if (call.rcx != before.rcx)
+        gpr[GPR_RCX] = call.rcx & mask;
+}
+
+void exit_vmcall(struct vcpu *vcpu)
+{
+    uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
+
+    /* It has neither effects nor arguments, so neither privilege nor mode has to be asked for. */
+    if (likely(*rax == (ABI_HYPERCALL | HC_NOP))) {
+        *rax = 0;
+        vmx_skip(&vcpu->vmx, REASON_VMCALL);
+        return;
+    }
+    if (unlikely(vmx_in_user_code())) { /* a guest's user code has no say in its VM */
+        vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
+        return;
+    }
+    if (!*rax && mmu_has_sides(vcpu->mmio.mmu) && vmx_in_64_bit_code())
+        call_ghci(vcpu);
+    else
+        call_by_number(vcpu);
+    vcpu_end_of_slice(vcpu);
+}

@@ -1,0 +1,16 @@
+/* A hypercall's arguments and results, for the files that have some. */
+#pragma once
+
+#include "vm/vm.h"
+
+#define CALL_ARGUMENTS 4
+
+struct call {
+    uint64_t rbx, rcx, rdx, rsi; /* arguments; rbx and rcx also carry results */
+};
+
+/* vm/test_devices.c */
+int64_t call_doorbell_add(struct vcpu *vcpu, struct call *call);
+int64_t call_doorbell_remove(struct vcpu *vcpu, struct call *call);
+int64_t call_doorbell_rings(struct vcpu *vcpu, struct call *call);
+int64_t call_window(struct vcpu *vcpu, struct call *call);

@@ -1,0 +1,172 @@
+/*
+ * INS and OUTS, with REP, DF and every address size (SDM 2). Called by vm/io.c.
+ *
+ * Each iteration is complete in itself, registers included, so a repetition can stop after any of
+ * them: at a fault of the next one, for a single step, when something waits for the guest, and
+ * after a number of them, so that none waits long. RIP stays at the instruction until the last one.
+ * Memory is looked at before the port is: an iteration that faults has no effect.
+ */
+#include "vm/io.h"
+
+#include "mmio/operand.h"
+#include "vm/exits.h"
+#include "vmx/vmcs.h"
+
+/* The instruction information (SDM 3, table 28-8). */
+#define INFO_ADDRESS_SIZE BITS(9, 7)   /* 0: 16 bits, 1: 32, 2: 64 */
+#define INFO_SEGMENT      BITS(17, 15) /* OUTS only */
+
+#define ITERATIONS 32 /* in one exit: each walks the guest's tables */
+
+struct string_io {
+    struct vcpu *vcpu;
+    struct walk_context context;
+    uint64_t port, address_mask;
+    unsigned size;
+    bool in;
+    uint8_t segment;
+    uint8_t pointer;              /* RDI or RSI */
+    struct fragment fragments[2]; /* of the element, in memory */
+    uint64_t breakpoints;         /* that the last iteration met */
+};
+
+static void set_masked(struct string_io *io, unsigned gpr, uint64_t value)
+{
+    uint64_t *reg = &io->vcpu->vmx.regs.gpr[gpr], mask = io->address_mask;
+    /* 16 bits leave the rest alone, 32 bits clear it. */
+    *reg = mask == 0xffff ? (*reg & ~mask) | (value & mask) : value & mask;
+}
+
+/* Finds the pages of one element, and all the faults that there are. */
+static enum mmio_outcome look(struct string_io *io)
+{
+    struct mmio_vcpu *v = &io->vcpu->mmio;
+    uint64_t linear, offset = v->cpu->gpr[io->pointer] & io->address_mask;
+    uint8_t vector;
+
+    if (!mmio_segment(v->cpu, &io->context, io->segment, offset, io->size, io->in, &linear,
+                      &vector))
+        return mmio_inject(v, &io->context, vector, 0);
+    io->breakpoints = operand_breakpoints(v, linear, io->size, io->in) |
+                      breakpoints_met(&v->breakpoints, v->cpu, io->port, io->size, BREAKPOINT_IO);
+    enum mmio_outcome outcome =
+        operand_translate(v, &io->context, linear, io->size, io->in, io->fragments);
+    if (outcome == MMIO_DONE && linear & (io->size - 1u) &&
+        operand_checks_alignment(&io->context, v->cpu))
+        return mmio_inject(v, &io->context, VECTOR_AC, 0);
+    return outcome;
+}
+
+/* Memory, or the device that stands there. */
+static int move_element(struct string_io *io, uint64_t *value)
+{
+    uint64_t part = *value;
+    unsigned first = 8 * io->fragments[0].size;
+    int error = io->in ? fragment_write(&io->vcpu->mmio, &io->fragments[0], part)
+                       : fragment_read(&io->vcpu->mmio, &io->fragments[0], &part);
+    if (error || !io->fragments[1].size) {
+        *value = part;
+        return error;
+    }
+    uint64_t rest = *value >> first;
+    error = io->in ? fragment_write(&io->vcpu->mmio, &io->fragments[1], rest)
+                   : fragment_read(&io->vcpu->mmio, &io->fragments[1], &rest);
+    *value = part | rest << first;
+    return error;
+}
+
+static enum mmio_outcome iterate(struct string_io *io)
+{
+    struct bus *bus = &io->vcpu->vm->port_bus;
+    struct mmio_vcpu *v = &io->vcpu->mmio;
+    uint64_t value = 0;
+
+    enum mmio_outcome outcome = look(io);
+    if (outcome != MMIO_DONE)
+        return outcome;
+    if (io->in)
+        value = bus_read(bus, v, io->port, io->size);
+    if (move_element(io, &value))
+        return mmio_end(v, MMIO_END_MEMORY, io->fragments[0].gpa, "no host memory for string I/O",
+                        "give the machine more memory");
+    if (!io->in)
+        bus_write(bus, v, io->port, io->size, value);
+    uint64_t step = io->context.rflags & RFLAGS_DF ? -(uint64_t)io->size : io->size;
+    set_masked(io, io->pointer, v->cpu->gpr[io->pointer] + step);
+    return MMIO_DONE;
+}
+
+/* Stops between two iterations: all is as after an instruction, but RIP and RF. */
+static void pause(const struct string_io *io)
+{
+    vmx_retry_instruction(&io->vcpu->vmx);
+    vmx_end_interrupt_shadow();
+    vmx_raise_single_step(&io->vcpu->vmx);
+    if (unlikely(io->breakpoints))
+        vmx_raise_trap(io->breakpoints);
+    vcpu_end_of_slice(io->vcpu);
+}
+
+static void complete(struct string_io *io)
+{
+    vmx_skip_instruction(&io->vcpu->vmx);
+    if (unlikely(io->breakpoints))
+        vmx_raise_trap(io->breakpoints);
+}
+
+static void repeat(struct string_io *io)
+{
+    struct vcpu *vcpu = io->vcpu;
+    const uint64_t *count = &vcpu->vmx.regs.gpr[GPR_RCX];
+    uint64_t mask = io->address_mask;
+
+    for (unsigned n = 0; *count & mask; n++) {
+        if (n && (n == ITERATIONS || vcpu->vmx.attention || io->context.rflags & RFLAGS_TF ||
+                  io->breakpoints)) {
+            pause(io);
+            return;
+        }
+        enum mmio_outcome outcome = iterate(io);
+        if (outcome != MMIO_DONE) {
+            if (n)
+                vmx_end_interrupt_shadow();
+            mmio_act_on(vcpu, outcome);
+            return;
+        }
+        set_masked(io, GPR_RCX, *count - 1);
+    }
+    complete(io);
+}
+
+void io_string(struct vcpu *vcpu, uint64_t qualification)
+{
+    static const uint64_t masks[] = {0xffff, 0xffffffff, ~0ull, ~0ull};
+    if (!(vmx.msrs.basic & BASIC_INS_OUTS_INFO)) {
+        vm_end(vcpu->vm, VM_ENDED_UNSUPPORTED_INSTRUCTION,
+               "INS or OUTS at RIP %#lx: this CPU does not say which segment and address size it "
+               "has (IA32_VMX_BASIC bit 54)",
+               cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        return;
+    }
+    uint64_t info = vmx_exit_info(&vcpu->vmx.exit);
+    bool in = qualification & IO_IN;
+    struct string_io io = {
+        .vcpu = vcpu,
+        .port = field_get(qualification, IO_PORT),
+        .address_mask = masks[field_get(info, INFO_ADDRESS_SIZE) & 3],
+        .size = (unsigned)field_get(qualification, IO_SIZE) + 1,
+        .in = in,
+        .segment = in ? SEG_ES : (uint8_t)field_get(info, INFO_SEGMENT),
+        .pointer = in ? GPR_RDI : GPR_RSI,
+    };
+    walk_context_load(&io.context, &vcpu->vmx.regs, &vcpu->vm->mmu);
+    if (qualification & IO_REP) {
+        repeat(&io);
+        return;
+    }
+    enum mmio_outcome outcome = iterate(&io);
+    if (outcome == MMIO_DONE)
+        complete(&io);
+    else
+        mmio_act_on(vcpu, outcome);
+}

@@ -1,0 +1,47 @@
+/*
+ * The guest-physical map of a VM, in one place (decision D10).
+ *
+ *   0x0000_0000  640 KiB   RAM
+ *   0x000a_0000  384 KiB   hole: a PC's video memory and firmware; reads all ones
+ *     0x000e_0000  4 KiB     ACPI tables (launch/firmware.h), read-only
+ *   0x0010_0000  …         RAM, up to 3 GiB in all
+ *   0xc000_0000  1 GiB     hole for devices:
+ *     0xfd00_0000  64 KiB    information of #VE, a page for each vCPU that takes it (guest/abi.h)
+ *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
+ *     0xfe00_1000  4 KiB     test device B
+ *     0xfee0_0000  4 KiB     local APIC, if IA32_APIC_BASE says so
+ *   0x1_0000_0000 …        the rest of RAM
+ */
+#pragma once
+
+#include "lib/types.h"
+
+#define GUEST_RAM_MIN     (2ull << 20)
+#define GUEST_RAM_MAX     (64ull << 30)
+#define GUEST_RAM_DEFAULT (32ull << 20)
+
+#define GUEST_LOW_END    0xa0000ull
+#define GUEST_FIRMWARE   0xe0000ull /* in the BIOS area, where guests look for the RSDP */
+#define GUEST_MIDDLE     0x100000ull
+#define GUEST_MIDDLE_END 0xc0000000ull
+#define GUEST_HIGH       0x100000000ull
+#define GUEST_LAPIC      0xfee00000ull
+
+#define GUEST_RAM_PIECES 3
+
+#define VCPUS_MAX \
+    16u /* that a VM may have; the firmware page and the #VE slot have room for them */
+
+/* Slot numbers of RAM; those below are free for HC_SLOT_ADD. */
+#define GUEST_RAM_SLOT      0x2000
+#define GUEST_FIRMWARE_SLOT 0x2008
+#define GUEST_VE_SLOT       0x2010
+
+struct guest_range {
+    gpa_t base;
+    uint64_t size; /* 0: this piece is not there */
+};
+
+/* The pieces of RAM of a VM with `size` bytes of it; what falls into the first hole is lost, as in
+ * a PC. */
+void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES]);

@@ -1,0 +1,174 @@
+/* The MSRs of a guest: its own, used without an exit, a few with a fixed value, and #GP for the
+ * rest. */
+#include "arch/x86/cpu.h"
+#include "vm/exits.h"
+#include "vm/features.h"
+#include "vm/vm.h"
+#include "lib/log.h"
+#include "dev/lapic_msr.h"
+#include "vmx/vmcs.h"
+
+#define MSR_TSC            0x10
+#define MSR_TSC_ADJUST     0x3b
+#define MSR_PLATFORM_ID    0x17
+#define MSR_BIOS_SIGN_ID   0x8b
+#define MSR_DEBUGCTL       0x1d9
+#define MSR_TSC_DEADLINE   0x6e0
+#define APIC_BASE_BSP      BIT(8)       /* bootstrap processor */
+#define APIC_BASE_MODE     BITS(11, 10) /* may be changed; the rest is fixed */
+#define MISC_ENABLE_GUEST  BIT(0)       /* fast strings */
+#define UNKNOWN_MSRS_SHOWN 8
+
+/* The same for every guest that has them; writing the value that is there is allowed, another is
+ * #GP. */
+static const struct {
+    uint32_t msr;
+    uint64_t value;
+} fixed_msrs[] = {
+    {MSR_PLATFORM_ID, 0},  {MSR_FEATURE_CONTROL, FEATURE_CONTROL_LOCKED},
+    {MSR_BIOS_SIGN_ID, 0}, {MSR_MISC_ENABLE, MISC_ENABLE_GUEST},
+    {MSR_DEBUGCTL, 0},     {MSR_XSS, 0}, /* no supervisor component is offered */
+};
+
+/* IA32_EFER is the guest's to read; what it writes is checked. */
+static void pass_msr(struct vcpu *vcpu, uint32_t msr)
+{
+    if (msr == MSR_EFER)
+        vmx_pass_msr_reads(&vcpu->vmx, msr);
+    else
+        vmx_pass_msr(&vcpu->vmx, msr);
+}
+
+void msr_setup(struct vcpu *vcpu)
+{
+    for (unsigned i = 0; i < feature_count; i++) {
+        const struct feature *f = &feature_table[i];
+        bool switched = f->state == STATE_VMCS || f->state == STATE_LIST;
+        for (unsigned j = 0; switched && feature_offered(f) && j < FEATURE_MSRS && f->msrs[j]; j++)
+            pass_msr(vcpu, f->msrs[j]);
+    }
+    vmwrite(VMCS_TSC_OFFSET, 0);
+}
+
+/* ---- The TSC --------------------------------------------------------------------------------- */
+
+static bool has_tsc_adjust(void)
+{
+    return features_msr(MSR_TSC_ADJUST);
+}
+
+/* The APIC's timer counts the host's TSC. A deadline that has passed is now. */
+static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
+{
+    uint64_t host = rdtsc(), now = host + vcpu->tsc_offset;
+    uint64_t left = deadline > now ? deadline - now : 0;
+    if (left > ~host)
+        left = ~host;
+    lapic_set_tsc_deadline(&vcpu->lapic, deadline ? host + left : 0);
+}
+
+static uint64_t deadline(struct vcpu *vcpu)
+{
+    uint64_t host = lapic_tsc_deadline(&vcpu->lapic);
+    return host ? host + vcpu->tsc_offset : 0;
+}
+
+/* IA32_TSC_ADJUST follows each change, and a change of it moves the TSC (SDM 3, 18.17.3). */
+static void move_tsc(struct vcpu *vcpu, uint64_t by)
+{
+    uint64_t until = deadline(vcpu);
+    vcpu->tsc_offset += by;
+    vcpu->tsc_adjust += by;
+    vmwrite(VMCS_TSC_OFFSET, vcpu->tsc_offset);
+    if (until)
+        set_deadline(vcpu, until);
+}
+
+static uint64_t apic_base(const struct vcpu *vcpu)
+{
+    return GUEST_LAPIC | (vcpu->index ? 0 : APIC_BASE_BSP) |
+           field_put(vcpu->lapic.mode, APIC_BASE_MODE);
+}
+
+static bool set_apic_base(struct vcpu *vcpu, uint64_t value)
+{
+    if ((value ^ apic_base(vcpu)) & ~APIC_BASE_MODE ||
+        !lapic_set_mode(&vcpu->lapic, (unsigned)field_get(value, APIC_BASE_MODE)))
+        return false;
+    cpuid_update(vcpu);
+    return true;
+}
+
+static bool fixed_value(uint32_t msr, uint64_t *value)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(fixed_msrs); i++) {
+        if (fixed_msrs[i].msr == msr && features_msr(msr)) {
+            *value = fixed_msrs[i].value;
+            return true;
+        }
+    }
+    return false;
+}
+
+static COLD void refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
+{
+    struct vm *vm = vcpu->vm;
+    if (vm->unknown_msrs++ < UNKNOWN_MSRS_SHOWN)
+        log_info("# %s: %s of MSR %#x at RIP %#lx: #GP", vm->name, instruction, msr,
+                 cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+}
+
+static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
+{
+    vcpu->vmx.regs.gpr[GPR_RAX] = (uint32_t)value;
+    vcpu->vmx.regs.gpr[GPR_RDX] = value >> 32;
+    vmx_skip(&vcpu->vmx, REASON_RDMSR);
+}
+
+static NOINLINE void read_other(struct vcpu *vcpu, uint32_t msr)
+{
+    uint64_t value;
+    if (lapic_msr_read(&vcpu->lapic, msr, &value) || fixed_value(msr, &value))
+        finish_rdmsr(vcpu, value);
+    else
+        refuse(vcpu, "RDMSR", msr);
+}
+
+void exit_rdmsr(struct vcpu *vcpu)
+{
+    uint32_t msr = (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX];
+
+    if (msr == MSR_TSC)
+        finish_rdmsr(vcpu, rdtsc() + vcpu->tsc_offset);
+    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
+        finish_rdmsr(vcpu, vcpu->tsc_adjust);
+    else if (msr == MSR_APIC_BASE)
+        finish_rdmsr(vcpu, apic_base(vcpu));
+    else if (msr == MSR_TSC_DEADLINE)
+        finish_rdmsr(vcpu, deadline(vcpu));
+    else
+        read_other(vcpu, msr);
+}
+
+void exit_wrmsr(struct vcpu *vcpu)
+{
+    const uint64_t *gpr = vcpu->vmx.regs.gpr;
+    uint32_t msr = (uint32_t)gpr[GPR_RCX];
+    uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
+
+    if (msr == MSR_TSC_DEADLINE)
+        set_deadline(vcpu, value);
+    else if (msr == MSR_TSC)
+        move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
+    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
+        move_tsc(vcpu, value - vcpu->tsc_adjust);
+    else if (!lapic_msr_write(&vcpu->lapic, msr, value) &&
+             !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
+             !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
+             !(fixed_value(msr, &fixed) && value == fixed)) {
+        refuse(vcpu, "WRMSR", msr);
+        return;
+    }
+    vmx_skip(&vcpu->vmx, REASON_WRMSR);
+}

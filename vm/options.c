@@ -1,0 +1,84 @@
+#include "vm/options.h"
+
+#include "arch/x86/cpus.h"
+#include "arch/x86/flaws.h"
+#include "boot/boot_info.h"
+#include "lib/bits.h"
+
+#define FIELD(name) .offset = offsetof(struct options, name)
+
+const char *const gva_cache_values[] = {"off", "exits", "verify", NULL};
+static const char *const nx_huge_values[] = {"off", "auto", "force", NULL};
+static const char *const ve_values[] = {"auto", "inject", NULL};
+static const char *const mitigations_values[] = {"off", "auto", "force", NULL};
+static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
+
+static const char *const provoke_values[] = {"nothing", "null", "stack", "code",    "data", "bug",
+                                             "warn",    "nmi",  "leak",  "guarded", NULL};
+
+static const struct word words[] = {
+    {.name = "mmio_caching", .kind = WORD_NUMBER, .max = 1, FIELD(mmio_caching)},
+    {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
+    {.name = "ept_ad", .kind = WORD_NUMBER, .max = 1, FIELD(ept_ad)},
+    {.name = "vpid", .kind = WORD_NUMBER, .max = 1, FIELD(vpid)},
+    {.name = "huge", .kind = WORD_NUMBER, .max = 1, FIELD(huge)},
+    {.name = "nx_huge", .kind = WORD_CHOICE, .choices = nx_huge_values, FIELD(nx_huge)},
+    {.name = "nx_recovery_ms", .kind = WORD_NUMBER, .max = 3600000, FIELD(nx_recovery_ms)},
+    {.name = "pml", .kind = WORD_NUMBER, .max = 1, FIELD(pml)},
+    {.name = "ve", .kind = WORD_CHOICE, .choices = ve_values, FIELD(ve)},
+    {.name = "mitigations", .kind = WORD_CHOICE, .choices = mitigations_values, FIELD(mitigations)},
+    {.name = "slot_generation_start",
+     .kind = WORD_NUMBER,
+     .max = BIT(62),
+     FIELD(slot_generation_start)},
+    {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
+    {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
+    {.name = "parallel", .kind = WORD_NUMBER, .min = 1, .max = BOOT_MODULES, FIELD(parallel)},
+    {.name = "x2apic", .kind = WORD_NUMBER, .max = 1, FIELD(x2apic)},
+    {.name = "provoke", .kind = WORD_CHOICE, .choices = provoke_values, FIELD(provoke)},
+    {.name = "break_field", .kind = WORD_NUMBER, .max = 0x7fff, FIELD(break_field)},
+    {.name = "break_value", .kind = WORD_NUMBER, .max = UINT64_MAX, FIELD(break_value)},
+    {.name = "poison", .kind = WORD_NUMBER, .max = 1, FIELD(poison)},
+    {.name = "entry_checks", .kind = WORD_NUMBER, .max = 1, FIELD(entry_checks)},
+    {.name = "counters", .kind = WORD_NUMBER, .max = 1, FIELD(counters)},
+    {.name = "trace", .kind = WORD_TEXT, FIELD(trace)},
+    {.name = "tests", .kind = WORD_TEXT, FIELD(tests)},
+};
+
+int options_parse(const char *command_line, struct options *options)
+{
+    *options = (struct options){.mmio_caching = 1,
+                                .gva_cache = 2,
+                                .ept_ad = 1,
+                                .vpid = 1,
+                                .huge = 1,
+                                .nx_huge = NX_HUGE_AUTO,
+                                .nx_recovery_ms = 60000,
+                                .pml = 1,
+                                .mitigations = MITIGATIONS_AUTO,
+                                .cpus = CPUS_MAX,
+                                .x2apic = 1,
+                                .break_field = BREAK_NO_FIELD,
+                                .entry_checks = 1,
+                                .trace = "off",
+                                .tests = "*"};
+    int parsed = words_parse(command_line, words, ARRAY_SIZE(words), options, "command line");
+    return parsed < 0 ? parsed : 0;
+}
+
+bool options_match(const char *pattern, const char *name)
+{
+    for (; *pattern; pattern++, name++) {
+        if (*pattern == '*') {
+            for (;; name++) {
+                if (options_match(pattern + 1, name))
+                    return true;
+                if (!*name)
+                    return false;
+            }
+        }
+        if (!*name || (*pattern != '?' && *pattern != *name))
+            return false;
+    }
+    return !*name;
+}

@@ -1,0 +1,70 @@
+#include "vm/pass.h"
+
+#include "arch/x86/cpu.h"
+#include "vm/vm.h"
+#include "mmio/breakpoints.h"
+#include "vmx/vmcs.h"
+
+#define SHORT_TIME 1000u /* TSC ticks: enough for an instruction with all its page walks */
+
+void pass_open(struct vcpu *vcpu, gpa_t gpa)
+{
+    vcpu->vmx.attention = true;
+    if (mmu_track_open(&vcpu->vm->mmu, &vcpu->pass.opening, gpa))
+        vm_end(vcpu->vm, VM_ENDED_MEMORY_FAULT,
+               "one instruction at RIP %#lx writes to more than %u tracked pages",
+               cpu_reg(&vcpu->vmx.regs, REG_RIP), TRACK_OPEN_MAX);
+}
+
+void pass_close(struct vcpu *vcpu)
+{
+    mmu_track_close(&vcpu->vm->mmu, &vcpu->pass.opening);
+    vcpu->vmx.extra_work = vcpu->vmx.pml_on || vmx.poison;
+}
+
+/* With the trap flag the entry wants the single step to be pending in a shadow (SDM 3, 27.3.1.5);
+ * it becomes one with the instruction's own. */
+static void arm_instruction(struct vcpu *vcpu)
+{
+    struct pass *p = &vcpu->pass;
+    p->armed = true;
+    p->rip = cpu_reg(&vcpu->vmx.regs, REG_RIP);
+    p->interruptibility = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+    p->pending_debug = vmread(VMCS_GUEST_PENDING_DEBUG);
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY,
+            (p->interruptibility & ~INTERRUPT_SHADOW) | BLOCKING_BY_MOV_SS);
+    if (cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_TF)
+        vmx_raise_trap(TRAP_SINGLE_STEP);
+    vmx_set_primary(PRIMARY_NMI_WINDOW_EXITING, true);
+    vcpu->vmx.windows = true;
+}
+
+/* While NMIs are blocked their window does not open: a short time is all that there is then. */
+static void arm_time(uint64_t ticks)
+{
+    vmwrite(VMCS_PREEMPTION_TIMER_VALUE, ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE));
+}
+
+void pass_arm(struct vcpu *vcpu)
+{
+    if (vmread(VMCS_ENTRY_INTERRUPTION_INFO) & EVENT_INFO_VALID)
+        arm_time(0);
+    else if (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_BY_NMI)
+        arm_time(SHORT_TIME);
+    else
+        arm_instruction(vcpu);
+    vcpu->vmx.extra_work = vcpu->vmx.attention = true;
+}
+
+void pass_exit(struct vcpu *vcpu, uint32_t reason)
+{
+    struct pass *p = &vcpu->pass;
+    if (p->armed && reason != REASON_NMI_WINDOW && vmread(VMCS_GUEST_RIP) == p->rip) {
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, p->interruptibility);
+        vmwrite(VMCS_GUEST_PENDING_DEBUG, p->pending_debug);
+    }
+    p->armed = false;
+    if (reason != REASON_EPT_VIOLATION && reason != REASON_EPT_MISCONFIGURATION &&
+        reason != REASON_PML_FULL)
+        pass_close(vcpu);
+}

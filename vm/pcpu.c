@@ -1,0 +1,149 @@
+#include "vm/pcpu.h"
+
+#include "arch/x86/kick.h"
+#include "arch/x86/mitigate.h"
+#include "lib/log.h"
+#include "lib/trace.h"
+#include "mmu/tlb.h"
+#include "vmx/vmcs.h"
+
+_Static_assert(CPUS_MAX == TLB_CPUS, "the same CPUs");
+
+#define START_MS 1000
+
+static struct {
+    struct vcpu *vcpu;
+    struct pcpu_counts counts;
+} __attribute__((aligned(64))) pcpus[CPUS_MAX];
+static uint64_t running = BIT(0);
+
+unsigned tlb_this_cpu(void)
+{
+    return (unsigned)this_cpu();
+}
+
+void tlb_kick(unsigned pcpu)
+{
+    cpu_kick(pcpu);
+}
+
+uint64_t pcpus_running(void)
+{
+    return __atomic_load_n(&running, __ATOMIC_RELAXED);
+}
+
+unsigned pcpus_count(void)
+{
+    unsigned count = 0;
+    for (uint64_t left = pcpus_running(); left; left &= left - 1)
+        count++;
+    return count;
+}
+
+struct pcpu_counts pcpus_counts(void)
+{
+    struct pcpu_counts sum = {0};
+    for (unsigned i = 0; i < cpu_count; i++) {
+        sum.turns += pcpus[i].counts.turns;
+        sum.migrations += pcpus[i].counts.migrations;
+        sum.halts += pcpus[i].counts.halts;
+        sum.kicks += pcpus[i].counts.kicks;
+    }
+    return sum;
+}
+
+void pcpu_takes(struct vcpu *vcpu, bool migrated)
+{
+    unsigned self = (unsigned)this_cpu();
+    pcpus[self].counts.turns++;
+    pcpus[self].counts.migrations += migrated;
+    __atomic_store_n(&pcpus[self].vcpu, vcpu, __ATOMIC_RELAXED);
+    __atomic_store_n(&vcpu->mailbox.pcpu, self + 1, __ATOMIC_SEQ_CST);
+}
+
+void pcpu_drops(struct vcpu *vcpu)
+{
+    __atomic_store_n(&vcpu->mailbox.pcpu, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&pcpus[this_cpu()].vcpu, NULL, __ATOMIC_RELAXED);
+}
+
+void pcpu_halts(void)
+{
+    pcpus[this_cpu()].counts.halts++;
+}
+
+/* In the NMI, or for this pCPU itself. That attend() clears `attention` afterwards does no harm:
+ * with the timer at 0 the guest is left again. */
+static void look_again(struct vcpu *vcpu)
+{
+    WRITE_ONCE(vcpu->kicked, true);
+    WRITE_ONCE(vcpu->vmx.attention, true);
+    vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
+}
+
+static struct vcpu *vcpu_here(void)
+{
+    return __atomic_load_n(&pcpus[this_cpu()].vcpu, __ATOMIC_RELAXED);
+}
+
+/* It is printed once the exit has been handled. */
+void transcript_has_news(void)
+{
+    struct vcpu *vcpu = vcpu_here();
+    if (vcpu)
+        WRITE_ONCE(vcpu->vmx.attention, true);
+}
+
+struct transcript *transcript_running(const char **name)
+{
+    const struct vcpu *vcpu = vcpu_here();
+    *name = vcpu ? vcpu->vm->name : NULL;
+    return vcpu ? vcpu->vm->console.transcript : NULL;
+}
+
+static void kicked(void)
+{
+    struct vcpu *vcpu = vcpu_here();
+    if (!vcpu)
+        return;
+    pcpus[this_cpu()].counts.kicks++;
+    look_again(vcpu);
+}
+
+void pcpu_kick(unsigned pcpu)
+{
+    if (pcpu != this_cpu())
+        cpu_kick(pcpu);
+    else if (vcpu_here())
+        look_again(vcpu_here());
+}
+
+/* It says where it runs before it looks, and who sends writes before looking here. */
+void pcpu_kick_vcpu(const struct vcpu *vcpu)
+{
+    uint32_t pcpu = __atomic_load_n(&vcpu->mailbox.pcpu, __ATOMIC_SEQ_CST);
+    if (pcpu)
+        pcpu_kick(pcpu - 1);
+}
+
+static void start_this(void)
+{
+    extra_state_enable();
+    mitigate_start();
+    if (!trace_create_ring((unsigned)this_cpu()) && vmx_init_cpu())
+        __atomic_fetch_or(&running, BIT(this_cpu()), __ATOMIC_RELEASE);
+}
+
+void pcpus_start(void)
+{
+    kick_set_hook(kicked);
+    epoch_cpu_count = cpu_count;
+    for (unsigned i = 1; i < cpu_count; i++) {
+        cpu_give_work(i, start_this);
+        if (!cpu_wait_work(i, START_MS))
+            log_error("CPU %u does not come back from entering VMX operation; it runs no guests",
+                      i);
+    }
+    if (cpu_count > 1)
+        log_info("cpus: %u of %u run guests", pcpus_count(), cpu_count);
+}

@@ -1,0 +1,85 @@
+#include "vm/sleep.h"
+
+#include "vm/ipi.h"
+#include "vm/sched.h"
+
+struct sleepers sleepers[CPUS_MAX];
+
+/* Claims the vCPU for whoever asks first: the number of its pCPU and 1 more, or 0. */
+static uint32_t claim(struct vcpu *vcpu)
+{
+    return __atomic_exchange_n(&vcpu->sched.asleep, 0, __ATOMIC_SEQ_CST);
+}
+
+static void set_next(struct sleepers *here)
+{
+    uint64_t next = TIME_NEVER;
+    for (const struct vcpu *vcpu = here->first; vcpu; vcpu = vcpu->sched.next)
+        if (vcpu->sched.wake_at < next)
+            next = vcpu->sched.wake_at;
+    __atomic_store_n(&here->next, ~next, __ATOMIC_RELAXED);
+}
+
+static void unlink(struct sleepers *here, struct vcpu *vcpu)
+{
+    struct vcpu **link = &here->first;
+    while (*link != vcpu)
+        link = &(*link)->sched.next;
+    *link = vcpu->sched.next;
+    set_next(here);
+}
+
+/* With the lock, nobody else can take it off the list: it stays what it is. */
+void sleep_add(struct vcpu *vcpu)
+{
+    struct sleepers *here = &sleepers[this_cpu()];
+    vcpu->sched.wake_at = vcpu_next_event(vcpu);
+    spin_lock(&here->lock);
+    vcpu->sched.next = here->first;
+    here->first = vcpu;
+    set_next(here);
+    __atomic_store_n(&vcpu->sched.asleep, (uint32_t)this_cpu() + 1, __ATOMIC_SEQ_CST);
+    bool awake = (ipi_waiting(vcpu) || vm_ending(vcpu->vm) != VM_RUNNING) && claim(vcpu);
+    if (awake)
+        unlink(here, vcpu);
+    spin_unlock(&here->lock);
+    if (awake)
+        sched_add(vcpu);
+}
+
+void sleep_end(struct vcpu *vcpu)
+{
+    uint32_t pcpu = claim(vcpu);
+    if (!pcpu)
+        return;
+    struct sleepers *there = &sleepers[pcpu - 1];
+    spin_lock(&there->lock);
+    unlink(there, vcpu);
+    spin_unlock(&there->lock);
+    sched_add(vcpu);
+}
+
+/* One that is due by then, and that nobody else wakes. */
+static struct vcpu *take(struct sleepers *here, uint64_t until)
+{
+    spin_lock(&here->lock);
+    struct vcpu *vcpu = here->first;
+    while (vcpu && !(vcpu->sched.wake_at <= until && claim(vcpu)))
+        vcpu = vcpu->sched.next;
+    if (vcpu)
+        unlink(here, vcpu);
+    spin_unlock(&here->lock);
+    return vcpu;
+}
+
+void sleep_wake(uint64_t now)
+{
+    struct vcpu *vcpu;
+    while ((vcpu = take(&sleepers[this_cpu()], now)))
+        sched_add(vcpu);
+}
+
+struct vcpu *sleep_take(void)
+{
+    return take(&sleepers[this_cpu()], TIME_NEVER);
+}

@@ -1,0 +1,465 @@
+/* The switch itself, in the order of SDM 3, 8.3; see vm/task.h. */
+#include "vm/task.h"
+
+#include "lib/string.h"
+#include "vmx/event.h"
+
+#define SELECTOR_TI    BIT(2)
+#define SELECTOR_RPL   3u
+#define ERROR_SELECTOR 0xfffcu
+#define ERROR_EXT      1u
+
+/* In the second byte of access rights that a descriptor has, at offset 5. */
+#define DESCRIPTOR_RIGHTS   5u
+#define DESCRIPTOR_ACCESSED 0x01u
+#define DESCRIPTOR_BUSY     0x02u
+
+/* Access rights, as in the VMCS. */
+#define AR_DESCRIPTOR 0xf0ffu /* what of them a descriptor holds */
+#define AR_WRITABLE   0x2u    /* of data; of code: readable */
+#define AR_CONFORMING 0x4u    /* of code; of data: expands down */
+#define AR_CODE       0x8u
+#define AR_BUSY_TSS16 0x83u
+#define AR_BUSY_TSS32 0x8bu
+#define AR_LDT        0x82u
+#define AR_V8086      0xf3u
+#define AR_CODE_R3    0xfbu
+#define AR_SYSTEM     (SEG_AR_TYPE | SEG_AR_S | SEG_AR_P)
+
+#define EFLAGS_FIXED BIT(1)
+#define EFLAGS_NT    BIT(14)
+#define EFLAGS_VM    BIT(17)
+#define EFLAGS_VALID 0x3f7fd7u
+#define DR7_LOCAL    0x155u /* L0 to L3, LE */
+#define CR3_OFFSET   0x1cu
+#define TRAP_OFFSET  0x64u
+#define TSS_MAX      0x68u
+
+/* Where things stand in a TSS (SDM 3, figures 8-2 and 8-10). */
+struct layout {
+    uint8_t width; /* of registers: 2 or 4 bytes */
+    uint8_t eip, eflags, gpr, ldt;
+    uint8_t segments[SEG_COUNT]; /* 0: none */
+    uint8_t saved_end;           /* what is saved goes from EIP to here */
+    uint8_t size;
+};
+
+static const struct layout layout32 = {
+    .width = 4,
+    .eip = 0x20,
+    .eflags = 0x24,
+    .gpr = 0x28,
+    .ldt = 0x60,
+    .segments = {[SEG_ES] = 0x48,
+                 [SEG_CS] = 0x4c,
+                 [SEG_SS] = 0x50,
+                 [SEG_DS] = 0x54,
+                 [SEG_FS] = 0x58,
+                 [SEG_GS] = 0x5c},
+    .saved_end = 0x60,
+    .size = TSS_MAX,
+};
+
+static const struct layout layout16 = {
+    .width = 2,
+    .eip = 0x0e,
+    .eflags = 0x10,
+    .gpr = 0x12,
+    .ldt = 0x2a,
+    .segments = {[SEG_ES] = 0x22, [SEG_CS] = 0x24, [SEG_SS] = 0x26, [SEG_DS] = 0x28},
+    .saved_end = 0x2a,
+    .size = 0x2c,
+};
+
+struct switching {
+    struct task_cpu *cpu;
+    const struct task_request *request;
+    const struct task_memory *memory;
+    const struct layout *layout; /* of the new TSS */
+    struct task_segment tss;     /* what TR becomes */
+    uint16_t code;               /* the selector of the new CS */
+    struct task_outcome outcome;
+};
+
+static const struct layout *layout_of(uint32_t rights)
+{
+    return rights & AR_CODE ? &layout32 : &layout16; /* bit 3 of the type */
+}
+
+/* The old task goes on after the new one, and stays busy. */
+static bool is_nested(const struct switching *s)
+{
+    return s->request->source == TASK_CALL || s->request->source == TASK_GATE;
+}
+
+static bool fault(struct switching *s, uint8_t vector, uint32_t error)
+{
+    s->outcome.result = TASK_FAULT;
+    s->outcome.vector = vector;
+    s->outcome.error_code = error | (s->request->external ? ERROR_EXT : 0);
+    return false;
+}
+
+static bool invalid(struct switching *s, uint16_t selector)
+{
+    return fault(s, VECTOR_TS, selector & ERROR_SELECTOR);
+}
+
+static bool done(struct switching *s, bool ok)
+{
+    if (!ok)
+        s->outcome.result = TASK_MEMORY;
+    return ok;
+}
+
+/* ---- Descriptors ----------------------------------------------------------------------------- */
+
+/* Where a selector's descriptor is, in *address. False: in no table, or beyond its end. */
+static bool locate(const struct task_cpu *cpu, uint16_t selector, uint32_t *address)
+{
+    bool local = selector & SELECTOR_TI;
+    uint64_t base = local ? cpu->ldtr.base : cpu->gdt_base;
+    uint32_t limit = local ? cpu->ldtr.limit : cpu->gdt_limit, offset = selector & 0xfff8u;
+    if (local && cpu->ldtr.rights & SEG_AR_UNUSABLE)
+        return false;
+    *address = (uint32_t)base + offset;
+    return offset + 7 <= limit;
+}
+
+static struct task_segment parse(uint16_t selector, const uint32_t words[2])
+{
+    uint32_t limit = (words[1] & 0xf0000) | (words[0] & 0xffff);
+    if (words[1] >> 8 & SEG_AR_G)
+        limit = limit << 12 | 0xfff;
+    return (struct task_segment){
+        .selector = selector,
+        .rights = words[1] >> 8 & AR_DESCRIPTOR,
+        .limit = limit,
+        .base = words[0] >> 16 | (words[1] & 0xff) << 16 | (words[1] & 0xff000000),
+    };
+}
+
+/* Reads the descriptor of a selector that is not null; #TS where there is none. */
+static bool fetch(struct switching *s, uint16_t selector, struct task_segment *segment)
+{
+    uint32_t address, words[2];
+    if (!locate(s->cpu, selector, &address))
+        return invalid(s, selector);
+    if (!done(s, s->memory->read(s->memory->context, address, words, sizeof(words))))
+        return false;
+    *segment = parse(selector, words);
+    return true;
+}
+
+static bool change(struct switching *s, uint16_t selector, uint8_t clear, uint8_t set)
+{
+    uint32_t address;
+    if (!locate(s->cpu, selector, &address))
+        return invalid(s, selector);
+    return done(s, s->memory->change(s->memory->context, address + DESCRIPTOR_RIGHTS, clear, set));
+}
+
+/* Sets the accessed bit of a descriptor that is loaded. */
+static bool touch(struct switching *s, struct task_segment *segment)
+{
+    if (segment->rights & DESCRIPTOR_ACCESSED)
+        return true;
+    segment->rights |= DESCRIPTOR_ACCESSED;
+    return change(s, segment->selector, 0, DESCRIPTOR_ACCESSED);
+}
+
+static unsigned dpl(const struct task_segment *segment)
+{
+    return (unsigned)field_get(segment->rights, SEG_AR_DPL);
+}
+
+static bool is_null(uint16_t selector)
+{
+    return !(selector & ERROR_SELECTOR);
+}
+
+/* ---- The two TSSs ---------------------------------------------------------------------------- */
+
+static uint32_t get(const uint8_t *image, unsigned offset, unsigned width)
+{
+    uint32_t value = 0;
+    memcpy(&value, image + offset, width);
+    return value;
+}
+
+/* The CPU has checked all this before the exit; but others can change the table since. */
+static bool find_new_tss(struct switching *s)
+{
+    uint16_t selector = s->request->selector;
+    uint32_t not_busy = s->request->source == TASK_IRET ? 0 : DESCRIPTOR_BUSY;
+    if (selector & SELECTOR_TI)
+        return invalid(s, selector);
+    if (!fetch(s, selector, &s->tss))
+        return false;
+    uint32_t system = (s->tss.rights & AR_SYSTEM) ^ not_busy;
+    if (system != AR_BUSY_TSS32 && system != AR_BUSY_TSS16)
+        return invalid(s, selector);
+    s->layout = layout_of(s->tss.rights);
+    s->tss.rights |= DESCRIPTOR_BUSY;
+    return s->tss.limit >= s->layout->size - 1u || invalid(s, selector);
+}
+
+static bool check_descriptor(struct switching *s, uint16_t selector)
+{
+    uint32_t address;
+    if (!locate(s->cpu, selector, &address))
+        return invalid(s, selector);
+    return done(s, s->memory->check(s->memory->context, address + DESCRIPTOR_RIGHTS, 1));
+}
+
+/* Whether all that is written later can be: faults now are the old task's. */
+static bool check(struct switching *s, const struct layout *old)
+{
+    const struct task_memory *m = s->memory;
+    uint32_t old_base = (uint32_t)s->cpu->tr.base, new_base = (uint32_t)s->tss.base;
+    bool links = is_nested(s);
+    uint8_t image[TSS_MAX];
+
+    if (s->cpu->tr.limit < old->saved_end - 1u)
+        return invalid(s, s->cpu->tr.selector);
+    if (!done(s, m->check(m->context, old_base + old->eip, old->saved_end - old->eip)) ||
+        !done(s, m->read(m->context, new_base, image, s->layout->size)) ||
+        (links && !done(s, m->check(m->context, new_base, 2))))
+        return false;
+    return (links || check_descriptor(s, s->cpu->tr.selector)) &&
+           (s->request->source == TASK_IRET || check_descriptor(s, s->request->selector));
+}
+
+static bool save(struct switching *s, const struct layout *old)
+{
+    const struct task_cpu *cpu = s->cpu;
+    const struct task_memory *m = s->memory;
+    uint32_t address = (uint32_t)cpu->tr.base + old->eip, size = old->saved_end - old->eip;
+    uint32_t eflags = cpu->eflags;
+    uint8_t image[TSS_MAX];
+
+    if (s->request->source == TASK_IRET)
+        eflags &= ~(uint32_t)EFLAGS_NT;
+    /* What stands between the selectors is reserved, and stays. */
+    if (!done(s, m->read(m->context, address, image + old->eip, size)))
+        return false;
+    memcpy(image + old->eip, &cpu->eip, old->width);
+    memcpy(image + old->eflags, &eflags, old->width);
+    for (unsigned i = 0; i < ARRAY_SIZE(cpu->gpr); i++)
+        memcpy(image + old->gpr + i * old->width, &cpu->gpr[i], old->width);
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        if (old->segments[i])
+            memcpy(image + old->segments[i], &cpu->segments[i].selector, 2);
+    return done(s, m->write(m->context, address, image + old->eip, size));
+}
+
+/* The busy bits, the link back, and the old task's state: what others can see of it. */
+static bool leave(struct switching *s, const struct layout *old)
+{
+    const struct task_memory *m = s->memory;
+    uint16_t link = s->cpu->tr.selector;
+
+    if (!is_nested(s) && !change(s, link, DESCRIPTOR_BUSY, 0))
+        return false;
+    if (!save(s, old))
+        return false;
+    if (is_nested(s) && !done(s, m->write(m->context, (uint32_t)s->tss.base, &link, sizeof(link))))
+        return false;
+    return s->request->source == TASK_IRET || change(s, s->request->selector, 0, DESCRIPTOR_BUSY);
+}
+
+/* ---- The new task ---------------------------------------------------------------------------- */
+
+/* A register whose selector is there, and nothing behind it. */
+static struct task_segment unusable(uint16_t selector)
+{
+    return (struct task_segment){.selector = selector, .rights = SEG_AR_UNUSABLE};
+}
+
+static struct task_segment v8086(uint16_t selector)
+{
+    return (struct task_segment){selector, AR_V8086, 0xffff, (uint64_t)selector << 4};
+}
+
+/* Until CS is loaded, its RPL is still the CPL, and what it was in virtual-8086 mode is nothing
+ * that protected mode has. */
+static void keep_code(struct task_segment *cs, unsigned cpl, bool was_v8086)
+{
+    cs->selector = (uint16_t)((cs->selector & ~SELECTOR_RPL) | cpl);
+    if (was_v8086)
+        cs->rights = AR_CODE_R3;
+}
+
+/* The registers, and the segment registers by their selectors. */
+static void arrive(struct switching *s, const uint8_t *image)
+{
+    struct task_cpu *cpu = s->cpu;
+    const struct layout *new = s->layout;
+    bool was_v8086 = cpu->eflags & EFLAGS_VM;
+    uint32_t high = new->width == 2 ? 0xffff0000 : 0; /* as CPUs that knew 16-bit tasks did */
+
+    cpu->tr = s->tss;
+    cpu->dr7 &= ~(uint64_t)DR7_LOCAL;
+    cpu->eip = get(image, new->eip, new->width);
+    cpu->eflags = (get(image, new->eflags, new->width) & EFLAGS_VALID) | (uint32_t)EFLAGS_FIXED;
+    if (is_nested(s))
+        cpu->eflags |= (uint32_t)EFLAGS_NT;
+    for (unsigned i = 0; i < ARRAY_SIZE(cpu->gpr); i++)
+        cpu->gpr[i] = high | get(image, new->gpr + i *new->width, new->width);
+    cpu->ldtr = unusable((uint16_t)get(image, new->ldt, 2));
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        uint16_t selector = new->segments[i] ? (uint16_t)get(image, new->segments[i], 2) : 0;
+        if (cpu->eflags & EFLAGS_VM)
+            cpu->segments[i] = v8086(selector);
+        else if (i == SEG_CS || i == SEG_SS)
+            cpu->segments[i].selector = selector;
+        else
+            cpu->segments[i] = unusable(selector);
+    }
+    s->code = cpu->segments[SEG_CS].selector;
+    if (!(cpu->eflags & EFLAGS_VM))
+        keep_code(&cpu->segments[SEG_CS], dpl(&cpu->segments[SEG_SS]), was_v8086);
+    s->outcome.switched = true;
+}
+
+static bool load_ldtr(struct switching *s)
+{
+    uint16_t selector = s->cpu->ldtr.selector;
+    struct task_segment segment;
+    if (is_null(selector))
+        return true;
+    if (selector & SELECTOR_TI)
+        return invalid(s, selector);
+    if (!fetch(s, selector, &segment))
+        return false;
+    if ((segment.rights & AR_SYSTEM) != AR_LDT)
+        return invalid(s, selector);
+    s->cpu->ldtr = segment;
+    return true;
+}
+
+static bool check_code(struct switching *s, const struct task_segment *cs)
+{
+    unsigned rpl = cs->selector & SELECTOR_RPL;
+    if ((cs->rights & (SEG_AR_S | AR_CODE)) != (SEG_AR_S | AR_CODE) ||
+        (cs->rights & AR_CONFORMING ? dpl(cs) > rpl : dpl(cs) != rpl))
+        return invalid(s, cs->selector);
+    return cs->rights & SEG_AR_P || fault(s, VECTOR_NP, cs->selector & ERROR_SELECTOR);
+}
+
+static bool check_stack(struct switching *s, const struct task_segment *ss, unsigned cpl)
+{
+    if ((ss->rights & (SEG_AR_S | AR_CODE | AR_WRITABLE)) != (SEG_AR_S | AR_WRITABLE) ||
+        (ss->selector & SELECTOR_RPL) != cpl || dpl(ss) != cpl)
+        return invalid(s, ss->selector);
+    return ss->rights & SEG_AR_P || fault(s, VECTOR_SS, ss->selector & ERROR_SELECTOR);
+}
+
+/* Together, because a CPU whose CS and SS disagree about the CPL can't be entered. */
+static bool load_code_and_stack(struct switching *s)
+{
+    struct task_segment *segments = s->cpu->segments, cs, ss;
+    uint16_t code = s->code, stack = segments[SEG_SS].selector;
+    if (is_null(code) || is_null(stack))
+        return invalid(s, is_null(code) ? code : stack);
+    if (!fetch(s, code, &cs) || !check_code(s, &cs) || !fetch(s, stack, &ss) ||
+        !check_stack(s, &ss, code & SELECTOR_RPL) || !touch(s, &cs) || !touch(s, &ss))
+        return false;
+    segments[SEG_CS] = cs;
+    segments[SEG_SS] = ss;
+    return true;
+}
+
+static bool load_data(struct switching *s, unsigned which, unsigned cpl)
+{
+    uint16_t selector = s->cpu->segments[which].selector;
+    struct task_segment segment;
+    if (is_null(selector))
+        return true;
+    if (!fetch(s, selector, &segment))
+        return false;
+    bool conforming = (segment.rights & (AR_CODE | AR_CONFORMING)) == (AR_CODE | AR_CONFORMING);
+    if (!(segment.rights & SEG_AR_S) ||
+        (segment.rights & (AR_CODE | AR_WRITABLE)) == AR_CODE || /* code that can't be read */
+        (!conforming && (dpl(&segment) < cpl || dpl(&segment) < (selector & SELECTOR_RPL))))
+        return invalid(s, selector);
+    if (!(segment.rights & SEG_AR_P))
+        return fault(s, VECTOR_NP, selector & ERROR_SELECTOR);
+    if (!touch(s, &segment))
+        return false;
+    s->cpu->segments[which] = segment;
+    return true;
+}
+
+static bool load_segments(struct switching *s)
+{
+    static const uint8_t data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
+    if (!load_ldtr(s))
+        return false;
+    if (s->cpu->eflags & EFLAGS_VM)
+        return true;
+    if (!load_code_and_stack(s))
+        return false;
+    unsigned cpl = s->code & SELECTOR_RPL;
+    for (unsigned i = 0; i < ARRAY_SIZE(data); i++)
+        if (!load_data(s, data[i], cpl))
+            return false;
+    return true;
+}
+
+/* Of an exception, onto the new task's stack: as wide as its TSS. */
+static bool push_error_code(struct switching *s)
+{
+    struct task_cpu *cpu = s->cpu;
+    const struct task_segment *ss = &cpu->segments[SEG_SS];
+    uint32_t size = s->layout->width, mask = ss->rights & SEG_AR_DB ? 0xffffffff : 0xffff;
+    uint32_t offset = (cpu->gpr[GPR_RSP] - size) & mask, last = offset + size - 1;
+    bool inside = ss->rights & AR_CONFORMING /* expands down */
+                      ? offset > ss->limit && last <= mask && last > offset
+                      : last <= ss->limit && last > offset;
+    if (!inside)
+        return fault(s, VECTOR_SS, 0);
+    if (!done(s, s->memory->push(s->memory->context, (uint32_t)ss->base + offset,
+                                 &s->request->error_code, size, dpl(ss))))
+        return false;
+    cpu->gpr[GPR_RSP] = (cpu->gpr[GPR_RSP] & ~mask) | offset;
+    return true;
+}
+
+static bool new_tables(struct switching *s, const uint8_t *image)
+{
+    uint32_t cr3 = get(image, CR3_OFFSET, 4);
+    if (s->layout->width == 2 || !s->cpu->paging || cr3 == s->cpu->cr3)
+        return true;
+    if (!s->memory->set_cr3(s->memory->context, cr3))
+        return fault(s, VECTOR_GP, 0);
+    s->cpu->cr3 = cr3;
+    return true;
+}
+
+static bool switch_to(struct switching *s)
+{
+    const struct layout *old = layout_of(s->cpu->tr.rights);
+    const struct task_memory *m = s->memory;
+    uint8_t image[TSS_MAX];
+
+    if (!find_new_tss(s) || !check(s, old) || !leave(s, old) ||
+        !done(s, m->read(m->context, (uint32_t)s->tss.base, image, s->layout->size)))
+        return false;
+    arrive(s, image);
+    if (!new_tables(s, image) || !load_segments(s))
+        return false;
+    if (s->request->has_error && !push_error_code(s))
+        return false;
+    if (s->layout->width == 4 && image[TRAP_OFFSET] & 1)
+        s->outcome.result = TASK_TRAP;
+    return true;
+}
+
+struct task_outcome task_switch(struct task_cpu *cpu, const struct task_request *request,
+                                const struct task_memory *memory)
+{
+    struct switching s = {.cpu = cpu, .request = request, .memory = memory};
+    (void)switch_to(&s);
+    return s.outcome;
+}

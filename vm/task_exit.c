@@ -1,0 +1,284 @@
+/*
+ * The exit by a task switch: brings the registers of vm/task.h from the VMCS and back, and gives
+ * it the guest's memory as the CPU itself would access it.
+ */
+#include "arch/x86/cpu.h"
+#include "vm/exits.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+#include "lib/assert.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "mmio/operand.h"
+#include "vmx/debug.h"
+#include "vmx/vmcs.h"
+
+#define SOURCE   BITS(31, 30)
+#define SELECTOR BITS(15, 0)
+#define ATTEMPTS 16 /* where other CPUs keep changing the page tables */
+
+/* ---- Memory ---------------------------------------------------------------------------------- */
+
+struct accessor {
+    struct vcpu *vcpu;
+    enum mmio_outcome outcome; /* of what has failed */
+};
+
+static bool no_memory(struct accessor *a, gpa_t gpa, uint32_t access, int error)
+{
+    struct mmio_vcpu *mmio = &a->vcpu->mmio;
+    a->outcome =
+        error == -EFAULT
+            ? mmio_end(mmio,
+                       a->vcpu->vmx.pending.requeue.valid ? MMIO_END_DELIVERY
+                                                          : MMIO_END_UNSUPPORTED,
+                       gpa,
+                       mmio_is_read_only(mmio, gpa) ? "a task switch wrote to read-only memory"
+                                                    : "a task switch touched MMIO",
+                       "keep TSSs, descriptor tables and stacks in RAM")
+            : mmio_refused(mmio, gpa, access, error);
+    return false;
+}
+
+/* Finds the one or two pages of an access. Accesses to system structures are the supervisor's,
+ * whoever caused them, and RFLAGS.AC does not help with SMAP (SDM 3, 4.6.1). */
+static bool translate(struct accessor *a, uint32_t address, unsigned size, bool write, unsigned cpl,
+                      struct fragment fragments[2])
+{
+    struct mmio_vcpu *mmio = &a->vcpu->mmio;
+    struct walk_context context;
+    unsigned attempts = ATTEMPTS;
+    do {
+        walk_context_load(&context, mmio->cpu, mmio->mmu);
+        context.key &= ~(KEY_USER | KEY_AC);
+        context.key |= cpl == 3 ? KEY_USER : 0;
+        a->outcome = operand_translate(mmio, &context, address, size, write, fragments);
+    } while (a->outcome == MMIO_REENTER && --attempts);
+    if (a->outcome == MMIO_REENTER)
+        a->outcome = mmio_end(mmio, MMIO_END_TABLES, GPA(address),
+                              "the page tables never rest during a task switch",
+                              "do not change them without end");
+    return a->outcome == MMIO_DONE;
+}
+
+static bool read(void *context, uint32_t address, void *bytes, unsigned size)
+{
+    struct accessor *a = context;
+    struct fragment fragments[2];
+    uint8_t *to = bytes;
+    if (!translate(a, address, size, false, 0, fragments))
+        return false;
+    for (unsigned i = 0; i < 2 && fragments[i].size; to += fragments[i].size, i++) {
+        gpa_t gpa = fragments[i].gpa;
+        int error = guest_read(a->vcpu->mmio.mmu, gpa, to, fragments[i].size, ACCESS_READ);
+        if (error)
+            return no_memory(a, gpa, ACCESS_READ, error);
+    }
+    return true;
+}
+
+static bool push(void *context, uint32_t address, const void *bytes, unsigned size, unsigned cpl)
+{
+    struct accessor *a = context;
+    struct fragment fragments[2];
+    const uint8_t *from = bytes;
+    if (!translate(a, address, size, true, cpl, fragments))
+        return false;
+    for (unsigned i = 0; i < 2 && fragments[i].size; from += fragments[i].size, i++) {
+        gpa_t gpa = fragments[i].gpa;
+        int error = guest_write(a->vcpu->mmio.mmu, gpa, from, fragments[i].size);
+        if (error)
+            return no_memory(a, gpa, ACCESS_WRITE, error);
+    }
+    return true;
+}
+
+static bool write(void *context, uint32_t address, const void *bytes, unsigned size)
+{
+    return push(context, address, bytes, size, 0);
+}
+
+/* The root has to allow it, too: what is there is written again, by nobody else's leave. */
+static bool check(void *context, uint32_t address, unsigned size)
+{
+    struct accessor *a = context;
+    struct fragment fragments[2];
+    if (!translate(a, address, size, true, 0, fragments))
+        return false;
+    for (unsigned i = 0; i < 2 && fragments[i].size; i++) {
+        uint8_t byte;
+        int error = guest_read(a->vcpu->mmio.mmu, fragments[i].gpa, &byte, 1, ACCESS_READ);
+        if (error)
+            return no_memory(a, fragments[i].gpa, ACCESS_WRITE, error);
+    }
+    return true;
+}
+
+/* By the aligned word of four bytes that has the byte. */
+static bool change(void *context, uint32_t address, uint8_t clear, uint8_t set)
+{
+    struct accessor *a = context;
+    struct mmu *mmu = a->vcpu->mmio.mmu;
+    struct fragment fragments[2];
+    unsigned shift = address % 4 * 8;
+    uint32_t old;
+    int error;
+    if (!translate(a, address & ~3u, 4, true, 0, fragments))
+        return false;
+    do {
+        error = guest_read(mmu, fragments[0].gpa, &old, 4, ACCESS_READ);
+        uint32_t new = (old & ~((uint32_t)clear << shift)) | (uint32_t)set << shift;
+        if (!error)
+            error = guest_cmpxchg(mmu, fragments[0].gpa, 4, old, new);
+    } while (error == -EAGAIN);
+    return !error || no_memory(a, fragments[0].gpa, ACCESS_WRITE, error);
+}
+
+static bool set_cr3(void *context, uint32_t cr3)
+{
+    struct accessor *a = context;
+    return vcpu_set_cr3(a->vcpu, cr3);
+}
+
+/* ---- Registers ------------------------------------------------------------------------------- */
+
+static uint64_t reg(struct vcpu *vcpu, unsigned name)
+{
+    return cpu_reg(&vcpu->vmx.regs, name);
+}
+
+static void set(struct vcpu *vcpu, unsigned name, uint64_t value)
+{
+    cpu_set_reg(&vcpu->vmx.regs, name, value);
+}
+
+static struct task_segment system_segment(uint32_t selector, uint32_t limit, uint32_t rights,
+                                          uint32_t base)
+{
+    return (struct task_segment){
+        .selector = (uint16_t)vmread(selector),
+        .limit = (uint32_t)vmread(limit),
+        .rights = (uint32_t)vmread(rights),
+        .base = vmread(base),
+    };
+}
+
+static void fill(struct vcpu *vcpu, struct task_cpu *cpu)
+{
+    *cpu = (struct task_cpu){
+        .eip = (uint32_t)reg(vcpu, REG_RIP),
+        .eflags = (uint32_t)reg(vcpu, REG_RFLAGS),
+        .cr3 = (uint32_t)reg(vcpu, REG_CR3),
+        .dr7 = vmread(VMCS_GUEST_DR7),
+        .ldtr = system_segment(VMCS_GUEST_LDTR_SELECTOR, VMCS_GUEST_LDTR_LIMIT,
+                               VMCS_GUEST_LDTR_ACCESS_RIGHTS, VMCS_GUEST_LDTR_BASE),
+        .tr = system_segment(VMCS_GUEST_TR_SELECTOR, VMCS_GUEST_TR_LIMIT,
+                             VMCS_GUEST_TR_ACCESS_RIGHTS, VMCS_GUEST_TR_BASE),
+        .gdt_base = vmread(VMCS_GUEST_GDTR_BASE),
+        .gdt_limit = (uint32_t)vmread(VMCS_GUEST_GDTR_LIMIT),
+        .paging = reg(vcpu, REG_CR0) & CR0_PG,
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cpu->gpr); i++)
+        cpu->gpr[i] = (uint32_t)cpu_gpr(&vcpu->vmx.regs, i);
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        cpu->segments[i] = (struct task_segment){
+            .selector = (uint16_t)reg(vcpu, REG_SEG_SELECTOR + i),
+            .rights = (uint32_t)reg(vcpu, REG_SEG_AR + i),
+            .limit = (uint32_t)reg(vcpu, REG_SEG_LIMIT + i),
+            .base = reg(vcpu, REG_SEG_BASE + i),
+        };
+}
+
+static void empty(struct vcpu *vcpu, const struct task_cpu *cpu)
+{
+    set(vcpu, REG_RIP, cpu->eip);
+    set(vcpu, REG_RFLAGS, cpu->eflags);
+    set(vcpu, REG_CR0, reg(vcpu, REG_CR0) | CR0_TS);
+    for (unsigned i = 0; i < ARRAY_SIZE(cpu->gpr); i++)
+        cpu_set_gpr(&vcpu->vmx.regs, i, cpu->gpr[i]);
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        set(vcpu, REG_SEG_SELECTOR + i, cpu->segments[i].selector);
+        set(vcpu, REG_SEG_AR + i, cpu->segments[i].rights);
+        set(vcpu, REG_SEG_LIMIT + i, cpu->segments[i].limit);
+        set(vcpu, REG_SEG_BASE + i, cpu->segments[i].base);
+    }
+    vmwrite(VMCS_GUEST_DR7, cpu->dr7);
+    vmwrite(VMCS_GUEST_LDTR_SELECTOR, cpu->ldtr.selector);
+    vmwrite(VMCS_GUEST_LDTR_LIMIT, cpu->ldtr.limit);
+    vmwrite(VMCS_GUEST_LDTR_ACCESS_RIGHTS, cpu->ldtr.rights);
+    vmwrite(VMCS_GUEST_LDTR_BASE, cpu->ldtr.base);
+    vmwrite(VMCS_GUEST_TR_SELECTOR, cpu->tr.selector);
+    vmwrite(VMCS_GUEST_TR_LIMIT, cpu->tr.limit);
+    vmwrite(VMCS_GUEST_TR_ACCESS_RIGHTS, cpu->tr.rights);
+    vmwrite(VMCS_GUEST_TR_BASE, cpu->tr.base);
+}
+
+/* ---- The exit -------------------------------------------------------------------------------- */
+
+static bool is_software(const struct event *event)
+{
+    return event->type == EVENT_SOFTWARE_INTERRUPT || event->type == EVENT_SOFTWARE_EXCEPTION ||
+           event->type == EVENT_PRIVILEGED_EXCEPTION;
+}
+
+/* What asked for the switch: an instruction, behind which the old task goes on, or an event, whose
+ * delivery it is. */
+static struct task_request request_of(struct vcpu *vcpu, struct task_cpu *cpu)
+{
+    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
+    const struct event *event = &vcpu->vmx.pending.requeue;
+    struct task_request request = {
+        .source = (enum task_source)field_get(qualification, SOURCE),
+        .selector = (uint16_t)field_get(qualification, SELECTOR),
+    };
+    if (!event->valid) {
+        cpu->eip += (uint32_t)vmx_exit_length(&vcpu->vmx.exit);
+        cpu->eflags &= ~(uint32_t)RFLAGS_RF;
+        return request;
+    }
+    cpu->eip += event->length;
+    request.external = !is_software(event) || event->type == EVENT_PRIVILEGED_EXCEPTION;
+    request.has_error = event->has_error;
+    request.error_code = event->error_code;
+    return request;
+}
+
+/* The event has been delivered, and an IRET is over. Nothing of what was blocked before is, but
+ * NMIs in the handler of one. */
+static void end_blocking(enum task_source source)
+{
+    uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~INTERRUPT_SHADOW;
+    if (source == TASK_IRET)
+        blocking &= ~BLOCKING_BY_NMI;
+    vmwrite(VMCS_GUEST_INTERRUPTIBILITY, blocking);
+}
+
+void exit_task_switch(struct vcpu *vcpu)
+{
+    struct accessor accessor = {.vcpu = vcpu};
+    const struct task_memory memory = {read, write, push, check, change, set_cr3, &accessor};
+    struct task_cpu cpu;
+    fill(vcpu, &cpu);
+    const struct task_request request = request_of(vcpu, &cpu);
+    struct task_outcome outcome = task_switch(&cpu, &request, &memory);
+
+    if (outcome.switched) {
+        empty(vcpu, &cpu);
+        end_blocking(request.source);
+    }
+    switch (outcome.result) {
+    case TASK_DONE:
+        vcpu->vmx.pending.requeue.valid = false;
+        return;
+    case TASK_TRAP:
+        vcpu->vmx.pending.requeue.valid = false;
+        vmx_raise_debug(&vcpu->vmx, DEBUG_TASK_SWITCH);
+        return;
+    case TASK_FAULT: /* where an event was delivered, this may make a double fault of it */
+        vmx_raise(&vcpu->vmx, outcome.vector, outcome.error_code);
+        return;
+    case TASK_MEMORY:
+        mmio_act_on(vcpu, accessor.outcome);
+        return;
+    }
+}

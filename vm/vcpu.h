@@ -1,0 +1,130 @@
+/*
+ * A vCPU: what it consists of, and running it.
+ *
+ * A vCPU belongs to one VM (vm/vm.h). While it runs, the pCPU that runs it owns everything here
+ * but the mailbox and the scheduler's entry, which other CPUs write with atomic operations.
+ */
+#pragma once
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/cpus.h"
+#include "dev/lapic.h"
+#include "lib/compiler.h"
+#include "lib/trace.h"
+#include "mmio/bus.h"
+#include "mmio/vcpu.h"
+#include "mmu/tlb.h"
+#include "vm/cpuid_table.h"
+#include "vm/ghci.h"
+#include "vm/pass.h"
+#include "vm/sched.h"
+#include "vmx/errors.h"
+#include "vmx/extra_state.h"
+#include "vmx/vmx.h"
+
+#define TIME_NEVER (~0ull)
+
+struct vm;
+
+/* An I/O instruction that was executed before, by its exit qualification; vm/io.c. */
+struct known_port {
+    uint64_t qualification;
+    uint64_t sequence; /* of the bus; 0: none is kept here */
+    const struct bus_ops *ops;
+    __typeof__(((struct bus_ops *)0)->write) write; /* of those */
+    void *device;
+    uint64_t offset, mask;
+    unsigned size;
+} __attribute__((aligned(64)));
+#define KNOWN_PORTS 16 /* told apart by the low bits of the port, the direction and the size */
+
+/* What other vCPUs of the VM have sent, until this one looks; vm/ipi.c. */
+struct mailbox {
+    uint64_t vectors[4];
+    uint32_t news;    /* MAIL_: what to look at */
+    uint32_t startup; /* vm/startup.h */
+    uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
+};
+
+struct vcpu {
+    struct vmx_vcpu vmx; /* at offset 0; see vcpu_of() */
+    struct extra_state extra;
+    struct mmio_vcpu mmio;
+    struct known_port ports[KNOWN_PORTS];
+    struct cpuid cpuid[CPUID_OWN_COUNT]; /* its own answers; see cpuid_update() */
+    struct vm *vm;
+    struct sched_entry sched;
+    uint8_t index; /* in the VM, and its APIC ID */
+    struct mailbox mailbox;
+    bool starting; /* from real mode, by the mailbox's start-up IPI */
+    bool stopping; /* an INIT came: it leaves its pCPU */
+    struct ghci_memo ghci;
+    struct pass pass;
+    struct tlb_place place; /* of the pCPU that has the vCPU now */
+    uint16_t vpid;
+    bool ve_by_cpu;          /* the CPU delivers #VE itself */
+    struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
+    struct lapic lapic;
+    bool halted;
+    bool kicked;         /* by another CPU: the preemption timer has to be armed anew */
+    bool has_chores;     /* its last hypercall left some; see mmu_do_chore() */
+    uint64_t tsc_offset; /* the guest's TSC less the host's */
+    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
+
+    uint64_t budget_left;  /* TSC ticks, while it does not run */
+    uint64_t budget_end;   /* TSC, while it does */
+    uint64_t slice_end;    /* TSC: another vCPU's turn; TIME_NEVER: none waits */
+    uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
+    bool arm_at_entry;     /* the preemption timer, before each */
+    uint32_t exits_left;   /* so many, and the clock is looked at */
+    struct event external; /* an interrupt that does not come through the APIC */
+    struct event delayed;  /* HC_INJECT: made pending at `delayed_until` */
+    uint64_t delayed_until;
+
+    uint64_t exits[REASON_COUNT];
+    uint64_t events_requeued;
+    uint64_t poison_ticks;              /* TSC: spent in vmx_poison() */
+    uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
+};
+
+_Static_assert(offsetof(struct vcpu, vmx) == 0, "vcpu_of() need not check for NULL");
+
+/* The vCPU whose VMX half this is, for what vmx/ calls. */
+static inline struct vcpu *vcpu_of(struct vmx_vcpu *vmx_half)
+{
+    return container_of(vmx_half, struct vcpu, vmx);
+}
+
+/* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), another vCPU's turn has come on
+ * this pCPU, or it has halted and another one waits. Afterwards it can be run on any pCPU. */
+void vcpu_run(struct vcpu *vcpu);
+
+/* For exits whose work may take long, where another vCPU waits for its turn. The preemption timer
+ * stood still meanwhile and would let the guest run on for as long, and the clock is otherwise
+ * looked at every some exits, which would be many such works. */
+void vcpu_arm_for_slice(struct vcpu *vcpu);
+static inline void vcpu_end_of_slice(struct vcpu *vcpu)
+{
+    if (unlikely(vcpu->slice_end != TIME_NEVER))
+        vcpu_arm_for_slice(vcpu);
+}
+
+/* The CPU that executes this. */
+#define THIS_CPU this_cpu()
+
+/* Exits so far, for all reasons. */
+uint64_t vcpu_exit_count(const struct vcpu *vcpu);
+
+/* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. An interrupt
+ * goes into the local APIC if that accepts it, and past it otherwise. */
+void vcpu_pend(struct vcpu *vcpu, const struct event *event);
+void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks);
+void vcpu_nmi(struct vcpu *vcpu);
+
+/* TSC: the next event of the vCPU's own, by a delay or its APIC's timer; TIME_NEVER if there is
+ * none. */
+uint64_t vcpu_next_event(const struct vcpu *vcpu);
+
+/* Lets the guest be left in time for what comes next: a delayed event, the APIC's timer, the end of
+ * its budget. */
+void vcpu_arm_timer(struct vcpu *vcpu);

@@ -1,0 +1,57 @@
+/* How a VM ends, and whom this pCPU works for. */
+#include "vm/vm.h"
+
+#include "arch/x86/memory.h"
+#include "lib/ledger.h"
+#include "lib/log.h"
+#include "lib/string.h"
+#include "vm/sleep.h"
+
+_Static_assert(LEDGER_ACCOUNTS > BOOT_MODULES, "each VM has an account by its number");
+
+static const char *const ending_names[] = {
+#define X(name, text) text,
+    VM_ENDINGS(X)
+#undef X
+        "any",
+    NULL,
+};
+
+const char *vm_ending_name(enum vm_ending ending)
+{
+    return ending == VM_RUNNING ? "running" : ending_names[ending - 1];
+}
+
+void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
+{
+    enum vm_ending running = VM_RUNNING;
+    va_list arguments;
+    if (!__atomic_compare_exchange_n(&vm->ending, &running, ending, false, __ATOMIC_SEQ_CST,
+                                     __ATOMIC_SEQ_CST))
+        return;
+    va_start(arguments, format);
+    vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
+    va_end(arguments);
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        WRITE_ONCE(vm->vcpus[i]->vmx.attention, true);
+        sleep_alert(vm->vcpus[i]);
+    }
+}
+
+bool vm_passed(const struct vm *vm)
+{
+    const struct console *console = &vm->console;
+    if (vm->words.expect == EXPECT_ANY)
+        return vm->ending < VM_ENDED_MISCONFIGURATION;
+    if (vm->ending != vm->words.expect + 1)
+        return false;
+    if (vm->ending == VM_ENDED_EXIT && vm->exit_value)
+        return false;
+    return !console->failed && (!console->planned || console->planned == console_results(console));
+}
+
+void vm_work_for(struct vm *vm)
+{
+    transcript_speak_for(vm ? vm->console.transcript : NULL, vm ? vm->name : NULL);
+    memory_pay_from(vm ? vm->number : 0);
+}
