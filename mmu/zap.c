@@ -31,8 +31,7 @@ static void cut_table(struct mmu_cpu *self, uint64_t *sptep, alias_t alias, unsi
     BUG_ON(!spte_is_nonleaf(old, level));
     tdp_retire(
         self->mmu,
-        (struct retired){
-            .page = spte_page(old), .alias = alias, .level = level - 1, .logs = logs});
+        (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1, .logs = logs});
 }
 
 /* Its frames are not written through it any more. */

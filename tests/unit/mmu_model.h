@@ -253,7 +253,7 @@ static inline unsigned random_access(const struct place *place)
  * that. */
 static inline void random_range(const struct vm *vm, uint64_t *base, uint64_t *pages)
 {
-    static const uint64_t sizes[] = {1,  2,   3,   7,   63,  64,  65,   100, 127,
+    static const uint64_t sizes[] = {1,   2,   3,   7,   63,  64,  65,   100, 127,
                                      129, 300, 511, 512, 513, 700, 1024, 1087};
     if (!*pages)
         *pages = sizes[rnd(ARRAY_SIZE(sizes))];

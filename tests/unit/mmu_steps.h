@@ -28,10 +28,10 @@ static void step_add(struct vm *vm, unsigned id)
     if (slot->used)
         return;
     bool room = model_free(vm, base, pages, SLOTS);
-    int error = mmu_slot_add(&vm->mmu, id, GPA(base << 12), pages,
-                             (uint32_t)((readonly ? MEMSLOT_READONLY : 0) |
-                                        (logs ? MEMSLOT_LOG_DIRTY : 0) |
-                                        (shared ? MEMSLOT_SHARED : 0)));
+    int error =
+        mmu_slot_add(&vm->mmu, id, GPA(base << 12), pages,
+                     (uint32_t)((readonly ? MEMSLOT_READONLY : 0) | (logs ? MEMSLOT_LOG_DIRTY : 0) |
+                                (shared ? MEMSLOT_SHARED : 0)));
     assert_int_equal(error, room ? 0 : -EEXIST);
     /* No wrap, no log: RAM over MMIO flushes nothing (rule T2). */
     if (full_zaps(vm) == zaps && !logs)
@@ -151,7 +151,8 @@ static void check_log(const struct slot_model *slot, uint64_t at, uint64_t word)
         if (i >= slot->pages ? found : found ? !(page->dirty || page->may_be) : page->dirty)
             fail_msg("step %lu: frame %#lx, page %lu of %lu in its slot, was %swritten and is %sin "
                      "the log",
-                     step, slot->base + i, i, slot->pages, found ? "not " : "", found ? "" : "not ");
+                     step, slot->base + i, i, slot->pages, found ? "not " : "",
+                     found ? "" : "not ");
         met.dirty += found;
         if (i < slot->pages)
             page->dirty = page->may_be = false;

@@ -213,7 +213,8 @@ int main(void)
         cmocka_unit_test(everything),
         cmocka_unit_test(small_pages),
         cmocka_unit_test(small_pages_without_ad),
-        cmocka_unit_test(no_mmio_sptes),      cmocka_unit_test(large_pages_not_executable),
+        cmocka_unit_test(no_mmio_sptes),
+        cmocka_unit_test(large_pages_not_executable),
         cmocka_unit_test(only_global_invept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
