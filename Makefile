@@ -11,13 +11,14 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DEFAULT_GOAL := all
 
 # ---- What is built from what ------------------------------------------------------------------
-# A pure file compiles freestanding and hosted. The others touch instructions that only ring 0 has,
-# or stand for the C library.
+# A pure file compiles freestanding and hosted. The others include a header whose instructions only
+# ring 0 has, contain such instructions, or stand for the C library (lib/freestanding/).
 LAYERS := $(shell cat tools/layers.txt)
-IMPURE := $(shell cat tools/impure.txt)
-SRC_C  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.c))
+SRC_C  := $(foreach d,$(LAYERS) lib/freestanding,$(wildcard $(d)/*.c))
 SRC_S  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.S))
-PURE   := $(filter-out $(IMPURE),$(SRC_C))
+PRIVILEGED := arch/x86/cpu.h|arch/x86/this_cpu.h|vmx/vmcs.h
+PURE   := $(filter-out lib/freestanding/% $(shell grep -lE \
+            '"($(PRIVILEGED))"|volatile."(invept|invvpid|sfence)' $(SRC_C)),$(SRC_C))
 HEADERS := $(foreach d,$(LAYERS),$(wildcard $(d)/*.h))
 
 # ---- Flags --------------------------------------------------------------------------------------
@@ -71,18 +72,22 @@ $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 	$(Q)objcopy -O elf32-i386 $< $@
 
 # ---- Unit tests -------------------------------------------------------------------------------
-UNIT_TESTS := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/test_*.c))
-# What the tests share is in the library too, so each program takes from it what it needs.
-UNIT_SHARED := $(filter-out tests/unit/test_%,$(wildcard tests/unit/*.c))
-HOST_OBJS  := $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o $(UNIT_SHARED:%.c=$(B)/host/%.o)
+UNIT_SRC   := $(wildcard tests/unit/*.c tests/unit/*/*.c)
+UNIT_MAIN  := $(foreach f,$(UNIT_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
+UNIT_TESTS := $(addprefix $(B)/unit/,$(basename $(notdir $(UNIT_MAIN))))
+# What the tests share is in the library too, so each program takes from it what it needs; it comes
+# first, since it stands for the files that talk to the machine.
+UNIT_SHARED := $(filter-out $(UNIT_MAIN),$(UNIT_SRC))
+HOST_OBJS  := $(UNIT_SHARED:%.c=$(B)/host/%.o) $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o
 
 $(B)/host/%.o: %.c
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOSTFLAGS) -MMD -MP -c $< -o $@
 
-$(B)/unit/test_%: $(B)/host/tests/unit/test_%.o $(B)/libhost.a
+$(foreach f,$(UNIT_MAIN),$(eval $(B)/unit/$(basename $(notdir $(f))): $(f:%.c=$(B)/host/%.o)))
+$(UNIT_TESTS): $(B)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ $(UNIT_LIBS) -lcmocka -lpthread -o $@
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(UNIT_LIBS) -lcmocka -lpthread -o $@
 
 $(B)/unit/test_mmio_zydis: UNIT_LIBS := -lZydis
 $(B)/unit/test_mmio_calls: UNIT_LIBS := $(foreach f,guest_cmpxchg guest_page guest_read mmu_fault \

@@ -31,9 +31,12 @@ _Static_assert(offsetof(struct ap_start, root) == AP_START_ROOT, "boot/ap_trampo
 _Static_assert(offsetof(struct ap_start, stack) == AP_START_STACK, "boot/ap_trampoline.S");
 _Static_assert(offsetof(struct ap_start, cpu) == AP_START_CPU, "boot/ap_trampoline.S");
 
+/* Supplied by arch/x86/smp.c. */
 extern struct ap_start ap_start;
+
 extern const char ap_trampoline[], ap_trampoline_end[];
 
-/* The first function in C of every CPU but the boot CPU. Supplied by arch/x86. */
+/* The first function in C of every CPU but the boot CPU. Supplied by
+ * arch/x86/smp.c. */
 void ap_main(struct cpu *cpu);
 #endif

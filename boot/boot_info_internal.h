@@ -1,4 +1,4 @@
-/* What boot_info.c gives to the two parsers beside it. */
+/* What boot_info.c and the two parsers beside it share; the means are in boot/collect.c. */
 #pragma once
 
 #include "boot/boot_info.h"

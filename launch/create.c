@@ -16,6 +16,7 @@
 #include "vm/sleep.h"
 #include "vm/startup.h"
 #include "vm/ve.h"
+#include "vm/vm.h"
 #include "lib/errno.h"
 #include "lib/ledger.h"
 #include "lib/log.h"

@@ -4,8 +4,9 @@
 #include "boot/boot_info.h"
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
-#include "vm/options.h"
-#include "vm/vm.h"
+
+struct options;
+struct vm;
 
 /* Builds VM `number` from a module: reads the words of its string, has the memory promised to it
  * that it can come to need, adds RAM and devices, loads the program and hands it the `extra`

@@ -1,7 +1,7 @@
 /*
  * Assertions, always on. BUG_ON stops the machine with registers and a backtrace; WARN_ON prints,
  * makes the run fail, and yields the condition so that the caller can bail out.
- * The hosted tests supply bug() and warn() and check that they were called.
+ * The hosted tests have a bug() and a warn() of their own, and check that they were called.
  */
 #pragma once
 
@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+/* Supplied by arch/x86/backtrace.c. */
 NORETURN void bug(const char *file, int line, const char *condition);
 void warn(const char *file, int line, const char *condition);
 

@@ -3,9 +3,9 @@
 
 #include "lib/patience.h"
 
-struct epoch_cpu epoch_cpus[EPOCH_CPUS];
+struct epoch_cpu epoch_cpus[CPUS_MAX];
 uint64_t epoch_current = 1;
-unsigned epoch_cpu_count = EPOCH_CPUS;
+unsigned epoch_cpu_count = CPUS_MAX;
 
 /* The exchange and the reads that follow stay in order: either epoch_over() sees this CPU, with its
  * owner, or the CPU sees what was unlinked before. */

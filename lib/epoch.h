@@ -14,22 +14,21 @@
  */
 #pragma once
 
+#include "lib/cpu_local.h"
 #include "lib/compiler.h"
 #include "lib/spinlock.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define EPOCH_CPUS 64u
-
 struct epoch_cpu {
     uint64_t seen;     /* 0: offline */
     const void *owner; /* whose memory it reads; NULL: anybody's */
 } __attribute__((aligned(64)));
 
-extern struct epoch_cpu epoch_cpus[EPOCH_CPUS];
+extern struct epoch_cpu epoch_cpus[CPUS_MAX];
 extern uint64_t epoch_current;
-extern unsigned epoch_cpu_count; /* the CPUs that there are; EPOCH_CPUS until somebody knows */
+extern unsigned epoch_cpu_count; /* the CPUs that there are; CPUS_MAX until somebody knows */
 
 static inline uint64_t epoch_now(void)
 {

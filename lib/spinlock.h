@@ -13,7 +13,7 @@ struct spinlock {
     uint32_t taken;
 };
 
-/* What a loop does that waits for another CPU. Supplied by arch/x86, and by the hosted tests. */
+/* What a loop does that waits for another CPU. Supplied by arch/x86/cpus.c. */
 void cpu_relax(void);
 
 static inline bool MUST_CHECK spin_trylock(struct spinlock *lock)

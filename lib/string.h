@@ -1,6 +1,6 @@
 /*
  * The part of <string.h> and <stdio.h> that the tree uses. Freestanding builds take it from
- * lib/string.c and lib/printf.c, hosted builds from the C library; both have these prototypes.
+ * lib/freestanding/, hosted builds from the C library; both have these prototypes.
  */
 #pragma once
 

@@ -15,7 +15,7 @@ struct ring {
     uint64_t *counts; /* of the vCPU */
 } __attribute__((aligned(64)));
 
-static struct ring rings[TRACE_CPUS];
+static struct ring rings[CPUS_MAX];
 uint32_t trace_mask;
 
 static const struct {
@@ -46,7 +46,7 @@ int trace_create_ring(unsigned cpu)
 
 void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT])
 {
-    struct ring *ring = &rings[tlb_this_cpu()];
+    struct ring *ring = &rings[this_cpu()];
     ring->vm = vm;
     ring->vcpu = vcpu;
     ring->counts = counts;
@@ -101,7 +101,7 @@ void trace_forget(uint16_t vm)
 void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
                 uint64_t f)
 {
-    unsigned cpu = tlb_this_cpu();
+    unsigned cpu = this_cpu();
     struct ring *ring = &rings[cpu];
     if (!(trace_selected(ring->vm) >> event & 1))
         return; /* another VM wants it */
@@ -153,7 +153,7 @@ const struct trace_record *trace_read_next(struct trace_reader *reader)
 {
     struct trace_record record;
     bool found = false;
-    for (unsigned cpu = 0; cpu < TRACE_CPUS; cpu++) {
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
         if (peek(reader, cpu, &record) && (!found || record.tsc < reader->record.tsc)) {
             reader->record = record;
             found = true;

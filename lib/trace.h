@@ -13,6 +13,7 @@
  */
 #pragma once
 
+#include "lib/cpu_local.h"
 #include "lib/bits.h"
 #include "lib/compiler.h"
 
@@ -63,7 +64,6 @@ _Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
 #define TRACE_MMIO_READ  1u
 #define TRACE_MMIO_WRITE 2u
 
-#define TRACE_CPUS  64u
 #define TRACE_VMS   66u /* by number, and 0 */
 #define TRACE_WORDS 6
 #define TRACE_RING  512u /* records of each pCPU; a power of two */
@@ -97,9 +97,6 @@ static inline bool trace_wants(uint32_t events)
 void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
                 uint64_t f) COLD;
 
-/* The number of the pCPU that executes this. Supplied by arch/x86, and by the hosted tests. */
-unsigned tlb_this_cpu(void);
-
 /* The ring of a pCPU, once, from that one or before it runs. -ENOMEM after a sentence; without a
  * ring its events are only counted. */
 int trace_create_ring(unsigned cpu) MUST_CHECK;
@@ -123,7 +120,7 @@ const char *trace_name(enum trace_event event);
  * any more; for others it may be, and take the place of some before they are read: so many are
  * `left` in the end. Those that are read are whole. */
 struct trace_reader {
-    uint64_t at[TRACE_CPUS];
+    uint64_t at[CPUS_MAX];
     uint64_t left;
     uint16_t vm;
     struct trace_record record; /* what was read last */

@@ -11,6 +11,7 @@
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
+#include "vm/vm.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/page.h"
@@ -244,9 +245,11 @@ static void leave(struct vcpu *vcpu)
 static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
-    if (vm_ending(vcpu->vm) != VM_RUNNING || (vcpu->stopping && !ipi_restarts(vcpu)))
+    const struct attention *requests = &vcpu->vmx.attention;
+    if (attention_requested(requests, ATTENTION_ENDED) ||
+        (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
         leave(vcpu);
-    else if (vcpu->halted && !vcpu->starting)
+    else if (attention_requested(requests, ATTENTION_HALTED))
         sleep_add(vcpu);
     else
         sched_add(vcpu);
@@ -281,6 +284,8 @@ static void work(void)
         while (take_entry(&entry))
             start_guest(&entry);
         struct vcpu *vcpu = sched_take();
+        if (!vcpu)
+            vcpu = sleep_take();
         if (vcpu)
             run_turn(vcpu);
         else if (all_done())

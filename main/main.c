@@ -1,7 +1,7 @@
 /* The life of the hypervisor, from the boot loader to the last line. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/power.h"
@@ -24,7 +24,6 @@
 #include "vmx/vmx.h"
 
 /* Called by boot/start.S with what the loader left in EAX and EBX. */
-NORETURN void boot_main(uint32_t magic, uint32_t address);
 
 static struct boot_info info;
 static struct options options;
@@ -76,7 +75,7 @@ static void start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_NO_MEMORY);
     screen_init(&info);
     acpi_init(&info);
-    if (trace_create_ring((unsigned)THIS_CPU))
+    if (trace_create_ring(this_cpu()))
         machine_exit(EXIT_NO_MEMORY);
     if (options_parse(info.command_line, &options) || trace_choose(options.trace))
         machine_exit(EXIT_BAD_COMMAND_LINE);

@@ -1,6 +1,5 @@
+#include "arch/x86/reg_bits.h"
 #include "mmio/breakpoints.h"
-
-#define CR4_DE BIT(3)
 
 /* Of DR7, for breakpoint n (SDM 3, 18.2.4). */
 #define ENABLES(dr7, n) ((dr7) >> (2 * (n)) & 3) /* local or global */

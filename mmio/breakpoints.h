@@ -7,7 +7,7 @@
 #pragma once
 
 #include "lib/bits.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 struct breakpoints {
     bool on;             /* DR7 enables one; MOV DR exits, so this is known without looking */

@@ -10,7 +10,7 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 #include "mmio/instructions.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 #define INSN_MAX 15 /* bytes; the CPU refuses longer ones */
 

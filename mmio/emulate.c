@@ -1,18 +1,16 @@
 /*
  * Emulation of one instruction. Called by the flow once it is known that the answer is "emulate".
  * The plain moves, which drivers make all the time, are done here; the others are mmio/execute.h's.
- * Pure: registers by vmx/regs.h, guest memory by mmu/mmu.h, devices by the bus.
+ * Pure: registers by arch/x86/regs.h, guest memory by mmu/mmu.h, devices by the bus.
  */
 #include "mmio/emulate.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/string.h"
 #include "mmio/execute.h"
 #include "mmio/known.h"
 
 #define VECTOR_AC 17
-
-#define RFLAGS_TF BIT(8)
-#define RFLAGS_RF BIT(16)
 
 /* Exits in a row at one RIP that INVVPID may answer; then something else is wrong. */
 #define STALE_LIMIT 8
@@ -89,16 +87,6 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
     if (!insn->write)
         write_back(v->cpu, insn, value);
     return 0;
-}
-
-void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
-{
-    cpu_set_reg(vcpu->cpu, REG_RIP, next);
-    vcpu->single_step = rflags & RFLAGS_TF;
-    vcpu->breakpoints_met = 0;
-    if (likely(rflags & RFLAGS_RF))
-        cpu_set_reg(vcpu->cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
-    vcpu->stale_count = 0;
 }
 
 static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_context *context,

@@ -25,10 +25,6 @@ enum mmio_target {
 enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target,
                                bool *rings) MUST_CHECK;
 
-/* Completes the instruction at RIP, before which RFLAGS were `rflags`: RIP, and RF and TF as after
- * any instruction (SDM 3, 18.3.1.1). */
-void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags);
-
 /* Puts what a load read into a general register of `size` bytes, as gpr_write() does
  * (mmio/execute.h); from `signed_size` bytes, if that is not 0, with its sign. */
 void mmio_fill_register(struct cpu_regs *cpu, unsigned gpr, unsigned size, unsigned signed_size,

@@ -1,5 +1,5 @@
 /*
- * Instruction fetch. Called by the emulator, and for a sentence when a VM ends. Reads guest memory,
+ * Instruction fetch. Called by the emulator. Reads guest memory,
  * and by way of the walk sets accessed bits, as the CPU's own fetch did. Pure.
  */
 #include "mmio/fetch.h"
@@ -15,29 +15,11 @@ struct fetch {
     struct mmio_vcpu *vcpu;
     const struct walk_context *context;
     uint64_t linear;  /* of the first byte */
-    unsigned allowed; /* bytes before CS's limit, the canonical hole, or the longest instruction */
+    unsigned allowed; /* bytes: mmio_fetch_limit() */
     unsigned count;   /* bytes fetched */
     gpa_t gpa;        /* of the exit */
     uint8_t bytes[INSN_MAX + 1];
 };
-
-/* Linear address of RIP, and how many bytes from there may be fetched at most. */
-static void locate(struct fetch *f, uint64_t rip)
-{
-    uint64_t left;
-    if (likely(mmio_code_size(f->context) == CODE_64)) {
-        f->linear = rip;
-        left = rip >> 63 ? INSN_MAX : BIT(47) - rip;
-        if (unlikely(!address_is_canonical(rip)))
-            left = 0;
-    } else {
-        struct cpu_regs *cpu = f->vcpu->cpu;
-        uint64_t limit = (uint32_t)cpu_reg(cpu, REG_SEG_LIMIT + SEG_CS);
-        f->linear = (uint32_t)(cpu_reg(cpu, REG_SEG_BASE + SEG_CS) + rip);
-        left = (uint32_t)rip <= limit ? limit - (uint32_t)rip + 1 : 0;
-    }
-    f->allowed = left < INSN_MAX ? (unsigned)left : INSN_MAX;
-}
 
 /* Fetches from here to the end of the page, or as far as is allowed. */
 static enum mmio_outcome fetch_page(struct fetch *f)
@@ -114,7 +96,7 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
     f.vcpu = vcpu;
     f.context = context;
     f.gpa = gpa;
-    locate(&f, rip);
+    f.allowed = mmio_fetch_limit(vcpu->cpu, context, rip, &f.linear);
 
     /* All bytes that an instruction can have lie in one page of RAM: look them up as they are. */
     struct decoded *decoded = mmio_decoded_at(cache, rip);
@@ -155,30 +137,4 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
         decoded->move = move_of(&fresh);
     *insn = &decoded->insn;
     return MMIO_DONE;
-}
-
-unsigned mmio_fetch_peek(struct mmio_vcpu *vcpu, uint8_t *bytes)
-{
-    struct walk_context context;
-    walk_context_load(&context, vcpu->cpu, vcpu->mmu);
-    struct fetch f = {.vcpu = vcpu, .context = &context};
-    locate(&f, cpu_reg(vcpu->cpu, REG_RIP));
-    unsigned count = 0;
-    while (count < f.allowed) {
-        struct translation code;
-        uint64_t at = f.linear + count;
-        if (mmio_cache_translate(&vcpu->cache, &context, GVA(at), KEY_FETCH, &code) != WALK_OK ||
-            guest_read(vcpu->mmu, code.gpa, bytes + count, 1, ACCESS_FETCH))
-            break;
-        count++;
-    }
-    return count;
-}
-
-bool mmio_at_iret(struct mmio_vcpu *vcpu)
-{
-    uint8_t bytes[INSN_MAX];
-    struct walk_context context;
-    walk_context_load(&context, vcpu->cpu, vcpu->mmu);
-    return decode_is_iret(bytes, mmio_fetch_peek(vcpu, bytes), mmio_code_size(&context));
 }

@@ -1,5 +1,6 @@
 #include "mmio/invpcid.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/errno.h"
 #include "mmio/operand.h"
 
@@ -14,7 +15,6 @@
 #define INFO_BASE_INVALID  BIT(27)
 #define INFO_TYPE_GPR      BITS(31, 28)
 
-#define CR4_PCIDE BIT(17)
 #define PCID_BITS BITS(11, 0)
 
 #define DESCRIPTOR_SIZE 16u

@@ -1,11 +1,11 @@
 /* Moves that are known by their parts; see the header. Called by the emulator. Pure. */
 #include "mmio/known.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/trace.h"
 #include "mmio/fetch.h"
 #include "mmio/hot.h"
 
-#define RFLAGS_TF        BIT(8)
 #define CS_TYPE          0xcu /* of the type field: code, and conforming */
 #define CS_NONCONFORMING 0x8u
 

@@ -1,15 +1,13 @@
 /* Memory operands; see the header. Called by the emulator's parts. Pure. */
 #include "mmio/operand.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "lib/trace.h"
 
 #define VECTOR_GP 13
 #define VECTOR_AC 17
-
-#define CR0_AM    BIT(18)
-#define RFLAGS_AC BIT(18)
 
 enum mmio_outcome operand_translate(struct mmio_vcpu *vcpu, const struct walk_context *context,
                                     uint64_t linear, unsigned size, bool write,

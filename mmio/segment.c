@@ -1,13 +1,12 @@
 /* Segmentation of data accesses. Called by the emulator. Pure; reads registers only. */
 #include "mmio/segment.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/bits.h"
 #include "lib/compiler.h"
 
 #define VECTOR_SS 12
 #define VECTOR_GP 13
-
-#define RFLAGS_VM BIT(17)
 
 /* Types of code and data segments (SDM 3, 3.4.5.1). */
 #define TYPE_CODE        BIT(3)

@@ -10,12 +10,10 @@
  */
 #include "mmio/execute.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmio/alu.h"
 
 #define ITERATIONS 64 /* in one exit */
-
-#define RFLAGS_TF BIT(8)
-#define RFLAGS_DF BIT(10)
 
 /* rSI, rDI and rCX have the size of addresses. */
 static unsigned register_size(const struct insn *i)

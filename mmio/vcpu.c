@@ -4,6 +4,7 @@
  */
 #include "mmio/vcpu.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "mmio/fetch.h"
@@ -19,6 +20,16 @@ void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mm
     vcpu->mmu = mmu;
     vcpu->mmio_bus = bus;
     mmio_cache_init(&vcpu->cache, mode, mmu, cpu, limits);
+}
+
+void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
+{
+    cpu_set_reg(vcpu->cpu, REG_RIP, next);
+    vcpu->single_step = rflags & RFLAGS_TF;
+    vcpu->breakpoints_met = 0;
+    if (likely(rflags & RFLAGS_RF))
+        cpu_set_reg(vcpu->cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+    vcpu->stale_count = 0;
 }
 
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,

@@ -73,6 +73,10 @@ struct mmio_vcpu {
 void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mmu, struct bus *bus,
                     const struct walk_limits *limits, enum gva_cache mode);
 
+/* Completes the instruction at RIP, before which RFLAGS were `rflags`: RIP, and RF and TF as after
+ * any instruction (SDM 3, 18.3.1.1). */
+void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags);
+
 /* Fills in a fault and returns MMIO_INJECT. */
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
                               uint8_t vector, uint32_t error_code);

@@ -4,19 +4,15 @@
  */
 #include "mmio/execute.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/bits.h"
 #include "lib/string.h"
-#include "vmx/extra_state.h"
+#include "arch/x86/vector_regs.h"
 
 #define VECTOR_UD 6
 #define VECTOR_NM 7
 
-#define CR0_EM      BIT(2)
-#define CR0_TS      BIT(3)
-#define CR4_OSFXSR  BIT(9)
-#define CR4_OSXSAVE BIT(18)
-#define XCR0_AVX    (BIT(1) | BIT(2)) /* and SSE */
-#define RFLAGS_VM   BIT(17)
+#define XCR0_AVX (BIT(1) | BIT(2)) /* and SSE */
 
 /* Whether the guest may use the register file: 0, #UD or #NM (SDM 2, tables 2-18 to 2-25). */
 static unsigned refused(struct emulation *e)

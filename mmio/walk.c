@@ -4,10 +4,10 @@
  */
 #include "mmio/walk.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/errno.h"
 #include "lib/string.h"
 
-#define CR0_PE   BIT(0)
 #define KEY_CR0  (KEY_PG | KEY_WP)
 #define KEY_CR4  (KEY_PSE | KEY_PAE | KEY_LA57 | KEY_SMEP | KEY_SMAP | KEY_PKE | KEY_PKS)
 #define KEY_EFER (KEY_LMA | KEY_NXE)

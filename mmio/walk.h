@@ -13,7 +13,7 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 #include "mmu/mmu.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 /* Everything that decides a walk but the address: register bits at their own positions, which
  * happen not to collide, so that one comparison compares them all. */

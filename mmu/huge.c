@@ -82,7 +82,7 @@ static bool recover_one(struct mmu *mmu)
 unsigned mmu_nx_recover(struct mmu *mmu)
 {
     uint64_t splits = 0;
-    for (unsigned i = 0; i < TLB_CPUS; i++)
+    for (unsigned i = 0; i < CPUS_MAX; i++)
         splits += __atomic_load_n(&mmu->cpu[i].stats.nx_splits, __ATOMIC_RELAXED);
     uint64_t wanted = (splits + NX_RATIO - 1) / NX_RATIO;
     unsigned done = 0, ends = 0;

@@ -115,7 +115,7 @@ int memslots_create(struct mmu *mmu)
 
 void memslots_lock(struct mmu *mmu)
 {
-    epoch_lock(&mmu->slots_lock, tlb_this_cpu());
+    epoch_lock(&mmu->slots_lock, this_cpu());
 }
 
 static void copy_from(struct memslots *to, const struct memslots *from, unsigned index)

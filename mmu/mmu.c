@@ -52,7 +52,7 @@ unsigned mmu_levels(void)
 int mmu_create(struct mmu *mmu)
 {
     memset(mmu, 0, sizeof(*mmu));
-    for (unsigned i = 0; i < TLB_CPUS; i++)
+    for (unsigned i = 0; i < CPUS_MAX; i++)
         mmu->cpu[i].mmu = mmu;
     mmu->mmio_value = spte_format.mmio_value;
     int error = memslots_create(mmu);
@@ -150,7 +150,7 @@ struct mmu_stats mmu_stats(const struct mmu *mmu)
         struct mmu_stats stats;
         uint64_t word[sizeof(struct mmu_stats) / sizeof(uint64_t)];
     } sum = {.word = {0}};
-    for (unsigned cpu = 0; cpu < TLB_CPUS; cpu++) {
+    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
         const uint64_t *word = (const uint64_t *)&mmu->cpu[cpu].stats;
         for (size_t i = 0; i < ARRAY_SIZE(sum.word); i++)
             sum.word[i] += __atomic_load_n(&word[i], __ATOMIC_RELAXED);

@@ -209,7 +209,7 @@ bool tdp_reclaim_piece(struct mmu *mmu, bool wait)
         return false;
     bool done = free_piece(mmu, &newest);
     if (!done && wait && newest) {
-        epoch_wait(newest, mmu, tlb_this_cpu(), tlb_kick);
+        epoch_wait(newest, mmu, this_cpu(), cpu_kick);
         done = free_piece(mmu, &newest);
     }
     end_tidying(mmu);

@@ -48,7 +48,7 @@ static bool too_many_tables(const struct mmu *mmu)
 {
     uint64_t pages = __atomic_load_n(&mmu->slot_pages, __ATOMIC_RELAXED), tables = 0;
     uint64_t justified = justified_by(pages);
-    for (unsigned i = 0; i < TLB_CPUS; i++)
+    for (unsigned i = 0; i < CPUS_MAX; i++)
         tables += __atomic_load_n(&mmu->cpu[i].stats.tables, __ATOMIC_RELAXED);
     return (int64_t)(tables + TABLE_CACHE - justified) > 0;
 }
@@ -115,7 +115,7 @@ void tdp_destroy(struct mmu *mmu)
 {
     tdp_zap_all(mmu);
     tdp_reclaim(mmu, true);
-    for (unsigned i = 0; i < TLB_CPUS; i++) {
+    for (unsigned i = 0; i < CPUS_MAX; i++) {
         struct mmu_cpu *cpu = &mmu->cpu[i];
         while (cpu->table_cache_used)
             page_free(cpu->table_cache[--cpu->table_cache_used], 0);

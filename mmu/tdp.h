@@ -13,12 +13,10 @@
 #include "mmu/spte.h"
 #include "mmu/tlb.h"
 
-unsigned tlb_this_cpu(void);
-
 /* This pCPU's part. */
 static inline struct mmu_cpu *mmu_self(struct mmu *mmu)
 {
-    return &mmu->cpu[tlb_this_cpu()];
+    return &mmu->cpu[this_cpu()];
 }
 
 /* Adds to a counter that other pCPUs read while it changes; the other counters wait to be asked. */

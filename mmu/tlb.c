@@ -7,7 +7,7 @@
 
 #define VPIDS 4096u /* of 65,536: enough for the vCPUs that 64 pCPUs can run */
 
-struct tlb_cpu tlb_cpus[TLB_CPUS];
+struct tlb_cpu tlb_cpus[CPUS_MAX];
 
 static uint64_t last_ledger;
 static uint64_t vpid_used[VPIDS / 64] = {1}; /* 0 is the host's */
@@ -46,27 +46,27 @@ void tlb_sync(struct mmu *mmu)
 {
     uint64_t debt = tlb_debt(mmu), behind = 0;
     uint64_t cpus = __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_SEQ_CST);
-    unsigned self = tlb_this_cpu();
+    unsigned self = this_cpu();
 
     for (uint64_t left = cpus & ~BIT(self); left; left &= left - 1) {
         unsigned pcpu = (unsigned)__builtin_ctzll(left);
         if (is_behind(mmu, pcpu, debt)) {
             behind |= BIT(pcpu);
-            tlb_kick(pcpu);
+            cpu_kick(pcpu);
         }
     }
     for (; behind; behind &= behind - 1) {
         unsigned pcpu = (unsigned)__builtin_ctzll(behind);
         struct patience patience = {.self = self, .other = pcpu, .what = "a flush of its TLB"};
         while (is_behind(mmu, pcpu, debt))
-            wait_for_cpu(&patience, tlb_kick);
+            wait_for_cpu(&patience, cpu_kick);
         mmu->cpu[self].stats.remote_flushes++;
     }
 }
 
 void tlb_wait_epoch(const void *owner)
 {
-    epoch_wait(epoch_begin(), owner, tlb_this_cpu(), tlb_kick);
+    epoch_wait(epoch_begin(), owner, this_cpu(), cpu_kick);
 }
 
 /* The lowest free one; 0 if there is none. */
@@ -118,5 +118,5 @@ void tlb_invvpid(struct mmu *mmu, unsigned type, uint16_t vpid, gva_t address,
         type = types >> INVVPID_ALL & 1 ? INVVPID_ALL : INVVPID_SINGLE;
     BUG_ON(!(types >> type & 1));
     invvpid(type, type == INVVPID_ALL ? 0 : vpid, type == INVVPID_ADDRESS ? address : GVA(0));
-    mmu->cpu[tlb_this_cpu()].stats.invvpid[reason]++;
+    mmu->cpu[this_cpu()].stats.invvpid[reason]++;
 }

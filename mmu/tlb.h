@@ -22,16 +22,7 @@ struct tlb_cpu {
     struct mmu *running; /* in whose guest this pCPU is, or is about to be; NULL: in neither */
     uint64_t entered;    /* the debt number of its last entry; 0: none. Its own */
 } __attribute__((aligned(64)));
-extern struct tlb_cpu tlb_cpus[TLB_CPUS];
-_Static_assert(TLB_CPUS == EPOCH_CPUS, "the same pCPUs");
-
-/* The number of the pCPU that executes this, below TLB_CPUS. Supplied by arch/x86, and by the
- * hosted tests. */
-unsigned tlb_this_cpu(void);
-
-/* Makes another pCPU leave the guest, soon; if it is between tlb_enter() and the guest, it comes
- * out again at once. Supplied by arch/x86, and by the hosted tests. */
-void tlb_kick(unsigned pcpu);
+extern struct tlb_cpu tlb_cpus[CPUS_MAX];
 
 /* Before a new EPTP is used for the first time. */
 void tlb_ledger_init(struct mmu *mmu);

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include "lib/cpu_local.h"
 #include "ept/format.h"
 #include "lib/compiler.h"
 #include "lib/rwlock.h"
@@ -57,7 +58,6 @@ struct memslots {
 };
 
 /* ---- The flush ledger ------------------------------------------------------------------------ */
-#define TLB_CPUS 64u
 
 enum invept_reason {
     INVEPT_DEBT,      /* a VM entry paid for changes of the tables */
@@ -80,7 +80,7 @@ enum invvpid_reason {
 
 struct tlb_ledger {
     uint64_t debt;           /* the newest change that owes a flush */
-    uint64_t paid[TLB_CPUS]; /* the newest debt that each pCPU has paid */
+    uint64_t paid[CPUS_MAX]; /* the newest debt that each pCPU has paid */
     uint64_t cpus;           /* pCPUs that have ever entered with this EPTP */
 };
 
@@ -177,5 +177,5 @@ struct mmu {
     unsigned doomed_used;
     struct backing doomed[DOOMED_MAX];
 
-    struct mmu_cpu cpu[TLB_CPUS];
+    struct mmu_cpu cpu[CPUS_MAX];
 };

@@ -138,7 +138,7 @@ FRONT = (
     ("exits", "mmio_write", "MMIO write, made before", "KVM decodes it again and walks the guest's "
      "page tables; eptvisor checks that what it has kept of that is still right"),
     ("mmio", "mmio_devices_2", "… two devices by turns", "the same"),
-    ("mmio", "mmio_places_256", "… to one of 256 registers, more than are kept: two of three are "
+    ("mmio", "mmio_places_256", "… to one of 256 registers, more than are kept: four of five are "
      "not", "the same, but for what was not kept: that is the miss"),
     ("mmio", "mmio_instructions_256", "… by one of 256 instructions, more than are kept",
      "the same"),
@@ -438,6 +438,10 @@ def main() -> int:
     show(ours, kernel, peer)
     known = budget()
     write_csv(known | ours, peer)
+    if bench.compiler() != bench.budget_compiler():
+        print(f"{bench.compiler()} has made this image, and the documents' numbers are those of "
+              f"{bench.budget_compiler()}, so they stay as they are")  # fmt: skip
+        return 0
     rows = {(of, row) for of, row, _ in ALL}
     if stale := sorted(row for of, row in rows if known[of].get(row) != ours[of][row]):
         raise HarnessError(f"{', '.join(stale)}: not what tests/bench/budget.txt says, so no table "

@@ -22,12 +22,10 @@ qemu   qemu-system-x86      /usr/bin/qemu-system-x86_64
 pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 pytest acpica-tools         /usr/bin/iasl
-pytest patch                /usr/bin/patch
 kvm    xz-utils             /usr/bin/xz
 spin   spin                 /usr/bin/spin
 lint   clang                /usr/bin/clang
 lint   cppcheck             /usr/bin/cppcheck
-lint   patch                /usr/bin/patch
 fresh  debootstrap          /usr/sbin/debootstrap
 bench  python3-matplotlib   /usr/lib/python3/dist-packages/matplotlib
 fuzz   libclang-rt-dev      /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-x86_64.a

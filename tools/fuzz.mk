@@ -3,7 +3,7 @@
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 60
-FUZZ_SRC   := mmio/decode.c mmio/instructions.c tests/unit/mmio_zydis.c
+FUZZ_SRC   := mmio/decode.c mmio/instructions.c tests/unit/mmio/mmio_zydis.c
 FUZZ_FLAGS := -std=gnu11 -O2 -g -I. -fno-strict-aliasing
 
 # $(1): name, $(2): options, $(3): other folders of inputs
@@ -28,14 +28,14 @@ fuzz-decode: $(B)/fuzz/decode
 fuzz-ghci: $(B)/fuzz/ghci
 	$(Q)$(call run_fuzz,ghci,-max_len=256)
 
-$(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/ghci_model.h tests/unit/ghci_world.h \
-    tests/unit/mmu_world.h tests/unit/support.h | deps-fuzz
+$(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/ghci_world.h \
+    tests/unit/mmu/mmu_world.h tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
 $(B)/fuzz/decode: tests/fuzz/fuzz_decode.c $(FUZZ_SRC) $(HEADERS) mmio/instructions.inc \
-    tests/unit/mmio_zydis.h | deps-fuzz
+    tests/unit/mmio/mmio_zydis.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lZydis -o $@
@@ -45,7 +45,7 @@ brute: $(B)/fuzz/brute ## the decoder against Zydis on all opcodes, then BRUTE r
 BRUTE ?= 100000000
 
 $(B)/fuzz/brute: tests/fuzz/brute_decode.c $(FUZZ_SRC) $(HEADERS) mmio/instructions.inc \
-    tests/unit/mmio_zydis.h
+    tests/unit/mmio/mmio_zydis.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(FUZZ_FLAGS) $(WARN) $(filter %.c,$^) -lZydis -o $@
 

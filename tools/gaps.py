@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import mutants  # noqa: E402
+import mutation  # noqa: E402
 from mutant_image import Image  # noqa: E402
 
 NESTED = os.environ.get("MACHINE") == "nested"
@@ -39,8 +40,8 @@ def boot(image: Image, command_line: str) -> str:
     return ", ".join(failed[:3]) or (f"EXIT {end[1]}" if end else "it hangs")
 
 
-def judge(image: Image, mutant: mutants.Mutant) -> str:
-    with image.broken_by(mutant.text, mutant.files) as fault:
+def judge(image: Image, mutant: mutation.Mutant) -> str:
+    with image.broken_by(mutant) as fault:
         if fault:
             return fault
         for line in COMMAND_LINES:
@@ -54,7 +55,7 @@ def main() -> int:
     if failed := boot(image, ""):
         sys.exit(f"gaps: without any mutant these fail: {failed}")
     names, seen, hidden = sys.argv[1:], 0, 0
-    for mutant in mutants.mutants():
+    for mutant in mutation.load(mutants.FOLDER):
         if names and mutant.name not in names:
             continue
         verdict = judge(image, mutant)

@@ -29,14 +29,20 @@ lint-format: | lint-deps
 format: ## format the C sources as lint-format wants them
 	$(Q)format=$$($(CLANG_FORMAT)) && $$format -i $(FORMATTED)
 
-lint-layers: | lint-deps
+lint-layers: $(OBJS) | lint-deps
 	$(Q)$(PYTHON) tools/layers.py
+	$(Q)$(PYTHON) tools/circles.py
 
 lint-text: | lint-deps
 	$(Q)$(PYTHON) tools/textcheck.py
 
 lint-docs: | lint-deps
 	$(Q)$(PYTHON) tools/targets.py docs Makefile $(PARTS)
+	$(Q)$(PYTHON) tools/unit_index.py check
+
+.PHONY: unit-index
+unit-index: | deps-base ## write tests/unit/README.md from the comments of the tests
+	$(Q)$(PYTHON) tools/unit_index.py
 
 lint-rules: | lint-deps
 	$(Q)$(PYTHON) tools/rules.py

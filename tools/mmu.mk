@@ -4,14 +4,14 @@
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
 TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.c lib/trace.c \
-              tests/unit/support.c tests/unit/test_mmu_threads.c
-TSAN_SRC   := $(filter-out $(IMPURE),$(TSAN_SRC))
+              tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
+TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
 .PHONY: tsan model
 tsan: $(B)/tsan/threads ## the MMU on four CPUs at once, under ThreadSanitizer
 	$(Q)TSAN_OPTIONS=halt_on_error=1 $<
 
-$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu_threads.h
+$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu/mmu_threads.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
 
@@ -29,7 +29,7 @@ model: $(B)/model/adversary ## ten million steps against the worst TLB; SEED=
 	status=0; for p in $$pids; do wait $$p || status=1; done; cat $<.0 $<.1; \
 	[ $$status = 0 ] || echo "to see it again: make model SEED=$(SEED)"; exit $$status
 
-$(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h)
+$(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(MODEL_FLAGS) $(MODEL_SRC) -lcmocka -o $@
 

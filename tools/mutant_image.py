@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import layers
+from mutation import Mutant, MutantError
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ["Makefile", *layers.LAYERS, "guest", "tools",
@@ -43,14 +44,16 @@ class Image:
         return not self.run("make", *IMAGES, "Q=@").endswith("\nfailed")
 
     @contextlib.contextmanager
-    def broken_by(self, patch: str, files: set[str]) -> Iterator[str]:
-        """Applies the patch and builds; gives what went wrong, or nothing. Mends it afterwards."""
-        sound = {file: (self.path / file).read_bytes() for file in files}
+    def broken_by(self, mutant: Mutant) -> Iterator[str]:
+        """Puts the mutant in and builds; gives what went wrong, or nothing. Mends it afterwards."""
+        sound = {file: (self.path / file).read_bytes() for file in mutant.files}
         try:
-            if self.run("patch", "-p1", "-s", stdin=patch):
-                yield "the patch does not apply"
-            else:
-                yield "" if self.builds() else "does not compile"
+            mutant.apply(self.path)
+        except MutantError as error:
+            yield str(error)
+            return
+        try:
+            yield "" if self.builds() else "does not compile"
         finally:
             for file, content in sound.items():
                 (self.path / file).write_bytes(content)

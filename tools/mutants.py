@@ -1,18 +1,18 @@
 #!/usr/bin/python3
 """Mutants: does a test fail for each rule that is broken?
 
-Each patch in tests/mutants/ breaks one rule in a scratch copy of the sources. What depends on the
-patched files is compiled again and linked with the objects of `make unit`; then the unit tests run,
-the one that the patch names first, until one fails. A mutant that all tests let pass has survived,
-and so has one whose patch does not apply any more or does not compile: it proves nothing. Where a
-patch names proofs, CBMC has to find them false, too; where it names target tests, each has to fail
+Each entry in tests/mutants/ breaks one rule in a scratch copy of the sources. What depends on the
+changed files is compiled again and linked with the objects of `make unit`; then the unit tests run,
+the one that the entry names first, until one fails. A mutant that all tests let pass has survived,
+and so has one that no longer matches the sources or does not compile: it proves nothing. Where an
+entry names proofs, CBMC has to find them false, too; where it names target tests, each has to fail
 with an image that has the mutant.
 
     mutants.py [--sample N] [--jobs N] [--record] [NAME...]     called by `make mutants`
-    mutants.py --lint       checks the patches' headers and the rules that README.md excuses
+    mutants.py --lint       checks the entries and the rules that README.md excuses
 
-A sample rotates with the day, so that all get their turn. --record writes into each patch which
-test kills it. See tests/mutants/README.md for what a patch says.
+A sample rotates with the day, so that all get their turn. --record writes into each entry which
+test kills it. mutation.py reads the entries; tests/mutants/README.md says what stands in one.
 """
 
 import argparse
@@ -28,10 +28,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 
+import mutation
 from mutant_image import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-PATCHES = ROOT / "tests" / "mutants"
+FOLDER = ROOT / "tests" / "mutants"
 BUILD = ROOT / "build"
 SCRATCH = BUILD / "mutants"
 # Quick ones first; the adversary finds what they don't, the threads what it does not.
@@ -71,34 +72,13 @@ def run_test(tree, program, limit):
     return None if hung.is_set() else test.returncode
 
 
-# ---- Patches ------------------------------------------------------------------------------------
-
-
-class Mutant:
-    """A patch: `Breaks S7, W5: what it does.`, `Test: mmu_stores`, perhaps `Proof: prove_…` and
-    `Target: test_file.py::test …`. `Target:` alone is for what no hosted test shows."""
-
-    def __init__(self, path):
-        self.path, self.name, self.text = path, path.stem, path.read_text()
-        self.head, _, self.body = self.text.partition("--- a/")
-        breaks = re.match(r"Breaks ([A-Z][0-9]+(?:, [A-Z][0-9]+)*): .*\.$", self.head, re.M)
-        self.rules = breaks[1].split(", ") if breaks else []
-        self.test = (re.search(r"^Test: (\w+)$", self.head, re.M) or [None, ""])[1]
-        self.proofs = (re.search(r"^Proof: ([\w ]+)$", self.head, re.M) or [None, ""])[1].split()
-        self.targets = (re.search(r"^Target: (.+)$", self.head, re.M) or [None, ""])[1].split()
-        self.files = set(re.findall(r"^\+\+\+ b/(\S+)", self.text, re.M))
-
-    def record(self, test):
-        head = re.sub(r"^Test: \w+\n", "", self.head, flags=re.M)
-        head = re.sub(r"^(Breaks .*\n)", rf"\1Test: {test}\n", head, flags=re.M)
-        self.path.write_text(f"{head}--- a/{self.body}")
-
-
-def mutants():
-    return [Mutant(path) for path in sorted(PATCHES.glob("*.patch"))]
-
-
 # ---- Building and running -----------------------------------------------------------------------
+
+
+def unit_source(test):
+    """The file of a unit test, or "" if there is none."""
+    found = next(ROOT.glob(f"tests/unit/**/test_{test}.c"), None)
+    return found.relative_to(ROOT).as_posix() if found else ""
 
 
 class Baseline:
@@ -112,7 +92,8 @@ class Baseline:
             rule = file.read_text().split("\n\n")[0].replace("\\\n", " ").split("\n")[0]
             _, _, rest = rule.partition(":")
             source, *headers = rest.split()
-            self.depends[source] = {source, *headers}
+            if (ROOT / source).exists():  # and was not moved or deleted since it was compiled
+                self.depends[source] = {source, *headers}
 
     def object(self, source):
         return BUILD / "host" / Path(source.removeprefix("build/")).with_suffix(".o")
@@ -149,13 +130,13 @@ class Tree:
 
     def link(self, test, changed, done):
         """The test program with the mutant in it, or None. `done` keeps what was compiled."""
-        main = f"tests/unit/test_{test}.c"
+        main = unit_source(test)
         parts = (*PARTS, "tests") if test.startswith(NARROW) else None
         members = []
         for source, deps in self.baseline.depends.items():
             if parts and not source.startswith(parts):
                 continue
-            if source.startswith("tests/unit/test_") and source != main:
+            if Path(source).name.startswith("test_") and source != main:
                 continue
             if deps & changed:
                 if source not in done:
@@ -168,6 +149,7 @@ class Tree:
         library, program = self.path / "objects/lib.a", self.path / f"objects/test_{test}"
         library.unlink(missing_ok=True)
         first = [file for source, file in members if source == main]
+        members.sort(key=lambda member: not member[0].startswith("tests/"))  # as in the Makefile
         if run(self.path, "ar", "rcsT", library, *(f for s, f in members if s != main)) != 0:
             return None
         if run(self.path, GCC, *FLAGS, *first, library, "-lcmocka", "-lpthread", "-o", program):
@@ -192,8 +174,10 @@ class Tree:
             return None, passing
         if mutant.targets and not mutant.test:
             return mutant.targets[0], " ".join(mutant.targets)
-        if run(self.path, "patch", "-p1", "-s", "-i", str(mutant.path)) != 0:
-            return None, "the patch does not apply"
+        try:
+            mutant.apply(self.path)
+        except mutation.MutantError as error:
+            return None, str(error)
         shutil.rmtree(self.path / "objects", ignore_errors=True)
         try:
             first = [mutant.test] if mutant.test else []
@@ -228,7 +212,7 @@ class Booted:
         with self.lock:
             self.image = self.image or Image(SCRATCH / "image")
             limits = [self.limit(test) for test in mutant.targets]
-            with self.image.broken_by(mutant.text, mutant.files) as fault:
+            with self.image.broken_by(mutant) as fault:
                 for test, limit in zip(mutant.targets, limits):
                     if not fault and self.image.passes(test, limit):
                         fault = f"{test} passes"
@@ -241,14 +225,14 @@ class Booted:
 def named_tests(excused):
     """The X rules that are not excused stand in tests/README.md with tests that exist."""
     faults, rules = [], set()
-    for line in (PATCHES.parent / "README.md").read_text().splitlines():
+    for line in (FOLDER.parent / "README.md").read_text().splitlines():
         row = re.match(r"\| (X[0-9]+) \|[^|]+\|([^|]+)\|([^|]+)\|$", line)
         for cell, file in zip(row.groups()[1:] if row else (),
-                              ("tests/unit/test_{}.c", "guest/programs/{}.c")):  # fmt: skip
+                              (unit_source, "guest/programs/{}.c".format)):  # fmt: skip
             rules.add(row[1])
             for program, test in re.findall(r"`(\w+)\.(\w+)`", cell):
-                path = ROOT / file.format(program)
-                text = path.read_text() if path.exists() else ""
+                path = ROOT / file(program)
+                text = path.read_text() if path.is_file() else ""
                 if f"static void {test}(void" not in text and f'{{"{test}", {test},' not in text:
                     faults.append(f"tests/README.md: {row[1]}: {program}.{test} is gone")
     return faults + [f"rule {r} has no tests in tests/README.md"
@@ -257,33 +241,33 @@ def named_tests(excused):
 
 def lint():
     """Each rule has a mutant, or README.md says why not; never both. Each proof has one."""
-    readme = (PATCHES / "README.md").read_text()
+    readme = (FOLDER / "README.md").read_text()
     excused = set()
     for first, last in re.findall(r"^\| ([A-Z][0-9]+)(?: to ([A-Z][0-9]+))? \|", readme, re.M):
         numbers = range(int(first[1:]), int((last or first)[1:]) + 1)
         excused |= {f"{first[0]}{n}" for n in numbers}
-    broken = {rule for mutant in mutants() for rule in mutant.rules}
+    mutants = mutation.load(FOLDER)
+    broken = {rule for mutant in mutants for rule in mutant.rules}
     faults = [f"rule {r} has no mutant, and tests/mutants/README.md does not say why"
               for r in RULES if r not in broken | excused]  # fmt: skip
     faults += [f"rule {r} has a mutant; tests/mutants/README.md says that it has none"
                for r in sorted(broken & excused)]  # fmt: skip
-    for mutant in mutants():
-        if not mutant.rules:
-            faults.append(f"{mutant.path.name}: begins with `Breaks RULE, RULE: what it does.`")
+    for mutant in mutants:
         if mutant.test or not mutant.targets:
-            path = ROOT / f"tests/unit/test_{mutant.test}.c"
-            faults += [] if path.exists() else [
-                f"{mutant.path.name}: `Test: {mutant.test}` names no unit test"]  # fmt: skip
+            faults += [] if unit_source(mutant.test) else [
+                f"{mutant.where}: `Test: {mutant.test}` names no unit test"]  # fmt: skip
         for target in mutant.targets:
             file, _, test = target.partition("::")
             path = ROOT / "tests/target" / file
             if f"def {test.partition('[')[0]}(" not in (path.read_text() if path.exists() else ""):
-                faults.append(f"{mutant.path.name}: `Target: {target}` names no target test")
-        if run(ROOT, "patch", "-p1", "-s", "-f", "--dry-run", "-i", mutant.path) != 0:
-            faults.append(f"{mutant.path.name} does not apply any more")
+                faults.append(f"{mutant.where}: `Target: {target}` names no target test")
+        try:
+            mutant.changed(ROOT)
+        except mutation.MutantError as error:
+            faults.append(str(error))
     proofs = {name for file in (ROOT / "tests/proofs").glob("*.c")
               for name in re.findall(r"^void (prove_\w+)", file.read_text(), re.M)}  # fmt: skip
-    failing = {proof for mutant in mutants() for proof in mutant.proofs}
+    failing = {proof for mutant in mutants for proof in mutant.proofs}
     faults += named_tests(excused)
     faults += [f"no mutant has to make {p} fail" for p in sorted(proofs - failing)]
     faults += [f"{p} is no proof" for p in sorted(failing - proofs)]
@@ -296,7 +280,9 @@ def lint():
 
 
 def choose(arguments):
-    found = mutants()
+    found = mutation.load(FOLDER)
+    if unknown := set(arguments.names) - {m.name for m in found}:
+        sys.exit(f"mutants: no entry in tests/mutants/ is called {' or '.join(sorted(unknown))}")
     if arguments.names:
         return [m for m in found if m.name in arguments.names]
     if arguments.sample and arguments.sample < len(found):
@@ -342,15 +328,20 @@ def main():
             trees.put(tree)
         word, seconds = "killed  " if killer else "SURVIVED", time.monotonic() - start
         print(f"{word} {mutant.name}: {how} ({seconds:.1f} s)", flush=True)
-        if killer and arguments.record and killer not in (mutant.test, *mutant.targets):
-            mutant.record(killer)
-        return bool(killer)
+        return killer
 
     with ThreadPoolExecutor(max(trees.qsize(), 1)) as pool:
-        results = list(pool.map(one, wanted))
-    print(f"{sum(results)} killed, {len(results) - sum(results)} survived")
-    return 0 if results and all(results) else 1
+        killers = list(pool.map(one, wanted))
+    for mutant, killer in zip(wanted, killers):
+        if killer and arguments.record and killer not in (mutant.test, *mutant.targets):
+            mutant.record(killer)
+    survived = killers.count(None)
+    print(f"{len(killers) - survived} killed, {survived} survived")
+    return 0 if killers and not survived else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except mutation.MutantError as failure:
+        sys.exit(f"mutants: {failure}")

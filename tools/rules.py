@@ -5,19 +5,20 @@ names exists. Prints what is wrong; exits 1 if anything is. Called by `make lint
 
 import pathlib
 import re
-import subprocess
 import sys
+
+from textcheck import SKIPPED
 
 REFERENCE = re.compile(r"(?<![\w/.#+-])([SPFCWXTND][1-9]\d?)(?![\w.:=-]*\w)")
 ROW = re.compile(r"^\| ([SPFCWXTN]\d+) \|(.*)\|$", re.MULTILINE)
 DECISION = re.compile(r"^\*\*(D\d+)\.", re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 SOURCES = {".c", ".h", ".S", ".inc", ".pml"}
-PROSE = {".md", ".py", ".patch"}
+PROSE = {".md", ".py", ".mutants"}
 # Opcodes and processor names look like rules there.
 OPCODES = ("docs/MMIO_INSTRUCTIONS.md", "mmio/decode.c", "mmio/instructions.",
-           "tests/unit/test_mmio_decode.c", "tests/unit/mmio_vectors", "tools/instructions.c",
-           "guest/programs/mmio/forms.inc")  # fmt: skip
+           "tests/unit/mmio/test_mmio_decode.c", "tests/unit/mmio/mmio_vectors",
+           "tools/instructions.c", "guest/programs/mmio/forms.inc")  # fmt: skip
 
 
 def references(path: pathlib.Path, name: str) -> list[tuple[int, str]]:
@@ -42,9 +43,9 @@ def exists(root: pathlib.Path, name: str) -> bool:
         return (root / name).is_file()
     if name.startswith("prove_"):
         return any(name in p.read_text() for p in (root / "tests/proofs").glob("*.c"))
-    places = [f"tests/unit/{name}.c", f"tests/target/{name}", f"tests/models/{name}",
-              f"guest/programs/{name}.c"]  # fmt: skip
-    return any((root / place).is_file() for place in places)
+    places = [f"tests/unit/*/{name}.c", f"tests/unit/{name}.c", f"tests/target/{name}",
+              f"tests/models/{name}", f"guest/programs/{name}.c"]  # fmt: skip
+    return any(path.is_file() for place in places for path in root.glob(place))
 
 
 def check_rows(root: pathlib.Path, rows: list[tuple[str, str]]) -> list[str]:
@@ -76,7 +77,8 @@ def check(root: pathlib.Path, names: list[str]) -> list[str]:
 
 if __name__ == "__main__":
     top = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-    listed = subprocess.check_output(["git", "ls-files"], cwd=top, text=True)
-    complaints = check(top, listed.split())
+    paths = [path.relative_to(top) for path in top.rglob("*")]
+    names = [str(path) for path in paths if not SKIPPED & set(path.parts)]
+    complaints = check(top, sorted(names))
     print("\n".join(complaints), end="\n" * bool(complaints))
     sys.exit(bool(complaints))

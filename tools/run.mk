@@ -66,7 +66,7 @@ deps-base deps-unit:
 deps-target:
 	@tools/deps.sh base bochs grub efi qemu pytest
 
-$(HOST_OBJS) $(UNIT_TESTS:$(B)/unit/%=$(B)/host/tests/unit/%.o): | deps-unit
+$(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check

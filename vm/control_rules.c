@@ -1,6 +1,6 @@
 #include "vm/control_rules.h"
 
-#include "arch/x86/cpu.h"
+#include "arch/x86/reg_bits.h"
 
 #define CR0_DEFINED                                                                            \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \

@@ -7,7 +7,7 @@
 
 #include "lib/compiler.h"
 #include "mmu/mmu.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 struct control_rules {
     struct cpu_regs *cpu;

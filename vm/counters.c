@@ -1,5 +1,6 @@
 /* See the header. Where KVM counts the same, the names are KVM's. */
 #include "vm/counters.h"
+#include "vm/vm.h"
 
 #include "lib/bits.h"
 #include "lib/log.h"
@@ -44,6 +45,22 @@ static uint64_t not_fixed(const struct mmio_stats *stats)
     uint64_t sum = 0;
     for (unsigned i = 0; i < FAULT_RESULTS; i++)
         sum += stats->faults_not_fixed[i];
+    return sum;
+}
+
+uint64_t vcpu_exit_count(const struct vcpu *vcpu)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < REASON_COUNT; i++)
+        sum += vcpu->exits[i];
+    return sum;
+}
+
+uint64_t vm_exit_count(const struct vm *vm)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        sum += vcpu_exit_count(vm->vcpus[i]);
     return sum;
 }
 

@@ -2,7 +2,14 @@
 #pragma once
 
 #include "guest/abi.h"
-#include "vm/vm.h"
+#include "lib/types.h"
+
+struct vcpu;
+struct vm;
+
+/* Exits so far, for all reasons: of a vCPU, and of all vCPUs of a VM. */
+uint64_t vcpu_exit_count(const struct vcpu *vcpu);
+uint64_t vm_exit_count(const struct vm *vm);
 
 void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT]);
 

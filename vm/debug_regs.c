@@ -6,7 +6,7 @@
 #include "arch/x86/cpu.h"
 #include "vm/debug_rules.h"
 #include "vm/exits.h"
-#include "vm/vm.h"
+#include "vm/vcpu.h"
 #include "vmx/vmcs.h"
 
 static void load(struct debug_file *file)

@@ -1,6 +1,7 @@
 #include "vm/debug_rules.h"
 
-#include "arch/x86/cpu.h"
+#include "arch/x86/reg_bits.h"
+#include "arch/x86/reg_bits.h"
 #include "vmx/event.h"
 
 /* The qualification of MOV DR (SDM 3, table 28-4). */
@@ -8,8 +9,6 @@
 #define DR_FROM   BIT(4)
 #define DR_GPR    BITS(11, 8)
 
-#define DR6_BD       BIT(13)
-#define DR7_GD       BIT(13)
 #define DR7_ONES     BIT(10)
 #define DR7_WRITABLE (BITS(31, 16) | DR7_GD | BITS(9, 0))
 

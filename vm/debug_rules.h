@@ -6,7 +6,7 @@
 #pragma once
 
 #include "lib/compiler.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 /* The registers that are not in the VMCS. */
 struct debug_file {

@@ -1,8 +1,10 @@
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/mitigate.h"
 #include "guest/abi.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/ve.h"
@@ -43,56 +45,7 @@ static COLD void triple_fault(struct vcpu *vcpu)
 static COLD void halt(struct vcpu *vcpu)
 {
     vmx_skip_instruction(&vcpu->vmx);
-    vcpu->halted = true;
-    vcpu->vmx.attention = true;
-}
-
-static const enum vm_ending mmio_endings[] = {
-    [MMIO_END_DELIVERY] = VM_ENDED_MMIO_DURING_DELIVERY,
-    [MMIO_END_MISCONFIG] = VM_ENDED_MISCONFIGURATION,
-    [MMIO_END_UNSUPPORTED] = VM_ENDED_UNSUPPORTED_INSTRUCTION,
-    [MMIO_END_FETCH] = VM_ENDED_MEMORY_FAULT,
-    [MMIO_END_TABLES] = VM_ENDED_MEMORY_FAULT,
-    [MMIO_END_PAGING] = VM_ENDED_MEMORY_FAULT,
-    [MMIO_END_STALE] = VM_ENDED_MEMORY_FAULT,
-    [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
-};
-
-NOINLINE void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
-{
-    struct mmio_vcpu *mmio = &vcpu->mmio;
-    if (pass_is_open(&vcpu->pass) && outcome != MMIO_REENTER && outcome != MMIO_PASS)
-        pass_close(vcpu);
-    switch (outcome) {
-    case MMIO_DONE:
-        vmx_end_interrupt_shadow();
-        if (unlikely(mmio->single_step))
-            vmx_raise_single_step(&vcpu->vmx);
-        if (unlikely(mmio->breakpoints_met))
-            vmx_raise_trap(mmio->breakpoints_met);
-        return;
-    case MMIO_REENTER:
-        if (vmx_exit_defines[vcpu->vmx.exit.reason] & OF_INSTRUCTION)
-            vmx_retry_instruction(&vcpu->vmx);
-        return;
-    case MMIO_INJECT:
-        if (mmio->fault.vector == VECTOR_PF)
-            write_cr2(mmio->fault.cr2);
-        vmx_raise(&vcpu->vmx, mmio->fault.vector, mmio->fault.error_code);
-        return;
-    case MMIO_PASS:
-        pass_open(vcpu, vmx_exit_gpa(&vcpu->vmx.exit));
-        return;
-    case MMIO_VE:
-        ve_take(vcpu);
-        return;
-    case MMIO_STALE:
-        tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_STALE);
-        return;
-    case MMIO_END:
-        vm_end(vcpu->vm, mmio_endings[mmio->end], "%s", mmio->text);
-        return;
-    }
+    attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
 }
 
 /* An event whose delivery the exit cut short goes back into the queue. */
@@ -233,22 +186,6 @@ static COLD void xsetbv(struct vcpu *vcpu)
     vmx_skip_instruction(&vcpu->vmx);
 }
 
-uint64_t vcpu_exit_count(const struct vcpu *vcpu)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < REASON_COUNT; i++)
-        sum += vcpu->exits[i];
-    return sum;
-}
-
-uint64_t vm_exit_count(const struct vm *vm)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        sum += vcpu_exit_count(vm->vcpus[i]);
-    return sum;
-}
-
 static NOINLINE void handle_any(struct vcpu *vcpu)
 {
     uint32_t reason = vcpu->vmx.exit.reason;
@@ -258,10 +195,12 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
         return exception_or_nmi(vcpu);
     case REASON_EXTERNAL_INTERRUPT:
         return host_interrupt();
-    case REASON_PREEMPTION_TIMER: /* attend() looks at the clock */
-    case REASON_INTERRUPT_WINDOW: /* and delivers what waits */
+    case REASON_PREEMPTION_TIMER:
+        attention_request(&vcpu->vmx.attention, ATTENTION_TIMER);
+        return;
+    case REASON_INTERRUPT_WINDOW:
     case REASON_NMI_WINDOW:
-        vcpu->vmx.attention = true;
+        attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
         return;
     case REASON_CR_ACCESS:
         return exit_cr_access(vcpu);
@@ -314,7 +253,7 @@ static COLD void handle_rare(struct vcpu *vcpu)
         vcpu->exits[reason]++;
         handle_any(vcpu);
     } else if (reason & EXIT_REASON_ENTRY_FAILED) { /* vmx_run() explains it */
-        vcpu->vmx.attention = true;
+        attention_request(&vcpu->vmx.attention, ATTENTION_ENTRY_FAILED);
     } else {
         vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %#x at RIP %#lx has no handler",
                reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
@@ -338,32 +277,29 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
 
 static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 {
-    tlb_pay_debt(vcpu->mmio.mmu, (unsigned)THIS_CPU);
-    epoch_pass(THIS_CPU, epoch);
+    tlb_pay_debt(vcpu->mmio.mmu, this_cpu());
+    epoch_pass(this_cpu(), epoch);
     pml_follow(vcpu);
     return true;
 }
 
 /* Arms the preemption timer, which stood still since the exit, for what is left until the next
- * event. A kick's handler sets the timer to 0, and this would undo that, so the kick is looked for
- * afterwards (vm/pcpu.h). False: it came, or the event is due. */
+ * event. A kick's handler sets the timer to 0, and this would undo that, so requests are looked for
+ * again afterwards (vm/pcpu.h). False: one came, or the event is due. */
 static ALWAYS_INLINE bool rearm_timer(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
     if (unlikely(now >= vcpu->next_event))
         return false;
     vmx_set_timer(vcpu->next_event - now);
-    return !READ_ONCE(vcpu->kicked);
+    return READ_ONCE(vcpu->vmx.attention.word) == ATTENTION_REARM;
 }
 
-/* Something has asked for attention, or so many exits were made that the clock has to be looked at:
- * each one where the timer is armed for each entry. */
+/* Attention was requested, or so many exits were made that the clock has to be looked at. Where the
+ * only request is to arm the timer for this entry, the guest goes on. */
 static NOINLINE bool goes_on(struct vcpu *vcpu)
 {
-    if (vcpu->vmx.attention || !vcpu->arm_at_entry)
-        return false;
-    vcpu->exits_left = 1;
-    return rearm_timer(vcpu);
+    return vcpu->vmx.attention.word == ATTENTION_REARM && rearm_timer(vcpu);
 }
 
 static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
@@ -375,7 +311,8 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
     } else {
         handle_rare(vcpu);
     }
-    if (unlikely(vcpu->vmx.attention || !--vcpu->exits_left) && !goes_on(vcpu)) {
+    if (unlikely(attention_pending(&vcpu->vmx.attention) || !--vcpu->exits_left) &&
+        !goes_on(vcpu)) {
         bool again = false;
         IN_REGISTER(again); /* not one that the way below would have to set aside */
         return again;
@@ -394,7 +331,7 @@ static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
         vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)
         pml_drain(vcpu);
-    if (pass_is_open(&vcpu->pass)) {
+    if (pass_is_open(vcpu)) {
         tlb_leave_at(vcpu->place); /* closing waits for those that are in their guests */
         pass_exit(vcpu, reason);
     }

@@ -1,5 +1,6 @@
 #include "vm/features.h"
 
+#include "arch/x86/reg_bits.h"
 #include "guest/abi.h"
 #include "vm/cpuid_table.h"
 #include "lib/assert.h"

@@ -3,6 +3,7 @@
  * and which MSRs and bits of CR4 and XCR0 come with it. What has no row is not there for a guest.
  */
 #include "vm/features.h"
+#include "arch/x86/reg_bits.h"
 #include "vmx/controls.h"
 #include "vmx/xcr0.h"
 

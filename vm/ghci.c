@@ -3,7 +3,7 @@
 
 #include "lib/errno.h"
 #include "mmu/memslot.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 /* What RCX may expose: general registers but RAX, RCX and RSP, and XMM registers. */
 #define EXPOSABLE (0xffff0000ull | (0xffffull & ~(BIT(0) | BIT(1) | BIT(4))))

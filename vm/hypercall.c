@@ -4,10 +4,12 @@
 #include "arch/x86/tsc.h"
 #include "guest/abi.h"
 #include "vm/counters.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ghci.h"
 #include "vm/hypercall.h"
 #include "vm/trace.h"
+#include "vm/vm.h"
 #include "lib/errno.h"
 #include "lib/trace.h"
 #include "mmu/memslot.h"
@@ -246,7 +248,7 @@ static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUM
 static bool is_interrupted(void *context)
 {
     struct vcpu *vcpu = context;
-    return READ_ONCE(vcpu->kicked) || vm_ending(vcpu->vm) != VM_RUNNING ||
+    return attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) ||
            rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
@@ -286,8 +288,8 @@ static COLD void call_by_number(struct vcpu *vcpu)
     int64_t result =
         arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
     gpr[GPR_RAX] = (uint64_t)result & mask;
-    vcpu->has_chores = mmu_has_chores(&vcpu->vm->mmu);
-    vcpu->vmx.attention |= vcpu->has_chores;
+    if (mmu_has_chores(&vcpu->vm->mmu))
+        attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
     if (call.rbx != before.rbx)
         gpr[GPR_RBX] = call.rbx & mask;
     if (call.rcx != before.rcx)

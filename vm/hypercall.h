@@ -1,7 +1,9 @@
 /* A hypercall's arguments and results, for the files that have some. */
 #pragma once
 
-#include "vm/vm.h"
+#include "lib/types.h"
+
+struct vcpu;
 
 #define CALL_ARGUMENTS 4
 

@@ -5,6 +5,7 @@
 #include "vm/io.h"
 #include "lib/assert.h"
 #include "vm/exits.h"
+#include "vm/vm.h"
 
 static uint64_t with_low_bytes(uint64_t old, uint64_t value, uint64_t mask)
 {

@@ -1,7 +1,10 @@
 /* I/O instructions: what vm/io.c and vm/io_string.c share. */
 #pragma once
 
-#include "vm/vm.h"
+#include "lib/bits.h"
+#include "lib/types.h"
+
+struct vcpu;
 
 /* The qualification (SDM 3, table 28-5). */
 #define IO_SIZE   BITS(2, 0) /* less one */

@@ -8,8 +8,11 @@
  */
 #include "vm/io.h"
 
+#include "arch/x86/reg_bits.h"
 #include "mmio/operand.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
+#include "vm/vm.h"
 #include "vmx/vmcs.h"
 
 /* The instruction information (SDM 3, table 28-8). */
@@ -121,8 +124,9 @@ static void repeat(struct string_io *io)
     uint64_t mask = io->address_mask;
 
     for (unsigned n = 0; *count & mask; n++) {
-        if (n && (n == ITERATIONS || vcpu->vmx.attention || io->context.rflags & RFLAGS_TF ||
-                  io->breakpoints)) {
+        if (n && (n == ITERATIONS ||
+                  attention_requested(&vcpu->vmx.attention, ~(uint64_t)ATTENTION_REARM) ||
+                  io->context.rflags & RFLAGS_TF || io->breakpoints)) {
             pause(io);
             return;
         }

@@ -5,14 +5,10 @@
 #include "vm/sched.h"
 #include "vm/sleep.h"
 #include "vm/startup.h"
+#include "vm/vm.h"
 #include "mmu/tlb.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
-
-/* The mailbox's news, set after what they tell of. */
-#define MAIL_VECTORS 0xfu /* a bit for each word of them */
-#define MAIL_NMI     0x10u
-#define MAIL_INIT    0x20u
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
@@ -20,7 +16,7 @@
  * nothing reaches the CPU. Whatever is sent after that IPI is kept. */
 static void empty(struct mailbox *mail)
 {
-    __atomic_fetch_and(&mail->news, MAIL_INIT, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&mail->nmi, 0, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
         __atomic_store_n(&mail->vectors[i], 0, __ATOMIC_SEQ_CST);
 }
@@ -32,7 +28,7 @@ static void send_startup(struct vcpu *to, uint8_t vector)
     empty(&to->mailbox);
     if (!startup_send(&to->mailbox.startup, vector))
         return;
-    to->starting = true;
+    attention_request(&to->vmx.attention, ATTENTION_START);
     __atomic_add_fetch(&to->vm->active, 1, __ATOMIC_RELAXED); /* the sender keeps it above 0 */
     sched_add(to);
 }
@@ -40,22 +36,19 @@ static void send_startup(struct vcpu *to, uint8_t vector)
 static void post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
-    uint32_t news;
     switch (message->mode) {
     case LAPIC_FIXED:
     case LAPIC_LOWEST:
         __atomic_fetch_or(&mail->vectors[message->vector / 64], BIT(message->vector % 64),
                           __ATOMIC_RELAXED);
-        news = 1u << message->vector / 64;
         break;
     case LAPIC_NMI:
-        news = MAIL_NMI;
+        __atomic_store_n(&mail->nmi, 1, __ATOMIC_RELAXED);
         break;
     case LAPIC_INIT:
         empty(mail);
         if (!startup_init(&mail->startup))
             return;
-        news = MAIL_INIT;
         break;
     case LAPIC_STARTUP:
         send_startup(to, message->vector);
@@ -63,7 +56,7 @@ static void post(struct vcpu *to, const struct lapic_message *message)
     default:
         return;
     }
-    __atomic_fetch_or(&mail->news, news, __ATOMIC_SEQ_CST);
+    attention_request(&to->vmx.attention, ATTENTION_MAIL);
     sleep_alert(to);
 }
 
@@ -83,36 +76,36 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
-bool ipi_waiting(const struct vcpu *vcpu)
+/* What others have left there since the last time. */
+static uint64_t take(uint64_t *word)
 {
-    return __atomic_load_n(&vcpu->mailbox.news, __ATOMIC_SEQ_CST);
+    return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
 }
 
 void ipi_receive(struct vcpu *vcpu)
 {
     struct mailbox *mail = &vcpu->mailbox;
-    if (!__atomic_load_n(&mail->news, __ATOMIC_RELAXED))
+    if (!attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL))
         return;
     if (startup_is_stopped(&mail->startup)) { /* what else is there is for after the start */
-        vcpu->stopping = true;
+        attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
         return;
     }
-    uint32_t news = __atomic_exchange_n(&mail->news, 0, __ATOMIC_ACQUIRE);
-    for (uint32_t left = news & MAIL_VECTORS; left; left &= left - 1) {
-        unsigned i = (unsigned)__builtin_ctz(left);
-        uint64_t set = __atomic_exchange_n(&mail->vectors[i], 0, __ATOMIC_RELAXED);
-        for (; set; set &= set - 1)
+    attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
+    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
+        for (uint64_t set = take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
-    }
-    if (news & MAIL_NMI)
+    if (take(&mail->nmi))
         vcpu_nmi(vcpu);
 }
 
 bool ipi_restarts(struct vcpu *vcpu)
 {
-    vcpu->stopping = false;
-    vcpu->starting = startup_restarts(&vcpu->mailbox.startup);
-    return vcpu->starting;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_STOP | ATTENTION_HALTED);
+    if (!startup_restarts(&vcpu->mailbox.startup))
+        return false;
+    attention_request(&vcpu->vmx.attention, ATTENTION_START);
+    return true;
 }
 
 /* ---- Starting -------------------------------------------------------------------------------- */
@@ -120,12 +113,11 @@ bool ipi_restarts(struct vcpu *vcpu)
 void ipi_start(struct vcpu *vcpu)
 {
     int vector = startup_take(&vcpu->mailbox.startup);
-    vcpu->starting = false;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_START);
     if (vector < 0) {
-        vcpu->stopping = true;
+        attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
         return;
     }
-    vcpu->halted = false;
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->vmx.pending = (struct event_pending){0};
     vcpu->external.valid = vcpu->delayed.valid = false;

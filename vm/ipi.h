@@ -7,13 +7,13 @@
  */
 #pragma once
 
-#include "vm/vm.h"
+#include "lib/types.h"
+
+struct lapic_message;
+struct vcpu;
 
 /* From the sender's ICR, to all others that are addressed. */
 void ipi_send(struct vcpu *from, const struct lapic_message *message);
-
-/* Is anything in the mailbox? For any pCPU. */
-bool ipi_waiting(const struct vcpu *vcpu);
 
 /* Takes what is in the mailbox. */
 void ipi_receive(struct vcpu *vcpu);
@@ -23,5 +23,5 @@ void ipi_receive(struct vcpu *vcpu);
 bool ipi_restarts(struct vcpu *vcpu);
 
 /* With the VMCS loaded and before extra_state_load(): the state in which a start-up IPI starts a
- * CPU. Where another INIT has overtaken that, vcpu->stopping is set instead. */
+ * CPU. Where another INIT has overtaken that, the vCPU is asked to stop again instead. */
 void ipi_start(struct vcpu *vcpu);

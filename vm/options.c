@@ -1,6 +1,6 @@
 #include "vm/options.h"
 
-#include "arch/x86/cpus.h"
+#include "lib/cpu_local.h"
 #include "arch/x86/flaws.h"
 #include "boot/boot_info.h"
 #include "lib/bits.h"

@@ -9,7 +9,8 @@
 
 void pass_open(struct vcpu *vcpu, gpa_t gpa)
 {
-    vcpu->vmx.attention = true;
+    attention_request(&vcpu->vmx.attention, ATTENTION_PASS);
+    vmx_update_extra_work(&vcpu->vmx);
     if (mmu_track_open(&vcpu->vm->mmu, &vcpu->pass.opening, gpa))
         vm_end(vcpu->vm, VM_ENDED_MEMORY_FAULT,
                "one instruction at RIP %#lx writes to more than %u tracked pages",
@@ -19,7 +20,8 @@ void pass_open(struct vcpu *vcpu, gpa_t gpa)
 void pass_close(struct vcpu *vcpu)
 {
     mmu_track_close(&vcpu->vm->mmu, &vcpu->pass.opening);
-    vcpu->vmx.extra_work = vcpu->vmx.pml_on || vmx.poison;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_PASS);
+    vmx_update_extra_work(&vcpu->vmx);
 }
 
 /* With the trap flag the entry wants the single step to be pending in a shadow (SDM 3, 27.3.1.5);
@@ -53,7 +55,7 @@ void pass_arm(struct vcpu *vcpu)
         arm_time(SHORT_TIME);
     else
         arm_instruction(vcpu);
-    vcpu->vmx.extra_work = vcpu->vmx.attention = true;
+    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT); /* the window may have to be closed */
 }
 
 void pass_exit(struct vcpu *vcpu, uint32_t reason)

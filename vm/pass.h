@@ -18,7 +18,7 @@
 struct vcpu;
 
 struct pass {
-    struct track_opening opening; /* its count: something is open */
+    struct track_opening opening; /* the pages that are open */
     bool armed;                   /* for one instruction, with what was there before: */
     uint64_t rip, interruptibility, pending_debug;
 };
@@ -34,8 +34,3 @@ void pass_exit(struct vcpu *vcpu, uint32_t reason);
 
 /* Closes what is open. */
 void pass_close(struct vcpu *vcpu);
-
-static inline bool pass_is_open(const struct pass *pass)
-{
-    return unlikely(pass->opening.count != 0);
-}

@@ -1,13 +1,13 @@
 #include "vm/pcpu.h"
+#include "vm/vm.h"
 
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/mitigate.h"
 #include "lib/log.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
-
-_Static_assert(CPUS_MAX == TLB_CPUS, "the same CPUs");
 
 #define START_MS 1000
 
@@ -16,16 +16,6 @@ static struct {
     struct pcpu_counts counts;
 } __attribute__((aligned(64))) pcpus[CPUS_MAX];
 static uint64_t running = BIT(0);
-
-unsigned tlb_this_cpu(void)
-{
-    return (unsigned)this_cpu();
-}
-
-void tlb_kick(unsigned pcpu)
-{
-    cpu_kick(pcpu);
-}
 
 uint64_t pcpus_running(void)
 {
@@ -54,7 +44,7 @@ struct pcpu_counts pcpus_counts(void)
 
 void pcpu_takes(struct vcpu *vcpu, bool migrated)
 {
-    unsigned self = (unsigned)this_cpu();
+    unsigned self = this_cpu();
     pcpus[self].counts.turns++;
     pcpus[self].counts.migrations += migrated;
     __atomic_store_n(&pcpus[self].vcpu, vcpu, __ATOMIC_RELAXED);
@@ -72,12 +62,11 @@ void pcpu_halts(void)
     pcpus[this_cpu()].counts.halts++;
 }
 
-/* In the NMI, or for this pCPU itself. That attend() clears `attention` afterwards does no harm:
- * with the timer at 0 the guest is left again. */
+/* In the NMI, or for this pCPU itself. If nobody looks at the request before the entry, the timer
+ * makes the guest be left again. */
 static void look_again(struct vcpu *vcpu)
 {
-    WRITE_ONCE(vcpu->kicked, true);
-    WRITE_ONCE(vcpu->vmx.attention, true);
+    attention_request(&vcpu->vmx.attention, ATTENTION_KICK);
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
 }
 
@@ -91,7 +80,7 @@ void transcript_has_news(void)
 {
     struct vcpu *vcpu = vcpu_here();
     if (vcpu)
-        WRITE_ONCE(vcpu->vmx.attention, true);
+        attention_request(&vcpu->vmx.attention, ATTENTION_PRINT);
 }
 
 struct transcript *transcript_running(const char **name)
@@ -130,7 +119,7 @@ static void start_this(void)
 {
     extra_state_enable();
     mitigate_start();
-    if (!trace_create_ring((unsigned)this_cpu()) && vmx_init_cpu())
+    if (!trace_create_ring(this_cpu()) && vmx_init_cpu())
         __atomic_fetch_or(&running, BIT(this_cpu()), __ATOMIC_RELEASE);
 }
 

@@ -9,7 +9,9 @@
  */
 #pragma once
 
-#include "vm/vm.h"
+#include "lib/types.h"
+
+struct vcpu;
 
 /* Lets all CPUs enter VMX operation. One that cannot, or is not like the boot CPU, runs no guests,
  * after a sentence. */

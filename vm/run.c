@@ -1,8 +1,10 @@
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
 #include "arch/x86/mitigate.h"
 #include "arch/x86/tsc.h"
+#include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
 #include "vm/pcpu.h"
@@ -15,66 +17,8 @@
 
 #define EXITS_UNATTENDED 64u /* in a row, until the clock is looked at */
 
-/* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has
- * come since the last look at everything. One that comes now sees to that itself. */
-static void arm_timer(const struct vcpu *vcpu, uint64_t ticks)
-{
-    vmx_set_timer(ticks);
-    if (unlikely(READ_ONCE(vcpu->kicked)))
-        vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
-uint64_t vcpu_next_event(const struct vcpu *vcpu)
-{
-    uint64_t timer = lapic_deadline(&vcpu->lapic);
-    return vcpu->delayed.valid ? earlier(timer, vcpu->delayed_until) : timer;
-}
-
-/* Against absolute times, so that a guest that has it armed anew all the time gains nothing. The
- * preemption timer stands still outside the guest, and some CPUs do not keep its value. So for an
- * event of the guest's own to come in time, and on these CPUs for everything, it is armed at each
- * entry: rearm_timer() in vm/dispatch.c does that. The rest can be late by as long as the guest
- * did not run. */
-static void arm_next(struct vcpu *vcpu, uint64_t now)
-{
-    uint64_t event = vcpu_next_event(vcpu);
-    uint64_t others = earlier(vcpu->slice_end, sleep_next());
-    uint64_t rest = earlier(others, earlier(vcpu->budget_end, vcpu->vm->nx_due));
-    vcpu->next_event = earlier(event, rest);
-    vcpu->arm_at_entry =
-        event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER);
-    if (vcpu->arm_at_entry)
-        vcpu->exits_left = 1;
-    arm_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
-}
-
-void vcpu_arm_timer(struct vcpu *vcpu)
-{
-    arm_next(vcpu, rdtsc());
-}
-
-/* The guest does not go on if its slice is over. */
-void vcpu_arm_for_slice(struct vcpu *vcpu)
-{
-    uint64_t now = rdtsc();
-    if (now < vcpu->next_event)
-        arm_timer(vcpu, vcpu->next_event - now);
-    else
-        vcpu->exits_left = 1;
-}
-
-void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks)
-{
-    uint64_t now = rdtsc();
-    vcpu->delayed = *event;
-    vcpu->delayed_until = ticks < ~now ? now + ticks : ~0ull;
-    arm_next(vcpu, now);
-}
+#define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
+#define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED)
 
 static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
@@ -119,13 +63,13 @@ static void look_at_queue(struct vcpu *vcpu, uint64_t now)
  * halted. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
-    vcpu->kicked = false;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
     ipi_receive(vcpu);
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu->vm, now);
     look_at_queue(vcpu, now);
-    arm_next(vcpu, now);
+    clock_arm(vcpu, now);
     if (now >= vcpu->budget_end)
         over_budget(vcpu);
 }
@@ -144,11 +88,10 @@ static void enter(struct vcpu *vcpu)
 static void halt_cpu(struct vcpu *vcpu)
 {
     pcpu_halts();
-    vcpu->vmx.attention = true; /* back to here, whatever the exit */
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
-    epoch_offline((unsigned)THIS_CPU);
+    epoch_offline(this_cpu());
     enter(vcpu);
-    epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
+    epoch_online(this_cpu(), &vcpu->vm->mmu);
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
@@ -161,9 +104,10 @@ static bool sleeps_for_ever(const struct vcpu *vcpu)
  * look_at_clock() kicks, and ends the halt. */
 static void wait_halted(struct vcpu *vcpu)
 {
-    while (vm_ending(vcpu->vm) == VM_RUNNING && !vcpu->stopping) {
+    struct attention *requests = &vcpu->vmx.attention;
+    while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP)) {
         if (vmx_wakes(&vcpu->vmx)) {
-            vcpu->halted = false;
+            attention_clear(requests, ATTENTION_HALTED);
             return;
         }
         if (sleeps_for_ever(vcpu)) {
@@ -188,7 +132,7 @@ static void wait_halted(struct vcpu *vcpu)
 static void print_own(struct vcpu *vcpu)
 {
     uint64_t start = rdtsc();
-    while (!READ_ONCE(vcpu->kicked) && !sched_anyone_waits() &&
+    while (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK) && !sched_anyone_waits() &&
            transcript_is_current(vcpu->vm->console.transcript) && transcript_print())
         ;
     vcpu->budget_end += rdtsc() - start;
@@ -198,41 +142,44 @@ static void print_own(struct vcpu *vcpu)
  * in its own time: the VM's other vCPUs did not ask for it. True: look around, then do another. */
 static bool do_chore(struct vcpu *vcpu)
 {
-    if (likely(!vcpu->has_chores) || vm_ending(vcpu->vm) != VM_RUNNING ||
-        rdtsc() >= vcpu->slice_end)
+    struct attention *requests = &vcpu->vmx.attention;
+    if (likely(!attention_requested(requests, ATTENTION_CHORES)) ||
+        attention_requested(requests, ATTENTION_ENDED) || rdtsc() >= vcpu->slice_end)
         return false;
-    vcpu->has_chores = mmu_do_chore(&vcpu->vm->mmu);
-    return vcpu->has_chores;
+    bool more = mmu_do_chore(&vcpu->vm->mmu);
+    if (!more)
+        attention_clear(requests, ATTENTION_CHORES);
+    return more;
 }
 
 /* What is due before the guest goes on. False: it does not, or not now. */
 static bool attend(struct vcpu *vcpu)
 {
-    struct vm *vm = vcpu->vm;
+    struct attention *requests = &vcpu->vmx.attention;
     if (unlikely(transcript_has_text()))
         print_own(vcpu);
     do {
         uint64_t now = rdtsc();
-        if (now >= vcpu->next_event || vcpu->vmx.exit.reason == REASON_PREEMPTION_TIMER ||
-            vcpu->kicked)
+        if (now >= vcpu->next_event || attention_requested(requests, LOOK_AT_CLOCK))
             look_at_clock(vcpu, now);
-        else if (vcpu->arm_at_entry)
-            arm_timer(vcpu, vcpu->next_event - now);
-        if (vcpu->halted)
+        else if (attention_requested(requests, ATTENTION_REARM))
+            clock_rearm(vcpu, now);
+        if (attention_requested(requests, ATTENTION_HALTED))
             wait_halted(vcpu);
-    } while (READ_ONCE(vcpu->kicked) || do_chore(vcpu));
-    if (vm_ending(vm) != VM_RUNNING || vcpu->stopping || vcpu->halted || rdtsc() >= vcpu->slice_end)
+    } while (attention_requested(requests, ATTENTION_KICK) || do_chore(vcpu));
+    if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
-        vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault: an exception during the delivery of #DF");
+        vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
+               "triple fault: an exception during the delivery of #DF");
         return false;
     }
     /* For what waits for a window the CPU exits once that is open. */
-    vcpu->vmx.attention = false;
-    vcpu->exits_left = vcpu->arm_at_entry ? 1 : EXITS_UNATTENDED;
-    if (pass_is_open(&vcpu->pass))
+    attention_clear(requests, ATTENTION_EVENT | ATTENTION_PRINT);
+    vcpu->exits_left = EXITS_UNATTENDED;
+    if (pass_is_open(vcpu))
         pass_arm(vcpu);
-    (void)tlb_enter(&vm->mmu, THIS_CPU);
+    (void)tlb_enter(&vcpu->vm->mmu, this_cpu());
     pml_follow(vcpu);
     return true;
 }
@@ -241,35 +188,35 @@ static bool attend(struct vcpu *vcpu)
  * here since; the EPTP's translations are the ledger's business (rule T5). */
 static void begin(struct vcpu *vcpu)
 {
-    epoch_online((unsigned)THIS_CPU, &vcpu->vm->mmu);
-    vcpu->place = tlb_place(THIS_CPU);
+    epoch_online(this_cpu(), &vcpu->vm->mmu);
+    vcpu->place = tlb_place(this_cpu());
     trace_run(vcpu->vm->number, vcpu->index, vcpu->traced);
     memory_pay_from(vcpu->vm->number);
     mitigate_enter_vm(vcpu->vm->number);
     bool migrated = vmx_load(&vcpu->vmx);
     if (migrated)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_MIGRATION);
-    if (vcpu->starting)
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_START))
         ipi_start(vcpu);
     const char *refused = extra_state_load(&vcpu->extra);
     if (unlikely(refused))
         vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
-               "CPU %lu refuses the %s that the guest had on another one; pin the VM with pin=",
-               THIS_CPU, refused);
+               "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
+               this_cpu(), refused);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
-    vcpu->kicked = true; /* the first look is at everything */
+    attention_request(&vcpu->vmx.attention, ATTENTION_KICK); /* the first look is at everything */
     pcpu_takes(vcpu, migrated);
 }
 
 static void end(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
-    if (pass_is_open(&vcpu->pass))
+    if (pass_is_open(vcpu))
         pass_close(vcpu);
     pcpu_drops(vcpu);
-    tlb_leave(THIS_CPU);
-    epoch_offline((unsigned)THIS_CPU);
+    tlb_leave(this_cpu());
+    epoch_offline(this_cpu());
     vcpu->budget_left = vcpu->budget_end > now ? vcpu->budget_end - now : 0;
     trace_run(0, 0, NULL);
     extra_state_save(&vcpu->extra);

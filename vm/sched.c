@@ -1,8 +1,9 @@
 #include "vm/sched.h"
 
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/kick.h"
 #include "vm/pcpu.h"
-#include "vm/sleep.h"
+#include "vm/vcpu.h"
 #include "lib/spinlock.h"
 
 static struct queue {
@@ -21,7 +22,7 @@ static unsigned waiting(unsigned pcpu)
 
 bool sched_waiting(void)
 {
-    return waiting((unsigned)this_cpu());
+    return waiting(this_cpu());
 }
 
 static void count(struct queue *queue, const struct vcpu *vcpu, unsigned by)
@@ -85,7 +86,7 @@ static unsigned choose(const struct vcpu *vcpu)
     unsigned best = claim_idle();
     if (best != CPUS_MAX)
         return best;
-    best = (unsigned)this_cpu();
+    best = this_cpu();
     for (uint64_t left = pcpus_running(); left; left &= left - 1) {
         unsigned pcpu = (unsigned)__builtin_ctzll(left);
         if (waiting(pcpu) < waiting(best))
@@ -113,9 +114,9 @@ void sched_wake_one(void)
         wake(pcpu);
 }
 
-/* What stays behind here could run on an idle pCPU. */
-static void share(void)
+void sched_found(void)
 {
+    sched_busy();
     if (sched_waiting())
         sched_wake_one();
 }
@@ -124,18 +125,14 @@ static void share(void)
  * found. */
 struct vcpu *sched_take(void)
 {
-    unsigned self = (unsigned)this_cpu();
+    unsigned self = this_cpu();
     __atomic_store_n(&queues[self].wake, 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&idle, BIT(self), __ATOMIC_SEQ_CST);
     struct vcpu *vcpu = remove(&queues[self], true);
     for (uint64_t left = pcpus_running(); !vcpu && left; left &= left - 1)
         vcpu = remove(&queues[__builtin_ctzll(left)], false);
-    if (!vcpu)
-        vcpu = sleep_take();
-    if (vcpu) {
-        sched_busy();
-        share();
-    }
+    if (vcpu)
+        sched_found();
     return vcpu;
 }
 

@@ -29,10 +29,13 @@ struct sched_entry {
 /* Lets the vCPU wait: for the pCPU it is pinned to, an idle one, or the one with fewest waiting. */
 void sched_add(struct vcpu *vcpu);
 
-/* The next one for this pCPU, one of its sleepers if there is nothing else, or NULL: then this pCPU
- * is idle, and whoever adds something or calls sched_wake_all() from now on ends its next
- * sched_idle(). */
+/* The next one for this pCPU, or NULL: then this pCPU is idle, and whoever adds something or calls
+ * sched_wake_all() from now on ends its next sched_idle(). */
 struct vcpu *sched_take(void);
+
+/* A pCPU that was idle has found something else to run. What waits in its queue could run on a pCPU
+ * that still is. */
+void sched_found(void);
 void sched_idle(void);
 void sched_wake_all(void);
 

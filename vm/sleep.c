@@ -1,6 +1,6 @@
 #include "vm/sleep.h"
 
-#include "vm/ipi.h"
+#include "arch/x86/this_cpu.h"
 #include "vm/sched.h"
 
 struct sleepers sleepers[CPUS_MAX];
@@ -38,8 +38,9 @@ void sleep_add(struct vcpu *vcpu)
     vcpu->sched.next = here->first;
     here->first = vcpu;
     set_next(here);
-    __atomic_store_n(&vcpu->sched.asleep, (uint32_t)this_cpu() + 1, __ATOMIC_SEQ_CST);
-    bool awake = (ipi_waiting(vcpu) || vm_ending(vcpu->vm) != VM_RUNNING) && claim(vcpu);
+    __atomic_store_n(&vcpu->sched.asleep, this_cpu() + 1, __ATOMIC_SEQ_CST);
+    bool awake =
+        attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL | ATTENTION_ENDED) && claim(vcpu);
     if (awake)
         unlink(here, vcpu);
     spin_unlock(&here->lock);
@@ -81,5 +82,8 @@ void sleep_wake(uint64_t now)
 
 struct vcpu *sleep_take(void)
 {
-    return take(&sleepers[this_cpu()], TIME_NEVER);
+    struct vcpu *vcpu = take(&sleepers[this_cpu()], TIME_NEVER);
+    if (vcpu)
+        sched_found();
+    return vcpu;
 }

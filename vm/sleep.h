@@ -9,9 +9,9 @@
  */
 #pragma once
 
-#include "vm/pcpu.h"
-#include "vm/vm.h"
 #include "lib/spinlock.h"
+#include "vm/pcpu.h"
+#include "vm/vcpu.h"
 
 /* A halted vCPU that is on no pCPU any more goes to sleep on this one. It may run elsewhere, or be
  * gone with its VM, when this returns. */

@@ -17,7 +17,7 @@
 
 #include "lib/bits.h"
 #include "lib/compiler.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 #include <stdbool.h>
 #include <stdint.h>

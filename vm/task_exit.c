@@ -5,7 +5,7 @@
 #include "arch/x86/cpu.h"
 #include "vm/exits.h"
 #include "vm/task.h"
-#include "vm/vm.h"
+#include "vm/vcpu.h"
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/string.h"

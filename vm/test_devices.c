@@ -1,8 +1,10 @@
 /* Doorbells, a window and a port for tests; see docs/ABI.md. Called by hypercalls and the bus. */
 #include "vm/test_devices.h"
 
+#include "arch/x86/this_cpu.h"
 #include "guest/abi.h"
 #include "vm/hypercall.h"
+#include "vm/vm.h"
 #include "lib/errno.h"
 
 /* ---- Doorbells ------------------------------------------------------------------------------- */
@@ -102,7 +104,7 @@ static int64_t locked(struct vcpu *vcpu, struct call *call,
                       int64_t (*function)(struct vcpu *, struct call *))
 {
     struct spinlock *lock = &vcpu->vm->tests.lock;
-    epoch_lock(lock, (unsigned)THIS_CPU);
+    epoch_lock(lock, this_cpu());
     int64_t result = function(vcpu, call);
     spin_unlock(lock);
     return result;

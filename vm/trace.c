@@ -6,6 +6,7 @@
 #include "lib/string.h"
 #include "lib/trace.h"
 #include "vm/options.h"
+#include "vm/vm.h"
 
 #define NEWEST 64 /* events that explain an end that was not expected */
 

@@ -4,7 +4,10 @@
  */
 #pragma once
 
-#include "vm/vm.h"
+#include "lib/compiler.h"
+#include "lib/types.h"
+
+struct vm;
 
 /* `all`, `off`, or a list of names with commas between; * and ? are allowed in them, and KVM's
  * names, too. Takes effect at once. -EINVAL after a sentence. */

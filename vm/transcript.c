@@ -1,7 +1,7 @@
 /* See the header. Pure. */
 #include "vm/transcript.h"
 
-#include "arch/x86/cpus.h"
+#include "lib/cpu_local.h"
 #include "lib/assert.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -221,7 +221,7 @@ static struct speaker {
 
 void transcript_speak_for(struct transcript *transcript, const char *name)
 {
-    struct speaker *speaker = &speakers[tlb_this_cpu()];
+    struct speaker *speaker = &speakers[this_cpu()];
     speaker->transcript = transcript;
     speaker->name = name;
 }
@@ -229,7 +229,7 @@ void transcript_speak_for(struct transcript *transcript, const char *name)
 /* An NMI that comes meanwhile must not ask for the lock that we hold: `busy`. */
 static void add(struct transcript *t, enum line_kind kind, char line[LOG_LINE_MAX])
 {
-    struct speaker *speaker = &speakers[tlb_this_cpu()];
+    struct speaker *speaker = &speakers[this_cpu()];
     size_t length = strlen(line);
     bool was_busy = speaker->busy;
     speaker->busy = true;
@@ -263,7 +263,7 @@ static void print_rest(struct transcript *t)
 
 static bool divert(enum log_level level, const char *line)
 {
-    const struct speaker *speaker = &speakers[tlb_this_cpu()];
+    const struct speaker *speaker = &speakers[this_cpu()];
     struct transcript *t = speaker->transcript;
     const char *name = speaker->name;
     char named[LOG_LINE_MAX];

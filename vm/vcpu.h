@@ -7,7 +7,7 @@
 #pragma once
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "lib/cpu_local.h"
 #include "dev/lapic.h"
 #include "lib/compiler.h"
 #include "lib/trace.h"
@@ -41,7 +41,7 @@ struct known_port {
 /* What other vCPUs of the VM have sent, until this one looks; vm/ipi.c. */
 struct mailbox {
     uint64_t vectors[4];
-    uint32_t news;    /* MAIL_: what to look at */
+    uint64_t nmi;     /* one came */
     uint32_t startup; /* vm/startup.h */
     uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
 };
@@ -56,8 +56,6 @@ struct vcpu {
     struct sched_entry sched;
     uint8_t index; /* in the VM, and its APIC ID */
     struct mailbox mailbox;
-    bool starting; /* from real mode, by the mailbox's start-up IPI */
-    bool stopping; /* an INIT came: it leaves its pCPU */
     struct ghci_memo ghci;
     struct pass pass;
     struct tlb_place place; /* of the pCPU that has the vCPU now */
@@ -65,9 +63,6 @@ struct vcpu {
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
     struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
     struct lapic lapic;
-    bool halted;
-    bool kicked;         /* by another CPU: the preemption timer has to be armed anew */
-    bool has_chores;     /* its last hypercall left some; see mmu_do_chore() */
     uint64_t tsc_offset; /* the guest's TSC less the host's */
     uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
@@ -75,7 +70,6 @@ struct vcpu {
     uint64_t budget_end;   /* TSC, while it does */
     uint64_t slice_end;    /* TSC: another vCPU's turn; TIME_NEVER: none waits */
     uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
-    bool arm_at_entry;     /* the preemption timer, before each */
     uint32_t exits_left;   /* so many, and the clock is looked at */
     struct event external; /* an interrupt that does not come through the APIC */
     struct event delayed;  /* HC_INJECT: made pending at `delayed_until` */
@@ -95,36 +89,29 @@ static inline struct vcpu *vcpu_of(struct vmx_vcpu *vmx_half)
     return container_of(vmx_half, struct vcpu, vmx);
 }
 
-/* Runs a vCPU until the VM ends, an INIT stops it (vcpu->stopping), another vCPU's turn has come on
- * this pCPU, or it has halted and another one waits. Afterwards it can be run on any pCPU. */
+/* Runs a vCPU until the VM ends, an INIT stops it, another vCPU's turn has come on this pCPU, or it
+ * has halted and another one waits: vcpu->vmx.attention says which. Afterwards it can be run on any
+ * pCPU. */
 void vcpu_run(struct vcpu *vcpu);
 
-/* For exits whose work may take long, where another vCPU waits for its turn. The preemption timer
- * stood still meanwhile and would let the guest run on for as long, and the clock is otherwise
- * looked at every some exits, which would be many such works. */
-void vcpu_arm_for_slice(struct vcpu *vcpu);
-static inline void vcpu_end_of_slice(struct vcpu *vcpu)
+/* Is write-tracked memory open for an access of the vCPU's own (vm/pass.h)? */
+static inline bool pass_is_open(const struct vcpu *vcpu)
 {
-    if (unlikely(vcpu->slice_end != TIME_NEVER))
-        vcpu_arm_for_slice(vcpu);
+    return unlikely(attention_requested(&vcpu->vmx.attention, ATTENTION_PASS));
 }
 
-/* The CPU that executes this. */
-#define THIS_CPU this_cpu()
-
-/* Exits so far, for all reasons. */
-uint64_t vcpu_exit_count(const struct vcpu *vcpu);
-
-/* Makes an event pending, now or in `ticks` of the TSC. The event has been checked. An interrupt
- * goes into the local APIC if that accepts it, and past it otherwise. */
+/* Makes a checked event pending. An interrupt goes into the local APIC if that accepts it, and past
+ * it otherwise. */
 void vcpu_pend(struct vcpu *vcpu, const struct event *event);
-void vcpu_delay(struct vcpu *vcpu, const struct event *event, uint64_t ticks);
 void vcpu_nmi(struct vcpu *vcpu);
+
+/* The interrupt that the local APIC would deliver may be another one now. */
+void vcpu_update_interrupt(struct vcpu *vcpu);
 
 /* TSC: the next event of the vCPU's own, by a delay or its APIC's timer; TIME_NEVER if there is
  * none. */
-uint64_t vcpu_next_event(const struct vcpu *vcpu);
-
-/* Lets the guest be left in time for what comes next: a delayed event, the APIC's timer, the end of
- * its budget. */
-void vcpu_arm_timer(struct vcpu *vcpu);
+static inline uint64_t vcpu_next_event(const struct vcpu *vcpu)
+{
+    uint64_t timer = lapic_deadline(&vcpu->lapic);
+    return vcpu->delayed.valid && vcpu->delayed_until < timer ? vcpu->delayed_until : timer;
+}

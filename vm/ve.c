@@ -1,6 +1,7 @@
 /* The virtualization exception; see the header. */
 #include "vm/ve.h"
 
+#include "arch/x86/reg_bits.h"
 #include "vm/ve_rules.h"
 #include "vm/options.h"
 #include "vm/vm.h"

@@ -26,15 +26,18 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
 {
     enum vm_ending running = VM_RUNNING;
     va_list arguments;
-    if (!__atomic_compare_exchange_n(&vm->ending, &running, ending, false, __ATOMIC_SEQ_CST,
-                                     __ATOMIC_SEQ_CST))
-        return;
-    va_start(arguments, format);
-    vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
-    va_end(arguments);
+    bool first = __atomic_compare_exchange_n(&vm->ending, &running, ending, false, __ATOMIC_SEQ_CST,
+                                             __ATOMIC_SEQ_CST);
+    if (first) {
+        va_start(arguments, format);
+        vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
+        va_end(arguments);
+    }
+    /* A later caller must not return to its guest either, and the first may not be here yet. */
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        WRITE_ONCE(vm->vcpus[i]->vmx.attention, true);
-        sleep_alert(vm->vcpus[i]);
+        attention_request(&vm->vcpus[i]->vmx.attention, ATTENTION_ENDED);
+        if (first)
+            sleep_alert(vm->vcpus[i]);
     }
 }
 

@@ -106,6 +106,3 @@ const char *vm_ending_name(enum vm_ending ending);
 
 /* The ending that the module asked for, and success if it was by the debug-exit port. */
 bool vm_passed(const struct vm *vm);
-
-/* Exits of all its vCPUs so far, for all reasons. */
-uint64_t vm_exit_count(const struct vm *vm);

@@ -1,18 +1,13 @@
 /* The registers that a debug exception changes; see vmx/debug.h. */
 #include "vmx/debug.h"
 
+#include "arch/x86/reg_bits.h"
 #include "lib/bits.h"
 
 /* DR6. Bits 11 and 16 are 0 if what they stand for has happened, but 1 for that in a qualification.
  */
-#define DR6_BREAKPOINTS BITS(3, 0)
-#define DR6_BUS_LOCK    BIT(11)
-#define DR6_BD          BIT(13) /* access to a debug register while DR7.GD was 1 */
-#define DR6_BS          BIT(14) /* single step */
-#define DR6_BT          DEBUG_TASK_SWITCH
-#define DR6_RTM         BIT(16)
+#define DR6_BT DEBUG_TASK_SWITCH
 
-#define DR7_GD       BIT(13)
 #define DEBUGCTL_LBR BIT(0)
 #define DEBUGCTL_BTF BIT(1)
 

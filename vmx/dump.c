@@ -6,7 +6,7 @@
 #include "vmx/errors.h"
 #include "vmx/event.h"
 #include "vmx/fields.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 #define LINE 96 /* a list of names is broken before this column */
 

@@ -1,4 +1,5 @@
 /* The entry checks of the event to be injected (SDM 3, 27.2.1.3). */
+#include "arch/x86/reg_bits.h"
 #include "vmx/entry_check_internal.h"
 
 static const char RULE[] = "27.2.1.3";

@@ -1,4 +1,5 @@
 /* The entry checks of the guest state, except its segments (SDM 3, 27.3.1). */
+#include "arch/x86/reg_bits.h"
 #include "vmx/entry_check_internal.h"
 
 static const char REGISTERS[] = "27.3.1.1";

@@ -1,4 +1,5 @@
 /* The entry checks of the host state (SDM 3, 27.2.2 to 27.2.4). */
+#include "arch/x86/reg_bits.h"
 #include "vmx/entry_check_internal.h"
 
 static const char REGISTERS[] = "27.2.2";

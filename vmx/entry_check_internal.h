@@ -1,23 +1,11 @@
 /* What the files of the entry checks share; nobody else includes this. */
 #pragma once
 
+#include "arch/x86/reg_bits.h"
 #include "vmx/entry_check.h"
 #include "vmx/event.h"
 #include "vmx/fields.h"
 
-#define CR0_PE    BIT(0)
-#define CR0_WP    BIT(16)
-#define CR0_NW    BIT(29)
-#define CR0_CD    BIT(30)
-#define CR0_PG    BIT(31)
-#define CR4_PAE   BIT(5)
-#define CR4_PCIDE BIT(17)
-#define CR4_CET   BIT(23)
-#define EFER_LME  BIT(8)
-#define EFER_LMA  BIT(10)
-#define RFLAGS_TF BIT(8)
-#define RFLAGS_IF BIT(9)
-#define RFLAGS_VM BIT(17)
 #define HIGH_HALF BITS(63, 32)
 
 struct entry_checker {

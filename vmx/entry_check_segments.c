@@ -4,7 +4,8 @@
  * is an index: ES, CS, SS, DS, FS, GS as in instructions, then LDTR and TR.
  */
 #include "vmx/entry_check_internal.h"
-#include "vmx/regs.h"
+#include "arch/x86/reg_bits.h"
+#include "arch/x86/regs.h"
 
 static const char RULE[] = "27.3.1.2";
 static const char TABLES[] = "27.3.1.3";

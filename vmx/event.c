@@ -1,7 +1,6 @@
 /* Decides which event the next VM entry delivers. Pure; see vmx/event.h. */
+#include "arch/x86/reg_bits.h"
 #include "vmx/event.h"
-
-#define RFLAGS_IF BIT(9)
 
 #define VECTOR_SET_ERROR_CODE                                                             \
     (BIT(VECTOR_DF) | BIT(VECTOR_TS) | BIT(VECTOR_NP) | BIT(VECTOR_SS) | BIT(VECTOR_GP) | \

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "arch/x86/vector_regs.h"
 #include "lib/compiler.h"
 #include "lib/types.h"
 
@@ -37,14 +38,7 @@ void extra_state_save(struct extra_state *state);
 
 /* The components of XCR0 that the list switches; 0 without XSAVE. */
 uint64_t extra_xcr0_supported(void);
-uint64_t extra_xcr0(void);
 
 /* After extra_state_enable(), before any guest: whether XSAVEC, if there is one, stores what it is
  * asked for. */
 bool extra_compaction_works(void);
-
-/* One vector register of the guest, 0 to 15: its low 16 or 32 bytes (32 only where XCR0 has AVX).
- * Setting 16 bytes leaves the rest of the register alone, as SSE does, or clears it, as AVX does;
- * setting 32 clears what is above. For the emulator (decision D9). */
-void extra_vector_get(unsigned reg, void *bytes, unsigned size);
-void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear_rest);

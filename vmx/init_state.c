@@ -1,6 +1,6 @@
 #include "vmx/init_state.h"
 
-#include "arch/x86/cpu.h"
+#include "arch/x86/reg_bits.h"
 #include "lib/string.h"
 #include "vmx/fields.h"
 

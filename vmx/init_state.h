@@ -6,7 +6,7 @@
 #pragma once
 
 #include "vmx/extra_state.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 #define DR6_RESET 0xffff0ff0u
 #define DR7_RESET 0x400u

@@ -18,7 +18,7 @@ void vmx_requeue_event(struct vmx_vcpu *vcpu)
                                              (uint32_t)vmread(VMCS_EXIT_INSTRUCTION_LENGTH));
     else
         vmx_iret_again(vcpu);
-    vcpu->attention = true;
+    attention_request(&vcpu->attention, ATTENTION_EVENT);
 }
 
 /* Takes what the entry delivers off the list. An interrupted delivery and an exception come first
@@ -77,7 +77,7 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code)
 {
     vcpu->pending.exception = event_exception(vector, error_code);
-    vcpu->attention = true;
+    attention_request(&vcpu->attention, ATTENTION_EVENT);
     if (event_is_fault(vector))
         cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
 }

@@ -1,6 +1,6 @@
 /* VMX on this CPU: is it there, is it usable, what does it offer; then VMXON. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
 #include "lib/assert.h"
 #include "lib/log.h"
@@ -60,11 +60,11 @@ static enum exit_code enable_in_feature_control(void)
     if (!rdmsr_safe(MSR_FEATURE_CONTROL, &control))
         return EXIT_OK; /* some hypervisors under us offer VMX without it */
     if (!(control & FEATURE_CONTROL_LOCKED)) {
-        log_info("IA32_FEATURE_CONTROL = %#lx on CPU %lu: unlocked; enabling VMX and locking it",
+        log_info("IA32_FEATURE_CONTROL = %#lx on CPU %u: unlocked; enabling VMX and locking it",
                  control, this_cpu());
         wrmsr(MSR_FEATURE_CONTROL, control | FEATURE_CONTROL_LOCKED | FEATURE_CONTROL_VMX_OUTSIDE);
     } else if (!(control & FEATURE_CONTROL_VMX_OUTSIDE)) {
-        log_error("the firmware has locked VMX off: IA32_FEATURE_CONTROL = %#lx on CPU %lu, bit 0 "
+        log_error("the firmware has locked VMX off: IA32_FEATURE_CONTROL = %#lx on CPU %u, bit 0 "
                   "(lock) is 1 and bit 2 (VMX outside SMX) is 0; enable virtualization in the "
                   "firmware's setup",
                   control, this_cpu());
@@ -156,7 +156,7 @@ bool vmx_init_cpu(void)
 
     identify(&here);
     if (!vmx_alike(&boot_cpu, &here, text, sizeof(text))) {
-        log_error("CPU %lu runs no guests: %s; guests need CPUs that are alike", this_cpu(), text);
+        log_error("CPU %u runs no guests: %s; guests need CPUs that are alike", this_cpu(), text);
         return false;
     }
     return enable_in_feature_control() == EXIT_OK && enter_vmx_operation() == EXIT_OK;

@@ -30,7 +30,7 @@ void vmx_pml_switch(struct vmx_vcpu *vcpu, bool on)
     empty();
     vmwrite(VMCS_SECONDARY_CONTROLS, on ? controls | SECONDARY_PML : controls);
     vcpu->pml_on = on;
-    vcpu->extra_work = on || vmx.poison;
+    vmx_update_extra_work(vcpu);
 }
 
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries)

@@ -7,7 +7,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/exceptions.h"
 #include "vmx/event.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 

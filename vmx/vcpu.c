@@ -1,6 +1,6 @@
 /* A vCPU's VMCS: how it starts, one entry and exit, and the record of the exit. */
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/mitigate.h"
 #include "lib/assert.h"
 #include "lib/errno.h"
@@ -26,26 +26,6 @@ _Static_assert(offsetof(struct vmx_vcpu, launched) == 456, "vmx/entry.S");
 #define CPUID7_RTM        BIT(11)
 #define MSR_HIGH_BASE     0xc0000000u
 #define LINK_POINTER_NONE ~0ull
-
-/* 0 where no VMCS is current, which could tell it. */
-static uint64_t instruction_error(void)
-{
-    uint64_t error;
-    bool failed;
-    __asm__ volatile("vmread %2, %0"
-                     : "=r"(error), "=@ccbe"(failed)
-                     : "r"((uint64_t)VMCS_INSTRUCTION_ERROR));
-    return failed ? 0 : error;
-}
-
-void vmcs_access_failed(uint32_t field, uint64_t value, bool write)
-{
-    log_error(
-        "%s of the VMCS field %s (%#x)%s failed: it does not exist here or no VMCS is current",
-        write ? "VMWRITE" : "VMREAD", vmcs_field_name(field), field, write ? "" : " ");
-    log_info("  value %#lx, error %lu", value, instruction_error());
-    BUG_ON(true);
-}
 
 static bool vmclear(hpa_t vmcs)
 {
@@ -138,9 +118,15 @@ static void write_host_state(void)
                                                            : vmx_exit_entry));
 }
 
+void vmx_update_extra_work(struct vmx_vcpu *vcpu)
+{
+    vcpu->extra_work = vmx.poison || vcpu->pml_on || mitigate_actions() & DO_IBRS_AT_EXIT ||
+                       attention_requested(&vcpu->attention, ATTENTION_PASS);
+}
+
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 {
-    vcpu->extra_work = vmx.poison || mitigate_actions() & DO_IBRS_AT_EXIT;
+    vmx_update_extra_work(vcpu);
     vcpu->vmcs = page_alloc(0);
     vcpu->msr_bitmap = page_alloc(0);
     if (page_is_none(vcpu->vmcs) || page_is_none(vcpu->msr_bitmap)) {
@@ -270,35 +256,6 @@ bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu)
         return false;
     __asm__ volatile("int $2");
     return true;
-}
-
-void vmx_end_interrupt_shadow(void)
-{
-    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY);
-    if (unlikely(state & INTERRUPT_SHADOW))
-        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~INTERRUPT_SHADOW);
-}
-
-void vmx_skip_instruction(struct vmx_vcpu *vcpu)
-{
-    struct cpu_regs *cpu = &vcpu->regs;
-    uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
-    uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
-
-    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. (Outside long
-     * mode CS.L means nothing, and can be 1.) */
-    if (unlikely((rip ^ next) >> 32) && !vmx_in_64_bit_code())
-        next &= 0xffffffff;
-    cpu_set_reg(cpu, REG_RIP, next);
-    if (unlikely(rflags & RFLAGS_RF))
-        cpu_set_reg(cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
-    vmx_end_interrupt_shadow();
-    vmx_raise_single_step(vcpu);
-}
-
-void vmx_retry_instruction(struct vmx_vcpu *vcpu)
-{
-    cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
 }
 
 void vmx_set_primary(uint64_t mask, bool on)

@@ -8,10 +8,11 @@
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 #include "lib/types.h"
+#include "vmx/attention.h"
 #include "vmx/controls.h"
 #include "vmx/event.h"
 #include "vmx/exit.h"
-#include "vmx/regs.h"
+#include "arch/x86/regs.h"
 
 /* What this machine's VMX offers; read once at boot. */
 struct vmx_machine {
@@ -41,9 +42,7 @@ struct vmx_vcpu {
     bool checked;           /* what is to be checked before the first entry was */
     const struct cpu *host; /* whose state the VMCS restores at exits */
 
-    /* Something has to be looked at before the next entry: an event, the clock, the end. Whoever
-     * makes such a thing sets this, so that most exits ask one question instead of many. */
-    bool attention;
+    struct attention attention;   /* why the guest must not simply go on */
     struct event_pending pending; /* what waits to be delivered */
     bool windows;                 /* a window exit is asked for */
 
@@ -52,8 +51,13 @@ struct vmx_vcpu {
     hpa_t msr_bitmap;
     hpa_t pml; /* the log, or 0 */
     bool pml_on;
-    bool extra_work; /* at each exit: the log, or the garbage */
+    bool extra_work; /* each exit begins with some; see vmx_update_extra_work() */
 };
+
+/* Whether each exit has to do something before its handler: reading the PML log, setting IBRS,
+ * closing an open pass, filling undefined fields with garbage. Called by whoever changes one of
+ * these. */
+void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 
 /* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
  * Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
@@ -96,9 +100,9 @@ void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
  * for an entry that failed: the vCPU cannot go on. */
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 
-/* Supplied by vm/: handles an exit. True: enter the guest again at once. Called by vmx/entry.S,
- * and has to begin with vmx_begin_exit(), which makes the exit record and returns the whole
- * exit-reason field. */
+/* Handles an exit. True: enter the guest again at once. Called by vmx/entry.S. Supplied by
+ * vm/dispatch.c. It has to begin with vmx_begin_exit(), which makes the exit record and returns the
+ * whole exit-reason field. */
 bool vmx_exited(struct vmx_vcpu *vcpu);
 static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 {
@@ -156,8 +160,8 @@ static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
     return vmx_deliver_event(vcpu);
 }
 
-/* Supplied by vm/: this entry delivers pending.vector. Takes that off its source, and makes the
- * next one pending if there is one. */
+/* Supplied by vm/interrupts.c. This entry delivers pending.vector. Takes that off its source, and
+ * makes the next one pending if there is one. */
 void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
 
 /* Raises an exception on the guest's behalf; delivered by the next entry, with RF in its frame if
@@ -187,7 +191,8 @@ bool vmx_wakes(const struct vmx_vcpu *vcpu);
  * blocking before that. */
 static inline void vmx_iret_again(struct vmx_vcpu *vcpu)
 {
-    vcpu->pending.iret_again = vcpu->attention = true;
+    vcpu->pending.iret_again = true;
+    attention_request(&vcpu->attention, ATTENTION_EVENT);
 }
 
 /* Whether an NMI that arrives now has to wait for an IRET. */

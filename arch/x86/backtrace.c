@@ -1,6 +1,6 @@
 #include "arch/x86/backtrace.h"
 
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/power.h"
 #include "lib/assert.h"
 #include "lib/log.h"

@@ -8,9 +8,9 @@
 #pragma once
 
 #include "arch/x86/descriptors.h"
+#include "lib/cpu_local.h"
 #include "lib/types.h"
 
-#define CPUS_MAX   64u
 #define CPU_RECORD 64u /* bytes */
 
 struct cpu {
@@ -31,15 +31,3 @@ extern struct cpu cpus[CPUS_MAX];
 
 /* CPUs in use; they are numbered below that. */
 extern unsigned cpu_count;
-
-/* The number of the CPU that executes this. A call and all that it calls run on one CPU, so the
- * compiler may remember it. What each CPU has in an array has the size of a cache line, so its
- * offset is what is kept: the exit path then need not multiply. */
-static inline uint64_t this_cpu(void)
-{
-    uint64_t offset;
-    __asm__("movq %%gs:0, %0" : "=r"(offset));
-    if (offset % CPU_RECORD || offset / CPU_RECORD >= CPUS_MAX)
-        __builtin_unreachable();
-    return offset / CPU_RECORD;
-}

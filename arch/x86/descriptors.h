@@ -1,7 +1,7 @@
 /* GDT, TSS, IDT and the stacks of a CPU. */
 #pragma once
 
-#include "boot/layout.h"
+#include "boot/start.h"
 #include "lib/types.h"
 
 struct cpu;
@@ -23,13 +23,6 @@ struct tss {
 
 #define GDT_ENTRIES 5 /* null, code, data, and the TSS takes two */
 
-struct guarded_stack {
-    uint8_t guard[STACK_GUARD]; /* not mapped once the final page tables are in place */
-    uint8_t stack[STACK_SIZE];
-};
-
-/* The boot CPU's; the others' are at AP_STACKS, in the order of the CPUs' numbers. */
-extern struct guarded_stack stacks[STACK_COUNT];
 extern const char *const stack_names[STACK_COUNT];
 
 /* The first address above a stack of the CPU. */

@@ -2,7 +2,7 @@
 
 #include "arch/x86/backtrace.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/power.h"
@@ -110,7 +110,7 @@ void exception(struct exception_frame *frame)
         return;
     }
     log_divert(NULL); /* it may have happened in there */
-    log_error("%s in the hypervisor on CPU %lu (vector %lu, error code %#lx)",
+    log_error("%s in the hypervisor on CPU %u (vector %lu, error code %#lx)",
               exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
               frame->error_code);
     if (frame->vector == VECTOR_PF || frame->vector == VECTOR_DF) {

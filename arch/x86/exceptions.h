@@ -10,7 +10,7 @@ struct exception_frame {
     uint64_t rip, cs, rflags, rsp, ss;
 };
 
-/* Called by arch/x86/vectors.S. */
+/* Called by the stubs of arch/x86/vectors.S. Supplied by arch/x86/exceptions.c. */
 void exception(struct exception_frame *frame);
 
 /* The mnemonic of an exception, e.g. "#GP general protection". */

@@ -2,7 +2,7 @@
 
 #include "arch/x86/apic.h"
 #include "arch/x86/cpu.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/tsc.h"
 #include "lib/spinlock.h"
 

@@ -1,6 +1,7 @@
 /*
- * Getting another CPU's attention: it leaves what it waits in, soon, and looks at what it was told
- * in memory. The kick is an NMI, because external interrupts can be held off (decision D11).
+ * Getting another CPU's attention by cpu_kick() (lib/cpu_local.h): it leaves what it waits in,
+ * soon, and looks at what it was told in memory. The kick is an NMI, because external interrupts
+ * can be held off (decision D11).
  *
  * At most one NMI of ours is on its way to a CPU: who finds one there already need not send
  * another, for the CPU takes note of it first and looks afterwards. So kicks are not lost, and an
@@ -10,9 +11,7 @@
 
 #include "arch/x86/exceptions.h"
 #include "lib/compiler.h"
-
-/* Tell first, then kick. */
-void cpu_kick(unsigned number);
+#include "lib/cpu_local.h"
 
 /* What a kicked CPU calls, from the NMI: it may have interrupted anything. */
 void kick_set_hook(void (*hook)(void));

@@ -46,7 +46,7 @@ static void add(struct madt *madt, uint32_t apic_id)
     for (unsigned i = 0; i < madt->count; i++)
         if (madt->apic_id[i] == apic_id)
             return;
-    if (madt->count == MADT_CPUS)
+    if (madt->count == CPUS_MAX)
         add_unused(madt, apic_id);
     else
         madt->apic_id[madt->count++] = apic_id;
@@ -66,7 +66,7 @@ static void name_unused(const struct madt *madt)
     bool all = madt->unused_spans < MADT_SPANS && used < (int)sizeof(text);
     if (madt->unused)
         log_info("MADT: %u CPUs are left out, because at most %u are used; their APIC IDs: %s%s",
-                 madt->unused, MADT_CPUS, text, all ? "" : ", ...");
+                 madt->unused, CPUS_MAX, text, all ? "" : ", ...");
 }
 
 static int parse_entry(struct madt *madt, const uint8_t *entry, size_t at)

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "lib/cpu_local.h"
 #include "arch/x86/acpi.h"
 #include "lib/compiler.h"
 
@@ -23,8 +24,6 @@ _Static_assert(sizeof(struct madt_lapic) == 8, "ACPI 6.5, table 5.21");
 #define MADT_LAPIC   0
 #define MADT_ENABLED 1u
 
-#define MADT_CPUS 64u
-
 /* APIC IDs that follow each other. */
 struct madt_span {
     uint32_t first, last;
@@ -32,7 +31,7 @@ struct madt_span {
 #define MADT_SPANS 16u
 
 struct madt {
-    uint32_t apic_id[MADT_CPUS]; /* the boot CPU's first, the others in the table's order */
+    uint32_t apic_id[CPUS_MAX]; /* the boot CPU's first, the others in the table's order */
     unsigned count;
     unsigned unused;                         /* enabled CPUs for which there was no room, */
     struct madt_span unused_ids[MADT_SPANS]; /* and which they are, as far as there is room */

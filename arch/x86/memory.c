@@ -1,7 +1,7 @@
 #include "arch/x86/memory.h"
 
 #include "arch/x86/backtrace.h"
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/paging.h"
 #include "arch/x86/ram.h"
 #include "boot/layout.h"

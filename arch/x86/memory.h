@@ -1,7 +1,7 @@
 /* Host RAM: which of it is ours to use, and the allocator over it (lib/page.h). */
 #pragma once
 
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "boot/boot_info.h"
 #include "lib/compiler.h"
 #include "lib/types.h"

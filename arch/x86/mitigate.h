@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "arch/x86/cpus.h"
+#include "arch/x86/this_cpu.h"
 #include "arch/x86/flaws.h"
 
 /* Once on the boot CPU: decides, and says so, a line for each flaw. */

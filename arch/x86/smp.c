@@ -1,7 +1,7 @@
 #include "arch/x86/smp.h"
 
 #include "arch/x86/apic.h"
-#include "arch/x86/cpu.h"
+#include "arch/x86/unprivileged.h"
 #include "arch/x86/cpus.h"
 #include "arch/x86/kick.h"
 #include "arch/x86/madt.h"
@@ -12,8 +12,6 @@
 #include "lib/page.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
-
-_Static_assert(CPUS_MAX == MADT_CPUS, "a place for each");
 
 #define STACK_ORDER 2
 _Static_assert(STACK_SIZE == PAGE_SIZE << STACK_ORDER, "a block of pages");

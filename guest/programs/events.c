@@ -49,8 +49,9 @@ static void move_back(unsigned vector)
     set_handler(vector, NULL);
 }
 
-/* Raises an event whose delivery meets two missing pages, and whose handler lies on a third. */
-static void deliver(unsigned vector, uint64_t skip, void (*raise)(void))
+/* Raises an event whose delivery meets two missing pages, and whose handler lies on a third. It is
+ * injected again `times` times. */
+static void deliver_again(unsigned vector, uint64_t skip, void (*raise)(void), unsigned times)
 {
     bool under = !missing_need(NEED_TESTCTL);
     struct watch requeued = {0}, violations = {0};
@@ -72,11 +73,16 @@ static void deliver(unsigned vector, uint64_t skip, void (*raise)(void))
     note("arrived", seen.count);
     if (under) {
         uint64_t nr = watched(requeued), nv = watched(violations);
-        EXPECT_EQ(nr, 2);
+        EXPECT_EQ(nr, times);
         EXPECT_EQ(nv, 3);
         note("requeued", nr);
         note("violations", nv);
     }
+}
+
+static void deliver(unsigned vector, uint64_t skip, void (*raise)(void))
+{
+    deliver_again(vector, skip, raise, 2);
 }
 
 static void raise_software_interrupt(void)
@@ -150,10 +156,12 @@ static void undefined_opcode(void)
     deliver(VECTOR_UD, 2, raise_ud);
 }
 
-/* DR6 and DR7 are changed by the exception itself, not again when its delivery is repeated. */
+/* DR6 and DR7 are changed by the exception itself, not again when its delivery is repeated. With
+ * the argument `kvm` we are nested in KVM, which forgets the #DB of an INT1 whose delivery is cut
+ * short: the exit that we get names no event, and the instruction is executed once more. */
 static void debug_exception(void)
 {
-    deliver(VECTOR_DB, 0, raise_int1);
+    deliver_again(VECTOR_DB, 0, raise_int1, *rt_args == 'k' ? 0 : 2);
     deliver(VECTOR_DB, 0, raise_single_step);
     EXPECT_EQ(seen.dr6, 0xffff4ff0);
 }

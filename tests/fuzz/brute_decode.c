@@ -7,7 +7,7 @@
  *
  * All in 16, 32 and 64-bit code. Prints each difference once for its opcode, and counts.
  */
-#include "tests/unit/mmio_zydis.h"
+#include "tests/unit/mmio/mmio_zydis.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,9 @@
 /*
  * The decoder against Zydis under libFuzzer: the first byte chooses the kind of code, the rest, up
- * to 15, is decoded both ways. Any difference that is not listed in tests/unit/mmio_zydis.c aborts.
+ * to 15, is decoded both ways. Any difference that is not listed in tests/unit/mmio/mmio_zydis.c
+ * aborts.
  */
-#include "tests/unit/mmio_zydis.h"
+#include "tests/unit/mmio/mmio_zydis.h"
 
 #include <stdio.h>
 #include <stdlib.h>

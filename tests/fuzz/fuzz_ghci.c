@@ -1,9 +1,9 @@
 /*
  * The GHCI's hypercalls under libFuzzer. An input is a row of calls, each as the registers that it
  * names; after each one all registers, the devices, what some pages hold, and at last the sides of
- * all are as the model of tests/unit/ghci_model.h says; nothing is left allocated.
+ * all are as the model of tests/unit/vm/ghci_model.h says; nothing is left allocated.
  */
-#include "tests/unit/ghci_model.h"
+#include "tests/unit/vm/ghci_model.h"
 
 #include "mmu/sides.h"
 

@@ -18,9 +18,9 @@
 #define NONE  3
 #define MAILS 2 /* that are sent, in all */
 
-bit mail[VCPUS];
-bit kicked[VCPUS];    /* vcpu->kicked */
-byte asleep[VCPUS];   /* vcpu->asleep: a CPU and 1 more */
+bit mail[VCPUS];      /* what came, and ATTENTION_MAIL */
+bit kicked[VCPUS];    /* ATTENTION_KICK */
+byte asleep[VCPUS];   /* vcpu->sched.asleep: a CPU and 1 more */
 byte listed[VCPUS];   /* in the list of that CPU and 1 less */
 byte queued[VCPUS];   /* likewise */
 byte on[VCPUS];       /* mailbox.pcpu */

@@ -1,5 +1,5 @@
 /*
- * Requests, kicks and entries of three CPUs: vm/run.c, vm/pcpu.c, mmu/tlb.[ch].
+ * Requests, kicks and entries of three CPUs: vmx/attention.h, vm/run.c, vm/pcpu.c, mmu/tlb.[ch].
  *
  * Each CPU runs a vCPU of one VM around the loop: look at everything, arm the timer, "I am in the
  * guest", pay what is owed, enter. While it handles an exit it may change tables and flush the
@@ -29,13 +29,15 @@ bit inside[CPUS];        /* in the guest itself */
 byte translation[CPUS];  /* the version that the TLB may still hold */
 bit sent[CPUS];          /* cpu->kicked: an NMI of ours is on its way */
 bit nmi[CPUS];           /* it is pending at the CPU */
-bit kicked[CPUS];        /* vcpu->kicked */
-bit attention[CPUS];
+bit kick_bit[CPUS];      /* ATTENTION_KICK, */
+bit timer_bit[CPUS];     /* ATTENTION_TIMER */
+bit mail_bit[CPUS];      /* and ATTENTION_MAIL: each changes by one instruction, without the others */
 bit timer_is_0[CPUS];
 bit mail[CPUS];          /* the mailbox: what came */
-bit news[CPUS];          /* and that something came */
 byte flushes = FLUSHES, mails = MAILS;
 byte waiting;            /* flushes that have not returned */
+
+#define attention(cpu) (kick_bit[cpu] || timer_bit[cpu] || mail_bit[cpu])
 
 inline kick(cpu)
 {
@@ -58,8 +60,7 @@ end:
 #ifndef MUTANT_SENT_CLEARED_LATE
         sent[self] = 0;
 #endif
-        kicked[self] = 1;
-        attention[self] = 1;
+        kick_bit[self] = 1;
         if
         :: inside[self] -> inside[self] = 0
         :: else ->
@@ -78,7 +79,7 @@ inline arm()
     timer_is_0[self] = 0;
 #ifndef MUTANT_ARMING_UNDOES_A_KICK
     if
-    :: kicked[self] -> timer_is_0[self] = 1
+    :: kick_bit[self] -> timer_is_0[self] = 1
     :: else
     fi
 #endif
@@ -121,12 +122,12 @@ inline flush()
 
 inline send(to)
 {
-#ifdef MUTANT_NEWS_BEFORE_MAIL
-    news[to] = 1;
+#ifdef MUTANT_REQUEST_BEFORE_MAIL
+    mail_bit[to] = 1;
     mail[to] = 1;
 #else
     mail[to] = 1;
-    news[to] = 1;
+    mail_bit[to] = 1;
 #endif
 #ifndef MUTANT_MAIL_WITHOUT_KICK
     kick(to)
@@ -139,17 +140,26 @@ proctype cpu(byte self)
 
 attend:
     do
-    :: kicked[self] = 0;
-#ifndef MUTANT_MAIL_LOOKED_AT_FIRST
+    :: /* look_at_clock() */
+#ifndef MUTANT_KICK_CLEARED_LATE
+        d_step { kick_bit[self] = 0; timer_bit[self] = 0 };
+#endif
+#ifdef MUTANT_MAIL_CLEARED_LATE
+        mail[self] = 0;
+        mail_bit[self] = 0;
+#else
         if
-        :: atomic { news[self] -> news[self] = 0 };
+        :: atomic { mail_bit[self] -> mail_bit[self] = 0 };
            mail[self] = 0
         :: else
         fi;
 #endif
+#ifdef MUTANT_KICK_CLEARED_LATE
+        d_step { kick_bit[self] = 0; timer_bit[self] = 0 };
+#endif
         arm();
         if
-        :: kicked[self]
+        :: kick_bit[self]
         :: else -> break
         fi
     od;
@@ -157,7 +167,9 @@ attend:
     :: arm()
     :: skip
     fi;
-    attention[self] = 0;
+#ifdef MUTANT_WHOLE_WORD_CLEARED
+    d_step { kick_bit[self] = 0; timer_bit[self] = 0; mail_bit[self] = 0 };
+#endif
 enter:
 #ifdef MUTANT_DEBT_READ_FIRST
     owed = debt;
@@ -188,7 +200,7 @@ end_in_guest:
             !inside[self] /* this one exits by a kick alone */
         :: inside[self] = 0 /* any other exit */
         fi
-    :: else -> attention[self] = 1 /* the preemption timer */
+    :: else -> timer_bit[self] = 1 /* the preemption timer */
     fi;
     running[self] = 0;
 #ifdef MUTANT_SENT_CLEARED_LATE
@@ -202,14 +214,14 @@ end_in_guest:
     :: skip
     fi;
     if
-    :: attention[self] -> goto attend
+    :: attention(self) -> goto attend
     :: else
     fi;
     if /* the timer is armed anew for the entry: goes_on() in vm/dispatch.c */
     :: timer_is_0[self] = 0;
 #ifndef MUTANT_REARMING_UNDOES_A_KICK
         if
-        :: kicked[self] -> goto attend
+        :: attention(self) -> goto attend
         :: else
         fi
 #endif

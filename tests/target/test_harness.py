@@ -1,5 +1,6 @@
 """The harness itself: a run is good only when everything that it printed says so."""
 
+import os
 import pathlib
 import re
 import subprocess
@@ -7,9 +8,10 @@ import subprocess
 import pytest
 from conftest import BOOTINFO, BUILD, ROOT
 
-from harness import serial
+from harness import bochs, serial, session
 from harness.boot import MACHINES, Boot, Guest, parse_guests
 from harness.errors import HarnessError, Status
+from harness.grub import make_cd
 from harness.payload import make_disk
 
 GOOD = """\
@@ -68,7 +70,8 @@ def test_firmware_noise_is_stripped() -> None:
 def test_last_test_is_named() -> None:
     assert serial.parse("# Subtest: mmio\n").last_test == "in mmio"
     assert serial.parse("ok 4 slots # a=1\n    spins\n").last_test == "after slots"
-    assert serial.parse("").last_test == "before the first test"
+    assert serial.parse("eptvisor: x\n").last_test == "before the first test"
+    assert serial.parse("").last_test == "before anything was printed"
 
 
 def run_py(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -117,6 +120,54 @@ def test_a_death_without_exit_line_is_noticed(bootinfo) -> None:
     assert "without an EXIT line, after memory beyond the file is clear" in result.reason
 
 
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path):
+    """fake(SCRIPT): a boot of an emulator that is this shell script; and how often it was started.
+    In it, $1 is a file that lasts from one start to the next."""
+
+    def run(script: str) -> tuple[session.Run, int]:
+        (tmp_path / "script").write_text(f"echo >>{tmp_path}/starts\n{script}\n")
+        command = ["sh", str(tmp_path / "script"), str(tmp_path / "file")]
+        monkeypatch.setattr(bochs, "prepare", lambda boot: command)
+        done = session.run(Boot(name="harness-fake", timeout=20))
+        return done, (tmp_path / "starts").read_text().count("\n")
+
+    return run
+
+
+def test_an_emulator_that_crashes_before_we_run_is_started_once_more(fake) -> None:
+    script = f"[ -e $1 ] || {{ >$1; kill -SEGV $$; }}; cat >serial.txt <<'END'\n{GOOD}END"
+    with pytest.warns(session.EmulatorCrashed) as warned:
+        done, starts = fake(script)
+    assert (done.status, done.reason, starts) == (Status.OK, "", 2)
+    sentence = ("harness-fake: the emulator ended (signal 11) without an EXIT line, before "
+                "anything was printed; it was started once more")  # fmt: skip
+    assert [str(warning.message) for warning in warned] == [f"{BUILD}/run/{sentence}"]
+
+
+def test_an_emulator_that_always_crashes_fails(fake) -> None:
+    with pytest.warns(session.EmulatorCrashed):
+        done, starts = fake("kill -ABRT $$")
+    assert (done.status, starts) == (Status.DIED, 2)
+    assert done.reason.startswith("the emulator ended (signal 6) without an EXIT line")
+
+
+@pytest.mark.parametrize(
+    ("script", "how"),
+    [
+        ("echo eptvisor: x >serial.txt; kill -SEGV $$", "signal 11"),  # we have run
+        ("printf x >serial.txt; kill -SEGV $$", "signal 11"),
+        ("kill -TERM $$", "signal 15"),  # somebody has ended it
+        ("exit 1", "status 1"),
+    ],
+)
+def test_no_other_end_is_tried_again(fake, recwarn, script: str, how: str) -> None:
+    done, starts = fake(script)
+    assert (done.status, starts) == (Status.DIED, 1)
+    assert f"the emulator ended ({how})" in done.reason
+    assert not recwarn.list
+
+
 def test_wrong_images_are_refused(tmp_path: pathlib.Path) -> None:
     image = BOOTINFO.read_bytes()
     header = image.index((0xE85250D6).to_bytes(4, "little"))
@@ -141,6 +192,18 @@ def test_grub_says_what_it_could_not_load(boot, tmp_path: pathlib.Path) -> None:
     result = boot(image=image, method="grub-bios", guests=(), timeout=20)
     assert result.status == Status.DIED
     assert result.has("GRUB could not load /boot/eptvisor.elf")
+
+
+def test_a_cd_is_made_in_any_folder(monkeypatch, tmp_path: pathlib.Path) -> None:
+    boot = Boot(name="harness-a=b", method="grub-bios")
+    boot.folder.mkdir(parents=True, exist_ok=True)
+    assert make_cd(boot).is_file()
+    said = "echo 'error: it says why' >&2; echo . >&2"
+    (tmp_path / "grub-mkrescue").write_text(f"#!/bin/sh\n{said}; exit 1\n")
+    (tmp_path / "grub-mkrescue").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(HarnessError, match="grub-mkrescue failed: error: it says why; `make doc"):
+        make_cd(boot)
 
 
 def test_doctor_names_every_machine() -> None:

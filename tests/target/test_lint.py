@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 
 import check
+import circles
 import layers
 import pytest
 import rules
@@ -19,7 +20,7 @@ from conftest import ROOT
         ("lib/a.h", '#include "arch/x86/cpu.h"', "points up"),
         ("ept/a.c", "#include <stdio.h>", "not a freestanding header"),
         ("ept/a.c", '#include "entry.h"', "in no layer"),
-        ("guest/programs/a.c", '#include "vmx/regs.h"', "not for guest programs"),
+        ("guest/programs/a.c", '#include "arch/x86/regs.h"', "not for guest programs"),
         ("vm/a.c", '#include "guest/programs/rt/rt.h"', "belongs to the guest programs"),
     ],
 )
@@ -45,6 +46,52 @@ def test_layers_allows(tmp_path: pathlib.Path, path: str, line: str) -> None:
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text(f"{line}\n")
     assert layers.check(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("comment", "complaints"),
+    [
+        ("Supplied by vm/b.c.", 0),
+        ("Long comments are\n * wrapped anywhere. Supplied by\n * vm/b.c.", 0),
+        ("Supplied by vm/c.c.", 1),
+        ("Its supplier is not named.", 1),
+    ],
+)
+def test_calls_up_are_declared(tmp_path: pathlib.Path, comment: str, complaints: int) -> None:
+    files = {
+        "lib/a.h": f"#pragma once\n\n/* {comment} */\nvoid f(void);\n\nvoid g(void);\n",
+        "lib/a.c": '#include "lib/a.h"\nvoid h(void);\nvoid h(void) { f(); }\n',
+        "vm/b.c": '#include "lib/a.h"\nvoid f(void) {}\n',
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name in ("lib/a", "vm/b"):
+        target = tmp_path / f"build/obj/{name}.o"
+        target.parent.mkdir(parents=True)
+        subprocess.run(["gcc", "-c", f"{name}.c", "-I.", "-o", target], cwd=tmp_path, check=True)
+    found = layers.check_calls(tmp_path, tmp_path / "build/obj")
+    assert len(found) == complaints
+    assert all(f.startswith("lib/a: f points up, to vm/b; ") for f in found)
+
+
+def test_circles_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph: circles.Needs = {
+        "vm/a": {"vm/b": "b_first"},
+        "vm/b": {"vm/c": "c_first", "lib/d": "d_first"},
+        "vm/c": {"vm/a": "a_first"},
+        "vm/e": {"vm/f": "f_first"},
+        "vm/f": {"vm/e": "e_first"},
+        "lib/d": {},
+    }
+    monkeypatch.setattr(circles, "ALLOWED", {"vm/e": "one idea", "lib/d": "was one"})
+    assert circles.check(graph) == [
+        "these 3 files need each other in a circle:",
+        "    vm/a needs b_first() of vm/b",
+        "    vm/b needs c_first() of vm/c",
+        "    vm/c needs a_first() of vm/a",
+        "lib/d is in no circle any more; take it out of ALLOWED",
+    ]
 
 
 @pytest.mark.parametrize(

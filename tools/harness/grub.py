@@ -59,14 +59,15 @@ def make_cd(boot: Boot) -> pathlib.Path:
     platform = "x86_64-efi" if efi else "i386-pc"
     modules = f"{MODULES} efi_gop" if efi else MODULES
     modules += " linux" if boot.initrd else ""
+    # By relative paths, because xorriso takes `=` in a path for something else.
     made = subprocess.run(
         ["grub-mkrescue", "-d", f"/usr/lib/grub/{platform}", "--fonts=", "--locales=", "--themes=",
-         "--compress=no", f"--install-modules={modules}", "-o", str(cd), str(tree)],
-        capture_output=True, text=True, check=False,
+         "--compress=no", f"--install-modules={modules}", "-o", cd.name, tree.name],
+        capture_output=True, text=True, check=False, cwd=boot.folder,
         env=os.environ | {"SOURCE_DATE_EPOCH": "1000000000"},
     )  # fmt: skip
     (boot.folder / "grub-mkrescue.log").write_text(made.stdout + made.stderr)
     if made.returncode != 0 or not cd.is_file():
-        complaint = (made.stderr.strip().splitlines() or ["nothing said"])[-1]
+        complaint = (made.stderr.strip(" .\n").splitlines() or ["nothing said"])[-1]
         raise HarnessError(f"grub-mkrescue failed: {complaint}; `make doctor` says what it needs")
     return cd

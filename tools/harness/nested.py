@@ -43,7 +43,9 @@ def prepare(boot: Boot) -> list[str]:
     files |= {name.lstrip("/"): pathlib.Path(name) for name in [program, *_libraries(program)]}
     files |= {f"firmware/{name}": _firmware(name) for name in FIRMWARE}
     words.write_bytes(b"".join(word.encode() + b"\0" for word in command))
-    cpu, cmdline = linux.machine(emulator.find(boot.bochs).version)
+    version = emulator.find(boot.bochs).version
+    cpu, cmdline = linux.machine(version)
+    cmdline += linux.NESTED_WORDS.get(version, "")
     initrd = boot.folder / "initrd"
     initrd.write_bytes(linux.initrd(INIT, files | {"command": words}))
     return bochs.prepare(

@@ -64,7 +64,7 @@ class Output:
                 return f"in {match[1]}"
             if match := CASE.match(line):
                 return f"after {match[4] or match[3]}"
-        return "before the first test"
+        return "before the first test" if any(self.lines) else "before anything was printed"
 
 
 def clean(text: str) -> list[str]:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import warnings
 from collections.abc import Callable, Iterator
 
 from . import bochs, nested, qemu, serial
@@ -20,6 +21,12 @@ POLL = 0.02
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
 MONITOR_TIMEOUT = 10.0
+# By what an emulator ends that makes a mistake of its own; who kills one sends others.
+CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
+
+
+class EmulatorCrashed(UserWarning):
+    """Before the image had begun, so that it says nothing about us."""
 
 
 @dataclasses.dataclass
@@ -80,7 +87,17 @@ def _process(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]
 
 
 def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
-    """Raises HarnessError when the boot can't be started at all."""
+    """Raises HarnessError when the boot can't be started at all. An emulator that crashes before
+    anything was printed is started a second time, with a warning; never one in which we ran."""
+    first = _run(boot, show)
+    if -first.emulator_status not in CRASHES or any(first.output.lines):
+        return first
+    warnings.warn(f"{boot.folder}: {first.reason}; it was started once more", EmulatorCrashed,
+                  stacklevel=2)  # fmt: skip
+    return _run(boot, show)
+
+
+def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     shutil.rmtree(boot.folder, ignore_errors=True)
     boot.folder.mkdir(parents=True)
     prepare = {"bochs": bochs.prepare, "nested": nested.prepare}.get(boot.machine, qemu.prepare)

@@ -21,7 +21,7 @@ LOCKED = re.compile(r"^lock |^xchg .*\[")
 SERIALISING = re.compile(r"^(cpuid|inv(d|ept|lpg|pcid|vpid)|wbinvd|wrmsr|xsetbv|serialize|"
                          r"iret[dqw]?|l[gil]dt|ltr|mov ([cd]r[0-7]),.*)(\s|$)")  # fmt: skip
 
-# Cycles that each takes, where docs/PERFORMANCE.md says who has measured it.
+# Cycles that each is taken to need: docs/PERFORMANCE.md says where they are from.
 CYCLES = {"vmreads": 52, "vmwrites": 44, "locked_ops": 19, "serialising": 100}
 
 

@@ -1,0 +1,15 @@
+/* What the layers below ask of a CPU: its number, and to relax while it waits. */
+#include "arch/x86/this_cpu.h"
+#include "lib/spinlock.h"
+
+unsigned this_cpu(void)
+{
+    uint64_t offset;
+    __asm__("movq %%gs:0, %0" : "=r"(offset));
+    return (unsigned)(offset / CPU_RECORD);
+}
+
+void cpu_relax(void)
+{
+    __builtin_ia32_pause();
+}

@@ -1,0 +1,150 @@
+/*
+ * The architectural registers of a vCPU, by name, for the layers that know nothing of the VMCS.
+ *
+ * General registers but RSP live in memory while the hypervisor runs: gpr[], in the order that
+ * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first
+ * use and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is
+ * for general registers by number, which may be RSP. The functions below that are not inline are
+ * supplied by vmx/regs.c over the VMCS, and by the hosted tests over a plain array.
+ */
+#pragma once
+
+#include "lib/compiler.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum gpr {
+    GPR_RAX,
+    GPR_RCX,
+    GPR_RDX,
+    GPR_RBX,
+    GPR_RSP, /* in the VMCS: gpr[GPR_RSP] is unused */
+    GPR_RBP,
+    GPR_RSI,
+    GPR_RDI,
+    GPR_R8,
+    GPR_R9,
+    GPR_R10,
+    GPR_R11,
+    GPR_R12,
+    GPR_R13,
+    GPR_R14,
+    GPR_R15,
+    GPR_COUNT,
+};
+
+/* Segment registers in the order that instructions encode them. */
+enum segment {
+    SEG_ES,
+    SEG_CS,
+    SEG_SS,
+    SEG_DS,
+    SEG_FS,
+    SEG_GS,
+    SEG_COUNT,
+};
+
+enum cpu_reg {
+    REG_RIP,
+    REG_RSP,
+    REG_RFLAGS,
+    REG_CR0, /* as the guest reads it: shadow bits applied */
+    REG_CR3,
+    REG_CR4, /* as the guest reads it */
+    REG_EFER,
+    REG_PDPTE0, /* PAE paging starts from these, never from memory */
+    REG_PDPTE1,
+    REG_PDPTE2,
+    REG_PDPTE3,
+    REG_PKRU,
+    REG_DR7,
+    REG_SEG_BASE,                              /* + enum segment */
+    REG_SEG_LIMIT = REG_SEG_BASE + SEG_COUNT,  /* + enum segment; in bytes, G applied */
+    REG_SEG_AR = REG_SEG_LIMIT + SEG_COUNT,    /* + enum segment; VMX format: bit 16 unusable */
+    REG_SEG_SELECTOR = REG_SEG_AR + SEG_COUNT, /* + enum segment */
+    REG_COUNT = REG_SEG_SELECTOR + SEG_COUNT,
+};
+
+/* Access rights in VMX format (SDM 3, 25.4.1). */
+#define SEG_AR_TYPE     0x0000fu
+#define SEG_AR_S        0x00010u
+#define SEG_AR_DPL      0x00060u
+#define SEG_AR_P        0x00080u
+#define SEG_AR_L        0x02000u
+#define SEG_AR_DB       0x04000u
+#define SEG_AR_G        0x08000u
+#define SEG_AR_UNUSABLE 0x10000u
+
+struct cpu_regs {
+    uint64_t gpr[GPR_COUNT + 1]; /* the last one is always 0, for "no register" */
+    uint64_t known;              /* bit n: value[n] is what register n holds */
+    uint64_t value[REG_COUNT];
+
+    /* Counts in steps of REGIME_STEP what happens, by exits alone, to the meaning of addresses:
+     * CR0, CR4 and EFER that are set here, and flushes where they exit. While it is the same, so
+     * are the bits of these registers that translations depend on, but for CR0.WP, which may be the
+     * guest's to change without an exit. */
+    uint64_t regime;
+};
+#define REGIME_STEP (1ull << 20)
+_Static_assert(REG_COUNT <= 64, "one bit each in `known`");
+
+/* Reads a register that is not known yet, and makes it known. Supplied by vmx/regs.c. */
+uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg);
+
+static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
+{
+    return likely(cpu->known >> reg & 1) ? cpu->value[reg] : cpu_reg_load(cpu, reg);
+}
+
+/* Reads RIP, RFLAGS, CR3 and the rights of CS at once, since the emulation of nearly every access
+ * needs these. Supplied by vmx/regs.c. */
+void cpu_reg_load_usual(struct cpu_regs *cpu);
+
+/* Supplied by vmx/regs.c. */
+void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
+
+/* For who has read those of cpu_reg_load_usual() already. */
+static inline void cpu_know_usual(struct cpu_regs *cpu, uint64_t rip, uint64_t rflags, uint64_t cr3,
+                                  uint64_t cs_rights)
+{
+    cpu->value[REG_RIP] = rip;
+    cpu->value[REG_RFLAGS] = rflags;
+    cpu->value[REG_CR3] = cr3;
+    cpu->value[REG_SEG_AR + SEG_CS] = cs_rights;
+    cpu->known |=
+        1ull << REG_RIP | 1ull << REG_RFLAGS | 1ull << REG_CR3 | 1ull << (REG_SEG_AR + SEG_CS);
+}
+
+static inline uint64_t cpu_gpr(struct cpu_regs *cpu, unsigned gpr)
+{
+    return unlikely(gpr == GPR_RSP) ? cpu_reg(cpu, REG_RSP) : cpu->gpr[gpr];
+}
+
+static inline void cpu_set_gpr(struct cpu_regs *cpu, unsigned gpr, uint64_t value)
+{
+    if (unlikely(gpr == GPR_RSP))
+        cpu_set_reg(cpu, REG_RSP, value);
+    else
+        cpu->gpr[gpr] = value;
+}
+
+/* The current privilege level: the DPL of SS (SDM 3, 25.4.1). */
+static inline unsigned cpu_cpl(struct cpu_regs *cpu)
+{
+    return (unsigned)(cpu_reg(cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DPL) >> 5;
+}
+
+/* The bits of RFLAGS that decide, beside memory and the other registers, what the instruction at
+ * RIP does: TF and AC. RF does not; the CPU sets it as it exits. */
+#define CPU_STATE_RFLAGS 0x40100u
+
+/* What decides it beside CR3 and CR0.WP, in a word: the regime, and CS and RFLAGS as far as they
+ * count. */
+static inline uint64_t cpu_mode(const struct cpu_regs *cpu, uint64_t rflags, uint64_t cs_rights)
+{
+    _Static_assert(!(CPU_STATE_RFLAGS & 0x1f0ff) && CPU_STATE_RFLAGS < REGIME_STEP,
+                   "neither bits of access rights nor of the count");
+    return ((rflags & CPU_STATE_RFLAGS) | cs_rights) + cpu->regime;
+}

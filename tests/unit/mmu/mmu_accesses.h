@@ -1,0 +1,324 @@
+/*
+ * The CPUs of test_mmu_adversary.c: an access gets every answer that the TLB could give, and
+ * each is held against the model; what the CPU does not answer, the hypervisor does.
+ */
+#pragma once
+
+#include "tests/unit/mmu/mmu_model.h"
+
+/* ---- The CPU --------------------------------------------------------------------------------- */
+
+static const void *proper_page(struct vm *vm, gfn_t gfn)
+{
+    struct place place = proper_place(vm, gfn);
+    return guest_page(&vm->mmu, gpa_of(&place), ACCESS_READ);
+}
+
+/* The guest reaches this page, in a leaf of this level: is that what it should see? */
+static void judge_page(struct vm *vm, const struct place *place, hpa_t page, unsigned level)
+{
+    const void *right = proper_page(vm, place->gfn);
+    if (!right || virt_to_phys(right).v != page.v)
+        fail_msg("step %lu: frame %#lx: alias %u reaches the wrong page %#lx", step, place->gfn.v,
+                 place->alias, page.v);
+    if (level > 1 && model_is_mixed(vm, place->gfn))
+        fail_msg("step %lu: a large page over frame %#lx, where both sides are", step,
+                 place->gfn.v);
+}
+
+/* The CPU could use this translation for this access. */
+static void judge(struct vm *vm, const struct place *place, unsigned access, hpa_t page)
+{
+    struct slot_model *slot = model_slot(vm, place->gfn);
+    int outcome = model_outcome(vm, place, access);
+    if (outcome != MODEL_RAM)
+        fail_msg("step %lu: frame %#lx by alias %u: the CPU reaches %#lx with access %u, where the "
+                 "outcome must be %d",
+                 step, place->gfn.v, place->alias, page.v, access, outcome);
+    judge_page(vm, place, page, 1);
+    uint64_t value = *(const uint64_t *)phys_to_virt(page);
+    if (value != slot->page[place->gfn.v - slot->base].value)
+        fail_msg("step %lu: frame %#lx holds %#lx", step, place->gfn.v, value);
+}
+
+/* All answers that the CPU can give without an exit. True if it can give one. */
+static bool hits(struct vm *vm, const struct place *place, unsigned access, hpa_t *page)
+{
+    uint64_t eptp = mmu_eptp(&vm->mmu);
+    struct tlb *tlb = tlb_of(eptp);
+    struct cached *set = tlb->leaf[place->index];
+    bool ad = eptp >> 6 & 1, hit = false;
+
+    /* A CPU that has the translation need not walk, and so not set D. */
+    for (unsigned i = 0; i < WAYS; i++) {
+        const struct cached *c = &set[i];
+        hit = hit || (c->used && !(access & ~c->permission) && (access != 2 || c->dirty));
+    }
+    bool walks = !hit || rnd(2);
+    hit = false;
+    /* Walks that begin at a remembered table, which by now may be another's page. */
+    for (unsigned level = 1; walks && level <= 3; level++) {
+        for (unsigned i = 0; i < WAYS; i++) {
+            const struct cached *c = &tlb->table[level][place->index / PIECE][i];
+            if (!c->used)
+                continue;
+            struct hw_translation t = walk_and_remember(tlb, phys_to_virt(c->page), level,
+                                                        c->permission, place, access, ad);
+            if (t.result == HW_OK)
+                judge_page(vm, place, t.page, t.level);
+        }
+    }
+    for (unsigned i = 0; i < WAYS; i++) {
+        const struct cached *c = &set[i];
+        if (c->used && !(access & ~c->permission) && (access != 2 || c->dirty)) {
+            judge(vm, place, access, c->page);
+            *page = c->page;
+            hit = true;
+        }
+    }
+    return hit;
+}
+
+/* A violation forgets what caused it (SDM 3, 29.4.3.1): the CPU drops translations of that page
+ * that deny the access. */
+static void self_invalidate(struct vm *vm, const struct place *place, unsigned access)
+{
+    struct tlb *tlb = tlb_of(mmu_eptp(&vm->mmu));
+    struct cached *set = tlb->leaf[place->index];
+    for (unsigned i = 0; i < WAYS; i++) {
+        if (access & ~set[i].permission)
+            set[i].used = false;
+    }
+}
+
+/* ---- Its log of modified pages --------------------------------------------------------------- */
+
+#define LOG_ROOM (512u - 64u) /* one access may be logged once for each walk that it could take */
+
+/* Each vCPU has its own, and stays on its CPU. */
+static struct log {
+    bool on;
+    unsigned used;
+    uint64_t entries[512];
+} cpu_log[VMS][CPUS];
+
+static struct log *log_of(const struct vm *vm, unsigned cpu)
+{
+    return &cpu_log[vm - vms][cpu];
+}
+
+static void modified(gfn_t gfn)
+{
+    struct log *log = log_of(in_guest[cpu_now], cpu_now);
+    if (!log->on)
+        return;
+    assert_true(log->used < ARRAY_SIZE(log->entries)); /* it exits before */
+    log->entries[log->used++] = gfn.v << 12;
+    met.logged++;
+}
+
+static void leave(unsigned cpu)
+{
+    struct vm *vm = in_guest[cpu];
+    if (vm && log_of(vm, cpu)->on) {
+        struct log *log = log_of(vm, cpu);
+        mmu_pml_note(&vm->mmu, log->entries, log->used);
+        log->used = 0;
+        log->on = mmu_wants_pml(&vm->mmu);
+    }
+    tlb_leave(cpu);
+    in_guest[cpu] = NULL;
+}
+
+/* ---- Its last writes ------------------------------------------------------------------------- */
+
+/* A frame that is being changed by the other CPU. A CPU that is still in the guest writes to it
+ * through what it has, and only then leaves. */
+static struct {
+    struct vm *vm;
+    gfn_t gfn;
+    bool converting; /* then what it writes is lost */
+    bool written;
+} changing;
+
+static void written(struct vm *vm, gfn_t gfn)
+{
+    struct page_model *page = model_page(vm, gfn);
+    page->value = stamp;
+    page->dirty = true;
+}
+
+/* The page that a store through this alias reaches without an exit. */
+static bool store_reaches(const struct place *place, hpa_t *page)
+{
+    uint64_t eptp = mmu_eptp(&changing.vm->mmu);
+    struct tlb *tlb = tlb_of(eptp);
+    const struct cached *set = tlb->leaf[place->index];
+    bool writable = false;
+    for (unsigned i = 0; i < WAYS; i++) {
+        *page = set[i].page;
+        if (set[i].used && set[i].permission & 2 && set[i].dirty)
+            return true;
+        writable |= set[i].used && set[i].permission & 2;
+    }
+    if (!writable)
+        return false;
+    struct hw_translation t =
+        walk_and_remember(tlb, phys_to_virt(HPA(eptp & 0x000ffffffffff000)), 4, 7, place, 2, true);
+    *page = t.page;
+    return t.result == HW_OK;
+}
+
+static void last_write(void)
+{
+    for (unsigned alias = 0; alias < 2; alias++) {
+        struct place place = place_of(changing.vm, changing.gfn, alias);
+        hpa_t page;
+        if (!alias_exists(changing.vm, alias) || !store_reaches(&place, &page))
+            continue;
+        if (!support_page_is_used(page))
+            fail_msg("step %lu: frame %#lx: the CPU writes to the freed page %#lx", step,
+                     changing.gfn.v, page.v);
+        *(uint64_t *)phys_to_virt(page) = changing.converting ? ~0ull : ++stamp;
+        met.late += changing.converting;
+        met.last++;
+        changing.written = true;
+        if (!changing.converting)
+            written(changing.vm, changing.gfn);
+    }
+}
+
+static void kicked(unsigned cpu)
+{
+    unsigned before = cpu_now;
+    cpu_now = cpu;
+    if (changing.vm && in_guest[cpu] == changing.vm)
+        last_write();
+    leave(cpu);
+    cpu_now = before;
+    epoch_pass(cpu, epoch_now());
+    met.kicked++;
+}
+
+/* Enters, or goes on in the guest where it was. What it has to know of the log it asks when it pays
+ * a debt, and whenever it comes from elsewhere than a short exit. */
+static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa_t *page)
+{
+    static struct vm *last[CPUS];
+    if (in_guest[cpu_now] == vm && log_of(vm, cpu_now)->used > LOG_ROOM) {
+        leave(cpu_now);
+        met.full++;
+    }
+    if (in_guest[cpu_now] != vm) {
+        bool attended = last[cpu_now] != vm || rnd(2);
+        last[cpu_now] = vm;
+        leave(cpu_now);
+        if ((tlb_enter(&vm->mmu, cpu_now) || attended) && mmu_wants_pml(&vm->mmu))
+            log_of(vm, cpu_now)->on = true;
+        tlb_assert_paid(&vm->mmu, cpu_now);
+        in_guest[cpu_now] = vm;
+        check_freed(tlb_of(mmu_eptp(&vm->mmu)));
+    }
+    return hits(vm, place, access, page);
+}
+
+/* ---- The hypervisor -------------------------------------------------------------------------- */
+
+/* What the hypervisor does with an access that exits. */
+static int handle_exit(struct vm *vm, gpa_t gpa, unsigned access, bool present,
+                       enum hw_result result)
+{
+    struct mmio_info info;
+    if (result == HW_VIOLATION)
+        return mmu_fault(&vm->mmu, gpa, access | FAULT_FINAL | (present ? FAULT_PRESENT : 0),
+                         &info);
+    int outcome = mmu_mmio_check(&vm->mmu, gpa, &info);
+    return outcome == FAULT_INVALID ? mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info) : outcome;
+}
+
+/* The access is over without RAM, or with a write that the hypervisor does itself. */
+static void over(struct vm *vm, const struct place *place, unsigned access, int outcome)
+{
+    int right = model_outcome(vm, place, access);
+    /* A fetch from a device that was met before: the entry does not tell, the emulator refuses. */
+    if (access == 4 && place->alias == SHARED_ALIAS && right < 0 && outcome >= 0)
+        right = model_outcome(vm, place, 1);
+    if (outcome == FAULT_WRITE_PROTECTED ? right != MODEL_GUARDED
+        : outcome == FAULT_EMULATE       ? right != MODEL_DEVICE && right != MODEL_READ_ONLY
+        : outcome == FAULT_VE            ? right != MODEL_VE
+                                         : right != outcome)
+        fail_msg("step %lu: frame %#lx by alias %u, access %u: the MMU says %d, the outcome must "
+                 "be %d",
+                 step, place->gfn.v, place->alias, access, outcome, right);
+    met.refused += outcome < 0;
+    met.emulated += outcome == FAULT_EMULATE;
+    if (outcome == FAULT_WRITE_PROTECTED) {
+        uint64_t value = ++stamp;
+        assert_int_equal(guest_write(&vm->mmu, gpa_of(place), &value, sizeof(value)), 0);
+        written(vm, place->gfn);
+        met.guarded++;
+    }
+}
+
+static void do_access(struct vm *vm, const struct place *place, unsigned access)
+{
+    for (unsigned tries = 0; tries < 6; tries++) {
+        hpa_t page;
+        if (enter(vm, place, access, &page)) {
+            met.hits++;
+            if (access == 2) {
+                met.writes++;
+                *(uint64_t *)phys_to_virt(page) = ++stamp;
+                written(vm, place->gfn);
+            }
+            return;
+        }
+        uint64_t eptp = mmu_eptp(&vm->mmu);
+        struct hw_translation t =
+            walk_and_remember(tlb_of(eptp), phys_to_virt(HPA(eptp & 0x000ffffffffff000)), 4, 7,
+                              place, access, eptp >> 6 & 1);
+        if (t.result == HW_OK) {
+            judge_page(vm, place, t.page, t.level);
+            met.mixed += t.level == 1 && model_is_mixed(vm, place->gfn);
+            continue; /* the TLB answers now, and is judged */
+        }
+        if (t.result == HW_VIOLATION)
+            self_invalidate(vm, place, access);
+        if (t.result == HW_VIOLATION && t.converts && vm->ve) { /* without an exit */
+            over(vm, place, access, FAULT_VE);
+            met.ve++;
+            return;
+        }
+        leave(cpu_now);
+        uint64_t collapses = vm->mmu.cpu[cpu_now].stats.collapses;
+        int outcome = handle_exit(vm, gpa_of(place), access, t.permission, t.result);
+        assert_true(outcome != FAULT_CONTINUE && outcome != FAULT_INVALID); /* F6 */
+        met.replaced += vm->mmu.cpu[cpu_now].stats.collapses - collapses;
+        if (outcome == FAULT_VE) { /* again, and the CPU converts (X10) */
+            met.ve_exits++;
+            assert_int_equal(model_outcome(vm, place, access), MODEL_VE);
+        } else if (outcome < 0 || outcome == FAULT_EMULATE || outcome == FAULT_WRITE_PROTECTED) {
+            over(vm, place, access, outcome);
+            return;
+        }
+    }
+    fail_msg("step %lu: the access to frame %#lx never ends", step, place->gfn.v);
+}
+
+/* What the tables say of a frame, through all aliases of it. */
+static void check_aliases(struct vm *vm, gfn_t gfn)
+{
+    for (unsigned alias = 0; alias < ALIASES; alias++) {
+        unsigned level;
+        hpa_t page;
+        struct place place = place_of(vm, gfn, alias);
+        if (!alias_exists(vm, alias) || mmu_gpa_to_pfn(&vm->mmu, gpa_of(&place), &page, &level))
+            continue;
+        int outcome = model_outcome(vm, &place, alias & XO_ALIAS ? 4 : 1);
+        if (outcome != MODEL_RAM)
+            fail_msg("step %lu: frame %#lx is mapped at alias %u, where the outcome must be %d",
+                     step, gfn.v, alias, outcome);
+        judge_page(vm, &place, page, level);
+        met.aliases++;
+    }
+}

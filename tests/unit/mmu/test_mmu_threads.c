@@ -1,0 +1,404 @@
+/*
+ * Many CPUs at once. Three threads are pCPUs that each run a vCPU of the same VM: see
+ * mmu_threads.h. They fault, write memory in the guest and out of it, and convert pages. A fourth
+ * changes slots, zaps, harvests the dirty log, tracks, moves host pages and ages, all the time.
+ * Built with AddressSanitizer for `make unit` (what is freed is poisoned, and so are table pages)
+ * and with ThreadSanitizer for `make tsan`.
+ *
+ * The harvest copies what the log names, like a live migration: when all have stopped, the copy
+ * equals the memory, or a write was lost (rule N2). Nobody sees on one side what was written on the
+ * other (X5), and no page is freed that a CPU in the guest may still reach (D8, W6).
+ */
+#include "tests/unit/mmu/mmu_threads.h"
+
+#include <pthread.h>
+
+#define CAPS                                                                                      \
+    (EPT_CAP_EXEC_ONLY | EPT_CAP_WALK_4 | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_INVEPT | EPT_CAP_AD | \
+     EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL)
+
+#define LOGGED     0x400ull /* frames: a slot that logs and stays, */
+#define LOGGED_END 0x600ull
+#define MOVING     0x800ull /* where others come and go, */
+#define MOVING_END 0x1000ull
+#define LARGE      0x1000ull /* and one with large pages. */
+#define LARGE_END  0x1800ull
+#define STEADY     4u /* so many of the first frames are never converted */
+
+static bool stop, sides;
+static uint64_t accesses;       /* so far */
+static pthread_barrier_t start; /* or the changes may be over before anyone else runs */
+static struct {
+    uint64_t emulated, refused, converted, host;
+} met[VCPUS];
+
+static uint64_t rnd(uint64_t *state, uint64_t below)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (*state >> 33) % below;
+}
+
+static gpa_t gpa_of(uint64_t gfn)
+{
+    return gfn_to_gpa(GFN(gfn));
+}
+
+/* ---- A CPU ----------------------------------------------------------------------------------- */
+
+static bool stays(uint64_t gfn)
+{
+    gfn &= ~SHARED;
+    return gfn < LOGGED_END || gfn >= LARGE;
+}
+
+static bool is_steady(uint64_t gfn)
+{
+    return gfn - LOGGED < STEADY;
+}
+
+/* A few frames of each piece are hot. */
+static uint64_t random_offset(uint64_t *seed, uint64_t frames)
+{
+    return 512 * rnd(seed, frames / 512) + rnd(seed, rnd(seed, 4) ? 16 : 512);
+}
+
+/* Mostly through the side that it is on. In an epoch. */
+static uint64_t random_frame(uint64_t *seed)
+{
+    static const uint64_t from[] = {LOGGED, LOGGED, MOVING, LARGE},
+                          to[] = {LOGGED_END, LOGGED_END, MOVING_END, LARGE_END};
+    uint64_t which = rnd(seed, 4), gfn = from[which] + random_offset(seed, to[which] - from[which]);
+    const struct memslot *slot = sides ? memslot_find(memslots(&mmu), GFN(gfn)) : NULL;
+    if (sides && !is_steady(gfn) &&
+        (slot ? sides_is_shared(slot, gfn - slot->base.v) : true) != !rnd(seed, 16))
+        gfn |= SHARED;
+    return gfn;
+}
+
+/* In the guest until something exits. Returns the frame, with the reason. */
+static uint64_t run_guest(uint64_t *seed, uint64_t *access, bool *misconfigured)
+{
+    static __thread uint64_t budget;
+    while (!__atomic_load_n(&kicked[cpu_now], __ATOMIC_SEQ_CST) && ++budget % 256) {
+        uint64_t gfn = random_frame(seed);
+        *access = rnd(seed, 32) ? 1 + rnd(seed, 2) : 4;
+        uint64_t *page = translate(gfn, *access, misconfigured);
+        if (!page)
+            return gfn;
+        check_page(page, gfn, stays(gfn));
+        if (*access == 2)
+            __atomic_store_n(&page[cpu_now], stamp(gfn), __ATOMIC_RELEASE);
+        __atomic_add_fetch(&accesses, 1, __ATOMIC_RELAXED);
+        if (!rnd(seed, 8))
+            sched_yield(); /* in the guest, so that others change things meanwhile */
+    }
+    return UINT64_MAX;
+}
+
+static void write_for_guest(uint64_t gfn)
+{
+    struct mine before = mine[gfn & ~SHARED];
+    uint64_t word = stamp(gfn);
+    if (guest_write(&mmu, gpa_add(gpa_of(gfn), cpu_now * sizeof(word)), &word, sizeof(word)))
+        mine[gfn & ~SHARED] = before;
+    else
+        met[cpu_now].host++;
+}
+
+static void exit_to_host(uint64_t gfn, uint64_t access, bool misconfigured)
+{
+    struct mmio_info info;
+    gpa_t gpa = gpa_of(gfn);
+    int result = misconfigured ? mmu_mmio_check(&mmu, gpa, &info) : FAULT_INVALID;
+    if (result == FAULT_INVALID)
+        result = mmu_fault(
+            &mmu, gpa, misconfigured ? FAULT_RESERVED : (uint32_t)access | FAULT_PRESENT, &info);
+    bool refused = result == -EACCES || (result == -EFAULT && !stays(gfn));
+    check(result >= 0 || (sides && !is_steady(gfn) && refused), "a fault was refused");
+    check(result != FAULT_INVALID && result != FAULT_CONTINUE, "the fault's result");
+    check(result != FAULT_EMULATE || !stays(gfn), "RAM taken for MMIO");
+    met[cpu_now].emulated += result == FAULT_EMULATE;
+    met[cpu_now].refused += result < 0;
+    if (result == FAULT_WRITE_PROTECTED)
+        write_for_guest(gfn);
+}
+
+/* Writes and reads guest memory by the slots, as emulation does. To the end of the epoch a page is
+ * what it was when it was found. */
+static void emulate(uint64_t *seed)
+{
+    uint64_t gfn = random_frame(seed);
+    write_for_guest(gfn);
+    const uint64_t *page = guest_page(&mmu, gpa_of(gfn), ACCESS_READ);
+    check(page || !is_steady(gfn) || !mine[gfn].word, "memory was refused");
+    if (!page)
+        return;
+    uint64_t found = load(&page[cpu_now]);
+    for (uint64_t i = rnd(seed, 4); i; i--)
+        sched_yield();
+    check_page(page, gfn, stays(gfn));
+    check(load(&page[cpu_now]) == found, "a page changed that a reader had found");
+}
+
+/* What is mapped stays mapped while a fault has the lock. (No table of this slot collapses.) */
+static void hold_lock(uint64_t *seed)
+{
+    gpa_t gpa = gpa_of(random_frame(seed));
+    hpa_t before, after;
+    unsigned level;
+    if ((gpa_to_gfn(gpa).v & ~SHARED) >= LOGGED_END)
+        return;
+    read_lock(&mmu.lock);
+    if (!mmu_gpa_to_pfn(&mmu, gpa, &before, &level)) {
+        sched_yield();
+        check(!mmu_gpa_to_pfn(&mmu, gpa, &after, &level) && after.v == before.v,
+              "a leaf went while a fault had the lock");
+    }
+    read_unlock(&mmu.lock);
+}
+
+/* Some frames, or a piece as far as it goes at once. */
+static void convert(uint64_t *seed)
+{
+    uint64_t gfn = random_frame(seed) & ~SHARED, count = 1 + rnd(seed, 8);
+    if (gfn >= MOVING && rnd(seed, 2)) {
+        gfn -= gfn % 512;
+        count = 512;
+    }
+    count = gfn % 512 + count > 512 ? 512 - gfn % 512 : count;
+    if (is_steady(gfn))
+        return;
+    for (uint64_t i = gfn; i < gfn + count; i++)
+        __atomic_add_fetch(&conversions[i].begun, 1, __ATOMIC_SEQ_CST);
+    bool shared = rnd(seed, 2);
+    int64_t result = 0;
+    for (uint64_t done = 0; done < count && result >= 0; done += (uint64_t)result) {
+        result = mmu_convert(&mmu, gpa_of(gfn + done), count - done, shared);
+        check(result > 0 || (result == -EFAULT && !stays(gfn)), "a conversion was refused");
+        met[cpu_now].converted += result > 0 ? (uint64_t)result : 0;
+    }
+    for (uint64_t i = gfn; i < gfn + count; i++)
+        __atomic_add_fetch(&conversions[i].ended, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *vcpu(void *argument)
+{
+    uint64_t number = *(const unsigned *)argument, seed = number * 77 + 1, access;
+    bool misconfigured = false;
+    cpu_now = (unsigned)number;
+    epoch_online(cpu_now, NULL);
+    pthread_barrier_wait(&start);
+    while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        __atomic_store_n(&kicked[cpu_now], false, __ATOMIC_SEQ_CST);
+        tlb_enter(&mmu, cpu_now);
+        __atomic_store_n(&tlbs[cpu_now].inside, true, __ATOMIC_SEQ_CST);
+        uint64_t gfn = run_guest(&seed, &access, &misconfigured);
+        __atomic_store_n(&tlbs[cpu_now].inside, false, __ATOMIC_SEQ_CST);
+        tlb_leave(cpu_now);
+        if (gfn != UINT64_MAX)
+            exit_to_host(gfn, access, misconfigured);
+        if (!rnd(&seed, 4))
+            emulate(&seed);
+        if (!rnd(&seed, 16))
+            hold_lock(&seed);
+        if (sides && !rnd(&seed, 128))
+            convert(&seed);
+    }
+    epoch_offline(cpu_now);
+    return NULL;
+}
+
+/* ---- The host -------------------------------------------------------------------------------- */
+
+#define PAGES_LOGGED (LOGGED_END - LOGGED)
+static uint64_t copy[PAGES_LOGGED][VCPUS], copied;
+
+static const uint64_t *logged_page(uint64_t page)
+{
+    const uint64_t *words = guest_page(&mmu, gpa_of(LOGGED + page), ACCESS_READ);
+    return words || !sides ? words
+                           : guest_page(&mmu, gpa_of(SHARED | (LOGGED + page)), ACCESS_READ);
+}
+
+static void harvest(void)
+{
+    uint64_t bitmap[PAGES_LOGGED / 64];
+    check(!mmu_dirty_get(&mmu, 0, 0, bitmap, PAGES_LOGGED / 64), "the dirty log");
+    for (uint64_t i = 0; i < PAGES_LOGGED; i++) {
+        const uint64_t *page;
+        if (!(bitmap[i / 64] >> (i % 64) & 1))
+            continue;
+        while (!(page = logged_page(i))) { /* being converted, it is on no side */
+            epoch_pass(HOST, epoch_now());
+            sched_yield();
+        }
+        for (unsigned cpu = 0; cpu < VCPUS; cpu++)
+            copy[i][cpu] = load(&page[cpu]);
+        copied++;
+    }
+}
+
+static void change_slots(uint64_t *seed)
+{
+    bool exists = memslot_by_id(mmu.slots, 1);
+    if (!exists)
+        check(!mmu_slot_add(&mmu, 1, gpa_of(MOVING + 512 * rnd(seed, 2)), 512, 0), "add");
+    else if (rnd(seed, 2))
+        check(!mmu_slot_move(&mmu, 1, gpa_of(MOVING + 512 * rnd(seed, 3))), "move");
+    else
+        check(!mmu_slot_delete(&mmu, 1), "delete");
+}
+
+static void one_change(uint64_t *seed)
+{
+    gpa_t gpa = gpa_of(rnd(seed, 2) ? LOGGED + random_offset(seed, PAGES_LOGGED)
+                                    : LARGE + random_offset(seed, LARGE_END - LARGE));
+    switch (rnd(seed, 8)) {
+    case 0:
+        check(!mmu_zap(&mmu, gpa, 16), "zap");
+        break;
+    case 1:
+        check(!mmu_track(&mmu, gpa) && !mmu_untrack(&mmu, gpa), "track");
+        break;
+    case 2:
+        (void)!mmu_host_remap(&mmu, gpa);
+        break;
+    case 3:
+        (void)mmu_age(&mmu, gpa, 64);
+        break;
+    case 4:
+        (void)mmu_nx_recover(&mmu);
+        check(!mmu_set_generation(&mmu, mmu_slot_generation(&mmu) | 0x7fffe), "generation");
+        break;
+    case 5:
+        harvest();
+        break;
+    default:
+        change_slots(seed);
+    }
+}
+
+static void begin(struct mmu_config config)
+{
+    struct ept_caps caps;
+    support_reset();
+    memset(copy, 0, sizeof(copy));
+    memset(met, 0, sizeof(met));
+    memset(conversions, 0, sizeof(conversions));
+    copied = accesses = 0;
+    stop = false;
+    cpu_now = HOST;
+    for (unsigned cpu = 0; cpu < VCPUS; cpu++) {
+        free(tlbs[cpu].holds);
+        tlbs[cpu] = (struct tlb){.holds = calloc(SUPPORT_RAM_PAGES, 1)};
+    }
+    support_free_hook = on_free;
+    assert_int_equal(ept_caps_parse(&caps, CAPS, 40), 0);
+    assert_int_equal(mmu_setup(&caps, &config), 0);
+    assert_int_equal(mmu_create(&mmu), 0);
+    if (sides)
+        assert_int_equal(mmu_steal_bit(&mmu, 39, STOLEN_SHARED), 0);
+    assert_int_equal(
+        mmu_slot_add(&mmu, 0, gpa_of(LOGGED), PAGES_LOGGED, (uint32_t)MEMSLOT_LOG_DIRTY), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 2, gpa_of(LARGE), LARGE_END - LARGE, 0), 0);
+    epoch_online(HOST, NULL);
+}
+
+static void run(uint64_t changes)
+{
+    pthread_t threads[VCPUS];
+    unsigned numbers[VCPUS];
+    uint64_t seed = 4711;
+    pthread_barrier_init(&start, NULL, VCPUS + 1);
+    for (unsigned i = 0; i < VCPUS; i++) {
+        numbers[i] = i;
+        assert_int_equal(pthread_create(&threads[i], NULL, vcpu, &numbers[i]), 0);
+    }
+    pthread_barrier_wait(&start);
+    for (uint64_t i = 0; i < changes; i++) {
+        one_change(&seed);
+        for (uint64_t before = load(&accesses); load(&accesses) - before < 100;) {
+            epoch_pass(HOST, epoch_now()); /* others wait for it, who convert */
+            sched_yield();
+        }
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
+    epoch_offline(HOST);
+    for (unsigned i = 0; i < VCPUS; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    pthread_barrier_destroy(&start);
+}
+
+static void end(void)
+{
+    for (uint64_t i = 0; i < PAGES_LOGGED; i++) {
+        const uint64_t *page = logged_page(i);
+        for (unsigned cpu = 0; cpu < VCPUS; cpu++)
+            assert_int_equal(page ? page[cpu] : 0, copy[i][cpu]);
+    }
+    for (unsigned i = 1; i < VCPUS; i++) {
+        met[0].emulated += met[i].emulated;
+        met[0].refused += met[i].refused;
+        met[0].converted += met[i].converted;
+        met[0].host += met[i].host;
+    }
+    struct mmu_stats stats = mmu_stats(&mmu);
+    printf("threads: %lu accesses, %lu emulated, %lu written for the guest, %lu refused, "
+           "%lu pages converted\n    %lu remote flushes, %lu pages harvested, %lu splits, "
+           "%lu collapses\n",
+           accesses, met[0].emulated, met[0].host, met[0].refused, met[0].converted,
+           stats.remote_flushes, copied, stats.splits, stats.collapses);
+    assert_true(copied > 10 && met[0].emulated > 10 && met[0].host > 10);
+    assert_true(!sides || (met[0].refused > 10 && met[0].converted > 10));
+    assert_true(!mmu_config()->huge || stats.splits > 10);
+    support_free_hook = NULL;
+    mmu_destroy(&mmu);
+    assert_int_equal(support_pages_in_use(), 0);
+    assert_int_equal(support_warnings(), 0);
+}
+
+static void storm(struct mmu_config config, bool with_sides)
+{
+    const char *text = getenv("THREADS_CHANGES");
+    sides = with_sides;
+    begin(config);
+    run(text ? strtoull(text, NULL, 0) : 1000);
+    harvest();
+    end();
+}
+
+static void with_d_bits(void **state)
+{
+    (void)state;
+    storm((struct mmu_config){.mmio_caching = true, .ad = true, .huge = true, .nx_huge = true},
+          false);
+}
+
+static void with_write_protection(void **state)
+{
+    (void)state;
+    storm((struct mmu_config){.mmio_caching = true}, false);
+}
+
+static void with_sides(void **state)
+{
+    (void)state;
+    storm((struct mmu_config){.mmio_caching = true, .ad = true, .huge = true}, true);
+}
+
+static void with_sides_and_write_protection(void **state)
+{
+    (void)state;
+    storm((struct mmu_config){.mmio_caching = true, .huge = true}, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(with_d_bits),
+        cmocka_unit_test(with_write_protection),
+        cmocka_unit_test(with_sides),
+        cmocka_unit_test(with_sides_and_write_protection),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

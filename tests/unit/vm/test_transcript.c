@@ -1,0 +1,303 @@
+/* Lines of guests that run side by side come out in the guests' order, each once. */
+#include "tests/unit/support.h"
+
+#include "vm/transcript.h"
+#include "lib/trace.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local unsigned cpu;
+static unsigned news;
+
+unsigned this_cpu(void)
+{
+    return cpu;
+}
+
+struct transcript *transcript_running(const char **name)
+{
+    *name = NULL;
+    return NULL;
+}
+
+void transcript_has_news(void)
+{
+    news++;
+}
+
+/* The order is kept for the life of the program, so one test uses the numbers after another's. */
+static unsigned next = 1;
+
+#define AGAIN    "# b: error: again\n"
+#define AGAIN_4  AGAIN AGAIN AGAIN AGAIN
+#define AGAIN_29 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN
+
+static int setup(void **state)
+{
+    (void)state;
+    support_reset();
+    transcript_listen();
+    news = 0;
+    return 0;
+}
+
+static const char *printed(void)
+{
+    while (transcript_print())
+        ;
+    return support_log();
+}
+
+static void only_the_first_is_printed(void **state)
+{
+    (void)state;
+    struct transcript *first = transcript_open(next), *second = transcript_open(next + 1);
+    assert_true(transcript_is_current(first));
+    assert_false(transcript_is_current(second));
+    transcript_line(second, "b%d", 1);
+    transcript_line(first, "a1");
+    assert_int_equal(news, 2);
+    assert_string_equal(support_log(), ""); /* who writes does not wait for the console */
+    assert_true(transcript_waits());
+    assert_string_equal(printed(), "a1\n");
+    assert_false(transcript_waits());
+    transcript_line(NULL, "now");
+    transcript_line(second, "b2");
+    assert_string_equal(printed(), "a1\nnow\n");
+    transcript_close(first);
+    assert_true(transcript_is_current(second));
+    assert_string_equal(printed(), "a1\nnow\nb1\nb2\n");
+    transcript_line(second, "b3");
+    assert_string_equal(printed(), "a1\nnow\nb1\nb2\nb3\n");
+    transcript_close(second);
+    assert_int_equal(support_pages_in_use(), 0);
+    next += 2;
+}
+
+/* The console is nobody's for long: a piece, and then it can be another's turn. */
+static void pieces_are_short(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_open(next);
+    for (unsigned i = 0; i < 20; i++)
+        transcript_guest(t, "0123456789012345678901234567890123456789012345678901234567890", false);
+    for (size_t before = 0;; before = strlen(support_log())) {
+        bool more = transcript_print();
+        assert_in_range(strlen(support_log()) - before, 1, 32);
+        if (!more)
+            break;
+    }
+    assert_int_equal(strlen(support_log()), 20 * (4 + 61 + 1));
+    transcript_close(t);
+    next++;
+}
+
+static void who_ends_early_is_printed_later(void **state)
+{
+    (void)state;
+    struct transcript *t[4];
+    for (unsigned i = 4; i--;)
+        t[i] = transcript_open(next + i);
+    for (unsigned i = 4; i-- > 1;) {
+        transcript_line(t[i], "%u", i);
+        transcript_close(t[i]);
+    }
+    assert_string_equal(printed(), "");
+    transcript_line(t[0], "0");
+    transcript_close(t[0]);
+    assert_string_equal(printed(), "0\n1\n2\n3\n");
+    assert_int_equal(support_pages_in_use(), 0);
+    next += 4;
+}
+
+static void many_lines_are_kept_in_order(void **state)
+{
+    (void)state;
+    struct transcript *first = transcript_open(next), *second = transcript_open(next + 1);
+    char expected[64 * 1024] = "";
+    size_t used = 0;
+    for (int i = 0; i < 600; i++) {
+        transcript_line(second, "%*d", i % 90, i);
+        used += (size_t)snprintf(expected + used, sizeof(expected) - used, "%*d\n", i % 90, i);
+    }
+    assert_true(support_pages_in_use() > 5);
+    transcript_close(second);
+    transcript_close(first);
+    assert_string_equal(printed(), expected);
+    assert_int_equal(support_pages_in_use(), 0);
+    next += 2;
+}
+
+/* Ours are there nevertheless, the last of all first. */
+static void without_memory_ours_are_kept(void **state)
+{
+    (void)state;
+    struct transcript *first = transcript_open(next), *second = transcript_open(next + 1);
+    char line[LOG_LINE_MAX];
+    memset(line, 'x', sizeof(line));
+    line[200] = 0;
+    support_fail_allocations_after(1);
+    for (int i = 0; i < 30; i++)
+        transcript_guest(second, line, false);
+    transcript_line(second, "%s", line);
+    transcript_list(second, "a list");
+    transcript_say_cut(second, "greedy");
+    transcript_line(second, "ok 2 greedy");
+    transcript_close(second);
+    transcript_close(first);
+    const char *lines = strstr(printed(), "x\n# greedy");
+    assert_non_null(lines);
+    assert_string_equal(lines,
+                        "x\n"
+                        "# greedy: 11 lines of the guest's were cut, 0 of them results: a VM "
+                        "may print 256 KiB, and 16 KiB more of results\n"
+                        "# greedy: 12 of these lines were cut because no page of memory was "
+                        "free\nok 2 greedy\n");
+    assert_int_equal(support_pages_in_use(), 0);
+    next += 2;
+}
+
+/* The same bound whether it is the VM's turn or not. */
+static void floods_are_cut(void **state)
+{
+    (void)state;
+    for (unsigned own_turn = 0; own_turn < 2; own_turn++) {
+        setup(NULL);
+        struct transcript *first = transcript_open(next), *second = transcript_open(next + 1);
+        if (own_turn)
+            transcript_close(first);
+        for (unsigned i = 0; i < 60000; i++) {
+            transcript_guest(second, "", false);
+            if (own_turn && i % 100 == 0)
+                (void)printed();
+        }
+        for (unsigned i = 0; i < 3000; i++)
+            transcript_guest(second, "ok 1 flood", true);
+        transcript_say_cut(second, "flood");
+        transcript_line(second, "ok 2 flood # ended=exit");
+        transcript_close(second);
+        if (!own_turn)
+            transcript_close(first);
+        assert_in_range(strlen(printed()), TRANSCRIPT_TEXT + TRANSCRIPT_RESULTS - 32,
+                        TRANSCRIPT_TEXT + TRANSCRIPT_RESULTS + 512);
+        const char *last = strstr(support_log(), "    ok 1 flood\n# flood: ");
+        assert_non_null(last);
+        char cut[200];
+        uint64_t text = TRANSCRIPT_TEXT / 5, results = (TRANSCRIPT_RESULTS) / 15;
+        snprintf(cut, sizeof(cut),
+                 "# flood: %lu lines of the guest's were cut, %lu of them results: a VM may print "
+                 "256 KiB, and 16 KiB more of results\nok 2 flood # ended=exit\n",
+                 60000 - text + 3000 - results, 3000 - results);
+        assert_string_equal(strstr(last, "# flood"), cut);
+        assert_int_equal(support_pages_in_use(), 0);
+        next += 2;
+    }
+}
+
+/* What is logged while a CPU works for a VM is that VM's, by name, and not without limit. */
+static void errors_say_whose_they_are(void **state)
+{
+    (void)state;
+    struct transcript *first = transcript_open(next), *second = transcript_open(next + 1);
+    cpu = 1;
+    transcript_speak_for(second, "b");
+    log_error("MMU: 1");
+    log_error("guest b: 2");
+    log_error("guest memory: 3");
+    log_info("# b: 4");
+    cpu = 0;
+    transcript_speak_for(first, "a");
+    log_warn("5");
+    transcript_speak_for(NULL, NULL);
+    log_error("6");
+    assert_string_equal(printed(), "6\n# a: WARN: 5\n");
+    cpu = 1;
+    for (unsigned i = 0; i < 100; i++)
+        log_error("again");
+    transcript_say_cut(second, "b");
+    transcript_speak_for(NULL, NULL);
+    cpu = 0;
+    transcript_close(first);
+    assert_string_equal(strstr(printed(), "# b: error: MMU"),
+                        "# b: error: MMU: 1\nerror: guest b: 2\n"
+                        "# b: error: guest memory: 3\n# b: 4\n" AGAIN_29
+                        "# b: 71 errors and 0 other lines about it were cut: 32 and 512 are shown "
+                        "for each VM\n");
+    transcript_close(second);
+    next += 2;
+}
+
+/* The machine stops in the middle: what was said of the VM last is printed before the reason. */
+static void a_panic_prints_the_rest(void **state)
+{
+    (void)state;
+    struct transcript *first = transcript_open(next), *second = transcript_open(next + 1);
+    transcript_speak_for(second, "b");
+    log_error("the cause");
+    log_divert(NULL);
+    log_error("BUG");
+    assert_string_equal(support_log(), "# b: error: the cause\nBUG\n");
+    transcript_speak_for(NULL, NULL);
+    transcript_close(first);
+    transcript_close(second);
+    (void)printed();
+    next += 2;
+}
+
+#define THREADS 6
+#define LINES   300
+
+static void *talk(void *context)
+{
+    unsigned number = *(unsigned *)context;
+    cpu = number % 64;
+    struct transcript *t = transcript_open(number);
+    for (unsigned i = 0; i < LINES; i++) {
+        transcript_line(t, "%u %u", number, i);
+        (void)transcript_print(); /* several at a time */
+    }
+    transcript_close(t);
+    return NULL;
+}
+
+static void threads_do_not_mix(void **state)
+{
+    (void)state;
+    pthread_t threads[THREADS];
+    unsigned numbers[THREADS];
+    for (unsigned i = 0; i < THREADS; i++) {
+        numbers[i] = next + i;
+        pthread_create(&threads[i], NULL, talk, &numbers[i]);
+    }
+    for (unsigned i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    const char *at = printed();
+    for (unsigned i = 0; i < THREADS * LINES; i++) {
+        unsigned number, line;
+        int length;
+        assert_int_equal(sscanf(at, "%u %u\n%n", &number, &line, &length), 2);
+        assert_int_equal(number, next + i / LINES);
+        assert_int_equal(line, i % LINES);
+        at += length;
+    }
+    assert_int_equal(*at, 0);
+    next += THREADS;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(only_the_first_is_printed, setup),
+        cmocka_unit_test_setup(pieces_are_short, setup),
+        cmocka_unit_test_setup(who_ends_early_is_printed_later, setup),
+        cmocka_unit_test_setup(many_lines_are_kept_in_order, setup),
+        cmocka_unit_test_setup(without_memory_ours_are_kept, setup),
+        cmocka_unit_test_setup(floods_are_cut, setup),
+        cmocka_unit_test_setup(errors_say_whose_they_are, setup),
+        cmocka_unit_test_setup(a_panic_prints_the_rest, setup),
+        cmocka_unit_test_setup(threads_do_not_mix, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""Checks that no files need each other in a circle, but those that are one idea.
+
+A file needs another one whose functions or variables it uses, as `nm` tells. Files in a circle can
+only be read, tested and replaced together. What a header declares behind a comment with "Supplied
+by FILE" (see layers.py) counts for nothing: whoever calls it knows the header alone. Headers cannot
+include each other in a circle, since each is compiled alone.
+"""
+
+import pathlib
+import sys
+
+import layers
+
+# Circles that are one idea in several files, by a file of each.
+ALLOWED = {
+    "dev/lapic": "the timer interrupts through its APIC, whose registers start it",
+    "mmu/memslot": "a slot that changes zaps tables, which note their dirty pages in the slot",
+}
+
+Needs = dict[str, dict[str, str]]
+
+
+def needs(root: pathlib.Path, objects: pathlib.Path) -> Needs:
+    """What each file needs, each with one of the names that say why."""
+    declared = layers.supplied(root)
+    defined, needed = layers.symbols(root, objects)
+    found: Needs = {file: {} for file in {*defined.values(), *(file for file, _ in needed)}}
+    for file, name in sorted(needed):
+        if name in defined and name not in declared:
+            found[file].setdefault(defined[name], name)
+    return found
+
+
+def components(graph: Needs) -> list[set[str]]:
+    """The strongly connected ones of more than one file (Tarjan)."""
+    order: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(file: str) -> None:
+        order[file] = low[file] = len(order)
+        stack.append(file)
+        for other in graph[file]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                low[file] = min(low[file], low[other])
+        if low[file] == order[file]:
+            component = set(stack[stack.index(file):])
+            del stack[stack.index(file):]
+            if len(component) > 1:
+                found.append(component)
+
+    for file in sorted(graph):
+        if file not in order:
+            visit(file)
+    return found
+
+
+def check(graph: Needs) -> list[str]:
+    found = []
+    circles = components(graph)
+    for circle in circles:
+        if not circle & ALLOWED.keys():
+            found.append(f"these {len(circle)} files need each other in a circle:")
+            for file in sorted(circle):
+                uses = [f"{name}() of {other}" for other, name in graph[file].items()
+                        if other in circle]
+                found.append(f"    {file} needs {', '.join(uses)}")
+    for file in ALLOWED:
+        if not any(file in circle for circle in circles):
+            found.append(f"{file} is in no circle any more; take it out of ALLOWED")
+    return found
+
+
+if __name__ == "__main__":
+    top = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
+    complaints = check(needs(top, top / "build/obj"))
+    print("\n".join(complaints), end="\n" * bool(complaints))
+    sys.exit(bool(complaints))

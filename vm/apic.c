@@ -1,0 +1,69 @@
+/* What the local APIC of a vCPU is connected to: the clock, the vCPU's pending interrupt, the other
+ * vCPUs, and the page of addresses by which the guest reaches it. */
+#include "arch/x86/unprivileged.h"
+#include "dev/lapic_mmio.h"
+#include "vm/clock.h"
+#include "vm/exits.h"
+#include "vm/ipi.h"
+#include "vm/vcpu.h"
+
+static uint64_t apic_now(void *context)
+{
+    (void)context;
+    return rdtsc();
+}
+
+static void apic_interrupt(void *context)
+{
+    vcpu_update_interrupt(context);
+}
+
+static void apic_timer(void *context)
+{
+    clock_arm(context, rdtsc());
+}
+
+static void apic_nmi(void *context)
+{
+    vcpu_nmi(context);
+}
+
+static void apic_send(void *context, const struct lapic_message *message)
+{
+    ipi_send(context, message);
+}
+
+static const struct lapic_host apic_host = {
+    .now = apic_now,
+    .interrupt = apic_interrupt,
+    .timer = apic_timer,
+    .raise_nmi = apic_nmi,
+    .send = apic_send,
+};
+
+/* One page of addresses, and behind it the APIC of whoever asks. */
+static struct lapic *own_apic(struct mmio_vcpu *mmio)
+{
+    return &container_of(mmio, struct vcpu, mmio)->lapic;
+}
+
+static uint64_t window_read(void *device, struct mmio_vcpu *mmio, uint64_t offset, unsigned size)
+{
+    (void)device;
+    return lapic_mmio_ops.read(own_apic(mmio), mmio, offset, size);
+}
+
+static void window_write(void *device, struct mmio_vcpu *mmio, uint64_t offset, unsigned size,
+                         uint64_t value)
+{
+    (void)device;
+    lapic_mmio_ops.write(own_apic(mmio), mmio, offset, size, value);
+}
+
+const struct bus_ops apic_window_ops = {
+    .name = "local APIC", .read = window_read, .write = window_write};
+
+void interrupts_setup(struct vcpu *vcpu)
+{
+    lapic_init(&vcpu->lapic, vcpu->index, &apic_host, vcpu);
+}

@@ -1,0 +1,34 @@
+/* What an instruction leaves that was executed in software: RIP, RF, the interrupt shadow, and the
+ * single-step trap. */
+#include "arch/x86/cpu.h"
+#include "vmx/vmcs.h"
+#include "vmx/vmx.h"
+
+void vmx_end_interrupt_shadow(void)
+{
+    uint64_t state = vmread(VMCS_GUEST_INTERRUPTIBILITY);
+    if (unlikely(state & INTERRUPT_SHADOW))
+        vmwrite(VMCS_GUEST_INTERRUPTIBILITY, state & ~INTERRUPT_SHADOW);
+}
+
+void vmx_skip_instruction(struct vmx_vcpu *vcpu)
+{
+    struct cpu_regs *cpu = &vcpu->regs;
+    uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
+    uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
+
+    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. (Outside long
+     * mode CS.L means nothing, and can be 1.) */
+    if (unlikely((rip ^ next) >> 32) && !vmx_in_64_bit_code())
+        next &= 0xffffffff;
+    cpu_set_reg(cpu, REG_RIP, next);
+    if (unlikely(rflags & RFLAGS_RF))
+        cpu_set_reg(cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+    vmx_end_interrupt_shadow();
+    vmx_raise_single_step(vcpu);
+}
+
+void vmx_retry_instruction(struct vmx_vcpu *vcpu)
+{
+    cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
+}
