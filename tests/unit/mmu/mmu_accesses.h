@@ -93,13 +93,13 @@ static void self_invalidate(struct vm *vm, const struct place *place, unsigned a
 
 /* ---- Its log of modified pages --------------------------------------------------------------- */
 
-#define LOG_ROOM (512u - 64u) /* one access may be logged once for each walk that it could take */
+#define LOG_ROOM 64u /* fewer than 512, so that logs fill; one access may add one for each walk */
 
 /* Each vCPU has its own, and stays on its CPU. */
 static struct log {
     bool on;
     unsigned used;
-    uint64_t entries[512];
+    uint64_t entries[2 * LOG_ROOM];
 } cpu_log[VMS][CPUS];
 
 static struct log *log_of(const struct vm *vm, unsigned cpu)

@@ -217,8 +217,6 @@ static inline uint64_t interesting_offset(const struct slot_model *slot)
         return 62 + rnd(4);
     case 3:
         return (slot->pages & ~63ull) - rnd(2); /* where its last word begins */
-    case 4:
-        return slot->pages + rnd(3) - 1;
     default:
         return rnd(8);
     }
@@ -230,7 +228,7 @@ static inline gfn_t interesting_frame(struct vm *vm)
     struct slot_model *slot = &vm->slot[rnd(SLOTS)];
     if (!slot->used || rnd(8) == 0)
         return random_frame(vm);
-    gfn_t gfn = GFN(slot->base + interesting_offset(slot) - (rnd(16) == 0));
+    gfn_t gfn = GFN(slot->base + interesting_offset(slot) - (rnd(32) == 0));
     return is_window(vm, gfn.v, 1) ? gfn : GFN(slot->base);
 }
 
@@ -253,12 +251,12 @@ static inline unsigned random_access(const struct place *place)
  * that. */
 static inline void random_range(const struct vm *vm, uint64_t *base, uint64_t *pages)
 {
-    static const uint64_t sizes[] = {1,   2,   3,   7,   63,  64,  65,   100, 127,
-                                     129, 300, 511, 512, 513, 700, 1024, 1087};
+    static const uint64_t sizes[] = {1,   2,   3,   7,   63,  64,  65,   100,  129,
+                                     300, 511, 512, 513, 700, 512, 1024, 1024, 1087};
     if (!*pages)
         *pages = sizes[rnd(ARRAY_SIZE(sizes))];
     const struct slot_model *slot = &vm->slot[rnd(SLOTS)];
-    if (slot->used && rnd(2)) {
+    if (slot->used && rnd(3) == 0) {
         *base = rnd(2) ? slot->base + slot->pages : slot->base - *pages;
         *base += rnd(4) ? 0 : rnd(3) - 1;
         if (is_window(vm, *base, *pages))

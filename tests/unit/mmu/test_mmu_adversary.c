@@ -30,33 +30,33 @@ static void change(struct vm *vm, uint64_t kind, unsigned id)
 {
     gfn_t gfn = interesting_frame(vm);
     bool provoke = rnd(2) && kind < 998;
-    if (kind < 965)
+    if (kind < 912)
         gfn.v -= rnd(2) ? gfn.v % PIECE : 0; /* whole pieces change sides, too */
     if (provoke)
         other_writes(vm, gfn);
     leave(cpu_now);
-    changing.vm = provoke && rnd(2) ? vm : NULL;
+    changing.vm = provoke && rnd(4) ? vm : NULL;
     changing.gfn = gfn;
     changing.converting = changing.written = false;
-    if (kind < 965)
+    if (kind < 912)
         step_convert(vm, gfn);
-    else if (kind < 970)
+    else if (kind < 923)
         step_add(vm, id);
-    else if (kind < 972)
+    else if (kind < 927)
         step_delete(vm, id);
-    else if (kind < 975)
+    else if (kind < 933)
         step_move(vm, id);
-    else if (kind < 979)
+    else if (kind < 943)
         step_flags(vm, id);
-    else if (kind < 982)
+    else if (kind < 949)
         step_zap(vm);
-    else if (kind < 986)
+    else if (kind < 961)
         step_dirty_get(vm, id);
-    else if (kind < 989)
+    else if (kind < 969)
         step_track(vm, gfn);
-    else if (kind < 992)
+    else if (kind < 977)
         step_host(vm, gfn);
-    else if (kind < 997)
+    else if (kind < 993)
         step_guest_write(vm);
     else if (kind < 998)
         step_straddle(vm);
@@ -107,7 +107,7 @@ static void one_step(struct vm *vm)
     if (!vm->alive)
         begin_vm(vm);
     uint64_t zaps = vm->mmu.cpu[cpu_now].stats.full_zaps;
-    if (kind < 960) {
+    if (kind < 900) {
         struct place place = random_place(vm, interesting_frame(vm));
         do_access(vm, &place, random_access(&place));
         check_aliases(vm, place.gfn);

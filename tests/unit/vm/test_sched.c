@@ -375,12 +375,14 @@ static void check_guest(const struct guest *g)
             check_waiting(g, cpu);
         WORLD_CHECK(!sleeps || pcpu_of[cpu].deadline <= g->vcpu.sched.wake_at,
                     "vCPU %u would oversleep on CPU %u", number, cpu);
-        WORLD_CHECK(!sleeps || !(g->vcpu.vmx.attention.word & ATTENTION_MAIL), "vCPU %u sleeps with mail", number);
+        WORLD_CHECK(!sleeps || !(g->vcpu.vmx.attention.word & ATTENTION_MAIL),
+                    "vCPU %u sleeps with mail", number);
         WORLD_CHECK(!sleeps == (g->vcpu.sched.asleep != cpu + 1), "vCPU %u: asleep=%u", number,
                     g->vcpu.sched.asleep);
         places += waits + sleeps;
     }
-    WORLD_CHECK(!g->on_cpu || !(g->vcpu.vmx.attention.word & ATTENTION_MAIL), "vCPU %u has mail and does not look", number);
+    WORLD_CHECK(!g->on_cpu || !(g->vcpu.vmx.attention.word & ATTENTION_MAIL),
+                "vCPU %u has mail and does not look", number);
     WORLD_CHECK(places == 1, "vCPU %u is in %u places", number, places);
     WORLD_CHECK(g->gone || !ending || !g->parked, "vCPU %u has not ended", number);
 }
