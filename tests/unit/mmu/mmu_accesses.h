@@ -148,23 +148,20 @@ static void written(struct vm *vm, gfn_t gfn)
     page->dirty = true;
 }
 
-/* The page that a store through this alias reaches without an exit. */
+/* The page that a store through this alias reaches without an exit: by the TLB, which forgets as it
+ * likes, or by a walk, for which nothing has to be there. */
 static bool store_reaches(const struct place *place, hpa_t *page)
 {
     uint64_t eptp = mmu_eptp(&changing.vm->mmu);
     struct tlb *tlb = tlb_of(eptp);
     const struct cached *set = tlb->leaf[place->index];
-    bool writable = false;
-    for (unsigned i = 0; i < WAYS; i++) {
+    for (unsigned i = 0; i < WAYS && rnd(4); i++) {
         *page = set[i].page;
         if (set[i].used && set[i].permission & 2 && set[i].dirty)
             return true;
-        writable |= set[i].used && set[i].permission & 2;
     }
-    if (!writable)
-        return false;
-    struct hw_translation t =
-        walk_and_remember(tlb, phys_to_virt(HPA(eptp & 0x000ffffffffff000)), 4, 7, place, 2, true);
+    struct hw_translation t = walk_and_remember(tlb, phys_to_virt(HPA(eptp & 0x000ffffffffff000)),
+                                                4, 7, place, 2, eptp >> 6 & 1);
     *page = t.page;
     return t.result == HW_OK;
 }
@@ -210,7 +207,7 @@ static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa
         met.full++;
     }
     if (in_guest[cpu_now] != vm) {
-        bool attended = last[cpu_now] != vm || rnd(2);
+        bool attended = last[cpu_now] != vm || rnd(4) == 0;
         last[cpu_now] = vm;
         leave(cpu_now);
         if ((tlb_enter(&vm->mmu, cpu_now) || attended) && mmu_wants_pml(&vm->mmu))

@@ -47,6 +47,7 @@ struct vm {
     bool alive;
     uint64_t bits[ALIASES]; /* the stolen bits of each alias, of a frame's number */
     bool sides, execute_only, ve;
+    uint64_t logs_one_in;                /* slots; few of them, and often one is the first */
     uint64_t high;                       /* the first frame of the second window */
     unsigned shared[2 * FRAMES / PIECE]; /* how many pages of each 2 MiB are shared */
     struct slot_model slot[SLOTS];

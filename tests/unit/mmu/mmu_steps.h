@@ -23,7 +23,8 @@ static void step_add(struct vm *vm, unsigned id)
     struct slot_model *slot = &vm->slot[id];
     uint64_t base, pages = 0, before = mmu_invept_count(&vm->mmu);
     uint64_t zaps = full_zaps(vm);
-    bool readonly = rnd(4) == 0, shared = vm->sides && rnd(4) == 0, logs = rnd(4) == 0;
+    bool readonly = rnd(4) == 0, shared = vm->sides && rnd(4) == 0,
+         logs = rnd(2 * vm->logs_one_in) == 0;
     random_range(vm, &base, &pages);
     if (slot->used)
         return;
@@ -97,7 +98,7 @@ static void forget_writes(const struct vm *vm, struct slot_model *slot)
 static void step_flags(struct vm *vm, unsigned id)
 {
     struct slot_model *slot = &vm->slot[id];
-    bool readonly = rnd(4) == 0, logs = rnd(2);
+    bool readonly = rnd(4) == 0, logs = rnd(vm->logs_one_in) == 0;
     uint32_t flags = (uint32_t)((readonly ? MEMSLOT_READONLY : 0) | (logs ? MEMSLOT_LOG_DIRTY : 0));
     bool begins = slot->used && logs && !slot->logs;
     uint64_t zaps = full_zaps(vm);

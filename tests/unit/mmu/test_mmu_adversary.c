@@ -96,6 +96,7 @@ static void begin_vm(struct vm *vm)
     vm->ve = vm == &vms[0] && mmu_config()->mmio_caching;
     if (vm->ve)
         assert_int_equal(mmu_take_ve(&vm->mmu), 0);
+    vm->logs_one_in = rnd(2) ? 2 : 12;
     vm->alive = true;
 }
 
