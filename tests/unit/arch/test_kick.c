@@ -39,10 +39,10 @@ static uint64_t ring0_rdmsr(uint32_t msr)
 /* ---- An idle CPU ----------------------------------------------------------------------------- */
 
 static struct {
-    unsigned at;      /* the step before which the NMI comes; HALTED: while the CPU halts */
-    unsigned step;    /* of cpu_idle() */
-    bool writes;      /* whoever kicks has something to say */
-    bool came;        /* the NMI */
+    unsigned at;   /* the step before which the NMI comes; HALTED: while the CPU halts */
+    unsigned step; /* of cpu_idle() */
+    bool writes;   /* whoever kicks has something to say */
+    bool came;     /* the NMI */
     unsigned halts;
     uint64_t word;
 } idle;

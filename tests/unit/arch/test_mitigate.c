@@ -111,7 +111,8 @@ static void when_a_cpu_starts(void **state)
         const char *right;
     } rows[] = {
         {0, ""},
-        {DO_IBPB | DO_VERW | DO_L1D_FLUSH_MSR | DO_L1D_FLUSH_READ | DO_RSB_FILL | DO_CLEAR_GPRS, ""},
+        {DO_IBPB | DO_VERW | DO_L1D_FLUSH_MSR | DO_L1D_FLUSH_READ | DO_RSB_FILL | DO_CLEAR_GPRS,
+         ""},
         {DO_IBRS_ALWAYS, "48=1;"},
         {DO_IBRS_AT_EXIT, "48=1;"},
         {DO_BHI_DIS_S, "48=400;"},
