@@ -163,25 +163,28 @@ static void exits(uint64_t qualification, bool bits64)
 
 #define MOV_TO(cr, gpr) ((uint64_t)(cr) | (gpr) << 8)
 
+#define HIGH 0xabcdef0100000000ull
+#define LOW  0x89abcd00ull
+
 static void each_register_to_each(void **state)
 {
     static const unsigned numbers[] = {0, 3, 4};
     (void)state;
     for (unsigned gpr = 0; gpr < 16; gpr++) {
-        vcpu->vmx.regs.gpr[gpr] = gpr == GPR_RSP ? 0 : 0xabcdef0100000000 + gpr;
-        vcpu->vmx.regs.value[REG_RSP] = 0xabcdef0100000000 + GPR_RSP;
+        vcpu->vmx.regs.gpr[gpr] = gpr == GPR_RSP ? 0 : HIGH + LOW + gpr;
+        vcpu->vmx.regs.value[REG_RSP] = HIGH + LOW + GPR_RSP;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++)
         for (uint64_t gpr = 0; gpr < 16; gpr++) {
             exits(MOV_TO(numbers[i], gpr), true);
             assert_int_equal(seen.what, '0' + (char)numbers[i]);
-            assert_int_equal(seen.value, 0xabcdef0100000000 + gpr);
+            assert_int_equal(seen.value, HIGH + LOW + gpr);
             exits(MOV_TO(numbers[i], gpr), false);
-            assert_int_equal(seen.value, gpr);
+            assert_int_equal(seen.value, LOW + gpr);
             vmcs[VMCS_ENTRY_CONTROLS] = ENTRY_IA32E_GUEST; /* compatibility mode */
             vmcs[VMCS_GUEST_CS_ACCESS_RIGHTS] = 0;
             exit_cr_access(vcpu);
-            assert_int_equal(seen.value, gpr);
+            assert_int_equal(seen.value, LOW + gpr);
         }
 }
 
