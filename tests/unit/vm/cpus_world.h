@@ -123,7 +123,7 @@ static void cpu_point(void)
 }
 
 /* This CPU stands still until an NMI, or until `wakes` says so. The NMI has been taken then. */
-static void world_wait(bool (*wakes)(unsigned self))
+static inline void world_wait(bool (*wakes)(unsigned self))
 {
     struct world_cpu *self = &world_cpu[world_self()];
     self->waits = true;
