@@ -1,7 +1,7 @@
 /*
  * Data and I/O breakpoints (SDM 3, 18.2) on the accesses of instructions that are executed in
  * software: the CPU compares its own accesses alone. While DR7 enables none, `on` is false and
- * nobody looks; while it does, accesses go the long way, because the short ways (mmio/hot.h, the
+ * nobody looks; while it does, accesses go the long way, because the short ways (mmio/replay.h, the
  * known ports) do not look here. Pure.
  */
 #pragma once

@@ -27,8 +27,6 @@ void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *
         cache->data[i].page = cache->code[i].page = MEMO_EMPTY;
     for (unsigned i = 0; i < MMIO_DECODED; i++)
         cache->decoded[i].insn.code = DECODED_EMPTY;
-    for (unsigned i = 0; i < MMIO_HOT; i++)
-        cache->hot[i].rip = HOT_NONE;
     cache->last_mode = MODE_NEVER;
 }
 

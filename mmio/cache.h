@@ -8,7 +8,6 @@
  * with all of its inputs and reads its entries again: a hit is what a fresh walk would say. `exits`
  *   makes the guest's flushes exit instead and forgets then. `off` keeps none.
  * - Decoded instructions, under their bytes.
- * - Whole accesses, under their RIP: mmio/hot.h.
  *
  * Owned by its vCPU; nothing here is shared.
  */
@@ -25,11 +24,9 @@ enum gva_cache {
     GVA_CACHE_VERIFY,
 };
 
-#define MMIO_MEMOS    16 /* of data, and as many of code; powers of two */
-#define MMIO_DECODED  32
-#define MMIO_PLACES   8
-#define MMIO_HOT      (1u << MMIO_HOT_BITS)
-#define MMIO_HOT_BITS 6
+#define MMIO_MEMOS   16 /* of data, and as many of code; powers of two */
+#define MMIO_DECODED 32
+#define MMIO_PLACES  8
 
 #define MMIO_MULTIPLIER 0x42108647u /* of mmio_mix() */
 
@@ -70,45 +67,6 @@ struct place {
 };
 #define GENERATION_NEVER (~0ull) /* bit 63: no current generation has it */
 
-/* An entry of a walk, and what it must still say. */
-struct hot_entry {
-    const void *host;
-    uint64_t value;
-};
-
-/* One instruction, one place that it touched, and one address space. Four cache lines, of which the
- * last two hold the entries of the walks. */
-struct hot {
-    uint64_t rip; /* HOT_NONE: nothing is kept here */
-    gpa_t gpa;
-    uint64_t cr3;
-    uint64_t mode; /* cpu_mode() */
-    uint64_t generation, sequence, bus_sequence;
-    const uint8_t *code;
-    uint64_t bytes[2];
-    uint64_t registers; /* move_registers(), if the operand is this place */
-    struct move_access access;
-    uint32_t pkru; /* if HOT_KEYED */
-    uint8_t flags; /* HOT_ */
-    uint8_t first_entry;
-    uint8_t code_count, shared_count; /* entries of the walk for the code; of both */
-    union {
-        struct hot_entry
-            entries[8]; /* of the walk for the code, then for the data; the last ones */
-        struct {        /* HOT_BELL */
-            struct hot_entry code[4];
-            uint64_t next; /* RIP behind the instruction */
-        } bell;
-    };
-} __attribute__((aligned(64)));
-_Static_assert(sizeof(struct hot) == 256, "an index is a shift");
-
-#define HOT_BELL  BIT(0) /* a write that rings a doorbell */
-#define HOT_KEYED BIT(1) /* CR4.PKE is set */
-
-/* Not canonical, so no instruction is there. */
-#define HOT_NONE BIT(62)
-
 struct mmio_cache {
     enum gva_cache mode;
     struct mmu *mmu;
@@ -121,8 +79,6 @@ struct mmio_cache {
     struct memo code[MMIO_MEMOS];
     struct decoded decoded[MMIO_DECODED];
     struct place places[MMIO_PLACES];
-    struct hot hot[MMIO_HOT];
-    uint8_t in_vain[MMIO_HOT / 2]; /* how often what is not kept was looked for in a pair */
 
     /* The mode (cpu_mode()) of the last emulated plain 64-bit code, and its bits of the key. */
     uint64_t last_mode, last_key;

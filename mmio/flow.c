@@ -7,7 +7,8 @@
 #include "lib/compiler.h"
 #include "lib/trace.h"
 #include "mmio/emulate.h"
-#include "mmio/hot.h"
+#include "mmio/doorbell.h"
+#include "mmio/replay.h"
 
 static COLD enum mmio_outcome end_delivery(struct mmio_vcpu *v, gpa_t gpa)
 {
@@ -27,25 +28,25 @@ static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering
 }
 
 /* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it an
- * access that was made before, and all as it was then? See mmio/hot.h. */
+ * access that was made before, and all as it was then? See mmio/replay.h. */
 static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
 {
     cpu_reg_load_usual(v->cpu);
     uint64_t rip = cpu_reg(v->cpu, REG_RIP), cr3 = cpu_reg(v->cpu, REG_CR3);
     uint64_t rflags = cpu_reg(v->cpu, REG_RFLAGS);
     uint64_t mode = cpu_mode(v->cpu, rflags, cpu_reg(v->cpu, REG_SEG_AR + SEG_CS));
-    struct hot *hot = mmio_hot_find(v, rip, gpa, cr3, mode);
-    if (!hot)
+    struct replay *replay = mmio_replay_find(v, rip, gpa, cr3, mode);
+    if (!replay)
         return false;
-    bool rings = hot->flags & HOT_BELL;
-    if (rings ? !mmio_bell_holds(v, hot)
-              : !mmio_hot_holds(v, hot) && !mmio_hot_follow(v, hot, generation))
+    bool rings = replay->flags & REPLAY_BELL;
+    if (rings ? !mmio_bell_holds(v, replay)
+              : !mmio_replay_holds(v, replay) && !mmio_replay_follow(v, replay, generation))
         return false;
-    mmio_advance(v, rip + hot->access.move.length, rflags);
+    mmio_advance(v, rip + replay->access.move.length, rflags);
     if (rings)
-        mmio_bell_ring(v, hot);
+        mmio_bell_ring(v, replay);
     else
-        mmio_hot_first_access(v, hot);
+        mmio_replay_first_access(v, replay);
     return true;
 }
 

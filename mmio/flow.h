@@ -36,5 +36,5 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
                                   const struct mmio_info *info) MUST_CHECK;
 
 /* EPT misconfiguration at `gpa`. Instructions that were here before need none of the steps: the
- * caller tries mmio/hot.h first. */
+ * caller tries mmio/replay.h first. */
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering) MUST_CHECK;

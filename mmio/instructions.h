@@ -16,7 +16,7 @@ enum insn_op {
     INSN_MOV,
     INSN_ZERO_EXTEND,
     INSN_SIGN_EXTEND,
-    INSN_LAST_MOV = INSN_SIGN_EXTEND, /* what mmio/hot.h can repeat */
+    INSN_LAST_MOV = INSN_SIGN_EXTEND, /* what mmio/replay.h can repeat */
     INSN_MOV_SEGMENT,
     INSN_MOVBE,
     INSN_CMOV,

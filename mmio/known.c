@@ -4,7 +4,7 @@
 #include "arch/x86/reg_bits.h"
 #include "lib/trace.h"
 #include "mmio/fetch.h"
-#include "mmio/hot.h"
+#include "mmio/replay.h"
 
 #define CS_TYPE          0xcu /* of the type field: code, and conforming */
 #define CS_NONCONFORMING 0x8u
@@ -106,9 +106,9 @@ void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context,
         trace_wants(TRACE_MMIO_EVENTS) || vcpu->breakpoints.on || !find(vcpu, &k, &access) ||
         !is_for(vcpu, &k, target))
         return;
-    struct hot *room = mmio_hot_room(vcpu, rip, gpa, context->cr3);
+    struct replay *room = mmio_replay_room(vcpu, rip, gpa, context->cr3);
     if (room)
-        mmio_hot_keep(room, &k);
+        mmio_replay_keep(room, &k);
 }
 
 /* Everything that walks depend on, if the mode is that of the last emulation. */
@@ -145,9 +145,9 @@ bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target)
         !is_for(vcpu, &k, target))
         return false;
 
-    struct hot *room = mmio_hot_room(vcpu, k.rip, gpa, context.cr3);
+    struct replay *room = mmio_replay_room(vcpu, k.rip, gpa, context.cr3);
     if (room)
-        mmio_hot_keep(room, &k);
+        mmio_replay_keep(room, &k);
     vcpu->stats.cache_hits += target == TARGET_UNKNOWN;
     vcpu->stats.emulated++;
     vcpu->cache.gva_hits++;

@@ -1,6 +1,6 @@
 /*
  * Moves of which all parts are known, but that were not made in this combination before, or are not
- * kept as one (mmio/hot.h): the instruction was decoded, the pages of its code and of its operand
+ * kept as one (mmio/replay.h): the instruction was decoded, the pages of its code and its operand
  * were walked to, and perhaps its place on the bus was looked up. Then the access is made from
  * these parts, after each has been compared with what a fresh look would read (decision D6).
  *
@@ -28,7 +28,7 @@ struct known {
  * nothing was done. The exit was for `gpa`, which is what the target says. Needs an epoch. */
 bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target) MUST_CHECK;
 
-/* An access that was just emulated is kept (mmio/hot.h), if all of its parts are known by now. */
+/* Keeps an access that was just emulated (mmio/replay.h), if all of its parts are known by now. */
 void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
                      gpa_t gpa, enum mmio_target target);
 

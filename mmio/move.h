@@ -1,7 +1,7 @@
 /*
  * Plain moves between a general register or an immediate and memory, reduced to what making their
  * access again takes: 64-bit code, flat segments, no register that lies elsewhere. Made once for
- * each decoded instruction; used by mmio/hot.c and mmio/known.c.
+ * each decoded instruction; used by mmio/replay.c and mmio/known.c.
  */
 #pragma once
 

@@ -20,6 +20,7 @@ void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mm
     vcpu->mmu = mmu;
     vcpu->mmio_bus = bus;
     mmio_cache_init(&vcpu->cache, mode, mmu, cpu, limits);
+    replays_init(&vcpu->replays);
 }
 
 void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)

@@ -7,6 +7,7 @@
 #include "mmio/breakpoints.h"
 #include "mmio/bus.h"
 #include "mmio/cache.h"
+#include "mmio/replay_entry.h"
 
 enum mmio_outcome {
     /* Emulated; RIP advanced, or in the middle of a repetition not. The caller ends the interrupt
@@ -68,6 +69,7 @@ struct mmio_vcpu {
 
     struct breakpoints breakpoints;
     struct mmio_cache cache;
+    struct replays replays;
 };
 
 void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mmu, struct bus *bus,

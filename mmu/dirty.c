@@ -4,9 +4,11 @@
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
-#include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
@@ -37,11 +39,12 @@ void dirty_note_slot(struct mmu *mmu, gfn_t gfn, uint64_t frames)
 /* ---- SPTEs ----------------------------------------------------------------------------------- */
 
 /* Takes W, or D, from a leaf. True if it had it. */
-static bool protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint64_t bit)
+static bool protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint64_t bit,
+                         enum debt_reason reason)
 {
     uint64_t old = iter->old;
     while (spte_is_leaf(old, iter->level) && old & bit) {
-        if (tdp_store(self, iter->gfn, iter->sptep, iter->level, old, old & ~bit))
+        if (tdp_store_any(self, iter->gfn, iter->sptep, iter->level, old, old & ~bit, reason))
             return true;
         old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
     }
@@ -53,19 +56,20 @@ static uint64_t noticed_by(enum dirty_method method)
     return method == DIRTY_WRITE_PROTECT ? EPT_WRITE : EPT_DIRTY;
 }
 
-int dirty_protect(struct mmu *mmu, gfn_t first, gfn_t end)
+bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter)
 {
-    int error = huge_split_range(mmu, first, end);
-    if (error)
-        return error;
     struct mmu_cpu *self = mmu_self(mmu);
-    struct tdp_iter iter;
+    uint64_t bit = noticed_by(dirty_method());
     write_lock(&mmu->lock);
-    tdp_for_each(&iter, mmu, first, end) protect_leaf(self, &iter, noticed_by(dirty_method()));
-    tlb_owe(mmu); /* for all D bits at once (rule S4) */
+    tdp_iter_restart(iter);
+    for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
+        protect_leaf(self, iter, bit, DEBT_LOG_STARTED);
+        tdp_iter_next(iter);
+    }
+    tlb_owe(mmu, DEBT_LOG_STARTED); /* for all D bits at once (rule S4) */
     tlb_sync(mmu);
     write_unlock(&mmu->lock);
-    return 0;
+    return !tdp_iter_valid(iter);
 }
 
 /* Collects 64 pages from `gfn` on; `found` is what the bitmap said. */
@@ -80,7 +84,7 @@ static uint64_t collect_word(struct mmu_cpu *self, gfn_t first, gfn_t end, uint6
         uint64_t bit = BIT(iter.gfn.v - first.v);
         if (iter.level > EPT_LEVEL_4K || (method != DIRTY_D_BITS && !(found & bit)))
             continue;
-        if (protect_leaf(self, &iter, noticed_by(method)) && method == DIRTY_D_BITS)
+        if (protect_leaf(self, &iter, noticed_by(method), DEBT_LOG_READ) && method == DIRTY_D_BITS)
             found |= bit;
     }
     return found;
@@ -107,7 +111,7 @@ static void collect(struct mmu *mmu, const struct memslot *slot, uint64_t page, 
     struct mmu_cpu *self = mmu_self(mmu);
     enum dirty_method method = dirty_method();
     if (method == DIRTY_PML) { /* all out of the guest: what their logs hold goes into the bitmap */
-        tlb_owe(mmu);
+        tlb_owe(mmu, DEBT_LOG_READ);
         tlb_sync(mmu);
     }
     read_lock(&mmu->lock);
@@ -119,20 +123,32 @@ static void collect(struct mmu *mmu, const struct memslot *slot, uint64_t page, 
             collect_word(self, first, GFN(first.v + (left < 64 ? left : 64)), bitmap[i], method);
     }
     if (method != DIRTY_WRITE_PROTECT)
-        tlb_owe(mmu); /* for all D bits at once (rule S4) */
+        tlb_owe(mmu, DEBT_LOG_READ); /* for all D bits at once (rule S4) */
     tlb_sync(mmu);
     read_unlock(&mmu->lock);
 }
 
+/* What tables that have been cut off say of writes comes first. */
+static int drain(struct mmu *mmu)
+{
+    while (!tdp_drain_piece(mmu))
+        if (mmu_pauses())
+            return -EINPROGRESS;
+    return 0;
+}
+
 int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap, size_t words)
 {
-    int error = 0;
-    memslots_lock(mmu);
+    int error = memslots_lock(mmu);
+    if (error)
+        return error;
     const struct memslot *slot = logging_slot(mmu, id);
     if (!slot || page % 64 || page >= slot->backing.pages ||
         words > (slot->backing.pages - page + 63) / 64)
         error = -EINVAL;
     else
+        error = drain(mmu);
+    if (!error)
         collect(mmu, slot, page, bitmap, words);
     spin_unlock(&mmu->slots_lock);
     return error;

@@ -3,13 +3,15 @@
 
 #include "mmu/dirty.h"
 #include "mmu/mmu.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
 
 #define TRIES 4
 
 /* The SPTE with what may be given back, for this access. */
-static uint64_t repaired(const struct mmu *mmu, const struct tdp_mapping *want, uint64_t spte,
+static uint64_t repaired(const struct mmu *mmu, const struct tdp_access *want, uint64_t spte,
                          unsigned level)
 {
     uint64_t new = spte;
@@ -20,34 +22,34 @@ static uint64_t repaired(const struct mmu *mmu, const struct tdp_mapping *want, 
     }
     /* A large page of a slot that logs must be split first, which is not done here (rule N2). */
     bool large_logged = level > EPT_LEVEL_4K && __atomic_load_n(&mmu->logging, __ATOMIC_RELAXED);
-    if (want->access & EPT_WRITE && spte & SPTE_MMU_WRITABLE && !large_logged)
+    if (want->bits & EPT_WRITE && spte & SPTE_MMU_WRITABLE && !large_logged)
         new |= EPT_WRITE;
     return new;
 }
 
 /* What is not decided here is no event of its own: the full fault comes next. */
-static int done(const struct tdp_mapping *want, const uint64_t *sptep, uint64_t old, uint64_t new,
+static int done(const struct tdp_access *want, const uint64_t *sptep, uint64_t old, uint64_t new,
                 int result)
 {
-    trace(fast_page_fault, want->gfn.v, want->access, (uint64_t)sptep, old, new, (uint64_t)result);
+    trace(fast_page_fault, want->gfn.v, want->bits, (uint64_t)sptep, old, new, (uint64_t)result);
     return result;
 }
 
-int fast_fault(struct mmu *mmu, const struct tdp_mapping *want)
+int fast_fault(struct mmu *mmu, const struct tdp_access *want)
 {
     for (unsigned i = 0; i < TRIES; i++) {
         unsigned level;
-        uint64_t *sptep;
+        const uint64_t *sptep;
         uint64_t spte = tdp_walk_to(mmu, want->alias, &level, &sptep);
         if (!spte_is_leaf(spte, level))
             return FAULT_INVALID; /* also FROZEN */
-        if (!(want->access & ~spte))
+        if (!(want->bits & ~spte))
             return done(want, sptep, spte, spte, FAULT_SPURIOUS);
         uint64_t new = repaired(mmu, want, spte, level);
-        if (want->access & ~new)
+        if (want->bits & ~new)
             return FAULT_INVALID;
         struct mmu_cpu *self = mmu_self(mmu);
-        if (tdp_store(self, want->gfn, sptep, level, spte, new)) {
+        if (tdp_store(self, want->gfn, sptep, level, spte, new, DEBT_NONE)) {
             if (new & ~spte & EPT_WRITE)
                 dirty_note(mmu, want->gfn, 1);
             self->stats.fast_faults++;

@@ -4,8 +4,8 @@
  */
 #pragma once
 
-#include "mmu/tdp.h"
+#include "mmu/map.h"
 
 /* Returns FAULT_FIXED, FAULT_SPURIOUS, or FAULT_INVALID: not decided here (rule P3). In an
  * epoch. */
-int fast_fault(struct mmu *mmu, const struct tdp_mapping *want) MUST_CHECK;
+int fast_fault(struct mmu *mmu, const struct tdp_access *want) MUST_CHECK;

@@ -10,9 +10,13 @@
 #include "mmu/dirty.h"
 #include "mmu/fast.h"
 #include "mmu/huge.h"
+#include "mmu/map.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/self.h"
 #include "mmu/sides.h"
+#include "mmu/store.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/trace.h"
 #include "mmu/track.h"
@@ -20,23 +24,23 @@
 /* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
  * next access cheaper where one can be had (rules F3, S10, S11). Or it is what makes the next
  * access a #VE (rule X10). */
-static NOINLINE int fault_no_slot(struct mmu_cpu *self, const struct tdp_mapping *want,
+static NOINLINE int fault_no_slot(struct mmu_cpu *self, struct tdp_access access,
                                   uint64_t generation, struct mmio_info *info)
 {
     struct mmu *mmu = self->mmu;
-    *info = (struct mmio_info){.alias = want->alias};
-    if (unlikely(!role_has_mmio(want->role))) {
+    *info = (struct mmio_info){.alias = access.alias};
+    if (unlikely(!role_has_mmio(access.role))) {
         log_error("MMU: no slot behind %s frame %#lx, and devices are not reached that way",
-                  role_name(want->role), want->gfn.v);
+                  role_name(access.role), access.gfn.v);
         return -EFAULT;
     }
     if (!(generation & SLOT_UPDATE_IN_PROGRESS))
         info->generation = generation;
     int answer = mmu_has_ve(mmu) ? FAULT_VE : FAULT_EMULATE;
-    if (mmu->mmio_value == SPTE_MMIO_NEVER || want->gfn.v >= spte_format.mmio_gfn_end)
+    if (mmu->mmio_value == SPTE_MMIO_NEVER || access.gfn.v >= spte_format.mmio_gfn_end)
         return answer;
     read_lock(&mmu->lock);
-    int result = tdp_map_mmio(self, want, generation);
+    int result = tdp_map_mmio(self, access.alias, access.gfn, generation);
     read_unlock(&mmu->lock);
     return result == FAULT_EMULATE ? answer : result;
 }
@@ -60,30 +64,31 @@ static uint64_t wanted(uint32_t error_code)
 /* What the slot, the root or the page wants of the mapping beside the usual, or what stands there
  * already. */
 static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot,
-                                struct tdp_mapping *want)
+                                struct tdp_access access, hpa_t page, unsigned level)
 {
-    uint64_t offset = want->gfn.v - slot->base.v;
-    bool write = want->access & EPT_WRITE;
-    if (unlikely(!sides_match(slot, offset, want->role)))
+    struct tdp_mapping want = {.access = access, .page = page, .level = level};
+    uint64_t offset = access.gfn.v - slot->base.v;
+    bool write = access.bits & EPT_WRITE;
+    if (unlikely(!sides_match(slot, offset, access.role)))
         return FAULT_CONTINUE;
-    if (unlikely(track_is(slot, offset) && !track_is_open(self->mmu, want->gfn))) {
+    if (unlikely(track_is(slot, offset) && !track_is_open(self->mmu, access.gfn))) {
         if (write)
             return FAULT_WRITE_PROTECTED; /* not MMIO (rule N10) */
-        want->rights = slot->flags & MEMSLOT_READONLY ? 0 : SPTE_HOST_WRITABLE;
+        want.rights = slot->flags & MEMSLOT_READONLY ? 0 : SPTE_HOST_WRITABLE;
     } else if (!(slot->flags & MEMSLOT_READONLY)) {
-        want->rights = SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE | EPT_WRITE;
+        want.rights = SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE | EPT_WRITE;
     }
     bool by_fault = slot->dirty && dirty_method() == DIRTY_WRITE_PROTECT;
     if (unlikely(by_fault) && !write)
-        want->rights &= ~EPT_WRITE;
-    if (!(want->role & EPT_WRITE))
-        want->rights = 0;
-    if (want->level > EPT_LEVEL_4K) {
-        want->denied = huge_denied();
-        want->level = huge_level(slot, want->gfn, want->page, want->level, want->access);
+        want.rights &= ~EPT_WRITE;
+    if (!(access.role & EPT_WRITE))
+        want.rights = 0;
+    if (want.level > EPT_LEVEL_4K) {
+        want.denied = huge_denied();
+        want.level = huge_level(slot, access.gfn, page, want.level, access.bits);
     }
-    trace(mmu_spte_requested, want->gfn.v, want->page.v >> PAGE_SHIFT, want->level);
-    int result = tdp_map(self, want);
+    trace(mmu_spte_requested, access.gfn.v, page.v >> PAGE_SHIFT, want.level);
+    int result = tdp_map(self, &want);
     if (unlikely(by_fault) && write && result != FAULT_RETRY)
         dirty_set(slot, offset);
     return result;
@@ -116,48 +121,45 @@ static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hp
 }
 
 /* Wishes that only concern the sides: then `leaf`, of a small page, gives what the role gives. */
-static ALWAYS_INLINE bool only_sided(const struct memslot *slot, const struct tdp_mapping *want,
+static ALWAYS_INLINE bool only_sided(const struct memslot *slot, const struct tdp_access *access,
                                      uint64_t wishes, uint64_t *leaf)
 {
     *leaf ^= wishes & EPT_EXECUTE;
     return (wishes & ~(MEMSLOT_NO_WISH | EPT_EXECUTE)) == MEMSLOT_SIDED &&
-           sides_agree(slot, want->gfn.v - slot->base.v, want->role);
+           sides_agree(slot, access->gfn.v - slot->base.v, access->role);
 }
 
 /* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
  * and the store are one (rule F2). Nearly always nobody has wishes, and nothing is there yet. */
 static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *slot,
-                                    const struct tdp_mapping *want, uint64_t wishes,
-                                    uint64_t sequence)
+                                    const struct tdp_access *access, hpa_t page, unsigned level,
+                                    uint64_t wishes, uint64_t sequence)
 {
     int result = FAULT_CONTINUE;
     if (unlikely(is_stale(self->mmu, sequence)))
         return FAULT_RETRY;
     if (likely(!slot->tracked && !trace_wants(TRACE_BIT(mmu_spte_requested)))) {
-        uint64_t leaf = spte_usual_leaf(want->page, EPT_LEVEL_4K);
-        if (unlikely(want->level > EPT_LEVEL_4K))
-            result = wishes ? FAULT_CONTINUE
-                            : map_large(self, want->alias, want->gfn, want->page, want->level,
-                                        want->access);
-        else if (likely(!wishes) || only_sided(slot, want, wishes, &leaf))
-            result = tdp_map_new(self, want->alias, want->gfn, EPT_LEVEL_4K, leaf);
+        uint64_t leaf = spte_usual_leaf(page, EPT_LEVEL_4K);
+        if (unlikely(level > EPT_LEVEL_4K))
+            result = wishes
+                         ? FAULT_CONTINUE
+                         : map_large(self, access->alias, access->gfn, page, level, access->bits);
+        else if (likely(!wishes) || only_sided(slot, access, wishes, &leaf))
+            result = tdp_map_new(self, access->alias, access->gfn, EPT_LEVEL_4K, leaf);
     }
-    if (likely(result != FAULT_CONTINUE))
-        return result;
-    /* A copy, so that the frequent case has it in registers. */
-    struct tdp_mapping copy = {.alias = want->alias,
-                               .gfn = want->gfn,
-                               .role = want->role,
-                               .page = want->page,
-                               .level = want->level,
-                               .access = want->access};
-    return map_unusual(self, slot, &copy);
+    return likely(result != FAULT_CONTINUE)
+               ? result
+               : map_unusual(self, slot, tdp_access_copy(*access), page, level);
 }
 
-/* Nothing stands behind the frame yet. */
-static NOINLINE int populate(const struct memslot *slot, gfn_t gfn)
+/* Nothing stands behind the frame yet. FAULT_RETRY: nor will it before something else has been
+ * seen to. */
+static NOINLINE int populate(struct mmu *mmu, const struct memslot *slot, gfn_t gfn)
 {
-    int error = backing_populate(&slot->backing, gfn.v - slot->base.v, mmu_levels());
+    int error =
+        backing_populate(&slot->backing, &mmu->clearing, gfn.v - slot->base.v, mmu_levels());
+    if (error == -EINPROGRESS)
+        return FAULT_RETRY;
     if (error)
         log_error("MMU: no page left for guest frame %#lx; %s", gfn.v, page_shortage());
     return error;
@@ -166,30 +168,34 @@ static NOINLINE int populate(const struct memslot *slot, gfn_t gfn)
 /* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
  */
 static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *slot,
-                                    struct tdp_mapping *want, uint64_t sequence,
+                                    const struct tdp_access *access, uint64_t sequence,
                                     struct mmio_info *info)
 {
     uint32_t flags = slot->flags;
-    uint64_t offset = want->gfn.v - slot->base.v;
+    uint64_t offset = access->gfn.v - slot->base.v;
     if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_NO_WISH))) {
-        *info = (struct mmio_info){.alias = want->alias};
-        if (flags & MEMSLOT_INVALID)
-            return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
-        if (want->access & EPT_WRITE && flags & MEMSLOT_READONLY)
-            return read_only(slot, want->gfn, want->role);
+        *info = (struct mmio_info){.alias = access->alias};
+        if (flags & MEMSLOT_INVALID) { /* never MMIO, it would cover a live SPTE (rule P5) */
+            mmu_help(self->mmu);
+            return FAULT_RETRY;
+        }
+        if (access->bits & EPT_WRITE && flags & MEMSLOT_READONLY)
+            return read_only(slot, access->gfn, access->role);
     }
 
-    want->page = backing_page(&slot->backing, offset, &want->level);
-    if (unlikely(page_is_none(want->page))) {
-        int error = populate(slot, want->gfn);
-        if (error)
-            return error;
-        want->page = backing_page(&slot->backing, offset, &want->level);
+    unsigned level;
+    hpa_t page = backing_page(&slot->backing, offset, &level);
+    if (unlikely(page_is_none(page))) {
+        int result = populate(self->mmu, slot, access->gfn);
+        if (result)
+            return result;
+        page = backing_page(&slot->backing, offset, &level);
     }
     read_lock(&self->mmu->lock);
-    int result = map_locked(self, slot, want, flags | (~want->role & ROLE_RIGHTS), sequence);
+    int result = map_locked(self, slot, access, page, level, flags | (~access->role & ROLE_RIGHTS),
+                            sequence);
     read_unlock(&self->mmu->lock);
-    return likely(result != FAULT_CONTINUE) ? result : wrong_side(want->gfn, want->role);
+    return likely(result != FAULT_CONTINUE) ? result : wrong_side(access->gfn, access->role);
 }
 
 static NOINLINE const struct memslot *search_slot(struct mmu_cpu *self,
@@ -219,26 +225,20 @@ static const char *access_name(uint64_t access)
 }
 
 /* A right that the root's role never gives is not one that a fault could bring. */
-static COLD int refused(const struct tdp_mapping *want)
+static COLD int refused(struct tdp_access access)
 {
-    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(want->access & ~want->role),
-              want->gfn.v, role_name(want->role));
+    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(access.bits & ~access.role),
+              access.gfn.v, role_name(access.role));
     return -EACCES;
 }
 
 /* What may be more than a first touch of ordinary memory. FAULT_CONTINUE: it is handled as one. */
-static NOINLINE int fault_unusual(struct mmu *mmu, gpa_t gpa, uint32_t role, uint32_t error_code,
-                                  struct mmio_info *info)
+static NOINLINE int fault_unusual(struct mmu *mmu, gpa_t gpa, struct tdp_access access,
+                                  uint32_t error_code, struct mmio_info *info)
 {
-    struct tdp_mapping want = {
-        .alias = gpa_to_alias(gpa),
-        .gfn = mmu_gfn(mmu, gpa),
-        .role = role,
-        .access = wanted(error_code),
-    };
-    if (want.access & ~role) {
-        if (!(role & ROLE_CONVERTS))
-            return refused(&want);
+    if (access.bits & ~access.role) {
+        if (!(access.role & ROLE_CONVERTS))
+            return refused(access);
         /* As if by a fetch, so that the CPU finds an entry that converts. */
         int result = mmu_fault(mmu, gpa, (error_code & ~(uint32_t)EPT_RWX) | ACCESS_FETCH, info);
         return result == FAULT_FIXED || result == FAULT_SPURIOUS ? FAULT_VE : result;
@@ -248,7 +248,7 @@ static NOINLINE int fault_unusual(struct mmu *mmu, gpa_t gpa, uint32_t role, uin
     /* Only what is present can be repaired; aging may have made it look otherwise. */
     if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
                                        !(error_code & FAULT_RESERVED))) {
-        int result = fast_fault(mmu, &want);
+        int result = fast_fault(mmu, &access);
         if (result != FAULT_INVALID)
             return result;
     }
@@ -259,13 +259,13 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
 {
     struct mmu_cpu *self = mmu_self(mmu);
     IN_REGISTER(self);
-    struct tdp_mapping want = {.alias = gpa_to_alias(gpa), .access = wanted(error_code)};
-    want.gfn = stolen_strip(&mmu->stolen, want.alias);
-    want.role = mmu_role(mmu, gpa);
+    struct tdp_access access = {.alias = gpa_to_alias(gpa), .bits = wanted(error_code)};
+    access.gfn = stolen_strip(&mmu->stolen, access.alias);
+    access.role = mmu_role(mmu, gpa);
     trace(page_fault, gpa.v, error_code);
-    if (unlikely(error_code & (FAULT_PRESENT | FAULT_RESERVED) || want.access & ~want.role ||
+    if (unlikely(error_code & (FAULT_PRESENT | FAULT_RESERVED) || access.bits & ~access.role ||
                  __atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED))) {
-        int result = fault_unusual(mmu, gpa, want.role, error_code, info);
+        int result = fault_unusual(mmu, gpa, tdp_access_copy(access), error_code, info);
         if (result != FAULT_CONTINUE)
             return result;
     } else {
@@ -277,12 +277,10 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
 
     uint64_t sequence = mmu_invalidate_sequence(mmu);
     const struct memslots *slots = memslots(mmu);
-    const struct memslot *slot = find_slot(self, slots, want.gfn);
-    if (unlikely(!slot)) {
-        struct tdp_mapping copy = {.alias = want.alias, .gfn = want.gfn, .role = want.role};
-        return fault_no_slot(self, &copy, memslots_generation(slots), info);
-    }
-    return fault_slot(self, slot, &want, sequence, info);
+    const struct memslot *slot = find_slot(self, slots, access.gfn);
+    if (unlikely(!slot))
+        return fault_no_slot(self, tdp_access_copy(access), memslots_generation(slots), info);
+    return fault_slot(self, slot, &access, sequence, info);
 }
 
 /* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns
@@ -291,19 +289,18 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
 {
     char why[EPT_EXPLAIN_SIZE];
     uint64_t sptes[EPT_LEVELS + 1];
-    unsigned lowest = mmu->root_level;
+    unsigned lowest = mmu->root_level + 1;
     bool found = false;
-    const uint64_t *table = mmu->composite;
 
-    for (unsigned level = mmu->root_level;; level--) {
-        lowest = level;
-        sptes[level] =
-            __atomic_load_n(&table[ept_index(gpa_to_alias(gpa), level)], __ATOMIC_ACQUIRE);
-        found = found || ept_misconfigured(sptes[level], level, &spte_format.caps);
-        if (found || !spte_is_nonleaf(sptes[level], level))
-            break;
-        table = phys_to_virt(spte_page(sptes[level]));
-    }
+    do {
+        const uint64_t *sptep;
+        unsigned level = mmu->root_level;
+        lowest--;
+        sptes[lowest] = tdp_descend(mmu->composite, &level, gpa_to_alias(gpa), lowest, &sptep);
+        if (level != lowest)
+            return FAULT_RETRY;
+        found = ept_misconfigured(sptes[lowest], lowest, &spte_format.caps);
+    } while (!found && spte_is_nonleaf(sptes[lowest], lowest));
     if (!found)
         return FAULT_RETRY;
     log_error("MMU: the CPU found a misconfigured EPT entry on the way to %#lx; the VM ends",
@@ -319,7 +316,7 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
  * a fast fault it takes a right to nothing away, and the epoch keeps both the table and the set of
  * slots (rule F8: a set whose generation wraps is not current before this pCPU has passed). */
 static bool renew(struct mmu_cpu *self, const struct memslots *slots, uint64_t generation,
-                  gfn_t gfn, uint64_t *sptep, uint64_t spte)
+                  gfn_t gfn, const uint64_t *sptep, uint64_t spte)
 {
     if (generation & SLOT_UPDATE_IN_PROGRESS || memslot_find(slots, gfn))
         return false;
@@ -330,7 +327,7 @@ static bool renew(struct mmu_cpu *self, const struct memslots *slots, uint64_t g
 int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
 {
     unsigned level;
-    uint64_t *sptep;
+    const uint64_t *sptep;
     struct mmu_cpu *self = mmu_self(mmu);
     alias_t alias = gpa_to_alias(gpa);
     uint64_t spte = tdp_walk_to(mmu, alias, &level, &sptep);

@@ -8,8 +8,12 @@
 #include "mmu/backing.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 /* ---- Another page ---------------------------------------------------------------------------- */
 
@@ -25,7 +29,7 @@ static void replace(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, hpa_
     unsigned order = 9 * (level - 1);
     gfn_t first = GFN(gfn.v - (old.v >> PAGE_SHIFT & (BIT(order) - 1)));
     old = HPA(align_down(old.v, PAGE_SIZE << order));
-    tdp_zap_locked(mmu, first, GFN(first.v + BIT(order)), 0);
+    tdp_zap_locked(mmu, first, GFN(first.v + BIT(order)), 0, DEBT_HOST_REMAPPED);
     memcpy(phys_to_virt(new), phys_to_virt(old), PAGE_SIZE << order);
     backing_replace(&slot->backing, offset, new);
     write_unlock(&mmu->lock);
@@ -36,9 +40,10 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
 {
     gfn_t gfn = gpa_to_gfn(gpa);
     unsigned level;
-    int error = -EFAULT;
-
-    memslots_lock(mmu);
+    int error = memslots_lock(mmu);
+    if (error)
+        return error;
+    error = -EFAULT;
     const struct memslot *slot = memslot_find(mmu->slots, gfn);
     if (slot && slot->flags & MEMSLOT_PINNED) {
         error = -EBUSY;
@@ -51,7 +56,7 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
             error = 0;
         }
         while (!error && !tdp_reserve(mmu))
-            tdp_make_room(mmu);
+            (void)tdp_reclaim_piece(mmu, true);
         if (!error) {
             __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
             replace(mmu, slot, gfn, new);
@@ -72,20 +77,39 @@ static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
     uint64_t old = iter->old;
     while (spte_is_leaf(old, iter->level) && old & EPT_ACCESSED) {
         uint64_t new = spte_ad_enabled(old) ? old & ~EPT_ACCESSED : spte_track_access(old);
-        if (tdp_store(self, iter->gfn, iter->sptep, iter->level, old, new))
+        if (tdp_store(self, iter->gfn, iter->sptep, iter->level, old, new, DEBT_AGED))
             return true;
         old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
     }
     return false;
 }
 
+int mmu_age_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk)
+{
+    struct tdp_iter *iter = &walk->iter;
+    gfn_t first = gpa_to_gfn(gpa);
+    if (!walk->begun) {
+        *walk = (struct mmu_walk){.begun = true};
+        tdp_iter_start(iter, mmu, first, GFN(first.v + pages));
+        if (!spte_ad_enabled(spte_format.leaf))
+            __atomic_store_n(&mmu->access_tracked, true, __ATOMIC_RELEASE);
+    }
+    do {
+        tdp_iter_restart(iter);
+        for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
+            walk->count += make_old(mmu, iter);
+            tdp_iter_next(iter);
+        }
+        if (!tdp_iter_valid(iter))
+            return 0;
+    } while (!mmu_pauses());
+    return -EINPROGRESS;
+}
+
 uint64_t mmu_age(struct mmu *mmu, gpa_t gpa, uint64_t pages)
 {
-    gfn_t first = gpa_to_gfn(gpa);
-    uint64_t young = 0;
-    struct tdp_iter iter;
-    if (!spte_ad_enabled(spte_format.leaf))
-        __atomic_store_n(&mmu->access_tracked, true, __ATOMIC_RELEASE);
-    tdp_for_each(&iter, mmu, first, GFN(first.v + pages)) young += make_old(mmu, &iter);
-    return young;
+    struct mmu_walk walk = {0};
+    while (mmu_age_some(mmu, gpa, pages, &walk))
+        ;
+    return walk.count;
 }

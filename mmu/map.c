@@ -1,45 +1,47 @@
 /*
  * What a fault does to the tables, under the shared lock: link tables, install, split and replace
  * leaves. Faults of other CPUs do the same at the same time; whoever loses a compare-exchange lets
- * its guest fault again. See tdp.h.
+ * its guest fault again.
  */
+#include "mmu/map.h"
+
 #include "lib/assert.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
-#include "mmu/tdp.h"
+#include "mmu/retired.h"
+#include "mmu/tables.h"
 #include "mmu/tlb.h"
 
 /* ---- Links ----------------------------------------------------------------------------------- */
 
 /* Returns the new entry, or 0 if another CPU was faster: then the table stays in the cache (W5). */
-static uint64_t link_table(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
+static uint64_t link_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
                            uint64_t old)
 {
-    uint64_t *table = tdp_take_table(self);
+    const uint64_t *table = tdp_take_table(self);
     uint64_t link = spte_nonleaf(virt_to_phys(table));
-    if (likely(tdp_store(self, gfn, sptep, level, old, link)))
+    if (likely(tdp_store(self, gfn, sptep, level, old, link, DEBT_NONE)))
         return link;
     tdp_return_table(self, table);
     return 0;
 }
 
 /* The children are what the parent is: the same pages, rights, A and D. */
-static void fill_children(uint64_t *table, unsigned level, uint64_t parent, uint64_t add)
+static void fill_children(const uint64_t *table, unsigned level, uint64_t parent, uint64_t add)
 {
-    uint64_t child = parent | add, step = ept_frames(level - 1) * PAGE_SIZE;
+    uint64_t child = parent | add;
     if (level - 1 == EPT_LEVEL_4K)
         child &= ~EPT_LARGE;
-    for (unsigned i = 0; i < EPT_ENTRIES; i++)
-        __atomic_store_n(&table[i], child + i * step, __ATOMIC_RELAXED);
+    tdp_fill_table(table, child, ept_frames(level - 1) * PAGE_SIZE);
 }
 
-bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
+bool tdp_split(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t add)
 {
-    uint64_t *table = tdp_take_table(self);
+    const uint64_t *table = tdp_take_table(self);
     uint64_t link = spte_nonleaf(virt_to_phys(table)) | (add ? SPTE_NX_SPLIT : 0);
     fill_children(table, level, old, add);
-    if (!tdp_store(self, gfn, sptep, level, old, link)) {
+    if (!tdp_store(self, gfn, sptep, level, old, link, DEBT_NONE)) {
         tdp_clear_table(table);
         tdp_return_table(self, table);
         return false;
@@ -54,10 +56,10 @@ bool tdp_split(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level,
 static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
 {
     hpa_t start = HPA(align_down(want->page.v, ept_frames(level) * PAGE_SIZE));
-    uint64_t denied = ~want->role & ROLE_RIGHTS;
+    uint64_t denied = ~want->access.role & ROLE_RIGHTS;
     if (level > EPT_LEVEL_4K)
         denied |= want->denied;
-    if (want->role & ROLE_CONVERTS)
+    if (want->access.role & ROLE_CONVERTS)
         denied |= SPTE_SUPPRESS_VE;
     return (spte_leaf(start, level, false) | want->rights) & ~denied;
 }
@@ -70,23 +72,23 @@ static bool allows(uint64_t spte, uint64_t access)
 /* A large leaf takes the place of a table of small ones (rule T6). Other faults may be in that
  * table: they find every entry FROZEN and retry (rule W4). Nobody is in the guest with a pointer to
  * the table when the leaf appears, and it is freed when nobody can be walking through it. */
-static int collapse(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
-                    uint64_t leaf)
+static int collapse(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
+                    uint64_t old, uint64_t leaf)
 {
     struct mmu *mmu = self->mmu;
-    uint64_t *table = phys_to_virt(spte_page(old));
+    const uint64_t *table = tdp_table(old);
     gfn_t first = ept_first_frame(gfn, level);
     if (!tdp_reserve(mmu))
         return FAULT_RETRY;
-    if (!tdp_store(self, gfn, sptep, level, old, SPTE_FROZEN)) {
+    if (!tdp_store(self, gfn, sptep, level, old, SPTE_FROZEN, DEBT_TABLE_COLLAPSED)) {
         tdp_unreserve(mmu);
         return FAULT_RETRY;
     }
     for (unsigned i = 0; i < EPT_ENTRIES; i++)
-        tdp_exchange(self, GFN(first.v + i * ept_frames(level - 1)), &table[i], level - 1,
-                     SPTE_FROZEN);
+        tdp_freeze(self, GFN(first.v + i * ept_frames(level - 1)), &table[i], level - 1,
+                   DEBT_TABLE_COLLAPSED);
     tlb_sync(mmu);
-    bool ours = tdp_store(self, gfn, sptep, level, SPTE_FROZEN, leaf);
+    bool ours = tdp_store(self, gfn, sptep, level, SPTE_FROZEN, leaf, DEBT_TABLE_COLLAPSED);
     BUG_ON(!ours);
     tdp_retire(mmu, (struct retired){.page = spte_page(old)});
     self->stats.collapses++;
@@ -101,49 +103,47 @@ static bool stays(uint64_t table_entry, unsigned level)
 }
 
 /* What stands there is a leaf that does not allow the access. */
-static int upgrade(struct mmu_cpu *self, uint64_t *sptep, unsigned level, uint64_t old,
+static int upgrade(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, uint64_t old,
                    const struct tdp_mapping *want)
 {
     uint64_t new = leaf_for(want, level) | (old & (EPT_ACCESSED | EPT_DIRTY));
-    return tdp_store(self, want->gfn, sptep, level, old, new) ? FAULT_FIXED : FAULT_RETRY;
+    bool done = tdp_store(self, want->access.gfn, sptep, level, old, new, DEBT_LEAF_REPLACED);
+    return done ? FAULT_FIXED : FAULT_RETRY;
 }
 
 int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 {
-    uint64_t *table = self->mmu->composite;
-    unsigned level = want->level;
-    for (unsigned l = self->mmu->root_level;; l--) {
-        uint64_t *sptep = &table[ept_index(want->alias, l)];
-        uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
-        if (likely(l > level && spte_has_table(spte))) {
-            table = phys_to_virt(spte_page(spte)); /* nearly always, until the last */
-            continue;
-        }
+    const struct tdp_access *access = &want->access;
+    const uint64_t *table = self->mmu->composite, *sptep;
+    unsigned level = want->level, l = self->mmu->root_level;
+    for (;; l--) {
+        uint64_t spte = tdp_descend(table, &l, access->alias, level, &sptep);
         if (spte_is_leaf(spte, l)) {
-            if (allows(spte, want->access))
+            if (allows(spte, access->bits))
                 return FAULT_SPURIOUS;
             if (l == level)
                 return upgrade(self, sptep, l, spte, want);
             /* An execution that large pages deny: the children of 1 GiB are large, too. */
-            uint64_t add = l == EPT_LEVEL_2M ? want->access & want->denied : 0;
-            if (!tdp_split(self, want->gfn, sptep, l, spte, add))
+            uint64_t add = l == EPT_LEVEL_2M ? access->bits & want->denied : 0;
+            if (!tdp_split(self, access->gfn, sptep, l, spte, add))
                 return FAULT_RETRY;
             spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
         } else if (unlikely(spte == SPTE_FROZEN)) {
             return FAULT_RETRY;
         } else if (spte_is_nonleaf(spte, l)) {
             if (l == level && !stays(spte, l))
-                return collapse(self, want->gfn, sptep, l, spte, leaf_for(want, l));
+                return collapse(self, access->gfn, sptep, l, spte, leaf_for(want, l));
             level -= l == level;
         } else if (l == level) {
-            return tdp_store(self, want->gfn, sptep, l, spte, leaf_for(want, l)) ? FAULT_FIXED
-                                                                                 : FAULT_RETRY;
+            return tdp_store(self, access->gfn, sptep, l, spte, leaf_for(want, l), DEBT_NONE)
+                       ? FAULT_FIXED
+                       : FAULT_RETRY;
         } else {
-            spte = link_table(self, want->gfn, sptep, l, spte);
+            spte = link_table(self, access->gfn, sptep, l, spte);
         }
         if (unlikely(!spte_is_nonleaf(spte, l)))
             return FAULT_RETRY;
-        table = phys_to_virt(spte_page(spte));
+        table = tdp_table(spte);
     }
 }
 
@@ -151,39 +151,39 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 
 /* No slot, but mapped. Either a slot has come since it was looked for, and another CPU was faster;
  * or it is a mistake of ours: then zap it, owe the flush, never overwrite (rule P7). */
-static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, uint64_t *sptep, unsigned level, uint64_t old,
-                     uint64_t generation)
+static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
+                     uint64_t old, uint64_t generation)
 {
     if (generation & SLOT_UPDATE_IN_PROGRESS ||
         memslots_generation(memslots(self->mmu)) != generation)
         return FAULT_RETRY;
     WARN_ON(true);
-    return tdp_store(self, gfn, sptep, level, old, SPTE_NONPRESENT) ? FAULT_CONTINUE : FAULT_RETRY;
+    bool done = tdp_store(self, gfn, sptep, level, old, SPTE_NONPRESENT, DEBT_STRAY_LEAF);
+    return done ? FAULT_CONTINUE : FAULT_RETRY;
 }
 
-int tdp_map_mmio(struct mmu_cpu *self, const struct tdp_mapping *want, uint64_t generation)
+int tdp_map_mmio(struct mmu_cpu *self, alias_t alias, gfn_t gfn, uint64_t generation)
 {
-    uint64_t *table = self->mmu->composite;
-    for (unsigned l = self->mmu->root_level;; l--) {
-        uint64_t *sptep = &table[ept_index(want->alias, l)];
-        uint64_t spte = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
+    const uint64_t *table = self->mmu->composite, *sptep;
+    unsigned l = self->mmu->root_level;
+    for (;; l--) {
+        uint64_t spte = tdp_descend(table, &l, alias, EPT_LEVEL_4K, &sptep);
         if (unlikely(spte_is_leaf(spte, l))) {
-            if (meet_leaf(self, want->gfn, sptep, l, spte, generation) == FAULT_RETRY)
+            if (meet_leaf(self, gfn, sptep, l, spte, generation) == FAULT_RETRY)
                 return FAULT_RETRY;
             spte = SPTE_NONPRESENT;
         }
         if (unlikely(spte == SPTE_FROZEN))
             return FAULT_RETRY;
         if (l == EPT_LEVEL_4K) {
-            uint64_t new =
-                spte_mmio(self->mmu->mmio_value, want->gfn, generation & SPTE_GENERATION_MASK);
-            bool done = spte == new || tdp_store(self, want->gfn, sptep, l, spte, new);
+            uint64_t new = spte_mmio(self->mmu->mmio_value, gfn, generation & SPTE_GENERATION_MASK);
+            bool done = spte == new || tdp_store(self, gfn, sptep, l, spte, new, DEBT_NONE);
             return done ? FAULT_EMULATE : FAULT_RETRY;
         }
         if (!spte_is_nonleaf(spte, l))
-            spte = link_table(self, want->gfn, sptep, l, spte);
+            spte = link_table(self, gfn, sptep, l, spte);
         if (unlikely(!spte))
             return FAULT_RETRY;
-        table = phys_to_virt(spte_page(spte));
+        table = tdp_table(spte);
     }
 }

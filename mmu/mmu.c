@@ -4,9 +4,12 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mmu/change.h"
 #include "mmu/memslot.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 #define GENERATION_END BIT(62) /* clear of the mark, with room to count */
 
@@ -82,6 +85,7 @@ int mmu_take_ve(struct mmu *mmu)
 
 void mmu_destroy(struct mmu *mmu)
 {
+    change_abandon(mmu);
     tdp_destroy(mmu);
     memslots_free(mmu);
 }
@@ -95,7 +99,7 @@ static int set_generation(struct mmu *mmu, uint64_t generation)
     }
     __atomic_store_n(&mmu->slots->generation, now | SLOT_UPDATE_IN_PROGRESS, __ATOMIC_SEQ_CST);
     tlb_wait_epoch(mmu); /* who has read the old number installs no SPTE with it any more */
-    tdp_zap_all(mmu);
+    tdp_zap_all(mmu, DEBT_NEW_GENERATION);
     __atomic_store_n(&mmu->slots->generation, generation, __ATOMIC_SEQ_CST);
     return 0;
 }
@@ -105,7 +109,9 @@ int mmu_set_generation(struct mmu *mmu, uint64_t generation)
     int error = check_generation(generation);
     if (error)
         return error;
-    memslots_lock(mmu);
+    error = memslots_lock(mmu);
+    if (error)
+        return error;
     error = set_generation(mmu, generation);
     spin_unlock(&mmu->slots_lock);
     return error;
@@ -117,7 +123,23 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
     if (error)
         return error;
     gfn_t first = gpa_to_gfn(gpa);
-    tdp_zap(mmu, first, GFN(first.v + pages), ZAP_MMIO);
+    tdp_zap(mmu, first, GFN(first.v + pages), ZAP_MMIO, DEBT_ZAPPED);
+    return 0;
+}
+
+int mmu_zap_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk)
+{
+    if (!walk->begun) {
+        int error = memslot_check_range(mmu, "zap", gpa, pages);
+        if (error)
+            return error;
+        gfn_t first = gpa_to_gfn(gpa);
+        walk->begun = true;
+        tdp_iter_start(&walk->iter, mmu, first, GFN(first.v + pages));
+    }
+    while (!tdp_zap_piece(mmu, &walk->iter, ZAP_MMIO, DEBT_ZAPPED))
+        if (mmu_pauses())
+            return -EINPROGRESS;
     return 0;
 }
 
@@ -164,6 +186,14 @@ uint64_t mmu_invept_count(const struct mmu *mmu)
     uint64_t sum = 0;
     for (unsigned i = 0; i < INVEPT_REASONS; i++)
         sum += stats.invept[i];
+    return sum;
+}
+
+uint64_t mmu_invept_for(const struct mmu *mmu, enum debt_reason reason)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < CPUS_MAX; i++)
+        sum += __atomic_load_n(&mmu->invept_for[i][reason], __ATOMIC_RELAXED);
     return sum;
 }
 

@@ -1,29 +1,40 @@
 /*
  * Table pages: allocated before the lock is taken, and bounded by what the VM's memory justifies.
- * How they are freed is in retired.c. See tdp.h.
+ * How they are freed is in retired.c.
  */
+#include "mmu/tables.h"
+
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
-#include "mmu/tdp.h"
+#include "lib/page.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/spte.h"
 #include "mmu/tlb.h"
+#include "mmu/zap.h"
 
 /* ---- The cache ------------------------------------------------------------------------------- */
 
-/* Full of NONPRESENT (rule S7), by one string instruction. */
-void tdp_clear_table(uint64_t *table)
+/* By one string instruction (rule S7). */
+void tdp_clear_table(const uint64_t *table)
 {
-    uint64_t count = EPT_ENTRIES;
-    __asm__ volatile("rep stosq" : "+D"(table), "+c"(count) : "a"(SPTE_NONPRESENT) : "memory");
+    uint64_t *entries = (uint64_t *)(uintptr_t)table, count = EPT_ENTRIES;
+    __asm__ volatile("rep stosq" : "+D"(entries), "+c"(count) : "a"(SPTE_NONPRESENT) : "memory");
+}
+
+void tdp_fill_table(const uint64_t *table, uint64_t first, uint64_t step)
+{
+    uint64_t *entries = (uint64_t *)(uintptr_t)table;
+    for (unsigned i = 0; i < EPT_ENTRIES; i++)
+        __atomic_store_n(&entries[i], first + i * step, __ATOMIC_RELAXED);
 }
 
 static hpa_t new_table(struct mmu *mmu)
 {
     hpa_t page = page_alloc(0);
-    if (page_is_none(page)) {
-        tdp_reclaim(mmu, true); /* what is unlinked already may be enough */
+    while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* may be enough */
         page = page_alloc(0);
-    }
     if (!page_is_none(page))
         tdp_clear_table(phys_to_virt(page));
     return page;
@@ -56,7 +67,7 @@ static bool too_many_tables(const struct mmu *mmu)
 static void evict(struct mmu *mmu)
 {
     if (!tdp_is_reclaiming(mmu))
-        tdp_zap_all(mmu);
+        tdp_zap_all(mmu, DEBT_TOO_MANY_TABLES);
     tdp_reclaim_piece(mmu, true);
 }
 
@@ -78,13 +89,13 @@ int tdp_fill_cache(struct mmu_cpu *self)
     return 0;
 }
 
-uint64_t *tdp_take_table(struct mmu_cpu *self)
+const uint64_t *tdp_take_table(struct mmu_cpu *self)
 {
     BUG_ON(!self->table_cache_used);
     return phys_to_virt(self->table_cache[--self->table_cache_used]);
 }
 
-void tdp_return_table(struct mmu_cpu *self, uint64_t *table)
+void tdp_return_table(struct mmu_cpu *self, const uint64_t *table)
 {
     self->table_cache[self->table_cache_used++] = virt_to_phys(table);
 }
@@ -113,7 +124,7 @@ int tdp_create(struct mmu *mmu)
 /* Nobody enters with this EPTP again, and the next VM that gets it flushes first (rule T5). */
 void tdp_destroy(struct mmu *mmu)
 {
-    tdp_zap_all(mmu);
+    tdp_zap_all(mmu, DEBT_MMU_DESTROYED);
     tdp_reclaim(mmu, true);
     for (unsigned i = 0; i < CPUS_MAX; i++) {
         struct mmu_cpu *cpu = &mmu->cpu[i];

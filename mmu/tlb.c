@@ -21,16 +21,31 @@ void tlb_ledger_init(struct mmu *mmu)
 /* The one INVEPT. The debt is read first: what becomes owed meanwhile stays owed. That it is paid
  * can be said before it is, for the guest is not entered in between. A pCPU that is just paying is
  * then not waited for: whoever asks several finds them paying one after the other. */
+/* The reasons of the debts since `paid`, a bit for each, and counted. A pCPU that never was in this
+ * guest has cached nothing that could have become wrong. */
+static uint64_t reasons_since(struct mmu *mmu, unsigned pcpu, uint64_t paid)
+{
+    uint64_t reasons = 0;
+    for (unsigned i = 0; paid && i < DEBT_REASONS; i++) {
+        if (__atomic_load_n(&mmu->tlb.newest[i], __ATOMIC_RELAXED) <= paid)
+            continue;
+        reasons |= BIT(i);
+        mmu->invept_for[pcpu][i]++;
+    }
+    return reasons;
+}
+
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
 {
     struct tlb_cpu *cpu = &tlb_cpus[pcpu];
     __atomic_fetch_or(&mmu->tlb.cpus, BIT(pcpu), __ATOMIC_SEQ_CST);
-    uint64_t debt = tlb_debt(mmu);
+    uint64_t debt = tlb_debt(mmu), paid = mmu->tlb.paid[pcpu];
     __atomic_store_n(&mmu->tlb.paid[pcpu], debt, __ATOMIC_SEQ_CST);
     bool same_root = cpu->entered >> TLB_DEBT_SHIFT == debt >> TLB_DEBT_SHIFT;
     invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
     mmu->cpu[pcpu].stats.invept[same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD]++;
-    trace(invept, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD, debt);
+    uint64_t reasons = reasons_since(mmu, pcpu, paid);
+    trace(invept, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD, reasons, debt);
     cpu->entered = debt;
 }
 

@@ -27,10 +27,13 @@ extern struct tlb_cpu tlb_cpus[CPUS_MAX];
 /* Before a new EPTP is used for the first time. */
 void tlb_ledger_init(struct mmu *mmu);
 
-/* Records that cached translations of this EPTP have become wrong. Debts only grow, so that waiting
- * for one is waiting for all before it. */
-static inline void tlb_owe(struct mmu *mmu)
+/* Records that cached translations of this EPTP have become wrong, and why. Debts only grow, so
+ * that waiting for one is waiting for all before it. The reason is there before the debt: a flush
+ * that pays the debt names it, unless another one did that was made at the same moment. */
+static inline void tlb_owe(struct mmu *mmu, enum debt_reason reason)
 {
+    uint64_t next = __atomic_load_n(&mmu->tlb.debt, __ATOMIC_RELAXED) + 1;
+    __atomic_store_n(&mmu->tlb.newest[reason], next, __ATOMIC_RELAXED);
     __atomic_add_fetch(&mmu->tlb.debt, 1, __ATOMIC_SEQ_CST);
 }
 

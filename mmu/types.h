@@ -6,6 +6,8 @@
 #include "lib/cpu_local.h"
 #include "ept/format.h"
 #include "lib/compiler.h"
+#include "lib/cpu_local.h"
+#include "lib/flush_reasons.h"
 #include "lib/rwlock.h"
 #include "lib/types.h"
 #include "mmu/root.h"
@@ -49,6 +51,22 @@ struct memslot {
     uint16_t *tracked; /* how often each page is write-tracked; NULL: none ever was (rule N10) */
 };
 
+/* Blocks of 2 MiB and 1 GiB that are being cleared, in pieces, for the place where each is to
+ * stand. A place has one at most, so all of them are memory that the VM has been promised. */
+#define CLEARING_MAX 8u
+
+struct clearing {
+    struct spinlock lock;
+    unsigned used; /* of these, there is a block in so many */
+    struct clearing_block {
+        const uint64_t *place; /* its first directory word; NULL: there is none here */
+        hpa_t block;
+        unsigned order;
+        uint64_t words; /* that are cleared */
+        bool busy;      /* a pCPU is at it */
+    } blocks[CLEARING_MAX];
+};
+
 /* One copy of the set of slots, sorted by address. Never changed once published. */
 struct memslots {
     uint64_t generation;
@@ -73,15 +91,25 @@ enum invvpid_reason {
     INVVPID_REASONS,
 };
 
+/* Why a flush is owed: what the change of the tables was made for. */
+enum debt_reason {
+    DEBT_NONE, /* a change that never owes one */
+#define X(name, text) DEBT_##name,
+    FLUSH_REASONS(X)
+#undef X
+        DEBT_REASONS,
+};
+
 /* The debts of one EPTP. A debt's number is unique in the machine: the VM's own number above
  * TLB_DEBT_SHIFT, a count below. So one compare tells a pCPU both that it loaded this EPTP last and
  * that it owes nothing for it. */
 #define TLB_DEBT_SHIFT 40
 
 struct tlb_ledger {
-    uint64_t debt;           /* the newest change that owes a flush */
-    uint64_t paid[CPUS_MAX]; /* the newest debt that each pCPU has paid */
-    uint64_t cpus;           /* pCPUs that have ever entered with this EPTP */
+    uint64_t debt;                 /* the newest change that owes a flush */
+    uint64_t paid[CPUS_MAX];       /* the newest debt that each pCPU has paid */
+    uint64_t cpus;                 /* pCPUs that have ever entered with this EPTP */
+    uint64_t newest[DEBT_REASONS]; /* the newest debt for each reason */
 };
 
 /* ---- The MMU --------------------------------------------------------------------------------- */
@@ -134,22 +162,82 @@ struct retired {
     uint64_t epoch;
 };
 
+/* How far a range is walked in every root: before this entry. See mmu/tdp.h. */
+struct tdp_iter {
+    const struct mmu *mmu;
+    const struct root *root, *end_root; /* the same: the walk is over */
+    gfn_t first, end;
+    gfn_t gfn;      /* the first frame of the range that this entry covers */
+    unsigned level; /* of this entry */
+    uint64_t old;   /* a snapshot of it */
+    const uint64_t *sptep;
+    const uint64_t *tables[EPT_LEVELS + 1];
+};
+
+/* How far a caller of mmu_zap_some() or mmu_age_some() is. */
+struct mmu_walk {
+    bool begun;
+    uint64_t count;
+    struct tdp_iter iter;
+};
+
 /* How far a table is freed, with all that it links. */
 struct table_walk {
     unsigned top,
         level;     /* of the table, and of the one below it that is freed now; top 0: none is */
     bool logs;     /* as above */
     alias_t alias; /* of the next entry */
-    uint64_t *tables[EPT_LEVELS + 1];
+    const uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1];
+};
+
+/* A change of the set of slots, as it is asked for; see mmu_change(). */
+enum mmu_change_kind {
+    CHANGE_ADD,      /* id, gpa, pages, flags */
+    CHANGE_DELETE,   /* id */
+    CHANGE_MOVE,     /* id, gpa */
+    CHANGE_FLAGS,    /* id, flags */
+    CHANGE_COUNTERS, /* gpa: its slot gets room to count who tracks which page */
+    CHANGE_KINDS,
+};
+
+struct mmu_change {
+    enum mmu_change_kind kind;
+    uint32_t id, flags;
+    gpa_t gpa;
+    uint64_t pages;
+    uint64_t number; /* 0: it has not begun */
+};
+
+/* Memory that is still to be filled, so many words of it. */
+struct filling {
+    uint64_t *at, words, value;
+};
+
+/* The change that is in progress, and how far it is. Only one is at a time. It belongs to the VM
+ * and not to the vCPU that asked for it: whoever needs it to be over does some of it. */
+struct changing {
+    int (*step)(struct mmu *mmu);  /* what comes next; NULL: none is in progress */
+    int (*after)(struct mmu *mmu); /* this step, if it is one that several kinds have */
+    uint64_t number;               /* of this one, or of the last */
+    struct mmu_change what;
+    unsigned index;        /* of the slot */
+    unsigned from;         /* the first index at which the two copies of the set differ */
+    struct memslot slot;   /* what it was, or is to be */
+    struct memslot owned;  /* what hangs on no slot yet */
+    struct memslots *room; /* larger, takes the place of the copy that nobody reads */
+    struct filling filling[3];
+    unsigned zap_flags;
+    enum debt_reason zap_reason;
+    struct tdp_iter iter;
 };
 
 /* Locks, outermost first: `slots_lock` for changes of slots and what hangs on them; `lock`, shared
  * by faults and owned by zaps; `retired_lock`. Holders of `lock` may wait for pCPUs to leave the
  * guest, never for an epoch. */
 struct mmu {
-    uint64_t *composite; /* where all walks begin, whatever their root */
-    unsigned root_level; /* of the composite */
+    const uint64_t *composite; /* where all walks begin, whatever their root */
+    unsigned root_level;       /* of the composite */
     uint64_t eptp;
     struct stolen stolen;
     struct root roots[ROOTS_MAX]; /* by the value of the stolen bits */
@@ -159,8 +247,10 @@ struct mmu {
     struct rwlock lock;
 
     struct spinlock slots_lock;
-    struct memslots *slots;         /* the current one of two copies */
-    struct memslots *spare;         /* the other, which nobody reads */
+    struct memslots *slots; /* the current one of two copies */
+    struct memslots *spare; /* the other, which nobody reads */
+    struct changing changing;
+    struct clearing clearing;
     uint64_t slot_pages;            /* in all slots, bounds the tables */
     uint64_t invalidate_sequence;   /* odd while guest pages lose their place */
     uint64_t converting;            /* frames that neither side has now */
@@ -178,4 +268,5 @@ struct mmu {
     struct backing doomed[DOOMED_MAX];
 
     struct mmu_cpu cpu[CPUS_MAX];
+    uint64_t invept_for[CPUS_MAX][DEBT_REASONS]; /* each pCPU's that paid debts for this reason */
 };

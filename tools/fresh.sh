@@ -1,11 +1,11 @@
 #!/bin/sh
-# What a user meets on a new Debian: tools/fresh.sh RELEASE [TARGET...], as root.
+# SPDX-License-Identifier: MIT
+# Tries eptvisor on a new Debian: tools/fresh.sh RELEASE [TARGET...], as root.
 #
-# Makes a root of that release with gcc and make and nothing else, clones the last commit into it,
-# types `make TARGET` for each (without any: run and test, the README's two commands), and says how
+# Makes a root of that release with only gcc and make added, clones the last commit into it, runs
+# `make TARGET` for each target (by default run and test, the README's two commands), and prints how
 # long they took and what they counted. The logs stay in build/fresh/; the root is removed.
 set -e
-cd "$(dirname "$0")/.."
 fail() {
     echo "fresh: $1" >&2
     exit 1
@@ -17,13 +17,14 @@ bookworm | trixie | sid) shift ;;
 *) fail "${release:-which release?}: choose from bookworm trixie sid" ;;
 esac
 [ "$(id -u)" = 0 ] || fail "debootstrap and chroot need root"
+cd "$(dirname "$0")/.."
 mirror=$(tools/mirror.sh)
 tools/deps.sh fresh
 logs=$PWD/build/fresh
 mkdir -p "$logs"
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/eptvisor-$release.XXXXXX")
 
-# By the trap, however it ends: first the processes, and with them the mounts, which are theirs.
+# Called by the trap, however the script ends: ends the processes, and with them their mounts.
 remove() {
     [ -z "$running" ] || { kill -KILL "$running" && wait "$running" || :; } 2>/dev/null
     rm -rf --one-file-system "$root"
@@ -32,8 +33,8 @@ running=
 trap remove EXIT
 trap 'exit 130' HUP INT TERM
 
-# Runs it in namespaces of its own. In the background, because a shell that waits for what is in the
-# foreground does not see a signal before that has ended.
+# Runs the command in namespaces of its own. It is in the background, because a shell that waits for
+# a foreground process handles no signal until that process has ended.
 isolated() {
     unshare --mount --pid --fork --kill-child "$@" </dev/null &
     running=$!
@@ -55,12 +56,12 @@ inside='mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" &&
 status=0
 for target in ${*:-run test}; do
     begin=$(date +%s)
-    log=$logs/$release.$target.log
+    log=$logs/$release.$target.log how=passed
     isolated sh -c "$inside" "$root" \
         env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
-        make -C /root/eptvisor "$target" >"$log" 2>&1 || status=1
+        make -C /root/eptvisor "$target" >"$log" 2>&1 || how=failed status=1
     counted=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
-    echo "fresh: $release: make $target in $(($(date +%s) - begin)) s:" \
+    echo "fresh: $release: make $target $how in $(($(date +%s) - begin)) s:" \
         "${counted:-nothing counted}; $log"
 done
 exit $status

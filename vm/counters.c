@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header. Where KVM counts the same, the names are KVM's. */
 #include "vm/counters.h"
 #include "vm/vm.h"
@@ -105,19 +106,46 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
     memcpy(values, now, sizeof(now));
 }
 
+static const char *const reasons[DEBT_REASONS] = {
+#define X(name, text) [DEBT_##name] = text,
+    FLUSH_REASONS(X)
+#undef X
+};
+
 #define LINE 100
+
+struct report {
+    const struct vm *vm;
+    char line[2 * LINE];
+    int used;
+};
+
+static void report_end_line(struct report *report)
+{
+    if (report->used)
+        transcript_list(report->vm->console.transcript, "# %s:%s", report->vm->name, report->line);
+    report->used = 0;
+}
+
+static void report_counter(struct report *report, const char *prefix, const char *name,
+                           uint64_t value)
+{
+    char *end = report->line + report->used;
+    size_t room = sizeof(report->line) - (size_t)report->used;
+    report->used += snprintf(end, room, " %s%s=%lu", prefix, name, value);
+    if (report->used >= LINE)
+        report_end_line(report);
+}
 
 void counters_report(const struct vm *vm)
 {
     uint64_t values[COUNTER_COUNT];
-    char line[2 * LINE];
-    int used = 0;
+    struct report report = {.vm = vm};
     counters_read(&vm->vcpu, values);
-    for (unsigned i = 0; i < COUNTER_COUNT; i++) {
-        used += snprintf(line + used, sizeof(line) - (size_t)used, " %s=%lu", names[i], values[i]);
-        if (used < LINE && i + 1 < COUNTER_COUNT)
-            continue;
-        transcript_list(vm->console.transcript, "# %s:%s", vm->name, line);
-        used = 0;
-    }
+    for (unsigned i = 0; i < COUNTER_COUNT; i++)
+        report_counter(&report, "", names[i], values[i]);
+    for (unsigned i = 0; i < DEBT_REASONS; i++)
+        if (mmu_invept_for(&vm->mmu, i))
+            report_counter(&report, "invept_", reasons[i], mmu_invept_for(&vm->mmu, i));
+    report_end_line(&report);
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
@@ -13,43 +14,45 @@
 #include "lib/log.h"
 #include "mmio/fetch.h"
 #include "mmio/flow.h"
-#include "mmio/hot.h"
+#include "mmio/doorbell.h"
+#include "mmio/known.h"
+#include "mmio/replay.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-static COLD void unhandled(struct vcpu *vcpu)
+static COLD void exit_unhandled(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %u (%s) at RIP %#lx has no handler",
            vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static COLD void host_interrupt(void)
+static COLD void exit_host_interrupt(void)
 {
     __asm__ volatile("sti; nop; cli"); /* it is pending: its vector is taken here */
 }
 
-static COLD void exception_or_nmi(struct vcpu *vcpu)
+static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
 {
     if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
-        unhandled(vcpu); /* no others are in the exception bitmap */
+        exit_unhandled(vcpu); /* no others are in the exception bitmap */
 }
 
-static COLD void triple_fault(struct vcpu *vcpu)
+static COLD void exit_triple_fault(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
            "triple fault at RIP %#lx: an exception came up while #DF was delivered",
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static COLD void halt(struct vcpu *vcpu)
+static COLD void exit_hlt(struct vcpu *vcpu)
 {
     vmx_skip_instruction(&vcpu->vmx);
     attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
 }
 
 /* An event whose delivery the exit cut short goes back into the queue. */
-static NOINLINE void requeue(struct vcpu *vcpu)
+static NOINLINE void requeue_event(struct vcpu *vcpu)
 {
     vmx_requeue_event(&vcpu->vmx);
     vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
@@ -59,10 +62,10 @@ static NOINLINE void requeue(struct vcpu *vcpu)
 static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
-        requeue(vcpu);
+        requeue_event(vcpu);
 }
 
-static bool delivering(const struct vcpu *vcpu)
+static bool was_delivering(const struct vcpu *vcpu)
 {
     return vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
 }
@@ -86,8 +89,8 @@ static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct 
     const struct vmx_exit *exit = &vcpu->vmx.exit;
     (void)vmx_cut_short(&vcpu->vmx, REASON_EPT_VIOLATION); /* the record; it is queued already */
     uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
-    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
-                                      result, info));
+    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code,
+                                      was_delivering(vcpu), result, info));
 }
 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
@@ -108,25 +111,25 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
     may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
     enum mmio_outcome outcome =
-        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu));
+        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), was_delivering(vcpu));
     mmio_act_on(vcpu, outcome);
     /* A misconfiguration has no qualification to tell of an IRET that ended NMI blocking. Whether
      * it did is unknown, but blocking NMIs until an IRET, which is next, does no harm. */
-    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
+    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !was_delivering(vcpu) &&
         mmio_at_iret(&vcpu->mmio))
         vmx_iret_again(&vcpu->vmx);
     vcpu_end_of_slice(vcpu);
 }
 
 /* RIP goes first, so that the device's access is the last thing to do. */
-static NOINLINE void repeated_access(struct vcpu *vcpu, struct hot *hot, uint64_t rflags)
+static NOINLINE void repeated_access(struct vcpu *vcpu, struct replay *replay, uint64_t rflags)
 {
-    if (likely(mmio_hot_holds(&vcpu->mmio, hot))) {
-        vmx_complete(hot->rip + hot->access.move.length, rflags);
-        mmio_hot_access(&vcpu->mmio, hot);
-    } else if (mmio_hot_renew(&vcpu->mmio, hot)) {
-        vmx_complete(hot->rip + hot->access.move.length, rflags);
-        mmio_hot_first_access(&vcpu->mmio, hot);
+    if (likely(mmio_replay_holds(&vcpu->mmio, replay))) {
+        vmx_complete(replay->rip + replay->access.move.length, rflags);
+        mmio_replay_access(&vcpu->mmio, replay);
+    } else if (mmio_replay_renew(&vcpu->mmio, replay)) {
+        vmx_complete(replay->rip + replay->access.move.length, rflags);
+        mmio_replay_first_access(&vcpu->mmio, replay);
     } else {
         ept_misconfiguration_slow(vcpu);
     }
@@ -154,25 +157,25 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     uint64_t cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
     uint64_t mode = cpu_mode(cpu, rflags, cs_rights);
     IN_REGISTER(mode);
-    struct hot *hot = mmio_hot_at(mmio, rip, gpa, cr3);
-    __asm__("" : "+a"(hot)); /* none of those that pass arguments */
-    if (unlikely(
-            (!mmio_hot_is(hot, rip, gpa, cr3, mode) && !mmio_hot_is(++hot, rip, gpa, cr3, mode)) ||
-            vmx_in_interrupt_shadow())) {
+    struct replay *replay = mmio_replay_at(mmio, rip, gpa, cr3);
+    __asm__("" : "+a"(replay)); /* none of those that pass arguments */
+    if (unlikely((!mmio_replay_is(replay, rip, gpa, cr3, mode) &&
+                  !mmio_replay_is(++replay, rip, gpa, cr3, mode)) ||
+                 vmx_in_interrupt_shadow())) {
         cpu_know_usual(cpu, rip, rflags, cr3, cs_rights);
         other_access(vcpu, gpa);
-    } else if (!(hot->flags & HOT_BELL)) {
-        repeated_access(vcpu, hot, rflags);
-    } else if (likely(mmio_bell_holds(mmio, hot))) {
-        vmx_complete(hot->bell.next, rflags);
-        mmio_bell_ring(mmio, hot);
+    } else if (!(replay->flags & REPLAY_BELL)) {
+        repeated_access(vcpu, replay, rflags);
+    } else if (likely(mmio_bell_holds(mmio, replay))) {
+        vmx_complete(replay->bell.next, rflags);
+        mmio_bell_ring(mmio, replay);
     } else {
         other_access(vcpu, gpa);
     }
 }
 
 /* What the rules that we know allow, and this CPU, which may know more. */
-static COLD void xsetbv(struct vcpu *vcpu)
+static COLD void exit_xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
@@ -192,9 +195,9 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     may_have_cut_short(vcpu, reason);
     switch (reason) {
     case REASON_EXCEPTION_OR_NMI:
-        return exception_or_nmi(vcpu);
+        return exit_exception_or_nmi(vcpu);
     case REASON_EXTERNAL_INTERRUPT:
-        return host_interrupt();
+        return exit_host_interrupt();
     case REASON_PREEMPTION_TIMER:
         attention_request(&vcpu->vmx.attention, ATTENTION_TIMER);
         return;
@@ -211,9 +214,9 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_INVPCID:
         return exit_invpcid(vcpu);
     case REASON_XSETBV:
-        return xsetbv(vcpu);
+        return exit_xsetbv(vcpu);
     case REASON_HLT:
-        return halt(vcpu);
+        return exit_hlt(vcpu);
     case REASON_PML_FULL: /* emptied on every exit */
         return;
     case REASON_INVD: /* what is cached stays, which is coherent */
@@ -238,11 +241,11 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_VMFUNC:
         return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
     case REASON_TRIPLE_FAULT:
-        return triple_fault(vcpu);
+        return exit_triple_fault(vcpu);
     case REASON_TASK_SWITCH:
         return exit_task_switch(vcpu);
     default:
-        return unhandled(vcpu);
+        return exit_unhandled(vcpu);
     }
 }
 
@@ -302,7 +305,7 @@ static NOINLINE bool goes_on(struct vcpu *vcpu)
     return vcpu->vmx.attention.word == ATTENTION_REARM && rearm_timer(vcpu);
 }
 
-static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
+static ALWAYS_INLINE bool vcpu_exited(struct vcpu *vcpu, uint64_t reason)
 {
     tlb_leave_at(vcpu->place);
     if (likely(reason < ARRAY_SIZE(handlers))) {
@@ -323,7 +326,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
     return pay_and_enter(vcpu, epoch);
 }
 
-static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
+static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
     if (mitigate_actions() & DO_IBRS_AT_EXIT)
         mitigate_at_exit();
@@ -335,7 +338,7 @@ static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
         tlb_leave_at(vcpu->place); /* closing waits for those that are in their guests */
         pass_exit(vcpu, reason);
     }
-    return exited(vcpu, reason);
+    return vcpu_exited(vcpu, reason);
 }
 
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
@@ -343,6 +346,6 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
     struct vcpu *vcpu = vcpu_of(vmx_vcpu);
     uint64_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->extra_work))
-        return exited_to_extra_work(vcpu, (uint32_t)reason);
-    return exited(vcpu, reason);
+        return vcpu_exited_to_extra_work(vcpu, (uint32_t)reason);
+    return vcpu_exited(vcpu, reason);
 }

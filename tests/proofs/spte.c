@@ -249,7 +249,8 @@ void prove_frame_arithmetic(void)
     PROVE(ept_index(ALIAS(gfn.v), level) < EPT_ENTRIES);
 }
 
-/* S3, S13, S14: what the choke point stores without asking (mmu/tdp.h) would pass each question. */
+/* S3, S13, S14: what the choke point (mmu/store.h) stores without asking would pass each question.
+ */
 void prove_usual_leaf_needs_no_questions(void)
 {
     any_format();

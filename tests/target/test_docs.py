@@ -36,7 +36,7 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
     # A name of its own for the logs: tests run side by side.
     name = "docs-" + re.sub(r"\W+", "-", command)
     return subprocess.run(["bash", "-c", f"{command} NAME={name}"], cwd=ROOT, text=True,
-                          capture_output=True, timeout=300, check=False)  # fmt: skip
+                          capture_output=True, timeout=1800, check=False)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,8 @@ def test_run_streams_and_returns_the_status() -> None:
 def test_a_hang_is_a_timeout(bootinfo) -> None:
     result = bootinfo(cmdline="hang", timeout=2)
     assert result.status == Status.TIMED_OUT
-    assert "no EXIT line after 2 s, after memory beyond the file is clear" in result.reason
+    text = "no EXIT line after 2 s of CPU time, after memory beyond the file is clear"
+    assert text in result.reason
 
 
 def test_a_death_without_exit_line_is_noticed(bootinfo) -> None:
@@ -125,11 +126,11 @@ def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path):
     """fake(SCRIPT): a boot of an emulator that is this shell script; and how often it was started.
     In it, $1 is a file that lasts from one start to the next."""
 
-    def run(script: str) -> tuple[session.Run, int]:
+    def run(script: str, timeout: float = 20) -> tuple[session.Run, int]:
         (tmp_path / "script").write_text(f"echo >>{tmp_path}/starts\n{script}\n")
         command = ["sh", str(tmp_path / "script"), str(tmp_path / "file")]
         monkeypatch.setattr(bochs, "prepare", lambda boot: command)
-        done = session.run(Boot(name="harness-fake", timeout=20))
+        done = session.run(Boot(name="harness-fake", timeout=timeout))
         return done, (tmp_path / "starts").read_text().count("\n")
 
     return run
@@ -166,6 +167,19 @@ def test_no_other_end_is_tried_again(fake, recwarn, script: str, how: str) -> No
     assert (done.status, starts) == (Status.DIED, 1)
     assert f"the emulator ended ({how})" in done.reason
     assert not recwarn.list
+
+
+def test_time_that_others_take_does_not_count(fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An emulator that sleeps is as one that waits for the CPU; one that works has its time-out."""
+    monkeypatch.setattr(session, "CLOCK", 40)
+    good = f"cat >serial.txt <<'END'\n{GOOD}END"
+    done, _ = fake(f"sleep 0.5; {good}", timeout=0.05)
+    assert done.status == Status.OK
+    done, _ = fake("sleep 9", timeout=0.02)
+    assert done.status == Status.TIMED_OUT
+    assert done.reason.startswith("no EXIT line after 0.8 s, and less than 0.02 s of CPU time, bef")
+    done, _ = fake("while :; do :; done", timeout=0.3)
+    assert done.reason.startswith("no EXIT line after 0.3 s of CPU time, before anything")
 
 
 def test_wrong_images_are_refused(tmp_path: pathlib.Path) -> None:

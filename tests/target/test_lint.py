@@ -5,9 +5,11 @@ import subprocess
 
 import check
 import circles
+import functions
 import layers
 import pytest
 import rules
+import stores
 import targets
 import textcheck
 from conftest import ROOT
@@ -46,6 +48,26 @@ def test_layers_allows(tmp_path: pathlib.Path, path: str, line: str) -> None:
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text(f"{line}\n")
     assert layers.check(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "line", "why"),
+    [
+        ("mmu/a.c", "    uint64_t *sptep = iter->sptep;", "pointer to const"),
+        ("mmu/a.h", "    uint64_t *tables[EPT_LEVELS + 1];", "pointer to const"),
+        ("mmu/a.c", "    *(uint64_t *)(uintptr_t)sptep = 0;", "takes const away"),
+        ("mmu/a.c", "    uint64_t *p = phys_to_virt(spte_page(spte));", "pointer to const"),
+        ("mmu/a.c", "    const uint64_t *sptep = iter->sptep;", None),
+        ("mmu/a.c", "    uint64_t *bitmap = slot->dirty;", None),
+        ("mmu/store.h", "    *(uint64_t *)(uintptr_t)sptep = 0;", None),
+    ],
+)
+def test_stores_of_sptes(tmp_path: pathlib.Path, path: str, line: str, why: str | None) -> None:
+    (tmp_path / "mmu").mkdir()
+    (tmp_path / path).write_text(f"\n{line}\n")
+    found = stores.check(tmp_path)
+    assert len(found) == bool(why)
+    assert not why or (found[0].startswith(f"{path}:2: ") and why in found[0])
 
 
 @pytest.mark.parametrize(
@@ -95,9 +117,37 @@ def test_circles_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
+    ("span", "complaint"),
+    [
+        ("`vm/a.c: one()`", None),
+        ("`vm/a.c: two()`, `vm/a.S: label()`", None),
+        ("`vm/a.c`: what it is", None),
+        ("`vm/a.c:\n   gone()`", "vm/a.c does not define gone()"),
+        ("`vm/a.c: called()`", "vm/a.c does not define called()"),
+        ("`vm/a.c: declared()`", "vm/a.c does not define declared()"),
+        ("`vm/a.S: elsewhere()`", "vm/a.S does not define elsewhere()"),
+        ("`vm/gone.c: one()`", "there is no vm/gone.c"),
+    ],
+)
+def test_functions_are_found(tmp_path: pathlib.Path, span: str, complaint: str | None) -> None:
+    files = {
+        "vm/a.c": "void declared(void);\n\nstatic int one(int a,\n               int b)\n{\n"
+                  "    called();\n}\n\nstruct s *two(void)\n{\n}\n",
+        "vm/a.S": "label:\n    call elsewhere\n",
+        "docs/A.md": f"1. The way begins.\n2. {span} goes on.\n",
+    }  # fmt: skip
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    expected = [f"docs/A.md:2: {complaint}"] if complaint else []
+    assert functions.check(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("x\n" * 501, "501 lines"),
+        ("int f(void)\n{\n" + "    x;\n" * 61 + "}\n", "a function of 61 lines"),
         ("x" * 101 + "\n", "101 columns"),
         ("/* TO" "DO: more */\n", "finish it"),
         ("#if 0\n", "finish it"),

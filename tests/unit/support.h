@@ -20,6 +20,9 @@
 #define SUPPORT_RAM_BASE  0x40000000ull /* aligned to 1 GiB, like the blocks */
 #define SUPPORT_RAM_PAGES 0x100000ull   /* 4 GiB, touched on demand */
 
+/* What this_cpu() answers in this thread. */
+extern _Thread_local unsigned support_cpu;
+
 /* Forgets pages, log, warnings and injected failures. Call it from each test's setup. */
 void support_reset(void);
 
@@ -40,6 +43,9 @@ uint64_t support_allocations_failed(void);
 
 /* Called before a block is given back; forgotten by the reset. */
 extern void (*support_free_hook)(hpa_t page, unsigned order);
+
+/* What mmu_pauses() answers; NULL, and after the reset: nothing waits. */
+extern bool (*support_pauses)(void);
 
 /* All log lines since the reset, each with its newline. VERBOSE=1 also prints them. */
 const char *support_log(void);

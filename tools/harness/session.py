@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs an emulator until the image says EXIT, shows its serial console, and ends every process."""
 
 import codecs
@@ -21,12 +22,15 @@ POLL = 0.02
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
 MONITOR_TIMEOUT = 10.0
+# A boot's time-out is of the CPU's time, so that nothing fails because the computer is busy. Where
+# an emulator sleeps, or gets next to nothing of the CPU, it is so many times as long by the clock.
+CLOCK = 10
 # By what an emulator ends that makes a mistake of its own; who kills one sends others.
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 
 class EmulatorCrashed(UserWarning):
-    """Before the image had begun, so that it says nothing about us."""
+    """Whether the emulator failed before the image had begun, which is no fault of the image."""
 
 
 @dataclasses.dataclass
@@ -39,7 +43,7 @@ class Run:
     reason: str
     seconds: float
     complaints: list[str]
-    emulator_status: int  # its own; negative: it was killed by a signal
+    emulator_status: int  # exit status of the emulator; negative: it was killed by a signal
 
     @property
     def log(self) -> pathlib.Path:
@@ -56,7 +60,7 @@ class Console:
         self.offset = 0
 
     def poll(self) -> bool:
-        """Reads what is new, shows the complete lines. True once the EXIT line is there."""
+        """Reads new output and shows the complete lines. True once the EXIT line is there."""
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(self.offset)
             data = file.read()
@@ -72,7 +76,7 @@ class Console:
 
 @contextlib.contextmanager
 def _process(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]]:
-    """In a process group of its own, which is gone when this ends, also by ^C."""
+    """Runs in a process group of its own, which is killed at the end, also after ^C."""
     with (boot.folder / "emulator.txt").open("wb") as output:
         process = subprocess.Popen(
             command, cwd=boot.folder, stdout=output, stderr=subprocess.STDOUT,
@@ -88,7 +92,7 @@ def _process(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]
 
 def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
     """Raises HarnessError when the boot can't be started at all. An emulator that crashes before
-    anything was printed is started a second time, with a warning; never one in which we ran."""
+    anything was printed is started again, with a warning, but not if the image had begun."""
     first = _run(boot, show)
     if -first.emulator_status not in CRASHES or any(first.output.lines):
         return first
@@ -105,7 +109,7 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     console = Console(boot.folder / "serial.txt", show)
     begin = time.monotonic()
     with _process(command, boot) as process:
-        ended = _wait(process, console, begin + boot.timeout)
+        ended = _wait(process, console, boot.timeout)
         if ended == "exit" and boot.monitor:
             _ask_monitor(process, boot.monitor)
         seconds = time.monotonic() - begin
@@ -116,8 +120,15 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     return Run(boot, output, status, reason, seconds, complaints, process.returncode)
 
 
-def _wait(process: subprocess.Popen[bytes], console: Console, deadline: float) -> str:
-    """How it ended: "exit" (the EXIT line came), "died" or "timeout"."""
+def _cpu_time(pid: int) -> float:
+    """CPU seconds of all threads since the process was started."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) -> str:
+    """How the run ended: "exit" (the EXIT line came), "died", "timeout", "stuck" (by the clock)."""
+    deadline = time.monotonic() + CLOCK * timeout
     while True:
         dead = process.poll() is not None
         if console.poll():
@@ -127,8 +138,10 @@ def _wait(process: subprocess.Popen[bytes], console: Console, deadline: float) -
             return "exit"
         if dead:
             return "died"
-        if time.monotonic() > deadline:
+        if _cpu_time(process.pid) > timeout:
             return "timeout"
+        if time.monotonic() > deadline:
+            return "stuck"
         time.sleep(POLL)
 
 
@@ -139,8 +152,11 @@ def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) ->
 
 
 def _judge(output: serial.Output, ended: str, boot: Boot, code: int) -> tuple[int, str]:
-    if ended == "timeout":
-        return Status.TIMED_OUT, f"no EXIT line after {boot.timeout:g} s, {output.last_test}"
+    if ended in ("timeout", "stuck"):
+        long = f"{boot.timeout:g} s of CPU time"
+        if ended == "stuck":
+            long = f"{CLOCK * boot.timeout:g} s, and less than {long}"
+        return Status.TIMED_OUT, f"no EXIT line after {long}, {output.last_test}"
     if ended == "died":
         how = f"signal {-code}" if code < 0 else f"status {code}"
         return Status.DIED, f"the emulator ended ({how}) without an EXIT line, {output.last_test}"

@@ -1,4 +1,5 @@
-/* Makes up instructions; see the header. Called by differ.c. */
+/* SPDX-License-Identifier: MIT */
+/* Generates instructions; see the header. Called by differ.c. */
 #include "guest/programs/differ/make.h"
 
 #include "guest/programs/rt/rt.h"

@@ -57,10 +57,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static void draw_pixels(unsigned column, unsigned row, char c)
+static void draw_pixels(unsigned column, unsigned row, const char *text, unsigned count)
 {
-    draws++;
-    pixels_draw(&pixels, column, row, c);
+    draws += count;
+    for (unsigned i = 0; i < count; i++)
+        pixels_draw(&pixels, column + i, row, text[i]);
 }
 
 /* Starts a screen whose memory held something else before. */
@@ -263,9 +264,9 @@ static void hostile(void **state)
     screen->blue = (struct boot_colour){255, 255};
     refused("a colour's bits");
     screen->base = HPA(UINT64_MAX - 10);
-    refused("beyond all memory");
+    refused("beyond the largest physical address");
     screen->base = HPA(BIT(52) - 4096 * 768 + 1);
-    refused("beyond all memory");
+    refused("beyond the largest physical address");
 }
 
 static void not_in_ram(void **state)

@@ -1,18 +1,5 @@
 /* What a local APIC sends to others, and who takes it (SDM 3, 11.6). */
-#include "tests/unit/dev/lapic_world.h"
-
-static struct lapic_message sent;
-static unsigned sends;
-
-static void host_send(void *context, const struct lapic_message *message)
-{
-    assert_ptr_equal(context, &apic);
-    sent = *message;
-    sends++;
-}
-
-static const struct lapic_host sending_host = {host_now, host_interrupt, host_timer, host_nmi,
-                                               host_send};
+#include "tests/unit/dev/lapic_sender.h"
 
 static int setup_sender(void **state)
 {

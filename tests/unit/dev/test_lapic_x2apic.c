@@ -1,24 +1,11 @@
 /* The local APIC as an x2APIC (SDM 3, 11.12): how it becomes one, its MSRs, its destinations. */
-#include "tests/unit/dev/lapic_world.h"
+#include "tests/unit/dev/lapic_sender.h"
 
 #include "dev/lapic_mmio.h"
 #include "dev/lapic_msr.h"
 
 #define ID     0x12345u
 #define MSR(r) (0x800u + (r))
-
-static struct lapic_message sent;
-static unsigned sends;
-
-static void host_send(void *context, const struct lapic_message *message)
-{
-    assert_ptr_equal(context, &apic);
-    sent = *message;
-    sends++;
-}
-
-static const struct lapic_host sending_host = {host_now, host_interrupt, host_timer, host_nmi,
-                                               host_send};
 
 static int setup_x2apic(void **state)
 {

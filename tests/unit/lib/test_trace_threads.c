@@ -12,13 +12,7 @@
 #define ROUNDS  60u
 #define PAUSE   4u /* so that the front of those that go is where the reader is */
 
-static _Thread_local unsigned cpu_now;
 static uint64_t stop;
-
-unsigned this_cpu(void)
-{
-    return cpu_now;
-}
 
 static void record(uint64_t value)
 {
@@ -27,7 +21,7 @@ static void record(uint64_t value)
 
 static void *write_on(void *cpu)
 {
-    cpu_now = (unsigned)(uintptr_t)cpu;
+    support_cpu = (unsigned)(uintptr_t)cpu;
     trace_run(OTHER, 0, NULL);
     for (uint64_t i = 0; !__atomic_load_n(&stop, __ATOMIC_RELAXED); i++) {
         record(~i);
@@ -39,10 +33,10 @@ static void *write_on(void *cpu)
 
 static void fill(uint16_t vm)
 {
-    for (cpu_now = 0; cpu_now < WRITERS; cpu_now++)
+    for (support_cpu = 0; support_cpu < WRITERS; support_cpu++)
         trace_run(vm, 0, NULL);
     for (uint64_t i = 0; i < EVENTS * WRITERS; i++) {
-        cpu_now = i % WRITERS;
+        support_cpu = i % WRITERS;
         record(i);
     }
 }
@@ -50,10 +44,10 @@ static void fill(uint16_t vm)
 static void check(const struct trace_record *record, uint16_t vm, uint64_t *last)
 {
     assert_int_equal(record->vm, vm);
-    for (unsigned i = 0; i < TRACE_WORDS; i++)
-        assert_int_equal(record->words[i], record->words[0]);
-    assert_true(record->words[0] >= *last && record->words[0] < EVENTS * WRITERS);
-    *last = record->words[0] + 1;
+    for (unsigned i = 0; i < TRACE_VALUES; i++)
+        assert_int_equal(record->values[i], record->values[0]);
+    assert_true(record->values[0] >= *last && record->values[0] < EVENTS * WRITERS);
+    *last = record->values[0] + 1;
 }
 
 /* Reads what is still there of that VM; returns how much was taken away meanwhile. */

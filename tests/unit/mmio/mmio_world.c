@@ -48,7 +48,7 @@ void world_mmio_spte(uint64_t gpa)
 
 uint64_t *world_sptep(uint64_t gpa)
 {
-    uint64_t *table = world.mmu.composite;
+    uint64_t *table = phys_to_virt(HPA(mmu_eptp(&world.mmu) & EPTP_ADDRESS));
     for (unsigned level = world.mmu.root_level;; level--) {
         uint64_t *sptep = &table[ept_index(gpa_to_alias(GPA(gpa)), level)];
         if (!spte_is_nonleaf(*sptep, level))

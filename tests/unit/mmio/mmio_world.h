@@ -48,7 +48,7 @@ struct world {
     bool tlb;            /* the CPU holds one translation of data, which may be outdated */
     uint64_t tlb_page, tlb_frame;
     unsigned violations, misconfigs; /* exits of the CPU */
-    unsigned hot;                    /* of these, accesses that mmio/hot.c made, */
+    unsigned replay;                 /* of these, accesses that mmio/replay.c made, */
     unsigned bells;                  /* doorbells that it rang, */
     unsigned known;                  /* and accesses that mmio/known.c made at once */
 };

@@ -8,7 +8,9 @@
 #include "tests/unit/mmu/mmu_world.h"
 
 #include "mmio/emulate.h"
-#include "mmio/hot.h"
+#include "mmio/doorbell.h"
+#include "mmio/known.h"
+#include "mmio/replay.h"
 
 #include <string.h>
 
@@ -147,28 +149,28 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
     uint64_t rip = world.regs[REG_RIP], cr3 = world.regs[REG_CR3];
     uint64_t rflags = world.regs[REG_RFLAGS];
     uint64_t mode = cpu_mode(&world.cpu, rflags, world.regs[REG_SEG_AR + SEG_CS]);
-    struct hot *hot = mmio_hot_find(&world.vcpu, rip, gpa, cr3, mode);
+    struct replay *replay = mmio_replay_find(&world.vcpu, rip, gpa, cr3, mode);
     if (delivering)
         return mmio_misconfig(&world.vcpu, gpa, true);
-    if (!hot)
+    if (!replay)
         return other_access(gpa);
-    if (hot->flags & HOT_BELL) {
-        if (!mmio_bell_holds(&world.vcpu, hot))
+    if (replay->flags & REPLAY_BELL) {
+        if (!mmio_bell_holds(&world.vcpu, replay))
             return other_access(gpa);
         world.bells++;
-        mmio_advance(&world.vcpu, hot->bell.next, rflags);
-        mmio_bell_ring(&world.vcpu, hot);
+        mmio_advance(&world.vcpu, replay->bell.next, rflags);
+        mmio_bell_ring(&world.vcpu, replay);
         return MMIO_DONE;
     }
-    bool holds = mmio_hot_holds(&world.vcpu, hot);
-    if (!holds && !mmio_hot_renew(&world.vcpu, hot))
+    bool holds = mmio_replay_holds(&world.vcpu, replay);
+    if (!holds && !mmio_replay_renew(&world.vcpu, replay))
         return mmio_misconfig(&world.vcpu, gpa, delivering);
-    mmio_advance(&world.vcpu, rip + hot->access.move.length, rflags);
+    mmio_advance(&world.vcpu, rip + replay->access.move.length, rflags);
     if (holds) {
-        world.hot++;
-        mmio_hot_access(&world.vcpu, hot);
+        world.replay++;
+        mmio_replay_access(&world.vcpu, replay);
     } else {
-        mmio_hot_first_access(&world.vcpu, hot);
+        mmio_replay_first_access(&world.vcpu, replay);
     }
     return MMIO_DONE;
 }
@@ -215,8 +217,8 @@ static enum world_result run(uint64_t gva, bool write)
 {
     assert_true(page_offset(gva) <= PAGE_SIZE - 4);
     for (int entries = 0; entries < 20; entries++) {
-        tlb_enter(&world.mmu, cpu_now);
-        tlb_assert_paid(&world.mmu, cpu_now);
+        tlb_enter(&world.mmu, support_cpu);
+        tlb_assert_paid(&world.mmu, support_cpu);
         struct step step = reach(world.regs[REG_RIP], ACCESS_FETCH);
         if (step.memory)
             step = reach(gva, write ? ACCESS_WRITE : ACCESS_READ);

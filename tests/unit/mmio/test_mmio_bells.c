@@ -1,19 +1,17 @@
 /*
  * Doorbells that are rung without a look at the operand, and accesses that outlive a change of the
- * slots (mmio/hot.h): that they are, and that each single thing that they rest on ends it.
+ * slots (mmio/replay.h): that they are, and that each single thing that they rest on ends it.
  */
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include "arch/x86/reg_bits.h"
-#include "mmio/hot.h"
+#include "mmio/doorbell.h"
+#include "mmio/replay.h"
 
 #include <string.h>
 
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define BELL   (A + 8)
-#define ELSE   0xd0000000ull /* where slots come and go */
-#define KERNEL (PTE_P | PTE_W)
+#define BELL (A + 8)
+#define ELSE 0xd0000000ull /* where slots come and go */
 
 static uint64_t cr3;
 static unsigned rung;
@@ -194,7 +192,7 @@ static void other_doorbells(void **state)
         assert_int_equal(world_store(V + 8, i), WORLD_EMULATED);
     assert_int_equal(rung, 1);
     assert_int_equal(world.a.writes, 9);
-    assert_int_equal(world.hot, 9);
+    assert_int_equal(world.replay, 9);
     assert_int_equal(bus_doorbell_remove(&world.bus, &d), 0);
     d.match_data = false;
     assert_int_equal(bus_doorbell_add(&world.bus, &d), 0);
@@ -203,7 +201,7 @@ static void other_doorbells(void **state)
     assert_int_equal(rung, 11);
     assert_true(world.bells >= 7);
 
-    world.bells = world.hot = 0; /* mov dword [rax + disp32], imm32 */
+    world.bells = world.replay = 0; /* mov dword [rax + disp32], imm32 */
     for (unsigned i = 0; i < 10; i++) {
         world_code("\xc7\x80\x08\x00\x00\x00\x01\x02\x03\x04", 10);
         world.cpu.gpr[GPR_RAX] = V;
@@ -212,18 +210,18 @@ static void other_doorbells(void **state)
     }
     assert_int_equal(rung, 21);
     assert_int_equal(world.bells, 0);
-    assert_true(world.hot >= 7);
+    assert_true(world.replay >= 7);
 }
 
 /* ---- After the slots have become others ------------------------------------------------------ */
 
 static bool device_store_is_hot(void)
 {
-    unsigned hot = world.hot, writes = world.a.writes;
+    unsigned replay = world.replay, writes = world.a.writes;
     assert_int_equal(world_store(V + 16, world.misconfigs), WORLD_EMULATED);
     assert_int_equal(world.a.writes, writes + 1);
     assert_int_equal(world.a.last_value, world.cpu.gpr[GPR_RBX]);
-    return world.hot != hot;
+    return world.replay != replay;
 }
 
 static void device_warm_up(void)

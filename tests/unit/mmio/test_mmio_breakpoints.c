@@ -107,11 +107,11 @@ static void the_short_way(void **state)
         assert_int_equal(world_load(A + 4, &value), WORLD_EMULATED);
         assert_int_equal(world.vcpu.breakpoints_met, 1 | ENABLED);
     }
-    assert_int_equal(world.hot, 0);
+    assert_int_equal(world.replay, 0);
     world.vcpu.breakpoints.on = false;
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(world_load(A + 4, &value), WORLD_EMULATED);
-    assert_true(world.hot > 0);
+    assert_true(world.replay > 0);
     assert_int_equal(world.vcpu.breakpoints_met, 0);
 }
 

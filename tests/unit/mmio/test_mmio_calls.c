@@ -3,13 +3,9 @@
  * answers that a CPU alone does not get. The linker's --wrap puts this file between mmio/ and
  * the functions below; each goes on to the real one.
  */
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include <string.h>
-
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define KERNEL (PTE_P | PTE_W)
 
 static unsigned calls;
 static unsigned races;       /* how many exchanges to come another CPU disturbs */
@@ -83,8 +79,8 @@ static int setup(void **state)
 
 static void forget_accesses(void)
 {
-    for (unsigned i = 0; i < MMIO_HOT; i++)
-        world.vcpu.cache.hot[i].rip = HOT_NONE;
+    for (unsigned i = 0; i < MMIO_REPLAYS; i++)
+        world.vcpu.replays.entry[i].rip = REPLAY_NONE;
 }
 
 /* The flat 64-bit kernel case reads few registers, each once, and asks the MMU nothing; those that
@@ -109,7 +105,7 @@ static void fast_path(void **state)
     assert_int_equal(world_exit(V, A, true), MMIO_DONE);
     for (unsigned i = 0; i < REG_COUNT; i++)
         assert_int_equal(world.reg_reads[i], 0);
-    assert_int_equal(world.hot, 1);
+    assert_int_equal(world.replay, 1);
     assert_int_equal(calls, 0);
 
     world_slot_add(0xe0000000, 1, 0); /* a new generation: the MMU is asked again, */

@@ -2,17 +2,13 @@
  * Emulation: what each form does to memory and registers, accesses that cross pages, faults before
  * effects, fetch at the edges, and the end of a VM in words.
  */
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include "arch/x86/reg_bits.h"
 #include "mmio/emulate.h"
 
 #include <string.h>
 
-#define V       0x40000000ull
-#define A       ((uint64_t)TESTDEV_A_BASE)
-#define B       ((uint64_t)TESTDEV_B_BASE)
-#define KERNEL  (PTE_P | PTE_W)
 #define PATTERN 0x8877665544332211ull
 #define OLD     0xa1a2a3a4a5a6a7a8ull
 
@@ -32,8 +28,6 @@ static enum mmio_outcome run(const void *code, unsigned size, uint64_t gpa)
     world_code(code, size);
     return world_misconfig(GPA(gpa), false);
 }
-
-#define CODE(...) ((const uint8_t[]){__VA_ARGS__}), sizeof((const uint8_t[]){__VA_ARGS__})
 
 /* Loads and what they leave in RBX (or RAX), from a device that holds PATTERN. */
 static void loads(void **state)
@@ -182,7 +176,7 @@ static void crossing_ram(void **state)
     assert_memory_equal(world_ram[10], "\x33\x44", 2);
 }
 
-static void assert_fault(enum mmio_outcome outcome, uint8_t vector, uint32_t error_code)
+static void assert_fault_code(enum mmio_outcome outcome, uint8_t vector, uint32_t error_code)
 {
     assert_int_equal(outcome, MMIO_INJECT);
     assert_int_equal(world.vcpu.fault.vector, vector);
@@ -198,18 +192,18 @@ static void faults_come_first(void **state)
     (void)state;
     *world_pte(world.regs[REG_CR3], V + 4096) = 0;
     world.cpu.gpr[GPR_RAX] = V + 0xffe;
-    assert_fault(run(CODE(0x89, 0x18), A + 0xffe), 14, PF_WRITE);
+    assert_fault_code(run(CODE(0x89, 0x18), A + 0xffe), 14, PF_WRITE);
     assert_int_equal(world.vcpu.fault.cr2, V + 4096);
     assert_int_equal(world.bus.unclaimed, 0);
     world.cpu.gpr[GPR_RAX] = BIT(47) - 2; /* runs into the hole of addresses */
-    assert_fault(run(CODE(0x89, 0x18), A), 13, 0);
+    assert_fault_code(run(CODE(0x89, 0x18), A), 13, 0);
     world.regs[REG_RSP] = BIT(62);
-    assert_fault(run(CODE(0x89, 0x1c, 0x24), A), 12, 0);
-    assert_fault(run(CODE(0xf0, 0x89, 0x18), A), 6, 0);
-    assert_fault(run(CODE(0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
-                          0x66, 0x66, 0x89, 0x18),
-                     A),
-                 13, 0);
+    assert_fault_code(run(CODE(0x89, 0x1c, 0x24), A), 12, 0);
+    assert_fault_code(run(CODE(0xf0, 0x89, 0x18), A), 6, 0);
+    assert_fault_code(run(CODE(0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66, 0x66,
+                               0x66, 0x66, 0x66, 0x89, 0x18),
+                          A),
+                      13, 0);
 }
 
 static void legacy(uint64_t cs_rights, uint64_t data_rights, uint64_t limit)
@@ -239,14 +233,14 @@ static void segments_32(void **state)
     legacy(AR_CODE32, AR_DATA32, 0x10b);
     world.regs[REG_SEG_BASE + SEG_DS] = A;
     world.cpu.gpr[GPR_RAX] = 0x109;
-    assert_fault(run(CODE(0x89, 0x18), A + 0x109), 13, 0);
+    assert_fault_code(run(CODE(0x89, 0x18), A + 0x109), 13, 0);
     world.cpu.gpr[GPR_RAX] = 0x108;
     assert_int_equal(run(CODE(0x89, 0x18), A + 0x108), MMIO_DONE);
 
     legacy(AR_CODE32, AR_DATA32 | 4, 0xfff); /* expand-down: valid above the limit */
     world.regs[REG_SEG_BASE + SEG_DS] = A - 0x1000;
     world.cpu.gpr[GPR_RAX] = 0xfff;
-    assert_fault(run(CODE(0x89, 0x18), A), 13, 0);
+    assert_fault_code(run(CODE(0x89, 0x18), A), 13, 0);
     world.cpu.gpr[GPR_RAX] = 0x1000;
     assert_int_equal(run(CODE(0x89, 0x18), A), MMIO_DONE);
 
@@ -254,18 +248,18 @@ static void segments_32(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(refused); i++) {
         legacy(AR_CODE32, refused[i], 0xffffffff);
         world.cpu.gpr[GPR_RAX] = A;
-        assert_fault(run(CODE(0x89, 0x18), A), 13, 0);
+        assert_fault_code(run(CODE(0x89, 0x18), A), 13, 0);
     }
     legacy(AR_CODE32, AR_CODE32 & ~2u, 0xffffffff); /* execute-only: no reads either */
     world.cpu.gpr[GPR_RAX] = A;
-    assert_fault(run(CODE(0x8b, 0x18), A), 13, 0);
+    assert_fault_code(run(CODE(0x8b, 0x18), A), 13, 0);
     legacy(AR_CODE32, AR_DATA32 & ~2u, 0xffffffff); /* read-only: reads pass */
     world.cpu.gpr[GPR_RAX] = A;
     assert_int_equal(run(CODE(0x8b, 0x18), A), MMIO_DONE);
 
     legacy(AR_CODE32, AR_DATA32, 0xffffffff);
     world.cpu.gpr[GPR_RBP] = 0xfffffffe; /* a wrap inside the access is beyond every limit */
-    assert_fault(run(CODE(0x89, 0x5d, 0x00), A), 12, 0);
+    assert_fault_code(run(CODE(0x89, 0x5d, 0x00), A), 12, 0);
 }
 
 /* 16-bit code: 64 KiB offsets, FS with a large base, IP, and real mode without error codes. */

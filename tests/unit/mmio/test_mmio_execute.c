@@ -5,17 +5,11 @@
  */
 #include "tests/unit/mmio/mmio_vectors.h"
 #include "arch/x86/reg_bits.h"
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include "mmio/emulate.h"
 
 #include <string.h>
-
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define B      ((uint64_t)TESTDEV_B_BASE)
-#define KERNEL (PTE_P | PTE_W)
-#define USER   (PTE_P | PTE_W | PTE_U)
 
 #define RF BIT(16)
 #define TF BIT(8)
@@ -28,29 +22,8 @@ static int setup(void **state)
     world_init(GVA_CACHE_VERIFY);
     vectors_xcr0 = 7;
     world.regs[REG_CR4] |= CR4_OSFXSR | CR4_OSXSAVE;
-    world_map(world.regs[REG_CR3], V, A, KERNEL);
-    world_map(world.regs[REG_CR3], V + 4096, B, KERNEL);
-    world_map(world.regs[REG_CR3], V + 8192, 0x9000, KERNEL);
-    world_mmio_spte(A);
-    world_mmio_spte(B);
+    world_map_devices();
     return 0;
-}
-
-static enum mmio_outcome run(const void *code, unsigned size, uint64_t gpa)
-{
-    world_code(code, size);
-    return world_misconfig(GPA(gpa), false);
-}
-
-#define CODE(...) ((const uint8_t[]){__VA_ARGS__}), sizeof((const uint8_t[]){__VA_ARGS__})
-
-static void assert_fault(enum mmio_outcome outcome, uint8_t vector, bool has_error_code)
-{
-    assert_int_equal(outcome, MMIO_INJECT);
-    assert_int_equal(world.vcpu.fault.vector, vector);
-    assert_int_equal(world.vcpu.fault.has_error_code, has_error_code);
-    assert_int_equal(world.regs[REG_RIP], WORLD_CODE);
-    assert_int_equal(world.a.reads + world.a.writes, 0);
 }
 
 #define MOVUPS_STORE  CODE(0x0f, 0x11, 0x08)       /* movups [rax], xmm1 */
@@ -81,7 +54,8 @@ static void vector_refusals(void **state)
             world.regs[REG_CR4] &= ~cases[i].cr4_clear;
             vectors_xcr0 = cases[i].xcr0;
             uint8_t vector = avx ? cases[i].avx : cases[i].sse;
-            enum mmio_outcome outcome = avx ? run(VMOVUPS_STORE, A) : run(MOVUPS_STORE, A);
+            enum mmio_outcome outcome =
+                avx ? run_code(VMOVUPS_STORE, A) : run_code(MOVUPS_STORE, A);
             if (vector)
                 assert_fault(outcome, vector, false);
             else
@@ -91,7 +65,7 @@ static void vector_refusals(void **state)
     world.regs[REG_CR4] &= ~(CR4_OSFXSR | CR4_OSXSAVE);
     world.regs[REG_CR0] |= CR0_EM | CR0_TS;
     world.cpu.gpr[GPR_RAX] = V;
-    assert_int_equal(run(CODE(0x0f, 0xc3, 0x18), A), MMIO_DONE); /* movnti is none of them */
+    assert_int_equal(run_code(CODE(0x0f, 0xc3, 0x18), A), MMIO_DONE); /* movnti is none of them */
 }
 
 /* VEX means nothing outside protected mode. */
@@ -103,14 +77,14 @@ static void vex_needs_protected_mode(void **state)
     for (unsigned i = 0; i < SEG_COUNT; i++)
         world.regs[REG_SEG_AR + i] = i == SEG_CS ? AR_CODE32 : AR_DATA32;
     world.cpu.gpr[GPR_RAX] = A;
-    assert_int_equal(run(VMOVUPS_STORE, A), MMIO_DONE);
+    assert_int_equal(run_code(VMOVUPS_STORE, A), MMIO_DONE);
     testdev_init(&world.a, 'A');
     world.regs[REG_RFLAGS] |= VM;
-    assert_fault(run(VMOVUPS_STORE, A), 6, false);
+    assert_fault(run_code(VMOVUPS_STORE, A), 6, false);
     world.regs[REG_RFLAGS] &= ~VM;
     world.regs[REG_CR0] = 0;
-    assert_fault(run(VMOVUPS_STORE, A), 6, false);
-    assert_int_equal(run(MOVUPS_STORE, A), MMIO_DONE);
+    assert_fault(run_code(VMOVUPS_STORE, A), 6, false);
+    assert_int_equal(run_code(MOVUPS_STORE, A), MMIO_DONE);
 }
 
 /* #AC for ring 3 with AM and AC; aligned accesses, ring 0 and byte accesses pass. */
@@ -125,21 +99,21 @@ static void alignment(void **state)
     world.regs[REG_SEG_AR + SEG_SS] |= SEG_AR_DPL;
     world.regs[REG_RFLAGS] |= RFLAGS_AC;
     world.cpu.gpr[GPR_RAX] = V + 2;
-    assert_int_equal(run(CODE(0x01, 0x18), A + 2), MMIO_DONE); /* no AM */
+    assert_int_equal(run_code(CODE(0x01, 0x18), A + 2), MMIO_DONE); /* no AM */
     testdev_init(&world.a, 'A');
     world.regs[REG_CR0] |= CR0_AM;
     for (unsigned i = 0; i < 3; i++) { /* not from the fast path either */
         world.cpu.gpr[GPR_RAX] = V + 4;
-        assert_int_equal(run(CODE(0x89, 0x18), A + 4), MMIO_DONE);
+        assert_int_equal(run_code(CODE(0x89, 0x18), A + 4), MMIO_DONE);
         testdev_init(&world.a, 'A');
         world.cpu.gpr[GPR_RAX] = V + 2;
-        assert_fault(run(CODE(0x89, 0x18), A + 2), 17, true);
+        assert_fault(run_code(CODE(0x89, 0x18), A + 2), 17, true);
     }
-    assert_fault(run(CODE(0x01, 0x18), A + 2), 17, true);
-    assert_int_equal(run(CODE(0x66, 0x01, 0x18), A + 2), MMIO_DONE);
-    assert_int_equal(run(CODE(0x0f, 0x11, 0x08), A + 2), MMIO_DONE); /* movups may */
+    assert_fault(run_code(CODE(0x01, 0x18), A + 2), 17, true);
+    assert_int_equal(run_code(CODE(0x66, 0x01, 0x18), A + 2), MMIO_DONE);
+    assert_int_equal(run_code(CODE(0x0f, 0x11, 0x08), A + 2), MMIO_DONE); /* movups may */
     world.regs[REG_RFLAGS] &= ~RFLAGS_AC;
-    assert_int_equal(run(CODE(0x01, 0x18), A + 2), MMIO_DONE);
+    assert_int_equal(run_code(CODE(0x01, 0x18), A + 2), MMIO_DONE);
 }
 
 /* ---- Narrow code ----------------------------------------------------------------------------- */
@@ -164,27 +138,28 @@ static void stack_narrow(void **state)
     world.regs[REG_SEG_LIMIT + SEG_SS] = 0xffff;
     world.regs[REG_RSP] = 0x70000;
     memcpy(world.a.ram, "\x34\x12\x78\x56", 4);
-    assert_int_equal(run(CODE(0xff, 0x36, 0, 0), A), MMIO_DONE); /* push word [0] */
+    assert_int_equal(run_code(CODE(0xff, 0x36, 0, 0), A), MMIO_DONE); /* push word [0] */
     assert_int_equal(world.regs[REG_RSP], 0x7fffe);
     assert_memory_equal((uint8_t *)world_ram + 0x9fffe, "\x34\x12", 2);
-    assert_int_equal(run(CODE(0x66, 0x8f, 0x06, 8, 0), A + 8), MMIO_INJECT); /* pop beyond 64 KiB */
+    assert_int_equal(run_code(CODE(0x66, 0x8f, 0x06, 8, 0), A + 8),
+                     MMIO_INJECT); /* pop beyond 64 KiB */
     assert_int_equal(world.vcpu.fault.vector, 12);
-    assert_int_equal(run(CODE(0x8f, 0x06, 8, 0), A + 8), MMIO_DONE); /* pop word [8] */
+    assert_int_equal(run_code(CODE(0x8f, 0x06, 8, 0), A + 8), MMIO_DONE); /* pop word [8] */
     assert_int_equal(world.regs[REG_RSP], 0x70000);
     assert_memory_equal(&world.a.ram[8], "\x34\x12\0\0", 4);
-    assert_int_equal(run(CODE(0xff, 0x16, 2, 0), A + 2), MMIO_DONE); /* call word [2] */
+    assert_int_equal(run_code(CODE(0xff, 0x16, 2, 0), A + 2), MMIO_DONE); /* call word [2] */
     assert_int_equal(world.regs[REG_RIP], 0x5678);
     assert_memory_equal((uint8_t *)world_ram + 0x9fffe, "\x04\x50", 2);
-    assert_int_equal(run(CODE(0x66, 0xff, 0x26, 0, 0), A), MMIO_DONE); /* jmp dword [0] */
+    assert_int_equal(run_code(CODE(0x66, 0xff, 0x26, 0, 0), A), MMIO_DONE); /* jmp dword [0] */
     assert_int_equal(world.regs[REG_RIP], 0x56781234);
     world.regs[REG_SEG_LIMIT + SEG_CS] = 0x56781233;
     testdev_init(&world.a, 'A');
     memcpy(world.a.ram, "\x34\x12\x78\x56", 4);
-    assert_int_equal(run(CODE(0x66, 0xff, 0x26, 0, 0), A), MMIO_INJECT);
+    assert_int_equal(run_code(CODE(0x66, 0xff, 0x26, 0, 0), A), MMIO_INJECT);
     assert_int_equal(world.vcpu.fault.vector, 13);
     assert_int_equal(world.regs[REG_RIP], WORLD_CODE);
     uint64_t top = world.regs[REG_RSP];
-    assert_int_equal(run(CODE(0x66, 0xff, 0x16, 0, 0), A), MMIO_INJECT); /* nor is it pushed */
+    assert_int_equal(run_code(CODE(0x66, 0xff, 0x16, 0, 0), A), MMIO_INJECT); /* nor is it pushed */
     assert_int_equal(world.regs[REG_RSP], top);
 }
 
@@ -195,15 +170,15 @@ static void stack_in_a_device(void **state)
     memcpy(world_ram[9], "\x11\x22\x33\x44\x55\x66\x77\x88", 8);
     world.regs[REG_RSP] = V + 0x10;
     world.cpu.gpr[GPR_RAX] = V + 8192;
-    assert_int_equal(run(CODE(0xff, 0x30), A + 8), MMIO_DONE); /* push qword [rax] */
+    assert_int_equal(run_code(CODE(0xff, 0x30), A + 8), MMIO_DONE); /* push qword [rax] */
     assert_int_equal(world.regs[REG_RSP], V + 8);
     assert_memory_equal(&world.a.ram[8], world_ram[9], 8);
-    assert_int_equal(run(CODE(0x8f, 0x44, 0x24, 8), A + 8), MMIO_DONE); /* pop [rsp+8] */
+    assert_int_equal(run_code(CODE(0x8f, 0x44, 0x24, 8), A + 8), MMIO_DONE); /* pop [rsp+8] */
     assert_int_equal(world.regs[REG_RSP], V + 0x10);
     assert_memory_equal(&world.a.ram[0x18], world_ram[9], 8);
     world_map(world.regs[REG_CR3], V + 8192, 0, 0);
     testdev_init(&world.a, 'A');
-    assert_fault(run(CODE(0xff, 0x30), A + 8), 14, true);
+    assert_fault(run_code(CODE(0xff, 0x30), A + 8), 14, true);
 }
 
 /* ---- Everything else ------------------------------------------------------------------------- */
@@ -233,7 +208,7 @@ static void stale_of_every_kind(void **state)
             world.cpu.gpr[GPR_RCX] = 1;
             world.regs[REG_RSP] = V + 8192 + 64;
             uint64_t rflags = world.regs[REG_RFLAGS];
-            assert_int_equal(run(cases[i].code, cases[i].size, B), MMIO_STALE);
+            assert_int_equal(run_code(cases[i].code, cases[i].size, B), MMIO_STALE);
             assert_int_equal(world.a.reads + world.a.writes + world.b.reads + world.b.writes, 0);
             assert_int_equal(world.regs[REG_RIP], WORLD_CODE);
             assert_int_equal(world.regs[REG_RFLAGS], rflags);
@@ -243,10 +218,10 @@ static void stale_of_every_kind(void **state)
             if (mode != GVA_CACHE_EXITS)
                 continue;
             /* The kept walk is old; the CPU already sees the new one. */
-            assert_int_equal(run(CODE(0x83, 0x38, 0), A), MMIO_DONE);
+            assert_int_equal(run_code(CODE(0x83, 0x38, 0), A), MMIO_DONE);
             world_map(world.regs[REG_CR3], V, B, KERNEL);
             memset(world.b.ram, 0, 16);
-            assert_int_equal(run(cases[i].code, cases[i].size, B), MMIO_DONE);
+            assert_int_equal(run_code(cases[i].code, cases[i].size, B), MMIO_DONE);
         }
 }
 
@@ -255,11 +230,11 @@ static void flags_rf_and_step(void **state)
     (void)state;
     world.cpu.gpr[GPR_RAX] = V;
     world.regs[REG_RFLAGS] = 2 | RF | DF | BIT(9);
-    assert_int_equal(run(CODE(0x83, 0x38, 0), A), MMIO_DONE); /* cmp dword [rax], 0 */
+    assert_int_equal(run_code(CODE(0x83, 0x38, 0), A), MMIO_DONE); /* cmp dword [rax], 0 */
     assert_int_equal(world.regs[REG_RFLAGS], 2 | DF | BIT(9) | BIT(6) | BIT(2));
     assert_false(world.vcpu.single_step);
     world.regs[REG_RFLAGS] |= TF;
-    assert_int_equal(run(CODE(0x83, 0x38, 0), A), MMIO_DONE);
+    assert_int_equal(run_code(CODE(0x83, 0x38, 0), A), MMIO_DONE);
     assert_true(world.vcpu.single_step);
 }
 
@@ -270,7 +245,7 @@ static void segment_registers(void **state)
         const uint8_t code[2] = {0x8c, (uint8_t)(i << 3)};
         world.regs[REG_SEG_SELECTOR + i] = 0x1010 + i;
         world.cpu.gpr[GPR_RAX] = V + 2 * i;
-        assert_int_equal(run(code, 2, A + 2 * i), MMIO_DONE);
+        assert_int_equal(run_code(code, 2, A + 2 * i), MMIO_DONE);
         assert_int_equal(world.a.last_value, 0x1010 + i);
         assert_int_equal(world.a.last_size, 2);
     }
@@ -297,15 +272,15 @@ static void doorbells(void **state)
     assert_int_equal(bus_doorbell_add(&world.bus, &doorbell), 0);
     rung = 0;
     world.cpu.gpr[GPR_RAX] = world.cpu.gpr[GPR_RDI] = V;
-    assert_int_equal(run(CODE(0xab), A), MMIO_DONE);
+    assert_int_equal(run_code(CODE(0xab), A), MMIO_DONE);
     assert_int_equal(rung, 1);
     memcpy(world.a.ram, "\x07\0\0\0", 4);
     world.cpu.gpr[GPR_RBX] = 1;
-    assert_int_equal(run(CODE(0x0f, 0xc1, 0x18), A), MMIO_DONE); /* xadd */
+    assert_int_equal(run_code(CODE(0x0f, 0xc1, 0x18), A), MMIO_DONE); /* xadd */
     assert_int_equal(rung, 2);
     assert_int_equal(world.cpu.gpr[GPR_RBX], 7);
     assert_int_equal(world.a.writes, 0);
-    assert_int_equal(run(CODE(0x83, 0x38, 0), A), MMIO_DONE); /* cmp: a read */
+    assert_int_equal(run_code(CODE(0x83, 0x38, 0), A), MMIO_DONE); /* cmp: a read */
     assert_int_equal(rung, 2);
 }
 

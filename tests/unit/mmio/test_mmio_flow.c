@@ -1,14 +1,10 @@
 /* The flow of DESIGN.md, step by step (rules F1 to F6), with the MMU's own answers. */
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include <string.h>
 
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define B      ((uint64_t)TESTDEV_B_BASE)
-#define RAM    0xd0000000ull /* a slot elsewhere, in tests that need one */
-#define KERNEL (PTE_P | PTE_W)
-#define WRITE  (ACCESS_WRITE | FAULT_FINAL)
+#define RAM   0xd0000000ull /* a slot elsewhere, in tests that need one */
+#define WRITE (ACCESS_WRITE | FAULT_FINAL)
 
 static int setup(void **state)
 {

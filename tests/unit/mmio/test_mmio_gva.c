@@ -3,15 +3,9 @@
  * walks.
  */
 #include "arch/x86/reg_bits.h"
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include <string.h>
-
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define B      ((uint64_t)TESTDEV_B_BASE)
-#define KERNEL (PTE_P | PTE_W)
-#define USER   (PTE_P | PTE_W | PTE_U)
 
 static const enum gva_cache modes[] = {GVA_CACHE_OFF, GVA_CACHE_EXITS, GVA_CACHE_VERIFY};
 #define FOR_EACH_MODE(m) for (unsigned m = 0; m < ARRAY_SIZE(modes); m++)

@@ -7,7 +7,7 @@
  */
 #include "tests/unit/mmio/mmio_vectors.h"
 #include "arch/x86/reg_bits.h"
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include "mmio/alu.h"
 
@@ -15,12 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define V      0x40000000ull /* RAM, device A, device B, nothing, read-only RAM */
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define B      ((uint64_t)TESTDEV_B_BASE)
-#define KERNEL (PTE_P | PTE_W)
-#define RF     BIT(16)
-#define RAM    9 /* pages */
+#define RF  BIT(16)
+#define RAM 9 /* pages */
 
 static unsigned pick(uint64_t count)
 {

@@ -1,10 +1,11 @@
 /*
- * Which accesses are kept as a whole where there are many (mmio/hot.h), which are made from parts
- * that are known (mmio/known.h), and what neither of them may take for another one. `world.hot` and
- * `world.known` count them; what they do is compared with the device's own account.
+ * Which accesses are kept as a whole where there are many (mmio/replay.h), which are made from
+ * parts that are known (mmio/known.h), and what neither of them may take for another one.
+ * `world.replay` and `world.known` count them; what they do is compared with the device's own
+ * account.
  */
 #include "arch/x86/reg_bits.h"
-#include "tests/unit/mmio/mmio_hot_world.h"
+#include "tests/unit/mmio/mmio_replay_world.h"
 
 #include <string.h>
 
@@ -15,9 +16,9 @@ struct several {
     unsigned least; /* so many of them are made at once; the others by parts that are known */
 };
 
-static void go_around(const struct several *s, const uint64_t *spaces, unsigned *hot)
+static void go_around(const struct several *s, const uint64_t *spaces, unsigned *replay)
 {
-    unsigned before = world.hot;
+    unsigned before = world.replay;
     for (unsigned i = 0; i < s->instructions; i++) {
         for (unsigned j = 0; j < s->places; j++) {
             for (unsigned k = 0; k < s->spaces; k++) {
@@ -39,7 +40,7 @@ static void go_around(const struct several *s, const uint64_t *spaces, unsigned 
             }
         }
     }
-    *hot = world.hot - before;
+    *replay = world.replay - before;
 }
 
 /* All are made at once, but for those of which three or more meet in one pair of entries. */
@@ -53,7 +54,7 @@ static void several(void **state)
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
         const struct several *s = &cases[i];
-        unsigned all = s->instructions * s->places * s->spaces, hot = 0;
+        unsigned all = s->instructions * s->places * s->spaces, replay = 0;
         start(GVA_CACHE_VERIFY);
         uint64_t spaces[2] = {cr3, world_new_cr3()};
         for (unsigned k = 0; k < s->spaces; k++) {
@@ -64,12 +65,12 @@ static void several(void **state)
         world_mmio_spte(A);
         world_mmio_spte(B);
         for (unsigned round = 0; round < 12; round++)
-            go_around(s, spaces, &hot);
-        assert_true(hot >= s->least);
+            go_around(s, spaces, &replay);
+        assert_true(replay >= s->least);
         unsigned known = world.known;
-        go_around(s, spaces, &hot);
+        go_around(s, spaces, &replay);
         if (s->instructions <= MMIO_DECODED / 2) /* else some are decoded again */
-            assert_int_equal(hot + world.known - known, all);
+            assert_int_equal(replay + world.known - known, all);
     }
 }
 
@@ -80,32 +81,32 @@ static void one_pair_of_entries(void **state)
     (void)state;
     unsigned offsets[3] = {8}, found = 1;
     warm_up();
-    const struct hot *pair = mmio_hot_at(&world.vcpu, WORLD_CODE, GPA(A + 8), cr3);
+    const struct replay *pair = mmio_replay_at(&world.vcpu, WORLD_CODE, GPA(A + 8), cr3);
     for (unsigned i = 12; found < 3 && i < TESTDEV_RAM_SIZE; i += 4)
-        if (mmio_hot_at(&world.vcpu, WORLD_CODE, GPA(A + i), cr3) == pair)
+        if (mmio_replay_at(&world.vcpu, WORLD_CODE, GPA(A + i), cr3) == pair)
             offsets[found++] = i;
     assert_int_equal(found, 3);
     for (unsigned i = 0; i < 6; i++) { /* two have room */
-        unsigned hot = world.hot;
+        unsigned replay = world.replay;
         assert_int_equal(world_store(V + offsets[i % 2], i), WORLD_EMULATED);
-        assert_int_equal(world.hot - hot, i != 1);
+        assert_int_equal(world.replay - replay, i != 1);
     }
     for (unsigned i = 0; i < 3; i++) {
-        unsigned hot = world.hot, known = world.known;
+        unsigned replay = world.replay, known = world.known;
         for (unsigned j = 0; j < 3; j++) {
             assert_int_equal(world_store(V + offsets[j], j), WORLD_EMULATED);
             assert_int_equal(world.a.last_offset, offsets[j]);
         }
-        assert_int_equal(world.hot - hot, 2);
+        assert_int_equal(world.replay - replay, 2);
         assert_int_equal(world.known - known, 1);
     }
-    unsigned hot = world.hot;
+    unsigned replay = world.replay;
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(world_store(V + offsets[2], i), WORLD_EMULATED);
-    assert_int_equal(world.hot, hot + 1);
+    assert_int_equal(world.replay, replay + 1);
     for (unsigned i = 0; i < 2; i++)
         assert_int_equal(world_store(V + offsets[i], i), WORLD_EMULATED);
-    assert_int_equal(world.hot, hot + 2);
+    assert_int_equal(world.replay, replay + 2);
     for (unsigned i = 1; i < 3; i++) /* the exit's place is not the operand's */
         assert_int_equal(world_exit(V + 8, A + offsets[i], true), MMIO_STALE);
 }
@@ -117,8 +118,8 @@ static void address_spaces(void **state)
     (void)state;
     uint64_t spaces[] = {cr3, world_new_cr3()};
     uint32_t other_code = 0x9000;
-    const struct hot *pair = mmio_hot_at(&world.vcpu, WORLD_CODE, GPA(A + 8), cr3);
-    while (mmio_hot_at(&world.vcpu, WORLD_CODE, GPA(A + 8), spaces[1]) != pair)
+    const struct replay *pair = mmio_replay_at(&world.vcpu, WORLD_CODE, GPA(A + 8), cr3);
+    while (mmio_replay_at(&world.vcpu, WORLD_CODE, GPA(A + 8), spaces[1]) != pair)
         spaces[1] = world_new_cr3(); /* found in the same two entries */
     memcpy(world_ram[other_code / PAGE_SIZE], "\x48\x89\x18", 3); /* mov [rax], rbx */
     world_map(spaces[1], WORLD_CODE, other_code, KERNEL);

@@ -22,13 +22,7 @@
 #define BELL    0x8000ull
 
 static struct bus bus;
-static __thread unsigned cpu_now;
 static void (*kick_hook)(unsigned pcpu);
-
-unsigned this_cpu(void)
-{
-    return cpu_now;
-}
 
 void cpu_kick(unsigned pcpu)
 {
@@ -99,7 +93,7 @@ static void removals_wait_for_an_epoch(void **state)
     bus_init(&bus, "mmio", ~0ull);
     kick_hook = still_inside;
     kicks = 0;
-    cpu_now = 0;
+    support_cpu = 0;
     epoch_online(1, NULL);
     assert_int_equal(bus_add(&bus, FIRST, 8, &ops, &device), 0);
     assert_int_equal(bus_remove(&bus, FIRST, &device), 0);
@@ -123,7 +117,7 @@ static struct spinlock lock; /* of the changes */
 /* Someone else who wants to change the bus must not be what the removal waits for. */
 static void meet_at_the_lock(void)
 {
-    epoch_lock(&lock, cpu_now);
+    epoch_lock(&lock, support_cpu);
     sched_yield();
     spin_unlock(&lock);
 }
@@ -131,8 +125,8 @@ static void meet_at_the_lock(void)
 static void *reader(void *argument)
 {
     struct bus_hint hint = {0};
-    cpu_now = *(const unsigned *)argument;
-    epoch_online(cpu_now, NULL);
+    support_cpu = *(const unsigned *)argument;
+    epoch_online(support_cpu, NULL);
     pthread_barrier_wait(&start);
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
         if (hint.sequence && bus_sequence(&bus) == hint.sequence)
@@ -141,11 +135,11 @@ static void *reader(void *argument)
             bus_hint_fill(&bus, &hint, FIRST, 4, false);
         bus_read(&bus, NULL, FIRST + 4, 4);
         bus_write(&bus, NULL, BELL, 4, 1);
-        epoch_pass(cpu_now, epoch_now());
-        if (__atomic_add_fetch(&reads[cpu_now], 1, __ATOMIC_RELAXED) % 16 == 0)
+        epoch_pass(support_cpu, epoch_now());
+        if (__atomic_add_fetch(&reads[support_cpu], 1, __ATOMIC_RELAXED) % 16 == 0)
             meet_at_the_lock();
     }
-    epoch_offline(cpu_now);
+    epoch_offline(support_cpu);
     return NULL;
 }
 
@@ -153,7 +147,7 @@ static void change(void)
 {
     struct device *device = calloc(1, sizeof(*device)), *ringing = calloc(1, sizeof(*ringing));
     struct bus_doorbell bell = bell_of(ringing);
-    epoch_lock(&lock, cpu_now);
+    epoch_lock(&lock, support_cpu);
     assert_int_equal(bus_add(&bus, FIRST, 8, &ops, device), 0);
     assert_int_equal(bus_doorbell_add(&bus, &bell), 0);
     for (unsigned i = 0; i < 4; i++)
@@ -182,7 +176,7 @@ static void removed_devices_are_in_no_use(void **state)
     pthread_t threads[READERS];
     unsigned numbers[READERS];
     bus_init(&bus, "mmio", ~0ull);
-    cpu_now = CHANGER;
+    support_cpu = CHANGER;
     pthread_barrier_init(&start, NULL, READERS + 1);
     for (unsigned i = 0; i < READERS; i++) {
         numbers[i] = i;

@@ -4,14 +4,9 @@
  * test_mmio_native.c's.
  */
 #include "arch/x86/reg_bits.h"
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
 #include <string.h>
-
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define B      ((uint64_t)TESTDEV_B_BASE)
-#define KERNEL (PTE_P | PTE_W)
 
 #define RF BIT(16)
 #define TF BIT(8)
@@ -20,29 +15,8 @@ static int setup(void **state)
 {
     (void)state;
     world_init(GVA_CACHE_VERIFY);
-    world_map(world.regs[REG_CR3], V, A, KERNEL);
-    world_map(world.regs[REG_CR3], V + 4096, B, KERNEL);
-    world_map(world.regs[REG_CR3], V + 8192, 0x9000, KERNEL);
-    world_mmio_spte(A);
-    world_mmio_spte(B);
+    world_map_devices();
     return 0;
-}
-
-static enum mmio_outcome run(const void *code, unsigned size, uint64_t gpa)
-{
-    world_code(code, size);
-    return world_misconfig(GPA(gpa), false);
-}
-
-#define CODE(...) ((const uint8_t[]){__VA_ARGS__}), sizeof((const uint8_t[]){__VA_ARGS__})
-
-static void assert_fault(enum mmio_outcome outcome, uint8_t vector, bool has_error_code)
-{
-    assert_int_equal(outcome, MMIO_INJECT);
-    assert_int_equal(world.vcpu.fault.vector, vector);
-    assert_int_equal(world.vcpu.fault.has_error_code, has_error_code);
-    assert_int_equal(world.regs[REG_RIP], WORLD_CODE);
-    assert_int_equal(world.a.reads + world.a.writes, 0);
 }
 
 static void string_setup(uint64_t si, uint64_t di, uint64_t count)
@@ -129,7 +103,7 @@ static void movs_faults_first(void **state)
 {
     (void)state;
     string_setup(V, V + 0x100000, 1);
-    assert_fault(run(CODE(0xa5), A), 14, true);
+    assert_fault(run_code(CODE(0xa5), A), 14, true);
     assert_int_equal(world.vcpu.fault.error_code, PF_WRITE);
     assert_int_equal(world.cpu.gpr[GPR_RSI], V);
 }
@@ -141,17 +115,17 @@ static void compare_stops(void **state)
     world.a.ram[5] = 6;
     string_setup(0, V, 100);
     world.cpu.gpr[GPR_RAX] = 5;
-    assert_int_equal(run(CODE(0xf3, 0xae), A), MMIO_DONE); /* repe scasb */
+    assert_int_equal(run_code(CODE(0xf3, 0xae), A), MMIO_DONE); /* repe scasb */
     assert_int_equal(world.cpu.gpr[GPR_RCX], 94);
     assert_int_equal(world.cpu.gpr[GPR_RDI], V + 6);
     assert_int_equal(world.regs[REG_RFLAGS] & BIT(6), 0);
     string_setup(0, V, 100);
     world.cpu.gpr[GPR_RAX] = 6;
-    assert_int_equal(run(CODE(0xf2, 0xae), A), MMIO_DONE); /* repne scasb */
+    assert_int_equal(run_code(CODE(0xf2, 0xae), A), MMIO_DONE); /* repne scasb */
     assert_int_equal(world.cpu.gpr[GPR_RCX], 94);
     assert_int_equal(world.regs[REG_RFLAGS] & BIT(6), BIT(6));
     string_setup(0, V, 0);
-    assert_int_equal(run(CODE(0xf3, 0xaa), A), MMIO_STALE); /* nothing was touched */
+    assert_int_equal(run_code(CODE(0xf3, 0xaa), A), MMIO_STALE); /* nothing was touched */
 }
 
 static void legacy(uint64_t cs, uint64_t data)
@@ -175,25 +149,25 @@ static void strings_16(void **state)
     world.regs[REG_SEG_LIMIT + SEG_ES] = 0xffff;
     memcpy(world_ram[9], "\x01\x02\x03\x04", 4);
     string_setup(0x12340000, 0x5678fff0, 0xabcd0002);
-    assert_int_equal(run(CODE(0x64, 0xf3, 0xa5), A), MMIO_DONE); /* rep movsw, fs */
+    assert_int_equal(run_code(CODE(0x64, 0xf3, 0xa5), A), MMIO_DONE); /* rep movsw, fs */
     assert_memory_equal(world.a.ram, "\x01\x02\x03\x04", 4);
     assert_int_equal(world.cpu.gpr[GPR_RSI], 0x12340004);
     assert_int_equal(world.cpu.gpr[GPR_RDI], 0x5678fff4);
     assert_int_equal(world.cpu.gpr[GPR_RCX], 0xabcd0000);
     world.regs[REG_SEG_BASE + SEG_ES] = A - 0xfffe;
     string_setup(0, 0x5678fffe, 0);
-    assert_int_equal(run(CODE(0xab), A), MMIO_DONE); /* around the end */
+    assert_int_equal(run_code(CODE(0xab), A), MMIO_DONE); /* around the end */
     assert_int_equal(world.cpu.gpr[GPR_RDI], 0x56780000);
 
     legacy(AR_CODE32, AR_DATA32);
     world.regs[REG_SEG_AR + SEG_ES] = 0xc091; /* read-only */
     string_setup(0, (uint32_t)A, 1);
-    assert_fault(run(CODE(0xab), A), 13, true);
-    assert_int_equal(run(CODE(0xaf), A), MMIO_DONE); /* scas only reads */
+    assert_fault(run_code(CODE(0xab), A), 13, true);
+    assert_int_equal(run_code(CODE(0xaf), A), MMIO_DONE); /* scas only reads */
     world.regs[REG_SEG_LIMIT + SEG_ES] = (uint32_t)A + 5;
     string_setup(0, (uint32_t)A, 4);
     world.regs[REG_SEG_AR + SEG_ES] = AR_DATA32;
-    assert_int_equal(run(CODE(0xf3, 0xab), A), MMIO_INJECT); /* the second one */
+    assert_int_equal(run_code(CODE(0xf3, 0xab), A), MMIO_INJECT); /* the second one */
     assert_int_equal(world.vcpu.fault.vector, 13);
     assert_int_equal(world.cpu.gpr[GPR_RCX], 3);
 }

@@ -109,7 +109,7 @@ static struct log *log_of(const struct vm *vm, unsigned cpu)
 
 static void modified(gfn_t gfn)
 {
-    struct log *log = log_of(in_guest[cpu_now], cpu_now);
+    struct log *log = log_of(in_guest[support_cpu], support_cpu);
     if (!log->on)
         return;
     assert_true(log->used < ARRAY_SIZE(log->entries)); /* it exits before */
@@ -187,12 +187,12 @@ static void last_write(void)
 
 static void kicked(unsigned cpu)
 {
-    unsigned before = cpu_now;
-    cpu_now = cpu;
+    unsigned before = support_cpu;
+    support_cpu = cpu;
     if (changing.vm && in_guest[cpu] == changing.vm)
         last_write();
     leave(cpu);
-    cpu_now = before;
+    support_cpu = before;
     epoch_pass(cpu, epoch_now());
     met.kicked++;
 }
@@ -202,18 +202,18 @@ static void kicked(unsigned cpu)
 static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa_t *page)
 {
     static struct vm *last[CPUS];
-    if (in_guest[cpu_now] == vm && log_of(vm, cpu_now)->used > LOG_ROOM) {
-        leave(cpu_now);
+    if (in_guest[support_cpu] == vm && log_of(vm, support_cpu)->used > LOG_ROOM) {
+        leave(support_cpu);
         met.full++;
     }
-    if (in_guest[cpu_now] != vm) {
-        bool attended = last[cpu_now] != vm || rnd(4) == 0;
-        last[cpu_now] = vm;
-        leave(cpu_now);
-        if ((tlb_enter(&vm->mmu, cpu_now) || attended) && mmu_wants_pml(&vm->mmu))
-            log_of(vm, cpu_now)->on = true;
-        tlb_assert_paid(&vm->mmu, cpu_now);
-        in_guest[cpu_now] = vm;
+    if (in_guest[support_cpu] != vm) {
+        bool attended = last[support_cpu] != vm || rnd(4) == 0;
+        last[support_cpu] = vm;
+        leave(support_cpu);
+        if ((tlb_enter(&vm->mmu, support_cpu) || attended) && mmu_wants_pml(&vm->mmu))
+            log_of(vm, support_cpu)->on = true;
+        tlb_assert_paid(&vm->mmu, support_cpu);
+        in_guest[support_cpu] = vm;
         check_freed(tlb_of(mmu_eptp(&vm->mmu)));
     }
     return hits(vm, place, access, page);
@@ -286,11 +286,11 @@ static void do_access(struct vm *vm, const struct place *place, unsigned access)
             met.ve++;
             return;
         }
-        leave(cpu_now);
-        uint64_t collapses = vm->mmu.cpu[cpu_now].stats.collapses;
+        leave(support_cpu);
+        uint64_t collapses = vm->mmu.cpu[support_cpu].stats.collapses;
         int outcome = handle_exit(vm, gpa_of(place), access, t.permission, t.result);
         assert_true(outcome != FAULT_CONTINUE && outcome != FAULT_INVALID); /* F6 */
-        met.replaced += vm->mmu.cpu[cpu_now].stats.collapses - collapses;
+        met.replaced += vm->mmu.cpu[support_cpu].stats.collapses - collapses;
         if (outcome == FAULT_VE) { /* again, and the CPU converts (X10) */
             met.ve_exits++;
             assert_int_equal(model_outcome(vm, place, access), MODEL_VE);

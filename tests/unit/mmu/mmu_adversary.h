@@ -50,7 +50,7 @@ static inline void tlb_forget(struct tlb *tlb)
 
 static inline struct tlb *tlb_of(uint64_t eptp)
 {
-    uint64_t tag = (eptp & 0x000ffffffffff000) | cpu_now;
+    uint64_t tag = (eptp & 0x000ffffffffff000) | support_cpu;
     unsigned i = 0;
     while (i < tags && tag_of[i] != tag)
         i++;
@@ -72,7 +72,7 @@ static inline void adversary_invept(unsigned type, uint64_t eptp)
         tlb_forget(tlb_of(eptp));
     } else {
         for (unsigned i = 0; i < tags; i++) {
-            if ((tag_of[i] & 0xfff) == cpu_now)
+            if ((tag_of[i] & 0xfff) == support_cpu)
                 tlb_forget(tlbs[i]);
         }
     }

@@ -15,7 +15,7 @@ static void forget_slot(struct slot_model *slot)
 /* By this CPU: the generation has wrapped. */
 static uint64_t full_zaps(const struct vm *vm)
 {
-    return vm->mmu.cpu[cpu_now].stats.full_zaps;
+    return vm->mmu.cpu[support_cpu].stats.full_zaps;
 }
 
 static void step_add(struct vm *vm, unsigned id)

@@ -19,7 +19,7 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/sides.h"
-#include "mmu/tdp.h"
+#include "mmu/self.h"
 #include "mmu/tlb.h"
 
 #include <sched.h>
@@ -34,7 +34,6 @@
 #define SHARED (1ull << (39 - 12)) /* of a frame, in a VM with sides */
 
 static struct mmu mmu;
-static __thread unsigned cpu_now;
 static bool kicked[VCPUS + 1];
 static struct {
     uint64_t begun, ended;
@@ -44,7 +43,7 @@ static inline void check(bool condition, const char *what)
 {
     if (condition)
         return;
-    fprintf(stderr, "FAILED: CPU %u: %s\n", cpu_now, what);
+    fprintf(stderr, "FAILED: CPU %u: %s\n", support_cpu, what);
     abort();
 }
 
@@ -52,6 +51,16 @@ static inline uint64_t load(const uint64_t *word)
 {
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
+
+/* What may find another CPU at work on the slots is called until it is over. */
+#define AT_ONCE(call)                      \
+    __extension__({                        \
+        __typeof__(call) result_;          \
+        do {                               \
+            result_ = (call);              \
+        } while (result_ == -EINPROGRESS); \
+        result_;                           \
+    })
 
 /* ---- TLBs ------------------------------------------------------------------------------------ */
 
@@ -96,9 +105,9 @@ static inline void on_free(hpa_t block, unsigned order)
 void invept(unsigned type, uint64_t eptp)
 {
     (void)type, (void)eptp;
-    if (cpu_now == HOST)
+    if (support_cpu == HOST)
         return;
-    struct tlb *tlb = &tlbs[cpu_now];
+    struct tlb *tlb = &tlbs[support_cpu];
     check(!tlb->inside, "INVEPT in the guest");
     memset(tlb->leaf, 0, sizeof(tlb->leaf));
     memset(tlb->table, 0, sizeof(tlb->table));
@@ -109,11 +118,6 @@ void invept(unsigned type, uint64_t eptp)
 void invvpid(unsigned type, uint16_t vpid, gva_t address)
 {
     (void)type, (void)vpid, (void)address;
-}
-
-unsigned this_cpu(void)
-{
-    return cpu_now;
 }
 
 void cpu_kick(unsigned pcpu)
@@ -161,7 +165,7 @@ static inline bool walk_from(struct tlb *tlb, uint64_t *table, unsigned level, u
 /* The page, or NULL for an exit. `access` in bits 2:0 of an entry. */
 static inline uint64_t *translate(uint64_t gfn, uint64_t access, bool *misconfigured)
 {
-    struct tlb *tlb = &tlbs[cpu_now];
+    struct tlb *tlb = &tlbs[support_cpu];
     uint64_t *leaf = &tlb->leaf[place(gfn)], *table = tlb->table[place(gfn) / 512];
     if (!*leaf || access & ~*leaf) {
         unsigned level = table ? 1 : 4;
@@ -204,7 +208,7 @@ static inline void check_page(const uint64_t *page, uint64_t gfn, bool stays)
         uint64_t word = load(&page[i]);
         check(!word || (word & ~0xffffffffull) == tag(gfn),
               "a page shows what was written on the other side, or to another frame");
-        if (i != cpu_now || !stays || word == m->word)
+        if (i != support_cpu || !stays || word == m->word)
             continue;
         check(!word && load(&conversions[frame].begun) != m->conversions, "a write was lost");
         *m = (struct mine){0};

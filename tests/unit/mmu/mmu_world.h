@@ -16,7 +16,13 @@
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/spte.h"
+#include "mmu/map.h"
+#include "mmu/retired.h"
+#include "mmu/self.h"
+#include "mmu/store.h"
+#include "mmu/tables.h"
 #include "mmu/tdp.h"
+#include "mmu/zap.h"
 #include "mmu/tlb.h"
 
 /* Without pages of 1 GiB, which take the arena long to hand out. */
@@ -31,7 +37,6 @@ static void (*invept_hook)(unsigned type, uint64_t eptp);
 static unsigned invept_calls;
 static unsigned invvpid_calls;
 static unsigned invvpid_last_type;
-static unsigned cpu_now;
 
 void invept(unsigned type, uint64_t eptp)
 {
@@ -46,11 +51,6 @@ void invvpid(unsigned type, uint16_t vpid, gva_t address)
     (void)address;
     invvpid_calls++;
     invvpid_last_type = type;
-}
-
-unsigned this_cpu(void)
-{
-    return cpu_now;
 }
 
 /* Another CPU that is in the guest leaves it and passes. A test may say what else it does. */
@@ -86,7 +86,7 @@ static inline void world_reset(uint64_t msr, const struct mmu_config *config)
     memset(tlb_cpus, 0, sizeof(tlb_cpus));
     memset(epoch_cpus, 0, sizeof(epoch_cpus));
     invept_calls = invvpid_calls = 0;
-    cpu_now = 0;
+    support_cpu = 0;
     assert_int_equal(ept_caps_parse(&caps, msr, WORLD_MAXPHYADDR), 0);
     assert_int_equal(mmu_setup(&caps, config), 0);
 }
@@ -189,8 +189,8 @@ static inline struct world_access world_touch(struct mmu *mmu, gpa_t gpa, unsign
 {
     struct world_access result = {0};
     for (unsigned tries = 0; tries < 8; tries++) {
-        tlb_enter(mmu, cpu_now);
-        tlb_assert_paid(mmu, cpu_now);
+        tlb_enter(mmu, support_cpu);
+        tlb_assert_paid(mmu, support_cpu);
         struct hw_translation hw = hw_walk(mmu_eptp(mmu), gpa_to_gfn(gpa), access);
         int outcome;
         if (hw.result == HW_OK) {

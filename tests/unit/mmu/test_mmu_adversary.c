@@ -21,9 +21,9 @@
 static void other_writes(struct vm *vm, gfn_t gfn)
 {
     struct place place = proper_place(vm, gfn);
-    cpu_now = !cpu_now;
+    support_cpu = !support_cpu;
     do_access(vm, &place, 2);
-    cpu_now = !cpu_now;
+    support_cpu = !support_cpu;
 }
 
 static void change(struct vm *vm, uint64_t kind, unsigned id)
@@ -34,7 +34,7 @@ static void change(struct vm *vm, uint64_t kind, unsigned id)
         gfn.v -= rnd(2) ? gfn.v % PIECE : 0; /* whole pieces change sides, too */
     if (provoke)
         other_writes(vm, gfn);
-    leave(cpu_now);
+    leave(support_cpu);
     changing.vm = provoke && rnd(4) ? vm : NULL;
     changing.gfn = gfn;
     changing.converting = changing.written = false;
@@ -104,10 +104,10 @@ static void one_step(struct vm *vm)
 {
     uint64_t kind = rnd(1000);
     unsigned id = (unsigned)rnd(SLOTS);
-    cpu_now = (unsigned)rnd(CPUS);
+    support_cpu = (unsigned)rnd(CPUS);
     if (!vm->alive)
         begin_vm(vm);
-    uint64_t zaps = vm->mmu.cpu[cpu_now].stats.full_zaps;
+    uint64_t zaps = vm->mmu.cpu[support_cpu].stats.full_zaps;
     if (kind < 900) {
         struct place place = random_place(vm, interesting_frame(vm));
         do_access(vm, &place, random_access(&place));
@@ -116,7 +116,7 @@ static void one_step(struct vm *vm)
         change(vm, kind, id);
     }
     if (vm->alive)
-        met.wraps += vm->mmu.cpu[cpu_now].stats.full_zaps != zaps;
+        met.wraps += vm->mmu.cpu[support_cpu].stats.full_zaps != zaps;
 }
 
 static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config config)

@@ -1,8 +1,6 @@
 /* The flow of a fault and of a misconfiguration: rules F1 to F6, S10, S11, P5, P7, P24. */
 #include "tests/unit/mmu/mmu_world.h"
 
-#include "mmu/tdp.h"
-
 #include <string.h>
 
 static struct mmu mmu;
@@ -115,7 +113,7 @@ static void the_eptp_is_well_formed(void **state)
 {
     (void)state;
     assert_int_equal(mmu_eptp(&mmu) & 0xfff, 0x5e); /* WB, four levels, A/D */
-    assert_true(phys_to_virt(HPA(mmu_eptp(&mmu) & EPTP_ADDRESS)) == (void *)mmu.composite);
+    assert_true(phys_to_virt(HPA(mmu_eptp(&mmu) & EPTP_ADDRESS)) == mmu.composite);
 }
 
 /* F6: a write to a read-only slot is emulated and leaves no MMIO SPTE, or reads would be MMIO too.
@@ -250,7 +248,7 @@ static void a_real_misconfiguration_is_explained(void **state)
     add(0, 0x200000, 512, 0);
     world_touch(&mmu, GPA(0x200000), ACCESS_READ);
     uint64_t good = mmu_spte(&mmu, GPA(0x200000), &level);
-    uint64_t *table = mmu.composite;
+    uint64_t *root = phys_to_virt(HPA(mmu_eptp(&mmu) & EPTP_ADDRESS)), *table = root;
     for (unsigned l = 4; l > 2; l--)
         table = phys_to_virt(spte_page(table[0]));
     table[1] = good | BIT(45) | EPT_WRITE;
@@ -265,10 +263,10 @@ static void a_real_misconfiguration_is_explained(void **state)
     assert_non_null(strstr(log, "110b (write without read); address bit 45 above MAXPHYADDR 40"));
     table[1] = good;
 
-    mmu.composite[0] |= EPT_IPAT; /* in a nonleaf, above a fine leaf */
+    root[0] |= EPT_IPAT; /* in a nonleaf, above a fine leaf */
     assert_int_equal(mmu_mmio_check(&mmu, GPA(0x200000), &info), -EINVAL);
     assert_non_null(strstr(support_log(), "bits 6:3 = 0x8 in an entry of level 4"));
-    mmu.composite[0] &= ~EPT_IPAT;
+    root[0] &= ~EPT_IPAT;
 }
 
 /* S12: a word that is MMIO in another kind of VM is a misconfiguration here, and with caching off
@@ -295,14 +293,10 @@ static void mmio_over_a_live_spte(void **state)
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
     uint64_t generation = mmu_slot_generation(&mmu);
     /* Decided by an older set of slots: not a mistake, but late. */
-    assert_int_equal(tdp_map_mmio(mmu_self(&mmu),
-                                  &(struct tdp_mapping){.alias = ALIAS(0x205), .gfn = GFN(0x205)},
-                                  generation - 1),
+    assert_int_equal(tdp_map_mmio(mmu_self(&mmu), ALIAS(0x205), GFN(0x205), generation - 1),
                      FAULT_RETRY);
     assert_int_equal(support_warnings(), 0);
-    assert_int_equal(tdp_map_mmio(mmu_self(&mmu),
-                                  &(struct tdp_mapping){.alias = ALIAS(0x205), .gfn = GFN(0x205)},
-                                  generation),
+    assert_int_equal(tdp_map_mmio(mmu_self(&mmu), ALIAS(0x205), GFN(0x205), generation),
                      FAULT_EMULATE);
     assert_int_equal(support_warnings(), 1);
     expect_assert_failure(tlb_assert_paid(&mmu, 0));

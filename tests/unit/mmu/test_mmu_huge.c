@@ -3,8 +3,6 @@
  */
 #include "tests/unit/mmu/mmu_world.h"
 
-#include "mmu/tdp.h"
-
 #define GIB 0x40000000ull
 #define RAM 0x200000ull /* slot 0: 2 MiB and 16 pages */
 
@@ -73,7 +71,7 @@ static void a_split_owes_nothing_a_collapse_does(void **state)
     world_touch(&mmu, GPA(RAM), ACCESS_WRITE);
     uint64_t debt = mmu.tlb.debt;
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
-    uint64_t *sptep;
+    const uint64_t *sptep;
     unsigned level;
     uint64_t leaf = tdp_walk_to(&mmu, ALIAS(RAM >> 12), &level, &sptep);
     assert_int_equal(level, 2);

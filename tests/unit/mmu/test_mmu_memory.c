@@ -4,8 +4,6 @@
  */
 #include "tests/unit/mmu/mmu_world.h"
 
-#include "mmu/tdp.h"
-
 #include <string.h>
 
 static struct mmu mmu;

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "ept/misconfig.h"
-#include "mmu/tdp.h"
 #include "mmu/transition.h"
 
 static struct mmu mmu;
@@ -257,15 +256,16 @@ P(24, a_real_misconfiguration_ends_the_vm_with_all_levels)
     (void)state;
     struct mmio_info info;
     unsigned level;
-    uint64_t *sptep;
+    const uint64_t *sptep;
     world_touch(&mmu, GPA(0x200000), ACCESS_WRITE);
     uint64_t good = tdp_walk_to(&mmu, ALIAS(0x200), &level, &sptep);
-    *sptep = (good & ~EPT_MEMTYPE) | field_put(3, EPT_MEMTYPE);
+    uint64_t *entry = phys_to_virt(virt_to_phys(sptep));
+    *entry = (good & ~EPT_MEMTYPE) | field_put(3, EPT_MEMTYPE);
     assert_int_equal(mmu_mmio_check(&mmu, GPA(0x200000), &info), -EINVAL);
     assert_non_null(strstr(support_log(), "level 4"));
     assert_non_null(strstr(support_log(), "level 3"));
     assert_non_null(strstr(support_log(), "memory type 3 is reserved"));
-    *sptep = good;
+    *entry = good;
 }
 
 int main(void)

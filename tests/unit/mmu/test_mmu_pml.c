@@ -58,9 +58,9 @@ static void store(unsigned cpu, uint64_t gpa)
     struct mmio_info info;
     while (!try_store(cpu, gpa)) {
         leave(cpu);
-        cpu_now = cpu;
+        support_cpu = cpu;
         assert_int_equal(mmu_fault(&mmu, GPA(gpa), ACCESS_WRITE | FAULT_FINAL, &info), FAULT_FIXED);
-        cpu_now = 0;
+        support_cpu = 0;
         enter(cpu);
     }
 }

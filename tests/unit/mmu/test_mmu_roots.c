@@ -360,7 +360,7 @@ static void a_full_zap_logs_what_every_alias_wrote(void **state)
         start(shape);
         assert_int_equal(mmu_slot_flags(&mmu, 1, MEMSLOT_LOG_DIRTY), 0);
         assert_int_equal(world_touch(&mmu, alias, 2).outcome, FAULT_FIXED);
-        tdp_zap_all(&mmu);
+        tdp_zap_all(&mmu, DEBT_ZAPPED);
         assert_int_equal(mmu_dirty_get(&mmu, 1, 0, log, PAGES / 64), 0);
         assert_int_equal(log[0], BIT(7));
         stop();

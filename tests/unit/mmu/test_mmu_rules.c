@@ -49,9 +49,10 @@ static void a_device_that_became_memory_meanwhile(void **state)
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
     mmu.slots->generation |= SLOT_UPDATE_IN_PROGRESS;
     uint64_t generation = mmu_slot_generation(&mmu);
-    struct tdp_mapping want = {.alias = gpa_to_alias(GPA(RAM)), .gfn = gpa_to_gfn(GPA(RAM))};
-    assert_int_equal(tdp_map_mmio(mmu_self(&mmu), &want, generation), FAULT_RETRY);
-    assert_int_equal(hw_walk(mmu_eptp(&mmu), want.gfn, 1).result, HW_OK);
+    gfn_t gfn = gpa_to_gfn(GPA(RAM));
+    int result = tdp_map_mmio(mmu_self(&mmu), gpa_to_alias(GPA(RAM)), gfn, generation);
+    assert_int_equal(result, FAULT_RETRY);
+    assert_int_equal(hw_walk(mmu_eptp(&mmu), gfn, 1).result, HW_OK);
     mmu.slots->generation &= ~SLOT_UPDATE_IN_PROGRESS;
 }
 

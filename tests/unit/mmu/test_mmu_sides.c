@@ -248,9 +248,9 @@ static void a_conversion_waits_for_other_cpus(void **state)
     start(false, true, true);
     watched_page = page_at(RAM);
     *watched_page = 1;
-    cpu_now = 1;
+    support_cpu = 1;
     tlb_enter(&mmu, 1);
-    cpu_now = 0;
+    support_cpu = 0;
     kick_hook = look_and_leave;
     assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
     assert_int_equal(seen_at_kick, 1);
@@ -267,7 +267,7 @@ static void read_and_pass(unsigned pcpu)
     const uint64_t sides[] = {RAM, SHARED | RAM};
     struct mmio_info info;
     uint64_t word = 2;
-    cpu_now = pcpu;
+    support_cpu = pcpu;
     assert_int_equal(*watched_page, 1);
     for (unsigned i = 0; i < 2; i++) {
         gpa_t gpa = GPA(sides[i] + 0x1000);
@@ -280,7 +280,7 @@ static void read_and_pass(unsigned pcpu)
     assert_int_equal(guest_write(&mmu, GPA(RAM), &word, 8), 0); /* the pages around it stay */
     assert_int_equal(guest_write(&mmu, GPA(RAM + 0x3000), &word, 8), 0);
     assert_int_equal(guest_write(&mmu, GPA(SHARED | (RAM + 0x5000)), &word, 8), 0);
-    cpu_now = 0;
+    support_cpu = 0;
     readers++;
     epoch_pass(pcpu, epoch_now());
 }

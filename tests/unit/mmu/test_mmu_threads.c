@@ -79,7 +79,7 @@ static uint64_t random_frame(uint64_t *seed)
 static uint64_t run_guest(uint64_t *seed, uint64_t *access, bool *misconfigured)
 {
     static __thread uint64_t budget;
-    while (!__atomic_load_n(&kicked[cpu_now], __ATOMIC_SEQ_CST) && ++budget % 256) {
+    while (!__atomic_load_n(&kicked[support_cpu], __ATOMIC_SEQ_CST) && ++budget % 256) {
         uint64_t gfn = random_frame(seed);
         *access = rnd(seed, 32) ? 1 + rnd(seed, 2) : 4;
         uint64_t *page = translate(gfn, *access, misconfigured);
@@ -87,7 +87,7 @@ static uint64_t run_guest(uint64_t *seed, uint64_t *access, bool *misconfigured)
             return gfn;
         check_page(page, gfn, stays(gfn));
         if (*access == 2)
-            __atomic_store_n(&page[cpu_now], stamp(gfn), __ATOMIC_RELEASE);
+            __atomic_store_n(&page[support_cpu], stamp(gfn), __ATOMIC_RELEASE);
         __atomic_add_fetch(&accesses, 1, __ATOMIC_RELAXED);
         if (!rnd(seed, 8))
             sched_yield(); /* in the guest, so that others change things meanwhile */
@@ -99,10 +99,10 @@ static void write_for_guest(uint64_t gfn)
 {
     struct mine before = mine[gfn & ~SHARED];
     uint64_t word = stamp(gfn);
-    if (guest_write(&mmu, gpa_add(gpa_of(gfn), cpu_now * sizeof(word)), &word, sizeof(word)))
+    if (guest_write(&mmu, gpa_add(gpa_of(gfn), support_cpu * sizeof(word)), &word, sizeof(word)))
         mine[gfn & ~SHARED] = before;
     else
-        met[cpu_now].host++;
+        met[support_cpu].host++;
 }
 
 static void exit_to_host(uint64_t gfn, uint64_t access, bool misconfigured)
@@ -117,8 +117,8 @@ static void exit_to_host(uint64_t gfn, uint64_t access, bool misconfigured)
     check(result >= 0 || (sides && !is_steady(gfn) && refused), "a fault was refused");
     check(result != FAULT_INVALID && result != FAULT_CONTINUE, "the fault's result");
     check(result != FAULT_EMULATE || !stays(gfn), "RAM taken for MMIO");
-    met[cpu_now].emulated += result == FAULT_EMULATE;
-    met[cpu_now].refused += result < 0;
+    met[support_cpu].emulated += result == FAULT_EMULATE;
+    met[support_cpu].refused += result < 0;
     if (result == FAULT_WRITE_PROTECTED)
         write_for_guest(gfn);
 }
@@ -133,11 +133,11 @@ static void emulate(uint64_t *seed)
     check(page || !is_steady(gfn) || !mine[gfn].word, "memory was refused");
     if (!page)
         return;
-    uint64_t found = load(&page[cpu_now]);
+    uint64_t found = load(&page[support_cpu]);
     for (uint64_t i = rnd(seed, 4); i; i--)
         sched_yield();
     check_page(page, gfn, stays(gfn));
-    check(load(&page[cpu_now]) == found, "a page changed that a reader had found");
+    check(load(&page[support_cpu]) == found, "a page changed that a reader had found");
 }
 
 /* What is mapped stays mapped while a fault has the lock. (No table of this slot collapses.) */
@@ -173,9 +173,9 @@ static void convert(uint64_t *seed)
     bool shared = rnd(seed, 2);
     int64_t result = 0;
     for (uint64_t done = 0; done < count && result >= 0; done += (uint64_t)result) {
-        result = mmu_convert(&mmu, gpa_of(gfn + done), count - done, shared);
+        result = AT_ONCE(mmu_convert(&mmu, gpa_of(gfn + done), count - done, shared));
         check(result > 0 || (result == -EFAULT && !stays(gfn)), "a conversion was refused");
-        met[cpu_now].converted += result > 0 ? (uint64_t)result : 0;
+        met[support_cpu].converted += result > 0 ? (uint64_t)result : 0;
     }
     for (uint64_t i = gfn; i < gfn + count; i++)
         __atomic_add_fetch(&conversions[i].ended, 1, __ATOMIC_SEQ_CST);
@@ -185,16 +185,16 @@ static void *vcpu(void *argument)
 {
     uint64_t number = *(const unsigned *)argument, seed = number * 77 + 1, access;
     bool misconfigured = false;
-    cpu_now = (unsigned)number;
-    epoch_online(cpu_now, NULL);
+    support_cpu = (unsigned)number;
+    epoch_online(support_cpu, NULL);
     pthread_barrier_wait(&start);
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
-        __atomic_store_n(&kicked[cpu_now], false, __ATOMIC_SEQ_CST);
-        tlb_enter(&mmu, cpu_now);
-        __atomic_store_n(&tlbs[cpu_now].inside, true, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&kicked[support_cpu], false, __ATOMIC_SEQ_CST);
+        tlb_enter(&mmu, support_cpu);
+        __atomic_store_n(&tlbs[support_cpu].inside, true, __ATOMIC_SEQ_CST);
         uint64_t gfn = run_guest(&seed, &access, &misconfigured);
-        __atomic_store_n(&tlbs[cpu_now].inside, false, __ATOMIC_SEQ_CST);
-        tlb_leave(cpu_now);
+        __atomic_store_n(&tlbs[support_cpu].inside, false, __ATOMIC_SEQ_CST);
+        tlb_leave(support_cpu);
         if (gfn != UINT64_MAX)
             exit_to_host(gfn, access, misconfigured);
         if (!rnd(&seed, 4))
@@ -204,7 +204,7 @@ static void *vcpu(void *argument)
         if (sides && !rnd(&seed, 128))
             convert(&seed);
     }
-    epoch_offline(cpu_now);
+    epoch_offline(support_cpu);
     return NULL;
 }
 
@@ -223,7 +223,7 @@ static const uint64_t *logged_page(uint64_t page)
 static void harvest(void)
 {
     uint64_t bitmap[PAGES_LOGGED / 64];
-    check(!mmu_dirty_get(&mmu, 0, 0, bitmap, PAGES_LOGGED / 64), "the dirty log");
+    check(!AT_ONCE(mmu_dirty_get(&mmu, 0, 0, bitmap, PAGES_LOGGED / 64)), "the dirty log");
     for (uint64_t i = 0; i < PAGES_LOGGED; i++) {
         const uint64_t *page;
         if (!(bitmap[i / 64] >> (i % 64) & 1))
@@ -258,17 +258,18 @@ static void one_change(uint64_t *seed)
         check(!mmu_zap(&mmu, gpa, 16), "zap");
         break;
     case 1:
-        check(!mmu_track(&mmu, gpa) && !mmu_untrack(&mmu, gpa), "track");
+        check(!AT_ONCE(mmu_track(&mmu, gpa)) && !AT_ONCE(mmu_untrack(&mmu, gpa)), "track");
         break;
     case 2:
-        (void)!mmu_host_remap(&mmu, gpa);
+        (void)!AT_ONCE(mmu_host_remap(&mmu, gpa));
         break;
     case 3:
         (void)mmu_age(&mmu, gpa, 64);
         break;
     case 4:
         (void)mmu_nx_recover(&mmu);
-        check(!mmu_set_generation(&mmu, mmu_slot_generation(&mmu) | 0x7fffe), "generation");
+        check(!AT_ONCE(mmu_set_generation(&mmu, mmu_slot_generation(&mmu) | 0x7fffe)),
+              "generation");
         break;
     case 5:
         harvest();
@@ -287,7 +288,7 @@ static void begin(struct mmu_config config)
     memset(conversions, 0, sizeof(conversions));
     copied = accesses = 0;
     stop = false;
-    cpu_now = HOST;
+    support_cpu = HOST;
     for (unsigned cpu = 0; cpu < VCPUS; cpu++) {
         free(tlbs[cpu].holds);
         tlbs[cpu] = (struct tlb){.holds = calloc(SUPPORT_RAM_PAGES, 1)};

@@ -24,7 +24,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    cpu_now = 0;
+    support_cpu = 0;
     mmu_destroy(&a);
     mmu_destroy(&b);
     return support_pages_in_use() == 0 ? 0 : -1;
@@ -136,9 +136,9 @@ static void stand_still(unsigned pcpu)
 static void other_cpus_are_made_to_leave(void **state)
 {
     (void)state;
-    cpu_now = 1;
+    support_cpu = 1;
     world_touch(&a, GPA(0x200000), ACCESS_WRITE); /* and stays in the guest */
-    cpu_now = 0;
+    support_cpu = 0;
     tlb_enter(&b, 2);
     kick_hook = leave_late;
     assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);

@@ -6,7 +6,6 @@
 #include "tests/unit/mmu/mmu_world.h"
 
 #include "mmu/spte.h"
-#include "mmu/tdp.h"
 #include "mmu/transition.h"
 
 #define CAPS_1G (WORLD_CAPS | EPT_CAP_1G)
@@ -124,15 +123,15 @@ static void store(unsigned level)
     uint64_t entry = SPTE_NONPRESENT, leaf = spte_usual_leaf(HPA(0x40000000), level);
     struct mmu_stats before = mmu_stats(&mmu);
     uint64_t debt = tlb_debt(&mmu);
-    assert_true(tdp_store(self, GFN(0), &entry, level, SPTE_NONPRESENT, leaf));
+    assert_true(tdp_store(self, GFN(0), &entry, level, SPTE_NONPRESENT, leaf, DEBT_NONE));
     assert_true(entry == leaf);
     assert_int_equal(mmu_stats(&mmu).pages[level - 1], before.pages[level - 1] + 1);
     assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 1);
     assert_int_equal(tlb_debt(&mmu), debt);
-    assert_false(tdp_store(self, GFN(0), &entry, level, SPTE_NONPRESENT, leaf));
+    assert_false(tdp_store(self, GFN(0), &entry, level, SPTE_NONPRESENT, leaf, DEBT_NONE));
     assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 1);
     assert_int_equal(mmu_stats(&mmu).pages[level - 1], before.pages[level - 1] + 1);
-    assert_true(tdp_store(self, GFN(0), &entry, level, leaf, SPTE_NONPRESENT));
+    assert_true(tdp_store(self, GFN(0), &entry, level, leaf, SPTE_NONPRESENT, DEBT_ZAPPED));
     assert_int_equal(tlb_debt(&mmu), debt + 1);
 }
 
@@ -144,16 +143,18 @@ static void store_ad(void **state)
     uint64_t leaf = spte_usual_leaf(HPA(0x40000000), EPT_LEVEL_4K), entry = leaf;
     struct mmu_stats before = mmu_stats(&mmu);
     uint64_t debt = tlb_debt(&mmu);
-    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf | EPT_DIRTY));
-    assert_false(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf | EPT_DIRTY));
-    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf | EPT_DIRTY, leaf));
-    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf & ~EPT_ACCESSED));
+    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf | EPT_DIRTY, DEBT_NONE));
+    assert_false(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf | EPT_DIRTY, DEBT_NONE));
+    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf | EPT_DIRTY, leaf, DEBT_NONE));
+    assert_true(
+        tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf & ~EPT_ACCESSED, DEBT_NONE));
     assert_true(entry == (leaf & ~EPT_ACCESSED));
     assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 3);
     assert_int_equal(mmu_stats(&mmu).pages[0], before.pages[0]);
     assert_int_equal(tlb_debt(&mmu), debt);
     entry = leaf;
-    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf & ~EPT_WRITE));
+    assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf & ~EPT_WRITE,
+                          DEBT_WRITES_TRACKED));
     assert_int_equal(tlb_debt(&mmu), debt + 1);
 }
 
@@ -168,8 +169,9 @@ static void drop(unsigned level)
         uint64_t old = (leaf & ~EPT_ACCESSED) | ad * EPT_ACCESSED, entry = old;
         struct mmu_stats before = mmu_stats(&mmu);
         uint64_t debt = tlb_debt(&mmu);
-        assert_false(tdp_drop_usual(self, &entry, level, old ^ EPT_DIRTY)); /* not there any more */
-        assert_true(tdp_drop_usual(self, &entry, level, old));
+        assert_false(tdp_drop_usual(self, GFN(0), &entry, level, old ^ EPT_DIRTY,
+                                    DEBT_ZAPPED)); /* not there any more */
+        assert_true(tdp_drop_usual(self, GFN(0), &entry, level, old, DEBT_ZAPPED));
         assert_true(entry == SPTE_NONPRESENT);
         assert_int_equal(mmu_stats(&mmu).pages[level - 1], before.pages[level - 1] - 1);
         assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 1);
@@ -177,7 +179,7 @@ static void drop(unsigned level)
     }
     for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
         uint64_t entry = others[i];
-        assert_false(tdp_drop_usual(self, &entry, level, others[i]));
+        assert_false(tdp_drop_usual(self, GFN(0), &entry, level, others[i], DEBT_ZAPPED));
         assert_true(entry == others[i]);
     }
 }
@@ -193,7 +195,7 @@ static void drops(void **state)
 static void store_beyond_maxphyaddr(unsigned level)
 {
     uint64_t entry = SPTE_NONPRESENT, leaf = spte_usual_leaf(HPA(BIT(51)), level);
-    bool done = tdp_store(mmu_self(&mmu), GFN(0), &entry, level, SPTE_NONPRESENT, leaf);
+    bool done = tdp_store(mmu_self(&mmu), GFN(0), &entry, level, SPTE_NONPRESENT, leaf, DEBT_NONE);
     assert_false(done);
 }
 
@@ -299,12 +301,13 @@ static void places_taken(void **state)
     add(1, 0x100000, 2, 0);
     assert_int_equal(fault(0x100000, ACCESS_WRITE), FAULT_FIXED);
     unsigned level;
-    uint64_t *sptep;
+    const uint64_t *sptep;
     (void)tdp_walk_to(&mmu, ALIAS(0x101), &level, &sptep);
-    *sptep = SPTE_FROZEN;
+    uint64_t *entry = phys_to_virt(virt_to_phys(sptep));
+    *entry = SPTE_FROZEN;
     assert_int_equal(fault(0x101000, ACCESS_WRITE), FAULT_RETRY);
-    assert_true(*sptep == SPTE_FROZEN);
-    *sptep = SPTE_NONPRESENT;
+    assert_true(*entry == SPTE_FROZEN);
+    *entry = SPTE_NONPRESENT;
     assert_int_equal(fault(0x101000, ACCESS_WRITE), FAULT_FIXED);
     assert_int_equal(fault(0x101000, ACCESS_WRITE), FAULT_SPURIOUS);
     world_check(&mmu);

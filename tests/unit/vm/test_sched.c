@@ -7,6 +7,8 @@
  * CPU at a time; a pinned one on its own; each turn is somebody's who came first; nobody waits, or
  * sleeps with mail or beyond its time, where a CPU stands still that could do something about it.
  */
+#define mmu_pauses pcpu_pauses /* support.c has one, too */
+
 #include "tests/unit/vm/cpus_world.h"
 
 #include "arch/x86/kick.h"

@@ -135,45 +135,46 @@ static void others(void **state)
 
 /* ---- What can be wrong ----------------------------------------------------------------------- */
 
+static const struct {
+    enum field field;
+    uint32_t value;
+    uint8_t vector;
+    uint16_t error;
+} fault_rows[] = {
+    {LDT_FIELD, LOCAL | 4, VECTOR_TS, LOCAL | 4},
+    {LDT_FIELD, DATA, VECTOR_TS, DATA},
+    {LDT_FIELD, 8 * ENTRIES, VECTOR_TS, 8 * ENTRIES},
+    {CS, 0, VECTOR_TS, 0},
+    {CS, DATA, VECTOR_TS, DATA},
+    {CS, CODE3 & ~3, VECTOR_TS, CODE3 & ~3}, /* DPL is not RPL */
+    {CS, CODE | 3, VECTOR_TS, CODE},
+    {CS, ABSENT_CODE, VECTOR_NP, ABSENT_CODE},
+    {CS, 8 * ENTRIES, VECTOR_TS, 8 * ENTRIES},
+    {SS, 0, VECTOR_TS, 0},
+    {SS, CODE, VECTOR_TS, CODE},
+    {SS, READ_ONLY, VECTOR_TS, READ_ONLY},
+    {SS, DATA3, VECTOR_TS, DATA3 & ~3},
+    {SS, DATA | 1, VECTOR_TS, DATA},
+    {SS, ABSENT_DATA, VECTOR_SS, ABSENT_DATA},
+    {SS, LOCAL, VECTOR_TS, LOCAL},
+    {DS, UNREADABLE, VECTOR_TS, UNREADABLE},
+    {DS, LOCAL, VECTOR_TS, LOCAL},
+    {DS, DATA | 3, VECTOR_TS, DATA}, /* RPL above DPL */
+    {ES, ABSENT_DATA, VECTOR_NP, ABSENT_DATA},
+    {FS, 8 * ENTRIES | 4, VECTOR_TS, 8 * ENTRIES | 4},
+    {GS, ABSENT_CODE, VECTOR_NP, ABSENT_CODE},
+};
+
 static void faults(void **state)
 {
     (void)state;
-    static const struct {
-        enum field field;
-        uint32_t value;
-        uint8_t vector;
-        uint16_t error;
-    } rows[] = {
-        {LDT_FIELD, LOCAL | 4, VECTOR_TS, LOCAL | 4},
-        {LDT_FIELD, DATA, VECTOR_TS, DATA},
-        {LDT_FIELD, 8 * ENTRIES, VECTOR_TS, 8 * ENTRIES},
-        {CS, 0, VECTOR_TS, 0},
-        {CS, DATA, VECTOR_TS, DATA},
-        {CS, CODE3 & ~3, VECTOR_TS, CODE3 & ~3}, /* DPL is not RPL */
-        {CS, CODE | 3, VECTOR_TS, CODE},
-        {CS, ABSENT_CODE, VECTOR_NP, ABSENT_CODE},
-        {CS, 8 * ENTRIES, VECTOR_TS, 8 * ENTRIES},
-        {SS, 0, VECTOR_TS, 0},
-        {SS, CODE, VECTOR_TS, CODE},
-        {SS, READ_ONLY, VECTOR_TS, READ_ONLY},
-        {SS, DATA3, VECTOR_TS, DATA3 & ~3},
-        {SS, DATA | 1, VECTOR_TS, DATA},
-        {SS, ABSENT_DATA, VECTOR_SS, ABSENT_DATA},
-        {SS, LOCAL, VECTOR_TS, LOCAL},
-        {DS, UNREADABLE, VECTOR_TS, UNREADABLE},
-        {DS, LOCAL, VECTOR_TS, LOCAL},
-        {DS, DATA | 3, VECTOR_TS, DATA}, /* RPL above DPL */
-        {ES, ABSENT_DATA, VECTOR_NP, ABSENT_DATA},
-        {FS, 8 * ENTRIES | 4, VECTOR_TS, 8 * ENTRIES | 4},
-        {GS, ABSENT_CODE, VECTOR_NP, ABSENT_CODE},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+    for (unsigned i = 0; i < ARRAY_SIZE(fault_rows); i++)
         for (unsigned external = 0; external < 2; external++) {
             setup(true, true, false);
-            set_field(true, rows[i].field, rows[i].value);
+            set_field(true, fault_rows[i].field, fault_rows[i].value);
             struct task_outcome outcome = go(TASK_GATE, external);
-            if (outcome.result != TASK_FAULT || outcome.vector != rows[i].vector ||
-                outcome.error_code != rows[i].error + external || !outcome.switched)
+            if (outcome.result != TASK_FAULT || outcome.vector != fault_rows[i].vector ||
+                outcome.error_code != fault_rows[i].error + external || !outcome.switched)
                 fail_msg("row %u: %u, vector %u, error 0x%x", i, outcome.result, outcome.vector,
                          outcome.error_code);
             assert_int_equal(world.cpu.eip, 0x1234); /* of the new task */

@@ -8,13 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static _Thread_local unsigned cpu;
 static unsigned news;
-
-unsigned this_cpu(void)
-{
-    return cpu;
-}
 
 struct transcript *transcript_running(const char **name)
 {
@@ -201,24 +195,24 @@ static void errors_say_whose_they_are(void **state)
 {
     (void)state;
     struct transcript *first = transcript_open(next), *second = transcript_open(next + 1);
-    cpu = 1;
+    support_cpu = 1;
     transcript_speak_for(second, "b");
     log_error("MMU: 1");
     log_error("guest b: 2");
     log_error("guest memory: 3");
     log_info("# b: 4");
-    cpu = 0;
+    support_cpu = 0;
     transcript_speak_for(first, "a");
     log_warn("5");
     transcript_speak_for(NULL, NULL);
     log_error("6");
     assert_string_equal(printed(), "6\n# a: WARN: 5\n");
-    cpu = 1;
+    support_cpu = 1;
     for (unsigned i = 0; i < 100; i++)
         log_error("again");
     transcript_say_cut(second, "b");
     transcript_speak_for(NULL, NULL);
-    cpu = 0;
+    support_cpu = 0;
     transcript_close(first);
     assert_string_equal(strstr(printed(), "# b: error: MMU"),
                         "# b: error: MMU: 1\nerror: guest b: 2\n"
@@ -252,7 +246,7 @@ static void a_panic_prints_the_rest(void **state)
 static void *talk(void *context)
 {
     unsigned number = *(unsigned *)context;
-    cpu = number % 64;
+    support_cpu = number % 64;
     struct transcript *t = transcript_open(number);
     for (unsigned i = 0; i < LINES; i++) {
         transcript_line(t, "%u %u", number, i);

@@ -179,73 +179,78 @@ static void double_fault(void **state)
 
 enum { NONE, NMI_W = 1, INT_W = 2, SHUTDOWN = 4 };
 
+enum { by_sti = BLOCKING_BY_STI, by_mov_ss = BLOCKING_BY_MOV_SS, by_nmi = BLOCKING_BY_NMI };
+enum { active, hlt, shutdown, sipi }; /* activity states */
+static const struct {
+    uint32_t requeue, exception; /* as words */
+    unsigned nmis;
+    int vector; /* of the waiting interrupt, or -1 */
+    uint64_t rflags;
+    uint32_t interruptibility, activity;
+    uint32_t inject;
+    unsigned flags;
+} plan_rows[] = {
+    /* Nothing is pending. */
+    {0, 0, 0, -1, IF, 0, active, 0, NONE},
+    /* One thing is pending, and can or cannot be taken. */
+    {0, 0, 0, 0x20, IF, 0, active, 0x80000020, NONE},
+    {0, 0, 0, 0x20, 0, 0, active, 0, INT_W},
+    {0, 0, 0, 0x20, IF, by_sti, active, 0, INT_W},
+    {0, 0, 0, 0x20, IF, by_mov_ss, active, 0, INT_W},
+    {0, 0, 0, 0x20, IF, by_nmi, active, 0x80000020, NONE},
+    {0, 0, 0, 0x20, IF, 0, hlt, 0x80000020, NONE},
+    {0, 0, 0, 0x20, IF, 0, shutdown, 0, INT_W},
+    {0, 0, 1, -1, 0, 0, active, 0x80000202, NONE},
+    {0, 0, 1, -1, 0, by_nmi, active, 0, NMI_W},
+    {0, 0, 1, -1, 0, by_mov_ss, active, 0, NMI_W},
+    {0, 0, 1, -1, IF, by_sti, active, 0, NMI_W},
+    {0, 0, 1, -1, 0, 0, shutdown, 0x80000202, NONE},
+    {0, 0, 1, -1, 0, 0, sipi, 0, NMI_W},
+    {0, 0x80000b0d, 0, -1, 0, by_mov_ss, active, 0x80000b0d, NONE},
+    {0x80000b0e, 0, 0, -1, 0, 0, active, 0x80000b0e, NONE},
+    {0x80000202, 0, 0, -1, 0, 0, active, 0x80000202, NONE},
+    {0x80000480, 0, 0, -1, 0, 0, active, 0x80000480, NONE},
+    /* Several are. */
+    {0, 0, 1, 0x20, IF, 0, active, 0x80000202, INT_W},
+    {0, 0, 2, -1, IF, 0, active, 0x80000202, NMI_W},
+    {0, 0, 2, 0x20, IF, 0, active, 0x80000202, NMI_W | INT_W},
+    {0, 0, 1, 0x20, IF, by_nmi, active, 0x80000020, NMI_W},
+    {0, 0, 1, 0x20, IF, by_mov_ss, active, 0, NMI_W | INT_W},
+    {0, 0, 1, 0x20, 0, by_nmi, active, 0, NMI_W | INT_W},
+    {0, 0x80000306, 1, 0x20, IF, 0, active, 0x80000306, NMI_W | INT_W},
+    {0x80000030, 0, 1, 0x20, IF, 0, active, 0x80000030, NMI_W | INT_W},
+    {0x80000030, 0, 0, 0x20, IF, 0, active, 0x80000030, INT_W},
+    /* An exception raised while another event was delivered. */
+    {0x80000030, 0x80000b0e, 0, -1, IF, 0, active, 0x80000b0e, NONE},
+    {0x80000b0d, 0x80000b0e, 0, -1, IF, 0, active, 0x80000b0e, NONE},
+    {0x80000b0d, 0x80000b0d, 0, -1, IF, 0, active, 0x80000b08, NONE},
+    {0x80000b0e, 0x80000b0d, 0, 0x20, IF, 0, active, 0x80000b08, INT_W},
+    {0x80000300, 0x80000300, 1, -1, IF, 0, active, 0x80000b08, NMI_W},
+    {0x80000b08, 0x80000b0e, 2, 0x20, IF, 0, active, 0, SHUTDOWN},
+    {0x80000b08, 0x80000306, 0, -1, IF, 0, active, 0x80000306, NONE},
+};
+
 static void plans(void **state)
 {
     (void)state;
-    const uint32_t sti = BLOCKING_BY_STI, mov_ss = BLOCKING_BY_MOV_SS, nmi = BLOCKING_BY_NMI;
-    enum { active, hlt, shutdown, sipi }; /* activity states */
-    const struct {
-        uint32_t requeue, exception; /* as words */
-        unsigned nmis;
-        int vector; /* of the waiting interrupt, or -1 */
-        uint64_t rflags;
-        uint32_t interruptibility, activity;
-        uint32_t inject;
-        unsigned flags;
-    } rows[] = {
-        /* Nothing is pending. */
-        {0, 0, 0, -1, IF, 0, active, 0, NONE},
-        /* One thing is pending, and can or cannot be taken. */
-        {0, 0, 0, 0x20, IF, 0, active, 0x80000020, NONE},
-        {0, 0, 0, 0x20, 0, 0, active, 0, INT_W},
-        {0, 0, 0, 0x20, IF, sti, active, 0, INT_W},
-        {0, 0, 0, 0x20, IF, mov_ss, active, 0, INT_W},
-        {0, 0, 0, 0x20, IF, nmi, active, 0x80000020, NONE},
-        {0, 0, 0, 0x20, IF, 0, hlt, 0x80000020, NONE},
-        {0, 0, 0, 0x20, IF, 0, shutdown, 0, INT_W},
-        {0, 0, 1, -1, 0, 0, active, 0x80000202, NONE},
-        {0, 0, 1, -1, 0, nmi, active, 0, NMI_W},
-        {0, 0, 1, -1, 0, mov_ss, active, 0, NMI_W},
-        {0, 0, 1, -1, IF, sti, active, 0, NMI_W},
-        {0, 0, 1, -1, 0, 0, shutdown, 0x80000202, NONE},
-        {0, 0, 1, -1, 0, 0, sipi, 0, NMI_W},
-        {0, 0x80000b0d, 0, -1, 0, mov_ss, active, 0x80000b0d, NONE},
-        {0x80000b0e, 0, 0, -1, 0, 0, active, 0x80000b0e, NONE},
-        {0x80000202, 0, 0, -1, 0, 0, active, 0x80000202, NONE},
-        {0x80000480, 0, 0, -1, 0, 0, active, 0x80000480, NONE},
-        /* Several are. */
-        {0, 0, 1, 0x20, IF, 0, active, 0x80000202, INT_W},
-        {0, 0, 2, -1, IF, 0, active, 0x80000202, NMI_W},
-        {0, 0, 2, 0x20, IF, 0, active, 0x80000202, NMI_W | INT_W},
-        {0, 0, 1, 0x20, IF, nmi, active, 0x80000020, NMI_W},
-        {0, 0, 1, 0x20, IF, mov_ss, active, 0, NMI_W | INT_W},
-        {0, 0, 1, 0x20, 0, nmi, active, 0, NMI_W | INT_W},
-        {0, 0x80000306, 1, 0x20, IF, 0, active, 0x80000306, NMI_W | INT_W},
-        {0x80000030, 0, 1, 0x20, IF, 0, active, 0x80000030, NMI_W | INT_W},
-        {0x80000030, 0, 0, 0x20, IF, 0, active, 0x80000030, INT_W},
-        /* An exception raised while another event was delivered. */
-        {0x80000030, 0x80000b0e, 0, -1, IF, 0, active, 0x80000b0e, NONE},
-        {0x80000b0d, 0x80000b0e, 0, -1, IF, 0, active, 0x80000b0e, NONE},
-        {0x80000b0d, 0x80000b0d, 0, -1, IF, 0, active, 0x80000b08, NONE},
-        {0x80000b0e, 0x80000b0d, 0, 0x20, IF, 0, active, 0x80000b08, INT_W},
-        {0x80000300, 0x80000300, 1, -1, IF, 0, active, 0x80000b08, NMI_W},
-        {0x80000b08, 0x80000b0e, 2, 0x20, IF, 0, active, 0, SHUTDOWN},
-        {0x80000b08, 0x80000306, 0, -1, IF, 0, active, 0x80000306, NONE},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct event_state now = {
-            rows[i].rflags, rows[i].interruptibility, rows[i].activity, true, false, false};
+    for (unsigned i = 0; i < ARRAY_SIZE(plan_rows); i++) {
+        struct event_state now = {plan_rows[i].rflags,
+                                  plan_rows[i].interruptibility,
+                                  plan_rows[i].activity,
+                                  true,
+                                  false,
+                                  false};
         struct event_pending pending = {
-            .requeue = event_decode(rows[i].requeue, 0, 0),
-            .exception = event_decode(rows[i].exception, 0, 0),
-            .nmis = rows[i].nmis,
-            .interrupt = rows[i].vector >= 0,
-            .vector = (uint8_t)rows[i].vector,
+            .requeue = event_decode(plan_rows[i].requeue, 0, 0),
+            .exception = event_decode(plan_rows[i].exception, 0, 0),
+            .nmis = plan_rows[i].nmis,
+            .interrupt = plan_rows[i].vector >= 0,
+            .vector = (uint8_t)plan_rows[i].vector,
         };
         struct event_plan plan = event_plan(&pending, &now);
         unsigned flags = (plan.nmi_window ? NMI_W : 0) | (plan.interrupt_window ? INT_W : 0) |
                          (plan.shutdown ? SHUTDOWN : 0);
-        if (event_encode(&plan.inject) != rows[i].inject || flags != rows[i].flags)
+        if (event_encode(&plan.inject) != plan_rows[i].inject || flags != plan_rows[i].flags)
             fail_msg("row %u: inject 0x%x flags %u", i, event_encode(&plan.inject), flags);
     }
 }

@@ -1,13 +1,14 @@
 /* Accesses that were made before; see the header. Called by the flow and the emulator. Pure. */
-#include "mmio/hot.h"
+#include "mmio/replay.h"
 
 #include "lib/trace.h"
+#include "mmio/known.h"
 
 #define ENTRY_ADDRESS BITS(51, 12)
 
 /* Whether the entries of both walks still are what they were. They end at the last place, so that
  * no loop is needed; the order is that in which the walks read them. */
-static ALWAYS_INLINE bool entries_unchanged(const struct hot *h)
+static ALWAYS_INLINE bool entries_unchanged(const struct replay *h)
 {
 #define CHECK(i)                                                                         \
     if (unlikely(*(const volatile uint64_t *)h->entries[i].host != h->entries[i].value)) \
@@ -37,7 +38,7 @@ static ALWAYS_INLINE bool entries_unchanged(const struct hot *h)
     return true;
 }
 
-static ALWAYS_INLINE bool bytes_unchanged(const struct hot *h)
+static ALWAYS_INLINE bool bytes_unchanged(const struct replay *h)
 {
     typedef uint64_t __attribute__((aligned(1))) unaligned;
     const unaligned *bytes = (const void *)h->code;
@@ -46,7 +47,7 @@ static ALWAYS_INLINE bool bytes_unchanged(const struct hot *h)
 
 /* The generation and the sequence come first: while they are the same, the pages that the rest
  * reads are there. If the operand lies where it did, the walk leads from there to the place. */
-static ALWAYS_INLINE bool unchanged(const struct mmio_vcpu *v, const struct hot *h)
+static ALWAYS_INLINE bool unchanged(const struct mmio_vcpu *v, const struct replay *h)
 {
     return bus_sequence(v->mmio_bus) == h->bus_sequence &&
            mmu_slot_generation(v->mmu) == h->generation &&
@@ -55,38 +56,38 @@ static ALWAYS_INLINE bool unchanged(const struct mmio_vcpu *v, const struct hot 
            bytes_unchanged(h);
 }
 
-static COLD bool keys_changed(const struct mmio_vcpu *v, const struct hot *h)
+static COLD bool keys_changed(const struct mmio_vcpu *v, const struct replay *h)
 {
     return cpu_reg(v->cpu, REG_PKRU) != h->pkru;
 }
 
-bool mmio_hot_holds(const struct mmio_vcpu *vcpu, const struct hot *hot)
+bool mmio_replay_holds(const struct mmio_vcpu *vcpu, const struct replay *replay)
 {
-    const struct hot *h = hot;
+    const struct replay *h = replay;
     if (unlikely(!unchanged(vcpu, h)))
         return false;
-    if (unlikely(h->flags & HOT_KEYED))
+    if (unlikely(h->flags & REPLAY_KEYED))
         return !keys_changed(vcpu, h);
     return true;
 }
 
-static ALWAYS_INLINE void make_access(struct mmio_vcpu *v, const struct hot *h)
+static ALWAYS_INLINE void make_access(struct mmio_vcpu *v, const struct replay *h)
 {
     v->stats.emulated++;
     v->stale_count = 0;
     move_make(v, v->cpu, &h->access);
 }
 
-void mmio_hot_access(struct mmio_vcpu *vcpu, const struct hot *hot)
+void mmio_replay_access(struct mmio_vcpu *vcpu, const struct replay *replay)
 {
     vcpu->stats.cache_hits++;
     vcpu->cache.gva_hits++;
-    make_access(vcpu, hot);
+    make_access(vcpu, replay);
 }
 
-void mmio_hot_first_access(struct mmio_vcpu *vcpu, const struct hot *hot)
+void mmio_replay_first_access(struct mmio_vcpu *vcpu, const struct replay *replay)
 {
-    make_access(vcpu, hot);
+    make_access(vcpu, replay);
 }
 
 /* ---- After a change of the slots ------------------------------------------------------------- */
@@ -100,14 +101,14 @@ static bool is_place_of(const struct mmio_vcpu *v, uint64_t gpa, enum mmu_access
 /* Whether all that it reads still stands where it did. Or did mmu_forget() make us ask, because
  * accesses are to go the long way from now on? Each entry lies in the table that the one before it
  * names, and the code in the page that its last one does. */
-static NOINLINE bool pages_unmoved(const struct mmio_vcpu *v, const struct hot *h)
+static NOINLINE bool pages_unmoved(const struct mmio_vcpu *v, const struct replay *h)
 {
-    const struct hot_entry *code = &h->entries[h->first_entry], *leaf = code + h->code_count - 1;
+    const struct replay_word *code = &h->entries[h->first_entry], *leaf = code + h->code_count - 1;
     uint64_t in_leaf = BIT(PAGE_SHIFT + 9 * (4 - h->code_count)) - 1, above = h->cr3;
 
     if (trace_wants(TRACE_MMIO_EVENTS))
         return false;
-    for (const struct hot_entry *entry = code; entry < h->entries + ARRAY_SIZE(h->entries);
+    for (const struct replay_word *entry = code; entry < h->entries + ARRAY_SIZE(h->entries);
          entry++) {
         if (!is_place_of(v, above & ENTRY_ADDRESS, ACCESS_READ, entry->host))
             return false;
@@ -119,17 +120,17 @@ static NOINLINE bool pages_unmoved(const struct mmio_vcpu *v, const struct hot *
     return is_place_of(v, page, ACCESS_FETCH, h->code);
 }
 
-static ALWAYS_INLINE bool follow(struct mmio_vcpu *v, struct hot *h, uint64_t generation)
+static ALWAYS_INLINE bool follow(struct mmio_vcpu *v, struct replay *h, uint64_t generation)
 {
     uint64_t old_generation = h->generation, old_sequence = h->sequence;
     uint64_t sequence = mmu_invalidate_sequence(v->mmu);
     h->generation = generation;
     if (sequence == old_sequence) {
-        if (generation != old_generation && mmio_hot_holds(v, h))
+        if (generation != old_generation && mmio_replay_holds(v, h))
             return true;
     } else if (!(sequence & 1) && pages_unmoved(v, h)) {
         h->sequence = sequence;
-        if (mmio_hot_holds(v, h))
+        if (mmio_replay_holds(v, h))
             return true;
         h->sequence = old_sequence;
     }
@@ -137,18 +138,18 @@ static ALWAYS_INLINE bool follow(struct mmio_vcpu *v, struct hot *h, uint64_t ge
     return false;
 }
 
-bool mmio_hot_follow(struct mmio_vcpu *vcpu, struct hot *hot, uint64_t generation)
+bool mmio_replay_follow(struct mmio_vcpu *vcpu, struct replay *replay, uint64_t generation)
 {
-    return follow(vcpu, hot, generation);
+    return follow(vcpu, replay, generation);
 }
 
-bool mmio_hot_renew(struct mmio_vcpu *vcpu, struct hot *hot)
+bool mmio_replay_renew(struct mmio_vcpu *vcpu, struct replay *replay)
 {
     struct mmio_info info;
-    if (!follow(vcpu, hot, mmu_slot_generation(vcpu->mmu)))
+    if (!follow(vcpu, replay, mmu_slot_generation(vcpu->mmu)))
         return false;
-    if (unlikely(mmu_mmio_check(vcpu->mmu, hot->gpa, &info) != FAULT_EMULATE)) {
-        hot->rip = HOT_NONE;
+    if (unlikely(mmu_mmio_check(vcpu->mmu, replay->gpa, &info) != FAULT_EMULATE)) {
+        replay->rip = REPLAY_NONE;
         return false;
     }
     mmio_count_check(vcpu, &info);
@@ -163,23 +164,23 @@ bool mmio_hot_renew(struct mmio_vcpu *vcpu, struct hot *hot)
 /* Those that alternate in one pair do not throw each other out each time: that costs more than it
  * saves. Nor does what has not been used for long keep others away. The newest one stands first,
  * where it is found first. */
-struct hot *mmio_hot_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
+struct replay *mmio_replay_room(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa, uint64_t cr3)
 {
-    struct hot *pair = mmio_hot_at(vcpu, rip, gpa, cr3);
-    uint8_t *in_vain = &vcpu->cache.in_vain[(pair - vcpu->cache.hot) / 2];
-    for (struct hot *h = pair; h < pair + 2; h++)
+    struct replay *pair = mmio_replay_at(vcpu, rip, gpa, cr3);
+    uint8_t *in_vain = &vcpu->replays.in_vain[(pair - vcpu->replays.entry) / 2];
+    for (struct replay *h = pair; h < pair + 2; h++)
         if (h->rip == rip && h->gpa.v == gpa.v && h->cr3 == cr3)
             return h;
-    if (pair[0].rip == HOT_NONE)
+    if (pair[0].rip == REPLAY_NONE)
         return &pair[0];
-    if (pair[1].rip != HOT_NONE && ++*in_vain % IN_VAIN)
+    if (pair[1].rip != REPLAY_NONE && ++*in_vain % IN_VAIN)
         return NULL;
     pair[1] = pair[0];
     return &pair[0];
 }
 
 /* Entries that both walks read are compared once. */
-static void keep_entries(struct hot *h, const struct memo *code, const struct memo *data)
+static void keep_entries(struct replay *h, const struct memo *code, const struct memo *data)
 {
     unsigned shared = 0;
     while (shared < code->count && shared < data->count &&
@@ -190,32 +191,32 @@ static void keep_entries(struct hot *h, const struct memo *code, const struct me
     h->code_count = (uint8_t)code->count;
     h->shared_count = (uint8_t)shared;
     for (unsigned i = 0; i < code->count; i++, at++)
-        h->entries[at] = (struct hot_entry){code->entries[i].host, code->entries[i].value};
+        h->entries[at] = (struct replay_word){code->entries[i].host, code->entries[i].value};
     for (unsigned i = shared; i < data->count; i++, at++)
-        h->entries[at] = (struct hot_entry){data->entries[i].host, data->entries[i].value};
+        h->entries[at] = (struct replay_word){data->entries[i].host, data->entries[i].value};
 }
 
 /* Four, of which those that the walk did not have always are what they were. */
-static void keep_bell(struct hot *h, const struct memo *code, uint64_t next)
+static void keep_bell(struct replay *h, const struct memo *code, uint64_t next)
 {
     static const uint64_t zero;
     for (unsigned i = 0; i < ARRAY_SIZE(h->bell.code); i++) {
         bool used = i < code->count;
-        h->bell.code[i] = used ? (struct hot_entry){code->entries[i].host, code->entries[i].value}
-                               : (struct hot_entry){&zero, 0};
+        h->bell.code[i] = used ? (struct replay_word){code->entries[i].host, code->entries[i].value}
+                               : (struct replay_word){&zero, 0};
     }
     h->bell.next = next;
 }
 
-void mmio_hot_keep(struct hot *hot, const struct known *known)
+void mmio_replay_keep(struct replay *replay, const struct known *known)
 {
-    struct hot *h = hot;
+    struct replay *h = replay;
     const struct known *k = known;
     const struct walk_context *context = k->context;
     const struct bus_hint *hint = &k->place->hint;
-    h->flags = context->key & KEY_PKE ? HOT_KEYED : 0;
+    h->flags = context->key & KEY_PKE ? REPLAY_KEYED : 0;
     if (hint->doorbell && k->decoded->move.length <= sizeof(h->bytes[0])) {
-        h->flags |= HOT_BELL;
+        h->flags |= REPLAY_BELL;
         keep_bell(h, k->code, k->rip + k->decoded->move.length);
     } else {
         keep_entries(h, k->code, k->data);

@@ -1,10 +1,10 @@
 /*
- * Accesses that are made again without being emulated (mmio/hot.h): that they are, for each kind of
- * instruction that is kept, and that each single thing that they rest on ends it. `world.hot` says
- * which accesses were made so; what they do is compared with the device's own account.
+ * Accesses that are made again without being emulated (mmio/replay.h): that they are, for each kind
+ * of instruction that is kept, and that each single thing that they rest on ends it. `world.replay`
+ * says which accesses were made so; what they do is compared with the device's own account.
  */
 #include "arch/x86/reg_bits.h"
-#include "tests/unit/mmio/mmio_hot_world.h"
+#include "tests/unit/mmio/mmio_replay_world.h"
 
 #include <string.h>
 
@@ -14,10 +14,10 @@ static void third_time(void **state)
     (void)state;
     for (enum gva_cache mode = GVA_CACHE_OFF; mode <= GVA_CACHE_VERIFY; mode++) {
         start(mode);
-        bool hot = false;
+        bool replay = false;
         for (unsigned i = 0; i < 4; i++)
-            hot = store_is_hot();
-        assert_int_equal(hot, mode != GVA_CACHE_OFF);
+            replay = store_is_hot();
+        assert_int_equal(replay, mode != GVA_CACHE_OFF);
         assert_int_equal(world.vcpu.stats.emulated, 4);
         assert_int_equal(world.vcpu.stats.cache_hits, 3);
         assert_int_equal(world.vcpu.cache.gva_hits, mode == GVA_CACHE_OFF ? 0 : 3);
@@ -175,18 +175,18 @@ static void operands(void **state)
     assert_int_equal(world_store(V + PAGE_SIZE, 1), WORLD_EMULATED);
     assert_int_equal(world.b.last_size, 4);
     warm_up();
-    unsigned hot = world.hot, known = world.known;
+    unsigned replay = world.replay, known = world.known;
     for (unsigned i = 0; i < 7; i++) /* as a stale TLB entry makes; the eighth time is too much */
         assert_int_equal(world_exit(V + 8, B + 8, true), MMIO_STALE);
-    assert_int_equal(world.hot, hot);
+    assert_int_equal(world.replay, replay);
     assert_true(store_is_hot());
     for (unsigned i = 0; i < 7; i++)
         assert_int_equal(world_exit(V + 8, B + 8, true), MMIO_STALE);
-    assert_int_equal(world.hot, hot + 1);
+    assert_int_equal(world.replay, replay + 1);
     assert_true(store_is_hot());
     for (unsigned i = 0; i < 3; i++) /* kept for one place, made to another */
         assert_int_equal(world_exit(V + 12, A + 8, true), MMIO_STALE);
-    assert_int_equal(world.hot, hot + 2);
+    assert_int_equal(world.replay, replay + 2);
     assert_int_equal(world.known, known);
 }
 
@@ -196,16 +196,16 @@ static void pages_of_one_device(void **state)
     (void)state;
     add_wide();
     for (unsigned from = 0; from < 2; from++) {
-        unsigned hot = world.hot;
+        unsigned replay = world.replay;
         for (unsigned i = 0; i < 4; i++)
             assert_int_equal(world_store(FAR + from * PAGE_SIZE + 4, i), WORLD_EMULATED);
-        assert_true(world.hot > hot);
-        hot = world.hot;
+        assert_true(world.replay > replay);
+        replay = world.replay;
         assert_int_equal(world_exit(FAR + 0xffe, WIDE + 0xffe, true), MMIO_DONE); /* both */
         assert_int_equal(wide_offset, PAGE_SIZE);
         assert_int_equal(world_store(FAR + (from ^ 1) * PAGE_SIZE + 8, 1), WORLD_EMULATED);
         assert_int_equal(wide_offset, (from ^ 1) * PAGE_SIZE + 8);
-        assert_int_equal(world.hot, hot);
+        assert_int_equal(world.replay, replay);
     }
 }
 
@@ -257,7 +257,7 @@ static void instructions(void **state)
     static const struct {
         const char *bytes;
         unsigned size;
-        bool hot;
+        bool replay;
         uint64_t rbx; /* afterwards */
     } cases[] = {
         {"\x8b\x18", 2, true, 0x8899aabb},                 /* mov ebx, [rax] */
@@ -281,7 +281,7 @@ static void instructions(void **state)
     (void)world_store(V + 0x100, 1);
     world.cpu.gpr[GPR_RAX] = V;
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-        unsigned hot = world.hot;
+        unsigned replay = world.replay;
         for (unsigned round = 0; round < 4; round++) {
             world_code(cases[i].bytes, cases[i].size);
             world.cpu.gpr[GPR_RBX] = 0x1111111111111111;
@@ -289,7 +289,7 @@ static void instructions(void **state)
             assert_int_equal(world.cpu.gpr[GPR_RBX], cases[i].rbx);
             assert_int_equal(world.regs[REG_RIP], WORLD_CODE + cases[i].size);
         }
-        assert_int_equal(world.hot > hot, cases[i].hot);
+        assert_int_equal(world.replay > replay, cases[i].replay);
     }
 }
 
@@ -333,11 +333,11 @@ static void remapped(void **state)
     (void)state;
     warm_up();
     world_map(cr3, V, B, KERNEL | PTE_A | PTE_D);
-    unsigned hot = world.hot;
+    unsigned replay = world.replay;
     assert_int_equal(world_exit(V, A, true), MMIO_STALE);
     assert_int_equal(world_store(V, 7), WORLD_EMULATED);
     assert_int_equal(world.b.writes, 1);
-    assert_int_equal(world.hot, hot);
+    assert_int_equal(world.replay, replay);
 }
 
 /* During an event's delivery the instruction at RIP is not the one that touched memory. */
@@ -345,10 +345,10 @@ static void delivering(void **state)
 {
     (void)state;
     warm_up();
-    unsigned hot = world.hot, writes = world.a.writes;
+    unsigned replay = world.replay, writes = world.a.writes;
     world.regs[REG_RIP] = WORLD_CODE;
     assert_int_equal(world_misconfig(GPA(A + 8), true), MMIO_END);
-    assert_int_equal(world.hot, hot);
+    assert_int_equal(world.replay, replay);
     assert_int_equal(world.a.writes, writes);
 }
 

@@ -1,19 +1,15 @@
 /*
  * A guest page with a store to a device, and whether the store was made without being emulated
- * (mmio/hot.h). For the tests that have one access made again and again.
+ * (mmio/replay.h). For the tests that have one access made again and again.
  */
 #pragma once
 
-#include "tests/unit/mmio/mmio_world.h"
+#include "tests/unit/mmio/mmio_places.h"
 
-#include "mmio/hot.h"
+#include "mmio/replay.h"
 
-#define V      0x40000000ull
-#define A      ((uint64_t)TESTDEV_A_BASE)
-#define B      ((uint64_t)TESTDEV_B_BASE)
-#define FAR    0x8000000000ull /* shares no table entry with the code */
-#define WIDE   0xd0000000ull   /* a device of two pages, at FAR too */
-#define KERNEL (PTE_P | PTE_W)
+#define FAR  0x8000000000ull /* shares no table entry with the code */
+#define WIDE 0xd0000000ull   /* a device of two pages, at FAR too */
 
 static uint64_t cr3;
 
@@ -35,12 +31,12 @@ static inline int setup(void **state)
 /* Whether one more store is made at once. It reaches device A in any case. */
 static inline bool store_is_hot_at(uint64_t gva)
 {
-    unsigned hot = world.hot, writes = world.a.writes;
+    unsigned replay = world.replay, writes = world.a.writes;
     assert_int_equal(world_store(gva, world.misconfigs), WORLD_EMULATED);
     assert_int_equal(world.a.writes, writes + 1);
     assert_int_equal(world.a.last_value, world.cpu.gpr[GPR_RBX]);
     assert_int_equal(world.a.last_offset, 8);
-    return world.hot != hot;
+    return world.replay != replay;
 }
 
 static inline bool store_is_hot(void)
@@ -58,8 +54,8 @@ static inline void warm_up(void)
 /* Whether anything is kept of the instruction at WORLD_CODE. */
 static inline bool is_kept(void)
 {
-    for (unsigned i = 0; i < MMIO_HOT; i++)
-        if (world.vcpu.cache.hot[i].rip == WORLD_CODE)
+    for (unsigned i = 0; i < MMIO_REPLAYS; i++)
+        if (world.vcpu.replays.entry[i].rip == WORLD_CODE)
             return true;
     return false;
 }

@@ -1,0 +1,17 @@
+/* A local APIC whose messages are kept, the last one and how many. Include it in one file. */
+#pragma once
+
+#include "tests/unit/dev/lapic_world.h"
+
+static struct lapic_message sent;
+static unsigned sends;
+
+static void host_send(void *context, const struct lapic_message *message)
+{
+    assert_ptr_equal(context, &apic);
+    sent = *message;
+    sends++;
+}
+
+static const struct lapic_host sending_host = {host_now, host_interrupt, host_timer, host_nmi,
+                                               host_send};
