@@ -14,8 +14,6 @@
 #include "mmu/tlb.h"
 #include "mmu/trace.h"
 
-#define YIELD_MASK 255u /* entries between two looks whether anybody waits for the lock */
-
 /* Is this a table whose frames are all to go, and is there room to keep it until its epoch is over?
  */
 static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
@@ -70,32 +68,33 @@ void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags,
     tlb_sync(mmu);
 }
 
-/* The flush comes before anyone can act on what is gone (rule W6). */
-static void zap_end(struct mmu *mmu)
+void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason)
 {
-    tlb_sync(mmu);
+    write_lock(&mmu->lock);
+    tdp_zap_locked(mmu, first, end, flags, reason);
     write_unlock(&mmu->lock);
 }
 
-void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason)
+/* The flush comes before anyone can act on what is gone (rule W6). */
+bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags, enum debt_reason reason)
 {
-    struct tdp_iter iter;
     struct mmu_cpu *self = mmu_self(mmu);
-    unsigned done = 0;
-    write_lock(&mmu->lock);
-    tdp_for_each(&iter, mmu, first, end)
-    {
-        zap_entry(self, &iter, flags, reason);
-        bool full = flags & ZAP_TABLES && unlikely(!tdp_has_room(mmu));
-        if (full || (!(++done & YIELD_MASK) && rwlock_contended(&mmu->lock))) {
-            zap_end(mmu);
-            if (full)
-                tdp_make_room(mmu);
-            write_lock(&mmu->lock);
-            tdp_iter_restart(&iter);
-        }
+    bool tables = flags & ZAP_TABLES;
+    if (tables && !tdp_has_room(mmu)) {
+        (void)tdp_reclaim_piece(mmu, true);
+        return false;
     }
-    zap_end(mmu);
+    write_lock(&mmu->lock);
+    tdp_iter_restart(iter);
+    for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
+        zap_entry(self, iter, flags, reason);
+        tdp_iter_next(iter);
+        if (tables && !tdp_has_room(mmu))
+            break;
+    }
+    tlb_sync(mmu);
+    write_unlock(&mmu->lock);
+    return !tdp_iter_valid(iter);
 }
 
 void tdp_zap_all(struct mmu *mmu, enum debt_reason reason)
@@ -114,10 +113,8 @@ void tdp_zap_all(struct mmu *mmu, enum debt_reason reason)
         }
         tlb_sync(mmu);
         write_unlock(&mmu->lock);
-        if (i < EPT_ENTRIES)
-            tdp_make_room(mmu);
+        if (i < EPT_ENTRIES && !tdp_reclaim_piece(mmu, true))
+            cpu_relax(); /* another CPU makes room */
     }
-    if (mmu_is_logging(mmu))
-        tdp_reclaim(mmu, true);
     mmu_self(mmu)->stats.full_zaps++;
 }

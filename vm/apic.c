@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the local APIC of a vCPU is connected to: the clock, the vCPU's pending interrupt, the other
  * vCPUs, and the page of addresses by which the guest reaches it. */
 #include "arch/x86/unprivileged.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/clock.h"
 
 #include "arch/x86/cpu.h"
@@ -7,14 +8,14 @@
 
 /* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has
  * come since the last look at everything. One that comes now sees to that itself. */
-static void arm_timer(const struct vcpu *vcpu, uint64_t ticks)
+static void clock_set_timer(const struct vcpu *vcpu, uint64_t ticks)
 {
     vmx_set_timer(ticks);
     if (unlikely(attention_requested(&vcpu->vmx.attention, ATTENTION_KICK)))
         vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
 }
 
-static uint64_t earlier(uint64_t a, uint64_t b)
+static uint64_t earlier_time(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
 }
@@ -28,19 +29,19 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 void clock_arm(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = vcpu_next_event(vcpu);
-    uint64_t others = earlier(vcpu->slice_end, sleep_next());
-    uint64_t rest = earlier(others, earlier(vcpu->budget_end, vcpu->vm->nx_due));
-    vcpu->next_event = earlier(event, rest);
+    uint64_t others = earlier_time(vcpu->slice_end, sleep_next());
+    uint64_t rest = earlier_time(others, earlier_time(vcpu->budget_end, vcpu->vm->nx_due));
+    vcpu->next_event = earlier_time(event, rest);
     if (event < rest || !vmx_has(&vmx.controls, CONTROL_EXIT, EXIT_SAVE_PREEMPTION_TIMER))
         attention_request(&vcpu->vmx.attention, ATTENTION_REARM);
     else
         attention_clear(&vcpu->vmx.attention, ATTENTION_REARM);
-    arm_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
+    clock_set_timer(vcpu, vcpu->next_event > now ? vcpu->next_event - now : 0);
 }
 
 void clock_rearm(const struct vcpu *vcpu, uint64_t now)
 {
-    arm_timer(vcpu, vcpu->next_event - now);
+    clock_set_timer(vcpu, vcpu->next_event - now);
 }
 
 /* The guest does not go on if its slice is over. */

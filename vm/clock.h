@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * When a vCPU has to leave its guest at the latest: the preemption timer is armed for the first of
  * its deadlines. These are the vCPU's own next event, the end of its slice and of its budget, the

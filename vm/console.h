@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest's serial output: bytes become lines, and lines that are KTAP results are counted.
  *

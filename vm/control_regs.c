@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * MOV to CR0, CR3 and CR4, CLTS and LMSW, where they exit: for the bits that we own always, and
  * with gva_cache=exits for everything that changes what an address means (decision D6, rule C2).
@@ -49,7 +50,7 @@ void control_registers_setup(struct vcpu *vcpu)
         vmx_set_primary(PRIMARY_CR3_LOAD_EXITING | PRIMARY_INVLPG_EXITING, true);
 }
 
-static void flush(struct vcpu *vcpu, unsigned type)
+static void control_regs_flush(struct vcpu *vcpu, unsigned type)
 {
     tlb_invvpid(&vcpu->vm->mmu, type, vcpu->vpid, GVA(0), INVVPID_GUEST);
 }
@@ -59,10 +60,10 @@ static void take_effect(struct vcpu *vcpu, enum control_effect effect)
     if (effect >= CONTROL_FORGET)
         mmio_cache_clear_gva(&vcpu->mmio.cache);
     if (effect >= CONTROL_FLUSH)
-        flush(vcpu, effect == CONTROL_FLUSH ? INVVPID_GLOBALS : INVVPID_SINGLE);
+        control_regs_flush(vcpu, effect == CONTROL_FLUSH ? INVVPID_GLOBALS : INVVPID_SINGLE);
 }
 
-static void finish(struct vcpu *vcpu, enum control_effect effect)
+static void control_regs_finish(struct vcpu *vcpu, enum control_effect effect)
 {
     take_effect(vcpu, effect);
     if (effect == CONTROL_FAULT)
@@ -90,8 +91,8 @@ static enum control_effect set_cr4(struct vcpu *vcpu, const struct control_rules
     return effect;
 }
 
-static enum control_effect mov_to(struct vcpu *vcpu, const struct control_rules *rules,
-                                  unsigned number, uint64_t value)
+static enum control_effect mov_to_control_reg(struct vcpu *vcpu, const struct control_rules *rules,
+                                              unsigned number, uint64_t value)
 {
     if (!vmx_in_64_bit_code())
         value = (uint32_t)value;
@@ -128,8 +129,8 @@ void exit_cr_access(struct vcpu *vcpu)
 
     switch ((enum cr_access_type)field_get(qualification, CR_TYPE)) {
     case CR_MOV_TO:
-        effect =
-            mov_to(vcpu, &rules, (unsigned)field_get(qualification, CR_NUMBER), cpu_gpr(cpu, gpr));
+        effect = mov_to_control_reg(vcpu, &rules, (unsigned)field_get(qualification, CR_NUMBER),
+                                    cpu_gpr(cpu, gpr));
         break;
     case CR_MOV_FROM: /* of CR8; CR3 is read without an exit */
         cpu_set_gpr(cpu, gpr, lapic_read(&vcpu->lapic, LAPIC_TPR) >> 4);
@@ -141,7 +142,7 @@ void exit_cr_access(struct vcpu *vcpu)
         effect = control_lmsw(&rules, (uint16_t)field_get(qualification, LMSW_SOURCE));
         break;
     }
-    finish(vcpu, effect);
+    control_regs_finish(vcpu, effect);
 }
 
 bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What MOV to CR0, CR3 and CR4, CLTS and LMSW do to the registers, in full: the checks and #GPs of
  * the SDM, IA-32e mode, the PDPTEs of PAE paging, and what of the TLB goes. Called by

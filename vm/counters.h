@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The counters of a VM (rule N9): COUNTER_ of guest/abi.h, for HC_COUNTER and for its report. */
 #pragma once
 

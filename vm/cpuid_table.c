@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header. */
 #include "vm/cpuid_table.h"
 
@@ -71,7 +72,7 @@ static bool is_last(enum subleaves subleaves, uint32_t subleaf, const struct cpu
     return true;
 }
 
-static void add(struct cpuid_table *table, const struct cpuid_entry *entry)
+static void cpuid_table_add(struct cpuid_table *table, const struct cpuid_entry *entry)
 {
     if (table->count < CPUID_ENTRIES)
         table->entries[table->count++] = *entry;
@@ -80,8 +81,8 @@ static void add(struct cpuid_table *table, const struct cpuid_entry *entry)
 }
 
 /* The subleaves up to the last that has something to say, and the first in any case. */
-static void add_subleaves(struct cpuid_table *table, cpuid_source_t *source, const void *context,
-                          const struct indexed *rule)
+static void cpuid_table_add_subleaves(struct cpuid_table *table, cpuid_source_t *source,
+                                      const void *context, const struct indexed *rule)
 {
     unsigned begin = table->count, end = begin + 1, left_out = table->left_out;
     struct cpuid first = {0};
@@ -92,7 +93,7 @@ static void add_subleaves(struct cpuid_table *table, cpuid_source_t *source, con
             entry.own = (uint8_t)(rule->own + i);
         if (i == 0)
             first = r;
-        add(table, &entry);
+        cpuid_table_add(table, &entry);
         if (r.eax | r.ebx | r.ecx | r.edx || i < rule->owned) {
             end = table->count;
             left_out = table->left_out;
@@ -106,20 +107,20 @@ static void add_subleaves(struct cpuid_table *table, cpuid_source_t *source, con
         table->entries[begin].subleaves = (uint8_t)(table->count - begin);
 }
 
-static void add_leaf(struct cpuid_table *table, cpuid_source_t *source, const void *context,
-                     uint32_t leaf)
+static void cpuid_table_add_leaf(struct cpuid_table *table, cpuid_source_t *source,
+                                 const void *context, uint32_t leaf)
 {
     const struct indexed *rule = indexed_leaf(leaf);
     table->places[(uint8_t)(leaf ^ leaf >> 24)] =
         (uint8_t)(table->count < CPUID_ENTRIES ? table->count : 0);
     if (rule) {
-        add_subleaves(table, source, context, rule);
+        cpuid_table_add_subleaves(table, source, context, rule);
         return;
     }
     struct cpuid_entry entry = {.leaf = leaf, .answer = source(context, leaf, 0)};
     entry.own = leaf == 1 ? CPUID_OWN_FEATURES : CPUID_OWN_NONE;
     entry.plain = !entry.own;
-    add(table, &entry);
+    cpuid_table_add(table, &entry);
 }
 
 void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const void *context)
@@ -129,7 +130,7 @@ void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const v
     for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
         uint32_t highest = source(context, ranges[i], 0).eax;
         for (uint32_t n = 0; n < LEAVES_MOST && ranges[i] + n <= highest; n++)
-            add_leaf(table, source, context, ranges[i] + n);
+            cpuid_table_add_leaf(table, source, context, ranges[i] + n);
     }
 }
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What CPUID answers in a VM: every leaf and subleaf, asked for once, when the VM is made. So no
  * exit executes CPUID in the host, which takes more than a hundred cycles because it serialises,

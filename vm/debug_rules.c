@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/debug_rules.h"
 
 #include "arch/x86/reg_bits.h"
@@ -12,7 +13,7 @@
 #define DR7_ONES     BIT(10)
 #define DR7_WRITABLE (BITS(31, 16) | DR7_GD | BITS(9, 0))
 
-static uint64_t read(struct cpu_regs *cpu, const struct debug_file *file, unsigned number)
+static uint64_t debug_reg_read(struct cpu_regs *cpu, const struct debug_file *file, unsigned number)
 {
     if (number < 4)
         return file->address[number];
@@ -20,7 +21,8 @@ static uint64_t read(struct cpu_regs *cpu, const struct debug_file *file, unsign
 }
 
 /* False: #GP, for the upper half of DR6 and DR7 does not exist. */
-static bool write(struct cpu_regs *cpu, struct debug_file *file, unsigned number, uint64_t value)
+static bool debug_reg_write(struct cpu_regs *cpu, struct debug_file *file, unsigned number,
+                            uint64_t value)
 {
     if (number < 4) {
         file->address[number] = value;
@@ -56,8 +58,8 @@ int debug_mov(struct cpu_regs *cpu, struct debug_file *file, uint64_t qualificat
         return VECTOR_DB;
     }
     if (qualification & DR_FROM)
-        cpu_set_gpr(cpu, gpr, read(cpu, file, number) & mask);
-    else if (!write(cpu, file, number, cpu_gpr(cpu, gpr) & mask))
+        cpu_set_gpr(cpu, gpr, debug_reg_read(cpu, file, number) & mask);
+    else if (!debug_reg_write(cpu, file, number, cpu_gpr(cpu, gpr) & mask))
         return VECTOR_GP;
     return DEBUG_DONE;
 }

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * MOV to and from the debug registers (SDM 2, MOV DR; SDM 3, 18.2), all of which exit: so it is
  * known, without asking, when breakpoints are enabled (mmio/breakpoints.h). The exit comes before

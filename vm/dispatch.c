@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What each exit reason leads to. Called from the entry loop, after every exit. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
@@ -19,39 +20,39 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-static COLD void unhandled(struct vcpu *vcpu)
+static COLD void exit_unhandled(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %u (%s) at RIP %#lx has no handler",
            vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static COLD void host_interrupt(void)
+static COLD void exit_host_interrupt(void)
 {
     __asm__ volatile("sti; nop; cli"); /* it is pending: its vector is taken here */
 }
 
-static COLD void exception_or_nmi(struct vcpu *vcpu)
+static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
 {
     if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
-        unhandled(vcpu); /* no others are in the exception bitmap */
+        exit_unhandled(vcpu); /* no others are in the exception bitmap */
 }
 
-static COLD void triple_fault(struct vcpu *vcpu)
+static COLD void exit_triple_fault(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
            "triple fault at RIP %#lx: an exception came up while #DF was delivered",
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static COLD void halt(struct vcpu *vcpu)
+static COLD void exit_hlt(struct vcpu *vcpu)
 {
     vmx_skip_instruction(&vcpu->vmx);
     attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
 }
 
 /* An event whose delivery the exit cut short goes back into the queue. */
-static NOINLINE void requeue(struct vcpu *vcpu)
+static NOINLINE void requeue_event(struct vcpu *vcpu)
 {
     vmx_requeue_event(&vcpu->vmx);
     vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
@@ -61,10 +62,10 @@ static NOINLINE void requeue(struct vcpu *vcpu)
 static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
-        requeue(vcpu);
+        requeue_event(vcpu);
 }
 
-static bool delivering(const struct vcpu *vcpu)
+static bool was_delivering(const struct vcpu *vcpu)
 {
     return vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
 }
@@ -88,8 +89,8 @@ static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct 
     const struct vmx_exit *exit = &vcpu->vmx.exit;
     (void)vmx_cut_short(&vcpu->vmx, REASON_EPT_VIOLATION); /* the record; it is queued already */
     uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
-    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
-                                      result, info));
+    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code,
+                                      was_delivering(vcpu), result, info));
 }
 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
@@ -110,11 +111,11 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
     may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
     enum mmio_outcome outcome =
-        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu));
+        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), was_delivering(vcpu));
     mmio_act_on(vcpu, outcome);
     /* A misconfiguration has no qualification to tell of an IRET that ended NMI blocking. Whether
      * it did is unknown, but blocking NMIs until an IRET, which is next, does no harm. */
-    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
+    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !was_delivering(vcpu) &&
         mmio_at_iret(&vcpu->mmio))
         vmx_iret_again(&vcpu->vmx);
     vcpu_end_of_slice(vcpu);
@@ -174,7 +175,7 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
 }
 
 /* What the rules that we know allow, and this CPU, which may know more. */
-static COLD void xsetbv(struct vcpu *vcpu)
+static COLD void exit_xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
@@ -194,9 +195,9 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     may_have_cut_short(vcpu, reason);
     switch (reason) {
     case REASON_EXCEPTION_OR_NMI:
-        return exception_or_nmi(vcpu);
+        return exit_exception_or_nmi(vcpu);
     case REASON_EXTERNAL_INTERRUPT:
-        return host_interrupt();
+        return exit_host_interrupt();
     case REASON_PREEMPTION_TIMER:
         attention_request(&vcpu->vmx.attention, ATTENTION_TIMER);
         return;
@@ -213,9 +214,9 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_INVPCID:
         return exit_invpcid(vcpu);
     case REASON_XSETBV:
-        return xsetbv(vcpu);
+        return exit_xsetbv(vcpu);
     case REASON_HLT:
-        return halt(vcpu);
+        return exit_hlt(vcpu);
     case REASON_PML_FULL: /* emptied on every exit */
         return;
     case REASON_INVD: /* what is cached stays, which is coherent */
@@ -240,11 +241,11 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_VMFUNC:
         return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
     case REASON_TRIPLE_FAULT:
-        return triple_fault(vcpu);
+        return exit_triple_fault(vcpu);
     case REASON_TASK_SWITCH:
         return exit_task_switch(vcpu);
     default:
-        return unhandled(vcpu);
+        return exit_unhandled(vcpu);
     }
 }
 
@@ -304,7 +305,7 @@ static NOINLINE bool goes_on(struct vcpu *vcpu)
     return vcpu->vmx.attention.word == ATTENTION_REARM && rearm_timer(vcpu);
 }
 
-static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
+static ALWAYS_INLINE bool vcpu_exited(struct vcpu *vcpu, uint64_t reason)
 {
     tlb_leave_at(vcpu->place);
     if (likely(reason < ARRAY_SIZE(handlers))) {
@@ -325,7 +326,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
     return pay_and_enter(vcpu, epoch);
 }
 
-static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
+static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
     if (mitigate_actions() & DO_IBRS_AT_EXIT)
         mitigate_at_exit();
@@ -337,7 +338,7 @@ static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
         tlb_leave_at(vcpu->place); /* closing waits for those that are in their guests */
         pass_exit(vcpu, reason);
     }
-    return exited(vcpu, reason);
+    return vcpu_exited(vcpu, reason);
 }
 
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
@@ -345,6 +346,6 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
     struct vcpu *vcpu = vcpu_of(vmx_vcpu);
     uint64_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->extra_work))
-        return exited_to_extra_work(vcpu, (uint32_t)reason);
-    return exited(vcpu, reason);
+        return vcpu_exited_to_extra_work(vcpu, (uint32_t)reason);
+    return vcpu_exited(vcpu, reason);
 }

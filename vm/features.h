@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a guest's CPU has (decision D19): one table of features, vm/features_table.c. What CPUID
  * answers, which MSRs there are, and which bits of CR4 and XCR0 can be set is computed from it and
@@ -10,7 +11,7 @@
 #include "arch/x86/cpu.h"
 #include "lib/compiler.h"
 
-enum cpuid_word {
+enum cpuid_register {
     CPUID_EAX,
     CPUID_EBX,
     CPUID_ECX,
@@ -31,7 +32,7 @@ enum feature_state {
 struct feature {
     const char *name;
     uint32_t leaf, subleaf;
-    enum cpuid_word word;
+    enum cpuid_register reg;
     uint32_t bit; /* the mask */
     enum feature_state state;
     bool ours;                   /* offered whatever the host has */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The table of vm/features.h. A row says how the feature's state is kept apart from other VMs',
  * and which MSRs and bits of CR4 and XCR0 come with it. What has no row is not there for a guest.
@@ -9,7 +10,7 @@
 
 /* clang-format off */
 #define ROW(n, l, s, w, b, st, ...)                                                         \
-    {.name = n, .leaf = l, .subleaf = s, .word = CPUID_##w, .bit = 1u << (b), .state = STATE_##st, \
+    {.name = n, .leaf = l, .subleaf = s, .reg = CPUID_##w, .bit = 1u << (b), .state = STATE_##st, \
      ##__VA_ARGS__}
 
 const struct feature feature_table[] = {

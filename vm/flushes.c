@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* INVLPG and INVPCID, which exit with gva_cache=exits: the MMIO cache forgets, the TLB follows. */
 #include "vm/vm.h"
 #include "mmio/invpcid.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A hypercall's arguments and results, for the files that have some. */
 #pragma once
 

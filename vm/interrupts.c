@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What waits to interrupt the guest: what the local APIC has, and what is injected from outside
  * (HC_INJECT). Whoever changes one of them calls vcpu_update_interrupt(), so that the vCPU looks at

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* I/O instructions: what vm/io.c and vm/io_string.c share. */
 #pragma once
 

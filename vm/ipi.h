@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the vCPUs of a VM send each other: interrupts, NMIs, INIT and start-up IPIs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest-physical map of a VM, in one place (decision D10).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The MSRs of a guest: its own, used without an exit, a few with a fixed value, and #GP for the
  * rest. */
 #include "arch/x86/cpu.h"
@@ -58,7 +59,7 @@ static bool has_tsc_adjust(void)
 }
 
 /* The APIC's timer counts the host's TSC. A deadline that has passed is now. */
-static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
+static void set_tsc_deadline(struct vcpu *vcpu, uint64_t deadline)
 {
     uint64_t host = rdtsc(), now = host + vcpu->tsc_offset;
     uint64_t left = deadline > now ? deadline - now : 0;
@@ -67,7 +68,7 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
     lapic_set_tsc_deadline(&vcpu->lapic, deadline ? host + left : 0);
 }
 
-static uint64_t deadline(struct vcpu *vcpu)
+static uint64_t tsc_deadline(struct vcpu *vcpu)
 {
     uint64_t host = lapic_tsc_deadline(&vcpu->lapic);
     return host ? host + vcpu->tsc_offset : 0;
@@ -76,12 +77,12 @@ static uint64_t deadline(struct vcpu *vcpu)
 /* IA32_TSC_ADJUST follows each change, and a change of it moves the TSC (SDM 3, 18.17.3). */
 static void move_tsc(struct vcpu *vcpu, uint64_t by)
 {
-    uint64_t until = deadline(vcpu);
+    uint64_t until = tsc_deadline(vcpu);
     vcpu->tsc_offset += by;
     vcpu->tsc_adjust += by;
     vmwrite(VMCS_TSC_OFFSET, vcpu->tsc_offset);
     if (until)
-        set_deadline(vcpu, until);
+        set_tsc_deadline(vcpu, until);
 }
 
 static uint64_t apic_base(const struct vcpu *vcpu)
@@ -110,7 +111,7 @@ static bool fixed_value(uint32_t msr, uint64_t *value)
     return false;
 }
 
-static COLD void refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
+static COLD void msr_refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
 {
     struct vm *vm = vcpu->vm;
     if (vm->unknown_msrs++ < UNKNOWN_MSRS_SHOWN)
@@ -126,13 +127,13 @@ static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
     vmx_skip(&vcpu->vmx, REASON_RDMSR);
 }
 
-static NOINLINE void read_other(struct vcpu *vcpu, uint32_t msr)
+static NOINLINE void msr_read_other(struct vcpu *vcpu, uint32_t msr)
 {
     uint64_t value;
     if (lapic_msr_read(&vcpu->lapic, msr, &value) || fixed_value(msr, &value))
         finish_rdmsr(vcpu, value);
     else
-        refuse(vcpu, "RDMSR", msr);
+        msr_refuse(vcpu, "RDMSR", msr);
 }
 
 void exit_rdmsr(struct vcpu *vcpu)
@@ -146,9 +147,9 @@ void exit_rdmsr(struct vcpu *vcpu)
     else if (msr == MSR_APIC_BASE)
         finish_rdmsr(vcpu, apic_base(vcpu));
     else if (msr == MSR_TSC_DEADLINE)
-        finish_rdmsr(vcpu, deadline(vcpu));
+        finish_rdmsr(vcpu, tsc_deadline(vcpu));
     else
-        read_other(vcpu, msr);
+        msr_read_other(vcpu, msr);
 }
 
 void exit_wrmsr(struct vcpu *vcpu)
@@ -158,7 +159,7 @@ void exit_wrmsr(struct vcpu *vcpu)
     uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
 
     if (msr == MSR_TSC_DEADLINE)
-        set_deadline(vcpu, value);
+        set_tsc_deadline(vcpu, value);
     else if (msr == MSR_TSC)
         move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
     else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
@@ -167,7 +168,7 @@ void exit_wrmsr(struct vcpu *vcpu)
              !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
              !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
              !(fixed_value(msr, &fixed) && value == fixed)) {
-        refuse(vcpu, "WRMSR", msr);
+        msr_refuse(vcpu, "WRMSR", msr);
         return;
     }
     vmx_skip(&vcpu->vmx, REASON_WRMSR);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The words of the command line (decision D13). Each is accepted only because it works. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What the emulator answered becomes the guest's state: a fault, a flush, the end of the VM. Called
  * by the exit handlers that emulate, on the slow path. */
 #include "arch/x86/cpu.h"

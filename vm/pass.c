@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/pass.h"
 
 #include "arch/x86/cpu.h"
@@ -26,7 +27,7 @@ void pass_close(struct vcpu *vcpu)
 
 /* With the trap flag the entry wants the single step to be pending in a shadow (SDM 3, 27.3.1.5);
  * it becomes one with the instruction's own. */
-static void arm_instruction(struct vcpu *vcpu)
+static void pass_arm_instruction(struct vcpu *vcpu)
 {
     struct pass *p = &vcpu->pass;
     p->armed = true;
@@ -42,7 +43,7 @@ static void arm_instruction(struct vcpu *vcpu)
 }
 
 /* While NMIs are blocked their window does not open: a short time is all that there is then. */
-static void arm_time(uint64_t ticks)
+static void pass_arm_timer(uint64_t ticks)
 {
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE));
 }
@@ -50,11 +51,11 @@ static void arm_time(uint64_t ticks)
 void pass_arm(struct vcpu *vcpu)
 {
     if (vmread(VMCS_ENTRY_INTERRUPTION_INFO) & EVENT_INFO_VALID)
-        arm_time(0);
+        pass_arm_timer(0);
     else if (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_BY_NMI)
-        arm_time(SHORT_TIME);
+        pass_arm_timer(SHORT_TIME);
     else
-        arm_instruction(vcpu);
+        pass_arm_instruction(vcpu);
     attention_request(&vcpu->vmx.attention, ATTENTION_EVENT); /* the window may have to be closed */
 }
 

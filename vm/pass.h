@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Letting the CPU make one access to write-tracked RAM: that of a page walk to A and D bits, an
  * event's frame, a descriptor's busy bit, an instruction that is not emulated. The page is opened

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Page-modification logging: each vCPU switches its own log on, when it pays the flush that the
  * first slot that logs makes everybody owe (mmu/memslot.c), and off when it finds that nobody wants

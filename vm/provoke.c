@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/provoke.h"
 
 #include "arch/x86/cpu.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Breaking things on purpose, by command-line word, so that tests see what is said about it.
  *

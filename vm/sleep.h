@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Halted vCPUs that have left their pCPU to others. They wait in no run queue, so that nobody looks
  * at them in vain, but in a list of that pCPU: for a message, or for the time of their next event,

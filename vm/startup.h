@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * INIT and start-up IPIs on their way to a vCPU (SDM 3, 9.4.4 and 11.6.1): one word for each vCPU,
  * which the senders and the vCPU change by compare-exchange.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Hardware task switches (SDM 3, chapter 8), which VMX leaves to the hypervisor: each exits after
  * the CPU has found the new TSS and checked the way to it (SDM 3, 26.4.2). What is left is done

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Doorbells, a window and a port for tests; see docs/ABI.md. Called by hypercalls and the bus. */
 #include "vm/test_devices.h"
 
@@ -9,15 +10,15 @@
 
 /* ---- Doorbells ------------------------------------------------------------------------------- */
 
-static void ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
-                 uint64_t value)
+static void test_bell_ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                           uint64_t value)
 {
     struct test_bell *bell = device;
     (void)vcpu, (void)offset, (void)size, (void)value;
     __atomic_fetch_add(&bell->rings, 1, __ATOMIC_RELAXED);
 }
 
-static const struct bus_ops bell_ops = {.name = "test doorbell", .write = ring};
+static const struct bus_ops bell_ops = {.name = "test doorbell", .write = test_bell_ring};
 
 static int64_t doorbell_add(struct vcpu *vcpu, struct call *call)
 {
@@ -100,8 +101,8 @@ static int64_t set_window(struct vcpu *vcpu, struct call *call)
 /* ---- Hypercalls ------------------------------------------------------------------------------ */
 
 /* The buses want their changes one after the other; a removal waits for an epoch. */
-static int64_t locked(struct vcpu *vcpu, struct call *call,
-                      int64_t (*function)(struct vcpu *, struct call *))
+static int64_t call_locked(struct vcpu *vcpu, struct call *call,
+                           int64_t (*function)(struct vcpu *, struct call *))
 {
     struct spinlock *lock = &vcpu->vm->tests.lock;
     epoch_lock(lock, this_cpu());
@@ -112,22 +113,22 @@ static int64_t locked(struct vcpu *vcpu, struct call *call,
 
 int64_t call_doorbell_add(struct vcpu *vcpu, struct call *call)
 {
-    return locked(vcpu, call, doorbell_add);
+    return call_locked(vcpu, call, doorbell_add);
 }
 
 int64_t call_doorbell_remove(struct vcpu *vcpu, struct call *call)
 {
-    return locked(vcpu, call, doorbell_remove);
+    return call_locked(vcpu, call, doorbell_remove);
 }
 
 int64_t call_doorbell_rings(struct vcpu *vcpu, struct call *call)
 {
-    return locked(vcpu, call, doorbell_rings);
+    return call_locked(vcpu, call, doorbell_rings);
 }
 
 int64_t call_window(struct vcpu *vcpu, struct call *call)
 {
-    return locked(vcpu, call, set_window);
+    return call_locked(vcpu, call, set_window);
 }
 
 /* ---- The port -------------------------------------------------------------------------------- */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What guests make on their bus by hypercall, and the port that gives back what it was given. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which events are traced, and the text of what was (lib/trace.h): chosen by `trace=` on the
  * command line or by HC_TRACE, printed when a VM has ended.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The virtualization exception; see the header. */
 #include "vm/ve.h"
 

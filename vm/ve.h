@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * #VE: a guest that asked for it (the VM's word `ve`) handles its own MMIO. Where the CPU can, it
  * delivers the exception itself, without an exit; else we do, by the same rules (SDM 3, 26.5.7;

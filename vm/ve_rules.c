@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rules of #VE; see the header. The area is the guest's to write at any time. Pure. */
 #include "vm/ve_rules.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rules of #VE, the same whoever delivers it (SDM 3, 26.5.7; rule X9): when an access becomes
  * one, what else it becomes, and what the guest reads of it. Called by vm/ve.c. Pure.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How a VM ends, and whom this pCPU works for. */
 #include "vm/vm.h"
 
@@ -30,7 +31,7 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
                                              __ATOMIC_SEQ_CST);
     if (first) {
         va_start(arguments, format);
-        vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
+        vsnprintf(vm->message, sizeof(vm->message), format, arguments);
         va_end(arguments);
     }
     /* A later caller must not return to its guest either, and the first may not be here yet. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A VM and how it ends.
  *
@@ -86,7 +87,7 @@ struct vm {
     bool chose_trace; /* by HC_TRACE */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
-    char sentence[256];
+    char message[256];
     unsigned unknown_msrs;
 };
 
