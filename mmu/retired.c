@@ -72,12 +72,13 @@ static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
 
 /* Forgets an entry of a table that nobody can reach any more. Returns how many others that took as
  * long as. */
-static unsigned disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t spte)
+static unsigned disown(struct mmu_cpu *self, const struct table_walk *w, unsigned level,
+                       uint64_t spte)
 {
     if (spte_is_leaf(spte, level)) {
         self->stats.pages[level - 1]--;
-        if (unlikely(spte & EPT_DIRTY))
-            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
+        if (unlikely(w->logs && spte & EPT_DIRTY))
+            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, w->alias), ept_frames(level));
         return spte & EPT_DIRTY ? 4 : 1;
     }
     if (spte_is_present(spte)) {
@@ -91,6 +92,7 @@ static void begin_freeing(struct table_walk *walk, const struct retired *r)
     walk->level = r->level;
     __atomic_store_n(&walk->top, r->level, __ATOMIC_RELAXED); /* tdp_is_reclaiming() has no lock */
     walk->alias = r->alias;
+    walk->logs = r->logs;
     walk->tables[r->level] = phys_to_virt(r->page);
     walk->index[r->level] = 0;
 }
@@ -122,7 +124,7 @@ static void free_tables(struct mmu *mmu, struct table_walk *w)
             continue;
         }
         uint64_t spte = w->tables[level][w->index[level]++];
-        entries += disown(self, w->alias, level, spte);
+        entries += disown(self, w, level, spte);
         if (spte_is_nonleaf(spte, level)) {
             w->level--;
             w->tables[w->level] = tdp_table(spte);

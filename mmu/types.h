@@ -158,6 +158,7 @@ struct retired {
     alias_t alias;  /* of a table: the first that it covers, or what that means */
     uint32_t level; /* of the table; what it links goes with it. 0: plain pages */
     uint32_t order; /* of those */
+    bool logs;      /* a table: its D bits are for the dirty log, as its slots are still there */
     uint64_t epoch;
 };
 
@@ -184,6 +185,7 @@ struct mmu_walk {
 struct table_walk {
     unsigned top,
         level;     /* of the table, and of the one below it that is freed now; top 0: none is */
+    bool logs;     /* as above */
     alias_t alias; /* of the next entry */
     const uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1];

@@ -24,15 +24,17 @@ static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned fl
 }
 
 /* Cuts off what an entry links. Those who hold the lock shared are in no table then; walkers
- * without a lock see the old tables to the end of their epoch. */
+ * without a lock see the old tables to the end of their epoch. `logs`: the D bits in them count.
+ * Those of a slot that goes away must not, as another slot may be there when they are freed. */
 static void cut_table(struct mmu_cpu *self, const uint64_t *sptep, alias_t alias, unsigned level,
-                      enum debt_reason reason)
+                      enum debt_reason reason, bool logs)
 {
     gfn_t gfn = stolen_strip(&self->mmu->stolen, alias);
     uint64_t old = tdp_exchange(self, gfn, sptep, level, SPTE_NONPRESENT, reason);
     BUG_ON(!spte_is_nonleaf(old, level));
-    tdp_retire(self->mmu,
-               (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1});
+    tdp_retire(
+        self->mmu,
+        (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1, .logs = logs});
 }
 
 /* Its frames are not written through it any more. */
@@ -51,7 +53,7 @@ static inline void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter, 
     if (likely(tdp_drop_usual(self, iter->gfn, iter->sptep, iter->level, iter->old, reason)))
         note_dirty(mmu, iter, iter->old);
     else if (take_table(mmu, iter, flags))
-        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason);
+        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);
     else if (spte_is_leaf(iter->old, iter->level) ||
              (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
         note_dirty(
@@ -109,7 +111,7 @@ void tdp_zap_all(struct mmu *mmu, enum debt_reason reason)
             if (!tdp_reserve(mmu))
                 break;
             cut_table(mmu_self(mmu), &mmu->composite[i], ALIAS(i * ept_frames(level)), level,
-                      reason);
+                      reason, mmu_is_logging(mmu));
         }
         tlb_sync(mmu);
         write_unlock(&mmu->lock);

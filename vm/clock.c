@@ -6,8 +6,8 @@
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
-/* Lets the guest run for at most `ticks` of the TSC before it is left: not at all if a kick has
- * come since the last look at everything. One that comes now sees to that itself. */
+/* Lets the guest run for at most `ticks` TSC ticks, or not at all if a kick is pending. The handler
+ * of a kick that comes after this test sets the timer to 0 itself. */
 static void clock_set_timer(const struct vcpu *vcpu, uint64_t ticks)
 {
     vmx_set_timer(ticks);
@@ -20,12 +20,13 @@ static uint64_t earlier_time(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* Deadlines are absolute, so a guest that makes the timer be armed all the time gains nothing.
+/* Deadlines are absolute TSC values, so a guest that has the timer armed again and again does not
+ * extend them.
  *
- * The preemption timer stands still outside of the guest, and some CPUs do not keep its value. For
- * an event of the guest's own to come in time, and on these CPUs for all deadlines, the timer is
- * armed at each entry, by rearm_timer() in vm/dispatch.c. The other deadlines can be missed by as
- * long as the guest did not run. */
+ * The preemption timer does not count outside of the guest, and some CPUs do not save its value at
+ * an exit. Therefore rearm_timer() in vm/dispatch.c arms it at each entry if the first deadline is
+ * an event of the guest's own, which has to come in time, and on these CPUs in any case. The other
+ * deadlines can be missed by as long as the guest did not run. */
 void clock_arm(struct vcpu *vcpu, uint64_t now)
 {
     uint64_t event = vcpu_next_event(vcpu);
@@ -44,7 +45,8 @@ void clock_rearm(const struct vcpu *vcpu, uint64_t now)
     clock_set_timer(vcpu, vcpu->next_event - now);
 }
 
-/* The guest does not go on if its slice is over. */
+/* If a deadline has passed, such as the end of the slice, the request makes the vCPU leave the
+ * entry loop before it enters the guest again. */
 void vcpu_arm_for_slice(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();

@@ -25,7 +25,7 @@ static unsigned read_number(const char *text)
     return value;
 }
 
-/* True if the line is a result, or the plan of results. */
+/* Returns true if the line is a KTAP result or plan. */
 static bool console_count_result(struct console *console)
 {
     const char *line = console->line;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * MOV to CR0, CR3 and CR4, CLTS and LMSW, where they exit: for the bits that we own always, and
- * with gva_cache=exits for everything that changes what an address means (decision D6, rule C2).
- * What they do is vm/control_rules.h's.
+ * Exits of MOV to and from control registers, of CLTS and of LMSW. A change of a bit that the
+ * hypervisor always owns exits; with gva_cache=exits, so does every change of what an address
+ * translates to (decision D6, rule C2). vm/control_rules.h says what the instructions do.
  */
 #include "arch/x86/cpu.h"
 #include "vm/control_rules.h"
@@ -26,16 +26,17 @@ enum cr_access_type {
     CR_LMSW,
 };
 
-/* Owned always: what must not reach the CPU as the guest wants it, and what decides translations
- * and is hardly ever changed, so that what is kept of an access (mmio/replay.h) need not ask for
- * it. */
+/* Bits that are always owned. For some, the CPU must not get the guest's value. The others decide
+ * translations and hardly ever change; because they are owned, a replay entry (mmio/replay.h) need
+ * not compare them. */
 #define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW | CR0_PG)
 #define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_SHOWN)
 
-/* CPUID shows these, so a change of them has to exit. */
+/* CPUID reflects these bits, so a change of them has to exit. */
 #define CR4_SHOWN (CR4_OSXSAVE | CR4_PKE)
 
-/* Owned with gva_cache=exits: what else a translation depends on, or the TLB. */
+/* Bits that are owned in addition with gva_cache=exits, because translations or the TLB depend on
+ * them. */
 #define CR0_TRANSLATION CR0_WP
 #define CR4_TRANSLATION (CR4_PGE | CR4_PCIDE)
 
@@ -72,7 +73,7 @@ static void control_regs_finish(struct vcpu *vcpu, enum control_effect effect)
         vmx_skip_instruction(&vcpu->vmx);
 }
 
-/* CR8 is bits 7:4 of the task priority. */
+/* CR8 is bits 7:4 of the APIC's task-priority register. */
 static enum control_effect set_cr8(struct vcpu *vcpu, uint64_t value)
 {
     if (value > 15)
@@ -132,7 +133,7 @@ void exit_cr_access(struct vcpu *vcpu)
         effect = mov_to_control_reg(vcpu, &rules, (unsigned)field_get(qualification, CR_NUMBER),
                                     cpu_gpr(cpu, gpr));
         break;
-    case CR_MOV_FROM: /* of CR8; CR3 is read without an exit */
+    case CR_MOV_FROM: /* from CR8 only: a read of CR3 does not exit */
         cpu_set_gpr(cpu, gpr, lapic_read(&vcpu->lapic, LAPIC_TPR) >> 4);
         break;
     case CR_CLTS:

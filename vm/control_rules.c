@@ -8,18 +8,18 @@
      CR0_PG)
 #define CR0_LMSW (CR0_PE | CR0_MP | CR0_EM | CR0_TS)
 
-/* With PAE paging, a change of these reloads the PDPTEs (SDM 3, 4.4.1). */
+/* With PAE paging, a change of one of these bits reloads the PDPTEs (SDM 3, 4.4.1). */
 #define CR0_PDPTE (CR0_CD | CR0_NW | CR0_PG)
 #define CR4_PDPTE (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
 
-/* A change of these flushes the TLB (SDM 3, 4.10.4.1). */
+/* A change of one of these bits flushes the TLB (SDM 3, 4.10.4.1). */
 #define CR4_FLUSH (CR4_PAE | CR4_PGE | CR4_PSE)
 
 #define PCID_MASK     BITS(11, 0)
 #define CR3_NO_FLUSH  BIT(63)
 #define CR3_PDPT      BITS(31, 5)
 #define PDPTE_P       BIT(0)
-#define TSS_BUSY_16   3 /* the type of TR */
+#define TSS_BUSY_16   3 /* the type in TR's access rights */
 #define PDPTE_IGNORED (BITS(4, 3) | BITS(11, 9))
 
 static uint64_t rules_reg(const struct control_rules *r, enum cpu_reg name)
@@ -32,9 +32,9 @@ static void rules_set_reg(const struct control_rules *r, enum cpu_reg name, uint
     cpu_set_reg(r->cpu, name, value);
 }
 
-/* The four PDPTEs come from memory now, if paging is PAE paging with these values. False: one that
- * is present has a reserved bit, which is #GP, and the registers stay. What is no memory reads as
- * all ones. */
+/* Loads the four PDPTEs from memory if these values select PAE paging. Returns false, which is #GP,
+ * if a present PDPTE has a reserved bit set; the registers then stay unchanged. Addresses without
+ * memory read as all ones. */
 static bool load_pdptes(const struct control_rules *r, uint64_t cr0, uint64_t cr3, uint64_t cr4)
 {
     uint64_t usable = BITS(r->maxphyaddr - 1, 12) | PDPTE_IGNORED | PDPTE_P, pdptes[4];
@@ -51,7 +51,8 @@ static bool load_pdptes(const struct control_rules *r, uint64_t cr0, uint64_t cr
     return true;
 }
 
-/* Paging goes on or off while EFER.LME is set: IA-32e mode goes with it (SDM 3, 10.8.5). */
+/* A change of CR0.PG while EFER.LME is set enters or leaves IA-32e mode (SDM 3, 10.8.5). Returns
+ * false if the change is #GP. */
 static bool switch_long_mode(const struct control_rules *r, bool on)
 {
     bool code64 = rules_reg(r, REG_SEG_AR + SEG_CS) & SEG_AR_L;
@@ -87,7 +88,7 @@ enum control_effect control_set_cr0(const struct control_rules *r, uint64_t valu
     return changed & (CR0_PDPTE | CR0_WP) ? CONTROL_FORGET : CONTROL_DONE;
 }
 
-/* Can set PE, but not clear it. */
+/* LMSW can set PE, but not clear it. */
 enum control_effect control_lmsw(const struct control_rules *r, uint16_t word)
 {
     uint64_t cr0 = rules_reg(r, REG_CR0);
@@ -106,7 +107,8 @@ enum control_effect control_set_cr3(const struct control_rules *r, uint64_t valu
     if (!load_pdptes(r, rules_reg(r, REG_CR0), value, cr4))
         return CONTROL_FAULT;
     rules_set_reg(r, REG_CR3, value);
-    /* The cache knows nothing of PCIDs: it forgets even where the TLB may keep (rule C2). */
+    /* Cached walks are not tagged with a PCID, so they are dropped even where the TLB may keep its
+     * entries (rule C2). */
     return keep ? CONTROL_FORGET : CONTROL_FLUSH;
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. Where KVM counts the same, the names are KVM's. */
+/* The counters' names and the report of their values. A counter that KVM has, too, has KVM's
+ * name. */
 #include "vm/counters.h"
 #include "vm/vm.h"
 
@@ -40,7 +41,8 @@ static const char *const names[COUNTER_COUNT] = {
     [COUNTER_POISON_TICKS] = "poison_ticks",
 };
 
-/* The common answer is not counted: it is what remains of all faults. */
+/* The number of faults that were not fixed. Fixed faults, the common case, are not counted: they
+ * are the rest of all faults. */
 static uint64_t not_fixed(const struct mmio_stats *stats)
 {
     uint64_t sum = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* CPUID as a guest sees it: what vm/features.h offers. cpuid_setup() asks for
- * all of it when the VM is made, and an exit takes the answer from there. */
+/* CPUID for guests. cpuid_setup() computes all answers by vm/features.h when the VM is created, and
+ * an exit takes its answer from that table. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
 #include "vm/cpuid_table.h"
@@ -20,7 +20,7 @@ void cpuid_init(void)
     features_setup(&host);
 }
 
-/* What all vCPUs of a VM are told, whatever they do. */
+/* The part of an answer that all vCPUs of a VM have in common. */
 static struct cpuid cpuid_of_vm(const void *context, uint32_t leaf, uint32_t subleaf)
 {
     const struct vm *vm = context;
@@ -58,7 +58,7 @@ void cpuid_update(struct vcpu *vcpu)
 
 /* ---- The exit -------------------------------------------------------------------------------- */
 
-/* CPUID clears the upper halves. */
+/* CPUID clears bits 63:32 of the registers. */
 static ALWAYS_INLINE void cpuid_answer(struct vcpu *vcpu, const struct cpuid *r)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
@@ -69,7 +69,7 @@ static ALWAYS_INLINE void cpuid_answer(struct vcpu *vcpu, const struct cpuid *r)
     vmx_skip(&vcpu->vmx, REASON_CPUID);
 }
 
-/* There is no such leaf, or no such subleaf. */
+/* Answers for a leaf or subleaf that the table does not have. */
 static COLD void cpuid_answer_beyond(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
@@ -79,7 +79,8 @@ static COLD void cpuid_answer_beyond(struct vcpu *vcpu)
     cpuid_answer(vcpu, &r);
 }
 
-/* `entry` is the leaf's first, or another leaf's. */
+/* `entry` is the first entry of the leaf, or an entry of another leaf if the table does not have
+ * this one. */
 static NOINLINE void cpuid_answer_special(struct vcpu *vcpu, const struct cpuid_entry *entry)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
@@ -98,7 +99,8 @@ static NOINLINE void cpuid_answer_special(struct vcpu *vcpu, const struct cpuid_
     cpuid_answer(vcpu, entry->own ? &vcpu->cpuid[entry->own] : &entry->answer);
 }
 
-/* Guests serialise by leaf 0, which is the first in the table. */
+/* Leaf 0, by which guests serialize, is the table's first entry and is answered without a
+ * search. */
 void exit_cpuid(struct vcpu *vcpu)
 {
     const struct cpuid_table *table = &vcpu->vm->cpuid;

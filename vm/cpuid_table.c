@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. */
 #include "vm/cpuid_table.h"
 
 #include "vm/features.h"
 #include "lib/bits.h"
 
-#define LEAVES_MOST    0x40u /* of a range: so `places` tells all of them apart */
+#define LEAVES_MOST    0x40u /* leaves of a range: `places` has a slot for each of them */
 #define SUBLEAVES_MOST 64u
 #define CACHE_TYPE     BITS(4, 0)
 #define LEVEL_TYPE     BITS(15, 8)
 
 enum subleaves {
-    UP_TO_EAX,  /* subleaf 0 says in EAX which is the last */
-    CACHES,     /* until one says in EAX that it is of no type */
-    LEVELS,     /* until one says in ECX that it is of no type */
+    UP_TO_EAX,  /* up to the number that EAX of subleaf 0 contains */
+    CACHES,     /* up to the first one whose type in EAX is 0 */
+    LEVELS,     /* up to the first one whose type in ECX is 0 */
     COMPONENTS, /* 0, 1, and one for each state component */
     FOUR,
 };
 
-/* Leaves with subleaves (SDM 2A, CPUID), and how many of these each vCPU answers by itself. */
+/* Leaves with subleaves (SDM 2A, CPUID), and for how many of the subleaves each vCPU has an answer
+ * of its own. */
 static const struct indexed {
     uint32_t leaf;
     enum subleaves subleaves;
@@ -80,7 +80,8 @@ static void cpuid_table_add(struct cpuid_table *table, const struct cpuid_entry 
         table->left_out++;
 }
 
-/* The subleaves up to the last that has something to say, and the first in any case. */
+/* Adds the first subleaf, and the others up to the last one that is not zero or that each vCPU
+ * answers for itself. */
 static void cpuid_table_add_subleaves(struct cpuid_table *table, cpuid_source_t *source,
                                       const void *context, const struct indexed *rule)
 {

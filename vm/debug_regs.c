@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * MOV to and from the debug registers. DR0 to DR3 and DR6 are the guest's and stay loaded (decision
- * D9), DR7 is in the VMCS. What breakpoints there are is noted here, for the instructions that are
- * executed in software.
+ * Exits of MOV to and from the debug registers. DR0 to DR3 and DR6 contain the guest's values and
+ * stay loaded (decision D9); DR7 is in the VMCS. The enabled breakpoints are copied for the
+ * instructions that are executed in software.
  */
 #include "arch/x86/cpu.h"
 #include "vm/debug_rules.h"
@@ -25,7 +25,8 @@ static void debug_file_store(const struct debug_file *file)
     write_dr6(file->dr6);
 }
 
-/* The short ways know no breakpoints: nothing stays there, and nothing comes there. */
+/* Copies the breakpoints for the emulator. The fast paths do not check breakpoints, so while one is
+ * enabled, their caches are cleared and nothing is added to them. */
 static void breakpoints_update(struct vcpu *vcpu, const struct debug_file *file)
 {
     struct breakpoints *b = &vcpu->mmio.breakpoints;
@@ -50,7 +51,7 @@ void exit_mov_dr(struct vcpu *vcpu)
         vmx_skip_instruction(&vcpu->vmx);
         return;
     }
-    if (vector == VECTOR_DB) /* this one is a fault: its frame has RF set */
+    if (vector == VECTOR_DB) /* #DB by DR7.GD is a fault, so its frame has RF set */
         vmx_retry_instruction(&vcpu->vmx);
     vmx_raise(&vcpu->vmx, (uint8_t)vector, 0);
 }

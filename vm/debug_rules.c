@@ -2,7 +2,6 @@
 #include "vm/debug_rules.h"
 
 #include "arch/x86/reg_bits.h"
-#include "arch/x86/reg_bits.h"
 #include "vmx/event.h"
 
 /* The qualification of MOV DR (SDM 3, table 28-4). */
@@ -17,10 +16,10 @@ static uint64_t debug_reg_read(struct cpu_regs *cpu, const struct debug_file *fi
 {
     if (number < 4)
         return file->address[number];
-    return number & 1 ? cpu_reg(cpu, REG_DR7) : file->dr6; /* 4 and 5 are 6 and 7 */
+    return number & 1 ? cpu_reg(cpu, REG_DR7) : file->dr6; /* DR4 and DR5 are DR6 and DR7 */
 }
 
-/* False: #GP, for the upper half of DR6 and DR7 does not exist. */
+/* Returns false if the write is #GP: bits 63:32 of DR6 and DR7 are reserved. */
 static bool debug_reg_write(struct cpu_regs *cpu, struct debug_file *file, unsigned number,
                             uint64_t value)
 {
@@ -33,7 +32,7 @@ static bool debug_reg_write(struct cpu_regs *cpu, struct debug_file *file, unsig
     if (number & 1)
         cpu_set_reg(cpu, REG_DR7, (value & DR7_WRITABLE) | DR7_ONES);
     else
-        file->dr6 = value; /* the CPU itself knows which bits are fixed */
+        file->dr6 = value; /* the CPU corrects fixed bits when DR6 is loaded */
     return true;
 }
 

@@ -10,15 +10,15 @@
 
 #define EXTENDED_MAX 0x80000008u
 
-/* What follows from the vCPU's state, beside the table. */
+/* Bits and fields that follow from the state of the vCPU or VM, not from the table. */
 #define LEAF1_ECX_OSXSAVE BIT(27)
 #define LEAF1_EDX_APIC    BIT(9)
-#define LEAF1_EDX_SEVERAL BIT(28) /* EBX says how many logical processors */
+#define LEAF1_EDX_SEVERAL BIT(28) /* HTT: EBX has the number of logical processors */
 #define LEAF7_ECX_OSPKE   BIT(4)
 
 #define LEAF4_EAX_TYPE      BITS(4, 0)
 #define LEAF4_EAX_CACHE     BITS(13, 0)
-#define LEAF4_EAX_CORES     BITS(31, 26) /* APIC IDs of the package, less 1 */
+#define LEAF4_EAX_CORES     BITS(31, 26) /* number of APIC IDs in the package, less 1 */
 #define LEAFB_ECX_THREAD    (1u << 8)
 #define LEAFB_ECX_CORE      (2u << 8)
 #define LEAFD_ECX_ALIGN     BIT(1)
@@ -34,8 +34,8 @@
 
 static struct feature_host host;
 static uint64_t xcr0_offered, cr4_offered;
-static struct cpuid components[COMPONENTS]; /* of leaf 0xd, each that is offered */
-static bool offered[FEATURES_MAX];          /* by their place in the table */
+static struct cpuid components[COMPONENTS]; /* subleaves of leaf 0xd for offered components */
+static bool offered[FEATURES_MAX];          /* by index in feature_table */
 
 /* ---- What is offered ------------------------------------------------------------------------- */
 
@@ -45,7 +45,7 @@ static uint32_t *cpuid_register_of(struct cpuid *r, enum cpuid_register reg)
     return registers[reg];
 }
 
-/* As the host answers, or nothing where it has no such leaf. */
+/* The host's answer, or zeros if the host has no such leaf. */
 static struct cpuid host_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     uint32_t max = host.cpuid(leaf & CPUID_LEAF_EXTENDED, 0).eax;
@@ -62,8 +62,8 @@ static bool feature_is_available(const struct feature *feature)
            (host.compaction || !feature->compacts) && !(feature->xcr0 & ~xcr0_offered);
 }
 
-/* All that the table knows and the host describes; some hosts count one that they do not describe
- * (docs/EMULATOR-GAPS.md). */
+/* The state components that the table knows and the host describes. Some hosts have a bit for a
+ * component that they do not describe (docs/EMULATOR-GAPS.md). */
 static uint64_t components_offered(void)
 {
     const uint64_t known = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU;
@@ -74,7 +74,7 @@ static uint64_t components_offered(void)
     return xcr0_is_valid(xcr0, xcr0) ? xcr0 : xcr0 & ~XCR0_AVX512;
 }
 
-/* So that no exit executes CPUID in the host. */
+/* Records the size and offset of each component, so that no exit executes CPUID in the host. */
 static void record_components(void)
 {
     for (unsigned n = COMPONENT_FIRST; n < COMPONENTS; n++) {
@@ -125,7 +125,7 @@ const struct feature *features_msr(uint32_t msr)
 
 /* ---- The leaves ------------------------------------------------------------------------------ */
 
-/* The bits of the table alone. */
+/* The bits of a leaf that come from the table. */
 static struct cpuid features_of(uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid r = {0};
@@ -147,7 +147,8 @@ static struct cpuid cpuid_leaf1(const struct feature_vm *vm)
     return r;
 }
 
-/* A VM is one package of cores with one thread and caches of their own. */
+/* A VM is one package of cores, each of which has one thread and its own caches. Returns the number
+ * of APIC ID bits that tell the cores apart. */
 static unsigned package_bits(const struct feature_vm *vm)
 {
     unsigned bits = 0;
@@ -192,9 +193,9 @@ static uint32_t component_aligned(uint32_t end, const struct cpuid *component)
     return aligns ? (end + COMPONENTS_ALIGN - 1) & ~(COMPONENTS_ALIGN - 1) : end;
 }
 
-/* The bytes that XSAVE needs for a set of components, or with `compacted` XSAVEC and XSAVES (SDM 1,
- * 13.4.2 and 13.4.3). Worked out from each: what the host says of all of them counts some that are
- * not offered, or not there (docs/EMULATOR-GAPS.md). */
+/* The size in bytes of XSAVE's area for a set of components; with `compacted`, that of XSAVEC and
+ * XSAVES (SDM 1, 13.4.2 and 13.4.3). The size is computed from the single components, because the
+ * host's totals count some that are not offered or do not exist (docs/EMULATOR-GAPS.md). */
 static uint32_t area_size(uint64_t set, bool compacted)
 {
     uint32_t end = XSAVE_HEADER_END;
@@ -220,14 +221,14 @@ static struct cpuid xsave_leaf(uint32_t subleaf)
     return subleaf == 1 ? features_of(CPUID_LEAF_XSAVE, 1) : components[subleaf];
 }
 
-/* The TSC is the crystal: that is what the APIC's timer counts (SDM 3, 11.5.4). All zero, not
- * enumerated, for a rate that the register cannot hold. */
+/* The TSC is presented as the core crystal clock, which the APIC's timer counts (SDM 3, 11.5.4). A
+ * rate that the register cannot hold is not enumerated: all registers are zero. */
 static struct cpuid cpuid_tsc_clock(const struct feature_vm *vm)
 {
     return vm->tsc_hz >> 32 ? (struct cpuid){0} : (struct cpuid){1, 1, (uint32_t)vm->tsc_hz, 0};
 }
 
-/* Of the linear addresses 48 bits: five-level paging is not offered. */
+/* Linear addresses have 48 bits, because five-level paging is not offered. */
 static struct cpuid cpuid_address_sizes(void)
 {
     struct cpuid r = host_cpuid(EXTENDED_MAX, 0);
@@ -250,7 +251,7 @@ static struct cpuid extended_leaf(uint32_t leaf)
         uint32_t max = host.cpuid(leaf, 0).eax;
         return (struct cpuid){.eax = max < EXTENDED_MAX ? max : EXTENDED_MAX};
     }
-    case 0x80000002 ... 0x80000004: /* the name */
+    case 0x80000002 ... 0x80000004: /* the brand string */
     case 0x80000006:                /* the second-level cache */
         return host_cpuid(leaf, 0);
     case EXTENDED_MAX:
@@ -301,7 +302,7 @@ static void own_leaf1(const struct feature_vcpu *vcpu, struct cpuid *r)
         r->edx &= ~(uint32_t)LEAF1_EDX_APIC;
 }
 
-/* How much XSAVE needs for what the guest has switched on. IA32_XSS is 0. */
+/* The size of XSAVE's area for the components that the guest has enabled. IA32_XSS is 0. */
 static void own_xsave_leaf(const struct feature_vcpu *vcpu, uint32_t subleaf, struct cpuid *r)
 {
     if (subleaf == 0 && r->eax)

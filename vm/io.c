@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * IN and OUT. The exit qualification says all of such an instruction, so a few of them are kept
- * with the device that they led to, for as long as the port bus does not change.
+ * Exits of IN and OUT. The exit qualification describes such an instruction completely, so for a
+ * few of them vcpu->ports keeps the device, for as long as the port bus does not change.
  */
 #include "vm/io.h"
 #include "lib/assert.h"
@@ -10,11 +10,11 @@
 
 static uint64_t with_low_bytes(uint64_t old, uint64_t value, uint64_t mask)
 {
-    uint64_t keep = mask == 0xffffffff ? 0 : ~mask; /* 32 bits clear the upper half */
+    uint64_t keep = mask == 0xffffffff ? 0 : ~mask; /* 32-bit results clear bits 63:32 */
     return (old & keep) | (value & mask);
 }
 
-/* It is complete, and may have met breakpoints. */
+/* Completes the instruction, and raises #DB for I/O breakpoints that it has met. */
 static void io_finish(struct vcpu *vcpu, uint64_t port, unsigned size)
 {
     struct mmio_vcpu *v = &vcpu->mmio;
@@ -59,7 +59,7 @@ static NOINLINE void io_read_known(struct vcpu *vcpu, const struct known_port *k
     *rax = with_low_bytes(*rax, value, k->mask);
 }
 
-/* RIP goes first, so that the device's write is the last thing to do. */
+/* RIP advances first, so that the device's write comes last and can be a tail call. */
 void exit_io(struct vcpu *vcpu)
 {
     uint64_t qualification =

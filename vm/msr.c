@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The MSRs of a guest: its own, used without an exit, a few with a fixed value, and #GP for the
- * rest. */
+/* A guest's MSRs. Most of them are its own and are used without an exit; a few are emulated or have
+ * a fixed value; any other one is #GP. */
 #include "arch/x86/cpu.h"
 #include "vm/exits.h"
 #include "vm/features.h"
@@ -16,12 +16,12 @@
 #define MSR_DEBUGCTL       0x1d9
 #define MSR_TSC_DEADLINE   0x6e0
 #define APIC_BASE_BSP      BIT(8)       /* bootstrap processor */
-#define APIC_BASE_MODE     BITS(11, 10) /* may be changed; the rest is fixed */
+#define APIC_BASE_MODE     BITS(11, 10) /* can be changed; the other bits are fixed */
 #define MISC_ENABLE_GUEST  BIT(0)       /* fast strings */
 #define UNKNOWN_MSRS_SHOWN 8
 
-/* The same for every guest that has them; writing the value that is there is allowed, another is
- * #GP. */
+/* MSRs with a fixed value, for guests that have them. Writing this value is allowed; writing
+ * another one is #GP. */
 static const struct {
     uint32_t msr;
     uint64_t value;
@@ -31,7 +31,7 @@ static const struct {
     {MSR_DEBUGCTL, 0},     {MSR_XSS, 0}, /* no supervisor component is offered */
 };
 
-/* IA32_EFER is the guest's to read; what it writes is checked. */
+/* Reads of IA32_EFER do not exit; writes do, because the value has to be checked. */
 static void pass_msr(struct vcpu *vcpu, uint32_t msr)
 {
     if (msr == MSR_EFER)
@@ -58,7 +58,8 @@ static bool has_tsc_adjust(void)
     return features_msr(MSR_TSC_ADJUST);
 }
 
-/* The APIC's timer counts the host's TSC. A deadline that has passed is now. */
+/* Converts the deadline to the host's TSC, which the APIC's timer counts. A deadline that has
+ * passed becomes the present time. */
 static void set_tsc_deadline(struct vcpu *vcpu, uint64_t deadline)
 {
     uint64_t host = rdtsc(), now = host + vcpu->tsc_offset;
@@ -74,7 +75,8 @@ static uint64_t tsc_deadline(struct vcpu *vcpu)
     return host ? host + vcpu->tsc_offset : 0;
 }
 
-/* IA32_TSC_ADJUST follows each change, and a change of it moves the TSC (SDM 3, 18.17.3). */
+/* Moves the guest's TSC and IA32_TSC_ADJUST by the same amount: a write to either one changes both
+ * (SDM 3, 18.17.3). */
 static void move_tsc(struct vcpu *vcpu, uint64_t by)
 {
     uint64_t until = tsc_deadline(vcpu);

@@ -25,8 +25,8 @@ void pass_close(struct vcpu *vcpu)
     vmx_update_extra_work(&vcpu->vmx);
 }
 
-/* With the trap flag the entry wants the single step to be pending in a shadow (SDM 3, 27.3.1.5);
- * it becomes one with the instruction's own. */
+/* If RFLAGS.TF is set, an entry with blocking by MOV SS requires a pending single-step trap (SDM 3,
+ * 27.3.1.5). It becomes one with the trap that the instruction itself causes. */
 static void pass_arm_instruction(struct vcpu *vcpu)
 {
     struct pass *p = &vcpu->pass;
@@ -42,7 +42,8 @@ static void pass_arm_instruction(struct vcpu *vcpu)
     vcpu->vmx.windows = true;
 }
 
-/* While NMIs are blocked their window does not open: a short time is all that there is then. */
+/* Limits the next run by the preemption timer: to the delivery of an event, or to a short time
+ * while NMIs are blocked, when their window does not open. */
 static void pass_arm_timer(uint64_t ticks)
 {
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE));
@@ -56,7 +57,8 @@ void pass_arm(struct vcpu *vcpu)
         pass_arm_timer(SHORT_TIME);
     else
         pass_arm_instruction(vcpu);
-    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT); /* the window may have to be closed */
+    /* NMI-window exiting may have to be switched off. */
+    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
 }
 
 void pass_exit(struct vcpu *vcpu, uint32_t reason)

@@ -6,7 +6,8 @@
 
 struct sleepers sleepers[CPUS_MAX];
 
-/* Claims the vCPU for whoever asks first: the number of its pCPU and 1 more, or 0. */
+/* Claims a sleeping vCPU; only the first caller succeeds. Returns the number of its pCPU + 1, or 0
+ * if it does not sleep or is claimed already. */
 static uint32_t sleeper_claim(struct vcpu *vcpu)
 {
     return __atomic_exchange_n(&vcpu->sched.asleep, 0, __ATOMIC_SEQ_CST);
@@ -30,7 +31,8 @@ static void sleeper_unlink(struct sleepers *here, struct vcpu *vcpu)
     sleepers_set_next(here);
 }
 
-/* With the lock, nobody else can take it off the list: it stays what it is. */
+/* While this function holds the lock, another CPU may claim the vCPU, but cannot take it off the
+ * list. */
 void sleep_add(struct vcpu *vcpu)
 {
     struct sleepers *here = &sleepers[this_cpu()];
@@ -61,7 +63,8 @@ void sleep_end(struct vcpu *vcpu)
     sched_add(vcpu);
 }
 
-/* One that is due by then, and that nobody else wakes. */
+/* Claims a vCPU that is due by `until`, and takes it off the list. Returns NULL if there is
+ * none. */
 static struct vcpu *sleeper_take(struct sleepers *here, uint64_t until)
 {
     spin_lock(&here->lock);

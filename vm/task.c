@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The switch itself, in the order of SDM 3, 8.3; see vm/task.h. */
+/* The task switch itself, in the order of SDM 3, 8.3; see vm/task.h. */
 #include "vm/task.h"
 
 #include "lib/string.h"
@@ -10,15 +10,15 @@
 #define ERROR_SELECTOR 0xfffcu
 #define ERROR_EXT      1u
 
-/* In the second byte of access rights that a descriptor has, at offset 5. */
+/* Bits of the byte of a descriptor that has the low byte of its access rights, at offset 5. */
 #define DESCRIPTOR_RIGHTS   5u
 #define DESCRIPTOR_ACCESSED 0x01u
 #define DESCRIPTOR_BUSY     0x02u
 
 /* Access rights, as in the VMCS. */
-#define AR_DESCRIPTOR 0xf0ffu /* what of them a descriptor holds */
-#define AR_WRITABLE   0x2u    /* of data; of code: readable */
-#define AR_CONFORMING 0x4u    /* of code; of data: expands down */
+#define AR_DESCRIPTOR 0xf0ffu /* the bits that a descriptor contains */
+#define AR_WRITABLE   0x2u    /* of a data segment; of a code segment: readable */
+#define AR_CONFORMING 0x4u    /* of a code segment; of a data segment: expands down */
 #define AR_CODE       0x8u
 #define AR_BUSY_TSS16 0x83u
 #define AR_BUSY_TSS32 0x8bu
@@ -36,12 +36,12 @@
 #define TRAP_OFFSET  0x64u
 #define TSS_MAX      0x68u
 
-/* Where things stand in a TSS (SDM 3, figures 8-2 and 8-10). */
+/* The offsets of fields in a TSS (SDM 3, figures 8-2 and 8-10). */
 struct layout {
-    uint8_t width; /* of registers: 2 or 4 bytes */
+    uint8_t width; /* of a register, in bytes: 2 or 4 */
     uint8_t eip, eflags, gpr, ldt;
-    uint8_t segments[SEG_COUNT]; /* 0: none */
-    uint8_t saved_end;           /* what is saved goes from EIP to here */
+    uint8_t segments[SEG_COUNT]; /* 0: this TSS has no such field */
+    uint8_t saved_end;           /* end of the saved state, which begins at EIP */
     uint8_t size;
 };
 
@@ -77,17 +77,17 @@ struct switching {
     const struct task_request *request;
     const struct task_memory *memory;
     const struct layout *layout; /* of the new TSS */
-    struct task_segment tss;     /* what TR becomes */
+    struct task_segment tss;     /* the new value of TR */
     uint16_t code;               /* the selector of the new CS */
     struct task_outcome outcome;
 };
 
 static const struct layout *layout_of(uint32_t rights)
 {
-    return rights & AR_CODE ? &layout32 : &layout16; /* bit 3 of the type */
+    return rights & AR_CODE ? &layout32 : &layout16; /* bit 3 of the type: a 32-bit TSS */
 }
 
-/* The old task goes on after the new one, and stays busy. */
+/* In a nested switch, the old task continues after the new one, and stays busy. */
 static bool is_nested(const struct switching *s)
 {
     return s->request->source == TASK_CALL || s->request->source == TASK_GATE;
@@ -115,7 +115,8 @@ static bool task_memory_done(struct switching *s, bool ok)
 
 /* ---- Descriptors ----------------------------------------------------------------------------- */
 
-/* Where a selector's descriptor is, in *address. False: in no table, or beyond its end. */
+/* Stores the address of a selector's descriptor in *address. Returns false if there is no such
+ * table, or if the descriptor is beyond the limit of the table. */
 static bool descriptor_locate(const struct task_cpu *cpu, uint16_t selector, uint32_t *address)
 {
     bool local = selector & SELECTOR_TI;
@@ -140,7 +141,7 @@ static struct task_segment descriptor_parse(uint16_t selector, const uint32_t wo
     };
 }
 
-/* Reads the descriptor of a selector that is not null; #TS where there is none. */
+/* Reads the descriptor of a selector that is not null. If there is none, the fault is #TS. */
 static bool descriptor_fetch(struct switching *s, uint16_t selector, struct task_segment *segment)
 {
     uint32_t address, words[2];
@@ -189,7 +190,7 @@ static uint32_t tss_get(const uint8_t *image, unsigned offset, unsigned width)
     return value;
 }
 
-/* The CPU has checked all this before the exit; but others can change the table since. */
+/* The CPU has checked all this before the exit, but other CPUs can have changed the table since. */
 static bool find_new_tss(struct switching *s)
 {
     uint16_t selector = s->request->selector;
@@ -215,7 +216,8 @@ static bool descriptor_check(struct switching *s, uint16_t selector)
                             s->memory->check(s->memory->context, address + DESCRIPTOR_RIGHTS, 1));
 }
 
-/* Whether all that is written later can be: faults now are the old task's. */
+/* Checks that everything that is written later can be written, because a fault at this point is one
+ * of the old task. */
 static bool task_check(struct switching *s, const struct layout *old)
 {
     const struct task_memory *m = s->memory;
@@ -244,7 +246,7 @@ static bool task_save_old(struct switching *s, const struct layout *old)
 
     if (s->request->source == TASK_IRET)
         eflags &= ~(uint32_t)EFLAGS_NT;
-    /* What stands between the selectors is reserved, and stays. */
+    /* The reserved fields between the selectors keep their values. */
     if (!task_memory_done(s, m->read(m->context, address, image + old->eip, size)))
         return false;
     memcpy(image + old->eip, &cpu->eip, old->width);
@@ -257,7 +259,8 @@ static bool task_save_old(struct switching *s, const struct layout *old)
     return task_memory_done(s, m->write(m->context, address, image + old->eip, size));
 }
 
-/* The busy bits, the link back, and the old task's state: what others can see of it. */
+/* Writes what others can see of the switch: the busy bits, the link to the old task, and the old
+ * task's state. */
 static bool task_leave_old(struct switching *s, const struct layout *old)
 {
     const struct task_memory *m = s->memory;
@@ -276,7 +279,7 @@ static bool task_leave_old(struct switching *s, const struct layout *old)
 
 /* ---- The new task ---------------------------------------------------------------------------- */
 
-/* A register whose selector is there, and nothing behind it. */
+/* A segment register with a selector, but without a descriptor. */
 static struct task_segment segment_unusable(uint16_t selector)
 {
     return (struct task_segment){.selector = selector, .rights = SEG_AR_UNUSABLE};
@@ -287,8 +290,8 @@ static struct task_segment segment_v8086(uint16_t selector)
     return (struct task_segment){selector, AR_V8086, 0xffff, (uint64_t)selector << 4};
 }
 
-/* Until CS is loaded, its RPL is still the CPL, and what it was in virtual-8086 mode is nothing
- * that protected mode has. */
+/* Until CS is loaded, the RPL of its selector stays the CPL. Access rights of virtual-8086 mode are
+ * replaced, because they are not valid in protected mode. */
 static void keep_code(struct task_segment *cs, unsigned cpl, bool was_v8086)
 {
     cs->selector = (uint16_t)((cs->selector & ~SELECTOR_RPL) | cpl);
@@ -296,13 +299,13 @@ static void keep_code(struct task_segment *cs, unsigned cpl, bool was_v8086)
         cs->rights = AR_CODE_R3;
 }
 
-/* The registers, and the segment registers by their selectors. */
+/* Loads the new task's registers, and the selectors of its segment registers. */
 static void task_load_new(struct switching *s, const uint8_t *image)
 {
     struct task_cpu *cpu = s->cpu;
     const struct layout *new = s->layout;
     bool was_v8086 = cpu->eflags & EFLAGS_VM;
-    uint32_t high = new->width == 2 ? 0xffff0000 : 0; /* as CPUs that knew 16-bit tasks did */
+    uint32_t high = new->width == 2 ? 0xffff0000 : 0; /* as CPUs with 16-bit tasks did */
 
     cpu->tr = s->tss;
     cpu->dr7 &= ~(uint64_t)DR7_LOCAL;
@@ -361,7 +364,7 @@ static bool check_stack(struct switching *s, const struct task_segment *ss, unsi
     return ss->rights & SEG_AR_P || task_fault(s, VECTOR_SS, ss->selector & ERROR_SELECTOR);
 }
 
-/* Together, because a CPU whose CS and SS disagree about the CPL can't be entered. */
+/* CS and SS are loaded together, because VM entry fails if they disagree about the CPL. */
 static bool load_code_and_stack(struct switching *s)
 {
     struct task_segment *segments = s->cpu->segments, cs, ss;
@@ -387,7 +390,7 @@ static bool load_data(struct switching *s, unsigned which, unsigned cpl)
         return false;
     bool conforming = (segment.rights & (AR_CODE | AR_CONFORMING)) == (AR_CODE | AR_CONFORMING);
     if (!(segment.rights & SEG_AR_S) ||
-        (segment.rights & (AR_CODE | AR_WRITABLE)) == AR_CODE || /* code that can't be read */
+        (segment.rights & (AR_CODE | AR_WRITABLE)) == AR_CODE || /* execute-only code */
         (!conforming &&
          (segment_dpl(&segment) < cpl || segment_dpl(&segment) < (selector & SELECTOR_RPL))))
         return task_invalid_tss(s, selector);
@@ -415,7 +418,7 @@ static bool load_segments(struct switching *s)
     return true;
 }
 
-/* Of an exception, onto the new task's stack: as wide as its TSS. */
+/* Pushes an exception's error code onto the new task's stack, with the width of the new TSS. */
 static bool push_error_code(struct switching *s)
 {
     struct task_cpu *cpu = s->cpu;

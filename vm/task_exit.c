@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The exit by a task switch: brings the registers of vm/task.h from the VMCS and back, and gives
- * it the guest's memory as the CPU itself would access it.
+ * Exits by task switches: copies the registers between the VMCS and vm/task.h, and gives vm/task.c
+ * access to the guest's memory like the CPU's own.
  */
 #include "arch/x86/cpu.h"
 #include "vm/exits.h"
@@ -16,13 +16,13 @@
 
 #define SOURCE   BITS(31, 30)
 #define SELECTOR BITS(15, 0)
-#define ATTEMPTS 16 /* where other CPUs keep changing the page tables */
+#define ATTEMPTS 16 /* if other CPUs keep changing the page tables */
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
 struct accessor {
     struct vcpu *vcpu;
-    enum mmio_outcome outcome; /* of what has failed */
+    enum mmio_outcome outcome; /* of the access that has failed */
 };
 
 static bool task_no_memory(struct accessor *a, gpa_t gpa, uint32_t access, int error)
@@ -41,8 +41,8 @@ static bool task_no_memory(struct accessor *a, gpa_t gpa, uint32_t access, int e
     return false;
 }
 
-/* Finds the one or two pages of an access. Accesses to system structures are the supervisor's,
- * whoever caused them, and RFLAGS.AC does not help with SMAP (SDM 3, 4.6.1). */
+/* Translates an access to one or two pages. Accesses to system structures are supervisor accesses
+ * at any CPL, and RFLAGS.AC does not exempt them from SMAP (SDM 3, 4.6.1). */
 static bool task_translate(struct accessor *a, uint32_t address, unsigned size, bool write,
                            unsigned cpl, struct fragment fragments[2])
 {
@@ -57,8 +57,8 @@ static bool task_translate(struct accessor *a, uint32_t address, unsigned size, 
     } while (a->outcome == MMIO_REENTER && --attempts);
     if (a->outcome == MMIO_REENTER)
         a->outcome = mmio_end(mmio, MMIO_END_TABLES, GPA(address),
-                              "the page tables never rest during a task switch",
-                              "do not change them without end");
+                              "the page tables kept changing during a task switch",
+                              "do not change them all the time");
     return a->outcome == MMIO_DONE;
 }
 
@@ -100,7 +100,8 @@ static bool task_write(void *context, uint32_t address, const void *bytes, unsig
     return task_push(context, address, bytes, size, 0);
 }
 
-/* The root has to allow it, too: what is there is written again, by nobody else's leave. */
+/* Translates the access as a write, and reads a byte of each page, so that the check fails where
+ * there is no memory. */
 static bool task_check_write(void *context, uint32_t address, unsigned size)
 {
     struct accessor *a = context;
@@ -116,7 +117,7 @@ static bool task_check_write(void *context, uint32_t address, unsigned size)
     return true;
 }
 
-/* By the aligned word of four bytes that has the byte. */
+/* Changes the byte by a compare-exchange of the four aligned bytes that contain it. */
 static bool task_change(void *context, uint32_t address, uint8_t clear, uint8_t set)
 {
     struct accessor *a = context;
@@ -223,8 +224,8 @@ static bool is_software(const struct event *event)
            event->type == EVENT_PRIVILEGED_EXCEPTION;
 }
 
-/* What asked for the switch: an instruction, behind which the old task goes on, or an event, whose
- * delivery it is. */
+/* The cause of the switch: an instruction, after which the old task continues later, or an event,
+ * which the switch delivers. */
 static struct task_request request_of(struct vcpu *vcpu, struct task_cpu *cpu)
 {
     uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
@@ -245,8 +246,8 @@ static struct task_request request_of(struct vcpu *vcpu, struct task_cpu *cpu)
     return request;
 }
 
-/* The event has been delivered, and an IRET is over. Nothing of what was blocked before is, but
- * NMIs in the handler of one. */
+/* The event has been delivered or the instruction has completed, so blocking by STI and by MOV SS
+ * ends. Blocking by NMI ends if the instruction was IRET. */
 static void end_blocking(enum task_source source)
 {
     uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~INTERRUPT_SHADOW;
@@ -277,7 +278,7 @@ void exit_task_switch(struct vcpu *vcpu)
         vcpu->vmx.pending.requeue.valid = false;
         vmx_raise_debug(&vcpu->vmx, DEBUG_TASK_SWITCH);
         return;
-    case TASK_FAULT: /* where an event was delivered, this may make a double fault of it */
+    case TASK_FAULT: /* during an event's delivery, this may become #DF */
         vmx_raise(&vcpu->vmx, outcome.vector, outcome.error_code);
         return;
     case TASK_MEMORY:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Doorbells, a window and a port for tests; see docs/ABI.md. Called by hypercalls and the bus. */
+/* Doorbells, a window and a port for tests; see docs/ABI.md. Hypercalls and the bus call them. */
 #include "vm/test_devices.h"
 
 #include "arch/x86/this_cpu.h"
@@ -30,7 +30,7 @@ static int64_t doorbell_add(struct vcpu *vcpu, struct call *call)
         id++;
     if (id == BUS_DOORBELLS)
         return -ENOSPC;
-    /* It counts from the moment that it is there. */
+    /* The doorbell counts from the moment that it is on the bus. */
     bells[id] = (struct test_bell){.bell = {.address = call->rbx,
                                             .length = (unsigned)call->rcx,
                                             .data = call->rdx,
@@ -100,7 +100,8 @@ static int64_t set_window(struct vcpu *vcpu, struct call *call)
 
 /* ---- Hypercalls ------------------------------------------------------------------------------ */
 
-/* The buses want their changes one after the other; a removal waits for an epoch. */
+/* Serializes the changes of the buses, which their functions require. A removal waits for an epoch,
+ * so other CPUs must be able to pass one while they wait for the lock. */
 static int64_t call_locked(struct vcpu *vcpu, struct call *call,
                            int64_t (*function)(struct vcpu *, struct call *))
 {

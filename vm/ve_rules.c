@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The rules of #VE; see the header. The area is the guest's to write at any time. Pure. */
+/* The rules of #VE; see vm/ve_rules.h. The guest can write to the area at any time. Pure. */
 #include "vm/ve_rules.h"
 
 #include "vmx/vmx.h"
