@@ -1,7 +1,8 @@
-# eptvisor: `make run` boots it and shows what it does, `make test` proves it, `make help` lists
-# what else there is: the targets with a sentence behind `##`.
+# SPDX-License-Identifier: MIT
+# eptvisor: `make run` boots it and shows what it does, `make test` tests it, and `make help` lists
+# all targets that have a description after `##`.
 #
-# Everything is built below build/; nothing outside it is written.
+# Everything is built below build/; nothing outside of it is written.
 
 B := build
 Q := $(if $(V),,@)
@@ -10,9 +11,9 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
 
-# ---- What is built from what ------------------------------------------------------------------
-# A pure file compiles freestanding and hosted. The others include a header whose instructions only
-# ring 0 has, contain such instructions, or stand for the C library (lib/freestanding/).
+# ---- Sources ----------------------------------------------------------------------------------
+# A pure file compiles freestanding and hosted. The other files include a header with privileged
+# instructions, contain such instructions, or replace the C library (lib/freestanding/).
 LAYERS := $(shell cat tools/layers.txt)
 SRC_C  := $(foreach d,$(LAYERS) lib/freestanding,$(wildcard $(d)/*.c))
 SRC_S  := $(foreach d,$(LAYERS),$(wildcard $(d)/*.S))
@@ -42,7 +43,8 @@ LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --buil
 .PHONY: all
 all: $(B)/eptvisor.elf $(B)/eptvisor32.elf guests ## build the image and the guests
 
-# On the way of each exit a frame pointer is three instructions; a backtrace leaves this file out.
+# A frame pointer would cost each exit three instructions; backtraces skip the functions of this
+# file.
 $(B)/obj/vm/dispatch.o: CFLAGS += -fomit-frame-pointer
 
 $(B)/obj/%.o: %.c
@@ -53,21 +55,22 @@ $(B)/obj/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -I. -g -MMD -MP -c $< -o $@
 
-# The screen's font is taken from the build machine.
+# The screen's font comes from the GRUB that is installed on the build machine.
 GRUB_FONT := /usr/share/grub/unicode.pf2
 vpath font.c $(B)
 $(B)/font.c: tools/font.py | deps-base
 	@mkdir -p $(@D)
 	$(Q)$(PYTHON) tools/font.py $(GRUB_FONT) > $@
 
-# Linked twice: the second time with the table of the first one's symbols, behind all code.
+# The image is linked twice: the second time with the table of the first one's symbols, after all
+# code, so that addresses do not change.
 $(B)/eptvisor.elf: $(OBJS) linker.ld tools/symbols.awk
 	$(Q)ld $(LDFLAGS) $(OBJS) -o $(B)/nosymbols.elf
 	$(Q)nm -n $(B)/nosymbols.elf | awk -f tools/symbols.awk > $(B)/symbols.S
 	$(Q)$(CC) -c $(B)/symbols.S -o $(B)/symbols.o
 	$(Q)ld $(LDFLAGS) $(OBJS) $(B)/symbols.o -o $@
 
-# `qemu -kernel` loads multiboot images only if they call themselves 32-bit.
+# `qemu -kernel` loads a multiboot image only if it is an ELF32 file.
 $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 	$(Q)objcopy -O elf32-i386 $< $@
 
@@ -75,8 +78,8 @@ $(B)/eptvisor32.elf: $(B)/eptvisor.elf
 UNIT_SRC   := $(wildcard tests/unit/*.c tests/unit/*/*.c)
 UNIT_MAIN  := $(foreach f,$(UNIT_SRC),$(if $(filter test_%,$(notdir $(f))),$(f)))
 UNIT_TESTS := $(addprefix $(B)/unit/,$(basename $(notdir $(UNIT_MAIN))))
-# What the tests share is in the library too, so each program takes from it what it needs; it comes
-# first, since it stands for the files that talk to the machine.
+# Code that the tests share is also in the library, so that each program links only what it needs.
+# It comes first, because it replaces the files that use the machine.
 UNIT_SHARED := $(filter-out $(UNIT_MAIN),$(UNIT_SRC))
 HOST_OBJS  := $(UNIT_SHARED:%.c=$(B)/host/%.o) $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o
 

@@ -1,12 +1,14 @@
-/* What a starting CPU is given, and how it says how far it has come; for C and assembly. */
+/* SPDX-License-Identifier: MIT */
+/* The data that a starting CPU gets, and the stages by which it reports its progress; for C and
+ * assembly. */
 #pragma once
 
-/* How far a CPU came, as far as the one that woke it can know. */
-#define AP_STAGE_WOKEN 0 /* INIT and start-up IPIs were sent; no sign of life */
+/* The progress of a starting CPU, as the CPU that wakes it sees it. */
+#define AP_STAGE_WOKEN 0 /* INIT and start-up IPIs were sent; no sign of life yet */
 #define AP_STAGE_FLAT  1 /* the trampoline has left real mode */
-#define AP_STAGE_LONG  2 /* 64-bit mode, paging by the boot tables */
-#define AP_STAGE_C     3 /* ap_main(): our page tables, its own stack */
-#define AP_STAGE_READY 4 /* its own descriptors; idle */
+#define AP_STAGE_LONG  2 /* 64-bit mode, paging with the boot page tables */
+#define AP_STAGE_C     3 /* ap_main(): the final page tables, its own stack */
+#define AP_STAGE_READY 4 /* its own descriptor tables; idle */
 
 #define AP_START_STAGE 0
 #define AP_START_ROOT  8
@@ -21,10 +23,10 @@ struct cpu;
 
 struct ap_start {
     uint32_t stage;
-    uint64_t root; /* of the page tables, for CR3 */
+    uint64_t root; /* physical address of the page tables' root, for CR3 */
     uint64_t stack;
     struct cpu *cpu;
-    uint64_t tsc; /* as the new CPU read it when it was ready */
+    uint64_t tsc; /* the TSC as the new CPU read it when it was ready */
 };
 _Static_assert(offsetof(struct ap_start, stage) == AP_START_STAGE, "boot/ap_trampoline.S");
 _Static_assert(offsetof(struct ap_start, root) == AP_START_ROOT, "boot/ap_trampoline.S");
@@ -36,7 +38,6 @@ extern struct ap_start ap_start;
 
 extern const char ap_trampoline[], ap_trampoline_end[];
 
-/* The first function in C of every CPU but the boot CPU. Supplied by
- * arch/x86/smp.c. */
+/* The first C function of every CPU but the boot CPU. Supplied by arch/x86/smp.c. */
 void ap_main(struct cpu *cpu);
 #endif

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Where a CPU starts that another one has woken: in real mode, at the page below 1 MiB that the
- * start-up IPI names. arch/x86/smp.c copies ap_trampoline there; nothing in it needs to know where
- * that is. From flat mode on the image itself is executed, and what the CPU is to have (page
- * tables, stack, its struct cpu) stands in ap_start, as does how far it has come.
+ * The code at which an application processor starts: in real mode, at the page below 1 MiB that the
+ * start-up IPI names. arch/x86/smp.c copies ap_trampoline to that page; the code is
+ * position-independent. From flat mode on, the CPU executes the image itself. `ap_start` holds what
+ * the CPU needs (page tables, stack, its struct cpu), and the CPU records its progress there.
  */
 #include "boot/ap_start.h"
 #include "boot/layout.h"
@@ -17,7 +18,7 @@ ap_trampoline:
     movw %cs, %ax
     movw %ax, %ds
     lgdtl gdt_pointer - ap_trampoline
-    movl $0x11, %eax /* ET, PE; and the caches are on */
+    movl $0x11, %eax /* ET and PE; CD and NW are clear, which enables the caches */
     movl %eax, %cr0
     ljmpl $SEL_CODE_32, $in_flat_mode
 gdt_pointer:
@@ -43,7 +44,8 @@ in_long_mode:
     movq $1f, %rax
     jmp *%rax
 
-    /* The final page tables map neither .boot nor the tables before them at these addresses. */
+    /* The final page tables do not map .boot, nor the boot page tables, at the addresses in use so
+     * far, so the CPU continues in .text before it loads CR3. */
     .text
 1:  movl $AP_STAGE_LONG, ap_start + AP_START_STAGE
     movq ap_start + AP_START_ROOT, %rax

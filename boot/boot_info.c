@@ -1,4 +1,5 @@
-/* Chooses the parser of the boot protocol, and checks what it found. */
+/* SPDX-License-Identifier: MIT */
+/* The entry point: chooses the parser of the boot protocol, and checks the result. */
 #include "boot/boot_info_internal.h"
 
 #include "lib/errno.h"

@@ -1,24 +1,28 @@
-/* What boot_info.c and the two parsers beside it share; the means are in boot/collect.c. */
+/* SPDX-License-Identifier: MIT */
+/* The declarations that boot_info.c, collect.c and the two parsers share. */
 #pragma once
 
 #include "boot/boot_info.h"
 
-/* What boot/start.S maps, and what a 32-bit field can name. */
+/* The end of what boot/start.S maps and of what a 32-bit field can address. */
 #define BOOT_REACH 0x100000000ull
 
-/* How much the loader's structures may take, and its memory map: a size beyond is garbage. */
+/* The largest size of the loader's structures, and of its memory map, that is believed; a larger
+ * size is an error. */
 #define INFO_SIZE_MAX 0x100000u
 
-/* Copies a string of at most `room` bytes that must end with a zero; refuses one that does not fit.
- */
+/* Copies a string that must end with a zero within `room` bytes. Returns -EINVAL after a message
+ * that names `what` if it does not, or if it does not fit into `size` bytes. */
 int boot_copy_string(char *to, size_t size, const char *from, size_t room,
                      const char *what) MUST_CHECK;
 
-/* Whether `size` bytes at `address` can be read; -EINVAL after a sentence if not. */
+/* Checks that `size` bytes at `address` can be read. Returns -EINVAL after a message that names
+ * `what` if not. */
 int boot_check_reach(uint32_t address, uint64_t size, const char *what) MUST_CHECK;
 
-/* Adds an entry of the loader's memory map: in any order, of any size, overlapping others, with a
- * `kind` of any value. -EINVAL after a sentence if it is RAM that wraps around. */
+/* Adds an entry of the loader's memory map. Entries may come in any order, be of any size, overlap
+ * others, and have a `kind` of any value. Returns -EINVAL after a message if the entry is RAM that
+ * wraps around. */
 int boot_add_range(struct boot_info *info, uint64_t base, uint64_t size, uint32_t kind) MUST_CHECK;
 
 int boot_add_module(struct boot_info *info, uint32_t start, uint32_t end, const char *string,

@@ -1,4 +1,6 @@
-/* What the parsers of both boot protocols share: checking what the loader says, and noting it. */
+/* SPDX-License-Identifier: MIT */
+/* The functions that the parsers of both boot protocols share: they check and record what the
+ * loader says. */
 #include "boot/boot_info_internal.h"
 
 #include "lib/errno.h"

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Where things are in the hypervisor's virtual address space.
+ * The layout of the hypervisor's virtual address space.
  *
- *   DIRECT_MAP  + physical address   RAM and what else is mapped, never executable
+ *   DIRECT_MAP  + physical address   RAM and everything else that is mapped, never executable
  *   KERNEL_BASE + physical address   the image
  *   AP_STACKS                        the stacks of all CPUs but the boot CPU
  *
- * Nothing is mapped below DIRECT_MAP, so a null pointer with any offset faults.
+ * Nothing is mapped below DIRECT_MAP, so an access through a null pointer with any offset faults.
  */
 #pragma once
 
@@ -16,7 +17,7 @@
 #define STACK_GUARD 0x1000
 #define STACK_SIZE  0x4000
 
-/* The stacks of a CPU, each above its guard page. The last three are for the IST. */
+/* The stacks of a CPU, each above its guard page. The last three are entered through the IST. */
 #define STACK_BOOT          0
 #define STACK_NMI           1
 #define STACK_DOUBLE_FAULT  2
@@ -28,5 +29,5 @@
 #define SEL_DATA 0x10
 #define SEL_TSS  0x18
 
-/* That of boot/start.S has the first two and this one. */
+/* The GDT of boot/start.S has the first two of these selectors and this one. */
 #define SEL_CODE_32 0x18

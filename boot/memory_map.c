@@ -1,4 +1,5 @@
-/* Makes one map of the entries that the loader passes: sorted, without overlaps. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Builds one map, sorted and without overlaps, from the entries that the loader passes. Pure. */
 #include "boot/boot_info_internal.h"
 
 #include "lib/bits.h"
@@ -6,10 +7,10 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-/* No x86 CPU has wider physical addresses, so nothing beyond it can be reached. */
+/* No x86 CPU has wider physical addresses, so no address at or above this one can be accessed. */
 #define PHYSICAL_END BIT(52)
 
-/* Where entries overlap, the stricter one holds: memory that the firmware may still write to is
+/* Where entries overlap, the stricter kind applies: memory that the firmware may still write to is
  * not RAM, whatever another entry says. */
 static unsigned strictness(enum boot_memory kind)
 {
@@ -18,20 +19,20 @@ static unsigned strictness(enum boot_memory kind)
     return rank[kind];
 }
 
-static uint64_t end_of(const struct boot_range *range)
+static uint64_t range_end(const struct boot_range *range)
 {
     return range->base.v + range->size;
 }
 
-static void remove_at(struct boot_info *info, unsigned at)
+static void range_remove(struct boot_info *info, unsigned at)
 {
     info->range_count--;
     memmove(&info->ranges[at], &info->ranges[at + 1],
             (info->range_count - at) * sizeof(info->ranges[0]));
 }
 
-static void insert_at(struct boot_info *info, unsigned at, uint64_t start, uint64_t end,
-                      enum boot_memory kind)
+static void range_insert(struct boot_info *info, unsigned at, uint64_t start, uint64_t end,
+                         enum boot_memory kind)
 {
     memmove(&info->ranges[at + 1], &info->ranges[at],
             (info->range_count - at) * sizeof(info->ranges[0]));
@@ -39,21 +40,22 @@ static void insert_at(struct boot_info *info, unsigned at, uint64_t start, uint6
     info->range_count++;
 }
 
-/* The bytes of RAM that are lost when this range and the next become one. */
+/* The bytes of RAM that are lost when this range and the next one become one reserved range. */
 static uint64_t ram_of_both(const struct boot_range *range)
 {
     return (range[0].kind == BOOT_RAM ? range[0].size : 0) +
            (range[1].kind == BOOT_RAM ? range[1].size : 0);
 }
 
-/* The same, with what lies between them: an entry to come may say that it is RAM. */
+/* The cost of joining this range and the next one: the RAM of both, and the gap between them,
+ * because a later entry may say that the gap is RAM. */
 static uint64_t cost_of_joining(const struct boot_range *range)
 {
-    return ram_of_both(range) + range[1].base.v - end_of(range);
+    return ram_of_both(range) + range[1].base.v - range_end(range);
 }
 
-/* Makes one reserved range of the two neighbours that cost least, so that a map of any number of
- * ranges fits at the price of its smallest pieces. */
+/* Joins the two neighbours with the lowest cost into one reserved range. A map of any number of
+ * ranges fits with that, at the price of its smallest pieces. */
 static void join_cheapest(struct boot_info *info)
 {
     unsigned best = 0;
@@ -63,57 +65,58 @@ static void join_cheapest(struct boot_info *info)
     struct boot_range *range = &info->ranges[best];
     info->ranges_joined++;
     info->ram_lost += ram_of_both(range);
-    range->size = end_of(range + 1) - range->base.v;
+    range->size = range_end(range + 1) - range->base.v;
     range->kind = BOOT_RESERVED;
-    remove_at(info, best + 1);
+    range_remove(info, best + 1);
 }
 
-/* Makes one range of this one and the next if they touch and are of one kind. */
+/* Merges this range with the next one if they touch and are of the same kind. */
 static void merge_with_next(struct boot_info *info, unsigned at)
 {
     struct boot_range *range = &info->ranges[at];
-    if (at + 1 >= info->range_count || end_of(range) != range[1].base.v ||
+    if (at + 1 >= info->range_count || range_end(range) != range[1].base.v ||
         range->kind != range[1].kind)
         return;
     range->size += range[1].size;
-    remove_at(info, at + 1);
+    range_remove(info, at + 1);
 }
 
-/* Gives start..end, which lies within the range at `at`, another kind. */
-static void carve(struct boot_info *info, unsigned at, uint64_t start, uint64_t end,
-                  enum boot_memory kind)
+/* Gives start..end, which lies within the range at index `at`, another kind. */
+static void range_carve(struct boot_info *info, unsigned at, uint64_t start, uint64_t end,
+                        enum boot_memory kind)
 {
     const struct boot_range whole = info->ranges[at];
-    remove_at(info, at);
-    if (end < end_of(&whole))
-        insert_at(info, at, end, end_of(&whole), whole.kind);
-    insert_at(info, at, start, end, kind);
+    range_remove(info, at);
+    if (end < range_end(&whole))
+        range_insert(info, at, end, range_end(&whole), whole.kind);
+    range_insert(info, at, start, end, kind);
     if (whole.base.v < start)
-        insert_at(info, at, whole.base.v, start, whole.kind);
+        range_insert(info, at, whole.base.v, start, whole.kind);
 }
 
-/* Puts the longest part of start..end that begins at `start` and meets one range, or none, into
- * the map; returns where that part ends. */
+/* Adds a first part of start..end to the map and returns where that part ends. The part begins at
+ * `start` and is as long as possible while it overlaps one range or none. */
 static uint64_t put_first_part(struct boot_info *info, uint64_t start, uint64_t end,
                                enum boot_memory kind)
 {
     while (info->range_count + 2 > BOOT_RANGES)
         join_cheapest(info);
     unsigned at = 0;
-    while (at < info->range_count && end_of(&info->ranges[at]) <= start)
+    while (at < info->range_count && range_end(&info->ranges[at]) <= start)
         at++;
     const struct boot_range *range = &info->ranges[at];
     if (at == info->range_count || range->base.v > start) {
         if (at < info->range_count && range->base.v < end)
             end = range->base.v;
-        insert_at(info, at, start, end, kind);
+        range_insert(info, at, start, end, kind);
     } else {
-        if (end_of(range) < end)
-            end = end_of(range);
+        if (range_end(range) < end)
+            end = range_end(range);
         if (strictness(kind) > strictness(range->kind))
-            carve(info, at, start, end, kind);
+            range_carve(info, at, start, end, kind);
     }
-    /* What was put in is at `at`, or behind the rest of what it was carved from. */
+    /* The added range is at `at`, or at `at` + 1 after the rest of the range from which it was
+     * carved. */
     for (unsigned i = at + 2; i-- > (at ? at - 1 : 0);)
         merge_with_next(info, i);
     return end;
@@ -152,7 +155,7 @@ bool boot_touches_ram(const struct boot_info *info, hpa_t base, uint64_t size)
 {
     for (unsigned i = 0; i < info->range_count; i++) {
         const struct boot_range *range = &info->ranges[i];
-        if (range->kind == BOOT_RAM && base.v < end_of(range) && range->base.v < base.v + size)
+        if (range->kind == BOOT_RAM && base.v < range_end(range) && range->base.v < base.v + size)
             return true;
     }
     return false;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Multiboot 1 (Multiboot Specification 0.6.96, section 3.3): a struct of flags and pointers. */
 #include "boot/boot_info_internal.h"
 
@@ -31,25 +32,25 @@ struct multiboot1_module {
 };
 
 struct multiboot1_range {
-    uint32_t size; /* of what follows this field */
+    uint32_t size; /* size of the entry after this field */
     uint64_t base, length;
     uint32_t kind;
 } __attribute__((packed));
 
-static const void *at(uint32_t address)
+static const void *loader_pointer(uint32_t address)
 {
     return phys_to_virt(HPA(address));
 }
 
-/* How much of `size` bytes at `address` can be read. */
-static size_t room_at(uint32_t address, size_t size)
+/* The number of the `size` bytes at `address` that can be read. */
+static size_t loader_room(uint32_t address, size_t size)
 {
     return size < BOOT_REACH - address ? size : BOOT_REACH - address;
 }
 
 static int copy_string(char *to, size_t size, uint32_t from, const char *what)
 {
-    return boot_copy_string(to, size, at(from), room_at(from, size), what);
+    return boot_copy_string(to, size, loader_pointer(from), loader_room(from, size), what);
 }
 
 static int parse_map(struct boot_info *info, uint32_t address, uint32_t length)
@@ -68,7 +69,7 @@ static int parse_map(struct boot_info *info, uint32_t address, uint32_t length)
                       length, offset);
             return -EINVAL;
         }
-        memcpy(&range, at(address + offset), sizeof(range));
+        memcpy(&range, loader_pointer(address + offset), sizeof(range));
         if (range.size < sizeof(range) - 4 || range.size > length - offset - 4) {
             log_error("multiboot1: the memory map entry at offset %u has size %u", offset,
                       range.size);
@@ -89,9 +90,9 @@ static int parse_modules(struct boot_info *info, uint32_t address, uint32_t coun
         return -EINVAL;
     for (uint32_t i = 0; i < count; i++) {
         struct multiboot1_module module;
-        memcpy(&module, at(address + i * (uint32_t)sizeof(module)), sizeof(module));
-        const char *string = module.string ? at(module.string) : "";
-        size_t room = module.string ? room_at(module.string, BOOT_STRING_MAX) : 1;
+        memcpy(&module, loader_pointer(address + i * (uint32_t)sizeof(module)), sizeof(module));
+        const char *string = module.string ? loader_pointer(module.string) : "";
+        size_t room = module.string ? loader_room(module.string, BOOT_STRING_MAX) : 1;
         int error = boot_add_module(info, module.start, module.end, string, room);
         if (error)
             return error;
@@ -99,7 +100,7 @@ static int parse_modules(struct boot_info *info, uint32_t address, uint32_t coun
     return 0;
 }
 
-/* QEMU puts the image's file name before the words. */
+/* Removes the image's file name, which QEMU puts in front of the command line. */
 static void drop_file_name(struct boot_info *info)
 {
     const char *rest = strchr(info->command_line, ' ');
@@ -118,7 +119,7 @@ int multiboot1_parse(struct boot_info *info, uint32_t address)
     error = boot_check_reach(address, sizeof(raw), "multiboot1 structure");
     if (error)
         return error;
-    memcpy(&raw, at(address), sizeof(raw));
+    memcpy(&raw, loader_pointer(address), sizeof(raw));
     if (raw.flags & FLAG_COMMAND_LINE)
         error = copy_string(info->command_line, sizeof(info->command_line), raw.command_line,
                             "command line");

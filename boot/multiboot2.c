@@ -1,4 +1,6 @@
-/* Multiboot 2 (Multiboot2 Specification 2.0, section 3.6): a list of tags, each aligned to 8. */
+/* SPDX-License-Identifier: MIT */
+/* Multiboot 2 (Multiboot2 Specification 2.0, section 3.6): a list of tags, each aligned to 8
+ * bytes. */
 #include "boot/boot_info_internal.h"
 
 #include "lib/bits.h"
@@ -44,7 +46,7 @@ struct framebuffer_tag {
     uint32_t pitch, width, height;
     uint8_t bits_per_pixel, type;
     uint16_t reserved;
-    struct boot_colour red, green, blue; /* only there if RGB */
+    struct boot_colour red, green, blue; /* present only if `type` is RGB */
 };
 
 #define FRAMEBUFFER_RGB_SIZE (offsetof(struct framebuffer_tag, blue) + sizeof(struct boot_colour))
@@ -124,7 +126,8 @@ static int parse_efi64(struct boot_info *info, const struct tag *tag)
     return 0;
 }
 
-/* The newer structure, if both are there. Its checksums are checked by who uses it. */
+/* Keeps the larger (newer) structure if both tags are present. The user of the RSDP checks its
+ * checksums. */
 static int parse_rsdp(struct boot_info *info, const struct tag *tag)
 {
     uint32_t size = tag->size - (uint32_t)sizeof(*tag);
@@ -165,7 +168,7 @@ static int parse_tag(struct boot_info *info, const struct tag *tag, uint32_t off
         }
         return tags[i].parse(info, tag);
     }
-    return 0; /* a tag that we do not need */
+    return 0; /* a tag that is not needed */
 }
 
 int multiboot2_parse(struct boot_info *info, uint32_t address)

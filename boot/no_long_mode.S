@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What becomes of a CPU without 64-bit mode, on which no C of ours runs: the reason on the screen,
- * in VGA text mode as the BIOS leaves it, and on COM1, a last line as every run has it, and the
- * exit code to the emulator, if it is one. boot/start.S jumps here in 32-bit flat mode. There is
- * no stack.
+ * The end of a start on a CPU without 64-bit mode, on which none of the C code runs. It prints the
+ * reason on the screen, in VGA text mode as the BIOS leaves it, and on COM1, ends with the last
+ * line that every run prints, and passes the exit code to the emulator, if there is one.
+ * boot/start.S jumps here in 32-bit flat mode. There is no stack.
  */
 #include "lib/exit_codes.h"
 
@@ -19,15 +20,16 @@ EXIT_CODES(X)
 #define COM1_LINE   0x3fb
 #define COM1_STATUS 0x3fd
 #define LINE_8N1    0x03
-#define DIVISOR     0x80 /* the first two ports are that of the rate */
+#define DIVISOR     0x80 /* the first two ports are the divisor latch */
 #define EMPTY       0x20
 #define IDLE        0x40
 #define WAIT_LIMIT  1000000
 
-#define BOCHS_DEBUG 0x8900 /* as arch/x86/power.c has them */
+#define BOCHS_DEBUG 0x8900 /* the same ports as in arch/x86/power.c */
 #define QEMU_EXIT   0xf4
 
-    /* Until the UART's status has a bit, or it is clear that there is none. */
+    /* Waits until `bit` is set in the UART's line status. Gives up after WAIT_LIMIT reads, in case
+     * there is no UART. */
     .macro wait_for bit
     movl $WAIT_LIMIT, %ecx
     movw $COM1_STATUS, %dx
@@ -99,7 +101,7 @@ message:
     .ascii "error: this CPU has no 64-bit mode or no execute-disable bit; eptvisor needs both, "
     .ascii "and VMX; use an Intel CPU with VT-x\r\n"
     .if EXIT_NO_VMX != 10
-    .error "the line below has another number"
+    .error "the last line below has another exit code"
     .endif
     .asciz "EXIT 10 no-vmx\r\n"
 

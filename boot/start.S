@@ -1,23 +1,24 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Multiboot headers and the way from 32-bit flat mode to boot_main() in 64-bit mode.
+ * The multiboot headers, and the code from 32-bit flat mode to boot_main() in 64-bit mode.
  *
- * The loader enters boot_entry with paging off, EAX = magic and EBX = the boot information. We map
- * the first 4 GiB three times (where they are, at DIRECT_MAP and, the first GiB, at KERNEL_BASE),
- * all writable and executable: arch/x86/paging.c replaces these tables before anything else runs.
+ * The loader enters boot_entry with paging off, EAX = magic and EBX = the boot information. The
+ * boot page tables map the first 4 GiB at address 0 and at DIRECT_MAP, and the first GiB also at
+ * KERNEL_BASE. Everything is writable and executable until arch/x86/paging.c replaces these tables.
  */
 #include "boot/layout.h"
 #include "boot/long_mode.inc"
 
 #define MB1_MAGIC 0x1badb002
-#define MB1_FLAGS 0x3 /* modules on page boundaries; memory map, please */
+#define MB1_FLAGS 0x3 /* modules on page boundaries; a memory map is required */
 #define MB2_MAGIC 0xe85250d6
 
     .section .multiboot, "a"
     .balign 8
     .long MB1_MAGIC, MB1_FLAGS, -(MB1_MAGIC + MB1_FLAGS)
 
-    /* No tag asks for a framebuffer: by BIOS it would make GRUB leave text mode, and by UEFI, where
-     * there is no text mode, GRUB passes its framebuffer anyway. */
+    /* No tag requests a framebuffer: on a BIOS machine, such a tag would make GRUB leave text mode;
+     * on a UEFI machine, which has no text mode, GRUB passes its framebuffer anyway. */
     .balign 8
 mb2_header:
     .long MB2_MAGIC, 0, mb2_end - mb2_header, -(MB2_MAGIC + (mb2_end - mb2_header))
@@ -35,8 +36,8 @@ mb2_end:
 boot_entry:
     cli
     cld
-    movl %eax, %ebp /* magic; EBX keeps the boot information */
-    movl %ebx, %esi
+    movl %eax, %ebp /* keeps the magic; CPUID overwrites EAX and EBX */
+    movl %ebx, %esi /* the boot information, the second argument of boot_main() */
 
     movl $0x80000000, %eax
     cpuid
@@ -48,7 +49,7 @@ boot_entry:
     cmpl $((1 << 29) | (1 << 20)), %edx
     jne no_long_mode
 
-    /* Four page directories of 512 entries of 2 MiB. */
+    /* Fill four page directories of 512 entries, each of which maps 2 MiB. */
     movl $PHYS(boot_directories), %edi
     movl $0x83, %eax /* present, writable, large */
     xorl %edx, %edx
@@ -94,7 +95,7 @@ boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff /* 64-bit code */
     .quad 0x00cf93000000ffff /* data */
-    .quad 0x00cf9b000000ffff /* 32-bit code, for the start of other CPUs */
+    .quad 0x00cf9b000000ffff /* 32-bit code, for the trampoline of other CPUs */
     .globl boot_gdt_limit
     .set boot_gdt_limit, . - boot_gdt - 1
     .globl boot_gdt

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The register file of the local APIC: priorities, IPIs, errors and registers. The timer stands in
- * dev/lapic_timer.c. Called by its front ends and by vm/. Pure.
+ * The register file of the local APIC: priorities, IPIs, errors and registers. The timer is in
+ * dev/lapic_timer.c. Called by the front ends (lapic_mmio.c, lapic_msr.c) and by vm/. Pure.
  */
 #include "dev/lapic.h"
 
@@ -9,10 +10,10 @@
 #include "lib/string.h"
 #include "dev/lapic_internal.h"
 
-/* Six LVT entries: the number of the last one stands in bits 23:16 (SDM 3, 11.4.8). */
+/* Bits 23:16 hold the number of LVT entries minus 1 (SDM 3, 11.4.8). */
 #define VERSION ((LAPIC_LVTS - 1) << 16 | 0x14)
 
-/* Of an xAPIC: its IDs stand in the highest byte of their registers. */
+/* xAPIC mode: the ID registers (ID, LDR, ICR_HIGH) hold the ID in bits 31:24. */
 #define ID_SHIFT  24
 #define BROADCAST 0xff
 #define DFR_MODEL BITS(31, 28)
@@ -21,16 +22,16 @@
 #define X2APIC_BROADCAST ~0u
 
 #define SVR_ENABLE BIT(8)
-#define SVR_FOCUS  BIT(9) /* focus processor checking is off, which changes nothing here */
+#define SVR_FOCUS  BIT(9) /* turns focus processor checking off; stored, without effect */
 #define SVR_RESET  0xff
 
-/* SDM 3, 11.5.3. */
+/* Bits of the ESR (SDM 3, 11.5.3). */
 #define ERROR_SEND_VECTOR    BIT(5)
 #define ERROR_RECEIVE_VECTOR BIT(6)
 #define ERROR_REGISTER       BIT(7)
 
-/* SDM 3, figure 11-12. Level (14) and trigger mode (15) are kept; since the Pentium 4 they have no
- * effect but that INIT with both saying "level, de-assert" does nothing. */
+/* SDM 3, figure 11-12. Level (14) and trigger mode (15) are stored. Since the Pentium 4 their only
+ * effect is that an INIT with trigger mode "level" and level "de-assert" does nothing. */
 #define ICR_VECTOR    BITS(7, 0)
 #define ICR_MODE      BITS(10, 8)
 #define ICR_LOGICAL   BIT(11)
@@ -46,7 +47,8 @@ enum shorthand {
     TO_OTHERS,
 };
 
-/* What a guest may write (SDM 3, figure 11-8). Delivery status and remote IRR always read 0. */
+/* The writable bits of each LVT entry (SDM 3, figure 11-8). Delivery status and remote IRR always
+ * read 0. */
 static const uint32_t lvt_writable[LAPIC_LVTS] = {
     [LAPIC_LVT_TIMER - LAPIC_LVT_TIMER] = 0x700ff,
     [LAPIC_LVT_THERMAL - LAPIC_LVT_TIMER] = 0x107ff,
@@ -58,7 +60,7 @@ static const uint32_t lvt_writable[LAPIC_LVTS] = {
 
 /* ---- Sets of vectors, and priorities --------------------------------------------------------- */
 
-static int highest(const uint64_t set[4])
+static int highest_vector(const uint64_t set[4])
 {
     for (int i = 3; i >= 0; i--)
         if (set[i])
@@ -66,17 +68,17 @@ static int highest(const uint64_t set[4])
     return -1;
 }
 
-static uint8_t ppr(const struct lapic *l)
+static uint8_t lapic_ppr(const struct lapic *l)
 {
-    int in_service = highest(l->isr);
+    int in_service = highest_vector(l->isr);
     uint8_t isr_class = in_service < 0 ? 0 : (uint8_t)in_service & 0xf0;
     return (l->tpr & 0xf0) >= isr_class ? l->tpr : isr_class;
 }
 
 int lapic_pending(const struct lapic *l)
 {
-    int vector = highest(l->irr);
-    return vector >= 0 && vector >> 4 > ppr(l) >> 4 ? vector : -1;
+    int vector = highest_vector(l->irr);
+    return vector >= 0 && vector >> 4 > lapic_ppr(l) >> 4 ? vector : -1;
 }
 
 uint8_t lapic_acknowledge(struct lapic *l)
@@ -86,27 +88,27 @@ uint8_t lapic_acknowledge(struct lapic *l)
     l->irr[vector / 64] &= ~BIT(vector % 64);
     l->isr[vector / 64] |= BIT(vector % 64);
     if (vector == (uint8_t)lapic_lvt(l, LAPIC_LVT_TIMER))
-        l->host->timer(l->context); /* it need not run while its vector waits */
+        l->host->timer(l->context); /* its vector has left IRR, so expiries matter again */
     return (uint8_t)vector;
 }
 
-static void eoi(struct lapic *l)
+static void lapic_eoi(struct lapic *l)
 {
-    int vector = highest(l->isr);
+    int vector = highest_vector(l->isr);
     if (vector >= 0)
         l->isr[vector / 64] &= ~BIT(vector % 64);
     l->host->interrupt(l->context);
 }
 
-/* ---- Interrupts and errors come in ----------------------------------------------------------- */
+/* ---- Incoming interrupts and errors ---------------------------------------------------------- */
 
 bool lapic_accepts(const struct lapic *l)
 {
     return l->mode != LAPIC_OFF && l->svr & SVR_ENABLE;
 }
 
-/* The first error since ESR was written makes an interrupt (SDM 3, 11.5.3). */
-static void error(struct lapic *l, uint32_t bit)
+/* Only the first error since the last write to ESR raises an interrupt (SDM 3, 11.5.3). */
+static void lapic_error(struct lapic *l, uint32_t bit)
 {
     bool armed = !l->errors;
     l->errors |= bit;
@@ -119,7 +121,7 @@ void lapic_accept(struct lapic *l, uint8_t vector)
     if (!lapic_accepts(l))
         return;
     if (vector < FIRST_LEGAL_VECTOR) {
-        error(l, ERROR_RECEIVE_VECTOR);
+        lapic_error(l, ERROR_RECEIVE_VECTOR);
         return;
     }
     l->irr[vector / 64] |= BIT(vector % 64);
@@ -140,20 +142,20 @@ bool lapic_waits(const struct lapic *l, uint8_t vector)
     return l->irr[vector / 64] & BIT(vector % 64);
 }
 
-/* ---- Interrupts go out ----------------------------------------------------------------------- */
+/* ---- Outgoing interrupts --------------------------------------------------------------------- */
 
-/* SDM 3, 11.12.10.2: a cluster of 16 in the upper half. */
+/* Bits 31:16 are the cluster, bits 15:0 the CPU within it, one bit each (SDM 3, 11.12.10.2). */
 static uint32_t x2apic_logical_id(const struct lapic *l)
 {
     return l->id >> 4 << 16 | 1u << l->id % 16;
 }
 
-/* SDM 3, 11.6.2. */
+/* Whether a logical destination selects an APIC in xAPIC mode (SDM 3, 11.6.2). */
 static bool xapic_addressed(const struct lapic *l, uint32_t destination)
 {
     uint32_t dfr = __atomic_load_n(&l->dfr, __ATOMIC_RELAXED);
     uint32_t own = __atomic_load_n(&l->ldr, __ATOMIC_RELAXED) >> ID_SHIFT;
-    if (destination > 0xff) /* an x2APIC's */
+    if (destination > 0xff) /* sent by an x2APIC; an xAPIC has no such ID */
         return false;
     if ((dfr & DFR_MODEL) == DFR_MODEL)
         return destination & own;
@@ -175,8 +177,8 @@ bool lapic_addressed(const struct lapic *l, const struct lapic_message *message)
     return destination >> 16 == own >> 16 && destination & own & 0xffff;
 }
 
-/* INIT, SMI and start-up to oneself do nothing. */
-static void receive_own(struct lapic *l, const struct lapic_message *message)
+/* INIT, SMI and start-up IPIs that an APIC sends to itself do nothing. */
+static void lapic_receive_own(struct lapic *l, const struct lapic_message *message)
 {
     if (message->mode == LAPIC_FIXED || message->mode == LAPIC_LOWEST)
         lapic_accept(l, message->vector);
@@ -184,14 +186,15 @@ static void receive_own(struct lapic *l, const struct lapic_message *message)
         l->host->raise_nmi(l->context);
 }
 
-/* SDM 3, 11.6.2.1 and 11.12.9: an x2APIC's broadcast is logical, too. */
-static bool is_broadcast(const struct lapic *l, uint32_t destination, bool logical)
+/* In x2APIC mode the broadcast ID also counts for a logical destination (SDM 3, 11.6.2.1 and
+ * 11.12.9). */
+static bool lapic_is_broadcast(const struct lapic *l, uint32_t destination, bool logical)
 {
     return l->mode == LAPIC_X2APIC ? destination == X2APIC_BROADCAST
                                    : destination == BROADCAST && !logical;
 }
 
-static void send(struct lapic *l, uint32_t command)
+static void lapic_send_ipi(struct lapic *l, uint32_t command)
 {
     enum shorthand shorthand = (enum shorthand)field_get(command, ICR_SHORTHAND);
     uint32_t destination = l->mode == LAPIC_X2APIC ? l->icr_high : l->icr_high >> ID_SHIFT;
@@ -201,15 +204,15 @@ static void send(struct lapic *l, uint32_t command)
         .vector = (uint8_t)field_get(command, ICR_VECTOR),
         .destination = destination,
         .logical = logical,
-        .all = shorthand != TO_DESTINATION || is_broadcast(l, destination, logical),
+        .all = shorthand != TO_DESTINATION || lapic_is_broadcast(l, destination, logical),
     };
     bool fixed = message.mode == LAPIC_FIXED || message.mode == LAPIC_LOWEST;
     bool here = shorthand != TO_OTHERS && lapic_addressed(l, &message);
 
     if (fixed && message.vector < FIRST_LEGAL_VECTOR)
-        error(l, ERROR_SEND_VECTOR);
+        lapic_error(l, ERROR_SEND_VECTOR);
     if (here)
-        receive_own(l, &message);
+        lapic_receive_own(l, &message);
     if (shorthand == TO_SELF || !l->host->send || (here && message.mode == LAPIC_LOWEST) ||
         (message.mode == LAPIC_INIT && command & ICR_LEVEL && !(command & ICR_ASSERT)))
         return;
@@ -251,7 +254,7 @@ bool lapic_set_mode(struct lapic *l, unsigned mode)
     return true;
 }
 
-static uint32_t word(const uint64_t set[4], unsigned index)
+static uint32_t vector_set_dword(const uint64_t set[4], unsigned index)
 {
     return (uint32_t)(set[index / 2] >> (index % 2 * 32));
 }
@@ -267,7 +270,7 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
     case LAPIC_TPR:
         return l->tpr;
     case LAPIC_PPR:
-        return ppr(l);
+        return lapic_ppr(l);
     case LAPIC_EOI: /* write-only */
         return 0;
     case LAPIC_LDR:
@@ -277,11 +280,11 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
     case LAPIC_SVR:
         return l->svr;
     case LAPIC_ISR ... LAPIC_ISR + 7:
-        return word(l->isr, reg - LAPIC_ISR);
+        return vector_set_dword(l->isr, reg - LAPIC_ISR);
     case LAPIC_TMR ... LAPIC_TMR + 7:
         return 0;
     case LAPIC_IRR ... LAPIC_IRR + 7:
-        return word(l->irr, reg - LAPIC_IRR);
+        return vector_set_dword(l->irr, reg - LAPIC_IRR);
     case LAPIC_ESR:
         return l->esr;
     case LAPIC_ICR:
@@ -297,13 +300,13 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
     case LAPIC_DIVIDE:
         return l->divide;
     default:
-        error(l, ERROR_REGISTER);
+        lapic_error(l, ERROR_REGISTER);
         return 0;
     }
 }
 
-/* Switched off by software, an APIC has all its LVT entries masked (SDM 3, 11.4.7.2). */
-static void write_svr(struct lapic *l, uint32_t value)
+/* Disabling the APIC by software masks all LVT entries (SDM 3, 11.4.7.2). */
+static void lapic_write_svr(struct lapic *l, uint32_t value)
 {
     l->svr = value & (SVR_ENABLE | SVR_FOCUS | SVR_RESET);
     if (l->svr & SVR_ENABLE)
@@ -313,7 +316,7 @@ static void write_svr(struct lapic *l, uint32_t value)
     l->host->timer(l->context);
 }
 
-static void write_lvt(struct lapic *l, unsigned reg, uint32_t value)
+static void lapic_write_lvt(struct lapic *l, unsigned reg, uint32_t value)
 {
     unsigned index = reg - LAPIC_LVT_TIMER;
     value &= lvt_writable[index];
@@ -325,11 +328,11 @@ static void write_lvt(struct lapic *l, unsigned reg, uint32_t value)
         l->lvt[index] = value;
 }
 
-static void write_esr(struct lapic *l)
+static void lapic_write_esr(struct lapic *l)
 {
     l->esr = l->errors;
     l->errors = 0;
-    l->host->timer(l->context); /* a timer with an illegal vector is heard again */
+    l->host->timer(l->context); /* a timer with an illegal vector can raise an error again */
 }
 
 void lapic_write(struct lapic *l, unsigned reg, uint32_t value)
@@ -341,7 +344,7 @@ void lapic_write(struct lapic *l, unsigned reg, uint32_t value)
         l->host->interrupt(l->context);
         break;
     case LAPIC_EOI:
-        eoi(l);
+        lapic_eoi(l);
         break;
     case LAPIC_LDR:
         l->ldr = value & ~0u << ID_SHIFT;
@@ -350,20 +353,20 @@ void lapic_write(struct lapic *l, unsigned reg, uint32_t value)
         l->dfr = value | (uint32_t)DFR_ONES;
         break;
     case LAPIC_SVR:
-        write_svr(l, value);
+        lapic_write_svr(l, value);
         break;
     case LAPIC_ESR:
-        write_esr(l);
+        lapic_write_esr(l);
         break;
     case LAPIC_ICR:
         l->icr = value & (uint32_t)ICR_WRITABLE;
-        send(l, l->icr);
+        lapic_send_ipi(l, l->icr);
         break;
     case LAPIC_ICR_HIGH:
         l->icr_high = l->mode == LAPIC_X2APIC ? value : value & ~0u << ID_SHIFT;
         break;
     case LAPIC_LVT_TIMER ... LAPIC_LVT_ERROR:
-        write_lvt(l, reg, value);
+        lapic_write_lvt(l, reg, value);
         break;
     case LAPIC_INITIAL_COUNT:
         lapic_write_initial_count(l, value);
@@ -381,11 +384,11 @@ void lapic_write(struct lapic *l, unsigned reg, uint32_t value)
         break; /* read-only */
     case LAPIC_SELF_IPI:
         if (l->mode == LAPIC_X2APIC)
-            send(l, (uint32_t)field_put(TO_SELF, ICR_SHORTHAND) | value);
+            lapic_send_ipi(l, (uint32_t)field_put(TO_SELF, ICR_SHORTHAND) | value);
         else
-            error(l, ERROR_REGISTER);
+            lapic_error(l, ERROR_REGISTER);
         break;
     default:
-        error(l, ERROR_REGISTER);
+        lapic_error(l, ERROR_REGISTER);
     }
 }

@@ -1,20 +1,21 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The local APIC of one vCPU (SDM 3, chapter 11): interrupts come in, from the guest's own ICR, the
- * timer or outside, wait in IRR until their priority lets them through, and are in service in ISR
- * until the guest writes EOI.
+ * The local APIC of one vCPU (SDM 3, chapter 11). An interrupt from the guest's own ICR, the timer
+ * or another CPU is pending in IRR until its priority allows delivery, and in service in ISR until
+ * the guest writes EOI.
  *
- * This is the register file. It knows registers by number, which is the x2APIC's MSR number less
- * 0x800 and the xAPIC page's offset over 16, and nothing of how the guest reaches them: two front
- * ends, the page (dev/lapic_mmio.c) and the MSRs (dev/lapic_msr.c), turn the accesses of
- * their mode into lapic_read() and lapic_write().
+ * This is the register file. A register's number is the x2APIC MSR number minus 0x800, which equals
+ * the offset in the xAPIC page divided by 16. Two front ends turn the guest's accesses into
+ * lapic_read() and lapic_write(): the xAPIC page (dev/lapic_mmio.c) and the MSRs
+ * (dev/lapic_msr.c).
  *
- * The timer counts ticks of the TSC, divided by the divide configuration. There is no clockwork:
- * what the timer has done is worked out from the TSC when someone looks, and lapic_deadline() says
- * when someone must.
+ * The timer counts TSC ticks, divided by the divide configuration. It needs no periodic callback:
+ * lapic_tick() computes from the TSC what the timer has done since the last call, and
+ * lapic_deadline() says when lapic_tick() has to be called next.
  *
- * There is no level-triggered source, so TMR reads 0; LINT0, LINT1, thermal and performance
- * entries hold what is written and never fire. Only the vCPU's own pCPU calls; what others send,
- * the caller keeps until then.
+ * There is no level-triggered source, so TMR reads 0. The LINT0, LINT1, thermal and performance
+ * entries store what is written and never fire. Functions are called on the pCPU that runs the
+ * vCPU, unless their comment says otherwise; vm/ipi.h keeps messages from other vCPUs until then.
  */
 #pragma once
 
@@ -32,7 +33,7 @@ enum lapic_register {
     LAPIC_LDR = 0x0d,
     LAPIC_DFR = 0x0e,
     LAPIC_SVR = 0x0f,
-    LAPIC_ISR = 0x10, /* 8 registers each */
+    LAPIC_ISR = 0x10, /* ISR, TMR and IRR are 8 registers each */
     LAPIC_TMR = 0x18,
     LAPIC_IRR = 0x20,
     LAPIC_ESR = 0x28,
@@ -70,73 +71,73 @@ enum lapic_delivery {
 };
 
 struct lapic_message {
-    uint8_t mode; /* enum lapic_delivery, or one that nobody takes */
+    uint8_t mode; /* enum lapic_delivery, or a mode that every receiver ignores */
     uint8_t vector;
     bool logical;
-    bool all; /* by shorthand or broadcast: whatever the destination says */
+    bool all; /* sent by shorthand or broadcast: `destination` and `logical` do not count */
     uint32_t destination;
 };
 
-/* What the register file asks of its surroundings; given to lapic_init(). */
+/* Callbacks of the register file, passed to lapic_init(). */
 struct lapic_host {
-    uint64_t (*now)(void *context);   /* the TSC */
+    uint64_t (*now)(void *context);   /* returns the TSC */
     void (*interrupt)(void *context); /* lapic_pending() may have changed */
     void (*timer)(void *context);     /* lapic_deadline() may have changed */
-    void (*raise_nmi)(void *context); /* an NMI for the vCPU */
-    /* A message for others than the sender; NULL: there are none. */
+    void (*raise_nmi)(void *context); /* the vCPU sent an NMI to itself */
+    /* Sends a message to the other vCPUs; NULL if the VM has only one. */
     void (*send)(void *context, const struct lapic_message *message);
 };
 
 struct lapic {
     const struct lapic_host *host;
     void *context;
-    enum lapic_mode mode; /* off: the rest is as after reset */
+    enum lapic_mode mode; /* in LAPIC_OFF, all other registers have their reset values */
     uint32_t id;
 
     uint8_t tpr;
-    uint32_t ldr, dfr; /* of the xAPIC alone */
+    uint32_t ldr, dfr; /* used in xAPIC mode only */
     uint32_t svr, divide, initial;
     uint32_t icr, icr_high;
     uint32_t lvt[LAPIC_LVTS];
-    uint32_t esr;    /* what the guest reads */
-    uint32_t errors; /* since its last write to ESR */
+    uint32_t esr;    /* the value that the guest reads */
+    uint32_t errors; /* errors since the guest's last write to ESR */
     uint64_t irr[4], isr[4];
-    uint64_t timer_end; /* TSC of the next expiry, 0: stopped */
+    uint64_t timer_end; /* TSC of the next expiry, 0 while the timer is stopped */
 };
 
-/* The state after reset: an xAPIC, enabled. */
+/* Sets the state after a power-up: enabled, in xAPIC mode. */
 void lapic_init(struct lapic *lapic, uint32_t id, const struct lapic_host *host, void *context);
 
-/* An INIT: all registers as after reset, in the same mode (SDM 3, 11.4.7.3 and 11.12.5.1). */
+/* INIT: resets all registers and keeps the mode (SDM 3, 11.4.7.3 and 11.12.5.1). */
 void lapic_reset(struct lapic *lapic);
 
-/* Bits 11:10 of IA32_APIC_BASE are written. An APIC that was off comes back as after reset; the
- * registers stay when an xAPIC becomes an x2APIC. False, and nothing changes: there is no such
- * way (SDM 3, figure 11-27). */
+/* A write to bits 11:10 of IA32_APIC_BASE. Enabling an APIC that was off resets its registers; they
+ * are kept when an xAPIC becomes an x2APIC. Returns false, and changes nothing, if the transition
+ * is illegal (SDM 3, figure 11-27). */
 bool lapic_set_mode(struct lapic *lapic, unsigned mode) MUST_CHECK;
 
-/* A register that does not exist in this mode reads 0, ignores writes, and is an error for ESR. */
+/* A register that does not exist in the current mode reads 0 and ignores writes; the access is
+ * recorded as an error for ESR. */
 uint32_t lapic_read(struct lapic *lapic, unsigned reg);
 void lapic_write(struct lapic *lapic, unsigned reg, uint32_t value);
 
-/* IA32_TSC_DEADLINE. */
+/* Read and write IA32_TSC_DEADLINE. Outside of TSC-deadline mode it reads 0 and ignores writes. */
 uint64_t lapic_tsc_deadline(struct lapic *lapic);
 void lapic_set_tsc_deadline(struct lapic *lapic, uint64_t value);
 
-/* True if fixed interrupts are accepted: on, by software too. */
+/* Whether the APIC accepts fixed interrupts: it is enabled in IA32_APIC_BASE and in SVR. */
 bool lapic_accepts(const struct lapic *lapic);
 
-/* An edge-triggered fixed interrupt arrives. Dropped unless lapic_accepts(). */
+/* Accepts an edge-triggered fixed interrupt, or drops it unless lapic_accepts(). */
 void lapic_accept(struct lapic *lapic, uint8_t vector);
 
-/* Is a message for this APIC? Callable from any CPU. */
+/* Whether this APIC is among the destinations of a message. May be called on any CPU. */
 bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message);
 
-/* The vector that the CPU would get now, or -1. */
+/* The vector that is deliverable now (IRR above PPR), or -1. */
 int lapic_pending(const struct lapic *lapic);
 
-/* The CPU takes that interrupt: it is in service now. Returns its vector; lapic_pending() has
- * changed. */
+/* Moves the interrupt that lapic_pending() names from IRR to ISR and returns its vector. */
 uint8_t lapic_acknowledge(struct lapic *lapic);
 
 /* The TSC value at which lapic_tick() will have something to do, or LAPIC_NEVER. */

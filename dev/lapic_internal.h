@@ -1,4 +1,5 @@
-/* What the two halves of the local APIC's register file share. */
+/* SPDX-License-Identifier: MIT */
+/* Shared by the two halves of the local APIC's register file: lapic.c and lapic_timer.c. */
 #pragma once
 
 #include "lib/bits.h"
@@ -12,13 +13,13 @@ static inline uint32_t lapic_lvt(const struct lapic *l, enum lapic_register reg)
     return l->lvt[reg - LAPIC_LVT_TIMER];
 }
 
-/* lapic.c: the source of an LVT entry fires. */
+/* lapic.c: raises the interrupt of an LVT entry, unless the entry is masked. */
 void lapic_fire(struct lapic *l, enum lapic_register lvt);
 
-/* lapic.c: another interrupt with this vector would change nothing. */
+/* lapic.c: whether this vector is pending already, so that accepting it again changes nothing. */
 bool lapic_waits(const struct lapic *l, uint8_t vector);
 
-/* lapic_timer.c: its registers, after lapic_tick(). */
+/* lapic_timer.c: accesses to the timer's registers. The caller has called lapic_tick(). */
 uint32_t lapic_current_count(const struct lapic *l);
 void lapic_write_timer(struct lapic *l, uint32_t entry);
 void lapic_write_initial_count(struct lapic *l, uint32_t count);

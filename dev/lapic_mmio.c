@@ -1,14 +1,16 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The xAPIC page: a register in the first four bytes of every 16. Called by the bus.
  *
- * The SDM (3, 11.4.1) knows only aligned 32-bit accesses; of the others we give what harms nobody.
- * A read sees the register's bytes, and zeros between registers; a write is dropped.
+ * The SDM (3, 11.4.1) defines only aligned 32-bit accesses. Any other read returns the register's
+ * bytes, and zeros between registers; any other write is dropped.
  */
 #include "dev/lapic_mmio.h"
 
 #include "dev/lapic.h"
 
-static uint64_t page_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+static uint64_t lapic_page_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
+                                unsigned size)
 {
     struct lapic *lapic = device;
     (void)vcpu, (void)size;
@@ -19,8 +21,8 @@ static uint64_t page_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
     return (uint64_t)lapic_read(lapic, (unsigned)(offset / 16)) >> (8 * (offset % 4));
 }
 
-static void page_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
-                       uint64_t value)
+static void lapic_page_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                             uint64_t value)
 {
     struct lapic *lapic = device;
     (void)vcpu;
@@ -29,4 +31,4 @@ static void page_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, un
 }
 
 const struct bus_ops lapic_mmio_ops = {
-    .name = "local APIC", .read = page_read, .write = page_write};
+    .name = "local APIC", .read = lapic_page_read, .write = lapic_page_write};

@@ -1,5 +1,7 @@
-/* The front end of the local APIC in memory, the xAPIC's: its page, a device for the bus. The
- * device is the struct lapic. In other modes nothing is there: the page reads all ones. */
+/* SPDX-License-Identifier: MIT */
+/* The xAPIC front end of the local APIC: its page as a device on the bus, with the struct lapic as
+ * the device pointer. Unless the APIC is in xAPIC mode, the page reads all ones and ignores
+ * writes. */
 #pragma once
 
 #include "mmio/bus.h"

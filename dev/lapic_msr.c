@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "dev/lapic_msr.h"
 
 #include "lib/bits.h"
@@ -7,9 +8,10 @@
 #define READ  1
 #define WRITE 2
 
-/* SDM 3, table 11-6: how a register is accessed, and what a write may hold. An LVT entry's delivery
- * status and remote IRR are read-only, which is not reserved. The ICR's bit 12, a delivery status
- * no more, is ignored as by Intel's CPUs; ICR_HIGH and DFR are no MSRs. */
+/* Legal accesses to each register, and the bits that a write may set (SDM 3, table 11-6). Delivery
+ * status and remote IRR of an LVT entry are read-only rather than reserved: setting them is no
+ * #GP. Bit 12 of the ICR, the xAPIC's delivery status, is ignored as Intel's CPUs do. ICR_HIGH and
+ * DFR do not exist as MSRs. */
 static const struct {
     uint8_t access;
     uint64_t bits;
@@ -35,7 +37,7 @@ static const struct {
 };
 _Static_assert(ARRAY_SIZE(registers) == 0x40, "a row for each register");
 
-static bool allows(const struct lapic *lapic, uint32_t reg, uint8_t access)
+static bool lapic_msr_allows(const struct lapic *lapic, uint32_t reg, uint8_t access)
 {
     return lapic->mode == LAPIC_X2APIC && reg < ARRAY_SIZE(registers) &&
            registers[reg].access & access;
@@ -44,7 +46,7 @@ static bool allows(const struct lapic *lapic, uint32_t reg, uint8_t access)
 bool lapic_msr_read(struct lapic *lapic, uint32_t msr, uint64_t *value)
 {
     uint32_t reg = msr - FIRST_MSR;
-    if (!allows(lapic, reg, READ))
+    if (!lapic_msr_allows(lapic, reg, READ))
         return false;
     *value = lapic_read(lapic, reg);
     if (reg == LAPIC_ICR)
@@ -55,7 +57,7 @@ bool lapic_msr_read(struct lapic *lapic, uint32_t msr, uint64_t *value)
 bool lapic_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value)
 {
     uint32_t reg = msr - FIRST_MSR;
-    if (!allows(lapic, reg, WRITE) || value & ~registers[reg].bits)
+    if (!lapic_msr_allows(lapic, reg, WRITE) || value & ~registers[reg].bits)
         return false;
     if (reg == LAPIC_ICR)
         lapic_write(lapic, LAPIC_ICR_HIGH, (uint32_t)(value >> 32));

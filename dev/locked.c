@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header. Pure. */
 #include "dev/locked.h"
 

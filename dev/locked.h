@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * A device that several vCPUs may reach at once, one access at a time: most devices know nothing of
- * CPUs. It stands before the device on the bus.
+ * A wrapper that serialises the accesses of several vCPUs to one device with a spinlock, so that
+ * device models need no locking of their own. The bus sees the wrapper instead of the device.
  */
 #pragma once
 
@@ -8,10 +9,11 @@
 #include "mmio/bus.h"
 
 struct locked_device {
-    struct bus_ops ops; /* for the bus, with this struct as the device */
-    const struct bus_ops *inner;
-    void *device;
+    struct bus_ops ops;          /* given to the bus, with this struct as the device pointer */
+    const struct bus_ops *inner; /* the wrapped device's functions */
+    void *device;                /* the wrapped device */
     struct spinlock lock;
 };
 
+/* Wraps `device`, whose functions are `ops`; both must outlive the wrapper. */
 void locked_device_init(struct locked_device *locked, const struct bus_ops *ops, void *device);

@@ -1,6 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The test device: memory and counters. Called by the bus. Its layout is guest/abi.h's, included
- * here although vm/ lies above: the file is the ABI, with constants only.
+ * The test device: memory and counters. Called by the bus. guest/abi.h defines its layout.
  */
 #include "dev/testdev.h"
 
@@ -9,7 +9,7 @@
 #include "lib/string.h"
 
 _Static_assert(sizeof(((struct testdev *)0)->ram) == TESTDEV_RAM_SIZE, "the ABI's size");
-_Static_assert(sizeof(((struct testdev *)0)->tail) == TESTDEV_SIZE - TESTDEV_TAIL, "the same");
+_Static_assert(sizeof(((struct testdev *)0)->tail) == TESTDEV_SIZE - TESTDEV_TAIL, "the ABI's end");
 
 void testdev_init(struct testdev *device, char ident)
 {
@@ -17,7 +17,7 @@ void testdev_init(struct testdev *device, char ident)
     device->ident = ident;
 }
 
-static uint32_t register_at(const struct testdev *d, uint64_t offset)
+static uint32_t testdev_register_at(const struct testdev *d, uint64_t offset)
 {
     switch (offset) {
     case TESTDEV_READS:
@@ -39,58 +39,60 @@ static uint32_t register_at(const struct testdev *d, uint64_t offset)
     }
 }
 
-/* The byte behind an offset of the RAM-like part, or NULL. */
-static uint8_t *ram_at(struct testdev *d, uint64_t offset)
+/* The byte at an offset of the RAM-like part, or NULL if the offset is that of a register. */
+static uint8_t *testdev_ram_at(struct testdev *d, uint64_t offset)
 {
     if (offset < TESTDEV_RAM_SIZE)
         return &d->ram[offset];
     return offset >= TESTDEV_TAIL ? &d->tail[offset - TESTDEV_TAIL] : NULL;
 }
 
-static uint8_t byte_at(struct testdev *d, uint64_t offset)
+static uint8_t testdev_byte_at(struct testdev *d, uint64_t offset)
 {
-    const uint8_t *ram = ram_at(d, offset);
+    const uint8_t *ram = testdev_ram_at(d, offset);
     if (ram)
         return *ram;
-    return (uint8_t)(register_at(d, offset & ~3ull) >> (8 * (offset & 3)));
+    return (uint8_t)(testdev_register_at(d, offset & ~3ull) >> (8 * (offset & 3)));
 }
 
-static void note(struct testdev *d, uint64_t offset, unsigned size, uint64_t value)
+static void testdev_note_access(struct testdev *d, uint64_t offset, unsigned size, uint64_t value)
 {
     d->last_offset = (uint32_t)offset;
     d->last_size = size;
     d->last_value = value;
 }
 
-static NOINLINE uint64_t read_bytes(struct testdev *d, uint64_t offset, unsigned size)
+static NOINLINE uint64_t testdev_read_bytes(struct testdev *d, uint64_t offset, unsigned size)
 {
     uint64_t value = 0;
     for (unsigned i = 0; i < size; i++)
-        value |= (uint64_t)byte_at(d, offset + i) << (8 * i);
-    if (ram_at(d, offset)) {
+        value |= (uint64_t)testdev_byte_at(d, offset + i) << (8 * i);
+    if (testdev_ram_at(d, offset)) {
         d->reads++;
-        note(d, offset, size, value);
+        testdev_note_access(d, offset, size, value);
     }
     return value;
 }
 
-static NOINLINE void write_bytes(struct testdev *d, uint64_t offset, unsigned size, uint64_t value)
+static NOINLINE void testdev_write_bytes(struct testdev *d, uint64_t offset, unsigned size,
+                                         uint64_t value)
 {
-    if (ram_at(d, offset)) {
+    if (testdev_ram_at(d, offset)) {
         for (unsigned i = 0; i < size; i++) {
-            uint8_t *ram = ram_at(d, offset + i);
+            uint8_t *ram = testdev_ram_at(d, offset + i);
             if (ram)
                 *ram = (uint8_t)(value >> (8 * i));
         }
         d->writes++;
-        note(d, offset, size, value);
+        testdev_note_access(d, offset, size, value);
     } else if (offset < TESTDEV_RESET + 4 && offset + size > TESTDEV_RESET) {
         testdev_init(d, d->ident);
     }
 }
 
-/* Not byte by byte, as far as it is of a usual size; 32 bits first. */
-static ALWAYS_INLINE bool copy(void *to, const void *from, unsigned size)
+/* Copies 1, 2, 4 or 8 bytes with one load and one store; 4 bytes, the most frequent size, is tested
+ * first. Returns false for any other size. */
+static ALWAYS_INLINE bool copy_usual_size(void *to, const void *from, unsigned size)
 {
     if (likely(size == 4))
         __builtin_memcpy(to, from, 4);
@@ -110,10 +112,10 @@ static uint64_t testdev_read(void *device, struct mmio_vcpu *vcpu, uint64_t offs
     struct testdev *d = device;
     uint64_t value = 0;
     (void)vcpu;
-    if (unlikely(offset > TESTDEV_RAM_SIZE - 8 || !copy(&value, &d->ram[offset], size)))
-        return read_bytes(d, offset, size);
+    if (unlikely(offset > TESTDEV_RAM_SIZE - 8 || !copy_usual_size(&value, &d->ram[offset], size)))
+        return testdev_read_bytes(d, offset, size);
     d->reads++;
-    note(d, offset, size, value);
+    testdev_note_access(d, offset, size, value);
     return value;
 }
 
@@ -122,12 +124,13 @@ static void testdev_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
 {
     struct testdev *d = device;
     (void)vcpu;
-    if (unlikely(offset > TESTDEV_RAM_SIZE - 8 || !copy(&d->ram[offset], &value, size))) {
-        write_bytes(d, offset, size, value);
+    if (unlikely(offset > TESTDEV_RAM_SIZE - 8 ||
+                 !copy_usual_size(&d->ram[offset], &value, size))) {
+        testdev_write_bytes(d, offset, size, value);
         return;
     }
     d->writes++;
-    note(d, offset, size, value);
+    testdev_note_access(d, offset, size, value);
 }
 
 const struct bus_ops testdev_ops = {

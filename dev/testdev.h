@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The test device of guest/abi.h (TESTDEV_): half a page that remembers what was written, and
- * counters that tell which accesses reached it. The scenarios rest on it: two of them stand side by
- * side, and a test knows from their counts which one a store went to.
+ * The test device of guest/abi.h (TESTDEV_): half a page that works like RAM, and counters of the
+ * accesses that reached it. A VM with testctl has two test devices, so that a guest can tell from
+ * their counters which one a store went to.
  */
 #pragma once
 

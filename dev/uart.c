@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The 16550A model: eight byte-wide registers. Called by the bus, usually of ports. The bus splits
- * wider accesses: neighbouring registers in turn, as an 8-bit device on a wider bus sees them.
+ * The 16550A model: eight byte-wide registers. Called by the port bus, which splits a wider access
+ * into accesses to neighbouring registers, as for an 8-bit device on a wider bus.
  */
 #include "dev/uart.h"
 
@@ -62,9 +63,10 @@ void uart_init(struct uart *uart, void (*transmit)(void *context, uint8_t byte),
     uart->msr = MSR_CONNECTED;
 }
 
-/* What the modem lines say now; loopback ties them to the outputs. The low half of MSR remembers
- * which have changed since it was read, the ring line only when it falls. */
-static NOINLINE void update_modem(struct uart *uart)
+/* Recomputes MSR after a write to MCR; in loopback mode the modem inputs follow the outputs. Bits
+ * 3:0 of MSR say which inputs have changed since MSR was read; the ring input counts only on its
+ * falling edge. */
+static NOINLINE void uart_update_modem(struct uart *uart)
 {
     uint64_t lines = MSR_CONNECTED;
     if (uart->mcr & MCR_LOOP)
@@ -76,20 +78,20 @@ static NOINLINE void update_modem(struct uart *uart)
     uart->msr = (uint8_t)(lines | (uart->msr & MSR_DELTAS) | changed >> 4);
 }
 
-static void loop_back(struct uart *uart, uint8_t byte)
+static void uart_loop_back(struct uart *uart, uint8_t byte)
 {
     unsigned depth = uart->fcr & FCR_ENABLE ? sizeof(uart->received) : 1;
     if (uart->received_count >= depth) {
         uart->lsr |= LSR_OVERRUN;
         if (uart->fcr & FCR_ENABLE)
-            return;               /* the FIFO keeps what it has */
-        uart->received_count = 0; /* a single register is overwritten */
+            return;               /* a full FIFO drops the new byte */
+        uart->received_count = 0; /* without the FIFO, the new byte overwrites the old one */
     }
     uart->received[uart->received_count++] = byte;
     uart->lsr |= LSR_READY;
 }
 
-static uint8_t receive(struct uart *uart)
+static uint8_t uart_receive(struct uart *uart)
 {
     if (!uart->received_count)
         return 0;
@@ -100,8 +102,8 @@ static uint8_t receive(struct uart *uart)
     return byte;
 }
 
-/* Which interrupt would be pending, the most urgent first. Reading ends the transmit event. */
-static uint8_t read_iir(struct uart *uart)
+/* The pending interrupt of the highest priority. Reading IIR acknowledges the transmit event. */
+static uint8_t uart_read_iir(struct uart *uart)
 {
     uint8_t fifo = uart->fcr & FCR_ENABLE ? IIR_FIFO : 0;
     if (uart->ier & IER_LINE && uart->lsr & LSR_OVERRUN)
@@ -117,16 +119,16 @@ static uint8_t read_iir(struct uart *uart)
     return fifo | IIR_NONE;
 }
 
-static uint8_t read_register(struct uart *uart, uint64_t reg)
+static uint8_t uart_read_register(struct uart *uart, uint64_t reg)
 {
     uint8_t value;
     switch (reg) {
     case REG_DATA:
-        return uart->lcr & LCR_DLAB ? uart->divisor[0] : receive(uart);
+        return uart->lcr & LCR_DLAB ? uart->divisor[0] : uart_receive(uart);
     case REG_IER:
         return uart->lcr & LCR_DLAB ? uart->divisor[1] : uart->ier;
     case REG_IIR_FCR:
-        return read_iir(uart);
+        return uart_read_iir(uart);
     case REG_LCR:
         return uart->lcr;
     case REG_MCR:
@@ -146,22 +148,22 @@ static uint8_t read_register(struct uart *uart, uint64_t reg)
     }
 }
 
-static NOINLINE void write_data(struct uart *uart, uint8_t byte)
+static NOINLINE void uart_write_data(struct uart *uart, uint8_t byte)
 {
     if (uart->lcr & LCR_DLAB) {
         uart->divisor[0] = byte;
         return;
     }
     if (uart->mcr & MCR_LOOP)
-        loop_back(uart, byte);
+        uart_loop_back(uart, byte);
     else
         uart->transmit(uart->context, byte);
-    uart->transmit_event = true; /* it is empty again at once */
+    uart->transmit_event = true; /* the holding register is empty again at once */
 }
 
-static NOINLINE void write_fcr(struct uart *uart, uint8_t value)
+static NOINLINE void uart_write_fcr(struct uart *uart, uint8_t value)
 {
-    /* Turning the FIFO on or off empties it too. */
+    /* Switching the FIFO on or off also empties it. */
     if (value & FCR_CLEAR_RECEIVE || (value ^ uart->fcr) & FCR_ENABLE) {
         uart->received_count = 0;
         uart->lsr &= (uint8_t)~LSR_READY;
@@ -169,11 +171,11 @@ static NOINLINE void write_fcr(struct uart *uart, uint8_t value)
     uart->fcr = value & FCR_ENABLE;
 }
 
-static void write_register(struct uart *uart, uint64_t reg, uint8_t value)
+static void uart_write_register(struct uart *uart, uint64_t reg, uint8_t value)
 {
     switch (reg) {
     case REG_DATA:
-        write_data(uart, value);
+        uart_write_data(uart, value);
         break;
     case REG_IER:
         if (uart->lcr & LCR_DLAB) {
@@ -185,14 +187,14 @@ static void write_register(struct uart *uart, uint64_t reg, uint8_t value)
         uart->ier = value & 0xf;
         break;
     case REG_IIR_FCR:
-        write_fcr(uart, value);
+        uart_write_fcr(uart, value);
         break;
     case REG_LCR:
         uart->lcr = value;
         break;
     case REG_MCR:
         uart->mcr = value & 0x1f;
-        update_modem(uart);
+        uart_update_modem(uart);
         break;
     case REG_SCR:
         uart->scr = value;
@@ -205,14 +207,14 @@ static void write_register(struct uart *uart, uint64_t reg, uint8_t value)
 static uint64_t uart_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
     (void)vcpu, (void)size;
-    return read_register(device, offset);
+    return uart_read_register(device, offset);
 }
 
 static void uart_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                        uint64_t value)
 {
     (void)vcpu, (void)size;
-    write_register(device, offset, (uint8_t)value);
+    uart_write_register(device, offset, (uint8_t)value);
 }
 
 const struct bus_ops uart_ops = {

@@ -1,4 +1,6 @@
-/* The window onto guest RAM; see the header. Called by the bus. Pure: the RAM by mmu/mmu.h. */
+/* SPDX-License-Identifier: MIT */
+/* The window onto guest RAM; see the header. Called by the bus. Pure: it reaches RAM through
+ * mmu/mmu.h. */
 #include "dev/window.h"
 
 #include "guest/abi.h"
@@ -19,8 +21,10 @@ void window_init(struct window *window, struct mmu *mmu, gpa_t mirror, gpa_t log
     *window = (struct window){mmu, mirror, log, 0};
 }
 
-/* Where the guest gave no RAM for it, nothing is logged. */
-static void note(struct window *w, uint64_t offset, unsigned size, bool write, const uint8_t *bytes)
+/* Writes one record to the log page, then the number of accesses. A page that is not in writable
+ * RAM gets neither. */
+static void window_log_access(struct window *w, uint64_t offset, unsigned size, bool write,
+                              const uint8_t *bytes)
 {
     uint64_t number = __atomic_add_fetch(&w->accesses, 1, __ATOMIC_RELAXED);
     uint64_t place = WINDOW_LOG_HEADER + (number - 1) % WINDOW_LOG_RECORDS * WINDOW_LOG_RECORD;
@@ -31,40 +35,40 @@ static void note(struct window *w, uint64_t offset, unsigned size, bool write, c
         w->log.v = 0;
 }
 
-static void read_bytes(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
-                       uint8_t *bytes)
+static void window_read_wide(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                             uint8_t *bytes)
 {
     struct window *w = device;
     (void)vcpu;
     if (guest_read(w->mmu, gpa_add(w->mirror, offset), bytes, size, ACCESS_READ))
         memset(bytes, 0xff, size);
-    note(w, offset, size, false, bytes);
+    window_log_access(w, offset, size, false, bytes);
 }
 
-static void write_bytes(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
-                        const uint8_t *bytes)
+static void window_write_wide(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                              const uint8_t *bytes)
 {
     struct window *w = device;
     (void)vcpu;
     if (!guest_write(w->mmu, gpa_add(w->mirror, offset), bytes, size))
-        note(w, offset, size, true, bytes);
+        window_log_access(w, offset, size, true, bytes);
 }
 
-static uint64_t read_number(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+static uint64_t window_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
     uint64_t value = 0;
-    read_bytes(device, vcpu, offset, size, (uint8_t *)&value);
+    window_read_wide(device, vcpu, offset, size, (uint8_t *)&value);
     return value;
 }
 
-static void write_number(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+static void window_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                          uint64_t value)
 {
-    write_bytes(device, vcpu, offset, size, (const uint8_t *)&value);
+    window_write_wide(device, vcpu, offset, size, (const uint8_t *)&value);
 }
 
 const struct bus_ops window_ops = {.name = "window",
-                                   .read = read_number,
-                                   .write = write_number,
-                                   .read_wide = read_bytes,
-                                   .write_wide = write_bytes};
+                                   .read = window_read,
+                                   .write = window_write,
+                                   .read_wide = window_read_wide,
+                                   .write_wide = window_write_wide};

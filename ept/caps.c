@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Decodes IA32_VMX_EPT_VPID_CAP; see the header. Touches nothing but its arguments and the log. */
 #include "ept/caps.h"
 
@@ -14,8 +15,8 @@ static const struct {
     {EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL, "a type of INVEPT (bits 25 and 26)"},
 };
 
-/* SDM 3, 29.3.3.1: which bits an entry that is present must leave clear. */
-static void reserved_bits(struct ept_caps *caps)
+/* The bits that must be clear in an entry that is present (SDM 3, 29.3.3.1). */
+static void ept_caps_set_reserved(struct ept_caps *caps)
 {
     uint64_t high = caps->maxphyaddr < 52 ? BITS(51, caps->maxphyaddr) : 0;
 
@@ -27,7 +28,7 @@ static void reserved_bits(struct ept_caps *caps)
         caps->reserved[EPT_LEVEL_2M][1] = high | BITS(20, 12);
     if (caps->page_1g)
         caps->reserved[EPT_LEVEL_1G][1] = high | BITS(29, 12);
-    caps->reserved[EPT_LEVEL_4K][0] = high; /* bit 7 is ignored at level 1 */
+    caps->reserved[EPT_LEVEL_4K][0] = high; /* at level 1, bit 7 is ignored */
     caps->reserved[EPT_LEVEL_4K][1] = high;
 }
 
@@ -60,10 +61,11 @@ int ept_caps_parse(struct ept_caps *caps, uint64_t msr, unsigned maxphyaddr)
     if (msr & EPT_CAP_INVVPID)
         caps->invvpid_types = (unsigned)field_get(msr, BITS(43, 40));
 
-    /* Write without read; execute alone where the CPU can't do that. */
+    /* Write without read is always a misconfiguration, and execute-only is one unless the CPU
+     * supports it. */
     caps->bad_permissions = 1u << EPT_WRITE | 1u << (EPT_WRITE | EPT_EXECUTE);
     if (!caps->exec_only)
         caps->bad_permissions |= 1u << EPT_EXECUTE;
-    reserved_bits(caps);
+    ept_caps_set_reserved(caps);
     return 0;
 }

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What this CPU's EPT and VPID can do, decoded from IA32_VMX_EPT_VPID_CAP (SDM 3, A.10) and
- * MAXPHYADDR. Pure: the caller reads the MSR. Called once at boot.
+ * The EPT and VPID capabilities of this CPU, decoded from IA32_VMX_EPT_VPID_CAP (SDM 3, A.10) and
+ * MAXPHYADDR. Pure: the caller reads the MSR. Called once, at boot.
  */
 #pragma once
 
@@ -18,14 +19,14 @@
 #define EPT_CAP_1G              BIT(17)
 #define EPT_CAP_INVEPT          BIT(20)
 #define EPT_CAP_AD              BIT(21)
-#define EPT_CAP_VIOLATION_INFO  BIT(22) /* qualification bits 11:9 tell of the guest's paging */
+#define EPT_CAP_VIOLATION_INFO  BIT(22) /* bits 11:9 of a violation's qualification are defined */
 #define EPT_CAP_INVEPT_SINGLE   BIT(25)
 #define EPT_CAP_INVEPT_ALL      BIT(26)
 #define EPT_CAP_INVVPID         BIT(32)
 #define EPT_CAP_INVVPID_ADDRESS BIT(40)
 #define EPT_CAP_INVVPID_SINGLE  BIT(41)
 #define EPT_CAP_INVVPID_ALL     BIT(42)
-#define EPT_CAP_INVVPID_GLOBALS BIT(43) /* single context, keeps global translations */
+#define EPT_CAP_INVVPID_GLOBALS BIT(43) /* single context, retaining global translations */
 
 struct ept_caps {
     unsigned maxphyaddr;
@@ -36,14 +37,15 @@ struct ept_caps {
     bool violation_info;
     bool invept_single;
     bool invept_all;
-    unsigned invvpid_types; /* bit t: INVVPID of type t; 0: no INVVPID, so VPIDs can't be used */
+    unsigned invvpid_types; /* bit t: INVVPID of type t exists; 0: VPIDs can't be used */
 
-    /* For entries that are present: the bits that must be 0, by level and by bit 7 (level 1 has
-     * only the second row), and a bit for each value of bits 2:0 that is a misconfiguration. */
+    /* For present entries: the bits that must be 0, by level and by the entry's bit 7 (at level 1
+     * both rows are equal); and, as a bit mask, the values of bits 2:0 that are a
+     * misconfiguration. */
     uint64_t reserved[EPT_LEVELS + 1][2];
     uint8_t bad_permissions;
 };
 
-/* Decodes `msr`. Returns -ENODEV when something that the MMU can't do without is missing, after
- * a sentence that names it; -EINVAL for a MAXPHYADDR that no CPU has. */
+/* Decodes `msr`. Returns -ENODEV after a message that names the missing feature if the CPU lacks
+ * one that the MMU needs, and -EINVAL after a message if no CPU can have this MAXPHYADDR. */
 int ept_caps_parse(struct ept_caps *caps, uint64_t msr, unsigned maxphyaddr) MUST_CHECK;

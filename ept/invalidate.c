@@ -1,4 +1,5 @@
-/* The two invalidation instructions; see the header. VMX operation must be on. */
+/* SPDX-License-Identifier: MIT */
+/* INVEPT and INVVPID; see the header. The CPU must be in VMX operation. */
 #include "ept/invalidate.h"
 
 #include "lib/assert.h"

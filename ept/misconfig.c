@@ -1,4 +1,5 @@
-/* Says why an EPT entry is misconfigured; see the header. */
+/* SPDX-License-Identifier: MIT */
+/* Explains why an EPT entry is misconfigured; see the header. Pure. */
 #include "ept/misconfig.h"
 
 #include "lib/string.h"
@@ -8,7 +9,7 @@ struct text {
     size_t room;
 };
 
-static void PRINTF(2, 3) add(struct text *text, const char *format, ...)
+static void PRINTF(2, 3) reasons_add(struct text *text, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -29,14 +30,14 @@ static void explain_permissions(struct text *text, uint64_t entry, unsigned leve
     };
     uint64_t rwx = entry & EPT_RWX;
     if (caps->bad_permissions >> rwx & 1)
-        add(text, "level %u, bits 2:0 = %s; ", level, why[rwx]);
+        reasons_add(text, "level %u, bits 2:0 = %s; ", level, why[rwx]);
 }
 
 static void explain_address(struct text *text, uint64_t entry, const struct ept_caps *caps)
 {
     for (unsigned bit = 51; bit >= caps->maxphyaddr; bit--) {
         if (entry & BIT(bit)) {
-            add(text, "address bit %u above MAXPHYADDR %u; ", bit, caps->maxphyaddr);
+            reasons_add(text, "address bit %u above MAXPHYADDR %u; ", bit, caps->maxphyaddr);
             return;
         }
     }
@@ -47,9 +48,10 @@ static void explain_large(struct text *text, uint64_t entry, unsigned level,
 {
     uint64_t reserved = caps->reserved[level][1];
     if (reserved & EPT_LARGE) {
-        add(text, "bit 7 at level %u, where this CPU has no pages; ", level);
+        reasons_add(text, "bit 7 at level %u, where this CPU has no pages; ", level);
     } else if (entry & reserved & (ept_frames(level) * PAGE_SIZE - 1)) {
-        add(text, "address bits %u:12 not clear in a leaf of level %u; ", 9 * level + 2, level);
+        reasons_add(text, "address bits %u:12 not clear in a leaf of level %u; ", 9 * level + 2,
+                    level);
     }
 }
 
@@ -68,11 +70,11 @@ bool ept_misconfig_explain(uint64_t entry, unsigned level, const struct ept_caps
     if (large)
         explain_large(&text, entry, level, caps);
     if (entry & caps->reserved[level][large] & (EPT_MEMTYPE | EPT_IPAT))
-        add(&text, "bits 6:3 = %#x in an entry of level %u that points to a table; ",
-            (unsigned)field_get(entry, BITS(6, 3)), level);
+        reasons_add(&text, "bits 6:3 = %#x in an entry of level %u that points to a table; ",
+                    (unsigned)field_get(entry, BITS(6, 3)), level);
     unsigned type = (unsigned)field_get(entry, EPT_MEMTYPE);
     if (leaf && MEMTYPE_RESERVED >> type & 1)
-        add(&text, "memory type %u is reserved; ", type);
+        reasons_add(&text, "memory type %u is reserved; ", type);
 
     size_t length = strlen(buffer);
     if (length >= 2 && buffer[length - 1] == ' ')

@@ -1,13 +1,16 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Is an entry one that the CPU takes for a misconfiguration, and why (SDM 3, 29.3.3.1, rule S13)?
- * Pure. The choke point of mmu/ asks before each store; the dump of a failed walk asks in words.
+ * Whether an EPT entry is a misconfiguration, and why (SDM 3, 29.3.3.1, rule S13). Pure. The choke
+ * point of mmu/ checks each entry before it stores it; the dump of a failed walk prints the
+ * reasons.
  */
 #pragma once
 
 #include "ept/caps.h"
 
-/* True if the CPU, on reaching `entry` at `level`, exits with an EPT misconfiguration. An entry
- * with bits 2:0 clear is not present and never misconfigured, whatever else it holds. */
+/* Returns true if the CPU exits with an EPT misconfiguration when a walk reaches `entry` at
+ * `level`. An entry whose bits 2:0 are clear is not present and never misconfigured, whatever its
+ * other bits. */
 static inline bool ept_misconfigured(uint64_t entry, unsigned level, const struct ept_caps *caps)
 {
     if (!(entry & EPT_RWX))
@@ -21,6 +24,7 @@ static inline bool ept_misconfigured(uint64_t entry, unsigned level, const struc
 
 #define EPT_EXPLAIN_SIZE 256
 
-/* Writes all reasons, separated by "; ", or an empty string. Returns ept_misconfigured(). */
+/* Writes all reasons, separated by "; ", or an empty string, to `text`. Returns
+ * ept_misconfigured(). */
 bool ept_misconfig_explain(uint64_t entry, unsigned level, const struct ept_caps *caps, char *text,
                            size_t size);

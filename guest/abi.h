@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a guest sees of us: hypercall numbers, ports, the test devices and the counters. Included
  * by the hypervisor and by the guest programs alike; docs/ABI.md is its prose.

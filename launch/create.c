@@ -1,4 +1,5 @@
-/* Making a VM from a boot module, and taking it apart. */
+/* SPDX-License-Identifier: MIT */
+/* Creates a VM from a boot module, and destroys it. */
 #include "launch/create.h"
 
 #include "arch/x86/cpu.h"
@@ -30,8 +31,8 @@
 
 /* ---- Ports ----------------------------------------------------------------------------------- */
 
-static void debug_exit(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
-                       uint64_t value)
+static void debug_exit_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                             uint64_t value)
 {
     struct vm *vm = device;
     (void)vcpu, (void)offset, (void)size;
@@ -41,21 +42,22 @@ static void debug_exit(void *device, struct mmio_vcpu *vcpu, uint64_t offset, un
     vm_end(vm, VM_ENDED_EXIT, "wrote %lu to the debug-exit port", value);
 }
 
-static uint64_t read_ones(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+static uint64_t debug_exit_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
+                                unsigned size)
 {
     (void)device, (void)vcpu, (void)offset, (void)size;
     return ~0ull;
 }
 
 static const struct bus_ops debug_exit_ops = {
-    .name = "debug exit", .read = read_ones, .write = debug_exit};
+    .name = "debug exit", .read = debug_exit_read, .write = debug_exit_write};
 
-static void transmit(void *context, uint8_t byte)
+static void console_transmit(void *context, uint8_t byte)
 {
     console_put(context, byte);
 }
 
-static int add_devices(struct vm *vm)
+static int vm_add_devices(struct vm *vm)
 {
     const struct {
         struct bus *bus;
@@ -63,7 +65,7 @@ static int add_devices(struct vm *vm)
         const struct bus_ops *ops;
         void *device;
         bool for_tests;
-        struct locked_device *locked; /* how several vCPUs share it */
+        struct locked_device *locked; /* the wrapper in a VM of several vCPUs; NULL: none needed */
     } devices[] = {
         {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false, &vm->locked[0]},
         {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false, &vm->locked[1]},
@@ -78,10 +80,10 @@ static int add_devices(struct vm *vm)
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
     bus_init(&vm->port_bus, "port", 0xffff);
     vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
-    uart_init(&vm->uart, transmit, &vm->console);
+    uart_init(&vm->uart, console_transmit, &vm->console);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');
-    /* Devices are reached through shared addresses, if the VM has such. */
+    /* In a VM with a shared bit, device addresses have it set. */
     uint64_t shared = vm->words.shared ? BIT(vm->words.shared) : 0;
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].for_tests && !vm->words.testctl)
@@ -99,8 +101,8 @@ static int add_devices(struct vm *vm)
     return 0;
 }
 
-/* What its guest-physical addresses mean. */
-static int declare_addresses(struct vm *vm)
+/* Declares the stolen bits of the VM's guest-physical addresses, and whether it takes #VE. */
+static int vm_declare_addresses(struct vm *vm)
 {
     int error = 0;
     if (vm->words.shared)
@@ -112,7 +114,7 @@ static int declare_addresses(struct vm *vm)
     return error;
 }
 
-static int add_memory(struct vm *vm)
+static int vm_add_memory(struct vm *vm)
 {
     guest_layout(vm->words.memory, vm->ram);
     for (uint32_t i = 0; i < GUEST_RAM_PIECES; i++) {
@@ -128,7 +130,7 @@ static int add_memory(struct vm *vm)
 
 /* ---- The vCPU -------------------------------------------------------------------------------- */
 
-static void set(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
+static void set_boot_reg(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
 {
     cpu_set_reg(&vcpu->vmx.regs, reg, value);
 }
@@ -154,9 +156,9 @@ static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
 
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         vmwrite(selectors[i], i == SEG_CS ? 0x08 : 0x10);
-        set(vcpu, REG_SEG_BASE + i, 0);
-        set(vcpu, REG_SEG_LIMIT + i, 0xffffffff);
-        set(vcpu, REG_SEG_AR + i, i == SEG_CS ? AR_CODE32 : AR_DATA32);
+        set_boot_reg(vcpu, REG_SEG_BASE + i, 0);
+        set_boot_reg(vcpu, REG_SEG_LIMIT + i, 0xffffffff);
+        set_boot_reg(vcpu, REG_SEG_AR + i, i == SEG_CS ? AR_CODE32 : AR_DATA32);
     }
     for (unsigned i = 0; i < ARRAY_SIZE(zeros); i++)
         vmwrite(zeros[i], 0);
@@ -165,15 +167,16 @@ static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
     vmwrite(VMCS_GUEST_TR_LIMIT, LIMIT_64K);
     vmwrite(VMCS_GUEST_DR7, DR7_RESET);
     vmwrite(VMCS_GUEST_PAT, PAT_RESET);
-    /* The other CPUs are as after a power-up, which their first INIT keeps of CD and NW. */
-    set(vcpu, REG_CR0, vcpu->index ? CR0_ET | CR0_CD | CR0_NW : CR0_PE | CR0_ET);
-    set(vcpu, REG_CR3, 0);
-    set(vcpu, REG_CR4, 0);
-    set(vcpu, REG_EFER, 0);
+    /* vCPU 0 is past its firmware. The others are as after a power-up: INIT preserves CD and NW, so
+     * they have to be set here. */
+    set_boot_reg(vcpu, REG_CR0, vcpu->index ? CR0_ET | CR0_CD | CR0_NW : CR0_PE | CR0_ET);
+    set_boot_reg(vcpu, REG_CR3, 0);
+    set_boot_reg(vcpu, REG_CR4, 0);
+    set_boot_reg(vcpu, REG_EFER, 0);
     for (unsigned i = 0; i < 4; i++)
-        set(vcpu, REG_PDPTE0 + i, 0);
-    set(vcpu, REG_RFLAGS, RFLAGS_FIXED);
-    set(vcpu, REG_RIP, start->entry);
+        set_boot_reg(vcpu, REG_PDPTE0 + i, 0);
+    set_boot_reg(vcpu, REG_RFLAGS, RFLAGS_FIXED);
+    set_boot_reg(vcpu, REG_RIP, start->entry);
     vcpu->vmx.regs.gpr[GPR_RAX] = MULTIBOOT1_LOADER_MAGIC;
     vcpu->vmx.regs.gpr[GPR_RBX] = start->info;
 }
@@ -217,9 +220,9 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
 
-/* The first word of a module's string is its file name or path; the VM is called by its last part.
- */
-static const char *take_name(struct vm *vm, const char *string)
+/* The first word of a module's string is its file name or path. The VM is named after the last part
+ * of the path, without `.elf`. Returns the rest of the string. */
+static const char *vm_take_name(struct vm *vm, const char *string)
 {
     size_t length = 0, start = 0;
     while (*string == ' ')
@@ -238,8 +241,9 @@ static const char *take_name(struct vm *vm, const char *string)
     return string + length;
 }
 
-/* Has the memory promised that the guest can make us take. */
-static enum exit_code promise_memory(struct vm *vm, bool last_chance)
+/* Reserves all host memory that the guest can make the hypervisor allocate. If that much is not
+ * free, sets vm->put_off, or reports an error if this is the `last_chance` (D20). */
+static enum exit_code vm_promise_memory(struct vm *vm, bool last_chance)
 {
     const struct vm_words *w = &vm->words;
     bool unlimited = w->limit == LIMIT_NONE;
@@ -257,7 +261,7 @@ static enum exit_code promise_memory(struct vm *vm, bool last_chance)
         return EXIT_OK;
     vm->put_off = !last_chance;
     if (last_chance)
-        log_error("guest %s: it may come to need %lu KiB of the host's memory (%lu of RAM, %lu of "
+        log_error("guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of "
                   "EPT tables, %lu of other records, %lu by limit=), and %lu KiB are free; make "
                   "mem= smaller or give the machine more memory",
                   vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
@@ -274,7 +278,7 @@ static unsigned order_of(size_t size)
     return order;
 }
 
-/* The first one runs, the others wait for a start-up IPI. */
+/* vCPU 0 runs at once; the others wait for a start-up IPI. */
 static int create_vcpus(struct vm *vm, const struct options *options,
                         const struct guest_start *start)
 {
@@ -309,7 +313,7 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
 
     memset(vm, 0, sizeof(*vm));
     vm->number = (uint16_t)number;
-    const char *line = take_name(vm, module->string);
+    const char *line = vm_take_name(vm, module->string);
     int arguments = vm_words_parse(vm->name, line, (enum gva_cache)options->gva_cache, &vm->words);
     if (arguments < 0)
         return EXIT_MODULE_WORDS;
@@ -320,7 +324,7 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     if (vm_words_check(vm->name, &vm->words, &limits))
         return EXIT_MODULE_WORDS;
 
-    enum exit_code code = promise_memory(vm, last_chance);
+    enum exit_code code = vm_promise_memory(vm, last_chance);
     if (code)
         return code;
     memory_pay_from(vm->number);
@@ -333,9 +337,10 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
         memory_close(vm->number);
         return EXIT_NO_MEMORY;
     }
-    if (declare_addresses(vm))
+    if (vm_declare_addresses(vm))
         code = EXIT_MODULE_WORDS;
-    else if (add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) || add_devices(vm))
+    else if (vm_add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) ||
+             vm_add_devices(vm))
         code = EXIT_NO_MEMORY;
     struct guest_image image = {.name = vm->name,
                                 .file = phys_to_virt(module->base),

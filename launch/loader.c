@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "launch/loader.h"
 
 #include "boot/boot_info.h"
@@ -31,7 +32,7 @@ _Static_assert(sizeof(struct elf_segment) == 32, "ELF32");
 /* Multiboot1 (Multiboot Specification 0.6.96, sections 3.1 and 3.3). */
 #define HEADER_MAGIC  0x1badb002u
 #define HEADER_SEARCH 8192u
-#define HEADER_REFUSE 0xfffcu /* required features that we do not know: bits 2 to 15 */
+#define HEADER_REFUSE 0xfffcu /* bits 2 to 15: required features that are not supported */
 #define INFO_FLAGS    (BIT(0) | BIT(2) | BIT(3) | BIT(6) | BIT(9))
 #define ARGUMENTS_MAX 1024
 #define MAP_AVAILABLE 1
@@ -56,7 +57,8 @@ struct module_entry {
 
 #define MODULE_STRING_MAX 64
 
-/* What follows the guest in its memory; its modules follow that, each on pages of its own. */
+/* The multiboot information, on the first page boundary after the program. The guest's modules
+ * follow it, each from a page boundary on. */
 struct info_block {
     struct multiboot_info info;
     struct module_entry modules[GUEST_MODULES];
@@ -66,15 +68,15 @@ struct info_block {
     char arguments[ARGUMENTS_MAX];
 };
 
-#define REFUSE(code, image, ...)                            \
-    do {                                                    \
-        char sentence[160];                                 \
-        snprintf(sentence, sizeof(sentence), __VA_ARGS__);  \
-        log_error("guest %s: %s", (image)->name, sentence); \
-        return EXIT_##code;                                 \
+#define REFUSE(code, image, ...)                           \
+    do {                                                   \
+        char message[160];                                 \
+        snprintf(message, sizeof(message), __VA_ARGS__);   \
+        log_error("guest %s: %s", (image)->name, message); \
+        return EXIT_##code;                                \
     } while (0)
 
-static bool in_ram(const struct guest_image *image, uint64_t base, uint64_t size)
+static bool image_in_ram(const struct guest_image *image, uint64_t base, uint64_t size)
 {
     for (unsigned i = 0; i < GUEST_RAM_PIECES; i++) {
         const struct guest_range *ram = &image->ram[i];
@@ -147,8 +149,10 @@ static bool is_loaded(const struct elf_segment *segment)
     return segment->type == ELF_LOAD && segment->memory_size;
 }
 
-/* Bytes that two segments want are those of either, depending on the order: the file is broken. */
-static enum exit_code check_overlap(const struct guest_image *image, const struct elf_header *elf)
+/* Where two segments overlap, the contents would depend on the order of loading, so the file is
+ * refused. */
+static enum exit_code check_segments_overlap(const struct guest_image *image,
+                                             const struct elf_header *elf)
 {
     for (unsigned i = 0; i < elf->program_count; i++) {
         for (unsigned j = 0; j < i; j++) {
@@ -177,7 +181,7 @@ static enum exit_code load_segment(struct mmu *mmu, const struct guest_image *im
     if (segment->file_size > segment->memory_size)
         REFUSE(MODULE_NOT_ELF, image, "a segment has %#x bytes in the file but only %#x in memory",
                segment->file_size, segment->memory_size);
-    if (!in_ram(image, base, segment->memory_size))
+    if (!image_in_ram(image, base, segment->memory_size))
         REFUSE(
             GUEST_TOO_LARGE, image,
             "its segment %#lx to %#lx does not fit into its RAM, which ends at %#lx; give it more "
@@ -205,7 +209,8 @@ static struct map_entry map_entry(uint64_t base, uint64_t length, uint32_t kind)
         .size = sizeof(struct map_entry) - 4, .base = base, .length = length, .kind = kind};
 }
 
-/* Puts the guest's modules behind the block at `at` and lists them in it. */
+/* Copies the guest's modules behind the information block, which will be at `at`, and lists them in
+ * it. */
 static enum exit_code write_modules(struct mmu *mmu, const struct guest_image *image, uint32_t at,
                                     struct info_block *block)
 {
@@ -213,7 +218,7 @@ static enum exit_code write_modules(struct mmu *mmu, const struct guest_image *i
     for (unsigned i = 0; i < image->module_count; i++) {
         const struct guest_module *module = &image->modules[i];
         uint64_t start = align_up(top, PAGE_SIZE);
-        if (!in_ram(image, start, module->size))
+        if (!image_in_ram(image, start, module->size))
             REFUSE(GUEST_TOO_LARGE, image,
                    "no room for its module %s of %lu bytes; give it more RAM with mem=",
                    module->string, module->size);
@@ -238,13 +243,13 @@ static enum exit_code write_info(struct mmu *mmu, const struct guest_image *imag
     uint32_t at = (uint32_t)align_up(top, PAGE_SIZE);
     unsigned entries = 0;
 
-    if (!in_ram(image, at, sizeof(block)))
+    if (!image_in_ram(image, at, sizeof(block)))
         REFUSE(
             GUEST_TOO_LARGE, image,
             "no room for the multiboot information behind its end at %#lx; give it more RAM with "
             "mem=",
             top);
-    /* The name comes first, as QEMU's multiboot loader has it. */
+    /* The command line begins with the program's name, as QEMU's multiboot loader does it. */
     int length = snprintf(block.arguments, ARGUMENTS_MAX, "%s %s", image->name, image->arguments);
     if (length >= ARGUMENTS_MAX)
         REFUSE(MODULE_WORDS, image, "its command line has %d characters; at most %d are supported",
@@ -286,7 +291,7 @@ enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
     if (!code)
         code = check_multiboot(image);
     if (!code)
-        code = check_overlap(image, &elf);
+        code = check_segments_overlap(image, &elf);
 
     uint64_t top = 0;
     for (unsigned i = 0; !code && i < elf.program_count; i++) {
@@ -294,7 +299,7 @@ enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
         if (is_loaded(&segment))
             code = load_segment(mmu, image, &segment, &top);
     }
-    if (!code && (!top || !in_ram(image, elf.entry, 1)))
+    if (!code && (!top || !image_in_ram(image, elf.entry, 1)))
         REFUSE(MODULE_NOT_ELF, image, "its entry point %#x is not in its RAM", elf.entry);
     if (!code)
         code = write_info(mmu, image, top, start);

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Puts a guest program into its VM's memory: an ELF32 file with a multiboot1 header, as a boot
- * loader would load it, and the multiboot information behind it.
+ * Loads a guest program, an ELF32 file with a multiboot1 header, into its VM's memory as a
+ * multiboot1 boot loader would, and writes the multiboot information behind it.
  *
- * Pure: the file is only read, every field of it is checked, and all writes go through
- * guest_write().
+ * Pure. The file is never trusted: every field is checked before it is used, and all writes to
+ * guest memory go through guest_write().
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 #include "lib/exit_codes.h"
 #include "mmu/mmu.h"
 
-/* A file that a guest gets as a multiboot module of its own. */
+/* A file that is passed to the guest as a multiboot module. */
 struct guest_module {
     const void *file;
     uint64_t size;
@@ -22,22 +23,22 @@ struct guest_module {
 #define GUEST_MODULES 4
 
 struct guest_image {
-    const char *name; /* for the sentences */
+    const char *name; /* of the VM, for messages */
     const void *file;
-    uint64_t size;
+    uint64_t size;         /* of the file, in bytes */
     const char *arguments; /* the guest's command line */
     struct guest_range ram[GUEST_RAM_PIECES];
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;
 };
 
-/* Where a loaded guest starts: EIP, and EBX's multiboot information. */
+/* How to start a loaded guest. */
 struct guest_start {
-    uint32_t entry;
-    uint32_t info;
+    uint32_t entry; /* initial EIP */
+    uint32_t info;  /* initial EBX: address of the multiboot information */
 };
 
-/* Loads the image. Anything but EXIT_OK comes after a sentence that says what is wrong with the
- * file. */
+/* Loads the image and fills in `start`. Any result but EXIT_OK has been logged with what is wrong
+ * with the file, or with the VM's memory. */
 enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
                           struct guest_start *start) MUST_CHECK;

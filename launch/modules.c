@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "launch/modules.h"
 
 #include "launch/loader.h"
@@ -9,41 +10,41 @@ bool module_belongs_to_guest(const struct boot_module *module)
     return module->string[0] == '+';
 }
 
-static uint64_t end_of(const struct boot_module *module)
+static uint64_t module_end(const struct boot_module *module)
 {
     return module->base.v + module->size;
 }
 
-static bool overlaps(const struct boot_module *module, uint64_t start, uint64_t end)
+static bool module_overlaps(const struct boot_module *module, uint64_t start, uint64_t end)
 {
-    return start < end && module->base.v < end && start < end_of(module);
+    return start < end && module->base.v < end && start < module_end(module);
 }
 
-static enum exit_code check_place(const struct boot_info *info, unsigned index,
-                                  struct image_place image)
+static enum exit_code module_check_place(const struct boot_info *info, unsigned index,
+                                         struct image_place image)
 {
     const struct boot_module *module = &info->modules[index];
     if (!module->size)
         return EXIT_OK;
-    /* Page 0 is RAM and the BIOS'. We do not map it. */
+    /* Page 0 belongs to the BIOS and is not mapped here, although the memory map calls it RAM. */
     if (module->base.v < PAGE_SIZE || !boot_is_ram(info, module->base, module->size)) {
         log_error("module %u (%s) at %#lx to %#lx is not in RAM, as the loader's memory map has it",
-                  index + 1, module->string, module->base.v, end_of(module));
+                  index + 1, module->string, module->base.v, module_end(module));
         return EXIT_MODULE_OUTSIDE;
     }
-    if (overlaps(module, image.start, image.end)) {
+    if (module_overlaps(module, image.start, image.end)) {
         log_error("module %u (%s) at %#lx to %#lx overlaps the hypervisor at %#lx to %#lx",
-                  index + 1, module->string, module->base.v, end_of(module), image.start,
+                  index + 1, module->string, module->base.v, module_end(module), image.start,
                   image.end);
         return EXIT_MODULE_OVERLAP;
     }
     for (unsigned i = 0; i < info->module_count; i++) {
         const struct boot_module *other = &info->modules[i];
-        if (i == index || !overlaps(module, other->base.v, end_of(other)))
+        if (i == index || !module_overlaps(module, other->base.v, module_end(other)))
             continue;
         log_error("module %u (%s) at %#lx to %#lx overlaps module %u (%s) at %#lx to %#lx",
-                  index + 1, module->string, module->base.v, end_of(module), i + 1, other->string,
-                  other->base.v, end_of(other));
+                  index + 1, module->string, module->base.v, module_end(module), i + 1,
+                  other->string, other->base.v, module_end(other));
         return EXIT_MODULE_OVERLAP;
     }
     return EXIT_OK;
@@ -59,6 +60,6 @@ enum exit_code modules_check(const struct boot_info *info, unsigned index, unsig
         return EXIT_MODULE_WORDS;
     }
     for (unsigned i = 0; !code && i <= extra; i++)
-        code = check_place(info, index + i, image);
+        code = module_check_place(info, index + i, image);
     return code;
 }

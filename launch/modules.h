@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Where the boot loader put the modules. A module that shares bytes with another one or with the
- * image, or that is not in RAM, was loaded wrongly; what is in it is anyone's guess, and it must
- * not be touched. Pure.
+ * Checks where the boot loader put the modules. A module that overlaps another module or the
+ * hypervisor's image, or that is not in RAM, was not loaded correctly: its contents are undefined,
+ * and it is not touched. Pure.
  */
 #pragma once
 
@@ -9,16 +10,16 @@
 #include "lib/compiler.h"
 #include "lib/exit_codes.h"
 
-/* The image's place: physical addresses. */
+/* The physical address range of the hypervisor's image. */
 struct image_place {
     uint64_t start, end;
 };
 
-/* A module whose string begins with a plus sign belongs to the guest before it. */
+/* Whether the module is a file of the guest before it: its string begins with a plus sign. */
 bool module_belongs_to_guest(const struct boot_module *module);
 
-/* Looks at the guest's module at `index` and at the `extra` ones behind it, which belong to it.
- * Anything but EXIT_OK comes after a sentence that names the module. An empty one lies nowhere, so
- * its place does not matter. */
+/* Checks the guest's module at `index` and the `extra` modules after it, which belong to the guest.
+ * Any result but EXIT_OK has been logged, with the name of the module. The address of an empty
+ * module is not checked. */
 enum exit_code modules_check(const struct boot_info *info, unsigned index, unsigned extra,
                              struct image_place image) MUST_CHECK;

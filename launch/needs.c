@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header. Pure. */
 #include "launch/needs.h"
 
@@ -8,16 +9,16 @@
 #include "mmu/tables.h"
 
 #define SLOTS      (GUEST_RAM_PIECES + 2u) /* firmware, #VE areas */
-#define PIECE_SIZE (512 * PAGE_SIZE)       /* has a page of words (mmu/backing.h) */
+#define PIECE_SIZE (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
 #define VCPU_PAGES 10u                     /* VMCS, MSR bitmap, PML, extended state, #VE area */
-#define TRACE_LINE 128u                    /* bytes of text, about */
+#define TRACE_LINE 128u                    /* bytes of text for one trace event, roughly */
 
 static uint64_t pages_of(uint64_t bytes)
 {
     return (bytes + PAGE_SIZE - 1) / PAGE_SIZE;
 }
 
-/* Blocks of pages are powers of two. */
+/* The pages of an allocation, which are rounded up to a power of two. */
 static uint64_t block_of(uint64_t bytes)
 {
     uint64_t block = 1;

@@ -1,26 +1,27 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * How much of the host's memory a VM may come to need: what is promised to it at its creation. An
- * upper bound that holds however its guest behaves, as long as it has no `testctl`. Pure.
+ * How much host memory a VM can need, which is reserved for it when it is created (D20). This is an
+ * upper bound for any behaviour of a guest without `testctl`. Pure.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct vm_needs { /* pages */
-    uint64_t ram;
-    uint64_t tables; /* EPT, all RAM in small pages, and those for other addresses */
-    uint64_t slots;  /* what says where RAM lies, and on which side */
-    uint64_t vcpus;
-    uint64_t report; /* text and trace */
-    uint64_t limit;  /* what limit= adds */
+struct vm_needs {    /* numbers of 4 KiB pages */
+    uint64_t ram;    /* RAM, the firmware page and #VE information areas */
+    uint64_t tables; /* EPT tables: all RAM in 4 KiB mappings, and MMIO addresses */
+    uint64_t slots;  /* backing and private/shared bitmaps of the memslots */
+    uint64_t vcpus;  /* struct vcpu, and what hangs on it: VMCS, PML buffer, extended state, … */
+    uint64_t report; /* transcript and trace text */
+    uint64_t limit;  /* added by limit= */
 };
 
-/* What decides about it. Sizes in bytes. */
+/* The attributes that determine the needs. Sizes are in bytes. */
 struct vm_size {
     uint64_t ram, limit;
     unsigned vcpus, pcpus;
-    uint64_t vcpu_size; /* of struct vcpu */
+    uint64_t vcpu_size; /* sizeof(struct vcpu) */
     bool sides, ve, traced;
 };
 

@@ -1,5 +1,7 @@
-/* Words of a module's string that are good each for itself but not together, or not on this
- * machine. What would fail later in the MMU's terms is refused here in those of the words. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Checks words of a module's string that are valid one by one, but contradict each other or ask for
+ * more than this machine has. The MMU would refuse most of these too, but its error codes do not
+ * name the words. Pure. */
 #include "launch/words.h"
 
 #include "guest/abi.h"
@@ -20,7 +22,7 @@ static uint64_t end_of_ram(const struct vm_words *words)
     return end;
 }
 
-/* As one would write it: 4G, 96M, 2052K. */
+/* Formats the word mem= with the largest unit that divides it: 4G, 96M, 2052K. */
 static void write_memory(const struct vm_words *words, char *text, size_t size)
 {
     unsigned shift = 30;
@@ -39,7 +41,8 @@ static int check_bit(const char *name, const char *word, uint64_t bit,
     return -EINVAL;
 }
 
-/* What lies below `end` must not have the lowest stolen bit set; `what` are the words for it. */
+/* Memory up to `end` must lie below the lowest stolen bit. `what` are the words that placed memory
+ * there, for the message. */
 static int check_below_stolen(const char *name, const struct vm_words *words, const char *what,
                               uint64_t end)
 {

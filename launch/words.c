@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Reads the words of a module's string into a VM's description. What the words mean together is
- * checked in launch/word_conflicts.c. Pure.
+ * Parses the words of a module's string into a VM's description. launch/word_conflicts.c checks how
+ * they go together. Pure.
  */
 #include "launch/words.h"
 

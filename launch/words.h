@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The words of a module's string: `[path][ word...][ -- arguments]`, where a word is `name` or
  * `name=value`. docs/ABI.md lists them.
@@ -8,19 +9,20 @@
 #include "mmio/cache.h"
 #include "vm/vm.h"
 
-/* Reads `text`, which follows the path, over the defaults; `gva_cache` is the machine's. Gives the
- * offset of the guest's arguments in `text`, or -EINVAL after a message that names the guest. */
+/* Parses `text`, the part of the string after the path, into `into`; words that do not occur get
+ * their defaults, and that of gva_cache= is `gva_cache`. Returns the offset of the guest's
+ * arguments in `text`, or -EINVAL after a message that names the guest. */
 int vm_words_parse(const char *name, const char *text, enum gva_cache gva_cache,
                    struct vm_words *into) MUST_CHECK;
 
-/* What this machine and the command line leave to a VM. */
+/* What this machine and the hypervisor's command line allow a VM to have. */
 struct vm_limits {
-    unsigned address_bits; /* of a guest-physical address */
-    bool execute_only;     /* the CPU has such pages */
-    uint64_t pcpus;        /* bit n: CPU n runs guests */
+    unsigned address_bits; /* width of guest-physical addresses */
+    bool execute_only;     /* the CPU supports execute-only EPT entries */
+    uint64_t pcpus;        /* bit n: pCPU n runs guests */
 };
 
-/* Whether the words go together, each being good for itself. -EINVAL after a sentence that names
- * those that don't. */
+/* Checks words that vm_words_parse() has accepted against each other and against `limits`. Returns
+ * 0, or -EINVAL after a message that names the words at fault. */
 int vm_words_check(const char *name, const struct vm_words *words,
                    const struct vm_limits *limits) MUST_CHECK;

@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Assertions, always on. BUG_ON stops the machine with registers and a backtrace; WARN_ON prints,
- * makes the run fail, and yields the condition so that the caller can bail out.
- * The hosted tests have a bug() and a warn() of their own, and check that they were called.
+ * Assertions, which every build contains. BUG_ON() prints its condition and a backtrace and stops
+ * the machine. WARN_ON() prints the same, makes the run end with `EXIT 3 warned`, and returns the
+ * condition so that the caller can bail out. The hosted tests supply bug() and warn() themselves
+ * and check that they were called.
  */
 #pragma once
 

@@ -1,14 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The buddy allocator; see the header. */
 #include "lib/buddy.h"
 
 #include "lib/assert.h"
 #include "lib/page.h"
 #include "lib/string.h"
 
-/* What a page's state byte says: 0, or one of these plus the order of the block that begins there.
- */
+/* The state byte of a page: 0 if no block begins there, else one of these flags and the block's
+ * order. */
 #define STATE_FREE  0x20
 #define STATE_USED  0x40
-#define STATE_NOTED 0x80 /* with STATE_USED */
+#define STATE_NOTED 0x80 /* handed out while `noting` was set; only with STATE_USED */
 #define STATE_ORDER 0x1f
 
 static struct buddy_section *section_of(const struct buddy *buddy, uint64_t frame)
@@ -24,8 +26,10 @@ static uint64_t state_of(const struct buddy *buddy, uint64_t frame)
     return frame % BUDDY_SECTION_PAGES ? 0 : section->whole;
 }
 
-/* Of a section whose bytes are not in use. As long as it is one block, or nothing, that stays so; a
- * block that is split here gets its new state when its halves have theirs. */
+/* Sets a state in a section whose bytes are not in use. While the section is one whole block, or no
+ * block begins in it, `whole` is enough. Any other state puts the bytes into use, cleared. `whole`
+ * need not be copied into them: buddy_alloc() gives a block that it splits its new state after it
+ * has given the upper halves theirs. */
 static __attribute__((noinline)) void set_first_state(struct buddy *buddy, uint64_t frame,
                                                       uint8_t state)
 {
@@ -54,7 +58,7 @@ static struct buddy_link *link_of(uint64_t frame)
     return phys_to_virt(HPA(frame << PAGE_SHIFT));
 }
 
-static void insert(struct buddy *buddy, uint64_t frame, unsigned order)
+static void buddy_insert(struct buddy *buddy, uint64_t frame, unsigned order)
 {
     struct buddy_link *head = &buddy->lists[order], *link = link_of(frame);
     *link = (struct buddy_link){.next = head->next, .prev = head};
@@ -63,26 +67,27 @@ static void insert(struct buddy *buddy, uint64_t frame, unsigned order)
     set_state(buddy, frame, (uint8_t)(STATE_FREE | order));
 }
 
-/* Takes a block off its list. Its state is for the caller to change. */
-static void take_off(uint64_t frame)
+/* Takes a free block off its list. The caller changes its state. */
+static void buddy_unlink(uint64_t frame)
 {
     struct buddy_link *link = link_of(frame);
     link->prev->next = link->next;
     link->next->prev = link->prev;
 }
 
-/* Puts a block on its list, merged with its buddy as long as that is free and whole. */
-static void insert_merged(struct buddy *buddy, uint64_t frame, unsigned order)
+/* Merges a block with its buddy as long as the buddy is a free block of the same order, and puts
+ * the result on its list. */
+static void buddy_insert_merged(struct buddy *buddy, uint64_t frame, unsigned order)
 {
     for (; order + 1 < BUDDY_ORDERS; order++) {
         uint64_t other = frame ^ (1ull << order);
         if (other >= buddy->end || state_of(buddy, other) != (STATE_FREE | order))
             break;
-        take_off(other);
+        buddy_unlink(other);
         set_state(buddy, other, 0);
         frame &= ~(1ull << order);
     }
-    insert(buddy, frame, order);
+    buddy_insert(buddy, frame, order);
 }
 
 void buddy_init(struct buddy *buddy, struct buddy_section *sections, uint8_t *state,
@@ -103,7 +108,7 @@ void buddy_add(struct buddy *buddy, uint64_t first, uint64_t end)
         struct buddy_section *section = section_of(buddy, first);
         if (!section->users)
             section->users = buddy->users + buddy->populated++ * BUDDY_SECTION_PAGES;
-        insert_merged(buddy, first, order);
+        buddy_insert_merged(buddy, first, order);
         buddy->free_pages += 1ull << order;
         buddy->total_pages += 1ull << order;
         first += 1ull << order;
@@ -119,10 +124,10 @@ hpa_t buddy_alloc(struct buddy *buddy, unsigned order, uint32_t user)
         return PAGE_NONE;
 
     uint64_t frame = virt_to_phys(buddy->lists[have].next).v >> PAGE_SHIFT;
-    take_off(frame);
+    buddy_unlink(frame);
     while (have > order) {
         have--;
-        insert(buddy, frame + (1ull << have), have);
+        buddy_insert(buddy, frame + (1ull << have), have);
     }
     set_state(buddy, frame, (uint8_t)(STATE_USED | order | (buddy->noting ? STATE_NOTED : 0)));
     *buddy_user(buddy, frame) = user;
@@ -137,14 +142,14 @@ void buddy_free(struct buddy *buddy, hpa_t block, unsigned order)
     BUG_ON(buddy_order(buddy, frame) != order);
     set_state(buddy, frame, 0);
     buddy->free_pages += 1ull << order;
-    insert_merged(buddy, frame, order);
+    buddy_insert_merged(buddy, frame, order);
 }
 
 unsigned buddy_order(const struct buddy *buddy, uint64_t frame)
 {
     BUG_ON(frame >= buddy->end);
     uint64_t state = state_of(buddy, frame);
-    BUG_ON(!(state & STATE_USED)); /* not handed out */
+    BUG_ON(!(state & STATE_USED));
     return (unsigned)(state & STATE_ORDER);
 }
 

@@ -1,13 +1,16 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A buddy allocator over any set of page ranges.
  *
- * A free block of 2^order pages is naturally aligned; its first page holds the links of its free
- * list. One byte for each page says what begins there: a free block, a block that was handed out,
- * or nothing. With it, a double free or a free with the wrong order is a BUG at once.
+ * A free block of 2^order pages is naturally aligned, and its first page holds the links of its
+ * free list. One state byte for each page says what begins at that page: a free block, a block that
+ * was handed out, or nothing. The state bytes turn a double free, or a free with the wrong order,
+ * into a BUG immediately.
  *
- * The bytes are kept by section, the span of the largest block. A section in which there are no
- * pages has none, and those of a section that is one whole block are not touched before it is
- * split. So to begin costs the same for a GiB of any machine, whatever the number of its pages.
+ * The state bytes are kept by section, which is the span of the largest block. A section without
+ * pages has no state bytes, and the bytes of a section that is one whole block are not touched
+ * until that block is split. The initialization therefore costs the same for each GiB of RAM,
+ * whatever the number of its pages.
  */
 #pragma once
 
@@ -22,47 +25,50 @@ struct buddy_link {
 };
 
 struct buddy_section {
-    uint32_t *users; /* its part of the words below; NULL: it has no pages */
-    uint8_t *bytes;  /* its part of the bytes; NULL: they are not in use yet */
-    uint64_t whole;  /* until then, the byte of its first page */
-    uint64_t unused; /* to make its size a power of two */
+    uint32_t *users; /* the section's part of buddy.users; NULL: the section has no pages */
+    uint8_t *bytes;  /* the section's part of buddy.state; NULL: not in use yet */
+    uint64_t whole;  /* while `bytes` is NULL: the state of the section's first page */
+    uint64_t unused; /* makes the size a power of two */
 };
 
 struct buddy {
     struct buddy_link lists[BUDDY_ORDERS];
     struct buddy_section *sections;
     uint8_t *state;     /* a byte for each page of the sections that have pages */
-    uint32_t *users;    /* and a word: who got the block that begins there */
-    uint64_t end;       /* of the span, in page frames; it begins at 0 */
+    uint32_t *users;    /* a number for each of these pages: the user of the block there */
+    uint64_t end;       /* end of the span in page frames; the span begins at 0 */
     unsigned populated; /* sections that have pages */
-    bool noting;        /* set it, and buddy_next_noted() finds what is handed out from then on */
+    bool noting;        /* while set, blocks handed out are marked for buddy_next_noted() */
     uint64_t free_pages;
     uint64_t total_pages;
 };
 
-/* How many sections page frames 0..end-1 have. */
+/* The number of sections of the page frames 0..end-1. */
 static inline uint64_t buddy_sections(uint64_t end)
 {
     return (end + BUDDY_SECTION_PAGES - 1) / BUDDY_SECTION_PAGES;
 }
 
-/* Prepares for page frames 0..end-1. `sections` has buddy_sections(end) elements; `state` and
- * `users` have BUDDY_SECTION_PAGES elements for each section in which pages are added, the last of
- * all may be cut off at `end`. Neither need be cleared. */
+/* Prepares `buddy` for the page frames 0..end-1. `sections` has buddy_sections(end) elements.
+ * `state` and `users` have BUDDY_SECTION_PAGES elements for each section to which pages are added;
+ * the part of the last section may end at `end`. None of the three arrays needs to be cleared. */
 void buddy_init(struct buddy *buddy, struct buddy_section *sections, uint8_t *state,
                 uint32_t *users, uint64_t end);
 
-/* Adds the frames first..end-1 as free. They lie above all that were added before. */
+/* Adds the page frames first..end-1 as free. They must lie above all frames that were added
+ * before. */
 void buddy_add(struct buddy *buddy, uint64_t first, uint64_t end);
 
-/* A block for `user`, any number that says later who that was. PAGE_NONE: there is none. */
+/* Allocates a block for `user`, which is any number that buddy_user() shall return later. Returns
+ * PAGE_NONE if no block is large enough. */
 hpa_t buddy_alloc(struct buddy *buddy, unsigned order, uint32_t user) MUST_CHECK;
 void buddy_free(struct buddy *buddy, hpa_t block, unsigned order);
 
-/* The first frame from `frame` on where a block begins that was handed out while `noting` was set;
- * the end of the span: there is none. */
+/* Returns the first frame at or above `frame` at which a block begins that was handed out while
+ * `noting` was set and is still in use, or the end of the span if there is none. */
 uint64_t buddy_next_noted(const struct buddy *buddy, uint64_t frame);
 
-/* Of the block in use that begins at this frame: its order, and the word for who has it. */
+/* The order of the block in use that begins at this frame (a BUG if there is none), and the place
+ * of its user's number. */
 unsigned buddy_order(const struct buddy *buddy, uint64_t frame);
 uint32_t *buddy_user(const struct buddy *buddy, uint64_t frame);

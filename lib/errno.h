@@ -1,4 +1,6 @@
-/* Error numbers, returned negated; 0 is success. The values are Linux', so hosted builds agree. */
+/* SPDX-License-Identifier: MIT */
+/* Error numbers, which functions return negated; 0 is success. The values are those of Linux, so
+ * hosted builds agree. */
 #pragma once
 
 #define ENOENT  2

@@ -1,10 +1,11 @@
-/* See the header. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* The accounts of promised pages; see the header. Pure. */
 #include "lib/ledger.h"
 
 #include "lib/assert.h"
 
-/* Of what an account was promised, what it has not taken. */
-static uint64_t rest(const struct account *account)
+/* The pages that were promised to an account and that it has not taken yet. */
+static uint64_t ledger_rest(const struct account *account)
 {
     return account->promised > account->used ? account->promised - account->used : 0;
 }
@@ -24,7 +25,7 @@ bool ledger_open(struct ledger *ledger, unsigned account, uint64_t pages, bool g
 void ledger_close(struct ledger *ledger, unsigned account)
 {
     struct account *a = &ledger->accounts[account];
-    ledger->outstanding -= rest(a);
+    ledger->outstanding -= ledger_rest(a);
     a->promised = 0;
     a->grows = false;
 }
@@ -32,7 +33,8 @@ void ledger_close(struct ledger *ledger, unsigned account)
 bool ledger_take_more(struct ledger *ledger, unsigned account, uint64_t pages, uint64_t free_pages)
 {
     struct account *a = &ledger->accounts[account];
-    uint64_t promised = rest(a) < pages ? rest(a) : pages, others = ledger->outstanding - promised;
+    uint64_t promised = ledger_rest(a) < pages ? ledger_rest(a) : pages,
+             others = ledger->outstanding - promised;
     bool may_grow = !account || a->grows;
     if (promised < pages && (!may_grow || free_pages < pages || free_pages - pages < others))
         return false;
@@ -44,8 +46,8 @@ bool ledger_take_more(struct ledger *ledger, unsigned account, uint64_t pages, u
 void ledger_give_back(struct ledger *ledger, unsigned account, uint64_t pages)
 {
     struct account *a = &ledger->accounts[account];
-    uint64_t before = rest(a);
+    uint64_t before = ledger_rest(a);
     BUG_ON(a->used < pages);
     a->used -= pages;
-    ledger->outstanding += rest(a) - before;
+    ledger->outstanding += ledger_rest(a) - before;
 }

@@ -1,10 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Who may take how many pages: what a VM may come to need is promised to it when it is created, or
- * it is not created (decision D20). Pages are counted, not places: a promise is kept as long as
- * pages come one by one. Pure, and without a lock of its own: arch/x86/memory.c has one.
+ * The ledger decides how many pages each VM may take. The pages that a VM may come to need are
+ * promised to it when it is created; if they cannot be promised, it is not created (decision D20).
+ * The ledger counts pages, not blocks, so a promise is certain to be kept only for allocations of
+ * single pages. It is pure and has no lock: arch/x86/memory.c holds one.
  *
- * Account 0 is the hypervisor's own, and has no limit. No account takes what is promised to
- * another.
+ * Account 0 is the hypervisor's own and has no limit, except that no account takes what is promised
+ * to another.
  */
 #pragma once
 
@@ -13,28 +15,31 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LEDGER_ACCOUNTS 97u /* VMs are numbered from 1; each boot module may be one */
+#define LEDGER_ACCOUNTS 97u /* VMs are numbered from 1, and each boot module may be a VM */
 
 struct account {
     uint64_t promised, used; /* pages */
-    bool grows;              /* beyond what is promised, while there is more */
+    bool grows;              /* it may take more than promised, if no other account loses by it */
 };
 
 struct ledger {
     struct account accounts[LEDGER_ACCOUNTS];
-    uint64_t outstanding; /* promised and not taken yet, by all */
+    uint64_t outstanding; /* pages promised to all accounts and not taken yet */
 };
 
-/* May these pages be promised to this account, which is closed, while so many are free? */
+/* Opens a closed account and promises `pages` to it. Returns false if there are too few pages:
+ * `free_pages` is the number of free pages, and those that are promised already do not count. */
 bool ledger_open(struct ledger *ledger, unsigned account, uint64_t pages, bool grows,
                  uint64_t free_pages);
 
-/* Nothing is promised any more. What is used is given back later. */
+/* Closes an account: nothing is promised to it any more. Pages that it uses are given back
+ * later. */
 void ledger_close(struct ledger *ledger, unsigned account);
 
 bool ledger_take_more(struct ledger *ledger, unsigned account, uint64_t pages, uint64_t free_pages);
 
-/* Before pages are taken, while so many are free; false: they may not be. Nearly always they are
+/* Accounts for pages before they are allocated. `free_pages` is the number of free pages before the
+ * allocation. Returns false if the account may not take that many. Common case: the pages were
  * promised. */
 static inline bool ledger_take(struct ledger *ledger, unsigned account, uint64_t pages,
                                uint64_t free_pages)

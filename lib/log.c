@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The log ring and the consoles behind it. */
 #include "lib/log.h"
 
@@ -6,19 +7,21 @@
 #include "lib/visible.h"
 
 static char ring[LOG_RING_SIZE];
-static size_t written; /* since the start; the ring holds the last LOG_RING_SIZE of it */
+static size_t
+    written; /* characters since the start; the ring holds the last LOG_RING_SIZE of them */
 static void (*consoles[LOG_CONSOLES])(const char *text, size_t length);
 static unsigned console_count;
 static unsigned warnings;
-static bool unfinished; /* the last character was no newline */
+static bool unfinished; /* the last character was not a newline */
 static bool (*diverted)(enum log_level level, const char *line);
 
-/* Lines of several CPUs stay whole. Who holds this for so long has died in here, perhaps of what
- * is to be printed now: then that is printed nevertheless. */
+/* Keeps the lines of several CPUs whole. A CPU that holds the lock for longer than PATIENCE turns
+ * has died inside this file, possibly because of the message that is to be printed now, so the
+ * message is printed without the lock. */
 static struct spinlock lock;
 #define PATIENCE 100000000u
 
-static void emit(const char *text, size_t length)
+static void log_emit(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++)
         ring[(written + i) % LOG_RING_SIZE] = text[i];
@@ -45,7 +48,7 @@ void log_divert(bool (*divert)(enum log_level level, const char *line))
         (void)before(LOG_INFO, NULL);
 }
 
-static void take_lock(void)
+static void log_take_lock(void)
 {
     for (unsigned i = 0; !spin_trylock(&lock) && i < PATIENCE; i++)
         cpu_relax();
@@ -53,19 +56,19 @@ static void take_lock(void)
 
 void log_text(const char *text, size_t length)
 {
-    take_lock();
-    emit(text, length);
+    log_take_lock();
+    log_emit(text, length);
     unfinished = length ? text[length - 1] != '\n' : unfinished;
     spin_unlock(&lock);
 }
 
-static void print_line(char *line, size_t length)
+static void log_print_line(char *line, size_t length)
 {
     line[length] = '\n';
-    take_lock();
+    log_take_lock();
     if (unfinished)
-        emit("\n", 1);
-    emit(line, length + 1);
+        log_emit("\n", 1);
+    log_emit(line, length + 1);
     unfinished = false;
     spin_unlock(&lock);
 }
@@ -86,7 +89,7 @@ void log_line(enum log_level level, const char *format, ...)
         __atomic_add_fetch(&warnings, 1, __ATOMIC_RELAXED);
     bool (*divert)(enum log_level, const char *) = __atomic_load_n(&diverted, __ATOMIC_ACQUIRE);
     if (!divert || !divert(level, line))
-        print_line(line, strlen(line));
+        log_print_line(line, strlen(line));
 }
 
 unsigned log_warnings(void)

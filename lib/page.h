@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Host pages. page_alloc() hands out naturally aligned blocks of 2^order pages, *not* cleared.
- * Every block is reached through the direct map. The functions that are
- * not inline are supplied by arch/x86/memory.c, and by the hosted tests over malloc().
+ * Host pages. page_alloc() returns naturally aligned blocks of 2^order pages, which are *not*
+ * cleared. Every block is accessed through the direct map. The functions that are not inline are
+ * supplied by arch/x86/memory.c, and by the hosted tests on top of malloc().
  */
 #pragma once
 
@@ -17,19 +18,21 @@ static inline bool page_is_none(hpa_t page)
 
 #define PAGE_ORDER_MAX 18u /* 1 GiB */
 
-/* A block of 2^order pages, order 0 to PAGE_ORDER_MAX; PAGE_NONE when none of that size is left.
+/* Allocates a block of 2^order pages, with an order of 0 to PAGE_ORDER_MAX. Returns PAGE_NONE if no
+ * block of that size is left, or if the account from which this CPU takes pages is exhausted.
  * Supplied by arch/x86/memory.c. */
 hpa_t page_alloc(unsigned order) MUST_CHECK;
 
-/* Why there was none, and what to do: the end of a sentence. Supplied by arch/x86/memory.c. */
+/* Why page_alloc() failed and what to do about it, as the end of a message. Supplied by
+ * arch/x86/memory.c. */
 const char *page_shortage(void);
 
-/* Gives back a block got from page_alloc() with the same order. Supplied by arch/x86/memory.c. */
+/* Frees a block that page_alloc() returned for the same order. Supplied by arch/x86/memory.c. */
 void page_free(hpa_t page, unsigned order);
 
-/* The direct map, both ways. The address must be RAM. Where the map begins is set once, before any
- * page is used; walks of tables translate at each level, so the way there is inline.
- * Supplied by arch/x86/memory.c. */
+/* Translation by the direct map, in both directions. The address must be RAM. The start of the map
+ * is set once, before any page is used. phys_to_virt() is inline because page walks translate at
+ * each level. Supplied by arch/x86/memory.c. */
 extern uint64_t direct_map;
 
 static inline void *phys_to_virt(hpa_t address)
@@ -40,6 +43,6 @@ static inline void *phys_to_virt(hpa_t address)
 /* Supplied by arch/x86/memory.c. */
 hpa_t virt_to_phys(const void *pointer);
 
-/* Clears whole pages with `rep stosq`, one emulated instruction for eight bytes. Supplied by
+/* Clears whole pages with `rep stosq`, which clears eight bytes per iteration. Supplied by
  * arch/x86/memory.c. */
 void page_clear(void *pages, unsigned order);

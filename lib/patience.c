@@ -1,4 +1,5 @@
-/* See the header. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Bounded waiting for another CPU; see the header. Pure. */
 #include "lib/patience.h"
 
 #include "lib/assert.h"

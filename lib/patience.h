@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Waiting for another CPU that was told to do something, and kicked. It answers within some
- * thousands of instructions, whatever guest it runs. One that does not is lost, and with it what it
- * holds: nothing that was waited for can be given away safely. So after a second we say so and kick
- * it again, and after PATIENCE_SECONDS the machine stops, with a sentence that says which CPU waits
- * for which, what for, and how long it has.
+ * Waiting for another CPU that was given something to do and kicked. A CPU answers within some
+ * thousands of instructions, whatever guest it runs. A CPU that does not answer is lost, and
+ * nothing that it may still use can be freed safely. After each second of waiting, a message says
+ * so and the CPU is kicked again; after PATIENCE_SECONDS the machine stops. The message says which
+ * CPU waits for which, for what, and for how long.
  */
 #pragma once
 
@@ -12,14 +13,14 @@
 #define PATIENCE_SECONDS 10u
 
 struct patience {
-    unsigned self, other; /* who waits for whom */
+    unsigned self, other; /* `self` waits for `other` */
     const char *what;
-    uint64_t since; /* TSC; 0: not yet */
+    uint64_t since; /* TSC at the first turn; 0: before it */
     unsigned seconds;
 };
 
-/* TSC ticks of a second; 0, as in the beginning: waits have no bound yet. */
+/* Sets the TSC ticks of a second. Until it has been called, or with 0, waiting has no bound. */
 void patience_set(uint64_t ticks);
 
-/* One turn of the loop that waits. `kick` is told of `other` again when it takes long. */
+/* One turn of a waiting loop. `kick` is called for `other` again after each second. */
 void wait_for_cpu(struct patience *patience, void (*kick)(unsigned cpu));

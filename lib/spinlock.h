@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * A lock for short sections: whoever finds it taken spins. Uncontended it costs one locked
- * instruction to take and a plain store to give back.
+ * A lock for short critical sections: a CPU that finds it taken spins. Without contention it costs
+ * one locked instruction to take and a plain store to release.
  */
 #pragma once
 
@@ -13,7 +14,7 @@ struct spinlock {
     uint32_t taken;
 };
 
-/* What a loop does that waits for another CPU. Supplied by arch/x86/cpus.c. */
+/* The body of a loop that waits for another CPU. Supplied by arch/x86/cpus.c. */
 void cpu_relax(void);
 
 static inline bool MUST_CHECK spin_trylock(struct spinlock *lock)

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The part of <string.h> and <stdio.h> that the tree uses. Freestanding builds take it from
- * lib/freestanding/, hosted builds from the C library; both have these prototypes.
+ * lib/freestanding/, and hosted builds take it from the C library; both have these prototypes.
  */
 #pragma once
 
@@ -20,7 +21,7 @@ int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t max);
 char *strchr(const char *string, int c);
 
-/* %c %s %d %i %u %x %X %p %% with l, ll, z, h, hh; flags - 0 # + space; width and precision, * too.
- */
+/* Conversions: %c %s %d %i %u %x %X %p %% with l, ll, z, h and hh; the flags - 0 # + and space;
+ * width and precision, each also as *. */
 int snprintf(char *buffer, size_t size, const char *format, ...) PRINTF(3, 4);
 int vsnprintf(char *buffer, size_t size, const char *format, va_list arguments);

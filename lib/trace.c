@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The rings and the table behind trace events; see the header. */
 #include "lib/trace.h"
 
@@ -11,18 +12,18 @@
 
 struct ring {
     struct trace_record *records;
-    uint64_t written; /* since the start; the ring holds the last TRACE_RING of them */
+    uint64_t written; /* records since the start; the ring holds the last TRACE_RING of them */
     uint16_t vm, vcpu;
-    uint64_t *counts; /* of the vCPU */
+    uint64_t *counts; /* of the vCPU that this pCPU runs */
 } __attribute__((aligned(64)));
 
 static struct ring rings[CPUS_MAX];
 uint32_t trace_mask;
 
 static const struct {
-    const char *name, *words;
+    const char *name, *values;
 } events[] = {
-#define X(name, words) {#name, words},
+#define X(name, values) {#name, values},
     TRACE_EVENTS(X)
 #undef X
 };
@@ -53,7 +54,8 @@ void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT])
     ring->counts = counts;
 }
 
-/* What VMs want: a choice of their own, or that of all. */
+/* Which events are recorded: for each VM that has chosen, its own selection; for all others, the
+ * default. */
 static struct spinlock choices_lock;
 static uint32_t for_all, choices[TRACE_VMS];
 static uint64_t chosen[(TRACE_VMS + 63) / 64];
@@ -69,7 +71,7 @@ uint32_t trace_selected(uint16_t vm)
                           : __atomic_load_n(&for_all, __ATOMIC_RELAXED);
 }
 
-static void update_mask(void)
+static void trace_update_mask(void)
 {
     uint32_t mask = for_all;
     for (uint16_t vm = 1; vm < TRACE_VMS; vm++)
@@ -85,7 +87,7 @@ uint32_t trace_select(uint16_t vm, uint32_t wanted)
     __atomic_store_n(vm ? &choices[vm] : &for_all, wanted, __ATOMIC_RELAXED);
     if (vm)
         __atomic_fetch_or(&chosen[vm / 64], BIT(vm % 64), __ATOMIC_RELEASE);
-    update_mask();
+    trace_update_mask();
     spin_unlock(&choices_lock);
     return before;
 }
@@ -95,7 +97,7 @@ void trace_forget(uint16_t vm)
     BUG_ON(vm >= TRACE_VMS);
     spin_lock(&choices_lock);
     __atomic_fetch_and(&chosen[vm / 64], ~BIT(vm % 64), __ATOMIC_RELEASE);
-    update_mask();
+    trace_update_mask();
     spin_unlock(&choices_lock);
 }
 
@@ -105,7 +107,7 @@ void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint
     unsigned cpu = this_cpu();
     struct ring *ring = &rings[cpu];
     if (!(trace_selected(ring->vm) >> event & 1))
-        return; /* another VM wants it */
+        return; /* only other VMs have selected the event */
     if (ring->counts)
         ring->counts[event]++;
     if (!ring->records)
@@ -115,7 +117,7 @@ void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint
                                                                       .cpu = (uint16_t)cpu,
                                                                       .vm = ring->vm,
                                                                       .vcpu = ring->vcpu,
-                                                                      .words = {a, b, c, d, e, f}};
+                                                                      .values = {a, b, c, d, e, f}};
     __atomic_store_n(&ring->written, ring->written + 1, __ATOMIC_RELEASE);
 }
 
@@ -131,31 +133,29 @@ static uint64_t written_on(unsigned cpu)
     return __atomic_load_n(&rings[cpu].written, __ATOMIC_ACQUIRE);
 }
 
-/* Copies the next record of one ring that is the VM's. The one that is being written is not read,
- * and what was overwritten while it was copied does not count. */
-static bool peek(struct trace_reader *reader, unsigned cpu, struct trace_record *record)
+/* Copies the next record of one ring that belongs to the reader's VM. The slot that may be written
+ * at the moment is not read, and a record that was overwritten during the copy is skipped. */
+static bool trace_peek(struct trace_reader *reader, unsigned cpu, struct trace_record *record)
 {
     for (uint64_t written; (written = written_on(cpu)) > reader->at[cpu]; reader->at[cpu]++) {
         if (written - reader->at[cpu] >= TRACE_RING)
             reader->at[cpu] = written - TRACE_RING + 1;
         *record = rings[cpu].records[reader->at[cpu] % TRACE_RING];
-        __asm__ volatile(""
-                         :
-                         :
-                         : "memory"); /* the copy comes before the look; the CPU keeps to it */
+        /* The copy comes before the check; on x86 a compiler barrier suffices for that. */
+        __asm__ volatile("" : : : "memory");
         if (record->vm == reader->vm && written_on(cpu) - reader->at[cpu] < TRACE_RING)
             return true;
     }
     return false;
 }
 
-/* The oldest of those that all rings offer. */
+/* Returns the oldest of the records that the rings offer. */
 const struct trace_record *trace_read_next(struct trace_reader *reader)
 {
     struct trace_record record;
     bool found = false;
     for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
-        if (peek(reader, cpu, &record) && (!found || record.tsc < reader->record.tsc)) {
+        if (trace_peek(reader, cpu, &record) && (!found || record.tsc < reader->record.tsc)) {
             reader->record = record;
             found = true;
         }
@@ -182,8 +182,8 @@ uint64_t trace_read_begin(struct trace_reader *reader, uint16_t vm, uint64_t new
 
 /* ---- Text ------------------------------------------------------------------------------------ */
 
-/* A letter for each bit that is set; a dash for one that is not, where the place says which. */
-static void letters(char *text, uint64_t value, const char *names, bool dashes)
+/* Writes a letter for each bit that is set, and with `dashes` a dash for each bit that is clear. */
+static void trace_letters(char *text, uint64_t value, const char *names, bool dashes)
 {
     for (unsigned i = 0; names[i]; i++) {
         if (value >> i & 1)
@@ -194,16 +194,17 @@ static void letters(char *text, uint64_t value, const char *names, bool dashes)
     *text = 0;
 }
 
-static const char *choice(const char *const *names, size_t count, uint64_t value)
+static const char *trace_choice(const char *const *names, size_t count, uint64_t value)
 {
     return value < count ? names[value] : "?";
 }
-#define CHOICE(value, ...)                                                                       \
-    choice((const char *const[]){__VA_ARGS__}, ARRAY_SIZE(((const char *const[]){__VA_ARGS__})), \
-           value)
+#define CHOICE(value, ...)                           \
+    trace_choice((const char *const[]){__VA_ARGS__}, \
+                 ARRAY_SIZE(((const char *const[]){__VA_ARGS__})), value)
 
-/* The names of the bits that are set, with commas between; a dash if none is. Bit 0 has no name. */
-static int format_debts(char *text, size_t size, uint64_t bits)
+/* Writes the names of the flush reasons that are set in `bits`, separated by commas, or a dash if
+ * there are none. Bit 0 has no name. */
+static int trace_format_debts(char *text, size_t size, uint64_t bits)
 {
     static const char *const names[] = {
 #define X(name, text) text,
@@ -217,17 +218,17 @@ static int format_debts(char *text, size_t size, uint64_t bits)
     return used;
 }
 
-static int format_word(char *text, size_t size, char form, uint64_t value)
+static int trace_format_value(char *text, size_t size, char form, uint64_t value)
 {
     char some[16];
     switch (form) {
     case 'u':
         return snprintf(text, size, "%lu", value);
     case 'a':
-        letters(some, value, "rwx", true);
+        trace_letters(some, value, "rwx", true);
         return snprintf(text, size, "%s", some);
     case 'e': /* read, write, fetch; entry present, final access, reserved bits */
-        letters(some, value, "rwxpfR", false);
+        trace_letters(some, value, "rwxpfR", false);
         return snprintf(text, size, "%s", some);
     case 'f':
         if ((int64_t)value < 0)
@@ -242,7 +243,7 @@ static int format_word(char *text, size_t size, char form, uint64_t value)
             return snprintf(text, size, "%s", value == BIT(63) ? "nonpresent" : "frozen");
         return snprintf(text, size, "%#lx", value);
     case 'd':
-        return format_debts(text, size, value);
+        return trace_format_debts(text, size, value);
     case 'i':
         return snprintf(text, size, "%s", CHOICE(value, "debt", "root-load"));
     default:
@@ -252,16 +253,16 @@ static int format_word(char *text, size_t size, char form, uint64_t value)
 
 int trace_format(const struct trace_record *record, char *text, size_t size)
 {
-    const char *words = events[record->event].words;
+    const char *values = events[record->event].values;
     size_t used = (size_t)snprintf(text, size, "%-22s", events[record->event].name);
-    for (unsigned i = 0; *words && used < size; i++) {
-        const char *form = strchr(words, ':') + 1;
-        BUG_ON(i == TRACE_WORDS);
+    for (unsigned i = 0; *values && used < size; i++) {
+        const char *form = strchr(values, ':') + 1;
+        BUG_ON(i == TRACE_VALUES);
         used +=
-            (size_t)snprintf(text + used, size - used, " %.*s=", (int)(form - 1 - words), words);
+            (size_t)snprintf(text + used, size - used, " %.*s=", (int)(form - 1 - values), values);
         if (used < size)
-            used += (size_t)format_word(text + used, size - used, *form, record->words[i]);
-        words = form + (form[1] == ' ' ? 2 : 1);
+            used += (size_t)trace_format_value(text + used, size - used, *form, record->values[i]);
+        values = form + (form[1] == ' ' ? 2 : 1);
     }
     return (int)used;
 }

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Trace events (rule N8): what happened, in order, for whoever wants to see it.
+ * Trace events: a record of what the MMU did, and in which order (rule N8).
  *
- * Each pCPU writes fixed-size records into a ring of its own, without a lock. An event that nobody
- * asked for costs one test of a word that is 0. What was recorded is printed when its VM ends
- * (vm/trace.c). Called by mmu/, mmio/ and vm/, and by the hosted tests.
+ * Each pCPU writes records of a fixed size into its own ring, without a lock. An event that no VM
+ * has selected costs one test of a variable that is 0. The records of a VM are printed when it ends
+ * (vm/trace.c). mmu/, mmio/, vm/ and the hosted tests record events.
  *
- * The table is all there is to an event: its name, which is KVM's without `kvm_` where KVM has it
- * (docs/TRACE.md says what differs), and its words, each with its form:
+ * This table defines the events completely: the name of each, which is KVM's without `kvm_` where
+ * KVM has the event (docs/TRACE.md says what differs), and its values with their formats:
  *
  *   x hexadecimal   u decimal   a EPT permissions   e a fault's error code   f a fault's result
  *   m an MMIO's direction       i why INVEPT was executed   s an SPTE
@@ -23,7 +24,7 @@
 #include <stdint.h>
 
 #define TRACE_EVENTS(X)                                            \
-    /* What the guest's access was */                              \
+    /* The guest's access and the fault */                         \
     X(page_fault, "gpa:x error_code:e")                            \
     X(fast_page_fault, "gfn:x access:a sptep:x old:s new:s ret:f") \
     X(mmu_spte_requested, "gfn:x pfn:x level:u")                   \
@@ -32,7 +33,7 @@
     X(tdp_mmu_spte_changed, "gfn:x old:s new:s level:u")           \
     X(mmu_split_huge_page, "gfn:x spte:s level:u")                 \
     X(mark_mmio_spte, "sptep:x gfn:x access:a gen:x")              \
-    /* What that led to */                                         \
+    /* Consequences of these changes */                            \
     X(mmu_zap_all_fast, "gen:x used:u")                            \
     X(invept, "reason:i owed:d debt:x")                            \
     /* MMIO */                                                     \
@@ -43,7 +44,7 @@
     X(mmio, "type:m len:u gpa:x val:x")
 
 enum trace_event {
-#define X(name, words) TRACE_##name,
+#define X(name, values) TRACE_##name,
     TRACE_EVENTS(X)
 #undef X
         TRACE_EVENT_COUNT,
@@ -52,34 +53,35 @@ _Static_assert(TRACE_EVENT_COUNT <= 32, "a bit for each in trace_mask");
 
 #define TRACE_BIT(name) (1u << TRACE_##name)
 
-/* The events of which there is exactly one for each change of an SPTE. */
+/* Each change of an SPTE is recorded as exactly one of these events. */
 #define TRACE_SPTE_CHANGES                                                                        \
     (TRACE_BIT(mmu_set_spte) | TRACE_BIT(tdp_mmu_spte_changed) | TRACE_BIT(mmu_split_huge_page) | \
      TRACE_BIT(mark_mmio_spte))
 
-/* Those of every access to MMIO. While one is wanted, no access takes the short way of mmio/replay.h,
- * which so need not ask. */
+/* The events of every MMIO access. While one of them is selected, no access takes the fast path of
+ * mmio/replay.h, which therefore does not have to test for them. */
 #define TRACE_MMIO_EVENTS (TRACE_BIT(vcpu_match_mmio) | TRACE_BIT(fast_mmio) | TRACE_BIT(mmio))
 
-/* The direction of `mmio`, KVM's numbers. */
+/* The direction of `mmio`, with KVM's numbers. */
 #define TRACE_MMIO_READ  1u
 #define TRACE_MMIO_WRITE 2u
 
-#define TRACE_VMS   66u /* by number, and 0 */
-#define TRACE_WORDS 6
-#define TRACE_RING  512u /* records of each pCPU; a power of two */
+#define TRACE_VMS    66u /* VMs by number, and 0 for the default */
+#define TRACE_VALUES 6
+#define TRACE_RING   512u /* records of each pCPU; a power of two */
 
 struct trace_record {
     uint64_t tsc;
     uint16_t event; /* enum trace_event */
     uint16_t cpu;
-    uint16_t vm, vcpu; /* by the numbers of trace_run() */
-    uint64_t words[TRACE_WORDS];
+    uint16_t vm, vcpu; /* the numbers that trace_run() was given */
+    uint64_t values[TRACE_VALUES];
 };
 _Static_assert(sizeof(struct trace_record) == 64, "one cache line");
 
-/* The events that are recorded for any VM, a bit for each: who is not interested in any pays for
- * one look at this. Which of them a VM wants is looked at when one happens. Use trace_select(). */
+/* The events that are recorded for at least one VM, a bit for each. An event that no VM has
+ * selected costs one test of this variable; whether the VM at hand has selected it is checked when
+ * it happens. Changed by trace_select() and trace_forget(). */
 extern uint32_t trace_mask;
 
 static inline bool trace_wants(uint32_t events)
@@ -87,7 +89,8 @@ static inline bool trace_wants(uint32_t events)
     return __atomic_load_n(&trace_mask, __ATOMIC_RELAXED) & events;
 }
 
-/* Records an event if it is wanted: trace(mark_mmio_spte, sptep, gfn, …), up to six words. */
+/* Records an event if it is selected: trace(mark_mmio_spte, sptep, gfn, …), with up to six
+ * values. */
 #define trace(name, ...)                                                    \
     do {                                                                    \
         if (unlikely(trace_wants(TRACE_BIT(name))))                         \
@@ -98,36 +101,38 @@ static inline bool trace_wants(uint32_t events)
 void trace_emit(enum trace_event event, uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e,
                 uint64_t f) COLD;
 
-/* The ring of a pCPU, once, from that one or before it runs. -ENOMEM after a sentence; without a
- * ring its events are only counted. */
+/* Creates the ring of a pCPU; called once, by that pCPU or before it starts. Returns -ENOMEM after
+ * an error message; the events of a pCPU without a ring are only counted. */
 int trace_create_ring(unsigned cpu) MUST_CHECK;
 
-/* This pCPU works for that vCPU from now on. In `counts`, which is the vCPU's, or NULL, is how
- * often each event has been recorded for it. */
+/* Attributes the events of this pCPU to that vCPU from now on. `counts` belongs to the vCPU and is
+ * incremented for each event that is recorded for it; it may be NULL. */
 void trace_run(uint16_t vm, uint16_t vcpu, uint64_t counts[TRACE_EVENT_COUNT]);
 
-/* Records these events from now on, of this VM, by the number of trace_run(), or with 0 of all that
- * have not chosen; returns those that it were before. A VM's choice ends with trace_forget(). */
+/* Selects the events that are recorded for a VM, which is identified by the number that trace_run()
+ * gets; 0 sets the default for all VMs that have no selection of their own. Returns the events that
+ * were selected before. trace_forget() drops the selection of a VM. */
 uint32_t trace_select(uint16_t vm, uint32_t events);
 void trace_forget(uint16_t vm);
 
-/* Those that are recorded of a VM. */
+/* The events that are recorded for a VM. */
 uint32_t trace_selected(uint16_t vm);
 
 const char *trace_name(enum trace_event event);
 
-/* Reads the records of a VM that are still there, in the order of time, or only the newest
- * `newest` of them; trace_read_begin() returns how many that are. Nothing is recorded for that VM
- * any more; for others it may be, and take the place of some before they are read: so many are
- * `left` in the end. Those that are read are whole. */
+/* Reads the records of a VM that the rings still hold, ordered by time: all of them, or only the
+ * `newest` ones. trace_read_begin() returns how many records there are to read. No events may be
+ * recorded for that VM meanwhile, but other VMs' events may overwrite some of its records before
+ * they are read; `left` then says in the end how many were lost. The records that are returned are
+ * intact. */
 struct trace_reader {
     uint64_t at[CPUS_MAX];
     uint64_t left;
     uint16_t vm;
-    struct trace_record record; /* what was read last */
+    struct trace_record record; /* the record that was read last */
 };
 uint64_t trace_read_begin(struct trace_reader *reader, uint16_t vm, uint64_t newest);
-const struct trace_record *trace_read_next(struct trace_reader *reader); /* NULL: that was all */
+const struct trace_record *trace_read_next(struct trace_reader *reader); /* NULL: no more records */
 
-/* "name word=value …"; as snprintf(). */
+/* Formats a record as "name value=… …"; the arguments and the result are those of snprintf(). */
 int trace_format(const struct trace_record *record, char *text, size_t size);

@@ -1,16 +1,18 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Address types. Each kind of address is a type of its own, so that passing one where another is
- * meant does not compile. A one-member struct travels in a register like the integer inside it.
+ * Address types. Each kind of address has its own type, so that passing one kind where another is
+ * expected does not compile. A struct with one member is passed in a register like the integer
+ * inside it.
  *
- *   gva_t  guest-virtual     what a guest's instruction names
+ *   gva_t  guest-virtual     the address that a guest's instruction names
  *   gpa_t  guest-physical    what the guest's page tables yield and EPT translates
- *   gfn_t  guest frame       names memory: what slots, logs and SPTEs speak of
- *   alias_t                  the frame of a gpa_t as the CPU walks it, stolen bits and all
+ *   gfn_t  guest frame       names memory; used by slots, dirty logs and SPTEs
+ *   alias_t                  the frame of a gpa_t as the CPU walks it, including the stolen bits
  *   hpa_t  host-physical     what the hardware's tables hold
- *   hva_t  host-virtual      a pointer of ours, as an integer
+ *   hva_t  host-virtual      a pointer of the hypervisor, as an integer
  *
- * GPA(x) and its sisters make one from an integer; `.v` takes the integer out again. Only code at
- * a border (page walks, tables, devices) should need either.
+ * GPA(x) and its siblings make an address from an integer; `.v` returns the integer. Only code that
+ * translates between kinds (page walks, tables, devices) should need either.
  */
 #pragma once
 

@@ -1,4 +1,5 @@
-/* See the header. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Makes foreign text printable; see the header. Pure. */
 #include "lib/visible.h"
 
 #include "lib/string.h"
@@ -27,7 +28,7 @@ size_t visible(char shown[VISIBLE_MAX], char c)
 size_t visible_text(char *to, size_t size, const char *from)
 {
     size_t length = 0, end = 0;
-    for (; is_printable(*from) && end + 1 < size; from++) /* nearly always all of it */
+    for (; is_printable(*from) && end + 1 < size; from++) /* common case: everything is printable */
         to[end++] = *from;
     for (length = end; *from; from++) {
         char shown[VISIBLE_MAX];

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The parser of configuration words; see the header. Pure. */
 #include "lib/words.h"
 
 #include "lib/bits.h"
@@ -7,7 +9,7 @@
 
 /* One word of the line: its name and, after '=', its value. */
 struct token {
-    const char *name, *value; /* value NULL: no '=' */
+    const char *name, *value; /* `value` is NULL if there is no '=' */
     int name_length, value_length;
 };
 
@@ -43,13 +45,13 @@ static bool parse_size(const char *text, int length, uint64_t *value)
     return true;
 }
 
-static bool same(const char *word, const char *text, int length)
+static bool word_equals(const char *word, const char *text, int length)
 {
     return strlen(word) == (size_t)length && !strncmp(word, text, (size_t)length);
 }
 
-/* Stores the value; false if it is not one that the table allows. */
-static bool store(const struct word *word, const struct token *token, void *target)
+/* Stores the value of a token. Returns false if the table does not allow it. */
+static bool word_store(const struct word *word, const struct token *token, void *target)
 {
     void *place = (char *)target + word->offset;
     uint64_t number = 1;
@@ -68,7 +70,7 @@ static bool store(const struct word *word, const struct token *token, void *targ
         break;
     case WORD_CHOICE:
         for (number = 0; word->choices[number]; number++)
-            if (same(word->choices[number], token->value, token->value_length))
+            if (word_equals(word->choices[number], token->value, token->value_length))
                 break;
         if (!word->choices[number])
             return false;
@@ -84,8 +86,8 @@ static bool store(const struct word *word, const struct token *token, void *targ
     return true;
 }
 
-/* What the table allows for one word, e.g. "gva_cache=off|exits|verify". */
-static void describe(const struct word *word, char *text, size_t size)
+/* Describes what the table allows for one word, for example "gva_cache=off|exits|verify". */
+static void word_describe(const struct word *word, char *text, size_t size)
 {
     int used;
     switch (word->kind) {
@@ -127,7 +129,7 @@ static int parse_token(const struct token *token, const struct word *table, size
 {
     size_t i;
     for (i = 0; i < words; i++)
-        if (same(table[i].name, token->name, token->name_length))
+        if (word_equals(table[i].name, token->name, token->name_length))
             break;
     if (i == words)
         return refuse_unknown(token, table, words, where);
@@ -136,9 +138,9 @@ static int parse_token(const struct token *token, const struct word *table, size
         return -EINVAL;
     }
     *seen |= BIT(i);
-    if (!store(&table[i], token, target)) {
+    if (!word_store(&table[i], token, target)) {
         char allowed[128];
-        describe(&table[i], allowed, sizeof(allowed));
+        word_describe(&table[i], allowed, sizeof(allowed));
         log_error("%s: bad value in \"%.*s%s%.*s\"; allowed: %s", where, token->name_length,
                   token->name, token->value ? "=" : "", token->value_length,
                   token->value ? token->value : "", allowed);
@@ -162,7 +164,7 @@ int words_parse(const char *line, const struct word *table, size_t words, void *
         for (; *end && *end != ' ' && *end != '\t'; end++)
             if (*end == '=' && !equals)
                 equals = end;
-        if (same("--", at, (int)(end - at))) {
+        if (word_equals("--", at, (int)(end - at))) {
             while (*end == ' ' || *end == '\t')
                 end++;
             return (int)(end - line);

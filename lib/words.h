@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Configuration words: `name` or `name=value`, separated by spaces, as on the command line and in
- * the string of a module. A table says which words exist and where each value goes. Strict: an
- * unknown word, a word given twice or a bad value is refused by a sentence that lists what is
- * allowed.
+ * the string of a module. A table says which words exist and where the value of each is stored. An
+ * unknown word, a word that is given twice, or a bad value is refused by a message that lists what
+ * is allowed.
  */
 #pragma once
 
@@ -22,13 +23,13 @@ enum word_kind {
 struct word {
     const char *name;
     enum word_kind kind;
-    size_t offset; /* in the target: a uint64_t, or char[WORD_TEXT_MAX] for WORD_TEXT */
+    size_t offset; /* in the target, of a uint64_t, or of a char[WORD_TEXT_MAX] for WORD_TEXT */
     uint64_t min, max;
     const char *const *choices; /* ends with NULL */
 };
 
-/* Parses `line` up to its end or a lone `--` into `target`, which holds the defaults. `where`
- * begins each sentence ("command line", "module x"). At most 64 words in a table. Returns the
- * offset of what follows `--` (or of the end), or -EINVAL after one log_error(). */
+/* Parses `line` up to its end or to a lone `--` into `target`, which holds the defaults. `where`
+ * begins each message ("command line", "module x"). A table has at most 64 words. Returns the
+ * offset of the text after `--` (or of the end), or -EINVAL after one log_error(). */
 int words_parse(const char *line, const struct word *table, size_t words, void *target,
                 const char *where) MUST_CHECK;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "main/guests.h"
 
 #include "arch/x86/kick.h"
@@ -21,35 +22,36 @@
 extern const char image_start[], image_end[];
 
 struct totals {
-    unsigned passed, failed, skipped;
+    unsigned passed, failed, skipped; /* results in the sense of KTAP */
     uint64_t remote_flushes;
-    uint64_t kicks;        /* that made a vCPU leave its guest */
-    unsigned first_failed; /* the guest's number; 0: none */
-    enum exit_code first_failure;
+    uint64_t kicks;               /* NMIs that caused a VM exit */
+    unsigned first_failed;        /* number of the first guest that failed, 0: none */
+    enum exit_code first_failure; /* of that guest */
 };
 
-/* A guest among the modules: its own and those that belong to it. */
+/* A guest among the boot modules. */
 struct entry {
-    unsigned number, module, extra;
-    unsigned finished; /* how many VMs were gone when it was tried to create it */
-    bool last_chance;  /* no VM ran then that could give memory back */
+    unsigned number;        /* in the KTAP report, from 1 */
+    unsigned module, extra; /* index of its module, and how many of the next ones belong to it */
+    unsigned finished;      /* pool.finished at the last attempt to create the VM */
+    bool last_chance;       /* no other VM existed that could return memory */
     struct transcript *out;
 };
 
-/* What the pCPUs share that run the guests: which guest comes next, and the account. */
+/* Shared by the pCPUs that run guests: which guest comes next, and the results so far. */
 static struct {
     struct spinlock lock;
     const struct boot_info *info;
     const struct options *options;
     unsigned next_module, next_number;
-    unsigned alive, limit;              /* VMs that exist, and may exist, at a time */
-    unsigned finished;                  /* VMs that are gone */
-    struct entry put_off[BOOT_MODULES]; /* they wait for memory that others have, in order */
+    unsigned alive, limit;              /* VMs that exist or are put off, and their maximum */
+    unsigned finished;                  /* VMs that have been destroyed */
+    struct entry put_off[BOOT_MODULES]; /* guests that wait for other VMs' memory, oldest first */
     unsigned put_off_count;
     struct totals totals;
 } pool;
 
-static void note_failure(unsigned number, enum exit_code code)
+static void pool_note_failure(unsigned number, enum exit_code code)
 {
     struct totals *totals = &pool.totals;
     if (!totals->first_failed || number < totals->first_failed) {
@@ -58,8 +60,9 @@ static void note_failure(unsigned number, enum exit_code code)
     }
 }
 
-/* The KTAP line of a VM that ran, and why it says so. */
-static void report(struct vm *vm, struct transcript *out)
+/* Writes the KTAP line of a VM that ran, preceded by the reasons for the verdict, and adds the
+ * VM's results to the totals. */
+static void vm_report_result(struct vm *vm, struct transcript *out)
 {
     const struct console *console = &vm->console;
     const enum vm_ending expected = (enum vm_ending)(vm->words.expect + 1);
@@ -87,11 +90,11 @@ static void report(struct vm *vm, struct transcript *out)
     for (unsigned i = 0; i < vm->vcpu_count; i++)
         totals->kicks += vm->vcpus[i]->exits[REASON_EXCEPTION_OR_NMI];
     if (!passed)
-        note_failure(vm->number, EXIT_FAILED);
+        pool_note_failure(vm->number, EXIT_FAILED);
     spin_unlock(&pool.lock);
 }
 
-static unsigned vm_order(void)
+static unsigned vm_page_order(void)
 {
     unsigned order = 0;
     while (PAGE_SIZE << order < sizeof(struct vm))
@@ -99,11 +102,12 @@ static unsigned vm_order(void)
     return order;
 }
 
-/* The last of it: its line is in the transcript. */
-static void finish(struct vm *vm, struct transcript *out)
+/* Ends the account of a VM whose KTAP line is in the transcript: frees struct vm, which may be
+ * NULL, and wakes idle pCPUs if no guest is left. */
+static void vm_finish(struct vm *vm, struct transcript *out)
 {
     if (vm)
-        page_free(virt_to_phys(vm), vm_order());
+        page_free(virt_to_phys(vm), vm_page_order());
     vm_work_for(NULL);
     transcript_close(out);
     spin_lock(&pool.lock);
@@ -115,31 +119,31 @@ static void finish(struct vm *vm, struct transcript *out)
         sched_wake_all();
 }
 
-static void not_started(struct vm *vm, const struct entry *entry, enum exit_code code,
-                        struct transcript *out)
+static void vm_not_started(struct vm *vm, const struct entry *entry, enum exit_code code,
+                           struct transcript *out)
 {
     transcript_line(out, "not ok %u %s # not started", entry->number,
                     pool.info->modules[entry->module].string);
     spin_lock(&pool.lock);
     pool.totals.failed++;
-    note_failure(entry->number, code);
+    pool_note_failure(entry->number, code);
     spin_unlock(&pool.lock);
-    finish(vm, out);
+    vm_finish(vm, out);
 }
 
-static void skip(struct vm *vm, struct transcript *out)
+static void vm_skip(struct vm *vm, struct transcript *out)
 {
     transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
     spin_lock(&pool.lock);
     pool.totals.skipped++;
     spin_unlock(&pool.lock);
     vm_destroy(vm);
-    finish(vm, out);
+    vm_finish(vm, out);
 }
 
-/* The first one that waits for memory, if some has come back since it was tried; those behind it
- * wait, too. Where no VM runs, none comes back. */
-static bool take_put_off(struct entry *entry)
+/* Takes the first guest that waits for memory, if a VM has ended since the last attempt, or if no
+ * VM is left that could return memory. Later guests stay behind it, so none is starved. */
+static bool pool_take_put_off(struct entry *entry)
 {
     if (pool.put_off[0].finished == pool.finished && pool.alive > pool.put_off_count)
         return false;
@@ -149,7 +153,7 @@ static bool take_put_off(struct entry *entry)
     return true;
 }
 
-static bool take_next(struct entry *entry)
+static bool pool_take_next(struct entry *entry)
 {
     const struct boot_info *info = pool.info;
     if (pool.alive >= pool.limit || pool.next_module == info->module_count)
@@ -163,18 +167,18 @@ static bool take_next(struct entry *entry)
     return true;
 }
 
-/* The next guest, if another one may exist now. */
-static bool take_entry(struct entry *entry)
+/* Takes the next guest to create. Returns false if there is none, or if it has to wait. */
+static bool pool_take_entry(struct entry *entry)
 {
     spin_lock(&pool.lock);
-    bool found = pool.put_off_count ? take_put_off(entry) : take_next(entry);
+    bool found = pool.put_off_count ? pool_take_put_off(entry) : pool_take_next(entry);
     entry->finished = pool.finished;
     entry->last_chance = pool.alive == pool.put_off_count + 1;
     spin_unlock(&pool.lock);
     return found;
 }
 
-static void put_off(const struct entry *entry)
+static void pool_put_off(const struct entry *entry)
 {
     spin_lock(&pool.lock);
     pool.put_off[pool.put_off_count++] = *entry;
@@ -187,7 +191,7 @@ static void start_guest(struct entry *entry)
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
     enum exit_code code = EXIT_OK;
     vm_work_for(NULL);
-    hpa_t page = page_alloc(vm_order());
+    hpa_t page = page_alloc(vm_page_order());
     struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
 
     if (!entry->out)
@@ -203,18 +207,18 @@ static void start_guest(struct entry *entry)
     if (!code)
         code = vm_create(vm, entry->number, module, entry->extra, pool.options, entry->last_chance);
     if (code && vm && vm->put_off) {
-        page_free(page, vm_order());
+        page_free(page, vm_page_order());
         vm_work_for(NULL);
-        put_off(entry);
+        pool_put_off(entry);
         return;
     }
     if (code) {
-        not_started(vm, entry, code, out);
+        vm_not_started(vm, entry, code, out);
         return;
     }
     vm->console.transcript = out;
     if (!options_match(pool.options->tests, vm->name)) {
-        skip(vm, out);
+        vm_skip(vm, out);
         return;
     }
     transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
@@ -223,8 +227,8 @@ static void start_guest(struct entry *entry)
     sched_add(&vm->vcpu);
 }
 
-/* The last vCPU to leave a VM takes it apart. */
-static void leave(struct vcpu *vcpu)
+/* A vCPU stops for good. The last one of a VM writes the VM's report and destroys the VM. */
+static void vcpu_leave_vm(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
     struct transcript *out = vm->console.transcript;
@@ -232,14 +236,14 @@ static void leave(struct vcpu *vcpu)
         return;
     vm_work_for(vm);
     if (vm_ending(vm) == VM_RUNNING)
-        vm_end(vm, VM_ENDED_HALTED, "every CPU of it waits for a start-up IPI");
+        vm_end(vm, VM_ENDED_HALTED, "all its vCPUs wait for a start-up IPI");
     console_finish(&vm->console);
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);
-    report(vm, out);
+    vm_report_result(vm, out);
     vm_destroy(vm);
-    finish(vm, out);
+    vm_finish(vm, out);
 }
 
 static void run_turn(struct vcpu *vcpu)
@@ -248,14 +252,14 @@ static void run_turn(struct vcpu *vcpu)
     const struct attention *requests = &vcpu->vmx.attention;
     if (attention_requested(requests, ATTENTION_ENDED) ||
         (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
-        leave(vcpu);
+        vcpu_leave_vm(vcpu);
     else if (attention_requested(requests, ATTENTION_HALTED))
         sleep_add(vcpu);
     else
         sched_add(vcpu);
 }
 
-static bool all_done(void)
+static bool pool_all_done(void)
 {
     spin_lock(&pool.lock);
     bool done = !pool.alive && pool.next_module == pool.info->module_count;
@@ -263,9 +267,9 @@ static bool all_done(void)
     return done;
 }
 
-/* Text of VMs that can't print it themselves: a piece between any two turns, and the rest while
- * there is nothing else to do. Whoever stops halfway lets an idle pCPU go on. */
-static void print_some(void)
+/* Prints queued text of the VMs, but stops after one piece if a vCPU waits for a pCPU, and then
+ * wakes an idle pCPU to print the rest. */
+static void print_waiting_text(void)
 {
     while (unlikely(transcript_has_text()) && transcript_print()) {
         if (sched_anyone_waits()) {
@@ -275,43 +279,44 @@ static void print_some(void)
     }
 }
 
-/* What every pCPU does that runs guests. */
-static void work(void)
+/* The main loop of every pCPU that runs guests. */
+static void pcpu_run_guests(void)
 {
     struct entry entry;
     for (;;) {
-        print_some();
-        while (take_entry(&entry))
+        print_waiting_text();
+        while (pool_take_entry(&entry))
             start_guest(&entry);
         struct vcpu *vcpu = sched_take();
         if (!vcpu)
             vcpu = sleep_take();
         if (vcpu)
             run_turn(vcpu);
-        else if (all_done())
+        else if (pool_all_done())
             return;
         else if (!transcript_print())
             sched_idle();
     }
 }
 
-/* The guests are done, so the others come soon; one that does not may still use what is freed. */
+/* How long to wait for the other pCPUs to leave pcpu_run_guests() once all guests are done. One
+ * that does not could still use memory that is about to be freed. */
 #define RETURN_MS 1000
 
 static void run_on_all(void)
 {
     for (unsigned i = 1; i < cpu_count; i++)
         if (pcpus_running() & BIT(i))
-            cpu_give_work(i, work);
-    work();
-    while (transcript_waits()) /* others may be printing */
+            cpu_give_work(i, pcpu_run_guests);
+    pcpu_run_guests();
+    while (transcript_waits()) /* another pCPU may hold the printer */
         (void)transcript_print();
     for (unsigned i = 1; i < cpu_count; i++)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
 }
 
-/* Nothing of this happens where one VM after another runs on one CPU. A kick is spurious that found
- * the vCPU outside of its guest. */
+/* The line is left out where one CPU runs one VM after another, because nothing migrates and nobody
+ * is kicked there. A kick is spurious if it found the vCPU outside of its guest. */
 static void report_cpus(void)
 {
     struct pcpu_counts counts = pcpus_counts();

@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The boot modules, as VMs, and the account of how they ended. Every pCPU does the same: it starts
- * the next guest if another one may exist, runs a vCPU that waits for a pCPU, or is idle.
+ * Runs the boot modules as VMs and reports how each one ended. All pCPUs run the same loop: create
+ * the next VM if another one may exist, else run a vCPU that waits for a pCPU, else print queued
+ * text, else sleep.
  */
 #pragma once
 
@@ -9,6 +11,6 @@
 #include "lib/exit_codes.h"
 
 /* Runs every guest among the modules and prints the results as KTAP with a summary. Returns the
- * code of the first failure, EXIT_WARNED if only a WARN was printed, EXIT_NO_GUESTS if there is
- * none. */
+ * exit code of the first guest that failed, EXIT_WARNED if none failed but a WARN was printed,
+ * EXIT_NO_GUESTS if there is no guest, and EXIT_OK otherwise. */
 enum exit_code run_guests(const struct boot_info *info, const struct options *options);

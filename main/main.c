@@ -1,4 +1,6 @@
-/* The life of the hypervisor, from the boot loader to the last line. */
+/* SPDX-License-Identifier: MIT */
+/* The life of the machine: boot_main(), which boot/start.S calls with what the loader left in EAX
+ * and EBX, sets up the hypervisor, runs the guests, and prints the last line. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
@@ -22,8 +24,6 @@
 #include "mmu/mmu.h"
 #include "vmx/extra_state.h"
 #include "vmx/vmx.h"
-
-/* Called by boot/start.S with what the loader left in EAX and EBX. */
 
 static struct boot_info info;
 static struct options options;
@@ -61,14 +61,14 @@ static void setup_memory_mapping(void)
                    vmx_has(&vmx.controls, CONTROL_SECONDARY, SECONDARY_VPID);
 }
 
-static void start(uint32_t magic, uint32_t address)
+static void machine_start(uint32_t magic, uint32_t address)
 {
     serial_init();
     log_add_console(serial_write);
     descriptors_init(&cpus[0]);
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
     int error = boot_info_parse(&info, magic, address);
-    screen_init(&info); /* to show why it failed, if it got as far as the screen's record */
+    screen_init(&info); /* before the error is handled, so that the message is on the screen */
     if (error)
         machine_exit(EXIT_BAD_BOOT_INFO);
     if (memory_init(&info))
@@ -106,6 +106,6 @@ static void start(uint32_t magic, uint32_t address)
 
 void boot_main(uint32_t magic, uint32_t address)
 {
-    start(magic, address);
+    machine_start(magic, address);
     machine_exit(run_guests(&info, &options));
 }

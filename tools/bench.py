@@ -1,14 +1,15 @@
 #!/usr/bin/python3
-"""What things cost, in emulated instructions from a guest's instruction to the next one.
+# SPDX-License-Identifier: MIT
+"""Measures paths in emulated instructions, from one guest instruction to the guest's next one.
 
     bench.py [--profile ROW] [SET...]     run and print; the sets are those of the budget
     bench.py --update [SET...]            write tests/bench/budget.txt and docs/PERFORMANCE.md
 
-Each set is a guest program and a command line. It runs twice: once as it is, for the guest's own
-measurement, and once with the debugger stopping around the last run of each row, to count in its
-trace what the guest can't see: VMREADs and VMWRITEs, each of which is an exit when nested without
-shadowing, locked and serialising instructions, and all of them weighed by cycles that stand for
-silicon. The product has no part in it.
+Each set is a guest program and a command line. It runs twice: once unchanged, for the guest's own
+measurement, and once with the debugger stopping around the last run of each row. The trace of this
+run counts what the guest cannot see: VMREADs and VMWRITEs, each of which is an exit when nested
+without shadowing, and locked and serialising instructions. The weight adds cycles that stand for
+their cost on silicon. The product contains no code for this.
 """
 
 import argparse
@@ -26,10 +27,10 @@ from harness import session, trace
 from harness.boot import BUILD, ROOT, Boot, Guest
 from harness.errors import HarnessError, Status
 
-BOCHS = "3.0"  # whose numbers are the budget: it saves RF as a CPU does
+BOCHS = "3.0"  # the version that the budget is for: it saves RF as a CPU does
 BUDGET = ROOT / "tests/bench/budget.txt"
 DOCUMENT = ROOT / "docs/PERFORMANCE.md"
-# A guest, the command line, and words of its VM.
+# Each set: a guest, the command line, and words for its VM.
 BITS = ("shared=39", "execute_only=38")
 SETS = {
     "exits": ("bench", "", ()),
@@ -53,23 +54,23 @@ SETS = {
     "scale": ("scale", "", ()),
     "start": ("hello", "", ()),  # tools/start.py measures it
 }
-MEMORY = {"scale": 1280}  # MiB of the machine, where it is not the usual amount
+MEMORY = {"scale": 1280}  # MiB of the machine, where it is not the default
 PER = re.compile(r"^ *# (\S+): one of (\d+)$")
 MORE_IS_BETTER = ("faults",)  # units
 LIMIT = 1.03  # more than that over the budget is a failure
-# The same source makes other instructions with another compiler, but no other VMREADs, VMWRITEs,
-# locked or serialising ones.
+# Another compiler makes other instructions of the same source, but the same number of VMREADs,
+# VMWRITEs, locked and serialising instructions.
 OTHER_LIMIT = 1.10
 # What the debug information says of each object's origin.
 PRODUCER = re.compile(rb"GNU C\d* (\d+)\.")
 COMPILER = re.compile(r"^# compiler: (.+)$", re.M)  # in the budget
-ROUNDING = 0.005  # of counts, of which none may be more than the budget has
+ROUNDING = 0.005  # tolerance for counts, none of which may exceed its budget
 COLUMNS = ("ticks", *trace.CYCLES, "weighed")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A line of the budget. What a row has no number for is not counted: it is no path."""
+    """A line of the budget. The counts apply only to rows in ticks, which are path lengths."""
 
     name: str
     value: int
@@ -82,7 +83,7 @@ class Row:
 
     @property
     def weighed(self) -> int:
-        """Cycles, where each instruction takes one but those of which it is known better."""
+        """Cycles, with one for each instruction whose cost has not been measured."""
         return round(self.value + sum((cycles - 1) * getattr(self, what)
                                       for what, cycles in trace.CYCLES.items()))  # fmt: skip
 
@@ -102,7 +103,7 @@ class Row:
 
 
 def cpus(name: str) -> int:
-    """Of the machine; all of them are in use."""
+    """The number of CPUs of the machine, all of which are used."""
     found = re.search(r"\bcpus=(\d+)", SETS[name][1])
     return int(found[1]) if found else 1
 
@@ -112,7 +113,7 @@ def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
     budget = () if any(word.startswith("budget=") for word in words) else ("budget=120000",)
     guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", *budget, *words))
-    off = f"{cmdline} mitigations=off".strip()  # as the rows of KVM that stand beside them
+    off = f"{cmdline} mitigations=off".strip()  # as in the rows of KVM
     run = session.run(Boot(name=folder, cmdline=off, guests=(guest,), smp=cpus(name),
                            mem=MEMORY.get(name, Boot.mem), marks=marks, timeout=300))  # fmt: skip
     if run.status != Status.OK:
@@ -121,7 +122,8 @@ def boot(name: str, folder: str, marks: int = 0) -> session.Run:
 
 
 def alike(name: str, plain: dict[str, tuple], marked: dict[str, tuple]) -> bool:
-    """Exactly, on one CPU. On several the debugger's stops shift them against each other."""
+    """Whether two runs gave equal numbers. With several CPUs, the debugger's stops shift the CPUs
+    against each other, so small differences are allowed."""
     if cpus(name) == 1 or list(plain) != list(marked):
         return plain == marked
     return all(abs(int(plain[row][0]) - int(marked[row][0])) <= 1 + int(plain[row][0]) // 100
@@ -129,18 +131,18 @@ def alike(name: str, plain: dict[str, tuple], marked: dict[str, tuple]) -> bool:
 
 
 def measure(name: str, profiled: str = "", folder: str = "bench") -> list[Row]:
-    """Each row of a set. `profiled`: print where the instructions of that one go. The logs are in
-    folders below build/run/ that begin with `folder`."""
+    """Measures each row of a set. `profiled` names a row whose instructions are printed by
+    function. The logs are in folders below build/run/ that begin with `folder`."""
     if name == "start":
         return [Row(*row) for row in start.measure(folder)]
     plain = boot(name, folder).output
     rows = {row: Row(row, int(value), unit) for row, (value, unit) in plain.bench.items()}
     ticks = [row for row in rows if rows[row].unit == "ticks"]
-    if not ticks:  # nothing that the guest had looked into
+    if not ticks:  # no row is a path length, so there is nothing to trace
         return list(rows.values())
     marked = boot(name, folder, 2 * len(ticks))
     if not alike(name, plain.bench, marked.output.bench):
-        raise HarnessError(f"{name}: with the debugger it costs something else: "
+        raise HarnessError(f"{name}: costs differ under the debugger: "
                            f"{marked.output.bench}, not {plain.bench}")  # fmt: skip
     per = {m[1]: int(m[2]) for line in plain.lines if (m := PER.match(line))}
     traces = trace.read(marked.boot.folder / "emulator.txt")
@@ -195,9 +197,9 @@ def exceeds(old: float, new: float, what: str, limit: float) -> bool:
 
 
 def over_budget(row: Row, budget: list[str] | None, limit: float = LIMIT) -> list[str]:
-    """Sentences: what costs more than it may, and what to do about it."""
-    advice = ("Find out where it went (tools/bench.py --profile) and take it off the path; if it "
-              "has to be, `tools/bench.py --update` makes it the budget, and the commit says why.")
+    """Messages that say what exceeds the budget, and what to do about it."""
+    advice = ("Find the cause (tools/bench.py --profile) and take it off the path. If it has to "
+              "be there, `tools/bench.py --update` makes it the budget, and the commit says why.")
     if budget is None:
         return [f"{row.name} has no budget. {advice}"]
     names = COLUMNS if row.unit == "ticks" else [row.unit]
@@ -218,7 +220,7 @@ def update(sets: dict[str, list[Row]]) -> None:
                          for row, numbers in cells.get(name, {}).items()]  # fmt: skip
     BUDGET.write_text("\n".join(lines) + "\n")
     text = document(DOCUMENT.read_text(), cells)
-    if sets.keys() == SETS.keys():  # of the others there are no traces
+    if sets.keys() == SETS.keys():  # else some rows have no trace
         spent = {(name, row.name): row.stages for name, rows in sets.items() for row in rows}
         table = stages.table([(match[0].split("|")[1].replace("`", "").strip(), spent[key])
                               for match, key in shown(text, cells) if spent[key]])  # fmt: skip
@@ -227,14 +229,14 @@ def update(sets: dict[str, list[Row]]) -> None:
     subprocess.run([sys.executable, ROOT / "tools/compare.py", "--table"], check=False)
 
 
-# A row of a table, and the words of the command line if it is not the first set with such a row.
+# A row of a table; a set that is not the first one with such a row is named in brackets.
 TABLE_ROW = re.compile(r"^\| `(\w+)`(?: \(`([\w=]+)`\))? \|([^|\n]*)\|((?:[^|\n]*\|)+)$", re.M)
 
 Cells = dict[str, dict[str, list[str]]]  # by set and row
 
 
 def shown(text: str, sets: Cells) -> Iterator[tuple[re.Match[str], tuple[str, str]]]:
-    """The rows that the document's tables show, and of which set they are."""
+    """The rows that the document's tables show, each with its set."""
     for match in TABLE_ROW.finditer(text):
         row, word = match[1], match[2]
         for name, rows in sets.items():
@@ -244,8 +246,8 @@ def shown(text: str, sets: Cells) -> Iterator[tuple[re.Match[str], tuple[str, st
 
 
 def document(text: str, sets: Cells) -> str:
-    """The document with the numbers of the budget in its tables. The cells behind the text are
-    ours, as many as the budget has for the row; the others stay."""
+    """The document with the numbers of the budget in its tables. The cells after the label are
+    replaced, as many as the budget has for the row; any others stay."""
     for match, (name, row) in reversed(list(shown(text, sets))):
         _, head, what, *cells, _ = match[0].split("|")
         cells[: len(sets[name][row])] = [f" {cell} " for cell in sets[name][row]]
@@ -255,7 +257,7 @@ def document(text: str, sets: Cells) -> str:
 
 
 def fill(text: str, name: str, section: str) -> str:
-    """The document with another text between the marks of this name."""
+    """The document with `section` between the marks called `name`."""
     begin, end = (f"<!-- {name}: {word} -->" for word in ("written by make bench", "end"))
     if begin not in text or end not in text:
         raise HarnessError(f"{DOCUMENT.name}: no line \"{begin}\" with \"{end}\" behind it")

@@ -1,4 +1,5 @@
-"""Pictures as SVG whose text stays text and whose bytes follow from the numbers alone."""
+# SPDX-License-Identifier: MIT
+"""Charts as SVG. Text stays text, and the same numbers always give the same bytes."""
 
 import pathlib
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Runs make targets one after the other and adds up what they counted: tools/check.py TARGET...
 
 A target that fails does not keep the later ones from running. The last line printed is
@@ -14,7 +15,8 @@ import sys
 
 LOGS = pathlib.Path("build/check")
 
-# cmocka: what a group started, and how its tests ended. A group that crashes says only the first.
+# cmocka: what a group started, and how its tests ended. A group that crashes prints only the
+# former.
 STARTED = re.compile(r"^\[=+\] (?:\w+: )?Running (\d+) test", re.MULTILINE)
 CMOCKA = {
     "passed": re.compile(r"^\[  PASSED  \] (?:\w+: )?(\d+) test", re.MULTILINE),
@@ -22,7 +24,7 @@ CMOCKA = {
     "skipped": re.compile(r"^\[  SKIPPED \] (?:\w+: )?(\d+) test", re.MULTILINE),
 }
 # pytest: `12 passed, 1 skipped in 3.21s`; the image: `12 passed, 0 failed, 1 skipped`; mutants and
-# proofs count in words of their own.
+# proofs use terms of their own.
 SUMMARY = re.compile(r"^=* ?(?:\d+ \w+, )*\d+ \w+(?: in [\d.]+s.*)?$")
 COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?|killed|survived|proved)\b")
 MEANS = {"error": "failed", "errors": "failed", "killed": "passed", "survived": "failed",
@@ -45,7 +47,7 @@ def count(text: str) -> Counts:
 
 def run(target: str) -> tuple[Counts, int]:
     """Shows the target's output while it comes."""
-    inherited = ("MAKE", "MFLAGS")  # an outer make's job server is not ours
+    inherited = ("MAKE", "MFLAGS")  # do not use the job server of an outer make
     env = {key: value for key, value in os.environ.items() if not key.startswith(inherited)}
     command = [os.environ.get("MAKE", "make"), f"-j{os.cpu_count()}", "-Otarget", "-k", target]
     if target.startswith(("run", "target")):
@@ -74,7 +76,7 @@ def main() -> int:
         counts, status = run(target)
         if status != 0:
             broken.append(target)
-            # What could not even be built or started is one failure.
+            # A target that could not be built or started counts as one failure.
             counts["failed"] = max(counts["failed"], 1)
         for key in total:
             total[key] += counts[key]

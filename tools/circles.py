@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""Checks that no files need each other in a circle, but those that are one idea.
+# SPDX-License-Identifier: MIT
+"""Checks that no files depend on each other in a circle, except files that are one idea.
 
-A file needs another one whose functions or variables it uses, as `nm` tells. Files in a circle can
-only be read, tested and replaced together. What a header declares behind a comment with "Supplied
-by FILE" (see layers.py) counts for nothing: whoever calls it knows the header alone. Headers cannot
-include each other in a circle, since each is compiled alone.
+A file depends on another one if it uses the other's functions or variables, as `nm` shows. Files in
+a circle can only be read, tested and replaced together. A declaration after a comment with
+"Supplied by FILE" (see layers.py) is no dependency, because the caller knows only the header.
+Headers cannot include each other in a circle, since each is compiled alone.
 """
 
 import pathlib
@@ -12,7 +13,7 @@ import sys
 
 import layers
 
-# Circles that are one idea in several files, by a file of each.
+# Circles that are one idea in several files, each named by one of its files.
 ALLOWED = {
     "dev/lapic": "the timer interrupts through its APIC, whose registers start it",
     "mmu/memslot": "a slot that changes zaps tables, which note their dirty pages in the slot",
@@ -22,7 +23,7 @@ Needs = dict[str, dict[str, str]]
 
 
 def needs(root: pathlib.Path, objects: pathlib.Path) -> Needs:
-    """What each file needs, each with one of the names that say why."""
+    """The files on which each file depends, each with one name that it uses."""
     declared = layers.supplied(root)
     defined, needed = layers.symbols(root, objects)
     found: Needs = {file: {} for file in {*defined.values(), *(file for file, _ in needed)}}
@@ -33,7 +34,7 @@ def needs(root: pathlib.Path, objects: pathlib.Path) -> Needs:
 
 
 def components(graph: Needs) -> list[set[str]]:
-    """The strongly connected ones of more than one file (Tarjan)."""
+    """The strongly connected components of more than one file (Tarjan's algorithm)."""
     order: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []

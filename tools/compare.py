@@ -1,12 +1,13 @@
 #!/usr/bin/python3
-"""`make bench`: what eptvisor and KVM cost on the same emulated machine, the same guests on both.
+# SPDX-License-Identifier: MIT
+"""`make bench`: compares eptvisor with KVM, running the same guests on the same emulated machine.
 
     compare.py            run both; write the CSV, tests/bench/kvm.txt, the tables and the chart
-    compare.py --quick    eptvisor alone, printed beside what KVM cost the last time
-    compare.py --table    the tables and the chart again, of the numbers in tests/bench/
+    compare.py --quick    run eptvisor alone, and print it next to KVM's numbers of the last run
+    compare.py --table    write the tables and the chart again from the numbers in tests/bench/
 
 KVM is that of Debian's stock cloud kernel, with tools/kvm/launcher.c as /init. docs/PERFORMANCE.md
-says what is compared, and what an instruction count is not.
+says what is compared, and what an instruction count does not show.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import functools
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -43,27 +45,27 @@ CONFIGURATIONS = {
     "two": (bench.BOCHS, "mitigations=off bench.vcpus=2"),
     "bochs2": ("2.7", "mitigations=off"),
 }
-# What is compared: our set, row, sentence.
+# What is compared: our set, the row, its label.
 ROWS = (
     ("exits", "cpuid", "CPUID leaf 0"),
     ("exits", "hypercall", "a hypercall that does nothing"),
     ("exits", "rdmsr", "RDMSR of IA32_APIC_BASE"),
-    ("exits", "wrmsr", "WRMSR of IA32_TSC_DEADLINE, KVM's shortest way"),
+    ("exits", "wrmsr", "WRMSR of IA32_TSC_DEADLINE, KVM's fast path"),
     ("cpu", "cpuid_1", "CPUID leaf 1"),
     ("cpu", "cpuid_7", "CPUID leaf 7"),
     ("cpu", "cpuid_b", "CPUID leaf 0xb"),
     ("cpu", "cpuid_hypervisor", "CPUID leaf 0x40000000"),
-    ("cpu", "cpuid_armed", "CPUID leaf 0, a timer of the guest's armed"),
-    ("cpu", "hypercall_armed", "a hypercall, a timer armed"),
-    ("cpu", "port_write_armed", "port write, a timer armed"),
+    ("cpu", "cpuid_armed", "CPUID leaf 0, with the guest's timer armed"),
+    ("cpu", "hypercall_armed", "a hypercall, with the timer armed"),
+    ("cpu", "port_write_armed", "port write, with the timer armed"),
     ("cpu", "wrmsr_deadline", "WRMSR of IA32_TSC_DEADLINE: another deadline"),
-    ("cpu", "cpuid_waiting", "CPUID leaf 0, an interrupt waiting for IF"),
-    ("cpu", "hypercall_waiting", "a hypercall, an interrupt waiting"),
-    ("cpu", "port_write_waiting", "port write, an interrupt waiting"),
+    ("cpu", "cpuid_waiting", "CPUID leaf 0, with an interrupt pending and IF=0"),
+    ("cpu", "hypercall_waiting", "a hypercall, with an interrupt pending"),
+    ("cpu", "port_write_waiting", "port write, with an interrupt pending"),
     ("exits", "flush", "INVLPG and MOV to CR3"),
     ("exits", "port_write", "port write to a device in the hypervisor"),
     ("exits", "port_read", "port read"),
-    ("exits", "mmio_write_1", "MMIO write of 1 byte, to a device there"),
+    ("exits", "mmio_write_1", "MMIO write of 1 byte, to a device in the hypervisor"),
     ("exits", "mmio_write_2", "MMIO write of 2 bytes"),
     ("exits", "mmio_write", "MMIO write of 4 bytes"),
     ("exits", "mmio_write_8", "MMIO write of 8 bytes"),
@@ -72,45 +74,46 @@ ROWS = (
     ("exits", "mmio_read", "MMIO read of 4 bytes"),
     ("exits", "mmio_read_8", "MMIO read of 8 bytes"),
     ("exits", "doorbell", "a doorbell"),
-    ("exits", "mmio_first_after_slot_change", "first MMIO write after a slot has come"),
-    ("exits", "mmio_first_after_slot_replace", "… after a slot was deleted and added"),
-    ("exits", "mmio_first_after_slot_flags", "… after a slot's flags have changed, twice"),
-    ("mmio", "mmio_one_cr3", "MMIO write, in two address spaces by turns"),
-    ("mmio", "mmio_devices_2", "one instruction, two devices by turns"),
+    ("exits", "mmio_first_after_slot_change", "first MMIO write after a slot was added"),
+    ("exits", "mmio_first_after_slot_replace", "… after a slot was deleted and added again"),
+    ("exits", "mmio_first_after_slot_flags", "… after a slot's flags were changed twice"),
+    ("mmio", "mmio_one_cr3", "MMIO write, alternating between two address spaces"),
+    ("mmio", "mmio_devices_2", "one instruction, two devices in turn"),
     ("mmio", "mmio_devices_2_cr3", "… and two address spaces"),
-    ("mmio", "mmio_places_17", "one instruction, 17 registers by turns"),
+    ("mmio", "mmio_places_17", "one instruction, 17 registers in turn"),
     ("mmio", "mmio_places_17_cr3", "… and two address spaces"),
     ("mmio", "mmio_places_64", "… 64 registers"),
     ("mmio", "mmio_places_64_cr3", "… and two address spaces"),
-    ("mmio", "mmio_places_256", "… 256 registers, more than are kept"),
+    ("mmio", "mmio_places_256", "… 256 registers, more than are cached"),
     ("mmio", "mmio_instructions_17", "17 instructions, one register"),
     ("mmio", "mmio_instructions_17_cr3", "… and two address spaces"),
     ("mmio", "mmio_instructions_64", "64 instructions"),
     ("mmio", "mmio_instructions_64_cr3", "… and two address spaces"),
-    ("mmio", "mmio_instructions_256", "256 instructions, more than are kept"),
-    ("mmio", "doorbells_2", "one instruction, two doorbells by turns"),
+    ("mmio", "mmio_instructions_256", "256 instructions, more than are cached"),
+    ("mmio", "doorbells_2", "one instruction, two doorbells in turn"),
     ("mmio", "doorbells_2_cr3", "… and two address spaces"),
     ("mmio", "mmio_or", "OR on a device"),
     ("mmio", "mmio_xchg", "XCHG with a device"),
-    ("mmio", "mmio_rep_movs", "an element of REP MOVSD to a device"),
+    ("mmio", "mmio_rep_movs", "one element of REP MOVSD to a device"),
     ("mmio", "lapic_eoi", "local APIC: EOI"),
     ("mmio", "lapic_tpr", "local APIC: a write of TPR"),
     ("mmio", "lapic_id", "local APIC: a read of its ID"),
-    ("mmio", "lapic_tmict", "local APIC: a write of its timer's initial count"),
-    ("mmu", "fault_4k_present", "first touch of 4 KiB that the host has"),
+    ("mmio", "lapic_tmict", "local APIC: a write of the timer's initial count"),
+    ("mmu", "fault_4k_present", "first touch of 4 KiB that the host has allocated"),
     ("mmu", "fault_4k_cold", "first touch of 4 KiB, allocated and cleared"),
-    ("mmu", "fault_2m_present", "first touch of 2 MiB that the host has"),
+    ("mmu", "fault_2m_present", "first touch of 2 MiB that the host has allocated"),
     ("mmu", "write_after_harvest", "write to a page whose dirty bit was collected"),
 )
-# The same without what makes them short: our set, row, sentence.
+# Rows measured without the mechanism that makes them fast: our set, the row, its label.
 PLAIN = (
     ("exits,mmio_caching=0", "mmio_write", "MMIO write of 4 bytes, not cached"),
     ("exits,mmio_caching=0", "mmio_read", "MMIO read of 4 bytes"),
     ("exits,mmio_caching=0", "doorbell", "a doorbell"),
-    ("exits,mmio_caching=0", "mmio_first_after_slot_change", "first MMIO write after a slot came"),
+    ("exits,mmio_caching=0", "mmio_first_after_slot_change",
+     "first MMIO write after a slot was added"),
     ("mmu,ept_ad=0", "write_after_harvest", "write to a collected page, by write protection"),
 )
-# The same in VMs with a second vCPU.
+# Rows measured in VMs with two vCPUs.
 TWO = (
     ("exits,vcpus=2", "cpuid", "CPUID leaf 0"),
     ("exits,vcpus=2", "hypercall", "a hypercall that does nothing"),
@@ -118,68 +121,67 @@ TWO = (
     ("exits,vcpus=2", "mmio_write", "MMIO write of 4 bytes"),
     ("exits,vcpus=2", "mmio_read", "MMIO read of 4 bytes"),
     ("exits,vcpus=2", "doorbell", "a doorbell"),
-    ("exits,vcpus=2", "mmio_first_after_slot_change", "first MMIO write after a slot has come"),
-    ("mmio,vcpus=2", "mmio_devices_2", "one instruction, two devices by turns"),
-    ("mmio,vcpus=2", "mmio_places_256", "one instruction, 256 registers, more than are kept"),
-    ("mmio,vcpus=2", "doorbells_2", "one instruction, two doorbells by turns"),
+    ("exits,vcpus=2", "mmio_first_after_slot_change", "first MMIO write after a slot was added"),
+    ("mmio,vcpus=2", "mmio_devices_2", "one instruction, two devices in turn"),
+    ("mmio,vcpus=2", "mmio_places_256", "one instruction, 256 registers, more than are cached"),
+    ("mmio,vcpus=2", "doorbells_2", "one instruction, two doorbells in turn"),
     ("mmio,vcpus=2", "mmio_or", "OR on a device"),
     ("mmio,vcpus=2", "lapic_eoi", "local APIC: EOI"),
-    ("cpu,vcpus=2", "cpuid_armed", "CPUID leaf 0, a timer of the guest's armed"),
-    ("cpu,vcpus=2", "cpuid_waiting", "CPUID leaf 0, an interrupt waiting for IF"),
+    ("cpu,vcpus=2", "cpuid_armed", "CPUID leaf 0, with the guest's timer armed"),
+    ("cpu,vcpus=2", "cpuid_waiting", "CPUID leaf 0, with an interrupt pending and IF=0"),
 )
 
-# The table of README.md, hits beside misses: set, row, sentence, and what is not the same work.
+# The table of README.md, hits next to misses: set, row, label, and how the work differs.
 FRONT = (
     ("exits", "cpuid", "CPUID leaf 0", ""),
-    ("exits", "hypercall", "a hypercall that does nothing", "KVM's is refused as unknown"),
-    ("cpu", "cpuid_armed", "CPUID leaf 0, a timer of the guest's armed", ""),
+    ("exits", "hypercall", "a hypercall that does nothing", "KVM refuses it as unknown"),
+    ("cpu", "cpuid_armed", "CPUID leaf 0, with the guest's timer armed", ""),
     ("cpu", "wrmsr_deadline", "WRMSR of IA32_TSC_DEADLINE", ""),
-    ("exits", "port_write", "port write", "KVM's device is the PIC, ours a UART"),
-    ("exits", "mmio_write", "MMIO write, made before", "KVM decodes it again and walks the guest's "
-     "page tables; eptvisor checks that what it has kept of that is still right"),
-    ("mmio", "mmio_devices_2", "… two devices by turns", "the same"),
-    ("mmio", "mmio_places_256", "… to one of 256 registers, more than are kept: four of five are "
-     "not", "the same, but for what was not kept: that is the miss"),
-    ("mmio", "mmio_instructions_256", "… by one of 256 instructions, more than are kept",
-     "the same"),
-    ("exits", "mmio_first_after_slot_change", "… the first after a memslot has come", "the same"),
-    ("exits", "mmio_first_after_slot_replace", "… the first after one was replaced: nothing that "
-     "was kept is of use", "KVM drops all mappings of the VM"),
+    ("exits", "port_write", "port write", "KVM's device is the PIC, eptvisor's is a UART"),
+    ("exits", "mmio_write", "MMIO write, made before", "KVM decodes the instruction and walks the "
+     "guest's page tables again; eptvisor checks that its replay entry is still valid"),
+    ("mmio", "mmio_devices_2", "MMIO write, two devices in turn", "as for the MMIO write"),
+    ("mmio", "mmio_places_256", "MMIO write, 256 registers in turn, more than are cached: four of "
+     "five are misses", "as for the MMIO write; a miss does the same work as KVM"),
+    ("mmio", "mmio_instructions_256", "MMIO write, 256 instructions in turn, more than are cached",
+     "as for the MMIO write; a miss does the same work as KVM"),
+    ("exits", "mmio_first_after_slot_change", "MMIO write, the first after a memslot was added",
+     "as for the MMIO write"),
+    ("exits", "mmio_first_after_slot_replace", "MMIO write, the first after a memslot was replaced:"
+     " nothing cached is valid", "KVM drops all mappings of the VM"),
     ("mmio", "mmio_or", "OR on a device, which eptvisor emulates each time", ""),
-    ("exits", "doorbell", "a doorbell, rung before", "KVM's wakes an eventfd, ours counts"),
-    ("mmio", "doorbells_2", "… two doorbells by turns", "the same"),
+    ("exits", "doorbell", "a doorbell, rung before", "KVM's wakes an eventfd, eptvisor's counts"),
+    ("mmio", "doorbells_2", "two doorbells in turn", "KVM's wakes an eventfd, eptvisor's counts"),
     ("mmio", "lapic_eoi", "local APIC: EOI", ""),
-    ("mmu", "fault_4k_present", "first touch of a page that the host has", "KVM asks the host's "
-     "page tables, which can take it back; eptvisor has memory of its own"),
+    ("mmu", "fault_4k_present", "first touch of a page that the host has allocated", "KVM asks the "
+     "host's page tables, and the host can take the page back; eptvisor owns its memory"),
 )  # fmt: skip
 
-# What is not the same work, where that is not said by the row.
+# How the work differs, where the row does not say it.
 DIFFERENCES = (
-    "KVM's hypercall is one that it does not know and refuses; eptvisor's is one that does "
-    "nothing.",
+    "Hypercall: KVM does not know this one and refuses it; eptvisor has one that does nothing.",
     "An MMIO access that was made before: KVM decodes the instruction and walks the guest's page "
-    "tables each time. eptvisor keeps what came of that the last time, by instruction, place and "
-    "address space, and checks that nothing has changed; where nothing is kept it does what KVM "
-    "does, which the rows with a miss show.",
-    "Devices: KVM's are the registers of an interrupt controller, which it locks; eptvisor's are "
-    "test devices, which it locks in VMs with several vCPUs alone. KVM's doorbell wakes an "
-    "eventfd's readers, of whom there are none; eptvisor's counts.",
+    "tables each time. eptvisor has a replay entry for each combination of instruction, address "
+    "and address space, and checks that nothing has changed since; without an entry it does the "
+    "same work as KVM, which the rows with misses show.",
+    "Devices: KVM's are registers of an interrupt controller, under a lock; eptvisor's are test "
+    "devices, under a lock only in VMs with several vCPUs. KVM's doorbell wakes the readers of an "
+    "eventfd, of which there are none; eptvisor's increments a counter.",
     "A fault: KVM asks the host's page tables for the page, under the locks and notifiers that let "
-    "the host take it back; eptvisor's memory is its own.",
-    "Every exit: KVM looks for signals, preemption, and work of the host's, and switches more "
-    "state; "
-    "eptvisor has no user space and no host.",
+    "the host take it back; eptvisor owns its memory.",
+    "Every exit: KVM checks for signals, preemption and work of the host, and switches more "
+    "state; eptvisor has no user space and no host.",
     "KVM has mitigations for the CPU's flaws, off in the first columns; eptvisor has none in these "
     "rows.",
 )
 
-# Bytes and counts of the same guests and, behind KVM's own rows, of the whole.
+# Bytes and counts of the same guests, followed by the size of the whole program.
 OTHERS = (
     ("exits", "flush_exits", "exits of 1000 INVLPGs and 1000 MOVs to CR3"),
-    ("mmu", "tables_per_gib_4k", "bytes of tables for a GiB in small pages"),
-    ("mmu", "tables_per_gib_2m", "the same in pages of 2 MiB"),
-    ("start", "vm_bytes", "bytes that a VM takes beside its RAM"),
-    ("start", "start_vm", "instructions from the VM's creation to its first"),
+    ("mmu", "tables_per_gib_4k", "bytes of tables for a GiB in pages of 4 KiB"),
+    ("mmu", "tables_per_gib_2m", "bytes of tables for a GiB in pages of 2 MiB"),
+    ("start", "vm_bytes", "bytes that a VM takes in addition to its RAM"),
+    ("start", "start_vm", "instructions from a VM's creation to its first guest instruction"),
 )
 
 ALL = (*ROWS, *PLAIN, *TWO)
@@ -192,7 +194,7 @@ Peer = dict[str, Numbers]  # by configuration
 @dataclasses.dataclass(frozen=True)
 class Kernel:
     version: str
-    mitigations: tuple[str, ...]  # as Debian boots it: of each weakness of the CPU that it has
+    mitigations: tuple[str, ...]  # as Debian boots it: one line for each flaw of the CPU
 
 
 def _run(boot: Boot) -> session.Run:
@@ -213,13 +215,13 @@ def _complete(where: str, wanted: Iterable[str], found: Numbers) -> Numbers:
 
 
 def _in_pairs(jobs: list[Callable[[], T]]) -> list[T]:
-    """The machine has two CPUs, or more."""
+    """Runs two jobs at a time."""
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         return [job.result() for job in [pool.submit(job) for job in jobs]]
 
 
 def run_ours(name: str) -> Ours:
-    """On the machine that KVM has."""
+    """Measures eptvisor on the same emulated machine as KVM."""
     def run(which: str) -> Numbers:
         program, cmdline, words = bench.SETS[which]
         guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", "budget=120000", *words))
@@ -241,7 +243,7 @@ def make_initrd() -> None:
 
 
 def run_kvm(name: str, configuration: str) -> session.Run:
-    """The launcher stops the debugger before it creates its first VM, if it is told to."""
+    """The word `bench.stop` makes the launcher stop the debugger before it creates its first VM."""
     version, words = CONFIGURATIONS[configuration]
     cpu, cmdline = linux.machine(version)
     words = f"{cmdline} {HUGE_PAGES} {words} bench.stop"
@@ -262,7 +264,7 @@ def peer_numbers(run: session.Run) -> Numbers:
 
 
 def _said(lines: list[str], what: str) -> list[str]:
-    """What stands in the lines `# what: `."""
+    """The rest of each line that begins with `# what: `."""
     return [line.removeprefix(f"# {what}: ") for line in lines if line.startswith(f"# {what}: ")]
 
 
@@ -279,7 +281,7 @@ def run_peers(name: str) -> tuple[Kernel, Peer]:
 
 def write_peer(kernel: Kernel, peer: Peer) -> None:
     lines = [
-        "# What KVM costs beside tests/bench/budget.txt: `make bench` writes this.",
+        "# What KVM costs, compared with tests/bench/budget.txt: `make bench` writes this.",
         f"# kernel: {kernel.version}",
         *(f"# mitigation: {each}" for each in kernel.mitigations),
         f"# {'row':28} " + " ".join(f"{name:>8}" for name in CONFIGURATIONS),
@@ -317,18 +319,24 @@ def short_table(rows: Iterable[tuple[str, str, str]], ours: Ours, theirs: Number
               for of, row, what in rows)]  # fmt: skip
 
 
+def wrapped(items: Iterable[str]) -> list[str]:
+    """A Markdown list, wrapped at 100 columns."""
+    return [line for item in items
+            for line in textwrap.wrap(f"- {item}", 100, subsequent_indent="  ")]  # fmt: skip
+
+
 def table(ours: Ours, kernel: Kernel, peer: Peer) -> str:
     lines = [
         f"KVM is Linux {kernel.version}, booted with",
         "",
         f"    {linux.machine(bench.BOCHS)[1]} {HUGE_PAGES} mitigations=off",
         "",
-        "and, as Debian boots it, without the last word, which leaves the kernel with",
+        "and, as Debian boots it, without the last word. The kernel then reports",
         "",
         *(f"- {each}" for each in kernel.mitigations),
         "",
-        f"The last column is the first one of KVM on Bochs 2.7, the others are on {bench.BOCHS}.",
-        "What eptvisor costs on 2.7 is at most the same, or `make test` fails.",
+        f"The last column is KVM's first one on Bochs 2.7; the others are on {bench.BOCHS}.",
+        "On 2.7 eptvisor costs at most as much as shown here, or `make test` fails.",
         "",
         "| | eptvisor | KVM, mitigations off | ratio | KVM, as Debian boots it | ratio | "
         "mitigations off, Bochs 2.7 |",
@@ -338,32 +346,32 @@ def table(ours: Ours, kernel: Kernel, peer: Peer) -> str:
         mine, off, default = ours[of][row], peer["off"][row], peer["default"][row]
         lines.append(f"| {what} | {mine} | {off} | {off / mine:.1f} | {default} | "
                      f"{default / mine:.1f} | {peer['bochs2'][row]} |")  # fmt: skip
-    lines += ["", "What is not the same work:", "", *(f"- {each}" for each in DIFFERENCES)]
+    lines += ["", "How the work differs:", "", *wrapped(DIFFERENCES)]
     lines += ["",
-              "Without MMIO caching (`mmio_caching=0`, KVM's `mmio_caching=N`), and with the dirty "
-              "log",
-              "by write protection (`ept_ad=0`, KVM's `pml=N`), mitigations off:", "",
+              "Without MMIO caching (`mmio_caching=0`, KVM's `mmio_caching=N`), or with dirty "
+              "logging by",
+              "write protection (`ept_ad=0`, KVM's `pml=N`); mitigations off:", "",
               *short_table(PLAIN, ours, peer["plain"])]  # fmt: skip
     lines += ["", "In VMs with two vCPUs, mitigations off:", ""]
     lines += short_table(TWO, ours, peer["two"])
-    lines += ["", "And what is not a path length:", "", "| | eptvisor | KVM |", "|---|---|---|"]
+    lines += ["", "Figures that are not path lengths:", "", "| | eptvisor | KVM |", "|---|---|---|"]
     for of, row, what in OTHERS:
         lines.append(f"| {what} | {ours[of][row]} | {peer['off'][row]} |")
     image = sum(ours["start"][f"image_{part}"] for part in ("text", "data", "bss"))
-    lines.append(f"| bytes of code and static data; KVM's: Linux' and its modules' | {image} | "
+    lines.append(f"| bytes of code and static data; for KVM, of Linux and its modules | {image} | "
                  f"{peer['off']['image_bytes']} |")  # fmt: skip
     return "\n".join(lines)
 
 
 def front_table(ours: Ours, peer: Peer) -> str:
-    lines = ["| | eptvisor | KVM | what is not the same work |", "|---|---|---|---|"]
+    lines = ["| | eptvisor | KVM | how the work differs |", "|---|---|---|---|"]
     lines += [f"| {what} | {ours[of][row]} | {peer[peers_of(of)[0]][row]} | {difference} |"
               for of, row, what, difference in FRONT]  # fmt: skip
     return "\n".join(lines)
 
 
 def draw(ours: Ours, kernel: Kernel, peer: Peer) -> None:
-    """Bars of equal scale, a number at each."""
+    """Draws two bars for each row, with their values."""
     figure, axes = charts.pyplot().subplots(figsize=(8, 0.34 * len(ROWS)))
     for i, (of, row, what) in enumerate(reversed(ROWS)):
         values = ((ours[of][row], 0.2, "#2563a8"), (peer["off"][row], -0.2, "#c8c8c8"))
@@ -395,7 +403,7 @@ def write_documents() -> None:
 
 
 def peers_of(of: str) -> tuple[str, ...]:
-    """The configurations of KVM that one of our sets is compared with."""
+    """The configurations of KVM with which one of our sets is compared."""
     if of.endswith("vcpus=2"):
         return ("two",)
     return ("plain",) if "," in of else ("off", "default", "bochs2")
@@ -411,9 +419,9 @@ def write_csv(ours: Ours, peer: Peer) -> None:
 
 
 def show(ours: Ours, kernel: Kernel, peer: Peer) -> None:
-    print(f"# KVM: Linux {kernel.version}, mitigations off; instructions, and how many times ours")
+    print(f"# KVM: Linux {kernel.version}, mitigations off; instructions, and KVM's over ours")
     print(f"# {'row':32} eptvisor      KVM   ratio")
-    what = "# without MMIO caching; the dirty log by write protection", "# with two vCPUs", "#"
+    what = "# without MMIO caching; dirty logging by write protection", "# with two vCPUs", "#"
     for rows, then in zip((ROWS, PLAIN, TWO), what, strict=True):
         for of, row, _ in rows:
             mine, theirs = ours[of][row], peer[peers_of(of)[0]][row]
@@ -444,7 +452,7 @@ def main() -> int:
         return 0
     rows = {(of, row) for of, row, _ in ALL}
     if stale := sorted(row for of, row in rows if known[of].get(row) != ours[of][row]):
-        raise HarnessError(f"{', '.join(stale)}: not what tests/bench/budget.txt says, so no table "
+        raise HarnessError(f"{', '.join(stale)}: differs from tests/bench/budget.txt, so no table "
                            "was written: tools/bench.py --update first")  # fmt: skip
     write_peer(kernel, peer)
     write_documents()

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Installs what a target lacks: tools/deps.sh GROUP... (`all` for everything). Quick when all is
-# there: it only looks for one file of each package. NO_DEPS=1 turns installing off.
+# SPDX-License-Identifier: MIT
+# Installs the packages that a target lacks: tools/deps.sh GROUP... (`all` for everything). It is
+# fast when nothing is missing, because it only checks one file of each package. With NO_DEPS=1
+# nothing is installed.
 
 table='
 base   python3              /usr/bin/python3
@@ -31,7 +33,7 @@ bench  python3-matplotlib   /usr/lib/python3/dist-packages/matplotlib
 fuzz   libclang-rt-dev      /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-x86_64.a
 '
 
-# Of a file, or of the first one of a pattern that the shell has expanded.
+# Whether a file exists, or the first match of a pattern that the shell has expanded.
 exists() {
     [ -e "$1" ]
 }

@@ -1,17 +1,18 @@
 #!/usr/bin/python3
-"""Says which machines can be used here, what is missing, and what to type."""
+# SPDX-License-Identifier: MIT
+"""Lists which machines can be used here, what is missing, and how to install it."""
 
 import shutil
 import sys
 
 from harness import host
 
-# machine, method, with SeaBIOS; what it is good for
+# machine, method, purpose
 USES = [
     ("bochs", "grub-bios", "make run: VT-x emulated, on any host"),
     ("bochs", "optrom", "make test: the quick way to boot"),
     ("bochs", "grub-efi", "UEFI with VT-x"),
-    ("qemu-kvm", "grub-bios", "make run MACHINE=qemu-kvm: the real thing, nested"),
+    ("qemu-kvm", "grub-bios", "make run MACHINE=qemu-kvm: a real CPU, nested"),
     ("nested", "kernel", "make run MACHINE=nested: QEMU/KVM, itself in Bochs; a minute or two"),
     ("qemu-tcg", "kernel", "no VT-x: to see the polite refusal"),
     ("qemu-tcg", "grub-efi", "no VT-x: to see the polite refusal"),
@@ -47,7 +48,7 @@ def main() -> int:
         packages |= set() if found else {package}
         print(f"  {'yes' if found else 'no '}  {shutil.which(thing) or thing} ({purpose})")
     if packages:
-        print("To type (the make targets do it themselves, unless NO_DEPS=1):")
+        print("To install the missing packages (the make targets do so, unless NO_DEPS=1):")
         print(f"  apt-get install --no-install-recommends {' '.join(sorted(packages))}")
     best = host.best_machine()
     if best in usable:

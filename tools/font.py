@@ -1,7 +1,8 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Makes a C file of 8x16 glyphs for ASCII from GRUB's own font: tools/font.py FONT.pf2 > font.c
 
-The font is read from the build machine, so that none has to stand in the tree. PF2 is a list of
+The font is read from the build machine, so that none has to be in the tree. PF2 is a list of
 sections (four letters, a big-endian length, the content). CHIX says where each character's glyph
 lies, ASCE how far the baseline is below the top. A glyph has its size, its place relative to the
 baseline, and its bits row by row without padding, the highest bit first.
@@ -40,7 +41,7 @@ def _glyph(data: bytes, at: int, ascent: int) -> Glyph:
 
 
 def glyphs(data: bytes) -> dict[str, Glyph]:
-    """Raises ValueError with a sentence when a character is absent or does not fit."""
+    """Raises ValueError with a message if a character is absent or does not fit."""
     sections = _sections(data)
     if sections.get(b"FILE") != b"PFF2" or not {b"CHIX", b"ASCE"} <= sections.keys():
         raise ValueError("the file is no PF2 font")

@@ -1,8 +1,9 @@
 #!/bin/sh
-# What a user meets on a new Debian: tools/fresh.sh RELEASE [TARGET...], as root.
+# SPDX-License-Identifier: MIT
+# Tries eptvisor on a new Debian: tools/fresh.sh RELEASE [TARGET...], as root.
 #
-# Makes a root of that release with gcc and make and nothing else, clones the last commit into it,
-# types `make TARGET` for each (without any: run and test, the README's two commands), and says how
+# Makes a root of that release with only gcc and make added, clones the last commit into it, runs
+# `make TARGET` for each target (by default run and test, the README's two commands), and prints how
 # long they took and what they counted. The logs stay in build/fresh/; the root is removed.
 set -e
 cd "$(dirname "$0")/.."
@@ -23,7 +24,7 @@ logs=$PWD/build/fresh
 mkdir -p "$logs"
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/eptvisor-$release.XXXXXX")
 
-# By the trap, however it ends: first the processes, and with them the mounts, which are theirs.
+# Called by the trap, however the script ends: ends the processes, and with them their mounts.
 remove() {
     [ -z "$running" ] || { kill -KILL "$running" && wait "$running" || :; } 2>/dev/null
     rm -rf --one-file-system "$root"
@@ -32,8 +33,8 @@ running=
 trap remove EXIT
 trap 'exit 130' HUP INT TERM
 
-# Runs it in namespaces of its own. In the background, because a shell that waits for what is in the
-# foreground does not see a signal before that has ended.
+# Runs the command in namespaces of its own. It is in the background, because a shell that waits for
+# a foreground process handles no signal until that process has ended.
 isolated() {
     unshare --mount --pid --fork --kill-child "$@" </dev/null &
     running=$!

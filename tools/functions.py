@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""Checks that each function that a document names with its file is defined there. What is checked
-are code spans of the form `vm/run.c: attend()`; `docs/READING.md` follows five ways by them."""
+# SPDX-License-Identifier: MIT
+"""Checks that each function that a document names with its file is defined there. A reference is a
+code span of the form `vm/run.c: attend()`; the five walks of `docs/READING.md` consist of them."""
 
 import pathlib
 import re

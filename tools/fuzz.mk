@@ -1,5 +1,6 @@
-# Fuzzing: the decoder against Zydis, the GHCI's hypercalls against a model; and the list of
-# instructions. Included by the Makefile.
+# SPDX-License-Identifier: MIT
+# Fuzzing, of the decoder against Zydis and of the GHCI's hypercalls against a model, and the list
+# of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 60
@@ -20,7 +21,7 @@ GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci ## decoder and hypercalls by libFuzzer, for FUZZ_SECONDS each
+fuzz: fuzz-decode fuzz-ghci ## fuzz the decoder and hypercalls, for FUZZ_SECONDS each
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
@@ -40,7 +41,7 @@ $(B)/fuzz/decode: tests/fuzz/fuzz_decode.c $(FUZZ_SRC) $(HEADERS) mmio/instructi
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lZydis -o $@
 
-brute: $(B)/fuzz/brute ## the decoder against Zydis on all opcodes, then BRUTE random inputs
+brute: $(B)/fuzz/brute ## compare the decoder with Zydis: all opcodes, then BRUTE random inputs
 	$(Q)$< exhaust && $< random $(BRUTE)
 BRUTE ?= 100000000
 
@@ -50,13 +51,13 @@ $(B)/fuzz/brute: tests/fuzz/brute_decode.c $(FUZZ_SRC) $(HEADERS) mmio/instructi
 	$(Q)$(HOSTCC) $(FUZZ_FLAGS) $(WARN) $(filter %.c,$^) -lZydis -o $@
 
 # ---- docs/MMIO_INSTRUCTIONS.md ------------------------------------------------------------------
-docs: $(B)/tools/instructions ## print docs/MMIO_INSTRUCTIONS.md from the decoder's table
+docs: $(B)/tools/instructions ## write docs/MMIO_INSTRUCTIONS.md from the decoder's table
 	$(Q)$< > docs/MMIO_INSTRUCTIONS.md
 
 lint: lint-instructions
 lint-instructions: $(B)/tools/instructions
 	$(Q)$< | diff -q - docs/MMIO_INSTRUCTIONS.md >/dev/null || \
-	    { echo "docs/MMIO_INSTRUCTIONS.md is not what the table says; type: make docs" >&2; false; }
+	    { echo "docs/MMIO_INSTRUCTIONS.md differs from the table; type: make docs" >&2; false; }
 
 $(B)/tools/instructions: tools/instructions.c mmio/instructions.c mmio/instructions.h \
     mmio/instructions.inc

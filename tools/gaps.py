@@ -1,11 +1,13 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Which broken rules do the guests notice on the emulator?
 
-Each mutant of tests/mutants/ is built into an image in a scratch copy of the tree, and that boots
-with the MMU's guests, once for each command line below. With MACHINE=nested KVM walks our tables,
-and keeps what nobody flushed; that takes a minute a mutant. `seen` names the first tests that
-failed, or how the run ended (a BUG is a check of our own). `hidden` is a rule that this machine
-cannot show broken, so that only the hosted tests prove it. docs/EMULATOR-GAPS.md sums this up.
+Each mutant of tests/mutants/ is built into an image in a scratch copy of the tree. The image boots
+with the MMU's guests, once for each command line below. With MACHINE=nested KVM walks eptvisor's
+tables, and keeps translations until they are flushed; this takes a minute for each mutant. `seen`
+is followed by the first tests that failed, or by the end of the run (a BUG is a check in the
+hypervisor). `hidden` means that this machine does not show the broken rule, so that only the hosted
+tests prove it. docs/EMULATOR-GAPS.md is the summary.
 
     gaps.py [NAME...]      with `make all guests` done; run as `make gaps`
 """
@@ -29,7 +31,7 @@ HOW = ({"MACHINE": "nested", "METHOD": "kernel", "TIMEOUT": "600"} if NESTED els
 
 
 def boot(image: Image, command_line: str) -> str:
-    """What failed, or nothing."""
+    """The tests that failed, or an empty text."""
     guests = " ".join(f"build/guest/{name}.elf:testctl,budget=600000" for name in GUESTS)
     output = image.run("/usr/bin/python3", "tools/run.py", NAME="gaps", CMDLINE=command_line,
                        GUESTS=guests, **HOW)  # fmt: skip

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Runs a campaign of hostile VMs: `make hostile N=10000`. The options come from the environment.
 
-N=       how many VMs (500)                    SEED=      which ones (1)
-VM=      that one alone, beside an innocent one. TRACE=1 shows each of its steps, SHRINK=1 looks for
-         the fewest steps that fail in the same way, STEPS= is what the guest is told beside
-BOOT=    that boot alone                       JOBS=      boots at a time (2)
-SMP= CPU= MACHINE= CMDLINE= PER_BOOT=          where, if not as chance has it
+N=       number of VMs (500)                   SEED=      seed of all random choices (1)
+VM=      run only this VM, next to an innocent one. TRACE=1 shows each of its steps, SHRINK=1 looks
+         for the fewest steps that fail in the same way, STEPS= adds arguments for the guest
+BOOT=    run only this boot                    JOBS=      number of boots at a time (2)
+SMP= CPU= MACHINE= CMDLINE= PER_BOOT=          fix these instead of choosing them at random
 """
 
 import collections
@@ -65,7 +66,7 @@ def run_campaign(campaign: Campaign, vms: int, boots: list[int], jobs: int) -> i
 
 
 def signature(run: session.Run) -> tuple[str, str]:
-    """What makes two failures the same one."""
+    """Two failures with equal signatures are the same failure."""
     found = judge(run)
     if not found:
         return "", ""
@@ -74,7 +75,7 @@ def signature(run: session.Run) -> tuple[str, str]:
 
 
 def ranges(steps: list[str]) -> str:
-    """Steps as the guest takes them: `1,3-7`; those of other CPUs than the first as `1.4`."""
+    """Steps as an argument of the guest: `1,3-7`; a step of a CPU other than the first as `1.4`."""
     parts: list[list[tuple[int, int]]] = []
     for cpu, step in sorted((int(c), int(s)) for c, s in (step.split(".") for step in steps)):
         if parts and parts[-1][-1] == (cpu, step - 1):
@@ -105,7 +106,7 @@ def shrink(steps: list[str], fails: Callable[[list[str]], bool]) -> list[str]:
 
 def run_one(campaign: Campaign, vm: int) -> int:
     trace, told = env("TRACE"), env("STEPS") or ""
-    # Saying what each step is takes longer than the steps.
+    # Printing the steps takes longer than executing them.
     budget = 60000 if trace else BUDGET_MS
     run = session.run(campaign.alone(vm, f"{told}{' trace' * bool(trace)}".strip(), budget),
                       show=print)  # fmt: skip

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Prints docs/MMIO_INSTRUCTIONS.md from the decoder's table. Called by `make docs`, and by `make
- * lint`, which compares.
+ * Prints docs/MMIO_INSTRUCTIONS.md from the decoder's table. `make docs` writes the file, and `make
+ * lint` checks that it is up to date.
  */
 #include "mmio/instructions.h"
 
@@ -37,7 +38,7 @@ static const char *bits(uint8_t size)
     }
 }
 
-/* The operand beside memory. */
+/* The operand that is not in memory. */
 static void print_other(const struct insn_row *row)
 {
     static const char *const formats[] = {
@@ -104,18 +105,20 @@ static const char introduction[] =
     "\n"
     "Printed from the decoder's table, `mmio/instructions.inc`, by `make docs`: do not edit.\n"
     "\n"
-    "Any prefix, segment and address form goes with each, in 16, 32 and 64-bit code. Sizes are in "
-    "bits;\n"
-    "where there are several, prefixes choose. An operand of more than 64 bits reaches a device "
-    "whole if\n"
-    "the device takes it so, else in pieces of 64, lowest address first. A row without an access "
-    "is a\n"
-    "hint that never leads to an exit.\n"
+    "Each row allows any prefix, segment and address form, in 16, 32 and 64-bit code. Sizes "
+    "are in bits;\n"
+    "where there are several, prefixes select one. An operand of more than 64 bits reaches a "
+    "device whole\n"
+    "if the device accepts that, otherwise in pieces of 64 bits, lowest address first. A row "
+    "without an\n"
+    "access is a hint that never leads to an exit.\n"
     "\n"
-    "Where the manual says #UD, the guest gets it. Any other instruction ends the VM\n"
-    "(`unsupported-instruction`) with its bytes and kind: x87, MMX and AVX-512, vector arithmetic, "
-    "far\n"
-    "transfers, loads of segment registers, and instructions whose stack alone is MMIO.\n"
+    "Where the manual says #UD, the guest gets #UD. Any other instruction ends the VM\n"
+    "(`unsupported-instruction`) with a message that has its bytes and kind: x87, MMX and "
+    "AVX-512,\n"
+    "vector arithmetic, far transfers, loads of segment registers, and instructions of which "
+    "only the\n"
+    "stack is MMIO.\n"
     "\n"
     "| instruction | opcode | memory | access | other operand | notes |\n"
     "|---|---|---|---|---|---|\n";

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks that includes and calls point down the layers only.
 
-A file may include headers of its own folder and of the folders above it in layers.txt. Product
-code takes nothing from the system but the compiler's freestanding headers. guest/abi.h is the
-contract with the guests, and anyone may know it. The guest programs stand apart: beside their own
-files they know only that, lib/, and what single ones of them are linked with: the decoder, which
-makes up instructions, and the bus, which is measured.
+A file may include headers of its own folder and of the folders listed before it in layers.txt.
+Product code includes nothing from the system but the compiler's freestanding headers. Every file
+may include guest/abi.h, the contract with the guests. Guest programs include only their own files,
+guest/abi.h, lib/, and two headers of code that single programs are linked with: the decoder, for
+generating instructions, and the bus, which is measured.
 """
 
 import pathlib
@@ -70,7 +71,7 @@ SUPPLIER = re.compile(r"Supplied by\s+(?:\* )?([\w/]+\.[cS])")
 
 
 def supplied(root: pathlib.Path) -> dict[str, tuple[str, str]]:
-    """Names that lower folders have others supply: the supplier and the header that says so."""
+    """Names that lower folders declare and higher ones supply: the supplier and the header."""
     names = {}
     for path in sources(root):
         if path.endswith(".h"):

@@ -1,6 +1,7 @@
-# What can be checked without running: format, warnings of a second compiler, headers that stand
-# alone, what an analyser sees, layers, lengths, the documents' commands. Included by the Makefile.
-# What passed is not checked again until it changes.
+# SPDX-License-Identifier: MIT
+# Checks that run no product code: format, warnings of a second compiler, headers that compile
+# alone, a static analyser, layers, lengths, the documents' commands. Included by the Makefile. A
+# file that passed is not checked again until it changes.
 
 CLANG := clang
 # $(1): flags for gcc. The registers of a segment are numbered REG_SEG_… + SEG_…, two enumerations.
@@ -8,7 +9,7 @@ for_clang = $(filter-out -nostdinc -isystem %/include -mpreferred-stack-boundary
     -Wmissing-variable-declarations -Wno-enum-enum-conversion -nostdinc -isystem $(CLANG_INCLUDE)
 CLANG_INCLUDE = $(shell $(CLANG) -print-resource-dir)/include
 CLANG_CFLAGS  = $(call for_clang,$(CFLAGS))
-# Versions disagree about taste, so it is Debian 12's everywhere.
+# Versions of clang-format disagree, so the one of Debian 12 is used everywhere.
 CLANG_FORMAT := command -v clang-format-14 || \
     tools/unpack.sh bookworm $(B)/clang-format clang-format-14 clang-format-14
 FORMATTED := $(shell find $(LAYERS) guest tests -name '*.[ch]')
@@ -16,7 +17,7 @@ FORMATTED := $(shell find $(LAYERS) guest tests -name '*.[ch]')
 GUEST_SRC_C := $(shell find $(GUEST_DIR) -name '*.c')
 
 .PHONY: lint format lint-format lint-layers lint-text lint-docs lint-rules lint-deps
-lint: lint-format lint-layers lint-text lint-docs lint-rules ## what can be checked without running
+lint: lint-format lint-layers lint-text lint-docs lint-rules ## check everything without running it
 lint: $(B)/lint/cppcheck $(SRC_C:%=$(B)/lint/%.clang) $(GUEST_SRC_C:%=$(B)/lint/%.clang) \
     $(HEADERS:%=$(B)/lint/%.gcc) $(HEADERS:%=$(B)/lint/%.clang)
 
@@ -49,11 +50,11 @@ unit-index: | deps-base ## write tests/unit/README.md from the comments of the t
 lint-rules: | lint-deps
 	$(Q)$(PYTHON) tools/rules.py
 
-# It sees what the compilers miss in freestanding code: a check for null behind the access, copies
-# beyond an array, conditions that contradict each other. What is off misreads the linker's symbols
-# (comparePointers, subtractPointers), what assembly writes (legacyUninitvar, uninitvar), a
-# compound literal behind a question mark (internalAstError), or says that not everything is tried.
-# `asm goto` is not known to it.
+# cppcheck finds mistakes that the compilers miss in freestanding code: null checks after the
+# access, copies beyond an array, contradictory conditions. The suppressed checks misread the
+# linker's symbols (comparePointers, subtractPointers), outputs of assembly (legacyUninitvar,
+# uninitvar) or a compound literal after a question mark (internalAstError), or only say that the
+# analysis is not exhaustive. cppcheck does not know `asm goto`.
 CPPCHECK := cppcheck --quiet --enable=warning,performance,portability --error-exitcode=1 \
     --platform=unix64 -D__x86_64__ '-Dgoto(...)=' -I. --suppress=uninitvar:vmx/vmcs.h \
     $(addprefix --suppress=,comparePointers subtractPointers legacyUninitvar internalAstError \
@@ -71,7 +72,7 @@ $(B)/lint/%.c.clang: %.c | lint-deps
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(CLANG_CFLAGS) -MMD -MP -MF $@.d -MT $@ -c $< -o $@
 
-# A header is compiled as the only line of a file, so it has to include what it uses.
+# Each header is compiled as the only line of a file, so it has to include what it uses.
 $(B)/lint/%.h.gcc: %.h
 	@mkdir -p $(@D)
 	$(Q)echo '#include "$<"' | $(CC) $(CFLAGS) -MMD -MP -MF $@.d -MT $@ -xc -c - -o $@

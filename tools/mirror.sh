@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Prints the mirror of Debian that apt uses, whatever form its sources have: mirror.sh [FOLDER].
 etc=${1:-/etc/apt}
 mirror=$(sed -n 's,^\(URIs: *\|deb \(\[[^]]*\] \)\?\)\(http[^ ]*\).*,\3,p' \

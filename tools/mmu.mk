@@ -1,5 +1,6 @@
-# What proves the MMU beyond the unit tests: threads under ThreadSanitizer, the long run against the
-# adversary, mutants, proofs, and its cost. Included by the Makefile.
+# SPDX-License-Identifier: MIT
+# Tests of the MMU beyond the unit tests: threads under ThreadSanitizer, the long run against the
+# adversary, mutants and proofs; and benchmarks. Included by the Makefile.
 
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
@@ -16,8 +17,9 @@ $(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu/mm
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
 
 # ---- The model: ten million steps ---------------------------------------------------------------
-# Two processes of a million steps in each of five configurations, compiled for speed; `make unit`
-# has a shorter run with the sanitizers. Another run each day; `make model SEED=` repeats one.
+# Two processes take a million steps in each of five configurations, compiled for speed; `make unit`
+# has a shorter run with the sanitizers. The seed changes each day; `make model SEED=` repeats a
+# run.
 MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS)) -O2
 MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
 SEED        := $(shell date +%Y%m%d)
@@ -27,24 +29,24 @@ model: $(B)/model/adversary ## ten million steps against the worst TLB; SEED=
 	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$(SEED)$$half $< > $<.$$half 2>&1 & \
 	    pids="$$pids $$!"; done; \
 	status=0; for p in $$pids; do wait $$p || status=1; done; cat $<.0 $<.1; \
-	[ $$status = 0 ] || echo "to see it again: make model SEED=$(SEED)"; exit $$status
+	[ $$status = 0 ] || echo "to repeat it: make model SEED=$(SEED)"; exit $$status
 
 $(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(MODEL_FLAGS) $(MODEL_SRC) -lcmocka -o $@
 
 # ---- Mutants ------------------------------------------------------------------------------------
-# They are linked with the objects of `make unit`, and compiled as those were.
+# Mutants are compiled with the flags of `make unit`, and linked with its objects.
 MUTANTS :=
 
 .PHONY: mutants mutants-sample lint-mutants
 mutants mutants-sample: export HOSTCC := $(HOSTCC)
 mutants mutants-sample: export HOSTFLAGS := $(HOSTFLAGS)
 mutants mutants-sample: all guests $(B)/optrom.bin | deps-target
-mutants: $(UNIT_TESTS) ## break each rule of the MMU and see a test fail; MUTANTS=names
+mutants: $(UNIT_TESTS) ## break each rule, one at a time, and check that a test fails; MUTANTS=names
 	$(Q)$(PYTHON) tools/mutants.py $(MUTANTS)
 
-mutants-sample: $(UNIT_TESTS) ## the same with ten of them, others each day
+mutants-sample: $(UNIT_TESTS) ## ten of the mutants, different ones each day
 	$(Q)$(PYTHON) tools/mutants.py --sample 10
 
 lint: lint-mutants
@@ -53,22 +55,23 @@ lint-mutants: | lint-deps
 
 .PHONY: gaps
 gaps: all guests $(B)/optrom.bin $(NESTED) | deps-run
-gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: on KVM in it
+gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: under KVM in it
 	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
 
 # ---- Proofs -------------------------------------------------------------------------------------
 .PHONY: prove
-prove: ## prove statements about SPTE words with CBMC
+prove: ## prove statements about SPTEs and roots with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
 .PHONY: bench bench-mmu bench-mmio bench-cpu bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
-bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run ## beside KVM; QUICK=1: ours alone
+bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run
+bench: ## costs, compared with KVM; QUICK=1: eptvisor alone
 	$(Q)$(if $(QUICK),,tools/deps.sh bench)
 	$(Q)$(PYTHON) tools/compare.py $(if $(QUICK),--quick)
 
-# Debian's stock cloud kernel, or KERNEL=another package; unpacked here, installed nowhere.
+# Debian's stock cloud kernel, or KERNEL=another package; it is unpacked here, not installed.
 $(B)/kvm/kernel: tools/kvm/fetch.sh
 	@tools/deps.sh kvm
 	$(Q)rm -rf $@ && tools/kvm/fetch.sh $@.new $(KERNEL) && mv $@.new $@ && touch $@
@@ -89,12 +92,12 @@ bench-mmu: all guests $(B)/optrom.bin | deps-run ## what the MMU costs, in instr
 bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, in instructions
 	$(Q)$(PYTHON) tools/bench.py exits mmio
 
-bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and waiting interrupts cost
+bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and pending interrupts cost
 	$(Q)$(PYTHON) tools/bench.py cpu
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \
 	    private,ve=inject
 
-bench-smp: all guests $(B)/optrom.bin | deps-run ## what CPUs cost each other, and vCPUs that move
+bench-smp: all guests $(B)/optrom.bin | deps-run ## what flushes, IPIs and switches of vCPUs cost
 	$(Q)$(PYTHON) tools/bench.py smp,cpus=4 smp,cpus=2 smp,cpus=1

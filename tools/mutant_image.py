@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A scratch copy of the tree, where the image is built with a mutant in it and boots. For
 mutants.py and gaps.py; `make all guests build/optrom.bin` comes before."""
 

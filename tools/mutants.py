@@ -1,18 +1,19 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Mutants: does a test fail for each rule that is broken?
 
-Each entry in tests/mutants/ breaks one rule in a scratch copy of the sources. What depends on the
-changed files is compiled again and linked with the objects of `make unit`; then the unit tests run,
-the one that the entry names first, until one fails. A mutant that all tests let pass has survived,
-and so has one that no longer matches the sources or does not compile: it proves nothing. Where an
-entry names proofs, CBMC has to find them false, too; where it names target tests, each has to fail
-with an image that has the mutant.
+Each entry in tests/mutants/ breaks one rule in a scratch copy of the sources. All files that depend
+on the changed ones are compiled again and linked with the objects of `make unit`; then the unit
+tests run, the one that the entry names first, until one fails. A mutant has survived if all tests
+pass. A mutant that no longer matches the sources or does not compile also counts as a survivor,
+because it proves nothing. If an entry names proofs, CBMC has to refute them as well; if it names
+target tests, each has to fail with an image that has the mutant.
 
     mutants.py [--sample N] [--jobs N] [--record] [NAME...]     called by `make mutants`
     mutants.py --lint       checks the entries and the rules that README.md excuses
 
-A sample rotates with the day, so that all get their turn. --record writes into each entry which
-test kills it. mutation.py reads the entries; tests/mutants/README.md says what stands in one.
+A sample changes each day, so that all mutants get their turn. --record writes into each entry which
+test kills it. mutation.py reads the entries; tests/mutants/README.md describes their format.
 """
 
 import argparse
@@ -58,8 +59,8 @@ def run(tree, *command):
 
 
 def run_test(tree, program, limit):
-    """0 if all passed, None after too long a time. The first failure ends it: a mutant leaves locks
-    behind, on which the next test would hang."""
+    """The exit code, 0 if all passed, or None after a timeout. The first failure ends the program,
+    because a mutant may leave locks behind on which the next test would hang."""
     with subprocess.Popen([program], cwd=tree, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as test:  # fmt: skip
         hung = threading.Event()
@@ -208,7 +209,7 @@ class Booted:
         return self.limits[test]
 
     def passing(self, mutant):
-        """What shows that the mutant survives, or nothing."""
+        """The reason why the mutant counts as a survivor, or an empty text."""
         with self.lock:
             self.image = self.image or Image(SCRATCH / "image")
             limits = [self.limit(test) for test in mutant.targets]
@@ -223,7 +224,7 @@ class Booted:
 
 
 def named_tests(excused):
-    """The X rules that are not excused stand in tests/README.md with tests that exist."""
+    """Checks that each X rule is in tests/README.md, with tests that exist, unless excused."""
     faults, rules = [], set()
     for line in (FOLDER.parent / "README.md").read_text().splitlines():
         row = re.match(r"\| (X[0-9]+) \|[^|]+\|([^|]+)\|([^|]+)\|$", line)
@@ -240,7 +241,7 @@ def named_tests(excused):
 
 
 def lint():
-    """Each rule has a mutant, or README.md says why not; never both. Each proof has one."""
+    """Checks that each rule either has a mutant or an excuse in README.md, and each proof one."""
     readme = (FOLDER / "README.md").read_text()
     excused = set()
     for first, last in re.findall(r"^\| ([A-Z][0-9]+)(?: to ([A-Z][0-9]+))? \|", readme, re.M):
@@ -293,7 +294,7 @@ def choose(arguments):
 
 
 def find_cbmc(wanted):
-    """The folder of CBMC, or nothing where it can't be had; said once."""
+    """The folder of CBMC, or None with a message if it cannot be installed."""
     if not any(m.proofs for m in wanted):
         return None
     folder = BUILD / "cbmc"

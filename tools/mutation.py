@@ -1,4 +1,5 @@
-"""The mutants of tests/mutants/: reads the entries and changes the sources as one of them says.
+# SPDX-License-Identifier: MIT
+"""The mutants of tests/mutants/: reads the entries, and applies one of them to the sources.
 
 A file NAME.mutants holds the mutants of one subject, one entry each:
 
@@ -29,7 +30,7 @@ FIELD = re.compile(r"(Breaks|Test:|Proof:|Target:) (.+)")
 EDIT = re.compile(r"@ (\S+)(?: (\w+))?")
 BREAKS = re.compile(r"([A-Z][0-9]+(?:, [A-Z][0-9]+)*): .*\.")
 ATTRIBUTE = re.compile(r"__attribute__\(\((?:[^()]|\([^()]*\))*\)\)")
-# Where the name stands in the text up to the first `{`, `=` or `;`: of a type, function, variable.
+# Where the name is in the text up to the first `{`, `=` or `;`: of a type, function, variable.
 NAMES = [re.compile(r"^(?:struct|union|enum) (\w+)\s*$"), re.compile(r"\b([a-z]\w*)\("),
          re.compile(r"(\w+)(?:\[[^]]*\])*\s*$")]  # fmt: skip
 # The name behind a type without a name.
@@ -225,7 +226,7 @@ def parse(path: Path) -> list[Mutant]:
 
 
 def check(mutant: Mutant) -> None:
-    """What an entry needs, whatever the sources are like."""
+    """Checks an entry without looking at the sources."""
     if not mutant.rules:
         raise MutantError(f"{mutant.where}: wants `Breaks RULE, RULE: what it does wrong.`")
     if not mutant.edits:

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The option ROM that starts an image in Bochs within 0.2 s, without a boot loader.
  *
- * tools/harness/payload.py has laid out a disk beforehand: what goes where in RAM, the image and
- * the modules among it, and the multiboot2 information as far as it is known outside the machine
- * (command line, modules, ...). The ROM reads it by ATA commands, adds what only the firmware
- * knows (memory map, memory sizes, RSDP) and enters the image as the multiboot2 specification
- * says (section 3.3). A failure is a sentence on COM1 and a halt. (Bochs' `optramimage` would
- * be simpler, but Bochs 2.7 spoils files that cross a 128 KiB block.)
+ * tools/harness/payload.py lays out a disk beforehand: chunks for RAM, which include the image and
+ * the modules, and the part of the multiboot2 information that is known outside of the machine
+ * (command line, modules, ...). The ROM reads the disk by ATA commands, adds what only the firmware
+ * knows (memory map, memory sizes, RSDP), and enters the image as the multiboot2 specification
+ * requires (section 3.3). On a failure it prints a message on COM1 and halts. (Bochs'
+ * `optramimage` would be simpler, but Bochs 2.7 corrupts files that cross a 128 KiB block.)
  *
  *   sector 0       boot sector, for a BIOS that ignores the ROM: loads sectors 1 to 4, see below
  *   sectors 1-4    this ROM again

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Runs each prove_…() of tests/proofs/*.c, or only those named, through CBMC.
 # Usage: prove.sh <folder for an unpacked CBMC> [proof...]
 sources="mmu/spte.c mmu/transition.c ept/caps.c ept/misconfig.c"

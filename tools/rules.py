@@ -1,7 +1,8 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks the references to rules and decisions: each number that a comment or a document uses has
 a row in docs/RULES.md or a paragraph in docs/DESIGN.md, and each file, test and proof that a row
-names exists. Prints what is wrong; exits 1 if anything is. Called by `make lint-rules`."""
+names exists. Prints the errors, and exits with 1 if there are any. Called by `make lint-rules`."""
 
 import pathlib
 import re

@@ -1,11 +1,13 @@
+# SPDX-License-Identifier: MIT
 # Running and testing the image. Included by the Makefile, after the guest programs.
 
 PYTHON := /usr/bin/python3
 
 # ---- make run ---------------------------------------------------------------------------------
-# The guests: `[name=]path[:word,word...[:args]] ...`. Ours get the words in GUEST_WORDS_name.
+# The guests: `[name=]path[:word,word...[:args]] ...`. A program NAME gets the words
+# GUEST_WORDS_NAME.
 guest_item = $(B)/guest/$(1).elf:$(or $(GUEST_WORDS_$(1)),testctl)
-# Second forms of some programs, for the tests only.
+# Variants of some programs, which only the tests run.
 GUEST_VARIANTS := \
     state_again=$(B)/guest/state.elf:testctl \
     pdpte_exits=$(B)/guest/pdpte.elf:testctl,gva_cache=exits \
@@ -26,8 +28,8 @@ GUEST_VARIANTS := \
     forbidden_old_side=$(call guest_item,forbidden_sides):old \
     forbidden_ve_stack=$(call guest_item,forbidden_ve):stack \
     forbidden_ve_real=$(B)/guest/forbidden_ve.elf:testctl,ve,expect=memory-fault:real
-# Left to the tests: what can't start under each command line, and, nested, guests that nothing
-# interrupts, with IF=0 and without an exit (docs/EMULATOR-GAPS.md).
+# Guests that only the tests run: those that do not start with every command line and, nested, those
+# that run with IF=0 and without exits, which nothing can interrupt (docs/EMULATOR-GAPS.md).
 LEFT_OUT := forbidden_ve $(if $(filter nested,$(MACHINE)),forbidden_spin forbidden_rearm)
 GUESTS ?= $(call guest_item,scenarios) \
           gva_off=$(B)/guest/scenarios.elf:testctl,gva_cache=off:gva \
@@ -36,7 +38,7 @@ GUESTS ?= $(call guest_item,scenarios) \
               $(call guest_item,$(g)))
 export BOCHS MACHINE METHOD CPU CMDLINE SMP MEM GUESTS GUEST_ARGS TIMEOUT NAME
 
-# What MACHINE=nested takes beside QEMU: a Linux with KVM, as `make bench`.
+# MACHINE=nested needs, in addition to QEMU, a Linux with KVM, the same one as `make bench`.
 NESTED   := $(if $(filter nested,$(MACHINE)),$(addprefix $(B)/kvm/,nested kernel))
 HAS_VTX  := $(and $(wildcard /dev/kvm),$(shell grep -qw vmx /proc/cpuinfo && echo yes))
 RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
@@ -44,14 +46,14 @@ RUN_DEPS := base bochs grub $(if $(findstring efi,$(METHOD)),efi) \
 
 .PHONY: run run-quick doctor deps deps-base deps-run deps-unit deps-target
 run: all guests $(B)/optrom.bin $(NESTED)
-run: | deps-run ## boot by GRUB, run the guests, show what happens
+run: | deps-run ## boot with GRUB, run the guests, print the results
 	$(Q)$(PYTHON) tools/run.py
 
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
-run-quick: run ## the same as the tests boot, by the option ROM: in a fraction of a second
+run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
 
-doctor: | deps-base ## say which machines can be used here, and what to install
+doctor: | deps-base ## list which machines can be used here, and what to install
 	$(Q)$(PYTHON) tools/doctor.py
 
 deps: ## install what any target needs
@@ -80,13 +82,13 @@ smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GU
 tested run-guests smp-guests: # lists for the tests
 	@echo "$$GUESTS"
 
-test: | deps-base ## all that must hold: the targets below, every CPU model, firmware and switch
+test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 
-# 3 tests of 33,334 rounds, and 8 of 12,500.
+# smp_slots has 3 tests of 33,334 rounds, smp_flush 8 of 12,500.
 STORM := testctl,vcpus=2,budget=3600000
 storm: export SMP := 2
 storm: export CMDLINE := parallel=1
@@ -94,17 +96,17 @@ storm: export METHOD := optrom
 storm: export TIMEOUT := 3000
 storm: export GUESTS := $(B)/guest/smp_slots.elf:$(STORM):33334 \
                         $(B)/guest/smp_flush.elf:$(STORM):12500
-storm: run ## what one CPU changes under another, 10^5 times in two programs
+storm: run ## changes of memory under accesses of another CPU, 10^5 in each of two programs
 
-# Not `export`: `make run` knows some of these words, too, with defaults of its own.
+# Not exported: `make run` also uses some of these variables, with other defaults.
 HOSTILE_WORDS := N SEED VM BOOT JOBS STEPS TRACE SHRINK PER_BOOT SMP CPU MACHINE CMDLINE
 given = $(if $(filter file default undefined,$(origin $(1))),,$(1)='$($(1))')
 hostile: all guests $(B)/optrom.bin $(NESTED) | deps-target
-hostile: ## N=10000 hostile VMs beside innocent ones; SEED=, VM=, BOOT=
+hostile: ## N=10000 hostile VMs next to innocent ones; SEED=, VM=, BOOT=
 	$(Q)$(foreach w,$(HOSTILE_WORDS),$(call given,$(w))) $(PYTHON) tools/hostile.py
 
 .PHONY: spin storm hostile
-spin: ## models: kicks, sleep, epochs, conversions; in full, and their mutants; some minutes
+spin: ## check models of kicks, sleep, epochs, conversions; some minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Boots the image once, streams its serial console and returns its exit code.
 
 The options come from the environment as `make run` passes them: MACHINE, METHOD, CPU, CMDLINE,
@@ -37,7 +38,7 @@ def options() -> argparse.Namespace:
 
 
 def explain(run: session.Run) -> None:
-    """What a user needs to find the cause of a failure, in this order."""
+    """Prints what a user needs to find the cause of a failure, in this order."""
     out = sys.stderr
     if run.reason:
         print(f"run: {run.reason}", file=out)
@@ -71,7 +72,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    # As ^C, so that the emulator does not outlive us.
+    # Treat SIGTERM like ^C, so that the emulator does not outlive this process.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         sys.exit(main())

@@ -1,4 +1,5 @@
-"""How costs grow with what there is more of: rows of the budget that are called `curve@n`.
+# SPDX-License-Identifier: MIT
+"""How costs grow with the number of slots, regions or pages: rows of the budget named `curve@n`.
 
 They become tables of docs/PERFORMANCE.md, docs/scaling.svg, and build/bench/scaling.csv.
 """
@@ -10,20 +11,20 @@ from harness.boot import BUILD, ROOT
 
 CHART = ROOT / "docs/scaling.svg"
 CSV = BUILD / "bench/scaling.csv"
-# What there is more of, and the curves over it, each with its sentence.
+# What grows, and the curves over it, each with its label.
 AXES = {
     "slots": {
-        "mmio_write": "MMIO write, known",
-        "slot_fault": "first touch, on another slot than the last one",
-        "mmio_after_slot": "first MMIO write after a slot came and went",
-        "slot_delete": "a slot in the middle deleted",
-        "slot_add": "a slot added there",
+        "mmio_write": "MMIO write, made before",
+        "slot_fault": "first touch, in another slot than the last fault",
+        "mmio_after_slot": "first MMIO write after a slot was added and deleted",
+        "slot_delete": "deleting a slot in the middle",
+        "slot_add": "adding a slot in the middle",
     },
-    "regions of a bus": {"bus_read": "a device looked up and read"},
+    "regions of a bus": {"bus_read": "finding and reading a device"},
     "MiB": {
-        "zap": "zap of all, in leaves of 2 MiB",
-        "harvest_clean": "dirty log of a slot that nobody wrote to",
-        "harvest_dirty": "dirty log of a slot of which all was written",
+        "zap": "zapping all leaves of 2 MiB",
+        "harvest_clean": "harvesting the dirty log of a slot that was not written",
+        "harvest_dirty": "harvesting the dirty log of a slot that was wholly written",
     },
 }
 
@@ -66,7 +67,7 @@ def write_csv(sets: Cells, path: pathlib.Path = CSV) -> None:
 
 
 def draw(sets: Cells) -> None:
-    """A picture for each axis, with the sentence and the number at the end of each curve."""
+    """Draws a chart for each axis; the legend has each curve's label and last value."""
     found = curves(sets)
     axes = {axis: names for axis, names in AXES.items() if any(name in found for name in names)}
     size = (4 * len(axes), 4)

@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Checks the models of tests/models/ with spin, each in full, and that each of their mutants fails.
 # tools/spin.sh FOLDER: where to build.
 

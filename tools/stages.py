@@ -1,9 +1,10 @@
+# SPDX-License-Identifier: MIT
 """Where the hypervisor's instructions go, by the source file that each comes from."""
 
 import collections
 import re
 
-# The columns of docs/PERFORMANCE.md, and which files they are. The first that matches counts.
+# The columns of docs/PERFORMANCE.md, and the files of each. The first pattern that matches counts.
 STAGES = {
     "exit, entry": r"vmx/entry\.S",
     "dispatch": r"vm/(dispatch|run)\.c|vmx/(vmx|exit)\.h|vmx/vcpu\.c",
@@ -29,7 +30,7 @@ def count(addresses: list[int], files: dict[int, str]) -> collections.Counter[st
 
 
 def table(rows: list[tuple[str, dict[str, float]]]) -> str:
-    """Of those whose numbers are not all 0; without the columns that nobody needs."""
+    """A table of the rows, without columns that are 0 in all rows."""
     used = [name for name in STAGES if any(round(numbers.get(name, 0)) for _, numbers in rows)]
     lines = ["| row | " + " | ".join(used) + " |", "|---" * (len(used) + 1) + "|"]
     for title, numbers in rows:

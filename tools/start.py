@@ -1,7 +1,8 @@
+# SPDX-License-Identifier: MIT
 """What a start costs: instructions from the loader to a guest, host memory, and the image.
 
-Seen from outside, by the emulator's debugger; the product has no part in it. This is the set
-`start` of tools/bench.py.
+The emulator's debugger measures it, without any code in the product. This is the set `start` of
+tools/bench.py.
 """
 
 import bisect
@@ -16,7 +17,7 @@ from harness.boot import BUILD, Boot, Guest
 from harness.errors import HarnessError, Status
 
 IMAGE = BUILD / "eptvisor.elf"
-GUEST = BUILD / "guest/bench.elf"  # the first one that tools/compare.py has KVM start
+GUEST = BUILD / "guest/bench.elf"  # the first guest that tools/compare.py starts under KVM
 SMALL_GUEST = BUILD / "guest/hello.elf"
 # The parts of the way from the loader's jump to the first instruction of the guest, each with the
 # function that ends it.
@@ -27,21 +28,21 @@ PARTS = {
     "start_vmx": "vm_create",
     "start_vm": "",
 }
-RAM = "backing_populate"  # allocates what is the guest's RAM
-STOPS = 1000  # more than there are allocations
+RAM = "backing_populate"  # the function that allocates the guest's RAM
+STOPS = 1000  # more than the number of allocations
 REGISTER = re.compile(r"^(rdi|rsi): (\w+)_(\w+)", re.M)
 RETURN = re.compile(r"STACK 0x\w+ \[0x(\w+):0x(\w+)\]")
 
 
 def entry_of(program: pathlib.Path) -> int:
-    """Of an ELF file of either class."""
+    """The entry point of an ELF file of either class."""
     head = program.read_bytes()[:32]
     return struct.unpack_from("<Q" if head[4] == 2 else "<I", head, 24)[0]
 
 
 def commands_until(addresses: list[int]) -> list[str]:
-    """For the debugger: stop at each of these, once after the other. The last may be a guest's,
-    where the first stop is its fetch that faults."""
+    """Debugger commands that stop once at each address, in this order. The last address may be in
+    a guest, where the first stop is the instruction fetch that faults."""
     commands = []
     for i, address in enumerate(addresses, 1):
         commands += [f"lb {address:#x}", "c", f"d {i}"]
@@ -69,7 +70,7 @@ def _instructions(folder: str, symbols: dict[str, int]) -> dict[str, int]:
 
 
 def _allocations(folder: str, symbols: dict[str, int]) -> Iterator[tuple[str, int]]:
-    """From before the VM to its end: who asked for how many bytes, or gave them back."""
+    """Allocations from before the VM to its end: the caller, and the bytes, negative if freed."""
     alloc, free, end = (symbols[name] for name in ("page_alloc", "page_free", "vm_destroy"))
     begin = [f"lb {symbols['run_guests']:#x}", "c"]
     commands = [*begin, *(f"lb {at:#x}" for at in (alloc, free, end))]
@@ -95,7 +96,7 @@ def image() -> dict[str, int]:
 
 
 def measure(folder: str) -> list[tuple[str, int, str]]:
-    """Row, value, unit."""
+    """The rows of the set: name, value, unit."""
     symbols = {name: address for address, name in trace.symbols(IMAGE)}
     parts = _instructions(f"{folder}-start", symbols)
     rows = [(name, value, "instructions") for name, value in parts.items()]

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """Checks that SPTEs are stored at the choke point (mmu/store.h) and nowhere else in mmu/.
 
-Pointers to SPTEs and to tables point to const, so a store does not compile. What would get around
-that is refused here: such a pointer without const, a cast that takes const away, and a pointer
-that is made of what an SPTE says. Tables that nobody can reach yet are filled by mmu/tables.c.
+Pointers to SPTEs and to tables point to const, so a store does not compile. This script refuses the
+ways around that: such a pointer without const, a cast that removes const, and a pointer that is
+computed from an SPTE. mmu/tables.c fills tables that are not linked yet.
 """
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Turns `nm -n` of the linked image into the symbol table that backtraces read: a count, then pairs
 # of address and offset of the name, sorted by address, then the names.
 BEGIN { n = 0 }

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""What the Makefile offers: `targets.py help MAKEFILE...` lists the targets with the sentence that
-stands behind `##` beside each; `targets.py docs MAKEFILE...` checks that each `make TARGET` in a
+# SPDX-License-Identifier: MIT
+"""The targets of the Makefile: `targets.py help MAKEFILE...` lists the targets with their
+descriptions, which follow `##`; `targets.py docs MAKEFILE...` checks that each `make TARGET` in a
 code block, a code span or an indented command of the documents is one that help lists."""
 
 import pathlib
@@ -14,7 +15,7 @@ DOCUMENTS = ["README.md", "docs/*.md"]
 
 
 def targets(makefiles: list[str]) -> dict[str, str]:
-    """The documented ones, in the order in which they stand."""
+    """The targets that have a description, in the order of the Makefiles."""
     texts = (pathlib.Path(name).read_text() for name in makefiles)
     return {name: text for part in texts for name, text in TARGET.findall(part)}
 

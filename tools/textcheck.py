@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""Checks every source file's text: no long files, functions or lines, nothing left for later."""
+# SPDX-License-Identifier: MIT
+"""Checks the text of every source file: no long files, functions or lines, no unfinished code."""
 
 import pathlib
 import re
@@ -9,7 +10,7 @@ MAX_LINES = 500
 MAX_COLUMNS = 100
 MAX_FUNCTION = 60
 SOURCES = {".c", ".h", ".S", ".py", ".sh", ".ld", ".mk", ".awk"}
-# In two pieces, so that this file passes its own check.
+# The words are split, so that this file passes its own check.
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|^\s*#\s*if 0\b")
 SKIPPED = {"build", ".git", "__pycache__"}
 

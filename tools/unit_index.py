@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: MIT
 """tests/unit/README.md from the comments at the head of the tests: `unit_index.py` writes it,
 `unit_index.py check` says if it is not up to date."""
 

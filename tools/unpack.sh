@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Runs a program of another Debian release: tools/unpack.sh RELEASE FOLDER PROGRAM PACKAGE...
 #
 # Downloads the packages and the libraries that they depend on with an apt state of its own, unpacks
@@ -13,7 +14,7 @@ fail() {
     exit 1
 }
 
-# Packages that are named, and libraries; what else they would pull in is not needed to run them.
+# The named packages and libraries; other packages that they depend on are not needed to run them.
 choose() {
     apt-get "$@" -qq --no-install-recommends --print-uris install $packages |
         sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | while read -r name; do
@@ -51,7 +52,7 @@ tools=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$(dirname "$folder")"
 folder=$(cd "$(dirname "$folder")" && pwd)/$(basename "$folder")
 new=$folder.new
-# Two that want the same wait for each other.
+# Two processes that unpack the same package wait for each other.
 exec 9>"$folder.lock"
 flock 9
 if [ ! -d "$folder" ]; then

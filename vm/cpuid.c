@@ -13,7 +13,7 @@ void cpuid_init(void)
 {
     const struct feature_host host = {.cpuid = cpuid,
                                       .xcr0 = extra_xcr0_supported(),
-                                      .secondary = vmx.controls.word[CONTROL_SECONDARY],
+                                      .secondary = vmx.controls.set[CONTROL_SECONDARY],
                                       .cr4 = vmx_cr4_may_be_1(&vmx.msrs),
                                       .compaction = extra_compaction_works()};
     features_setup(&host);

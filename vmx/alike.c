@@ -1,11 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Compares two CPUs; see the header. Pure. */
 #include "vmx/alike.h"
 
 #include "lib/string.h"
 
-#define OSXSAVE BIT(27) /* as CR4.OSXSAVE */
-#define OSPKE   BIT(4)  /* as CR4.PKE */
+#define OSXSAVE BIT(27) /* copies CR4.OSXSAVE */
+#define OSPKE   BIT(4)  /* copies CR4.PKE */
 
-const struct cpuid_word cpuid_words[CPUID_WORDS] = {
+const struct cpuid_register cpuid_registers[CPUID_REGISTERS] = {
     {0x1, 0, 0, 0, "CPUID.1:EAX"},
     {0x1, 0, 2, OSXSAVE, "CPUID.1:ECX"},
     {0x1, 0, 3, 0, "CPUID.1:EDX"},
@@ -47,16 +49,18 @@ static const struct {
     {MSR_ROW(ept_vpid_cap), "IA32_VMX_EPT_VPID_CAP"},
     {MSR_ROW(vmfunc), "IA32_VMX_VMFUNC"},
 };
-_Static_assert(ARRAY_SIZE(msr_rows) * sizeof(uint64_t) == sizeof(struct vmx_msrs), "all of them");
+_Static_assert(ARRAY_SIZE(msr_rows) * sizeof(uint64_t) == sizeof(struct vmx_msrs),
+               "a row for each");
 
-static bool agree(const char *name, uint64_t boot, uint64_t other, char *text, size_t size)
+static bool identity_agrees(const char *name, uint64_t boot, uint64_t other, char *text,
+                            size_t size)
 {
     if (boot != other)
         snprintf(text, size, "its %s is %#lx, the boot CPU's is %#lx", name, other, boot);
     return boot == other;
 }
 
-static uint64_t msr(const struct vmx_msrs *msrs, size_t offset)
+static uint64_t identity_msr(const struct vmx_msrs *msrs, size_t offset)
 {
     uint64_t value;
     memcpy(&value, (const char *)msrs + offset, sizeof(value));
@@ -66,13 +70,13 @@ static uint64_t msr(const struct vmx_msrs *msrs, size_t offset)
 bool vmx_alike(const struct vmx_identity *boot, const struct vmx_identity *other, char *text,
                size_t size)
 {
-    for (unsigned i = 0; i < CPUID_WORDS; i++)
-        if (!agree(cpuid_words[i].name, boot->cpuid[i] & ~cpuid_words[i].but,
-                   other->cpuid[i] & ~cpuid_words[i].but, text, size))
+    for (unsigned i = 0; i < CPUID_REGISTERS; i++)
+        if (!identity_agrees(cpuid_registers[i].name, boot->cpuid[i] & ~cpuid_registers[i].but,
+                             other->cpuid[i] & ~cpuid_registers[i].but, text, size))
             return false;
     for (unsigned i = 0; i < ARRAY_SIZE(msr_rows); i++)
-        if (!agree(msr_rows[i].name, msr(&boot->msrs, msr_rows[i].offset),
-                   msr(&other->msrs, msr_rows[i].offset), text, size))
+        if (!identity_agrees(msr_rows[i].name, identity_msr(&boot->msrs, msr_rows[i].offset),
+                             identity_msr(&other->msrs, msr_rows[i].offset), text, size))
             return false;
     return true;
 }

@@ -1,28 +1,30 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Are two CPUs alike, as far as a guest that moves between them, and we, could tell? What VMX
- * offers was negotiated once, on the boot CPU, and CPUID answers guests from whatever CPU they are
- * on. Pure: the caller reads the MSRs and CPUID.
+ * Compares two CPUs: a guest that moves between them must not notice a difference, nor may the
+ * hypervisor. The VMX controls are negotiated once, on the boot CPU, and CPUID exits are answered
+ * by the CPU on which the guest runs. Pure: the caller reads the MSRs and executes CPUID.
  */
 #pragma once
 
 #include "lib/compiler.h"
 #include "vmx/controls.h"
 
-/* The words of CPUID that must agree. */
-struct cpuid_word {
+/* The output registers of CPUID that must agree. */
+struct cpuid_register {
     uint32_t leaf, subleaf;
-    unsigned reg; /* 0 EAX … 3 EDX */
-    uint32_t but; /* bits that show the CPU's state, not what it is */
+    unsigned reg; /* 0: EAX to 3: EDX */
+    uint32_t but; /* bits that reflect the CPU's state and are ignored */
     const char *name;
 };
-#define CPUID_WORDS 14u
-extern const struct cpuid_word cpuid_words[CPUID_WORDS];
+#define CPUID_REGISTERS 14u
+extern const struct cpuid_register cpuid_registers[CPUID_REGISTERS];
 
 struct vmx_identity {
     struct vmx_msrs msrs;
-    uint32_t cpuid[CPUID_WORDS];
+    uint32_t cpuid[CPUID_REGISTERS];
 };
 
-/* False after a sentence in `text` that names the first difference. */
+/* Returns false if the CPUs differ, and writes a message that names the first difference to
+ * `text`. */
 bool vmx_alike(const struct vmx_identity *boot, const struct vmx_identity *other, char *text,
                size_t size) MUST_CHECK;

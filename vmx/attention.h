@@ -1,46 +1,48 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Why a vCPU must not simply go on: one word of named requests. The exit path tests the word once
- * and enters the guest again if it is 0; the loop in vm/run.c answers the requests.
+ * The attention requests of a vCPU: the reasons for which it must not simply be entered again, as
+ * named bits of one 64-bit value. The exit path tests the value once and enters the guest again if
+ * it is 0; the loop in vm/run.c handles the requests.
  *
- * The word has two halves, so that the pCPU that runs the vCPU needs no locked instruction:
+ * The value has two halves, so that the pCPU that runs the vCPU needs no locked instruction:
  *
- *   own     Changed only by that pCPU, by its NMI handler too, so each change is one instruction.
- *           While the vCPU runs nowhere, the half belongs to whoever has taken it from a queue.
- *   others  Changed by any CPU at any time, by locked instructions. Whoever makes such a
- *           request first writes what it is about, then makes it, and then kicks the vCPU
- *           (sleep_alert() in vm/sleep.h).
+ *   own     Changed only by that pCPU, NMI handler included, so each change is one instruction.
+ *           While no pCPU runs the vCPU, the half belongs to the CPU that took it from a queue.
+ *   others  Changed by any CPU at any time, with locked instructions. The CPU that makes such a
+ *           request first writes the data that the request is about, then makes the request, and
+ *           then kicks the vCPU (sleep_alert() in vm/sleep.h).
  *
- * A request lasts, over entries and migrations too, until it is cleared.
+ * A request stays, also across entries and migrations, until it is cleared.
  *
- * request        made by                                        cleared by
- * -------------  ---------------------------------------------  -------------------------------
- * own half: on the pCPU that runs the vCPU
- * EVENT          vmx_raise() and whoever else makes something   attend(), once vmx_deliver() has
- *                pending; the window exits                      injected it or asked for a window
- * TIMER          the exit of the preemption timer; a handler    look_at_clock()
- *                that took longer than the slice
- * KICK           the NMI handler; a pCPU that kicks itself;     look_at_clock(), before it looks
- *                the beginning of a turn
- * PRINT          transcript_has_news(): the VM has text that    attend(): print_own() has had its
- *                can be printed                                 turn
- * CHORES         a hypercall that leaves work to its vCPU       do_chore(), when none is left
- * PASS           pass_open(): an access is to be let through    pass_close()
- * REARM          arm_next(): the preemption timer has to be     arm_next(), when nothing of the
- *                armed for each entry. The exit path does this  guest's own is due next
- *                itself if nothing else is asked for
- * HALTED         the exit of HLT                                wait_halted(), when it is woken;
- *                                                               ipi_restarts()
- * STOP           ipi_receive(): an INIT has come                ipi_restarts(), off the pCPU
- * ENTRY_FAILED   the exit of an entry that failed               never: the VM ends
+ *   request       made by                                        cleared by
+ *   ------------  ---------------------------------------------  -------------------------------
+ *   own half: on the pCPU that runs the vCPU
+ *   EVENT         vmx_raise() and all other code that makes an   attend(), once vmx_deliver() has
+ *                 event pending; the window exits                injected it or enabled a window
+ *   TIMER         the exit of the preemption timer; a handler    look_at_clock()
+ *                 that took longer than the slice
+ *   KICK          the NMI handler; a pCPU that kicks itself;     look_at_clock(), before it looks
+ *                 the beginning of a turn
+ *   PRINT         transcript_has_news(): the VM has text to      attend(), after print_own()
+ *                 print
+ *   CHORES        a hypercall that leaves work to its vCPU       do_chore(), when none is left
+ *   PASS          pass_open(): an access is to be let through    pass_close()
+ *   REARM         arm_next(): the preemption timer has to be     arm_next(), when no timer of the
+ *                 armed for each entry. The exit path does this  guest's own is due next
+ *                 itself if there is no other request
+ *   HALTED        the exit of HLT                                wait_halted(), when it is woken;
+ *                                                                ipi_restarts()
+ *   STOP          ipi_receive(): an INIT has arrived             ipi_restarts(), off the pCPU
+ *   ENTRY_FAILED  the exit of a failed entry                     never: the VM ends
  *
- * others' half: on any CPU
- * MAIL           the sender of an IPI                           ipi_receive(), before it reads the
- *                                                               mailbox
- * START          the sender of a start-up IPI; ipi_restarts()   ipi_start()
- * ENDED          vm_end(), on every vCPU of the VM              never
+ *   others' half: on any CPU
+ *   MAIL          the sender of an IPI                           ipi_receive(), before it reads the
+ *                                                                mailbox
+ *   START         the sender of a start-up IPI; ipi_restarts()   ipi_start()
+ *   ENDED         vm_end(), on every vCPU of the VM              never
  *
- * That no kick and no mail is lost between the last look at the word and the entry is shown in
- * tests/models/kick.pml: the NMI handler also sets the preemption timer to 0 (vm/pcpu.h).
+ * tests/models/kick.pml shows that no kick and no mail is lost between the last test of the value
+ * and the entry: the NMI handler also sets the preemption timer to 0 (vm/pcpu.h).
  */
 #pragma once
 
@@ -76,21 +78,21 @@ struct attention {
     };
 };
 
-/* Has anything been requested? The exit path asks this after each handler. A plain load, which the
- * compiler can make part of the comparison; what comes too late for it kicks. */
+/* Is there any request? The exit path calls this after each handler. It is a plain load, which the
+ * compiler can make part of the comparison; a request that is made later is followed by a kick. */
 static inline bool attention_pending(const struct attention *a)
 {
     return a->word != 0;
 }
 
-/* Has one of these? Any CPU may ask. It sees what the pCPU of the vCPU does to its own half with
- * some delay, unless it is that pCPU. */
+/* Is one of these requests set? Any CPU may call this; a CPU that does not run the vCPU sees
+ * changes of the own half with some delay. */
 static inline bool attention_requested(const struct attention *a, uint64_t requests)
 {
     return __atomic_load_n(&a->word, __ATOMIC_SEQ_CST) & requests;
 }
 
-/* Makes requests, all of one half. */
+/* Makes requests, which must all be of one half. */
 static ALWAYS_INLINE void attention_request(struct attention *a, uint64_t requests)
 {
     if (requests >> 32)
@@ -99,8 +101,8 @@ static ALWAYS_INLINE void attention_request(struct attention *a, uint64_t reques
         __asm__ volatile("orl %1, %0" : "+m"(a->own) : "ri"((uint32_t)requests) : "cc", "memory");
 }
 
-/* Clears requests, all of one half. What a sender wrote before it made them can be read from here
- * on. */
+/* Clears requests, which must all be of one half. What their senders wrote before they made them
+ * can be read afterwards. */
 static ALWAYS_INLINE void attention_clear(struct attention *a, uint64_t requests)
 {
     if (requests >> 32)

@@ -1,4 +1,5 @@
-/* What an instruction leaves that was executed in software: RIP, RF, the interrupt shadow, and the
+/* SPDX-License-Identifier: MIT */
+/* Completes an instruction that was executed in software: RIP, RF, the interrupt shadow and the
  * single-step trap. */
 #include "arch/x86/cpu.h"
 #include "vmx/vmcs.h"
@@ -17,8 +18,8 @@ void vmx_skip_instruction(struct vmx_vcpu *vcpu)
     uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
     uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
 
-    /* Outside 64-bit code EIP wraps; only a carry out of its low half can be wrong. (Outside long
-     * mode CS.L means nothing, and can be 1.) */
+    /* Outside 64-bit code, EIP wraps at 4 GiB, so only a carry out of the low half can be wrong.
+     * (Outside IA-32e mode, CS.L has no meaning and may be 1.) */
     if (unlikely((rip ^ next) >> 32) && !vmx_in_64_bit_code())
         next &= 0xffffffff;
     cpu_set_reg(cpu, REG_RIP, next);

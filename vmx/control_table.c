@@ -1,25 +1,26 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The table of VMX controls: every bit that has a name, whether this hypervisor wants it, and why.
- * What we cannot do without stands first, the most telling row on top, because the first missing
- * row names the refusal. Data only; controls.c works on it.
+ * The table of VMX controls: every bit that has a name, whether the hypervisor needs it, and why.
+ * Required controls come first, the most significant ones on top, because the first missing row
+ * determines the exit code. Data only; controls.c evaluates it.
  */
 #include "vmx/controls.h"
 
 /* clang-format off */
-#define REQUIRED(word, bit, name, why) {CONTROL_##word, word##_##bit, name, CONTROL_REQUIRED, why}
-#define TOGGLED(word, bit, name, why)  {CONTROL_##word, word##_##bit, name, CONTROL_TOGGLED, why}
-#define OPTIONAL(word, bit, name, why) {CONTROL_##word, word##_##bit, name, CONTROL_OPTIONAL, why}
-#define UNWANTED(word, bit, name)      {CONTROL_##word, word##_##bit, name, CONTROL_UNWANTED, NULL}
+#define REQUIRED(set, bit, name, why) {CONTROL_##set, set##_##bit, name, CONTROL_REQUIRED, why}
+#define TOGGLED(set, bit, name, why)  {CONTROL_##set, set##_##bit, name, CONTROL_TOGGLED, why}
+#define OPTIONAL(set, bit, name, why) {CONTROL_##set, set##_##bit, name, CONTROL_OPTIONAL, why}
+#define UNWANTED(set, bit, name)      {CONTROL_##set, set##_##bit, name, CONTROL_UNWANTED, NULL}
 
 const struct control vmx_control_table[] = {
-    REQUIRED(PRIMARY, SECONDARY_CONTROLS, "activate secondary controls", "EPT lives there"),
-    REQUIRED(SECONDARY, EPT, "enable EPT", "guest memory is ours to map"),
+    REQUIRED(PRIMARY, SECONDARY_CONTROLS, "activate secondary controls", "EPT is enabled there"),
+    REQUIRED(SECONDARY, EPT, "enable EPT", "guest memory is virtualized"),
     REQUIRED(SECONDARY, UNRESTRICTED_GUEST, "unrestricted guest", "guests start without paging"),
     REQUIRED(PIN, PREEMPTION_TIMER, "activate VMX-preemption timer", "a spinning guest must end"),
     REQUIRED(PIN, NMI_EXITING, "NMI exiting", "NMIs kick a CPU out of its guest"),
-    REQUIRED(PIN, VIRTUAL_NMIS, "virtual NMIs", "the guest's NMI blocking is kept apart"),
+    REQUIRED(PIN, VIRTUAL_NMIS, "virtual NMIs", "the guest has its own NMI blocking"),
     REQUIRED(PIN, EXTERNAL_INTERRUPT_EXITING, "external-interrupt exiting",
-             "interrupts are the host's"),
+             "interrupts belong to the host"),
     REQUIRED(PRIMARY, HLT_EXITING, "HLT exiting", "a halted guest must not halt the CPU"),
     REQUIRED(PRIMARY, UNCONDITIONAL_IO_EXITING, "unconditional I/O exiting",
              "every port is emulated"),
@@ -28,18 +29,18 @@ const struct control vmx_control_table[] = {
     REQUIRED(PRIMARY, CR8_STORE_EXITING, "CR8-store exiting", "CR8 is the host APIC's TPR"),
     REQUIRED(PRIMARY, MWAIT_EXITING, "MWAIT exiting", "a guest must not idle the CPU"),
     REQUIRED(PRIMARY, MONITOR_EXITING, "MONITOR exiting", "of no use without MWAIT"),
-    REQUIRED(PRIMARY, RDPMC_EXITING, "RDPMC exiting", "the counters are the host's"),
-    REQUIRED(PRIMARY, MOV_DR_EXITING, "MOV-DR exiting", "breakpoints hold for what we execute"),
+    REQUIRED(PRIMARY, RDPMC_EXITING, "RDPMC exiting", "the counters belong to the host"),
+    REQUIRED(PRIMARY, MOV_DR_EXITING, "MOV-DR exiting", "breakpoints hit emulated accesses"),
     REQUIRED(PRIMARY, TSC_OFFSETTING, "use TSC offsetting", "a guest may set its TSC"),
     REQUIRED(EXIT, HOST_ADDRESS_SPACE_SIZE, "host address-space size", "the host is 64-bit"),
-    REQUIRED(EXIT, SAVE_DEBUG_CONTROLS, "save debug controls", "DR7 is the guest's"),
+    REQUIRED(EXIT, SAVE_DEBUG_CONTROLS, "save debug controls", "DR7 belongs to the guest"),
     REQUIRED(EXIT, SAVE_EFER, "save IA32_EFER", "the guest changes it"),
     REQUIRED(EXIT, LOAD_EFER, "load IA32_EFER on exit", "the host needs LME and NXE"),
     REQUIRED(EXIT, SAVE_PAT, "save IA32_PAT", "the guest changes it"),
-    REQUIRED(EXIT, LOAD_PAT, "load IA32_PAT on exit", "the host's memory types"),
-    REQUIRED(ENTRY, LOAD_DEBUG_CONTROLS, "load debug controls", "DR7 is the guest's"),
-    REQUIRED(ENTRY, LOAD_EFER, "load IA32_EFER on entry", "the guest's own EFER"),
-    REQUIRED(ENTRY, LOAD_PAT, "load IA32_PAT on entry", "the guest's own PAT"),
+    REQUIRED(EXIT, LOAD_PAT, "load IA32_PAT on exit", "the host has its own memory types"),
+    REQUIRED(ENTRY, LOAD_DEBUG_CONTROLS, "load debug controls", "DR7 belongs to the guest"),
+    REQUIRED(ENTRY, LOAD_EFER, "load IA32_EFER on entry", "the guest has its own EFER"),
+    REQUIRED(ENTRY, LOAD_PAT, "load IA32_PAT on entry", "the guest has its own PAT"),
 
     TOGGLED(PRIMARY, INTERRUPT_WINDOW_EXITING, "interrupt-window exiting",
             "an interrupt waits for IF"),
@@ -58,7 +59,7 @@ const struct control vmx_control_table[] = {
     OPTIONAL(EXIT, ACKNOWLEDGE_INTERRUPT, "acknowledge interrupt on exit",
              "the vector comes with the exit"),
     OPTIONAL(EXIT, SAVE_PREEMPTION_TIMER, "save VMX-preemption timer value",
-             "the budget goes on after an exit"),
+             "the budget continues after an exit"),
 
     UNWANTED(PIN, POSTED_INTERRUPTS, "process posted interrupts"),
     UNWANTED(PRIMARY, RDTSC_EXITING, "RDTSC exiting"),

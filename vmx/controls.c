@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Negotiates the VMX controls: the words of a new VMCS from the capability MSRs and the table in
- * control_table.c, and the sentence that refuses a CPU which lacks one of them.
+ * Negotiates the VMX controls: computes the control fields of a new VMCS from the capability MSRs
+ * and the table in control_table.c, and refuses a CPU that lacks a required control with a message.
  */
 #include "vmx/controls.h"
 
@@ -9,9 +10,10 @@
 #include "lib/string.h"
 #include "vmx/fields.h"
 
-/* The reserved bits that every CPU without the TRUE MSRs forces to 1 (SDM 3, A.2). They mean
- * nothing, so nobody needs to read about them. Bits of the class that got a name are not here. */
-static const uint64_t reserved_ones[CONTROL_WORDS] = {
+/* The default1 bits that have no name: reserved bits that must be 1 on every CPU without the TRUE
+ * MSRs (SDM 3, A.2). They have no meaning and are not printed. Default1 bits that have a name are
+ * not included. */
+static const uint64_t reserved_ones[CONTROL_SETS] = {
     [CONTROL_PIN] = BIT(1) | BIT(2) | BIT(4),
     [CONTROL_PRIMARY] = BIT(1) | BITS(6, 4) | BIT(8) | BITS(14, 13) | BIT(26),
     [CONTROL_EXIT] = BITS(1, 0) | BITS(8, 3) | BITS(11, 10) | BITS(14, 13) | BITS(17, 16),
@@ -21,7 +23,7 @@ static const uint64_t reserved_ones[CONTROL_WORDS] = {
 static const struct {
     const char *name;
     uint32_t field;
-} words[CONTROL_WORDS] = {
+} sets[CONTROL_SETS] = {
     [CONTROL_PIN] = {"pin-based", VMCS_PIN_CONTROLS},
     [CONTROL_PRIMARY] = {"primary", VMCS_PRIMARY_CONTROLS},
     [CONTROL_SECONDARY] = {"secondary", VMCS_SECONDARY_CONTROLS},
@@ -30,21 +32,22 @@ static const struct {
     [CONTROL_ENTRY] = {"VM-entry", VMCS_ENTRY_CONTROLS},
 };
 
-const char *vmx_control_word_name(enum control_word word)
+const char *vmx_control_set_name(enum control_set set)
 {
-    return words[word].name;
+    return sets[set].name;
 }
 
-uint32_t vmx_control_field(enum control_word word)
+uint32_t vmx_control_field(enum control_set set)
 {
-    return words[word].field;
+    return sets[set].field;
 }
 
-/* The MSR that rules a 32-bit control word: allowed-0 settings low, allowed-1 settings high. */
-static uint64_t ruling_msr(const struct vmx_msrs *msrs, enum control_word word)
+/* The capability MSR of a 32-bit control field: bits 31:0 are the allowed 0-settings, bits 63:32
+ * the allowed 1-settings. */
+static uint64_t ruling_msr(const struct vmx_msrs *msrs, enum control_set set)
 {
     bool exact = msrs->basic & BASIC_TRUE_CONTROLS;
-    switch (word) {
+    switch (set) {
     case CONTROL_PIN:
         return exact ? msrs->true_pin : msrs->pin;
     case CONTROL_PRIMARY:
@@ -61,40 +64,40 @@ static uint64_t ruling_msr(const struct vmx_msrs *msrs, enum control_word word)
     }
 }
 
-uint64_t vmx_must_be_1(const struct vmx_msrs *msrs, enum control_word word)
+uint64_t vmx_must_be_1(const struct vmx_msrs *msrs, enum control_set set)
 {
-    return ruling_msr(msrs, word) & BITS(31, 0);
+    return ruling_msr(msrs, set) & BITS(31, 0);
 }
 
-uint64_t vmx_may_be_1(const struct vmx_msrs *msrs, enum control_word word)
+uint64_t vmx_may_be_1(const struct vmx_msrs *msrs, enum control_set set)
 {
-    if (word == CONTROL_TERTIARY)
+    if (set == CONTROL_TERTIARY)
         return vmx_may_be_1(msrs, CONTROL_PRIMARY) & PRIMARY_TERTIARY_CONTROLS ? msrs->tertiary : 0;
-    return ruling_msr(msrs, word) >> 32;
+    return ruling_msr(msrs, set) >> 32;
 }
 
-/* True if the CPU lets the control be what we need it to be. */
-static bool allowed(const struct vmx_msrs *msrs, const struct control *control)
+/* Returns true if the CPU allows the settings of the control that the hypervisor needs. */
+static bool control_allowed(const struct vmx_msrs *msrs, const struct control *control)
 {
-    bool may = vmx_may_be_1(msrs, control->word) & control->mask;
-    bool must = vmx_must_be_1(msrs, control->word) & control->mask;
+    bool may = vmx_may_be_1(msrs, control->set) & control->mask;
+    bool must = vmx_must_be_1(msrs, control->set) & control->mask;
     return control->need == CONTROL_TOGGLED ? may && !must : may;
 }
 
-static bool demanded(const struct control *control)
+static bool control_demanded(const struct control *control)
 {
     return control->need == CONTROL_REQUIRED || control->need == CONTROL_TOGGLED;
 }
 
-/* Says in one line what is missing; the list is cut where the line would be. */
-static void refuse(const struct vmx_msrs *msrs)
+/* Prints the missing controls in one line; the list ends where the line would be cut. */
+static void controls_refuse(const struct vmx_msrs *msrs)
 {
     char list[144];
     unsigned length = 0, more = 0;
 
     for (unsigned i = 0; i < vmx_control_count; i++) {
         const struct control *control = &vmx_control_table[i];
-        if (!demanded(control) || allowed(msrs, control))
+        if (!control_demanded(control) || control_allowed(msrs, control))
             continue;
         size_t need = strlen(control->name) + 4;
         if (more || length + need >= sizeof(list))
@@ -115,66 +118,67 @@ int vmx_negotiate(const struct vmx_msrs *msrs, struct vmx_controls *out)
     for (unsigned i = 0; i < vmx_control_count; i++) {
         const struct control *control = &vmx_control_table[i];
         if (control->need == CONTROL_REQUIRED || control->need == CONTROL_OPTIONAL)
-            out->word[control->word] |= control->mask;
-        if (!out->missing && demanded(control) && !allowed(msrs, control))
+            out->set[control->set] |= control->mask;
+        if (!out->missing && control_demanded(control) && !control_allowed(msrs, control))
             out->missing = control;
     }
-    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
-        out->word[word] |= vmx_must_be_1(msrs, word);
-        out->word[word] &= vmx_may_be_1(msrs, word);
+    for (enum control_set set = 0; set < CONTROL_SETS; set++) {
+        out->set[set] |= vmx_must_be_1(msrs, set);
+        out->set[set] &= vmx_may_be_1(msrs, set);
     }
     if (!out->missing)
         return 0;
-    refuse(msrs);
+    controls_refuse(msrs);
     return -ENODEV;
 }
 
-/* Those that are there, as a list in lines of at most 100 columns. */
-static void log_allowed(const struct vmx_msrs *msrs, enum control_word word)
+/* Prints the wanted controls that are allowed, as a list in lines of at most 100 columns. */
+static void log_allowed(const struct vmx_msrs *msrs, enum control_set set)
 {
     char line[100];
     int used = 0;
     for (unsigned i = 0; i < vmx_control_count; i++) {
         const struct control *control = &vmx_control_table[i];
-        if (control->word != word || control->need == CONTROL_UNWANTED || !allowed(msrs, control))
+        if (control->set != set || control->need == CONTROL_UNWANTED ||
+            !control_allowed(msrs, control))
             continue;
         if (used && used + (int)strlen(control->name) + 3 > (int)sizeof(line)) {
             log_info("%s,", line);
             used = 0;
         }
-        used +=
-            used ? snprintf(line + used, sizeof(line) - (size_t)used, ", %s", control->name)
-                 : snprintf(line, sizeof(line), "  %-9s ok: %s", words[word].name, control->name);
+        used += used ? snprintf(line + used, sizeof(line) - (size_t)used, ", %s", control->name)
+                     : snprintf(line, sizeof(line), "  %-9s ok: %s", sets[set].name, control->name);
     }
     if (used)
         log_info("%s", line);
 }
 
-/* Those that are wanted and not there. */
-static void log_missing(const struct vmx_msrs *msrs, enum control_word word)
+/* Prints the wanted controls that are not allowed. */
+static void log_missing(const struct vmx_msrs *msrs, enum control_set set)
 {
     for (unsigned i = 0; i < vmx_control_count; i++) {
         const struct control *control = &vmx_control_table[i];
-        if (control->word == word && control->need != CONTROL_UNWANTED && !allowed(msrs, control))
-            log_info("  %-9s %s: %s (%s)", words[word].name,
-                     demanded(control) ? "MISSING" : "missing (optional)", control->name,
+        if (control->set == set && control->need != CONTROL_UNWANTED &&
+            !control_allowed(msrs, control))
+            log_info("  %-9s %s: %s (%s)", sets[set].name,
+                     control_demanded(control) ? "MISSING" : "missing (optional)", control->name,
                      control->why);
     }
 }
 
-/* Those that this CPU does not let be 0 though nobody wants them. */
-static void log_forced(const struct vmx_msrs *msrs, enum control_word word)
+/* Prints the unwanted controls that must be 1 on this CPU. */
+static void log_forced(const struct vmx_msrs *msrs, enum control_set set)
 {
-    uint64_t forced = vmx_must_be_1(msrs, word) & ~reserved_ones[word];
+    uint64_t forced = vmx_must_be_1(msrs, set) & ~reserved_ones[set];
     char names[160];
     for (unsigned i = 0; i < vmx_control_count; i++) {
         const struct control *control = &vmx_control_table[i];
-        if (control->word == word &&
+        if (control->set == set &&
             (control->need == CONTROL_REQUIRED || control->need == CONTROL_OPTIONAL))
             forced &= ~control->mask;
     }
-    if (vmx_control_names(word, forced, names, sizeof(names)))
-        log_info("  %-9s forced on: %s", words[word].name, names);
+    if (vmx_control_names(set, forced, names, sizeof(names)))
+        log_info("  %-9s forced on: %s", sets[set].name, names);
 }
 
 void vmx_controls_log(const struct vmx_msrs *msrs)
@@ -182,31 +186,31 @@ void vmx_controls_log(const struct vmx_msrs *msrs)
     log_info("VMX controls: revision 0x%x, %s capability MSRs",
              (unsigned)(msrs->basic & BASIC_REVISION),
              msrs->basic & BASIC_TRUE_CONTROLS ? "TRUE" : "old");
-    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
-        log_allowed(msrs, word);
-        log_missing(msrs, word);
-        log_forced(msrs, word);
+    for (enum control_set set = 0; set < CONTROL_SETS; set++) {
+        log_allowed(msrs, set);
+        log_missing(msrs, set);
+        log_forced(msrs, set);
     }
 }
 
-static const char *control_name(enum control_word word, uint64_t mask)
+static const char *control_name(enum control_set set, uint64_t mask)
 {
     for (unsigned i = 0; i < vmx_control_count; i++)
-        if (vmx_control_table[i].word == word && vmx_control_table[i].mask == mask)
+        if (vmx_control_table[i].set == set && vmx_control_table[i].mask == mask)
             return vmx_control_table[i].name;
     return NULL;
 }
 
-unsigned vmx_control_names(enum control_word word, uint64_t value, char *buffer, unsigned size)
+unsigned vmx_control_names(enum control_set set, uint64_t value, char *buffer, unsigned size)
 {
     unsigned length = 0;
     if (size)
         buffer[0] = 0;
     for (unsigned bit = 0; bit < 64; bit++) {
         char number[8];
-        if (!(value & ~reserved_ones[word] & BIT(bit)))
+        if (!(value & ~reserved_ones[set] & BIT(bit)))
             continue;
-        const char *name = control_name(word, BIT(bit));
+        const char *name = control_name(set, BIT(bit));
         if (!name) {
             snprintf(number, sizeof(number), "bit %u", bit);
             name = number;

@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The VMX controls: what each bit is called, which bits this hypervisor wants, and what this CPU
- * lets it have (SDM 3, 25.6 to 25.8 and appendix A).
+ * The VMX controls: the name of each bit, which bits the hypervisor needs, and which settings this
+ * CPU allows (SDM 3, 25.6 to 25.8 and appendix A).
  *
- * A capability MSR says of each bit of a control word whether it must be 1 and whether it may be 1.
- * One table in controls.c says of each bit whether it is required, optional, toggled at run time
- * or not wanted, and why. vmx_negotiate() puts the two together once at boot; the control words
- * that come out are the ones a new VMCS starts with.
+ * The controls form six sets, each a field of the VMCS. For each bit of a set, a capability MSR
+ * says whether it must be 1 and whether it may be 1. A table in control_table.c says whether the
+ * hypervisor requires the bit, uses it if possible, toggles it at run time or does not want it, and
+ * why. vmx_negotiate() combines the two once, at boot; a new VMCS starts with the resulting values.
  *
- * Pure: the raw MSR values are read elsewhere and handed in. Called by the VMX set-up code.
+ * Pure: the caller passes the values of the MSRs. Called by the VMX initialization.
  */
 #pragma once
 
@@ -82,7 +83,7 @@
 #define SECONDARY_BUS_LOCK_DETECTION         BIT(30)
 #define SECONDARY_INSTRUCTION_TIMEOUT        BIT(31)
 
-/* Tertiary processor-based controls: 64 bits, and no bit that must be 1. */
+/* Tertiary processor-based controls: 64 bits, none of which must be 1. */
 #define TERTIARY_LOADIWKEY_EXITING         BIT(0)
 #define TERTIARY_HLAT                      BIT(1)
 #define TERTIARY_EPT_PAGING_WRITE          BIT(2)
@@ -135,10 +136,10 @@
 #define BASIC_MEMORY_TYPE     BITS(53, 50)
 #define BASIC_INS_OUTS_INFO   BIT(54)
 #define BASIC_TRUE_CONTROLS   BIT(55)
-#define BASIC_ANY_ERROR_CODE  BIT(56) /* hardware exceptions may come with or without one */
+#define BASIC_ANY_ERROR_CODE  BIT(56) /* error codes are optional for all exceptions */
 
 /* IA32_VMX_MISC (SDM 3, A.6). */
-#define MISC_TIMER_RATE         BITS(4, 0) /* the timer counts when TSC bit N changes */
+#define MISC_TIMER_RATE         BITS(4, 0) /* the timer counts down when bit N of the TSC changes */
 #define MISC_STORES_LMA         BIT(5)
 #define MISC_HLT_STATE          BIT(6)
 #define MISC_SHUTDOWN_STATE     BIT(7)
@@ -148,7 +149,7 @@
 #define MISC_VMWRITE_ANY        BIT(29)
 #define MISC_ZERO_LENGTH_INJECT BIT(30)
 
-/* IA32_VMX_EPT_VPID_CAP (SDM 3, A.10): what the EPT pointer may say. */
+/* IA32_VMX_EPT_VPID_CAP (SDM 3, A.10): the bits that restrict the EPT pointer. */
 #define EPT_CAP_WALK_4         BIT(6)
 #define EPT_CAP_WALK_5         BIT(7)
 #define EPT_CAP_UC             BIT(8)
@@ -156,7 +157,7 @@
 #define EPT_CAP_ACCESSED_DIRTY BIT(21)
 #define EPT_CAP_SHADOW_STACK   BIT(23)
 
-/* Raw capability MSRs. One that the CPU lacks is 0 here. */
+/* The capability MSRs; the value of an MSR that the CPU lacks is 0. */
 struct vmx_msrs {
     uint64_t basic;
     uint64_t pin, primary, exit, entry;
@@ -170,73 +171,75 @@ struct vmx_msrs {
     uint64_t vmfunc;
 };
 
-enum control_word {
+enum control_set {
     CONTROL_PIN,
     CONTROL_PRIMARY,
     CONTROL_SECONDARY,
     CONTROL_TERTIARY,
     CONTROL_EXIT,
     CONTROL_ENTRY,
-    CONTROL_WORDS,
+    CONTROL_SETS,
 };
 
 enum control_need {
     CONTROL_UNWANTED,
     CONTROL_REQUIRED, /* always 1; a CPU without it is refused */
-    CONTROL_OPTIONAL, /* 1 where the CPU has it */
-    CONTROL_TOGGLED,  /* starts as 0 and is switched at run time; refused unless both are allowed */
+    CONTROL_OPTIONAL, /* 1 if the CPU supports it */
+    CONTROL_TOGGLED,  /* starts as 0, is switched at run time; refused unless both are allowed */
 };
 
-/* One row of the table of controls: every bit that has a name. */
+/* One row of the table of controls. */
 struct control {
-    enum control_word word;
+    enum control_set set;
     uint64_t mask;
-    const char *name; /* the SDM's, as in its quotation marks */
+    const char *name; /* as the SDM writes it in quotation marks */
     enum control_need need;
-    const char *why; /* a half-sentence for those that are wanted */
+    const char *why; /* the reason for a wanted control, for messages */
 };
 extern const struct control vmx_control_table[];
 extern const unsigned vmx_control_count;
 
-/* The outcome of the negotiation. Words are indexed by enum control_word. */
+/* The result of the negotiation. */
 struct vmx_controls {
-    uint64_t word[CONTROL_WORDS];  /* for a new VMCS; toggled bits are 0 */
-    const struct control *missing; /* the first required one that the CPU lacks, or NULL */
+    uint64_t set[CONTROL_SETS];    /* initial values for a new VMCS; toggled bits are 0 */
+    const struct control *missing; /* the first required control that the CPU lacks, or NULL */
 };
 
-/* True if `mask` is on in `word` of the negotiated controls. */
-static inline bool vmx_has(const struct vmx_controls *controls, enum control_word word,
-                           uint64_t mask)
+/* Returns true if all bits of `mask` are 1 in the negotiated controls of `set`. */
+static inline bool vmx_has(const struct vmx_controls *controls, enum control_set set, uint64_t mask)
 {
-    return (controls->word[word] & mask) == mask;
+    return (controls->set[set] & mask) == mask;
 }
 
-/* What the CPU allows: the TRUE MSRs are used where they exist; a word that does not exist has no
- * bit that may be 1. */
-uint64_t vmx_must_be_1(const struct vmx_msrs *msrs, enum control_word word);
-uint64_t vmx_may_be_1(const struct vmx_msrs *msrs, enum control_word word);
+/* The bits that must be 1 and that may be 1 on this CPU. The TRUE MSRs are used if they exist. No
+ * bit of a set that does not exist may be 1. */
+uint64_t vmx_must_be_1(const struct vmx_msrs *msrs, enum control_set set);
+uint64_t vmx_may_be_1(const struct vmx_msrs *msrs, enum control_set set);
 
-/* Computes the words as (wanted | must be 1) & may be 1. -ENODEV if a required or toggled control
- * is missing: one line says all that are, and out->missing names the first. */
+/* Computes each set as (wanted | must be 1) & may be 1. Returns -ENODEV if a required or toggled
+ * control is missing: an error message lists all that are missing, and out->missing is the
+ * first. */
 int vmx_negotiate(const struct vmx_msrs *msrs, struct vmx_controls *out) MUST_CHECK;
 
-/* Prints the table: each wanted control `ok`, `missing (optional)` or `MISSING`, and each control
- * that is forced on though nobody wants it. */
+/* Prints the table: each wanted control as `ok`, `missing (optional)` or `MISSING`, and each
+ * unwanted control that is forced on. */
 void vmx_controls_log(const struct vmx_msrs *msrs);
 
-/* The words of "pin-based controls" and so on, and the VMCS field that holds each. */
-const char *vmx_control_word_name(enum control_word word);
-uint32_t vmx_control_field(enum control_word word);
+/* The name of a set ("pin-based" and so on), and the VMCS field that holds it. */
+const char *vmx_control_set_name(enum control_set set);
+uint32_t vmx_control_field(enum control_set set);
 
-/* Writes the names of the bits that are set, separated by ", "; unnamed bits as "bit N". The
- * default1 bits, which have no meaning, are left out. Returns the text's length before any cut. */
-unsigned vmx_control_names(enum control_word word, uint64_t value, char *buffer, unsigned size);
+/* Writes the names of the bits that are set in `value`, separated by ", "; a bit without a name as
+ * "bit N". Default1 bits without a meaning are left out. Returns the length of the complete text,
+ * which may have been cut. */
+unsigned vmx_control_names(enum control_set set, uint64_t value, char *buffer, unsigned size);
 
-/* False if VMREAD of the field fails because no control of this CPU makes it exist. */
+/* Returns false if accesses to the field fail because this CPU lacks the control on which it
+ * depends. */
 bool vmx_field_exists(const struct vmx_msrs *msrs, uint32_t field);
 
-/* The fixed bits of CR0 and CR4 in VMX operation (SDM 3, A.7 and A.8). With `unrestricted`, a guest
- * may have CR0.PE and CR0.PG clear. */
+/* The bits of CR0 and CR4 that must be 1 and that may be 1 in VMX operation (SDM 3, A.7 and A.8).
+ * With `unrestricted`, CR0.PE and CR0.PG of a guest may be 0. */
 uint64_t vmx_cr0_must_be_1(const struct vmx_msrs *msrs, bool unrestricted);
 uint64_t vmx_cr0_may_be_1(const struct vmx_msrs *msrs);
 uint64_t vmx_cr4_must_be_1(const struct vmx_msrs *msrs);

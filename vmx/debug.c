@@ -1,18 +1,19 @@
-/* The registers that a debug exception changes; see vmx/debug.h. */
+/* SPDX-License-Identifier: MIT */
+/* Computes the registers that a debug exception changes; see the header. Pure. */
 #include "vmx/debug.h"
 
 #include "arch/x86/reg_bits.h"
 #include "lib/bits.h"
 
-/* DR6. Bits 11 and 16 are 0 if what they stand for has happened, but 1 for that in a qualification.
- */
+/* Bits 11 and 16 of DR6 are 0 if their condition has occurred; in an exit qualification, they are
+ * 1. */
 #define DR6_BT DEBUG_TASK_SWITCH
 
 #define DEBUGCTL_LBR BIT(0)
 #define DEBUGCTL_BTF BIT(1)
 
-/* B0 to B3 are of this exception, and RTM is 1 unless it came inside a transaction. The others are
- * set (bus lock: cleared) here, and go back only by software. */
+/* B0 to B3 report only this exception, and RTM is 1 unless the exception occurred in a transaction.
+ * The other bits are only set here (the bus-lock bit: cleared); software resets them. */
 static uint64_t dr6_after(uint64_t dr6, uint64_t qualification)
 {
     dr6 = (dr6 & ~DR6_BREAKPOINTS) | DR6_RTM;

@@ -1,4 +1,5 @@
-/* The VMCS as text. Pure; see vmx/dump.h. */
+/* SPDX-License-Identifier: MIT */
+/* Prints the VMCS as text; see the header. Pure. */
 #include "vmx/dump.h"
 
 #include "lib/log.h"
@@ -8,7 +9,7 @@
 #include "vmx/fields.h"
 #include "arch/x86/regs.h"
 
-#define LINE 96 /* a list of names is broken before this column */
+#define LINE 96 /* a list of names is continued on a new line before this column */
 
 struct dump {
     uint64_t (*read)(void *ctx, uint32_t field);
@@ -16,19 +17,19 @@ struct dump {
     const struct vmx_msrs *msrs;
 };
 
-static unsigned long long get(const struct dump *dump, uint32_t field)
+static unsigned long long dump_get(const struct dump *dump, uint32_t field)
 {
     return dump->read(dump->ctx, field) & BITS(vmcs_field_bits(field) - 1, 0);
 }
 
-/* Appends a word, with a comma unless it is the first. What does not fit is cut. */
-static void add(char *buffer, unsigned size, const char *word)
+/* Appends a text, after a comma unless it is the first. What does not fit is cut. */
+static void dump_append(char *buffer, unsigned size, const char *text)
 {
     size_t length = strlen(buffer);
-    snprintf(buffer + length, size - length, "%s%s", length ? ", " : "", word);
+    snprintf(buffer + length, size - length, "%s%s", length ? ", " : "", text);
 }
 
-static const char *system_type(unsigned type)
+static const char *system_type_name(unsigned type)
 {
     switch (type) {
     case 1:
@@ -46,112 +47,113 @@ static const char *system_type(unsigned type)
     }
 }
 
-void vmcs_access_rights_words(uint32_t rights, char *buffer, unsigned size)
+void vmcs_access_rights_text(uint32_t rights, char *buffer, unsigned size)
 {
     char dpl[8];
     bool code = rights & 8;
 
     buffer[0] = 0;
     if (rights & SEG_AR_UNUSABLE) {
-        add(buffer, size, "unusable");
+        dump_append(buffer, size, "unusable");
         return;
     }
     if (!(rights & SEG_AR_S)) {
-        add(buffer, size, system_type(rights & SEG_AR_TYPE));
+        dump_append(buffer, size, system_type_name(rights & SEG_AR_TYPE));
     } else {
-        add(buffer, size, code ? "code" : "data");
+        dump_append(buffer, size, code ? "code" : "data");
         if (rights & 4)
-            add(buffer, size, code ? "conforming" : "expand-down");
+            dump_append(buffer, size, code ? "conforming" : "expand-down");
         if (rights & 2)
-            add(buffer, size, code ? "readable" : "writable");
+            dump_append(buffer, size, code ? "readable" : "writable");
         if (rights & 1)
-            add(buffer, size, "accessed");
+            dump_append(buffer, size, "accessed");
     }
     snprintf(dpl, sizeof(dpl), "DPL %u", rights >> 5 & 3);
-    add(buffer, size, dpl);
-    add(buffer, size, rights & SEG_AR_P ? "present" : "not present");
+    dump_append(buffer, size, dpl);
+    dump_append(buffer, size, rights & SEG_AR_P ? "present" : "not present");
     if (rights & SEG_AR_S)
-        add(buffer, size,
-            rights & SEG_AR_L && code ? "64-bit"
-            : rights & SEG_AR_DB      ? "32-bit"
-                                      : "16-bit");
+        dump_append(buffer, size,
+                    rights & SEG_AR_L && code ? "64-bit"
+                    : rights & SEG_AR_DB      ? "32-bit"
+                                              : "16-bit");
     if (rights & SEG_AR_G)
-        add(buffer, size, "4K");
+        dump_append(buffer, size, "4K");
 }
 
-void vmcs_interruptibility_words(uint32_t state, char *buffer, unsigned size)
+void vmcs_interruptibility_text(uint32_t state, char *buffer, unsigned size)
 {
-    static const char *const words[] = {"blocking by STI", "blocking by MOV SS", "blocking by SMI",
+    static const char *const names[] = {"blocking by STI", "blocking by MOV SS", "blocking by SMI",
                                         "blocking by NMI", "enclave interruption"};
     buffer[0] = 0;
-    for (unsigned bit = 0; bit < ARRAY_SIZE(words); bit++)
+    for (unsigned bit = 0; bit < ARRAY_SIZE(names); bit++)
         if (state & BIT(bit))
-            add(buffer, size, words[bit]);
-    if (state >> ARRAY_SIZE(words))
-        add(buffer, size, "reserved bits");
+            dump_append(buffer, size, names[bit]);
+    if (state >> ARRAY_SIZE(names))
+        dump_append(buffer, size, "reserved bits");
     if (!buffer[0])
-        add(buffer, size, "nothing is blocked");
+        dump_append(buffer, size, "nothing is blocked");
 }
 
-void vmcs_event_words(uint32_t info, char *buffer, unsigned size)
+void vmcs_event_text(uint32_t info, char *buffer, unsigned size)
 {
     char vector[16];
 
     buffer[0] = 0;
     if (!(info & EVENT_INFO_VALID)) {
-        add(buffer, size, "no event");
+        dump_append(buffer, size, "no event");
         return;
     }
-    add(buffer, size, event_type_name((unsigned)field_get(info, EVENT_INFO_TYPE)));
+    dump_append(buffer, size, event_type_name((unsigned)field_get(info, EVENT_INFO_TYPE)));
     snprintf(vector, sizeof(vector), "vector %u", info & 0xff);
-    add(buffer, size, vector);
+    dump_append(buffer, size, vector);
     if (info & EVENT_INFO_ERROR_CODE)
-        add(buffer, size, "error code");
+        dump_append(buffer, size, "error code");
     if (info & EVENT_INFO_NMI_UNBLOCKED)
-        add(buffer, size, "bit 12, NMI unblocking");
+        dump_append(buffer, size, "bit 12, NMI unblocking");
 }
 
 static void dump_segments(const struct dump *dump)
 {
     static const char *const names[] = {"ES", "CS", "SS", "DS", "FS", "GS", "LDTR", "TR"};
     for (unsigned i = 0; i < ARRAY_SIZE(names); i++) {
-        char words[96];
-        uint32_t rights = (uint32_t)get(dump, VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * i);
-        vmcs_access_rights_words(rights, words, sizeof(words));
+        char text[96];
+        uint32_t rights = (uint32_t)dump_get(dump, VMCS_GUEST_ES_ACCESS_RIGHTS + 2 * i);
+        vmcs_access_rights_text(rights, text, sizeof(text));
         log_info("  %-4s 0x%04llx base 0x%016llx limit 0x%08llx rights 0x%05x: %s", names[i],
-                 get(dump, VMCS_GUEST_ES_SELECTOR + 2 * i), get(dump, VMCS_GUEST_ES_BASE + 2 * i),
-                 get(dump, VMCS_GUEST_ES_LIMIT + 2 * i), rights, words);
+                 dump_get(dump, VMCS_GUEST_ES_SELECTOR + 2 * i),
+                 dump_get(dump, VMCS_GUEST_ES_BASE + 2 * i),
+                 dump_get(dump, VMCS_GUEST_ES_LIMIT + 2 * i), rights, text);
     }
     log_info("  GDTR base 0x%016llx limit 0x%04llx   IDTR base 0x%016llx limit 0x%04llx",
-             get(dump, VMCS_GUEST_GDTR_BASE), get(dump, VMCS_GUEST_GDTR_LIMIT),
-             get(dump, VMCS_GUEST_IDTR_BASE), get(dump, VMCS_GUEST_IDTR_LIMIT));
+             dump_get(dump, VMCS_GUEST_GDTR_BASE), dump_get(dump, VMCS_GUEST_GDTR_LIMIT),
+             dump_get(dump, VMCS_GUEST_IDTR_BASE), dump_get(dump, VMCS_GUEST_IDTR_LIMIT));
 }
 
-/* Every field of the rows that dump_segments() prints. */
-static bool in_segments(uint32_t field)
+/* Returns true for every field that dump_segments() prints. */
+static bool is_segment_field(uint32_t field)
 {
     return (field >= VMCS_GUEST_ES_SELECTOR && field <= VMCS_GUEST_TR_SELECTOR) ||
            (field >= VMCS_GUEST_ES_LIMIT && field <= VMCS_GUEST_TR_ACCESS_RIGHTS) ||
            (field >= VMCS_GUEST_ES_BASE && field <= VMCS_GUEST_IDTR_BASE);
 }
 
-static bool dump_control_word(const struct dump *dump, uint32_t field)
+static bool dump_control_set(const struct dump *dump, uint32_t field)
 {
-    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
-        if (vmx_control_field(word) != field)
+    for (enum control_set set = 0; set < CONTROL_SETS; set++) {
+        if (vmx_control_field(set) != field)
             continue;
         char line[LINE + 64] = "";
-        unsigned long long value = get(dump, field);
+        unsigned long long value = dump_get(dump, field);
         log_info("  %s = 0x%llx:", vmcs_field_name(field), value);
         for (unsigned bit = 0; bit < 64; bit++) {
             char name[64];
-            if (!(value & BIT(bit)) || !vmx_control_names(word, BIT(bit), name, sizeof(name)))
+            if (!(value & BIT(bit)) || !vmx_control_names(set, BIT(bit), name, sizeof(name)))
                 continue;
             if (line[0] && strlen(line) + strlen(name) + 6 > LINE) {
                 log_info("    %s,", line);
                 line[0] = 0;
             }
-            add(line, sizeof(line), name);
+            dump_append(line, sizeof(line), name);
         }
         if (line[0])
             log_info("    %s", line);
@@ -160,29 +162,30 @@ static bool dump_control_word(const struct dump *dump, uint32_t field)
     return false;
 }
 
-/* The meaning of a value, for the fields that have words for it. */
-static void words_of(uint32_t field, uint64_t value, char *buffer, unsigned size)
+/* Writes the meaning of a value, for the fields that have one. */
+static void dump_meaning(uint32_t field, uint64_t value, char *buffer, unsigned size)
 {
     static const char *const activity[] = {"active", "HLT", "shutdown", "wait-for-SIPI"};
 
     buffer[0] = 0;
     switch (field) {
     case VMCS_GUEST_ACTIVITY_STATE:
-        add(buffer, size, value < ARRAY_SIZE(activity) ? activity[value] : "no activity state");
+        dump_append(buffer, size,
+                    value < ARRAY_SIZE(activity) ? activity[value] : "no activity state");
         break;
     case VMCS_GUEST_INTERRUPTIBILITY:
-        vmcs_interruptibility_words((uint32_t)value, buffer, size);
+        vmcs_interruptibility_text((uint32_t)value, buffer, size);
         break;
     case VMCS_ENTRY_INTERRUPTION_INFO:
     case VMCS_EXIT_INTERRUPTION_INFO:
     case VMCS_IDT_VECTORING_INFO:
-        vmcs_event_words((uint32_t)value, buffer, size);
+        vmcs_event_text((uint32_t)value, buffer, size);
         break;
     case VMCS_EXIT_REASON:
-        add(buffer, size, exit_reason_name((uint32_t)value));
+        dump_append(buffer, size, exit_reason_name((uint32_t)value));
         break;
     case VMCS_INSTRUCTION_ERROR:
-        add(buffer, size, vm_instruction_error_name((uint32_t)value));
+        dump_append(buffer, size, vm_instruction_error_name((uint32_t)value));
         break;
     default:
         break;
@@ -191,11 +194,11 @@ static void words_of(uint32_t field, uint64_t value, char *buffer, unsigned size
 
 static void dump_field(const struct dump *dump, uint32_t field)
 {
-    char words[128];
-    unsigned long long value = get(dump, field);
-    words_of(field, value, words, sizeof(words));
+    char text[128];
+    unsigned long long value = dump_get(dump, field);
+    dump_meaning(field, value, text, sizeof(text));
     log_info("  %-42s 0x%0*llx%s%s", vmcs_field_name(field), (int)vmcs_field_bits(field) / 4, value,
-             words[0] ? ": " : "", words);
+             text[0] ? ": " : "", text);
 }
 
 static void dump_section(const struct dump *dump, enum vmcs_section section, const char *title)
@@ -208,9 +211,9 @@ static void dump_section(const struct dump *dump, enum vmcs_section section, con
     for (unsigned i = 0; i < vmcs_field_count; i++) {
         uint32_t field = vmcs_fields[i];
         if (vmcs_field_section(field) != section || !vmx_field_exists(dump->msrs, field) ||
-            in_segments(field) || dump_control_word(dump, field))
+            is_segment_field(field) || dump_control_set(dump, field))
             continue;
-        if (zeros || get(dump, field))
+        if (zeros || dump_get(dump, field))
             dump_field(dump, field);
     }
 }
@@ -220,6 +223,6 @@ void vmcs_dump(uint64_t (*read)(void *ctx, uint32_t field), void *ctx, const str
     struct dump dump = {.read = read, .ctx = ctx, .msrs = msrs};
     dump_section(&dump, VMCS_GUEST_STATE, "guest state");
     dump_section(&dump, VMCS_HOST_STATE, "host state");
-    dump_section(&dump, VMCS_CONTROL, "controls (those that are 0 are left out)");
-    dump_section(&dump, VMCS_EXIT_INFO, "exit information (what is 0 is left out)");
+    dump_section(&dump, VMCS_CONTROL, "controls (without fields that are 0)");
+    dump_section(&dump, VMCS_EXIT_INFO, "exit information (without fields that are 0)");
 }

@@ -1,22 +1,23 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The whole VMCS as text, in sections, for the log after a failed entry: segments with their access
- * rights in words, control words as the names of the bits that are set.
+ * Prints the whole VMCS as text, in sections, into the log after a failed entry: segments with
+ * decoded access rights, and control fields as the names of the bits that are set.
  *
- * Pure: the VMCS is read through a function, as for the entry checks. Not for working paths.
+ * Pure: the VMCS is read through a function, as for the entry checks. Not for fast paths.
  */
 #pragma once
 
 #include "vmx/controls.h"
 
-/* Prints every field that exists on this CPU through log_info(). In the sections of controls and of
+/* Prints every field that exists on this CPU with log_info(). In the sections of controls and of
  * exit information, fields that are 0 are left out. */
 void vmcs_dump(uint64_t (*read)(void *ctx, uint32_t field), void *ctx, const struct vmx_msrs *msrs);
 
-/* Access rights in words: "code, readable, accessed, DPL 0, present, 64-bit, 4K". */
-void vmcs_access_rights_words(uint32_t rights, char *buffer, unsigned size);
+/* Access rights as text: "code, readable, accessed, DPL 0, present, 64-bit, 4K". */
+void vmcs_access_rights_text(uint32_t rights, char *buffer, unsigned size);
 
-/* Interruptibility in words, "blocking by STI, blocking by NMI", or "nothing is blocked". */
-void vmcs_interruptibility_words(uint32_t state, char *buffer, unsigned size);
+/* Interruptibility state as text: "blocking by STI, blocking by NMI", or "nothing is blocked". */
+void vmcs_interruptibility_text(uint32_t state, char *buffer, unsigned size);
 
-/* Interruption information in words, "hardware exception, vector 14, error code", or "no event". */
-void vmcs_event_words(uint32_t info, char *buffer, unsigned size);
+/* Interruption information as text: "hardware exception, vector 14, error code", or "no event". */
+void vmcs_event_text(uint32_t info, char *buffer, unsigned size);

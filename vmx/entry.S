@@ -1,10 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * bool vmx_enter(struct vmx_vcpu *vcpu)
  *
- * The loop that every exit goes around: enters the guest, stores its general registers at the exit,
- * asks vmx_exited(vcpu), and enters again while that says true. Only the first entry of a VMCS is a
- * VMLAUNCH. True: vmx_exited() said false. False: VMLAUNCH or VMRESUME itself failed (CF or ZF).
- * The guest's RSP is in the VMCS. The offsets are those of struct vmx_vcpu, asserted in vmx/vcpu.c.
+ * The run loop: enters the guest, stores the guest's general registers at each exit, calls
+ * vmx_exited(vcpu), and enters the guest again as long as vmx_exited() returns true. Only the first
+ * entry of a VMCS is a VMLAUNCH. Returns true after vmx_exited() has returned false, and false if
+ * VMLAUNCH or VMRESUME itself failed (CF or ZF). The guest's RSP is in the VMCS. The offsets are
+ * those of struct vmx_vcpu and are asserted in vmx/vcpu.c.
  */
 #define RAX 0
 #define RCX 8
@@ -56,7 +58,7 @@ vmx_enter:
     pushq %r13
     pushq %r14
     pushq %r15
-    pushq %rdi /* on top at every exit */
+    pushq %rdi /* on top of the stack at every exit */
 
     cmpq HOST_RSP(%rdi), %rsp
     je 1f
@@ -72,12 +74,12 @@ vmx_enter:
 
 2:  load_guest
     vmresume
-3:  /* The instruction failed; nothing of the guest ran. */
+3:  /* The instruction failed; no guest code ran. */
     xorl %eax, %eax
     jmp 4f
 
-/* Where the VMCS says that exits go: a copy for each thing to do about speculation, so that what is
- * not done costs nothing. */
+/* The code at host RIP: one variant for each set of speculation mitigations at exits, so that a
+ * mitigation that is not needed costs nothing. */
     .macro save_guest
     pushq %rdi
     movq 8(%rsp), %rdi
@@ -96,10 +98,11 @@ vmx_enter:
     movq %r14, R14(%rdi)
     movq %r15, R15(%rdi)
     popq RDI(%rdi)
-    leaq 48(%rsp), %rbp /* our frame, for backtraces */
+    leaq 48(%rsp), %rbp /* the frame of vmx_enter, for backtraces */
     .endm
 
-/* What the guest left in registers must not steer what we execute by mistake. */
+/* Clears the general registers, so that guest values in them can't influence mispredicted code of
+ * the hypervisor. */
     .macro clear_guest
     xorl %eax, %eax
     xorl %ecx, %ecx
@@ -116,8 +119,9 @@ vmx_enter:
     xorl %r15d, %r15d
     .endm
 
-/* 32 calls whose returns lead nowhere. The loop below returns only to where it was called since the
- * exit, so the guest's entries of the RSB are met when the loop is left, and not before. */
+/* Fills the RSB with 32 calls whose returns lead nowhere. The run loop returns only from calls that
+ * were made since the exit, so the guest's entries of the RSB could be used only after the loop,
+ * and the RSB is filled there. */
     .macro fill_rsb
     movl $16, %ecx
 70: call 72f

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The order of the entry checks. */
 #include "vmx/entry_check.h"
 
@@ -10,14 +11,14 @@ unsigned entry_check(const struct entry_check_input *input,
 {
     struct entry_checker c = {.in = input, .report = report, .report_ctx = ctx};
 
-    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
-        uint32_t field = vmx_control_field(word);
+    for (enum control_set set = 0; set < CONTROL_SETS; set++) {
+        uint32_t field = vmx_control_field(set);
         bool active =
-            word == CONTROL_SECONDARY  ? entry_on(&c, CONTROL_PRIMARY, PRIMARY_SECONDARY_CONTROLS)
-            : word == CONTROL_TERTIARY ? entry_on(&c, CONTROL_PRIMARY, PRIMARY_TERTIARY_CONTROLS)
-                                       : true;
+            set == CONTROL_SECONDARY  ? entry_on(&c, CONTROL_PRIMARY, PRIMARY_SECONDARY_CONTROLS)
+            : set == CONTROL_TERTIARY ? entry_on(&c, CONTROL_PRIMARY, PRIMARY_TERTIARY_CONTROLS)
+                                      : true;
         if (active)
-            c.word[word] = entry_get(&c, field) & vmx_may_be_1(input->msrs, word);
+            c.set[set] = entry_get(&c, field) & vmx_may_be_1(input->msrs, set);
     }
     c.ia32e = entry_on(&c, CONTROL_ENTRY, ENTRY_IA32E_GUEST);
     c.unrestricted = entry_on(&c, CONTROL_SECONDARY, SECONDARY_UNRESTRICTED_GUEST);
@@ -36,7 +37,7 @@ unsigned entry_check(const struct entry_check_input *input,
     return c.count;
 }
 
-static void log_finding(void *ctx, const struct entry_finding *finding)
+static void entry_log_finding(void *ctx, const struct entry_finding *finding)
 {
     (void)ctx;
     log_error("entry check: %s", finding->text);
@@ -44,7 +45,7 @@ static void log_finding(void *ctx, const struct entry_finding *finding)
 
 unsigned entry_check_log(const struct entry_check_input *input)
 {
-    unsigned count = entry_check(input, log_finding, NULL);
+    unsigned count = entry_check(input, entry_log_finding, NULL);
     if (!count)
         log_error("entry check: every rule that can be checked from the VMCS holds; look at the "
                   "MSR-load area and the page behind the VMCS link pointer");

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The entry checks of the control fields (SDM 3, 27.2.1), except the event to be injected. */
 #include "lib/string.h"
 #include "vmx/entry_check_internal.h"
@@ -6,30 +7,30 @@ static const char EXECUTION[] = "27.2.1.1";
 static const char EXIT[] = "27.2.1.2";
 static const char ENTRY[] = "27.2.1.3";
 
-/* Reserved bits, by the capability MSRs. */
-static void check_word(struct entry_checker *c, enum control_word word, const char *rule)
+/* Checks the reserved bits against the capability MSRs. */
+static void check_set(struct entry_checker *c, enum control_set set, const char *rule)
 {
-    uint32_t field = vmx_control_field(word);
-    entry_must_be_1(c, field, vmx_must_be_1(c->in->msrs, word), rule,
+    uint32_t field = vmx_control_field(set);
+    entry_must_be_1(c, field, vmx_must_be_1(c->in->msrs, set), rule,
                     "by the capability MSR of these controls");
-    entry_must_be_0(c, field, ~vmx_may_be_1(c->in->msrs, word), rule,
+    entry_must_be_0(c, field, ~vmx_may_be_1(c->in->msrs, set), rule,
                     "by the capability MSR of these controls");
 }
 
-/* A control that may be 1 only if another one is 1 (NEEDS) or 0 (EXCLUDES). */
-#define NEEDS(word, bit, other, other_bit, rule)                                    \
-    {                                                                               \
-        CONTROL_##word, word##_##bit, CONTROL_##other, other##_##other_bit, 1, rule \
+/* A control that may be 1 only if another control is 1 (NEEDS) or 0 (EXCLUDES). */
+#define NEEDS(set, bit, other, other_bit, rule)                                   \
+    {                                                                             \
+        CONTROL_##set, set##_##bit, CONTROL_##other, other##_##other_bit, 1, rule \
     }
-#define EXCLUDES(word, bit, other, other_bit, rule)                                 \
-    {                                                                               \
-        CONTROL_##word, word##_##bit, CONTROL_##other, other##_##other_bit, 0, rule \
+#define EXCLUDES(set, bit, other, other_bit, rule)                                \
+    {                                                                             \
+        CONTROL_##set, set##_##bit, CONTROL_##other, other##_##other_bit, 0, rule \
     }
 
 static const struct dependency {
-    enum control_word word;
+    enum control_set set;
     uint64_t mask;
-    enum control_word other;
+    enum control_set other;
     uint64_t other_mask;
     bool state;
     const char *rule;
@@ -60,27 +61,27 @@ static void check_dependencies(struct entry_checker *c)
     for (unsigned i = 0; i < ARRAY_SIZE(dependencies); i++) {
         const struct dependency *d = &dependencies[i];
         char other[64], why[96];
-        if (!entry_on(c, d->word, d->mask) || entry_on(c, d->other, d->other_mask) == d->state)
+        if (!entry_on(c, d->set, d->mask) || entry_on(c, d->other, d->other_mask) == d->state)
             continue;
         vmx_control_names(d->other, d->other_mask, other, sizeof(other));
         snprintf(why, sizeof(why), "because %s is %u", other, !d->state);
-        entry_must_be_0(c, vmx_control_field(d->word), d->mask, d->rule, why);
+        entry_must_be_0(c, vmx_control_field(d->set), d->mask, d->rule, why);
     }
     entry_must_be_0(c, VMCS_ENTRY_CONTROLS,
-                    c->word[CONTROL_ENTRY] & (ENTRY_TO_SMM | ENTRY_DEACTIVATE_DUAL_SMM), ENTRY,
+                    c->set[CONTROL_ENTRY] & (ENTRY_TO_SMM | ENTRY_DEACTIVATE_DUAL_SMM), ENTRY,
                     "outside SMM");
 }
 
-/* A field that holds a physical address when its control is 1, aligned so that bits `top`:0 are 0.
- */
-#define ADDRESS(field, word, bit, top)                           \
-    {                                                            \
-        VMCS_##field, CONTROL_##word, word##_##bit, BITS(top, 0) \
+/* A field that holds a physical address if its control is 1. Bits `top`:0 of the address must be
+ * 0. */
+#define ADDRESS(field, set, bit, top)                          \
+    {                                                          \
+        VMCS_##field, CONTROL_##set, set##_##bit, BITS(top, 0) \
     }
 
 static const struct address {
     uint32_t field;
-    enum control_word word;
+    enum control_set set;
     uint64_t mask;
     uint64_t low; /* the bits that must be 0 */
 } addresses[] = {
@@ -104,11 +105,11 @@ static const struct address {
 static void check_addresses(struct entry_checker *c)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(addresses); i++)
-        if (entry_on(c, addresses[i].word, addresses[i].mask))
+        if (entry_on(c, addresses[i].set, addresses[i].mask))
             entry_physical(c, addresses[i].field, addresses[i].low, EXECUTION);
 }
 
-/* SDM 3, 25.6.11. */
+/* Checks the EPT pointer (SDM 3, 25.6.11). */
 static void check_ept_pointer(struct entry_checker *c)
 {
     uint64_t cap = c->in->msrs->ept_vpid_cap;
@@ -124,7 +125,7 @@ static void check_ept_pointer(struct entry_checker *c)
                    cap & EPT_CAP_WB ? " 6" : "");
     if (!(levels == 4 && cap & EPT_CAP_WALK_4) && !(levels == 5 && cap & EPT_CAP_WALK_5))
         entry_fail(c, VMCS_EPT_POINTER, 3, EXECUTION,
-                   "bits 5:3 ask for a page walk of %u levels, which this CPU does not make",
+                   "bits 5:3 select a page walk of %u levels, which this CPU does not support",
                    levels);
     if (!(cap & EPT_CAP_ACCESSED_DIRTY))
         entry_must_be_0(c, VMCS_EPT_POINTER, BIT(6), EXECUTION,
@@ -148,7 +149,7 @@ static void check_vm_functions(struct entry_checker *c)
     entry_physical(c, VMCS_EPTP_LIST_ADDRESS, BITS(11, 0), EXECUTION);
 }
 
-/* The fields that are neither a control word nor an address. */
+/* Checks the fields that are neither sets of controls nor addresses. */
 static void check_values(struct entry_checker *c)
 {
     uint64_t targets = field_get(c->in->msrs->misc, MISC_CR3_TARGETS);
@@ -172,7 +173,8 @@ static void check_values(struct entry_checker *c)
         check_vm_functions(c);
 }
 
-/* An area of 16-byte MSR entries: aligned, and its last byte within the physical-address width. */
+/* Checks an area of 16-byte MSR entries: it must be aligned, and its last byte must lie within the
+ * physical-address width. */
 static void check_msr_area(struct entry_checker *c, uint32_t count_field, uint32_t address_field,
                            const char *rule)
 {
@@ -194,14 +196,14 @@ static void check_msr_area(struct entry_checker *c, uint32_t count_field, uint32
 
 void entry_check_controls(struct entry_checker *c)
 {
-    check_word(c, CONTROL_PIN, EXECUTION);
-    check_word(c, CONTROL_PRIMARY, EXECUTION);
+    check_set(c, CONTROL_PIN, EXECUTION);
+    check_set(c, CONTROL_PRIMARY, EXECUTION);
     if (entry_on(c, CONTROL_PRIMARY, PRIMARY_SECONDARY_CONTROLS))
-        check_word(c, CONTROL_SECONDARY, EXECUTION);
+        check_set(c, CONTROL_SECONDARY, EXECUTION);
     if (entry_on(c, CONTROL_PRIMARY, PRIMARY_TERTIARY_CONTROLS))
-        check_word(c, CONTROL_TERTIARY, EXECUTION);
-    check_word(c, CONTROL_EXIT, EXIT);
-    check_word(c, CONTROL_ENTRY, ENTRY);
+        check_set(c, CONTROL_TERTIARY, EXECUTION);
+    check_set(c, CONTROL_EXIT, EXIT);
+    check_set(c, CONTROL_ENTRY, ENTRY);
     check_dependencies(c);
     check_addresses(c);
     check_values(c);

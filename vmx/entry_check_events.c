@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The entry checks of the event to be injected (SDM 3, 27.2.1.3). */
 #include "arch/x86/reg_bits.h"
 #include "vmx/entry_check_internal.h"

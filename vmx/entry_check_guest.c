@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The entry checks of the guest state, except its segments (SDM 3, 27.3.1). */
 #include "arch/x86/reg_bits.h"
 #include "vmx/entry_check_internal.h"
@@ -15,7 +16,7 @@ static const char PDPTES[] = "27.3.1.6";
 #define RFLAGS_RESERVED_0 (BITS(63, 22) | BIT(15) | BIT(5) | BIT(3))
 #define PDPTE_RESERVED    (BITS(2, 1) | BITS(8, 5))
 
-static void check_control_registers(struct entry_checker *c)
+static void check_guest_control_registers(struct entry_checker *c)
 {
     const struct vmx_msrs *msrs = c->in->msrs;
 
@@ -33,7 +34,7 @@ static void check_control_registers(struct entry_checker *c)
     if (entry_get(c, VMCS_GUEST_CR4) & CR4_CET)
         entry_must_be_1(c, VMCS_GUEST_CR0, CR0_WP, REGISTERS, "because CR4.CET is 1");
     if (c->ia32e) {
-        /* Without unrestricted guest, CR0_FIXED0 has already spoken of PG. */
+        /* Without unrestricted guest, the check against CR0_FIXED0 has already covered PG. */
         if (c->unrestricted)
             entry_must_be_1(c, VMCS_GUEST_CR0, CR0_PG, REGISTERS, "because IA-32e mode guest is 1");
         entry_must_be_1(c, VMCS_GUEST_CR4, CR4_PAE, REGISTERS, "because IA-32e mode guest is 1");
@@ -60,7 +61,7 @@ static void check_efer(struct entry_checker *c)
                         "because LMA is 0 and CR0.PG is 1");
 }
 
-static void check_msrs(struct entry_checker *c)
+static void check_guest_msrs(struct entry_checker *c)
 {
     entry_canonical(c, VMCS_GUEST_SYSENTER_ESP, REGISTERS);
     entry_canonical(c, VMCS_GUEST_SYSENTER_EIP, REGISTERS);
@@ -109,8 +110,8 @@ static void check_rip_rflags(struct entry_checker *c)
                         "IF, because an external interrupt is injected");
 }
 
-/* Which events may be injected into a processor that is not active (SDM 3, 27.3.1.5). */
-static bool wakes(uint64_t activity, unsigned type, unsigned vector)
+/* Returns true if the event may be injected in this activity state (SDM 3, 27.3.1.5). */
+static bool activity_allows_event(uint64_t activity, unsigned type, unsigned vector)
 {
     switch (activity) {
     case ACTIVITY_ACTIVE:
@@ -135,7 +136,7 @@ static void check_activity(struct entry_checker *c)
         entry_fail(c, VMCS_GUEST_ACTIVITY_STATE, -1, OTHER, "must be at most 3");
         return;
     }
-    /* MISC bits 8:6 stand for states 3:1. */
+    /* Bits 8:6 of IA32_VMX_MISC report support for the states 3:1. */
     if (activity && !(c->in->msrs->misc & MISC_HLT_STATE << (activity - 1)))
         entry_fail(c, VMCS_GUEST_ACTIVITY_STATE, -1, OTHER, "%s, a state that IA32_VMX_MISC lacks",
                    names[activity]);
@@ -144,7 +145,7 @@ static void check_activity(struct entry_checker *c)
     if (activity && blocking & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS))
         entry_fail(c, VMCS_GUEST_ACTIVITY_STATE, -1, OTHER, "%s, but events are blocked by %s",
                    names[activity], blocking & BLOCKING_BY_STI ? "STI" : "MOV SS");
-    if (c->event && !wakes(activity, entry_event_type(c), c->event & 0xff))
+    if (c->event && !activity_allows_event(activity, entry_event_type(c), c->event & 0xff))
         entry_fail(c, VMCS_GUEST_ACTIVITY_STATE, -1, OTHER,
                    "%s, a state in which event 0x%x cannot be injected", names[activity], c->event);
 }
@@ -169,7 +170,7 @@ static void check_interruptibility(struct entry_checker *c)
                         "because an external interrupt is injected");
     if (!entry_injects(c, EVENT_NMI))
         return;
-    /* STI matters on some CPUs only; nobody can rely on the others. */
+    /* Blocking by STI is an error only on some CPUs, but no code may rely on the others. */
     entry_must_be_0(c, field, BLOCKING_BY_STI | BLOCKING_BY_MOV_SS, OTHER,
                     "because an NMI is injected");
     if (entry_on(c, CONTROL_PIN, PIN_VIRTUAL_NMIS))
@@ -206,7 +207,7 @@ static void check_pending_debug(struct entry_checker *c)
         entry_must_be_0(c, field, PENDING_RTM, OTHER, "because events are blocked by MOV SS");
 }
 
-/* PAE paging under EPT takes the PDPTEs from the VMCS. */
+/* With EPT, PAE paging loads the PDPTEs from the VMCS. */
 static void check_pdptes(struct entry_checker *c)
 {
     if (!(c->cr0 & CR0_PG) || !(entry_get(c, VMCS_GUEST_CR4) & CR4_PAE) || c->ia32e ||
@@ -220,8 +221,8 @@ static void check_pdptes(struct entry_checker *c)
 
 void entry_check_guest(struct entry_checker *c)
 {
-    check_control_registers(c);
-    check_msrs(c);
+    check_guest_control_registers(c);
+    check_guest_msrs(c);
     check_rip_rflags(c);
     check_activity(c);
     check_interruptibility(c);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The entry checks of the host state (SDM 3, 27.2.2 to 27.2.4). */
 #include "arch/x86/reg_bits.h"
 #include "vmx/entry_check_internal.h"
@@ -6,7 +7,7 @@ static const char REGISTERS[] = "27.2.2";
 static const char SEGMENTS[] = "27.2.3";
 static const char SIZE[] = "27.2.4";
 
-static void check_control_registers(struct entry_checker *c)
+static void check_host_control_registers(struct entry_checker *c)
 {
     const struct vmx_msrs *msrs = c->in->msrs;
 
@@ -22,7 +23,7 @@ static void check_control_registers(struct entry_checker *c)
                     "beyond the physical-address width");
 }
 
-static void check_msrs(struct entry_checker *c)
+static void check_host_msrs(struct entry_checker *c)
 {
     entry_canonical(c, VMCS_HOST_SYSENTER_ESP, REGISTERS);
     entry_canonical(c, VMCS_HOST_SYSENTER_EIP, REGISTERS);
@@ -44,7 +45,7 @@ static void check_msrs(struct entry_checker *c)
                         "because host address-space size is 1");
 }
 
-static void check_segments(struct entry_checker *c)
+static void check_host_segments(struct entry_checker *c)
 {
     static const uint16_t selectors[] = {
         VMCS_HOST_ES_SELECTOR, VMCS_HOST_CS_SELECTOR, VMCS_HOST_SS_SELECTOR, VMCS_HOST_DS_SELECTOR,
@@ -67,12 +68,12 @@ static void check_segments(struct entry_checker *c)
 
 void entry_check_host(struct entry_checker *c)
 {
-    check_control_registers(c);
-    check_msrs(c);
-    check_segments(c);
+    check_host_control_registers(c);
+    check_host_msrs(c);
+    check_host_segments(c);
 
-    /* This hypervisor runs in IA-32e mode, so a 32-bit host is always an error, and what the SDM
-     * demands of one need not be looked at. */
+    /* The hypervisor runs in IA-32e mode, so a 32-bit host is always an error, and the SDM's rules
+     * for one are not checked. */
     entry_must_be_1(c, VMCS_EXIT_CONTROLS, EXIT_HOST_ADDRESS_SPACE_SIZE, SIZE,
                     "because the host is in IA-32e mode");
     entry_must_be_1(c, VMCS_HOST_CR4, CR4_PAE, SIZE, "because the host is in IA-32e mode");

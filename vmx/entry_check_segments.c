@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The entry checks of the guest's segment registers and descriptor-table registers (SDM 3, 27.3.1.2
- * and 27.3.1.3). The eight registers have their fields in the same order everywhere, so a register
- * is an index: ES, CS, SS, DS, FS, GS as in instructions, then LDTR and TR.
+ * and 27.3.1.3). The fields of the eight segment registers have the same order in each group of
+ * fields, so a register is an index: ES, CS, SS, DS, FS, GS as instructions encode them, then LDTR
+ * and TR.
  */
 #include "vmx/entry_check_internal.h"
 #include "arch/x86/reg_bits.h"
@@ -14,7 +16,7 @@ static const char TABLES[] = "27.3.1.3";
 #define SEG_TR   (SEG_COUNT + 1)
 
 #define AR_ACCESSED  BIT(0)
-#define AR_READABLE  BIT(1) /* of a code segment */
+#define AR_READABLE  BIT(1) /* in a code segment */
 #define AR_CODE      BIT(3)
 #define AR_LOW_GAP   BITS(11, 8)
 #define AR_HIGH_GAP  BITS(31, 17)
@@ -32,27 +34,27 @@ _Static_assert(LIMIT(SEG_TR) == VMCS_GUEST_TR_LIMIT, "limits are in order");
 _Static_assert(ACCESS_RIGHTS(SEG_TR) == VMCS_GUEST_TR_ACCESS_RIGHTS, "access rights are in order");
 _Static_assert(BASE(SEG_TR) == VMCS_GUEST_TR_BASE, "bases are in order");
 
-static uint64_t rights(const struct entry_checker *c, unsigned seg)
+static uint64_t segment_rights(const struct entry_checker *c, unsigned seg)
 {
     return entry_get(c, ACCESS_RIGHTS(seg));
 }
 
-static unsigned type_of(const struct entry_checker *c, unsigned seg)
+static unsigned segment_type(const struct entry_checker *c, unsigned seg)
 {
-    return (unsigned)(rights(c, seg) & SEG_AR_TYPE);
+    return (unsigned)(segment_rights(c, seg) & SEG_AR_TYPE);
 }
 
-static unsigned dpl_of(const struct entry_checker *c, unsigned seg)
+static unsigned segment_dpl(const struct entry_checker *c, unsigned seg)
 {
-    return (unsigned)field_get(rights(c, seg), SEG_AR_DPL);
+    return (unsigned)field_get(segment_rights(c, seg), SEG_AR_DPL);
 }
 
-static bool usable(const struct entry_checker *c, unsigned seg)
+static bool segment_usable(const struct entry_checker *c, unsigned seg)
 {
-    return !(rights(c, seg) & SEG_AR_UNUSABLE);
+    return !(segment_rights(c, seg) & SEG_AR_UNUSABLE);
 }
 
-/* In virtual-8086 mode, everything but the selector is fixed. */
+/* In virtual-8086 mode, the base follows from the selector; limit and access rights are fixed. */
 static void check_v8086(struct entry_checker *c)
 {
     for (unsigned seg = SEG_ES; seg < SEG_COUNT; seg++) {
@@ -62,12 +64,12 @@ static void check_v8086(struct entry_checker *c)
                        (unsigned long long)base);
         if (entry_get(c, LIMIT(seg)) != 0xffff)
             entry_fail(c, LIMIT(seg), -1, RULE, "must be 0xffff in virtual-8086 mode");
-        if (rights(c, seg) != AR_V8086)
+        if (segment_rights(c, seg) != AR_V8086)
             entry_fail(c, ACCESS_RIGHTS(seg), -1, RULE, "must be 0xf3 in virtual-8086 mode");
     }
 }
 
-/* What the access rights of every usable register obey. */
+/* Checks the rules that apply to the access rights of every usable register. */
 static void check_common_rights(struct entry_checker *c, unsigned seg)
 {
     uint32_t field = ACCESS_RIGHTS(seg);
@@ -85,7 +87,8 @@ static void check_common_rights(struct entry_checker *c, unsigned seg)
 static void check_cs(struct entry_checker *c)
 {
     const uint32_t field = ACCESS_RIGHTS(SEG_CS);
-    unsigned type = type_of(c, SEG_CS), dpl = dpl_of(c, SEG_CS), ss_dpl = dpl_of(c, SEG_SS);
+    unsigned type = segment_type(c, SEG_CS), dpl = segment_dpl(c, SEG_CS),
+             ss_dpl = segment_dpl(c, SEG_SS);
     bool data = type == TYPE_DATA_RW && c->unrestricted;
 
     if (!data && (type & (AR_CODE | AR_ACCESSED)) != (AR_CODE | AR_ACCESSED))
@@ -100,26 +103,26 @@ static void check_cs(struct entry_checker *c)
     if ((type == 13 || type == 15) && dpl > ss_dpl)
         entry_fail(c, field, 5, RULE, "DPL %u, must be at most %u, the DPL of SS, with type %u",
                    dpl, ss_dpl, type);
-    if (c->ia32e && rights(c, SEG_CS) & SEG_AR_L)
+    if (c->ia32e && segment_rights(c, SEG_CS) & SEG_AR_L)
         entry_must_be_0(c, field, SEG_AR_DB, RULE, "D/B, because L is 1 in IA-32e mode");
     check_common_rights(c, SEG_CS);
 }
 
-/* The DPL of SS is the CPL, usable or not. */
+/* The DPL of SS is the CPL, even if SS is unusable. */
 static void check_ss(struct entry_checker *c)
 {
     const uint32_t field = ACCESS_RIGHTS(SEG_SS);
-    unsigned type = type_of(c, SEG_SS), dpl = dpl_of(c, SEG_SS);
+    unsigned type = segment_type(c, SEG_SS), dpl = segment_dpl(c, SEG_SS);
     unsigned rpl = (unsigned)(entry_get(c, SELECTOR(SEG_SS)) & RPL);
 
     if (!c->unrestricted && dpl != rpl)
         entry_fail(c, field, 5, RULE, "DPL %u, must be %u, the RPL, without unrestricted guest",
                    dpl, rpl);
-    if (dpl && type_of(c, SEG_CS) == TYPE_DATA_RW)
+    if (dpl && segment_type(c, SEG_CS) == TYPE_DATA_RW)
         entry_fail(c, field, 5, RULE, "DPL %u, must be 0 because the type of CS is 3", dpl);
     else if (dpl && !(c->cr0 & CR0_PE))
         entry_fail(c, field, 5, RULE, "DPL %u, must be 0 because CR0.PE is 0", dpl);
-    if (!usable(c, SEG_SS))
+    if (!segment_usable(c, SEG_SS))
         return;
     if (type != 3 && type != 7)
         entry_fail(c, field, 0, RULE, "type %u, must be 3 or 7", type);
@@ -130,10 +133,10 @@ static void check_ss(struct entry_checker *c)
 static void check_data(struct entry_checker *c, unsigned seg)
 {
     const uint32_t field = ACCESS_RIGHTS(seg);
-    unsigned type = type_of(c, seg), dpl = dpl_of(c, seg);
+    unsigned type = segment_type(c, seg), dpl = segment_dpl(c, seg);
     unsigned rpl = (unsigned)(entry_get(c, SELECTOR(seg)) & RPL);
 
-    if (!usable(c, seg))
+    if (!segment_usable(c, seg))
         return;
     entry_must_be_1(c, field, AR_ACCESSED, RULE, "accessed");
     if (type & AR_CODE)
@@ -150,19 +153,19 @@ static void check_bases(struct entry_checker *c)
     entry_canonical(c, BASE(SEG_FS), RULE);
     entry_canonical(c, BASE(SEG_GS), RULE);
     entry_canonical(c, BASE(SEG_TR), RULE);
-    if (usable(c, SEG_LDTR))
+    if (segment_usable(c, SEG_LDTR))
         entry_canonical(c, BASE(SEG_LDTR), RULE);
     if (c->v8086)
-        return; /* the selector has fixed these */
+        return; /* check_v8086() has checked these bases */
     for (unsigned seg = SEG_ES; seg <= SEG_DS; seg++)
-        if (seg == SEG_CS || usable(c, seg))
+        if (seg == SEG_CS || segment_usable(c, seg))
             entry_must_be_0(c, BASE(seg), HIGH_HALF, RULE, "a base of 32 bits");
 }
 
 static void check_system_segments(struct entry_checker *c)
 {
     const uint32_t tr = ACCESS_RIGHTS(SEG_TR), ldtr = ACCESS_RIGHTS(SEG_LDTR);
-    unsigned type = type_of(c, SEG_TR);
+    unsigned type = segment_type(c, SEG_TR);
 
     entry_must_be_0(c, SELECTOR(SEG_TR), TI, RULE, "TI");
     if (c->ia32e && type != 11)
@@ -173,11 +176,11 @@ static void check_system_segments(struct entry_checker *c)
     entry_must_be_0(c, tr, SEG_AR_UNUSABLE, RULE, "unusable");
     check_common_rights(c, SEG_TR);
 
-    if (!usable(c, SEG_LDTR))
+    if (!segment_usable(c, SEG_LDTR))
         return;
     entry_must_be_0(c, SELECTOR(SEG_LDTR), TI, RULE, "TI");
-    if (type_of(c, SEG_LDTR) != 2)
-        entry_fail(c, ldtr, 0, RULE, "type %u, must be 2, an LDT", type_of(c, SEG_LDTR));
+    if (segment_type(c, SEG_LDTR) != 2)
+        entry_fail(c, ldtr, 0, RULE, "type %u, must be 2, an LDT", segment_type(c, SEG_LDTR));
     entry_must_be_0(c, ldtr, SEG_AR_S, RULE, "S, a system segment");
     check_common_rights(c, SEG_LDTR);
 }

@@ -1,4 +1,5 @@
-/* The means by which the files of the entry checks state a rule. */
+/* SPDX-License-Identifier: MIT */
+/* The functions by which the files of the entry checks state a rule. */
 #include "lib/string.h"
 #include "vmx/entry_check_internal.h"
 
@@ -12,40 +13,40 @@ void entry_fail(struct entry_checker *c, uint32_t field, int bit, const char *ru
 {
     struct entry_finding finding = {
         .field = field, .value = entry_get(c, field), .bit = bit, .rule = rule};
-    char sentence[160];
+    char message[160];
     va_list arguments;
 
     va_start(arguments, what);
-    vsnprintf(sentence, sizeof(sentence), what, arguments);
+    vsnprintf(message, sizeof(message), what, arguments);
     va_end(arguments);
     snprintf(finding.text, sizeof(finding.text), "%s = 0x%llx: %s (SDM %s)", vmcs_field_name(field),
-             (unsigned long long)finding.value, sentence, rule);
+             (unsigned long long)finding.value, message, rule);
     c->count++;
     c->report(c->report_ctx, &finding);
 }
 
-/* " (NMI exiting)" after a bit of a control word, nothing after any other bit. */
-static void bit_name(uint32_t field, int bit, char *name, unsigned size)
+/* Writes " (NMI exiting)" for a named bit of a control field, and nothing for any other bit. */
+static void entry_bit_name(uint32_t field, int bit, char *name, unsigned size)
 {
     name[0] = 0;
-    for (enum control_word word = 0; word < CONTROL_WORDS; word++) {
+    for (enum control_set set = 0; set < CONTROL_SETS; set++) {
         char control[64];
-        if (vmx_control_field(word) != field)
+        if (vmx_control_field(set) != field)
             continue;
-        vmx_control_names(word, BIT(bit), control, sizeof(control));
+        vmx_control_names(set, BIT(bit), control, sizeof(control));
         if (control[0] && strncmp(control, "bit ", 4))
             snprintf(name, size, " (%s)", control);
     }
 }
 
-static void fail_bits(struct entry_checker *c, uint32_t field, uint64_t bits, unsigned is,
-                      const char *rule, const char *why)
+static void entry_fail_bits(struct entry_checker *c, uint32_t field, uint64_t bits, unsigned is,
+                            const char *rule, const char *why)
 {
     char name[72];
     if (!bits)
         return;
     int bit = __builtin_ctzll(bits);
-    bit_name(field, bit, name, sizeof(name));
+    entry_bit_name(field, bit, name, sizeof(name));
     entry_fail(c, field, bit, rule, "bit %d%s is %u but must be %u%s%s", bit, name, is, !is,
                why ? ", " : "", why ? why : "");
 }
@@ -53,13 +54,13 @@ static void fail_bits(struct entry_checker *c, uint32_t field, uint64_t bits, un
 void entry_must_be_0(struct entry_checker *c, uint32_t field, uint64_t mask, const char *rule,
                      const char *why)
 {
-    fail_bits(c, field, entry_get(c, field) & mask, 1, rule, why);
+    entry_fail_bits(c, field, entry_get(c, field) & mask, 1, rule, why);
 }
 
 void entry_must_be_1(struct entry_checker *c, uint32_t field, uint64_t mask, const char *rule,
                      const char *why)
 {
-    fail_bits(c, field, ~entry_get(c, field) & mask, 0, rule, why);
+    entry_fail_bits(c, field, ~entry_get(c, field) & mask, 0, rule, why);
 }
 
 static bool is_equal_from(const struct entry_checker *c, uint32_t field, unsigned bit)
@@ -96,14 +97,15 @@ void entry_physical(struct entry_checker *c, uint32_t field, uint64_t low, const
     entry_must_be_0(c, field, beyond, rule, "beyond the physical-address width");
 }
 
-/* Each byte of the PAT is one of UC, WC, WT, WP, WB and UC-. */
+/* Each byte of the PAT must be one of UC, WC, WT, WP, WB and UC-. */
 void entry_check_pat(struct entry_checker *c, uint32_t field, const char *rule)
 {
     uint64_t pat = entry_get(c, field);
     for (unsigned i = 0; i < 8; i++) {
         unsigned type = (unsigned)(pat >> (8 * i) & 0xff);
         if (type > 7 || type == 2 || type == 3)
-            entry_fail(c, field, (int)(8 * i), rule, "PAT entry %u is %u, no memory type", i, type);
+            entry_fail(c, field, (int)(8 * i), rule,
+                       "PAT entry %u is %u, which is not a memory type", i, type);
     }
 }
 

@@ -1,4 +1,5 @@
-/* The sentences for VMX failures. Pure; see vmx/errors.h. */
+/* SPDX-License-Identifier: MIT */
+/* The messages for VMX failures; see the header. Pure. */
 #include "vmx/errors.h"
 
 #include "lib/log.h"
@@ -6,9 +7,9 @@
 const char *exit_reason_name(uint32_t reason)
 {
     switch (reason & EXIT_REASON_BASIC) {
-#define X(name, number, words) \
-    case number:               \
-        return words;
+#define X(name, number, text) \
+    case number:              \
+        return text;
         EXIT_REASONS(X)
 #undef X
     default:
@@ -24,7 +25,7 @@ static const struct {
     [1] = {"VMCALL executed in VMX root operation", "VMCALL is for guests"},
     [2] = {"VMCLEAR with invalid physical address",
            "align the VMCS to 4 KiB, inside the physical-address width"},
-    [3] = {"VMCLEAR with VMXON pointer", "the VMXON region is no VMCS: use a page of its own"},
+    [3] = {"VMCLEAR with VMXON pointer", "the VMXON region is not a VMCS: use another page"},
     [4] = {"VMLAUNCH with non-clear VMCS", "it was launched already: VMRESUME it, or VMCLEAR"},
     [5] = {"VMRESUME with non-launched VMCS", "the first entry after VMCLEAR is VMLAUNCH"},
     [6] = {"VMRESUME after VMXOFF", "VMCLEAR each VMCS after VMXON"},
@@ -34,14 +35,14 @@ static const struct {
            "run the entry checks: they name the field (SDM 27.2.2 to 27.2.4)"},
     [9] = {"VMPTRLD with invalid physical address",
            "align the VMCS to 4 KiB, inside the physical-address width"},
-    [10] = {"VMPTRLD with VMXON pointer", "the VMXON region is no VMCS: use a page of its own"},
+    [10] = {"VMPTRLD with VMXON pointer", "the VMXON region is not a VMCS: use another page"},
     [11] = {"VMPTRLD with incorrect VMCS revision identifier",
-            "store bits 30:0 of IA32_VMX_BASIC in the VMCS's first word before VMPTRLD"},
+            "store bits 30:0 of IA32_VMX_BASIC in the VMCS's first four bytes before VMPTRLD"},
     [12] = {"VMREAD or VMWRITE of an unsupported VMCS component",
             "the field exists only with its control: see vmx_field_exists()"},
     [13] = {"VMWRITE to a read-only VMCS component",
-            "exit information is written by the CPU alone, unless IA32_VMX_MISC bit 29 is 1"},
-    [15] = {"VMXON executed in VMX root operation", "VMXON is for once per CPU"},
+            "only the CPU writes exit information, unless IA32_VMX_MISC bit 29 is 1"},
+    [15] = {"VMXON executed in VMX root operation", "VMXON is executed once on each CPU"},
     [16] = {"VM entry with invalid executive-VMCS pointer", "leave the SMM fields alone"},
     [17] = {"VM entry with non-launched executive VMCS", "leave the SMM fields alone"},
     [18] = {"VM entry with executive-VMCS pointer not VMXON pointer", "leave the SMM fields alone"},
@@ -54,7 +55,7 @@ static const struct {
     [25] = {"VM entry with invalid VM-execution control fields in executive VMCS",
             "leave the SMM fields alone"},
     [26] = {"VM entry with events blocked by MOV SS",
-            "no MOV SS or POP SS may stand right before VMLAUNCH or VMRESUME"},
+            "VMLAUNCH and VMRESUME must not directly follow MOV SS or POP SS"},
     [28] = {"invalid operand to INVEPT or INVVPID",
             "the type must be one that IA32_VMX_EPT_VPID_CAP offers, reserved bits 0, VPID not 0"},
     /* clang-format on */
@@ -81,7 +82,8 @@ void vm_instruction_error_log(const char *instruction, uint32_t error)
               vm_instruction_error_hint(error));
 }
 
-/* The exit qualification of reason 33 (SDM 3, 27.8): which check failed, for a few of them. */
+/* The meaning of the exit qualification of exit reason 33 (SDM 3, 27.8): the check that failed, for
+ * a few of the checks. */
 static const char *guest_state_hint(uint64_t qualification)
 {
     switch (qualification) {
@@ -92,7 +94,8 @@ static const char *guest_state_hint(uint64_t qualification)
     case 3:
         return "an NMI was injected while events were blocked by STI (SDM 27.3.1.5)";
     case 4:
-        return "the VMCS link pointer names no VMCS of the right revision (SDM 27.3.1.5)";
+        return "the VMCS link pointer does not point to a VMCS of this CPU's revision (SDM "
+               "27.3.1.5)";
     default:
         return "the exit qualification is not one that the SDM defines";
     }

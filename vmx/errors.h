@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * VMX's numbers in words: why a VMX instruction failed, why the guest was left, why an entry was
+ * The texts for VMX's numbers: why a VMX instruction failed, why the guest exited, why an entry was
  * refused, and what to do about it (SDM 3, 31.4, 27.8 and appendix C).
  *
  * Pure. Called wherever a failure or a counter is printed.
@@ -12,7 +13,7 @@
 
 /* The exit-reason field (SDM 3, 25.9.1). */
 #define EXIT_REASON_BASIC        BITS(15, 0)
-#define EXIT_REASON_SHADOW_STACK BIT(25) /* the exit left a supervisor shadow stack busy */
+#define EXIT_REASON_SHADOW_STACK BIT(25) /* the exit left a supervisor shadow stack marked busy */
 #define EXIT_REASON_BUS_LOCK     BIT(26)
 #define EXIT_REASON_ENCLAVE      BIT(27)
 #define EXIT_REASON_PENDING_MTF  BIT(28)
@@ -104,24 +105,24 @@
 /* clang-format on */
 
 enum exit_reason {
-#define X(name, number, words) REASON_##name = (number),
+#define X(name, number, text) REASON_##name = (number),
     EXIT_REASONS(X)
 #undef X
 };
 
-/* One more than the largest reason: the size of an array of counters. */
+/* The largest reason + 1: the size of an array of counters. */
 #define REASON_COUNT (REASON_WRMSRNS_IMMEDIATE + 1)
 
-/* The exit reason in words, by its basic number; "unknown exit reason" for the gaps. */
+/* The name of the basic exit reason; "unknown exit reason" for the gaps. */
 const char *exit_reason_name(uint32_t reason);
 
-/* The VM-instruction error in words, and what to look at; both defined for every number. */
+/* The name of a VM-instruction error, and a hint; both are defined for every number. */
 const char *vm_instruction_error_name(uint32_t error);
 const char *vm_instruction_error_hint(uint32_t error);
 
-/* Logs (log_error) why a VMX instruction failed: `instruction` is its name. */
+/* Logs with log_error() why the VMX instruction with the name `instruction` failed. */
 void vm_instruction_error_log(const char *instruction, uint32_t error);
 
-/* What a failed entry means and where to look; `reason` is the exit reason with bit 31 set (33, 34
+/* Logs why a VM entry failed and where to look. `reason` is the exit reason with bit 31 set (33, 34
  * or 41), `qualification` the exit qualification. */
 void entry_failure_log(uint32_t reason, uint64_t qualification);

@@ -1,4 +1,5 @@
-/* Decides which event the next VM entry delivers. Pure; see vmx/event.h. */
+/* SPDX-License-Identifier: MIT */
+/* Decides which event the next VM entry delivers; see the header. Pure. */
 #include "arch/x86/reg_bits.h"
 #include "vmx/event.h"
 
@@ -23,19 +24,19 @@ const char *event_type_name(unsigned type)
     return names[type & 7];
 }
 
-static bool in_set(uint64_t set, uint8_t vector)
+static bool vector_in_set(uint64_t set, uint8_t vector)
 {
     return vector < 32 && set & BIT(vector);
 }
 
 bool event_vector_has_error(uint8_t vector)
 {
-    return in_set(VECTOR_SET_ERROR_CODE, vector);
+    return vector_in_set(VECTOR_SET_ERROR_CODE, vector);
 }
 
 bool event_is_fault(uint8_t vector)
 {
-    return !in_set(VECTOR_SET_NO_FAULT, vector);
+    return !vector_in_set(VECTOR_SET_NO_FAULT, vector);
 }
 
 struct event event_exception(uint8_t vector, uint32_t error_code)
@@ -58,8 +59,9 @@ uint32_t event_encode(const struct event *event)
                       (event->has_error ? EVENT_INFO_ERROR_CODE : 0));
 }
 
-/* Raised by an instruction, behind which the handler returns. */
-static bool is_software(uint8_t type)
+/* Returns true for an event that an instruction raised and whose handler returns to the next
+ * instruction. */
+static bool event_is_software(uint8_t type)
 {
     return type == EVENT_SOFTWARE_INTERRUPT || type == EVENT_PRIVILEGED_EXCEPTION ||
            type == EVENT_SOFTWARE_EXCEPTION;
@@ -78,11 +80,12 @@ struct event event_decode(uint32_t info, uint32_t error_code, uint32_t length)
         .type = type,
         .has_error = has_error,
         .error_code = has_error ? error_code : 0,
-        .length = is_software(type) ? length : 0,
+        .length = event_is_software(type) ? length : 0,
     };
 }
 
-/* #CP is younger than the rule: a CPU whose exceptions may not have any error code has no CET. */
+/* #CP counts as a vector without an error code: it was introduced after the rule, and a CPU that
+ * lacks the any-error-code capability has no CET. */
 void event_fit(struct event *event, const struct event_state *state)
 {
     bool pushes = event_vector_has_error(event->vector) && event->vector != VECTOR_CP;
@@ -101,7 +104,8 @@ bool event_interrupt_allowed(const struct event_state *state)
            (state->activity == ACTIVITY_ACTIVE || state->activity == ACTIVITY_HLT);
 }
 
-/* Some CPUs refuse an NMI in the shadow of STI, so it waits one instruction on all of them. */
+/* Some CPUs refuse the injection of an NMI with blocking by STI, so the NMI waits for one
+ * instruction on all CPUs. */
 bool event_nmi_allowed(const struct event_state *state)
 {
     return !(state->interruptibility & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS | BLOCKING_BY_NMI)) &&
@@ -110,22 +114,22 @@ bool event_nmi_allowed(const struct event_state *state)
 
 enum event_outcome event_combine(const struct event *first, uint8_t second)
 {
-    bool contributory = in_set(VECTOR_SET_CONTRIBUTORY, second);
-    bool page_fault = in_set(VECTOR_SET_PAGE_FAULT, second);
+    bool contributory = vector_in_set(VECTOR_SET_CONTRIBUTORY, second);
+    bool page_fault = vector_in_set(VECTOR_SET_PAGE_FAULT, second);
 
-    if (first->type != EVENT_EXCEPTION) /* interrupts, NMI and INT n are benign */
+    if (first->type != EVENT_EXCEPTION) /* interrupts, NMIs and INT n are benign */
         return EVENT_SECOND;
     if (first->vector == VECTOR_DF)
         return contributory || page_fault ? EVENT_SHUTDOWN : EVENT_SECOND;
-    if (in_set(VECTOR_SET_PAGE_FAULT, first->vector))
+    if (vector_in_set(VECTOR_SET_PAGE_FAULT, first->vector))
         return contributory || page_fault ? EVENT_DOUBLE_FAULT : EVENT_SECOND;
-    if (in_set(VECTOR_SET_CONTRIBUTORY, first->vector))
+    if (vector_in_set(VECTOR_SET_CONTRIBUTORY, first->vector))
         return contributory ? EVENT_DOUBLE_FAULT : EVENT_SECOND;
     return EVENT_SECOND;
 }
 
-/* The event that has to come first, whether or not the guest can be interrupted. */
-static struct event unconditional(const struct event_pending *pending, bool *shutdown)
+/* The event that the entry delivers regardless of whether the guest can be interrupted. */
+static struct event event_unconditional(const struct event_pending *pending, bool *shutdown)
 {
     if (!pending->exception.valid)
         return pending->requeue;
@@ -150,7 +154,7 @@ struct event_plan event_plan(const struct event_pending *pending, const struct e
     unsigned nmis = pending->nmis;
     bool interrupt = pending->interrupt;
 
-    plan.inject = unconditional(pending, &plan.shutdown);
+    plan.inject = event_unconditional(pending, &plan.shutdown);
     if (plan.inject.valid && plan.inject.type == EVENT_NMI)
         now.interruptibility &= ~(uint32_t)BLOCKING_BY_NMI;
     if (pending->iret_again && !plan.inject.valid)

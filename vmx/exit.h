@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The exit record: why the guest stopped, and what the VMCS says about it.
+ * The exit record: why the guest exited, and the exit information in the VMCS.
  *
- * Each exit reason defines only some of the exit-information fields (SDM 3, 28.2); what the others
- * hold differs between CPUs and emulators (decision D7). So each field is read through a function
- * that knows for which reasons it is defined, and asking for it after any other is a BUG.
+ * Each exit reason defines only some of the exit-information fields (SDM 3, 28.2); the contents of
+ * the others differ between CPUs and emulators (decision D7). Each field is therefore read by a
+ * function that knows for which reasons it is defined; reading it after any other exit is a BUG.
  */
 #pragma once
 
@@ -13,9 +14,11 @@
 #include "vmx/vmcs.h"
 
 struct vmx_exit {
-    uint32_t reason;        /* basic exit reason, enum exit_reason */
-    uint32_t idt_vectoring; /* the event whose delivery was cut short; bit 31: valid. Not read for
-                               exits that are an instruction's own: these cut nothing short. */
+    uint32_t reason; /* basic exit reason, enum exit_reason */
+
+    /* The event whose delivery was interrupted, valid if bit 31 is 1. Not read for exits that an
+     * instruction itself caused, which interrupt no delivery. */
+    uint32_t idt_vectoring;
 };
 
 #define DEFINES_QUALIFICATION BIT(0)
@@ -23,11 +26,12 @@ struct vmx_exit {
 #define DEFINES_GPA           BIT(2)
 #define DEFINES_INTERRUPTION  BIT(3)
 #define DEFINES_INFO          BIT(4)
-#define OF_INSTRUCTION        BIT(5) /* never during the delivery of an event (SDM 3, 28.2.4) */
-#define DEFINES_IRET          BIT(6) /* bit 12 of the qualification: NMI unblocking due to IRET */
+#define OF_INSTRUCTION        BIT(5) /* by an instruction, never in a delivery (SDM 3, 28.2.4) */
+#define DEFINES_IRET          BIT(6) /* qualification bit 12: NMI unblocking due to IRET */
 #define COMPLETES             (OF_INSTRUCTION | DEFINES_LENGTH)
 
-/* In the header, so that a check with a constant reason costs nothing. */
+/* The fields that each reason defines. In the header, so that a check with a constant reason costs
+ * nothing. */
 static const uint8_t vmx_exit_defines[REASON_COUNT] = {
     [REASON_EXCEPTION_OR_NMI] = DEFINES_QUALIFICATION | DEFINES_INTERRUPTION | DEFINES_LENGTH,
     [REASON_EXTERNAL_INTERRUPT] = DEFINES_INTERRUPTION,
@@ -65,7 +69,7 @@ static inline uint64_t vmx_exit_qualification(const struct vmx_exit *e)
     return vmx_exit_field(e->reason, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
 }
 
-/* Of the instruction that exited, in bytes. */
+/* The length in bytes of the instruction that caused the exit. */
 static inline uint64_t vmx_exit_length(const struct vmx_exit *e)
 {
     return vmx_exit_field(e->reason, DEFINES_LENGTH, VMCS_EXIT_INSTRUCTION_LENGTH);

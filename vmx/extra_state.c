@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Saves and restores the guest state that is not in the VMCS; see the header. */
 #include "vmx/extra_state.h"
 
 #include "arch/x86/cpu.h"
@@ -14,7 +16,7 @@
 #define CPUIDD_XSAVES BIT(3)  /* EAX of subleaf 1 */
 #define FCW_RESET     0x37f
 #define MXCSR_RESET   0x1f80
-#define AREA_ORDER    2 /* 16 KiB holds every XSAVE area up to AMX' */
+#define AREA_ORDER    2 /* 16 KiB are enough for every XSAVE area, including AMX's */
 
 const uint32_t extra_msrs[EXTRA_MSRS] = {MSR_STAR,  MSR_LSTAR,          MSR_CSTAR,
                                          MSR_FMASK, MSR_KERNEL_GS_BASE, MSR_TSC_AUX};
@@ -65,7 +67,7 @@ void extra_state_enable(void)
                 xcr0_supported);
             xcr0_supported = XCR0_X87 | XCR0_SSE;
         }
-        /* The guest's components must fit the area; refuse those that do not. */
+        /* If the components do not fit into the area, guests get only those that do. */
         if (cpuid(0xd, 0).ebx > PAGE_SIZE << AREA_ORDER)
             xcr0_supported &= XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512;
     }
@@ -97,8 +99,8 @@ void extra_state_destroy(struct extra_state *state)
         page_free(state->fpu, AREA_ORDER);
 }
 
-/* The order of the list: debug and address registers, MSRs, then the FPU under a full XCR0, then
- * the guest's own XCR0, XSS and PKRU. Saving goes the same way. */
+/* Loads debug and address registers, then MSRs, then the FPU state while XCR0 has all components
+ * enabled, then the guest's XCR0, XSS and PKRU. extra_state_save() uses the same order. */
 const char *extra_state_load(struct extra_state *state)
 {
     const char *area = phys_to_virt(state->fpu);
@@ -144,7 +146,7 @@ void extra_state_save(struct extra_state *state)
     if (has_xsave) {
         state->xcr0 = xgetbv();
         if (!xsetbv_safe(xcr0_supported))
-            return; /* nor was it loaded */
+            return; /* XCR0 was not loaded either */
         __asm__ volatile("xsave64 (%0)" : : "r"(area), "a"(~0u), "d"(~0u) : "memory");
     } else {
         __asm__ volatile("fxsave64 (%0)" : : "r"(area) : "memory");

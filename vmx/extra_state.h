@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * State that belongs to the guest and that neither the VMCS nor an exit saves (decision D9). The
- * hypervisor is compiled not to touch it, so it stays loaded from exit to entry and is
- * switched only when a CPU changes from one vCPU to another.
+ * Guest state that neither the VMCS nor an exit saves (decision D9). The hypervisor is compiled not
+ * to use it, so it stays loaded between exit and entry and is switched only when a CPU changes from
+ * one vCPU to another.
  */
 #pragma once
 
@@ -16,29 +17,31 @@ struct extra_state {
     uint64_t msrs[EXTRA_MSRS];
     uint64_t xcr0, xss;
     uint32_t pkru;
-    hpa_t fpu; /* XSAVE or FXSAVE area */
+    hpa_t fpu; /* the XSAVE or FXSAVE area */
 };
 
-/* The MSRs of the list; a guest uses them without an exit. */
+/* The MSRs that are switched; a guest accesses them without an exit. */
 extern const uint32_t extra_msrs[EXTRA_MSRS];
 
-/* True if this CPU has the MSR extra_msrs[index]. */
+/* Returns true if this CPU has the MSR extra_msrs[index]. */
 bool extra_msr_exists(unsigned index);
 
-/* Once at boot: lets CR4 enable what the list switches (OSFXSR, OSXSAVE, PKE). */
+/* Enables in CR0, CR4 and XCR0 what is needed to switch this state (OSFXSR, OSXSAVE, PKE). Called
+ * once on each CPU. */
 void extra_state_enable(void);
 
-/* The state after a reset. Returns 0, or -ENOMEM after a sentence. */
+/* Sets the state after a reset. Returns 0, or -ENOMEM after a message. */
 int extra_state_init(struct extra_state *state) MUST_CHECK;
 void extra_state_destroy(struct extra_state *state);
 
-/* Returns NULL, or the name of what this CPU refused to take: then the vCPU can't run here. */
+/* Loads the state. Returns NULL, or the name of the part that this CPU refused, in which case the
+ * vCPU can't run on it. */
 const char *extra_state_load(struct extra_state *state) MUST_CHECK;
 void extra_state_save(struct extra_state *state);
 
-/* The components of XCR0 that the list switches; 0 without XSAVE. */
+/* The components of XCR0 that are switched; 0 without XSAVE. */
 uint64_t extra_xcr0_supported(void);
 
-/* After extra_state_enable(), before any guest: whether XSAVEC, if there is one, stores what it is
- * asked for. */
+/* Checks that XSAVEC, if the CPU has it, stores the requested components. Called after
+ * extra_state_enable() and before any guest runs. */
 bool extra_compaction_works(void);

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The accessor to vector registers, which hold the guest's values all the time (decision D9). The
- * compiler uses none of them, so what is not named here stays.
+ * Access to the vector registers, which always hold the guest's values (decision D9). The compiler
+ * uses none of them, so no register changes except the one that is accessed.
  */
 #include "vmx/extra_state.h"
 
@@ -57,7 +58,7 @@ void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear
 }
 
 #define CPUIDD_XSAVEC BIT(1)
-#define YMM_HIGH      576u /* of register 0, behind the header */
+#define YMM_HIGH      576u /* offset of the high half of YMM0, after the XSAVE header */
 
 bool extra_compaction_works(void)
 {

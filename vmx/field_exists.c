@@ -1,20 +1,21 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Which fields of the VMCS exist on this CPU: many come with the control that makes use of them
- * (SDM 3, appendix B, the notes). VMREAD and VMWRITE of any other field fail.
+ * Which fields of the VMCS exist on this CPU: many exist only if the CPU supports the control that
+ * uses them (SDM 3, appendix B, the notes). VMREAD and VMWRITE of a field that does not exist fail.
  */
 #include "vmx/controls.h"
 #include "vmx/fields.h"
 
-#define RANGE(first, last, word, bit)                           \
-    {                                                           \
-        VMCS_##first, VMCS_##last, CONTROL_##word, word##_##bit \
+#define RANGE(first, last, set, bit)                          \
+    {                                                         \
+        VMCS_##first, VMCS_##last, CONTROL_##set, set##_##bit \
     }
-#define ONE(field, word, bit) RANGE(field, field, word, bit)
+#define ONE(field, set, bit) RANGE(field, field, set, bit)
 
-/* The fields that these ranges miss exist on every CPU. */
+/* The fields that depend on a control; all others exist on every CPU. */
 static const struct {
     uint16_t first, last;
-    enum control_word word;
+    enum control_set set;
     uint64_t mask;
 } conditional_fields[] = {
     /* clang-format off */
@@ -79,9 +80,9 @@ static const struct {
 bool vmx_field_exists(const struct vmx_msrs *msrs, uint32_t field)
 {
     if (field == VMCS_SHARED_EPT_POINTER)
-        return false; /* for TDX modules only, so no capability MSR speaks of it */
+        return false; /* only for TDX modules; no capability MSR reports it */
     for (unsigned i = 0; i < ARRAY_SIZE(conditional_fields); i++)
         if (field >= conditional_fields[i].first && field <= conditional_fields[i].last)
-            return vmx_may_be_1(msrs, conditional_fields[i].word) & conditional_fields[i].mask;
+            return vmx_may_be_1(msrs, conditional_fields[i].set) & conditional_fields[i].mask;
     return true;
 }

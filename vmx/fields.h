@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Every field of the VMCS: its name, its encoding and the words for it (SDM 3, appendix B).
+ * Every field of the VMCS: its name, its encoding and its text for messages (SDM 3, appendix B).
  *
- * The encoding itself says the width (bits 14:13) and the section (bits 11:10), so the table does
- * not repeat them. Whether a field exists on this CPU follows from the controls: see
- * vmx_field_exists() in vmx/controls.h. Section numbers in vmx/ are those of the SDM edition in
- * which chapter 25 describes the VMCS and chapter 27 VM entries.
+ * The encoding contains the width (bits 14:13) and the section (bits 11:10), so the table does not
+ * repeat them. Whether a field exists on this CPU depends on the controls: see vmx_field_exists()
+ * in vmx/controls.h. Section numbers in vmx/ are those of the SDM edition in which chapter 25
+ * describes the VMCS and chapter 27 VM entries.
  *
  * Pure. Used by everything in vmx/ and by nothing above it.
  */
@@ -231,7 +232,7 @@
 /* clang-format on */
 
 enum vmcs_encoding {
-#define X(name, encoding, words) VMCS_##name = (encoding),
+#define X(name, encoding, text) VMCS_##name = (encoding),
     VMCS_FIELDS(X)
 #undef X
 };
@@ -262,16 +263,17 @@ static inline enum vmcs_section vmcs_field_section(uint32_t encoding)
     return (enum vmcs_section)(encoding >> 10 & 3);
 }
 
-/* Bits in the field: 16, 32 or 64. */
+/* The width of the field in bits: 16, 32 or 64. */
 static inline unsigned vmcs_field_bits(uint32_t encoding)
 {
     enum vmcs_width width = vmcs_field_width(encoding);
     return width == VMCS_WIDTH_16 ? 16 : width == VMCS_WIDTH_32 ? 32 : 64;
 }
 
-/* All encodings of the table, in its order. */
+/* All encodings, in the order of the table. */
 extern const uint16_t vmcs_fields[];
 extern const unsigned vmcs_field_count;
 
-/* The field in words, "guest RIP"; "unknown VMCS field" for an encoding that the table lacks. */
+/* The text of a field ("guest RIP"); "unknown VMCS field" for an encoding that is not in the
+ * table. */
 const char *vmcs_field_name(uint32_t encoding);

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Sets a vCPU's registers to their values after INIT; see the header. Pure. */
 #include "vmx/init_state.h"
 
 #include "arch/x86/reg_bits.h"
@@ -8,8 +10,8 @@
 #define AR_DATA16 (0x3u | SEG_AR_S | SEG_AR_P)
 #define AR_LDT    (0x2u | SEG_AR_P)
 
-/* All that is not zero and does not depend on the IPI. The fields of the six segment registers
- * follow each other in the order of enum segment. */
+/* The fields that do not depend on the start-up IPI, except those of the six segment registers,
+ * whose encodings are consecutive in the order of enum segment. */
 static const struct {
     uint32_t field;
     uint32_t value;

@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The registers after an INIT (SDM 3, table 10-1), where a start-up IPI lets the CPU begin. What
- * the table leaves unchanged is not named here: CR0.CD and CR0.NW, the x87, SSE and AVX state, XCR0
- * and IA32_XSS, the TSC, the caches, and all MSRs but IA32_EFER and the bases of FS and GS. Pure.
+ * The registers after INIT (SDM 3, table 10-1), with which a start-up IPI lets a CPU begin. State
+ * that the table leaves unchanged is not touched here: CR0.CD and CR0.NW, the x87, SSE and AVX
+ * state, XCR0 and IA32_XSS, the TSC, the caches, and all MSRs except IA32_EFER and the bases of FS
+ * and GS. Pure.
  */
 #pragma once
 
@@ -11,12 +13,13 @@
 #define DR6_RESET 0xffff0ff0u
 #define DR7_RESET 0x400u
 #define LIMIT_64K 0xffffu
-#define AR_TSS32  (0xbu | SEG_AR_P) /* busy, as VMX wants it */
+#define AR_TSS32  (0xbu | SEG_AR_P) /* busy, as VM entry requires */
 
-/* Writes a field of the loaded VMCS. */
+/* Writes a field of the current VMCS. */
 typedef void (*vmcs_writer)(uint32_t field, uint64_t value);
 
-/* `signature` is CPUID.1:EAX, which EDX holds afterwards. `vector` is the start-up IPI's: real-mode
- * code begins at its page. Registers that `cpu` knows are to be read again. */
+/* `signature` is CPUID.1:EAX, the value of EDX after INIT. `vector` is the start-up IPI's:
+ * real-mode code begins in the page with that number. All registers that were cached in `cpu` are
+ * discarded. */
 void init_state(struct cpu_regs *cpu, struct extra_state *extra, uint32_t signature, uint8_t vector,
                 vmcs_writer write);

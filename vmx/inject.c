@@ -1,15 +1,17 @@
-/* Events between two entries: what was cut short, what waits, and the windows for the rest (D15).
- */
+/* SPDX-License-Identifier: MIT */
+/* Events between two entries: the interrupted delivery, the pending events, and window exiting for
+ * those that have to wait (decision D15). */
 #include "arch/x86/cpu.h"
 #include "lib/assert.h"
 #include "vmx/errors.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-#define PENDING_DEBUG_BREAKPOINT BIT(12) /* one that is enabled */
+#define PENDING_DEBUG_BREAKPOINT BIT(12) /* an enabled breakpoint was met */
 #define PENDING_DEBUG_BS         BIT(14)
 
-/* Bit 12 of a qualification says nothing about an exit in the middle of a delivery. */
+/* Bit 12 of the qualification is undefined if the exit interrupted a delivery, so it is used only
+ * otherwise. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu)
 {
     uint32_t info = vcpu->exit.idt_vectoring;
@@ -21,9 +23,10 @@ void vmx_requeue_event(struct vmx_vcpu *vcpu)
     attention_request(&vcpu->attention, ATTENTION_EVENT);
 }
 
-/* Takes what the entry delivers off the list. An interrupted delivery and an exception come first
- * and leave the others waiting; where they met, one event stands for both. */
-static void consume(struct vmx_vcpu *vcpu, const struct event *delivered)
+/* Removes the event that the entry delivers from the pending ones. An interrupted delivery or an
+ * exception comes first and leaves the others pending; if there were both, the delivered event
+ * stands for both. */
+static void event_consume(struct vmx_vcpu *vcpu, const struct event *delivered)
 {
     struct event_pending *p = &vcpu->pending;
     if (p->requeue.valid || p->exception.valid)
@@ -34,9 +37,9 @@ static void consume(struct vmx_vcpu *vcpu, const struct event *delivered)
         vmx_interrupt_taken(vcpu);
 }
 
-/* Does the next entry deliver a debug trap, of a single step or a breakpoint? An entry that injects
+/* Does the next entry deliver a debug trap for a single step or a breakpoint? An entry that injects
  * an event would lose it (SDM 3, 27.7.3). */
-static bool trap_pending(void)
+static bool debug_trap_pending(void)
 {
     return vmread(VMCS_GUEST_PENDING_DEBUG) & (PENDING_DEBUG_BREAKPOINT | PENDING_DEBUG_BS);
 }
@@ -49,7 +52,7 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
         .interruptibility = (uint32_t)vmread(VMCS_GUEST_INTERRUPTIBILITY),
         .activity = (uint32_t)vmread(VMCS_GUEST_ACTIVITY_STATE),
         .protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE,
-        .trap = trap_pending(),
+        .trap = debug_trap_pending(),
         .any_error_code = vmx.msrs.basic & BASIC_ANY_ERROR_CODE,
     };
     struct event_plan plan = event_plan(p, &state);
@@ -63,7 +66,7 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
         if (plan.inject.has_error)
             vmwrite(VMCS_ENTRY_ERROR_CODE, plan.inject.error_code);
         vmwrite(VMCS_ENTRY_INSTRUCTION_LENGTH, plan.inject.length);
-        consume(vcpu, &plan.inject);
+        event_consume(vcpu, &plan.inject);
     }
     bool windows = plan.nmi_window || p->interrupt;
     if (windows || vcpu->windows) {
@@ -82,7 +85,8 @@ void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code)
         cpu_set_reg(&vcpu->regs, REG_RFLAGS, cpu_reg(&vcpu->regs, REG_RFLAGS) | RFLAGS_RF);
 }
 
-/* The pending-debug field makes the entry deliver it in the right place among other events. */
+/* The pending debug exceptions make the entry deliver the trap in the right order relative to other
+ * events. */
 void vmx_raise_trap(uint64_t pending)
 {
     vmwrite(VMCS_GUEST_PENDING_DEBUG, vmread(VMCS_GUEST_PENDING_DEBUG) | pending);
@@ -102,6 +106,6 @@ bool vmx_nmis_blocked(const struct vmx_vcpu *vcpu)
 bool vmx_wakes(const struct vmx_vcpu *vcpu)
 {
     const struct event_pending *p = &vcpu->pending;
-    return p->nmis || p->exception.valid || trap_pending() ||
+    return p->nmis || p->exception.valid || debug_trap_pending() ||
            (p->interrupt && vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
 }

@@ -1,4 +1,6 @@
-/* VMX on this CPU: is it there, is it usable, what does it offer; then VMXON. */
+/* SPDX-License-Identifier: MIT */
+/* VMX on this CPU: checks that it exists and is usable, reads its capabilities, and executes
+ * VMXON. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
@@ -11,11 +13,11 @@
 
 #define CPUID_VMX BIT(5)
 struct vmx_machine vmx;
-static struct vmx_identity boot_cpu; /* what the others must agree with */
+static struct vmx_identity boot_cpu; /* the other CPUs must agree with it */
 
-/* The capability MSRs stand in a row (SDM 3, appendix A); which of the later ones exist follows
- * from the earlier ones. A missing one stays 0. */
-static void read_msrs(struct vmx_msrs *msrs)
+/* Reads the capability MSRs, whose numbers are consecutive (SDM 3, appendix A). Whether a later one
+ * exists follows from the earlier ones; the value of a missing one stays 0. */
+static void identity_read_msrs(struct vmx_msrs *msrs)
 {
     uint64_t *const always[] = {
         &msrs->basic,      &msrs->pin,        &msrs->primary,    &msrs->exit,
@@ -39,26 +41,26 @@ static void read_msrs(struct vmx_msrs *msrs)
         rdmsr_safe(MSR_VMX_VMFUNC, &msrs->vmfunc);
 }
 
-static void identify(struct vmx_identity *identity)
+static void identity_read(struct vmx_identity *identity)
 {
     memset(identity, 0, sizeof(*identity));
-    read_msrs(&identity->msrs);
-    for (unsigned i = 0; i < CPUID_WORDS; i++) {
-        const struct cpuid_word *word = &cpuid_words[i];
+    identity_read_msrs(&identity->msrs);
+    for (unsigned i = 0; i < CPUID_REGISTERS; i++) {
+        const struct cpuid_register *want = &cpuid_registers[i];
         struct cpuid r = {0};
-        if (cpuid(word->leaf & BIT(31), 0).eax >= word->leaf)
-            r = cpuid(word->leaf, word->subleaf);
+        if (cpuid(want->leaf & BIT(31), 0).eax >= want->leaf)
+            r = cpuid(want->leaf, want->subleaf);
         const uint32_t registers[] = {r.eax, r.ebx, r.ecx, r.edx};
-        identity->cpuid[i] = registers[word->reg];
+        identity->cpuid[i] = registers[want->reg];
     }
 }
 
-/* The firmware decides in IA32_FEATURE_CONTROL, and may lock its decision. */
+/* Enables VMX in IA32_FEATURE_CONTROL, unless the firmware has locked that MSR. */
 static enum exit_code enable_in_feature_control(void)
 {
     uint64_t control;
     if (!rdmsr_safe(MSR_FEATURE_CONTROL, &control))
-        return EXIT_OK; /* some hypervisors under us offer VMX without it */
+        return EXIT_OK; /* some hypervisors below this one offer VMX without the MSR */
     if (!(control & FEATURE_CONTROL_LOCKED)) {
         log_info("IA32_FEATURE_CONTROL = %#lx on CPU %u: unlocked; enabling VMX and locking it",
                  control, this_cpu());
@@ -102,13 +104,13 @@ static enum exit_code enter_vmx_operation(void)
     return EXIT_OK;
 }
 
-/* Which refusal a missing control means to the user. */
+/* The exit code for a missing control. */
 static enum exit_code refuse_missing(const struct control *missing)
 {
     vmx_controls_log(&vmx.msrs);
-    if (missing->word == CONTROL_SECONDARY && missing->mask == SECONDARY_EPT)
+    if (missing->set == CONTROL_SECONDARY && missing->mask == SECONDARY_EPT)
         return EXIT_NO_EPT;
-    if (missing->word == CONTROL_PRIMARY && missing->mask == PRIMARY_SECONDARY_CONTROLS)
+    if (missing->set == CONTROL_PRIMARY && missing->mask == PRIMARY_SECONDARY_CONTROLS)
         return EXIT_NO_EPT;
     return EXIT_MISSING_CONTROL;
 }
@@ -141,7 +143,7 @@ enum exit_code vmx_init(void)
     enum exit_code code = enable_in_feature_control();
     if (code)
         return code;
-    identify(&boot_cpu);
+    identity_read(&boot_cpu);
     vmx.msrs = boot_cpu.msrs;
     if (vmx_negotiate(&vmx.msrs, &vmx.controls))
         return refuse_missing(vmx.controls.missing);
@@ -154,7 +156,7 @@ bool vmx_init_cpu(void)
     struct vmx_identity here;
     char text[128];
 
-    identify(&here);
+    identity_read(&here);
     if (!vmx_alike(&boot_cpu, &here, text, sizeof(text))) {
         log_error("CPU %u runs no guests: %s; guests need CPUs that are alike", this_cpu(), text);
         return false;

@@ -1,14 +1,15 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Exceptions that exit though they are the guest's own: #DB and #AC.
+ * Reflects the guest's own exceptions that exit, #DB and #AC, to the guest.
  *
- * They exit because each of them can come up in its own delivery without end: #DB if a data
- * breakpoint lies where the frame is pushed, #AC if the stack of a handler at CPL 3 is not aligned.
- * No instruction is completed in between, so no interrupt, NMI or timer ends that: the guest would
- * keep the CPU for ever (CVE-2015-8104, CVE-2015-5307). With the exit each round comes by here,
- * where the VM's budget is looked at and a kick is taken.
+ * They exit because each of them can recur during its own delivery without end: #DB if a data
+ * breakpoint covers the memory to which the frame is pushed, #AC if the stack of a handler at CPL 3
+ * is not aligned. No instruction completes in between, so no interrupt, NMI or timer would end the
+ * loop, and the guest would keep the CPU for ever (CVE-2015-8104, CVE-2015-5307). With the exits,
+ * each round passes through the hypervisor, which checks the VM's budget and takes kicks.
  *
- * The guest gets them back as it would have had them. Nobody else writes DR6, which stays loaded
- * (vmx/extra_state.h). Called by vm/dispatch.c.
+ * The guest gets each exception as it would without the exit. No other code writes DR6, which stays
+ * loaded with the guest's value (vmx/extra_state.h). Called by vm/dispatch.c.
  */
 #include "arch/x86/cpu.h"
 #include "vmx/debug.h"
@@ -49,11 +50,13 @@ bool vmx_reflect_exception(struct vmx_vcpu *vcpu)
     vmx_raise(vcpu, event.vector, event.error_code);
     if (event.vector == VECTOR_DB) {
         update_debug_registers(vmx_exit_qualification(e), event.type == EVENT_PRIVILEGED_EXCEPTION);
-        /* As it is: the handler of INT1 returns behind it, as its type and length say. */
+        /* Keep the event as reported: its type and length make the handler of INT1 return to the
+         * next instruction. */
         vcpu->pending.exception = event;
     }
-    /* Its delivery ends the shadow of STI and MOV SS. An entry with a shadow and RFLAGS.TF wants BS
-     * in the pending debug exceptions, which the exit has cleared (SDM 3, 27.3.1.5 and 28.3.4). */
+    /* The delivery of the exception ends blocking by STI and by MOV SS. An entry with such blocking
+     * and RFLAGS.TF requires BS in the pending debug exceptions, which the exit has cleared (SDM 3,
+     * 27.3.1.5 and 28.3.4). */
     vmx_end_interrupt_shadow();
     return true;
 }

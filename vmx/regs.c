@@ -1,10 +1,12 @@
-/* cpu_reg() over the VMCS: each register is read once between two entries. */
+/* SPDX-License-Identifier: MIT */
+/* The registers of arch/x86/regs.h on top of the VMCS: each is read at most once between exit and
+ * entry. */
 #include "arch/x86/cpu.h"
 #include "lib/assert.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 
-/* 0: not simply a field. */
+/* The field of each register; 0: the register is not simply a field. */
 static const uint16_t fields[REG_COUNT] = {
     [REG_RIP] = VMCS_GUEST_RIP,
     [REG_RSP] = VMCS_GUEST_RSP,
@@ -42,14 +44,15 @@ static const uint16_t fields[REG_COUNT] = {
     [REG_SEG_SELECTOR + SEG_GS] = VMCS_GUEST_GS_SELECTOR,
 };
 
-/* The bits that we own come from the shadow, the others from the register (SDM 3, 25.6.6). */
+/* A bit that the guest/host mask assigns to the hypervisor is read from the shadow, any other from
+ * the register (SDM 3, 25.6.6). */
 static uint64_t read_shadowed(uint32_t field, uint32_t mask_field, uint32_t shadow_field)
 {
     uint64_t mask = vmread(mask_field);
     return (vmread(field) & ~mask) | (vmread(shadow_field) & mask);
 }
 
-/* PKRU is not in the VMCS; the guest's stays loaded (D9). */
+/* PKRU is not in the VMCS; the guest's value stays loaded (decision D9). */
 static uint64_t read_pkru(void)
 {
     uint32_t pkru, zero;
@@ -81,7 +84,8 @@ void cpu_reg_load_usual(struct cpu_regs *cpu)
                    vmread_always(VMCS_GUEST_CR3), vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS));
 }
 
-/* The entry loads both, and wants them to agree on EFER.LMA (SDM 3, 27.3.1.1). */
+/* VM entry requires that EFER.LMA equals the control "IA-32e mode guest" (SDM 3, 27.3.1.1), so both
+ * are written. */
 static void write_efer(uint64_t value)
 {
     uint64_t controls = vmread(VMCS_ENTRY_CONTROLS) & ~ENTRY_IA32E_GUEST;
@@ -93,7 +97,8 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
 {
     cpu->value[reg] = value;
     cpu->known |= BIT(reg);
-    _Static_assert(REG_RIP < REG_RFLAGS && REG_RSP < REG_RFLAGS, "those that are set often");
+    _Static_assert(REG_RIP < REG_RFLAGS && REG_RSP < REG_RFLAGS,
+                   "the registers that are set often come first");
     if (likely(reg <= REG_RFLAGS)) {
         vmwrite(fields[reg], value);
         return;
@@ -111,7 +116,7 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
     } else if (reg == REG_EFER) {
         write_efer(value);
     } else {
-        BUG_ON(!fields[reg]); /* PKRU is the guest's alone */
+        BUG_ON(!fields[reg]); /* only the guest sets PKRU */
         vmwrite(fields[reg], value);
     }
 }

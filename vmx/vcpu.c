@@ -1,4 +1,5 @@
-/* A vCPU's VMCS: how it starts, one entry and exit, and the record of the exit. */
+/* SPDX-License-Identifier: MIT */
+/* A vCPU's VMCS: its initialization, VM entry, and the failures of an entry. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/mitigate.h"
@@ -16,12 +17,12 @@
 bool vmx_enter(struct vmx_vcpu *vcpu); /* vmx/entry.S */
 extern const char vmx_exit_entry[], vmx_exit_entry_filled[], vmx_exit_entry_cleared[];
 
-/* RAX, HOST_RSP and LAUNCHED of vmx/entry.S */
+/* The offsets RAX, HOST_RSP and LAUNCHED in vmx/entry.S. */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 448, "vmx/entry.S");
 _Static_assert(offsetof(struct vmx_vcpu, launched) == 456, "vmx/entry.S");
 
-#define MSR_BITMAP_HALF   0x400 /* bytes for 0x0…0x1fff; then those for 0xc0000000… */
+#define MSR_BITMAP_HALF   0x400 /* bytes for MSRs 0 to 0x1fff; those for 0xc0000000 and up follow */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))
 #define CPUID7_RTM        BIT(11)
 #define MSR_HIGH_BASE     0xc0000000u
@@ -41,7 +42,7 @@ static void vmptrld(hpa_t vmcs)
     BUG_ON(failed);
 }
 
-/* What differs from CPU to CPU. HOST_RSP is vmx/entry.S's. */
+/* Writes the host state that differs between CPUs. vmx/entry.S writes HOST_RSP. */
 bool vmx_load(struct vmx_vcpu *vcpu)
 {
     const struct cpu *cpu = &cpus[this_cpu()];
@@ -62,20 +63,20 @@ void vmx_unload(struct vmx_vcpu *vcpu)
     vcpu->launched = false;
 }
 
-static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
+static void vmcs_write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 {
     const struct vmx_controls *c = &vmx.controls;
-    uint64_t secondary = c->word[CONTROL_SECONDARY];
+    uint64_t secondary = c->set[CONTROL_SECONDARY];
 
-    /* PML and #VE are switched on where they are wanted. */
+    /* vmx_pml_switch() and vmx_ve_enable() enable PML and #VE when they are needed. */
     secondary &= ~(SECONDARY_PML | SECONDARY_EPT_VIOLATION_VE);
     if (!vpid)
         secondary &= ~SECONDARY_VPID;
-    vmwrite(VMCS_PIN_CONTROLS, c->word[CONTROL_PIN]);
-    vmwrite(VMCS_PRIMARY_CONTROLS, c->word[CONTROL_PRIMARY]);
+    vmwrite(VMCS_PIN_CONTROLS, c->set[CONTROL_PIN]);
+    vmwrite(VMCS_PRIMARY_CONTROLS, c->set[CONTROL_PRIMARY]);
     vmwrite(VMCS_SECONDARY_CONTROLS, secondary);
-    vmwrite(VMCS_EXIT_CONTROLS, c->word[CONTROL_EXIT]);
-    vmwrite(VMCS_ENTRY_CONTROLS, c->word[CONTROL_ENTRY]);
+    vmwrite(VMCS_EXIT_CONTROLS, c->set[CONTROL_EXIT]);
+    vmwrite(VMCS_ENTRY_CONTROLS, c->set[CONTROL_ENTRY]);
     vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_REFLECTED);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MASK, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MATCH, 0);
@@ -93,7 +94,7 @@ static void write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
         vmwrite(VMCS_XSS_EXITING_BITMAP, 0);
 }
 
-static void write_host_state(void)
+static void vmcs_write_host_state(void)
 {
     vmwrite(VMCS_HOST_CR0, read_cr0());
     vmwrite(VMCS_HOST_CR3, read_cr3());
@@ -140,8 +141,8 @@ int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 
     vmx_unload(vcpu);
     (void)vmx_load(vcpu);
-    write_controls(vcpu, eptp, vpid);
-    write_host_state();
+    vmcs_write_controls(vcpu, eptp, vpid);
+    vmcs_write_host_state();
     return 0;
 }
 
@@ -167,7 +168,8 @@ void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
         page_free(vcpu->msr_bitmap, 0);
 }
 
-/* Clears the MSR's bit in the bitmap for reads, at offset 0, or for writes. */
+/* Clears the MSR's bit in one of the bitmaps: `bitmap` is the offset of the bitmap for reads, 0, or
+ * of the one for writes. */
 static void clear_msr_bit(struct vmx_vcpu *vcpu, uint32_t msr, unsigned bitmap)
 {
     uint8_t *bits = phys_to_virt(vcpu->msr_bitmap);
@@ -187,17 +189,17 @@ void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
     clear_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF);
 }
 
-static uint64_t read_field(void *context, uint32_t field)
+static uint64_t vmcs_read_field(void *context, uint32_t field)
 {
     (void)context;
     return vmread(field);
 }
 
-static struct entry_check_input check_input(void)
+static struct entry_check_input vcpu_check_input(void)
 {
     struct cpuid sizes = cpuid(0x80000008, 0), features = cpuid(7, 0);
     return (struct entry_check_input){
-        .read = read_field,
+        .read = vmcs_read_field,
         .msrs = &vmx.msrs,
         .maxphyaddr = vmx.maxphyaddr,
         .linear_bits = sizes.eax >> 8 & 0xff,
@@ -208,28 +210,29 @@ static struct entry_check_input check_input(void)
     };
 }
 
-static void log_finding(void *context, const struct entry_finding *finding)
+static void vcpu_log_finding(void *context, const struct entry_finding *finding)
 {
     (void)context;
     log_error("%s", finding->text);
 }
 
-/* Before the first entry: what we set up ourselves had better be right. */
+/* Checks the VMCS before the first entry, which the hypervisor itself has set up. */
 static bool first_entry_is_valid(void)
 {
-    struct entry_check_input input = check_input();
-    if (!entry_check(&input, log_finding, NULL))
+    struct entry_check_input input = vcpu_check_input();
+    if (!entry_check(&input, vcpu_log_finding, NULL))
         return true;
-    vmcs_dump(read_field, NULL, &vmx.msrs);
+    vmcs_dump(vmcs_read_field, NULL, &vmx.msrs);
     return false;
 }
 
-/* The checks have to find the reason; the dump is for the case that they do not. */
-static int explain_failure(void)
+/* Logs the reason for a failed entry. The checks should find it; the dump is for the case that they
+ * do not. */
+static int entry_explain_failure(void)
 {
-    struct entry_check_input input = check_input();
+    struct entry_check_input input = vcpu_check_input();
     entry_check_log(&input);
-    vmcs_dump(read_field, NULL, &vmx.msrs);
+    vmcs_dump(vmcs_read_field, NULL, &vmx.msrs);
     return -EINVAL;
 }
 
@@ -241,13 +244,13 @@ int vmx_run(struct vmx_vcpu *vcpu)
     if (unlikely(!vmx_enter(vcpu))) {
         vm_instruction_error_log(vcpu->launched ? "VMRESUME" : "VMLAUNCH",
                                  (uint32_t)vmread(VMCS_INSTRUCTION_ERROR));
-        return explain_failure();
+        return entry_explain_failure();
     }
     vcpu->launched = true;
     if (likely(!(vcpu->exit.reason & EXIT_REASON_ENTRY_FAILED)))
         return 0;
     entry_failure_log(vcpu->exit.reason, vmread(VMCS_EXIT_QUALIFICATION));
-    return explain_failure();
+    return entry_explain_failure();
 }
 
 bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu)

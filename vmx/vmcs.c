@@ -1,12 +1,13 @@
-/* What a VMREAD or VMWRITE that failed leads to. */
+/* SPDX-License-Identifier: MIT */
+/* Handles a failed VMREAD or VMWRITE. */
 #include "vmx/vmcs.h"
 
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "vmx/errors.h"
 
-/* 0 where no VMCS is current, which could tell it. */
-static uint64_t instruction_error(void)
+/* The VM-instruction error; 0 if no VMCS is current, which could hold it. */
+static uint64_t vm_instruction_error(void)
 {
     uint64_t error;
     bool failed;
@@ -19,8 +20,8 @@ static uint64_t instruction_error(void)
 void vmcs_access_failed(uint32_t field, uint64_t value, bool write)
 {
     log_error(
-        "%s of the VMCS field %s (%#x)%s failed: it does not exist here or no VMCS is current",
+        "%s of the VMCS field %s (%#x)%s failed: this CPU lacks the field, or no VMCS is current",
         write ? "VMWRITE" : "VMREAD", vmcs_field_name(field), field, write ? "" : " ");
-    log_info("  value %#lx, error %lu", value, instruction_error());
+    log_info("  value %#lx, error %lu", value, vm_instruction_error());
     BUG_ON(true);
 }

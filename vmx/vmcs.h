@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * VMREAD and VMWRITE on the current VMCS. A field that cannot be accessed is a BUG: which fields
- * exist is known from the controls before any of them is touched.
+ * VMREAD and VMWRITE on the current VMCS. A failed access is a BUG, because the controls tell which
+ * fields exist before any of them is accessed.
  */
 #pragma once
 
@@ -9,7 +10,7 @@
 #include <stdbool.h>
 #include "vmx/fields.h"
 
-/* Says which field VMREAD or VMWRITE refused and stops the machine. */
+/* Prints which field VMREAD or VMWRITE could not access and stops the machine. */
 NORETURN void vmcs_access_failed(uint32_t field, uint64_t value, bool write);
 
 static inline uint64_t vmread(uint32_t field)
@@ -25,8 +26,8 @@ failed:
     vmcs_access_failed(field, 0, false);
 }
 
-/* The same for the fields that every CPU has, between an exit and the next entry. Then a VMCS is
- * current, so these cannot fail. */
+/* VMREAD and VMWRITE that cannot fail: for fields that exist on every CPU, between an exit and the
+ * next entry, when a VMCS is current. */
 static inline uint64_t vmread_always(uint32_t field)
 {
     uint64_t value;

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The VMX instructions and the life of a vCPU between them: VMXON once per CPU, a VMCS per vCPU,
- * entry, and the record of the exit. What an exit means is for the caller to say (vm/).
+ * VMX operation and the vCPU: VMXON once on each CPU, a VMCS for each vCPU, VM entry, and the
+ * record of the exit. The caller (vm/) handles the exits.
  */
 #pragma once
 
@@ -14,95 +15,99 @@
 #include "vmx/exit.h"
 #include "arch/x86/regs.h"
 
-/* What this machine's VMX offers; read once at boot. */
+/* The VMX capabilities of this machine, read once at boot, and options. */
 struct vmx_machine {
     struct vmx_msrs msrs;
     struct vmx_controls controls;
     unsigned maxphyaddr;
-    bool entry_checks; /* in software before a vCPU's first entry */
-    bool poison;       /* what an exit leaves undefined is filled with garbage */
+    bool entry_checks; /* check the VMCS in software before a vCPU's first entry */
+    bool poison;       /* fill the fields that an exit leaves undefined with garbage */
 };
 extern struct vmx_machine vmx;
 
-/* Checks that this CPU has VMX and that the firmware left it usable, enables it if the firmware
- * left that open, negotiates the controls and executes VMXON. Anything but EXIT_OK comes after a
- * sentence that says what is missing and what to do. */
+/* Checks that this CPU has VMX and that the firmware has not disabled it, enables it if the
+ * firmware has not decided, negotiates the controls and executes VMXON. Any result but EXIT_OK
+ * follows a message that says what is missing and what to do. */
 enum exit_code vmx_init(void) MUST_CHECK;
 
-/* On each further CPU: the same for a CPU that is like the one of vmx_init(). False after a
- * sentence that says why it cannot run guests. */
+/* Enables VMX on another CPU, which must be like the CPU of vmx_init(). Returns false after a
+ * message that says why the CPU cannot run guests. */
 bool vmx_init_cpu(void) MUST_CHECK;
 
 struct cpu;
 
 struct vmx_vcpu {
-    struct cpu_regs regs; /* first: the general registers that vmx/entry.S loads and stores */
-    uint64_t host_rsp;    /* as the VMCS has it */
+    struct cpu_regs regs; /* first, because vmx/entry.S loads and stores the general registers */
+    uint64_t host_rsp;    /* the value of the field in the VMCS */
     bool launched;
-    bool checked;           /* what is to be checked before the first entry was */
-    const struct cpu *host; /* whose state the VMCS restores at exits */
+    bool checked;           /* the checks before the first entry have been made */
+    const struct cpu *host; /* the CPU whose state the VMCS restores at exits */
 
-    struct attention attention;   /* why the guest must not simply go on */
-    struct event_pending pending; /* what waits to be delivered */
-    bool windows;                 /* a window exit is asked for */
+    struct attention attention;   /* requests to handle before the next entry */
+    struct event_pending pending; /* the events that are to be delivered */
+    bool windows;                 /* window exiting is enabled */
 
     struct vmx_exit exit;
     hpa_t vmcs;
     hpa_t msr_bitmap;
-    hpa_t pml; /* the log, or 0 */
+    hpa_t pml; /* the page-modification log, or 0 */
     bool pml_on;
-    bool extra_work; /* each exit begins with some; see vmx_update_extra_work() */
+    bool extra_work; /* each exit begins with extra work; see vmx_update_extra_work() */
 };
 
-/* Whether each exit has to do something before its handler: reading the PML log, setting IBRS,
- * closing an open pass, filling undefined fields with garbage. Called by whoever changes one of
- * these. */
+/* Recomputes vcpu->extra_work: whether each exit has to read the PML log, write IBRS, close an open
+ * pass or poison fields before its handler runs. Called after a change to one of these
+ * conditions. */
 void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 
-/* For a zeroed vCPU; whatever comes of it, vmx_vcpu_destroy() cleans up afterwards.
- * Allocates the VMCS and the MSR bitmap (all MSRs exit) and writes controls and host state; the
- * guest state is the caller's, through cpu_set_reg() and vmwrite(). `vpid` 0: without VPID. Makes
- * the VMCS current. Returns 0, or -ENOMEM after a sentence. */
+/* Initializes a zeroed vCPU; on success and on failure, vmx_vcpu_destroy() frees what was
+ * allocated. Allocates the VMCS and the MSR bitmap (all MSRs exit), writes controls and host state,
+ * and makes the VMCS current; the caller sets the guest state with cpu_set_reg() and vmwrite(). If
+ * `vpid` is 0, VPIDs are not used. Returns 0, or -ENOMEM after a message. */
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid) MUST_CHECK;
 void vmx_vcpu_destroy(struct vmx_vcpu *vcpu);
 
-/* Makes the vCPU's VMCS the current one of this CPU. True: it was another CPU's before. */
+/* Makes the vCPU's VMCS the current one of this CPU. Returns true if the vCPU was last loaded on
+ * another CPU, or never. */
 bool vmx_load(struct vmx_vcpu *vcpu);
 
-/* Writes it back to memory, so that any CPU can load it. */
+/* Executes VMCLEAR, which writes the VMCS to memory, so that any CPU can load it. */
 void vmx_unload(struct vmx_vcpu *vcpu);
 
-/* Page-modification logging (SDM 3, 29.3.6): while it is on, the CPU writes the address of each
- * page whose D bit it sets into a log of the vCPU, and exits when that is full. The VMCS is
- * current; the machine has PML. vmx_pml_init() gives the vCPU its log, or returns -ENOMEM. */
+/* Page-modification logging (SDM 3, 29.3.6): while it is enabled, the CPU writes the address of
+ * each page whose dirty flag it sets into a log of the vCPU, and exits when the log is full. The
+ * VMCS must be current, and the CPU must support PML. vmx_pml_init() allocates the log, or returns
+ * -ENOMEM after a message. */
 int vmx_pml_init(struct vmx_vcpu *vcpu) MUST_CHECK;
 void vmx_pml_switch(struct vmx_vcpu *vcpu, bool on);
 
-/* Lets the CPU deliver #VE to the vCPU whose VMCS is loaded, with its information at `area`, a page
- * that stays. False if the CPU can't. */
+/* Enables EPT-violation #VE for the vCPU whose VMCS is current. The CPU writes the information to
+ * the page `area`, which must stay allocated. Returns false if the CPU does not support #VE. */
 bool vmx_ve_enable(hpa_t area) MUST_CHECK;
 
-/* After an exit with vcpu->pml_on: where the new entries begin and how many. Empties the log. */
+/* Returns the number of new log entries after an exit with vcpu->pml_on, sets `*entries` to the
+ * first of them, and empties the log. */
 size_t vmx_pml_take(struct vmx_vcpu *vcpu, const uint64_t **entries);
 
-/* Makes what an exit with this reason leaves what no emulator would: garbage where nothing is
- * defined, and RF. The CPU must let exit information be written. The first thing after an exit.
- * Returns the TSC ticks that it took, so that measurements can leave them out. */
+/* Changes the VMCS after an exit with this reason to what a CPU, but no emulator, may leave:
+ * garbage in undefined fields, and RF. Called first after an exit, and only if vmx_can_poison(),
+ * which tests that exit information can be written. Returns the TSC ticks that it took, so that
+ * measurements can subtract them. */
 bool vmx_can_poison(void);
 uint64_t vmx_poison(uint32_t reason);
 
-/* Lets the guest use an MSR without an exit, or only read it. */
+/* Lets the guest access an MSR without exits, or only read it. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
 
-/* Enters the guest, again after each exit, until vmx_exited() returns false. The first entry is
- * preceded by the software checks; one that fails is explained and dumped. Returns 0, or -EINVAL
- * for an entry that failed: the vCPU cannot go on. */
+/* Enters the guest, and again after each exit until vmx_exited() returns false. Before the first
+ * entry, the VMCS is checked in software. A failed entry is explained and the VMCS is dumped.
+ * Returns 0, or -EINVAL after a failed entry, in which case the vCPU cannot continue. */
 int vmx_run(struct vmx_vcpu *vcpu) MUST_CHECK;
 
-/* Handles an exit. True: enter the guest again at once. Called by vmx/entry.S. Supplied by
- * vm/dispatch.c. It has to begin with vmx_begin_exit(), which makes the exit record and returns the
- * whole exit-reason field. */
+/* Handles an exit; returns true to enter the guest again at once. It must begin with
+ * vmx_begin_exit(), which starts the exit record and returns the complete exit-reason field.
+ * Called by vmx/entry.S. Supplied by vm/dispatch.c. */
 bool vmx_exited(struct vmx_vcpu *vcpu);
 static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
 {
@@ -112,8 +117,9 @@ static inline uint64_t vmx_begin_exit(struct vmx_vcpu *vcpu)
     return reason;
 }
 
-/* For an exit by exception or NMI: an NMI that arrived while the guest ran is the host's, and taken
- * by its vector. False: it is no NMI. */
+/* Handles a host NMI after an exit due to an exception or NMI: an NMI that arrives while the guest
+ * runs belongs to the host, and is passed to the host's handler with INT 2. Returns false if the
+ * exit was not due to an NMI. */
 bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu) MUST_CHECK;
 
 /* The qualification of an EPT violation (SDM 3, table 28-7). */
@@ -125,12 +131,12 @@ bool vmx_take_host_nmi(const struct vmx_vcpu *vcpu) MUST_CHECK;
 #define QUALIFICATION_FINAL         BIT(8)
 #define QUALIFICATION_NMI_UNBLOCKED BIT(12)
 
-/* Events (D15), in vmx/inject.c.
+/* Events (decision D15), in vmx/inject.c.
  *
- * First after every exit: where vmx_cut_short() says so, vmx_requeue_event() makes the next entry
- * deliver the event again whose delivery was cut short, or block NMIs again for an IRET that is
- * executed again. vmx_deliver() stands last before an entry after something asked for attention.
- * Returns false for a triple fault: the vCPU is shut down. */
+ * vmx_cut_short() is called first after every exit. If it returns true, vmx_requeue_event() makes
+ * the next entry deliver the interrupted event again, or block NMIs again for an IRET that is
+ * executed again. vmx_deliver() is called last before an entry if the attention flag was set; it
+ * returns false for a triple fault, after which the vCPU is shut down. */
 void vmx_requeue_event(struct vmx_vcpu *vcpu);
 static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
 {
@@ -143,8 +149,8 @@ static inline bool vmx_cut_short(struct vmx_vcpu *vcpu, uint32_t reason)
            vmread_always(VMCS_EXIT_QUALIFICATION) & QUALIFICATION_NMI_UNBLOCKED;
 }
 
-/* Was an event being delivered? For the frequent way of an exit, which makes no record of that:
- * whoever leaves it asks vmx_cut_short() first. */
+/* Did the exit interrupt the delivery of an event? For the fast path of an exit, which does not
+ * record that; the slow path calls vmx_cut_short() first. */
 static inline bool vmx_was_delivering(void)
 {
     return vmread_always(VMCS_IDT_VECTORING_INFO) & EVENT_INFO_VALID;
@@ -160,42 +166,44 @@ static inline bool vmx_deliver(struct vmx_vcpu *vcpu)
     return vmx_deliver_event(vcpu);
 }
 
-/* Supplied by vm/interrupts.c. This entry delivers pending.vector. Takes that off its source, and
- * makes the next one pending if there is one. */
+/* Called when an entry delivers pending.vector: removes the interrupt from its source, and makes
+ * the next one pending if there is one. Supplied by vm/interrupts.c. */
 void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
 
-/* Raises an exception on the guest's behalf; delivered by the next entry, with RF in its frame if
- * it is a fault. #PF also needs CR2. */
+/* Raises an exception in the guest, which the next entry delivers, with RF set in its frame if it
+ * is a fault. For #PF, the caller also sets CR2. */
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
-/* After an exit by exception or NMI: gives an exception of EXCEPTIONS_REFLECTED, which are those
- * that exit, back to the guest. False: it is none of them. */
+/* Reflects an exception of EXCEPTIONS_REFLECTED, which are the exceptions that exit, to the guest
+ * after an exit due to an exception or NMI. Returns false if the exit had another cause. */
 #define EXCEPTIONS_REFLECTED (BIT(VECTOR_DB) | BIT(VECTOR_AC))
 bool vmx_reflect_exception(struct vmx_vcpu *vcpu) MUST_CHECK;
 
-/* Raises #DB for what stands in `reasons`, bits as in the qualification of a #DB exit, or
+/* Raises #DB for `reasons`, which are bits as in the qualification of a #DB exit, or
  * DEBUG_TASK_SWITCH (vmx/debug.h). */
 void vmx_raise_debug(struct vmx_vcpu *vcpu, uint64_t reasons);
 
-/* After an instruction completed in software: if RFLAGS.TF is set, #DB with DR6.BS is due. */
+/* Called after an instruction was completed in software: raises a #DB with DR6.BS if RFLAGS.TF is
+ * set. */
 void vmx_raise_single_step(struct vmx_vcpu *vcpu);
 
-/* The same for the breakpoints that it met, as bits of the pending debug exceptions (SDM 3,
- * 25.4.2). All that an instruction, and a MOV SS before it, make due comes as one #DB. */
+/* Raises a debug trap for the breakpoints that the instruction met; `pending` has the format of the
+ * pending debug exceptions (SDM 3, 25.4.2). All debug exceptions of an instruction, and of a MOV SS
+ * before it, are delivered as one #DB. */
 void vmx_raise_trap(uint64_t pending);
 
-/* True if the vCPU, halted, has something that wakes it. */
+/* Returns true if an event is pending that wakes the vCPU from HLT. */
 bool vmx_wakes(const struct vmx_vcpu *vcpu);
 
-/* After an exit that undid an instruction which is executed again: it is IRET, which has ended NMI
- * blocking before that. */
+/* Called after an exit if the instruction that will be executed again is an IRET that had already
+ * ended NMI blocking. */
 static inline void vmx_iret_again(struct vmx_vcpu *vcpu)
 {
     vcpu->pending.iret_again = true;
     attention_request(&vcpu->attention, ATTENTION_EVENT);
 }
 
-/* Whether an NMI that arrives now has to wait for an IRET. */
+/* Returns true if an NMI that arrives now has to wait for an IRET. */
 bool vmx_nmis_blocked(const struct vmx_vcpu *vcpu);
 
 #define INTERRUPT_SHADOW (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS)
@@ -204,10 +212,10 @@ static inline bool vmx_in_interrupt_shadow(void)
     return vmread_always(VMCS_GUEST_INTERRUPTIBILITY) & INTERRUPT_SHADOW;
 }
 
-/* Ends the shadow of STI and MOV SS after an instruction was completed in software. */
+/* Ends blocking by STI and MOV SS after an instruction was completed in software. */
 void vmx_end_interrupt_shadow(void);
 
-/* Whether the exit came from CPL 1 to 3. */
+/* Returns true if the exit came from CPL 1 to 3. */
 static inline bool vmx_in_user_code(void)
 {
     return vmread_always(VMCS_GUEST_SS_ACCESS_RIGHTS) & SEG_AR_DPL;
@@ -219,10 +227,10 @@ static inline bool vmx_in_64_bit_code(void)
            vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS) & SEG_AR_L;
 }
 
-/* Completes an instruction that was executed in software, where nothing but RIP and RF changes: no
- * interrupt shadow and no single step. Where the exit was for an access to memory, the CPU has
- * saved RF as 1 (SDM 3, "Saving RIP, RSP, RFLAGS, and SSP"), for a retry that is not to meet its
- * own breakpoint again. As the instruction is complete, the next one may meet its own. */
+/* Completes an instruction that was executed in software, if nothing but RIP and RF has to change:
+ * there is no interrupt shadow and no single step. After an exit due to a memory access, the saved
+ * RF is 1 (SDM 3, "Saving RIP, RSP, RFLAGS, and SSP"), so that a retry of the instruction does not
+ * hit its own breakpoint again. The instruction is complete, so RF is cleared for the next one. */
 static inline void vmx_complete(uint64_t next, uint64_t rflags)
 {
     vmwrite_always(VMCS_GUEST_RIP, next);
@@ -230,18 +238,18 @@ static inline void vmx_complete(uint64_t next, uint64_t rflags)
         vmwrite_always(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
 }
 
-/* The exit's instruction will be executed again, or goes on with its next iteration. RF keeps it
- * from meeting its own breakpoint a second time (SDM 3, 18.3.1.1); where the exit was the
- * instruction's own and not one for an access to memory, the CPU has saved RF as 0. */
+/* Prepares the exit's instruction to be executed again, or to continue with its next iteration.
+ * Sets RF, so that the instruction does not hit its own breakpoint a second time (SDM 3, 18.3.1.1):
+ * if the instruction itself caused the exit, and not a memory access, the CPU has saved RF as 0. */
 void vmx_retry_instruction(struct vmx_vcpu *vcpu);
 
-/* Completes the exit's instruction, whose length must be defined: RIP stands behind it, the
- * interrupt shadow ends, RF is clear and the single-step trap is due. */
+/* Completes the exit's instruction, whose length must be defined: advances RIP, ends the interrupt
+ * shadow, clears RF and raises the single-step trap if TF is set. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
 
-/* The same for exits that come often, where `reason` is known, no register was asked for by name,
- * and nothing is special: EIP does not wrap (as it does outside 64-bit code), and there is no
- * shadow, RF or TF. Else false: nothing was done. */
+/* The fast path of vmx_skip_instruction(), for a known `reason` and while no register is cached.
+ * Handles the common case: EIP does not wrap (as it does outside 64-bit code), and there is no
+ * interrupt shadow, RF or TF. Otherwise returns false and changes nothing. */
 static inline MUST_CHECK bool vmx_skip_plain(uint32_t reason)
 {
     uint64_t rip = vmread_always(VMCS_GUEST_RIP);
@@ -260,13 +268,13 @@ static inline void vmx_skip(struct vmx_vcpu *vcpu, uint32_t reason)
         vmx_skip_instruction(vcpu);
 }
 
-/* Makes the guest be left after `ticks` of the TSC, or later if they are more than the preemption
- * timer can count. It counts in the guest alone (SDM 3, 27.5.1). */
+/* Sets the preemption timer to `ticks` of the TSC, or to its maximum if that is less. The timer
+ * counts only while the guest runs (SDM 3, 27.5.1). */
 static inline void vmx_set_timer(uint64_t ticks)
 {
     uint64_t value = ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE), most = UINT32_MAX;
     vmwrite_always(VMCS_PREEMPTION_TIMER_VALUE, value < most ? value : most);
 }
 
-/* Switches a bit of the primary controls, e.g. PRIMARY_INTERRUPT_WINDOW_EXITING. */
+/* Switches bits of the primary controls, for example PRIMARY_INTERRUPT_WINDOW_EXITING. */
 void vmx_set_primary(uint64_t mask, bool on);

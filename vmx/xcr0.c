@@ -1,7 +1,9 @@
-/* The rules of XSETBV; see vmx/xcr0.h. */
+/* SPDX-License-Identifier: MIT */
+/* The rules of XSETBV; see the header. Pure. */
 #include "vmx/xcr0.h"
 
-/* If any bit of `group` is in a value, then all of them and `also` are, and nothing of `never`. */
+/* If a value contains any bit of `group`, it must contain all bits of `group` and `also`, and no
+ * bit of `never`. */
 static const struct {
     uint64_t group, also, never;
 } rules[] = {

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * XCR0: which sets of state components XSETBV accepts (SDM 1, 13.3). Pure.
+ * The values of XCR0 that XSETBV accepts (SDM 1, 13.3). Pure.
  */
 #pragma once
 
@@ -17,8 +18,9 @@
 #define XCR0_AMX    BITS(18, 17)
 #define XCR0_APX    BIT(19)
 
-/* The largest set of what CPUID leaf 0Dh says this CPU has: all of it, less MPX beside APX. */
+/* The largest valid value of XCR0 for the components that CPUID leaf 0Dh reports: all of them,
+ * except MPX if there is APX. */
 uint64_t xcr0_largest(uint64_t supported);
 
-/* Whether XSETBV of this value is allowed by a CPU, or to a guest, that has `supported`. */
+/* Whether a CPU, or a virtual CPU, with the components `supported` accepts this value. */
 bool xcr0_is_valid(uint64_t value, uint64_t supported);

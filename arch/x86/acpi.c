@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds and checks ACPI tables; see the header. Pure. */
 #include "arch/x86/acpi.h"
 
 #include "arch/x86/paging.h"
@@ -6,15 +8,15 @@
 
 #define TABLE_MAX 0x400000u
 
-/* Where a BIOS leaves the RSDP, at a multiple of 16 (ACPI 6.5, 5.2.5.1): in its own area, or in the
- * first KiB of the extended BIOS data area, whose real-mode segment it notes down. */
+/* The places where a BIOS puts the RSDP, at a multiple of 16 (ACPI 6.5, 5.2.5.1): the BIOS area, or
+ * the first KiB of the extended BIOS data area, whose real-mode segment the BIOS stores at 40eh. */
 #define EBDA_SEGMENT HPA(0x40e)
 #define EBDA_LOWEST  0x400u
 #define EBDA_SIZE    0x400u
 #define BIOS_AREA    HPA(0xe0000)
 #define BIOS_SIZE    0x20000u
 
-/* UEFI 2.10, 4.2 and 4.3, as 64-bit firmware lays it out. */
+/* The EFI system table of 64-bit firmware (UEFI 2.10, 4.2 and 4.3). */
 struct efi_system_table {
     uint64_t signature;
     uint32_t revision, size, crc32, reserved;
@@ -36,7 +38,7 @@ static const uint8_t efi_acpi_guid[16] = {0x71, 0xe8, 0x68, 0x88, 0xf1, 0xe4, 0x
                                           0xbc, 0x22, 0x00, 0x80, 0xc7, 0x3c, 0x88, 0x81};
 
 static struct acpi_rsdp rsdp;
-static bool complained; /* of the root tables and their entries: once is enough */
+static bool complained; /* messages about the root tables and their entries are printed only once */
 
 static uint8_t byte_sum(const void *data, size_t size)
 {
@@ -47,7 +49,8 @@ static uint8_t byte_sum(const void *data, size_t size)
     return sum;
 }
 
-/* `room` says how many bytes there are; that of ACPI 1.0 has no more than the older half. */
+/* Uses a candidate of at most `room` bytes if its checksum is correct. Only the first part of an
+ * RSDP of ACPI 1.0 exists. */
 static bool take_rsdp(const void *candidate, size_t room, const char *where)
 {
     if (room < ACPI_RSDP_SIZE_1 || memcmp(candidate, ACPI_RSDP, sizeof(rsdp.signature)))
@@ -78,7 +81,8 @@ static bool take_rsdp(const void *candidate, size_t room, const char *where)
     return true;
 }
 
-/* IEEE 802.3, reflected; `skip` is the offset of the sum itself, which counts as 0. */
+/* The CRC-32 of IEEE 802.3, reflected. `skip` is the offset of the stored CRC, which counts as
+ * 0. */
 static uint32_t crc32(const void *data, size_t size, size_t skip)
 {
     const uint8_t *bytes = data;
@@ -142,7 +146,7 @@ static bool find_in_ebda(void)
     uint16_t segment = 0;
     if (noted)
         memcpy(&segment, noted, sizeof(segment));
-    uint64_t area = (uint64_t)segment << 4; /* below 1 MiB, as every segment */
+    uint64_t area = (uint64_t)segment << 4; /* a segment's address is below 1 MiB */
     return area >= EBDA_LOWEST && find_in_area(HPA(area), EBDA_SIZE, "the EBDA");
 }
 
@@ -195,7 +199,7 @@ const struct acpi_header *acpi_table_at(hpa_t address, const char *signature)
     return table_at(address, signature, false);
 }
 
-/* The XSDT, or the RSDT with its narrower entries. */
+/* The XSDT, or else the RSDT, whose entries are narrower. */
 static const struct acpi_header *root_table(size_t *entry_size)
 {
     const struct acpi_header *root =

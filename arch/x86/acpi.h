@@ -1,13 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Finding ACPI tables. What the firmware wrote is input like any other: each length, checksum and
- * signature is checked before it is believed, and what is wrong is named in a sentence.
- * Pure: physical memory is reached through physical_map() alone.
+ * Finds ACPI tables. The firmware's tables are untrusted input: each length, checksum and signature
+ * is checked before it is used, and a message names what is wrong. Pure: physical memory is
+ * accessed only through physical_map().
  */
 #pragma once
 
 #include "boot/boot_info.h"
 
-/* At any address: nobody promises that tables are aligned. */
+/* The header of every table. It is packed because tables may be at any address. */
 struct acpi_header {
     char signature[4];
     uint32_t length;
@@ -20,10 +21,10 @@ struct acpi_header {
 
 _Static_assert(sizeof(struct acpi_header) == 36, "ACPI 6.5, table 5.4");
 
-/* ACPI 6.5, table 5.3. Of revision 0 only the first part is there. */
+/* ACPI 6.5, table 5.3. An RSDP of revision 0 consists of the first part only. */
 struct acpi_rsdp {
     char signature[8];
-    uint8_t checksum; /* over the first part */
+    uint8_t checksum; /* of the first part */
     char oem[6];
     uint8_t revision;
     uint32_t rsdt;
@@ -35,16 +36,18 @@ _Static_assert(sizeof(struct acpi_rsdp) == 36, "ACPI 6.5, table 5.3");
 #define ACPI_RSDP        "RSD PTR "
 #define ACPI_RSDP_SIZE_1 20
 
-/* Finds the RSDP: the loader's copy, by the EFI system table, or where a BIOS leaves it, in its
- * own area or the EBDA. Before anything else here; a second call forgets the first. */
+/* Finds the RSDP: the loader's copy, through the EFI system table, or where a BIOS puts it, which
+ * is the BIOS area or the EBDA. Called before the other functions here; a second call discards the
+ * result of the first. */
 void acpi_init(const struct boot_info *info);
 
-/* The table with that signature whose length and checksum are right, or NULL. */
+/* Returns a table with that signature whose length and checksum are correct, or NULL. */
 const struct acpi_header *acpi_table(const char *signature);
 
-/* The same, where it must be: NULL also if another table is there. */
+/* Returns the table at that address if its signature, length and checksum are correct, else
+ * NULL. */
 const struct acpi_header *acpi_table_at(hpa_t address, const char *signature);
 
-/* Enters S5 by the FADT and the DSDT's _S5_ package (acpi_power.c). Returns if that is not
+/* Enters S5 with the FADT and the DSDT's _S5_ package (acpi_power.c). Returns if that is not
  * possible. */
 void acpi_power_off(void);

@@ -1,4 +1,5 @@
-/* Powering off by ACPI: all that we do with its byte code is to find two numbers in it. */
+/* SPDX-License-Identifier: MIT */
+/* Powers off through ACPI. The hypervisor interprets no AML; it only finds two numbers in it. */
 #include "arch/x86/acpi.h"
 #include "arch/x86/cpu.h"
 #include "lib/string.h"
@@ -13,7 +14,7 @@
 #define AML_PACKAGE     0x12
 #define AML_BYTE_PREFIX 0x0a
 
-/* One small integer of an AML package: 0, 1, or a byte constant. */
+/* Reads one small integer of an AML package: 0, 1, or a byte constant. */
 static const uint8_t *aml_integer(const uint8_t *at, const uint8_t *end, uint8_t *value)
 {
     if (at < end && *at == AML_BYTE_PREFIX)
@@ -22,7 +23,7 @@ static const uint8_t *aml_integer(const uint8_t *at, const uint8_t *end, uint8_t
     return at + 1;
 }
 
-/* Finds `Name (_S5_, Package () {a, b, …})` in the DSDT's byte code and yields a and b. */
+/* Finds `Name (_S5_, Package () {a, b, …})` in the DSDT's AML and returns a and b. */
 static bool find_s5(const struct acpi_header *dsdt, uint8_t type[2])
 {
     const uint8_t *end = (const uint8_t *)dsdt + dsdt->length;
@@ -30,7 +31,7 @@ static bool find_s5(const struct acpi_header *dsdt, uint8_t type[2])
         if (memcmp(at, "_S5_", 4) || at[4] != AML_PACKAGE)
             continue;
         at += 5;
-        at += (*at >> 6) + 2; /* the package's length and its number of elements */
+        at += (*at >> 6) + 2; /* skip the package's length and number of elements */
         at = aml_integer(at, end, &type[0]);
         aml_integer(at, end, &type[1]);
         return true;

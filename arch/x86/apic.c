@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The local APIC, as far as it is used to start and to interrupt other CPUs; see the header. */
 #include "arch/x86/apic.h"
 
 #include "arch/x86/cpu.h"
@@ -12,13 +14,13 @@
 #define BASE_ENABLED  BIT(11)
 #define BASE_ADDRESS  BITS(51, 12)
 
-/* Registers by number: 16 bytes each in the page, one MSR each from 0x800 on. */
+/* Registers by number: each has 16 bytes in the xAPIC's page, and one MSR from 800h on. */
 #define APIC_ID       0x02u
 #define APIC_ICR      0x30u
 #define APIC_ICR_HIGH 0x31u
 #define MSR_X2APIC    0x800u
 
-/* The interrupt command: physical destination, edge-triggered (SDM 3, 11.6.1). */
+/* The interrupt command register: physical destination, edge-triggered (SDM 3, 11.6.1). */
 #define ICR_NMI     (4u << 8)
 #define ICR_INIT    (5u << 8)
 #define ICR_STARTUP (6u << 8)
@@ -69,8 +71,9 @@ uint32_t apic_id_max(void)
     return page ? 0xfe : 0xfffffffe;
 }
 
-/* WRMSR to an x2APIC does not wait for earlier stores by itself (SDM 3, 11.12.3). */
-static void send(uint32_t id, uint32_t command)
+/* WRMSR to an x2APIC register is not serializing and may overtake earlier stores, so fences come
+ * before it (SDM 3, 11.12.3). */
+static void apic_write_icr(uint32_t id, uint32_t command)
 {
     if (!page) {
         __asm__ volatile("mfence; lfence" ::: "memory");
@@ -85,15 +88,15 @@ static void send(uint32_t id, uint32_t command)
 
 void apic_send_init(uint32_t id)
 {
-    send(id, ICR_INIT | ICR_ASSERT);
+    apic_write_icr(id, ICR_INIT | ICR_ASSERT);
 }
 
 void apic_send_startup(uint32_t id, hpa_t start)
 {
-    send(id, ICR_STARTUP | ICR_ASSERT | (uint32_t)(start.v >> PAGE_SHIFT));
+    apic_write_icr(id, ICR_STARTUP | ICR_ASSERT | (uint32_t)(start.v >> PAGE_SHIFT));
 }
 
 void apic_send_nmi(uint32_t id)
 {
-    send(id, ICR_NMI | ICR_ASSERT);
+    apic_write_icr(id, ICR_NMI | ICR_ASSERT);
 }

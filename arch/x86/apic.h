@@ -1,23 +1,26 @@
-/* The local APIC of this CPU, as far as a CPU needs it to reach others: xAPIC or x2APIC. */
+/* SPDX-License-Identifier: MIT */
+/* The local APIC of this CPU, in xAPIC or x2APIC mode, as far as a CPU needs it to start and to
+ * interrupt other CPUs. */
 #pragma once
 
 #include "lib/types.h"
 
-/* Chooses how the APIC is used, for all CPUs: by MSRs (x2APIC) if the CPU has them and `x2apic` is
- * set, or if the firmware has left it so; otherwise by its page. False after a sentence: there is
- * no local APIC. */
+/* Chooses the mode of all CPUs' APICs: x2APIC if the firmware has enabled it, or if `x2apic` is set
+ * and the CPU supports it; otherwise xAPIC. Returns false after a message if there is no usable
+ * local APIC. */
 bool apic_init(bool x2apic);
 
-/* On each further CPU: makes it like the boot CPU. */
+/* Puts the APIC of another CPU into the mode that apic_init() chose. Called on each CPU but the
+ * boot CPU. */
 void apic_init_cpu(void);
 
 bool apic_is_x2apic(void);
 uint32_t apic_id(void);
 
-/* The highest ID that can be reached. */
+/* The highest APIC ID that can be a destination. */
 uint32_t apic_id_max(void);
 
-/* Interrupts of other CPUs. What was stored before is visible to the one that is interrupted. */
+/* Interrupt another CPU. Stores before the call are visible to the interrupted CPU. */
 void apic_send_init(uint32_t id);
-void apic_send_startup(uint32_t id, hpa_t page); /* where it starts, below 1 MiB */
+void apic_send_startup(uint32_t id, hpa_t page); /* the page below 1 MiB at which the CPU starts */
 void apic_send_nmi(uint32_t id);

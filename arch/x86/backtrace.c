@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Backtraces, and the assertions that print them; see the header and lib/assert.h. */
 #include "arch/x86/backtrace.h"
 
 #include "arch/x86/this_cpu.h"
@@ -7,7 +9,8 @@
 
 #define BACKTRACE_MAX 2000 /* a stack holds no more frames */
 
-/* tools/symbols.awk: sorted by address; `name` is the offset of the name from symbols_start. */
+/* The table that tools/symbols.awk makes, sorted by address. `name` is the offset of the name from
+ * symbols_start. The first element's `address` is the number of the others. */
 struct symbol {
     uint64_t address;
     uint64_t name;
@@ -41,7 +44,7 @@ static void print_address(uint64_t address)
     if (name)
         log_info("  %016lx %s+%#lx", address, name, offset);
     else
-        log_info("  %016lx, which is no code of ours", address);
+        log_info("  %016lx, which is not hypervisor code", address);
 }
 
 static bool on_a_stack(uint64_t frame)
@@ -60,14 +63,14 @@ void backtrace(uint64_t rip, uint64_t rbp)
     print_address(rip);
     for (unsigned depth = 0; depth < BACKTRACE_MAX && on_a_stack(rbp); depth++) {
         const uint64_t *frame = (const uint64_t *)rbp;
-        uint64_t caller = frame[1] - 1; /* the call, not what follows it */
+        uint64_t caller = frame[1] - 1; /* within the CALL instruction, not after it */
         if (!in_text(caller))
             break;
         repeats = caller == last ? repeats + 1 : 0;
         if (repeats < 2)
             print_address(caller);
         else if (repeats == 2)
-            log_info("  … the same again");
+            log_info("  ... repeated");
         last = caller;
         if (frame[0] <= rbp)
             break;

@@ -1,5 +1,6 @@
-/* Privileged instructions of the CPU, as inline functions. A file that includes this one runs on
- * the machine alone; see PURE in the Makefile. */
+/* SPDX-License-Identifier: MIT */
+/* Privileged instructions as inline functions. A file that includes this header runs only on the
+ * machine, not hosted; see PURE in the Makefile. */
 #pragma once
 
 #include "arch/x86/reg_bits.h"

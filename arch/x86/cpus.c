@@ -1,4 +1,5 @@
-/* What the layers below ask of a CPU: its number, and to relax while it waits. */
+/* SPDX-License-Identifier: MIT */
+/* The functions that lib/ expects of a CPU: its number, and the pause in a waiting loop. */
 #include "arch/x86/this_cpu.h"
 #include "lib/spinlock.h"
 

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The CPUs of this machine and what each has for itself. A CPU finds its own struct by GS, which
- * the hypervisor leaves pointing there; the VMCS puts it back at each exit.
+ * The CPUs of this machine and the data of each. A CPU finds its own struct cpu through the GS
+ * base; each VM exit reloads the GS base from the VMCS.
  *
- * CPUs are numbered from 0, the boot CPU, in the order in which they were started. A number is all
- * that the higher layers know.
+ * CPUs are numbered from 0, the boot CPU, in the order in which they were started. Higher layers
+ * know a CPU only by its number.
  */
 #pragma once
 
@@ -14,20 +15,20 @@
 #define CPU_RECORD 64u /* bytes */
 
 struct cpu {
-    uint64_t offset; /* first: this_cpu() reads it; CPU_RECORD times the number */
+    uint64_t offset; /* CPU_RECORD times the number; first, because this_cpu() reads it */
     uint64_t number;
     uint32_t apic_id;
-    struct guarded_stack *stacks; /* STACK_COUNT of them */
+    struct guarded_stack *stacks; /* STACK_COUNT elements */
     uint64_t gdt[GDT_ENTRIES];
     struct tss tss;
 
-    void (*work)(void); /* what an idle CPU is to do; it clears this when that is done */
-    uint32_t kicked;    /* an NMI of ours is on its way (arch/x86/kick.c) */
-    uint32_t last_vm;   /* whose data its caches and predictors may hold (arch/x86/mitigate.c) */
-    uint32_t payer;     /* whose pages it takes (arch/x86/memory.c) */
+    void (*work)(void); /* what an idle CPU has to do; the CPU clears it when that is done */
+    uint32_t kicked;    /* an NMI from cpu_kick() is on its way (arch/x86/kick.c) */
+    uint32_t last_vm;   /* the VM whose data caches and predictors may hold (arch/x86/mitigate.c) */
+    uint32_t payer;     /* the account from which this CPU takes pages (arch/x86/memory.c) */
 } __attribute__((aligned(64)));
 
 extern struct cpu cpus[CPUS_MAX];
 
-/* CPUs in use; they are numbered below that. */
+/* The number of CPUs in use; their numbers are below it. */
 extern unsigned cpu_count;

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The GDT and TSS of each CPU and the common IDT; see the header. */
 #include "arch/x86/descriptors.h"
 
 #include "arch/x86/cpu.h"
@@ -19,7 +21,7 @@ struct gate {
 struct guarded_stack stacks[STACK_COUNT] __attribute__((section(".bss..stacks"), aligned(4096)));
 const char *const stack_names[STACK_COUNT] = {"boot", "NMI", "double fault", "machine check"};
 
-/* Entry points of the vectors 0 to 255, arch/x86/vectors.S. */
+/* The entry points of the vectors 0 to 255 (arch/x86/vectors.S). */
 extern const uint64_t exception_entries[256];
 
 struct cpu cpus[CPUS_MAX] = {{.stacks = stacks}};
@@ -45,7 +47,7 @@ static void fill_gdt_and_tss(struct cpu *cpu)
 
     for (unsigned i = 0; i < ARRAY_SIZE(flat); i++)
         cpu->gdt[i] = flat[i];
-    /* A 64-bit TSS descriptor: limit, base in three pieces, type 9 (available), present. */
+    /* A 64-bit TSS descriptor: limit, base in three parts, type 9 (available), present. */
     cpu->gdt[SEL_TSS / 8] =
         (sizeof(*tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
     cpu->gdt[SEL_TSS / 8 + 1] = base >> 32;

@@ -1,4 +1,5 @@
-/* GDT, TSS, IDT and the stacks of a CPU. */
+/* SPDX-License-Identifier: MIT */
+/* The GDT, TSS, IDT and stacks of a CPU. */
 #pragma once
 
 #include "boot/start.h"
@@ -21,15 +22,15 @@ struct tss {
     uint16_t io_map;
 } __attribute__((packed));
 
-#define GDT_ENTRIES 5 /* null, code, data, and the TSS takes two */
+#define GDT_ENTRIES 5 /* null, code, data, and two for the TSS */
 
 extern const char *const stack_names[STACK_COUNT];
 
-/* The first address above a stack of the CPU. */
+/* Returns the first address above a stack of the CPU. */
 uint64_t stack_top(const struct cpu *cpu, unsigned index);
 
-/* Loads the CPU's own GDT and TSS, the IDT that all share, and GS. From here on an exception is
- * explained instead of a reset. The first call makes the IDT. */
+/* Loads the CPU's own GDT and TSS, the common IDT, and the GS base. From here on, an exception is
+ * reported instead of causing a triple fault. The first call builds the IDT. */
 void descriptors_init(struct cpu *cpu);
 
 /* The IDT, for the host state of a VMCS. */

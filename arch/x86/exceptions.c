@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The handler of exceptions, NMIs and interrupts in the hypervisor; see the header. */
 #include "arch/x86/exceptions.h"
 
 #include "arch/x86/backtrace.h"
@@ -48,7 +50,7 @@ const char *exception_name(unsigned vector)
     return vector < ARRAY_SIZE(names) ? names[vector] : "interrupt";
 }
 
-/* Says in words what lies at a faulting address. */
+/* Describes what is mapped at a faulting address. */
 static void describe_address(uint64_t address, char *text, size_t size)
 {
     for (unsigned i = 0; i < cpu_count * STACK_COUNT; i++) {
@@ -92,9 +94,9 @@ static void print_frame(const struct exception_frame *f)
 
 void exception(struct exception_frame *frame)
 {
-    if (frame->vector == VECTOR_NMI) { /* it can come anywhere */
+    if (frame->vector == VECTOR_NMI) { /* an NMI may arrive anywhere, also inside the log */
         if (!kick_received(frame))
-            log_warn("NMI at %#lx; nobody here sent it", frame->rip);
+            log_warn("unexpected NMI at %#lx", frame->rip);
         return;
     }
     uint64_t resume = guard_takes((unsigned)frame->vector)
@@ -106,10 +108,10 @@ void exception(struct exception_frame *frame)
     }
 
     if (frame->vector >= FIRST_INTERRUPT) {
-        log_warn("interrupt %lu, which nobody here asked for; ignored", frame->vector);
+        log_warn("unexpected interrupt %lu; ignored", frame->vector);
         return;
     }
-    log_divert(NULL); /* it may have happened in there */
+    log_divert(NULL); /* the exception may have happened in the function that keeps lines */
     log_error("%s in the hypervisor on CPU %u (vector %lu, error code %#lx)",
               exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
               frame->error_code);

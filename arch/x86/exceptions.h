@@ -1,5 +1,6 @@
-/* Exceptions in the hypervisor itself. None is expected but those of guarded
- * instructions (arch/x86/guarded.h). */
+/* SPDX-License-Identifier: MIT */
+/* Exceptions in the hypervisor itself. All of them are fatal, except those of guarded instructions
+ * (arch/x86/guarded.h). */
 #pragma once
 
 #include "lib/types.h"
@@ -13,5 +14,5 @@ struct exception_frame {
 /* Called by the stubs of arch/x86/vectors.S. Supplied by arch/x86/exceptions.c. */
 void exception(struct exception_frame *frame);
 
-/* The mnemonic of an exception, e.g. "#GP general protection". */
+/* The mnemonic and name of an exception, for example "#GP general protection". */
 const char *exception_name(unsigned vector);

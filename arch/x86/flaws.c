@@ -1,4 +1,6 @@
-/* See the header. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Decides which speculation vulnerabilities a CPU has and how they are mitigated; see the header.
+ * Pure. */
 #include "arch/x86/flaws.h"
 
 #include "lib/bits.h"
@@ -42,8 +44,8 @@
 #define HAS(flaw) (1u << FLAW_##flaw)
 #define SAMPLED   (HAS(MMIO) | HAS(SRBDS))
 
-/* Flaws that no bit tells of on CPUs that came before the bit: models of family 6 that have them,
- * from a stepping on. */
+/* Vulnerabilities that older CPUs have although no bit reports them, because the bit was defined
+ * later. The table lists models of family 6 and the first affected stepping of each. */
 static const struct {
     uint8_t model, stepping;
     uint32_t flaws;
@@ -103,7 +105,8 @@ static const struct {
     {0x7a, 0, HAS(RFDS)},
 };
 
-/* Models without flaws that older CPUs have otherwise: small cores, in order or out of it. */
+/* Small cores, in-order and out-of-order, that lack vulnerabilities which other CPUs of their age
+ * have. */
 static const struct {
     uint8_t model;
     uint32_t spared;
@@ -112,7 +115,7 @@ static const struct {
     {0x26, ~0u},
     {0x27, ~0u},
     {0x35, ~0u},
-    {0x36, ~0u}, /* in order: none at all */
+    {0x36, ~0u}, /* in-order cores: not vulnerable at all */
     {0x37, HAS(L1TF) | HAS(SSB)},
     {0x4d, HAS(L1TF) | HAS(SSB)},
     {0x4a, HAS(L1TF) | HAS(SSB)},
@@ -128,7 +131,7 @@ static const struct {
     {0x9c, HAS(ITLB_MULTIHIT)},
 };
 
-static uint32_t by_model(const struct flaw_input *in)
+static uint32_t flaws_by_model(const struct flaw_input *in)
 {
     uint32_t found = 0;
     for (unsigned i = 0; in->family == 6 && i < sizeof(affected) / sizeof(*affected); i++)
@@ -145,7 +148,8 @@ static uint32_t not_by_model(const struct flaw_input *in)
     return 0;
 }
 
-/* These have 44 bits of tags, whatever CPUID says, which firmware can make smaller. */
+/* The width of the L1D's tags. These models have 44 bits even if CPUID reports fewer
+ * physical-address bits, which the firmware can reduce. */
 static unsigned cache_bits(const struct flaw_input *in)
 {
     static const uint8_t wide[] = {0x1e, 0x25, 0x2a, 0x3a, 0x3c, 0x45, 0x46,
@@ -161,9 +165,9 @@ static unsigned cache_bits(const struct flaw_input *in)
 static uint32_t flaws_of(const struct flaw_input *in)
 {
     uint64_t cap = in->arch_capabilities;
-    uint32_t listed = by_model(in), found = HAS(SPECTRE_V1) | HAS(SPECTRE_V2);
+    uint32_t listed = flaws_by_model(in), found = HAS(SPECTRE_V1) | HAS(SPECTRE_V2);
     if (!in->intel)
-        return found; /* of the others nothing is known here */
+        return found; /* nothing is known here about CPUs of other vendors */
     if (!(cap & CAP_RDCL_NO))
         found |= HAS(L1TF);
     if (!(cap & CAP_MDS_NO))
@@ -194,13 +198,14 @@ static uint32_t flaws_of(const struct flaw_input *in)
 
 /* ---- Actions --------------------------------------------------------------------------------- */
 
-/* What this CPU can carry out. VERW clears buffers only with microcode that says so; IBRS is for
- * good on CPUs with the enhanced form, and has to be written again at each exit on others. */
-static uint32_t possible(const struct flaw_input *in)
+/* The actions that this CPU can carry out. VERW clears buffers only with microcode that reports it.
+ * Enhanced IBRS is enabled once; the older IBRS has to be written again at each exit. */
+static uint32_t actions_possible(const struct flaw_input *in)
 {
     uint64_t cap = in->arch_capabilities;
     uint32_t can = DO_CLEAR_GPRS;
-    if (!(cap & CAP_IBRS_ALL)) /* which keeps the RSB apart, once a CALL has followed the exit */
+    if (!(cap &
+          CAP_IBRS_ALL)) /* enhanced IBRS protects the RSB once a CALL has followed the exit */
         can |= DO_RSB_FILL;
     can |= in->cpuid7_edx & EDX_L1D_FLUSH ? DO_L1D_FLUSH_MSR : DO_L1D_FLUSH_READ;
     if (in->cpuid7_edx & EDX_MD_CLEAR || cap & (CAP_FB_CLEAR | CAP_RFDS_CLEAR))
@@ -216,7 +221,7 @@ static uint32_t possible(const struct flaw_input *in)
     return can;
 }
 
-/* What a flaw asks for. */
+/* The actions that each vulnerability requires. */
 static const uint32_t asks[FLAW_COUNT] = {
     [FLAW_L1TF] = DO_L1D_FLUSH_MSR | DO_L1D_FLUSH_READ,
     [FLAW_MDS] = DO_VERW,
@@ -234,23 +239,23 @@ static const uint32_t asks[FLAW_COUNT] = {
 
 void flaws_decide(const struct flaw_input *in, enum mitigations wanted, struct flaw_verdict *out)
 {
-    uint32_t can = possible(in), wants = wanted == MITIGATIONS_FORCE ? ~0u : 0;
+    uint32_t can = actions_possible(in), wants = wanted == MITIGATIONS_FORCE ? ~0u : 0;
     *out = (struct flaw_verdict){.flaws = flaws_of(in)};
     if (wanted == MITIGATIONS_OFF)
         return;
     for (unsigned i = 0; i < FLAW_COUNT; i++)
         wants |= out->flaws >> i & 1 ? asks[i] : 0;
-    /* Compiled code reads no register before it has written it, whatever it mispredicts of its
-     * own branches. Only who can choose where our branches go could use the guest's registers:
-     * enhanced IBRS keeps the guest from that; IBRS that is written at each exit leaves the way
-     * up to there. */
+    /* The guest's register values matter only if the guest can choose the target of a mispredicted
+     * branch of the hypervisor: compiled code otherwise reads no register before it has written it,
+     * whatever it mispredicts. Enhanced IBRS denies the guest that choice. IBRS that is written at
+     * each exit leaves a window before the write, so the registers are cleared, too. */
     if (wants & can & DO_IBRS_AT_EXIT)
         wants |= DO_CLEAR_GPRS;
     out->actions = wants & can;
     out->l1tf_cache_bits = out->flaws & HAS(L1TF) ? cache_bits(in) : 0;
 }
 
-/* ---- Words ----------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 const char *flaw_name(enum flaw flaw)
 {
@@ -262,14 +267,15 @@ const char *flaw_name(enum flaw flaw)
     return names[flaw];
 }
 
-static const char *sampled(const struct flaw_verdict *v)
+static const char *flaw_describe_sampling(const struct flaw_verdict *v)
 {
     return v->actions & DO_VERW ? "Mitigation: VERW when a CPU changes VMs; SMT siblings are not "
                                   "covered"
                                 : "Vulnerable: no microcode that lets VERW clear buffers";
 }
 
-static const char *told(const struct flaw_input *in, const struct flaw_verdict *v, enum flaw flaw)
+static const char *flaw_describe(const struct flaw_input *in, const struct flaw_verdict *v,
+                                 enum flaw flaw)
 {
     uint32_t does = v->actions;
     switch (flaw) {
@@ -284,9 +290,9 @@ static const char *told(const struct flaw_input *in, const struct flaw_verdict *
     case FLAW_MDS:
     case FLAW_MMIO:
     case FLAW_RFDS:
-        return sampled(v);
+        return flaw_describe_sampling(v);
     case FLAW_TAA:
-        return does & DO_TSX_OFF ? "Mitigation: TSX off" : sampled(v);
+        return does & DO_TSX_OFF ? "Mitigation: TSX off" : flaw_describe_sampling(v);
     case FLAW_SPECTRE_V2:
         return does & DO_IBRS_ALWAYS ? "Mitigation: enhanced IBRS, IBPB when a CPU changes VMs"
                : does & DO_IBPB      ? "Mitigation: IBPB when a CPU changes VMs, RSB filling; "
@@ -318,8 +324,7 @@ static const char *told(const struct flaw_input *in, const struct flaw_verdict *
                    : "Vulnerable: no microcode";
     case FLAW_SSB:
         return "Vulnerable: left to the guest, which can't set SSBD; the hypervisor keeps no "
-               "secrets "
-               "from itself";
+               "secrets from itself";
     case FLAW_ITLB_MULTIHIT:
         return in->nx_huge ? "Mitigation: large pages are not executable"
                            : "Vulnerable: nx_huge=off";
@@ -331,9 +336,9 @@ static const char *told(const struct flaw_input *in, const struct flaw_verdict *
     return "?";
 }
 
-void flaw_sentence(const struct flaw_input *in, const struct flaw_verdict *verdict, enum flaw flaw,
-                   char *text, size_t size)
+void flaw_status(const struct flaw_input *in, const struct flaw_verdict *verdict, enum flaw flaw,
+                 char *text, size_t size)
 {
     bool has = verdict->flaws >> flaw & 1;
-    snprintf(text, size, "%s", has ? told(in, verdict, flaw) : "Not affected");
+    snprintf(text, size, "%s", has ? flaw_describe(in, verdict, flaw) : "Not affected");
 }

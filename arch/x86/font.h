@@ -1,4 +1,6 @@
-/* The glyphs of printable ASCII, 8x16. The build makes them from GRUB's font: tools/font.py. */
+/* SPDX-License-Identifier: MIT */
+/* The glyphs of printable ASCII, 8x16 pixels. tools/font.py makes them from GRUB's font during the
+ * build. */
 #pragma once
 
 #include <stdint.h>
@@ -8,5 +10,5 @@
 #define FONT_WIDTH  8
 #define FONT_HEIGHT 16
 
-/* A byte for each line of a glyph; its highest bit is the leftmost pixel. */
+/* One byte for each line of a glyph; bit 7 is the leftmost pixel. */
 extern const uint8_t font_glyphs[FONT_LAST - FONT_FIRST + 1][FONT_HEIGHT];

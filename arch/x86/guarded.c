@@ -1,4 +1,6 @@
-/* What the handler of exceptions asks about a fault; see arch/x86/guarded.h. */
+/* SPDX-License-Identifier: MIT */
+/* The exception handler's questions about a fault of a guarded instruction; see the header.
+ * Pure. */
 #include "arch/x86/guarded.h"
 
 #include "lib/bits.h"

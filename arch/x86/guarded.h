@@ -1,29 +1,32 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Instructions that may fault, and say so instead: the one way in which the hypervisor executes
- * anything whose operand comes from a guest, or that this CPU may not have. Each returns false if
- * the CPU refused it, by whatever fault, and then has done nothing.
+ * Guarded instructions: if one faults, its function returns false instead of stopping the machine.
+ * Every instruction whose operand comes from a guest, or that this CPU may not support, is executed
+ * through these functions. An instruction that faults has changed nothing.
  *
- * The address of each stands in a section of its own beside that at which to go on; the handler of
- * our own exceptions looks there (arch/x86/exceptions.c).
+ * A section of its own pairs the address of each guarded instruction with the address at which
+ * execution resumes; the exception handler looks faulting addresses up there
+ * (arch/x86/exceptions.c).
  */
 #pragma once
 
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-/* An instruction that may fault, and where to go on if it does. */
+/* The address of an instruction that may fault, and where execution resumes if it does. */
 struct guard {
     uint64_t instruction, resume;
 };
 
-/* The faults by which an instruction is refused. Not #DB, NMI, #BP, #DF and #MC, which may come at
- * a guarded instruction without being its own. */
+/* Is `vector` a fault by which the CPU refuses an instruction? #DB, NMI, #BP, #DF and #MC are not,
+ * because they may occur at a guarded instruction without being caused by it. */
 bool guard_takes(unsigned vector);
 
-/* Where to go on after a fault at `rip`, or 0 if that is no guarded instruction. Pure. */
+/* Returns where execution resumes after a fault at `rip`, or 0 if `rip` is not a guarded
+ * instruction. */
 uint64_t guard_find(const struct guard *first, const struct guard *end, uint64_t rip);
 
-/* Operand 0 becomes 1 if the instruction is executed. */
+/* Sets operand 0 to 1 if the instruction does not fault. */
 #define GUARDED(instruction)         \
     "1: " instruction "\n"           \
     "   movb $1, %b0\n"              \
@@ -32,7 +35,7 @@ uint64_t guard_find(const struct guard *first, const struct guard *end, uint64_t
     ".quad 1b, 2b\n"                 \
     ".popsection"
 
-/* Leaves 0 in *value if the MSR is absent. */
+/* Sets *value to 0 if the MSR does not exist. */
 static inline bool rdmsr_safe(uint32_t msr, uint64_t *value)
 {
     uint32_t low = 0, high = 0;
@@ -62,7 +65,7 @@ static inline MUST_CHECK bool xsetbv_safe(uint64_t value)
     return ok;
 }
 
-/* All components that XCR0 has. */
+/* Restores all components that are enabled in XCR0. */
 static inline MUST_CHECK bool xrstor_safe(const void *area)
 {
     bool ok = false;

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Kicks, and idle CPUs that wait for them; see the header. */
 #include "arch/x86/kick.h"
 
 #include "arch/x86/apic.h"
@@ -7,9 +9,10 @@
 #include "lib/spinlock.h"
 
 static void (*on_kick)(void);
-static uint64_t stopping; /* the number of the CPU that goes on, plus 1 */
+static uint64_t stopping; /* number + 1 of the CPU that stops the others, else 0 */
 
-/* An NMI with RIP in these few instructions came before HLT has begun to wait. */
+/* If an NMI arrives while RIP is between cpu_idle and cpu_idle_end, HLT has not begun to wait, and
+ * kick_received() restarts the check. */
 __asm__(".text\n"
         ".globl cpu_idle\n"
         "cpu_idle:\n"

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Getting another CPU's attention by cpu_kick() (lib/cpu_local.h): it leaves what it waits in,
- * soon, and looks at what it was told in memory. The kick is an NMI, because external interrupts
- * can be held off (decision D11).
+ * Kicks: cpu_kick() (lib/cpu_local.h) makes another CPU leave what it waits in, soon, and look at
+ * what was written for it in memory. A kick is an NMI, because external interrupts can be held off
+ * (decision D11).
  *
- * At most one NMI of ours is on its way to a CPU: who finds one there already need not send
- * another, for the CPU takes note of it first and looks afterwards. So kicks are not lost, and an
- * NMI that nobody sent is told from them.
+ * At most one NMI of a kick is on its way to a CPU. A CPU that finds `kicked` already set need not
+ * send another one, because the target clears the flag before it looks at memory. No kick is lost,
+ * therefore, and an NMI from elsewhere is recognized as such.
  */
 #pragma once
 
@@ -13,25 +14,27 @@
 #include "lib/compiler.h"
 #include "lib/cpu_local.h"
 
-/* What a kicked CPU calls, from the NMI: it may have interrupted anything. */
+/* Sets the function that a kicked CPU calls in its NMI handler; the NMI may have interrupted any
+ * code. */
 void kick_set_hook(void (*hook)(void));
 
-/* For exception(): an NMI has come. False: it is not ours. Does not return on a CPU that is to
- * stop. */
+/* Called by exception() for each NMI. Returns false if the NMI was not a kick. Does not return on a
+ * CPU that has to stop. */
 bool kick_received(struct exception_frame *frame);
 
-/* Halts, with interrupts off, unless or until `*word` is not 0 or a kick comes. A kick between the
- * look and the halt is not lost: the NMI goes back to before the look. */
-void cpu_idle(const void *word);
+/* Halts with interrupts disabled until a kick arrives, unless `*value` is not 0. A kick between the
+ * check and HLT is not lost: the NMI handler resumes before the check. */
+void cpu_idle(const void *value);
 
-/* Lets an idle CPU call `work`. One thing at a time. */
+/* Makes an idle CPU call `work`. A CPU has one piece of work at a time. */
 void cpu_give_work(unsigned number, void (*work)(void));
 
-/* Whether it has done so, or does within that time. */
+/* Waits until the CPU has done its work. Returns false if that takes longer than `milliseconds`. */
 bool cpu_wait_work(unsigned number, unsigned milliseconds) MUST_CHECK;
 
-/* The life of every CPU but the boot CPU: idle, work, idle. */
+/* The loop of every CPU but the boot CPU: waits for work and does it. */
 NORETURN void cpu_work_loop(void);
 
-/* All other CPUs halt for ever. The first caller returns, another one never does. */
+/* Makes all other CPUs halt for ever. Only the first caller returns; a CPU that calls it later
+ * never does. */
 void cpus_stop_others(void);

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Parses the MADT; see the header. Pure. */
 #include "arch/x86/madt.h"
 
 #include "lib/bits.h"
@@ -7,7 +9,7 @@
 
 #define TYPE_X2APIC 9
 
-/* The broadcast IDs, which no CPU has. */
+/* The broadcast IDs, which are not the ID of any CPU. */
 #define LAPIC_BROADCAST  0xffu
 #define X2APIC_BROADCAST 0xffffffffu
 
@@ -18,16 +20,15 @@ struct x2apic_entry {
 };
 _Static_assert(sizeof(struct x2apic_entry) == 16, "ACPI 6.5, table 5.34");
 
-static int refuse(struct madt *madt, size_t at, const char *why, unsigned value)
+static int madt_refuse(struct madt *madt, size_t at, const char *why, unsigned value)
 {
-    log_error("MADT: the entry at offset %zu %s %u; of all CPUs only the boot CPU is used", at, why,
-              value);
+    log_error("MADT: the entry at offset %zu %s %u; only the boot CPU is used", at, why, value);
     madt->count = 1;
     madt->unused = madt->unused_spans = 0;
     return -EINVAL;
 }
 
-static void add_unused(struct madt *madt, uint32_t apic_id)
+static void madt_add_unused(struct madt *madt, uint32_t apic_id)
 {
     struct madt_span *spans = madt->unused_ids;
     for (unsigned i = 0; i < madt->unused_spans; i++)
@@ -40,19 +41,19 @@ static void add_unused(struct madt *madt, uint32_t apic_id)
         spans[madt->unused_spans++] = (struct madt_span){apic_id, apic_id};
 }
 
-/* A CPU that the firmware lists twice, by either kind of entry, is one CPU. */
-static void add(struct madt *madt, uint32_t apic_id)
+/* A CPU that the firmware lists twice, with either type of entry, counts once. */
+static void madt_add(struct madt *madt, uint32_t apic_id)
 {
     for (unsigned i = 0; i < madt->count; i++)
         if (madt->apic_id[i] == apic_id)
             return;
     if (madt->count == CPUS_MAX)
-        add_unused(madt, apic_id);
+        madt_add_unused(madt, apic_id);
     else
         madt->apic_id[madt->count++] = apic_id;
 }
 
-static void name_unused(const struct madt *madt)
+static void madt_log_unused(const struct madt *madt)
 {
     char text[160];
     int used = 0;
@@ -69,23 +70,23 @@ static void name_unused(const struct madt *madt)
                  madt->unused, CPUS_MAX, text, all ? "" : ", ...");
 }
 
-static int parse_entry(struct madt *madt, const uint8_t *entry, size_t at)
+static int madt_parse_entry(struct madt *madt, const uint8_t *entry, size_t at)
 {
     struct madt_lapic lapic;
     struct x2apic_entry x2apic;
 
     if (entry[0] == MADT_LAPIC) {
         if (entry[1] < sizeof(lapic))
-            return refuse(madt, at, "is a local APIC of length", entry[1]);
+            return madt_refuse(madt, at, "is a local APIC of length", entry[1]);
         memcpy(&lapic, entry, sizeof(lapic));
         if (lapic.flags & MADT_ENABLED && lapic.apic_id != LAPIC_BROADCAST)
-            add(madt, lapic.apic_id);
+            madt_add(madt, lapic.apic_id);
     } else if (entry[0] == TYPE_X2APIC) {
         if (entry[1] < sizeof(x2apic))
-            return refuse(madt, at, "is a local x2APIC of length", entry[1]);
+            return madt_refuse(madt, at, "is a local x2APIC of length", entry[1]);
         memcpy(&x2apic, entry, sizeof(x2apic));
         if (x2apic.flags & MADT_ENABLED && x2apic.apic_id != X2APIC_BROADCAST)
-            add(madt, x2apic.apic_id);
+            madt_add(madt, x2apic.apic_id);
     }
     return 0;
 }
@@ -94,21 +95,21 @@ int madt_parse(const struct acpi_header *table, uint32_t boot_id, struct madt *m
 {
     *madt = (struct madt){.apic_id = {boot_id}, .count = 1};
     if (!table || table->length < sizeof(struct madt_header)) {
-        log_info("MADT: ACPI has no such table that could be used; of all CPUs only the boot CPU "
-                 "is used");
+        log_info("MADT: ACPI has no usable table of CPUs; only the boot CPU is used");
         return -EINVAL;
     }
     const uint8_t *bytes = (const uint8_t *)table;
     for (size_t at = sizeof(struct madt_header); at < table->length; at += bytes[at + 1]) {
         size_t room = table->length - at;
         if (room < 2)
-            return refuse(madt, at, "is cut off: bytes left:", (unsigned)room);
+            return madt_refuse(madt, at, "is cut off: bytes left:", (unsigned)room);
         if (bytes[at + 1] < 2 || bytes[at + 1] > room)
-            return refuse(madt, at, "does not fit into the table: its length is", bytes[at + 1]);
-        int error = parse_entry(madt, bytes + at, at);
+            return madt_refuse(madt, at, "does not fit into the table: its length is",
+                               bytes[at + 1]);
+        int error = madt_parse_entry(madt, bytes + at, at);
         if (error)
             return error;
     }
-    name_unused(madt);
+    madt_log_unused(madt);
     return 0;
 }

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The page allocator and its accounts; see the header and lib/page.h. */
 #include "arch/x86/memory.h"
 
 #include "arch/x86/backtrace.h"
@@ -16,8 +18,8 @@ extern const char image_start[], image_end[];
 
 static struct ram ram;
 static struct ledger ledger;
-static struct spinlock lock; /* of both */
-static bool ready;           /* before, pages come from ram_early() */
+static struct spinlock lock; /* protects `ram` and `ledger` */
+static bool ready;           /* until then, pages come from ram_early() */
 
 uint64_t direct_map = DIRECT_MAP;
 
@@ -27,8 +29,8 @@ hpa_t virt_to_phys(const void *pointer)
     return HPA(address - (address >= KERNEL_BASE ? KERNEL_BASE : DIRECT_MAP));
 }
 
-/* Of a block in use: who asked for it, and whose it is. */
-#define ASKER BITS(23, 0) /* an address within the image, which is smaller */
+/* The user of a block: the address that allocated it, and the account that pays for it. */
+#define ASKER BITS(23, 0) /* an address in the image, of which 24 bits are enough */
 #define PAYER BITS(31, 24)
 
 hpa_t page_alloc(unsigned order)
@@ -90,8 +92,8 @@ uint64_t memory_unpromised(void)
 
 void page_clear(void *pages, unsigned order)
 {
-    uint64_t words = 512ull << order;
-    __asm__ volatile("rep stosq" : "+D"(pages), "+c"(words) : "a"(0) : "memory");
+    uint64_t quads = 512ull << order;
+    __asm__ volatile("rep stosq" : "+D"(pages), "+c"(quads) : "a"(0) : "memory");
 }
 
 uint64_t memory_total_pages(void)
@@ -114,8 +116,9 @@ void memory_mark(void)
     free_at_mark = ram.buddy.free_pages;
 }
 
-/* All blocks of the one who asked for that at `first`; what was said is not said again. */
-static void say_who_keeps(uint64_t first)
+/* Prints one line for all blocks that were allocated at the same address as the block at `first`,
+ * and clears their users, so that they are not printed again. */
+static void memory_log_kept(uint64_t first)
 {
     struct buddy *buddy = &ram.buddy;
     uint64_t asker = *buddy_user(buddy, first) & ASKER;
@@ -128,7 +131,7 @@ static void say_who_keeps(uint64_t first)
         *buddy_user(buddy, frame) = 0;
     }
     const char *name = symbol_at(KERNEL_BASE | asker, &offset);
-    log_info("  %lu pages in %lu blocks that %s+%#lx asked for, the first at %#lx", pages, blocks,
+    log_info("  %lu pages in %lu blocks that %s+%#lx allocated, the first at %#lx", pages, blocks,
              name ? name : "?", offset, first << PAGE_SHIFT);
 }
 
@@ -138,11 +141,13 @@ uint64_t memory_kept(void)
     uint64_t kept = free_at_mark - buddy->free_pages;
     if (!kept)
         return 0;
-    log_warn("memory: %ld pages were not given back; whoever asks for one has to free it:", kept);
+    log_warn(
+        "memory: %ld pages were not given back; the code that allocated them has to free them:",
+        kept);
     for (uint64_t frame = buddy_next_noted(buddy, 0); frame < buddy->end;
          frame = buddy_next_noted(buddy, frame + 1))
         if (*buddy_user(buddy, frame))
-            say_who_keeps(frame);
+            memory_log_kept(frame);
     return kept;
 }
 

@@ -1,4 +1,5 @@
-/* Host RAM: which of it is ours to use, and the allocator over it (lib/page.h). */
+/* SPDX-License-Identifier: MIT */
+/* Host RAM: the pages that the hypervisor may use, and their allocator (lib/page.h). */
 #pragma once
 
 #include "arch/x86/this_cpu.h"
@@ -6,13 +7,14 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-/* Sets up page_alloc() over the RAM that neither the image, a module nor the first MiB uses, and
- * the final page tables. Keeps `info`. Returns 0 or -ENOMEM after a sentence. */
+/* Sets up the final page tables, and page_alloc() over the RAM that is not used by the image or a
+ * module and lies above the first MiB. Keeps a pointer to `info`. Returns 0, or -ENOMEM after a
+ * message. */
 int memory_init(const struct boot_info *info) MUST_CHECK;
 
-/* What VMs are promised, by their numbers in the report (lib/ledger.h). Between open and close,
- * what a CPU takes while it works for the VM is the VM's; 0 is the hypervisor's own. False: so much
- * can't be promised now. */
+/* The accounts of VMs, by their numbers in the report (lib/ledger.h); account 0 is the
+ * hypervisor's. memory_open() promises pages to an account, or returns false if so many can't be
+ * promised now. memory_pay_from() makes this CPU take pages from an account from now on. */
 bool memory_open(unsigned account, uint64_t pages, bool grows) MUST_CHECK;
 void memory_close(unsigned account);
 static inline void memory_pay_from(unsigned account)
@@ -20,15 +22,15 @@ static inline void memory_pay_from(unsigned account)
     cpus[this_cpu()].payer = account;
 }
 
-/* How many pages could be promised now. */
+/* The number of free pages that are not promised to any account. */
 uint64_t memory_unpromised(void);
 
 uint64_t memory_total_pages(void);
 uint64_t memory_free_pages(void);
 
-/* From now on it is noted who asks for pages. */
+/* Starts to record which pages are allocated, for memory_kept(). */
 void memory_mark(void);
 
-/* How many more pages are in use than at the mark; warns of each function that asked for such. With
- * no other CPU running. */
+/* Returns how many more pages are in use than at memory_mark(), and prints a warning that names
+ * each place in the code that allocated some of them. No other CPU may be running. */
 uint64_t memory_kept(void);

@@ -1,4 +1,5 @@
-/* See the header. */
+/* SPDX-License-Identifier: MIT */
+/* Carries out the actions of arch/x86/flaws.h; see the header. */
 #include "arch/x86/mitigate.h"
 
 #include "arch/x86/cpu.h"
@@ -15,7 +16,7 @@
 #define MSR_FLUSH_CMD         0x10bu
 #define FLUSH_CMD_L1D         BIT(0)
 #define MSR_TSX_CTRL          0x122u
-#define TSX_CTRL_OFF          (BIT(0) | BIT(1)) /* RTM aborts, and CPUID has no TSX */
+#define TSX_CTRL_OFF          (BIT(0) | BIT(1)) /* RTM transactions abort, and CPUID hides TSX */
 #define MSR_MCU_OPT_CTRL      0x123u
 #define MCU_OPT_CTRL_OFF      (BIT(0) | BIT(4)) /* RNGDS_MITG_DIS, GDS_MITG_DIS */
 #define CPUID7_EDX_ARCH_CAP   BIT(29)
@@ -23,7 +24,7 @@
 uint32_t mitigate_chosen;
 static unsigned l1tf_cache_bits;
 
-/* Larger than any L1D, twice: of our own code, which is nobody's secret. */
+/* Twice the size of the largest L1D. The hypervisor's own code, which holds no secrets, is read. */
 #define L1D_READ (64u << 10)
 extern const uint8_t text_start[];
 
@@ -61,10 +62,11 @@ void mitigate_decide(enum mitigations wanted, bool nx_huge)
         log_info("mitigations: off");
         return;
     }
-    log_info("flaws of speculation: family %u, model %#x, stepping %u, IA32_ARCH_CAPABILITIES %#lx",
+    log_info("speculation vulnerabilities: family %u, model %#x, stepping %u, "
+             "IA32_ARCH_CAPABILITIES %#lx",
              in.family, in.model, in.stepping, in.arch_capabilities);
     for (unsigned i = 0; i < FLAW_COUNT; i++) {
-        flaw_sentence(&in, &verdict, (enum flaw)i, text, sizeof(text));
+        flaw_status(&in, &verdict, (enum flaw)i, text, sizeof(text));
         log_info("  %s: %s", flaw_name((enum flaw)i), text);
     }
 }
@@ -95,7 +97,7 @@ void mitigate_at_exit(void)
           SPEC_CTRL_IBRS | (mitigate_chosen & DO_BHI_DIS_S ? SPEC_CTRL_BHI_DIS_S : 0));
 }
 
-/* Every line, and first a word of each page, so that no TLB miss comes between. */
+/* Reads every cache line, after one byte of each page, so that no TLB miss occurs in between. */
 static void fill_l1d(void)
 {
     for (unsigned i = 0; i < L1D_READ; i += 4096)
@@ -106,7 +108,8 @@ static void fill_l1d(void)
     __asm__ volatile("lfence" ::: "memory");
 }
 
-/* The memory form, which is the one that clears buffers (SDM 2, VERW; Intel's guide to MDS). */
+/* VERW with a memory operand, which is the form that clears buffers (SDM 2, VERW; Intel's guide to
+ * MDS). */
 static void clear_buffers(void)
 {
     uint16_t selector = SEL_DATA;

@@ -1,32 +1,36 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What is done about flaws of speculation, when: at boot on each CPU, and when a CPU begins to work
- * for another VM than before. Which of it is decided by arch/x86/flaws.h; what belongs to each exit
- * is vmx/'s, which asks mitigate_does().
+ * The mitigations of speculation vulnerabilities, and when they take place: at boot on each CPU,
+ * and when a CPU starts to run another VM. arch/x86/flaws.h decides which actions are needed; vmx/
+ * carries out those of each exit, according to mitigate_actions().
  */
 #pragma once
 
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/flaws.h"
 
-/* Once on the boot CPU: decides, and says so, a line for each flaw. */
+/* Decides which actions are taken and prints a line for each vulnerability. Called once, on the
+ * boot CPU. */
 void mitigate_decide(enum mitigations wanted, bool nx_huge);
 
-/* The width for rule S9; 0: the CPU does not have L1TF. */
+/* The width of the L1D's tags, for rule S9; 0: the CPU does not have L1TF. */
 unsigned mitigate_l1tf_cache_bits(void);
 
-extern uint32_t mitigate_chosen; /* DO_ */
+extern uint32_t mitigate_chosen; /* a set of DO_ */
 
 static inline uint32_t mitigate_actions(void)
 {
     return mitigate_chosen;
 }
 
-/* On each CPU, before it runs guests. */
+/* Enables the permanent mitigations. Called on each CPU before it runs guests. */
 void mitigate_start(void);
 
+/* Carries out the actions for a change of VMs. */
 void mitigate_change_vm(void);
 
-/* This CPU works for VM `vm` from now on, by its number; nothing is done if it did before, too. */
+/* This CPU runs the VM with number `vm` from now on. Nothing is done if it ran the same VM
+ * before. */
 static inline void mitigate_enter_vm(unsigned vm)
 {
     struct cpu *cpu = &cpus[this_cpu()];
@@ -36,5 +40,5 @@ static inline void mitigate_enter_vm(unsigned vm)
     mitigate_change_vm();
 }
 
-/* IBRS again, first thing in an exit, with DO_IBRS_AT_EXIT. */
+/* Writes IBRS again; called first in each exit if DO_IBRS_AT_EXIT is set. */
 void mitigate_at_exit(void);

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Builds the hypervisor's own page tables; see the header. */
 #include "arch/x86/paging.h"
 
 #include "arch/x86/cpu.h"
@@ -16,8 +18,9 @@
 #define PTE_NX      BIT(63)
 #define PTE_ADDRESS BITS(51, 12)
 
-/* PWT and PCD index IA32_PAT. Entries 0 (write-back) and 3 (uncached) stay as they are at reset;
- * nothing else uses entry 1, so it can become write-combining without flushing caches. */
+/* PWT and PCD select an entry of IA32_PAT. Entries 0 (write-back) and 3 (uncached) keep their reset
+ * values. Entry 1 is not used by any other mapping, so it can become write-combining without
+ * flushing caches. */
 #define PTE_UC                (PTE_PCD | PTE_PWT)
 #define PTE_WC                PTE_PWT
 #define PAT_1                 BITS(15, 8)
@@ -25,14 +28,15 @@
 
 #define LEVELS 4
 
-#define DIRECT_MAP_BITS 46 /* from DIRECT_MAP to what follows it there is more room than that */
+#define DIRECT_MAP_BITS 46 /* less than the space up to the next mapping */
 
 extern const char text_start[], rodata_start[], data_start[], image_end[];
 
 static hpa_t root;
-static unsigned largest_leaf; /* level: 2 for 2 MiB, 3 where the CPU has 1 GiB pages */
+static unsigned
+    largest_leaf; /* level of the largest leaf: 2 for 2 MiB, 3 if the CPU has 1 GiB pages */
 
-/* What physical_map() handed out before there was a root. */
+/* The mapping that physical_map() returned before `root` existed. */
 static struct {
     uint64_t start, size, flags;
 } early;
@@ -47,7 +51,7 @@ static uint64_t *entry_of(hpa_t table, uint64_t address, unsigned level)
     return (uint64_t *)phys_to_virt(table) + (address / level_size(level)) % 512;
 }
 
-static hpa_t new_table(void)
+static hpa_t paging_new_table(void)
 {
     hpa_t table = page_alloc(0);
     if (!page_is_none(table))
@@ -55,14 +59,15 @@ static hpa_t new_table(void)
     return table;
 }
 
-/* Maps one leaf of `level`. False: no page for a table, or a larger leaf is in the way. */
+/* Maps one leaf at `level`. Returns false if no page is left for a table, or if a larger leaf
+ * already covers the address. */
 static bool map_leaf(uint64_t address, uint64_t physical, unsigned level, uint64_t flags)
 {
     hpa_t table = root;
     for (unsigned at = LEVELS; at > level; at--) {
         uint64_t *entry = entry_of(table, address, at);
         if (!(*entry & PTE_P)) {
-            hpa_t fresh = new_table();
+            hpa_t fresh = paging_new_table();
             if (page_is_none(fresh))
                 return false;
             *entry = fresh.v | PTE_P | PTE_W;
@@ -75,7 +80,7 @@ static bool map_leaf(uint64_t address, uint64_t physical, unsigned level, uint64
     return true;
 }
 
-static bool map(uint64_t address, uint64_t physical, uint64_t size, uint64_t flags)
+static bool paging_map(uint64_t address, uint64_t physical, uint64_t size, uint64_t flags)
 {
     BUG_ON(flags & PTE_W && !(flags & PTE_NX));
     for (uint64_t done = 0; done < size;) {
@@ -98,11 +103,11 @@ static uint64_t image_physical(const void *symbol)
 /* Maps start..end of the image at KERNEL_BASE. */
 static bool map_image(const char *start, const char *end, uint64_t flags)
 {
-    return map((uint64_t)start, image_physical(start), align_up((uint64_t)(end - start), PAGE_SIZE),
-               flags);
+    return paging_map((uint64_t)start, image_physical(start),
+                      align_up((uint64_t)(end - start), PAGE_SIZE), flags);
 }
 
-/* Part of a RAM range that lies in low..high goes into the direct map. */
+/* Maps the part of a RAM range that lies in low..high into the direct map. */
 static bool map_direct(const struct boot_range *range, uint64_t low, uint64_t high, uint64_t flags)
 {
     uint64_t start = align_up(range->base.v, PAGE_SIZE);
@@ -111,13 +116,14 @@ static bool map_direct(const struct boot_range *range, uint64_t low, uint64_t hi
         start = low;
     if (end > high)
         end = high;
-    return start >= end || map(DIRECT_MAP + start, start, end - start, flags);
+    return start >= end || paging_map(DIRECT_MAP + start, start, end - start, flags);
 }
 
-/* RAM in the direct map: the image's code and constants can't be written there either. */
+/* Maps RAM into the direct map. The image's code and constants are read-only there, too. */
 static bool map_ram(const struct boot_info *info)
 {
-    uint64_t code = image_physical(text_start) & ~0x1fffffull; /* includes .boot before it */
+    uint64_t code =
+        image_physical(text_start) & ~0x1fffffull; /* includes .boot, which precedes it */
     uint64_t constants_end = image_physical(data_start);
 
     for (unsigned i = 0; i < info->range_count; i++) {
@@ -132,7 +138,8 @@ static bool map_ram(const struct boot_info *info)
     return true;
 }
 
-/* The stacks' guard pages need 4 KiB leaves around them: map them page by page. */
+/* Maps the image. The part from the stacks on is mapped page by page, because the guard pages must
+ * be 4 KiB leaves. */
 static bool map_whole_image(void)
 {
     const char *guards = (const char *)stacks;
@@ -144,7 +151,8 @@ static bool map_whole_image(void)
     return done;
 }
 
-/* Puts what is not there yet of these pages into the direct map. */
+/* Maps those pages of start..end that are not mapped yet into the direct map. Page 0 becomes
+ * read-only. */
 static bool map_absent(uint64_t start, uint64_t end, uint64_t flags)
 {
     for (uint64_t at = start; at < end; at += PAGE_SIZE) {
@@ -182,7 +190,7 @@ uint64_t paging_ram_end(void)
 bool paging_init(const struct boot_info *info)
 {
     largest_leaf = cpuid(0x80000001, 0).edx & BIT(26) ? 3 : 2;
-    hpa_t fresh = new_table();
+    hpa_t fresh = paging_new_table();
     if (page_is_none(fresh))
         return false;
     root = fresh;
@@ -213,10 +221,11 @@ hpa_t paging_root(void)
 
 bool paging_map_data(const void *address, hpa_t pages, uint64_t size)
 {
-    return map((uint64_t)address, pages.v, size, PTE_W | PTE_NX | PTE_G);
+    return paging_map((uint64_t)address, pages.v, size, PTE_W | PTE_NX | PTE_G);
 }
 
-/* The tables of boot/start.S map the first 4 GiB. */
+/* Before the final page tables exist, the boot page tables map the first 4 GiB, and the mapping is
+ * only recorded. */
 static void *physical_map_early(hpa_t base, uint64_t start, uint64_t end, uint64_t flags)
 {
     if (end > BIT(32))

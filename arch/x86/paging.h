@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The hypervisor's own page tables: RAM at DIRECT_MAP, the image at KERNEL_BASE, nothing else.
  *
  * W^X without exception: code is executable and read-only, everything else is not executable, and
- * the direct map shows code and constants read-only, too. The stacks' guard pages are absent, and
- * so is page 0, unless someone asks for the BIOS' data in it: then it is read-only.
+ * code and constants are read-only in the direct map, too. The stacks' guard pages are not mapped.
+ * Page 0 is not mapped either, unless the BIOS data in it is needed; then it is read-only.
  */
 #pragma once
 
@@ -11,21 +12,22 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
-/* RAM from this address on has no place in the direct map, or is more than the CPU can name. */
+/* The end of usable RAM: RAM at or above this address does not fit into the direct map, or exceeds
+ * the CPU's physical-address width. */
 uint64_t paging_ram_end(void);
 
-/* Builds the final tables and loads them. Allocates pages, which must lie below 4 GiB; false: there
- * were not enough. */
+/* Builds the final page tables and loads them. Allocates pages, which must lie below 4 GiB. Returns
+ * false if there were not enough. */
 bool paging_init(const struct boot_info *info) MUST_CHECK;
 
-/* On each CPU, under these tables: the memory types and global pages that they use. */
+/* Sets up the memory types and global pages that these page tables use. Called on each CPU. */
 void paging_init_cpu(void);
 
-/* What CR3 holds. */
+/* The physical address of the root table, for CR3. */
 hpa_t paging_root(void);
 
-/* Maps pages of RAM a second time, at an address where nothing is, writable and not executable.
- * False: no page is left for a table. */
+/* Maps pages of RAM at a second address, at which nothing is mapped yet, as writable and not
+ * executable. Returns false if no page is left for a table. */
 bool paging_map_data(const void *address, hpa_t pages, uint64_t size) MUST_CHECK;
 
 enum map_type {
@@ -34,10 +36,12 @@ enum map_type {
     MAP_UNCACHED,
 };
 
-/* Makes `size` bytes of physical address space that is not RAM reachable, and returns where. NULL
- * when no page is left for tables, or when the CPU has no such addresses. Before paging_init() it
- * serves one caller, the screen, within the first 4 GiB; paging_init() keeps that mapping. */
+/* Maps `size` bytes of physical address space that is not RAM and returns their virtual address.
+ * Returns NULL if no page is left for a table, or if the range exceeds the CPU's physical-address
+ * width. Before paging_init(), it can be called once (for the screen), within the first 4 GiB;
+ * paging_init() keeps that mapping. */
 void *physical_map(hpa_t base, uint64_t size, enum map_type type) MUST_CHECK;
 
-/* Counts the pages that are mapped writable and executable at once: 0, or the build is wrong. */
+/* Counts the leaves that are both writable and executable. Any result but 0 is an error of the
+ * build. */
 uint64_t paging_count_wx(void);

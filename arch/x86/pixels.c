@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Draws characters into a linear framebuffer; see the header. Pure. */
 #include "arch/x86/pixels.h"
 
 #include "arch/x86/font.h"
@@ -5,11 +7,13 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-/* More lines, or bytes in a line, than any screen has; their product can't overflow. */
+/* Limits on the number of bytes in a line and of lines. No screen exceeds them, and their product
+ * can't overflow. */
 #define PITCH_MAX  0x40000u
 #define HEIGHT_MAX 0x10000u
 
-/* Stores are few and wide: each may cross the bus by itself. Lines start at any address. */
+/* Stores are as few and as wide as possible, because each may be a separate bus transaction. Lines
+ * may start at any address. */
 typedef volatile uint64_t __attribute__((aligned(1), may_alias)) wide_t;
 
 static unsigned bytes_of_pixel(const struct boot_framebuffer *screen)
@@ -27,7 +31,7 @@ static bool field_fits(const struct boot_framebuffer *screen, struct boot_colour
     return field.size && field.position + field.size <= screen->bits_per_pixel;
 }
 
-/* What is wrong with the record, or NULL. */
+/* Returns what is wrong with the framebuffer's record, or NULL. */
 static const char *complaint(const struct boot_info *info)
 {
     const struct boot_framebuffer *screen = &info->framebuffer;
@@ -45,7 +49,7 @@ static const char *complaint(const struct boot_info *info)
         return "its lines overlap";
     uint64_t size = (uint64_t)screen->pitch * screen->height;
     if (screen->base.v > BIT(52) - size)
-        return "it ends beyond all memory";
+        return "it ends beyond the largest physical address";
     if (boot_touches_ram(info, screen->base, size))
         return "it lies in RAM";
     return NULL;
@@ -87,7 +91,7 @@ void pixels_init(struct pixels *pixels, const struct boot_framebuffer *screen, v
         clear_line(pixels->base + y * pixels->pitch, (size_t)pixels->width * pixels->bytes);
 }
 
-/* Eight pixels of any depth fill a whole number of wide stores. */
+/* Draws one line of a glyph. Its eight pixels, of any depth, fill a whole number of wide stores. */
 static void draw_line(const struct pixels *pixels, uint8_t *at, uint8_t bits)
 {
     uint64_t line[FONT_WIDTH * sizeof(pixels->white) / sizeof(uint64_t)];

@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A linear framebuffer as a grid of 8x16 character cells, white on black.
  *
- * Pure: it draws into the memory that it is given, whatever the loader said about it. A framebuffer
- * is on the far side of a bus, so nothing is ever read from it.
+ * Pure: it draws into the memory that it is given, whatever the loader said about it. It never
+ * reads the framebuffer, because reads over a bus are slow.
  */
 #pragma once
 
@@ -13,17 +14,19 @@
 struct pixels {
     uint8_t *base;
     uint32_t pitch, width, height; /* bytes, pixels, lines */
-    unsigned bytes;                /* of a pixel: 2, 3 or 4 */
+    unsigned bytes;                /* bytes of a pixel: 2, 3 or 4 */
     uint32_t white;
 };
 
-/* The bytes that info->framebuffer, of kind RGB, takes. 0, after a sentence, if its record makes no
- * sense, is of a depth that we can't draw, has no room for a character, or lies in RAM. */
+/* Returns the size in bytes of info->framebuffer, which is of kind RGB. Returns 0 after a message
+ * if its record is inconsistent, has an unsupported depth, leaves no room for a character, or lies
+ * in RAM. */
 uint64_t pixels_size(const struct boot_info *info) MUST_CHECK;
 
-/* Takes over a framebuffer that pixels_size() accepted and that lies at `base`; makes it black. */
+/* Initializes `pixels` for a framebuffer that pixels_size() accepted and that is mapped at `base`,
+ * and clears it to black. */
 void pixels_init(struct pixels *pixels, const struct boot_framebuffer *screen, void *base);
 
-/* Draws `c`, FONT_FIRST to FONT_LAST, into a cell. The caller keeps to the whole cells of
- * width x height. */
+/* Draws `c`, which is in FONT_FIRST..FONT_LAST, into a cell, which must lie completely within width
+ * x height. */
 void pixels_draw(const struct pixels *pixels, unsigned column, unsigned row, char c);

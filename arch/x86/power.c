@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The end of a run; see the header. */
 #include "arch/x86/power.h"
 
 #include "arch/x86/acpi.h"
@@ -6,8 +8,8 @@
 #include "arch/x86/serial.h"
 #include "lib/log.h"
 
-#define BOCHS_DEBUG_PORT 0x8900 /* 'D' returns to the debugger, which quits */
-#define QEMU_DEBUG_EXIT  0xf4   /* isa-debug-exit; the status becomes 2 * value + 1 */
+#define BOCHS_DEBUG_PORT 0x8900 /* Bochs: 'D' returns to the debugger, which quits */
+#define QEMU_DEBUG_EXIT  0xf4   /* QEMU's isa-debug-exit: the exit status is 2 * value + 1 */
 #define RESET_PORT       0xcf9
 
 static enum on_exit on_exit;

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Finds the free RAM and hands it to the allocator; see the header. Pure. */
 #include "arch/x86/ram.h"
 
 #include "lib/bits.h"
@@ -5,8 +7,8 @@
 #include "lib/log.h"
 #include "lib/page.h"
 
-#define LOW_MEMORY  0x100000ull /* left to the firmware and to the start of other CPUs */
-#define BOOT_MAPPED BIT(32)     /* what boot/start.S maps */
+#define LOW_MEMORY  0x100000ull /* left to the firmware and to the trampoline of other CPUs */
+#define BOOT_MAPPED BIT(32)     /* end of what boot/start.S maps */
 
 enum taken {
     TAKEN_LOW,
@@ -19,7 +21,8 @@ enum taken {
 
 typedef void (*use_piece)(struct span piece, void *context);
 
-/* The lowest span in use that ends above `from`, or one beyond all memory. */
+/* Returns the lowest used span that ends above `from`, or one beyond all memory if there is
+ * none. */
 static struct span next_taken(const struct ram *ram, uint64_t from)
 {
     struct span best = {UINT64_MAX, UINT64_MAX};
@@ -70,7 +73,7 @@ static struct span largest_below(const struct ram *ram, uint64_t high)
 
 /* ---- The plan -------------------------------------------------------------------------------- */
 
-/* Adds up the RAM that can be used, and says what can't. */
+/* Adds up the RAM that can be used, and prints how much can't be used. */
 static uint64_t usable_ram(const struct boot_info *info, uint64_t limit)
 {
     uint64_t usable = 0, beyond = 0;
@@ -128,14 +131,14 @@ hpa_t ram_early(struct ram *ram, uint64_t pages)
 
 /* ---- The allocator --------------------------------------------------------------------------- */
 
-/* For how many pages there must be notes: all of each section that has a free piece, and of the
- * last section those up to the end. */
+/* The number of pages for which the allocator needs records: all pages of each section that has a
+ * free piece, but only those up to `end` of the last section. */
 struct extent {
-    uint64_t end, pages; /* page frames */
-    uint64_t sections;   /* up to here they are counted */
+    uint64_t end, pages; /* `end` is a page frame number */
+    uint64_t sections;   /* sections up to this one are counted */
 };
 
-static void extend(struct span piece, void *context)
+static void ram_extend(struct span piece, void *context)
 {
     struct extent *extent = context;
     uint64_t first = (piece.start >> PAGE_SHIFT) / BUDDY_SECTION_PAGES;
@@ -146,7 +149,7 @@ static void extend(struct span piece, void *context)
     extent->pages += (extent->sections - first) * BUDDY_SECTION_PAGES;
 }
 
-static void add(struct span piece, void *context)
+static void ram_add_piece(struct span piece, void *context)
 {
     buddy_add(context, piece.start >> PAGE_SHIFT, piece.end >> PAGE_SHIFT);
 }
@@ -154,7 +157,7 @@ static void add(struct span piece, void *context)
 int ram_open(struct ram *ram)
 {
     struct extent extent = {0};
-    for_each_free(ram, ram->limit, extend, &extent);
+    for_each_free(ram, ram->limit, ram_extend, &extent);
     uint64_t sections =
         align_up(buddy_sections(extent.end) * sizeof(struct buddy_section), PAGE_SIZE);
     hpa_t table = ram_early(ram, sections >> PAGE_SHIFT);
@@ -162,14 +165,15 @@ int ram_open(struct ram *ram)
     uint64_t bytes = align_up(pages * (sizeof(uint32_t) + 1), PAGE_SIZE);
     struct span largest = largest_below(ram, ram->limit);
     if (page_is_none(table) || largest.end - largest.start < bytes + MEMORY_MIN / 4) {
-        log_error("no free piece of RAM has room for the notes about all pages: they take %lu KiB, "
-                  "the largest piece has %lu KiB",
-                  bytes >> 10, (largest.end - largest.start) >> 10);
+        log_error(
+            "no free piece of RAM has room for the allocator's records of all pages: they take "
+            "%lu KiB, the largest piece has %lu KiB",
+            bytes >> 10, (largest.end - largest.start) >> 10);
         return -ENOMEM;
     }
     ram->taken[TAKEN_NOTES] = (struct span){largest.end - bytes, largest.end};
     uint32_t *users = phys_to_virt(HPA(largest.end - bytes));
     buddy_init(&ram->buddy, phys_to_virt(table), (uint8_t *)(users + pages), users, extent.end);
-    for_each_free(ram, ram->limit, add, &ram->buddy);
+    for_each_free(ram, ram->limit, ram_add_piece, &ram->buddy);
     return 0;
 }

@@ -1,11 +1,12 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The machine's RAM: which of it is free, and where what manages it lies. Pure.
+ * The machine's RAM: which parts are free, and where the allocator's records lie. Pure.
  *
- * It is set up in two steps, because the first page tables map 4 GiB and no more. ram_plan() looks
- * at the memory map and sets a piece below 4 GiB apart, from which ram_early() takes pages for the
- * final page tables. When those are in place, ram_open() puts the allocator's notes wherever there
- * is room, and hands all free RAM to it. Both steps cost something for each range of the map and
- * each GiB of RAM, and nothing for each page.
+ * It is set up in two steps, because the boot page tables map only 4 GiB. ram_plan() examines the
+ * memory map and reserves a piece below 4 GiB, from which ram_early() takes pages for the final
+ * page tables. When these are in place, ram_open() puts the allocator's records wherever there is
+ * room and gives all free RAM to the allocator. The cost of both steps grows with the number of
+ * ranges in the map and of GiBs of RAM, but not with the number of pages.
  */
 #pragma once
 
@@ -13,33 +14,34 @@
 #include "lib/buddy.h"
 #include "lib/compiler.h"
 
-/* A machine with less memory is refused. Of this the first MiB is never used. */
+/* The least memory of a machine; one with less is refused. The first MiB of it is never used. */
 #define MEMORY_MIN (24ull << 20)
 
 struct span {
     uint64_t start, end; /* physical addresses */
 };
 
-/* The first MiB, the image, what was taken early, the allocator's notes; then the modules. */
+/* The used spans that always exist: the first MiB, the image, the early pages and the allocator's
+ * records. The modules' spans follow them. */
 #define TAKEN_ALWAYS 4u
 
 struct ram {
     struct buddy buddy;
     const struct boot_info *info;
     struct span taken[TAKEN_ALWAYS + BOOT_MODULES];
-    uint64_t limit; /* RAM from here on is not used */
-    uint64_t early; /* ram_early() takes from above, down to here */
+    uint64_t limit; /* RAM at or above this address is not used */
+    uint64_t early; /* ram_early() takes pages downwards, until it reaches this address */
 };
 
-/* Looks at the map. RAM from `limit` on (a page's address) can't be reached. Keeps `info`. -ENOMEM
- * after a sentence. */
+/* Examines the memory map. RAM at or above `limit`, which is page-aligned, can't be used. Keeps a
+ * pointer to `info`. Returns 0, or -ENOMEM after a message. */
 int ram_plan(struct ram *ram, const struct boot_info *info, struct span image,
              uint64_t limit) MUST_CHECK;
 
-/* So many contiguous pages below 4 GiB, which are never given back; PAGE_NONE: there are no more.
- * Between ram_plan() and ram_open(). */
+/* Allocates contiguous pages below 4 GiB, which are never freed. Returns PAGE_NONE if too few are
+ * left. Called between ram_plan() and ram_open(). */
 hpa_t ram_early(struct ram *ram, uint64_t pages) MUST_CHECK;
 
-/* Makes `buddy` the allocator of all that is free. All RAM below the limit can be reached by now.
- * -ENOMEM after a sentence. */
+/* Makes `buddy` the allocator of all free RAM. All RAM below the limit must be mapped. Returns 0,
+ * or -ENOMEM after a message. */
 int ram_open(struct ram *ram) MUST_CHECK;

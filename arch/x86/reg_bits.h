@@ -1,4 +1,5 @@
-/* The bits of control, flags and debug registers, and the numbers of MSRs, by the SDM's names. */
+/* SPDX-License-Identifier: MIT */
+/* The bits of control, flags and debug registers and the numbers of MSRs, with the SDM's names. */
 #pragma once
 
 #include "lib/bits.h"
@@ -51,10 +52,10 @@
 #define RFLAGS_VM    BIT(17)
 #define RFLAGS_AC    BIT(18)
 
-/* DR6, as a guest reads it, and DR7 (SDM 3, 18.2). */
+/* DR6 as a guest reads it, and DR7 (SDM 3, 18.2). */
 #define DR6_BREAKPOINTS BITS(3, 0)
 #define DR6_BUS_LOCK    BIT(11)
-#define DR6_BD          BIT(13) /* access to a debug register while DR7.GD was 1 */
+#define DR6_BD          BIT(13) /* a debug register was accessed while DR7.GD was 1 */
 #define DR6_BS          BIT(14) /* single step */
 #define DR6_RTM         BIT(16)
 #define DR7_GD          BIT(13)

@@ -1,11 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The architectural registers of a vCPU, by name, for the layers that know nothing of the VMCS.
+ * The architectural registers of a vCPU, for the layers that know nothing of the VMCS.
  *
- * General registers but RSP live in memory while the hypervisor runs: gpr[], in the order that
- * ModRM encodes. Everything else is asked for by name: cpu_reg() reads it from the VMCS on first
- * use and remembers it until the next entry, so that a path pays for what it needs. cpu_gpr() is
- * for general registers by number, which may be RSP. The functions below that are not inline are
- * supplied by vmx/regs.c over the VMCS, and by the hosted tests over a plain array.
+ * While the hypervisor runs, the general registers except RSP are in gpr[], in the order of ModRM
+ * encodings. All other registers are read by name: cpu_reg() reads one from the VMCS on first use
+ * and caches it until the next entry, so that each path pays only for the registers that it needs.
+ * cpu_gpr() reads a general register by number, which may be RSP's. vmx/regs.c supplies the
+ * functions that are not inline, on top of the VMCS; the hosted tests supply them on top of an
+ * array.
  */
 #pragma once
 
@@ -19,7 +21,7 @@ enum gpr {
     GPR_RCX,
     GPR_RDX,
     GPR_RBX,
-    GPR_RSP, /* in the VMCS: gpr[GPR_RSP] is unused */
+    GPR_RSP, /* RSP is in the VMCS; gpr[GPR_RSP] is unused */
     GPR_RBP,
     GPR_RSI,
     GPR_RDI,
@@ -49,11 +51,11 @@ enum cpu_reg {
     REG_RIP,
     REG_RSP,
     REG_RFLAGS,
-    REG_CR0, /* as the guest reads it: shadow bits applied */
+    REG_CR0, /* as the guest reads it, with the read shadow applied */
     REG_CR3,
-    REG_CR4, /* as the guest reads it */
+    REG_CR4, /* as the guest reads it, with the read shadow applied */
     REG_EFER,
-    REG_PDPTE0, /* PAE paging starts from these, never from memory */
+    REG_PDPTE0, /* PAE paging uses these and does not read the PDPTEs in memory */
     REG_PDPTE1,
     REG_PDPTE2,
     REG_PDPTE3,
@@ -77,20 +79,20 @@ enum cpu_reg {
 #define SEG_AR_UNUSABLE 0x10000u
 
 struct cpu_regs {
-    uint64_t gpr[GPR_COUNT + 1]; /* the last one is always 0, for "no register" */
-    uint64_t known;              /* bit n: value[n] is what register n holds */
+    uint64_t gpr[GPR_COUNT + 1]; /* the last element is always 0, for "no register" */
+    uint64_t known;              /* bit n: value[n] is valid */
     uint64_t value[REG_COUNT];
 
-    /* Counts in steps of REGIME_STEP what happens, by exits alone, to the meaning of addresses:
-     * CR0, CR4 and EFER that are set here, and flushes where they exit. While it is the same, so
-     * are the bits of these registers that translations depend on, but for CR0.WP, which may be the
-     * guest's to change without an exit. */
+    /* A generation count in steps of REGIME_STEP. It advances whenever the hypervisor changes what
+     * addresses mean: when it sets CR0, CR4 or EFER, and at TLB flushes that exit. While it is
+     * unchanged, the bits of these registers on which translations depend are unchanged, too;
+     * except CR0.WP, which the guest may be able to change without an exit. */
     uint64_t regime;
 };
 #define REGIME_STEP (1ull << 20)
 _Static_assert(REG_COUNT <= 64, "one bit each in `known`");
 
-/* Reads a register that is not known yet, and makes it known. Supplied by vmx/regs.c. */
+/* Reads a register that is not cached, and caches it. Supplied by vmx/regs.c. */
 uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg);
 
 static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
@@ -98,14 +100,14 @@ static inline uint64_t cpu_reg(struct cpu_regs *cpu, enum cpu_reg reg)
     return likely(cpu->known >> reg & 1) ? cpu->value[reg] : cpu_reg_load(cpu, reg);
 }
 
-/* Reads RIP, RFLAGS, CR3 and the rights of CS at once, since the emulation of nearly every access
- * needs these. Supplied by vmx/regs.c. */
+/* Reads RIP, RFLAGS, CR3 and the access rights of CS together, because the emulation of nearly
+ * every access needs them. Supplied by vmx/regs.c. */
 void cpu_reg_load_usual(struct cpu_regs *cpu);
 
-/* Supplied by vmx/regs.c. */
+/* Sets a register and its cached value. Supplied by vmx/regs.c. */
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
 
-/* For who has read those of cpu_reg_load_usual() already. */
+/* Caches the registers of cpu_reg_load_usual() for a caller that has already read them. */
 static inline void cpu_know_usual(struct cpu_regs *cpu, uint64_t rip, uint64_t rflags, uint64_t cr3,
                                   uint64_t cs_rights)
 {
@@ -136,15 +138,15 @@ static inline unsigned cpu_cpl(struct cpu_regs *cpu)
     return (unsigned)(cpu_reg(cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DPL) >> 5;
 }
 
-/* The bits of RFLAGS that decide, beside memory and the other registers, what the instruction at
- * RIP does: TF and AC. RF does not; the CPU sets it as it exits. */
+/* The bits of RFLAGS on which the effect of the instruction at RIP depends (besides memory and the
+ * other registers): TF and AC. RF is not one of them, because the CPU sets it as it exits. */
 #define CPU_STATE_RFLAGS 0x40100u
 
-/* What decides it beside CR3 and CR0.WP, in a word: the regime, and CS and RFLAGS as far as they
- * count. */
+/* Combines the regime with the relevant bits of CS and RFLAGS in one value. Together with CR3 and
+ * CR0.WP it determines how the instruction at RIP executes. */
 static inline uint64_t cpu_mode(const struct cpu_regs *cpu, uint64_t rflags, uint64_t cs_rights)
 {
     _Static_assert(!(CPU_STATE_RFLAGS & 0x1f0ff) && CPU_STATE_RFLAGS < REGIME_STEP,
-                   "neither bits of access rights nor of the count");
+                   "the bits overlap neither the access rights nor the count");
     return ((rflags & CPU_STATE_RFLAGS) | cs_rights) + cpu->regime;
 }

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The screen as a console; see the header. */
 #include "arch/x86/screen.h"
 
 #include "arch/x86/font.h"
@@ -8,7 +10,7 @@
 
 #define TEXT_BUFFER  HPA(0xb8000)
 #define TEXT_SIZE    0x8000u
-#define TEXT_COLUMNS 80 /* as the BIOS leaves it, where the loader says nothing */
+#define TEXT_COLUMNS 80 /* the BIOS's default, if the loader says nothing */
 #define TEXT_ROWS    25
 #define WHITE        0x0700
 
@@ -31,7 +33,7 @@ static void draw_cell(unsigned column, unsigned row, char c)
 static void screen_write(const char *text, size_t length)
 {
     terminal_write(&terminal, text, length);
-    __asm__ volatile("sfence" ::: "memory"); /* a framebuffer's stores are combined */
+    __asm__ volatile("sfence" ::: "memory"); /* stores to a framebuffer are write-combined */
 }
 
 static void start_pixels(const struct boot_info *info)
@@ -75,6 +77,6 @@ void screen_init(const struct boot_info *info)
         start_pixels(info);
     else if (screen->kind == BOOT_FRAMEBUFFER_TEXT)
         start_text(screen->width, screen->height);
-    else if (!info->efi_system_table.v) /* UEFI knows no text mode */
+    else if (!info->efi_system_table.v) /* UEFI has no text mode */
         start_text(TEXT_COLUMNS, TEXT_ROWS);
 }

@@ -1,10 +1,11 @@
-/* The screen as a console, for machines whose serial port nobody reads. */
+/* SPDX-License-Identifier: MIT */
+/* The screen as a console, for machines whose serial port is not connected. */
 #pragma once
 
 #include "boot/boot_info.h"
 
 /* Adds the screen to the log's consoles: the linear framebuffer that the loader left, or VGA text.
- * A framebuffer above 4 GiB can be reached only with the final page tables, so call it again when
- * those exist; more calls do nothing. A record that makes no sense is named, and there is no
- * screen. */
+ * A framebuffer above 4 GiB can be mapped only by the final page tables, so the function is called
+ * again when these exist; further calls do nothing. If the framebuffer's record is inconsistent, a
+ * message says why, and the screen is not used. */
 void screen_init(const struct boot_info *info);

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* The driver of the first serial port; see the header. */
 #include "arch/x86/serial.h"
 
 #include "arch/x86/cpu.h"
@@ -15,8 +17,8 @@ enum {
 
 #define LINE_8N1          0x03
 #define LINE_DIVISOR      0x80
-#define STATUS_EMPTY      0x20 /* room for a character */
-#define STATUS_IDLE       0x40 /* and the shift register is empty, too */
+#define STATUS_EMPTY      0x20 /* there is room for a character */
+#define STATUS_IDLE       0x40 /* the shift register is empty, too */
 #define WAIT_LIMIT        1000000u
 #define DIVISOR_115200    1
 #define FIFO_ENABLE_CLEAR 0x07
@@ -36,15 +38,15 @@ void serial_init(void)
     dead = inb(UART_LINE_STATUS) == 0xff;
 }
 
-static void wait_for(uint8_t status)
+static void serial_wait_for(uint8_t status)
 {
     for (unsigned i = 0; !dead && !(inb(UART_LINE_STATUS) & status); i++)
         dead = i == WAIT_LIMIT;
 }
 
-static void put(char c)
+static void serial_put(char c)
 {
-    wait_for(STATUS_EMPTY);
+    serial_wait_for(STATUS_EMPTY);
     if (!dead)
         outb(UART_DATA, (uint8_t)c);
 }
@@ -53,12 +55,12 @@ void serial_write(const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         if (text[i] == '\n')
-            put('\r');
-        put(text[i]);
+            serial_put('\r');
+        serial_put(text[i]);
     }
 }
 
 void serial_drain(void)
 {
-    wait_for(STATUS_IDLE);
+    serial_wait_for(STATUS_IDLE);
 }

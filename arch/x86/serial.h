@@ -1,15 +1,16 @@
-/* The first serial port, our main console. */
+/* SPDX-License-Identifier: MIT */
+/* The first serial port, which is the main console. */
 #pragma once
 
 #include <stddef.h>
 
-/* Programs COM1 in full: 115200 8N1, no interrupts, FIFOs on. Emulators that are told only a part
- * of it garble the text. */
+/* Programs COM1 completely: 115200 8N1, no interrupts, FIFOs on. Emulators garble the text if only
+ * a part is programmed. */
 void serial_init(void);
 
-/* Waits for room before each character; a newline becomes CR LF. A port that is not there is given
- * up after a bounded wait. */
+/* Writes text and waits for room before each character; a newline becomes CR LF. If the port does
+ * not exist, the function gives up after a bounded wait. */
 void serial_write(const char *text, size_t length);
 
-/* Waits until the last character has left. */
+/* Waits until the last character has been sent. */
 void serial_drain(void);

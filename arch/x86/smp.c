@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Starts the other CPUs; see the header. */
 #include "arch/x86/smp.h"
 
 #include "arch/x86/apic.h"
@@ -23,31 +25,31 @@ _Static_assert(STACK_SIZE == PAGE_SIZE << STACK_ORDER, "a block of pages");
 
 struct ap_start ap_start;
 
-static uint32_t stage(void)
+static uint32_t ap_stage(void)
 {
     return __atomic_load_n(&ap_start.stage, __ATOMIC_ACQUIRE);
 }
 
-static void set_stage(uint32_t to)
+static void ap_set_stage(uint32_t to)
 {
     __atomic_store_n(&ap_start.stage, to, __ATOMIC_RELEASE);
 }
 
 void ap_main(struct cpu *cpu)
 {
-    set_stage(AP_STAGE_C);
+    ap_set_stage(AP_STAGE_C);
     paging_init_cpu();
     descriptors_init(cpu);
     apic_init_cpu();
     ap_start.tsc = rdtsc();
-    set_stage(AP_STAGE_READY);
+    ap_set_stage(AP_STAGE_READY);
     cpu_work_loop();
 }
 
-/* The stacks of the CPU that comes next. */
-static bool map_stacks(struct cpu *cpu)
+/* Maps the stacks of the next CPU. */
+static bool ap_map_stacks(struct cpu *cpu)
 {
-    if (cpu->stacks) /* of one with this number that was left out */
+    if (cpu->stacks) /* of a CPU with this number that was left out */
         return true;
     cpu->stacks = (struct guarded_stack *)AP_STACKS + (cpu->number - 1) * STACK_COUNT;
     for (unsigned i = 0; i < STACK_COUNT; i++) {
@@ -58,53 +60,54 @@ static bool map_stacks(struct cpu *cpu)
     return true;
 }
 
-static void wait_for_stage(uint32_t wanted, uint64_t microseconds)
+static void ap_wait_for_stage(uint32_t wanted, uint64_t microseconds)
 {
     uint64_t end = rdtsc() + microseconds * tsc_khz() / 1000;
-    while (stage() < wanted && rdtsc() < end)
+    while (ap_stage() < wanted && rdtsc() < end)
         cpu_relax();
 }
 
-static void wake(const struct cpu *cpu, hpa_t page)
+static void ap_wake(const struct cpu *cpu, hpa_t page)
 {
     ap_start = (struct ap_start){
         .root = paging_root().v, .stack = stack_top(cpu, STACK_BOOT), .cpu = &cpus[cpu->number]};
     apic_send_init(cpu->apic_id);
     tsc_wait(INIT_US);
-    for (unsigned i = 0; i < 2 && stage() == AP_STAGE_WOKEN; i++) {
+    for (unsigned i = 0; i < 2 && ap_stage() == AP_STAGE_WOKEN; i++) {
         apic_send_startup(cpu->apic_id, page);
-        wait_for_stage(AP_STAGE_FLAT, STARTUP_US);
+        ap_wait_for_stage(AP_STAGE_FLAT, STARTUP_US);
     }
-    wait_for_stage(AP_STAGE_READY, ANSWER_MS * 1000);
+    ap_wait_for_stage(AP_STAGE_READY, ANSWER_MS * 1000);
 }
 
-/* Whatever woke too late is put to sleep again: it must not run with the next one's stack. */
-static bool leave_out(const struct cpu *cpu, const char *why)
+/* Leaves a CPU out. INIT stops the CPU in case it starts late: it must not run on the stack of the
+ * next one. */
+static bool ap_leave_out(const struct cpu *cpu, const char *why)
 {
     apic_send_init(cpu->apic_id);
     log_error("the CPU with APIC ID %u %s; it is left out", cpu->apic_id, why);
     return false;
 }
 
-static bool start(struct cpu *cpu, hpa_t page)
+static bool ap_start_one(struct cpu *cpu, hpa_t page)
 {
     static const char *const stages[] = {
         [AP_STAGE_WOKEN] = "gives no sign of life after INIT and two start-up IPIs",
-        [AP_STAGE_FLAT] = "left real mode but does not arrive in 64-bit mode",
-        [AP_STAGE_LONG] = "arrived in 64-bit mode but not on our page tables",
-        [AP_STAGE_C] = "is on our page tables but does not load its descriptors",
+        [AP_STAGE_FLAT] = "left real mode but did not reach 64-bit mode",
+        [AP_STAGE_LONG] = "reached 64-bit mode but did not load the final page tables",
+        [AP_STAGE_C] = "loaded the final page tables but not its descriptor tables",
     };
     uint64_t before = rdtsc();
-    wake(cpu, page);
+    ap_wake(cpu, page);
     uint64_t after = rdtsc();
-    if (stage() != AP_STAGE_READY)
-        return leave_out(cpu, stages[stage()]);
+    if (ap_stage() != AP_STAGE_READY)
+        return ap_leave_out(cpu, stages[ap_stage()]);
     if (ap_start.tsc < before || ap_start.tsc > after)
-        return leave_out(cpu, "has a TSC that is not synchronous with the boot CPU's");
+        return ap_leave_out(cpu, "has a TSC that is not synchronous with the boot CPU's");
     return true;
 }
 
-static void start_all(const struct madt *madt, hpa_t page, unsigned limit)
+static void ap_start_all(const struct madt *madt, hpa_t page, unsigned limit)
 {
     memcpy(phys_to_virt(page), ap_trampoline, (size_t)(ap_trampoline_end - ap_trampoline));
     for (unsigned i = 1; i < madt->count && cpu_count < limit; i++) {
@@ -117,12 +120,12 @@ static void start_all(const struct madt *madt, hpa_t page, unsigned limit)
                       cpu->apic_id);
             continue;
         }
-        if (!map_stacks(cpu)) {
+        if (!ap_map_stacks(cpu)) {
             log_error("no memory for the stacks of CPU %lu; it and all further ones are left out",
                       cpu->number);
             return;
         }
-        if (start(cpu, page))
+        if (ap_start_one(cpu, page))
             cpu_count++;
     }
 }
@@ -141,7 +144,7 @@ void smp_start(const struct boot_info *info, unsigned limit, bool x2apic)
                   "the boot CPU is used",
                   madt.count + madt.unused);
     else
-        start_all(&madt, page, limit);
+        ap_start_all(&madt, page, limit);
     log_info("cpus: %u in use of %u that ACPI lists, each reached by its %s", cpu_count,
              madt.count + madt.unused, apic_is_x2apic() ? "x2APIC" : "xAPIC");
 }

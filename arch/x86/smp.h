@@ -1,9 +1,11 @@
-/* Starting the other CPUs. */
+/* SPDX-License-Identifier: MIT */
+/* Starts the other CPUs. */
 #pragma once
 
 #include "boot/boot_info.h"
 
-/* Wakes the CPUs that the MADT lists, one after the other, until `limit` are in use, this one
- * among them. Each ends up in cpu_work_loop(). One that does not answer or does not fit is left
- * out, after a sentence that says how far it came. Memory, TSC and ACPI must be ready. */
+/* Starts the CPUs that the MADT lists, one after the other, until `limit` CPUs are in use,
+ * including the boot CPU. Each enters cpu_work_loop(). A CPU that does not answer, or whose TSC
+ * does not fit, is left out after a message that says how far it came. Memory, TSC and ACPI must be
+ * initialized. */
 void smp_start(const struct boot_info *info, unsigned limit, bool x2apic);

@@ -1,8 +1,10 @@
+/* SPDX-License-Identifier: MIT */
+/* A scrolling grid of characters; see the header. Pure. */
 #include "arch/x86/terminal.h"
 
 #include "lib/string.h"
 
-static void put(struct terminal *t, unsigned column, unsigned row, char c)
+static void terminal_put(struct terminal *t, unsigned column, unsigned row, char c)
 {
     if (t->shown[row][column] == c)
         return;
@@ -10,7 +12,7 @@ static void put(struct terminal *t, unsigned column, unsigned row, char c)
     t->draw(column, row, c);
 }
 
-static void new_line(struct terminal *t)
+static void terminal_new_line(struct terminal *t)
 {
     t->line_ended = false;
     t->column = 0;
@@ -20,7 +22,7 @@ static void new_line(struct terminal *t)
     }
     for (unsigned row = 0; row < t->rows; row++)
         for (unsigned column = 0; column < t->columns; column++)
-            put(t, column, row, row < t->rows - 1 ? t->shown[row + 1][column] : ' ');
+            terminal_put(t, column, row, row < t->rows - 1 ? t->shown[row + 1][column] : ' ');
 }
 
 void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows,
@@ -39,10 +41,11 @@ void terminal_write(struct terminal *terminal, const char *text, size_t length)
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
         if (terminal->line_ended || (c != '\n' && terminal->column == terminal->columns))
-            new_line(terminal);
+            terminal_new_line(terminal);
         if (c == '\n')
             terminal->line_ended = true;
         else
-            put(terminal, terminal->column++, terminal->row, c >= ' ' && c <= '~' ? c : '?');
+            terminal_put(terminal, terminal->column++, terminal->row,
+                         c >= ' ' && c <= '~' ? c : '?');
     }
 }

@@ -1,29 +1,30 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Text that runs down a grid of cells and then scrolls.
+ * Text that fills a grid of cells and then scrolls.
  *
- * Pure: it keeps what each cell shows and has only those drawn that change, because a screen's
- * memory is slow to write and slower to read.
+ * Pure: it remembers what each cell shows and redraws only the cells that change, because a
+ * screen's memory is slow to write and slower to read.
  */
 #pragma once
 
 #include "lib/types.h"
 
-/* What is kept; a larger screen is used in part. */
+/* The largest grid; only a part of a larger screen is used. */
 #define TERMINAL_COLUMNS 240
 #define TERMINAL_ROWS    135
 
 struct terminal {
     void (*draw)(unsigned column, unsigned row, char c); /* c is printable ASCII */
     unsigned columns, rows;
-    unsigned column, row; /* of the next character */
-    bool line_ended;      /* the next character begins a line; scrolls no sooner than it must */
+    unsigned column, row; /* position of the next character */
+    bool line_ended;      /* the next character begins a new line; delays scrolling until then */
     char shown[TERMINAL_ROWS][TERMINAL_COLUMNS];
 };
 
-/* Starts with an empty grid, of one cell at least, whose every cell shows a space. */
+/* Initializes a grid of at least one cell, in which every cell shows a space. */
 void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows,
                    void (*draw)(unsigned column, unsigned row, char c));
 
-/* Newlines are obeyed, lines that are too long are wrapped, and what is not printable ASCII shows
- * as a question mark. */
+/* Writes text. Newlines are obeyed, long lines are wrapped, and a character that is not printable
+ * ASCII is shown as a question mark. */
 void terminal_write(struct terminal *terminal, const char *text, size_t length);

@@ -1,12 +1,14 @@
-/* The number of the CPU that executes this, without a call. A file that includes this one runs on
- * the machine alone; see PURE in the Makefile. */
+/* SPDX-License-Identifier: MIT */
+/* The number of the executing CPU, without a call. A file that includes this header runs only on
+ * the machine, not hosted; see PURE in the Makefile. */
 #pragma once
 
 #include "arch/x86/cpus.h"
 
-/* this_cpu() of lib/cpu_local.h, inline: a call and all that it calls run on one CPU, so the
- * compiler may remember it. What each CPU has in an array has the size of a cache line, so its
- * offset is what is kept: the exit path then need not multiply. */
+/* this_cpu() of lib/cpu_local.h, inline. The assembly is not volatile, so the compiler may reuse
+ * its result: a function and everything that it calls run on one CPU. The elements of per-CPU
+ * arrays have the size of a cache line, so GS points to the number times that size, and the exit
+ * path need not multiply. */
 extern inline __attribute__((gnu_inline)) unsigned this_cpu(void)
 {
     uint64_t offset;

@@ -1,5 +1,6 @@
-/* The clocks that the TSC can be measured with, as the hardware and the firmware's tables offer
- * them. What is made of them is decided in arch/x86/tsc_rate.c. */
+/* SPDX-License-Identifier: MIT */
+/* Reads the clocks with which the TSC can be measured, as the hardware and the firmware's tables
+ * provide them. arch/x86/tsc_rate.c evaluates them. */
 #include "arch/x86/tsc.h"
 
 #include "arch/x86/acpi.h"
@@ -17,7 +18,8 @@ static uint64_t read_tsc(void)
     return rdtsc();
 }
 
-static void measure(enum tsc_source source, const struct clock *clock, struct tsc_sources *sources)
+static void tsc_measure(enum tsc_source source, const struct clock *clock,
+                        struct tsc_sources *sources)
 {
     sources->khz[source] = clock_measure(clock, read_tsc, &sources->why[source]);
 }
@@ -28,7 +30,7 @@ static void measure(enum tsc_source source, const struct clock *clock, struct ts
 #define HPET_SPACE      40u /* 0: memory */
 #define HPET_ADDRESS    44u
 #define HPET_SIZE       0x400u
-#define HPET_PERIOD     1u /* in 32-bit words: femtoseconds */
+#define HPET_PERIOD     1u /* index of a 32-bit register; in femtoseconds */
 #define HPET_CONFIG     4u
 #define HPET_COUNTER    60u
 #define HPET_ENABLE     1u
@@ -65,19 +67,19 @@ static void ask_hpet(const struct boot_info *info, struct tsc_sources *sources)
                                 .mask = UINT32_MAX,
                                 .place = (uint64_t)hpet};
     hpet[HPET_CONFIG] = config | HPET_ENABLE;
-    measure(TSC_BY_HPET, &clock, sources);
+    tsc_measure(TSC_BY_HPET, &clock, sources);
     hpet[HPET_CONFIG] = config;
 }
 
 /* ---- ACPI's PM timer (ACPI 6.5, 4.8.3.3) ----------------------------------------------------- */
 
-#define FADT_PM_TIMER      76u /* a port; 0: there is none */
+#define FADT_PM_TIMER      76u /* offset of the port's number; 0 there: no PM timer */
 #define FADT_PM_TIMER_SIZE 91u
 #define FADT_FLAGS         112u
 #define FADT_SIZE_MIN      116u
-#define FADT_REDUCED       BIT(20) /* no such hardware */
+#define FADT_REDUCED       BIT(20) /* hardware-reduced ACPI, which has no PM timer */
 #define PM_TIMER_HZ        3579545u
-#define PM_TIMER_MASK      0xffffffu /* the bits that every one has */
+#define PM_TIMER_MASK      0xffffffu /* the bits that every PM timer has */
 
 static uint32_t read_pm_timer(const struct clock *clock)
 {
@@ -97,7 +99,7 @@ static void ask_pm_timer(struct tsc_sources *sources)
         return;
     const struct clock clock = {
         .read = read_pm_timer, .hz = PM_TIMER_HZ, .mask = PM_TIMER_MASK, .place = port};
-    measure(TSC_BY_PM_TIMER, &clock, sources);
+    tsc_measure(TSC_BY_PM_TIMER, &clock, sources);
 }
 
 /* ---- The PIT's channel 2, which makes no interrupts ------------------------------------------ */
@@ -106,7 +108,7 @@ static void ask_pm_timer(struct tsc_sources *sources)
 #define PIT_COMMAND  0x43
 #define PIT_GATE     0x61
 #define PIT_HZ       1193182u
-#define PIT_MODE0    0xb0 /* channel 2, low then high byte; counts down, and on after 0 */
+#define PIT_MODE0    0xb0 /* channel 2, low byte first; counts down and continues after 0 */
 #define PIT_LATCH    0x80
 #define GATE_ON      0x01
 #define SPEAKER_ON   0x02
@@ -127,7 +129,7 @@ static void ask_pit(struct tsc_sources *sources)
     outb(PIT_COMMAND, PIT_MODE0);
     outb(PIT_CHANNEL2, 0xff);
     outb(PIT_CHANNEL2, 0xff);
-    measure(TSC_BY_PIT, &clock, sources);
+    tsc_measure(TSC_BY_PIT, &clock, sources);
     outb(PIT_GATE, gate);
 }
 
@@ -155,13 +157,13 @@ static void ask_cpu(struct tsc_sources *sources)
 void tsc_calibrate(const struct boot_info *info)
 {
     struct tsc_sources sources = {0};
-    char sentence[LOG_LINE_MAX];
+    char message[LOG_LINE_MAX];
     ask_hpet(info, &sources);
     ask_pm_timer(&sources);
     ask_pit(&sources);
     ask_cpu(&sources);
-    khz = tsc_decide(&sources, sentence, sizeof(sentence));
-    log_info("TSC: %s", sentence);
+    khz = tsc_decide(&sources, message, sizeof(message));
+    log_info("TSC: %s", message);
 }
 
 uint64_t tsc_khz(void)

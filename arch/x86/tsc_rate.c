@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* Measures clocks and decides on the TSC's rate; see the header. Pure. */
 #include "arch/x86/tsc_rate.h"
 
 #include "lib/bits.h"
@@ -6,11 +8,11 @@
 /* ---- Clocks ---------------------------------------------------------------------------------- */
 
 #define INTERVAL_US    1500u
-#define READS_MAX      2000000u /* if the TSC stands still, too */
+#define READS_MAX      2000000u /* bounds the measurement if the TSC stands still, too */
 #define TRIES          5u
-#define TSC_KHZ_MAX    10000000u /* no CPU has a faster one */
+#define TSC_KHZ_MAX    10000000u /* no CPU has a faster TSC */
 #define TICKS_MAX      (TSC_KHZ_MAX / 1000u * INTERVAL_US)
-#define DISAGREE_PARTS 100u /* more than one part in so many */
+#define DISAGREE_PARTS 100u /* rates agree if they differ by at most one part in this number */
 #define ASSUMED_KHZ    4000000u
 
 struct sample {
@@ -18,9 +20,9 @@ struct sample {
     uint32_t count;
 };
 
-/* The TSC at the moment of a read, by the fastest of some: an SMI or a hypervisor may come between.
- */
-static struct sample take(const struct clock *clock, uint64_t (*tsc)(void))
+/* Samples the clock and the TSC together. It keeps the fastest of several reads, because an SMI or
+ * a hypervisor may interrupt some of them. */
+static struct sample clock_sample(const struct clock *clock, uint64_t (*tsc)(void))
 {
     struct sample best = {0, 0};
     uint64_t shortest = UINT64_MAX;
@@ -36,12 +38,12 @@ static struct sample take(const struct clock *clock, uint64_t (*tsc)(void))
     return best;
 }
 
-static bool agree(uint64_t a, uint64_t b)
+static bool rates_agree(uint64_t a, uint64_t b)
 {
     return (a > b ? a - b : b - a) <= (a > b ? a : b) / DISAGREE_PARTS;
 }
 
-static uint64_t rate(const struct clock *clock, uint64_t ticks, uint32_t counted)
+static uint64_t clock_rate(const struct clock *clock, uint64_t ticks, uint32_t counted)
 {
     uint64_t scaled;
     if (__builtin_mul_overflow(ticks, clock->hz, &scaled))
@@ -49,14 +51,17 @@ static uint64_t rate(const struct clock *clock, uint64_t ticks, uint32_t counted
     return scaled / counted / 1000;
 }
 
-/* From one sample on until the clock has counted an interval: kHz, or 0 and a reason. */
-static uint64_t measure_once(const struct clock *clock, uint64_t (*tsc)(void), const char **why)
+/* Measures until the clock has counted one interval after a first sample. Returns kHz, or 0 and a
+ * reason. */
+static uint64_t clock_measure_once(const struct clock *clock, uint64_t (*tsc)(void),
+                                   const char **why)
 {
     const uint64_t wanted = clock->hz * INTERVAL_US / 1000000;
-    const struct sample start = take(clock, tsc);
+    const struct sample start = clock_sample(clock, tsc);
     uint32_t counted = 0;
     for (unsigned i = 0; i < READS_MAX && counted < wanted; i++) {
-        bool late = tsc() - start.tsc > TICKS_MAX; /* before the read: both may have gone on */
+        bool late = tsc() - start.tsc >
+                    TICKS_MAX; /* checked before the read, because both may have advanced */
         counted = (clock->read(clock) - start.count) & clock->mask;
         if (late && counted < wanted)
             break;
@@ -65,19 +70,19 @@ static uint64_t measure_once(const struct clock *clock, uint64_t (*tsc)(void), c
         *why = counted ? "is too slow to be true" : "stands still";
         return 0;
     }
-    const struct sample end = take(clock, tsc);
-    uint64_t khz = rate(clock, end.tsc - start.tsc, (end.count - start.count) & clock->mask);
+    const struct sample end = clock_sample(clock, tsc);
+    uint64_t khz = clock_rate(clock, end.tsc - start.tsc, (end.count - start.count) & clock->mask);
     *why = khz ? "is too slow to be true" : "counts while the TSC does not";
     return khz > TSC_KHZ_MAX ? 0 : khz;
 }
 
 uint64_t clock_measure(const struct clock *clock, uint64_t (*tsc)(void), const char **why)
 {
-    uint64_t first = measure_once(clock, tsc, why);
-    uint64_t second = first ? measure_once(clock, tsc, why) : 0;
+    uint64_t first = clock_measure_once(clock, tsc, why);
+    uint64_t second = first ? clock_measure_once(clock, tsc, why) : 0;
     if (!second)
         return 0;
-    if (!agree(first, second)) {
+    if (!rates_agree(first, second)) {
         *why = "counts unevenly";
         return 0;
     }
@@ -86,7 +91,7 @@ uint64_t clock_measure(const struct clock *clock, uint64_t (*tsc)(void), const c
 
 /* ---- What the CPU says ----------------------------------------------------------------------- */
 
-/* The crystal where leaf 15h leaves it out (SDM 3, 20.7.3). */
+/* The crystal's frequency on models whose CPUID leaf 15h does not report it (SDM 3, 20.7.3). */
 static uint32_t crystal_hz(uint32_t model)
 {
     switch (model) {
@@ -104,8 +109,8 @@ static uint32_t crystal_hz(uint32_t model)
     }
 }
 
-/* Bits 15:8 of MSR_PLATFORM_INFO count units of so many kHz; 0: not on this model, or they mean
- * something else, as on Atoms (SDM 4, 2.8 and later). */
+/* The unit, in kHz, of bits 15:8 of MSR_PLATFORM_INFO. Returns 0 on models on which these bits are
+ * undefined or have another meaning, such as Atoms (SDM 4, 2.8 and later). */
 static uint32_t ratio_khz(uint32_t model)
 {
     static const uint8_t nehalem[] = {0x1a, 0x1e, 0x1f, 0x2e, 0x25, 0x2c, 0x2f};
@@ -149,22 +154,23 @@ static const char *const names[TSC_SOURCES] = {
     [TSC_BY_CPUID16] = "CPUID leaf 16h",
 };
 
-/* Two for each clock that agrees, itself included, and one for the CPU's word. */
+/* The support for a source: two for each clock that agrees with it (including itself), and one if
+ * any of the CPU's own values does. */
 static unsigned support_for(const struct tsc_sources *sources, unsigned source)
 {
-    unsigned support = 0, word = 0;
+    unsigned support = 0, cpu_agrees = 0;
     for (unsigned i = 0; i < TSC_SOURCES; i++) {
-        if (!sources->khz[i] || !agree(sources->khz[i], sources->khz[source]))
+        if (!sources->khz[i] || !rates_agree(sources->khz[i], sources->khz[source]))
             continue;
         if (i < TSC_CLOCKS)
             support += 2;
         else
-            word = 1;
+            cpu_agrees = 1;
     }
-    return support + word;
+    return support + cpu_agrees;
 }
 
-/* TSC_SOURCES: none has a say. */
+/* The source with the most support; TSC_SOURCES if no source is usable. */
 static unsigned best_source(const struct tsc_sources *sources)
 {
     unsigned best = TSC_SOURCES, most = 0;
@@ -175,9 +181,9 @@ static unsigned best_source(const struct tsc_sources *sources)
         best = i;
         most = support;
     }
-    /* Of a rate that is agreed on, the crystal's is the exact one. */
+    /* If the crystal's rate agrees with the best source, it is the more exact one. */
     if (best < TSC_SOURCES && sources->khz[TSC_BY_CPUID15] &&
-        agree(sources->khz[TSC_BY_CPUID15], sources->khz[best]))
+        rates_agree(sources->khz[TSC_BY_CPUID15], sources->khz[best]))
         best = TSC_BY_CPUID15;
     return best;
 }
@@ -187,8 +193,8 @@ struct text {
     size_t size, used;
 };
 
-static void append(struct text *text, const char *format, ...) PRINTF(2, 3);
-static void append(struct text *text, const char *format, ...)
+static void text_append(struct text *text, const char *format, ...) PRINTF(2, 3);
+static void text_append(struct text *text, const char *format, ...)
 {
     va_list arguments;
     if (text->used >= text->size)
@@ -199,30 +205,30 @@ static void append(struct text *text, const char *format, ...)
     va_end(arguments);
 }
 
-uint64_t tsc_decide(const struct tsc_sources *sources, char *sentence, size_t size)
+uint64_t tsc_decide(const struct tsc_sources *sources, char *message, size_t size)
 {
-    struct text text = {.at = sentence, .size = size};
+    struct text text = {.at = message, .size = size};
     unsigned best = best_source(sources), agreeing = 0, others = 0;
     uint64_t khz = best < TSC_SOURCES ? sources->khz[best] : ASSUMED_KHZ;
 
     if (best < TSC_SOURCES)
-        append(&text, "%lu kHz by %s", khz, names[best]);
+        text_append(&text, "%lu kHz by %s", khz, names[best]);
     else
-        append(&text,
-               "%lu kHz are assumed, so that no wait is too short: no clock counts, and the "
-               "CPU does not say",
-               khz);
+        text_append(&text,
+                    "%lu kHz are assumed, so that no wait is too short: no clock counts, and the "
+                    "CPU does not say",
+                    khz);
     for (unsigned i = 0; i < TSC_SOURCES; i++)
-        if (i != best && sources->khz[i] && agree(sources->khz[i], khz))
-            append(&text, "%s%s", agreeing++ ? ", " : ", confirmed by ", names[i]);
+        if (i != best && sources->khz[i] && rates_agree(sources->khz[i], khz))
+            text_append(&text, "%s%s", agreeing++ ? ", " : ", confirmed by ", names[i]);
     if (best < TSC_SOURCES && !agreeing)
-        append(&text, "; nothing confirms it");
+        text_append(&text, "; nothing confirms it");
     for (unsigned i = 0; i < TSC_SOURCES; i++)
-        if (sources->khz[i] && !agree(sources->khz[i], khz))
-            append(&text, "%s%s (%lu kHz)", others++ ? ", " : "; not believed: ", names[i],
-                   sources->khz[i]);
+        if (sources->khz[i] && !rates_agree(sources->khz[i], khz))
+            text_append(&text, "%s%s (%lu kHz)", others++ ? ", " : "; not believed: ", names[i],
+                        sources->khz[i]);
     for (unsigned i = 0; i < TSC_SOURCES; i++)
         if (!sources->khz[i] && sources->why[i])
-            append(&text, "; %s %s", names[i], sources->why[i]);
+            text_append(&text, "; %s %s", names[i], sources->why[i]);
     return khz;
 }

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * At which rate the TSC counts, from sources each of which may be missing, stand still or lie.
+ * Decides on the TSC's rate from sources each of which may be missing, stand still or be wrong.
  * Pure.
  *
  * A clock of the chipset (HPET, ACPI's PM timer, the PIT) is measured against the TSC twice in a
- * row; only one that counts, and evenly, has a say. What the CPU says of itself (CPUID leaves 15h
- * and 16h, MSR_PLATFORM_INFO) is one more source, and no more than one: an emulator that makes it
- * up makes up all of it. Sources that agree support each other. The rate that has the most support
- * wins, and of two with the same support the one that was measured, the better clock first.
+ * row and is used only if it counts evenly. The values that the CPU reports (CPUID leaves 15h and
+ * 16h, MSR_PLATFORM_INFO) count as one source together, because an emulator that invents one of
+ * them invents all of them. Sources that agree support each other. The rate with the most support
+ * is used; with equal support, a measured rate takes precedence, the better clock first.
  */
 #pragma once
 
@@ -19,13 +20,13 @@
 struct clock {
     uint32_t (*read)(const struct clock *clock);
     uint64_t hz;
-    uint32_t mask;  /* the counter's bits that can be relied on */
-    uint64_t place; /* for `read`: a port or an address */
+    uint32_t mask;  /* the reliable bits of the counter */
+    uint64_t place; /* a port or an address, for `read` */
 };
 
-/* Measures the TSC, which `tsc` reads, against the clock, in about 3 ms of it. Returns kHz, or 0
- * with `*why` a reason that follows the clock's name: "stands still", ... `*why` is undefined where
- * there is none. */
+/* Measures the TSC, which `tsc` reads, against a clock, in about 3 ms of the clock's time. Returns
+ * kHz, or 0 and in `*why` a reason that continues a message after the clock's name ("stands still",
+ * …). After success, `*why` is undefined. */
 uint64_t clock_measure(const struct clock *clock, uint64_t (*tsc)(void), const char **why);
 
 /* ---- What the CPU says ----------------------------------------------------------------------- */
@@ -34,7 +35,7 @@ struct tsc_cpu {
     uint32_t family, model;
     uint32_t leaf15[3];     /* EAX, EBX, ECX: denominator, numerator, crystal in Hz */
     uint32_t leaf16_mhz;    /* EAX */
-    uint64_t platform_info; /* the MSR; 0: it can't be read */
+    uint64_t platform_info; /* MSR_PLATFORM_INFO; 0: the MSR can't be read */
 };
 
 /* ---- The decision ---------------------------------------------------------------------------- */
@@ -48,16 +49,16 @@ enum tsc_source {
     TSC_BY_CPUID16,
     TSC_SOURCES,
 };
-#define TSC_CLOCKS TSC_BY_CPUID15 /* those before it are measured */
+#define TSC_CLOCKS TSC_BY_CPUID15 /* the sources before this one are measured */
 
 struct tsc_sources {
-    uint64_t khz[TSC_SOURCES];    /* 0: this one has no say, */
-    const char *why[TSC_SOURCES]; /* and why not; NULL: it is not there */
+    uint64_t khz[TSC_SOURCES];    /* 0: this source is not used */
+    const char *why[TSC_SOURCES]; /* why it is not used; NULL: it does not exist */
 };
 
-/* Fills in what the CPU says of itself. */
+/* Adds the rates that the CPU reports to `sources`. */
 void tsc_ask_cpu(const struct tsc_cpu *cpu, struct tsc_sources *sources);
 
-/* The rate in kHz, never 0, with a sentence that says by which sources, and what speaks against
- * it. */
-uint64_t tsc_decide(const struct tsc_sources *sources, char *sentence, size_t size);
+/* Returns the rate in kHz, which is never 0, and writes a message that says which sources it is
+ * based on and which contradict it. */
+uint64_t tsc_decide(const struct tsc_sources *sources, char *message, size_t size);

@@ -1,9 +1,10 @@
-/* Instructions that any program may execute, as inline functions. */
+/* SPDX-License-Identifier: MIT */
+/* Instructions that are not privileged, as inline functions. */
 #pragma once
 
 #include "lib/types.h"
 
-/* What CPUID returns. */
+/* The result of CPUID. */
 struct cpuid {
     uint32_t eax, ebx, ecx, edx;
 };

@@ -1,16 +1,16 @@
-/* The guest's vector registers and the XCR0 under which they are used, for the emulator. The
- * hypervisor is compiled to leave these registers alone, so they hold what the guest left there
- * (decision D9). */
+/* SPDX-License-Identifier: MIT */
+/* The guest's vector registers and XCR0, for the emulator. The hypervisor is compiled not to use
+ * vector registers, so they hold the guest's values (decision D9). */
 #pragma once
 
 #include "lib/types.h"
 
-/* XCR0 as the guest set it. Supplied by vmx/extra_state.c. */
+/* XCR0 as the guest has set it. Supplied by vmx/extra_state.c. */
 uint64_t extra_xcr0(void);
 
-/* One vector register of the guest, 0 to 15: its low 16 or 32 bytes (32 only where XCR0 has AVX).
- * Setting 16 bytes leaves the rest of the register alone, as SSE does, or clears it, as AVX does;
- * setting 32 clears what is above. Supplied by
- * vmx/extra_vector.c. */
+/* Reads or writes the low 16 or 32 bytes of one vector register, 0 to 15, of the guest (32 only if
+ * XCR0 enables AVX). A write of 16 bytes keeps the rest of the register, as SSE instructions do, or
+ * clears it with `clear_rest`, as AVX instructions do; a write of 32 bytes clears the bits above.
+ * Supplied by vmx/extra_vector.c. */
 void extra_vector_get(unsigned reg, void *bytes, unsigned size);
 void extra_vector_set(unsigned reg, const void *bytes, unsigned size, bool clear_rest);

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * 256 entry points. Each makes the stack look like struct exception_frame and calls
- * exception(frame). A frame that the handler leaves is resumed.
+ * The 256 entry points of the IDT. Each builds a struct exception_frame on the stack and calls
+ * exception(frame). If exception() returns, the interrupted code resumes.
  */
 #include "boot/layout.h"
 
@@ -39,10 +40,10 @@ common:
     popq %rdx
     popq %rcx
     popq %rax
-    addq $16, %rsp /* vector and error code */
+    addq $16, %rsp /* remove vector and error code */
     iretq
 
-    /* Vectors 8, 10 to 14, 17, 21, 29 and 30 push an error code themselves. */
+    /* For vectors 8, 10 to 14, 17, 21, 29 and 30, the CPU pushes an error code. */
     .set has_error, (1 << 8) | (0x1f << 10) | (1 << 17) | (1 << 21) | (1 << 29) | (1 << 30)
 
     .balign 16

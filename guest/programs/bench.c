@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the ways into the hypervisor cost, guest to guest: the median of many, less what an empty
  * measurement takes, in ticks of the TSC. Bochs' TSC counts emulated instructions.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Instruction breakpoints and RF (SDM 3, 18.3.1.1) around instructions that exit. One that we
  * complete ends with RF clear, so that a breakpoint on the next one is met; one that is tried

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The bus as a guest can change it: doorbells that ring on the writes that they are for and on no
  * others, and a window that shows RAM as a device, over any other device, while the guest runs.

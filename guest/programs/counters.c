@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The counters that KVM has too (rule N9) say what happened: faults by their outcome, pages by
  * their size, MMIO, the guest's own flushes.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What exits cost that are about the CPU itself, and what the same exits cost while a timer of the
  * guest's is armed, or while an interrupt waits because IF is 0: `make bench-cpu`.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * CPUID follows what the guest does to its CPU: no answer is one from before. And what there is
  * nothing of answers as the SDM says.

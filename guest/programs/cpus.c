@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a guest can know of its CPUs before it has started them, by the MADT and by CPUID, and that
  * it is true. With the argument `dump`, the tables are printed, for others to judge.

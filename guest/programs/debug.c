@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Debug exceptions and alignment checks, which exit and are given back (vmx/reflect.c): the guest
  * finds in DR6, DR7, its frame and its registers what a CPU alone would have left there (SDM 3,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Events whose delivery meets MMIO that is none any more (rule F4a): the page of the stack or of
  * the IDT was a hole and is RAM by now, but its MMIO SPTE stands there still. The delivery is cut

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The emulator against the CPU that it runs on: made-up instructions, each run twice from the same
  * registers and the same memory. Once that memory is RAM and the CPU does it; once it is a device

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Events on their way into the guest (decision D15). Delivery that is cut short because EPT lacks
  * the IDT or the stack is repeated, and the event arrives once; NMIs stay blocked until IRET has

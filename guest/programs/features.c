@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the CPU says that it has, and what it does: each bit of CR4 and of XCR0, and the MSRs that
  * features bring, are there if and only if CPUID says so (SDM 1, chapter 13; SDM 3, 2.5 and 2.6;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What each change of the EPT owes the TLB, counted in INVEPTs (rules T2, T6, S4, N2, N4): what
  * takes a right or a page away costs one before the guest runs again, however many entries it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Exits for ever: hardly any of its time is spent in the guest, where the hypervisor's timer runs.
  * All of it counts. Run with `budget=200,expect=budget`.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by code or page tables where no memory is (expect=memory-fault): jumps into a device,
  * or with the argument `tables` loads CR3 with its address.

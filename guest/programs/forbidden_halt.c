@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Halts with interrupts off and nothing pending (expect=halted).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by an instruction that reaches MMIO and is not emulated
  * (expect=unsupported-instruction): a store from the x87, or with the argument `sse` an addition to

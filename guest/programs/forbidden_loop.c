@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Exceptions that come up in their own delivery, without end: no instruction is ever completed, so
  * nothing that waits for the end of one stops this (CVE-2015-8104, CVE-2015-5307). Its budget does

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by an event whose delivery needs MMIO (expect=mmio-during-delivery): the IDT lies in
  * a device, or with the argument `stack` the handler's stack does.

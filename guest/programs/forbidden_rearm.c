@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Starts the APIC's timer anew for ever: each time the hypervisor sets its own timer, and must not
  * forget the end of the budget over it. Run with `budget=200,expect=budget`.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by a memory fault (words `shared=39,execute_only=38,expect=memory-fault`): with no
  * argument by a shared access to a private page, with `fetch` by running shared code, with `device`

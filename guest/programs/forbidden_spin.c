@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Never ends by itself; its budget does it (expect=budget).
  */

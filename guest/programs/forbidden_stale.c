@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by an instruction that never leads to the address that it touched
  * (expect=memory-fault): nine times in a row the code remaps its own page in front of a store to

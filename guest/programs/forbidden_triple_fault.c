@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by a triple fault (expect=triple-fault): an exception without an IDT.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by a hypercall that does not exist (expect=unknown-hypercall).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by a #VE that can't be delivered. With no argument or `stack`, the IDT or a handler's
  * stack lies in MMIO (words `shared=39,ve,expect=mmio-during-delivery`); with `real`, code in real

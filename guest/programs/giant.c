@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Leaves of 1 GiB (rules N1, T6): a slot of an aligned GiB is mapped by one entry where host memory
  * and CPU have such pages, is split where a page of it is tracked, and is one entry again

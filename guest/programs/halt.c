@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * HLT lets the CPU halt: the hypervisor leaves the guest once for HLT and once for what ends it,
  * and does not look whether something has come. A CPU's exits are its own, so each counts itself.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The smallest guest: says where it runs and what it was told, and ends.
  */

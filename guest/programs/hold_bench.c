@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How long a guest can hold its CPU: `make bench-smp`. Two vCPUs share the machine's only CPU. The
  * first one begins something large shortly before its time slice ends; the second one, which only

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest that does what no guest should: random instructions, registers, MSRs, ports, hypercalls,
  * tables and modes, from a seed. See hostile/hostile.h. It has no result of its own: what counts is

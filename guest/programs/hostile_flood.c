@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Writes more than anybody reads: lines without end, lines that look like the hypervisor's own, and
  * what would move the cursor of a terminal. Beside it other VMs go on as if it were not there

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * String I/O without end: each exit is 64 iterations, tens of thousands of instructions of the
  * hypervisor. Its neighbours' turns have to come all the same (tests/target/hostile/).

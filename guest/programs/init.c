@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * INIT and start-up IPIs. A CPU dirties all that it has: every register, its APIC with a periodic
  * timer that runs, and interrupts that wait and are in service. Then it gets an INIT, and what it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Does its work beside other VMs and is right whatever they do: memory keeps what was written, a
  * device answers, time goes on. Says how long it was kept from running, too, at the worst.

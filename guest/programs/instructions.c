@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Every class of instructions that is emulated: executed on RAM by the CPU and on the test device
  * by the hypervisor, in 64, 32 and 16-bit code, both must leave the same registers, flags, vectors

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The operands of INVPCID: with gva_cache=exits it exits and we find them, else the CPU does, which
  * is the control: bases and limits by the mode of the code, #SS and #GP, a descriptor that crosses

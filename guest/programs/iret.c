@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * NMI blocking across IRET (SDM 3, 28.2.3). An IRET ends the blocking before it does anything that
  * can make it exit; if it is then executed again, the next NMI has to wait until it has returned.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC as a guest uses it: IPIs to itself, priorities, EOI, the timer in its modes, HLT
  * that the timer ends. What every APIC does also runs without the hypervisor. With the argument

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Takes host memory by HC_SLOT_ADD until the VM's word `limit=` says no, which is when it has used
  * up what it was promised for its RAM, too: then each further slot is refused, and what it has goes

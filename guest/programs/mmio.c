@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * MMIO as the guest meets it: what the first access costs and what every later one costs
  * (scenario 1), every form of MOV in every CPU mode, and accesses that cross pages.

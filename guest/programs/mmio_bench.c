@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What accesses to devices cost where more than one instruction, place or address space takes part,
  * and where an access is not one that was made before: `make bench-mmio`.

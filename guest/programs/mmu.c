@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The MMU's rules as a guest sees them: large pages, dirty logging, write tracking, what the host
  * does behind the guest's back, and which of it flushes. Run with each of ept_ad=0, pml=0, vpid=0,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the MMU costs, guest to guest, in ticks of the TSC, which Bochs counts as instructions: the
  * median, less an empty measurement. `make bench-mmu` runs it and prints the rows.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * MSRs: those that do not exist raise #GP, those that belong to the guest keep what it writes.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The neighbour of hostile guests: it goes about its work, round by round, and looks whether
  * anything of it has changed or come late. Run beside the program `hostile` by tools/hostile.py.

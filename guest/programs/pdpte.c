@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * When the CPU reads the PDPTEs of PAE paging (SDM 3, 4.4.1): 32-bit code with PAE paging changes
  * the fourth one in memory, then one bit of CR0 or CR4, and reads an address above 3 GiB. After a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # The guest programs: build/guest/NAME.elf from guest/programs/NAME.c, the files named in
 # GUEST_EXTRA_NAME, and the runtime. Included by the root Makefile.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Exceptions in real mode, which push no error code, whatever their vector, even if EPT cuts their
  * delivery short and they are delivered again (SDM 3, 21.1.4 and 27.2.1.3).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What an execution split becomes large again after a while (rule N1), though the guest does
  * nothing that exits: nx_recovery_ms= is a clock of the hypervisor's. Where it is off, or large

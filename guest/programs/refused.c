@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a guest's instructions could put into its registers so that VM entry would refuse the state
  * (SDM 3, 27.3.1). Each is refused here as a CPU does, by #GP(0), and the register keeps what it

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which bits of CR0, CR4 and EFER change without an exit. What is kept of an access to a device
  * (mmio/replay.h) rests on the others: they change by exits alone, in each mode of gva_cache=.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest that maps one virtual address to another device (scenarios 4 and 5, rule C6). What the
  * hypervisor remembers of a virtual address must never outlive the guest's own tables: after a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Rights of a cached MMIO access, beyond those of remap.c (rule C6): protection keys, and SMAP with
  * and without AC. What the hypervisor remembers of a translation never gives more than the CPU

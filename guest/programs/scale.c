@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How costs grow: with the number of slots, of regions of a bus, and of pages. Each row is
  * `BENCH curve@n`, the better of two runs less that of an idle one, in ticks of the TSC, which

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What this hypervisor is about, one line for each scenario with the counters that prove it:
  * `make run` shows it. The programs beside this one try the same things in every variant.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What it costs to give a CPU to another vCPU: `make bench-smp` runs this with two busy vCPUs on
  * one CPU, and with three on two, where each goes on on the other CPU after its turn: the scheduler

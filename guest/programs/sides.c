@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest with private and shared memory and an execute-only alias, whose MMIO is emulated (words
  * `shared=39,execute_only=38`). It converts pages and looks whether anything of the old side can be

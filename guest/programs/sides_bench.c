@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What stolen bits, sides and #VE cost, guest to guest, in ticks of the TSC, which Bochs counts as
  * instructions: the median, less an empty measurement; zaps and conversions with their hypercall.

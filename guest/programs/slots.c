@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Slots that come, go and move while the guest runs (scenario 2). A slot put over MMIO is RAM at
  * once and owes no flush; a slot taken away owes one; a moved slot takes its contents along.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Several CPUs in one VM: they start, interrupt each other, fault on the same memory, and start
  * again. smp_flush.c and smp_slots.c are about what one of them takes from the others.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the CPUs of a VM cost each other, each on a CPU of the machine: `make bench-smp`.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by a memory fault (words `shared=39,vcpus=2,expect=memory-fault`): its peers load
  * from the first of 512 pages while they are converted to the other side; with the argument `back`,

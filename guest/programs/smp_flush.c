@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What one CPU takes away from memory that the others are using (rules T1, T7, S4, N2). They never
  * leave the guest by themselves, so a flush that does not reach them shows: when the call has

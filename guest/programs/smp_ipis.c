@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * All CPUs interrupt each other as fast as they can, while the timer of each fires: nothing is lost
  * and nothing comes twice. What may come as one does so exactly: interrupts of one vector that meet

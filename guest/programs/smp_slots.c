@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Slots that come, go and move while all other CPUs use the place (rules F7, F9): no access to a
  * device is lost, none is made twice, and none goes to the device while memory is there. The

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Interrupts from two sides: while one CPU keeps another one busy with interrupts, each of which
  * makes it look into its mailbox, a third one's still arrive, whatever the moment.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Writes to one write-tracked page by several CPUs at once, of every kind: those that are emulated,
  * and those for which the page is opened while the CPU makes them (see tracked.c). Meanwhile the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * #VE on two CPUs at once (words `vcpus=2,shared=39,ve`): each takes its own, with the information
  * in a page of its own.

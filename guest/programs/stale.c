@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Code that changes under an access to MMIO (decision D6): remapped without a flush while it runs,
  * overwritten, moved with its slot, given another host page. An access is that of the bytes that a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a VM finds in the registers that neither the VMCS nor an exit saves (decision D9), and what
  * an exit does to them. Run twice, the second VM must not find what the first one left: both check

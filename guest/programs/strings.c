@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * INS and OUTS against the port that gives back what it was given: repetitions in both directions,
  * address sizes and segments, faults and steps between two iterations, and devices as memory.

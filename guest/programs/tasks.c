@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Hardware task switches (SDM 3, chapter 8): by CALL, JMP, IRET and task gates, to 32-bit and
  * 16-bit TSSs, without paging and with each kind of it; and what is wrong with a TSS or its

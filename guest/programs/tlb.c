@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * TLB flushes against a page of RAM that is mapped elsewhere (scenario 6): after a flush the guest
  * never reads the old page, and the flushes exit exactly when gva_cache=exits asks for it.

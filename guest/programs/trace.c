@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Trace events, switched on and off by the guest itself (rule N8): what is on is recorded, each
  * time, and what is off is not. The accesses are repeated ones, which are served on a shorter way

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Writes to write-tracked pages that no emulated instruction makes: a page walk's A and D bits, the
  * frames of events, descriptors, and instructions that the emulator does not know. The page is RAM,

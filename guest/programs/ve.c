@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest that takes its MMIO as #VE and hands it to the hypervisor by hypercall (words
  * `shared=39,execute_only=38,ve`; rules X9, X10, F10). The CPU delivers the exception, or the

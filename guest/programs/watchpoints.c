@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Data and I/O breakpoints on instructions that the hypervisor completes. Each instruction runs on
  * RAM, where the CPU alone compares, and on a device, with each kind, length and place of a

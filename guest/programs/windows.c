@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * When an event may arrive (decision D15): nothing in an interrupt shadow, not even if the
  * instruction there exits and is emulated; HLT ends when it should; a single step is one step.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The generation wraps (scenario 3, rule F8). An MMIO SPTE holds only the low bits of the
  * generation; when these start over, an SPTE of the last round could look current, and the guest

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The x2APIC (SDM 3, 11.12) as a guest meets it: the ways into the mode and out of it, which MSRs
  * there are and what they refuse, the commands of 64 bits, and what CPUID says about it. With two

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Formatted output into a buffer: the subset of printf that lib/string.h lists. */
 #include "lib/string.h"
 
@@ -7,38 +8,39 @@
 struct sink {
     char *buffer;
     size_t size;
-    size_t length; /* what would have been written, as snprintf counts */
+    size_t length; /* the length of the complete output, as snprintf() returns it */
 };
 
 struct spec {
     bool left, zero, alternate;
-    char sign; /* what stands before a non-negative number: 0, '+' or ' ' */
+    char sign; /* printed before a non-negative number: 0 (nothing), '+' or ' ' */
     int width;
     int precision; /* -1: none given */
     int longs;     /* 0 int, 1 or 2 long, -1 short, -2 char */
 };
 
-static void put(struct sink *sink, char c)
+static void sink_put(struct sink *sink, char c)
 {
     if (sink->length + 1 < sink->size)
         sink->buffer[sink->length] = c;
     sink->length++;
 }
 
-static void put_padded(struct sink *sink, const struct spec *spec, const char *text, size_t length)
+static void sink_put_padded(struct sink *sink, const struct spec *spec, const char *text,
+                            size_t length)
 {
     size_t width = spec->width > 0 ? (size_t)spec->width : 0;
     size_t padding = width > length ? width - length : 0;
     for (size_t i = 0; !spec->left && i < padding; i++)
-        put(sink, ' ');
+        sink_put(sink, ' ');
     for (size_t i = 0; i < length; i++)
-        put(sink, text[i]);
+        sink_put(sink, text[i]);
     for (size_t i = 0; spec->left && i < padding; i++)
-        put(sink, ' ');
+        sink_put(sink, ' ');
 }
 
-static void put_number(struct sink *sink, struct spec *spec, uint64_t value, const char *prefix,
-                       unsigned base, bool upper)
+static void sink_put_number(struct sink *sink, struct spec *spec, uint64_t value,
+                            const char *prefix, unsigned base, bool upper)
 {
     char text[80];
     size_t end = sizeof(text), at = end;
@@ -56,7 +58,7 @@ static void put_number(struct sink *sink, struct spec *spec, uint64_t value, con
         text[--at] = '0';
     for (size_t i = prefix_length; i--;)
         text[--at] = prefix[i];
-    put_padded(sink, spec, text + at, end - at);
+    sink_put_padded(sink, spec, text + at, end - at);
 }
 
 static int64_t next_signed(const struct spec *spec, va_list *arguments)
@@ -121,52 +123,52 @@ static const char *parse_spec(const char *at, struct spec *spec, va_list *argume
     }
 }
 
-/* Formats the argument of one conversion. A character that is no conversion of ours is shown as it
- * stands, behind its percent sign. */
-static void put_conversion(struct sink *sink, struct spec *spec, char conversion,
-                           va_list *arguments)
+/* Formats the argument of one conversion. An unknown conversion is printed as it stands. */
+static void sink_put_conversion(struct sink *sink, struct spec *spec, char conversion,
+                                va_list *arguments)
 {
     switch (conversion) {
     case 'd':
     case 'i': {
         int64_t value = next_signed(spec, arguments);
         char sign[2] = {value < 0 ? '-' : spec->sign, 0};
-        put_number(sink, spec, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, sign, 10, false);
+        sink_put_number(sink, spec, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, sign, 10,
+                        false);
         break;
     }
     case 'u':
-        put_number(sink, spec, next_unsigned(spec, arguments), "", 10, false);
+        sink_put_number(sink, spec, next_unsigned(spec, arguments), "", 10, false);
         break;
     case 'x':
     case 'X': {
         uint64_t value = next_unsigned(spec, arguments);
         const char *prefix = conversion == 'X' ? "0X" : "0x";
-        put_number(sink, spec, value, spec->alternate && value ? prefix : "", 16,
-                   conversion == 'X');
+        sink_put_number(sink, spec, value, spec->alternate && value ? prefix : "", 16,
+                        conversion == 'X');
         break;
     }
     case 'p':
-        put_number(sink, spec, (uintptr_t)va_arg(*arguments, void *), "0x", 16, false);
+        sink_put_number(sink, spec, (uintptr_t)va_arg(*arguments, void *), "0x", 16, false);
         break;
     case 'c': {
         char c = (char)va_arg(*arguments, int);
-        put_padded(sink, spec, &c, 1);
+        sink_put_padded(sink, spec, &c, 1);
         break;
     }
     case 's': {
         const char *text = va_arg(*arguments, const char *);
         if (!text)
             text = "(null)";
-        put_padded(sink, spec, text,
-                   strnlen(text, spec->precision < 0 ? SIZE_MAX : (size_t)spec->precision));
+        sink_put_padded(sink, spec, text,
+                        strnlen(text, spec->precision < 0 ? SIZE_MAX : (size_t)spec->precision));
         break;
     }
     case '%':
-        put(sink, '%');
+        sink_put(sink, '%');
         break;
     default:
-        put(sink, '%');
-        put(sink, conversion);
+        sink_put(sink, '%');
+        sink_put(sink, conversion);
         break;
     }
 }
@@ -179,12 +181,12 @@ int vsnprintf(char *buffer, size_t size, const char *format, va_list original)
 
     for (const char *at = format; *at; at++) {
         if (*at != '%') {
-            put(&sink, *at);
+            sink_put(&sink, *at);
             continue;
         }
         struct spec spec;
         at = parse_spec(at + 1, &spec, &arguments);
-        put_conversion(&sink, &spec, *at, &arguments);
+        sink_put_conversion(&sink, &spec, *at, &arguments);
         if (!*at)
             break;
     }

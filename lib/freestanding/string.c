@@ -1,5 +1,7 @@
-/* Freestanding memory and string functions; the compiler calls some of them by itself. Eight bytes
- * at a time: an iteration of a string instruction costs the same whatever its size. */
+/* SPDX-License-Identifier: MIT */
+/* Freestanding memory and string functions; the compiler calls some of them on its own. Copies move
+ * eight bytes at a time, because an iteration of a string instruction costs the same for one byte
+ * as for eight. */
 #include "lib/string.h"
 
 #include <stdint.h>
@@ -7,8 +9,8 @@
 void *memcpy(void *restrict dst, const void *restrict src, size_t size)
 {
     void *to = dst;
-    size_t words = size / 8, bytes = size % 8;
-    __asm__ volatile("rep movsq" : "+D"(to), "+S"(src), "+c"(words) : : "memory");
+    size_t quads = size / 8, bytes = size % 8;
+    __asm__ volatile("rep movsq" : "+D"(to), "+S"(src), "+c"(quads) : : "memory");
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(src), "+c"(bytes) : : "memory");
     return dst;
 }
@@ -28,8 +30,8 @@ void *memset(void *dst, int byte, size_t size)
 {
     void *to = dst;
     uint64_t pattern = (uint8_t)byte * 0x0101010101010101ull;
-    size_t words = size / 8, bytes = size % 8;
-    __asm__ volatile("rep stosq" : "+D"(to), "+c"(words) : "a"(pattern) : "memory");
+    size_t quads = size / 8, bytes = size % 8;
+    __asm__ volatile("rep stosq" : "+D"(to), "+c"(quads) : "a"(pattern) : "memory");
     __asm__ volatile("rep stosb" : "+D"(to), "+c"(bytes) : "a"(pattern) : "memory");
     return dst;
 }

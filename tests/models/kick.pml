@@ -144,16 +144,17 @@ attend:
 #ifndef MUTANT_KICK_CLEARED_LATE
         d_step { kick_bit[self] = 0; timer_bit[self] = 0 };
 #endif
-#ifdef MUTANT_MAIL_CLEARED_LATE
-        mail[self] = 0;
-        mail_bit[self] = 0;
-#else
         if
-        :: atomic { mail_bit[self] -> mail_bit[self] = 0 };
-           mail[self] = 0
+        :: mail_bit[self] ->
+#ifdef MUTANT_MAIL_CLEARED_LATE
+            mail[self] = 0;
+            mail_bit[self] = 0
+#else
+            mail_bit[self] = 0;
+            mail[self] = 0
+#endif
         :: else
         fi;
-#endif
 #ifdef MUTANT_KICK_CLEARED_LATE
         d_step { kick_bit[self] = 0; timer_bit[self] = 0 };
 #endif

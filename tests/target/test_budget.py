@@ -115,8 +115,8 @@ def test_rows_with_a_place_are_curves() -> None:
     assert scaling.curves(GROWTH) == {"slot_fault": {1: 5, 4: 7}, "zap": {16: 9}}
     lines = scaling.tables(GROWTH).splitlines()
     assert lines[0] == "| slots | 1 | 4 |"
-    assert "| first touch, on another slot than the last one | 5 | 7 |" in lines
-    assert "| MMIO write, known |  |  |" in lines
+    assert "| first touch, in another slot than the last fault | 5 | 7 |" in lines
+    assert "| MMIO write, made before |  |  |" in lines
     assert lines[lines.index("| MiB | 16 |") + 2].endswith("| 9 |")
     assert not any("regions" in line for line in lines)
 

@@ -54,7 +54,7 @@ def test_the_table_has_the_ratio_to_ours() -> None:
         assert f"| {what} | {mine} | {theirs} | {theirs / mine:.1f} |" in lines
     for of, row, what in compare.OTHERS:
         assert f"| {what} | {OURS[of][row]} | {PEER['off'][row]} |" in lines
-    assert all(f"- {each}" in lines for each in compare.DIFFERENCES)
+    assert all(line in lines for line in compare.wrapped(compare.DIFFERENCES))
     assert lines[-1].endswith("| 567 | 9999 |")
 
 

@@ -60,5 +60,5 @@ def test_a_machine_too_small_for_all(boot) -> None:
     assert result.has(BACK), result
     assert result.exit == CODES.NO_MEMORY, result
     assert all(result.passed(guest.name) for guest in guests), result
-    needs = r"error: guest big: it may come to need 2\d{5} KiB of the host's memory \(20\d{4} of "
+    needs = r"error: guest big: it may need up to 2\d{5} KiB of the host's memory \(20\d{4} of "
     assert result.has(needs), result

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """ACPI tables that list CPUs: an RSDP of revision 2, an XSDT and a MADT (ACPI 6.5, 5.2)."""
 
 import struct

@@ -1,4 +1,5 @@
-"""Bochs: its configuration file and command. The settings that matter say why."""
+# SPDX-License-Identifier: MIT
+"""Bochs: its configuration file and command. Comments explain the settings that matter."""
 
 import dataclasses
 import pathlib
@@ -17,16 +18,16 @@ TIME0 = 1_000_000_000  # a fixed date, so that two runs are the same to the inst
 # OVMF reads IA32_PLATFORM_ID, which Bochs lacks: address, type, reset value, reserved, ignored.
 MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000\n"
 
-# Where the debugger stops: after how many instructions, and at which address; what follows answers
-# the commands given there.
+# Where the debugger stops: after how many instructions, and at which address. The following lines
+# answer the commands given there.
 STOP = re.compile(r"^Next at t=(\d+)\n\(\d\) \[\w+\] \w+:(\w+)(.*?)(?=^Next at t=|\Z)", re.M | re.S)
 
-# What the debugger says at each VM exit after `vmexitbp`.
+# What the debugger prints at each VM exit after `vmexitbp`.
 VMEXIT = "Caught VMEXIT breakpoint"
 
 # A log line of level error or panic: `00012345678e[CPU0  ] text`.
 COMPLAINT = re.compile(r"^\d+([ep])\[(\w+) *\] (.*)$")
-# An EPT violation is logged as an error, but is the guest's daily bread.
+# An EPT violation is logged as an error, although it is routine.
 ROUTINE = re.compile(r"EPT (Violation|Misconfig)", re.IGNORECASE)
 
 
@@ -53,7 +54,7 @@ def prepare(boot: Boot) -> list[str]:
 
 def _spared(guest: Guest) -> Guest:
     """Bochs 3 ends with a failed assertion in faststring.cc on REP MOVS and REP STOS with 32-bit
-    addresses in 64-bit code; one guest makes up such instructions."""
+    addresses in 64-bit code; one guest generates such instructions."""
     if guest.path.name != "differ.elf":
         return guest
     return dataclasses.replace(guest, args=f"slow_strings {guest.args}".strip())
@@ -61,7 +62,7 @@ def _spared(guest: Guest) -> Guest:
 
 def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
     return [
-        # The display that needs neither a screen nor a client.
+        # This display needs neither a screen nor a client.
         'display_library: rfb, options="timeout=0, hideIPS"',
         "config_interface: textconfig",
         "plugin_ctrl: speaker=0, parallel=0, gameport=0",
@@ -114,8 +115,8 @@ class Stop:
 
 
 def stops(folder: pathlib.Path) -> list[Stop]:
-    """After the one at power-on, in their order. Not among them: where nothing could be fetched, so
-    nothing was executed."""
+    """The stops after the one at power-on, in order. Stops at an instruction that could not be
+    fetched, and so was not executed, are left out."""
     text = (folder / "emulator.txt").read_text(errors="replace")
     return [Stop(int(m[1]), int(m[2], 16), m[3]) for m in STOP.finditer(text)][1:]
 
@@ -126,7 +127,7 @@ def counted_exits(folder: pathlib.Path) -> int:
 
 
 def complaints(folder: pathlib.Path) -> list[str]:
-    """What Bochs itself found wrong, the failed VM entries (`VMFAIL`) among it, oldest first."""
+    """The errors that Bochs itself reports, with failed VM entries (`VMFAIL`), oldest first."""
     log = folder / "bochs.log"
     if not log.is_file():
         return []

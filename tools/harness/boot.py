@@ -1,4 +1,5 @@
-"""What a run is: a machine, a way to boot, and what to boot."""
+# SPDX-License-Identifier: MIT
+"""The description of a run: a machine, a boot method, and what to boot."""
 
 import dataclasses
 import os
@@ -12,12 +13,12 @@ BUILD = ROOT / "build"
 
 MACHINES = ("bochs", "nested", "qemu-kvm", "qemu-tcg")
 METHODS = {
-    "optrom": "an option ROM of ours that starts the image placed in RAM (Bochs)",
+    "optrom": "an option ROM, tools/optrom.S, that starts the image placed in RAM (Bochs)",
     "grub-bios": "GRUB from a CD by BIOS",
     "grub-efi": "GRUB from a CD by UEFI (OVMF)",
     "kernel": "multiboot1 by `qemu -kernel` (QEMU)",
 }
-# Which Debian has which Bochs.
+# The Debian release of each version of Bochs.
 BOCHS_RELEASES = {"2.7": "bookworm", "3.0": "trixie", "3.1": "sid"}
 
 
@@ -28,7 +29,7 @@ class Guest:
     path: pathlib.Path
     words: tuple[str, ...] = ()
     args: str = ""
-    name: str = ""  # the file's, without .elf
+    name: str = ""  # by default the file's, without .elf
 
     def __post_init__(self) -> None:
         if not self.name:
@@ -45,8 +46,8 @@ class Boot:
     name: str  # of the folder below build/run/ that holds its logs
     machine: str = "bochs"
     method: str = "optrom"
-    # Which Bochs, one of BOCHS_RELEASES; empty: the installed one. The environment's BOCHS is the
-    # default of all boots.
+    # The version of Bochs, one of BOCHS_RELEASES; empty: the installed one. The environment's BOCHS
+    # is the default of all boots.
     bochs: str = dataclasses.field(default_factory=lambda: os.environ.get("BOCHS", ""))
     cpu: str = ""  # the machine's default
     cmdline: str = ""
@@ -59,28 +60,29 @@ class Boot:
     # Bochs: IA32_FEATURE_CONTROL as the image finds it. None: as Bochs' BIOS leaves it, 5 (locked,
     # on). A number: SeaBIOS, which leaves 0, and then the option ROM writes it (0: nothing).
     feature_control: int | None = None
-    # Option ROM: every module's tag names the first one's place.
+    # Option ROM: every module's tag has the address of the first module.
     modules_overlap: bool = False
-    # Option ROM: the APIC IDs that ACPI lists, whatever CPUs there are. None: the firmware's list.
+    # Option ROM: the APIC IDs that ACPI lists, which may differ from the CPUs. None: the
+    # firmware's.
     listed_cpus: tuple[int, ...] | None = None
     # Option ROM: more tags of the multiboot2 information, before all others; payload.tag() makes
     # them.
     tags: tuple[bytes, ...] = ()
-    # Bochs: stop at each VM exit and count them by the emulator's debugger, at most so many.
+    # Bochs: the largest number of VM exits that the emulator's debugger stops at and counts.
     count_exits: int = 0
-    # Bochs: trace what is executed between so many pairs of marks of the guest (harness/trace.py).
+    # Bochs: how many pairs of the guest's marks are traced (harness/trace.py).
     marks: int = 0
-    # Bochs: what the emulator's debugger is told first; see bochs.stops().
+    # Bochs: the first commands for the emulator's debugger; see bochs.stops().
     debugger: tuple[str, ...] = ()
     # GRUB: the image is a Linux kernel, and this its initramfs.
     initrd: pathlib.Path | None = None
-    # Bochs: emulated instructions in an emulated second, when not the harness' usual number.
+    # Bochs: emulated instructions in an emulated second, when not the harness' default.
     ips: int = 0
-    # Bochs: log what it takes for errors. A guest can make gigabytes of them.
+    # Bochs: log what Bochs considers errors. A guest can cause gigabytes of them.
     errors: bool = True
     # Bochs: a library that is preloaded.
     preload: pathlib.Path | None = None
-    # QEMU: what its machine has and lacks, as `-machine` takes it: pit=off, hpet=off, ...
+    # QEMU: properties of the machine, as `-machine` takes them: pit=off, hpet=off, ...
     machine_words: tuple[str, ...] = ()
     # QEMU: commands for its monitor a second after the EXIT line. The image can't end this
     # machine. What the commands print is in emulator.txt.
@@ -141,7 +143,7 @@ def parse_guests(text: str, args: str = "") -> tuple[Guest, ...]:
             name = f"+{name or pathlib.Path(path_text).name}"
         path = pathlib.Path(path_text).resolve()
         if not path.is_file():
-            raise HarnessError(f"guest {path_text}: no such file; `make guests` builds ours")
+            raise HarnessError(f"guest {path_text}: no such file; `make guests` builds the guests")
         words = rest[0].split(",") if rest else ["testctl"] * (BUILD / "guest" in path.parents)
         own_args = rest[1] if len(rest) > 1 else args
         guests.append(Guest(path, tuple(filter(None, words)), own_args, name))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A campaign of hostile VMs: which VMs a seed means, and what of their boots is a failure.
 
 VMs come in boots of up to PER_BOOT hostile ones with innocent ones between them. A VM is known by
@@ -30,10 +31,10 @@ LATE = 700_000
 LATE_PER_VM = 1_100_000
 TIMEOUT = 240.0
 
-# How a VM may end without anybody but itself being to blame.
+# Endings of a VM that are its own fault.
 ENDINGS = {"exit", "triple-fault", "unknown-hypercall", "unsupported-instruction", "budget",
            "mmio-during-delivery", "halted", "memory-fault"}  # fmt: skip
-# What the image says when it is to blame itself.
+# What the image prints when it is at fault itself.
 BLAME = re.compile(r"in the hypervisor on CPU|^error: BUG at")
 RESULT = re.compile(r"^(not ok|ok) \d+ (\w+) # ended=([\w-]+)")
 SENTENCE = re.compile(r"^# (\w+): (.*)$")
@@ -95,7 +96,7 @@ class Campaign:
         return vm // self.per_boot
 
     def command(self, **what: object) -> str:
-        """What repeats it, as typed."""
+        """The command that repeats it."""
         words = {"SEED": self.seed, "BOCHS": self.bochs, "MACHINE": self.machine, "CPU": self.cpu,
                  "SMP": self.smp,
                  "CMDLINE": f'"{self.extra}"' if self.extra else ""}  # fmt: skip
@@ -106,10 +107,10 @@ class Campaign:
         said = {name: value for name, value in (words | what).items() if value or name in what}
         return " ".join(["make hostile", *(f"{name}={value}" for name, value in said.items())])
 
-    # ---- What is booted ------------------------------------------------------------------------
+    # ---- Boots ---------------------------------------------------------------------------------
 
     def settings(self, number: int) -> tuple[int, str]:
-        """CPUs and command line of a boot."""
+        """The number of CPUs and the command line of a boot."""
         chance = Chance(self.seed, 1, number)
         smp = 1 if self.nested else self.smp or SMPS[number % len(SMPS)]
         parallel = smp * chance.pick((1, 2, 3))
@@ -117,7 +118,7 @@ class Campaign:
         return smp, " ".join(filter(None, (cmdline, f"parallel={parallel}", self.extra)))
 
     def hostile(self, vm: int, steps: str = "", budget: int = BUDGET_MS) -> Guest:
-        """`steps`: what the guest is told beside seed and number of steps."""
+        """`steps`: arguments for the guest in addition to the seed and the number of steps."""
         smp, cmdline = self.settings(self.boot_of(vm))
         chance = Chance(self.seed, 2, vm)
         words = ["expect=any", f"mem={chance.pick(('4M', '4M', '5M', '7M'))}", f"budget={budget}"]
@@ -141,7 +142,7 @@ class Campaign:
         return Guest(NEIGHBOUR, words, f"rounds={rounds} late={late}", f"i{number}")
 
     def boot(self, number: int, vms: int) -> Boot:
-        """Boot `number` of a campaign of so many VMs."""
+        """Boot `number` of the campaign."""
         smp, cmdline = self.settings(number)
         guests = []
         for vm in range(number * self.per_boot, min((number + 1) * self.per_boot, vms)):
@@ -151,7 +152,7 @@ class Campaign:
         return self._boot(f"hostile-{self.seed}-{number}", smp, cmdline, tuple(guests))
 
     def alone(self, vm: int, steps: str = "", budget: int = BUDGET_MS) -> Boot:
-        """One VM with an innocent one, on the machine that it was found on."""
+        """One VM with an innocent one, on the machine on which the failure was found."""
         smp, cmdline = self.settings(self.boot_of(vm))
         guests = (self.hostile(vm, steps, budget), self.innocent(vm, smp, cmdline))
         return self._boot(f"hostile-{self.seed}-vm{vm}", smp, cmdline, guests)
@@ -176,7 +177,7 @@ class Failure:
 
 
 def endings(run: session.Run) -> dict[str, str]:
-    """How each VM has ended, by name. A guest's own lines are indented, so they can't forge it."""
+    """How each VM has ended, by name. A guest cannot forge this, as its own lines are indented."""
     return {m[2]: m[3] for line in run.output.lines if (m := RESULT.match(line))}
 
 
@@ -185,11 +186,11 @@ def _last_said(run: session.Run, pattern: re.Pattern[str]) -> str:
 
 
 def _ending_failures(run: session.Run) -> list[Failure]:
-    """Endings that are ours to blame, with what was said of the VM before its result line."""
+    """Endings that are the hypervisor's fault, with the VM's message before its result line."""
     found = []
     said: dict[str, str] = {}
     for line in run.output.lines:
-        # What the entry check found says more than that something failed.
+        # The message of the entry check says more than the one that the entry failed.
         sentence = SENTENCE.match(line)
         if sentence and "entry check:" not in said.get(sentence[1], ""):
             said[sentence[1]] = sentence[2]
@@ -215,7 +216,7 @@ def _innocent_failures(run: session.Run) -> list[Failure]:
 
 
 def judge(run: session.Run) -> list[Failure]:
-    """What is wrong with a boot. Empty: nothing."""
+    """The failures of a boot."""
     lines = run.output.lines
     panics = [text for text in run.complaints if "prefetch" in text or "PANIC" in text.upper()]
     if run.status in (Status.TIMED_OUT, Status.DIED):

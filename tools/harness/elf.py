@@ -1,4 +1,5 @@
-"""Reads the image's ELF file as a multiboot2 loader does: what goes where, and where it starts."""
+# SPDX-License-Identifier: MIT
+"""Reads the image's ELF file as a multiboot2 loader does: segments, addresses and entry point."""
 
 import dataclasses
 import pathlib
@@ -45,7 +46,7 @@ class Image:
 
 
 def read_image(path: pathlib.Path) -> Image:
-    """Raises a HarnessError that says what no loader would accept."""
+    """Raises a HarnessError with the reason if a loader would not accept the file."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,5 @@
-"""Which Bochs: the installed one, or that of another Debian release, unpacked below build/."""
+# SPDX-License-Identifier: MIT
+"""Selects a Bochs: the installed one, or that of another Debian release, unpacked below build/."""
 
 import dataclasses
 import functools
@@ -29,7 +30,7 @@ class Emulator:
         return int(self.version.partition(".")[0])
 
     def firmware(self, path: pathlib.Path) -> pathlib.Path:
-        """Of its own release, by the path that it has where it is installed."""
+        """A file of its own release, named by the path at which it would be installed."""
         return self.root / path.relative_to("/")
 
     def require_model(self, model: str) -> None:
@@ -41,7 +42,7 @@ class Emulator:
 
 
 def _ask(command: list[str], root: pathlib.Path) -> Emulator:
-    """What it says about itself. All of it is on standard error."""
+    """What Bochs prints about itself, all of it on standard error."""
     said = subprocess.run([*command, "--help", "cpu"], stdin=subprocess.DEVNULL, text=True,
                           capture_output=True, check=False, errors="replace")  # fmt: skip
     text = said.stdout + said.stderr
@@ -77,7 +78,7 @@ def _unpacked(version: str) -> Emulator:
 
 
 def find(version: str) -> Emulator:
-    """Of this version; of the installed one, whatever it is, if that is empty."""
+    """The emulator of this version, or the installed one if the version is empty."""
     if not version or host.present("bochs-bin") and installed().version == version:
         return installed()
     return _unpacked(version)

@@ -1,6 +1,7 @@
-"""How a run of the harness can go wrong, and the status that says so.
+# SPDX-License-Identifier: MIT
+"""The ways in which a run of the harness can fail, and the status for each.
 
-Statuses below 100 are the image's own (lib/exit_codes.h); these are ours.
+Statuses below 100 are the image's own (lib/exit_codes.h); these are the harness'.
 """
 
 import enum
@@ -16,4 +17,4 @@ class Status(enum.IntEnum):
 
 
 class HarnessError(Exception):
-    """A sentence for the user: what can't be done, and what to do."""
+    """A message for the user: what cannot be done, and what to do."""

@@ -1,4 +1,5 @@
-"""A CD with GRUB that starts the image, by BIOS and by UEFI."""
+# SPDX-License-Identifier: MIT
+"""Makes a CD with GRUB that starts the image, by BIOS and by UEFI."""
 
 import os
 import pathlib
@@ -21,7 +22,7 @@ def _quote(text: str) -> str:
 
 
 def _command(words: list[str]) -> str:
-    """A line that loads something, and says on the serial console why it could not."""
+    """A line that loads a file, and prints a message on the serial console if that fails."""
     sentence = f"GRUB could not load {words[1]}"
     return f"if ! {' '.join(words)}; then\n    echo '{sentence}'\n    halt\nfi\n"
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What this computer offers: programs, firmware files, and KVM with VMX inside."""
 
 import fcntl
@@ -42,7 +43,7 @@ def missing(things: list[str]) -> list[str]:
 
 
 def require(things: list[str]) -> None:
-    """Bochs crashes on a missing file and QEMU's message is long, so look first."""
+    """Checks for missing files first: Bochs crashes on them, and QEMU's message is long."""
     absent = missing(things)
     if absent:
         packages = " ".join(sorted({PACKAGES[thing] for thing in absent}))
@@ -50,7 +51,7 @@ def require(things: list[str]) -> None:
 
 
 def boot_needs(machine: str, method: str, seabios: bool = False) -> list[str]:
-    """The programs and files that a machine and a way to boot take."""
+    """The programs and files that a machine and a boot method need."""
     if machine == "bochs":
         firmware = OVMF if method == "grub-efi" else SEABIOS if seabios else BOCHS_BIOS
         needs = ["bochs-bin", str(firmware), str(BOCHS_VGA)]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes an initramfs: a cpio archive of the form `newc`, as Linux unpacks it."""
 
 import pathlib

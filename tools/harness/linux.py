@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Debian's Linux with KVM, in Bochs: one side of `make bench`, the ground of MACHINE=nested."""
 
 import pathlib

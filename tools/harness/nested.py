@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """QEMU with KVM, in Linux, in Bochs: nested by KVM on a host that has no VT-x.
 
 Linux runs from an initramfs with this host's QEMU, its libraries and firmware, and what the boot

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Lays out the disk from which the option ROM boots (tools/optrom.S, which defines the format).
 
 In RAM the image comes where its program headers want it, then the multiboot2 information, then
@@ -48,7 +49,7 @@ def module_tag(string: str, start: int, size: int) -> bytes:
 
 
 def memory_map_tag(entries: list[tuple[int, int, int]]) -> bytes:
-    """Of base, size and kind each."""
+    """A memory-map tag of ranges, each with base, size and kind."""
     body = struct.pack("<II", 24, 0)
     return tag(TAG_MEMORY_MAP, body + b"".join(struct.pack("<QQII", *e, 0) for e in entries))
 
@@ -67,7 +68,7 @@ def _chunk_of(start: int, data: bytes, sector: int) -> tuple[tuple[int, int, int
 
 
 def make_disk(boot: Boot, rom: bytes) -> bytes:
-    """The disk from which the ROM boots. The image comes first in RAM, the modules behind it."""
+    """The disk from which the ROM boots. In RAM the modules follow the image."""
     image = read_image(boot.image)
     if image.start < 1 << 20:
         raise HarnessError(f"{image.path} loads at {image.start:#x}, below 1 MiB")

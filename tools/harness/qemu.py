@@ -1,4 +1,5 @@
-"""QEMU: with KVM where that offers VMX, with TCG (which has no VMX) to see a polite refusal."""
+# SPDX-License-Identifier: MIT
+"""QEMU: with KVM where it offers VMX, or with TCG, which has no VMX, to test the refusal."""
 
 import pathlib
 import shutil

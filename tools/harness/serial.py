@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reads what an image printed: KTAP results, counters, the summary and the EXIT line; judges it."""
 
 import dataclasses
@@ -13,7 +14,8 @@ CASE = re.compile(r"^( *)(not ok|ok) (\d+)(?: -)?(?: ([^#]*?))?(?: *# *(.*))?$")
 SUBTEST = re.compile(r"^ *# Subtest: (.*)$")
 PLAN = re.compile(r"^( *)1\.\.(\d+)$")
 COUNTER = re.compile(r"\b([A-Za-z_][\w.-]*)=(-?(?:0x[0-9a-fA-F]+|\d+))(?=[\s,;]|$)")
-# A guest's lines are indented by four spaces, and ours are not: neither can pass for the other.
+# A guest's lines are indented by four spaces and the hypervisor's are not, so neither can be
+# forged.
 BENCH = re.compile(r"^ {4}BENCH (\S+) (-?[\d.]+) (\S+)$")
 WARN = re.compile(r"^(?! {4}).*\bWARN\b")
 INDENT = 4
@@ -123,7 +125,7 @@ def _close(
 
 
 def contradictions(out: Output) -> list[str]:
-    """Sentences about what `EXIT 0` does not go with. Empty when there is no `EXIT 0`."""
+    """Messages about output that contradicts `EXIT 0`. Empty if there is no `EXIT 0`."""
     found = [f"text after the EXIT line: {out.after_exit[0]}"] if out.after_exit else []
     if out.exit_code != 0:
         return found

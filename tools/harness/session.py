@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs an emulator until the image says EXIT, shows its serial console, and ends every process."""
 
 import codecs
@@ -29,7 +30,7 @@ CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.
 
 
 class EmulatorCrashed(UserWarning):
-    """Before the image had begun, so that it says nothing about us."""
+    """Whether the emulator failed before the image had begun, which is no fault of the image."""
 
 
 @dataclasses.dataclass
@@ -42,7 +43,7 @@ class Run:
     reason: str
     seconds: float
     complaints: list[str]
-    emulator_status: int  # its own; negative: it was killed by a signal
+    emulator_status: int  # exit status of the emulator; negative: it was killed by a signal
 
     @property
     def log(self) -> pathlib.Path:
@@ -59,7 +60,7 @@ class Console:
         self.offset = 0
 
     def poll(self) -> bool:
-        """Reads what is new, shows the complete lines. True once the EXIT line is there."""
+        """Reads new output and shows the complete lines. True once the EXIT line is there."""
         with contextlib.suppress(FileNotFoundError), self.path.open("rb") as file:
             file.seek(self.offset)
             data = file.read()
@@ -75,7 +76,7 @@ class Console:
 
 @contextlib.contextmanager
 def _process(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]]:
-    """In a process group of its own, which is gone when this ends, also by ^C."""
+    """Runs in a process group of its own, which is killed at the end, also after ^C."""
     with (boot.folder / "emulator.txt").open("wb") as output:
         process = subprocess.Popen(
             command, cwd=boot.folder, stdout=output, stderr=subprocess.STDOUT,
@@ -91,7 +92,7 @@ def _process(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]
 
 def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
     """Raises HarnessError when the boot can't be started at all. An emulator that crashes before
-    anything was printed is started a second time, with a warning; never one in which we ran."""
+    anything was printed is started again, with a warning, but not if the image had begun."""
     first = _run(boot, show)
     if -first.emulator_status not in CRASHES or any(first.output.lines):
         return first
@@ -120,13 +121,13 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
 
 
 def _cpu_time(pid: int) -> float:
-    """Seconds, of all threads, since it was started."""
+    """CPU seconds of all threads since the process was started."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) -> str:
-    """How it ended: "exit" (the EXIT line came), "died", "timeout", or "stuck" by the clock."""
+    """How the run ended: "exit" (the EXIT line came), "died", "timeout", "stuck" (by the clock)."""
     deadline = time.monotonic() + CLOCK * timeout
     while True:
         dead = process.poll() is not None

@@ -1,5 +1,6 @@
-"""What the emulator executed between two marks of a guest (guest/programs/rt/mark.h): counts of the
-hypervisor's instructions, and where they went."""
+# SPDX-License-Identifier: MIT
+"""Traces of what the emulator executed between two marks of a guest (guest/programs/rt/mark.h):
+counts of the hypervisor's instructions, by function and source file."""
 
 import bisect
 import collections
@@ -16,8 +17,8 @@ BEGIN, END = "Tracing enabled", "Magic breakpoint"
 HYPERVISOR = 0xFFFF_0000_0000_0000  # its addresses begin here; guests stay below
 
 LOCKED = re.compile(r"^lock |^xchg .*\[")
-# SDM 3, 9.3: it waits until all before it is done, and nothing behind it begins meanwhile. (Entries
-# and exits are, too; each row has as many of them as it has to have.)
+# Serialising instructions (SDM 3, 9.3) wait until all earlier instructions are done, and no later
+# one begins before. VM entries and exits also serialise, but each row has a fixed number of them.
 SERIALISING = re.compile(r"^(cpuid|inv(d|ept|lpg|pcid|vpid)|wbinvd|wrmsr|xsetbv|serialize|"
                          r"iret[dqw]?|l[gil]dt|ltr|mov ([cd]r[0-7]),.*)(\s|$)")  # fmt: skip
 
@@ -27,7 +28,7 @@ CYCLES = {"vmreads": 52, "vmwrites": 44, "locked_ops": 19, "serialising": 100}
 
 @dataclasses.dataclass
 class Cost:
-    """Of the hypervisor alone. The order is that of the columns everywhere."""
+    """Counts of the hypervisor's instructions, in the order of the columns of all tables."""
 
     instructions: int = 0
     vmreads: int = 0
@@ -50,7 +51,7 @@ class Trace:
 
 
 def read(path: pathlib.Path) -> list[Trace]:
-    """One for each pair of marks, in the order in which they were executed."""
+    """The traces between the pairs of marks, in the order in which they were executed."""
     traces: list[Trace] = []
     current: Trace | None = None
     with path.open(errors="replace") as lines:
@@ -69,7 +70,7 @@ def read(path: pathlib.Path) -> list[Trace]:
 
 
 def symbols(image: pathlib.Path) -> list[tuple[int, str]]:
-    """Of code, by address."""
+    """The symbols of code, by address."""
     lines = subprocess.run(["nm", "-n", str(image)], capture_output=True, text=True, check=True)
     fields = (line.split() for line in lines.stdout.splitlines())
     return [(int(f[0], 16), f[2]) for f in fields if len(f) == 3 and f[1] in "tT"]

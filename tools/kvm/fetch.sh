@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: MIT
 # Downloads Debian's stock cloud kernel from the machine's own apt sources and unpacks it:
 # tools/kvm/fetch.sh FOLDER [PACKAGE]. Nothing is installed. In the folder are then vmlinuz, kvm.ko,
 # kvm-intel.ko, irqbypass.ko and `package` with the name and version.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a program does that is /init of a Linux of ours: console, modules, the end of the machine.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header. */
 #define _GNU_SOURCE
 #include "tools/kvm/kernel.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the Linux below the launcher says of itself. Each failure ends the machine with a sentence.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * /init of the Linux that `make bench` boots: runs the benchmark guests under KVM as eptvisor runs
  * them, from the multiboot1 entry, with their words on COM1 and the same report around them.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * /init of the Linux that MACHINE=nested boots: loads KVM and runs the command in /command, whose
  * words end with a 0 each, in /boot. The command's EXIT line is the last thing that is printed.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header. */
 #include "guest/programs/bench/measure.h"
 

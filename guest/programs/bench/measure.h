@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How the benchmark programs measure: the median of many runs, in ticks of the TSC, less the median
  * of as many runs that do all the same but the thing itself. Bochs' TSC counts emulated

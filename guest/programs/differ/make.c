@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Makes up instructions; see the header. Called by differ.c. */
 #include "guest/programs/differ/make.h"
 

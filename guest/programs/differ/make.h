@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Makes up instructions on memory: a row of the emulator's own table, random prefixes, addressing,
  * immediates and registers. The emulator's decoder says which register moves the operand to a place

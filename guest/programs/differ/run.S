@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Runs one instruction from differ_code with all registers as differ_state has them, and puts them
  * back there: differ_run64() in 64-bit code, differ_run32() and differ_run16() in compatibility

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The registers that run.S loads and stores; C and assembly include this. */
 #pragma once
 

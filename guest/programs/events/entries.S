@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * An NMI handler that raises another NMI and loses its stack page before IRET. Called by events.c.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* One or more random instructions with a purpose, of the program `hostile`. Each row of the table
  * at the end is a kind; a VM's profile says how often it comes. */
 #include "guest/programs/hostile/hostile.h"

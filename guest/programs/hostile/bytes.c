@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Any bytes of code, of the program `hostile`: made of prefixes, opcodes that are worth it,
  * operands and displacements, or of nothing but chance. */
 #include "guest/programs/hostile/hostile.h"

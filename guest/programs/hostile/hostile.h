@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest that tries everything: shared by the files of the program `hostile`.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Numbers that C and assembly share, of the program `hostile`. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Into a step and out of it, outside of long mode; on the first CPU only. From 64-bit code through
  * compatibility mode to where struct hostile_cpu says. Every gate leads to hostile_legacy_vector,

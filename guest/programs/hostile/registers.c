@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Atoms of the program `hostile` about registers: CR, DR, MSRs, XSAVE's state, and CPUID. */
 #include "guest/programs/hostile/hostile.h"
 

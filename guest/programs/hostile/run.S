@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Into a step and out of it, in long mode. Every vector has the same handler, on a stack of the
  * CPU's own (IST 1), with struct hostile_cpu's address at the bottom of the stack's page: whatever

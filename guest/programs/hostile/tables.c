@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tables of the program `hostile`: descriptors, task states, pages. They are put right before
  * each step. */
 #include "guest/programs/hostile/hostile.h"

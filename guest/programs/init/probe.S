@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where a CPU begins after the INIT, in real mode: it notes its registers as it finds them at
  * PROBE_FOUND, in the order of `struct found` in init.c, and goes on as the runtime's other CPUs

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Shared by init.c and its real-mode code. */
 #define PROBE_PAGE  0x9000
 #define PROBE_FOUND (PROBE_PAGE + 0x800)

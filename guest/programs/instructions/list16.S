@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The list in 16-bit code, at offsets inside its own segment. */
 #define CODE       .text
 #define FAR_RETURN lretl

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The list in 32-bit code, with what REX has taken from 64-bit code. */
 #define CODE       .text
 #define FAR_RETURN lretl

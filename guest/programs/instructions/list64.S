@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The list in 64-bit code, with what REX adds; and call_instruction(), which runs any of them. */
 #include "guest/programs/rt/layout.h"
 

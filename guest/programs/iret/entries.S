@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Code of iret.c: where NMIs are raised, the NMI handler, and the IRET that exits. */
 #include "guest/programs/rt/inject.inc"
 

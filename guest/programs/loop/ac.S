@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * void loop_ac(void): leaves long mode, and at CPL 3 lets #AC be taken on a stack that is not
  * aligned, by a handler that runs at CPL 3, too. The frame of each #AC is the misaligned access of

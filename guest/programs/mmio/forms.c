@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Runs the list of MOV forms in each CPU mode, on the test device and on RAM. Called by mmio.c.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The forms of MOV that reach MMIO, as data: each form is one instruction with what it must do to
  * memory and to RAX. forms.inc holds the list, forms64.S, forms32.S and forms16.S assemble it for

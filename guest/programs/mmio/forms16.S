@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The forms in 16-bit code, which runs from its place and from a copy below 1 MiB: no relocations
  * inside. DS has the page as its base, ES is flat. */
 #include "guest/programs/mmio/legacy.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The forms in 32-bit code. */
 #define FORM_SECTION .text
 #define FORMS_START  forms32

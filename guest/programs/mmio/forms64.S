@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The forms in 64-bit code: the common ones, and those that REX adds. */
 #include "guest/programs/rt/layout.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * legacy_call(): leaves long mode for one call of 32-bit, 16-bit or real-mode code, with paging as
  * asked for, and comes back. An exception in between is a triple fault.

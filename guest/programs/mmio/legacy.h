@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where the 16-bit code is copied for real mode. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Faults in real mode, for real.c, which copies this to REAL_BASE, makes SEL_CODE16 and SEL_DATA16
  * point there, and calls it by legacy_call(): no relocations inside. One fault each time, chosen by

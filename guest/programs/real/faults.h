@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Places and numbers of the real-mode code of real.c. */
 #pragma once
 

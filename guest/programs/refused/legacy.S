@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* 32-bit code of refused.c, called by legacy_call(). */
 #include "guest/programs/rt/layout.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ACPI tables of a guest; see acpi.h. Offsets are those of ACPI 6.5, chapter 5.2. */
 #include "guest/programs/rt/acpi.h"
 

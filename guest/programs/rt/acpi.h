@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ACPI tables that a guest finds in the BIOS area: which CPUs there are. */
 #pragma once
 

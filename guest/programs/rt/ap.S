@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where the other CPUs of a guest start: rt_ap_trampoline is copied to a page below 1 MiB. Each
  * gets a number in the order of arrival and a stack, and calls rt_ap_main(number).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The local APIC of this CPU; see apic.h. */
 #include "guest/programs/rt/apic.h"
 

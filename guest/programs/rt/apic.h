@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC of this CPU, as an xAPIC by its page or as an x2APIC by its MSRs. Registers are
  * named by their place in the page.

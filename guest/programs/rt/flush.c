@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The ways to flush a TLB; see flush.h. CR4.PGE is on between calls, PCIDs are off. */
 #include "guest/programs/rt/flush.h"
 

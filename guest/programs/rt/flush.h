@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The ways in which a guest flushes its TLB, as one table for the programs that try them all, with
  * the exits that each of them makes when the hypervisor asked for these (gva_cache=exits).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Talking to the hypervisor: finding it by CPUID, hypercalls, and counters over a block of code.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Constants for C and assembly alike: the selectors of the guests' descriptor table, and EAX of two
  * hypercalls without the suffix that guest/abi.h has (hypercall.c compares them). */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What happens around guest_main(): touches the program's pages, keeps what multiboot told us, and
  * ends the VM. Called by start.S.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Editing the guest's own page tables. Tables come from a small pool inside the image, which was
  * touched at the start, so a walk through them never causes an EPT violation.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The other CPUs as peers; see the header. */
 #include "guest/programs/rt/peers.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Peers: the other CPUs of a VM, which all do one thing again and again while the first CPU changes
  * something under them (rt/peers.c). A turn without exits keeps them in the guest, with all the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guests' voice: COM1, a small printf and the KTAP report. Called by the programs.
  */

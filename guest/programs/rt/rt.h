@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest programs' runtime: printing, KTAP, exceptions, paging, hypercalls and timing.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Private and shared memory; see the header. */
 #include "guest/programs/rt/sides.h"
 

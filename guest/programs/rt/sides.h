@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Private and shared memory: the stolen address bits, the GHCI's hypercalls, and #VE. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The other CPUs of a guest; see smp.h. */
 #include "guest/programs/rt/smp.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The other CPUs of a guest (rt/smp.c, rt/ap.S). Each runs the functions that it is given, one at
  * a time; between them it spins, so that it stays in the guest.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Entry of every guest program: multiboot1 header, from 32-bit flat protected mode to 64-bit mode
  * with the low 4 GiB mapped to themselves, then rt_main(). Knows nothing of what the program does.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Interrupt and exception handling: the IDT and TSS, handlers by vector, and try_run(), which turns
  * an exception into a result. Everything not expected ends the VM as a failure.

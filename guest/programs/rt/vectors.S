@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 256 interrupt entries, each 16 bytes long, and the one frame that they share: struct frame
  * in rt.h. rt_try() is the way back from an expected exception.

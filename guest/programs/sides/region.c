@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Memory that changes sides; see the header. */
 #include "guest/programs/sides/region.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * 4 MiB of the VM's own memory that belong to nobody else, seen through private and through shared
  * addresses, and tests of converting them that hold in a VM of any kind.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * 32-bit code of tasks.c: what the first task does, and what the second one does. legacy_call()
  * calls tasks_main, which does tasks_deed and comes back with what the first task has then. An

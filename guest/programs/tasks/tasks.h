@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The descriptor table of tasks.c, for C and assembly. Below these it is the runtime's. */
 #pragma once
 

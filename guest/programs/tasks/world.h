@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tasks, their descriptors, gates and page tables, for the tests in tasks.c. */
 #pragma once
 

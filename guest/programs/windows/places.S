@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Places where an interrupt must or must not arrive. The labels ending in _at are the addresses at
  * which it is expected. Called by windows.c.

@@ -69,7 +69,7 @@ static int setup_identities(void **state)
     uint64_t *msrs = (uint64_t *)&boot.msrs;
     for (unsigned i = 0; i < sizeof(boot.msrs) / 8; i++)
         msrs[i] = 0x1234567800000000 + i;
-    for (unsigned i = 0; i < CPUID_WORDS; i++)
+    for (unsigned i = 0; i < CPUID_REGISTERS; i++)
         boot.cpuid[i] = i * 0x1010101;
     other = boot;
     return setup(state);
@@ -81,7 +81,7 @@ static void equals_are_alike(void **state)
     assert_true(vmx_alike(&boot, &other, text, sizeof(text)));
 }
 
-/* Each bit of each MSR and each word counts, but those that show a state. */
+/* Each bit of each MSR and CPUID register counts, except those that show a state. */
 static void every_difference_is_seen(void **state)
 {
     (void)state;
@@ -92,12 +92,12 @@ static void every_difference_is_seen(void **state)
         assert_non_null(strstr(text, "its IA32_VMX_"));
         *msr ^= BIT(i % 64);
     }
-    for (unsigned i = 0; i < CPUID_WORDS * 32; i++) {
-        const struct cpuid_word *word = &cpuid_words[i / 32];
+    for (unsigned i = 0; i < CPUID_REGISTERS * 32; i++) {
+        const struct cpuid_register *row = &cpuid_registers[i / 32];
         other.cpuid[i / 32] ^= (uint32_t)BIT(i % 32);
-        bool state_bit = word->but >> i % 32 & 1;
+        bool state_bit = row->but >> i % 32 & 1;
         assert_int_equal(vmx_alike(&boot, &other, text, sizeof(text)), state_bit);
-        assert_true(state_bit || strstr(text, word->name));
+        assert_true(state_bit || strstr(text, row->name));
         other.cpuid[i / 32] ^= (uint32_t)BIT(i % 32);
     }
 }

@@ -124,7 +124,7 @@ static void sentences(void **state)
             struct flaw_verdict v;
             flaws_decide(&in, (enum mitigations)wanted, &v);
             for (unsigned f = 0; f < FLAW_COUNT; f++) {
-                flaw_sentence(&in, &v, (enum flaw)f, text, sizeof(text));
+                flaw_status(&in, &v, (enum flaw)f, text, sizeof(text));
                 unsigned kind = 0;
                 while (kind < 3 && strncmp(text, begins[kind], strlen(begins[kind])))
                     kind++;
@@ -140,7 +140,7 @@ static void sentences(void **state)
     struct flaw_input in = input_of(skylake);
     struct flaw_verdict v;
     flaws_decide(&in, MITIGATIONS_AUTO, &v);
-    flaw_sentence(&in, &v, FLAW_MDS, text, sizeof(text));
+    flaw_status(&in, &v, FLAW_MDS, text, sizeof(text));
     assert_string_equal(text, "Mitigation: VERW when a CPU changes VMs; SMT siblings are not "
                               "covered");
     assert_string_equal(flaw_name(FLAW_MDS), "mds");

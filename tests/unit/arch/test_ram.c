@@ -210,7 +210,8 @@ static void what_is_missing_is_said(void **state)
         add_entries(
             (const struct entry[]){{MIB + i * 128 * KIB, MIB + (2 * i + 1) * 64 * KIB, BOOT_RAM}},
             1);
-    assert_refused("no free piece of RAM has room for the notes about all pages: they take");
+    assert_refused(
+        "no free piece of RAM has room for the allocator's records of all pages: they take");
 }
 
 static void what_can_not_be_reached_is_left_out(void **state)

@@ -263,9 +263,9 @@ static void hostile(void **state)
     screen->blue = (struct boot_colour){255, 255};
     refused("a colour's bits");
     screen->base = HPA(UINT64_MAX - 10);
-    refused("beyond all memory");
+    refused("beyond the largest physical address");
     screen->base = HPA(BIT(52) - 4096 * 768 + 1);
-    refused("beyond all memory");
+    refused("beyond the largest physical address");
 }
 
 static void not_in_ram(void **state)

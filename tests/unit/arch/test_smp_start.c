@@ -227,22 +227,22 @@ static void one_that_stops_halfway_is_left_out(void **state)
     } rows[] = {
         {0, 0, "gives no sign of life after INIT and two start-up IPIs"},
         {3, AP_STAGE_READY, "gives no sign of life after INIT and two start-up IPIs"},
-        {1, AP_STAGE_FLAT, "left real mode but does not arrive in 64-bit mode"},
-        {1, AP_STAGE_LONG, "arrived in 64-bit mode but not on our page tables"},
-        {2, AP_STAGE_C, "is on our page tables but does not load its descriptors"},
+        {1, AP_STAGE_FLAT, "left real mode but did not reach 64-bit mode"},
+        {1, AP_STAGE_LONG, "reached 64-bit mode but did not load the final page tables"},
+        {2, AP_STAGE_C, "loaded the final page tables but not its descriptor tables"},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        char sentence[160];
+        char message[200];
         setup(state);
         machine[1].startups_needed = rows[i].startups_needed;
         machine[1].stage = rows[i].stage;
         start(CPUS_MAX);
         expect_cpus(4, "134");
-        snprintf(sentence, sizeof(sentence),
+        snprintf(message, sizeof(message),
                  "the CPU with APIC ID 2 %s; it is left out\n"
                  "cpus: 4 in use of 5 that ACPI lists, each reached by its x2APIC\n",
                  rows[i].why);
-        assert_string_equal(support_log(), sentence);
+        assert_string_equal(support_log(), message);
         assert_true(machine[1].asleep && machine[1].inits == 2);
         assert_int_equal(stacks_mapped, 3 * STACK_COUNT);
     }

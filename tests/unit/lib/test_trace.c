@@ -43,8 +43,8 @@ static void only_what_is_wanted(void **state)
     trace(mmio, 1, 2, 3, 4);
     assert_int_equal(read_all(1, UINT64_MAX, records), 1);
     assert_int_equal(records[0].event, TRACE_mmio);
-    assert_memory_equal(records[0].words, ((uint64_t[TRACE_WORDS]){1, 2, 3, 4}),
-                        sizeof(records[0].words));
+    assert_memory_equal(records[0].values, ((uint64_t[TRACE_VALUES]){1, 2, 3, 4}),
+                        sizeof(records[0].values));
     assert_int_equal(counts[TRACE_mmio], 1);
     assert_int_equal(counts[TRACE_fast_mmio], 0);
 }
@@ -67,11 +67,11 @@ static void ring_wraps(void **state)
         trace(fast_mmio, i);
     assert_int_equal(read_all(1, UINT64_MAX, records), TRACE_RING - 1);
     for (uint64_t i = 0; i < TRACE_RING - 1; i++) {
-        assert_int_equal(records[i].words[0], 2 * TRACE_RING + 8 + i);
+        assert_int_equal(records[i].values[0], 2 * TRACE_RING + 8 + i);
         assert_int_equal(records[i].vcpu, 3);
     }
     assert_int_equal(read_all(1, 5, records), 5);
-    assert_int_equal(records[4].words[0], 3 * TRACE_RING + 6);
+    assert_int_equal(records[4].values[0], 3 * TRACE_RING + 6);
 }
 
 /* Of two CPUs, by time; of this VM only. */
@@ -93,7 +93,7 @@ static void rings_are_merged(void **state)
     assert_int_equal(n, 17 + 50);
     for (uint64_t i = 1; i < n; i++) {
         assert_true(records[i].tsc >= records[i - 1].tsc);
-        assert_true(records[i].words[0] > records[i - 1].words[0]);
+        assert_true(records[i].values[0] > records[i - 1].values[0]);
         assert_int_equal(records[i].vm, 8);
         assert_int_equal(records[i].vcpu, records[i].cpu ? 1 : 9);
     }
@@ -123,23 +123,23 @@ static void text(void **state)
         struct trace_record record;
         const char *text;
     } rows[] = {
-        {{.event = TRACE_page_fault, .words = {0x5000, 0x16}},
+        {{.event = TRACE_page_fault, .values = {0x5000, 0x16}},
          "page_fault             gpa=0x5000 error_code=wxf"},
-        {{.event = TRACE_page_fault, .words = {0, 0x20}},
+        {{.event = TRACE_page_fault, .values = {0, 0x20}},
          "page_fault             gpa=0 error_code=R"},
-        {{.event = TRACE_mark_mmio_spte, .words = {1, 2, 6, 3}},
+        {{.event = TRACE_mark_mmio_spte, .values = {1, 2, 6, 3}},
          "mark_mmio_spte         sptep=0x1 gfn=0x2 access=-wx gen=0x3"},
-        {{.event = TRACE_tdp_mmu_spte_changed, .words = {1, 1ull << 63 | 0x5a0, 1ull << 63, 2}},
+        {{.event = TRACE_tdp_mmu_spte_changed, .values = {1, 1ull << 63 | 0x5a0, 1ull << 63, 2}},
          "tdp_mmu_spte_changed   gfn=0x1 old=frozen new=nonpresent level=2"},
-        {{.event = TRACE_fast_page_fault, .words = {1, 2, 3, 4, 5, 6}},
+        {{.event = TRACE_fast_page_fault, .values = {1, 2, 3, 4, 5, 6}},
          "fast_page_fault        gfn=0x1 access=-w- sptep=0x3 old=0x4 new=0x5 ret=spurious"},
-        {{.event = TRACE_mmio, .words = {TRACE_MMIO_WRITE, 4, 0xfe000000, 0}},
+        {{.event = TRACE_mmio, .values = {TRACE_MMIO_WRITE, 4, 0xfe000000, 0}},
          "mmio                   type=write len=4 gpa=0xfe000000 val=0"},
-        {{.event = TRACE_invept, .words = {1, 0, 2}},
+        {{.event = TRACE_invept, .values = {1, 0, 2}},
          "invept                 reason=root-load owed=- debt=0x2"},
-        {{.event = TRACE_invept, .words = {0, 1 << 2, 3}},
+        {{.event = TRACE_invept, .values = {0, 1 << 2, 3}},
          "invept                 reason=debt owed=slot_gone debt=0x3"},
-        {{.event = TRACE_invept, .words = {0, 1 << 17 | 1 << 4 | 1 << 1, 3}},
+        {{.event = TRACE_invept, .values = {0, 1 << 17 | 1 << 4 | 1 << 1, 3}},
          "invept                 reason=debt owed=slot_added,log_started,stray_leaf debt=0x3"},
     };
     char line[128];
@@ -156,7 +156,7 @@ static void table(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < TRACE_EVENT_COUNT; i++) {
-        struct trace_record record = {.event = (uint16_t)i, .words = {~0ull, ~0ull, 9, 9, 9, 9}};
+        struct trace_record record = {.event = (uint16_t)i, .values = {~0ull, ~0ull, 9, 9, 9, 9}};
         char line[256];
         trace_format(&record, line, sizeof(line));
         assert_int_equal(

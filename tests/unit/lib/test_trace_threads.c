@@ -44,10 +44,10 @@ static void fill(uint16_t vm)
 static void check(const struct trace_record *record, uint16_t vm, uint64_t *last)
 {
     assert_int_equal(record->vm, vm);
-    for (unsigned i = 0; i < TRACE_WORDS; i++)
-        assert_int_equal(record->words[i], record->words[0]);
-    assert_true(record->words[0] >= *last && record->words[0] < EVENTS * WRITERS);
-    *last = record->words[0] + 1;
+    for (unsigned i = 0; i < TRACE_VALUES; i++)
+        assert_int_equal(record->values[i], record->values[0]);
+    assert_true(record->values[0] >= *last && record->values[0] < EVENTS * WRITERS);
+    *last = record->values[0] + 1;
 }
 
 /* Reads what is still there of that VM; returns how much was taken away meanwhile. */

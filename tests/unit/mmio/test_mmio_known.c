@@ -1,7 +1,8 @@
 /*
- * Which accesses are kept as a whole where there are many (mmio/replay.h), which are made from parts
- * that are known (mmio/known.h), and what neither of them may take for another one. `world.replay` and
- * `world.known` count them; what they do is compared with the device's own account.
+ * Which accesses are kept as a whole where there are many (mmio/replay.h), which are made from
+ * parts that are known (mmio/known.h), and what neither of them may take for another one.
+ * `world.replay` and `world.known` count them; what they do is compared with the device's own
+ * account.
  */
 #include "arch/x86/reg_bits.h"
 #include "tests/unit/mmio/mmio_replay_world.h"

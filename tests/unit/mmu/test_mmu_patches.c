@@ -117,9 +117,7 @@ P(7, mmio_over_present_drops_flushes_installs)
     world_touch(&mmu, GPA(0x200000), ACCESS_READ);
     uint64_t generation = mmu_slot_generation(&mmu), debt = mmu.tlb.debt;
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
-    assert_int_equal(tdp_map_mmio(mmu_self(&mmu),
-                                  &(struct tdp_mapping){.alias = ALIAS(0x200), .gfn = GFN(0x200)},
-                                  generation),
+    assert_int_equal(tdp_map_mmio(mmu_self(&mmu), ALIAS(0x200), GFN(0x200), generation),
                      FAULT_EMULATE);
     assert_int_equal(support_warnings(), 1);
     assert_true(mmu.tlb.debt > debt);

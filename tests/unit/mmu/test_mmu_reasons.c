@@ -31,9 +31,9 @@ static void fault_meanwhile(unsigned pcpu)
     struct mmio_info info;
     if (mmu.slots->used == 2 && !mmu_stats(&mmu).pages[1]) {
         tlb_leave(pcpu);
-        cpu_now = pcpu;
+        support_cpu = pcpu;
         (void)!mmu_fault(&mmu, GPA(2 * RAM), ACCESS_READ | FAULT_FINAL, &info);
-        cpu_now = 0;
+        support_cpu = 0;
     }
     world_leave(pcpu);
 }
@@ -261,7 +261,7 @@ static void each_flush_names_its_reason(void **state)
             if (mmu_invept_for(&mmu, r) - before[r] != (r == row->reason))
                 fail_msg("row %zu: %lu flushes for reason %u", i,
                          mmu_invept_for(&mmu, r) - before[r], r);
-        assert_int_equal(last_flush().words[1], BIT(row->reason));
+        assert_int_equal(last_flush().values[1], BIT(row->reason));
         seen |= BIT(row->reason);
         trace_forget(1);
         mmu_destroy(&mmu);

@@ -120,14 +120,14 @@ static void first_touch_of_ram(void **state)
     assert_int_equal(events(&since, TRACE_page_fault), 1);
     assert_int_equal(events(&since, TRACE_mmu_spte_requested), 1);
     struct trace_record set = last(TRACE_mmu_set_spte), fault = last(TRACE_page_fault);
-    assert_int_equal(set.words[0], FRAME(0)); /* the first frame of the leaf */
-    assert_int_equal(set.words[1] | EPT_ACCESSED | EPT_DIRTY,
+    assert_int_equal(set.values[0], FRAME(0)); /* the first frame of the leaf */
+    assert_int_equal(set.values[1] | EPT_ACCESSED | EPT_DIRTY,
                      spte_of(RAM) | EPT_ACCESSED | EPT_DIRTY);
-    assert_int_equal(set.words[3], EPT_LEVEL_2M);
-    assert_int_equal(set.words[4], EPT_RWX);
-    assert_int_equal(fault.words[0], RAM + 5 * PAGE_SIZE);
-    assert_int_equal(fault.words[1], ACCESS_WRITE | FAULT_FINAL);
-    assert_int_equal(last(TRACE_mmu_spte_requested).words[0], FRAME(5));
+    assert_int_equal(set.values[3], EPT_LEVEL_2M);
+    assert_int_equal(set.values[4], EPT_RWX);
+    assert_int_equal(fault.values[0], RAM + 5 * PAGE_SIZE);
+    assert_int_equal(fault.values[1], ACCESS_WRITE | FAULT_FINAL);
+    assert_int_equal(last(TRACE_mmu_spte_requested).values[0], FRAME(5));
 
     since = mark(); /* nothing changes, nothing is said */
     world_touch(&mmu, GPA(RAM), ACCESS_READ);
@@ -146,16 +146,16 @@ static void mmio(void **state)
     assert_int_equal(events(&since, TRACE_mark_mmio_spte), 1);
     assert_int_equal(events(&since, TRACE_mmu_set_spte), 0);
     struct trace_record marked = last(TRACE_mark_mmio_spte);
-    assert_int_equal(*(const uint64_t *)marked.words[0], spte_of(DEVICE));
-    assert_int_equal(marked.words[1], DEVICE >> PAGE_SHIFT);
-    assert_int_equal(marked.words[3], mmu_slot_generation(&mmu));
+    assert_int_equal(*(const uint64_t *)marked.values[0], spte_of(DEVICE));
+    assert_int_equal(marked.values[1], DEVICE >> PAGE_SHIFT);
+    assert_int_equal(marked.values[3], mmu_slot_generation(&mmu));
 
     since = mark();
     world_touch(&mmu, GPA(DEVICE + 8), ACCESS_READ); /* known now */
     assert_int_equal(change_count(), since.events);
     assert_int_equal(events(&since, TRACE_check_mmio_spte), 1);
     assert_int_equal(events(&since, TRACE_handle_mmio_page_fault), 1);
-    assert_int_equal(last(TRACE_handle_mmio_page_fault).words[0], DEVICE + 8);
+    assert_int_equal(last(TRACE_handle_mmio_page_fault).values[0], DEVICE + 8);
 
     assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM + RAM_PAGES * PAGE_SIZE), 1, 0), 0);
     since = mark();
@@ -164,7 +164,7 @@ static void mmio(void **state)
     assert_int_equal(events(&since, TRACE_mark_mmio_spte), 1);
     assert_int_equal(events(&since, TRACE_handle_mmio_page_fault), 1);
     struct trace_record check = last(TRACE_check_mmio_spte);
-    assert_int_equal(check.words[0], check.words[1] + 1);
+    assert_int_equal(check.values[0], check.values[1] + 1);
 }
 
 static void split_and_collapse(void **state)
@@ -176,10 +176,10 @@ static void split_and_collapse(void **state)
     assert_int_equal(same_number(&since), 2); /* the split, and W of one page */
     assert_int_equal(events(&since, TRACE_mmu_split_huge_page), 1);
     assert_int_equal(events(&since, TRACE_tdp_mmu_spte_changed), 1);
-    assert_int_equal(last(TRACE_mmu_split_huge_page).words[0], FRAME(0));
+    assert_int_equal(last(TRACE_mmu_split_huge_page).values[0], FRAME(0));
     struct trace_record taken = last(TRACE_tdp_mmu_spte_changed);
-    assert_int_equal(taken.words[0], FRAME(0));
-    assert_int_equal(taken.words[1] & ~taken.words[2], EPT_WRITE | SPTE_MMU_WRITABLE);
+    assert_int_equal(taken.values[0], FRAME(0));
+    assert_int_equal(taken.values[1] & ~taken.values[2], EPT_WRITE | SPTE_MMU_WRITABLE);
 
     assert_int_equal(mmu_untrack(&mmu, GPA(RAM)), 0);
     since = mark();
@@ -187,8 +187,8 @@ static void split_and_collapse(void **state)
     assert_int_equal(same_number(&since), 514);
     assert_int_equal(events(&since, TRACE_mmu_set_spte), 1);
     struct trace_record set = last(TRACE_mmu_set_spte);
-    assert_int_equal(set.words[3], EPT_LEVEL_2M);
-    assert_int_equal(last(TRACE_tdp_mmu_spte_changed).words[0], FRAME(511));
+    assert_int_equal(set.values[3], EPT_LEVEL_2M);
+    assert_int_equal(last(TRACE_tdp_mmu_spte_changed).values[0], FRAME(511));
 }
 
 static void zaps(void **state)
@@ -200,8 +200,8 @@ static void zaps(void **state)
     assert_int_equal(mmu_zap(&mmu, GPA(RAM), RAM_PAGES), 0);
     assert_int_equal(same_number(&since), 1);
     struct trace_record zapped = last(TRACE_tdp_mmu_spte_changed);
-    assert_int_equal(zapped.words[2], SPTE_NONPRESENT);
-    assert_int_equal(zapped.words[3], EPT_LEVEL_2M);
+    assert_int_equal(zapped.values[2], SPTE_NONPRESENT);
+    assert_int_equal(zapped.values[3], EPT_LEVEL_2M);
     since = mark();
     assert_int_equal(mmu_zap(&mmu, GPA(DEVICE), 1), 0);
     assert_int_equal(same_number(&since), 1);
@@ -212,11 +212,11 @@ static void zaps(void **state)
     assert_int_equal(mmu_set_generation(&mmu, 100), 0);
     same_number(&since); /* what the root links, whatever hangs below */
     assert_int_equal(events(&since, TRACE_mmu_zap_all_fast), 1);
-    assert_int_equal(last(TRACE_mmu_zap_all_fast).words[1], tables);
+    assert_int_equal(last(TRACE_mmu_zap_all_fast).values[1], tables);
     since = mark();
     tlb_enter(&mmu, 0);
     assert_int_equal(events(&since, TRACE_invept), 1);
-    assert_int_equal(last(TRACE_invept).words[0], INVEPT_DEBT);
+    assert_int_equal(last(TRACE_invept).values[0], INVEPT_DEBT);
 }
 
 /* Dirty logging takes W, the fast fault gives it back: an event of the fault, and one of the
@@ -239,8 +239,8 @@ static void fast_faults(void **state)
     assert_int_equal(events(&since, TRACE_mmu_set_spte), 1);
     assert_int_equal(events(&since, TRACE_fast_page_fault), 1);
     struct trace_record fast = last(TRACE_fast_page_fault);
-    assert_int_equal(fast.words[3] ^ fast.words[4], EPT_WRITE);
-    assert_int_equal(fast.words[5], FAULT_FIXED);
+    assert_int_equal(fast.values[3] ^ fast.values[4], EPT_WRITE);
+    assert_int_equal(fast.values[5], FAULT_FIXED);
 
     since = mark();
     assert_int_equal(mmu_age(&mmu, GPA(RAM), 1), 1);

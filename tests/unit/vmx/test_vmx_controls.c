@@ -29,7 +29,7 @@ static void fields(void **state)
     assert_string_equal(vmcs_field_name(0x4402), "exit reason");
     assert_string_equal(vmcs_field_name(0x681f), "unknown VMCS field");
 
-    /* A field's words and its encoding agree on the section, and no two fields share words. */
+    /* A field's text and its encoding agree on the section, and no two fields share a text. */
     for (unsigned i = 0; i < vmcs_field_count; i++) {
         const char *name = vmcs_field_name(vmcs_fields[i]);
         enum vmcs_section section = vmcs_field_section(vmcs_fields[i]);
@@ -54,13 +54,13 @@ static void table(void **state)
         assert_int_equal(a->need == CONTROL_UNWANTED, a->why == NULL);
         for (unsigned j = 0; j < i; j++) {
             const struct control *b = &vmx_control_table[j];
-            assert_false(a->word == b->word && a->mask == b->mask);
-            assert_false(a->word == b->word && !strcmp(a->name, b->name));
+            assert_false(a->set == b->set && a->mask == b->mask);
+            assert_false(a->set == b->set && !strcmp(a->name, b->name));
         }
     }
 }
 
-/* The words are the wanted bits, spelled here a second time, with what the CPU insists on. */
+/* The values are the wanted bits, spelled here a second time, with those that must be 1. */
 static void accepted(void **state)
 {
     (void)state;
@@ -78,12 +78,12 @@ static void accepted(void **state)
         memset(&controls, 0xff, sizeof(controls));
         assert_int_equal(vmx_negotiate(models[i].msrs, &controls), 0);
         assert_null(controls.missing);
-        assert_int_equal(controls.word[CONTROL_PIN], 0x7f);
-        assert_int_equal(controls.word[CONTROL_PRIMARY], 0xb5986dfa);
-        assert_int_equal(controls.word[CONTROL_SECONDARY], models[i].secondary);
-        assert_int_equal(controls.word[CONTROL_TERTIARY], 0);
-        assert_int_equal(controls.word[CONTROL_EXIT], 0x7fefff);
-        assert_int_equal(controls.word[CONTROL_ENTRY], 0xd1ff);
+        assert_int_equal(controls.set[CONTROL_PIN], 0x7f);
+        assert_int_equal(controls.set[CONTROL_PRIMARY], 0xb5986dfa);
+        assert_int_equal(controls.set[CONTROL_SECONDARY], models[i].secondary);
+        assert_int_equal(controls.set[CONTROL_TERTIARY], 0);
+        assert_int_equal(controls.set[CONTROL_EXIT], 0x7fefff);
+        assert_int_equal(controls.set[CONTROL_ENTRY], 0xd1ff);
         assert_true(vmx_has(&controls, CONTROL_SECONDARY, SECONDARY_EPT));
         assert_false(vmx_has(&controls, CONTROL_PRIMARY, PRIMARY_INVLPG_EXITING));
     }
@@ -117,23 +117,23 @@ static void each_control_alone(void **state)
         const struct control *control = &vmx_control_table[i];
         struct vmx_msrs msrs = icelake_u;
         struct vmx_controls controls;
-        uint64_t *msr[CONTROL_WORDS] = {
+        uint64_t *msr[CONTROL_SETS] = {
             [CONTROL_PIN] = &msrs.true_pin,     [CONTROL_PRIMARY] = &msrs.true_primary,
             [CONTROL_EXIT] = &msrs.true_exit,   [CONTROL_SECONDARY] = &msrs.secondary,
             [CONTROL_ENTRY] = &msrs.true_entry, [CONTROL_TERTIARY] = &msrs.tertiary,
         };
         bool demanded = control->need == CONTROL_REQUIRED || control->need == CONTROL_TOGGLED;
 
-        *msr[control->word] &= ~(control->mask << 32);
+        *msr[control->set] &= ~(control->mask << 32);
         assert_int_equal(vmx_negotiate(&msrs, &controls), demanded ? -ENODEV : 0);
         if (demanded)
             assert_ptr_equal(controls.missing, control);
-        assert_false(controls.word[control->word] & control->mask);
+        assert_false(controls.set[control->set] & control->mask);
 
         if (control->need != CONTROL_TOGGLED)
             continue;
         msrs = icelake_u;
-        *msr[control->word] |= control->mask; /* must be 1: cannot be switched off */
+        *msr[control->set] |= control->mask; /* must be 1: cannot be switched off */
         assert_int_equal(vmx_negotiate(&msrs, &controls), -ENODEV);
         assert_ptr_equal(controls.missing, control);
     }
@@ -206,9 +206,8 @@ static void printed(void **state)
 
     support_reset();
     vmx_controls_log(&penryn);
-    assert_non_null(strstr(support_log(),
-                           "  secondary MISSING: enable EPT (guest memory is ours to "
-                           "map)\n"));
+    assert_non_null(strstr(support_log(), "  secondary MISSING: enable EPT (guest memory is "
+                                          "virtualized)\n"));
     assert_int_equal(count_in_log("MISSING"), 9);
 
     support_reset();
@@ -294,7 +293,7 @@ static unsigned existing(const struct vmx_msrs *msrs)
 }
 
 static const struct {
-    enum control_word word;
+    enum control_set set;
     uint64_t mask;
     unsigned fields;
 } existence_rows[] = {
@@ -348,18 +347,18 @@ static void existence_by_control(void **state)
     unsigned base = existing(&none), sum = 0;
 
     none.primary = (PRIMARY_SECONDARY_CONTROLS | PRIMARY_TERTIARY_CONTROLS) << 32;
-    unsigned activated = existing(&none); /* the two words themselves */
+    unsigned activated = existing(&none); /* the two sets themselves */
     assert_int_equal(activated, base + 2);
     for (unsigned i = 0; i < ARRAY_SIZE(existence_rows); i++) {
         struct vmx_msrs one = none;
-        uint64_t *msr[CONTROL_WORDS] = {
+        uint64_t *msr[CONTROL_SETS] = {
             [CONTROL_PIN] = &one.pin,     [CONTROL_PRIMARY] = &one.primary,
             [CONTROL_EXIT] = &one.exit,   [CONTROL_SECONDARY] = &one.secondary,
             [CONTROL_ENTRY] = &one.entry, [CONTROL_TERTIARY] = &one.tertiary,
         };
-        *msr[existence_rows[i].word] |= existence_rows[i].word == CONTROL_TERTIARY
-                                            ? existence_rows[i].mask
-                                            : existence_rows[i].mask << 32;
+        *msr[existence_rows[i].set] |= existence_rows[i].set == CONTROL_TERTIARY
+                                           ? existence_rows[i].mask
+                                           : existence_rows[i].mask << 32;
         if (existing(&one) != activated + existence_rows[i].fields)
             fail_msg("row %u: %u fields", i, existing(&one) - activated);
         sum += existence_rows[i].fields;

@@ -153,11 +153,11 @@ static void image_make(struct image *image, const struct vmx_msrs *msrs, enum im
     };
     assert_int_equal(vmx_negotiate(msrs, &controls), 0);
     if (kind == LONG || kind == RESTRICTED)
-        controls.word[CONTROL_ENTRY] |= ENTRY_IA32E_GUEST;
+        controls.set[CONTROL_ENTRY] |= ENTRY_IA32E_GUEST;
     if (kind == RESTRICTED)
-        controls.word[CONTROL_SECONDARY] &= ~SECONDARY_UNRESTRICTED_GUEST;
-    for (enum control_word word = 0; word < CONTROL_WORDS; word++)
-        image->value[vmx_control_field(word)] = controls.word[word];
+        controls.set[CONTROL_SECONDARY] &= ~SECONDARY_UNRESTRICTED_GUEST;
+    for (enum control_set set = 0; set < CONTROL_SETS; set++)
+        image->value[vmx_control_field(set)] = controls.set[set];
 
     image_fill(image, image_common, ARRAY_SIZE(image_common));
     if (kind == REAL) {

@@ -75,7 +75,7 @@ static void entry_failures(void **state)
          "while events were blocked by STI (SDM 27.3.1.5)\n"},
         {0x80000021, 4,
          "VM entry failed, reason 33: invalid guest state, qualification 4; the VMCS link pointer "
-         "names no VMCS of the right revision (SDM 27.3.1.5)\n"},
+         "does not point to a VMCS of this CPU's revision (SDM 27.3.1.5)\n"},
         {0x80000021, 9,
          "VM entry failed, reason 33: invalid guest state, qualification 9; the exit "
          "qualification is not one that the SDM defines\n"},
@@ -121,11 +121,11 @@ static void access_rights(void **state)
     };
     char text[96];
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        vmcs_access_rights_words(rows[i].rights, text, sizeof(text));
+        vmcs_access_rights_text(rows[i].rights, text, sizeof(text));
         assert_string_equal(text, rows[i].words);
     }
     char small[10]; /* cut, and terminated */
-    vmcs_access_rights_words(0xa09b, small, sizeof(small));
+    vmcs_access_rights_text(0xa09b, small, sizeof(small));
     assert_string_equal(small, "code, rea");
 }
 
@@ -133,18 +133,18 @@ static void states(void **state)
 {
     (void)state;
     char text[128];
-    vmcs_interruptibility_words(0, text, sizeof(text));
+    vmcs_interruptibility_text(0, text, sizeof(text));
     assert_string_equal(text, "nothing is blocked");
-    vmcs_interruptibility_words(9, text, sizeof(text));
+    vmcs_interruptibility_text(9, text, sizeof(text));
     assert_string_equal(text, "blocking by STI, blocking by NMI");
-    vmcs_interruptibility_words(0x96, text, sizeof(text));
+    vmcs_interruptibility_text(0x96, text, sizeof(text));
     assert_string_equal(text, "blocking by MOV SS, blocking by SMI, enclave interruption, "
                               "reserved bits");
-    vmcs_event_words(0x80000b0e, text, sizeof(text));
+    vmcs_event_text(0x80000b0e, text, sizeof(text));
     assert_string_equal(text, "hardware exception, vector 14, error code");
-    vmcs_event_words(0x80001202, text, sizeof(text));
+    vmcs_event_text(0x80001202, text, sizeof(text));
     assert_string_equal(text, "NMI, vector 2, bit 12, NMI unblocking");
-    vmcs_event_words(0x00000b0e, text, sizeof(text));
+    vmcs_event_text(0x00000b0e, text, sizeof(text));
     assert_string_equal(text, "no event");
 }
 
