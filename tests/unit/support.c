@@ -134,8 +134,9 @@ static hpa_t alloc_locked(unsigned order)
     memset(&is_used[page], 1, 1ul << order);
     in_use += 1ull << order;
     ASAN_UNPOISON_MEMORY_REGION(arena + page * PAGE_SIZE, PAGE_SIZE << order);
-    if (order < 9)
-        memset(arena + page * PAGE_SIZE, 0xa5, PAGE_SIZE << order); /* not cleared: show it */
+    /* Not cleared: show it. Of a large block only at its end: what was never touched stays so. */
+    uint64_t shown = order < 9 ? 1ull << order : 1;
+    memset(arena + (page + (1ull << order) - shown) * PAGE_SIZE, 0xa5, shown * PAGE_SIZE);
     return HPA(SUPPORT_RAM_BASE + page * PAGE_SIZE);
 }
 
