@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Regions that overlap, the sizes that devices declare, wide accesses, and places that are kept:
  * the bus against the plain statement of what it is.

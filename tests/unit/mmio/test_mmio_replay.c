@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Accesses that are replayed without being emulated (mmio/replay.h): that they are, for each kind
  * of instruction that is kept, and that each single thing that they rest on ends it. `world.replay`
