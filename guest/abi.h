@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest sees of us: hypercall numbers, ports, the test devices and the counters. Included
- * by the hypervisor and by the guest programs alike; docs/ABI.md is its prose.
+ * The contract between the hypervisor and its guests: hypercall numbers, ports, test devices and
+ * counters. The hypervisor and the guest programs include this file; docs/ABI.md describes it.
  *
- * Hypercall: VMCALL with EAX = ABI_HYPERCALL | number, arguments in EBX, ECX, EDX, ESI (64-bit
- * registers in 64-bit mode). The result comes back in EAX, 0 or a negative errno, and values in
- * EBX. Other registers keep their values. The high half of EAX's space and RAX = 0 are left to the
- * GHCI's layout.
+ * A hypercall is VMCALL with EAX = ABI_HYPERCALL | number and arguments in EBX, ECX, EDX, ESI (the
+ * 64-bit registers in 64-bit mode). EAX returns 0 or a negative errno, EBX (and ECX) return values;
+ * all other registers are preserved. RAX = 0 and the upper half of RAX are left to the layout of
+ * the GHCI.
  */
 #pragma once
 
@@ -20,8 +20,8 @@
 #define ABI_CPUID_ECX  0x726f7369u /* "isor" */
 #define ABI_CPUID_EDX  0u
 
-/* CPUID leaf 0x40000001: which address bits this VM steals, by number; 0: none. */
-#define ABI_CPUID_STOLEN 0x40000001u /* EAX the shared one, EBX the execute-only one */
+/* CPUID leaf 0x40000001: the numbers of the stolen address bits of this VM; 0: none. */
+#define ABI_CPUID_STOLEN 0x40000001u /* EAX the shared bit, EBX the execute-only bit */
 
 /* For every VM. */
 #define HC_NOP     0x00 /* does nothing */
@@ -41,12 +41,12 @@
 
 #define HC_SLOT_FLAGS 0x20 /* EBX id, ECX SLOT_ flags */
 #define HC_DIRTY_GET  0x21 /* EBX id, ECX page, a multiple of 64 -> EBX a bit for each of 64 */
-#define HC_TRACK      0x22 /* EBX gpa: see every write to the page from now on, counted */
+#define HC_TRACK      0x22 /* EBX gpa: from now on each write to the page exits and is counted */
 #define HC_UNTRACK    0x23 /* EBX gpa */
-#define HC_HOST_REMAP 0x24 /* EBX gpa: another host page, with the same bytes */
-#define HC_AGE        0x25 /* EBX gpa, ECX pages -> EBX leaves used since the last time */
+#define HC_HOST_REMAP 0x24 /* EBX gpa: moves the page to another host page */
+#define HC_AGE        0x25 /* EBX gpa, ECX pages -> EBX leaves used since the last call */
 #define HC_NX_RECOVER 0x26 /* -> EBX executed large pages that may become large again */
-#define HC_TRACE      0x27 /* EBX a bit for each event of lib/trace.h -> EBX those before */
+#define HC_TRACE      0x27 /* EBX a bit for each event of lib/trace.h -> EBX the previous bits */
 
 #define HC_DOORBELL_ADD    0x30 /* EBX gpa, ECX length or 0, EDX data, ESI DOORBELL_ -> EBX id */
 #define HC_DOORBELL_REMOVE 0x31 /* EBX id */
@@ -57,7 +57,7 @@
 
 #define SLOT_READONLY  0x1
 #define SLOT_LOG_DIRTY 0x2
-#define SLOT_SHARED    0x4 /* its memory begins its life on the shared side */
+#define SLOT_SHARED    0x4 /* all its pages are shared at first */
 
 #define CONFIG_MMIO_CACHING   0 /* 0 or 1 */
 #define CONFIG_GVA_CACHE      1 /* 0 off, 1 exits, 2 verify */
@@ -66,9 +66,9 @@
 #define CONFIG_GEN_BITS       4 /* bits of the slot generation that an MMIO SPTE holds */
 #define CONFIG_NX_HUGE        5 /* large pages may not be executed */
 #define CONFIG_PML            6 /* dirty pages are logged by the CPU */
-#define CONFIG_NX_RECOVERY_MS 7 /* how often some of what executions split may be large again */
+#define CONFIG_NX_RECOVERY_MS 7 /* milliseconds between two recoveries of split large pages */
 #define CONFIG_TSC_KHZ        8
-#define CONFIG_VE             9 /* #VE in this VM: 0 none, 1 we deliver it, 2 the CPU does */
+#define CONFIG_VE             9 /* #VE in this VM: 0 none, 1 by the hypervisor, 2 by the CPU */
 
 /* Counters of this VM. */
 #define COUNTER_SLOT_SEARCHES      0 /* lookups of a memslot made for faults */
@@ -87,27 +87,27 @@
 #define COUNTER_STALE_TRANSLATIONS 13 /* INVVPID and re-entry, decision D6 */
 #define COUNTER_FAULTS             14 /* EPT violations handled by the MMU */
 #define COUNTER_EXITS              15 /* all VM exits */
-#define COUNTER_FAST_FAULTS        16 /* of the faults: repaired without the lock */
+#define COUNTER_FAST_FAULTS        16 /* faults repaired without the lock */
 #define COUNTER_SPLITS             17 /* large leaves replaced by tables */
 #define COUNTER_PAGES_1G           18
 #define COUNTER_TABLES             19 /* table pages now, without the root */
 #define COUNTER_PF_TAKEN           20 /* faults: violations, and misconfigurations found stale */
-#define COUNTER_PF_FIXED           21 /* of them: mapped */
-#define COUNTER_PF_EMULATE         22 /* MMIO, and writes to tracked or read-only pages */
-#define COUNTER_PF_SPURIOUS        23 /* found mapped as needed */
+#define COUNTER_PF_FIXED           21 /* faults that ended with a translation */
+#define COUNTER_PF_EMULATE         22 /* faults by MMIO and writes to tracked or read-only pages */
+#define COUNTER_PF_SPURIOUS        23 /* faults whose translation existed already */
 #define COUNTER_INVLPG             24 /* emulated for the guest */
 #define COUNTER_REMOTE_TLB_FLUSH   25 /* waits for another CPU to leave the guest */
-#define COUNTER_NX_LPAGE_SPLITS    26 /* large pages that executions keep split now */
-#define COUNTER_BUS_UNCLAIMED      27 /* MMIO and port accesses, or parts, of no device */
-#define COUNTER_BUS_REFUSED        28 /* of a size or alignment that the device does not take */
+#define COUNTER_NX_LPAGE_SPLITS    26 /* large pages that are split now because of executions */
+#define COUNTER_BUS_UNCLAIMED      27 /* MMIO and port accesses, or parts, that reach no device */
+#define COUNTER_BUS_REFUSED        28 /* accesses whose size or alignment the device refuses */
 #define COUNTER_POISON_TICKS       29 /* TSC ticks that poison=1 took of this vCPU */
 #define COUNTER_COUNT              30
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
 #define COUNTER_TRACE(event)       (0x200 + (event))  /* of lib/trace.h: records */
 #define COUNTER_INVEPT_FOR(reason) (0x300 + (reason)) /* of lib/flush_reasons.h, from 1 on */
 
-/* Where the information of #VE stands (SDM 3, table 26-1): in a page of private memory that is the
- * VM's own. The next #VE comes only after VE_BUSY has been cleared; before that it is #DF. */
+/* The virtualization-exception information area (SDM 3, table 26-1): a page of private memory for
+ * each vCPU. A #VE before VE_BUSY has been cleared becomes #DF. */
 #define VE_AREA_BASE        0xfd000000u
 #define VE_REASON           0
 #define VE_BUSY             4
@@ -118,11 +118,11 @@
 
 /* Ports. */
 #define PORT_DEBUG_EXIT 0xf4 /* out v: end this VM; 0 is success, anything else failure v */
-#define PORT_TEST       0xe0 /* with `testctl`, 4 bytes wide: what was written is read, in order */
+#define PORT_TEST       0xe0 /* with `testctl`, 4 bytes: returns what was written to it, in order */
 #define PORT_UART       0x3f8
 
-/* Under another hypervisor, whose launcher has started the program with the word `launcher`: the
- * control hypercalls are a write of EAX to this port (tools/kvm/launcher.c). */
+/* Under another hypervisor, whose launcher has started the program with the word `launcher`, a
+ * write of EAX to this port stands for a control hypercall (tools/kvm/launcher.c). */
 #define PORT_LAUNCHER 0xe8
 
 /* Two identical test devices, one page each, with nothing else in their 2 MiB. */
@@ -131,8 +131,8 @@
 #define TESTDEV_SIZE   0x1000u
 
 /* Registers of a test device, all 32-bit. Offsets 0 to 0x7ff and the last 16 bytes of the page (so
- * that an access may cross into the next device) are RAM-like: what is written can be read back,
- * and accesses of 1 to 8 bytes that start there are counted. */
+ * that an access may cross into the next device) are like RAM, and accesses of 1 to 8 bytes that
+ * start there are counted. */
 #define TESTDEV_RAM_SIZE   0x800
 #define TESTDEV_TAIL       0xff0
 #define TESTDEV_READS      0x800 /* number of reads of the RAM-like part */

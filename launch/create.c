@@ -302,6 +302,7 @@ static int create_vcpus(struct vm *vm, const struct options *options,
         if (error)
             return error;
         vmx_unload(&vcpu->vmx);
+        (void)mmu_pauses();
     }
     return 0;
 }
@@ -369,6 +370,7 @@ void vm_destroy(struct vm *vm)
         vcpu_destroy(vm->vcpus[i]);
         if (i)
             page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
+        (void)mmu_pauses();
     }
     mmu_destroy(&vm->mmu);
     memory_close(vm->number);

@@ -168,6 +168,21 @@ static enum exit_code check_segments_overlap(const struct guest_image *image,
     return EXIT_OK;
 }
 
+/* A large file is copied in pieces: others may want the CPU (mmu_pauses()). */
+#define PIECE 32768u
+
+static int write_pieces(struct mmu *mmu, uint64_t at, const void *file, uint64_t size)
+{
+    const char *from = file;
+    int error = 0;
+    for (uint64_t done = 0; !error && done < size; done += PIECE) {
+        uint64_t piece = size - done < PIECE ? size - done : PIECE;
+        error = guest_write(mmu, GPA(at + done), from + done, piece);
+        (void)mmu_pauses();
+    }
+    return error;
+}
+
 static enum exit_code load_segment(struct mmu *mmu, const struct guest_image *image,
                                    const struct elf_segment *segment, uint64_t *top)
 {
@@ -188,12 +203,13 @@ static enum exit_code load_segment(struct mmu *mmu, const struct guest_image *im
             "with mem=",
             base, base + segment->memory_size, image->ram[1].base.v + image->ram[1].size);
 
-    int error = guest_write(mmu, GPA(base), (const char *)image->file + segment->offset, filled);
+    int error = write_pieces(mmu, base, (const char *)image->file + segment->offset, filled);
     while (!error && filled < segment->memory_size) {
         uint64_t piece = segment->memory_size - filled;
         if (piece > sizeof(zeros))
             piece = sizeof(zeros);
         error = guest_write(mmu, GPA(base + filled), zeros, piece);
+        (void)mmu_pauses();
         filled += piece;
     }
     if (error)
@@ -222,7 +238,7 @@ static enum exit_code write_modules(struct mmu *mmu, const struct guest_image *i
             REFUSE(GUEST_TOO_LARGE, image,
                    "no room for its module %s of %lu bytes; give it more RAM with mem=",
                    module->string, module->size);
-        if (guest_write(mmu, GPA(start), module->file, module->size))
+        if (write_pieces(mmu, start, module->file, module->size))
             REFUSE(NO_MEMORY, image, "no host memory for its module %s", module->string);
         top = start + module->size;
         snprintf(block->module_strings[i], MODULE_STRING_MAX, "%s", module->string);

@@ -3,6 +3,7 @@
 
 #include "arch/x86/kick.h"
 #include "arch/x86/memory.h"
+#include "arch/x86/tsc.h"
 #include "launch/create.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
@@ -72,7 +73,7 @@ static void vm_report_result(struct vm *vm, struct transcript *out)
 
     transcript_say_cut(out, vm->name);
     if (!passed || vm->ending != VM_ENDED_EXIT)
-        transcript_line(out, "# %s: %s", vm->name, vm->sentence);
+        transcript_line(out, "# %s: %s", vm->name, vm->message);
     if (console->planned && console->planned != results)
         transcript_line(out, "# %s: planned %u results but printed %u", vm->name, console->planned,
                         results);
@@ -246,6 +247,15 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     vm_finish(vm, out);
 }
 
+/* Where a vCPU goes that has had its turn, and not the last one. */
+static void put_aside(struct vcpu *vcpu)
+{
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED))
+        sleep_add(vcpu);
+    else
+        sched_add(vcpu);
+}
+
 static void run_turn(struct vcpu *vcpu)
 {
     vcpu_run(vcpu);
@@ -253,10 +263,48 @@ static void run_turn(struct vcpu *vcpu)
     if (attention_requested(requests, ATTENTION_ENDED) ||
         (attention_requested(requests, ATTENTION_STOP) && !ipi_restarts(vcpu)))
         vcpu_leave_vm(vcpu);
-    else if (attention_requested(requests, ATTENTION_HALTED))
-        sleep_add(vcpu);
     else
+        put_aside(vcpu);
+}
+
+/* ---- Resting --------------------------------------------------------------------------------- */
+
+/* To make a VM or to take one apart takes long, and is work like any other: when it has lasted for
+ * a slice and a vCPU waits here, that has a turn in the middle of it. */
+static struct {
+    uint64_t slice_end; /* TSC; TIME_NEVER: nobody waits */
+    bool away;          /* a vCPU has its turn, and what that leaves behind can wait */
+} __attribute__((aligned(64))) works[CPUS_MAX];
+
+static void rest(void)
+{
+    __typeof__(works[0]) *work = &works[this_cpu()];
+    uint64_t now = rdtsc();
+    if (work->away)
+        return;
+    sleep_wake_due(now);
+    if (!sched_waiting()) {
+        work->slice_end = TIME_NEVER;
+        return;
+    }
+    if (work->slice_end == TIME_NEVER)
+        work->slice_end = now + SCHED_SLICE_MS * tsc_khz();
+    struct vcpu *vcpu = now < work->slice_end ? NULL : sched_take_own();
+    if (!vcpu)
+        return;
+    struct speaker before = transcript_speaker();
+    uint32_t payer = memory_payer();
+    work->away = true;
+    vcpu_run(vcpu);
+    /* One whose VM has ended, or that stops, has another turn for that, which is a short one. */
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_ENDED | ATTENTION_STOP))
         sched_add(vcpu);
+    else
+        put_aside(vcpu);
+    work->away = false;
+    transcript_speak_for(before.transcript, before.name);
+    memory_pay_from(payer);
+    work->slice_end = TIME_NEVER;
 }
 
 static bool pool_all_done(void)
@@ -346,6 +394,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     log_info("KTAP version 1");
     log_info("1..%u", guests);
     transcript_listen();
+    pcpus_set_rest(rest);
     run_on_all();
     report_cpus();
     if (!memory_kept())

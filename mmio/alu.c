@@ -1,10 +1,12 @@
-/* Arithmetic on the host's own ALU; see the header. Called by the emulator. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Arithmetic by the host's own instructions. Called by the emulator. Pure. */
 #include "mmio/alu.h"
 
 #include "lib/bits.h"
 
-/* One instruction between loading and storing flags. Hosted code may use 128 bytes below the stack
- * pointer, so these are left alone. `flags` must not be in memory: RSP moves. */
+/* Executes one instruction between loading and storing the flags. RSP first skips the red zone, the
+ * 128 bytes below the stack pointer that hosted code may use. `flags` must not be in memory,
+ * because RSP changes. */
 #define RUN(text)                                                                      \
     __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq %[others], (%%rsp)\n\t" \
                      "orq %[flags], (%%rsp)\n\tpopfq\n\t" text                         \
@@ -13,23 +15,23 @@
                      : [b] "r"(b), "c"(count), [others] "i"(~(int)ALU_FLAGS)           \
                      : "cc", "memory")
 
-/* The same with the operands of each size. */
-#define WORDS(text, w, l, q) \
-    switch (size) {          \
-    case 2:                  \
-        RUN(text "w " w);    \
-        break;               \
-    case 4:                  \
-        RUN(text "l " l);    \
-        break;               \
-    default:                 \
-        RUN(text "q " q);    \
+/* RUN() with the instruction's suffix and operands for each operand size. */
+#define SIZES_2_TO_8(text, w, l, q) \
+    switch (size) {                 \
+    case 2:                         \
+        RUN(text "w " w);           \
+        break;                      \
+    case 4:                         \
+        RUN(text "l " l);           \
+        break;                      \
+    default:                        \
+        RUN(text "q " q);           \
     }
 #define SIZES(text, b, w, l, q) \
     if (size == 1)              \
         RUN(text "b " b);       \
     else                        \
-        WORDS(text, w, l, q)
+        SIZES_2_TO_8(text, w, l, q)
 
 #define CASE(op, run) \
     case INSN_##op:   \
@@ -38,42 +40,39 @@
 #define UNARY(text)  SIZES(text, "%b[a]", "%w[a]", "%k[a]", "%[a]")
 #define SHIFT(text)  SIZES(text, "%%cl, %b[a]", "%%cl, %w[a]", "%%cl, %k[a]", "%%cl, %[a]")
 #define WIDE(text)   SIZES(text, "%b[b]", "%w[b]", "%k[b]", "%[b]")
-#define PLAIN(text)  WORDS(text, "%w[b], %w[a]", "%k[b], %k[a]", "%[b], %[a]")
-#define DOUBLE(text) WORDS(text, "%%cl, %w[b], %w[a]", "%%cl, %k[b], %k[a]", "%%cl, %[b], %[a]")
+#define PLAIN(text)  SIZES_2_TO_8(text, "%w[b], %w[a]", "%k[b], %k[a]", "%[b], %[a]")
+#define DOUBLE(text) \
+    SIZES_2_TO_8(text, "%%cl, %w[b], %w[a]", "%%cl, %k[b], %k[a]", "%%cl, %[b], %[a]")
 
-static uint64_t low(uint64_t value, unsigned size)
-{
-    return value & ~0ull >> (64 - 8 * size);
-}
-
-static bool negative(uint64_t value, unsigned size)
+static bool alu_is_negative(uint64_t value, unsigned size)
 {
     return value >> (8 * size - 1) & 1;
 }
 
-/* Would the quotient not fit? For bytes the dividend is AX. SDM 2, DIV and IDIV. */
-static bool divide_error(bool is_signed, unsigned size, const struct alu *o)
+/* Whether the quotient does not fit into `size` bytes, or the divisor is 0. The dividend of bytes
+ * is AX (SDM 2, DIV and IDIV). */
+static bool alu_divide_error(bool is_signed, unsigned size, const struct alu *o)
 {
-    uint64_t divisor = low(o->b, size);
-    uint64_t lower = low(o->a, size);
-    uint64_t upper = low(size == 1 ? o->a >> 8 : o->c, size);
+    uint64_t divisor = alu_truncate(o->b, size);
+    uint64_t lower = alu_truncate(o->a, size);
+    uint64_t upper = alu_truncate(size == 1 ? o->a >> 8 : o->c, size);
     uint64_t limit = ~0ull >> (64 - 8 * size);
     if (is_signed) {
-        bool minus = negative(upper, size) != negative(divisor, size);
-        if (negative(upper, size)) { /* of the dividend, the magnitude */
-            lower = low(~lower + 1, size);
-            upper = low(~upper + !lower, size);
+        bool minus = alu_is_negative(upper, size) != alu_is_negative(divisor, size);
+        if (alu_is_negative(upper, size)) { /* the magnitude of the dividend */
+            lower = alu_truncate(~lower + 1, size);
+            upper = alu_truncate(~upper + !lower, size);
         }
-        if (negative(divisor, size))
-            divisor = low(~divisor + 1, size);
+        if (alu_is_negative(divisor, size))
+            divisor = alu_truncate(~divisor + 1, size);
         limit = (limit >> 1) + minus;
     }
-    if (upper >= divisor) /* a divisor of 0 as well */
+    if (upper >= divisor) /* also true for a divisor of 0 */
         return true;
     if (!is_signed)
         return false;
-    /* The quotient's magnitude, which has `size` bytes now, is above the limit if the dividend's is
-     * not below the divisor times limit + 1, which has twice the size. */
+    /* The magnitude of the quotient has `size` bytes here. It exceeds the limit if the magnitude of
+     * the dividend is at least divisor * (limit + 1), a product of twice the size. */
     unsigned __int128 dividend = (unsigned __int128)upper << (8 * size) | lower;
     return dividend >= (unsigned __int128)divisor * ((unsigned __int128)limit + 1);
 }
@@ -83,7 +82,7 @@ bool alu(enum insn_op op, unsigned size, struct alu *operands)
     struct alu *o = operands;
     uint64_t a = o->a, b = o->b, d = o->c, flags = o->flags;
     uint64_t count = op == INSN_SHLD || op == INSN_SHRD ? o->c : o->b;
-    if ((op == INSN_DIV || op == INSN_IDIV) && divide_error(op == INSN_IDIV, size, o))
+    if ((op == INSN_DIV || op == INSN_IDIV) && alu_divide_error(op == INSN_IDIV, size, o))
         return false;
     /* clang-format off */
     switch (op) {

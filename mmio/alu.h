@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Integer arithmetic of guests, made by the CPU that we run on: each operation is the instruction
- * itself, on registers, with the guest's arithmetic flags going in and coming out. So flags are
- * those of this very silicon, the undefined ones too.
+ * Integer arithmetic for the guest, executed by the host's CPU: each operation is the instruction
+ * itself, on registers, with the guest's arithmetic flags as input and output. So all flags, the
+ * undefined ones included, are those that the guest would get from this CPU.
  */
 #pragma once
 
@@ -18,15 +19,22 @@
 #define ALU_OF    0x800ull
 
 struct alu {
-    uint64_t a;     /* the destination: in and out. MUL, DIV: rAX (AX for bytes) */
-    uint64_t b;     /* the source: an operand, a count or a bit's number */
-    uint64_t c;     /* SHLD, SHRD: the count. MUL, DIV: rDX, in and out */
-    uint64_t flags; /* ALU_FLAGS, in and out */
+    uint64_t a;     /* in and out: the destination. MUL, DIV: rAX (AX for bytes) */
+    uint64_t b;     /* the source: an operand, a count or a bit number */
+    uint64_t c;     /* SHLD, SHRD: the count. MUL, DIV: in and out, rDX */
+    uint64_t flags; /* in and out: ALU_FLAGS */
 };
 
-/* INSN_ADD to INSN_IDIV on operands of `size` bytes; bits above are ignored, and undefined in the
- * result. False: #DE, and nothing is changed. */
+/* The low `size` bytes of a value. */
+static inline uint64_t alu_truncate(uint64_t value, unsigned size)
+{
+    return value & ~0ull >> (64 - 8 * size);
+}
+
+/* Executes INSN_ADD to INSN_IDIV on operands of `size` bytes. Higher bits of the operands are
+ * ignored; those of the result are undefined. False: #DE, with `operands` unchanged. */
 bool alu(enum insn_op op, unsigned size, struct alu *operands) MUST_CHECK;
 
-/* The condition in the low four bits of SETcc's and CMOVcc's opcodes (SDM 1, appendix B). */
+/* Whether `flags` satisfy the condition in the low four bits of an opcode of SETcc or CMOVcc (SDM
+ * 1, appendix B). */
 bool alu_condition(unsigned condition, uint64_t flags);

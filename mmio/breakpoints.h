@@ -1,8 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Data and I/O breakpoints (SDM 3, 18.2) on the accesses of instructions that are executed in
- * software: the CPU compares its own accesses alone. While DR7 enables none, `on` is false and
- * nobody looks; while it does, accesses go the long way, because the short ways (mmio/replay.h, the
- * known ports) do not look here. Pure.
+ * Data and I/O breakpoints (SDM 3, 18.2) for accesses of emulated instructions; the CPU compares
+ * only its own accesses. While DR7 enables no breakpoint, `on` is false and nothing is compared.
+ * While DR7 enables one, accesses take the slow path, because the fast paths (mmio/replay.h and
+ * those of ports) do not compare breakpoints. Pure.
  */
 #pragma once
 
@@ -10,18 +11,18 @@
 #include "arch/x86/regs.h"
 
 struct breakpoints {
-    bool on;             /* DR7 enables one; MOV DR exits, so this is known without looking */
+    bool on;             /* DR7 enables a breakpoint; kept up to date by the exits of MOV DR */
     uint64_t address[4]; /* DR0 to DR3 */
 };
 
 enum breakpoint_access {
     BREAKPOINT_READ,
     BREAKPOINT_WRITE,
-    BREAKPOINT_IO, /* the address is a port; only with CR4.DE */
+    BREAKPOINT_IO, /* the address is a port; compared only with CR4.DE set */
 };
 
-/* The trap that an access of `size` bytes makes due when its instruction is complete, in the format
- * of the pending debug exceptions (SDM 3, 25.4.2): B0 to B3 and "enabled breakpoint", or 0. */
+/* The debug trap that an access of `size` bytes causes after its instruction, in the format of the
+ * pending debug exceptions (SDM 3, 25.4.2): B0 to B3 and "enabled breakpoint", or 0. */
 #define TRAP_ENABLED_BREAKPOINT BIT(12)
 #define TRAP_SINGLE_STEP        BIT(14)
 uint64_t breakpoints_compare(const struct breakpoints *breakpoints, struct cpu_regs *cpu,

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Changes of the bus: regions and doorbells come and go while guests run. Called by vm/ under
- * the VM's lock. Pure; touches nothing but its own tables, and waits for epochs.
+ * Changes of the bus: regions and doorbells are added and removed while guests run. Called by vm/
+ * under the VM's lock. Pure; touches nothing but the bus' tables, and waits for epochs.
  */
 #include "lib/assert.h"
 #include "lib/bits.h"
@@ -15,35 +16,36 @@ void bus_init(struct bus *bus, const char *name, uint64_t last)
     memset(bus, 0, sizeof(*bus));
     bus->name = name;
     bus->last = last;
-    bus->sequence = 2; /* 0 is that of an empty hint */
+    bus->sequence = 2; /* 0 marks an empty hint */
 }
 
-/* Odd, change, even. */
-static void change_begin(struct bus *bus)
+/* The sequence is odd while a change is in progress. */
+static void bus_change_begin(struct bus *bus)
 {
-    BUG_ON(bus->sequence & 1); /* two changes at once: the caller's lock is missing */
+    BUG_ON(bus->sequence & 1); /* two changes at once: a caller does not hold the lock */
     __atomic_store_n(&bus->sequence, bus->sequence + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
-static void change_end(struct bus *bus)
+static void bus_change_end(struct bus *bus)
 {
     __atomic_store_n(&bus->sequence, bus->sequence + 1, __ATOMIC_RELEASE);
 }
 
 /* ---- Regions --------------------------------------------------------------------------------- */
 
-static bool covers(const struct bus_region *region, uint64_t address)
+static bool bus_region_covers(const struct bus_region *region, uint64_t address)
 {
     return region->start <= address && address <= region->last;
 }
 
-/* The region that shows at `address`, or -1, and in `*last` how far it, or the hole, goes. */
-static int shown(const struct bus *bus, uint64_t address, uint64_t *last)
+/* The index of the region that is visible at `address`, or -1 in a hole; `*last` is the last
+ * address up to which the answer holds. */
+static int bus_visible_region(const struct bus *bus, uint64_t address, uint64_t *last)
 {
     int top = -1;
     for (uint32_t i = 0; i < bus->region_count; i++) {
-        if (covers(&bus->regions[i], address) &&
+        if (bus_region_covers(&bus->regions[i], address) &&
             (top < 0 || bus->priorities[i] > bus->priorities[top]))
             top = (int)i;
     }
@@ -57,15 +59,16 @@ static int shown(const struct bus *bus, uint64_t address, uint64_t *last)
     return top;
 }
 
-/* Makes the pieces of the regions. A piece begins where a region does or behind where one ends, and
- * none behind the last end of all: so there are fewer than twice as many. */
-static void make_pieces(struct bus *bus)
+/* Computes the pieces from the regions. A piece begins where a region begins or right behind the
+ * end of a region, but none begins behind the highest end: so there are fewer than twice as many
+ * pieces as regions. */
+static void bus_make_pieces(struct bus *bus)
 {
     uint32_t count = 0;
     uint64_t last;
-    change_begin(bus);
+    bus_change_begin(bus);
     for (uint64_t at = 0;; at = last + 1) {
-        int top = shown(bus, at, &last);
+        int top = bus_visible_region(bus, at, &last);
         if (top >= 0) {
             BUG_ON(count == BUS_PIECES);
             bus->pieces[count++] = (struct bus_piece){at, last, bus->regions[top]};
@@ -74,7 +77,7 @@ static void make_pieces(struct bus *bus)
             break;
     }
     __atomic_store_n(&bus->piece_count, count, __ATOMIC_RELAXED);
-    change_end(bus);
+    bus_change_end(bus);
 }
 
 int bus_add_over(struct bus *bus, int priority, uint64_t start, uint64_t size,
@@ -93,7 +96,7 @@ int bus_add_over(struct bus *bus, int priority, uint64_t start, uint64_t size,
         if (bus->priorities[i] != priority || start > other->last || last < other->start)
             continue;
         log_error("%s bus: %s at 0x%llx-0x%llx overlaps %s at 0x%llx-0x%llx; choose another "
-                  "address or priority, or remove that one first",
+                  "address or priority, or remove the other region first",
                   bus->name, ops->name, (unsigned long long)start, (unsigned long long)last,
                   other->ops->name, (unsigned long long)other->start,
                   (unsigned long long)other->last);
@@ -106,7 +109,7 @@ int bus_add_over(struct bus *bus, int priority, uint64_t start, uint64_t size,
     }
     bus->priorities[bus->region_count] = priority;
     bus->regions[bus->region_count++] = (struct bus_region){start, last, ops, device};
-    make_pieces(bus);
+    bus_make_pieces(bus);
     return 0;
 }
 
@@ -118,8 +121,8 @@ int bus_remove(struct bus *bus, uint64_t start, const void *device)
         bus->region_count--;
         bus->regions[i] = bus->regions[bus->region_count];
         bus->priorities[i] = bus->priorities[bus->region_count];
-        make_pieces(bus);
-        tlb_wait_epoch(bus->owner); /* who has found it is done with it */
+        bus_make_pieces(bus);
+        tlb_wait_epoch(bus->owner); /* CPUs that found the region have left the device */
         return 0;
     }
     log_error("%s bus: no region of this device starts at 0x%llx; nothing was removed", bus->name,
@@ -129,8 +132,8 @@ int bus_remove(struct bus *bus, uint64_t start, const void *device)
 
 /* ---- Doorbells ------------------------------------------------------------------------------- */
 
-/* Is there a write that rings both? */
-static bool ring_together(const struct bus_doorbell *a, const struct bus_doorbell *b)
+/* Whether one write could ring both. */
+static bool bus_doorbells_overlap(const struct bus_doorbell *a, const struct bus_doorbell *b)
 {
     return a->address == b->address && (!a->length || !b->length || a->length == b->length) &&
            (!a->match_data || !b->match_data || a->data == b->data);
@@ -148,10 +151,10 @@ int bus_doorbell_add(struct bus *bus, const struct bus_doorbell *doorbell)
         return -EINVAL;
     }
     for (uint32_t i = 0; i < bus->doorbell_count; i++) {
-        if (!ring_together(&bus->doorbells[i], d))
+        if (!bus_doorbells_overlap(&bus->doorbells[i], d))
             continue;
-        log_error("%s bus: a doorbell at 0x%llx stands there already that some of the same writes "
-                  "would ring; remove it first",
+        log_error("%s bus: another doorbell at 0x%llx already rings on some of the same writes; "
+                  "remove it first",
                   bus->name, (unsigned long long)d->address);
         return -EEXIST;
     }
@@ -160,9 +163,9 @@ int bus_doorbell_add(struct bus *bus, const struct bus_doorbell *doorbell)
                   bus->name, (unsigned long long)d->address, BUS_DOORBELLS);
         return -ENOSPC;
     }
-    change_begin(bus);
+    bus_change_begin(bus);
     bus->doorbells[bus->doorbell_count++] = *d;
-    change_end(bus);
+    bus_change_end(bus);
     return 0;
 }
 
@@ -171,12 +174,12 @@ int bus_doorbell_remove(struct bus *bus, const struct bus_doorbell *doorbell)
     const struct bus_doorbell *d = doorbell;
     for (uint32_t i = 0; i < bus->doorbell_count; i++) {
         const struct bus_doorbell *have = &bus->doorbells[i];
-        if (!ring_together(have, d) || have->length != d->length ||
+        if (!bus_doorbells_overlap(have, d) || have->length != d->length ||
             have->match_data != d->match_data)
             continue;
-        change_begin(bus);
+        bus_change_begin(bus);
         bus->doorbells[i] = bus->doorbells[--bus->doorbell_count];
-        change_end(bus);
+        bus_change_end(bus);
         tlb_wait_epoch(bus->owner);
         return 0;
     }

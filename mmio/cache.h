@@ -1,15 +1,16 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What one vCPU remembers of its MMIO.
+ * The MMIO cache of one vCPU.
  *
- * - The last frame that is known to be MMIO, with the generation of the slots for which that holds
- *   (rules C1 to C5). It answers step 2 of the flow.
- * - Walks of the guest's page tables. EPT lets the guest change its tables and its TLB without an
- *   exit, so a walk can't be kept until the guest says that it is over. `verify` keeps each walk
- * with all of its inputs and reads its entries again: a hit is what a fresh walk would say. `exits`
- *   makes the guest's flushes exit instead and forgets then. `off` keeps none.
- * - Decoded instructions, under their bytes.
+ * - The last frame known to be MMIO, with the generation of the slots for which this holds (C1 to
+ *   C5). It serves step 2 of the flow.
+ * - Walks of the guest's page tables. With EPT, the guest changes its tables and flushes its TLB
+ *   without an exit, so that no flush tells when a cached walk is outdated. `verify` caches each walk
+ *   with all its inputs and reads its entries again: a hit has the result of a new walk. `exits`
+ *   makes the guest's flushes exit instead and clears the cache then. `off` caches no walk.
+ * - Decoded instructions, with their bytes.
  *
- * Owned by its vCPU; nothing here is shared.
+ * The vCPU owns its cache; nothing in it is shared.
  */
 #pragma once
 
@@ -24,48 +25,47 @@ enum gva_cache {
     GVA_CACHE_VERIFY,
 };
 
-#define MMIO_MEMOS   16 /* of data, and as many of code; powers of two */
-#define MMIO_DECODED 32
-#define MMIO_PLACES  8
+#define MMIO_CACHED_WALKS 16 /* each for data and code; a power of two, like the next two */
+#define MMIO_DECODED      32
+#define MMIO_BUS_RANGES   8
 
 #define MMIO_MULTIPLIER 0x42108647u /* of mmio_mix() */
 
-/* A walk that ended well, with every input that it had. */
-struct memo {
-    uint64_t page; /* address >> 12, or MEMO_EMPTY */
-    uint64_t key;  /* with the bits of the access */
+/* A successful walk with all its inputs. */
+struct cached_walk {
+    uint64_t page; /* address >> 12, or CACHED_WALK_EMPTY */
+    uint64_t key;  /* includes KEY_WRITE or KEY_FETCH */
     uint64_t cr3;
     uint64_t pkru;
     uint64_t generation;
     uint64_t sequence;
-    uint64_t frame;      /* the GPA of the page */
-    const uint8_t *host; /* code: the page itself, where it is readable RAM */
+    uint64_t frame;      /* GPA of the page */
+    const uint8_t *host; /* of code: the page in host memory if it is readable RAM, else NULL */
     uint64_t pdpte;
     uint32_t count;
     uint8_t entry_size;
-    bool by_pdpte;                /* PAE paging: the walk began at a register */
-    bool needs_wp;                /* with another CR0.WP it may end otherwise */
-    struct walk_entry entries[4]; /* unused ones of 8 bytes point to their own value */
+    bool by_pdpte;                /* PAE paging: the walk began at a PDPTE register */
+    bool needs_wp;                /* the result may depend on CR0.WP */
+    struct walk_entry entries[4]; /* `host` of unused ones points to their own `value` */
 };
 
 #define DECODED_EMPTY 0xff /* in insn.code */
 
 struct decoded {
-    uint64_t bytes[2]; /* at RIP, whatever of them belongs to the instruction */
+    uint64_t bytes[2]; /* the 16 bytes at RIP, which may exceed the instruction */
     struct insn insn;
     struct move move;
 };
 
-/* Where accesses of one size and direction to some page led to on the bus. */
-struct place {
-    struct bus_hint hint; /* its sequence 0: nowhere */
+/* The bus range of accesses of one size and direction to a page. */
+struct bus_range {
+    struct bus_hint hint; /* sequence 0: empty */
     uint64_t page;
-    uint64_t
-        generation; /* of the slots: the page is known to be MMIO; GENERATION_NEVER: it is not */
+    uint64_t generation; /* of the slots for which the page is MMIO, or GENERATION_NEVER */
     uint8_t size;
     bool write;
 };
-#define GENERATION_NEVER (~0ull) /* bit 63: no current generation has it */
+#define GENERATION_NEVER (~0ull) /* has bit 63 set, unlike any current generation */
 
 struct mmio_cache {
     enum gva_cache mode;
@@ -74,32 +74,32 @@ struct mmio_cache {
     struct walk_limits limits;
     alias_t alias;
     uint64_t generation;
-    uint64_t gva_hits; /* translations of data that needed no walk */
-    struct memo data[MMIO_MEMOS];
-    struct memo code[MMIO_MEMOS];
+    uint64_t gva_hits; /* translations of data without a walk */
+    struct cached_walk data[MMIO_CACHED_WALKS];
+    struct cached_walk code[MMIO_CACHED_WALKS];
     struct decoded decoded[MMIO_DECODED];
-    struct place places[MMIO_PLACES];
+    struct bus_range ranges[MMIO_BUS_RANGES];
 
-    /* The mode (cpu_mode()) of the last emulated plain 64-bit code, and its bits of the key. */
+    /* cpu_mode() and walk_context.key of the last emulated 64-bit code that known.h supports. */
     uint64_t last_mode, last_key;
 };
 
-/* A translation. On WALK_OK the GPA and, for code in readable RAM, where the page is. */
+/* The result of a translation. */
 struct translation {
     gpa_t gpa;
-    const uint8_t *host_page;
-    uint32_t error_code; /* WALK_FAULT */
+    const uint8_t *host_page; /* WALK_OK: of code in readable RAM, its page; else NULL */
+    uint32_t error_code;      /* WALK_FAULT */
 };
 
-/* A number of 32 bits whose upper ones say where something is kept. The multiplier is the one, of
- * many that were tried, that spreads best what drivers do: 64 instructions side by side, 64
- * registers, both crossed, and the same in two address spaces. */
+/* A 32-bit hash whose upper bits are an index. The multiplier was chosen among many by the spread
+ * of typical driver accesses: 64 adjacent instructions, 64 registers, the product of both, and each
+ * of these in two address spaces. */
 static inline uint32_t mmio_mix(uint64_t value)
 {
     return (uint32_t)value * MMIO_MULTIPLIER;
 }
 
-/* Where an instruction is kept that is or was decoded at RIP. */
+/* The slot of the decoded instruction at RIP. */
 static inline struct decoded *mmio_decoded_at(struct mmio_cache *cache, uint64_t rip)
 {
     return &cache->decoded[mmio_mix(rip) / (BIT(32) / MMIO_DECODED)];
@@ -108,27 +108,29 @@ static inline struct decoded *mmio_decoded_at(struct mmio_cache *cache, uint64_t
 void mmio_cache_init(struct mmio_cache *cache, enum gva_cache mode, struct mmu *mmu,
                      struct cpu_regs *cpu, const struct walk_limits *limits);
 
-/* Remembers what the MMU said of a frame; page 0 and generation 0 are never kept (C1). */
+/* Caches the MMU's answer that a frame is MMIO; page 0 and generation 0 are never cached (C1). */
 void mmio_cache_fill(struct mmio_cache *cache, const struct mmio_info *info);
 
-/* Step 2 of the flow: whether `gpa` lies in the frame known to be MMIO, for this generation. */
+/* Step 2 of the flow: whether `gpa` lies in the frame that is MMIO in this generation. */
 static inline bool mmio_cache_hit(const struct mmio_cache *cache, gpa_t gpa, uint64_t generation)
 {
     return cache->alias.v == gpa_to_alias(gpa).v && cache->generation == generation;
 }
 
-/* The guest flushed its TLB (C2): all of it (MOV CR3, CR4, CR0, INVPCID, task switch), or one page
- * in all address spaces (INVLPG, INVPCID of an address). For the exit handlers of gva_cache=exits;
- * harmless in the others. */
+/* The guest flushed its TLB (C2): either all of it (MOV CR3, CR4, CR0, INVPCID, task switch), or
+ * one page in all address spaces (INVLPG, INVPCID of an address). For the exit handlers of
+ * gva_cache=exits; harmless in the other modes. */
 void mmio_cache_clear_gva(struct mmio_cache *cache);
 void mmio_cache_clear_gva_page(struct mmio_cache *cache, gva_t address);
 
-/* Translates, by a kept walk if there is a valid one, else by a fresh one. `access` as for walk().
- * Needs an epoch. */
+/* Translates by a valid cached walk, or else by a new walk. `access` as for walk(). The caller is
+ * inside an epoch. */
 enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct walk_context *context,
                                       gva_t address, uint64_t access,
                                       struct translation *translation) MUST_CHECK;
 
-/* The kept walk for these inputs, if a fresh one would say the same; else NULL. Needs an epoch. */
-const struct memo *mmio_cache_memo(struct mmio_cache *cache, const struct walk_context *context,
-                                   gva_t address, uint64_t access);
+/* The cached walk for these inputs if a new walk would have the same result, else NULL. The caller
+ * is inside an epoch. */
+const struct cached_walk *mmio_cached_walk(struct mmio_cache *cache,
+                                           const struct walk_context *context, gva_t address,
+                                           uint64_t access);

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The instruction decoder: prefixes, opcode, ModRM and SIB, displacement, immediate, in the order
- * in which they stand (SDM 2, 2.1). Called by the emulator on bytes that it fetched; the bytes are
- * the guest's and may be anything. Pure; touches nothing but its arguments.
+ * The instruction decoder: prefixes, opcode, ModRM and SIB, displacement and immediate, in the
+ * order of the encoding (SDM 2, 2.1). Called by the emulator on fetched bytes; the guest controls
+ * the bytes, so any value may occur. Pure; touches nothing but its arguments.
  */
 #include "mmio/decode.h"
 
@@ -17,16 +18,17 @@ struct reader {
     unsigned at;
     bool short_of_bytes;
     enum code_size code;
-    uint8_t rex;    /* or what VEX says in its place */
-    uint8_t repeat; /* the last one of F2 and F3 */
+    uint8_t rex;    /* the REX prefix, or the equivalent bits of VEX */
+    uint8_t repeat; /* the last prefix of F2 and F3, or 0 */
     uint8_t vvvv;
-    bool vex, wide; /* VEX.L */
+    bool vex, wide; /* `wide`: VEX.L */
     bool operand_prefix, address_prefix, lock;
     int override; /* enum segment or -1 */
 };
 
-/* The next `size` bytes, sign-extended. Once they run out, zeros come and nothing else matters. */
-static uint64_t take(struct reader *r, unsigned size)
+/* The next `size` bytes, sign-extended. At the end of the bytes it sets `short_of_bytes` and
+ * returns 0; the caller then discards the result. */
+static uint64_t decode_take(struct reader *r, unsigned size)
 {
     if (r->short_of_bytes || size > r->count - r->at) {
         r->short_of_bytes = true;
@@ -40,19 +42,19 @@ static uint64_t take(struct reader *r, unsigned size)
     return (uint64_t)((int64_t)(value << unused) >> unused);
 }
 
-/* In 64-bit code the overrides of ES, CS, SS and DS mean nothing (SDM 2, 2.2.1). */
-static void override(struct reader *r, int segment)
+/* 64-bit code ignores the overrides of ES, CS, SS and DS (SDM 2, 2.2.1). */
+static void decode_override(struct reader *r, int segment)
 {
     if (r->code != CODE_64 || segment >= SEG_FS)
         r->override = segment;
 }
 
-/* Reads the prefixes; returns the first byte that is none. REX counts only right before the opcode.
- */
-static uint8_t take_prefixes(struct reader *r)
+/* Reads the prefixes and returns the first byte that is no prefix. REX is ignored unless it is the
+ * last prefix. */
+static uint8_t decode_prefixes(struct reader *r)
 {
     for (;;) {
-        uint8_t byte = (uint8_t)take(r, 1);
+        uint8_t byte = (uint8_t)decode_take(r, 1);
         if (r->short_of_bytes)
             return 0;
         if (r->code == CODE_64 && (byte & 0xf0) == 0x40) {
@@ -64,11 +66,11 @@ static uint8_t take_prefixes(struct reader *r)
         case 0x2e:
         case 0x36:
         case 0x3e:
-            override(r, (byte >> 3) & 3);
+            decode_override(r, (byte >> 3) & 3);
             break;
         case 0x64:
         case 0x65:
-            override(r, byte == 0x64 ? SEG_FS : SEG_GS);
+            decode_override(r, byte == 0x64 ? SEG_FS : SEG_GS);
             break;
         case 0x66:
             r->operand_prefix = true;
@@ -97,13 +99,13 @@ static uint8_t take_prefixes(struct reader *r)
 #define REX_X 2u
 #define REX_B 1u
 
-static uint8_t extend(const struct reader *r, uint64_t bit, uint8_t reg)
+static uint8_t decode_extend(const struct reader *r, uint64_t bit, uint8_t reg)
 {
     return r->rex & bit ? reg | 8 : reg;
 }
 
 /* SDM 2, table 2-1. */
-static void take_address_16(struct reader *r, uint8_t mod, uint8_t rm, struct insn *insn)
+static void decode_address_16(struct reader *r, uint8_t mod, uint8_t rm, struct insn *insn)
 {
     static const uint8_t bases[8] = {GPR_RBX, GPR_RBX, GPR_RBP, GPR_RBP,
                                      GPR_RSI, GPR_RDI, GPR_RBP, GPR_RBX};
@@ -116,28 +118,28 @@ static void take_address_16(struct reader *r, uint8_t mod, uint8_t rm, struct in
         mod = 2;
     }
     if (mod)
-        insn->disp = take(r, mod);
+        insn->disp = decode_take(r, mod);
 }
 
 /* SDM 2, tables 2-2 and 2-3, and 2.2.1.6 for RIP. */
-static void take_address(struct reader *r, uint8_t mod, uint8_t rm, struct insn *insn)
+static void decode_address(struct reader *r, uint8_t mod, uint8_t rm, struct insn *insn)
 {
     uint8_t base = rm;
     if (rm == 4) {
-        uint8_t sib = (uint8_t)take(r, 1);
-        uint8_t index = extend(r, REX_X, (sib >> 3) & 7);
+        uint8_t sib = (uint8_t)decode_take(r, 1);
+        uint8_t index = decode_extend(r, REX_X, (sib >> 3) & 7);
         insn->index = index == GPR_RSP ? INSN_NO_REG : index;
         insn->shift = sib >> 6;
         base = sib & 7;
     }
-    insn->base = extend(r, REX_B, base);
+    insn->base = decode_extend(r, REX_B, base);
     unsigned disp = mod == 1 ? 1 : mod == 2 ? 4 : 0;
     if (mod == 0 && base == 5) {
         insn->base = rm == 5 && r->code == CODE_64 ? INSN_RIP : INSN_NO_REG;
         disp = 4;
     }
     if (disp)
-        insn->disp = take(r, disp);
+        insn->disp = decode_take(r, disp);
 }
 
 static unsigned address_bytes(const struct reader *r)
@@ -154,15 +156,16 @@ static unsigned operand_bytes(const struct reader *r)
 
 /* ---- Opcodes --------------------------------------------------------------------------------- */
 
-/* The fields of VEX in the place of the prefixes that they stand for. False: #UD. SDM 2, 2.3. */
-static bool take_vex(struct reader *r, uint8_t first, uint16_t *map)
+/* Reads a VEX prefix and stores its fields as the prefixes that they replace. False: #UD (SDM 2,
+ * 2.3). */
+static bool decode_vex(struct reader *r, uint8_t first, uint16_t *map)
 {
     static const uint8_t repeats[4] = {0, 0, 0xf3, 0xf2};
     bool prefixed = r->operand_prefix || r->repeat || r->lock || r->rex;
-    uint8_t high = (uint8_t)take(r, 1), low = high;
+    uint8_t high = (uint8_t)decode_take(r, 1), low = high;
     *map = 1;
     if (first == 0xc4) {
-        low = (uint8_t)take(r, 1);
+        low = (uint8_t)decode_take(r, 1);
         *map = high & 0x1f;
     }
     if (r->code == CODE_64) {
@@ -180,37 +183,38 @@ static bool take_vex(struct reader *r, uint8_t first, uint16_t *map)
     return !prefixed && *map >= 1 && *map <= 3;
 }
 
-/* C4 and C5 are VEX in 64-bit code, and where LES and LDS would have a register operand. */
-static bool is_vex(const struct reader *r, uint8_t byte)
+/* C4 and C5 are VEX prefixes in 64-bit code, and in other code where LES or LDS would have a
+ * register operand. */
+static bool decode_is_vex(const struct reader *r, uint8_t byte)
 {
     if (byte != 0xc4 && byte != 0xc5)
         return false;
     return r->code == CODE_64 || r->at == r->count || r->bytes[r->at] >= 0xc0;
 }
 
-/* The opcode as the table counts. False: #UD. */
-static bool take_opcode(struct reader *r, uint16_t *opcode)
+/* Reads the opcode in the form of insn_row.opcode. False: #UD. */
+static bool decode_opcode(struct reader *r, uint16_t *opcode)
 {
-    uint8_t byte = take_prefixes(r);
+    uint8_t byte = decode_prefixes(r);
     uint16_t map = 0;
     bool legal = true;
-    if (is_vex(r, byte)) {
-        legal = take_vex(r, byte, &map);
-        byte = (uint8_t)take(r, 1);
+    if (decode_is_vex(r, byte)) {
+        legal = decode_vex(r, byte, &map);
+        byte = (uint8_t)decode_take(r, 1);
         map |= INSN_OPCODE_VEX >> 8;
     } else if (byte == 0x0f) {
-        byte = (uint8_t)take(r, 1);
+        byte = (uint8_t)decode_take(r, 1);
         map = 1;
         if (byte == 0x38 || byte == 0x3a) {
             map = byte == 0x38 ? 2 : 3;
-            byte = (uint8_t)take(r, 1);
+            byte = (uint8_t)decode_take(r, 1);
         }
     }
     *opcode = (uint16_t)(map << 8 | byte);
     return legal;
 }
 
-/* The first row of an opcode, or the end. */
+/* The first row whose opcode is not below `opcode`, or insn_row_count. */
 static unsigned find_rows(uint16_t opcode)
 {
     unsigned low = 0, high = insn_row_count;
@@ -247,7 +251,7 @@ static bool prefix_matches(const struct reader *r, uint8_t wanted)
     }
 }
 
-/* Which of an opcode's rows it is; `reg` is ModRM.reg. */
+/* The row of `opcode` that matches ModRM.reg and the prefixes, or NULL. */
 static const struct insn_row *choose_row(const struct reader *r, uint16_t opcode, unsigned first,
                                          uint8_t reg)
 {
@@ -260,7 +264,7 @@ static const struct insn_row *choose_row(const struct reader *r, uint16_t opcode
     return NULL;
 }
 
-/* What the table of undefined opcodes, which is sorted, has of this one, or NULL. */
+/* The entry of the sorted table of undefined opcodes that holds `opcode`, or NULL. */
 static const struct insn_undefined *find_undefined(const struct reader *r, uint16_t opcode)
 {
     for (unsigned i = 0; i < insn_undefined_count && opcode >= insn_undefined[i].first; i++) {
@@ -271,13 +275,13 @@ static const struct insn_undefined *find_undefined(const struct reader *r, uint1
     return NULL;
 }
 
-/* `extensions`: the values of ModRM.reg that it may have. */
+/* Whether the opcode is undefined for each ModRM.reg in the mask `extensions`. */
 static bool is_undefined(const struct insn_undefined *u, uint8_t extensions)
 {
     return u && !(extensions & ~u->extensions);
 }
 
-/* XABORT and XBEGIN stand where MOV has no form. */
+/* XABORT and XBEGIN use encodings that are undefined for MOV. */
 static bool is_transaction(uint16_t opcode, uint8_t modrm)
 {
     return modrm == 0xf8 && (opcode == 0xc6 || opcode == 0xc7);
@@ -285,7 +289,7 @@ static bool is_transaction(uint16_t opcode, uint8_t modrm)
 
 /* ---- Operands -------------------------------------------------------------------------------- */
 
-static uint8_t size_of(const struct reader *r, uint8_t size)
+static uint8_t decode_size(const struct reader *r, uint8_t size)
 {
     unsigned operand = operand_bytes(r);
     switch (size) {
@@ -308,25 +312,25 @@ static uint8_t size_of(const struct reader *r, uint8_t size)
     }
 }
 
-/* Without REX the byte registers 4 to 7 are AH, CH, DH, BH. */
-static void set_register(const struct reader *r, uint8_t reg, struct insn *insn)
+/* Without REX, the byte registers 4 to 7 are AH, CH, DH and BH. */
+static void decode_register(const struct reader *r, uint8_t reg, struct insn *insn)
 {
     insn->high_byte = insn->reg_size == 1 && !r->rex && reg >= 4;
-    insn->reg = insn->high_byte ? reg - 4 : extend(r, REX_R, reg);
+    insn->reg = insn->high_byte ? reg - 4 : decode_extend(r, REX_R, reg);
     if (insn->operand == OPERAND_SEGMENT)
         insn->reg = reg;
 }
 
-static void take_immediate(struct reader *r, struct insn *insn)
+static void decode_immediate(struct reader *r, struct insn *insn)
 {
     switch (insn->operand) {
     case OPERAND_IMM:
     case OPERAND_GPR_IMM:
-        insn->imm = take(r, insn->size == 8 ? 4 : insn->size);
+        insn->imm = decode_take(r, insn->size == 8 ? 4 : insn->size);
         break;
     case OPERAND_IMM8:
     case OPERAND_GPR_IMM8:
-        insn->imm = take(r, 1);
+        insn->imm = decode_take(r, 1);
         break;
     case OPERAND_ONE:
         insn->imm = 1;
@@ -337,16 +341,17 @@ static void take_immediate(struct reader *r, struct insn *insn)
     insn->has_imm = true;
 }
 
-static void take_memory(struct reader *r, uint8_t modrm, struct insn *insn)
+static void decode_memory(struct reader *r, uint8_t modrm, struct insn *insn)
 {
     if (address_bytes(r) == 2)
-        take_address_16(r, modrm >> 6, modrm & 7, insn);
+        decode_address_16(r, modrm >> 6, modrm & 7, insn);
     else
-        take_address(r, modrm >> 6, modrm & 7, insn);
+        decode_address(r, modrm >> 6, modrm & 7, insn);
 }
 
-/* The segment, where no ModRM decides: DS:rSI can be overridden, ES:rDI can't. */
-static uint8_t segment_of(const struct reader *r, uint16_t flags, const struct insn *insn)
+/* The segment of the access. String instructions use ES:rDI, which no prefix overrides, and DS:rSI,
+ * which a prefix may override. */
+static uint8_t decode_segment(const struct reader *r, uint16_t flags, const struct insn *insn)
 {
     if ((flags & (INSN_SI | INSN_DI)) == INSN_DI)
         return SEG_ES;
@@ -357,12 +362,12 @@ static uint8_t segment_of(const struct reader *r, uint16_t flags, const struct i
 
 /* ---- One instruction ------------------------------------------------------------------------- */
 
-static void begin(const struct reader *r, const struct insn_row *row, struct insn *insn)
+static void decode_fill(const struct reader *r, const struct insn_row *row, struct insn *insn)
 {
     *insn = (struct insn){
         .op = row->op,
-        .size = size_of(r, row->memory),
-        .reg_size = size_of(r, row->size),
+        .size = decode_size(r, row->memory),
+        .reg_size = decode_size(r, row->size),
         .write = row->flags & INSN_WRITES,
         .read = row->flags & INSN_READS,
         .to_reg = row->flags & INSN_TO_REG,
@@ -379,8 +384,9 @@ static void begin(const struct reader *r, const struct insn_row *row, struct ins
     };
 }
 
-/* What a row forbids, given all the bytes. */
-static enum decode_result judge(const struct reader *r, const struct insn_row *row, bool memory)
+/* The checks that need the whole instruction: LOCK, register forms, and unused VEX fields. */
+static enum decode_result decode_check(const struct reader *r, const struct insn_row *row,
+                                       bool memory)
 {
     if (row->flags & INSN_NOT_64 && r->code == CODE_64)
         return DECODE_UNDEFINED;
@@ -402,7 +408,7 @@ enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size c
     struct reader r = {.bytes = bytes, .count = count, .code = code, .override = -1};
     enum decode_result out_of_bytes = count < INSN_MAX ? DECODE_TRUNCATED : DECODE_TOO_LONG;
     uint16_t opcode;
-    bool legal = take_opcode(&r, &opcode);
+    bool legal = decode_opcode(&r, &opcode);
     if (r.short_of_bytes)
         return out_of_bytes;
     const struct insn_undefined *undefined = find_undefined(&r, opcode);
@@ -417,7 +423,7 @@ enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size c
         return DECODE_UNSUPPORTED;
     uint8_t modrm = 0;
     if (!(flags & (INSN_MOFFS | INSN_SI | INSN_DI))) {
-        modrm = (uint8_t)take(&r, 1);
+        modrm = (uint8_t)decode_take(&r, 1);
         if (r.short_of_bytes)
             return out_of_bytes;
     }
@@ -428,29 +434,29 @@ enum decode_result decode(const uint8_t *bytes, unsigned count, enum code_size c
     if (!row)
         return DECODE_UNSUPPORTED;
 
-    begin(&r, row, insn);
+    decode_fill(&r, row, insn);
     bool memory = modrm < 0xc0;
     if (flags & INSN_MOFFS)
-        insn->disp = take(&r, address_bytes(&r)) & insn->address_mask;
+        insn->disp = decode_take(&r, address_bytes(&r)) & insn->address_mask;
     else if (flags & (INSN_SI | INSN_DI))
         insn->base = flags & INSN_SI ? GPR_RSI : GPR_RDI;
     else if (memory)
-        take_memory(&r, modrm, insn);
+        decode_memory(&r, modrm, insn);
     if (row->extension == INSN_NO_EXTENSION && insn->operand != OPERAND_RAX)
-        set_register(&r, reg, insn);
-    take_immediate(&r, insn);
+        decode_register(&r, reg, insn);
+    decode_immediate(&r, insn);
     if (r.short_of_bytes)
         return out_of_bytes;
-    insn->segment = segment_of(&r, flags, insn);
+    insn->segment = decode_segment(&r, flags, insn);
     insn->length = (uint8_t)r.at;
-    return judge(&r, row, memory);
+    return decode_check(&r, row, memory);
 }
 
 const char *decode_class(const uint8_t *bytes, unsigned count, enum code_size code)
 {
     struct reader r = {.bytes = bytes, .count = count, .code = code, .override = -1};
     uint16_t opcode;
-    (void)take_opcode(&r, &opcode);
+    (void)decode_opcode(&r, &opcode);
     return insn_class(opcode);
 }
 
@@ -458,5 +464,5 @@ bool decode_is_iret(const uint8_t *bytes, unsigned count, enum code_size code)
 {
     struct reader r = {.bytes = bytes, .count = count, .code = code, .override = -1};
     uint16_t opcode;
-    return take_opcode(&r, &opcode) && !r.short_of_bytes && opcode == OPCODE_IRET;
+    return decode_opcode(&r, &opcode) && !r.short_of_bytes && opcode == OPCODE_IRET;
 }

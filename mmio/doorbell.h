@@ -1,31 +1,31 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Doorbells that ring again: replay entries (mmio/replay.h) with REPLAY_BELL. Of a write that rings
- * whatever its operand is, no more has to be known than that this instruction is the one that did
- * it before, and how long it is. That is what its bytes say, and the walk that leads to them; the
- * CPU's own walk of the operand led to the doorbell. Of the slots no more has to be known than that
- * the pages are there that are read here, which is what the sequence says.
+ * Replay entries (mmio/replay.h) of doorbells, with REPLAY_BELL. A write that rings regardless of
+ * its value is replayed if the instruction is the one of the entry, which its bytes and the walk to
+ * them prove; the CPU's own walk of the operand led to the doorbell. Nothing depends on the slots
+ * but that the pages read here still exist, which the sequence proves.
  *
- * No loop: this is the doorbell's path.
+ * There is no loop, because this is the fast path of doorbells.
  */
 #pragma once
 
 #include "mmio/vcpu.h"
 
-static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct replay *h)
+static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct replay *r)
 {
-    if (unlikely(bus_sequence(v->mmio_bus) != h->bus_sequence ||
-                 mmu_invalidate_sequence(v->mmu) != h->sequence))
+    if (unlikely(bus_sequence(v->mmio_bus) != r->bus_sequence ||
+                 mmu_invalidate_sequence(v->mmu) != r->sequence))
         return false;
     typedef uint64_t __attribute__((aligned(1))) unaligned;
-#define DIFFERENCE(i) (*(const volatile uint64_t *)h->bell.code[i].host ^ h->bell.code[i].value)
+#define DIFFERENCE(i) (*(const volatile uint64_t *)r->bell.code[i].host ^ r->bell.code[i].value)
     return likely(!(DIFFERENCE(0) | DIFFERENCE(1) | DIFFERENCE(2) | DIFFERENCE(3) |
-                    (*(const volatile unaligned *)h->code ^ h->bytes[0])));
+                    (*(const volatile unaligned *)r->code ^ r->bytes[0])));
 #undef DIFFERENCE
 }
 
-/* Then RIP goes on at replay->bell.next, and this rings. */
-static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct replay *h)
+/* Rings. The caller sets RIP to replay->bell.next. */
+static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct replay *r)
 {
     v->stale_count = 0;
-    h->access.write(h->access.device, v, 0, 0, 0);
+    r->access.write(r->access.device, v, 0, 0, 0);
 }

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Emulation of one instruction. Called by the flow once it is known that the answer is "emulate".
- * The plain moves, which drivers make all the time, are done here; the others are mmio/execute.h's.
+ * Emulation of one instruction. Called by the flow once it has decided to emulate. This file
+ * emulates the plain moves, which drivers use most; mmio/execute.h has the other instructions.
  * Pure: registers by arch/x86/regs.h, guest memory by mmu/mmu.h, devices by the bus.
  */
 #include "mmio/emulate.h"
@@ -12,12 +13,13 @@
 
 #define VECTOR_AC 17
 
-/* Exits in a row at one RIP that INVVPID may answer; then something else is wrong. */
+/* Consecutive MMIO_STALE outcomes at one RIP before the VM is ended. */
 #define STALE_LIMIT 8
 
-/* Of RAM that is only watched the CPU can make the access itself, whichever it is. */
-static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
-                               enum mmio_target target)
+/* The instruction does not lead to the GPA of the exit. In tracked RAM, the CPU can make the access
+ * itself, whatever the access is. */
+static enum mmio_outcome emulate_stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
+                                       enum mmio_target target)
 {
     if (target == TARGET_MEMORY)
         return MMIO_PASS;
@@ -32,19 +34,20 @@ static enum mmio_outcome stale(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
                     "flush the TLB of code and data after page table changes");
 }
 
-/* Bytes that are not in the table may be new ones, over an instruction that the CPU still holds. */
-static COLD enum mmio_outcome unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
-                                      enum mmio_target target)
+/* The instruction is not emulated, or its fetch ended the VM. Unsupported bytes may have replaced
+ * the instruction that the CPU executed: let the CPU fetch them before the VM is ended. */
+static COLD enum mmio_outcome emulate_unknown(struct mmio_vcpu *v, uint64_t rip, gpa_t gpa,
+                                              enum mmio_target target)
 {
     bool enough = v->stale_rip == rip && v->stale_count >= STALE_LIMIT;
     if (v->end != MMIO_END_UNSUPPORTED || (enough && target != TARGET_MEMORY))
         return MMIO_END;
-    return stale(v, rip, gpa, target);
+    return emulate_stale(v, rip, gpa, target);
 }
 
 /* ---- The plain moves ------------------------------------------------------------------------- */
 
-static uint64_t source(struct cpu_regs *cpu, const struct insn *insn)
+static uint64_t emulate_source(struct cpu_regs *cpu, const struct insn *insn)
 {
     if (insn->has_imm)
         return insn->imm;
@@ -61,7 +64,7 @@ void mmio_fill_register(struct cpu_regs *cpu, unsigned gpr, unsigned size, unsig
     gpr_write(cpu, gpr, size, false, value);
 }
 
-static void write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
+static void emulate_write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t value)
 {
     if (insn->high_byte)
         gpr_write(cpu, insn->reg, 1, true, value);
@@ -70,10 +73,12 @@ static void write_back(struct cpu_regs *cpu, const struct insn *insn, uint64_t v
                            insn->op == INSN_SIGN_EXTEND ? insn->size : 0, value);
 }
 
-/* Everything is decided; only the lack of host memory can still fail, and that ends the VM. */
-static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fragment fragments[2])
+/* Makes the access. All faults have been raised before; only a lack of host memory can still fail
+ * here, which ends the VM. */
+static int emulate_access(struct mmio_vcpu *v, const struct insn *insn,
+                          const struct fragment fragments[2])
 {
-    uint64_t value = insn->write ? source(v->cpu, insn) : 0;
+    uint64_t value = insn->write ? emulate_source(v->cpu, insn) : 0;
     for (unsigned i = 0, shift = 0; i < 2 && fragments[i].size; i++) {
         uint64_t part = insn->write ? value >> shift : 0;
         int error = insn->write ? fragment_write(v, &fragments[i], part)
@@ -85,7 +90,7 @@ static int perform(struct mmio_vcpu *v, const struct insn *insn, const struct fr
         shift += 8 * fragments[i].size;
     }
     if (!insn->write)
-        write_back(v->cpu, insn, value);
+        emulate_write_back(v->cpu, insn, value);
     return 0;
 }
 
@@ -106,7 +111,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
         return outcome;
     bool touched = operand_touched(fragments, gpa, target);
     if (unlikely(!touched) && vcpu->cache.mode == GVA_CACHE_EXITS) {
-        /* The guest has not flushed yet, but the CPU forgot on its own: forget as well. */
+        /* The guest has not flushed, but the CPU has dropped the translation: drop it as well. */
         mmio_cache_clear_gva(&vcpu->cache);
         outcome = operand_translate(vcpu, context, linear, insn->size, insn->write, fragments);
         if (outcome != MMIO_DONE)
@@ -114,7 +119,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
         touched = operand_touched(fragments, gpa, target);
     }
     if (unlikely(!touched))
-        return stale(vcpu, rip, gpa, target);
+        return emulate_stale(vcpu, rip, gpa, target);
     if (unlikely(operand_checks_alignment(context, vcpu->cpu) && linear & (insn->size - 1u)))
         return mmio_inject(vcpu, context, VECTOR_AC, 0);
 
@@ -123,8 +128,8 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
         if (!*rings)
             return MMIO_REENTER;
     }
-    int error = perform(vcpu, insn, fragments);
-    if (unlikely(error)) /* of the half that is memory */
+    int error = emulate_access(vcpu, insn, fragments);
+    if (unlikely(error)) /* of the fragment that is RAM */
         return mmio_refused(vcpu, fragments[fragments[0].device].gpa,
                             insn->write ? ACCESS_WRITE : ACCESS_READ, error);
     if (target != TARGET_MEMORY && !fragments[1].size)
@@ -137,7 +142,7 @@ static enum mmio_outcome emulate_move(struct mmio_vcpu *vcpu, const struct walk_
 
 /* ---- The others ------------------------------------------------------------------------------ */
 
-static enum mmio_outcome execute(struct emulation *e)
+static enum mmio_outcome emulate_execute(struct emulation *e)
 {
     e->touched = false;
     e->breakpoints = 0;
@@ -162,9 +167,9 @@ static enum mmio_outcome execute(struct emulation *e)
     }
 }
 
-/* A repetition that goes on has RF set until it is over, so that what interrupts it comes back
- * without meeting an instruction breakpoint again (SDM 3, 18.3.1.1). */
-static void finish(struct emulation *e)
+/* RF stays set between iterations of a repeated instruction, so that an instruction breakpoint is
+ * not met again when the instruction continues after an interrupt (SDM 3, 18.3.1.1). */
+static void emulate_finish(struct emulation *e)
 {
     struct mmio_vcpu *v = e->vcpu;
     if (e->paused)
@@ -192,16 +197,16 @@ static NOINLINE enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
         .gpa = gpa,
         .target = target,
     };
-    enum mmio_outcome outcome = execute(&e);
+    enum mmio_outcome outcome = emulate_execute(&e);
     if (outcome == MMIO_STALE && vcpu->cache.mode == GVA_CACHE_EXITS) {
         mmio_cache_clear_gva(&vcpu->cache);
-        outcome = execute(&e);
+        outcome = emulate_execute(&e);
     }
     if (outcome == MMIO_STALE)
-        return stale(vcpu, rip, gpa, target);
+        return emulate_stale(vcpu, rip, gpa, target);
     if (outcome == MMIO_DONE)
-        finish(&e);
-    /* A fault may come after iterations that were done. */
+        emulate_finish(&e);
+    /* A fault may follow completed iterations. */
     if (e.rflags != context->rflags && (outcome == MMIO_DONE || outcome == MMIO_INJECT))
         cpu_set_reg(vcpu->cpu, REG_RFLAGS, e.rflags);
     return outcome;
@@ -218,21 +223,21 @@ static NOINLINE enum mmio_outcome emulate_afresh(struct mmio_vcpu *vcpu, gpa_t g
     bool memory;
     enum mmio_outcome outcome = mmio_fetch(vcpu, &context, rip, gpa, &insn, &memory);
     if (unlikely(outcome == MMIO_END))
-        return unknown(vcpu, rip, gpa, target);
+        return emulate_unknown(vcpu, rip, gpa, target);
     if (unlikely(outcome != MMIO_DONE))
         return outcome;
     if (unlikely(!memory))
-        return stale(vcpu, rip, gpa, target);
+        return emulate_stale(vcpu, rip, gpa, target);
 
-    /* Outside 64-bit code EIP has 32 bits, in 16-bit code too: running off 64 KiB is the next
-     * fetch's limit fault, not a wrap. */
+    /* Outside 64-bit code EIP has 32 bits, also in 16-bit code: beyond 64 KiB, the next fetch
+     * raises the limit fault instead of wrapping. */
     uint64_t next = rip + insn->length;
     if (mmio_code_size(&context) != CODE_64)
         next = (uint32_t)next;
     if (likely(insn->op <= INSN_LAST_MOV))
         return emulate_move(vcpu, &context, insn, rip, next, gpa, target, rings);
     if (unlikely(target == TARGET_DOORBELL)) {
-        *rings = false; /* the bus rings it, if it is written */
+        *rings = false; /* a write rings through the bus */
         return MMIO_REENTER;
     }
     return emulate_other(vcpu, &context, insn, rip, next, gpa, target);

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Instructions with one operand in memory, and general registers. Called by mmio_emulate() for all
- * but the plain moves. Pure.
+ * Integer instructions with one memory operand and general registers. Called by mmio_emulate() for
+ * all of them but the plain moves. Pure.
  */
 #include "mmio/execute.h"
 
@@ -10,31 +11,26 @@
 
 #define VECTOR_DE 0
 
-/* How often a locked exchange of RAM is tried before the guest is entered again. */
+/* Attempts of a locked exchange of RAM before the guest is entered again. */
 #define EXCHANGE_TRIES 8
 
-/* What an instruction makes of its operand. */
+/* The results of an instruction. */
 struct effect {
-    uint64_t memory;   /* what is written, if it writes */
-    uint64_t reg;      /* what the register gets, if `sets_reg` */
-    uint64_t rax, rdx; /* the same for these two */
+    uint64_t memory;   /* the value to write, if the instruction writes */
+    uint64_t reg;      /* the value of the register, if `sets_reg` */
+    uint64_t rax, rdx; /* the values, if `sets_rax` and `sets_rdx` */
     uint64_t rflags;
     bool sets_reg, sets_rax, sets_rdx;
     bool divide_error;
 };
 
-static uint64_t low(uint64_t value, unsigned size)
-{
-    return value & ~0ull >> (64 - 8 * size);
-}
-
-static uint64_t byte_swapped(uint64_t value, unsigned size)
+static uint64_t execute_byte_swap(uint64_t value, unsigned size)
 {
     return __builtin_bswap64(value) >> (64 - 8 * size);
 }
 
-/* The register or immediate beside memory. */
-static uint64_t source(struct emulation *e)
+/* The operand that is not in memory. */
+static uint64_t execute_source(struct emulation *e)
 {
     const struct insn *i = e->insn;
     struct cpu_regs *cpu = e->vcpu->cpu;
@@ -50,82 +46,82 @@ static uint64_t source(struct emulation *e)
     }
 }
 
-static void run_alu(struct emulation *e, enum insn_op op, struct alu *a, struct effect *x)
+static void execute_alu(struct emulation *e, enum insn_op op, struct alu *a, struct effect *x)
 {
     a->flags = e->rflags & ALU_FLAGS;
     x->divide_error = !alu(op, e->insn->size, a);
     x->rflags = (e->rflags & ~ALU_FLAGS) | a->flags;
 }
 
-static void arithmetic(struct emulation *e, uint64_t memory, struct effect *x)
+static void execute_arithmetic(struct emulation *e, uint64_t memory, struct effect *x)
 {
     const struct insn *i = e->insn;
-    struct alu a = {.a = memory, .b = source(e)};
+    struct alu a = {.a = memory, .b = execute_source(e)};
     if (i->to_reg)
         a = (struct alu){.a = gpr_read(e->vcpu->cpu, i->reg, i->size, i->high_byte), .b = memory};
     if (i->op == INSN_IMUL && i->has_imm)
         a = (struct alu){.a = memory, .b = i->imm};
-    run_alu(e, i->op, &a, x);
+    execute_alu(e, i->op, &a, x);
     x->memory = x->reg = a.a;
     x->sets_reg = i->to_reg && i->op != INSN_CMP;
 }
 
-/* SHLD and SHRD: the register's bits move in, by CL or an immediate. */
-static void double_shift(struct emulation *e, uint64_t memory, struct effect *x)
+/* SHLD and SHRD shift bits of the register in; the count is CL or an immediate. */
+static void execute_double_shift(struct emulation *e, uint64_t memory, struct effect *x)
 {
     const struct insn *i = e->insn;
     struct cpu_regs *cpu = e->vcpu->cpu;
     uint64_t count = i->has_imm ? i->imm : cpu->gpr[GPR_RCX];
     struct alu a = {memory, gpr_read(cpu, i->reg, i->size, false), count & 0xff, 0};
-    run_alu(e, i->op, &a, x);
+    execute_alu(e, i->op, &a, x);
     x->memory = a.a;
 }
 
-/* MUL, IMUL, DIV and IDIV on rDX:rAX, or AX for bytes. */
-static void wide_arithmetic(struct emulation *e, uint64_t memory, struct effect *x)
+/* MUL, IMUL, DIV and IDIV use rDX:rAX, or AX for bytes. */
+static void execute_wide_arithmetic(struct emulation *e, uint64_t memory, struct effect *x)
 {
     const struct cpu_regs *cpu = e->vcpu->cpu;
     struct alu a = {cpu->gpr[GPR_RAX], memory, cpu->gpr[GPR_RDX], 0};
-    run_alu(e, e->insn->op, &a, x);
+    execute_alu(e, e->insn->op, &a, x);
     x->rax = a.a;
     x->rdx = a.c;
     x->sets_rax = true;
     x->sets_rdx = e->insn->size > 1;
 }
 
-static void bit_test(struct emulation *e, uint64_t memory, struct effect *x)
+static void execute_bit_test(struct emulation *e, uint64_t memory, struct effect *x)
 {
-    struct alu a = {.a = memory, .b = source(e) & (8u * e->insn->size - 1)};
-    run_alu(e, e->insn->op, &a, x);
+    struct alu a = {.a = memory, .b = execute_source(e) & (8u * e->insn->size - 1)};
+    execute_alu(e, e->insn->op, &a, x);
     x->memory = a.a;
 }
 
-/* A failed comparison writes too: what was there (SDM 2, CMPXCHG). */
-static void compare_exchange(struct emulation *e, uint64_t memory, struct effect *x)
+/* A failed comparison also writes: it writes the old value back (SDM 2, CMPXCHG). */
+static void execute_compare_exchange(struct emulation *e, uint64_t memory, struct effect *x)
 {
     struct alu a = {.a = e->vcpu->cpu->gpr[GPR_RAX], .b = memory};
-    run_alu(e, INSN_CMP, &a, x);
+    execute_alu(e, INSN_CMP, &a, x);
     bool equal = x->rflags & ALU_ZF;
-    x->memory = equal ? source(e) : memory;
+    x->memory = equal ? execute_source(e) : memory;
     x->rax = memory;
     x->sets_rax = !equal;
 }
 
-static void compute(struct emulation *e, uint64_t memory, struct effect *x)
+static void execute_compute(struct emulation *e, uint64_t memory, struct effect *x)
 {
     const struct insn *i = e->insn;
-    struct alu sum = {.a = memory, .b = source(e)};
+    struct alu sum = {.a = memory, .b = execute_source(e)};
     *x = (struct effect){.rflags = e->rflags, .memory = memory};
     switch (i->op) {
     case INSN_MOV_SEGMENT:
-        x->memory = source(e);
+        x->memory = execute_source(e);
         return;
     case INSN_MOVBE:
-        x->memory = byte_swapped(source(e), i->size);
-        x->reg = byte_swapped(memory, i->size);
+        x->memory = execute_byte_swap(execute_source(e), i->size);
+        x->reg = execute_byte_swap(memory, i->size);
         x->sets_reg = !i->write;
         return;
-    case INSN_CMOV: /* without the condition 32 bits still clear the upper half */
+    case INSN_CMOV: /* with a false condition, too, a 32-bit CMOV clears bits 63:32 */
         x->reg = alu_condition(insn_row(i)->opcode & 15, e->rflags)
                      ? memory
                      : gpr_read(e->vcpu->cpu, i->reg, i->size, false);
@@ -135,43 +131,43 @@ static void compute(struct emulation *e, uint64_t memory, struct effect *x)
         x->memory = alu_condition(insn_row(i)->opcode & 15, e->rflags);
         return;
     case INSN_XCHG:
-        x->memory = source(e);
+        x->memory = execute_source(e);
         x->reg = memory;
         x->sets_reg = true;
         return;
     case INSN_XADD:
-        run_alu(e, INSN_ADD, &sum, x);
+        execute_alu(e, INSN_ADD, &sum, x);
         x->memory = sum.a;
         x->reg = memory;
         x->sets_reg = true;
         return;
     case INSN_CMPXCHG:
-        return compare_exchange(e, memory, x);
+        return execute_compare_exchange(e, memory, x);
     case INSN_BT:
     case INSN_BTS:
     case INSN_BTR:
     case INSN_BTC:
-        return bit_test(e, memory, x);
+        return execute_bit_test(e, memory, x);
     case INSN_SHLD:
     case INSN_SHRD:
-        return double_shift(e, memory, x);
+        return execute_double_shift(e, memory, x);
     case INSN_MUL:
     case INSN_IMUL_WIDE:
     case INSN_DIV:
     case INSN_IDIV:
-        return wide_arithmetic(e, memory, x);
+        return execute_wide_arithmetic(e, memory, x);
     default:
-        return arithmetic(e, memory, x);
+        return execute_arithmetic(e, memory, x);
     }
 }
 
-static void write_registers(struct emulation *e, const struct effect *x)
+static void execute_write_registers(struct emulation *e, const struct effect *x)
 {
     const struct insn *i = e->insn;
     struct cpu_regs *cpu = e->vcpu->cpu;
     if (x->sets_reg)
         gpr_write(cpu, i->reg, i->reg_size, i->high_byte, x->reg);
-    if (x->sets_rax) /* AX, where bytes are multiplied or divided */
+    if (x->sets_rax) /* AX for byte multiplications and divisions */
         gpr_write(cpu, GPR_RAX,
                   i->size == 1 && i->op >= INSN_MUL && i->op <= INSN_IDIV ? 2 : i->size, false,
                   x->rax);
@@ -180,8 +176,8 @@ static void write_registers(struct emulation *e, const struct effect *x)
     e->rflags = x->rflags;
 }
 
-/* A register that numbers a bit reaches far beyond its operand, in both directions: the operand
- * moves by whole operands (SDM 2, BT). */
+/* A bit number in a register is signed and may lie outside the operand: the address moves by whole
+ * operands (SDM 2, BT). */
 static uint64_t bit_string_offset(struct emulation *e)
 {
     const struct insn *i = e->insn;
@@ -191,7 +187,7 @@ static uint64_t bit_string_offset(struct emulation *e)
     return (uint64_t)(bit >> (log + 3)) << log;
 }
 
-static enum mmio_outcome open(struct emulation *e, struct operand *operand)
+static enum mmio_outcome execute_open(struct emulation *e, struct operand *operand)
 {
     const struct insn *i = e->insn;
     if (i->op < INSN_BT || i->op > INSN_BTC || i->operand != OPERAND_GPR)
@@ -200,18 +196,19 @@ static enum mmio_outcome open(struct emulation *e, struct operand *operand)
     return operand_open(e, operand, i->segment, offset & i->address_mask, i->size, i->write);
 }
 
-/* LOCK, or XCHG, on RAM: no other CPU may see the middle. Devices and what lies across two words
- * are done in two steps: then nothing is done here. MMIO_REENTER: others were always faster. */
-static enum mmio_outcome locked(struct emulation *e, const struct operand *operand, bool *done,
-                                struct effect *x)
+/* LOCK, or XCHG, on RAM, done atomically. An operand in a device or across two aligned quadwords
+ * has to be read and written in two steps: then this function does nothing and clears `*done`.
+ * MMIO_REENTER: other CPUs changed the operand between reading and exchanging at each attempt. */
+static enum mmio_outcome execute_locked(struct emulation *e, const struct operand *operand,
+                                        bool *done, struct effect *x)
 {
     *done = false;
     for (unsigned i = 0; i < EXCHANGE_TRIES; i++) {
         uint64_t memory;
         int error = operand_peek(e, operand, &memory);
         if (!error) {
-            compute(e, memory, x);
-            error = operand_exchange(e, operand, memory, low(x->memory, operand->size));
+            execute_compute(e, memory, x);
+            error = operand_exchange(e, operand, memory, alu_truncate(x->memory, operand->size));
         }
         *done = !error;
         if (!error || error == -EINVAL)
@@ -222,8 +219,9 @@ static enum mmio_outcome locked(struct emulation *e, const struct operand *opera
     return MMIO_REENTER;
 }
 
-/* CMPXCHG8B and CMPXCHG16B compare rDX:rAX and may write rCX:rBX. */
-static enum mmio_outcome compare_exchange_pair(struct emulation *e, const struct operand *operand)
+/* CMPXCHG8B and CMPXCHG16B compare with rDX:rAX and, if equal, write rCX:rBX. */
+static enum mmio_outcome execute_compare_exchange_pair(struct emulation *e,
+                                                       const struct operand *operand)
 {
     struct cpu_regs *cpu = e->vcpu->cpu;
     unsigned half = operand->size / 2;
@@ -234,7 +232,8 @@ static enum mmio_outcome compare_exchange_pair(struct emulation *e, const struct
         return outcome;
     memcpy(&pair[0], bytes, half);
     memcpy(&pair[1], bytes + half, half);
-    bool equal = pair[0] == low(cpu->gpr[GPR_RAX], half) && pair[1] == low(cpu->gpr[GPR_RDX], half);
+    bool equal = pair[0] == alu_truncate(cpu->gpr[GPR_RAX], half) &&
+                 pair[1] == alu_truncate(cpu->gpr[GPR_RDX], half);
     if (equal) {
         memcpy(bytes, &cpu->gpr[GPR_RBX], half);
         memcpy(bytes + half, &cpu->gpr[GPR_RCX], half);
@@ -255,7 +254,7 @@ enum mmio_outcome execute_integer(struct emulation *e)
     const struct insn *i = e->insn;
     struct operand operand;
     struct effect x;
-    enum mmio_outcome outcome = open(e, &operand);
+    enum mmio_outcome outcome = execute_open(e, &operand);
     if (outcome != MMIO_DONE)
         return outcome;
     if (!e->touched)
@@ -263,13 +262,13 @@ enum mmio_outcome execute_integer(struct emulation *e)
     if (i->op == INSN_NOTHING) /* a device has no cache lines */
         return MMIO_DONE;
     if (i->op == INSN_CMPXCHG_PAIR)
-        return compare_exchange_pair(e, &operand);
+        return execute_compare_exchange_pair(e, &operand);
 
     if (i->lock || i->op == INSN_XCHG) {
         bool done;
-        outcome = locked(e, &operand, &done, &x);
+        outcome = execute_locked(e, &operand, &done, &x);
         if (outcome == MMIO_DONE && done)
-            write_registers(e, &x);
+            execute_write_registers(e, &x);
         if (outcome != MMIO_DONE || done)
             return outcome;
     }
@@ -278,12 +277,12 @@ enum mmio_outcome execute_integer(struct emulation *e)
         outcome = operand_read(e, &operand, &memory);
     if (outcome != MMIO_DONE)
         return outcome;
-    compute(e, memory, &x);
+    execute_compute(e, memory, &x);
     if (x.divide_error)
         return mmio_inject(e->vcpu, e->context, VECTOR_DE, 0);
     if (i->write)
         outcome = operand_write(e, &operand, &x.memory);
     if (outcome == MMIO_DONE)
-        write_registers(e, &x);
+        execute_write_registers(e, &x);
     return outcome;
 }

@@ -1,29 +1,30 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What emulated instructions do, by kind. Each function opens its operands, stops before any effect
- * if none of them is what the exit was for, and otherwise acts: memory, registers and e->rflags.
- * RIP and flags are put in place by the caller.
+ * The execution of emulated instructions, by kind. Each function opens its operands, stops before
+ * any effect if no operand contains the byte that the exit was for, and otherwise updates memory,
+ * registers and e->rflags. The caller writes RIP and RFLAGS.
  *
- * All answer MMIO_DONE; a fault, the end, or another try; and MMIO_STALE with nothing done if no
- * operand was touched.
+ * Each function returns MMIO_DONE; MMIO_INJECT, MMIO_END or MMIO_REENTER; or, if no operand
+ * contains the byte that the exit was for, MMIO_STALE without any effect.
  */
 #pragma once
 
 #include "mmio/operand.h"
 
-/* One operand in memory, and registers. */
+/* Instructions with one memory operand and general registers. */
 enum mmio_outcome execute_integer(struct emulation *e) MUST_CHECK;
 
-/* MOVS, CMPS, STOS, LODS and SCAS; sets e->paused. */
+/* MOVS, CMPS, STOS, LODS and SCAS; the function sets e->paused. */
 enum mmio_outcome execute_string(struct emulation *e) MUST_CHECK;
 
-/* PUSH, POP, CALL and JMP through memory; sets e->next. */
+/* PUSH, POP, CALL and JMP with a memory operand; the function sets e->next. */
 enum mmio_outcome execute_stack(struct emulation *e) MUST_CHECK;
 
-/* SSE and AVX. */
+/* SSE and AVX moves. */
 enum mmio_outcome execute_vector(struct emulation *e) MUST_CHECK;
 
-/* A general register as an operand of `size` bytes. Writing 32 bits clears the upper half, 8 and 16
- * bits leave the rest alone (SDM 1, 3.4.1.1). */
+/* A general register as an operand of `size` bytes. A 32-bit write clears bits 63:32; 8-bit and
+ * 16-bit writes leave the other bits unchanged (SDM 1, 3.4.1.1). */
 static inline uint64_t gpr_read(struct cpu_regs *cpu, unsigned gpr, unsigned size, bool high_byte)
 {
     return cpu_gpr(cpu, gpr) >> (high_byte ? 8 : 0) & ~0ull >> (64 - 8 * size);

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Instruction fetch. Called by the emulator. Reads guest memory,
- * and by way of the walk sets accessed bits, as the CPU's own fetch did. Pure.
+ * Instruction fetch. Called by the emulator. Reads guest memory, and sets accessed bits of the
+ * guest's page tables by the walk, as the CPU's own fetch did. Pure.
  */
 #include "mmio/fetch.h"
 
@@ -10,18 +11,18 @@
 #define VECTOR_UD 6
 #define VECTOR_GP 13
 
-/* A fetch that goes on until the decoder has enough. */
+/* A fetch in progress. */
 struct fetch {
     struct mmio_vcpu *vcpu;
     const struct walk_context *context;
     uint64_t linear;  /* of the first byte */
-    unsigned allowed; /* bytes: mmio_fetch_limit() */
+    unsigned allowed; /* bytes, from mmio_fetch_limit() */
     unsigned count;   /* bytes fetched */
     gpa_t gpa;        /* of the exit */
     uint8_t bytes[INSN_MAX + 1];
 };
 
-/* Fetches from here to the end of the page, or as far as is allowed. */
+/* Fetches the bytes up to the end of the page, but at most the allowed ones. */
 static enum mmio_outcome fetch_page(struct fetch *f)
 {
     struct mmio_vcpu *v = f->vcpu;
@@ -48,18 +49,18 @@ static enum mmio_outcome fetch_page(struct fetch *f)
     return mmio_refused(v, code.gpa, ACCESS_FETCH, error);
 }
 
-static COLD enum mmio_outcome unsupported(struct fetch *f)
+static COLD enum mmio_outcome fetch_unsupported(struct fetch *f)
 {
     char what[96];
     snprintf(what, sizeof(what), "%s by %s, which is not emulated",
              mmio_is_read_only(f->vcpu, f->gpa) ? "a write to read-only memory" : "MMIO",
              decode_class(f->bytes, f->count, mmio_code_size(f->context)));
     return mmio_end(f->vcpu, MMIO_END_UNSUPPORTED, f->gpa, what,
-                    "docs/MMIO_INSTRUCTIONS.md lists what is");
+                    "docs/MMIO_INSTRUCTIONS.md lists the emulated instructions");
 }
 
-/* Page by page: the second page is touched, and may fault, only if the instruction goes on there.
- */
+/* Fetches page by page: the second page is translated, and may fault, only if the instruction
+ * extends into it. */
 static enum mmio_outcome fetch_slowly(struct fetch *f, struct insn *insn, bool *memory)
 {
     enum decode_result result = DECODE_TRUNCATED;
@@ -85,20 +86,21 @@ static enum mmio_outcome fetch_slowly(struct fetch *f, struct insn *insn, bool *
     case DECODE_TRUNCATED:
         break;
     }
-    return unsupported(f);
+    return fetch_unsupported(f);
 }
 
 enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *context,
                              uint64_t rip, gpa_t gpa, const struct insn **insn, bool *memory)
 {
     struct mmio_cache *cache = &vcpu->cache;
-    struct fetch f; /* its bytes are not cleared: the short path needs none of them */
+    struct fetch f; /* `bytes` is not cleared: the fast path does not use it */
     f.vcpu = vcpu;
     f.context = context;
     f.gpa = gpa;
     f.allowed = mmio_fetch_limit(vcpu->cpu, context, rip, &f.linear);
 
-    /* All bytes that an instruction can have lie in one page of RAM: look them up as they are. */
+    /* If 16 bytes at RIP lie in one page of RAM, compare them with those of the decoded
+     * instruction. */
     struct decoded *decoded = mmio_decoded_at(cache, rip);
     uint64_t bytes[2] = {0, 0};
     bool whole = f.allowed == INSN_MAX && page_offset(f.linear) <= PAGE_SIZE - sizeof(bytes);
@@ -130,7 +132,7 @@ enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *
     decoded->insn = fresh;
     decoded->bytes[0] = bytes[0];
     decoded->bytes[1] = bytes[1];
-    /* The bytes may have changed between the two reads: keep only what was decoded from these. */
+    /* Cache the instruction only if the bytes did not change between the two reads. */
     if (!whole || !*memory || memcmp(bytes, f.bytes, fresh.length) != 0)
         decoded->insn.code = DECODED_EMPTY;
     else

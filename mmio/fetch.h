@@ -1,27 +1,28 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Fetching the instruction at RIP: through the guest's page tables, inside CS, and decoded. The CPU
- * hands us neither the bytes nor the length (rule F5), so this happens at every emulation; kept
- * walks and decoded instructions make the repeated case short.
+ * Fetches the instruction at RIP through the guest's page tables, checks the limit of CS, and
+ * decodes the instruction. The exit reports neither the bytes nor a valid length (F5), so every
+ * emulation fetches; cached walks and decoded instructions make repeated fetches cheap.
  */
 #pragma once
 
 #include "mmio/vcpu.h"
 
-/* The instruction at `rip`, valid until the next fetch of this vCPU. MMIO_DONE: `*insn` is decoded
- * and, unless `*memory` is false, accesses memory. Other outcomes end the emulation; `gpa` is the
- * exit's, for sentences. */
+/* Fetches and decodes the instruction at `rip`. MMIO_DONE: `*insn` is valid until the next fetch of
+ * this vCPU, and `*memory` tells whether the instruction accesses memory. Other outcomes end the
+ * emulation. `gpa` is the GPA of the exit, for messages. */
 enum mmio_outcome mmio_fetch(struct mmio_vcpu *vcpu, const struct walk_context *context,
                              uint64_t rip, gpa_t gpa, const struct insn **insn,
                              bool *memory) MUST_CHECK;
 
-/* In mmio/peek.c: up to 15 bytes at RIP as far as they can be read, for a message. Returns their
- * number. */
+/* Reads up to 15 bytes at RIP for a message, up to the first that cannot be read. Returns the
+ * number of bytes. In mmio/peek.c. */
 unsigned mmio_fetch_peek(struct mmio_vcpu *vcpu, uint8_t *bytes);
 
-/* Whether the instruction at RIP is an IRET, as far as can be read. */
+/* Whether the instruction at RIP is an IRET; false if its bytes cannot be read. */
 bool mmio_at_iret(struct mmio_vcpu *vcpu);
 
-/* 16, 32 or 64-bit code, by EFER.LMA, CS.L and CS.D. */
+/* The code size, from EFER.LMA, CS.L and CS.D. */
 static inline enum code_size mmio_code_size(const struct walk_context *context)
 {
     if ((context->key & (KEY_LMA | KEY_CODE64)) == (KEY_LMA | KEY_CODE64))
@@ -29,14 +30,14 @@ static inline enum code_size mmio_code_size(const struct walk_context *context)
     return context->key & KEY_CODE32 ? CODE_32 : CODE_16;
 }
 
-/* Bits 63:47 all equal: an address that 4-level paging can translate. */
+/* Whether bits 63:47 are all equal, as 4-level paging requires. */
 static inline bool address_is_canonical(uint64_t address)
 {
     return address + BIT(47) < BIT(48);
 }
 
-/* The linear address of RIP, and how many bytes from there may be fetched at most: up to the limit
- * of CS, the canonical hole, or as many as an instruction can have. */
+/* Stores the linear address of RIP in `*linear` and returns how many bytes may be fetched from
+ * there: up to the limit of CS or the non-canonical range, and at most INSN_MAX. */
 static inline unsigned mmio_fetch_limit(struct cpu_regs *cpu, const struct walk_context *context,
                                         uint64_t rip, uint64_t *linear)
 {

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The MMIO flow. Called by vm/ for EPT violations and misconfigurations. Pure: asks the MMU, the
- * bus and the cache, and hands over to the emulator.
+ * The MMIO flow. Called by vm/ for EPT violations and misconfigurations. Pure: it queries the MMU,
+ * the bus and the cache, and calls the emulator.
  */
 #include "mmio/flow.h"
 
@@ -10,7 +11,7 @@
 #include "mmio/doorbell.h"
 #include "mmio/replay.h"
 
-static COLD enum mmio_outcome end_delivery(struct mmio_vcpu *v, gpa_t gpa)
+static COLD enum mmio_outcome flow_end_delivery(struct mmio_vcpu *v, gpa_t gpa)
 {
     if (mmio_is_read_only(v, gpa))
         return mmio_end(v, MMIO_END_DELIVERY, gpa, "an event's delivery wrote to read-only memory",
@@ -19,17 +20,17 @@ static COLD enum mmio_outcome end_delivery(struct mmio_vcpu *v, gpa_t gpa)
                     "keep IDT, GDT, TSS and stacks in RAM");
 }
 
-static enum mmio_outcome emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
+static enum mmio_outcome flow_emulate(struct mmio_vcpu *v, gpa_t gpa, bool delivering)
 {
     bool rings;
     if (unlikely(delivering))
-        return end_delivery(v, gpa);
+        return flow_end_delivery(v, gpa);
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* Where MMIO is not cached, what a misconfiguration would find before it comes here: is it an
- * access that was made before, and all as it was then? See mmio/replay.h. */
-static bool repeated(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
+/* Replays the access of an EPT violation (mmio/replay.h). Where MMIO SPTEs are not cached, each
+ * access is a violation; for misconfigurations the exit handler has tried this already. */
+static bool flow_replay(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
 {
     cpu_reg_load_usual(v->cpu);
     uint64_t rip = cpu_reg(v->cpu, REG_RIP), cr3 = cpu_reg(v->cpu, REG_CR3);
@@ -65,10 +66,10 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
     else if (result != FAULT_WRITE_PROTECTED)
         return mmio_refused(v, gpa, error_code, result);
     bool tables = !(error_code & (FAULT_RESERVED | FAULT_FINAL));
-    if (result == FAULT_WRITE_PROTECTED) /* what the CPU writes on its own goes on */
+    if (result == FAULT_WRITE_PROTECTED) /* the CPU completes its implicit writes itself */
         return delivering || tables ? MMIO_PASS : mmio_emulate(v, gpa, TARGET_MEMORY, &rings);
     if (delivering)
-        return emulate(v, gpa, true);
+        return flow_emulate(v, gpa, true);
     if (tables)
         return mmio_end(v, MMIO_END_TABLES, gpa,
                         "a guest page table lies in MMIO or read-only memory",
@@ -76,7 +77,7 @@ enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t er
     if (error_code & ACCESS_FETCH)
         return mmio_end(v, MMIO_END_FETCH, gpa, "the instruction itself lies outside RAM",
                         "run code from RAM");
-    return repeated(v, gpa, info->generation) ? MMIO_DONE : emulate(v, gpa, false);
+    return flow_replay(v, gpa, info->generation) ? MMIO_DONE : flow_emulate(v, gpa, false);
 }
 
 enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,
@@ -92,8 +93,8 @@ enum mmio_outcome mmio_violation(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t err
 enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool delivering)
 {
     struct mmio_vcpu *v = vcpu;
-    /* 1: a doorbell rings whatever the slots say. Not while an event is being delivered: there is
-     * no instruction to skip. */
+    /* 1: a doorbell rings regardless of the slots, but not during the delivery of an event, because
+     * there is no instruction to complete. */
     if (unlikely(bus_doorbell_any(v->mmio_bus, gpa.v)) && !delivering) {
         bool rings = true;
         enum mmio_outcome outcome = mmio_emulate(v, gpa, TARGET_DOORBELL, &rings);
@@ -106,14 +107,14 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
     if (likely(mmio_cache_hit(&v->cache, gpa, mmu_slot_generation(v->mmu)))) {
         v->stats.cache_hits++;
         trace(vcpu_match_mmio, 0, gpa.v, 0, true);
-        return emulate(v, gpa, delivering);
+        return flow_emulate(v, gpa, delivering);
     }
     struct mmio_info info;
     switch (mmu_mmio_check(v->mmu, gpa, &info)) {
-    case FAULT_EMULATE: /* 3, or 4 where no slot has come */
+    case FAULT_EMULATE: /* 3, or 4 without a slot */
         mmio_count_check(v, &info);
         mmio_cache_fill(&v->cache, &info);
-        return emulate(v, gpa, delivering);
+        return flow_emulate(v, gpa, delivering);
     case FAULT_INVALID: /* 4 */
         v->stats.spte_stale++;
         return mmio_violation(v, gpa, FAULT_RESERVED, delivering);

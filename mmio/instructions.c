@@ -1,4 +1,6 @@
-/* The table's storage, and words for what is not in it. Called by the decoder. Pure data. */
+/* SPDX-License-Identifier: MIT */
+/* The table of instructions, and names for classes of other instructions. Called by the decoder.
+ * Pure data. */
 #include "mmio/instructions.h"
 
 #include "lib/bits.h"
@@ -22,7 +24,7 @@
 #define ALIGNED   INSN_ALIGNED
 #define VEX       INSN_VEX
 
-/* Sizes that are numbers. */
+/* For SIZE_##memory and SIZE_##size of ROW. */
 #define SIZE_0  0
 #define SIZE_1  1
 #define SIZE_2  2
@@ -30,7 +32,7 @@
 #define SIZE_8  8
 #define SIZE_16 16
 
-/* The columns are pasted to their names; a number is a size of that many bytes. */
+/* ROW() pastes the columns to the prefixes of their enumerators; a number is a size in bytes. */
 #define ROW(opcode, prefix, extension, name, op, memory, other, size, flags)        \
     {(opcode),        PREFIX_##prefix, extension,         INSN_##op, SIZE_##memory, \
      OPERAND_##other, SIZE_##size,     (uint16_t)(flags), name},
@@ -60,7 +62,7 @@ struct class
     const char *name;
 };
 
-/* The first range that holds the opcode. */
+/* Ranges may overlap: the first one that holds the opcode applies. */
 static const struct class classes[] = {
     {0x06, 0x07, "a push or pop of a segment register"},
     {0x0e, 0x0e, "a push of a segment register"},

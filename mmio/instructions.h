@@ -1,29 +1,30 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The table of instructions that the decoder knows and the emulator executes: data only. Each row
- * is one form of one instruction on memory; mmio/decode.c reads rows, mmio/execute.c acts on their
- * `op`, and docs/MMIO_INSTRUCTIONS.md is printed from them.
+ * The table of the instructions that the decoder knows and the emulator executes, as data only.
+ * Each row is one form of an instruction with a memory operand: mmio/decode.c selects the row,
+ * mmio/execute.h executes its `op`, and docs/MMIO_INSTRUCTIONS.md is generated from the rows.
  *
- * A row is found by opcode, prefix and, where ModRM.reg is part of the opcode, that. What it says
- * of operands is symbolic ("as the operand size says"), because prefixes decide it.
+ * The opcode, the prefix and, where ModRM.reg is part of the opcode, ModRM.reg select a row.
+ * Operand sizes are symbolic (SIZE_OPERAND), because prefixes determine them.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What becomes of the operands. The order matters where instructions number operations. */
+/* The operation. The order matters where opcodes number operations. */
 enum insn_op {
     INSN_MOV,
     INSN_ZERO_EXTEND,
     INSN_SIGN_EXTEND,
-    INSN_LAST_MOV = INSN_SIGN_EXTEND, /* what mmio/replay.h can repeat */
+    INSN_LAST_MOV = INSN_SIGN_EXTEND, /* the moves that mmio/replay.h replays */
     INSN_MOV_SEGMENT,
     INSN_MOVBE,
     INSN_CMOV,
     INSN_SET,
-    INSN_NOTHING, /* CLFLUSH and its kin */
+    INSN_NOTHING, /* CLFLUSH, CLWB and prefetches */
 
-    INSN_ADD, /* eight in the order of the opcodes 00 to 3f */
+    INSN_ADD, /* these eight: in the order of the opcodes 00 to 3f */
     INSN_OR,
     INSN_ADC,
     INSN_SBB,
@@ -72,44 +73,44 @@ enum insn_op {
     INSN_CALL,
     INSN_JMP,
 
-    INSN_VECTOR,      /* the whole operand; a load clears what it does not fill */
-    INSN_VECTOR_LOW,  /* loads bits 63:0, bits 127:64 stay */
-    INSN_VECTOR_HIGH, /* bits 127:64 alone */
+    INSN_VECTOR,      /* from bit 0; a load clears the rest of the register */
+    INSN_VECTOR_LOW,  /* a load of bits 63:0 that keeps bits 127:64 */
+    INSN_VECTOR_HIGH, /* bits 127:64 only */
 };
 
-/* Bytes of an operand: 1 to 16 themselves, or by prefixes. */
+/* The size of an operand: 1 to 16 bytes, or one of these, which prefixes determine. */
 enum {
     SIZE_OPERAND = 0x80, /* 2, 4 or 8 */
-    SIZE_OPERAND_MAX_4,  /* the same, but 4 for 8 */
+    SIZE_OPERAND_MAX_4,  /* 2 or 4: SIZE_OPERAND, at most 4 */
     SIZE_4_OR_8,         /* 8 with REX.W */
     SIZE_PAIR,           /* 8, or 16 with REX.W */
-    SIZE_STACK,          /* 8 in 64-bit code, or 2 with 66; else 2 or 4 */
+    SIZE_STACK,          /* 8, or 2 with 66, in 64-bit code; else 2 or 4 */
     SIZE_BRANCH,         /* 8 in 64-bit code; else 2 or 4 */
     SIZE_VECTOR,         /* 16, or 32 with VEX.L */
 };
 
-/* Prefixes that are part of an opcode. ANY: 66 is the operand size, F2 and F3 mean nothing. */
+/* Prefixes that are part of an opcode. */
 enum insn_prefix {
-    PREFIX_ANY,
+    PREFIX_ANY,    /* 66 selects the operand size, F2 and F3 do not matter */
     PREFIX_NONE,   /* neither 66 nor F2 nor F3 */
-    PREFIX_66,     /* and neither F2 nor F3 */
-    PREFIX_F3,     /* the last one of F2 and F3 counts, and 66 does not */
-    PREFIX_F2,     /* the same */
-    PREFIX_NO_REP, /* 66 is the operand size, neither F2 nor F3 */
+    PREFIX_66,     /* 66, and neither F2 nor F3 */
+    PREFIX_F3,     /* F3 is the last prefix of F2 and F3; 66 does not matter */
+    PREFIX_F2,     /* F2 is the last prefix of F2 and F3; 66 does not matter */
+    PREFIX_NO_REP, /* 66 selects the operand size; neither F2 nor F3 */
 };
 
-/* The other operand. */
+/* The operand that is not in memory. */
 enum insn_operand {
     OPERAND_NONE,
     OPERAND_GPR,      /* ModRM.reg */
     OPERAND_RAX,      /* the accumulator */
-    OPERAND_IMM,      /* an immediate of the operand's size, at most four bytes */
-    OPERAND_IMM8,     /* one byte, sign-extended */
-    OPERAND_ONE,      /* a count of one */
-    OPERAND_CL,       /* a count */
+    OPERAND_IMM,      /* an immediate of the operand size, at most four bytes */
+    OPERAND_IMM8,     /* an immediate of one byte, sign-extended */
+    OPERAND_ONE,      /* the shift count 1 */
+    OPERAND_CL,       /* the shift count CL */
     OPERAND_GPR_IMM,  /* ModRM.reg and an immediate */
-    OPERAND_GPR_IMM8, /* the same with one byte */
-    OPERAND_GPR_CL,   /* ModRM.reg and a count */
+    OPERAND_GPR_IMM8, /* ModRM.reg and an immediate of one byte */
+    OPERAND_GPR_CL,   /* ModRM.reg and the shift count CL */
     OPERAND_SEGMENT,  /* ModRM.reg */
     OPERAND_XMM,      /* ModRM.reg */
 };
@@ -117,18 +118,18 @@ enum insn_operand {
 enum {
     INSN_READS = 1 << 0,      /* memory */
     INSN_WRITES = 1 << 1,     /* memory */
-    INSN_LOCKABLE = 1 << 2,   /* on memory; LOCK is #UD elsewhere */
+    INSN_LOCKABLE = 1 << 2,   /* LOCK is allowed; without this flag it is #UD */
     INSN_TO_REG = 1 << 3,     /* the result goes to the register, not to memory */
     INSN_MOFFS = 1 << 4,      /* the address follows the opcode */
     INSN_SI = 1 << 5,         /* memory at rSI */
-    INSN_DI = 1 << 6,         /* memory at ES:rDI; with INSN_SI, as well */
-    INSN_ONLY_64 = 1 << 7,    /* another instruction in 16 and 32-bit code */
+    INSN_DI = 1 << 6,         /* memory at ES:rDI, with INSN_SI in addition to rSI */
+    INSN_ONLY_64 = 1 << 7,    /* 16 and 32-bit code has another instruction here */
     INSN_NOT_64 = 1 << 8,     /* #UD in 64-bit code */
-    INSN_REG_UD = 1 << 9,     /* #UD between registers */
-    INSN_REG_OTHER = 1 << 10, /* another instruction between registers */
-    INSN_VVVV = 1 << 11,      /* VEX.vvvv is an operand; else it must be 1111b */
+    INSN_REG_UD = 1 << 9,     /* the register form is #UD */
+    INSN_REG_OTHER = 1 << 10, /* the register form is another instruction */
+    INSN_VVVV = 1 << 11,      /* VEX.vvvv is an operand; without, it must be 1111b */
     INSN_L0 = 1 << 12,        /* VEX.L must be 0 */
-    INSN_REG_VVVV = 1 << 13,  /* VEX.vvvv is an operand of the form between registers */
+    INSN_REG_VVVV = 1 << 13,  /* VEX.vvvv is an operand of the register form */
     INSN_ALIGNED = 1 << 14,   /* #GP(0) unless the operand is naturally aligned */
     INSN_VEX = 1 << 15,
 };
@@ -136,13 +137,13 @@ enum {
 #define INSN_NO_EXTENSION 8
 
 struct insn_row {
-    uint16_t opcode;   /* the map in bits 9:8: one byte, 0f, 0f 38; bit 10: VEX */
-    uint8_t prefix;    /* enum insn_prefix; of VEX the field pp */
+    uint16_t opcode;   /* bits 9:8: the map (0: one byte, 1: 0f, 2: 0f 38, 3: 0f 3a); bit 10: VEX */
+    uint8_t prefix;    /* enum insn_prefix; with VEX, as VEX.pp encodes it */
     uint8_t extension; /* ModRM.reg, or INSN_NO_EXTENSION */
     uint8_t op;        /* enum insn_op */
-    uint8_t memory;    /* size */
+    uint8_t memory;    /* size of the memory operand */
     uint8_t operand;   /* enum insn_operand */
-    uint8_t size;      /* of the other operand */
+    uint8_t size;      /* size of the other operand */
     uint16_t flags;
     char mnemonic[12];
 };
@@ -152,8 +153,8 @@ struct insn_row {
 extern const struct insn_row insn_rows[];
 extern const unsigned insn_row_count;
 
-/* Opcodes that are #UD, in their order and none twice; where ModRM.reg is part of them, those in
- * the mask. */
+/* Ranges of opcodes that are #UD for the values of ModRM.reg in the mask `extensions` (0xff: for
+ * all values, without a look at ModRM), sorted and disjoint. */
 struct insn_undefined {
     uint16_t first, last;
     uint8_t extensions;
@@ -162,5 +163,5 @@ struct insn_undefined {
 extern const struct insn_undefined insn_undefined[];
 extern const unsigned insn_undefined_count;
 
-/* What an instruction that is not in the table is, in words: "x87", "a far transfer". */
+/* The class of an instruction that is not in the table, for messages: "x87", "a far transfer". */
 const char *insn_class(uint16_t opcode);

@@ -1,3 +1,5 @@
+/* SPDX-License-Identifier: MIT */
+/* INVPCID. Called by vm/flushes.c. Pure. */
 #include "mmio/invpcid.h"
 
 #include "arch/x86/reg_bits.h"
@@ -19,8 +21,8 @@
 
 #define DESCRIPTOR_SIZE 16u
 
-/* The address inside the segment, as by mmio_effective() for an instruction that was decoded. */
-static uint64_t operand_offset(struct cpu_regs *cpu, uint64_t info, uint64_t displacement)
+/* The effective address, as mmio_effective() computes it for a decoded instruction. */
+static uint64_t invpcid_offset(struct cpu_regs *cpu, uint64_t info, uint64_t displacement)
 {
     static const uint64_t masks[] = {0xffff, 0xffffffff, ~0ull, ~0ull};
     uint64_t offset = displacement;
@@ -33,13 +35,13 @@ static uint64_t operand_offset(struct cpu_regs *cpu, uint64_t info, uint64_t dis
     return offset & masks[field_get(info, INFO_ADDRESS_SIZE) & 3];
 }
 
-static enum mmio_outcome read_descriptor(struct mmio_vcpu *v, const struct walk_context *context,
-                                         uint64_t info, uint64_t displacement,
-                                         uint64_t descriptor[2])
+static enum mmio_outcome invpcid_read_descriptor(struct mmio_vcpu *v,
+                                                 const struct walk_context *context, uint64_t info,
+                                                 uint64_t displacement, uint64_t descriptor[2])
 {
     struct fragment fragments[2];
     uint8_t vector, *to = (uint8_t *)descriptor;
-    uint64_t linear, offset = operand_offset(v->cpu, info, displacement);
+    uint64_t linear, offset = invpcid_offset(v->cpu, info, displacement);
 
     if (!mmio_segment(v->cpu, context, (unsigned)field_get(info, INFO_SEGMENT), offset,
                       DESCRIPTOR_SIZE, false, &linear, &vector))
@@ -59,7 +61,7 @@ static enum mmio_outcome read_descriptor(struct mmio_vcpu *v, const struct walk_
     return outcome;
 }
 
-static bool is_valid(struct mmio_vcpu *v, uint64_t type, const uint64_t descriptor[2])
+static bool invpcid_is_valid(struct mmio_vcpu *v, uint64_t type, const uint64_t descriptor[2])
 {
     uint64_t pcid = descriptor[0];
     if (type > INVPCID_ALL_BUT_GLOBALS || pcid & ~PCID_BITS)
@@ -78,12 +80,13 @@ enum mmio_outcome mmio_invpcid(struct mmio_vcpu *vcpu, uint64_t info, uint64_t d
     walk_context_load(&context, vcpu->cpu, vcpu->mmu);
     if (mmio_code_size(&context) != CODE_64)
         type = (uint32_t)type;
-    if (cpu_cpl(vcpu->cpu)) /* virtual-8086 mode, too */
+    if (cpu_cpl(vcpu->cpu)) /* includes virtual-8086 mode, whose CPL is 3 */
         return mmio_inject(vcpu, &context, VECTOR_GP, 0);
-    enum mmio_outcome outcome = read_descriptor(vcpu, &context, info, displacement, descriptor);
+    enum mmio_outcome outcome =
+        invpcid_read_descriptor(vcpu, &context, info, displacement, descriptor);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (!is_valid(vcpu, type, descriptor))
+    if (!invpcid_is_valid(vcpu, type, descriptor))
         return mmio_inject(vcpu, &context, VECTOR_GP, 0);
     *invpcid = (struct invpcid){
         .type = (enum invpcid_type)type, .pcid = descriptor[0], .address = descriptor[1]};

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * An INVPCID that exits: its operands, which only the exit's information names, with all the faults
- * that the CPU would find (SDM 2, INVPCID). Called by vm/flushes.c. Pure.
+ * Reads the operands of an INVPCID that exited, from the exit's instruction information, with all
+ * the faults that the CPU would raise (SDM 2, INVPCID). Called by vm/flushes.c. Pure.
  */
 #pragma once
 
@@ -15,11 +16,11 @@ enum invpcid_type {
 
 struct invpcid {
     enum invpcid_type type;
-    uint64_t pcid, address; /* as far as the type names them */
+    uint64_t pcid, address; /* valid if the type uses them */
 };
 
-/* `info` is the instruction information (SDM 3, table 28-12), `displacement` the exit's
- * qualification. MMIO_DONE with *invpcid and the breakpoints that it met
- * filled in; or the fault and so on. Needs an epoch. */
+/* `info` is the instruction information (SDM 3, table 28-12), `displacement` the exit
+ * qualification. MMIO_DONE: `*invpcid` and vcpu->breakpoints_met are valid; else MMIO_INJECT,
+ * MMIO_END or MMIO_REENTER. The caller is inside an epoch. */
 enum mmio_outcome mmio_invpcid(struct mmio_vcpu *vcpu, uint64_t info, uint64_t displacement,
                                struct invpcid *invpcid) MUST_CHECK;

@@ -1,4 +1,5 @@
-/* Moves that are known by their parts; see the header. Called by the emulator. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Moves whose parts are cached. Called by the emulator. Pure. */
 #include "mmio/known.h"
 
 #include "arch/x86/reg_bits.h"
@@ -6,7 +7,7 @@
 #include "mmio/fetch.h"
 #include "mmio/replay.h"
 
-#define CS_TYPE          0xcu /* of the type field: code, and conforming */
+#define CS_TYPE          0xcu /* bits of the type field: code, and conforming */
 #define CS_NONCONFORMING 0x8u
 
 void mmio_known_mode(struct mmio_vcpu *vcpu, const struct walk_context *context)
@@ -19,13 +20,13 @@ void mmio_known_mode(struct mmio_vcpu *vcpu, const struct walk_context *context)
     cache->last_key = context->key;
 }
 
-/* Where the access leads to on the bus. False: nowhere, or to more than one device. */
-static bool find_place(struct mmio_vcpu *v, struct known *k)
+/* The bus range of the access. False: the access is unclaimed or would be split. */
+static bool known_find_range(struct mmio_vcpu *v, struct known *k)
 {
     bool write = k->decoded->move.flags & MOVE_WRITE;
     unsigned size = k->decoded->move.size;
     uint64_t page = k->gpa.v >> PAGE_SHIFT;
-    struct place *p = k->place = &v->cache.places[(page ^ write) % MMIO_PLACES];
+    struct bus_range *p = k->range = &v->cache.ranges[(page ^ write) % MMIO_BUS_RANGES];
     if (likely(p->hint.sequence == bus_sequence(v->mmio_bus) &&
                k->gpa.v - p->hint.first <= p->hint.span && p->page == page && p->size == size &&
                p->write == write))
@@ -39,11 +40,12 @@ static bool find_place(struct mmio_vcpu *v, struct known *k)
     return p->hint.sequence;
 }
 
-/* Whether the exit is for what the place is: a doorbell rings whatever the slots say; a device has
- * to be where the MMU has found no slot, in this generation of them. */
-static bool is_for(const struct mmio_vcpu *v, const struct known *k, enum mmio_target target)
+/* Whether the bus range serves the exit: a doorbell always does; another device only if the MMU has
+ * found no slot at the address in this generation of the slots. */
+static bool known_serves_exit(const struct mmio_vcpu *v, const struct known *k,
+                              enum mmio_target target)
 {
-    struct place *p = k->place;
+    struct bus_range *p = k->range;
     uint64_t generation = k->context->generation;
     if (p->hint.doorbell)
         return true;
@@ -52,22 +54,23 @@ static bool is_for(const struct mmio_vcpu *v, const struct known *k, enum mmio_t
     return target != TARGET_DOORBELL && p->generation == generation;
 }
 
-/* The instruction at RIP, if it is a move and its bytes are what was decoded. */
-static bool find_instruction(struct mmio_vcpu *v, struct known *k)
+/* The walk of the instruction. False if it is not cached or the bytes at RIP have changed. */
+static bool known_find_instruction(struct mmio_vcpu *v, struct known *k)
 {
     typedef uint64_t __attribute__((aligned(1))) unaligned;
     const struct decoded *d = k->decoded;
     if (page_offset(k->rip) > PAGE_SIZE - sizeof(d->bytes))
         return false;
-    k->code = mmio_cache_memo(&v->cache, k->context, GVA(k->rip), KEY_FETCH);
+    k->code = mmio_cached_walk(&v->cache, k->context, GVA(k->rip), KEY_FETCH);
     if (!k->code || !k->code->host)
         return false;
     const unaligned *bytes = (const void *)(k->code->host + page_offset(k->rip));
     return bytes[0] == d->bytes[0] && bytes[1] == d->bytes[1];
 }
 
-/* The operand, if it is what the exit was for, and all of it lies there. */
-static bool find_operand(struct mmio_vcpu *v, struct known *k)
+/* The walk of the operand. False unless it is cached, leads to the GPA of the exit, and the operand
+ * lies in one page. */
+static bool known_find_operand(struct mmio_vcpu *v, struct known *k)
 {
     const struct move *m = &k->decoded->move;
     k->registers = move_registers(v->cpu, m);
@@ -75,19 +78,19 @@ static bool find_operand(struct mmio_vcpu *v, struct known *k)
     if (m->flags & MOVE_RELATIVE)
         linear += k->rip + m->length;
     k->data =
-        mmio_cache_memo(&v->cache, k->context, GVA(linear), m->flags & MOVE_WRITE ? KEY_WRITE : 0);
+        mmio_cached_walk(&v->cache, k->context, GVA(linear), m->flags & MOVE_WRITE ? KEY_WRITE : 0);
     if (!k->data || k->data->needs_wp || (k->data->frame | page_offset(linear)) != k->gpa.v ||
         page_offset(linear) > PAGE_SIZE - m->size)
         return false;
-    const uint64_t checked = KEY_AC | KEY_USER; /* if CR0.AM is set */
+    const uint64_t checked = KEY_AC | KEY_USER; /* #AC is possible if CR0.AM is set */
     return likely((k->context->key & checked) != checked) || !(linear & (m->size - 1u));
 }
 
-static bool find(struct mmio_vcpu *v, struct known *k, struct move_access *access)
+static bool known_find(struct mmio_vcpu *v, struct known *k, struct move_access *access)
 {
     k->access = access;
-    return find_instruction(v, k) && find_operand(v, k) && find_place(v, k) &&
-           move_to(access, &k->decoded->move, &k->place->hint.region, k->gpa.v);
+    return known_find_instruction(v, k) && known_find_operand(v, k) && known_find_range(v, k) &&
+           move_to(access, &k->decoded->move, &k->range->hint.region, k->gpa.v);
 }
 
 void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context, uint64_t rip,
@@ -103,16 +106,16 @@ void mmio_known_keep(struct mmio_vcpu *vcpu, const struct walk_context *context,
     k.mode = vcpu->cache.last_mode;
     k.context = context;
     if (k.mode != cpu_mode(vcpu->cpu, context->rflags, context->cs_rights) ||
-        trace_wants(TRACE_MMIO_EVENTS) || vcpu->breakpoints.on || !find(vcpu, &k, &access) ||
-        !is_for(vcpu, &k, target))
+        trace_wants(TRACE_MMIO_EVENTS) || vcpu->breakpoints.on || !known_find(vcpu, &k, &access) ||
+        !known_serves_exit(vcpu, &k, target))
         return;
     struct replay *room = mmio_replay_room(vcpu, rip, gpa, context->cr3);
     if (room)
         mmio_replay_keep(room, &k);
 }
 
-/* Everything that walks depend on, if the mode is that of the last emulation. */
-static bool load_context(struct mmio_vcpu *v, struct walk_context *context, uint64_t mode)
+/* Loads all state that walks depend on. False unless the mode is that of the last emulation. */
+static bool known_load_context(struct mmio_vcpu *v, struct walk_context *context, uint64_t mode)
 {
     struct cpu_regs *cpu = v->cpu;
     if (mode != v->cache.last_mode)
@@ -140,9 +143,9 @@ bool mmio_known_move(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_target target)
     k.mode = cpu_mode(cpu, rflags, cpu_reg(cpu, REG_SEG_AR + SEG_CS));
     k.gpa = gpa;
     k.context = &context;
-    if (!load_context(vcpu, &context, k.mode) || trace_wants(TRACE_MMIO_EVENTS) ||
-        vcpu->breakpoints.on || target == TARGET_MEMORY || !find(vcpu, &k, &access) ||
-        !is_for(vcpu, &k, target))
+    if (!known_load_context(vcpu, &context, k.mode) || trace_wants(TRACE_MMIO_EVENTS) ||
+        vcpu->breakpoints.on || target == TARGET_MEMORY || !known_find(vcpu, &k, &access) ||
+        !known_serves_exit(vcpu, &k, target))
         return false;
 
     struct replay *room = mmio_replay_room(vcpu, k.rip, gpa, context.cr3);

@@ -1,4 +1,5 @@
-/* Plain moves; see the header. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Plain moves. Called by the fast paths and the fetch. Pure. */
 #include "mmio/move.h"
 
 #include "mmio/execute.h"

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Plain moves between a general register or an immediate and memory, reduced to what making their
- * access again takes: 64-bit code, flat segments, no register that lies elsewhere. Made once for
- * each decoded instruction; used by mmio/replay.c and mmio/known.c.
+ * Plain moves between a general register or an immediate and memory, in the compact form that the
+ * fast paths need: 64-bit code, flat segments, and no register outside cpu_regs.gpr. Computed once
+ * for each decoded instruction; used by mmio/replay.c and mmio/known.c.
  */
 #pragma once
 
@@ -12,26 +13,27 @@
 struct move {
     int32_t imm;
     uint8_t flags;  /* MOVE_ */
-    uint8_t length; /* of the instruction; 0: it is none of these */
+    uint8_t length; /* of the instruction; 0: not such a move */
     uint8_t size;   /* of the access: 1, 2, 4 or 8 bytes */
     uint8_t reg_size;
-    uint8_t base, index; /* general registers, or INSN_NO_REG; the index with its shift */
+    uint8_t base;  /* a general register, or INSN_NO_REG */
+    uint8_t index; /* MOVE_INDEX and MOVE_SHIFT, or INSN_NO_REG */
     uint8_t reg;
 };
 
 #define MOVE_WRITE    BIT(0)
-#define MOVE_IMM      BIT(1) /* of `imm`, not a register */
-#define MOVE_WHOLE    BIT(2) /* a load that fills the register as it is */
-#define MOVE_SIGNED   BIT(3)
-#define MOVE_RELATIVE BIT(4) /* to RIP */
+#define MOVE_IMM      BIT(1) /* a write of `imm` instead of a register */
+#define MOVE_WHOLE    BIT(2) /* a zero-extending load of the whole register */
+#define MOVE_SIGNED   BIT(3) /* a sign-extending load */
+#define MOVE_RELATIVE BIT(4) /* RIP-relative */
 
 #define MOVE_INDEX BITS(4, 0)
 #define MOVE_SHIFT BITS(6, 5)
 
-/* What becomes of an instruction of 64-bit code; length 0 if it is not of this kind. */
+/* The compact form of an instruction; its length is 0 if the instruction is not such a move. */
 struct move move_of(const struct insn *insn);
 
-/* What base and index add to the displacement. */
+/* The sum of base and scaled index. */
 static ALWAYS_INLINE uint64_t move_registers(const struct cpu_regs *cpu, const struct move *m)
 {
     uint64_t sum = cpu->gpr[m->base];
@@ -40,7 +42,7 @@ static ALWAYS_INLINE uint64_t move_registers(const struct cpu_regs *cpu, const s
     return sum;
 }
 
-/* A move to or from a register of a device. */
+/* A move and the device that it accesses. */
 struct move_access {
     void *device;
     union {
@@ -51,14 +53,14 @@ struct move_access {
     struct move move;
 };
 
-/* The move at `address` of the bus, which is the region's. False: the offset is too large. */
+/* Combines a move with the region that holds `address`. False: the offset exceeds 32 bits. */
 bool move_to(struct move_access *access, const struct move *move, const struct bus_region *region,
              uint64_t address) MUST_CHECK;
 
-/* Of the bytes of an access, by its size. */
+/* The mask of the bytes of an access, by its size. */
 extern const uint64_t move_masks[9];
 
-/* Makes it. What a load reads goes into its register. */
+/* Makes a load, or any access, and writes the destination register of a load. */
 void move_load(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, const struct move_access *access);
 
 static ALWAYS_INLINE void move_make(struct mmio_vcpu *vcpu, struct cpu_regs *cpu,

@@ -1,4 +1,5 @@
-/* Memory operands; see the header. Called by the emulator's parts. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Memory operands. Called by the functions of mmio/execute.h and by mmio/invpcid.c. Pure. */
 #include "mmio/operand.h"
 
 #include "arch/x86/reg_bits.h"
@@ -51,7 +52,7 @@ bool operand_checks_alignment(const struct walk_context *context, struct cpu_reg
            cpu_reg(cpu, REG_CR0) & CR0_AM;
 }
 
-/* What never works unaligned, whatever CR0.AM says. */
+/* Whether the instruction requires alignment regardless of CR0.AM. */
 static bool must_be_aligned(const struct insn *insn)
 {
     return insn_row(insn)->flags & INSN_ALIGNED ||
@@ -112,8 +113,8 @@ int fragment_write(struct mmio_vcpu *vcpu, const struct fragment *fragment, uint
     return 0;
 }
 
-/* What an event shows of an access: its first 8 bytes. */
-static uint64_t beginning(const uint8_t *bytes, unsigned size)
+/* The value of an access in a trace event: its first 8 bytes. */
+static uint64_t operand_trace_value(const uint8_t *bytes, unsigned size)
 {
     uint64_t value = 0;
     memcpy(&value, bytes, size < 8 ? size : 8);
@@ -131,7 +132,7 @@ enum mmio_outcome operand_read(struct emulation *e, const struct operand *operan
             error = guest_read(v->mmu, f->gpa, to, f->size, ACCESS_READ);
         if (error == -EFAULT) {
             bus_read_bytes(v->mmio_bus, v, f->gpa.v, to, f->size);
-            trace(mmio, TRACE_MMIO_READ, f->size, f->gpa.v, beginning(to, f->size));
+            trace(mmio, TRACE_MMIO_READ, f->size, f->gpa.v, operand_trace_value(to, f->size));
         } else if (error) {
             return mmio_refused(v, f->gpa, ACCESS_READ, error);
         }
@@ -151,7 +152,7 @@ enum mmio_outcome operand_write(struct emulation *e, const struct operand *opera
         if (!f->device)
             error = guest_write(v->mmu, f->gpa, from, f->size);
         if (error == -EFAULT) {
-            trace(mmio, TRACE_MMIO_WRITE, f->size, f->gpa.v, beginning(from, f->size));
+            trace(mmio, TRACE_MMIO_WRITE, f->size, f->gpa.v, operand_trace_value(from, f->size));
             bus_write_bytes(v->mmio_bus, v, f->gpa.v, from, f->size);
         } else if (error) {
             return mmio_refused(v, f->gpa, ACCESS_WRITE, error);
@@ -161,44 +162,45 @@ enum mmio_outcome operand_write(struct emulation *e, const struct operand *opera
     return MMIO_DONE;
 }
 
-/* The aligned word around an operand. */
-struct word {
+/* The aligned quadword that contains an operand. */
+struct quadword {
     gpa_t gpa;
-    unsigned shift; /* of the operand in it */
+    unsigned shift; /* bit position of the operand in the quadword */
     uint64_t mask;
     uint64_t value;
 };
 
-static int read_word(struct emulation *e, const struct operand *operand, struct word *word)
+static int operand_read_quadword(struct emulation *e, const struct operand *operand,
+                                 struct quadword *quad)
 {
     const struct fragment *f = &operand->fragments[0];
-    word->shift = 8 * (f->gpa.v & 7);
-    if (f->device || word->shift + 8 * operand->size > 64) /* two pages are two words, too */
+    quad->shift = 8 * (f->gpa.v & 7);
+    if (f->device || quad->shift + 8 * operand->size > 64) /* true for two pages as well */
         return -EINVAL;
-    word->gpa = GPA(f->gpa.v & ~7ull);
-    word->mask = ~0ull >> (64 - 8 * operand->size) << word->shift;
-    int error = guest_read(e->vcpu->mmu, word->gpa, &word->value, 8, ACCESS_READ);
+    quad->gpa = GPA(f->gpa.v & ~7ull);
+    quad->mask = ~0ull >> (64 - 8 * operand->size) << quad->shift;
+    int error = guest_read(e->vcpu->mmu, quad->gpa, &quad->value, 8, ACCESS_READ);
     return error == -EFAULT ? -EINVAL : error;
 }
 
 int operand_peek(struct emulation *e, const struct operand *operand, uint64_t *value)
 {
-    struct word word;
-    int error = read_word(e, operand, &word);
+    struct quadword quad;
+    int error = operand_read_quadword(e, operand, &quad);
     if (!error)
-        *value = (word.value & word.mask) >> word.shift;
+        *value = (quad.value & quad.mask) >> quad.shift;
     return error;
 }
 
 int operand_exchange(struct emulation *e, const struct operand *operand, uint64_t old, uint64_t new)
 {
-    struct word word;
-    int error = read_word(e, operand, &word);
+    struct quadword quad;
+    int error = operand_read_quadword(e, operand, &quad);
     if (error)
         return error;
-    if ((word.value ^ old << word.shift) & word.mask)
+    if ((quad.value ^ old << quad.shift) & quad.mask)
         return -EAGAIN;
-    error = guest_cmpxchg(e->vcpu->mmu, word.gpa, 8, word.value,
-                          (word.value & ~word.mask) | (new << word.shift &word.mask));
+    error = guest_cmpxchg(e->vcpu->mmu, quad.gpa, 8, quad.value,
+                          (quad.value & ~quad.mask) | (new << quad.shift &quad.mask));
     return error == -EFAULT ? -EINVAL : error;
 }

@@ -1,5 +1,6 @@
-/* Reads the instruction at RIP for other ends than executing it: for the message with which a VM
- * ends, and to tell IRET. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* Reads the instruction at RIP for purposes other than emulation: for the message with which a VM
+ * ends, and to recognise IRET. Pure. */
 #include "mmio/fetch.h"
 
 unsigned mmio_fetch_peek(struct mmio_vcpu *vcpu, uint8_t *bytes)

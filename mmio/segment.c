@@ -1,4 +1,5 @@
-/* Segmentation of data accesses. Called by the emulator. Pure; reads registers only. */
+/* SPDX-License-Identifier: MIT */
+/* Effective addresses and segmentation. Called by the emulator. Pure; only reads registers. */
 #include "mmio/segment.h"
 
 #include "arch/x86/reg_bits.h"
@@ -8,10 +9,10 @@
 #define VECTOR_SS 12
 #define VECTOR_GP 13
 
-/* Types of code and data segments (SDM 3, 3.4.5.1). */
+/* Bits of the type of a code or data segment (SDM 3, 3.4.5.1). */
 #define TYPE_CODE        BIT(3)
-#define TYPE_EXPAND_DOWN BIT(2) /* data */
-#define TYPE_WRITABLE    BIT(1) /* data; readable for code */
+#define TYPE_EXPAND_DOWN BIT(2) /* of a data segment */
+#define TYPE_WRITABLE    BIT(1) /* of a data segment; of a code segment: readable */
 
 uint64_t mmio_effective(struct cpu_regs *cpu, const struct insn *insn, uint64_t next)
 {
@@ -25,8 +26,9 @@ uint64_t mmio_effective(struct cpu_regs *cpu, const struct insn *insn, uint64_t 
     return address & insn->address_mask;
 }
 
-/* Whether the segment may be used this way. Real and virtual-8086 mode check limits only. */
-static bool type_allows(const struct walk_context *context, uint64_t rights, bool write)
+/* Whether the type of the segment allows the access. Real and virtual-8086 mode check only limits.
+ */
+static bool segment_type_allows(const struct walk_context *context, uint64_t rights, bool write)
 {
     if (rights & SEG_AR_UNUSABLE)
         return false;
@@ -37,8 +39,8 @@ static bool type_allows(const struct walk_context *context, uint64_t rights, boo
     return !write || rights & TYPE_WRITABLE;
 }
 
-/* Whether bytes `first` to `last` lie inside the segment; a wrap at 4 GiB does not. */
-static bool limit_allows(uint64_t rights, uint64_t limit, uint64_t first, uint64_t last)
+/* Whether the bytes `first` to `last` lie inside the segment; bytes that wrap at 4 GiB do not. */
+static bool segment_limit_allows(uint64_t rights, uint64_t limit, uint64_t first, uint64_t last)
 {
     if ((rights & (TYPE_CODE | TYPE_EXPAND_DOWN)) == TYPE_EXPAND_DOWN)
         return first > limit && last <= (rights & SEG_AR_DB ? 0xffffffffu : 0xffffu);
@@ -58,6 +60,6 @@ bool mmio_segment(struct cpu_regs *cpu, const struct walk_context *context, unsi
     uint64_t rights = cpu_reg(cpu, REG_SEG_AR + segment);
     uint64_t limit = (uint32_t)cpu_reg(cpu, REG_SEG_LIMIT + segment);
     *linear = (uint32_t)(offset + cpu_reg(cpu, REG_SEG_BASE + segment));
-    return type_allows(context, rights, write) &&
-           limit_allows(rights, limit, offset, offset + size - 1);
+    return segment_type_allows(context, rights, write) &&
+           segment_limit_allows(rights, limit, offset, offset + size - 1);
 }

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * PUSH, POP, CALL and JMP through memory: an operand and the stack, either of which may be what the
- * exit was for. Called by mmio_emulate(). Pure.
+ * PUSH, POP, CALL and JMP with a memory operand. The exit was for either this operand or the stack.
+ * Called by mmio_emulate(). Pure.
  *
- * Both operands are opened before the first is read, so a fault of the stack finds the device
- * untouched.
+ * Both operands are opened before the first is read, so that a fault of the stack access comes
+ * before any access of the device.
  */
 #include "mmio/execute.h"
 
@@ -11,7 +12,7 @@
 
 #define VECTOR_GP 13
 
-/* The stack pointer has 64 bits in 64-bit code, else 32 or 16 by SS.B. */
+/* The stack pointer has 64 bits in 64-bit code, and else 32 or 16 bits according to SS.B. */
 static uint64_t stack_mask(struct emulation *e)
 {
     if (mmio_code_size(e->context) == CODE_64)
@@ -19,22 +20,22 @@ static uint64_t stack_mask(struct emulation *e)
     return cpu_reg(e->vcpu->cpu, REG_SEG_AR + SEG_SS) & SEG_AR_DB ? 0xffffffff : 0xffff;
 }
 
-static void set_stack_pointer(struct emulation *e, uint64_t value)
+static void stack_set_pointer(struct emulation *e, uint64_t value)
 {
     uint64_t mask = stack_mask(e), old = cpu_reg(e->vcpu->cpu, REG_RSP);
     cpu_set_reg(e->vcpu->cpu, REG_RSP, (old & ~mask) | (value & mask));
 }
 
-/* A near branch to where no code can be. */
-static bool target_faults(struct emulation *e, uint64_t target)
+/* Whether a near branch to `target` raises #GP: the target is not canonical or exceeds CS.limit. */
+static bool stack_target_faults(struct emulation *e, uint64_t target)
 {
     if (mmio_code_size(e->context) == CODE_64)
         return !address_is_canonical(target);
     return target > (uint32_t)cpu_reg(e->vcpu->cpu, REG_SEG_LIMIT + SEG_CS);
 }
 
-/* PUSH and CALL: `operand` is where the value or target comes from. */
-static enum mmio_outcome push(struct emulation *e, const struct operand *operand)
+/* PUSH and CALL: `operand` contains the value to push or the target. */
+static enum mmio_outcome stack_push(struct emulation *e, const struct operand *operand)
 {
     struct operand stack;
     uint64_t value = 0, size = e->insn->size;
@@ -49,7 +50,7 @@ static enum mmio_outcome push(struct emulation *e, const struct operand *operand
         return outcome;
     uint64_t target = e->next;
     if (e->insn->op == INSN_CALL) {
-        if (target_faults(e, value))
+        if (stack_target_faults(e, value))
             return mmio_inject(e->vcpu, e->context, VECTOR_GP, 0);
         target = value;
         value = e->next;
@@ -57,13 +58,13 @@ static enum mmio_outcome push(struct emulation *e, const struct operand *operand
     outcome = operand_write(e, &stack, &value);
     if (outcome != MMIO_DONE)
         return outcome;
-    set_stack_pointer(e, top);
+    stack_set_pointer(e, top);
     e->next = target;
     return MMIO_DONE;
 }
 
-/* The operand's address sees the stack pointer as it is afterwards (SDM 2, POP). */
-static enum mmio_outcome pop(struct emulation *e)
+/* An operand address with rSP as the base uses the incremented stack pointer (SDM 2, POP). */
+static enum mmio_outcome stack_pop(struct emulation *e)
 {
     const struct insn *i = e->insn;
     struct operand stack, operand;
@@ -83,11 +84,11 @@ static enum mmio_outcome pop(struct emulation *e)
     if (outcome == MMIO_DONE)
         outcome = operand_write(e, &operand, &value);
     if (outcome == MMIO_DONE)
-        set_stack_pointer(e, top + i->size);
+        stack_set_pointer(e, top + i->size);
     return outcome;
 }
 
-static enum mmio_outcome jump(struct emulation *e, const struct operand *operand)
+static enum mmio_outcome stack_jump(struct emulation *e, const struct operand *operand)
 {
     uint64_t target = 0;
     if (!e->touched)
@@ -95,7 +96,7 @@ static enum mmio_outcome jump(struct emulation *e, const struct operand *operand
     enum mmio_outcome outcome = operand_read(e, operand, &target);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (target_faults(e, target))
+    if (stack_target_faults(e, target))
         return mmio_inject(e->vcpu, e->context, VECTOR_GP, 0);
     e->next = target;
     return MMIO_DONE;
@@ -105,9 +106,9 @@ enum mmio_outcome execute_stack(struct emulation *e)
 {
     struct operand operand;
     if (e->insn->op == INSN_POP)
-        return pop(e);
+        return stack_pop(e);
     enum mmio_outcome outcome = operand_open_memory(e, &operand);
     if (outcome != MMIO_DONE)
         return outcome;
-    return e->insn->op == INSN_JMP ? jump(e, &operand) : push(e, &operand);
+    return e->insn->op == INSN_JMP ? stack_jump(e, &operand) : stack_push(e, &operand);
 }

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * String instructions: MOVS, CMPS, STOS, LODS and SCAS, with their repetitions. Called by
+ * String instructions: MOVS, CMPS, STOS, LODS and SCAS, with their REP prefixes. Called by
  * mmio_emulate(). Pure.
  *
- * Each iteration is complete in itself, registers included, so a repetition can stop after any of
- * them: at a fault of the next one, for a single step or a breakpoint, where it leaves the page
- * that the exit was for (the CPU goes on alone), and after a number of them, so that events are not
- * kept waiting. As long as operands stay in their pages they are translated once, as the CPU's TLB
- * would.
+ * Each iteration completes with its register updates, so that a repeated instruction can stop after
+ * any iteration: at a fault of the next one, for a single step or a breakpoint, where the operands
+ * leave the page that the exit was for (the CPU continues by itself), and after ITERATIONS, so that
+ * events are not delayed. Operands are translated again only where they leave their pages, as if by
+ * the CPU's TLB.
  */
 #include "mmio/execute.h"
 
@@ -15,20 +16,21 @@
 
 #define ITERATIONS 64 /* in one exit */
 
-/* rSI, rDI and rCX have the size of addresses. */
-static unsigned register_size(const struct insn *i)
+/* The address size determines how many bytes of rSI, rDI and rCX are used. */
+static unsigned string_register_size(const struct insn *i)
 {
     return i->address_mask == 0xffff ? 2 : i->address_mask == 0xffffffff ? 4 : 8;
 }
 
-static void advance(struct emulation *e, unsigned gpr, uint64_t step)
+static void string_advance_register(struct emulation *e, unsigned gpr, uint64_t step)
 {
     struct cpu_regs *cpu = e->vcpu->cpu;
-    gpr_write(cpu, gpr, register_size(e->insn), false, cpu->gpr[gpr] + step);
+    gpr_write(cpu, gpr, string_register_size(e->insn), false, cpu->gpr[gpr] + step);
 }
 
-/* After the first iteration the exit's page is still known to be MMIO. */
-static bool in_page_of_exit(struct emulation *e, struct operand *operand)
+/* Whether the operand lies in the page of the exit. This page is MMIO for later iterations, too, if
+ * the exit was not for memory. */
+static bool string_in_page_of_exit(struct emulation *e, struct operand *operand)
 {
     bool touched = false;
     for (unsigned n = 0; n < 2 && operand->fragments[n].size; n++)
@@ -39,22 +41,23 @@ static bool in_page_of_exit(struct emulation *e, struct operand *operand)
     return touched;
 }
 
-static void compare(struct emulation *e, uint64_t first, uint64_t second)
+static void string_compare(struct emulation *e, uint64_t first, uint64_t second)
 {
     struct alu a = {.a = first, .b = second, .flags = e->rflags & ALU_FLAGS};
     if (alu(INSN_CMP, e->insn->size, &a))
         e->rflags = (e->rflags & ~ALU_FLAGS) | a.flags;
 }
 
-/* The operands of an iteration, and of those after it as far as they stay in their pages. */
+/* The operands of an iteration, and of the following iterations as long as both stay in their
+ * pages. */
 struct operands {
     struct operand si, di;
     bool has_si, has_di;
 };
 
-/* Opens them for the iteration that comes now. MMIO_STALE: it has nothing to do with the page of
- * the exit. */
-static enum mmio_outcome open(struct emulation *e, struct operands *o, bool is_first)
+/* Opens the operands of the next iteration. MMIO_STALE: the first iteration does not contain the
+ * byte that the exit was for, or a later one does not access the page of the exit. */
+static enum mmio_outcome string_open(struct emulation *e, struct operands *o, bool is_first)
 {
     const struct insn *i = e->insn;
     const struct cpu_regs *cpu = e->vcpu->cpu;
@@ -65,19 +68,19 @@ static enum mmio_outcome open(struct emulation *e, struct operands *o, bool is_f
                                false);
         if (outcome != MMIO_DONE)
             return outcome;
-        near = in_page_of_exit(e, &o->si);
+        near = string_in_page_of_exit(e, &o->si);
     }
     if (o->has_di) {
         outcome =
             operand_open(e, &o->di, SEG_ES, cpu->gpr[GPR_RDI] & i->address_mask, i->size, i->write);
         if (outcome != MMIO_DONE)
             return outcome;
-        near |= in_page_of_exit(e, &o->di);
+        near |= string_in_page_of_exit(e, &o->di);
     }
     return (is_first ? e->touched : near) ? MMIO_DONE : MMIO_STALE;
 }
 
-static enum mmio_outcome act(struct emulation *e, const struct operands *o)
+static enum mmio_outcome string_act(struct emulation *e, const struct operands *o)
 {
     const struct insn *i = e->insn;
     struct cpu_regs *cpu = e->vcpu->cpu;
@@ -94,14 +97,14 @@ static enum mmio_outcome act(struct emulation *e, const struct operands *o)
     if (i->op == INSN_LODS)
         gpr_write(cpu, GPR_RAX, i->size, false, first);
     else
-        compare(e, first, second);
+        string_compare(e, first, second);
     return MMIO_DONE;
 }
 
-/* For how many iterations an open operand stays in its page and its segment, going by `step`. At
- * the first of them it is at `offset`. */
-static unsigned stays(struct emulation *e, const struct operand *operand, unsigned segment,
-                      uint64_t offset, bool write, uint64_t step)
+/* The number of iterations for which an open operand stays in its page and its segment, moving by
+ * `step`. `offset` is its offset at the first iteration. */
+static unsigned string_stays_for(struct emulation *e, const struct operand *operand,
+                                 unsigned segment, uint64_t offset, bool write, uint64_t step)
 {
     unsigned size = operand->size;
     uint64_t in_page = page_offset(operand->linear), linear;
@@ -119,50 +122,50 @@ static unsigned stays(struct emulation *e, const struct operand *operand, unsign
     return (unsigned)count;
 }
 
-/* Counts an iteration. True: there is another one. */
-static bool goes_on(struct emulation *e)
+/* Counts down rCX. True: there is another iteration. */
+static bool string_goes_on(struct emulation *e)
 {
     const struct insn *i = e->insn;
     struct cpu_regs *cpu = e->vcpu->cpu;
     if (!i->repeat)
         return false;
-    gpr_write(cpu, GPR_RCX, register_size(i), false, cpu->gpr[GPR_RCX] - 1);
+    gpr_write(cpu, GPR_RCX, string_register_size(i), false, cpu->gpr[GPR_RCX] - 1);
     if (!(cpu->gpr[GPR_RCX] & i->address_mask))
         return false;
     bool equal = e->rflags & ALU_ZF;
     return (i->op != INSN_CMPS && i->op != INSN_SCAS) || equal == (i->repeat == 0xf3);
 }
 
-static void move(struct operand *operand, uint64_t step)
+static void string_move_operand(struct operand *operand, uint64_t step)
 {
     operand->linear += step;
     operand->fragments[0].gpa.v += step;
 }
 
-/* Iterations with the operands that are open, at most `count`. Says in *more whether there are
- * more. */
-static enum mmio_outcome iterate(struct emulation *e, struct operands *o, unsigned count,
-                                 bool *more)
+/* Makes at most `count` iterations with the open operands. `*more` tells whether another iteration
+ * follows. */
+static enum mmio_outcome string_iterate(struct emulation *e, struct operands *o, unsigned count,
+                                        bool *more)
 {
     uint64_t step = e->rflags & RFLAGS_DF ? -(uint64_t)e->insn->size : e->insn->size;
     do {
-        enum mmio_outcome outcome = act(e, o);
+        enum mmio_outcome outcome = string_act(e, o);
         if (outcome != MMIO_DONE)
             return outcome;
         if (o->has_si)
-            advance(e, GPR_RSI, step);
+            string_advance_register(e, GPR_RSI, step);
         if (o->has_di)
-            advance(e, GPR_RDI, step);
-        *more = goes_on(e);
-        move(&o->si, step);
-        move(&o->di, step);
+            string_advance_register(e, GPR_RDI, step);
+        *more = string_goes_on(e);
+        string_move_operand(&o->si, step);
+        string_move_operand(&o->di, step);
     } while (--count && *more);
     return MMIO_DONE;
 }
 
-/* How many iterations are made at once: with a single step or breakpoints one, else as many as the
- * operands are good for. */
-static unsigned how_many(struct emulation *e, const struct operands *o, unsigned most)
+/* The number of iterations to make without opening the operands again: one while single-stepping or
+ * with breakpoints, and else as long as both operands stay in their pages. */
+static unsigned string_batch(struct emulation *e, const struct operands *o, unsigned most)
 {
     const struct insn *i = e->insn;
     const struct cpu_regs *cpu = e->vcpu->cpu;
@@ -170,11 +173,12 @@ static unsigned how_many(struct emulation *e, const struct operands *o, unsigned
     unsigned count = most, n;
     if (!i->repeat || e->rflags & RFLAGS_TF || e->vcpu->breakpoints.on)
         return 1;
-    if (o->has_si && (n = stays(e, &o->si, i->segment, cpu->gpr[GPR_RSI] & i->address_mask, false,
-                                step)) < count)
+    if (o->has_si &&
+        (n = string_stays_for(e, &o->si, i->segment, cpu->gpr[GPR_RSI] & i->address_mask, false,
+                              step)) < count)
         count = n;
-    if (o->has_di &&
-        (n = stays(e, &o->di, SEG_ES, cpu->gpr[GPR_RDI] & i->address_mask, i->write, step)) < count)
+    if (o->has_di && (n = string_stays_for(e, &o->di, SEG_ES, cpu->gpr[GPR_RDI] & i->address_mask,
+                                           i->write, step)) < count)
         count = n;
     return count;
 }
@@ -186,17 +190,17 @@ enum mmio_outcome execute_string(struct emulation *e)
                          .has_di = insn_row(i)->flags & INSN_DI};
     bool more = true;
     if (i->repeat && !(e->vcpu->cpu->gpr[GPR_RCX] & i->address_mask))
-        return MMIO_STALE; /* touches nothing */
+        return MMIO_STALE; /* no iteration, no access */
     for (unsigned done = 0; more && done < ITERATIONS;) {
-        enum mmio_outcome outcome = open(e, &o, !done);
+        enum mmio_outcome outcome = string_open(e, &o, !done);
         if (done && outcome == MMIO_STALE) {
-            e->breakpoints = 0; /* of an iteration that is not made here */
+            e->breakpoints = 0; /* they belong to an iteration that the CPU makes */
             break;
         }
         if (outcome != MMIO_DONE)
             return outcome;
-        unsigned count = how_many(e, &o, ITERATIONS - done);
-        outcome = iterate(e, &o, count, &more);
+        unsigned count = string_batch(e, &o, ITERATIONS - done);
+        outcome = string_iterate(e, &o, count, &more);
         if (outcome != MMIO_DONE)
             return outcome;
         done += count;

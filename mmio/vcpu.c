@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Answers of the MMIO path: faults to inject and sentences for a VM's end. Called by the emulator
- * and the flow, off the fast path. Pure.
+ * Outcomes of MMIO exits: faults to inject and messages of a VM's end. Called by the emulator and
+ * the flow on slow paths. Pure.
  */
 #include "mmio/vcpu.h"
 
@@ -36,7 +37,7 @@ void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
                               uint8_t vector, uint32_t error_code)
 {
-    /* #DF, #TS, #NP, #SS, #GP, #PF and #AC; in real mode none does. */
+    /* #DF, #TS, #NP, #SS, #GP, #PF and #AC, but none in real mode. */
     bool pushes = context->protected && (BIT(vector) & (BIT(8) | BITS(14, 10) | BIT(17)));
     vcpu->fault = (struct mmio_fault){vector, pushes, error_code, 0};
     return MMIO_INJECT;
@@ -74,7 +75,7 @@ static const char *access_name(uint32_t access)
     return access & ACCESS_WRITE ? "a store" : access & ACCESS_READ ? "a load" : "an access";
 }
 
-/* Rules F3 and X5, and what the guest would have to do instead. */
+/* The message for the errors of F3 and X5, with advice for the guest. */
 enum mmio_outcome mmio_refused(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t access, int error)
 {
     uint32_t role = mmu_role(vcpu->mmu, gpa), refused = access & ~role & ROLE_RIGHTS;

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Moves of SSE and AVX registers, through the list's accessor (decision D9). Called by
- * mmio_emulate(). Pure but for that.
+ * Moves between memory and SSE or AVX registers. Called by mmio_emulate(). Pure, except that it
+ * reads and writes the registers through arch/x86/vector_regs.h (D9).
  */
 #include "mmio/execute.h"
 
@@ -14,8 +15,9 @@
 
 #define XCR0_AVX (BIT(1) | BIT(2)) /* and SSE */
 
-/* Whether the guest may use the register file: 0, #UD or #NM (SDM 2, tables 2-18 to 2-25). */
-static unsigned refused(struct emulation *e)
+/* The vector of the fault, #UD or #NM, if the guest may not use vector registers, else 0 (SDM 2,
+ * tables 2-18 to 2-25). */
+static unsigned vector_refused(struct emulation *e)
 {
     struct cpu_regs *cpu = e->vcpu->cpu;
     uint64_t cr0 = cpu_reg(cpu, REG_CR0), cr4 = cpu_reg(cpu, REG_CR4);
@@ -28,7 +30,7 @@ static unsigned refused(struct emulation *e)
     return cr0 & CR0_TS ? VECTOR_NM : 0;
 }
 
-static enum mmio_outcome load(struct emulation *e, const struct operand *operand)
+static enum mmio_outcome vector_load(struct emulation *e, const struct operand *operand)
 {
     const struct insn *i = e->insn;
     unsigned size = i->reg_size;
@@ -42,7 +44,7 @@ static enum mmio_outcome load(struct emulation *e, const struct operand *operand
     return outcome;
 }
 
-static enum mmio_outcome store(struct emulation *e, const struct operand *operand)
+static enum mmio_outcome vector_store(struct emulation *e, const struct operand *operand)
 {
     const struct insn *i = e->insn;
     uint8_t bytes[OPERAND_MAX];
@@ -54,7 +56,7 @@ enum mmio_outcome execute_vector(struct emulation *e)
 {
     const struct insn *i = e->insn;
     struct operand operand;
-    unsigned vector = refused(e);
+    unsigned vector = vector_refused(e);
     if (vector)
         return mmio_inject(e->vcpu, e->context, (uint8_t)vector, 0);
     enum mmio_outcome outcome = operand_open_memory(e, &operand);
@@ -62,5 +64,5 @@ enum mmio_outcome execute_vector(struct emulation *e)
         return outcome;
     if (!e->touched)
         return MMIO_STALE;
-    return i->write ? store(e, &operand) : load(e, &operand);
+    return i->write ? vector_store(e, &operand) : vector_load(e, &operand);
 }

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The guest paging walk. Called by the cache when it has no answer. Reads the guest's tables and
- * sets their A and D bits, as the CPU does; touches nothing else. Pure.
+ * The walk of guest page tables. Called by the cache of walks on a miss. Reads the guest's tables
+ * and sets their A and D bits, as the CPU does; touches nothing else. Pure.
  */
 #include "mmio/walk.h"
 
@@ -14,7 +15,7 @@
 #define KEY_CS   (KEY_CODE64 | KEY_CODE32)
 #define KEY_OWN  (KEY_WRITE | KEY_USER | KEY_FETCH)
 
-/* Disjoint sets add up to the same as they unite to. */
+/* The sum of bit sets equals their union only if the sets are disjoint. */
 _Static_assert((KEY_CR0 | KEY_CR4 | KEY_EFER | KEY_CS | KEY_OWN | KEY_AC) ==
                    KEY_CR0 + KEY_CR4 + KEY_EFER + KEY_CS + KEY_OWN + KEY_AC,
                "bits of the key collide");
@@ -34,11 +35,11 @@ _Static_assert(KEY_WRITE == PF_WRITE && KEY_USER == PF_USER, "error codes take t
 #define CR3_ADDRESS_32 BITS(31, 12)
 #define CR3_ADDRESS    BITS(51, 12)
 
-/* Lost races against other CPUs' updates of A and D before the guest has to try again itself. */
+/* Attempts of a walk while other CPUs change the entries, before the guest is entered to retry. */
 #define ATTEMPTS 8
 
 struct format {
-    uint8_t top_shift; /* of the first table that lies in memory */
+    uint8_t top_shift; /* lowest address bit of the index into the first table in memory */
     uint8_t index_bits;
     uint8_t entry_size;
 };
@@ -59,7 +60,7 @@ void walk_context_load(struct walk_context *context, struct cpu_regs *cpu, const
     context->cs_rights = (uint32_t)cpu_reg(cpu, REG_SEG_AR + SEG_CS);
     context->protected = cr0 & CR0_PE;
     context->pkru = cr4 & KEY_PKE ? cpu_reg(cpu, REG_PKRU) : 0;
-    /* Code that is not conforming has the DPL that is the CPL: saves reading SS. */
+    /* The DPL of nonconforming code equals the CPL; this saves reading SS. */
     bool nonconforming = (context->cs_rights & 0xc) == 0x8;
     unsigned cpl =
         nonconforming ? (unsigned)field_get(context->cs_rights, SEG_AR_DPL) : cpu_cpl(cpu);
@@ -68,10 +69,10 @@ void walk_context_load(struct walk_context *context, struct cpu_regs *cpu, const
                    (cpl == 3 ? KEY_USER : 0);
 }
 
-static int read_entry(struct mmu *mmu, unsigned size, struct walk_entry *entry)
+static int walk_read_entry(struct mmu *mmu, unsigned size, struct walk_entry *entry)
 {
     const uint8_t *page = guest_page(mmu, entry->gpa, ACCESS_READ);
-    if (!page) { /* not populated: reading does that */
+    if (!page) { /* not populated: guest_read() populates it */
         entry->value = 0;
         int error = guest_read(mmu, entry->gpa, &entry->value, size, ACCESS_READ);
         page = error ? NULL : guest_page(mmu, entry->gpa, ACCESS_READ);
@@ -84,7 +85,7 @@ static int read_entry(struct mmu *mmu, unsigned size, struct walk_entry *entry)
     return 0;
 }
 
-static bool is_large(const struct format *format, uint64_t key, unsigned shift, uint64_t entry)
+static bool walk_is_large(const struct format *format, uint64_t key, unsigned shift, uint64_t entry)
 {
     if (shift == PAGE_SHIFT || shift == format_4_level.top_shift || !(entry & ENTRY_PS))
         return false;
@@ -92,8 +93,8 @@ static bool is_large(const struct format *format, uint64_t key, unsigned shift, 
 }
 
 /* The bits that must be 0 in a present entry (SDM 3, 4.3 to 4.5). */
-static uint64_t reserved_bits(const struct format *format, const struct walk_limits *limits,
-                              uint64_t key, unsigned shift, bool large)
+static uint64_t walk_reserved_bits(const struct format *format, const struct walk_limits *limits,
+                                   uint64_t key, unsigned shift, bool large)
 {
     if (format == &format_32) {
         unsigned usable = limits->physical_bits < 40 ? limits->physical_bits - 32u : 8;
@@ -111,9 +112,9 @@ static uint64_t reserved_bits(const struct format *format, const struct walk_lim
     return reserved;
 }
 
-/* The GPA that the last entry and the address make. */
-static gpa_t leaf_address(const struct format *format, unsigned shift, uint64_t entry,
-                          uint64_t address)
+/* The GPA of `address` in the page of the last entry. */
+static gpa_t walk_leaf_address(const struct format *format, unsigned shift, uint64_t entry,
+                               uint64_t address)
 {
     uint64_t offset = BIT(shift) - 1;
     uint64_t page = entry & ENTRY_ADDRESS & ~offset;
@@ -124,8 +125,8 @@ static gpa_t leaf_address(const struct format *format, unsigned shift, uint64_t 
     return GPA(page | (address & offset));
 }
 
-/* Protection keys guard data on user pages, for supervisors too (SDM 3, 4.6.2). */
-static bool key_denies(const struct walk_context *context, uint64_t key, uint64_t leaf)
+/* Protection keys apply to data accesses of user pages, also by supervisor code (SDM 3, 4.6.2). */
+static bool walk_key_denies(const struct walk_context *context, uint64_t key, uint64_t leaf)
 {
     if (!(key & KEY_PKE) || !(key & KEY_LMA) || key & KEY_FETCH)
         return false;
@@ -134,10 +135,10 @@ static bool key_denies(const struct walk_context *context, uint64_t key, uint64_
     return rights & 1 || (rights & 2 && write_checked);
 }
 
-/* The error code bits of a denied access (PF_PRESENT and perhaps PF_KEY), or 0: SDM 3, 4.6.1. `all`
- * and `any` are the conjunction and the disjunction of the entries of the walk. */
-static uint32_t denied(const struct walk_context *context, uint64_t key, uint64_t all, uint64_t any,
-                       uint64_t leaf)
+/* The error code bits of a denied access (PF_PRESENT and perhaps PF_KEY), or 0 (SDM 3, 4.6.1).
+ * `all` and `any` are the AND and the OR of the entries of the walk. */
+static uint32_t walk_denied(const struct walk_context *context, uint64_t key, uint64_t all,
+                            uint64_t any, uint64_t leaf)
 {
     bool user_page = all & ENTRY_U;
     bool deny = false;
@@ -149,15 +150,15 @@ static uint32_t denied(const struct walk_context *context, uint64_t key, uint64_
         deny = key & KEY_SMAP && !(key & KEY_AC);
     if (key & KEY_WRITE && !(all & ENTRY_W) && key & (KEY_USER | KEY_WP))
         deny = true;
-    if (key & KEY_FETCH && any & ENTRY_XD) /* with NXE clear the bit was reserved */
+    if (key & KEY_FETCH && any & ENTRY_XD) /* with NXE clear, XD is reserved */
         deny = true;
-    if (user_page && key_denies(context, key, leaf))
+    if (user_page && walk_key_denies(context, key, leaf))
         return PF_PRESENT | PF_KEY;
     return deny ? PF_PRESENT : 0;
 }
 
-/* Sets A in every entry and D in the last one of a write, from the root down. */
-static enum walk_result set_accessed(struct mmu *mmu, struct walk *w, bool write)
+/* Sets A in every entry and, for a write, D in the last entry, from the root down. */
+static enum walk_result walk_set_accessed(struct mmu *mmu, struct walk *w, bool write)
 {
     w->keepable = true;
     for (unsigned i = 0; i < w->count; i++) {
@@ -189,7 +190,7 @@ static enum walk_result walk_tables(struct mmu *mmu, const struct walk_limits *l
         uint64_t index = (address >> shift) & (BIT(format->index_bits) - 1);
         struct walk_entry *entry = &w->entries[w->count++];
         entry->gpa = gpa_add(table, index * format->entry_size);
-        int error = read_entry(mmu, format->entry_size, entry);
+        int error = walk_read_entry(mmu, format->entry_size, entry);
         if (error) {
             w->gpa = entry->gpa;
             return error == -ENOMEM ? WALK_NO_MEMORY : WALK_NOT_RAM;
@@ -197,20 +198,20 @@ static enum walk_result walk_tables(struct mmu *mmu, const struct walk_limits *l
         uint64_t value = entry->value;
         if (!(value & ENTRY_P))
             return WALK_FAULT;
-        bool large = is_large(format, key, shift, value);
-        if (value & reserved_bits(format, limits, key, shift, large)) {
+        bool large = walk_is_large(format, key, shift, value);
+        if (value & walk_reserved_bits(format, limits, key, shift, large)) {
             w->error_code |= PF_PRESENT | PF_RESERVED;
             return WALK_FAULT;
         }
         all &= value;
         any |= value;
         if (large || shift == PAGE_SHIFT) {
-            uint32_t denial = denied(context, key, all, any, value);
+            uint32_t denial = walk_denied(context, key, all, any, value);
             w->error_code |= denial;
             if (denial)
                 return WALK_FAULT;
-            w->gpa = leaf_address(format, shift, value, address);
-            return set_accessed(mmu, w, key & KEY_WRITE);
+            w->gpa = walk_leaf_address(format, shift, value, address);
+            return walk_set_accessed(mmu, w, key & KEY_WRITE);
         }
         table = GPA(value & (format == &format_32 ? CR3_ADDRESS_32 : ENTRY_ADDRESS));
     }

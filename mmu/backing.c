@@ -3,6 +3,7 @@
 
 #include "lib/errno.h"
 #include "lib/spinlock.h"
+#include "mmu/mmu.h"
 
 #define PIECE_ORDER     9u
 #define GIANT_ORDER     18u
@@ -36,7 +37,6 @@ int backing_init(struct backing *backing, gfn_t base, uint64_t pages)
         .phase = (uint16_t)(base.v % PIECE_FRAMES),
         .giant_phase = (uint16_t)(base.v / PIECE_FRAMES % GIANT_PIECES),
     };
-    page_clear(backing->directory, order);
     return 0;
 }
 
@@ -57,11 +57,15 @@ static uint64_t free_pages_of_piece(uint64_t piece, unsigned *left)
     return 0;
 }
 
+/* To look through the words of a piece takes as long as to free so many pages. */
+#define SCAN_PAGES 16u
+
 /* The last piece; where a block of 1 GiB ends, all of those that it is. */
 static void free_last_piece(struct backing *backing, unsigned *left)
 {
     uint64_t *piece = &backing->directory[backing->pieces - 1];
-    --*left;
+    unsigned cost = *piece & BACKING_PAGES ? SCAN_PAGES : 1;
+    *left -= *left < cost ? *left : cost;
     if (*piece & BACKING_GIANT) {
         backing->pieces -= GIANT_PIECES;
         page_free(HPA(backing->directory[backing->pieces] & BACKING_ADDRESS), GIANT_ORDER);
@@ -74,30 +78,124 @@ static void free_last_piece(struct backing *backing, unsigned *left)
     backing->pieces--;
 }
 
+uint64_t backing_directory_size(const struct backing *backing)
+{
+    return 1ull << directory_order(pieces_of(GFN(backing->phase), backing->pages));
+}
+
+void backing_discard(struct backing *backing)
+{
+    page_free(virt_to_phys(backing->directory),
+              directory_order(pieces_of(GFN(backing->phase), backing->pages)));
+    backing->directory = NULL;
+}
+
 bool backing_free_some(struct backing *backing, unsigned pages)
 {
     while (backing->pieces && pages)
         free_last_piece(backing, &pages);
     if (backing->pieces)
         return false;
-    uint64_t pieces = pieces_of(GFN(backing->phase), backing->pages);
-    page_free(virt_to_phys(backing->directory), directory_order(pieces));
-    backing->directory = NULL;
+    backing_discard(backing);
     return true;
 }
 
 void backing_free(struct backing *backing)
 {
-    while (!backing_free_some(backing, ~0u))
-        ;
+    while (!backing_free_some(backing, BACKING_FREE_PAGES))
+        (void)mmu_pauses();
 }
 
-static hpa_t cleared_block(unsigned order)
+/* ---- Blocks that are being cleared ----------------------------------------------------------- */
+
+#define CLEAR_WORDS 16384u /* a piece */
+
+/* The one for this place, or an empty one; else one that nobody is at, which is taken from its
+ * place. NULL: others are at it, or at all. */
+static struct clearing_block *choose(struct clearing *c, const uint64_t *place)
 {
-    hpa_t block = page_alloc(order);
-    if (!page_is_none(block))
-        page_clear(phys_to_virt(block), order);
-    return block;
+    struct clearing_block *empty = NULL, *idle = NULL;
+    for (unsigned i = 0; i < CLEARING_MAX; i++) {
+        struct clearing_block *b = &c->blocks[i];
+        if (b->place == place)
+            return b->busy ? NULL : b;
+        if (!b->place)
+            empty = b;
+        else if (!b->busy)
+            idle = b;
+    }
+    return empty ? empty : idle;
+}
+
+static void forget(struct clearing *c, struct clearing_block *b)
+{
+    __atomic_store_n(&c->used, c->used - 1, __ATOMIC_RELAXED);
+    *b = (struct clearing_block){0};
+}
+
+/* The same as choose(), for this pCPU alone, with its block. PAGE_NONE in it: there is no memory,
+ * and nothing is held. */
+static struct clearing_block *hold(struct clearing *c, const uint64_t *place, unsigned order)
+{
+    spin_lock(&c->lock);
+    struct clearing_block *b = choose(c, place);
+    if (b && b->place && b->order != order) { /* it was for another place */
+        page_free(b->block, b->order);
+        forget(c, b);
+    }
+    if (b && !b->place) {
+        *b = (struct clearing_block){.block = page_alloc(order), .order = order};
+        __atomic_store_n(&c->used, c->used + 1, __ATOMIC_RELAXED);
+    }
+    if (b) {
+        b->place = place;
+        b->busy = true;
+    }
+    spin_unlock(&c->lock);
+    return b;
+}
+
+/* A cleared block for this place. PAGE_NONE: there is none, or with *paused, it is not ready. */
+static hpa_t cleared_block(struct clearing *c, const uint64_t *place, unsigned order, bool *paused)
+{
+    struct clearing_block *b = hold(c, place, order);
+    *paused = !b;
+    if (!b)
+        return PAGE_NONE;
+    hpa_t block = b->block;
+    uint64_t all = 512ull << order;
+    while (!page_is_none(block) && b->words < all) {
+        uint64_t words = CLEAR_WORDS;
+        uint64_t *at = (uint64_t *)phys_to_virt(block) + b->words;
+        __asm__ volatile("rep stosq" : "+D"(at), "+c"(words) : "a"(0) : "memory");
+        b->words += CLEAR_WORDS;
+        if (b->words < all && mmu_pauses()) {
+            *paused = true;
+            break;
+        }
+    }
+    spin_lock(&c->lock);
+    b->busy = false;
+    if (!*paused)
+        forget(c, b);
+    spin_unlock(&c->lock);
+    return *paused ? PAGE_NONE : block;
+}
+
+void clearing_end(struct clearing *c)
+{
+    for (unsigned i = 0; i < CLEARING_MAX; i++)
+        if (c->blocks[i].place)
+            page_free(c->blocks[i].block, c->blocks[i].order);
+    *c = (struct clearing){0};
+}
+
+static hpa_t cleared_page(void)
+{
+    hpa_t page = page_alloc(0);
+    if (!page_is_none(page))
+        page_clear(phys_to_virt(page), 0);
+    return page;
 }
 
 /* Are all frames of `count` pieces inside the slot? */
@@ -126,39 +224,43 @@ static void offer(uint64_t *words, unsigned count, hpa_t block, unsigned order, 
         page_free(block, order);
 }
 
-/* A GiB of the guest's that is aligned, whole and untouched gets one block, if there is one. */
-static void populate_giant(const struct backing *backing, uint64_t index)
+/* A GiB of the guest's that is aligned, whole and untouched gets one block, if there is one. True:
+ * that is on its way. */
+static bool populate_giant(const struct backing *backing, struct clearing *clearing, uint64_t index)
 {
     uint64_t inside = (index + backing->giant_phase) % GIANT_PIECES, first = index - inside;
     if (inside > index || !is_whole(backing, first, GIANT_PIECES))
-        return;
+        return false;
     for (unsigned i = 0; i < GIANT_PIECES; i++) {
         if (__atomic_load_n(&backing->directory[first + i], __ATOMIC_RELAXED))
-            return;
+            return false;
     }
-    hpa_t block = cleared_block(GIANT_ORDER);
+    bool paused;
+    uint64_t *words = &backing->directory[first];
+    hpa_t block = cleared_block(clearing, words, GIANT_ORDER, &paused);
     if (!page_is_none(block))
-        offer(&backing->directory[first], GIANT_PIECES, block, GIANT_ORDER,
-              BACKING_BLOCK | BACKING_GIANT);
+        offer(words, GIANT_PIECES, block, GIANT_ORDER, BACKING_BLOCK | BACKING_GIANT);
+    return paused;
 }
 
-static uint64_t populate_piece(const struct backing *backing, uint64_t index, unsigned level)
+/* The piece's word; 0 if there is no memory, or with *paused, if it is not ready. */
+static uint64_t populate_piece(const struct backing *backing, struct clearing *clearing,
+                               uint64_t index, unsigned level, bool *paused)
 {
     uint64_t *piece = &backing->directory[index];
-    if (level >= EPT_LEVEL_1G)
-        populate_giant(backing, index);
-    if (!__atomic_load_n(piece, __ATOMIC_ACQUIRE) && level >= EPT_LEVEL_2M &&
+    *paused = level >= EPT_LEVEL_1G && populate_giant(backing, clearing, index);
+    if (!*paused && !__atomic_load_n(piece, __ATOMIC_ACQUIRE) && level >= EPT_LEVEL_2M &&
         is_whole(backing, index, 1)) {
-        hpa_t block = cleared_block(PIECE_ORDER);
+        hpa_t block = cleared_block(clearing, piece, PIECE_ORDER, paused);
         if (!page_is_none(block))
             offer(piece, 1, block, PIECE_ORDER, BACKING_BLOCK);
     }
-    if (!__atomic_load_n(piece, __ATOMIC_ACQUIRE)) {
-        hpa_t words = cleared_block(0);
+    if (!*paused && !__atomic_load_n(piece, __ATOMIC_ACQUIRE)) {
+        hpa_t words = cleared_page();
         if (!page_is_none(words))
             offer(piece, 1, words, 0, BACKING_PAGES);
     }
-    return __atomic_load_n(piece, __ATOMIC_ACQUIRE);
+    return *paused ? 0 : __atomic_load_n(piece, __ATOMIC_ACQUIRE);
 }
 
 static uint64_t *page_word(uint64_t piece, uint64_t place)
@@ -167,18 +269,20 @@ static uint64_t *page_word(uint64_t piece, uint64_t place)
     return &pages[place % PIECE_FRAMES];
 }
 
-int backing_populate(const struct backing *backing, uint64_t offset, unsigned level)
+int backing_populate(const struct backing *backing, struct clearing *clearing, uint64_t offset,
+                     unsigned level)
 {
     uint64_t place = backing->phase + offset, nothing = 0;
-    uint64_t piece = populate_piece(backing, place / PIECE_FRAMES, level);
+    bool paused;
+    uint64_t piece = populate_piece(backing, clearing, place / PIECE_FRAMES, level, &paused);
     if (piece & BACKING_BLOCK)
         return 0;
     if (!piece)
-        return -ENOMEM;
+        return paused ? -EINPROGRESS : -ENOMEM;
     uint64_t *word = page_word(piece, place);
     if (__atomic_load_n(word, __ATOMIC_ACQUIRE))
         return 0;
-    hpa_t page = cleared_block(0);
+    hpa_t page = cleared_page();
     if (page_is_none(page))
         return -ENOMEM;
     if (!__atomic_compare_exchange_n(word, &nothing, page.v | BACKING_PAGE, false, __ATOMIC_ACQ_REL,

@@ -18,19 +18,32 @@
 
 #define PIECE_FRAMES 512u
 
-/* For `pages` frames from `base` on. Returns 0 or -ENOMEM. */
+/* For `pages` frames from `base` on. The caller clears the directory, which can be large: so many
+ * pages of memory. Returns 0 or -ENOMEM. */
 int backing_init(struct backing *backing, gfn_t base, uint64_t pages) MUST_CHECK;
+uint64_t backing_directory_size(const struct backing *backing);
 
-/* Frees all; the caller has made sure that nobody can reach the pages any more. */
+/* Frees the directory of one that has no pages yet, cleared or not. */
+void backing_discard(struct backing *backing);
+
+/* Frees all; the caller has made sure that nobody can reach the pages any more. It does not pause,
+ * but asks whether it should: at the end of a VM others get turns then. */
 void backing_free(struct backing *backing);
+
+#define BACKING_FREE_PAGES 128u /* at a time */
 
 /* Frees about so many pages of it, from the end on; true when nothing is left, not even the
  * directory. */
 bool backing_free_some(struct backing *backing, unsigned pages);
 
 /* Allocates what stands behind frame `offset`, if nothing does, in blocks of `level` at most.
- * Returns 0 or -ENOMEM. */
-int backing_populate(const struct backing *backing, uint64_t offset, unsigned level) MUST_CHECK;
+ * Returns 0 or -ENOMEM; or, above level 1, -EINPROGRESS: the block is not cleared yet, call it
+ * again when what made it pause (mmu_pauses()) has been seen to. */
+int backing_populate(const struct backing *backing, struct clearing *clearing, uint64_t offset,
+                     unsigned level) MUST_CHECK;
+
+/* At the end of the VM: frees what is being cleared. */
+void clearing_end(struct clearing *clearing);
 
 /* Puts another block, of the same size, behind the frame. The caller keeps others away. */
 void backing_replace(const struct backing *backing, uint64_t offset, hpa_t block);

@@ -4,9 +4,9 @@
 #include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/log.h"
-#include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/retired.h"
 #include "mmu/self.h"
 #include "mmu/store.h"
 #include "mmu/tdp.h"
@@ -56,20 +56,20 @@ static uint64_t noticed_by(enum dirty_method method)
     return method == DIRTY_WRITE_PROTECT ? EPT_WRITE : EPT_DIRTY;
 }
 
-int dirty_protect(struct mmu *mmu, gfn_t first, gfn_t end)
+bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter)
 {
-    int error = huge_split_range(mmu, first, end);
-    if (error)
-        return error;
     struct mmu_cpu *self = mmu_self(mmu);
-    struct tdp_iter iter;
+    uint64_t bit = noticed_by(dirty_method());
     write_lock(&mmu->lock);
-    tdp_for_each(&iter, mmu, first, end)
-        protect_leaf(self, &iter, noticed_by(dirty_method()), DEBT_LOG_STARTED);
+    tdp_iter_restart(iter);
+    for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
+        protect_leaf(self, iter, bit, DEBT_LOG_STARTED);
+        tdp_iter_next(iter);
+    }
     tlb_owe(mmu, DEBT_LOG_STARTED); /* for all D bits at once (rule S4) */
     tlb_sync(mmu);
     write_unlock(&mmu->lock);
-    return 0;
+    return !tdp_iter_valid(iter);
 }
 
 /* Collects 64 pages from `gfn` on; `found` is what the bitmap said. */
@@ -128,15 +128,27 @@ static void collect(struct mmu *mmu, const struct memslot *slot, uint64_t page, 
     read_unlock(&mmu->lock);
 }
 
+/* What tables that have been cut off say of writes comes first. */
+static int drain(struct mmu *mmu)
+{
+    while (!tdp_drain_piece(mmu))
+        if (mmu_pauses())
+            return -EINPROGRESS;
+    return 0;
+}
+
 int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap, size_t words)
 {
-    int error = 0;
-    memslots_lock(mmu);
+    int error = memslots_lock(mmu);
+    if (error)
+        return error;
     const struct memslot *slot = logging_slot(mmu, id);
     if (!slot || page % 64 || page >= slot->backing.pages ||
         words > (slot->backing.pages - page + 63) / 64)
         error = -EINVAL;
     else
+        error = drain(mmu);
+    if (!error)
         collect(mmu, slot, page, bitmap, words);
     spin_unlock(&mmu->slots_lock);
     return error;

@@ -38,5 +38,6 @@ static inline void dirty_set(const struct memslot *slot, uint64_t offset)
 }
 
 /* Makes the SPTEs of a range such that every write from now on is noticed: small pages without W or
- * without D. slots_lock held. Returns 0 or -ENOMEM. */
-int dirty_protect(struct mmu *mmu, gfn_t first, gfn_t end) MUST_CHECK;
+ * without D. A piece of the walk over it, which has small pages alone. slots_lock held. Returns
+ * whether it is over. */
+bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter) MUST_CHECK;

@@ -152,10 +152,14 @@ static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *
                : map_unusual(self, slot, tdp_access_copy(*access), page, level);
 }
 
-/* Nothing stands behind the frame yet. */
-static NOINLINE int populate(const struct memslot *slot, gfn_t gfn)
+/* Nothing stands behind the frame yet. FAULT_RETRY: nor will it before something else has been
+ * seen to. */
+static NOINLINE int populate(struct mmu *mmu, const struct memslot *slot, gfn_t gfn)
 {
-    int error = backing_populate(&slot->backing, gfn.v - slot->base.v, mmu_levels());
+    int error =
+        backing_populate(&slot->backing, &mmu->clearing, gfn.v - slot->base.v, mmu_levels());
+    if (error == -EINPROGRESS)
+        return FAULT_RETRY;
     if (error)
         log_error("MMU: no page left for guest frame %#lx; %s", gfn.v, page_shortage());
     return error;
@@ -171,8 +175,10 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     uint64_t offset = access->gfn.v - slot->base.v;
     if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_NO_WISH))) {
         *info = (struct mmio_info){.alias = access->alias};
-        if (flags & MEMSLOT_INVALID)
-            return FAULT_RETRY; /* never MMIO, it would cover a live SPTE (rule P5) */
+        if (flags & MEMSLOT_INVALID) { /* never MMIO, it would cover a live SPTE (rule P5) */
+            mmu_help(self->mmu);
+            return FAULT_RETRY;
+        }
         if (access->bits & EPT_WRITE && flags & MEMSLOT_READONLY)
             return read_only(slot, access->gfn, access->role);
     }
@@ -180,9 +186,9 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     unsigned level;
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
-        int error = populate(slot, access->gfn);
-        if (error)
-            return error;
+        int result = populate(self->mmu, slot, access->gfn);
+        if (result)
+            return result;
         page = backing_page(&slot->backing, offset, &level);
     }
     read_lock(&self->mmu->lock);

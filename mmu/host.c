@@ -40,9 +40,10 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
 {
     gfn_t gfn = gpa_to_gfn(gpa);
     unsigned level;
-    int error = -EFAULT;
-
-    memslots_lock(mmu);
+    int error = memslots_lock(mmu);
+    if (error)
+        return error;
+    error = -EFAULT;
     const struct memslot *slot = memslot_find(mmu->slots, gfn);
     if (slot && slot->flags & MEMSLOT_PINNED) {
         error = -EBUSY;
@@ -55,7 +56,7 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
             error = 0;
         }
         while (!error && !tdp_reserve(mmu))
-            tdp_make_room(mmu);
+            (void)tdp_reclaim_piece(mmu, true);
         if (!error) {
             __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
             replace(mmu, slot, gfn, new);
@@ -83,13 +84,32 @@ static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
     return false;
 }
 
+int mmu_age_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk)
+{
+    struct tdp_iter *iter = &walk->iter;
+    gfn_t first = gpa_to_gfn(gpa);
+    if (!walk->begun) {
+        *walk = (struct mmu_walk){.begun = true};
+        tdp_iter_start(iter, mmu, first, GFN(first.v + pages));
+        if (!spte_ad_enabled(spte_format.leaf))
+            __atomic_store_n(&mmu->access_tracked, true, __ATOMIC_RELEASE);
+    }
+    do {
+        tdp_iter_restart(iter);
+        for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
+            walk->count += make_old(mmu, iter);
+            tdp_iter_next(iter);
+        }
+        if (!tdp_iter_valid(iter))
+            return 0;
+    } while (!mmu_pauses());
+    return -EINPROGRESS;
+}
+
 uint64_t mmu_age(struct mmu *mmu, gpa_t gpa, uint64_t pages)
 {
-    gfn_t first = gpa_to_gfn(gpa);
-    uint64_t young = 0;
-    struct tdp_iter iter;
-    if (!spte_ad_enabled(spte_format.leaf))
-        __atomic_store_n(&mmu->access_tracked, true, __ATOMIC_RELEASE);
-    tdp_for_each(&iter, mmu, first, GFN(first.v + pages)) young += make_old(mmu, &iter);
-    return young;
+    struct mmu_walk walk = {0};
+    while (mmu_age_some(mmu, gpa, pages, &walk))
+        ;
+    return walk.count;
 }

@@ -39,28 +39,39 @@ unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned 
     return level;
 }
 
-int huge_split_range(struct mmu *mmu, gfn_t first, gfn_t end)
+int huge_split_piece(struct mmu *mmu, struct tdp_iter *iter)
 {
     struct mmu_cpu *self = mmu_self(mmu);
-    struct tdp_iter iter;
-    tdp_iter_start(&iter, mmu, first, end);
-    while (tdp_iter_valid(&iter)) {
-        int error = tdp_top_up(self); /* before the lock (rule N6) */
-        if (error)
-            return error;
-        write_lock(&mmu->lock);
-        tdp_iter_restart(&iter);
-        for (; tdp_iter_valid(&iter); tdp_iter_next(&iter)) {
-            if (iter.level == EPT_LEVEL_4K || !spte_is_leaf(iter.old, iter.level))
-                continue;
+    int error = tdp_top_up(self); /* before the lock (rule N6) */
+    if (error)
+        return error;
+    write_lock(&mmu->lock);
+    tdp_iter_restart(iter);
+    for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
+        if (iter->level > EPT_LEVEL_4K && spte_is_leaf(iter->old, iter->level)) {
             if (!self->table_cache_used)
                 break;
-            while (!tdp_split(self, iter.gfn, iter.sptep, iter.level, iter.old, 0))
-                iter.old = __atomic_load_n(iter.sptep, __ATOMIC_ACQUIRE);
+            while (!tdp_split(self, iter->gfn, iter->sptep, iter->level, iter->old, 0))
+                iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
         }
-        write_unlock(&mmu->lock);
+        if (iter->level == EPT_LEVEL_2M) /* nothing below it is large */
+            tdp_iter_skip(iter);
+        else
+            tdp_iter_next(iter);
     }
-    return 0;
+    write_unlock(&mmu->lock);
+    return !tdp_iter_valid(iter);
+}
+
+int huge_split_frame(struct mmu *mmu, gfn_t gfn)
+{
+    struct tdp_iter iter;
+    int result;
+    tdp_iter_start(&iter, mmu, gfn, GFN(gfn.v + 1));
+    do {
+        result = huge_split_piece(mmu, &iter);
+    } while (!result);
+    return result < 0 ? result : 0;
 }
 
 /* ---- Recovery -------------------------------------------------------------------------------- */

@@ -13,6 +13,8 @@ unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned 
 /* What large leaves do not give: EPT_EXECUTE, if so configured. */
 uint64_t huge_denied(void);
 
-/* Leaves only small leaves in [first, end). No lock of mmu/ held but slots_lock. Returns 0 or
- * -ENOMEM; what was split stays so. */
-int huge_split_range(struct mmu *mmu, gfn_t first, gfn_t end) MUST_CHECK;
+/* Leaves only small leaves, in a piece of a walk, or where a frame is. No lock of mmu/ held but
+ * slots_lock. -ENOMEM: what was split stays so. The piece returns 1 when the walk is over, else 0.
+ */
+int huge_split_piece(struct mmu *mmu, struct tdp_iter *iter) MUST_CHECK;
+int huge_split_frame(struct mmu *mmu, gfn_t gfn) MUST_CHECK;

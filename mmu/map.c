@@ -85,8 +85,8 @@ static int collapse(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsi
         return FAULT_RETRY;
     }
     for (unsigned i = 0; i < EPT_ENTRIES; i++)
-        tdp_exchange(self, GFN(first.v + i * ept_frames(level - 1)), &table[i], level - 1,
-                     SPTE_FROZEN, DEBT_TABLE_COLLAPSED);
+        tdp_freeze(self, GFN(first.v + i * ept_frames(level - 1)), &table[i], level - 1,
+                   DEBT_TABLE_COLLAPSED);
     tlb_sync(mmu);
     bool ours = tdp_store(self, gfn, sptep, level, SPTE_FROZEN, leaf, DEBT_TABLE_COLLAPSED);
     BUG_ON(!ours);

@@ -46,17 +46,42 @@ int memslots_create(struct mmu *mmu) MUST_CHECK;
 void memslots_free(struct mmu *mmu);
 
 /* Takes slots_lock, for whoever changes the set or what hangs on it. The caller holds no pointer
- * and no other lock: others who hold this one may wait for an epoch meanwhile. */
-void memslots_lock(struct mmu *mmu);
+ * and no other lock. -EINPROGRESS: somebody else has it, or a change is in progress; some of that
+ * has been done, and the caller is to look around and then try again. */
+int memslots_lock(struct mmu *mmu) MUST_CHECK;
 
 /* A change, with slots_lock held: make it in the copy that nobody reads, publish that under a new
- * generation, and when nobody reads the old copy any more (rule F7), make it equal again, from the
- * slot of the lowest changed index on. */
+ * generation, which returns when nobody reads the old copy any more (rule F7), and before the next
+ * change make the two equal again, from the slot of the lowest changed index on. */
 struct memslots *memslots_begin(struct mmu *mmu);
-void memslots_publish(struct mmu *mmu, unsigned first_changed);
+void memslots_publish(struct mmu *mmu);
+void memslots_settle(struct mmu *mmu, unsigned first_changed);
+
+/* Changes in the copy that nobody reads, which is equal to the current one: a new slot, a slot
+ * less, another one in the place of that at `index`. Where there is an index to return, it is the
+ * lowest that has changed. */
+unsigned memslots_insert(struct mmu *mmu, const struct memslot *slot);
+void memslots_remove(struct mmu *mmu, unsigned index);
+unsigned memslots_replace(struct mmu *mmu, unsigned index, const struct memslot *slot);
+
+/* Makes room for one more in both copies. *room is to take the place of the current one when that
+ * is read no more, or NULL. -ENOMEM after a sentence. */
+int memslots_make_room(struct mmu *mmu, struct memslots **room) MUST_CHECK;
+void memslots_use_room(struct mmu *mmu, struct memslots *room);
+void memslots_free_set(struct memslots *set);
+
+/* What hangs on a slot that nobody reaches any more, its memory apart. */
+void memslot_free_parts(struct memslot *slot);
+
+/* The index of the slot with this number, or how many there are. */
+unsigned memslot_index(const struct memslots *slots, uint32_t id);
 
 /* By number, or NULL. */
-struct memslot *memslot_by_id(struct memslots *slots, uint32_t id);
+const struct memslot *memslot_by_id(const struct memslots *slots, uint32_t id);
+
+/* Does [base, base + pages) overlap a slot other than that at `except`? The slot, or NULL. */
+const struct memslot *memslot_overlapped(const struct memslots *slots, gfn_t base, uint64_t pages,
+                                         unsigned except);
 
 /* The number of guest-physical frames that a VM can have: below its stolen bits. */
 uint64_t memslot_gfn_end(const struct mmu *mmu);

@@ -4,6 +4,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mmu/change.h"
 #include "mmu/memslot.h"
 #include "mmu/tables.h"
 #include "mmu/tdp.h"
@@ -84,6 +85,7 @@ int mmu_take_ve(struct mmu *mmu)
 
 void mmu_destroy(struct mmu *mmu)
 {
+    change_abandon(mmu);
     tdp_destroy(mmu);
     memslots_free(mmu);
 }
@@ -107,7 +109,9 @@ int mmu_set_generation(struct mmu *mmu, uint64_t generation)
     int error = check_generation(generation);
     if (error)
         return error;
-    memslots_lock(mmu);
+    error = memslots_lock(mmu);
+    if (error)
+        return error;
     error = set_generation(mmu, generation);
     spin_unlock(&mmu->slots_lock);
     return error;
@@ -120,6 +124,22 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages)
         return error;
     gfn_t first = gpa_to_gfn(gpa);
     tdp_zap(mmu, first, GFN(first.v + pages), ZAP_MMIO, DEBT_ZAPPED);
+    return 0;
+}
+
+int mmu_zap_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk)
+{
+    if (!walk->begun) {
+        int error = memslot_check_range(mmu, "zap", gpa, pages);
+        if (error)
+            return error;
+        gfn_t first = gpa_to_gfn(gpa);
+        walk->begun = true;
+        tdp_iter_start(&walk->iter, mmu, first, GFN(first.v + pages));
+    }
+    while (!tdp_zap_piece(mmu, &walk->iter, ZAP_MMIO, DEBT_ZAPPED))
+        if (mmu_pauses())
+            return -EINPROGRESS;
     return 0;
 }
 

@@ -84,9 +84,9 @@ static inline bool mmu_has_sides(const struct mmu *mmu)
 /* Puts pages on the shared or the private side, cleared if they come from the other: those from
  * `gpa`, without stolen bits, to the end of its slot or of its CONVERT_FRAMES, or to where some
  * follow that are there already; at most `pages`. Returns how many that were; -EFAULT: no slot
- * there; -EINVAL: not aligned, none, or a VM without sides. Meanwhile neither side has them: the
- * guest faults until it is over, the hypervisor's own accesses are refused. May wait as the
- * operations on slots do. */
+ * there; -EINVAL: not aligned, none, or a VM without sides; -EINPROGRESS as below. Meanwhile
+ * neither side has them: the guest faults until it is over, the hypervisor's own accesses are
+ * refused. May wait as the operations on slots do. */
 #define CONVERT_FRAMES 32u /* to clear one takes 512 stores; then the caller looks around */
 int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 
@@ -114,13 +114,29 @@ int mmu_slot_delete(struct mmu *mmu, uint32_t id) MUST_CHECK;
 int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa) MUST_CHECK;
 int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags) MUST_CHECK;
 
+/* The same in pieces, as every guest's request is: -EINPROGRESS until it is over. The caller looks
+ * around and calls it again, with the same `change`, which it has all zero but for what is asked.
+ * A change that nobody calls again is finished by whoever calls one of the functions that say they
+ * may return -EINPROGRESS: these do some of what is in progress, and are to be called again. */
+int mmu_change(struct mmu *mmu, struct mmu_change *change) MUST_CHECK;
+
+/* Does some of what is in progress, for a fault that waits for it. As a change, it may wait. */
+void mmu_help(struct mmu *mmu);
+
+/* Does something wait for this pCPU: a kick, another vCPU's turn, the end of its VM? Asked between
+ * two pieces of what takes long. Supplied by vm/pcpu.c, and by the hosted tests. */
+bool mmu_pauses(void);
+
 /* For tests: jumps to a later generation and drops all SPTEs, so that none of an earlier round can
  * look current. -EINVAL if `generation` is earlier (a vCPU's MMIO cache may hold it) or out of
- * range. */
+ * range; -EINPROGRESS as above. */
 int mmu_set_generation(struct mmu *mmu, uint64_t generation) MUST_CHECK;
 
-/* Drops the SPTEs of a range, MMIO SPTEs too, and keeps the memory. -EINVAL, -ERANGE as above. */
+/* Drops the SPTEs of a range, MMIO SPTEs too, and keeps the memory. -EINVAL, -ERANGE as above. The
+ * second one in pieces: -EINPROGRESS until it is over, with the same `walk`, which begins all zero.
+ */
 int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages) MUST_CHECK;
+int mmu_zap_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk) MUST_CHECK;
 
 /* The lowest entry of the walk to `gpa`, and its level. */
 uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level);
@@ -134,7 +150,7 @@ static inline uint64_t mmu_eptp(const struct mmu *mmu)
 /* Dirty logging, see mmu/dirty.h. Gets and clears the bitmap of `words` times 64 pages of a slot,
  * from `page` on, a multiple of 64. A write that is not in it will be in the next one; the memory
  * as it is after the call has all writes that are in it. -EINVAL: no such slot, not logging, or out
- * of its range. */
+ * of its range; -EINPROGRESS as above. */
 int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap,
                   size_t words) MUST_CHECK;
 
@@ -153,7 +169,8 @@ bool mmu_wants_pml(const struct mmu *mmu);
 
 /* Write tracking of a page, counted: from the return of mmu_track() on every write of the guest
  * faults with FAULT_WRITE_PROTECTED. -EFAULT: no slot; -ENOSPC: tracked 65,535 times; -ENOMEM;
- * -EINVAL: not tracked. A slot that is moved or deleted takes its counts along. */
+ * -EINVAL: not tracked; -EINPROGRESS as above. A slot that is moved or deleted takes its counts
+ * along. */
 int mmu_track(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 int mmu_untrack(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 
@@ -173,12 +190,14 @@ int mmu_track_open(struct mmu *mmu, struct track_opening *opening, gpa_t gpa) MU
 void mmu_track_close(struct mmu *mmu, struct track_opening *opening);
 
 /* Gives the page or block behind `gpa` another place in host memory, with its contents. -EFAULT: no
- * slot, or nothing there yet; -EBUSY: pinned; -ENOMEM. */
+ * slot, or nothing there yet; -EBUSY: pinned; -ENOMEM; -EINPROGRESS as above. */
 int mmu_host_remap(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 
 /* How many leaves of a range have been used since they were asked last. No lock, no flush: a use
- * that the TLB answered may be missed (rule N4). */
+ * that the TLB answered may be missed (rule N4). The second one in pieces, as mmu_zap_some(), with
+ * the answer in walk->count. */
 uint64_t mmu_age(struct mmu *mmu, gpa_t gpa, uint64_t pages);
+int mmu_age_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk) MUST_CHECK;
 
 /* Once in a while: lets a part, one in NX_RATIO, of what executions have split become large again.
  * Returns how many. */

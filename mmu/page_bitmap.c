@@ -15,10 +15,12 @@ uint64_t *page_bitmap_alloc(uint64_t pages)
 {
     unsigned order = bitmap_order(pages);
     hpa_t bitmap = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
-    if (page_is_none(bitmap))
-        return NULL;
-    page_clear(phys_to_virt(bitmap), order);
-    return phys_to_virt(bitmap);
+    return page_is_none(bitmap) ? NULL : phys_to_virt(bitmap);
+}
+
+uint64_t page_bitmap_size(uint64_t pages)
+{
+    return 1ull << bitmap_order(pages);
 }
 
 void page_bitmap_free(uint64_t *bitmap, uint64_t pages)

@@ -3,6 +3,8 @@
 
 #include "lib/types.h"
 
-/* All bits clear; NULL: no memory, or more pages than one block of memory can say. */
+/* Its bits are whatever the memory held, which is so many pages. NULL: no memory, or more pages
+ * than one block of memory can say. */
 uint64_t *page_bitmap_alloc(uint64_t pages);
+uint64_t page_bitmap_size(uint64_t pages);
 void page_bitmap_free(uint64_t *bitmap, uint64_t pages);

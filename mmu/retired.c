@@ -15,8 +15,8 @@
 #include "mmu/tlb.h"
 
 /* One piece. A fault needs at most TABLE_CACHE tables, so it frees more than it takes. */
-#define PIECE_TABLES (TABLE_CACHE + 1u)
-#define PIECE_PAGES  128u
+#define PIECE_TABLES  (TABLE_CACHE + 1u)
+#define PIECE_ENTRIES 1024u /* and of what they hold at most */
 
 /* ---- The queue ------------------------------------------------------------------------------- */
 
@@ -70,16 +70,21 @@ static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
 
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
-/* Forgets an entry of a table that nobody can reach any more. */
-static void disown(struct mmu_cpu *self, alias_t alias, unsigned level, uint64_t spte)
+/* Forgets an entry of a table that nobody can reach any more. Returns how many others that took as
+ * long as. */
+static unsigned disown(struct mmu_cpu *self, const struct table_walk *w, unsigned level,
+                       uint64_t spte)
 {
     if (spte_is_leaf(spte, level)) {
         self->stats.pages[level - 1]--;
-        if (unlikely(spte & EPT_DIRTY))
-            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, alias), ept_frames(level));
-    } else if (spte_is_present(spte)) {
+        if (unlikely(w->logs && spte & EPT_DIRTY))
+            dirty_note(self->mmu, stolen_strip(&self->mmu->stolen, w->alias), ept_frames(level));
+        return spte & EPT_DIRTY ? 4 : 1;
+    }
+    if (spte_is_present(spte)) {
         mmu_count_table(self, spte, ~0ull);
     }
+    return 1;
 }
 
 static void begin_freeing(struct table_walk *walk, const struct retired *r)
@@ -87,6 +92,7 @@ static void begin_freeing(struct table_walk *walk, const struct retired *r)
     walk->level = r->level;
     __atomic_store_n(&walk->top, r->level, __ATOMIC_RELAXED); /* tdp_is_reclaiming() has no lock */
     walk->alias = r->alias;
+    walk->logs = r->logs;
     walk->tables[r->level] = phys_to_virt(r->page);
     walk->index[r->level] = 0;
 }
@@ -103,21 +109,22 @@ static void skip_nothing(struct table_walk *w, unsigned level)
 }
 
 /* Frees a table and all that it links, or goes on with it: down as long as there are tables, then
- * sideways, then up, for so many tables. */
-static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
+ * sideways, then up, for a piece. */
+static void free_tables(struct mmu *mmu, struct table_walk *w)
 {
     struct mmu_cpu *self = mmu_self(mmu);
-    while (w->level <= w->top && most) {
+    unsigned tables = 0, entries = 0;
+    while (w->level <= w->top && tables < PIECE_TABLES && entries < PIECE_ENTRIES) {
         unsigned level = w->level;
         skip_nothing(w, level);
         if (w->index[level] == EPT_ENTRIES) {
             page_free(virt_to_phys(w->tables[level]), 0);
             w->level++;
-            most--;
+            tables++;
             continue;
         }
         uint64_t spte = w->tables[level][w->index[level]++];
-        disown(self, w->alias, level, spte);
+        entries += disown(self, w, level, spte);
         if (spte_is_nonleaf(spte, level)) {
             w->level--;
             w->tables[w->level] = tdp_table(spte);
@@ -132,16 +139,18 @@ static void free_tables(struct mmu *mmu, struct table_walk *w, unsigned most)
 
 /* ---- Memory of slots ------------------------------------------------------------------------- */
 
-bool tdp_doom(struct mmu *mmu, const struct backing *backing)
+bool tdp_can_doom(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) < DOOMED_MAX;
+}
+
+void tdp_doom(struct mmu *mmu, const struct backing *backing)
 {
     spin_lock(&mmu->retired_lock);
-    bool room = mmu->doomed_used < DOOMED_MAX;
-    if (room) {
-        mmu->doomed[mmu->doomed_used] = *backing;
-        __atomic_store_n(&mmu->doomed_used, mmu->doomed_used + 1, __ATOMIC_RELAXED);
-    }
+    BUG_ON(!tdp_can_doom(mmu));
+    mmu->doomed[mmu->doomed_used] = *backing;
+    __atomic_store_n(&mmu->doomed_used, mmu->doomed_used + 1, __ATOMIC_RELAXED);
     spin_unlock(&mmu->retired_lock);
-    return room;
 }
 
 /* Whoever tidies has the last one for itself until it is empty: others only add behind it. */
@@ -151,7 +160,7 @@ static void free_doomed(struct mmu *mmu)
     unsigned last = mmu->doomed_used - 1;
     struct backing backing = mmu->doomed[last];
     spin_unlock(&mmu->retired_lock);
-    bool empty = backing_free_some(&backing, PIECE_PAGES);
+    bool empty = backing_free_some(&backing, BACKING_FREE_PAGES);
     spin_lock(&mmu->retired_lock);
     if (empty) {
         unsigned end = mmu->doomed_used - 1;
@@ -184,7 +193,7 @@ static bool free_piece(struct mmu *mmu, uint64_t *newest)
         begin_freeing(&mmu->dying, &r);
     }
     if (mmu->dying.top)
-        free_tables(mmu, &mmu->dying, PIECE_TABLES);
+        free_tables(mmu, &mmu->dying);
     else if (mmu->doomed_used)
         free_doomed(mmu);
     else
@@ -222,11 +231,12 @@ bool mmu_do_chore(struct mmu *mmu)
     return mmu_has_chores(mmu) && tdp_reclaim_piece(mmu, false) && mmu_has_chores(mmu);
 }
 
-void tdp_make_room(struct mmu *mmu)
+bool tdp_drain_piece(struct mmu *mmu)
 {
-    while (__atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) >= RETIRED_MAX / 2)
-        if (!tdp_reclaim_piece(mmu, true))
-            cpu_relax();
+    if (!tdp_is_reclaiming(mmu))
+        return true;
+    (void)tdp_reclaim_piece(mmu, true);
+    return false;
 }
 
 void tdp_reclaim(struct mmu *mmu, bool wait)
@@ -235,7 +245,9 @@ void tdp_reclaim(struct mmu *mmu, bool wait)
         (void)tdp_reclaim_piece(mmu, false);
         return;
     }
-    while (tdp_is_reclaiming(mmu) || mmu->doomed_used)
+    while (tdp_is_reclaiming(mmu) || mmu->doomed_used) {
         if (!tdp_reclaim_piece(mmu, true))
             cpu_relax();
+        (void)mmu_pauses(); /* at the end of a VM others get turns then */
+    }
 }

@@ -9,23 +9,8 @@
 #include "mmu/dirty.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
-#include "mmu/page_bitmap.h"
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
-
-int sides_init(const struct mmu *mmu, struct memslot *slot)
-{
-    uint64_t pages = slot->backing.pages;
-    if (!mmu_has_sides(mmu))
-        return 0;
-    slot->shared = page_bitmap_alloc(pages);
-    if (!slot->shared)
-        return -ENOMEM;
-    if (slot->flags & MEMSLOT_SHARED)
-        memset(slot->shared, 0xff, (pages + 63) / 64 * 8);
-    slot->flags |= (uint32_t)MEMSLOT_SIDED;
-    return 0;
-}
 
 bool sides_uniform(const struct memslot *slot, uint64_t offset, uint64_t frames)
 {
@@ -90,7 +75,9 @@ int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared)
     gfn_t gfn = gpa_to_gfn(gpa);
     if (!mmu_has_sides(mmu) || page_offset(gpa.v) || !pages)
         return -EINVAL;
-    memslots_lock(mmu);
+    int error = memslots_lock(mmu);
+    if (error)
+        return error;
     const struct memslot *slot = memslot_find(mmu->slots, gfn);
     int64_t result = -EFAULT;
     if (slot) {

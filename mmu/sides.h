@@ -11,9 +11,6 @@
 #include "mmu/root.h"
 #include "mmu/types.h"
 
-/* The attributes of a new slot. Returns 0 or -ENOMEM. */
-int sides_init(const struct mmu *mmu, struct memslot *slot) MUST_CHECK;
-
 /* Bit 0: is the frame shared? The others belong to its neighbours. */
 static inline uint64_t sides_from(const struct memslot *slot, uint64_t offset)
 {

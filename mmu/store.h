@@ -24,7 +24,7 @@
 enum spte_change {
     CHANGE_ANY,    /* that it is allowed, nothing more */
     CHANGE_MAPS,   /* NONPRESENT becomes a usual leaf */
-    CHANGE_UNMAPS, /* a usual leaf becomes NONPRESENT */
+    CHANGE_UNMAPS, /* a usual leaf becomes NONPRESENT or FROZEN */
     CHANGE_RENEWS, /* an MMIO SPTE gets another generation */
     CHANGE_AD,     /* a leaf stays what it is but for A and D */
 };
@@ -113,3 +113,13 @@ static inline bool MUST_CHECK tdp_drop_usual(struct mmu_cpu *self, gfn_t gfn, co
  * what did. */
 uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
                       uint64_t new, enum debt_reason reason);
+
+/* Makes an entry FROZEN, whatever stands there (rule W4). */
+static inline void tdp_freeze(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
+                              unsigned level, enum debt_reason reason)
+{
+    uint64_t old = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
+    if (unlikely(!spte_was_usual_leaf(old, level) ||
+                 !spte_store(self, gfn, sptep, level, old, SPTE_FROZEN, reason, CHANGE_UNMAPS)))
+        tdp_exchange(self, gfn, sptep, level, SPTE_FROZEN, reason);
+}

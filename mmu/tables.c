@@ -33,10 +33,8 @@ void tdp_fill_table(const uint64_t *table, uint64_t first, uint64_t step)
 static hpa_t new_table(struct mmu *mmu)
 {
     hpa_t page = page_alloc(0);
-    if (page_is_none(page)) {
-        tdp_reclaim(mmu, true); /* what is unlinked already may be enough */
+    while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* may be enough */
         page = page_alloc(0);
-    }
     if (!page_is_none(page))
         tdp_clear_table(phys_to_virt(page));
     return page;

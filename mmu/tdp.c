@@ -28,15 +28,9 @@ void tdp_iter_restart(struct tdp_iter *iter)
         enter_table(iter);
 }
 
-void tdp_iter_next(struct tdp_iter *iter)
+/* Sideways; up while this was the last entry of its table; then the next root. */
+void tdp_iter_skip(struct tdp_iter *iter)
 {
-    uint64_t now = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
-    if (spte_is_nonleaf(now, iter->level)) {
-        iter->tables[--iter->level] = tdp_table(now);
-        enter_table(iter);
-        return;
-    }
-    /* Sideways; up while this was the last entry of its table; then the next root. */
     iter->gfn.v = ept_first_frame(iter->gfn, iter->level).v + ept_frames(iter->level);
     if (unlikely(iter->gfn.v >= iter->end.v)) {
         iter->root++;
@@ -52,4 +46,15 @@ void tdp_iter_next(struct tdp_iter *iter)
         return;
     }
     iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
+}
+
+void tdp_iter_next(struct tdp_iter *iter)
+{
+    uint64_t now = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
+    if (!spte_is_nonleaf(now, iter->level)) {
+        tdp_iter_skip(iter);
+        return;
+    }
+    iter->tables[--iter->level] = tdp_table(now);
+    enter_table(iter);
 }

@@ -10,30 +10,24 @@
 #include "mmu/spte.h"
 #include "mmu/types.h"
 
-/* Walks a range in every root, in pre-order: an entry before what is below it. `old` is a snapshot
- * of the entry; the walk descends by what stands there, so an entry that the loop's body emptied is
- * not followed. (Rule W1.) */
-struct tdp_iter {
-    const struct mmu *mmu;
-    const struct root *root, *end_root; /* the same: the walk is over */
-    gfn_t first, end;
-    gfn_t gfn;      /* the first frame of the range that this entry covers */
-    unsigned level; /* of this entry */
-    uint64_t old;
-    const uint64_t *sptep;
-    const uint64_t *tables[EPT_LEVELS + 1];
-};
-
+/* Walks a range in every root, in pre-order: an entry before what is below it. The walk descends by
+ * what stands there, so an entry that the loop's body emptied is not followed. (Rule W1.) */
 void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end);
 void tdp_iter_next(struct tdp_iter *iter);
 
-/* From the top again to where it stands, after the lock was given away. */
+/* To the next entry that is not below this one. */
+void tdp_iter_skip(struct tdp_iter *iter);
+
+/* From the top again to where it stands, after the lock was given away or an epoch has ended. */
 void tdp_iter_restart(struct tdp_iter *iter);
 
 static inline bool tdp_iter_valid(const struct tdp_iter *iter)
 {
     return iter->root != iter->end_root;
 }
+
+/* So many entries are a piece of a walk: at most 30,000 instructions, whatever is done to them. */
+#define TDP_PIECE 96u
 
 #define tdp_for_each(iter, mmu, first, end) \
     for (tdp_iter_start(iter, mmu, first, end); tdp_iter_valid(iter); tdp_iter_next(iter))

@@ -4,6 +4,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mmu/change.h"
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
@@ -27,21 +28,16 @@ void track_free(struct memslot *slot)
     slot->tracked = NULL;
 }
 
-/* Gives a slot its counters, as a change of the set of slots. */
-static int add_counters(struct mmu *mmu, const struct memslot *slot)
+uint16_t *track_alloc(uint64_t pages)
 {
-    unsigned order = counts_order(slot->backing.pages);
+    unsigned order = counts_order(pages);
     hpa_t counts = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
-    if (page_is_none(counts)) {
-        log_error("slot %u: no memory to track writes to %#lx pages", slot->id,
-                  slot->backing.pages);
-        return -ENOMEM;
-    }
-    page_clear(phys_to_virt(counts), order);
-    unsigned index = (unsigned)(slot - mmu->slots->slot);
-    memslots_begin(mmu)->slot[index].tracked = phys_to_virt(counts);
-    memslots_publish(mmu, index);
-    return 0;
+    return page_is_none(counts) ? NULL : phys_to_virt(counts);
+}
+
+uint64_t track_size(uint64_t pages)
+{
+    return 1ull << counts_order(pages);
 }
 
 /* Takes the right to write for good. With the lock. The flush has to be done before that is
@@ -72,18 +68,18 @@ static void protect(struct mmu *mmu, gfn_t gfn)
 
 static int add(struct mmu *mmu, gfn_t gfn)
 {
-    const struct memslot *slot = memslot_find(mmu->slots, gfn);
-    int error = slot->tracked ? 0 : add_counters(mmu, slot);
+    struct mmu_change counters = {.kind = CHANGE_COUNTERS, .gpa = gfn_to_gpa(gfn)};
+    int error = memslot_find(mmu->slots, gfn)->tracked ? 0 : change_begin(mmu, &counters);
     if (error)
         return error;
-    slot = memslot_find(mmu->slots, gfn);
+    const struct memslot *slot = memslot_find(mmu->slots, gfn);
     uint16_t *count = &slot->tracked[gfn.v - slot->base.v];
     if (*count == UINT16_MAX)
         return -ENOSPC;
     __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST); /* from here on no fault maps it writable */
     if (*count > 1)
         return 0;
-    error = huge_split_range(mmu, gfn, GFN(gfn.v + 1));
+    error = huge_split_frame(mmu, gfn);
     if (error)
         __atomic_sub_fetch(count, 1, __ATOMIC_SEQ_CST);
     else
@@ -94,8 +90,10 @@ static int add(struct mmu *mmu, gfn_t gfn)
 int mmu_track(struct mmu *mmu, gpa_t gpa)
 {
     gfn_t gfn = gpa_to_gfn(gpa);
-    memslots_lock(mmu);
-    int error = memslot_find(mmu->slots, gfn) ? add(mmu, gfn) : -EFAULT;
+    int error = memslots_lock(mmu);
+    if (error)
+        return error;
+    error = memslot_find(mmu->slots, gfn) ? add(mmu, gfn) : -EFAULT;
     spin_unlock(&mmu->slots_lock);
     return error;
 }
@@ -103,8 +101,9 @@ int mmu_track(struct mmu *mmu, gpa_t gpa)
 int mmu_untrack(struct mmu *mmu, gpa_t gpa)
 {
     gfn_t gfn = gpa_to_gfn(gpa);
-    int error = 0;
-    memslots_lock(mmu);
+    int error = memslots_lock(mmu);
+    if (error)
+        return error;
     const struct memslot *slot = memslot_find(mmu->slots, gfn);
     if (!slot || !track_is(slot, gfn.v - slot->base.v))
         error = -EINVAL;

@@ -51,6 +51,22 @@ struct memslot {
     uint16_t *tracked; /* how often each page is write-tracked; NULL: none ever was (rule N10) */
 };
 
+/* Blocks of 2 MiB and 1 GiB that are being cleared, in pieces, for the place where each is to
+ * stand. A place has one at most, so all of them are memory that the VM has been promised. */
+#define CLEARING_MAX 8u
+
+struct clearing {
+    struct spinlock lock;
+    unsigned used; /* of these, there is a block in so many */
+    struct clearing_block {
+        const uint64_t *place; /* its first directory word; NULL: there is none here */
+        hpa_t block;
+        unsigned order;
+        uint64_t words; /* that are cleared */
+        bool busy;      /* a pCPU is at it */
+    } blocks[CLEARING_MAX];
+};
+
 /* One copy of the set of slots, sorted by address. Never changed once published. */
 struct memslots {
     uint64_t generation;
@@ -142,16 +158,78 @@ struct retired {
     alias_t alias;  /* of a table: the first that it covers, or what that means */
     uint32_t level; /* of the table; what it links goes with it. 0: plain pages */
     uint32_t order; /* of those */
+    bool logs;      /* a table: its D bits are for the dirty log, as its slots are still there */
     uint64_t epoch;
+};
+
+/* How far a range is walked in every root: before this entry. See mmu/tdp.h. */
+struct tdp_iter {
+    const struct mmu *mmu;
+    const struct root *root, *end_root; /* the same: the walk is over */
+    gfn_t first, end;
+    gfn_t gfn;      /* the first frame of the range that this entry covers */
+    unsigned level; /* of this entry */
+    uint64_t old;   /* a snapshot of it */
+    const uint64_t *sptep;
+    const uint64_t *tables[EPT_LEVELS + 1];
+};
+
+/* How far a caller of mmu_zap_some() or mmu_age_some() is. */
+struct mmu_walk {
+    bool begun;
+    uint64_t count;
+    struct tdp_iter iter;
 };
 
 /* How far a table is freed, with all that it links. */
 struct table_walk {
     unsigned top,
         level;     /* of the table, and of the one below it that is freed now; top 0: none is */
+    bool logs;     /* as above */
     alias_t alias; /* of the next entry */
     const uint64_t *tables[EPT_LEVELS + 1];
     unsigned index[EPT_LEVELS + 1];
+};
+
+/* A change of the set of slots, as it is asked for; see mmu_change(). */
+enum mmu_change_kind {
+    CHANGE_ADD,      /* id, gpa, pages, flags */
+    CHANGE_DELETE,   /* id */
+    CHANGE_MOVE,     /* id, gpa */
+    CHANGE_FLAGS,    /* id, flags */
+    CHANGE_COUNTERS, /* gpa: its slot gets room to count who tracks which page */
+    CHANGE_KINDS,
+};
+
+struct mmu_change {
+    enum mmu_change_kind kind;
+    uint32_t id, flags;
+    gpa_t gpa;
+    uint64_t pages;
+    uint64_t number; /* 0: it has not begun */
+};
+
+/* Memory that is still to be filled, so many words of it. */
+struct filling {
+    uint64_t *at, words, value;
+};
+
+/* The change that is in progress, and how far it is. Only one is at a time. It belongs to the VM
+ * and not to the vCPU that asked for it: whoever needs it to be over does some of it. */
+struct changing {
+    int (*step)(struct mmu *mmu);  /* what comes next; NULL: none is in progress */
+    int (*after)(struct mmu *mmu); /* this step, if it is one that several kinds have */
+    uint64_t number;               /* of this one, or of the last */
+    struct mmu_change what;
+    unsigned index;        /* of the slot */
+    unsigned from;         /* the first index at which the two copies of the set differ */
+    struct memslot slot;   /* what it was, or is to be */
+    struct memslot owned;  /* what hangs on no slot yet */
+    struct memslots *room; /* larger, takes the place of the copy that nobody reads */
+    struct filling filling[3];
+    unsigned zap_flags;
+    enum debt_reason zap_reason;
+    struct tdp_iter iter;
 };
 
 /* Locks, outermost first: `slots_lock` for changes of slots and what hangs on them; `lock`, shared
@@ -169,8 +247,10 @@ struct mmu {
     struct rwlock lock;
 
     struct spinlock slots_lock;
-    struct memslots *slots;         /* the current one of two copies */
-    struct memslots *spare;         /* the other, which nobody reads */
+    struct memslots *slots; /* the current one of two copies */
+    struct memslots *spare; /* the other, which nobody reads */
+    struct changing changing;
+    struct clearing clearing;
     uint64_t slot_pages;            /* in all slots, bounds the tables */
     uint64_t invalidate_sequence;   /* odd while guest pages lose their place */
     uint64_t converting;            /* frames that neither side has now */

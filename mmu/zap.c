@@ -14,8 +14,6 @@
 #include "mmu/tlb.h"
 #include "mmu/trace.h"
 
-#define YIELD_MASK 255u /* entries between two looks whether anybody waits for the lock */
-
 /* Is this a table whose frames are all to go, and is there room to keep it until its epoch is over?
  */
 static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
@@ -26,15 +24,17 @@ static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned fl
 }
 
 /* Cuts off what an entry links. Those who hold the lock shared are in no table then; walkers
- * without a lock see the old tables to the end of their epoch. */
+ * without a lock see the old tables to the end of their epoch. `logs`: the D bits in them count.
+ * Those of a slot that goes away must not, as another slot may be there when they are freed. */
 static void cut_table(struct mmu_cpu *self, const uint64_t *sptep, alias_t alias, unsigned level,
-                      enum debt_reason reason)
+                      enum debt_reason reason, bool logs)
 {
     gfn_t gfn = stolen_strip(&self->mmu->stolen, alias);
     uint64_t old = tdp_exchange(self, gfn, sptep, level, SPTE_NONPRESENT, reason);
     BUG_ON(!spte_is_nonleaf(old, level));
-    tdp_retire(self->mmu,
-               (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1});
+    tdp_retire(
+        self->mmu,
+        (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1, .logs = logs});
 }
 
 /* Its frames are not written through it any more. */
@@ -53,7 +53,7 @@ static inline void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter, 
     if (likely(tdp_drop_usual(self, iter->gfn, iter->sptep, iter->level, iter->old, reason)))
         note_dirty(mmu, iter, iter->old);
     else if (take_table(mmu, iter, flags))
-        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason);
+        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);
     else if (spte_is_leaf(iter->old, iter->level) ||
              (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
         note_dirty(
@@ -70,32 +70,33 @@ void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags,
     tlb_sync(mmu);
 }
 
-/* The flush comes before anyone can act on what is gone (rule W6). */
-static void zap_end(struct mmu *mmu)
+void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason)
 {
-    tlb_sync(mmu);
+    write_lock(&mmu->lock);
+    tdp_zap_locked(mmu, first, end, flags, reason);
     write_unlock(&mmu->lock);
 }
 
-void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason)
+/* The flush comes before anyone can act on what is gone (rule W6). */
+bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags, enum debt_reason reason)
 {
-    struct tdp_iter iter;
     struct mmu_cpu *self = mmu_self(mmu);
-    unsigned done = 0;
-    write_lock(&mmu->lock);
-    tdp_for_each(&iter, mmu, first, end)
-    {
-        zap_entry(self, &iter, flags, reason);
-        bool full = flags & ZAP_TABLES && unlikely(!tdp_has_room(mmu));
-        if (full || (!(++done & YIELD_MASK) && rwlock_contended(&mmu->lock))) {
-            zap_end(mmu);
-            if (full)
-                tdp_make_room(mmu);
-            write_lock(&mmu->lock);
-            tdp_iter_restart(&iter);
-        }
+    bool tables = flags & ZAP_TABLES;
+    if (tables && !tdp_has_room(mmu)) {
+        (void)tdp_reclaim_piece(mmu, true);
+        return false;
     }
-    zap_end(mmu);
+    write_lock(&mmu->lock);
+    tdp_iter_restart(iter);
+    for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
+        zap_entry(self, iter, flags, reason);
+        tdp_iter_next(iter);
+        if (tables && !tdp_has_room(mmu))
+            break;
+    }
+    tlb_sync(mmu);
+    write_unlock(&mmu->lock);
+    return !tdp_iter_valid(iter);
 }
 
 void tdp_zap_all(struct mmu *mmu, enum debt_reason reason)
@@ -110,14 +111,12 @@ void tdp_zap_all(struct mmu *mmu, enum debt_reason reason)
             if (!tdp_reserve(mmu))
                 break;
             cut_table(mmu_self(mmu), &mmu->composite[i], ALIAS(i * ept_frames(level)), level,
-                      reason);
+                      reason, mmu_is_logging(mmu));
         }
         tlb_sync(mmu);
         write_unlock(&mmu->lock);
-        if (i < EPT_ENTRIES)
-            tdp_make_room(mmu);
+        if (i < EPT_ENTRIES && !tdp_reclaim_piece(mmu, true))
+            cpu_relax(); /* another CPU makes room */
     }
-    if (mmu_is_logging(mmu))
-        tdp_reclaim(mmu, true);
     mmu_self(mmu)->stats.full_zaps++;
 }

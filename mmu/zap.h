@@ -10,16 +10,21 @@
  * bits are read when they are freed, too late for a dirty log: no slot in the range keeps one. */
 #define ZAP_TABLES 2u
 
-/* Removes every leaf of every root that overlaps [first, end). `reason` is what the flush is owed
- * for. Takes the lock, gives way to others who wait for it, and returns when no pCPU uses what was
- * removed. */
+/* Removes every leaf of every root that overlaps [first, end), all at once: the range is a short
+ * one. `reason` is what the flush is owed for. Takes the lock, and returns when no pCPU uses what
+ * was removed. */
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason);
 
 /* The same with the lock owned. */
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags,
                     enum debt_reason reason);
 
+/* The same of the next piece of a walk that tdp_iter_start() has begun. True: it is over. No locks
+ * held but slots_lock; may wait for an epoch. */
+bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags,
+                   enum debt_reason reason) MUST_CHECK;
+
 /* Empties all roots at once by cutting off what it links: leaves, MMIO SPTEs and tables (rule N5).
- * They are freed later; while a slot logs dirty pages, when it returns, for their D bits are in
- * them. No locks held but slots_lock. */
+ * They are freed later: whoever wants to know what their D bits say asks tdp_drain_piece() first.
+ * No locks held but slots_lock. */
 void tdp_zap_all(struct mmu *mmu, enum debt_reason reason);

@@ -6,7 +6,6 @@
 # `make TARGET` for each target (by default run and test, the README's two commands), and prints how
 # long they took and what they counted. The logs stay in build/fresh/; the root is removed.
 set -e
-cd "$(dirname "$0")/.."
 fail() {
     echo "fresh: $1" >&2
     exit 1
@@ -18,6 +17,7 @@ bookworm | trixie | sid) shift ;;
 *) fail "${release:-which release?}: choose from bookworm trixie sid" ;;
 esac
 [ "$(id -u)" = 0 ] || fail "debootstrap and chroot need root"
+cd "$(dirname "$0")/.."
 mirror=$(tools/mirror.sh)
 tools/deps.sh fresh
 logs=$PWD/build/fresh
@@ -56,12 +56,12 @@ inside='mount -t proc proc "$0/proc" && mount --rbind /sys "$0/sys" &&
 status=0
 for target in ${*:-run test}; do
     begin=$(date +%s)
-    log=$logs/$release.$target.log
+    log=$logs/$release.$target.log how=passed
     isolated sh -c "$inside" "$root" \
         env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
-        make -C /root/eptvisor "$target" >"$log" 2>&1 || status=1
+        make -C /root/eptvisor "$target" >"$log" 2>&1 || how=failed status=1
     counted=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log" | tail -n 1)
-    echo "fresh: $release: make $target in $(($(date +%s) - begin)) s:" \
+    echo "fresh: $release: make $target $how in $(($(date +%s) - begin)) s:" \
         "${counted:-nothing counted}; $log"
 done
 exit $status

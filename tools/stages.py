@@ -13,7 +13,7 @@ STAGES = {
     "known access": r"mmio/(replay|doorbell|cache)\.",
     "emulation": r"mmio/(?!bus)|mmu/guest_mem\.c",
     "device": r"mmio/|dev/|vm/",
-    "slot, page": r"mmu/(fault|memslot|mmu|root|sides|backing|dirty|track|huge|host)|"
+    "slot, page": r"mmu/(fault|memslot|change|mmu|root|sides|backing|dirty|track|huge|host)|"
     r"lib/(page|buddy)|arch/x86/memory",
     "lock, flush, epoch": r"mmu/tlb|lib/(rwlock|spinlock|epoch)|ept/inv",
     "tables": r"mmu/|ept/",

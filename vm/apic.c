@@ -1,5 +1,6 @@
-/* What the local APIC of a vCPU is connected to: the clock, the vCPU's pending interrupt, the other
- * vCPUs, and the page of addresses by which the guest reaches it. */
+/* SPDX-License-Identifier: MIT */
+/* Connects a vCPU's local APIC to the rest of the vCPU: to its clock, its pending interrupt, the
+ * other vCPUs, and the MMIO page by which the guest reaches the APIC. */
 #include "arch/x86/unprivileged.h"
 #include "dev/lapic_mmio.h"
 #include "vm/clock.h"
@@ -41,7 +42,8 @@ static const struct lapic_host apic_host = {
     .send = apic_send,
 };
 
-/* One page of addresses, and behind it the APIC of whoever asks. */
+/* All vCPUs of a VM share one MMIO page on the bus. An access goes to the APIC of the vCPU that
+ * makes it. */
 static struct lapic *own_apic(struct mmio_vcpu *mmio)
 {
     return &container_of(mmio, struct vcpu, mmio)->lapic;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/console.h"
 
 #include "lib/string.h"
@@ -24,8 +25,8 @@ static unsigned read_number(const char *text)
     return value;
 }
 
-/* True if the line is a result, or the plan of results. */
-static bool count(struct console *console)
+/* Returns true if the line is a KTAP result or plan. */
+static bool console_count_result(struct console *console)
 {
     const char *line = console->line;
     if (starts_with(line, "not ok "))
@@ -41,19 +42,19 @@ static bool count(struct console *console)
     return true;
 }
 
-static void end_line(struct console *console)
+static void console_end_line(struct console *console)
 {
     console->line[console->length] = 0;
     console->length = 0;
-    transcript_guest(console->transcript, console->line, count(console));
+    transcript_guest(console->transcript, console->line, console_count_result(console));
 }
 
-static void show(struct console *console, char byte)
+static void console_show_byte(struct console *console, char byte)
 {
     char shown[VISIBLE_MAX];
     size_t length = visible(shown, byte);
     if (console->length + length > CONSOLE_LINE_MAX)
-        end_line(console);
+        console_end_line(console);
     memcpy(console->line + console->length, shown, length);
     console->length += (unsigned)length;
 }
@@ -63,18 +64,18 @@ void console_put(struct console *console, uint8_t byte)
     bool lone = console->returned && byte != '\n';
     console->returned = byte == '\r';
     if (lone)
-        show(console, '\r');
+        console_show_byte(console, '\r');
     if (byte == '\n')
-        end_line(console);
+        console_end_line(console);
     else if (byte != '\r')
-        show(console, byte == '\t' ? ' ' : (char)byte);
+        console_show_byte(console, byte == '\t' ? ' ' : (char)byte);
 }
 
 void console_finish(struct console *console)
 {
     if (console->returned)
-        show(console, '\r');
+        console_show_byte(console, '\r');
     console->returned = false;
     if (console->length)
-        end_line(console);
+        console_end_line(console);
 }

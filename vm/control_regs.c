@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * MOV to CR0, CR3 and CR4, CLTS and LMSW, where they exit: for the bits that we own always, and
- * with gva_cache=exits for everything that changes what an address means (decision D6, rule C2).
- * What they do is vm/control_rules.h's.
+ * Exits of MOV to and from control registers, of CLTS and of LMSW. A change of a bit that the
+ * hypervisor always owns exits; with gva_cache=exits, so does every change of what an address
+ * translates to (decision D6, rule C2). vm/control_rules.h says what the instructions do.
  */
 #include "arch/x86/cpu.h"
 #include "vm/control_rules.h"
@@ -25,16 +26,17 @@ enum cr_access_type {
     CR_LMSW,
 };
 
-/* Owned always: what must not reach the CPU as the guest wants it, and what decides translations
- * and is hardly ever changed, so that what is kept of an access (mmio/replay.h) need not ask for
- * it. */
+/* Bits that are always owned. For some, the CPU must not get the guest's value. The others decide
+ * translations and hardly ever change; because they are owned, a replay entry (mmio/replay.h) need
+ * not compare them. */
 #define CR0_OWNED (CR0_NE | CR0_CD | CR0_NW | CR0_PG)
 #define CR4_OWNED (CR4_PSE | CR4_PAE | CR4_SMEP | CR4_SMAP | CR4_SHOWN)
 
-/* CPUID shows these, so a change of them has to exit. */
+/* CPUID reflects these bits, so a change of them has to exit. */
 #define CR4_SHOWN (CR4_OSXSAVE | CR4_PKE)
 
-/* Owned with gva_cache=exits: what else a translation depends on, or the TLB. */
+/* Bits that are owned in addition with gva_cache=exits, because translations or the TLB depend on
+ * them. */
 #define CR0_TRANSLATION CR0_WP
 #define CR4_TRANSLATION (CR4_PGE | CR4_PCIDE)
 
@@ -49,7 +51,7 @@ void control_registers_setup(struct vcpu *vcpu)
         vmx_set_primary(PRIMARY_CR3_LOAD_EXITING | PRIMARY_INVLPG_EXITING, true);
 }
 
-static void flush(struct vcpu *vcpu, unsigned type)
+static void control_regs_flush(struct vcpu *vcpu, unsigned type)
 {
     tlb_invvpid(&vcpu->vm->mmu, type, vcpu->vpid, GVA(0), INVVPID_GUEST);
 }
@@ -59,10 +61,10 @@ static void take_effect(struct vcpu *vcpu, enum control_effect effect)
     if (effect >= CONTROL_FORGET)
         mmio_cache_clear_gva(&vcpu->mmio.cache);
     if (effect >= CONTROL_FLUSH)
-        flush(vcpu, effect == CONTROL_FLUSH ? INVVPID_GLOBALS : INVVPID_SINGLE);
+        control_regs_flush(vcpu, effect == CONTROL_FLUSH ? INVVPID_GLOBALS : INVVPID_SINGLE);
 }
 
-static void finish(struct vcpu *vcpu, enum control_effect effect)
+static void control_regs_finish(struct vcpu *vcpu, enum control_effect effect)
 {
     take_effect(vcpu, effect);
     if (effect == CONTROL_FAULT)
@@ -71,7 +73,7 @@ static void finish(struct vcpu *vcpu, enum control_effect effect)
         vmx_skip_instruction(&vcpu->vmx);
 }
 
-/* CR8 is bits 7:4 of the task priority. */
+/* CR8 is bits 7:4 of the APIC's task-priority register. */
 static enum control_effect set_cr8(struct vcpu *vcpu, uint64_t value)
 {
     if (value > 15)
@@ -90,8 +92,8 @@ static enum control_effect set_cr4(struct vcpu *vcpu, const struct control_rules
     return effect;
 }
 
-static enum control_effect mov_to(struct vcpu *vcpu, const struct control_rules *rules,
-                                  unsigned number, uint64_t value)
+static enum control_effect mov_to_control_reg(struct vcpu *vcpu, const struct control_rules *rules,
+                                              unsigned number, uint64_t value)
 {
     if (!vmx_in_64_bit_code())
         value = (uint32_t)value;
@@ -128,10 +130,10 @@ void exit_cr_access(struct vcpu *vcpu)
 
     switch ((enum cr_access_type)field_get(qualification, CR_TYPE)) {
     case CR_MOV_TO:
-        effect =
-            mov_to(vcpu, &rules, (unsigned)field_get(qualification, CR_NUMBER), cpu_gpr(cpu, gpr));
+        effect = mov_to_control_reg(vcpu, &rules, (unsigned)field_get(qualification, CR_NUMBER),
+                                    cpu_gpr(cpu, gpr));
         break;
-    case CR_MOV_FROM: /* of CR8; CR3 is read without an exit */
+    case CR_MOV_FROM: /* from CR8 only: a read of CR3 does not exit */
         cpu_set_gpr(cpu, gpr, lapic_read(&vcpu->lapic, LAPIC_TPR) >> 4);
         break;
     case CR_CLTS:
@@ -141,7 +143,7 @@ void exit_cr_access(struct vcpu *vcpu)
         effect = control_lmsw(&rules, (uint16_t)field_get(qualification, LMSW_SOURCE));
         break;
     }
-    finish(vcpu, effect);
+    control_regs_finish(vcpu, effect);
 }
 
 bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value)

@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What MOV to CR0, CR3 and CR4, CLTS and LMSW do to the registers, in full: the checks and #GPs of
- * the SDM, IA-32e mode, the PDPTEs of PAE paging, and what of the TLB goes. Called by
- * vm/control_regs.c for those that exit. Pure.
+ * The complete effect of MOV to CR0, CR3 and CR4, CLTS and LMSW on the registers: the checks and
+ * #GPs of the SDM, IA-32e mode, the PDPTEs of PAE paging, and which part of the TLB has to be
+ * flushed. Called by vm/control_regs.c for the instructions that exit. Pure.
  */
 #pragma once
 
@@ -17,21 +18,22 @@ struct control_rules {
     uint64_t tr_rights; /* TR's access rights, in the VMCS's format */
 };
 
-/* What is left to the caller, each more than the one before. */
+/* What is left for the caller to do. From CONTROL_DONE on, each effect includes those before it. */
 enum control_effect {
     CONTROL_FAULT,         /* #GP(0): nothing has changed */
     CONTROL_DONE,          /* no translation depends on what has changed */
-    CONTROL_FORGET,        /* what is remembered of walks goes; the CPU's TLB keeps what it has */
-    CONTROL_FLUSH,         /* the TLB goes too, but for global pages */
-    CONTROL_FLUSH_GLOBALS, /* with those */
+    CONTROL_FORGET,        /* cached walks are dropped; the CPU's TLB keeps its entries */
+    CONTROL_FLUSH,         /* the TLB is flushed, except for global pages */
+    CONTROL_FLUSH_GLOBALS, /* the TLB is flushed with the global pages */
 };
 
-/* A value with reserved bits, also above bit 31, faults. All need an epoch, for the PDPTEs. */
+/* A value with reserved bits set, also among bits 63:32, returns CONTROL_FAULT. The caller is in an
+ * epoch, because PDPTEs are read from the guest's memory. */
 enum control_effect control_set_cr0(const struct control_rules *rules, uint64_t value) MUST_CHECK;
 enum control_effect control_set_cr3(const struct control_rules *rules, uint64_t value) MUST_CHECK;
 enum control_effect control_set_cr4(const struct control_rules *rules, uint64_t value) MUST_CHECK;
 enum control_effect control_lmsw(const struct control_rules *rules, uint16_t word) MUST_CHECK;
 
-/* WRMSR of IA32_EFER. LMA follows CR0.PG and is not written; what LME decides is fixed while paging
- * is on. */
+/* WRMSR of IA32_EFER. The value's LMA bit is ignored, because LMA follows CR0.PG. LME cannot change
+ * while paging is on. */
 enum control_effect control_set_efer(const struct control_rules *rules, uint64_t value) MUST_CHECK;

@@ -1,4 +1,6 @@
-/* See the header. Where KVM counts the same, the names are KVM's. */
+/* SPDX-License-Identifier: MIT */
+/* The counters' names and the report of their values. A counter that KVM has, too, has KVM's
+ * name. */
 #include "vm/counters.h"
 #include "vm/vm.h"
 
@@ -39,7 +41,8 @@ static const char *const names[COUNTER_COUNT] = {
     [COUNTER_POISON_TICKS] = "poison_ticks",
 };
 
-/* The common answer is not counted: it is what remains of all faults. */
+/* The number of faults that were not fixed. Fixed faults, the common case, are not counted: they
+ * are the rest of all faults. */
 static uint64_t not_fixed(const struct mmio_stats *stats)
 {
     uint64_t sum = 0;
@@ -119,20 +122,21 @@ struct report {
     int used;
 };
 
-static void end_line(struct report *report)
+static void report_end_line(struct report *report)
 {
     if (report->used)
         transcript_list(report->vm->console.transcript, "# %s:%s", report->vm->name, report->line);
     report->used = 0;
 }
 
-static void add(struct report *report, const char *prefix, const char *name, uint64_t value)
+static void report_counter(struct report *report, const char *prefix, const char *name,
+                           uint64_t value)
 {
     char *end = report->line + report->used;
     size_t room = sizeof(report->line) - (size_t)report->used;
     report->used += snprintf(end, room, " %s%s=%lu", prefix, name, value);
     if (report->used >= LINE)
-        end_line(report);
+        report_end_line(report);
 }
 
 void counters_report(const struct vm *vm)
@@ -141,9 +145,9 @@ void counters_report(const struct vm *vm)
     struct report report = {.vm = vm};
     counters_read(&vm->vcpu, values);
     for (unsigned i = 0; i < COUNTER_COUNT; i++)
-        add(&report, "", names[i], values[i]);
+        report_counter(&report, "", names[i], values[i]);
     for (unsigned i = 0; i < DEBT_REASONS; i++)
         if (mmu_invept_for(&vm->mmu, i))
-            add(&report, "invept_", reasons[i], mmu_invept_for(&vm->mmu, i));
-    end_line(&report);
+            report_counter(&report, "invept_", reasons[i], mmu_invept_for(&vm->mmu, i));
+    report_end_line(&report);
 }

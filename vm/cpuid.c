@@ -1,5 +1,6 @@
-/* CPUID as a guest sees it: what vm/features.h offers. cpuid_setup() asks for
- * all of it when the VM is made, and an exit takes the answer from there. */
+/* SPDX-License-Identifier: MIT */
+/* CPUID for guests. cpuid_setup() computes all answers by vm/features.h when the VM is created, and
+ * an exit takes its answer from that table. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
 #include "vm/cpuid_table.h"
@@ -19,8 +20,8 @@ void cpuid_init(void)
     features_setup(&host);
 }
 
-/* What all vCPUs of a VM are told, whatever they do. */
-static struct cpuid shown(const void *context, uint32_t leaf, uint32_t subleaf)
+/* The part of an answer that all vCPUs of a VM have in common. */
+static struct cpuid cpuid_of_vm(const void *context, uint32_t leaf, uint32_t subleaf)
 {
     const struct vm *vm = context;
     const struct feature_vm common = {.count = (unsigned)vm->words.vcpus,
@@ -32,13 +33,13 @@ static struct cpuid shown(const void *context, uint32_t leaf, uint32_t subleaf)
 
 void cpuid_setup(struct vm *vm)
 {
-    cpuid_table_fill(&vm->cpuid, shown, vm);
+    cpuid_table_fill(&vm->cpuid, cpuid_of_vm, vm);
     if (vm->cpuid.left_out)
         log_info("# %s: CPUID has %u answers more than there is room for; they are 0", vm->name,
                  vm->cpuid.left_out);
 }
 
-static struct feature_vcpu now(struct vcpu *vcpu)
+static struct feature_vcpu cpuid_vcpu_state(struct vcpu *vcpu)
 {
     return (struct feature_vcpu){.index = vcpu->index,
                                  .apic_on = vcpu->lapic.mode != LAPIC_OFF,
@@ -49,7 +50,7 @@ static struct feature_vcpu now(struct vcpu *vcpu)
 void cpuid_update(struct vcpu *vcpu)
 {
     const struct cpuid_table *table = &vcpu->vm->cpuid;
-    const struct feature_vcpu self = now(vcpu);
+    const struct feature_vcpu self = cpuid_vcpu_state(vcpu);
     for (const struct cpuid_entry *e = table->entries; e < &table->entries[table->count]; e++)
         if (e->own)
             vcpu->cpuid[e->own] = features_cpuid_own(&self, e->leaf, e->subleaf, e->answer);
@@ -57,8 +58,8 @@ void cpuid_update(struct vcpu *vcpu)
 
 /* ---- The exit -------------------------------------------------------------------------------- */
 
-/* CPUID clears the upper halves. */
-static ALWAYS_INLINE void answer(struct vcpu *vcpu, const struct cpuid *r)
+/* CPUID clears bits 63:32 of the registers. */
+static ALWAYS_INLINE void cpuid_answer(struct vcpu *vcpu, const struct cpuid *r)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
     gpr[GPR_RAX] = r->eax;
@@ -68,50 +69,52 @@ static ALWAYS_INLINE void answer(struct vcpu *vcpu, const struct cpuid *r)
     vmx_skip(&vcpu->vmx, REASON_CPUID);
 }
 
-/* There is no such leaf, or no such subleaf. */
-static COLD void answer_beyond(struct vcpu *vcpu)
+/* Answers for a leaf or subleaf that the table does not have. */
+static COLD void cpuid_answer_beyond(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
-    const struct feature_vcpu self = now(vcpu);
+    const struct feature_vcpu self = cpuid_vcpu_state(vcpu);
     struct cpuid r =
         cpuid_table_ask(&vcpu->vm->cpuid, &self, (uint32_t)gpr[GPR_RAX], (uint32_t)gpr[GPR_RCX]);
-    answer(vcpu, &r);
+    cpuid_answer(vcpu, &r);
 }
 
-/* `entry` is the leaf's first, or another leaf's. */
-static NOINLINE void answer_special(struct vcpu *vcpu, const struct cpuid_entry *entry)
+/* `entry` is the first entry of the leaf, or an entry of another leaf if the table does not have
+ * this one. */
+static NOINLINE void cpuid_answer_special(struct vcpu *vcpu, const struct cpuid_entry *entry)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     if (unlikely(entry->leaf != (uint32_t)gpr[GPR_RAX])) {
-        answer_beyond(vcpu);
+        cpuid_answer_beyond(vcpu);
         return;
     }
     if (entry->subleaves) {
         uint32_t subleaf = (uint32_t)gpr[GPR_RCX];
         if (unlikely(subleaf >= entry->subleaves)) {
-            answer_beyond(vcpu);
+            cpuid_answer_beyond(vcpu);
             return;
         }
         entry += subleaf;
     }
-    answer(vcpu, entry->own ? &vcpu->cpuid[entry->own] : &entry->answer);
+    cpuid_answer(vcpu, entry->own ? &vcpu->cpuid[entry->own] : &entry->answer);
 }
 
-/* Guests serialise by leaf 0, which is the first in the table. */
+/* Leaf 0, by which guests serialize, is the table's first entry and is answered without a
+ * search. */
 void exit_cpuid(struct vcpu *vcpu)
 {
     const struct cpuid_table *table = &vcpu->vm->cpuid;
     uint32_t leaf = (uint32_t)vcpu->vmx.regs.gpr[GPR_RAX];
     if (!leaf) {
-        answer(vcpu, &table->entries[0].answer);
+        cpuid_answer(vcpu, &table->entries[0].answer);
         return;
     }
     const struct cpuid_entry *entry = cpuid_table_first(table, leaf);
     IN_REGISTER(entry);
     if (entry->leaf == leaf && entry->plain)
-        answer(vcpu, &entry->answer);
+        cpuid_answer(vcpu, &entry->answer);
     else
-        answer_special(vcpu, entry);
+        cpuid_answer_special(vcpu, entry);
 }
 
 uint32_t cpuid_signature(void)

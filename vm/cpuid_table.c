@@ -1,23 +1,24 @@
-/* See the header. */
+/* SPDX-License-Identifier: MIT */
 #include "vm/cpuid_table.h"
 
 #include "vm/features.h"
 #include "lib/bits.h"
 
-#define LEAVES_MOST    0x40u /* of a range: so `places` tells all of them apart */
+#define LEAVES_MOST    0x40u /* leaves of a range: `places` has a slot for each of them */
 #define SUBLEAVES_MOST 64u
 #define CACHE_TYPE     BITS(4, 0)
 #define LEVEL_TYPE     BITS(15, 8)
 
 enum subleaves {
-    UP_TO_EAX,  /* subleaf 0 says in EAX which is the last */
-    CACHES,     /* until one says in EAX that it is of no type */
-    LEVELS,     /* until one says in ECX that it is of no type */
+    UP_TO_EAX,  /* up to the number that EAX of subleaf 0 contains */
+    CACHES,     /* up to the first one whose type in EAX is 0 */
+    LEVELS,     /* up to the first one whose type in ECX is 0 */
     COMPONENTS, /* 0, 1, and one for each state component */
     FOUR,
 };
 
-/* Leaves with subleaves (SDM 2A, CPUID), and how many of these each vCPU answers by itself. */
+/* Leaves with subleaves (SDM 2A, CPUID), and for how many of the subleaves each vCPU has an answer
+ * of its own. */
 static const struct indexed {
     uint32_t leaf;
     enum subleaves subleaves;
@@ -71,7 +72,7 @@ static bool is_last(enum subleaves subleaves, uint32_t subleaf, const struct cpu
     return true;
 }
 
-static void add(struct cpuid_table *table, const struct cpuid_entry *entry)
+static void cpuid_table_add(struct cpuid_table *table, const struct cpuid_entry *entry)
 {
     if (table->count < CPUID_ENTRIES)
         table->entries[table->count++] = *entry;
@@ -79,9 +80,10 @@ static void add(struct cpuid_table *table, const struct cpuid_entry *entry)
         table->left_out++;
 }
 
-/* The subleaves up to the last that has something to say, and the first in any case. */
-static void add_subleaves(struct cpuid_table *table, cpuid_source_t *source, const void *context,
-                          const struct indexed *rule)
+/* Adds the first subleaf, and the others up to the last one that is not zero or that each vCPU
+ * answers for itself. */
+static void cpuid_table_add_subleaves(struct cpuid_table *table, cpuid_source_t *source,
+                                      const void *context, const struct indexed *rule)
 {
     unsigned begin = table->count, end = begin + 1, left_out = table->left_out;
     struct cpuid first = {0};
@@ -92,7 +94,7 @@ static void add_subleaves(struct cpuid_table *table, cpuid_source_t *source, con
             entry.own = (uint8_t)(rule->own + i);
         if (i == 0)
             first = r;
-        add(table, &entry);
+        cpuid_table_add(table, &entry);
         if (r.eax | r.ebx | r.ecx | r.edx || i < rule->owned) {
             end = table->count;
             left_out = table->left_out;
@@ -106,20 +108,20 @@ static void add_subleaves(struct cpuid_table *table, cpuid_source_t *source, con
         table->entries[begin].subleaves = (uint8_t)(table->count - begin);
 }
 
-static void add_leaf(struct cpuid_table *table, cpuid_source_t *source, const void *context,
-                     uint32_t leaf)
+static void cpuid_table_add_leaf(struct cpuid_table *table, cpuid_source_t *source,
+                                 const void *context, uint32_t leaf)
 {
     const struct indexed *rule = indexed_leaf(leaf);
     table->places[(uint8_t)(leaf ^ leaf >> 24)] =
         (uint8_t)(table->count < CPUID_ENTRIES ? table->count : 0);
     if (rule) {
-        add_subleaves(table, source, context, rule);
+        cpuid_table_add_subleaves(table, source, context, rule);
         return;
     }
     struct cpuid_entry entry = {.leaf = leaf, .answer = source(context, leaf, 0)};
     entry.own = leaf == 1 ? CPUID_OWN_FEATURES : CPUID_OWN_NONE;
     entry.plain = !entry.own;
-    add(table, &entry);
+    cpuid_table_add(table, &entry);
 }
 
 void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const void *context)
@@ -129,7 +131,7 @@ void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const v
     for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
         uint32_t highest = source(context, ranges[i], 0).eax;
         for (uint32_t n = 0; n < LEAVES_MOST && ranges[i] + n <= highest; n++)
-            add_leaf(table, source, context, ranges[i] + n);
+            cpuid_table_add_leaf(table, source, context, ranges[i] + n);
     }
 }
 

@@ -1,11 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What CPUID answers in a VM: every leaf and subleaf, asked for once, when the VM is made. So no
- * exit executes CPUID in the host, which takes more than a hundred cycles because it serialises,
- * and an exit of its own where we are nested; and a guest is told the same wherever its vCPUs run.
+ * The CPUID answers of a VM: every leaf and subleaf, computed once, when the VM is created. So no
+ * exit executes CPUID in the host, which takes more than a hundred cycles because it serializes,
+ * and which exits itself if the hypervisor is nested. A guest also gets the same answers on
+ * whatever pCPU a vCPU runs.
  *
- * The table knows which leaves have subleaves, and of which each vCPU keeps an answer of its own,
- * because that says who it is or follows its CR4, XCR0 and APIC. What the answers are is for
- * vm/features.h to say. Pure.
+ * The table knows which leaves have subleaves, and for which of them each vCPU keeps an answer of
+ * its own, because the answer identifies the vCPU or depends on its CR4, XCR0 or APIC mode. The
+ * answers themselves come from vm/features.h. Pure.
  */
 #pragma once
 
@@ -19,7 +21,7 @@ struct feature_vcpu;
 #define CPUID_LEAF_TOPOLOGY   0xbu
 #define CPUID_LEAF_XSAVE      0xdu
 
-/* The answers that each vCPU has for itself. */
+/* The answers that each vCPU keeps for itself. */
 enum cpuid_own {
     CPUID_OWN_NONE,
     CPUID_OWN_FEATURES,                       /* leaf 1 */
@@ -33,38 +35,40 @@ struct cpuid_entry {
     uint32_t leaf;
     struct cpuid answer;
     uint8_t subleaf;
-    uint8_t subleaves; /* how many entries follow each other; 0: ECX does not matter */
+    uint8_t subleaves; /* in the leaf's first entry: their number; 0: ECX is ignored */
     uint8_t own;       /* enum cpuid_own */
-    bool plain;        /* neither of these */
+    bool plain;        /* it has no subleaves, and no vCPU has an answer of its own */
 } __attribute__((aligned(32)));
 
 #define CPUID_ENTRIES 160u
 struct cpuid_table {
-    struct cpuid_entry entries[CPUID_ENTRIES]; /* by leaf, then by subleaf; the first is leaf 0 */
+    struct cpuid_entry entries[CPUID_ENTRIES]; /* by leaf, then by subleaf; first, leaf 0 */
     unsigned count;
-    unsigned left_out;   /* entries that there was no room for: they answer 0 */
-    uint8_t places[256]; /* where the entries of a leaf begin; 0 where it has none */
+    unsigned left_out;   /* number of entries that did not fit; these leaves answer 0 */
+    uint8_t places[256]; /* index of a leaf's first entry; 0 if it has none */
 };
 
-/* Asks `source` for everything. */
+/* Fills the table with the answers of `source` for all leaves and subleaves. */
 typedef struct cpuid cpuid_source_t(const void *context, uint32_t leaf, uint32_t subleaf);
 void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const void *context);
 
-/* The first entry of the leaf; that of another leaf, as its number shows, if there is none. */
+/* The first entry of the leaf. If the leaf has no entry, this is an entry of another leaf, which
+ * entry->leaf shows. */
 static inline const struct cpuid_entry *cpuid_table_first(const struct cpuid_table *table,
                                                           uint32_t leaf)
 {
     return &table->entries[table->places[(uint8_t)(leaf ^ leaf >> 24)]];
 }
 
-/* Which leaf answers for this one: above the highest one of its range it is the highest basic one
- * (SDM 2A, CPUID). The range of the hypervisor is ours, and zeros above its end. */
+/* The leaf whose answer CPUID returns for `leaf`: `leaf` itself, or the highest basic leaf if
+ * `leaf` is above the highest one of its range (SDM 2A, CPUID). In the hypervisor's range, leaves
+ * above the end answer zeros. */
 uint32_t cpuid_table_leaf(const struct cpuid_table *table, uint32_t leaf);
 
-/* NULL: there is nothing but zeros. */
+/* Returns NULL if there is no such entry, so that the answer is all zeros. */
 const struct cpuid_entry *cpuid_table_find(const struct cpuid_table *table, uint32_t leaf,
                                            uint32_t subleaf);
 
-/* The answer to CPUID with EAX = leaf and ECX = subleaf, whatever they are, on this vCPU. */
+/* The answer of CPUID on this vCPU for any values of EAX (`leaf`) and ECX (`subleaf`). */
 struct cpuid cpuid_table_ask(const struct cpuid_table *table, const struct feature_vcpu *vcpu,
                              uint32_t leaf, uint32_t subleaf);

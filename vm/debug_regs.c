@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * MOV to and from the debug registers. DR0 to DR3 and DR6 are the guest's and stay loaded (decision
- * D9), DR7 is in the VMCS. What breakpoints there are is noted here, for the instructions that are
- * executed in software.
+ * Exits of MOV to and from the debug registers. DR0 to DR3 and DR6 contain the guest's values and
+ * stay loaded (decision D9); DR7 is in the VMCS. The enabled breakpoints are copied for the
+ * instructions that are executed in software.
  */
 #include "arch/x86/cpu.h"
 #include "vm/debug_rules.h"
@@ -9,13 +10,13 @@
 #include "vm/vcpu.h"
 #include "vmx/vmcs.h"
 
-static void load(struct debug_file *file)
+static void debug_file_load(struct debug_file *file)
 {
     *file = (struct debug_file){.address = {read_dr0(), read_dr1(), read_dr2(), read_dr3()},
                                 .dr6 = read_dr6()};
 }
 
-static void store(const struct debug_file *file)
+static void debug_file_store(const struct debug_file *file)
 {
     write_dr0(file->address[0]);
     write_dr1(file->address[1]);
@@ -24,8 +25,9 @@ static void store(const struct debug_file *file)
     write_dr6(file->dr6);
 }
 
-/* The short ways know no breakpoints: nothing stays there, and nothing comes there. */
-static void note(struct vcpu *vcpu, const struct debug_file *file)
+/* Copies the breakpoints for the emulator. The fast paths do not check breakpoints, so while one is
+ * enabled, their caches are cleared and nothing is added to them. */
+static void breakpoints_update(struct vcpu *vcpu, const struct debug_file *file)
 {
     struct breakpoints *b = &vcpu->mmio.breakpoints;
     for (unsigned i = 0; i < ARRAY_SIZE(b->address); i++)
@@ -41,15 +43,15 @@ static void note(struct vcpu *vcpu, const struct debug_file *file)
 void exit_mov_dr(struct vcpu *vcpu)
 {
     struct debug_file file;
-    load(&file);
+    debug_file_load(&file);
     int vector = debug_mov(&vcpu->vmx.regs, &file, vmx_exit_qualification(&vcpu->vmx.exit));
-    store(&file);
-    note(vcpu, &file);
+    debug_file_store(&file);
+    breakpoints_update(vcpu, &file);
     if (vector == DEBUG_DONE) {
         vmx_skip_instruction(&vcpu->vmx);
         return;
     }
-    if (vector == VECTOR_DB) /* this one is a fault: its frame has RF set */
+    if (vector == VECTOR_DB) /* #DB by DR7.GD is a fault, so its frame has RF set */
         vmx_retry_instruction(&vcpu->vmx);
     vmx_raise(&vcpu->vmx, (uint8_t)vector, 0);
 }

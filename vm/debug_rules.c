@@ -1,6 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/debug_rules.h"
 
-#include "arch/x86/reg_bits.h"
 #include "arch/x86/reg_bits.h"
 #include "vmx/event.h"
 
@@ -12,15 +12,16 @@
 #define DR7_ONES     BIT(10)
 #define DR7_WRITABLE (BITS(31, 16) | DR7_GD | BITS(9, 0))
 
-static uint64_t read(struct cpu_regs *cpu, const struct debug_file *file, unsigned number)
+static uint64_t debug_reg_read(struct cpu_regs *cpu, const struct debug_file *file, unsigned number)
 {
     if (number < 4)
         return file->address[number];
-    return number & 1 ? cpu_reg(cpu, REG_DR7) : file->dr6; /* 4 and 5 are 6 and 7 */
+    return number & 1 ? cpu_reg(cpu, REG_DR7) : file->dr6; /* DR4 and DR5 are DR6 and DR7 */
 }
 
-/* False: #GP, for the upper half of DR6 and DR7 does not exist. */
-static bool write(struct cpu_regs *cpu, struct debug_file *file, unsigned number, uint64_t value)
+/* Returns false if the write is #GP: bits 63:32 of DR6 and DR7 are reserved. */
+static bool debug_reg_write(struct cpu_regs *cpu, struct debug_file *file, unsigned number,
+                            uint64_t value)
 {
     if (number < 4) {
         file->address[number] = value;
@@ -31,7 +32,7 @@ static bool write(struct cpu_regs *cpu, struct debug_file *file, unsigned number
     if (number & 1)
         cpu_set_reg(cpu, REG_DR7, (value & DR7_WRITABLE) | DR7_ONES);
     else
-        file->dr6 = value; /* the CPU itself knows which bits are fixed */
+        file->dr6 = value; /* the CPU corrects fixed bits when DR6 is loaded */
     return true;
 }
 
@@ -56,8 +57,8 @@ int debug_mov(struct cpu_regs *cpu, struct debug_file *file, uint64_t qualificat
         return VECTOR_DB;
     }
     if (qualification & DR_FROM)
-        cpu_set_gpr(cpu, gpr, read(cpu, file, number) & mask);
-    else if (!write(cpu, file, number, cpu_gpr(cpu, gpr) & mask))
+        cpu_set_gpr(cpu, gpr, debug_reg_read(cpu, file, number) & mask);
+    else if (!debug_reg_write(cpu, file, number, cpu_gpr(cpu, gpr) & mask))
         return VECTOR_GP;
     return DEBUG_DONE;
 }

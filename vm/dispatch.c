@@ -1,4 +1,5 @@
-/* What each exit reason leads to. Called from the entry loop, after every exit. */
+/* SPDX-License-Identifier: MIT */
+/* Calls the handler of each exit reason. The entry loop calls vmx_exited() after every exit. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/guarded.h"
@@ -19,52 +20,53 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-static COLD void unhandled(struct vcpu *vcpu)
+static COLD void exit_unhandled(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %u (%s) at RIP %#lx has no handler",
            vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static COLD void host_interrupt(void)
+static COLD void exit_host_interrupt(void)
 {
-    __asm__ volatile("sti; nop; cli"); /* it is pending: its vector is taken here */
+    __asm__ volatile("sti; nop; cli"); /* the pending interrupt is delivered here */
 }
 
-static COLD void exception_or_nmi(struct vcpu *vcpu)
+static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
 {
     if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
-        unhandled(vcpu); /* no others are in the exception bitmap */
+        exit_unhandled(vcpu); /* the exception bitmap has no other vectors */
 }
 
-static COLD void triple_fault(struct vcpu *vcpu)
+static COLD void exit_triple_fault(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
-           "triple fault at RIP %#lx: an exception came up while #DF was delivered",
+           "triple fault at RIP %#lx: an exception occurred while #DF was delivered",
            cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
-static COLD void halt(struct vcpu *vcpu)
+static COLD void exit_hlt(struct vcpu *vcpu)
 {
     vmx_skip_instruction(&vcpu->vmx);
     attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
 }
 
-/* An event whose delivery the exit cut short goes back into the queue. */
-static NOINLINE void requeue(struct vcpu *vcpu)
+/* Queues the event again whose delivery the exit interrupted. */
+static NOINLINE void requeue_event(struct vcpu *vcpu)
 {
     vmx_requeue_event(&vcpu->vmx);
     vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
 }
 
-/* First of all, in exits that are no instruction's own. */
+/* Called first after exits that an instruction does not cause by itself, because they may have
+ * interrupted the delivery of an event. */
 static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
-        requeue(vcpu);
+        requeue_event(vcpu);
 }
 
-static bool delivering(const struct vcpu *vcpu)
+static bool was_delivering(const struct vcpu *vcpu)
 {
     return vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
 }
@@ -73,7 +75,7 @@ _Static_assert(QUALIFICATION_READ == ACCESS_READ && QUALIFICATION_WRITE == ACCES
                    QUALIFICATION_FETCH == ACCESS_FETCH,
                "the access passes as it is");
 
-/* Rule F1. */
+/* The error code of mmu_fault(), by the exit qualification (rule F1). */
 static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
 {
     uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
@@ -82,14 +84,14 @@ static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
            ((qualification & final) == final ? FAULT_FINAL : 0);
 }
 
-/* Reads the record again, which the frequent case need not set aside. */
+/* Reads the exit's fields again, so that the common case need not keep them during mmu_fault(). */
 static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct mmio_info *info)
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
-    (void)vmx_cut_short(&vcpu->vmx, REASON_EPT_VIOLATION); /* the record; it is queued already */
+    (void)vmx_cut_short(&vcpu->vmx, REASON_EPT_VIOLATION); /* fills vmx.exit; the event is queued */
     uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
-    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code, delivering(vcpu),
-                                      result, info));
+    mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code,
+                                      was_delivering(vcpu), result, info));
 }
 
 static NOINLINE void ept_violation(struct vcpu *vcpu)
@@ -110,17 +112,18 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
 {
     may_have_cut_short(vcpu, REASON_EPT_MISCONFIGURATION);
     enum mmio_outcome outcome =
-        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), delivering(vcpu));
+        mmio_misconfig(&vcpu->mmio, vmx_exit_gpa(&vcpu->vmx.exit), was_delivering(vcpu));
     mmio_act_on(vcpu, outcome);
-    /* A misconfiguration has no qualification to tell of an IRET that ended NMI blocking. Whether
-     * it did is unknown, but blocking NMIs until an IRET, which is next, does no harm. */
-    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !delivering(vcpu) &&
+    /* An EPT misconfiguration has no exit qualification, so it is unknown whether an IRET had
+     * already ended the blocking of NMIs. Blocking NMIs again does no harm, because this IRET is
+     * the next instruction to be executed. */
+    if (outcome != MMIO_DONE && outcome != MMIO_INJECT && !was_delivering(vcpu) &&
         mmio_at_iret(&vcpu->mmio))
         vmx_iret_again(&vcpu->vmx);
     vcpu_end_of_slice(vcpu);
 }
 
-/* RIP goes first, so that the device's access is the last thing to do. */
+/* RIP advances first, so that the device's access comes last and can be a tail call. */
 static NOINLINE void repeated_access(struct vcpu *vcpu, struct replay *replay, uint64_t rflags)
 {
     if (likely(mmio_replay_holds(&vcpu->mmio, replay))) {
@@ -134,7 +137,7 @@ static NOINLINE void repeated_access(struct vcpu *vcpu, struct replay *replay, u
     }
 }
 
-/* An access that is not kept as it is. */
+/* An access for which no replay entry holds. */
 static NOINLINE void other_access(struct vcpu *vcpu, gpa_t gpa)
 {
     if (vmx_in_interrupt_shadow() || !mmio_known_move(&vcpu->mmio, gpa, TARGET_UNKNOWN))
@@ -145,7 +148,7 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
 {
     struct mmio_vcpu *mmio = &vcpu->mmio;
     struct cpu_regs *cpu = &vcpu->vmx.regs;
-    if (unlikely(vmx_was_delivering())) { /* it is no instruction's that was there before */
+    if (unlikely(vmx_was_delivering())) { /* no instruction made the access */
         ept_misconfiguration_slow(vcpu);
         return;
     }
@@ -157,7 +160,7 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     uint64_t mode = cpu_mode(cpu, rflags, cs_rights);
     IN_REGISTER(mode);
     struct replay *replay = mmio_replay_at(mmio, rip, gpa, cr3);
-    __asm__("" : "+a"(replay)); /* none of those that pass arguments */
+    __asm__("" : "+a"(replay)); /* RAX passes no argument */
     if (unlikely((!mmio_replay_is(replay, rip, gpa, cr3, mode) &&
                   !mmio_replay_is(++replay, rip, gpa, cr3, mode)) ||
                  vmx_in_interrupt_shadow())) {
@@ -173,8 +176,9 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     }
 }
 
-/* What the rules that we know allow, and this CPU, which may know more. */
-static COLD void xsetbv(struct vcpu *vcpu)
+/* XCR0 must be valid by the rules that the hypervisor knows, and by those of this CPU, which may
+ * know more. */
+static COLD void exit_xsetbv(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
@@ -183,7 +187,7 @@ static COLD void xsetbv(struct vcpu *vcpu)
         vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
         return;
     }
-    vcpu->extra.xcr0 = value; /* it is loaded already; this is for CPUID */
+    vcpu->extra.xcr0 = value; /* the CPU has loaded it already; CPUID needs this copy */
     cpuid_update(vcpu);
     vmx_skip_instruction(&vcpu->vmx);
 }
@@ -194,9 +198,9 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     may_have_cut_short(vcpu, reason);
     switch (reason) {
     case REASON_EXCEPTION_OR_NMI:
-        return exception_or_nmi(vcpu);
+        return exit_exception_or_nmi(vcpu);
     case REASON_EXTERNAL_INTERRUPT:
-        return host_interrupt();
+        return exit_host_interrupt();
     case REASON_PREEMPTION_TIMER:
         attention_request(&vcpu->vmx.attention, ATTENTION_TIMER);
         return;
@@ -213,12 +217,12 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_INVPCID:
         return exit_invpcid(vcpu);
     case REASON_XSETBV:
-        return xsetbv(vcpu);
+        return exit_xsetbv(vcpu);
     case REASON_HLT:
-        return halt(vcpu);
-    case REASON_PML_FULL: /* emptied on every exit */
+        return exit_hlt(vcpu);
+    case REASON_PML_FULL: /* the log is emptied at every exit */
         return;
-    case REASON_INVD: /* what is cached stays, which is coherent */
+    case REASON_INVD: /* the caches keep their lines, which is coherent */
     case REASON_WBINVD:
         return vmx_skip_instruction(&vcpu->vmx);
     case REASON_RDPMC:
@@ -240,11 +244,11 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_VMFUNC:
         return vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
     case REASON_TRIPLE_FAULT:
-        return triple_fault(vcpu);
+        return exit_triple_fault(vcpu);
     case REASON_TASK_SWITCH:
         return exit_task_switch(vcpu);
     default:
-        return unhandled(vcpu);
+        return exit_unhandled(vcpu);
     }
 }
 
@@ -262,7 +266,7 @@ static COLD void handle_rare(struct vcpu *vcpu)
     }
 }
 
-/* The exits that come often go to their handlers at once. */
+/* The handlers of frequent exits are called directly; handle_any() calls the others. */
 static void (*const handlers[])(struct vcpu *vcpu) = {
     [0 ... REASON_CPUID - 1] = handle_any,
     [REASON_CPUID] = exit_cpuid,
@@ -285,9 +289,9 @@ static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
     return true;
 }
 
-/* Arms the preemption timer, which stood still since the exit, for what is left until the next
- * event. A kick's handler sets the timer to 0, and this would undo that, so requests are looked for
- * again afterwards (vm/pcpu.h). False: one came, or the event is due. */
+/* Arms the preemption timer, which has not counted since the exit, for the time until the next
+ * event. This may overwrite the 0 that a kick's handler has written, so the requests are read again
+ * afterwards (vm/pcpu.h). Returns false if another request is pending, or if the event is due. */
 static ALWAYS_INLINE bool rearm_timer(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
@@ -297,14 +301,14 @@ static ALWAYS_INLINE bool rearm_timer(struct vcpu *vcpu)
     return READ_ONCE(vcpu->vmx.attention.word) == ATTENTION_REARM;
 }
 
-/* Attention was requested, or so many exits were made that the clock has to be looked at. Where the
- * only request is to arm the timer for this entry, the guest goes on. */
+/* Called when attention is requested, or after so many exits that the clock has to be read. Returns
+ * true if the guest continues, because the only request is to arm the timer for this entry. */
 static NOINLINE bool goes_on(struct vcpu *vcpu)
 {
     return vcpu->vmx.attention.word == ATTENTION_REARM && rearm_timer(vcpu);
 }
 
-static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
+static ALWAYS_INLINE bool vcpu_exited(struct vcpu *vcpu, uint64_t reason)
 {
     tlb_leave_at(vcpu->place);
     if (likely(reason < ARRAY_SIZE(handlers))) {
@@ -316,7 +320,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
     if (unlikely(attention_pending(&vcpu->vmx.attention) || !--vcpu->exits_left) &&
         !goes_on(vcpu)) {
         bool again = false;
-        IN_REGISTER(again); /* not one that the way below would have to set aside */
+        IN_REGISTER(again); /* not a register that the path below would have to save */
         return again;
     }
     uint64_t epoch;
@@ -325,7 +329,7 @@ static ALWAYS_INLINE bool exited(struct vcpu *vcpu, uint64_t reason)
     return pay_and_enter(vcpu, epoch);
 }
 
-static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
+static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
 {
     if (mitigate_actions() & DO_IBRS_AT_EXIT)
         mitigate_at_exit();
@@ -334,10 +338,10 @@ static NOINLINE bool exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
     if (vcpu->vmx.pml_on)
         pml_drain(vcpu);
     if (pass_is_open(vcpu)) {
-        tlb_leave_at(vcpu->place); /* closing waits for those that are in their guests */
+        tlb_leave_at(vcpu->place); /* pass_close() waits for all pCPUs that are in a guest */
         pass_exit(vcpu, reason);
     }
-    return exited(vcpu, reason);
+    return vcpu_exited(vcpu, reason);
 }
 
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
@@ -345,6 +349,6 @@ bool vmx_exited(struct vmx_vcpu *vmx_vcpu)
     struct vcpu *vcpu = vcpu_of(vmx_vcpu);
     uint64_t reason = vmx_begin_exit(vmx_vcpu);
     if (unlikely(vmx_vcpu->extra_work))
-        return exited_to_extra_work(vcpu, (uint32_t)reason);
-    return exited(vcpu, reason);
+        return vcpu_exited_to_extra_work(vcpu, (uint32_t)reason);
+    return vcpu_exited(vcpu, reason);
 }

@@ -26,6 +26,9 @@ void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
 void exit_task_switch(struct vcpu *vcpu);
 
+/* Goes on with a hypercall that is unfinished (vcpu->unfinished), for a piece. */
+void hypercall_go_on(struct vcpu *vcpu);
+
 /* The local APICs' page of addresses, for the bus; no device. */
 extern const struct bus_ops apic_window_ops;
 

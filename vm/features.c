@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/features.h"
 
 #include "arch/x86/reg_bits.h"
@@ -9,15 +10,15 @@
 
 #define EXTENDED_MAX 0x80000008u
 
-/* What follows from the vCPU's state, beside the table. */
+/* Bits and fields that follow from the state of the vCPU or VM, not from the table. */
 #define LEAF1_ECX_OSXSAVE BIT(27)
 #define LEAF1_EDX_APIC    BIT(9)
-#define LEAF1_EDX_SEVERAL BIT(28) /* EBX says how many logical processors */
+#define LEAF1_EDX_SEVERAL BIT(28) /* HTT: EBX has the number of logical processors */
 #define LEAF7_ECX_OSPKE   BIT(4)
 
 #define LEAF4_EAX_TYPE      BITS(4, 0)
 #define LEAF4_EAX_CACHE     BITS(13, 0)
-#define LEAF4_EAX_CORES     BITS(31, 26) /* APIC IDs of the package, less 1 */
+#define LEAF4_EAX_CORES     BITS(31, 26) /* number of APIC IDs in the package, less 1 */
 #define LEAFB_ECX_THREAD    (1u << 8)
 #define LEAFB_ECX_CORE      (2u << 8)
 #define LEAFD_ECX_ALIGN     BIT(1)
@@ -33,53 +34,53 @@
 
 static struct feature_host host;
 static uint64_t xcr0_offered, cr4_offered;
-static struct cpuid components[COMPONENTS]; /* of leaf 0xd, each that is offered */
-static bool offered[FEATURES_MAX];          /* by their place in the table */
+static struct cpuid components[COMPONENTS]; /* subleaves of leaf 0xd for offered components */
+static bool offered[FEATURES_MAX];          /* by index in feature_table */
 
 /* ---- What is offered ------------------------------------------------------------------------- */
 
-static uint32_t *word_of(struct cpuid *r, enum cpuid_word word)
+static uint32_t *cpuid_register_of(struct cpuid *r, enum cpuid_register reg)
 {
-    uint32_t *const words[] = {&r->eax, &r->ebx, &r->ecx, &r->edx};
-    return words[word];
+    uint32_t *const registers[] = {&r->eax, &r->ebx, &r->ecx, &r->edx};
+    return registers[reg];
 }
 
-/* As the host answers, or nothing where it has no such leaf. */
-static struct cpuid of_host(uint32_t leaf, uint32_t subleaf)
+/* The host's answer, or zeros if the host has no such leaf. */
+static struct cpuid host_cpuid(uint32_t leaf, uint32_t subleaf)
 {
     uint32_t max = host.cpuid(leaf & CPUID_LEAF_EXTENDED, 0).eax;
     return leaf > max ? (struct cpuid){0} : host.cpuid(leaf, subleaf);
 }
 
-static bool is_there(const struct feature *feature)
+static bool feature_is_available(const struct feature *feature)
 {
-    struct cpuid r = of_host(feature->leaf, feature->subleaf);
-    if (feature->leaf == 7 && feature->subleaf > of_host(7, 0).eax)
+    struct cpuid r = host_cpuid(feature->leaf, feature->subleaf);
+    if (feature->leaf == 7 && feature->subleaf > host_cpuid(7, 0).eax)
         return false;
-    return (feature->ours || *word_of(&r, feature->word) & feature->bit) &&
+    return (feature->ours || *cpuid_register_of(&r, feature->reg) & feature->bit) &&
            (host.secondary & feature->secondary) == feature->secondary &&
            (host.compaction || !feature->compacts) && !(feature->xcr0 & ~xcr0_offered);
 }
 
-/* All that the table knows and the host describes; some hosts count one that they do not describe
- * (docs/EMULATOR-GAPS.md). */
+/* The state components that the table knows and the host describes. Some hosts have a bit for a
+ * component that they do not describe (docs/EMULATOR-GAPS.md). */
 static uint64_t components_offered(void)
 {
     const uint64_t known = XCR0_X87 | XCR0_SSE | XCR0_AVX | XCR0_AVX512 | XCR0_PKRU;
     uint64_t xcr0 = host.xcr0 & known;
     for (unsigned n = COMPONENT_FIRST; n < COMPONENTS; n++)
-        if (xcr0 & BIT(n) && !of_host(CPUID_LEAF_XSAVE, n).eax)
+        if (xcr0 & BIT(n) && !host_cpuid(CPUID_LEAF_XSAVE, n).eax)
             xcr0 &= ~BIT(n);
     return xcr0_is_valid(xcr0, xcr0) ? xcr0 : xcr0 & ~XCR0_AVX512;
 }
 
-/* So that no exit executes CPUID in the host. */
-static void keep_components(void)
+/* Records the size and offset of each component, so that no exit executes CPUID in the host. */
+static void record_components(void)
 {
     for (unsigned n = COMPONENT_FIRST; n < COMPONENTS; n++) {
         struct cpuid c = {0};
         if (xcr0_offered & BIT(n))
-            c = of_host(CPUID_LEAF_XSAVE, n);
+            c = host_cpuid(CPUID_LEAF_XSAVE, n);
         components[n] = (struct cpuid){c.eax, c.ebx, c.ecx & (uint32_t)LEAFD_ECX_ALIGN, 0};
     }
 }
@@ -88,11 +89,11 @@ void features_setup(const struct feature_host *new_host)
 {
     host = *new_host;
     xcr0_offered = components_offered();
-    keep_components();
+    record_components();
     cr4_offered = 0;
     BUG_ON(feature_count > FEATURES_MAX);
     for (unsigned i = 0; i < feature_count; i++) {
-        offered[i] = is_there(&feature_table[i]);
+        offered[i] = feature_is_available(&feature_table[i]);
         if (offered[i])
             cr4_offered |= feature_table[i].cr4 & host.cr4;
     }
@@ -124,21 +125,21 @@ const struct feature *features_msr(uint32_t msr)
 
 /* ---- The leaves ------------------------------------------------------------------------------ */
 
-/* The bits of the table alone. */
+/* The bits of a leaf that come from the table. */
 static struct cpuid features_of(uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid r = {0};
     for (unsigned i = 0; i < feature_count; i++) {
         const struct feature *f = &feature_table[i];
         if (f->leaf == leaf && f->subleaf == subleaf && feature_offered(f))
-            *word_of(&r, f->word) |= f->bit;
+            *cpuid_register_of(&r, f->reg) |= f->bit;
     }
     return r;
 }
 
-static struct cpuid leaf1(const struct feature_vm *vm)
+static struct cpuid cpuid_leaf1(const struct feature_vm *vm)
 {
-    struct cpuid r = features_of(1, 0), ours = of_host(1, 0);
+    struct cpuid r = features_of(1, 0), ours = host_cpuid(1, 0);
     r.eax = ours.eax;
     r.ebx = (ours.ebx & 0xffff) | vm->count << 16;
     if (vm->count > 1)
@@ -146,7 +147,8 @@ static struct cpuid leaf1(const struct feature_vm *vm)
     return r;
 }
 
-/* A VM is one package of cores with one thread and caches of their own. */
+/* A VM is one package of cores, each of which has one thread and its own caches. Returns the number
+ * of APIC ID bits that tell the cores apart. */
 static unsigned package_bits(const struct feature_vm *vm)
 {
     unsigned bits = 0;
@@ -155,9 +157,9 @@ static unsigned package_bits(const struct feature_vm *vm)
     return bits;
 }
 
-static struct cpuid caches(const struct feature_vm *vm, uint32_t subleaf)
+static struct cpuid cpuid_caches(const struct feature_vm *vm, uint32_t subleaf)
 {
-    struct cpuid r = of_host(4, subleaf);
+    struct cpuid r = host_cpuid(4, subleaf);
     if (!(r.eax & LEAF4_EAX_TYPE))
         return (struct cpuid){0};
     r.eax &= (uint32_t)LEAF4_EAX_CACHE;
@@ -165,15 +167,15 @@ static struct cpuid caches(const struct feature_vm *vm, uint32_t subleaf)
     return r;
 }
 
-static struct cpuid leaf7(uint32_t subleaf)
+static struct cpuid cpuid_leaf7(uint32_t subleaf)
 {
     struct cpuid r = features_of(7, subleaf);
     if (subleaf == 0)
-        r.eax = of_host(7, 0).eax ? 1 : 0; /* the last subleaf */
+        r.eax = host_cpuid(7, 0).eax ? 1 : 0; /* the last subleaf */
     return r;
 }
 
-static struct cpuid topology(const struct feature_vm *vm, uint32_t subleaf)
+static struct cpuid cpuid_topology(const struct feature_vm *vm, uint32_t subleaf)
 {
     switch (subleaf) {
     case 0:
@@ -185,15 +187,15 @@ static struct cpuid topology(const struct feature_vm *vm, uint32_t subleaf)
     }
 }
 
-static uint32_t aligned(uint32_t end, const struct cpuid *component)
+static uint32_t component_aligned(uint32_t end, const struct cpuid *component)
 {
     bool aligns = component->ecx & LEAFD_ECX_ALIGN;
     return aligns ? (end + COMPONENTS_ALIGN - 1) & ~(COMPONENTS_ALIGN - 1) : end;
 }
 
-/* The bytes that XSAVE needs for a set of components, or with `compacted` XSAVEC and XSAVES (SDM 1,
- * 13.4.2 and 13.4.3). Worked out from each: what the host says of all of them counts some that are
- * not offered, or not there (docs/EMULATOR-GAPS.md). */
+/* The size in bytes of XSAVE's area for a set of components; with `compacted`, that of XSAVEC and
+ * XSAVES (SDM 1, 13.4.2 and 13.4.3). The size is computed from the single components, because the
+ * host's totals count some that are not offered or do not exist (docs/EMULATOR-GAPS.md). */
 static uint32_t area_size(uint64_t set, bool compacted)
 {
     uint32_t end = XSAVE_HEADER_END;
@@ -201,7 +203,7 @@ static uint32_t area_size(uint64_t set, bool compacted)
         if (!(set & BIT(n)))
             continue;
         const struct cpuid *c = &components[n];
-        uint32_t start = compacted ? aligned(end, c) : c->ebx;
+        uint32_t start = compacted ? component_aligned(end, c) : c->ebx;
         if (start + c->eax > end)
             end = start + c->eax;
     }
@@ -219,17 +221,17 @@ static struct cpuid xsave_leaf(uint32_t subleaf)
     return subleaf == 1 ? features_of(CPUID_LEAF_XSAVE, 1) : components[subleaf];
 }
 
-/* The TSC is the crystal: that is what the APIC's timer counts (SDM 3, 11.5.4). All zero, not
- * enumerated, for a rate that the register cannot hold. */
-static struct cpuid clock(const struct feature_vm *vm)
+/* The TSC is presented as the core crystal clock, which the APIC's timer counts (SDM 3, 11.5.4). A
+ * rate that the register cannot hold is not enumerated: all registers are zero. */
+static struct cpuid cpuid_tsc_clock(const struct feature_vm *vm)
 {
     return vm->tsc_hz >> 32 ? (struct cpuid){0} : (struct cpuid){1, 1, (uint32_t)vm->tsc_hz, 0};
 }
 
-/* Of the linear addresses 48 bits: five-level paging is not offered. */
-static struct cpuid addresses(void)
+/* Linear addresses have 48 bits, because five-level paging is not offered. */
+static struct cpuid cpuid_address_sizes(void)
 {
-    struct cpuid r = of_host(EXTENDED_MAX, 0);
+    struct cpuid r = host_cpuid(EXTENDED_MAX, 0);
     return (struct cpuid){.eax = (r.eax & 0xff) | (r.eax ? 48u << 8 : 0)};
 }
 
@@ -249,11 +251,11 @@ static struct cpuid extended_leaf(uint32_t leaf)
         uint32_t max = host.cpuid(leaf, 0).eax;
         return (struct cpuid){.eax = max < EXTENDED_MAX ? max : EXTENDED_MAX};
     }
-    case 0x80000002 ... 0x80000004: /* the name */
+    case 0x80000002 ... 0x80000004: /* the brand string */
     case 0x80000006:                /* the second-level cache */
-        return of_host(leaf, 0);
+        return host_cpuid(leaf, 0);
     case EXTENDED_MAX:
-        return addresses();
+        return cpuid_address_sizes();
     default:
         return features_of(leaf, 0);
     }
@@ -264,19 +266,19 @@ static struct cpuid basic_leaf(const struct feature_vm *vm, uint32_t leaf, uint3
     switch (leaf) {
     case 0:
     case 2: /* caches and TLBs */
-        return of_host(leaf, 0);
+        return host_cpuid(leaf, 0);
     case 1:
-        return leaf1(vm);
+        return cpuid_leaf1(vm);
     case 4:
-        return caches(vm, subleaf);
+        return cpuid_caches(vm, subleaf);
     case 7:
-        return leaf7(subleaf);
+        return cpuid_leaf7(subleaf);
     case CPUID_LEAF_TOPOLOGY:
-        return topology(vm, subleaf);
+        return cpuid_topology(vm, subleaf);
     case CPUID_LEAF_XSAVE:
         return xsave_leaf(subleaf);
     case 0x15:
-        return clock(vm);
+        return cpuid_tsc_clock(vm);
     default:
         return features_of(leaf, 0);
     }
@@ -300,7 +302,7 @@ static void own_leaf1(const struct feature_vcpu *vcpu, struct cpuid *r)
         r->edx &= ~(uint32_t)LEAF1_EDX_APIC;
 }
 
-/* How much XSAVE needs for what the guest has switched on. IA32_XSS is 0. */
+/* The size of XSAVE's area for the components that the guest has enabled. IA32_XSS is 0. */
 static void own_xsave_leaf(const struct feature_vcpu *vcpu, uint32_t subleaf, struct cpuid *r)
 {
     if (subleaf == 0 && r->eax)

@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The table of vm/features.h. A row says how the feature's state is kept apart from other VMs',
- * and which MSRs and bits of CR4 and XCR0 come with it. What has no row is not there for a guest.
+ * The table of vm/features.h. A row says how the feature's state is kept apart from that of other
+ * VMs, and which MSRs and bits of CR4 and XCR0 belong to it. A feature without a row does not exist
+ * for a guest.
  */
 #include "vm/features.h"
 #include "arch/x86/reg_bits.h"
@@ -9,7 +11,7 @@
 
 /* clang-format off */
 #define ROW(n, l, s, w, b, st, ...)                                                         \
-    {.name = n, .leaf = l, .subleaf = s, .word = CPUID_##w, .bit = 1u << (b), .state = STATE_##st, \
+    {.name = n, .leaf = l, .subleaf = s, .reg = CPUID_##w, .bit = 1u << (b), .state = STATE_##st, \
      ##__VA_ARGS__}
 
 const struct feature feature_table[] = {

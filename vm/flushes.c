@@ -1,4 +1,6 @@
-/* INVLPG and INVPCID, which exit with gva_cache=exits: the MMIO cache forgets, the TLB follows. */
+/* SPDX-License-Identifier: MIT */
+/* Exits of INVLPG and INVPCID, which occur with gva_cache=exits. The handlers drop cached walks and
+ * then flush the TLB. */
 #include "vm/vm.h"
 #include "mmio/invpcid.h"
 #include "mmu/tlb.h"
@@ -23,7 +25,8 @@ void exit_invlpg(struct vcpu *vcpu)
     vmx_skip_instruction(&vcpu->vmx);
 }
 
-/* One address in one PCID: INVVPID of the address covers it in all. The rest flush all. */
+/* INVPCID of one address in one PCID becomes INVVPID of the address, which covers it in all PCIDs.
+ * The other types flush everything. */
 void exit_invpcid(struct vcpu *vcpu)
 {
     struct invpcid invpcid;

@@ -42,26 +42,31 @@ static uint64_t get_info(uint64_t *gpr)
     return GHCI_SUCCESS;
 }
 
-static uint64_t map_gpa(const struct ghci *g, uint64_t *gpr)
+/* R11 says how far it is. False: nothing has been done, and no register has changed. */
+static bool map_gpa(const struct ghci *g, uint64_t *gpr)
 {
-    uint64_t address = gpr[GPR_R12], size = gpr[GPR_R13];
+    uint64_t address = gpr[GPR_R12], size = gpr[GPR_R13], done = 0, result = GHCI_SUCCESS;
     gpa_t gpa;
     bool shared;
-    gpr[GPR_R11] = address;
     if (!plain_range(g, address, size, &gpa, &shared))
-        return GHCI_INVALID_OPERAND;
-    if (page_offset(address) || page_offset(size))
-        return GHCI_ALIGN_ERROR;
-    for (uint64_t pages = size >> PAGE_SHIFT, done = 0; done < pages;) {
-        if (done && g->interrupted(g->context))
-            return GHCI_RETRY;
-        int64_t now = mmu_convert(g->mmu, gpa_add(gpa, done * PAGE_SIZE), pages - done, shared);
+        result = GHCI_INVALID_OPERAND;
+    else if (page_offset(address) || page_offset(size))
+        result = GHCI_ALIGN_ERROR;
+    for (uint64_t pages = size >> PAGE_SHIFT; result == GHCI_SUCCESS && done < pages;) {
+        int64_t now =
+            done && g->interrupted(g->context)
+                ? -EINPROGRESS
+                : mmu_convert(g->mmu, gpa_add(gpa, done * PAGE_SIZE), pages - done, shared);
+        if (now == -EINPROGRESS && !done)
+            return false;
         if (now < 0)
-            return GHCI_INVALID_OPERAND;
-        done += (uint64_t)now;
-        gpr[GPR_R11] = address + done * PAGE_SIZE;
+            result = now == -EINPROGRESS ? GHCI_RETRY : GHCI_INVALID_OPERAND;
+        else
+            done += (uint64_t)now;
     }
-    return GHCI_SUCCESS;
+    gpr[GPR_R10] = result;
+    gpr[GPR_R11] = address + done * PAGE_SIZE;
+    return true;
 }
 
 /* The device of the last request again: whatever that one was asked holds as long as the slots and
@@ -129,14 +134,14 @@ static uint64_t request_mmio(const struct ghci *g, uint64_t *gpr)
     return GHCI_SUCCESS;
 }
 
-void ghci_call(const struct ghci *g)
+bool ghci_call(const struct ghci *g)
 {
     uint64_t *gpr = g->gpr, exposed = gpr[GPR_RCX];
     if (likely(request_again(g, gpr)))
-        return;
+        return true;
     if (exposed & ~EXPOSABLE || ~exposed & GHCI_EXPOSED) {
         gpr[GPR_RAX] = GHCI_BAD_EXPOSURE;
-        return;
+        return true;
     }
     gpr[GPR_RAX] = 0;
     if (gpr[GPR_R10])
@@ -144,9 +149,10 @@ void ghci_call(const struct ghci *g)
     else if (gpr[GPR_R11] == GHCI_REQUEST_MMIO)
         gpr[GPR_R10] = request_mmio(g, gpr);
     else if (gpr[GPR_R11] == GHCI_MAP_GPA)
-        gpr[GPR_R10] = map_gpa(g, gpr);
+        return map_gpa(g, gpr);
     else if (gpr[GPR_R11] == GHCI_GET_INFO)
         gpr[GPR_R10] = get_info(gpr);
     else
         gpr[GPR_R10] = GHCI_UNKNOWN_LEAF;
+    return true;
 }

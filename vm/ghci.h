@@ -46,5 +46,6 @@ struct ghci {
 };
 
 /* Carries out the call that stands in the registers. On its own CPU, in an epoch; holds no lock and
- * no pointer into guest memory, because conversions wait. */
-void ghci_call(const struct ghci *g);
+ * no pointer into guest memory, because conversions wait. False: another vCPU is changing the
+ * slots; the caller looks around, and calls it again with the same registers. */
+bool ghci_call(const struct ghci *g) MUST_CHECK;

@@ -29,37 +29,66 @@ static int64_t call_version(struct vcpu *vcpu, struct call *call)
     return 0;
 }
 
+/* A change of the slots, from its beginning or from where it was left. */
+static int change_slots(struct vcpu *vcpu, const struct mmu_change *wanted)
+{
+    if (!vcpu->unfinished)
+        vcpu->change = *wanted;
+    return mmu_change(&vcpu->vm->mmu, &vcpu->change);
+}
+
+/* The walk of a call, from its beginning or from where it was left. */
+static struct mmu_walk *walk_of(struct vcpu *vcpu)
+{
+    if (!vcpu->unfinished)
+        vcpu->walk = (struct mmu_walk){0};
+    return &vcpu->walk;
+}
+
+/* So few pages are done at once. */
+#define FEW_PAGES 64u
+
 static int64_t call_slot_add(struct vcpu *vcpu, struct call *call)
 {
     if (call->rbx >= GUEST_RAM_SLOT || call->rsi & ~(uint64_t)(SLOT_READONLY | SLOT_SHARED))
         return -EINVAL;
-    return mmu_slot_add(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx), call->rdx,
-                        (uint32_t)((call->rsi & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
-                                   (call->rsi & SLOT_SHARED ? MEMSLOT_SHARED : 0)));
+    const struct mmu_change wanted = {
+        .kind = CHANGE_ADD,
+        .id = (uint32_t)call->rbx,
+        .gpa = GPA(call->rcx),
+        .pages = call->rdx,
+        .flags = (uint32_t)((call->rsi & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
+                            (call->rsi & SLOT_SHARED ? MEMSLOT_SHARED : 0))};
+    return change_slots(vcpu, &wanted);
 }
 
 static int64_t call_slot_delete(struct vcpu *vcpu, struct call *call)
 {
     if (call->rbx >= GUEST_RAM_SLOT)
         return -EINVAL;
-    return mmu_slot_delete(&vcpu->vm->mmu, (uint32_t)call->rbx);
+    const struct mmu_change wanted = {.kind = CHANGE_DELETE, .id = (uint32_t)call->rbx};
+    return change_slots(vcpu, &wanted);
 }
 
 static int64_t call_slot_move(struct vcpu *vcpu, struct call *call)
 {
     if (call->rbx >= GUEST_RAM_SLOT)
         return -EINVAL;
-    return mmu_slot_move(&vcpu->vm->mmu, (uint32_t)call->rbx, GPA(call->rcx));
+    const struct mmu_change wanted = {
+        .kind = CHANGE_MOVE, .id = (uint32_t)call->rbx, .gpa = GPA(call->rcx)};
+    return change_slots(vcpu, &wanted);
 }
 
 static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
 {
-    struct mmu *mmu = &vcpu->vm->mmu;
     if (call->rcx & ~(uint64_t)(SLOT_READONLY | SLOT_LOG_DIRTY))
         return -EINVAL;
-    uint32_t flags = (uint32_t)((call->rcx & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
-                                (call->rcx & SLOT_LOG_DIRTY ? MEMSLOT_LOG_DIRTY : 0));
-    return mmu_slot_flags(mmu, (uint32_t)call->rbx, flags);
+    const struct mmu_change wanted = {
+        .kind = CHANGE_FLAGS,
+        .id = (uint32_t)call->rbx,
+        .flags = (uint32_t)((call->rcx & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
+                            (call->rcx & SLOT_LOG_DIRTY ? MEMSLOT_LOG_DIRTY : 0))};
+    return change_slots(vcpu, &wanted);
 }
 
 static int64_t call_dirty_get(struct vcpu *vcpu, struct call *call)
@@ -87,8 +116,10 @@ static int64_t call_age(struct vcpu *vcpu, struct call *call)
     uint64_t end = memslot_gfn_end(&vcpu->vm->mmu), first = call->rbx >> PAGE_SHIFT;
     if (first >= end || call->rcx > end - first)
         return -ERANGE;
-    call->rbx = mmu_age(&vcpu->vm->mmu, GPA(call->rbx), call->rcx);
-    return 0;
+    int error = mmu_age_some(&vcpu->vm->mmu, GPA(call->rbx), call->rcx, walk_of(vcpu));
+    if (!error)
+        call->rbx = vcpu->walk.count;
+    return error;
 }
 
 static int64_t call_nx_recover(struct vcpu *vcpu, struct call *call)
@@ -119,7 +150,10 @@ static int64_t call_generation_set(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_zap(struct vcpu *vcpu, struct call *call)
 {
-    return mmu_zap(&vcpu->vm->mmu, GPA(call->rbx), call->rcx);
+    struct mmu *mmu = &vcpu->vm->mmu;
+    if (call->rcx <= FEW_PAGES)
+        return mmu_zap(mmu, GPA(call->rbx), call->rcx);
+    return mmu_zap_some(mmu, GPA(call->rbx), call->rcx, walk_of(vcpu));
 }
 
 static int64_t call_spte(struct vcpu *vcpu, struct call *call)
@@ -255,7 +289,7 @@ static bool is_interrupted(void *context)
            rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
-static NOINLINE void call_ghci(struct vcpu *vcpu)
+static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu)
 {
     const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
                               .memo = &vcpu->ghci,
@@ -264,14 +298,58 @@ static NOINLINE void call_ghci(struct vcpu *vcpu)
                               .vcpu = &vcpu->mmio,
                               .interrupted = is_interrupted,
                               .context = vcpu};
-    vmx_skip(&vcpu->vmx, REASON_VMCALL);
-    ghci_call(&ghci);
+    return ghci_call(&ghci);
+}
+
+/* False: it is to be called again. Until then the registers hold its arguments. */
+static ALWAYS_INLINE bool carry_out(struct vcpu *vcpu, uint64_t index, uint64_t mask)
+{
+    uint64_t *gpr = vcpu->vmx.regs.gpr;
+    struct call call = {gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask, gpr[GPR_RDX] & mask,
+                        gpr[GPR_RSI] & mask};
+    struct call before = call;
+    int64_t result =
+        arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
+    if (result == -EINPROGRESS)
+        return false;
+    gpr[GPR_RAX] = (uint64_t)result & mask;
+    if (mmu_has_chores(&vcpu->vm->mmu))
+        attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
+    if (call.rbx != before.rbx)
+        gpr[GPR_RBX] = call.rbx & mask;
+    if (call.rcx != before.rcx)
+        gpr[GPR_RCX] = call.rcx & mask;
+    return true;
+}
+
+static bool is_ghci(const struct vcpu *vcpu)
+{
+    return !vcpu->vmx.regs.gpr[GPR_RAX] && mmu_has_sides(vcpu->mmio.mmu) && vmx_in_64_bit_code();
+}
+
+static uint64_t call_mask(void)
+{
+    return vmx_in_64_bit_code() ? ~0ull : 0xffffffff;
+}
+
+/* RIP is behind the instruction already, and no interrupt comes in between: for the guest it is one
+ * instruction that takes long. */
+static void leave_unfinished(struct vcpu *vcpu)
+{
+    vcpu->unfinished = true;
+    attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
+}
+
+COLD void hypercall_go_on(struct vcpu *vcpu)
+{
+    uint64_t mask = call_mask(), index = (vcpu->vmx.regs.gpr[GPR_RAX] & mask) ^ ABI_HYPERCALL;
+    vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu) : carry_out(vcpu, index, mask));
 }
 
 static COLD void call_by_number(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
-    uint64_t mask = vmx_in_64_bit_code() ? ~0ull : 0xffffffff;
+    uint64_t mask = call_mask();
     uint64_t number = gpr[GPR_RAX] & mask, index = number ^ ABI_HYPERCALL;
 
     if (index >= ARRAY_SIZE(calls) || !calls[index].function) {
@@ -281,22 +359,17 @@ static COLD void call_by_number(struct vcpu *vcpu)
         return;
     }
     vmx_skip_instruction(&vcpu->vmx);
-    if (!calls[index].for_all && !vcpu->vm->words.testctl) {
+    if (!calls[index].for_all && !vcpu->vm->words.testctl)
         gpr[GPR_RAX] = (uint64_t)(int64_t)-ENOSYS & mask;
-        return;
-    }
-    struct call call = {gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask, gpr[GPR_RDX] & mask,
-                        gpr[GPR_RSI] & mask};
-    struct call before = call;
-    int64_t result =
-        arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
-    gpr[GPR_RAX] = (uint64_t)result & mask;
-    if (mmu_has_chores(&vcpu->vm->mmu))
-        attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
-    if (call.rbx != before.rbx)
-        gpr[GPR_RBX] = call.rbx & mask;
-    if (call.rcx != before.rcx)
-        gpr[GPR_RCX] = call.rcx & mask;
+    else if (!carry_out(vcpu, index, mask))
+        leave_unfinished(vcpu);
+}
+
+static NOINLINE void call_in_ghci_layout(struct vcpu *vcpu)
+{
+    vmx_skip(&vcpu->vmx, REASON_VMCALL);
+    if (unlikely(!call_ghci(vcpu)))
+        leave_unfinished(vcpu);
 }
 
 void exit_vmcall(struct vcpu *vcpu)
@@ -313,8 +386,8 @@ void exit_vmcall(struct vcpu *vcpu)
         vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
         return;
     }
-    if (!*rax && mmu_has_sides(vcpu->mmio.mmu) && vmx_in_64_bit_code())
-        call_ghci(vcpu);
+    if (is_ghci(vcpu))
+        call_in_ghci_layout(vcpu);
     else
         call_by_number(vcpu);
     vcpu_end_of_slice(vcpu);

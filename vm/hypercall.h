@@ -1,4 +1,6 @@
-/* A hypercall's arguments and results, for the files that have some. */
+/* SPDX-License-Identifier: MIT */
+/* A hypercall's arguments and results, and the hypercalls that other files than vm/hypercall.c
+ * execute. */
 #pragma once
 
 #include "lib/types.h"

@@ -1,12 +1,13 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What waits to interrupt the guest: what the local APIC has, and what is injected from outside
- * (HC_INJECT). Whoever changes one of them calls vcpu_update_interrupt(), so that the vCPU looks at
- * its events before the next entry.
+ * The guest's pending interrupts and NMIs: the interrupts of the local APIC, and what is injected
+ * from outside (HC_INJECT). Code that changes one of them calls vcpu_update_interrupt(), so that
+ * the vCPU looks at its events before the next entry.
  */
 #include "lib/assert.h"
 #include "vm/vcpu.h"
 
-/* An interrupt that did not come through the APIC goes first, as INTR in ExtINT mode does. */
+/* An interrupt that did not come through the APIC has priority, like INTR in ExtINT mode. */
 void vcpu_update_interrupt(struct vcpu *vcpu)
 {
     struct event_pending *pending = &vcpu->vmx.pending;
@@ -27,7 +28,8 @@ void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
     vcpu_update_interrupt(vcpu);
 }
 
-/* While one is in progress, the CPU keeps one more. */
+/* The CPU keeps one NMI pending while another one is in progress. If none is in progress, two are
+ * kept here: one for the next entry, and one that stays pending behind it. */
 void vcpu_nmi(struct vcpu *vcpu)
 {
     if (vcpu->vmx.pending.nmis < (vmx_nmis_blocked(&vcpu->vmx) ? 1 : 2))

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * IN and OUT. The exit qualification says all of such an instruction, so a few of them are kept
- * with the device that they led to, for as long as the port bus does not change.
+ * Exits of IN and OUT. The exit qualification describes such an instruction completely, so for a
+ * few of them vcpu->ports keeps the device, for as long as the port bus does not change.
  */
 #include "vm/io.h"
 #include "lib/assert.h"
@@ -9,12 +10,12 @@
 
 static uint64_t with_low_bytes(uint64_t old, uint64_t value, uint64_t mask)
 {
-    uint64_t keep = mask == 0xffffffff ? 0 : ~mask; /* 32 bits clear the upper half */
+    uint64_t keep = mask == 0xffffffff ? 0 : ~mask; /* 32-bit results clear bits 63:32 */
     return (old & keep) | (value & mask);
 }
 
-/* It is complete, and may have met breakpoints. */
-static void finish(struct vcpu *vcpu, uint64_t port, unsigned size)
+/* Completes the instruction, and raises #DB for I/O breakpoints that it has met. */
+static void io_finish(struct vcpu *vcpu, uint64_t port, unsigned size)
 {
     struct mmio_vcpu *v = &vcpu->mmio;
     uint64_t met = breakpoints_met(&v->breakpoints, v->cpu, port, size, BREAKPOINT_IO);
@@ -23,7 +24,7 @@ static void finish(struct vcpu *vcpu, uint64_t port, unsigned size)
         vmx_raise_trap(met);
 }
 
-static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known_port *known)
+static COLD void io_look_up(struct vcpu *vcpu, uint64_t qualification, struct known_port *known)
 {
     struct bus *bus = &vcpu->vm->port_bus;
     uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX], port = field_get(qualification, IO_PORT);
@@ -48,17 +49,17 @@ static COLD void look_up(struct vcpu *vcpu, uint64_t qualification, struct known
         *rax = with_low_bytes(*rax, bus_read(bus, &vcpu->mmio, port, size), mask);
     else
         bus_write(bus, &vcpu->mmio, port, size, *rax & mask);
-    finish(vcpu, port, size);
+    io_finish(vcpu, port, size);
 }
 
-static NOINLINE void read_known(struct vcpu *vcpu, const struct known_port *k)
+static NOINLINE void io_read_known(struct vcpu *vcpu, const struct known_port *k)
 {
     uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
     uint64_t value = k->ops->read(k->device, &vcpu->mmio, k->offset, k->size);
     *rax = with_low_bytes(*rax, value, k->mask);
 }
 
-/* RIP goes first, so that the device's write is the last thing to do. */
+/* RIP advances first, so that the device's write comes last and can be a tail call. */
 void exit_io(struct vcpu *vcpu)
 {
     uint64_t qualification =
@@ -70,11 +71,11 @@ void exit_io(struct vcpu *vcpu)
     if (unlikely(k->qualification != qualification ||
                  bus_sequence(&vcpu->vm->port_bus) != k->sequence ||
                  !vmx_skip_plain(REASON_IO_INSTRUCTION))) {
-        look_up(vcpu, qualification, k);
+        io_look_up(vcpu, qualification, k);
         return;
     }
     if (qualification & IO_IN) {
-        read_known(vcpu, k);
+        io_read_known(vcpu, k);
         return;
     }
     k->write(k->device, &vcpu->mmio, k->offset, k->size, vcpu->vmx.regs.gpr[GPR_RAX] & k->mask);

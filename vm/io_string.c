@@ -19,7 +19,7 @@
 #define INFO_ADDRESS_SIZE BITS(9, 7)   /* 0: 16 bits, 1: 32, 2: 64 */
 #define INFO_SEGMENT      BITS(17, 15) /* OUTS only */
 
-#define ITERATIONS 32 /* in one exit: each walks the guest's tables */
+#define ITERATIONS 8 /* in one exit: each walks the guest's tables */
 
 struct string_io {
     struct vcpu *vcpu;

@@ -118,6 +118,8 @@ void ipi_start(struct vcpu *vcpu)
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
         return;
     }
+    vcpu->unfinished = false;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_CHORES);
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->vmx.pending = (struct event_pending){0};
     vcpu->external.valid = vcpu->delayed.valid = false;

@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * What the vCPUs of a VM send each other: interrupts, NMIs, INIT and start-up IPIs.
+ * Messages between the vCPUs of a VM: interrupts, NMIs, INIT and start-up IPIs.
  *
- * Only a vCPU's own pCPU touches its APIC. Others leave a message in its mailbox and kick it; it
- * takes the messages when it looks at the clock, before it enters the guest again. A vCPU that
- * waits for a start-up IPI is on no pCPU and in no queue.
+ * Only the pCPU that runs a vCPU accesses its APIC. Other CPUs leave a message in the vCPU's
+ * mailbox and kick it. The vCPU takes its messages when it looks at the clock, before it enters the
+ * guest again. A vCPU that waits for a start-up IPI is on no pCPU and in no run queue.
  */
 #pragma once
 
@@ -12,16 +13,17 @@
 struct lapic_message;
 struct vcpu;
 
-/* From the sender's ICR, to all others that are addressed. */
+/* Sends the message of the sender's ICR to all other vCPUs that it addresses. */
 void ipi_send(struct vcpu *from, const struct lapic_message *message);
 
-/* Takes what is in the mailbox. */
+/* Takes the messages from the vCPU's mailbox. */
 void ipi_receive(struct vcpu *vcpu);
 
-/* An INIT has stopped the vCPU: it waits for a start-up IPI from now on. True: there is one
- * already, and the vCPU is to run again. */
+/* Called after an INIT has stopped the vCPU: it waits for a start-up IPI from now on. Returns true
+ * if one has already arrived, so that the vCPU runs again. */
 bool ipi_restarts(struct vcpu *vcpu);
 
-/* With the VMCS loaded and before extra_state_load(): the state in which a start-up IPI starts a
- * CPU. Where another INIT has overtaken that, the vCPU is asked to stop again instead. */
+/* Sets the state in which a start-up IPI starts a CPU. Called with the VMCS loaded and before
+ * extra_state_load(). If another INIT has arrived meanwhile, requests that the vCPU stop again
+ * instead. */
 void ipi_start(struct vcpu *vcpu);

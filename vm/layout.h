@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest-physical map of a VM, in one place (decision D10).
  *
@@ -29,19 +30,19 @@
 
 #define GUEST_RAM_PIECES 3
 
-#define VCPUS_MAX \
-    16u /* that a VM may have; the firmware page and the #VE slot have room for them */
+#define VCPUS_MAX 16u /* the firmware page and the #VE slot have room for so many */
 
-/* Slot numbers of RAM; those below are free for HC_SLOT_ADD. */
+/* Numbers of the memory slots that a VM gets at its creation; lower numbers are free for
+ * HC_SLOT_ADD. */
 #define GUEST_RAM_SLOT      0x2000
 #define GUEST_FIRMWARE_SLOT 0x2008
 #define GUEST_VE_SLOT       0x2010
 
 struct guest_range {
     gpa_t base;
-    uint64_t size; /* 0: this piece is not there */
+    uint64_t size; /* 0: the VM does not have this piece */
 };
 
-/* The pieces of RAM of a VM with `size` bytes of it; what falls into the first hole is lost, as in
- * a PC. */
+/* Computes the pieces of RAM of a VM that has `size` bytes of it. As in a PC, the RAM at the
+ * addresses of the first hole is lost. */
 void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES]);

@@ -1,5 +1,6 @@
-/* The MSRs of a guest: its own, used without an exit, a few with a fixed value, and #GP for the
- * rest. */
+/* SPDX-License-Identifier: MIT */
+/* A guest's MSRs. Most of them are its own and are used without an exit; a few are emulated or have
+ * a fixed value; any other one is #GP. */
 #include "arch/x86/cpu.h"
 #include "vm/exits.h"
 #include "vm/features.h"
@@ -15,12 +16,12 @@
 #define MSR_DEBUGCTL       0x1d9
 #define MSR_TSC_DEADLINE   0x6e0
 #define APIC_BASE_BSP      BIT(8)       /* bootstrap processor */
-#define APIC_BASE_MODE     BITS(11, 10) /* may be changed; the rest is fixed */
+#define APIC_BASE_MODE     BITS(11, 10) /* can be changed; the other bits are fixed */
 #define MISC_ENABLE_GUEST  BIT(0)       /* fast strings */
 #define UNKNOWN_MSRS_SHOWN 8
 
-/* The same for every guest that has them; writing the value that is there is allowed, another is
- * #GP. */
+/* MSRs with a fixed value, for guests that have them. Writing this value is allowed; writing
+ * another one is #GP. */
 static const struct {
     uint32_t msr;
     uint64_t value;
@@ -30,7 +31,7 @@ static const struct {
     {MSR_DEBUGCTL, 0},     {MSR_XSS, 0}, /* no supervisor component is offered */
 };
 
-/* IA32_EFER is the guest's to read; what it writes is checked. */
+/* Reads of IA32_EFER do not exit; writes do, because the value has to be checked. */
 static void pass_msr(struct vcpu *vcpu, uint32_t msr)
 {
     if (msr == MSR_EFER)
@@ -57,8 +58,9 @@ static bool has_tsc_adjust(void)
     return features_msr(MSR_TSC_ADJUST);
 }
 
-/* The APIC's timer counts the host's TSC. A deadline that has passed is now. */
-static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
+/* Converts the deadline to the host's TSC, which the APIC's timer counts. A deadline that has
+ * passed becomes the present time. */
+static void set_tsc_deadline(struct vcpu *vcpu, uint64_t deadline)
 {
     uint64_t host = rdtsc(), now = host + vcpu->tsc_offset;
     uint64_t left = deadline > now ? deadline - now : 0;
@@ -67,21 +69,22 @@ static void set_deadline(struct vcpu *vcpu, uint64_t deadline)
     lapic_set_tsc_deadline(&vcpu->lapic, deadline ? host + left : 0);
 }
 
-static uint64_t deadline(struct vcpu *vcpu)
+static uint64_t tsc_deadline(struct vcpu *vcpu)
 {
     uint64_t host = lapic_tsc_deadline(&vcpu->lapic);
     return host ? host + vcpu->tsc_offset : 0;
 }
 
-/* IA32_TSC_ADJUST follows each change, and a change of it moves the TSC (SDM 3, 18.17.3). */
+/* Moves the guest's TSC and IA32_TSC_ADJUST by the same amount: a write to either one changes both
+ * (SDM 3, 18.17.3). */
 static void move_tsc(struct vcpu *vcpu, uint64_t by)
 {
-    uint64_t until = deadline(vcpu);
+    uint64_t until = tsc_deadline(vcpu);
     vcpu->tsc_offset += by;
     vcpu->tsc_adjust += by;
     vmwrite(VMCS_TSC_OFFSET, vcpu->tsc_offset);
     if (until)
-        set_deadline(vcpu, until);
+        set_tsc_deadline(vcpu, until);
 }
 
 static uint64_t apic_base(const struct vcpu *vcpu)
@@ -110,7 +113,7 @@ static bool fixed_value(uint32_t msr, uint64_t *value)
     return false;
 }
 
-static COLD void refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
+static COLD void msr_refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
 {
     struct vm *vm = vcpu->vm;
     if (vm->unknown_msrs++ < UNKNOWN_MSRS_SHOWN)
@@ -126,13 +129,13 @@ static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
     vmx_skip(&vcpu->vmx, REASON_RDMSR);
 }
 
-static NOINLINE void read_other(struct vcpu *vcpu, uint32_t msr)
+static NOINLINE void msr_read_other(struct vcpu *vcpu, uint32_t msr)
 {
     uint64_t value;
     if (lapic_msr_read(&vcpu->lapic, msr, &value) || fixed_value(msr, &value))
         finish_rdmsr(vcpu, value);
     else
-        refuse(vcpu, "RDMSR", msr);
+        msr_refuse(vcpu, "RDMSR", msr);
 }
 
 void exit_rdmsr(struct vcpu *vcpu)
@@ -146,9 +149,9 @@ void exit_rdmsr(struct vcpu *vcpu)
     else if (msr == MSR_APIC_BASE)
         finish_rdmsr(vcpu, apic_base(vcpu));
     else if (msr == MSR_TSC_DEADLINE)
-        finish_rdmsr(vcpu, deadline(vcpu));
+        finish_rdmsr(vcpu, tsc_deadline(vcpu));
     else
-        read_other(vcpu, msr);
+        msr_read_other(vcpu, msr);
 }
 
 void exit_wrmsr(struct vcpu *vcpu)
@@ -158,7 +161,7 @@ void exit_wrmsr(struct vcpu *vcpu)
     uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
 
     if (msr == MSR_TSC_DEADLINE)
-        set_deadline(vcpu, value);
+        set_tsc_deadline(vcpu, value);
     else if (msr == MSR_TSC)
         move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
     else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
@@ -167,7 +170,7 @@ void exit_wrmsr(struct vcpu *vcpu)
              !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
              !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
              !(fixed_value(msr, &fixed) && value == fixed)) {
-        refuse(vcpu, "WRMSR", msr);
+        msr_refuse(vcpu, "WRMSR", msr);
         return;
     }
     vmx_skip(&vcpu->vmx, REASON_WRMSR);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/options.h"
 
 #include "lib/cpu_local.h"

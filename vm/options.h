@@ -1,4 +1,5 @@
-/* The words of the command line (decision D13). Each is accepted only because it works. */
+/* SPDX-License-Identifier: MIT */
+/* The words of the command line (decision D13). A word is accepted only if it has an effect. */
 #pragma once
 
 #include "lib/compiler.h"
@@ -6,15 +7,15 @@
 
 #define BREAK_NO_FIELD 0xffff /* no VMCS field has this encoding */
 
-/* Large pages that may not be executed: never, where the CPU has the flaw that asks for it (a
- * machine check on a page that changes its size while it is executed), always. */
+/* When large pages are mapped without execute access: never; if the CPU has the flaw that requires
+ * it (a machine check when a page changes its size while it is executed); always. */
 enum nx_huge {
     NX_HUGE_OFF,
     NX_HUGE_AUTO,
     NX_HUGE_FORCE,
 };
 
-/* Who delivers #VE to the guests that take it: the CPU where it can, or always we. */
+/* Who delivers #VE to guests that take it: the CPU if it can, or always the hypervisor. */
 enum ve_delivery {
     VE_AUTO,
     VE_INJECT,
@@ -22,8 +23,7 @@ enum ve_delivery {
 
 struct options {
     uint64_t mmio_caching;
-    uint64_t
-        gva_cache; /* enum gva_cache of mmio/cache.h, numbered as CONFIG_GVA_CACHE in guest/abi.h */
+    uint64_t gva_cache; /* enum gva_cache; numbered as CONFIG_GVA_CACHE */
     uint64_t ept_ad;
     uint64_t vpid;
     uint64_t huge;
@@ -34,26 +34,26 @@ struct options {
     uint64_t mitigations; /* enum mitigations of arch/x86/flaws.h */
     uint64_t slot_generation_start;
     uint64_t on_exit;  /* enum on_exit */
-    uint64_t cpus;     /* use at most so many */
-    uint64_t parallel; /* VMs at a time; 0: one for each CPU */
-    uint64_t x2apic;   /* reach other CPUs by it, where the CPU has it */
+    uint64_t cpus;     /* the maximum number of CPUs to use */
+    uint64_t parallel; /* VMs that run at a time; 0: one for each CPU */
+    uint64_t x2apic;   /* send IPIs by the x2APIC, if the CPU has one */
 
-    /* For tests of what is said when something breaks. */
+    /* For tests of the messages when something breaks. */
     uint64_t provoke;                  /* enum provoke of vm/provoke.h */
-    uint64_t break_field, break_value; /* a VMCS field that each VM starts with */
-    uint64_t entry_checks;             /* in software before the first entry */
-    uint64_t poison;                   /* garbage in what an exit leaves undefined */
+    uint64_t break_field, break_value; /* a field of each VM's first VMCS, and its value */
+    uint64_t entry_checks;             /* check the VMCS before the first entry */
+    uint64_t poison;                   /* put garbage into undefined exit fields */
 
-    uint64_t counters;         /* of each VM, in its report */
+    uint64_t counters;         /* print each VM's counters in its report */
     char trace[WORD_TEXT_MAX]; /* for trace_choose() */
-    char tests[WORD_TEXT_MAX]; /* names of the guests to run: a pattern with * and ? */
+    char tests[WORD_TEXT_MAX]; /* a pattern for the names of guests to run */
 };
 
-/* Parses the command line over the defaults; -EINVAL after a sentence. */
+/* Sets the defaults and parses the command line. Returns 0, or -EINVAL after a message. */
 int options_parse(const char *command_line, struct options *options) MUST_CHECK;
 
-/* The values of gva_cache=, which a module's string can give, too. */
+/* The values of `gva_cache=`, which is also a word of a module's string. */
 extern const char *const gva_cache_values[];
 
-/* Shell-like match with * and ?. */
+/* Matches a name with a pattern in which * and ? mean what they do in a shell. */
 bool options_match(const char *pattern, const char *name);

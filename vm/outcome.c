@@ -1,5 +1,6 @@
-/* What the emulator answered becomes the guest's state: a fault, a flush, the end of the VM. Called
- * by the exit handlers that emulate, on the slow path. */
+/* SPDX-License-Identifier: MIT */
+/* Turns the emulator's outcome into state of the guest: a fault, a flush, or the end of the VM. The
+ * exit handlers that emulate call this on their slow path. */
 #include "arch/x86/cpu.h"
 #include "vm/exits.h"
 #include "vm/ve.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/pass.h"
 
 #include "arch/x86/cpu.h"
@@ -24,9 +25,9 @@ void pass_close(struct vcpu *vcpu)
     vmx_update_extra_work(&vcpu->vmx);
 }
 
-/* With the trap flag the entry wants the single step to be pending in a shadow (SDM 3, 27.3.1.5);
- * it becomes one with the instruction's own. */
-static void arm_instruction(struct vcpu *vcpu)
+/* If RFLAGS.TF is set, an entry with blocking by MOV SS requires a pending single-step trap (SDM 3,
+ * 27.3.1.5). It becomes one with the trap that the instruction itself causes. */
+static void pass_arm_instruction(struct vcpu *vcpu)
 {
     struct pass *p = &vcpu->pass;
     p->armed = true;
@@ -41,8 +42,9 @@ static void arm_instruction(struct vcpu *vcpu)
     vcpu->vmx.windows = true;
 }
 
-/* While NMIs are blocked their window does not open: a short time is all that there is then. */
-static void arm_time(uint64_t ticks)
+/* Limits the next run by the preemption timer: to the delivery of an event, or to a short time
+ * while NMIs are blocked, when their window does not open. */
+static void pass_arm_timer(uint64_t ticks)
 {
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, ticks >> field_get(vmx.msrs.misc, MISC_TIMER_RATE));
 }
@@ -50,12 +52,13 @@ static void arm_time(uint64_t ticks)
 void pass_arm(struct vcpu *vcpu)
 {
     if (vmread(VMCS_ENTRY_INTERRUPTION_INFO) & EVENT_INFO_VALID)
-        arm_time(0);
+        pass_arm_timer(0);
     else if (vmread(VMCS_GUEST_INTERRUPTIBILITY) & BLOCKING_BY_NMI)
-        arm_time(SHORT_TIME);
+        pass_arm_timer(SHORT_TIME);
     else
-        arm_instruction(vcpu);
-    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT); /* the window may have to be closed */
+        pass_arm_instruction(vcpu);
+    /* NMI-window exiting may have to be switched off. */
+    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
 }
 
 void pass_exit(struct vcpu *vcpu, uint32_t reason)

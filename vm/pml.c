@@ -1,7 +1,8 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Page-modification logging: each vCPU switches its own log on, when it pays the flush that the
- * first slot that logs makes everybody owe (mmu/memslot.c), and off when it finds that nobody wants
- * its entries any more. So it does not matter who asked for the log, or on which CPU.
+ * Page-modification logging. A vCPU switches its own log on when it pays the flush that the first
+ * slot with logging makes all vCPUs owe (mmu/memslot.c), and off when it finds that no slot needs
+ * its entries any more. So it does not matter who requested logging, or on which CPU.
  */
 #include "vm/vm.h"
 
@@ -12,14 +13,16 @@ int pml_setup(struct vcpu *vcpu)
     return mmu_config()->pml ? vmx_pml_init(&vcpu->vmx) : 0;
 }
 
-/* "In the guest" is announced already: a log asked for from now on makes this vCPU leave. */
+/* This pCPU has already announced that it is in the guest, so a request for logging that comes
+ * later makes this vCPU exit. */
 void pml_follow(struct vcpu *vcpu)
 {
     if (mmu_wants_pml(&vcpu->vm->mmu) && !vcpu->vmx.pml_on)
         vmx_pml_switch(&vcpu->vmx, true);
 }
 
-/* Who collects the dirty log waits until "in the guest" is taken back. */
+/* Called before this pCPU announces that it has left the guest. A collector of the dirty log waits
+ * for that, so it gets these entries. */
 void pml_drain(struct vcpu *vcpu)
 {
     const uint64_t *entries;

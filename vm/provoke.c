@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/provoke.h"
 
 #include "arch/x86/cpu.h"
@@ -18,10 +19,11 @@ extern char text_start[];
 static int __attribute__((noinline)) recurse(volatile int *depth)
 {
     volatile int here = *depth + 1;
-    return here ? recurse(&here) + here : 0; /* not a tail call: each level keeps its frame */
+    return here ? recurse(&here) + here : 0; /* not a tail call, so each level keeps its frame */
 }
 
-/* None of them may be executed, nor end us. */
+/* The CPU must refuse each of these instructions, and the exceptions must not stop the
+ * hypervisor. */
 static void refused_by_the_cpu(void)
 {
     static uint8_t area[1024] __attribute__((aligned(64)));
@@ -37,7 +39,7 @@ static void refused_by_the_cpu(void)
     refused += !xrstor_safe(area);
     refused += !fxrstor_safe(area);
     refused += !write_dr6_safe(BIT(32));
-    log_info("# %u of 8 instructions were refused by the CPU, and none was our end", refused);
+    log_info("# %u of 8 instructions were refused by the CPU, and the hypervisor went on", refused);
 }
 
 void provoke(enum provoke what)
@@ -91,7 +93,8 @@ int provoke_entry(const struct options *options)
         vmwrite(field, options->break_value);
         return 0;
     }
-    log_error("command line: break_field=%#x is no VMCS field of this CPU; vmx/fields.h lists them",
-              field);
+    log_error(
+        "command line: break_field=%#x is not a VMCS field of this CPU; vmx/fields.h lists them",
+        field);
     return -EINVAL;
 }

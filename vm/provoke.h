@@ -1,15 +1,17 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Breaking things on purpose, by command-line word, so that tests see what is said about it.
+ * Breaks something on purpose, as words of the command line request, for tests of the messages
+ * about it.
  *
- * `provoke=` makes the hypervisor itself fail after its boot; `break_field=` and `break_value=`
- * write one field of each VM's VMCS before its first entry. With `entry_checks=0` the CPU has to
- * find that.
+ * `provoke=` makes the hypervisor itself fail after its boot. `break_field=` and `break_value=`
+ * write one field of each VM's VMCS before its first entry; with `entry_checks=0`, the CPU has to
+ * find the bad value.
  */
 #pragma once
 
 #include "vm/options.h"
 
-/* Numbered as the words in vm/options.c. */
+/* Numbered as the values of `provoke=` in vm/options.c. */
 enum provoke {
     PROVOKE_NOTHING,
     PROVOKE_NULL,  /* a read through a null pointer */
@@ -19,12 +21,12 @@ enum provoke {
     PROVOKE_BUG,
     PROVOKE_WARN,
     PROVOKE_NMI,
-    PROVOKE_LEAK,    /* five pages */
-    PROVOKE_GUARDED, /* instructions with operands that the CPU refuses; nothing comes of it */
+    PROVOKE_LEAK,    /* five pages are leaked */
+    PROVOKE_GUARDED, /* instructions with operands that the CPU refuses; no failure */
 };
 
 void provoke(enum provoke what);
 
-/* Writes the field into the current VMCS. -EINVAL after a sentence if there is no such field here.
- */
+/* Writes `break_value` into the field `break_field` of the current VMCS, if the command line has
+ * them. Returns 0, or -EINVAL after a message if this CPU does not have the field. */
 int provoke_entry(const struct options *options) MUST_CHECK;

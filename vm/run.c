@@ -138,17 +138,26 @@ static void print_own(struct vcpu *vcpu)
     vcpu->budget_end += rdtsc() - start;
 }
 
-/* What a call of this vCPU's has left to be done is done before it goes on, a piece at a time, and
- * in its own time: the VM's other vCPUs did not ask for it. True: look around, then do another. */
-static bool do_chore(struct vcpu *vcpu)
+/* A call of this vCPU's that is not over, or what it has left to be done, goes on before the guest
+ * does, a piece at a time, and in its own time: the VM's other vCPUs did not ask for it. True: look
+ * around, then do another. */
+static bool do_piece(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
+    struct mmu *mmu = &vcpu->vm->mmu;
+    bool more;
     if (likely(!attention_requested(requests, ATTENTION_CHORES)) ||
-        attention_requested(requests, ATTENTION_ENDED) || rdtsc() >= vcpu->slice_end)
+        attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
-    bool more = mmu_do_chore(&vcpu->vm->mmu);
+    if (vcpu->unfinished) {
+        hypercall_go_on(vcpu);
+        more = vcpu->unfinished || mmu_has_chores(mmu);
+    } else {
+        more = mmu_do_chore(mmu);
+    }
     if (!more)
         attention_clear(requests, ATTENTION_CHORES);
+    clock_arm(vcpu, rdtsc()); /* the timer stood still meanwhile */
     return more;
 }
 
@@ -166,7 +175,7 @@ static bool attend(struct vcpu *vcpu)
             clock_rearm(vcpu, now);
         if (attention_requested(requests, ATTENTION_HALTED))
             wait_halted(vcpu);
-    } while (attention_requested(requests, ATTENTION_KICK) || do_chore(vcpu));
+    } while (attention_requested(requests, ATTENTION_KICK) || do_piece(vcpu));
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {

@@ -95,11 +95,16 @@ static unsigned choose(const struct vcpu *vcpu)
     return best;
 }
 
+/* A pCPU that has become idle between the choice and append() has looked into the queue in vain. It
+ * said so before, and is found by a look that comes after. */
 void sched_add(struct vcpu *vcpu)
 {
+    bool pinned = vcpu->sched.pinned;
     unsigned pcpu = choose(vcpu);
     append(&queues[pcpu], vcpu);
-    wake(pcpu);
+    wake(pcpu); /* orders the two */
+    if (!pinned)
+        sched_wake_one();
 }
 
 void sched_wake_one(void)
@@ -129,6 +134,11 @@ struct vcpu *sched_take(void)
     if (vcpu)
         sched_found();
     return vcpu;
+}
+
+struct vcpu *sched_take_own(void)
+{
+    return remove(&queues[this_cpu()], true);
 }
 
 void sched_busy(void)

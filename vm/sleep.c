@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/sleep.h"
 
 #include "arch/x86/this_cpu.h"
@@ -5,13 +6,14 @@
 
 struct sleepers sleepers[CPUS_MAX];
 
-/* Claims the vCPU for whoever asks first: the number of its pCPU and 1 more, or 0. */
-static uint32_t claim(struct vcpu *vcpu)
+/* Claims a sleeping vCPU; only the first caller succeeds. Returns the number of its pCPU + 1, or 0
+ * if it does not sleep or is claimed already. */
+static uint32_t sleeper_claim(struct vcpu *vcpu)
 {
     return __atomic_exchange_n(&vcpu->sched.asleep, 0, __ATOMIC_SEQ_CST);
 }
 
-static void set_next(struct sleepers *here)
+static void sleepers_set_next(struct sleepers *here)
 {
     uint64_t next = TIME_NEVER;
     for (const struct vcpu *vcpu = here->first; vcpu; vcpu = vcpu->sched.next)
@@ -20,16 +22,17 @@ static void set_next(struct sleepers *here)
     __atomic_store_n(&here->next, ~next, __ATOMIC_RELAXED);
 }
 
-static void unlink(struct sleepers *here, struct vcpu *vcpu)
+static void sleeper_unlink(struct sleepers *here, struct vcpu *vcpu)
 {
     struct vcpu **link = &here->first;
     while (*link != vcpu)
         link = &(*link)->sched.next;
     *link = vcpu->sched.next;
-    set_next(here);
+    sleepers_set_next(here);
 }
 
-/* With the lock, nobody else can take it off the list: it stays what it is. */
+/* While this function holds the lock, another CPU may claim the vCPU, but cannot take it off the
+ * list. */
 void sleep_add(struct vcpu *vcpu)
 {
     struct sleepers *here = &sleepers[this_cpu()];
@@ -37,12 +40,12 @@ void sleep_add(struct vcpu *vcpu)
     spin_lock(&here->lock);
     vcpu->sched.next = here->first;
     here->first = vcpu;
-    set_next(here);
+    sleepers_set_next(here);
     __atomic_store_n(&vcpu->sched.asleep, this_cpu() + 1, __ATOMIC_SEQ_CST);
-    bool awake =
-        attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL | ATTENTION_ENDED) && claim(vcpu);
+    bool awake = attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL | ATTENTION_ENDED) &&
+                 sleeper_claim(vcpu);
     if (awake)
-        unlink(here, vcpu);
+        sleeper_unlink(here, vcpu);
     spin_unlock(&here->lock);
     if (awake)
         sched_add(vcpu);
@@ -50,25 +53,26 @@ void sleep_add(struct vcpu *vcpu)
 
 void sleep_end(struct vcpu *vcpu)
 {
-    uint32_t pcpu = claim(vcpu);
+    uint32_t pcpu = sleeper_claim(vcpu);
     if (!pcpu)
         return;
     struct sleepers *there = &sleepers[pcpu - 1];
     spin_lock(&there->lock);
-    unlink(there, vcpu);
+    sleeper_unlink(there, vcpu);
     spin_unlock(&there->lock);
     sched_add(vcpu);
 }
 
-/* One that is due by then, and that nobody else wakes. */
-static struct vcpu *take(struct sleepers *here, uint64_t until)
+/* Claims a vCPU that is due by `until`, and takes it off the list. Returns NULL if there is
+ * none. */
+static struct vcpu *sleeper_take(struct sleepers *here, uint64_t until)
 {
     spin_lock(&here->lock);
     struct vcpu *vcpu = here->first;
-    while (vcpu && !(vcpu->sched.wake_at <= until && claim(vcpu)))
+    while (vcpu && !(vcpu->sched.wake_at <= until && sleeper_claim(vcpu)))
         vcpu = vcpu->sched.next;
     if (vcpu)
-        unlink(here, vcpu);
+        sleeper_unlink(here, vcpu);
     spin_unlock(&here->lock);
     return vcpu;
 }
@@ -76,13 +80,13 @@ static struct vcpu *take(struct sleepers *here, uint64_t until)
 void sleep_wake(uint64_t now)
 {
     struct vcpu *vcpu;
-    while ((vcpu = take(&sleepers[this_cpu()], now)))
+    while ((vcpu = sleeper_take(&sleepers[this_cpu()], now)))
         sched_add(vcpu);
 }
 
 struct vcpu *sleep_take(void)
 {
-    struct vcpu *vcpu = take(&sleepers[this_cpu()], TIME_NEVER);
+    struct vcpu *vcpu = sleeper_take(&sleepers[this_cpu()], TIME_NEVER);
     if (vcpu)
         sched_found();
     return vcpu;

@@ -1,11 +1,14 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Halted vCPUs that have left their pCPU to others. They wait in no run queue, so that nobody looks
- * at them in vain, but in a list of that pCPU: for a message, or for the time of their next event,
- * which the pCPU watches over. One that comes into a queue again goes wherever it is best.
+ * Halted vCPUs that have given up their pCPU to others. They are in no run queue, where they would
+ * be looked at in vain. Instead, each pCPU has a list of vCPUs that sleep there until they get a
+ * message or their next event is due, for which the pCPU watches. Then sched_add() chooses the run
+ * queue that suits the vCPU best.
  *
- * No message is lost: who sends writes the message and looks then whether the vCPU sleeps; who goes
- * to sleep says so and looks then for messages (tests/models/halt.pml). Whoever clears
- * vcpu->sched.asleep, alone, takes the vCPU off the list and puts it into a queue.
+ * No message is lost. A sender writes the message and then tests whether the vCPU sleeps; a vCPU
+ * that goes to sleep sets vcpu->sched.asleep and then tests for messages (tests/models/halt.pml).
+ * Only the CPU that clears vcpu->sched.asleep takes the vCPU off the list and puts it into a run
+ * queue.
  */
 #pragma once
 
@@ -13,15 +16,15 @@
 #include "vm/pcpu.h"
 #include "vm/vcpu.h"
 
-/* A halted vCPU that is on no pCPU any more goes to sleep on this one. It may run elsewhere, or be
- * gone with its VM, when this returns. */
+/* Puts a halted vCPU, which no pCPU runs any more, to sleep on this pCPU. When this returns, the
+ * vCPU may run elsewhere, or may have been destroyed with its VM. */
 void sleep_add(struct vcpu *vcpu);
 
-/* Ends the sleep of a vCPU, if nobody else does. */
+/* Wakes a sleeping vCPU, unless another CPU wakes it. */
 void sleep_end(struct vcpu *vcpu);
 
-/* After something was written for a vCPU: it looks, at once if it runs or sleeps, else when it
- * runs. */
+/* Called after a message was written for a vCPU. If the vCPU runs or sleeps, it sees the message
+ * soon, otherwise when it runs next. */
 static inline void sleep_alert(struct vcpu *vcpu)
 {
     pcpu_kick_vcpu(vcpu);
@@ -29,15 +32,16 @@ static inline void sleep_alert(struct vcpu *vcpu)
         sleep_end(vcpu);
 }
 
-/* Those on one pCPU. */
+/* The vCPUs that sleep on one pCPU. */
 struct sleepers {
     struct spinlock lock;
     struct vcpu *first;
-    uint64_t next; /* TSC: when one of them is due, as a complement: 0 is TIME_NEVER */
+    uint64_t next; /* TSC: when the first one is due, complemented: 0 is TIME_NEVER */
 } __attribute__((aligned(64)));
 extern struct sleepers sleepers[CPUS_MAX];
 
-/* TSC: when the first one here is due. It may be gone by then. */
+/* TSC: when the first vCPU that sleeps on this pCPU is due. Another CPU may already have woken
+ * it. */
 static inline uint64_t sleep_next(void)
 {
     return ~__atomic_load_n(&sleepers[this_cpu()].next, __ATOMIC_RELAXED);
@@ -45,12 +49,13 @@ static inline uint64_t sleep_next(void)
 
 void sleep_wake(uint64_t now) COLD;
 
-/* Those that are due go into the queues. */
+/* Puts the vCPUs that are due into run queues. */
 static inline void sleep_wake_due(uint64_t now)
 {
     if (unlikely(now >= sleep_next()))
         sleep_wake(now);
 }
 
-/* One that sleeps here, or NULL: for a pCPU that has nothing to run, to halt with. */
+/* Takes a vCPU that sleeps on this pCPU off the list, or returns NULL. A pCPU that has nothing to
+ * run halts with this vCPU. */
 struct vcpu *sleep_take(void);

@@ -1,10 +1,11 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * INIT and start-up IPIs on their way to a vCPU (SDM 3, 9.4.4 and 11.6.1): one word for each vCPU,
- * which the senders and the vCPU change by compare-exchange.
+ * INIT and start-up IPIs on their way to a vCPU (SDM 3, 9.4.4 and 11.6.1): for each vCPU a state of
+ * 32 bits, which the senders and the vCPU change by compare-exchange.
  *
- * A vCPU waits for a start-up IPI, or it is active: it runs, sleeps, or is in a run queue. What
- * came since it looked last is kept in the word: that an INIT came, and the first start-up IPI
- * after that. One to a vCPU that runs and has no INIT on its way is ignored, as by the CPU.
+ * A vCPU waits for a start-up IPI, or it is active: it runs, sleeps, or is in a run queue. The
+ * state records what has arrived since the vCPU last looked: an INIT, and the first start-up IPI
+ * after it. As by the CPU, a start-up IPI is ignored if the vCPU is active and no INIT is pending.
  *
  * Pure; called by vm/ipi.c.
  */
@@ -15,33 +16,35 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All zero: it waits for a start-up IPI. */
+/* 0: the vCPU waits for a start-up IPI. */
 #define STARTUP_ACTIVE 0x100u
-#define STARTUP_INIT   0x200u /* an INIT came that the vCPU has not followed yet */
-#define STARTUP_VECTOR 0x400u /* a start-up IPI came, with the vector in the low byte */
+#define STARTUP_INIT   0x200u /* an INIT is pending, for which the vCPU has not stopped yet */
+#define STARTUP_VECTOR 0x400u /* a start-up IPI is pending, with the vector in the low byte */
 
-/* Senders. startup_init() returns true if the vCPU is active and has to be told. */
-bool startup_init(uint32_t *word);
+/* Called by senders. startup_init() returns true if the vCPU is active, so that the caller has to
+ * alert it. */
+bool startup_init(uint32_t *state);
 
-/* Does a start-up IPI count, as long as nothing else happens? */
-static inline bool startup_counts(uint32_t word)
+/* Does a start-up IPI that arrives in this state have an effect? */
+static inline bool startup_counts(uint32_t state)
 {
-    return !(word & STARTUP_ACTIVE) || (word & (STARTUP_INIT | STARTUP_VECTOR)) == STARTUP_INIT;
+    return !(state & STARTUP_ACTIVE) || (state & (STARTUP_INIT | STARTUP_VECTOR)) == STARTUP_INIT;
 }
 
-/* True: the vCPU has waited for this, and the caller puts it into a run queue. */
-bool startup_send(uint32_t *word, uint8_t vector) MUST_CHECK;
+/* Returns true if the vCPU has waited for this IPI, so that the caller puts it into a run queue. */
+bool startup_send(uint32_t *state, uint8_t vector) MUST_CHECK;
 
-/* The vCPU's side. Has an INIT come that it has to follow? */
-static inline bool startup_is_stopped(const uint32_t *word)
+/* Called by the vCPU: does a pending INIT require it to stop? */
+static inline bool startup_is_stopped(const uint32_t *state)
 {
-    return __atomic_load_n(word, __ATOMIC_SEQ_CST) & STARTUP_INIT;
+    return __atomic_load_n(state, __ATOMIC_SEQ_CST) & STARTUP_INIT;
 }
 
-/* It has left its pCPU to follow the INIT. True: a start-up IPI has come since, and it is to run
- * again; else it waits for one from now on. */
-bool startup_restarts(uint32_t *word) MUST_CHECK;
+/* Called after the vCPU has left its pCPU because of an INIT. Returns true if a start-up IPI has
+ * arrived since, so that the vCPU runs again; otherwise it waits for one from now on. */
+bool startup_restarts(uint32_t *state) MUST_CHECK;
 
-/* At the beginning of its first turn after a start-up IPI: the vector; or -1 if an INIT came since
- * and no start-up IPI after it, so that the vCPU has to leave again by startup_restarts(). */
-int startup_take(uint32_t *word) MUST_CHECK;
+/* Called when the vCPU gets a pCPU for the first time after a start-up IPI. Returns the vector, or
+ * -1 if an INIT has arrived since and no start-up IPI after that, so that the vCPU has to leave
+ * again by startup_restarts(). */
+int startup_take(uint32_t *state) MUST_CHECK;

@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * The exit by a task switch: brings the registers of vm/task.h from the VMCS and back, and gives
- * it the guest's memory as the CPU itself would access it.
+ * Exits by task switches: copies the registers between the VMCS and vm/task.h, and gives vm/task.c
+ * access to the guest's memory like the CPU's own.
  */
 #include "arch/x86/cpu.h"
 #include "vm/exits.h"
@@ -15,16 +16,16 @@
 
 #define SOURCE   BITS(31, 30)
 #define SELECTOR BITS(15, 0)
-#define ATTEMPTS 16 /* where other CPUs keep changing the page tables */
+#define ATTEMPTS 16 /* if other CPUs keep changing the page tables */
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
 struct accessor {
     struct vcpu *vcpu;
-    enum mmio_outcome outcome; /* of what has failed */
+    enum mmio_outcome outcome; /* of the access that has failed */
 };
 
-static bool no_memory(struct accessor *a, gpa_t gpa, uint32_t access, int error)
+static bool task_no_memory(struct accessor *a, gpa_t gpa, uint32_t access, int error)
 {
     struct mmio_vcpu *mmio = &a->vcpu->mmio;
     a->outcome =
@@ -40,10 +41,10 @@ static bool no_memory(struct accessor *a, gpa_t gpa, uint32_t access, int error)
     return false;
 }
 
-/* Finds the one or two pages of an access. Accesses to system structures are the supervisor's,
- * whoever caused them, and RFLAGS.AC does not help with SMAP (SDM 3, 4.6.1). */
-static bool translate(struct accessor *a, uint32_t address, unsigned size, bool write, unsigned cpl,
-                      struct fragment fragments[2])
+/* Translates an access to one or two pages. Accesses to system structures are supervisor accesses
+ * at any CPL, and RFLAGS.AC does not exempt them from SMAP (SDM 3, 4.6.1). */
+static bool task_translate(struct accessor *a, uint32_t address, unsigned size, bool write,
+                           unsigned cpl, struct fragment fragments[2])
 {
     struct mmio_vcpu *mmio = &a->vcpu->mmio;
     struct walk_context context;
@@ -56,66 +57,68 @@ static bool translate(struct accessor *a, uint32_t address, unsigned size, bool 
     } while (a->outcome == MMIO_REENTER && --attempts);
     if (a->outcome == MMIO_REENTER)
         a->outcome = mmio_end(mmio, MMIO_END_TABLES, GPA(address),
-                              "the page tables never rest during a task switch",
-                              "do not change them without end");
+                              "the page tables kept changing during a task switch",
+                              "do not change them all the time");
     return a->outcome == MMIO_DONE;
 }
 
-static bool read(void *context, uint32_t address, void *bytes, unsigned size)
+static bool task_read(void *context, uint32_t address, void *bytes, unsigned size)
 {
     struct accessor *a = context;
     struct fragment fragments[2];
     uint8_t *to = bytes;
-    if (!translate(a, address, size, false, 0, fragments))
+    if (!task_translate(a, address, size, false, 0, fragments))
         return false;
     for (unsigned i = 0; i < 2 && fragments[i].size; to += fragments[i].size, i++) {
         gpa_t gpa = fragments[i].gpa;
         int error = guest_read(a->vcpu->mmio.mmu, gpa, to, fragments[i].size, ACCESS_READ);
         if (error)
-            return no_memory(a, gpa, ACCESS_READ, error);
+            return task_no_memory(a, gpa, ACCESS_READ, error);
     }
     return true;
 }
 
-static bool push(void *context, uint32_t address, const void *bytes, unsigned size, unsigned cpl)
+static bool task_push(void *context, uint32_t address, const void *bytes, unsigned size,
+                      unsigned cpl)
 {
     struct accessor *a = context;
     struct fragment fragments[2];
     const uint8_t *from = bytes;
-    if (!translate(a, address, size, true, cpl, fragments))
+    if (!task_translate(a, address, size, true, cpl, fragments))
         return false;
     for (unsigned i = 0; i < 2 && fragments[i].size; from += fragments[i].size, i++) {
         gpa_t gpa = fragments[i].gpa;
         int error = guest_write(a->vcpu->mmio.mmu, gpa, from, fragments[i].size);
         if (error)
-            return no_memory(a, gpa, ACCESS_WRITE, error);
+            return task_no_memory(a, gpa, ACCESS_WRITE, error);
     }
     return true;
 }
 
-static bool write(void *context, uint32_t address, const void *bytes, unsigned size)
+static bool task_write(void *context, uint32_t address, const void *bytes, unsigned size)
 {
-    return push(context, address, bytes, size, 0);
+    return task_push(context, address, bytes, size, 0);
 }
 
-/* The root has to allow it, too: what is there is written again, by nobody else's leave. */
-static bool check(void *context, uint32_t address, unsigned size)
+/* Translates the access as a write, and reads a byte of each page, so that the check fails where
+ * there is no memory. */
+static bool task_check_write(void *context, uint32_t address, unsigned size)
 {
     struct accessor *a = context;
     struct fragment fragments[2];
-    if (!translate(a, address, size, true, 0, fragments))
+    if (!task_translate(a, address, size, true, 0, fragments))
         return false;
     for (unsigned i = 0; i < 2 && fragments[i].size; i++) {
         uint8_t byte;
         int error = guest_read(a->vcpu->mmio.mmu, fragments[i].gpa, &byte, 1, ACCESS_READ);
         if (error)
-            return no_memory(a, fragments[i].gpa, ACCESS_WRITE, error);
+            return task_no_memory(a, fragments[i].gpa, ACCESS_WRITE, error);
     }
     return true;
 }
 
-/* By the aligned word of four bytes that has the byte. */
-static bool change(void *context, uint32_t address, uint8_t clear, uint8_t set)
+/* Changes the byte by a compare-exchange of the four aligned bytes that contain it. */
+static bool task_change(void *context, uint32_t address, uint8_t clear, uint8_t set)
 {
     struct accessor *a = context;
     struct mmu *mmu = a->vcpu->mmio.mmu;
@@ -123,7 +126,7 @@ static bool change(void *context, uint32_t address, uint8_t clear, uint8_t set)
     unsigned shift = address % 4 * 8;
     uint32_t old;
     int error;
-    if (!translate(a, address & ~3u, 4, true, 0, fragments))
+    if (!task_translate(a, address & ~3u, 4, true, 0, fragments))
         return false;
     do {
         error = guest_read(mmu, fragments[0].gpa, &old, 4, ACCESS_READ);
@@ -131,10 +134,10 @@ static bool change(void *context, uint32_t address, uint8_t clear, uint8_t set)
         if (!error)
             error = guest_cmpxchg(mmu, fragments[0].gpa, 4, old, new);
     } while (error == -EAGAIN);
-    return !error || no_memory(a, fragments[0].gpa, ACCESS_WRITE, error);
+    return !error || task_no_memory(a, fragments[0].gpa, ACCESS_WRITE, error);
 }
 
-static bool set_cr3(void *context, uint32_t cr3)
+static bool task_set_cr3(void *context, uint32_t cr3)
 {
     struct accessor *a = context;
     return vcpu_set_cr3(a->vcpu, cr3);
@@ -142,12 +145,12 @@ static bool set_cr3(void *context, uint32_t cr3)
 
 /* ---- Registers ------------------------------------------------------------------------------- */
 
-static uint64_t reg(struct vcpu *vcpu, unsigned name)
+static uint64_t task_get_reg(struct vcpu *vcpu, unsigned name)
 {
     return cpu_reg(&vcpu->vmx.regs, name);
 }
 
-static void set(struct vcpu *vcpu, unsigned name, uint64_t value)
+static void task_set_reg(struct vcpu *vcpu, unsigned name, uint64_t value)
 {
     cpu_set_reg(&vcpu->vmx.regs, name, value);
 }
@@ -163,12 +166,12 @@ static struct task_segment system_segment(uint32_t selector, uint32_t limit, uin
     };
 }
 
-static void fill(struct vcpu *vcpu, struct task_cpu *cpu)
+static void task_cpu_fill(struct vcpu *vcpu, struct task_cpu *cpu)
 {
     *cpu = (struct task_cpu){
-        .eip = (uint32_t)reg(vcpu, REG_RIP),
-        .eflags = (uint32_t)reg(vcpu, REG_RFLAGS),
-        .cr3 = (uint32_t)reg(vcpu, REG_CR3),
+        .eip = (uint32_t)task_get_reg(vcpu, REG_RIP),
+        .eflags = (uint32_t)task_get_reg(vcpu, REG_RFLAGS),
+        .cr3 = (uint32_t)task_get_reg(vcpu, REG_CR3),
         .dr7 = vmread(VMCS_GUEST_DR7),
         .ldtr = system_segment(VMCS_GUEST_LDTR_SELECTOR, VMCS_GUEST_LDTR_LIMIT,
                                VMCS_GUEST_LDTR_ACCESS_RIGHTS, VMCS_GUEST_LDTR_BASE),
@@ -176,31 +179,31 @@ static void fill(struct vcpu *vcpu, struct task_cpu *cpu)
                              VMCS_GUEST_TR_ACCESS_RIGHTS, VMCS_GUEST_TR_BASE),
         .gdt_base = vmread(VMCS_GUEST_GDTR_BASE),
         .gdt_limit = (uint32_t)vmread(VMCS_GUEST_GDTR_LIMIT),
-        .paging = reg(vcpu, REG_CR0) & CR0_PG,
+        .paging = task_get_reg(vcpu, REG_CR0) & CR0_PG,
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cpu->gpr); i++)
         cpu->gpr[i] = (uint32_t)cpu_gpr(&vcpu->vmx.regs, i);
     for (unsigned i = 0; i < SEG_COUNT; i++)
         cpu->segments[i] = (struct task_segment){
-            .selector = (uint16_t)reg(vcpu, REG_SEG_SELECTOR + i),
-            .rights = (uint32_t)reg(vcpu, REG_SEG_AR + i),
-            .limit = (uint32_t)reg(vcpu, REG_SEG_LIMIT + i),
-            .base = reg(vcpu, REG_SEG_BASE + i),
+            .selector = (uint16_t)task_get_reg(vcpu, REG_SEG_SELECTOR + i),
+            .rights = (uint32_t)task_get_reg(vcpu, REG_SEG_AR + i),
+            .limit = (uint32_t)task_get_reg(vcpu, REG_SEG_LIMIT + i),
+            .base = task_get_reg(vcpu, REG_SEG_BASE + i),
         };
 }
 
-static void empty(struct vcpu *vcpu, const struct task_cpu *cpu)
+static void task_cpu_store(struct vcpu *vcpu, const struct task_cpu *cpu)
 {
-    set(vcpu, REG_RIP, cpu->eip);
-    set(vcpu, REG_RFLAGS, cpu->eflags);
-    set(vcpu, REG_CR0, reg(vcpu, REG_CR0) | CR0_TS);
+    task_set_reg(vcpu, REG_RIP, cpu->eip);
+    task_set_reg(vcpu, REG_RFLAGS, cpu->eflags);
+    task_set_reg(vcpu, REG_CR0, task_get_reg(vcpu, REG_CR0) | CR0_TS);
     for (unsigned i = 0; i < ARRAY_SIZE(cpu->gpr); i++)
         cpu_set_gpr(&vcpu->vmx.regs, i, cpu->gpr[i]);
     for (unsigned i = 0; i < SEG_COUNT; i++) {
-        set(vcpu, REG_SEG_SELECTOR + i, cpu->segments[i].selector);
-        set(vcpu, REG_SEG_AR + i, cpu->segments[i].rights);
-        set(vcpu, REG_SEG_LIMIT + i, cpu->segments[i].limit);
-        set(vcpu, REG_SEG_BASE + i, cpu->segments[i].base);
+        task_set_reg(vcpu, REG_SEG_SELECTOR + i, cpu->segments[i].selector);
+        task_set_reg(vcpu, REG_SEG_AR + i, cpu->segments[i].rights);
+        task_set_reg(vcpu, REG_SEG_LIMIT + i, cpu->segments[i].limit);
+        task_set_reg(vcpu, REG_SEG_BASE + i, cpu->segments[i].base);
     }
     vmwrite(VMCS_GUEST_DR7, cpu->dr7);
     vmwrite(VMCS_GUEST_LDTR_SELECTOR, cpu->ldtr.selector);
@@ -221,8 +224,8 @@ static bool is_software(const struct event *event)
            event->type == EVENT_PRIVILEGED_EXCEPTION;
 }
 
-/* What asked for the switch: an instruction, behind which the old task goes on, or an event, whose
- * delivery it is. */
+/* The cause of the switch: an instruction, after which the old task continues later, or an event,
+ * which the switch delivers. */
 static struct task_request request_of(struct vcpu *vcpu, struct task_cpu *cpu)
 {
     uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
@@ -243,8 +246,8 @@ static struct task_request request_of(struct vcpu *vcpu, struct task_cpu *cpu)
     return request;
 }
 
-/* The event has been delivered, and an IRET is over. Nothing of what was blocked before is, but
- * NMIs in the handler of one. */
+/* The event has been delivered or the instruction has completed, so blocking by STI and by MOV SS
+ * ends. Blocking by NMI ends if the instruction was IRET. */
 static void end_blocking(enum task_source source)
 {
     uint64_t blocking = vmread(VMCS_GUEST_INTERRUPTIBILITY) & ~INTERRUPT_SHADOW;
@@ -256,14 +259,15 @@ static void end_blocking(enum task_source source)
 void exit_task_switch(struct vcpu *vcpu)
 {
     struct accessor accessor = {.vcpu = vcpu};
-    const struct task_memory memory = {read, write, push, check, change, set_cr3, &accessor};
+    const struct task_memory memory = {task_read,   task_write,   task_push, task_check_write,
+                                       task_change, task_set_cr3, &accessor};
     struct task_cpu cpu;
-    fill(vcpu, &cpu);
+    task_cpu_fill(vcpu, &cpu);
     const struct task_request request = request_of(vcpu, &cpu);
     struct task_outcome outcome = task_switch(&cpu, &request, &memory);
 
     if (outcome.switched) {
-        empty(vcpu, &cpu);
+        task_cpu_store(vcpu, &cpu);
         end_blocking(request.source);
     }
     switch (outcome.result) {
@@ -274,7 +278,7 @@ void exit_task_switch(struct vcpu *vcpu)
         vcpu->vmx.pending.requeue.valid = false;
         vmx_raise_debug(&vcpu->vmx, DEBUG_TASK_SWITCH);
         return;
-    case TASK_FAULT: /* where an event was delivered, this may make a double fault of it */
+    case TASK_FAULT: /* during an event's delivery, this may become #DF */
         vmx_raise(&vcpu->vmx, outcome.vector, outcome.error_code);
         return;
     case TASK_MEMORY:

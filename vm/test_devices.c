@@ -1,4 +1,5 @@
-/* Doorbells, a window and a port for tests; see docs/ABI.md. Called by hypercalls and the bus. */
+/* SPDX-License-Identifier: MIT */
+/* Doorbells, a window and a port for tests; see docs/ABI.md. Hypercalls and the bus call them. */
 #include "vm/test_devices.h"
 
 #include "arch/x86/this_cpu.h"
@@ -9,15 +10,15 @@
 
 /* ---- Doorbells ------------------------------------------------------------------------------- */
 
-static void ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
-                 uint64_t value)
+static void test_bell_ring(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                           uint64_t value)
 {
     struct test_bell *bell = device;
     (void)vcpu, (void)offset, (void)size, (void)value;
     __atomic_fetch_add(&bell->rings, 1, __ATOMIC_RELAXED);
 }
 
-static const struct bus_ops bell_ops = {.name = "test doorbell", .write = ring};
+static const struct bus_ops bell_ops = {.name = "test doorbell", .write = test_bell_ring};
 
 static int64_t doorbell_add(struct vcpu *vcpu, struct call *call)
 {
@@ -29,7 +30,7 @@ static int64_t doorbell_add(struct vcpu *vcpu, struct call *call)
         id++;
     if (id == BUS_DOORBELLS)
         return -ENOSPC;
-    /* It counts from the moment that it is there. */
+    /* The doorbell counts from the moment that it is on the bus. */
     bells[id] = (struct test_bell){.bell = {.address = call->rbx,
                                             .length = (unsigned)call->rcx,
                                             .data = call->rdx,
@@ -99,9 +100,10 @@ static int64_t set_window(struct vcpu *vcpu, struct call *call)
 
 /* ---- Hypercalls ------------------------------------------------------------------------------ */
 
-/* The buses want their changes one after the other; a removal waits for an epoch. */
-static int64_t locked(struct vcpu *vcpu, struct call *call,
-                      int64_t (*function)(struct vcpu *, struct call *))
+/* Serializes the changes of the buses, which their functions require. A removal waits for an epoch,
+ * so other CPUs must be able to pass one while they wait for the lock. */
+static int64_t call_locked(struct vcpu *vcpu, struct call *call,
+                           int64_t (*function)(struct vcpu *, struct call *))
 {
     struct spinlock *lock = &vcpu->vm->tests.lock;
     epoch_lock(lock, this_cpu());
@@ -112,22 +114,22 @@ static int64_t locked(struct vcpu *vcpu, struct call *call,
 
 int64_t call_doorbell_add(struct vcpu *vcpu, struct call *call)
 {
-    return locked(vcpu, call, doorbell_add);
+    return call_locked(vcpu, call, doorbell_add);
 }
 
 int64_t call_doorbell_remove(struct vcpu *vcpu, struct call *call)
 {
-    return locked(vcpu, call, doorbell_remove);
+    return call_locked(vcpu, call, doorbell_remove);
 }
 
 int64_t call_doorbell_rings(struct vcpu *vcpu, struct call *call)
 {
-    return locked(vcpu, call, doorbell_rings);
+    return call_locked(vcpu, call, doorbell_rings);
 }
 
 int64_t call_window(struct vcpu *vcpu, struct call *call)
 {
-    return locked(vcpu, call, set_window);
+    return call_locked(vcpu, call, set_window);
 }
 
 /* ---- The port -------------------------------------------------------------------------------- */

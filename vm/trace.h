@@ -1,6 +1,7 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Which events are traced, and the text of what was (lib/trace.h): chosen by `trace=` on the
- * command line or by HC_TRACE, printed when a VM has ended.
+ * Chooses the events that are traced (lib/trace.h), by `trace=` on the command line or by HC_TRACE,
+ * and prints their records when a VM has ended.
  */
 #pragma once
 
@@ -9,13 +10,15 @@
 
 struct vm;
 
-/* `all`, `off`, or a list of names with commas between; * and ? are allowed in them, and KVM's
- * names, too. Takes effect at once. -EINVAL after a sentence. */
+/* Chooses events by `all`, `off`, or a list of names, separated by commas. A name may contain * and
+ * ?, and KVM's names are accepted, too. Takes effect at once. Returns 0, or -EINVAL after a
+ * message. */
 int trace_choose(const char *names) MUST_CHECK;
 
-/* HC_TRACE: records these from now on, until the VM ends. Returns those before, or -EINVAL. */
+/* Called by HC_TRACE: records the events of this mask from now on, until the VM ends. Returns the
+ * mask of the events before, or -EINVAL. */
 int64_t trace_choose_bits(struct vm *vm, uint64_t events);
 
-/* The events of a VM that has ended, or the newest of them if it did not end as it should. Those
- * that the command line chose are recorded again afterwards. */
+/* Prints the events of a VM that has ended, or only the newest ones if the VM did not end
+ * successfully. Afterwards the events that the command line chose are recorded again. */
 void trace_report(const struct vm *vm);

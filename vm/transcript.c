@@ -9,7 +9,9 @@
 #include "lib/trace.h"
 #include "lib/visible.h"
 
-#define PIECE 16u /* characters that are printed at a time: about 15,000 instructions in Bochs */
+/* Characters that are printed at a time. In Bochs one takes about 300 instructions, and the one
+ * with which the screen scrolls up to 20,000. */
+#define PIECE 6u
 
 struct text_page {
     struct text_page *next;
@@ -132,11 +134,12 @@ static struct transcript *current(void)
     return &transcripts[__atomic_load_n(&turn, __ATOMIC_SEQ_CST)];
 }
 
-/* A piece ends with its line: of a screen that scrolls, one line is enough at a time. */
-static size_t copy_piece(char piece[PIECE], const char *text, size_t size)
+/* A piece ends with its line, and of the next one it is the first character alone, with which a
+ * screen scrolls: that is enough at a time. */
+static size_t copy_piece(char piece[PIECE], const char *text, size_t size, bool scrolls)
 {
-    size_t length = 0;
-    while (length < size && length < PIECE) {
+    size_t length = 0, most = scrolls ? 1 : PIECE;
+    while (length < size && length < most) {
         piece[length] = text[length];
         if (piece[length++] == '\n')
             break;
@@ -156,21 +159,26 @@ static void drop_page(struct transcript *t)
     page_free(virt_to_phys(page), 0);
 }
 
+static bool line_ended; /* what was printed last ended with its line; the printer's */
+
 static size_t take_piece(struct transcript *t, char piece[PIECE])
 {
     size_t length = 0;
     spin_lock(&t->lock);
     if (t->first) {
-        length = copy_piece(piece, t->first->text + t->read, t->first->used - t->read);
+        length = copy_piece(piece, t->first->text + t->read, t->first->used - t->read, line_ended);
         t->read += length;
         drop_page(t);
     }
     if (!length && !t->first) {
-        length = copy_piece(piece, t->spare + t->spare_read, t->spare_used - t->spare_read);
+        length =
+            copy_piece(piece, t->spare + t->spare_read, t->spare_used - t->spare_read, line_ended);
         t->spare_read += length;
     }
     __atomic_store_n(&t->unprinted, t->unprinted - length, __ATOMIC_SEQ_CST);
     spin_unlock(&t->lock);
+    if (length)
+        line_ended = piece[length - 1] == '\n';
     return length;
 }
 
@@ -213,11 +221,13 @@ bool transcript_is_current(const struct transcript *t)
 
 /* ---- Speaking for a VM ----------------------------------------------------------------------- */
 
-static struct speaker {
-    struct transcript *transcript;
-    const char *name;
-    bool busy; /* just now: what an NMI has to say is printed */
-} speakers[CPUS_MAX] __attribute__((aligned(64)));
+/* `busy`: just now, so what an NMI has to say is printed. */
+static struct speaker speakers[CPUS_MAX] __attribute__((aligned(64)));
+
+struct speaker transcript_speaker(void)
+{
+    return speakers[this_cpu()];
+}
 
 void transcript_speak_for(struct transcript *transcript, const char *name)
 {

@@ -63,6 +63,9 @@ struct vcpu {
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
     struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
     struct lapic lapic;
+    bool unfinished; /* its last hypercall is to go on before the guest does, from here: */
+    struct mmu_change change;
+    struct mmu_walk walk;
     uint64_t tsc_offset; /* the guest's TSC less the host's */
     uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 

@@ -1,4 +1,5 @@
-/* The virtualization exception; see the header. */
+/* SPDX-License-Identifier: MIT */
+/* Delivers virtualization exceptions; see vm/ve.h. */
 #include "vm/ve.h"
 
 #include "arch/x86/reg_bits.h"
@@ -9,7 +10,7 @@
 #include "mmu/spte.h"
 #include "vmx/vmcs.h"
 
-/* The first vCPU brings the pages of all. */
+/* The first vCPU adds the slot with the pages of all vCPUs. */
 int ve_setup(struct vcpu *vcpu, const struct options *options)
 {
     struct mmu *mmu = &vcpu->vm->mmu;
@@ -22,7 +23,7 @@ int ve_setup(struct vcpu *vcpu, const struct options *options)
         error =
             mmu_slot_add(mmu, GUEST_VE_SLOT, gpa, vcpu->vm->words.vcpus, (uint32_t)MEMSLOT_PINNED);
     if (!error)
-        error = guest_load(mmu, gpa, &zero, sizeof(zero)); /* now it has a page */
+        error = guest_load(mmu, gpa, &zero, sizeof(zero)); /* allocates the page */
     if (error)
         return error;
     hpa_t area = virt_to_phys(guest_page(mmu, gpa, ACCESS_READ));
@@ -31,7 +32,7 @@ int ve_setup(struct vcpu *vcpu, const struct options *options)
     return 0;
 }
 
-/* Would the CPU convert the access if it were made again? */
+/* Would the CPU convert the EPT violation to #VE if the access were repeated? */
 static bool cpu_converts(struct vcpu *vcpu, gpa_t gpa)
 {
     unsigned level;
@@ -50,13 +51,13 @@ void ve_take(struct vcpu *vcpu)
     switch (ve_decide(vcpu->ve_area, &access)) {
     case VE_END_DELIVERY:
         vm_end(vcpu->vm, VM_ENDED_MMIO_DURING_DELIVERY,
-               "an event's delivery touched MMIO, where no #VE can come: GPA %#lx, RIP %#lx; keep "
-               "IDT, GDT, TSS and stacks in RAM",
+               "an event's delivery touched MMIO, where #VE cannot be delivered: GPA %#lx, "
+               "RIP %#lx; keep IDT, GDT, TSS and stacks in RAM",
                gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         break;
     case VE_END_REAL_MODE:
         vm_end(vcpu->vm, VM_ENDED_MEMORY_FAULT,
-               "MMIO in real mode, which takes no #VE: GPA %#lx, RIP %#lx; touch devices in "
+               "MMIO in real mode, which has no #VE: GPA %#lx, RIP %#lx; access devices in "
                "protected mode",
                gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         break;

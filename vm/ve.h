@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * #VE: a guest that asked for it (the VM's word `ve`) handles its own MMIO. Where the CPU can, it
- * delivers the exception itself, without an exit; else we do, by the same rules (SDM 3, 26.5.7;
- * rules X9 and X10). The exception's information lies in a page that belongs to the VM.
+ * The virtualization exception, #VE: a guest that requests it (by the word `ve` of its module)
+ * handles its own MMIO. If the CPU can, it delivers the exception itself, without an exit;
+ * otherwise the hypervisor delivers it, by the same rules (SDM 3, 26.5.7; rules X9 and X10). The
+ * information area of the exception is a page of the VM's memory.
  */
 #pragma once
 
@@ -11,10 +13,10 @@
 struct vcpu;
 struct options;
 
-/* Gives the vCPU its information area. Returns 0 or a negative errno. Its VMCS is loaded. */
+/* Gives the vCPU its information area. The vCPU's VMCS is loaded. Returns 0 or a negative errno. */
 int ve_setup(struct vcpu *vcpu, const struct options *options) MUST_CHECK;
 
-/* After a violation that the guest is to handle (FAULT_VE): lets the CPU or us deliver #VE. A
- * second one before the guest has freed the area becomes #DF; one that can't be delivered ends the
- * VM. Decided in vm/ve_rules.h. */
+/* Called after an EPT violation that the guest has to handle (FAULT_VE): injects #VE, or has the
+ * CPU deliver it at the next entry. If the guest has not freed the area since the last #VE, this
+ * one becomes #DF. One that cannot be delivered ends the VM. vm/ve_rules.h decides. */
 void ve_take(struct vcpu *vcpu);

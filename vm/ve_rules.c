@@ -1,4 +1,5 @@
-/* The rules of #VE; see the header. The area is the guest's to write at any time. Pure. */
+/* SPDX-License-Identifier: MIT */
+/* The rules of #VE; see vm/ve_rules.h. The guest can write to the area at any time. Pure. */
 #include "vm/ve_rules.h"
 
 #include "vmx/vmx.h"

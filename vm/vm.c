@@ -1,4 +1,5 @@
-/* How a VM ends, and whom this pCPU works for. */
+/* SPDX-License-Identifier: MIT */
+/* How a VM ends, and the VM for which this pCPU works. */
 #include "vm/vm.h"
 
 #include "arch/x86/memory.h"
@@ -30,10 +31,11 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
                                              __ATOMIC_SEQ_CST);
     if (first) {
         va_start(arguments, format);
-        vsnprintf(vm->sentence, sizeof(vm->sentence), format, arguments);
+        vsnprintf(vm->message, sizeof(vm->message), format, arguments);
         va_end(arguments);
     }
-    /* A later caller must not return to its guest either, and the first may not be here yet. */
+    /* Every caller does this: none of them may return to its guest, and the first one may not have
+     * come this far yet. */
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         attention_request(&vm->vcpus[i]->vmx.attention, ATTENTION_ENDED);
         if (first)

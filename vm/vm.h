@@ -1,9 +1,10 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A VM and how it ends.
  *
- * launch/create.h makes a VM from a boot module and takes it apart; vcpu_run() runs a vCPU until
+ * launch/create.h creates a VM from a boot module and destroys it. vcpu_run() runs a vCPU until
  * something ends the VM. Exit handlers (vm/exits.h) call vm_end() with a reason and a message; the
- * first one counts. Nothing that a guest does may end anything but its own VM.
+ * first call counts. A guest can end no VM but its own.
  */
 #pragma once
 
@@ -27,9 +28,9 @@
     X(UNSUPPORTED_INSTRUCTION, "unsupported-instruction") /* on MMIO */                            \
     X(MMIO_DURING_DELIVERY, "mmio-during-delivery")       /* the IDT or a stack in MMIO space */   \
     X(BUDGET, "budget")                                   /* it ran for too long */                \
-    X(HALTED, "halted")                     /* HLT, and nothing is there that could wake it */     \
+    X(HALTED, "halted")                                   /* HLT, and nothing can wake it */       \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
-    X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on: our mistake */            \
+    X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on, bugs of the hypervisor */ \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
 
@@ -40,8 +41,9 @@ enum vm_ending {
 #undef X
 };
 
-/* In place of an ending's number, less one: `expect=any`. Each ending passes but those that are our
- * mistakes, and whatever the guest says of itself; for guests that try to do harm. */
+/* `expect=any`, which takes the place of an ending's number less one. The VM passes with every
+ * ending that is not a bug of the hypervisor, whatever results the guest reports. For guests that
+ * try to do harm. */
 #define EXPECT_ANY VM_ENDED_ENTRY_FAILED
 
 #define PIN_NONE   CPUS_MAX
@@ -53,17 +55,17 @@ struct vm_words {
     uint64_t memory;
     uint64_t budget;               /* ms */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
-    uint64_t gva_cache;            /* enum gva_cache; the command line's unless given */
-    uint64_t shared, execute_only; /* address bits that the VM steals; 0: none */
+    uint64_t gva_cache;            /* enum gva_cache; by default the command line's */
+    uint64_t shared, execute_only; /* numbers of the stolen address bits; 0: none */
     uint64_t ve;                   /* the guest takes #VE */
     uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
-    uint64_t limit; /* bytes of the host's memory beyond its needs; LIMIT_NONE: what is left */
+    uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
 struct vm {
     char name[32];
-    uint16_t number; /* in the report, and of its trace */
+    uint16_t number; /* of the VM in the report and in the trace */
     struct vm_words words;
     struct guest_range ram[GUEST_RAM_PIECES];
     struct mmu mmu;
@@ -73,24 +75,25 @@ struct vm {
     struct testdev testdev[2];
     struct test_devices tests;
     struct console console;
-    struct locked_device locked[5]; /* those of them that several vCPUs can reach */
-    struct vcpu vcpu;               /* the first */
+    struct locked_device locked[5]; /* for devices that several vCPUs can reach */
+    struct vcpu vcpu;               /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
-    unsigned active; /* of them: those that do not wait for a start-up IPI */
+    unsigned active; /* vCPUs that do not wait for a start-up IPI */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
-    uint64_t nx_due;      /* TSC: the next one */
+    uint64_t nx_due;      /* TSC: when the next recovery is due */
 
-    bool put_off;     /* not created: others have the memory that it needs */
-    bool chose_trace; /* by HC_TRACE */
+    bool put_off;     /* not created yet: other VMs have the memory that it needs */
+    bool chose_trace; /* its guest has chosen trace events by HC_TRACE */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
-    char sentence[256];
+    char message[256];
     unsigned unknown_msrs;
 };
 
-/* What this pCPU logs and takes from now on, outside of vcpu_run(), is the VM's; NULL: nobody's. */
+/* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no
+ * VM if `vm` is NULL. */
 void vm_work_for(struct vm *vm);
 
 static inline enum vm_ending vm_ending(const struct vm *vm)
@@ -98,11 +101,13 @@ static inline enum vm_ending vm_ending(const struct vm *vm)
     return __atomic_load_n(&vm->ending, __ATOMIC_ACQUIRE);
 }
 
-/* Ends the VM unless it has ended already, from one of its vCPUs; the others leave it soon. */
+/* Ends the VM unless it has ended already. Called on the pCPU of one of its vCPUs; the others leave
+ * their guest soon. */
 void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
 
 /* The name of an ending, as in `expect=`. */
 const char *vm_ending_name(enum vm_ending ending);
 
-/* The ending that the module asked for, and success if it was by the debug-exit port. */
+/* Returns true if the VM has ended as its module expects and, if by the debug-exit port, with
+ * success. */
 bool vm_passed(const struct vm *vm);

@@ -20,14 +20,17 @@ static volatile uint16_t *cells;
 static unsigned cells_in_row;
 static bool settled;
 
-static void draw_pixels(unsigned column, unsigned row, char c)
+static void draw_pixels(unsigned column, unsigned row, const char *text, unsigned count)
 {
-    pixels_draw(&pixels, column, row, c);
+    for (unsigned i = 0; i < count; i++)
+        pixels_draw(&pixels, column + i, row, text[i]);
 }
 
-static void draw_cell(unsigned column, unsigned row, char c)
+static void draw_cells(unsigned column, unsigned row, const char *text, unsigned count)
 {
-    cells[row * cells_in_row + column] = (uint16_t)(WHITE | (uint8_t)c);
+    volatile uint16_t *cell = &cells[row * cells_in_row + column];
+    for (unsigned i = 0; i < count; i++)
+        cell[i] = (uint16_t)(WHITE | (uint8_t)text[i]);
 }
 
 static void screen_write(const char *text, size_t length)
@@ -64,7 +67,7 @@ static void start_text(unsigned columns, unsigned rows)
     cells_in_row = columns;
     for (unsigned i = 0; i < columns * rows; i++)
         cells[i] = WHITE | ' ';
-    terminal_init(&terminal, columns, rows, draw_cell);
+    terminal_init(&terminal, columns, rows, draw_cells);
     log_add_console(screen_write);
 }
 

@@ -9,7 +9,34 @@ static void terminal_put(struct terminal *t, unsigned column, unsigned row, char
     if (t->shown[row][column] == c)
         return;
     t->shown[row][column] = c;
-    t->draw(column, row, c);
+    t->draw(column, row, &c, 1);
+}
+
+/* Up to eight characters, those that change drawn in as few runs as can be. */
+static void put_some(struct terminal *t, unsigned column, unsigned row, const char *text,
+                     unsigned count)
+{
+    char *shown = &t->shown[row][column];
+    for (unsigned i = 0; i < count; i++) {
+        unsigned from = i;
+        for (; i < count && shown[i] != text[i]; i++)
+            shown[i] = text[i];
+        if (i > from)
+            t->draw(column + from, row, &shown[from], i - from);
+    }
+}
+
+/* Eight characters at once. */
+typedef uint64_t __attribute__((may_alias, aligned(1))) eight;
+
+/* Most of what scrolls is blank before and afterwards: eight such characters are one comparison. */
+static void put_row(struct terminal *t, unsigned row, const char *text)
+{
+    for (unsigned column = 0; column < t->columns; column += 8) {
+        if (*(const eight *)&t->shown[row][column] != *(const eight *)&text[column])
+            put_some(t, column, row, &text[column],
+                     column + 8 < t->columns ? 8 : t->columns - column);
+    }
 }
 
 static void terminal_new_line(struct terminal *t)
@@ -20,13 +47,13 @@ static void terminal_new_line(struct terminal *t)
         t->row++;
         return;
     }
+    static const char blank[TERMINAL_COLUMNS] = {[0 ... TERMINAL_COLUMNS - 1] = ' '};
     for (unsigned row = 0; row < t->rows; row++)
-        for (unsigned column = 0; column < t->columns; column++)
-            terminal_put(t, column, row, row < t->rows - 1 ? t->shown[row + 1][column] : ' ');
+        put_row(t, row, row < t->rows - 1 ? t->shown[row + 1] : blank);
 }
 
 void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows,
-                   void (*draw)(unsigned column, unsigned row, char c))
+                   void (*draw)(unsigned column, unsigned row, const char *text, unsigned count))
 {
     terminal->draw = draw;
     terminal->columns = columns < TERMINAL_COLUMNS ? columns : TERMINAL_COLUMNS;

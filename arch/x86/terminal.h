@@ -14,7 +14,8 @@
 #define TERMINAL_ROWS    135
 
 struct terminal {
-    void (*draw)(unsigned column, unsigned row, char c); /* c is printable ASCII */
+    /* So many characters of a row, each printable ASCII. */
+    void (*draw)(unsigned column, unsigned row, const char *text, unsigned count);
     unsigned columns, rows;
     unsigned column, row; /* position of the next character */
     bool line_ended;      /* the next character begins a new line; delays scrolling until then */
@@ -23,7 +24,7 @@ struct terminal {
 
 /* Initializes a grid of at least one cell, in which every cell shows a space. */
 void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows,
-                   void (*draw)(unsigned column, unsigned row, char c));
+                   void (*draw)(unsigned column, unsigned row, const char *text, unsigned count));
 
 /* Writes text. Newlines are obeyed, long lines are wrapped, and a character that is not printable
  * ASCII is shown as a question mark. */

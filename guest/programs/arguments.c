@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The arguments of hypercalls have 64 bits in 64-bit code. Each call is made as it is meant, then
- * with each of the upper bits of each argument set: it is refused, and has changed nothing.
+ * The arguments of hypercalls have 64 bits in 64-bit code. Each call is made with valid arguments,
+ * and then with each of the upper bits of each argument set: the latter are refused and change
+ * nothing.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the ways into the hypervisor cost, guest to guest: the median of many, less what an empty
- * measurement takes, in ticks of the TSC. Bochs' TSC counts emulated instructions.
+ * The cost of each kind of exit, from one guest instruction to the next: the median of many samples
+ * minus that of an empty measurement, in ticks of the TSC. Bochs' TSC counts emulated instructions.
  */
 #include "guest/programs/bench/measure.h"
 

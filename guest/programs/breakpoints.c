@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Instruction breakpoints and RF (SDM 3, 18.3.1.1) around instructions that exit. One that we
- * complete ends with RF clear, so that a breakpoint on the next one is met; one that is tried
- * again, or goes on, has RF set, so that it does not meet its own again; and frames show it so.
+ * Instruction breakpoints and RF (SDM 3, 18.3.1.1) around instructions that exit. An instruction
+ * that the hypervisor completes ends with RF clear, so that a breakpoint on the next instruction is
+ * hit. An instruction that is retried or continued has RF set, so that it does not hit its own
+ * breakpoint again. Exception frames show RF accordingly.
  */
 #include "guest/programs/rt/apic.h"
 #include "guest/programs/rt/rt.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bus as a guest can change it: doorbells that ring on the writes that they are for and on no
- * others, and a window that shows RAM as a device, over any other device, while the guest runs.
+ * Changes of the bus by a guest: doorbells that ring only on matching writes, and a window that
+ * shows RAM as a device and hides other devices, while the guest runs.
  */
 #include "guest/programs/rt/rt.h"
 

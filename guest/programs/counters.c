@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The counters that KVM has too (rule N9) say what happened: faults by their outcome, pages by
- * their size, MMIO, the guest's own flushes.
+ * The counters that KVM also has are correct: faults by their outcome, pages by their size, MMIO,
+ * and the guest's own flushes (rule N9).
  */
 #include "guest/programs/rt/rt.h"
 

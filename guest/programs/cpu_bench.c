@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What exits cost that are about the CPU itself, and what the same exits cost while a timer of the
- * guest's is armed, or while an interrupt waits because IF is 0: `make bench-cpu`.
+ * The cost of exits such as CPUID and WRMSR, also while the guest's timer is armed, or while an
+ * interrupt is pending because IF is 0: `make bench-cpu`.
  *
- * KVM has all of these but the hypercall with work, of which it has none that does the same.
+ * KVM has all of these exits except a hypercall that does comparable work.
  */
 #include "guest/programs/bench/measure.h"
 #include "guest/programs/rt/apic.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CPUID follows what the guest does to its CPU: no answer is one from before. And what there is
- * nothing of answers as the SDM says.
+ * CPUID follows each change that the guest makes to its CPU, so no answer is outdated. Leaves that
+ * do not exist answer as the SDM says.
  */
 #include "guest/programs/rt/smp.h"
 

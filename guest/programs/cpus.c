@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest can know of its CPUs before it has started them, by the MADT and by CPUID, and that
- * it is true. With the argument `dump`, the tables are printed, for others to judge.
+ * The MADT and CPUID tell a guest the truth about its CPUs before it has started them. With the
+ * argument `dump`, the tables are printed, so that a test can check them.
  */
 #include "guest/programs/rt/acpi.h"
 #include "guest/programs/rt/smp.h"

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Debug exceptions and alignment checks, which exit and are given back (vmx/reflect.c): the guest
- * finds in DR6, DR7, its frame and its registers what a CPU alone would have left there (SDM 3,
- * 18.2, 18.3). All but the counts holds on a CPU without a hypervisor, too (QEMU has neither DR7.GD
- * nor INT1).
+ * Debug exceptions and alignment checks exit and are given back to the guest (vmx/reflect.c): DR6,
+ * DR7, the frame and the registers are as on a CPU without a hypervisor (SDM 3, 18.2, 18.3).
+ * Everything but the counts also holds without a hypervisor (QEMU has neither DR7.GD nor INT1).
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Events whose delivery meets MMIO that is none any more (rule F4a): the page of the stack or of
- * the IDT was a hole and is RAM by now, but its MMIO SPTE stands there still. The delivery is cut
- * short by a misconfiguration, the page is mapped, and the event arrives, once. What really needs a
- * device ends the VM instead: forbidden_mmio_delivery.c.
+ * Events whose delivery meets a stale MMIO SPTE (rule F4a): the page of the stack or of the IDT was
+ * a hole and is RAM now, but still has its MMIO SPTE. A misconfiguration interrupts the delivery,
+ * the page is mapped, and the event arrives once. A delivery that really needs a device ends the VM
+ * instead (forbidden_mmio_delivery.c).
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The emulator against the CPU that it runs on: made-up instructions, each run twice from the same
- * registers and the same memory. Once that memory is RAM and the CPU does it; once it is a device
- * that mirrors RAM and the hypervisor does. Registers, flags, memory and faults must be the same.
+ * Compares the emulator with the CPU that it runs on: generated instructions are run twice from the
+ * same registers and the same memory. The first time the memory is RAM and the CPU executes the
+ * instruction; the second time it is a device that mirrors RAM and the hypervisor emulates it.
+ * Registers, flags, memory and faults must be the same.
  *
- * Every row of the emulator's table, in 64-bit, 32-bit and 16-bit code; operands across pages, into
- * a read-only page and into one that is not there. Arguments: `slow_strings` to leave out what
- * ends Bochs 3; the number of cases for each code; where the random numbers begin.
+ * The instructions cover every row of the emulator's table, in 64-bit, 32-bit and 16-bit code, and
+ * operands across pages, in a read-only page and in an absent page. Arguments: `slow_strings` to
+ * leave out instructions that crash Bochs 3; the number of cases for each code size; the seed.
  */
 #include "guest/programs/differ/make.h"
 #include "guest/programs/rt/rt.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Events on their way into the guest (decision D15). Delivery that is cut short because EPT lacks
- * the IDT or the stack is repeated, and the event arrives once; NMIs stay blocked until IRET has
- * really returned.
+ * Delivery of events to the guest (decision D15). A delivery that an EPT violation of the IDT or
+ * the stack interrupts is repeated, and the event arrives once; NMIs stay blocked until IRET has
+ * completed.
  */
 #include "guest/programs/rt/rt.h"
 

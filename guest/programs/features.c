@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the CPU says that it has, and what it does: each bit of CR4 and of XCR0, and the MSRs that
- * features bring, are there if and only if CPUID says so (SDM 1, chapter 13; SDM 3, 2.5 and 2.6;
- * SDM 4). With the argument `dump`, all leaves are printed.
+ * Each bit of CR4 and of XCR0, and each MSR of a feature, exists if and only if CPUID reports the
+ * feature (SDM 1, chapter 13; SDM 3, 2.5 and 2.6; SDM 4). With the argument `dump`, all leaves are
+ * printed.
  */
 #include "guest/programs/rt/apic.h"
 

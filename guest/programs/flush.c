@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What each change of the EPT owes the TLB, counted in INVEPTs (rules T2, T6, S4, N2, N4): what
- * takes a right or a page away costs one before the guest runs again, however many entries it
- * touched; what gives costs none. Bochs could not show a missing one by a stale byte, as it forgets
- * all translations at every exit; the count does.
+ * The number of INVEPTs for each change of the EPT (rules T2, T6, S4, N2, N4): a change that
+ * removes a right or a page costs one before the guest runs again, however many entries it touched;
+ * a change that adds rights costs none. Bochs drops all translations at every exit, so a missing
+ * INVEPT does not show as a stale byte there; the count shows it.
  */
 #include "guest/programs/rt/rt.h"
 

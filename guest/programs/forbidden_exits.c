@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Exits for ever: hardly any of its time is spent in the guest, where the hypervisor's timer runs.
- * All of it counts. Run with `budget=200,expect=budget`.
+ * Exits for ever, so that it spends hardly any time in the guest, where the preemption timer runs.
+ * The time of the exits counts for the budget as well. Run with `budget=200,expect=budget`.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ends its VM by code or page tables where no memory is (expect=memory-fault): jumps into a device,
- * or with the argument `tables` loads CR3 with its address.
+ * Ends its VM by code or page tables outside of memory (expect=memory-fault): jumps into a device,
+ * or with the argument `tables` loads CR3 with the address of a device.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Exceptions that come up in their own delivery, without end: no instruction is ever completed, so
- * nothing that waits for the end of one stops this (CVE-2015-8104, CVE-2015-5307). Its budget does
- * (expect=budget), because #DB and #AC exit. With the argument `ac` it is #AC.
+ * Exceptions that occur during their own delivery, without end: no instruction ever completes, so
+ * no event at an instruction boundary ends the loop (CVE-2015-8104, CVE-2015-5307). The budget ends
+ * it (expect=budget), because #DB and #AC exit. The argument `ac` selects #AC instead of #DB.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Starts the APIC's timer anew for ever: each time the hypervisor sets its own timer, and must not
- * forget the end of the budget over it. Run with `budget=200,expect=budget`.
+ * Restarts the APIC's timer for ever. Each time the hypervisor programs the preemption timer, and
+ * must still honour the end of the budget. Run with `budget=200,expect=budget`.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Never ends by itself; its budget does it (expect=budget).
+ * Never ends by itself; the budget ends it (expect=budget).
  */
 #include "guest/programs/rt/rt.h"
 

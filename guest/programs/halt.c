@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * HLT lets the CPU halt: the hypervisor leaves the guest once for HLT and once for what ends it,
- * and does not look whether something has come. A CPU's exits are its own, so each counts itself.
- * With the argument `shared` there are fewer CPUs than ours, and a halted one may leave its own.
+ * HLT halts the host's CPU: there is one exit for HLT and one for the event that ends it, and the
+ * hypervisor does not poll. Exits are counted for each vCPU, so each vCPU checks its own. With the
+ * argument `shared` there are fewer CPUs than vCPUs, and a halted vCPU may leave its CPU.
  */
 #include "guest/programs/rt/smp.h"
 

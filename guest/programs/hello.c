@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The smallest guest: says where it runs and what it was told, and ends.
+ * The smallest guest: prints where it runs and its arguments, and ends.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How long a guest can hold its CPU: `make bench-smp`. Two vCPUs share the machine's only CPU. The
- * first one begins something large shortly before its time slice ends; the second one, which only
- * looks at the clock, sees how much later than the end of that slice it gets its turn. The end of a
- * slice is noticed in the same place as a kick, the end of an epoch that another CPU waits for, and
- * the end of the VM, so the row is also the longest that any of these waits for this CPU.
+ * first one begins a long operation shortly before its time slice ends; the second one only reads
+ * the clock, and measures how long after the end of that slice its turn comes. Long operations
+ * notice the end of a slice at the same points as a kick, another CPU's wait for an epoch, and the
+ * end of the VM, so the row is also the longest time for which any of these waits for this CPU.
  *
- * Each thing is begun at several distances from the end of the slice, because what is done in
- * pieces may have a long one anywhere, and all slices count that it takes. The two switches between
- * the vCPUs, `hold_nothing`, are part of each row: they are what the other one waits for anyway.
+ * Each operation is begun at several distances from the end of the slice, because any of its pieces
+ * may be a long one, and all slices that it takes count. The two switches between the vCPUs,
+ * `hold_nothing`, are part of each row.
  */
 #include "guest/programs/rt/sides.h"
 #include "guest/programs/rt/smp.h"
@@ -16,13 +16,18 @@
 #define SLOT       8
 #define OTHER      9              /* a slot that logs */
 #define BASE       0x100200000ull /* not all of a GiB: its tables are taken one by one */
-#define SCATTERED  510u           /* tables, of 2 MiB each: more than can wait to be freed */
-#define DENSE      36u            /* the same, all of whose pages are touched */
+#define SCATTERED  300u           /* tables, of 2 MiB each: more than can wait to be freed */
+#define DENSE      10u            /* the same, all of whose pages are touched */
 #define OTHER_BASE 0x200000000ull
 #define MOVED      0x300200000ull
 #define DEVICES    0x400000000ull /* nothing is there */
 #define TABLES     700u           /* more than a VM of this size has free of charge */
-#define STRING     0x10000u
+#define STRING     0x2000u
+#define FAR        0x4000000000ull
+#define FAR_PAGES  (1ull << 24) /* 64 GiB, of which nothing is touched */
+#define MANY       4000u        /* slots */
+#define MANY_BASE  0x2000000000ull
+#define PIECES     4u /* of 2 MiB, where large pages are in use */
 
 struct work {
     const char *name;
@@ -61,8 +66,8 @@ static uint64_t next_slice(void)
     }
 }
 
-/* How much longer than a slice the other vCPU is away, if this one begins so many ticks before the
- * end of its own. */
+/* How much longer than a slice the other vCPU is away if this one begins `lead` ticks before the
+ * end of its slice. */
 static uint64_t held(const struct work *work, uint64_t lead)
 {
     work->prepare();
@@ -71,13 +76,13 @@ static uint64_t held(const struct work *work, uint64_t lead)
     while (rdtsc() + lead < end)
         ;
     work->run();
-    (void)next_slice(); /* the other one has come back */
+    (void)next_slice(); /* the other vCPU has run in between */
     uint64_t late = longest > slice ? longest - slice : 0;
     work->after();
     return late;
 }
 
-/* Prints nothing: to print takes time, too, and would be part of the next row. */
+/* Prints nothing, because the time for printing would be part of the next row. */
 static void hold(struct work *work)
 {
     static const uint32_t leads[] = {100, 2000, 20000};
@@ -116,7 +121,7 @@ static void drop(void)
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
-/* One page in each table: what logs is mapped in pages of 4 KiB. */
+/* Touches one page in each table: a slot that logs is mapped in pages of 4 KiB. */
 static void add_scattered(void)
 {
     add();
@@ -181,13 +186,13 @@ static void age(void)
     (void)hc_age(BASE, DENSE * 512);
 }
 
-/* The generation in MMIO SPTEs starts over: all tables go. */
+/* The generation in MMIO SPTEs starts over, so all tables are dropped. */
 static void outdate(void)
 {
     EXPECT_EQ(hc_generation_set(hc_generation() + 2), 0);
 }
 
-/* Accesses to nothing, each of which needs a table. */
+/* Accesses outside of all slots, each of which needs a table. */
 static void scatter(void)
 {
     for (uint64_t i = 0; i < TABLES; i++)
@@ -219,6 +224,62 @@ static void flood(void)
     outs(0x3f8, STRING);
 }
 
+static void add_far(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, FAR, FAR_PAGES, 0), 0);
+}
+
+/* Once, and for the rest of the run. */
+static void add_many(void)
+{
+    static bool done;
+    for (uint64_t i = 0; i < MANY && !done; i++)
+        EXPECT_EQ(hc_slot_add(100 + i, MANY_BASE + 2 * i * RT_PAGE, 1, 0), 0);
+    done = true;
+}
+
+static void add_first(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, 1, 0), 0);
+}
+
+static void move_first(void)
+{
+    EXPECT_EQ(hc_slot_move(SLOT, MANY_BASE + 2 * MANY * RT_PAGE), 0);
+}
+
+static void have_first(void)
+{
+    add_many();
+    add_first();
+}
+
+/* ---- Where pages are large ------------------------------------------------------------------- */
+
+static void add_pieces(void)
+{
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, PIECES * 512, 0), 0);
+}
+
+static void touch_pieces(void)
+{
+    touch(BASE, PIECES, RT_2M);
+}
+
+/* All small pages but one, whose side has changed twice. */
+static void add_small(void)
+{
+    add_pieces();
+    EXPECT_EQ(map_gpa(BASE | shared_bit(), RT_PAGE), 0);
+    touch(BASE + RT_PAGE, 511, RT_PAGE);
+    EXPECT_EQ(map_gpa(BASE, RT_PAGE), 0);
+}
+
+static void touch_first(void)
+{
+    touch(BASE, 1, RT_PAGE);
+}
+
 /* What any guest can do, and what only one can that has the word `testctl`. */
 static struct work for_all[] = {
     {"nothing", nothing, nothing, nothing, 0},  {"convert", add_dense, convert, drop, 0},
@@ -238,6 +299,16 @@ static struct work for_testctl[] = {
     {"zap", add_dense, zap, drop, 0},
     {"age", add_dense, age, drop, 0},
     {"generation", add_scattered, outdate, drop, 0},
+    {"slot_add_far", nothing, add_far, drop, 0},
+    {"slot_add_many", add_many, add_first, drop, 0},
+    {"slot_move_many", have_first, move_first, drop, 0},
+    {"slot_delete_many", have_first, drop, nothing, 0},
+};
+
+/* Where pages are large, by any guest. */
+static struct work for_large[] = {
+    {"populate", add_pieces, touch_pieces, drop, 0},
+    {"collapse", add_small, touch_first, drop, 0},
 };
 
 static void measure(struct work *works, unsigned count)
@@ -260,6 +331,11 @@ static void measure_all(void)
 {
     EXPECT(start_cpus(1, 1));
     run_on(1, watch_clock);
+    if (hc_config(CONFIG_HUGE)) {
+        measure(for_large, ARRAY_SIZE(for_large));
+        print_rows(for_large, ARRAY_SIZE(for_large), "longest_hold");
+        return;
+    }
     measure(for_testctl, ARRAY_SIZE(for_testctl));
     measure(for_all, ARRAY_SIZE(for_all));
     print_rows(for_all, ARRAY_SIZE(for_all), "longest_hold");

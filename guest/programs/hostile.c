@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest that does what no guest should: random instructions, registers, MSRs, ports, hypercalls,
- * tables and modes, from a seed. See hostile/hostile.h. It has no result of its own: what counts is
- * that its VM ends by itself, and that no other VM notices. Run by tools/hostile.py.
+ * tables and modes, from a seed. See hostile/hostile.h. It has no result of its own: its VM has to
+ * end by itself, and no other VM may notice anything. Run by tools/hostile.py.
  *
- * Arguments: `seed=N`, `steps=N`, `only=1,5-9,2.7` (steps, of all CPUs or of the one before the
- * point), `skip=` likewise, `trace` (say what each step is before it is done), `calm` (no code of
- * chance alone).
+ * Arguments: `seed=N`, `steps=N`, `only=1,5-9,2.7` (steps of all CPUs, or of the CPU before the
+ * point), `skip=` likewise, `trace` (print each step before it is executed), `calm` (no purely
+ * random code).
  */
 #include "guest/programs/hostile/hostile.h"
 #include "guest/programs/rt/smp.h"

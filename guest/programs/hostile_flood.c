@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes more than anybody reads: lines without end, lines that look like the hypervisor's own, and
- * what would move the cursor of a terminal. Beside it other VMs go on as if it were not there
- * (target/test_neighbours.py). Arguments: `empty` lines or `wide` ones, else forged ones; `errors`
- * makes the hypervisor complain instead, by calls that it refuses; `spin` never ends afterwards.
+ * Floods the console: lines without end, lines that look like the hypervisor's own, and escape
+ * sequences that move the cursor of a terminal. Other VMs run undisturbed meanwhile
+ * (target/test_neighbours.py). Arguments: `empty` or `wide` lines instead of forged ones; `errors`
+ * makes the hypervisor log errors instead, by calls that it refuses; `spin` never ends afterwards.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * String I/O without end: each exit is 64 iterations, tens of thousands of instructions of the
- * hypervisor. Its neighbours' turns have to come all the same (tests/target/hostile/).
+ * String I/O without end: each exit does 64 iterations, which are tens of thousands of instructions
+ * in the hypervisor. The turns of its neighbours still have to come in time
+ * (tests/target/hostile/).
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * INIT and start-up IPIs. A CPU dirties all that it has: every register, its APIC with a periodic
- * timer that runs, and interrupts that wait and are in service. Then it gets an INIT, and what it
- * finds behind that is compared with the SDM's table of the states after power-up, reset and INIT
- * (volume 3, table 10-1) and, for the APIC, with section 11.4.7.3. Argument `x2apic`: as x2APICs.
+ * INIT and start-up IPIs. A CPU changes all of its state: every register, and its APIC, with a
+ * running periodic timer and interrupts that are pending and in service. Then it gets an INIT, and
+ * its state is compared with the SDM's table of the states after power-up, reset and INIT (volume
+ * 3, table 10-1) and, for the APIC, with section 11.4.7.3. The argument `x2apic` selects x2APIC
+ * mode.
  */
 #include "guest/programs/init/probe.h"
 #include "guest/programs/rt/smp.h"

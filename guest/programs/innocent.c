@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Does its work beside other VMs and is right whatever they do: memory keeps what was written, a
- * device answers, time goes on. Says how long it was kept from running, too, at the worst.
+ * Does its work next to other VMs and checks that they do not affect it: memory keeps its contents,
+ * a device answers, time advances. It also reports the longest time for which it did not run.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every class of instructions that is emulated: executed on RAM by the CPU and on the test device
- * by the hypervisor, in 64, 32 and 16-bit code, both must leave the same registers, flags, vectors
- * and memory. And what goes with them: single steps, interrupts and faults in the middle of
- * repetitions, branches and the stack through memory, faults instead of vectors.
+ * Every class of emulated instructions: executed on RAM by the CPU and on the test device by the
+ * hypervisor, in 64, 32 and 16-bit code, both must leave the same registers, flags, vectors and
+ * memory. Also single steps, interrupts and faults in the middle of repetitions, branches and stack
+ * accesses through memory, and vector instructions that fault.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The operands of INVPCID: with gva_cache=exits it exits and we find them, else the CPU does, which
- * is the control: bases and limits by the mode of the code, #SS and #GP, a descriptor that crosses
- * pages, page faults, and the width of the type.
+ * The operands of INVPCID: bases and limits in each mode of the code, #SS and #GP, a descriptor
+ * that crosses pages, page faults, and the width of the type. With gva_cache=exits INVPCID exits
+ * and the hypervisor reads the operands; otherwise the CPU does, which is the control.
  */
 #include "guest/programs/rt/rt.h"
 

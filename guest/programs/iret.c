@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * NMI blocking across IRET (SDM 3, 28.2.3). An IRET ends the blocking before it does anything that
- * can make it exit; if it is then executed again, the next NMI has to wait until it has returned.
- * Each test makes an NMI handler return by a frame on which its IRET exits, with another NMI
- * waiting.
+ * NMI blocking across IRET (SDM 3, 28.2.3). An IRET ends the blocking before anything that can make
+ * it exit; if it is then executed again, the next NMI has to wait until the IRET has completed. In
+ * each test an NMI handler returns through a frame on which its IRET exits, while another NMI is
+ * pending.
  */
 #include "guest/programs/rt/sides.h"
 

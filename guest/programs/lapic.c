@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The local APIC as a guest uses it: IPIs to itself, priorities, EOI, the timer in its modes, HLT
- * that the timer ends. What every APIC does also runs without the hypervisor. With the argument
- * `x2apic` all of it is done by MSRs.
+ * The local APIC as a guest uses it: self-IPIs, priorities, EOI, all modes of the timer, HLT that
+ * the timer ends. Tests of behaviour that all APICs share also run without the hypervisor. With the
+ * argument `x2apic` all accesses use MSRs.
  */
 #include "guest/programs/rt/apic.h"
 

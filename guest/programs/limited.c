@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Takes host memory by HC_SLOT_ADD until the VM's word `limit=` says no, which is when it has used
- * up what it was promised for its RAM, too: then each further slot is refused, and what it has goes
- * on working. Run with little RAM beside neighbours (tests/target/test_neighbours.py).
+ * Takes host memory by HC_SLOT_ADD until the VM's word `limit=` refuses more, which happens when
+ * the memory reserved for its RAM is used up as well. Then each further slot is refused, and the
+ * existing ones keep working. Run with little RAM next to neighbours
+ * (tests/target/test_neighbours.py).
  */
 #include "guest/programs/rt/rt.h"
 

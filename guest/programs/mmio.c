@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * MMIO as the guest meets it: what the first access costs and what every later one costs
- * (scenario 1), every form of MOV in every CPU mode, and accesses that cross pages.
+ * MMIO as a guest sees it: the cost of the first access and of later ones (scenario 1), every form
+ * of MOV in every CPU mode, and accesses that cross pages.
  */
 #include "guest/programs/mmio/forms.h"
 

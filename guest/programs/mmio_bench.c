@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What accesses to devices cost where more than one instruction, place or address space takes part,
- * and where an access is not one that was made before: `make bench-mmio`.
+ * The cost of accesses to devices by several instructions, at several addresses or in several
+ * address spaces, and of accesses without a replay entry: `make bench-mmio`.
  */
 #include "guest/programs/bench/measure.h"
 #include "guest/programs/rt/apic.h"

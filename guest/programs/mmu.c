@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The MMU's rules as a guest sees them: large pages, dirty logging, write tracking, what the host
- * does behind the guest's back, and which of it flushes. Run with each of ept_ad=0, pml=0, vpid=0,
- * huge=0 and nx_huge= in turn.
+ * The MMU's rules as a guest sees them: large pages, dirty logging, write tracking, changes that
+ * the host makes, and which of these flush. Run with each of ept_ad=0, pml=0, vpid=0, huge=0 and
+ * nx_huge= in turn.
  */
 #include "guest/programs/rt/rt.h"
 

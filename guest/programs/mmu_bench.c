@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the MMU costs, guest to guest, in ticks of the TSC, which Bochs counts as instructions: the
- * median, less an empty measurement. `make bench-mmu` runs it and prints the rows.
+ * The cost of the MMU's operations, from one guest instruction to the next, in ticks of the TSC,
+ * which counts instructions on Bochs: the median minus that of an empty measurement.
+ * `make bench-mmu` runs it and prints the rows.
  */
 #include "guest/programs/bench/measure.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * MSRs: those that do not exist raise #GP, those that belong to the guest keep what it writes.
+ * MSRs that do not exist raise #GP; MSRs that belong to the guest keep what it writes.
  */
 #include "guest/programs/rt/rt.h"
 

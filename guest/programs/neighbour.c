@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The neighbour of hostile guests: it goes about its work, round by round, and looks whether
- * anything of it has changed or come late. Run beside the program `hostile` by tools/hostile.py.
+ * The neighbour of hostile guests: it works in rounds, and checks that none of its state has
+ * changed and that its turns come in time. Run next to the program `hostile` by tools/hostile.py.
  *
- * Arguments: `rounds=N`, `late=N`: the longest time in TSC ticks that may pass between two looks at
- * the clock, in which the hypervisor may give others their turns.
+ * Arguments: `rounds=N`, and `late=N`, the longest time in TSC ticks between two reads of the
+ * clock, during which other vCPUs may have their turns.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When the CPU reads the PDPTEs of PAE paging (SDM 3, 4.4.1): 32-bit code with PAE paging changes
+ * When the CPU loads the PDPTEs of PAE paging (SDM 3, 4.4.1): 32-bit code with PAE paging changes
  * the fourth one in memory, then one bit of CR0 or CR4, and reads an address above 3 GiB. After a
- * bit that loads the PDPTEs the new one leads to RAM with a mark. For bits that load none nothing
- * is expected: the CPU may have read them anew at any time.
+ * change of a bit that loads the PDPTEs, the new one leads to RAM with a mark. Nothing is expected
+ * of the other bits, because the CPU may reload the PDPTEs at any time.
  */
 #include "guest/programs/mmio/forms.h"
 

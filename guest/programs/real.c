@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Exceptions in real mode, which push no error code, whatever their vector, even if EPT cuts their
- * delivery short and they are delivered again (SDM 3, 21.1.4 and 27.2.1.3).
+ * Exceptions in real mode push no error code, for any vector, even if an EPT violation interrupts
+ * their delivery and they are delivered again (SDM 3, 21.1.4 and 27.2.1.3).
  */
 #include "guest/programs/mmio/forms.h"
 #include "guest/programs/real/faults.h"

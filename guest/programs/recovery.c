@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an execution split becomes large again after a while (rule N1), though the guest does
- * nothing that exits: nx_recovery_ms= is a clock of the hypervisor's. Where it is off, or large
- * pages may be executed, nothing is split or nothing comes back.
+ * Pages that an execution split become large again after nx_recovery_ms= (rule N1), although the
+ * guest does nothing that exits. If this is off, nothing becomes large again; if large pages are
+ * executable, nothing is split.
  */
 #include "guest/programs/rt/rt.h"
 

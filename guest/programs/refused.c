@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest's instructions could put into its registers so that VM entry would refuse the state
- * (SDM 3, 27.3.1). Each is refused here as a CPU does, by #GP(0), and the register keeps what it
- * had: by the CPU itself or, where the instruction exits, by the hypervisor. The VM `refused_exits`
- * has gva_cache=exits, by which more of them exit.
+ * Register values that would make VM entry refuse the guest state (SDM 3, 27.3.1). Each one is
+ * refused as on a CPU, with #GP(0), and the register keeps its value: by the CPU itself or, if the
+ * instruction exits, by the hypervisor. The VM `refused_exits` has gva_cache=exits, with which more
+ * of these instructions exit.
  */
 #include "guest/programs/mmio/forms.h"
 

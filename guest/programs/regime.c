@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which bits of CR0, CR4 and EFER change without an exit. What is kept of an access to a device
- * (mmio/replay.h) rests on the others: they change by exits alone, in each mode of gva_cache=.
+ * Which bits of CR0, CR4 and EFER change without an exit. Replay entries of accesses to devices
+ * (mmio/replay.h) depend on the other bits, which change only by exits in each mode of gva_cache=.
  */
 #include "guest/programs/rt/rt.h"
 

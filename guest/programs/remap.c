@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest that maps one virtual address to another device (scenarios 4 and 5, rule C6). What the
- * hypervisor remembers of a virtual address must never outlive the guest's own tables: after a
- * flush only the new device sees the access, whatever gva_cache= says.
+ * A guest that maps one virtual address to another device (scenarios 4 and 5, rule C6). The
+ * hypervisor's cached walks must not outlive the guest's own tables: after a flush only the new
+ * device sees the access, in each mode of gva_cache=.
  */
 #include "guest/programs/rt/flush.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Rights of a cached MMIO access, beyond those of remap.c (rule C6): protection keys, and SMAP with
- * and without AC. What the hypervisor remembers of a translation never gives more than the CPU
- * would: a page fault with the right error code, and no access of the device.
+ * and without AC. A cached walk never grants more than the CPU would: the result is a page fault
+ * with the right error code, and no access to the device.
  */
 #include "guest/programs/rt/rt.h"
 

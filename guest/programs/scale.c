@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How costs grow: with the number of slots, of regions of a bus, and of pages. Each row is
- * `BENCH curve@n`, the better of two runs less that of an idle one, in ticks of the TSC, which
- * Bochs counts as instructions. tools/scaling.py makes tables and a chart of them.
+ * How costs grow with the number of slots, of bus regions, and of pages. Each row is
+ * `BENCH curve@n`, the better of two runs minus that of an idle one, in ticks of the TSC, which
+ * counts instructions on Bochs. tools/scaling.py makes tables and a chart of them.
  */
 #include "guest/programs/rt/rt.h"
 #include "mmio/bus.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What this hypervisor is about, one line for each scenario with the counters that prove it:
- * `make run` shows it. The programs beside this one try the same things in every variant.
+ * The purpose of this hypervisor, with one line for each scenario and the counters that prove it:
+ * `make run` shows them. The other programs in this folder test all variants.
  *
  * With the argument `gva` it runs only those that depend on the VM's gva_cache=.
  */

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What it costs to give a CPU to another vCPU: `make bench-smp` runs this with two busy vCPUs on
- * one CPU, and with three on two, where each goes on on the other CPU after its turn: the scheduler
- * puts it where nobody waits.
+ * The cost of switching a CPU to another vCPU: `make bench-smp` runs this with two busy vCPUs on
+ * one CPU, and with three on two CPUs, where each continues on the other CPU after its turn,
+ * because the scheduler queues it where no vCPU waits.
  *
- * The vCPUs do nothing but look at the clock, and so see when they were away. Between the last look
- * of one and the first of the next they lose, on average, one turn of their loop, which is taken
- * off. See smp_bench.c for what the TSC says on several CPUs.
+ * The vCPUs only read the clock, and so notice when they did not run. Between the last read of one
+ * and the first read of the next they lose one iteration of their loop on average, which is
+ * subtracted. See smp_bench.c for the meaning of the TSC on several CPUs.
  */
 #include "guest/programs/rt/mark.h"
 #include "guest/programs/rt/smp.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest with private and shared memory and an execute-only alias, whose MMIO is emulated (words
- * `shared=39,execute_only=38`). It converts pages and looks whether anything of the old side can be
- * seen on the new one (rules X5 to X7, X11).
+ * `shared=39,execute_only=38`). It converts pages and checks that nothing of the old side is
+ * visible on the new one (rules X5 to X7, X11).
  */
 #include "guest/programs/sides/region.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What stolen bits, sides and #VE cost, guest to guest, in ticks of the TSC, which Bochs counts as
- * instructions: the median, less an empty measurement; zaps and conversions with their hypercall.
- * `make bench-private` runs it in VMs without stolen bits, with one, with two, and with #VE; a VM
- * prints the rows that it can.
+ * The cost of stolen bits, private and shared pages, and #VE, from one guest instruction to the
+ * next, in ticks of the TSC, which counts instructions on Bochs: the median minus that of an empty
+ * measurement; zaps and conversions include their hypercall. `make bench-private` runs it in VMs
+ * without stolen bits, with one, with two, and with #VE; each VM prints the rows that apply to it.
  */
 #include "guest/programs/bench/measure.h"
 #include "guest/programs/rt/sides.h"

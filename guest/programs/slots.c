@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slots that come, go and move while the guest runs (scenario 2). A slot put over MMIO is RAM at
- * once and owes no flush; a slot taken away owes one; a moved slot takes its contents along.
+ * Slots are added, deleted and moved while the guest runs (scenario 2). A slot added over MMIO is
+ * RAM at once and owes no flush; deleting a slot owes one; a moved slot keeps its contents.
  */
 #include "guest/programs/rt/rt.h"
 

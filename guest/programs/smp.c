@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Several CPUs in one VM: they start, interrupt each other, fault on the same memory, and start
- * again. smp_flush.c and smp_slots.c are about what one of them takes from the others.
- * With the argument `x2apic` they do it as x2APICs.
+ * again. smp_flush.c and smp_slots.c test what one CPU takes away from the others. The argument
+ * `x2apic` selects x2APIC mode.
  */
 #include "guest/programs/rt/smp.h"
 

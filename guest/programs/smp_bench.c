@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the CPUs of a VM cost each other, each on a CPU of the machine: `make bench-smp`.
+ * The cost of flushes, IPIs and faults on several CPUs, each vCPU on a CPU of its own:
+ * `make bench-smp`.
  *
  * With several CPUs the emulator lets each execute five instructions in turn, and then the TSC of
- * all advances by five. So a difference counts the instructions that a CPU which does not halt has
- * executed meanwhile, to within five, and the mean over samples that begin anywhere in the five is
- * exact. Each row is such a mean, less that of an empty measurement. After the samples of a row,
- * tools/bench.py looks into one more.
+ * all CPUs advances by five. So a difference counts, to within five, the instructions that a CPU
+ * which does not halt has executed, and the mean over samples that begin at any of the five is
+ * exact. Each row is such a mean minus that of an empty measurement. After the samples of a row,
+ * tools/bench.py traces one more.
  */
 #include "guest/programs/rt/mark.h"
 #include "guest/programs/rt/smp.h"

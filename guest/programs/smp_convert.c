@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Ends its VM by a memory fault (words `shared=39,vcpus=2,expect=memory-fault`): its peers load
- * from the first of 512 pages while they are converted to the other side; with the argument `back`,
- * from shared to private. A conversion clears pages when no CPU reaches them any more: a peer that
- * still sees the page afterwards ends the VM otherwise (rule X5).
+ * from the first of 512 pages while these are converted to the other side; with the argument
+ * `back`, from shared to private. A conversion clears pages only when no CPU can reach them any
+ * more: a peer that still sees a page afterwards makes the VM end in another way (rule X5).
  */
 #include "guest/programs/rt/peers.h"
 #include "guest/programs/rt/sides.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What one CPU takes away from memory that the others are using (rules T1, T7, S4, N2). They never
- * leave the guest by themselves, so a flush that does not reach them shows: when the call has
- * returned, no peer may read what was there, and none may write where it must not. The argument is
+ * One CPU takes pages or rights away from memory that the others are using (rules T1, T7, S4, N2).
+ * The peers cause no exits themselves, so a flush that does not reach them becomes visible: after
+ * the call no peer may read the old contents, and none may write where it must not. The argument is
  * the number of rounds.
  */
 #include "guest/programs/rt/peers.h"

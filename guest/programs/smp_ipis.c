@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All CPUs interrupt each other as fast as they can, while the timer of each fires: nothing is lost
- * and nothing comes twice. What may come as one does so exactly: interrupts of one vector that meet
- * in the IRR, NMIs that meet while NMIs are blocked. With the argument `x2apic` by x2APICs. With
- * `shared`, for when several of them share a CPU of the machine, without the last.
+ * All CPUs interrupt each other as fast as they can, while the timer of each fires: no interrupt is
+ * lost or delivered twice. Interrupts are merged exactly where the architecture allows it: those of
+ * the same vector in the IRR, and NMIs while NMIs are blocked. The argument `x2apic` selects x2APIC
+ * mode. The argument `shared`, for vCPUs that share a CPU of the machine, leaves out the NMIs.
  */
 #include "guest/programs/rt/smp.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slots that come, go and move while all other CPUs use the place (rules F7, F9): no access to a
- * device is lost, none is made twice, and none goes to the device while memory is there. The
+ * Slots are added, deleted and moved while all other CPUs access their addresses (rules F7, F9): no
+ * access to a device is lost or made twice, and none goes to the device while memory is there. The
  * argument is the number of rounds.
  */
 #include "guest/programs/rt/peers.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes to one write-tracked page by several CPUs at once, of every kind: those that are emulated,
- * and those for which the page is opened while the CPU makes them (see tracked.c). Meanwhile the
- * others' stores go through, and may do so unseen. Nothing is lost, nobody stands still, and behind
- * an opening each write is counted again. The argument is the number of rounds.
+ * Writes of every kind to one write-tracked page by several CPUs at once: those that are emulated,
+ * and those for which the page becomes writable while the CPU makes them (see tracked.c). While the
+ * page is writable, stores of the other CPUs succeed and may be missed by the tracking. No store is
+ * lost, no CPU is blocked, and after the page is protected again each write is counted. The
+ * argument is the number of rounds.
  */
 #include "guest/programs/rt/peers.h"
 

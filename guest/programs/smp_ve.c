@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * #VE on two CPUs at once (words `vcpus=2,shared=39,ve`): each takes its own, with the information
- * in a page of its own.
+ * #VE on two CPUs at once (words `vcpus=2,shared=39,ve`): each CPU takes its own exceptions, with
+ * the information in a page of its own.
  */
 #include "guest/programs/rt/sides.h"
 #include "guest/programs/rt/smp.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Code that changes under an access to MMIO (decision D6): remapped without a flush while it runs,
- * overwritten, moved with its slot, given another host page. An access is that of the bytes that a
- * fresh look finds; where these do something else, the CPU's outdated translation is dropped and
- * the guest goes on with the new code. Never a mixture of both.
+ * Code that changes during an access to MMIO (decision D6): it is remapped without a flush while it
+ * runs, overwritten, moved with its slot, or moved to another host page. The emulated access is
+ * that of the bytes of a fresh fetch; if these do something else, the CPU's stale translation is
+ * dropped and the guest continues with the new code. The two are never mixed.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a VM finds in the registers that neither the VMCS nor an exit saves (decision D9), and what
- * an exit does to them. Run twice, the second VM must not find what the first one left: both check
- * that all is as after a reset, then fill everything, check that exits keep it, and leave it so.
+ * The contents of registers that neither the VMCS nor an exit saves (decision D9), and the effect
+ * of exits on them. The program runs in two VMs, the second of which must not find the values of
+ * the first: both check that the registers are as after a reset, fill all of them, check that exits
+ * preserve them, and end.
  */
 #include "guest/programs/rt/rt.h"
 

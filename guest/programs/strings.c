@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * INS and OUTS against the port that gives back what it was given: repetitions in both directions,
- * address sizes and segments, faults and steps between two iterations, and devices as memory.
+ * INS and OUTS with the port that returns the bytes written to it: repetitions in both directions,
+ * address sizes and segments, faults and single steps between two iterations, and devices as
+ * memory.
  */
 #include "guest/programs/rt/rt.h"
 

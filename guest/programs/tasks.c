@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Hardware task switches (SDM 3, chapter 8): by CALL, JMP, IRET and task gates, to 32-bit and
- * 16-bit TSSs, without paging and with each kind of it; and what is wrong with a TSS or its
- * segments. All but the events from outside is as on a CPU without a hypervisor.
+ * 16-bit TSSs, without paging and in each paging mode; and faults by invalid TSSs and segments.
+ * Everything but the external events also holds without a hypervisor.
  */
 #include "guest/programs/tasks/world.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TLB flushes against a page of RAM that is mapped elsewhere (scenario 6): after a flush the guest
- * never reads the old page, and the flushes exit exactly when gva_cache=exits asks for it.
+ * TLB flushes after a virtual address is mapped to another page of RAM (scenario 6): after a flush
+ * the guest never reads the old page, and flushes exit only with gva_cache=exits.
  */
 #include "guest/programs/rt/flush.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Trace events, switched on and off by the guest itself (rule N8): what is on is recorded, each
- * time, and what is off is not. The accesses are repeated ones, which are served on a shorter way
- * while nobody traces them.
+ * Trace events, switched on and off by the guest itself (rule N8): an event that is on is recorded
+ * each time, and an event that is off is not. The accesses are repeated ones, which take the fast
+ * path while they are not traced.
  */
 #include "guest/programs/rt/rt.h"
 #include "lib/trace.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes to write-tracked pages that no emulated instruction makes: a page walk's A and D bits, the
- * frames of events, descriptors, and instructions that the emulator does not know. The page is RAM,
- * so the guest goes on as if nothing were; and tracking goes on: the next store exits again.
+ * Writes to write-tracked pages that no emulated instruction makes: A and D bits of a page walk,
+ * frames of events, descriptors, and instructions that are not emulated. The page is RAM, so the
+ * guest notices nothing, and the tracking continues: the next store exits again.
  */
 #include "guest/programs/rt/apic.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A guest that takes its MMIO as #VE and hands it to the hypervisor by hypercall (words
- * `shared=39,execute_only=38,ve`; rules X9, X10, F10). The CPU delivers the exception, or the
- * hypervisor by the same rules: only the exits differ.
+ * `shared=39,execute_only=38,ve`; rules X9, X10, F10). Whether the CPU delivers the exception, or
+ * the hypervisor by the same rules, only the exits differ.
  */
 #include "guest/programs/sides/region.h"
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Data and I/O breakpoints on instructions that the hypervisor completes. Each instruction runs on
- * RAM, where the CPU alone compares, and on a device, with each kind, length and place of a
- * breakpoint around its operand, and has to meet it in the same way: as often, with the same bits
- * in DR6, and with the same RIP. Then the neighbours: single steps, MOV SS, faults, ports, the
- * debug registers themselves.
+ * RAM, where the CPU compares, and on a device, with breakpoints of each kind and length at each
+ * address around its operand, and has to hit them in the same way: equally often, with the same
+ * bits in DR6, and with the same RIP. Related cases follow: single steps, MOV SS, faults, ports,
+ * and the debug registers themselves.
  */
 #include "guest/programs/rt/rt.h"
 

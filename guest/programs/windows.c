@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When an event may arrive (decision D15): nothing in an interrupt shadow, not even if the
+ * When an event may arrive (decision D15): no event arrives in an interrupt shadow, not even if the
  * instruction there exits and is emulated; HLT ends when it should; a single step is one step.
  */
 #include "guest/programs/rt/rt.h"

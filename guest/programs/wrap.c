@@ -2,7 +2,7 @@
 /*
  * The generation wraps (scenario 3, rule F8). An MMIO SPTE holds only the low bits of the
  * generation; when these start over, an SPTE of the last round could look current, and the guest
- * would meet a device where RAM is now. So all of them must go at the wrap.
+ * would access a device where RAM is now. So all MMIO SPTEs are dropped at the wrap.
  */
 #include "guest/programs/rt/rt.h"
 

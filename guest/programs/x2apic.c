@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The x2APIC (SDM 3, 11.12) as a guest meets it: the ways into the mode and out of it, which MSRs
- * there are and what they refuse, the commands of 64 bits, and what CPUID says about it. With two
- * CPUs, so that one is reached from outside.
+ * The x2APIC (SDM 3, 11.12) as a guest sees it: transitions to and from x2APIC mode, the MSRs and
+ * the accesses that they refuse, 64-bit interrupt commands, and CPUID. A second CPU is the
+ * destination of messages.
  */
 #include "guest/programs/rt/smp.h"
 

@@ -52,6 +52,17 @@ def test_who_is_not_in_the_guest_is_not_waited_for(measured: dict[str, list[benc
     assert idle.cells[1:] == halted.cells[1:]
 
 
+def test_no_guest_holds_a_cpu_for_long(measured: dict[str, list[bench.Row]]) -> None:
+    """Nothing that a guest asks for; the budget promises no more either."""
+    for name in ("hold,cpus=1", "hold,huge=1"):
+        rows = {row.name: row.value for row in measured[name]}
+        budget = {row: int(cells[0]) for row, cells in bench.read_budget()[name].items()}
+        for values in (rows, budget):
+            longest = [value for row, value in values.items() if row.startswith("longest_hold")]
+            assert longest, f"{name}: no row says what the longest is"
+            assert max(values.values()) == max(longest) <= bench.LONGEST_HOLD, values
+
+
 def test_every_path_was_traced(measured: dict[str, list[bench.Row]]) -> None:
     """An exit reads its reason and orders its entry; a count of nothing is a broken count."""
     rows = {row.name: row for row in measured["exits"] if row.unit == "ticks"}

@@ -1,6 +1,7 @@
 """The comparison with KVM: its table is that of the numbers in tests/bench/, and says so."""
 
 import csv
+import re
 
 import bench
 import compare
@@ -113,3 +114,22 @@ def test_an_initramfs_holds_files_and_the_folders_above(tmp_path) -> None:
     assert names["x/y/b"] == names["init"] == (0o100755, b"12345")
     assert names["x"] == names["x/y"] == (0o040755, b"")
     assert list(names).index("x") < list(names).index("x/y") < list(names).index("x/y/b")
+
+
+def test_what_another_compiler_makes_is_shown_not_written(monkeypatch, capsys, tmp_path) -> None:
+    written = []
+    monkeypatch.setattr("sys.argv", ["compare.py"])
+    monkeypatch.setattr(compare, "run_ours", lambda name: compare.budget())
+    monkeypatch.setattr(compare, "run_peers", lambda name: compare.read_peer())
+    monkeypatch.setattr(compare, "CSV", tmp_path / "bench.csv")
+    monkeypatch.setattr(compare, "write_peer", lambda *_: written.append("peer"))
+    monkeypatch.setattr(compare, "write_documents", lambda: written.append("documents"))
+    monkeypatch.setattr(compare.bench, "compiler", lambda: "gcc 99")
+    assert compare.main() == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^cpuid +\d+ +\d+ +[\d.]+$", text, re.M)
+    assert "gcc 99 has made this image" in text
+    assert (tmp_path / "bench.csv").is_file() and not written
+    monkeypatch.setattr(compare.bench, "compiler", compare.bench.budget_compiler)
+    assert compare.main() == 0
+    assert written == ["peer", "documents"]

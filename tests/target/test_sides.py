@@ -154,11 +154,11 @@ def test_memory_fault(boot, deed: str) -> None:
 
 
 UNDELIVERABLE = {
-    "": r"an event's delivery touched MMIO, where no #VE can come: GPA 0x80d0000500, RIP 0x\w+; "
-        r"keep IDT, GDT, TSS and stacks in RAM",
-    "stack": r"an event's delivery touched MMIO, where no #VE can come: GPA 0x80d0000ff8, "
+    "": r"an event's delivery touched MMIO, where #VE cannot be delivered: GPA 0x80d0000500, "
+        r"RIP 0x\w+; keep IDT, GDT, TSS and stacks in RAM",
+    "stack": r"an event's delivery touched MMIO, where #VE cannot be delivered: GPA 0x80d0000ff8, "
              r"RIP 0x\w+; keep IDT, GDT, TSS and stacks in RAM",
-    "real": r"MMIO in real mode, which takes no #VE: GPA 0xd0000000, RIP 0x\w+; touch devices in "
+    "real": r"MMIO in real mode, which has no #VE: GPA 0xd0000000, RIP 0x\w+; access devices in "
             r"protected mode",
 }  # fmt: skip
 

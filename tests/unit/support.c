@@ -5,6 +5,7 @@
 #include "lib/log.h"
 
 #include "lib/spinlock.h"
+#include "mmu/mmu.h"
 
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
@@ -30,6 +31,7 @@ static size_t log_length;
 static bool (*diverted)(enum log_level level, const char *line);
 static unsigned warnings;
 void (*support_free_hook)(hpa_t page, unsigned order);
+bool (*support_pauses)(void);
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* tests may have threads */
 
 void support_reset(void)
@@ -55,6 +57,7 @@ void support_reset(void)
     diverted = NULL;
     warnings = 0;
     support_free_hook = NULL;
+    support_pauses = NULL;
 }
 
 uint64_t support_pages_in_use(void)
@@ -234,4 +237,9 @@ void warn(const char *file, int line, const char *condition)
 {
     fprintf(stderr, "WARN %s:%d: %s\n", file, line, condition);
     warnings++;
+}
+
+bool mmu_pauses(void)
+{
+    return support_pauses && support_pauses();
 }

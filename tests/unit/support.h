@@ -44,6 +44,9 @@ uint64_t support_allocations_failed(void);
 /* Called before a block is given back; forgotten by the reset. */
 extern void (*support_free_hook)(hpa_t page, unsigned order);
 
+/* What mmu_pauses() answers; NULL, and after the reset: nothing waits. */
+extern bool (*support_pauses)(void);
+
 /* All log lines since the reset, each with its newline. VERBOSE=1 also prints them. */
 const char *support_log(void);
 

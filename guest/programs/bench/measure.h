@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How the benchmark programs measure: the median of many runs, in ticks of the TSC, less the median
- * of as many runs that do all the same but the thing itself. Bochs' TSC counts emulated
- * instructions, so a row is the number of instructions from the guest's own to the next one.
+ * How the benchmark programs measure: the median of many runs, in ticks of the TSC, minus the
+ * median of as many runs without the measured instruction. Bochs' TSC counts emulated instructions,
+ * so a row is the number of instructions from one guest instruction to the guest's next one.
  *
- * The last run of each measurement stands between two marks (rt/mark.h): tools/bench.py looks into
- * it, and takes from it the counts that the guest cannot see.
+ * The last run of each measurement is between two marks (rt/mark.h): tools/bench.py traces it to
+ * get the counts that the guest cannot see.
  */
 #pragma once
 

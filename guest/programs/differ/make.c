@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Makes up instructions; see the header. Called by differ.c. */
+/* Generates instructions; see the header. Called by differ.c. */
 #include "guest/programs/differ/make.h"
 
 #include "guest/programs/rt/rt.h"

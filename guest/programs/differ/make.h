@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Makes up instructions on memory: a row of the emulator's own table, random prefixes, addressing,
- * immediates and registers. The emulator's decoder says which register moves the operand to a place
- * of our choosing; whether it is right about that shows when the CPU runs the instruction.
+ * Generates instructions with a memory operand: a row of the emulator's own table with random
+ * prefixes, addressing, immediates and registers. The emulator's decoder says which register value
+ * moves the operand to the chosen place; the CPU shows whether the decoder is right about this.
  */
 #pragma once
 

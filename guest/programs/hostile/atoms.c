@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* One or more random instructions with a purpose, of the program `hostile`. Each row of the table
- * at the end is a kind; a VM's profile says how often it comes. */
+/* Generators of one or more random instructions with a purpose, for the program `hostile`. Each row
+ * of the table at the end is a kind; the VM's profile says how frequent it is. */
 #include "guest/programs/hostile/hostile.h"
 #include "guest/programs/rt/apic.h"
 

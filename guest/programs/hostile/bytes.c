@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Any bytes of code, of the program `hostile`: made of prefixes, opcodes that are worth it,
- * operands and displacements, or of nothing but chance. */
+/* Generators of random code bytes for the program `hostile`: composed of prefixes, interesting
+ * opcodes, operands and displacements, or purely random. */
 #include "guest/programs/hostile/hostile.h"
 
 /* Opcodes that exit, fault, switch or touch memory in a way of their own: by themselves, after 0f,

@@ -2,13 +2,13 @@
 /*
  * A guest that tries everything: shared by the files of the program `hostile`.
  *
- * A VM makes `steps` steps on each of its CPUs. A step is a little program of random instructions
- * (atoms.c, bytes.c), run in a random mode with random registers (run.S, legacy.S) until anything
- * ends it: a fault, the interrupt or NMI that was ordered for it, or its last instruction. What a
- * step does depends on the seed, the CPU and the step's number alone, so a run can be repeated with
- * some steps left out; that is how tools/hostile.py shrinks what it found. What a step has spoilt
- * (control registers, tables, segments) is put right before the next one, as far as that goes: a VM
- * may well die of itself. All that counts is what becomes of the others.
+ * A VM executes `steps` steps on each of its CPUs. A step is a short program of random instructions
+ * (atoms.c, bytes.c), run in a random mode with random registers (run.S, legacy.S) until a fault,
+ * the interrupt or NMI that was requested for it, or its last instruction ends it. A step depends
+ * only on the seed, the CPU and the step's number, so a run can be repeated with some steps left
+ * out; tools/hostile.py shrinks a failure in this way. State that a step has spoilt (control
+ * registers, tables, segments) is restored before the next one as far as possible: the VM may die,
+ * but no other VM may be affected.
  */
 #pragma once
 

@@ -32,7 +32,7 @@
 #define APIC_BASE_X2APIC BIT(10)
 #define APIC_BASE_ENABLE BIT(11)
 
-/* Makes this CPU's APIC an x2APIC. All CPUs use MSRs from now on. */
+/* Switches this CPU's APIC to x2APIC mode. From now on all CPUs access their APICs by MSRs. */
 void apic_enter_x2apic(void);
 extern bool apic_is_x2apic;
 
@@ -40,11 +40,11 @@ uint32_t apic_read(unsigned reg);
 void apic_write(unsigned reg, uint32_t value);
 unsigned apic_id(void);
 
-/* The logical ID by which a CPU can be reached, after that CPU has called the second one. */
+/* The logical ID of a CPU, valid after that CPU has called apic_take_logical_id(). */
 uint32_t apic_logical_id(unsigned apic_id);
 void apic_take_logical_id(void);
 
-/* Interrupt commands, beside the vector. */
+/* Fields of an interrupt command, without the vector. */
 #define ICR_FIXED   0x0000u
 #define ICR_LOWEST  0x0100u
 #define ICR_NMI     0x0400u

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ways in which a guest flushes its TLB, as one table for the programs that try them all, with
- * the exits that each of them makes when the hypervisor asked for these (gva_cache=exits).
+ * A table of all ways in which a guest can flush its TLB, with the exits that each one causes with
+ * gva_cache=exits.
  */
 #pragma once
 
@@ -9,8 +9,8 @@
 
 struct flush {
     void (*run)(uint64_t va);
-    unsigned exit;    /* the counter of its exits, */
-    unsigned exits;   /* and how many it makes in gva_cache=exits */
+    unsigned exit;    /* the counter of its exits */
+    unsigned exits;   /* the number of its exits with gva_cache=exits */
     bool also_global; /* flushes global pages too */
 };
 
@@ -27,5 +27,5 @@ enum {
 
 extern const struct flush flushes[FLUSHES];
 
-/* Whether flushes exit, by the hypervisor's own word; false without it. */
+/* Whether flushes exit, as HC_CONFIG reports; false without the hypervisor. */
 bool flushes_exit(void);

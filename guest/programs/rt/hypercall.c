@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Talking to the hypervisor: finding it by CPUID, hypercalls, and counters over a block of code.
+ * Communication with the hypervisor: detection by CPUID, hypercalls, and counters over a block of
+ * code.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What happens around guest_main(): touches the program's pages, keeps what multiboot told us, and
+ * The code around guest_main(): touches the program's pages, stores the multiboot information, and
  * ends the VM. Called by start.S.
  */
 #include "guest/programs/rt/rt.h"
@@ -48,7 +48,7 @@ void touch_image(void)
         *(volatile uint8_t *)p = *(volatile uint8_t *)p;
 }
 
-/* The program's name stands in front of the arguments. */
+/* The command line begins with the program's name. */
 static void keep_args(const char *cmdline)
 {
     size_t n = 0;

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Marks the beginning and the end of the run that tools/bench.py looks into, instruction by
- * instruction. Bochs' debugger stops at XCHG BX,BX where it was asked to; anywhere else it does
- * nothing.
+ * Marks the beginning and the end of the run that tools/bench.py traces. Bochs' debugger stops at
+ * XCHG BX,BX if it was told to; otherwise the instruction does nothing.
  */
 #pragma once
 

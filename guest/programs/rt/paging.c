@@ -28,8 +28,8 @@ uint64_t *new_root(void)
     return root;
 }
 
-/* The table below an entry; made if there is none, and of equal meaning if a large page was there.
- */
+/* The table below an entry. If there is none, it is created; a large page is split into an
+ * equivalent table. */
 static uint64_t *table_below(uint64_t *entry, int shift)
 {
     if (!(*entry & PTE_P) || (*entry & PTE_PS)) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Peers: the other CPUs of a VM, which all do one thing again and again while the first CPU changes
- * something under them (rt/peers.c). A turn without exits keeps them in the guest, with all the
- * translations that they have: then nothing but a flush that reaches them takes one away.
+ * Peers: the other CPUs of a VM, which repeat one function while the first CPU changes memory or
+ * rights that they use (rt/peers.c). A turn without exits keeps a peer in the guest with all its
+ * translations, so only a flush that reaches the peer can remove one.
  */
 #pragma once
 
@@ -12,24 +12,25 @@ struct peer {
     unsigned number; /* from 1 */
     volatile uint64_t turns, wrong;
     volatile uint64_t answered;
-    uint64_t remembered; /* by the turns; 0 before the first */
+    uint64_t remembered; /* free for use by the turns; 0 before the first one */
 } __attribute__((aligned(64)));
 
-/* All peers, started if need be, take turns from now on; returns when each has taken one. */
+/* Starts the peers if necessary, and lets them call `turn` repeatedly; returns when each peer has
+ * called it once. */
 void peers_start(void (*turn)(struct peer *self));
 
 /* Returns when each peer has taken a turn that began after the call. */
 void peers_turn(void);
 
-/* Asks each peer for one thing, and waits for it. A turn does it if peer_asked(), and then says so:
- * self->answered++. */
+/* Sends each peer a request and waits for the answers. A turn that sees peer_asked() handles the
+ * request and then increments self->answered. */
 void peers_ask(void);
 bool peer_asked(const struct peer *self);
 
-/* Stops them and returns their turns. Nothing may have been wrong. */
+/* Stops the peers and returns the number of their turns. Expects that no peer counted a wrong. */
 uint64_t peers_stop(void);
 
 unsigned peers_count(void);
 
-/* The number that the program got as its argument, or else `usual`. */
+/* The number in the program's argument, or `usual` by default. */
 uint64_t peers_rounds(uint64_t usual);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The guests' voice: COM1, a small printf and the KTAP report. Called by the programs.
+ * Output of the guests: COM1, a small printf and the KTAP report. Called by the programs.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -2,13 +2,13 @@
 /*
  * The guest programs' runtime: printing, KTAP, exceptions, paging, hypercalls and timing.
  *
- * A program is one C file that defines guest_main(), usually a table of struct test handed to
- * run_tests(). A test checks with EXPECT() and EXPECT_EQ(), and says with note() the numbers that
- * prove it; they stand behind the `#` of its KTAP line. All of the program, its stack and its page
- * tables is touched before guest_main() runs, so no fault of the runtime's own disturbs a count.
+ * A program is one C file that defines guest_main(), which usually passes a table of struct test to
+ * run_tests(). A test checks with EXPECT() and EXPECT_EQ(), and reports with note() the numbers
+ * that prove it; they follow the `#` of its KTAP line. The whole program, its stack and its page
+ * tables are touched before guest_main() runs, so no fault of the runtime disturbs a count.
  *
- * Everything runs on one CPU in 64-bit mode at CPL 0, with interrupts off, in the low 4 GiB mapped
- * to themselves. The general registers are the only ones used.
+ * Everything runs on one CPU in 64-bit mode at CPL 0, with interrupts off and the low 4 GiB
+ * identity-mapped. Only the general registers are used.
  */
 #pragma once
 
@@ -32,8 +32,8 @@ void guest_main(void);
 extern const char *rt_args; /* the arguments, never NULL */
 extern uint64_t rt_ram_end; /* first address beyond the RAM above 1 MiB */
 
-/* Writes to each page of the program, its stack and its tables. For after the hypervisor dropped
- * all its mappings, when the next count must not include getting them back. */
+/* Writes to each page of the program, its stack and its tables. Called after the hypervisor has
+ * dropped all mappings, so that the next count does not include the faults that restore them. */
 void touch_image(void);
 
 /* Ends the VM: 0 is success. */
@@ -43,7 +43,7 @@ _Noreturn void debug_exit(uint8_t value);
 
 void uart_init(void);
 
-/* Knows %s %c %d %u %x %lu %lx %ld %%, a width and a leading 0. */
+/* Supports %s %c %d %u %x %lu %lx %ld %%, a width and a leading 0. */
 void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 enum need {
@@ -65,29 +65,30 @@ struct test {
 /* Prints the KTAP report of the tests and ends the VM with 0 if none failed. */
 _Noreturn void run_tests(const struct test *tests, unsigned count);
 
-/* For a program that ends its VM by a forbidden deed. Without the hypervisor it is not done, and
- * the report says SKIP; with it nothing is printed, because the hypervisor reports how the VM
- * ended. If the guest lives on, that is a failure. */
+/* For a program that ends its VM by a forbidden action. Without the hypervisor the action is
+ * skipped; with it nothing is printed, because the hypervisor reports how the VM ended. It is a
+ * failure if the action returns. */
 _Noreturn void run_forbidden(const char *name, void (*deed)(void));
 
 /* Adds "name=value" to the running test's line. */
 void note(const char *name, uint64_t value);
 
-/* Fails the running test and says where and why, unless the condition holds; returns it. */
+/* Fails the running test with a message unless the condition holds. Returns the condition. */
 #define EXPECT(condition) rt_expect(condition, #condition, __FILE__, __LINE__)
 #define EXPECT_EQ(got, want) \
     rt_expect_eq((uint64_t)(got), (uint64_t)(want), #got, __FILE__, __LINE__)
 bool rt_expect(bool condition, const char *text, const char *file, int line);
 bool rt_expect_eq(uint64_t got, uint64_t want, const char *text, const char *file, int line);
 
-/* Why a test with these needs cannot run here, or NULL. */
+/* The reason why a test with these needs cannot run here, or NULL. */
 const char *missing_need(unsigned needs);
 
 /* ---- Hypercalls and counters (hypercall.c) --------------------------------------------------- */
 
 bool under_eptvisor(void);
 
-/* Whether another hypervisor's launcher started us: it answers some hypercalls, see abi.h. */
+/* Whether the launcher of another hypervisor started the program; it answers some hypercalls
+ * (guest/abi.h). */
 bool launched(void);
 void use_launcher(void);
 
@@ -158,7 +159,7 @@ void set_handler(unsigned vector, void (*handler)(struct frame *frame));
 /* Lets `vector` be taken on the stack that ends at `top` (0: on the current one). */
 void set_stack(unsigned vector, uint64_t top);
 
-/* Points `vector` at code of one's own. */
+/* Points the gate of `vector` at `entry`. */
 void set_gate(unsigned vector, uint64_t entry);
 
 /* The 256 gates of 16 bytes; load_idt() makes the CPU use them at another address. */
@@ -179,7 +180,7 @@ struct fault {
     uint64_t vector, error, rip, cr2;
 };
 
-/* Runs the function and says which exception ended it, if one did. */
+/* Runs the function and returns the exception that ended it, if there was one. */
 struct fault try_run(void (*run)(void *), void *argument);
 void rt_user(uint64_t rip);
 
@@ -200,7 +201,7 @@ void rt_user(uint64_t rip);
 #define PTE_PS BIT(7)
 #define PTE_G  BIT(8)
 
-/* Addresses from here up are mapped by nobody but the tests. */
+/* Addresses from here up are mapped only by tests. */
 #define TEST_VA 0x8000000000ull
 
 extern uint64_t rt_pml4[512];

@@ -33,7 +33,7 @@ uint64_t mmio_request(uint64_t gpa, unsigned size, bool write, uint64_t *data);
 uint32_t load2(uint64_t address);
 void store2(uint64_t address, uint32_t value);
 
-/* #VE: its information, and a handler that carries out load2() and store2() by RequestMMIO. */
+/* #VE: its information, and a handler that performs load2() and store2() by RequestMMIO. */
 #define VECTOR_DF 8
 #define VECTOR_VE 20
 

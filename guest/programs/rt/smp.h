@@ -13,14 +13,16 @@
 unsigned cpu_total(void);
 extern volatile unsigned cpus_running;
 
-/* Starts the CPUs with the APIC IDs first..last by INIT and SIPI. False: one did not arrive. */
+/* Starts the CPUs with the APIC IDs first..last by INIT and SIPI. Returns false if one of them does
+ * not arrive. */
 bool start_cpus(unsigned first, unsigned last);
 
 /* The APIC ID of the CPU with that number, and the IA32_APIC_BASE that it found. */
 unsigned apic_id_of(unsigned cpu);
 uint64_t apic_base_on_arrival(unsigned cpu);
 
-/* Lets a CPU run a function; finished() waits for its end. False: not within some 10^9 ticks. */
+/* Lets a CPU run a function. finished() waits for its end, and returns false after about 10^9
+ * ticks. */
 void run_on(unsigned cpu, void (*function)(void));
 bool finished(unsigned cpu);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Entry of every guest program: multiboot1 header, from 32-bit flat protected mode to 64-bit mode
- * with the low 4 GiB mapped to themselves, then rt_main(). Knows nothing of what the program does.
+ * with the low 4 GiB identity-mapped, then rt_main(). It does not depend on the program.
  */
 #include "guest/programs/rt/layout.h"
 

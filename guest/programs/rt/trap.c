@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Interrupt and exception handling: the IDT and TSS, handlers by vector, and try_run(), which turns
- * an exception into a result. Everything not expected ends the VM as a failure.
+ * an exception into a result. Any unexpected exception ends the VM with a failure.
  */
 #include "guest/programs/rt/rt.h"
 

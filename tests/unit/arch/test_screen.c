@@ -57,10 +57,11 @@ static int teardown(void **state)
     return 0;
 }
 
-static void draw_pixels(unsigned column, unsigned row, char c)
+static void draw_pixels(unsigned column, unsigned row, const char *text, unsigned count)
 {
-    draws++;
-    pixels_draw(&pixels, column, row, c);
+    draws += count;
+    for (unsigned i = 0; i < count; i++)
+        pixels_draw(&pixels, column + i, row, text[i]);
 }
 
 /* Starts a screen whose memory held something else before. */

@@ -399,7 +399,8 @@ static void ends_in_words(void **state)
     (void)state;
     static const char sentence[] =
         "MMIO by x87, which is not emulated: GPA 0xfe000000, RIP 0x5000, bytes "
-        "d9 18 00 00 00 00 00 00 00 00 00 00 00 00 00; docs/MMIO_INSTRUCTIONS.md lists what is";
+        "d9 18 00 00 00 00 00 00 00 00 00 00 00 00 00; "
+        "docs/MMIO_INSTRUCTIONS.md lists the emulated instructions";
     world.cpu.gpr[GPR_RAX] = V;
     for (unsigned i = 0; i < 8; i++)
         assert_int_equal(run(CODE(0xd9, 0x18), A), MMIO_STALE);

@@ -128,7 +128,7 @@ static void c6b_address_spaces_of_one_place(void **state)
     do {
         world.next_table += PAGE_SIZE;
         second = world_new_cr3();
-    } while ((first ^ second) / PAGE_SIZE % MMIO_MEMOS);
+    } while ((first ^ second) / PAGE_SIZE % MMIO_CACHED_WALKS);
     world_map(second, V, B, KERNEL);
     for (unsigned i = 0; i < 10; i++) {
         world_mov_cr3(i & 1 ? second : first);

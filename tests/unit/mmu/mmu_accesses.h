@@ -91,52 +91,127 @@ static void self_invalidate(struct vm *vm, const struct place *place, unsigned a
     }
 }
 
+/* ---- Its log of modified pages --------------------------------------------------------------- */
+
+#define LOG_ROOM 64u /* fewer than 512, so that logs fill; one access may add one for each walk */
+
+/* Each vCPU has its own, and stays on its CPU. */
+static struct log {
+    bool on;
+    unsigned used;
+    uint64_t entries[2 * LOG_ROOM];
+} cpu_log[VMS][CPUS];
+
+static struct log *log_of(const struct vm *vm, unsigned cpu)
+{
+    return &cpu_log[vm - vms][cpu];
+}
+
+static void modified(gfn_t gfn)
+{
+    struct log *log = log_of(in_guest[support_cpu], support_cpu);
+    if (!log->on)
+        return;
+    assert_true(log->used < ARRAY_SIZE(log->entries)); /* it exits before */
+    log->entries[log->used++] = gfn.v << 12;
+    met.logged++;
+}
+
 static void leave(unsigned cpu)
 {
+    struct vm *vm = in_guest[cpu];
+    if (vm && log_of(vm, cpu)->on) {
+        struct log *log = log_of(vm, cpu);
+        mmu_pml_note(&vm->mmu, log->entries, log->used);
+        log->used = 0;
+        log->on = mmu_wants_pml(&vm->mmu);
+    }
     tlb_leave(cpu);
     in_guest[cpu] = NULL;
 }
 
-/* Pages are changing sides: a CPU that is still in the guest writes through what it has, and only
- * then leaves. */
+/* ---- Its last writes ------------------------------------------------------------------------- */
+
+/* A frame that is being changed by the other CPU. A CPU that is still in the guest writes to it
+ * through what it has, and only then leaves. */
 static struct {
     struct vm *vm;
     gfn_t gfn;
-} converting;
+    bool converting; /* then what it writes is lost */
+    bool written;
+} changing;
 
-static void write_late(unsigned cpu)
+static void written(struct vm *vm, gfn_t gfn)
 {
-    unsigned before = support_cpu;
-    support_cpu = cpu;
-    struct tlb *tlb = tlb_of(mmu_eptp(&converting.vm->mmu));
-    support_cpu = before;
+    struct page_model *page = model_page(vm, gfn);
+    page->value = stamp;
+    page->dirty = true;
+}
+
+/* The page that a store through this alias reaches without an exit: by the TLB, which forgets as it
+ * likes, or by a walk, for which nothing has to be there. */
+static bool store_reaches(const struct place *place, hpa_t *page)
+{
+    uint64_t eptp = mmu_eptp(&changing.vm->mmu);
+    struct tlb *tlb = tlb_of(eptp);
+    const struct cached *set = tlb->leaf[place->index];
+    for (unsigned i = 0; i < WAYS && rnd(4); i++) {
+        *page = set[i].page;
+        if (set[i].used && set[i].permission & 2 && set[i].dirty)
+            return true;
+    }
+    struct hw_translation t = walk_and_remember(tlb, phys_to_virt(HPA(eptp & 0x000ffffffffff000)),
+                                                4, 7, place, 2, eptp >> 6 & 1);
+    *page = t.page;
+    return t.result == HW_OK;
+}
+
+static void last_write(void)
+{
     for (unsigned alias = 0; alias < 2; alias++) {
-        struct place place = place_of(converting.vm, converting.gfn, alias);
-        const struct cached *set = tlb->leaf[place.index];
-        for (unsigned i = 0; i < WAYS; i++) {
-            if (set[i].used && set[i].permission & 2 && set[i].dirty) {
-                *(uint64_t *)phys_to_virt(set[i].page) = ~0ull;
-                met.late++;
-            }
-        }
+        struct place place = place_of(changing.vm, changing.gfn, alias);
+        hpa_t page;
+        if (!alias_exists(changing.vm, alias) || !store_reaches(&place, &page))
+            continue;
+        if (!support_page_is_used(page))
+            fail_msg("step %lu: frame %#lx: the CPU writes to the freed page %#lx", step,
+                     changing.gfn.v, page.v);
+        *(uint64_t *)phys_to_virt(page) = changing.converting ? ~0ull : ++stamp;
+        met.late += changing.converting;
+        met.last++;
+        changing.written = true;
+        if (!changing.converting)
+            written(changing.vm, changing.gfn);
     }
 }
 
 static void kicked(unsigned cpu)
 {
-    if (converting.vm && in_guest[cpu] == converting.vm)
-        write_late(cpu);
+    unsigned before = support_cpu;
+    support_cpu = cpu;
+    if (changing.vm && in_guest[cpu] == changing.vm)
+        last_write();
     leave(cpu);
+    support_cpu = before;
     epoch_pass(cpu, epoch_now());
     met.kicked++;
 }
 
-/* Enters, or goes on in the guest where it was. */
+/* Enters, or goes on in the guest where it was. What it has to know of the log it asks when it pays
+ * a debt, and whenever it comes from elsewhere than a short exit. */
 static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa_t *page)
 {
+    static struct vm *last[CPUS];
+    if (in_guest[support_cpu] == vm && log_of(vm, support_cpu)->used > LOG_ROOM) {
+        leave(support_cpu);
+        met.full++;
+    }
     if (in_guest[support_cpu] != vm) {
-        tlb_leave(support_cpu);
-        tlb_enter(&vm->mmu, support_cpu);
+        bool attended = last[support_cpu] != vm || rnd(4) == 0;
+        last[support_cpu] = vm;
+        leave(support_cpu);
+        if ((tlb_enter(&vm->mmu, support_cpu) || attended) && mmu_wants_pml(&vm->mmu))
+            log_of(vm, support_cpu)->on = true;
         tlb_assert_paid(&vm->mmu, support_cpu);
         in_guest[support_cpu] = vm;
         check_freed(tlb_of(mmu_eptp(&vm->mmu)));
@@ -145,14 +220,6 @@ static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa
 }
 
 /* ---- The hypervisor -------------------------------------------------------------------------- */
-
-static void written(struct vm *vm, gfn_t gfn)
-{
-    struct slot_model *slot = model_slot(vm, gfn);
-    struct page_model *page = &slot->page[gfn.v - slot->base];
-    page->value = stamp;
-    page->dirty = true;
-}
 
 /* What the hypervisor does with an access that exits. */
 static int handle_exit(struct vm *vm, gpa_t gpa, unsigned access, bool present,

@@ -9,7 +9,7 @@
 
 #define VMS   2
 #define CPUS  2
-#define SLOTS 6
+#define SLOTS 8
 
 /* ---- Random ---------------------------------------------------------------------------------- */
 
@@ -29,6 +29,7 @@ struct page_model {
     uint64_t value;   /* what stands in its first word */
     unsigned tracked; /* how often */
     bool dirty;       /* written since the log was asked */
+    bool may_be;      /* the same, where both answers are right */
     bool shared;      /* its side, in a VM that has sides */
 };
 
@@ -46,6 +47,7 @@ struct vm {
     bool alive;
     uint64_t bits[ALIASES]; /* the stolen bits of each alias, of a frame's number */
     bool sides, execute_only, ve;
+    uint64_t logs_one_in;                /* slots; few of them, and often one is the first */
     uint64_t high;                       /* the first frame of the second window */
     unsigned shared[2 * FRAMES / PIECE]; /* how many pages of each 2 MiB are shared */
     struct slot_model slot[SLOTS];
@@ -64,6 +66,13 @@ static struct {
     uint64_t splits;    /* large leaves */
     uint64_t fast;      /* faults repaired without the lock */
     uint64_t dirty;     /* pages found in the log */
+    uint64_t logged;    /* by the CPU, in its own log */
+    uint64_t full;      /* such logs */
+    uint64_t last;      /* writes of a CPU that is being kicked */
+    uint64_t exchanged; /* words of the guest */
+    uint64_t straddled; /* writes over the end of a page */
+    uint64_t adjacent;  /* slots that begin where another one ends */
+    uint64_t overlaps;  /* slots refused because of another one */
     uint64_t guarded;   /* writes to tracked pages stopped */
     uint64_t remaps;    /* of host pages */
     uint64_t refused;   /* accesses that end a VM */
@@ -87,6 +96,12 @@ static inline struct slot_model *model_slot(struct vm *vm, gfn_t gfn)
             return s;
     }
     return NULL;
+}
+
+static inline struct page_model *model_page(struct vm *vm, gfn_t gfn)
+{
+    struct slot_model *slot = model_slot(vm, gfn);
+    return &slot->page[gfn.v - slot->base];
 }
 
 static inline bool model_free(struct vm *vm, uint64_t base, uint64_t pages, unsigned except)
@@ -178,20 +193,44 @@ static inline int model_outcome(struct vm *vm, const struct place *place, unsign
 
 /* ---- Where something happens ----------------------------------------------------------------- */
 
+/* Are these frames among those in play? */
+static inline bool is_window(const struct vm *vm, uint64_t base, uint64_t pages)
+{
+    uint64_t offset = base < FRAMES ? base : base - vm->high;
+    return offset < FRAMES && pages <= FRAMES - offset;
+}
+
 static inline gfn_t random_frame(const struct vm *vm)
 {
     uint64_t frame = rnd(FRAMES);
     return GFN(rnd(4) ? frame : vm->high + frame);
 }
 
-/* Half of the accesses go where slots are, and to their ends. */
+/* Where a slot has ends, and the words of its bitmaps; the frames beside it, too. */
+static inline uint64_t interesting_offset(const struct slot_model *slot)
+{
+    switch (rnd(8)) {
+    case 0:
+        return rnd(slot->pages);
+    case 1:
+        return slot->pages - 1 - rnd(2);
+    case 2:
+        return 62 + rnd(4);
+    case 3:
+        return (slot->pages & ~63ull) - rnd(2); /* where its last word begins */
+    default:
+        return rnd(8);
+    }
+}
+
+/* Most accesses go where slots are, and to their ends. */
 static inline gfn_t interesting_frame(struct vm *vm)
 {
     struct slot_model *slot = &vm->slot[rnd(SLOTS)];
-    if (!slot->used || rnd(4) == 0)
+    if (!slot->used || rnd(8) == 0)
         return random_frame(vm);
-    uint64_t near = rnd(3) ? rnd(slot->pages < 8 ? slot->pages : 8) : rnd(slot->pages);
-    return GFN(slot->base + (rnd(4) ? near : slot->pages - 1));
+    gfn_t gfn = GFN(slot->base + interesting_offset(slot) - (rnd(32) == 0));
+    return is_window(vm, gfn.v, 1) ? gfn : GFN(slot->base);
 }
 
 /* Mostly an alias through which something can be had. */
@@ -209,10 +248,21 @@ static inline unsigned random_access(const struct place *place)
     return place->alias & XO_ALIAS && rnd(4) ? 4 : 1u << rnd(place->alias && rnd(8) ? 2 : 3);
 }
 
+/* `pages`: 0, or how many they must be. Some ranges begin or end where a slot does, or a page beside
+ * that. */
 static inline void random_range(const struct vm *vm, uint64_t *base, uint64_t *pages)
 {
-    static const uint64_t sizes[] = {1, 2, 7, 64, 511, 512, 513, 1024};
-    *pages = sizes[rnd(ARRAY_SIZE(sizes))];
+    static const uint64_t sizes[] = {1,   2,   3,   7,   63,  64,  65,   100,  129,
+                                     300, 511, 512, 513, 700, 512, 1024, 1024, 1087};
+    if (!*pages)
+        *pages = sizes[rnd(ARRAY_SIZE(sizes))];
+    const struct slot_model *slot = &vm->slot[rnd(SLOTS)];
+    if (slot->used && rnd(3) == 0) {
+        *base = rnd(2) ? slot->base + slot->pages : slot->base - *pages;
+        *base += rnd(4) ? 0 : rnd(3) - 1;
+        if (is_window(vm, *base, *pages))
+            return;
+    }
     *base = rnd(FRAMES - *pages + 1);
     if (rnd(2))
         *base = align_down(*base, PIECE);

@@ -52,6 +52,16 @@ static inline uint64_t load(const uint64_t *word)
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
+/* What may find another CPU at work on the slots is called until it is over. */
+#define AT_ONCE(call)                      \
+    __extension__({                        \
+        __typeof__(call) result_;          \
+        do {                               \
+            result_ = (call);              \
+        } while (result_ == -EINPROGRESS); \
+        result_;                           \
+    })
+
 /* ---- TLBs ------------------------------------------------------------------------------------ */
 
 #define IN_ARENA(page) (((page)-SUPPORT_RAM_BASE) / PAGE_SIZE)

@@ -72,12 +72,16 @@ void cpu_kick(unsigned pcpu)
         world_leave(pcpu);
 }
 
+/* Called for each leaf whose D bit the CPU has set, with the address that PML would log. */
+static void (*modified_hook)(gfn_t gfn);
+
 static inline void world_reset(uint64_t msr, const struct mmu_config *config)
 {
     struct ept_caps caps;
     support_reset();
     invept_hook = NULL;
     kick_hook = NULL;
+    modified_hook = NULL;
     kicks = 0;
     memset(tlb_cpus, 0, sizeof(tlb_cpus));
     memset(epoch_cpus, 0, sizeof(epoch_cpus));
@@ -118,6 +122,15 @@ static inline bool hw_misconfigured(uint64_t entry, unsigned level)
     return (level == 2 && entry & 0x1ff000) || (level == 3 && entry & 0x3ffff000);
 }
 
+/* Sets A and, for a store, D. */
+static inline void hw_set_used(uint64_t *leaf, gfn_t gfn, unsigned access)
+{
+    bool modifies = access & 2 && !(*leaf & 0x200);
+    *leaf |= access & 2 ? 0x300 : 0x100;
+    if (modifies && modified_hook)
+        modified_hook(gfn);
+}
+
 /* Walks on from `table` of `level`, allowed `permission` so far. Sets A and D like a CPU. */
 static inline struct hw_translation hw_walk_from(uint64_t *table, unsigned level,
                                                  unsigned permission, gfn_t gfn, unsigned access,
@@ -146,7 +159,7 @@ static inline struct hw_translation hw_walk_from(uint64_t *table, unsigned level
         if (access & ~permission)
             return end;
         if (ad)
-            *entry |= access & 2 ? 0x300 : 0x100;
+            hw_set_used(entry, gfn, access);
         end.result = HW_OK;
         return end;
     }

@@ -173,7 +173,7 @@ static void convert(uint64_t *seed)
     bool shared = rnd(seed, 2);
     int64_t result = 0;
     for (uint64_t done = 0; done < count && result >= 0; done += (uint64_t)result) {
-        result = mmu_convert(&mmu, gpa_of(gfn + done), count - done, shared);
+        result = AT_ONCE(mmu_convert(&mmu, gpa_of(gfn + done), count - done, shared));
         check(result > 0 || (result == -EFAULT && !stays(gfn)), "a conversion was refused");
         met[support_cpu].converted += result > 0 ? (uint64_t)result : 0;
     }
@@ -223,7 +223,7 @@ static const uint64_t *logged_page(uint64_t page)
 static void harvest(void)
 {
     uint64_t bitmap[PAGES_LOGGED / 64];
-    check(!mmu_dirty_get(&mmu, 0, 0, bitmap, PAGES_LOGGED / 64), "the dirty log");
+    check(!AT_ONCE(mmu_dirty_get(&mmu, 0, 0, bitmap, PAGES_LOGGED / 64)), "the dirty log");
     for (uint64_t i = 0; i < PAGES_LOGGED; i++) {
         const uint64_t *page;
         if (!(bitmap[i / 64] >> (i % 64) & 1))
@@ -258,17 +258,18 @@ static void one_change(uint64_t *seed)
         check(!mmu_zap(&mmu, gpa, 16), "zap");
         break;
     case 1:
-        check(!mmu_track(&mmu, gpa) && !mmu_untrack(&mmu, gpa), "track");
+        check(!AT_ONCE(mmu_track(&mmu, gpa)) && !AT_ONCE(mmu_untrack(&mmu, gpa)), "track");
         break;
     case 2:
-        (void)!mmu_host_remap(&mmu, gpa);
+        (void)!AT_ONCE(mmu_host_remap(&mmu, gpa));
         break;
     case 3:
         (void)mmu_age(&mmu, gpa, 64);
         break;
     case 4:
         (void)mmu_nx_recover(&mmu);
-        check(!mmu_set_generation(&mmu, mmu_slot_generation(&mmu) | 0x7fffe), "generation");
+        check(!AT_ONCE(mmu_set_generation(&mmu, mmu_slot_generation(&mmu) | 0x7fffe)),
+              "generation");
         break;
     case 5:
         harvest();

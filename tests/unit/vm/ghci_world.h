@@ -93,10 +93,11 @@ static inline void call(void)
 {
     memset(&asked, 0, sizeof(asked));
     asked_for_events = 0;
-    ghci_call(&(struct ghci){.gpr = gpr,
-                             .memo = &memo,
-                             .mmu = &mmu,
-                             .bus = &bus,
-                             .interrupted = interrupted,
-                             .context = &mmu});
+    bool over = ghci_call(&(struct ghci){.gpr = gpr,
+                                         .memo = &memo,
+                                         .mmu = &mmu,
+                                         .bus = &bus,
+                                         .interrupted = interrupted,
+                                         .context = &mmu});
+    assert_true(over);
 }

@@ -96,7 +96,7 @@ static void nothing_without_a_row(void **state)
             uint32_t rows = 0;
             for (unsigned f = 0; f < feature_count; f++)
                 if (feature_table[f].leaf == leaves[i][0] &&
-                    feature_table[f].subleaf == leaves[i][1] && feature_table[f].word == w)
+                    feature_table[f].subleaf == leaves[i][1] && feature_table[f].reg == w)
                     rows |= feature_table[f].bit;
             bool other = (leaves[i][0] == 1 && w < 2) ||
                          (leaves[i][0] == 7 && !leaves[i][1] && !w) ||
@@ -203,7 +203,7 @@ static void on_this_machine(void **state)
         const struct feature *row = &feature_table[f];
         struct cpuid r = cpuid(row->leaf, row->subleaf);
         if (feature_offered(row) && !row->ours)
-            assert_int_equal(word(&r, row->word) & row->bit, row->bit);
+            assert_int_equal(word(&r, row->reg) & row->bit, row->bit);
     }
     for (uint32_t leaf = 0; leaf < 0x40; leaf++)
         for (uint32_t subleaf = 0; subleaf < 70; subleaf++)

@@ -73,7 +73,7 @@ static struct cpuid allowed(uint32_t leaf, uint32_t subleaf)
                 *words[w] |= values[i].words[w];
     for (unsigned f = 0; f < feature_count; f++)
         if (feature_table[f].leaf == leaf && feature_table[f].subleaf == subleaf)
-            *words[feature_table[f].word] |= feature_table[f].bit;
+            *words[feature_table[f].reg] |= feature_table[f].bit;
     if (leaf == 0xb) {
         static const struct cpuid levels[] = {{0, 1, 0x100, 2}, {2, 3, 0x201, 2}};
         r = subleaf < 2 ? levels[subleaf] : (struct cpuid){0, 0, subleaf & 0xff, 2};

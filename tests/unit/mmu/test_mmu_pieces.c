@@ -1,0 +1,414 @@
+/*
+ * What takes long is done in pieces (mmu_pauses()): each of them is short, the guest may end
+ * between any two, and whoever meets a change that is in progress goes on with it. See
+ * mmu/change.c.
+ */
+#include "tests/unit/mmu/mmu_world.h"
+
+#include "mmu/backing.h"
+#include "mmu/track.h"
+
+#define SLOT   0x200000ull
+#define PLACE  0x80000000ull
+#define OTHER  0x40000000ull
+#define TABLES 3u
+#define PAGES  (TABLES * 512)
+
+static struct mmu mmu;
+static uint64_t pauses;
+
+/* ---- Between two questions ------------------------------------------------------------------- */
+
+static struct counts {
+    uint64_t changes, freed, cleared, to_fill;
+} last; /* when it was asked last */
+static uint64_t freed;
+
+static void count_freed(hpa_t page, unsigned order)
+{
+    (void)page, (void)order;
+    freed++;
+}
+
+static struct counts counts(void)
+{
+    struct counts now = {.changes = mmu_stats(&mmu).spte_changes, .freed = freed};
+    for (unsigned i = 0; i < CLEARING_MAX; i++)
+        now.cleared += mmu.clearing.blocks[i].words;
+    for (unsigned i = 0; i < ARRAY_SIZE(mmu.changing.filling); i++)
+        now.to_fill += mmu.changing.filling[i].words;
+    return now;
+}
+
+/* Each piece is short, and the pCPU is always wanted. */
+static bool wanted(void)
+{
+    struct counts now = counts();
+    assert_true(now.changes - last.changes <= 128);
+    assert_true(now.freed - last.freed <= 160);
+    assert_true(now.cleared <= last.cleared + 16384);
+    assert_true(now.to_fill + 16384 >= last.to_fill);
+    last = now;
+    pauses++;
+    return true;
+}
+
+static void want_from_now_on(void)
+{
+    support_pauses = wanted;
+    last = counts();
+}
+
+static void start(bool pml)
+{
+    const struct mmu_config config = {.mmio_caching = true, .ad = true, .huge = true, .pml = pml};
+    world_reset(WORLD_CAPS, &config);
+    assert_int_equal(mmu_create(&mmu), 0);
+    freed = pauses = 0;
+    support_free_hook = count_freed;
+}
+
+static void stop(void)
+{
+    support_pauses = NULL;
+    mmu_destroy(&mmu);
+    assert_int_equal(support_pages_in_use(), 0);
+    assert_int_equal(support_warnings(), 0);
+}
+
+static void write_word(uint64_t gpa, uint64_t value)
+{
+    struct world_access a = world_touch(&mmu, GPA(gpa), 2);
+    assert_int_equal(a.outcome, FAULT_FIXED);
+    *(uint64_t *)phys_to_virt(a.page) = value;
+}
+
+static uint64_t read_word(uint64_t gpa)
+{
+    struct world_access a = world_touch(&mmu, GPA(gpa), 1);
+    assert_int_equal(a.outcome, FAULT_FIXED);
+    return *(uint64_t *)phys_to_virt(a.page);
+}
+
+/* ---- What is asked for ----------------------------------------------------------------------- */
+
+/* The slot that a change finds, with all of its pages touched. */
+static void slot(uint32_t flags)
+{
+    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), PAGES, flags), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 1, GPA(OTHER), PAGES, 0), 0);
+    for (uint64_t i = 0; i < PAGES; i++)
+        write_word(SLOT + i * PAGE_SIZE, i + 1);
+    tlb_leave(0);
+}
+
+static const struct row {
+    const char *name;
+    struct mmu_change change;
+    uint32_t flags; /* that the slot has */
+    uint64_t least; /* pieces */
+    uint64_t then;  /* where its memory is afterwards; 0: nowhere */
+} rows[] = {
+    {"add",
+     {.kind = CHANGE_ADD, .id = 2, .gpa = GPA(PLACE), .pages = 1 << 24, .flags = 16},
+     0,
+     8,
+     SLOT},
+    {"delete", {.kind = CHANGE_DELETE}, 0, 4, 0},
+    {"delete, logging", {.kind = CHANGE_DELETE}, 16, 4, 0},
+    {"move", {.kind = CHANGE_MOVE, .gpa = GPA(PLACE)}, 0, 4, PLACE},
+    {"move, logging", {.kind = CHANGE_MOVE, .gpa = GPA(PLACE)}, 16, 16, PLACE},
+    {"move by a page, logging",
+     {.kind = CHANGE_MOVE, .gpa = GPA(SLOT + 4096)},
+     16,
+     16,
+     SLOT + 4096},
+    {"begin to log", {.kind = CHANGE_FLAGS, .flags = 16}, 0, 8, SLOT},
+    {"end to log", {.kind = CHANGE_FLAGS}, 16, 4, SLOT},
+    {"read-only", {.kind = CHANGE_FLAGS, .flags = 16 | 8}, 16, 16, SLOT},
+    {"counters", {.kind = CHANGE_COUNTERS, .gpa = GPA(SLOT)}, 0, 2, SLOT},
+};
+
+static void check_result(const struct row *row)
+{
+    support_pauses = NULL;
+    for (uint64_t i = 0; row->then && i < PAGES; i += 77)
+        assert_int_equal(read_word(row->then + i * PAGE_SIZE), i + 1);
+    if (row->then != SLOT)
+        assert_int_equal(world_touch(&mmu, GPA(SLOT), 1).outcome, FAULT_EMULATE);
+    if (row->change.kind == CHANGE_ADD)
+        assert_int_equal(read_word(PLACE + (1ull << 35)), 0);
+    world_check(&mmu);
+}
+
+/* To its end, if nobody else does anything. */
+static void in_pieces(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        const struct row *row = &rows[i];
+        struct mmu_change change = row->change;
+        start(false);
+        slot(row->flags);
+        want_from_now_on();
+        int result;
+        while ((result = mmu_change(&mmu, &change)) == -EINPROGRESS) {
+            assert_int_equal(mmu.slots_lock.taken, 0);
+            support_pauses = NULL;
+            assert_int_equal(world_touch(&mmu, GPA(OTHER), 2).outcome, FAULT_FIXED); /* goes on */
+            tlb_leave(0);
+            want_from_now_on();
+        }
+        assert_int_equal(result, 0);
+        if (pauses < row->least)
+            fail_msg("%s: only %lu pieces", row->name, pauses);
+        check_result(row);
+        while (mmu_do_chore(&mmu))
+            ;
+        stop();
+    }
+}
+
+/* The guest may end after each of them. */
+static void an_end_in_the_middle(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        int result = -EINPROGRESS;
+        for (unsigned pieces = 0; result == -EINPROGRESS && pieces < 40; pieces++) {
+            struct mmu_change change = rows[i].change;
+            start(false);
+            slot(rows[i].flags);
+            want_from_now_on();
+            for (unsigned n = 0; n <= pieces && result == -EINPROGRESS; n++)
+                result = mmu_change(&mmu, &change);
+            stop();
+        }
+    }
+}
+
+/* ---- Others ---------------------------------------------------------------------------------- */
+
+/* A change that its vCPU has left is finished by another one's, and is over for both. */
+static void another_change_goes_on_with_it(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct mmu_change change = rows[i].change;
+        struct mmu_change other = {.kind = CHANGE_MOVE, .id = 1, .gpa = GPA(0xe000000000)};
+        start(false);
+        slot(rows[i].flags);
+        want_from_now_on();
+        assert_int_equal(mmu_change(&mmu, &change), -EINPROGRESS);
+        int result;
+        while ((result = mmu_change(&mmu, &other)) == -EINPROGRESS)
+            ;
+        assert_int_equal(result, 0);
+        assert_int_equal(mmu_change(&mmu, &change), 0); /* and not a second time */
+        assert_int_equal(mmu.slots->used, 2 + (rows[i].change.kind == CHANGE_ADD) -
+                                              (rows[i].change.kind == CHANGE_DELETE));
+        check_result(&rows[i]);
+        stop();
+    }
+}
+
+/* Whoever needs the slots waits for it, and does some of it. */
+static void nobody_else_changes_anything(void **state)
+{
+    (void)state;
+    uint64_t bitmap;
+    for (unsigned i = 0; i < 5; i++) {
+        struct mmu_change change = {.kind = CHANGE_MOVE, .gpa = GPA(PLACE)};
+        start(false);
+        slot(16);
+        want_from_now_on();
+        assert_int_equal(mmu_change(&mmu, &change), -EINPROGRESS);
+        int result = -EINPROGRESS;
+        unsigned times = 0;
+        for (; result == -EINPROGRESS; times++) {
+            uint64_t pieces = pauses;
+            result = i == 0   ? mmu_dirty_get(&mmu, 0, 0, &bitmap, 1)
+                     : i == 1 ? mmu_track(&mmu, GPA(OTHER))
+                     : i == 2 ? mmu_untrack(&mmu, GPA(OTHER))
+                     : i == 3 ? mmu_host_remap(&mmu, GPA(PLACE))
+                              : mmu_set_generation(&mmu, mmu_slot_generation(&mmu) + 5);
+            assert_true(result != -EINPROGRESS || pauses > pieces);
+        }
+        assert_true(times > 10);
+        assert_int_equal(result, i == 2 ? -EINVAL : 0);
+        assert_null(mmu.changing.step);
+        assert_int_equal(mmu_change(&mmu, &change), 0);
+        stop();
+    }
+}
+
+/* A fault on the slot waits, and does some of it, too: the vCPU that began may be gone. */
+static void a_fault_goes_on_with_it(void **state)
+{
+    (void)state;
+    struct mmio_info info;
+    struct mmu_change change = {.kind = CHANGE_MOVE, .gpa = GPA(PLACE)};
+    start(false);
+    slot(16);
+    want_from_now_on();
+    assert_int_equal(mmu_change(&mmu, &change), -EINPROGRESS);
+    unsigned times = 0;
+    while (mmu_fault(&mmu, GPA(SLOT), 1 | FAULT_FINAL, &info) == FAULT_RETRY)
+        assert_true(++times < 1000);
+    assert_true(times > 10);
+    assert_int_equal(mmu_fault(&mmu, GPA(SLOT), 1 | FAULT_FINAL, &info), FAULT_EMULATE);
+    support_pauses = NULL;
+    assert_int_equal(mmu_change(&mmu, &change), 0);
+    check_result(&rows[3]);
+    stop();
+}
+
+/* Somebody is just at it: nobody waits for the lock. */
+static void a_lock_that_is_taken_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct mmu_change change = {.kind = CHANGE_DELETE};
+    start(false);
+    slot(0);
+    epoch_online(0, &mmu);
+    uint64_t epoch = epoch_begin();
+    mmu.slots_lock.taken = 1;
+    assert_int_equal(mmu_change(&mmu, &change), -EINPROGRESS);
+    assert_int_equal(mmu_track(&mmu, GPA(SLOT)), -EINPROGRESS);
+    assert_true(epoch_over(epoch, &mmu)); /* who has it may wait for this pCPU */
+    mmu.slots_lock.taken = 0;
+    epoch_offline(0);
+    assert_int_equal(mmu_change(&mmu, &change), 0);
+    stop();
+}
+
+/* ---- Zapping and aging ----------------------------------------------------------------------- */
+
+static void long_walks_in_pieces(void **state)
+{
+    (void)state;
+    start(false);
+    slot(16);
+    want_from_now_on();
+    struct mmu_walk age = {0}, zap = {0};
+    unsigned times = 0;
+    while (mmu_age_some(&mmu, GPA(0), 1 << 20, &age) == -EINPROGRESS)
+        times++;
+    assert_true(times > 10);
+    assert_int_equal(age.count, PAGES);
+    times = 0;
+    while (mmu_zap_some(&mmu, GPA(0), 1 << 20, &zap) == -EINPROGRESS)
+        times++;
+    assert_true(times > 10);
+    assert_int_equal(mmu_stats(&mmu).pages[0], 0);
+    struct mmu_walk wrong = {0};
+    assert_int_equal(mmu_zap_some(&mmu, GPA(1), 1, &wrong), -EINVAL);
+    assert_false(wrong.begun);
+    stop();
+}
+
+/* ---- Blocks ---------------------------------------------------------------------------------- */
+
+/* A fresh block is cleared by several faults, which are tried again meanwhile. */
+static void blocks_are_cleared_in_pieces(void **state)
+{
+    (void)state;
+    struct mmio_info info;
+    start(false);
+    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), 4 * 512, 0), 0);
+    want_from_now_on();
+    for (unsigned i = 0; i < 4; i++) {
+        unsigned times = 0;
+        uint64_t in_use = support_pages_in_use();
+        int result;
+        while ((result = mmu_fault(&mmu, GPA(SLOT + i * 0x200000), 3 | FAULT_FINAL, &info)) ==
+               FAULT_RETRY) {
+            times++;
+            assert_true(support_pages_in_use() <= in_use + 512 + TABLE_CACHE);
+        }
+        assert_int_equal(result, FAULT_FIXED);
+        assert_int_equal(times, 15);
+    }
+    assert_int_equal(mmu_stats(&mmu).pages[1], 4);
+    support_pauses = NULL;
+    for (uint64_t at = SLOT; at < SLOT + 4 * 0x200000; at += 0x7ff8)
+        assert_int_equal(
+            *(const uint64_t *)((const char *)guest_page(&mmu, GPA(at & ~4095ull), ACCESS_READ) +
+                                (at & 4088)),
+            0);
+    stop();
+}
+
+/* One block for a place at most, for all that is promised is the memory of all places: another CPU
+ * that comes for it goes on with the same, or waits. */
+static void a_place_has_one_block(void **state)
+{
+    (void)state;
+    struct mmio_info info;
+    start(false);
+    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), 16 * 512, 0), 0);
+    want_from_now_on();
+    assert_int_equal(mmu_fault(&mmu, GPA(SLOT), 3 | FAULT_FINAL, &info), FAULT_RETRY);
+    assert_int_equal(mmu.clearing.used, 1);
+    support_cpu = 1;
+    assert_int_equal(mmu_fault(&mmu, GPA(SLOT + 0x1000), 3 | FAULT_FINAL, &info), FAULT_RETRY);
+    assert_int_equal(mmu.clearing.used, 1);
+    mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy = true; /* at it now */
+    assert_int_equal(mmu_fault(&mmu, GPA(SLOT + 0x2000), 3 | FAULT_FINAL, &info), FAULT_RETRY);
+    assert_int_equal(mmu.clearing.used, 1);
+    mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy = false;
+    support_cpu = 0;
+    /* More places than can be remembered: the block goes over to another one. */
+    for (unsigned i = 1; i < 16; i++) {
+        assert_int_equal(mmu_fault(&mmu, GPA(SLOT + i * 0x200000), 3 | FAULT_FINAL, &info),
+                         FAULT_RETRY);
+    }
+    assert_int_equal(mmu.clearing.used, CLEARING_MAX);
+    assert_true(support_pages_in_use() < (CLEARING_MAX + 1) * 512);
+    stop();
+}
+
+/* ---- The log --------------------------------------------------------------------------------- */
+
+/* What was written is in tables that are cut off already, and nevertheless in the log, at whatever
+ * address the slot is by then. */
+static void the_log_reads_tables_that_are_cut_off(void **state)
+{
+    (void)state;
+    for (unsigned moves = 0; moves < 2; moves++) {
+        uint64_t found = 0, word;
+        start(false);
+        slot(16);
+        for (uint64_t page = 0; page < PAGES; page += 64)
+            assert_int_equal(mmu_dirty_get(&mmu, 0, page, &word, 1), 0);
+        for (uint64_t i = 0; i < PAGES; i += 100)
+            write_word(SLOT + i * PAGE_SIZE, i);
+        tlb_leave(0);
+        assert_int_equal(mmu_set_generation(&mmu, mmu_slot_generation(&mmu) + 5), 0);
+        if (moves)
+            assert_int_equal(mmu_slot_move(&mmu, 0, GPA(PLACE)), 0);
+        for (uint64_t page = 0; page < PAGES; page += 64) {
+            assert_int_equal(mmu_dirty_get(&mmu, 0, page, &word, 1), 0);
+            found += (uint64_t)__builtin_popcountll(word);
+        }
+        assert_int_equal(found, (PAGES + 99) / 100);
+        stop();
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(in_pieces),
+        cmocka_unit_test(an_end_in_the_middle),
+        cmocka_unit_test(another_change_goes_on_with_it),
+        cmocka_unit_test(nobody_else_changes_anything),
+        cmocka_unit_test(a_fault_goes_on_with_it),
+        cmocka_unit_test(a_lock_that_is_taken_is_not_waited_for),
+        cmocka_unit_test(long_walks_in_pieces),
+        cmocka_unit_test(blocks_are_cleared_in_pieces),
+        cmocka_unit_test(a_place_has_one_block),
+        cmocka_unit_test(the_log_reads_tables_that_are_cut_off),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
