@@ -5,9 +5,9 @@
  * - The last frame known to be MMIO, with the generation of the slots for which this holds (C1 to
  *   C5). It serves step 2 of the flow.
  * - Walks of the guest's page tables. With EPT, the guest changes its tables and flushes its TLB
- *   without an exit, so that no flush tells when a cached walk is outdated. `verify` caches each walk
- *   with all its inputs and reads its entries again: a hit has the result of a new walk. `exits`
- *   makes the guest's flushes exit instead and clears the cache then. `off` caches no walk.
+ *   without an exit, so that no flush tells when a cached walk is outdated. `verify` caches each
+ *   walk with all its inputs and reads its entries again: a hit has the result of a new walk.
+ *   `exits` makes the guest's flushes exit instead and clears the cache then. `off` caches no walk.
  * - Decoded instructions, with their bytes.
  *
  * The vCPU owns its cache; nothing in it is shared.
@@ -80,7 +80,7 @@ struct mmio_cache {
     struct decoded decoded[MMIO_DECODED];
     struct bus_range ranges[MMIO_BUS_RANGES];
 
-    /* cpu_mode() and walk_context.key of the last emulated 64-bit code that known.h supports. */
+    /* cpu_mode() and walk_context.key of the last emulated code that mmio/known.h supports. */
     uint64_t last_mode, last_key;
 };
 

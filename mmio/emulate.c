@@ -212,8 +212,8 @@ static NOINLINE enum mmio_outcome emulate_other(struct mmio_vcpu *vcpu,
     return outcome;
 }
 
-static NOINLINE enum mmio_outcome emulate_afresh(struct mmio_vcpu *vcpu, gpa_t gpa,
-                                                 enum mmio_target target, bool *rings)
+static NOINLINE enum mmio_outcome emulate_slow_path(struct mmio_vcpu *vcpu, gpa_t gpa,
+                                                    enum mmio_target target, bool *rings)
 {
     struct walk_context context;
     walk_context_load(&context, vcpu->cpu, vcpu->mmu);
@@ -248,5 +248,5 @@ enum mmio_outcome mmio_emulate(struct mmio_vcpu *vcpu, gpa_t gpa, enum mmio_targ
 {
     if (likely(mmio_known_move(vcpu, gpa, target)))
         return MMIO_DONE;
-    return emulate_afresh(vcpu, gpa, target, rings);
+    return emulate_slow_path(vcpu, gpa, target, rings);
 }

@@ -46,7 +46,7 @@ static ALWAYS_INLINE bool replay_bytes_unchanged(const struct replay *r)
     return bytes[0] == r->bytes[0] && bytes[1] == r->bytes[1];
 }
 
-/* The generation and the sequence are compared first: while they are unchanged, the pages that the
+/* The generation and the sequences are compared first: while they are unchanged, the pages that the
  * other comparisons read exist. With unchanged registers the operand has the same linear address,
  * which the compared walk translates to the GPA. */
 static ALWAYS_INLINE bool replay_unchanged(const struct mmio_vcpu *v, const struct replay *r)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Host pages of a slot; see the header. */
 #include "mmu/backing.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The host pages behind a slot, allocated at first touch and cleared. A 2 MiB piece that lies
  * wholly in the slot gets one aligned block if there is one, else its pages come one by one; so

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * How changes of the set of slots are carried out; see mmu_change() in mmu/mmu.h. What each of them
  * does stands in change_slots.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The one change of the slots that can be in progress; see change.c. Inside mmu/. */
 #pragma once
 

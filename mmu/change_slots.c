@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What each change of the set of slots does: adding, deleting, moving, other flags. Each begins
  * with its checks, and a step that returns change_then() or one of the other functions of change.h

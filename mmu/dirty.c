@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Dirty logging; see the header. */
 #include "mmu/dirty.h"
 

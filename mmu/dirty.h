@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Dirty logging (rules S4, N2): which pages of a slot have been written since they were asked for
  * last? A slot with MEMSLOT_LOG_DIRTY is mapped in small pages only and has a bitmap. How a write

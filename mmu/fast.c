@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Fast faults; see the header. */
 #include "mmu/fast.h"
 

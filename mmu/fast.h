@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Fast faults (rule N3): a violation on an SPTE that is present and lacks only what may be given
  * back without asking is repaired by one compare-exchange, without the lock.

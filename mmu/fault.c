@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What happens on an EPT violation and on a misconfiguration; see mmu/mmu.h for both, and rules F2
  * to F4 for the order of the steps.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The one accessor to guest memory (decision D16); see mmu/mmu.h. It goes through the slots, not
  * the tables, so it needs no SPTE and leaves none; pages never touched are allocated as a fault

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the host does to guest memory behind the guest's back (rule N4): gives a frame another host
  * page, and asks which frames have been used lately. See mmu/mmu.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Large pages; see the header. */
 #include "mmu/huge.h"
 

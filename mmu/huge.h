@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Large pages: which level a fault may map, splitting ahead of time, and the pages of 2 MiB and
  * 1 GiB that may not be executed (rule N1). Inside mmu/; mmu_nx_recover() stands in mmu/mmu.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a fault does to the tables, under the shared lock: link tables, install, split and replace
  * leaves. Faults of other CPUs do the same at the same time; whoever loses a compare-exchange lets

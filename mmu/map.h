@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What faults do to the tables: install a leaf or an MMIO SPTE, split a large leaf. Inside mmu/.
  */

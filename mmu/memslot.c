@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The set of slots and its two copies; see memslot.h. How it is changed stands in change.c.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The set of slots of a VM, and how it is replaced. There are two copies; a change is made in the
  * one that nobody reads, and then published with a new generation (rule F7). Readers need no lock,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A VM's MMU from birth to death, and the small questions about it; see mmu/mmu.h. Pure. */
 #include "mmu/mmu.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The MMU of one VM: which guest-physical address means which host page, and which means a device.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A bit for each page of a slot; see the header. Pure. */
 #include "mmu/page_bitmap.h"
 

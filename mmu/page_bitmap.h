@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A bit for each page of a slot, for the dirty log and for the sides. Inside mmu/. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What has been unlinked, tables and pages, waits here until nobody can be reading it, and is freed
  * in pieces: a table is freed with all that it links, which can be half a million pages' worth, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What has been unlinked, tables and pages, and waits until no CPU can be reading it (rule W6).
  * Inside mmu/.

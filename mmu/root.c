@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Declares stolen bits, and with them roots; see mmu/root.h and mmu/mmu.h. Pure. */
 #include "mmu/root.h"
 

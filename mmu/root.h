@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Roots (decision D4). A VM may declare *stolen bits* of its guest-physical addresses: bits that
  * name no memory but say how the guest means an access. Each combination of their values has a root

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The part of a VM's MMU that each pCPU has for itself: its counters and the tables that its next
  * fault may need. Inside mmu/.

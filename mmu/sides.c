@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Private and shared pages; see the header. Pure. */
 #include "mmu/sides.h"
 

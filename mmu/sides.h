@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Sides: in a VM that declares a STOLEN_SHARED bit, each page of memory is either private or
  * shared, as its attribute says, and is reached through addresses of its side only. Anything else

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The parts of the SPTE format that are computed at boot or seldom asked; see the header. Pure. */
 #include "mmu/spte.h"
 

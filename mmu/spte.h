@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * SPTEs: what the MMU stores in EPT tables. The hardware's bits stand in ept/format.h; this is the
  * one table of the bits that the CPU ignores, and of the three words that are not translations:

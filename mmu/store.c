@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The choke point's questions; see the header. */
 #include "mmu/store.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The choke point: spte_store() is the one function that stores into a table that is linked. It is
  * a compare-exchange, the accounts, the trace event and the debt of the flush. Inside mmu/.

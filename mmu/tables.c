@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Table pages: allocated before the lock is taken, and bounded by what the VM's memory justifies.
  * How they are freed is in retired.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Table pages: each pCPU keeps as many as one fault can need, allocated before the lock is taken
  * (rule N6), and their number is bounded by what the VM's memory justifies. Inside mmu/.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The walk over EPT tables; see the header. */
 #include "mmu/tdp.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The walk over the EPT tables of one VM: along a range of frames, and down to one. Inside mmu/.
  *

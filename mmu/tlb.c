@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The flush ledger and the VPIDs; see the header. Calls INVEPT and INVVPID through ept/. */
 #include "mmu/tlb.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The flush ledger (decision D8): who still owes the TLB what.
  *

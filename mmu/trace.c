@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The event of an SPTE's change; see the header. */
 #include "mmu/trace.h"
 

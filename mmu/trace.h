@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which trace event a change of an SPTE is: exactly one (rule P8). Called by the one function that
  * stores SPTEs, and by nobody else. Inside mmu/.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Write tracking; see the header. */
 #include "mmu/track.h"
 

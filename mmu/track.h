@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Write tracking (rules S4, N10): the host wants to see each write to a guest frame. Such a frame
  * is mapped by a small leaf with neither W nor MMU-writable, so nothing but the slow path of a

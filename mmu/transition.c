@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which SPTE may follow which; see the header. */
 #include "mmu/transition.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rules for replacing one SPTE by another: is the change allowed, and does it owe a TLB flush?
  * Pure functions of the two words, asked by the choke point (mmu/store.h) for every store.

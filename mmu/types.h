@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The state of one VM's MMU. It is public so that a VM can embed it; only mmu/ looks inside.
  */

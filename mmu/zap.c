@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Taking translations away; see the header. A range is walked entry by entry, without recursion;
  * the composite is emptied by cutting off what it links.

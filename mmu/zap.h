@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Taking translations away, from a range of frames or from all. Inside mmu/.
  */

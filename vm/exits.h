@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a vCPU's exits lead to: the handlers that have a file of their own, and what these set up
  * when a vCPU is created. vm/dispatch.c calls the handlers.

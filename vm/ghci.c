@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The GHCI's hypercalls; see the header. Every register is the guest's word. */
 #include "vm/ghci.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * VMCALL in the register layout of the TDX guest-hypervisor communication interface (GHCI 1.5,
  * sections 2.4 and 3): RAX = 0, RCX says which registers are exposed, R10 the kind of call, R11 the

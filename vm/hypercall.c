@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* VMCALL: the control hypercalls of guest/abi.h (decision D12). Every argument is the guest's word.
  */
 #include "arch/x86/cpu.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * INS and OUTS, with REP, DF and every address size (SDM 2). Called by vm/io.c.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/ipi.h"
 
 #include "vm/exits.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/pcpu.h"
 #include "vm/vm.h"
 

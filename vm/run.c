@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"

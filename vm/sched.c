@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 #include "vm/sched.h"
 
 #include "arch/x86/this_cpu.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which vCPU runs where. Each pCPU has a queue of vCPUs that wait for it; whoever finds its own
  * empty takes one from another queue, unless that vCPU is pinned. A vCPU that waits is on no pCPU:

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header. Called by main.c, hypercall.c and guests.c. */
 #include "vm/trace.h"
 

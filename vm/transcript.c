@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* See the header. Pure. */
 #include "vm/transcript.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The decoder against Zydis on as many inputs as there is time for:
  *

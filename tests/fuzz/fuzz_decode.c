@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The decoder against Zydis under libFuzzer: the first byte chooses the kind of code, the rest, up
  * to 15, is decoded both ways. Any difference that is not listed in tests/unit/mmio/mmio_zydis.c

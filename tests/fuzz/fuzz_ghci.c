@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The GHCI's hypercalls under libFuzzer. An input is a row of calls, each as the registers that it
  * names; after each one all registers, the devices, what some pages hold, and at last the sides of

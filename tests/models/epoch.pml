@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * When memory may be freed that three CPUs read without a lock: lib/epoch.[ch] with tlb_enter() and
  * tlb_wait_epoch() of mmu/tlb.[ch], and tdp_reclaim().

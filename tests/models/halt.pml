@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Halted vCPUs on two CPUs: vm/sleep.c, and what it has to do with vm/run.c, vm/sched.c and
  * vm/ipi.c. That a CPU without any vCPU wakes is shown by idle.pml, that one in a running guest

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Three CPUs that halt when no vCPU waits for them: vm/sched.c and cpu_idle() of
  * arch/x86/kick.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Requests, kicks and entries of three CPUs: vmx/attention.h, vm/run.c, vm/pcpu.c, mmu/tlb.[ch].
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A page that changes sides while others use it: convert() of mmu/sides.c, sides_reach() of
  * mmu/sides.h, and faults.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What proofs are written in, for CBMC. Include it in one file of each program. */
 #pragma once
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Proofs over stolen bits, for CBMC: for one or two of them, wherever they may stand, and all
  * addresses.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Proofs over SPTE words, for CBMC: each function below is true for all values of its undetermined
  * inputs. `make prove` runs them one by one. What they assume of a machine is in any_format().

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the tests that boot the image share. They run as `make target`, from the root."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Hypercalls whose arguments do not fit."""
 
 from conftest import BUILD, Guest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Bad input: a sentence that names it, a code of its own, and the other guests still run."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What PCs have and lack that emulators do not by default: clocks that stand still, memory maps of
 many ranges, a TiB of RAM, modules in strange places, CPUs without 64-bit mode."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Every way to boot hands over a correct machine; the option ROM hands over what GRUB does."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """RF around instructions that exit, and the registers that change by exits alone."""
 
 import pytest

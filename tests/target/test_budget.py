@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What paths cost stays within tests/bench/budget.txt, and docs/PERFORMANCE.md says the same."""
 
 import os

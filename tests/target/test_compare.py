@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The comparison with KVM: its table is that of the numbers in tests/bench/, and says so."""
 
 import csv

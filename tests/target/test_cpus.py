@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The CPU models: those that we run on, and polite refusals of those that lack something (D14)."""
 
 import pytest

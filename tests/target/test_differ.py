@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The emulator against the CPU: a hundred thousand made-up instructions, on RAM and on a device."""
 
 from conftest import BUILD, CODES

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The README tells the truth: its output is what `make run` prints, its commands work."""
 
 import pathlib

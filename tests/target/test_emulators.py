@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which Bochs a boot takes, and how a program of another Debian release gets here."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Events: exceptions that exit and are given back, deliveries that are cut short, NMI blocking."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is said when the hypervisor itself fails, or when a VM entry does."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """CPUID, MSRs, CR4 and XCR0 agree, on CPUs of several generations."""
 
 import pytest

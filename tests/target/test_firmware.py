@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Firmware and boot loaders: all guests pass however the image was started."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a guest finds of its CPUs: the MADT in its BIOS area, and CPUID."""
 
 import pathlib

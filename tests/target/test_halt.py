@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Idle CPUs halt: with a halted vCPU, and when all that could run on them sleeps."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The harness itself: a run is good only when everything that it printed says so."""
 
 import os

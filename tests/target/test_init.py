@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """INIT and start-up IPIs, on CPUs that run at once and on one that takes turns."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The checkers of `make lint`: each finds what it is for."""
 
 import pathlib

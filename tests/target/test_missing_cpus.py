@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """CPUs that ACPI lists and that do not answer: each is left out with a sentence."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The MMU's guests on CPUs with and without A/D bits, PML and pages of 1 GiB, with each switch."""
 
 import dataclasses

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The mutants' entries: how they are read, what they change, and what is said of a bad one."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A hostile VM beside innocent ones: it can neither speak for them nor keep them waiting."""
 
 import re

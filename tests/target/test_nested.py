@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Nested by KVM: QEMU with KVM on the emulator, the image its guest, and our guests nested ones.
 
 KVM checks what we put into a VMCS, offers fewer controls than the CPU, and walks our EPT itself: a

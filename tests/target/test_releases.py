@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What differs between releases of Debian: packages, mirrors, and a root of one made anew."""
 
 import pathlib

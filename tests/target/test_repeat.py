@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is printed can be repeated, and what is counted is what happened."""
 
 from conftest import BUILD, Guest, hello

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The screen: what is said on the serial console can be read there, too, in text and graphics."""
 
 import pathlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Private and shared memory, execute-only addresses and #VE (rules X1 to X11, S12)."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Several CPUs: found, started, limited, and VMs on all of them, in parallel and in turns."""
 
 import itertools

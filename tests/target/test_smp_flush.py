@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a CPU takes from others while they use it: every flush of the protocol, on several CPUs.
 
 Bochs keeps the translations of a CPU that stays in its guest, so a flush that does not reach it

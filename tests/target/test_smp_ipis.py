@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """IPIs and timers as fast as they can be sent: their number is exact."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """vCPUs of one VM in odd places: more of them than CPUs, all on one, not on the first one, on hosts
 of either APIC. They lose no interrupt and see nothing stale."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """VMs come and go, however they end, and leave nothing behind: not one page."""
 
 import dataclasses

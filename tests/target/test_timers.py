@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Events of the guest's own come in time, and what waits for a window makes no exit dear."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a VM's report shows: its events (N8) and its counters (N9)."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes to tracked pages that no emulated instruction makes."""
 
 import pytest

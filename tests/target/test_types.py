@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The address types are distinct: passing one where another is meant does not compile."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Data and I/O breakpoints on what the hypervisor completes, with and without its short ways."""
 
 import pytest

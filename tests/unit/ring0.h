@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Code for ring 0 in a hosted test, an instruction at a time. What user mode refuses (WRMSR, RDMSR,
  * HLT, CLI) comes here as a signal and is done in a model, and with RFLAGS.TF set each instruction

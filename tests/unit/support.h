@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The world around a pure module in a hosted test: pages, log, assertions.
  *

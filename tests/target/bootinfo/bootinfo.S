@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Multiboot1 and multiboot2 headers and the entry of the boot-protocol checker, see bootinfo.c. */
     .intel_syntax noprefix
 

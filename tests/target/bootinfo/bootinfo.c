@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The boot-protocol checker: a 32-bit program that prints what a multiboot2 loader handed over,
  * one line a tag, on COM1. The tests boot it by our option ROM and by GRUB and hold the two

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """500 hostile VMs, on one CPU, two and four, beside innocent ones; more on another Bochs, and a few
 nested by KVM.
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Firmware tables are input: what is found in good ones, and what is said of broken ones. */
 #include "tests/unit/support.h"
 

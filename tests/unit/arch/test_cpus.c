@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* CPUs that are to work together: where they can start, and whether they are alike. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which flaws of speculation a CPU has, by what it says and by its model, and what follows. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The table of guarded instructions, and the rules of XSETBV, by which none of ours should fault.
  */
 #include "tests/unit/support.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Kicks (arch/x86/kick.c): none is lost, at whichever instruction of an idle CPU it lands; at most
  * one NMI is on its way; a machine that stops leaves one CPU. The NMIs are simulated, the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What is done about flaws of speculation, seen instruction by instruction: the MSRs, VERW with its
  * memory form, the reads that fill the L1D, each for each set of actions and in their order. That

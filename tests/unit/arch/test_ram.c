@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Setting up the allocator of host RAM on machines from 24 MiB to 6 TiB. Their memory is a mapping
  * of which the host backs only what is touched: so what is touched is counted, too. */
 #include "tests/unit/support.h"

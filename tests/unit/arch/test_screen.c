@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The screen: what is drawn into a framebuffer, which are refused, and how text runs and scrolls.
  */
 #include "tests/unit/support.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* How the other CPUs are started, with CPUs that do what they should, do it late, or stop halfway:
  * what is said of each, and what becomes of the next. */
 #include "tests/unit/support.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The TSC's rate: clocks that count, stand still, wrap, lie and run unevenly, and what is made of
  * several of them. */
 #include "tests/unit/support.h"

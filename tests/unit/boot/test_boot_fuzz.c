@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Boot information and firmware tables at random: good ones, of which some words are spoilt, by
  * both protocols. Whatever they say, nothing beyond the 4 GiB that can be reached is read, each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Boot information by both protocols: what is understood, and how a malformed record is named. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The machine's memory map against a model that knows the kind of each page: entries in any order,
  * that overlap, end at 2^64 or wrap, and more of them than there is room for. */
 #include "tests/unit/support.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A local APIC whose messages are kept, the last one and how many. Include it in one file. */
 #pragma once
 

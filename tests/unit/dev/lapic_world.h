@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A local APIC alone, with a clock that the test sets and counts of what it asked for. */
 #pragma once
 

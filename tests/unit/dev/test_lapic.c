@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The local APIC (SDM 3, chapter 11): its registers one by one, IPIs, errors, and priorities
  * against a naive model, with random operations.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What a local APIC sends to others, and who takes it (SDM 3, 11.6). */
 #include "tests/unit/dev/lapic_sender.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The local APIC's timer (SDM 3, 11.5.4): each mode tick by tick, and late looks at it. */
 #include "tests/unit/dev/lapic_world.h"
 

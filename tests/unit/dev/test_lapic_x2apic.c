@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The local APIC as an x2APIC (SDM 3, 11.12): how it becomes one, its MSRs, its destinations. */
 #include "tests/unit/dev/lapic_sender.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A device behind a lock sees one access at a time, and the same ones as without. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* ept/: capabilities, and misconfigurations held against a rule written a second time (rule S13).
  */
 #include "tests/unit/mmu/mmu_world.h"

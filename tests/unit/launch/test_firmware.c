@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The tables that a VM's guest finds, read by the code that reads a real machine's. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The guest loader: what it puts where, and the sentence and code for every bad file. */
 #include "tests/unit/support.h"
 

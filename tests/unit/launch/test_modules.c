@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where modules lie: what is said of one that is not in RAM, or on another's place. */
 #include "tests/unit/support.h"
 

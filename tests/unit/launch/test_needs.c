@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What is promised to a VM is enough for all that its guest can make us take, however it
  * behaves. */
 #include "tests/unit/mmu/mmu_world.h"

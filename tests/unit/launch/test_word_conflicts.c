@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Words that do not go together, on machines of several kinds: the sentence names them. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The buddy allocator against a map of who owns which page, and its BUGs. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Promises of memory: each is kept, whatever others take. */
 #include "tests/unit/support.h"
 

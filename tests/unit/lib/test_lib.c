@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The smallest of lib/: fields, and that the address types cost nothing. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Our printf against the C library's, for every conversion that lib/string.h promises. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Trace events: the rings, what is recorded and what is read back, and the text (rule N8). */
 #include "tests/unit/support.h"
 

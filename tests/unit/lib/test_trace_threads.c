@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Reading the trace of a VM that has ended while other CPUs go on recording for others: what is
  * read is whole and in order, and what is gone is counted. */
 #include "tests/unit/support.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Configuration words (D13): what is accepted, and the sentence for what is not. */
 #include "tests/unit/support.h"
 

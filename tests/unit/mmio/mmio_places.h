@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Where the MMIO tests have their devices, and running an instruction that reaches them. */
 #pragma once
 

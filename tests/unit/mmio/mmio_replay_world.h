@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A guest page with a store to a device, and whether the store was made without being emulated
  * (mmio/replay.h). For the tests that have one access made again and again.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The guest's vector registers and XCR0, which the hosted tests keep in memory. */
 #include "tests/unit/mmio/mmio_vectors.h"
 

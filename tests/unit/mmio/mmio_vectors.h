@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The guest's vector registers, as the hosted tests have them. */
 #pragma once
 

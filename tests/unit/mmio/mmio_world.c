@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The machine around the CPU; see the header. */
 #include "tests/unit/mmio/mmio_world.h"
 

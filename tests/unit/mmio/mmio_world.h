@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A small machine for the MMIO tests: one VM with the real MMU, 2 MiB of RAM in a slot, two test
  * devices, and a CPU that makes one access at a time as silicon would, exits included.

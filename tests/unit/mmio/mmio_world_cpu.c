@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPU of the MMIO tests: registers, one access from fetch to end, the exits that it makes and
  * what the hypervisor's dispatcher does with their outcomes. The EPT is walked by the second

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest paging of the tests' CPU, as the SDM tells it, one mode after the other. It spells its
  * bits on purpose: it is the second opinion on mmio/walk.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The comparison of two decoders; see the header. Used by test_mmio_zydis.c and tests/fuzz/. */
 #include "tests/unit/mmio/mmio_zydis.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A second opinion on instructions: Zydis, a decoder that others wrote. For any bytes it and ours
  * must agree on whether this is an instruction, on one that we emulate, its length, the memory

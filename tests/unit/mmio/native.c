@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Running one instruction on the host; see the header. */
 #include "tests/unit/mmio/native.h"
 

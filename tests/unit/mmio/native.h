@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * One instruction run by the CPU of this machine, in 64, 32 or 16-bit code, from a state of our
  * choosing to the state that it leaves: the last word on what an emulated one must do.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Cases for the comparison with the host's CPU; see the header. */
 #include "tests/unit/mmio/native_case.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Random cases for test_mmio_native.c: an instruction of a given row, in a given kind of code, and
  * registers that lead its operand to a device or across the device's border.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Where arithmetic on the host's own ALU could hurt the host: divisions whose quotient does not
  * fit. Each must be refused, and none that fits; at the borders of every size, and everywhere for

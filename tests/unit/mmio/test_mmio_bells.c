@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Doorbells that are rung without a look at the operand, and accesses that outlive a change of the
  * slots (mmio/replay.h): that they are, and that each single thing that they rest on ends it.

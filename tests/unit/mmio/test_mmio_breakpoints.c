@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Breakpoints on accesses: the comparison against a plain reading of the SDM, byte by byte; what
  * the emulator reports of instructions; and MOV to and from the debug registers.

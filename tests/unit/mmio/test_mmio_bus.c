@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The bus, the UART and the test device. */
 #include "tests/unit/mmio/mmio_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The MMIO path's calls of the MMU, seen at the border: none on the path of a repeated access, and
  * answers that a CPU alone does not get. The linker's --wrap puts this file between mmio/ and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The decoder against bytes made by hand: each form in each kind of code, and what is refused. */
 #include "tests/unit/mmio/mmio_world.h"
 

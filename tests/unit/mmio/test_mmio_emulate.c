@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Emulation: what each form does to memory and registers, accesses that cross pages, faults before
  * effects, fetch at the edges, and the end of a VM in words.

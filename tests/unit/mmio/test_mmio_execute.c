@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the emulator does beside moving and computing: refusals, the stack and branches in narrow
  * code, segments, alignment, LOCK, doorbells, and the TLB rule of D6 for every kind of instruction.

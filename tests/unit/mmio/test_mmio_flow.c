@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The flow of DESIGN.md, step by step (rules F1 to F6), with the MMU's own answers. */
 #include "tests/unit/mmio/mmio_places.h"
 

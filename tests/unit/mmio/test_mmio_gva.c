@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The GVA cache: the scenarios of rule C6 in all three modes, and what decision D6 promises of kept
  * walks.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The emulator before a guest that does anything: random code, registers, segments and control
  * registers in every mode, and an exit for any address of a device. Whatever the outcome, nothing

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* INVPCID that exits: where its descriptor is, by the exit's information, and every fault of it. */
 #include "tests/unit/mmio/mmio_world.h"
 

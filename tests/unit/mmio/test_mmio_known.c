@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Which accesses are kept as a whole where there are many (mmio/replay.h), which are made from
  * parts that are known (mmio/known.h), and what neither of them may take for another one.

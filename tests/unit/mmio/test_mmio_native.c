@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Each row of the table in 64, 32 and 16-bit code, executed by this machine's CPU on memory and by
  * the emulator on a device that holds the same bytes, from the same random registers, flags and

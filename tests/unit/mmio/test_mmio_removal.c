@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A device that is removed from the bus while other CPUs use it (decision D11): the removal returns
  * when they are done, so the device can be freed or begin a new life. Threads are CPUs that read

@@ -1,5 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /*
- * Accesses that are made again without being emulated (mmio/replay.h): that they are, for each kind
+ * Accesses that are replayed without being emulated (mmio/replay.h): that they are, for each kind
  * of instruction that is kept, and that each single thing that they rest on ends it. `world.replay`
  * says which accesses were made so; what they do is compared with the device's own account.
  */

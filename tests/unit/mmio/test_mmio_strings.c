@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * String instructions under emulation: repetitions that pause, stop for a single step, a fault or
  * the end of a page, and go on; widths of registers and segments. What they move and compare is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The guest paging walk against a second reading of the SDM, over random tables in all paging
  * modes, and the cases that randomness does not reach.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The decoder against Zydis, an independent one: random bytes, biased to the opcodes of the table,
  * in 16, 32 and 64-bit code. `make fuzz` and `make brute` go on where this ends.

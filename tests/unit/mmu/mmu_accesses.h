@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPUs of test_mmu_adversary.c: an access gets every answer that the TLB could give, and
  * each is held against the model; what the CPU does not answer, the hypervisor does.

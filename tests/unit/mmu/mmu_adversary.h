@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The TLBs of test_mmu_adversary.c, one for each CPU: it keeps every translation and every pointer
  * to a table that the CPU ever walked, by EPTP[51:12] (rule T4), until an INVEPT of that CPU covers

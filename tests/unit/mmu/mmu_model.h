@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What test_mmu_adversary.c holds the MMU against: for each VM its stolen bits and a plain list of
  * slots with what is known of each page, what an access must come to, and what has happened in a
@@ -248,8 +249,8 @@ static inline unsigned random_access(const struct place *place)
     return place->alias & XO_ALIAS && rnd(4) ? 4 : 1u << rnd(place->alias && rnd(8) ? 2 : 3);
 }
 
-/* `pages`: 0, or how many they must be. Some ranges begin or end where a slot does, or a page beside
- * that. */
+/* `pages` is 0, or the size that the range has to have. Some ranges begin or end at an edge of a
+ * slot, or one page beside it. */
 static inline void random_range(const struct vm *vm, uint64_t *base, uint64_t *pages)
 {
     static const uint64_t sizes[] = {1,   2,   3,   7,   63,  64,  65,   100,  129,

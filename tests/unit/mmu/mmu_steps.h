@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the hypervisor changes under the guests of test_mmu_adversary.c, one step at a time, beside
  * the same change of the model.

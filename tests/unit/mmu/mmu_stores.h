@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A memory that sees every store to an EPT table, with no help from the code that stores.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What test_mmu_stores.c and test_mmu_stores_random.c share: a guest whose every fault is judged by
  * mmu_stores.h, and the configurations.

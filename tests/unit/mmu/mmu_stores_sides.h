@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Conversions, store by store: while pages change sides, they themselves and the bits that say
  * which side they are on are watched like tables, see mmu_stores.h. From the first store to a page

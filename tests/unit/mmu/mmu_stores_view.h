@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the CPU sees of the tables of one VM, frame by frame, and what it may see between two such
  * sights. For mmu_stores.h. Include it in one file.

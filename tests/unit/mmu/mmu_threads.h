@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The CPUs of test_mmu_threads.c. Each thread is a pCPU that walks the tables of one VM without any
  * lock, as hardware does, sets A and D, and keeps what it walked in a TLB, pointers to tables too,

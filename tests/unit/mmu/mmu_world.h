@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The world around mmu/ in a hosted test: a CPU that walks EPT tables as the SDM says, the two
  * invalidation instructions, and a vCPU that faults until its access is done.

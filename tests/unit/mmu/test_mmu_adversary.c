@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The flush rules against the worst TLB that the SDM allows (decision D8).
  *
@@ -119,6 +120,37 @@ static void one_step(struct vm *vm)
         met.wraps += vm->mmu.cpu[support_cpu].stats.full_zaps != zaps;
 }
 
+/* Prints what the run has met, and fails if a long run has missed something. */
+static void report(uint64_t steps, const struct mmu_config *config)
+{
+    printf("    %lu hits, %lu writes, %lu emulated, %lu slot changes, %lu tables replaced, "
+           "%lu full zaps, %lu VMs\n",
+           met.hits, met.writes, met.emulated, met.changes, met.replaced, met.wraps, met.lives);
+    printf("    %lu kicks, %lu splits, %lu fast faults, %lu dirty pages, %lu tracked writes, "
+           "%lu remaps\n",
+           met.kicked, met.splits, met.fast, met.dirty, met.guarded, met.remaps);
+    printf("    %lu logged by the CPU, %lu logs full, %lu last writes, %lu words exchanged, "
+           "%lu writes over two pages, %lu slots side by side, %lu overlaps refused\n",
+           met.logged, met.full, met.last, met.exchanged, met.straddled, met.adjacent,
+           met.overlaps);
+    printf("    %lu refused, %lu pages converted, %lu late writes, %lu in mixed ranges, %lu #VE, "
+           "%lu with an exit, %lu aliases\n",
+           met.refused, met.converted, met.late, met.mixed, met.ve, met.ve_exits, met.aliases);
+    if (steps >= 100000) {
+        assert_true(met.hits > steps / 8 && met.writes > steps / 32 && met.emulated > steps / 16 &&
+                    met.changes > steps / 1000 && met.wraps > 10 && met.lives > 4);
+        assert_true(met.kicked > 100 && (config->ad || met.fast > 10) && met.dirty > 100 &&
+                    met.guarded > 10 && met.remaps > 10);
+        assert_true(met.last > 50 && met.exchanged > 50 && met.straddled > 20 &&
+                    met.adjacent > 10 && met.overlaps > 50);
+        assert_true(!config->pml || met.logged > 100);
+        assert_true(!config->huge || (met.replaced > 10 && met.splits > 10));
+        assert_true(met.refused > steps / 100 && met.converted > steps / 400 && met.late > 10 &&
+                    met.mixed > 100 && met.aliases > steps / 8);
+        assert_true(!config->mmio_caching || (met.ve > steps / 64 && met.ve_exits > steps / 64));
+    }
+}
+
 static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config config)
 {
     struct vm *vm = &vms[0];
@@ -156,32 +188,7 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
             end_vm(&vms[i]);
         }
     }
-    printf("    %lu hits, %lu writes, %lu emulated, %lu slot changes, %lu tables replaced, "
-           "%lu full zaps, %lu VMs\n",
-           met.hits, met.writes, met.emulated, met.changes, met.replaced, met.wraps, met.lives);
-    printf("    %lu kicks, %lu splits, %lu fast faults, %lu dirty pages, %lu tracked writes, "
-           "%lu remaps\n",
-           met.kicked, met.splits, met.fast, met.dirty, met.guarded, met.remaps);
-    printf("    %lu logged by the CPU, %lu logs full, %lu last writes, %lu words exchanged, "
-           "%lu writes over two pages, %lu slots side by side, %lu overlaps refused\n",
-           met.logged, met.full, met.last, met.exchanged, met.straddled, met.adjacent,
-           met.overlaps);
-    printf("    %lu refused, %lu pages converted, %lu late writes, %lu in mixed ranges, %lu #VE, "
-           "%lu with an exit, %lu aliases\n",
-           met.refused, met.converted, met.late, met.mixed, met.ve, met.ve_exits, met.aliases);
-    if (steps >= 100000) {
-        assert_true(met.hits > steps / 8 && met.writes > steps / 32 && met.emulated > steps / 16 &&
-                    met.changes > steps / 1000 && met.wraps > 10 && met.lives > 4);
-        assert_true(met.kicked > 100 && (config.ad || met.fast > 10) && met.dirty > 100 &&
-                    met.guarded > 10 && met.remaps > 10);
-        assert_true(met.last > 50 && met.exchanged > 50 && met.straddled > 20 &&
-                    met.adjacent > 10 && met.overlaps > 50);
-        assert_true(!config.pml || met.logged > 100);
-        assert_true(!config.huge || (met.replaced > 10 && met.splits > 10));
-        assert_true(met.refused > steps / 100 && met.converted > steps / 400 && met.late > 10 &&
-                    met.mixed > 100 && met.aliases > steps / 8);
-        assert_true(!config.mmio_caching || (met.ve > steps / 64 && met.ve_exits > steps / 64));
-    }
+    report(steps, &config);
     assert_int_equal(support_pages_in_use(), 0);
     assert_int_equal(support_warnings(), 0);
 }

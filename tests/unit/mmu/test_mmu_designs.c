@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What three designs of stolen bits cost for the same accesses: table pages, SPTE stores, exits.
  * docs/STOLEN_BITS.md has the numbers, and this test fails when they are no longer so.

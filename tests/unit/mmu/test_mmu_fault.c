@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The flow of a fault and of a misconfiguration: rules F1 to F6, S10, S11, P5, P7, P24. */
 #include "tests/unit/mmu/mmu_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Large pages (N1, T6), dirty logging (S4, N2), write tracking (N10), host remap and aging (N4),
  * fast faults (N3) and mmu_gpa_to_pfn() (W3), each by itself; all at once is test_mmu_adversary.c.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Memory: the accessor to the guest's (decision D16), what happens when the host's runs out at each
  * allocation in turn, what a hostile guest can make us spend, and that all of it comes back.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * No memory: every allocation of every operation fails in turn (rule N6).
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The 24 patches of the MMU_PRESENT series as a list: what each requires (rules P1 to P24), here as
  * a test or a static assertion under its number. Where a patch only moved or renamed, the property

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What takes long is done in pieces (mmu_pauses()): each of them is short, the guest may end
  * between any two, and whoever meets a change that is in progress goes on with it. See

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * PML on several CPUs (rule N2): each switches its own log when it enters, and no write is lost
  * between the switches. CPU 1 is in the guest and writes to the very moment at which it is made to

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Each flush says what it was owed for, in its trace event and in the counters (rule T2). */
 #include "tests/unit/mmu/mmu_world.h"
 

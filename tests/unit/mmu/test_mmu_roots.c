@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Roots by stolen bits: which addresses can be declared, where the roots meet, and that whatever is
  * done to a GFN reaches every alias of it (decision D4; rules X1, X11, W3, W9).

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Rules whose violation shows only where something happens at the wrong moment. */
 #include "tests/unit/mmu/mmu_world.h"
 

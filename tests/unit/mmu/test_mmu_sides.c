@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Private and shared memory, and a guest that takes #VE (rules X1, X5, X9 to X11, F3, F10, S12,
  * S15): which access reaches what, what a conversion leaves behind, and which entries convert.

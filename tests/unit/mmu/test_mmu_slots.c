@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Slots and their generations: what is refused, rules F7 to F9, T2, and memory that moves along. */
 #include "tests/unit/mmu/mmu_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The operations of mmu/ one after the other, each of their stores judged: see mmu_stores.h (rules
  * W4, W5, W6, S7, S13, S14, S15, T6, P8). In random order: test_mmu_stores_random.c.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * All operations of mmu/ in random order, each of their stores judged: see mmu_stores.h. While they
  * work, the CPU sets A and D in the entries that they are about to change. STORES_SEED and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Many CPUs at once. Three threads are pCPUs that each run a vCPU of the same VM: see
  * mmu_threads.h. They fault, write memory in the guest and out of it, and convert pages. A fourth

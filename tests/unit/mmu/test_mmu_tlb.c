@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The flush ledger and the VPIDs: rules T2, T3, T5 and decision D8. */
 #include "tests/unit/mmu/mmu_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Which events the MMU emits: exactly one for each change of an SPTE (rule P8), and it says what
  * changed; the others where KVM has them (rule N8). */
 #include "tests/unit/mmu/mmu_world.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The short way of a fault: the usual leaf where nothing was, and the slot that was found last.
  * What it does without asking has to be what the long way would do after asking (rules S13, F2, F9,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* SPTE words: rules S1 to S15 as far as they speak of single words, and the patches behind them. */
 #include "tests/unit/mmu/mmu_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Several CPUs in one thread of a hosted test. Each is a coroutine; which one goes on is decided
  * anew before each atomic operation of the code under test, by chance or by a plan, so that a test

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Hosts for the tests of vm/features.h, recorded and made up, and a VM on one of them, whose
  * CPUID is asked as a guest's exit does. Included by one file of each program.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What the hypercalls of the GHCI must do (rules X6 and X7), by a model that knows the VM of
  * ghci_world.h as a list of frames with their sides. Include it in one file.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A VM with sides, a bus and registers, from which the tests of the GHCI's hypercalls call. It has
  * 1026 pages of RAM from 2 MiB on, two holes, and 3 pages after the first hole; every other shared

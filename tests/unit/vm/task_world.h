@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Two tasks in a memory of 64 KiB, and what vm/task.c may do with it, for the tests of task
  * switches.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* A guest's console: lines, KTAP results, and nothing that could upset a terminal. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Exits of MOV to and from control registers, CLTS and LMSW (vm/control_regs.c): which register is
  * set to what, for each register that the value comes from, in code of 64 and 32 bits; what each

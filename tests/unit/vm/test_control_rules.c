@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Control registers: each bit of CR0 and CR4 against the SDM's lists, the PDPTEs of PAE paging and
  * their reserved bits, IA-32e mode, and that a fault changes nothing.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The table of CPUID's answers: what a made-up CPU says is found again, leaf by leaf and subleaf by
  * subleaf, and so is that it says nothing. What the answers are is tested in test_features.c, and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What a guest's CPU has, on recorded and made-up hosts: nothing that the table has not, and CPUID,
  * MSRs, CR4 and XCR0 that agree with each other.

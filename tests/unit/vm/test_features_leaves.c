@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The leaves of CPUID as a guest sees them: nothing of what a later CPU has more, the XSAVE areas,
  * who asks, and what is above the highest leaf.

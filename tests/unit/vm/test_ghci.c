@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The GHCI's hypercalls (rules X6 and X7): each check in a table. */
 #include "tests/unit/vm/ghci_world.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A million of the GHCI's hypercalls (rules X6 and X7) against a model that knows the VM as a list
  * of frames with their sides: all registers, what devices were asked, and what memory has become.

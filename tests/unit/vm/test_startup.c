@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* INIT and start-up IPIs: the word of vm/startup.c against the plain account of what a CPU does,
  * in every order of what senders and the vCPU can do. */
 #include "tests/unit/support.h"

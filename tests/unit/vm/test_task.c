@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Hardware task switches: what each kind leaves in both TSSs, the descriptor table and the
  * registers; the fault of each thing that can be wrong; and that whatever lies in memory, the state

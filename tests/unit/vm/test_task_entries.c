@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Task switches in memory that holds anything: the state that comes of one is a state that a VM can
  * be entered with.

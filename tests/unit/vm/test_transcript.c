@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Lines of guests that run side by side come out in the guests' order, each once. */
 #include "tests/unit/support.h"
 

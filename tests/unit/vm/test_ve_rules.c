@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The rules of #VE when we deliver it (rules X8 and X9): every combination of what an access was
  * and what stands in the area, and what the guest finds there. What the CPU itself does is seen on

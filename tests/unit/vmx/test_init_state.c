@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * What INIT leaves in the VMCS and in the registers that no exit saves, from every kind of guest
  * with everything dirty: the SDM's table 10-1, all else as it was, and a state that a CPU enters.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The VMCS fields by name, and the negotiation of the controls on real capability MSRs. */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What #DB leaves in the debug registers, by what the exit says of it (SDM 3, 18.2.3 and 28.1). */
 #include "tests/unit/support.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The entry checks: images that a CPU would enter have no finding; each rule, broken alone, yields
  * exactly one, with exactly its sentence (tests/unit/test_vmx_rows_*.inc); and no VMCS whatever

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* Events (D15): encoding, requeue, NMI blocking, windows, and the double-fault table. */
 #include "tests/unit/support.h"
 

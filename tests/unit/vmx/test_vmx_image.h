@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* VMCS images that a CPU would enter, kept in arrays; one per kind of guest. */
 #pragma once
 

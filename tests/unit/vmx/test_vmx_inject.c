@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Any event that an exit can report, or that we raise, in any mode, on any CPU: the entry that
  * delivers it passes the checks of SDM 3, 27.2.1.3, and it is the same event. The oracle is what

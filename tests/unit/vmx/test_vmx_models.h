@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* The VMX capability MSRs of the CPU models that the tests boot on, as read on them, and of a CPU
  * that has nearly everything, so that the rules of features can be reached. */
 #pragma once

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* VMX's numbers in words: errors, exit reasons, failed entries, and the dump of a VMCS. */
 #include "tests/unit/support.h"
 

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Guests that run on several CPUs under vm/sched.c, vm/sleep.c and vm/pcpu.c, which are included
+ * here as source: what these files use, and the life of a CPU. Include it in one file.
+ */
+#pragma once
+
+#define mmu_pauses pcpu_pauses /* support.c has one, too */
+
+#include "tests/unit/vm/cpus_world.h"
+
+#include "arch/x86/kick.h"
+#include "arch/x86/mitigate.h"
+#include "vmx/vmcs.h"
+
+static uint64_t countdown[WORLD_CPUS_MAX]; /* the preemption timer: not 0, or 0 */
+#define vmwrite(field, value) (countdown[world_self()] = (field) ? (value) : 1)
+
+/* Names that the C library has, too. */
+#define remove remove_vcpu
+#define unlink unlink_vcpu
+
+#include "vm/pcpu.c"
+#include "vm/sched.c"
+#include "vm/sleep.c"
+
+#define VCPUS 6u
+
+static struct vm vm;
+static struct guest {
+    struct vcpu vcpu; /* first */
+    bool on_cpu, stops, parked, gone;
+    unsigned passed; /* by how many turns of the queue that it waits in */
+} guest[VCPUS];
+static unsigned guests, gone;
+static bool ending; /* all guests are to go */
+static uint64_t life_ends;
+
+static uint64_t random_state;
+static uint64_t rnd(uint64_t below)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (random_state >> 11) % below;
+}
+
+static struct {
+    uint64_t turns, stolen, slept, woken, overslept, halts, idle, parked, mails, kicks;
+} met;
+
+static struct guest *guest_of(const struct vcpu *vcpu)
+{
+    return &guest[(const struct guest *)vcpu - guest];
+}
+
+/* ---- What the files under test use ----------------------------------------------------------- */
+
+struct cpu cpus[CPUS_MAX];
+unsigned cpu_count;
+
+void cpu_kick(unsigned number)
+{
+    if (__atomic_exchange_n(&cpus[number].kicked, 1, __ATOMIC_SEQ_CST))
+        return;
+    world_cpu[number].nmi = true;
+    met.kicks++;
+}
+
+static bool looked[WORLD_CPUS_MAX], again[WORLD_CPUS_MAX];
+
+static void world_nmi(unsigned self)
+{
+    __atomic_store_n(&cpus[self].kicked, 0, __ATOMIC_SEQ_CST);
+    again[self] = looked[self]; /* back to before the look; see test_kick.c */
+    kicked();
+}
+
+void cpu_idle(const void *word)
+{
+    unsigned self = world_self();
+    do {
+        again[self] = false;
+        looked[self] = true;
+        if (__atomic_load_n((const uint64_t *)word, __ATOMIC_SEQ_CST))
+            break;
+        if (!again[self]) {
+            looked[self] = false;
+            met.idle++;
+            world_wait(NULL);
+            break;
+        }
+    } while (again[self]);
+    looked[self] = false;
+}
+
+void kick_set_hook(void (*hook)(void))
+{
+    (void)hook;
+}
+
+void cpu_give_work(unsigned number, void (*work)(void))
+{
+    (void)number, (void)work;
+}
+
+bool cpu_wait_work(unsigned number, unsigned milliseconds)
+{
+    (void)number, (void)milliseconds;
+    return false;
+}
+
+void extra_state_enable(void)
+{
+}
+
+void mitigate_start(void)
+{
+}
+
+bool vmx_init_cpu(void)
+{
+    return false;
+}
+
+/* ---- Guests ---------------------------------------------------------------------------------- */
+
+static struct {
+    bool in_guest; /* else, where it stands still, it has no vCPU or halts with it */
+    bool leaves;   /* by an exit of its own */
+    uint64_t deadline;
+} pcpu_of[WORLD_CPUS_MAX];
+
+#define SLICE 300u
+
+static bool is_due(unsigned self)
+{
+    return pcpu_of[self].leaves || world_now >= pcpu_of[self].deadline;
+}
+
+static void leaves_for_good(void)
+{
+    if (++gone == guests)
+        sched_wake_all();
+}
+
+static void vanish(struct guest *g)
+{
+    WORLD_CHECK(!g->gone, "vCPU %u ends twice", (unsigned)(g - guest));
+    g->gone = true;
+    leaves_for_good();
+}
+
+static void end_all(void)
+{
+    __atomic_store_n(&vm.ending, VM_ENDED_EXIT, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < guests; i++) {
+        attention_request(&guest[i].vcpu.vmx.attention, ATTENTION_ENDED);
+        sleep_alert(&guest[i].vcpu);
+        if (__atomic_exchange_n(&guest[i].parked, false, __ATOMIC_SEQ_CST))
+            vanish(&guest[i]);
+    }
+}
+
+/* As look_at_clock() does. */
+static void look(struct guest *g)
+{
+    struct vcpu *vcpu = &g->vcpu;
+    struct attention *requests = &vcpu->vmx.attention;
+    attention_clear(requests, ATTENTION_KICK);
+    if (world_now >= life_ends && !ending) {
+        ending = true;
+        end_all();
+    }
+    bool mail = attention_requested(requests, ATTENTION_MAIL);
+    if (mail)
+        attention_clear(requests, ATTENTION_MAIL);
+    if (mail || world_now >= vcpu->delayed_until) {
+        attention_clear(requests, ATTENTION_HALTED);
+        /* One always wakes, so that the others may sleep until they are told. */
+        g->vcpu.delayed_until = world_now + (rnd(2) ? rnd(500) : rnd(20000));
+        if (g != guest && rnd(3) == 0)
+            g->vcpu.delayed_until = TIME_NEVER;
+    }
+    sleep_wake_due(world_now);
+    if (!sched_waiting())
+        vcpu->slice_end = TIME_NEVER;
+    else if (vcpu->slice_end == TIME_NEVER)
+        vcpu->slice_end = world_now + SLICE;
+    uint64_t next = sleep_next();
+    next = next < g->vcpu.delayed_until ? next : g->vcpu.delayed_until;
+    pcpu_of[world_self()].deadline = next < vcpu->slice_end ? next : vcpu->slice_end;
+}
+
+/* In the guest, or halted with it: until a kick, or until something is due. One that has come
+ * before the entry has set the timer to 0. */
+static void stand_still(struct guest *g, bool in_guest)
+{
+    unsigned self = world_self();
+    countdown[self] = 1;
+    cpu_point();
+    if (attention_requested(&g->vcpu.vmx.attention, ATTENTION_KICK))
+        countdown[self] = 0;
+    cpu_point();
+    if (!countdown[self])
+        return;
+    pcpu_of[self].in_guest = in_guest;
+    world_wait(is_due);
+    pcpu_of[self].in_guest = pcpu_of[self].leaves = false;
+}
+
+static bool ends(void)
+{
+    return vm_ending(&vm) != VM_RUNNING;
+}
+
+static bool is_halted(const struct guest *g)
+{
+    return attention_requested(&g->vcpu.vmx.attention, ATTENTION_HALTED);
+}
+
+static void halt(struct guest *g)
+{
+    attention_request(&g->vcpu.vmx.attention, ATTENTION_HALTED);
+    met.halts++;
+    while (!ends() && is_halted(g) && sched_halts()) {
+        pcpu_halts();
+        stand_still(g, false);
+        sched_busy();
+        look(g);
+    }
+}
+
+static void send(struct guest *g)
+{
+    struct guest *to = &guest[rnd(guests)];
+    if (to == g)
+        return;
+    if (__atomic_exchange_n(&to->parked, false, __ATOMIC_SEQ_CST)) {
+        sched_add(&to->vcpu);
+        return;
+    }
+    attention_request(&to->vcpu.vmx.attention, ATTENTION_MAIL);
+    sleep_alert(&to->vcpu);
+    met.mails++;
+}
+
+/* True: the turn is over. */
+static bool act(struct guest *g)
+{
+    switch (rnd(8)) {
+    case 0:
+    case 1:
+        send(g);
+        return false;
+    case 2:
+    case 3:
+    case 4:
+        halt(g);
+        return is_halted(g);
+    case 5:
+        g->stops = g != guest && rnd(4) == 0;
+        return g->stops;
+    default:
+        stand_still(g, true);
+        return false;
+    }
+}
+
+static void park(struct guest *g)
+{
+    g->stops = false;
+    met.parked++;
+    __atomic_store_n(&g->parked, true, __ATOMIC_SEQ_CST);
+    if (ends() && __atomic_exchange_n(&g->parked, false, __ATOMIC_SEQ_CST))
+        vanish(g);
+}
+
+static void turn(struct guest *g)
+{
+    struct vcpu *vcpu = &g->vcpu;
+    unsigned self = world_self();
+    WORLD_CHECK(!g->on_cpu && !g->gone, "vCPU %u runs on two CPUs", (unsigned)(g - guest));
+    WORLD_CHECK(!vcpu->sched.pinned || vcpu->sched.pin == self, "vCPU %u is not where it is pinned",
+                (unsigned)(g - guest));
+    g->on_cpu = true;
+    g->passed = 0;
+    met.turns++;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_HALTED);
+    vcpu->slice_end = TIME_NEVER;
+    pcpu_takes(vcpu, false);
+    do {
+        do
+            look(g);
+        while (attention_requested(&vcpu->vmx.attention, ATTENTION_KICK));
+    } while (!ends() && world_now < vcpu->slice_end && !act(g));
+    pcpu_drops(vcpu);
+    g->on_cpu = false;
+    if (ends()) {
+        vanish(g);
+    } else if (g->stops) {
+        park(g);
+    } else if (is_halted(g)) {
+        met.slept++;
+        sleep_add(vcpu);
+    } else {
+        sched_add(vcpu);
+    }
+}
+
+/* Whoever waits in this CPU's queue has been passed by one more. */
+static void count_passed(unsigned self)
+{
+    if (queues[self].lock.taken)
+        return;
+    for (struct vcpu *vcpu = queues[self].first; vcpu; vcpu = vcpu->sched.next) {
+        struct guest *g = guest_of(vcpu);
+        WORLD_CHECK(++g->passed <= guests, "vCPU %u is passed again and again",
+                    (unsigned)(g - guest));
+    }
+}
+
+static void life(unsigned self)
+{
+    while (gone < guests) {
+        struct vcpu *vcpu = sched_take();
+        if (!vcpu)
+            vcpu = sleep_take();
+        if (vcpu) {
+            count_passed(self);
+            turn(guest_of(vcpu));
+        } else if (gone < guests) {
+            sched_idle();
+        }
+    }
+}
+
+/* The first CPU has made the VM. */
+static void first_life(unsigned self)
+{
+    for (unsigned i = 0; self == 0 && i < guests; i++)
+        sched_add(&guest[i].vcpu);
+    life(self);
+}
