@@ -206,6 +206,17 @@ static void log_by_d_bits(void **state)
     log_writes((struct mmu_config){.huge = true, .ad = true});
 }
 
+/* What was written to a slot that went is not in the log of the one that takes its place. */
+static void a_new_slot_has_an_empty_log(void **state)
+{
+    (void)state;
+    start(WORLD_CAPS, (struct mmu_config){.ad = true});
+    world_touch(&mmu, GPA(RAM + 0x1000), ACCESS_WRITE);
+    assert_int_equal(mmu_slot_delete(&mmu, 0), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(RAM), 512 + 16, (uint32_t)MEMSLOT_LOG_DIRTY), 0);
+    assert_int_equal(dirty(), 0);
+}
+
 /* A table that is cut off with D bits in it would be read when its epoch is over: too late. */
 static void recovery_loses_no_dirty_page(void **state)
 {
@@ -408,6 +419,7 @@ int main(void)
         T(a_gib_is_not_executed_in_large_pieces),
         T(log_by_write_protection),
         T(log_by_d_bits),
+        T(a_new_slot_has_an_empty_log),
         T(recovery_loses_no_dirty_page),
         T(log_by_pml),
         T(openings),

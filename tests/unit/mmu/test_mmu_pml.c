@@ -161,7 +161,7 @@ static void a_log_in_use(void **state)
     assert_int_equal(first | dirty(), 7);
 }
 
-/* Entries of two slots and of two words of one of them, and of pages that nobody logs. */
+/* Entries of three slots and of two words of one of them, and of pages that nobody logs. */
 static void a_log_in_any_order(void **state)
 {
     (void)state;
@@ -172,14 +172,17 @@ static void a_log_in_any_order(void **state)
                                 0xfe000000,
                                 other + 2 * PAGE_SIZE,
                                 other + 128 * PAGE_SIZE,
+                                other + 129 * PAGE_SIZE,
                                 RAM + PAGE_SIZE};
     assert_int_equal(mmu_slot_flags(&mmu, SLOT, LOG), 0);
     assert_int_equal(mmu_slot_add(&mmu, 4, GPA(other), 128, LOG), 0);
-    assert_int_equal(mmu_slot_add(&mmu, 5, GPA(other + 128 * PAGE_SIZE), 1, 0), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 5, GPA(other + 128 * PAGE_SIZE), 1, LOG), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 6, GPA(other + 129 * PAGE_SIZE), 1, 0), 0);
     mmu_pml_note(&mmu, entries, ARRAY_SIZE(entries));
     assert_int_equal(word_of(SLOT, 0), 3);
     assert_int_equal(word_of(4, 0), 6);
     assert_int_equal(word_of(4, 64), 2);
+    assert_int_equal(word_of(5, 0), 1);
 }
 
 /* Off when nobody wants it any more, not before. */

@@ -174,6 +174,19 @@ static void a_conversion_to_the_same_side_keeps_the_page(void **state)
     stop();
 }
 
+/* The last page of 2 MiB counts as well where these begin within a word of the slot's bitmap. */
+static void a_mixed_range_within_words(void **state)
+{
+    (void)state;
+    const uint64_t start_of_2m = 0x40000000;
+    start(false, true, true);
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(start_of_2m - 5 * PAGE_SIZE), 5 + 512, 0), 0);
+    assert_int_equal(mmu_convert(&mmu, GPA(start_of_2m + 511 * PAGE_SIZE), 1, true), 1);
+    assert_int_equal(touch(start_of_2m, 2), FAULT_FIXED);
+    assert_int_equal(level_at(start_of_2m), 1);
+    stop();
+}
+
 /* Whole ranges of 2 MiB are large again on their new side. */
 static void uniform_ranges_are_large(void **state)
 {
@@ -442,6 +455,7 @@ int main(void)
         T(a_read_only_page_has_its_side),
         T(a_conversion_leaves_nothing_behind),
         T(a_conversion_to_the_same_side_keeps_the_page),
+        T(a_mixed_range_within_words),
         T(uniform_ranges_are_large),
         T(conversions_come_in_pieces),
         T(a_conversion_is_logged),
