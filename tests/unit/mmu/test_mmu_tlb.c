@@ -157,10 +157,10 @@ static void other_cpus_are_made_to_leave(void **state)
     kick_hook = pay_only;
     world_touch(&a, GPA(0x200000), ACCESS_WRITE);
     assert_int_equal(mmu_zap_some(&a, GPA(0x200000), 1, &walk), 0);
-    assert_int_equal(kicks, 2);
     kick_hook = NULL;
     tlb_leave(1);
     tlb_leave(2);
+    assert_int_equal(kicks, 2);
 }
 
 /* W6: memory is freed after every pCPU that is online has passed, however it was unlinked. */
