@@ -24,10 +24,16 @@
 
 /* ---- Steps that several kinds have ----------------------------------------------------------- */
 
+/* mmu_help() reads it without the lock. */
+static void set_step(struct changing *now, int (*step)(struct mmu *mmu))
+{
+    __atomic_store_n(&now->step, step, __ATOMIC_RELAXED);
+}
+
 /* A step returns this when another one follows. */
 int change_then(struct mmu *mmu, int (*step)(struct mmu *mmu))
 {
-    mmu->changing.step = step;
+    set_step(&mmu->changing, step);
     return -EINPROGRESS;
 }
 
@@ -142,7 +148,7 @@ static int go_on(struct mmu *mmu)
         result = now->step(mmu);
     } while (result == -EINPROGRESS && !mmu_pauses());
     if (result != -EINPROGRESS) {
-        now->step = NULL;
+        set_step(now, NULL);
         abandon(now); /* if it has failed */
     }
     return result;
@@ -153,7 +159,7 @@ int change_begin(struct mmu *mmu, struct mmu_change *change)
     struct changing *now = &mmu->changing;
     change->number = ++now->number;
     now->what = *change;
-    now->step = change_first[change->kind];
+    set_step(now, change_first[change->kind]);
     return go_on(mmu);
 }
 

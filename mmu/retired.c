@@ -195,7 +195,7 @@ static bool free_piece(struct mmu *mmu, uint64_t *newest)
     }
     if (mmu->dying.top)
         free_tables(mmu, &mmu->dying);
-    else if (mmu->doomed_used)
+    else if (__atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED))
         free_doomed(mmu);
     else
         return false;

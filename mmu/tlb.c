@@ -19,14 +19,17 @@ void tlb_ledger_init(struct mmu *mmu)
     mmu->tlb = (struct tlb_ledger){.debt = number << TLB_DEBT_SHIFT};
 }
 
-/* The one INVEPT. The debt is read first: what becomes owed meanwhile stays owed. That it is paid
- * can be said before it is, for the guest is not entered in between. A pCPU that is just paying is
- * then not waited for: whoever asks several finds them paying one after the other. */
-/* The reasons of the debts since `paid`, a bit for each, and counted. A pCPU that never was in this
- * guest has cached nothing that could have become wrong. */
+/* The reasons of the debts after `paid`, a bit for each, and counted. Nearly always there is one
+ * reason. A pCPU that has never been in this guest has cached no translation that could be wrong. */
 static uint64_t reasons_since(struct mmu *mmu, unsigned pcpu, uint64_t paid)
 {
+    enum debt_reason reason = __atomic_load_n(&mmu->tlb.reason, __ATOMIC_ACQUIRE);
     uint64_t reasons = 0;
+    if (likely(paid && paid >= __atomic_load_n(&mmu->tlb.other_reason, __ATOMIC_RELAXED) &&
+               paid < __atomic_load_n(&mmu->tlb.newest[reason], __ATOMIC_RELAXED))) {
+        mmu->invept_for[pcpu][reason]++;
+        return BIT(reason);
+    }
     for (unsigned i = 0; paid && i < DEBT_REASONS; i++) {
         if (__atomic_load_n(&mmu->tlb.newest[i], __ATOMIC_RELAXED) <= paid)
             continue;
@@ -36,6 +39,9 @@ static uint64_t reasons_since(struct mmu *mmu, unsigned pcpu, uint64_t paid)
     return reasons;
 }
 
+/* The one INVEPT. The debt is read first, so a debt that is made meanwhile stays owed. `paid` may be
+ * published before INVEPT: this CPU cannot enter the guest in between. A CPU that waits for several
+ * others then need not wait until each of them has executed its INVEPT. */
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
 {
     struct tlb_cpu *cpu = &tlb_cpus[pcpu];
