@@ -19,22 +19,23 @@ void tlb_ledger_init(struct mmu *mmu)
     mmu->tlb = (struct tlb_ledger){.debt = number << TLB_DEBT_SHIFT};
 }
 
-/* The reasons of the debts after `paid`, a bit for each, and counted. Nearly always there is one
- * reason. A pCPU that has never been in this guest has cached no translation that could be wrong. */
-static uint64_t reasons_since(struct mmu *mmu, unsigned pcpu, uint64_t paid)
+/* The reasons of the debts after `paid`, up to `debt`, a bit for each, and counted. A pCPU that has
+ * never been in this guest has cached no translation that could be wrong. A single debt often has
+ * the reason of the one before; then the others need not be looked at. */
+static uint64_t reasons_between(struct mmu *mmu, unsigned pcpu, uint64_t paid, uint64_t debt)
 {
-    enum debt_reason reason = __atomic_load_n(&mmu->tlb.reason, __ATOMIC_ACQUIRE);
+    enum debt_reason guess = __atomic_load_n(&mmu->tlb.guess, __ATOMIC_RELAXED);
     uint64_t reasons = 0;
-    if (likely(paid && paid >= __atomic_load_n(&mmu->tlb.other_reason, __ATOMIC_RELAXED) &&
-               paid < __atomic_load_n(&mmu->tlb.newest[reason], __ATOMIC_RELAXED))) {
-        mmu->invept_for[pcpu][reason]++;
-        return BIT(reason);
+    if (debt == paid + 1 && __atomic_load_n(&mmu->tlb.newest[guess], __ATOMIC_RELAXED) == debt) {
+        mmu->invept_for[pcpu][guess]++;
+        return BIT(guess);
     }
     for (unsigned i = 0; paid && i < DEBT_REASONS; i++) {
         if (__atomic_load_n(&mmu->tlb.newest[i], __ATOMIC_RELAXED) <= paid)
             continue;
         reasons |= BIT(i);
         mmu->invept_for[pcpu][i]++;
+        __atomic_store_n(&mmu->tlb.guess, (enum debt_reason)i, __ATOMIC_RELAXED);
     }
     return reasons;
 }
@@ -51,7 +52,7 @@ void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
     bool same_root = cpu->entered >> TLB_DEBT_SHIFT == debt >> TLB_DEBT_SHIFT;
     invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
     mmu->cpu[pcpu].stats.invept[same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD]++;
-    uint64_t reasons = reasons_since(mmu, pcpu, paid);
+    uint64_t reasons = reasons_between(mmu, pcpu, paid, debt);
     trace(invept, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD, reasons, debt);
     cpu->entered = debt;
 }

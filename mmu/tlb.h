@@ -35,10 +35,6 @@ static inline void tlb_owe(struct mmu *mmu, enum debt_reason reason)
 {
     uint64_t next = __atomic_load_n(&mmu->tlb.debt, __ATOMIC_RELAXED) + 1;
     __atomic_store_n(&mmu->tlb.newest[reason], next, __ATOMIC_RELAXED);
-    if (unlikely(__atomic_load_n(&mmu->tlb.reason, __ATOMIC_RELAXED) != reason)) {
-        __atomic_store_n(&mmu->tlb.other_reason, next - 1, __ATOMIC_RELAXED);
-        __atomic_store_n(&mmu->tlb.reason, reason, __ATOMIC_RELEASE);
-    }
     __atomic_add_fetch(&mmu->tlb.debt, 1, __ATOMIC_SEQ_CST);
 }
 

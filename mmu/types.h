@@ -111,8 +111,7 @@ struct tlb_ledger {
     uint64_t paid[CPUS_MAX];       /* the newest debt that each pCPU has paid */
     uint64_t cpus;                 /* pCPUs that have ever entered with this EPTP */
     uint64_t newest[DEBT_REASONS]; /* the newest debt for each reason */
-    uint64_t other_reason;         /* the newest debt for another reason than `reason` */
-    enum debt_reason reason;       /* of the debts since */
+    enum debt_reason guess;        /* the reason that was found last */
 };
 
 /* ---- The MMU --------------------------------------------------------------------------------- */
