@@ -196,6 +196,8 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     int result = map_locked(self, slot, access, page, level, flags | (~access->role & ROLE_RIGHTS),
                             sequence);
     read_unlock(&self->mmu->lock);
+    if (unlikely(result == FAULT_RETRY))
+        mmu_help(self->mmu); /* with a change of the slots, if that is what the fault met */
     return likely(result != FAULT_CONTINUE) ? result : wrong_side(access->gfn, access->role);
 }
 

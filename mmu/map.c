@@ -108,6 +108,9 @@ static int upgrade(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, 
                    const struct tdp_mapping *want)
 {
     uint64_t new = leaf_for(want, level) | (old & (EPT_ACCESSED | EPT_DIRTY));
+    /* The flags of the slot have changed, and the leaf with the old ones has yet to be zapped. */
+    if (unlikely((old ^ new) & SPTE_HOST_WRITABLE))
+        return FAULT_RETRY;
     bool done = tdp_store(self, want->access.gfn, sptep, level, old, new, DEBT_LEAF_REPLACED);
     return done ? FAULT_FIXED : FAULT_RETRY;
 }

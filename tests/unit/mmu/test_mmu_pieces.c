@@ -264,6 +264,38 @@ static void a_fault_goes_on_with_it(void **state)
     stop();
 }
 
+/* Leaves that have the old flags of a slot stay until they are zapped. A fault by the new flags that
+ * meets one is retried, and goes on with the change. */
+static void a_fault_meets_old_flags(void **state)
+{
+    (void)state;
+    struct mmio_info info;
+    struct mmu_change change = {.kind = CHANGE_FLAGS};
+    start(false);
+    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), PAGES, MEMSLOT_LOG_DIRTY), 0);
+    for (uint64_t i = 0; i < PAGES; i++)
+        write_word(SLOT + i * PAGE_SIZE, i + 1);
+    tlb_leave(0);
+    assert_int_equal(mmu_slot_flags(&mmu, 0, MEMSLOT_LOG_DIRTY | MEMSLOT_READONLY), 0);
+    for (uint64_t i = 0; i < PAGES; i++)
+        assert_int_equal(read_word(SLOT + i * PAGE_SIZE), i + 1);
+    tlb_leave(0);
+    change.flags = MEMSLOT_LOG_DIRTY;
+    want_from_now_on();
+    assert_int_equal(mmu_change(&mmu, &change), -EINPROGRESS);
+    gpa_t last_page = GPA(SLOT + (PAGES - 1) * PAGE_SIZE);
+    unsigned times = 0;
+    while (mmu_fault(&mmu, last_page, 2 | FAULT_PRESENT | FAULT_FINAL, &info) == FAULT_RETRY)
+        assert_true(++times < 1000);
+    assert_true(times > 1);
+    support_pauses = NULL;
+    while (mmu_change(&mmu, &change) == -EINPROGRESS)
+        ;
+    write_word(SLOT + (PAGES - 1) * PAGE_SIZE, 7);
+    tlb_leave(0);
+    stop();
+}
+
 /* Somebody is just at it: nobody waits for the lock. */
 static void a_lock_that_is_taken_is_not_waited_for(void **state)
 {
@@ -405,6 +437,7 @@ int main(void)
         cmocka_unit_test(another_change_goes_on_with_it),
         cmocka_unit_test(nobody_else_changes_anything),
         cmocka_unit_test(a_fault_goes_on_with_it),
+        cmocka_unit_test(a_fault_meets_old_flags),
         cmocka_unit_test(a_lock_that_is_taken_is_not_waited_for),
         cmocka_unit_test(long_walks_in_pieces),
         cmocka_unit_test(blocks_are_cleared_in_pieces),
