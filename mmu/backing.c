@@ -113,12 +113,12 @@ void backing_free(struct backing *backing)
 
 /* The one for this place, or an empty one; else one that nobody is at, which is taken from its
  * place. NULL: others are at it, or at all. */
-static struct clearing_block *choose(struct clearing *c, const uint64_t *place)
+static struct clearing_block *choose(struct clearing *c, const uint64_t *place, unsigned order)
 {
     struct clearing_block *empty = NULL, *idle = NULL;
     for (unsigned i = 0; i < CLEARING_MAX; i++) {
         struct clearing_block *b = &c->blocks[i];
-        if (b->place == place)
+        if (b->place == place && b->order == order) /* a GiB and its first 2 MiB have one place */
             return b->busy ? NULL : b;
         if (!b->place)
             empty = b;
@@ -139,7 +139,7 @@ static void forget(struct clearing *c, struct clearing_block *b)
 static struct clearing_block *hold(struct clearing *c, const uint64_t *place, unsigned order)
 {
     spin_lock(&c->lock);
-    struct clearing_block *b = choose(c, place);
+    struct clearing_block *b = choose(c, place, order);
     if (b && b->place && b->order != order) { /* it was for another place */
         page_free(b->block, b->order);
         forget(c, b);

@@ -45,7 +45,9 @@ static void one_leaf(void)
     EXPECT_EQ(hc_slot_add(SLOT, BASE, PAGES, 0), 0);
     uint64_t giants = fill(100);
     EXPECT_EQ(giants, giants_expected());
-    EXPECT_EQ(watched(violations), giants ? 1 : PAGES / STEP);
+    /* Clearing a block stops for a recovery that is due, and the access is tried again. */
+    uint64_t least = giants ? 1 : PAGES / STEP, ms = hc_config(CONFIG_NX_RECOVERY_MS);
+    EXPECT(ms && ms < 1000 ? watched(violations) >= least : watched(violations) == least);
     EXPECT_EQ(wrong_places(100), 0);
     EXPECT_EQ(watched(invepts), 0);
     note("giants", giants);
