@@ -403,6 +403,26 @@ static void a_place_has_one_block(void **state)
 
 /* ---- The log --------------------------------------------------------------------------------- */
 
+/* Where no GiB of host memory is left, its first 2 MiB are cleared, in pieces that add up. */
+static void a_gib_that_is_not_there(void **state)
+{
+    (void)state;
+    struct mmio_info info;
+    hpa_t taken[8];
+    unsigned count = 0, times = 0;
+    start(false);
+    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(OTHER), 1 << 18, 0), 0);
+    while (!page_is_none(taken[count] = page_alloc(PAGE_ORDER_MAX)))
+        count++;
+    want_from_now_on();
+    while (mmu_fault(&mmu, GPA(OTHER), 2 | FAULT_FINAL, &info) == FAULT_RETRY)
+        assert_true(++times < 32);
+    support_pauses = NULL;
+    while (count)
+        page_free(taken[--count], PAGE_ORDER_MAX);
+    stop();
+}
+
 /* What was written is in tables that are cut off already, and nevertheless in the log, at whatever
  * address the slot is by then. */
 static void the_log_reads_tables_that_are_cut_off(void **state)
@@ -442,6 +462,7 @@ int main(void)
         cmocka_unit_test(long_walks_in_pieces),
         cmocka_unit_test(blocks_are_cleared_in_pieces),
         cmocka_unit_test(a_place_has_one_block),
+        cmocka_unit_test(a_gib_that_is_not_there),
         cmocka_unit_test(the_log_reads_tables_that_are_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
