@@ -410,16 +410,23 @@ static void a_gib_that_is_not_there(void **state)
     struct mmio_info info;
     hpa_t taken[8];
     unsigned count = 0, times = 0;
-    start(false);
+    const struct mmu_config config = {.mmio_caching = true, .ad = true, .huge = true};
+    world_reset(WORLD_CAPS | EPT_CAP_1G, &config);
+    assert_int_equal(mmu_create(&mmu), 0);
+    freed = pauses = 0;
     assert_int_equal(mmu_slot_add(&mmu, 0, GPA(OTHER), 1 << 18, 0), 0);
-    while (!page_is_none(taken[count] = page_alloc(PAGE_ORDER_MAX)))
-        count++;
+    while (count < (SUPPORT_RAM_PAGES >> PAGE_ORDER_MAX) - 2)
+        taken[count++] = page_alloc(PAGE_ORDER_MAX);
+    hpa_t half = page_alloc(PAGE_ORDER_MAX - 1);
     want_from_now_on();
-    while (mmu_fault(&mmu, GPA(OTHER), 2 | FAULT_FINAL, &info) == FAULT_RETRY)
+    int result;
+    while ((result = mmu_fault(&mmu, GPA(OTHER), 2 | FAULT_FINAL, &info)) == FAULT_RETRY)
         assert_true(++times < 32);
+    assert_int_equal(result, FAULT_FIXED);
     support_pauses = NULL;
     while (count)
         page_free(taken[--count], PAGE_ORDER_MAX);
+    page_free(half, PAGE_ORDER_MAX - 1);
     stop();
 }
 
