@@ -267,46 +267,6 @@ static void run_turn(struct vcpu *vcpu)
         put_aside(vcpu);
 }
 
-/* ---- Resting --------------------------------------------------------------------------------- */
-
-/* To make a VM or to take one apart takes long, and is work like any other: when it has lasted for
- * a slice and a vCPU waits here, that has a turn in the middle of it. */
-static struct {
-    uint64_t slice_end; /* TSC; TIME_NEVER: nobody waits */
-    bool away;          /* a vCPU has its turn, and what that leaves behind can wait */
-} __attribute__((aligned(64))) works[CPUS_MAX];
-
-static void rest(void)
-{
-    __typeof__(works[0]) *work = &works[this_cpu()];
-    uint64_t now = rdtsc();
-    if (work->away)
-        return;
-    sleep_wake_due(now);
-    if (!sched_waiting()) {
-        work->slice_end = TIME_NEVER;
-        return;
-    }
-    if (work->slice_end == TIME_NEVER)
-        work->slice_end = now + SCHED_SLICE_MS * tsc_khz();
-    struct vcpu *vcpu = now < work->slice_end ? NULL : sched_take_own();
-    if (!vcpu)
-        return;
-    struct speaker before = transcript_speaker();
-    uint32_t payer = memory_payer();
-    work->away = true;
-    vcpu_run(vcpu);
-    /* One whose VM has ended, or that stops, has another turn for that, which is a short one. */
-    if (attention_requested(&vcpu->vmx.attention, ATTENTION_ENDED | ATTENTION_STOP))
-        sched_add(vcpu);
-    else
-        put_aside(vcpu);
-    work->away = false;
-    transcript_speak_for(before.transcript, before.name);
-    memory_pay_from(payer);
-    work->slice_end = TIME_NEVER;
-}
-
 static bool pool_all_done(void)
 {
     spin_lock(&pool.lock);
@@ -394,7 +354,6 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     log_info("KTAP version 1");
     log_info("1..%u", guests);
     transcript_listen();
-    pcpus_set_rest(rest);
     run_on_all();
     report_cpus();
     if (!memory_kept())

@@ -104,7 +104,7 @@ bool backing_free_some(struct backing *backing, unsigned pages)
 void backing_free(struct backing *backing)
 {
     while (!backing_free_some(backing, BACKING_FREE_PAGES))
-        (void)mmu_pauses();
+        ;
 }
 
 /* ---- Blocks that are being cleared ----------------------------------------------------------- */

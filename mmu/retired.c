@@ -249,6 +249,5 @@ void tdp_reclaim(struct mmu *mmu, bool wait)
     while (tdp_is_reclaiming(mmu) || mmu->doomed_used) {
         if (!tdp_reclaim_piece(mmu, true))
             cpu_relax();
-        (void)mmu_pauses(); /* at the end of a VM others get turns then */
     }
 }

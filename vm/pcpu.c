@@ -91,25 +91,13 @@ struct transcript *transcript_running(const char **name)
     return vcpu ? vcpu->vm->console.transcript : NULL;
 }
 
-static void (*rest)(void);
-
-void pcpus_set_rest(void (*function)(void))
-{
-    rest = function;
-}
-
-/* A vCPU that stops because of it comes to attend() next, and not to the guest. Who makes a VM or
- * takes one apart rests, and goes on. */
+/* A vCPU that stops because of it comes to attend() next, and not to the guest. A pCPU that makes a
+ * VM or takes one apart has no vCPU, and is not stopped. */
 bool mmu_pauses(void)
 {
     struct vcpu *vcpu = vcpu_here();
-    if (!vcpu) {
-        if (rest)
-            rest();
-        return false;
-    }
-    if (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) &&
-        rdtsc() < vcpu->next_event)
+    if (!vcpu || (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) &&
+                  rdtsc() < vcpu->next_event))
         return false;
     attention_request(&vcpu->vmx.attention, ATTENTION_TIMER);
     return true;

@@ -14,10 +14,6 @@
 
 struct vcpu;
 
-/* What mmu_pauses() calls on a pCPU that runs no vCPU: somebody makes a VM or takes one apart. No
- * lock is held that a vCPU of another VM could want. */
-void pcpus_set_rest(void (*function)(void));
-
 /* Lets all CPUs enter VMX operation. One that cannot, or is not like the boot CPU, runs no guests,
  * after a sentence. */
 void pcpus_start(void);

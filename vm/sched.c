@@ -137,11 +137,6 @@ struct vcpu *sched_take(void)
     return vcpu;
 }
 
-struct vcpu *sched_take_own(void)
-{
-    return remove(&queues[this_cpu()], true);
-}
-
 void sched_busy(void)
 {
     __atomic_fetch_and(&idle, ~BIT(this_cpu()), __ATOMIC_SEQ_CST);

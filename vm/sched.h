@@ -34,8 +34,6 @@ void sched_add(struct vcpu *vcpu);
  * sched_wake_all() from now on ends its next sched_idle(). */
 struct vcpu *sched_take(void);
 
-/* One that waits for this pCPU, or NULL. */
-struct vcpu *sched_take_own(void);
 /* A pCPU that was idle has found something else to run. What waits in its queue could run on a pCPU
  * that still is. */
 void sched_found(void);

@@ -90,7 +90,6 @@ void trace_report(const struct vm *vm)
         trace_format(record, text, sizeof(text));
         transcript_list(vm->console.transcript, "# %10lu %2u %2u %s", record->tsc - start,
                         record->cpu, record->vcpu, text);
-        (void)mmu_pauses(); /* the list can be long, and others may want the CPU */
     }
     if (reader.left)
         transcript_line(vm->console.transcript,

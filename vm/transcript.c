@@ -223,12 +223,11 @@ bool transcript_is_current(const struct transcript *t)
 /* ---- Speaking for a VM ----------------------------------------------------------------------- */
 
 /* `busy`: just now, so what an NMI has to say is printed. */
-static struct speaker speakers[CPUS_MAX] __attribute__((aligned(64)));
-
-struct speaker transcript_speaker(void)
-{
-    return speakers[this_cpu()];
-}
+static struct speaker {
+    struct transcript *transcript;
+    const char *name;
+    bool busy; /* it holds the lock, so what an NMI has to say is printed */
+} speakers[CPUS_MAX] __attribute__((aligned(64)));
 
 void transcript_speak_for(struct transcript *transcript, const char *name)
 {

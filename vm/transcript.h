@@ -79,14 +79,6 @@ void transcript_has_news(void);
  * warnings, unless it is NULL: `# NAME: error: …`. With NULL for the transcript, of none. */
 void transcript_speak_for(struct transcript *transcript, const char *name);
 
-/* For whom it speaks now. */
-struct speaker {
-    struct transcript *transcript;
-    const char *name;
-    bool busy; /* inside; see transcript.c */
-};
-struct speaker transcript_speaker(void);
-
 /* The same while this says nothing: whose guest runs on this pCPU; NULL: nobody's. Supplied by
  * vm/pcpu.c, and by the hosted tests. */
 struct transcript *transcript_running(const char **name);

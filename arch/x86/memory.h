@@ -22,11 +22,6 @@ static inline void memory_pay_from(unsigned account)
     cpus[this_cpu()].payer = account;
 }
 
-static inline uint32_t memory_payer(void)
-{
-    return cpus[this_cpu()].payer;
-}
-
 /* The number of free pages that are not promised to any account. */
 uint64_t memory_unpromised(void);
 
