@@ -40,9 +40,9 @@ static uint64_t reasons_between(struct mmu *mmu, unsigned pcpu, uint64_t paid, u
     return reasons;
 }
 
-/* The one INVEPT. The debt is read first, so a debt that is made meanwhile stays owed. `paid` may be
- * published before INVEPT: this CPU cannot enter the guest in between. A CPU that waits for several
- * others then need not wait until each of them has executed its INVEPT. */
+/* The one INVEPT. The debt is read first, so a debt that is made meanwhile stays owed. `paid` may
+ * be published before INVEPT: this CPU cannot enter the guest in between. A CPU that waits for
+ * several others then need not wait until each of them has executed its INVEPT. */
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
 {
     struct tlb_cpu *cpu = &tlb_cpus[pcpu];

@@ -264,8 +264,8 @@ static void a_fault_goes_on_with_it(void **state)
     stop();
 }
 
-/* Leaves that have the old flags of a slot stay until they are zapped. A fault by the new flags that
- * meets one is retried, and goes on with the change. */
+/* Leaves that have the old flags of a slot stay until they are zapped. A fault by the new flags
+ * that meets one is retried, and goes on with the change. */
 static void a_fault_meets_old_flags(void **state)
 {
     (void)state;
