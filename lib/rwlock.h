@@ -10,8 +10,7 @@
 #include "lib/spinlock.h"
 
 struct rwlock {
-    uint32_t state;   /* RWLOCK_WRITER, and the number of readers and of failing attempts */
-    uint32_t waiting; /* the number of CPUs that spin */
+    uint32_t state; /* RWLOCK_WRITER, and the number of readers and of failing attempts */
 };
 
 #define RWLOCK_WRITER 0x80000000u /* the sign bit */
@@ -44,10 +43,4 @@ static inline void write_lock(struct rwlock *lock)
 static inline void write_unlock(struct rwlock *lock)
 {
     __atomic_fetch_sub(&lock->state, RWLOCK_WRITER, __ATOMIC_RELEASE);
-}
-
-/* Does any CPU spin? Lets a holder give way. */
-static inline bool rwlock_contended(const struct rwlock *lock)
-{
-    return __atomic_load_n(&lock->waiting, __ATOMIC_RELAXED);
 }

@@ -222,7 +222,6 @@ bool transcript_is_current(const struct transcript *t)
 
 /* ---- Speaking for a VM ----------------------------------------------------------------------- */
 
-/* `busy`: just now, so what an NMI has to say is printed. */
 static struct speaker {
     struct transcript *transcript;
     const char *name;
