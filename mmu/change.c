@@ -16,6 +16,7 @@
 #include "mmu/backing.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/spte.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
@@ -83,13 +84,31 @@ static int settle(struct mmu *mmu)
     return change_then(mmu, now->after);
 }
 
+/* Between the two stores of the generation readers see the new slots with the mark, and trust no
+ * MMIO SPTE. Where the generation's 19 bits in SPTEs start over, every MMIO SPTE goes before anyone
+ * can see the new number (rule F8); nobody can install an old one any more then, because nobody
+ * holds the old copy. */
+static void publish_set(struct mmu *mmu)
+{
+    struct memslots *old = mmu->slots, *next = mmu->spare;
+    uint64_t generation = old->generation;
+    next->generation = generation | SLOT_UPDATE_IN_PROGRESS;
+    __atomic_store_n(&mmu->slots, next, __ATOMIC_SEQ_CST);
+    tlb_wait_epoch(mmu);
+    mmu->spare = old;
+    generation++;
+    if (!(generation & SPTE_GENERATION_MASK))
+        tdp_zap_all(mmu, DEBT_NEW_GENERATION);
+    __atomic_store_n(&next->generation, generation, __ATOMIC_SEQ_CST);
+}
+
 /* The new set becomes the current one. */
 int change_publish(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
     now->from = now->room ? 0 : from;
     now->after = after;
-    memslots_publish(mmu);
+    publish_set(mmu);
     now->owned = (struct memslot){0}; /* it hangs on a slot now */
     return change_then(mmu, settle);
 }
@@ -154,12 +173,12 @@ static int go_on(struct mmu *mmu)
     return result;
 }
 
-int change_begin(struct mmu *mmu, struct mmu_change *change)
+int change_start(struct mmu *mmu, struct mmu_change *change, int (*first)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
     change->number = ++now->number;
     now->what = *change;
-    set_step(now, change_first[change->kind]);
+    set_step(now, first);
     return go_on(mmu);
 }
 
@@ -187,7 +206,7 @@ int memslots_lock(struct mmu *mmu)
     return -EINPROGRESS;
 }
 
-int mmu_change(struct mmu *mmu, struct mmu_change *change)
+int change_request(struct mmu *mmu, struct mmu_change *change, int (*first)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
     if (!try_lock(mmu))
@@ -199,7 +218,7 @@ int mmu_change(struct mmu *mmu, struct mmu_change *change)
     if (now->step)
         result = begun && now->number != change->number ? 0 : -EINPROGRESS;
     else if (!begun)
-        result = change_begin(mmu, change);
+        result = change_start(mmu, change, first);
     spin_unlock(&mmu->slots_lock);
     return result;
 }
@@ -208,37 +227,6 @@ void mmu_help(struct mmu *mmu)
 {
     if (__atomic_load_n(&mmu->changing.step, __ATOMIC_RELAXED) && !memslots_lock(mmu))
         spin_unlock(&mmu->slots_lock);
-}
-
-static int at_once(struct mmu *mmu, struct mmu_change change)
-{
-    int result;
-    do {
-        result = mmu_change(mmu, &change);
-    } while (result == -EINPROGRESS);
-    return result;
-}
-
-int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages, uint32_t flags)
-{
-    return at_once(mmu,
-                   (struct mmu_change){
-                       .kind = CHANGE_ADD, .id = id, .gpa = gpa, .pages = pages, .flags = flags});
-}
-
-int mmu_slot_delete(struct mmu *mmu, uint32_t id)
-{
-    return at_once(mmu, (struct mmu_change){.kind = CHANGE_DELETE, .id = id});
-}
-
-int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa)
-{
-    return at_once(mmu, (struct mmu_change){.kind = CHANGE_MOVE, .id = id, .gpa = gpa});
-}
-
-int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
-{
-    return at_once(mmu, (struct mmu_change){.kind = CHANGE_FLAGS, .id = id, .flags = flags});
 }
 
 void change_abandon(struct mmu *mmu)

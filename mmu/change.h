@@ -4,17 +4,24 @@
 
 #include "mmu/types.h"
 
-/* mmu_change() of one that has not begun, with slots_lock held and none in progress. */
+/* Begins a change, with slots_lock held and no other one in progress: what mmu_change() does with
+ * one that has not begun. */
 int change_begin(struct mmu *mmu, struct mmu_change *change) MUST_CHECK;
+
+/* The same with its first step, and mmu_change() with it: how changes of any kind are carried out.
+ */
+int change_start(struct mmu *mmu, struct mmu_change *change,
+                 int (*first)(struct mmu *mmu)) MUST_CHECK;
+int change_request(struct mmu *mmu, struct mmu_change *change,
+                   int (*first)(struct mmu *mmu)) MUST_CHECK;
 
 /* At the end of the VM: gives back what a change that is in progress has not put to use. */
 void change_abandon(struct mmu *mmu);
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-/* The first step of each kind, in change_slots.c. A step returns 0 at the end of the change, an
- * error, which only the first one may, or -EINPROGRESS: then mmu->changing.step comes next. */
-extern int (*const change_first[CHANGE_KINDS])(struct mmu *mmu);
+/* A step returns 0 at the end of the change, an error, which only the first one may, or
+ * -EINPROGRESS: then mmu->changing.step comes next. */
 
 /* What a step returns that is followed by this one. */
 int change_then(struct mmu *mmu, int (*step)(struct mmu *mmu)) MUST_CHECK;

@@ -22,12 +22,11 @@
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
-#include "mmu/page_bitmap.h"
+#include "mmu/page_array.h"
 #include "mmu/retired.h"
 #include "mmu/sides.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
-#include "mmu/track.h"
 #include "mmu/zap.h"
 
 /* The first slot that logs by PML: from the return on no vCPU is in the guest that does not know,
@@ -125,10 +124,10 @@ static int check_new(const struct mmu *mmu, const char *what, const struct mmu_c
 static int equip_bitmap(struct changing *now, uint64_t **bitmap, uint64_t value)
 {
     uint64_t pages = now->owned.backing.pages;
-    *bitmap = page_bitmap_alloc(pages);
+    *bitmap = page_array_alloc(pages, PAGE_ARRAY_BITS);
     if (!*bitmap)
         return -ENOMEM;
-    change_fill(now, *bitmap, page_bitmap_size(pages), value);
+    change_fill(now, *bitmap, page_array_size(pages, PAGE_ARRAY_BITS), value);
     return 0;
 }
 
@@ -311,7 +310,7 @@ static int flags_publish(struct mmu *mmu)
     int result = change_publish_less(mmu, now->index, apply_flags);
     if (!logs) {
         count_logging(mmu, old, flags);
-        page_bitmap_free(now->slot.dirty, now->slot.backing.pages);
+        page_array_free(now->slot.dirty, now->slot.backing.pages, PAGE_ARRAY_BITS);
     }
     return result;
 }
@@ -360,19 +359,61 @@ static int add_counters(struct mmu *mmu)
     const struct memslot *slot = memslot_find(mmu->slots, gpa_to_gfn(now->what.gpa));
     now->index = (unsigned)(slot - mmu->slots->slot);
     now->owned.backing.pages = slot->backing.pages;
-    now->owned.tracked = track_alloc(slot->backing.pages);
+    now->owned.tracked = page_array_alloc(slot->backing.pages, PAGE_ARRAY_COUNTS);
     if (!now->owned.tracked) {
         log_error("slot %u: no memory to track writes to %#lx pages", slot->id,
                   slot->backing.pages);
         return -ENOMEM;
     }
-    change_fill(now, now->owned.tracked, track_size(slot->backing.pages), 0);
+    uint64_t size = page_array_size(slot->backing.pages, PAGE_ARRAY_COUNTS);
+    change_fill(now, now->owned.tracked, size, 0);
     return change_fill_first(mmu, counters_publish);
 }
 
-/* ---- The first step of each ------------------------------------------------------------------ */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
-int (*const change_first[CHANGE_KINDS])(struct mmu *mmu) = {
+static int (*const first_step[CHANGE_KINDS])(struct mmu *mmu) = {
     [CHANGE_ADD] = add,         [CHANGE_DELETE] = delete,         [CHANGE_MOVE] = move,
     [CHANGE_FLAGS] = set_flags, [CHANGE_COUNTERS] = add_counters,
 };
+
+int change_begin(struct mmu *mmu, struct mmu_change *change)
+{
+    return change_start(mmu, change, first_step[change->kind]);
+}
+
+int mmu_change(struct mmu *mmu, struct mmu_change *change)
+{
+    return change_request(mmu, change, first_step[change->kind]);
+}
+
+static int at_once(struct mmu *mmu, struct mmu_change change)
+{
+    int result;
+    do {
+        result = mmu_change(mmu, &change);
+    } while (result == -EINPROGRESS);
+    return result;
+}
+
+int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages, uint32_t flags)
+{
+    return at_once(mmu,
+                   (struct mmu_change){
+                       .kind = CHANGE_ADD, .id = id, .gpa = gpa, .pages = pages, .flags = flags});
+}
+
+int mmu_slot_delete(struct mmu *mmu, uint32_t id)
+{
+    return at_once(mmu, (struct mmu_change){.kind = CHANGE_DELETE, .id = id});
+}
+
+int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa)
+{
+    return at_once(mmu, (struct mmu_change){.kind = CHANGE_MOVE, .id = id, .gpa = gpa});
+}
+
+int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
+{
+    return at_once(mmu, (struct mmu_change){.kind = CHANGE_FLAGS, .id = id, .flags = flags});
+}

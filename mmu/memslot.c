@@ -9,14 +9,11 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmu/backing.h"
-#include "mmu/dirty.h"
 #include "mmu/mmu.h"
-#include "mmu/page_bitmap.h"
-#include "mmu/sides.h"
+#include "mmu/page_array.h"
 #include "mmu/spte.h"
-#include "mmu/tlb.h"
-#include "mmu/track.h"
-#include "mmu/zap.h"
+
+#define GENERATION_END BIT(62) /* clear of the mark, with room to count */
 
 uint64_t memslot_gfn_end(const struct mmu *mmu)
 {
@@ -46,6 +43,15 @@ int memslot_check_range(const struct mmu *mmu, const char *what, gpa_t gpa, uint
         return -ERANGE;
     }
     return 0;
+}
+
+int memslots_check_generation(uint64_t generation)
+{
+    if (generation < GENERATION_END)
+        return 0;
+    log_error("MMU: slot generation %#lx is out of range; it must be below %#llx", generation,
+              GENERATION_END);
+    return -EINVAL;
 }
 
 /* ---- Two copies ------------------------------------------------------------------------------ */
@@ -122,24 +128,6 @@ void memslots_use_room(struct mmu *mmu, struct memslots *room)
 struct memslots *memslots_begin(struct mmu *mmu)
 {
     return mmu->spare;
-}
-
-/* Between the two stores of the generation readers see the new slots with the mark, and trust no
- * MMIO SPTE. Where the generation's 19 bits in SPTEs start over, every MMIO SPTE goes before anyone
- * can see the new number (rule F8); nobody can install an old one any more then, because nobody
- * holds the old copy. */
-void memslots_publish(struct mmu *mmu)
-{
-    struct memslots *old = mmu->slots, *next = mmu->spare;
-    uint64_t generation = old->generation;
-    next->generation = generation | SLOT_UPDATE_IN_PROGRESS;
-    __atomic_store_n(&mmu->slots, next, __ATOMIC_SEQ_CST);
-    tlb_wait_epoch(mmu);
-    mmu->spare = old;
-    generation++;
-    if (!(generation & SPTE_GENERATION_MASK))
-        tdp_zap_all(mmu, DEBT_NEW_GENERATION);
-    __atomic_store_n(&next->generation, generation, __ATOMIC_SEQ_CST);
 }
 
 void memslots_settle(struct mmu *mmu, unsigned first_changed)
@@ -221,9 +209,9 @@ const struct memslot *memslot_overlapped(const struct memslots *slots, gfn_t bas
 
 void memslot_free_parts(struct memslot *slot)
 {
-    page_bitmap_free(slot->dirty, slot->backing.pages);
-    page_bitmap_free(slot->shared, slot->backing.pages);
-    track_free(slot);
+    page_array_free(slot->dirty, slot->backing.pages, PAGE_ARRAY_BITS);
+    page_array_free(slot->shared, slot->backing.pages, PAGE_ARRAY_BITS);
+    page_array_free(slot->tracked, slot->backing.pages, PAGE_ARRAY_COUNTS);
 }
 
 void memslots_free(struct mmu *mmu)

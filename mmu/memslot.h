@@ -51,11 +51,10 @@ void memslots_free(struct mmu *mmu);
  * has been done, and the caller is to look around and then try again. */
 int memslots_lock(struct mmu *mmu) MUST_CHECK;
 
-/* A change, with slots_lock held: make it in the copy that nobody reads, publish that under a new
- * generation, which returns when nobody reads the old copy any more (rule F7), and before the next
- * change make the two equal again, from the slot of the lowest changed index on. */
+/* A change, with slots_lock held, is made in the copy that nobody reads, and change_publish() makes
+ * this copy the current one. Before the next change the two are made equal again, from the lowest
+ * index that has changed on. */
 struct memslots *memslots_begin(struct mmu *mmu);
-void memslots_publish(struct mmu *mmu);
 void memslots_settle(struct mmu *mmu, unsigned first_changed);
 
 /* Changes in the copy that nobody reads, which is equal to the current one: a new slot, a slot
@@ -91,3 +90,6 @@ uint64_t memslot_gfn_end(const struct mmu *mmu);
  * a sentence that begins with `what`. */
 int memslot_check_range(const struct mmu *mmu, const char *what, gpa_t gpa,
                         uint64_t pages) MUST_CHECK;
+
+/* 0, or -EINVAL after a message: the generation is out of range for a set of slots. */
+int memslots_check_generation(uint64_t generation) MUST_CHECK;

@@ -14,33 +14,6 @@
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
-static unsigned counts_order(uint64_t pages)
-{
-    unsigned order = 0;
-    while (PAGE_SIZE << order < pages * sizeof(uint16_t))
-        order++;
-    return order;
-}
-
-void track_free(struct memslot *slot)
-{
-    if (slot->tracked)
-        page_free(virt_to_phys(slot->tracked), counts_order(slot->backing.pages));
-    slot->tracked = NULL;
-}
-
-uint16_t *track_alloc(uint64_t pages)
-{
-    unsigned order = counts_order(pages);
-    hpa_t counts = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
-    return page_is_none(counts) ? NULL : phys_to_virt(counts);
-}
-
-uint64_t track_size(uint64_t pages)
-{
-    return 1ull << counts_order(pages);
-}
-
 /* Takes the right to write for good. With the lock. The flush has to be done before that is
  * dropped, even where W was clear already: its own flush may be still owed (rule S4). */
 static void protect_locked(struct mmu *mmu, gfn_t gfn)

@@ -27,9 +27,3 @@ static inline bool track_any(const struct memslot *slot, uint64_t offset, uint64
     }
     return false;
 }
-
-/* Counts for so many pages, which are to be cleared, and how many pages of memory these are. NULL:
- * no memory. */
-uint16_t *track_alloc(uint64_t pages);
-uint64_t track_size(uint64_t pages);
-void track_free(struct memslot *slot);
