@@ -21,12 +21,12 @@
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
 
-#define FILL_WORDS 16384u /* a piece */
+#define FILL_QWORDS 16384u /* a piece */
 
 /* ---- Steps that several kinds have ----------------------------------------------------------- */
 
 /* mmu_help() reads it without the lock. */
-static void set_step(struct changing *now, int (*step)(struct mmu *mmu))
+static void change_set_step(struct changing *now, int (*step)(struct mmu *mmu))
 {
     __atomic_store_n(&now->step, step, __ATOMIC_RELAXED);
 }
@@ -34,7 +34,7 @@ static void set_step(struct changing *now, int (*step)(struct mmu *mmu))
 /* A step returns this when another one follows. */
 int change_then(struct mmu *mmu, int (*step)(struct mmu *mmu))
 {
-    set_step(&mmu->changing, step);
+    change_set_step(&mmu->changing, step);
     return -EINPROGRESS;
 }
 
@@ -52,12 +52,12 @@ void change_fill(struct changing *now, void *at, uint64_t pages, uint64_t value)
     *f = (struct filling){at, pages * (PAGE_SIZE / sizeof(uint64_t)), value};
 }
 
-static int fill(struct mmu *mmu)
+static int change_fill_piece(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     for (unsigned i = 0; i < ARRAY_SIZE(now->filling); i++) {
         struct filling *f = &now->filling[i];
-        uint64_t words = f->words < FILL_WORDS ? f->words : FILL_WORDS;
+        uint64_t words = f->words < FILL_QWORDS ? f->words : FILL_QWORDS;
         if (!words)
             continue;
         f->words -= words;
@@ -71,10 +71,10 @@ static int fill(struct mmu *mmu)
 int change_fill_first(struct mmu *mmu, int (*after)(struct mmu *mmu))
 {
     mmu->changing.after = after;
-    return change_then(mmu, fill);
+    return change_then(mmu, change_fill_piece);
 }
 
-static int settle(struct mmu *mmu)
+static int change_settle(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     if (now->room)
@@ -88,7 +88,7 @@ static int settle(struct mmu *mmu)
  * MMIO SPTE. Where the generation's 19 bits in SPTEs start over, every MMIO SPTE goes before anyone
  * can see the new number (rule F8); nobody can install an old one any more then, because nobody
  * holds the old copy. */
-static void publish_set(struct mmu *mmu)
+static void change_publish_set(struct mmu *mmu)
 {
     struct memslots *old = mmu->slots, *next = mmu->spare;
     uint64_t generation = old->generation;
@@ -108,9 +108,9 @@ int change_publish(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu)
     struct changing *now = &mmu->changing;
     now->from = now->room ? 0 : from;
     now->after = after;
-    publish_set(mmu);
+    change_publish_set(mmu);
     now->owned = (struct memslot){0}; /* it hangs on a slot now */
-    return change_then(mmu, settle);
+    return change_then(mmu, change_settle);
 }
 
 /* The same where pages lose their place or a right: what is remembered of them is looked up again,
@@ -123,7 +123,7 @@ int change_publish_less(struct mmu *mmu, unsigned from, int (*after)(struct mmu 
     return result;
 }
 
-static int zap(struct mmu *mmu)
+static int change_zap_piece(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     return tdp_zap_piece(mmu, &now->iter, now->zap_flags, now->zap_reason)
@@ -139,13 +139,13 @@ int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
     now->zap_flags = flags;
     now->zap_reason = reason;
     now->after = after;
-    return change_then(mmu, zap);
+    return change_then(mmu, change_zap_piece);
 }
 
 /* ---- Going on ------------------------------------------------------------------------------- */
 
 /* What hangs on no slot yet, and may be half filled. */
-static void abandon(struct changing *now)
+static void change_drop_owned(struct changing *now)
 {
     struct memslot *owned = &now->owned;
     if (owned->backing.directory)
@@ -159,7 +159,7 @@ static void abandon(struct changing *now)
 }
 
 /* With slots_lock held, as far as it goes. */
-static int go_on(struct mmu *mmu)
+static int change_continue(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     int result;
@@ -167,8 +167,8 @@ static int go_on(struct mmu *mmu)
         result = now->step(mmu);
     } while (result == -EINPROGRESS && !mmu_pauses());
     if (result != -EINPROGRESS) {
-        set_step(now, NULL);
-        abandon(now); /* if it has failed */
+        change_set_step(now, NULL);
+        change_drop_owned(now); /* if it has failed */
     }
     return result;
 }
@@ -178,12 +178,12 @@ int change_start(struct mmu *mmu, struct mmu_change *change, int (*first)(struct
     struct changing *now = &mmu->changing;
     change->number = ++now->number;
     now->what = *change;
-    set_step(now, first);
-    return go_on(mmu);
+    change_set_step(now, first);
+    return change_continue(mmu);
 }
 
 /* The lock alone; who waits for it meanwhile passes. */
-static bool try_lock(struct mmu *mmu)
+static bool slots_try_lock(struct mmu *mmu)
 {
     unsigned self = this_cpu();
     if (spin_trylock(&mmu->slots_lock))
@@ -196,10 +196,10 @@ static bool try_lock(struct mmu *mmu)
 
 int memslots_lock(struct mmu *mmu)
 {
-    if (!try_lock(mmu))
+    if (!slots_try_lock(mmu))
         return -EINPROGRESS;
     if (mmu->changing.step)
-        (void)go_on(mmu);
+        (void)change_continue(mmu);
     if (!mmu->changing.step)
         return 0;
     spin_unlock(&mmu->slots_lock);
@@ -209,12 +209,12 @@ int memslots_lock(struct mmu *mmu)
 int change_request(struct mmu *mmu, struct mmu_change *change, int (*first)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
-    if (!try_lock(mmu))
+    if (!slots_try_lock(mmu))
         return -EINPROGRESS;
     bool begun = change->number;
     int result = 0; /* begun, and somebody else has made the last of it */
     if (now->step && (!begun || now->number == change->number))
-        result = go_on(mmu);
+        result = change_continue(mmu);
     if (now->step)
         result = begun && now->number != change->number ? 0 : -EINPROGRESS;
     else if (!begun)
@@ -231,5 +231,5 @@ void mmu_help(struct mmu *mmu)
 
 void change_abandon(struct mmu *mmu)
 {
-    abandon(&mmu->changing);
+    change_drop_owned(&mmu->changing);
 }

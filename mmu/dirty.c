@@ -28,7 +28,7 @@ void dirty_note_slot(struct mmu *mmu, gfn_t gfn, uint64_t frames)
     }
 }
 
-static void note_word(uint64_t *word, uint64_t bits)
+static void dirty_note_bits(uint64_t *word, uint64_t bits)
 {
     if (bits)
         __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
@@ -48,11 +48,11 @@ void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count)
             continue;
         uint64_t offset = gfn.v - slot->base.v;
         if (unlikely(word != &slot->dirty[offset / 64])) {
-            note_word(word, bits);
+            dirty_note_bits(word, bits);
             word = &slot->dirty[offset / 64];
             bits = 0;
         }
         bits |= BIT(offset % 64);
     }
-    note_word(word, bits);
+    dirty_note_bits(word, bits);
 }

@@ -17,8 +17,8 @@
 /* ---- SPTEs ----------------------------------------------------------------------------------- */
 
 /* Takes W, or D, from a leaf. True if it had it. */
-static bool protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint64_t bit,
-                         enum debt_reason reason)
+static bool dirty_protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint64_t bit,
+                               enum debt_reason reason)
 {
     uint64_t old = iter->old;
     while (spte_is_leaf(old, iter->level) && old & bit) {
@@ -29,7 +29,7 @@ static bool protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint
     return false;
 }
 
-static uint64_t noticed_by(enum dirty_method method)
+static uint64_t dirty_bit(enum dirty_method method)
 {
     return method == DIRTY_WRITE_PROTECT ? EPT_WRITE : EPT_DIRTY;
 }
@@ -37,11 +37,11 @@ static uint64_t noticed_by(enum dirty_method method)
 bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter)
 {
     struct mmu_cpu *self = mmu_self(mmu);
-    uint64_t bit = noticed_by(dirty_method());
+    uint64_t bit = dirty_bit(dirty_method());
     write_lock(&mmu->lock);
     tdp_iter_restart(iter);
     for (unsigned left = TDP_PIECE; left && tdp_iter_valid(iter); left--) {
-        protect_leaf(self, iter, bit, DEBT_LOG_STARTED);
+        dirty_protect_leaf(self, iter, bit, DEBT_LOG_STARTED);
         tdp_iter_next(iter);
     }
     tlb_owe(mmu, DEBT_LOG_STARTED); /* for all D bits at once (rule S4) */
@@ -51,8 +51,8 @@ bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter)
 }
 
 /* Collects 64 pages from `gfn` on; `found` is what the bitmap said. */
-static uint64_t collect_word(struct mmu_cpu *self, gfn_t first, gfn_t end, uint64_t found,
-                             enum dirty_method method)
+static uint64_t dirty_collect_64(struct mmu_cpu *self, gfn_t first, gfn_t end, uint64_t found,
+                                 enum dirty_method method)
 {
     struct tdp_iter iter;
     if (!found && method != DIRTY_D_BITS)
@@ -62,7 +62,8 @@ static uint64_t collect_word(struct mmu_cpu *self, gfn_t first, gfn_t end, uint6
         uint64_t bit = BIT(iter.gfn.v - first.v);
         if (iter.level > EPT_LEVEL_4K || (method != DIRTY_D_BITS && !(found & bit)))
             continue;
-        if (protect_leaf(self, &iter, noticed_by(method), DEBT_LOG_READ) && method == DIRTY_D_BITS)
+        if (dirty_protect_leaf(self, &iter, dirty_bit(method), DEBT_LOG_READ) &&
+            method == DIRTY_D_BITS)
             found |= bit;
     }
     return found;
@@ -83,8 +84,8 @@ static const struct memslot *logging_slot(const struct mmu *mmu, uint32_t id)
 /* The bitmap is emptied before the SPTEs are protected: a write in between is in the bitmap again,
  * or was let pass by an SPTE whose page is in what we return. The flush comes before the caller
  * looks at any page. */
-static void collect(struct mmu *mmu, const struct memslot *slot, uint64_t page, uint64_t *bitmap,
-                    size_t words)
+static void dirty_collect(struct mmu *mmu, const struct memslot *slot, uint64_t page,
+                          uint64_t *bitmap, size_t words)
 {
     struct mmu_cpu *self = mmu_self(mmu);
     enum dirty_method method = dirty_method();
@@ -96,9 +97,9 @@ static void collect(struct mmu *mmu, const struct memslot *slot, uint64_t page, 
     for (size_t i = 0; i < words; i++) {
         uint64_t at = page + 64 * i, left = slot->backing.pages - at;
         gfn_t first = GFN(slot->base.v + at);
+        gfn_t end = GFN(first.v + (left < 64 ? left : 64));
         bitmap[i] = __atomic_exchange_n(&slot->dirty[at / 64], 0, __ATOMIC_SEQ_CST);
-        bitmap[i] =
-            collect_word(self, first, GFN(first.v + (left < 64 ? left : 64)), bitmap[i], method);
+        bitmap[i] = dirty_collect_64(self, first, end, bitmap[i], method);
     }
     if (method != DIRTY_WRITE_PROTECT)
         tlb_owe(mmu, DEBT_LOG_READ); /* for all D bits at once (rule S4) */
@@ -107,7 +108,7 @@ static void collect(struct mmu *mmu, const struct memslot *slot, uint64_t page, 
 }
 
 /* What tables that have been cut off say of writes comes first. */
-static int drain(struct mmu *mmu)
+static int dirty_drain(struct mmu *mmu)
 {
     while (!tdp_drain_piece(mmu))
         if (mmu_pauses())
@@ -125,9 +126,9 @@ int mmu_dirty_get(struct mmu *mmu, uint32_t id, uint64_t page, uint64_t *bitmap,
         words > (slot->backing.pages - page + 63) / 64)
         error = -EINVAL;
     else
-        error = drain(mmu);
+        error = dirty_drain(mmu);
     if (!error)
-        collect(mmu, slot, page, bitmap, words);
+        dirty_collect(mmu, slot, page, bitmap, words);
     spin_unlock(&mmu->slots_lock);
     return error;
 }

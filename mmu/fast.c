@@ -12,8 +12,8 @@
 #define TRIES 4
 
 /* The SPTE with what may be given back, for this access. */
-static uint64_t repaired(const struct mmu *mmu, const struct tdp_access *want, uint64_t spte,
-                         unsigned level)
+static uint64_t fast_fault_repair(const struct mmu *mmu, const struct tdp_access *want,
+                                  uint64_t spte, unsigned level)
 {
     uint64_t new = spte;
     if (spte_is_access_tracked(spte)) {
@@ -29,8 +29,8 @@ static uint64_t repaired(const struct mmu *mmu, const struct tdp_access *want, u
 }
 
 /* What is not decided here is no event of its own: the full fault comes next. */
-static int done(const struct tdp_access *want, const uint64_t *sptep, uint64_t old, uint64_t new,
-                int result)
+static int fast_fault_result(const struct tdp_access *want, const uint64_t *sptep, uint64_t old,
+                             uint64_t new, int result)
 {
     trace(fast_page_fault, want->gfn.v, want->bits, (uint64_t)sptep, old, new, (uint64_t)result);
     return result;
@@ -45,8 +45,8 @@ int fast_fault(struct mmu *mmu, const struct tdp_access *want)
         if (!spte_is_leaf(spte, level))
             return FAULT_INVALID; /* also FROZEN */
         if (!(want->bits & ~spte))
-            return done(want, sptep, spte, spte, FAULT_SPURIOUS);
-        uint64_t new = repaired(mmu, want, spte, level);
+            return fast_fault_result(want, sptep, spte, spte, FAULT_SPURIOUS);
+        uint64_t new = fast_fault_repair(mmu, want, spte, level);
         if (want->bits & ~new)
             return FAULT_INVALID;
         struct mmu_cpu *self = mmu_self(mmu);
@@ -54,7 +54,7 @@ int fast_fault(struct mmu *mmu, const struct tdp_access *want)
             if (new & ~spte & EPT_WRITE)
                 dirty_note(mmu, want->gfn, 1);
             self->stats.fast_faults++;
-            return done(want, sptep, spte, new, FAULT_FIXED);
+            return fast_fault_result(want, sptep, spte, new, FAULT_FIXED);
         }
     }
     return FAULT_INVALID;

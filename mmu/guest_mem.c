@@ -15,7 +15,7 @@
 
 /* What has never been touched gets a large block while the VM is made. Later that would take long,
  * and nobody who comes here can be told to come again. */
-static unsigned level_here(const struct mmu *mmu)
+static unsigned level_to_populate(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_RELAXED) ? EPT_LEVEL_4K : mmu_levels();
 }
@@ -44,7 +44,7 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
         return NULL;
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
-        *error = backing_populate(&slot->backing, &mmu->clearing, offset, level_here(mmu));
+        *error = backing_populate(&slot->backing, &mmu->clearing, offset, level_to_populate(mmu));
         if (*error) {
             log_error("guest memory: no page left for frame %#lx; %s", gfn.v, page_shortage());
             return NULL;
@@ -55,7 +55,7 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
 }
 
 /* What fits into the page of `gpa`, at most `size`. */
-static size_t chunk(gpa_t gpa, size_t size)
+static size_t guest_chunk(gpa_t gpa, size_t size)
 {
     size_t room = PAGE_SIZE - page_offset(gpa.v);
     return size < room ? size : room;
@@ -66,7 +66,7 @@ int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_a
     char *to = buffer;
     while (size) {
         int error;
-        size_t length = chunk(gpa, size);
+        size_t length = guest_chunk(gpa, size);
         const void *from = guest_address(mmu, gpa, access, MEMSLOT_INVALID, &error);
         if (!from)
             return error;
@@ -78,13 +78,13 @@ int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_a
     return 0;
 }
 
-static int write_bytes(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size,
-                       uint64_t refused)
+static int guest_write_slots(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size,
+                             uint64_t refused)
 {
     const char *from = buffer;
     while (size) {
         int error;
-        size_t length = chunk(gpa, size);
+        size_t length = guest_chunk(gpa, size);
         read_lock(&mmu->lock);
         void *to = guest_address(mmu, gpa, EPT_WRITE, refused, &error);
         if (to) {
@@ -103,15 +103,15 @@ static int write_bytes(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t si
 
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
-    return write_bytes(mmu, gpa, buffer, size, MEMSLOT_INVALID | MEMSLOT_READONLY);
+    return guest_write_slots(mmu, gpa, buffer, size, MEMSLOT_INVALID | MEMSLOT_READONLY);
 }
 
 int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
-    return write_bytes(mmu, gpa, buffer, size, MEMSLOT_INVALID);
+    return guest_write_slots(mmu, gpa, buffer, size, MEMSLOT_INVALID);
 }
 
-static bool exchange(void *at, size_t size, uint64_t old, uint64_t new)
+static bool exchange_entry(void *at, size_t size, uint64_t old, uint64_t new)
 {
     uint32_t old32 = (uint32_t)old;
     if (size == 8)
@@ -130,7 +130,7 @@ int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_
     void *at =
         guest_address(mmu, gpa, EPT_READ | EPT_WRITE, MEMSLOT_INVALID | MEMSLOT_READONLY, &error);
     if (at) {
-        error = exchange(at, size, old, new) ? 0 : -EAGAIN;
+        error = exchange_entry(at, size, old, new) ? 0 : -EAGAIN;
         if (!error)
             dirty_note(mmu, mmu_gfn(mmu, gpa), 1);
     }

@@ -20,7 +20,7 @@
 
 /* With the lock owned, nobody maps and nobody writes through guest_write(); after the zap nobody is
  * in the guest with the old page. Readers without the lock keep it until their epoch ends. */
-static void replace(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, hpa_t new)
+static void host_replace_page(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, hpa_t new)
 {
     unsigned level;
     uint64_t offset = gfn.v - slot->base.v;
@@ -60,7 +60,7 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
             (void)tdp_reclaim_piece(mmu, true);
         if (!error) {
             __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
-            replace(mmu, slot, gfn, new);
+            host_replace_page(mmu, slot, gfn, new);
             __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
             tdp_reclaim(mmu, false);
         }

@@ -22,7 +22,7 @@ uint64_t huge_denied(void)
 
 /* Does the block lie at the same place within what a leaf of `level` covers as its frames, with
  * nothing in it that wants small pages? A block lies wholly in its slot, so the leaf does then. */
-static bool fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
+static bool huge_fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
 {
     uint64_t frames = ept_frames(level), first = ept_first_frame(gfn, level).v;
     return !((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1)) &&
@@ -35,7 +35,7 @@ unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned 
 {
     if (slot->flags & MEMSLOT_LOG_DIRTY || access & huge_denied())
         return EPT_LEVEL_4K;
-    while (level > EPT_LEVEL_4K && !fits(slot, gfn, page, level))
+    while (level > EPT_LEVEL_4K && !huge_fits(slot, gfn, page, level))
         level--;
     return level;
 }
@@ -78,7 +78,7 @@ int huge_split_frame(struct mmu *mmu, gfn_t gfn)
 /* ---- Recovery -------------------------------------------------------------------------------- */
 
 /* One table that an execution made, from the cursor on; false if there is none up to the end. */
-static bool recover_one(struct mmu *mmu)
+static bool nx_recover_one(struct mmu *mmu)
 {
     gfn_t end = GFN(memslot_gfn_end(mmu));
     struct tdp_iter iter;
@@ -106,7 +106,7 @@ unsigned mmu_nx_recover(struct mmu *mmu)
 
     write_lock(&mmu->lock);
     while (done < wanted && ends < 2) {
-        if (recover_one(mmu))
+        if (nx_recover_one(mmu))
             done++;
         else
             ends++;

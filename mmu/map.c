@@ -65,7 +65,7 @@ static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
     return (spte_leaf(start, level, false) | want->rights) & ~denied;
 }
 
-static bool allows(uint64_t spte, uint64_t access)
+static bool spte_allows(uint64_t spte, uint64_t access)
 {
     return !(access & ~spte);
 }
@@ -73,8 +73,8 @@ static bool allows(uint64_t spte, uint64_t access)
 /* A large leaf takes the place of a table of small ones (rule T6). Other faults may be in that
  * table: they find every entry FROZEN and retry (rule W4). Nobody is in the guest with a pointer to
  * the table when the leaf appears, and it is freed when nobody can be walking through it. */
-static int collapse(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
-                    uint64_t old, uint64_t leaf)
+static int collapse_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
+                          uint64_t old, uint64_t leaf)
 {
     struct mmu *mmu = self->mmu;
     const uint64_t *table = tdp_table(old);
@@ -98,14 +98,14 @@ static int collapse(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsi
 
 /* Tables that stay: those that an execution made (rule N1), and above level 2, where a collapse
  * would have to free more than one page. Zaps take the latter away. */
-static bool stays(uint64_t table_entry, unsigned level)
+static bool table_stays(uint64_t table_entry, unsigned level)
 {
     return level > EPT_LEVEL_2M || table_entry & SPTE_NX_SPLIT;
 }
 
 /* What stands there is a leaf that does not allow the access. */
-static int upgrade(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, uint64_t old,
-                   const struct tdp_mapping *want)
+static int upgrade_leaf(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, uint64_t old,
+                        const struct tdp_mapping *want)
 {
     uint64_t new = leaf_for(want, level) | (old & (EPT_ACCESSED | EPT_DIRTY));
     /* The flags of the slot have changed, and the leaf with the old ones has yet to be zapped. */
@@ -123,10 +123,10 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
     for (;; l--) {
         uint64_t spte = tdp_descend(table, &l, access->alias, level, &sptep);
         if (spte_is_leaf(spte, l)) {
-            if (allows(spte, access->bits))
+            if (spte_allows(spte, access->bits))
                 return FAULT_SPURIOUS;
             if (l == level)
-                return upgrade(self, sptep, l, spte, want);
+                return upgrade_leaf(self, sptep, l, spte, want);
             /* An execution that large pages deny: the children of 1 GiB are large, too. */
             uint64_t add = l == EPT_LEVEL_2M ? access->bits & want->denied : 0;
             if (!tdp_split(self, access->gfn, sptep, l, spte, add))
@@ -135,8 +135,8 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
         } else if (unlikely(spte == SPTE_FROZEN)) {
             return FAULT_RETRY;
         } else if (spte_is_nonleaf(spte, l)) {
-            if (l == level && !stays(spte, l))
-                return collapse(self, access->gfn, sptep, l, spte, leaf_for(want, l));
+            if (l == level && !table_stays(spte, l))
+                return collapse_table(self, access->gfn, sptep, l, spte, leaf_for(want, l));
             level -= l == level;
         } else if (l == level) {
             return tdp_store(self, access->gfn, sptep, l, spte, leaf_for(want, l), DEBT_NONE)
@@ -155,8 +155,8 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 
 /* No slot, but mapped. Either a slot has come since it was looked for, and another CPU was faster;
  * or it is a mistake of ours: then zap it, owe the flush, never overwrite (rule P7). */
-static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
-                     uint64_t old, uint64_t generation)
+static int zap_stray_leaf(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
+                          uint64_t old, uint64_t generation)
 {
     if (generation & SLOT_UPDATE_IN_PROGRESS ||
         memslots_generation(memslots(self->mmu)) != generation)
@@ -173,7 +173,7 @@ int tdp_map_mmio(struct mmu_cpu *self, alias_t alias, gfn_t gfn, uint64_t genera
     for (;; l--) {
         uint64_t spte = tdp_descend(table, &l, alias, EPT_LEVEL_4K, &sptep);
         if (unlikely(spte_is_leaf(spte, l))) {
-            if (meet_leaf(self, gfn, sptep, l, spte, generation) == FAULT_RETRY)
+            if (zap_stray_leaf(self, gfn, sptep, l, spte, generation) == FAULT_RETRY)
                 return FAULT_RETRY;
             spte = SPTE_NONPRESENT;
         }

@@ -56,13 +56,13 @@ int memslots_check_generation(uint64_t generation)
 
 /* ---- Two copies ------------------------------------------------------------------------------ */
 
-static unsigned capacity(unsigned order)
+static unsigned slots_capacity(unsigned order)
 {
     uint64_t bytes = (PAGE_SIZE << order) - sizeof(struct memslots);
     return (unsigned)(bytes / sizeof(struct memslot));
 }
 
-static struct memslots *new_set(unsigned order)
+static struct memslots *slots_new_set(unsigned order)
 {
     hpa_t page = page_alloc(order);
     if (page_is_none(page))
@@ -81,8 +81,8 @@ void memslots_free_set(struct memslots *set)
 
 int memslots_create(struct mmu *mmu)
 {
-    mmu->slots = new_set(0);
-    mmu->spare = new_set(0);
+    mmu->slots = slots_new_set(0);
+    mmu->spare = slots_new_set(0);
     if (mmu->slots && mmu->spare)
         return 0;
     memslots_free_set(mmu->slots);
@@ -91,7 +91,7 @@ int memslots_create(struct mmu *mmu)
     return -ENOMEM;
 }
 
-static void copy_from(struct memslots *to, const struct memslots *from, unsigned index)
+static void slots_copy_from(struct memslots *to, const struct memslots *from, unsigned index)
 {
     to->used = from->used;
     memcpy(&to->slot[index], &from->slot[index], (from->used - index) * sizeof(from->slot[0]));
@@ -103,9 +103,9 @@ int memslots_make_room(struct mmu *mmu, struct memslots **room)
      * not. */
     *room = NULL;
     unsigned order = mmu->slots->order;
-    if (mmu->slots->used < capacity(order))
+    if (mmu->slots->used < slots_capacity(order))
         return 0;
-    struct memslots *larger = new_set(order + 1), *other = new_set(order + 1);
+    struct memslots *larger = slots_new_set(order + 1), *other = slots_new_set(order + 1);
     if (!larger || !other) {
         memslots_free_set(larger);
         memslots_free_set(other);
@@ -114,7 +114,7 @@ int memslots_make_room(struct mmu *mmu, struct memslots **room)
     }
     memslots_free_set(mmu->spare);
     mmu->spare = larger;
-    copy_from(larger, mmu->slots, 0);
+    slots_copy_from(larger, mmu->slots, 0);
     *room = other;
     return 0;
 }
@@ -132,17 +132,17 @@ struct memslots *memslots_begin(struct mmu *mmu)
 
 void memslots_settle(struct mmu *mmu, unsigned first_changed)
 {
-    copy_from(mmu->spare, mmu->slots, first_changed);
+    slots_copy_from(mmu->spare, mmu->slots, first_changed);
 }
 
 /* Into the copy that nobody reads, from another place in the current one. */
-static void shift(struct mmu *mmu, unsigned to, unsigned from, unsigned count)
+static void slots_shift(struct mmu *mmu, unsigned to, unsigned from, unsigned count)
 {
     memcpy(&mmu->spare->slot[to], &mmu->slots->slot[from], count * sizeof(struct memslot));
 }
 
 /* The index of the first slot that does not end before this frame, or at it. */
-static unsigned first_behind(const struct memslots *slots, gfn_t gfn)
+static unsigned slots_first_behind(const struct memslots *slots, gfn_t gfn)
 {
     unsigned low = 0, high = slots->used;
     while (low < high) {
@@ -157,8 +157,8 @@ static unsigned first_behind(const struct memslots *slots, gfn_t gfn)
 
 unsigned memslots_insert(struct mmu *mmu, const struct memslot *slot)
 {
-    unsigned at = first_behind(mmu->slots, slot->base);
-    shift(mmu, at + 1, at, mmu->slots->used - at);
+    unsigned at = slots_first_behind(mmu->slots, slot->base);
+    slots_shift(mmu, at + 1, at, mmu->slots->used - at);
     mmu->spare->slot[at] = *slot;
     mmu->spare->used++;
     return at;
@@ -166,19 +166,19 @@ unsigned memslots_insert(struct mmu *mmu, const struct memslot *slot)
 
 void memslots_remove(struct mmu *mmu, unsigned index)
 {
-    shift(mmu, index, index + 1, mmu->slots->used - index - 1);
+    slots_shift(mmu, index, index + 1, mmu->slots->used - index - 1);
     mmu->spare->used--;
 }
 
 unsigned memslots_replace(struct mmu *mmu, unsigned index, const struct memslot *slot)
 {
-    unsigned at = first_behind(mmu->slots, slot->base);
+    unsigned at = slots_first_behind(mmu->slots, slot->base);
     if (at > index) /* it is counted itself */
         at--;
     if (at < index)
-        shift(mmu, at + 1, at, index - at);
+        slots_shift(mmu, at + 1, at, index - at);
     else
-        shift(mmu, index, index + 1, at - index);
+        slots_shift(mmu, index, index + 1, at - index);
     mmu->spare->slot[at] = *slot;
     return at < index ? at : index;
 }
@@ -200,7 +200,7 @@ const struct memslot *memslot_by_id(const struct memslots *slots, uint32_t id)
 const struct memslot *memslot_overlapped(const struct memslots *slots, gfn_t base, uint64_t pages,
                                          unsigned except)
 {
-    unsigned at = first_behind(slots, base);
+    unsigned at = slots_first_behind(slots, base);
     if (at == except)
         at++;
     const struct memslot *other = &slots->slot[at];

@@ -73,8 +73,8 @@ static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
 
 /* Forgets an entry of a table that nobody can reach any more. Returns how many others that took as
  * long as. */
-static unsigned disown(struct mmu_cpu *self, const struct table_walk *w, unsigned level,
-                       uint64_t spte)
+static unsigned account_freed_entry(struct mmu_cpu *self, const struct table_walk *w,
+                                    unsigned level, uint64_t spte)
 {
     if (spte_is_leaf(spte, level)) {
         self->stats.pages[level - 1]--;
@@ -99,7 +99,7 @@ static void begin_freeing(struct table_walk *walk, const struct retired *r)
 }
 
 /* Tables of a guest that scatters its accesses hold little else. */
-static void skip_nothing(struct table_walk *w, unsigned level)
+static void skip_nonpresent(struct table_walk *w, unsigned level)
 {
     const uint64_t *table = w->tables[level];
     unsigned from = w->index[level], i = from;
@@ -117,7 +117,7 @@ static void free_tables(struct mmu *mmu, struct table_walk *w)
     unsigned tables = 0, entries = 0;
     while (w->level <= w->top && tables < PIECE_TABLES && entries < PIECE_ENTRIES) {
         unsigned level = w->level;
-        skip_nothing(w, level);
+        skip_nonpresent(w, level);
         if (w->index[level] == EPT_ENTRIES) {
             page_free(virt_to_phys(w->tables[level]), 0);
             w->level++;
@@ -125,7 +125,7 @@ static void free_tables(struct mmu *mmu, struct table_walk *w)
             continue;
         }
         uint64_t spte = w->tables[level][w->index[level]++];
-        entries += disown(self, w, level, spte);
+        entries += account_freed_entry(self, w, level, spte);
         if (spte_is_nonleaf(spte, level)) {
             w->level--;
             w->tables[w->level] = tdp_table(spte);

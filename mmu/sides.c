@@ -33,7 +33,7 @@ bool sides_uniform(const struct memslot *slot, uint64_t offset, uint64_t frames)
 /* ---- Conversion ------------------------------------------------------------------------------ */
 
 /* The first frame from `from` on, before `end`, of which this is so. */
-static uint64_t find(const struct memslot *slot, uint64_t from, uint64_t end, bool shared)
+static uint64_t find_side(const struct memslot *slot, uint64_t from, uint64_t end, bool shared)
 {
     while (from < end && sides_is_shared(slot, from) != shared)
         from++;
@@ -55,7 +55,8 @@ static void change_side(struct mmu *mmu, const struct memslot *slot, uint64_t of
  * owned none is at work; the hypervisor's own accesses meet `converting`. After zap and epoch none
  * is in the guest with the old translation, and whoever found the old side before has done what it
  * wanted. Only then the pages are cleared, and only then they are on their new side. */
-static void convert(struct mmu *mmu, const struct memslot *slot, uint64_t first, uint64_t end)
+static void convert_frames(struct mmu *mmu, const struct memslot *slot, uint64_t first,
+                           uint64_t end)
 {
     gfn_t from = GFN(slot->base.v + first), to = GFN(slot->base.v + end);
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
@@ -86,9 +87,10 @@ int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared)
         uint64_t piece = CONVERT_FRAMES - gfn.v % CONVERT_FRAMES;
         uint64_t count = pages < piece ? pages : piece;
         uint64_t end = at + (count < room ? count : room);
-        uint64_t first = find(slot, at, end, !shared), to = find(slot, first, end, shared);
+        uint64_t first = find_side(slot, at, end, !shared),
+                 to = find_side(slot, first, end, shared);
         if (first < to)
-            convert(mmu, slot, first, to);
+            convert_frames(mmu, slot, first, to);
         result = (int64_t)(to - at);
     }
     spin_unlock(&mmu->slots_lock);

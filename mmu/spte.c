@@ -27,7 +27,7 @@ static bool setup_l1tf(struct spte_format *format, unsigned cache_bits)
     return true;
 }
 
-static void setup_usual_leaf(struct spte_format *format, unsigned level)
+static void setup_default_leaf(struct spte_format *format, unsigned level)
 {
     uint64_t word = format->leaf | EPT_WRITE | SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE;
     if (level > EPT_LEVEL_4K)
@@ -35,11 +35,11 @@ static void setup_usual_leaf(struct spte_format *format, unsigned level)
     if (ept_misconfigured(word, level, &format->caps))
         return;
     unsigned size = PAGE_SHIFT + 9 * (level - 1);
-    format->usual_leaf[level].word = word;
-    format->usual_leaf[level].fixed = ~BITS(format->caps.maxphyaddr - 1, size);
+    format->default_leaf[level].word = word;
+    format->default_leaf[level].fixed = ~BITS(format->caps.maxphyaddr - 1, size);
     if (level == EPT_LEVEL_4K) /* a page of shared memory is like others, but not executed */
-        format->usual_leaf[level].fixed &= ~EPT_EXECUTE;
-    format->usual_leaf[level].match = word & format->usual_leaf[level].fixed;
+        format->default_leaf[level].fixed &= ~EPT_EXECUTE;
+    format->default_leaf[level].match = word & format->default_leaf[level].fixed;
 }
 
 void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits)
@@ -65,17 +65,17 @@ void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigne
     format.nonleaf = common | EPT_WRITE;
     format.leaf = common | EPT_IPAT | field_put(MEMTYPE_WB, EPT_MEMTYPE);
     for (unsigned level = 0; level <= EPT_LEVELS; level++)
-        format.usual_leaf[level].match = 1; /* and no bit is fixed */
+        format.default_leaf[level].match = 1; /* and no bit is fixed */
     for (unsigned level = EPT_LEVEL_4K; level < EPT_LEVELS; level++)
-        setup_usual_leaf(&format, level);
+        setup_default_leaf(&format, level);
     spte_format = format;
 }
 
 void spte_deny_large(uint64_t rights)
 {
     for (unsigned level = EPT_LEVEL_2M; level < EPT_LEVELS; level++) {
-        spte_format.usual_leaf[level].word &= ~rights;
-        spte_format.usual_leaf[level].match &= ~rights;
+        spte_format.default_leaf[level].word &= ~rights;
+        spte_format.default_leaf[level].match &= ~rights;
     }
 }
 

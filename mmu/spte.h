@@ -85,19 +85,19 @@ struct spte_format {
     uint64_t nonleaf;       /* the constant part of an entry that points to a table */
     struct ept_caps caps;
 
-    /* By level: the leaf of a slot without wishes, but for its address; and the bits that tell such
+    /* By level: the leaf of a slot without attributes, but for its address; and the bits that tell such
      * a leaf, with their values. Where this CPU has no leaves, a pair that no word fits. */
     struct {
         uint64_t word, fixed, match;
-    } usual_leaf[EPT_LEVELS + 1];
+    } default_leaf[EPT_LEVELS + 1];
 };
 extern struct spte_format spte_format;
 
 /* Computes the format afresh, whatever it was before (rules P15, P16). `mmio_caching` and `ad` are
- * wishes; `l1tf_cache_bits` is 0 on CPUs without the flaw, else the width of the L1D's tags. */
+ * attributes; `l1tf_cache_bits` is 0 on CPUs without the flaw, else the width of the L1D's tags. */
 void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits);
 
-/* Takes rights from the usual leaves above level 1. After spte_setup(). */
+/* Takes rights from the default leaves above level 1. After spte_setup(). */
 void spte_deny_large(uint64_t rights);
 
 /* ---- Questions ------------------------------------------------------------------------------- */
@@ -177,25 +177,25 @@ static inline uint64_t spte_leaf(hpa_t page, unsigned level, bool writable)
     return spte;
 }
 
-/* The same, with the rights that a slot without wishes gives. For a level that has leaves. */
-static inline uint64_t spte_usual_leaf(hpa_t page, unsigned level)
+/* The same, with the rights that a slot without attributes gives. For a level that has leaves. */
+static inline uint64_t spte_default_leaf(hpa_t page, unsigned level)
 {
-    return spte_format.usual_leaf[level].word | page.v;
+    return spte_format.default_leaf[level].word | page.v;
 }
 
 /* Is it one of those: of this format, its address within MAXPHYADDR and aligned to the level, and
  * no bit more? A small one may lack X. */
-static inline bool spte_is_usual_leaf(uint64_t spte, unsigned level)
+static inline bool spte_is_default_leaf(uint64_t spte, unsigned level)
 {
-    return (spte & spte_format.usual_leaf[level].fixed) == spte_format.usual_leaf[level].match;
+    return (spte & spte_format.default_leaf[level].fixed) == spte_format.default_leaf[level].match;
 }
 
 /* Was it one, before the CPU set A or D? */
-static inline bool spte_was_usual_leaf(uint64_t spte, unsigned level)
+static inline bool spte_was_default_leaf(uint64_t spte, unsigned level)
 {
     const uint64_t ad = EPT_ACCESSED | EPT_DIRTY;
-    return ((spte & spte_format.usual_leaf[level].fixed) | ad) ==
-           (spte_format.usual_leaf[level].match | ad);
+    return ((spte & spte_format.default_leaf[level].fixed) | ad) ==
+           (spte_format.default_leaf[level].match | ad);
 }
 
 static inline uint64_t spte_nonleaf(hpa_t table)

@@ -24,8 +24,8 @@
 /* What the caller has proved of a change; a constant. */
 enum spte_change {
     CHANGE_ANY,    /* that it is allowed, nothing more */
-    CHANGE_MAPS,   /* NONPRESENT becomes a usual leaf */
-    CHANGE_UNMAPS, /* a usual leaf becomes NONPRESENT or FROZEN */
+    CHANGE_MAPS,   /* NONPRESENT becomes a default leaf */
+    CHANGE_UNMAPS, /* a default leaf becomes NONPRESENT or FROZEN */
     CHANGE_RENEWS, /* an MMIO SPTE gets another generation */
     CHANGE_AD,     /* a leaf stays what it is but for A and D */
 };
@@ -82,12 +82,12 @@ static ALWAYS_INLINE bool MUST_CHECK spte_store(struct mmu_cpu *self, gfn_t gfn,
 bool tdp_store_any(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
                    uint64_t old, uint64_t new, enum debt_reason reason) MUST_CHECK;
 
-/* Stores what most faults store, a usual leaf where nothing was, or anything else. */
+/* Stores what most faults store, a default leaf where nothing was, or anything else. */
 static inline bool MUST_CHECK tdp_store(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
                                         unsigned level, uint64_t old, uint64_t new,
                                         enum debt_reason reason)
 {
-    if (likely(old == SPTE_NONPRESENT && spte_is_usual_leaf(new, level)))
+    if (likely(old == SPTE_NONPRESENT && spte_is_default_leaf(new, level)))
         return spte_store(self, gfn, sptep, level, SPTE_NONPRESENT, new, DEBT_NONE, CHANGE_MAPS);
     return tdp_store_any(self, gfn, sptep, level, old, new, reason);
 }
@@ -101,12 +101,13 @@ static inline bool MUST_CHECK tdp_renew(struct mmu_cpu *self, gfn_t gfn, const u
     return tdp_store_any(self, gfn, sptep, EPT_LEVEL_4K, old, new, DEBT_NONE);
 }
 
-/* Removes a usual leaf, whatever the CPU has set in it. False, too, if it is none: then ask
+/* Removes a default leaf, whatever the CPU has set in it. False, too, if it is none: then ask
  * tdp_exchange(). */
-static inline bool MUST_CHECK tdp_drop_usual(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
-                                             unsigned level, uint64_t old, enum debt_reason reason)
+static inline bool MUST_CHECK tdp_drop_default(struct mmu_cpu *self, gfn_t gfn,
+                                               const uint64_t *sptep, unsigned level, uint64_t old,
+                                               enum debt_reason reason)
 {
-    return likely(spte_was_usual_leaf(old, level)) &&
+    return likely(spte_was_default_leaf(old, level)) &&
            spte_store(self, gfn, sptep, level, old, SPTE_NONPRESENT, reason, CHANGE_UNMAPS);
 }
 
@@ -120,7 +121,7 @@ static inline void tdp_freeze(struct mmu_cpu *self, gfn_t gfn, const uint64_t *s
                               unsigned level, enum debt_reason reason)
 {
     uint64_t old = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
-    if (unlikely(!spte_was_usual_leaf(old, level) ||
+    if (unlikely(!spte_was_default_leaf(old, level) ||
                  !spte_store(self, gfn, sptep, level, old, SPTE_FROZEN, reason, CHANGE_UNMAPS)))
         tdp_exchange(self, gfn, sptep, level, SPTE_FROZEN, reason);
 }

@@ -31,7 +31,7 @@ void tdp_fill_table(const uint64_t *table, uint64_t first, uint64_t step)
         __atomic_store_n(&entries[i], first + i * step, __ATOMIC_RELAXED);
 }
 
-static hpa_t new_table(struct mmu *mmu)
+static hpa_t table_alloc(struct mmu *mmu)
 {
     hpa_t page = page_alloc(0);
     while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* may be enough */
@@ -65,7 +65,7 @@ static bool too_many_tables(const struct mmu *mmu)
     return (int64_t)(tables + TABLE_CACHE - justified) > 0;
 }
 
-static void evict(struct mmu *mmu)
+static void evict_tables(struct mmu *mmu)
 {
     if (!tdp_is_reclaiming(mmu))
         tdp_zap_all(mmu, DEBT_TOO_MANY_TABLES);
@@ -76,11 +76,11 @@ int tdp_fill_cache(struct mmu_cpu *self)
 {
     struct mmu *mmu = self->mmu;
     if (too_many_tables(mmu))
-        evict(mmu);
+        evict_tables(mmu);
     else if (tdp_is_reclaiming(mmu))
         tdp_reclaim(mmu, false);
     while (self->table_cache_used < TABLE_CACHE) {
-        hpa_t page = new_table(mmu);
+        hpa_t page = table_alloc(mmu);
         if (page_is_none(page)) {
             log_error("MMU: no page left for an EPT table; %s", page_shortage());
             return -ENOMEM;
@@ -105,7 +105,7 @@ void tdp_return_table(struct mmu_cpu *self, const uint64_t *table)
 
 int tdp_create(struct mmu *mmu)
 {
-    hpa_t root = new_table(mmu);
+    hpa_t root = table_alloc(mmu);
     if (page_is_none(root)) {
         log_error("MMU: no page left for the root of a VM's EPT; give the machine more memory");
         return -ENOMEM;

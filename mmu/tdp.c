@@ -3,7 +3,7 @@
 #include "mmu/tdp.h"
 
 /* The entry of the table at hand in which the walk stands. */
-static void enter_table(struct tdp_iter *iter)
+static void tdp_iter_load(struct tdp_iter *iter)
 {
     alias_t alias = root_alias(iter->root, iter->gfn);
     iter->sptep = &iter->tables[iter->level][ept_index(alias, iter->level)];
@@ -26,7 +26,7 @@ void tdp_iter_restart(struct tdp_iter *iter)
     iter->level = iter->mmu->root_level;
     iter->tables[iter->level] = iter->mmu->composite;
     if (tdp_iter_valid(iter))
-        enter_table(iter);
+        tdp_iter_load(iter);
 }
 
 /* Sideways; up while this was the last entry of its table; then the next root. */
@@ -43,7 +43,7 @@ void tdp_iter_skip(struct tdp_iter *iter)
         do {
             iter->level++;
         } while (!ept_index(root_alias(iter->root, iter->gfn), iter->level));
-        enter_table(iter);
+        tdp_iter_load(iter);
         return;
     }
     iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
@@ -57,5 +57,5 @@ void tdp_iter_next(struct tdp_iter *iter)
         return;
     }
     iter->tables[--iter->level] = tdp_table(now);
-    enter_table(iter);
+    tdp_iter_load(iter);
 }

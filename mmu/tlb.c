@@ -22,7 +22,7 @@ void tlb_ledger_init(struct mmu *mmu)
 /* The reasons of the debts after `paid`, up to `debt`, a bit for each, and counted. A pCPU that has
  * never been in this guest has cached no translation that could be wrong. A single debt often has
  * the reason of the one before; then the others need not be looked at. */
-static uint64_t reasons_between(struct mmu *mmu, unsigned pcpu, uint64_t paid, uint64_t debt)
+static uint64_t debt_reasons_between(struct mmu *mmu, unsigned pcpu, uint64_t paid, uint64_t debt)
 {
     enum debt_reason guess = __atomic_load_n(&mmu->tlb.guess, __ATOMIC_RELAXED);
     uint64_t reasons = 0;
@@ -52,14 +52,14 @@ void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
     bool same_root = cpu->entered >> TLB_DEBT_SHIFT == debt >> TLB_DEBT_SHIFT;
     invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
     mmu->cpu[pcpu].stats.invept[same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD]++;
-    uint64_t reasons = reasons_between(mmu, pcpu, paid, debt);
+    uint64_t reasons = debt_reasons_between(mmu, pcpu, paid, debt);
     trace(invept, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD, reasons, debt);
     cpu->entered = debt;
 }
 
 /* Is the pCPU in this guest with translations from before `debt`? One that is just paying without
  * having said so yet will do so before it enters. */
-static bool is_behind(const struct mmu *mmu, unsigned pcpu, uint64_t debt)
+static bool tlb_is_behind(const struct mmu *mmu, unsigned pcpu, uint64_t debt)
 {
     return __atomic_load_n(&tlb_cpus[pcpu].running, __ATOMIC_SEQ_CST) == mmu &&
            __atomic_load_n(&mmu->tlb.paid[pcpu], __ATOMIC_SEQ_CST) < debt;
@@ -73,7 +73,7 @@ void tlb_sync(struct mmu *mmu)
 
     for (uint64_t left = cpus & ~BIT(self); left; left &= left - 1) {
         unsigned pcpu = (unsigned)__builtin_ctzll(left);
-        if (is_behind(mmu, pcpu, debt)) {
+        if (tlb_is_behind(mmu, pcpu, debt)) {
             behind |= BIT(pcpu);
             cpu_kick(pcpu);
         }
@@ -81,7 +81,7 @@ void tlb_sync(struct mmu *mmu)
     for (; behind; behind &= behind - 1) {
         unsigned pcpu = (unsigned)__builtin_ctzll(behind);
         struct patience patience = {.self = self, .other = pcpu, .what = "a flush of its TLB"};
-        while (is_behind(mmu, pcpu, debt))
+        while (tlb_is_behind(mmu, pcpu, debt))
             wait_for_cpu(&patience, cpu_kick);
         mmu->cpu[self].stats.remote_flushes++;
     }
@@ -93,7 +93,7 @@ void tlb_wait_epoch(const void *owner)
 }
 
 /* The lowest free one; 0 if there is none. */
-static uint16_t take_vpid(void)
+static uint16_t vpid_take(void)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(vpid_used); i++) {
         uint64_t used = __atomic_load_n(&vpid_used[i], __ATOMIC_RELAXED);
@@ -109,7 +109,7 @@ static uint16_t take_vpid(void)
 
 uint16_t tlb_vpid_alloc(struct mmu *mmu)
 {
-    uint16_t vpid = spte_format.caps.invvpid_types ? take_vpid() : 0;
+    uint16_t vpid = spte_format.caps.invvpid_types ? vpid_take() : 0;
     tlb_invvpid(mmu, INVVPID_SINGLE, vpid, GVA(0), INVVPID_NEW);
     return vpid;
 }

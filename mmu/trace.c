@@ -17,7 +17,7 @@ _Static_assert(ACCESS_READ == 1 && ACCESS_WRITE == 2 && ACCESS_FETCH == 4 && FAU
                "the letters of an error code");
 
 /* Does the leaf give the guest what it did not have? Else something was taken away. */
-static bool gives(uint64_t old, uint64_t new, unsigned level)
+static bool gives_rights(uint64_t old, uint64_t new, unsigned level)
 {
     return spte_is_leaf(new, level) && (!spte_is_leaf(old, level) || new & ~old &EPT_RWX);
 }
@@ -28,7 +28,7 @@ void trace_spte_change(const struct mmu *mmu, gfn_t gfn, const uint64_t *sptep, 
     gfn = ept_first_frame(gfn, level);
     if (spte_is_mmio(new, mmu->mmio_value))
         trace(mark_mmio_spte, (uint64_t)sptep, gfn.v, new &EPT_RWX, spte_mmio_generation(new));
-    else if (gives(old, new, level))
+    else if (gives_rights(old, new, level))
         trace(mmu_set_spte, gfn.v, new, (uint64_t)sptep, level, new &EPT_RWX);
     else if (spte_is_leaf(old, level) && spte_is_nonleaf(new, level))
         trace(mmu_split_huge_page, gfn.v, new, level);

@@ -16,7 +16,7 @@
 
 /* Takes the right to write for good. With the lock. The flush has to be done before that is
  * dropped, even where W was clear already: its own flush may be still owed (rule S4). */
-static void protect_locked(struct mmu *mmu, gfn_t gfn)
+static void track_protect_locked(struct mmu *mmu, gfn_t gfn)
 {
     struct mmu_cpu *self = mmu_self(mmu);
     struct tdp_iter iter;
@@ -32,15 +32,15 @@ static void protect_locked(struct mmu *mmu, gfn_t gfn)
     }
 }
 
-static void protect(struct mmu *mmu, gfn_t gfn)
+static void track_protect(struct mmu *mmu, gfn_t gfn)
 {
     write_lock(&mmu->lock);
-    protect_locked(mmu, gfn);
+    track_protect_locked(mmu, gfn);
     tlb_sync(mmu);
     write_unlock(&mmu->lock);
 }
 
-static int add(struct mmu *mmu, gfn_t gfn)
+static int track_add(struct mmu *mmu, gfn_t gfn)
 {
     struct mmu_change counters = {.kind = CHANGE_COUNTERS, .gpa = gfn_to_gpa(gfn)};
     int error = memslot_find(mmu->slots, gfn)->tracked ? 0 : change_begin(mmu, &counters);
@@ -57,7 +57,7 @@ static int add(struct mmu *mmu, gfn_t gfn)
     if (error)
         __atomic_sub_fetch(count, 1, __ATOMIC_SEQ_CST);
     else
-        protect(mmu, gfn);
+        track_protect(mmu, gfn);
     return error;
 }
 
@@ -67,7 +67,7 @@ int mmu_track(struct mmu *mmu, gpa_t gpa)
     int error = memslots_lock(mmu);
     if (error)
         return error;
-    error = memslot_find(mmu->slots, gfn) ? add(mmu, gfn) : -EFAULT;
+    error = memslot_find(mmu->slots, gfn) ? track_add(mmu, gfn) : -EFAULT;
     spin_unlock(&mmu->slots_lock);
     return error;
 }
@@ -122,7 +122,7 @@ void mmu_track_close(struct mmu *mmu, struct track_opening *opening)
         link = &(*link)->next;
     *link = opening->next;
     for (unsigned i = 0; i < opening->count; i++)
-        protect_locked(mmu, opening->gfn[i]);
+        track_protect_locked(mmu, opening->gfn[i]);
     opening->count = 0;
     tlb_sync(mmu);
     write_unlock(&mmu->lock);

@@ -22,9 +22,9 @@
 #define MEMSLOT_SIDED     BIT(30) /* of a VM that tells private from shared memory */
 #define MEMSLOT_INVALID   BIT(31) /* being deleted or moved: faults wait (rule P5) */
 
-#define MEMSLOT_FLAGS    (MEMSLOT_READONLY | MEMSLOT_LOG_DIRTY | MEMSLOT_SHARED | MEMSLOT_PINNED)
-#define MEMSLOT_FOR_LIFE ((uint32_t)(MEMSLOT_SHARED | MEMSLOT_PINNED | MEMSLOT_SIDED))
-#define MEMSLOT_NO_WISH  (MEMSLOT_SHARED | MEMSLOT_PINNED) /* all the same to a mapping */
+#define MEMSLOT_FLAGS        (MEMSLOT_READONLY | MEMSLOT_LOG_DIRTY | MEMSLOT_SHARED | MEMSLOT_PINNED)
+#define MEMSLOT_FOR_LIFE     ((uint32_t)(MEMSLOT_SHARED | MEMSLOT_PINNED | MEMSLOT_SIDED))
+#define MEMSLOT_NO_ATTRIBUTE (MEMSLOT_SHARED | MEMSLOT_PINNED) /* all the same to a mapping */
 _Static_assert(!((MEMSLOT_FLAGS | MEMSLOT_SIDED | MEMSLOT_INVALID) & ROLE_RIGHTS),
                "a fault has the rights that a role denies in the same word");
 

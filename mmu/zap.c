@@ -51,7 +51,7 @@ static inline void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter, 
     struct mmu *mmu = self->mmu;
     if (likely(iter->old == SPTE_NONPRESENT))
         return;
-    if (likely(tdp_drop_usual(self, iter->gfn, iter->sptep, iter->level, iter->old, reason)))
+    if (likely(tdp_drop_default(self, iter->gfn, iter->sptep, iter->level, iter->old, reason)))
         note_dirty(mmu, iter, iter->old);
     else if (take_table(mmu, iter, flags))
         cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);

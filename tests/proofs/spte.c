@@ -252,26 +252,26 @@ void prove_frame_arithmetic(void)
 
 /* S3, S13, S14: what the choke point (mmu/store.h) stores without asking would pass each question.
  */
-void prove_usual_leaf_needs_no_questions(void)
+void prove_default_leaf_needs_no_questions(void)
 {
     any_format();
     spte_deny_large(nondet_bool() ? EPT_EXECUTE : 0);
     uint64_t word = nondet_word(), value = any_value();
     unsigned level = any_level();
-    ASSUME(spte_is_usual_leaf(word, level));
+    ASSUME(spte_is_default_leaf(word, level));
     PROVE(!spte_change_refused(SPTE_NONPRESENT, word, level, value));
     PROVE(!spte_change_owes_flush(SPTE_NONPRESENT, word, level));
     PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));
 }
 
 /* S7, T2: nor where one goes, whatever the CPU set in it: it may, and it owes a flush. */
-void prove_a_usual_leaf_that_goes_needs_no_questions(void)
+void prove_a_default_leaf_that_goes_needs_no_questions(void)
 {
     any_format();
     spte_deny_large(nondet_bool() ? EPT_EXECUTE : 0);
     uint64_t word = nondet_word(), value = any_value();
     unsigned level = any_level();
-    ASSUME(spte_was_usual_leaf(word, level));
+    ASSUME(spte_was_default_leaf(word, level));
     PROVE(!spte_change_refused(word, SPTE_NONPRESENT, level, value));
     PROVE(spte_change_owes_flush(word, SPTE_NONPRESENT, level));
     PROVE(spte_is_leaf(word, level) && !(word & SPTE_NX_SPLIT));

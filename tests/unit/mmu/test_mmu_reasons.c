@@ -301,7 +301,7 @@ static void no_reason(void **state)
 {
     (void)state;
     start(&(struct row){.config = {.huge = true}});
-    uint64_t leaf = spte_usual_leaf(HPA(0x1000), EPT_LEVEL_4K), entry = leaf;
+    uint64_t leaf = spte_default_leaf(HPA(0x1000), EPT_LEVEL_4K), entry = leaf;
     expect_assert_failure((void)!tdp_store(mmu_self(&mmu), GFN(0), &entry, EPT_LEVEL_4K, leaf,
                                            leaf & ~EPT_WRITE, DEBT_NONE));
     mmu_destroy(&mmu);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The short way of a fault: the usual leaf where nothing was, and the slot that was found last.
+ * The short way of a fault: the default leaf where nothing was, and the slot that was found last.
  * What it does without asking has to be what the long way would do after asking (rules S13, F2, F9,
  * N10).
  */
@@ -61,18 +61,18 @@ static void assert_harmless(uint64_t spte, unsigned level)
 
 static void check_format(unsigned level, uint64_t address)
 {
-    uint64_t leaf = spte_usual_leaf(HPA(address), level);
-    assert_true(spte_is_usual_leaf(leaf, level));
+    uint64_t leaf = spte_default_leaf(HPA(address), level);
+    assert_true(spte_is_default_leaf(leaf, level));
     assert_harmless(leaf, level);
     for (unsigned bit = 0; bit < 64; bit++) {
         uint64_t other = leaf ^ BIT(bit);
         bool aligned = bit >= PAGE_SHIFT + 9 * (level - 1);
         bool expected = aligned && bit < spte_format.caps.maxphyaddr;
         expected = expected || (level == EPT_LEVEL_4K && BIT(bit) == EPT_EXECUTE);
-        assert_int_equal(spte_is_usual_leaf(other, level), expected);
+        assert_int_equal(spte_is_default_leaf(other, level), expected);
         bool was = expected || BIT(bit) & (EPT_ACCESSED | EPT_DIRTY);
-        assert_int_equal(spte_was_usual_leaf(other, level), was);
-        assert_int_equal(spte_was_usual_leaf(other ^ EPT_ACCESSED ^ EPT_DIRTY, level), was);
+        assert_int_equal(spte_was_default_leaf(other, level), was);
+        assert_int_equal(spte_was_default_leaf(other ^ EPT_ACCESSED ^ EPT_DIRTY, level), was);
         if (expected)
             assert_harmless(other, level);
     }
@@ -94,7 +94,7 @@ static void words(void **state)
                 check_format(EPT_LEVEL_2M, BIT(width - 1));
             if (caps.page_1g)
                 check_format(EPT_LEVEL_1G, BIT(width - 1));
-            assert_int_equal(!(spte_format.usual_leaf[EPT_LEVEL_2M].word & EPT_EXECUTE),
+            assert_int_equal(!(spte_format.default_leaf[EPT_LEVEL_2M].word & EPT_EXECUTE),
                              !large || config.nx_huge);
         }
     }
@@ -107,21 +107,21 @@ static void levels_without_leaves(void **state)
     struct ept_caps caps;
     assert_int_equal(ept_caps_parse(&caps, CAPS_4K, 40), 0);
     assert_int_equal(mmu_setup(&caps, &(struct mmu_config){.huge = true}), 0);
-    uint64_t leaf = spte_usual_leaf(HPA(0), EPT_LEVEL_4K) | EPT_LARGE;
+    uint64_t leaf = spte_default_leaf(HPA(0), EPT_LEVEL_4K) | EPT_LARGE;
     for (unsigned level = EPT_LEVEL_2M; level <= EPT_LEVELS; level++) {
         const uint64_t words[] = {leaf, 0, 1, ~0ull, SPTE_NONPRESENT, SPTE_FROZEN};
         for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
-            assert_false(spte_is_usual_leaf(words[i], level));
-            assert_false(spte_was_usual_leaf(words[i], level));
+            assert_false(spte_is_default_leaf(words[i], level));
+            assert_false(spte_was_default_leaf(words[i], level));
         }
     }
 }
 
-/* The choke point counts a usual leaf as it counts any. */
+/* The choke point counts a default leaf as it counts any. */
 static void store(unsigned level)
 {
     struct mmu_cpu *self = mmu_self(&mmu);
-    uint64_t entry = SPTE_NONPRESENT, leaf = spte_usual_leaf(HPA(0x40000000), level);
+    uint64_t entry = SPTE_NONPRESENT, leaf = spte_default_leaf(HPA(0x40000000), level);
     struct mmu_stats before = mmu_stats(&mmu);
     uint64_t debt = tlb_debt(&mmu);
     assert_true(tdp_store(self, GFN(0), &entry, level, SPTE_NONPRESENT, leaf, DEBT_NONE));
@@ -141,7 +141,7 @@ static void store_ad(void **state)
 {
     (void)state;
     struct mmu_cpu *self = mmu_self(&mmu);
-    uint64_t leaf = spte_usual_leaf(HPA(0x40000000), EPT_LEVEL_4K), entry = leaf;
+    uint64_t leaf = spte_default_leaf(HPA(0x40000000), EPT_LEVEL_4K), entry = leaf;
     struct mmu_stats before = mmu_stats(&mmu);
     uint64_t debt = tlb_debt(&mmu);
     assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf | EPT_DIRTY, DEBT_NONE));
@@ -163,16 +163,16 @@ static void store_ad(void **state)
 static void drop(unsigned level)
 {
     struct mmu_cpu *self = mmu_self(&mmu);
-    uint64_t leaf = spte_usual_leaf(HPA(0x40000000), level);
+    uint64_t leaf = spte_default_leaf(HPA(0x40000000), level);
     const uint64_t others[] = {leaf & ~EPT_WRITE, leaf | SPTE_NX_SPLIT, SPTE_NONPRESENT,
                                spte_nonleaf(HPA(0x40000000))};
     for (unsigned ad = 0; ad < 4; ad++) {
         uint64_t old = (leaf & ~EPT_ACCESSED) | ad * EPT_ACCESSED, entry = old;
         struct mmu_stats before = mmu_stats(&mmu);
         uint64_t debt = tlb_debt(&mmu);
-        assert_false(tdp_drop_usual(self, GFN(0), &entry, level, old ^ EPT_DIRTY,
-                                    DEBT_ZAPPED)); /* not there any more */
-        assert_true(tdp_drop_usual(self, GFN(0), &entry, level, old, DEBT_ZAPPED));
+        assert_false(tdp_drop_default(self, GFN(0), &entry, level, old ^ EPT_DIRTY,
+                                      DEBT_ZAPPED)); /* not there any more */
+        assert_true(tdp_drop_default(self, GFN(0), &entry, level, old, DEBT_ZAPPED));
         assert_true(entry == SPTE_NONPRESENT);
         assert_int_equal(mmu_stats(&mmu).pages[level - 1], before.pages[level - 1] - 1);
         assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 1);
@@ -180,7 +180,7 @@ static void drop(unsigned level)
     }
     for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
         uint64_t entry = others[i];
-        assert_false(tdp_drop_usual(self, GFN(0), &entry, level, others[i], DEBT_ZAPPED));
+        assert_false(tdp_drop_default(self, GFN(0), &entry, level, others[i], DEBT_ZAPPED));
         assert_true(entry == others[i]);
     }
 }
@@ -195,7 +195,7 @@ static void drops(void **state)
 
 static void store_beyond_maxphyaddr(unsigned level)
 {
-    uint64_t entry = SPTE_NONPRESENT, leaf = spte_usual_leaf(HPA(BIT(51)), level);
+    uint64_t entry = SPTE_NONPRESENT, leaf = spte_default_leaf(HPA(BIT(51)), level);
     bool done = tdp_store(mmu_self(&mmu), GFN(0), &entry, level, SPTE_NONPRESENT, leaf, DEBT_NONE);
     assert_false(done);
 }
@@ -242,7 +242,7 @@ static void slots_with_wishes(void **state)
     (void)state;
     add(1, 0x100000, 4, 0);
     assert_int_equal(fault(0x100000, ACCESS_READ), FAULT_FIXED);
-    assert_true(spte_is_usual_leaf(spte_at(0x100000), EPT_LEVEL_4K));
+    assert_true(spte_is_default_leaf(spte_at(0x100000), EPT_LEVEL_4K));
     assert_int_equal(mmu_track(&mmu, GPA(0x101000)), 0);
     assert_int_equal(fault(0x101000, ACCESS_WRITE), FAULT_WRITE_PROTECTED);
     assert_int_equal(fault(0x101000, ACCESS_READ), FAULT_FIXED);
