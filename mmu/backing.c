@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Host pages of a slot; see the header. */
+/* The host pages behind a slot; see the header. */
 #include "mmu/backing.h"
 
 #include "lib/errno.h"
@@ -41,7 +41,8 @@ int backing_init(struct backing *backing, gfn_t base, uint64_t pages)
     return 0;
 }
 
-/* The pages of a piece, the last first; 0: it is empty, and its page of words is freed, too. */
+/* Frees pages of a piece, the last one first. Returns the directory entry, or 0 when the piece is
+ * empty and its page of entries has been freed, too. */
 static uint64_t free_pages_of_piece(uint64_t piece, unsigned *left)
 {
     uint64_t *pages = phys_to_virt(HPA(piece & BACKING_ADDRESS));
@@ -58,10 +59,10 @@ static uint64_t free_pages_of_piece(uint64_t piece, unsigned *left)
     return 0;
 }
 
-/* To look through the words of a piece takes as long as to free so many pages. */
+/* Reading all entries of a piece takes as long as freeing this number of pages. */
 #define SCAN_PAGES 16u
 
-/* The last piece; where a block of 1 GiB ends, all of those that it is. */
+/* Frees pages of the last piece, or the block of 1 GiB to which it belongs. */
 static void free_last_piece(struct backing *backing, unsigned *left)
 {
     uint64_t *piece = &backing->directory[backing->pieces - 1];
@@ -109,17 +110,18 @@ void backing_free(struct backing *backing)
 
 /* ---- Blocks that are being cleared ----------------------------------------------------------- */
 
-#define CLEAR_QWORDS 16384u /* a piece */
+#define CLEAR_QWORDS 16384u /* cleared in one piece of work */
 
-/* The one for this place, or an empty one; else one that nobody is at, which is taken from its
- * place. NULL: others are at it, or at all. */
+/* The element for the directory entry `place`, or a free element; else one that no pCPU is working
+ * on, whose block is taken away from its entry. NULL if another pCPU is working on the element, or
+ * other pCPUs are working on all of them. */
 static struct clearing_block *clearing_choose(struct clearing *c, const uint64_t *place,
                                               unsigned order)
 {
     struct clearing_block *empty = NULL, *idle = NULL;
     for (unsigned i = 0; i < CLEARING_MAX; i++) {
         struct clearing_block *b = &c->blocks[i];
-        if (b->place == place && b->order == order) /* a GiB and its first 2 MiB have one place */
+        if (b->place == place && b->order == order) /* a GiB and its first 2 MiB share an entry */
             return b->busy ? NULL : b;
         if (!b->place)
             empty = b;
@@ -135,14 +137,14 @@ static void clearing_forget(struct clearing *c, struct clearing_block *b)
     *b = (struct clearing_block){0};
 }
 
-/* The same as clearing_choose(), for this pCPU alone, with its block. PAGE_NONE in it: there is no memory,
- * and nothing is held. */
+/* Makes the element that clearing_choose() returns this pCPU's own, with a block of this order.
+ * Its block is PAGE_NONE if there is no memory. NULL if there is no element. */
 static struct clearing_block *clearing_hold(struct clearing *c, const uint64_t *place,
                                             unsigned order)
 {
     spin_lock(&c->lock);
     struct clearing_block *b = clearing_choose(c, place, order);
-    if (b && b->place && b->order != order) { /* it was for another place */
+    if (b && b->place && b->order != order) { /* it was for another entry */
         page_free(b->block, b->order);
         clearing_forget(c, b);
     }
@@ -158,7 +160,8 @@ static struct clearing_block *clearing_hold(struct clearing *c, const uint64_t *
     return b;
 }
 
-/* A cleared block for this place. PAGE_NONE: there is none, or with *paused, it is not ready. */
+/* Returns a cleared block for the directory entry `place`; or PAGE_NONE: with *paused, because it
+ * is not ready yet, else because there is no memory. */
 static hpa_t clearing_take_block(struct clearing *c, const uint64_t *place, unsigned order,
                                  bool *paused)
 {
@@ -168,12 +171,12 @@ static hpa_t clearing_take_block(struct clearing *c, const uint64_t *place, unsi
         return PAGE_NONE;
     hpa_t block = b->block;
     uint64_t all = 512ull << order;
-    while (!page_is_none(block) && b->words < all) {
-        uint64_t words = CLEAR_QWORDS;
-        uint64_t *at = (uint64_t *)phys_to_virt(block) + b->words;
-        __asm__ volatile("rep stosq" : "+D"(at), "+c"(words) : "a"(0) : "memory");
-        b->words += CLEAR_QWORDS;
-        if (b->words < all && mmu_pauses()) {
+    while (!page_is_none(block) && b->qwords < all) {
+        uint64_t qwords = CLEAR_QWORDS;
+        uint64_t *at = (uint64_t *)phys_to_virt(block) + b->qwords;
+        __asm__ volatile("rep stosq" : "+D"(at), "+c"(qwords) : "a"(0) : "memory");
+        b->qwords += CLEAR_QWORDS;
+        if (b->qwords < all && mmu_pauses()) {
             *paused = true;
             break;
         }
@@ -210,27 +213,27 @@ static bool is_whole(const struct backing *backing, uint64_t piece, uint64_t cou
            first + count * PIECE_FRAMES <= backing->phase + backing->pages;
 }
 
-/* Directory words change from nothing to something under this lock, one or 512 at a time. */
+/* Held while one directory entry, or 512 of them, change from 0 to something. */
 static struct spinlock directory_lock;
 
-/* Puts a block where nothing stands yet; else gives it back. */
-static void backing_offer(uint64_t *words, unsigned count, hpa_t block, unsigned order,
+/* Stores the block in the entries if all of them are still 0; else frees it. */
+static void backing_offer(uint64_t *entries, unsigned count, hpa_t block, unsigned order,
                           uint64_t kind)
 {
     bool empty = true;
     spin_lock(&directory_lock);
     for (unsigned i = 0; i < count; i++)
-        empty = empty && !words[i];
+        empty = empty && !entries[i];
     for (unsigned i = 0; empty && i < count; i++)
-        __atomic_store_n(&words[i], (block.v + i * PIECE_FRAMES * PAGE_SIZE) | kind,
+        __atomic_store_n(&entries[i], (block.v + i * PIECE_FRAMES * PAGE_SIZE) | kind,
                          __ATOMIC_RELEASE);
     spin_unlock(&directory_lock);
     if (!empty)
         page_free(block, order);
 }
 
-/* A GiB of the guest's that is aligned, whole and untouched gets one block, if there is one. True:
- * that is on its way. */
+/* Gives an aligned GiB of the guest that lies wholly in the slot and has never been touched one
+ * block, if one is free. Returns true if that block is not ready yet. */
 static bool backing_populate_giant(const struct backing *backing, struct clearing *clearing,
                                    uint64_t index)
 {
@@ -242,14 +245,15 @@ static bool backing_populate_giant(const struct backing *backing, struct clearin
             return false;
     }
     bool paused;
-    uint64_t *words = &backing->directory[first];
-    hpa_t block = clearing_take_block(clearing, words, GIANT_ORDER, &paused);
+    uint64_t *entries = &backing->directory[first];
+    hpa_t block = clearing_take_block(clearing, entries, GIANT_ORDER, &paused);
     if (!page_is_none(block))
-        backing_offer(words, GIANT_PIECES, block, GIANT_ORDER, BACKING_BLOCK | BACKING_GIANT);
+        backing_offer(entries, GIANT_PIECES, block, GIANT_ORDER, BACKING_BLOCK | BACKING_GIANT);
     return paused;
 }
 
-/* The piece's word; 0 if there is no memory, or with *paused, if it is not ready. */
+/* Allocates memory for a piece and returns its directory entry; or 0: with *paused, because it is
+ * not ready yet, else because there is no memory. */
 static uint64_t backing_populate_piece(const struct backing *backing, struct clearing *clearing,
                                        uint64_t index, unsigned level, bool *paused)
 {
@@ -262,9 +266,9 @@ static uint64_t backing_populate_piece(const struct backing *backing, struct cle
             backing_offer(piece, 1, block, PIECE_ORDER, BACKING_BLOCK);
     }
     if (!*paused && !__atomic_load_n(piece, __ATOMIC_ACQUIRE)) {
-        hpa_t words = cleared_page();
-        if (!page_is_none(words))
-            backing_offer(piece, 1, words, 0, BACKING_PAGES);
+        hpa_t entries = cleared_page();
+        if (!page_is_none(entries))
+            backing_offer(piece, 1, entries, 0, BACKING_PAGES);
     }
     return *paused ? 0 : __atomic_load_n(piece, __ATOMIC_ACQUIRE);
 }
@@ -286,14 +290,14 @@ int backing_populate(const struct backing *backing, struct clearing *clearing, u
         return 0;
     if (!piece)
         return paused ? -EINPROGRESS : -ENOMEM;
-    uint64_t *word = page_entry(piece, place);
-    if (__atomic_load_n(word, __ATOMIC_ACQUIRE))
+    uint64_t *entry = page_entry(piece, place);
+    if (__atomic_load_n(entry, __ATOMIC_ACQUIRE))
         return 0;
     hpa_t page = cleared_page();
     if (page_is_none(page))
         return -ENOMEM;
-    if (!__atomic_compare_exchange_n(word, &nothing, page.v | BACKING_PAGE, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE))
+    if (!__atomic_compare_exchange_n(entry, &nothing, page.v | BACKING_PAGE, false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         page_free(page, 0);
     return 0;
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How changes of the set of slots are carried out; see mmu_change() in mmu/mmu.h. What each of them
- * does stands in change_slots.c.
+ * How a change of the set of slots is carried out; see mmu_change() in mmu/mmu.h. change_slots.c
+ * says what each kind of change does.
  *
- * Any of them may take long: memory is cleared, a range of tables is walked. So a change is a
- * sequence of steps, each of which holds its CPU for no longer than a piece does (mmu_pauses()),
- * and between two of which slots_lock is given back. What has been asked for stands in the VM's
- * MMU, so that a vCPU that was stopped halfway holds up nobody: the next one that needs the slots
- * goes on with it.
+ * A change can take long, because it clears memory and walks ranges of tables. So it is a sequence
+ * of steps, none of which takes long. If something is waiting for the pCPU after a step
+ * (mmu_pauses()), slots_lock is dropped and the caller is told to call again. The state of the
+ * change is in the VM's MMU, so a vCPU that is stopped halfway holds up nobody: the next one that
+ * needs the slots continues the change.
  */
 #include "mmu/change.h"
 
@@ -23,15 +23,14 @@
 
 #define FILL_QWORDS 16384u /* a piece */
 
-/* ---- Steps that several kinds have ----------------------------------------------------------- */
+/* ---- Steps that several kinds share ---------------------------------------------------------- */
 
-/* mmu_help() reads it without the lock. */
+/* mmu_help() reads the step without the lock. */
 static void change_set_step(struct changing *now, int (*step)(struct mmu *mmu))
 {
     __atomic_store_n(&now->step, step, __ATOMIC_RELAXED);
 }
 
-/* A step returns this when another one follows. */
 int change_then(struct mmu *mmu, int (*step)(struct mmu *mmu))
 {
     change_set_step(&mmu->changing, step);
@@ -47,7 +46,7 @@ int change_finish(struct mmu *mmu)
 void change_fill(struct changing *now, void *at, uint64_t pages, uint64_t value)
 {
     struct filling *f = now->filling;
-    while (f->words)
+    while (f->qwords)
         f++;
     *f = (struct filling){at, pages * (PAGE_SIZE / sizeof(uint64_t)), value};
 }
@@ -57,17 +56,16 @@ static int change_fill_piece(struct mmu *mmu)
     struct changing *now = &mmu->changing;
     for (unsigned i = 0; i < ARRAY_SIZE(now->filling); i++) {
         struct filling *f = &now->filling[i];
-        uint64_t words = f->words < FILL_QWORDS ? f->words : FILL_QWORDS;
-        if (!words)
+        uint64_t qwords = f->qwords < FILL_QWORDS ? f->qwords : FILL_QWORDS;
+        if (!qwords)
             continue;
-        f->words -= words;
-        __asm__ volatile("rep stosq" : "+D"(f->at), "+c"(words) : "a"(f->value) : "memory");
+        f->qwords -= qwords;
+        __asm__ volatile("rep stosq" : "+D"(f->at), "+c"(qwords) : "a"(f->value) : "memory");
         return -EINPROGRESS;
     }
     return change_then(mmu, now->after);
 }
 
-/* Fills what has been asked for, and goes on there. */
 int change_fill_first(struct mmu *mmu, int (*after)(struct mmu *mmu))
 {
     mmu->changing.after = after;
@@ -84,10 +82,11 @@ static int change_settle(struct mmu *mmu)
     return change_then(mmu, now->after);
 }
 
-/* Between the two stores of the generation readers see the new slots with the mark, and trust no
- * MMIO SPTE. Where the generation's 19 bits in SPTEs start over, every MMIO SPTE goes before anyone
- * can see the new number (rule F8); nobody can install an old one any more then, because nobody
- * holds the old copy. */
+/* Makes the spare copy the current one, and returns when nobody reads the old copy any more (rule
+ * F7). Between the two stores of the generation, readers see the new slots and
+ * SLOT_UPDATE_IN_PROGRESS, and trust no MMIO SPTE. When the 19 bits of the generation in SPTEs
+ * wrap, all MMIO SPTEs are removed before the new generation becomes visible (rule F8). Nobody can
+ * install one with an old generation then, since nobody reads the old copy. */
 static void change_publish_set(struct mmu *mmu)
 {
     struct memslots *old = mmu->slots, *next = mmu->spare;
@@ -102,19 +101,18 @@ static void change_publish_set(struct mmu *mmu)
     __atomic_store_n(&next->generation, generation, __ATOMIC_SEQ_CST);
 }
 
-/* The new set becomes the current one. */
 int change_publish(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
     now->from = now->room ? 0 : from;
     now->after = after;
     change_publish_set(mmu);
-    now->owned = (struct memslot){0}; /* it hangs on a slot now */
+    now->owned = (struct memslot){0}; /* it belongs to a slot now */
     return change_then(mmu, change_settle);
 }
 
-/* The same where pages lose their place or a right: what is remembered of them is looked up again,
- * and until nobody finds the old set any more, faults are tried again. */
+/* The sequence invalidates what has been cached of the pages, and makes faults retry until nobody
+ * finds the old set any more. */
 int change_publish_less(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu))
 {
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
@@ -142,9 +140,9 @@ int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
     return change_then(mmu, change_zap_piece);
 }
 
-/* ---- Going on ------------------------------------------------------------------------------- */
+/* ---- The change in progress ------------------------------------------------------------------ */
 
-/* What hangs on no slot yet, and may be half filled. */
+/* Frees the memory that belongs to no slot yet, which may be only partly filled. */
 static void change_drop_owned(struct changing *now)
 {
     struct memslot *owned = &now->owned;
@@ -155,10 +153,10 @@ static void change_drop_owned(struct changing *now)
     *owned = (struct memslot){0};
     now->room = NULL;
     for (unsigned i = 0; i < ARRAY_SIZE(now->filling); i++)
-        now->filling[i].words = 0;
+        now->filling[i].qwords = 0;
 }
 
-/* With slots_lock held, as far as it goes. */
+/* Executes steps until the change is over or something is waiting for the pCPU. slots_lock held. */
 static int change_continue(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -168,7 +166,7 @@ static int change_continue(struct mmu *mmu)
     } while (result == -EINPROGRESS && !mmu_pauses());
     if (result != -EINPROGRESS) {
         change_set_step(now, NULL);
-        change_drop_owned(now); /* if it has failed */
+        change_drop_owned(now); /* nothing is left unless the change has failed */
     }
     return result;
 }
@@ -182,7 +180,8 @@ int change_start(struct mmu *mmu, struct mmu_change *change, int (*first)(struct
     return change_continue(mmu);
 }
 
-/* The lock alone; who waits for it meanwhile passes. */
+/* Takes slots_lock alone. On failure this pCPU passes the epoch, because the CPU that has the lock
+ * may be waiting for that. */
 static bool slots_try_lock(struct mmu *mmu)
 {
     unsigned self = this_cpu();
@@ -212,7 +211,7 @@ int change_request(struct mmu *mmu, struct mmu_change *change, int (*first)(stru
     if (!slots_try_lock(mmu))
         return -EINPROGRESS;
     bool begun = change->number;
-    int result = 0; /* begun, and somebody else has made the last of it */
+    int result = 0; /* it has begun, and another vCPU has finished it */
     if (now->step && (!begun || now->number == change->number))
         result = change_continue(mmu);
     if (now->step)

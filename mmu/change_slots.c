@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What each change of the set of slots does: adding, deleting, moving, other flags. Each begins
- * with its checks, and a step that returns change_then() or one of the other functions of change.h
- * is followed by another one.
+ * What each change of the set of slots does: adding, deleting or moving a slot, and changing its
+ * flags. The first step makes all checks. A step that returns change_then() or another function of
+ * change.h is followed by another step.
  *
- * A slot that goes away is first marked INVALID, so that a fault on it waits instead of taking it
- * for MMIO (rule P5); then its SPTEs are zapped, the flush is paid, and only then it leaves the set
- * and its pages are freed (rule F9). MMIO SPTEs are never looked for: the generation outdates them.
+ * A slot that is deleted or moved is first marked INVALID, so that a fault on it waits and does not
+ * take it for MMIO (rule P5). Then its SPTEs are zapped and the flush is paid; only then is it
+ * removed from the set, and its pages are freed (rule F9). MMIO SPTEs are not searched for, since
+ * the new generation makes them stale.
  *
- * Faults are turned away while a set is replaced, and not during the whole change: when nobody
- * reads the old set any more, each one meets the mark, or the new flags.
+ * Faults retry only while a set is being replaced, not during the whole change: once nobody reads
+ * the old set any more, every fault sees the INVALID flag or the new flags.
  */
 #include "mmu/change.h"
 
@@ -29,9 +30,10 @@
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
 
-/* The first slot that logs by PML: from the return on no vCPU is in the guest that does not know,
- * as each looks when it pays the debt. Whoever wants the D bits cleared does that afterwards: a bit
- * that was set without PML would keep the page out of the log for good. */
+/* Counts the slots that log. If this is the first one and the method is PML, no vCPU is in the
+ * guest without PML when the function returns, because each vCPU enables PML when it pays the debt.
+ * D bits are cleared after that: one that a CPU sets without PML would keep its page out of the log
+ * for good. */
 static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
 {
     uint32_t change = (new &MEMSLOT_LOG_DIRTY ? 1u : 0u) - (old & MEMSLOT_LOG_DIRTY ? 1u : 0u);
@@ -42,9 +44,9 @@ static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
     }
 }
 
-/* Where MMIO SPTEs let the CPU deliver #VE, no exit comes that could find one outdated: they go
- * when memory takes their place (rule F10). Nobody installs one any more, since the set is
- * published. */
+/* In a VM that takes #VE an access to an MMIO SPTE causes no exit that could find it outdated, so
+ * MMIO SPTEs are zapped where memory has been added (rule F10). Nobody installs another one, since
+ * the new set is published. */
 static int zap_ve_mmio(struct mmu *mmu)
 {
     return mmu_has_ve(mmu) ? change_zap_slot(mmu, ZAP_MMIO, DEBT_SLOT_ADDED, change_finish)
@@ -64,7 +66,7 @@ static int check_flags(const struct mmu *mmu, uint32_t id, uint32_t flags)
     return -EINVAL;
 }
 
-/* Does [base, base + pages) touch a slot other than number `except`? */
+/* Refuses [base, base + pages) if it overlaps a slot other than the one at index `except`. */
 static int check_overlap(const struct memslots *slots, uint32_t id, gfn_t base, uint64_t pages,
                          unsigned except)
 {
@@ -76,7 +78,7 @@ static int check_overlap(const struct memslots *slots, uint32_t id, gfn_t base, 
     return -EEXIST;
 }
 
-/* The slot that the change is about. */
+/* Finds the slot with this id, for the change in progress. */
 static int find_slot_id(struct mmu *mmu, uint32_t id)
 {
     struct changing *now = &mmu->changing;
@@ -89,7 +91,7 @@ static int find_slot_id(struct mmu *mmu, uint32_t id)
     return -EINVAL;
 }
 
-/* The same, of one that may go. */
+/* find_slot_id() for a slot that is to be deleted or moved, which a pinned one cannot be. */
 static int find_unpinned(struct mmu *mmu, uint32_t id)
 {
     int error = find_slot_id(mmu, id);
@@ -131,7 +133,7 @@ static int equip_bitmap(struct changing *now, uint64_t **bitmap, uint64_t value)
     return 0;
 }
 
-/* All that hangs on a new slot, or -ENOMEM. */
+/* Allocates the directory and bitmaps of a new slot. Returns 0 or -ENOMEM. */
 static int equip_slot(const struct mmu *mmu, struct changing *now, uint64_t pages)
 {
     struct memslot *slot = &now->owned;
@@ -177,9 +179,9 @@ static int slot_add(struct mmu *mmu)
     return error ? error : change_fill_first(mmu, slot_add_publish);
 }
 
-/* ---- A slot that goes away, or elsewhere ----------------------------------------------------- */
+/* ---- Deleting and moving a slot -------------------------------------------------------------- */
 
-/* Its pages are freed in pieces, when nobody can reach them. */
+/* The pages of the slot are freed in pieces later, when nobody can reach them. */
 static int slot_delete_unlink(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -203,15 +205,15 @@ static int slot_move_relink(struct mmu *mmu)
     return change_publish(mmu, memslots_replace(mmu, now->index, &now->slot), zap_ve_mmio);
 }
 
-/* What tables that are cut off already say of writes is said of frames, so it is read before these
- * are others. */
+/* The D bits in unlinked tables are entered into the log by frame, so they are read while the
+ * frames still belong to this slot. */
 static int slot_move_drain(struct mmu *mmu)
 {
     return tdp_drain_piece(mmu) ? change_then(mmu, slot_move_relink) : -EINPROGRESS;
 }
 
-/* Afterwards no CPU reaches the slot's pages. A log that goes on counts D bits, which are lost with
- * whole tables. */
+/* Afterwards no CPU can reach the slot's pages. If the log of a moved slot continues, no whole
+ * tables are unlinked, since their D bits would be lost. */
 static int slot_zap_invalid(struct mmu *mmu)
 {
     const struct changing *now = &mmu->changing;
@@ -253,9 +255,9 @@ static int slot_move(struct mmu *mmu)
     return slot_invalidate(mmu);
 }
 
-/* ---- Other flags ----------------------------------------------------------------------------- */
+/* ---- Changing the flags ---------------------------------------------------------------------- */
 
-/* What changes of flags leave of tables is freed by the next ones. */
+/* Frees a piece of the tables that earlier changes of flags have unlinked. */
 static int flags_tidy(struct mmu *mmu)
 {
     (void)tdp_reclaim_piece(mmu, false);
@@ -268,7 +270,7 @@ static int flags_protect(struct mmu *mmu)
                                                          : -EINPROGRESS;
 }
 
-/* Where a table is missing for it, the slot is zapped instead. */
+/* If there is no memory for the tables of a split, the slot is zapped instead. */
 static int flags_split(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -281,8 +283,9 @@ static int flags_split(struct mmu *mmu)
     return change_then(mmu, flags_protect);
 }
 
-/* What SPTEs say comes from the old flags. If writes are to be noticed from now on, they lose that
- * right; else they go, and faults bring the new ones, large where logging has ended. */
+/* The SPTEs were made for the old flags. If the slot begins to log, and nothing else changes, they
+ * are split and write-protected; otherwise they are zapped, and faults make new ones, which are
+ * large again if logging has ended. */
 static int flags_apply(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -316,7 +319,7 @@ static int flags_publish(struct mmu *mmu)
     return result;
 }
 
-/* What tables that are cut off already say of writes is from before the log. */
+/* The D bits in unlinked tables are from before the log began, so these tables are freed first. */
 static int flags_drain(struct mmu *mmu)
 {
     return tdp_drain_piece(mmu) ? change_then(mmu, flags_publish) : -EINPROGRESS;
@@ -345,7 +348,7 @@ static int flags_set(struct mmu *mmu)
     return change_fill_first(mmu, flags_drain);
 }
 
-/* ---- Room to count who tracks which page ----------------------------------------------------- */
+/* ---- The counters of write tracking ---------------------------------------------------------- */
 
 static int counters_publish(struct mmu *mmu)
 {

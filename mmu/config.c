@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The switches as far as this machine can obey them, the same for all VMs; see mmu/mmu.h. Pure. */
+/* The configuration in force, which all VMs share; see mmu/mmu.h. Pure. */
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/spte.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How a write gets into the dirty log; see the header. How the log is read is in dirty_read.c. */
+/* How writes get into the dirty log; see the header. dirty_read.c reads the log. */
 #include "mmu/dirty.h"
 
 #include "mmu/memslot.h"
@@ -34,7 +34,8 @@ static void dirty_note_bits(uint64_t *word, uint64_t bits)
         __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
 }
 
-/* Nearly all entries are of the slot, and of the word of its bitmap, of the one before. */
+/* Common case: an entry has the slot and the 64 bits of its bitmap in common with the one before.
+ */
 void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count)
 {
     const struct memslots *slots = memslots(mmu);

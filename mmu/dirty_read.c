@@ -16,7 +16,7 @@
 
 /* ---- SPTEs ----------------------------------------------------------------------------------- */
 
-/* Takes W, or D, from a leaf. True if it had it. */
+/* Clears W or D in a leaf. Returns whether it was set. */
 static bool dirty_protect_leaf(struct mmu_cpu *self, const struct tdp_iter *iter, uint64_t bit,
                                enum debt_reason reason)
 {
@@ -50,7 +50,8 @@ bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter)
     return !tdp_iter_valid(iter);
 }
 
-/* Collects 64 pages from `gfn` on; `found` is what the bitmap said. */
+/* Collects the dirty bits of up to 64 pages from `first` on, and protects the pages anew. `found`
+ * are the bits of the bitmap. */
 static uint64_t dirty_collect_64(struct mmu_cpu *self, gfn_t first, gfn_t end, uint64_t found,
                                  enum dirty_method method)
 {
@@ -81,15 +82,15 @@ static const struct memslot *logging_slot(const struct mmu *mmu, uint32_t id)
     return NULL;
 }
 
-/* The bitmap is emptied before the SPTEs are protected: a write in between is in the bitmap again,
- * or was let pass by an SPTE whose page is in what we return. The flush comes before the caller
- * looks at any page. */
+/* The bitmap is cleared before the SPTEs are protected. A write in between either sets its bit
+ * again, or its page is among those that are returned. The flush comes before the caller reads any
+ * page. */
 static void dirty_collect(struct mmu *mmu, const struct memslot *slot, uint64_t page,
                           uint64_t *bitmap, size_t words)
 {
     struct mmu_cpu *self = mmu_self(mmu);
     enum dirty_method method = dirty_method();
-    if (method == DIRTY_PML) { /* all out of the guest: what their logs hold goes into the bitmap */
+    if (method == DIRTY_PML) { /* every vCPU exits, and its PML buffer goes into the bitmap */
         tlb_owe(mmu, DEBT_LOG_READ);
         tlb_sync(mmu);
     }
@@ -107,7 +108,7 @@ static void dirty_collect(struct mmu *mmu, const struct memslot *slot, uint64_t 
     read_unlock(&mmu->lock);
 }
 
-/* What tables that have been cut off say of writes comes first. */
+/* Unlinked tables are read first, since their D bits belong to this log. */
 static int dirty_drain(struct mmu *mmu)
 {
     while (!tdp_drain_piece(mmu))

@@ -11,7 +11,7 @@
 
 #define TRIES 4
 
-/* The SPTE with what may be given back, for this access. */
+/* The SPTE with the rights that may be restored for this access. */
 static uint64_t fast_fault_repair(const struct mmu *mmu, const struct tdp_access *want,
                                   uint64_t spte, unsigned level)
 {
@@ -21,14 +21,15 @@ static uint64_t fast_fault_repair(const struct mmu *mmu, const struct tdp_access
         if (want->role & ROLE_CONVERTS)
             new &= ~SPTE_SUPPRESS_VE;
     }
-    /* A large page of a slot that logs must be split first, which is not done here (rule N2). */
+    /* A large page of a slot that logs must be split first, by the slow path (rule N2). */
     bool large_logged = level > EPT_LEVEL_4K && __atomic_load_n(&mmu->logging, __ATOMIC_RELAXED);
     if (want->bits & EPT_WRITE && spte & SPTE_MMU_WRITABLE && !large_logged)
         new |= EPT_WRITE;
     return new;
 }
 
-/* What is not decided here is no event of its own: the full fault comes next. */
+/* Traces a fault that was decided here. Any other one is no event of its own: the slow path
+ * follows. */
 static int fast_fault_result(const struct tdp_access *want, const uint64_t *sptep, uint64_t old,
                              uint64_t new, int result)
 {

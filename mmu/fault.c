@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What happens on an EPT violation and on a misconfiguration; see mmu/mmu.h for both, and rules F2
- * to F4 for the order of the steps.
+ * Handling of EPT violations and misconfigurations; see mmu/mmu.h. Rules F2 to F4 say why the steps
+ * are in this order.
  */
 #include "ept/misconfig.h"
 #include "lib/assert.h"
@@ -22,9 +22,9 @@
 #include "mmu/trace.h"
 #include "mmu/track.h"
 
-/* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
- * next access cheaper where one can be had (rules F3, S10, S11). Or it is what makes the next
- * access a #VE (rule X10). */
+/* No slot covers the frame: the instruction is emulated, whether or not there is a device. An MMIO
+ * SPTE, where one is possible, makes the next access cheaper (rules F3, S10, S11). In a VM that
+ * takes #VE, the MMIO SPTE makes the CPU deliver it (rule X10). */
 static NOINLINE int fault_no_slot(struct mmu_cpu *self, struct tdp_access access,
                                   uint64_t generation, struct mmio_info *info)
 {
@@ -46,24 +46,25 @@ static NOINLINE int fault_no_slot(struct mmu_cpu *self, struct tdp_access access
     return result == FAULT_EMULATE ? answer : result;
 }
 
-/* Has a guest page begun or finished to lose its place since `sequence` was read, or not finished
- * even then? It only grows, and is odd meanwhile. */
+/* Has an invalidation of guest pages begun or ended since `sequence` was read, or was one in
+ * progress then? The sequence only grows, and is odd during an invalidation. */
 static bool is_fault_stale(const struct mmu *mmu, uint64_t sequence)
 {
     return __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE) != (sequence & ~1ull);
 }
 
-/* What the bits of an error code ask of an SPTE. */
+/* The SPTE bits that the access of an error code needs. */
 static uint64_t access_of_error(uint32_t error_code)
 {
-    _Static_assert((uint32_t)ACCESS_READ == EPT_READ && (uint32_t)ACCESS_WRITE == EPT_WRITE &&
-                       (uint32_t)ACCESS_FETCH == EPT_EXECUTE,
-                   "an access asks for the SPTE's bit of the same place");
+    _Static_assert(
+        (uint32_t)ACCESS_READ == EPT_READ && (uint32_t)ACCESS_WRITE == EPT_WRITE &&
+            (uint32_t)ACCESS_FETCH == EPT_EXECUTE,
+        "the access bits of an error code and the rights of an SPTE have the same positions");
     return error_code & EPT_RWX;
 }
 
-/* What the slot, the root or the page wants of the mapping beside the usual, or what stands there
- * already. */
+/* The slow path: the slot, the root or the page requires attributes other than the default, or the
+ * entry is not empty. */
 static NOINLINE int map_slow(struct mmu_cpu *self, const struct memslot *slot,
                              struct tdp_access access, hpa_t page, unsigned level)
 {
@@ -95,7 +96,8 @@ static NOINLINE int map_slow(struct mmu_cpu *self, const struct memslot *slot,
     return result;
 }
 
-/* The memory-fault report of rule X5: the guest has not said yet that this is what it wants. */
+/* Reports a memory fault (rule X5): the guest has not converted the page to the side that it uses.
+ */
 static COLD int wrong_side(gfn_t gfn, uint32_t role)
 {
     bool shared = role & ROLE_SHARED;
@@ -104,13 +106,15 @@ static COLD int wrong_side(gfn_t gfn, uint32_t role)
     return -EACCES;
 }
 
-/* Without an MMIO SPTE, or reads would become MMIO too (rule F6); and on its own side alone. */
+/* A write to a read-only slot is emulated, if it comes through the page's side. No MMIO SPTE is
+ * installed, since it would make reads MMIO, too (rule F6). */
 static NOINLINE int fault_read_only(const struct memslot *slot, gfn_t gfn, uint32_t role)
 {
     return sides_match(slot, gfn.v - slot->base.v, role) ? FAULT_EMULATE : wrong_side(gfn, role);
 }
 
-/* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
+/* Maps a large page with default attributes, if its block is aligned as the leaf must be and the
+ * leaf allows the access. */
 static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hpa_t page,
                               unsigned level, uint64_t access)
 {
@@ -121,18 +125,19 @@ static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hp
     return tdp_map_new(self, alias, gfn, level, leaf);
 }
 
-/* Wishes that only concern the sides: then `leaf`, of a small page, gives what the role gives. */
+/* Do the attributes concern the sides only, and is the page on the side of the access? Then `leaf`,
+ * of a small page, is given the rights of the role. */
 static ALWAYS_INLINE bool differs_by_side_only(const struct memslot *slot,
                                                const struct tdp_access *access, uint64_t attributes,
                                                uint64_t *leaf)
 {
     *leaf ^= attributes & EPT_EXECUTE;
-    return (attributes & ~(MEMSLOT_NO_ATTRIBUTE | EPT_EXECUTE)) == MEMSLOT_SIDED &&
+    return (attributes & ~(MEMSLOT_INERT | EPT_EXECUTE)) == MEMSLOT_SIDED &&
            sides_agree(slot, access->gfn.v - slot->base.v, access->role);
 }
 
-/* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
- * and the store are one (rule F2). Nearly always nobody has attributes, and nothing is there yet. */
+/* The caller holds the lock, which excludes mmu_track() and invalidations, so the checks are still
+ * true when the entry is stored (rule F2). Common case: default attributes and an empty entry. */
 static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *slot,
                                     const struct tdp_access *access, hpa_t page, unsigned level,
                                     uint64_t attributes, uint64_t sequence)
@@ -154,8 +159,8 @@ static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *
                : map_slow(self, slot, tdp_access_copy(*access), page, level);
 }
 
-/* Nothing stands behind the frame yet. FAULT_RETRY: nor will it before something else has been
- * seen to. */
+/* Allocates the page of a frame that has none yet. Returns 0, an error, or FAULT_RETRY if it is not
+ * ready yet and the pCPU has to attend to something else first. */
 static NOINLINE int fault_populate(struct mmu *mmu, const struct memslot *slot, gfn_t gfn)
 {
     int error =
@@ -167,17 +172,17 @@ static NOINLINE int fault_populate(struct mmu *mmu, const struct memslot *slot, 
     return error;
 }
 
-/* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
- */
+/* `sequence` was read before the slot was looked up, so map_locked() notices if the slot has been
+ * deleted or moved since. */
 static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *slot,
                                     const struct tdp_access *access, uint64_t sequence,
                                     struct mmio_info *info)
 {
     uint32_t flags = slot->flags;
     uint64_t offset = access->gfn.v - slot->base.v;
-    if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_NO_ATTRIBUTE))) {
+    if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_INERT))) {
         *info = (struct mmio_info){.alias = access->alias};
-        if (flags & MEMSLOT_INVALID) { /* never MMIO, it would cover a live SPTE (rule P5) */
+        if (flags & MEMSLOT_INVALID) { /* not MMIO: its SPTEs are still live (rule P5) */
             mmu_help(self->mmu);
             return FAULT_RETRY;
         }
@@ -198,7 +203,7 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
                             sequence);
     read_unlock(&self->mmu->lock);
     if (unlikely(result == FAULT_RETRY))
-        mmu_help(self->mmu); /* with a change of the slots, if that is what the fault met */
+        mmu_help(self->mmu); /* a change of the slots may be the reason */
     return likely(result != FAULT_CONTINUE) ? result : wrong_side(access->gfn, access->role);
 }
 
@@ -211,8 +216,8 @@ static NOINLINE const struct memslot *fault_search_slot(struct mmu_cpu *self,
     return slot;
 }
 
-/* The slot of the last fault nearly always has this frame, too. What stands at its index now may be
- * another slot, so it is asked. */
+/* Common case: the slot of this pCPU's last fault covers the frame, too. Another slot may have its
+ * index by now, so the range is always compared. */
 static ALWAYS_INLINE const struct memslot *fault_find_slot(struct mmu_cpu *self,
                                                            const struct memslots *slots, gfn_t gfn)
 {
@@ -228,7 +233,7 @@ static const char *fault_access_name(uint64_t access)
     return access & EPT_EXECUTE ? "a fetch" : access & EPT_WRITE ? "a store" : "a load";
 }
 
-/* A right that the root's role never gives is not one that a fault could bring. */
+/* The role of the root never grants the right, so the fault cannot be repaired. */
 static COLD int fault_refuse(struct tdp_access access)
 {
     log_error("MMU: %s at frame %#lx, where memory is %s",
@@ -236,20 +241,21 @@ static COLD int fault_refuse(struct tdp_access access)
     return -EACCES;
 }
 
-/* What may be more than a first touch of ordinary memory. FAULT_CONTINUE: it is handled as one. */
+/* A fault that may be more than the first touch of a page. Returns FAULT_CONTINUE if it
+ * is to be handled as a first touch. */
 static NOINLINE int fault_special(struct mmu *mmu, gpa_t gpa, struct tdp_access access,
                                   uint32_t error_code, struct mmio_info *info)
 {
     if (access.bits & ~access.role) {
         if (!(access.role & ROLE_CONVERTS))
             return fault_refuse(access);
-        /* As if by a fetch, so that the CPU finds an entry that converts. */
+        /* Install the leaf for a fetch; the CPU will convert the violation of this leaf to #VE. */
         int result = mmu_fault(mmu, gpa, (error_code & ~(uint32_t)EPT_RWX) | ACCESS_FETCH, info);
         return result == FAULT_FIXED || result == FAULT_SPURIOUS ? FAULT_VE : result;
     }
     if (!(error_code & FAULT_RESERVED))
         mmu_self(mmu)->stats.faults++;
-    /* Only what is present can be repaired; aging may have made it look otherwise. */
+    /* A fast fault needs a present entry. Aging clears R, W and X of entries that are present. */
     if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
                                        !(error_code & FAULT_RESERVED))) {
         int result = fast_fault(mmu, &access);
@@ -287,8 +293,9 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
     return fault_slot(self, slot, &access, sequence, info);
 }
 
-/* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns
- * -EINVAL if there is one; else the tables changed meanwhile and the access is tried again. */
+/* Logs the entries on the way to `gpa`, and which of them the CPU finds misconfigured (rule P24).
+ * Returns -EINVAL if there is one. If not, the tables have changed since the exit, and the access
+ * is retried. */
 static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
 {
     char why[EPT_EXPLAIN_SIZE];
@@ -316,9 +323,10 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
     return -EINVAL;
 }
 
-/* A stale MMIO SPTE of a frame that still has no slot becomes current again, without the lock: like
- * a fast fault it takes a right to nothing away, and the epoch keeps both the table and the set of
- * slots (rule F8: a set whose generation wraps is not current before this pCPU has passed). */
+/* Makes a stale MMIO SPTE current again if the frame still has no slot. No lock is needed, as for a
+ * fast fault: the change removes no right, and the epoch keeps the table and the set of slots
+ * alive. A set whose generation wraps does not become current before this pCPU has passed the epoch
+ * (rule F8). */
 static bool renew_mmio_spte(struct mmu_cpu *self, const struct memslots *slots, uint64_t generation,
                             gfn_t gfn, const uint64_t *sptep, uint64_t spte)
 {

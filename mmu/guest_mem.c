@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one accessor to guest memory (decision D16); see mmu/mmu.h. It goes through the slots, not
- * the tables, so it needs no SPTE and leaves none; pages never touched are allocated as a fault
- * would. Writes hold the lock, shared, so that mmu_host_remap() copies a page that nobody changes.
+ * The only accessors to guest memory (decision D16); see mmu/mmu.h. They go through the slots, not
+ * the tables, so they need no SPTEs and create none. Pages that have never been touched are
+ * allocated as by a fault. Writes hold the lock shared, so that nobody changes a page while
+ * mmu_host_remap() copies it.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -13,15 +14,16 @@
 #include "mmu/mmu.h"
 #include "mmu/sides.h"
 
-/* What has never been touched gets a large block while the VM is made. Later that would take long,
- * and nobody who comes here can be told to come again. */
+/* While the VM is being created, first touches allocate large blocks. Later, that would take long,
+ * and the callers of this file cannot be told to call again. */
 static unsigned level_to_populate(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_RELAXED) ? EPT_LEVEL_4K : mmu_levels();
 }
 
-/* The host address of `gpa`, good to the end of its page. NULL with *error set as in mmu.h.
- * `access` in EPT_ bits; `refused`: slot flags that forbid it. */
+/* The host address of `gpa`, valid to the end of the page; or NULL, with *error set to an error of
+ * guest_read(). `access` consists of EPT_ bits; `refused` are the slot flags that forbid the
+ * access. */
 static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t refused,
                            int *error)
 {
@@ -54,7 +56,7 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
     return phys_to_virt(hpa_add(page, page_offset(gpa.v)));
 }
 
-/* What fits into the page of `gpa`, at most `size`. */
+/* The number of bytes from `gpa` to the end of its page, at most `size`. */
 static size_t guest_chunk(gpa_t gpa, size_t size)
 {
     size_t room = PAGE_SIZE - page_offset(gpa.v);

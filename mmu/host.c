@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the host does to guest memory behind the guest's back (rule N4): gives a frame another host
- * page, and asks which frames have been used lately. See mmu/mmu.h.
+ * Operations of the host on guest memory that the guest does not notice (rule N4): moving a frame
+ * to another host page, and finding the frames that have been accessed lately. See mmu/mmu.h.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -18,8 +18,9 @@
 
 /* ---- Another page ---------------------------------------------------------------------------- */
 
-/* With the lock owned, nobody maps and nobody writes through guest_write(); after the zap nobody is
- * in the guest with the old page. Readers without the lock keep it until their epoch ends. */
+/* While the lock is held exclusively, nobody maps the page or writes to it by guest_write(), and
+ * after the zap no CPU in the guest can reach the old page. Readers without the lock may use it
+ * until their epoch ends. */
 static void host_replace_page(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, hpa_t new)
 {
     unsigned level;
@@ -71,7 +72,7 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
 
 /* ---- Age ------------------------------------------------------------------------------------- */
 
-/* Clears A where the CPU keeps it; else takes the access away, so that the next one faults. */
+/* Clears A if the CPU sets it; else removes R, W and X, so that the next access faults. */
 static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
 {
     struct mmu_cpu *self = mmu_self(mmu);

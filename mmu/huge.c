@@ -20,8 +20,9 @@ uint64_t huge_denied(void)
     return mmu_config()->nx_huge ? EPT_EXECUTE : 0;
 }
 
-/* Does the block lie at the same place within what a leaf of `level` covers as its frames, with
- * nothing in it that wants small pages? A block lies wholly in its slot, so the leaf does then. */
+/* Can a leaf of `level` map the frame? Frames and host pages must be aligned alike, no frame may be
+ * tracked, and all must be on one side. The block lies wholly in its slot, so the leaf does, too.
+ */
 static bool huge_fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
 {
     uint64_t frames = ept_frames(level), first = ept_first_frame(gfn, level).v;
@@ -55,7 +56,7 @@ int huge_split_piece(struct mmu *mmu, struct tdp_iter *iter)
             while (!tdp_split(self, iter->gfn, iter->sptep, iter->level, iter->old, 0))
                 iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
         }
-        if (iter->level == EPT_LEVEL_2M) /* nothing below it is large */
+        if (iter->level == EPT_LEVEL_2M) /* entries below it are small */
             tdp_iter_skip(iter);
         else
             tdp_iter_next(iter);
@@ -77,7 +78,8 @@ int huge_split_frame(struct mmu *mmu, gfn_t gfn)
 
 /* ---- Recovery -------------------------------------------------------------------------------- */
 
-/* One table that an execution made, from the cursor on; false if there is none up to the end. */
+/* Zaps the next table that replaces an executed large page, from the cursor on. Returns false if
+ * there is none up to the end of the address space. */
 static bool nx_recover_one(struct mmu *mmu)
 {
     gfn_t end = GFN(memslot_gfn_end(mmu));

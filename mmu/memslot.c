@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The set of slots and its two copies; see memslot.h. How it is changed stands in change.c.
+ * The set of slots and its two copies; see memslot.h. change.c says how the set is changed.
  */
 #include "mmu/memslot.h"
 
@@ -13,13 +13,13 @@
 #include "mmu/page_array.h"
 #include "mmu/spte.h"
 
-#define GENERATION_END BIT(62) /* clear of the mark, with room to count */
+#define GENERATION_END BIT(62) /* far below SLOT_UPDATE_IN_PROGRESS */
 
 uint64_t memslot_gfn_end(const struct mmu *mmu)
 {
     uint64_t stolen = mmu->stolen.mask;
     if (stolen)
-        return stolen & -stolen; /* the lowest of them */
+        return stolen & -stolen; /* the lowest stolen bit */
     unsigned maxphyaddr = spte_format.caps.maxphyaddr;
     return BIT((maxphyaddr < EPT_GPA_BITS ? maxphyaddr : EPT_GPA_BITS) - PAGE_SHIFT);
 }
@@ -99,8 +99,8 @@ static void slots_copy_from(struct memslots *to, const struct memslots *from, un
 
 int memslots_make_room(struct mmu *mmu, struct memslots **room)
 {
-    /* A copy that is too small for the next change would make that one fail, and a deletion must
-     * not. */
+    /* Both copies grow now, so that no later change fails for lack of room: deletions must not
+     * fail. */
     *room = NULL;
     unsigned order = mmu->slots->order;
     if (mmu->slots->used < slots_capacity(order))
@@ -135,13 +135,13 @@ void memslots_settle(struct mmu *mmu, unsigned first_changed)
     slots_copy_from(mmu->spare, mmu->slots, first_changed);
 }
 
-/* Into the copy that nobody reads, from another place in the current one. */
+/* Copies slots into the copy that nobody reads, from another index of the current one. */
 static void slots_shift(struct mmu *mmu, unsigned to, unsigned from, unsigned count)
 {
     memcpy(&mmu->spare->slot[to], &mmu->slots->slot[from], count * sizeof(struct memslot));
 }
 
-/* The index of the first slot that does not end before this frame, or at it. */
+/* The index of the first slot that ends behind this frame. */
 static unsigned slots_first_behind(const struct memslots *slots, gfn_t gfn)
 {
     unsigned low = 0, high = slots->used;
@@ -173,7 +173,7 @@ void memslots_remove(struct mmu *mmu, unsigned index)
 unsigned memslots_replace(struct mmu *mmu, unsigned index, const struct memslot *slot)
 {
     unsigned at = slots_first_behind(mmu->slots, slot->base);
-    if (at > index) /* it is counted itself */
+    if (at > index) /* the slot that is replaced was counted, too */
         at--;
     if (at < index)
         slots_shift(mmu, at + 1, at, index - at);

@@ -58,7 +58,7 @@ static int set_generation(struct mmu *mmu, uint64_t generation)
         return -EINVAL;
     }
     __atomic_store_n(&mmu->slots->generation, now | SLOT_UPDATE_IN_PROGRESS, __ATOMIC_SEQ_CST);
-    tlb_wait_epoch(mmu); /* who has read the old number installs no SPTE with it any more */
+    tlb_wait_epoch(mmu); /* nobody installs an SPTE with the old generation any more */
     tdp_zap_all(mmu, DEBT_NEW_GENERATION);
     __atomic_store_n(&mmu->slots->generation, generation, __ATOMIC_SEQ_CST);
     return 0;
@@ -122,6 +122,6 @@ uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level)
 {
     *level = mmu->root_level;
     if (mmu_gfn(mmu, gpa).v >= memslot_gfn_end(mmu))
-        return SPTE_NONPRESENT; /* beyond what the tables can index */
+        return SPTE_NONPRESENT; /* the tables cannot index this frame */
     return tdp_walk(mmu, gpa_to_alias(gpa), level);
 }

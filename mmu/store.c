@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The choke point's questions; see the header. */
+/* The slow paths of the choke point; see the header. */
 #include "mmu/store.h"
 
 #include "lib/assert.h"

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Table pages: allocated before the lock is taken, and bounded by what the VM's memory justifies.
- * How they are freed is in retired.c.
- */
+/* Allocation of table pages, and their limit; see the header. retired.c frees them. */
 #include "mmu/tables.h"
 
 #include "lib/assert.h"
@@ -17,7 +14,7 @@
 
 /* ---- The cache ------------------------------------------------------------------------------- */
 
-/* By one string instruction (rule S7). */
+/* One string instruction clears the page (rule S7). */
 void tdp_clear_table(const uint64_t *table)
 {
     uint64_t *entries = (uint64_t *)(uintptr_t)table, count = EPT_ENTRIES;
@@ -34,16 +31,17 @@ void tdp_fill_table(const uint64_t *table, uint64_t first, uint64_t step)
 static hpa_t table_alloc(struct mmu *mmu)
 {
     hpa_t page = page_alloc(0);
-    while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* may be enough */
+    while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* one piece may be enough */
         page = page_alloc(0);
     if (!page_is_none(page))
         tdp_clear_table(phys_to_virt(page));
     return page;
 }
 
-/* A guest that spreads accesses over its whole address space gets a table for each. What its memory
- * does not justify it pays for itself: all tables are cut off, and it faults them in again. They
- * are freed by its next faults, each of which frees more than it can need: no exit takes long. */
+/* A guest that spreads its accesses over the whole address space gets a table for each of them.
+ * When a VM has more tables than its memory justifies, all of them are unlinked, and the guest pays
+ * for that itself by faulting again. Its next faults free the unlinked tables; each fault frees
+ * more tables than it can need, so no exit takes long. */
 #define TABLES_FREE_OF_CHARGE 512u
 
 static uint64_t justified_by(uint64_t pages)
@@ -122,7 +120,8 @@ int tdp_create(struct mmu *mmu)
     return 0;
 }
 
-/* Nobody enters with this EPTP again, and the next VM that gets it flushes first (rule T5). */
+/* No vCPU enters with this EPTP again. The next VM that gets it flushes before it uses it (rule
+ * T5). */
 void tdp_destroy(struct mmu *mmu)
 {
     tdp_zap_all(mmu, DEBT_MMU_DESTROYED);

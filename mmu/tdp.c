@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The walk over EPT tables; see the header. */
+/* Walks over EPT tables; see the header. */
 #include "mmu/tdp.h"
 
-/* The entry of the table at hand in which the walk stands. */
+/* Loads the entry for the current frame from the table of the current level. */
 static void tdp_iter_load(struct tdp_iter *iter)
 {
     alias_t alias = root_alias(iter->root, iter->gfn);
@@ -20,7 +20,8 @@ void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, g
     tdp_iter_restart(iter);
 }
 
-/* A start inside an entry: children begin there, not at its first frame. */
+/* The range may begin within a large entry: then the walk below it begins at `gfn`, not at the
+ * entry's first frame. */
 void tdp_iter_restart(struct tdp_iter *iter)
 {
     iter->level = iter->mmu->root_level;
@@ -29,7 +30,8 @@ void tdp_iter_restart(struct tdp_iter *iter)
         tdp_iter_load(iter);
 }
 
-/* Sideways; up while this was the last entry of its table; then the next root. */
+/* Goes to the next entry of the table; behind the last entry of a table, up; at the end of the
+ * range, to the next root. */
 void tdp_iter_skip(struct tdp_iter *iter)
 {
     iter->gfn.v = ept_first_frame(iter->gfn, iter->level).v + ept_frames(iter->level);

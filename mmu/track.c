@@ -14,8 +14,9 @@
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
-/* Takes the right to write for good. With the lock. The flush has to be done before that is
- * dropped, even where W was clear already: its own flush may be still owed (rule S4). */
+/* Removes W and MMU_WRITABLE from the frame's leaves. The caller holds the lock exclusively, and
+ * flushes before it drops the lock, even if W was clear already: the flush for clearing W may still
+ * be owed (rule S4). */
 static void track_protect_locked(struct mmu *mmu, gfn_t gfn)
 {
     struct mmu_cpu *self = mmu_self(mmu);
@@ -50,7 +51,7 @@ static int track_add(struct mmu *mmu, gfn_t gfn)
     uint16_t *count = &slot->tracked[gfn.v - slot->base.v];
     if (*count == UINT16_MAX)
         return -ENOSPC;
-    __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST); /* from here on no fault maps it writable */
+    __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST); /* from now on no fault maps it writable */
     if (*count > 1)
         return 0;
     error = huge_split_frame(mmu, gfn);
@@ -112,8 +113,8 @@ int mmu_track_open(struct mmu *mmu, struct track_opening *opening, gpa_t gpa)
     return 0;
 }
 
-/* A frame that another vCPU still has open loses the right to write, too, and gets it back by a
- * fault. */
+/* A frame that another vCPU has open becomes read-only as well, and the next write to it faults and
+ * makes it writable again. */
 void mmu_track_close(struct mmu *mmu, struct track_opening *opening)
 {
     write_lock(&mmu->lock);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Which SPTE may follow which; see the header. */
+/* Which SPTE may replace which; see the header. */
 #include "mmu/transition.h"
 
 #include "ept/misconfig.h"
 
-/* The words that say who may write: only four of the eight combinations exist (rule S3). */
+/* The three bits about write access: only four of the eight combinations exist (rule S3). */
 static bool write_bits_make_sense(uint64_t spte)
 {
     bool host = spte & SPTE_HOST_WRITABLE, mmu = spte & SPTE_MMU_WRITABLE, w = spte & EPT_WRITE;
     return host ? (mmu || !w) : (!mmu && !w);
 }
 
-/* S15: #VE is for execute-only leaves of VMs that take it. */
+/* Only execute-only leaves of VMs that take #VE may convert (rule S15). */
 static bool converts_wrongly(uint64_t spte, unsigned level, uint64_t mmio_value)
 {
     return spte_is_ve_possible(spte) &&

@@ -94,7 +94,7 @@ static void words(void **state)
                 check_format(EPT_LEVEL_2M, BIT(width - 1));
             if (caps.page_1g)
                 check_format(EPT_LEVEL_1G, BIT(width - 1));
-            assert_int_equal(!(spte_format.default_leaf[EPT_LEVEL_2M].word & EPT_EXECUTE),
+            assert_int_equal(!(spte_format.default_leaf[EPT_LEVEL_2M].value & EPT_EXECUTE),
                              !large || config.nx_huge);
         }
     }

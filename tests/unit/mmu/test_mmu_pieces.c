@@ -35,9 +35,9 @@ static struct counts counts(void)
 {
     struct counts now = {.changes = mmu_stats(&mmu).spte_changes, .freed = freed};
     for (unsigned i = 0; i < CLEARING_MAX; i++)
-        now.cleared += mmu.clearing.blocks[i].words;
+        now.cleared += mmu.clearing.blocks[i].qwords;
     for (unsigned i = 0; i < ARRAY_SIZE(mmu.changing.filling); i++)
-        now.to_fill += mmu.changing.filling[i].words;
+        now.to_fill += mmu.changing.filling[i].qwords;
     return now;
 }
 
