@@ -19,11 +19,11 @@ void change_abandon(struct mmu *mmu);
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-/* A step returns 0 at the end of the change; -EINPROGRESS if mmu->changing.step comes next; or an
- * error, which only the first step may do. */
-
-/* A step returns change_then() when `step` follows, and change_finish() is the last step of several
- * changes. */
+/* A step is a function that returns 0 at the end of the change; -EINPROGRESS if mmu->changing.step
+ * comes next; or an error, which only the first step may do. change_then() makes `step` the next
+ * step, and returns -EINPROGRESS for the caller to return; the functions below that take `after` do
+ * so with a step of their own, which `after` follows. change_finish() is a last step that does
+ * nothing. */
 int change_then(struct mmu *mmu, int (*step)(struct mmu *mmu)) MUST_CHECK;
 int change_finish(struct mmu *mmu);
 

@@ -54,7 +54,7 @@ const char *spte_change_refused(uint64_t old, uint64_t new, unsigned level, uint
     if (new == SPTE_FROZEN)
         return NULL;
     if (!spte_is_mmio(new, mmio_value))
-        return "a word of no class";
+        return "a value of no class";
     if (spte_is_present(old))
         return "an MMIO SPTE over a present one, which must be zapped first";
     return level == EPT_LEVEL_4K ? NULL : "an MMIO SPTE above level 1";

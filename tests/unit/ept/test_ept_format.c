@@ -39,7 +39,7 @@ static void names_what_is_missing(void **state)
     (void)state;
     static const struct {
         uint64_t without;
-        const char *sentence;
+        const char *message;
     } cases[] = {
         {EPT_CAP_WALK_4, "a page walk of four levels (bit 6)"},
         {EPT_CAP_WB, "write-back EPT tables (bit 14)"},
@@ -51,7 +51,7 @@ static void names_what_is_missing(void **state)
         support_reset();
         assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~cases[i].without, 40),
                          -ENODEV);
-        assert_non_null(strstr(support_log(), cases[i].sentence));
+        assert_non_null(strstr(support_log(), cases[i].message));
     }
     assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~EPT_CAP_INVEPT_ALL, 40), 0);
     assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~EPT_CAP_INVEPT_SINGLE, 40), 0);
@@ -66,7 +66,7 @@ static void says_why(void **state)
     static const struct {
         uint64_t entry;
         unsigned level;
-        const char *sentence; /* NULL: no misconfiguration */
+        const char *message; /* NULL: no misconfiguration */
     } cases[] = {
         {0x0, 1, NULL},
         {0xfffffffffffffff8, 4, NULL}, /* not present: other bits do not matter */
@@ -93,7 +93,7 @@ static void says_why(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char text[EPT_EXPLAIN_SIZE];
         bool bad = ept_misconfig_explain(cases[i].entry, cases[i].level, &caps, text, sizeof(text));
-        const char *wanted = cases[i].sentence;
+        const char *wanted = cases[i].message;
         if (bad != !!wanted || (wanted && !strstr(text, wanted)))
             fail_msg("%#lx at level %u: \"%s\"", cases[i].entry, cases[i].level, text);
         assert_int_equal(ept_misconfigured(cases[i].entry, cases[i].level, &caps), bad);

@@ -59,7 +59,7 @@ static void refusals(void **state)
         uint64_t gpa, pages;
         uint32_t flags;
         int error;
-        const char *sentence;
+        const char *message;
     } cases[] = {
         {9, 0x1001, 1, 0, -EINVAL, "slot 9: address 0x1001 is not aligned"},
         {9, 0x1000, 0, 0, -EINVAL, "slot 9: 0 pages"},
@@ -82,7 +82,7 @@ static void refusals(void **state)
         int error =
             mmu_slot_add(&mmu, cases[i].id, GPA(cases[i].gpa), cases[i].pages, cases[i].flags);
         assert_int_equal(error, cases[i].error);
-        if (!strstr(support_log(), cases[i].sentence))
+        if (!strstr(support_log(), cases[i].message))
             fail_msg("case %zu: %s", i, support_log());
     }
     assert_int_equal(mmu_slot_delete(&mmu, 7), -EINVAL);
