@@ -95,8 +95,8 @@ def test_every_file_belongs_to_a_stage() -> None:
 
 
 def test_the_stages_of_a_row_make_up_its_cost(measured: dict[str, list[bench.Row]]) -> None:
-    """But for the guest's own instruction, and how the traced run differs from the median: each page
-    of fault_4k_cold is allocated, and every second allocation splits larger blocks to get one."""
+    """Apart from the guest's own instruction and the difference of the traced run from the median:
+    every second allocation of fault_4k_cold splits larger blocks to get its page."""
     rows = [row for name in ("exits", "mmu") for row in measured[name] if row.stages]
     assert len(rows) > 20
     for row in rows:

@@ -28,7 +28,7 @@
 static struct mmu mmu;
 static struct bus bus;
 static uint64_t gpr[GPR_COUNT];
-static struct ghci_memo memo; /* the calls of one test come from one vCPU */
+static struct ghci_replay replay; /* the calls of one test come from one vCPU */
 
 /* What the device was asked last. */
 static struct {
@@ -77,7 +77,7 @@ static inline void start(void)
     assert_int_equal(mmu_steal_bit(&mmu, 38, STOLEN_EXECUTE_ONLY), 0);
     assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM), PAGES, 0), 0);
     assert_int_equal(mmu_slot_add(&mmu, 2, GPA(MORE), MORES, 0), 0);
-    memset(&memo, 0, sizeof(memo));
+    memset(&replay, 0, sizeof(replay));
     bus_init(&bus, "mmio", ~0ull);
     assert_int_equal(bus_add(&bus, 0, ~0ull, &device_ops, NULL), 0);
     events_after = ~0u;
@@ -95,7 +95,7 @@ static inline void call(void)
     memset(&asked, 0, sizeof(asked));
     asked_for_events = 0;
     bool over = ghci_call(&(struct ghci){.gpr = gpr,
-                                         .memo = &memo,
+                                         .replay = &replay,
                                          .mmu = &mmu,
                                          .bus = &bus,
                                          .interrupted = interrupted,

@@ -73,7 +73,7 @@ static void world_nmi(unsigned self)
 {
     __atomic_store_n(&cpus[self].kicked, 0, __ATOMIC_SEQ_CST);
     again[self] = looked[self]; /* back to before the look; see test_kick.c */
-    kicked();
+    pcpu_kicked();
 }
 
 void cpu_idle(const void *word)

@@ -175,13 +175,14 @@ static void mmio_requests(void **state)
 static bool remembered(uint64_t address, uint64_t size, uint64_t write)
 {
     fill(GHCI_REQUEST_MMIO, size, write, address, 7);
-    struct ghci_memo before = memo;
+    struct ghci_replay before = replay;
     call();
     assert_int_equal(gpr[GPR_R10], 0);
     assert_int_equal(asked.reads + asked.writes, 1);
     assert_int_equal(asked.address, address);
-    return !memcmp(&before, &memo, sizeof(memo)) && memo.place.sequence == bus_sequence(&bus) &&
-           memo.generation == mmu_slot_generation(&mmu);
+    return !memcmp(&before, &replay, sizeof(replay)) &&
+           replay.range.sequence == bus_sequence(&bus) &&
+           replay.generation == mmu_slot_generation(&mmu);
 }
 
 /* The device of the last request is asked without a search, within its page, until the slots, the

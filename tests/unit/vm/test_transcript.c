@@ -17,7 +17,7 @@ struct transcript *transcript_running(const char **name)
     return NULL;
 }
 
-void transcript_has_news(void)
+void transcript_notify(void)
 {
     news++;
 }
