@@ -95,20 +95,10 @@ static void vm_report_result(struct vm *vm, struct transcript *out)
     spin_unlock(&pool.lock);
 }
 
-static unsigned vm_page_order(void)
+/* Closes the transcript of a guest whose KTAP line is in it, and wakes idle pCPUs if no guest is
+ * left. */
+static void pool_finish_guest(struct transcript *out)
 {
-    unsigned order = 0;
-    while (PAGE_SIZE << order < sizeof(struct vm))
-        order++;
-    return order;
-}
-
-/* Ends the account of a VM whose KTAP line is in the transcript: frees struct vm, which may be
- * NULL, and wakes idle pCPUs if no guest is left. */
-static void vm_finish(struct vm *vm, struct transcript *out)
-{
-    if (vm)
-        page_free(virt_to_phys(vm), vm_page_order());
     vm_work_for(NULL);
     transcript_close(out);
     spin_lock(&pool.lock);
@@ -120,16 +110,15 @@ static void vm_finish(struct vm *vm, struct transcript *out)
         sched_wake_all();
 }
 
-static void vm_not_started(struct vm *vm, const struct entry *entry, enum exit_code code,
-                           struct transcript *out)
+static void guest_not_started(const struct entry *entry, enum exit_code code)
 {
-    transcript_line(out, "not ok %u %s # not started", entry->number,
+    transcript_line(entry->out, "not ok %u %s # not started", entry->number,
                     pool.info->modules[entry->module].string);
     spin_lock(&pool.lock);
     pool.totals.failed++;
     pool_note_failure(entry->number, code);
     spin_unlock(&pool.lock);
-    vm_finish(vm, out);
+    pool_finish_guest(entry->out);
 }
 
 static void vm_skip(struct vm *vm, struct transcript *out)
@@ -139,7 +128,7 @@ static void vm_skip(struct vm *vm, struct transcript *out)
     pool.totals.skipped++;
     spin_unlock(&pool.lock);
     vm_destroy(vm);
-    vm_finish(vm, out);
+    pool_finish_guest(out);
 }
 
 /* Takes the first guest that waits for memory, if a VM has ended since the last attempt, or if no
@@ -190,39 +179,32 @@ static void start_guest(struct entry *entry)
 {
     const struct boot_module *module = &pool.info->modules[entry->module];
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
-    enum exit_code code = EXIT_OK;
-    vm_work_for(NULL);
-    hpa_t page = page_alloc(vm_page_order());
-    struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
+    struct vm *vm = NULL;
+    bool put_off = false;
 
     if (!entry->out)
         entry->out = transcript_open(entry->number);
-    struct transcript *out = entry->out;
-    transcript_speak_for(out, NULL);
-    if (vm)
-        vm->put_off = false;
-    else
-        code = EXIT_NO_MEMORY;
+    vm_work_for(NULL);
+    transcript_speak_for(entry->out, NULL);
+    enum exit_code code = modules_check(pool.info, entry->module, entry->extra, image);
     if (!code)
-        code = modules_check(pool.info, entry->module, entry->extra, image);
-    if (!code)
-        code = vm_create(vm, entry->number, module, entry->extra, pool.options, entry->last_chance);
-    if (code && vm && vm->put_off) {
-        page_free(page, vm_page_order());
+        code = vm_create(&vm, entry->number, module, entry->extra, pool.options,
+                         entry->last_chance ? NULL : &put_off);
+    if (put_off) {
         vm_work_for(NULL);
         pool_put_off(entry);
         return;
     }
     if (code) {
-        vm_not_started(vm, entry, code, out);
+        guest_not_started(entry, code);
         return;
     }
-    vm->console.transcript = out;
+    vm->console.transcript = entry->out;
     if (!options_match(pool.options->tests, vm->name)) {
-        vm_skip(vm, out);
+        vm_skip(vm, entry->out);
         return;
     }
-    transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
+    transcript_line(entry->out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                     vm->words.testctl ? ", testctl" : "");
     vm_work_for(NULL);
     sched_add(&vm->vcpu);
@@ -244,10 +226,10 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         counters_report(vm);
     vm_report_result(vm, out);
     vm_destroy(vm);
-    vm_finish(vm, out);
+    pool_finish_guest(out);
 }
 
-/* Where a vCPU goes that has had its turn, and not the last one. */
+/* Puts a vCPU whose turn is over, but not its VM, into a run queue or to sleep. */
 static void put_aside(struct vcpu *vcpu)
 {
     if (attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED))
