@@ -52,8 +52,8 @@ void atom_dr(struct hostile_cpu *cpu, struct code *code)
     EMIT(code, 0x0f, one_in(cpu, 5) ? 0x21 : 0x23, MODRM(number, RAX));
 }
 
-/* What comes up in its own delivery: a breakpoint on the stack of all handlers, or, where a handler
- * runs in CPL 3 on the stack that it finds, one that is not aligned. */
+/* An exception that occurs during its own delivery: by a data breakpoint on the stack of all
+ * handlers, or, if a handler runs at CPL 3 on the current stack, by a misaligned stack. */
 void atom_endless(struct hostile_cpu *cpu, struct code *code)
 {
     if (cpu->cs == SEL_USER_CODE32 && cpu->cr0) {
@@ -119,7 +119,7 @@ void atom_xstate(struct hostile_cpu *cpu, struct code *code)
                                     0xb,   0x1b,  0x27,    0x67,    0xe7,   0x87, 0x47,
                                     0x207, 0x2e7, 0x20007, 0x60007, 0x602e7};
 
-    if (code->bits == 64 && one_in(cpu, 2)) { /* OSXSAVE and OSFXSR first */
+    if (code->bits == 64 && one_in(cpu, 2)) { /* sets OSXSAVE and OSFXSR first */
         emit_mov(code, RAX, 0x40620);
         EMIT(code, 0x0f, 0x22, MODRM(4, RAX));
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The other CPUs as peers; see the header. */
+/* Implements rt/peers.h. */
 #include "guest/programs/rt/peers.h"
 
 #define PATIENCE 1000000000u
