@@ -168,7 +168,7 @@ static void on_time(void)
     EXPECT(!late || longest <= late);
 }
 
-static uint64_t number(const char *name, uint64_t usual)
+static uint64_t number(const char *name, uint64_t otherwise)
 {
     for (const char *at = rt_args; *at; at++) {
         size_t i = 0;
@@ -182,7 +182,7 @@ static uint64_t number(const char *name, uint64_t usual)
             value = value * 10 + (uint64_t)(*at - '0');
         return value;
     }
-    return usual;
+    return otherwise;
 }
 
 void guest_main(void)

@@ -68,12 +68,12 @@ def test_a_memory_map_of_many_ranges(boot) -> None:
     first, step, count = 0x8000000, 0x3000, 400
     entries = [(first + i * step, 0x1000, RESERVED) for i in reversed(range(count))]
     entries += [(0xFD00000000, (1 << 64) - 0xFD00000000, RESERVED), (first, 0, RESERVED)]
-    usual = boot(guests=(hello(),))
+    ordinary = boot(guests=(hello(),))
     result = boot(guests=(hello(),), tags=(payload.memory_map_tag(entries),))
     assert result.status == 0, result
     assert result.passed("hello")
     free = [
-        int(re.search(r"(\d+) pages are free", "\n".join(r.lines))[1]) for r in (usual, result)
+        int(re.search(r"(\d+) pages are free", "\n".join(r.lines))[1]) for r in (ordinary, result)
     ]
     assert count <= free[0] - free[1] < count + 10
 

@@ -10,12 +10,12 @@ void atom_cr(struct hostile_cpu *cpu, struct code *code)
 {
     static const struct {
         uint8_t number;
-        uint64_t usual;
+        uint64_t initial;
     } crs[] = {{0, 0x80010033}, {0, 0x33},     {0, 0x10},     {4, 0x20}, {4, 0x6b0},
                {4, 0x406a0},    {4, 0x3406a0}, {3, 0x100000}, {8, 0x5},  {2, 0}};
     unsigned i = (unsigned)pick(cpu, ARRAY_SIZE(crs));
     unsigned number = crs[i].number;
-    uint64_t value = crs[i].usual;
+    uint64_t value = crs[i].initial;
 
     for (uint64_t n = pick(cpu, 4); n; n--)
         value ^= BIT(pick(cpu, one_in(cpu, 8) ? 64 : 32));

@@ -98,7 +98,7 @@ static void moves(void **state)
     assert_int_equal(world.vcpu.breakpoints_met, 1 | ENABLED);
 }
 
-/* While they are on, nothing goes the short way; afterwards it does again. */
+/* While breakpoints are enabled, no access takes a fast path; afterwards accesses do again. */
 static void the_fast_path(void **state)
 {
     (void)state;

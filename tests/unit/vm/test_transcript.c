@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned news;
+static unsigned notified;
 
 struct transcript *transcript_running(const char **name)
 {
@@ -19,7 +19,7 @@ struct transcript *transcript_running(const char **name)
 
 void transcript_notify(void)
 {
-    news++;
+    notified++;
 }
 
 /* The order lasts for the whole program, so each test uses the numbers after those of the test
@@ -35,7 +35,7 @@ static int setup(void **state)
     (void)state;
     support_reset();
     transcript_listen();
-    news = 0;
+    notified = 0;
     return 0;
 }
 
@@ -54,7 +54,7 @@ static void only_the_first_is_printed(void **state)
     assert_false(transcript_is_current(second));
     transcript_line(second, "b%d", 1);
     transcript_line(first, "a1");
-    assert_int_equal(news, 2);
+    assert_int_equal(notified, 2);
     assert_string_equal(support_log(), ""); /* adding a line does not print it */
     assert_true(transcript_waits());
     assert_string_equal(printed(), "a1\n");
