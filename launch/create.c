@@ -242,8 +242,8 @@ static const char *vm_take_name(struct vm *vm, const char *string)
 }
 
 /* Reserves all host memory that the guest can make the hypervisor allocate. If that much is not
- * free, sets *put_off, or logs an error if `put_off` is NULL (D20). */
-static enum exit_code vm_promise_memory(struct vm *vm, bool *put_off)
+ * free, sets vm->put_off, or reports an error if this is the `last_chance` (D20). */
+static enum exit_code vm_promise_memory(struct vm *vm, bool last_chance)
 {
     const struct vm_words *w = &vm->words;
     bool unlimited = w->limit == LIMIT_NONE;
@@ -259,9 +259,8 @@ static enum exit_code vm_promise_memory(struct vm *vm, bool *put_off)
     vm_needs(&needs, &size);
     if (memory_open(vm->number, vm_needs_sum(&needs), w->testctl && unlimited))
         return EXIT_OK;
-    if (put_off)
-        *put_off = true;
-    else
+    vm->put_off = !last_chance;
+    if (last_chance)
         log_error("guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of "
                   "EPT tables, %lu of other records, %lu by limit=), and %lu KiB are free; make "
                   "mem= smaller or give the machine more memory",
@@ -308,24 +307,13 @@ static int create_vcpus(struct vm *vm, const struct options *options,
     return 0;
 }
 
-/* Frees everything of the VM but struct vm. */
-static void vm_tear_down(struct vm *vm)
-{
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        vcpu_destroy(vm->vcpus[i]);
-        if (i)
-            page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
-        (void)mmu_pauses();
-    }
-    mmu_destroy(&vm->mmu);
-    memory_close(vm->number);
-}
-
-/* Does everything for vm_create() but the allocation of struct vm, which is zeroed. */
-static enum exit_code vm_set_up(struct vm *vm, const struct boot_module *module, unsigned extra,
-                                const struct options *options, bool *put_off)
+enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_module *module,
+                         unsigned extra, const struct options *options, bool last_chance)
 {
     struct guest_start start;
+
+    memset(vm, 0, sizeof(*vm));
+    vm->number = (uint16_t)number;
     const char *line = vm_take_name(vm, module->string);
     int arguments = vm_words_parse(vm->name, line, (enum gva_cache)options->gva_cache, &vm->words);
     if (arguments < 0)
@@ -337,7 +325,7 @@ static enum exit_code vm_set_up(struct vm *vm, const struct boot_module *module,
     if (vm_words_check(vm->name, &vm->words, &limits))
         return EXIT_MODULE_WORDS;
 
-    enum exit_code code = vm_promise_memory(vm, put_off);
+    enum exit_code code = vm_promise_memory(vm, last_chance);
     if (code)
         return code;
     memory_pay_from(vm->number);
@@ -372,33 +360,18 @@ static enum exit_code vm_set_up(struct vm *vm, const struct boot_module *module,
         code = error == -ENOMEM ? EXIT_NO_MEMORY : error ? EXIT_BAD_COMMAND_LINE : EXIT_OK;
     }
     if (code)
-        vm_tear_down(vm);
-    return code;
-}
-
-enum exit_code vm_create(struct vm **created, unsigned number, const struct boot_module *module,
-                         unsigned extra, const struct options *options, bool *put_off)
-{
-    unsigned order = order_of(sizeof(struct vm));
-    hpa_t pages = page_alloc(order);
-    if (page_is_none(pages)) {
-        log_error("VM %u: no host memory for its %llu KiB of state; give the machine more memory",
-                  number, PAGE_SIZE << order >> 10);
-        return EXIT_NO_MEMORY;
-    }
-    struct vm *vm = phys_to_virt(pages);
-    memset(vm, 0, sizeof(*vm));
-    vm->number = (uint16_t)number;
-    enum exit_code code = vm_set_up(vm, module, extra, options, put_off);
-    if (code)
-        page_free(pages, order);
-    else
-        *created = vm;
+        vm_destroy(vm);
     return code;
 }
 
 void vm_destroy(struct vm *vm)
 {
-    vm_tear_down(vm);
-    page_free(virt_to_phys(vm), order_of(sizeof(struct vm)));
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        vcpu_destroy(vm->vcpus[i]);
+        if (i)
+            page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
+        (void)mmu_pauses();
+    }
+    mmu_destroy(&vm->mmu);
+    memory_close(vm->number);
 }

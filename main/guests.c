@@ -95,10 +95,20 @@ static void vm_report_result(struct vm *vm, struct transcript *out)
     spin_unlock(&pool.lock);
 }
 
-/* Closes the transcript of a guest whose KTAP line is in it, and wakes idle pCPUs if no guest is
- * left. */
-static void pool_finish_guest(struct transcript *out)
+static unsigned vm_page_order(void)
 {
+    unsigned order = 0;
+    while (PAGE_SIZE << order < sizeof(struct vm))
+        order++;
+    return order;
+}
+
+/* Ends the account of a VM whose KTAP line is in the transcript: frees struct vm, which may be
+ * NULL, and wakes idle pCPUs if no guest is left. */
+static void vm_finish(struct vm *vm, struct transcript *out)
+{
+    if (vm)
+        page_free(virt_to_phys(vm), vm_page_order());
     vm_work_for(NULL);
     transcript_close(out);
     spin_lock(&pool.lock);
@@ -110,15 +120,16 @@ static void pool_finish_guest(struct transcript *out)
         sched_wake_all();
 }
 
-static void guest_not_started(const struct entry *entry, enum exit_code code)
+static void vm_not_started(struct vm *vm, const struct entry *entry, enum exit_code code,
+                           struct transcript *out)
 {
-    transcript_line(entry->out, "not ok %u %s # not started", entry->number,
+    transcript_line(out, "not ok %u %s # not started", entry->number,
                     pool.info->modules[entry->module].string);
     spin_lock(&pool.lock);
     pool.totals.failed++;
     pool_note_failure(entry->number, code);
     spin_unlock(&pool.lock);
-    pool_finish_guest(entry->out);
+    vm_finish(vm, out);
 }
 
 static void vm_skip(struct vm *vm, struct transcript *out)
@@ -128,7 +139,7 @@ static void vm_skip(struct vm *vm, struct transcript *out)
     pool.totals.skipped++;
     spin_unlock(&pool.lock);
     vm_destroy(vm);
-    pool_finish_guest(out);
+    vm_finish(vm, out);
 }
 
 /* Takes the first guest that waits for memory, if a VM has ended since the last attempt, or if no
@@ -179,32 +190,39 @@ static void start_guest(struct entry *entry)
 {
     const struct boot_module *module = &pool.info->modules[entry->module];
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
-    struct vm *vm = NULL;
-    bool put_off = false;
+    enum exit_code code = EXIT_OK;
+    vm_work_for(NULL);
+    hpa_t page = page_alloc(vm_page_order());
+    struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
 
     if (!entry->out)
         entry->out = transcript_open(entry->number);
-    vm_work_for(NULL);
-    transcript_speak_for(entry->out, NULL);
-    enum exit_code code = modules_check(pool.info, entry->module, entry->extra, image);
+    struct transcript *out = entry->out;
+    transcript_speak_for(out, NULL);
+    if (vm)
+        vm->put_off = false;
+    else
+        code = EXIT_NO_MEMORY;
     if (!code)
-        code = vm_create(&vm, entry->number, module, entry->extra, pool.options,
-                         entry->last_chance ? NULL : &put_off);
-    if (put_off) {
+        code = modules_check(pool.info, entry->module, entry->extra, image);
+    if (!code)
+        code = vm_create(vm, entry->number, module, entry->extra, pool.options, entry->last_chance);
+    if (code && vm && vm->put_off) {
+        page_free(page, vm_page_order());
         vm_work_for(NULL);
         pool_put_off(entry);
         return;
     }
     if (code) {
-        guest_not_started(entry, code);
+        vm_not_started(vm, entry, code, out);
         return;
     }
-    vm->console.transcript = entry->out;
+    vm->console.transcript = out;
     if (!options_match(pool.options->tests, vm->name)) {
-        vm_skip(vm, entry->out);
+        vm_skip(vm, out);
         return;
     }
-    transcript_line(entry->out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
+    transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                     vm->words.testctl ? ", testctl" : "");
     vm_work_for(NULL);
     sched_add(&vm->vcpu);
@@ -226,10 +244,10 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         counters_report(vm);
     vm_report_result(vm, out);
     vm_destroy(vm);
-    pool_finish_guest(out);
+    vm_finish(vm, out);
 }
 
-/* Puts a vCPU whose turn is over, but not its VM, into a run queue or to sleep. */
+/* Where a vCPU goes that has had its turn, and not the last one. */
 static void put_aside(struct vcpu *vcpu)
 {
     if (attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED))

@@ -84,6 +84,7 @@ struct vm {
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: when the next recovery is due */
 
+    bool put_off;     /* not created yet: other VMs have the memory that it needs */
     bool chose_trace; /* its guest has chosen trace events by HC_TRACE */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
