@@ -41,7 +41,7 @@ struct known_port {
 /* What other vCPUs of the VM have sent and this one has not taken yet (vm/ipi.c). */
 struct mailbox {
     uint64_t vectors[4];
-    uint64_t nmi;     /* 1: an NMI was sent */
+    uint64_t nmi;     /* one came */
     uint32_t startup; /* vm/startup.h */
     uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
 };
@@ -51,7 +51,7 @@ struct vcpu {
     struct extra_state extra;
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
-    struct cpuid cpuid[CPUID_OWN_COUNT]; /* leaves that differ between vCPUs; see cpuid_update() */
+    struct cpuid cpuid[CPUID_OWN_COUNT]; /* its own answers; see cpuid_update() */
     struct vm *vm;
     struct sched_entry sched;
     uint8_t index; /* the number in the VM, which is also the APIC ID */
