@@ -46,8 +46,8 @@ static inline void note_dirty(struct mmu *mmu, const struct tdp_iter *iter, uint
         dirty_note_slot(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
 }
 
-/* What is not a usual leaf, or was one until another CPU changed it: a table, an MMIO SPTE, a leaf
- * with other attributes. */
+/* What is not a usual leaf, or was one until another CPU changed it: an MMIO SPTE, a leaf with other
+ * attributes, or a table where tables are to go. */
 static NOINLINE void zap_unusual(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags,
                                  enum debt_reason reason)
 {
@@ -69,7 +69,7 @@ static ALWAYS_INLINE void zap_entry(struct mmu_cpu *self, const struct tdp_iter 
         return;
     if (likely(tdp_drop_usual(self, iter->gfn, iter->sptep, iter->level, old, reason)))
         note_dirty(self->mmu, iter, old);
-    else
+    else if (unlikely(flags & ZAP_TABLES || !spte_is_nonleaf(old, iter->level)))
         zap_unusual(self, iter, flags, reason);
 }
 
