@@ -46,8 +46,8 @@ static inline void note_dirty(struct mmu *mmu, const struct tdp_iter *iter, uint
         dirty_note_slot(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
 }
 
-/* What is not a usual leaf, or was one until another CPU changed it: an MMIO SPTE, a leaf with other
- * attributes, or a table where tables are to go. */
+/* What is not a usual leaf, or was one until another CPU changed it: an MMIO SPTE, a leaf with
+ * other attributes, or a table where tables are to go. */
 static NOINLINE void zap_unusual(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags,
                                  enum debt_reason reason)
 {

@@ -107,8 +107,8 @@ void cpu_reg_load_usual(struct cpu_regs *cpu);
 /* Sets a register and its cached value. Supplied by vmx/regs.c. */
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
 
-/* Completes an instruction: sets RIP to `next`, and clears RF if it is set in `rflags`, which is the
- * value of RFLAGS. The cached values are set, too. Supplied by vmx/regs.c. */
+/* Completes an instruction: sets RIP to `next`, and clears RF if it is set in `rflags`, the value
+ * of RFLAGS. The cached values are set, too. Supplied by vmx/regs.c. */
 void cpu_complete(struct cpu_regs *cpu, uint64_t next, uint64_t rflags);
 
 /* Caches the registers of cpu_reg_load_usual() for a caller that has already read them. */

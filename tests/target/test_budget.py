@@ -106,8 +106,9 @@ def test_every_file_belongs_to_a_stage() -> None:
 
 
 def test_the_stages_of_a_row_make_up_its_cost(measured: dict[str, list[bench.Row]]) -> None:
-    """But for the guest's own instruction, and how the traced run differs from the median: each page
-    of fault_4k_cold is allocated, and every second allocation splits larger blocks to get one."""
+    """But for the guest's own instruction, and how the traced run differs from the median: each
+    page of fault_4k_cold is allocated, and every second allocation splits larger blocks to get
+    one."""
     rows = [row for name in ("exits", "mmu") for row in measured[name] if row.stages]
     assert len(rows) > 20
     for row in rows:
@@ -254,7 +255,8 @@ Magic breakpoint
             "cpuid", "wrmsr", "mov cr3, rdx", "mov cr4, rax", "mov dr7, rax",
             "invlpg byte ptr ds:[rax]",
             "invept edi, xmmword ptr ss:[rbp-16]", "invvpid rax, xmmword ptr ds:[rbx]", "iretq",
-            "xsetbv", "verw word ptr ss:[rbp-2]", "lgdt ds:[rax]", "lidt ds:[rax]", "lldt ax", "ltr ax", "wbinvd", "invd")),
+            "xsetbv", "verw word ptr ss:[rbp-2]",
+            "lgdt ds:[rax]", "lidt ds:[rax]", "lldt ax", "ltr ax", "wbinvd", "invd")),
         *((name, "locked_ops") for name in (
             "lock cmpxchg qword ptr ds:[rdi], r13", "xchg dword ptr ds:[rbx], eax")),
         *((name, "") for name in (
