@@ -46,16 +46,13 @@ static inline void note_dirty(struct mmu *mmu, const struct tdp_iter *iter, uint
         dirty_note_slot(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
 }
 
-/* What is not a usual leaf, or was one until another CPU changed it: an MMIO SPTE, a leaf with
- * other attributes, or a table where tables are to go. */
+/* What is neither a table nor a usual leaf, or was one until another CPU changed it. */
 static NOINLINE void zap_unusual(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags,
                                  enum debt_reason reason)
 {
     struct mmu *mmu = self->mmu;
-    if (take_table(mmu, iter, flags))
-        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);
-    else if (spte_is_leaf(iter->old, iter->level) ||
-             (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
+    if (spte_is_leaf(iter->old, iter->level) ||
+        (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
         note_dirty(
             mmu, iter,
             tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT, reason));
@@ -69,7 +66,9 @@ static ALWAYS_INLINE void zap_entry(struct mmu_cpu *self, const struct tdp_iter 
         return;
     if (likely(tdp_drop_usual(self, iter->gfn, iter->sptep, iter->level, old, reason)))
         note_dirty(self->mmu, iter, old);
-    else if (unlikely(flags & ZAP_TABLES || !spte_is_nonleaf(old, iter->level)))
+    else if (take_table(self->mmu, iter, flags))
+        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);
+    else if (unlikely(!spte_is_nonleaf(old, iter->level)))
         zap_unusual(self, iter, flags, reason);
 }
 
