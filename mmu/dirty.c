@@ -15,7 +15,7 @@ enum dirty_method dirty_method(void)
 
 bool mmu_wants_pml(const struct mmu *mmu)
 {
-    return dirty_method() == DIRTY_PML && mmu_is_logging(mmu);
+    return mmu_is_logging(mmu) && dirty_method() == DIRTY_PML;
 }
 
 void dirty_note_slot(struct mmu *mmu, gfn_t gfn, uint64_t frames)

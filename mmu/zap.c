@@ -40,28 +40,37 @@ static void cut_table(struct mmu_cpu *self, const uint64_t *sptep, alias_t alias
 }
 
 /* Enters the D bit of a removed leaf into the dirty log; nothing can be written through it any
- * more. */
+ * more. Most zaps have nothing to log, so that is checked first. */
 static inline void note_dirty(struct mmu *mmu, const struct tdp_iter *iter, uint64_t old)
 {
-    if (unlikely(old & EPT_DIRTY && spte_is_leaf(old, iter->level)))
-        dirty_note(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
+    if (unlikely(mmu_is_logging(mmu)) && old & EPT_DIRTY && spte_is_leaf(old, iter->level))
+        dirty_note_slot(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
 }
 
-static inline void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags,
-                             enum debt_reason reason)
+/* Zaps an entry that is neither a table nor a default leaf, or was changed by another CPU. */
+static NOINLINE void zap_other(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags,
+                               enum debt_reason reason)
 {
     struct mmu *mmu = self->mmu;
-    if (likely(iter->old == SPTE_NONPRESENT))
-        return;
-    if (likely(tdp_drop_default(self, iter->gfn, iter->sptep, iter->level, iter->old, reason)))
-        note_dirty(mmu, iter, iter->old);
-    else if (take_table(mmu, iter, flags))
-        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);
-    else if (spte_is_leaf(iter->old, iter->level) ||
-             (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
+    if (spte_is_leaf(iter->old, iter->level) ||
+        (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
         note_dirty(
             mmu, iter,
             tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT, reason));
+}
+
+static ALWAYS_INLINE void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter,
+                                    unsigned flags, enum debt_reason reason)
+{
+    uint64_t old = iter->old;
+    if (likely(old == SPTE_NONPRESENT))
+        return;
+    if (likely(tdp_drop_default(self, iter->gfn, iter->sptep, iter->level, old, reason)))
+        note_dirty(self->mmu, iter, old);
+    else if (take_table(self->mmu, iter, flags))
+        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);
+    else if (unlikely(!spte_is_nonleaf(old, iter->level)))
+        zap_other(self, iter, flags, reason);
 }
 
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags,

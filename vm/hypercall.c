@@ -358,7 +358,7 @@ static COLD void call_by_number(struct vcpu *vcpu)
                number, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         return;
     }
-    vmx_skip_instruction(&vcpu->vmx);
+    vmx_skip(&vcpu->vmx, REASON_VMCALL);
     if (!calls[index].for_all && !vcpu->vm->words.testctl)
         gpr[GPR_RAX] = (uint64_t)(int64_t)-ENOSYS & mask;
     else if (!call_execute(vcpu, index, mask))
