@@ -112,15 +112,22 @@ static int zap(struct mmu *mmu)
                : -EINPROGRESS;
 }
 
-int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
-                    int (*after)(struct mmu *mmu))
+int change_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason,
+               int (*after)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
-    tdp_iter_start(&now->iter, mmu, now->slot.base, memslot_end(&now->slot));
+    tdp_iter_start(&now->iter, mmu, first, end);
     now->zap_flags = flags;
     now->zap_reason = reason;
     now->after = after;
     return change_then(mmu, zap);
+}
+
+int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
+                    int (*after)(struct mmu *mmu))
+{
+    const struct memslot *slot = &mmu->changing.slot;
+    return change_zap(mmu, slot->base, memslot_end(slot), flags, reason, after);
 }
 
 /* ---- Going on ------------------------------------------------------------------------------- */
@@ -133,6 +140,7 @@ static void abandon(struct changing *now)
         backing_discard(&owned->backing);
     memslot_free_parts(owned);
     memslots_free_set(now->room);
+    remap_abandon(&now->copying);
     *owned = (struct memslot){0};
     now->room = NULL;
     for (unsigned i = 0; i < ARRAY_SIZE(now->filling); i++)
@@ -239,6 +247,11 @@ int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa)
 int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
 {
     return at_once(mmu, (struct mmu_change){.kind = CHANGE_FLAGS, .id = id, .flags = flags});
+}
+
+int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
+{
+    return at_once(mmu, (struct mmu_change){.kind = CHANGE_REMAP, .gpa = gpa});
 }
 
 void change_abandon(struct mmu *mmu)

@@ -12,7 +12,7 @@ void change_abandon(struct mmu *mmu);
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-/* The first step of each kind, in change_slots.c. A step returns 0 at the end of the change, an
+/* The first step of each kind, in change_slots.c and host.c. A step returns 0 at the end of the change, an
  * error, which only the first one may, or -EINPROGRESS: then mmu->changing.step comes next. */
 extern int (*const change_first[CHANGE_KINDS])(struct mmu *mmu);
 
@@ -29,6 +29,15 @@ int change_fill_first(struct mmu *mmu, int (*after)(struct mmu *mmu)) MUST_CHECK
 int change_publish(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu)) MUST_CHECK;
 int change_publish_less(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu)) MUST_CHECK;
 
-/* Zaps the slot `changing.slot`, as tdp_zap(). */
+/* Zaps the frames [first, end), as tdp_zap(); or the slot `changing.slot`. */
+int change_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason,
+               int (*after)(struct mmu *mmu)) MUST_CHECK;
 int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
                     int (*after)(struct mmu *mmu)) MUST_CHECK;
+
+/* Another place for what is behind a frame; see host.c. remap_abandon() gives back a copy that is
+ * not finished. remap_follow(): this page of the guest's has just been written to; with `lock`
+ * owned. */
+int remap_first(struct mmu *mmu) MUST_CHECK;
+void remap_abandon(struct copying *copying);
+void remap_follow(const struct mmu *mmu, gfn_t gfn, const void *page);

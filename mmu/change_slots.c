@@ -374,5 +374,5 @@ static int add_counters(struct mmu *mmu)
 
 int (*const change_first[CHANGE_KINDS])(struct mmu *mmu) = {
     [CHANGE_ADD] = add,         [CHANGE_DELETE] = delete,         [CHANGE_MOVE] = move,
-    [CHANGE_FLAGS] = set_flags, [CHANGE_COUNTERS] = add_counters,
+    [CHANGE_FLAGS] = set_flags, [CHANGE_COUNTERS] = add_counters, [CHANGE_REMAP] = remap_first,
 };

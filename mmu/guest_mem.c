@@ -2,12 +2,14 @@
 /*
  * The one accessor to guest memory (decision D16); see mmu/mmu.h. It goes through the slots, not
  * the tables, so it needs no SPTE and leaves none; pages never touched are allocated as a fault
- * would. Writes hold the lock, shared, so that mmu_host_remap() copies a page that nobody changes.
+ * would. Writes hold the lock, shared, so that mmu_host_remap() copies a page that nobody changes;
+ * while it is between two pieces of a block they own the lock, and write to the copy as well.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmu/backing.h"
+#include "mmu/change.h"
 #include "mmu/dirty.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
@@ -78,6 +80,36 @@ int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_a
     return 0;
 }
 
+static bool is_copied(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->changing.copying.copied, __ATOMIC_RELAXED);
+}
+
+/* Returns whether the lock is owned, and not only shared. */
+static bool lock_to_write(struct mmu *mmu)
+{
+    read_lock(&mmu->lock);
+    if (likely(!is_copied(mmu)))
+        return false;
+    read_unlock(&mmu->lock);
+    write_lock(&mmu->lock);
+    return true;
+}
+
+/* After a write to this page, if there was one. */
+static void unlock_written(struct mmu *mmu, bool owned, gfn_t gfn, const void *at)
+{
+    if (at)
+        dirty_note(mmu, gfn, 1);
+    if (likely(!owned)) {
+        read_unlock(&mmu->lock);
+        return;
+    }
+    if (at)
+        remap_follow(mmu, gfn, (const void *)((uintptr_t)at & PAGE_MASK));
+    write_unlock(&mmu->lock);
+}
+
 static int write_bytes(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size,
                        uint64_t refused)
 {
@@ -85,13 +117,11 @@ static int write_bytes(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t si
     while (size) {
         int error;
         size_t length = chunk(gpa, size);
-        read_lock(&mmu->lock);
+        bool owned = lock_to_write(mmu);
         void *to = guest_address(mmu, gpa, EPT_WRITE, refused, &error);
-        if (to) {
+        if (to)
             memcpy(to, from, length);
-            dirty_note(mmu, mmu_gfn(mmu, gpa), 1);
-        }
-        read_unlock(&mmu->lock);
+        unlock_written(mmu, owned, mmu_gfn(mmu, gpa), to);
         if (!to)
             return error;
         from += length;
@@ -126,15 +156,12 @@ int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_
     int error;
     if ((size != 4 && size != 8) || gpa.v & (size - 1))
         return -EINVAL;
-    read_lock(&mmu->lock);
+    bool owned = lock_to_write(mmu);
     void *at =
         guest_address(mmu, gpa, EPT_READ | EPT_WRITE, MEMSLOT_INVALID | MEMSLOT_READONLY, &error);
-    if (at) {
+    if (at)
         error = exchange(at, size, old, new) ? 0 : -EAGAIN;
-        if (!error)
-            dirty_note(mmu, mmu_gfn(mmu, gpa), 1);
-    }
-    read_unlock(&mmu->lock);
+    unlock_written(mmu, owned, mmu_gfn(mmu, gpa), error ? NULL : at);
     return error;
 }
 

@@ -47,14 +47,15 @@ int mmu_create(struct mmu *mmu) MUST_CHECK;
 /* Frees tables and guest memory, after a flush if one is owed. No vCPU may enter again. */
 void mmu_destroy(struct mmu *mmu);
 
-/* What is left to be done of earlier changes, memory to be freed above all, a piece at a time: so
- * that whoever does it can look at other things in between. mmu_do_chore() returns whether more can
+/* What is left to be done of earlier changes, memory to be freed above all, and of the recovery of
+ * large pages, a piece at a time: so that whoever does it can look at other things in between. mmu_do_chore() returns whether more can
  * be done now. No locks held. */
 static inline bool mmu_has_chores(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) ||
            __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED) ||
-           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT;
+           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT ||
+           __atomic_load_n(&mmu->nx.wanted, __ATOMIC_RELAXED);
 }
 bool mmu_do_chore(struct mmu *mmu);
 
@@ -191,7 +192,7 @@ int mmu_track_open(struct mmu *mmu, struct track_opening *opening, gpa_t gpa) MU
 void mmu_track_close(struct mmu *mmu, struct track_opening *opening);
 
 /* Gives the page or block behind `gpa` another place in host memory, with its contents. -EFAULT: no
- * slot, or nothing there yet; -EBUSY: pinned; -ENOMEM; -EINPROGRESS as above. */
+ * slot, or nothing there yet; -EBUSY: pinned; -ENOMEM. In pieces, it is the change CHANGE_REMAP. */
 int mmu_host_remap(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 
 /* How many leaves of a range have been used since they were asked last. No lock, no flush: a use
@@ -201,9 +202,17 @@ uint64_t mmu_age(struct mmu *mmu, gpa_t gpa, uint64_t pages);
 int mmu_age_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk) MUST_CHECK;
 
 /* Once in a while: lets a part, one in NX_RATIO, of what executions have split become large again.
- * Returns how many. */
+ * mmu_nx_begin() says that it is time; then it is one of the VM's chores, or is done by a caller of
+ * mmu_nx_piece(), which returns how many that were. mmu_nx_recover() does all of it. */
 #define NX_RATIO 60u
+void mmu_nx_begin(struct mmu *mmu);
+unsigned mmu_nx_piece(struct mmu *mmu);
 unsigned mmu_nx_recover(struct mmu *mmu);
+
+static inline bool mmu_nx_recovers(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->nx.wanted, __ATOMIC_RELAXED);
+}
 
 /* The page behind `gpa` as the tables say, and the size of the leaf: what the guest would reach
  * without a fault. Takes no lock; in an epoch. -ENOENT if there is none (rule W3). */

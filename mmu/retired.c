@@ -229,6 +229,10 @@ bool tdp_reclaim_piece(struct mmu *mmu, bool wait)
 
 bool mmu_do_chore(struct mmu *mmu)
 {
+    if (mmu_nx_recovers(mmu)) {
+        (void)mmu_nx_piece(mmu);
+        return mmu_has_chores(mmu);
+    }
     return mmu_has_chores(mmu) && tdp_reclaim_piece(mmu, false) && mmu_has_chores(mmu);
 }
 

@@ -176,6 +176,13 @@ struct tdp_iter {
     const uint64_t *tables[EPT_LEVELS + 1];
 };
 
+/* The recovery of large pages: how far it is. Changed with `lock` owned. */
+struct nx_recovery {
+    uint64_t wanted;      /* so many tables are still to go; 0: nothing is in progress */
+    unsigned ends;        /* how often the end of all tables was reached since it began */
+    struct tdp_iter iter; /* where the next piece goes on */
+};
+
 /* How far a caller of mmu_zap_some() or mmu_age_some() is. */
 struct mmu_walk {
     bool begun;
@@ -200,6 +207,7 @@ enum mmu_change_kind {
     CHANGE_MOVE,     /* id, gpa */
     CHANGE_FLAGS,    /* id, flags */
     CHANGE_COUNTERS, /* gpa: its slot gets room to count who tracks which page */
+    CHANGE_REMAP,    /* gpa: the page or block behind it gets another place in host memory */
     CHANGE_KINDS,
 };
 
@@ -216,6 +224,17 @@ struct filling {
     uint64_t *at, words, value;
 };
 
+/* A page or block that is copied to another place in host memory, and how far. No CPU has a
+ * translation to it, and faults are tried again until it is over. What the hypervisor itself writes
+ * meanwhile goes into both. Changed with `lock` owned. */
+struct copying {
+    gfn_t first;
+    unsigned order;
+    bool held; /* `to` has been allocated, and nothing refers to it yet */
+    hpa_t from, to;
+    uint64_t copied; /* bytes; 0: nobody has to write twice */
+};
+
 /* The change that is in progress, and how far it is. Only one is at a time. It belongs to the VM
  * and not to the vCPU that asked for it: whoever needs it to be over does some of it. */
 struct changing {
@@ -229,6 +248,7 @@ struct changing {
     struct memslot owned;  /* what hangs on no slot yet */
     struct memslots *room; /* larger, takes the place of the copy that nobody reads */
     struct filling filling[3];
+    struct copying copying;
     unsigned zap_flags;
     enum debt_reason zap_reason;
     struct tdp_iter iter;
@@ -259,7 +279,7 @@ struct mmu {
     uint32_t logging;               /* slots that log dirty pages */
     struct track_opening *openings; /* tracked frames that may be written now */
     bool access_tracked;            /* some SPTE may have lost its access bits to aging */
-    gfn_t nx_cursor;                /* where the recovery of large pages goes on */
+    struct nx_recovery nx;
 
     struct spinlock retired_lock;
     unsigned retired_first, retired_used, retired_reserved;
