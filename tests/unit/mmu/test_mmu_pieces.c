@@ -330,7 +330,7 @@ static void writes_follow_to_the_copy(void **state)
     uint64_t value = 0, at = SLOT + 511 * PAGE_SIZE, old;
     struct mmio_info info;
     start(false);
-    slot(16);
+    slot(0);
     hpa_t before = world_touch(&mmu, GPA(SLOT), 1).page;
     tlb_leave(0);
     want_from_now_on();
