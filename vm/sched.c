@@ -11,6 +11,7 @@ static struct queue {
     struct spinlock lock;
     struct vcpu *first, *last;
     unsigned length, loose; /* of those, any pCPU may take so many */
+    bool work;              /* the pCPU's own, see vm/work.h; only it looks here */
     uint64_t wake;          /* what cpu_idle() looks at */
 } __attribute__((aligned(64))) queues[CPUS_MAX];
 
@@ -21,9 +22,24 @@ static unsigned waiting(unsigned pcpu)
     return __atomic_load_n(&queues[pcpu].length, __ATOMIC_RELAXED);
 }
 
-bool sched_waiting(void)
+bool sched_vcpu_waits(void)
 {
     return waiting(this_cpu());
+}
+
+bool sched_has_work(void)
+{
+    return queues[this_cpu()].work;
+}
+
+void sched_set_work(bool there_is)
+{
+    queues[this_cpu()].work = there_is;
+}
+
+bool sched_waiting(void)
+{
+    return sched_vcpu_waits() || sched_has_work();
 }
 
 static void count(struct queue *queue, const struct vcpu *vcpu, unsigned by)
