@@ -340,7 +340,6 @@ static bool make_mmu(struct vm_making *m, enum exit_code *code)
     if (*code)
         return true;
     memory_pay_from(vm->number);
-    cpuid_setup(vm);
     vm->nx_recovery = mmu_config()->nx_huge ? m->options->nx_recovery_ms : 0;
     vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
     int error = mmu_create(&vm->mmu);
@@ -351,6 +350,13 @@ static bool make_mmu(struct vm_making *m, enum exit_code *code)
         return true;
     }
     m->exists = true;
+    return true;
+}
+
+static bool make_cpuid(struct vm_making *m, enum exit_code *code)
+{
+    (void)code;
+    cpuid_setup(m->vm);
     return true;
 }
 
@@ -387,7 +393,7 @@ static bool make_vcpus(struct vm_making *m, enum exit_code *code)
 }
 
 static bool (*const stages[])(struct vm_making *m, enum exit_code *code) = {
-    make_words, make_mmu, make_space, make_program, make_vcpus,
+    make_words, make_mmu, make_cpuid, make_space, make_program, make_vcpus,
 };
 
 bool vm_make_piece(struct vm_making *m, enum exit_code *code)

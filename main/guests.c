@@ -410,6 +410,14 @@ static void report_cpus(void)
                  counts.kicks - pool.totals.kicks, pool.totals.remote_flushes);
 }
 
+static void report_work(void)
+{
+    struct work_counts counts = work_counts();
+    if (pool.options->counters)
+        log_info("# VMs were made and taken apart in %lu pieces; the longest took %lu TSC ticks",
+                 counts.pieces, counts.longest);
+}
+
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)
 {
     const struct totals *totals = &pool.totals;
@@ -431,6 +439,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     transcript_listen();
     run_on_all();
     report_cpus();
+    report_work();
     if (!memory_kept())
         log_info("# all memory is back: %lu pages are free", memory_free_pages());
     log_info("%u passed, %u failed, %u skipped", totals->passed, totals->failed, totals->skipped);

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct work {
     /* Does the next piece. False: that was the last one, and the work may not be touched any more,
@@ -24,3 +25,9 @@ void work_add(struct work *work);
 
 /* A turn of it. Returns whether there was any. */
 bool work_turn(void);
+
+/* How many pieces all pCPUs have done, and the TSC ticks of the longest. */
+struct work_counts {
+    uint64_t pieces, longest;
+};
+struct work_counts work_counts(void);
