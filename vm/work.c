@@ -2,10 +2,10 @@
 #include "vm/work.h"
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/this_cpu.h"
 #include "arch/x86/tsc.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
+#include "lib/cpu_local.h"
 
 #include <stddef.h>
 

@@ -513,6 +513,33 @@ static void a_place_has_one_block(void **state)
     stop();
 }
 
+/* ---- The end of a VM ------------------------------------------------------------------------- */
+
+/* Tables, pages, blocks and slots; nothing is left, and no piece is long. */
+static void the_end_is_in_pieces(void **state)
+{
+    (void)state;
+    for (unsigned logs = 0; logs < 2; logs++) {
+        unsigned times = 0;
+        start(false);
+        slot(logs ? 16 : 0); /* in small pages, or in large ones */
+        for (uint32_t i = 0; i < 20; i++)
+            assert_int_equal(mmu_slot_add(&mmu, 10 + i, GPA(PLACE + i * 0x40001000), 511, 0), 0);
+        for (uint64_t i = 0; i < 20 * 511; i++)
+            write_word(PLACE + i % 20 * 0x40001000 + i / 20 * PAGE_SIZE, i);
+        tlb_leave(0);
+        uint64_t before = freed;
+        while (!mmu_destroy_piece(&mmu)) {
+            assert_true(freed - before <= 160);
+            before = freed;
+            times++;
+        }
+        assert_true(times > 20 * 4);
+        assert_int_equal(support_pages_in_use(), 0);
+        assert_int_equal(support_warnings(), 0);
+    }
+}
+
 /* ---- The log --------------------------------------------------------------------------------- */
 
 /* Where no GiB of host memory is left, its first 2 MiB are cleared, in pieces that add up. */
@@ -585,6 +612,7 @@ int main(void)
         cmocka_unit_test(blocks_are_cleared_in_pieces),
         cmocka_unit_test(a_place_has_one_block),
         cmocka_unit_test(a_gib_that_is_not_there),
+        cmocka_unit_test(the_end_is_in_pieces),
         cmocka_unit_test(the_log_reads_tables_that_are_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
