@@ -143,6 +143,13 @@ int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
     return write_bytes(mmu, gpa, buffer, size, MEMSLOT_INVALID);
 }
 
+int guest_may_write(struct mmu *mmu, gpa_t gpa)
+{
+    int error;
+    bool may = guest_address(mmu, gpa, EPT_WRITE, MEMSLOT_INVALID | MEMSLOT_READONLY, &error);
+    return may ? 0 : error;
+}
+
 static bool exchange(void *at, size_t size, uint64_t old, uint64_t new)
 {
     uint32_t old32 = (uint32_t)old;

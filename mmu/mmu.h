@@ -288,7 +288,11 @@ int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
                enum mmu_access access) MUST_CHECK;
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;
 
-/* The same for loaders: read-only slots accept it. */
+/* What guest_write() to the page of `gpa` would return now, as far as that page goes. Writes
+ * nothing. */
+int guest_may_write(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
+
+/* guest_write() for loaders: read-only slots accept it. */
 int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;
 
 /* Compare-exchange of one naturally aligned table entry of the guest of 4 or 8 bytes (A and D bits
