@@ -61,6 +61,7 @@ static void no_reason_forgets_another(void **state)
     for (unsigned before = 0; before < 16; before++) {
         for (unsigned step = 0; step < 4; step++) {
             memset(&vm, 0, sizeof(vm));
+            vcpu->vm = &vm;
             vmx.poison = before & 1;
             mitigate_chosen = before & 2 ? DO_IBRS_AT_EXIT : 0;
             vmx_update_extra_work(&vcpu->vmx); /* when the vCPU is made */
