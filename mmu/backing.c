@@ -102,12 +102,6 @@ bool backing_free_some(struct backing *backing, unsigned pages)
     return true;
 }
 
-void backing_free(struct backing *backing)
-{
-    while (!backing_free_some(backing, BACKING_FREE_PAGES))
-        ;
-}
-
 /* ---- Blocks that are being cleared ----------------------------------------------------------- */
 
 #define CLEAR_QWORDS 16384u /* cleared in one piece of work */

@@ -28,14 +28,10 @@ uint64_t backing_directory_size(const struct backing *backing);
 /* Frees the directory, cleared or not, of a backing that has no pages. */
 void backing_discard(struct backing *backing);
 
-/* Frees all pages and the directory, without pausing. The caller has made sure that nobody can
- * reach the pages any more. */
-void backing_free(struct backing *backing);
-
 #define BACKING_FREE_PAGES 128u /* the pages to free in one piece of work */
 
 /* Frees about `pages` pages, from the end of the slot. Returns true when all pages and the
- * directory are free. */
+ * directory are free. The caller has made sure that nobody can reach the pages any more. */
 bool backing_free_some(struct backing *backing, unsigned pages);
 
 /* Makes sure that frame `offset` has a host page, which may be part of a block of `level` at most.

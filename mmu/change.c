@@ -129,18 +129,33 @@ static int change_zap_piece(struct mmu *mmu)
                : -EINPROGRESS;
 }
 
-int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
-                    int (*after)(struct mmu *mmu))
+int change_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason,
+               int (*after)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
-    tdp_iter_start(&now->iter, mmu, now->slot.base, memslot_end(&now->slot));
+    tdp_iter_start(&now->iter, mmu, first, end);
     now->zap_flags = flags;
     now->zap_reason = reason;
     now->after = after;
     return change_then(mmu, change_zap_piece);
 }
 
+int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
+                    int (*after)(struct mmu *mmu))
+{
+    const struct memslot *slot = &mmu->changing.slot;
+    return change_zap(mmu, slot->base, memslot_end(slot), flags, reason, after);
+}
+
 /* ---- The change in progress ------------------------------------------------------------------ */
+
+/* Frees a copy of a page or block that is not finished. */
+static void change_drop_copy(struct copying *copying)
+{
+    if (copying->held)
+        page_free(copying->to, copying->order);
+    *copying = (struct copying){0};
+}
 
 /* Frees the memory that belongs to no slot yet, which may be only partly filled. */
 static void change_drop_owned(struct changing *now)
@@ -150,6 +165,7 @@ static void change_drop_owned(struct changing *now)
         backing_discard(&owned->backing);
     memslot_free_parts(owned);
     memslots_free_set(now->room);
+    change_drop_copy(&now->copying);
     *owned = (struct memslot){0};
     now->room = NULL;
     for (unsigned i = 0; i < ARRAY_SIZE(now->filling); i++)

@@ -37,6 +37,13 @@ int change_fill_first(struct mmu *mmu, int (*after)(struct mmu *mmu)) MUST_CHECK
 int change_publish(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu)) MUST_CHECK;
 int change_publish_less(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu)) MUST_CHECK;
 
-/* Zaps the frames of `changing.slot` in pieces, as tdp_zap_piece(). */
+/* Zap the frames [first, end), or those of `changing.slot`, in pieces, as tdp_zap_piece(). */
+int change_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason,
+               int (*after)(struct mmu *mmu)) MUST_CHECK;
 int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
                     int (*after)(struct mmu *mmu)) MUST_CHECK;
+
+/* CHANGE_REMAP; see host.c. remap_first() is its first step. remap_follow() is called after a write
+ * to this page of the guest, while `lock` is held exclusively, and updates the copy. */
+int remap_first(struct mmu *mmu) MUST_CHECK;
+void remap_follow(const struct mmu *mmu, gfn_t gfn, const void *page);

@@ -378,7 +378,7 @@ static int counters_add(struct mmu *mmu)
 
 static int (*const first_step[CHANGE_KINDS])(struct mmu *mmu) = {
     [CHANGE_ADD] = slot_add,    [CHANGE_DELETE] = slot_delete,    [CHANGE_MOVE] = slot_move,
-    [CHANGE_FLAGS] = flags_set, [CHANGE_COUNTERS] = counters_add,
+    [CHANGE_FLAGS] = flags_set, [CHANGE_COUNTERS] = counters_add, [CHANGE_REMAP] = remap_first,
 };
 
 int change_begin(struct mmu *mmu, struct mmu_change *change)
@@ -421,4 +421,9 @@ int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
 {
     return change_to_the_end(mmu,
                              (struct mmu_change){.kind = CHANGE_FLAGS, .id = id, .flags = flags});
+}
+
+int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
+{
+    return change_to_the_end(mmu, (struct mmu_change){.kind = CHANGE_REMAP, .gpa = gpa});
 }

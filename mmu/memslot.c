@@ -214,14 +214,21 @@ void memslot_free_parts(struct memslot *slot)
     page_array_free(slot->tracked, slot->backing.pages, PAGE_ARRAY_COUNTS);
 }
 
-void memslots_free(struct mmu *mmu)
+/* From the last slot on. */
+bool memslots_free_piece(struct mmu *mmu)
 {
+    struct memslots *slots = mmu->slots;
     clearing_end(&mmu->clearing);
-    for (unsigned i = 0; i < mmu->slots->used; i++) {
-        backing_free(&mmu->slots->slot[i].backing);
-        memslot_free_parts(&mmu->slots->slot[i]);
+    if (slots->used) {
+        struct memslot *last = &slots->slot[slots->used - 1];
+        if (backing_free_some(&last->backing, BACKING_FREE_PAGES)) {
+            memslot_free_parts(last);
+            slots->used--;
+        }
+        return false;
     }
     memslots_free_set(mmu->slots);
     memslots_free_set(mmu->spare);
     mmu->slots = mmu->spare = NULL;
+    return true;
 }

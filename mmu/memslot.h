@@ -41,10 +41,11 @@ static inline const struct memslot *memslot_find(const struct memslots *slots, g
     return NULL;
 }
 
-/* memslots_create() makes an empty set; returns 0 or -ENOMEM. memslots_free() frees it with the
- * memory of all slots, after their tables. */
+/* memslots_create() makes an empty set; returns 0 or -ENOMEM. memslots_free_piece() frees a piece
+ * of the set and of the memory of all slots, after their tables; it returns true when all is free.
+ */
 int memslots_create(struct mmu *mmu) MUST_CHECK;
-void memslots_free(struct mmu *mmu);
+bool memslots_free_piece(struct mmu *mmu) MUST_CHECK;
 
 /* Takes slots_lock, for changes of the set or of what belongs to its slots. The caller holds no
  * pointer into the MMU and no other lock. Returns 0, or -EINPROGRESS if another CPU has the lock or

@@ -7,6 +7,7 @@
 #include "lib/string.h"
 #include "mmu/change.h"
 #include "mmu/memslot.h"
+#include "mmu/retired.h"
 #include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
@@ -23,8 +24,8 @@ int mmu_create(struct mmu *mmu)
         return error;
     mmu->slots->generation = mmu_config()->slot_generation_start;
     error = tdp_create(mmu);
-    if (error)
-        memslots_free(mmu);
+    while (error && !memslots_free_piece(mmu))
+        ;
     return error;
 }
 
@@ -43,11 +44,35 @@ int mmu_take_ve(struct mmu *mmu)
     return 0;
 }
 
+bool mmu_destroy_piece(struct mmu *mmu)
+{
+    if (!mmu->destroying) {
+        change_abandon(mmu);
+        tdp_zap_all(mmu, DEBT_MMU_DESTROYED);
+        mmu->destroying = true;
+    } else if (tdp_is_reclaiming(mmu) || mmu->doomed_used) {
+        (void)tdp_reclaim_piece(mmu, true);
+    } else if (mmu->composite) {
+        tdp_destroy(mmu);
+    } else {
+        return memslots_free_piece(mmu);
+    }
+    return false;
+}
+
 void mmu_destroy(struct mmu *mmu)
 {
-    change_abandon(mmu);
-    tdp_destroy(mmu);
-    memslots_free(mmu);
+    while (!mmu_destroy_piece(mmu))
+        ;
+}
+
+bool mmu_do_chore(struct mmu *mmu)
+{
+    if (mmu_nx_recovers(mmu)) {
+        (void)mmu_nx_piece(mmu);
+        return mmu_has_chores(mmu);
+    }
+    return mmu_has_chores(mmu) && tdp_reclaim_piece(mmu, false) && mmu_has_chores(mmu);
 }
 
 static int set_generation(struct mmu *mmu, uint64_t generation)

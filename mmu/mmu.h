@@ -47,17 +47,20 @@ unsigned mmu_levels(void);
 int mmu_create(struct mmu *mmu) MUST_CHECK;
 
 /* Frees the tables and the guest's memory, after a flush if one is owed. No vCPU of the VM may
- * enter again. */
+ * enter again. mmu_destroy_piece() does a piece of that, of at most 30,000 instructions, and
+ * returns true when it was the last one. */
 void mmu_destroy(struct mmu *mmu);
+bool mmu_destroy_piece(struct mmu *mmu) MUST_CHECK;
 
-/* Chores are what earlier changes have left to do: mostly memory that is to be freed.
- * mmu_do_chore() does one short piece, so that its caller can attend to other things in between,
- * and returns whether more can be done now. The caller holds no locks. */
+/* Chores are what earlier changes have left to do, mostly memory that is to be freed, and the
+ * recovery of large pages. mmu_do_chore() does one short piece, so that its caller can attend to
+ * other things in between, and returns whether more can be done now. The caller holds no locks. */
 static inline bool mmu_has_chores(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) ||
            __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED) ||
-           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT;
+           __atomic_load_n(&mmu->retired_used, __ATOMIC_RELAXED) > RETIRED_KEPT ||
+           __atomic_load_n(&mmu->nx.wanted, __ATOMIC_RELAXED);
 }
 bool mmu_do_chore(struct mmu *mmu);
 
@@ -202,7 +205,7 @@ void mmu_track_close(struct mmu *mmu, struct track_opening *opening);
 
 /* Moves the page or block behind `gpa` to another host page or block, with its contents. Returns 0;
  * -EFAULT if no slot covers `gpa` or the page has never been touched; -EBUSY if the slot is pinned;
- * -ENOMEM; -EINPROGRESS as mmu_change(). */
+ * -ENOMEM. The change CHANGE_REMAP does it in pieces. */
 int mmu_host_remap(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 
 /* Counts the leaves of a range that have been accessed since the last call, and marks them as not
@@ -212,10 +215,19 @@ int mmu_host_remap(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 uint64_t mmu_age(struct mmu *mmu, gpa_t gpa, uint64_t pages);
 int mmu_age_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk) MUST_CHECK;
 
-/* Called periodically: lets one in NX_RATIO of the large pages that were split because they were
- * executed become large again. Returns their number. Takes the MMU's lock. */
+/* Lets one in NX_RATIO of the large pages that were split because they were executed become large
+ * again. mmu_nx_begin() is called periodically; the work is then one of the VM's chores, or is done
+ * by callers of mmu_nx_piece(), which returns the number of pages recovered. mmu_nx_recover() does
+ * all of it. They take the MMU's lock. */
 #define NX_RATIO 60u
+void mmu_nx_begin(struct mmu *mmu);
+unsigned mmu_nx_piece(struct mmu *mmu);
 unsigned mmu_nx_recover(struct mmu *mmu);
+
+static inline bool mmu_nx_recovers(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->nx.wanted, __ATOMIC_RELAXED);
+}
 
 /* The host page to which the tables translate `gpa`, and the level of the leaf. Takes no lock; the
  * caller is in an epoch. Returns 0, or -ENOENT if an access would fault (rule W3). */
@@ -285,11 +297,15 @@ static inline uint64_t mmu_slot_generation(const struct mmu *mmu)
  * memory, across pages, and allocate host pages at first touch. `access` is ACCESS_READ,
  * ACCESS_WRITE or ACCESS_FETCH, which the role of the address must allow. Return 0; -EFAULT if no
  * slot covers a byte or the slot refuses the access, so that the access may be MMIO; -EACCES if the
- * role or the side refuses the access, or the address cannot be MMIO; -ENOMEM. After an error, the
- * bytes before the one that failed have been copied. */
+ * role or the side refuses the access, or the address cannot be MMIO; -ENOMEM; before any vCPU has
+ * entered, -EINPROGRESS: the caller attends to what is waiting (mmu_pauses()) and repeats the call.
+ * After an error, the bytes before the one that failed have been copied. */
 int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
                enum mmu_access access) MUST_CHECK;
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;
+
+/* The result that guest_write() to the page of `gpa` would have now. Writes nothing. */
+int guest_may_write(struct mmu *mmu, gpa_t gpa) MUST_CHECK;
 
 /* guest_write() for loaders, which may write to read-only slots, too. */
 int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;

@@ -229,11 +229,6 @@ bool tdp_reclaim_piece(struct mmu *mmu, bool wait)
     return done;
 }
 
-bool mmu_do_chore(struct mmu *mmu)
-{
-    return mmu_has_chores(mmu) && tdp_reclaim_piece(mmu, false) && mmu_has_chores(mmu);
-}
-
 bool tdp_drain_piece(struct mmu *mmu)
 {
     if (!tdp_is_reclaiming(mmu))

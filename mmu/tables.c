@@ -120,12 +120,10 @@ int tdp_create(struct mmu *mmu)
     return 0;
 }
 
-/* No vCPU enters with this EPTP again. The next VM that gets it flushes before it uses it (rule
- * T5). */
+/* The tables below the composite have been unlinked and freed. No vCPU enters with this EPTP again.
+ * The next VM that gets it flushes before it uses it (rule T5). */
 void tdp_destroy(struct mmu *mmu)
 {
-    tdp_zap_all(mmu, DEBT_MMU_DESTROYED);
-    tdp_reclaim(mmu, true);
     for (unsigned i = 0; i < CPUS_MAX; i++) {
         struct mmu_cpu *cpu = &mmu->cpu[i];
         while (cpu->table_cache_used)

@@ -177,6 +177,13 @@ struct tdp_iter {
     const uint64_t *tables[EPT_LEVELS + 1];
 };
 
+/* The state of the recovery of large pages. Changed while `lock` is held exclusively. */
+struct nx_recovery {
+    uint64_t wanted;      /* tables that are still to be zapped; 0: no recovery is in progress */
+    unsigned ends;        /* times that the end of all tables was reached since it began */
+    struct tdp_iter iter; /* where the next piece continues */
+};
+
 /* The state of mmu_zap_some() or mmu_age_some() between two calls. */
 struct mmu_walk {
     bool begun;
@@ -201,6 +208,7 @@ enum mmu_change_kind {
     CHANGE_MOVE,     /* id, gpa */
     CHANGE_FLAGS,    /* id, flags */
     CHANGE_COUNTERS, /* gpa: its slot gets the counters of write tracking */
+    CHANGE_REMAP,    /* gpa: the page or block behind it moves to other host memory */
     CHANGE_KINDS,
 };
 
@@ -217,6 +225,17 @@ struct filling {
     uint64_t *at, qwords, value;
 };
 
+/* The state of copying a page or block to other host memory. No CPU has a translation to it, and
+ * faults retry until it is over. Writes of the hypervisor go to both copies meanwhile. Changed
+ * while `lock` is held exclusively. */
+struct copying {
+    gfn_t first;
+    unsigned order;
+    bool held; /* `to` has been allocated, and nothing refers to it yet */
+    hpa_t from, to;
+    uint64_t copied; /* bytes; 0: writes need not go to `to` */
+};
+
 /* The change of the slots that is in progress, of which a VM has one at a time. It belongs to the
  * VM, not to the vCPU that requested it: any vCPU that needs the slots carries it on. */
 struct changing {
@@ -230,6 +249,7 @@ struct changing {
     struct memslot owned;  /* memory that belongs to no slot yet */
     struct memslots *room; /* a larger copy, which replaces the one that nobody reads; or NULL */
     struct filling filling[3];
+    struct copying copying;
     unsigned zap_flags;
     enum debt_reason zap_reason;
     struct tdp_iter iter;
@@ -260,7 +280,7 @@ struct mmu {
     uint32_t logging;               /* number of slots that log dirty pages */
     struct track_opening *openings; /* tracked frames that may be written now */
     bool access_tracked;            /* aging may have taken R, W and X from some SPTE */
-    gfn_t nx_cursor;                /* the frame at which mmu_nx_recover() continues */
+    struct nx_recovery nx;
 
     struct spinlock retired_lock;
     unsigned retired_first, retired_used, retired_reserved;
@@ -269,6 +289,8 @@ struct mmu {
     struct table_walk dying;
     unsigned doomed_used;
     struct backing doomed[DOOMED_MAX];
+
+    bool destroying; /* the first piece of mmu_destroy_piece() has been done */
 
     struct mmu_cpu cpu[CPUS_MAX];
     uint64_t invept_for[CPUS_MAX][DEBT_REASONS]; /* INVEPTs that paid a debt for the reason */

@@ -327,6 +327,7 @@ static void while_a_slot_goes(unsigned pcpu)
     char byte = 0;
     assert_int_equal(guest_read(&mmu, GPA(0x200000), &byte, 1, ACCESS_READ), -EFAULT);
     assert_int_equal(guest_write(&mmu, GPA(0x200000), &byte, 1), -EFAULT);
+    assert_int_equal(guest_may_write(&mmu, GPA(0x200000)), -EFAULT);
     assert_int_equal(mmu_invalidate_sequence(&mmu) & 1, 1);
     /* A fault on another slot waits, too: the result of its lookup may be outdated. */
     assert_int_equal(mmu_fault(&mmu, GPA(0x600000), ACCESS_READ, &info), FAULT_RETRY);

@@ -76,6 +76,7 @@ static void read_only_memory(void **state)
     uint32_t word = 0xf00d, back = 0;
     add(0, 0x100000, 1, MEMSLOT_READONLY);
     assert_int_equal(guest_write(&mmu, GPA(0x100000), &word, 4), -EFAULT);
+    assert_int_equal(guest_may_write(&mmu, GPA(0x100000)), -EFAULT);
     assert_int_equal(guest_cmpxchg(&mmu, GPA(0x100000), 4, 0, 1), -EFAULT);
     assert_int_equal(guest_load(&mmu, GPA(0x100000), &word, 4), 0);
     assert_int_equal(guest_read(&mmu, GPA(0x100000), &back, 4, ACCESS_READ), 0);

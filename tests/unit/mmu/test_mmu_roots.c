@@ -435,6 +435,7 @@ static void the_accessor_keeps_to_the_role(void **state)
             int read = rights & 1 ? 0 : -EACCES, write = rights & 2 ? 0 : -EACCES;
             int fetch = rights & 4 ? 0 : -EACCES;
             assert_int_equal(guest_write(&mmu, GPA(RAM | bits), &word, 8), write);
+            assert_int_equal(guest_may_write(&mmu, GPA(RAM | bits)), write);
             assert_int_equal(guest_read(&mmu, GPA(RAM | bits), &word, 8, ACCESS_READ), read);
             assert_int_equal(guest_read(&mmu, GPA(RAM | bits), &word, 8, ACCESS_FETCH), fetch);
             assert_int_equal(guest_cmpxchg(&mmu, GPA(RAM | bits), 8, 42, 42), write);

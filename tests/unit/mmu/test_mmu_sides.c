@@ -66,6 +66,7 @@ static void memory_begins_private(void **state)
     uint64_t word = 1;
     assert_int_equal(guest_read(&mmu, GPA(SHARED | RAM), &word, 8, ACCESS_READ), -EACCES);
     assert_int_equal(guest_write(&mmu, GPA(SHARED | RAM), &word, 8), -EACCES);
+    assert_int_equal(guest_may_write(&mmu, GPA(SHARED | RAM)), -EACCES);
     assert_null(guest_page(&mmu, GPA(SHARED | RAM), ACCESS_READ));
     assert_non_null(guest_page(&mmu, GPA(RAM), ACCESS_READ));
 
@@ -110,11 +111,15 @@ static void a_read_only_page_has_its_side(void **state)
     assert_int_equal(touch(0x1000, 2), FAULT_EMULATE);
     assert_int_equal(touch(SHARED | 0x1000, 2), -EACCES);
     assert_int_equal(guest_write(&mmu, GPA(0x1000), &word, 8), -EACCES); /* no MMIO there */
+    assert_int_equal(guest_may_write(&mmu, GPA(0x1000)), -EACCES);
     assert_int_equal(guest_write(&mmu, GPA(SHARED | 0x1000), &word, 8), -EACCES);
+    assert_int_equal(guest_may_write(&mmu, GPA(SHARED | 0x1000)), -EACCES);
     assert_int_equal(touch(SHARED | 0x8000, 2), FAULT_EMULATE);
     assert_int_equal(touch(0x8000, 2), -EACCES);
     assert_int_equal(guest_write(&mmu, GPA(SHARED | 0x8000), &word, 8), -EFAULT);
+    assert_int_equal(guest_may_write(&mmu, GPA(SHARED | 0x8000)), -EFAULT);
     assert_int_equal(guest_write(&mmu, GPA(0x8000), &word, 8), -EACCES);
+    assert_int_equal(guest_may_write(&mmu, GPA(0x8000)), -EACCES);
     stop();
 }
 
@@ -289,6 +294,7 @@ static void read_and_pass(unsigned pcpu)
         gpa_t gpa = GPA(sides[i] + 0x1000);
         assert_int_equal(mmu_fault(&mmu, gpa, ACCESS_WRITE | FAULT_FINAL, &info), FAULT_RETRY);
         assert_int_equal(guest_write(&mmu, gpa, &word, 8), -EACCES);
+        assert_int_equal(guest_may_write(&mmu, gpa), -EACCES);
         assert_int_equal(guest_cmpxchg(&mmu, gpa, 8, 0, 2), -EACCES);
         assert_int_equal(guest_read(&mmu, gpa, &word, 8, ACCESS_READ), -EACCES);
         assert_null(guest_page(&mmu, gpa, ACCESS_READ));
