@@ -10,8 +10,8 @@
 #include "lib/trace.h"
 #include "lib/visible.h"
 
-/* Characters that are printed at a time. In Bochs one takes about 300 instructions, and the one
- * with which the screen scrolls up to 20,000. */
+/* Characters that are printed at a time. In Bochs one takes about 300 instructions. Where a screen
+ * has to scroll first, that is done in pieces of its own (log_room()). */
 #define PIECE 6u
 
 struct text_page {
@@ -135,12 +135,11 @@ static struct transcript *current(void)
     return &transcripts[__atomic_load_n(&turn, __ATOMIC_SEQ_CST)];
 }
 
-/* A piece ends with its line, and of the next one it is the first character alone, with which a
- * screen scrolls: that is enough at a time. */
-static size_t copy_piece(char piece[PIECE], const char *text, size_t size, bool scrolls)
+/* A piece ends with its line, because a screen may scroll for the next one. */
+static size_t copy_piece(char piece[PIECE], const char *text, size_t size, size_t room)
 {
-    size_t length = 0, most = scrolls ? 1 : PIECE;
-    while (length < size && length < most) {
+    size_t length = 0;
+    while (length < size && length < PIECE && length < room) {
         piece[length] = text[length];
         if (piece[length++] == '\n')
             break;
@@ -160,26 +159,39 @@ static void drop_page(struct transcript *t)
     page_free(virt_to_phys(page), 0);
 }
 
-static bool line_ended; /* what was printed last ended with its line; the printer's */
-
-static size_t take_piece(struct transcript *t, char piece[PIECE])
+/* What is to be printed next, the lock held, and where is counted what has been. */
+static const char *unread(struct transcript *t, size_t *size, size_t **read)
 {
-    size_t length = 0;
-    spin_lock(&t->lock);
-    if (t->first) {
-        length = copy_piece(piece, t->first->text + t->read, t->first->used - t->read, line_ended);
-        t->read += length;
+    if (t->first)
         drop_page(t);
-    }
-    if (!length && !t->first) {
-        length =
-            copy_piece(piece, t->spare + t->spare_read, t->spare_used - t->spare_read, line_ended);
-        t->spare_read += length;
-    }
+    bool paged = t->first && t->read < t->first->used;
+    *read = paged ? &t->read : &t->spare_read;
+    *size = (paged ? t->first->used : t->spare_used) - **read;
+    return (paged ? t->first->text : t->spare) + **read;
+}
+
+/* The first character of that; false: there is none. */
+static bool peek(struct transcript *t, char *next)
+{
+    size_t size, *read;
+    spin_lock(&t->lock);
+    const char *text = unread(t, &size, &read);
+    *next = size ? *text : 0;
+    spin_unlock(&t->lock);
+    return size;
+}
+
+static size_t take_piece(struct transcript *t, char piece[PIECE], size_t room)
+{
+    size_t size, *read;
+    spin_lock(&t->lock);
+    const char *text = unread(t, &size, &read);
+    size_t length = copy_piece(piece, text, size, room);
+    *read += length;
+    if (t->first)
+        drop_page(t);
     __atomic_store_n(&t->unprinted, t->unprinted - length, __ATOMIC_SEQ_CST);
     spin_unlock(&t->lock);
-    if (length)
-        line_ended = piece[length - 1] == '\n';
     return length;
 }
 
@@ -200,13 +212,13 @@ bool transcript_waits(void)
  * that, for lines: one of the two sees the other. */
 bool transcript_print(void)
 {
-    char piece[PIECE];
+    char piece[PIECE], next;
     if (!spin_trylock(&printer))
         return false;
     struct transcript *t = current();
-    size_t length = take_piece(t, piece);
-    if (length)
-        log_text(piece, length);
+    size_t room = peek(t, &next) ? log_room(next) : 0;
+    if (room)
+        log_text(piece, take_piece(t, piece, room));
     while (turn < TRANSCRIPTS - 1 && is_over(current()))
         __atomic_store_n(&turn, turn + 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&transcript_unprinted, &transcripts[turn].unprinted, __ATOMIC_SEQ_CST);
@@ -266,7 +278,7 @@ static void print_rest(struct transcript *t)
     size_t length;
     if (t->lock.taken)
         return; /* by whom it stops, perhaps */
-    while ((length = take_piece(t, piece)))
+    while ((length = take_piece(t, piece, PIECE)))
         log_text(piece, length);
 }
 
