@@ -45,7 +45,7 @@ static size_t screen_room(char next)
 }
 
 /* How much longer it takes to draw a character than to compare eight (terminal.h). */
-#define PIXELS_COST 100u
+#define PIXELS_COST 50u
 #define CELLS_COST  2u
 
 static void start_pixels(const struct boot_info *info)
