@@ -271,7 +271,8 @@ static bool guest_make(struct work *work)
     return !over;
 }
 
-static void start_guest(struct entry *entry)
+/* Returns whether it is being made. */
+static bool start_guest(struct entry *entry)
 {
     const struct boot_module *module = &pool.info->modules[entry->module];
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
@@ -284,7 +285,7 @@ static void start_guest(struct entry *entry)
     vm_work_for(NULL);
     if (page_is_none(page)) {
         guest_not_started(entry, code ? code : EXIT_NO_MEMORY);
-        return;
+        return false;
     }
     struct guest *guest = phys_to_virt(page);
     guest->vm.put_off = false;
@@ -298,6 +299,7 @@ static void start_guest(struct entry *entry)
                                        .options = pool.options,
                                        .last_chance = entry->last_chance};
     work_add(&guest->work);
+    return true;
 }
 
 /* A vCPU stops for good. The last one of a VM writes the VM's report and has the VM taken apart. */
@@ -365,15 +367,17 @@ static void pcpu_run_guests(void)
     struct entry entry;
     for (;;) {
         print_waiting_text();
-        while (!sched_has_work() && pool_take_entry(&entry))
-            start_guest(&entry);
-        bool worked = work_turn();
+        bool works = sched_has_work();
+        while (!works && pool_take_entry(&entry))
+            works = start_guest(&entry);
+        if (unlikely(works))
+            work_turn();
         struct vcpu *vcpu = sched_take();
-        if (!vcpu && !worked)
+        if (!vcpu && !works)
             vcpu = sleep_take();
         if (vcpu)
             run_turn(vcpu);
-        else if (worked)
+        else if (works)
             sched_busy();
         else if (pool_all_done())
             return;

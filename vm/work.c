@@ -25,12 +25,10 @@ void work_add(struct work *work)
 }
 
 /* One after the other. Sleepers that are due meanwhile wait for their turn. */
-bool work_turn(void)
+void work_turn(void)
 {
     struct work_counts *counts = &here[this_cpu()].counts;
     struct work **list = &here[this_cpu()].first;
-    if (!*list)
-        return false;
     uint64_t now = rdtsc(), end = now + SCHED_SLICE_MS * tsc_khz();
     do {
         uint64_t start = now;
@@ -47,7 +45,6 @@ bool work_turn(void)
         sleep_wake_due(now);
     } while (*list && !(sched_vcpu_waits() && now >= end));
     sched_set_work(*list);
-    return true;
 }
 
 struct work_counts work_counts(void)

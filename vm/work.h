@@ -23,8 +23,8 @@ struct work {
 /* Behind what this pCPU has to do already. */
 void work_add(struct work *work);
 
-/* A turn of it. Returns whether there was any. */
-bool work_turn(void);
+/* A turn of it; there is some. */
+void work_turn(void);
 
 /* How many pieces all pCPUs have done, and the TSC ticks of the longest. */
 struct work_counts {
