@@ -88,11 +88,14 @@ void ipi_receive(struct vcpu *vcpu)
     struct mailbox *mail = &vcpu->mailbox;
     if (!attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL))
         return;
-    if (startup_is_stopped(&mail->startup)) { /* what else is there is for after the start */
+    /* The request is cleared before anything of the mailbox is read, the INIT included: a sender
+     * that writes afterwards makes the request again. */
+    attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
+    if (startup_is_stopped(&mail->startup)) {
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
+        attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* the rest, after the start */
         return;
     }
-    attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
         for (uint64_t set = take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
