@@ -13,20 +13,8 @@
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
-/* What is in the mailbox has come to nothing: an INIT clears the APIC, and until the start-up IPI
- * nothing reaches the CPU. Whatever is sent after that IPI is kept. */
-static void empty(struct mailbox *mail)
-{
-    __atomic_store_n(&mail->nmi, 0, __ATOMIC_SEQ_CST);
-    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
-        __atomic_store_n(&mail->vectors[i], 0, __ATOMIC_SEQ_CST);
-}
-
 static void send_startup(struct vcpu *to, uint8_t vector)
 {
-    if (!startup_counts(__atomic_load_n(&to->mailbox.startup, __ATOMIC_SEQ_CST)))
-        return;
-    empty(&to->mailbox);
     if (!startup_send(&to->mailbox.startup, vector))
         return;
     attention_request(&to->vmx.attention, ATTENTION_START);
@@ -44,10 +32,10 @@ static void post(struct vcpu *to, const struct lapic_message *message)
                           __ATOMIC_RELAXED);
         break;
     case LAPIC_NMI:
-        __atomic_store_n(&mail->nmi, 1, __ATOMIC_RELAXED);
+        if (!startup_nmi(&mail->startup))
+            return;
         break;
     case LAPIC_INIT:
-        empty(mail);
         if (!startup_init(&mail->startup))
             return;
         break;
@@ -77,7 +65,9 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
-/* What others have left there since the last time. */
+/* What others have left there since the last time. Vectors that were sent before the start-up IPI
+ * may be among it: like those that a CPU gets while it waits for one, they come to nothing, because
+ * an APIC is disabled after an INIT, and the guest enables it only after this. */
 static uint64_t take(uint64_t *word)
 {
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
@@ -93,13 +83,13 @@ void ipi_receive(struct vcpu *vcpu)
     attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     if (startup_is_stopped(&mail->startup)) {
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
-        attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* the rest, after the start */
+        attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* the NMI, after the start */
         return;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
         for (uint64_t set = take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
-    if (take(&mail->nmi))
+    if (startup_take_nmi(&mail->startup))
         vcpu_nmi(vcpu);
 }
 
