@@ -9,7 +9,8 @@
 
 #include <stdio.h>
 
-#define BUDGET (1ull << 31) /* TSC ticks, which no turn takes here */
+#define RATE   5            /* TSC ticks in one of the timer's, as a power of two */
+#define BUDGET (1ull << 36) /* TSC ticks, which no turn takes here */
 
 /* ---- What comes, and when -------------------------------------------------------------------- */
 
@@ -99,7 +100,7 @@ static void guest(void)
     bool leaves = !vmcs[VMCS_PREEMPTION_TIMER_VALUE];
     const char *what = NULL;
     now.entries++;
-    assert_in_range(vmcs[VMCS_PREEMPTION_TIMER_VALUE], 0, BUDGET);
+    assert_in_range(vmcs[VMCS_PREEMPTION_TIMER_VALUE], 0, BUDGET >> RATE);
     uint64_t requests = vcpu->vmx.attention.word;
     if (requests & ATTENTION_KICK)
         what = "the kick";
@@ -113,8 +114,12 @@ static void guest(void)
              now.at, now.entries, what);
 }
 
+/* A CPU that does not save the timer leaves something else there; and where each entry arms it,
+ * what is there must not matter. */
 static bool exits(uint32_t reason)
 {
+    if (!config->keeps_timer || config->own_event)
+        vmcs[VMCS_PREEMPTION_TIMER_VALUE] = UINT32_MAX;
     vmcs[VMCS_EXIT_REASON] = reason;
     return vmx_exited(&vcpu->vmx);
 }
@@ -146,6 +151,7 @@ static void prepare(unsigned at)
     memset(pcpus, 0, sizeof(pcpus));
     now.at = at;
     vmx.controls.set[CONTROL_EXIT] = config->keeps_timer ? EXIT_SAVE_PREEMPTION_TIMER : 0;
+    vmx.msrs.misc = field_put(RATE, MISC_TIMER_RATE);
     vm.ending = VM_RUNNING;
     vm.vcpu_count = 2;
     vm.vcpus[0] = vcpu;
@@ -156,7 +162,7 @@ static void prepare(unsigned at)
     vcpu->mailbox = (struct mailbox){.startup = 0};
     vcpu->mmio.mmu = &vm.mmu;
     vcpu->delayed.valid = config->own_event;
-    vcpu->delayed_until = rdtsc() + (1ull << 50);
+    vcpu->delayed_until = rdtsc() + BUDGET / 2;
     vcpu->budget_left = BUDGET;
     vcpu->exits_left = 64;
     /* What its last turn has left. */
