@@ -49,6 +49,7 @@ static void run_point(void); /* supplied by the test */
 #define READ_ONCE(x) AROUND(*(const volatile __typeof__(x) *)&(x))
 
 #include "arch/x86/guarded.h"
+#include "ept/invalidate.h"
 #include "vm/exits.h"
 #include "vm/io.h"
 
@@ -60,6 +61,13 @@ static bool (*cpu_takes_xcr0)(uint64_t value);
 #include "vm/dispatch.c"
 #include "vm/pcpu.c"
 #include "vm/run.c"
+
+static uint64_t host_cr4(void)
+{
+    return 0;
+}
+#define read_cr4 host_cr4
+#include "vmx/regs.c"
 
 #include <string.h>
 
@@ -94,6 +102,21 @@ static uint64_t ring0_rdmsr(uint32_t msr)
 uint64_t tsc_khz(void)
 {
     return 1000000;
+}
+
+void cpu_kick(unsigned number)
+{
+    fail_msg("CPU %u is kicked", number);
+}
+
+void invept(unsigned type, uint64_t eptp)
+{
+    (void)type, (void)eptp;
+}
+
+void invvpid(unsigned type, uint16_t vpid, gva_t address)
+{
+    (void)type, (void)vpid, (void)address;
 }
 
 void kick_set_hook(void (*hook)(void))
