@@ -109,16 +109,6 @@ void cpu_kick(unsigned number)
     fail_msg("CPU %u is kicked", number);
 }
 
-void invept(unsigned type, uint64_t eptp)
-{
-    (void)type, (void)eptp;
-}
-
-void invvpid(unsigned type, uint16_t vpid, gva_t address)
-{
-    (void)type, (void)vpid, (void)address;
-}
-
 void kick_set_hook(void (*hook)(void))
 {
     (void)hook;
@@ -148,35 +138,60 @@ void mitigate_start(void)
 {
 }
 
-/* What a turn begins and ends with. */
+/* What a turn begins and ends with, as words in their order. */
+static char did[256];
+static void note(const char *what)
+{
+    strncat(did, what, sizeof(did) - strlen(did) - 1);
+}
+
 void mitigate_change_vm(void)
 {
+    note("mitigate ");
 }
 
 void mitigate_at_exit(void)
 {
+    note("IBRS ");
 }
 
+void invept(unsigned type, uint64_t eptp)
+{
+    (void)type, (void)eptp;
+}
+
+void invvpid(unsigned type, uint16_t vpid, gva_t address)
+{
+    (void)type, (void)vpid, (void)address;
+    note("invvpid ");
+}
+
+static bool migrates;
 bool vmx_load(struct vmx_vcpu *half)
 {
-    (void)half;
-    return false;
+    assert_ptr_equal(half, &vcpu->vmx);
+    note("load ");
+    return migrates;
 }
 
 void vmx_unload(struct vmx_vcpu *half)
 {
-    (void)half;
+    assert_ptr_equal(half, &vcpu->vmx);
+    note("unload ");
 }
 
+static const char *refusal; /* of what the guest had on another CPU */
 const char *extra_state_load(struct extra_state *state)
 {
-    (void)state;
-    return NULL;
+    assert_ptr_equal(state, &vcpu->extra);
+    note("registers ");
+    return refusal;
 }
 
 void extra_state_save(struct extra_state *state)
 {
-    (void)state;
+    assert_ptr_equal(state, &vcpu->extra);
+    note("save ");
 }
 
 /* ---- Neighbours, where it waits or goes ------------------------------------------------------ */
