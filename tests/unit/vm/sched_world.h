@@ -30,6 +30,7 @@ static struct vm vm;
 static struct guest {
     struct vcpu vcpu; /* first */
     bool on_cpu, stops, parked, gone;
+    bool looks;      /* in any case, before it goes on */
     unsigned passed; /* by how many turns of the queue that it waits in */
 } guest[VCPUS];
 static unsigned guests, gone;
@@ -245,7 +246,8 @@ static void send(struct guest *g)
     met.mails++;
 }
 
-/* True: the turn is over. */
+/* True: the turn is over. After an exit in which it has sent something a guest goes on without a
+ * look around, unless it was kicked. */
 static bool act(struct guest *g)
 {
     switch (rnd(8)) {
@@ -257,12 +259,14 @@ static bool act(struct guest *g)
     case 3:
     case 4:
         halt(g);
+        g->looks = true;
         return is_halted(g);
     case 5:
         g->stops = g != guest && rnd(4) == 0;
         return g->stops;
     default:
         stand_still(g, true);
+        g->looks = true;
         return false;
     }
 }
@@ -289,10 +293,12 @@ static void turn(struct guest *g)
     attention_clear(&vcpu->vmx.attention, ATTENTION_HALTED);
     vcpu->slice_end = TIME_NEVER;
     pcpu_takes(vcpu, false);
+    g->looks = true;
     do {
-        do
+        while (g->looks || attention_requested(&vcpu->vmx.attention, ATTENTION_KICK)) {
+            g->looks = false;
             look(g);
-        while (attention_requested(&vcpu->vmx.attention, ATTENTION_KICK));
+        }
     } while (!ends() && world_now < vcpu->slice_end && !act(g));
     pcpu_drops(vcpu);
     g->on_cpu = false;
