@@ -13,7 +13,7 @@
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
-static void send_startup(struct vcpu *to, uint8_t vector)
+static void ipi_send_startup(struct vcpu *to, uint8_t vector)
 {
     if (!startup_send(&to->mailbox.startup, vector))
         return;
@@ -22,7 +22,7 @@ static void send_startup(struct vcpu *to, uint8_t vector)
     sched_add(to);
 }
 
-static void post(struct vcpu *to, const struct lapic_message *message)
+static void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
     switch (message->mode) {
@@ -40,7 +40,7 @@ static void post(struct vcpu *to, const struct lapic_message *message)
             return;
         break;
     case LAPIC_STARTUP:
-        send_startup(to, message->vector);
+        ipi_send_startup(to, message->vector);
         return;
     default:
         return;
@@ -52,12 +52,12 @@ static void post(struct vcpu *to, const struct lapic_message *message)
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
 {
     struct vm *vm = from->vm;
-    bool one = !message->all && !message->logical; /* the vCPU of that number */
+    bool one = !message->all && !message->logical; /* the vCPU whose number is the destination */
     for (unsigned i = one ? message->destination : 0; i < vm->vcpu_count; i++) {
         struct vcpu *to = vm->vcpus[i];
         bool addressed = to != from && lapic_addressed(&to->lapic, message);
         if (addressed)
-            post(to, message);
+            ipi_post(to, message);
         if (one || (addressed && message->mode == LAPIC_LOWEST))
             return;
     }
@@ -65,10 +65,11 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
-/* What others have left there since the last time. Vectors that were sent before the start-up IPI
- * may be among it: like those that a CPU gets while it waits for one, they come to nothing, because
- * an APIC is disabled after an INIT, and the guest enables it only after this. */
-static uint64_t take(uint64_t *word)
+/* Takes what other vCPUs have written since the last call. The plain read avoids the locked
+ * operation in the common case. Vectors that were sent before the start-up IPI may be among it.
+ * Like those that a CPU gets while it waits for that IPI, they have no effect, because an APIC is
+ * disabled after an INIT and the guest can enable it only later. */
+static uint64_t mailbox_take(uint64_t *word)
 {
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
 }
@@ -78,7 +79,7 @@ void ipi_receive(struct vcpu *vcpu)
     struct mailbox *mail = &vcpu->mailbox;
     if (!attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL))
         return;
-    /* The request is cleared before anything of the mailbox is read, the INIT included: a sender
+    /* The request is cleared before anything in the mailbox is read, the INIT included: a sender
      * that writes afterwards makes the request again. */
     attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     if (startup_is_stopped(&mail->startup)) {
@@ -87,7 +88,7 @@ void ipi_receive(struct vcpu *vcpu)
         return;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
-        for (uint64_t set = take(&mail->vectors[i]); set; set &= set - 1)
+        for (uint64_t set = mailbox_take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
     if (startup_take_nmi(&mail->startup))
         vcpu_nmi(vcpu);

@@ -23,9 +23,7 @@
 #define STARTUP_ACTIVE 0x100u
 #define STARTUP_INIT   0x200u /* an INIT is pending, for which the vCPU has not stopped yet */
 #define STARTUP_VECTOR 0x400u /* a start-up IPI is pending, with the vector in the low byte */
-#define STARTUP_NMI \
-    0x800u /* an NMI is pending, for the guest or, if STARTUP_VECTOR is set, for
-                               * the code that the start-up IPI starts */
+#define STARTUP_NMI    0x800u /* an NMI is pending; with STARTUP_VECTOR, for the code that starts */
 
 /* Called by senders. startup_init() returns true if the vCPU is active, so that the caller has to
  * alert it. */

@@ -10,7 +10,6 @@
 #include "tests/unit/ring0.h"
 
 #define mmu_pauses pcpu_pauses /* support.c has one, too */
-#define enter      enter_guest /* of vm/run.c */
 
 #include "tests/unit/vmx/vmcs_world.h"
 

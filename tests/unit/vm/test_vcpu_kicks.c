@@ -52,7 +52,7 @@ static void kick(void)
     if (kind->request)
         attention_request(&vcpu->vmx.attention, kind->request);
     if (!kind->request || vcpu->mailbox.pcpu)
-        kicked();
+        pcpu_kicked();
 }
 
 static void run_point(void)
