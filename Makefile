@@ -81,9 +81,14 @@ UNIT_TESTS := $(addprefix $(B)/unit/,$(basename $(notdir $(UNIT_MAIN))))
 # Code that the tests share is also in the library, so that each program links only what it needs.
 # It comes first, because it replaces the files that use the machine.
 UNIT_SHARED := $(filter-out $(UNIT_MAIN),$(UNIT_SRC))
-HOST_OBJS  := $(UNIT_SHARED:%.c=$(B)/host/%.o) $(PURE:%.c=$(B)/host/%.o) $(B)/host/font.o
+HOST_OBJS  := $(UNIT_SHARED:%.c=$(B)/host/%.o) $(PURE:%.c=$(B)/host/%.o) $(B)/host/vmx/entry.o \
+              $(B)/host/font.o
 
 $(B)/host/%.o: %.c
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOSTFLAGS) -MMD -MP -c $< -o $@
+
+$(B)/host/%.o: %.S
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(HOSTFLAGS) -MMD -MP -c $< -o $@
 

@@ -13,20 +13,8 @@
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
-/* Discards the interrupts in the mailbox: an INIT clears the APIC, and until the start-up IPI
- * nothing reaches the CPU. Interrupts that are sent after that IPI are kept. */
-static void mailbox_empty(struct mailbox *mail)
-{
-    __atomic_store_n(&mail->nmi, 0, __ATOMIC_SEQ_CST);
-    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
-        __atomic_store_n(&mail->vectors[i], 0, __ATOMIC_SEQ_CST);
-}
-
 static void ipi_send_startup(struct vcpu *to, uint8_t vector)
 {
-    if (!startup_counts(__atomic_load_n(&to->mailbox.startup, __ATOMIC_SEQ_CST)))
-        return;
-    mailbox_empty(&to->mailbox);
     if (!startup_send(&to->mailbox.startup, vector))
         return;
     attention_request(&to->vmx.attention, ATTENTION_START);
@@ -44,10 +32,10 @@ static void ipi_post(struct vcpu *to, const struct lapic_message *message)
                           __ATOMIC_RELAXED);
         break;
     case LAPIC_NMI:
-        __atomic_store_n(&mail->nmi, 1, __ATOMIC_RELAXED);
+        if (!startup_nmi(&mail->startup))
+            return;
         break;
     case LAPIC_INIT:
-        mailbox_empty(mail);
         if (!startup_init(&mail->startup))
             return;
         break;
@@ -78,7 +66,9 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
 /* Takes what other vCPUs have written since the last call. The plain read avoids the locked
- * operation in the common case. */
+ * operation in the common case. Vectors that were sent before the start-up IPI may be among it.
+ * Like those that a CPU gets while it waits for that IPI, they have no effect, because an APIC is
+ * disabled after an INIT and the guest can enable it only later. */
 static uint64_t mailbox_take(uint64_t *word)
 {
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
@@ -89,15 +79,18 @@ void ipi_receive(struct vcpu *vcpu)
     struct mailbox *mail = &vcpu->mailbox;
     if (!attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL))
         return;
-    if (startup_is_stopped(&mail->startup)) { /* the other messages are for after the start */
+    /* The request is cleared before anything in the mailbox is read, the INIT included: a sender
+     * that writes afterwards makes the request again. */
+    attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
+    if (startup_is_stopped(&mail->startup)) {
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
+        attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* the NMI, after the start */
         return;
     }
-    attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
         for (uint64_t set = mailbox_take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
-    if (mailbox_take(&mail->nmi))
+    if (startup_take_nmi(&mail->startup))
         vcpu_nmi(vcpu);
 }
 

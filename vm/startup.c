@@ -13,7 +13,13 @@ static uint32_t startup_read(const uint32_t *state)
     return __atomic_load_n(state, __ATOMIC_SEQ_CST);
 }
 
-/* An INIT discards an earlier start-up IPI: the vCPU waits for another one. */
+/* Between an INIT and a start-up IPI, whether the vCPU has already stopped for the INIT or not. */
+static bool startup_expected(uint32_t state)
+{
+    return !(state & STARTUP_ACTIVE) || (state & (STARTUP_INIT | STARTUP_VECTOR)) == STARTUP_INIT;
+}
+
+/* An INIT discards an earlier start-up IPI and an earlier NMI. */
 bool startup_init(uint32_t *state)
 {
     uint32_t old = startup_read(state);
@@ -26,11 +32,20 @@ bool startup_init(uint32_t *state)
 bool startup_send(uint32_t *state, uint8_t vector)
 {
     uint32_t old = startup_read(state);
-    while (startup_counts(old)) {
+    while (startup_expected(old)) {
         bool waited = !(old & STARTUP_ACTIVE);
         if (startup_exchange(state, &old, old | STARTUP_ACTIVE | STARTUP_VECTOR | vector))
             return waited;
     }
+    return false;
+}
+
+bool startup_nmi(uint32_t *state)
+{
+    uint32_t old = startup_read(state);
+    while (!startup_expected(old))
+        if (startup_exchange(state, &old, old | STARTUP_NMI))
+            return true;
     return false;
 }
 
@@ -48,7 +63,16 @@ int startup_take(uint32_t *state)
 {
     uint32_t old = startup_read(state);
     while (old & STARTUP_VECTOR)
-        if (startup_exchange(state, &old, STARTUP_ACTIVE))
+        if (startup_exchange(state, &old, STARTUP_ACTIVE | (old & STARTUP_NMI)))
             return (uint8_t)old;
     return -1;
+}
+
+bool startup_take_nmi(uint32_t *state)
+{
+    uint32_t old = startup_read(state);
+    while ((old & (STARTUP_NMI | STARTUP_INIT)) == STARTUP_NMI)
+        if (startup_exchange(state, &old, old & ~STARTUP_NMI))
+            return true;
+    return false;
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * INIT and start-up IPIs on their way to a vCPU (SDM 3, 9.4.4 and 11.6.1): for each vCPU a state of
- * 32 bits, which the senders and the vCPU change by compare-exchange.
+ * INIT, start-up IPIs and NMIs on their way to a vCPU (SDM 3, 9.4.4 and 11.6.1): for each vCPU a
+ * state of 32 bits, which the senders and the vCPU change by compare-exchange.
  *
  * A vCPU waits for a start-up IPI, or it is active: it runs, sleeps, or is in a run queue. The
- * state records what has arrived since the vCPU last looked: an INIT, and the first start-up IPI
- * after it. As by the CPU, a start-up IPI is ignored if the vCPU is active and no INIT is pending.
+ * state records what has arrived since the vCPU last looked: an INIT, the first start-up IPI after
+ * it, and an NMI after that. As by the CPU, a start-up IPI is ignored if the vCPU is active and no
+ * INIT is pending; an INIT discards what came before it; and an NMI is lost between an INIT and the
+ * start-up IPI that follows. All three are in one state, because it decides in which order they
+ * came: an NMI that was sent after the start-up IPI must not be taken before the vCPU has stopped.
  *
  * Pure; called by vm/ipi.c.
  */
@@ -20,19 +23,17 @@
 #define STARTUP_ACTIVE 0x100u
 #define STARTUP_INIT   0x200u /* an INIT is pending, for which the vCPU has not stopped yet */
 #define STARTUP_VECTOR 0x400u /* a start-up IPI is pending, with the vector in the low byte */
+#define STARTUP_NMI    0x800u /* an NMI is pending; with STARTUP_VECTOR, for the code that starts */
 
 /* Called by senders. startup_init() returns true if the vCPU is active, so that the caller has to
  * alert it. */
 bool startup_init(uint32_t *state);
 
-/* Does a start-up IPI that arrives in this state have an effect? */
-static inline bool startup_counts(uint32_t state)
-{
-    return !(state & STARTUP_ACTIVE) || (state & (STARTUP_INIT | STARTUP_VECTOR)) == STARTUP_INIT;
-}
-
 /* Returns true if the vCPU has waited for this IPI, so that the caller puts it into a run queue. */
 bool startup_send(uint32_t *state, uint8_t vector) MUST_CHECK;
+
+/* Returns true if the NMI is pending now, so that the caller has to alert the vCPU. */
+bool startup_nmi(uint32_t *state);
 
 /* Called by the vCPU: does a pending INIT require it to stop? */
 static inline bool startup_is_stopped(const uint32_t *state)
@@ -48,3 +49,6 @@ bool startup_restarts(uint32_t *state) MUST_CHECK;
  * -1 if an INIT has arrived since and no start-up IPI after that, so that the vCPU has to leave
  * again by startup_restarts(). */
 int startup_take(uint32_t *state) MUST_CHECK;
+
+/* Called by the vCPU. Returns true if an NMI was pending for its guest; it is so no longer. */
+bool startup_take_nmi(uint32_t *state) MUST_CHECK;

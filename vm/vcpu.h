@@ -42,8 +42,7 @@ struct known_port {
 /* What other vCPUs of the VM have sent and this one has not taken yet (vm/ipi.c). */
 struct mailbox {
     uint64_t vectors[4];
-    uint64_t nmi;     /* one came */
-    uint32_t startup; /* vm/startup.h */
+    uint32_t startup; /* INIT, start-up IPI and NMI; vm/startup.h */
     uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
 };
 

@@ -50,6 +50,36 @@ static void no_vmx(void)
     expect_gp(read_argument, MSR_VMX_BASIC);
 }
 
+/* What a guest could use against speculation is not offered (docs/SECURITY.md), so neither are its
+ * MSRs: not for a value that a CPU with the feature takes, nor for one with a reserved bit. */
+static const uint32_t speculation_msrs[] = {
+    0x48,  /* IA32_SPEC_CTRL */
+    0x49,  /* IA32_PRED_CMD */
+    0x10a, /* IA32_ARCH_CAPABILITIES */
+    0x10b, /* IA32_FLUSH_CMD */
+    0x122, /* IA32_TSX_CTRL */
+    0x123, /* IA32_MCU_OPT_CTRL */
+};
+static uint64_t to_write;
+
+static void write_it(void *msr)
+{
+    wrmsr((uint32_t)(uintptr_t)msr, to_write);
+}
+
+static void speculation(void)
+{
+    EXPECT_EQ(cpuid(0).eax < 7 ? 0 : cpuid(7).edx & 0xfc000600, 0);
+    for (unsigned i = 0; i < ARRAY_SIZE(speculation_msrs); i++) {
+        expect_gp(read_argument, speculation_msrs[i]);
+        expect_gp(write_argument, speculation_msrs[i]);
+        for (unsigned bit = 0; bit < 64; bit++) {
+            to_write = BIT(bit);
+            expect_gp(write_it, speculation_msrs[i]);
+        }
+    }
+}
+
 static void efer(void)
 {
     EXPECT(!try_run(read_argument, (void *)(uintptr_t)MSR_EFER).taken);
@@ -147,6 +177,7 @@ void guest_main(void)
     static const struct test tests[] = {
         {"unknown_msrs", unknown, NEED_EPTVISOR},
         {"no_vmx", no_vmx, NEED_EPTVISOR},
+        {"no_speculation_msrs", speculation, NEED_EPTVISOR},
         {"efer", efer, 0},
         {"own_msrs", own, 0},
         {"tsc_written", tsc_written, 0},

@@ -15,10 +15,12 @@ unsigned cpu_count;
 
 static unsigned sent[4], hooked;
 static jmp_buf stopped;
+static void (*work_at_nmi)(void); /* what the CPU is to do when the NMI comes */
 
 void apic_send_nmi(uint32_t id)
 {
     sent[id - 10]++;
+    work_at_nmi = cpus[id - 10].work;
 }
 
 uint64_t tsc_khz(void)
@@ -195,6 +197,7 @@ static void work_is_waited_for(void **state)
     (void)state;
     cpu_give_work(1, do_nothing);
     assert_int_equal(sent[1], 1);
+    assert_ptr_equal(work_at_nmi, do_nothing);
     assert_false(cpu_wait_work(1, 3));
     cpus[1].work = NULL;
     assert_true(cpu_wait_work(1, 3));

@@ -31,6 +31,7 @@ static struct vm vm;
 static struct guest {
     struct vcpu vcpu; /* must be the first member */
     bool on_cpu, stops, parked, gone;
+    bool looks;      /* looks around before it goes on, kicked or not */
     unsigned passed; /* turns that others had in the queue in which it waits */
 } guest[VCPUS];
 static unsigned guests, gone;
@@ -247,7 +248,8 @@ static void send(struct guest *g)
     met.mails++;
 }
 
-/* Returns true if the turn is over. */
+/* Returns true if the turn is over. After an exit in which it has sent something, a guest goes on
+ * without a look around, unless it was kicked. */
 static bool act(struct guest *g)
 {
     switch (rnd(8)) {
@@ -259,12 +261,14 @@ static bool act(struct guest *g)
     case 3:
     case 4:
         halt(g);
+        g->looks = true;
         return is_halted(g);
     case 5:
         g->stops = g != guest && rnd(4) == 0;
         return g->stops;
     default:
         stand_still(g, true);
+        g->looks = true;
         return false;
     }
 }
@@ -291,10 +295,12 @@ static void turn(struct guest *g)
     attention_clear(&vcpu->vmx.attention, ATTENTION_HALTED);
     vcpu->slice_end = TIME_NEVER;
     pcpu_takes(vcpu, false);
+    g->looks = true;
     do {
-        do
+        while (g->looks || attention_requested(&vcpu->vmx.attention, ATTENTION_KICK)) {
+            g->looks = false;
             look(g);
-        while (attention_requested(&vcpu->vmx.attention, ATTENTION_KICK));
+        }
     } while (!ends() && world_now < vcpu->slice_end && !act(g));
     pcpu_drops(vcpu);
     g->on_cpu = false;

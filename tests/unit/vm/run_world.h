@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A vCPU that runs under vm/run.c, vm/dispatch.c, vm/clock.c and vm/pcpu.c, which are included here
+ * as source: what these files use and a test does not care about. Around each of their accesses to
+ * what an NMI's handler changes, the VMCS, the requests and the words of other CPUs, the test is
+ * called: an NMI may come there. Include it in one file.
+ */
+#pragma once
+
+#include "tests/unit/ring0.h"
+
+#define mmu_pauses pcpu_pauses /* support.c has one, too */
+
+#include "tests/unit/vmx/vmcs_world.h"
+
+#include "arch/x86/cpu.h"
+#include "vmx/attention.h"
+
+static void run_point(void); /* supplied by the test */
+
+#pragma GCC diagnostic ignored "-Wshadow" /* one within another */
+#define AROUND(access)                     \
+    ({                                     \
+        run_point();                       \
+        __typeof__(access) found = access; \
+        run_point();                       \
+        found;                             \
+    })
+#define AROUND_VOID(access) (run_point(), access, run_point())
+
+#undef vmread
+#undef vmread_always
+#undef vmwrite
+#undef vmwrite_always
+#define vmread(field)                AROUND(vmcs_get(field))
+#define vmread_always(field)         AROUND(vmcs_get(field))
+#define vmwrite(field, value)        AROUND_VOID(vmcs_put(field, value))
+#define vmwrite_always(field, value) AROUND_VOID(vmcs_put(field, value))
+#define attention_request(a, r)      AROUND_VOID(attention_request(a, r))
+#define attention_clear(a, r)        AROUND_VOID(attention_clear(a, r))
+#define attention_requested(a, r)    AROUND(attention_requested(a, r))
+#define attention_pending(a)         AROUND(attention_pending(a))
+#define rdtsc()                      AROUND(rdtsc())
+#define __atomic_load_n(...)         AROUND(__atomic_load_n(__VA_ARGS__))
+#define __atomic_exchange_n(...)     AROUND(__atomic_exchange_n(__VA_ARGS__))
+#define __atomic_store_n(...)        AROUND_VOID(__atomic_store_n(__VA_ARGS__))
+#undef READ_ONCE
+#define READ_ONCE(x) AROUND(*(const volatile __typeof__(x) *)&(x))
+
+#include "arch/x86/guarded.h"
+#include "ept/invalidate.h"
+#include "vm/exits.h"
+#include "vm/io.h"
+
+/* What XSETBV says; NULL: it takes everything. */
+static bool (*cpu_takes_xcr0)(uint64_t value);
+#define xsetbv_safe(value) (!cpu_takes_xcr0 || cpu_takes_xcr0(value))
+
+#include "vm/clock.c"
+#include "vm/dispatch.c"
+#include "vm/pcpu.c"
+#include "vm/run.c"
+
+static uint64_t host_cr4(void)
+{
+    return 0;
+}
+#define read_cr4 host_cr4
+#include "vmx/regs.c"
+
+#include <string.h>
+
+struct cpu cpus[CPUS_MAX];
+unsigned cpu_count = 1;
+uint32_t mitigate_chosen;
+struct sleepers sleepers[CPUS_MAX];
+struct vmx_machine vmx;
+
+static struct vm vm;
+static struct vcpu *const vcpu = &vm.vcpu;
+
+/* ---- The machine ----------------------------------------------------------------------------- */
+
+static void ring0_halts(uint64_t *rip)
+{
+    (void)rip;
+    fail_msg("it halts");
+}
+
+static void ring0_wrmsr(uint32_t msr, uint64_t value)
+{
+    fail_msg("WRMSR %#x = %#lx", msr, value);
+}
+
+static uint64_t ring0_rdmsr(uint32_t msr)
+{
+    fail_msg("RDMSR %#x", msr);
+    return 0;
+}
+
+uint64_t tsc_khz(void)
+{
+    return 1000000;
+}
+
+void cpu_kick(unsigned number)
+{
+    fail_msg("CPU %u is kicked", number);
+}
+
+void kick_set_hook(void (*hook)(void))
+{
+    (void)hook;
+}
+
+void cpu_give_work(unsigned number, void (*work)(void))
+{
+    (void)number, (void)work;
+}
+
+bool cpu_wait_work(unsigned number, unsigned milliseconds)
+{
+    (void)number, (void)milliseconds;
+    return false;
+}
+
+bool vmx_init_cpu(void)
+{
+    return false;
+}
+
+void extra_state_enable(void)
+{
+}
+
+void mitigate_start(void)
+{
+}
+
+/* What a turn begins and ends with, as words in their order. */
+static char did[256];
+static void note(const char *what)
+{
+    strncat(did, what, sizeof(did) - strlen(did) - 1);
+}
+
+void mitigate_change_vm(void)
+{
+    note("mitigate ");
+}
+
+void mitigate_at_exit(void)
+{
+    note("IBRS ");
+}
+
+void invept(unsigned type, uint64_t eptp)
+{
+    (void)type, (void)eptp;
+}
+
+void invvpid(unsigned type, uint16_t vpid, gva_t address)
+{
+    (void)type, (void)vpid, (void)address;
+    note("invvpid ");
+}
+
+static bool migrates;
+bool vmx_load(struct vmx_vcpu *half)
+{
+    assert_ptr_equal(half, &vcpu->vmx);
+    note("load ");
+    return migrates;
+}
+
+void vmx_unload(struct vmx_vcpu *half)
+{
+    assert_ptr_equal(half, &vcpu->vmx);
+    note("unload ");
+}
+
+static const char *refusal; /* of what the guest had on another CPU */
+const char *extra_state_load(struct extra_state *state)
+{
+    assert_ptr_equal(state, &vcpu->extra);
+    note("registers ");
+    return refusal;
+}
+
+void extra_state_save(struct extra_state *state)
+{
+    assert_ptr_equal(state, &vcpu->extra);
+    note("save ");
+}
+
+/* ---- Neighbours, where it waits or goes ------------------------------------------------------ */
+
+bool sched_waiting(void)
+{
+    return false;
+}
+
+bool sched_anyone_waits(void)
+{
+    return false;
+}
+
+bool sched_halts(void)
+{
+    return true;
+}
+
+void sched_busy(void)
+{
+}
+
+void sleep_end(struct vcpu *v)
+{
+    (void)v;
+}
+
+void sleep_wake(uint64_t now)
+{
+    (void)now;
+}
+
+/* ---- What exits lead to ---------------------------------------------------------------------- */
+
+static struct {
+    unsigned handled; /* the reason of the handler that was called last */
+    unsigned raised, requeued, skipped, updates;
+    uint8_t vector;
+    uint32_t error_code;
+    bool is_nmi, is_reflected; /* what is said of an exception's exit */
+} seen;
+
+void vmx_raise(struct vmx_vcpu *half, uint8_t vector, uint32_t error_code)
+{
+    (void)half;
+    seen.raised++;
+    seen.vector = vector;
+    seen.error_code = error_code;
+}
+
+void vmx_requeue_event(struct vmx_vcpu *half)
+{
+    (void)half;
+    seen.requeued++;
+}
+
+bool vmx_take_host_nmi(const struct vmx_vcpu *half)
+{
+    (void)half;
+    return seen.is_nmi;
+}
+
+bool vmx_reflect_exception(struct vmx_vcpu *half)
+{
+    (void)half;
+    return seen.is_reflected;
+}
+
+bool vmx_nmis_blocked(const struct vmx_vcpu *half)
+{
+    (void)half;
+    return false;
+}
+
+void vmx_raise_trap(uint64_t pending)
+{
+    (void)pending;
+}
+
+void vmx_skip_instruction(struct vmx_vcpu *half)
+{
+    (void)half;
+    seen.skipped++;
+}
+
+void cpuid_update(struct vcpu *v)
+{
+    (void)v;
+    seen.updates++;
+}
+
+/* ---- Exits that are handled elsewhere -------------------------------------------------------- */
+
+#define HANDLER(name, reason)        \
+    void exit_##name(struct vcpu *v) \
+    {                                \
+        (void)v;                     \
+        seen.handled = reason;       \
+    }
+HANDLER(cpuid, REASON_CPUID)
+HANDLER(cr_access, REASON_CR_ACCESS)
+HANDLER(invlpg, REASON_INVLPG)
+HANDLER(invpcid, REASON_INVPCID)
+HANDLER(mov_dr, REASON_MOV_DR)
+HANDLER(rdmsr, REASON_RDMSR)
+HANDLER(wrmsr, REASON_WRMSR)
+HANDLER(task_switch, REASON_TASK_SWITCH)
+HANDLER(vmcall, REASON_VMCALL)
+
+void hypercall_go_on(struct vcpu *v)
+{
+    (void)v;
+}
+
+void io_string(struct vcpu *v, uint64_t qualification)
+{
+    (void)v, (void)qualification;
+}
+
+void mmio_act_on(struct vcpu *v, enum mmio_outcome outcome)
+{
+    (void)v, (void)outcome;
+}
+
+void pass_open(struct vcpu *v, gpa_t gpa)
+{
+    (void)v, (void)gpa;
+}
+
+void pass_arm(struct vcpu *v)
+{
+    (void)v;
+}
+
+void pass_close(struct vcpu *v)
+{
+    (void)v;
+}
+
+void pass_exit(struct vcpu *v, uint32_t reason)
+{
+    (void)v, (void)reason;
+}
+
+int vmx_pml_init(struct vmx_vcpu *half)
+{
+    (void)half;
+    return 0;
+}
+
+void vmx_pml_switch(struct vmx_vcpu *half, bool on)
+{
+    (void)half, (void)on;
+}
+
+size_t vmx_pml_take(struct vmx_vcpu *half, const uint64_t **entries)
+{
+    (void)half, (void)entries;
+    return 0;
+}
+
+uint64_t vmx_poison(uint32_t reason)
+{
+    (void)reason;
+    return 0;
+}

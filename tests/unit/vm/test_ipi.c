@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Messages between vCPUs (vm/ipi.c, vm/startup.c) with CPUs that change at each atomic operation:
+ * one vCPU that receives, stops at an INIT and starts again, and one or two that send to it.
+ *
+ * No message is lost and none is made up. What was sent before an INIT never arrives after the
+ * start-up IPI that follows it, what was sent after that start-up IPI does, the vCPU starts where
+ * the first one says, and it is at most once in a run queue.
+ */
+#include "tests/unit/vm/cpus_world.h"
+
+#include "tests/unit/vmx/vmcs_world.h"
+
+#define read read_word /* a name that the C library has, too */
+
+#include "vm/exits.h"
+#include "vm/ipi.c"
+#include "vm/startup.c"
+
+#define SENDERS  2u
+#define MESSAGES 60u
+#define LIVES    (MESSAGES + 1)
+
+static struct vm vm;
+static struct vcpu sender[SENDERS], target;
+
+/* The vCPU that receives. Its guest begins a life at each start, and enables its APIC some time
+ * later. */
+static struct {
+    bool runs, queued, kicked;
+    bool enabled;  /* its APIC */
+    unsigned life; /* the start-up vector of the last start */
+    unsigned starts, stops, accepted, nmis;
+} now;
+
+/* What one sender knows. It says what it is about to send before it does, so that nothing arrives
+ * that it has not yet written down. */
+static struct {
+    bool known; /* the order of all messages: there is one sender */
+    bool waits; /* it sent an INIT last, and no start-up IPI since */
+    unsigned life;
+    bool sent[256][LIVES], due[256];
+    bool nmi_sent[LIVES], nmi_due;
+    unsigned left; /* senders that are not done */
+} said;
+
+static uint64_t random_state;
+static uint64_t rnd(uint64_t below)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (random_state >> 11) % below;
+}
+
+static unsigned world_next(unsigned self)
+{
+    bool change = world_spins || rnd(3) == 0 || !world_can_go_on(self);
+    world_spins = false;
+    for (unsigned i = 0, cpu = (unsigned)rnd(world_cpus); change && i < world_cpus; i++)
+        if (world_can_go_on((cpu + i) % world_cpus))
+            return (cpu + i) % world_cpus;
+    return self;
+}
+
+static void world_nmi(unsigned self)
+{
+    (void)self;
+}
+
+/* ---- What the files use ---------------------------------------------------------------------- */
+
+bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message)
+{
+    (void)message;
+    return lapic == &target.lapic;
+}
+
+/* In this life, or in a later one that the vCPU has not begun yet. That is no loss: the APIC will be
+ * disabled when it begins, so the vector would come to nothing. */
+static bool was_sent(uint8_t vector, unsigned life)
+{
+    for (; life <= said.life; life++)
+        if (said.sent[vector][life])
+            return true;
+    return false;
+}
+
+void lapic_accept(struct lapic *lapic, uint8_t vector)
+{
+    WORLD_CHECK(lapic == &target.lapic && now.runs, "a vector for nobody");
+    if (!now.enabled)
+        return;
+    WORLD_CHECK(!said.known || was_sent(vector, now.life), "vector %#x comes again in life %u",
+                vector, now.life);
+    said.due[vector] = false;
+    now.accepted++;
+}
+
+void vcpu_nmi(struct vcpu *vcpu)
+{
+    WORLD_CHECK(vcpu == &target && now.runs, "an NMI for nobody");
+    WORLD_CHECK(!said.known || said.nmi_sent[now.life], "an NMI was not sent in life %u", now.life);
+    if (said.life == now.life)
+        said.nmi_due = false;
+    now.nmis++;
+}
+
+void lapic_reset(struct lapic *lapic)
+{
+    WORLD_CHECK(lapic == &target.lapic, "another APIC is reset");
+    now.enabled = false;
+}
+
+void init_state(struct cpu_regs *cpu, struct extra_state *extra, uint32_t signature,
+                uint8_t start_vector, void (*write)(uint32_t field, uint64_t value))
+{
+    (void)cpu, (void)extra, (void)signature, (void)write;
+    now.life = start_vector;
+    now.starts++;
+}
+
+uint32_t cpuid_signature(void)
+{
+    return 0;
+}
+
+void cpuid_update(struct vcpu *vcpu)
+{
+    (void)vcpu;
+}
+
+void mmio_cache_clear_gva(struct mmio_cache *cache)
+{
+    (void)cache;
+}
+
+void tlb_invvpid(struct mmu *mmu, unsigned type, uint16_t vpid, gva_t address,
+                 enum invvpid_reason reason)
+{
+    (void)mmu, (void)type, (void)vpid, (void)address, (void)reason;
+}
+
+void sched_add(struct vcpu *vcpu)
+{
+    WORLD_CHECK(vcpu == &target && !now.queued && !now.runs, "in a queue twice");
+    now.queued = true;
+}
+
+void pcpu_kick_vcpu(const struct vcpu *vcpu)
+{
+    WORLD_CHECK(vcpu == &target, "a kick for nobody");
+    now.kicked = now.runs; /* else it looks when it runs */
+}
+
+void sleep_end(struct vcpu *vcpu)
+{
+    (void)vcpu;
+}
+
+/* ---- The vCPU that receives ------------------------------------------------------------------ */
+
+static void leave_pcpu(void)
+{
+    now.runs = now.kicked = false;
+    now.stops++;
+    if (ipi_restarts(&target))
+        sched_add(&target);
+    else
+        vm.active--;
+}
+
+/* A step of it, as vm/run.c and main/guests.c have them. */
+static void receive(void)
+{
+    struct attention *requests = &target.vmx.attention;
+    if (now.queued) {
+        now.queued = false;
+        now.runs = now.kicked = true;
+        if (attention_requested(requests, ATTENTION_START))
+            ipi_start(&target);
+    }
+    if (!now.runs)
+        return;
+    if (now.kicked) {
+        now.kicked = false;
+        ipi_receive(&target);
+    }
+    if (attention_requested(requests, ATTENTION_STOP))
+        leave_pcpu();
+    else if (!now.enabled && !now.kicked) /* the guest goes on */
+        now.enabled = rnd(4) == 0;
+}
+
+/* ---- The senders ----------------------------------------------------------------------------- */
+
+static void send(struct vcpu *from, enum lapic_delivery mode, uint8_t vector)
+{
+    struct lapic_message message = {.mode = (uint8_t)mode, .vector = vector, .all = true};
+    ipi_send(from, &message);
+}
+
+static void say_vector(uint8_t vector)
+{
+    said.sent[vector][said.life] = true;
+    said.due[vector] = !said.waits && now.enabled && now.life == said.life;
+}
+
+static void say_nmi(void)
+{
+    said.nmi_sent[said.life] |= !said.waits;
+    said.nmi_due = !said.waits;
+}
+
+static void say_init(void)
+{
+    memset(said.due, 0, sizeof(said.due));
+    said.nmi_due = false;
+    said.waits = true;
+}
+
+static void say_startup(void)
+{
+    said.life += said.waits;
+    said.waits = false;
+}
+
+/* Each sender has vectors of its own. */
+static void send_something(unsigned index, bool inits)
+{
+    struct vcpu *from = &sender[index];
+    uint8_t vector = (uint8_t)(32 + 112 * index + rnd(112));
+    switch (rnd(inits ? 12 : 8)) {
+    case 0:
+    case 1:
+        say_nmi();
+        send(from, LAPIC_NMI, 0);
+        break;
+    case 8:
+    case 9:
+        say_init();
+        send(from, LAPIC_INIT, 0);
+        break;
+    case 10:
+    case 11:
+        say_startup();
+        send(from, LAPIC_STARTUP, (uint8_t)said.life);
+        break;
+    default:
+        say_vector(vector);
+        send(from, rnd(2) ? LAPIC_FIXED : LAPIC_LOWEST, vector);
+        break;
+    }
+}
+
+static bool with_inits;
+static void live(unsigned self)
+{
+    if (self == 0) {
+        while (said.left || now.queued || now.kicked) {
+            receive();
+            cpu_point();
+        }
+        return;
+    }
+    for (unsigned i = 0; i < MESSAGES; i++)
+        send_something(self - 1, with_inits);
+    said.left--;
+}
+
+static struct {
+    unsigned starts, stops, accepted, nmis;
+} met;
+
+static void play(uint64_t seed, unsigned senders)
+{
+    memset(&said, 0, sizeof(said));
+    memset(&now, 0, sizeof(now));
+    target.mailbox = (struct mailbox){.startup = STARTUP_ACTIVE};
+    target.vmx.attention.word = 0;
+    random_state = seed * 0x9e3779b97f4a7c15 | 1;
+    now.runs = now.enabled = true;
+    said.left = senders;
+    said.known = senders == 1;
+    vm.vcpu_count = senders + 1;
+    vm.active = 1; /* the senders are not counted here */
+    vm.vcpus[0] = &target;
+    for (unsigned i = 0; i < senders; i++) {
+        vm.vcpus[i + 1] = &sender[i];
+        sender[i].vm = &vm;
+    }
+    target.vm = &vm;
+    world_run(senders + 1, live);
+    assert_int_equal(vm.active, now.runs);
+    met.starts += now.starts;
+    met.stops += now.stops;
+    met.accepted += now.accepted;
+    met.nmis += now.nmis;
+}
+
+static void nothing_is_due(uint64_t seed)
+{
+    for (unsigned i = 0; i < 256; i++)
+        if (said.due[i])
+            fail_msg("seed %lu: vector %#x is lost in life %u", seed, i, said.life);
+    if (said.nmi_due)
+        fail_msg("seed %lu: an NMI is lost in life %u", seed, said.life);
+}
+
+/* Two senders, and neither INIT nor start: all that was sent has come. */
+static void none_is_lost(void **state)
+{
+    (void)state;
+    memset(&met, 0, sizeof(met));
+    with_inits = false;
+    for (uint64_t seed = 1; seed <= 1000; seed++) {
+        play(seed, SENDERS);
+        nothing_is_due(seed);
+    }
+    assert_true(met.accepted > 10000 && met.nmis > 1000);
+}
+
+/* One sender, so it is known what has to come of its messages. */
+static void each_life_gets_its_own(void **state)
+{
+    (void)state;
+    memset(&met, 0, sizeof(met));
+    with_inits = true;
+    for (uint64_t seed = 1; seed <= 3000; seed++) {
+        play(seed, 1);
+        if (now.runs == said.waits)
+            fail_msg("seed %lu: it %s after life %u", seed, now.runs ? "runs" : "waits", said.life);
+        if (said.waits)
+            continue;
+        if (now.life != said.life)
+            fail_msg("seed %lu: it runs life %u and not %u", seed, now.life, said.life);
+        nothing_is_due(seed);
+    }
+    assert_true(met.starts > 5000 && met.stops > 5000 && met.accepted > 1000 && met.nmis > 1000);
+}
+
+/* Two senders of INIT and start-up IPIs: nobody knows what is right, but the vCPU ends in one of
+ * the two states that it can be in, and is not in a queue twice. */
+static void lives_of_two_senders(void **state)
+{
+    (void)state;
+    with_inits = true;
+    for (uint64_t seed = 1; seed <= 1000; seed++) {
+        play(seed, SENDERS);
+        assert_int_equal(target.mailbox.startup & ~STARTUP_NMI, now.runs ? STARTUP_ACTIVE : 0);
+        assert_int_equal(target.vmx.attention.word & (ATTENTION_START | ATTENTION_STOP), 0);
+    }
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    world_free();
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(none_is_lost),
+        cmocka_unit_test(each_life_gets_its_own),
+        cmocka_unit_test(lives_of_two_senders),
+    };
+    return cmocka_run_group_tests(tests, NULL, teardown);
+}

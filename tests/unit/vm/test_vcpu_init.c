@@ -1,0 +1,518 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What INIT and a start-up IPI leave of a vCPU in which everything is dirty: each byte of struct
+ * vcpu is either what the SDM's tables 10-1 and 11-1 say, or unchanged, or a cache. Afterwards the
+ * vCPU is used: no event of before comes, no timer runs, and nothing that its guest does with its
+ * APIC finds something old.
+ */
+#include "tests/unit/vmx/vmcs_world.h"
+
+#include "arch/x86/memory.h"
+#include "tests/unit/vmx/test_vmx_models.h"
+#include "vm/exits.h"
+#include "vm/ipi.c"
+#include "vm/pcpu.h"
+#include "vm/vm.h"
+#include "vmx/inject.c"
+
+#include <stdio.h>
+#include <string.h>
+
+#define fields   regs_fields
+#define read_cr4 no_cr4
+static uint64_t no_cr4(void)
+{
+    return 0;
+}
+#include "vmx/regs.c"
+#undef fields
+
+#define PAGE      0x9a
+#define SIGNATURE 0x706e5u
+
+struct vmx_machine vmx;
+
+static struct vm vm;
+static struct vcpu other, before;
+static struct vcpu *const vcpu = &vm.vcpu;
+
+static struct {
+    unsigned updates, flushes, forgotten;
+    struct cpuid_input {
+        uint64_t cr4, xcr0;
+        enum lapic_mode mode;
+    } update;
+    uint64_t tsc;
+} seen;
+
+static uint64_t random_state;
+static uint64_t next(void)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    return random_state ^= random_state << 17;
+}
+
+/* ---- What the files use ---------------------------------------------------------------------- */
+
+uint32_t cpuid_signature(void)
+{
+    return SIGNATURE;
+}
+
+void cpuid_update(struct vcpu *v)
+{
+    seen.updates++;
+    seen.update.cr4 = cpu_reg(&v->vmx.regs, REG_CR4);
+    seen.update.xcr0 = v->extra.xcr0;
+    seen.update.mode = v->lapic.mode;
+}
+
+void tlb_invvpid(struct mmu *mmu, unsigned type, uint16_t vpid, gva_t address,
+                 enum invvpid_reason reason)
+{
+    (void)address;
+    assert_ptr_equal(mmu, &vm.mmu);
+    assert_int_equal(vpid, vcpu->vpid);
+    assert_int_equal(type, INVVPID_SINGLE);
+    assert_int_equal(reason, INVVPID_GUEST);
+    seen.flushes++;
+}
+
+void mmio_cache_clear_gva(struct mmio_cache *cache)
+{
+    assert_ptr_equal(cache, &vcpu->mmio.cache);
+    seen.forgotten++;
+}
+
+static bool queued;
+void sched_add(struct vcpu *v)
+{
+    assert_ptr_equal(v, vcpu);
+    queued = true;
+}
+
+void pcpu_kick_vcpu(const struct vcpu *v)
+{
+    assert_ptr_equal(v, vcpu);
+}
+
+void sleep_end(struct vcpu *v)
+{
+    assert_ptr_equal(v, vcpu);
+}
+
+void vmx_set_primary(uint64_t mask, bool on)
+{
+    vmcs[VMCS_PRIMARY_CONTROLS] =
+        on ? vmcs[VMCS_PRIMARY_CONTROLS] | mask : vmcs[VMCS_PRIMARY_CONTROLS] & ~mask;
+}
+
+static uint64_t host_now(void *context)
+{
+    (void)context;
+    return seen.tsc;
+}
+
+static void interrupt(void *context)
+{
+    vcpu_update_interrupt(context);
+}
+
+static void timer(void *context)
+{
+    (void)context;
+}
+
+static void raise_nmi(void *context)
+{
+    vcpu_nmi(context);
+}
+
+static const struct lapic_host host = {
+    .now = host_now, .interrupt = interrupt, .timer = timer, .raise_nmi = raise_nmi};
+
+/* ---- What each byte becomes ------------------------------------------------------------------ */
+
+enum fate {
+    KEPT,
+    ZERO,
+    ONES,
+    CACHE, /* what is in there is compared before it is used, or is looked at below */
+};
+
+#define ROW(member, fate)                                                                  \
+    {                                                                                      \
+#member, offsetof(struct vcpu, member), sizeof(((struct vcpu *)0)->member), (fate) \
+    }
+
+static const struct row {
+    const char *name;
+    size_t at, size;
+    enum fate fate;
+} rows[] = {
+    ROW(vmx.regs, CACHE),
+    ROW(vmx.host_rsp, KEPT),
+    ROW(vmx.launched, KEPT),
+    ROW(vmx.checked, KEPT),
+    ROW(vmx.host, KEPT),
+    ROW(vmx.attention, CACHE),
+    ROW(vmx.pending, ZERO),
+    ROW(vmx.windows, KEPT), /* what the controls are; the next delivery sees to both */
+    ROW(vmx.exit, KEPT),
+    ROW(vmx.vmcs, KEPT),
+    ROW(vmx.msr_bitmap, KEPT),
+    ROW(vmx.pml, KEPT),
+    ROW(vmx.pml_on, KEPT),
+    ROW(vmx.extra_work, KEPT),
+    ROW(extra.cr2, ZERO),
+    ROW(extra.dr0, ZERO),
+    ROW(extra.dr1, ZERO),
+    ROW(extra.dr2, ZERO),
+    ROW(extra.dr3, ZERO),
+    ROW(extra.dr6, CACHE),
+    ROW(extra.msrs, KEPT),
+    ROW(extra.xcr0, KEPT),
+    ROW(extra.xss, KEPT),
+    ROW(extra.pkru, KEPT),
+    ROW(extra.fpu, KEPT),
+    ROW(mmio.cpu, KEPT),
+    ROW(mmio.mmu, KEPT),
+    ROW(mmio.mmio_bus, KEPT),
+    ROW(mmio.stats, KEPT),
+    ROW(mmio.fault, KEPT), /* the details of the last outcome */
+    ROW(mmio.single_step, KEPT),
+    ROW(mmio.breakpoints_met, KEPT),
+    ROW(mmio.end, KEPT),
+    ROW(mmio.text, KEPT),
+    ROW(mmio.stale_rip, KEPT),
+    ROW(mmio.stale_count, KEPT),
+    ROW(mmio.breakpoints, ZERO),
+    ROW(mmio.cache, CACHE),
+    ROW(mmio.replays, KEPT),
+    ROW(ports, KEPT),
+    ROW(cpuid, KEPT), /* cpuid_update() is called */
+    ROW(vm, KEPT),
+    ROW(sched, KEPT),
+    ROW(index, KEPT),
+    ROW(mailbox, CACHE),
+    ROW(ghci, KEPT),
+    ROW(pass, KEPT), /* closed when the vCPU left its pCPU */
+    ROW(place, KEPT),
+    ROW(vpid, KEPT),
+    ROW(ve_by_cpu, KEPT),
+    ROW(ve_area, KEPT),
+    ROW(lapic.host, KEPT),
+    ROW(lapic.context, KEPT),
+    ROW(lapic.mode, KEPT),
+    ROW(lapic.id, KEPT),
+    ROW(lapic.tpr, ZERO),
+    ROW(lapic.ldr, ZERO),
+    ROW(lapic.dfr, ONES),
+    ROW(lapic.svr, CACHE),
+    ROW(lapic.divide, ZERO),
+    ROW(lapic.initial, ZERO),
+    ROW(lapic.icr, ZERO),
+    ROW(lapic.icr_high, ZERO),
+    ROW(lapic.lvt, CACHE),
+    ROW(lapic.esr, ZERO),
+    ROW(lapic.errors, ZERO),
+    ROW(lapic.irr, ZERO),
+    ROW(lapic.isr, ZERO),
+    ROW(lapic.timer_end, ZERO),
+    ROW(unfinished, ZERO),
+    ROW(change, KEPT), /* begun anew by the next call that needs them */
+    ROW(walk, KEPT),
+    ROW(tsc_offset, KEPT),
+    ROW(tsc_adjust, KEPT),
+    ROW(budget_left, KEPT),
+    ROW(budget_end, KEPT),
+    ROW(slice_end, KEPT),
+    ROW(next_event, KEPT),
+    ROW(exits_left, KEPT),
+    ROW(external, CACHE), /* `valid` */
+    ROW(delayed, CACHE),  /* `valid` */
+    ROW(delayed_until, KEPT),
+    ROW(exits, KEPT),
+    ROW(events_requeued, KEPT),
+    ROW(poison_ticks, KEPT),
+    ROW(traced, KEPT),
+};
+
+static void check_row(const struct row *row)
+{
+    const uint8_t *is = (const uint8_t *)vcpu + row->at, *was = (const uint8_t *)&before + row->at;
+    for (size_t i = 0; i < row->size && row->fate != CACHE; i++) {
+        uint8_t right = row->fate == KEPT ? was[i] : row->fate == ONES ? 0xff : 0;
+        if (is[i] != right)
+            fail_msg("%s, byte %zu: %#x became %#x", row->name, i, was[i], is[i]);
+    }
+}
+
+/* A member that is added needs a row here: what does INIT do to it? Gaps are padding. */
+static void every_byte_has_a_row(void **state)
+{
+    (void)state;
+    size_t end = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        size_t gap = rows[i].at - end;
+        bool aligns = rows[i].at % 64 == 0 && gap < 64;
+        if (rows[i].at < end || (gap >= 8 && !aligns))
+            fail_msg("%zu bytes before %s have no row, or one in another order", gap, rows[i].name);
+        end = rows[i].at + rows[i].size;
+    }
+    assert_true(sizeof(struct vcpu) - end < 64);
+}
+
+/* ---- Dirt ------------------------------------------------------------------------------------ */
+
+static void fill(void *at, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        ((uint8_t *)at)[i] = (uint8_t)(next() >> 24);
+}
+
+/* Any bytes, but in what the code follows: pointers, the mode of the APIC, the state of start-up
+ * IPIs, and booleans, which must be one. */
+static void dirty_vcpu(void)
+{
+    struct vcpu *v = vcpu;
+    fill(v, sizeof(*v));
+    v->vmx.regs.known = 0;
+    v->vmx.regs.gpr[GPR_COUNT] = 0;
+    v->vmx.launched = v->vmx.checked = v->vmx.windows = v->vmx.pml_on = v->vmx.extra_work = true;
+    v->vmx.attention.word = ATTENTION_EVENT | ATTENTION_TIMER | ATTENTION_CHORES | ATTENTION_REARM |
+                            ATTENTION_HALTED | ATTENTION_MAIL;
+    v->vmx.pending.requeue.valid = v->vmx.pending.exception.valid = true;
+    v->vmx.pending.iret_again = v->vmx.pending.interrupt = true;
+    v->vmx.pending.nmis = 2;
+    v->mmio.cpu = v->mmio.cache.cpu = &v->vmx.regs;
+    v->mmio.single_step = v->mmio.breakpoints.on = v->mmio.fault.has_error_code = true;
+    v->vm = &vm;
+    v->sched = (struct sched_entry){.wake_at = next()};
+    v->mailbox.startup = STARTUP_ACTIVE | STARTUP_NMI;
+    v->mailbox.pcpu = 0;
+    v->pass.armed = v->ve_by_cpu = v->unfinished = true;
+    v->lapic.host = &host;
+    v->lapic.context = v;
+    v->lapic.mode = next() % 4 == 1 ? LAPIC_XAPIC : (enum lapic_mode)(next() % 4);
+    if ((unsigned)v->lapic.mode == 1) /* no such mode */
+        v->lapic.mode = LAPIC_OFF;
+    v->external.valid = v->delayed.valid = true;
+}
+
+static void dirty_vmcs(void)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(vmcs); i++)
+        vmcs[i] = next();
+    vmcs[VMCS_ENTRY_INTERRUPTION_INFO] &= ~EVENT_INFO_VALID; /* as after every exit */
+    vmcs[VMCS_CR0_GUEST_HOST_MASK] = vmcs[VMCS_CR4_GUEST_HOST_MASK] = ~0ull;
+}
+
+/* ---- INIT ------------------------------------------------------------------------------------ */
+
+static void send(enum lapic_delivery mode, uint8_t vector)
+{
+    struct lapic_message message = {.mode = (uint8_t)mode, .vector = vector, .all = true};
+    ipi_send(&other, &message);
+}
+
+/* The vCPU leaves its pCPU for the INIT, waits, and gets a pCPU again; or it gets the start-up IPI
+ * before it has stopped. */
+static void init_and_start(bool waits)
+{
+    send(LAPIC_INIT, 0);
+    if (!waits)
+        send(LAPIC_STARTUP, PAGE);
+    ipi_receive(vcpu);
+    assert_true(attention_requested(&vcpu->vmx.attention, ATTENTION_STOP));
+    assert_int_equal(ipi_restarts(vcpu), !waits);
+    if (waits) {
+        send(LAPIC_NMI, 0);
+        send(LAPIC_STARTUP, PAGE);
+    }
+    assert_int_equal(queued, waits);
+    assert_true(attention_requested(&vcpu->vmx.attention, ATTENTION_START));
+    before = *vcpu;
+    ipi_start(vcpu);
+}
+
+static void prepare(uint64_t seed)
+{
+    random_state = seed * 0x9e3779b97f4a7c15 | 1;
+    memset(&seen, 0, sizeof(seen));
+    vmx.msrs = icelake_u;
+    seen.tsc = 1000000;
+    queued = false;
+    vm.vcpu_count = 2;
+    vm.vcpus[0] = vcpu;
+    vm.vcpus[1] = &other;
+    other.vm = &vm;
+    dirty_vmcs();
+    dirty_vcpu();
+    /* So that it is addressed. */
+    if (vcpu->lapic.mode == LAPIC_OFF)
+        vcpu->lapic.mode = LAPIC_X2APIC;
+}
+
+static void check_lapic(const struct lapic *l)
+{
+    assert_int_equal(l->svr, 0xff);
+    for (unsigned i = 0; i < LAPIC_LVTS; i++)
+        assert_int_equal(l->lvt[i], 0x10000);
+    assert_int_equal(lapic_deadline(l), LAPIC_NEVER);
+    assert_int_equal(lapic_pending(l), -1);
+}
+
+/* What is cached of the registers is what is in the VMCS. */
+static void check_registers(void)
+{
+    struct cpu_regs *cpu = &vcpu->vmx.regs, fresh = *cpu;
+    fresh.known = 0;
+    for (unsigned i = 0; i < REG_COUNT; i++)
+        if (cpu->known & BIT(i))
+            assert_int_equal(cpu->value[i], cpu_reg_load(&fresh, (enum cpu_reg)i));
+    for (unsigned i = 0; i <= GPR_COUNT; i++)
+        assert_int_equal(cpu->gpr[i], i == GPR_RDX ? SIGNATURE : 0);
+    assert_int_not_equal(cpu->regime, before.vmx.regs.regime); /* replays of before don't hold */
+    assert_int_equal(cpu_reg(cpu, REG_CR0) & ~BITS(30, 29), 0x10);
+    assert_int_equal(cpu_reg(cpu, REG_CR3) | cpu_reg(cpu, REG_CR4) | cpu_reg(cpu, REG_EFER), 0);
+    assert_int_equal(cpu_reg(cpu, REG_RFLAGS), 2);
+    assert_int_equal(vcpu->extra.dr6, 0xffff0ff0);
+}
+
+static void check_requests(void)
+{
+    uint64_t left = vcpu->vmx.attention.word;
+    assert_int_equal(left & (ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_CHORES |
+                             ATTENTION_START | ATTENTION_ENDED),
+                     0);
+    assert_false(vcpu->external.valid || vcpu->delayed.valid);
+    assert_int_equal(vcpu_next_event(vcpu), TIME_NEVER);
+}
+
+static void as_the_tables_say(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        prepare(seed);
+        init_and_start(seed & 1);
+        for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+            check_row(&rows[i]);
+        check_lapic(&vcpu->lapic);
+        check_registers();
+        check_requests();
+        assert_int_equal(seen.forgotten, 1);
+        assert_int_equal(seen.flushes, 1);
+        assert_int_equal(seen.updates, 1); /* with the state of after */
+        assert_int_equal(seen.update.cr4, 0);
+        assert_int_equal(seen.update.xcr0, vcpu->extra.xcr0);
+        assert_int_equal(seen.update.mode, vcpu->lapic.mode);
+    }
+}
+
+/* ---- Afterwards ------------------------------------------------------------------------------ */
+
+/* An entry as vm/run.c prepares it, with a guest that takes everything. True: it gets an event. */
+static bool gets_an_event(void)
+{
+    cpu_set_reg(&vcpu->vmx.regs, REG_RFLAGS, RFLAGS_IF | 2);
+    ipi_receive(vcpu);
+    lapic_tick(&vcpu->lapic);
+    assert_true(vmx_deliver(&vcpu->vmx));
+    return vmcs[VMCS_ENTRY_INTERRUPTION_INFO] & EVENT_INFO_VALID;
+}
+
+static void no_event_of_before(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        prepare(seed);
+        for (unsigned i = 0; i < 4; i++)
+            vcpu->mailbox.vectors[i] = next();
+        init_and_start(seed & 1);
+        assert_false(gets_an_event());
+        seen.tsc += 1ull << 40;
+        assert_false(gets_an_event());
+        assert_false(vcpu->vmx.windows);
+        assert_int_equal(vmcs[VMCS_PRIMARY_CONTROLS] &
+                             (PRIMARY_NMI_WINDOW_EXITING | PRIMARY_INTERRUPT_WINDOW_EXITING),
+                         0);
+        /* The next NMI comes, and so does an interrupt once the APIC is on. */
+        send(LAPIC_NMI, 0);
+        assert_true(gets_an_event());
+        assert_int_equal(vmcs[VMCS_ENTRY_INTERRUPTION_INFO] & 0xff, VECTOR_NMI);
+        vmcs[VMCS_ENTRY_INTERRUPTION_INFO] = 0;
+        lapic_write(&vcpu->lapic, LAPIC_SVR, 0x1ff);
+        send(LAPIC_FIXED, 0x77);
+        assert_true(gets_an_event());
+        assert_int_equal(vmcs[VMCS_ENTRY_INTERRUPTION_INFO] & 0xff, 0x77);
+    }
+}
+
+/* A timer that ran at the INIT, in each mode, and is set up again in each mode. */
+static void a_timer_begins_anew(void **state)
+{
+    static const uint32_t modes[] = {0, 0x20000, 0x40000}; /* once, periodic, deadline */
+    (void)state;
+    for (unsigned i = 0; i < 9; i++) {
+        struct lapic *l = &vcpu->lapic;
+        prepare(i + 1);
+        lapic_init(l, 0, &host, vcpu);
+        lapic_write(l, LAPIC_SVR, 0x1ff);
+        lapic_write(l, LAPIC_LVT_TIMER, modes[i / 3] | 0x41);
+        lapic_write(l, LAPIC_INITIAL_COUNT, 1000);
+        lapic_set_tsc_deadline(l, seen.tsc + 500);
+        assert_int_not_equal(lapic_deadline(l), LAPIC_NEVER);
+        init_and_start(true);
+        assert_false(gets_an_event()); /* the first look, before the guest */
+        assert_int_equal(lapic_read(l, LAPIC_CURRENT_COUNT), 0);
+        lapic_write(l, LAPIC_SVR, 0x1ff);
+        lapic_write(l, LAPIC_LVT_TIMER, modes[i % 3] | 0x42);
+        seen.tsc += 1ull << 32;
+        assert_false(gets_an_event());
+        assert_int_equal(lapic_tsc_deadline(l), 0);
+        lapic_write(l, LAPIC_INITIAL_COUNT, 100);
+        lapic_set_tsc_deadline(l, seen.tsc + 100);
+        seen.tsc += 1000;
+        assert_true(gets_an_event());
+        assert_int_equal(vmcs[VMCS_ENTRY_INTERRUPTION_INFO] & 0xff, 0x42);
+    }
+}
+
+/* Random accesses: whatever was before the INIT, a guest finds an APIC that works as a new one. */
+static void as_a_new_apic(void **state)
+{
+    (void)state;
+    static struct vcpu twin;
+    for (uint64_t seed = 1; seed <= 2000; seed++) {
+        prepare(seed);
+        init_and_start(seed & 1);
+        twin.vmx.attention.word = 0;
+        twin.external.valid = false;
+        lapic_init(&twin.lapic, vcpu->lapic.id, &host, &twin);
+        twin.lapic.mode = vcpu->lapic.mode;
+        for (unsigned i = 0; i < 200; i++) {
+            unsigned reg = (unsigned)(next() % 0x40);
+            uint32_t value = (uint32_t)(next() >> (next() % 64));
+            if (reg == LAPIC_ICR || reg == LAPIC_SELF_IPI)
+                continue;
+            assert_int_equal(lapic_read(&vcpu->lapic, reg), lapic_read(&twin.lapic, reg));
+            lapic_write(&vcpu->lapic, reg, value);
+            lapic_write(&twin.lapic, reg, value);
+            seen.tsc += next() % 10000;
+            assert_int_equal(lapic_pending(&vcpu->lapic), lapic_pending(&twin.lapic));
+            assert_int_equal(lapic_deadline(&vcpu->lapic), lapic_deadline(&twin.lapic));
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_byte_has_a_row), cmocka_unit_test(as_the_tables_say),
+        cmocka_unit_test(no_event_of_before),   cmocka_unit_test(a_timer_begins_anew),
+        cmocka_unit_test(as_a_new_apic),
+    };
+    return cmocka_run_group_tests_name("a vCPU after INIT", tests, NULL, NULL);
+}

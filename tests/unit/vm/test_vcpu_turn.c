@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The order of what a turn does (vm/run.c): what is left in the CPU of another VM goes before the
+ * guest's own state comes, that is saved before its VMCS goes, and IBRS is set before an exit is
+ * handled. A CPU that refuses the state ends the VM, and its guest does not run.
+ */
+#include "tests/unit/vm/run_world.h"
+
+#include "mmu/spte.h"
+
+static void run_point(void)
+{
+}
+
+static void ring0_step(uint64_t *rip)
+{
+    (void)rip;
+}
+
+static unsigned entries;
+
+void ipi_receive(struct vcpu *v)
+{
+    (void)v;
+    note("look ");
+}
+
+void ipi_start(struct vcpu *v)
+{
+    attention_clear(&v->vmx.attention, ATTENTION_START);
+    note("start ");
+}
+
+bool vmx_wakes(const struct vmx_vcpu *half)
+{
+    (void)half;
+    return false;
+}
+
+bool vmx_deliver_event(struct vmx_vcpu *half)
+{
+    (void)half;
+    return true;
+}
+
+/* One exit, and the VM has ended. */
+int vmx_run(struct vmx_vcpu *half)
+{
+    assert_ptr_equal(half, &vcpu->vmx);
+    note("guest ");
+    entries++;
+    vmcs[VMCS_EXIT_REASON] = REASON_CPUID;
+    assert_true(vmx_exited(half));
+    attention_request(&vcpu->vmx.attention, ATTENTION_ENDED);
+    vmcs[VMCS_EXIT_REASON] = REASON_PREEMPTION_TIMER;
+    assert_false(vmx_exited(half));
+    return 0;
+}
+
+static void turn(uint16_t number)
+{
+    vm.number = number;
+    vm.ending = VM_RUNNING;
+    vm.vcpu_count = 1;
+    vm.vcpus[0] = vcpu;
+    vm.nx_due = TIME_NEVER;
+    vcpu->vm = &vm;
+    vcpu->vpid = 1;
+    vcpu->vmx.attention.word &= ATTENTION_START;
+    vcpu->vmx.extra_work = mitigate_chosen & DO_IBRS_AT_EXIT;
+    vcpu->mmio.mmu = &vm.mmu;
+    vcpu->budget_left = 1ull << 60;
+    vcpu->exits_left = 64;
+    entries = 0;
+    did[0] = 0;
+    vcpu_run(vcpu);
+}
+
+static int setup(void **state)
+{
+    const struct ept_caps caps = {.invvpid_types = BIT(INVVPID_SINGLE)};
+    (void)state;
+    spte_format.caps = caps;
+    ring0_begin();
+    memset(vcpu, 0, sizeof(*vcpu));
+    cpus[0].last_vm = 0;
+    mitigate_chosen = 0;
+    migrates = false;
+    refusal = NULL;
+    return 0;
+}
+
+#define TURN "load registers look guest look save unload "
+
+/* Once for each change of VMs, and not for another turn of the same one. */
+static void another_vm(void **state)
+{
+    (void)state;
+    static const uint16_t vms[] = {1, 1, 2, 1, 1, 3};
+    unsigned last = 0;
+    for (unsigned i = 0; i < ARRAY_SIZE(vms); i++) {
+        turn(vms[i]);
+        assert_string_equal(did, vms[i] == last ? TURN : "mitigate " TURN);
+        last = vms[i];
+    }
+}
+
+static void ibrs_at_each_exit(void **state)
+{
+    (void)state;
+    mitigate_chosen = DO_IBRS_AT_EXIT;
+    turn(1);
+    assert_string_equal(did, "mitigate load registers look guest IBRS IBRS look save unload ");
+}
+
+static void another_cpu(void **state)
+{
+    (void)state;
+    migrates = true;
+    turn(1);
+    assert_string_equal(did, "mitigate load invvpid registers look guest look save unload ");
+}
+
+/* The VMCS must be the current one, and what is loaded is what INIT has left. */
+static void a_start(void **state)
+{
+    (void)state;
+    vcpu->vmx.attention.word = ATTENTION_START;
+    turn(1);
+    assert_string_equal(did, "mitigate load start registers look guest look save unload ");
+}
+
+static void a_cpu_that_refuses(void **state)
+{
+    (void)state;
+    refusal = "XCR0";
+    turn(1);
+    assert_int_equal(entries, 0);
+    assert_int_equal(vm.ending, VM_ENDED_ENTRY_FAILED);
+    assert_string_equal(vm.message, "CPU 0 refuses the XCR0 that the guest had on another one; "
+                                    "pin the VM with pin=");
+}
+
+static void the_budget(void **state)
+{
+    (void)state;
+    turn(1);
+    assert_in_range(vcpu->budget_left, 1, (1ull << 60) - 1); /* less than before */
+    vm.words.budget = 77;
+    vcpu->budget_left = 0;
+    vm.ending = VM_RUNNING;
+    vcpu->vmx.attention.word = 0;
+    entries = 0;
+    vcpu_run(vcpu);
+    assert_int_equal(entries, 0);
+    assert_int_equal(vm.ending, VM_ENDED_BUDGET);
+    assert_non_null(strstr(vm.message, "its budget of 77 ms"));
+    assert_int_equal(vcpu->budget_left, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(another_vm, setup),
+        cmocka_unit_test_setup(ibrs_at_each_exit, setup),
+        cmocka_unit_test_setup(another_cpu, setup),
+        cmocka_unit_test_setup(a_start, setup),
+        cmocka_unit_test_setup(a_cpu_that_refuses, setup),
+        cmocka_unit_test_setup(the_budget, setup),
+    };
+    return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
+}

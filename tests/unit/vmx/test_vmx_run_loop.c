@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The run loop (vmx/entry.S), executed here: the guest's registers at an entry and after an exit,
+ * what the caller gets back, and what each variant of the exit does about speculation. Registers
+ * are cleared before any other code runs, and 32 calls are made before the first return that
+ * belongs to a call of before the exit. And which actions choose which variant (vmx/vcpu.c).
+ */
+#include "tests/unit/vmx/vmcs_world.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/descriptors.h"
+
+static uint64_t host_register(void)
+{
+    return 0;
+}
+#define read_cr0   host_register
+#define read_cr3   host_register
+#define read_cr4   host_register
+#define rdmsr(msr) ((void)(msr), host_register())
+#pragma GCC diagnostic ignored "-Wshadow" /* `vmcs` is a parameter there */
+#include "vmx/vcpu.c"
+
+#include <signal.h>
+#include <string.h>
+#include <ucontext.h>
+
+uint32_t mitigate_chosen;
+struct cpu cpus[CPUS_MAX];
+struct vmx_machine vmx;
+
+hva_t idt_base(void)
+{
+    return (hva_t){0};
+}
+
+static struct vmx_vcpu vcpu;
+
+/* ---- The CPU: VMX instructions, which user mode refuses -------------------------------------- */
+
+/* Of a signal's context. The names of the system's header need _GNU_SOURCE, and some are ours. */
+enum { R8, RDI = 8, RSI, RBP, RBX, RDX, RAX, RCX, RSP, RIP, EFLAGS };
+static const int place[GPR_COUNT] = {RAX, RCX,    RDX,    RBX,    RSP,    RBP,    RSI,    RDI,
+                                     R8,  R8 + 1, R8 + 2, R8 + 3, R8 + 4, R8 + 5, R8 + 6, R8 + 7};
+
+#define ENTRIES 3u
+
+static struct {
+    const char *exit; /* the host's RIP in the VMCS */
+    bool refused;     /* the entry itself fails */
+    uint64_t rsp;     /* the host's, in the VMCS */
+    unsigned rsp_writes;
+    unsigned launches, resumes;
+    uint64_t guest[ENTRIES][GPR_COUNT]; /* registers at each exit */
+    uint64_t host[GPR_COUNT];           /* at the first instruction of vmx_exited() */
+    unsigned exits, wrong;
+    unsigned calls;      /* since the last return */
+    unsigned calls_last; /* when the run loop returned */
+    unsigned traps;      /* of these calls: whose return address leads nowhere */
+    bool steps;
+} cpu;
+
+static uint64_t pattern(unsigned entry, unsigned gpr)
+{
+    return 0x1111111111111111ull * (entry + 1) ^ (uint64_t)gpr << 56 ^ 0xabc0ull;
+}
+
+/* The guest runs until it exits at once, with other registers. */
+static void run_guest(greg_t *regs, unsigned entry)
+{
+    for (unsigned i = 0; i < GPR_COUNT; i++) {
+        if (i == GPR_RSP)
+            continue;
+        cpu.wrong += (uint64_t)regs[place[i]] != vcpu.regs.gpr[i];
+        cpu.guest[entry][i] = pattern(entry, i);
+        regs[place[i]] = (greg_t)cpu.guest[entry][i];
+    }
+    regs[RSP] = (greg_t)cpu.rsp;
+    regs[RIP] = (greg_t)cpu.exit;
+    regs[EFLAGS] &= ~(greg_t)0x8d5;
+}
+
+static void fault(int number, siginfo_t *info, void *context)
+{
+    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+    const uint8_t *code = (const uint8_t *)regs[RIP];
+    (void)info;
+    if (!memcmp(code, "\x0f\x01\xc2", 3) || !memcmp(code, "\x0f\x01\xc3", 3)) {
+        *(code[2] == 0xc2 ? &cpu.launches : &cpu.resumes) += 1;
+        if (cpu.refused)
+            regs[RIP] += 3;
+        else
+            run_guest(regs, cpu.launches + cpu.resumes - 1);
+    } else if (!memcmp(code, "\x0f\x79", 2)) { /* VMWRITE RSP */
+        cpu.rsp_writes++;
+        cpu.rsp = (uint64_t)regs[RSP];
+        cpu.wrong += regs[RAX] != VMCS_HOST_RSP;
+        regs[RIP] += 3;
+    } else {
+        signal(number, SIG_DFL);
+    }
+}
+
+/* Single steps. PAUSE; LFENCE; JMP back: there a mispredicted return stays. */
+static void step(int number, siginfo_t *info, void *context)
+{
+    greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+    const uint8_t *code = (const uint8_t *)regs[RIP];
+    (void)number, (void)info;
+    if (code[0] == 0xe8) {
+        cpu.calls++;
+        cpu.traps += !memcmp(code + 5, "\xf3\x90\x0f\xae\xe8\xeb\xf9", 7);
+    } else if (code[0] == 0xc3 || code[0] == 0xc2) {
+        cpu.calls_last = cpu.calls;
+        cpu.calls = 0;
+    }
+}
+
+/* Its registers are looked at before any other instruction is executed. */
+uint64_t found[GPR_COUNT];
+__asm__(".text\n"
+        ".globl vmx_exited\n"
+        "vmx_exited:\n"
+        "    movq %rax, found(%rip)\n"
+        "    movq %rcx, found+8(%rip)\n"
+        "    movq %rdx, found+16(%rip)\n"
+        "    movq %rbx, found+24(%rip)\n"
+        "    movq %rbp, found+40(%rip)\n"
+        "    movq %rsi, found+48(%rip)\n"
+        "    movq %rdi, found+56(%rip)\n"
+        "    movq %r8, found+64(%rip)\n"
+        "    movq %r9, found+72(%rip)\n"
+        "    movq %r10, found+80(%rip)\n"
+        "    movq %r11, found+88(%rip)\n"
+        "    movq %r12, found+96(%rip)\n"
+        "    movq %r13, found+104(%rip)\n"
+        "    movq %r14, found+112(%rip)\n"
+        "    movq %r15, found+120(%rip)\n"
+        "    jmp exited\n");
+
+bool exited(struct vmx_vcpu *v);
+bool exited(struct vmx_vcpu *v)
+{
+    cpu.wrong += v != &vcpu;
+    memcpy(cpu.host, found, sizeof(found));
+    for (unsigned i = 0; i < GPR_COUNT; i++) {
+        if (i != GPR_RSP)
+            cpu.wrong += vcpu.regs.gpr[i] != cpu.guest[cpu.exits][i];
+        vcpu.regs.gpr[i] ^= 0xff00; /* as a handler may */
+    }
+    vcpu.launched = true; /* as vmx_run() says afterwards; a VMLAUNCH is made once */
+    if (++cpu.exits < ENTRIES)
+        return true;
+    if (cpu.steps) /* from here to the return of vmx_enter() */
+        __asm__ volatile("pushfq; orq $0x100, (%%rsp); popfq" ::: "cc", "memory");
+    return false;
+}
+
+/* RBX and R12 to R15 are the caller's. True: they are what they were. */
+static bool enter(bool *result)
+{
+    uint64_t kept;
+    bool entered;
+    __asm__ volatile("movq $0x1234, %%rbx\n"
+                     "movq $0x2345, %%r12\n"
+                     "movq $0x3456, %%r13\n"
+                     "movq $0x4567, %%r14\n"
+                     "movq $0x5678, %%r15\n"
+                     "movq %%rsp, %%rax\n"
+                     "subq $0x110, %%rsp\n"
+                     "andq $-16, %%rsp\n"
+                     "movq %%rax, (%%rsp)\n"
+                     "call vmx_enter\n"
+                     "pushfq; andq $~0x100, (%%rsp); popfq\n"
+                     "movq (%%rsp), %%rsp\n"
+                     "xorq $0x1234, %%rbx\n"
+                     "xorq $0x2345, %%r12\n"
+                     "xorq $0x3456, %%r13\n"
+                     "xorq $0x4567, %%r14\n"
+                     "xorq $0x5678, %%r15\n"
+                     "orq %%r12, %%rbx\n"
+                     "orq %%r13, %%rbx\n"
+                     "orq %%r14, %%rbx\n"
+                     "orq %%r15, %%rbx\n"
+                     : "=&b"(kept), "=a"(entered)
+                     : "D"(&vcpu)
+                     : "rcx", "rdx", "rsi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+                       "cc", "memory");
+    *result = entered;
+    return !kept;
+}
+
+/* cmocka has handlers of its own, which it sets for each test. */
+static void handle_signals(void)
+{
+    struct sigaction on_fault = {.sa_sigaction = fault, .sa_flags = SA_SIGINFO};
+    struct sigaction on_step = {.sa_sigaction = step, .sa_flags = SA_SIGINFO};
+    sigaction(SIGILL, &on_fault, NULL);
+    sigaction(SIGSEGV, &on_fault, NULL);
+    sigaction(SIGTRAP, &on_step, NULL);
+}
+
+static void run(const char *exit, bool refused, bool steps)
+{
+    memset(&cpu, 0, sizeof(cpu));
+    memset(&vcpu, 0, sizeof(vcpu));
+    cpu.exit = exit;
+    cpu.refused = refused;
+    cpu.steps = steps;
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        vcpu.regs.gpr[i] = 0x7000 + i;
+    handle_signals();
+    bool entered;
+    assert_true(enter(&entered));
+    assert_int_equal(entered, !refused);
+    assert_int_equal(cpu.wrong, 0);
+}
+
+/* ---- Tests ----------------------------------------------------------------------------------- */
+
+static const char *const variants[] = {vmx_exit_entry, vmx_exit_entry_filled,
+                                       vmx_exit_entry_cleared};
+
+static void registers_come_and_go(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(variants); i++) {
+        run(variants[i], false, false);
+        assert_int_equal(cpu.launches, 1);
+        assert_int_equal(cpu.resumes, ENTRIES - 1);
+        assert_int_equal(cpu.exits, ENTRIES);
+        assert_int_equal(cpu.rsp_writes, 1);
+    }
+}
+
+/* The place of the stack is written only where it is another one. */
+static void rsp_is_written_once(void **state)
+{
+    (void)state;
+    run(vmx_exit_entry, false, false);
+    uint64_t rsp = vcpu.host_rsp;
+    assert_int_equal(rsp, cpu.rsp);
+    cpu.exits = cpu.launches = cpu.resumes = cpu.rsp_writes = 0;
+    bool entered;
+    assert_true(enter(&entered));
+    assert_int_equal(cpu.rsp_writes, vcpu.host_rsp != rsp);
+    assert_int_equal(cpu.launches, 0);
+    assert_int_equal(cpu.resumes, ENTRIES);
+}
+
+static void a_refused_entry(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(variants); i++) {
+        run(variants[i], true, false);
+        assert_int_equal(cpu.launches, 1);
+        assert_int_equal(cpu.exits, 0);
+    }
+}
+
+/* Nothing of the guest is in a register; but RDI is the vCPU and RBP the frame. */
+static void registers_are_cleared(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(variants); i++) {
+        run(variants[i], false, false);
+        for (unsigned gpr = 0; gpr < GPR_COUNT; gpr++) {
+            uint64_t guest = cpu.guest[ENTRIES - 1][gpr];
+            if (gpr == GPR_RSP)
+                continue;
+            if (gpr == GPR_RDI || gpr == GPR_RBP)
+                assert_int_not_equal(cpu.host[gpr], guest);
+            else if (variants[i] == vmx_exit_entry_cleared)
+                assert_int_equal(cpu.host[gpr], 0);
+        }
+    }
+}
+
+static void returns_are_overwritten(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(variants); i++) {
+        bool fills = variants[i] != vmx_exit_entry;
+        run(variants[i], false, true);
+        assert_int_equal(cpu.calls_last, fills ? 32 : 0);
+        assert_int_equal(cpu.traps, fills ? 32 : 0);
+    }
+}
+
+static void actions_choose_the_variant(void **state)
+{
+    (void)state;
+    for (uint32_t does = 0; does < 1u << 11; does++) {
+        mitigate_chosen = does;
+        vmcs_write_host_state();
+        assert_int_equal(vmcs[VMCS_HOST_RIP], (uint64_t)variants[does & DO_CLEAR_GPRS ? 2
+                                                                 : does & DO_RSB_FILL ? 1
+                                                                                      : 0]);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(registers_come_and_go),   cmocka_unit_test(rsp_is_written_once),
+        cmocka_unit_test(a_refused_entry),         cmocka_unit_test(registers_are_cleared),
+        cmocka_unit_test(returns_are_overwritten), cmocka_unit_test(actions_choose_the_variant),
+    };
+    return cmocka_run_group_tests_name("the run loop", tests, NULL, NULL);
+}
