@@ -36,6 +36,10 @@ struct pcpu_counts pcpus_counts(void);
 void pcpu_takes(struct vcpu *vcpu, bool migrated);
 void pcpu_drops(struct vcpu *vcpu);
 
+/* Whether this pCPU has work of its own (vm/work.h). */
+bool pcpu_has_work(void);
+void pcpu_set_work(bool there_is);
+
 /* Counts that this pCPU halts with its vCPU. */
 void pcpu_halts(void);
 
