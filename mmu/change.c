@@ -171,12 +171,19 @@ int change_begin(struct mmu *mmu, struct mmu_change *change)
     return go_on(mmu);
 }
 
-/* The lock alone; who waits for it meanwhile passes. */
+/* The lock alone; who waits for it meanwhile passes. Who has done one piece of something long gives
+ * way to a pCPU that has found the lock taken: without that, it would have the lock again before the
+ * other one looks. It does so once, as that one may have gone. */
 static bool try_lock(struct mmu *mmu)
 {
-    unsigned self = this_cpu();
-    if (spin_trylock(&mmu->slots_lock))
+    unsigned self = this_cpu(), wish = __atomic_load_n(&mmu->slots_wish, __ATOMIC_RELAXED);
+    bool gives_way = wish && wish != self + 1;
+    if (!gives_way && spin_trylock(&mmu->slots_lock)) {
+        if (wish)
+            __atomic_store_n(&mmu->slots_wish, 0, __ATOMIC_RELAXED);
         return true;
+    }
+    __atomic_store_n(&mmu->slots_wish, gives_way ? 0 : self + 1, __ATOMIC_RELAXED);
     if (__atomic_load_n(&epoch_cpus[self].seen, __ATOMIC_RELAXED))
         epoch_pass(self, epoch_now());
     cpu_relax();

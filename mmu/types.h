@@ -269,6 +269,7 @@ struct mmu {
     struct rwlock lock;
 
     struct spinlock slots_lock;
+    unsigned slots_wish;    /* the pCPU that has found it taken, + 1; 0: none */
     struct memslots *slots; /* the current one of two copies */
     struct memslots *spare; /* the other, which nobody reads */
     struct changing changing;

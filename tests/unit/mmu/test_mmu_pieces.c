@@ -319,6 +319,29 @@ static void a_lock_that_is_taken_is_not_waited_for(void **state)
     stop();
 }
 
+/* Who has found the lock taken comes before the one who had it; but nobody waits for who has gone. */
+static void who_has_the_lock_gives_way(void **state)
+{
+    (void)state;
+    start(false);
+    slot(0);
+    for (unsigned comes = 0; comes < 2; comes++) {
+        support_cpu = 1;
+        mmu.slots_lock.taken = 1; /* CPU 0 does a piece */
+        assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINPROGRESS);
+        mmu.slots_lock.taken = 0;
+        support_cpu = 0;
+        assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINPROGRESS);
+        support_cpu = 1;
+        if (comes)
+            assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINVAL);
+        support_cpu = 0;
+        assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINVAL);
+        assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINVAL);
+    }
+    stop();
+}
+
 /* ---- Another place --------------------------------------------------------------------------- */
 
 /* What the hypervisor writes while a block is copied is in the copy, before and behind where the
@@ -605,6 +628,7 @@ int main(void)
         cmocka_unit_test(a_fault_goes_on_with_it),
         cmocka_unit_test(a_fault_meets_old_flags),
         cmocka_unit_test(a_lock_that_is_taken_is_not_waited_for),
+        cmocka_unit_test(who_has_the_lock_gives_way),
         cmocka_unit_test(writes_follow_to_the_copy),
         cmocka_unit_test(recovery_in_pieces),
         cmocka_unit_test(recovery_finds_nothing),
