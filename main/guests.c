@@ -367,7 +367,7 @@ static void pcpu_run_guests(void)
     struct entry entry;
     for (;;) {
         print_waiting_text();
-        bool works = sched_has_work();
+        bool works = pcpu_has_work();
         while (!works && pool_take_entry(&entry))
             works = start_guest(&entry);
         if (unlikely(works))

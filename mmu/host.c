@@ -50,8 +50,8 @@ static int remap_copy(struct mmu *mmu)
     uint64_t left = (PAGE_SIZE << c->order) - c->copied;
     uint64_t bytes = left < COPY_BYTES ? left : COPY_BYTES;
     write_lock(&mmu->lock);
-    memcpy((char *)phys_to_virt(c->to) + c->copied,
-           (const char *)phys_to_virt(c->from) + c->copied, bytes);
+    memcpy((char *)phys_to_virt(c->to) + c->copied, (const char *)phys_to_virt(c->from) + c->copied,
+           bytes);
     c->copied += bytes;
     write_unlock(&mmu->lock);
     return bytes < left ? -EINPROGRESS : change_then(mmu, remap_finish);

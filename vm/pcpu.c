@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/pcpu.h"
-#include "vm/sched.h"
 #include "vm/vm.h"
 
 #include "arch/x86/this_cpu.h"
@@ -15,6 +14,7 @@
 
 static struct {
     struct vcpu *vcpu;
+    bool work;
     struct pcpu_counts counts;
 } __attribute__((aligned(64))) pcpus[CPUS_MAX];
 static uint64_t running = BIT(0);
@@ -59,6 +59,16 @@ void pcpu_drops(struct vcpu *vcpu)
     __atomic_store_n(&pcpus[this_cpu()].vcpu, NULL, __ATOMIC_RELAXED);
 }
 
+bool pcpu_has_work(void)
+{
+    return pcpus[this_cpu()].work;
+}
+
+void pcpu_set_work(bool there_is)
+{
+    pcpus[this_cpu()].work = there_is;
+}
+
 void pcpu_halts(void)
 {
     pcpus[this_cpu()].counts.halts++;
@@ -98,7 +108,7 @@ bool mmu_pauses(void)
 {
     struct vcpu *vcpu = vcpu_here();
     if (!vcpu)
-        return sched_has_work();
+        return pcpu_has_work();
     if (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) &&
         rdtsc() < vcpu->next_event)
         return false;

@@ -35,6 +35,11 @@ struct pcpu_counts pcpus_counts(void);
 void pcpu_takes(struct vcpu *vcpu, bool migrated);
 void pcpu_drops(struct vcpu *vcpu);
 
+/* Has this CPU something to do beside the turns of vCPUs (vm/work.h)? A vCPU that runs has slices
+ * then, and without one mmu_pauses() asks for a pause after each piece. */
+bool pcpu_has_work(void);
+void pcpu_set_work(bool there_is);
+
 /* For the count: this CPU halts with its vCPU. */
 void pcpu_halts(void);
 

@@ -11,7 +11,6 @@ static struct queue {
     struct spinlock lock;
     struct vcpu *first, *last;
     unsigned length, loose; /* of those, any pCPU may take so many */
-    bool work;              /* the pCPU's own, see vm/work.h; only it looks here */
     uint64_t wake;          /* what cpu_idle() looks at */
 } __attribute__((aligned(64))) queues[CPUS_MAX];
 
@@ -27,19 +26,9 @@ bool sched_vcpu_waits(void)
     return waiting(this_cpu());
 }
 
-bool sched_has_work(void)
-{
-    return queues[this_cpu()].work;
-}
-
-void sched_set_work(bool there_is)
-{
-    queues[this_cpu()].work = there_is;
-}
-
 bool sched_waiting(void)
 {
-    return sched_vcpu_waits() || sched_has_work();
+    return sched_vcpu_waits() || pcpu_has_work();
 }
 
 static void count(struct queue *queue, const struct vcpu *vcpu, unsigned by)

@@ -48,10 +48,8 @@ void sched_busy(void);
 /* Does any vCPU wait for this pCPU? */
 bool sched_vcpu_waits(void);
 
-/* Or is there work of its own (vm/work.h), as sched_set_work() has said? */
+/* Or is there work of its own (pcpu_has_work())? */
 bool sched_waiting(void);
-void sched_set_work(bool there_is);
-bool sched_has_work(void);
 
 /* Or for any pCPU, and could have this one? */
 bool sched_anyone_waits(void);

@@ -3,6 +3,7 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
+#include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
 #include "lib/cpu_local.h"
@@ -21,7 +22,7 @@ void work_add(struct work *work)
         link = &(*link)->next;
     work->next = NULL;
     *link = work;
-    sched_set_work(true);
+    pcpu_set_work(true);
 }
 
 /* One after the other. Sleepers that are due meanwhile wait for their turn. */
@@ -44,7 +45,7 @@ void work_turn(void)
             counts->longest = now - start;
         sleep_wake_due(now);
     } while (*list && !(sched_vcpu_waits() && now >= end));
-    sched_set_work(*list);
+    pcpu_set_work(*list);
 }
 
 struct work_counts work_counts(void)

@@ -49,8 +49,7 @@ static bool scroll(struct terminal *t, uint64_t left)
             if (!left)
                 return false;
             if (*(const eight *)&t->shown[row][column] != *(const eight *)&text[column])
-                cost +=
-                    t->draw_cost * put_some(t, column, row, &text[column], rest < 8 ? rest : 8);
+                cost += t->draw_cost * put_some(t, column, row, &text[column], rest < 8 ? rest : 8);
             left -= left < cost ? left : cost;
         }
     }

@@ -209,8 +209,9 @@ static void scrolling_in_pieces(void **state)
         put("x");
         if (stop == 39)
             assert_int_equal(draws, 1); /* all of it had been done */
-        shows((const char *const[]){"bcdefghi", "cdefghij", "defghijk", "efghijkl", "fghijklm", "x"},
-              0xffffff);
+        shows(
+            (const char *const[]){"bcdefghi", "cdefghij", "defghijk", "efghijkl", "fghijklm", "x"},
+            0xffffff);
         assert_int_equal(terminal_room(&terminal, 'x'), 7);
         put("2345678");
         assert_int_equal(terminal_room(&terminal, '\n'), 1); /* it does not scroll */

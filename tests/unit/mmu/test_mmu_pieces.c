@@ -547,7 +547,8 @@ static void the_end_is_in_pieces(void **state)
         start(false);
         slot(logs ? 16 : 0); /* in small pages, or in large ones */
         for (uint64_t i = 0; i < 20; i++)
-            assert_int_equal(mmu_slot_add(&mmu, 10 + (uint32_t)i, GPA(PLACE + i * 0x40001000), 511, 0), 0);
+            assert_int_equal(
+                mmu_slot_add(&mmu, 10 + (uint32_t)i, GPA(PLACE + i * 0x40001000), 511, 0), 0);
         for (uint64_t i = 0; i < 20 * 511; i++)
             write_word(PLACE + i % 20 * 0x40001000 + i / 20 * PAGE_SIZE, i);
         tlb_leave(0);

@@ -217,9 +217,9 @@ static void the_shortest_queue(void **state)
     assert_false(sched_anyone_waits()); /* for CPU 0 */
     queues[0].wake = 0;
     assert_true(sched_halts());
-    sched_set_work(true); /* a vCPU that runs is to have slices, and none may halt the CPU */
+    pcpu_set_work(true); /* a vCPU that runs is to have slices, and none may halt the CPU */
     assert_true(sched_waiting() && !sched_vcpu_waits() && !sched_halts());
-    sched_set_work(false);
+    pcpu_set_work(false);
     assert_true(!sched_waiting() && sched_halts());
     queues[0].wake = 1; /* told, though there is nothing yet */
     assert_false(sched_halts());

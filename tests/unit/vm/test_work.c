@@ -37,7 +37,7 @@ bool sched_vcpu_waits(void)
     return waits;
 }
 
-void sched_set_work(bool there_is)
+void pcpu_set_work(bool there_is)
 {
     has_work = there_is;
 }

@@ -70,7 +70,8 @@ static void no_reason_forgets_another(void **state)
             if (before & 8)
                 pass_open(vcpu, GPA(0x1000));
             assert_int_equal(vcpu->vmx.extra_work, before != 0);
-            unsigned after = step < 2 ? (before & ~4u) | step << 2 : (before & ~8u) | (step & 1) << 3;
+            unsigned after =
+                step < 2 ? (before & ~4u) | step << 2 : (before & ~8u) | (step & 1) << 3;
             if (step < 2)
                 vmx_pml_switch(&vcpu->vmx, step);
             else if (step == 2)
