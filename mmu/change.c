@@ -172,8 +172,8 @@ int change_begin(struct mmu *mmu, struct mmu_change *change)
 }
 
 /* The lock alone; who waits for it meanwhile passes. Who has done one piece of something long gives
- * way to a pCPU that has found the lock taken: without that, it would have the lock again before the
- * other one looks. It does so once, as that one may have gone. */
+ * way to a pCPU that has found the lock taken: without that, it would have the lock again before
+ * the other one looks. It does so once, as that one may have gone. */
 static bool try_lock(struct mmu *mmu)
 {
     unsigned self = this_cpu(), wish = __atomic_load_n(&mmu->slots_wish, __ATOMIC_RELAXED);

@@ -12,8 +12,9 @@ void change_abandon(struct mmu *mmu);
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
 
-/* The first step of each kind, in change_slots.c and host.c. A step returns 0 at the end of the change, an
- * error, which only the first one may, or -EINPROGRESS: then mmu->changing.step comes next. */
+/* The first step of each kind, in change_slots.c and host.c. A step returns 0 at the end of the
+ * change, an error, which only the first one may, or -EINPROGRESS: then mmu->changing.step comes
+ * next. */
 extern int (*const change_first[CHANGE_KINDS])(struct mmu *mmu);
 
 /* What a step returns that is followed by this one. */

@@ -77,8 +77,8 @@ int huge_split_frame(struct mmu *mmu, gfn_t gfn)
 
 /* ---- Recovery -------------------------------------------------------------------------------- */
 
-/* A table that an execution made, where large pages may be. KVM, too, leaves tables alone whose slot
- * logs: their pages would be mapped small again, and the log needs their D bits. */
+/* A table that an execution made, where large pages may be. KVM, too, leaves tables alone whose
+ * slot logs: their pages would be mapped small again, and the log needs their D bits. */
 static bool can_recover(const struct mmu *mmu, const struct tdp_iter *iter)
 {
     if (!spte_is_nonleaf(iter->old, iter->level) || !(iter->old & SPTE_NX_SPLIT))

@@ -50,8 +50,8 @@ void mmu_destroy(struct mmu *mmu);
 bool mmu_destroy_piece(struct mmu *mmu) MUST_CHECK;
 
 /* What is left to be done of earlier changes, memory to be freed above all, and of the recovery of
- * large pages, a piece at a time: so that whoever does it can look at other things in between. mmu_do_chore() returns whether more can
- * be done now. No locks held. */
+ * large pages, a piece at a time: so that whoever does it can look at other things in between.
+ * mmu_do_chore() returns whether more can be done now. No locks held. */
 static inline bool mmu_has_chores(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->doomed_used, __ATOMIC_RELAXED) ||
@@ -282,8 +282,9 @@ static inline uint64_t mmu_slot_generation(const struct mmu *mmu)
  * memory, across pages, populating as needed. `access` is ACCESS_READ, ACCESS_WRITE or ACCESS_FETCH
  * and the root's policy applies. Returns 0; -EFAULT where no slot covers a byte (nothing written
  * before the first such byte is undone) or the slot refuses the access, so that a device may be
- * meant; -EACCES where the role or the side refuses it, or no device can be meant; -ENOMEM; before any vCPU has entered,
- * -EINPROGRESS: call it again, with the same, when mmu_pauses() has been seen to. */
+ * meant; -EACCES where the role or the side refuses it, or no device can be meant; -ENOMEM; before
+ * any vCPU has entered, -EINPROGRESS: call it again, with the same, when mmu_pauses() has been seen
+ * to. */
 int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
                enum mmu_access access) MUST_CHECK;
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;

@@ -102,8 +102,8 @@ struct transcript *transcript_running(const char **name)
     return vcpu ? vcpu->vm->console.transcript : NULL;
 }
 
-/* A vCPU that stops because of it comes to attend() next, and not to the guest. Where there is none,
- * a VM is made or taken apart, piece by piece. */
+/* A vCPU that stops because of it comes to attend() next, and not to the guest. Where there is
+ * none, a VM is made or taken apart, piece by piece. */
 bool mmu_pauses(void)
 {
     struct vcpu *vcpu = vcpu_here();

@@ -2,8 +2,8 @@
 /*
  * How long one CPU of a VM waits for another that is busy with something long (words
  * `testctl,shared=39,vcpus=2`, on two CPUs): the first one changes slots, zaps and touches memory,
- * while the second one converts and walks large ranges all the time. It ends the VM in the middle of
- * that: a conversion does not outlive its VM.
+ * while the second one converts and walks large ranges all the time. It ends the VM in the middle
+ * of that: a conversion does not outlive its VM.
  */
 #include "guest/programs/rt/sides.h"
 #include "guest/programs/rt/smp.h"

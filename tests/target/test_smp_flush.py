@@ -37,7 +37,7 @@ def test_peers_see_nothing_stale(boot, smp: int, vcpus: int, cmdline: str) -> No
 
 
 def test_nobody_waits_long_for_a_peer(boot) -> None:
-    """D20: for one that converts, zaps or ages a large range; and the VM ends in the middle of it."""
+    """D20: for one that converts, zaps or ages a large range; the VM ends in the middle of it."""
     words = ("testctl", "shared=39", "vcpus=2", "budget=60000")
     guests = (Guest(GUEST / "smp_waits.elf", words), Guest(GUEST / "hello.elf", ("testctl",)))
     result = boot(smp=2, cmdline="huge=0", guests=guests, timeout=200)
