@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the host does to guest memory behind the guest's back (rule N4): gives a frame another host
- * page, and asks which frames have been used lately. See mmu/mmu.h.
+ * Operations of the host on guest memory that the guest does not notice (rule N4): moving a frame
+ * to another host page, and finding the frames that have been accessed lately. See mmu/mmu.h.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -21,7 +21,7 @@
 
 #define COPY_BYTES (128u << 10) /* a piece */
 
-/* The block gets its new place. Who reads without the lock may have the old one until its epoch
+/* The block gets its new place. Readers without the lock may use the old one until their epoch
  * ends. */
 static int remap_finish(struct mmu *mmu)
 {
@@ -42,8 +42,8 @@ static int remap_finish(struct mmu *mmu)
     return change_finish(mmu);
 }
 
-/* While the lock is owned, nobody writes through guest_write(); who does so between two pieces
- * writes to both places. */
+/* While the lock is held exclusively, nobody writes through guest_write(). Writes between two
+ * pieces go to both copies. */
 static int remap_copy(struct mmu *mmu)
 {
     struct copying *c = &mmu->changing.copying;
@@ -65,14 +65,8 @@ void remap_follow(const struct mmu *mmu, gfn_t gfn, const void *page)
         memcpy((char *)phys_to_virt(c->to) + at, page, PAGE_SIZE);
 }
 
-void remap_abandon(struct copying *copying)
-{
-    if (copying->held)
-        page_free(copying->to, copying->order);
-    *copying = (struct copying){0};
-}
-
-/* From now on until the end faults are tried again, so that nobody maps what is zapped next. */
+/* From now on faults retry until the change is over, so that nobody maps again what is zapped next.
+ */
 int remap_first(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -106,7 +100,7 @@ int remap_first(struct mmu *mmu)
 
 /* ---- Age ------------------------------------------------------------------------------------- */
 
-/* Clears A where the CPU keeps it; else takes the access away, so that the next one faults. */
+/* Clears A if the CPU sets it; else removes R, W and X, so that the next access faults. */
 static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
 {
     struct mmu_cpu *self = mmu_self(mmu);

@@ -20,9 +20,10 @@ uint64_t huge_denied(void)
     return mmu_config()->nx_huge ? EPT_EXECUTE : 0;
 }
 
-/* Does the block lie at the same place within what a leaf of `level` covers as its frames, with
- * nothing in it that wants small pages? A block lies wholly in its slot, so the leaf does then. */
-static bool fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
+/* Can a leaf of `level` map the frame? Frames and host pages must be aligned alike, no frame may be
+ * tracked, and all must be on one side. The block lies wholly in its slot, so the leaf does, too.
+ */
+static bool huge_fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
 {
     uint64_t frames = ept_frames(level), first = ept_first_frame(gfn, level).v;
     return !((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1)) &&
@@ -35,7 +36,7 @@ unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned 
 {
     if (slot->flags & MEMSLOT_LOG_DIRTY || access & huge_denied())
         return EPT_LEVEL_4K;
-    while (level > EPT_LEVEL_4K && !fits(slot, gfn, page, level))
+    while (level > EPT_LEVEL_4K && !huge_fits(slot, gfn, page, level))
         level--;
     return level;
 }
@@ -55,7 +56,7 @@ int huge_split_piece(struct mmu *mmu, struct tdp_iter *iter)
             while (!tdp_split(self, iter->gfn, iter->sptep, iter->level, iter->old, 0))
                 iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
         }
-        if (iter->level == EPT_LEVEL_2M) /* nothing below it is large */
+        if (iter->level == EPT_LEVEL_2M) /* entries below it are small */
             tdp_iter_skip(iter);
         else
             tdp_iter_next(iter);
@@ -77,8 +78,9 @@ int huge_split_frame(struct mmu *mmu, gfn_t gfn)
 
 /* ---- Recovery -------------------------------------------------------------------------------- */
 
-/* A table that an execution made, where large pages may be. KVM, too, leaves tables alone whose
- * slot logs: their pages would be mapped small again, and the log needs their D bits. */
+/* Does the entry point to a table that replaces an executed large page, where large pages may be?
+ * Like KVM, this leaves tables alone whose slot logs: their pages would be mapped small again, and
+ * the log needs their D bits. */
 static bool can_recover(const struct mmu *mmu, const struct tdp_iter *iter)
 {
     if (!spte_is_nonleaf(iter->old, iter->level) || !(iter->old & SPTE_NX_SPLIT))
@@ -87,7 +89,7 @@ static bool can_recover(const struct mmu *mmu, const struct tdp_iter *iter)
     return !slot || !slot->dirty;
 }
 
-/* With the lock. */
+/* Zaps the table, with the lock held exclusively. */
 static void recover_table(struct mmu *mmu, struct tdp_iter *iter)
 {
     gfn_t first = ept_first_frame(iter->gfn, iter->level);
@@ -112,8 +114,8 @@ void mmu_nx_begin(struct mmu *mmu)
     write_unlock(&mmu->lock);
 }
 
-/* From where the one before stopped, and once around at most. Nothing below a table of small pages
- * can be recovered. */
+/* Continues where the last piece stopped, and goes around the tables once at most. Entries below
+ * level 2 cannot be recovered. */
 static unsigned recover_piece(struct mmu *mmu)
 {
     struct nx_recovery *nx = &mmu->nx;
@@ -146,7 +148,7 @@ unsigned mmu_nx_piece(struct mmu *mmu)
         return 0;
     }
     write_lock(&mmu->lock);
-    if (mmu->nx.wanted) /* another pCPU may have made the last of it */
+    if (mmu->nx.wanted) /* another pCPU may have finished it */
         done = recover_piece(mmu);
     write_unlock(&mmu->lock);
     return done;

@@ -13,20 +13,20 @@
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
-/* What is in the mailbox has come to nothing: an INIT clears the APIC, and until the start-up IPI
- * nothing reaches the CPU. Whatever is sent after that IPI is kept. */
-static void empty(struct mailbox *mail)
+/* Discards the interrupts in the mailbox: an INIT clears the APIC, and until the start-up IPI
+ * nothing reaches the CPU. Interrupts that are sent after that IPI are kept. */
+static void mailbox_empty(struct mailbox *mail)
 {
     __atomic_store_n(&mail->nmi, 0, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
         __atomic_store_n(&mail->vectors[i], 0, __ATOMIC_SEQ_CST);
 }
 
-static void send_startup(struct vcpu *to, uint8_t vector)
+static void ipi_send_startup(struct vcpu *to, uint8_t vector)
 {
     if (!startup_counts(__atomic_load_n(&to->mailbox.startup, __ATOMIC_SEQ_CST)))
         return;
-    empty(&to->mailbox);
+    mailbox_empty(&to->mailbox);
     if (!startup_send(&to->mailbox.startup, vector))
         return;
     attention_request(&to->vmx.attention, ATTENTION_START);
@@ -34,7 +34,7 @@ static void send_startup(struct vcpu *to, uint8_t vector)
     sched_add(to);
 }
 
-static void post(struct vcpu *to, const struct lapic_message *message)
+static void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
     switch (message->mode) {
@@ -47,12 +47,12 @@ static void post(struct vcpu *to, const struct lapic_message *message)
         __atomic_store_n(&mail->nmi, 1, __ATOMIC_RELAXED);
         break;
     case LAPIC_INIT:
-        empty(mail);
+        mailbox_empty(mail);
         if (!startup_init(&mail->startup))
             return;
         break;
     case LAPIC_STARTUP:
-        send_startup(to, message->vector);
+        ipi_send_startup(to, message->vector);
         return;
     default:
         return;
@@ -64,12 +64,12 @@ static void post(struct vcpu *to, const struct lapic_message *message)
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
 {
     struct vm *vm = from->vm;
-    bool one = !message->all && !message->logical; /* the vCPU of that number */
+    bool one = !message->all && !message->logical; /* the vCPU whose number is the destination */
     for (unsigned i = one ? message->destination : 0; i < vm->vcpu_count; i++) {
         struct vcpu *to = vm->vcpus[i];
         bool addressed = to != from && lapic_addressed(&to->lapic, message);
         if (addressed)
-            post(to, message);
+            ipi_post(to, message);
         if (one || (addressed && message->mode == LAPIC_LOWEST))
             return;
     }
@@ -77,8 +77,9 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
-/* What others have left there since the last time. */
-static uint64_t take(uint64_t *word)
+/* Takes what other vCPUs have written since the last call. The plain read avoids the locked
+ * operation in the common case. */
+static uint64_t mailbox_take(uint64_t *word)
 {
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
 }
@@ -88,15 +89,15 @@ void ipi_receive(struct vcpu *vcpu)
     struct mailbox *mail = &vcpu->mailbox;
     if (!attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL))
         return;
-    if (startup_is_stopped(&mail->startup)) { /* what else is there is for after the start */
+    if (startup_is_stopped(&mail->startup)) { /* the other messages are for after the start */
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
         return;
     }
     attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
-        for (uint64_t set = take(&mail->vectors[i]); set; set &= set - 1)
+        for (uint64_t set = mailbox_take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
-    if (take(&mail->nmi))
+    if (mailbox_take(&mail->nmi))
         vcpu_nmi(vcpu);
 }
 

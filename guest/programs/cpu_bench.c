@@ -9,24 +9,27 @@
 #include "guest/programs/rt/apic.h"
 
 #define SAMPLES      1000u
-#define LATER        (1ull << 28) /* ticks: more than all of this takes, less than the budget */
+#define LATER        (1ull << 28) /* ticks: more than the program takes, and less than the budget */
 #define VECTOR_TIMER 0x41u
 #define VECTOR_IPI   0x42u
 #define LVT_DEADLINE BIT(18)
 #define LVT_MASKED   BIT(16)
 #define SVR_ENABLED  0x1ffu
 
-/* Ports that stay in the hypervisor: our UART's scratch register, the trigger modes of KVM's
- * PIC. */
+/* Ports that are handled in the hypervisor: the scratch register of eptvisor's UART, the register
+ * of trigger modes of KVM's PIC. */
 #define KVM_PORT 0x4d0
 static uint16_t port = PORT_UART + 7;
 
-#define CPUID_OF(name, leaf) OPERATION(name, 0, "cpuid", : "0"(leaf) : "rbx", "rdx", "memory")
-CPUID_OF(cpuid_0, 0ull)
-CPUID_OF(cpuid_1, 1ull)
-CPUID_OF(cpuid_7, 7ull)
-CPUID_OF(cpuid_b, 0xbull)
-CPUID_OF(cpuid_hypervisor, 0x40000000ull)
+#define CPUID_OF(name, leaf, subleaf) \
+    OPERATION(name, subleaf, "cpuid", : "0"(leaf) : "rbx", "rdx", "memory")
+CPUID_OF(cpuid_0, 0ull, 0)
+CPUID_OF(cpuid_1, 1ull, 0)
+CPUID_OF(cpuid_7, 7ull, 0)
+CPUID_OF(cpuid_b, 0xbull, 0)
+CPUID_OF(cpuid_no_subleaf, 0xdull, 62)
+CPUID_OF(cpuid_no_leaf, 0x3fffffffull, 0)
+CPUID_OF(cpuid_hypervisor, 0x40000000ull, 0)
 OPERATION(hypercall, 0, "vmcall", : "0"(ABI_HYPERCALL | HC_NOP) : "memory")
 OPERATION(port_write, 0, "outb %b2, %w3", : "0"(at), "d"(port) : "memory")
 
@@ -43,7 +46,7 @@ static void idle_hypercall_work(uint64_t at)
     __asm__ volatile("" : "+b"(call.rbx), "+c"(call.rcx), "+d"(call.rdx), "+S"(call.rsi)::"memory");
 }
 
-/* Another deadline each time. */
+/* Writes another deadline each time. */
 static uint64_t deadline;
 
 static void run_wrmsr_deadline(uint64_t at)
@@ -67,6 +70,8 @@ static void leaves(void)
     ROW("cpuid_7", cpuid_7);
     ROW("cpuid_b", cpuid_b);
     ROW("cpuid_hypervisor", cpuid_hypervisor);
+    ROW("cpuid_no_subleaf", cpuid_no_subleaf);
+    ROW("cpuid_no_leaf", cpuid_no_leaf);
 }
 
 static void with_work(void)
@@ -87,7 +92,7 @@ static void arm(void)
 
 static void disarm(void)
 {
-    EXPECT(rdmsr(MSR_TSC_DEADLINE) != 0); /* it was armed all the time */
+    EXPECT(rdmsr(MSR_TSC_DEADLINE) != 0); /* the timer was armed all the time */
     wrmsr(MSR_TSC_DEADLINE, 0);
     apic_write(APIC_REG_TIMER, LVT_MASKED);
 }
@@ -102,7 +107,7 @@ static void armed(void)
     disarm();
 }
 
-/* ---- With an interrupt that waits ------------------------------------------------------------ */
+/* ---- With a pending interrupt ---------------------------------------------------------------- */
 
 static void waiting(void)
 {

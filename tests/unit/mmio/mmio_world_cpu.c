@@ -38,6 +38,13 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
     world.regs[reg] = value;
 }
 
+void cpu_complete(struct cpu_regs *cpu, uint64_t next, uint64_t rflags)
+{
+    assert_int_equal(rflags, world.regs[REG_RFLAGS]);
+    cpu_set_reg(cpu, REG_RIP, next);
+    cpu_set_reg(cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+}
+
 /* ---- Invalidations --------------------------------------------------------------------------- */
 
 /* A second CPU lags behind, so that an update of the slots has to wait for it. */
@@ -143,7 +150,7 @@ static enum mmio_outcome other_access(gpa_t gpa)
     return mmio_misconfig(&world.vcpu, gpa, false);
 }
 
-/* As vm/dispatch.c does it. */
+/* Handles an EPT misconfiguration as vm/dispatch.c does. */
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
 {
     world_note_registers();
@@ -156,23 +163,15 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
     if (!replay)
         return other_access(gpa);
     if (replay->flags & REPLAY_BELL) {
-        if (!mmio_bell_holds(&world.vcpu, replay))
+        if (!mmio_replay_bell(&world.vcpu, replay, rflags, mmio_advance))
             return other_access(gpa);
         world.bells++;
-        mmio_advance(&world.vcpu, replay->bell.next, rflags);
-        mmio_bell_ring(&world.vcpu, replay);
         return MMIO_DONE;
     }
-    bool holds = mmio_replay_holds(&world.vcpu, replay);
-    if (!holds && !mmio_replay_renew(&world.vcpu, replay))
+    uint64_t hits = world.vcpu.cache.gva_hits;
+    if (!mmio_replay_move(&world.vcpu, replay, rflags, mmio_advance, NULL))
         return mmio_misconfig(&world.vcpu, gpa, delivering);
-    mmio_advance(&world.vcpu, rip + replay->access.move.length, rflags);
-    if (holds) {
-        world.replay++;
-        mmio_replay_access(&world.vcpu, replay);
-    } else {
-        mmio_replay_first_access(&world.vcpu, replay);
-    }
+    world.replay += world.vcpu.cache.gva_hits != hits; /* the entry held without an update */
     return MMIO_DONE;
 }
 

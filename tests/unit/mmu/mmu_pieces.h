@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For tests of what is done in pieces (test_mmu_pieces*.c): a pCPU that is always wanted, and that
- * checks between any two pieces that the last one was short. Include it in one file.
+ * For tests of what is done in pieces (test_mmu_pieces.c, test_mmu_long_work.c): something always
+ * waits for the pCPU, and between any two pieces it is checked that the last one was short. Include
+ * it in one file.
  */
 #pragma once
 
@@ -23,7 +24,7 @@ static uint64_t pauses;
 
 static struct counts {
     uint64_t changes, freed, cleared, to_fill, copied;
-} last; /* when it was asked last */
+} last; /* at the last call */
 static uint64_t freed;
 
 static void count_freed(hpa_t page, unsigned order)
@@ -38,13 +39,13 @@ static struct counts counts(void)
                          .freed = freed,
                          .copied = mmu.changing.copying.copied};
     for (unsigned i = 0; i < CLEARING_MAX; i++)
-        now.cleared += mmu.clearing.blocks[i].words;
+        now.cleared += mmu.clearing.blocks[i].qwords;
     for (unsigned i = 0; i < ARRAY_SIZE(mmu.changing.filling); i++)
-        now.to_fill += mmu.changing.filling[i].words;
+        now.to_fill += mmu.changing.filling[i].qwords;
     return now;
 }
 
-/* Each piece is short, and the pCPU is always wanted. */
+/* Each piece is short, and something is always waiting for the pCPU. */
 static bool wanted(void)
 {
     struct counts now = counts();
@@ -97,7 +98,7 @@ static inline uint64_t read_word(uint64_t gpa)
 
 /* ---- What is asked for ----------------------------------------------------------------------- */
 
-/* The slot that a change finds, with all of its pages touched. */
+/* The slot that is changed, with all of its pages touched. */
 static inline void slot(uint32_t flags)
 {
     assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), PAGES, flags), 0);

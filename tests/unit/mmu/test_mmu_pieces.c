@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What takes long is done in pieces (mmu_pauses()): each of them is short, the guest may end
- * between any two, and whoever meets a change that is in progress goes on with it. See
- * mmu/change.c.
+ * Long operations are done in pieces (mmu_pauses()): each piece is short, the VM may end between
+ * any two, and whoever needs the slots continues a change that is in progress. See mmu/change.c.
  */
 #include "tests/unit/mmu/mmu_pieces.h"
 
 static const struct row {
     const char *name;
     struct mmu_change change;
-    uint32_t flags; /* that the slot has */
-    uint64_t least; /* pieces */
-    uint64_t then;  /* where its memory is afterwards; 0: nowhere */
+    uint32_t flags; /* flags of the slot */
+    uint64_t least; /* at least this number of pieces */
+    uint64_t then;  /* where its memory is afterwards; 0: freed */
 } rows[] = {
     {"add",
      {.kind = CHANGE_ADD, .id = 2, .gpa = GPA(PLACE), .pages = 1 << 24, .flags = 16},
@@ -47,7 +46,7 @@ static void check_result(const struct row *row)
     world_check(&mmu);
 }
 
-/* To its end, if nobody else does anything. */
+/* Each change is carried to its end by its own vCPU. */
 static void in_pieces(void **state)
 {
     (void)state;
@@ -61,7 +60,8 @@ static void in_pieces(void **state)
         while ((result = mmu_change(&mmu, &change)) == -EINPROGRESS) {
             assert_int_equal(mmu.slots_lock.taken, 0);
             support_pauses = NULL;
-            assert_int_equal(world_touch(&mmu, GPA(OTHER), 2).outcome, FAULT_FIXED); /* goes on */
+            assert_int_equal(world_touch(&mmu, GPA(OTHER), 2).outcome,
+                             FAULT_FIXED); /* the change continues */
             tlb_leave(0);
             want_from_now_on();
         }
@@ -75,7 +75,7 @@ static void in_pieces(void **state)
     }
 }
 
-/* The guest may end after each of them. */
+/* The VM may end after each piece. */
 static void an_end_in_the_middle(void **state)
 {
     (void)state;
@@ -95,7 +95,7 @@ static void an_end_in_the_middle(void **state)
 
 /* ---- Others ---------------------------------------------------------------------------------- */
 
-/* A change that its vCPU has left is finished by another one's, and is over for both. */
+/* A change whose vCPU has stopped is finished by another one, and is over for both. */
 static void another_change_goes_on_with_it(void **state)
 {
     (void)state;
@@ -110,7 +110,7 @@ static void another_change_goes_on_with_it(void **state)
         while ((result = mmu_change(&mmu, &other)) == -EINPROGRESS)
             ;
         assert_int_equal(result, 0);
-        assert_int_equal(mmu_change(&mmu, &change), 0); /* and not a second time */
+        assert_int_equal(mmu_change(&mmu, &change), 0); /* and is not made a second time */
         assert_int_equal(mmu.slots->used, 2 + (rows[i].change.kind == CHANGE_ADD) -
                                               (rows[i].change.kind == CHANGE_DELETE));
         check_result(&rows[i]);
@@ -118,7 +118,7 @@ static void another_change_goes_on_with_it(void **state)
     }
 }
 
-/* Whoever needs the slots waits for it, and does some of it. */
+/* Every function that needs the slots works on the change, and returns -EINPROGRESS. */
 static void nobody_else_changes_anything(void **state)
 {
     (void)state;
@@ -147,7 +147,7 @@ static void nobody_else_changes_anything(void **state)
     }
 }
 
-/* A fault on the slot waits, and does some of it, too: the vCPU that began may be gone. */
+/* A fault on the slot works on the change, too, since the vCPU that began it may be gone. */
 static void a_fault_goes_on_with_it(void **state)
 {
     (void)state;
@@ -168,8 +168,8 @@ static void a_fault_goes_on_with_it(void **state)
     stop();
 }
 
-/* Leaves that have the old flags of a slot stay until they are zapped. A fault by the new flags
- * that meets one is retried, and goes on with the change. */
+/* Leaves from before a change of flags stay until they are zapped. A fault under the new flags that
+ * meets one retries, and continues the change. */
 static void a_fault_meets_old_flags(void **state)
 {
     (void)state;
@@ -200,7 +200,7 @@ static void a_fault_meets_old_flags(void **state)
     stop();
 }
 
-/* Somebody is just at it: nobody waits for the lock. */
+/* Another CPU holds the lock: nobody waits for it. */
 static void a_lock_that_is_taken_is_not_waited_for(void **state)
 {
     (void)state;
@@ -212,7 +212,7 @@ static void a_lock_that_is_taken_is_not_waited_for(void **state)
     mmu.slots_lock.taken = 1;
     assert_int_equal(mmu_change(&mmu, &change), -EINPROGRESS);
     assert_int_equal(mmu_track(&mmu, GPA(SLOT)), -EINPROGRESS);
-    assert_true(epoch_over(epoch, &mmu)); /* who has it may wait for this pCPU */
+    assert_true(epoch_over(epoch, &mmu)); /* its holder may wait for this pCPU */
     mmu.slots_lock.taken = 0;
     epoch_offline(0);
     assert_int_equal(mmu_change(&mmu, &change), 0);
@@ -270,7 +270,7 @@ static void long_walks_in_pieces(void **state)
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
-/* A fresh block is cleared by several faults, which are tried again meanwhile. */
+/* A new block is cleared by several faults, which are retried until it is ready. */
 static void blocks_are_cleared_in_pieces(void **state)
 {
     (void)state;
@@ -300,8 +300,8 @@ static void blocks_are_cleared_in_pieces(void **state)
     stop();
 }
 
-/* One block for a place at most, for all that is promised is the memory of all places: another CPU
- * that comes for it goes on with the same, or waits. */
+/* At most one block for a directory entry, since no more memory is promised to the VM. Another CPU
+ * that needs it continues with the same block, or waits. */
 static void a_place_has_one_block(void **state)
 {
     (void)state;
@@ -314,12 +314,13 @@ static void a_place_has_one_block(void **state)
     support_cpu = 1;
     assert_int_equal(mmu_fault(&mmu, GPA(SLOT + 0x1000), 3 | FAULT_FINAL, &info), FAULT_RETRY);
     assert_int_equal(mmu.clearing.used, 1);
-    mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy = true; /* at it now */
+    mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy =
+        true; /* is clearing it now */
     assert_int_equal(mmu_fault(&mmu, GPA(SLOT + 0x2000), 3 | FAULT_FINAL, &info), FAULT_RETRY);
     assert_int_equal(mmu.clearing.used, 1);
     mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy = false;
     support_cpu = 0;
-    /* More places than can be remembered: the block goes over to another one. */
+    /* More entries than there are elements: the block is used for another entry. */
     for (unsigned i = 1; i < 16; i++) {
         assert_int_equal(mmu_fault(&mmu, GPA(SLOT + i * 0x200000), 3 | FAULT_FINAL, &info),
                          FAULT_RETRY);
@@ -331,7 +332,7 @@ static void a_place_has_one_block(void **state)
 
 /* ---- The log --------------------------------------------------------------------------------- */
 
-/* Where no GiB of host memory is left, its first 2 MiB are cleared, in pieces that add up. */
+/* Where no GiB of host memory is free, its first 2 MiB are cleared, in pieces that add up. */
 static void a_gib_that_is_not_there(void **state)
 {
     (void)state;
@@ -358,8 +359,8 @@ static void a_gib_that_is_not_there(void **state)
     stop();
 }
 
-/* What was written is in tables that are cut off already, and nevertheless in the log, at whatever
- * address the slot is by then. */
+/* D bits that are in unlinked tables already are in the log nevertheless, at the address that the
+ * slot has by then. */
 static void the_log_reads_tables_that_are_cut_off(void **state)
 {
     (void)state;
