@@ -197,9 +197,9 @@ int change_start(struct mmu *mmu, struct mmu_change *change, int (*first)(struct
 }
 
 /* Takes slots_lock alone. On failure this pCPU passes the epoch, because the CPU that has the lock
- * may be waiting for that. A pCPU that has done one piece of something long gives way to a pCPU that
- * has found the lock taken: otherwise it would have the lock again before the other one looks. It
- * gives way once, because the other one may have gone. */
+ * may be waiting for that. A pCPU that has done one piece of something long gives way to a pCPU
+ * that has found the lock taken: otherwise it would have the lock again before the other one looks.
+ * It gives way once, because the other one may have gone. */
 static bool slots_try_lock(struct mmu *mmu)
 {
     unsigned self = this_cpu(), wish = __atomic_load_n(&mmu->slots_wish, __ATOMIC_RELAXED);
