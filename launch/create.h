@@ -32,8 +32,8 @@ struct vm_making {
  * creates the vCPUs. A piece takes at most 50,000 instructions, and leaves no VMCS current. Returns
  * whether it was the last one: then *code is EXIT_OK, or says why there is no VM, and what
  * `making->exists` says is left to be destroyed. If too little memory is free, vm->put_off is set
- * without a message, and the caller tries again after other VMs have ended; with `last_chance` there
- * are none, so this is an error like any other and is logged. */
+ * without a message, and the caller tries again after other VMs have ended; with `last_chance`
+ * there are none, so this is an error like any other and is logged. */
 bool vm_make_piece(struct vm_making *making, enum exit_code *code) MUST_CHECK;
 
 /* Frees a piece of what vm_make_piece() has allocated, of at most 30,000 instructions; with the

@@ -121,8 +121,8 @@ static void guest_free(struct guest *guest)
     vm_work_for(NULL);
 }
 
-/* The guest's KTAP line is in the transcript, and it has left nothing behind. Wakes idle pCPUs if no
- * guest is left. */
+/* The guest's KTAP line is in the transcript, and it has left nothing behind. Wakes idle pCPUs if
+ * no guest is left. */
 static void guest_finish(struct transcript *out)
 {
     transcript_close(out);

@@ -197,12 +197,19 @@ int change_start(struct mmu *mmu, struct mmu_change *change, int (*first)(struct
 }
 
 /* Takes slots_lock alone. On failure this pCPU passes the epoch, because the CPU that has the lock
- * may be waiting for that. */
+ * may be waiting for that. A pCPU that has done one piece of something long gives way to a pCPU
+ * that has found the lock taken: otherwise it would have the lock again before the other one looks.
+ * It gives way once, because the other one may have gone. */
 static bool slots_try_lock(struct mmu *mmu)
 {
-    unsigned self = this_cpu();
-    if (spin_trylock(&mmu->slots_lock))
+    unsigned self = this_cpu(), wish = __atomic_load_n(&mmu->slots_wish, __ATOMIC_RELAXED);
+    bool gives_way = wish && wish != self + 1;
+    if (!gives_way && spin_trylock(&mmu->slots_lock)) {
+        if (wish)
+            __atomic_store_n(&mmu->slots_wish, 0, __ATOMIC_RELAXED);
         return true;
+    }
+    __atomic_store_n(&mmu->slots_wish, gives_way ? 0 : self + 1, __ATOMIC_RELAXED);
     if (__atomic_load_n(&epoch_cpus[self].seen, __ATOMIC_RELAXED))
         epoch_pass(self, epoch_now());
     cpu_relax();

@@ -270,6 +270,7 @@ struct mmu {
     struct rwlock lock;
 
     struct spinlock slots_lock;
+    unsigned slots_wish;    /* the pCPU that has found slots_lock taken, + 1; 0: none */
     struct memslots *slots; /* the copy of the set that readers use */
     struct memslots *spare; /* the other copy, which nobody reads */
     struct changing changing;

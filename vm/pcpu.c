@@ -14,6 +14,7 @@
 
 static struct {
     struct vcpu *vcpu;
+    bool work;
     struct pcpu_counts counts;
     bool work; /* only the pCPU itself reads and writes it */
 } __attribute__((aligned(64))) pcpus[CPUS_MAX];

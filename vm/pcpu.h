@@ -36,7 +36,9 @@ struct pcpu_counts pcpus_counts(void);
 void pcpu_takes(struct vcpu *vcpu, bool migrated);
 void pcpu_drops(struct vcpu *vcpu);
 
-/* Whether this pCPU has work of its own (vm/work.h). */
+/* Whether this pCPU has work other than the turns of vCPUs (vm/work.h). While it has, a vCPU that
+ * runs is limited to slices, and where no vCPU runs, mmu_pauses() asks for a pause after each
+ * piece. */
 bool pcpu_has_work(void);
 void pcpu_set_work(bool there_is);
 

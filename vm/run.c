@@ -156,6 +156,7 @@ static bool run_piece(struct vcpu *vcpu)
     if (likely(!attention_requested(requests, ATTENTION_CHORES)) ||
         attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
+    epoch_pass(this_cpu(), epoch_now()); /* no piece leaves pointers to the next one */
     if (vcpu->unfinished) {
         hypercall_go_on(vcpu);
         more = vcpu->unfinished || mmu_has_chores(mmu);

@@ -51,7 +51,8 @@ void sched_busy(void);
 /* Returns true if a vCPU waits in the queue of this pCPU. */
 bool sched_vcpu_waits(void);
 
-/* Returns true if a vCPU waits for this pCPU, or if the pCPU has work of its own. */
+/* Returns true if a vCPU waits for this pCPU, or if the pCPU has work of its own
+ * (pcpu_has_work()). */
 bool sched_waiting(void);
 
 /* Returns true if a vCPU waits that this pCPU may run, in its own queue or in another one. */

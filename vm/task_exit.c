@@ -100,8 +100,8 @@ static bool task_write(void *context, uint32_t address, const void *bytes, unsig
     return task_push(context, address, bytes, size, 0);
 }
 
-/* Translates the access as a write, and fails where the write itself would: nothing may fail between
- * the first change of a TSS and the last. */
+/* Translates the access as a write, and fails where the write itself would: nothing may fail
+ * between the first change of a TSS and the last. */
 static bool task_check_write(void *context, uint32_t address, unsigned size)
 {
     struct accessor *a = context;

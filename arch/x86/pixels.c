@@ -105,8 +105,8 @@ void pixels_init(struct pixels *pixels, const struct boot_framebuffer *screen, v
         clear_line(pixels->base + y * pixels->pitch, (size_t)pixels->width * pixels->bytes);
 }
 
-/* Draws one line of a glyph: two groups of four pixels. Its eight pixels, of any depth, fill a whole
- * number of wide stores. */
+/* Draws one line of a glyph: two groups of four pixels. Its eight pixels, of any depth, fill a
+ * whole number of wide stores. */
 static void draw_line(const struct pixels *pixels, uint8_t *at, uint8_t bits)
 {
     typedef uint64_t __attribute__((aligned(1), may_alias)) loose_t;

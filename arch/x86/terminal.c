@@ -62,7 +62,8 @@ static bool begins_line(const struct terminal *t, char c)
     return t->line_ended || (c != '\n' && t->column == t->columns);
 }
 
-/* Returns whether the next line has begun, which may take more than the scrolling that it allows. */
+/* Returns whether the next line has begun, which may take more than the scrolling that it allows.
+ * */
 static bool new_line(struct terminal *t, uint64_t most)
 {
     if (t->row == t->rows - 1 && !scroll(t, most))

@@ -60,6 +60,7 @@ GUEST_WORDS_smp_slots                   := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_ipis                    := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_ve                      := testctl,vcpus=2,shared=39,ve
 GUEST_WORDS_smp_convert                 := testctl,vcpus=2,shared=39,expect=memory-fault
+GUEST_WORDS_smp_waits                   := testctl,vcpus=2,shared=39,budget=60000
 GUEST_WORDS_forbidden_triple_fault      := testctl,expect=triple-fault
 GUEST_WORDS_forbidden_unknown_hypercall := testctl,expect=unknown-hypercall
 GUEST_WORDS_forbidden_instruction       := testctl,expect=unsupported-instruction

@@ -73,9 +73,9 @@ def test_errors_stand_with_their_vm(boot, smp: int) -> None:
 
 
 def test_vms_that_come_and_go_hold_nobody(boot) -> None:
-    """Making a VM and taking it apart, with all of its memory touched, are done in pieces, which have
-    turns as vCPUs have: beside them, this neighbour waits for the slice of one and the turn of the
-    other at most."""
+    """Making a VM and taking it apart, with all of its memory touched, are done in pieces, which
+    have turns as vCPUs have: beside them, this neighbour waits for the slice of one and the turn of
+    the other at most."""
     words = ("testctl", "mem=4M", "budget=60000")
     beside = Guest(BUILD / "guest" / "neighbour.elf", words, "rounds=400 late=300000")
     fills = [hostile("fills", "", f"mem={32 << i % 3}M", "vcpus=4", name=f"f{i}") for i in range(5)]

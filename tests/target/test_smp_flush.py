@@ -36,6 +36,15 @@ def test_peers_see_nothing_stale(boot, smp: int, vcpus: int, cmdline: str) -> No
     assert cases["deleted"]["same"] > 190, "another page was filled than that which was freed"
 
 
+def test_nobody_waits_long_for_a_peer(boot) -> None:
+    """D20: for one that converts, zaps or ages a large range; the VM ends in the middle of it."""
+    words = ("testctl", "shared=39", "vcpus=2", "budget=60000")
+    guests = (Guest(GUEST / "smp_waits.elf", words), Guest(GUEST / "hello.elf", ("testctl",)))
+    result = boot(smp=2, cmdline="huge=0", guests=guests, timeout=200)
+    assert result.status == 0, result
+    assert result.passed("smp_waits") and result.passed("hello"), result
+
+
 @pytest.mark.parametrize("direction", ["", "back"])
 @pytest.mark.parametrize("vcpus", [2, 4])
 def test_a_conversion_reaches_every_cpu_first(boot, vcpus: int, direction: str) -> None:

@@ -3,107 +3,7 @@
  * Long operations are done in pieces (mmu_pauses()): each piece is short, the VM may end between
  * any two, and whoever needs the slots continues a change that is in progress. See mmu/change.c.
  */
-#include "tests/unit/mmu/mmu_world.h"
-
-#include "mmu/backing.h"
-#include "mmu/track.h"
-
-#define SLOT   0x200000ull
-#define PLACE  0x80000000ull
-#define OTHER  0x40000000ull
-#define TABLES 3u
-#define PAGES  (TABLES * 512)
-
-static struct mmu mmu;
-static uint64_t pauses;
-
-/* ---- Between two questions ------------------------------------------------------------------- */
-
-static struct counts {
-    uint64_t changes, freed, cleared, to_fill, copied;
-} last; /* at the last call */
-static uint64_t freed;
-
-static void count_freed(hpa_t page, unsigned order)
-{
-    (void)page, (void)order;
-    freed++;
-}
-
-static struct counts counts(void)
-{
-    struct counts now = {.changes = mmu_stats(&mmu).spte_changes,
-                         .freed = freed,
-                         .copied = mmu.changing.copying.copied};
-    for (unsigned i = 0; i < CLEARING_MAX; i++)
-        now.cleared += mmu.clearing.blocks[i].qwords;
-    for (unsigned i = 0; i < ARRAY_SIZE(mmu.changing.filling); i++)
-        now.to_fill += mmu.changing.filling[i].qwords;
-    return now;
-}
-
-/* Each piece is short, and something is always waiting for the pCPU. */
-static bool wanted(void)
-{
-    struct counts now = counts();
-    assert_true(now.changes - last.changes <= 128);
-    assert_true(now.freed - last.freed <= 160);
-    assert_true(now.cleared <= last.cleared + 16384);
-    assert_true(now.to_fill + 16384 >= last.to_fill);
-    assert_true(now.copied <= last.copied + (128 << 10));
-    last = now;
-    pauses++;
-    return true;
-}
-
-static void want_from_now_on(void)
-{
-    support_pauses = wanted;
-    last = counts();
-}
-
-static void start(bool pml)
-{
-    const struct mmu_config config = {.mmio_caching = true, .ad = true, .huge = true, .pml = pml};
-    world_reset(WORLD_CAPS, &config);
-    assert_int_equal(mmu_create(&mmu), 0);
-    freed = pauses = 0;
-    support_free_hook = count_freed;
-}
-
-static void stop(void)
-{
-    support_pauses = NULL;
-    mmu_destroy(&mmu);
-    assert_int_equal(support_pages_in_use(), 0);
-    assert_int_equal(support_warnings(), 0);
-}
-
-static void write_word(uint64_t gpa, uint64_t value)
-{
-    struct world_access a = world_touch(&mmu, GPA(gpa), 2);
-    assert_int_equal(a.outcome, FAULT_FIXED);
-    *(uint64_t *)phys_to_virt(a.page) = value;
-}
-
-static uint64_t read_word(uint64_t gpa)
-{
-    struct world_access a = world_touch(&mmu, GPA(gpa), 1);
-    assert_int_equal(a.outcome, FAULT_FIXED);
-    return *(uint64_t *)phys_to_virt(a.page);
-}
-
-/* ---- What is asked for ----------------------------------------------------------------------- */
-
-/* The slot that is changed, with all of its pages touched. */
-static void slot(uint32_t flags)
-{
-    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), PAGES, flags), 0);
-    assert_int_equal(mmu_slot_add(&mmu, 1, GPA(OTHER), PAGES, 0), 0);
-    for (uint64_t i = 0; i < PAGES; i++)
-        write_word(SLOT + i * PAGE_SIZE, i + 1);
-    tlb_leave(0);
-}
+#include "tests/unit/mmu/mmu_pieces.h"
 
 static const struct row {
     const char *name;
@@ -319,111 +219,27 @@ static void a_lock_that_is_taken_is_not_waited_for(void **state)
     stop();
 }
 
-/* ---- Another place --------------------------------------------------------------------------- */
-
-/* What the hypervisor writes while a block is copied is in the copy, before and behind where the
- * copying is, and nothing else of the copy changes. Nobody maps the block meanwhile. */
-static void writes_follow_to_the_copy(void **state)
+/* Who has found the lock taken comes before the one who had it; but nobody waits for who has gone.
+ * */
+static void who_has_the_lock_gives_way(void **state)
 {
     (void)state;
-    struct mmu_change change = {.kind = CHANGE_REMAP, .gpa = GPA(SLOT)};
-    uint64_t value = 0, at = SLOT + 511 * PAGE_SIZE, old;
-    struct mmio_info info;
     start(false);
     slot(0);
-    hpa_t before = world_touch(&mmu, GPA(SLOT), 1).page;
-    tlb_leave(0);
-    want_from_now_on();
-    while (mmu_change(&mmu, &change) == -EINPROGRESS) {
-        support_pauses = NULL;
-        for (unsigned i = 0; i < 2 && at >= SLOT; i++, at -= 0xf000) {
-            value = 1000 + at;
-            assert_int_equal(guest_read(&mmu, GPA(at), &old, 8, ACCESS_READ), 0);
-            assert_int_equal(i ? guest_cmpxchg(&mmu, GPA(at), 8, old, value)
-                               : guest_write(&mmu, GPA(at), &value, 8),
-                             0);
-            assert_int_equal(guest_cmpxchg(&mmu, GPA(at), 8, value + 1, 0), -EAGAIN);
-            assert_int_equal(guest_read(&mmu, GPA(at), &old, 8, ACCESS_READ), 0);
-            assert_int_equal(old, value);
-        }
-        assert_int_equal(mmu.lock.state, 0);
-        want_from_now_on();
-        mmu.slots_lock.taken = 1; /* so that the fault only looks */
-        assert_int_equal(mmu_fault(&mmu, GPA(SLOT), 1 | FAULT_FINAL, &info), FAULT_RETRY);
+    for (unsigned comes = 0; comes < 2; comes++) {
+        support_cpu = 1;
+        mmu.slots_lock.taken = 1; /* CPU 0 does a piece */
+        assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINPROGRESS);
         mmu.slots_lock.taken = 0;
+        support_cpu = 0;
+        assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINPROGRESS);
+        support_cpu = 1;
+        if (comes)
+            assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINVAL);
+        support_cpu = 0;
+        assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINVAL);
+        assert_int_equal(mmu_untrack(&mmu, GPA(SLOT)), -EINVAL);
     }
-    support_pauses = NULL;
-    assert_true(at < SLOT + 0x20000); /* all parts of the block */
-    assert_int_not_equal(world_touch(&mmu, GPA(SLOT), 1).page.v, before.v);
-    for (uint64_t i = 0; i < 512; i++) {
-        uint64_t page = SLOT + i * PAGE_SIZE;
-        assert_int_equal(read_word(page), (511 - i) % 15 == 0 ? 1000 + page : i + 1);
-    }
-    assert_int_equal(mmu_host_remap(&mmu, GPA(SLOT + PAGES * PAGE_SIZE)), -EFAULT);
-    stop();
-}
-
-/* ---- Recovery of large pages ----------------------------------------------------------------- */
-
-#define EXECUTED 200u /* blocks; four of them are recovered at a time */
-
-static void execute_blocks(void)
-{
-    const struct mmu_config config = {.ad = true, .huge = true, .nx_huge = true};
-    world_reset(WORLD_CAPS, &config);
-    assert_int_equal(mmu_create(&mmu), 0);
-    freed = pauses = 0;
-    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), EXECUTED * 512, 0), 0);
-    for (uint64_t i = 0; i < EXECUTED; i++) {
-        assert_int_equal(world_touch(&mmu, GPA(SLOT + i * 0x200000), 2).outcome, FAULT_FIXED);
-        assert_int_equal(world_touch(&mmu, GPA(SLOT + i * 0x200000), 4).outcome, FAULT_FIXED);
-    }
-    tlb_leave(0);
-    assert_int_equal(mmu_stats(&mmu).nx_splits, EXECUTED);
-}
-
-/* A chore of the VM's; and one that goes on behind the last. */
-static void recovery_in_pieces(void **state)
-{
-    (void)state;
-    execute_blocks();
-    for (unsigned i = 0; i < 2; i++) {
-        unsigned times = 0;
-        assert_false(mmu_has_chores(&mmu));
-        mmu_nx_begin(&mmu);
-        do {
-            uint64_t changes = mmu_stats(&mmu).spte_changes;
-            assert_true(mmu_has_chores(&mmu));
-            assert_int_equal(mmu.lock.state, 0);
-            times++;
-            (void)mmu_do_chore(&mmu);
-            assert_true(mmu_stats(&mmu).spte_changes <= changes + 1);
-        } while (mmu_nx_recovers(&mmu));
-        assert_int_equal(times, 4);
-    }
-    assert_int_equal(mmu_stats(&mmu).nx_splits, EXECUTED - 8);
-    for (uint64_t i = 0; i < EXECUTED; i++) {
-        unsigned level;
-        (void)mmu_spte(&mmu, GPA(SLOT + i * 0x200000), &level);
-        assert_int_equal(level, i < 8 ? 2 : 1);
-    }
-    stop();
-}
-
-/* A walk that finds nothing is in pieces, too, and ends. */
-static void recovery_finds_nothing(void **state)
-{
-    (void)state;
-    unsigned times = 0;
-    execute_blocks();
-    assert_int_equal(mmu_slot_flags(&mmu, 0, (uint32_t)MEMSLOT_LOG_DIRTY), 0);
-    mmu_nx_begin(&mmu);
-    while (mmu_nx_recovers(&mmu)) {
-        assert_int_equal(mmu_nx_piece(&mmu), 0);
-        assert_true(++times < 50);
-    }
-    assert_true(times > 20);
-    assert_int_equal(mmu_stats(&mmu).nx_splits, EXECUTED); /* the log needs small pages */
     stop();
 }
 
@@ -514,34 +330,6 @@ static void a_place_has_one_block(void **state)
     stop();
 }
 
-/* ---- The end of a VM ------------------------------------------------------------------------- */
-
-/* Tables, pages, blocks and slots; nothing is left, and no piece is long. */
-static void the_end_is_in_pieces(void **state)
-{
-    (void)state;
-    for (unsigned logs = 0; logs < 2; logs++) {
-        unsigned times = 0;
-        start(false);
-        slot(logs ? 16 : 0); /* in small pages, or in large ones */
-        for (uint64_t i = 0; i < 20; i++)
-            assert_int_equal(
-                mmu_slot_add(&mmu, 10 + (uint32_t)i, GPA(PLACE + i * 0x40001000), 511, 0), 0);
-        for (uint64_t i = 0; i < 20 * 511; i++)
-            write_word(PLACE + i % 20 * 0x40001000 + i / 20 * PAGE_SIZE, i);
-        tlb_leave(0);
-        uint64_t before = freed;
-        while (!mmu_destroy_piece(&mmu)) {
-            assert_true(freed - before <= 160);
-            before = freed;
-            times++;
-        }
-        assert_true(times > 20 * 4);
-        assert_int_equal(support_pages_in_use(), 0);
-        assert_int_equal(support_warnings(), 0);
-    }
-}
-
 /* ---- The log --------------------------------------------------------------------------------- */
 
 /* Where no GiB of host memory is free, its first 2 MiB are cleared, in pieces that add up. */
@@ -607,14 +395,11 @@ int main(void)
         cmocka_unit_test(a_fault_goes_on_with_it),
         cmocka_unit_test(a_fault_meets_old_flags),
         cmocka_unit_test(a_lock_that_is_taken_is_not_waited_for),
-        cmocka_unit_test(writes_follow_to_the_copy),
-        cmocka_unit_test(recovery_in_pieces),
-        cmocka_unit_test(recovery_finds_nothing),
+        cmocka_unit_test(who_has_the_lock_gives_way),
         cmocka_unit_test(long_walks_in_pieces),
         cmocka_unit_test(blocks_are_cleared_in_pieces),
         cmocka_unit_test(a_place_has_one_block),
         cmocka_unit_test(a_gib_that_is_not_there),
-        cmocka_unit_test(the_end_is_in_pieces),
         cmocka_unit_test(the_log_reads_tables_that_are_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

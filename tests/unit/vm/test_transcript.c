@@ -90,7 +90,8 @@ static void pieces_are_short(void **state)
     next++;
 }
 
-/* A screen that scrolls asks to come again, and has room for so many; its next character is known. */
+/* A screen that scrolls asks to come again, and has room for so many; its next character is known.
+ * */
 static unsigned scrolls;
 static const char *shown;
 

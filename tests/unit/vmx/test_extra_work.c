@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Does each exit begin with extra work (vmx/extra_work.c)? There are four reasons, which come and go
- * independently: poison, IBRS at each exit, PML (vmx/pml.c) and an open pass (vm/pass.c). None of
- * them may forget another.
+ * Does each exit begin with extra work (vmx/extra_work.c)? There are four reasons, which come and
+ * go independently: poison, IBRS at each exit, PML (vmx/pml.c) and an open pass (vm/pass.c). None
+ * of them may forget another.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
