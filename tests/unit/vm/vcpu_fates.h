@@ -65,6 +65,7 @@ static const struct row {
     ROW(mmio.replays, KEPT),
     ROW(ports, KEPT),
     ROW(cpuid, KEPT), /* cpuid_update() is called */
+    ROW(cpuid_self, KEPT),
     ROW(vm, KEPT),
     ROW(sched, KEPT),
     ROW(index, KEPT),
