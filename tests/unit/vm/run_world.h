@@ -200,6 +200,11 @@ bool sched_waiting(void)
     return false;
 }
 
+bool sched_has_work(void)
+{
+    return false;
+}
+
 bool sched_anyone_waits(void)
 {
     return false;

@@ -76,8 +76,8 @@ bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *mess
     return lapic == &target.lapic;
 }
 
-/* In this life, or in a later one that the vCPU has not begun yet. That is no loss: the APIC will be
- * disabled when it begins, so the vector would come to nothing. */
+/* In this life, or in a later one that the vCPU has not begun yet. That is no loss: the APIC will
+ * be disabled when it begins, so the vector would have no effect. */
 static bool was_sent(uint8_t vector, unsigned life)
 {
     for (; life <= said.life; life++)

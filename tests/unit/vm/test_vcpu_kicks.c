@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A kick at each moment of a vCPU's turn (vm/run.c, vm/dispatch.c, vm/clock.c, vm/pcpu.c): between
- * two exits, at the look at the clock, in a halt, at the beginning and the end. Whatever was written
- * before it has been looked at when the guest executes its next instruction; otherwise the
+ * two exits, at the look at the clock, in a halt, at the beginning and the end. Whatever was
+ * written before it has been looked at when the guest executes its next instruction; otherwise the
  * preemption timer is 0, so that the guest is left before it.
  */
 #include "tests/unit/vm/run_world.h"
