@@ -3,6 +3,7 @@
 
 #include "boot/boot_info.h"
 #include "lib/bits.h"
+#include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
 
@@ -168,27 +169,34 @@ static enum exit_code check_segments_overlap(const struct guest_image *image,
     return EXIT_OK;
 }
 
-/* A large file is copied in pieces: others may want the CPU (mmu_pauses()). */
+/* So many bytes are copied in a piece. */
 #define PIECE 32768u
 
-static int write_pieces(struct mmu *mmu, uint64_t at, const void *file, uint64_t size)
-{
-    const char *from = file;
-    int error = 0;
-    for (uint64_t done = 0; !error && done < size; done += PIECE) {
-        uint64_t piece = size - done < PIECE ? size - done : PIECE;
-        error = guest_write(mmu, GPA(at + done), from + done, piece);
-        (void)mmu_pauses();
-    }
-    return error;
-}
-
-static enum exit_code load_segment(struct mmu *mmu, const struct guest_image *image,
-                                   const struct elf_segment *segment, uint64_t *top)
+/* Writes the next piece of [base, base + size): the file's bytes, then zeros. -EINPROGRESS: it is
+ * not the last one; `*done` bytes have been written. */
+static int write_piece(struct mmu *mmu, uint64_t base, const void *file, uint64_t filled,
+                       uint64_t size, uint64_t *done)
 {
     static const char zeros[512];
-    uint64_t base = segment->physical_address, filled = segment->file_size;
+    uint64_t end = size - *done < PIECE ? size : *done + PIECE;
+    while (*done < end) {
+        bool zero = *done >= filled;
+        uint64_t left = (zero || end < filled ? end : filled) - *done;
+        if (zero && left > sizeof(zeros))
+            left = sizeof(zeros);
+        int error =
+            guest_write(mmu, GPA(base + *done), zero ? zeros : (const char *)file + *done, left);
+        if (error)
+            return error;
+        *done += left;
+    }
+    return end < size ? -EINPROGRESS : 0;
+}
 
+static enum exit_code check_segment(const struct guest_image *image,
+                                    const struct elf_segment *segment)
+{
+    uint64_t base = segment->physical_address;
     if (segment->offset > image->size || segment->file_size > image->size - segment->offset)
         REFUSE(MODULE_TRUNCATED, image,
                "a segment needs bytes %#x to %#lx of the file, which ends at %#lx", segment->offset,
@@ -202,20 +210,40 @@ static enum exit_code load_segment(struct mmu *mmu, const struct guest_image *im
             "its segment %#lx to %#lx does not fit into its RAM, which ends at %#lx; give it more "
             "with mem=",
             base, base + segment->memory_size, image->ram[1].base.v + image->ram[1].size);
+    return EXIT_OK;
+}
 
-    int error = write_pieces(mmu, base, (const char *)image->file + segment->offset, filled);
-    while (!error && filled < segment->memory_size) {
-        uint64_t piece = segment->memory_size - filled;
-        if (piece > sizeof(zeros))
-            piece = sizeof(zeros);
-        error = guest_write(mmu, GPA(base + filled), zeros, piece);
-        (void)mmu_pauses();
-        filled += piece;
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+/* What follows the last piece of a range, and the next one begins with. */
+static void next_range(struct guest_loading *l, uint64_t end)
+{
+    l->top = end > l->top ? end : l->top;
+    l->done = 0;
+    l->index++;
+}
+
+static void next_stage(struct guest_loading *l)
+{
+    l->stage++;
+    l->index = 0;
+}
+
+static enum exit_code load_segment(struct mmu *mmu, const struct guest_image *image,
+                                   const struct elf_segment *segment, struct guest_loading *l)
+{
+    uint64_t base = segment->physical_address;
+    enum exit_code code = l->done || !is_loaded(segment) ? EXIT_OK : check_segment(image, segment);
+    if (code || !is_loaded(segment)) {
+        next_range(l, 0);
+        return code;
     }
-    if (error)
+    int error = write_piece(mmu, base, (const char *)image->file + segment->offset,
+                            segment->file_size, segment->memory_size, &l->done);
+    if (error && error != -EINPROGRESS)
         REFUSE(NO_MEMORY, image, "no host memory for its segment at %#lx (error %d)", base, error);
-    if (base + segment->memory_size > *top)
-        *top = base + segment->memory_size;
+    if (!error)
+        next_range(l, base + segment->memory_size);
     return EXIT_OK;
 }
 
@@ -225,100 +253,147 @@ static struct map_entry map_entry(uint64_t base, uint64_t length, uint32_t kind)
         .size = sizeof(struct map_entry) - 4, .base = base, .length = length, .kind = kind};
 }
 
-/* Copies the guest's modules behind the information block, which will be at `at`, and lists them in
- * it. */
-static enum exit_code write_modules(struct mmu *mmu, const struct guest_image *image, uint32_t at,
-                                    struct info_block *block)
+/* The command line begins with the program's name, as QEMU's multiboot loader does it. */
+static int write_arguments(char arguments[ARGUMENTS_MAX], const struct guest_image *image)
 {
-    uint64_t top = at + sizeof(*block);
-    for (unsigned i = 0; i < image->module_count; i++) {
-        const struct guest_module *module = &image->modules[i];
-        uint64_t start = align_up(top, PAGE_SIZE);
-        if (!image_in_ram(image, start, module->size))
-            REFUSE(GUEST_TOO_LARGE, image,
-                   "no room for its module %s of %lu bytes; give it more RAM with mem=",
-                   module->string, module->size);
-        if (write_pieces(mmu, start, module->file, module->size))
-            REFUSE(NO_MEMORY, image, "no host memory for its module %s", module->string);
-        top = start + module->size;
-        snprintf(block->module_strings[i], MODULE_STRING_MAX, "%s", module->string);
-        block->modules[i] = (struct module_entry){
-            .start = (uint32_t)start,
-            .end = (uint32_t)top,
-            .string =
-                at + (uint32_t)offsetof(struct info_block, module_strings) + i * MODULE_STRING_MAX,
-        };
-    }
-    return EXIT_OK;
+    return snprintf(arguments, ARGUMENTS_MAX, "%s %s", image->name, image->arguments);
 }
 
-static enum exit_code write_info(struct mmu *mmu, const struct guest_image *image, uint64_t top,
-                                 struct guest_start *start)
+/* The multiboot information has its place behind the program, and the modules behind that. */
+static enum exit_code place_info(const struct guest_image *image, struct guest_loading *l)
 {
-    struct info_block block = {.loader = "eptvisor"};
-    uint32_t at = (uint32_t)align_up(top, PAGE_SIZE);
-    unsigned entries = 0;
-
-    if (!image_in_ram(image, at, sizeof(block)))
+    char arguments[ARGUMENTS_MAX];
+    uint32_t at = (uint32_t)align_up(l->top, PAGE_SIZE);
+    if (!image_in_ram(image, at, sizeof(struct info_block)))
         REFUSE(
             GUEST_TOO_LARGE, image,
             "no room for the multiboot information behind its end at %#lx; give it more RAM with "
             "mem=",
-            top);
-    /* The command line begins with the program's name, as QEMU's multiboot loader does it. */
-    int length = snprintf(block.arguments, ARGUMENTS_MAX, "%s %s", image->name, image->arguments);
+            l->top);
+    int length = write_arguments(arguments, image);
     if (length >= ARGUMENTS_MAX)
         REFUSE(MODULE_WORDS, image, "its command line has %d characters; at most %d are supported",
                length, ARGUMENTS_MAX - 1);
+    l->info = at;
+    l->top = at + sizeof(struct info_block);
+    return EXIT_OK;
+}
+
+static enum exit_code load_module(struct mmu *mmu, const struct guest_image *image,
+                                  struct guest_loading *l)
+{
+    const struct guest_module *module = &image->modules[l->index];
+    uint64_t start = align_up(l->top, PAGE_SIZE);
+    if (!image_in_ram(image, start, module->size))
+        REFUSE(GUEST_TOO_LARGE, image,
+               "no room for its module %s of %lu bytes; give it more RAM with mem=", module->string,
+               module->size);
+    int error = write_piece(mmu, start, module->file, module->size, module->size, &l->done);
+    if (error && error != -EINPROGRESS)
+        REFUSE(NO_MEMORY, image, "no host memory for its module %s", module->string);
+    if (!error) {
+        l->modules[l->index] = (uint32_t)start;
+        next_range(l, start + module->size);
+    }
+    return EXIT_OK;
+}
+
+/* Where the information block has it. */
+static uint32_t address_in(const struct guest_loading *l, size_t offset)
+{
+    return l->info + (uint32_t)offset;
+}
+
+/* Returns an error of guest_write(). */
+static int write_info(struct mmu *mmu, const struct guest_image *image,
+                      const struct guest_loading *l)
+{
+    struct info_block block = {.loader = "eptvisor"};
+    unsigned entries = 0;
+    (void)write_arguments(block.arguments, image);
     for (unsigned i = 0; i < GUEST_RAM_PIECES; i++)
         if (image->ram[i].size)
             block.map[entries++] =
                 map_entry(image->ram[i].base.v, image->ram[i].size, MAP_AVAILABLE);
     block.map[entries++] = map_entry(GUEST_LOW_END, GUEST_MIDDLE - GUEST_LOW_END, MAP_RESERVED);
-
+    for (unsigned i = 0; i < image->module_count; i++) {
+        const struct guest_module *module = &image->modules[i];
+        size_t string = offsetof(struct info_block, module_strings) + i * MODULE_STRING_MAX;
+        snprintf(block.module_strings[i], MODULE_STRING_MAX, "%s", module->string);
+        block.modules[i] = (struct module_entry){.start = l->modules[i],
+                                                 .end = l->modules[i] + (uint32_t)module->size,
+                                                 .string = address_in(l, string)};
+    }
     block.info = (struct multiboot_info){
         .flags = INFO_FLAGS,
         .mem_lower = (uint32_t)(image->ram[0].size >> 10),
         .mem_upper = (uint32_t)(image->ram[1].size >> 10),
-        .command_line = at + (uint32_t)offsetof(struct info_block, arguments),
+        .command_line = address_in(l, offsetof(struct info_block, arguments)),
         .module_count = image->module_count,
-        .modules = at + (uint32_t)offsetof(struct info_block, modules),
+        .modules = address_in(l, offsetof(struct info_block, modules)),
         .map_length = entries * (uint32_t)sizeof(struct map_entry),
-        .map = at + (uint32_t)offsetof(struct info_block, map),
-        .loader_name = at + (uint32_t)offsetof(struct info_block, loader),
+        .map = address_in(l, offsetof(struct info_block, map)),
+        .loader_name = address_in(l, offsetof(struct info_block, loader)),
     };
-    enum exit_code code = write_modules(mmu, image, at, &block);
-    if (code)
-        return code;
-    if (guest_write(mmu, GPA(at), &block, sizeof(block)))
-        REFUSE(NO_MEMORY, image, "no host memory for its multiboot information");
-    start->info = at;
+    return guest_write(mmu, GPA(l->info), &block, sizeof(block));
+}
+
+static enum exit_code check_file(const struct guest_image *image, const struct elf_header *elf)
+{
+    enum exit_code code = check_header(image, elf);
+    if (!code)
+        code = check_multiboot(image);
+    return code ? code : check_segments_overlap(image, elf);
+}
+
+/* All segments are where they belong. */
+static enum exit_code check_entry(const struct guest_image *image, const struct elf_header *elf,
+                                  const struct guest_loading *l)
+{
+    if (!l->top || !image_in_ram(image, elf->entry, 1))
+        REFUSE(MODULE_NOT_ELF, image, "its entry point %#x is not in its RAM", elf->entry);
     return EXIT_OK;
 }
 
-enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
-                          struct guest_start *start)
+bool load_guest_piece(struct mmu *mmu, const struct guest_image *image, struct guest_loading *l,
+                      struct guest_start *start, enum exit_code *code)
 {
-    struct elf_header elf;
-    memset(&elf, 0, sizeof(elf));
+    struct elf_header elf = {0};
     memcpy(&elf, image->file, image->size < sizeof(elf) ? image->size : sizeof(elf));
+    int error;
 
-    enum exit_code code = check_header(image, &elf);
-    if (!code)
-        code = check_multiboot(image);
-    if (!code)
-        code = check_segments_overlap(image, &elf);
-
-    uint64_t top = 0;
-    for (unsigned i = 0; !code && i < elf.program_count; i++) {
-        const struct elf_segment segment = segment_at(image, &elf, i);
-        if (is_loaded(&segment))
-            code = load_segment(mmu, image, &segment, &top);
+    switch (l->stage) {
+    case LOAD_CHECKS:
+        *code = check_file(image, &elf);
+        next_stage(l);
+        return *code;
+    case LOAD_SEGMENTS:
+        if (l->index < elf.program_count) {
+            const struct elf_segment segment = segment_at(image, &elf, l->index);
+            *code = load_segment(mmu, image, &segment, l);
+            return *code;
+        }
+        *code = check_entry(image, &elf, l);
+        if (!*code)
+            *code = place_info(image, l);
+        next_stage(l);
+        return *code;
+    case LOAD_MODULES:
+        if (l->index < image->module_count)
+            *code = load_module(mmu, image, l);
+        else
+            next_stage(l);
+        return *code;
+    case LOAD_INFO:
+        break;
     }
-    if (!code && (!top || !image_in_ram(image, elf.entry, 1)))
-        REFUSE(MODULE_NOT_ELF, image, "its entry point %#x is not in its RAM", elf.entry);
-    if (!code)
-        code = write_info(mmu, image, top, start);
-    start->entry = elf.entry;
-    return code;
+    error = write_info(mmu, image, l);
+    if (error == -EINPROGRESS)
+        return false;
+    if (error) {
+        log_error("guest %s: no host memory for its multiboot information", image->name);
+        *code = EXIT_NO_MEMORY;
+    }
+    *start = (struct guest_start){.entry = elf.entry, .info = l->info};
+    return true;
 }

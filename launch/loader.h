@@ -38,7 +38,19 @@ struct guest_start {
     uint32_t info;  /* initial EBX: address of the multiboot information */
 };
 
-/* Loads the image and fills in `start`. Any result but EXIT_OK has been logged with what is wrong
- * with the file, or with the VM's memory. */
-enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
-                          struct guest_start *start) MUST_CHECK;
+/* How far an image is loaded; all zero before the first piece. */
+struct guest_loading {
+    enum { LOAD_CHECKS, LOAD_SEGMENTS, LOAD_MODULES, LOAD_INFO } stage;
+    unsigned index;                  /* of the segment or module */
+    uint64_t done;                   /* bytes of it */
+    uint64_t top;                    /* behind all that is there already */
+    uint32_t info;                   /* address of the multiboot information */
+    uint32_t modules[GUEST_MODULES]; /* addresses of the modules */
+};
+
+/* Loads the next piece of the image, of at most 40,000 instructions. True: that was the last one,
+ * and `start` is filled in; or it has failed, and *code, which was EXIT_OK before, says why. That
+ * has been logged with what is wrong with the file, or with the VM's memory. */
+bool load_guest_piece(struct mmu *mmu, const struct guest_image *image,
+                      struct guest_loading *loading, struct guest_start *start,
+                      enum exit_code *code) MUST_CHECK;
