@@ -14,9 +14,8 @@
 
 static struct {
     struct vcpu *vcpu;
-    bool work;
-    struct pcpu_counts counts;
     bool work; /* only the pCPU itself reads and writes it */
+    struct pcpu_counts counts;
 } __attribute__((aligned(64))) pcpus[CPUS_MAX];
 static uint64_t running = BIT(0);
 
