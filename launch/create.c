@@ -12,6 +12,7 @@
 #include "launch/needs.h"
 #include "launch/words.h"
 #include "vm/exits.h"
+#include "vm/ipi.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/sleep.h"
@@ -59,34 +60,38 @@ static void console_transmit(void *context, uint8_t byte)
 
 static int vm_add_devices(struct vm *vm)
 {
+    const struct vm_words *words = &vm->words;
     const struct {
         struct bus *bus;
         uint64_t start, size;
         const struct bus_ops *ops;
         void *device;
-        bool for_tests;
+        const uint64_t *word;         /* the VM has the device if this is set; NULL: always */
         struct locked_device *locked; /* the wrapper in a VM of several vCPUs; NULL: none needed */
     } devices[] = {
-        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false, &vm->locked[0]},
-        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false, &vm->locked[1]},
-        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, true, &vm->locked[4]},
-        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, false, NULL},
-        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true,
-         &vm->locked[2]},
-        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true,
-         &vm->locked[3]},
+        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, NULL, &vm->locked[0]},
+        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, NULL, &vm->locked[1]},
+        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, &words->testctl,
+         &vm->locked[4]},
+        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
+        {&vm->mmio_bus, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, &words->pc, NULL},
+        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0],
+         &words->testctl, &vm->locked[2]},
+        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1],
+         &words->testctl, &vm->locked[3]},
     };
 
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
     bus_init(&vm->port_bus, "port", 0xffff);
     vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
     uart_init(&vm->uart, console_transmit, &vm->console);
+    ioapic_init(&vm->ioapic, ipi_send_from_device, vm);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');
     /* In a VM with a shared bit, device addresses have it set. */
     uint64_t shared = vm->words.shared ? BIT(vm->words.shared) : 0;
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
-        if (devices[i].for_tests && !vm->words.testctl)
+        if (devices[i].word && !*devices[i].word)
             continue;
         struct locked_device *locked = vm->words.vcpus > 1 ? devices[i].locked : NULL;
         uint64_t start = devices[i].start | (devices[i].bus == &vm->mmio_bus ? shared : 0);

@@ -42,9 +42,10 @@ struct known_port {
 /* What other vCPUs of the VM have sent, until this one looks; vm/ipi.c. */
 struct mailbox {
     uint64_t vectors[4];
-    uint64_t nmi;     /* one came */
-    uint32_t startup; /* vm/startup.h */
-    uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
+    uint64_t levels[4]; /* which of them are level-triggered */
+    uint64_t nmi;       /* one came */
+    uint32_t startup;   /* vm/startup.h */
+    uint32_t pcpu;      /* pCPU number + 1 while running, else 0 */
 };
 
 struct vcpu {

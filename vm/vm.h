@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "dev/ioapic.h"
 #include "dev/locked.h"
 #include "dev/testdev.h"
 #include "dev/uart.h"
@@ -52,6 +53,7 @@ enum vm_ending {
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
+    uint64_t pc; /* a PC's devices: an I/O APIC, and what raises its lines */
     uint64_t memory;
     uint64_t budget;               /* ms */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
@@ -72,6 +74,7 @@ struct vm {
     struct bus mmio_bus, port_bus;
     struct cpuid_table cpuid;
     struct uart uart;
+    struct ioapic ioapic; /* with pc */
     struct testdev testdev[2];
     struct test_devices tests;
     struct console console;
