@@ -58,6 +58,14 @@ static void console_transmit(void *context, uint8_t byte)
     console_put(context, byte);
 }
 
+static void input_came(void *context)
+{
+    struct vm *vm = context;
+    spin_lock(&vm->locked[0].lock);
+    uart_receive(&vm->uart);
+    spin_unlock(&vm->locked[0].lock);
+}
+
 static int vm_add_devices(struct vm *vm)
 {
     const struct vm_words *words = &vm->words;
@@ -88,12 +96,17 @@ static int vm_add_devices(struct vm *vm)
     ioapic_init(&vm->ioapic, ipi_send_from_device, vm);
     testdev_init(&vm->testdev[0], 'A');
     testdev_init(&vm->testdev[1], 'B');
+    /* Input comes on any CPU, like the accesses of several vCPUs. */
+    bool shared_cpus = words->vcpus > 1 || words->pc;
+    if (words->pc)
+        uart_connect(&vm->uart, &(struct line){ioapic_set_line, &vm->ioapic, LINE_UART}, input_take,
+                     &vm->input);
     /* In a VM with a shared bit, device addresses have it set. */
     uint64_t shared = vm->words.shared ? BIT(vm->words.shared) : 0;
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].word && !*devices[i].word)
             continue;
-        struct locked_device *locked = vm->words.vcpus > 1 ? devices[i].locked : NULL;
+        struct locked_device *locked = shared_cpus ? devices[i].locked : NULL;
         uint64_t start = devices[i].start | (devices[i].bus == &vm->mmio_bus ? shared : 0);
         if (locked)
             locked_device_init(locked, devices[i].ops, devices[i].device);
@@ -366,11 +379,14 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     }
     if (code)
         vm_destroy(vm);
+    else if (vm->words.pc)
+        input_attach(&vm->input, input_came, vm);
     return code;
 }
 
 void vm_destroy(struct vm *vm)
 {
+    input_detach(&vm->input);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         vcpu_destroy(vm->vcpus[i]);
         if (i)

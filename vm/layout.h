@@ -32,6 +32,9 @@
 
 #define GUEST_RAM_PIECES 3
 
+/* Pins of the I/O APIC, by the numbers of a PC's interrupt requests. */
+#define LINE_UART 4
+
 #define VCPUS_MAX 16u /* the firmware page and the #VE slot have room for so many */
 
 /* Numbers of the memory slots that a VM gets at its creation; lower numbers are free for

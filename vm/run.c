@@ -7,6 +7,7 @@
 #include "arch/x86/tsc.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
+#include "vm/input.h"
 #include "vm/ipi.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
@@ -69,6 +70,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu->vm, now);
+    if (unlikely(now >= READ_ONCE(input_due)))
+        input_poll(now, tsc_khz());
     look_at_queue(vcpu, now);
     clock_arm(vcpu, now);
     if (now >= vcpu->budget_end)
@@ -96,9 +99,11 @@ static void halt_cpu(struct vcpu *vcpu)
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
-static bool sleeps_for_ever(const struct vcpu *vcpu)
+/* In a VM with a PC's devices, somebody may type. */
+static bool sleeps_for_ever(struct vcpu *vcpu)
 {
-    return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER;
+    bool input = vcpu->vm->words.pc && cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
+    return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER && !input;
 }
 
 /* A halted vCPU waits for what will wake it, and lets others go first. What comes after the last

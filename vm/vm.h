@@ -17,6 +17,7 @@
 #include "mmu/mmu.h"
 #include "vm/console.h"
 #include "vm/cpuid_table.h"
+#include "vm/input.h"
 #include "vm/layout.h"
 #include "vm/test_devices.h"
 #include "vm/vcpu.h"
@@ -75,6 +76,7 @@ struct vm {
     struct cpuid_table cpuid;
     struct uart uart;
     struct ioapic ioapic; /* with pc */
+    struct input input;   /* with pc */
     struct testdev testdev[2];
     struct test_devices tests;
     struct console console;
