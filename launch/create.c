@@ -7,12 +7,12 @@
 #include "arch/x86/tsc.h"
 #include "boot/boot_info.h"
 #include "guest/abi.h"
+#include "launch/devices.h"
 #include "launch/loader.h"
 #include "launch/firmware.h"
 #include "launch/needs.h"
 #include "launch/words.h"
 #include "vm/exits.h"
-#include "vm/ipi.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/sleep.h"
@@ -24,100 +24,10 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
-#include "dev/lapic_mmio.h"
 #include "mmu/spte.h"
 #include "mmu/tlb.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
-
-/* ---- Ports ----------------------------------------------------------------------------------- */
-
-static void debug_exit_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
-                             uint64_t value)
-{
-    struct vm *vm = device;
-    (void)vcpu, (void)offset, (void)size;
-    if (vm_ending(vm) != VM_RUNNING)
-        return;
-    vm->exit_value = (uint8_t)value;
-    vm_end(vm, VM_ENDED_EXIT, "wrote %lu to the debug-exit port", value);
-}
-
-static uint64_t debug_exit_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
-                                unsigned size)
-{
-    (void)device, (void)vcpu, (void)offset, (void)size;
-    return ~0ull;
-}
-
-static const struct bus_ops debug_exit_ops = {
-    .name = "debug exit", .read = debug_exit_read, .write = debug_exit_write};
-
-static void console_transmit(void *context, uint8_t byte)
-{
-    console_put(context, byte);
-}
-
-static void input_came(void *context)
-{
-    struct vm *vm = context;
-    spin_lock(&vm->locked[0].lock);
-    uart_receive(&vm->uart);
-    spin_unlock(&vm->locked[0].lock);
-}
-
-static int vm_add_devices(struct vm *vm)
-{
-    const struct vm_words *words = &vm->words;
-    const struct {
-        struct bus *bus;
-        uint64_t start, size;
-        const struct bus_ops *ops;
-        void *device;
-        const uint64_t *word;         /* the VM has the device if this is set; NULL: always */
-        struct locked_device *locked; /* the wrapper in a VM of several vCPUs; NULL: none needed */
-    } devices[] = {
-        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, NULL, &vm->locked[0]},
-        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, NULL, &vm->locked[1]},
-        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, &words->testctl,
-         &vm->locked[4]},
-        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
-        {&vm->mmio_bus, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, &words->pc, NULL},
-        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0],
-         &words->testctl, &vm->locked[2]},
-        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1],
-         &words->testctl, &vm->locked[3]},
-    };
-
-    bus_init(&vm->mmio_bus, "mmio", ~0ull);
-    bus_init(&vm->port_bus, "port", 0xffff);
-    vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
-    uart_init(&vm->uart, console_transmit, &vm->console);
-    ioapic_init(&vm->ioapic, ipi_send_from_device, vm);
-    testdev_init(&vm->testdev[0], 'A');
-    testdev_init(&vm->testdev[1], 'B');
-    /* Input comes on any CPU, like the accesses of several vCPUs. */
-    bool shared_cpus = words->vcpus > 1 || words->pc;
-    if (words->pc)
-        uart_connect(&vm->uart, &(struct line){ioapic_set_line, &vm->ioapic, LINE_UART}, input_take,
-                     &vm->input);
-    /* In a VM with a shared bit, device addresses have it set. */
-    uint64_t shared = vm->words.shared ? BIT(vm->words.shared) : 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
-        if (devices[i].word && !*devices[i].word)
-            continue;
-        struct locked_device *locked = shared_cpus ? devices[i].locked : NULL;
-        uint64_t start = devices[i].start | (devices[i].bus == &vm->mmio_bus ? shared : 0);
-        if (locked)
-            locked_device_init(locked, devices[i].ops, devices[i].device);
-        int error =
-            bus_add(devices[i].bus, start, devices[i].size, locked ? &locked->ops : devices[i].ops,
-                    locked ? locked : devices[i].device);
-        if (error)
-            return error;
-    }
-    return 0;
-}
 
 /* Declares the stolen bits of the VM's guest-physical addresses, and whether it takes #VE. */
 static int vm_declare_addresses(struct vm *vm)
@@ -359,7 +269,7 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     if (vm_declare_addresses(vm))
         code = EXIT_MODULE_WORDS;
     else if (vm_add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) ||
-             vm_add_devices(vm))
+             devices_add(vm))
         code = EXIT_NO_MEMORY;
     struct guest_image image = {.name = vm->name,
                                 .file = phys_to_virt(module->base),
@@ -379,14 +289,14 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     }
     if (code)
         vm_destroy(vm);
-    else if (vm->words.pc)
-        input_attach(&vm->input, input_came, vm);
+    else
+        devices_start(vm);
     return code;
 }
 
 void vm_destroy(struct vm *vm)
 {
-    input_detach(&vm->input);
+    devices_stop(vm);
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         vcpu_destroy(vm->vcpus[i]);
         if (i)

@@ -14,6 +14,8 @@ GUEST_VARIANTS := \
     invpcid_exits=$(B)/guest/invpcid.elf:testctl,gva_cache=exits \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
+    poweroff_reset=$(B)/guest/poweroff.elf:pc:reset \
+    poweroff_keyboard=$(B)/guest/poweroff.elf:pc,vcpus=2:keyboard \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
     iret_ve=$(B)/guest/iret.elf:testctl,shared=39,ve:ve \
     refused_exits=$(B)/guest/refused.elf:testctl,gva_cache=exits \

@@ -10,6 +10,9 @@
 
 #include "dev/ioapic.h"
 #include "dev/locked.h"
+#include "dev/pm_timer.h"
+#include "dev/power.h"
+#include "dev/rtc.h"
 #include "dev/testdev.h"
 #include "dev/uart.h"
 #include "lib/compiler.h"
@@ -66,6 +69,18 @@ struct vm_words {
     uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
+/* The devices that one CPU at a time may be in (dev/locked.h). */
+enum locked_name {
+    LOCKED_UART,
+    LOCKED_DEBUG_EXIT,
+    LOCKED_TEST_PORT,
+    LOCKED_TEST_A,
+    LOCKED_TEST_B,
+    LOCKED_RTC,
+    LOCKED_RESET,
+    LOCKED_DEVICES,
+};
+
 struct vm {
     char name[32];
     uint16_t number; /* of the VM in the report and in the trace */
@@ -80,8 +95,11 @@ struct vm {
     struct testdev testdev[2];
     struct test_devices tests;
     struct console console;
-    struct locked_device locked[5]; /* for devices that several vCPUs can reach */
-    struct vcpu vcpu;               /* the first vCPU */
+    struct rtc rtc; /* these with pc */
+    struct pm_timer pm_timer;
+    struct power power;
+    struct locked_device locked[LOCKED_DEVICES];
+    struct vcpu vcpu; /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

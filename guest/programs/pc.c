@@ -180,6 +180,56 @@ static void ends_a_halt(void)
     EXPECT_EQ(taken[0], 1);
 }
 
+/* ---- The clocks ------------------------------------------------------------------------------ */
+
+static uint8_t cmos(uint8_t reg)
+{
+    outb(PORT_RTC, reg);
+    return inb(PORT_RTC + 1);
+}
+
+static unsigned bcd(uint8_t value)
+{
+    return value / 16 * 10u + value % 16;
+}
+
+/* The host's time, in the form that every driver expects. */
+static void time_of_day(void)
+{
+    EXPECT_EQ(cmos(0xd), 0x80);
+    EXPECT_EQ(cmos(0xb), 2);
+    EXPECT_EQ(cmos(0xa) & 0x80, 0);
+    unsigned year = bcd(cmos(9)), century = bcd(cmos(0x32));
+    EXPECT(bcd(cmos(0)) < 60 && bcd(cmos(2)) < 60 && bcd(cmos(4)) < 24);
+    EXPECT(bcd(cmos(7)) - 1 < 31 && bcd(cmos(8)) - 1 < 12);
+    EXPECT(century >= 20 && century < 30);
+    note("year", century * 100 + year);
+}
+
+static uint32_t inl(uint16_t port)
+{
+    uint32_t value;
+    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+    return value;
+}
+
+/* Ticks of the TSC in a second, by that timer, over about that many of its own. */
+static uint64_t tsc_rate(uint32_t length)
+{
+    uint32_t first = inl(PORT_PM_TIMER), ticks;
+    uint64_t start = rdtsc();
+    while ((ticks = inl(PORT_PM_TIMER) - first) < length)
+        ;
+    return (rdtsc() - start) * 3579545 / ticks;
+}
+
+static void pm_timer(void)
+{
+    uint64_t rate = tsc_rate(100000), again = tsc_rate(30000);
+    EXPECT(again > rate - rate / 64 && again < rate + rate / 64);
+    note("tsc_khz", rate / 1000);
+}
+
 static volatile bool stop;
 
 static void let_interrupts_in(void)
@@ -236,6 +286,8 @@ void guest_main(void)
         {"masked_level", masked_level, 0},
         {"ends_a_halt", ends_a_halt, 0},
         {"destinations", destinations, 0},
+        {"time_of_day", time_of_day, 0},
+        {"pm_timer", pm_timer, 0},
     };
 
     apic_write(APIC_REG_SVR, 0x1ff);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* The devices of a VM, and where they stand on its buses. */
+#pragma once
+
+#include "lib/compiler.h"
+
+struct vm;
+
+/* Makes the buses of a VM that is being created, and adds the devices that its words ask for.
+ * Returns 0 or an error of bus_add(). */
+int devices_add(struct vm *vm) MUST_CHECK;
+
+/* From now on, until devices_stop(), devices are told what comes from outside of the VM.
+ * devices_stop() does nothing for a VM that was not started. */
+void devices_start(struct vm *vm);
+void devices_stop(struct vm *vm);
