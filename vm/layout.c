@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/layout.h"
 
+#include "boot/boot_info.h"
+
 static struct guest_range layout_range(uint64_t base, uint64_t end)
 {
     return (struct guest_range){.base = GPA(base), .size = end > base ? end - base : 0};
@@ -12,4 +14,18 @@ void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES])
     ram[0] = layout_range(0, GUEST_LOW_END);
     ram[1] = layout_range(GUEST_MIDDLE, middle);
     ram[2] = layout_range(GUEST_HIGH, GUEST_HIGH + (size - middle));
+}
+
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
+                          struct guest_map_range map[GUEST_MAP_RANGES])
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < GUEST_RAM_PIECES; i++) {
+        if (ram[i].size)
+            map[count++] = (struct guest_map_range){ram[i].base.v, ram[i].size, BOOT_RAM};
+        if (i == 0)
+            map[count++] = (struct guest_map_range){GUEST_LOW_END, GUEST_MIDDLE - GUEST_LOW_END,
+                                                    BOOT_RESERVED};
+    }
+    return count;
 }

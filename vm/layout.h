@@ -51,3 +51,16 @@ struct guest_range {
 /* Computes the pieces of RAM of a VM that has `size` bytes of it. As in a PC, the RAM at the
  * addresses of the first hole is lost. */
 void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES]);
+
+/* A range of the memory map that a guest gets; `kind` is an enum boot_memory, numbered as in
+ * E820. */
+struct guest_map_range {
+    uint64_t base, size;
+    uint32_t kind;
+};
+
+#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 1)
+
+/* Lists the guest's memory by address and returns the number of ranges. */
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
+                          struct guest_map_range map[GUEST_MAP_RANGES]);
