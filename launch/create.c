@@ -9,7 +9,6 @@
 #include "guest/abi.h"
 #include "launch/boot_state.h"
 #include "launch/devices.h"
-#include "launch/firmware.h"
 #include "launch/loader.h"
 #include "launch/modules.h"
 #include "launch/needs.h"
@@ -46,12 +45,16 @@ static int vm_declare_addresses(struct vm *vm)
 
 static int vm_add_memory(struct vm *vm)
 {
+    int error = mmu_slot_add(&vm->mmu, GUEST_FIRMWARE_SLOT, GPA(GUEST_BIOS),
+                             (GUEST_MIDDLE - GUEST_BIOS) >> PAGE_SHIFT, 0);
+    if (error)
+        return error;
     guest_layout(vm->words.memory, vm->ram);
     for (uint32_t i = 0; i < GUEST_RAM_PIECES; i++) {
         if (!vm->ram[i].size)
             continue;
-        int error = mmu_slot_add(&vm->mmu, GUEST_RAM_SLOT + i, vm->ram[i].base,
-                                 vm->ram[i].size >> PAGE_SHIFT, 0);
+        error = mmu_slot_add(&vm->mmu, GUEST_RAM_SLOT + i, vm->ram[i].base,
+                             vm->ram[i].size >> PAGE_SHIFT, 0);
         if (error)
             return error;
     }
@@ -194,7 +197,9 @@ static enum exit_code vm_load(struct vm *vm, const struct boot_module *module, u
                                 .file = phys_to_virt(module->base),
                                 .size = module->size,
                                 .arguments = arguments,
-                                .entry = (enum guest_entry)vm->words.entry};
+                                .entry = (enum guest_entry)vm->words.entry,
+                                .cpus = (unsigned)vm->words.vcpus,
+                                .pc = vm->words.pc};
     memcpy(image.ram, vm->ram, sizeof(image.ram));
     for (unsigned i = 1; i <= extra; i++) {
         struct guest_module *file = &image.modules[image.module_count++];
@@ -224,6 +229,9 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     if (vm_words_check(vm->name, &vm->words, &limits))
         return EXIT_MODULE_WORDS;
 
+    /* Linux needs interrupts and a clock. */
+    if (load_is_linux(phys_to_virt(module->base), module->size))
+        vm->words.pc = 1;
     enum exit_code code = vm_promise_memory(vm, last_chance);
     if (code)
         return code;
@@ -239,8 +247,7 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     }
     if (vm_declare_addresses(vm))
         code = EXIT_MODULE_WORDS;
-    else if (vm_add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) ||
-             devices_add(vm))
+    else if (vm_add_memory(vm) || devices_add(vm))
         code = EXIT_NO_MEMORY;
     if (!code)
         code = vm_load(vm, module, extra, line + arguments, &start);

@@ -52,7 +52,7 @@ bool elf_recognise(const struct guest_image *image)
            !memcmp(image->file, magic, image->size < sizeof(magic) ? image->size : sizeof(magic));
 }
 
-static bool is_64(const struct guest_image *image)
+bool elf_is_64(const struct guest_image *image)
 {
     return image->size > IDENT_CLASS && ((const uint8_t *)image->file)[IDENT_CLASS] == ELF_CLASS_64;
 }
@@ -61,7 +61,7 @@ static bool is_64(const struct guest_image *image)
 static void read_header(const struct guest_image *image, struct elf64_header *elf)
 {
     struct elf32_header narrow;
-    if (is_64(image)) {
+    if (elf_is_64(image)) {
         memcpy(elf, image->file, sizeof(*elf));
         return;
     }
@@ -77,7 +77,7 @@ static void read_header(const struct guest_image *image, struct elf64_header *el
 
 enum exit_code elf_open(const struct guest_image *image, struct elf_file *into)
 {
-    const bool wide = is_64(image);
+    const bool wide = elf_is_64(image);
     const size_t header = wide ? sizeof(struct elf64_header) : sizeof(struct elf32_header);
     const size_t segment = wide ? sizeof(struct elf64_segment) : sizeof(struct elf32_segment);
     const unsigned machine = wide ? ELF_X86_64 : ELF_386;

@@ -27,6 +27,9 @@ struct elf_segment {
 /* Does the file begin with ELF's magic number? */
 bool elf_recognise(const struct guest_image *image);
 
+/* Is a file that begins so of the 64-bit class? */
+bool elf_is_64(const struct guest_image *image);
+
 /* Reads the file's header. Any result but EXIT_OK has been logged. */
 enum exit_code elf_open(const struct guest_image *image, struct elf_file *elf) MUST_CHECK;
 

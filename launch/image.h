@@ -39,6 +39,8 @@ struct guest_image {
     uint64_t size;         /* of the file, in bytes */
     const char *arguments; /* the guest's command line */
     enum guest_entry entry;
+    unsigned cpus;
+    bool pc; /* it has a PC's devices */
     struct guest_range ram[GUEST_RAM_PIECES];
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;

@@ -1,13 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "launch/loader.h"
 
+#include "launch/firmware.h"
 #include "launch/loaders.h"
 #include "lib/page.h"
 
-enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image)
+bool load_is_linux(const void *file, uint64_t size)
+{
+    const struct guest_image image = {.file = file, .size = size};
+    return bzimage_recognise(&image) || (elf_recognise(&image) && elf_is_64(&image));
+}
+
+static enum exit_code plan_file(struct load_plan *plan, const struct guest_image *image)
 {
     struct elf_file elf;
-    plan_init(plan);
     if (!image->size)
         REFUSE(MODULE_EMPTY, image, "the module is empty");
     if (bzimage_recognise(image))
@@ -20,6 +26,13 @@ enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image
     if (code)
         return code;
     return elf.is_64 ? vmlinux_plan(plan, image, &elf) : multiboot_plan(plan, image, &elf);
+}
+
+enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image)
+{
+    plan_init(plan);
+    enum exit_code code = plan_file(plan, image);
+    return code ? code : firmware_plan(plan, image);
 }
 
 static unsigned plan_order(void)

@@ -7,7 +7,10 @@
 
 #include "launch/plan.h"
 
-/* Fills the plan. Any result but EXIT_OK has been logged. */
+/* Is a file of `size` bytes a Linux kernel, if it is good for anything? */
+bool load_is_linux(const void *file, uint64_t size);
+
+/* Fills the plan, ACPI tables included. Any result but EXIT_OK has been logged. */
 enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image) MUST_CHECK;
 
 /* Loads the image and fills in `start`. Any result but EXIT_OK has been logged with what is wrong

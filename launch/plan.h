@@ -42,9 +42,9 @@ struct load_plan {
 /* Empties the plan. */
 void plan_init(struct load_plan *plan);
 
-/* Adds a record, whose `measured` follows from its kind. The range must lie in the image's RAM,
- * which the loader has checked. Fails with a message that names both ranges if it overlaps another
- * record. */
+/* Adds a record, whose `measured` follows from its kind. The range must lie in the image's RAM or
+ * BIOS area, which the loader has checked. Fails with a message that names both ranges if it
+ * overlaps another record. */
 enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
                         struct load_record record) MUST_CHECK;
 

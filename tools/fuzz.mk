@@ -18,7 +18,7 @@ GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.
               mmio/bus_change.c tests/fuzz/fuzz_ghci.c
 
 LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c bzimage.c vmlinux.c \
-              linux_boot.c) vm/layout.c tests/fuzz/fuzz_loader.c
+              linux_boot.c firmware.c aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader brute docs lint-instructions deps-fuzz
 deps-fuzz:

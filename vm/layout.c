@@ -2,6 +2,8 @@
 #include "vm/layout.h"
 
 #include "boot/boot_info.h"
+#include "lib/bits.h"
+#include "lib/string.h"
 
 static struct guest_range layout_range(uint64_t base, uint64_t end)
 {
@@ -19,13 +21,17 @@ void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES])
 unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
                           struct guest_map_range map[GUEST_MAP_RANGES])
 {
-    unsigned count = 0;
-    for (unsigned i = 0; i < GUEST_RAM_PIECES; i++) {
+    const uint64_t tables_end = GUEST_FIRMWARE + PAGE_SIZE;
+    const struct guest_map_range low[] = {
+        {ram[0].base.v, ram[0].size, BOOT_RAM},
+        {GUEST_LOW_END, GUEST_FIRMWARE - GUEST_LOW_END, BOOT_RESERVED},
+        {GUEST_FIRMWARE, PAGE_SIZE, BOOT_ACPI},
+        {tables_end, GUEST_MIDDLE - tables_end, BOOT_RESERVED},
+    };
+    unsigned count = ARRAY_SIZE(low);
+    memcpy(map, low, sizeof(low));
+    for (unsigned i = 1; i < GUEST_RAM_PIECES; i++)
         if (ram[i].size)
             map[count++] = (struct guest_map_range){ram[i].base.v, ram[i].size, BOOT_RAM};
-        if (i == 0)
-            map[count++] = (struct guest_map_range){GUEST_LOW_END, GUEST_MIDDLE - GUEST_LOW_END,
-                                                    BOOT_RESERVED};
-    }
     return count;
 }

@@ -2,7 +2,7 @@
 /*
  * The loaders under libFuzzer. An input is a guest's file, whose last byte chooses how an ELF64
  * kernel is entered and how large the VM is. A file that is taken leaves records that lie in the
- * VM's RAM, alone there, with contents that can be read.
+ * VM's RAM or BIOS area, alone there, with contents that can be read.
  */
 #include "launch/loader.h"
 #include "lib/bits.h"
@@ -74,6 +74,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                 .size = size - 1,
                                 .arguments = "quiet",
                                 .entry = (enum guest_entry)(choice % 3),
+                                .cpus = 1,
+                                .pc = true,
                                 .modules = {{"rd", 2, GUEST_MODULE_INITRD, "rd"}},
                                 .module_count = 1};
     guest_layout((4ull << 20) << choice / 3 % 11, image.ram);
@@ -81,7 +83,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     for (unsigned i = 0; i < plan.count; i++) {
         const struct load_record *a = &plan.records[i];
-        if (a->size > a->extent || !image_in_ram(&image, a->gpa, a->extent))
+        const bool in_bios = a->gpa >= GUEST_BIOS && a->gpa + a->extent <= GUEST_MIDDLE;
+        if (a->size > a->extent ||
+            (a->kind == LOAD_FIRMWARE ? !in_bios : !image_in_ram(&image, a->gpa, a->extent)))
             abort();
         for (unsigned j = 0; j < i; j++) {
             const struct load_record *b = &plan.records[j];

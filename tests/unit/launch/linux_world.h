@@ -50,7 +50,7 @@ uint64_t get(const void *from, uint64_t offset, size_t size);
 /* The only record of this kind. */
 const struct load_record *record(enum load_kind kind);
 
-/* Every record is in RAM, and alone there. */
+/* Every record is in RAM, or in the BIOS area, and alone there. */
 void check_records(void);
 
 /* The image is taken without a message. */

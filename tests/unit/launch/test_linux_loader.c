@@ -75,7 +75,7 @@ static void a_good_bzimage(void **state)
         good();
         zero_page = record(LOAD_PARAMETERS)->bytes;
         assert_int_equal(get(zero_page, RAMDISK_SIZE, 4), 0);
-        assert_int_equal(plan.count, 2);
+        assert_int_equal(plan.count, 3);
     }
 }
 

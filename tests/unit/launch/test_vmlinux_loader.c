@@ -65,7 +65,7 @@ static void a_vmlinux_by_pvh(void **state)
     for (unsigned forced = 0; forced < 2; forced++) {
         image.entry = forced ? GUEST_ENTRY_PVH : GUEST_ENTRY_AUTO;
         good();
-        assert_int_equal(plan.count, 4);
+        assert_int_equal(plan.count, 5);
         assert_int_equal(plan.records[1].gpa, 0x1200000);
         assert_int_equal(plan.records[1].size, 0x800);
         assert_int_equal(plan.records[1].extent, 0x4000);
