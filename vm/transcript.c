@@ -28,6 +28,7 @@ enum line_kind {
     LINE_NOTE,
     LINE_LIST, /* ours, and bounded by what it lists */
     LINE_OURS, /* ours, and always kept */
+    LINE_LIVE, /* no line, but a byte of a guest that is shown as it comes */
     LINE_KINDS,
 };
 
@@ -36,6 +37,7 @@ static const uint64_t bounds[LINE_KINDS] = {
     [LINE_TEXT] = TRANSCRIPT_TEXT,    [LINE_RESULT] = TRANSCRIPT_RESULTS,
     [LINE_ERROR] = TRANSCRIPT_ERRORS, [LINE_NOTE] = TRANSCRIPT_NOTES,
     [LINE_LIST] = UINT64_MAX,         [LINE_OURS] = UINT64_MAX,
+    [LINE_LIVE] = TRANSCRIPT_TEXT, /* of what is not printed yet */
 };
 
 /* The last lines need no page: a VM's result is not lost for want of one. */
@@ -48,6 +50,7 @@ struct transcript {
     size_t read;        /* of the first page, what is printed */
     uint64_t unprinted; /* bytes */
     uint64_t used[LINE_KINDS], cut[LINE_KINDS];
+    bool in_line;      /* the last live byte did not end a line */
     uint64_t homeless; /* lines that were cut because no page was free */
     size_t spare_read, spare_used;
     char spare[SPARE];
@@ -107,21 +110,32 @@ static bool is_within(struct transcript *t, enum line_kind kind, uint64_t amount
 {
     if (kind == LINE_RESULT && t->used[LINE_TEXT] + amount <= bounds[LINE_TEXT])
         kind = LINE_TEXT;
+    if (kind == LINE_LIVE)
+        return t->unprinted + amount <= bounds[kind];
     if (t->used[kind] + amount > bounds[kind])
         return false;
     t->used[kind] += amount;
     return true;
 }
 
-/* Its line has its newline, and no terminating zero. */
+static bool put_text(struct transcript *t, enum line_kind kind, const char *text, size_t size)
+{
+    bool kept = put(t, text, size) || (kind == LINE_OURS && put_spare(t, text, size));
+    if (kept)
+        __atomic_store_n(&t->unprinted, t->unprinted + size, __ATOMIC_SEQ_CST);
+    return kept;
+}
+
+/* A line has its newline, and no terminating zero. */
 static void keep(struct transcript *t, enum line_kind kind, const char *line, size_t size)
 {
     uint64_t amount = kind <= LINE_RESULT ? size : 1;
     spin_lock(&t->lock);
-    bool within = is_within(t, kind, amount);
-    bool kept = within && (put(t, line, size) || (kind == LINE_OURS && put_spare(t, line, size)));
+    if (t->in_line && kind != LINE_LIVE)
+        t->in_line = !put_text(t, kind, "\n", 1);
+    bool within = is_within(t, kind, amount), kept = within && put_text(t, kind, line, size);
     if (kept)
-        __atomic_store_n(&t->unprinted, t->unprinted + size, __ATOMIC_SEQ_CST);
+        t->in_line = line[size - 1] != '\n';
     else
         t->cut[kind]++;
     t->homeless += within && !kept;
@@ -236,16 +250,21 @@ void transcript_speak_for(struct transcript *transcript, const char *name)
 }
 
 /* An NMI that comes meanwhile must not ask for the lock that we hold: `busy`. */
-static void add(struct transcript *t, enum line_kind kind, char line[LOG_LINE_MAX])
+static void add_text(struct transcript *t, enum line_kind kind, const char *text, size_t size)
 {
     struct speaker *speaker = &speakers[this_cpu()];
-    size_t length = strlen(line);
     bool was_busy = speaker->busy;
     speaker->busy = true;
-    line[length] = '\n';
-    keep(t, kind, line, length + 1);
+    keep(t, kind, text, size);
     transcript_has_news();
     speaker->busy = was_busy;
+}
+
+static void add(struct transcript *t, enum line_kind kind, char line[LOG_LINE_MAX])
+{
+    size_t length = strlen(line);
+    line[length] = '\n';
+    add_text(t, kind, line, length + 1);
 }
 
 /* `# NAME: error: …`, unless the sentence begins with the name anyway: `error: guest NAME: …`. */
@@ -344,6 +363,12 @@ void transcript_guest(struct transcript *t, const char *text, bool result)
         log_info("%s", line);
 }
 
+void transcript_live(struct transcript *t, char byte)
+{
+    if (t)
+        add_text(t, LINE_LIVE, &byte, 1);
+}
+
 void transcript_say_cut(struct transcript *t, const char *name)
 {
     uint64_t lines = t->cut[LINE_TEXT] + t->cut[LINE_RESULT];
@@ -360,6 +385,11 @@ void transcript_say_cut(struct transcript *t, const char *name)
                         "shown for each VM",
                         name, t->cut[LINE_ERROR], t->cut[LINE_NOTE], TRANSCRIPT_ERRORS,
                         TRANSCRIPT_NOTES);
+    if (t->cut[LINE_LIVE])
+        transcript_line(t,
+                        "# %s: %lu bytes of the guest's were cut, which came faster than the "
+                        "console prints",
+                        name, t->cut[LINE_LIVE]);
     if (t->homeless)
         transcript_line(t, "# %s: %lu of these lines were cut because no page of memory was free",
                         name, t->homeless);

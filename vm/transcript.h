@@ -47,6 +47,11 @@ void transcript_list(struct transcript *transcript, const char *format, ...) PRI
 #define TRANSCRIPT_MARK "    "
 void transcript_guest(struct transcript *transcript, const char *line, bool result);
 
+/* A byte of a guest whose output is shown as it comes (the word `live`), whatever it does to a
+ * terminal. Not its sum is bounded, but what waits to be printed: of that TRANSCRIPT_TEXT bytes are
+ * kept. Lines of ours begin on lines of their own. */
+void transcript_live(struct transcript *transcript, char byte);
+
 /* Says how much was cut, if anything was. Before the VM's result. */
 void transcript_say_cut(struct transcript *transcript, const char *name);
 
