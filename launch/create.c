@@ -303,6 +303,7 @@ void vm_destroy(struct vm *vm)
             page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
         (void)mmu_pauses();
     }
+    devices_destroy(vm);
     mmu_destroy(&vm->mmu);
     memory_close(vm->number);
 }
