@@ -7,9 +7,10 @@
 #include "arch/x86/tsc.h"
 #include "boot/boot_info.h"
 #include "guest/abi.h"
+#include "launch/boot_state.h"
 #include "launch/devices.h"
 #include "launch/loader.h"
-#include "launch/firmware.h"
+#include "launch/modules.h"
 #include "launch/needs.h"
 #include "launch/words.h"
 #include "vm/exits.h"
@@ -44,12 +45,16 @@ static int vm_declare_addresses(struct vm *vm)
 
 static int vm_add_memory(struct vm *vm)
 {
+    int error = mmu_slot_add(&vm->mmu, GUEST_FIRMWARE_SLOT, GPA(GUEST_BIOS),
+                             (GUEST_MIDDLE - GUEST_BIOS) >> PAGE_SHIFT, 0);
+    if (error)
+        return error;
     guest_layout(vm->words.memory, vm->ram);
     for (uint32_t i = 0; i < GUEST_RAM_PIECES; i++) {
         if (!vm->ram[i].size)
             continue;
-        int error = mmu_slot_add(&vm->mmu, GUEST_RAM_SLOT + i, vm->ram[i].base,
-                                 vm->ram[i].size >> PAGE_SHIFT, 0);
+        error = mmu_slot_add(&vm->mmu, GUEST_RAM_SLOT + i, vm->ram[i].base,
+                             vm->ram[i].size >> PAGE_SHIFT, 0);
         if (error)
             return error;
     }
@@ -57,57 +62,6 @@ static int vm_add_memory(struct vm *vm)
 }
 
 /* ---- The vCPU -------------------------------------------------------------------------------- */
-
-static void set_boot_reg(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
-{
-    cpu_set_reg(&vcpu->vmx.regs, reg, value);
-}
-
-#define AR_CODE32 (0xbu | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
-#define AR_DATA32 (0x3u | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
-#define PAT_RESET 0x0007040600070406ull
-
-/* The state in which a multiboot1 loader enters a kernel (specification 0.6.96, section 3.2). */
-static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
-{
-    static const uint16_t selectors[] = {VMCS_GUEST_ES_SELECTOR, VMCS_GUEST_CS_SELECTOR,
-                                         VMCS_GUEST_SS_SELECTOR, VMCS_GUEST_DS_SELECTOR,
-                                         VMCS_GUEST_FS_SELECTOR, VMCS_GUEST_GS_SELECTOR};
-    static const uint16_t zeros[] = {
-        VMCS_GUEST_LDTR_SELECTOR,  VMCS_GUEST_LDTR_BASE,     VMCS_GUEST_LDTR_LIMIT,
-        VMCS_GUEST_TR_SELECTOR,    VMCS_GUEST_TR_BASE,       VMCS_GUEST_GDTR_BASE,
-        VMCS_GUEST_GDTR_LIMIT,     VMCS_GUEST_IDTR_BASE,     VMCS_GUEST_IDTR_LIMIT,
-        VMCS_GUEST_DEBUGCTL,       VMCS_GUEST_SYSENTER_CS,   VMCS_GUEST_SYSENTER_ESP,
-        VMCS_GUEST_SYSENTER_EIP,   VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_INTERRUPTIBILITY,
-        VMCS_GUEST_ACTIVITY_STATE, VMCS_GUEST_RSP,
-    };
-
-    for (unsigned i = 0; i < SEG_COUNT; i++) {
-        vmwrite(selectors[i], i == SEG_CS ? 0x08 : 0x10);
-        set_boot_reg(vcpu, REG_SEG_BASE + i, 0);
-        set_boot_reg(vcpu, REG_SEG_LIMIT + i, 0xffffffff);
-        set_boot_reg(vcpu, REG_SEG_AR + i, i == SEG_CS ? AR_CODE32 : AR_DATA32);
-    }
-    for (unsigned i = 0; i < ARRAY_SIZE(zeros); i++)
-        vmwrite(zeros[i], 0);
-    vmwrite(VMCS_GUEST_LDTR_ACCESS_RIGHTS, SEG_AR_UNUSABLE);
-    vmwrite(VMCS_GUEST_TR_ACCESS_RIGHTS, AR_TSS32);
-    vmwrite(VMCS_GUEST_TR_LIMIT, LIMIT_64K);
-    vmwrite(VMCS_GUEST_DR7, DR7_RESET);
-    vmwrite(VMCS_GUEST_PAT, PAT_RESET);
-    /* vCPU 0 is past its firmware. The others are as after a power-up: INIT preserves CD and NW, so
-     * they have to be set here. */
-    set_boot_reg(vcpu, REG_CR0, vcpu->index ? CR0_ET | CR0_CD | CR0_NW : CR0_PE | CR0_ET);
-    set_boot_reg(vcpu, REG_CR3, 0);
-    set_boot_reg(vcpu, REG_CR4, 0);
-    set_boot_reg(vcpu, REG_EFER, 0);
-    for (unsigned i = 0; i < 4; i++)
-        set_boot_reg(vcpu, REG_PDPTE0 + i, 0);
-    set_boot_reg(vcpu, REG_RFLAGS, RFLAGS_FIXED);
-    set_boot_reg(vcpu, REG_RIP, start->entry);
-    vcpu->vmx.regs.gpr[GPR_RAX] = MULTIBOOT1_LOADER_MAGIC;
-    vcpu->vmx.regs.gpr[GPR_RBX] = start->info;
-}
 
 static void vcpu_destroy(struct vcpu *vcpu)
 {
@@ -141,7 +95,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     msr_setup(vcpu);
     interrupts_setup(vcpu);
     control_registers_setup(vcpu);
-    set_boot_state(vcpu, start);
+    boot_state_set(vcpu, start);
     cpuid_update(vcpu);
     return provoke_entry(options);
 }
@@ -235,6 +189,28 @@ static int create_vcpus(struct vm *vm, const struct options *options,
     return 0;
 }
 
+/* Loads the guest's file, which is `module`, with the `extra` files that follow it. */
+static enum exit_code vm_load(struct vm *vm, const struct boot_module *module, unsigned extra,
+                              const char *arguments, struct guest_start *start)
+{
+    struct guest_image image = {.name = vm->name,
+                                .file = phys_to_virt(module->base),
+                                .size = module->size,
+                                .arguments = arguments,
+                                .entry = (enum guest_entry)vm->words.entry,
+                                .cpus = (unsigned)vm->words.vcpus,
+                                .pc = vm->words.pc};
+    memcpy(image.ram, vm->ram, sizeof(image.ram));
+    for (unsigned i = 1; i <= extra; i++) {
+        struct guest_module *file = &image.modules[image.module_count++];
+        if (module_words_parse(vm->name, module[i].string, file))
+            return EXIT_MODULE_WORDS;
+        file->file = phys_to_virt(module[i].base);
+        file->size = module[i].size;
+    }
+    return load_guest(&vm->mmu, &image, start);
+}
+
 enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_module *module,
                          unsigned extra, const struct options *options, bool last_chance)
 {
@@ -253,6 +229,9 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     if (vm_words_check(vm->name, &vm->words, &limits))
         return EXIT_MODULE_WORDS;
 
+    /* Linux needs interrupts and a clock. */
+    if (load_is_linux(phys_to_virt(module->base), module->size))
+        vm->words.pc = 1;
     enum exit_code code = vm_promise_memory(vm, last_chance);
     if (code)
         return code;
@@ -268,21 +247,10 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     }
     if (vm_declare_addresses(vm))
         code = EXIT_MODULE_WORDS;
-    else if (vm_add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) ||
-             devices_add(vm))
+    else if (vm_add_memory(vm) || devices_add(vm))
         code = EXIT_NO_MEMORY;
-    struct guest_image image = {.name = vm->name,
-                                .file = phys_to_virt(module->base),
-                                .size = module->size,
-                                .arguments = line + arguments};
-    memcpy(image.ram, vm->ram, sizeof(image.ram));
-    for (unsigned i = 1; i <= extra; i++)
-        image.modules[image.module_count++] =
-            (struct guest_module){.file = phys_to_virt(module[i].base),
-                                  .size = module[i].size,
-                                  .string = module[i].string + 1};
     if (!code)
-        code = load_guest(&vm->mmu, &image, &start);
+        code = vm_load(vm, module, extra, line + arguments, &start);
     if (!code) {
         error = create_vcpus(vm, options, &start);
         code = error == -ENOMEM ? EXIT_NO_MEMORY : error ? EXIT_BAD_COMMAND_LINE : EXIT_OK;

@@ -1,44 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loads a guest program, an ELF32 file with a multiboot1 header, into its VM's memory as a
- * multiboot1 boot loader would, and writes the multiboot information behind it.
- *
- * Pure. The file is never trusted: every field is checked before it is used, and all writes to
- * guest memory go through guest_write().
+ * Loads a guest's program into its VM's memory, with what the guest needs to know of its machine.
+ * The file's contents decide which loader takes it (launch/loaders.h). Pure.
  */
 #pragma once
 
-#include "vm/layout.h"
-#include "lib/compiler.h"
-#include "lib/exit_codes.h"
-#include "mmu/mmu.h"
+#include "launch/plan.h"
 
-/* A file that is passed to the guest as a multiboot module. */
-struct guest_module {
-    const void *file;
-    uint64_t size;
-    const char *string;
-};
+/* Is a file of `size` bytes a Linux kernel, if it is good for anything? */
+bool load_is_linux(const void *file, uint64_t size);
 
-#define GUEST_MODULES 4
-
-struct guest_image {
-    const char *name; /* of the VM, for messages */
-    const void *file;
-    uint64_t size;         /* of the file, in bytes */
-    const char *arguments; /* the guest's command line */
-    struct guest_range ram[GUEST_RAM_PIECES];
-    struct guest_module modules[GUEST_MODULES];
-    unsigned module_count;
-};
-
-/* How to start a loaded guest. */
-struct guest_start {
-    uint32_t entry; /* initial EIP */
-    uint32_t info;  /* initial EBX: address of the multiboot information */
-};
+/* Fills the plan, ACPI tables included. Any result but EXIT_OK has been logged. */
+enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image) MUST_CHECK;
 
 /* Loads the image and fills in `start`. Any result but EXIT_OK has been logged with what is wrong
- * with the file, or with the VM's memory. */
+ * with the file, or with the VM's or the host's memory. */
 enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
                           struct guest_start *start) MUST_CHECK;
