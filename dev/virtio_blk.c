@@ -59,7 +59,7 @@ static uint8_t *block_to_write(struct virtio_blk *disk, uint64_t block)
         return old;
     hpa_t page = page_alloc(0);
     if (page_is_none(page)) {
-        log_error("disk: no page left for a block that is written; %s", page_shortage());
+        log_error("virtio disk: no page left for a block that is written; %s", page_shortage());
         return NULL;
     }
     uint64_t rest = disk->size - block * BLOCK;
@@ -194,7 +194,7 @@ static uint32_t blk_handle(struct virtio *virtio, struct virtq *queue,
 }
 
 static const struct virtio_ops blk_ops = {
-    .name = "disk", .id = VIRTIO_ID_BLOCK, .queues = 1, .handle = blk_handle};
+    .name = "virtio disk", .id = VIRTIO_ID_BLOCK, .queues = 1, .handle = blk_handle};
 
 /* ---- The disk -------------------------------------------------------------------------------- */
 
@@ -225,7 +225,7 @@ int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, b
         return 0;
     hpa_t table = page_alloc(table_order(size));
     if (page_is_none(table)) {
-        log_error("disk: no memory for the table of its blocks; %s", page_shortage());
+        log_error("virtio disk: no memory for the table of its blocks; %s", page_shortage());
         return -ENOMEM;
     }
     disk->copies = phys_to_virt(table);

@@ -175,6 +175,11 @@ int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_
     return error;
 }
 
+uint64_t devices_disk_pages(uint64_t size, bool read_only)
+{
+    return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
+}
+
 void devices_destroy(struct vm *vm)
 {
     for (unsigned i = 0; i < vm->disk_count; i++) {

@@ -17,6 +17,9 @@ int devices_add(struct vm *vm) MUST_CHECK;
  * the VM. Returns 0, or a negative errno after a message. */
 int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only) MUST_CHECK;
 
+/* The pages that a VM's disk can come to need. */
+uint64_t devices_disk_pages(uint64_t size, bool read_only);
+
 /* Frees what devices have allocated, when no vCPU runs any more. */
 void devices_destroy(struct vm *vm);
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders, and
-# of virtio by a hostile driver; and the list of emulated instructions. Included by the Makefile.
+# Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
+# and of virtio by a hostile driver; and the list of emulated instructions. Included by the
+# Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 60
@@ -51,7 +52,8 @@ $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/
 fuzz-virtio: $(B)/fuzz/virtio
 	$(Q)$(call run_fuzz,virtio,-max_len=512)
 
-$(B)/fuzz/virtio: $(VIRTIO_SRC) $(HEADERS) tests/unit/dev/virtio_world.h tests/unit/support.h | deps-fuzz
+$(B)/fuzz/virtio: $(VIRTIO_SRC) $(HEADERS) tests/unit/dev/virtio_world.h \
+    tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@

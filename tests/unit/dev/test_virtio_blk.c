@@ -5,6 +5,8 @@
  */
 #include "tests/unit/dev/virtio_world.h"
 
+#include <stdlib.h>
+
 #define SECTORS (IMAGE_SIZE / 512u)
 
 static uint8_t original[IMAGE_SIZE];
@@ -105,6 +107,22 @@ static void discards_have_limits(void **state)
     assert_int_equal(discard(0, SECTORS, 0), VIRTIO_BLK_S_OK);
 }
 
+/* A large disk is not discarded at once. */
+static void discards_are_bounded(void **state)
+{
+    (void)state;
+    size_t size = 8193 * 512;
+    void *large = calloc(1, size);
+    virtio_blk_destroy(&disk);
+    assert_int_equal(virtio_blk_init(&disk, large, size, false, ""), 0);
+    start_driver(BIT(VIRTIO_BLK_F_DISCARD), 64);
+    assert_int_equal(discard(0, 8193, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(discard(0, 8192, 0), VIRTIO_BLK_S_OK);
+    virtio_blk_destroy(&disk);
+    free(large);
+    make_disk(false);
+}
+
 static void transfers_have_limits(void **state)
 {
     (void)state;
@@ -120,7 +138,9 @@ static void transfers_have_limits(void **state)
         {SECTORS - 1, 2, 512, VIRTIO_BLK_S_IOERR},
         {~0ull, 2, 512, VIRTIO_BLK_S_IOERR},
         {~0ull / 512 + 1, 1, 512, VIRTIO_BLK_S_IOERR},
-        {0, 33, 4096, VIRTIO_BLK_S_IOERR}, /* more than it has, and than it takes at once */
+        {0, 32, 4096, VIRTIO_BLK_S_OK},
+        {0, 33, 4096, VIRTIO_BLK_S_IOERR}, /* more than it takes at once */
+        {0, 41, 4096, VIRTIO_BLK_S_IOERR},
         {0, 1, 0, VIRTIO_BLK_S_OK},
         {SECTORS, 0, 0, VIRTIO_BLK_S_OK},
         {0, 62, 512, VIRTIO_BLK_S_OK}, /* as many segments as a chain has */
@@ -172,7 +192,7 @@ static void without_memory(void **state)
     (void)state;
     support_fail_allocations_after(0);
     assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_IOERR);
-    assert_non_null(strstr(support_log(), "disk: no page left for a block that is written"));
+    assert_non_null(strstr(support_log(), "virtio disk: no page left for a block that is written"));
     assert_int_equal(request(VIRTIO_BLK_T_IN, 0, 1, 512), VIRTIO_BLK_S_OK);
     assert_int_equal(virtio_blk_init(&(struct virtio_blk){0}, image, IMAGE_SIZE, false, ""), -12);
     support_fail_allocations_after(UINT64_MAX);
@@ -278,6 +298,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(writes_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(discards, setup, teardown),
         cmocka_unit_test_setup_teardown(discards_have_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(discards_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(transfers_have_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(other_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only, setup, teardown),

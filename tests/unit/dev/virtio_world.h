@@ -54,7 +54,7 @@ static inline void *ram(uint64_t address)
 
 /* ---- The device ------------------------------------------------------------------------------ */
 
-#define IMAGE_BLOCKS 24u
+#define IMAGE_BLOCKS 40u
 #define IMAGE_SIZE   (IMAGE_BLOCKS * 4096u - 1536u) /* the last block is not whole */
 
 static uint8_t image[IMAGE_SIZE];
