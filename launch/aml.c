@@ -8,6 +8,7 @@
 #define AML_NAME    0x08u
 #define AML_BYTE    0x0au
 #define AML_DWORD   0x0cu
+#define AML_STRING  0x0du
 #define AML_SCOPE   0x10u
 #define AML_BUFFER  0x11u
 #define AML_PACKAGE 0x12u
@@ -23,6 +24,9 @@
 /* Resource descriptors (ACPI 6.5, 6.4.2 and 6.4.3). */
 #define IO_PORTS          0x47u
 #define IO_DECODES_16     0x01u
+#define MEMORY            0x86u /* of 32 bits, fixed */
+#define MEMORY_SIZE       9u
+#define MEMORY_WRITABLE   0x01u
 #define INTERRUPT         0x89u
 #define INTERRUPT_SIZE    6u
 #define INTERRUPT_CONSUME 0x01u
@@ -108,6 +112,14 @@ void aml_name_integer(struct aml *aml, const char *name, uint8_t value)
     aml_put_integer(aml, value);
 }
 
+void aml_name_string(struct aml *aml, const char *name, const char *text)
+{
+    aml_name(aml, name);
+    aml_put(aml, AML_STRING);
+    aml_put_text(aml, text);
+    aml_put(aml, 0);
+}
+
 /* Three letters of 5 bits and four hexadecimal digits, most significant byte first (ACPI 6.5,
  * 19.3.4). */
 void aml_name_eisa_id(struct aml *aml, const char *name, const char *id)
@@ -141,16 +153,25 @@ void aml_name_resources(struct aml *aml, const struct aml_resources *resources)
     aml_put(aml, AML_BYTE);
     size_t size_at = aml->used;
     aml_put(aml, 0);
-    aml_put(aml, IO_PORTS);
-    aml_put(aml, IO_DECODES_16);
-    aml_put_number(aml, resources->port, 2); /* the lowest address, and the highest */
-    aml_put_number(aml, resources->port, 2);
-    aml_put(aml, 1); /* alignment */
-    aml_put(aml, resources->ports);
+    if (resources->ports) {
+        aml_put(aml, IO_PORTS);
+        aml_put(aml, IO_DECODES_16);
+        aml_put_number(aml, resources->port, 2); /* the lowest address, and the highest */
+        aml_put_number(aml, resources->port, 2);
+        aml_put(aml, 1); /* alignment */
+        aml_put(aml, resources->ports);
+    }
+    if (resources->memory_size) {
+        aml_put(aml, MEMORY);
+        aml_put_number(aml, MEMORY_SIZE, 2);
+        aml_put(aml, MEMORY_WRITABLE);
+        aml_put_number(aml, resources->memory, 4);
+        aml_put_number(aml, resources->memory_size, 4);
+    }
     if (resources->has_line) {
         aml_put(aml, INTERRUPT);
         aml_put_number(aml, INTERRUPT_SIZE, 2);
-        aml_put(aml, INTERRUPT_CONSUME | INTERRUPT_EDGE);
+        aml_put(aml, INTERRUPT_CONSUME | (resources->level ? 0 : INTERRUPT_EDGE));
         aml_put(aml, 1); /* interrupts that follow */
         aml_put_number(aml, resources->line, 4);
     }

@@ -19,17 +19,20 @@ size_t aml_scope(struct aml *aml, const char *path);
 size_t aml_device(struct aml *aml, const char *name);
 void aml_end(struct aml *aml, size_t begin);
 
-/* `Name (name, value)`, with an integer, an EISA ID such as PNP0501, or a package of integers below
- * 256. */
+/* `Name (name, value)`, with an integer, a string, an EISA ID such as PNP0501, or a package of
+ * integers below 256. */
 void aml_name_integer(struct aml *aml, const char *name, uint8_t value);
+void aml_name_string(struct aml *aml, const char *name, const char *text);
 void aml_name_eisa_id(struct aml *aml, const char *name, const char *id);
 void aml_name_package(struct aml *aml, const char *name, const uint8_t *values, uint8_t count);
 
 /* The resources of a device, `Name (_CRS, ResourceTemplate () { … })`. */
 struct aml_resources {
     uint16_t port;
-    uint8_t ports;
-    bool has_line; /* an edge-triggered interrupt, active high, at this pin of the I/O APIC */
+    uint8_t ports; /* 0: none */
+    bool has_line; /* an interrupt, active high, at this pin of the I/O APIC */
     uint32_t line;
+    bool level;                   /* it is level-triggered, not edge-triggered */
+    uint32_t memory, memory_size; /* 0: none */
 };
 void aml_name_resources(struct aml *aml, const struct aml_resources *resources);

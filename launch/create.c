@@ -125,12 +125,13 @@ static const char *vm_take_name(struct vm *vm, const char *string)
 
 /* Reserves all host memory that the guest can make the hypervisor allocate. If that much is not
  * free, sets vm->put_off, or reports an error if this is the `last_chance` (D20). */
-static enum exit_code vm_promise_memory(struct vm *vm, bool last_chance)
+static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool last_chance)
 {
     const struct vm_words *w = &vm->words;
     bool unlimited = w->limit == LIMIT_NONE;
     const struct vm_size size = {.ram = w->memory,
                                  .limit = unlimited ? 0 : w->limit,
+                                 .disks = disk_pages,
                                  .vcpus = (unsigned)w->vcpus,
                                  .pcpus = pcpus_count(),
                                  .vcpu_size = sizeof(struct vcpu),
@@ -143,12 +144,14 @@ static enum exit_code vm_promise_memory(struct vm *vm, bool last_chance)
         return EXIT_OK;
     vm->put_off = !last_chance;
     if (last_chance)
-        log_error("guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of "
-                  "EPT tables, %lu of other records, %lu by limit=), and %lu KiB are free; make "
-                  "mem= smaller or give the machine more memory",
-                  vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
-                  (needs.slots + needs.vcpus + needs.report) << 2, needs.limit << 2,
-                  memory_unpromised() << 2);
+        log_error(
+            "guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of "
+            "EPT tables, %lu to write to its disks, %lu of other records, %lu by limit=), and "
+            "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
+            "memory",
+            vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
+            needs.disks << 2, (needs.slots + needs.vcpus + needs.report) << 2, needs.limit << 2,
+            memory_unpromised() << 2);
     return EXIT_NO_MEMORY;
 }
 
@@ -189,8 +192,47 @@ static int create_vcpus(struct vm *vm, const struct options *options,
     return 0;
 }
 
-/* Loads the guest's file, which is `module`, with the `extra` files that follow it. */
-static enum exit_code vm_load(struct vm *vm, const struct boot_module *module, unsigned extra,
+/* Parses the strings of the modules that follow the guest's own, and counts what the disks among
+ * them can come to need. */
+static enum exit_code vm_take_files(const struct vm *vm, const struct boot_module *modules,
+                                    unsigned count, struct guest_module *files,
+                                    uint64_t *disk_pages)
+{
+    *disk_pages = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct guest_module *file = &files[i];
+        if (module_words_parse(vm->name, modules[i].string, file))
+            return EXIT_MODULE_WORDS;
+        file->file = phys_to_virt(modules[i].base);
+        file->size = modules[i].size;
+        if (file->kind < GUEST_MODULE_DISK)
+            continue;
+        if (!vm->words.pc) {
+            log_error("guest %s: its module %s is a disk, and so the guest needs the word pc",
+                      vm->name, file->string);
+            return EXIT_MODULE_WORDS;
+        }
+        *disk_pages += devices_disk_pages(file->size, file->kind == GUEST_MODULE_DISK_READ_ONLY);
+    }
+    return EXIT_OK;
+}
+
+static enum exit_code vm_add_disks(struct vm *vm, const struct guest_module *files, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (files[i].kind < GUEST_MODULE_DISK)
+            continue;
+        int error = devices_add_disk(vm, files[i].file, files[i].size,
+                                     files[i].kind == GUEST_MODULE_DISK_READ_ONLY);
+        if (error)
+            return error == -ENOMEM ? EXIT_NO_MEMORY : EXIT_MODULE_WORDS;
+    }
+    return EXIT_OK;
+}
+
+/* Loads the guest's file, which is `module`, with the files that follow it. */
+static enum exit_code vm_load(struct vm *vm, const struct boot_module *module,
+                              const struct guest_module *files, unsigned count,
                               const char *arguments, struct guest_start *start)
 {
     struct guest_image image = {.name = vm->name,
@@ -199,15 +241,12 @@ static enum exit_code vm_load(struct vm *vm, const struct boot_module *module, u
                                 .arguments = arguments,
                                 .entry = (enum guest_entry)vm->words.entry,
                                 .cpus = (unsigned)vm->words.vcpus,
-                                .pc = vm->words.pc};
+                                .pc = vm->words.pc,
+                                .disks = vm->disk_count};
     memcpy(image.ram, vm->ram, sizeof(image.ram));
-    for (unsigned i = 1; i <= extra; i++) {
-        struct guest_module *file = &image.modules[image.module_count++];
-        if (module_words_parse(vm->name, module[i].string, file))
-            return EXIT_MODULE_WORDS;
-        file->file = phys_to_virt(module[i].base);
-        file->size = module[i].size;
-    }
+    for (unsigned i = 0; i < count; i++)
+        if (files[i].kind < GUEST_MODULE_DISK)
+            image.modules[image.module_count++] = files[i];
     return load_guest(&vm->mmu, &image, start);
 }
 
@@ -232,7 +271,11 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     /* Linux needs interrupts and a clock. */
     if (load_is_linux(phys_to_virt(module->base), module->size))
         vm->words.pc = 1;
-    enum exit_code code = vm_promise_memory(vm, last_chance);
+    struct guest_module files[GUEST_MODULES];
+    uint64_t disk_pages;
+    enum exit_code code = vm_take_files(vm, module + 1, extra, files, &disk_pages);
+    if (!code)
+        code = vm_promise_memory(vm, disk_pages, last_chance);
     if (code)
         return code;
     memory_pay_from(vm->number);
@@ -250,7 +293,9 @@ enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_modul
     else if (vm_add_memory(vm) || devices_add(vm))
         code = EXIT_NO_MEMORY;
     if (!code)
-        code = vm_load(vm, module, extra, line + arguments, &start);
+        code = vm_add_disks(vm, files, extra);
+    if (!code)
+        code = vm_load(vm, module, files, extra, line + arguments, &start);
     if (!code) {
         error = create_vcpus(vm, options, &start);
         code = error == -ENOMEM ? EXIT_NO_MEMORY : error ? EXIT_BAD_COMMAND_LINE : EXIT_OK;
@@ -271,6 +316,7 @@ void vm_destroy(struct vm *vm)
             page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
         (void)mmu_pauses();
     }
+    devices_destroy(vm);
     mmu_destroy(&vm->mmu);
     memory_close(vm->number);
 }

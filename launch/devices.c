@@ -7,6 +7,10 @@
 #include "arch/x86/wall_clock.h"
 #include "guest/abi.h"
 #include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
 #include "dev/lapic_mmio.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
@@ -119,6 +123,70 @@ int devices_add(struct vm *vm)
             return error;
     }
     return 0;
+}
+
+/* ---- Disks ----------------------------------------------------------------------------------- */
+
+#define DISK_ORDER 0 /* of the pages of a struct disk */
+_Static_assert(sizeof(struct disk) <= PAGE_SIZE << DISK_ORDER, "a disk's page");
+
+static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint64_t size,
+                       bool read_only)
+{
+    unsigned number = vm->disk_count;
+    char serial[VIRTIO_BLK_ID_BYTES];
+    snprintf(serial, sizeof(serial), "eptvisor-disk%u", number);
+    disk_connect(disk, vm);
+    disk->blk.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_VIRTIO + number};
+    int error = virtio_blk_init(&disk->blk, image, size, read_only, serial);
+    if (error)
+        return error;
+    const struct device device = {.bus = &vm->mmio_bus,
+                                  .start = GUEST_VIRTIO + number * PAGE_SIZE,
+                                  .size = VIRTIO_MMIO_SIZE,
+                                  .ops = &virtio_mmio_ops,
+                                  .device = &disk->mmio,
+                                  .locked = &disk->locked};
+    vm->disks[vm->disk_count++] = disk;
+    return device_add(vm, &device);
+}
+
+int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only)
+{
+    if (vm->disk_count == DISKS) {
+        log_error("guest %s: more than %u disks", vm->name, DISKS);
+        return -ENOSPC;
+    }
+    if (size < 512) {
+        log_error("guest %s: a disk of %lu bytes; it must have a sector of 512", vm->name, size);
+        return -EINVAL;
+    }
+    hpa_t page = page_alloc(DISK_ORDER);
+    if (page_is_none(page)) {
+        log_error("guest %s: no host memory for a disk; %s", vm->name, page_shortage());
+        return -ENOMEM;
+    }
+    struct disk *disk = phys_to_virt(page);
+    page_clear(disk, DISK_ORDER);
+    unsigned count = vm->disk_count;
+    int error = disk_create(vm, disk, image, size, read_only);
+    if (error && vm->disk_count == count)
+        page_free(page, DISK_ORDER);
+    return error;
+}
+
+uint64_t devices_disk_pages(uint64_t size, bool read_only)
+{
+    return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
+}
+
+void devices_destroy(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->disk_count; i++) {
+        virtio_blk_destroy(&vm->disks[i]->blk);
+        page_free(virt_to_phys(vm->disks[i]), DISK_ORDER);
+    }
+    vm->disk_count = 0;
 }
 
 /* ---- What comes from outside ----------------------------------------------------------------- */

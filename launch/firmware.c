@@ -5,6 +5,7 @@
 #include "dev/power.h"
 #include "dev/rtc.h"
 #include "dev/uart.h"
+#include "dev/virtio_mmio.h"
 #include "guest/abi.h"
 #include "launch/aml.h"
 #include "lib/assert.h"
@@ -67,7 +68,7 @@ _Static_assert(offsetof(struct fadt, sleep_control) == 244, "ACPI 6.5, table 5.9
 #define FADT_LEGACY_DEVICES BIT(0)
 #define FADT_NO_VGA         BIT(2)
 
-#define DSDT_SIZE 512u
+#define DSDT_SIZE 1024u
 
 /* The page that holds the tables. The RSDP is first, because it must be 16-byte aligned; the other
  * tables may lie anywhere. */
@@ -179,14 +180,33 @@ static void fill_fadt(struct firmware *firmware)
     acpi_table_finish(&fadt->header, "FACP", 6, sizeof(*fadt));
 }
 
-static void fill_dsdt(struct firmware *firmware)
+/* A virtio device with the MMIO transport, as Linux knows it. */
+static void describe_disk(struct aml *aml, unsigned number)
+{
+    const struct aml_resources resources = {.memory = (uint32_t)(GUEST_VIRTIO + number * PAGE_SIZE),
+                                            .memory_size = VIRTIO_MMIO_SIZE,
+                                            .has_line = true,
+                                            .line = LINE_VIRTIO + number,
+                                            .level = true};
+    const char name[] = {'V', 'R', '0', (char)('0' + number), 0};
+    size_t device = aml_device(aml, name);
+    aml_name_string(aml, "_HID", "LNRO0005");
+    aml_name_integer(aml, "_UID", (uint8_t)number);
+    aml_name_integer(aml, "_CCA", 1);
+    aml_name_resources(aml, &resources);
+    aml_end(aml, device);
+}
+
+static void fill_dsdt(struct firmware *firmware, unsigned disks)
 {
     static const struct {
         const char *name, *id;
         struct aml_resources resources;
     } devices[] = {
-        {"COM1", "PNP0501", {PORT_UART, UART_PORTS, true, LINE_UART}},
-        {"RTC_", "PNP0B00", {PORT_RTC, RTC_PORTS, false, 0}},
+        {"COM1",
+         "PNP0501",
+         {.port = PORT_UART, .ports = UART_PORTS, .has_line = true, .line = LINE_UART}},
+        {"RTC_", "PNP0B00", {.port = PORT_RTC, .ports = RTC_PORTS}},
     };
     static const uint8_t sleep_5[] = {POWER_S5, 0, 0, 0};
     struct aml aml = {.bytes = firmware->dsdt.aml, .size = DSDT_SIZE};
@@ -200,6 +220,8 @@ static void fill_dsdt(struct firmware *firmware)
         aml_name_resources(&aml, &devices[i].resources);
         aml_end(&aml, device);
     }
+    for (unsigned i = 0; i < disks; i++)
+        describe_disk(&aml, i);
     aml_end(&aml, scope);
     acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
 }
@@ -213,7 +235,7 @@ enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *i
     fill_madt(firmware, image->cpus, image->pc);
     firmware->xsdt.tables[tables++] = ADDRESS_OF(madt);
     if (image->pc) {
-        fill_dsdt(firmware);
+        fill_dsdt(firmware, image->disks);
         fill_fadt(firmware);
         firmware->xsdt.tables[tables++] = ADDRESS_OF(fadt);
     }

@@ -13,6 +13,8 @@
 enum guest_module_kind {
     GUEST_MODULE_FILE,
     GUEST_MODULE_INITRD,
+    GUEST_MODULE_DISK, /* from here on: a device, and not passed to the guest */
+    GUEST_MODULE_DISK_READ_ONLY,
 };
 
 #define GUEST_MODULES     4
@@ -44,6 +46,7 @@ struct guest_image {
     struct guest_range ram[GUEST_RAM_PIECES];
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;
+    unsigned disks; /* that its VM has */
 };
 
 /* The state in which the first vCPU starts, apart from what all guests have in common: flat

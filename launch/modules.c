@@ -14,17 +14,28 @@ bool module_belongs_to_guest(const struct boot_module *module)
 }
 
 struct module_words {
-    uint64_t is_file, is_initrd;
+    uint64_t is_file, is_initrd, disk;
 };
 
+enum disk_word {
+    DISK_WRITABLE,
+    DISK_READ_ONLY,
+    DISK_NONE,
+};
+static const char *const disk_values[] = {"", "ro", NULL};
+
 static const struct word words[] = {
+    {.name = "disk",
+     .kind = WORD_CHOICE,
+     .choices = disk_values,
+     .offset = offsetof(struct module_words, disk)},
     {.name = "file", .kind = WORD_FLAG, .offset = offsetof(struct module_words, is_file)},
     {.name = "initrd", .kind = WORD_FLAG, .offset = offsetof(struct module_words, is_initrd)},
 };
 
 int module_words_parse(const char *vm, const char *string, struct guest_module *file)
 {
-    struct module_words parsed = {0};
+    struct module_words parsed = {.disk = DISK_NONE};
     char where[2 * MODULE_STRING_MAX];
     const char *name = string + 1;
     int length = 0;
@@ -34,11 +45,15 @@ int module_words_parse(const char *vm, const char *string, struct guest_module *
     int text = words_parse(name + length, words, ARRAY_SIZE(words), &parsed, where);
     if (text < 0)
         return text;
-    if (parsed.is_file && parsed.is_initrd) {
-        log_error("%s: it can't be both a file and an initrd", where);
+    bool is_disk = parsed.disk != DISK_NONE;
+    if (parsed.is_file + parsed.is_initrd + is_disk > 1) {
+        log_error("%s: it can be only one of file, initrd and disk", where);
         return -EINVAL;
     }
-    file->kind = parsed.is_initrd ? GUEST_MODULE_INITRD : GUEST_MODULE_FILE;
+    file->kind = parsed.is_initrd                ? GUEST_MODULE_INITRD
+                 : parsed.disk == DISK_READ_ONLY ? GUEST_MODULE_DISK_READ_ONLY
+                 : is_disk                       ? GUEST_MODULE_DISK
+                                                 : GUEST_MODULE_FILE;
     snprintf(file->string, sizeof(file->string), "%.*s%s%s", length, name,
              name[length + text] ? " " : "", name + length + text);
     return 0;

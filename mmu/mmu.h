@@ -271,7 +271,8 @@ static inline uint64_t mmu_slot_generation(const struct mmu *mmu)
  * memory, across pages, populating as needed. `access` is ACCESS_READ, ACCESS_WRITE or ACCESS_FETCH
  * and the root's policy applies. Returns 0; -EFAULT where no slot covers a byte (nothing written
  * before the first such byte is undone) or the slot refuses the access, so that a device may be
- * meant; -EACCES where the role or the side refuses it, or no device can be meant; -ENOMEM. */
+ * meant; -EACCES where the role or the side refuses it, or no device can be meant; -ENOMEM. A
+ * naturally aligned access of 2, 4 or 8 bytes is made at once. */
 int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
                enum mmu_access access) MUST_CHECK;
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;

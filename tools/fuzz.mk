@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, and of the
-# loaders, and the list of emulated instructions. Included by the Makefile.
+# Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
+# and of virtio by a hostile driver; and the list of emulated instructions. Included by the
+# Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 60
@@ -17,14 +18,16 @@ run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
 GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.c \
               mmio/bus_change.c tests/fuzz/fuzz_ghci.c
 
+VIRTIO_SRC := $(wildcard dev/virt*.c) tests/unit/support.c tests/fuzz/fuzz_virtio.c
+
 LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c bzimage.c vmlinux.c \
               linux_boot.c firmware.c aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
-.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader brute docs lint-instructions deps-fuzz
+.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci fuzz-loader ## fuzz decoder, hypercalls, loaders, FUZZ_SECONDS each
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio ## fuzz decoder, hypercalls, loaders, virtio
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
@@ -42,6 +45,15 @@ $(B)/fuzz/loader: $(LOADER_SRC) $(HEADERS) | deps-fuzz
 
 $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/ghci_world.h \
     tests/unit/mmu/mmu_world.h tests/unit/support.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
+fuzz-virtio: $(B)/fuzz/virtio
+	$(Q)$(call run_fuzz,virtio,-max_len=512)
+
+$(B)/fuzz/virtio: $(VIRTIO_SRC) $(HEADERS) tests/unit/dev/virtio_world.h \
+    tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@

@@ -14,6 +14,8 @@ GUEST_VARIANTS := \
     invpcid_exits=$(B)/guest/invpcid.elf:testctl,gva_cache=exits \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
+    $(B)/guest/disk.elf:testctl,pc +$(B)/guest/mmio.elf:disk \
+    disk_cpus=$(B)/guest/disk.elf:pc,vcpus=2 +$(B)/guest/mmio.elf:disk \
     poweroff_reset=$(B)/guest/poweroff.elf:pc:reset \
     poweroff_keyboard=$(B)/guest/poweroff.elf:pc,vcpus=2:keyboard \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
@@ -89,7 +91,7 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
-TESTED := $(filter-out %_bench scale smp% hostile% neighbour,$(GUEST_PROGRAMS))
+TESTED := $(filter-out %_bench scale smp% hostile% neighbour disk,$(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target

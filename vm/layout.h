@@ -11,6 +11,7 @@
  *     0xfd00_0000  64 KiB    information of #VE, a page for each vCPU that takes it (guest/abi.h)
  *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
  *     0xfe00_1000  4 KiB     test device B
+ *     0xfe20_0000  4 KiB     for each disk (vm/disk.h): registers of virtio, with `pc`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
  *     0xfee0_0000  4 KiB     local APIC, if IA32_APIC_BASE says so
  *   0x1_0000_0000 …        the rest of RAM
@@ -29,13 +30,15 @@
 #define GUEST_MIDDLE     0x100000ull
 #define GUEST_MIDDLE_END 0xc0000000ull
 #define GUEST_HIGH       0x100000000ull
+#define GUEST_VIRTIO     0xfe200000ull
 #define GUEST_IOAPIC     0xfec00000ull
 #define GUEST_LAPIC      0xfee00000ull
 
 #define GUEST_RAM_PIECES 3
 
 /* Pins of the I/O APIC, by the numbers of a PC's interrupt requests. */
-#define LINE_UART 4
+#define LINE_UART   4
+#define LINE_VIRTIO 16 /* of the first disk */
 
 #define VCPUS_MAX 16u /* the firmware page and the #VE slot have room for so many */
 

@@ -38,6 +38,9 @@ void pcpu_drops(struct vcpu *vcpu);
 /* For the count: this CPU halts with its vCPU. */
 void pcpu_halts(void);
 
+/* The vCPU that runs here has left work: the guest goes on when that is done (vm/run.c). */
+void pcpu_has_chores(void);
+
 /* The vCPU that runs there, if one does, looks at everything before it goes on. */
 void pcpu_kick(unsigned pcpu);
 

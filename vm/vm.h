@@ -20,6 +20,7 @@
 #include "mmu/mmu.h"
 #include "vm/console.h"
 #include "vm/cpuid_table.h"
+#include "vm/disk.h"
 #include "vm/input.h"
 #include "vm/layout.h"
 #include "vm/test_devices.h"
@@ -101,6 +102,8 @@ struct vm {
     struct pm_timer pm_timer;
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
+    struct disk *disks[DISKS]; /* these too */
+    unsigned disk_count;
     struct vcpu vcpu; /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;

@@ -25,7 +25,8 @@
  *                 the beginning of a turn
  *   PRINT         transcript_has_news(): the VM has text to      attend(), after print_own()
  *                 print
- *   CHORES        a hypercall that leaves work to its vCPU       do_chore(), when none is left
+ *   CHORES        a hypercall or a device that leaves work to    do_piece(), when none is left
+ *                 its vCPU
  *   PASS          pass_open(): an access is to be let through    pass_close()
  *   REARM         arm_next(): the preemption timer has to be     arm_next(), when no timer of the
  *                 armed for each entry. The exit path does this  guest's own is due next

@@ -44,7 +44,9 @@ def test_madt_and_cpuid_tell_the_truth(boot, tmp_path: pathlib.Path, vcpus: int,
 
 def test_tables_of_a_pc(boot, tmp_path: pathlib.Path) -> None:
     """What iasl says of them, where the hosted test compares bytes."""
-    result = boot(guests=(cpus_guest(2, "pc"),), smp=2)
+    disks = (Guest(BUILD / "guest/hello.elf", ("disk",), "", "+a"),
+             Guest(BUILD / "guest/hello.elf", ("disk=ro",), "", "+b"))  # fmt: skip
+    result = boot(guests=(cpus_guest(2, "pc"), *disks), smp=2)
     assert result.status == 0, result
     madt = disassembled(tmp_path, result.lines, "APIC")
     assert madt.count("Processor Enabled : 1") == 2
@@ -63,6 +65,10 @@ def test_tables_of_a_pc(boot, tmp_path: pathlib.Path) -> None:
                     r"0x03F8, +// Range Min", r"Interrupt \(ResourceConsumer, Edge, ActiveHigh",
                     r'EisaId \("PNP0B00"\)', r"0x0070, +// Range Min"):  # fmt: skip
         assert re.search(pattern, dsdt, re.S), pattern
+    found = re.findall(r'"LNRO0005"\).*?(0xFE20\w+),.*?(0x\w+),.*?(\w+), ActiveHigh.*?0x(\w+),',
+                       dsdt, re.S)  # fmt: skip
+    assert found == [("0xFE200000", "0x00000200", "Level", "00000010"),
+                     ("0xFE201000", "0x00000200", "Level", "00000011")], dsdt  # fmt: skip
 
 
 def test_x2apic(boot) -> None:

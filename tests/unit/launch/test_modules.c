@@ -169,14 +169,21 @@ static void files_say_what_they_are(void **state)
     module_words("+boot/initrd.img   initrd", GUEST_MODULE_INITRD, "boot/initrd.img");
     module_words("+env -- a b", GUEST_MODULE_FILE, "env a b");
     module_words("+env initrd -- a", GUEST_MODULE_INITRD, "env a");
+    module_words("+image disk", GUEST_MODULE_DISK, "image");
+    module_words("+image disk=ro", GUEST_MODULE_DISK_READ_ONLY, "image");
     module_words("+", GUEST_MODULE_FILE, "");
     module_words("+0123456789012345678901234567890123456789012345678901234567890123456789",
                  GUEST_MODULE_FILE,
                  "012345678901234567890123456789012345678901234567890123456789012");
     module_words_bad("+env initrt",
-                     "guest g, its module env: unknown word \"initrt\"; allowed: file initrd");
+                     "guest g, its module env: unknown word \"initrt\"; allowed: disk file initrd");
     module_words_bad("+env file initrd",
-                     "guest g, its module env: it can't be both a file and an initrd");
+                     "guest g, its module env: it can be only one of file, initrd and disk");
+    module_words_bad("+env disk initrd",
+                     "guest g, its module env: it can be only one of file, initrd and disk");
+    module_words_bad("+env disk=rw", "guest g, its module env: bad value in \"disk=rw\"; allowed: "
+                                     "disk, disk=ro");
+    module_words_bad("+env disk disk=ro", "guest g, its module env: \"disk\" is given twice");
     module_words_bad("+env file file", "guest g, its module env: \"file\" is given twice");
     module_words_bad("+env file=1", "guest g, its module env: bad value in \"file=1\"");
 }

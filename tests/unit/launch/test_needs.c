@@ -115,6 +115,10 @@ static void sums(void **state)
     size.limit = 5 << 20;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + (5 << 8));
+    size.disks = 17;
+    vm_needs(&needs, &size);
+    assert_int_equal(vm_needs_sum(&needs), sum + (5 << 8) + 17);
+    size.disks = 0;
     size = small, size.vcpus = 4;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + 3 * 12);
