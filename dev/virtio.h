@@ -20,8 +20,8 @@
 #include "dev/line.h"
 #include "dev/virtq.h"
 
-#define VIRTIO_QUEUES 2u      /* of a device, at most */
-#define VIRTIO_PIECE  0x20000 /* of work, in bytes; a piece ends after the chain that exceeds it */
+#define VIRTIO_QUEUES 2u     /* of a device, at most */
+#define VIRTIO_PIECE  0x2000 /* of work, in bytes; a piece ends after the chain that exceeds it */
 
 struct virtio;
 

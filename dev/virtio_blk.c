@@ -15,11 +15,11 @@
 #define BLOCK_SECTORS (BLOCK / SECTOR)
 
 /* What one request may have. A driver that is told keeps to it; one that does not gets an error. */
-#define SEGMENTS    32u
+#define SEGMENTS    16u
 #define BYTES       (SEGMENTS * BLOCK)
-#define DISCARD_MAX 8192u /* sectors */
+#define DISCARD_MAX 1024u /* sectors */
 
-#define DISCARD_WORK 16u /* that a block costs, in bytes of work, about */
+#define DISCARD_WORK 64u /* that a block costs, in bytes of work, about */
 
 /* A block that was discarded. */
 static uint8_t zeros[BLOCK];
@@ -64,7 +64,8 @@ static uint8_t *block_to_write(struct virtio_blk *disk, uint64_t block)
     }
     uint64_t rest = disk->size - block * BLOCK;
     uint8_t *copy = phys_to_virt(page);
-    memset(copy, 0, BLOCK);
+    if (old || rest < BLOCK)
+        memset(copy, 0, BLOCK);
     if (!old)
         memcpy(copy, disk->image + block * BLOCK, rest < BLOCK ? rest : BLOCK);
     disk->copies[block] = copy;

@@ -94,7 +94,7 @@ static void machine_start(uint32_t magic, uint32_t address)
     if (code)
         machine_exit(code);
     if (options.poison && !vmx_can_poison()) {
-        log_error("command line: poison=1, but this CPU lets nobody write exit information "
+        log_error("command line: poison=1, but VMWRITE cannot write exit information on this CPU "
                   "(IA32_VMX_MISC bit 29); leave the word out");
         machine_exit(EXIT_BAD_COMMAND_LINE);
     }

@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "mmio/vcpu.h"
+#include "mmio/replay.h"
 
 static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struct replay *r)
 {
@@ -23,9 +23,14 @@ static ALWAYS_INLINE bool mmio_bell_holds(const struct mmio_vcpu *v, const struc
 #undef DIFFERENCE
 }
 
-/* Rings. The caller sets RIP to replay->bell.next. */
-static ALWAYS_INLINE void mmio_bell_ring(struct mmio_vcpu *v, const struct replay *r)
+/* Rings as mmio_replay_move() replays, by an entry with REPLAY_BELL, or returns false. */
+static ALWAYS_INLINE bool mmio_replay_bell(struct mmio_vcpu *v, const struct replay *r,
+                                           uint64_t rflags, mmio_complete *complete)
 {
+    if (unlikely(!mmio_bell_holds(v, r)))
+        return false;
+    complete(v, r->bell.next, rflags);
     v->stale_count = 0;
     r->access.write(r->access.device, v, 0, 0, 0);
+    return true;
 }

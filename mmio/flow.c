@@ -28,8 +28,8 @@ static enum mmio_outcome flow_emulate(struct mmio_vcpu *v, gpa_t gpa, bool deliv
     return mmio_emulate(v, gpa, TARGET_DEVICE, &rings);
 }
 
-/* Replays the access of an EPT violation (mmio/replay.h). Where MMIO SPTEs are not cached, each
- * access is a violation; for misconfigurations the exit handler has tried this already. */
+/* Replays the access of an EPT violation (mmio/replay.h). With mmio_caching=0, each access is a
+ * violation. For a misconfiguration, the exit handler replays before it calls mmio_misconfig(). */
 static bool flow_replay(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
 {
     cpu_reg_load_usual(v->cpu);
@@ -39,16 +39,9 @@ static bool flow_replay(struct mmio_vcpu *v, gpa_t gpa, uint64_t generation)
     struct replay *replay = mmio_replay_find(v, rip, gpa, cr3, mode);
     if (!replay)
         return false;
-    bool rings = replay->flags & REPLAY_BELL;
-    if (rings ? !mmio_bell_holds(v, replay)
-              : !mmio_replay_holds(v, replay) && !mmio_replay_follow(v, replay, generation))
-        return false;
-    mmio_advance(v, rip + replay->access.move.length, rflags);
-    if (rings)
-        mmio_bell_ring(v, replay);
-    else
-        mmio_replay_first_access(v, replay);
-    return true;
+    return replay->flags & REPLAY_BELL
+               ? mmio_replay_bell(v, replay, rflags, mmio_advance)
+               : mmio_replay_move(v, replay, rflags, mmio_advance, &generation);
 }
 
 enum mmio_outcome mmio_not_mapped(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t error_code,

@@ -21,8 +21,8 @@
 struct known;
 
 /* The pair of entries, one of which may be that of this access: check with mmio_replay_is(). */
-static inline struct replay *mmio_replay_at(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
-                                            uint64_t cr3)
+static ALWAYS_INLINE struct replay *mmio_replay_at(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
+                                                   uint64_t cr3)
 {
     struct replay *replay = vcpu->replays.entry;
     uint32_t pair = mmio_mix(rip + 8 * gpa.v + cr3) >> (32 - MMIO_REPLAY_BITS - 8);
@@ -31,28 +31,30 @@ static inline struct replay *mmio_replay_at(struct mmio_vcpu *vcpu, uint64_t rip
 }
 
 /* Whether the entry is that of this access in the same mode; `mode` is cpu_mode(). */
-static inline bool mmio_replay_is(const struct replay *r, uint64_t rip, gpa_t gpa, uint64_t cr3,
-                                  uint64_t mode)
+static ALWAYS_INLINE bool mmio_replay_is(const struct replay *r, uint64_t rip, gpa_t gpa,
+                                         uint64_t cr3, uint64_t mode)
 {
     return r->rip == rip && r->gpa.v == gpa.v && r->cr3 == cr3 && r->mode == mode;
 }
 
 /* The entry of this access in the same mode, or NULL. */
-static inline struct replay *mmio_replay_find(struct mmio_vcpu *vcpu, uint64_t rip, gpa_t gpa,
-                                              uint64_t cr3, uint64_t mode)
+static ALWAYS_INLINE struct replay *mmio_replay_find(struct mmio_vcpu *vcpu, uint64_t rip,
+                                                     gpa_t gpa, uint64_t cr3, uint64_t mode)
 {
     struct replay *replay = mmio_replay_at(vcpu, rip, gpa, cr3);
-    if (mmio_replay_is(&replay[0], rip, gpa, cr3, mode))
-        return &replay[0];
-    return mmio_replay_is(&replay[1], rip, gpa, cr3, mode) ? &replay[1] : NULL;
+    __asm__("" : "+a"(replay)); /* keeps it in RAX, which passes no argument */
+    if (likely(mmio_replay_is(replay, rip, gpa, cr3, mode)))
+        return replay;
+    return mmio_replay_is(++replay, rip, gpa, cr3, mode) ? replay : NULL;
 }
 
-/* Whether everything else that an entry from mmio_replay_find() depends on is unchanged. Then the
- * caller advances RIP by replay->access.move.length, clears RF, and calls mmio_replay_access(). The
- * exit must not have interrupted the delivery of an event, and there must be no interrupt shadow.
- * The caller is inside an epoch. */
+/* Whether everything else that an entry from mmio_replay_find() depends on is unchanged. */
 bool mmio_replay_holds(const struct mmio_vcpu *vcpu, const struct replay *replay) MUST_CHECK;
+
+/* Make the access of an entry that holds. mmio_replay_access() also counts a hit of the MMIO cache
+ * and of the GVA cache, which mmio_replay_first_access() does not. */
 void mmio_replay_access(struct mmio_vcpu *vcpu, const struct replay *replay);
+void mmio_replay_first_access(struct mmio_vcpu *vcpu, const struct replay *replay);
 
 /* Updates an entry for which mmio_replay_holds() is false to `generation`, in which the caller
  * knows that the GPA is MMIO. True: only the slots had changed, all pages that the entry depends on
@@ -60,10 +62,38 @@ void mmio_replay_access(struct mmio_vcpu *vcpu, const struct replay *replay);
 bool mmio_replay_follow(struct mmio_vcpu *vcpu, struct replay *replay,
                         uint64_t generation) MUST_CHECK;
 
-/* mmio_replay_follow() to the current generation, where the MMU is asked whether the GPA is MMIO.
- * If true, the caller calls mmio_replay_first_access() instead of mmio_replay_access(). */
+/* mmio_replay_follow() to the current generation, where the MMU is asked whether the GPA is
+ * MMIO. */
 bool mmio_replay_renew(struct mmio_vcpu *vcpu, struct replay *replay) MUST_CHECK;
-void mmio_replay_first_access(struct mmio_vcpu *vcpu, const struct replay *replay);
+
+/* Completes the instruction of an exit: sets RIP to `next`, and clears RF. */
+typedef void mmio_complete(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags);
+
+/* Replays the access of an exit by an entry from mmio_replay_find() without REPLAY_BELL, or returns
+ * false: the entry does not hold, and nothing was done. After an EPT violation, `*generation` is
+ * that of the slots in which mmu_fault() found MMIO; after an EPT misconfiguration, the pointer is
+ * NULL. The exit must not have interrupted the delivery of an event. The caller is inside an epoch.
+ *
+ * `complete` is called first, so that the device's access comes last and can be a tail call. */
+static ALWAYS_INLINE bool mmio_replay_move(struct mmio_vcpu *vcpu, struct replay *replay,
+                                           uint64_t rflags, mmio_complete *complete,
+                                           const uint64_t *generation)
+{
+    if (likely(mmio_replay_holds(vcpu, replay))) {
+        complete(vcpu, replay->rip + replay->access.move.length, rflags);
+        if (!generation)
+            mmio_replay_access(vcpu, replay);
+        else
+            mmio_replay_first_access(vcpu, replay);
+        return true;
+    }
+    if (generation ? !mmio_replay_follow(vcpu, replay, *generation)
+                   : !mmio_replay_renew(vcpu, replay))
+        return false;
+    complete(vcpu, replay->rip + replay->access.move.length, rflags);
+    mmio_replay_first_access(vcpu, replay);
+    return true;
+}
 
 /* The entry to use for an access that has none: its entry of another mode, an empty entry, or the
  * older one of the pair after several misses. NULL: none yet. Called once for each such access. */

@@ -23,8 +23,8 @@ from harness.errors import HarnessError, Status
 env = os.environ.get
 
 
-def number(name: str, usual: int) -> int:
-    return int(env(name) or usual)
+def number(name: str, otherwise: int) -> int:
+    return int(env(name) or otherwise)
 
 
 def report(campaign: Campaign, boot: int, failure: Failure) -> None:

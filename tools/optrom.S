@@ -9,12 +9,13 @@
  * requires (section 3.3). On a failure it prints a message on COM1 and halts. (Bochs'
  * `optramimage` would be simpler, but Bochs 2.7 corrupts files that cross a 128 KiB block.)
  *
- *   sector 0       boot sector, for a BIOS that ignores the ROM: loads sectors 1 to 4, see below
- *   sectors 1-4    this ROM again
+ *   sector 0       boot sector, for a BIOS that ignores the ROM; loads sectors 1 to 4
+ *   sectors 1-4    a copy of this ROM
  *   sectors 5-8    header: HEADER_MAGIC, physical entry, physical address of the multiboot2
- *                  information (total size so far, 0, tags; 4 KiB of room behind them),
- *                  IA32_FEATURE_CONTROL to write (0: leave it), number of chunks, 0, 0, 0,
- *                  then the chunks: physical address, first sector, sectors, bytes to clear after
+ *                  information (total size so far, 0, tags; followed by 4 KiB of free space),
+ *                  value for IA32_FEATURE_CONTROL (0: it is not written), number of chunks, 0, 0,
+ *                  0, then the chunks: physical address, first sector, number of sectors, number of
+ *                  bytes to clear behind them
  *
  * The ROM is linked to run at 0x8000 and copies itself there, so it runs from any segment.
  */
@@ -22,7 +23,7 @@
 
     .set ROM_SIZE, 2048
     .set ROM_BASE, 0x8000
-    .set MAP, 0xa000 /* 24 bytes for each E820 entry, as a multiboot2 memory map wants them */
+    .set MAP, 0xa000 /* 24 bytes for each E820 entry, as in a multiboot2 memory map */
     .set MAP_LIMIT, 0xac00
     .set STACK, 0x7c00
     .set HEADER, 0x10000
@@ -50,7 +51,7 @@
     .code16
 rom:
     .byte 0x55, 0xaa, ROM_SIZE / 512
-    /* From here on it is code; payload.py sets the checksum in the last byte. */
+    /* The BIOS calls the ROM here. payload.py sets the checksum in the ROM's last byte. */
     cli
     cld
     push cs
@@ -63,7 +64,7 @@ rom:
     rep movsw
     ljmp 0, offset real_mode
 
-/* ---- Real mode: what only BIOS calls tell ------------------------------------------------- */
+/* ---- Real mode: memory map and memory size, from BIOS calls ------------------------------- */
 real_mode:
     mov ds, ax
     mov ss, ax
@@ -163,7 +164,8 @@ loaded:
     out dx, al
     ret
 
-/* Reads EBP sectors from sector EBX on to EDI, and advances EDI. Changes EAX, EBX, ECX, EDX. */
+/* Reads EBP sectors, beginning with sector EBX, to EDI, and advances EDI. Changes EAX, EBX, ECX and
+ * EDX. */
 read_sectors:
     sub ebp, 1
     jb read_done
@@ -220,7 +222,7 @@ set_feature_control:
 feature_control_done:
     ret
 
-/* Each of these appends one tag at EDI and leaves EDI at the next multiple of 8. */
+/* The next three routines append one tag each at EDI, and leave EDI at the next multiple of 8. */
 add_memory_map:
     mov ecx, [map_end]
     mov esi, MAP
@@ -234,7 +236,7 @@ add_memory_map:
     rep movsb
     ret
 
-/* The upper size is that of the range at 1 MiB, in KiB. */
+/* The upper memory size is the size of the range at 1 MiB, in KiB. */
 add_memory_sizes:
     mov dword ptr [edi], MULTIBOOT_TAG_MEMINFO
     mov dword ptr [edi + 4], 16
@@ -257,7 +259,8 @@ not_upper:
     add edi, 16
     ret
 
-/* A BIOS keeps the RSDP on a 16-byte boundary of 0xe0000 to 0xfffff; no tag when there is none. */
+/* A BIOS keeps the RSDP at a multiple of 16 between 0xe0000 and 0xfffff. If there is none, no tag
+ * is appended. */
 add_rsdp:
     mov esi, 0xe0000
 next_place:
@@ -293,7 +296,7 @@ copy_rsdp:
     and edi, -8
     ret
 
-/* Prints the sentence at ESI on COM1, 115200 8N1, and stops. */
+/* Prints the message at ESI on COM1 (115200 8N1), and halts. */
 fail:
     mov dx, COM1 + 3
     mov al, 0x83 /* divisor latch on, 8N1 */
@@ -349,7 +352,7 @@ memory_lower:
     .org ROM_SIZE - 1
     .byte 0 /* checksum */
 
-/* ---- The boot sector: BIOS runs it at 0x7c00 with the drive in DL ------------------------- */
+/* ---- The boot sector: the BIOS runs it at 0x7c00, with the drive in DL -------------------- */
     .code16
 boot_sector:
     cli

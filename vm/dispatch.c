@@ -123,18 +123,16 @@ static COLD void ept_misconfiguration_slow(struct vcpu *vcpu)
     vcpu_end_of_slice(vcpu);
 }
 
-/* RIP advances first, so that the device's access comes last and can be a tail call. */
+static ALWAYS_INLINE void complete_access(struct mmio_vcpu *mmio, uint64_t next, uint64_t rflags)
+{
+    (void)mmio;
+    vmx_complete(next, rflags);
+}
+
 static NOINLINE void repeated_access(struct vcpu *vcpu, struct replay *replay, uint64_t rflags)
 {
-    if (likely(mmio_replay_holds(&vcpu->mmio, replay))) {
-        vmx_complete(replay->rip + replay->access.move.length, rflags);
-        mmio_replay_access(&vcpu->mmio, replay);
-    } else if (mmio_replay_renew(&vcpu->mmio, replay)) {
-        vmx_complete(replay->rip + replay->access.move.length, rflags);
-        mmio_replay_first_access(&vcpu->mmio, replay);
-    } else {
+    if (!mmio_replay_move(&vcpu->mmio, replay, rflags, complete_access, NULL))
         ept_misconfiguration_slow(vcpu);
-    }
 }
 
 /* An access for which no replay entry holds. */
@@ -159,19 +157,13 @@ static NOINLINE void ept_misconfiguration(struct vcpu *vcpu)
     uint64_t cs_rights = vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS);
     uint64_t mode = cpu_mode(cpu, rflags, cs_rights);
     IN_REGISTER(mode);
-    struct replay *replay = mmio_replay_at(mmio, rip, gpa, cr3);
-    __asm__("" : "+a"(replay)); /* RAX passes no argument */
-    if (unlikely((!mmio_replay_is(replay, rip, gpa, cr3, mode) &&
-                  !mmio_replay_is(++replay, rip, gpa, cr3, mode)) ||
-                 vmx_in_interrupt_shadow())) {
+    struct replay *replay = mmio_replay_find(mmio, rip, gpa, cr3, mode);
+    if (unlikely(!replay || vmx_in_interrupt_shadow())) {
         cpu_know_usual(cpu, rip, rflags, cr3, cs_rights);
         other_access(vcpu, gpa);
     } else if (!(replay->flags & REPLAY_BELL)) {
         repeated_access(vcpu, replay, rflags);
-    } else if (likely(mmio_bell_holds(mmio, replay))) {
-        vmx_complete(replay->bell.next, rflags);
-        mmio_bell_ring(mmio, replay);
-    } else {
+    } else if (!mmio_replay_bell(mmio, replay, rflags, complete_access)) {
         other_access(vcpu, gpa);
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a vCPU's exits lead to: the handlers that have a file of their own, and what these set up
- * when a vCPU is created. vm/dispatch.c calls the handlers.
+ * The exit handlers that have a file of their own, which vm/dispatch.c calls, and what these files
+ * set up when a vCPU is created.
  */
 #pragma once
 
@@ -12,10 +12,10 @@
 struct vcpu;
 struct vm;
 
-/* Does what the emulator answered: the fault, the flush, the end. */
+/* Acts on the emulator's outcome: injects a fault or #VE, opens a tracked page, flushes stale
+ * translations, or ends the VM. */
 void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome);
 
-/* Exit handlers with a file of their own. */
 void exit_cpuid(struct vcpu *vcpu);
 void exit_rdmsr(struct vcpu *vcpu);
 void exit_wrmsr(struct vcpu *vcpu);
@@ -27,39 +27,43 @@ void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
 void exit_task_switch(struct vcpu *vcpu);
 
-/* Goes on with a hypercall that is unfinished (vcpu->unfinished), for a piece. */
+/* Executes the next piece of the vCPU's unfinished hypercall (vcpu->unfinished). */
 void hypercall_go_on(struct vcpu *vcpu);
 
-/* The local APICs' page of addresses, for the bus; no device. */
+/* The operations of the page at which guests access their local APIC. The bus region has no device:
+ * the vCPU that makes the access determines the APIC. */
 extern const struct bus_ops apic_window_ops;
 
-/* Logging of dirty pages by the CPU, in vm/pml.c: at creation; after tlb_enter(), so that the
- * vCPU logs if any slot wants it; after an exit with vmx.pml_on, before tlb_leave(). */
+/* Page-modification logging (vm/pml.c). pml_setup() is called at creation; pml_follow() after
+ * tlb_enter(), and switches logging on if a slot logs dirty pages; pml_drain() after an exit with
+ * vmx.pml_on, before tlb_leave(). */
 int pml_setup(struct vcpu *vcpu) MUST_CHECK;
 void pml_follow(struct vcpu *vcpu) COLD;
 void pml_drain(struct vcpu *vcpu) COLD;
 
-/* At creation: the MSRs that the guest uses without an exit, the local APIC, and the CR0 and CR4
- * bits that exit. */
+/* Called at creation. They set up the MSRs that the guest accesses without an exit, the local APIC,
+ * and the bits of CR0 and CR4 whose changes exit. */
 void msr_setup(struct vcpu *vcpu);
 void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
-/* As MOV to CR3, with the flush. False: it is refused. */
+/* Loads CR3 as MOV to CR3 does, and flushes what that MOV flushes. Returns false, and changes
+ * nothing, if the value is invalid. */
 bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
-/* WRMSR of IA32_EFER. False: #GP, and nothing has changed. */
+/* Executes WRMSR of IA32_EFER. Returns false, and changes nothing, if it has to cause #GP. */
 bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
-/* CPUID.1:EAX of every guest: family, model and stepping. */
+/* CPUID.1:EAX of every guest: the family, model and stepping. */
 uint32_t cpuid_signature(void);
 
-/* Once at boot, when VMX is on: what guests are offered, by vm/features.h. */
+/* Called once at boot, in VMX operation: determines what guests are offered (vm/features.h). */
 void cpuid_init(void);
 
-/* At creation, after the VM's words: what CPUID answers. */
+/* Called at creation, after the VM's words are known: builds the VM's CPUID table. */
 void cpuid_setup(struct vm *vm);
 
-/* After anything has changed that a vCPU's own answers depend on: its CR4, its APIC's mode, XCR0
- * and IA32_XSS in vcpu->extra. Each of these changes by an exit alone. The VMCS is loaded. */
+/* Called after a change of what the vCPU's own CPUID leaves depend on: its CR4, the mode of its
+ * APIC, or XCR0 or IA32_XSS in vcpu->extra. Each of these can change only by an exit. The VMCS is
+ * loaded. */
 void cpuid_update(struct vcpu *vcpu);

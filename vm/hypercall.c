@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* VMCALL: the control hypercalls of guest/abi.h (decision D12). Every argument is the guest's word.
- */
+/* VMCALL: the control hypercalls of guest/abi.h (decision D12). The guest chooses every argument,
+ * so none is trusted. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/tsc.h"
 #include "guest/abi.h"
@@ -30,24 +30,23 @@ static int64_t call_version(struct vcpu *vcpu, struct call *call)
     return 0;
 }
 
-/* A change of the slots, from its beginning or from where it was left. */
-static int change_slots(struct vcpu *vcpu, const struct mmu_change *wanted)
+/* Begins a change of the slots, or continues the vCPU's unfinished one. */
+static int call_change_slots(struct vcpu *vcpu, const struct mmu_change *wanted)
 {
     if (!vcpu->unfinished)
         vcpu->change = *wanted;
     return mmu_change(&vcpu->vm->mmu, &vcpu->change);
 }
 
-/* The walk of a call, from its beginning or from where it was left. */
-static struct mmu_walk *walk_of(struct vcpu *vcpu)
+/* The walk of a hypercall that visits many pages: a new one, or that of the unfinished call. */
+static struct mmu_walk *call_walk(struct vcpu *vcpu)
 {
     if (!vcpu->unfinished)
         vcpu->walk = (struct mmu_walk){0};
     return &vcpu->walk;
 }
 
-/* So few pages are done at once. */
-#define FEW_PAGES 64u
+#define FEW_PAGES 64u /* HC_ZAP zaps up to this number of pages in one piece */
 
 static int64_t call_slot_add(struct vcpu *vcpu, struct call *call)
 {
@@ -60,7 +59,7 @@ static int64_t call_slot_add(struct vcpu *vcpu, struct call *call)
         .pages = call->rdx,
         .flags = (uint32_t)((call->rsi & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
                             (call->rsi & SLOT_SHARED ? MEMSLOT_SHARED : 0))};
-    return change_slots(vcpu, &wanted);
+    return call_change_slots(vcpu, &wanted);
 }
 
 static int64_t call_slot_delete(struct vcpu *vcpu, struct call *call)
@@ -68,7 +67,7 @@ static int64_t call_slot_delete(struct vcpu *vcpu, struct call *call)
     if (call->rbx >= GUEST_RAM_SLOT)
         return -EINVAL;
     const struct mmu_change wanted = {.kind = CHANGE_DELETE, .id = (uint32_t)call->rbx};
-    return change_slots(vcpu, &wanted);
+    return call_change_slots(vcpu, &wanted);
 }
 
 static int64_t call_slot_move(struct vcpu *vcpu, struct call *call)
@@ -77,7 +76,7 @@ static int64_t call_slot_move(struct vcpu *vcpu, struct call *call)
         return -EINVAL;
     const struct mmu_change wanted = {
         .kind = CHANGE_MOVE, .id = (uint32_t)call->rbx, .gpa = GPA(call->rcx)};
-    return change_slots(vcpu, &wanted);
+    return call_change_slots(vcpu, &wanted);
 }
 
 static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
@@ -89,7 +88,7 @@ static int64_t call_slot_flags(struct vcpu *vcpu, struct call *call)
         .id = (uint32_t)call->rbx,
         .flags = (uint32_t)((call->rcx & SLOT_READONLY ? MEMSLOT_READONLY : 0) |
                             (call->rcx & SLOT_LOG_DIRTY ? MEMSLOT_LOG_DIRTY : 0))};
-    return change_slots(vcpu, &wanted);
+    return call_change_slots(vcpu, &wanted);
 }
 
 static int64_t call_dirty_get(struct vcpu *vcpu, struct call *call)
@@ -117,7 +116,7 @@ static int64_t call_age(struct vcpu *vcpu, struct call *call)
     uint64_t end = memslot_gfn_end(&vcpu->vm->mmu), first = call->rbx >> PAGE_SHIFT;
     if (first >= end || call->rcx > end - first)
         return -ERANGE;
-    int error = mmu_age_some(&vcpu->vm->mmu, GPA(call->rbx), call->rcx, walk_of(vcpu));
+    int error = mmu_age_some(&vcpu->vm->mmu, GPA(call->rbx), call->rcx, call_walk(vcpu));
     if (!error)
         call->rbx = vcpu->walk.count;
     return error;
@@ -154,7 +153,7 @@ static int64_t call_zap(struct vcpu *vcpu, struct call *call)
     struct mmu *mmu = &vcpu->vm->mmu;
     if (call->rcx <= FEW_PAGES)
         return mmu_zap(mmu, GPA(call->rbx), call->rcx);
-    return mmu_zap_some(mmu, GPA(call->rbx), call->rcx, walk_of(vcpu));
+    return mmu_zap_some(mmu, GPA(call->rbx), call->rcx, call_walk(vcpu));
 }
 
 static int64_t call_spte(struct vcpu *vcpu, struct call *call)
@@ -170,7 +169,7 @@ static int64_t call_counter(struct vcpu *vcpu, struct call *call)
     uint64_t counters[COUNTER_COUNT];
     uint64_t which = call->rbx;
 
-    if (which == COUNTER_POISON_TICKS) { /* asked around each sample: without the others' sums */
+    if (which == COUNTER_POISON_TICKS) { /* read around each sample: must cost little */
         call->rbx = vcpu->poison_ticks;
     } else if (which < COUNTER_COUNT) {
         counters_read(vcpu, counters);
@@ -210,8 +209,8 @@ static int64_t call_config(struct vcpu *vcpu, struct call *call)
     return 0;
 }
 
-/* An event as in VM-entry format. Only what could come from outside or from the CPU: interrupts,
- * NMIs and hardware exceptions, in a form that the entry checks accept. */
+/* RBX is an event in the format of the VM-entry interruption information. Interrupts, NMIs and
+ * hardware exceptions are allowed, in a form that the checks at VM entry accept. */
 static int64_t call_inject(struct vcpu *vcpu, struct call *call)
 {
     uint32_t info = (uint32_t)call->rbx;
@@ -239,9 +238,9 @@ static int64_t call_inject(struct vcpu *vcpu, struct call *call)
 
 static const struct {
     int64_t (*function)(struct vcpu *vcpu, struct call *call);
-    bool for_all; /* the others need `testctl` */
-    /* How many bits, 32 or more, EBX, ECX, EDX and ESI may have, where not all of 64: more is
-     * -EINVAL. */
+    bool for_all; /* allowed without `testctl` */
+    /* The width, 32 or more, of the arguments in RBX, RCX, RDX and RSI; 0: 64 bits. A wider value
+     * is -EINVAL. */
     uint8_t bits[CALL_ARGUMENTS];
 } calls[] = {
     [HC_NOP] = {.function = call_nop, .for_all = true},
@@ -270,7 +269,7 @@ static const struct {
     [HC_WINDOW] = {.function = call_window},
 };
 
-static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUMENTS])
+static bool call_arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUMENTS])
 {
     const uint64_t values[CALL_ARGUMENTS] = {call->rbx, call->rcx, call->rdx, call->rsi};
     if (likely(!((call->rbx | call->rcx | call->rdx | call->rsi) >> 32)))
@@ -281,9 +280,9 @@ static bool arguments_fit(const struct call *call, const uint8_t bits[CALL_ARGUM
     return true;
 }
 
-/* Is there something that a long call should not hold up? A kick, the end of the VM, another vCPU's
- * turn, an event for the guest. */
-static bool is_interrupted(void *context)
+/* Returns true if something waits that a long call must not delay: a kick, the end of the VM,
+ * another vCPU's turn, or an event for the guest. */
+static bool call_is_interrupted(void *context)
 {
     struct vcpu *vcpu = context;
     return attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) ||
@@ -293,24 +292,24 @@ static bool is_interrupted(void *context)
 static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu)
 {
     const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
-                              .memo = &vcpu->ghci,
+                              .replay = &vcpu->ghci,
                               .mmu = vcpu->mmio.mmu,
                               .bus = vcpu->mmio.mmio_bus,
                               .vcpu = &vcpu->mmio,
-                              .interrupted = is_interrupted,
+                              .interrupted = call_is_interrupted,
                               .context = vcpu};
     return ghci_call(&ghci);
 }
 
-/* False: it is to be called again. Until then the registers hold its arguments. */
-static ALWAYS_INLINE bool carry_out(struct vcpu *vcpu, uint64_t index, uint64_t mask)
+/* Returns false if the call has to be executed again; the registers still hold its arguments. */
+static ALWAYS_INLINE bool call_execute(struct vcpu *vcpu, uint64_t index, uint64_t mask)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
     struct call call = {gpr[GPR_RBX] & mask, gpr[GPR_RCX] & mask, gpr[GPR_RDX] & mask,
                         gpr[GPR_RSI] & mask};
     struct call before = call;
     int64_t result =
-        arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
+        call_arguments_fit(&call, calls[index].bits) ? calls[index].function(vcpu, &call) : -EINVAL;
     if (result == -EINPROGRESS)
         return false;
     gpr[GPR_RAX] = (uint64_t)result & mask;
@@ -333,9 +332,9 @@ static uint64_t call_mask(void)
     return vmx_in_64_bit_code() ? ~0ull : 0xffffffff;
 }
 
-/* RIP is behind the instruction already, and no interrupt comes in between: for the guest it is one
- * instruction that takes long. */
-static void leave_unfinished(struct vcpu *vcpu)
+/* RIP already points to the next instruction, and no event is delivered before the call is
+ * complete: the guest sees one instruction that takes long. */
+static void call_leave_unfinished(struct vcpu *vcpu)
 {
     vcpu->unfinished = true;
     attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
@@ -344,7 +343,7 @@ static void leave_unfinished(struct vcpu *vcpu)
 COLD void hypercall_go_on(struct vcpu *vcpu)
 {
     uint64_t mask = call_mask(), index = (vcpu->vmx.regs.gpr[GPR_RAX] & mask) ^ ABI_HYPERCALL;
-    vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu) : carry_out(vcpu, index, mask));
+    vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu) : call_execute(vcpu, index, mask));
 }
 
 static COLD void call_by_number(struct vcpu *vcpu)
@@ -362,28 +361,28 @@ static COLD void call_by_number(struct vcpu *vcpu)
     vmx_skip_instruction(&vcpu->vmx);
     if (!calls[index].for_all && !vcpu->vm->words.testctl)
         gpr[GPR_RAX] = (uint64_t)(int64_t)-ENOSYS & mask;
-    else if (!carry_out(vcpu, index, mask))
-        leave_unfinished(vcpu);
+    else if (!call_execute(vcpu, index, mask))
+        call_leave_unfinished(vcpu);
 }
 
 static NOINLINE void call_in_ghci_layout(struct vcpu *vcpu)
 {
     vmx_skip(&vcpu->vmx, REASON_VMCALL);
     if (unlikely(!call_ghci(vcpu)))
-        leave_unfinished(vcpu);
+        call_leave_unfinished(vcpu);
 }
 
 void exit_vmcall(struct vcpu *vcpu)
 {
     uint64_t *rax = &vcpu->vmx.regs.gpr[GPR_RAX];
 
-    /* It has neither effects nor arguments, so neither privilege nor mode has to be asked for. */
+    /* HC_NOP has neither effects nor arguments, so privilege and mode need no check. */
     if (likely(*rax == (ABI_HYPERCALL | HC_NOP))) {
         *rax = 0;
         vmx_skip(&vcpu->vmx, REASON_VMCALL);
         return;
     }
-    if (unlikely(vmx_in_user_code())) { /* a guest's user code has no say in its VM */
+    if (unlikely(vmx_in_user_code())) { /* user code must not control its VM */
         vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
         return;
     }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A hypercall's arguments and results, and the hypercalls that other files than vm/hypercall.c
- * execute. */
+/* The arguments and results of a hypercall, and the hypercalls that are not in vm/hypercall.c. */
 #pragma once
 
 #include "lib/types.h"

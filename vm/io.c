@@ -64,8 +64,8 @@ void exit_io(struct vcpu *vcpu)
 {
     uint64_t qualification =
         vmx_exit_field(REASON_IO_INSTRUCTION, DEFINES_QUALIFICATION, VMCS_EXIT_QUALIFICATION);
-    uint64_t place = (qualification >> 16 ^ qualification) % KNOWN_PORTS;
-    struct known_port *k = &vcpu->ports[place];
+    uint64_t index = (qualification >> 16 ^ qualification) % KNOWN_PORTS;
+    struct known_port *k = &vcpu->ports[index];
     IN_REGISTER(k);
 
     if (unlikely(k->qualification != qualification ||

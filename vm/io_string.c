@@ -2,10 +2,11 @@
 /*
  * INS and OUTS, with REP, DF and every address size (SDM 2). Called by vm/io.c.
  *
- * Each iteration is complete in itself, registers included, so a repetition can stop after any of
- * them: at a fault of the next one, for a single step, when something waits for the guest, and
- * after a number of them, so that none waits long. RIP stays at the instruction until the last one.
- * Memory is looked at before the port is: an iteration that faults has no effect.
+ * Each iteration updates the registers, so a repetition can stop after any iteration: when the next
+ * one faults, for a single step, when a request is pending, and after ITERATIONS iterations, so
+ * that a later request does not wait long. RIP stays at the instruction until the last iteration is
+ * done. Memory is translated before the port is accessed, so an iteration that faults has no
+ * effect.
  */
 #include "vm/io.h"
 
@@ -20,7 +21,7 @@
 #define INFO_ADDRESS_SIZE BITS(9, 7)   /* 0: 16 bits, 1: 32, 2: 64 */
 #define INFO_SEGMENT      BITS(17, 15) /* OUTS only */
 
-#define ITERATIONS 8 /* in one exit: each walks the guest's tables */
+#define ITERATIONS 8 /* in one exit, at most: each walks the guest's page tables */
 
 struct string_io {
     struct vcpu *vcpu;
@@ -30,19 +31,19 @@ struct string_io {
     bool in;
     uint8_t segment;
     uint8_t pointer;              /* RDI or RSI */
-    struct fragment fragments[2]; /* of the element, in memory */
-    uint64_t breakpoints;         /* that the last iteration met */
+    struct fragment fragments[2]; /* the memory of the element */
+    uint64_t breakpoints;         /* met by the last iteration */
 };
 
-static void set_masked(struct string_io *io, unsigned gpr, uint64_t value)
+static void string_set_reg(struct string_io *io, unsigned gpr, uint64_t value)
 {
     uint64_t *reg = &io->vcpu->vmx.regs.gpr[gpr], mask = io->address_mask;
-    /* 16 bits leave the rest alone, 32 bits clear it. */
+    /* A write of 16 bits keeps the others, a write of 32 bits clears them. */
     *reg = mask == 0xffff ? (*reg & ~mask) | (value & mask) : value & mask;
 }
 
-/* Finds the pages of one element, and all the faults that there are. */
-static enum mmio_outcome look(struct string_io *io)
+/* Translates the memory of one element, and finds every fault that its access causes. */
+static enum mmio_outcome string_look(struct string_io *io)
 {
     struct mmio_vcpu *v = &io->vcpu->mmio;
     uint64_t linear, offset = v->cpu->gpr[io->pointer] & io->address_mask;
@@ -61,8 +62,8 @@ static enum mmio_outcome look(struct string_io *io)
     return outcome;
 }
 
-/* Memory, or the device that stands there. */
-static int move_element(struct string_io *io, uint64_t *value)
+/* Reads or writes the element in RAM, or at a device on the MMIO bus. */
+static int string_move_element(struct string_io *io, uint64_t *value)
 {
     uint64_t part = *value;
     unsigned first = 8 * io->fragments[0].size;
@@ -79,29 +80,29 @@ static int move_element(struct string_io *io, uint64_t *value)
     return error;
 }
 
-static enum mmio_outcome iterate(struct string_io *io)
+static enum mmio_outcome string_iterate(struct string_io *io)
 {
     struct bus *bus = &io->vcpu->vm->port_bus;
     struct mmio_vcpu *v = &io->vcpu->mmio;
     uint64_t value = 0;
 
-    enum mmio_outcome outcome = look(io);
+    enum mmio_outcome outcome = string_look(io);
     if (outcome != MMIO_DONE)
         return outcome;
     if (io->in)
         value = bus_read(bus, v, io->port, io->size);
-    if (move_element(io, &value))
+    if (string_move_element(io, &value))
         return mmio_end(v, MMIO_END_MEMORY, io->fragments[0].gpa, "no host memory for string I/O",
                         "give the machine more memory");
     if (!io->in)
         bus_write(bus, v, io->port, io->size, value);
     uint64_t step = io->context.rflags & RFLAGS_DF ? -(uint64_t)io->size : io->size;
-    set_masked(io, io->pointer, v->cpu->gpr[io->pointer] + step);
+    string_set_reg(io, io->pointer, v->cpu->gpr[io->pointer] + step);
     return MMIO_DONE;
 }
 
-/* Stops between two iterations: all is as after an instruction, but RIP and RF. */
-static void pause(const struct string_io *io)
+/* Stops between two iterations. The state is that after an instruction, except for RIP and RF. */
+static void string_pause(const struct string_io *io)
 {
     vmx_retry_instruction(&io->vcpu->vmx);
     vmx_end_interrupt_shadow();
@@ -111,14 +112,14 @@ static void pause(const struct string_io *io)
     vcpu_end_of_slice(io->vcpu);
 }
 
-static void complete(struct string_io *io)
+static void string_complete(struct string_io *io)
 {
     vmx_skip_instruction(&io->vcpu->vmx);
     if (unlikely(io->breakpoints))
         vmx_raise_trap(io->breakpoints);
 }
 
-static void repeat(struct string_io *io)
+static void string_repeat(struct string_io *io)
 {
     struct vcpu *vcpu = io->vcpu;
     const uint64_t *count = &vcpu->vmx.regs.gpr[GPR_RCX];
@@ -128,19 +129,19 @@ static void repeat(struct string_io *io)
         if (n && (n == ITERATIONS ||
                   attention_requested(&vcpu->vmx.attention, ~(uint64_t)ATTENTION_REARM) ||
                   io->context.rflags & RFLAGS_TF || io->breakpoints)) {
-            pause(io);
+            string_pause(io);
             return;
         }
-        enum mmio_outcome outcome = iterate(io);
+        enum mmio_outcome outcome = string_iterate(io);
         if (outcome != MMIO_DONE) {
             if (n)
                 vmx_end_interrupt_shadow();
             mmio_act_on(vcpu, outcome);
             return;
         }
-        set_masked(io, GPR_RCX, *count - 1);
+        string_set_reg(io, GPR_RCX, *count - 1);
     }
-    complete(io);
+    string_complete(io);
 }
 
 void io_string(struct vcpu *vcpu, uint64_t qualification)
@@ -166,12 +167,12 @@ void io_string(struct vcpu *vcpu, uint64_t qualification)
     };
     walk_context_load(&io.context, &vcpu->vmx.regs, &vcpu->vm->mmu);
     if (qualification & IO_REP) {
-        repeat(&io);
+        string_repeat(&io);
         return;
     }
-    enum mmio_outcome outcome = iterate(&io);
+    enum mmio_outcome outcome = string_iterate(&io);
     if (outcome == MMIO_DONE)
-        complete(&io);
+        string_complete(&io);
     else
         mmio_act_on(vcpu, outcome);
 }

@@ -13,9 +13,9 @@
 
 /* ---- Sending --------------------------------------------------------------------------------- */
 
-/* What is in the mailbox has come to nothing: an INIT clears the APIC, and until the start-up IPI
- * nothing reaches the CPU. Whatever is sent after that IPI is kept. */
-static void empty(struct mailbox *mail)
+/* Discards the interrupts in the mailbox: an INIT clears the APIC, and until the start-up IPI
+ * nothing reaches the CPU. Interrupts that are sent after that IPI are kept. */
+static void mailbox_empty(struct mailbox *mail)
 {
     __atomic_store_n(&mail->nmi, 0, __ATOMIC_SEQ_CST);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
@@ -24,11 +24,11 @@ static void empty(struct mailbox *mail)
         __atomic_store_n(&mail->levels[i], 0, __ATOMIC_SEQ_CST);
 }
 
-static void send_startup(struct vcpu *to, uint8_t vector)
+static void ipi_send_startup(struct vcpu *to, uint8_t vector)
 {
     if (!startup_counts(__atomic_load_n(&to->mailbox.startup, __ATOMIC_SEQ_CST)))
         return;
-    empty(&to->mailbox);
+    mailbox_empty(&to->mailbox);
     if (!startup_send(&to->mailbox.startup, vector))
         return;
     attention_request(&to->vmx.attention, ATTENTION_START);
@@ -36,7 +36,7 @@ static void send_startup(struct vcpu *to, uint8_t vector)
     sched_add(to);
 }
 
-static void post(struct vcpu *to, const struct lapic_message *message)
+static void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
     switch (message->mode) {
@@ -49,12 +49,12 @@ static void post(struct vcpu *to, const struct lapic_message *message)
         __atomic_store_n(&mail->nmi, 1, __ATOMIC_RELAXED);
         break;
     case LAPIC_INIT:
-        empty(mail);
+        mailbox_empty(mail);
         if (!startup_init(&mail->startup))
             return;
         break;
     case LAPIC_STARTUP:
-        send_startup(to, message->vector);
+        ipi_send_startup(to, message->vector);
         return;
     default:
         return;
@@ -66,12 +66,12 @@ static void post(struct vcpu *to, const struct lapic_message *message)
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
 {
     struct vm *vm = from->vm;
-    bool one = !message->all && !message->logical; /* the vCPU of that number */
+    bool one = !message->all && !message->logical; /* the vCPU whose number is the destination */
     for (unsigned i = one ? message->destination : 0; i < vm->vcpu_count; i++) {
         struct vcpu *to = vm->vcpus[i];
         bool addressed = to != from && lapic_addressed(&to->lapic, message);
         if (addressed)
-            post(to, message);
+            ipi_post(to, message);
         if (one || (addressed && message->mode == LAPIC_LOWEST))
             return;
     }
@@ -90,7 +90,7 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
         if (level)
             __atomic_fetch_or(&to->mailbox.levels[message->vector / 64], BIT(message->vector % 64),
                               __ATOMIC_RELAXED);
-        post(to, message);
+        ipi_post(to, message);
         accepted = true;
         if (message->mode == LAPIC_LOWEST)
             break;
@@ -100,8 +100,9 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
-/* What others have left there since the last time. */
-static uint64_t take(uint64_t *word)
+/* Takes what other vCPUs have written since the last call. The plain read avoids the locked
+ * operation in the common case. */
+static uint64_t mailbox_take(uint64_t *word)
 {
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
 }
@@ -109,7 +110,7 @@ static uint64_t take(uint64_t *word)
 /* Takes those of a set of vectors, the ones from 64 * index on, that are level-triggered, and
  * returns the others. A level bit whose vector is not in the set belongs to a message that is just
  * being sent. */
-static NOINLINE uint64_t receive_levels(struct vcpu *vcpu, unsigned index, uint64_t set)
+static NOINLINE uint64_t ipi_receive_levels(struct vcpu *vcpu, unsigned index, uint64_t set)
 {
     uint64_t levels =
         set & __atomic_fetch_and(&vcpu->mailbox.levels[index], ~set, __ATOMIC_RELAXED);
@@ -123,19 +124,19 @@ void ipi_receive(struct vcpu *vcpu)
     struct mailbox *mail = &vcpu->mailbox;
     if (!attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL))
         return;
-    if (startup_is_stopped(&mail->startup)) { /* what else is there is for after the start */
+    if (startup_is_stopped(&mail->startup)) { /* the other messages are for after the start */
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
         return;
     }
     attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++) {
-        uint64_t set = take(&mail->vectors[i]);
+        uint64_t set = mailbox_take(&mail->vectors[i]);
         if (unlikely(set & READ_ONCE(mail->levels[i])))
-            set = receive_levels(vcpu, i, set);
+            set = ipi_receive_levels(vcpu, i, set);
         for (; set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
     }
-    if (take(&mail->nmi))
+    if (mailbox_take(&mail->nmi))
         vcpu_nmi(vcpu);
 }
 

@@ -63,9 +63,9 @@ void pcpu_halts(void)
     pcpus[this_cpu()].counts.halts++;
 }
 
-/* In the NMI, or for this pCPU itself. If nobody looks at the request before the entry, the timer
- * makes the guest be left again. */
-static void look_again(struct vcpu *vcpu)
+/* Called by the handler of the NMI, or by this pCPU for itself. If the request comes after the last
+ * check before the entry, the timer causes an exit before the guest's first instruction. */
+static void vcpu_look_again(struct vcpu *vcpu)
 {
     attention_request(&vcpu->vmx.attention, ATTENTION_KICK);
     vmwrite(VMCS_PREEMPTION_TIMER_VALUE, 0);
@@ -76,8 +76,8 @@ static struct vcpu *vcpu_here(void)
     return __atomic_load_n(&pcpus[this_cpu()].vcpu, __ATOMIC_RELAXED);
 }
 
-/* It is printed once the exit has been handled. */
-void transcript_has_news(void)
+/* The text is printed after the exit has been handled. */
+void transcript_notify(void)
 {
     struct vcpu *vcpu = vcpu_here();
     if (vcpu)
@@ -98,8 +98,8 @@ struct transcript *transcript_running(const char **name)
     return vcpu ? vcpu->vm->console.transcript : NULL;
 }
 
-/* A vCPU that stops because of it comes to attend() next, and not to the guest. A pCPU that makes a
- * VM or takes one apart has no vCPU, and is not stopped. */
+/* A vCPU whose work pauses continues in run_attend(), and not in its guest. A pCPU that creates or
+ * destroys a VM has no vCPU, so its work does not pause. */
 bool mmu_pauses(void)
 {
     struct vcpu *vcpu = vcpu_here();
@@ -110,13 +110,13 @@ bool mmu_pauses(void)
     return true;
 }
 
-static void kicked(void)
+static void pcpu_kicked(void)
 {
     struct vcpu *vcpu = vcpu_here();
     if (!vcpu)
         return;
     pcpus[this_cpu()].counts.kicks++;
-    look_again(vcpu);
+    vcpu_look_again(vcpu);
 }
 
 void pcpu_kick(unsigned pcpu)
@@ -124,10 +124,11 @@ void pcpu_kick(unsigned pcpu)
     if (pcpu != this_cpu())
         cpu_kick(pcpu);
     else if (vcpu_here())
-        look_again(vcpu_here());
+        vcpu_look_again(vcpu_here());
 }
 
-/* It says where it runs before it looks, and who sends writes before looking here. */
+/* A vCPU publishes its pCPU before it looks for messages, and a sender writes its message before it
+ * reads the pCPU, so one of the two sees the other. */
 void pcpu_kick_vcpu(const struct vcpu *vcpu)
 {
     uint32_t pcpu = __atomic_load_n(&vcpu->mailbox.pcpu, __ATOMIC_SEQ_CST);
@@ -135,7 +136,7 @@ void pcpu_kick_vcpu(const struct vcpu *vcpu)
         pcpu_kick(pcpu - 1);
 }
 
-static void start_this(void)
+static void pcpu_start(void)
 {
     extra_state_enable();
     mitigate_start();
@@ -145,10 +146,10 @@ static void start_this(void)
 
 void pcpus_start(void)
 {
-    kick_set_hook(kicked);
+    kick_set_hook(pcpu_kicked);
     epoch_cpu_count = cpu_count;
     for (unsigned i = 1; i < cpu_count; i++) {
-        cpu_give_work(i, start_this);
+        cpu_give_work(i, pcpu_start);
         if (!cpu_wait_work(i, START_MS))
             log_error("CPU %u does not come back from entering VMX operation; it runs no guests",
                       i);

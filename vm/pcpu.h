@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The CPUs that run guests, and how they reach each other.
+ * The pCPUs, which run guests, and how they reach each other.
  *
- * A CPU that wants something of another one writes it down first (a debt in the flush ledger, an
- * epoch, a vCPU in a run queue) and then kicks it, by NMI. In the guest, the NMI exits. In the
- * hypervisor it may come too late to be looked at, between the last look and the entry; there its
- * handler sets the preemption timer to 0, so the guest is left again before its first instruction
- * (SDM 3, 27.7.4). So the entry path pays nothing for this race.
+ * A CPU that wants something of a pCPU writes its request first (a debt in the flush ledger, an
+ * epoch, a vCPU in a run queue) and then kicks the pCPU, by NMI. In a guest, the NMI causes an
+ * exit. In the hypervisor it may arrive after the last check for requests and before the entry.
+ * Therefore the handler of the NMI sets the preemption timer to 0, and the guest exits before its
+ * first instruction (SDM 3, 27.7.4). So the entry path pays nothing for this race.
  */
 #pragma once
 
@@ -14,35 +14,38 @@
 
 struct vcpu;
 
-/* Lets all CPUs enter VMX operation. One that cannot, or is not like the boot CPU, runs no guests,
- * after a sentence. */
+/* Lets all CPUs enter VMX operation. A CPU that cannot, or that differs from the boot CPU, runs no
+ * guests, and a message says so. */
 void pcpus_start(void);
 
-/* A bit for each CPU that runs guests. */
+/* A mask of the CPUs that run guests. */
 uint64_t pcpus_running(void);
 unsigned pcpus_count(void);
 
 /* What happened on the pCPUs, for the report. */
 struct pcpu_counts {
-    uint64_t turns;      /* a vCPU got a pCPU */
-    uint64_t migrations; /* of them: not the one that it had before */
-    uint64_t halts;      /* the pCPU halted, because its vCPU had */
-    uint64_t kicks;      /* taken by a pCPU that had a vCPU */
+    uint64_t turns;      /* a vCPU began to run on a pCPU */
+    uint64_t migrations; /* turns on another pCPU than the last one */
+    uint64_t halts;      /* a pCPU halted with its vCPU */
+    uint64_t kicks;      /* kicks that arrived at a pCPU that had a vCPU */
 };
 struct pcpu_counts pcpus_counts(void);
 
-/* The vCPU whose VMCS is current on this CPU from now on: what a kick is for. */
+/* Called when this pCPU has loaded the VMCS of a vCPU, and before it unloads it. In between, a kick
+ * of this pCPU is a request to that vCPU. */
 void pcpu_takes(struct vcpu *vcpu, bool migrated);
 void pcpu_drops(struct vcpu *vcpu);
 
-/* For the count: this CPU halts with its vCPU. */
+/* Counts that this pCPU halts with its vCPU. */
 void pcpu_halts(void);
 
 /* The vCPU that runs here has left work: the guest goes on when that is done (vm/run.c). */
 void pcpu_has_chores(void);
 
-/* The vCPU that runs there, if one does, looks at everything before it goes on. */
+/* If a vCPU runs on this pCPU, it leaves its guest and attends to all that is pending before it
+ * enters the guest again. */
 void pcpu_kick(unsigned pcpu);
 
-/* After something was written for a vCPU: it looks, at once if it runs, else when it does. */
+/* Called after a message was written for a vCPU. If the vCPU runs, it sees the message soon,
+ * otherwise when it runs next. */
 void pcpu_kick_vcpu(const struct vcpu *vcpu);

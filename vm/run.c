@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The loop around one vCPU: events in, guest, exit, and the clock that no guest can hold up. */
+/* The loop that runs one vCPU: it handles the requests of vmx/attention.h, delivers events, and
+ * enters the guest. A guest cannot delay the clock. */
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/memory.h"
@@ -17,7 +18,7 @@
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
 
-#define EXITS_UNATTENDED 64u /* in a row, until the clock is looked at */
+#define EXITS_UNATTENDED 64u /* exits in a row before the clock is read */
 
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
 #define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED)
@@ -42,7 +43,7 @@ static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
     return vm->nx_recovery ? now + vm->nx_recovery * tsc_khz() : ~0ull;
 }
 
-/* One vCPU of the VM does it. */
+/* The vCPU whose compare-exchange succeeds recovers the large pages for its VM. */
 static void recover_large_pages(struct vm *vm, uint64_t now)
 {
     uint64_t due = __atomic_load_n(&vm->nx_due, __ATOMIC_RELAXED);
@@ -51,7 +52,7 @@ static void recover_large_pages(struct vm *vm, uint64_t now)
         mmu_nx_recover(&vm->mmu);
 }
 
-/* A slice begins when somebody waits for this pCPU, and ends when nobody does. */
+/* A slice begins when a vCPU starts to wait for this pCPU. While no vCPU waits, there is none. */
 static void look_at_queue(struct vcpu *vcpu, uint64_t now)
 {
     sleep_wake_due(now);
@@ -61,8 +62,8 @@ static void look_at_queue(struct vcpu *vcpu, uint64_t now)
         vcpu->slice_end = now + SCHED_SLICE_MS * tsc_khz();
 }
 
-/* When something is due, the timer has run out or a kick has come, and whenever the vCPU is
- * halted. */
+/* Called when a deadline has passed, the timer has expired or a kick has arrived, and for a halted
+ * vCPU. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
@@ -78,23 +79,23 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
         over_budget(vcpu);
 }
 
-static void enter(struct vcpu *vcpu)
+static void run_enter(struct vcpu *vcpu)
 {
     if (vmx_run(&vcpu->vmx))
-        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the sentences above say why");
+        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the messages above say why");
 }
 
-/* Lets the CPU itself halt, in the guest's HLT state: no instruction of the guest is executed until
- * something comes that exits, which is all that may wake the guest: a kick, the preemption timer,
- * an interrupt of the host's. The kick that comes before the entry is the same race as with a guest
- * that runs, and is settled by the same means: its handler sets the timer to 0 (vm/pcpu.h). A
- * guest that does not run holds no translation and no pointer, so nobody waits for this pCPU. */
+/* Halts the CPU by entering the guest in the HLT activity state. Everything that may wake the guest
+ * causes an exit before the guest executes an instruction: a kick, the preemption timer, an
+ * interrupt of the host. A kick that arrives just before the entry sets the timer to 0, as for a
+ * running guest (vm/pcpu.h). A halted guest uses no translation and no pointer, so the pCPU leaves
+ * its epoch, and no other CPU waits for it. */
 static void halt_cpu(struct vcpu *vcpu)
 {
     pcpu_halts();
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_HLT);
     epoch_offline(this_cpu());
-    enter(vcpu);
+    run_enter(vcpu);
     epoch_online(this_cpu(), &vcpu->vm->mmu);
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
@@ -106,8 +107,8 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
     return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER && !input;
 }
 
-/* A halted vCPU waits for what will wake it, and lets others go first. What comes after the last
- * look_at_clock() kicks, and ends the halt. */
+/* Halts the pCPU until its vCPU wakes up, unless another vCPU can use the pCPU. A message that
+ * arrives after the last look_at_clock() is followed by a kick, which ends the halt. */
 static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
@@ -132,10 +133,11 @@ static void wait_halted(struct vcpu *vcpu)
     }
 }
 
-/* Prints what the VM has written, if it is its turn, until something else is to be done here. The
- * guest pays for its instructions and not for the speed of the console: what it can write is
- * bounded (vm/transcript.h). */
-static void print_own(struct vcpu *vcpu)
+/* Prints text of the vCPU's own VM, if its transcript is the current one, until a kick arrives or a
+ * vCPU waits for a pCPU. The time is not charged to the guest's budget, which is for its
+ * instructions and not for the speed of the console: the text that a guest can write is bounded
+ * (vm/transcript.h). */
+static void run_print_own(struct vcpu *vcpu)
 {
     uint64_t start = rdtsc();
     while (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK) && !sched_anyone_waits() &&
@@ -144,10 +146,10 @@ static void print_own(struct vcpu *vcpu)
     vcpu->budget_end += rdtsc() - start;
 }
 
-/* A call of this vCPU's that is not over, or what it has left to be done, goes on before the guest
- * does, a piece at a time, and in its own time: the VM's other vCPUs did not ask for it. True: look
- * around, then do another. */
-static bool do_piece(struct vcpu *vcpu)
+/* Executes a piece of the vCPU's unfinished hypercall, or of the work that its hypercalls have left
+ * (a chore). The work is done before the guest continues, and in the time of the vCPU that asked
+ * for it. Returns true if work remains: the caller handles requests first, then calls again. */
+static bool run_piece(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
     struct mmu *mmu = &vcpu->vm->mmu;
@@ -167,12 +169,13 @@ static bool do_piece(struct vcpu *vcpu)
     return more;
 }
 
-/* What is due before the guest goes on. False: it does not, or not now. */
-static bool attend(struct vcpu *vcpu)
+/* Handles all requests, and prepares the entry. Returns false if the vCPU leaves its pCPU instead
+ * of entering the guest. */
+static bool run_attend(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
     if (unlikely(transcript_has_text()))
-        print_own(vcpu);
+        run_print_own(vcpu);
     do {
         uint64_t now = rdtsc();
         if (now >= vcpu->next_event || attention_requested(requests, LOOK_AT_CLOCK))
@@ -181,7 +184,7 @@ static bool attend(struct vcpu *vcpu)
             clock_rearm(vcpu, now);
         if (attention_requested(requests, ATTENTION_HALTED))
             wait_halted(vcpu);
-    } while (attention_requested(requests, ATTENTION_KICK) || do_piece(vcpu));
+    } while (attention_requested(requests, ATTENTION_KICK) || run_piece(vcpu));
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
@@ -189,7 +192,7 @@ static bool attend(struct vcpu *vcpu)
                "triple fault: an exception during the delivery of #DF");
         return false;
     }
-    /* For what waits for a window the CPU exits once that is open. */
+    /* An event that must wait needs no request: vmx_deliver() has enabled its window exiting. */
     attention_clear(requests, ATTENTION_EVENT | ATTENTION_PRINT);
     vcpu->exits_left = EXITS_UNATTENDED;
     if (pass_is_open(vcpu))
@@ -199,9 +202,10 @@ static bool attend(struct vcpu *vcpu)
     return true;
 }
 
-/* The vCPU gets this pCPU. What another pCPU knows of its VPID may be older than what it has done
- * here since; the EPTP's translations are the ledger's business (rule T5). */
-static void begin(struct vcpu *vcpu)
+/* The vCPU begins to run on this pCPU. If it ran on another pCPU last, this pCPU may still have old
+ * translations of its VPID, which are flushed. The flush ledger takes care of the translations of
+ * its EPTP (rule T5). */
+static void run_begin(struct vcpu *vcpu)
 {
     epoch_online(this_cpu(), &vcpu->vm->mmu);
     vcpu->place = tlb_place(this_cpu());
@@ -220,11 +224,11 @@ static void begin(struct vcpu *vcpu)
                this_cpu(), refused);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
-    attention_request(&vcpu->vmx.attention, ATTENTION_KICK); /* the first look is at everything */
+    attention_request(&vcpu->vmx.attention, ATTENTION_KICK); /* begin with look_at_clock() */
     pcpu_takes(vcpu, migrated);
 }
 
-static void end(struct vcpu *vcpu)
+static void run_end(struct vcpu *vcpu)
 {
     uint64_t now = rdtsc();
     if (pass_is_open(vcpu))
@@ -238,11 +242,11 @@ static void end(struct vcpu *vcpu)
     vmx_unload(&vcpu->vmx);
 }
 
-/* Most exits are handled inside vmx_run(), by vmx_exited(). */
+/* Most exits are handled inside of vmx_run(), by vmx_exited(). */
 void vcpu_run(struct vcpu *vcpu)
 {
-    begin(vcpu);
-    while (attend(vcpu))
-        enter(vcpu);
-    end(vcpu);
+    run_begin(vcpu);
+    while (run_attend(vcpu))
+        run_enter(vcpu);
+    run_end(vcpu);
 }

@@ -10,41 +10,41 @@
 static struct queue {
     struct spinlock lock;
     struct vcpu *first, *last;
-    unsigned length, loose; /* of those, any pCPU may take so many */
-    uint64_t wake;          /* what cpu_idle() looks at */
+    unsigned length, loose; /* waiting vCPUs; how many of them are not pinned */
+    uint64_t wake;          /* not 0: cpu_idle() returns */
 } __attribute__((aligned(64))) queues[CPUS_MAX];
 
-static uint64_t idle; /* pCPUs that found nothing when they looked last */
+static uint64_t idle; /* a mask of the pCPUs that found no vCPU when they last searched */
 
-static unsigned waiting(unsigned pcpu)
+static unsigned queue_length(unsigned pcpu)
 {
     return __atomic_load_n(&queues[pcpu].length, __ATOMIC_RELAXED);
 }
 
 bool sched_waiting(void)
 {
-    return waiting(this_cpu());
+    return queue_length(this_cpu());
 }
 
-static void count(struct queue *queue, const struct vcpu *vcpu, unsigned by)
+static void queue_count(struct queue *queue, const struct vcpu *vcpu, unsigned by)
 {
     __atomic_store_n(&queue->length, queue->length + by, __ATOMIC_RELAXED);
     if (!vcpu->sched.pinned)
         __atomic_store_n(&queue->loose, queue->loose + by, __ATOMIC_RELAXED);
 }
 
-static void append(struct queue *queue, struct vcpu *vcpu)
+static void queue_append(struct queue *queue, struct vcpu *vcpu)
 {
     vcpu->sched.next = NULL;
     spin_lock(&queue->lock);
     *(queue->first ? &queue->last->sched.next : &queue->first) = vcpu;
     queue->last = vcpu;
-    count(queue, vcpu, 1);
+    queue_count(queue, vcpu, 1);
     spin_unlock(&queue->lock);
 }
 
-/* The first one that may run on this pCPU. */
-static struct vcpu *remove(struct queue *queue, bool own)
+/* Takes the first vCPU that may run on this pCPU. `own`: the queue is this pCPU's. */
+static struct vcpu *queue_remove(struct queue *queue, bool own)
 {
     struct vcpu *before = NULL, *vcpu;
     spin_lock(&queue->lock);
@@ -54,21 +54,21 @@ static struct vcpu *remove(struct queue *queue, bool own)
         *(before ? &before->sched.next : &queue->first) = vcpu->sched.next;
         if (queue->last == vcpu)
             queue->last = before;
-        count(queue, vcpu, -1u);
+        queue_count(queue, vcpu, -1u);
     }
     spin_unlock(&queue->lock);
     return vcpu;
 }
 
-/* In the guest or idle, it looks at its queue soon. */
-static void wake(unsigned pcpu)
+/* Makes a pCPU look at its queue soon, whether it is in a guest or idle. */
+static void pcpu_wake(unsigned pcpu)
 {
     __atomic_store_n(&queues[pcpu].wake, 1, __ATOMIC_SEQ_CST);
     pcpu_kick(pcpu);
 }
 
-/* An idle pCPU, which is so no longer, or CPUS_MAX. */
-static unsigned claim_idle(void)
+/* Returns an idle pCPU, which it marks as busy, or CPUS_MAX if there is none. */
+static unsigned sched_claim_idle(void)
 {
     uint64_t found = __atomic_load_n(&idle, __ATOMIC_SEQ_CST);
     while (found) {
@@ -80,39 +80,39 @@ static unsigned claim_idle(void)
     return CPUS_MAX;
 }
 
-static unsigned choose(const struct vcpu *vcpu)
+static unsigned sched_choose(const struct vcpu *vcpu)
 {
     if (vcpu->sched.pinned)
         return vcpu->sched.pin;
-    unsigned best = claim_idle();
+    unsigned best = sched_claim_idle();
     if (best != CPUS_MAX)
         return best;
     best = this_cpu();
     for (uint64_t left = pcpus_running(); left; left &= left - 1) {
         unsigned pcpu = (unsigned)__builtin_ctzll(left);
-        if (waiting(pcpu) < waiting(best))
+        if (queue_length(pcpu) < queue_length(best))
             best = pcpu;
     }
     return best;
 }
 
-/* A pCPU that has become idle between the choice and append() has looked into the queue in vain. It
- * said so before, and is found by a look that comes after. */
+/* A pCPU that becomes idle between sched_choose() and queue_append() does not find the vCPU. But it
+ * marks itself as idle before it searches, so sched_wake_one() finds it afterwards. */
 void sched_add(struct vcpu *vcpu)
 {
     bool pinned = vcpu->sched.pinned;
-    unsigned pcpu = choose(vcpu);
-    append(&queues[pcpu], vcpu);
-    wake(pcpu); /* orders the two */
+    unsigned pcpu = sched_choose(vcpu);
+    queue_append(&queues[pcpu], vcpu);
+    pcpu_wake(pcpu); /* its SEQ_CST store orders queue_append() before sched_wake_one() */
     if (!pinned)
         sched_wake_one();
 }
 
 void sched_wake_one(void)
 {
-    unsigned pcpu = claim_idle();
+    unsigned pcpu = sched_claim_idle();
     if (pcpu != CPUS_MAX)
-        wake(pcpu);
+        pcpu_wake(pcpu);
 }
 
 void sched_found(void)
@@ -122,16 +122,16 @@ void sched_found(void)
         sched_wake_one();
 }
 
-/* First "I am idle", then the look: whoever adds afterwards sees it, and what was added before is
- * found. */
+/* The pCPU marks itself as idle before it searches: a vCPU that was added before is found, and
+ * sched_add() sees the mark otherwise. */
 struct vcpu *sched_take(void)
 {
     unsigned self = this_cpu();
     __atomic_store_n(&queues[self].wake, 0, __ATOMIC_SEQ_CST);
     __atomic_fetch_or(&idle, BIT(self), __ATOMIC_SEQ_CST);
-    struct vcpu *vcpu = remove(&queues[self], true);
+    struct vcpu *vcpu = queue_remove(&queues[self], true);
     for (uint64_t left = pcpus_running(); !vcpu && left; left &= left - 1)
-        vcpu = remove(&queues[__builtin_ctzll(left)], false);
+        vcpu = queue_remove(&queues[__builtin_ctzll(left)], false);
     if (vcpu)
         sched_found();
     return vcpu;
@@ -167,5 +167,5 @@ void sched_idle(void)
 void sched_wake_all(void)
 {
     for (uint64_t left = pcpus_running(); left; left &= left - 1)
-        wake((unsigned)__builtin_ctzll(left));
+        pcpu_wake((unsigned)__builtin_ctzll(left));
 }

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which vCPU runs where. Each pCPU has a queue of vCPUs that wait for it; whoever finds its own
- * empty takes one from another queue, unless that vCPU is pinned. A vCPU that waits is on no pCPU:
- * its VMCS is clear and its state in memory, so taking it is all there is to a migration.
+ * The scheduler. Each pCPU has a run queue of vCPUs that wait for it. A pCPU whose own queue is
+ * empty takes a vCPU that is not pinned from another queue. A waiting vCPU is on no pCPU: its VMCS
+ * is clear and its state is in memory, so a migration needs nothing else.
  *
- * A vCPU that has halted keeps its pCPU, which halts, while nobody waits for that; otherwise it
- * leaves, and sleeps (vm/sleep.h).
+ * A halted vCPU keeps its pCPU, which halts with it, while no vCPU waits for that pCPU. Otherwise
+ * the halted vCPU gives up the pCPU and sleeps (vm/sleep.h).
  *
- * A vCPU that nobody waits behind runs on without slices. Whoever adds one kicks the pCPU, which
- * looks (sched_waiting()) and gives the running one a slice of its own.
+ * A vCPU runs without time slices while none waits behind it. Adding a vCPU to a run queue kicks
+ * the pCPU, which tests sched_waiting() and begins a slice for the vCPU that runs.
  */
 #pragma once
 
@@ -18,38 +18,41 @@
 
 struct vcpu;
 
-/* What the scheduler keeps of a vCPU that runs nowhere. */
+/* The scheduler's data of a vCPU that no pCPU runs. */
 struct sched_entry {
     struct vcpu *next; /* in a run queue, or asleep; under that list's lock */
     uint32_t asleep;   /* number of the pCPU where it sleeps + 1, else 0; atomic */
     uint64_t wake_at;  /* TSC: its next event, while it sleeps */
-    bool pinned;       /* to the pCPU `pin` */
+    bool pinned;       /* the vCPU may run on the pCPU `pin` only */
     unsigned pin;
 };
 
-/* Lets the vCPU wait: for the pCPU it is pinned to, an idle one, or the one with fewest waiting. */
+/* Adds the vCPU to a run queue: that of the pCPU to which it is pinned, of an idle pCPU, or of the
+ * pCPU with the shortest queue. */
 void sched_add(struct vcpu *vcpu);
 
-/* The next one for this pCPU, or NULL: then this pCPU is idle, and whoever adds something or calls
+/* Takes the next vCPU for this pCPU, or returns NULL and marks this pCPU as idle: a sched_add() or
  * sched_wake_all() from now on ends its next sched_idle(). */
 struct vcpu *sched_take(void);
 
-/* A pCPU that was idle has found something else to run. What waits in its queue could run on a pCPU
- * that still is. */
+/* Called when a pCPU that was marked as idle has found a vCPU elsewhere. Wakes another idle pCPU if
+ * a vCPU still waits in this pCPU's queue. */
 void sched_found(void);
+
+/* Waits until this pCPU is woken. */
 void sched_idle(void);
 void sched_wake_all(void);
 
-/* This pCPU is about to halt with its vCPU, and is as good as idle, until sched_busy(). False:
- * sched_take() may find something else to do. */
+/* Marks this pCPU as idle until sched_busy(), because it is about to halt with its vCPU. Returns
+ * false if sched_take() may find another vCPU for it. */
 bool sched_halts(void);
 void sched_busy(void);
 
-/* Does any vCPU wait for this pCPU? */
+/* Returns true if a vCPU waits in the queue of this pCPU. */
 bool sched_waiting(void);
 
-/* Or for any pCPU, and could have this one? */
+/* Returns true if a vCPU waits that this pCPU may run, in its own queue or in another one. */
 bool sched_anyone_waits(void);
 
-/* Lets an idle pCPU look for something to do. */
+/* Wakes an idle pCPU, if there is one, to look for a vCPU. */
 void sched_wake_one(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. Called by main.c, hypercall.c and guests.c. */
+/* Implements vm/trace.h. */
 #include "vm/trace.h"
 
 #include "lib/errno.h"
@@ -9,12 +9,12 @@
 #include "vm/options.h"
 #include "vm/vm.h"
 
-#define NEWEST 64 /* events that explain an end that was not expected */
+#define NEWEST 64 /* events that are printed to explain an unexpected end */
 
-static uint32_t chosen; /* by the command line */
+static uint32_t chosen; /* the mask of the events that the command line chose */
 
-/* The events that one name of the list stands for. */
-static uint32_t matching(const char *name)
+/* Returns the mask of the events that match one name of the list. */
+static uint32_t trace_match(const char *name)
 {
     uint32_t found = 0;
     if (!strncmp(name, "kvm_", 4))
@@ -25,7 +25,7 @@ static uint32_t matching(const char *name)
     return found;
 }
 
-static int refuse(const char *name)
+static int trace_refuse(const char *name)
 {
     char known[LOG_LINE_MAX];
     size_t used = 0;
@@ -52,9 +52,9 @@ int trace_choose(const char *names)
         while (at[length] && at[length] != ',')
             length++;
         snprintf(name, sizeof(name), "%.*s", (int)length, at);
-        if (!matching(name))
-            return refuse(name);
-        chosen |= matching(name);
+        if (!trace_match(name))
+            return trace_refuse(name);
+        chosen |= trace_match(name);
         at += length + (at[length] == ',');
     }
     trace_select(0, chosen);
@@ -67,7 +67,7 @@ int64_t trace_choose_bits(struct vm *vm, uint64_t events)
         return -EINVAL;
     vm->chose_trace = true;
     int64_t before = trace_select(vm->number, (uint32_t)events);
-    mmu_forget(&vm->mmu); /* what is known goes the long way again, where events are */
+    mmu_forget(&vm->mmu); /* the fast paths record no events, so their caches are emptied */
     return before;
 }
 

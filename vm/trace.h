@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Chooses the events that are traced (lib/trace.h), by `trace=` on the command line or by HC_TRACE,
- * and prints their records when a VM has ended.
+ * and prints the records of a VM that has ended.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ struct vm;
 int trace_choose(const char *names) MUST_CHECK;
 
 /* Called by HC_TRACE: records the events of this mask from now on, until the VM ends. Returns the
- * mask of the events before, or -EINVAL. */
+ * previous mask, or -EINVAL if the mask has unknown bits. */
 int64_t trace_choose_bits(struct vm *vm, uint64_t events);
 
 /* Prints the events of a VM that has ended, or only the newest ones if the VM did not end

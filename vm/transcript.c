@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. Pure. */
+/* Implements vm/transcript.h. Pure. */
 #include "vm/transcript.h"
 
 #include "lib/cpu_local.h"
@@ -10,8 +10,8 @@
 #include "lib/trace.h"
 #include "lib/visible.h"
 
-/* Characters that are printed at a time. In Bochs one takes about 300 instructions, and the one
- * with which the screen scrolls up to 20,000. */
+/* The number of characters in a piece. In Bochs, a character takes about 300 instructions, and one
+ * that makes the screen scroll takes up to 20,000. */
 #define PIECE 6u
 
 struct text_page {
@@ -20,19 +20,19 @@ struct text_page {
     char text[PAGE_SIZE - 2 * sizeof(uint64_t)]; /* lines, each with its newline */
 };
 
-/* What a line is, for what is kept when there is too much. */
+/* The kinds of lines, which have different bounds. */
 enum line_kind {
-    LINE_TEXT,   /* the guest's */
-    LINE_RESULT, /* the guest's, of KTAP */
-    LINE_ERROR,  /* logged on behalf of the VM */
-    LINE_NOTE,
-    LINE_LIST, /* ours, and bounded by what it lists */
-    LINE_OURS, /* ours, and always kept */
-    LINE_LIVE, /* no line, but a byte of a guest that is shown as it comes */
+    LINE_TEXT,   /* of the guest */
+    LINE_RESULT, /* of the guest: a KTAP result */
+    LINE_ERROR,  /* an error or warning that was logged on behalf of the VM */
+    LINE_NOTE,   /* another message that was logged on behalf of the VM */
+    LINE_LIST,   /* of the hypervisor: transcript_list() */
+    LINE_OURS,   /* of the hypervisor: always kept */
+    LINE_LIVE,   /* no line, but a byte of the guest: transcript_live() */
     LINE_KINDS,
 };
 
-/* The bounds: bytes of the guest's lines, numbers of what is logged. */
+/* The bounds, in bytes for the guest's lines and in lines for the other kinds. */
 static const uint64_t bounds[LINE_KINDS] = {
     [LINE_TEXT] = TRANSCRIPT_TEXT,    [LINE_RESULT] = TRANSCRIPT_RESULTS,
     [LINE_ERROR] = TRANSCRIPT_ERRORS, [LINE_NOTE] = TRANSCRIPT_NOTES,
@@ -40,14 +40,14 @@ static const uint64_t bounds[LINE_KINDS] = {
     [LINE_LIVE] = TRANSCRIPT_TEXT, /* of what is not printed yet */
 };
 
-/* The last lines need no page: a VM's result is not lost for want of one. */
+/* Bytes for the last lines, so that a VM's result is kept even if no page is free. */
 #define SPARE 1024u
 
 struct transcript {
     struct spinlock lock;
     bool open, closed;
     struct text_page *first, *last;
-    size_t read;        /* of the first page, what is printed */
+    size_t read;        /* bytes of the first page that are printed */
     uint64_t unprinted; /* bytes */
     uint64_t used[LINE_KINDS], cut[LINE_KINDS];
     bool in_line;      /* the last live byte did not end a line */
@@ -59,11 +59,11 @@ struct transcript {
 static struct transcript transcripts[TRANSCRIPTS];
 static unsigned turn = 1;
 const uint64_t *transcript_unprinted = &transcripts[1].unprinted;
-static struct spinlock printer; /* whoever prints; never waited for */
+static struct spinlock printer; /* held while printing; taken by spin_trylock() only */
 
 /* ---- Keeping --------------------------------------------------------------------------------- */
 
-static bool add_page(struct transcript *t)
+static bool transcript_page_add(struct transcript *t)
 {
     hpa_t page = page_alloc(0);
     if (page_is_none(page))
@@ -76,12 +76,13 @@ static bool add_page(struct transcript *t)
     return true;
 }
 
-/* All of it, or nothing. */
-static bool put(struct transcript *t, const char *line, size_t size)
+/* Adds the whole line, or nothing. Once the spare bytes are used, all further lines have to follow
+ * there. */
+static bool transcript_put(struct transcript *t, const char *line, size_t size)
 {
     size_t room = t->last ? sizeof(t->last->text) - t->last->used : 0;
     struct text_page *page = t->last;
-    if (t->spare_used || (room < size && !add_page(t))) /* what follows the spare is there, too */
+    if (t->spare_used || (room < size && !transcript_page_add(t)))
         return false;
     if (room > size)
         room = size;
@@ -96,7 +97,7 @@ static bool put(struct transcript *t, const char *line, size_t size)
     return true;
 }
 
-static bool put_spare(struct transcript *t, const char *line, size_t size)
+static bool transcript_put_spare(struct transcript *t, const char *line, size_t size)
 {
     if (size > SPARE - t->spare_used)
         return false;
@@ -105,8 +106,8 @@ static bool put_spare(struct transcript *t, const char *line, size_t size)
     return true;
 }
 
-/* Results first take what text has left. */
-static bool is_within(struct transcript *t, enum line_kind kind, uint64_t amount)
+/* A result uses the bound of the text while that is not exhausted, then its own. */
+static bool transcript_is_within(struct transcript *t, enum line_kind kind, uint64_t amount)
 {
     if (kind == LINE_RESULT && t->used[LINE_TEXT] + amount <= bounds[LINE_TEXT])
         kind = LINE_TEXT;
@@ -118,22 +119,27 @@ static bool is_within(struct transcript *t, enum line_kind kind, uint64_t amount
     return true;
 }
 
-static bool put_text(struct transcript *t, enum line_kind kind, const char *text, size_t size)
+static bool transcript_put_text(struct transcript *t, enum line_kind kind, const char *text,
+                                size_t size)
 {
-    bool kept = put(t, text, size) || (kind == LINE_OURS && put_spare(t, text, size));
+    bool kept =
+        transcript_put(t, text, size) || (kind == LINE_OURS && transcript_put_spare(t, text, size));
     if (kept)
         __atomic_store_n(&t->unprinted, t->unprinted + size, __ATOMIC_SEQ_CST);
     return kept;
 }
 
-/* A line has its newline, and no terminating zero. */
-static void keep(struct transcript *t, enum line_kind kind, const char *line, size_t size)
+/* Keeps a line, which ends with a newline and not with a zero, or a live byte, or counts it as
+ * cut. */
+static void transcript_keep(struct transcript *t, enum line_kind kind, const char *line,
+                            size_t size)
 {
     uint64_t amount = kind <= LINE_RESULT ? size : 1;
     spin_lock(&t->lock);
     if (t->in_line && kind != LINE_LIVE)
-        t->in_line = !put_text(t, kind, "\n", 1);
-    bool within = is_within(t, kind, amount), kept = within && put_text(t, kind, line, size);
+        t->in_line = !transcript_put_text(t, kind, "\n", 1);
+    bool within = transcript_is_within(t, kind, amount);
+    bool kept = within && transcript_put_text(t, kind, line, size);
     if (kept)
         t->in_line = line[size - 1] != '\n';
     else
@@ -144,13 +150,13 @@ static void keep(struct transcript *t, enum line_kind kind, const char *line, si
 
 /* ---- Printing -------------------------------------------------------------------------------- */
 
-static struct transcript *current(void)
+static struct transcript *transcript_current(void)
 {
     return &transcripts[__atomic_load_n(&turn, __ATOMIC_SEQ_CST)];
 }
 
-/* A piece ends with its line, and of the next one it is the first character alone, with which a
- * screen scrolls: that is enough at a time. */
+/* A piece ends at the end of a line. The first piece of the next line is one character, because
+ * that makes the screen scroll, which takes long. */
 static size_t copy_piece(char piece[PIECE], const char *text, size_t size, bool scrolls)
 {
     size_t length = 0, most = scrolls ? 1 : PIECE;
@@ -162,8 +168,8 @@ static size_t copy_piece(char piece[PIECE], const char *text, size_t size, bool 
     return length;
 }
 
-/* Frees the first page when it is read, unless more may come into it. */
-static void drop_page(struct transcript *t)
+/* Frees the first page if it is printed and nothing can be added to it any more. */
+static void transcript_page_drop(struct transcript *t)
 {
     struct text_page *page = t->first;
     if (t->read < page->used || (page == t->last && !t->closed && !t->spare_used))
@@ -174,16 +180,16 @@ static void drop_page(struct transcript *t)
     page_free(virt_to_phys(page), 0);
 }
 
-static bool line_ended; /* what was printed last ended with its line; the printer's */
+static bool line_ended; /* the last piece ended a line; under `printer` */
 
-static size_t take_piece(struct transcript *t, char piece[PIECE])
+static size_t transcript_next_piece(struct transcript *t, char piece[PIECE])
 {
     size_t length = 0;
     spin_lock(&t->lock);
     if (t->first) {
         length = copy_piece(piece, t->first->text + t->read, t->first->used - t->read, line_ended);
         t->read += length;
-        drop_page(t);
+        transcript_page_drop(t);
     }
     if (!length && !t->first) {
         length =
@@ -197,7 +203,7 @@ static size_t take_piece(struct transcript *t, char piece[PIECE])
     return length;
 }
 
-static bool is_over(const struct transcript *t)
+static bool transcript_is_over(const struct transcript *t)
 {
     return __atomic_load_n(&t->closed, __ATOMIC_ACQUIRE) &&
            !__atomic_load_n(&t->unprinted, __ATOMIC_SEQ_CST);
@@ -205,23 +211,23 @@ static bool is_over(const struct transcript *t)
 
 bool transcript_waits(void)
 {
-    const struct transcript *t = current();
+    const struct transcript *t = transcript_current();
     return __atomic_load_n(&t->unprinted, __ATOMIC_SEQ_CST) ||
-           (is_over(t) && t < &transcripts[TRANSCRIPTS - 1]);
+           (transcript_is_over(t) && t < &transcripts[TRANSCRIPTS - 1]);
 }
 
-/* Who keeps a line looks for the printer afterwards, and the printer, when it has given up being
- * that, for lines: one of the two sees the other. */
+/* No line is left behind: a CPU that adds a line tries to take `printer` afterwards, and a CPU that
+ * prints looks for lines after it has released `printer`. */
 bool transcript_print(void)
 {
     char piece[PIECE];
     if (!spin_trylock(&printer))
         return false;
-    struct transcript *t = current();
-    size_t length = take_piece(t, piece);
+    struct transcript *t = transcript_current();
+    size_t length = transcript_next_piece(t, piece);
     if (length)
         log_text(piece, length);
-    while (turn < TRANSCRIPTS - 1 && is_over(current()))
+    while (turn < TRANSCRIPTS - 1 && transcript_is_over(transcript_current()))
         __atomic_store_n(&turn, turn + 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&transcript_unprinted, &transcripts[turn].unprinted, __ATOMIC_SEQ_CST);
     spin_unlock(&printer);
@@ -231,7 +237,7 @@ bool transcript_print(void)
 
 bool transcript_is_current(const struct transcript *t)
 {
-    return t == current();
+    return t == transcript_current();
 }
 
 /* ---- Speaking for a VM ----------------------------------------------------------------------- */
@@ -239,7 +245,7 @@ bool transcript_is_current(const struct transcript *t)
 static struct speaker {
     struct transcript *transcript;
     const char *name;
-    bool busy; /* it holds the lock, so what an NMI has to say is printed */
+    bool busy; /* the CPU may hold a transcript's lock: an NMI's messages are printed at once */
 } speakers[CPUS_MAX] __attribute__((aligned(64)));
 
 void transcript_speak_for(struct transcript *transcript, const char *name)
@@ -249,47 +255,49 @@ void transcript_speak_for(struct transcript *transcript, const char *name)
     speaker->name = name;
 }
 
-/* An NMI that comes meanwhile must not ask for the lock that we hold: `busy`. */
-static void add_text(struct transcript *t, enum line_kind kind, const char *text, size_t size)
+/* `busy` keeps the handler of an NMI from waiting for the lock that this CPU holds. */
+static void transcript_add_text(struct transcript *t, enum line_kind kind, const char *text,
+                                size_t size)
 {
     struct speaker *speaker = &speakers[this_cpu()];
     bool was_busy = speaker->busy;
     speaker->busy = true;
-    keep(t, kind, text, size);
-    transcript_has_news();
+    transcript_keep(t, kind, text, size);
+    transcript_notify();
     speaker->busy = was_busy;
 }
 
-static void add(struct transcript *t, enum line_kind kind, char line[LOG_LINE_MAX])
+static void transcript_add(struct transcript *t, enum line_kind kind, char line[LOG_LINE_MAX])
 {
     size_t length = strlen(line);
     line[length] = '\n';
-    add_text(t, kind, line, length + 1);
+    transcript_add_text(t, kind, line, length + 1);
 }
 
-/* `# NAME: error: …`, unless the sentence begins with the name anyway: `error: guest NAME: …`. */
-static void name_line(char named[LOG_LINE_MAX], const char *line, const char *name)
+/* Writes `# NAME: error: …`, unless the message itself has the name: `error: guest NAME: …`. */
+static void transcript_name_line(char named[LOG_LINE_MAX], const char *line, const char *name)
 {
-    char who[48];
-    const char *sentence = strchr(line, ' ');
-    snprintf(who, sizeof(who), " guest %s:", name);
-    bool is_there = sentence && !strncmp(sentence, who, strlen(who));
-    snprintf(named, LOG_LINE_MAX - 1, "%s%s%s%s", is_there ? "" : "# ", is_there ? "" : name,
-             is_there ? "" : ": ", line);
+    char start[48];
+    const char *message = strchr(line, ' ');
+    snprintf(start, sizeof(start), " guest %s:", name);
+    bool has_name = message && !strncmp(message, start, strlen(start));
+    snprintf(named, LOG_LINE_MAX - 1, "%s%s%s%s", has_name ? "" : "# ", has_name ? "" : name,
+             has_name ? "" : ": ", line);
 }
 
-/* The machine stops: what has been said of this VM last may say why. */
-static void print_rest(struct transcript *t)
+/* Prints the rest of the transcript when the machine stops: the last messages about this VM may say
+ * why. */
+static void transcript_print_rest(struct transcript *t)
 {
     char piece[PIECE];
     size_t length;
     if (t->lock.taken)
-        return; /* by whom it stops, perhaps */
-    while ((length = take_piece(t, piece)))
+        return; /* perhaps by the CPU that stops the machine */
+    while ((length = transcript_next_piece(t, piece)))
         log_text(piece, length);
 }
 
-static bool divert(enum log_level level, const char *line)
+static bool transcript_divert(enum log_level level, const char *line)
 {
     const struct speaker *speaker = &speakers[this_cpu()];
     struct transcript *t = speaker->transcript;
@@ -300,20 +308,20 @@ static bool divert(enum log_level level, const char *line)
     if (!t || speaker->busy)
         return false;
     if (!line) {
-        print_rest(t);
+        transcript_print_rest(t);
         return true;
     }
     if (level == LOG_INFO || !name)
         snprintf(named, sizeof(named) - 1, "%s", line);
     else
-        name_line(named, line, name);
-    add(t, level == LOG_INFO ? LINE_NOTE : LINE_ERROR, named);
+        transcript_name_line(named, line, name);
+    transcript_add(t, level == LOG_INFO ? LINE_NOTE : LINE_ERROR, named);
     return true;
 }
 
 void transcript_listen(void)
 {
-    log_divert(divert);
+    log_divert(transcript_divert);
 }
 
 /* ---- Lines ----------------------------------------------------------------------------------- */
@@ -325,14 +333,14 @@ struct transcript *transcript_open(unsigned number)
     return &transcripts[number];
 }
 
-static void format_line(struct transcript *t, enum line_kind kind, const char *format,
-                        va_list arguments)
+static void transcript_format(struct transcript *t, enum line_kind kind, const char *format,
+                              va_list arguments)
 {
     char raw[LOG_LINE_MAX], line[LOG_LINE_MAX];
     vsnprintf(raw, sizeof(raw), format, arguments);
     visible_text(line, sizeof(line) - 1, raw);
     if (t)
-        add(t, kind, line);
+        transcript_add(t, kind, line);
     else
         log_info("%s", line);
 }
@@ -341,7 +349,7 @@ void transcript_line(struct transcript *t, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    format_line(t, LINE_OURS, format, arguments);
+    transcript_format(t, LINE_OURS, format, arguments);
     va_end(arguments);
 }
 
@@ -349,7 +357,7 @@ void transcript_list(struct transcript *t, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    format_line(t, LINE_LIST, format, arguments);
+    transcript_format(t, LINE_LIST, format, arguments);
     va_end(arguments);
 }
 
@@ -358,7 +366,7 @@ void transcript_guest(struct transcript *t, const char *text, bool result)
     char line[LOG_LINE_MAX];
     snprintf(line, sizeof(line) - 1, TRANSCRIPT_MARK "%s", text);
     if (t)
-        add(t, result ? LINE_RESULT : LINE_TEXT, line);
+        transcript_add(t, result ? LINE_RESULT : LINE_TEXT, line);
     else
         log_info("%s", line);
 }
@@ -366,7 +374,7 @@ void transcript_guest(struct transcript *t, const char *text, bool result)
 void transcript_live(struct transcript *t, char byte)
 {
     if (t)
-        add_text(t, LINE_LIVE, &byte, 1);
+        transcript_add_text(t, LINE_LIVE, &byte, 1);
 }
 
 void transcript_say_cut(struct transcript *t, const char *name)
@@ -400,8 +408,8 @@ void transcript_close(struct transcript *t)
     spin_lock(&t->lock);
     __atomic_store_n(&t->closed, true, __ATOMIC_SEQ_CST);
     if (t->first)
-        drop_page(t);
+        transcript_page_drop(t);
     spin_unlock(&t->lock);
-    if (t == current()) /* the next one's turn, whoever prints what is left */
+    if (t == transcript_current()) /* makes the next transcript current, if nothing is left */
         (void)transcript_print();
 }

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is said of the guests, in their order, and within bounds.
+ * The transcripts: the report's lines about each guest, printed in the order of the guests.
  *
- * VMs run side by side, but a report has to be read: so each has a transcript. Lines go into it at
- * once, whoever prints what; the one whose turn it is is printed, and the others wait until all
- * before them are closed. The report is then the same, whoever ran when.
+ * VMs run at the same time, but their output must not be mixed, so each VM has a transcript. Lines
+ * are added to it at any time. Only the current transcript is printed; the others wait until all
+ * transcripts before them are closed. So the report does not depend on the scheduling.
  *
- * Nobody waits for the console. Text is printed in pieces, with no lock held that anybody waits
- * for, by whatever pCPU has nothing better to do: first of all one that runs the VM, as long as no
- * vCPU waits behind it and no kick has come. What a VM can make us keep and print is bounded: text
- * of its guest, and what we log on its behalf. What exceeds the bound is cut, and counted; KTAP
- * results of the guest have a bound of their own, and what we say of the VM, its result above all,
- * is always kept.
+ * No CPU waits for the console. Text is printed in pieces, without a lock for which another CPU
+ * waits, by a pCPU that has nothing more important to do: a pCPU that runs the VM, as long as no
+ * vCPU waits behind it and no kick arrives, or an idle one. The text that a VM can make the
+ * hypervisor keep and print is bounded: the output of its guest, and the messages logged on its
+ * behalf. Lines beyond a bound are cut and counted. The guest's KTAP results have a bound of their
+ * own, and the hypervisor's lines about the VM, such as its result, are always kept.
  *
- * What is logged while a pCPU works for a VM (lib/log.h) stands in that VM's transcript, and says
- * its name. Pure.
+ * Messages that are logged while a pCPU works for a VM (lib/log.h) go into that VM's transcript,
+ * with the VM's name. Pure.
  */
 #pragma once
 
@@ -26,42 +26,45 @@
 
 /* The bounds of one transcript. */
 #define TRANSCRIPT_TEXT    (256u << 10) /* bytes of the guest's lines */
-#define TRANSCRIPT_RESULTS (16u << 10)  /* more, for its KTAP results */
+#define TRANSCRIPT_RESULTS (16u << 10)  /* additional bytes for its KTAP results */
 #define TRANSCRIPT_ERRORS  32u          /* lines of errors and warnings */
-#define TRANSCRIPT_NOTES   512u         /* other lines that are logged on its behalf */
-#define TRANSCRIPT_PAGES   72u          /* of all these, about */
+#define TRANSCRIPT_NOTES   512u         /* other lines that are logged on the VM's behalf */
+#define TRANSCRIPT_PAGES   72u          /* the pages that all of these take, approximately */
 
 struct transcript;
 
-/* Each number once, from 1 on without gaps, in any order. */
+/* Opens the transcript `number`. Each number is opened once, in any order; at the end, there is no
+ * gap between 1 and the highest number. */
 struct transcript *transcript_open(unsigned number);
 
-/* A line of ours. With no transcript, NULL, it is printed. */
+/* Adds a line of the hypervisor's. If `transcript` is NULL, the line is printed at once. */
 void transcript_line(struct transcript *transcript, const char *format, ...) PRINTF(2, 3);
 
-/* A line of a long list that belongs to the report, which is cut where memory is short. */
+/* Adds a line of a long list. Unlike a line of transcript_line(), it is cut if no page is free. */
 void transcript_list(struct transcript *transcript, const char *format, ...) PRINTF(2, 3);
 
-/* A line of the guest's, printable, which is marked as such: it is indented by four spaces, as KTAP
- * wants of a subtest, and none of ours is. */
+/* Adds a printable line of the guest's. It is indented by four spaces, as KTAP requires of a
+ * subtest, which distinguishes it from the hypervisor's lines. */
 #define TRANSCRIPT_MARK "    "
 void transcript_guest(struct transcript *transcript, const char *line, bool result);
 
-/* A byte of a guest whose output is shown as it comes (the word `live`), whatever it does to a
- * terminal. Not its sum is bounded, but what waits to be printed: of that TRANSCRIPT_TEXT bytes are
- * kept. Lines of ours begin on lines of their own. */
+/* Adds a byte of a guest whose output is shown as it comes (the word `live`), whatever it does to a
+ * terminal. What waits to be printed is bounded by TRANSCRIPT_TEXT bytes, and not the sum. Lines of
+ * the hypervisor begin on lines of their own. */
 void transcript_live(struct transcript *transcript, char byte);
 
-/* Says how much was cut, if anything was. Before the VM's result. */
+/* Adds lines that say how much was cut, if anything was. Called before the VM's result is added. */
 void transcript_say_cut(struct transcript *transcript, const char *name);
 
-/* No more lines come. */
+/* Closes the transcript: no more lines are added. */
 void transcript_close(struct transcript *transcript);
 
-/* Is there text to be printed now? */
+/* Returns true if there is text to print, or if the current transcript is over and the next one can
+ * become the current one. */
 bool transcript_waits(void);
 
-/* The same for those that look often: the bytes of the one whose turn it is. */
+/* Points to the number of unprinted bytes of the current transcript. transcript_has_text() is
+ * cheaper than transcript_waits(), for code that tests often. */
 extern const uint64_t *transcript_unprinted;
 
 static inline bool transcript_has_text(void)
@@ -70,23 +73,24 @@ static inline bool transcript_has_text(void)
                            __ATOMIC_RELAXED);
 }
 
-/* Prints one piece of it, a part of a line; nothing if another pCPU is just printing. Returns
- * whether text waits still. */
+/* Prints one piece, which is a part of a line, unless another pCPU is printing. Returns
+ * transcript_waits(), or false if another pCPU is printing. */
 bool transcript_print(void);
 
-/* Is it this one's turn? */
+/* Returns true if this transcript is the current one. */
 bool transcript_is_current(const struct transcript *transcript);
 
-/* Something has been written on this pCPU. Supplied by vm/pcpu.c, and by the hosted tests. */
-void transcript_has_news(void);
+/* Called when a line was added on this pCPU. Supplied by vm/pcpu.c, and by the hosted tests. */
+void transcript_notify(void);
 
-/* From now on, what is logged on this pCPU is said of this VM. Its name stands before errors and
- * warnings, unless it is NULL: `# NAME: error: …`. With NULL for the transcript, of none. */
+/* From now on, messages that are logged on this pCPU go into this transcript. The name, unless it
+ * is NULL, precedes errors and warnings: `# NAME: error: …`. A `transcript` of NULL ends this. */
 void transcript_speak_for(struct transcript *transcript, const char *name);
 
-/* The same while this says nothing: whose guest runs on this pCPU; NULL: nobody's. Supplied by
- * vm/pcpu.c, and by the hosted tests. */
+/* Returns the transcript and the name of the VM whose vCPU runs on this pCPU, or NULL. Messages go
+ * there while transcript_speak_for() has chosen no transcript. Supplied by vm/pcpu.c, and by the
+ * hosted tests. */
 struct transcript *transcript_running(const char **name);
 
-/* Lets transcripts have what is logged. */
+/* Diverts the messages of lib/log.h to the transcripts. */
 void transcript_listen(void);

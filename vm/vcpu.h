@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A vCPU: what it consists of, and running it.
- *
- * A vCPU belongs to one VM (vm/vm.h). While it runs, the pCPU that runs it owns everything here
- * but the mailbox and the scheduler's entry, which other CPUs write with atomic operations.
+ * A vCPU. It belongs to one VM (vm/vm.h). The pCPU that runs it owns its fields, except for the
+ * mailbox, the scheduler's entry and the others' half of the attention requests, which other CPUs
+ * write with atomic operations.
  */
 #pragma once
 
@@ -27,19 +26,19 @@
 
 struct vm;
 
-/* An I/O instruction that was executed before, by its exit qualification; vm/io.c. */
+/* The replay entry of an I/O instruction, found by its exit qualification (vm/io.c). */
 struct known_port {
     uint64_t qualification;
-    uint64_t sequence; /* of the bus; 0: none is kept here */
+    uint64_t sequence; /* of the bus; 0: the entry is empty */
     const struct bus_ops *ops;
-    __typeof__(((struct bus_ops *)0)->write) write; /* of those */
+    __typeof__(((struct bus_ops *)0)->write) write; /* ops->write */
     void *device;
     uint64_t offset, mask;
     unsigned size;
 } __attribute__((aligned(64)));
-#define KNOWN_PORTS 16 /* told apart by the low bits of the port, the direction and the size */
+#define KNOWN_PORTS 16 /* indexed by the low bits of the port, the direction and the size */
 
-/* What other vCPUs of the VM have sent, until this one looks; vm/ipi.c. */
+/* What other vCPUs of the VM have sent and this one has not taken yet (vm/ipi.c). */
 struct mailbox {
     uint64_t vectors[4];
     uint64_t levels[4]; /* which of them are level-triggered */
@@ -56,65 +55,64 @@ struct vcpu {
     struct cpuid cpuid[CPUID_OWN_COUNT]; /* its own answers; see cpuid_update() */
     struct vm *vm;
     struct sched_entry sched;
-    uint8_t index; /* in the VM, and its APIC ID */
+    uint8_t index; /* the number in the VM, which is also the APIC ID */
     struct mailbox mailbox;
-    struct ghci_memo ghci;
+    struct ghci_replay ghci;
     struct pass pass;
-    struct tlb_place place; /* of the pCPU that has the vCPU now */
+    struct tlb_place place; /* of the pCPU that runs the vCPU */
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
-    struct ve_area *ve_area; /* where its information goes; NULL: the guest takes none */
+    struct ve_area *ve_area; /* the virtualization-exception information; NULL: no #VE */
     struct lapic lapic;
-    bool unfinished; /* its last hypercall is to go on before the guest does, from here: */
+    bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
     uint64_t tsc_offset; /* the guest's TSC less the host's */
     uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
-    uint64_t budget_left;  /* TSC ticks, while it does not run */
-    uint64_t budget_end;   /* TSC, while it does */
-    uint64_t slice_end;    /* TSC: another vCPU's turn; TIME_NEVER: none waits */
-    uint64_t next_event;   /* TSC: the first thing that is due, the budget's end among them */
-    uint32_t exits_left;   /* so many, and the clock is looked at */
+    uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */
+    uint64_t budget_end;   /* TSC; valid while a pCPU runs the vCPU */
+    uint64_t slice_end;    /* TSC: the end of the time slice; TIME_NEVER: no vCPU waits */
+    uint64_t next_event;   /* TSC: the first deadline (vm/clock.h) */
+    uint32_t exits_left;   /* exits until the clock is read */
     struct event external; /* an interrupt that does not come through the APIC */
-    struct event delayed;  /* HC_INJECT: made pending at `delayed_until` */
+    struct event delayed;  /* HC_INJECT: becomes pending at `delayed_until` */
     uint64_t delayed_until;
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
-    uint64_t poison_ticks;              /* TSC: spent in vmx_poison() */
-    uint64_t traced[TRACE_EVENT_COUNT]; /* records of each event */
+    uint64_t poison_ticks;              /* TSC ticks spent in vmx_poison() */
+    uint64_t traced[TRACE_EVENT_COUNT]; /* number of records of each event */
 };
 
 _Static_assert(offsetof(struct vcpu, vmx) == 0, "vcpu_of() need not check for NULL");
 
-/* The vCPU whose VMX half this is, for what vmx/ calls. */
+/* Returns the vCPU that contains this vmx_vcpu, for the functions that vmx/ calls. */
 static inline struct vcpu *vcpu_of(struct vmx_vcpu *vmx_half)
 {
     return container_of(vmx_half, struct vcpu, vmx);
 }
 
-/* Runs a vCPU until the VM ends, an INIT stops it, another vCPU's turn has come on this pCPU, or it
- * has halted and another one waits: vcpu->vmx.attention says which. Afterwards it can be run on any
- * pCPU. */
+/* Runs a vCPU until the VM ends, an INIT stops the vCPU, its time slice ends, or it halts while
+ * another vCPU waits; vcpu->vmx.attention says which. Afterwards any pCPU can run the vCPU. */
 void vcpu_run(struct vcpu *vcpu);
 
-/* Is write-tracked memory open for an access of the vCPU's own (vm/pass.h)? */
+/* Returns true if write-tracked memory is open for an access by the vCPU itself (vm/pass.h). */
 static inline bool pass_is_open(const struct vcpu *vcpu)
 {
     return unlikely(attention_requested(&vcpu->vmx.attention, ATTENTION_PASS));
 }
 
-/* Makes a checked event pending. An interrupt goes into the local APIC if that accepts it, and past
- * it otherwise. */
+/* Makes a checked event pending. An interrupt goes through the local APIC if the APIC accepts it,
+ * otherwise it becomes vcpu->external. */
 void vcpu_pend(struct vcpu *vcpu, const struct event *event);
 void vcpu_nmi(struct vcpu *vcpu);
 
-/* The interrupt that the local APIC would deliver may be another one now. */
+/* Called when the interrupt that the local APIC would deliver may have changed. */
 void vcpu_update_interrupt(struct vcpu *vcpu);
 
-/* TSC: the next event of the vCPU's own, by a delay or its APIC's timer; TIME_NEVER if there is
- * none. */
+/* Returns the TSC value at which the vCPU's next event is due, which is the delayed event or the
+ * APIC timer's, or TIME_NEVER. */
 static inline uint64_t vcpu_next_event(const struct vcpu *vcpu)
 {
     uint64_t timer = lapic_deadline(&vcpu->lapic);

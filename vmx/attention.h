@@ -17,18 +17,18 @@
  *   request       made by                                        cleared by
  *   ------------  ---------------------------------------------  -------------------------------
  *   own half: on the pCPU that runs the vCPU
- *   EVENT         vmx_raise() and all other code that makes an   attend(), once vmx_deliver() has
+ *   EVENT         vmx_raise() and all other code that makes an   run_attend(), after vmx_deliver()
  *                 event pending; the window exits                injected it or enabled a window
  *   TIMER         the exit of the preemption timer; a handler    look_at_clock()
  *                 that took longer than the slice
  *   KICK          the NMI handler; a pCPU that kicks itself;     look_at_clock(), before it looks
  *                 the beginning of a turn
- *   PRINT         transcript_has_news(): the VM has text to      attend(), after print_own()
- *                 print
- *   CHORES        a hypercall or a device that leaves work to    do_piece(), when none is left
+ *   PRINT         transcript_notify(): the VM has text to        run_attend(), after
+ *                 print                                          run_print_own()
+ *   CHORES        a hypercall or a device that leaves work to    run_piece(), when none is left
  *                 its vCPU
  *   PASS          pass_open(): an access is to be let through    pass_close()
- *   REARM         arm_next(): the preemption timer has to be     arm_next(), when no timer of the
+ *   REARM         clock_arm(): the preemption timer has to be    clock_arm(), when no timer of the
  *                 armed for each entry. The exit path does this  guest's own is due next
  *                 itself if there is no other request
  *   HALTED        the exit of HLT                                wait_halted(), when it is woken;

@@ -13,10 +13,10 @@
 
 enum argument { RBX, RCX, RDX, RSI, ARGUMENTS };
 
-#define ADDRESS 0  /* from MAXPHYADDR on; others from a bit of their own */
-#define ANY     64 /* or not looked at */
+#define ADDRESS 0  /* the bits from MAXPHYADDR on are refused */
+#define ANY     64 /* no bit is refused */
 
-/* In an order in which all of them work, with a slot that is there. `from` is the first bit that is
+/* The valid calls succeed in this order, if the slot exists. `from` is the first bit that is
  * refused. */
 static const struct row {
     const char *name;
@@ -78,7 +78,7 @@ static void upper_bits_are_refused(void)
     note("calls", calls);
 }
 
-/* Slot IDs of the VM's RAM too, which HC_SLOT_FLAGS and HC_DIRTY_GET take. */
+/* HC_SLOT_FLAGS and HC_DIRTY_GET also accept the slots of the VM's RAM. */
 static void ids_of_ram(void)
 {
     struct hypercall flags = {BIT(32) | 0x2000, SLOT_LOG_DIRTY, 0, 0},
@@ -91,10 +91,10 @@ static void generations_have_64_bits(void)
 {
     EXPECT_EQ(hc_generation_set(BIT(40) | 2), 0);
     EXPECT_EQ(hc_generation(), BIT(40) | 2);
-    EXPECT_EQ(hc_generation_set(BIT(32)), -EINVAL); /* before the current one */
+    EXPECT_EQ(hc_generation_set(BIT(32)), -EINVAL); /* lower than the current one */
 }
 
-/* So it was the upper bits that were refused. */
+/* The same calls without upper bits succeed, so those were the reason for the refusals. */
 static void without_them(void)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)

@@ -6,12 +6,13 @@
 #include "guest/programs/bench/measure.h"
 
 #define SAMPLES      1000
-#define SLOT_SAMPLES 100 /* of what takes long, in KVM, to prepare */
+#define SLOT_SAMPLES 100 /* for rows whose preparation takes long in KVM */
 #define SLOT         8
 #define SLOT_GPA     0xc0000000ull
 
-/* What is measured stays in the hypervisor: its test device, its UART's scratch register. KVM has
- * neither; there it is the I/O APIC's select register, and the PIC's trigger modes. */
+/* The measured accesses are handled in the hypervisor: by a test device and by the scratch register
+ * of the UART. KVM has neither, so there they go to the I/O APIC's select register and to the PIC's
+ * register of trigger modes. */
 #define KVM_DEVICE 0xfec00000ull
 #define KVM_PORT   0x4d0
 static uint64_t device = TESTDEV_A_BASE;
@@ -20,7 +21,7 @@ static uint16_t port = PORT_UART + 7;
 #define APIC_BASE    0x1b
 #define TSC_DEADLINE 0x6e0
 
-/* bench_NAME() prints the row of the operation. */
+/* Defines bench_NAME(), which prints the row of the operation. */
 #define MEASURED(name, ...)                                          \
     OPERATION(name, __VA_ARGS__)                                     \
     static void bench_##name(void)                                   \
@@ -43,7 +44,7 @@ MEASURED(wrmsr, TSC_DEADLINE, "wrmsr", : "0"(0ull), "d"(0) : "memory")
 MEASURED(port_read, 0, "inb %w2, %b0", : "d"(port) : "memory")
 MEASURED(port_write, 0, "outb %b2, %w3", : "0"(at), "d"(port) : "memory")
 
-/* A page of its own in the hole: what stands there is the doorbell alone. */
+/* The doorbell lies in an otherwise unused page of the hole. */
 #define DOORBELL 0xd0000000ull
 MEASURED(doorbell, 0, "movl %k2, (%3)", : "0"(at), "r"(DOORBELL) : "memory")
 
@@ -59,12 +60,13 @@ static void bench_bell(void)
     EXPECT_EQ(hypercall(HC_DOORBELL_REMOVE, &call), 0);
 }
 
-/* Each sample is the first access after a slot elsewhere has come, was replaced, or got another
- * flag and lost it. */
+/* Each sample is the first access after a change of another slot: it was added, replaced, or given
+ * a flag and relieved of it again. settle() makes the access known before. */
 static void settle(void)
 {
     step_t write = run_mmio_write;
-    __asm__ volatile("" : "+r"(write)); /* the instruction that is measured, not a copy */
+    /* prevents a copy: the measured instruction itself must run */
+    __asm__ volatile("" : "+r"(write));
     for (unsigned i = 0; i < 3; i++)
         write(i);
 }
@@ -83,7 +85,7 @@ static void replace_slot(uint64_t at)
     settle();
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(hc_slot_add(SLOT, SLOT_GPA, 1, 0), 0);
-    touch_image(); /* KVM has dropped all it had mapped */
+    touch_image(); /* KVM has dropped all mappings of the VM */
 }
 
 static void flag_slot(uint64_t at)
@@ -122,7 +124,7 @@ static void bench_after_slot_flags(void)
     bench_after("mmio_first_after_slot_flags", flag_slot);
 }
 
-/* What no hypervisor with EPT needs to see. */
+/* With EPT, these instructions need not exit. */
 static uint64_t cr3;
 MEASURED(flush, 0, "invlpg (%2)\n\tmovq %3, %%cr3", : "r"(device), "r"(cr3) : "memory")
 
@@ -132,7 +134,8 @@ static void bench_flushes(void)
     struct watch exits = watch(COUNTER_EXITS);
     for (unsigned i = 0; i < SAMPLES; i++)
         run_flush(i);
-    print("BENCH flush_exits %u exits\n", (uint32_t)watched(exits) - 1); /* that asks */
+    /* the exit that reads the counter */
+    print("BENCH flush_exits %u exits\n", (uint32_t)watched(exits) - 1);
     bench_flush();
 }
 

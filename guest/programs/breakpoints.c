@@ -17,10 +17,10 @@
 #define DR7_L0          BIT(0)
 #define VECTOR_EXTERNAL 0x51
 #define VECTOR_DE       0
-#define ROUNDS          6 /* the first are violations, walks; the last ones repeated accesses */
+#define ROUNDS          6 /* the first ones are violations and walks, the last ones replays */
 #define ELEMENTS        200
 
-/* Each with RDI as its address, and a label behind it that tells where it ends. */
+/* Each instruction accesses the address in RDI. The label behind it is where it ends. */
 #define PLACE(name, instruction)                                              \
     __asm__(".text\n" #name ": " instruction "\n" #name "_next: nop\nret\n"); \
     extern uint8_t name[], name##_next[];
@@ -32,7 +32,7 @@ PLACE(place_divide, "divl (%rdi)")
 PLACE(place_stos, "rep stosl")
 PLACE(place_ins, "rep insl")
 
-/* The #DBs and the others, in order. */
+/* The #DBs, and the other exceptions and interrupts, in order. */
 static volatile unsigned hits, others;
 static volatile uint64_t hit_rip[4 * ELEMENTS], hit_flags[4 * ELEMENTS], other_rip, other_flags;
 
@@ -44,7 +44,7 @@ static void on_debug(struct frame *frame)
     uint64_t dr6;
     __asm__ volatile("mov %%dr6, %0" : "=r"(dr6));
     if (dr6 & DR6_B0)
-        frame->rflags |= RFLAGS_RF; /* as any debugger goes on */
+        frame->rflags |= RFLAGS_RF; /* as a debugger continues */
     __asm__ volatile("mov %0, %%dr6" : : "r"(0xffff0ff0ull));
 }
 
@@ -74,14 +74,15 @@ static void run(const void *place, uint64_t address, uint64_t count)
                      : "rbx", "memory");
 }
 
-/* Does this CPU save RF with exits for accesses to memory? Where it does not, a retried instruction
- * meets its breakpoint twice, and there is nothing that we could do about it. */
+/* Whether this CPU saves RF = 1 at exits by memory accesses. If it does not, a retried instruction
+ * hits its breakpoint twice, which no hypervisor can prevent. */
 static bool saves_rf(void)
 {
     return counter(COUNTER_POISON_TICKS) != 0;
 }
 
-/* On the instruction itself: once each time. Behind it: once each time, RF being clear. */
+/* A breakpoint on the instruction is hit once in each round. A breakpoint behind it is hit once in
+ * each round as well, because RF is clear there. */
 static void once_each(const void *place, const void *next, uint64_t address)
 {
     const void *const stops[] = {place, next};
@@ -133,7 +134,7 @@ static void own_exit(void)
     once_each(place_cpuid, place_cpuid_next, 0);
 }
 
-/* A page that comes by a fault: the store is made twice, and meets its breakpoint once. */
+/* The page is mapped by a fault: the store is executed twice, but hits its breakpoint once. */
 static void retried(void)
 {
     uint64_t page = (uint64_t)new_page();
@@ -155,7 +156,7 @@ static void retried(void)
     break_at(NULL);
 }
 
-/* More iterations than we make in one exit. */
+/* More iterations than the hypervisor makes in one exit. */
 static void repetition(const void *place, const void *next, uint64_t address)
 {
     break_at(place);
@@ -183,7 +184,7 @@ static void repeated_input(void)
     repetition(place_ins, place_ins_next, (uint64_t)input);
 }
 
-/* Between two iterations the frame of a single step has RF, behind the last one it has not. */
+/* The frame of a single step has RF between two iterations, but not after the last one. */
 static void stepped(const void *place, uint64_t address)
 {
     break_at(place);
@@ -218,8 +219,8 @@ static void stepped_input(void)
     stepped(place_ins, (uint64_t)input);
 }
 
-/* An interrupt that comes while we are in a repetition arrives between two iterations, and its
- * return does not meet the breakpoint. */
+/* An interrupt during a repetition arrives between two iterations, and the return from its handler
+ * does not hit the breakpoint. */
 static void interrupted(void)
 {
     unsigned between = 0;
@@ -251,8 +252,9 @@ static void on_own_interrupt(struct frame *frame)
     apic_write(APIC_REG_EOI, 0);
 }
 
-/* An interrupt behind an access that was made again finds RF clear, as behind any instruction. The
- * access is the one that sends it. No breakpoint is enabled, which would have it emulated. */
+/* RF is clear in the frame of an interrupt that arrives after a replayed access, as after any
+ * instruction. The access itself sends the interrupt. No breakpoint is enabled, because then
+ * accesses are not replayed. */
 static void interrupt_behind(void)
 {
     others = 0;
@@ -268,7 +270,7 @@ static void interrupt_behind(void)
     EXPECT_EQ(other_flags & RFLAGS_RF, 0);
 }
 
-/* A fault that the emulator raises has RF in its frame; and the handler's IRET with it. */
+/* A fault that the emulator raises has RF in its frame, and the handler's IRET loads it. */
 static void emulated_fault(void)
 {
     write32(DEV, 0);

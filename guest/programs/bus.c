@@ -39,7 +39,8 @@ static void inw_outl(void)
     __asm__ volatile("outl %0, %w1" : : "a"(5), "d"(0x1234) : "memory");
 }
 
-/* All ones, dropped, and counted: once for each access, or part of one. */
+/* Unclaimed reads return all ones, unclaimed writes are dropped, and each access, or each unclaimed
+ * part of one, is counted once. */
 static void unclaimed(void)
 {
     struct watch count = watch(COUNTER_BUS_UNCLAIMED);
@@ -53,7 +54,8 @@ static void unclaimed(void)
     count = watch(COUNTER_BUS_UNCLAIMED);
     write32(DEV + 0x20, 0x11223344);
     EXPECT_EQ(read32(DEV + 0x20), 0x11223344);
-    EXPECT_EQ(read64(DEV - 4) & 0xffffffff, 0xffffffff); /* half of it is the device's */
+    /* half of the access belongs to the device */
+    EXPECT_EQ(read64(DEV - 4) & 0xffffffff, 0xffffffff);
     EXPECT_EQ(watched(count), 1);
     EXPECT_EQ(counter(COUNTER_BUS_REFUSED), 0);
 }
@@ -92,7 +94,7 @@ static void any_write(void)
     EXPECT_EQ(rings(id), 4);
     EXPECT_EQ(read32(HOLE + 8), 0xffffffff); /* reads never ring */
     EXPECT_EQ(read8(HOLE + 8), 0xff);
-    write64(HOLE + 4, 5); /* nor what begins elsewhere */
+    write64(HOLE + 4, 5); /* nor do writes at another address */
     write32(HOLE + 9, 6);
     EXPECT_EQ(rings(id), 4);
     EXPECT_EQ(remove_bell(id), 0);
@@ -100,14 +102,14 @@ static void any_write(void)
     EXPECT_EQ(remove_bell(id), -EINVAL);
 }
 
-/* The device gets what is not for the doorbell, and nothing of what is. */
+/* The device gets the writes that do not ring, and only these. */
 static void length_and_data(void)
 {
     uint64_t length, data;
     write32(DEV + TESTDEV_RESET, 1);
     EXPECT_EQ(add_bell(DEV + 8, 2, 0, 0, &length), 0);
     EXPECT_EQ(add_bell(DEV + 16, 4, 0x5a5a5a5a, DOORBELL_DATA, &data), 0);
-    for (unsigned i = 0; i < 8; i++) { /* more than once: what is kept of an instruction is right */
+    for (unsigned i = 0; i < 8; i++) { /* more than once, so that replay entries are used */
         write16(DEV + 8, (uint16_t)i);
         write32(DEV + 8, i);
         write32(DEV + 16, i & 1 ? 0x5a5a5a5a : i);
@@ -122,7 +124,8 @@ static void length_and_data(void)
     EXPECT_EQ(remove_bell(data), 0);
 }
 
-/* One instruction, many times, while the doorbell comes and goes. Each ring is one exit. */
+/* One instruction, executed many times, while the doorbell is added and removed. Each ring is one
+ * exit. */
 static void rung_often(void)
 {
     uint64_t id, exits = 0, count = 0;
@@ -134,7 +137,7 @@ static void rung_often(void)
         for (uint32_t n = 0; n < TIMES; n++) {
             write32(DEV, n);
         }
-        exits += watched(all) - 1; /* the counter's own hypercall */
+        exits += watched(all) - 1; /* the hypercall that reads the counter */
         if (i & 1) {
             count += rings(id);
             EXPECT_EQ(remove_bell(id), 0);
@@ -152,7 +155,7 @@ static void bell_refusals(void)
     uint64_t ids[17], none;
     EXPECT_EQ(add_bell(HOLE, 3, 0, 0, &none), -EINVAL);
     EXPECT_EQ(add_bell(HOLE, 16, 0, 0, &none), -EINVAL);
-    EXPECT_EQ(add_bell(HOLE, 0, 5, DOORBELL_DATA, &none), -EINVAL); /* data of which length? */
+    EXPECT_EQ(add_bell(HOLE, 0, 5, DOORBELL_DATA, &none), -EINVAL); /* data without a length */
     EXPECT_EQ(add_bell(HOLE, 4, 5, 2, &none), -EINVAL);
     for (unsigned i = 0; i < 16; i++)
         EXPECT_EQ(add_bell(HOLE, 4, i, DOORBELL_DATA, &ids[i]), 0);
@@ -190,7 +193,7 @@ static void expect_logged(uint64_t n, uint32_t offset, uint16_t size, bool write
     EXPECT_EQ(read64((uint64_t)record + 16) & mask, value & mask);
 }
 
-/* One memory from two sides, and the account of it. */
+/* The same memory through the window and natively, and the log of the accesses. */
 static void both_sides(void)
 {
     memset((void *)LOG, 0, RT_PAGE);
@@ -199,7 +202,7 @@ static void both_sides(void)
     write64(WINDOW, 0x8877665544332211);
     EXPECT_EQ(read64(MIRROR), 0x8877665544332211);
     write8(WINDOW + 3, 0xaa);
-    write16(WINDOW + 0xfff, 0xbbcc); /* across two pages of it */
+    write16(WINDOW + 0xfff, 0xbbcc); /* across a page border */
     write32(WINDOW + WINDOW_SIZE - 4, 0xdeadbeef);
     EXPECT_EQ(read64(MIRROR), 0x88776655aa332211);
     EXPECT_EQ(read16(MIRROR + 0xfff), 0xbbcc);
@@ -214,7 +217,7 @@ static void both_sides(void)
     expect_logged(4, 0x1000, 1, true, 0xbb);
     expect_logged(5, 0xfffc, 4, true, 0xdeadbeef);
     expect_logged(6, 0x2347, 4, false, 0x30405060);
-    expect_logged(7, 0xffff, 1, false, 0xde); /* the second byte is nobody's */
+    expect_logged(7, 0xffff, 1, false, 0xde); /* the second byte is unclaimed */
     EXPECT_EQ(set_window(0, 0, 0), 0);
     EXPECT_EQ(read64(WINDOW), ~0ull);
     EXPECT_EQ(read64(LOG), 7);
@@ -233,7 +236,8 @@ static void move_xmm(uint64_t to, const void *from)
 
 static void move_ymm(uint64_t to, const void *from)
 {
-    __asm__ volatile(".byte 0xc5, 0xfe, 0x6f, 0x06, 0xc5, 0xfe, 0x7f, 0x07" /* the same, vmovdqu */
+    /* vmovdqu (%rsi),%ymm0; vmovdqu %ymm0,(%rdi) */
+    __asm__ volatile(".byte 0xc5, 0xfe, 0x6f, 0x06, 0xc5, 0xfe, 0x7f, 0x07"
                      :
                      : "S"(from), "D"(to)
                      : "memory");
@@ -244,7 +248,7 @@ static uint64_t record_field(uint64_t number, unsigned at)
     return read64(LOG + WINDOW_LOG_HEADER + (number - 1) * WINDOW_LOG_RECORD + at);
 }
 
-/* Sixteen and thirty-two bytes arrive as one access. */
+/* Accesses of 16 and 32 bytes arrive as one access. */
 static void wide_accesses(void)
 {
     uint64_t cr0;
@@ -279,8 +283,8 @@ static void wide_accesses(void)
     __asm__ volatile("mov %0, %%cr0" : : "r"(cr0));
 }
 
-/* It covers other devices, which are there again when it goes. What is kept of an instruction that
- * led to one of them leads to the other one after each change. */
+/* The window covers other devices, which are visible again when it is removed. After each change, a
+ * known instruction reaches the other one of the two, although it had a replay entry. */
 static void over_a_device(void)
 {
     uint64_t wrong = 0;
@@ -288,7 +292,7 @@ static void over_a_device(void)
     write32(DEV + TESTDEV_RESET, 1);
     memset((void *)MIRROR, 0, WINDOW_SIZE);
     for (uint32_t i = 0; i < 40; i++) {
-        bool covered = i / 4 & 1; /* four times each: kept by then */
+        bool covered = i / 4 & 1; /* four accesses each, so that there is a replay entry */
         if (!(i & 3))
             EXPECT_EQ(set_window(covered ? DEV : 0, MIRROR, 0), 0);
         write32(DEV + 0x10, i + 1);
@@ -310,7 +314,7 @@ static uint32_t random(uint32_t below)
     return (uint32_t)((random_state >> 33) % below);
 }
 
-/* Accesses of all sizes at any place, from either side: always the same memory. */
+/* Accesses of all sizes at any offset, through the window and natively, see the same memory. */
 static void random_accesses(void)
 {
     static uint8_t model[256];
@@ -352,10 +356,10 @@ static void window_refusals(void)
     EXPECT_EQ(set_window(~0xfffull, MIRROR, 0), -ERANGE);
     EXPECT_EQ(set_window(WINDOW, ~0xfffull, 0), -ERANGE);
     EXPECT_EQ(set_window(WINDOW, HOLE, HOLE),
-              0); /* no RAM there: nothing is kept, nothing breaks */
+              0); /* no RAM there: nothing is stored, and nothing breaks */
     write32(WINDOW, 1);
     EXPECT_EQ(read32(WINDOW), 0xffffffff);
-    EXPECT_EQ(set_window(WINDOW, WINDOW, WINDOW), 0); /* nor behind itself */
+    EXPECT_EQ(set_window(WINDOW, WINDOW, WINDOW), 0); /* nor behind the window itself */
     write32(WINDOW, 1);
     EXPECT_EQ(read32(WINDOW), 0xffffffff);
     EXPECT_EQ(set_window(0, 0, 0), 0);

@@ -26,7 +26,7 @@ static void faults(void)
     struct watch emulated = watch(COUNTER_PF_EMULATE);
     struct watch created = watch(COUNTER_MMIO_SPTE_CREATED);
     bool caching = hc_config(CONFIG_MMIO_CACHING);
-    (void)read32(page(0)); /* nobody's yet */
+    (void)read32(page(0)); /* no slot yet */
     (void)read32(page(0));
     EXPECT_EQ(watched(taken), caching ? 1 : 2);
     EXPECT_EQ(watched(emulated), watched(taken));
@@ -35,7 +35,7 @@ static void faults(void)
     taken = watch(COUNTER_PF_TAKEN), emulated = watch(COUNTER_PF_EMULATE);
     add_slot();
     struct watch small = watch(COUNTER_PAGES_4K);
-    for (uint64_t i = 0; i < PAGES; i++) /* the first through a stale MMIO SPTE */
+    for (uint64_t i = 0; i < PAGES; i++) /* the first access meets a stale MMIO SPTE */
         write32(page(i), 1);
     EXPECT_EQ(watched(taken), PAGES);
     EXPECT_EQ(watched(fixed), PAGES);
@@ -51,10 +51,10 @@ static void faults(void)
     note("emulated", watched(emulated));
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
     EXPECT_EQ(watched(small), 0);
-    EXPECT_EQ(counter(COUNTER_REMOTE_TLB_FLUSH), 0); /* one CPU */
+    EXPECT_EQ(counter(COUNTER_REMOTE_TLB_FLUSH), 0); /* there is only one CPU */
 }
 
-/* Without A/D bits the CPU does not give W back by itself. */
+/* Without A/D bits, giving W back takes a fault. */
 static void fast_faults(void)
 {
     bool by_fault = !hc_config(CONFIG_AD);
@@ -81,7 +81,7 @@ static void mmio(void)
     note("mmio_exits", watched(exits));
 }
 
-/* INVLPG only exits where somebody wants to know. */
+/* INVLPG exits only with gva_cache=exits. */
 static void invlpgs(void)
 {
     struct watch count = watch(COUNTER_INVLPG);

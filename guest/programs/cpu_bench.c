@@ -9,15 +9,15 @@
 #include "guest/programs/rt/apic.h"
 
 #define SAMPLES      1000u
-#define LATER        (1ull << 28) /* ticks: more than all of this takes, less than the budget */
+#define LATER        (1ull << 28) /* ticks: more than the program takes, and less than the budget */
 #define VECTOR_TIMER 0x41u
 #define VECTOR_IPI   0x42u
 #define LVT_DEADLINE BIT(18)
 #define LVT_MASKED   BIT(16)
 #define SVR_ENABLED  0x1ffu
 
-/* Ports that stay in the hypervisor: our UART's scratch register, the trigger modes of KVM's
- * PIC. */
+/* Ports that are handled in the hypervisor: the scratch register of eptvisor's UART, the register
+ * of trigger modes of KVM's PIC. */
 #define KVM_PORT 0x4d0
 static uint16_t port = PORT_UART + 7;
 
@@ -43,7 +43,7 @@ static void idle_hypercall_work(uint64_t at)
     __asm__ volatile("" : "+b"(call.rbx), "+c"(call.rcx), "+d"(call.rdx), "+S"(call.rsi)::"memory");
 }
 
-/* Another deadline each time. */
+/* Writes another deadline each time. */
 static uint64_t deadline;
 
 static void run_wrmsr_deadline(uint64_t at)
@@ -87,7 +87,7 @@ static void arm(void)
 
 static void disarm(void)
 {
-    EXPECT(rdmsr(MSR_TSC_DEADLINE) != 0); /* it was armed all the time */
+    EXPECT(rdmsr(MSR_TSC_DEADLINE) != 0); /* the timer was armed all the time */
     wrmsr(MSR_TSC_DEADLINE, 0);
     apic_write(APIC_REG_TIMER, LVT_MASKED);
 }
@@ -102,7 +102,7 @@ static void armed(void)
     disarm();
 }
 
-/* ---- With an interrupt that waits ------------------------------------------------------------ */
+/* ---- With a pending interrupt ---------------------------------------------------------------- */
 
 static void waiting(void)
 {

@@ -34,10 +34,10 @@ static bool same(const struct cpuid *a, const struct cpuid *b)
     return a->eax == b->eax && a->ebx == b->ebx && a->ecx == b->ecx && a->edx == b->edx;
 }
 
-/* ---- What follows the guest ------------------------------------------------------------------ */
+/* ---- Answers that follow the guest's state --------------------------------------------------- */
 
-/* A bit of CR4 and the bit of a leaf's ECX that shows it. Writes that change other bits alone must
- * not disturb it. */
+/* A bit of CR4, and the bit of a leaf's ECX that reflects it. Writes that change only other bits
+ * must not change the answer. */
 static void follows(uint64_t cr4_bit, uint32_t leaf, uint32_t ecx_bit)
 {
     uint64_t cr4 = read_cr4() & ~cr4_bit;
@@ -68,7 +68,8 @@ static void ospke(void)
         note("pku", 0);
 }
 
-/* What XSAVE needs for these components, by what the subleaves say of each (SDM 1, 13.4). */
+/* The size of XSAVE's area for these components, computed from the subleaf of each (SDM 1,
+ * 13.4). */
 static uint32_t size_of(uint64_t components, bool compacted)
 {
     uint32_t size = 576;
@@ -90,7 +91,7 @@ static void write_xcr0(void *value)
     __asm__ volatile("xsetbv" : : "c"(0), "a"((uint32_t)xcr0), "d"((uint32_t)(xcr0 >> 32)));
 }
 
-/* For every value that the CPU takes; what it refuses changes nothing. */
+/* Holds for every value that the CPU accepts; a value that it refuses changes nothing. */
 static void xsave_sizes(void)
 {
     if (!(cpuid(1).ecx & LEAF1_ECX_XSAVE)) {
@@ -149,9 +150,9 @@ static void after_init(void)
     note("cpus", cpus_running);
 }
 
-/* ---- What stays ------------------------------------------------------------------------------ */
+/* ---- Constant answers ------------------------------------------------------------------------ */
 
-/* The upper halves of RAX and RCX do not matter, and nothing is left in those of the answer. */
+/* The upper halves of RAX and RCX are ignored, and those of the answer's registers are cleared. */
 static void upper_halves(void)
 {
     static const uint32_t leaves[] = {0, 1, 2, 4, 7, 0xb, 0xd, 0x40000000, 0x80000001, 0x7fffffff};
@@ -168,7 +169,7 @@ static void upper_halves(void)
 }
 
 /* SDM 2A, CPUID: above the highest leaf of either range, the answer is that of the highest basic
- * one; ECX counts there as it does for that. */
+ * leaf, for the same ECX. */
 static void beyond_the_highest(void)
 {
     uint32_t highest = cpuid(0).eax, extended = cpuid(0x80000000).eax;
@@ -199,7 +200,7 @@ static void hypervisor_range(void)
     EXPECT_EQ(kvm.edx, 0x4d);
 }
 
-/* A second time it is the same, in whatever order one asks. */
+/* The answers do not change, in whatever order the leaves are queried. */
 static void asked_again(void)
 {
     static const uint32_t ranges[] = {0, 0x40000000, 0x40000100, 0x80000000};
@@ -220,7 +221,7 @@ void guest_main(void)
     static const struct test tests[] = {
         {"osxsave", osxsave, 0},
         {"ospke", ospke, 0},
-        {"xsave_sizes", xsave_sizes, NEED_EPTVISOR}, /* the emulator's own are wrong */
+        {"xsave_sizes", xsave_sizes, NEED_EPTVISOR}, /* the emulator's own sizes are wrong */
         {"after_init", after_init, NEED_EPTVISOR},
         {"upper_halves", upper_halves, NEED_EPTVISOR},
         {"beyond_the_highest", beyond_the_highest, NEED_EPTVISOR},

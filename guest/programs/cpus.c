@@ -77,7 +77,7 @@ static struct cpuid topology(uint32_t subleaf)
     return r;
 }
 
-/* Of the CPU that calls: leaves 1, 4 and 0xb say what the MADT says, and who it is. */
+/* Leaves 1, 4 and 0xb of the calling CPU agree with the MADT, and identify that CPU. */
 static bool cpuid_agrees_here(uint32_t id)
 {
     struct cpuid one = cpuid(1), four = cpuid(4);
@@ -109,7 +109,7 @@ static void look_at_self(void)
     agreed = !first && (cpuid(0).eax < 0xb || cpuid_agrees_here(apic_id()));
 }
 
-/* Each CPU that is listed starts, finds itself to be who is listed, and nobody else does. */
+/* Each listed CPU starts and has the listed APIC ID; no other CPU starts. */
 static void each_starts(void)
 {
     EXPECT(rdmsr(MSR_APIC_BASE) & APIC_BASE_BSP);

@@ -42,7 +42,7 @@ static void write_dr7(uint64_t value)
     __asm__ volatile("mov %0, %%dr7" : : "r"(value));
 }
 
-/* A breakpoint in DR0 or DR1; `kind` is R/W and LEN as DR7 has them, 0: on execution. */
+/* Sets a breakpoint in DR0 or DR1. `kind` is R/W and LEN in DR7's format; 0: on execution. */
 static void set_breakpoint(unsigned which, uint64_t address, uint64_t kind)
 {
     if (which)
@@ -53,7 +53,7 @@ static void set_breakpoint(unsigned which, uint64_t address, uint64_t kind)
 }
 #define ON_WRITE (DR7_LEN4 << 2 | DR7_WRITE)
 
-/* The places where an exception is expected; see the names. */
+/* The addresses at which exceptions are expected; the names say which. */
 extern uint8_t debug_step[], debug_execute[], debug_write[], debug_detect[], debug_int1[],
     debug_int1_long[], debug_shadow[], debug_sti[], debug_ac[], debug_sink[];
 void debug_run_step(void), debug_run_execute(void), debug_run_write(uint32_t *where),
@@ -80,7 +80,7 @@ __asm__(".text\n"
 
 static uint64_t frame_rflags;
 
-/* Leaves what `look_for` would note, and lets the guest go on. */
+/* Records what look_for() would record, and lets the guest continue. */
 static void note_frame(struct frame *frame)
 {
     seen.count = seen.count + 1;
@@ -102,7 +102,7 @@ static void expect_debug(void)
     exits = missing_need(NEED_TESTCTL) ? (struct watch){0} : watch(EXITS_EXCEPTION);
 }
 
-/* It came once, there, and DR6 says this. */
+/* Expects that the exception occurred once, at `rip`, with this DR6. */
 static void came(const uint8_t *rip, uint64_t dr6)
 {
     uint64_t left = missing_need(NEED_TESTCTL) ? 0 : watched(exits);
@@ -118,7 +118,7 @@ static void came(const uint8_t *rip, uint64_t dr6)
 
 static void single_step(void)
 {
-    write_dr6(DR6_RESET | 0xf); /* B0 to B3 are of the last exception only */
+    write_dr6(DR6_RESET | 0xf); /* the CPU clears B0 to B3 that are not of this exception */
     expect_debug();
     debug_run_step();
     came(debug_step, DR6_RESET | DR6_BS);
@@ -126,12 +126,12 @@ static void single_step(void)
 
 static void execution(void)
 {
-    write_dr6(DR6_RESET | DR6_BS); /* is not cleared by another exception */
+    write_dr6(DR6_RESET | DR6_BS); /* BS is not cleared by another exception */
     expect_debug();
     set_breakpoint(1, (uint64_t)debug_execute, 0);
     debug_run_execute();
     came(debug_execute, DR6_RESET | DR6_BS | 2);
-    EXPECT_EQ(frame_rflags & FLAG_RF, 0); /* not for this fault (SDM 3, 18.3.1.1) */
+    EXPECT_EQ(frame_rflags & FLAG_RF, 0); /* this fault does not set RF (SDM 3, 18.3.1.1) */
 }
 
 static void write(void)
@@ -145,7 +145,7 @@ static void write(void)
     EXPECT_EQ(word, 1);
 }
 
-/* GD lets the handler have the debug registers. */
+/* The #DB of GD clears GD, so the handler can access the debug registers. */
 static void general_detect(void)
 {
     write_dr6(DR6_RESET);
@@ -156,7 +156,8 @@ static void general_detect(void)
     came(debug_detect, DR6_RESET | DR6_BD);
 }
 
-/* INT1 leaves DR6 alone, and its handler returns behind it, however long it is. */
+/* INT1 does not change DR6, and its handler returns to the next instruction, whatever the length of
+ * the INT1. */
 static void int1(void)
 {
     write_dr6(DR6_RESET | DR6_BS | 4);
@@ -168,7 +169,7 @@ static void int1(void)
     came(debug_int1_long, DR6_RESET | DR6_BS | 4);
 }
 
-/* INT1 asks for no right at its gate. */
+/* INT1 does not check the DPL of its gate. */
 static void user_int1(void *code)
 {
     rt_user((uint64_t)code);
@@ -194,7 +195,7 @@ static void int1_of_a_user(void)
     EXPECT_EQ(fault.rip, rip + 1);
 }
 
-/* A trap waits for the instruction behind MOV SS. */
+/* A trap on MOV SS is delivered after the next instruction. */
 static void shadow(void)
 {
     uint64_t ss = 0;
@@ -208,7 +209,7 @@ static void shadow(void)
     came(debug_shadow, DR6_RESET | 1);
 }
 
-/* A trap does not wait behind STI, in whose shadow it comes. */
+/* The shadow of STI does not delay a trap. */
 static void step_over_sti(void)
 {
     write_dr6(DR6_RESET);
@@ -229,8 +230,8 @@ static void on_software(struct frame *frame)
 
 static uint8_t stack[4096] __attribute__((aligned(4096)));
 
-/* The trap of a write that the delivery of another event made comes at its handler's first
- * instruction. */
+/* If the delivery of an event hits a data breakpoint, the trap comes at the first instruction of
+ * the event's handler. */
 static void in_a_delivery(void)
 {
     extern uint8_t rt_vectors[][16];
@@ -239,7 +240,8 @@ static void in_a_delivery(void)
     set_handler(VECTOR_SOFTWARE, on_software);
     taken = 0;
     expect_debug();
-    set_breakpoint(0, (uint64_t)stack + sizeof(stack) - 8, ON_WRITE); /* where SS goes */
+    /* where the delivery pushes SS */
+    set_breakpoint(0, (uint64_t)stack + sizeof(stack) - 8, ON_WRITE);
     __asm__ volatile("int %0" : : "i"(VECTOR_SOFTWARE) : "memory");
     came(rt_vectors[VECTOR_SOFTWARE], DR6_RESET | 1);
     set_handler(VECTOR_SOFTWARE, NULL);
@@ -248,7 +250,7 @@ static void in_a_delivery(void)
     EXPECT_EQ(outer.vector, VECTOR_SOFTWARE);
 }
 
-/* With CR0.AM and RFLAGS.AC: a load that is not aligned, at CPL 3. */
+/* A misaligned load at CPL 3, with CR0.AM and RFLAGS.AC set. */
 static void alignment_check(void)
 {
     static const uint8_t code[] = {

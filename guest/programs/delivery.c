@@ -12,7 +12,7 @@
 #define VECTOR 0x52
 #define ROUNDS 20
 
-/* A current MMIO SPTE at the place, then RAM there: its next use is a misconfiguration. */
+/* Installs a current MMIO SPTE, then adds RAM: the next access is a misconfiguration. */
 static void make_stale(void)
 {
     EXPECT_EQ(read32(PLACE), 0xffffffff);
@@ -85,7 +85,7 @@ static void end(unsigned times)
 {
     uint64_t caching = hc_config(CONFIG_MMIO_CACHING);
     EXPECT_EQ(arrived, times);
-    EXPECT_EQ(requeued, times); /* without MMIO SPTEs a violation does it */
+    EXPECT_EQ(requeued, times); /* without MMIO SPTEs, a violation interrupts the delivery */
     EXPECT_EQ(misconfigs, caching ? times : 0);
     note("arrived", arrived);
     note("requeued", requeued);
@@ -107,8 +107,8 @@ static void stack(void)
     end(ROUNDS * ARRAY_SIZE(events));
 }
 
-/* The slot's RAM gets the table through another mapping of nothing: the gates are written while it
- * lies elsewhere, and it is moved to where the stale SPTE is. */
+/* The gates are written while the slot lies at another address. Then the slot is moved to the
+ * address that has the stale SPTE. */
 static void descriptor_table(void)
 {
     begin();

@@ -12,13 +12,13 @@
 #include "guest/programs/differ/make.h"
 #include "guest/programs/rt/rt.h"
 
-#define NATIVE      0x800000ull /* four pages of RAM, */
-#define MIRROR      0x900000ull /* and those behind the window */
+#define NATIVE      0x800000ull /* four pages of RAM that are accessed natively, */
+#define MIRROR      0x900000ull /* and the four pages behind the window */
 #define WINDOW      0xd1000000ull
 #define CASES       1000
-#define SHOWN       8 /* differences */
+#define SHOWN       8 /* differences that are printed */
 #define STACK_BYTES 128
-#define CODE_BYTES  0x1000 /* from the middle of differ_code on both sides */
+#define CODE_BYTES  0x1000 /* bytes on both sides of the middle of differ_code */
 
 #define MSR_FS_BASE 0xc0000100u
 #define MSR_GS_BASE 0xc0000101u
@@ -40,7 +40,7 @@ static const struct mode {
     enum code_size code;
     void (*run)(void);
     uint8_t *back;
-    uint64_t base; /* of CS */
+    uint64_t base; /* of CS's segment */
 } modes[] = {
     {"64", CODE_64, differ_run64, differ_back64, 0},
     {"32", CODE_32, differ_run32, differ_back32, 0},
@@ -75,7 +75,7 @@ static void faulted(struct frame *frame)
     frame->rflags = 2;
 }
 
-/* ---- Two address spaces, equal but for what lies behind PLACE -------------------------------- */
+/* ---- Two address spaces, which differ in the memory at PLACE --------------------------------- */
 
 static uint64_t roots[2];
 
@@ -149,7 +149,7 @@ static void tear_down(void)
 struct result {
     struct state state;
     struct fault_seen fault;
-    uint8_t memory[3][2 * AREA]; /* of the native pages or of those behind the window */
+    uint8_t memory[3][2 * AREA]; /* the native pages, or those behind the window */
     uint8_t stack[STACK_BYTES];
 };
 
@@ -160,7 +160,7 @@ static uint64_t cr3;
 static uint8_t stack[STACK_BYTES] __attribute__((aligned(16)));
 
 static const struct mode *mode;
-static uint8_t *where; /* in differ_code */
+static uint8_t *where; /* the instruction's address, in differ_code */
 
 static void put_code(void)
 {
@@ -242,7 +242,7 @@ static void show(void)
 static bool make_case(const struct insn_row *row)
 {
     uint64_t back = (uint64_t)mode->back - (mode->base ? (uint64_t)differ_code : 0);
-    where = differ_code + CODE_BYTES - 40 + random_below(60); /* across its pages, too */
+    where = differ_code + CODE_BYTES - 40 + random_below(60); /* also across a page border */
     differ_entry = (uint64_t)where - (mode->base ? (uint64_t)differ_code : 0);
     if (row->flags & INSN_VEX && !differ_has_avx)
         return false;
@@ -290,7 +290,7 @@ static void compare(const struct mode *m)
     exits = watched(emulated);
     tear_down();
     EXPECT_EQ(wrong, 0);
-    EXPECT(exits > cases / 2); /* else something else was compared */
+    EXPECT(exits > cases / 2); /* otherwise most instructions did not access the window */
     EXPECT(faults < cases / 2);
     note("cases", cases);
     note("faults", faults);

@@ -6,7 +6,7 @@
  */
 #include "guest/programs/rt/rt.h"
 
-/* Pages in 2 MiB ranges of their own, so that dropping them takes nothing else away. */
+/* Each page lies in a 2 MiB range of its own, so that dropping it from EPT drops nothing else. */
 #define FAR_IDT   0x800000ull
 #define FAR_STACK 0xa00000ull
 #define FAR_CODE  0xc00000ull
@@ -50,8 +50,8 @@ static void move_back(unsigned vector)
     set_handler(vector, NULL);
 }
 
-/* Raises an event whose delivery meets two missing pages, and whose handler lies on a third. It is
- * injected again `times` times. */
+/* Raises an event whose delivery accesses two pages that EPT lacks, and whose handler lies in a
+ * third. The event is expected to be injected again `times` times. */
 static void deliver_again(unsigned vector, uint64_t skip, void (*raise)(void), unsigned times)
 {
     bool under = !missing_need(NEED_TESTCTL);
@@ -157,9 +157,10 @@ static void undefined_opcode(void)
     deliver(VECTOR_UD, 2, raise_ud);
 }
 
-/* DR6 and DR7 are changed by the exception itself, not again when its delivery is repeated. With
- * the argument `kvm` we are nested in KVM, which forgets the #DB of an INT1 whose delivery is cut
- * short: the exit that we get names no event, and the instruction is executed once more. */
+/* The exception itself changes DR6 and DR7, and its repeated delivery does not change them again.
+ * The argument `kvm` says that the hypervisor is nested in KVM, which loses the #DB of an INT1
+ * whose delivery is interrupted: its exit reports no event, and the instruction is executed
+ * again. */
 static void debug_exception(void)
 {
     deliver_again(VECTOR_DB, 0, raise_int1, *rt_args == 'k' ? 0 : 2);
@@ -217,7 +218,7 @@ static void nmi_in_nmi(bool zap)
     EXPECT_EQ(nmi_result, 0);
     EXPECT_EQ(nmi_count, 2);
     EXPECT_EQ(nmi_rips[0], nmi_raise_at);
-    EXPECT(nmi_rips[1] != (uint64_t)nmi_iret); /* else it came before IRET had returned */
+    EXPECT(nmi_rips[1] != (uint64_t)nmi_iret); /* otherwise it arrived before the IRET completed */
     EXPECT_EQ(nmi_rips[1], nmi_raise_at);
     EXPECT_EQ(nv, zap);
     note("nmis", nmi_count);
@@ -241,8 +242,9 @@ static void inject_exception(void *word)
     EXPECT_EQ(hc_inject(*(uint64_t *)word, 0x1234, 0), 0);
 }
 
-/* Each exception that there is comes in the form that it has, whatever form was asked for. #CP has
- * an error code on CPUs that have #CP: its stub may find one word more or less. */
+/* Each exception is delivered in its own form, with or without an error code, whatever form was
+ * requested. #CP has an error code only on CPUs that have #CP, so its stub may find 8 bytes more or
+ * less. */
 static void any_exception(void)
 {
     const uint64_t with_error = BIT(8) | BITS(14, 10) | BIT(17);
@@ -257,7 +259,7 @@ static void any_exception(void)
         }
 }
 
-/* A word that VM entry would refuse must be refused here. */
+/* The hypercall refuses every value that VM entry would refuse. */
 static void refusals(void)
 {
     EXPECT_EQ(hc_inject(VECTOR_EXTERNAL, 0, 0), -EINVAL);            /* not valid */
@@ -271,12 +273,12 @@ static void refusals(void)
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL) | BIT(12), 0, 0), -EINVAL);
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR_EXTERNAL) | BIT(32), 0, 0), -EINVAL);
 
-    /* None of them is left over. */
+    /* None of the refused events is pending. */
     look_for(VECTOR_EXTERNAL, 0);
     __asm__ volatile("sti; nop; nop; cli" : : : "memory");
     EXPECT_EQ(seen.count, 0);
 
-    /* What an exception must have is added, what it cannot have is dropped. */
+    /* An error code is added to an exception that needs one, and dropped from one that has none. */
     look_for(VECTOR_UD, 0);
     EXPECT_EQ(hc_inject(EVENT(EVENT_EXCEPTION, VECTOR_UD) | EVENT_HAS_ERROR, 0x1234, 0), 0);
     EXPECT_EQ(seen.count, 1);

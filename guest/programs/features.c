@@ -18,7 +18,7 @@ static struct cpuid leaf(uint32_t number, uint32_t subleaf)
 
 enum word { EAX, EBX, ECX, EDX };
 
-/* Leaf, subleaf, word and bit of a feature. */
+/* The leaf, subleaf, register and bit of a feature. */
 struct feature {
     uint32_t leaf, subleaf;
     enum word word;
@@ -67,7 +67,7 @@ static const struct {
     {27, {7, 1, EAX, 6}},  /* LASS */
     {28, {7, 1, EAX, 26}}, /* LAM */
     {32, {7, 1, EAX, 17}}, /* FRED */
-    {15, {3, 0, EAX, 31}}, /* those below are reserved: no such leaf */
+    {15, {3, 0, EAX, 31}}, /* this and the following bits are reserved: no CPUID bit */
     {26, {3, 0, EAX, 31}}, {29, {3, 0, EAX, 31}}, {30, {3, 0, EAX, 31}},
     {31, {3, 0, EAX, 31}}, {33, {3, 0, EAX, 31}}, {63, {3, 0, EAX, 31}},
 };
@@ -83,7 +83,7 @@ static void cr4(void)
 {
     unsigned settable = 0;
     for (unsigned i = 0; i < ARRAY_SIZE(cr4_bits); i++) {
-        if (cr4_bits[i].bit == 5) /* it keeps the mode alive */
+        if (cr4_bits[i].bit == 5) /* 64-bit mode needs it */
             continue;
         bool faults = try_run(flip_cr4, (void *)BIT(cr4_bits[i].bit)).taken;
         if (faults == has(&cr4_bits[i].feature)) {
@@ -101,13 +101,14 @@ static const struct {
     uint32_t msr;
     struct feature feature;
 } msrs[] = {
-    {0x3b, {7, 0, EBX, 1}},                 /* IA32_TSC_ADJUST */
-    {0x48, {7, 0, EDX, 26}},                /* IA32_SPEC_CTRL */
-    {0x8c, {7, 0, ECX, 30}},                /* IA32_SGXLEPUBKEYHASH0 */
-    {0xe1, {7, 0, ECX, 5}},                 /* IA32_UMWAIT_CONTROL */
-    {0xfe, {1, 0, EDX, 12}},                /* IA32_MTRRCAP */
-    {0x10a, {7, 0, EDX, 29}},               /* IA32_ARCH_CAPABILITIES */
-    {0x122, {7, 0, EDX, 29}},               /* IA32_TSX_CTRL, which that announces */
+    {0x3b, {7, 0, EBX, 1}},   /* IA32_TSC_ADJUST */
+    {0x48, {7, 0, EDX, 26}},  /* IA32_SPEC_CTRL */
+    {0x8c, {7, 0, ECX, 30}},  /* IA32_SGXLEPUBKEYHASH0 */
+    {0xe1, {7, 0, ECX, 5}},   /* IA32_UMWAIT_CONTROL */
+    {0xfe, {1, 0, EDX, 12}},  /* IA32_MTRRCAP */
+    {0x10a, {7, 0, EDX, 29}}, /* IA32_ARCH_CAPABILITIES */
+    /* IA32_TSX_CTRL, enumerated by IA32_ARCH_CAPABILITIES */
+    {0x122, {7, 0, EDX, 29}},
     {0x123, {7, 0, EDX, 9}},                /* IA32_MCU_OPT_CTRL */
     {0x174, {1, 0, EDX, 11}},               /* IA32_SYSENTER_CS */
     {0x179, {1, 0, EDX, 14}},               /* IA32_MCG_CAP */
@@ -204,7 +205,7 @@ static void xcr0(void)
     note("supported", supported);
 }
 
-/* Each component has a size; the areas are as large as their components make them. */
+/* Each component has a size, and the size of each area follows from its components. */
 static void xsave_area(void)
 {
     uint64_t supported = supported_xcr0();
@@ -230,7 +231,7 @@ static void xsave_area(void)
     note("area", end);
 }
 
-/* What XSAVEC stores it has not lost. */
+/* XSAVEC stores what XSAVE stores. */
 static void compaction(void)
 {
     static uint8_t area[4096] __attribute__((aligned(64)));
@@ -250,7 +251,7 @@ static void compaction(void)
     note("compacts", 1);
 }
 
-/* ---- The rest -------------------------------------------------------------------------------- */
+/* ---- Other features -------------------------------------------------------------------------- */
 
 static void beyond_the_highest(void)
 {
@@ -269,7 +270,7 @@ static void beyond_the_highest(void)
     EXPECT_EQ(leaf(0x40000002, 0).edx | leaf(0x40000002, 0).eax, 0);
 }
 
-/* Focus processor checking can be written, in both modes. */
+/* The bit for focus-processor checking in SVR can be written in both modes of the APIC. */
 static void spurious_vector(void)
 {
     apic_write(APIC_REG_SVR, 0x3ff);

@@ -30,7 +30,7 @@ static uint64_t wrong_pages(void)
     return wrong;
 }
 
-static uint64_t changes; /* looked at by the running test */
+static uint64_t changes; /* that the running test has made */
 
 static void begin(void)
 {
@@ -53,7 +53,7 @@ static void costs(struct watch invepts, uint64_t n, const char *change, int line
     rt_expect_eq(watched(invepts), n, change, __FILE__, line);
 }
 
-/* The INVEPTs of a change and of the entry behind it. */
+/* Expects the number of INVEPTs of a change and the entry after it. */
 #define COSTS(n, change)                              \
     do {                                              \
         struct watch invepts = watch(COUNTER_INVEPT); \
@@ -61,13 +61,14 @@ static void costs(struct watch invepts, uint64_t n, const char *change, int line
         costs(invepts, n, #change, __LINE__);         \
     } while (0)
 
-/* T2: from MMIO or nothing to RAM, nothing can have been cached; the other way something was. */
+/* T2: a change from MMIO or nonpresent to RAM needs no flush, because nothing was cached; the
+ * reverse needs one. */
 static void slots(void)
 {
     (void)read64(BASE);
     COSTS(0, EXPECT_EQ(hc_slot_add(SLOT, BASE, PAGES, 0), 0));
     COSTS(0, touch_all());
-    COSTS(0, EXPECT_EQ(hc_slot_add(SLOT + 1, page(PAGES), 1, 0), 0)); /* a new generation */
+    COSTS(0, EXPECT_EQ(hc_slot_add(SLOT + 1, page(PAGES), 1, 0), 0)); /* the generation advances */
     COSTS(0, EXPECT_EQ(hc_slot_delete(SLOT + 1), 0));                 /* never touched */
     EXPECT_EQ(wrong_pages(), 0);
     COSTS(1, EXPECT_EQ(hc_slot_flags(SLOT, SLOT_READONLY), 0));
@@ -85,7 +86,7 @@ static void zaps(void)
 {
     begin();
     COSTS(1, EXPECT_EQ(hc_zap(BASE, PAGES), 0));
-    COSTS(0, EXPECT_EQ(hc_zap(BASE, PAGES), 0)); /* nothing there */
+    COSTS(0, EXPECT_EQ(hc_zap(BASE, PAGES), 0)); /* nothing is mapped */
     EXPECT_EQ(wrong_pages(), 0);
     (void)read64(page(PAGES));
     COSTS(0, EXPECT_EQ(hc_zap(page(PAGES), 1), 0)); /* an MMIO SPTE */
@@ -95,7 +96,7 @@ static void zaps(void)
     end();
 }
 
-/* S4, N10: tracking owes the flush for W even where W was clear already. */
+/* S4, N10: tracking owes a flush for W even if W is clear already. */
 static void tracking(void)
 {
     begin();
@@ -103,10 +104,10 @@ static void tracking(void)
     COSTS(0, EXPECT_EQ(hc_page(HC_TRACK, page(1)), 0)); /* twice */
     COSTS(0, EXPECT_EQ(hc_page(HC_UNTRACK, page(1)), 0));
     EXPECT_EQ(hc_zap(page(1), 1), 0);
-    EXPECT_EQ(read64(page(1)), 1); /* mapped again by a read */
+    EXPECT_EQ(read64(page(1)), 1); /* a read maps the page again */
     struct watch violations = watch(EXITS_VIOLATION);
     COSTS(0, write64(page(1), 1));
-    EXPECT_EQ(watched(violations), 1); /* still tracked once */
+    EXPECT_EQ(watched(violations), 1); /* the page is still tracked */
     COSTS(0, EXPECT_EQ(hc_page(HC_UNTRACK, page(1)), 0));
     COSTS(0, write64(page(1), 1)); /* W comes back */
 
@@ -121,8 +122,8 @@ static void tracking(void)
     end();
 }
 
-/* S4, N2: one for all pages that are collected. The CPU's own D bits are flushed without a look at
- * whether any was set. */
+/* S4, N2: one flush for all pages of a collection. If the CPU sets D bits itself, the flush is made
+ * without a test whether any was set. */
 static void dirty_log(void)
 {
     bool ad = hc_config(CONFIG_AD);
@@ -134,19 +135,21 @@ static void dirty_log(void)
     COSTS(0, write64(page(3), 3));
     COSTS(1, EXPECT_EQ(hc_dirty_get(SLOT, 0), 1 << 3));
     write64(page(4), 4);
+    /* A page that was written and then dropped stays in the log. A write maps it again, directly or
+     * after a read. */
     for (uint64_t i = 4; i < 7; i++)
-        EXPECT_EQ(hc_zap(page(i), 1), 0); /* what was written before, and what comes back: */
+        EXPECT_EQ(hc_zap(page(i), 1), 0);
     EXPECT_EQ(read64(page(5)), 5);
-    write64(page(5), 5); /* by a read first, */
-    write64(page(6), 6); /* by a write */
+    write64(page(5), 5);
+    write64(page(6), 6);
     EXPECT_EQ(hc_dirty_get(SLOT, 0), 7 << 4);
     EXPECT_EQ(hc_dirty_get(SLOT, 0), 0);
     COSTS(1, EXPECT_EQ(hc_slot_flags(SLOT, 0), 0));
     end();
 }
 
-/* N4: another host page owes one. Clearing A does not; taking all access, where there is no A,
- * does. */
+/* N4: a change of the host page owes a flush. Clearing A does not. Without A bits, aging takes all
+ * access away, which does. */
 static void host(void)
 {
     bool ad = hc_config(CONFIG_AD);
@@ -159,8 +162,8 @@ static void host(void)
     end();
 }
 
-/* T6: a split translates the same. A leaf in the place of a table does not, for all that the CPU
- * knows: it may have cached the table. */
+/* T6: a split does not change any translation. A leaf that replaces a table owes a flush, because
+ * the CPU may have cached the table's address. */
 static void large(void)
 {
     bool huge = hc_config(CONFIG_HUGE), nx = hc_config(CONFIG_NX_HUGE);
@@ -182,7 +185,7 @@ static void large(void)
         while (recover.rbx);
         COSTS(0, (void)read64(page(7)));
     }
-    /* Nor over a tracked page. */
+    /* Nor is there a large leaf over a tracked page. */
     EXPECT_EQ(hc_page(HC_TRACK, page(3)), 0);
     EXPECT_EQ(hc_zap(BASE, 512), 0);
     touch_all();

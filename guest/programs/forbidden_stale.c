@@ -8,7 +8,7 @@
 
 #define CODE  (TEST_VA + 4 * RT_2M)
 #define RW    (PTE_P | PTE_W)
-#define TIMES 9 /* decision D6: after 8 of them it ends */
+#define TIMES 9 /* decision D6: after 8 such accesses the VM ends */
 
 static void stale(void)
 {

@@ -6,18 +6,18 @@
  */
 #include "guest/programs/rt/sides.h"
 
-#define HOLE 0xd0000000ull /* nothing is there */
+#define HOLE 0xd0000000ull /* no slot and no device */
 
 static volatile unsigned converted;
 
 static void on_ve(struct frame *frame)
 {
     converted++;
-    frame->rip += 2; /* of load2() */
+    frame->rip += 2; /* skips the instruction of load2() */
     VE_INFO->busy = 0;
 }
 
-/* Flat segments stay as they are cached, so all that changes is CR0. */
+/* The cached flat segments stay loaded, so only CR0 changes. */
 static void load_in_real_mode(void)
 {
     __asm__ volatile("pushq %0\n\tleaq 1f, %%rax\n\tpushq %%rax\n\tlretq\n\t"

@@ -10,7 +10,7 @@
 #define SLOT  8
 #define BASE  0xc0000000ull
 #define PAGES 0x40000ull
-#define STEP  0x8000ull /* pages; eight in all */
+#define STEP  0x8000ull /* pages between the eight places */
 
 static uint64_t place(uint64_t i)
 {
@@ -30,7 +30,7 @@ static bool giants_expected(void)
     return *rt_args == '1';
 }
 
-/* Touches the eight places; how many leaves of 1 GiB that made. */
+/* Writes to the eight places. Returns the number of 1 GiB leaves that this created. */
 static uint64_t fill(uint64_t salt)
 {
     struct watch giants = watch(COUNTER_PAGES_1G);
@@ -45,7 +45,8 @@ static void one_leaf(void)
     EXPECT_EQ(hc_slot_add(SLOT, BASE, PAGES, 0), 0);
     uint64_t giants = fill(100);
     EXPECT_EQ(giants, giants_expected());
-    /* Clearing a block stops for a recovery that is due, and the access is tried again. */
+    /* Clearing a block pauses if a recovery of large pages is due. Then the access is retried,
+     * which is another violation. */
     uint64_t least = giants ? 1 : PAGES / STEP, ms = hc_config(CONFIG_NX_RECOVERY_MS);
     EXPECT(ms && ms < 1000 ? watched(violations) >= least : watched(violations) == least);
     EXPECT_EQ(wrong_places(100), 0);
@@ -54,7 +55,7 @@ static void one_leaf(void)
     note("violations", watched(violations));
 }
 
-/* One tracked page needs a leaf of 4 KiB; all else stays as large as it can. */
+/* A tracked page needs a leaf of 4 KiB; all other leaves stay as large as possible. */
 static void split(void)
 {
     struct watch splits = watch(COUNTER_SPLITS), giants = watch(COUNTER_PAGES_1G);
@@ -63,7 +64,7 @@ static void split(void)
     EXPECT_EQ(watched(giants), giants_expected() ? ~0ull : 0);
     struct watch violations = watch(EXITS_VIOLATION);
     EXPECT_EQ(wrong_places(100), 0);
-    EXPECT_EQ(watched(violations), 0); /* a split takes nothing away */
+    EXPECT_EQ(watched(violations), 0); /* a split removes no translation */
     write64(place(3), 103);
     EXPECT_EQ(watched(violations), 1);
     EXPECT_EQ(wrong_places(100), 0);
@@ -71,13 +72,13 @@ static void split(void)
     note("splits", watched(splits));
 }
 
-/* Logging splits all of it ahead of time; when it ends, one leaf comes back. */
+/* Logging splits the whole leaf at once. When logging ends, one leaf is mapped again. */
 static void logged_and_back(void)
 {
     struct watch small = watch(COUNTER_PAGES_4K);
     EXPECT_EQ(hc_slot_flags(SLOT, SLOT_LOG_DIRTY), 0);
     if (giants_expected())
-        EXPECT_EQ(watched(small), PAGES - 512); /* 512 were small before */
+        EXPECT_EQ(watched(small), PAGES - 512); /* 512 leaves were small already */
     write64(place(5), 205);
     uint64_t dirty = 0;
     for (uint64_t i = 0; i < PAGES / STEP; i++)
@@ -89,7 +90,7 @@ static void logged_and_back(void)
     EXPECT_EQ(wrong_places(300), 0);
 }
 
-/* N1: one page of a GiB is code. */
+/* N1: one page of the GiB contains code. */
 static void executed(void)
 {
     struct watch splits = watch(COUNTER_SPLITS);

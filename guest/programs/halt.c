@@ -8,7 +8,7 @@
 
 #define VECTOR   0x61
 #define TIMER    0x62
-#define DEADLINE 0x40000u /* of the LVT entry */
+#define DEADLINE 0x40000u /* TSC-deadline mode, in the LVT entry */
 #define MASKED   0x10000u
 #define LONG     300000u /* ticks: many turns of a loop that would poll */
 #define ROUNDS   50
@@ -29,7 +29,8 @@ static void hlt(void)
     __asm__ volatile("sti; hlt; cli" : : : "memory");
 }
 
-/* One HLT, which ends in about LONG ticks: it is one exit for HLT and one of the timer's. */
+/* One HLT that ends after about LONG ticks causes one exit for HLT and one exit of the preemption
+ * timer. */
 static void expect_one_halt(void)
 {
     struct watch hlts = watch(EXITS_HLT), timers = watch(EXITS_TIMER);
@@ -59,7 +60,7 @@ static void tsc_deadline(void)
     apic_write(APIC_REG_TIMER, MASKED);
 }
 
-/* As a device would interrupt. */
+/* An interrupt as from a device ends a HLT. */
 static void interrupt_from_outside(void)
 {
     EXPECT_EQ(hc_inject(EVENT(EVENT_INTERRUPT, VECTOR), 0, LONG), 0);
@@ -72,7 +73,7 @@ static void nmi_from_outside(void)
     expect_one_halt();
 }
 
-/* What does not wake the guest, does not: its priority is too low. */
+/* An interrupt whose priority is too low does not end a HLT. */
 static void low_priority(void)
 {
     apic_write(APIC_REG_TPR, 0x60);
@@ -109,7 +110,7 @@ static void let_it_fall_asleep(void)
         pause();
 }
 
-/* Each message is one kick that the sleeping CPU notices, if it has kept its CPU. */
+/* Each message kicks a halted vCPU once, if it has kept its pCPU. */
 static void woken_by(uint32_t command, bool interrupts)
 {
     taken = waits = 0;
@@ -141,7 +142,7 @@ static void nmi(void)
     woken_by(ICR_NMI, false);
 }
 
-/* INIT takes the CPU out of its HLT, to the wait for a start-up IPI. */
+/* An INIT ends the HLT of a CPU, which then waits for a start-up IPI. */
 static void init(void)
 {
     waits = 0;
@@ -176,7 +177,8 @@ static void halt_when_ready(void)
     }
 }
 
-/* Whoever of the others runs and is the first to see it wakes CPU 1, if it does sleep by then. */
+/* The first of the other CPUs that sees CPU 1 ready to halt sends it an interrupt after a delay,
+ * when CPU 1 may be asleep. */
 static void send_when_ready(void)
 {
     while (!stop) {
@@ -190,8 +192,8 @@ static void send_when_ready(void)
     }
 }
 
-/* The message comes at every moment of going to sleep: while another one wants its CPU, a halted
- * one leaves. */
+/* The message arrives at each possible moment while a vCPU goes to sleep: a halted vCPU gives up
+ * its pCPU if another vCPU waits for it. */
 static void at_every_moment(void)
 {
     EXPECT(cpu_total() < 3 || start_cpus(2, cpu_total() - 1));
@@ -209,7 +211,7 @@ static void at_every_moment(void)
 
 static volatile uint64_t woken[CPUS_MAX];
 
-/* Timers of its own, of a length of its own. */
+/* Each CPU has its own timer with its own period. */
 static void halt_by_timer(void)
 {
     unsigned self = apic_id();
@@ -231,8 +233,8 @@ static void halt_once(void)
     woken[apic_id()]++;
 }
 
-/* A timer goes off in time although our CPU, if we share it, is kept busy without any exit. Only
- * two CPUs run so far, so nobody takes turns. */
+/* The timer of a halted vCPU expires in time although this vCPU keeps a shared pCPU busy without
+ * exits. Only two vCPUs run so far, so no time slices interrupt this one. */
 static void beside_a_busy_cpu(void)
 {
     unsigned id = apic_id_of(1);
@@ -245,8 +247,8 @@ static void beside_a_busy_cpu(void)
     woken[id] = 0;
 }
 
-/* However many they are for the CPUs of the machine; test_halt.py counts how often one takes over
- * from another meanwhile. */
+/* All vCPUs halt, however many there are for each pCPU. test_halt.py checks how often a pCPU
+ * switches between them. */
 static void all_halt(void)
 {
     for (unsigned i = 1; i < cpus_running; i++)
@@ -259,7 +261,7 @@ static void all_halt(void)
     note("halts", cpus_running * ROUNDS);
 }
 
-/* Nobody has a timer: each wakes the next one, around the circle. */
+/* No CPU has a timer. Each wakes the next one, in a circle. */
 static void halt_and_pass_on(void)
 {
     unsigned self = apic_id(), next = (self + 1) % cpus_running;
@@ -278,7 +280,7 @@ static void one_wakes_the_next(void)
     halt_and_pass_on();
     for (unsigned i = 1; i < cpus_running; i++)
         EXPECT(finished(i));
-    hlt(); /* the last one has passed it on to us */
+    hlt(); /* for the interrupt from the last CPU */
     EXPECT_EQ(taken, cpus_running * ROUNDS);
     note("ipis", taken);
 }
@@ -300,7 +302,7 @@ void guest_main(void)
         {"one_wakes_the_next", one_wakes_the_next, NEED_TESTCTL},
     };
 
-    const unsigned alone = 5; /* of them, for one CPU */
+    const unsigned alone = 5; /* the number of tests for one CPU */
 
     for (unsigned vector = 0x51; vector <= 0x71; vector++)
         set_handler(vector, take);

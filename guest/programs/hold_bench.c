@@ -15,27 +15,27 @@
 
 #define SLOT       8
 #define OTHER      9              /* a slot that logs */
-#define BASE       0x100200000ull /* not all of a GiB: its tables are taken one by one */
+#define BASE       0x100200000ull /* part of a GiB, so its tables are removed one by one */
 #define SCATTERED  300u           /* tables, of 2 MiB each: more than can wait to be freed */
-#define DENSE      10u            /* the same, all of whose pages are touched */
+#define DENSE      10u            /* tables of 2 MiB each, all of whose pages are touched */
 #define OTHER_BASE 0x200000000ull
 #define MOVED      0x300200000ull
-#define DEVICES    0x400000000ull /* nothing is there */
-#define TABLES     700u           /* more than a VM of this size has free of charge */
+#define DEVICES    0x400000000ull /* no slots */
+#define TABLES     700u           /* more tables than a VM of this size may keep */
 #define STRING     0x2000u
 #define FAR        0x4000000000ull
-#define FAR_PAGES  (1ull << 24) /* 64 GiB, of which nothing is touched */
+#define FAR_PAGES  (1ull << 24) /* 64 GiB, none of which is touched */
 #define MANY       4000u        /* slots */
 #define MANY_BASE  0x2000000000ull
-#define PIECES     4u /* of 2 MiB, where large pages are in use */
+#define PIECES     4u /* of 2 MiB, for the rows with large pages */
 
 struct work {
     const char *name;
     void (*prepare)(void), (*run)(void), (*after)(void);
-    uint64_t most; /* instructions, when it has been measured */
+    uint64_t most; /* instructions, after the measurement */
 };
 
-static volatile uint64_t longest; /* that the other vCPU was away at a time */
+static volatile uint64_t longest; /* the longest time for which the other vCPU did not run */
 static uint64_t slice;
 static uint8_t text[STRING];
 
@@ -55,7 +55,7 @@ static void watch_clock(void)
     }
 }
 
-/* When a slice of this vCPU has begun. */
+/* Waits for the next time slice of this vCPU, and returns when it began. */
 static uint64_t next_slice(void)
 {
     for (uint64_t last = rdtsc();;) {
@@ -66,8 +66,8 @@ static uint64_t next_slice(void)
     }
 }
 
-/* How much longer than a slice the other vCPU is away if this one begins `lead` ticks before the
- * end of its slice. */
+/* Begins the operation `lead` ticks before the end of this vCPU's slice. Returns by how much longer
+ * than a slice the other vCPU did not run. */
 static uint64_t held(const struct work *work, uint64_t lead)
 {
     work->prepare();
@@ -76,7 +76,7 @@ static uint64_t held(const struct work *work, uint64_t lead)
     while (rdtsc() + lead < end)
         ;
     work->run();
-    (void)next_slice(); /* the other vCPU has run in between */
+    (void)next_slice(); /* the other vCPU has run in the meantime */
     uint64_t late = longest > slice ? longest - slice : 0;
     work->after();
     return late;
@@ -92,7 +92,7 @@ static void hold(struct work *work)
     }
 }
 
-/* ---- What is large --------------------------------------------------------------------------- */
+/* ---- Long operations ------------------------------------------------------------------------- */
 
 static uint64_t va(uint64_t gpa)
 {
@@ -192,7 +192,7 @@ static void outdate(void)
     EXPECT_EQ(hc_generation_set(hc_generation() + 2), 0);
 }
 
-/* Accesses outside of all slots, each of which needs a table. */
+/* Each of these accesses outside of all slots needs a table. */
 static void scatter(void)
 {
     for (uint64_t i = 0; i < TABLES; i++)
@@ -229,7 +229,7 @@ static void add_far(void)
     EXPECT_EQ(hc_slot_add(SLOT, FAR, FAR_PAGES, 0), 0);
 }
 
-/* Once, and for the rest of the run. */
+/* The slots are added once, and stay. */
 static void add_many(void)
 {
     static bool done;
@@ -254,7 +254,7 @@ static void have_first(void)
     add_first();
 }
 
-/* ---- Where pages are large ------------------------------------------------------------------- */
+/* ---- Operations on large pages --------------------------------------------------------------- */
 
 static void add_pieces(void)
 {
@@ -266,7 +266,7 @@ static void touch_pieces(void)
     touch(BASE, PIECES, RT_2M);
 }
 
-/* All small pages but one, whose side has changed twice. */
+/* Maps a 2 MiB range by small pages except for the first one, whose side changes twice. */
 static void add_small(void)
 {
     add_pieces();
@@ -280,7 +280,7 @@ static void touch_first(void)
     touch(BASE, 1, RT_PAGE);
 }
 
-/* What any guest can do, and what only one can that has the word `testctl`. */
+/* Operations of any guest. */
 static struct work for_all[] = {
     {"nothing", nothing, nothing, nothing, 0},  {"convert", add_dense, convert, drop, 0},
     {"scatter", nothing, scatter, nothing, 0},  {"ins", nothing, ins_string, nothing, 0},
@@ -305,7 +305,7 @@ static struct work for_testctl[] = {
     {"slot_delete_many", have_first, drop, nothing, 0},
 };
 
-/* Where pages are large, by any guest. */
+/* Operations of any guest on large pages. */
 static struct work for_large[] = {
     {"populate", add_pieces, touch_pieces, drop, 0},
     {"collapse", add_small, touch_first, drop, 0},

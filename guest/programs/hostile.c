@@ -28,7 +28,7 @@ static uint8_t scratch[4][4096] __attribute__((aligned(4096)));
 static uint32_t print_lock;
 static volatile unsigned ready;
 
-/* ---- Chance ---------------------------------------------------------------------------------- */
+/* ---- Random numbers -------------------------------------------------------------------------- */
 
 uint64_t rnd(struct hostile_cpu *cpu)
 {
@@ -60,7 +60,7 @@ uint64_t any_value(struct hostile_cpu *cpu)
     return rnd(cpu);
 }
 
-/* A device of a VM with sides is at shared addresses, which 32-bit code can't reach. */
+/* In a VM with sides, devices are at shared addresses, which 32-bit code cannot reach. */
 static uint64_t device(const struct hostile_cpu *cpu, uint64_t gpa)
 {
     if (!hostile_sides)
@@ -96,7 +96,7 @@ uint64_t any_address(struct hostile_cpu *cpu)
     return LOW_STACK + offset;
 }
 
-/* ---- A program ------------------------------------------------------------------------------- */
+/* ---- A step's program ------------------------------------------------------------------------ */
 
 void emit(struct code *code, const uint8_t *bytes, size_t count)
 {
@@ -120,7 +120,7 @@ void emit_mov(struct code *code, unsigned reg, uint64_t value)
     emit_number(code, value, code->bits == 64 ? 8 : 4);
 }
 
-/* What no emulator that we run on survives; docs/EMULATOR-GAPS.md. */
+/* Replaces instructions that crash an emulator (docs/EMULATOR-GAPS.md). */
 static void tame(uint8_t *code, size_t size)
 {
     for (size_t i = 4; i < size; i++) /* STOSB with a 32-bit address in 64-bit code */
@@ -183,7 +183,7 @@ static void choose_state(struct hostile_cpu *cpu, enum hostile_mode mode)
 static void show(const struct hostile_cpu *cpu, uint64_t step, enum hostile_mode mode,
                  const uint8_t *begin, const uint8_t *end)
 {
-    /* Whoever was stopped while it printed does not give it back. */
+    /* The lock has a time-out, because a CPU that is stopped while it prints never releases it. */
     for (unsigned i = 0; i < 100000 && __atomic_exchange_n(&print_lock, 1, __ATOMIC_ACQUIRE); i++)
         pause();
     print("# step %u.%lu mode=%s rflags=0x%lx rsp=0x%lx\n#  ", cpu->number, step, modes[mode].name,
@@ -223,15 +223,15 @@ static void write_step(struct hostile_cpu *cpu, uint64_t step)
         show(cpu, step, mode, cpu->code, code.at);
     if (modes[mode].bits == 16)
         memcpy((void *)(uintptr_t)LOW_CODE, cpu->code, sizeof(code_pages[0]));
-    /* An NMI ends what does not end by itself. Without `testctl` the call is refused, and the
-     * budget has to. */
+    /* An NMI ends a step that does not end by itself. Without `testctl` the call is refused, and
+     * the budget ends the VM instead. */
     hc_inject(EVENT(EVENT_NMI, VECTOR_NMI), 0, patience);
     if (mode >= MODE_FIRST_LEGACY)
         hostile_enter_legacy(cpu);
     hostile_enter(cpu);
 }
 
-/* ---- Which steps ----------------------------------------------------------------------------- */
+/* ---- Selection of steps ---------------------------------------------------------------------- */
 
 static const char *argument(const char *name)
 {
@@ -253,7 +253,7 @@ static uint64_t number_at(const char **at)
     return value;
 }
 
-/* Whether "1,5-9,2.7" holds the step. */
+/* Whether a list such as "1,5-9,2.7" contains the step. */
 static bool listed(const char *list, unsigned cpu, uint64_t step)
 {
     while (*list >= '0' && *list <= '9') {

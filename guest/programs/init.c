@@ -23,7 +23,7 @@ extern uint8_t probe[], probe_end[], mark[], mark_end[];
 extern volatile uint32_t probe_ready;
 _Noreturn void probe_spin(void);
 
-/* As probe.S stores them. */
+/* The state of the CPU after INIT, as probe.S stores it. */
 struct found {
     uint32_t eax, ecx, edx, ebx, esp, ebp, esi, edi;
     uint32_t eflags, cr0, cr2, cr3, cr4, dr0, dr1, dr2, dr3, dr6, dr7, efer, fs_base, gs_base;
@@ -34,7 +34,7 @@ struct found {
 #define FOUND ((const volatile struct found *)(uintptr_t)PROBE_FOUND)
 _Static_assert(sizeof(struct found) == 128, "probe.S");
 
-/* All other MSRs are unchanged. IA32_PAT's second entry is not used by anybody here. */
+/* INIT changes no other MSR. The program does not use the second entry of IA32_PAT. */
 static const struct {
     uint32_t msr;
     uint64_t value;
@@ -98,14 +98,14 @@ static void dirty_registers(void)
     wrmsr(0xc0000101, 0x200000);
 }
 
-/* The timer has expired and runs on; one interrupt is in service, two wait. */
+/* The timer has expired and keeps running; one interrupt is in service and two are pending. */
 static void dirty_apic(void)
 {
     apic_write(APIC_REG_SVR, 0x1ff);
     apic_write(APIC_REG_DIVIDE, 1);
     apic_write(APIC_REG_TIMER, PERIODIC | TIMER);
     apic_write(APIC_REG_INITIAL, 1000);
-    apic_write(APIC_REG_TIMER + 0x50, 0x61);  /* errors */
+    apic_write(APIC_REG_TIMER + 0x50, 0x61);  /* the LVT entry for errors */
     apic_write(APIC_REG_TIMER + 0x30, 0x400); /* LINT0 */
     send_ipi(0, ICR_SELF | WAITING);
     for (uint64_t end = rdtsc() + 10000; rdtsc() < end;)
@@ -131,8 +131,8 @@ static void dirty(void)
     __asm__ volatile("sti; nop; cli");
 }
 
-/* While it waits for the start-up IPI nothing else reaches a CPU. An NMI before the INIT would
- * leave Bochs 2.7 with NMIs blocked (docs/EMULATOR-GAPS.md). */
+/* While a CPU waits for a start-up IPI, no other message reaches it. No NMI is sent before the
+ * INIT, because it would leave NMIs blocked in Bochs 2.7 (docs/EMULATOR-GAPS.md). */
 static void init_and_start(unsigned page)
 {
     send_ipi(1, WAITING);
@@ -162,7 +162,7 @@ static void count_nmi(struct frame *frame)
     nmis++;
 }
 
-/* Twice: the second time its VMCS and its APIC have been through it. */
+/* The test is made twice, the second time with a VMCS and an APIC that have already had an INIT. */
 static void everything_is_dirty(void)
 {
     for (unsigned i = 0; i < 2; i++) {
@@ -221,7 +221,7 @@ static void segments(void)
     }
 }
 
-/* What can be read in 64-bit mode only, on the CPU that was started again. */
+/* Checks, on the restarted CPU, the state that can be read only in 64-bit mode. */
 static void look_at_rest(void)
 {
     uint64_t xmm;
@@ -237,11 +237,11 @@ static void look_at_rest(void)
     EXPECT_EQ(has_xsave() ? xgetbv() : 3, 3);
 }
 
-/* The runtime has written SVR. */
+/* SVR is not checked, because the runtime has written it. */
 static void look_at_apic(void)
 {
     static const unsigned lvts[] = {0, 0x10, 0x20, 0x30, 0x40, 0x50};
-    __asm__ volatile("sti; nop; nop; cli"); /* nothing waits any more */
+    __asm__ volatile("sti; nop; nop; cli"); /* no interrupt is pending any more */
     EXPECT_EQ(apic_read(APIC_REG_TPR), 0);
     EXPECT_EQ(apic_read(APIC_REG_PPR), 0);
     EXPECT_EQ(apic_is_x2apic ? 0 : apic_read(APIC_REG_LDR), 0);
@@ -255,7 +255,7 @@ static void look_at_apic(void)
         EXPECT_EQ(apic_read(APIC_REG_TIMER + lvts[i]), 0x10000);
     for (unsigned i = 0; i < 0x80; i += 0x10)
         EXPECT_EQ(apic_read(APIC_REG_ISR + i) | apic_read(APIC_REG_IRR + i), 0);
-    /* A timer that still ran would expire in a period of 0 ticks. */
+    /* A timer that was still running would expire all the time, with a period of 0 ticks. */
     apic_write(APIC_REG_TIMER, PERIODIC | TIMER);
     for (uint64_t end = rdtsc() + 100000; rdtsc() < end;)
         pause();
@@ -274,7 +274,7 @@ static void local_apic(void)
     EXPECT(finished(1));
 }
 
-/* None of those before comes, and the next one is not blocked. */
+/* No NMI that was sent before arrives, and the next one is not blocked. */
 static void nmis_are_gone(void)
 {
     EXPECT_EQ(nmis, 0);
@@ -287,7 +287,7 @@ static void nmis_are_gone(void)
 #define FIRST  0x9u
 #define SECOND 0xau
 
-/* Where the CPU began, once each of the IPIs was followed. */
+/* Returns the vector with which the CPU started, when all IPIs have taken effect. */
 static uint32_t begins_at(void)
 {
     const volatile uint32_t *at = (const volatile uint32_t *)(uintptr_t)PROBE_FOUND;
@@ -315,7 +315,8 @@ static void first_startup_counts(void)
     EXPECT_EQ(begins_at(), FIRST);
 }
 
-/* Before the first one has had a turn, or at any moment of it. */
+/* The INIT arrives before the CPU has run after the first start-up IPI, or at any moment
+ * afterwards. */
 static void init_forgets_a_startup(void)
 {
     for (uint64_t wait = 0; wait < 3000; wait = 2 * wait + 1) {

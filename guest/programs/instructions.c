@@ -7,11 +7,11 @@
  */
 #include "guest/programs/rt/rt.h"
 
-#define RAM_PAGE   0x60000ull /* below 1 MiB, so that 16-bit code can have it */
+#define RAM_PAGE   0x60000ull /* below 1 MiB, so that 16-bit code can access it */
 #define DEVICE     ((uint64_t)TESTDEV_A_BASE)
-#define OPERAND    0x60 /* in either page */
+#define OPERAND    0x60 /* the operand's offset in either page */
 #define SOURCE     0xb0
-#define AREA       0x100 /* what is compared, from the start of the page */
+#define AREA       0x100 /* bytes at the start of the page that are compared */
 #define CR0_EM     BIT(2)
 #define CR0_TS     BIT(3)
 #define CR4_FXSR   BIT(9)
@@ -35,7 +35,7 @@ extern const struct instruction instructions64[], instructions64_end[], instruct
 extern uint8_t instructions16_code[];
 extern uint64_t rt_gdt[];
 
-/* Offsets are known to call_instruction(). */
+/* call_instruction() depends on the offsets. */
 struct insn_call {
     uint32_t offset;
     uint16_t cs, ds;
@@ -80,8 +80,8 @@ static void set_segment_base(unsigned selector, uint64_t base)
              field_put(base >> 24, BITS(63, 56));
 }
 
-/* The same bytes everywhere; the operand begins with what RAX and RDX hold if `equal`. By words,
- * so that the device takes it as RAM does. */
+/* Fills a page with the same bytes every time. If `equal`, the operand begins with the values of
+ * RAX and RDX. The page is written in words, which the device stores as RAM does. */
 static void fill(uint64_t page, bool equal)
 {
     uint64_t value = 0x9e3779b97f4a7c15;
@@ -89,7 +89,7 @@ static void fill(uint64_t page, bool equal)
         value = value * 6364136223846793005 + 1442695040888963407;
         write64(page + i, value);
     }
-    write64(page + SOURCE, read64(page + OPERAND)); /* for CMPS to go on a while */
+    write64(page + SOURCE, read64(page + OPERAND)); /* so that CMPS makes several iterations */
     write32(page + OPERAND + 12, 0x7ffffff3);
     if (equal) {
         write32(page + OPERAND, 0x8899aabb);
@@ -231,7 +231,7 @@ static void push_and_pop(void)
     EXPECT_EQ(read64(DEVICE + 8), 0x1122334455667788);
 }
 
-/* ---- Events in the middle -------------------------------------------------------------------- */
+/* ---- Events during a repetition -------------------------------------------------------------- */
 
 static uint64_t steps, step_rip, frames_with_rf;
 
@@ -240,10 +240,10 @@ static void on_step(struct frame *frame)
     steps++;
     frames_with_rf += frame->rflags >> 16 & 1;
     if (frame->rip != step_rip)
-        frame->rflags &= ~TF; /* it is over */
+        frame->rflags &= ~TF; /* the instruction is complete */
 }
 
-/* A trap after each iteration, with RF in what it pushes but for the last. */
+/* A trap after each iteration, with RF set in the frame except after the last one. */
 static void single_steps(void)
 {
     uint64_t di = DEVICE, count = 5;
@@ -276,7 +276,7 @@ static void clear_rf(struct frame *frame)
     seen.cr2 = frame->rcx;
 }
 
-/* A long one is interrupted between iterations, and goes on. */
+/* A long repetition is interrupted between two iterations, and continues. */
 static void interrupted(void)
 {
     uint64_t di = DEVICE, count = TESTDEV_RAM_SIZE, rip;
@@ -327,7 +327,7 @@ static void on_page_fault(struct frame *frame)
     frame->rip += 2; /* rep movsb */
 }
 
-/* A page fault finds the iterations before it done. */
+/* At a page fault, the iterations before it are complete. */
 static void faults_in_the_middle(void)
 {
     map_page(rt_pml4, TEST_VA, DEVICE, PTE_P | PTE_W);
@@ -344,7 +344,8 @@ static void faults_in_the_middle(void)
     EXPECT_EQ(read64(DEVICE + RT_PAGE - 8), read64(RAM_PAGE + 8));
 }
 
-/* From RAM into the device and on into RAM: the CPU and the hypervisor take turns. */
+/* Copies from RAM to the device and on to RAM, so that the CPU and the hypervisor execute parts in
+ * turn. */
 static void through_pages(void)
 {
     uint64_t *below = new_page(), *above = new_page();
@@ -392,7 +393,7 @@ static void vectors_refused(void)
     EXPECT_EQ(read32(DEVICE + TESTDEV_WRITES), 0);
     fault = try_run(store_vector, (void *)DEVICE);
     EXPECT(!fault.taken);
-    EXPECT_EQ(read32(DEVICE + TESTDEV_WRITES), 2); /* twice 8 bytes */
+    EXPECT_EQ(read32(DEVICE + TESTDEV_WRITES), 2); /* two writes of 8 bytes */
 }
 
 void guest_main(void)

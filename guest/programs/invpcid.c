@@ -61,7 +61,8 @@ static void not_canonical(void)
     EXPECT_EQ(vector_of(by_rbp, BIT(47)), VECTOR_SS);
     map_page(rt_pml4, BIT(47) - RT_PAGE, RIGHT, PTE_P | PTE_W);
     EXPECT_EQ(vector_of(by_ds, BIT(47) - 16), NONE);
-    EXPECT_EQ(vector_of(by_ds, BIT(47) - 8), VECTOR_GP); /* its last bytes */
+    /* the descriptor's last bytes are noncanonical */
+    EXPECT_EQ(vector_of(by_ds, BIT(47) - 8), VECTOR_GP);
     EXPECT_EQ(vector_of(by_rbp, BIT(47) - 8), VECTOR_SS);
 }
 
@@ -114,7 +115,7 @@ static uint64_t compat(uint64_t ds, uint64_t rbx, uint64_t type)
     return vector;
 }
 
-/* Base, limit and rights count, and 32 bits of the type. */
+/* The base, limit and rights of the segment take effect, and the type has 32 bits. */
 static void in_compatibility_mode(void)
 {
     memset((void *)RIGHT, 0, 32);

@@ -25,7 +25,7 @@ static void nothing(void)
 {
 }
 
-/* What is done before the NMI is raised, and by its handler before it returns. */
+/* Called before the NMI is raised, and by its handler before it returns. */
 static void (*ready)(void) = nothing;
 static void (*prepare)(void) = nothing;
 
@@ -43,8 +43,8 @@ static uint64_t *directory_entry(void)
     return &pd[TEST_VA >> 21 & 511];
 }
 
-/* Raises an NMI whose handler returns by a frame at FRAME, whose first 32 bytes lie in `page`, and
- * where SS is null if the page behind that is not ours to write. */
+/* Raises an NMI whose handler returns by a frame at FRAME. Its first 32 bytes lie in `page`. Its
+ * SS, in the next page, is null if that page cannot be written. */
 static void return_by(uint64_t *page, uint64_t ss_page)
 {
     map_page(rt_pml4, STACK, (uint64_t)page, PTE_P | PTE_W);
@@ -76,7 +76,7 @@ static uint64_t *stack_page(void)
 
 static void expect_after_iret(void)
 {
-    EXPECT(iret_rips[1] != (uint64_t)iret_at); /* else it came before the IRET had returned */
+    EXPECT(iret_rips[1] != (uint64_t)iret_at); /* otherwise it arrived before the IRET completed */
     EXPECT_EQ(iret_rips[1], iret_raised);
 }
 
@@ -101,7 +101,7 @@ static void violation(void)
     expect_after_iret();
 }
 
-/* ---- A log that is full ---------------------------------------------------------------------- */
+/* ---- A full PML log -------------------------------------------------------------------------- */
 
 static uint64_t logged;
 
@@ -117,8 +117,8 @@ static void empty_log(void)
         (void)hc_dirty_get(SLOT, page);
 }
 
-/* The stack's page table is a page of the slot, and its entries lack A: the IRET's walk writes to
- * it, which is what the log has no room for. */
+/* The page table of the stack lies in the slot, and its entries have A clear. So the walk of the
+ * IRET writes to it, for which the log has no room. */
 static void log_full(void)
 {
     uint64_t *table = (uint64_t *)(AREA + (PAGES - 1) * RT_PAGE), *ss_page = new_page();
@@ -152,8 +152,8 @@ static void memory_over_mmio(void)
     hc_slot_add(SLOT, HOLE, 1, 0);
 }
 
-/* SS, which is null, is the first word of memory that took the place of MMIO in the meantime, and
- * whose MMIO SPTE is still there. What exits then tells nothing of the IRET. */
+/* SS, which is null, is the first word of memory that has replaced MMIO and still has a stale MMIO
+ * SPTE. An EPT misconfiguration does not report whether it occurred during IRET. */
 static void misconfiguration(void)
 {
     prepare = memory_over_mmio;
@@ -169,13 +169,13 @@ static void misconfiguration(void)
 
 static uint8_t ve_stack[4096] __attribute__((aligned(16)));
 
-/* SS lies in MMIO: the IRET gets a #VE, so it is over, and the NMI comes at once. */
+/* SS lies in MMIO: the IRET causes #VE, which ends the blocking, so the NMI arrives at once. */
 static void virtualization_exception(void)
 {
     prepare = nothing;
     set_stack(VECTOR_VE, (uint64_t)ve_stack + sizeof(ve_stack));
     set_gate(VECTOR_VE, (uint64_t)iret_ve);
-    for (unsigned i = 0; i < 2; i++) { /* the first one exits where the CPU delivers #VE */
+    for (unsigned i = 0; i < 2; i++) { /* the first access exits even if the CPU delivers #VE */
         return_by(stack_page(), HOLE | shared_bit());
         EXPECT_EQ(iret_ves, 1);
         EXPECT_EQ(iret_rips[1], iret_ve);

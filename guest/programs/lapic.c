@@ -14,7 +14,7 @@
 #define DIVIDE_BY_1  0xb
 #define DIVIDE_BY_16 0x3
 
-#define LONG_TIME 20000000ull /* ticks of the TSC: longer than anything here may take */
+#define LONG_TIME 20000000ull /* ticks of the TSC: longer than any of the tests may take */
 
 static bool in_set(unsigned set, unsigned vector)
 {
@@ -26,11 +26,11 @@ static void send(unsigned vector)
     send_ipi(0, ICR_SELF | vector);
 }
 
-/* What arrived, in this order. */
+/* The vectors that have arrived, in order. */
 static volatile unsigned arrived;
 static volatile uint8_t arrivals[64];
 static volatile bool keeps_in_service;
-static volatile uint64_t arrived_at; /* ticks, the last of them */
+static volatile uint64_t arrived_at; /* TSC, of the last arrival */
 
 static void handler(struct frame *frame)
 {
@@ -40,7 +40,7 @@ static void handler(struct frame *frame)
         apic_write(APIC_REG_EOI, 0);
 }
 
-/* Switches the APIC on, with nothing waiting, and takes these vectors. */
+/* Switches the APIC on, with nothing pending, and sets handlers for these vectors. */
 static void begin(const uint8_t *vectors, unsigned count)
 {
     arrived = 0;
@@ -58,13 +58,14 @@ static void window(void)
     __asm__ volatile("sti; nop; nop; cli" : : : "memory");
 }
 
-/* An emulator that translates blocks of code takes interrupts between two of them. */
+/* Ends a block of code. An emulator that translates code in blocks takes interrupts only between
+ * two of them. */
 static void boundary(void)
 {
     __asm__ volatile("jmp 1f; 1: nop" : : : "memory");
 }
 
-/* Waits with interrupts on until `count` have arrived, or for very long. */
+/* Waits with interrupts enabled until `count` interrupts have arrived, or until a time-out. */
 static void wait_for(unsigned count)
 {
     uint64_t start = rdtsc();
@@ -114,7 +115,7 @@ static void self_ipi(void)
     EXPECT(in_set(APIC_REG_IRR, 0x41));
     window();
     EXPECT_EQ(arrived, 1);
-    send_ipi(0, 0x41); /* physical: APIC id 0 */
+    send_ipi(0, 0x41); /* physical destination: APIC ID 0 */
     window();
     EXPECT_EQ(arrived, 2);
     apic_take_logical_id();
@@ -162,7 +163,7 @@ static void task_priority(void)
     __asm__ volatile("mov %%cr8, %0" : "=r"(cr8));
     EXPECT_EQ(cr8, 5);
     __asm__ volatile("sti" : : : "memory");
-    write_cr8(4); /* at once */
+    write_cr8(4); /* takes effect at once */
     boundary();
     __asm__ volatile("cli" : : : "memory");
     EXPECT_EQ(arrived, 2);
@@ -190,12 +191,12 @@ static void in_service(void)
     window();
     EXPECT_EQ(arrived, 2);
     EXPECT_EQ(arrivals[1], 0x72);
-    apic_write(APIC_REG_EOI, 0); /* of 0x72 */
+    apic_write(APIC_REG_EOI, 0); /* ends 0x72 */
     EXPECT(in_set(APIC_REG_ISR, 0x55) && !in_set(APIC_REG_ISR, 0x72));
     window();
     EXPECT_EQ(arrived, 2);
     __asm__ volatile("sti" : : : "memory");
-    apic_write(APIC_REG_EOI, 0); /* of 0x55 */
+    apic_write(APIC_REG_EOI, 0); /* ends 0x55 */
     boundary();
     __asm__ volatile("cli" : : : "memory");
     EXPECT_EQ(arrived, 3);
@@ -226,7 +227,7 @@ static void illegal_vector(void)
     EXPECT_EQ(apic_read(APIC_REG_ESR), 0);
     apic_write(APIC_REG_ESR, 0);
     EXPECT_EQ(apic_read(APIC_REG_ESR), 0x60);
-    if (!apic_is_x2apic) { /* there it is #GP */
+    if (!apic_is_x2apic) { /* in x2APIC mode this is #GP */
         read32(APIC + 0x40);
         apic_write(APIC_REG_ESR, 0);
         EXPECT_EQ(apic_read(APIC_REG_ESR), 0x80);
@@ -235,7 +236,7 @@ static void illegal_vector(void)
     EXPECT_EQ(apic_read(APIC_REG_ESR), 0);
 }
 
-/* An injected interrupt goes through an APIC that is on, and past one that is not. */
+/* An injected interrupt goes through the APIC if that is enabled, and bypasses it otherwise. */
 static void injected(void)
 {
     begin((const uint8_t[]){0x51, 0x62}, 2);
@@ -247,7 +248,8 @@ static void injected(void)
     EXPECT_EQ(arrivals[0], 0x62);
     EXPECT_EQ(arrivals[1], 0x51);
 
-    /* Past it, ahead of what it holds, which follows as soon as the guest can take it. */
+    /* It bypasses the disabled APIC and arrives before the APIC's pending interrupt, which follows
+     * as soon as the guest can take it. */
     send(0x62);
     apic_write(APIC_REG_SVR, SVR_OFF);
     keeps_in_service = true;
@@ -279,7 +281,7 @@ static void count_down(void)
     EXPECT_EQ(apic_read(APIC_REG_CURRENT), 0);
 }
 
-/* By the documented clock: not a tick early. */
+/* The timer counts the documented clock, and does not expire a tick too early. */
 static void one_shot(void)
 {
     begin((const uint8_t[]){0x60}, 1);
@@ -312,8 +314,8 @@ static void periodic(void)
     note("arrived", arrived);
 }
 
-/* Time goes on while the hypervisor works for the guest, which exits again and again for so many
- * ticks of the timer's 100000. The interrupt is late by little more than an exit takes. */
+/* Time passes while the hypervisor handles exits. The guest exits repeatedly for `busy` of the
+ * timer's 100000 ticks, and the interrupt is late by little more than the length of an exit. */
 static void exit_and_wait(uint64_t busy)
 {
     begin((const uint8_t[]){0x60}, 1);
@@ -345,12 +347,12 @@ static void time_after_exits(void)
     exit_and_wait(50000);
 }
 
-/* The shortest period there is takes the CPU away from the guest, but not from its handler. */
+/* With the shortest period, the timer keeps the guest from running, but not its handler. */
 static void shortest_period(void)
 {
     begin((const uint8_t[]){0x60}, 1);
     apic_write(APIC_REG_TIMER, PERIODIC | 0x60);
-    keeps_in_service = true; /* so that it comes once */
+    keeps_in_service = true; /* so that the interrupt arrives once */
     apic_write(APIC_REG_INITIAL, 1);
     window();
     EXPECT_EQ(arrived, 1);
@@ -359,7 +361,7 @@ static void shortest_period(void)
     apic_write(APIC_REG_INITIAL, 0);
     keeps_in_service = false;
     apic_write(APIC_REG_EOI, 0);
-    window(); /* the one that was waiting */
+    window(); /* for the pending one */
     EXPECT_EQ(arrived, 2);
     note("arrived", arrived);
 }

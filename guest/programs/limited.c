@@ -20,7 +20,8 @@ static void refused_beyond(void)
     EXPECT(taken > 0 && taken < MOST);
     EXPECT_EQ(hc_slot_add(1 + taken, SLOTS_AT + taken * RT_2M, 1, 0), -ENOMEM);
     EXPECT_EQ(hc_slot_delete(taken), 0);
-    EXPECT_EQ(hc_slot_add(taken, SLOTS_AT + taken * RT_2M, 1, 0), 0); /* what it gave back */
+    /* reuses the memory that the deletion returned */
+    EXPECT_EQ(hc_slot_add(taken, SLOTS_AT + taken * RT_2M, 1, 0), 0);
     while (taken)
         EXPECT_EQ(hc_slot_delete(taken--), 0);
 }

@@ -26,7 +26,7 @@ static void first_access(void)
     note("mmio_sptes", nc);
 }
 
-/* Makes ACCESSES accesses that alternate between two pages, and checks what they cost. */
+/* Makes ACCESSES accesses that alternate between two pages, and checks the number of exits. */
 static void repeated_access(uint64_t even, uint64_t odd)
 {
     uint64_t caching = hc_config(CONFIG_MMIO_CACHING);
@@ -90,7 +90,7 @@ FORMS(forms_32_pae, MODE_32_PAE)
 FORMS(forms_16_protected, MODE_16_PROTECTED)
 FORMS(forms_real, MODE_REAL)
 
-/* Two pages side by side at TEST_VA, wherever they lie in memory. */
+/* Maps two pages side by side at TEST_VA, wherever they lie in physical memory. */
 static uint64_t side_by_side(uint64_t first, uint64_t second)
 {
     map_page(rt_pml4, TEST_VA, first, PTE_P | PTE_W);
@@ -108,7 +108,7 @@ static void reset_devices(void)
 
 static void cross_device_to_device(void)
 {
-    uint64_t border = DEV_B; /* A and B are neighbours */
+    uint64_t border = DEV_B; /* devices A and B are neighbours */
 
     reset_devices();
     write64(border - 4, 0x8877665544332211);
@@ -125,7 +125,7 @@ static void cross_device_to_device(void)
     note("b_writes", read32(DEV_B + TESTDEV_WRITES));
 }
 
-/* Neighbours in virtual memory only: each page is translated by itself. */
+/* The pages are neighbours only in virtual memory, so each is translated by itself. */
 static void cross_virtual_neighbours(void)
 {
     uint64_t border = side_by_side(DEV_B, DEV_A);
@@ -160,7 +160,7 @@ static void write_argument(void *address)
     write64((uint64_t)address, ~0ull);
 }
 
-/* The page fault of the second page comes first: no byte may reach the device. */
+/* The page fault of the second page has priority: no byte may reach the device in the first one. */
 static void cross_into_page_fault(void)
 {
     uint64_t border = side_by_side(DEV_A, 0);

@@ -9,17 +9,17 @@
 #define SAMPLES       500u
 #define SAMPLES_MANY  40u
 #define MANY          64u
-#define PLACES        256u /* more than are kept */
+#define PLACES        256u /* more than there are replay entries */
 #define ELEMENTS      16u
 #define LVT_MASKED    BIT(16)
 #define KVM_DEVICE    0xfec00000ull /* the I/O APIC's select register: KVM has no test devices */
-#define KVM_REGISTERS 16u           /* in 16 bytes each */
+#define KVM_REGISTERS 16u           /* of 16 bytes each */
 
 static uint64_t device = TESTDEV_A_BASE, other_device = TESTDEV_B_BASE;
 
 /* ---- Address spaces -------------------------------------------------------------------------- */
 
-/* Two that say the same. */
+/* Two address spaces with the same mappings. */
 static uint64_t spaces[2];
 
 static void make_spaces(void)
@@ -32,7 +32,8 @@ static void make_spaces(void)
     spaces[1] = (uint64_t)other;
 }
 
-/* By turns; two samples in each, so that all that alternates by itself meets both. */
+/* Changes the address space after every second sample, so that accesses that alternate with each
+ * sample are made in both. */
 static void change_space(uint64_t at)
 {
     write_cr3(spaces[at >> 1 & 1]);
@@ -45,7 +46,7 @@ static uint64_t two[2];
 OPERATION(of_two, 0, "movl %k2, (%3)", : "0"(at), "r"(two[at & 1]) : "memory")
 OPERATION(one, 0, "movl %k2, (%3)", : "0"(at), "r"(device) : "memory")
 
-/* In this order, by an instruction that stands alone. */
+/* The addresses that one instruction accesses, in this order. */
 static uint64_t places[PLACES];
 
 static inline __attribute__((always_inline)) void go_through(unsigned count, bool touch)
@@ -129,7 +130,7 @@ OPERATION(lapic_id, 0, "movl (%2), %k0", : "r"((uint64_t)APIC + APIC_REG_ID) : "
 
 #define ROW(row_name, prepare, name) row(row_name, prepare, run_##name, idle_##name, 0, 1, SAMPLES)
 
-/* About one of `per`. */
+/* Prints the cost of one of the `per` accesses of each run. */
 static void row_of(const char *name, step_t prepare, step_t run, step_t idle, unsigned per)
 {
     uint32_t gross = measure(prepare, run, 0, 1, SAMPLES_MANY);
@@ -140,7 +141,7 @@ static void row_of(const char *name, step_t prepare, step_t run, step_t idle, un
 
 #define ROW_OF(row_name, prepare, name, per) row_of(row_name, prepare, run_##name, idle_##name, per)
 
-/* Each also with another address space every other time. */
+/* Each row is measured twice, the second time with changes of the address space. */
 #define ROWS(row_name, name)                      \
     do {                                          \
         ROW(row_name, nothing, name);             \

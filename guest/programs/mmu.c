@@ -23,12 +23,12 @@ static void begin(void)
 static void end(void)
 {
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
-    EXPECT_EQ(read32(BASE), 0xffffffff); /* nobody's again: no stale RAM */
+    EXPECT_EQ(read32(BASE), 0xffffffff); /* MMIO again: no stale RAM */
 }
 
-/* T2: RAM where MMIO was flushes nothing; RAM that goes is flushed and never read again. The slot
- * is too small for a large leaf, which would replace the MMIO SPTE's table, and that does flush
- * (T6). */
+/* T2: RAM that replaces MMIO needs no flush; RAM that is removed is flushed and never read again.
+ * The slot is too small for a large leaf, which would replace the table of the MMIO SPTE, and so
+ * need a flush (T6). */
 static void flush_rules(void)
 {
     (void)read32(BASE);
@@ -42,7 +42,7 @@ static void flush_rules(void)
     note("invepts", watched(invepts));
 }
 
-/* N1, T6: one large leaf; tracking splits it, and what it held is still there. */
+/* N1, T6: there is one large leaf. Tracking a page splits it, and the memory keeps its contents. */
 static void large_and_split(void)
 {
     begin();
@@ -73,7 +73,7 @@ static void run_code(void)
     ((void (*)(void))page(7))();
 }
 
-/* N1: code in a large page runs, in a small one if large ones may not be executed. */
+/* N1: code in a large page can run; it runs in a small page if large ones are not executable. */
 static void executed_large_page(void)
 {
     begin();
@@ -91,7 +91,7 @@ static void executed_large_page(void)
     end();
 }
 
-/* S4, N2: each page that is written is in the log once, by whichever method. */
+/* S4, N2: each page that is written is in the log once, whichever method logs it. */
 static void dirty_log(void)
 {
     begin();
@@ -101,7 +101,7 @@ static void dirty_log(void)
     EXPECT_EQ(hc_dirty_get(SLOT, 0), 0);
     uint64_t wrong = 0;
     for (unsigned round = 0; round < 8; round++) {
-        for (uint64_t i = round; i < PAGES; i += 8) /* more than a PML buffer in all */
+        for (uint64_t i = round; i < PAGES; i += 8) /* more pages than a PML log has entries */
             write64(page(i), round);
         for (uint64_t i = 0; i < PAGES; i += 64)
             wrong += hc_dirty_get(SLOT, i) != 0x0101010101010101ull << round;
@@ -120,8 +120,8 @@ static void dirty_log(void)
     end();
 }
 
-/* S4, N10: a store must trap after tracking, also where a dirty log had taken W before, and it is
- * done all the same. */
+/* S4, N10: after tracking, a store causes an exit, even if the dirty log had cleared W before, and
+ * takes effect. */
 static void write_tracking(void)
 {
     begin();
@@ -161,7 +161,7 @@ static void host_remap(void)
     end();
 }
 
-/* N4: what was used since the last look. */
+/* N4: aging reports the pages that were accessed since the last aging. */
 static void aging(void)
 {
     begin();
@@ -170,11 +170,11 @@ static void aging(void)
         write64(page(i), i);
     EXPECT_EQ(hc_age(BASE, PAGES), 16);
     EXPECT_EQ(hc_age(BASE, PAGES), 0);
-    EXPECT_EQ(hc_zap(BASE + 0x200000, 1), 0); /* nothing there; but the next entry may flush */
+    EXPECT_EQ(hc_zap(BASE + 0x200000, 1), 0); /* nothing is mapped; but the next entry may flush */
     (void)read64(page(3));
     write64(page(4), 4);
     uint64_t young = hc_age(BASE, PAGES);
-    EXPECT(young <= 2); /* a TLB may have answered */
+    EXPECT(young <= 2); /* the TLB may have translated later accesses, which sets no A */
     note("young", young);
     end();
 }

@@ -10,7 +10,7 @@
 #define SLOT    8
 #define BASE    0x100000000ull
 #define GIB     0x40000000ull
-#define FRESH   (BASE + 4 * GIB) /* only tables() comes here */
+#define FRESH   (BASE + 4 * GIB) /* used only by tables() */
 
 /* The page lies above the 4 GiB that the runtime maps to themselves. */
 static uint64_t va(uint64_t gpa)
@@ -40,13 +40,13 @@ static void map_window(uint64_t gpa, uint64_t bytes)
         map_page(rt_pml4, va(at), at, PTE_P | PTE_W | PTE_PS);
 }
 
-/* Each page was touched, its EPT entry is gone. */
+/* Each page was touched, and then its EPT entry was dropped. */
 static void fault_4k_present(void)
 {
-    EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0); /* too few for a large leaf */
+    EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0); /* too few pages for a large leaf */
     for (unsigned i = 0; i < SAMPLES; i++)
         touch(BASE + i * RT_PAGE);
-    touch_image(); /* KVM drops all it has mapped when a slot goes */
+    touch_image(); /* KVM drops all mappings when a slot is deleted */
     struct watch violations = watch(EXITS_VIOLATION);
     row("fault_4k_present", drop, touch, nothing, BASE, RT_PAGE, SAMPLES);
     EXPECT_EQ(watched(violations), SAMPLES);
@@ -66,15 +66,15 @@ static void fault_2m_present(void)
     EXPECT_EQ(hc_slot_add(SLOT, BASE, 4 * 512, 0), 0);
     for (unsigned i = 0; i < 4; i++)
         touch(BASE + i * RT_2M);
-    touch_image(); /* KVM drops all it has mapped when a slot goes */
+    touch_image(); /* KVM drops all mappings when a slot is deleted */
     struct watch violations = watch(EXITS_VIOLATION);
     row("fault_2m_present", drop, touch, nothing, BASE, RT_2M, 4);
     EXPECT_EQ(watched(violations), 4);
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
-/* Writes to pages whose dirty bits were just collected, and the exit that empties the CPU's log if
- * it keeps one, less the same to pages that are known to be dirty. */
+/* The cost of writes to pages whose dirty bits were just collected, with the exit that empties the
+ * PML log if there is one, minus that of writes to pages that are dirty already. */
 static void collect(uint64_t gpa)
 {
     EXPECT_EQ(hc_dirty_get(SLOT, (gpa - BASE) / RT_PAGE), ~0ull);
@@ -103,14 +103,14 @@ static void ask(uint64_t gpa)
     (void)hc_spte(gpa);
 }
 
-/* Goes the way of all hypercalls, which HC_NOP does not. */
+/* A hypercall on the common path, which HC_NOP does not take. */
 static void ask_little(uint64_t gpa)
 {
     (void)gpa;
     (void)hc_config(CONFIG_AD);
 }
 
-/* Hypercalls that do the thing once, less one that does next to nothing. */
+/* The cost of a hypercall minus that of one that does almost nothing. */
 static void less_hypercall(const char *name, void (*prepare)(uint64_t), void (*run)(uint64_t),
                            uint64_t gpa, uint64_t step, unsigned count, unsigned per)
 {
@@ -134,7 +134,7 @@ static void zap_all(uint64_t gpa)
     EXPECT_EQ(hc_zap(gpa, GIB >> 12), 0);
 }
 
-/* As much of a GiB as the machine has memory for: 64 MiB in the leaves that it gets. */
+/* As much of a GiB as the machine has memory for: 64 MiB, in leaves of whatever size they get. */
 static void touch_64m(uint64_t gpa)
 {
     for (uint64_t i = 0; i < 32; i++)
@@ -164,7 +164,7 @@ static void harvest_page(void)
 
 #define STRAY (BASE + 2 * 4096 * RT_PAGE) /* a slot of one page, behind all others */
 
-/* The fault before is on another slot, so that what it found is of no use. */
+/* The fault before is in another slot, so that the slot it has found is of no use. */
 static void drop_after_stray(uint64_t gpa)
 {
     drop(gpa);
@@ -172,7 +172,7 @@ static void drop_after_stray(uint64_t gpa)
     touch(STRAY);
 }
 
-/* The fault on a page among n slots, each of one page with a gap behind it. */
+/* A fault on a page among `slots` slots, each of one page, with gaps between them. */
 static void lookup_among(const char *name, unsigned slots)
 {
     for (unsigned i = 0; i < slots; i++)
@@ -192,8 +192,9 @@ static void slot_lookup(void)
     lookup_among("slot_lookup_4096", 4096);
 }
 
-/* What a GiB takes that nothing was mapped in yet: of one page in each 2 MiB, which needs as many
- * tables as all of them, and of large pages, as many as there is memory for. */
+/* The number of tables for a GiB in which nothing was mapped: first with one page in each 2 MiB,
+ * which needs as many tables as all pages do, then with as many large pages as there is memory
+ * for. */
 static void tables(void)
 {
     touch_image();
@@ -228,7 +229,7 @@ void guest_main(void)
         {"tables", tables, NEED_HOST},
     };
 
-    map_window(BASE, 32 * RT_2M); /* the most that a row reaches */
+    map_window(BASE, 32 * RT_2M); /* the largest range that a row uses */
     map_window(FRESH, GIB + 32 * RT_2M);
     run_tests(tests, ARRAY_SIZE(tests));
 }

@@ -72,7 +72,8 @@ static void own(void)
 #define MSR_TSC          0x10u
 #define MSR_TSC_ADJUST   0x3bu
 #define MSR_TSC_DEADLINE 0x6e0u
-#define SOON             (1ull << 22) /* ticks, more than a few lines take, also nested */
+/* ticks: more than a few lines of code take, even if the hypervisor is nested */
+#define SOON (1ull << 22)
 
 #define APIC         0xfee00000ull
 #define APIC_EOI     (APIC + 0xb0)
@@ -81,7 +82,7 @@ static void own(void)
 #define LVT_DEADLINE BIT(18)
 #define VECTOR_TIMER 0x41
 
-/* It goes on from what was written, whichever way it is read. */
+/* The TSC continues from the value that was written, by whichever instruction it is read. */
 static void tsc_written(void)
 {
     static const uint64_t values[] = {0, 1ull << 60, ~0ull - SOON, 0x123456789abcull};
@@ -95,7 +96,7 @@ static void tsc_written(void)
     }
 }
 
-/* IA32_TSC_ADJUST takes part in every change, and moves the TSC itself. */
+/* A write to the TSC changes IA32_TSC_ADJUST by the same amount, and vice versa. */
 static void tsc_adjust(void)
 {
     if (!(cpuid(7).ebx & BIT(1))) {
@@ -108,11 +109,12 @@ static void tsc_adjust(void)
     EXPECT_EQ(rdmsr(MSR_TSC_ADJUST), adjust + (1ull << 40));
     EXPECT(rdtsc() - before - (1ull << 40) < SOON);
     wrmsr(MSR_TSC, before);
-    EXPECT(adjust - rdmsr(MSR_TSC_ADJUST) < SOON); /* back, less what went by */
+    /* back to the old value, minus the time that has passed */
+    EXPECT(adjust - rdmsr(MSR_TSC_ADJUST) < SOON);
     EXPECT(rdtsc() - before < SOON);
 }
 
-/* A deadline is one of the guest's TSC, wherever that is moved meanwhile. */
+/* A deadline is a value of the guest's TSC, even if that is changed before it is reached. */
 static void deadline_follows(void)
 {
     look_for(VECTOR_TIMER, 0);

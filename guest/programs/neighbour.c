@@ -64,7 +64,7 @@ static uint64_t rare_registers(void)
     return wrong + (rdmsr(MSR_KERNEL_GS_BASE) != mix(8) >> 20) + (read_cr3() != (uint64_t)rt_pml4);
 }
 
-/* An exit changes no general register but those of its instruction. */
+/* An exit changes no general register other than those of its instruction. */
 static uint64_t general_registers(uint64_t seed)
 {
     __asm__ volatile("lea 1(%0), %%r8\nlea 2(%0), %%r9\nlea 3(%0), %%r10\nlea 4(%0), %%r11\n"
@@ -168,7 +168,7 @@ static void on_time(void)
     EXPECT(!late || longest <= late);
 }
 
-static uint64_t number(const char *name, uint64_t usual)
+static uint64_t number(const char *name, uint64_t otherwise)
 {
     for (const char *at = rt_args; *at; at++) {
         size_t i = 0;
@@ -182,7 +182,7 @@ static uint64_t number(const char *name, uint64_t usual)
             value = value * 10 + (uint64_t)(*at - '0');
         return value;
     }
-    return usual;
+    return otherwise;
 }
 
 void guest_main(void)

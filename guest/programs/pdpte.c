@@ -20,7 +20,7 @@ uint64_t pdpte_table[4] __attribute__((aligned(RT_PAGE)));
 static uint64_t other_directory[512] __attribute__((aligned(RT_PAGE)));
 uint32_t pdpte_new;
 
-/* EDI: the bits to change, and to change back. */
+/* EDI: the bits that are changed and changed back. */
 __asm__(".text\n.code32\n"
         "pdpte_cr0: movl pdpte_new, %eax\n movl %eax, pdpte_table + 24\n"
         " movl %cr0, %eax\n xorl %edi, %eax\n movl %eax, %cr0\n"

@@ -13,7 +13,7 @@ extern const struct {
 } real_handlers[];
 extern uint64_t rt_gdt[];
 
-/* In the order of real/faults.S. */
+/* The order is that of real/faults.S. */
 static const struct {
     const char *name;
     uint16_t vector, idt_limit;

@@ -23,7 +23,7 @@ static uint64_t rdtsc_now(void)
     return (uint64_t)high << 32 | low;
 }
 
-/* Without an exit of its own doing. */
+/* Waits without causing an exit. */
 static void spin(uint64_t ticks)
 {
     uint64_t start = rdtsc_now();
@@ -50,7 +50,7 @@ static void comes_back(void)
         spin(2 * ticks);
         uint64_t timers = watched(timer), all = watched(exits);
         EXPECT(timers >= 1);
-        EXPECT_EQ(all - timers, 3); /* the questions themselves */
+        EXPECT_EQ(all - timers, 3); /* the hypercalls that read the counters */
         EXPECT_EQ(watched(split), 0);
         recovered++;
         (void)read32(CODE);

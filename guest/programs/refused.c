@@ -74,7 +74,8 @@ static const struct reg cr0 = {"CR0", get_cr0, set_cr0}, cr3 = {"CR3", get_cr3, 
                         dr7 = {"DR7", get_dr7, set_dr7}, msr = {"an MSR", get_msr, set_msr},
                         xcr0 = {"XCR0", get_xcr0, set_xcr0};
 
-/* Tries a value and puts the old one back. Whether it was refused; then nothing has changed. */
+/* Tries a value, and restores the old one. Returns true if the value was refused, in which case
+ * nothing has changed. */
 static bool refuses(const struct reg *reg, uint64_t value)
 {
     uint64_t old = reg->get();
@@ -93,7 +94,7 @@ static void must_refuse(const struct reg *reg, uint64_t value)
         print("# %s took 0x%lx\n", reg->name, value);
 }
 
-/* Whether each bit can be changed or not: the VM goes on. Returns those that were refused. */
+/* Tries to change each bit. The VM continues in any case. Returns the bits that were refused. */
 static uint64_t each_bit(const struct reg *reg, uint64_t except)
 {
     uint64_t refused = 0;
@@ -108,7 +109,7 @@ static void control_registers(void)
     uint64_t at = get_cr0(), physical = cpuid(0x80000008).eax & 0xff;
 
     EXPECT_EQ(each_bit(&cr0, 0) | CR0_NW, BITS(63, 31) | CR0_NW | CR0_PE);
-    must_refuse(&cr0, at & ~CR0_PG); /* in 64-bit mode */
+    must_refuse(&cr0, at & ~CR0_PG); /* CR0.PG cannot be cleared in 64-bit mode */
     must_refuse(&cr0, at & ~CR0_PE);
     must_refuse(&cr0, (at | CR0_NW) & ~CR0_CD);
     uint64_t refused = each_bit(&cr4, 0);
@@ -118,7 +119,7 @@ static void control_registers(void)
         must_refuse(&cr3, get_cr3() | BIT(bit));
 }
 
-/* PCID 0 only, when PCIDs are switched on. */
+/* PCIDs can be enabled only while the PCID is 0. */
 static void pcid(void)
 {
     uint64_t root = get_cr3(), other = root | 8;
@@ -155,13 +156,13 @@ static void model_specific(void)
         must_refuse(&msr, 0x1234ull << 48);
         must_refuse(&msr, 0x7fffull << 48);
     }
-    the_msr = 0x1d9; /* IA32_DEBUGCTL, which not each CPU has */
+    the_msr = 0x1d9; /* IA32_DEBUGCTL, which not every CPU has */
     if (under_eptvisor())
         EXPECT_EQ(each_bit(&msr, 0), ~0ull);
 }
 
-/* Any set of the first 20 features: what the CPU refuses is #GP for the guest, and no one else's.
- */
+/* Any set of the first 20 components: if the CPU refuses it, the guest gets #GP, and the hypervisor
+ * continues. */
 static void features(void)
 {
     uint64_t taken = 0;
@@ -170,7 +171,7 @@ static void features(void)
         return;
     }
     write_cr4(read_cr4() | CR4_OSXSAVE);
-    for (uint64_t set = 0; set < BIT(12); set++) { /* bits 0 to 9, 17 to 19 in turns */
+    for (uint64_t set = 0; set < BIT(12); set++) { /* bits 0 to 9; bits 17 to 19 in turn */
         uint64_t value = (set & 0x3ff) | (set >> 10) << 17;
         taken += !refuses(&xcr0, value);
         taken += !refuses(&xcr0, value | BIT(19));
@@ -209,7 +210,7 @@ static void lldt(void *selector)
     __asm__ volatile("lldt %w0" : : "r"(*(uint64_t *)selector));
 }
 
-/* A system descriptor of 16 bytes in place of the two 16-bit segments. */
+/* Puts a system descriptor of 16 bytes in place of the two 16-bit segments. */
 static void set_system(uint64_t type, uint64_t base)
 {
     rt_gdt[SEL_CODE16 / 8] = 0x67 | field_put(base, BITS(39, 16)) | (0x80 | type) << 40 |
@@ -257,7 +258,7 @@ static uint64_t tss_descriptor(uint64_t type)
            field_put(base >> 24, BITS(63, 56));
 }
 
-/* IA-32e mode knows no 16-bit TSS. */
+/* IA-32e mode has no 16-bit TSS. */
 static void activation(uint32_t cd)
 {
     uint64_t fault = (uint64_t)refused_fault, old[2];
@@ -278,16 +279,17 @@ static void activation(uint32_t cd)
     rt_gdt[6] = 0x00cff3000000ffff;
     rt_gdt[SEL_TSS / 8] &= ~BIT(41); /* not busy */
     __asm__ volatile("ltr %w0" : : "r"(SEL_TSS));
-    EXPECT_EQ(call.rax, 0x101); /* refused, then done */
+    EXPECT_EQ(call.rax, 0x101); /* refused first, then successful */
 }
 
 static void activation_of_long_mode(void)
 {
     activation(0);
-    activation((uint32_t)CR0_CD); /* goes away by the same MOV, which exits for that */
+    /* the MOV that activates IA-32e mode clears CD as well, so it exits */
+    activation((uint32_t)CR0_CD);
 }
 
-/* Outside long mode the L bit of CS means nothing: EIP wraps there. */
+/* Outside long mode, the L bit of CS has no effect: EIP wraps at 4 GiB. */
 static void end_of_32_bit_code(void)
 {
     static uint32_t directory[1024] __attribute__((aligned(4096)));

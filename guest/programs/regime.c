@@ -34,7 +34,7 @@ static void write_cr0(uint64_t value)
     __asm__ volatile("mov %0, %%cr0" : : "r"(value) : "memory");
 }
 
-/* Changes the bit and changes it back; reads it as it is meanwhile. */
+/* Changes the bit, reads it, and changes it back. */
 static uint64_t exits_of_cr0(uint64_t bit)
 {
     uint64_t old = read_cr0();
@@ -61,7 +61,7 @@ static uint64_t exits_of_cr4(uint64_t bit)
     return count;
 }
 
-/* The CPUID bit that offers a CR4 bit, in leaf 7; 0: it is always there. */
+/* The bit of CPUID leaf 7 that enumerates the bit of CR4; 0: the bit of CR4 always exists. */
 static bool offered(uint32_t ebx, uint32_t ecx)
 {
     if (!ebx && !ecx)
@@ -74,7 +74,7 @@ static void control_registers(void)
     static const struct {
         uint64_t cr4;
         uint32_t ebx, ecx;
-        bool always; /* in each mode; else with gva_cache=exits, if there */
+        bool always; /* exits in each mode of gva_cache=; otherwise only with gva_cache=exits */
         bool never;
     } bits[] = {
         {CR4_PSE, 0, 0, true, false},        {CR4_SMEP, BIT(7), 0, true, false},
@@ -101,7 +101,7 @@ static void write_efer(void *value)
     wrmsr(MSR_EFER, (uint64_t)(uintptr_t)value);
 }
 
-/* It is written by an exit and read without one; what may not be written is #GP, as on a CPU. */
+/* Writes exit and reads do not. An invalid value is #GP, as on a CPU. */
 static void efer(void)
 {
     uint64_t old = rdmsr(MSR_EFER);

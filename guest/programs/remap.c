@@ -31,7 +31,7 @@ static void expect_writes(uint32_t a, uint32_t b)
     EXPECT_EQ(writes(DEV_B), b);
 }
 
-/* The counts that a test ends with, for its line. */
+/* Adds the counts of a test to its KTAP line. */
 static void end_with_writes(uint32_t a, uint32_t b)
 {
     expect_writes(a, b);
@@ -39,7 +39,7 @@ static void end_with_writes(uint32_t a, uint32_t b)
     note("b_writes", writes(DEV_B));
 }
 
-/* Back and forth between A and B; each of them must see its own stores only. */
+/* Maps A and B in turn; each of them must see only its own stores. */
 static void remap_rounds(const struct flush *flush, uint64_t flags)
 {
     uint64_t cr4 = read_cr4();
@@ -98,7 +98,8 @@ static void large_page(void)
     end_with_writes(2, 2);
 }
 
-/* Without a flush the old or the new device may be meant, but it is one of them and once. */
+/* Without a flush, the access may reach the old or the new device, but exactly one of them, and
+ * once. */
 static void without_flush(void)
 {
     map_page(rt_pml4, VA, DEV_A, RW);
@@ -112,7 +113,7 @@ static void without_flush(void)
     invlpg(VA);
 }
 
-/* Two address spaces, one with A and one with B at the same place. */
+/* Two address spaces, one of which maps A and the other one B at the same address. */
 static void switch_spaces(bool pcid, uint64_t noflush)
 {
     uint64_t *roots[2] = {new_root(), new_root()};
@@ -125,7 +126,7 @@ static void switch_spaces(bool pcid, uint64_t noflush)
         write_cr4(cr4 | CR4_PCIDE);
     for (unsigned i = 0; i < 2; i++) {
         values[i] = (uint64_t)roots[i] | (pcid ? i + 1 : 0);
-        write_cr3(values[i]); /* nothing older is left under this PCID */
+        write_cr3(values[i]); /* flushes older translations of this PCID */
         values[i] |= noflush;
     }
     struct watch exits = watch(EXITS_CR), stale = watch(COUNTER_STALE_TRANSLATIONS);
@@ -171,7 +172,7 @@ static void run_user(void *rip)
     rt_user((uint64_t)rip);
 }
 
-/* A store at CPL 3, on a page of its own; #UD says that it went through. */
+/* A store at CPL 3, from code in a page of its own. A #UD shows that the store was executed. */
 extern uint8_t user_store[];
 __asm__(".pushsection .text\n"
         ".balign 4096\n"
@@ -190,7 +191,7 @@ static struct fault store_as_user(uint64_t flags)
     return try_run(run_user, (void *)USER_VA);
 }
 
-/* The kernel's access must not open the page to the user. */
+/* An access of the kernel must not make the page accessible at CPL 3. */
 static void user_after_kernel(void)
 {
     map_page(rt_pml4, USER_VA, (uint64_t)user_store, PTE_P | PTE_U);
@@ -214,7 +215,8 @@ static void readonly_after_write(void)
     invlpg(VA);
     reset_devices();
     write32(VA, 0x55);
-    /* Dirty already: a CPU with CET does not set D where W is 0 (SDM 3, 4.8); Bochs 3 stops. */
+    /* D is set already, because a CPU with CET does not set D in an entry whose W is 0 (SDM 3,
+     * 4.8), and Bochs 3 stops there. */
     map_page(rt_pml4, VA, DEV_A, PTE_P | PTE_A | PTE_D);
     invlpg(VA);
     EXPECT_EQ(read32(VA), 0x55);
@@ -224,7 +226,7 @@ static void readonly_after_write(void)
     EXPECT_EQ(fault.cr2, VA);
     expect_writes(1, 0);
 
-    /* CR0.WP is an input of the translation too. */
+    /* The translation also depends on CR0.WP. */
     __asm__ volatile("mov %%cr0, %0" : "=r"(cr0));
     __asm__ volatile("mov %0, %%cr0" : : "r"(cr0 & ~BIT(16)) : "memory");
     fault = try_run(store_to_va, NULL);
@@ -249,7 +251,7 @@ static void unmapped_after_write(void)
     end_with_writes(1, 0);
 }
 
-/* From a device to RAM: no later access may reach the device, or the reverse. */
+/* From a device to RAM and back: no later access may reach the wrong one. */
 static void device_to_ram(void)
 {
     uint64_t *page = new_page();

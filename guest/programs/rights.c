@@ -49,7 +49,7 @@ static void expect_goes(void (*access)(void *), uint64_t error)
     }
 }
 
-/* Three times: by a walk, by what is kept of that, and as an access that was made before. */
+/* Expects success three times: with a walk, with a cached walk, and with a replay entry. */
 static void expect_always_goes(void (*access)(void *), uint64_t error)
 {
     for (unsigned i = 0; i < 3; i++)
@@ -64,7 +64,7 @@ static void begin(uint64_t flags)
     accesses = 0;
 }
 
-/* The device saw those that went, and no other. */
+/* The device has seen the accesses that succeeded, and no others. */
 static void end(void)
 {
     uint64_t reads = read32(DEV + TESTDEV_READS), writes = read32(DEV + TESTDEV_WRITES);
@@ -96,7 +96,7 @@ static uint64_t read_cr0(void)
     return value;
 }
 
-/* Each change of PKRU counts at once, and only for the page's own key. */
+/* Each change of PKRU takes effect at once, and only for pages with its key. */
 static void protection_keys(void)
 {
     uint64_t cr4 = read_cr4(), cr0 = read_cr0();
@@ -119,19 +119,19 @@ static void protection_keys(void)
     expect_always_goes(store, 0);
     write_cr0(cr0);
     expect_goes(store, PRESENT | WRITE | BY_KEY);
-    for (unsigned i = 0; i < 100; i++) { /* there and back */
+    for (unsigned i = 0; i < 100; i++) { /* change WP in turn */
         wrpkru(i & 1 ? AD(5) : 0);
         expect_goes(store, i & 1 ? PRESENT | WRITE | BY_KEY : 0);
     }
     wrpkru(0);
-    map_page(rt_pml4, VA, DEV, RW | PTE_U | KEY(6)); /* another key, flushed */
+    map_page(rt_pml4, VA, DEV, RW | PTE_U | KEY(6)); /* another key, after a flush */
     invlpg(VA);
     wrpkru(AD(6));
     expect_always_goes(load, PRESENT | BY_KEY);
-    map_page(rt_pml4, VA, DEV, RW | KEY(6)); /* keys are for user pages only */
+    map_page(rt_pml4, VA, DEV, RW | KEY(6)); /* keys apply to user pages only */
     invlpg(VA);
     expect_always_goes(load, 0);
-    write_cr4(cr4); /* PKRU stays, and takes no part */
+    write_cr4(cr4); /* PKRU keeps its value without effect */
     expect_always_goes(store, 0);
     write_cr4(cr4 | CR4_PKE);
     wrpkru(0);
@@ -163,7 +163,7 @@ static void load_with_ac(void *argument)
     clac();
 }
 
-/* A user page is out of the kernel's reach, but for moments; AC alone decides. */
+/* The kernel can access a user page only while AC is set. */
 static void smap(void)
 {
     uint64_t cr4 = read_cr4();
@@ -182,7 +182,7 @@ static void smap(void)
     expect_always_goes(store, 0);
     write_cr4(cr4 | CR4_SMAP);
     expect_goes(store, PRESENT | WRITE);
-    map_page(rt_pml4, VA, DEV, RW); /* the kernel's own page */
+    map_page(rt_pml4, VA, DEV, RW); /* a supervisor page */
     invlpg(VA);
     expect_always_goes(store, 0);
     write_cr4(cr4);
@@ -194,7 +194,7 @@ static void run_user(void *rip)
     rt_user((uint64_t)rip);
 }
 
-/* Loads and stores at CPL 3; #UD says that they went through. */
+/* Loads and stores at CPL 3. A #UD shows that they were executed. */
 extern uint8_t user_accesses[];
 __asm__(".pushsection .text\n"
         ".balign 4096\n"
@@ -206,7 +206,7 @@ __asm__(".pushsection .text\n"
         ".popsection");
 _Static_assert(VA == 0x8000000000, "user_accesses spells it");
 
-/* SMAP and SMEP say nothing to user code; keys do. */
+/* SMAP and SMEP do not affect user code; protection keys do. */
 static void user_code(void)
 {
     uint64_t cr4 = read_cr4(), at = VA + RT_2M;
@@ -232,7 +232,7 @@ static void user_code(void)
     end();
 }
 
-/* At CPL 3 the hypercall that does nothing is answered, and every other VMCALL is #UD. */
+/* At CPL 3, HC_NOP succeeds, and every other VMCALL is #UD. */
 extern uint8_t user_calls[], user_call_refused[];
 __asm__(".pushsection .text\n"
         ".balign 4096\n"

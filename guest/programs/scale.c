@@ -7,9 +7,9 @@
 #include "guest/programs/rt/rt.h"
 #include "mmio/bus.h"
 
-#define SLOT   8u /* the first */
+#define SLOT   8u /* the first slot */
 #define BASE   0x100000000ull
-#define STRAY  (BASE + 0x40000000) /* of a slot behind all others */
+#define STRAY  (BASE + 0x40000000) /* the address of a slot behind all others */
 #define DEVICE ((uint64_t)TESTDEV_A_BASE)
 #define MIB    0x100000ull
 #define ROUNDS 2u
@@ -21,7 +21,7 @@ static void nothing(uint64_t argument)
     (void)argument;
 }
 
-/* The way of all hypercalls, and nothing else. */
+/* A hypercall that does nothing but the common path. */
 static void ask(uint64_t argument)
 {
     (void)argument;
@@ -68,7 +68,7 @@ static void map_window(uint64_t gpa, uint64_t bytes)
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
 
-/* The fault before is on another slot. */
+/* The fault before is in another slot. */
 static void drop_after_stray(uint64_t gpa)
 {
     EXPECT_EQ(hc_zap(gpa, 1), 0);
@@ -96,11 +96,12 @@ static void write_device(uint64_t argument)
     write32(DEVICE, (uint32_t)argument);
 }
 
-/* The access is known, and the slots are others since. */
+/* The access was made before, and then the slots have changed. */
 static void replace(uint64_t index)
 {
     void (*write)(uint64_t) = write_device;
-    __asm__ volatile("" : "+r"(write)); /* the instruction that is measured */
+    /* prevents a copy: the measured instruction itself must run */
+    __asm__ volatile("" : "+r"(write));
     for (unsigned i = 0; i < 3; i++)
         write(i);
     add(index);
@@ -131,8 +132,8 @@ static void slots(void)
 
 /* ---- The bus --------------------------------------------------------------------------------- */
 
-/* The source of the hypervisor's own, compiled into this program with room for so many. What its
- * changes would do is done by hand: regions that do not overlap are pieces as they are. */
+/* The hypervisor's bus is compiled into this program, with room for this many regions. Its table of
+ * pieces is filled by hand: regions that do not overlap are pieces. */
 static struct bus bus = {.name = "scale", .last = ~0ull, .sequence = 2};
 
 static uint64_t read_register(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
@@ -163,7 +164,7 @@ static void regions(void)
 
 /* ---- Pages ----------------------------------------------------------------------------------- */
 
-static uint64_t bytes, stride; /* of the slot, and of its leaves */
+static uint64_t bytes, stride; /* the size of the slot, and of its leaves */
 
 static void touch_all(uint64_t gpa)
 {
@@ -200,7 +201,7 @@ static void large_pages(void)
     }
 }
 
-/* A dirty log is of small pages. */
+/* A slot with a dirty log has small pages only. */
 static void dirty_log(void)
 {
     stride = RT_PAGE;

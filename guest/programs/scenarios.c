@@ -17,8 +17,8 @@
 #define REMAPS   100
 #define SWITCHES 10000
 
-/* 1. The first access is one violation; each of the next 1000 one misconfiguration, and no search.
- */
+/* 1. The first access causes one violation; each of the next 1000 causes one misconfiguration and
+ * no search for a slot. */
 static void first_mmio_access(void)
 {
     uint64_t caching = hc_config(CONFIG_MMIO_CACHING);
@@ -42,8 +42,8 @@ static void first_mmio_access(void)
     note("slot_searches", ns);
 }
 
-/* 2. RAM put over MMIO is read at once and without a flush; taking it away owes one; a slot moves
- * with its contents. */
+/* 2. RAM that is added over MMIO is visible at once without a flush; its removal owes a flush; a
+ * slot moves with its contents. */
 static void slots_come_and_go(void)
 {
     write32(DEV_A, 0x1234);
@@ -71,7 +71,7 @@ static void slots_come_and_go(void)
     note("invepts_ram_to_mmio", to_mmio);
 }
 
-/* 3. The generation wraps just as RAM is put over the device: no old MMIO SPTE may be honoured. */
+/* 3. The generation wraps just as RAM is added over the device: no old MMIO SPTE may be valid. */
 static void generation_wraps(void)
 {
     uint64_t bits = hc_config(CONFIG_GEN_BITS);
@@ -107,7 +107,8 @@ static void expect_writes(uint32_t each)
     note("b_writes", b);
 }
 
-/* 4. One address, mapped to A, used, mapped to B, INVLPG, used: only B sees it. And back. */
+/* 4. An address is mapped to A and accessed, then mapped to B, flushed by INVLPG and accessed: only
+ * B sees the second access. The same is done in the other direction. */
 static void remap_and_invlpg(void)
 {
     reset_devices();
@@ -122,7 +123,7 @@ static void remap_and_invlpg(void)
     note("gva_cache_hits", counter(COUNTER_GVA_CACHE_HITS) != 0);
 }
 
-/* 5. Two address spaces map the address to A and to B; 10,000 accesses in turn. */
+/* 5. Two address spaces map the address to A and to B, for 10,000 accesses in turn. */
 static void two_address_spaces(void)
 {
     uint64_t *roots[2] = {new_root(), new_root()}, cr3 = read_cr3();
@@ -142,7 +143,8 @@ static void two_address_spaces(void)
     note("cr3_exits", ne);
 }
 
-/* 6. RAM remapped under each way to flush: never the old data, and the exits that the mode says. */
+/* 6. RAM is remapped, with each kind of TLB flush: old data is never read, and the number of exits
+ * is that of the mode of gva_cache=. */
 static void flushes_of_ram(void)
 {
     uint64_t *pages[2] = {new_page(), new_page()}, cr4 = read_cr4();

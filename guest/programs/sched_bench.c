@@ -12,18 +12,19 @@
 #include "guest/programs/rt/smp.h"
 
 #define VCPUS_MOST 3u
-#define FIRST      6u /* turns until all are there */
+#define FIRST      6u /* turns until all vCPUs take part */
 #define SAMPLES    100u
-#define AWAY       100 /* more than a turn of the loop, less than an exit that does anything */
+#define AWAY       100 /* ticks: more than an iteration of the loop, less than an exit */
 #define NOBODY     VCPUS_MOST
 
-static volatile uint64_t last[VCPUS_MOST]; /* when each was in the guest */
+static volatile uint64_t last[VCPUS_MOST]; /* TSC: when each vCPU was last in the guest */
 static volatile uint64_t sum, turns, turn_ticks;
 static volatile unsigned switches;
-static volatile unsigned looking = NOBODY; /* the end of whose turn tools/bench.py looks into */
+/* the vCPU the end of whose turn tools/bench.py traces */
+static volatile unsigned looking = NOBODY;
 static uint64_t most_of_slice;
 
-/* Whose turn has ended, of those who are not `self`: the others are in the guest. */
+/* Returns the vCPU, other than `self`, whose turn has just ended; all others are in the guest. */
 static unsigned before(unsigned self)
 {
     unsigned found = self ? 0 : 1;
@@ -53,7 +54,7 @@ static void count(unsigned self, uint64_t now)
     switches++;
 }
 
-/* Not from the beginning of a turn, in which nothing happens. */
+/* The trace begins shortly before the end of a turn, because nothing happens before that. */
 static void look(unsigned self, uint64_t ran)
 {
     if (switches == FIRST + SAMPLES && looking == NOBODY && ran > most_of_slice) {
@@ -94,7 +95,7 @@ static void measure(void)
         EXPECT(finished(i));
     mark();
     mark();
-    uint64_t moves = watched(invvpids); /* each with one */
+    uint64_t moves = watched(invvpids); /* each migration executes one INVVPID */
     EXPECT(migrating ? moves >= SAMPLES : !moves);
     uint64_t turn = turn_ticks * SAMPLES / turns;
     EXPECT(sum > turn);
@@ -110,6 +111,6 @@ void guest_main(void)
     };
 
     apic_write(APIC_REG_SVR, 0x1ff);
-    most_of_slice = hc_config(CONFIG_TSC_KHZ) * 9; /* of 10 ms */
+    most_of_slice = hc_config(CONFIG_TSC_KHZ) * 9; /* 9 of 10 ms */
     run_tests(tests, ARRAY_SIZE(tests));
 }

@@ -68,14 +68,14 @@ static void map_gpa_checks_its_operands(void)
         uint64_t gpa, size, status;
     } cases[] = {
         {REGION, 0, GHCI_WRONG},
-        {REGION, 0 - REGION, GHCI_WRONG},        /* wraps */
-        {~0ull & ~0xfffull, 0x2000, GHCI_WRONG}, /* and so does this */
+        {REGION, 0 - REGION, GHCI_WRONG},        /* wraps around */
+        {~0ull & ~0xfffull, 0x2000, GHCI_WRONG}, /* wraps around */
         {REGION + 1, 0x1000, GHCI_ALIGN},
         {REGION, 0x800, GHCI_ALIGN},
-        {s - 0x1000, 0x2000, GHCI_WRONG}, /* its ends lie on different sides */
+        {s - 0x1000, 0x2000, GHCI_WRONG}, /* the ends are on different sides */
         {s | (s - 0x1000), 0x2000, GHCI_WRONG},
         {neither(REGION), 0x1000, GHCI_WRONG},
-        {TESTDEV_A_BASE, 0x1000, GHCI_WRONG}, /* no memory */
+        {TESTDEV_A_BASE, 0x1000, GHCI_WRONG}, /* not memory */
         {REGION | BIT(50), 0x1000, GHCI_WRONG},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -88,8 +88,8 @@ static void map_gpa_checks_its_operands(void)
     }
 }
 
-/* The region becomes shared, with an NMI so many ticks after the call before. Returns how often it
- * was told to go on. */
+/* Converts the region to shared, with an NMI after `ticks` ticks. Returns the number of calls that
+ * returned GHCI_RETRY. */
 static unsigned convert_with_an_nmi(uint64_t ticks)
 {
     unsigned retries = 0;
@@ -111,8 +111,9 @@ static unsigned convert_with_an_nmi(uint64_t ticks)
     return retries;
 }
 
-/* A long conversion lets events in between: it says how far it came. Nested, the way from one call
- * to the next may take longer than the first of these times, so that the NMI comes before it. */
+/* Events can interrupt a long conversion, which then returns how far it came. If the hypervisor is
+ * nested, the first of these times may pass before the conversion begins, so longer ones are
+ * tried. */
 static void a_long_conversion_can_be_interrupted(void)
 {
     unsigned retries = 0;
@@ -121,7 +122,7 @@ static void a_long_conversion_can_be_interrupted(void)
     EXPECT_EQ(retries, 1);
 }
 
-/* Only exposed registers take part; what is not named keeps its value. */
+/* Only exposed registers are used, and registers that the leaf does not name keep their values. */
 static void only_exposed_registers_take_part(void)
 {
     const uint64_t wrong[] = {
@@ -146,7 +147,7 @@ static void only_exposed_registers_take_part(void)
     EXPECT_EQ(call.r10, GHCI_LEAF);
 }
 
-/* Devices are behind shared addresses: by emulation, */
+/* Devices are at shared addresses. Here, the accesses are emulated. */
 static void devices_are_emulated(void)
 {
     write32(DEVICE + TESTDEV_RESET, 1);
@@ -155,7 +156,7 @@ static void devices_are_emulated(void)
     EXPECT_EQ(read32(DEVICE + TESTDEV_IDENT), 'A');
 }
 
-/* and by RequestMMIO, in each size (X7). */
+/* Devices are accessed by RequestMMIO, in each size (X7). */
 static void devices_answer_requests(void)
 {
     uint64_t device = TESTDEV_A_BASE | shared_bit(), data = 0x8877665544332211;
@@ -169,7 +170,7 @@ static void devices_answer_requests(void)
     }
     data = 0;
     EXPECT_EQ(mmio_request(0xf0000000 | shared_bit(), 4, false, &data), 0);
-    EXPECT_EQ(data, 0xffffffff); /* nobody there */
+    EXPECT_EQ(data, 0xffffffff); /* no device there */
 
     const struct {
         uint64_t gpa;
@@ -180,7 +181,7 @@ static void devices_answer_requests(void)
         {device, 16},
         {neither(device), 4},
         {REGION | shared_bit(), 4},             /* memory */
-        {shared_bit() | (shared_bit() - 2), 4}, /* leaves what the VM can have */
+        {shared_bit() | (shared_bit() - 2), 4}, /* exceeds the VM's address space */
         {~0ull - 1, 4},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++)
@@ -190,7 +191,7 @@ static void devices_answer_requests(void)
     EXPECT_EQ(call.r10, GHCI_WRONG);
 }
 
-/* Code runs through the execute-only alias, and what is written at the plain address is run. */
+/* Code can be run through the execute-only alias, and stores to the plain address change it. */
 static void code_runs_through_its_alias(void)
 {
     volatile uint8_t *plain = (volatile uint8_t *)(uintptr_t)(REGION + 9 * RT_PAGE);
@@ -202,7 +203,7 @@ static void code_runs_through_its_alias(void)
             plain[i] = code[i];
         EXPECT_EQ(function(), value);
     }
-    hc_page(HC_HOST_REMAP, REGION + 9 * RT_PAGE); /* both change */
+    hc_page(HC_HOST_REMAP, REGION + 9 * RT_PAGE); /* both mappings change */
     EXPECT_EQ(function(), 3);
     plain[1] = 7;
     EXPECT_EQ(function(), 7);

@@ -10,7 +10,7 @@
 
 #define SAMPLES 64u
 #define SLOT    8
-#define BASE    0x100000000ull /* more than one table of 4 KiB pages, none of them shared */
+#define BASE    0x100000000ull /* more 4 KiB pages than one table has, none of them shared */
 #define SPAN    (4 * RT_2M)
 #define PLAIN   TEST_VA
 #define SHARED  (TEST_VA + BIT(35))
@@ -29,7 +29,7 @@ static void touch_shared(uint64_t offset)
     write64(SHARED + offset, 1);
 }
 
-/* Each page begins with RET. */
+/* Each page begins with a RET instruction. */
 static void call_code(uint64_t offset)
 {
     ((void (*)(void))(uintptr_t)(CODE + offset))();
@@ -56,7 +56,7 @@ static void touch_512(uint64_t offset)
         touch(offset + at);
 }
 
-/* In a slot that no large page fits into. */
+/* Measures in a slot that is too small for a large page. */
 static void faults(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, BASE, SAMPLES, 0), 0);

@@ -10,7 +10,7 @@
 #define BEYOND 0xc8000000ull
 #define SLOT   8
 
-#define RAM_SLOT 0x2000 /* numbers from here up are the VM's own */
+#define RAM_SLOT 0x2000 /* the VM's own slots have numbers from here on */
 
 static void add_over_mmio(void)
 {
@@ -44,14 +44,15 @@ static void delete_again(void)
     EXPECT_EQ(read32(DEV), 0x1234);
     uint64_t ni = watched(invepts);
     EXPECT_EQ(ni, 1);
-    /* The device saw this test's accesses only: 1 write, and 1 read before and after the RAM. */
+    /* The device has seen only the accesses of this test: 1 write, and 1 read before and after the
+     * RAM. */
     EXPECT_EQ(read32(DEV + TESTDEV_WRITES), 1);
     EXPECT_EQ(read32(DEV + TESTDEV_READS), 2);
     note("invepts", ni);
     note("device_reads", read32(DEV + TESTDEV_READS));
 }
 
-/* A slot that nobody touched has no translation, so there is nothing to flush. */
+/* A slot that was never accessed has no translations, so its deletion owes no flush. */
 static void delete_untouched(void)
 {
     struct watch invepts = watch(COUNTER_INVEPT);
@@ -70,7 +71,7 @@ static void come_and_go(void)
     write32(DEV, 0x4711);
     for (uint32_t i = 0; i < 200; i++) {
         wrong += hc_slot_add(SLOT, DEV, 1, 0) != 0;
-        wrong += read32(DEV) != 0; /* new memory each time */
+        wrong += read32(DEV) != 0; /* the memory is new each time */
         write32(DEV, 0xbad00000 + i);
         wrong += read32(DEV) != 0xbad00000 + i;
         wrong += hc_slot_delete(SLOT) != 0;
@@ -106,7 +107,7 @@ static void move(void)
     uint64_t ni = watched(invepts);
     EXPECT_EQ(ni, 1);
 
-    /* By one page, over itself. */
+    /* The slot moves by one page, onto a part of itself. */
     EXPECT_EQ(hc_slot_move(SLOT, BEYOND + RT_PAGE), 0);
     EXPECT(holds(BEYOND + RT_PAGE, 16, 0xabc0));
     EXPECT_EQ(read32(BEYOND), 0xffffffff);
@@ -115,7 +116,7 @@ static void move(void)
     note("invepts", ni);
 }
 
-/* Reads come from RAM, writes go to the device below, and neither makes the page MMIO. */
+/* Reads come from RAM, and writes are emulated as MMIO; neither installs an MMIO SPTE. */
 static void readonly(void)
 {
     write32(DEV + TESTDEV_RESET, 1);
@@ -131,7 +132,7 @@ static void readonly(void)
     note("device_writes", read32(DEV + TESTDEV_WRITES));
 }
 
-/* Dropping the entries of RAM keeps the memory, and costs a flush and a fault. */
+/* Zapping the SPTEs of RAM keeps the memory, and costs one flush and one fault. */
 static void zap(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 4, 0), 0);
@@ -154,7 +155,7 @@ static void refusals(void)
     uint64_t generation = hc_generation();
 
     EXPECT_EQ(hc_slot_add(SLOT, 0x100000, 1, 0), -EEXIST); /* RAM is there */
-    EXPECT_EQ(hc_slot_add(RAM_SLOT, HOLE, 1, 0), -EINVAL); /* not ours */
+    EXPECT_EQ(hc_slot_add(RAM_SLOT, HOLE, 1, 0), -EINVAL); /* reserved for the VM's own slots */
     EXPECT_EQ(hc_slot_delete(RAM_SLOT), -EINVAL);
     EXPECT_EQ(hc_slot_move(RAM_SLOT, HOLE), -EINVAL);
     EXPECT_EQ(hc_slot_add(SLOT, HOLE + 1, 1, 0), -EINVAL);
@@ -199,14 +200,15 @@ static void too_many(void)
     while (added < 5000 && !(error = hc_slot_add(100 + added, HOLE + added * RT_PAGE, 1, 0)))
         added++;
     EXPECT_EQ(error, -ENOSPC);
-    for (uint64_t i = added; i-- > 0;) /* from the end: the others need not move up */
+    /* from the end, so that no other slot has to be moved in the table */
+    for (uint64_t i = added; i-- > 0;)
         EXPECT_EQ(hc_slot_delete(100 + i), 0);
     EXPECT_EQ(read32(HOLE), 0xffffffff);
     note("slots", added);
 }
 
-/* A wrap of the generation flushes everything, which would be in the counts here; wrap.c is about
- * it. */
+/* Avoids a wrap of the generation, which flushes everything and would change the counts. wrap.c
+ * tests that. */
 static void stay_clear_of_wrap(void)
 {
     uint64_t bits = hc_config(CONFIG_GEN_BITS);

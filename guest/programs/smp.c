@@ -61,7 +61,7 @@ static bool wait_taken(uint64_t wanted)
     return true;
 }
 
-/* Every one arrives, each at whom it names. */
+/* Each IPI arrives at the CPU that it addresses. */
 static void interrupts(void)
 {
     unsigned others = cpus_running - 1;
@@ -101,7 +101,7 @@ static void sleep_and_wake(void)
     }
 }
 
-/* HLT ends for an interrupt from outside, and none is lost between STI and HLT. */
+/* An interrupt ends HLT, and none is lost between STI and HLT. */
 static void halted_cpus_wake(void)
 {
     uint64_t before = taken_by_others();
@@ -137,9 +137,9 @@ static void exit_when_asked(void)
     __asm__ volatile("cli");
 }
 
-#define FAR_AWAY 0x0fffffffu /* ticks, more than all of it takes */
+#define FAR_AWAY 0x0fffffffu /* ticks: more than the test takes */
 
-/* The hypervisor sets its own timer anew for each entry then. */
+/* While the guest's timer is armed, the hypervisor arms the preemption timer at each entry. */
 static void exit_with_a_timer(void)
 {
     apic_write(APIC_REG_TIMER, 0x61);
@@ -150,8 +150,9 @@ static void exit_with_a_timer(void)
     apic_write(APIC_REG_INITIAL, 0);
 }
 
-/* The interrupt finds the peer at every moment of an exit and the entry after it. One that is not
- * looked at between the two would never be: the peer does not exit again. */
+/* The interrupt arrives at each possible moment of an exit of the peer and of the entry after it.
+ * An interrupt that this entry missed would never be delivered, because the peer does not exit
+ * again. */
 static void find_at_every_moment(void (*peer)(void))
 {
     uint64_t before = taken_by_others();
@@ -185,7 +186,7 @@ static void ipi_beside_a_timer(void)
 #define AREA  0xd0000000u
 #define PAGES 512u
 
-/* Every CPU touches every page; whose fault is the first, differs. */
+/* Every CPU accesses every page, in different orders, so that different CPUs fault first. */
 static void touch_area(void)
 {
     unsigned self = apic_id();

@@ -17,12 +17,14 @@
 #define SLOT    8
 #define BASE    0x100000000ull
 
-static unsigned others; /* CPUs that run beside the first one, in the guest unless told otherwise */
+/* the number of other CPUs that run; they are in the guest, unless a row says otherwise */
+static unsigned others;
 static volatile uint64_t stop;
 
 /* ---- Measuring ------------------------------------------------------------------------------- */
 
-/* Until all are where they stay, and somewhere else in the five each time. */
+/* Waits until no CPU has work left, and for a length that begins each sample at another of the five
+ * instructions. */
 static void settle(void)
 {
     static uint32_t seed;
@@ -31,7 +33,8 @@ static void settle(void)
         __asm__ volatile("");
 }
 
-/* How long it took. `prepare` is not part of it. */
+/* A sample returns its own duration. `prepare` is called before each sample, and is not
+ * measured. */
 typedef uint64_t (*sample_t)(void);
 typedef void (*prepare_t)(void);
 
@@ -45,7 +48,8 @@ static uint64_t empty(void)
     return rdtsc() - start;
 }
 
-/* The sum of so many samples, behind some that find what the hypervisor remembers from then on. */
+/* Returns the sum of `count` samples. The first samples are not counted, because they fill the
+ * hypervisor's caches. */
 static uint64_t measure(prepare_t prepare, sample_t sample, unsigned count)
 {
     uint64_t sum = 0;
@@ -58,7 +62,8 @@ static uint64_t measure(prepare_t prepare, sample_t sample, unsigned count)
     return sum;
 }
 
-/* Marked until the others are back in the guest, too. */
+/* Makes one more sample between two marks; the second one comes when the other CPUs are back in the
+ * guest. */
 static void look(prepare_t prepare, sample_t sample)
 {
     prepare();
@@ -69,7 +74,8 @@ static void look(prepare_t prepare, sample_t sample)
     mark();
 }
 
-/* `gross` and `less` are sums of so many. A number other than 0 becomes part of the name. */
+/* `gross` and `less` are sums of `count` samples. A number other than 0 becomes part of the
+ * name. */
 static void print_row(const char *name, unsigned number, uint64_t gross, uint64_t less,
                       unsigned count)
 {
@@ -89,7 +95,7 @@ static void row(const char *name, prepare_t prepare, sample_t sample)
     print_row(name, 0, gross, less, SAMPLES);
 }
 
-/* ---- The others ------------------------------------------------------------------------------ */
+/* ---- The other CPUs -------------------------------------------------------------------------- */
 
 static void start_others(unsigned count)
 {
@@ -98,7 +104,7 @@ static void start_others(unsigned count)
     others = count;
 }
 
-/* They wait for a start-up IPI again, and their CPUs of the machine are idle. */
+/* The other vCPUs wait for a start-up IPI again, and their pCPUs are idle. */
 static void stop_others(void)
 {
     for (unsigned i = 1; i <= others; i++)
@@ -115,10 +121,10 @@ static void halt(void)
 
 /* ---- Remote flushes -------------------------------------------------------------------------- */
 
-#define ZAPS (FIRST + SAMPLES + 1) /* by measure() and look() */
+#define ZAPS (FIRST + SAMPLES + 1) /* of measure() and look() */
 
-/* With the zap and the hypercall three exits, so that what the hypervisor does after every 64th
- * falls on each of them as often. */
+/* Together with the zap and the hypercall, a sample makes three exits, so that the work that the
+ * hypervisor does at every 64th exit falls on each of them equally often. */
 static void touch(void)
 {
     struct hypercall call = {0};
@@ -133,7 +139,7 @@ static uint64_t zap(void)
     return rdtsc() - start;
 }
 
-/* Of others who are not in the guest. */
+/* Expects that a zap waits for no CPU, because the others are not in the guest. */
 static void zap_waits_for_nobody(const char *name)
 {
     struct watch flushes = watch(COUNTER_REMOTE_TLB_FLUSH);
@@ -141,8 +147,9 @@ static void zap_waits_for_nobody(const char *name)
     EXPECT_EQ(watched(flushes), 0);
 }
 
-/* What peers that spin in the guest, on loads, add to a zap. When it returns they are on their way
- * back: that is in the counts of VMREADs and so on. */
+/* The additional cost of a zap while peers run loads in the guest. The zap returns while the peers
+ * are on their way back to the guest, which the counts of VMREADs and other instructions
+ * include. */
 static void remote_flush(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, BASE, 1, 0), 0);
@@ -167,7 +174,7 @@ static void remote_flush(void)
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
-#define AWAY 40 /* more than a turn of the loop, less than the shortest exit */
+#define AWAY 40 /* ticks: more than an iteration of the loop, less than the shortest exit */
 static volatile uint64_t away_count, away_ticks, turns, turn_ticks;
 
 static void watch_clock(void)
@@ -184,7 +191,7 @@ static void watch_clock(void)
     }
 }
 
-/* How long a flush keeps a peer away from its guest. */
+/* The time for which a flush keeps a peer out of its guest. */
 static void flushed_peer(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, BASE, 1, 0), 0);
@@ -195,7 +202,7 @@ static void flushed_peer(void)
     settle();
     stop = 1;
     EXPECT(finished(1));
-    EXPECT(away_count >= FIRST + SAMPLES); /* and a few turns of the loop that missed something */
+    EXPECT(away_count >= FIRST + SAMPLES); /* and some iterations of the loop that took longer */
     uint64_t away = away_ticks / away_count, turn = turn_ticks / turns;
     print("BENCH remote_flush_peer %lu instructions\n", away - turn);
     note("away", away_count);
@@ -207,11 +214,12 @@ static void flushed_peer(void)
 
 #define VECTOR 0x60
 
-static uint32_t receiver; /* the last CPU, and its APIC ID */
+static uint32_t receiver; /* the number of the last CPU, which is its APIC ID */
 static volatile uint32_t arrived;
 void handler(void), x2apic_handler(void);
 
-/* RDTSC is the first instruction, for what is interrupted needs no register. */
+/* RDTSC is the first instruction of the handler, because the interrupted code keeps nothing in
+ * registers. */
 __asm__(".text\n"
         "handler:\n"
         "    rdtsc\n"
@@ -259,7 +267,7 @@ static uint64_t arrival(uint32_t start)
     return arrived - start;
 }
 
-/* The destination is in the register already. */
+/* The ICR's destination was written before. */
 static uint64_t ipi(void)
 {
     uint32_t start = (uint32_t)rdtsc();
@@ -292,15 +300,15 @@ static void interrupts(void)
     set_gate(VECTOR, (uint64_t)handler);
     ipi_row("ipi_guest", spin_for_interrupts, ipi);
     ipi_row("ipi_halted", halt_for_interrupts, ipi);
-    apic_enter_x2apic(); /* there is no way back */
+    apic_enter_x2apic(); /* the xAPIC's rows come before, because there is no way back */
     set_gate(VECTOR, (uint64_t)x2apic_handler);
     ipi_row("ipi_x2apic", spin_for_interrupts, ipi_by_msr);
 }
 
 /* ---- Faults ---------------------------------------------------------------------------------- */
 
-#define PAGES  256u /* of each CPU, in 2 MiB of its own: too few for a large leaf */
-#define LOOKED 16u  /* of them, where each instruction is looked at */
+#define PAGES  256u /* of each CPU, in its own 2 MiB: too few for a large leaf */
+#define LOOKED 16u  /* the number of these pages in the traced run */
 #define ROUNDS 5u
 
 static volatile unsigned ready, go, done;
@@ -332,7 +340,7 @@ static void drop_pages(void)
         EXPECT_EQ(hc_zap(BASE + area(i), pages), 0);
 }
 
-/* From when all may begin until all have touched their pages. */
+/* Returns the time from the start of all CPUs until all have accessed their pages. */
 static uint64_t touch_together(void)
 {
     ready = go = done = 0;
@@ -349,8 +357,8 @@ static uint64_t touch_together(void)
     return rdtsc() - start;
 }
 
-/* A CPU's fault while so many CPUs fault, and how many faults they all have had after a million
- * instructions of each. */
+/* Prints the cost of a fault while `cpus` CPUs fault, and the number of faults of all CPUs in a
+ * million instructions of each. */
 static void faults_of(unsigned cpus)
 {
     start_others(cpus - 1);

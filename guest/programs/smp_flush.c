@@ -15,7 +15,7 @@
 
 static uint64_t rounds;
 
-/* A peer's own word of a page. */
+/* The 8 bytes of a page that belong to a peer. */
 static uint64_t word_of(const struct peer *self, uint64_t page)
 {
     return page + 8 * self->number;
@@ -33,9 +33,9 @@ static uint64_t host_page(uint64_t gpa)
     return hc_spte(gpa) & 0xffffffffff000;
 }
 
-#define REUSED 8u /* pages, of which one is that which was freed last */
+#define REUSED 8u /* pages, among which is the page that was freed last */
 
-/* Unmapped: the page is soon another slot's, where it holds the canary. */
+/* The page is unmapped. Soon it belongs to another slot, which holds the canary. */
 static void deleted(void)
 {
     unsigned same = 0;
@@ -58,7 +58,8 @@ static void deleted(void)
     note("same", same);
 }
 
-/* Moved: the page gets the canary at its new place, and nothing is left at the old one. */
+/* The page is moved: the canary is written at its new address, and nothing is left at the old
+ * one. */
 static void moved(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
@@ -85,7 +86,7 @@ static void load_rising(struct peer *self)
     self->wrong += read64(PLACE) < at_least;
 }
 
-/* Remapped: another host page holds what is written from then on. */
+/* The page is remapped: later stores go to another host page. */
 static void remapped(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, 1, 0), 0);
@@ -120,7 +121,7 @@ static uint64_t sum_of_words(void)
     return sum;
 }
 
-/* Write-protected: no store reaches the page when the slot is read-only. */
+/* The page is write-protected: no store reaches it while the slot is read-only. */
 static void read_only(void)
 {
     uint64_t changed = 0, kept = 0;
@@ -141,7 +142,7 @@ static void read_only(void)
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
-/* Each has a page of its own. */
+/* Each peer has its own page. */
 static void store_when_asked(struct peer *self)
 {
     if (!peer_asked(self))
@@ -152,8 +153,8 @@ static void store_when_asked(struct peer *self)
 
 static volatile bool all_tracked;
 
-/* Only after a store that must have been seen it asks, by a hypercall, whether it was: that leaves
- * the guest. */
+/* A peer makes a hypercall, which leaves the guest, only after a store that must have been counted,
+ * to check that. */
 static void store_and_count(struct peer *self)
 {
     if (!peer_asked(self))
@@ -173,7 +174,8 @@ static void for_each_page(unsigned number)
         EXPECT_EQ(hc_page(number, PLACE + i * RT_PAGE), 0);
 }
 
-/* Write-tracked: every store to the page is seen, and none to a page that is tracked no more. */
+/* The page is write-tracked: every store to it is counted, and none after the tracking has
+ * ended. */
 static void tracked(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, PLACE, CPUS_MAX, 0), 0);
@@ -194,14 +196,15 @@ static void tracked(void)
 
 #define LOGGED 64u
 
-/* Each has pages of its own. */
+/* Each peer has its own pages. */
 static void store_to_pages(struct peer *self)
 {
     for (unsigned page = self->number - 1; page < LOGGED; page += peers_count())
         write64(PLACE + page * RT_PAGE, self->turns);
 }
 
-/* Logging begins while all pages are being written: what is written afterwards is in the log. */
+/* Logging begins while all pages are being written. Every page that is written afterwards is in the
+ * log. */
 static void logging_begins(void)
 {
     uint64_t all = 0;
@@ -219,8 +222,8 @@ static void logging_begins(void)
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
-/* Each harvest gives what was written since the last one, though the peers have not left the guest,
- * and the next store is noticed again. */
+/* Each harvest returns the pages written since the last one, although the peers do not leave the
+ * guest, and later stores are logged again. */
 static void harvested(void)
 {
     uint64_t exact = 0, wanted = 0;
@@ -256,8 +259,8 @@ static void copy_pages(uint64_t dirty)
     }
 }
 
-/* As in the migration of a VM: what the log says is copied while all go on storing. In the end the
- * copy is the memory, so no store was lost. */
+/* As in a live migration, the logged pages are copied while the peers keep storing. In the end, the
+ * copy equals the memory, so no store was missed. */
 static void copied(void)
 {
     uint64_t differ = 0;

@@ -11,7 +11,7 @@
 #define INTERVAL 4000u /* TSC ticks */
 #define PATIENCE 1000000000ull
 
-#define VECTOR_FROM  0x40 /* and the sender's number */
+#define VECTOR_FROM  0x40 /* plus the sender's number */
 #define VECTOR_ALL   0x60
 #define VECTOR_TIMER 0xe0
 
@@ -20,12 +20,12 @@
 #define DIVIDE_BY_1    0xb
 
 static struct cpu {
-    volatile uint64_t taken[CPUS_MAX]; /* from each */
+    volatile uint64_t taken[CPUS_MAX]; /* interrupts taken, by sender */
     volatile uint64_t fired, early, deadline;
     volatile uint64_t sent, seen[CPUS_MAX], taken_of_all;
 } __attribute__((aligned(64))) cpus[CPUS_MAX];
 
-static unsigned rounds; /* fewer among many */
+static unsigned rounds; /* fewer if there are many CPUs */
 
 static struct cpu *self(void)
 {
@@ -37,7 +37,7 @@ static void end_of_interrupt(void)
     apic_write(APIC_REG_EOI, 0);
 }
 
-/* Runs it on all of them, by their numbers, and waits for the end. */
+/* Runs a function on all CPUs, and waits until all have finished. */
 static void on_all(void (*function)(void))
 {
     memset(cpus, 0, sizeof(cpus));
@@ -50,7 +50,7 @@ static void on_all(void (*function)(void))
 
 /* ---- The timers ------------------------------------------------------------------------------ */
 
-/* Every second CPU by deadlines, the others by counts. */
+/* Every second CPU uses TSC-deadline mode, the others use counts. */
 static void arm(struct cpu *cpu)
 {
     cpu->deadline = rdtsc() + INTERVAL;
@@ -77,7 +77,7 @@ static void start_timer(struct cpu *cpu)
     arm(cpu);
 }
 
-/* ---- One at a time from each to each --------------------------------------------------------- */
+/* ---- One interrupt at a time, from each CPU to each ------------------------------------------ */
 
 static void take_one(struct frame *frame)
 {
@@ -85,7 +85,7 @@ static void take_one(struct frame *frame)
     end_of_interrupt();
 }
 
-/* A timer that runs ends a halt. False: it takes too long. */
+/* A running timer ends each halt. Returns false if the wait takes too long. */
 static bool wait_for(const struct cpu *cpu, const volatile uint64_t *count, uint64_t wanted)
 {
     bool halts = (cpu - cpus) % 4 == 3;
@@ -177,7 +177,7 @@ static void send_unpaced(void)
     apic_write(APIC_REG_TIMER, TIMER_MASKED);
 }
 
-/* Many become one, but after each that was sent one comes. */
+/* Several interrupts may be merged, but one arrives after each that was sent. */
 static void none_is_the_last(void)
 {
     uint64_t taken = 0;
@@ -194,7 +194,7 @@ static void none_is_the_last(void)
     EXPECT(taken < rounds * cpus_running * (cpus_running - 1));
 }
 
-/* ---- What comes as one ----------------------------------------------------------------------- */
+/* ---- Merged interrupts ----------------------------------------------------------------------- */
 
 #define TARGET 1
 #define MANY   5
@@ -233,15 +233,16 @@ static void send_many(uint32_t command)
         send_ipi(apic_id_of(TARGET), command);
 }
 
-/* Long enough for another one to be taken. */
+/* Waits long enough for another interrupt to be taken. */
 static void let_time_pass(void)
 {
     for (uint64_t end = rdtsc() + 100000; rdtsc() < end;)
         pause();
 }
 
-/* Those that come while the target takes none are one, and so are those that come while its handler
- * runs. NMIs are taken at once; of the first ones, then, all but one meet in the handler. */
+/* Interrupts that arrive while the target has them disabled are merged into one, and so are those
+ * that arrive while its handler runs. NMIs are taken at once, so all of the first ones but one
+ * arrive while the handler runs. */
 static bool two_taken(uint32_t command)
 {
     ready = takes_any = may_return = done = false;

@@ -18,16 +18,16 @@ static uint64_t device_word(uint64_t offset)
     return read32(DEVICE + offset);
 }
 
-/* ---- Come and go ----------------------------------------------------------------------------- */
+/* ---- Slots are added and deleted ------------------------------------------------------------- */
 
-/* Four steps in each round: the device is there; the slot is being added; memory with the mark is
- * there; the slot is being deleted. */
+/* Each round has four steps: the device is visible; the slot is being added; the slot's memory,
+ * with the mark, is visible; the slot is being deleted. */
 enum { STEP_DEVICE, STEP_ADD, STEP_MEMORY, STEP_DELETE, STEPS };
 static volatile uint64_t step;
-static volatile uint64_t memory_seen, device_seen; /* in which round, by anyone */
+static volatile uint64_t memory_seen, device_seen; /* the last round in which a CPU saw it */
 
-/* While the slot comes either may be there, but who comes after one that saw memory sees it, too;
- * and so when it goes. */
+/* While the slot is being added, an access may reach either, but once a CPU has seen the memory,
+ * all later accesses see it, too. The reverse holds while the slot is being deleted. */
 static void load_ident(struct peer *self)
 {
     uint64_t before = step, round = before / STEPS + 1;
@@ -81,7 +81,7 @@ static uint32_t *word_at(uint64_t base, const struct peer *self)
     return (uint32_t *)(uintptr_t)(base + 16 * self->number);
 }
 
-/* One load and one store of the device, or one of the memory. */
+/* Makes one load and one store, both of the device or both of the memory. */
 static void count(struct peer *self)
 {
     __asm__ volatile("lock incl %0" : "+m"(*word_at(DEVICE, self)));
@@ -92,8 +92,8 @@ static void reset(void)
     write32(DEVICE + TESTDEV_RESET, 1);
 }
 
-/* The slot moves onto the device and away again, with its contents: each turn is in the one counter
- * or in the other. */
+/* The slot moves onto the device and away again, with its contents. Each turn is counted either by
+ * the device or in the memory. */
 static void moved(void)
 {
     uint64_t to_device = 0, to_memory = 0;
@@ -123,7 +123,7 @@ static void moved(void)
     note("to_memory", to_memory);
 }
 
-/* Slots come and go elsewhere, so that MMIO SPTEs turn stale all the time. */
+/* Slots are added and deleted elsewhere, so that MMIO SPTEs become stale all the time. */
 static void generations_pass(void)
 {
     reset();

@@ -10,7 +10,9 @@
 #define RECEIVER 1
 #define STORMER  2
 #define COUNTED  0x60
-#define STORM    0x30 /* of less priority, and in other 64 vectors: it takes none along */
+/* of lower priority, and in another 64-bit part of the mailbox, so that taking it takes no other
+ * interrupt */
+#define STORM 0x30
 
 static volatile uint64_t stop, taken[256];
 
@@ -28,8 +30,8 @@ static void receive(void)
     __asm__ volatile("cli");
 }
 
-/* So many turns and 1 to 256 more, of two instructions whatever the compiler is: with half of them
- * the storm leaves the receiver no time at all. */
+/* Waits for `turns` plus 1 to 256 iterations of two instructions, which does not depend on the
+ * compiler: with half of that, the storm would leave the receiver no time at all. */
 static void spin(unsigned turns, uint32_t *seed)
 {
     *seed = *seed * 1664525 + 1013904223;
@@ -37,7 +39,7 @@ static void spin(unsigned turns, uint32_t *seed)
     __asm__ volatile("1: subl $1, %0; jnz 1b" : "+r"(turns) : : "cc");
 }
 
-/* As much as leaves the receiver time for a little beside. */
+/* The pause leaves the receiver some time besides the storm. */
 static void storm(void)
 {
     uint32_t seed = STORMER;

@@ -8,10 +8,10 @@
  */
 #include "guest/programs/rt/peers.h"
 
-#define AREA 192u /* bytes of a CPU's own in the page, behind the entries that are walked */
+#define AREA 192u /* bytes of the page that belong to one CPU, behind the entries that are walked */
 
-/* A page table of one 2 MiB region. Entry N maps a page for CPU N; the others are not used as
- * entries, and are room for data. */
+/* The page table of one 2 MiB region. Entry N maps a page for CPU N; the other entries hold
+ * data. */
 static uint64_t *page;
 static uint64_t data[CPUS_MAX];
 
@@ -35,7 +35,7 @@ static bool store(unsigned cpu, uint64_t turn)
     return read64(own_area(cpu)) == turn;
 }
 
-/* All CPUs count in one word. */
+/* All CPUs increment the same counter. */
 static bool locked(unsigned cpu, uint64_t turn)
 {
     (void)turn;
@@ -66,7 +66,7 @@ static bool sgdt(unsigned cpu, uint64_t turn)
     return got->limit == want.limit && got->base == want.base;
 }
 
-/* The CPU sets the accessed and the dirty bit. */
+/* The CPU's page walk sets the accessed and the dirty flag. */
 static bool walk(unsigned cpu, uint64_t turn)
 {
     uint64_t va = TEST_VA + cpu * RT_PAGE;
@@ -76,7 +76,8 @@ static bool walk(unsigned cpu, uint64_t turn)
     return (page[cpu] & (PTE_A | PTE_D)) == (PTE_A | PTE_D) && read64(data[cpu]) == turn;
 }
 
-/* An event's frame. By the first CPU alone, which has the handler. */
+/* The delivery of an event pushes its frame. Only the first CPU does this, because it has the
+ * handler. */
 static bool frame(unsigned cpu, uint64_t turn)
 {
     (void)turn;
@@ -87,8 +88,8 @@ static bool frame(unsigned cpu, uint64_t turn)
     return seen.count == 1;
 }
 
-/* With how many of them it is seen at least, and at most, while no other CPU writes. Of a walk that
- * is the store before it: Bochs sets A and D unseen where EPT has no such bits. */
+/* The minimum and maximum number of exits while no other CPU writes. For a walk, it is that of the
+ * store before it: without A and D flags in EPT, Bochs sets A and D without an EPT violation. */
 struct way {
     bool (*write)(unsigned cpu, uint64_t turn);
     uint64_t least, most;
@@ -104,9 +105,10 @@ static const struct way *volatile way_of_peers;
 static volatile bool counting;
 static volatile uint64_t unseen[CPUS_MAX];
 
-#define EXIT_TICKS 250u /* an exit takes longer */
+#define EXIT_TICKS 250u /* ticks: an exit takes longer */
 
-/* Asking for the count is an exit, which may flush; so every other round the time tells. */
+/* Reading the counter is an exit, which may flush. So in every other round, the time shows whether
+ * there was an exit. */
 static uint64_t seen_writes(struct peer *self, const struct way *way)
 {
     if (!counting) {
@@ -119,7 +121,8 @@ static uint64_t seen_writes(struct peer *self, const struct way *way)
     return counter(COUNTER_PF_EMULATE) - before;
 }
 
-/* Who is asked writes while the first CPU waits, and with two CPUs is alone. */
+/* A peer that is asked writes while the first CPU waits. With two CPUs, no other CPU writes
+ * meanwhile. */
 static void write_and_count(struct peer *self)
 {
     const struct way *way = way_of_peers;

@@ -8,7 +8,7 @@
 
 #define ROUNDS   2000u
 #define DEVICES  (TEST_VA)
-#define REGISTER 8u /* of a test device: keeps what is written */
+#define REGISTER 8u /* a register of a test device that keeps its value */
 
 static struct cpu {
     volatile unsigned taken, wrong;
@@ -48,7 +48,7 @@ static void use_device(void)
 
 static void each_has_its_own(void)
 {
-    apic_enter_x2apic(); /* its page would be MMIO, too */
+    apic_enter_x2apic(); /* the APIC's page would be MMIO, too */
     set_handler(VECTOR_VE, on_ve);
     for (unsigned i = 0; i < 2; i++)
         map_page(rt_pml4, DEVICES + i * RT_PAGE, (TESTDEV_A_BASE + i * RT_PAGE) | shared_bit(),

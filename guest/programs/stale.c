@@ -12,12 +12,12 @@
 #define RW     (PTE_P | PTE_W)
 #define CODE   (TEST_VA + 4 * RT_2M)
 #define SLOT   8
-#define PLACE  0xc0000000ull /* of the slot, and where it moves to */
+#define PLACE  0xc0000000ull /* the slot's address; it moves to the other one */
 #define ASIDE  0xc8000000ull
 #define ROUNDS 50
 
-/* Code bytes: RDI the entry of its own page, RSI what to put there, RCX device A, R8 device B, EDX
- * the value. All run with RET behind the access. */
+/* Code bytes. RDI points to the page-table entry of the code's own page, RSI is a new value for it,
+ * RCX is device A, R8 is device B, and EDX is the value to store. A RET follows. */
 #define REMAP   0x48, 0x89, 0x37 /* mov [rdi], rsi */
 #define STORE_A 0x89, 0x11       /* mov [rcx], edx */
 #define BYTE_A  0x88, 0x11       /* mov [rcx], dl */
@@ -40,7 +40,7 @@ static uint64_t call_code(uint64_t rsi, uint64_t value)
     return rdx;
 }
 
-/* Maps the code and finds the entry that does. */
+/* Maps the code, and finds its page-table entry. */
 static void map_code(uint64_t pa)
 {
     map_page(rt_pml4, CODE, pa, RW);
@@ -66,7 +66,7 @@ static void expect(uint64_t a_writes, uint64_t a_reads, uint64_t b_writes)
 
 static const uint8_t old_code[] = {REMAP, STORE_A, RET};
 
-/* What stands in the page that the running code maps in its own place. */
+/* The bytes in the page with which the running code replaces its own page. */
 static const struct {
     const char *name;
     uint8_t code[12];
@@ -81,7 +81,8 @@ static const struct {
     {"no access", {REMAP, NOPS, RET}, 0, 0, 0, 1, 0},
 };
 
-/* D6: the code remaps itself and goes on, as far as the CPU knows, in the old page. */
+/* D6: the code remaps its own page, and continues in the old page as long as the CPU's translation
+ * is stale. */
 static void remapped_without_flush(void)
 {
     uint8_t *pages[2] = {(uint8_t *)new_page(), (uint8_t *)new_page()};
@@ -92,7 +93,7 @@ static void remapped_without_flush(void)
         for (unsigned n = 0; n < 3; n++) {
             reset();
             map_code((uint64_t)pages[0]);
-            call_code((uint64_t)pages[0] | RW, 1); /* kept */
+            call_code((uint64_t)pages[0] | RW, 1); /* the instruction and its walk are cached now */
             call_code((uint64_t)pages[0] | RW, 1);
             call_code((uint64_t)pages[0] | RW, 1);
             reset();
@@ -114,7 +115,7 @@ static void run_code(void *rsi)
     call_code((uint64_t)rsi, 0x1234);
 }
 
-/* Remapped to nothing: the page fault of the fetch, as after a flush. */
+/* The code unmaps its own page: the fetch causes a page fault, as after a flush. */
 static void unmapped_without_flush(void)
 {
     uint8_t *page = (uint8_t *)new_page();
@@ -130,7 +131,7 @@ static void unmapped_without_flush(void)
     expect(0, 0, 0);
 }
 
-/* The bytes change from one execution to the next, as a compiler at run time would change them. */
+/* The bytes change from one execution to the next, as a just-in-time compiler would change them. */
 static void overwritten(void)
 {
     static const struct {
@@ -142,7 +143,8 @@ static void overwritten(void)
     map_code((uint64_t)page);
     reset();
     for (unsigned i = 0; i < 20 * ROUNDS; i++) {
-        unsigned f = i < 10 * ROUNDS ? i % 4 : i / 5 % 4; /* each time, then after it was kept */
+        /* at first each time, then after several executions */
+        unsigned f = i < 10 * ROUNDS ? i % 4 : i / 5 % 4;
         memcpy(page, forms[f].code, sizeof(forms[f].code));
         call_code(0, i);
         writes += forms[f].size != 0;
@@ -160,7 +162,7 @@ static void write_code(uint64_t gpa, const uint8_t *code, size_t size)
     memcpy((void *)gpa, code, size);
 }
 
-/* The slot with the code moves away and another one, with other code, takes its place. */
+/* The slot with the code moves away, and another slot with other code takes its place. */
 static void moved_with_its_slot(void)
 {
     static const uint8_t to_a[] = {STORE_A, RET}, to_b[] = {STORE_B, RET};
@@ -184,7 +186,8 @@ static void moved_with_its_slot(void)
     note("b_writes", read32(DEV_B + TESTDEV_WRITES));
 }
 
-/* Deleted, and a new one in its place: the old page has another owner by now. */
+/* The slot with the code is deleted, and a new one takes its place: the old page may have a new
+ * owner by then. */
 static void deleted_with_its_slot(void)
 {
     static const uint8_t to_a[] = {STORE_A, RET}, to_b[] = {STORE_B, RET};
@@ -203,7 +206,7 @@ static void deleted_with_its_slot(void)
     expect(2 * ROUNDS, 0, 2 * ROUNDS);
 }
 
-/* The host gives the page another place, and drops the entries that lead to it. */
+/* The host moves the page, and drops the SPTEs that map it. */
 static void another_host_page(void)
 {
     static const uint8_t to_a[] = {STORE_A, RET}, to_b[] = {STORE_B, RET};

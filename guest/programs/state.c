@@ -19,7 +19,7 @@
 #define MXCSR_INIT 0x1f80
 #define PATTERN    0x5ec7e70000000000ull
 
-/* MSRs of the list; all take any canonical address, FMASK and TSC_AUX 32 bits. */
+/* MSRs that are switched. All accept any canonical address; FMASK and TSC_AUX have 32 bits. */
 static const uint32_t msrs[] = {0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000102};
 #define MSR_TSC_AUX 0xc0000103
 
@@ -69,7 +69,7 @@ static void enable(void)
     write_cr4(read_cr4() | CR4_FXSR | (has_avx() ? CR4_XSAVE : 0) | (has_pku() ? CR4_PKE : 0));
 }
 
-/* XMM0 to XMM15 as FXSAVE stores them, and how many of their bytes are not `value`. */
+/* Returns the number of bytes in XMM0 to XMM15, as FXSAVE stores them, that are not `value`. */
 static unsigned xmm_differ(uint8_t value)
 {
     unsigned differ = 0;
@@ -148,7 +148,7 @@ static void fill(void)
         __asm__ volatile("wrpkru" : : "a"(0x50u), "c"(0), "d"(0));
 }
 
-/* Exits of several kinds, with a device access among them, and nothing has changed. */
+/* Exits of several kinds, including an access to a device, change nothing. */
 static void kept_over_exits(void)
 {
     uint64_t cr2, dr3;
@@ -179,7 +179,7 @@ static void refused_xcr0_run(void *argument)
     xsetbv((uint64_t)argument);
 }
 
-/* What the CPU refuses in XSETBV, the hypervisor must refuse for it. */
+/* The hypervisor must refuse each value of XSETBV that the CPU would refuse. */
 static void xcr0_is_checked(void)
 {
     static const uint64_t bad[] = {0, 2, 5, BIT(62), 1 | BIT(3), 1 | BIT(5)};

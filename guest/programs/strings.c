@@ -15,7 +15,7 @@
 
 static uint8_t from[BYTES], to[BYTES];
 
-/* What a string instruction has in its registers. */
+/* The registers of a string instruction. */
 struct regs {
     uint64_t count, source, target;
 };
@@ -51,7 +51,7 @@ static void fill(void)
     }
 }
 
-/* Nothing is left in the port. */
+/* Expects that the port is empty. */
 static void expect_empty(void)
 {
     EXPECT_EQ(inb(PORT_TEST), 0xff);
@@ -73,7 +73,7 @@ static void expect_copied(const uint8_t *source, unsigned size)
     EXPECT_EQ(size < BYTES ? to[size] : 0xcc, 0xcc);
 }
 
-/* Out in one size and in in another: bytes in the order of their addresses. */
+/* Writes in one size and reads in another one: the bytes are in the order of their addresses. */
 static void repeated(void)
 {
     static const struct {
@@ -107,7 +107,7 @@ static void single(void)
     expect_copied(from, 2);
     expect_empty();
     r.count = 0;
-    rep_outsb(&r); /* no times at all */
+    rep_outsb(&r); /* no iterations at all */
     rep_insb(&r);
     expect_regs(&r, 0, (uint64_t)from + 2, (uint64_t)to + 2);
     expect_empty();
@@ -127,7 +127,7 @@ static void downwards(void)
     expect_empty();
 }
 
-/* With 32-bit addresses the upper halves of RSI, RDI and RCX take no part, and are clear after. */
+/* With 32-bit addresses, the upper halves of RSI, RDI and RCX are ignored, and cleared. */
 static void address_size(void)
 {
     fill();
@@ -169,7 +169,7 @@ static void try_insl(void *argument)
     rep_insl(&faulting);
 }
 
-/* The registers at the fault, which a handler that mends it would go on with. */
+/* The registers at the fault, with which the instruction would continue. */
 static struct regs at_fault;
 static uint64_t *second_page;
 
@@ -179,10 +179,11 @@ static void keep_registers(struct frame *frame)
     seen.error = frame->error;
     __asm__ volatile("mov %%cr2, %0" : "=r"(seen.cr2));
     at_fault = (struct regs){frame->rcx, frame->rsi, frame->rdi};
-    map_page(rt_pml4, TEST_VA + RT_PAGE, (uint64_t)second_page, RW); /* and again */
+    map_page(rt_pml4, TEST_VA + RT_PAGE, (uint64_t)second_page, RW); /* maps the page again */
 }
 
-/* The second page comes when it is asked for; what was done before is not done again. */
+/* The second page is mapped by the page-fault handler. The iterations before the fault are not
+ * repeated. */
 static void page_fault_between(void)
 {
     uint64_t *first_page = new_page();
@@ -196,7 +197,7 @@ static void page_fault_between(void)
     rep_outsl(&r);
     seen.count = 0;
     set_handler(VECTOR_PF, keep_registers);
-    r = (struct regs){10, 0, TEST_VA + RT_PAGE - 22}; /* the sixth crosses the border */
+    r = (struct regs){10, 0, TEST_VA + RT_PAGE - 22}; /* the sixth iteration crosses the border */
     rep_insl(&r);
     set_handler(VECTOR_PF, NULL);
     EXPECT_EQ(seen.count, 1);
@@ -210,7 +211,7 @@ static void page_fault_between(void)
     expect_empty();
 }
 
-/* Two pages that are neighbours in virtual memory only, and a source that crosses. */
+/* Two pages that are neighbours only in virtual memory, and a source that crosses their border. */
 static void across_pages(void)
 {
     uint8_t *low = (uint8_t *)new_page(), *high = (uint8_t *)new_page();
@@ -227,7 +228,7 @@ static void across_pages(void)
         EXPECT_EQ(inb(PORT_TEST), 0x11 * i);
 }
 
-/* A fault of the first iteration has no effect at all: nothing is taken from the port. */
+/* A fault of the first iteration has no effect: no byte is taken from the port. */
 static void faults_first(void)
 {
     uint64_t *page = new_page();
@@ -241,7 +242,7 @@ static void faults_first(void)
     EXPECT_EQ(fault.cr2, TEST_VA);
     EXPECT_EQ(page[0], 0);
 
-    faulting = (struct regs){1, 0, 0x800000000000 - 2}; /* into the hole of addresses */
+    faulting = (struct regs){1, 0, 0x800000000000 - 2}; /* into the noncanonical addresses */
     EXPECT_EQ(try_run(try_insl, NULL).vector, VECTOR_GP);
     faulting = (struct regs){1, 0x900000000000, 0};
     EXPECT_EQ(try_run(try_rep_outsw, NULL).vector, VECTOR_GP);
@@ -275,11 +276,11 @@ static void to_and_from_a_device(void)
 static volatile unsigned steps, wrong_places;
 static volatile uint64_t place;
 
-/* The trap flag stays on until the trap behind the instruction. */
+/* The trap flag stays set until the trap after the instruction. */
 static void step(struct frame *frame)
 {
     if (!place)
-        place = frame->rip; /* behind POPF: at the instruction */
+        place = frame->rip; /* after POPF: the address of the instruction */
     else
         steps = steps + 1;
     if (frame->rip != place) {
@@ -318,7 +319,7 @@ static void interrupted(struct frame *frame)
     seen.count = seen.count + 1;
 }
 
-/* An interrupt does not wait for the end of a long one. */
+/* An interrupt does not wait for the end of a long repetition. */
 static void interrupts(void)
 {
     struct regs r = {4000, 0x100000, 0};

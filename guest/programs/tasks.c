@@ -6,7 +6,7 @@
  */
 #include "guest/programs/tasks/world.h"
 
-/* The second task, as a test then changes it. */
+/* Prepares the second task, which the test may change. */
 static void prepare(const void *entry)
 {
     memset(&tasks_a, 0, sizeof(tasks_a));
@@ -52,7 +52,7 @@ static void prepare(const void *entry)
     write32(STACK, 0x70707070);
 }
 
-/* A 16-bit TSS over tasks_b: SP, the code and the stack by segments of their own. */
+/* Writes a 16-bit TSS over tasks_b, with a 16-bit SP and with its own code and stack segments. */
 static void make_16_bit(void)
 {
     uint16_t *t = (uint16_t *)&tasks_b;
@@ -93,7 +93,7 @@ static void no_fault(void)
         print("# error 0x%x at EIP 0x%x, TR 0x%x\n", ended.error, ended.eip, ended.tr);
 }
 
-/* The first task goes on as it was. */
+/* Expects that the first task continues with unchanged state. */
 static void first_goes_on(void)
 {
     no_fault();
@@ -121,7 +121,7 @@ static void second_was_there(uint32_t count, bool nested)
     EXPECT_EQ(tasks_b.link & 0xffff, nested ? T_A : 0);
 }
 
-/* ---- What switches --------------------------------------------------------------------------- */
+/* ---- Causes of a switch ---------------------------------------------------------------------- */
 
 static void each_way(uint32_t cr0, bool pae)
 {
@@ -183,7 +183,7 @@ static void to_16_bit_tasks(void)
     }
 }
 
-/* IRET leaves the second task where it was. */
+/* After its IRET, the second task continues behind the IRET. */
 static void it_goes_on_where_it_was(void)
 {
     prepare(other_iret);
@@ -210,7 +210,7 @@ static void exceptions(void)
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         prepare(other_error);
         task_gate(rows[i].vector);
-        if (!rows[i].pushes) /* other_error takes one off */
+        if (!rows[i].pushes) /* other_error pops an error code */
             tasks_b.esp -= 4;
         tasks_b.cr3 = root(false, 1);
         tasks_skip = rows[i].skip;
@@ -231,7 +231,7 @@ static void from_outside(void)
     second_was_there(1, true);
 }
 
-/* Its handler is a task: NMIs are blocked until its IRET. */
+/* If the NMI's handler is a task, NMIs are blocked until its IRET. */
 static void nmi(void)
 {
     prepare(other_nmi);
@@ -239,7 +239,7 @@ static void nmi(void)
     run(deed_nmi, CR0_UNPAGED, false);
     first_goes_on();
     second_was_there(2, true);
-    EXPECT_EQ(second.more, 1); /* the second one had not come yet */
+    EXPECT_EQ(second.more, 1); /* the second NMI had not arrived before */
 }
 
 /* ---- Debugging ------------------------------------------------------------------------------- */
@@ -251,12 +251,13 @@ static void trap_bit(void)
     run(deed_call, CR0_UNPAGED, false);
     EXPECT_EQ(ended.vector, 1);
     EXPECT_EQ(ended.dr6 & 0xf00f, BIT(15));
-    EXPECT_EQ(ended.eip, low(other_iret)); /* before its first instruction */
+    EXPECT_EQ(ended.eip, low(other_iret)); /* before the second task's first instruction */
     EXPECT_EQ(ended.tr, T_B);
     EXPECT_EQ(second.count, 0);
 }
 
-/* The step is over the first instruction first the switch back, not over the switch. */
+/* The single-step trap comes after the first instruction behind the switch back, not after the
+ * switch. */
 static void single_step(void)
 {
     prepare(other_iret);
@@ -267,7 +268,7 @@ static void single_step(void)
     EXPECT(ended.eip > low(deed_step) && ended.eip < low(deed_step) + 100);
 }
 
-/* ---- What is wrong --------------------------------------------------------------------------- */
+/* ---- Faults ---------------------------------------------------------------------------------- */
 
 #define FIELD(name) offsetof(struct tss, name)
 
@@ -309,7 +310,7 @@ static void segments(void)
     }
 }
 
-/* Code for CPL 3 without a stack for it: the fault comes at CPL 0, where CS and SS agree. */
+/* Code for CPL 3 without a stack for CPL 3: the fault occurs at CPL 0, where CS and SS agree. */
 static void code_without_its_stack(void)
 {
     prepare(other_iret);
@@ -320,7 +321,7 @@ static void code_without_its_stack(void)
     EXPECT_EQ(ended.tr, T_B);
 }
 
-/* Faults of the first task, in which nothing has changed. */
+/* Faults of the first task, whose state has not changed. */
 static void task_states(void)
 {
     prepare(other_iret);
@@ -350,8 +351,8 @@ static void task_states(void)
     EXPECT_EQ(tasks_b.link, 0);
 }
 
-/* PDPTEs with reserved bits are not loaded. The SDM does not say which fault that is; Bochs drops
- * the old ones too, and can't go on. */
+/* PDPTEs with reserved bits are not loaded. The SDM does not say which fault that causes. Bochs
+ * also loses the old PDPTEs, and cannot continue. */
 static void bad_pdptes(void)
 {
     make_tables(true, true);
@@ -393,7 +394,7 @@ static void v8086_task(void)
     EXPECT_EQ(ended.eflags & VM, VM);
 }
 
-/* EPT has none of the pages: they come by the switch itself. */
+/* The EPT maps none of the pages: the switch itself causes the faults that map them. */
 static void pages_that_ept_has_not(void)
 {
     prepare(other_iret);
@@ -407,7 +408,7 @@ static void pages_that_ept_has_not(void)
     second_was_there(1, true);
 }
 
-/* The new TSS is no memory (expect=unsupported-instruction). */
+/* The new TSS is not in memory (expect=unsupported-instruction). */
 static void task_in_mmio(void)
 {
     prepare(other_iret);

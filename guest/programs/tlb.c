@@ -56,8 +56,9 @@ FLUSH_TEST(global_by_invlpg, FLUSH_INVLPG, PTE_G)
 FLUSH_TEST(global_by_cr4_pge, FLUSH_CR4_PGE, PTE_G)
 FLUSH_TEST(global_by_invpcid_2, FLUSH_INVPCID_2, PTE_G)
 
-/* Two address spaces with a PCID each. A change made in the other one is seen after a MOV CR3 that
- * flushes; what did not change may be kept by one that does not. */
+/* Two address spaces with a PCID each. A change made in the other address space is visible after a
+ * MOV to CR3 that flushes. A MOV to CR3 that does not flush may keep translations that have not
+ * changed. */
 static void pcids(void)
 {
     uint64_t *roots[2] = {new_root(), new_root()};

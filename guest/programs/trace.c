@@ -24,7 +24,7 @@ static struct watch watch_event(unsigned event)
     return watch(COUNTER_TRACE(event));
 }
 
-/* One instruction, whose way the first call makes known. */
+/* One instruction, for which the first call makes a replay entry. */
 static __attribute__((noinline)) void store_often(void)
 {
     for (uint32_t i = 0; i < N; i++)
@@ -47,7 +47,7 @@ static void accesses(void)
     trace_events(at_boot);
 }
 
-/* P8: RAM over MMIO and back, each SPTE that changes is said once. */
+/* P8: RAM is added over MMIO and removed; each SPTE that changes is recorded once. */
 static void changes(void)
 {
     EXPECT_EQ(hc_slot_add(SLOT, HOLE, 4, 0), 0); /* so that all tables are there */

@@ -10,7 +10,7 @@ extern uint64_t rt_gdt[];
 
 static uint64_t page;
 
-/* A store that the emulator makes, to see that the page is still watched. */
+/* Makes a store that is emulated, and expects that the page is still tracked. */
 static void expect_watched(uint64_t address)
 {
     struct watch violations = watch(EXITS_VIOLATION);
@@ -40,8 +40,9 @@ static uint64_t *table_of(uint64_t va, unsigned level)
     return table;
 }
 
-/* Each level alone and all of them: three pages for one access. Not the root, through which all
- * code is reached: with A and D bits in EPT every walk through a table counts as a write to it. */
+/* Tracks the table of each level, and then all three at once, for one access. The root is not
+ * tracked, because the code is mapped by it: with A and D flags in EPT, every walk through a table
+ * counts as a write to it. */
 static void page_walks(void)
 {
     for (unsigned levels = 1; levels < 8; levels++) {
@@ -147,7 +148,7 @@ static void sgdt(uint64_t top)
 
 static void push_across(uint64_t top)
 {
-    push_immediate(top - RT_PAGE + 4); /* and the page before */
+    push_immediate(top - RT_PAGE + 4); /* the push goes to the page before */
 }
 
 static void instructions(void)
@@ -174,7 +175,7 @@ static void instructions(void)
     }
 }
 
-/* Each of them exits: the page is closed again after one. */
+/* Each of the instructions exits, because the page is closed again after one. */
 static void each_exits(void)
 {
     track(page);
@@ -187,9 +188,9 @@ static void each_exits(void)
     untrack(page);
 }
 
-/* ---- What must not show ---------------------------------------------------------------------- */
+/* ---- Effects that the guest must not see ----------------------------------------------------- */
 
-/* One single step, behind the instruction. */
+/* There is one single-step trap, after the instruction. */
 static void with_the_trap_flag(void)
 {
     track(page);
@@ -210,7 +211,7 @@ static void with_the_trap_flag(void)
 
 static volatile unsigned nmis, deepest, depth;
 
-/* NMIs stay blocked over what is let through, in their handler. */
+/* In the handler of an NMI, NMIs stay blocked while an instruction is let through. */
 static void nmi(struct frame *frame)
 {
     (void)frame;
@@ -237,7 +238,7 @@ static void with_nmis_blocked(void)
     EXPECT_EQ(deepest, 1);
 }
 
-/* An interrupt waits over the shadow of STI, not more and not less. */
+/* An interrupt is delayed by the shadow of STI, and no longer. */
 static void behind_sti(void)
 {
     uint64_t behind;

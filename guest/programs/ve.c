@@ -6,15 +6,15 @@
  */
 #include "guest/programs/sides/region.h"
 
-#define HOLE    0xd0000000ull /* nothing is there */
+#define HOLE    0xd0000000ull /* no slot and no device */
 #define DEVICE  TEST_VA
 #define SPACE   (TEST_VA + BIT(30)) /* HOLE, shared */
 #define CODE    (TEST_VA + BIT(31))
-#define NOWHERE (TEST_VA + BIT(32)) /* more of the hole, for a second #VE */
-#define FAR     (TEST_VA + BIT(33)) /* in the GiB behind the hole's */
+#define NOWHERE (TEST_VA + BIT(32)) /* another part of the hole, for a second #VE */
+#define FAR     (TEST_VA + BIT(33)) /* in the GiB after the hole's */
 #define RW      (PTE_P | PTE_W)
 #define SLOT    1
-#define ASKING  1 /* hypercalls that COUNTER_EXITS has seen of reading it */
+#define ASKING  1 /* COUNTER_EXITS includes the hypercall that reads it */
 
 static void map_windows(void)
 {
@@ -33,13 +33,15 @@ static bool by_cpu(void)
     return hc_config(CONFIG_VE) == 2;
 }
 
-/* Violations that so many accesses cost, of which `first` found nothing installed. */
+/* The number of violations of `accesses` accesses, of which `first` were the first ones to their
+ * page. */
 static uint64_t violations_of(uint64_t accesses, uint64_t first)
 {
     return by_cpu() ? first : accesses;
 }
 
-/* X10: one violation and one hypercall for the first access, then one hypercall each. */
+/* X10: the first access costs one violation and one hypercall, and each later one costs one
+ * hypercall. */
 static void mmio_is_a_hypercall(void)
 {
     hc_zap(TESTDEV_A_BASE, 1);
@@ -58,7 +60,7 @@ static void mmio_is_a_hypercall(void)
     }
     uint64_t all = watched(exits), later = watched(violations);
     EXPECT_EQ(later, violations_of(100, 0));
-    EXPECT_EQ(all - later - ASKING, 100); /* the rest is the hypercalls */
+    EXPECT_EQ(all - later - ASKING, 100); /* the other exits are the hypercalls */
     EXPECT_EQ(watched(misconfigs), 0);
     EXPECT_EQ(ve_count, 101);
     note("by_cpu", by_cpu());
@@ -67,15 +69,16 @@ static void mmio_is_a_hypercall(void)
     note("hypercalls_per_100", all - later - ASKING);
 }
 
-/* X9: bit 63 of the entry at which the walk ends decides, at whatever level that is: where a table
- * is missing the first access exits, and the ones below another entry with bit 63 then do not. */
+/* X9: bit 63 of the entry at which a walk ends decides, at any level. The first access exits,
+ * because that entry has bit 63 set; the next one does not, because the MMIO SPTE that was
+ * installed has it clear. */
 static void bit_63_decides_at_each_level(void)
 {
     const uint64_t places[] = {
-        SPACE,           /* all tables are missing, but for those of other memory; */
-        SPACE + RT_PAGE, /* the table is there, */
-        NOWHERE,         /* one of 4 KiB pages is missing, */
-        FAR,             /* and one of 2 MiB pages */
+        SPACE,           /* all tables are missing, except those of other memory */
+        SPACE + RT_PAGE, /* the table exists */
+        NOWHERE,         /* a table of 4 KiB pages is missing */
+        FAR,             /* a table of 2 MiB pages is missing */
     };
     hc_zap(HOLE, 2 * 512);
     for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
@@ -90,7 +93,7 @@ static void bit_63_decides_at_each_level(void)
     }
 }
 
-/* X9: what the CPU and we write down. */
+/* X9: the information area has the same contents whether the CPU or the hypervisor fills it. */
 static void the_information_is_right(void)
 {
     for (unsigned write = 0; write < 2; write++) {
@@ -102,12 +105,13 @@ static void the_information_is_right(void)
         EXPECT_EQ(last_ve.busy, 0xffffffff);
         EXPECT_EQ(last_ve.physical_address, (TESTDEV_A_BASE + 0x10) | shared_bit());
         EXPECT_EQ(last_ve.linear_address, DEVICE + 0x10);
-        EXPECT_EQ(last_ve.qualification & 0x187, 0x180u | (write ? 2 : 1)); /* its own, valid GLA */
+        /* the access itself, with a valid linear address */
+        EXPECT_EQ(last_ve.qualification & 0x187, 0x180u | (write ? 2 : 1));
         EXPECT_EQ(last_ve.eptp_index, 0);
     }
 }
 
-/* F10: memory that takes the place of MMIO stops the #VE. */
+/* F10: memory that replaces MMIO ends the #VEs. */
 static void memory_stops_the_ve(void)
 {
     for (unsigned round = 0; round < 20; round++) {
@@ -127,9 +131,9 @@ static void memory_stops_the_ve(void)
     }
 }
 
-/* A second #VE before the first one's information was read is a double fault. */
+/* A second #VE becomes a double fault if the guest has not freed the information area. */
 static volatile unsigned double_faults;
-static struct frame interrupted; /* by the first one */
+static struct frame interrupted; /* the frame of the first #VE */
 
 static void on_double_fault(struct frame *frame)
 {
@@ -161,7 +165,8 @@ static void a_second_ve_is_a_double_fault(void)
     EXPECT_EQ(ve_count, 1);
 }
 
-/* A load through the execute-only alias is a #VE of its own kind; a fetch is none. */
+/* A load through the execute-only alias is a #VE with its own qualification; a fetch causes
+ * none. */
 static void on_code_ve(struct frame *frame)
 {
     last_ve = *VE_INFO;
@@ -187,16 +192,18 @@ static void code_can_only_be_fetched(void)
     EXPECT_EQ(watched(violations), violations_of(2, 0));
     EXPECT_EQ(ve_count, 2);
     EXPECT_EQ(last_ve.physical_address, REGION | code_bit());
-    EXPECT_EQ(last_ve.qualification & 0x3f, 2 | 4 << 3); /* a store; the entry allows fetches */
+    /* a store, to a page that allows fetches */
+    EXPECT_EQ(last_ve.qualification & 0x3f, 2 | 4 << 3);
     EXPECT_EQ(function(), 42);
     hc_zap(REGION, 1);
-    load2(CODE); /* found nothing: a violation, then as before */
+    load2(CODE); /* the first access after the zap is a violation */
     EXPECT_EQ(ve_count, 3);
     EXPECT_EQ(function(), 42);
     handle_ve();
 }
 
-/* Nothing but MMIO converts: first touches, large pages, what is written for the log. */
+/* Only MMIO becomes #VE, not the first access to a page, accesses to large pages, or writes to a
+ * logged slot. */
 static void memory_never_converts(void)
 {
     ve_count = 0;

@@ -9,7 +9,7 @@
 #include "guest/programs/rt/rt.h"
 
 #define DEV    ((uint64_t)TESTDEV_A_BASE)
-#define AT     0x40 /* of the operand, in RAM and in the device */
+#define AT     0x40 /* the operand's offset, in RAM and in the device */
 #define CR4_DE BIT(3)
 
 #define RW_WRITE 1u
@@ -129,7 +129,7 @@ static struct met meet(void (*run)(uint64_t), uint64_t base, int place, uint64_t
     return (struct met){seen.count, seen.count ? seen.rip : 0, seen.count ? seen.dr6 & 0xe00f : 0};
 }
 
-/* On the device twice: the second time the short ways know it. */
+/* Each instruction must behave on the device as on RAM. */
 static void same_as_ram(void)
 {
     uint64_t cases = 0, traps = 0;
@@ -154,8 +154,8 @@ static void same_as_ram(void)
     note("traps", traps);
 }
 
-/* An access that was made before goes the short way, but not while breakpoints are on. */
-static void the_short_way(void)
+/* A known access takes the fast path, but not while breakpoints are enabled. */
+static void the_fast_path(void)
 {
     for (unsigned i = 0; i < 8; i++) {
         if (i == 4)
@@ -179,7 +179,7 @@ __attribute__((noinline)) static void step_over(uint64_t a)
                      : "rax", "memory");
 }
 
-/* One #DB for both, behind the instruction. */
+/* One #DB for both, after the instruction. */
 static void with_a_single_step(void)
 {
     struct met want = meet(step_over, (uint64_t)ram, 0, RW_ANY, 3);
@@ -190,7 +190,7 @@ static void with_a_single_step(void)
     EXPECT_EQ(got.rip, want.rip);
 }
 
-/* What MOV SS makes due comes after the instruction behind it, with that one's own. */
+/* A trap of MOV SS is delivered after the next instruction, together with the trap of that one. */
 __attribute__((noinline)) static void behind_mov_ss(uint64_t a)
 {
     __asm__ volatile("movw (%%rdi), %%ss; movl (%%rbx), %%eax"
@@ -218,7 +218,7 @@ static void behind_a_mov_ss(void)
     EXPECT_EQ(met[1].rip, met[0].rip);
 }
 
-/* A fault comes first, and then there is no trap. */
+/* If the instruction faults, there is no trap. */
 static void load_beyond(void *address)
 {
     (void)read64((uint64_t)address);
@@ -298,20 +298,20 @@ static void ports(void)
             for (unsigned len = 0; len < 4; len++)
                 for (unsigned port = 0x7c; port < 0x88; port++) {
                     if (len == 2 || !de)
-                        continue; /* eight ports are undefined, so is R/W 2 without DE */
+                        continue; /* a length of eight ports, and R/W 2 without DE, are undefined */
                     unsigned at = port & ~(lengths[len] - 1u);
                     bool meets =
                         at < rows[i].first + rows[i].size && rows[i].first < at + lengths[len];
                     EXPECT_EQ(port_traps(rows[i].run, port, RW_IO, len), meets ? rows[i].times : 0);
                     EXPECT(!meets || (seen.dr6 & 0xf) == 1);
                 }
-        /* Data at the address of a port is something else. */
+        /* A breakpoint on data at the same address as the port is not hit. */
         EXPECT_EQ(port_traps(in32, 0x80, RW_ANY, 3), 0);
     }
     write_cr4(read_cr4() & ~CR4_DE);
 }
 
-/* INS writes its memory, OUTS reads it: after each element. */
+/* A breakpoint on the memory that INS writes or OUTS reads is hit after each element. */
 static void data_of_ports(void)
 {
     EXPECT_EQ(port_traps(outs8, (uint64_t)other + 1, RW_ANY, 0), 1);
@@ -320,7 +320,7 @@ static void data_of_ports(void)
     EXPECT_EQ(port_traps(ins16, (uint64_t)other, RW_ANY, 3), 2);
 }
 
-/* With gva_cache=exits we read it. */
+/* With gva_cache=exits, the hypervisor reads the descriptor. */
 static void descriptor_of_invpcid(void)
 {
     uint64_t descriptor[2] = {0, 0};
@@ -374,7 +374,7 @@ static void registers(void)
     write_cr4(read_cr4() & ~CR4_DE);
 }
 
-/* The fault of a MOV that DR7.GD guards clears GD, and sets DR6.BD. */
+/* A MOV with DR7.GD set causes a #DB, which clears GD and sets DR6.BD. */
 static void general_detect(void)
 {
     set_dr6(DR6_NONE);
@@ -391,7 +391,7 @@ void guest_main(void)
 {
     static const struct test tests[] = {
         {"same_as_ram", same_as_ram, NEED_TESTCTL},
-        {"the_short_way", the_short_way, NEED_TESTCTL},
+        {"the_fast_path", the_fast_path, NEED_TESTCTL},
         {"with_a_single_step", with_a_single_step, NEED_TESTCTL},
         {"behind_a_mov_ss", behind_a_mov_ss, NEED_TESTCTL},
         {"not_with_a_fault", not_with_a_fault, NEED_TESTCTL},

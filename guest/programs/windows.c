@@ -37,7 +37,7 @@ static void shadow_of_mov_ss(void)
     arrives_at(place_mov_ss, place_mov_ss_at, 0);
 }
 
-/* An instruction that exits ends the shadow like any other. */
+/* An instruction that exits ends the shadow as any other instruction does. */
 static void shadow_over_cpuid(void)
 {
     arrives_at(place_cpuid, place_cpuid_at, 0);
@@ -106,7 +106,7 @@ static void delay_while_running(void)
     note("arrived", seen.count);
 }
 
-/* An emulated instruction is followed by the single-step trap as a real one is. */
+/* A single-step trap follows an emulated instruction as it follows any other. */
 static void single_step(uint64_t address)
 {
     look_for(VECTOR_DB, 0);
@@ -141,12 +141,13 @@ static void record(struct frame *frame)
     order[i] = frame->vector;
     order_rips[i] = frame->rip;
     order_flags[i] = frame->rflags;
-    frame->rflags &= ~BIT(8); /* no more steps */
+    frame->rflags &= ~BIT(8); /* clears TF */
     if (frame->vector == VECTOR_GP)
         frame->rip += 2;
 }
 
-/* A trap of the instruction comes before the interrupt that it made pending. */
+/* The trap of an instruction is delivered before the interrupt that the instruction made
+ * pending. */
 static void trap_before_interrupt(void)
 {
     order_count = 0;
@@ -169,7 +170,7 @@ static void trap_before_interrupt(void)
     note("arrived", order_count);
 }
 
-/* The trap of a HLT ends it. */
+/* The single-step trap of a HLT ends the HLT. */
 static void single_step_hlt(void)
 {
     uint64_t behind;

@@ -26,7 +26,7 @@ static uint64_t approach_wrap(uint64_t before)
     return wrap;
 }
 
-/* Below the wrap nothing is zapped; at the wrap all is, once. */
+/* Nothing is zapped before the wrap; at the wrap, everything is, once. */
 static void wraps_once(void)
 {
     uint64_t caching = hc_config(CONFIG_MMIO_CACHING);
@@ -47,7 +47,7 @@ static void wraps_once(void)
         EXPECT(hc_spte(DEV) != last_of_round);
     EXPECT_EQ(read32(DEV), 0x1234);
 
-    /* The next one is an ordinary step again, and RAM put over the device is read at once. */
+    /* The next step is an ordinary one again, and RAM added over the device is visible at once. */
     EXPECT_EQ(hc_slot_move(OVER_DEV, DEV), 0);
     EXPECT_EQ(read32(DEV), 0);
     EXPECT_EQ(watched(zaps), 1);
@@ -57,7 +57,7 @@ static void wraps_once(void)
     note("full_zaps", nz);
 }
 
-/* The very change that wraps puts RAM over the device. */
+/* The change at which the generation wraps adds RAM over the device. */
 static void ram_at_the_wrap(void)
 {
     uint64_t wrap = approach_wrap(1);

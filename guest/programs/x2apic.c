@@ -11,7 +11,7 @@
 #define MSR_ICR      (MSR_X2APIC + ICR)
 #define MSR_SELF_IPI 0x83fu
 
-static uint64_t base; /* IA32_APIC_BASE of an xAPIC */
+static uint64_t base; /* IA32_APIC_BASE in xAPIC mode */
 
 /* ---- Accesses that may fault ----------------------------------------------------------------- */
 
@@ -52,7 +52,8 @@ static void announced(void)
     EXPECT_EQ(base, APIC | APIC_BASE_ENABLE | APIC_BASE_BSP);
 }
 
-/* Figure 11-27: from each mode to each. Bits 11:10 are 00 off, 10 xAPIC, 11 x2APIC, 01 nothing. */
+/* Figure 11-27: from each mode to each. Bits 11:10 are 00: off, 10: xAPIC, 11: x2APIC, 01:
+ * invalid. */
 static void transitions(void)
 {
     static const uint8_t way_in[][2] = {{0, 0}, {2, 2}, {2, 3}};
@@ -95,7 +96,7 @@ static void no_msrs_of_an_xapic(void)
             return;
 }
 
-/* What stands in the registers stays, and the page is gone. */
+/* The registers keep their values, and the page no longer exists. */
 static void becomes_an_x2apic(void)
 {
     write32(APIC + APIC_REG_SVR, 0x1ff);
@@ -112,8 +113,8 @@ static void becomes_an_x2apic(void)
 
 /* ---- MSRs ------------------------------------------------------------------------------------ */
 
-/* Table 11-6: which exist and how they are accessed; of those that are written, one bit that is
- * reserved, if there is one below bit 32. Those above are, but the ICR's. */
+/* Table 11-6: which MSRs exist and how they are accessed. For those that can be written, one
+ * reserved bit below bit 32, if there is one. All higher bits are reserved, except in the ICR. */
 static const struct row {
     uint8_t first, last;
     bool read, write;
@@ -138,7 +139,8 @@ static const struct row {
     {0x3f, 0x3f, false, true, BIT(8)},
 };
 
-/* Values that do nothing: the LVT stays masked, and the command is to a CPU that is not there. */
+/* Values without an effect: the LVT entries stay masked, and the ICR addresses a CPU that does not
+ * exist. */
 static uint64_t harmless(uint32_t reg)
 {
     if (reg == ICR)
@@ -204,7 +206,7 @@ static void let_one_in(void)
 static void self_ipi(void)
 {
     uint64_t command = rdmsr(MSR_ICR);
-    let_one_in(); /* of the tests before */
+    let_one_in(); /* takes interrupts of earlier tests */
     taken[0] = 0;
     wrmsr(MSR_SELF_IPI, VECTOR);
     EXPECT_EQ(rdmsr(MSR_X2APIC + APIC_REG_IRR / 16 + VECTOR / 32), BIT(VECTOR % 32));
@@ -232,7 +234,8 @@ static void arrives(uint64_t destination, uint32_t command, unsigned own, unsign
     wanted[1] += others;
     send_ipi((uint32_t)destination, command | VECTOR);
     __asm__ volatile("sti" : : : "memory");
-    for (uint64_t end = rdtsc() + 500000; rdtsc() < end;) /* some turns on one CPU, too */
+    /* several turns, even if the vCPUs share a pCPU */
+    for (uint64_t end = rdtsc() + 500000; rdtsc() < end;)
         pause();
     __asm__ volatile("cli" : : : "memory");
     EXPECT_EQ(taken[0], wanted[0]);
@@ -248,7 +251,7 @@ static void destinations(void)
     run_on(1, let_interrupts_in);
     arrives(1, ICR_FIXED, 0, 1);
     arrives(0x101, ICR_FIXED, 0, 0);
-    arrives(0xff, ICR_FIXED, 0, 0); /* the xAPIC's broadcast */
+    arrives(0xff, ICR_FIXED, 0, 0); /* the broadcast address of an xAPIC */
     arrives(~0u, ICR_FIXED, 1, 1);
     arrives(2, ICR_LOGICAL, 0, 1);
     arrives(3, ICR_LOGICAL, 1, 1);
@@ -262,7 +265,7 @@ static void destinations(void)
     note("arrived", taken[0] + taken[1]);
 }
 
-/* It takes the CPU that comes first as it was made, and later INITs as they leave it. */
+/* The other CPU is first in its initial state, and later in the state that an INIT leaves. */
 static void init_keeps_the_mode(void)
 {
     EXPECT_EQ(apic_base_on_arrival(1) & (APIC_BASE_ENABLE | APIC_BASE_X2APIC), APIC_BASE_ENABLE);

@@ -90,7 +90,7 @@ inline claim(v)
     d_step { bed = asleep[v]; asleep[v] = 0 }
 }
 
-/* post() and sleep_alert() */
+/* ipi_post() and sleep_alert() */
 inline send(v)
 {
 #ifdef MUTANT_SLEEPER_LOOKED_FOR_FIRST
@@ -177,7 +177,7 @@ inline take_sleeper()
     locked[self] = 0
 }
 
-/* The first that waits here, or else elsewhere; remove() holds the queue's lock. */
+/* The first that waits here, or else elsewhere; queue_remove() holds the queue's lock. */
 inline take_queued()
 {
     d_step {

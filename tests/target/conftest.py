@@ -23,11 +23,11 @@ HELLO = BUILD / "guest" / "hello.elf"
 # Bochs: the version that runs the whole matrix, and the one that runs its most important parts.
 OWN = emulator.find(os.environ.get("BOCHS", "")).version
 OTHER = "3.0" if OWN == "2.7" else "2.7"
-NEW = OWN if OWN != "2.7" else OTHER  # has CPU models that the old one lacks
+NEW = OWN if OWN != "2.7" else OTHER  # has CPU models that Bochs 2.7 lacks
 
 
 class Codes:
-    """lib/exit_codes.h by name, so that the numbers stand in one place."""
+    """The codes of lib/exit_codes.h by name, so that the tests do not repeat the numbers."""
 
     def __init__(self) -> None:
         header = (ROOT / "lib/exit_codes.h").read_text()
@@ -42,7 +42,8 @@ CODES = Codes()
 
 
 class Result:
-    """One boot: status, EXIT line, parsed lines. Its text shows when a test fails."""
+    """The result of one boot: status, EXIT line and parsed lines. If a test fails, its text is
+    shown."""
 
     def __init__(self, run: session.Run) -> None:
         self.run = run
@@ -56,11 +57,11 @@ class Result:
         return f"<boot {self.run.boot.folder}: {self.status} {self.reason}>\n{text}"
 
     def has(self, pattern: str) -> bool:
-        """Whether a line matches; case is ignored."""
+        """Whether a line matches, ignoring case."""
         return any(re.search(pattern, line, re.IGNORECASE) for line in self.lines)
 
     def passed(self, name: str) -> bool:
-        """Whether there are results of that name, or below it, and all are ok."""
+        """Whether there are results with this name, or below it, and all are ok."""
         found = [
             case for case in self.output.cases
             if case.path == name or case.path.startswith(f"{name}/") or case.name == name
@@ -68,12 +69,13 @@ class Result:
         return bool(found) and all(case.passed for case in found)
 
     def cpus(self) -> dict[str, int]:
-        """The line about the host's CPUs: each number by the last word of what it counts."""
+        """The numbers in the line about the host's CPUs, by the last word of the phrase behind
+        each."""
         (line,) = [line for line in self.lines if re.match(r"# \d+ CPUs: ", line)]
         return {words.split()[-1]: int(n) for n, words in re.findall(r"(\d+)([^\d,:]+)", line)}
 
     def counters(self, vm: str) -> dict[str, int]:
-        """What `counters=1` shows of a VM."""
+        """The counters that `counters=1` prints for a VM."""
         text = " ".join(line for line in self.lines if line.startswith(f"# {vm}:"))
         return {name: int(value) for name, value in re.findall(r"(\w+)=(\d+)", text)}
 
@@ -82,16 +84,16 @@ BootFixture = Callable[..., Result]
 
 
 def listed(target: str) -> tuple[Guest, ...]:
-    """What a target of the Makefile prints."""
+    """The list that a target of the Makefile prints."""
     env = {key: value for key, value in os.environ.items() if key != "GUESTS"}
     text = subprocess.check_output(["make", "-s", target], cwd=ROOT, text=True, env=env)
     return parse_guests(text)
 
 
 def our_guests(cmdline: str = "") -> tuple[Guest, ...]:
-    """What `make run` runs, as the Makefile says it, less what does not go with this command line:
-    without MMIO SPTEs there is no #VE (test_sides.py has the sentence), and guests that count each
-    fault can't have the generation wrap under them."""
+    """The guests that `make run` runs, without those that contradict the command line: without MMIO
+    SPTEs there is no #VE (test_sides.py tests the message), and guests that count each fault fail
+    if the generation wraps."""
     items = os.environ.get("GUESTS")
     guests = parse_guests(items) if items else listed("tested")
     if "mmio_caching=0" in cmdline.split():
@@ -115,9 +117,9 @@ _results: dict[Boot, Result] = {}
 
 @pytest.fixture
 def boot(request: pytest.FixtureRequest) -> BootFixture:
-    """boot(cpu=..., cmdline=..., guests=...): the fields of harness.boot.Boot, by option ROM in
-    Bochs with all our guests unless told otherwise. Equal boots are done once in a test file,
-    unless `again` is set."""
+    """boot(cpu=..., cmdline=..., guests=...) takes the fields of harness.boot.Boot. The default is
+    the option ROM in Bochs with all guests. Equal boots are made once for each test file, unless
+    `again` is set."""
     count = 0
 
     def boot_once(again: bool = False, **fields: Any) -> Result:

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Bad input: a sentence that names it, a code of its own, and the other guests still run."""
+"""Bad input causes a message that names it and its own exit code, and the other guests still
+run."""
 
 import pathlib
 import re
@@ -32,7 +33,7 @@ def with_memsz(data: bytes, memsz: int) -> bytes:
 
 
 def truncated(data: bytes) -> bytes:
-    """Cut in the middle of what the first segment holds."""
+    """The file, cut in the middle of the first segment's contents."""
     at = program_header(data)
     (offset,) = struct.unpack_from("<I", data, at + 4)
     (filesz,) = struct.unpack_from("<I", data, at + 16)
@@ -87,7 +88,7 @@ def test_unknown_module_word(boot) -> None:
     ],
 )
 def test_bad_command_line(boot, cmdline: str, named: str) -> None:
-    """The sentence names the word and lists what is allowed."""
+    """The message names the word and lists what is allowed."""
     result = boot(cmdline=cmdline)
     assert result.exit == CODES.BAD_COMMAND_LINE, result
     word = cmdline.split()[-1].partition("=")[0]
@@ -103,14 +104,14 @@ def test_no_guests(boot) -> None:
 
 @pytest.mark.parametrize("mem", [16, 23])
 def test_too_little_ram(boot, mem: int) -> None:
-    """A sentence, not a crash."""
+    """Too little RAM causes a message, not a crash."""
     result = boot(guests=(hello(),), mem=mem)
     assert result.exit == CODES.NO_MEMORY, result
     assert result.has(r"^error: \d+ KiB of RAM, but a machine of at least 24 MiB is needed"), result
 
 
 def test_just_enough_ram(boot) -> None:
-    """What the README says is enough for a machine, and for a VM of each of two sizes."""
+    """The amounts that the README calls enough, for a machine with a VM of each of two sizes."""
     text = " ".join(README.read_text().split())
     found = re.search(r"and (\d+) MiB of RAM, which has room for a VM of (\d+) MiB "
                       r"\(one of (\d+) MiB takes a machine of (\d+)\)", text)  # fmt: skip

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What PCs have and lack that emulators do not by default: clocks that stand still, memory maps of
-many ranges, a TiB of RAM, modules in strange places, CPUs without 64-bit mode."""
+"""Properties of PCs that emulators do not have by default: clocks that stand still, memory maps
+with many ranges, a TiB of RAM, modules at unusual addresses, CPUs without 64-bit mode."""
 
 import re
 
@@ -11,11 +11,11 @@ from test_screen import SAVE_TEXT, assert_in_text_mode
 from harness import payload
 
 RAM, RESERVED = 1, 2
-AGREE = 1.02  # clocks of an emulator on a busy host
+AGREE = 1.02  # tolerance for an emulator's clocks on a busy host
 
 
 def tsc(result: Result) -> tuple[int, str]:
-    """The rate and how it was found."""
+    """The rate of the TSC, and the clocks by which it was measured."""
     (line,) = [line for line in result.lines if line.startswith("TSC: ")]
     match = re.fullmatch(r"TSC: (\d+) kHz (.*)", line)
     assert match, line
@@ -32,8 +32,8 @@ CLOCKS = {
 
 @pytest.mark.parametrize("words", CLOCKS, ids="-".join)
 def test_rate_of_the_tsc(boot, words: tuple[str, ...]) -> None:
-    """QEMU without some of its clocks, as PCs since 2018 that gate the PIT's. Without VMX it is
-    refused, but what was found out is said before."""
+    """QEMU without some of its clocks, like PCs since 2018, which gate the PIT's clock. The boot is
+    refused for lack of VMX, but the rate is logged before that."""
     result = boot(machine="qemu-tcg", method="kernel", guests=(), machine_words=words)
     assert result.exit == CODES.NO_VMX, result
     khz, how = tsc(result)
@@ -44,7 +44,7 @@ def test_rate_of_the_tsc(boot, words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("ips", [5_000_000, 10_000_000, 50_000_000])
 def test_cpuid_does_not_decide(boot, ips: int) -> None:
-    """Bochs' TSC counts instructions, whatever CPUID says of the model."""
+    """Bochs' TSC counts instructions, whatever CPUID reports for the model."""
     result = boot(guests=(hello(),), ips=ips)
     khz, how = tsc(result)
     assert ips / AGREE < khz * 1000 < ips * AGREE, result
@@ -54,7 +54,7 @@ def test_cpuid_does_not_decide(boot, ips: int) -> None:
 
 @pytest.mark.parametrize("cpu", ["max", "max,-pdpe1gb"], ids=["1-gib-pages", "2-mib-pages"])
 def test_900_gib_of_ram(boot, cpu: str) -> None:
-    """QEMU's limit is a TiB. The host need not have it: little of it is touched."""
+    """QEMU's limit is a TiB. The host needs much less, because little of the RAM is touched."""
     result = boot(machine="qemu-tcg", method="kernel", guests=(), cpu=cpu, mem=900 << 10)
     assert result.exit == CODES.NO_VMX, result
     (line,) = [line for line in result.lines if line.startswith("boot: ")]
@@ -63,17 +63,17 @@ def test_900_gib_of_ram(boot, cpu: str) -> None:
 
 
 def test_a_memory_map_of_many_ranges(boot) -> None:
-    """Of 400 pages in the midst of RAM another entry says that they are reserved; a range ends at
-    2^64. In the hypervisor's count of free pages they are missing."""
+    """Other entries reserve 400 pages inside of the RAM, and a range ends at 2^64. The hypervisor's
+    count of free pages does not include them."""
     first, step, count = 0x8000000, 0x3000, 400
     entries = [(first + i * step, 0x1000, RESERVED) for i in reversed(range(count))]
     entries += [(0xFD00000000, (1 << 64) - 0xFD00000000, RESERVED), (first, 0, RESERVED)]
-    usual = boot(guests=(hello(),))
+    ordinary = boot(guests=(hello(),))
     result = boot(guests=(hello(),), tags=(payload.memory_map_tag(entries),))
     assert result.status == 0, result
     assert result.passed("hello")
     free = [
-        int(re.search(r"(\d+) pages are free", "\n".join(r.lines))[1]) for r in (usual, result)
+        int(re.search(r"(\d+) pages are free", "\n".join(r.lines))[1]) for r in (ordinary, result)
     ]
     assert count <= free[0] - free[1] < count + 10
 
@@ -111,7 +111,8 @@ def test_a_module_that_is_not_in_ram(boot, place: str) -> None:
 
 @pytest.mark.parametrize("cpu", ["qemu32", "pentium3", "qemu64,-nx"])
 def test_no_long_mode(boot, cpu: str) -> None:
-    """Nothing in C runs there. The exit code reaches QEMU, and the screen says the same."""
+    """No C code can run without long mode. The exit code reaches QEMU, and the screen shows the
+    message."""
     result = boot(machine="qemu-tcg", method="kernel", guests=(), cpu=cpu)
     assert result.exit == CODES.NO_VMX, result
     assert result.run.emulator_status == 2 * CODES.NO_VMX[0] + 1

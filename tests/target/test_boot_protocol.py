@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Every way to boot hands over a correct machine; the option ROM hands over what GRUB does."""
+"""Every way to boot passes a correct machine state; the option ROM passes the same information as
+GRUB."""
 
 import pathlib
 import re
@@ -32,7 +33,8 @@ def tag(result: Result, number: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory) -> tuple[Guest, ...]:
-    """One larger than Bochs' 128 KiB memory blocks, one empty, one of a page and a bit."""
+    """One module is larger than Bochs' memory blocks of 128 KiB, one is empty, and one is slightly
+    larger than a page."""
     folder = tmp_path_factory.mktemp("modules")
     large, empty, small = folder / "large.elf", folder / "empty", folder / "small"
     large.write_bytes(bytes(i * 7 % 251 for i in range(400_003)))
@@ -64,7 +66,7 @@ def test_option_rom_agrees_with_grub(bootinfo, modules: tuple[Guest, ...]) -> No
 
 @pytest.mark.parametrize(("wanted", "found"), [(None, 5), (0, 0), (1, 1), (5, 5)])
 def test_feature_control(bootinfo, wanted: int | None, found: int) -> None:
-    """Bochs' BIOS leaves 5; with SeaBIOS the ROM decides."""
+    """Bochs' BIOS sets IA32_FEATURE_CONTROL to 5; with SeaBIOS, the ROM sets it."""
     assert bootinfo(feature_control=wanted).has(f"^FEATURE_CONTROL {found:#x}$")
 
 

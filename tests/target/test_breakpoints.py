@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""RF around instructions that exit, and the registers that change by exits alone."""
+"""RF around instructions that exit, and the registers that change only by exits."""
 
 import pytest
 from conftest import BUILD
@@ -10,7 +10,7 @@ from harness.boot import Guest
 @pytest.mark.parametrize("poison", ["poison=0", "poison=1"])
 @pytest.mark.parametrize("caching", ["", "mmio_caching=0"])
 def test_each_is_met_once(boot, poison: str, caching: str) -> None:
-    """poison=1 saves RF as a CPU does, which Bochs 2.7 does not."""
+    """With poison=1, RF is saved as by a CPU, which Bochs 2.7 does not do."""
     guest = Guest(BUILD / "guest/breakpoints.elf", ("testctl",))
     result = boot(cmdline=f"{poison} {caching}", guests=(guest,))
     assert result.status == 0, result

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What paths cost stays within tests/bench/budget.txt, and docs/PERFORMANCE.md says the same."""
+"""The costs stay within tests/bench/budget.txt, and docs/PERFORMANCE.md agrees with it."""
 
 import os
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ ADVICE = "tools/bench.py"
 
 @pytest.fixture(scope="module", params=[OWN, OTHER])
 def measured(request: pytest.FixtureRequest) -> Iterator[dict[str, list[bench.Row]]]:
-    """On either emulator, to which the tests that measure again keep, too."""
+    """Runs on either emulator. Tests that measure again use the same one."""
     with mock.patch.dict(os.environ, BOCHS=request.param):
         yield {name: bench.measure(name, folder="budget") for name in bench.SETS}
 
@@ -39,7 +39,7 @@ def test_two_runs_count_the_same(name: str, measured: dict[str, list[bench.Row]]
 
 
 def test_faults_of_several_cpus_scale(measured: dict[str, list[bench.Row]]) -> None:
-    """Each CPU in its own memory: nobody waits for the other."""
+    """Each CPU faults in its own memory, so no CPU waits for another."""
     rows = {row.name: row.value for row in measured["smp,cpus=4"]}
     for cpus in range(2, 5):
         assert rows[f"faults_{cpus}"] >= 0.99 * cpus * rows["faults_1"]
@@ -50,11 +50,11 @@ def test_who_is_not_in_the_guest_is_not_waited_for(measured: dict[str, list[benc
     rows = {row.name: row for row in measured["smp,cpus=4"]}
     idle, halted = rows["zap_idle"], rows["zap_halted"]
     assert abs(idle.value - halted.value) <= 5
-    assert idle.cells[1:-1] == halted.cells[1:-1]  # the last one is the weighed value
+    assert idle.cells[1:-1] == halted.cells[1:-1]  # the last value is the weighed one
 
 
 def test_no_guest_holds_a_cpu_for_long(measured: dict[str, list[bench.Row]]) -> None:
-    """Nothing that a guest asks for; the budget promises no more either."""
+    """The longest of all operations is within the limit, as measured and in the budget."""
     for name in ("hold,cpus=1", "hold,huge=1"):
         rows = {row.name: row.value for row in measured[name]}
         budget = {row: int(cells[0]) for row, cells in bench.read_budget()[name].items()}
@@ -65,7 +65,8 @@ def test_no_guest_holds_a_cpu_for_long(measured: dict[str, list[bench.Row]]) -> 
 
 
 def test_every_path_was_traced(measured: dict[str, list[bench.Row]]) -> None:
-    """An exit reads its reason and orders its entry; a count of nothing is a broken count."""
+    """Each exit reads its reason and enters the guest again, so a count of zero shows that the
+    tracing is broken."""
     rows = {row.name: row for row in measured["exits"] if row.unit == "ticks"}
     rows |= {row.name: row for row in measured["mmu"] if row.name.startswith("fault")}
     assert len(rows) >= 8
@@ -80,7 +81,7 @@ def test_the_document_says_what_the_budget_says() -> None:
     assert bench.document(text, bench.read_budget()) == text, "run tools/bench.py --update"
 
 
-# ---- Where the instructions go ----------------------------------------------------------------
+# ---- Stages -----------------------------------------------------------------------------------
 
 
 def test_every_file_belongs_to_a_stage() -> None:
@@ -95,8 +96,8 @@ def test_every_file_belongs_to_a_stage() -> None:
 
 
 def test_the_stages_of_a_row_make_up_its_cost(measured: dict[str, list[bench.Row]]) -> None:
-    """But for the guest's own instruction, and how the traced run differs from the median: each page
-    of fault_4k_cold is allocated, and every second allocation splits larger blocks to get one."""
+    """Apart from the guest's own instruction and the difference of the traced run from the median:
+    every second allocation of fault_4k_cold splits larger blocks to get its page."""
     rows = [row for name in ("exits", "mmu") for row in measured[name] if row.stages]
     assert len(rows) > 20
     for row in rows:
@@ -151,7 +152,7 @@ def test_the_document_and_the_chart_have_each_curve() -> None:
         assert f">{known[name]}: {points[max(points)]}</text>" in chart, advice
 
 
-# ---- Sentences and tables ---------------------------------------------------------------------
+# ---- Messages and tables ----------------------------------------------------------------------
 
 BUDGET = ["100", "5", "1", "2.12", "0", "436"]
 
@@ -201,7 +202,7 @@ def test_another_compiler_may_take_other_instructions_and_no_others(monkeypatch,
 
 
 def test_rare_operations_of_a_long_row_count(row: str = "zap") -> None:
-    """3 % of a thousand would be thirty."""
+    """Even one operation more counts, because 3 % of a thousand would be thirty."""
     budget = bench.Row(row, 60000, "ticks", 8, 1, 1029).cells
     assert not bench.over_budget(bench.Row(row, 60000, "ticks", 8, 1, 1029), budget)
     (sentence,) = bench.over_budget(bench.Row(row, 60000, "ticks", 8, 1, 1030), budget)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The comparison with KVM: its table is that of the numbers in tests/bench/, and says so."""
+"""The table of the comparison with KVM is made of the numbers in tests/bench/, and says so."""
 
 import csv
 import re

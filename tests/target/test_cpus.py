@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The CPU models: those that we run on, and polite refusals of those that lack something (D14)."""
+"""The CPU models on which the hypervisor runs, and the messages about those that lack something
+(D14)."""
 
 import pytest
 from conftest import CODES, hello, scenarios
@@ -10,7 +11,7 @@ RUN_ON = {
     "corei7_haswell_4770": "no PML; the first model with #VE",
     "corei7_ivy_bridge_3770k": "no A/D bits, no 1 GiB pages, no #VE",
 }
-ALL_GUESTS = 180  # seconds, for a machine that does something else, too
+ALL_GUESTS = 180  # seconds, for a busy machine
 
 REFUSE = [
     ({"cpu": "corei5_lynnfield_750"}, CODES.MISSING_CONTROL, "unrestricted guest"),
@@ -67,7 +68,7 @@ def test_poison_needs_a_cpu_that_lets_it_be_written(boot) -> None:
 
 
 def test_without_mmio_caching_nothing_is_misconfigured(boot) -> None:
-    """S10: the counters of the scenarios show it."""
+    """S10: the counters of the scenarios show no misconfiguration."""
     result = boot(cmdline="mmio_caching=0", guests=(scenarios(),))
     (case,) = [case for case in result.output.cases if case.name == "first_mmio_access"]
     assert case.counters["next_misconfigs"] == 0, result

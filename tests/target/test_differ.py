@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The emulator against the CPU: a hundred thousand made-up instructions, on RAM and on a device."""
+"""Compares the emulator with the CPU: a hundred thousand generated instructions, on RAM and on a
+device."""
 
 from conftest import BUILD, CODES
 

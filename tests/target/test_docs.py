@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The README tells the truth: its output is what `make run` prints, its commands work."""
+"""The README is correct: its output is that of `make run`, and its commands work."""
 
 import pathlib
 import re
@@ -9,11 +9,11 @@ import pytest
 from conftest import ROOT
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-# These run the tests that run this test.
+# These commands run the tests that include this test.
 OURSELVES = {"make test", "make check", "make target"}
-# This downloads a kernel, and rewrites the documents.
+# This command downloads a kernel and rewrites the documents.
 UNTRIED = {"make bench"}
-# These show a failure.
+# These commands fail on purpose.
 FAIL = ("break_field=", "core2_penryn_t9600")
 
 
@@ -34,7 +34,7 @@ def commands() -> list[str]:
 
 
 def run(command: str) -> subprocess.CompletedProcess[str]:
-    # A name of its own for the logs: tests run side by side.
+    # Each command has its own name for its logs, because tests run in parallel.
     name = "docs-" + re.sub(r"\W+", "-", command)
     return subprocess.run(["bash", "-c", f"{command} NAME={name}"], cwd=ROOT, text=True,
                           capture_output=True, timeout=1800, check=False)  # fmt: skip
@@ -46,7 +46,7 @@ def make_run() -> subprocess.CompletedProcess[str]:
 
 
 def assert_shows(shown: list[str], printed: str) -> None:
-    """Every line shown stands in the output, in this order; `…` stands for anything."""
+    """Asserts that every line shown is in the output, in this order. `…` stands for any text."""
     at = 0
     for line in shown:
         if line == "…":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which Bochs a boot takes, and how a program of another Debian release gets here."""
+"""The Bochs that a boot uses, and how a program of another Debian release is unpacked."""
 
 import os
 import pathlib
@@ -17,7 +17,8 @@ from harness.errors import HarnessError
 
 
 def test_each_version_is_what_it_says() -> None:
-    """The installed one is taken where it is the one asked for, and has firmware of its own."""
+    """The installed Bochs is used if it has the requested version. Each Bochs has its own
+    firmware."""
     installed = emulator.installed()
     assert emulator.find("") == emulator.find(installed.version) == installed
     assert installed.firmware(pathlib.Path("/usr/x")) == pathlib.Path("/usr/x")
@@ -66,7 +67,7 @@ def test_what_is_no_bochs_says_so(tmp_path: pathlib.Path) -> None:
 
 # ---- tools/unpack.sh --------------------------------------------------------------------------
 
-# Stands for apt-get: what it would install, and downloads, are packages of the test's own.
+# A replacement of apt-get that installs and downloads packages of the test.
 APT = """#!/bin/sh
 echo "$*" >>"$TESTDIR/apt.log"
 for word; do case $word in
@@ -124,7 +125,7 @@ def test_unpack_takes_libraries_and_what_is_named(apt, tmp_path: pathlib.Path) -
     calls = (tmp_path / "apt.log").read_text().splitlines()
     assert calls[-1].endswith("download libc6 libx+1 tool")
     assert all("Dir::Etc::SourceParts=/dev/null" in call for call in calls), "apt's own sources"
-    # The second time it is there.
+    # The second time, nothing is downloaded.
     assert apt("tool").stdout == done.stdout
     assert (tmp_path / "apt.log").read_text().splitlines() == calls
 
@@ -147,7 +148,7 @@ def test_unpack_says_what_is_wrong(apt, tmp_path: pathlib.Path) -> None:
 
 # ---- The other emulator, and new models -------------------------------------------------------
 
-# The budget is held on both in test_budget.py, and what nests in KVM in test_nested.py.
+# test_budget.py checks the budget on both, and test_nested.py runs both nested in KVM.
 
 
 @pytest.mark.parametrize("method", ["optrom", "grub-bios", "grub-efi"])

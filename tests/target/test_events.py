@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Events: exceptions that exit and are given back, deliveries that are cut short, NMI blocking."""
+"""Events: exceptions that exit and are given back to the guest, interrupted deliveries, NMI
+blocking."""
 
 import re
 
@@ -19,7 +20,7 @@ def run(boot, *guests: Guest, **fields):
 
 @pytest.mark.parametrize("args", ["", "ac"])
 def test_an_endless_exception_ends_by_the_budget(boot, args: str) -> None:
-    """By exits, of which there is one a round, and the next guest runs."""
+    """Each round of the loop is an exit, so the budget ends it, and the next guest runs."""
     loop = guest("forbidden_loop", "budget=100", "expect=budget", args=args)
     result = run(boot, loop)
     assert result.has("^# forbidden_loop: still running after its budget of 100 ms"), result
@@ -28,16 +29,16 @@ def test_an_endless_exception_ends_by_the_budget(boot, args: str) -> None:
 
 @pytest.mark.parametrize("args", ["", "ac"])
 def test_an_endless_exception_holds_up_nobody(boot, args: str) -> None:
-    """Another VM's epochs, and its share of the same CPU."""
+    """Another VM is not delayed: neither its epochs nor its share of the same CPU."""
     loop = guest("forbidden_loop", "budget=3000", "expect=budget", args=args)
     slots = Guest(BUILD / "guest/smp_slots.elf", ("testctl", "vcpus=2", "budget=60000"), "100")
     run(boot, loop, slots, smp=2, cmdline="parallel=2")
 
 
 def test_debug_exceptions_are_the_guests(boot) -> None:
-    """And each is one exit."""
+    """Each debug exception is one exit, and is delivered to the guest."""
     result = run(boot, guest("debug", "testctl"))
-    # General detect is a MOV to DR7 that exits, so no #DB has to.
+    # General detect is found at a MOV to DR7, which exits, so its #DB is not an exit.
     exits = [line for line in result.lines if " ok " in line and re.search("exits=[1-9]", line)]
     assert len(exits) == 8, result
     assert all(word == "exits=1" for line in exits for word in line.split() if "exits=" in word)
@@ -56,7 +57,7 @@ def test_a_fault_of_iret_unblocks_nmis(boot, ve: str) -> None:
 
 @pytest.mark.parametrize("cpu", ["", "corei7_haswell_4770", "corei7_ivy_bridge_3770k"])
 def test_no_state_makes_an_entry_fail(boot, cpu: str) -> None:
-    """What is refused, is refused as by a CPU, whether the instruction exits or not."""
+    """An invalid state is refused as by a CPU, whether the instruction exits or not."""
     exits = Guest(BUILD / "guest/refused.elf", ("testctl", "gva_cache=exits"), "", "refused_exits")
     run(boot, guest("refused", "testctl"), exits, cpu=cpu)
 

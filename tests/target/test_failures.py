@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is said when the hypervisor itself fails, or when a VM entry does."""
+"""The messages when the hypervisor itself fails, or when a VM entry fails."""
 
 import pytest
 from conftest import CODES, hello
@@ -37,7 +37,7 @@ def test_a_warning_fails_the_run(boot, what: str) -> None:
 
 @pytest.mark.parametrize("cpu", ["", "corei7_haswell_4770"])
 def test_a_refused_instruction_is_survived(boot, cpu: str) -> None:
-    """All that is executed with a guest's operand is guarded by the same table."""
+    """All instructions that are executed with a guest's operand are guarded by one table."""
     result = boot(cmdline="provoke=guarded", cpu=cpu, guests=(hello(),))
     assert result.exit == CODES.OK, result
     assert result.has("^# 8 of 8 instructions were refused by the CPU, and the hypervisor went on$")
@@ -45,7 +45,8 @@ def test_a_refused_instruction_is_survived(boot, cpu: str) -> None:
 
 
 def test_memory_that_is_not_given_back(boot) -> None:
-    """It is said who has it; else that nothing is missing."""
+    """The message names the function that allocated it. If no memory is missing, the report says
+    so."""
     result = boot(cmdline="provoke=leak", guests=(hello(),))
     assert result.exit == CODES.WARNED, result
     assert result.has("^WARN: memory: 5 pages were not given back"), result
@@ -56,7 +57,8 @@ def test_memory_that_is_not_given_back(boot) -> None:
     assert boot(guests=(hello(),)).has(r"^# all memory is back: \d+ pages are free$")
 
 
-# VMCS field, bad value, what our checks say of it. The CPU must refuse every one of them, too.
+# A VMCS field, a bad value, and the message of the entry checks. The CPU must also refuse each of
+# them.
 BROKEN = [
     (0x4000, 0, r"pin-based controls = 0x0: bit 1 is 0 but must be 1"),
     (0x401E, 0xFFFFFFFF, r"secondary processor-based controls = 0xffffffff: bit 15 .* is 1 but"),
@@ -89,7 +91,8 @@ BROKEN = [
     ("field", "value", "sentence"), BROKEN, ids=[hex(row[0]) for row in BROKEN]
 )
 def test_a_broken_field_is_named(boot, field: int, value: int, sentence: str) -> None:
-    """By our checks before the entry, and, with those off, by the CPU that refuses it."""
+    """The checks before the entry name the field. If they are off, they name it after the CPU has
+    refused the entry."""
     words = f"break_field={field:#x} break_value={value:#x}"
     checked = boot(cmdline=words, guests=(hello(),))
     assert checked.exit == CODES.FAILED, checked

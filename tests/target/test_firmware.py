@@ -21,7 +21,7 @@ def test_runs_on_kvm(boot) -> None:
 
 
 def test_feature_control_unlocked(boot) -> None:
-    """SeaBIOS leaves 0; the hypervisor may set and lock it."""
+    """SeaBIOS leaves IA32_FEATURE_CONTROL 0, so the hypervisor may set and lock it."""
     result = boot(feature_control=0)
     assert result.status == 0, result
 
@@ -40,7 +40,7 @@ def test_feature_control_locked_off(boot, value: int) -> None:
 
 
 def test_same_results_by_every_loader(boot) -> None:
-    """Counters do not depend on who loaded us, though addresses do."""
+    """The counters do not depend on the loader, although addresses do."""
     names = [
         [(case.path, case.passed) for case in boot(method=method).output.cases]
         for method in ("optrom", "grub-bios")

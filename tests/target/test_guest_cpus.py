@@ -14,7 +14,7 @@ def cpus_guest(vcpus: int, *words: str) -> Guest:
 
 
 def disassembled(folder: pathlib.Path, lines: list[str], name: str) -> str:
-    """What iasl reads in a table that the guest has printed."""
+    """The output of iasl for a table that the guest has printed."""
     found = [line.split()[2:] for line in lines if line.startswith(f"    # {name} ")]
     table = folder / f"{name}.dat"
     table.write_bytes(bytes(int(byte, 16) for line in found for byte in line))

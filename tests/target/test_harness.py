@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The harness itself: a run is good only when everything that it printed says so."""
+"""Tests of the harness itself: a run passes only if everything that it printed says so."""
 
 import os
 import pathlib
@@ -76,7 +76,7 @@ def test_last_test_is_named() -> None:
 
 
 def run_py(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """tools/run.py as a user starts it."""
+    """Starts tools/run.py as a user does."""
     return subprocess.run(
         ["/usr/bin/python3", "tools/run.py", "--name", "harness-run-py", *args],
         cwd=ROOT, env={"PATH": "/usr/bin:/bin"} | env, capture_output=True, text=True, check=False,
@@ -124,8 +124,8 @@ def test_a_death_without_exit_line_is_noticed(bootinfo) -> None:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path):
-    """fake(SCRIPT): a boot of an emulator that is this shell script; and how often it was started.
-    In it, $1 is a file that lasts from one start to the next."""
+    """fake(SCRIPT) boots an emulator that is this shell script, and returns how often it was
+    started. In the script, $1 is a file that exists from one start to the next."""
 
     def run(script: str, timeout: float = 20) -> tuple[session.Run, int]:
         (tmp_path / "script").write_text(f"echo >>{tmp_path}/starts\n{script}\n")
@@ -171,7 +171,8 @@ def test_no_other_end_is_tried_again(fake, recwarn, script: str, how: str) -> No
 
 
 def test_time_that_others_take_does_not_count(fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An emulator that sleeps is as one that waits for the CPU; one that works has its time-out."""
+    """An emulator that sleeps is treated as one that waits for the CPU. One that works runs into
+    its time-out."""
     monkeypatch.setattr(session, "CLOCK", 40)
     good = f"cat >serial.txt <<'END'\n{GOOD}END"
     done, _ = fake(f"sleep 0.5; {good}", timeout=0.05)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""INIT and start-up IPIs, on CPUs that run at once and on one that takes turns."""
+"""INIT and start-up IPIs, for vCPUs with a CPU each and for vCPUs that share one."""
 
 import pytest
 from conftest import BUILD, Guest

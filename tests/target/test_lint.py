@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The checkers of `make lint`: each finds what it is for."""
+"""Each checker of `make lint` finds the errors that it is for."""
 
 import pathlib
 import subprocess
@@ -206,7 +206,7 @@ def test_absent_targets_are_named(tmp_path: pathlib.Path) -> None:
 
 
 def test_help_lists_what_can_be_made() -> None:
-    """Each target that help names is one that make knows."""
+    """Each target that `make help` lists exists."""
     done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
     names = [line.split()[1] for line in done.stdout.splitlines()]
     assert {"all", "help", "run", "test", "lint", "run-guest"} <= set(names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""CPUs that ACPI lists and that do not answer: each is left out with a sentence."""
+"""CPUs that ACPI lists and that do not answer: each is left out, and a message says so."""
 
 import pytest
 from conftest import hello
@@ -21,7 +21,7 @@ def left_out(result) -> list[str]:
 @pytest.mark.parametrize("apic", ["x2APIC", "xAPIC"])
 @pytest.mark.parametrize("listed", [(0, 1, 7), (0, 7, 1), (7, 0, 1)])
 def test_a_cpu_that_does_not_answer(boot, listed: tuple[int, ...], apic: str) -> None:
-    """The one that is there is used, whichever is tried first."""
+    """The CPU that exists is used, whichever is tried first."""
     result = boot_with(boot, listed, cmdline="" if apic == "x2APIC" else "x2apic=0")
     assert result.has(f"^error: the CPU with APIC ID 7 {SILENT}"), result
     assert len(left_out(result)) == 1, result
@@ -36,7 +36,8 @@ def test_none_of_several_answers(boot) -> None:
 
 
 def test_an_id_beyond_8_bits(boot) -> None:
-    """An x2APIC can be asked; an xAPIC would ask the CPU with the low 8 bits of the ID."""
+    """An x2APIC can address the ID; an xAPIC would address the CPU with the low 8 bits of the
+    ID."""
     result = boot_with(boot, (0, 257, 1))
     assert result.has(f"^error: the CPU with APIC ID 257 {SILENT}"), result
     result = boot_with(boot, (0, 257, 1), cmdline="x2apic=0")

@@ -39,7 +39,7 @@ def notes(result, path: str) -> dict[str, int]:
 def test_everywhere(boot, cpu: str, switch: str) -> None:
     result = boot(cpu=cpu, cmdline=switch, guests=tuple(guest(name) for name in GUESTS))
     assert result.status == 0, result
-    # What the machine was chosen for was there, or not.
+    # The machine has, or lacks, the feature for which it was chosen.
     ad = MODELS[cpu].ad and switch != "ept_ad=0"
     pml = MODELS[cpu].pml and ad and switch != "pml=0"
     assert notes(result, "counters/fast_faults")["fast"] == (not ad), result
@@ -59,7 +59,7 @@ def test_everywhere(boot, cpu: str, switch: str) -> None:
     ],
 )
 def test_pages_of_a_gib(boot, cpu: str, switch: str) -> None:
-    """An aligned GiB of host memory is free from 2080 MiB on."""
+    """With 2080 MiB or more, an aligned GiB of the host's memory is free."""
     giants = MODELS[cpu].giants
     result = boot(
         cpu=cpu, cmdline=switch, mem=2080, timeout=120, guests=(guest("giant", str(int(giants))),)

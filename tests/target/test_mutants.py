@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The mutants' entries: how they are read, what they change, and what is said of a bad one."""
+"""The entries of mutants: how they are read, what they change, and the messages about bad ones."""
 
 import pathlib
 
@@ -61,7 +61,7 @@ def entries(tmp_path: pathlib.Path, text: str) -> list[Mutant]:
 
 
 def changed(tmp_path: pathlib.Path, edits: str) -> str:
-    """What an entry with these edits makes of SOURCE."""
+    """SOURCE after the edits of an entry."""
     (mutant,) = entries(tmp_path, f"{HEAD}{edits}")
     (tmp_path / "a.c").write_text(SOURCE)
     mutant.apply(tmp_path)

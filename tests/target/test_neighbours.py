@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A hostile VM beside innocent ones: it can neither speak for them nor keep them waiting."""
+"""A hostile VM next to innocent ones can neither forge their output nor delay them."""
 
 import re
 
@@ -19,7 +19,7 @@ def innocent(i: int, *words: str) -> Guest:
 
 
 def report_of(result, name: str) -> list[str]:
-    """The lines between a VM's first and its result."""
+    """The lines of a VM's report, from its first line to its result."""
     (first,) = [i for i, line in enumerate(result.lines) if line.startswith(f"# {name}: 32 MiB")]
     (last,) = [
         i for i, line in enumerate(result.lines) if re.match(rf"(not )?ok \d+ {name} #", line)
@@ -28,7 +28,7 @@ def report_of(result, name: str) -> list[str]:
 
 
 def check_innocents(result, count: int) -> None:
-    """Each has all its results, and nobody else's words among them."""
+    """Each innocent VM has all its results, and its report contains no line of another VM."""
     for i in range(count):
         lines = report_of(result, f"innocent_{i}")
         assert result.passed(f"innocent_{i}"), result
@@ -40,7 +40,8 @@ def check_innocents(result, count: int) -> None:
     ("smp", "args"), [(1, "empty"), (2, "empty"), (4, "wide"), (1, "wide"), (2, "wide spin")]
 )
 def test_a_flood_drowns_nobody(boot, smp: int, args: str) -> None:
-    """Before its turn, in its turn, ended and unended; the innocent have a tight budget."""
+    """The flood comes before and during its turn to print, from VMs that end and that do not. The
+    innocent VMs have a tight budget."""
     spins = "spin" in args
     words = ("budget=3000", "expect=budget") if spins else ("budget=60000",)
     flood = hostile("flood", args, *words)
@@ -83,7 +84,7 @@ def test_no_line_passes_for_ours(boot) -> None:
 
 
 def test_a_module_says_nothing_but_its_name(boot) -> None:
-    """What the loader hands over can't forge a line either."""
+    """The strings that the loader passes cannot forge a line, either."""
     name = "a\x1b[2J\nEXIT"
     result = boot(guests=(Guest(HELLO, ("testctl",), name=name), Guest(HELLO, (), name="b")))
     assert result.has(r"^# a\\x1b\[2J\\x0aEXIT: 32 MiB, testctl$"), result
@@ -91,7 +92,8 @@ def test_a_module_says_nothing_but_its_name(boot) -> None:
 
 
 def test_a_limit_holds(boot) -> None:
-    """Slots beyond `limit=` are refused, in a sentence, and the memory stays the neighbours'."""
+    """Slots beyond `limit=` are refused with a message, and the memory stays reserved for the
+    neighbours."""
     limited = Guest(BUILD / "guest/limited.elf", ("testctl", "mem=8M", "limit=64K"), name="limited")
     result = boot(cmdline="parallel=3", guests=(innocent(0), limited, innocent(1)), timeout=240)
     assert result.status == 0, result

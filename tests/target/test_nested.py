@@ -14,14 +14,14 @@ from harness import emulator, linux
 from harness.boot import BOCHS_RELEASES, Boot, parse_guests
 from harness.errors import HarnessError
 
-# What KVM would have to get right for us: exits, decoding, faults and flushes, slots, two sides.
+# Guests that depend on KVM's implementation: exits, decoding, faults and flushes, slots, sides.
 PLAIN = ("scenarios", "mmio", "mmu", "tlb", "flush", "msr", "state")
 WORDS = {"sides": "testctl,shared=39,execute_only=38", "ve": "testctl,shared=39,execute_only=38,ve"}
 
 
 @pytest.fixture(scope="session", autouse=True)
 def kernel() -> None:
-    """It comes by apt; where that is not to be had, nothing here can run."""
+    """The kernel is downloaded by apt. Without it, the tests of this file cannot run."""
     made = subprocess.run(
         ["make", "build/kvm/nested", "build/kvm/kernel"], cwd=ROOT,
         capture_output=True, text=True, check=False,
@@ -47,7 +47,7 @@ def test_guests_pass_nested(boot: BootFixture, bochs: str, method: str) -> None:
     assert first.counters["first_violations"] == 1
     assert first.counters["next_misconfigs"] == 1000
     if method == "kernel":
-        # KVM offers no EPT-violation #VE: we say so, and make it ourselves.
+        # KVM offers no EPT-violation #VE: the hypervisor says so, and delivers #VE itself.
         assert result.has(r"missing \(optional\): EPT-violation #VE")
         ve = next(case for case in result.output.cases if case.name == "mmio_is_a_hypercall")
         assert ve.counters["by_cpu"] == 0

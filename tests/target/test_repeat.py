@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What is printed can be repeated, and what is counted is what happened."""
+"""The output is reproducible, and the counts are correct."""
 
 from conftest import BUILD, Guest, hello
 
 from harness import bochs
 
-# More than hello.elf needs; the debugger stops that often and no more.
+# More exits than hello.elf makes; the debugger stops this often at most.
 EXITS_LIMIT = 20_000
 
 
@@ -17,7 +17,8 @@ def test_two_runs_print_the_same(boot) -> None:
 
 
 def test_two_runs_on_four_cpus_print_the_same(boot) -> None:
-    """Every kick and flush of VMs that race for the CPUs, and each of their counters."""
+    """All kicks and flushes of VMs that compete for the CPUs are the same, and all their
+    counters."""
     guests = tuple(
         Guest(BUILD / "guest" / f"{name}.elf", ("testctl", f"vcpus={vcpus}", "budget=600000"), args)
         for name, vcpus, args in (("smp_flush", 4, "8"), ("smp_slots", 3, "40"), ("smp", 2, ""))
@@ -30,7 +31,7 @@ def test_two_runs_on_four_cpus_print_the_same(boot) -> None:
 
 
 def test_exit_count_holds_against_the_debugger(boot) -> None:
-    """Bochs' debugger stops at every VM exit; our counter of them says the same."""
+    """Bochs' debugger stops at every VM exit, and the hypervisor's counter agrees with it."""
     result = boot(guests=(hello(),), count_exits=EXITS_LIMIT, timeout=120)
     assert result.status == 0, result
     ours = [case.counters["exits"] for case in result.output.cases if "exits" in case.counters]

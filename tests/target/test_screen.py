@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The screen: what is said on the serial console can be read there, too, in text and graphics."""
+"""The screen shows the text of the serial console, in text mode and in graphics modes."""
 
 import pathlib
 import struct
@@ -15,7 +15,8 @@ SAVE_PICTURE = "screendump screen.ppm"
 
 
 def text_mode(path: pathlib.Path) -> list[str]:
-    """What VGA memory holds in 80 x 25: a character and an attribute for each cell."""
+    """The text in VGA memory in mode 80 x 25, which has a character and an attribute for each
+    cell."""
     memory = path.read_bytes()
     text = memory[: 2 * COLUMNS * ROWS : 2].decode("cp437")
     return [text[at : at + COLUMNS].rstrip() for at in range(0, len(text), COLUMNS)]
@@ -54,7 +55,7 @@ def wrapped(lines: list[str], columns: int) -> list[str]:
 
 
 def said(result: Result) -> list[str]:
-    """What the image printed on the serial console, from its greeting to its last line."""
+    """The output of the image on the serial console, from its first line to its last one."""
     first = next(i for i, line in enumerate(result.lines) if line.startswith("eptvisor: "))
     last = next(i for i, line in enumerate(result.lines) if line.startswith("EXIT "))
     return result.lines[first : last + 1]
@@ -79,7 +80,8 @@ def test_refusal_in_text_mode(boot, method: str) -> None:
 
 
 def test_no_memory(boot) -> None:
-    """Said before the final page tables exist: the screen does not need them."""
+    """The message appears before the final page tables exist, because the screen does not need
+    them."""
     result = boot(machine="qemu-tcg", method="kernel", guests=(), mem=16, monitor=(SAVE_TEXT,))
     assert result.exit == CODES.NO_MEMORY, result
     assert_in_text_mode(result)
@@ -109,7 +111,7 @@ def pf2() -> bytes:
 
 
 def test_font_is_placed_on_the_baseline() -> None:
-    """It is one pixel from the left, and its last row the one above the baseline."""
+    """The glyph is one pixel from the left, and its last row is the one above the baseline."""
     glyph = font.glyphs(pf2())["A"]
     assert glyph == (0,) * 12 + (0b00010000, 0b00110000, 0, 0)
 

@@ -8,7 +8,7 @@ from conftest import BUILD, CODES
 from harness.boot import Guest
 
 BITS = ("shared=39", "execute_only=38")
-# The last one has no #VE: it is always injected there.
+# The last model cannot deliver #VE, so the hypervisor always injects it there.
 MODELS = {
     "corei7_icelake_u": True,
     "corei7_haswell_4770": True,
@@ -36,7 +36,7 @@ SIDES = guest("sides", *BITS)
 @pytest.mark.parametrize("ve", ["auto", "inject"])
 @pytest.mark.parametrize("cpu", MODELS)
 def test_violations_of_mmio(boot, cpu: str, ve: str) -> None:
-    """X10: by the CPU an access that is known costs no violation, by injection one."""
+    """X10: a known access costs no violation if the CPU delivers #VE, and one if it is injected."""
     result = boot(cpu=cpu, cmdline=f"ve={ve}", guests=(VE, SIDES))
     assert result.status == 0, result
     by_cpu = MODELS[cpu] and ve == "auto"
@@ -56,7 +56,7 @@ def test_with_each_switch(boot, switch: str, ve: str) -> None:
 
 
 def test_both_kinds_in_one_boot(boot) -> None:
-    """S12: the value 0 is one VM's MMIO, 110b the other's; neither leaves the other anything."""
+    """S12: the MMIO value is 0 in one VM and 110b in the other, and neither affects the other."""
     kinds = (VE, guest("mmio"), SIDES, guest("ve", *BITS, "ve", name="ve_again"), guest("slots"))
     result = boot(guests=kinds)
     assert result.status == 0, result
@@ -88,7 +88,7 @@ PLACES = {
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("ve", ["auto", "inject"])
 def test_stolen_bits_elsewhere(boot, place: str, ve: str) -> None:
-    """X1: the guests find the bits by CPUID, and skip what they have none for."""
+    """X1: the guests find the bits by CPUID, and skip tests for which they lack a bit."""
     words = PLACES[place]
     result = boot(
         cmdline=f"ve={ve}", guests=(guest("sides", *words), guest("ve", *words, "ve"))
@@ -119,9 +119,9 @@ def test_bits_that_cannot_be_stolen(boot, words: tuple[str, ...]) -> None:
     assert result.has(re.escape(REFUSED[words])), result
 
 
-# ---- Forbidden ---------------------------------------------------------------------------------
+# ---- Forbidden accesses ------------------------------------------------------------------------
 
-# The argument of forbidden_sides, and the sentence in which its VM ends.
+# The argument of forbidden_sides, and the message with which its VM ends.
 FORBIDDEN = {
     "": r"a load at a shared address of a private page: GPA 0x8001000000, RIP 0x\w+, bytes 8b .*"
         r"; convert the page by MapGPA first",
@@ -140,7 +140,7 @@ FORBIDDEN = {
 
 @pytest.mark.parametrize("deed", FORBIDDEN)
 def test_memory_fault(boot, deed: str) -> None:
-    """F3, X5: the same in a VM that takes #VE, but for what is #VE there."""
+    """F3, X5: the ends are the same in a VM that takes #VE, except for accesses that become #VE."""
     kinds = {"plain": (), "with_ve": ("ve",)}
     if deed in ("code", "half"):
         del kinds["with_ve"]
@@ -167,7 +167,7 @@ UNDELIVERABLE = {
 @pytest.mark.parametrize("cpu", MODELS)
 @pytest.mark.parametrize("ve", ["auto", "inject"])
 def test_what_no_ve_is_delivered_for(boot, cpu: str, ve: str) -> None:
-    """X9, by the CPU and by injection."""
+    """X9, for #VE delivered by the CPU and by injection."""
     words = {deed: ("shared=39", "ve", "expect=mmio-during-delivery") for deed in UNDELIVERABLE}
     words["real"] = ("ve", "expect=memory-fault")
     guests = tuple(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several CPUs: found, started, limited, and VMs on all of them, in parallel and in turns."""
+"""Several CPUs are found, started and limited, and run VMs in parallel and in turns."""
 
 import itertools
 import pathlib
@@ -11,7 +11,8 @@ GUEST = BUILD / "guest"
 
 
 def copies(*programs: str) -> tuple[Guest, ...]:
-    """Guests that neither count nor time what other VMs on the same CPU change."""
+    """Copies of guests that neither count nor time anything that other VMs on the same CPU
+    affect."""
     guests = [
         Guest(GUEST / f"{program}.elf", ("testctl", "budget=60000"), name=f"{program}_{i}")
         for i, program in enumerate(programs)
@@ -51,7 +52,7 @@ def test_other_firmware_lists_them_too(boot, method: str) -> None:
 
 
 def test_no_table_no_cpus(boot) -> None:
-    """OVMF in Bochs has no MADT."""
+    """OVMF in Bochs provides no MADT."""
     result = boot(method="grub-efi", smp=2, guests=(hello(),), timeout=120)
     assert result.status == 0, result
     assert result.has("^MADT: ACPI has no usable table"), result
@@ -74,7 +75,7 @@ def test_all_guests_pass_side_by_side(boot, smp: int) -> None:
 
 @pytest.mark.parametrize("smp", [1, 2, 4])
 def test_more_vcpus_than_cpus(boot, smp: int) -> None:
-    """Every VM takes its turns; what belongs to a guest goes with it (`state`)."""
+    """Every VM has its turns, and a guest's state moves with it (`state`)."""
     result = boot(smp=smp, guests=MIXED, cmdline=f"parallel={len(MIXED)}", timeout=120)
     assert result.status == 0, result
     cpus = result.cpus()
@@ -107,7 +108,8 @@ def pinned(pins: list[int]) -> tuple[Guest, ...]:
 
 
 def test_pinned_guests_stay_where_they_are(boot) -> None:
-    """The first turn counts as a move where another CPU has built the VM, the later ones never."""
+    """The first turn counts as a migration if another CPU has created the VM; later turns never
+    do."""
     result = boot(smp=4, guests=pinned([1, 1, 2, 2, 2, 0]), cmdline="parallel=6", timeout=120)
     assert result.status == 0, result
     assert result.cpus()["before"] <= 6 < result.cpus()["turns"], result
@@ -121,7 +123,7 @@ def test_a_pin_to_no_cpu_is_refused(boot) -> None:
 
 
 def test_a_failing_hypervisor_stops_all_cpus(boot) -> None:
-    """The EXIT line is the last, whatever the others were doing."""
+    """The EXIT line is the last one, whatever the other CPUs were doing."""
     result = boot(smp=4, guests=MIXED, cmdline="provoke=null")
     assert result.exit == CODES.PANIC, result
     assert [line for line in result.lines if line][-1].startswith("EXIT "), result
@@ -143,8 +145,8 @@ def smp_guest(vcpus: int, args: str = "") -> Guest:
     ],
 )
 def test_vcpus_of_one_vm(boot, smp: int, vcpus: int, args: str, cmdline: str) -> None:
-    """They start, reach each other, and fault on the same memory at once. By xAPICs and by
-    x2APICs."""
+    """The vCPUs start, interrupt each other, and fault on the same memory at once, with xAPICs and
+    with x2APICs."""
     result = boot(smp=smp, guests=(smp_guest(vcpus, args),), cmdline=cmdline, timeout=200)
     assert result.status == 0, result
     assert result.cpus()["kicks"] > 1000, result
@@ -154,7 +156,8 @@ def test_vcpus_of_one_vm(boot, smp: int, vcpus: int, args: str, cmdline: str) ->
 
 
 def test_vms_of_several_vcpus_side_by_side(boot) -> None:
-    """A VM that starts and stops its CPUs, while others come and go: every page is back."""
+    """A VM starts and stops its CPUs while other VMs are created and destroyed: all pages are
+    returned."""
     guests = (smp_guest(2), *MIXED)
     result = boot(smp=4, mem=512, guests=guests, timeout=200)
     assert result.status == 0, result
@@ -162,14 +165,15 @@ def test_vms_of_several_vcpus_side_by_side(boot) -> None:
 
 @pytest.mark.parametrize("smp", [2, 3])
 def test_interrupts_from_two_sides(boot, smp: int) -> None:
-    """None is lost in a mailbox that another vCPU writes to at the same time."""
+    """No interrupt is lost in a mailbox to which another vCPU writes at the same time."""
     guest = Guest(GUEST / "smp_storm.elf", ("vcpus=3", "budget=60000"))
     result = boot(smp=smp, guests=(guest,), timeout=100)
     assert result.status == 0, result
 
 
 def test_a_flush_costs_as_much_for_each_peer(boot) -> None:
-    """Where the first peers are on their way back when the last is kicked, too."""
+    """Each further peer adds a similar cost, although the first peers are on their way back to the
+    guest when the last one is kicked."""
     guest = Guest(GUEST / "smp_bench.elf", ("testctl", "vcpus=9", "budget=600000"))
     result = boot(smp=9, guests=(guest,), timeout=200)
     assert result.status == 0, result

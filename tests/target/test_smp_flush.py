@@ -28,7 +28,7 @@ def smp_guest(program: str, vcpus: int, *words: str, args: str = "") -> Guest:
     ],
 )
 def test_peers_see_nothing_stale(boot, smp: int, vcpus: int, cmdline: str) -> None:
-    """T1, T7, S4, N2: unmapped, moved, remapped, write-protected, tracked, logged."""
+    """T1, T7, S4, N2: memory is unmapped, moved, remapped, write-protected, tracked and logged."""
     result = boot(smp=smp, guests=(smp_guest("smp_flush", vcpus),), cmdline=cmdline, timeout=200)
     assert result.status == 0, result
     cases = {case.name: case.counters for case in result.output.cases}
@@ -39,7 +39,7 @@ def test_peers_see_nothing_stale(boot, smp: int, vcpus: int, cmdline: str) -> No
 @pytest.mark.parametrize("direction", ["", "back"])
 @pytest.mark.parametrize("vcpus", [2, 4])
 def test_a_conversion_reaches_every_cpu_first(boot, vcpus: int, direction: str) -> None:
-    """X5: a page is cleared when nobody can see it."""
+    """X5: a page is cleared only when no CPU can access it."""
     words = ("testctl", "shared=39", f"vcpus={vcpus}", "expect=memory-fault")
     result = boot(smp=vcpus, guests=(Guest(GUEST / "smp_convert.elf", words, direction),))
     assert result.status == 0, result
@@ -55,14 +55,14 @@ def test_a_conversion_reaches_every_cpu_first(boot, vcpus: int, direction: str) 
     ("vcpus", "cmdline"), [(2, ""), (4, ""), (2, "mmio_caching=0"), (2, "gva_cache=off")]
 )
 def test_slots_come_and_go_under_peers(boot, vcpus: int, cmdline: str) -> None:
-    """F7, F9: no access to a device is lost or false. `make storm` has 10^5 rounds."""
+    """F7, F9: no access to a device is lost or wrong. `make storm` has 10^5 rounds."""
     result = boot(smp=vcpus, guests=(smp_guest("smp_slots", vcpus),), cmdline=cmdline, timeout=200)
     assert result.status == 0, result
 
 
 def test_vcpus_move_while_memory_changes(boot) -> None:
-    """T5: three vCPUs on two CPUs change places all the time, with all these changes between. Each
-    move is paid for with an INVVPID, and nothing else differs from the same on one CPU."""
+    """T5: three vCPUs on two CPUs migrate all the time during these changes. Each migration
+    executes an INVVPID, and nothing else differs from the results on one CPU."""
     guest = smp_guest("smp_flush", 3, args="30")
     moving = boot(smp=2, guests=(guest,), cmdline="counters=1", timeout=200)
     staying = boot(smp=1, guests=(guest,), cmdline="counters=1", timeout=200)
@@ -74,7 +74,8 @@ def test_vcpus_move_while_memory_changes(boot) -> None:
 
 
 def test_kicks_are_for_those_in_their_guest(boot) -> None:
-    """None where all vCPUs share a CPU, though another CPU is idle; else few that come too late."""
+    """There are no kicks if all vCPUs share a CPU, although another CPU is idle. Otherwise, few of
+    them are spurious."""
     alone = boot(smp=2, guests=(smp_guest("smp_flush", 2, "pin=0", args="5"),))
     assert alone.status == 0, alone
     assert (alone.cpus()["kicks"], alone.cpus()["flushes"]) == (0, 0), alone

@@ -10,7 +10,7 @@ from conftest import BUILD, Guest
     [(2, 2, ""), (4, 4, ""), (4, 4, "x2apic"), (3, 3, "x2apic"), (2, 4, "shared")],
 )
 def test_no_interrupt_is_lost(boot, smp: int, vcpus: int, args: str) -> None:
-    """T1: none is lost, none comes twice; what meets is one."""
+    """T1: no interrupt is lost or delivered twice; interrupts that meet are merged."""
     words = ("testctl", f"vcpus={vcpus}", "budget=1000000")
     guest = Guest(BUILD / "guest" / "smp_ipis.elf", words, args)
     result = boot(smp=smp, guests=(guest,), timeout=200)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""vCPUs of one VM in odd places: more of them than CPUs, all on one, not on the first one, on hosts
-of either APIC. They lose no interrupt and see nothing stale."""
+"""The vCPUs of one VM in unusual configurations: more vCPUs than CPUs, all on one CPU, on a CPU
+other than the first one, with either mode of the host's APICs. They lose no interrupt and see
+nothing stale."""
 
 import pytest
 from conftest import BUILD, Guest
@@ -34,12 +35,12 @@ def test_odd_places(boot, smp: int, cmdline: str, vcpus: int, words: tuple[str, 
     assert result.cpus()["CPUs"] == cpus
     apic = "xAPIC" if "x2apic=0" in cmdline else "x2APIC"
     assert result.has(f"^cpus: {cpus} in use of {smp} .* by its {apic}$"), result
-    if words:  # all on one: nobody has to be reached
+    if words:  # all on one CPU: no other CPU has to be kicked
         assert result.cpus()["flushes"] == 0, result
 
 
 def test_pinned_beside_free(boot) -> None:
-    """Two VMs have a CPU of their own, a third one goes where there is room."""
+    """Two VMs are pinned to a CPU each, and a third one runs on any CPU."""
     placed = [("pin=1",), ("pin=3",), ()]
     several = tuple(
         Guest(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""VMs come and go, however they end, and leave nothing behind: not one page."""
+"""VMs are created and end in every possible way, and all their pages are returned."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import pytest
 from conftest import BUILD, CODES, HELLO, ROOT, Guest, our_guests
 
 BACK = r"^# all memory is back: \d+ pages are free$"
-# Refused before they start, each by another check.
+# Refused before they start, each one by another check.
 REFUSED = (
     Guest(HELLO, ("nonsense",), name="unknown_word"),
     Guest(HELLO, ("pin=60",), name="no_such_cpu"),
@@ -25,7 +25,7 @@ def copies(guests: tuple[Guest, ...], count: int) -> tuple[Guest, ...]:
 
 
 def forbidden() -> tuple[Guest, ...]:
-    """Each ends its VM in another way, two of them well."""
+    """Each guest ends its VM in another way, two of them successfully."""
     return tuple(g for g in our_guests() if g.name.startswith(("forbidden", "hello", "rights")))
 
 
@@ -52,8 +52,8 @@ def test_refused_guests_leave_nothing(boot, smp: int) -> None:
 
 
 def test_a_machine_too_small_for_all(boot) -> None:
-    """What a VM may come to need is promised to it, or it waits for others to end; one that would
-    wait in vain is refused. Those that run are not disturbed."""
+    """All memory that a VM can need is reserved for it. If that is not possible, the VM waits for
+    others to end, or is refused if that cannot help. Running VMs are not affected."""
     words = ("testctl", "shared=39", "execute_only=38", "budget=60000")
     guests = copies((Guest(BUILD / "guest" / "sides.elf", words),), 6)
     big = Guest(HELLO, ("mem=200M",), name="big")

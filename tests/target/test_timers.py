@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events of the guest's own come in time, and what waits for a window makes no exit dear."""
+"""A guest's own events arrive in time, and a pending interrupt does not make exits expensive."""
 
 import pytest
 from conftest import BUILD, BootFixture, Guest
@@ -8,7 +8,7 @@ from conftest import BUILD, BootFixture, Guest
 @pytest.mark.parametrize("words", ["testctl", "mem=32M"])
 @pytest.mark.parametrize("args", ["", "x2apic"])
 def test_timers_come_in_time(boot: BootFixture, words: str, args: str) -> None:
-    """However much of the time the guest was not running, when the preemption timer stands."""
+    """The timers are in time although the preemption timer does not count outside of the guest."""
     result = boot(guests=(Guest(BUILD / "guest/lapic.elf", (words,), args),))
     assert result.status == 0, result
     late = {case.name: case.counters["late"] for case in result.output.cases

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a VM's report shows: its events (N8) and its counters (N9)."""
+"""The events (N8) and the counters (N9) in a VM's report."""
 
 import re
 
@@ -14,7 +14,7 @@ def guest(name: str, *words: str) -> Guest:
 
 
 def events(result) -> list[tuple[int, str, dict[str, str]]]:
-    """Ticks, name and words of each event line."""
+    """The ticks, the name and the values of each event line."""
     found = [match for line in result.lines if (match := EVENT.match(line))]
     return [(int(m[1]), m[4], dict(w.split("=", 1) for w in m[5].split())) for m in found]
 
@@ -31,12 +31,13 @@ def test_only_what_was_chosen(boot) -> None:
     assert [ticks for ticks, _, _ in shown] == sorted(ticks for ticks, _, _ in shown)
     devices = {words["gfn"] for _, name, words in shown if name == "mark_mmio_spte"}
     assert "0xfe000" in devices, result
-    # Each of the three tests empties the tables by HC_GENERATION_SET and by a wrap, at least once.
+    # Each of the three tests drops all tables by HC_GENERATION_SET and by a wrap, at least once.
     assert sum(name == "mmu_zap_all_fast" for _, name, _ in shown) >= 6, result
 
 
 def test_one_event_for_each_change(boot) -> None:
-    """P8: what an entry becomes is what its next event says that it was, A and D bits aside."""
+    """P8: the new value in an event is the old value in the entry's next event, except for A and
+    D."""
     names = "mmu_set_spte,tdp_mmu_spte_changed,mark_mmio_spte"
     slots = guest("slots", "testctl", "budget=60000")
     result = boot(cmdline=f"huge=0 trace={names}", guests=(slots,))
@@ -58,7 +59,7 @@ def test_one_event_for_each_change(boot) -> None:
         elif name == "mmu_set_spte":
             now[place] = word(words["spte"])
         else:
-            now.pop(place, None)  # it says no word
+            now.pop(place, None)  # this event has no value
     assert followed > 50, result
 
 
@@ -72,7 +73,7 @@ def test_a_vm_that_dies_shows_its_last_events(boot) -> None:
     sentence = next(i for i, line in enumerate(result.lines) if "outside RAM" in line)
     last = max(i for i, line in enumerate(result.lines) if EVENT.match(line))
     assert last < sentence, "the events lead up to the end"
-    # The last fault is the one that ended it: a fetch where no slot is.
+    # The last fault is the one that ended the VM: a fetch outside of all slots.
     faults = [words for _, name, words in shown if name == "page_fault"]
     assert "x" in faults[-1]["error_code"], result
 
@@ -97,7 +98,8 @@ def test_counters_are_shown_on_request(boot) -> None:
 
 
 def test_each_vm_has_its_own_events(boot) -> None:
-    """Those of others, who go on recording, are not among them; what they take away is counted."""
+    """A VM's events do not include those of other VMs, which keep recording; events that they
+    overwrite are counted."""
     names = [f"tlb_{i}" for i in range(3)]
     program = BUILD / "guest" / "tlb.elf"
     guests = tuple(Guest(program, ("testctl", "budget=60000"), name=name) for name in names)

@@ -21,7 +21,8 @@ def test_tracking_goes_on(boot, cmdline: str) -> None:
     ],
 )
 def test_several_write_to_one_page(boot, smp: int, vcpus: int, cmdline: str) -> None:
-    """S4, N10: while a CPU has the page open the others' stores go through; nothing is lost."""
+    """S4, N10: while the page is open for one CPU, the stores of others also succeed; none is
+    lost."""
     words = ("testctl", f"vcpus={vcpus}", "budget=100000")
     guest = Guest(BUILD / "guest/smp_tracked.elf", words, "10")
     result = boot(smp=smp, guests=(guest,), cmdline=cmdline, timeout=200)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The address types are distinct: passing one where another is meant does not compile."""
+"""The address types are distinct: passing one type where another one is expected does not
+compile."""
 
 import itertools
 import subprocess

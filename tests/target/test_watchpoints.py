@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Data and I/O breakpoints on what the hypervisor completes, with and without its short ways."""
+"""Data and I/O breakpoints on instructions that the hypervisor completes, with and without its fast
+paths."""
 
 import pytest
 from conftest import BUILD, Guest

@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Downloads Debian's stock cloud kernel from the machine's own apt sources and unpacks it:
-# tools/kvm/fetch.sh FOLDER [PACKAGE]. Nothing is installed. In the folder are then vmlinuz, kvm.ko,
-# kvm-intel.ko, irqbypass.ko and `package` with the name and version.
+# Usage: tools/kvm/fetch.sh FOLDER [PACKAGE]
+# Downloads Debian's stock cloud kernel from the apt sources of this machine and unpacks it into the
+# folder: vmlinuz, kvm.ko, kvm-intel.ko, irqbypass.ko, and `package` with the name and version.
+# Nothing is installed.
 set -e
 folder=$1
-meta=linux-image-cloud-amd64 # depends on the newest
+meta=linux-image-cloud-amd64 # depends on the newest kernel package
 package=${2:-$(apt-cache depends $meta | sed -n "s/^  Depends: \(linux-image-\)/\1/p")}
 if [ -z "$package" ]; then
-    echo "kvm: apt knows no $meta: apt-get update, or KERNEL=a package" >&2
+    echo "kvm: apt has no package $meta: run apt-get update, or set KERNEL= to a package" >&2
     exit 1
 fi
 rm -rf "$folder" && mkdir -p "$folder/tree"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a program does that is /init of a Linux of ours: console, modules, the end of the machine.
+ * What the /init programs of this folder have in common: they open the console, load KVM's modules
+ * and end the machine.
  */
 #pragma once
 
@@ -14,7 +15,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define BOCHS_PORT 0x8900 /* the emulator's debugger takes over when a 'D' is written */
+#define BOCHS_PORT 0x8900 /* a 'D' that is written to it stops in Bochs' debugger */
 
 static inline void stop_debugger(void)
 {
@@ -22,7 +23,7 @@ static inline void stop_debugger(void)
         outb('D', BOCHS_PORT);
 }
 
-/* What was printed is out before the machine ends. */
+/* Waits until all output is transmitted, and ends the machine. */
 static inline _Noreturn void end_machine(void)
 {
     fflush(stdout);
@@ -32,7 +33,7 @@ static inline _Noreturn void end_machine(void)
         pause();
 }
 
-/* The last words of a Linux without a future. */
+/* Prints the EXIT line, and ends the machine. */
 static inline _Noreturn void power_off(int code, const char *name)
 {
     printf("EXIT %d %s\n", code, name);
@@ -55,7 +56,7 @@ static inline void load_module(const char *path, const char *parameters)
     close(file);
 }
 
-/* KVM, with the parameters that the kernel's command line has for its modules, as by modprobe. */
+/* Loads KVM's modules with their parameters from the kernel's command line, as modprobe does. */
 static inline void load_kvm(void)
 {
     static const char *const modules[][2] = {{"kvm", "kvm."}, {"kvm-intel", "kvm_intel."}};
@@ -83,7 +84,7 @@ static inline void open_console(void)
 
     must(mount("proc", "/proc", "proc", 0, NULL), "/proc");
     must(mount("sys", "/sys", "sysfs", 0, NULL), "/sys");
-    mount("dev", "/dev", "devtmpfs", 0, NULL); /* the kernel may have done it */
+    mount("dev", "/dev", "devtmpfs", 0, NULL); /* fails if the kernel has mounted it already */
     int console = must(open("/dev/ttyS0", O_RDWR | O_NOCTTY), "/dev/ttyS0");
     for (int i = 0; i < 3; i++)
         dup2(console, i);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. */
+/* Implements tools/kvm/kernel.h. */
 #define _GNU_SOURCE
 #include "tools/kvm/kernel.h"
 
@@ -28,7 +28,8 @@ uint64_t kvm_statistic(int stats, const char *name)
     return value;
 }
 
-/* A file of the kernel's, of one line or the line that begins with `name`: its first number. */
+/* Returns the number that follows `name` in a file of the kernel's, or 0 if no line begins with
+ * `name`. */
 static uint64_t number_in(const char *path, const char *name)
 {
     char line[256];
@@ -45,7 +46,8 @@ static uint64_t number_in(const char *path, const char *name)
 
 uint64_t kernel_pages(const char *name)
 {
-    FILE *file = fopen("/proc/sys/vm/stat_refresh", "w"); /* each CPU has some of the sums */
+    /* A write adds up the counts that each CPU still keeps for itself. */
+    FILE *file = fopen("/proc/sys/vm/stat_refresh", "w");
     must(file && fputc('1', file) != EOF && !fclose(file) ? 0 : -1, "stat_refresh");
     return number_in("/proc/meminfo", name) * 1024 / PAGE;
 }

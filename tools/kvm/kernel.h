@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the Linux below the launcher says of itself. Each failure ends the machine with a sentence.
+ * What the launcher reads from the Linux on which it runs. Each failure ends the machine after a
+ * message.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A number of a vCPU's statistics, of which KVM gave the file; 0 if it has none of the name. */
+/* Returns a statistic of a vCPU by its name, or 0 if there is none of this name. `stats` is the
+ * file that KVM_GET_STATS_FD returned. */
 uint64_t kvm_statistic(int stats, const char *name);
 bool kvm_mmio_caching(void);
 
-/* A line of /proc/meminfo, in pages. */
+/* Returns the value of a line of /proc/meminfo, in pages. */
 uint64_t kernel_pages(const char *name);
 
-/* Code and static data of the kernel and of its modules. */
+/* Returns the size of the code and static data of the kernel and its modules. */
 uint64_t kernel_bytes(void);
 
-/* A line for each weakness of the CPU: what the kernel does about it. */
+/* Prints a line for each vulnerability of the CPU that says how the kernel mitigates it. */
 void print_mitigations(void);

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * /init of the Linux that `make bench` boots: runs the benchmark guests under KVM as eptvisor runs
- * them, from the multiboot1 entry, with their words on COM1 and the same report around them.
+ * /init of the Linux that `make bench` boots. It runs the benchmark guests under KVM as eptvisor
+ * runs them: from the multiboot1 entry, with their output on COM1, and with a report in the same
+ * format.
  *
- * The guests' control hypercalls come here by a port (PORT_LAUNCHER), outside of what is measured.
- * What is measured stays in the kernel: its interrupt controllers, its port and MMIO devices, and
- * an ioeventfd for each doorbell. Kernel parameters: those of KVM's modules (`kvm_intel.pml=N`);
- * `bench.vcpus=2`: the VMs have a second vCPU, which waits for a start-up IPI, as eptvisor's;
- * `bench.stop`: the debugger sees the first VM start.
+ * The guests' control hypercalls arrive by a port (PORT_LAUNCHER) and are never inside of a
+ * measurement. Everything that is measured is handled in the kernel: its interrupt controllers, its
+ * port and MMIO devices, and an ioeventfd for each doorbell. The kernel's command line may contain
+ * parameters of KVM's modules (`kvm_intel.pml=N`), `bench.vcpus=2`, which gives the VMs a second
+ * vCPU that waits for a start-up IPI, as eptvisor's does, and `bench.stop`, which stops in Bochs'
+ * debugger before the first VM starts.
  */
 #define _GNU_SOURCE
 #include "guest/abi.h"
@@ -64,7 +66,8 @@ static int set_slot(unsigned number, uint64_t gpa, uint64_t size, void *host, bo
     return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region) ? -errno : 0;
 }
 
-/* Fresh memory: in large pages where a slot has whole ones, as eptvisor does it. */
+/* Allocates the memory of a slot: in large pages if the slot consists of whole ones, as eptvisor
+ * maps it. */
 static void *new_memory(uint64_t gpa, uint64_t size, bool *large)
 {
     *large = gpa % LARGE == 0 && size % LARGE == 0;
@@ -104,8 +107,8 @@ static int log_slot(uint64_t id, bool log)
     return set_slot((unsigned)id, slots[id].gpa, slots[id].size, slots[id].host, log);
 }
 
-/* What was written of 64 pages since the last time. */
-static int collect(uint64_t id, uint64_t page, __u64 *word)
+/* Gets and clears the dirty bits of 64 pages. */
+static int get_dirty(uint64_t id, uint64_t page, __u64 *word)
 {
     static uint64_t bitmap[LARGE / PAGE];
     if (id == 0 || id >= SLOTS || !slots[id].log || page % 64)
@@ -126,10 +129,10 @@ static int collect(uint64_t id, uint64_t page, __u64 *word)
     return 0;
 }
 
-/* Makes KVM forget its mapping of a page that the host keeps: each change of the host's rights
- * does. At the end the host's page-table entry allows writing again, so a fault need not repair
- * that. */
-static int zap(uint64_t gpa)
+/* Makes KVM drop its mapping of a page without freeing the page: KVM's MMU notifier does so at each
+ * change of the host's rights. The final write makes the host's page-table entry writable again, so
+ * that the guest's next fault does not include that. */
+static int zap_page(uint64_t gpa)
 {
     for (unsigned i = 1; i < SLOTS; i++) {
         struct slot *slot = &slots[i];
@@ -154,7 +157,7 @@ static int switch_bell(const struct bell *bell, bool on)
     return ioctl(vm, KVM_IOEVENTFD, &event) ? -errno : 0;
 }
 
-/* Of any length and data. The number comes back. */
+/* Adds a doorbell for writes of any length and data, and returns its number in *id. */
 static int add_bell(uint64_t gpa, __u64 *id)
 {
     for (unsigned i = 0; i < BELLS; i++) {
@@ -176,7 +179,7 @@ static struct bell *find_bell(uint64_t id)
     return id >= 1 && id <= BELLS && bells[id - 1].used ? &bells[id - 1] : NULL;
 }
 
-static int rings_of(uint64_t id, __u64 *rings)
+static int read_bell(uint64_t id, __u64 *rings)
 {
     struct bell *bell = find_bell(id);
     uint64_t more;
@@ -201,8 +204,8 @@ static int remove_bell(uint64_t id)
     return error;
 }
 
-/* As eptvisor answers them (docs/ABI.md), as far as the benchmarks ask. */
-static int control(unsigned number, struct kvm_regs *regs)
+/* Answers the control hypercalls that the benchmarks use, as eptvisor does (docs/ABI.md). */
+static int answer_control(unsigned number, struct kvm_regs *regs)
 {
     switch (number) {
     case HC_SLOT_ADD:
@@ -212,9 +215,9 @@ static int control(unsigned number, struct kvm_regs *regs)
     case HC_SLOT_FLAGS:
         return log_slot(regs->rbx, regs->rcx & SLOT_LOG_DIRTY);
     case HC_DIRTY_GET:
-        return collect(regs->rbx, regs->rcx, &regs->rbx);
+        return get_dirty(regs->rbx, regs->rcx, &regs->rbx);
     case HC_ZAP:
-        return regs->rcx == 1 ? zap(regs->rbx) : -EINVAL;
+        return regs->rcx == 1 ? zap_page(regs->rbx) : -EINVAL;
     case HC_COUNTER:
         if (regs->rbx == COUNTER_EXIT(48)) /* EPT violations */
             regs->rbx = kvm_statistic(stats, "pf_taken");
@@ -233,7 +236,7 @@ static int control(unsigned number, struct kvm_regs *regs)
     case HC_DOORBELL_ADD:
         return add_bell(regs->rbx, &regs->rbx);
     case HC_DOORBELL_RINGS:
-        return rings_of(regs->rbx, &regs->rbx);
+        return read_bell(regs->rbx, &regs->rbx);
     case HC_DOORBELL_REMOVE:
         return remove_bell(regs->rbx);
     default:
@@ -246,13 +249,13 @@ static void on_control(uint32_t eax)
     struct kvm_regs regs;
 
     must(ioctl(vcpu, KVM_GET_REGS, &regs), "KVM_GET_REGS");
-    regs.rax = (uint32_t)control(eax & ~ABI_HYPERCALL_MASK, &regs);
+    regs.rax = (uint32_t)answer_control(eax & ~ABI_HYPERCALL_MASK, &regs);
     must(ioctl(vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
 }
 
-/* ---- The guest's voice ----------------------------------------------------------------------- */
+/* ---- The guest's serial output --------------------------------------------------------------- */
 
-static void say(char c)
+static void console_put(char c)
 {
     static char line[256];
     static size_t length;
@@ -272,7 +275,7 @@ static void say(char c)
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
 
-static uint32_t load(const char *path)
+static uint32_t load_guest(const char *path)
 {
     int file = must(open(path, O_RDONLY | O_CLOEXEC), path);
     Elf32_Ehdr head;
@@ -288,8 +291,9 @@ static uint32_t load(const char *path)
     return head.e_entry;
 }
 
-/* Multiboot1: memory and command line are valid. */
-static void tell(const char *args)
+/* Writes the multiboot1 information: flags that make the memory sizes and the command line valid,
+ * and these values. */
+static void write_multiboot_info(const char *args)
 {
     uint32_t info[32] = {0x5, 640, (uint32_t)(RAM_SIZE >> 10) - 1024, 0, INFO_GPA + sizeof(info)};
 
@@ -297,7 +301,7 @@ static void tell(const char *args)
     strcpy((char *)ram + INFO_GPA + sizeof(info), args);
 }
 
-/* 32-bit protected mode, flat, without paging, as multiboot1 wants it. */
+/* Multiboot1 requires 32-bit protected mode with flat segments and without paging. */
 static void set_registers(uint32_t entry)
 {
     struct kvm_segment code = {
@@ -316,8 +320,8 @@ static void set_registers(uint32_t entry)
     must(ioctl(vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");
 }
 
-/* What KVM supports, as QEMU offers it: with the deadline of the APIC's timer, which KVM leaves to
- * whoever has its APIC. */
+/* Offers the guest everything that KVM supports, as QEMU does. TSC-deadline mode is added here,
+ * because KVM leaves that to the user of its in-kernel APIC. */
 static void set_cpuid(void)
 {
     static struct {
@@ -352,17 +356,17 @@ static void create_vm(void)
     must(state == MAP_FAILED ? -1 : 0, "the vCPU's page");
 }
 
-static void create(const char *path, const char *args)
+static void create_guest(const char *path, const char *args)
 {
     create_vm();
     stats = must(ioctl(vcpu, KVM_GET_STATS_FD, 0), "KVM_GET_STATS_FD");
     set_cpuid();
-    uint32_t entry = load(path);
-    tell(args);
+    uint32_t entry = load_guest(path);
+    write_multiboot_info(args);
     set_registers(entry);
 }
 
-/* A port access that no device in the kernel took. True: the guest has ended. */
+/* Handles a port access for which the kernel has no device. Returns true if the guest has ended. */
 static bool on_port(void)
 {
     uint8_t *data = (uint8_t *)state + state->io.data_offset;
@@ -373,7 +377,7 @@ static bool on_port(void)
     } else if (port == PORT_UART) {
         static bool divisor; /* the first byte sets the speed */
         if (divisor)
-            say((char)*data);
+            console_put((char)*data);
         divisor = true;
     } else if (port == PORT_LAUNCHER) {
         on_control(*(uint32_t *)data);
@@ -390,7 +394,7 @@ static void run_guest(const char *path, const char *name)
 
     snprintf(args, sizeof(args), "%s launcher", name);
     printf("# %s: 32 MiB, launcher\n", name);
-    create(path, args);
+    create_guest(path, args);
     for (;;) {
         int error = ioctl(vcpu, KVM_RUN, 0);
         if (error && errno == EINTR)
@@ -406,9 +410,10 @@ static void run_guest(const char *path, const char *name)
     }
 }
 
-/* ---- What it takes --------------------------------------------------------------------------- */
+/* ---- Memory of a VM -------------------------------------------------------------------------- */
 
-/* The VMs stay, until the machine is switched off. */
+/* Returns the memory that the kernel needs for a VM, as the mean of many. These VMs exist until the
+ * machine is switched off. */
 static uint64_t vm_bytes(void)
 {
     const unsigned count = 64;
@@ -433,7 +438,7 @@ int main(void)
     printf("KTAP version 1\n1..%zu\n# kernel: %s %s\n", sizeof(guests) / sizeof(guests[0]),
            name.release, name.version);
     load_kvm();
-    print_mitigations(); /* KVM's too */
+    print_mitigations(); /* after load_kvm(), because KVM reports some of them */
     kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
     vcpus = strstr(cmdline, "bench.vcpus=2") ? 2 : 1;
     if (strstr(cmdline, "bench.stop"))

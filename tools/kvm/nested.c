@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * /init of the Linux that MACHINE=nested boots: loads KVM and runs the command in /command, whose
- * words end with a 0 each, in /boot. The command's EXIT line is the last thing that is printed.
+ * /init of the Linux that MACHINE=nested boots. It loads KVM, and runs the command in /command,
+ * where a zero follows each argument, with /boot as the current folder. The command's EXIT line is
+ * the last output.
  */
 #define _GNU_SOURCE
 #include "tools/kvm/init.h"

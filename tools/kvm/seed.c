@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Preloaded into Bochs, which seeds RDRAND from the clock: with a constant seed two runs of a Linux
- * are the same to the instruction. */
+/* Preloaded into Bochs, which seeds its RDRAND from the clock. Without that seed, two runs of a
+ * Linux execute exactly the same instructions. */
 void srand(unsigned seed);
 void srand(unsigned seed)
 {

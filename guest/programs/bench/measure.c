@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. */
+/* Implements bench/measure.h. */
 #include "guest/programs/bench/measure.h"
 
 #include "guest/programs/rt/mark.h"
@@ -24,8 +24,8 @@ static uint32_t median(unsigned count)
     return samples[count / 2];
 }
 
-/* What poison=1 does at each exit stands for what a CPU does in no time, so it is left out. The
- * first samples of a measurement ask how long it took. */
+/* With poison=1, the hypervisor spends time at each exit on what costs a CPU nothing, so that time
+ * is subtracted. The first samples of a measurement read how long it took. */
 #define SAMPLES_ASKED 3
 
 static uint64_t poison(void)
@@ -33,7 +33,7 @@ static uint64_t poison(void)
     return missing_need(NEED_TESTCTL) ? 0 : counter(COUNTER_POISON_TICKS);
 }
 
-/* Of the exit that asks itself; 0 where it is off. */
+/* Returns the time for the exit of the hypercall itself; 0 without poison=1. */
 static uint64_t poison_of_asking(void)
 {
     uint64_t before = poison();
@@ -73,7 +73,7 @@ void row(const char *name, step_t prepare, step_t run, step_t idle, uint64_t fir
 {
     uint32_t gross = measure(prepare, run, first, step, count);
     uint32_t empty = measure(nothing, idle, first, step, count);
-    if (under_eptvisor() || launched()) /* an emulator's idea of time may be anything */
+    if (under_eptvisor() || launched()) /* elsewhere, the TSC of an emulator may count anything */
         EXPECT(gross > empty);
     print_row(name, gross > empty ? gross - empty : 0, 1);
 }

@@ -22,16 +22,16 @@ void nothing(uint64_t at);
  * is not measured. */
 uint32_t measure(step_t prepare, step_t run, uint64_t first, uint64_t step, unsigned count);
 
-/* Prints the row `name`. Where a run does `per` things at once the row is about one of them, and
- * tools/bench.py divides what it counts, too. */
+/* Prints the row `name`. If a run does the measured thing `per` times, the row is the cost of one
+ * of them, and tools/bench.py divides its counts as well. */
 void print_row(const char *name, uint32_t ticks, unsigned per);
 
-/* Measures and prints what `run` costs more than `idle`. */
+/* Measures and prints by how much `run` costs more than `idle`. */
 void row(const char *name, step_t prepare, step_t run, step_t idle, uint64_t first, uint64_t step,
          unsigned count);
 
-/* Defines run_NAME(), which executes an instruction, and idle_NAME(), which does all the same but
- * that. Operand 0 is RAX, operand 1 is RCX, which holds `rcx` at first. */
+/* Defines run_NAME(), which executes an instruction, and idle_NAME(), which does the same without
+ * it. Operand 0 is RAX; operand 1 is RCX, whose initial value is `rcx`. */
 #define OPERATION(name, rcx, instruction, ...)                             \
     static void run_##name(uint64_t at)                                    \
     {                                                                      \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Generates instructions; see the header. Called by differ.c. */
+/* Implements differ/make.h. Called by differ.c. */
 #include "guest/programs/differ/make.h"
 
 #include "guest/programs/rt/rt.h"
@@ -34,7 +34,7 @@ static bool one_in(uint32_t n)
     return !random_below(n);
 }
 
-/* Values with sign bits and small ones more often than chance has them. */
+/* Returns a random value; values with the sign bit set and small ones are more frequent. */
 static uint64_t some_value(void)
 {
     static const uint64_t edges[] = {0, 1, ~0ull, 0x80, 0x8000, 0x80000000, BIT(63), 0x7fffffff};
@@ -48,7 +48,8 @@ static bool is_string(const struct insn_row *row)
     return row->flags & (INSN_SI | INSN_DI);
 }
 
-/* Outside 64-bit code the upper half of the registers is not named; Bochs does name it. */
+/* Outside 64-bit code, instructions cannot name the upper half of the registers, but Bochs executes
+ * such encodings. */
 static uint8_t *vex_prefix(const struct insn_row *row, enum code_size code, uint8_t *p)
 {
     static const uint8_t pp[] = {[PREFIX_66] = 1, [PREFIX_F3] = 2, [PREFIX_F2] = 3};
@@ -121,18 +122,19 @@ static unsigned immediate_size(const struct insn *i)
     }
 }
 
-/* ---- Where it leads -------------------------------------------------------------------------- */
+/* ---- The operand's address ------------------------------------------------------------------- */
 
 static uint64_t some_place(unsigned size)
 {
     static const uint64_t places[] = {PLACE, PLACE, PLACE_RO, PLACE_ABSENT};
     unsigned which = random_below(ARRAY_SIZE(places));
-    uint64_t reach = which > 1 && one_in(2) ? 40 : 80; /* most that may fault do not */
+    /* so that most instructions that may fault do not */
+    uint64_t reach = which > 1 && one_in(2) ? 40 : 80;
     uint64_t at = places[which] + BORDER - 40 - size + random_below((uint32_t)reach);
     return one_in(3) ? at & ~(uint64_t)(size - 1) : at;
 }
 
-/* Segments as run.S has them. */
+/* The segment bases are those of run.S. */
 static uint64_t segment_base(unsigned segment, enum code_size code)
 {
     if (code == CODE_64)
@@ -147,7 +149,8 @@ static void set_low(struct made *m, unsigned gpr, uint64_t value)
     m->state.gpr[gpr] = (value & mask) | (random64() & ~mask);
 }
 
-/* The displacement or the address itself in the instruction, if no register makes it right. */
+/* Patches the displacement or address in the instruction, if no register can lead to the
+ * operand. */
 static void patch(struct made *m, uint64_t value)
 {
     unsigned size = m->insn.address_mask == 0xffff ? 2 : 4;
@@ -167,7 +170,7 @@ static bool aim(struct made *m, enum code_size code, uint64_t rip)
         m->target &= ~(uint64_t)(i->size - 1);
     rest = m->target - base;
     if (i->op >= INSN_BT && i->op <= INSN_BTC && i->operand == OPERAND_GPR) {
-        int64_t bit = (int64_t)random_below(512) - 256; /* to both sides of the place */
+        int64_t bit = (int64_t)random_below(512) - 256; /* on both sides of the operand */
         if (i->reg == i->base || i->reg == i->index)
             return false;
         gpr[i->reg] = (uint64_t)bit;
@@ -175,7 +178,8 @@ static bool aim(struct made *m, enum code_size code, uint64_t rip)
     }
     if (i->index < GPR_COUNT) {
         if (i->base >= GPR_COUNT)
-            set_low(m, i->index, random64() & 0xffff); /* so that a displacement reaches */
+            /* so that a displacement can reach the operand */
+            set_low(m, i->index, random64() & 0xffff);
         rest -= gpr[i->index] << i->shift;
     }
     if (i->base < GPR_COUNT)
@@ -185,8 +189,8 @@ static bool aim(struct made *m, enum code_size code, uint64_t rip)
     return true;
 }
 
-/* Bochs 3 copies and fills memory at once where it can, and asserts that it does not do so with
- * 32-bit addresses in 64-bit code. */
+/* Bochs 3 executes REP MOVS and REP STOS in bulk if possible, and fails an assertion if it does
+ * that with 32-bit addresses in 64-bit code. */
 static bool is_fast_string(const struct made *m, enum code_size code)
 {
     const struct insn *i = &m->insn;
@@ -210,7 +214,7 @@ static bool aim_string(struct made *m, enum code_size code)
     return true;
 }
 
-/* ---- What instructions want of registers and memory ------------------------------------------ */
+/* ---- Registers and memory for particular instructions ---------------------------------------- */
 
 static void prepare(struct made *m, uint64_t back)
 {
@@ -249,7 +253,7 @@ static bool is_shift(const struct insn *i)
     return i->op >= INSN_ROL && i->op <= INSN_SHRD;
 }
 
-/* By the count: what is left undefined is not compared. */
+/* The undefined flags depend on the count, and are not compared. */
 static uint64_t undefined_flags(const struct insn *i, unsigned count)
 {
     switch (i->op) {
@@ -282,7 +286,7 @@ static uint64_t undefined_flags(const struct insn *i, unsigned count)
     }
 }
 
-/* SHLD and SHRD by more than the operand has bits leave it undefined. */
+/* SHLD and SHRD by more than the operand's size leave the operand undefined. */
 static bool limit_count(struct made *m)
 {
     const struct insn *i = &m->insn;
@@ -307,7 +311,7 @@ bool make(struct made *m, const struct insn_row *row, enum code_size code, uint6
     if (decode(m->bytes, INSN_MAX, code, i) != DECODE_OK || insn_row(i) != row)
         return false;
     if (branch && code == CODE_32 && i->size == 2)
-        return false; /* to the first 64 KiB */
+        return false; /* the branch cannot reach beyond the first 64 KiB */
     for (unsigned n = 0; n < GPR_COUNT; n++) {
         m->state.gpr[n] = some_value();
         for (unsigned quad = 0; quad < 4; quad++)

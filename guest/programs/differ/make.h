@@ -9,14 +9,15 @@
 #include "guest/programs/differ/state.h"
 #include "mmio/decode.h"
 
-/* Data: three pages at PLACE; in its copies the third one is read-only or not there. */
+/* The data are three pages at PLACE. In copies of it, the third page is read-only or not
+ * present. */
 #define PLACE        0x60000000ull
 #define PLACE_RO     0x60004000ull
 #define PLACE_ABSENT 0x60008000ull
-#define BORDER       0x2000 /* where the third page begins */
-#define AREA         160    /* bytes on both sides of it that instructions reach */
+#define BORDER       0x2000 /* offset of the third page */
+#define AREA         160    /* bytes on both sides of the border that instructions may access */
 
-#define FS_OFFSET 0x1230ull /* what the bases of FS and GS add, in 64-bit code */
+#define FS_OFFSET 0x1230ull /* offset of the bases of FS and GS in 64-bit code */
 #define GS_OFFSET 0xffffffffffffbaa0ull
 
 struct made {
@@ -24,13 +25,14 @@ struct made {
     struct insn insn;
     struct state state;
     uint64_t target;     /* the linear address of the operand */
-    uint64_t memory;     /* what stands there, */
-    bool memory_matters; /* if it is not just anything */
-    uint64_t undefined;  /* flags that it leaves undefined */
+    uint64_t memory;     /* the initial contents of the operand, used only */
+    bool memory_matters; /* if this is set */
+    uint64_t undefined;  /* flags that the instruction leaves undefined */
 };
 
-/* Makes one of this row for this code, to run at `rip`. `back` is where branches have to lead, and
- * `stack` where RSP may point. False if nothing came of it: try again. */
+/* Makes an instruction of this row for this code size, to be run at `rip`. Branches have to lead to
+ * `back`, and RSP may point to `stack`. Returns false if the attempt failed, so that the caller
+ * tries again. */
 bool make(struct made *m, const struct insn_row *row, enum code_size code, uint64_t rip,
           uint64_t back, uint64_t stack);
 
@@ -38,5 +40,5 @@ uint64_t random64(void);
 uint32_t random_below(uint32_t end);
 extern uint64_t random_state;
 
-/* Leaves out REP MOVS and REP STOS with 32-bit addresses in 64-bit code, upwards. */
+/* Do not generate ascending REP MOVS and REP STOS with 32-bit addresses in 64-bit code. */
 extern bool no_fast_strings;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs one instruction from differ_code with all registers as differ_state has them, and puts them
- * back there: differ_run64() in 64-bit code, differ_run32() and differ_run16() in compatibility
- * mode. An exception ends up at differ_faulted, by the handler in differ.c, which has stored the
- * general registers then.
+ * Runs one instruction of differ_code with the registers of differ_state, and stores the registers
+ * there afterwards: differ_run64() in 64-bit code, differ_run32() and differ_run16() in
+ * compatibility mode. After an exception, the handler in differ.c stores the general registers and
+ * continues at differ_faulted.
  */
 #include "guest/programs/differ/state.h"
 #include "guest/programs/rt/layout.h"

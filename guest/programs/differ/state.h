@@ -20,6 +20,6 @@ _Static_assert(offsetof(struct state, rflags) == STATE_RFLAGS &&
                "run.S");
 
 extern struct state differ_state;
-extern uint64_t differ_entry; /* where the instruction stands, as an offset in its segment */
+extern uint64_t differ_entry; /* the offset of the instruction in its segment */
 extern uint8_t differ_has_avx;
 #endif

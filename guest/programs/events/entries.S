@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An NMI handler that raises another NMI and loses its stack page before IRET. Called by events.c.
+ * An NMI handler that raises another NMI, and whose stack page is dropped from EPT before its IRET.
+ * Called by events.c.
  */
 #include "guest/programs/rt/inject.inc"
 
     .text
 /*
- * void nmi_raise(uint64_t event): injects an NMI that arrives at nmi_raise_at.
- * nmi_entry runs on a stack of its own. The first time it injects another NMI, drops the page of
- * that stack from EPT if nmi_zap is set, and from there on touches no memory but the image until
- * IRET has faulted and been repeated. A second NMI that arrives at the IRET came too early; it
- * would have overwritten the first frame, which is put back so that the test can end.
+ * void nmi_raise(uint64_t event): injects an NMI that arrives at nmi_raise_at. nmi_entry runs on
+ * its own stack. The first time, it injects another NMI, drops the page of the stack from EPT if
+ * nmi_zap is set, and then accesses no memory outside of the image until the IRET has caused a
+ * violation and is repeated. A second NMI that arrives at the IRET has come too early. It has
+ * overwritten the first frame, which is restored so that the test can end.
  */
     .globl nmi_raise, nmi_raise_at
 nmi_raise:
@@ -41,7 +42,7 @@ nmi_entry:
     movq \i(%rsp), %rax
     movq %rax, nmi_frame + \i
     .endr
-    movl $(0x80000000 | 2 << 8 | 2), %edi /* an NMI, valid */
+    movl $(0x80000000 | 2 << 8 | 2), %edi /* valid, type NMI, vector 2 */
     INJECT_RDI
     vmcall
     movl %eax, nmi_result

@@ -35,7 +35,8 @@ static void atom_port(struct hostile_cpu *cpu, struct code *code)
     emit_number(code, string ? PICK(cpu, strings) : PICK(cpu, simple), 1);
 }
 
-/* The GHCI's registers: RCX, and by MOV R10 to R15. A VM without sides ends by such a call. */
+/* The registers of a GHCI call: RCX, and R10 to R15, which are loaded by MOVs. In a VM without
+ * sides, such a call ends the VM. */
 static void emit_ghci(struct hostile_cpu *cpu, struct code *code)
 {
     static const uint64_t leaves[] = {0x10000, 0x10001, 48, 12, 10, 30, 31, 32, 0, 1, ~0ull};
@@ -91,7 +92,8 @@ static void atom_vmcall(struct hostile_cpu *cpu, struct code *code)
 
     if (one_in(cpu, 300))
         number = any_value(cpu);
-    if (number == (ABI_HYPERCALL | HC_TRACE) && !one_in(cpu, 20)) /* what is traced is printed */
+    /* rare, because the traced events are printed */
+    if (number == (ABI_HYPERCALL | HC_TRACE) && !one_in(cpu, 20))
         number = ABI_HYPERCALL | HC_NOP;
     if (code->bits == 64 && one_in(cpu, hostile_sides ? 3 : 2000)) {
         number = 0;
@@ -107,7 +109,7 @@ static void atom_vmcall(struct hostile_cpu *cpu, struct code *code)
         }
     }
     emit_mov(code, RAX, number);
-    if (one_in(cpu, 400)) /* extended */
+    if (one_in(cpu, 400)) /* in the range of extended leaves */
         emit_mov(code, RAX, number | rnd(cpu) << 32);
     EMIT(code, 0x0f, 0x01, 0xc1);
 }
@@ -131,7 +133,8 @@ static void atom_flush(struct hostile_cpu *cpu, struct code *code)
 static void atom_memory(struct hostile_cpu *cpu, struct code *code)
 {
     static const uint8_t forms[][6] = {
-        /* how many bytes, what stands before a ModRM byte that gets [RSI], its /reg */
+        /* the number of bytes before a ModRM byte for [RSI], these bytes, and the byte's /reg
+         * field */
         {1, 0x8a},
         {1, 0x8b},
         {1, 0x88},
@@ -214,7 +217,7 @@ static void atom_apic(struct hostile_cpu *cpu, struct code *code)
         reg = APIC_REG_ICR >> 4;
         value = PICK(cpu, commands);
     }
-    if (one_in(cpu, 3)) { /* by MSR */
+    if (one_in(cpu, 3)) { /* by its MSRs */
         emit_mov(code, RCX, MSR_X2APIC + reg);
         emit_mov(code, RAX, value);
         emit_mov(code, RDX, one_in(cpu, 3) ? any_value(cpu) : pick(cpu, 4));
@@ -243,7 +246,7 @@ static void atom_segment(struct hostile_cpu *cpu, struct code *code)
     case 1:
         EMIT(code, 0x0f, one_in(cpu, 2) ? 0x02 : 0x03, MODRM(RCX, RAX));
         break;
-    case 2: /* a far return to there */
+    case 2: /* a far return to the selector */
         EMIT(code, 0x50);
         emit_mov(code, RCX, (uint64_t)code->at + 16);
         EMIT(code, 0x51, 0xcb);
@@ -289,7 +292,7 @@ static void atom_event(struct hostile_cpu *cpu, struct code *code)
     case 0:
         EMIT(code, 0xcd, (uint8_t)rnd(cpu));
         break;
-    case 1: /* flags: TF, NT, AC, VM and what else there is */
+    case 1: /* flags: TF, NT, AC, VM and others */
         EMIT(code, 0x68);
         emit_number(code, rnd(cpu) & (one_in(cpu, 4) ? ~0u : 0x54fff), code->bits == 16 ? 2 : 4);
         EMIT(code, 0x9d);
@@ -299,7 +302,7 @@ static void atom_event(struct hostile_cpu *cpu, struct code *code)
     }
 }
 
-/* New mappings, on every CPU at once, and a look through them. */
+/* New mappings, which all CPUs share, and an access through them. */
 static void atom_pages(struct hostile_cpu *cpu, struct code *code)
 {
     for (uint64_t n = pick(cpu, 8); n; n--)
@@ -311,19 +314,19 @@ static void atom_pages(struct hostile_cpu *cpu, struct code *code)
         EMIT(code, 0xff, AT_RSI(one_in(cpu, 2) ? 4 : 2)); /* JMP, CALL */
         return;
     case 1:
-        EMIT(code, 0xff, MODRM(4, RSI)); /* there */
+        EMIT(code, 0xff, MODRM(4, RSI)); /* a jump to the address */
         return;
     case 2 ... 7:
         EMIT(code, 0x0f, 0x01, AT_RSI(7)); /* INVLPG */
         break;
-    case 8: /* a stack there */
+    case 8: /* a stack at the address */
         EMIT(code, 0x89, MODRM(RSI, RSP), 0x50);
         return;
     }
     EMIT(code, one_in(cpu, 2) ? 0x89 : 0x03, AT_RSI(RAX));
 }
 
-/* Lines that look like ours, and bytes that are none. */
+/* Lines that look like the hypervisor's, and unprintable bytes. */
 static void atom_print(struct hostile_cpu *cpu, struct code *code)
 {
     static const char text[][24] = {"ok 1 forged\n", "EXIT 0 ok\n", "BENCH x 1 ticks\n",

@@ -3,9 +3,9 @@
  * opcodes, operands and displacements, or purely random. */
 #include "guest/programs/hostile/hostile.h"
 
-/* Opcodes that exit, fault, switch or touch memory in a way of their own: by themselves, after 0f,
- * after 0f 38, and whole ModRM bytes after 0f 01. Most are followed by a ModRM byte; where the
- * instruction has none, that is the next one's beginning. */
+/* Opcodes that exit, fault, switch tasks or access memory in a particular way: of one byte, after
+ * 0f, after 0f 38, and ModRM bytes after 0f 01. Most are followed by a ModRM byte; if the
+ * instruction has none, that byte begins the next instruction. */
 static const uint8_t opcodes[] = {
     0x00, 0x03, 0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e, 0x27, 0x60, 0x61, 0x62, 0x63, 0x68, 0x6c, 0x6d,
     0x6e, 0x6f, 0x80, 0x81, 0x83, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b, 0x8c, 0x8e, 0x8f, 0x90,
@@ -54,7 +54,7 @@ static void one_instruction(struct hostile_cpu *cpu, struct code *code)
     if (one_in(cpu, 12)) /* VEX */
         emit_number(code, 0xc5 | pick(cpu, 256) << 8, 2);
     any_opcode(cpu, code);
-    /* Most often a register or a base without displacement. */
+    /* Usually a register, or a base without displacement. */
     emit_number(code, one_in(cpu, 4) ? pick(cpu, 256) : pick(cpu, 2) * 0xc0 | pick(cpu, 64), 1);
     if (one_in(cpu, 2))
         emit_number(code, rnd(cpu), (unsigned)pick(cpu, 9));

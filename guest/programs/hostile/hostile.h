@@ -35,8 +35,8 @@ enum hostile_mode {
 /* What a CPU starts a step with. run.S and legacy.S know this layout. */
 struct hostile_cpu {
     uint64_t saved_rsp;
-    uint64_t vector;   /* that ended the last step; HOSTILE_LEGACY: not known */
-    uint64_t regs[16]; /* in the order of their numbers */
+    uint64_t vector;   /* the vector that ended the last step; HOSTILE_LEGACY: unknown */
+    uint64_t regs[16]; /* by their numbers */
     uint64_t rip, cs, rflags, rsp, ss;
     uint32_t cr0, cr3, cr4, real; /* legacy modes */
 
@@ -49,20 +49,20 @@ struct hostile_cpu {
 
 #define HOSTILE_LEGACY 0x100
 
-/* The low megabytes again, for CPL 3. */
+/* The low megabytes, mapped again for CPL 3. */
 #define USER_VA (TEST_VA + 0x0ull)
-/* The last GiB below 4 GiB, by shared addresses where there are such. */
+/* The last GiB below 4 GiB, at shared addresses if the VM has these. */
 #define SHARED_VA(gpa) (USER_VA + (gpa)-0x80000000ull)
 #define SHARED_BIT     39
-/* 512 pages that the steps map as they like. */
+/* 512 pages that the steps map at random. */
 #define PLAY_VA (TEST_VA + 0x8000000000ull)
 
-/* What the command line says. */
+/* The arguments of the program. */
 extern uint64_t hostile_sides; /* 1: the VM has private and shared memory */
 extern bool hostile_calm; /* no code that could spin with interrupts off, for nested machines */
 
 uint64_t rnd(struct hostile_cpu *cpu);
-/* Below n. */
+/* A random number below n. */
 uint64_t pick(struct hostile_cpu *cpu, uint64_t n);
 static inline bool one_in(struct hostile_cpu *cpu, uint64_t n)
 {
@@ -71,7 +71,7 @@ static inline bool one_in(struct hostile_cpu *cpu, uint64_t n)
 #define PICK(cpu, list) ((list)[pick(cpu, ARRAY_SIZE(list))])
 #define ARRAY_SIZE(a)   (sizeof(a) / sizeof((a)[0]))
 
-/* A number or an address at which something might go wrong. */
+/* A number or an address that is likely to reveal a bug. */
 uint64_t any_value(struct hostile_cpu *cpu);
 uint64_t any_address(struct hostile_cpu *cpu);
 uint64_t any_gpa(struct hostile_cpu *cpu);
@@ -79,7 +79,7 @@ uint64_t any_pte(struct hostile_cpu *cpu);
 uint64_t any_descriptor(struct hostile_cpu *cpu);
 uint64_t any_selector(struct hostile_cpu *cpu);
 
-/* A program that is being written: 16, 32 or 64 bits. */
+/* A program that is being generated: `bits` is 16, 32 or 64. */
 struct code {
     uint8_t *at, *end;
     unsigned bits;
@@ -92,14 +92,14 @@ void emit_mov(struct code *code, unsigned reg, uint64_t value);
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI };
 
-/* One or more instructions (atoms.c), and any bytes (bytes.c). */
+/* Emits one or more instructions (atoms.c), or random bytes (bytes.c). */
 void any_atom(struct hostile_cpu *cpu, struct code *code, unsigned profile);
 void any_bytes(struct hostile_cpu *cpu, struct code *code);
 #define PROFILES 8u
 
 #define MODRM(reg, rm)  (uint8_t)(0xc0 | (reg) << 3 | (rm))
 #define AT_RSI(reg)     (uint8_t)((reg) << 3 | RSI)
-#define IN_16(code, rm) ((code)->bits == 16 ? 4 : (rm)) /* [SI] is 4 there */
+#define IN_16(code, rm) ((code)->bits == 16 ? 4 : (rm)) /* in 16-bit code, [SI] is encoded as 4 */
 
 static inline void any_in(struct hostile_cpu *cpu, struct code *code, unsigned reg)
 {
@@ -111,7 +111,7 @@ static inline void point_at(struct hostile_cpu *cpu, struct code *code, unsigned
     emit_mov(code, reg, any_address(cpu));
 }
 
-/* Those of registers.c. */
+/* The atoms of registers.c. */
 void atom_cr(struct hostile_cpu *cpu, struct code *code);
 void atom_dr(struct hostile_cpu *cpu, struct code *code);
 void atom_endless(struct hostile_cpu *cpu, struct code *code);
@@ -128,9 +128,9 @@ void tables_init(void);
 void tables_sanitize(struct hostile_cpu *cpu);
 uint64_t trap_stack(unsigned cpu);
 
-/* Runs the function; 1: an exception or interrupt ended it (run.S). */
+/* Runs the function. Returns 1 if an exception or interrupt ended it (run.S). */
 int hostile_guarded(struct hostile_cpu *cpu, void (*run)(struct hostile_cpu *cpu));
-/* Starts the step; only an exception or interrupt comes back. */
+/* Starts the step, which only an exception or interrupt ends. */
 void hostile_enter(struct hostile_cpu *cpu);
 void hostile_enter_legacy(struct hostile_cpu *cpu);
 extern uint8_t hostile_vectors[][16], hostile_legacy_vector[], hostile_recovered[];

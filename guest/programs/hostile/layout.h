@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* Numbers that C and assembly share, of the program `hostile`. */
+/* Numbers of the program `hostile` for C and assembly. */
 #pragma once
 
 #include "guest/programs/rt/layout.h"
 
-/* Its own GDT begins as the runtime's; behind that: */
+/* The program's GDT begins with the runtime's descriptors, followed by: */
 #define SEL_USER_CODE32 0x53
 #define SEL_LEGACY_TSS  0x58
-#define SEL_ANY         0x60 /* the first one that the steps may fill */
+#define SEL_ANY         0x60 /* the first descriptor that the steps may change */
 #define GDT_SLOTS       32
 
-/* Below 64 KiB, for 16-bit code. */
+/* Addresses below 64 KiB, for 16-bit code. */
 #define LOW_STUBS 0x7800
 #define LOW_CODE  0x9000
 #define LOW_STACK 0xf000

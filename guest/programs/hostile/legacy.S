@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Into a step and out of it, outside of long mode; on the first CPU only. From 64-bit code through
- * compatibility mode to where struct hostile_cpu says. Every gate leads to hostile_legacy_vector,
- * and every vector of real mode to real_vector, below 64 KiB.
+ * Begins and ends a step outside of long mode, on the first CPU only: from 64-bit code through
+ * compatibility mode into the mode and to the address in struct hostile_cpu. Every gate leads to
+ * hostile_legacy_vector, and every vector of real mode to real_vector, below 64 KiB.
  */
 #include "guest/programs/hostile/layout.h"
 
@@ -53,7 +53,7 @@ hostile_enter_legacy:
     jnz 5f
     testl $EFLAGS_VM, CPU_RFLAGS(%edi)
     jnz 5f
-    movl CPU_RSP(%edi), %esp /* the same privilege: IRET takes three */
+    movl CPU_RSP(%edi), %esp /* to the same privilege level: IRET pops three values */
     jmp 6f
 5:  pushl CPU_SS(%edi)
     pushl CPU_RSP(%edi)
@@ -94,7 +94,7 @@ hostile_legacy_vector:
     orl $EFER_LME, %eax
     wrmsr
     movl $0x80010033, %eax
-    lidt %cs:hostile_idt_pointer /* an NMI may come with the entry after MOV to CR0 has exited */
+    lidt %cs:hostile_idt_pointer /* an NMI may arrive when MOV to CR0 has exited */
     movl %eax, %cr0
     ljmp $SEL_CODE64, $7f
 

@@ -10,12 +10,12 @@ void atom_cr(struct hostile_cpu *cpu, struct code *code)
 {
     static const struct {
         uint8_t number;
-        uint64_t usual;
+        uint64_t initial;
     } crs[] = {{0, 0x80010033}, {0, 0x33},     {0, 0x10},     {4, 0x20}, {4, 0x6b0},
                {4, 0x406a0},    {4, 0x3406a0}, {3, 0x100000}, {8, 0x5},  {2, 0}};
     unsigned i = (unsigned)pick(cpu, ARRAY_SIZE(crs));
     unsigned number = crs[i].number;
-    uint64_t value = crs[i].usual;
+    uint64_t value = crs[i].initial;
 
     for (uint64_t n = pick(cpu, 4); n; n--)
         value ^= BIT(pick(cpu, one_in(cpu, 8) ? 64 : 32));
@@ -52,8 +52,8 @@ void atom_dr(struct hostile_cpu *cpu, struct code *code)
     EMIT(code, 0x0f, one_in(cpu, 5) ? 0x21 : 0x23, MODRM(number, RAX));
 }
 
-/* What comes up in its own delivery: a breakpoint on the stack of all handlers, or, where a handler
- * runs in CPL 3 on the stack that it finds, one that is not aligned. */
+/* An exception that occurs during its own delivery: by a data breakpoint on the stack of all
+ * handlers, or, if a handler runs at CPL 3 on the current stack, by a misaligned stack. */
 void atom_endless(struct hostile_cpu *cpu, struct code *code)
 {
     if (cpu->cs == SEL_USER_CODE32 && cpu->cr0) {
@@ -119,7 +119,7 @@ void atom_xstate(struct hostile_cpu *cpu, struct code *code)
                                     0xb,   0x1b,  0x27,    0x67,    0xe7,   0x87, 0x47,
                                     0x207, 0x2e7, 0x20007, 0x60007, 0x602e7};
 
-    if (code->bits == 64 && one_in(cpu, 2)) { /* OSXSAVE and OSFXSR first */
+    if (code->bits == 64 && one_in(cpu, 2)) { /* sets OSXSAVE and OSFXSR first */
         emit_mov(code, RAX, 0x40620);
         EMIT(code, 0x0f, 0x22, MODRM(4, RAX));
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Into a step and out of it, in long mode. Every vector has the same handler, on a stack of the
- * CPU's own (IST 1), with struct hostile_cpu's address at the bottom of the stack's page: whatever
- * a step was interrupted by, it is over.
+ * Begins and ends a step in long mode. Every vector has the same handler, on a stack of the CPU's
+ * own (IST 1), which has the address of struct hostile_cpu at the bottom of its page. Any exception
+ * or interrupt ends the step.
  */
 #include "guest/programs/hostile/layout.h"
 
@@ -21,7 +21,7 @@ hostile_guarded:
     call *%rsi
     xorl %eax, %eax
     jmp 1f
-hostile_recovered: /* RDI: the CPU's struct */
+hostile_recovered: /* RDI: struct hostile_cpu */
     movq CPU_SAVED_RSP(%rdi), %rsp
     movl $1, %eax
 1:  addq $8, %rsp

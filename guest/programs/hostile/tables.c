@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The tables of the program `hostile`: descriptors, task states, pages. They are put right before
- * each step. */
+/* The tables of the program `hostile`: descriptors, task states, page tables. They are restored
+ * before each step. */
 #include "guest/programs/hostile/hostile.h"
 #include "guest/programs/rt/apic.h"
 #include "guest/programs/rt/smp.h"
@@ -25,7 +25,7 @@ uint32_t directory_32[1024] __attribute__((aligned(4096)));
 uint64_t hostile_pdptes[512] __attribute__((aligned(4096)));
 static uint64_t directories_pae[4][512] __attribute__((aligned(4096)));
 static uint8_t stacks[CPUS_MAX][4096] __attribute__((aligned(4096)));
-/* A task state for each CPU in long mode, the last one for legacy modes. */
+/* A TSS for each CPU in long mode, and the last one for legacy modes. */
 static uint32_t task_states[CPUS_MAX + 1][32] __attribute__((aligned(128)));
 
 struct table_pointer {
@@ -97,7 +97,7 @@ static void fill_gdt(struct hostile_cpu *cpu)
     gdt[SEL_LEGACY_TSS / 8] = descriptor((uint64_t)task_states[CPUS_MAX], limit, 0x89);
 }
 
-/* The same for all CPUs. */
+/* The tables that all CPUs share. */
 static void fill_idts(void)
 {
     for (unsigned i = 0; i < 256; i++) {
@@ -118,7 +118,8 @@ static void fill_task_states(struct hostile_cpu *cpu)
     mine[1] = mine[9] = (uint32_t)top; /* RSP0, IST 1 */
     mine[25] = sizeof(task_states[0]) << 16;
     legacy[1] = (uint32_t)top - 2048; /* ESP0 */
-    legacy[9] = (uint32_t)top;        /* on the way back it is a 64-bit one */
+    /* IST 1: on the way back, the TSS is a 64-bit one */
+    legacy[9] = (uint32_t)top;
     legacy[2] = SEL_DATA;
     legacy[25] = sizeof(task_states[0]) << 16;
 }
@@ -129,7 +130,7 @@ static void end_interrupts(void)
 
     if (!(base & APIC_BASE_ENABLE))
         return;
-    if (hostile_sides && !(base & APIC_BASE_X2APIC)) /* its page is at no private address */
+    if (hostile_sides && !(base & APIC_BASE_X2APIC)) /* its page has no private address */
         wrmsr(MSR_APIC_BASE, base |= APIC_BASE_X2APIC);
     for (unsigned i = 0; i < 4; i++) {
         if (base & APIC_BASE_X2APIC)
@@ -145,9 +146,9 @@ void tables_sanitize(struct hostile_cpu *cpu)
                                         (uint64_t)hostile_gdt[cpu->number]};
     struct table_pointer idt_pointer = {sizeof(hostile_idt) - 1, (uint64_t)hostile_idt};
 
-    /* What was ordered for the step before comes no more. */
+    /* An event that was requested for the last step must not arrive any more. */
     hc_inject(EVENT(EVENT_NMI, VECTOR_NMI), 0, BIT(40));
-    /* The first access clears DR7.GD, by a fault. */
+    /* The first access may fault because of DR7.GD, which the fault clears. */
     __asm__ volatile("mov %0, %%dr7" : : "r"(0x400ull));
     link_all();
     write_cr3((uint64_t)rt_pml4);
@@ -166,7 +167,7 @@ void tables_sanitize(struct hostile_cpu *cpu)
     end_interrupts();
 }
 
-/* ---- Random words for them ------------------------------------------------------------------- */
+/* ---- Random entries -------------------------------------------------------------------------- */
 
 uint64_t any_gpa(struct hostile_cpu *cpu)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where a CPU begins after the INIT, in real mode: it notes its registers as it finds them at
- * PROBE_FOUND, in the order of `struct found` in init.c, and goes on as the runtime's other CPUs
- * do. All data is addressed through DS, ES, SS, FS and GS with a selector and a base of 0.
+ * The real-mode code at which a CPU starts after an INIT. It stores its registers at PROBE_FOUND,
+ * in the order of `struct found` in init.c, and continues at the runtime's trampoline. All data is
+ * addressed through DS, ES, SS, FS and GS with a selector and a base of 0.
  */
 #include "guest/programs/init/probe.h"
 
@@ -70,7 +70,7 @@ probe:
     ljmp $0x800, $0 /* the runtime's trampoline */
 probe_end:
 
-/* Says at which page it began, and stays. */
+/* Stores the page at which the CPU started, and loops. */
 mark:
     cli
     movw %cs, %ax
@@ -78,7 +78,7 @@ mark:
     1: jmp 1b
 mark_end:
 
-/* As a CPU is left, with whatever is in all of its registers, until the INIT. */
+/* Fills all registers, and waits for the INIT. */
     .text
     .globl probe_spin
     .code64

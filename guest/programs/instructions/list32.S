@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The list in 32-bit code, with what REX has taken from 64-bit code. */
+/* The list in 32-bit code, with the instructions whose encodings are REX prefixes in 64-bit
+ * code. */
 #define CODE       .text
 #define FAR_RETURN lretl
 #define MEM        (%edi)

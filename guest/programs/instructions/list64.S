@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The list in 64-bit code, with what REX adds; and call_instruction(), which runs any of them. */
+/* The list in 64-bit code, with the instructions that REX adds, and call_instruction(), which runs
+ * an instruction of any of the lists. */
 #include "guest/programs/rt/layout.h"
 
 #define CODE       .text
@@ -39,8 +40,8 @@
     .section .rodata.instructions, "a"
 instructions64_end:
 
-/* void call_instruction(struct insn_call *call, bool avx): loads registers and flags, makes the far
- * call, and takes them back. */
+/* void call_instruction(struct insn_call *call, bool avx): loads the registers and flags, makes the
+ * far call, and stores them. */
     .text
     .globl call_instruction
 call_instruction:

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Code of iret.c: where NMIs are raised, the NMI handler, and the IRET that exits. */
+/* Code of iret.c: the function that raises NMIs, the NMI handler, and the IRET that exits. */
 #include "guest/programs/rt/inject.inc"
 
     .text
 /*
- * void iret_raise(uint64_t event, uint64_t *rsp): injects an NMI that arrives at iret_raised, and
- * notes the RSP of that moment in *rsp, for a frame that somebody makes.
+ * void iret_raise(uint64_t event, uint64_t *rsp): injects an NMI that arrives at iret_raised.
+ * Stores the RSP at that point in *rsp, for a frame that the caller of iret_raise() builds.
  */
     .globl iret_raise, iret_raised
 iret_raise:
@@ -24,8 +24,8 @@ iret_raised:
     movl %eax, %ss
     ret
 
-/* Calls iret_prepare() in the first NMI and returns from that by the frame at iret_frame, which
- * nothing else touches. Of those after it only the place is noted. */
+/* In the first NMI, calls iret_prepare() and returns by the frame at iret_frame, which nothing else
+ * accesses. For later NMIs, only the interrupted RIP is stored. */
     .globl iret_nmi, iret_at
 iret_nmi:
     pushq %rax
@@ -53,7 +53,8 @@ iret_at:
     popq %rax
     iretq
 
-/* The #VE that the IRET got: the test goes on at iret_raised, as if it had returned. */
+/* The handler of the #VE that the IRET causes continues at iret_raised, as if the IRET had
+ * completed. */
     .globl iret_ve
     .set ve_busy, 0xfd000004 /* docs/ABI.md */
 iret_ve:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * void loop_ac(void): leaves long mode, and at CPL 3 lets #AC be taken on a stack that is not
- * aligned, by a handler that runs at CPL 3, too. The frame of each #AC is the misaligned access of
- * the next one. (In long mode the CPU aligns the stack before it pushes a frame.) Does not return.
+ * void loop_ac(void): leaves long mode, and causes an #AC at CPL 3 whose handler also runs at CPL
+ * 3, on a misaligned stack. The push of each frame is the misaligned access that causes the next
+ * #AC. (In long mode, the CPU aligns the stack before it pushes a frame.) Does not return.
  */
 #include "guest/programs/rt/layout.h"
 
@@ -52,7 +52,7 @@ gdt:
     .quad 0
     .quad 0x00cffb000000ffff /* USER_CODE */
     .quad 0x00cff3000000ffff /* USER_DATA */
-    .quad 0x00cf9b000000ffff /* SEL_CODE32, which is still in CS */
+    .quad 0x00cf9b000000ffff /* SEL_CODE32, which CS still contains */
 gdt_pointer:
     .word . - gdt - 1
     .long gdt

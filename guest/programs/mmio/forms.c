@@ -22,7 +22,7 @@ struct mode {
     uint32_t cr0, cr4;
 };
 
-/* The list, the code and data selectors, then for legacy_call() CR0 and CR4. */
+/* The list of forms, the code and data selectors, and CR0 and CR4 for legacy_call(). */
 #define LONG_MODE(list, cs, ds)                     \
     {                                               \
         list, list##_end, cs, ds, false, true, 0, 0 \
@@ -51,10 +51,10 @@ static void set_segment_base(unsigned selector, uint64_t base)
              field_put(base >> 24, BITS(63, 56));
 }
 
-static uint64_t form_page; /* what FORM_PAGE maps to, in the modes that page */
+static uint64_t form_page; /* the page at FORM_PAGE, in the modes with paging */
 
-/* Page tables for the modes that leave long mode. FORM_PAGE is a 4 KiB page of its own; all else is
- * mapped to itself. */
+/* Page tables for the modes outside of long mode. FORM_PAGE is mapped by a 4 KiB page; everything
+ * else is identity-mapped. */
 static uint32_t legacy_cr3(uint32_t cr4)
 {
     static uint64_t pdpt[4] __attribute__((aligned(32)));
@@ -73,10 +73,10 @@ static uint32_t legacy_cr3(uint32_t cr4)
     return (uint32_t)(uintptr_t)directory;
 }
 
-/* Runs one form with its registers pointing at `page`; returns RAX. */
+/* Runs one form with its registers pointing to `page`. Returns RAX. */
 static uint64_t run_form(enum form_mode which, const struct form *form, uint64_t page)
 {
-    static struct form_call call; /* below 4 GiB, which our stack is as well */
+    static struct form_call call; /* below 4 GiB, as the stack is */
     const struct mode *mode = &modes[which];
 
     call = (struct form_call){
@@ -100,8 +100,8 @@ static uint64_t run_form(enum form_mode which, const struct form *form, uint64_t
     return call.rax;
 }
 
-/* Prepares segments, mappings and the real-mode copy for forms on `page`; where the mode pages, the
- * page is seen at FORM_PAGE. Returns the address that the registers get. */
+/* Prepares the segments, the mappings and the real-mode copy for forms on `page`. In modes with
+ * paging, the page is mapped at FORM_PAGE. Returns the address for the registers. */
 static uint64_t prepare(enum form_mode which, uint64_t page)
 {
     uint64_t view = modes[which].is_paged ? FORM_PAGE : page;
@@ -116,7 +116,7 @@ static uint64_t prepare(enum form_mode which, uint64_t page)
     return view;
 }
 
-/* Puts the runtime's own view back: FORM_PAGE is the device. */
+/* Restores the runtime's mapping: FORM_PAGE is the device. */
 static void finish(void)
 {
     map_page(rt_pml4, FORM_PAGE, TESTDEV_A_BASE, PTE_P | PTE_W);
@@ -128,7 +128,7 @@ static uint64_t result_mask(enum form_mode which)
     return which == MODE_64 ? ~0ull : 0xffffffffull;
 }
 
-/* What a form left in RAX and memory; a failure is told by the form's name. */
+/* Checks RAX and memory after a form. A failure is reported with the form's name. */
 static bool form_agrees(enum form_mode which, const struct form *form, uint64_t rax,
                         uint64_t memory)
 {
@@ -147,7 +147,7 @@ void forms_on_ram(enum form_mode which)
 
     for (const struct form *form = modes[which].first; form != modes[which].end; form++) {
         if (form->is_absolute && !modes[which].is_paged && modes[which].first != forms16)
-            continue; /* no paging to bring the RAM to where the form looks */
+            continue; /* without paging, the RAM cannot be mapped at the form's address */
         write64(RAM_PAGE + FORM_OFFSET, form->before);
         uint64_t rax = run_form(which, form, view);
         form_agrees(which, form, rax, read64(RAM_PAGE + FORM_OFFSET));

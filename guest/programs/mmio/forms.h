@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The forms of MOV that reach MMIO, as data: each form is one instruction with what it must do to
- * memory and to RAX. forms.inc holds the list, forms64.S, forms32.S and forms16.S assemble it for
- * three code sizes, and forms.c runs it in the CPU modes that there are.
+ * The forms of MOV that access MMIO, as data: each form is one instruction with its effect on
+ * memory and on RAX. forms.inc is the list; forms64.S, forms32.S and forms16.S assemble it for
+ * three code sizes, and forms.c runs it in all CPU modes.
  */
 #pragma once
 
@@ -11,15 +11,16 @@
 struct form {
     const char *name;
     uint64_t code;
-    uint64_t before, in;  /* the memory and RAX before */
-    uint64_t after, out;  /* and after */
-    uint32_t size;        /* bytes accessed */
-    uint16_t write;       /* 1: writes, 0: reads */
-    uint16_t is_absolute; /* names FORM_PAGE itself, whatever the registers say */
+    uint64_t before, in; /* the memory and RAX before */
+    uint64_t after, out; /* and after */
+    uint32_t size;       /* bytes accessed */
+    uint16_t write;      /* 1: writes, 0: reads */
+    /* the instruction contains the address in FORM_PAGE, regardless of the registers */
+    uint16_t is_absolute;
 };
 
-/* Every form works on FORM_PAGE + FORM_OFFSET; those that go through a register or a segment base
- * also work on another page whose low 16 address bits are 0. */
+/* Every form accesses FORM_PAGE + FORM_OFFSET. Those that use a register or a segment base can also
+ * access another page whose low 16 address bits are 0. */
 #define FORM_PAGE   TESTDEV_A_BASE
 #define FORM_OFFSET 0x10
 
@@ -31,16 +32,16 @@ enum form_mode {
     MODE_32_PAGED, /* 4 MiB pages */
     MODE_32_PAE,
     MODE_16_PROTECTED,
-    MODE_REAL, /* segment bases left over from protected mode */
+    MODE_REAL, /* with segment bases loaded in protected mode */
 };
 
-/* Runs all forms of a mode on the test device at FORM_PAGE, and checks its counts. */
+/* Runs all forms of a mode on the test device at FORM_PAGE, and checks the device's counts. */
 void forms_on_device(enum form_mode mode);
 
-/* Runs them on RAM, which shows that the list itself is right. */
+/* Runs all forms on RAM, which shows that the list itself is correct. */
 void forms_on_ram(enum form_mode mode);
 
-/* What call_form() and legacy_call() take; the assembly knows the layout. */
+/* The argument of call_form() and legacy_call(). The assembly depends on the layout. */
 struct form_call {
     uint32_t offset;
     uint16_t cs, ds;
@@ -52,8 +53,8 @@ _Static_assert(offsetof(struct form_call, rax) == 8 && offsetof(struct form_call
                    offsetof(struct form_call, is_real) == 36,
                "legacy.S spells these offsets");
 
-/* Runs the form in 64-bit or compatibility mode; RAX comes back in call->rax. */
+/* Runs the form in 64-bit or compatibility mode, and stores RAX in call->rax. */
 void call_form(struct form_call *call);
 
-/* Leaves long mode for it, and comes back. The struct must lie below 4 GiB. */
+/* Leaves long mode to run the form, and returns to it. The struct must lie below 4 GiB. */
 void legacy_call(struct form_call *call);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The forms in 16-bit code, which runs from its place and from a copy below 1 MiB: no relocations
- * inside. DS has the page as its base, ES is flat. */
+/* The forms in 16-bit code, which also runs from a copy below 1 MiB, and so contains no
+ * relocations. The base of DS is the page; ES is flat. */
 #include "guest/programs/mmio/legacy.h"
 #include "guest/programs/rt/layout.h"
 
@@ -18,7 +18,8 @@
     .balign 16
 form16_code:
     .code16
-/* From 16-bit protected mode to real mode, to the form, and back; see legacy.S. */
+/* Switches from 16-bit protected mode to real mode, runs the form, and switches back (see
+ * legacy.S). */
 real_entry:
     movl %cr0, %ecx
     andb $0xfe, %cl

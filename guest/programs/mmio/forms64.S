@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The forms in 64-bit code: the common ones, and those that REX adds. */
+/* The forms in 64-bit code: those of all code sizes, and those that REX adds. */
 #include "guest/programs/rt/layout.h"
 
 #define FORM_SECTION .text
@@ -30,19 +30,21 @@
     STORE_ABSOLUTE 0x1122334455667788, 8, movabs %rax, MOFFS
     LOAD_ABSOLUTE 0xf7e6d5c4b3a29180, 8, movabs MOFFS, %rax
 
-    /* Bases that REX.B names, two of them with encodings of their own; a 32-bit address. */
+    /* Bases with REX.B, two of which need special encodings; a 32-bit address. */
     STORE 0xf7e6d5c455667788, 4, movl %eax, (%r8)
     STORE 0xf7e6d5c455667788, 4, movl %eax, (%r12)
     STORE 0xf7e6d5c455667788, 4, movl %eax, (%r13)
     STORE 0xf7e6d5c455667788, 4, movl %eax, -0x20(%r12, %rsi, 8)
     STORE 0xf7e6d5c455667788, 4, movl %eax, (%edi)
 
-    /* Relative to RIP, and a displacement alone: form_near is a second mapping of the page. */
+    /* RIP-relative addresses, and a displacement alone. form_near is a second mapping of the
+     * page. */
     STORE_ABSOLUTE 0xf7e6d5c455667788, 4, movl %eax, form_near + 0x10(%rip)
     STORE_ABSOLUTE 0xf7e6d5c45a5b5c5d, 4, movl $0x5a5b5c5d, form_near + 0x10(%rip)
     STORE_ABSOLUTE 0xf7e6d5c455667788, 4, movl %eax, form_near + 0x10
 
-    /* The bytes that a REX prefix makes of AH, CH, DH, BH; each register beyond RAX. */
+    /* The byte registers that replace AH, CH, DH and BH with a REX prefix, and each register other
+     * than RAX. */
     .macro STORE_FROM register, after, size, store:vararg
     .section .rodata.form_names, "a"
 9:  .asciz "\store"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * legacy_call(): leaves long mode for one call of 32-bit, 16-bit or real-mode code, with paging as
- * asked for, and comes back. An exception in between is a triple fault.
+ * legacy_call(): leaves long mode for one call of 32-bit, 16-bit or real-mode code, with or without
+ * paging, and returns to long mode. An exception in between causes a triple fault.
  */
 #include "guest/programs/mmio/legacy.h"
 #include "guest/programs/rt/layout.h"
@@ -60,7 +60,7 @@ legacy_call:
     jne 3f
     lcall *%es:(%edx)
     jmp legacy_return
-3:  ljmp $SEL_CODE16, $0 /* real_entry is the first thing there */
+3:  ljmp $SEL_CODE16, $0 /* real_entry is at offset 0 */
 
 legacy_return:
     movl $SEL_DATA, %ecx

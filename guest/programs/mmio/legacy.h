@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Where the 16-bit code is copied for real mode. */
+/* The address to which the 16-bit code is copied for real mode. */
 #pragma once
 
 #define REAL_SEGMENT 0x7000

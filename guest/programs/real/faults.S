@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Faults in real mode, for real.c, which copies this to REAL_BASE, makes SEL_CODE16 and SEL_DATA16
- * point there, and calls it by legacy_call(): no relocations inside. One fault each time, chosen by
- * real_choice, with its frame on a page that EPT has not: real_drop says so.
+ * Faults in real mode, for real.c, which copies this code to REAL_BASE, sets the bases of
+ * SEL_CODE16 and SEL_DATA16 to it, and calls it by legacy_call(). So it contains no relocations.
+ * Each call causes the fault that real_choice selects. With real_drop, the page for its frame is
+ * first dropped from EPT.
  */
 #include "guest/programs/real/faults.h"
 #include "guest/programs/rt/layout.h"
@@ -36,7 +37,7 @@ real_code:
     movw AT(real_choice), %bx
     jmp *AT(table)(%bx)
 
-/* The order is that of real.c. What each leaves for IP comes behind it. */
+/* The order is that of real.c. The IP that each fault should store follows it. */
 table:
     .irp kind, gp, ss, ud, de, int, int3, int1, df
     .word AT(raise_\kind), AT(at_\kind)
@@ -64,7 +65,7 @@ at_int3:
 raise_int1:
     .byte 0xf1
 at_int1:
-raise_df: /* as #GP, for which the table is too short: so is the second #GP */
+raise_df: /* a #GP for which the IVT is too short, so that its delivery is another #GP */
 at_df:
     movw 0xffff, %ax
 
@@ -74,7 +75,7 @@ handle_\vector:
     jmp handle
     .endr
 
-/* The vector, SP and IP that the handler found; and IP as it should be. */
+/* The vector, SP and IP that the handler has found, and the expected IP. */
 handle:
     movw %sp, %bp
     movw (%bp), %cx
@@ -111,7 +112,7 @@ saved_esp:
     .long 0
 real_code_end:
 
-/* Where the handlers are, by vector. */
+/* The handlers, by vector. */
     .balign 4
     .globl real_handlers
 real_handlers:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Places and numbers of the real-mode code of real.c. */
+/* Addresses and numbers of the real-mode code of real.c. */
 #pragma once
 
 #define REAL_SEGMENT 0x6000

@@ -10,9 +10,8 @@
     .text
     .code32
 /*
- * Switches long mode on, once with TR as refused_tr says and once with TR as it should be, by a MOV
- * to CR0 that also takes CD away. EAX: how often that was #GP(0), plus 0x100 for each time that it
- * was done.
+ * Activates long mode twice, first with TR = refused_tr and then with a valid TR, by a MOV to CR0
+ * that also clears CD. Returns in EAX the number of #GP(0), plus 0x100 for each success.
  */
     .globl refused_activate
 refused_activate:
@@ -28,7 +27,7 @@ refused_activate:
     xorl %edi, %edi
     movl refused_tr, %ebx
     call try
-    movl $SEL_CODE16, %ebx /* refused.c made it a 32-bit TSS */
+    movl $SEL_CODE16, %ebx /* refused.c has put a 32-bit TSS there */
     call try
     movl %edi, %eax
     popl %edi
@@ -63,8 +62,8 @@ refused_fault:
     movl %esi, %cr0
     ret
 
-/* CPUID at the very end of 32-bit code whose CS has the L bit: EIP wraps to 0, where refused_low
- * is. */
+/* Executes CPUID in the last bytes below 4 GiB, in 32-bit code whose CS has the L bit set: EIP
+ * wraps to 0, where refused_low is. */
     .globl refused_wrap, refused_low, refused_low_end
 refused_wrap:
     pushl %ebx

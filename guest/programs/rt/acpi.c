@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ACPI tables of a guest; see acpi.h. Offsets are those of ACPI 6.5, chapter 5.2. */
+/* Implements rt/acpi.h. Offsets are those of ACPI 6.5, chapter 5.2. */
 #include "guest/programs/rt/acpi.h"
 
 #define RSDP_SIZE     36

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where the other CPUs of a guest start: rt_ap_trampoline is copied to a page below 1 MiB. Each
- * gets a number in the order of arrival and a stack, and calls rt_ap_main(number).
+ * The code at which the other CPUs of a guest start: rt_ap_trampoline is copied to a page below 1
+ * MiB. Each CPU takes a number, in the order of arrival, and a stack, and calls rt_ap_main(number).
  */
 #include "guest/programs/rt/layout.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The local APIC of this CPU; see apic.h. */
+/* Implements rt/apic.h. */
 #include "guest/programs/rt/apic.h"
 
 #define XAPIC_ID_SHIFT 24

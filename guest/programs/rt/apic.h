@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The local APIC of this CPU, as an xAPIC by its page or as an x2APIC by its MSRs. Registers are
- * named by their place in the page.
+ * The local APIC of this CPU, accessed by its page in xAPIC mode and by its MSRs in x2APIC mode.
+ * Registers are named by their offset in the page.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The ways to flush a TLB; see flush.h. CR4.PGE is on between calls, PCIDs are off. */
+/* Implements rt/flush.h. Between calls, CR4.PGE is set and PCIDs are disabled. */
 #include "guest/programs/rt/flush.h"
 
 #define GVA_CACHE_EXITS 1

@@ -25,8 +25,8 @@ bool launched(void)
     return true;
 }
 
-/* Every VMCALL of hypercall() becomes `out %eax, $PORT_LAUNCHER; nop`, as long as itself: so the
- * rows that contain one measure the same instructions everywhere. */
+/* Replaces every VMCALL of hypercall() by `out %eax, $PORT_LAUNCHER; nop`, which has the same
+ * length, so that the rows that contain one measure the same number of instructions everywhere. */
 void use_launcher(void)
 {
     extern uint32_t rt_vmcalls[], rt_vmcalls_end[];

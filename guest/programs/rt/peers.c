@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The other CPUs as peers; see the header. */
+/* Implements rt/peers.h. */
 #include "guest/programs/rt/peers.h"
 
 #define PATIENCE 1000000000u
@@ -82,10 +82,10 @@ uint64_t peers_stop(void)
     return turns;
 }
 
-uint64_t peers_rounds(uint64_t usual)
+uint64_t peers_rounds(uint64_t otherwise)
 {
     uint64_t number = 0;
     for (const char *at = rt_args; *at >= '0' && *at <= '9'; at++)
         number = number * 10 + (uint64_t)(*at - '0');
-    return number ? number : usual;
+    return number ? number : otherwise;
 }

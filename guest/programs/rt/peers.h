@@ -32,5 +32,5 @@ uint64_t peers_stop(void);
 
 unsigned peers_count(void);
 
-/* The number in the program's argument, or `usual` by default. */
-uint64_t peers_rounds(uint64_t usual);
+/* The number in the program's argument, or `otherwise` by default. */
+uint64_t peers_rounds(uint64_t otherwise);

@@ -48,7 +48,7 @@ void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 enum need {
     NEED_EPTVISOR = 1, /* runs under eptvisor */
-    NEED_TESTCTL = 2,  /* and may use the control hypercalls */
+    NEED_TESTCTL = 2,  /* additionally may use the control hypercalls */
     NEED_PCID = 4,
     NEED_INVPCID = 8,
     NEED_SHARED = 16, /* has shared addresses; only together with one of the first two */
@@ -65,9 +65,9 @@ struct test {
 /* Prints the KTAP report of the tests and ends the VM with 0 if none failed. */
 _Noreturn void run_tests(const struct test *tests, unsigned count);
 
-/* For a program that ends its VM by a forbidden action. Without the hypervisor the action is
- * skipped; with it nothing is printed, because the hypervisor reports how the VM ended. It is a
- * failure if the action returns. */
+/* For a program that ends its VM by a forbidden action. Without the hypervisor, the action is
+ * skipped. With it, nothing is printed, because the hypervisor reports how the VM ended; if the
+ * action returns, the program fails. */
 _Noreturn void run_forbidden(const char *name, void (*deed)(void));
 
 /* Adds "name=value" to the running test's line. */
@@ -153,10 +153,10 @@ struct frame {
 
 void rt_traps_init(void);
 
-/* Called for `vector` instead of the default; NULL restores that. */
+/* Sets the handler of `vector`; NULL restores the default. */
 void set_handler(unsigned vector, void (*handler)(struct frame *frame));
 
-/* Lets `vector` be taken on the stack that ends at `top` (0: on the current one). */
+/* Lets the handler of `vector` run on the stack that ends at `top`; 0: on the current stack. */
 void set_stack(unsigned vector, uint64_t top);
 
 /* Points the gate of `vector` at `entry`. */

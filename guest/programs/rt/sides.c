@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Private and shared memory; see the header. */
+/* Implements rt/sides.h. */
 #include "guest/programs/rt/sides.h"
 
 uint64_t shared_bit(void)

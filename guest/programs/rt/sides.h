@@ -6,7 +6,7 @@
 
 /* The stolen bits as values, 0 where the VM has none. */
 uint64_t shared_bit(void);
-uint64_t code_bit(void); /* the execute-only one */
+uint64_t code_bit(void); /* the execute-only bit */
 
 /* The registers of VMCALL with RAX = 0. */
 struct ghci_call {
@@ -23,13 +23,13 @@ void ghci(struct ghci_call *call);
 #define GHCI_ALIGN (BIT(63) | 2)
 #define GHCI_LEAF  (BIT(63) | 3)
 
-/* MapGPA, again and again until it is done. Returns R10. */
+/* Calls MapGPA repeatedly until the conversion is complete. Returns R10. */
 uint64_t map_gpa(uint64_t gpa, uint64_t size);
 
-/* RequestMMIO. Returns R10. */
+/* Calls RequestMMIO. Returns R10. */
 uint64_t mmio_request(uint64_t gpa, unsigned size, bool write, uint64_t *data);
 
-/* Loads and stores whose instruction is two bytes long, of EAX at RDI. */
+/* A load and a store by an instruction of two bytes, which accesses [RDI] with EAX. */
 uint32_t load2(uint64_t address);
 void store2(uint64_t address, uint32_t value);
 

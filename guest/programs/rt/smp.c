@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The other CPUs of a guest; see smp.h. */
+/* Implements rt/smp.h. */
 #include "guest/programs/rt/smp.h"
 
 #include "guest/programs/rt/acpi.h"
@@ -61,7 +61,7 @@ bool start_cpus(unsigned first, unsigned last)
     for (unsigned id = first; id <= last; id++) {
         unsigned before = cpus_running;
         send_ipi(id, ICR_INIT);
-        send_ipi(id, ICR_INIT | ICR_LEVEL); /* de-assert, as old kernels do */
+        send_ipi(id, ICR_INIT | ICR_LEVEL); /* INIT level de-assert, as old kernels send it */
         send_ipi(id, ICR_STARTUP | TRAMPOLINE >> 12);
         send_ipi(id, ICR_STARTUP | TRAMPOLINE >> 12);
         for (uint64_t end = rdtsc() + PATIENCE; cpus_running == before;) {

@@ -9,24 +9,26 @@
 
 #define CPUS_MAX 16u
 
-/* CPUs that the MADT lists, and those that run, numbered from 0, the one that runs guest_main(). */
+/* The number of CPUs that the MADT lists, and of those that run. Running CPUs are numbered; CPU 0
+ * runs guest_main(). */
 unsigned cpu_total(void);
 extern volatile unsigned cpus_running;
 
-/* Starts the CPUs with the APIC IDs first..last by INIT and SIPI. Returns false if one of them does
- * not arrive. */
+/* Starts the CPUs with the APIC IDs `first` to `last` by INIT and start-up IPIs. Returns false if
+ * one of them does not arrive. */
 bool start_cpus(unsigned first, unsigned last);
 
-/* The APIC ID of the CPU with that number, and the IA32_APIC_BASE that it found. */
+/* The APIC ID of the CPU with this number, and its initial IA32_APIC_BASE. */
 unsigned apic_id_of(unsigned cpu);
 uint64_t apic_base_on_arrival(unsigned cpu);
 
-/* Lets a CPU run a function. finished() waits for its end, and returns false after about 10^9
- * ticks. */
+/* Lets a CPU run a function. finished() waits until the function has returned, and returns false
+ * after about 10^9 ticks. */
 void run_on(unsigned cpu, void (*function)(void));
 bool finished(unsigned cpu);
 
-/* For CPUs that were stopped by INIT: those that arrive from now on are numbered from 1 again. */
+/* Called after an INIT has stopped the other CPUs: CPUs that arrive from now on are numbered from 1
+ * again. */
 void forget_cpus(void);
 
 static inline void pause(void)

@@ -6,7 +6,7 @@
 #include "guest/programs/rt/layout.h"
 
 #define MULTIBOOT_MAGIC 0x1badb002
-#define MULTIBOOT_FLAGS 0x2 /* we want mem_upper and the command line */
+#define MULTIBOOT_FLAGS 0x2 /* the loader passes mem_upper and the command line */
 #define STACK_SIZE      0x4000
 
     .section .multiboot, "ax"

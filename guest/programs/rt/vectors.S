@@ -87,8 +87,8 @@ rt_try_recover:
     popq %rbx
     ret
 
-/* void rt_user(uint64_t rip): goes to CPL 3 at rip with RSP 0. Only an exception or interrupt comes
- * back, so call it under rt_try(). */
+/* void rt_user(uint64_t rip): enters CPL 3 at `rip` with RSP = 0. Only an exception or interrupt
+ * leaves it, so it is called under rt_try(). */
     .globl rt_user
 rt_user:
     pushq $SEL_USER_DATA

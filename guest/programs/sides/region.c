@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Memory that changes sides; see the header. */
+/* Implements sides/region.h. */
 #include "guest/programs/sides/region.h"
 
-#define PRIVATE  (TEST_VA + BIT(35)) /* where its private addresses are mapped, */
-#define SHARED   (TEST_VA + BIT(36)) /* and its shared ones */
+#define PRIVATE  (TEST_VA + BIT(35)) /* the mapping of its private addresses */
+#define SHARED   (TEST_VA + BIT(36)) /* the mapping of its shared addresses */
 #define RAM_SLOT 0x2001u             /* from 1 MiB up */
 #define RAM_BASE 0x100000ull
 #define ROUNDS   200u
@@ -35,7 +35,8 @@ static struct {
     uint32_t random;
     bool side[REGION_PAGES];
     uint32_t holds[REGION_PAGES];
-    uint64_t written[WORDS]; /* since the log was read, by us or by being cleared */
+    /* pages written since the log was read, by the test or because a conversion cleared them */
+    uint64_t written[WORDS];
     uint64_t wrong, converted;
 } storm;
 
@@ -104,7 +105,7 @@ void conversion_storm(void)
     run_storm(NULL);
 }
 
-/* Exactly what was written since the last time is in the log. */
+/* Expects that the log contains exactly the pages written since the last call. */
 static void compare_log(void)
 {
     for (unsigned i = 0; i < WORDS; i++) {
@@ -122,5 +123,5 @@ void conversion_storm_logged(void)
     compare_log();
     EXPECT_EQ(storm.wrong, 0);
     EXPECT_EQ(hc_slot_flags(RAM_SLOT, 0), 0);
-    touch_image(); /* it lies in the same slot */
+    touch_image(); /* the image lies in the same slot */
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 32-bit code of tasks.c: what the first task does, and what the second one does. legacy_call()
- * calls tasks_main, which does tasks_deed and comes back with what the first task has then. An
- * exception that has no task gate ends the deed, from whatever task and mode.
+ * The 32-bit code of both tasks of tasks.c. legacy_call() calls tasks_main, which runs tasks_deed
+ * and returns with the state of the first task. An exception without a task gate ends the deed, in
+ * any task and mode.
  */
 #include "guest/programs/rt/layout.h"
 #include "guest/programs/tasks/tasks.h"
@@ -20,7 +20,7 @@
     movl $0xa7a7a7a7, %edi
     .endm
 
-    /* An event as HC_INJECT has it. */
+    /* An event in the format of HC_INJECT. */
     .macro INJECT event
     movl $\event, %ebx
     xorl %ecx, %ecx
@@ -94,12 +94,12 @@ deed_nmi:
     PATTERNS
     nop
     jmp back
-deed_again: /* the second task goes on where it was */
+deed_again: /* the second task continues where it was */
     lcall $T_B, $0
     PATTERNS
     lcall $T_B, $0
     jmp back
-deed_step: /* no trap for the switch itself */
+deed_step: /* the switch itself causes no trap */
     PATTERNS
     pushfl
     orl $TF, (%esp)
@@ -146,7 +146,7 @@ other_jmp:
     NOTE
     ljmp $T_A, $0
     jmp other_jmp
-/* Of a fault: takes the error code off, and steps the first task over its instruction. */
+/* For faults: pops the error code, and advances the first task's EIP past its instruction. */
 other_error:
     NOTE
     addl $4, %esp
@@ -154,7 +154,7 @@ other_error:
     addl %eax, tasks_a + 0x20
     iretl
     jmp other_error
-/* The first time, asks for another NMI, which has to wait for the IRET. */
+/* The first time, injects another NMI, which has to wait for the IRET. */
 other_nmi:
     NOTE
     cmpl $1, second + 52
@@ -172,8 +172,8 @@ other_int_end:
 
 /* ---- The end --------------------------------------------------------------------------------- */
 
-/* Vector, error code (0 if there is none), EIP, CS, EFLAGS, CR2, TR. Then as if the deed were over.
- */
+/* Stores the vector, the error code (0 if there is none), EIP, CS, EFLAGS, CR2 and TR, and ends the
+ * deed. */
     .globl fault_ts, fault_np, fault_ss, fault_gp, fault_pf, fault_db, fault_df, fault_callback
     .irp name, ts, np, ss, gp, pf, df
 fault_\name:
@@ -215,7 +215,7 @@ fault:
     movl %eax, ended + 28
     jmp finish
 
-/* What the first task has when it goes on. */
+/* Stores the state with which the first task continues. */
 back:
     movl %eax, first
     movl %ecx, first + 4
@@ -248,7 +248,7 @@ finish:
     movl first_esp, %esp
     pushl $2 /* no NT, no IF */
     popfl
-    andb $~2, tasks_gdt + T_A + 5 /* not busy, so that TR holds a 32-bit TSS again */
+    andb $~2, tasks_gdt + T_A + 5 /* not busy, so that LTR can load the 32-bit TSS again */
     movl $T_A, %eax
     ltr %ax
     popl %edi

@@ -5,18 +5,19 @@
 #include "guest/programs/mmio/forms.h"
 #include "guest/programs/tasks/tasks.h"
 
-#define NT          0x4000u
-#define VM          0x20000u
-#define TS          8u
-#define BUSY        2u
-#define STACK       0x7f000u /* of the second task, below 64 KiB of its segment's base */
+#define NT   0x4000u
+#define VM   0x20000u
+#define TS   8u
+#define BUSY 2u
+/* the stack of the second task, at an offset below 64 KiB in its segment */
+#define STACK       0x7f000u
 #define LOW         0x70000u
 #define CR0_UNPAGED 0x33u
 #define CR0_PAGED   0x80010033u
 #define UNMAPPED    0xd0000000u /* 4 MiB */
-#define ALIAS       0xc0000000u /* the 4 MiB that hold the TSSs, once more */
+#define ALIAS       0xc0000000u /* a second mapping of the 4 MiB that contain the TSSs */
 
-struct registers { /* as the assembly stores them */
+struct registers { /* in the order in which the assembly stores them */
     uint32_t eax, ecx, edx, ebx, esp, ebp, esi, edi;
     uint32_t top, eflags, tr, cr3, cr0, count, more;
 };
@@ -32,7 +33,7 @@ struct tss {
     uint16_t trap, io_map;
 };
 
-/* The assembly reads these, too. */
+/* The assembly also reads these variables. */
 extern uint64_t tasks_gdt[T_COUNT], tasks_idt[256];
 extern struct tss tasks_a;
 
@@ -79,8 +80,8 @@ static inline void task_gate(unsigned vector)
     tasks_idt[vector] = T_B << 16 | 0xe5ull << 40;
 }
 
-/* Identity for 4 GiB but UNMAPPED, in two directories of each kind: they differ at ALIAS, which the
- * first one has not unless a test wants it. */
+/* Maps 4 GiB to themselves, except for UNMAPPED, by two page directories of each kind. They differ
+ * at ALIAS, which the first one maps only if a test requests it. */
 static uint32_t directories[2][1024] __attribute__((aligned(4096)));
 static uint64_t pae_directories[2][4][512] __attribute__((aligned(4096)));
 static uint64_t pae_tables[2][4] __attribute__((aligned(32)));

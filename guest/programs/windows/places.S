@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Places where an interrupt must or must not arrive. The labels ending in _at are the addresses at
- * which it is expected. Called by windows.c.
+ * Code in which an interrupt must or must not arrive. It is expected at the labels that end in _at.
+ * Called by windows.c.
  */
 #include "guest/programs/rt/inject.inc"
 
@@ -32,7 +32,7 @@
     PLACE place_mmio, movl %eax, (%rdi)
     PLACE place_hlt, hlt
 
-/* MOV SS puts the shadow over an instruction that exits, and that injects the interrupt itself. */
+/* The shadow of MOV SS covers an instruction that exits and injects the interrupt itself. */
     .globl place_vmcall, place_vmcall_at
 place_vmcall:
     pushq %rbx

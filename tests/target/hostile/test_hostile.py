@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""500 hostile VMs, on one CPU, two and four, beside innocent ones; more on another Bochs, and a few
-nested by KVM.
-
-A failure says which VM it was and the command that repeats it. `make hostile N=10000` runs more of
-them, other ones by SEED=; tools/hostile.py says what else it takes.
-"""
+"""500 hostile VMs run on one, two and four CPUs, next to innocent VMs; more run on another Bochs,
+and a few nested in KVM. A failure names the VM and the command that repeats it. `make hostile
+N=10000` runs more of them, with SEED= other ones; tools/hostile.py has further options."""
 
 import subprocess
 
@@ -19,7 +16,7 @@ VMS = 500
 CAMPAIGN = Campaign(seed=1, bochs="")
 OWN = emulator.installed().version
 OTHER = Campaign(seed=2, bochs="2.7" if OWN != "2.7" else "3.0", per_boot=40)
-# Nested machines take a minute to boot, and then ten times as long for an exit.
+# Nested machines take a minute to boot, and each exit takes ten times as long.
 NESTED = Campaign(seed=1, machine="nested", per_boot=6)
 
 
@@ -30,7 +27,7 @@ def check(campaign: Campaign, number: int, vms: int) -> None:
     again = campaign.command(N=vms, BOOT=number)
     alone = [campaign.command(VM=f.vm, TRACE=1) for f in found if f.vm is not None]
     assert not found, "\n".join([*said, f"repeat it: {again}", *alone])
-    # Not all of them die before they have done any harm.
+    # Enough of the VMs live long enough to do harm.
     ended = list(endings(run).values())
     assert ended.count("exit") >= len(ended) // 8, run.output.lines
 
@@ -60,7 +57,7 @@ def test_nested() -> None:
 
 
 def test_a_seed_means_the_same_vms() -> None:
-    """What a failure prints can be typed."""
+    """The command that a failure prints creates the same VMs."""
     boots = CAMPAIGN.boots(VMS)
     guests = [guest for n in range(boots) for guest in CAMPAIGN.boot(n, VMS).guests]
     hostile = [guest for guest in guests if guest.name.startswith("h")]
@@ -68,12 +65,12 @@ def test_a_seed_means_the_same_vms() -> None:
     assert hostile[77] == CAMPAIGN.alone(77).guests[0]
     assert {CAMPAIGN.settings(n)[0] for n in range(boots)} == {1, 2, 4}
     assert CAMPAIGN.command(VM=7, TRACE=1) == "make hostile SEED=1 VM=7 TRACE=1"
-    # guest/programs/hostile.c draws from the same well.
+    # guest/programs/hostile.c has the same generator of random numbers.
     assert Chance(0).next() != Chance(1).next()
 
 
 def test_slices_end_after_long_exits(boot) -> None:
-    """The clock is looked at every 64 exits: too late where each is half a slice."""
+    """The clock is read at every 64th exit, which is too late if an exit takes half a slice."""
     strings = Guest(BUILD / "guest" / "hostile_strings.elf", ("budget=3000", "expect=budget"))
     words = ("testctl", "mem=4M", "budget=60000")
     beside = Guest(BUILD / "guest" / "neighbour.elf", words, "rounds=160 late=700000")

@@ -143,7 +143,7 @@ static enum mmio_outcome other_access(gpa_t gpa)
     return mmio_misconfig(&world.vcpu, gpa, false);
 }
 
-/* As vm/dispatch.c does it. */
+/* Handles an EPT misconfiguration as vm/dispatch.c does. */
 enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
 {
     world_note_registers();
@@ -156,23 +156,15 @@ enum mmio_outcome world_misconfig(gpa_t gpa, bool delivering)
     if (!replay)
         return other_access(gpa);
     if (replay->flags & REPLAY_BELL) {
-        if (!mmio_bell_holds(&world.vcpu, replay))
+        if (!mmio_replay_bell(&world.vcpu, replay, rflags, mmio_advance))
             return other_access(gpa);
         world.bells++;
-        mmio_advance(&world.vcpu, replay->bell.next, rflags);
-        mmio_bell_ring(&world.vcpu, replay);
         return MMIO_DONE;
     }
-    bool holds = mmio_replay_holds(&world.vcpu, replay);
-    if (!holds && !mmio_replay_renew(&world.vcpu, replay))
+    uint64_t hits = world.vcpu.cache.gva_hits;
+    if (!mmio_replay_move(&world.vcpu, replay, rflags, mmio_advance, NULL))
         return mmio_misconfig(&world.vcpu, gpa, delivering);
-    mmio_advance(&world.vcpu, rip + replay->access.move.length, rflags);
-    if (holds) {
-        world.replay++;
-        mmio_replay_access(&world.vcpu, replay);
-    } else {
-        mmio_replay_first_access(&world.vcpu, replay);
-    }
+    world.replay += world.vcpu.cache.gva_hits != hits; /* the entry held without an update */
     return MMIO_DONE;
 }
 

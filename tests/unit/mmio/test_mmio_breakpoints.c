@@ -98,8 +98,8 @@ static void moves(void **state)
     assert_int_equal(world.vcpu.breakpoints_met, 1 | ENABLED);
 }
 
-/* While they are on, nothing goes the short way; afterwards it does again. */
-static void the_short_way(void **state)
+/* While breakpoints are enabled, no access takes a fast path; afterwards accesses do again. */
+static void the_fast_path(void **state)
 {
     (void)state;
     uint32_t value;
@@ -251,7 +251,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(comparison, setup, world_end),
         cmocka_unit_test_setup_teardown(moves, setup, world_end),
-        cmocka_unit_test_setup_teardown(the_short_way, setup, world_end),
+        cmocka_unit_test_setup_teardown(the_fast_path, setup, world_end),
         cmocka_unit_test_setup_teardown(repetitions, setup, world_end),
         cmocka_unit_test_setup_teardown(other_instructions, setup, world_end),
         cmocka_unit_test_setup_teardown(reading_and_writing, setup, world_end),

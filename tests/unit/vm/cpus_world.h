@@ -32,7 +32,8 @@ static void cpu_point(void);
 #define __atomic_sub_fetch(...)          (cpu_point(), __atomic_sub_fetch(__VA_ARGS__))
 #define __atomic_compare_exchange_n(...) (cpu_point(), __atomic_compare_exchange_n(__VA_ARGS__))
 
-/* Goes on with another stack. swapcontext() would ask the kernel for signal masks, each time. */
+/* Switches to another stack. swapcontext() is not used, because it makes a system call for the
+ * signal mask each time. */
 void world_swap(uint64_t **from, uint64_t *to);
 __asm__(".text\n"
         "world_swap:\n"
@@ -42,7 +43,7 @@ __asm__(".text\n"
         "    popq %r15; popq %r14; popq %r13; popq %r12; popq %rbx; popq %rbp\n"
         "    ret\n");
 
-/* Whoever spins lets others go on. */
+/* A CPU that spins lets other CPUs continue. */
 static bool world_spins;
 static inline void world_relax(void)
 {
@@ -56,20 +57,22 @@ static inline void world_relax(void)
 static struct world_cpu {
     uint64_t *stack, *rsp;
     bool done;
-    bool waits;                   /* as in HLT or in a guest, until its `wakes` says otherwise */
-    bool (*wakes)(unsigned self); /* NULL: by an NMI alone */
-    bool nmi;                     /* is on its way */
+    /* the CPU stands still, as in HLT or in a guest, until `wakes` returns true */
+    bool waits;
+    bool (*wakes)(unsigned self); /* NULL: only an NMI wakes it */
+    bool nmi;                     /* an NMI is pending */
     bool in_nmi;
 } world_cpu[WORLD_CPUS_MAX];
 
 static uint64_t *world_main;
-static uint64_t world_gs;   /* what this_cpu() reads: 64 times the number */
-static unsigned world_cpus; /* 0: not running, and CPU 0 is the test itself */
+static uint64_t world_gs;   /* the base of GS for this_cpu(): 64 times the CPU's number */
+static unsigned world_cpus; /* number of CPUs; 0: none runs, and the test itself is CPU 0 */
 static uint64_t world_now;  /* atomic operations so far; the TSC of these machines */
 static char world_failure[256];
 
-/* Supplied by the test: what an NMI does, and who goes on. The latter is asked with the CPU that
- * has come to a point, and answers with one that can go on. */
+/* Supplied by the test: the handler of an NMI, and the choice of the CPU that continues. The
+ * argument of the choice is the CPU that has reached an atomic operation; it returns a CPU that can
+ * continue. */
 static void world_nmi(unsigned self);
 static unsigned world_next(unsigned self);
 
@@ -78,7 +81,8 @@ static unsigned world_self(void)
     return (unsigned)(world_gs / 64);
 }
 
-/* The first failure ends the run. From a coroutine, where cmocka must not jump from. */
+/* The first failure ends the run. cmocka must not jump out of a coroutine, so the failure is only
+ * recorded here. */
 #define WORLD_CHECK(condition, ...)                                      \
     do {                                                                 \
         if (!(condition)) {                                              \
@@ -113,7 +117,7 @@ static void world_switch(unsigned to)
     world_swap(&world_cpu[self].rsp, world_cpu[to].rsp);
 }
 
-/* Whoever is chosen goes on, and takes its NMI first. */
+/* The chosen CPU continues, and takes its pending NMI first. */
 static void cpu_point(void)
 {
     if (!world_cpus)
@@ -123,7 +127,8 @@ static void cpu_point(void)
     world_take_nmi();
 }
 
-/* This CPU stands still until an NMI, or until `wakes` says so. The NMI has been taken then. */
+/* This CPU stands still until an NMI, or until `wakes` returns true. On return, the NMI has been
+ * taken. */
 static inline void world_wait(bool (*wakes)(unsigned self))
 {
     struct world_cpu *self = &world_cpu[world_self()];
@@ -154,7 +159,7 @@ static void world_begin(void)
     }
 }
 
-/* Its stack begins as if world_swap() had left world_begin() before its first instruction. */
+/* Prepares a stack as if world_swap() had left world_begin() before its first instruction. */
 static void world_create(unsigned number)
 {
     struct world_cpu *cpu = &world_cpu[number];
@@ -171,7 +176,7 @@ static void world_free(void)
     memset(world_cpu, 0, sizeof(world_cpu));
 }
 
-/* Runs `life` on so many CPUs until all have returned from it. */
+/* Runs `life` on `count` CPUs until all have returned from it. */
 static void world_run(unsigned cpus, void (*life)(unsigned self))
 {
     world_cpus = cpus;
@@ -187,6 +192,6 @@ static void world_run(unsigned cpus, void (*life)(unsigned self))
     world_gs = 0;
     if (!world_failure[0])
         return;
-    world_free(); /* with what is left on the stacks */
+    world_free(); /* after a failure, coroutines may have been left unfinished */
     fail_msg("after %lu steps: %s", world_now, world_failure);
 }

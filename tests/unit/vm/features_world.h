@@ -14,7 +14,7 @@
 
 #define ALL_CONTROLS (SECONDARY_RDTSCP | SECONDARY_INVPCID | SECONDARY_XSAVES)
 
-/* A host: what its leaves say; one that is not listed is all zero. */
+/* The CPUID leaves of a host. Leaves that are not listed are all zero. */
 struct record {
     uint32_t leaf, subleaf;
     struct cpuid r;
@@ -35,7 +35,7 @@ struct record {
         ~0u, ~0u, ~0u, ~0u \
     }
 
-/* A CPU with every feature bit there is or will be, and the components of Sapphire Rapids. */
+/* A CPU with all feature bits set, defined or not, and the components of Sapphire Rapids. */
 static const struct record everything[] = {
     {0, 0, {0x20, 0x756e6547, 0x6c65746e, 0x49656e69}},
     {1, 0, {0x000806f8, 0x0b400800, ~0u, ~0u}},
@@ -76,7 +76,8 @@ static const struct record everything[] = {
     {0x80000008, 0, {0x003934, ~0u, ~0u, ~0u}},
 };
 
-/* Ice Lake as Bochs 2.7 has it: PKRU's component is counted, and not described. */
+/* Ice Lake as in Bochs 2.7: XCR0 includes PKRU's component, but its subleaf does not describe
+ * it. */
 static const struct record icelake_bochs[] = {
     {0, 0, {0x1b, 0x756e6547, 0x6c65746e, 0x49656e69}},
     {1, 0, {0x000706e5, 0x00100800, 0x7ffafbff, 0xbfebfbff}},
@@ -101,7 +102,7 @@ static const struct record westmere[] = {
 
 static const struct record *records;
 static unsigned record_count;
-static uint32_t mask_leaf, mask_word, mask_bits; /* hidden from the host */
+static uint32_t mask_leaf, mask_word, mask_bits; /* bits that are cleared in the host's answers */
 
 static struct cpuid recorded(uint32_t leaf, uint32_t subleaf)
 {
@@ -117,7 +118,7 @@ static struct cpuid recorded(uint32_t leaf, uint32_t subleaf)
     return r;
 }
 
-/* The VM and its third vCPU. As in vm/cpuid.c, the answers are kept when the VM is made. */
+/* The VM and its third vCPU. As in vm/cpuid.c, the answers are computed when the VM is created. */
 static struct feature_vm vm;
 static struct feature_vcpu vcpu;
 static struct cpuid_table table;

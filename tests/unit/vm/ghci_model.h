@@ -7,7 +7,7 @@
 
 #include "tests/unit/vm/ghci_world.h"
 
-/* The VM as the model sees it: frame by frame, on which side. */
+/* The model's view of the VM: the side of each frame. */
 static bool side[(MORE >> 12) + MORES];
 static uint64_t device_calls;
 
@@ -17,7 +17,7 @@ static inline bool is_memory(uint64_t gpa)
            (gpa >= MORE && gpa < MORE + MORES * PAGE_SIZE);
 }
 
-/* A range that names memory or devices of one side. The sum is taken in 128 bits. */
+/* Whether a range consists of valid addresses of one side. The sum is computed in 128 bits. */
 static inline bool legal(uint64_t first, uint64_t size)
 {
     unsigned __int128 last = (unsigned __int128)first + size - 1;
@@ -25,7 +25,7 @@ static inline bool legal(uint64_t first, uint64_t size)
            (first & SHARED) == ((uint64_t)last & SHARED);
 }
 
-/* The model: what the registers must be afterwards. */
+/* The model: computes the registers after the call. */
 static inline void model_mmio(uint64_t *r)
 {
     uint64_t size = r[GPR_R12], address = r[GPR_R14];
@@ -66,7 +66,9 @@ static inline void model_map(uint64_t *r)
             return;
         }
         bool converted = false;
-        do { /* to the end of the piece, the slot or the range, or to what is there already */
+        /* until the end of the piece, the slot or the range, or until a page that is already on
+         * that side */
+        do {
             bool *shared = &side[(at & ~SHARED) >> 12], wanted = at & SHARED;
             if (converted && *shared == wanted)
                 break;
@@ -99,7 +101,8 @@ static inline void model(uint64_t *r)
     }
 }
 
-/* The call that stands in the registers: all of them, and what the device was asked. */
+/* Makes the call that the registers describe, and compares all registers and the device's accesses
+ * with the model. */
 static inline void call_and_compare(void)
 {
     uint64_t before[GPR_COUNT], right[GPR_COUNT];

@@ -15,7 +15,7 @@
 
 #define SHARED  BIT(39)
 #define CODE    BIT(38)
-#define END     CODE /* of memory and devices: the lowest stolen bit */
+#define END     CODE /* the end of memory and devices: the lowest stolen bit */
 #define RAM     0x200000ull
 #define PAGES   1026ull
 #define MORE    (RAM + (PAGES + 2) * PAGE_SIZE)
@@ -28,9 +28,9 @@
 static struct mmu mmu;
 static struct bus bus;
 static uint64_t gpr[GPR_COUNT];
-static struct ghci_memo memo; /* the calls of one test come from one vCPU */
+static struct ghci_replay replay; /* the calls of one test come from one vCPU */
 
-/* What the device was asked last. */
+/* The last access to the device. */
 static struct {
     unsigned reads, writes, size;
     uint64_t address, value;
@@ -59,7 +59,7 @@ static void device_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, 
 
 static const struct bus_ops device_ops = {"any", .read = device_read, .write = device_write};
 
-/* Events come at this many of the pieces from now on. */
+/* An event is pending from the moment when this was asked `events_after` times. */
 static unsigned asked_for_events, events_after;
 
 static inline bool interrupted(void *context)
@@ -77,7 +77,7 @@ static inline void start(void)
     assert_int_equal(mmu_steal_bit(&mmu, 38, STOLEN_EXECUTE_ONLY), 0);
     assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM), PAGES, 0), 0);
     assert_int_equal(mmu_slot_add(&mmu, 2, GPA(MORE), MORES, 0), 0);
-    memset(&memo, 0, sizeof(memo));
+    memset(&replay, 0, sizeof(replay));
     bus_init(&bus, "mmio", ~0ull);
     assert_int_equal(bus_add(&bus, 0, ~0ull, &device_ops, NULL), 0);
     events_after = ~0u;
@@ -95,7 +95,7 @@ static inline void call(void)
     memset(&asked, 0, sizeof(asked));
     asked_for_events = 0;
     bool over = ghci_call(&(struct ghci){.gpr = gpr,
-                                         .memo = &memo,
+                                         .replay = &replay,
                                          .mmu = &mmu,
                                          .bus = &bus,
                                          .interrupted = interrupted,

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#define mmu_pauses pcpu_pauses /* support.c has one, too */
+#define mmu_pauses pcpu_pauses /* support.c also defines mmu_pauses() */
 
 #include "tests/unit/vm/cpus_world.h"
 
@@ -13,10 +13,11 @@
 #include "arch/x86/mitigate.h"
 #include "vmx/vmcs.h"
 
-static uint64_t countdown[WORLD_CPUS_MAX]; /* the preemption timer: not 0, or 0 */
+/* the preemption timer, of which only 0 and not 0 matter */
+static uint64_t countdown[WORLD_CPUS_MAX];
 #define vmwrite(field, value) (countdown[world_self()] = (field) ? (value) : 1)
 
-/* Names that the C library has, too. */
+/* Names that the C library also defines. */
 #define remove remove_vcpu
 #define unlink unlink_vcpu
 
@@ -28,12 +29,12 @@ static uint64_t countdown[WORLD_CPUS_MAX]; /* the preemption timer: not 0, or 0 
 
 static struct vm vm;
 static struct guest {
-    struct vcpu vcpu; /* first */
+    struct vcpu vcpu; /* must be the first member */
     bool on_cpu, stops, parked, gone;
-    unsigned passed; /* by how many turns of the queue that it waits in */
+    unsigned passed; /* turns that others had in the queue in which it waits */
 } guest[VCPUS];
 static unsigned guests, gone;
-static bool ending; /* all guests are to go */
+static bool ending; /* all guests have to end */
 static uint64_t life_ends;
 
 static uint64_t random_state;
@@ -54,7 +55,7 @@ static struct guest *guest_of(const struct vcpu *vcpu)
     return &guest[(const struct guest *)vcpu - guest];
 }
 
-/* ---- What the files under test use ----------------------------------------------------------- */
+/* ---- Functions that the files under test call ------------------------------------------------ */
 
 struct cpu cpus[CPUS_MAX];
 unsigned cpu_count;
@@ -72,8 +73,9 @@ static bool looked[WORLD_CPUS_MAX], again[WORLD_CPUS_MAX];
 static void world_nmi(unsigned self)
 {
     __atomic_store_n(&cpus[self].kicked, 0, __ATOMIC_SEQ_CST);
-    again[self] = looked[self]; /* back to before the look; see test_kick.c */
-    kicked();
+    /* the CPU repeats the test that it made before the NMI; see test_kick.c */
+    again[self] = looked[self];
+    pcpu_kicked();
 }
 
 void cpu_idle(const void *word)
@@ -126,8 +128,8 @@ bool vmx_init_cpu(void)
 /* ---- Guests ---------------------------------------------------------------------------------- */
 
 static struct {
-    bool in_guest; /* else, where it stands still, it has no vCPU or halts with it */
-    bool leaves;   /* by an exit of its own */
+    bool in_guest; /* if it stands still otherwise, it has no vCPU or halts with it */
+    bool leaves;   /* the guest causes an exit */
     uint64_t deadline;
 } pcpu_of[WORLD_CPUS_MAX];
 
@@ -162,7 +164,7 @@ static void end_all(void)
     }
 }
 
-/* As look_at_clock() does. */
+/* Does what look_at_clock() does. */
 static void look(struct guest *g)
 {
     struct vcpu *vcpu = &g->vcpu;
@@ -177,7 +179,7 @@ static void look(struct guest *g)
         attention_clear(requests, ATTENTION_MAIL);
     if (mail || world_now >= vcpu->delayed_until) {
         attention_clear(requests, ATTENTION_HALTED);
-        /* One always wakes, so that the others may sleep until they are told. */
+        /* One guest always has a timer, so that the others may sleep until they get a message. */
         g->vcpu.delayed_until = world_now + (rnd(2) ? rnd(500) : rnd(20000));
         if (g != guest && rnd(3) == 0)
             g->vcpu.delayed_until = TIME_NEVER;
@@ -192,7 +194,7 @@ static void look(struct guest *g)
     pcpu_of[world_self()].deadline = next < vcpu->slice_end ? next : vcpu->slice_end;
 }
 
-/* In the guest, or halted with it: until a kick, or until something is due. One that has come
+/* Stands still in the guest, or halted with it, until a kick or a deadline. A kick that has come
  * before the entry has set the timer to 0. */
 static void stand_still(struct guest *g, bool in_guest)
 {
@@ -245,7 +247,7 @@ static void send(struct guest *g)
     met.mails++;
 }
 
-/* True: the turn is over. */
+/* Returns true if the turn is over. */
 static bool act(struct guest *g)
 {
     switch (rnd(8)) {
@@ -308,7 +310,7 @@ static void turn(struct guest *g)
     }
 }
 
-/* Whoever waits in this CPU's queue has been passed by one more. */
+/* Counts a turn for each vCPU that waits in this CPU's queue. */
 static void count_passed(unsigned self)
 {
     if (queues[self].lock.taken)
@@ -335,7 +337,7 @@ static void life(unsigned self)
     }
 }
 
-/* The first CPU has made the VM. */
+/* The first CPU creates the VM. */
 static void first_life(unsigned self)
 {
     for (unsigned i = 0; self == 0 && i < guests; i++)

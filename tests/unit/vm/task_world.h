@@ -26,7 +26,7 @@
 enum {
     CODE = 0x08,
     DATA = 0x10,
-    TSS_A = 0x18, /* the old one */
+    TSS_A = 0x18, /* of the old task */
     TSS_B = 0x20,
     LOCAL = 0x28, /* an LDT */
     CODE3 = 0x30 | 3,
@@ -36,7 +36,7 @@ enum {
     READ_ONLY = 0x50,
     ABSENT_DATA = 0x58,
     ABSENT_CODE = 0x60,
-    STACK16 = 0x68, /* of 64 KiB */
+    STACK16 = 0x68, /* a stack segment of 64 KiB */
 };
 
 static struct {
@@ -44,7 +44,7 @@ static struct {
     struct task_cpu cpu;
     uint32_t cr3;
     bool refuse_cr3;
-    long left; /* accesses until one fails; negative: none does */
+    long left; /* number of accesses before one fails; negative: none fails */
     unsigned cpl;
 } world;
 
@@ -141,7 +141,7 @@ static struct task_segment flat(uint16_t selector, uint32_t rights)
     return (struct task_segment){selector, rights, 0xffffffff, 0};
 }
 
-/* Fields of the new TSS by the names that they have there. */
+/* The fields of a 16-bit and of a 32-bit TSS that tests set, and their offsets. */
 enum field { CR3, EIP, EFLAGS, ESP, ES, CS, SS, DS, FS, GS, LDT_FIELD, TRAP, FIELDS };
 static const uint8_t offsets[2][FIELDS] = {
     {0, 0x0e, 0x10, 0x1a, 0x22, 0x24, 0x26, 0x28, 0, 0, 0x2a, 0},
@@ -154,7 +154,7 @@ static inline void set_field(bool wide, enum field field, uint32_t value)
         put(NEW_TSS + offsets[wide][field], value, wide && (field <= ESP) ? 4 : 2);
 }
 
-/* `wide`: 32-bit TSSs, old and new. */
+/* `old_wide` and `new_wide`: the TSS has 32 bits. */
 static inline void setup(bool old_wide, bool new_wide, bool busy)
 {
     memset(&world, 0, sizeof(world));

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A guest's console: lines, KTAP results, and nothing that could upset a terminal. */
+/* A guest's console: lines, KTAP results, and no byte that could control a terminal. */
 #include "tests/unit/support.h"
 
 #include "vm/console.h"
@@ -14,7 +14,7 @@ struct transcript *transcript_running(const char **name)
     return NULL;
 }
 
-void transcript_has_news(void)
+void transcript_notify(void)
 {
 }
 
@@ -85,7 +85,7 @@ static void hostile(void **state)
     assert_int_equal(strlen(support_log()), CONSOLE_LINE_MAX + 10 + 2 * 5);
     setup(NULL);
     for (unsigned i = 0; i < CONSOLE_LINE_MAX; i++)
-        console_put(&console, i % 3 ? 'x' : 0x1b); /* a form is not cut in two */
+        console_put(&console, i % 3 ? 'x' : 0x1b); /* an escape is not split between two lines */
     console_finish(&console);
     assert_null(strstr(support_log(), "\\\n"));
     assert_null(strstr(support_log(), "\\x\n"));
@@ -94,7 +94,8 @@ static void hostile(void **state)
     assert_in_range(console.planned, 1, 10000000);
 }
 
-/* Whatever a guest writes at the beginning of its lines, none of them looks like one of ours. */
+/* Whatever a guest writes at the beginning of a line, the line does not look like one of the
+ * hypervisor's. */
 static void no_line_is_ours(void **state)
 {
     (void)state;

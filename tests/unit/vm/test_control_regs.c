@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Exits of MOV to and from control registers, CLTS and LMSW (vm/control_regs.c): which register is
- * set to what, for each register that the value comes from, in code of 64 and 32 bits; what each
- * effect leads to; and which bits exit. What the values do is test_control_rules.c's.
+ * set to what, for each source register, in code of 64 and 32 bits; the consequences of each
+ * effect; and which bits exit. test_control_rules.c tests the effects of the values.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -22,7 +22,7 @@ static struct {
     uint64_t primary;
 } seen;
 
-/* ---- What the file uses ---------------------------------------------------------------------- */
+/* ---- Functions that the file under test calls ------------------------------------------------ */
 
 static enum control_effect set(char what, uint64_t value, const struct control_rules *rules)
 {
@@ -221,7 +221,7 @@ static void clts_and_lmsw(void **state)
     assert_int_equal(seen.value, 0xfedc);
 }
 
-/* By every way in. */
+/* By each instruction that writes the register. */
 static void effects(void **state)
 {
     static const struct {
@@ -256,7 +256,8 @@ static void effects(void **state)
     }
 }
 
-/* CPUID shows OSXSAVE and OSPKE: it changes with them, with no other bit, and not by a fault. */
+/* CPUID reflects OSXSAVE and OSPKE: it is updated when one of them changes, but not for another bit
+ * or after a fault. */
 static void cpuid_follows_cr4(void **state)
 {
     (void)state;
@@ -272,7 +273,8 @@ static void cpuid_follows_cr4(void **state)
     }
 }
 
-/* Which bits exit: those that are ours, those that are not offered, those that others depend on. */
+/* The bits whose changes exit: those that the hypervisor owns, those that are not offered, and
+ * those on which caches depend. */
 static void owned_bits(void **state)
 {
     (void)state;

@@ -10,8 +10,9 @@
 
 #include <string.h>
 
-#define PDPT     0x6000ull
-#define OFFERED  0x7f07ffull /* up to PKE, without what is ours or not offered */
+#define PDPT 0x6000ull
+/* the bits up to PKE, without those that the hypervisor owns or does not offer */
+#define OFFERED  0x7f07ffull
 #define BASE_CR0 0x80000011ull
 #define BASE_CR4 0x20ull
 #define PCIDE    BIT(17)
@@ -37,7 +38,7 @@ static void write_pdptes(uint64_t first)
     }
 }
 
-/* PAE paging with PDPTEs that are no longer those in memory. */
+/* PAE paging with PDPTEs that differ from those in memory. */
 static void enter_pae(uint64_t cr0, uint64_t cr4)
 {
     world.regs[REG_CR0] = cr0;
@@ -64,7 +65,7 @@ static bool reloaded(void)
     return first;
 }
 
-/* SDM 3, 4.4.1: which changes load the PDPTEs. From each value of CD and NW. */
+/* SDM 3, 4.4.1: the changes that load the PDPTEs, from each value of CD and NW. */
 static void cr0_bits_that_reload(void **state)
 {
     (void)state;
@@ -89,7 +90,7 @@ static void cr0_bits_that_reload(void **state)
         }
 }
 
-/* Paging goes on with PAE, without EFER.LME. */
+/* Paging is enabled with PAE and without EFER.LME. */
 static void paging_goes_on(void **state)
 {
     (void)state;
@@ -115,7 +116,7 @@ static void cr4_bits_that_reload(void **state)
                 assert_true(nothing_changed());
                 continue;
             }
-            /* PSE, PGE and SMEP; without PAE there are none. */
+            /* PSE, PGE and SMEP load the PDPTEs; without PAE, there are no PDPTEs. */
             assert_int_equal(reloaded(), bit == 4 || bit == 7 || bit == 20);
             assert_int_equal(effect == CONTROL_FLUSH_GLOBALS,
                              bit == 4 || bit == 5 || bit == 7 || (bit == 20 && value & BIT(20)));
@@ -126,7 +127,8 @@ static void cr4_bits_that_reload(void **state)
     assert_true(reloaded());
 }
 
-/* Every way to load them: each reserved bit of each, which only counts if it is present. */
+/* For each way to load the PDPTEs: each reserved bit of each PDPTE, which is checked only if the
+ * PDPTE is present. */
 static void reserved_bits_of_pdptes(void **state)
 {
     (void)state;
@@ -153,7 +155,7 @@ static void reserved_bits_of_pdptes(void **state)
             }
 }
 
-/* Bits 31:5 of CR3 name the table; in long mode there are no PDPTEs. */
+/* Bits 31:5 of CR3 are the address of the PDPTEs; long mode has no PDPTEs. */
 static void where_pdptes_come_from(void **state)
 {
     (void)state;
@@ -163,7 +165,8 @@ static void where_pdptes_come_from(void **state)
     assert_int_equal(control_set_cr3(&rules, PDPT | 0xfff), CONTROL_FLUSH);
     assert_true(reloaded());
     assert_int_equal(control_set_cr3(&rules, PDPT), CONTROL_FAULT);
-    assert_int_equal(control_set_cr3(&rules, 0xfe000000), CONTROL_FAULT); /* no memory */
+    /* no memory at this address */
+    assert_int_equal(control_set_cr3(&rules, 0xfe000000), CONTROL_FAULT);
     assert_true(reloaded());
     assert_int_equal(world.regs[REG_CR3], PDPT | 0xfff);
     world.regs[REG_EFER] = EFER_LMA | LME;
@@ -204,7 +207,8 @@ static void long_mode(void **state)
     assert_int_equal(world.regs[REG_EFER], LME);
 }
 
-/* IA-32e mode has no 16-bit TSS: MOV to CR0 is refused, and only there (SDM 2, MOV to CR). */
+/* IA-32e mode has no 16-bit TSS: the MOV to CR0 that enters the mode is refused, but not the one
+ * that leaves it (SDM 2, MOV to CR). */
 static void task_state_segments(void **state)
 {
     (void)state;
@@ -220,11 +224,12 @@ static void task_state_segments(void **state)
         }
     world.regs[REG_EFER] = LME | EFER_LMA;
     world.regs[REG_CR0] = BASE_CR0;
-    rules.tr_rights = 0x83; /* no CPU is in this state; leaving the mode is not refused */
+    /* no CPU can be in this state, but leaving the mode would not be refused */
+    rules.tr_rights = 0x83;
     assert_int_equal(control_set_cr0(&rules, 0x11), CONTROL_FLUSH_GLOBALS);
 }
 
-/* Each bit, with paging off and on. */
+/* Each bit is tested with paging off and on. */
 static void efer(void **state)
 {
     (void)state;

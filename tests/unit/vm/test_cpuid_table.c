@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of CPUID's answers: what a made-up CPU says is found again, leaf by leaf and subleaf by
- * subleaf, and so is that it says nothing. What the answers are is tested in test_features.c, and
- * how guests see them by guest/programs/cpuid.c.
+ * The table of CPUID's answers contains each leaf and subleaf of an invented CPU, and returns zeros
+ * for those that the CPU does not have. test_features.c tests the answers, and
+ * guest/programs/cpuid.c tests what guests see.
  */
 #include "tests/unit/support.h"
 
@@ -18,17 +18,17 @@ static const struct row {
     {0, 0, {0x1b, 1, 2, 3}},
     {1, 0, {0x606a6, 0x10800, 0xfffa3203, 0x1f8bfbff}},
     {2, 0, {1, 2, 3, 4}},
-    /* Two caches, and none behind them. */
+    /* Two caches, and the end of the list. */
     {4, 0, {0x121, 5, 6, 7}},
     {4, 1, {0x143, 5, 6, 8}},
-    /* EAX: subleaf 1 is the last. */
+    /* EAX: subleaf 1 is the last one. */
     {7, 0, {1, 0xf, 0xe, 0xd}},
     {7, 1, {0x20, 0, 0, 0}},
-    /* A thread and a core. */
+    /* A level of threads and one of cores. */
     {0xb, 0, {0, 1, 0x100, 0}},
     {0xb, 1, {2, 3, 0x201, 0}},
-    /* x87, SSE, AVX, the three parts of AVX-512, PKRU; supervisor component 8, of which the
-     * compacted format knows alone; component 10, aligned. */
+    /* x87, SSE, AVX, the three components of AVX-512, PKRU; supervisor component 8, which only the
+     * compacted format has; component 10, which is aligned. */
     {0xd, 0, {0x2e7, 2696, 2696, 0}},
     {0xd, 1, {0xf, 2696, 0x500, 0}},
     {0xd, 2, {256, 576, 0, 0}},
@@ -51,7 +51,7 @@ static const struct row {
     {0x80000008, 0, {0x3028, 0, 0, 0}},
 };
 
-/* Where ECX does not matter the CPU answers the same for each. */
+/* If a leaf ignores ECX, the CPU's answer is the same for each value. */
 static bool chooses(uint32_t leaf)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
@@ -101,7 +101,7 @@ static void every_answer_is_found(void **state)
     }
 }
 
-/* What the exit's short way relies on. */
+/* The properties on which the fast path of the exit depends. */
 static void entries_say_what_they_are(void **state)
 {
     (void)state;
@@ -126,7 +126,7 @@ static void entries_say_what_they_are(void **state)
     assert_int_equal(cpuid_table_find(&table, 0xd, 2)->own, CPUID_OWN_NONE);
 }
 
-/* SDM 2A, CPUID: too high a leaf gets the highest basic one. */
+/* SDM 2A, CPUID: above the highest leaf, the answer is that of the highest basic leaf. */
 static void beyond_the_highest(void **state)
 {
     (void)state;
@@ -184,7 +184,8 @@ static struct cpuid talkative(const void *context, uint32_t leaf, uint32_t suble
     return (struct cpuid){leaf & 0x3fffffff ? ~0u : ~0u >> (leaf == 0), 1, 0xffff, 4};
 }
 
-/* A CPU of which the table holds only a part: that is right, and the rest is nothing. */
+/* A CPU with more leaves than the table holds: the answers in the table are correct, and all others
+ * are zeros. */
 static void more_than_there_is_room_for(void **state)
 {
     (void)state;

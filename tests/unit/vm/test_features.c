@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a guest's CPU has, on recorded and made-up hosts: nothing that the table has not, and CPUID,
- * MSRs, CR4 and XCR0 that agree with each other.
+ * The features of a guest's CPU, on recorded and invented hosts: only those of the table, and
+ * CPUID, MSRs, CR4 and XCR0 agree with each other.
  */
 #include "arch/x86/reg_bits.h"
 #include "tests/unit/vm/features_world.h"
 
-/* ---- What is not offered --------------------------------------------------------------------- */
+/* ---- Features that are not offered ----------------------------------------------------------- */
 
-/* Whatever needs MSRs, state or bits of CR4 that a guest does not get. */
+/* Features that need MSRs, state or bits of CR4 that a guest does not get. */
 static const struct {
     uint32_t leaf, subleaf;
     unsigned word, bit;
@@ -84,7 +84,7 @@ static void not_offered(void **state)
     assert_same(ask(7, 2), (struct cpuid){0});
 }
 
-/* Every bit of the leaves with feature bits is the table's, or the vCPU's own. */
+/* Every bit of a leaf with feature bits comes from the table or from the vCPU's state. */
 static void nothing_without_a_row(void **state)
 {
     (void)state;
@@ -103,7 +103,7 @@ static void nothing_without_a_row(void **state)
                          (leaves[i][0] == 7 && !leaves[i][1] && !w) ||
                          (leaves[i][0] == 0xd && w == CPUID_EBX);
             if (leaves[i][0] == 1 && w == CPUID_EDX)
-                rows |= BIT(28); /* several */
+                rows |= BIT(28); /* several logical processors */
             if (!other)
                 assert_int_equal(word(&r, w) & ~rows, 0);
             if (!other && leaves[i][0] != 0xd)
@@ -114,7 +114,7 @@ static void nothing_without_a_row(void **state)
 
 /* ---- CR4, MSRs, XCR0 ------------------------------------------------------------------------- */
 
-/* The SDM's CR4: which CPUID bit makes a bit of it settable; the rest is reserved here. */
+/* CR4 by the SDM: the CPUID bit with which each bit can be set. All other bits are reserved. */
 static const struct {
     unsigned cr4;
     uint32_t leaf;
@@ -143,7 +143,7 @@ static void cr4_follows_cpuid(void **state)
         assert_int_equal(features_cr4() & BIT(cr4_bits[i].cr4), 0);
         mask_bits = 0;
     }
-    /* VMX may forbid one. */
+    /* VMX may not support a bit. */
     start_host(recorded, 0, ~BIT(20), true);
     assert_int_equal(features_cr4(), all & ~BIT(20));
 }
@@ -177,7 +177,7 @@ static void msrs_follow_cpuid(void **state)
                 assert_non_null(features_msr(feature_table[f].msrs[m]));
 }
 
-/* SDM 1, 13.3: every value of the low bits, and each bit above. */
+/* SDM 1, 13.3: every value of the low bits, and each higher bit. */
 static void xcr0_values(void **state)
 {
     (void)state;
@@ -195,7 +195,7 @@ static void xcr0_values(void **state)
         assert_false(features_xcr0_valid(1 | BIT(bit)));
 }
 
-/* This machine's own CPU, whatever it is: what it lacks is not offered. */
+/* The CPU of this machine, whatever it is: features that it lacks are not offered. */
 static void on_this_machine(void **state)
 {
     (void)state;

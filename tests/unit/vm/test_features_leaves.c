@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The leaves of CPUID as a guest sees them: nothing of what a later CPU has more, the XSAVE areas,
- * who asks, and what is above the highest leaf.
+ * The leaves of CPUID as a guest sees them: no features of a later CPU, the XSAVE areas, the
+ * answers that depend on the vCPU, and leaves above the highest one.
  */
 #include "tests/unit/vm/features_world.h"
 
@@ -10,7 +10,8 @@
 
 #include <string.h>
 
-/* A later CPU: all bits of all its leaves are ones, where they do not say how many there are. */
+/* A later CPU: all bits of all its leaves are ones, except where they are numbers of leaves,
+ * subleaves or components. */
 static struct cpuid later(uint32_t leaf, uint32_t subleaf)
 {
     struct cpuid ones = ALL_ONES;
@@ -25,7 +26,7 @@ static struct cpuid later(uint32_t leaf, uint32_t subleaf)
         if (subleaf > 3)
             ones.eax = 0;
         break;
-    case 0xd: /* all 61 components, each of 64 bytes */
+    case 0xd: /* all 61 components, of 64 bytes each */
         if (subleaf >= 2)
             ones = (struct cpuid){64, 576 + 64 * (subleaf - 2), ~0u, ~0u};
         break;
@@ -35,19 +36,19 @@ static struct cpuid later(uint32_t leaf, uint32_t subleaf)
     return ones;
 }
 
-/* What a later CPU's answer may show beside the table's bits: values, not features. */
+/* Bits of a later CPU's answers that may differ from the table: values, not features. */
 static const struct {
     uint32_t leaf, subleaf;
     uint32_t words[4];
 } values[] = {
     {0, 0, {0x24, ~0u, ~0u, ~0u}},       /* the vendor */
-    {1, 0, {~0u, ~0u, 0, BIT(28)}},      /* the model, who it is; several */
+    {1, 0, {~0u, ~0u, 0, BIT(28)}},      /* the model, the APIC ID; several logical processors */
     {2, 0, ALL_ONES},                    /* caches and TLBs */
-    {4, 0, {0x0fffffff, ~0u, ~0u, ~0u}}, /* likewise */
+    {4, 0, {0x0fffffff, ~0u, ~0u, ~0u}}, /* caches */
     {4, 1, {0x0fffffff, ~0u, ~0u, ~0u}},
     {4, 2, {0x0fffffff, ~0u, ~0u, ~0u}},
     {4, 3, {0x0fffffff, ~0u, ~0u, ~0u}},
-    {7, 0, {1, 0, 0, 0}},            /* the last subleaf */
+    {7, 0, {1, 0, 0, 0}},            /* number of the last subleaf */
     {0xd, 0, {0x2e7, 576, 1088, 0}}, /* XCR0, and the areas */
     {0xd, 1, {0, 576, 0, 0}},
     {0xd, 2, {64, 576, 2, 0}},
@@ -58,7 +59,7 @@ static const struct {
     {0x15, 0, {1, 1, 2000000000, 0}},
     {0x16, 0, {2000, 2000, 0, 0}},
     {0x80000000, 0, {0x80000008, 0, 0, 0}},
-    {0x80000002, 0, ALL_ONES}, /* the name */
+    {0x80000002, 0, ALL_ONES}, /* the brand string */
     {0x80000003, 0, ALL_ONES},
     {0x80000004, 0, ALL_ONES},
     {0x80000006, 0, ALL_ONES},          /* a cache */
@@ -117,7 +118,7 @@ static void nothing_of_a_later_cpu(void **state)
             assert_false(features_xcr0_valid(0x2e7 | BIT(bit)));
     }
     assert_true(features_xcr0_valid(0x2e7));
-    for (uint32_t msr = 0x1a1; msr < 0xe00; msr++) { /* those that are there, and no other */
+    for (uint32_t msr = 0x1a1; msr < 0xe00; msr++) { /* the offered MSRs, and no others */
         bool there = msr == 0x1d9 || msr == 0x277 || msr == 0x6e0 || msr == 0xda0;
         assert_int_equal(features_msr(msr) != NULL, there);
     }
@@ -154,16 +155,16 @@ static void xsave_areas(void **state)
     assert_same(ask(0xd, 1), (struct cpuid){0xf, 576, 0, 0});
     assert_same(ask(0xd, 7), (struct cpuid){0x400, 0x680, 0, 0});
     assert_same(ask(0xd, 9), (struct cpuid){8, 0xa80, 0, 0});
-    for (uint32_t subleaf = 10; subleaf < 80; subleaf++) /* AMX' too */
+    for (uint32_t subleaf = 10; subleaf < 80; subleaf++) /* including those of AMX */
         assert_same(ask(0xd, subleaf), (struct cpuid){0});
 
     START(icelake_bochs, ALL_CONTROLS);
     assert_same(ask(0xd, 0), (struct cpuid){0xe7, 576, 0xa80, 0});
     assert_same(ask(0xd, 9), (struct cpuid){0});
     assert_false(features_xcr0_valid(0x203));
-    assert_int_equal(ask(7, 0).ecx & BIT(3), BIT(3)); /* PKU works without it */
+    assert_int_equal(ask(7, 0).ecx & BIT(3), BIT(3)); /* PKU works without the component in XSAVE */
 
-    /* Where the compacted format does not: neither XSAVEC nor XSAVES, nor their MSR. */
+    /* If the compacted format does not work, XSAVEC, XSAVES and their MSR are not offered. */
     start(icelake_bochs, ARRAY_SIZE(icelake_bochs), ALL_CONTROLS, false);
     assert_same(ask(0xd, 1), (struct cpuid){5, 0, 0, 0});
     assert_null(features_msr(MSR_XSS));
@@ -172,8 +173,8 @@ static void xsave_areas(void **state)
     assert_int_equal(ask(1, 0).ecx & BITS(28, 26), 0);
 }
 
-/* SDM 1, 13.4.3: in the compacted format a component with bit 1 of ECX begins at a multiple of
- * 64. Here that is PKRU's, of 8 bytes, and what follows the 8 of AVX. */
+/* SDM 1, 13.4.3: in the compacted format, a component with bit 1 of ECX begins at a multiple of 64.
+ * Here this applies to PKRU, of 8 bytes, and to the component after AVX, which has 8 bytes. */
 static void aligned_components(void **state)
 {
     (void)state;
@@ -194,7 +195,8 @@ static void aligned_components(void **state)
     assert_int_equal(compacted_of(0x207), 648);
 }
 
-/* What we do not switch is not offered, whatever CPUID says of the host. */
+/* Components that the hypervisor does not switch are not offered, whatever the host's CPUID
+ * says. */
 static void components_not_switched(void **state)
 {
     (void)state;
@@ -211,7 +213,7 @@ static void components_not_switched(void **state)
     assert_false(features_xcr0_valid(7));
 }
 
-/* AVX-512 with one of its components missing is not there at all. */
+/* AVX-512 is not offered if one of its components is missing. */
 static void parts_of_avx512(void **state)
 {
     (void)state;
@@ -232,8 +234,8 @@ static void parts_of_avx512(void **state)
 
 /* ---- Ranges ---------------------------------------------------------------------------------- */
 
-/* SDM 2, CPUID: what is above the highest leaf is the highest basic one, ours and not the
- * host's. */
+/* SDM 2, CPUID: above the highest leaf, the answer is that of the highest basic leaf of the guest,
+ * not of the host. */
 static void above_the_highest(void **state)
 {
     (void)state;
@@ -273,7 +275,7 @@ static void own_leaves(void **state)
     struct cpuid one = ask(1, 0);
     assert_int_equal(one.eax, 0x806f8);
     assert_int_equal(one.ebx >> 16, 2 << 8 | 3);
-    assert_int_equal(ask(4, 0).eax, 0x0c000121); /* four IDs, and a cache of one's own */
+    assert_int_equal(ask(4, 0).eax, 0x0c000121); /* four APIC IDs, and a cache that is not shared */
     assert_int_equal(one.edx & (BIT(9) | BIT(28)), BIT(9) | BIT(28));
     make_vm(1);
     assert_int_equal(ask(1, 0).edx & (BIT(9) | BIT(28)), BIT(9));
@@ -287,7 +289,8 @@ static void own_leaves(void **state)
     }
 }
 
-/* Each level of the topology, and each subleaf beyond, says who asks (SDM 2A, CPUID leaf 0Bh). */
+/* Each level of the topology, and each subleaf beyond them, returns the x2APIC ID of the vCPU (SDM
+ * 2A, CPUID leaf 0Bh). */
 static void topology_leaf(void **state)
 {
     (void)state;

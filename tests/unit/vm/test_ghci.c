@@ -2,7 +2,7 @@
 /* The GHCI's hypercalls (rules X6 and X7): each check in a table. */
 #include "tests/unit/vm/ghci_world.h"
 
-/* Every register holds a value of its own, before the leaf's are put there. */
+/* Fills every register with a different value, before the leaf's arguments are set. */
 static void fill(uint64_t leaf, uint64_t r12, uint64_t r13, uint64_t r14, uint64_t r15)
 {
     for (unsigned i = 0; i < GPR_COUNT; i++)
@@ -17,7 +17,7 @@ static void fill(uint64_t leaf, uint64_t r12, uint64_t r13, uint64_t r14, uint64
     gpr[GPR_R15] = r15;
 }
 
-/* Makes the call; all registers but those of the mask are as before. */
+/* Makes the call, and asserts that only registers of the mask have changed. */
 static void call_changing(uint32_t mask)
 {
     uint64_t before[GPR_COUNT];
@@ -37,9 +37,9 @@ static bool is_shared(uint64_t gpa)
     return guest_page(&mmu, GPA(gpa | SHARED), ACCESS_READ);
 }
 
-/* ---- What any call must say ------------------------------------------------------------------ */
+/* ---- Checks of all calls --------------------------------------------------------------------- */
 
-/* RAX says that RCX is wrong, and nothing else happens. */
+/* An invalid RCX is reported in RAX, and changes nothing else. */
 static void exposure(void **state)
 {
     static const struct {
@@ -89,7 +89,7 @@ static void unknown_leaves(void **state)
         assert_int_equal(gpr[GPR_R10], INVALID | 3);
     }
     fill(GHCI_REQUEST_MMIO, 4, 0, SHARED | DEVICE, 0);
-    gpr[GPR_R10] = 1; /* somebody's own call, whatever R11 says */
+    gpr[GPR_R10] = 1; /* a vendor's own call, for any R11 */
     call_changing(R10);
     assert_int_equal(gpr[GPR_R10], INVALID | 3);
     assert_int_equal(asked.reads, 0);
@@ -124,7 +124,7 @@ static void mmio_requests(void **state)
         {8, 0, SHARED | DEVICE, true},
         {1, 1, SHARED | DEVICE, true},
         {8, 1, SHARED | DEVICE, true},
-        {4, 1, SHARED | (DEVICE + 0xffe), true}, /* it crosses a page: devices both */
+        {4, 1, SHARED | (DEVICE + 0xffe), true}, /* crosses a page border between two devices */
         {0, 0, SHARED | DEVICE, false},
         {3, 0, SHARED | DEVICE, false},
         {5, 0, SHARED | DEVICE, false},
@@ -133,20 +133,20 @@ static void mmio_requests(void **state)
         {4, 2, SHARED | DEVICE, false},
         {4, ~0ull, SHARED | DEVICE, false},
         {4, 0, DEVICE, false},        /* private */
-        {4, 0, CODE | DEVICE, false}, /* nothing but fetches */
+        {4, 0, CODE | DEVICE, false}, /* execute-only */
         {4, 0, SHARED | CODE | DEVICE, false},
         {4, 0, SHARED | BIT(40) | DEVICE, false},
         {4, 0, BIT(63) | SHARED | DEVICE, false},
-        {4, 0, SHARED - 2, false}, /* private at its first byte */
+        {4, 0, SHARED - 2, false}, /* private at the first byte */
         {4, 0, SHARED, true},
         {4, 0, SHARED | (END - 4), true},
-        {4, 0, SHARED | (END - 2), false}, /* ends beyond */
-        {4, 0, ~0ull - 1, false},          /* wraps */
+        {4, 0, SHARED | (END - 2), false}, /* ends beyond the address space */
+        {4, 0, ~0ull - 1, false},          /* wraps around */
         {8, 0, ~0ull - 7, false},
-        {4, 0, SHARED | RAM, false}, /* memory, though private at present */
+        {4, 0, SHARED | RAM, false}, /* memory, although it is private at present */
         {4, 0, SHARED | (RAM - 4), true},
-        {4, 0, SHARED | (RAM - 2), false},                      /* its last bytes are memory, */
-        {8, 1, SHARED | (MORE + MORES * PAGE_SIZE - 4), false}, /* or its first */
+        {4, 0, SHARED | (RAM - 2), false},                      /* its last bytes are memory */
+        {8, 1, SHARED | (MORE + MORES * PAGE_SIZE - 4), false}, /* its first bytes are memory */
         {8, 1, SHARED | (MORE + MORES * PAGE_SIZE), true},
     };
     (void)state;
@@ -155,7 +155,7 @@ static void mmio_requests(void **state)
         uint64_t size = rows[i].size, mask = size == 8 ? ~0ull : BIT(8 * (size & 7)) - 1;
         bool good = rows[i].good, write = rows[i].write;
         fill(GHCI_REQUEST_MMIO, size, rows[i].write, rows[i].address, 0x8877665544332211);
-        call_changing(good && !write ? R10 | R11 : R10); /* R15 is the guest's own on reads */
+        call_changing(good && !write ? R10 | R11 : R10); /* R15 does not change on reads */
         if (gpr[GPR_R10] != (good ? 0 : INVALID))
             fail_msg("row %u: %#lx", i, gpr[GPR_R10]);
         assert_int_equal(asked.reads, good && !write);
@@ -175,17 +175,18 @@ static void mmio_requests(void **state)
 static bool remembered(uint64_t address, uint64_t size, uint64_t write)
 {
     fill(GHCI_REQUEST_MMIO, size, write, address, 7);
-    struct ghci_memo before = memo;
+    struct ghci_replay before = replay;
     call();
     assert_int_equal(gpr[GPR_R10], 0);
     assert_int_equal(asked.reads + asked.writes, 1);
     assert_int_equal(asked.address, address);
-    return !memcmp(&before, &memo, sizeof(memo)) && memo.place.sequence == bus_sequence(&bus) &&
-           memo.generation == mmu_slot_generation(&mmu);
+    return !memcmp(&before, &replay, sizeof(replay)) &&
+           replay.range.sequence == bus_sequence(&bus) &&
+           replay.generation == mmu_slot_generation(&mmu);
 }
 
-/* The device of the last request is asked without a search, within its page, until the slots, the
- * bus or the kind of access change. */
+/* The replay entry holds for other addresses of the page, until the slots, the bus, or the size or
+ * direction of the access change. */
 static void requests_are_remembered(void **state)
 {
     (void)state;
@@ -194,7 +195,8 @@ static void requests_are_remembered(void **state)
     assert_false(remembered(at, 4, 1));
     assert_true(remembered(at, 4, 1));
     assert_true(remembered(at + 0xffc, 4, 1));
-    assert_false(remembered(at + 0xffd, 4, 1)); /* crosses: what is remembered is of no use */
+    /* crosses the page: the replay entry does not hold */
+    assert_false(remembered(at + 0xffd, 4, 1));
     assert_false(remembered(at, 4, 1));
     assert_false(remembered(at, 4, 0));
     assert_false(remembered(at, 2, 0));
@@ -207,14 +209,14 @@ static void requests_are_remembered(void **state)
     assert_int_equal(bus_add_over(&bus, 1, at + PAGE_SIZE + 8, 8, &device_ops, &other), 0);
     fill(GHCI_REQUEST_MMIO, 2, 0, at + PAGE_SIZE + 8, 7);
     call();
-    assert_int_equal(asked.address, 0); /* the new region's own offset */
+    assert_int_equal(asked.address, 0); /* the offset in the new region */
     assert_int_equal(mmu_slot_add(&mmu, 6, GPA(DEVICE), 1, MEMSLOT_SHARED), 0);
     assert_false(remembered(at + PAGE_SIZE, 2, 0));
     fill(GHCI_REQUEST_MMIO, 2, 0, at, 7);
     call();
-    assert_int_equal(gpr[GPR_R10], INVALID); /* memory now */
+    assert_int_equal(gpr[GPR_R10], INVALID); /* now memory */
     fill(GHCI_REQUEST_MMIO, 2, 0, at + PAGE_SIZE, 7);
-    gpr[GPR_RCX] = EXPOSE | BIT(0); /* nor does what is remembered excuse anything */
+    gpr[GPR_RCX] = EXPOSE | BIT(0); /* the replay entry does not skip the check of RCX */
     call();
     assert_int_equal(gpr[GPR_RAX], 0xc000010000000001);
     stop();
@@ -229,11 +231,11 @@ static void conversions(void **state)
     } rows[] = {
         {SHARED | RAM, PAGE_SIZE, 0, PAGE_SIZE},
         {RAM, PAGE_SIZE, 0, PAGE_SIZE},
-        {SHARED | (RAM + 0x1ff000), 0x2000, 0, 0x2000}, /* over the end of 2 MiB */
+        {SHARED | (RAM + 0x1ff000), 0x2000, 0, 0x2000}, /* across a border of 2 MiB */
         {SHARED | RAM, PAGES * PAGE_SIZE, 0, PAGES * PAGE_SIZE},
         {RAM, PAGES * PAGE_SIZE, 0, PAGES * PAGE_SIZE},
         {SHARED | RAM, 0, INVALID, 0},
-        {SHARED | RAM, -RAM, INVALID, 0}, /* wraps */
+        {SHARED | RAM, -RAM, INVALID, 0}, /* wraps around */
         {SHARED | RAM, ~0ull, INVALID, 0},
         {~0ull << 12, PAGE_SIZE, INVALID, 0},
         {~0ull << 12, 2 * PAGE_SIZE, INVALID, 0},
@@ -241,16 +243,16 @@ static void conversions(void **state)
         {CODE | RAM, PAGE_SIZE, INVALID, 0},
         {SHARED | CODE | RAM, PAGE_SIZE, INVALID, 0},
         {SHARED - PAGE_SIZE, 2 * PAGE_SIZE, INVALID, 0},
-        {RAM, SHARED, INVALID, 0}, /* its ends are on two sides */
+        {RAM, SHARED, INVALID, 0}, /* its ends are on different sides */
         {END - PAGE_SIZE, 2 * PAGE_SIZE, INVALID, 0},
         {SHARED | (RAM + 0x800), PAGE_SIZE, INVALID | 2, 0},
         {SHARED | (RAM + 1), PAGE_SIZE, INVALID | 2, 0},
         {SHARED | RAM, PAGE_SIZE + 0x800, INVALID | 2, 0},
         {SHARED | RAM, 1, INVALID | 2, 0},
-        {SHARED | 0x1000, PAGE_SIZE, INVALID, 0}, /* no memory at all, */
+        {SHARED | 0x1000, PAGE_SIZE, INVALID, 0}, /* outside of all memory */
         {SHARED | (RAM - PAGE_SIZE), 2 * PAGE_SIZE, INVALID, 0},
         {SHARED | (RAM + (PAGES - 1) * PAGE_SIZE), 2 * PAGE_SIZE, INVALID,
-         PAGE_SIZE}, /* or after */
+         PAGE_SIZE}, /* after the memory */
         {SHARED | RAM, (PAGES + 4) * PAGE_SIZE, INVALID, PAGES * PAGE_SIZE},
         {SHARED | MORE, MORES * PAGE_SIZE, 0, MORES * PAGE_SIZE},
     };
@@ -259,13 +261,13 @@ static void conversions(void **state)
         uint64_t address = rows[i].address, next = rows[i].next;
         start();
         assert_int_equal(world_touch(&mmu, GPA(RAM), 1).outcome, FAULT_FIXED);
-        for (uint64_t p = 0; p < PAGES; p += 1025) /* both ends hold something */
+        for (uint64_t p = 0; p < PAGES; p += 1025) /* so that both ends have contents */
             assert_int_equal(guest_write(&mmu, GPA(RAM + p * PAGE_SIZE), &address, 8), 0);
         fill(GHCI_MAP_GPA, address, rows[i].size, 0, 0);
         call_changing(R10 | R11);
         if (gpr[GPR_R10] != rows[i].result || gpr[GPR_R11] != address + next)
             fail_msg("row %u: %#lx, next %#lx", i, gpr[GPR_R10], gpr[GPR_R11]);
-        /* What stands before `next` is on its new side, and the rest as it was: private. */
+        /* Pages before `next` are on the new side, and the others are still private. */
         for (uint64_t p = RAM; p < RAM + PAGES * PAGE_SIZE; p += 1025 * PAGE_SIZE) {
             uint64_t in = (address & ~SHARED) <= p && p < (address & ~SHARED) + next;
             assert_int_equal(is_shared(p), in && address & SHARED);
@@ -274,8 +276,8 @@ static void conversions(void **state)
     }
 }
 
-/* A conversion goes on in pieces; an event stops it between them, never before the first, and R11
- * is where it goes on. */
+/* A conversion is made in pieces. A pending event stops it between two pieces, but never before the
+ * first one, and R11 returns where to continue. */
 static void conversions_are_interrupted(void **state)
 {
     (void)state;
@@ -291,7 +293,7 @@ static void conversions_are_interrupted(void **state)
         assert_int_equal(at, SHARED | (RAM + (i + 1) * piece));
         assert_int_equal(asked_for_events, 1);
     }
-    events_after = 1; /* one piece more */
+    events_after = 1; /* one more piece */
     fill(GHCI_MAP_GPA, RAM, PAGES * PAGE_SIZE, 0, 0);
     call_changing(R10 | R11);
     assert_int_equal(gpr[GPR_R10], 1);

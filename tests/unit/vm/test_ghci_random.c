@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A million of the GHCI's hypercalls (rules X6 and X7) against a model that knows the VM as a list
- * of frames with their sides: all registers, what devices were asked, and what memory has become.
+ * A million of the GHCI's hypercalls (rules X6 and X7), compared with a model that keeps the side
+ * of each frame: all registers, the accesses to devices, and the contents of memory.
  */
 #include "tests/unit/vm/ghci_model.h"
 
@@ -54,7 +54,7 @@ static void random_registers(void)
                                      : random_address();
     if (leaf == 48)
         gpr[GPR_R13] = rnd(16) ? rnd(2) : rnd(4);
-    else /* many pages are converted now and then only, for speed */
+    else /* for speed, many pages are converted rarely */
         gpr[GPR_R13] = rnd(8) ? rnd(4) : PAGE_SIZE * pages[rnd(rnd(64) ? 6 : ARRAY_SIZE(pages))];
     if (leaf == 0x10001 && rnd(16) == 0)
         gpr[GPR_R13] = rnd(2) ? -gpr[GPR_R12] : rnd(~0ull);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The run queues, the sleepers and the kicks between CPUs (vm/sched.c, vm/sleep.c, vm/pcpu.c), with
- * CPUs that change at each atomic operation: by chance for long, and in every order of few changes.
+ * The run queues, the sleepers and the kicks between CPUs (vm/sched.c, vm/sleep.c, vm/pcpu.c). The
+ * running CPU can change at each atomic operation: at random in long runs, and in every order with
+ * few changes.
  *
- * The guests do what matters here: run until they are kicked, send each other mail, halt, are
- * parked as by an INIT and started again, end. What must hold: a vCPU is in one place, and on one
- * CPU at a time; a pinned one on its own; each turn is somebody's who came first; nobody waits, or
- * sleeps with mail or beyond its time, where a CPU stands still that could do something about it.
+ * The guests run until they are kicked, send each other messages, halt, are stopped as by an INIT,
+ * are started again, and end. The invariants: a vCPU is in one place, and on one CPU at a time; a
+ * pinned vCPU runs only on its CPU; queues are served in order; while a CPU stands still that could
+ * help, no vCPU waits, sleeps with a message, or sleeps beyond its deadline.
  */
 #include "tests/unit/vm/sched_world.h"
 
-/* ---- What must hold when all CPUs stand still ------------------------------------------------ */
+/* ---- Invariants when all CPUs stand still ---------------------------------------------------- */
 
 static unsigned times_listed(const struct vcpu *first, const struct vcpu *vcpu)
 {
@@ -54,7 +55,7 @@ static void check_guest(const struct guest *g)
     WORLD_CHECK(g->gone || !ending || !g->parked, "vCPU %u has not ended", number);
 }
 
-/* What a CPU takes for the next time to look at its sleepers. */
+/* The time at which a CPU will next look for sleepers that are due. */
 static void check_next(unsigned cpu)
 {
     uint64_t next = TIME_NEVER;
@@ -64,7 +65,7 @@ static void check_next(unsigned cpu)
                 ~sleepers[cpu].next, next);
 }
 
-/* Time goes on to when something is due; a guest that is left in peace leaves by itself. */
+/* Advances the time to the next deadline. A guest without one causes an exit by itself. */
 static void pass_time(void)
 {
     uint64_t next = TIME_NEVER;
@@ -82,7 +83,8 @@ static void pass_time(void)
 
 /* ---- Orders ---------------------------------------------------------------------------------- */
 
-/* Changes of CPU besides those where one stands still, by the number of the step; or by chance. */
+/* The steps at which the CPU changes, in addition to those where one stands still; or random
+ * changes. */
 static struct {
     bool by_chance;
     unsigned changes;
@@ -168,7 +170,7 @@ static void by_chance(void **state)
                 met.kicks > 1000 && met.idle > 100 && met.parked > 100);
 }
 
-/* Short lives, and the CPUs change at every two of the first steps. */
+/* Short runs in which the CPU changes at each pair of the first steps. */
 static void in_every_order(void **state)
 {
     (void)state;
@@ -181,9 +183,9 @@ static void in_every_order(void **state)
     }
 }
 
-/* ---- Where a vCPU goes ----------------------------------------------------------------------- */
+/* ---- The choice of a queue ------------------------------------------------------------------- */
 
-/* Adds some from CPU 0, where nobody is idle or halts. */
+/* Adds vCPUs from CPU 0, while no CPU is idle or halted. */
 static void placing_life(unsigned self)
 {
     for (unsigned i = 0; self == 0 && i < guests; i++)
@@ -198,7 +200,7 @@ static void place(unsigned world, unsigned vcpus, unsigned pinned)
     world_run(world, placing_life);
 }
 
-/* Where the fewest wait; those that may run nowhere else do not count as work for others. */
+/* A vCPU is added to the shortest queue. Pinned vCPUs do not count as work for other CPUs. */
 static void the_shortest_queue(void **state)
 {
     (void)state;
@@ -214,10 +216,10 @@ static void the_shortest_queue(void **state)
     place(2, 2, 2);
     assert_int_equal(queues[1].length, 2);
     assert_int_equal(queues[1].loose, 0);
-    assert_false(sched_anyone_waits()); /* for CPU 0 */
+    assert_false(sched_anyone_waits()); /* none that CPU 0 may run */
     queues[0].wake = 0;
     assert_true(sched_halts());
-    queues[0].wake = 1; /* told, though there is nothing yet */
+    queues[0].wake = 1; /* woken, although no vCPU waits yet */
     assert_false(sched_halts());
     assert_null(sched_take());
     place(2, 3, 2);

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hardware task switches: what each kind leaves in both TSSs, the descriptor table and the
- * registers; the fault of each thing that can be wrong; and that whatever lies in memory, the state
- * that comes of it is one that a VM can be entered with.
+ * Hardware task switches: the effect of each kind on both TSSs, the descriptor table and the
+ * registers, and the fault of each possible error.
  */
 #include "tests/unit/vm/task_world.h"
 
 #include "vmx/event.h"
 
-/* ---- What a switch does ---------------------------------------------------------------------- */
+/* ---- Successful switches --------------------------------------------------------------------- */
 
 static void saved_state(bool wide, uint32_t eflags)
 {
@@ -22,7 +21,8 @@ static void saved_state(bool wide, uint32_t eflags)
         assert_int_equal(get(OLD_TSS + (wide ? 0x28u : 0x12u) + width * i, width), gprs[i] & mask);
     assert_int_equal(get(OLD_TSS + offsets[wide][CS], 2), CODE);
     assert_int_equal(get(OLD_TSS + offsets[wide][SS], 2), DATA);
-    /* What a switch does not write: the link, the stacks, CR3, the LDT, the reserved halves. */
+    /* Fields that a switch does not write: the link, the stacks, CR3, the LDT, the reserved
+     * halves. */
     assert_int_equal(get(OLD_TSS, 2), 0);
     assert_int_equal(get(OLD_TSS + offsets[wide][LDT_FIELD], 2), 0);
     if (wide)
@@ -92,7 +92,7 @@ static void error_codes(void **state)
         assert_int_equal(get(0x8000 - (wide ? 4u : 2u), wide ? 4u : 2u), 0x4321);
         assert_int_equal(world.cpl, 0);
     }
-    setup(true, true, false); /* with the rights of the new task */
+    setup(true, true, false); /* the stack is accessed with the rights of the new task */
     set_field(true, CS, CODE3);
     for (enum field field = SS; field <= FS; field++)
         set_field(true, field, DATA3);
@@ -108,7 +108,7 @@ static void others(void **state)
     set_field(true, TRAP, 1);
     assert_int_equal(go(TASK_JMP, false).result, TASK_TRAP);
 
-    setup(true, true, false); /* CR3 stays if it is the same, or without paging */
+    setup(true, true, false); /* CR3 is not loaded if it is the same, or without paging */
     set_field(true, CR3, 0x6000);
     assert_int_equal(go(TASK_JMP, false).result, TASK_DONE);
     assert_int_equal(world.cr3, 0);
@@ -127,14 +127,14 @@ static void others(void **state)
     assert_int_equal(world.cpu.segments[SEG_SS].limit, 0xffff);
     assert_int_equal(world.cpu.eflags, 0x2 | FLAG_VM | 0x3000);
 
-    setup(true, true, false); /* a local segment */
+    setup(true, true, false); /* a segment in the LDT */
     set_field(true, DS, DATA | 4);
     assert_int_equal(go(TASK_JMP, false).result, TASK_DONE);
     assert_int_equal(world.cpu.segments[SEG_DS].rights, 0xc093);
     assert_int_equal(world.memory[LDT + DATA + 5] & 1, 1);
 }
 
-/* ---- What can be wrong ----------------------------------------------------------------------- */
+/* ---- Faults ---------------------------------------------------------------------------------- */
 
 static const struct {
     enum field field;
@@ -181,7 +181,7 @@ static void faults(void **state)
             assert_int_equal(world.cpu.eip, 0x1234); /* of the new task */
             assert_int_equal(world.cpu.tr.selector, TSS_B);
         }
-    /* What is right though it may not look so. */
+    /* Unusual values that are valid. */
     setup(true, true, false);
     set_field(true, DS, CONFORMING | 3);
     assert_int_equal(go(TASK_GATE, false).result, TASK_DONE);
@@ -192,7 +192,7 @@ static void faults(void **state)
     set_field(true, ES, 0);
     set_field(true, FS, 3);
     assert_int_equal(go(TASK_GATE, false).result, TASK_DONE);
-    /* The stack has no room for the error code. */
+    /* The stack has no room for the exception's error code. */
     setup(true, true, false);
     describe(STACK16, 0, 0x7fff, 0x0092);
     set_field(true, SS, STACK16);
@@ -207,14 +207,14 @@ static void faults(void **state)
     assert_true(outcome.switched);
 }
 
-/* Faults of the old task: nothing has changed. */
+/* Faults of the old task, after which nothing has changed. */
 static void nothing_changes(void **state)
 {
     (void)state;
     for (enum task_source source = TASK_CALL; source <= TASK_GATE; source++)
         for (unsigned kind = 0; kind < 4; kind++) {
             setup(true, true, source == TASK_IRET);
-            if (kind == 0) /* the wrong one of busy and available */
+            if (kind == 0) /* busy instead of available, or the reverse */
                 describe(TSS_B, NEW_TSS, 0x67, source == TASK_IRET ? 0x89 : 0x8b);
             else if (kind == 1)
                 describe(TSS_B, NEW_TSS, 0x66, source == TASK_IRET ? 0x8b : 0x89);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Task switches in memory that holds anything: the state that comes of one is a state that a VM can
- * be entered with.
+ * Task switches with random memory: the resulting state is always one with which VM entry succeeds.
  */
 #include "tests/unit/vm/task_world.h"
 
@@ -41,7 +40,7 @@ static void check_entry(void)
         fail_msg("%s", findings);
 }
 
-/* What the emulator that we run on wants beside that: the RPL of code is the CPL. */
+/* An additional requirement of Bochs: the RPL of CS is the CPL. */
 static void check_code_selector(void)
 {
     const struct task_segment *cs = &world.cpu.segments[SEG_CS];
@@ -64,7 +63,7 @@ static uint32_t one_of(uint32_t likely, uint64_t any)
     return random_word() % 4 ? likely : (uint32_t)any;
 }
 
-/* From any state to any state, by any TSS, through any table. */
+/* Switches from any state to any state, with random TSSs and descriptor tables. */
 static void any_state_can_be_entered(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Lines of guests that run side by side come out in the guests' order, each once. */
+/* The lines of guests that run at the same time are printed in the guests' order, each once. */
 #include "tests/unit/support.h"
 
 #include "vm/transcript.h"
@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static unsigned news;
+static unsigned notified;
 
 struct transcript *transcript_running(const char **name)
 {
@@ -17,12 +17,13 @@ struct transcript *transcript_running(const char **name)
     return NULL;
 }
 
-void transcript_has_news(void)
+void transcript_notify(void)
 {
-    news++;
+    notified++;
 }
 
-/* The order is kept for the life of the program, so one test uses the numbers after another's. */
+/* The order lasts for the whole program, so each test uses the numbers after those of the test
+ * before. */
 static unsigned next = 1;
 
 #define AGAIN    "# b: error: again\n"
@@ -34,7 +35,7 @@ static int setup(void **state)
     (void)state;
     support_reset();
     transcript_listen();
-    news = 0;
+    notified = 0;
     return 0;
 }
 
@@ -53,8 +54,8 @@ static void only_the_first_is_printed(void **state)
     assert_false(transcript_is_current(second));
     transcript_line(second, "b%d", 1);
     transcript_line(first, "a1");
-    assert_int_equal(news, 2);
-    assert_string_equal(support_log(), ""); /* who writes does not wait for the console */
+    assert_int_equal(notified, 2);
+    assert_string_equal(support_log(), ""); /* adding a line does not print it */
     assert_true(transcript_waits());
     assert_string_equal(printed(), "a1\n");
     assert_false(transcript_waits());
@@ -71,7 +72,7 @@ static void only_the_first_is_printed(void **state)
     next += 2;
 }
 
-/* The console is nobody's for long: a piece, and then it can be another's turn. */
+/* No CPU holds the console for long: after a piece, another CPU can print. */
 static void pieces_are_short(void **state)
 {
     (void)state;
@@ -160,7 +161,7 @@ static void many_lines_are_kept_in_order(void **state)
     next += 2;
 }
 
-/* Ours are there nevertheless, the last of all first. */
+/* The hypervisor's lines are kept nevertheless, above all the last ones. */
 static void without_memory_ours_are_kept(void **state)
 {
     (void)state;
@@ -189,7 +190,7 @@ static void without_memory_ours_are_kept(void **state)
     next += 2;
 }
 
-/* The same bound whether it is the VM's turn or not. */
+/* The bound does not depend on whether the VM's transcript is the current one. */
 static void floods_are_cut(void **state)
 {
     (void)state;
@@ -226,7 +227,8 @@ static void floods_are_cut(void **state)
     }
 }
 
-/* What is logged while a CPU works for a VM is that VM's, by name, and not without limit. */
+/* Messages that are logged while a CPU works for a VM go to that VM's transcript, with its name,
+ * and are bounded. */
 static void errors_say_whose_they_are(void **state)
 {
     (void)state;
@@ -259,7 +261,7 @@ static void errors_say_whose_they_are(void **state)
     next += 2;
 }
 
-/* The machine stops in the middle: what was said of the VM last is printed before the reason. */
+/* If the machine stops, the VM's last lines are printed before the reason. */
 static void a_panic_prints_the_rest(void **state)
 {
     (void)state;
@@ -286,7 +288,7 @@ static void *talk(void *context)
     struct transcript *t = transcript_open(number);
     for (unsigned i = 0; i < LINES; i++) {
         transcript_line(t, "%u %u", number, i);
-        (void)transcript_print(); /* several at a time */
+        (void)transcript_print(); /* several characters at a time */
     }
     transcript_close(t);
     return NULL;

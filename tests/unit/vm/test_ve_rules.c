@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rules of #VE when we deliver it (rules X8 and X9): every combination of what an access was
- * and what stands in the area, and what the guest finds there. What the CPU itself does is seen on
- * the machine, by guest/programs/ve.c.
+ * The rules of #VE when the hypervisor delivers it (rules X8 and X9): every combination of a kind
+ * of access and the contents of the area, and the information that the guest finds there.
+ * guest/programs/ve.c tests the delivery by the CPU.
  */
 #include "tests/unit/support.h"
 
@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-/* The first rule that fits decides; `busy` is whatever the guest left there. */
+/* The first rule that applies decides. `busy` is any value that the guest has left there. */
 static void outcomes(void **state)
 {
     static const uint32_t words[] = {0, 1, 0x80000000, 0xffffffff};
@@ -25,20 +25,20 @@ static void outcomes(void **state)
                                 : i & 4    ? VE_BY_CPU
                                            : VE_BY_US;
         assert_int_equal(ve_decide(&area, &access), right);
-        assert_memory_equal(&area, &before, sizeof(area)); /* nothing is written by asking */
+        assert_memory_equal(&area, &before, sizeof(area)); /* the decision writes nothing */
     }
 }
 
-/* The numbers of SDM 3, table 26-1, said again; nothing beyond them is touched. */
+/* The offsets of SDM 3, table 26-1, as numbers. Nothing beyond them is written. */
 static void area_as_the_cpu_writes_it(void **state)
 {
     (void)state;
     static const struct {
         uint64_t qualification, linear, expected;
     } rows[] = {
-        {0x181, 0xffff800000001234, 0xffff800000001234}, /* a load, its linear address valid */
+        {0x181, 0xffff800000001234, 0xffff800000001234}, /* a load with a valid linear address */
         {0x182, 0x1000, 0x1000},
-        {0x001, 0x1234, 0}, /* not valid: what the VMCS holds is nobody's business */
+        {0x001, 0x1234, 0}, /* not valid: the VMCS field is not copied */
         {0x104, 0xdead, 0},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -59,8 +59,8 @@ static void area_as_the_cpu_writes_it(void **state)
     }
 }
 
-/* From the delivery to the guest's store of 0 every further one is a double fault, also where the
- * CPU could convert: it looks at the same word. */
+/* From the delivery until the guest stores 0, each further #VE is a double fault, even if the CPU
+ * could deliver it: the CPU tests the same field. */
 static void a_second_one_is_a_double_fault(void **state)
 {
     (void)state;
@@ -70,7 +70,8 @@ static void a_second_one_is_a_double_fault(void **state)
         assert_int_equal(ve_decide(&area, &access), by_cpu ? VE_BY_CPU : VE_BY_US);
         ve_fill(&area, 0x181, 0x5000, GPA(0x8000001000));
         assert_int_equal(ve_decide(&area, &access), VE_DOUBLE_FAULT);
-        assert_int_equal(area.physical_address, 0x8000001000); /* the first one's stays readable */
+        /* the information of the first #VE stays readable */
+        assert_int_equal(area.physical_address, 0x8000001000);
         area.busy = 0;
         assert_int_equal(ve_decide(&area, &access), by_cpu ? VE_BY_CPU : VE_BY_US);
     }
