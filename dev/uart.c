@@ -110,7 +110,7 @@ static void uart_fill(struct uart *uart)
     }
 }
 
-static uint8_t uart_read_data(struct uart *uart)
+static NOINLINE uint8_t uart_read_data(struct uart *uart)
 {
     if (!uart->received_count)
         return 0;
@@ -146,7 +146,7 @@ static uint8_t uart_pending(const struct uart *uart)
 }
 
 /* Reading IIR acknowledges the transmit event that it reports. */
-static uint8_t uart_read_iir(struct uart *uart)
+static NOINLINE uint8_t uart_read_iir(struct uart *uart)
 {
     uint8_t pending = uart_pending(uart);
     if (pending == IIR_TRANSMIT)
@@ -179,7 +179,7 @@ void uart_receive(struct uart *uart)
     uart_update_line(uart);
 }
 
-static uint8_t uart_read_register(struct uart *uart, uint64_t reg)
+static ALWAYS_INLINE uint8_t uart_read_register(struct uart *uart, uint64_t reg)
 {
     uint8_t value;
     switch (reg) {
@@ -232,7 +232,7 @@ static NOINLINE void uart_write_fcr(struct uart *uart, uint8_t value)
     uart_fill(uart);
 }
 
-static void uart_write_register(struct uart *uart, uint64_t reg, uint8_t value)
+static ALWAYS_INLINE void uart_write_register(struct uart *uart, uint64_t reg, uint8_t value)
 {
     switch (reg) {
     case REG_DATA:
@@ -266,14 +266,26 @@ static void uart_write_register(struct uart *uart, uint64_t reg, uint8_t value)
     }
 }
 
+/* Accesses to a UART that has an interrupt line. They are out of line, so that those to a UART
+ * without one save no registers for them. */
+static NOINLINE uint64_t uart_read_connected(struct uart *uart, uint64_t offset)
+{
+    uint64_t value = uart_read_register(uart, offset);
+    uart_update_line(uart);
+    return value;
+}
+
+static NOINLINE void uart_write_connected(struct uart *uart, uint64_t offset, uint8_t value)
+{
+    uart_write_register(uart, offset, value);
+    uart_update_line(uart);
+}
+
 static uint64_t uart_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
     struct uart *uart = device;
     (void)vcpu, (void)size;
-    uint64_t value = uart_read_register(uart, offset);
-    if (uart->line.set)
-        uart_update_line(uart);
-    return value;
+    return uart->line.set ? uart_read_connected(uart, offset) : uart_read_register(uart, offset);
 }
 
 static void uart_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
@@ -281,9 +293,10 @@ static void uart_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, un
 {
     struct uart *uart = device;
     (void)vcpu, (void)size;
-    uart_write_register(uart, offset, (uint8_t)value);
     if (uart->line.set)
-        uart_update_line(uart);
+        uart_write_connected(uart, offset, (uint8_t)value);
+    else
+        uart_write_register(uart, offset, (uint8_t)value);
 }
 
 const struct bus_ops uart_ops = {

@@ -218,6 +218,7 @@ static void start_guest(struct entry *entry)
         return;
     }
     vm->console.transcript = out;
+    vm->console.live = vm->words.live;
     if (!options_match(pool.options->tests, vm->name)) {
         vm_skip(vm, out);
         return;

@@ -53,6 +53,21 @@ run: all guests $(B)/optrom.bin $(NESTED)
 run: | deps-run ## boot with GRUB, run the guests, print the results
 	$(Q)$(PYTHON) tools/run.py
 
+# Debian's cloud kernel is the one that `make bench` runs KVM in. Busybox is not installed.
+LINUX_FILES := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(B)/linux/busybox) $(B)/optrom.bin
+.PHONY: linux linux-files
+linux linux-files: all $(LINUX_FILES)
+linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
+	$(Q)$(PYTHON) tools/linux.py
+
+$(B)/linux/busybox:
+	$(Q)rm -rf $(B)/linux/tree && mkdir -p $(B)/linux/tree
+	$(Q)cd $(B)/linux/tree && apt-get download -qq busybox-static 2>apt.log || \
+	    { cat $(B)/linux/tree/apt.log >&2; false; }
+	$(Q)dpkg-deb -x $(B)/linux/tree/busybox-static_*.deb $(B)/linux/tree
+	$(Q)cp $$(find $(B)/linux/tree -name busybox -type f -perm /1 | head -1) $@
+	$(Q)rm -rf $(B)/linux/tree
+
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
 run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
