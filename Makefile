@@ -22,6 +22,12 @@ PURE   := $(filter-out lib/freestanding/% $(shell grep -lE \
             '"($(PRIVILEGED))"|volatile."(invept|invvpid|sfence)' $(SRC_C)),$(SRC_C))
 HEADERS := $(foreach d,$(LAYERS),$(wildcard $(d)/*.h))
 
+# Linux' headers for user space (<linux/virtio_ring.h>), and none of the C library's beside them.
+UAPI := $(B)/uapi
+$(shell mkdir -p $(UAPI) && cd $(UAPI) && ln -sfn /usr/include/linux linux && \
+    ln -sfn /usr/include/asm-generic asm-generic && \
+    ln -sfn /usr/include/$$(gcc -print-multiarch)/asm asm)
+
 # ---- Flags --------------------------------------------------------------------------------------
 CC      := gcc
 HOSTCC  := gcc
@@ -31,7 +37,8 @@ CFLAGS  := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -nostdinc \
            -isystem $(shell $(CC) -print-file-name=include) -mgeneral-regs-only -mno-red-zone \
            -mpreferred-stack-boundary=3 -mcmodel=kernel -fno-pic -fno-stack-protector \
            -fno-omit-frame-pointer \
-           -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing
+           -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing \
+           -idirafter $(UAPI)
 HOSTFLAGS := -std=gnu11 -O1 -g $(WARN) -Wno-frame-larger-than -I. -fno-strict-aliasing \
            -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 

@@ -95,8 +95,11 @@ uint8_t lapic_acknowledge(struct lapic *l)
 static void lapic_eoi(struct lapic *l)
 {
     int vector = highest_vector(l->isr);
-    if (vector >= 0)
+    if (vector >= 0) {
         l->isr[vector / 64] &= ~BIT(vector % 64);
+        if (unlikely(l->tmr[vector / 64] & BIT(vector % 64)))
+            l->host->end_level(l->context, (uint8_t)vector);
+    }
     l->host->interrupt(l->context);
 }
 
@@ -116,16 +119,32 @@ static void lapic_error(struct lapic *l, uint32_t bit)
         lapic_fire(l, LAPIC_LVT_ERROR);
 }
 
-void lapic_accept(struct lapic *l, uint8_t vector)
+/* TMR keeps how each vector was accepted last, until it is accepted again (SDM 3, 11.8.4). */
+static ALWAYS_INLINE void lapic_accept_as(struct lapic *l, uint8_t vector, bool level)
 {
+    uint64_t *tmr = &l->tmr[vector / 64], bit = BIT(vector % 64);
     if (!lapic_accepts(l))
         return;
     if (vector < FIRST_LEGAL_VECTOR) {
         lapic_error(l, ERROR_RECEIVE_VECTOR);
         return;
     }
-    l->irr[vector / 64] |= BIT(vector % 64);
+    if (level)
+        *tmr |= bit;
+    else if (unlikely(*tmr & bit))
+        *tmr &= ~bit;
+    l->irr[vector / 64] |= bit;
     l->host->interrupt(l->context);
+}
+
+void lapic_accept(struct lapic *l, uint8_t vector)
+{
+    lapic_accept_as(l, vector, false);
+}
+
+void lapic_accept_level(struct lapic *l, uint8_t vector)
+{
+    lapic_accept_as(l, vector, true);
 }
 
 void lapic_fire(struct lapic *l, enum lapic_register lvt)
@@ -231,6 +250,7 @@ void lapic_reset(struct lapic *l)
         l->lvt[i] = LVT_MASKED;
     memset(l->irr, 0, sizeof(l->irr));
     memset(l->isr, 0, sizeof(l->isr));
+    memset(l->tmr, 0, sizeof(l->tmr));
     l->timer_end = 0;
 }
 
@@ -282,7 +302,7 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
     case LAPIC_ISR ... LAPIC_ISR + 7:
         return vector_set_dword(l->isr, reg - LAPIC_ISR);
     case LAPIC_TMR ... LAPIC_TMR + 7:
-        return 0;
+        return vector_set_dword(l->tmr, reg - LAPIC_TMR);
     case LAPIC_IRR ... LAPIC_IRR + 7:
         return vector_set_dword(l->irr, reg - LAPIC_IRR);
     case LAPIC_ESR:

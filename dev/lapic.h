@@ -6,16 +6,16 @@
  *
  * This is the register file. A register's number is the x2APIC MSR number minus 0x800, which equals
  * the offset in the xAPIC page divided by 16. Two front ends turn the guest's accesses into
- * lapic_read() and lapic_write(): the xAPIC page (dev/lapic_mmio.c) and the MSRs
- * (dev/lapic_msr.c).
+ * lapic_read() and lapic_write(): the xAPIC page (dev/lapic_mmio.c) and the MSRs (dev/lapic_msr.c).
  *
  * The timer counts TSC ticks, divided by the divide configuration. It needs no periodic callback:
  * lapic_tick() computes from the TSC what the timer has done since the last call, and
  * lapic_deadline() says when lapic_tick() has to be called next.
  *
- * There is no level-triggered source, so TMR reads 0. The LINT0, LINT1, thermal and performance
- * entries store what is written and never fire. Functions are called on the pCPU that runs the
- * vCPU, unless their comment says otherwise; vm/ipi.h keeps messages from other vCPUs until then.
+ * Level-triggered interrupts come from an I/O APIC (dev/ioapic.h) only, and their EOI is passed on
+ * to it. The LINT0, LINT1, thermal and performance entries store what is written and never fire.
+ * Functions are called on the pCPU that runs the vCPU, unless their comment says otherwise;
+ * vm/ipi.h keeps messages from other vCPUs until then.
  */
 #pragma once
 
@@ -61,7 +61,7 @@ enum lapic_mode {
 
 #define LAPIC_NEVER (~0ull)
 
-/* What the ICR sends to other APICs (SDM 3, 11.6.1). */
+/* What the ICR and I/O APICs send to APICs (SDM 3, 11.6.1). */
 enum lapic_delivery {
     LAPIC_FIXED = 0,
     LAPIC_LOWEST = 1,
@@ -84,6 +84,8 @@ struct lapic_host {
     void (*interrupt)(void *context); /* lapic_pending() may have changed */
     void (*timer)(void *context);     /* lapic_deadline() may have changed */
     void (*raise_nmi)(void *context); /* the vCPU sent an NMI to itself */
+    /* The guest ended a level-triggered interrupt; NULL if lapic_accept_level() is never called. */
+    void (*end_level)(void *context, uint8_t vector);
     /* Sends a message to the other vCPUs; NULL if the VM has only one. */
     void (*send)(void *context, const struct lapic_message *message);
 };
@@ -101,7 +103,7 @@ struct lapic {
     uint32_t lvt[LAPIC_LVTS];
     uint32_t esr;    /* the value that the guest reads */
     uint32_t errors; /* errors since the guest's last write to ESR */
-    uint64_t irr[4], isr[4];
+    uint64_t irr[4], isr[4], tmr[4];
     uint64_t timer_end; /* TSC of the next expiry, 0 while the timer is stopped */
 };
 
@@ -130,6 +132,9 @@ bool lapic_accepts(const struct lapic *lapic);
 
 /* Accepts an edge-triggered fixed interrupt, or drops it unless lapic_accepts(). */
 void lapic_accept(struct lapic *lapic, uint8_t vector);
+
+/* The same for a level-triggered interrupt. */
+void lapic_accept_level(struct lapic *lapic, uint8_t vector);
 
 /* Whether this APIC is among the destinations of a message. May be called on any CPU. */
 bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message);

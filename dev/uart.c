@@ -29,10 +29,12 @@ enum {
 #define IIR_TRANSMIT 0x2
 #define IIR_RECEIVED 0x4
 #define IIR_LINE     0x6
+#define IIR_TIMEOUT  0xc /* fewer bytes than the trigger level wait, and no more have come */
 #define IIR_FIFO     0xc0
 
 #define FCR_ENABLE        BIT(0)
 #define FCR_CLEAR_RECEIVE BIT(1)
+#define FCR_TRIGGER       BITS(7, 6)
 
 #define LCR_DLAB BIT(7)
 
@@ -78,10 +80,14 @@ static NOINLINE void uart_update_modem(struct uart *uart)
     uart->msr = (uint8_t)(lines | (uart->msr & MSR_DELTAS) | changed >> 4);
 }
 
+static unsigned uart_depth(const struct uart *uart)
+{
+    return uart->fcr & FCR_ENABLE ? sizeof(uart->received) : 1;
+}
+
 static void uart_loop_back(struct uart *uart, uint8_t byte)
 {
-    unsigned depth = uart->fcr & FCR_ENABLE ? sizeof(uart->received) : 1;
-    if (uart->received_count >= depth) {
+    if (uart->received_count >= uart_depth(uart)) {
         uart->lsr |= LSR_OVERRUN;
         if (uart->fcr & FCR_ENABLE)
             return;               /* a full FIFO drops the new byte */
@@ -91,7 +97,20 @@ static void uart_loop_back(struct uart *uart, uint8_t byte)
     uart->lsr |= LSR_READY;
 }
 
-static uint8_t uart_receive(struct uart *uart)
+/* In loopback mode the receiver is cut off from the line. */
+static void uart_fill(struct uart *uart)
+{
+    int byte;
+    if (!uart->source || uart->mcr & MCR_LOOP)
+        return;
+    while (uart->received_count < uart_depth(uart) &&
+           (byte = uart->source(uart->source_context)) >= 0) {
+        uart->received[uart->received_count++] = (uint8_t)byte;
+        uart->lsr |= LSR_READY;
+    }
+}
+
+static NOINLINE uint8_t uart_read_data(struct uart *uart)
 {
     if (!uart->received_count)
         return 0;
@@ -99,32 +118,73 @@ static uint8_t uart_receive(struct uart *uart)
     memmove(uart->received, uart->received + 1, --uart->received_count);
     if (!uart->received_count)
         uart->lsr &= (uint8_t)~LSR_READY;
+    uart_fill(uart);
     return byte;
 }
 
-/* The pending interrupt of the highest priority. Reading IIR acknowledges the transmit event. */
-static uint8_t uart_read_iir(struct uart *uart)
+/* Since the line takes no time, the pause after which the FIFO reports fewer bytes than its trigger
+ * level has always passed. */
+static uint8_t uart_received_event(const struct uart *uart)
 {
-    uint8_t fifo = uart->fcr & FCR_ENABLE ? IIR_FIFO : 0;
-    if (uart->ier & IER_LINE && uart->lsr & LSR_OVERRUN)
-        return fifo | IIR_LINE;
-    if (uart->ier & IER_RECEIVED && uart->lsr & LSR_READY)
-        return fifo | IIR_RECEIVED;
-    if (uart->ier & IER_TRANSMIT && uart->transmit_event) {
-        uart->transmit_event = false;
-        return fifo | IIR_TRANSMIT;
-    }
-    if (uart->ier & IER_MODEM && uart->msr & MSR_DELTAS)
-        return fifo | IIR_MODEM;
-    return fifo | IIR_NONE;
+    static const uint8_t levels[] = {1, 4, 8, 14};
+    unsigned level = uart->fcr & FCR_ENABLE ? levels[field_get(uart->fcr, FCR_TRIGGER)] : 1;
+    return uart->received_count < level ? IIR_TIMEOUT : IIR_RECEIVED;
 }
 
-static uint8_t uart_read_register(struct uart *uart, uint64_t reg)
+/* The pending interrupt of the highest priority. */
+static uint8_t uart_pending(const struct uart *uart)
+{
+    if (uart->ier & IER_LINE && uart->lsr & LSR_OVERRUN)
+        return IIR_LINE;
+    if (uart->ier & IER_RECEIVED && uart->lsr & LSR_READY)
+        return uart_received_event(uart);
+    if (uart->ier & IER_TRANSMIT && uart->transmit_event)
+        return IIR_TRANSMIT;
+    if (uart->ier & IER_MODEM && uart->msr & MSR_DELTAS)
+        return IIR_MODEM;
+    return IIR_NONE;
+}
+
+/* Reading IIR acknowledges the transmit event that it reports. */
+static NOINLINE uint8_t uart_read_iir(struct uart *uart)
+{
+    uint8_t pending = uart_pending(uart);
+    if (pending == IIR_TRANSMIT)
+        uart->transmit_event = false;
+    return (uart->fcr & FCR_ENABLE ? IIR_FIFO : 0) | pending;
+}
+
+/* In loopback mode OUT2 is inactive at the pin. */
+static NOINLINE void uart_update_line(struct uart *uart)
+{
+    bool asserted =
+        (uart->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && uart_pending(uart) != IIR_NONE;
+    if (asserted == uart->asserted)
+        return;
+    uart->asserted = asserted;
+    line_set(&uart->line, asserted);
+}
+
+void uart_connect(struct uart *uart, const struct line *line, int (*source)(void *context),
+                  void *context)
+{
+    uart->line = *line;
+    uart->source = source;
+    uart->source_context = context;
+}
+
+void uart_receive(struct uart *uart)
+{
+    uart_fill(uart);
+    uart_update_line(uart);
+}
+
+static ALWAYS_INLINE uint8_t uart_read_register(struct uart *uart, uint64_t reg)
 {
     uint8_t value;
     switch (reg) {
     case REG_DATA:
-        return uart->lcr & LCR_DLAB ? uart->divisor[0] : uart_receive(uart);
+        return uart->lcr & LCR_DLAB ? uart->divisor[0] : uart_read_data(uart);
     case REG_IER:
         return uart->lcr & LCR_DLAB ? uart->divisor[1] : uart->ier;
     case REG_IIR_FCR:
@@ -168,10 +228,11 @@ static NOINLINE void uart_write_fcr(struct uart *uart, uint8_t value)
         uart->received_count = 0;
         uart->lsr &= (uint8_t)~LSR_READY;
     }
-    uart->fcr = value & FCR_ENABLE;
+    uart->fcr = value & FCR_ENABLE ? value & (FCR_ENABLE | FCR_TRIGGER) : 0;
+    uart_fill(uart);
 }
 
-static void uart_write_register(struct uart *uart, uint64_t reg, uint8_t value)
+static ALWAYS_INLINE void uart_write_register(struct uart *uart, uint64_t reg, uint8_t value)
 {
     switch (reg) {
     case REG_DATA:
@@ -195,6 +256,7 @@ static void uart_write_register(struct uart *uart, uint64_t reg, uint8_t value)
     case REG_MCR:
         uart->mcr = value & 0x1f;
         uart_update_modem(uart);
+        uart_fill(uart);
         break;
     case REG_SCR:
         uart->scr = value;
@@ -204,17 +266,37 @@ static void uart_write_register(struct uart *uart, uint64_t reg, uint8_t value)
     }
 }
 
+/* Accesses to a UART that has an interrupt line. They are out of line, so that those to a UART
+ * without one save no registers for them. */
+static NOINLINE uint64_t uart_read_connected(struct uart *uart, uint64_t offset)
+{
+    uint64_t value = uart_read_register(uart, offset);
+    uart_update_line(uart);
+    return value;
+}
+
+static NOINLINE void uart_write_connected(struct uart *uart, uint64_t offset, uint8_t value)
+{
+    uart_write_register(uart, offset, value);
+    uart_update_line(uart);
+}
+
 static uint64_t uart_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
+    struct uart *uart = device;
     (void)vcpu, (void)size;
-    return uart_read_register(device, offset);
+    return uart->line.set ? uart_read_connected(uart, offset) : uart_read_register(uart, offset);
 }
 
 static void uart_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                        uint64_t value)
 {
+    struct uart *uart = device;
     (void)vcpu, (void)size;
-    uart_write_register(device, offset, (uint8_t)value);
+    if (uart->line.set)
+        uart_write_connected(uart, offset, (uint8_t)value);
+    else
+        uart_write_register(uart, offset, (uint8_t)value);
 }
 
 const struct bus_ops uart_ops = {

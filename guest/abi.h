@@ -120,6 +120,12 @@
 #define PORT_DEBUG_EXIT 0xf4 /* out v: end this VM; 0 is success, anything else failure v */
 #define PORT_TEST       0xe0 /* with `testctl`, 4 bytes: returns what was written to it, in order */
 #define PORT_UART       0x3f8
+/* With `pc`: */
+#define PORT_KEYBOARD 0x64  /* a controller that only resets the machine */
+#define PORT_RTC      0x70  /* index, data */
+#define PORT_SLEEP    0x600 /* ACPI's sleep control and sleep status registers */
+#define PORT_PM_TIMER 0x608 /* 4 bytes */
+#define PORT_RESET    0xcf9
 
 /* Under another hypervisor, whose launcher has started the program with the word `launcher`, a
  * write of EAX to this port stands for a control hypercall (tools/kvm/launcher.c). */

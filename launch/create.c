@@ -7,8 +7,10 @@
 #include "arch/x86/tsc.h"
 #include "boot/boot_info.h"
 #include "guest/abi.h"
+#include "launch/boot_state.h"
+#include "launch/devices.h"
 #include "launch/loader.h"
-#include "launch/firmware.h"
+#include "launch/modules.h"
 #include "launch/needs.h"
 #include "launch/words.h"
 #include "vm/exits.h"
@@ -23,83 +25,10 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
-#include "dev/lapic_mmio.h"
 #include "mmu/spte.h"
 #include "mmu/tlb.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
-
-/* ---- Ports ----------------------------------------------------------------------------------- */
-
-static void debug_exit_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
-                             uint64_t value)
-{
-    struct vm *vm = device;
-    (void)vcpu, (void)offset, (void)size;
-    if (vm_ending(vm) != VM_RUNNING)
-        return;
-    vm->exit_value = (uint8_t)value;
-    vm_end(vm, VM_ENDED_EXIT, "wrote %lu to the debug-exit port", value);
-}
-
-static uint64_t debug_exit_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
-                                unsigned size)
-{
-    (void)device, (void)vcpu, (void)offset, (void)size;
-    return ~0ull;
-}
-
-static const struct bus_ops debug_exit_ops = {
-    .name = "debug exit", .read = debug_exit_read, .write = debug_exit_write};
-
-static void console_transmit(void *context, uint8_t byte)
-{
-    console_put(context, byte);
-}
-
-static int vm_add_devices(struct vm *vm)
-{
-    const struct {
-        struct bus *bus;
-        uint64_t start, size;
-        const struct bus_ops *ops;
-        void *device;
-        bool for_tests;
-        struct locked_device *locked; /* the wrapper in a VM of several vCPUs; NULL: none needed */
-    } devices[] = {
-        {&vm->port_bus, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, false, &vm->locked[0]},
-        {&vm->port_bus, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, false, &vm->locked[1]},
-        {&vm->port_bus, PORT_TEST, 4, &test_port_ops, &vm->tests.port, true, &vm->locked[4]},
-        {&vm->mmio_bus, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, false, NULL},
-        {&vm->mmio_bus, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], true,
-         &vm->locked[2]},
-        {&vm->mmio_bus, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], true,
-         &vm->locked[3]},
-    };
-
-    bus_init(&vm->mmio_bus, "mmio", ~0ull);
-    bus_init(&vm->port_bus, "port", 0xffff);
-    vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
-    uart_init(&vm->uart, console_transmit, &vm->console);
-    testdev_init(&vm->testdev[0], 'A');
-    testdev_init(&vm->testdev[1], 'B');
-    /* In a VM with a shared bit, device addresses have it set. */
-    uint64_t shared = vm->words.shared ? BIT(vm->words.shared) : 0;
-    for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
-        if (devices[i].for_tests && !vm->words.testctl)
-            continue;
-        struct locked_device *locked = vm->words.vcpus > 1 ? devices[i].locked : NULL;
-        uint64_t start = devices[i].start | (devices[i].bus == &vm->mmio_bus ? shared : 0);
-        if (locked)
-            locked_device_init(locked, devices[i].ops, devices[i].device);
-        int error =
-            bus_add(devices[i].bus, start, devices[i].size, locked ? &locked->ops : devices[i].ops,
-                    locked ? locked : devices[i].device);
-        if (error)
-            return error;
-    }
-    return 0;
-}
 
 /* Declares the stolen bits of the VM's guest-physical addresses, and whether it takes #VE. */
 static int vm_declare_addresses(struct vm *vm)
@@ -116,12 +45,16 @@ static int vm_declare_addresses(struct vm *vm)
 
 static int vm_add_memory(struct vm *vm)
 {
+    int error = mmu_slot_add(&vm->mmu, GUEST_FIRMWARE_SLOT, GPA(GUEST_BIOS),
+                             (GUEST_MIDDLE - GUEST_BIOS) >> PAGE_SHIFT, 0);
+    if (error)
+        return error;
     guest_layout(vm->words.memory, vm->ram);
     for (uint32_t i = 0; i < GUEST_RAM_PIECES; i++) {
         if (!vm->ram[i].size)
             continue;
-        int error = mmu_slot_add(&vm->mmu, GUEST_RAM_SLOT + i, vm->ram[i].base,
-                                 vm->ram[i].size >> PAGE_SHIFT, 0);
+        error = mmu_slot_add(&vm->mmu, GUEST_RAM_SLOT + i, vm->ram[i].base,
+                             vm->ram[i].size >> PAGE_SHIFT, 0);
         if (error)
             return error;
     }
@@ -129,57 +62,6 @@ static int vm_add_memory(struct vm *vm)
 }
 
 /* ---- The vCPU -------------------------------------------------------------------------------- */
-
-static void set_boot_reg(struct vcpu *vcpu, enum cpu_reg reg, uint64_t value)
-{
-    cpu_set_reg(&vcpu->vmx.regs, reg, value);
-}
-
-#define AR_CODE32 (0xbu | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
-#define AR_DATA32 (0x3u | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
-#define PAT_RESET 0x0007040600070406ull
-
-/* The state in which a multiboot1 loader enters a kernel (specification 0.6.96, section 3.2). */
-static void set_boot_state(struct vcpu *vcpu, const struct guest_start *start)
-{
-    static const uint16_t selectors[] = {VMCS_GUEST_ES_SELECTOR, VMCS_GUEST_CS_SELECTOR,
-                                         VMCS_GUEST_SS_SELECTOR, VMCS_GUEST_DS_SELECTOR,
-                                         VMCS_GUEST_FS_SELECTOR, VMCS_GUEST_GS_SELECTOR};
-    static const uint16_t zeros[] = {
-        VMCS_GUEST_LDTR_SELECTOR,  VMCS_GUEST_LDTR_BASE,     VMCS_GUEST_LDTR_LIMIT,
-        VMCS_GUEST_TR_SELECTOR,    VMCS_GUEST_TR_BASE,       VMCS_GUEST_GDTR_BASE,
-        VMCS_GUEST_GDTR_LIMIT,     VMCS_GUEST_IDTR_BASE,     VMCS_GUEST_IDTR_LIMIT,
-        VMCS_GUEST_DEBUGCTL,       VMCS_GUEST_SYSENTER_CS,   VMCS_GUEST_SYSENTER_ESP,
-        VMCS_GUEST_SYSENTER_EIP,   VMCS_GUEST_PENDING_DEBUG, VMCS_GUEST_INTERRUPTIBILITY,
-        VMCS_GUEST_ACTIVITY_STATE, VMCS_GUEST_RSP,
-    };
-
-    for (unsigned i = 0; i < SEG_COUNT; i++) {
-        vmwrite(selectors[i], i == SEG_CS ? 0x08 : 0x10);
-        set_boot_reg(vcpu, REG_SEG_BASE + i, 0);
-        set_boot_reg(vcpu, REG_SEG_LIMIT + i, 0xffffffff);
-        set_boot_reg(vcpu, REG_SEG_AR + i, i == SEG_CS ? AR_CODE32 : AR_DATA32);
-    }
-    for (unsigned i = 0; i < ARRAY_SIZE(zeros); i++)
-        vmwrite(zeros[i], 0);
-    vmwrite(VMCS_GUEST_LDTR_ACCESS_RIGHTS, SEG_AR_UNUSABLE);
-    vmwrite(VMCS_GUEST_TR_ACCESS_RIGHTS, AR_TSS32);
-    vmwrite(VMCS_GUEST_TR_LIMIT, LIMIT_64K);
-    vmwrite(VMCS_GUEST_DR7, DR7_RESET);
-    vmwrite(VMCS_GUEST_PAT, PAT_RESET);
-    /* vCPU 0 is past its firmware. The others are as after a power-up: INIT preserves CD and NW, so
-     * they have to be set here. */
-    set_boot_reg(vcpu, REG_CR0, vcpu->index ? CR0_ET | CR0_CD | CR0_NW : CR0_PE | CR0_ET);
-    set_boot_reg(vcpu, REG_CR3, 0);
-    set_boot_reg(vcpu, REG_CR4, 0);
-    set_boot_reg(vcpu, REG_EFER, 0);
-    for (unsigned i = 0; i < 4; i++)
-        set_boot_reg(vcpu, REG_PDPTE0 + i, 0);
-    set_boot_reg(vcpu, REG_RFLAGS, RFLAGS_FIXED);
-    set_boot_reg(vcpu, REG_RIP, start->entry);
-    vcpu->vmx.regs.gpr[GPR_RAX] = MULTIBOOT1_LOADER_MAGIC;
-    vcpu->vmx.regs.gpr[GPR_RBX] = start->info;
-}
 
 static void vcpu_destroy(struct vcpu *vcpu)
 {
@@ -213,7 +95,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     msr_setup(vcpu);
     interrupts_setup(vcpu);
     control_registers_setup(vcpu);
-    set_boot_state(vcpu, start);
+    boot_state_set(vcpu, start);
     cpuid_update(vcpu);
     return provoke_entry(options);
 }
@@ -243,12 +125,13 @@ static const char *vm_take_name(struct vm *vm, const char *string)
 
 /* Reserves all host memory that the guest can make the hypervisor allocate. If that much is not
  * free, sets vm->put_off, or reports an error if this is the `last_chance` (D20). */
-static enum exit_code vm_promise_memory(struct vm *vm, bool last_chance)
+static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool last_chance)
 {
     const struct vm_words *w = &vm->words;
     bool unlimited = w->limit == LIMIT_NONE;
     const struct vm_size size = {.ram = w->memory,
                                  .limit = unlimited ? 0 : w->limit,
+                                 .disks = disk_pages,
                                  .vcpus = (unsigned)w->vcpus,
                                  .pcpus = pcpus_count(),
                                  .vcpu_size = sizeof(struct vcpu),
@@ -261,12 +144,14 @@ static enum exit_code vm_promise_memory(struct vm *vm, bool last_chance)
         return EXIT_OK;
     vm->put_off = !last_chance;
     if (last_chance)
-        log_error("guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of "
-                  "EPT tables, %lu of other records, %lu by limit=), and %lu KiB are free; make "
-                  "mem= smaller or give the machine more memory",
-                  vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
-                  (needs.slots + needs.vcpus + needs.report) << 2, needs.limit << 2,
-                  memory_unpromised() << 2);
+        log_error(
+            "guest %s: it may need up to %lu KiB of the host's memory (%lu of RAM, %lu of "
+            "EPT tables, %lu to write to its disks, %lu of other records, %lu by limit=), and "
+            "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
+            "memory",
+            vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
+            needs.disks << 2, (needs.slots + needs.vcpus + needs.report) << 2, needs.limit << 2,
+            memory_unpromised() << 2);
     return EXIT_NO_MEMORY;
 }
 
@@ -304,6 +189,44 @@ static int create_vcpu(struct vm *vm, const struct options *options,
     return error;
 }
 
+/* Parses the strings of the modules that follow the guest's own, and counts what the disks among
+ * them can come to need. */
+static enum exit_code vm_take_files(const struct vm *vm, const struct boot_module *modules,
+                                    unsigned count, struct guest_module *files,
+                                    uint64_t *disk_pages)
+{
+    *disk_pages = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct guest_module *file = &files[i];
+        if (module_words_parse(vm->name, modules[i].string, file))
+            return EXIT_MODULE_WORDS;
+        file->file = phys_to_virt(modules[i].base);
+        file->size = modules[i].size;
+        if (file->kind < GUEST_MODULE_DISK)
+            continue;
+        if (!vm->words.pc) {
+            log_error("guest %s: its module %s is a disk, and so the guest needs the word pc",
+                      vm->name, file->string);
+            return EXIT_MODULE_WORDS;
+        }
+        *disk_pages += devices_disk_pages(file->size, file->kind == GUEST_MODULE_DISK_READ_ONLY);
+    }
+    return EXIT_OK;
+}
+
+static enum exit_code vm_add_disks(struct vm *vm, const struct guest_module *files, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (files[i].kind < GUEST_MODULE_DISK)
+            continue;
+        int error = devices_add_disk(vm, files[i].file, files[i].size,
+                                     files[i].kind == GUEST_MODULE_DISK_READ_ONLY);
+        if (error)
+            return error == -ENOMEM ? EXIT_NO_MEMORY : EXIT_MODULE_WORDS;
+    }
+    return EXIT_OK;
+}
+
 /* ---- Stages ---------------------------------------------------------------------------------- */
 
 /* Each returns whether it is over, or *code says why there is no VM. */
@@ -329,14 +252,22 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
     m->image = (struct guest_image){.name = vm->name,
                                     .file = phys_to_virt(m->module->base),
                                     .size = m->module->size,
-                                    .arguments = line + arguments};
+                                    .arguments = line + arguments,
+                                    .entry = (enum guest_entry)vm->words.entry,
+                                    .cpus = (unsigned)vm->words.vcpus};
+    /* Linux needs interrupts and a clock. */
+    if (load_is_linux(m->image.file, m->image.size))
+        vm->words.pc = 1;
+    m->image.pc = vm->words.pc;
+    if (!*code)
+        *code = vm_take_files(vm, m->module + 1, m->extra, m->files, &m->disk_pages);
     return true;
 }
 
 static bool make_mmu(struct vm_making *m, enum exit_code *code)
 {
     struct vm *vm = m->vm;
-    *code = vm_promise_memory(vm, m->last_chance);
+    *code = vm_promise_memory(vm, m->disk_pages, m->last_chance);
     if (*code)
         return true;
     memory_pay_from(vm->number);
@@ -365,16 +296,16 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
     struct vm *vm = m->vm;
     if (vm_declare_addresses(vm))
         *code = EXIT_MODULE_WORDS;
-    else if (vm_add_memory(vm) || firmware_add(&vm->mmu, (unsigned)vm->words.vcpus) ||
-             vm_add_devices(vm))
+    else if (vm_add_memory(vm) || devices_add(vm))
         *code = EXIT_NO_MEMORY;
+    if (!*code)
+        *code = vm_add_disks(vm, m->files, m->extra);
     struct guest_image *image = &m->image;
     memcpy(image->ram, vm->ram, sizeof(image->ram));
-    for (unsigned i = 1; i <= m->extra; i++)
-        image->modules[image->module_count++] =
-            (struct guest_module){.file = phys_to_virt(m->module[i].base),
-                                  .size = m->module[i].size,
-                                  .string = m->module[i].string + 1};
+    image->disks = vm->disk_count;
+    for (unsigned i = 0; i < m->extra; i++)
+        if (m->files[i].kind < GUEST_MODULE_DISK)
+            image->modules[image->module_count++] = m->files[i];
     return true;
 }
 
@@ -389,7 +320,11 @@ static bool make_vcpus(struct vm_making *m, enum exit_code *code)
     int error = create_vcpu(vm, m->options, &m->start);
     if (error)
         *code = error == -ENOMEM ? EXIT_NO_MEMORY : EXIT_BAD_COMMAND_LINE;
-    return vm->vcpu_count == vm->words.vcpus;
+    if (vm->vcpu_count < vm->words.vcpus)
+        return false;
+    if (!*code)
+        devices_start(vm);
+    return true;
 }
 
 static bool (*const stages[])(struct vm_making *m, enum exit_code *code) = {
@@ -407,6 +342,7 @@ bool vm_make_piece(struct vm_making *m, enum exit_code *code)
 
 bool vm_destroy_piece(struct vm *vm)
 {
+    devices_stop(vm);
     if (vm->vcpu_count) {
         struct vcpu *vcpu = vm->vcpus[--vm->vcpu_count];
         vcpu_destroy(vcpu);
@@ -414,6 +350,7 @@ bool vm_destroy_piece(struct vm *vm)
             page_free(virt_to_phys(vcpu), order_of(sizeof(struct vcpu)));
         return false;
     }
+    devices_destroy(vm);
     if (!mmu_destroy_piece(&vm->mmu))
         return false;
     memory_close(vm->number);

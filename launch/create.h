@@ -22,6 +22,8 @@ struct vm_making {
 
     unsigned stage;
     bool exists; /* there is something that vm_destroy_piece() has to free */
+    struct guest_module files[GUEST_MODULES]; /* the modules behind this one */
+    uint64_t disk_pages;                      /* that the disks among them can need */
     struct guest_image image;
     struct guest_loading loading;
     struct guest_start start;

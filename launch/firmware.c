@@ -2,25 +2,93 @@
 #include "launch/firmware.h"
 
 #include "arch/x86/madt.h"
-#include "vm/layout.h"
+#include "dev/power.h"
+#include "dev/rtc.h"
+#include "dev/uart.h"
+#include "dev/virtio_mmio.h"
+#include "guest/abi.h"
+#include "launch/aml.h"
 #include "lib/assert.h"
-#include "lib/string.h"
+#include "lib/bits.h"
+#include "vm/layout.h"
+
+/* ACPI 6.5, table 5.20. */
+struct madt_ioapic {
+    uint8_t type, length, id, reserved;
+    uint32_t address, first_line;
+} __attribute__((packed));
+_Static_assert(sizeof(struct madt_ioapic) == 12, "ACPI 6.5, table 5.24");
+#define MADT_IOAPIC 1
+
+/* Generic address structure (ACPI 6.5, table 5.1). */
+struct acpi_address {
+    uint8_t space, bits, offset, access_size;
+    uint64_t address;
+} __attribute__((packed));
+#define SPACE_PORTS 1u
+#define ACCESS_BYTE 1u
+#define ACCESS_LONG 3u
+
+/* ACPI 6.5, table 5.9: the fields that a hardware-reduced machine has. */
+struct fadt {
+    struct acpi_header header;
+    uint32_t facs, dsdt;
+    uint8_t unused1[65];
+    uint16_t boot_flags;
+    uint8_t unused2;
+    uint32_t flags;
+    struct acpi_address reset;
+    uint8_t reset_value;
+    uint16_t arm_flags;
+    uint8_t minor_revision;
+    uint64_t facs_64, dsdt_64;
+    uint8_t unused3[60];
+    struct acpi_address pm_timer;
+    uint8_t unused4[24];
+    struct acpi_address sleep_control, sleep_status;
+    uint64_t hypervisor;
+} __attribute__((packed));
+_Static_assert(sizeof(struct fadt) == 276, "ACPI 6.5, table 5.9");
+_Static_assert(offsetof(struct fadt, boot_flags) == 109, "ACPI 6.5, table 5.9");
+_Static_assert(offsetof(struct fadt, reset) == 116, "ACPI 6.5, table 5.9");
+_Static_assert(offsetof(struct fadt, pm_timer) == 208, "ACPI 6.5, table 5.9");
+_Static_assert(offsetof(struct fadt, sleep_control) == 244, "ACPI 6.5, table 5.9");
+
+/* Table 5.10, and 5.11: what is not there is no 8042, VGA adapter, or MSI. */
+#define FADT_WBINVD   BIT(0)
+#define FADT_NO_POWER BIT(4) /* no power button, or one that is a device */
+#define FADT_NO_SLEEP BIT(5)
+#define FADT_TIMER_32 BIT(8)
+#define FADT_RESET    BIT(10)
+#define FADT_HEADLESS BIT(12)
+#define FADT_REDUCED  BIT(20)
+#define FADT_FLAGS                                                                              \
+    (FADT_WBINVD | FADT_NO_POWER | FADT_NO_SLEEP | FADT_TIMER_32 | FADT_RESET | FADT_HEADLESS | \
+     FADT_REDUCED)
+#define FADT_LEGACY_DEVICES BIT(0)
+#define FADT_NO_VGA         BIT(2)
+
+#define DSDT_SIZE 1024u
 
 /* The page that holds the tables. The RSDP is first, because it must be 16-byte aligned; the other
  * tables may lie anywhere. */
 struct firmware {
     struct acpi_rsdp rsdp;
-    struct xsdt {
+    struct {
         struct acpi_header header;
-        uint32_t madt[2]; /* 64-bit address; two halves, because its offset is no multiple of 8 */
-    } xsdt;
+        uint64_t tables[2];
+    } __attribute__((packed)) xsdt;
+    struct fadt fadt;
     struct {
         struct madt_header header;
-        struct madt_lapic cpus[VCPUS_MAX];
-    } madt;
+        uint8_t entries[sizeof(struct madt_ioapic) + VCPUS_MAX * sizeof(struct madt_lapic)];
+    } __attribute__((packed)) madt;
+    struct {
+        struct acpi_header header;
+        uint8_t aml[DSDT_SIZE];
+    } __attribute__((packed)) dsdt;
 };
-_Static_assert(sizeof(struct xsdt) == 44, "ACPI 6.5, table 5.8, with one entry");
-_Static_assert(sizeof(struct firmware) <= PAGE_SIZE, "one page");
+_Static_assert(sizeof(struct firmware) <= sizeof(((struct load_plan *)0)->firmware), "one page");
 
 /* An APIC ID of 255 or more would need an x2APIC entry (ACPI 6.5, 5.2.12.12). */
 _Static_assert(VCPUS_MAX <= 255, "IDs of 8 bits");
@@ -28,6 +96,8 @@ _Static_assert(VCPUS_MAX <= 255, "IDs of 8 bits");
 #define OEM       "EPTVIS"
 #define OEM_TABLE "EPTVISOR"
 #define CREATOR   "EPTV"
+
+#define ADDRESS_OF(member) (GUEST_FIRMWARE + offsetof(struct firmware, member))
 
 /* The byte that makes the sum of all bytes of a table 0. */
 static uint8_t acpi_checksum(const void *table, size_t size)
@@ -52,43 +122,130 @@ static void acpi_table_finish(struct acpi_header *header, const char signature[4
     header->checksum = acpi_checksum(header, length);
 }
 
-static uint32_t firmware_address(size_t offset)
-{
-    return (uint32_t)(GUEST_FIRMWARE + offset);
-}
-
-static void firmware_build(struct firmware *firmware, unsigned cpus)
+static void fill_rsdp(struct firmware *firmware)
 {
     struct acpi_rsdp *rsdp = &firmware->rsdp;
-
-    for (unsigned i = 0; i < cpus; i++)
-        firmware->madt.cpus[i] = (struct madt_lapic){.type = MADT_LAPIC,
-                                                     .length = sizeof(struct madt_lapic),
-                                                     .processor = (uint8_t)i,
-                                                     .apic_id = (uint8_t)i,
-                                                     .flags = MADT_ENABLED};
-    firmware->madt.header.lapic = GUEST_LAPIC;
-    acpi_table_finish(&firmware->madt.header.acpi, "APIC", 5,
-                      sizeof(struct madt_header) + cpus * sizeof(struct madt_lapic));
-
-    firmware->xsdt.madt[0] = firmware_address(offsetof(struct firmware, madt));
-    acpi_table_finish(&firmware->xsdt.header, "XSDT", 1, sizeof(firmware->xsdt));
-
     memcpy(rsdp->signature, ACPI_RSDP, sizeof(rsdp->signature));
     memcpy(rsdp->oem, OEM, sizeof(rsdp->oem));
     rsdp->revision = 2;
     rsdp->length = sizeof(*rsdp);
-    rsdp->xsdt = firmware_address(offsetof(struct firmware, xsdt));
+    rsdp->xsdt = ADDRESS_OF(xsdt);
     rsdp->checksum = acpi_checksum(rsdp, ACPI_RSDP_SIZE_1);
     rsdp->extended_checksum = acpi_checksum(rsdp, sizeof(*rsdp));
 }
 
-int firmware_add(struct mmu *mmu, unsigned cpus)
+static void fill_madt(struct firmware *firmware, unsigned cpus, bool pc)
 {
-    struct firmware firmware = {0};
-    BUG_ON(cpus > VCPUS_MAX);
-    firmware_build(&firmware, cpus);
-    int error =
-        mmu_slot_add(mmu, GUEST_FIRMWARE_SLOT, GPA(GUEST_FIRMWARE), 1, (uint32_t)MEMSLOT_READONLY);
-    return error ? error : guest_load(mmu, GPA(GUEST_FIRMWARE), &firmware, sizeof(firmware));
+    uint8_t *at = firmware->madt.entries;
+    for (unsigned i = 0; i < cpus; i++, at += sizeof(struct madt_lapic))
+        memcpy(at,
+               &(struct madt_lapic){.type = MADT_LAPIC,
+                                    .length = sizeof(struct madt_lapic),
+                                    .processor = (uint8_t)i,
+                                    .apic_id = (uint8_t)i,
+                                    .flags = MADT_ENABLED},
+               sizeof(struct madt_lapic));
+    if (pc) {
+        memcpy(at,
+               &(struct madt_ioapic){.type = MADT_IOAPIC,
+                                     .length = sizeof(struct madt_ioapic),
+                                     .address = GUEST_IOAPIC},
+               sizeof(struct madt_ioapic));
+        at += sizeof(struct madt_ioapic);
+    }
+    firmware->madt.header.lapic = GUEST_LAPIC;
+    acpi_table_finish(&firmware->madt.header.acpi, "APIC", 5,
+                      (size_t)(at - (const uint8_t *)&firmware->madt));
+}
+
+static struct acpi_address port(uint64_t address, uint8_t bits)
+{
+    return (struct acpi_address){SPACE_PORTS, bits, 0, bits == 8 ? ACCESS_BYTE : ACCESS_LONG,
+                                 address};
+}
+
+static void fill_fadt(struct firmware *firmware)
+{
+    struct fadt *fadt = &firmware->fadt;
+    fadt->dsdt = (uint32_t)ADDRESS_OF(dsdt);
+    fadt->dsdt_64 = ADDRESS_OF(dsdt);
+    fadt->boot_flags = FADT_LEGACY_DEVICES | FADT_NO_VGA;
+    fadt->flags = FADT_FLAGS;
+    fadt->reset = port(PORT_RESET, 8);
+    fadt->reset_value = POWER_RESET_VALUE;
+    fadt->pm_timer = port(PORT_PM_TIMER, 32);
+    fadt->sleep_control = port(PORT_SLEEP, 8);
+    fadt->sleep_status = port(PORT_SLEEP + 1, 8);
+    fadt->minor_revision = 5;
+    acpi_table_finish(&fadt->header, "FACP", 6, sizeof(*fadt));
+}
+
+/* A virtio device with the MMIO transport, as Linux knows it. */
+static void describe_disk(struct aml *aml, unsigned number)
+{
+    const struct aml_resources resources = {.memory = (uint32_t)(GUEST_VIRTIO + number * PAGE_SIZE),
+                                            .memory_size = VIRTIO_MMIO_SIZE,
+                                            .has_line = true,
+                                            .line = LINE_VIRTIO + number,
+                                            .level = true};
+    const char name[] = {'V', 'R', '0', (char)('0' + number), 0};
+    size_t device = aml_device(aml, name);
+    aml_name_string(aml, "_HID", "LNRO0005");
+    aml_name_integer(aml, "_UID", (uint8_t)number);
+    aml_name_integer(aml, "_CCA", 1);
+    aml_name_resources(aml, &resources);
+    aml_end(aml, device);
+}
+
+static void fill_dsdt(struct firmware *firmware, unsigned disks)
+{
+    static const struct {
+        const char *name, *id;
+        struct aml_resources resources;
+    } devices[] = {
+        {"COM1",
+         "PNP0501",
+         {.port = PORT_UART, .ports = UART_PORTS, .has_line = true, .line = LINE_UART}},
+        {"RTC_", "PNP0B00", {.port = PORT_RTC, .ports = RTC_PORTS}},
+    };
+    static const uint8_t sleep_5[] = {POWER_S5, 0, 0, 0};
+    struct aml aml = {.bytes = firmware->dsdt.aml, .size = DSDT_SIZE};
+
+    aml_name_package(&aml, "_S5_", sleep_5, ARRAY_SIZE(sleep_5));
+    size_t scope = aml_scope(&aml, "_SB_");
+    for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
+        size_t device = aml_device(&aml, devices[i].name);
+        aml_name_eisa_id(&aml, "_HID", devices[i].id);
+        aml_name_integer(&aml, "_UID", 0);
+        aml_name_resources(&aml, &devices[i].resources);
+        aml_end(&aml, device);
+    }
+    for (unsigned i = 0; i < disks; i++)
+        describe_disk(&aml, i);
+    aml_end(&aml, scope);
+    acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
+}
+
+enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *image)
+{
+    struct firmware *firmware = (struct firmware *)plan->firmware;
+    size_t tables = 0;
+    BUG_ON(image->cpus > VCPUS_MAX);
+    memset(firmware, 0, sizeof(*firmware));
+    fill_madt(firmware, image->cpus, image->pc);
+    firmware->xsdt.tables[tables++] = ADDRESS_OF(madt);
+    if (image->pc) {
+        fill_dsdt(firmware, image->disks);
+        fill_fadt(firmware);
+        firmware->xsdt.tables[tables++] = ADDRESS_OF(fadt);
+    }
+    acpi_table_finish(&firmware->xsdt.header, "XSDT", 1,
+                      sizeof(struct acpi_header) + tables * sizeof(uint64_t));
+    fill_rsdp(firmware);
+    return plan_add(plan, image,
+                    (struct load_record){.gpa = GUEST_FIRMWARE,
+                                         .bytes = firmware,
+                                         .size = sizeof(*firmware),
+                                         .extent = sizeof(*firmware),
+                                         .kind = LOAD_FIRMWARE});
 }

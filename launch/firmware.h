@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The VM's firmware: ACPI tables that list its CPUs, in one read-only page of the BIOS area, where
- * a guest looks for them. Pure.
+ * The VM's firmware: ACPI tables that list its CPUs and, in a VM with `pc`, its devices. They lie
+ * in one page of RAM in the BIOS area, where a guest looks for them. Pure.
  */
 #pragma once
 
-#include "lib/compiler.h"
-#include "mmu/mmu.h"
+#include "launch/plan.h"
 
-/* Adds tables that list `cpus` CPUs with APIC IDs from 0. Returns 0, or the negative errno of
- * mmu_slot_add() or guest_load(). */
-int firmware_add(struct mmu *mmu, unsigned cpus) MUST_CHECK;
+/* Adds the tables to the plan, for the image's CPUs. */
+enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *image) MUST_CHECK;

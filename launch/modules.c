@@ -1,13 +1,62 @@
 /* SPDX-License-Identifier: MIT */
 #include "launch/modules.h"
 
-#include "launch/loader.h"
+#include "lib/bits.h"
+#include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
+#include "lib/string.h"
+#include "lib/words.h"
 
 bool module_belongs_to_guest(const struct boot_module *module)
 {
     return module->string[0] == '+';
+}
+
+struct module_words {
+    uint64_t is_file, is_initrd, disk;
+};
+
+enum disk_word {
+    DISK_WRITABLE,
+    DISK_READ_ONLY,
+    DISK_NONE,
+};
+static const char *const disk_values[] = {"", "ro", NULL};
+
+static const struct word words[] = {
+    {.name = "disk",
+     .kind = WORD_CHOICE,
+     .choices = disk_values,
+     .offset = offsetof(struct module_words, disk)},
+    {.name = "file", .kind = WORD_FLAG, .offset = offsetof(struct module_words, is_file)},
+    {.name = "initrd", .kind = WORD_FLAG, .offset = offsetof(struct module_words, is_initrd)},
+};
+
+int module_words_parse(const char *vm, const char *string, struct guest_module *file)
+{
+    struct module_words parsed = {.disk = DISK_NONE};
+    char where[2 * MODULE_STRING_MAX];
+    const char *name = string + 1;
+    int length = 0;
+    while (name[length] && name[length] != ' ')
+        length++;
+    snprintf(where, sizeof(where), "guest %s, its module %.*s", vm, length, name);
+    int text = words_parse(name + length, words, ARRAY_SIZE(words), &parsed, where);
+    if (text < 0)
+        return text;
+    bool is_disk = parsed.disk != DISK_NONE;
+    if (parsed.is_file + parsed.is_initrd + is_disk > 1) {
+        log_error("%s: it can be only one of file, initrd and disk", where);
+        return -EINVAL;
+    }
+    file->kind = parsed.is_initrd                ? GUEST_MODULE_INITRD
+                 : parsed.disk == DISK_READ_ONLY ? GUEST_MODULE_DISK_READ_ONLY
+                 : is_disk                       ? GUEST_MODULE_DISK
+                                                 : GUEST_MODULE_FILE;
+    snprintf(file->string, sizeof(file->string), "%.*s%s%s", length, name,
+             name[length + text] ? " " : "", name + length + text);
+    return 0;
 }
 
 static uint64_t module_end(const struct boot_module *module)

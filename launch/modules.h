@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checks where the boot loader put the modules. A module that overlaps another module or the
- * hypervisor's image, or that is not in RAM, was not loaded correctly: its contents are undefined,
- * and it is not touched. Pure.
+ * The boot loader's modules: which of them belong to a guest, as what, and where they lie. A module
+ * that overlaps another module or the hypervisor's image, or that is not in RAM, was not loaded
+ * correctly: its contents are undefined, and it is not touched. Pure.
  */
 #pragma once
 
 #include "boot/boot_info.h"
 #include "lib/compiler.h"
+#include "launch/image.h"
 #include "lib/exit_codes.h"
 
 /* The physical address range of the hypervisor's image. */
@@ -17,6 +18,11 @@ struct image_place {
 
 /* Whether the module is a file of the guest before it: its string begins with a plus sign. */
 bool module_belongs_to_guest(const struct boot_module *module);
+
+/* Parses the string of a module that belongs to a guest, `+NAME[ word...][ -- text]`, into `file`:
+ * the word says what the file is, and a guest that is given the string gets NAME and text. Returns
+ * 0, or -EINVAL after a message that names the VM and the module. */
+int module_words_parse(const char *vm, const char *string, struct guest_module *file) MUST_CHECK;
 
 /* Checks the guest's module at `index` and the `extra` modules after it, which belong to the guest.
  * Any result but EXIT_OK has been logged, with the name of the module. The address of an empty

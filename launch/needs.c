@@ -8,7 +8,7 @@
 #include "mmu/mmu.h"
 #include "mmu/tables.h"
 
-#define SLOTS      (GUEST_RAM_PIECES + 2u) /* firmware, #VE areas */
+#define SLOTS      (GUEST_RAM_PIECES + 2u) /* BIOS area, #VE areas */
 #define PIECE_SIZE (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
 #define VCPU_PAGES 10u                     /* VMCS, MSR bitmap, PML, extended state, #VE area */
 #define TRACE_LINE 128u                    /* bytes of text for one trace event, roughly */
@@ -34,17 +34,19 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
     uint64_t bitmaps = size->sides ? SLOTS + block_of(pages / 8) : 0;
 
     *needs = (struct vm_needs){
-        .ram = pages + 1 + (size->ve ? size->vcpus : 0),
+        /* The BIOS area takes less than what is lost of the RAM around it. */
+        .ram = pages + (size->ve ? size->vcpus : 0),
         .tables = tdp_tables_most(pages + SLOTS, size->pcpus) + 1,
         .slots = pieces + directories + bitmaps + 2,
         .vcpus = size->vcpus * (VCPU_PAGES + block_of(size->vcpu_size)),
         .report =
             TRANSCRIPT_PAGES + (size->traced ? pages_of(TRACE_RING * TRACE_LINE) : 0) * size->pcpus,
+        .disks = size->disks,
         .limit = pages_of(size->limit),
     };
 }
 
 uint64_t vm_needs_sum(const struct vm_needs *n)
 {
-    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->limit;
+    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->disks + n->limit;
 }

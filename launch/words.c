@@ -24,10 +24,15 @@ static const char *const ending_names[] = {
     NULL,
 };
 
+/* By enum guest_entry of launch/image.h. */
+static const char *const entry_names[] = {"auto", "pvh", "64", NULL};
+
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
 
 static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
+    {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
+    {.name = "live", .kind = WORD_FLAG, FIELD(live)},
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
     {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
@@ -40,6 +45,7 @@ static const struct word words[] = {
     {.name = "ve", .kind = WORD_FLAG, FIELD(ve)},
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
     {.name = "vcpus", .kind = WORD_NUMBER, .min = 1, .max = VCPUS_MAX, FIELD(vcpus)},
+    {.name = "entry", .kind = WORD_CHOICE, .choices = entry_names, FIELD(entry)},
     {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };

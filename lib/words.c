@@ -50,13 +50,20 @@ static bool word_equals(const char *word, const char *text, int length)
     return strlen(word) == (size_t)length && !strncmp(word, text, (size_t)length);
 }
 
+static bool word_is_optional(const struct word *word)
+{
+    return word->kind == WORD_CHOICE && !word->choices[0][0];
+}
+
 /* Stores the value of a token. Returns false if the table does not allow it. */
 static bool word_store(const struct word *word, const struct token *token, void *target)
 {
     void *place = (char *)target + word->offset;
+    const char *value = token->value ? token->value : "";
     uint64_t number = 1;
 
-    if (!token->value != (word->kind == WORD_FLAG))
+    bool alone = word->kind == WORD_FLAG || word_is_optional(word);
+    if (token->value ? word->kind == WORD_FLAG : !alone)
         return false;
     switch (word->kind) {
     case WORD_FLAG:
@@ -70,7 +77,7 @@ static bool word_store(const struct word *word, const struct token *token, void 
         break;
     case WORD_CHOICE:
         for (number = 0; word->choices[number]; number++)
-            if (word_equals(word->choices[number], token->value, token->value_length))
+            if (word_equals(word->choices[number], value, token->value_length))
                 break;
         if (!word->choices[number])
             return false;
@@ -100,10 +107,12 @@ static void word_describe(const struct word *word, char *text, size_t size)
                  word->kind == WORD_SIZE ? " (bytes; K, M, G)" : "");
         break;
     case WORD_CHOICE:
-        used = snprintf(text, size, "%s=", word->name);
-        for (size_t i = 0; word->choices[i] && used < (int)size; i++)
-            used +=
-                snprintf(text + used, size - (size_t)used, "%s%s", i ? "|" : "", word->choices[i]);
+        used = snprintf(text, size, word_is_optional(word) ? "%s, %s=" : "%s=", word->name,
+                        word->name);
+        for (size_t i = word_is_optional(word), first = i; word->choices[i] && used < (int)size;
+             i++)
+            used += snprintf(text + used, size - (size_t)used, "%s%s", i > first ? "|" : "",
+                             word->choices[i]);
         break;
     case WORD_TEXT:
         snprintf(text, size, "%s=TEXT (up to %d characters)", word->name, WORD_TEXT_MAX - 1);
@@ -118,7 +127,7 @@ static int refuse_unknown(const struct token *token, const struct word *table, s
     int used = 0;
     for (size_t i = 0; i < words && used < (int)sizeof(known); i++)
         used += snprintf(known + used, sizeof(known) - (size_t)used, " %s%s", table[i].name,
-                         table[i].kind == WORD_FLAG ? "" : "=");
+                         table[i].kind == WORD_FLAG || word_is_optional(&table[i]) ? "" : "=");
     log_error("%s: unknown word \"%.*s\"; allowed:%s", where, token->name_length, token->name,
               known);
     return -EINVAL;

@@ -240,6 +240,7 @@ static void guest_made(struct guest *guest)
     struct vm *vm = &guest->vm;
     struct transcript *out = guest->entry.out;
     vm->console.transcript = out;
+    vm->console.live = vm->words.live;
     vm_work_for(vm);
     if (options_match(pool.options->tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,

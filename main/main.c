@@ -9,6 +9,7 @@
 #include "arch/x86/power.h"
 #include "arch/x86/smp.h"
 #include "arch/x86/tsc.h"
+#include "arch/x86/wall_clock.h"
 #include "arch/x86/screen.h"
 #include "arch/x86/serial.h"
 #include "boot/boot_info.h"
@@ -81,6 +82,7 @@ static void machine_start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_BAD_COMMAND_LINE);
     machine_set_on_exit((enum on_exit)options.on_exit);
     tsc_calibrate(&info);
+    wall_clock_start();
     patience_set(tsc_khz() * 1000);
     log_info("boot: %s by %s, %u modules, %lu MiB of RAM free, command line \"%s\"", info.protocol,
              info.loader[0] ? info.loader : "?", info.module_count, memory_free_pages() >> 8,

@@ -7,6 +7,7 @@
 table='
 base   python3              /usr/bin/python3
 base   grub-common          /usr/share/grub/unicode.pf2
+base   linux-libc-dev       /usr/include/linux/virtio_ring.h
 unit   libc6-dev            /usr/include/stdio.h
 unit   libcmocka-dev        /usr/include/cmocka.h
 unit   libzydis-dev         /usr/include/Zydis/Zydis.h

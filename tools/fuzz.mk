@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
-# Fuzzing, of the decoder against Zydis and of the GHCI's hypercalls against a model, and the list
-# of emulated instructions. Included by the Makefile.
+# Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
+# of virtio by a hostile driver, and of a PC's other devices; and the list of emulated instructions.
+# Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 60
@@ -17,11 +18,17 @@ run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
 GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.c \
               mmio/bus_change.c tests/fuzz/fuzz_ghci.c
 
-.PHONY: fuzz fuzz-decode fuzz-ghci brute docs lint-instructions deps-fuzz
+VIRTIO_SRC := $(wildcard dev/virt*.c) tests/unit/support.c tests/fuzz/fuzz_virtio.c
+
+LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c bzimage.c vmlinux.c \
+              linux_boot.c firmware.c aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
+
+.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-devices \
+    brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci ## fuzz the decoder and hypercalls, for FUZZ_SECONDS each
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-devices ## fuzz what guests can say
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
@@ -29,8 +36,36 @@ fuzz-decode: $(B)/fuzz/decode
 fuzz-ghci: $(B)/fuzz/ghci
 	$(Q)$(call run_fuzz,ghci,-max_len=256)
 
+fuzz-loader: $(B)/fuzz/loader
+	$(Q)$(call run_fuzz,loader,-max_len=4096,tests/fuzz/loader)
+
+$(B)/fuzz/loader: $(LOADER_SRC) $(HEADERS) | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -o $@
+
 $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/ghci_world.h \
     tests/unit/mmu/mmu_world.h tests/unit/support.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
+DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c) arch/x86/cmos.c lib/calendar.c \
+               tests/unit/support.c tests/fuzz/fuzz_devices.c
+
+fuzz-devices: $(B)/fuzz/devices
+	$(Q)$(call run_fuzz,devices,-max_len=512)
+
+$(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/support.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
+fuzz-virtio: $(B)/fuzz/virtio
+	$(Q)$(call run_fuzz,virtio,-max_len=512)
+
+$(B)/fuzz/virtio: $(VIRTIO_SRC) $(HEADERS) tests/unit/dev/virtio_world.h \
+    tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@

@@ -14,6 +14,10 @@ GUEST_VARIANTS := \
     invpcid_exits=$(B)/guest/invpcid.elf:testctl,gva_cache=exits \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
+    $(B)/guest/disk.elf:testctl,pc +$(B)/guest/mmio.elf:disk \
+    disk_cpus=$(B)/guest/disk.elf:pc,vcpus=2 +$(B)/guest/mmio.elf:disk \
+    poweroff_reset=$(B)/guest/poweroff.elf:pc:reset \
+    poweroff_keyboard=$(B)/guest/poweroff.elf:pc,vcpus=2:keyboard \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
     iret_ve=$(B)/guest/iret.elf:testctl,shared=39,ve:ve \
     refused_exits=$(B)/guest/refused.elf:testctl,gva_cache=exits \
@@ -49,6 +53,21 @@ run: all guests $(B)/optrom.bin $(NESTED)
 run: | deps-run ## boot with GRUB, run the guests, print the results
 	$(Q)$(PYTHON) tools/run.py
 
+# Debian's cloud kernel is the one that `make bench` runs KVM in. Busybox is not installed.
+LINUX_FILES := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(B)/linux/busybox) $(B)/optrom.bin
+.PHONY: linux linux-files
+linux linux-files: all $(LINUX_FILES)
+linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
+	$(Q)$(PYTHON) tools/linux.py
+
+$(B)/linux/busybox:
+	$(Q)rm -rf $(B)/linux/tree && mkdir -p $(B)/linux/tree
+	$(Q)cd $(B)/linux/tree && apt-get download -qq busybox-static 2>apt.log || \
+	    { cat $(B)/linux/tree/apt.log >&2; false; }
+	$(Q)dpkg-deb -x $(B)/linux/tree/busybox-static_*.deb $(B)/linux/tree
+	$(Q)cp $$(find $(B)/linux/tree -name busybox -type f -perm /1 | head -1) $@
+	$(Q)rm -rf $(B)/linux/tree
+
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
 run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
@@ -72,7 +91,7 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
-TESTED := $(filter-out %_bench scale smp% hostile% neighbour,$(GUEST_PROGRAMS))
+TESTED := $(filter-out %_bench scale smp% hostile% neighbour disk,$(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target

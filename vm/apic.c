@@ -6,7 +6,7 @@
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
-#include "vm/vcpu.h"
+#include "vm/vm.h"
 
 static uint64_t apic_now(void *context)
 {
@@ -34,12 +34,19 @@ static void apic_send(void *context, const struct lapic_message *message)
     ipi_send(context, message);
 }
 
+static void apic_end_level(void *context, uint8_t vector)
+{
+    struct vcpu *vcpu = context;
+    ioapic_eoi(&vcpu->vm->ioapic, vector);
+}
+
 static const struct lapic_host apic_host = {
     .now = apic_now,
     .interrupt = apic_interrupt,
     .timer = apic_timer,
     .raise_nmi = apic_nmi,
     .send = apic_send,
+    .end_level = apic_end_level,
 };
 
 /* All vCPUs of a VM share one MMIO page on the bus. An access goes to the APIC of the vCPU that

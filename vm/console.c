@@ -61,6 +61,10 @@ static void console_show_byte(struct console *console, char byte)
 
 void console_put(struct console *console, uint8_t byte)
 {
+    if (console->live) {
+        transcript_live(console->transcript, (char)byte);
+        return;
+    }
     bool lone = console->returned && byte != '\n';
     console->returned = byte == '\r';
     if (lone)

@@ -6,6 +6,9 @@
  * hypervisor's own lines are not indented, so a guest cannot forge one. A byte that is not
  * printable is shown as an escape like `\x1b`, so a guest cannot control the terminal. A tab
  * becomes a space, and the CR of a CR LF pair is dropped.
+ *
+ * A live console is for a guest that a person talks to: each byte is shown at once and as it is,
+ * and no results are counted.
  */
 #pragma once
 
@@ -18,6 +21,7 @@ struct console {
     struct transcript *transcript; /* where the lines go; NULL: they are printed at once */
     char line[CONSOLE_LINE_MAX + 1];
     unsigned length;
+    bool live;
     bool returned; /* the last byte was a CR, whose LF may follow */
     unsigned passed, failed, skipped;
     unsigned planned; /* number of results that a KTAP plan `1..planned` announced */

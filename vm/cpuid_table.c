@@ -4,7 +4,6 @@
 #include "vm/features.h"
 #include "lib/bits.h"
 
-#define LEAVES_MOST    0x40u /* leaves of a range: `places` has a slot for each of them */
 #define SUBLEAVES_MOST 64u
 #define CACHE_TYPE     BITS(4, 0)
 #define LEVEL_TYPE     BITS(15, 8)
@@ -112,7 +111,7 @@ static void cpuid_table_add_leaf(struct cpuid_table *table, cpuid_source_t *sour
                                  const void *context, uint32_t leaf)
 {
     const struct indexed *rule = indexed_leaf(leaf);
-    table->places[(uint8_t)(leaf ^ leaf >> 24)] =
+    table->places[cpuid_table_place(leaf)] =
         (uint8_t)(table->count < CPUID_ENTRIES ? table->count : 0);
     if (rule) {
         cpuid_table_add_subleaves(table, source, context, rule);
@@ -124,14 +123,24 @@ static void cpuid_table_add_leaf(struct cpuid_table *table, cpuid_source_t *sour
     cpuid_table_add(table, &entry);
 }
 
+/* Where leaves can be. The first leaf of each range says which is the last; `places` has room for
+ * `most` of them. */
+static const struct {
+    uint32_t first, most;
+} ranges[] = {
+    {0, 64},
+    {CPUID_LEAF_HYPERVISOR, 16},
+    {CPUID_LEAF_KVM, 16},
+    {CPUID_LEAF_EXTENDED, 64},
+};
+
 void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const void *context)
 {
-    static const uint32_t ranges[] = {0, CPUID_LEAF_HYPERVISOR, CPUID_LEAF_EXTENDED};
     *table = (struct cpuid_table){0};
     for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
-        uint32_t highest = source(context, ranges[i], 0).eax;
-        for (uint32_t n = 0; n < LEAVES_MOST && ranges[i] + n <= highest; n++)
-            cpuid_table_add_leaf(table, source, context, ranges[i] + n);
+        uint32_t first = ranges[i].first, highest = source(context, first, 0).eax;
+        for (uint32_t n = 0; n < ranges[i].most && first + n <= highest; n++)
+            cpuid_table_add_leaf(table, source, context, first + n);
     }
 }
 

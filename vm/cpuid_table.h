@@ -17,6 +17,7 @@
 struct feature_vcpu;
 
 #define CPUID_LEAF_HYPERVISOR 0x40000000u
+#define CPUID_LEAF_KVM        0x40000100u
 #define CPUID_LEAF_EXTENDED   0x80000000u
 #define CPUID_LEAF_TOPOLOGY   0xbu
 #define CPUID_LEAF_XSAVE      0xdu
@@ -45,19 +46,26 @@ struct cpuid_table {
     struct cpuid_entry entries[CPUID_ENTRIES]; /* by leaf, then by subleaf; first, leaf 0 */
     unsigned count;
     unsigned left_out;   /* number of entries that did not fit; these leaves answer 0 */
-    uint8_t places[256]; /* index of a leaf's first entry; 0 if it has none */
+    uint8_t places[256]; /* index of a leaf's first entry, or 0 */
 };
 
 /* Fills the table with the answers of `source` for all leaves and subleaves. */
 typedef struct cpuid cpuid_source_t(const void *context, uint32_t leaf, uint32_t subleaf);
 void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const void *context);
 
+/* Where `places` has the leaf: the multiplier gives each leaf that can be in the table a place of
+ * its own (test_cpuid_table.c). */
+static inline uint8_t cpuid_table_place(uint32_t leaf)
+{
+    return (uint8_t)(leaf * 0x3010001u >> 24);
+}
+
 /* The first entry of the leaf. If the leaf has no entry, this is an entry of another leaf, which
  * entry->leaf shows. */
 static inline const struct cpuid_entry *cpuid_table_first(const struct cpuid_table *table,
                                                           uint32_t leaf)
 {
-    return &table->entries[table->places[(uint8_t)(leaf ^ leaf >> 24)]];
+    return &table->entries[table->places[cpuid_table_place(leaf)]];
 }
 
 /* The leaf whose answer CPUID returns for `leaf`: `leaf` itself, or the highest basic leaf if

@@ -24,6 +24,10 @@
 #define LEAFD_ECX_ALIGN     BIT(1)
 #define LEAFD_EAX_COMPACTED (BIT(1) | BIT(3)) /* of subleaf 1: XSAVEC, XSAVES */
 
+#define KVM_EBX 0x4b4d564bu /* "KVMK" */
+#define KVM_ECX 0x564b4d56u /* "VMKV" */
+#define KVM_EDX 0x0000004du /* "M" */
+
 /* The XSAVE area (SDM 1, 13.4): the legacy region and the header, then the components. */
 #define XSAVE_HEADER_END 576u
 #define COMPONENTS       63u
@@ -228,6 +232,13 @@ static struct cpuid cpuid_tsc_clock(const struct feature_vm *vm)
     return vm->tsc_hz >> 32 ? (struct cpuid){0} : (struct cpuid){1, 1, (uint32_t)vm->tsc_hz, 0};
 }
 
+/* The frequencies in MHz; that of a bus is not enumerated. */
+static struct cpuid cpuid_frequencies(const struct feature_vm *vm)
+{
+    uint64_t mhz = vm->tsc_hz / 1000000;
+    return mhz >> 16 ? (struct cpuid){0} : (struct cpuid){(uint32_t)mhz, (uint32_t)mhz, 0, 0};
+}
+
 /* Linear addresses have 48 bits, because five-level paging is not offered. */
 static struct cpuid cpuid_address_sizes(void)
 {
@@ -241,6 +252,10 @@ static struct cpuid hypervisor_leaf(const struct feature_vm *vm, uint32_t leaf)
         return (struct cpuid){ABI_CPUID_STOLEN, ABI_CPUID_EBX, ABI_CPUID_ECX, ABI_CPUID_EDX};
     if (leaf == ABI_CPUID_STOLEN)
         return (struct cpuid){.eax = vm->shared, .ebx = vm->execute_only};
+    /* Linux looks for hypervisors that it knows in steps of 0x100 leaves. With this one it uses
+     * x2APIC mode without interrupt remapping, and of a KVM without features nothing else. */
+    if (leaf == CPUID_LEAF_KVM)
+        return (struct cpuid){CPUID_LEAF_KVM + 1, KVM_EBX, KVM_ECX, KVM_EDX};
     return (struct cpuid){0};
 }
 
@@ -279,6 +294,8 @@ static struct cpuid basic_leaf(const struct feature_vm *vm, uint32_t leaf, uint3
         return xsave_leaf(subleaf);
     case 0x15:
         return cpuid_tsc_clock(vm);
+    case 0x16:
+        return cpuid_frequencies(vm);
     default:
         return features_of(leaf, 0);
     }

@@ -63,6 +63,27 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
     }
 }
 
+/* The level bit is there before the vector, so that the receiver finds it. The lowest priority is
+ * that of the first vCPU that accepts the message. */
+bool ipi_send_from_device(void *context, const struct lapic_message *message, bool level)
+{
+    struct vm *vm = context;
+    bool accepted = false;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct vcpu *to = vm->vcpus[i];
+        if (!lapic_addressed(&to->lapic, message) || !lapic_accepts(&to->lapic))
+            continue;
+        if (level)
+            __atomic_fetch_or(&to->mailbox.levels[message->vector / 64], BIT(message->vector % 64),
+                              __ATOMIC_RELAXED);
+        ipi_post(to, message);
+        accepted = true;
+        if (message->mode == LAPIC_LOWEST)
+            break;
+    }
+    return accepted;
+}
+
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
 /* Takes what other vCPUs have written since the last call. The plain read avoids the locked
@@ -72,6 +93,18 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
 static uint64_t mailbox_take(uint64_t *word)
 {
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
+}
+
+/* Takes those of a set of vectors, the ones from 64 * index on, that are level-triggered, and
+ * returns the others. A level bit whose vector is not in the set belongs to a message that is just
+ * being sent. */
+static NOINLINE uint64_t ipi_receive_levels(struct vcpu *vcpu, unsigned index, uint64_t set)
+{
+    uint64_t levels =
+        set & __atomic_fetch_and(&vcpu->mailbox.levels[index], ~set, __ATOMIC_RELAXED);
+    for (uint64_t left = levels; left; left &= left - 1)
+        lapic_accept_level(&vcpu->lapic, (uint8_t)(64 * index + (unsigned)__builtin_ctzll(left)));
+    return set & ~levels;
 }
 
 void ipi_receive(struct vcpu *vcpu)
@@ -87,9 +120,13 @@ void ipi_receive(struct vcpu *vcpu)
         attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* the NMI, after the start */
         return;
     }
-    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
-        for (uint64_t set = mailbox_take(&mail->vectors[i]); set; set &= set - 1)
+    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++) {
+        uint64_t set = mailbox_take(&mail->vectors[i]);
+        if (unlikely(set & READ_ONCE(mail->levels[i])))
+            set = ipi_receive_levels(vcpu, i, set);
+        for (; set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
+    }
     if (startup_take_nmi(&mail->startup))
         vcpu_nmi(vcpu);
 }

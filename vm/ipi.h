@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Messages between the vCPUs of a VM: interrupts, NMIs, INIT and start-up IPIs.
+ * Messages to the vCPUs of a VM: interrupts, NMIs, INIT and start-up IPIs of other vCPUs, and
+ * interrupts of devices.
  *
  * Only the pCPU that runs a vCPU accesses its APIC. Other CPUs leave a message in the vCPU's
  * mailbox and kick it. The vCPU takes its messages when it looks at the clock, before it enters the
@@ -15,6 +16,11 @@ struct vcpu;
 
 /* Sends the message of the sender's ICR to all other vCPUs that it addresses. */
 void ipi_send(struct vcpu *from, const struct lapic_message *message);
+
+/* Sends the message of an I/O APIC, fixed or lowest priority, to the vCPUs of a `struct vm` that it
+ * addresses; any CPU may call this. With `level`, their APICs broadcast the EOI. Returns whether
+ * one of them accepts it. */
+bool ipi_send_from_device(void *vm, const struct lapic_message *message, bool level);
 
 /* Takes the messages from the vCPU's mailbox. */
 void ipi_receive(struct vcpu *vcpu);

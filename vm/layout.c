@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/layout.h"
 
+#include "boot/boot_info.h"
+#include "lib/bits.h"
+#include "lib/string.h"
+
 static struct guest_range layout_range(uint64_t base, uint64_t end)
 {
     return (struct guest_range){.base = GPA(base), .size = end > base ? end - base : 0};
@@ -12,4 +16,22 @@ void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES])
     ram[0] = layout_range(0, GUEST_LOW_END);
     ram[1] = layout_range(GUEST_MIDDLE, middle);
     ram[2] = layout_range(GUEST_HIGH, GUEST_HIGH + (size - middle));
+}
+
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
+                          struct guest_map_range map[GUEST_MAP_RANGES])
+{
+    const uint64_t tables_end = GUEST_FIRMWARE + PAGE_SIZE;
+    const struct guest_map_range low[] = {
+        {ram[0].base.v, ram[0].size, BOOT_RAM},
+        {GUEST_LOW_END, GUEST_FIRMWARE - GUEST_LOW_END, BOOT_RESERVED},
+        {GUEST_FIRMWARE, PAGE_SIZE, BOOT_ACPI},
+        {tables_end, GUEST_MIDDLE - tables_end, BOOT_RESERVED},
+    };
+    unsigned count = ARRAY_SIZE(low);
+    memcpy(map, low, sizeof(low));
+    for (unsigned i = 1; i < GUEST_RAM_PIECES; i++)
+        if (ram[i].size)
+            map[count++] = (struct guest_map_range){ram[i].base.v, ram[i].size, BOOT_RAM};
+    return count;
 }

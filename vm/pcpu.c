@@ -95,6 +95,13 @@ void transcript_notify(void)
         attention_request(&vcpu->vmx.attention, ATTENTION_PRINT);
 }
 
+void pcpu_has_chores(void)
+{
+    struct vcpu *vcpu = vcpu_here();
+    if (vcpu)
+        attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
+}
+
 struct transcript *transcript_running(const char **name)
 {
     const struct vcpu *vcpu = vcpu_here();

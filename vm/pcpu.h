@@ -45,6 +45,9 @@ void pcpu_set_work(bool there_is);
 /* Counts that this pCPU halts with its vCPU. */
 void pcpu_halts(void);
 
+/* The vCPU that runs here has left work: the guest goes on when that is done (vm/run.c). */
+void pcpu_has_chores(void);
+
 /* If a vCPU runs on this pCPU, it leaves its guest and attends to all that is pending before it
  * enters the guest again. */
 void pcpu_kick(unsigned pcpu);

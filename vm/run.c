@@ -8,6 +8,7 @@
 #include "arch/x86/tsc.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
+#include "vm/input.h"
 #include "vm/ipi.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
@@ -74,6 +75,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu, now);
+    if (unlikely(now >= READ_ONCE(input_due)))
+        input_poll(now, tsc_khz());
     look_at_queue(vcpu, now);
     clock_arm(vcpu, now);
     if (now >= vcpu->budget_end)
@@ -101,9 +104,11 @@ static void halt_cpu(struct vcpu *vcpu)
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
-static bool sleeps_for_ever(const struct vcpu *vcpu)
+/* In a VM with a PC's devices, somebody may type. */
+static bool sleeps_for_ever(struct vcpu *vcpu)
 {
-    return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER;
+    bool input = vcpu->vm->words.pc && cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
+    return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER && !input;
 }
 
 /* Halts the pCPU until its vCPU wakes up, unless another vCPU can use the pCPU. A message that
@@ -161,7 +166,7 @@ static bool run_piece(struct vcpu *vcpu)
         hypercall_go_on(vcpu);
         more = vcpu->unfinished || mmu_has_chores(mmu);
     } else {
-        more = mmu_do_chore(mmu);
+        more = mmu_do_chore(mmu) || disks_go_on(vcpu->vm);
     }
     if (!more)
         attention_clear(requests, ATTENTION_CHORES);

@@ -28,6 +28,7 @@ enum line_kind {
     LINE_NOTE,   /* another message that was logged on behalf of the VM */
     LINE_LIST,   /* of the hypervisor: transcript_list() */
     LINE_OURS,   /* of the hypervisor: always kept */
+    LINE_LIVE,   /* no line, but a byte of the guest: transcript_live() */
     LINE_KINDS,
 };
 
@@ -36,6 +37,7 @@ static const uint64_t bounds[LINE_KINDS] = {
     [LINE_TEXT] = TRANSCRIPT_TEXT,    [LINE_RESULT] = TRANSCRIPT_RESULTS,
     [LINE_ERROR] = TRANSCRIPT_ERRORS, [LINE_NOTE] = TRANSCRIPT_NOTES,
     [LINE_LIST] = UINT64_MAX,         [LINE_OURS] = UINT64_MAX,
+    [LINE_LIVE] = TRANSCRIPT_TEXT, /* of what is not printed yet */
 };
 
 /* Bytes for the last lines, so that a VM's result is kept even if no page is free. */
@@ -48,6 +50,7 @@ struct transcript {
     size_t read;        /* bytes of the first page that are printed */
     uint64_t unprinted; /* bytes */
     uint64_t used[LINE_KINDS], cut[LINE_KINDS];
+    bool in_line;      /* the last live byte did not end a line */
     uint64_t homeless; /* lines that were cut because no page was free */
     size_t spare_read, spare_used;
     char spare[SPARE];
@@ -108,23 +111,37 @@ static bool transcript_is_within(struct transcript *t, enum line_kind kind, uint
 {
     if (kind == LINE_RESULT && t->used[LINE_TEXT] + amount <= bounds[LINE_TEXT])
         kind = LINE_TEXT;
+    if (kind == LINE_LIVE)
+        return t->unprinted + amount <= bounds[kind];
     if (t->used[kind] + amount > bounds[kind])
         return false;
     t->used[kind] += amount;
     return true;
 }
 
-/* Keeps a line, which ends with a newline and not with a zero, or counts it as cut. */
+static bool transcript_put_text(struct transcript *t, enum line_kind kind, const char *text,
+                                size_t size)
+{
+    bool kept =
+        transcript_put(t, text, size) || (kind == LINE_OURS && transcript_put_spare(t, text, size));
+    if (kept)
+        __atomic_store_n(&t->unprinted, t->unprinted + size, __ATOMIC_SEQ_CST);
+    return kept;
+}
+
+/* Keeps a line, which ends with a newline and not with a zero, or a live byte, or counts it as
+ * cut. */
 static void transcript_keep(struct transcript *t, enum line_kind kind, const char *line,
                             size_t size)
 {
     uint64_t amount = kind <= LINE_RESULT ? size : 1;
     spin_lock(&t->lock);
+    if (t->in_line && kind != LINE_LIVE)
+        t->in_line = !transcript_put_text(t, kind, "\n", 1);
     bool within = transcript_is_within(t, kind, amount);
-    bool kept = within && (transcript_put(t, line, size) ||
-                           (kind == LINE_OURS && transcript_put_spare(t, line, size)));
+    bool kept = within && transcript_put_text(t, kind, line, size);
     if (kept)
-        __atomic_store_n(&t->unprinted, t->unprinted + size, __ATOMIC_SEQ_CST);
+        t->in_line = line[size - 1] != '\n';
     else
         t->cut[kind]++;
     t->homeless += within && !kept;
@@ -252,16 +269,22 @@ void transcript_speak_for(struct transcript *transcript, const char *name)
 }
 
 /* `busy` keeps the handler of an NMI from waiting for the lock that this CPU holds. */
-static void transcript_add(struct transcript *t, enum line_kind kind, char line[LOG_LINE_MAX])
+static void transcript_add_text(struct transcript *t, enum line_kind kind, const char *text,
+                                size_t size)
 {
     struct speaker *speaker = &speakers[this_cpu()];
-    size_t length = strlen(line);
     bool was_busy = speaker->busy;
     speaker->busy = true;
-    line[length] = '\n';
-    transcript_keep(t, kind, line, length + 1);
+    transcript_keep(t, kind, text, size);
     transcript_notify();
     speaker->busy = was_busy;
+}
+
+static void transcript_add(struct transcript *t, enum line_kind kind, char line[LOG_LINE_MAX])
+{
+    size_t length = strlen(line);
+    line[length] = '\n';
+    transcript_add_text(t, kind, line, length + 1);
 }
 
 /* Writes `# NAME: error: …`, unless the message itself has the name: `error: guest NAME: …`. */
@@ -361,6 +384,12 @@ void transcript_guest(struct transcript *t, const char *text, bool result)
         log_info("%s", line);
 }
 
+void transcript_live(struct transcript *t, char byte)
+{
+    if (t)
+        transcript_add_text(t, LINE_LIVE, &byte, 1);
+}
+
 void transcript_say_cut(struct transcript *t, const char *name)
 {
     uint64_t lines = t->cut[LINE_TEXT] + t->cut[LINE_RESULT];
@@ -377,6 +406,11 @@ void transcript_say_cut(struct transcript *t, const char *name)
                         "shown for each VM",
                         name, t->cut[LINE_ERROR], t->cut[LINE_NOTE], TRANSCRIPT_ERRORS,
                         TRANSCRIPT_NOTES);
+    if (t->cut[LINE_LIVE])
+        transcript_line(t,
+                        "# %s: %lu bytes of the guest's were cut, which came faster than the "
+                        "console prints",
+                        name, t->cut[LINE_LIVE]);
     if (t->homeless)
         transcript_line(t, "# %s: %lu of these lines were cut because no page of memory was free",
                         name, t->homeless);

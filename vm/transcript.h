@@ -48,6 +48,11 @@ void transcript_list(struct transcript *transcript, const char *format, ...) PRI
 #define TRANSCRIPT_MARK "    "
 void transcript_guest(struct transcript *transcript, const char *line, bool result);
 
+/* Adds a byte of a guest whose output is shown as it comes (the word `live`), whatever it does to a
+ * terminal. What waits to be printed is bounded by TRANSCRIPT_TEXT bytes, and not the sum. Lines of
+ * the hypervisor begin on lines of their own. */
+void transcript_live(struct transcript *transcript, char byte);
+
 /* Adds lines that say how much was cut, if anything was. Called before the VM's result is added. */
 void transcript_say_cut(struct transcript *transcript, const char *name);
 

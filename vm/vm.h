@@ -8,7 +8,11 @@
  */
 #pragma once
 
+#include "dev/ioapic.h"
 #include "dev/locked.h"
+#include "dev/pm_timer.h"
+#include "dev/power.h"
+#include "dev/rtc.h"
 #include "dev/testdev.h"
 #include "dev/uart.h"
 #include "lib/compiler.h"
@@ -16,6 +20,8 @@
 #include "mmu/mmu.h"
 #include "vm/console.h"
 #include "vm/cpuid_table.h"
+#include "vm/disk.h"
+#include "vm/input.h"
 #include "vm/layout.h"
 #include "vm/test_devices.h"
 #include "vm/vcpu.h"
@@ -52,6 +58,8 @@ enum vm_ending {
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
+    uint64_t pc;   /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t live; /* its console is shown as it comes */
     uint64_t memory;
     uint64_t budget;               /* ms */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
@@ -60,7 +68,20 @@ struct vm_words {
     uint64_t ve;                   /* the guest takes #VE */
     uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
+    uint64_t entry; /* enum guest_entry: how an ELF64 kernel is entered */
     uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
+};
+
+/* The devices that one CPU at a time may be in (dev/locked.h). */
+enum locked_name {
+    LOCKED_UART,
+    LOCKED_DEBUG_EXIT,
+    LOCKED_TEST_PORT,
+    LOCKED_TEST_A,
+    LOCKED_TEST_B,
+    LOCKED_RTC,
+    LOCKED_RESET,
+    LOCKED_DEVICES,
 };
 
 struct vm {
@@ -72,11 +93,18 @@ struct vm {
     struct bus mmio_bus, port_bus;
     struct cpuid_table cpuid;
     struct uart uart;
+    struct ioapic ioapic; /* with pc */
+    struct input input;   /* with pc */
     struct testdev testdev[2];
     struct test_devices tests;
     struct console console;
-    struct locked_device locked[5]; /* for devices that several vCPUs can reach */
-    struct vcpu vcpu;               /* the first vCPU */
+    struct rtc rtc; /* these with pc */
+    struct pm_timer pm_timer;
+    struct power power;
+    struct locked_device locked[LOCKED_DEVICES];
+    struct disk *disks[DISKS]; /* these too */
+    unsigned disk_count;
+    struct vcpu vcpu; /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

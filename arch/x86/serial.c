@@ -17,6 +17,7 @@ enum {
 
 #define LINE_8N1          0x03
 #define LINE_DIVISOR      0x80
+#define STATUS_RECEIVED   0x01
 #define STATUS_EMPTY      0x20 /* there is room for a character */
 #define STATUS_IDLE       0x40 /* the shift register is empty, too */
 #define WAIT_LIMIT        1000000u
@@ -58,6 +59,11 @@ void serial_write(const char *text, size_t length)
             serial_put('\r');
         serial_put(text[i]);
     }
+}
+
+int serial_read(void)
+{
+    return !dead && inb(UART_LINE_STATUS) & STATUS_RECEIVED ? inb(UART_DATA) : -1;
 }
 
 void serial_drain(void)

@@ -12,5 +12,8 @@ void serial_init(void);
  * not exist, the function gives up after a bounded wait. */
 void serial_write(const char *text, size_t length);
 
+/* Returns the next byte that was received, or -1 if there is none. */
+int serial_read(void);
+
 /* Waits until the last character has been sent. */
 void serial_drain(void);

@@ -201,20 +201,25 @@ static void hypervisor_range(void)
     static const struct cpuid zero;
     uint32_t highest = cpuid(0x40000000).eax;
     EXPECT(highest >= 0x40000000 && highest < 0x40000100);
-    for (uint32_t leaf = highest + 1; leaf < highest + 0x110; leaf += 3) {
+    for (uint32_t leaf = highest + 1; leaf < highest + 0x210; leaf++) {
         struct cpuid got = cpuid(leaf);
-        EXPECT(same(&got, &zero));
+        EXPECT(leaf == 0x40000100 || same(&got, &zero));
     }
+    struct cpuid kvm = cpuid(0x40000100);
+    EXPECT_EQ(kvm.eax, 0x40000101);
+    EXPECT_EQ(kvm.ebx, 0x4b4d564b); /* "KVMKVMKVM" */
+    EXPECT_EQ(kvm.ecx, 0x564b4d56);
+    EXPECT_EQ(kvm.edx, 0x4d);
 }
 
 /* The answers do not change, in whatever order the leaves are queried. */
 static void asked_again(void)
 {
-    static const uint32_t ranges[] = {0, 0x40000000, 0x80000000};
-    static struct cpuid before[3 * 0x22][4];
+    static const uint32_t ranges[] = {0, 0x40000000, 0x40000100, 0x80000000};
+    static struct cpuid before[ARRAY_SIZE(ranges) * 0x22][4];
     for (unsigned round = 0; round < 2; round++) {
-        for (unsigned n = 0; n < 3 * 0x22 * 4; n++) {
-            unsigned at = round ? 3 * 0x22 * 4 - 1 - n : n, i = at / 4, subleaf = at % 4;
+        for (unsigned n = 0; n < ARRAY_SIZE(before) * 4; n++) {
+            unsigned at = round ? ARRAY_SIZE(before) * 4 - 1 - n : n, i = at / 4, subleaf = at % 4;
             struct cpuid got = cpuid_sub(ranges[i / 0x22] + i % 0x22, subleaf);
             if (round)
                 EXPECT(same(&got, &before[i][subleaf]));

@@ -72,9 +72,9 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         f"reset_on_triple_fault=0, ignore_bad_msrs={int(bool(boot.initrd))}, msrs=msrs.def",
         _firmware(boot, bochs),
         f"vgaromimage: file={bochs.firmware(host.BOCHS_VGA)}",
-        f"clock: sync=none, time0={TIME0}",
+        _clock(boot),
         *_medium(boot),
-        "com1: enabled=1, mode=file, dev=serial.txt",
+        _serial(boot),
         f"magic_break: enabled={int(bool(boot.marks))}",
         "log: bochs.log",
         "panic: action=fatal",
@@ -82,6 +82,18 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         "info: action=report",
         "debug: action=ignore",
     ]
+
+
+def _clock(boot: Boot) -> str:
+    if boot.serial_port:
+        return "clock: sync=slowdown, time0=utc"
+    return f"clock: sync=none, time0={TIME0}"
+
+
+def _serial(boot: Boot) -> str:
+    if boot.serial_port:
+        return f"com1: enabled=1, mode=socket-client, dev=localhost:{boot.serial_port}"
+    return "com1: enabled=1, mode=file, dev=serial.txt"
 
 
 def _firmware(boot: Boot, bochs: emulator.Emulator) -> str:

@@ -75,7 +75,7 @@ class Console:
 
 
 @contextlib.contextmanager
-def _process(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]]:
+def started(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]]:
     """Runs in a process group of its own, which is killed at the end, also after ^C."""
     with (boot.folder / "emulator.txt").open("wb") as output:
         process = subprocess.Popen(
@@ -101,14 +101,19 @@ def run(boot: Boot, show: Callable[[str], None] = lambda line: None) -> Run:
     return _run(boot, show)
 
 
-def _run(boot: Boot, show: Callable[[str], None]) -> Run:
+def prepare(boot: Boot) -> list[str]:
+    """Empties the boot's folder and fills it; returns the command to run there."""
     shutil.rmtree(boot.folder, ignore_errors=True)
     boot.folder.mkdir(parents=True)
-    prepare = {"bochs": bochs.prepare, "nested": nested.prepare}.get(boot.machine, qemu.prepare)
+    prepares = {"bochs": bochs.prepare, "nested": nested.prepare}
+    return prepares.get(boot.machine, qemu.prepare)(boot)
+
+
+def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     command = prepare(boot)
     console = Console(boot.folder / "serial.txt", show)
     begin = time.monotonic()
-    with _process(command, boot) as process:
+    with started(command, boot) as process:
         ended = _wait(process, console, boot.timeout)
         if ended == "exit" and boot.monitor:
             _ask_monitor(process, boot.monitor)

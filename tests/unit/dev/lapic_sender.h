@@ -14,5 +14,8 @@ static void host_send(void *context, const struct lapic_message *message)
     sends++;
 }
 
-static const struct lapic_host sending_host = {host_now, host_interrupt, host_timer, host_nmi,
-                                               host_send};
+static const struct lapic_host sending_host = {.now = host_now,
+                                               .interrupt = host_interrupt,
+                                               .timer = host_timer,
+                                               .raise_nmi = host_nmi,
+                                               .send = host_send};

@@ -39,14 +39,29 @@ static inline void host_nmi(void *context)
     nmis++;
 }
 
-static const struct lapic_host host = {host_now, host_interrupt, host_timer, host_nmi, NULL};
+/* The vectors whose EOI was broadcast, in their order. */
+static uint8_t ended[8];
+static unsigned ends;
+
+static inline void host_end_level(void *context, uint8_t vector)
+{
+    assert_ptr_equal(context, &apic);
+    assert_true(ends < ARRAY_SIZE(ended));
+    ended[ends++] = vector;
+}
+
+static const struct lapic_host host = {.now = host_now,
+                                       .interrupt = host_interrupt,
+                                       .timer = host_timer,
+                                       .raise_nmi = host_nmi,
+                                       .end_level = host_end_level};
 
 static inline int setup(void **state)
 {
     (void)state;
     support_reset();
     tsc = 1000;
-    nmis = interrupt_calls = timer_calls = 0;
+    nmis = interrupt_calls = timer_calls = ends = 0;
     lapic_init(&apic, 0, &host, &apic);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The tables that a VM's guest finds, read by the code that reads a real machine's. */
+/* The tables that a VM's guest finds: the CPUs, read by the code that reads a real machine's, and
+ * byte for byte what Intel's compiler makes of the same descriptions. */
 #include "tests/unit/support.h"
 
 #include "arch/x86/acpi.h"
@@ -8,7 +9,6 @@
 #include "launch/firmware.h"
 #include "vm/layout.h"
 #include "lib/bits.h"
-#include "lib/errno.h"
 
 #include <string.h>
 
@@ -18,26 +18,14 @@
 #define BIOS_SIZE 0x20000u
 
 static uint8_t bios[BIOS_SIZE] __attribute__((aligned(16)));
-static uint64_t page; /* where the slot is */
-static int add_error, load_error;
+static struct load_plan plan;
 
-int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages, uint32_t flags)
+int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
     (void)mmu;
-    assert_int_equal(id, GUEST_FIRMWARE_SLOT);
-    assert_int_equal(pages, 1);
-    assert_int_equal(flags, MEMSLOT_READONLY);
-    page = gpa.v;
-    return add_error;
-}
-
-int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
-{
-    (void)mmu;
-    assert_true(gpa.v >= page && gpa.v + size <= page + PAGE_SIZE);
-    assert_true(gpa.v >= BIOS && gpa.v + size <= BIOS + BIOS_SIZE);
+    assert_true(gpa.v >= BIOS && gpa.v + size <= BIOS + PAGE_SIZE);
     memcpy(bios + (gpa.v - BIOS), buffer, size);
-    return load_error;
+    return 0;
 }
 
 void *physical_map(hpa_t base, uint64_t size, enum map_type type)
@@ -47,67 +35,174 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
     return bios + (base.v - BIOS);
 }
 
-static int setup(void **state)
+/* Makes the tables of such a VM, and finds them. */
+static void firmware(unsigned cpus, bool pc)
 {
-    (void)state;
+    const struct guest_image image = {.name = "g", .cpus = cpus, .pc = pc};
     support_reset();
-    memset(bios, 0xff, sizeof(bios)); /* as the guest sees the hole */
-    add_error = load_error = 0;
-    return 0;
+    memset(bios, 0, sizeof(bios));
+    memset(&plan, 0xee, sizeof(plan));
+    plan_init(&plan);
+    assert_int_equal(firmware_plan(&plan, &image), EXIT_OK);
+    assert_int_equal(plan.count, 1);
+    assert_int_equal(plan.records[0].kind, LOAD_FIRMWARE);
+    assert_false(plan.records[0].measured);
+    unsigned index = 0;
+    uint64_t done = 0;
+    enum exit_code code = EXIT_OK;
+    assert_true(plan_copy_piece(NULL, &image, &plan, &index, &done, &code));
+    assert_int_equal(code, EXIT_OK);
+    acpi_init(&(struct boot_info){0});
+}
+
+static uint64_t get(const void *table, size_t offset, size_t size)
+{
+    uint64_t value = 0;
+    memcpy(&value, (const uint8_t *)table + offset, size);
+    return value;
+}
+
+static void compare(const struct acpi_header *table, const uint8_t *want, size_t size)
+{
+    const uint8_t *got = (const uint8_t *)table;
+    assert_non_null(table);
+    assert_int_equal(table->length, sizeof(*table) + size);
+    for (unsigned i = 0; i < size; i++)
+        if (got[sizeof(*table) + i] != want[i])
+            fail_msg("byte %u is %#x, not %#x", i, got[sizeof(*table) + i], want[i]);
 }
 
 /* ---------------------------------------------------------------------------------------------- */
 
 static void every_count_of_cpus_is_found(void **state)
 {
-    for (unsigned cpus = 1; cpus <= VCPUS_MAX; cpus++) {
-        const struct boot_info info = {0};
+    (void)state;
+    for (unsigned i = 0; i < 2 * VCPUS_MAX; i++) {
+        unsigned cpus = i / 2 + 1;
+        bool pc = i & 1;
         struct madt madt;
-        setup(state);
-        assert_int_equal(firmware_add(NULL, cpus), 0);
-        acpi_init(&info);
+        firmware(cpus, pc);
         assert_int_equal(madt_parse(acpi_table("APIC"), 0, &madt), 0);
         assert_int_equal(madt.count, cpus);
         assert_int_equal(madt.unused, 0);
-        for (unsigned i = 0; i < cpus; i++)
-            assert_int_equal(madt.apic_id[i], i);
+        for (unsigned n = 0; n < cpus; n++)
+            assert_int_equal(madt.apic_id[n], n);
+        assert_int_equal(!!acpi_table("FACP"), pc);
         assert_string_equal(support_log(), "");
     }
 }
 
-/* As iasl compiles a table of the same contents, but for its own name and so the sum. */
+/* As iasl compiles tables of the same contents, behind their headers. */
 static void the_bytes_of_a_madt(void **state)
 {
     (void)state;
-    static const uint8_t want[] = {
-        'A', 'P', 'I', 'C', 60,  0,   0,   0,   5,    0 /* sum */, 'E', 'P', 'T', 'V', 'I',
-        'S', 'E', 'P', 'T', 'V', 'I', 'S', 'O', 'R',  1,           0,   0,   0,   'E', 'P',
-        'T', 'V', 1,   0,   0,   0,   0,   0,   0xe0, 0xfe,        0,   0,   0,   0,   0,
-        8,   0,   0,   1,   0,   0,   0,   0,   8,    1,           1,   1,   0,   0,   0};
-    assert_int_equal(firmware_add(NULL, 2), 0);
-    acpi_init(&(struct boot_info){0});
+    static const uint8_t want[] = {0, 0, 0xe0, 0xfe, 0, 0, 0, 0, /* no 8259s */
+                                   0, 8, 0,    0,    1, 0, 0, 0, 0,    8,    1, 1, 1, 0,
+                                   0, 0, 1,    12,   0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0};
+    firmware(2, false);
+    compare(acpi_table("APIC"), want, sizeof(want) - 12);
     const uint8_t *got = (const uint8_t *)acpi_table("APIC");
-    assert_non_null(got);
-    for (unsigned i = 0; i < sizeof(want); i++)
-        if (i != 9 && got[i] != want[i])
-            fail_msg("byte %u is %#x, not %#x", i, got[i], want[i]);
+    assert_memory_equal(got, "APIC", 4);
+    assert_int_equal(got[8], 5);
+    assert_memory_equal(got + 10, "EPTVISEPTVISOR\1\0\0\0EPTV\1\0\0", 26);
+    firmware(2, true);
+    compare(acpi_table("APIC"), want, sizeof(want));
 }
 
-static void no_memory_is_passed_on(void **state)
+/* iasl 20200925 makes this of
+
+    Name (_S5, Package () {5, 0, 0, 0})
+    Scope (\_SB) {
+        Device (COM1) {
+            Name (_HID, EisaId ("PNP0501"))
+            Name (_UID, 0)
+            Name (_CRS, ResourceTemplate () {
+                IO (Decode16, 0x3F8, 0x3F8, 1, 8)
+                Interrupt (ResourceConsumer, Edge, ActiveHigh, Exclusive) {4}
+            })
+        }
+        Device (RTC) {
+            Name (_HID, EisaId ("PNP0B00"))
+            Name (_UID, 0)
+            Name (_CRS, ResourceTemplate () { IO (Decode16, 0x70, 0x70, 1, 2) })
+        }
+    }
+*/
+static const uint8_t dsdt_bytes[] = {
+    0x08, 0x5f, 0x53, 0x35, 0x5f, 0x12, 0x07, 0x04, 0x0a, 0x05, 0x00, 0x00, 0x00, 0x10, 0x43,
+    0x06, 0x5f, 0x53, 0x42, 0x5f, 0x5b, 0x82, 0x31, 0x43, 0x4f, 0x4d, 0x31, 0x08, 0x5f, 0x48,
+    0x49, 0x44, 0x0c, 0x41, 0xd0, 0x05, 0x01, 0x08, 0x5f, 0x55, 0x49, 0x44, 0x00, 0x08, 0x5f,
+    0x43, 0x52, 0x53, 0x11, 0x16, 0x0a, 0x13, 0x47, 0x01, 0xf8, 0x03, 0xf8, 0x03, 0x01, 0x08,
+    0x89, 0x06, 0x00, 0x03, 0x01, 0x04, 0x00, 0x00, 0x00, 0x79, 0x00, 0x5b, 0x82, 0x28, 0x52,
+    0x54, 0x43, 0x5f, 0x08, 0x5f, 0x48, 0x49, 0x44, 0x0c, 0x41, 0xd0, 0x0b, 0x00, 0x08, 0x5f,
+    0x55, 0x49, 0x44, 0x00, 0x08, 0x5f, 0x43, 0x52, 0x53, 0x11, 0x0d, 0x0a, 0x0a, 0x47, 0x01,
+    0x70, 0x00, 0x70, 0x00, 0x01, 0x02, 0x79, 0x00};
+
+static void the_bytes_of_the_dsdt(void **state)
 {
     (void)state;
-    load_error = -ENOMEM;
-    assert_int_equal(firmware_add(NULL, 2), -ENOMEM);
-    add_error = -EEXIST;
-    assert_int_equal(firmware_add(NULL, 2), -EEXIST);
+    firmware(1, true);
+    uint64_t dsdt = get(acpi_table("FACP"), 140, 8);
+    compare(acpi_table_at(HPA(dsdt), "DSDT"), dsdt_bytes, sizeof(dsdt_bytes));
+    assert_int_equal(get(acpi_table("FACP"), 40, 4), dsdt);
+}
+
+/* By the offsets of ACPI 6.5, table 5.9. */
+static void the_fields_of_the_fadt(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t offset, size;
+        uint64_t value;
+    } rows[] = {
+        {4, 4, 276},          {8, 1, 6},       {131, 1, 5}, /* 6.5 */
+        {36, 4, 0},           {132, 8, 0},                  /* no FACS */
+        {45, 8, 0},           {53, 8, 0},      {56, 8, 0},  /* no SCI, SMI or PM1 blocks */
+        {109, 2, 0x5},                                      /* no 8042, no VGA, an RTC */
+        {112, 4, 0x101531}, /* hardware-reduced, with a reset register */
+        {116, 4, 0x01000801}, {120, 8, 0xcf9}, {128, 1, 6},
+        {208, 4, 0x03002001}, {212, 8, 0x608}, /* PM timer */
+        {244, 4, 0x01000801}, {248, 8, 0x600}, /* sleep control */
+        {256, 4, 0x01000801}, {260, 8, 0x601}, /* sleep status */
+    };
+    firmware(1, true);
+    const struct acpi_header *fadt = acpi_table("FACP");
+    assert_non_null(fadt);
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        if (get(fadt, rows[i].offset, rows[i].size) != rows[i].value)
+            fail_msg("offset %zu is %#lx", rows[i].offset, get(fadt, rows[i].offset, rows[i].size));
+}
+
+/* The map calls the tables ACPI's memory, and the rest of the BIOS area is nobody's to take. */
+static void the_memory_map(void **state)
+{
+    (void)state;
+    struct guest_range ram[GUEST_RAM_PIECES];
+    struct guest_map_range map[GUEST_MAP_RANGES];
+    static const struct guest_map_range want[] = {
+        {0, 0xa0000, BOOT_RAM},           {0xa0000, 0x40000, BOOT_RESERVED},
+        {0xe0000, 0x1000, BOOT_ACPI},     {0xe1000, 0x1f000, BOOT_RESERVED},
+        {0x100000, 0xbff00000, BOOT_RAM}, {0x100000000, 0x40000000, BOOT_RAM},
+    };
+    guest_layout(4ull << 30, ram);
+    assert_int_equal(guest_memory_map(ram, map), ARRAY_SIZE(want));
+    for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
+        assert_int_equal(map[i].base, want[i].base);
+        assert_int_equal(map[i].size, want[i].size);
+        assert_int_equal(map[i].kind, want[i].kind);
+    }
+    guest_layout(2ull << 20, ram);
+    assert_int_equal(guest_memory_map(ram, map), ARRAY_SIZE(want) - 1);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(every_count_of_cpus_is_found, setup),
-        cmocka_unit_test_setup(the_bytes_of_a_madt, setup),
-        cmocka_unit_test_setup(no_memory_is_passed_on, setup),
+        cmocka_unit_test(every_count_of_cpus_is_found),
+        cmocka_unit_test(the_bytes_of_a_madt),
+        cmocka_unit_test(the_bytes_of_the_dsdt),
+        cmocka_unit_test(the_fields_of_the_fadt),
+        cmocka_unit_test(the_memory_map),
     };
     return cmocka_run_group_tests_name("firmware", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The guest loader: what it puts where, and the sentence and code for every bad file. */
+/* The loader of multiboot1 programs: what it puts where, and the sentence and code for every bad
+ * file. Linux kernels are in test_linux_loader.c. */
 #include "tests/unit/support.h"
 
 #include "vm/layout.h"
@@ -121,7 +122,7 @@ static void good(void **state)
     /* The memory map: entries of 20 bytes behind their size. */
     assert_int_equal(info[11] % 24, 0);
     uint32_t entry[6];
-    memcpy(entry, memory + info[12] + 24, sizeof(entry));
+    memcpy(entry, memory + info[12] + info[11] - 24, sizeof(entry));
     assert_int_equal(entry[0], 20);
     assert_int_equal(entry[1], 0x100000);
     assert_int_equal(entry[3], RAM - 0x100000);
@@ -149,7 +150,10 @@ static void bad_files(void **state)
     file_size = 3, file[1] = 'X';
     expect(EXIT_MODULE_NOT_ELF, "guest g: not an ELF file");
     file[4] = 2;
-    expect(EXIT_MODULE_NOT_ELF, "guest g: ELF class 2, type 2, machine 3; expected 1, 2, 3");
+    expect(EXIT_MODULE_NOT_ELF, "guest g: ELF class 2, type 2, machine 3; expected 1, 2, 3 (an "
+                                "ELF32 executable for the 386) or 2, 2, 62");
+    file[4] = 3;
+    expect(EXIT_MODULE_NOT_ELF, "guest g: ELF class 3, type 2, machine 3; expected 1, 2, 3");
     file[5] = 2;
     expect(EXIT_MODULE_NOT_ELF, "guest g: ELF data encoding 2; expected 1, little-endian");
     put16(18, 62);
@@ -161,7 +165,8 @@ static void bad_files(void **state)
     put32(28, 0xfffffff0);
     expect(EXIT_MODULE_TRUNCATED, "the program headers end beyond");
     put32(MULTIBOOT + 8, 0);
-    expect(EXIT_MODULE_NOT_ELF, "no multiboot1 header in its first 8192 bytes");
+    expect(EXIT_MODULE_NOT_ELF,
+           "no multiboot1 header in its first 8192 bytes; a Linux kernel has to be a 64-bit one");
     put32(MULTIBOOT + 4, 8), put32(MULTIBOOT + 8, 0u - 0x1badb002u - 8);
     expect(EXIT_MODULE_NOT_ELF,
            "its multiboot1 header requires flags 0x8, which are not supported");
@@ -204,12 +209,13 @@ static void own_modules(void **state)
 {
     (void)state;
     struct guest_start start;
-    struct guest_image image = {.name = "g",
-                                .file = file,
-                                .size = file_size,
-                                .arguments = "",
-                                .modules = {{"abc", 3, "env"}, {"defg", 4, "two"}},
-                                .module_count = 2};
+    struct guest_image image = {
+        .name = "g",
+        .file = file,
+        .size = file_size,
+        .arguments = "",
+        .modules = {{"abc", 3, GUEST_MODULE_FILE, "env"}, {"defg", 4, GUEST_MODULE_INITRD, "two"}},
+        .module_count = 2};
     uint32_t info[17], entries[8];
 
     guest_layout(RAM, image.ram);

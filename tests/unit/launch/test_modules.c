@@ -3,9 +3,9 @@
 #include "tests/unit/support.h"
 
 #include "boot/boot_info_internal.h"
-#include "launch/loader.h"
 #include "launch/modules.h"
 #include "lib/bits.h"
+#include "lib/errno.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -143,6 +143,51 @@ static void a_guest_has_so_many(void **state)
     assert_false(module_belongs_to_guest(&(struct boot_module){.string = "n+"}));
 }
 
+static void module_words(const char *string, enum guest_module_kind kind, const char *text)
+{
+    struct guest_module file = {0};
+    assert_int_equal(module_words_parse("g", string, &file), 0);
+    assert_int_equal(file.kind, kind);
+    assert_string_equal(file.string, text);
+}
+
+static void module_words_bad(const char *string, const char *sentence)
+{
+    struct guest_module file = {0};
+    assert_int_equal(module_words_parse("g", string, &file), -EINVAL);
+    if (!strstr(support_log(), sentence))
+        fail_msg("\"%s\" is not in\n%s", sentence, support_log());
+    setup(NULL);
+}
+
+/* What a file says that it is, and what the guest gets to read of that. */
+static void files_say_what_they_are(void **state)
+{
+    (void)state;
+    module_words("+env", GUEST_MODULE_FILE, "env");
+    module_words("+env file", GUEST_MODULE_FILE, "env");
+    module_words("+boot/initrd.img   initrd", GUEST_MODULE_INITRD, "boot/initrd.img");
+    module_words("+env -- a b", GUEST_MODULE_FILE, "env a b");
+    module_words("+env initrd -- a", GUEST_MODULE_INITRD, "env a");
+    module_words("+image disk", GUEST_MODULE_DISK, "image");
+    module_words("+image disk=ro", GUEST_MODULE_DISK_READ_ONLY, "image");
+    module_words("+", GUEST_MODULE_FILE, "");
+    module_words("+0123456789012345678901234567890123456789012345678901234567890123456789",
+                 GUEST_MODULE_FILE,
+                 "012345678901234567890123456789012345678901234567890123456789012");
+    module_words_bad("+env initrt",
+                     "guest g, its module env: unknown word \"initrt\"; allowed: disk file initrd");
+    module_words_bad("+env file initrd",
+                     "guest g, its module env: it can be only one of file, initrd and disk");
+    module_words_bad("+env disk initrd",
+                     "guest g, its module env: it can be only one of file, initrd and disk");
+    module_words_bad("+env disk=rw", "guest g, its module env: bad value in \"disk=rw\"; allowed: "
+                                     "disk, disk=ro");
+    module_words_bad("+env disk disk=ro", "guest g, its module env: \"disk\" is given twice");
+    module_words_bad("+env file file", "guest g, its module env: \"file\" is given twice");
+    module_words_bad("+env file=1", "guest g, its module env: bad value in \"file=1\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -151,6 +196,7 @@ int main(void)
         cmocka_unit_test_setup(modules_may_not_overlap, setup),
         cmocka_unit_test_setup(an_empty_module_lies_nowhere, setup),
         cmocka_unit_test_setup(a_guest_has_so_many, setup),
+        cmocka_unit_test_setup(files_say_what_they_are, setup),
     };
     return cmocka_run_group_tests_name("places of modules", tests, NULL, NULL);
 }

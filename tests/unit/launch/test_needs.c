@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+#define BIOS_PAGES ((GUEST_MIDDLE - GUEST_BIOS) >> PAGE_SHIFT)
+
 static struct mmu mmu;
 static struct vm_needs needs;
 
@@ -28,6 +30,7 @@ static void start(const struct shape *shape)
     if (shape->execute_only)
         assert_int_equal(mmu_steal_bit(&mmu, shape->execute_only, STOLEN_EXECUTE_ONLY), 0);
     guest_layout(shape->ram, ram);
+    assert_int_equal(mmu_slot_add(&mmu, GUEST_FIRMWARE_SLOT, GPA(GUEST_BIOS), BIOS_PAGES, 0), 0);
     for (uint32_t i = 0; i < GUEST_RAM_PIECES; i++)
         if (ram[i].size)
             assert_int_equal(mmu_slot_add(&mmu, i, ram[i].base, ram[i].size >> PAGE_SHIFT, 0), 0);
@@ -48,6 +51,8 @@ static void touch_ram(const struct shape *shape, uint64_t alias)
 {
     struct guest_range ram[GUEST_RAM_PIECES];
     guest_layout(shape->ram, ram);
+    for (uint64_t at = GUEST_BIOS; at < GUEST_MIDDLE; at += PAGE_SIZE)
+        reach(alias | at, alias ? ACCESS_FETCH : ACCESS_WRITE);
     for (unsigned i = 0; i < GUEST_RAM_PIECES; i++)
         for (uint64_t at = 0; at < ram[i].size; at += PAGE_SIZE)
             reach(alias | (ram[i].base.v + at), alias ? ACCESS_FETCH : ACCESS_WRITE);
@@ -110,6 +115,10 @@ static void sums(void **state)
     size.limit = 5 << 20;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + (5 << 8));
+    size.disks = 17;
+    vm_needs(&needs, &size);
+    assert_int_equal(vm_needs_sum(&needs), sum + (5 << 8) + 17);
+    size.disks = 0;
     size = small, size.vcpus = 4;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + 3 * 12);

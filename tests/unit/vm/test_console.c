@@ -34,6 +34,23 @@ static int setup(void **state)
     return 0;
 }
 
+/* Nothing is a line or a result: each byte is the transcript's as it is. */
+static void a_live_console(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_open(1);
+    console.transcript = t;
+    console.live = true;
+    put("\tok 1 a\r\n\x1b[2J$ ");
+    console_finish(&console);
+    while (transcript_print())
+        ;
+    assert_string_equal(support_log(), "\tok 1 a\r\n\x1b[2J$ ");
+    assert_int_equal(console_results(&console), 0);
+    transcript_close(t);
+    (void)transcript_print();
+}
+
 static void results(void **state)
 {
     (void)state;
@@ -132,8 +149,11 @@ static void defaults(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(results, setup),         cmocka_unit_test_setup(hostile, setup),
-        cmocka_unit_test_setup(no_line_is_ours, setup), cmocka_unit_test_setup(patterns, setup),
+        cmocka_unit_test_setup(a_live_console, setup),
+        cmocka_unit_test_setup(results, setup),
+        cmocka_unit_test_setup(hostile, setup),
+        cmocka_unit_test_setup(no_line_is_ours, setup),
+        cmocka_unit_test_setup(patterns, setup),
         cmocka_unit_test_setup(defaults, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -44,6 +44,8 @@ static const struct row {
     {0x1b, 0, {1, 1, 1, 1}},
     {0x40000000, 0, {0x40000001, 9, 9, 9}},
     {0x40000001, 0, {39, 38, 0, 0}},
+    {0x40000100, 0, {0x40000101, 8, 8, 8}},
+    {0x40000101, 0, {7, 0, 0, 0}},
     {0x80000000, 0, {0x80000008, 0, 0, 0}},
     {0x80000001, 0, {0, 0, 0x121, 0x2c100800}},
     {0x80000008, 0, {0x3028, 0, 0, 0}},
@@ -78,7 +80,12 @@ static struct cpuid_table table;
 static void every_answer_is_found(void **state)
 {
     (void)state;
-    static const uint32_t ranges[] = {0, CPUID_LEAF_HYPERVISOR, CPUID_LEAF_EXTENDED, 0x20000000,
+    static const uint32_t ranges[] = {0,
+                                      CPUID_LEAF_HYPERVISOR,
+                                      CPUID_LEAF_KVM,
+                                      CPUID_LEAF_KVM + 0x100,
+                                      CPUID_LEAF_EXTENDED,
+                                      0x20000000,
                                       0xffffff00};
     memset(&table, 0xcc, sizeof(table));
     cpuid_table_fill(&table, fake, NULL);
@@ -144,6 +151,34 @@ static void beyond_the_highest(void **state)
         assert_int_equal(cpuid_table_leaf(&table, leaves[i][0]), leaves[i][1]);
 }
 
+/* A CPU whose ranges are all as long as they can be. */
+static struct cpuid long_ranges(const void *context, uint32_t leaf, uint32_t subleaf)
+{
+    const uint32_t *first = context;
+    (void)subleaf;
+    return leaf == *first ? (struct cpuid){leaf + 0x3f, 1, 0, 0} : (struct cpuid){.edx = leaf};
+}
+
+/* Each leaf of each range has a place of its own. */
+static void places_do_not_collide(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t first, count;
+    } ranges[] = {
+        {0, 64}, {CPUID_LEAF_HYPERVISOR, 16}, {CPUID_LEAF_KVM, 16}, {CPUID_LEAF_EXTENDED, 64}};
+    bool taken[256] = {0};
+    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
+        cpuid_table_fill(&table, long_ranges, &ranges[i].first);
+        for (uint32_t n = 0; n < ranges[i].count; n++) {
+            uint32_t leaf = ranges[i].first + n;
+            assert_int_equal(cpuid_table_first(&table, leaf)->leaf, leaf);
+            assert_false(taken[cpuid_table_place(leaf)]);
+            taken[cpuid_table_place(leaf)] = true;
+        }
+    }
+}
+
 static struct cpuid talkative(const void *context, uint32_t leaf, uint32_t subleaf)
 {
     (void)context, (void)subleaf;
@@ -177,10 +212,9 @@ static void more_than_there_is_room_for(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_answer_is_found),
-        cmocka_unit_test(entries_say_what_they_are),
-        cmocka_unit_test(beyond_the_highest),
-        cmocka_unit_test(more_than_there_is_room_for),
+        cmocka_unit_test(every_answer_is_found), cmocka_unit_test(entries_say_what_they_are),
+        cmocka_unit_test(beyond_the_highest),    cmocka_unit_test(more_than_there_is_room_for),
+        cmocka_unit_test(places_do_not_collide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -75,9 +75,9 @@ static void not_offered(void **state)
             fail_msg("leaf %x.%u, word %u, bit %u", hidden[i].leaf, hidden[i].subleaf,
                      hidden[i].word, hidden[i].bit);
     }
-    static const uint32_t empty[] = {3,    5,    8,    9,    0xa,  0xc,  0xe,       0xf,  0x10,
-                                     0x11, 0x12, 0x13, 0x14, 0x16, 0x17, 0x18,      0x19, 0x1a,
-                                     0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x80000005};
+    static const uint32_t empty[] = {3,    5,    8,    9,    0xa,  0xc,  0xe,  0xf,
+                                     0x10, 0x11, 0x12, 0x13, 0x14, 0x17, 0x18, 0x19,
+                                     0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0x20, 0x80000005};
     for (unsigned i = 0; i < ARRAY_SIZE(empty); i++)
         for (uint32_t subleaf = 0; subleaf < 4; subleaf++)
             assert_same(ask(empty[i], subleaf), (struct cpuid){0});

@@ -57,6 +57,7 @@ static const struct {
     {0xd, 7, {64, 896, 2, 0}},
     {0xd, 9, {64, 1024, 2, 0}},
     {0x15, 0, {1, 1, 2000000000, 0}},
+    {0x16, 0, {2000, 2000, 0, 0}},
     {0x80000000, 0, {0x80000008, 0, 0, 0}},
     {0x80000002, 0, ALL_ONES}, /* the brand string */
     {0x80000003, 0, ALL_ONES},
@@ -261,10 +262,14 @@ static void own_leaves(void **state)
     assert_same(ask(0x40000000, 0),
                 (struct cpuid){ABI_CPUID_STOLEN, ABI_CPUID_EBX, ABI_CPUID_ECX, ABI_CPUID_EDX});
     assert_same(ask(0x40000001, 0), (struct cpuid){.eax = 39, .ebx = 38});
+    /* "KVMKVMKVM" and three zero bytes, and a leaf of features, of which it has none. */
+    assert_same(ask(0x40000100, 0), (struct cpuid){0x40000101, 0x4b4d564b, 0x564b4d56, 0x0000004d});
     for (uint32_t leaf = 0x40000002; leaf < 0x40000300; leaf++)
-        assert_same(ask(leaf, 0), (struct cpuid){0});
+        if (leaf != 0x40000100)
+            assert_same(ask(leaf, 0), (struct cpuid){0});
     assert_same(ask(0x4fffffff, 0), (struct cpuid){0});
     assert_same(ask(0x15, 0), (struct cpuid){1, 1, 2000000000, 0});
+    assert_same(ask(0x16, 0), (struct cpuid){2000, 2000, 0, 0});
     assert_same(ask(0, 0), everything[0].r);
     assert_int_equal(ask(6, 0).eax, 4); /* the APIC's timer never stops */
     struct cpuid one = ask(1, 0);

@@ -90,8 +90,42 @@ static void pieces_are_short(void **state)
     next++;
 }
 
-/* A screen that scrolls asks to come again, and has room for so many; its next character is known.
- * */
+static void live(struct transcript *t, const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        transcript_live(t, text[i]);
+}
+
+/* A byte is there without its line; ours begin lines of their own; what waits is bounded. */
+static void live_bytes(void **state)
+{
+    (void)state;
+    static char many[TRANSCRIPT_TEXT + 100];
+    struct transcript *t = transcript_open(next);
+    live(t, "\x1b[1m$ ", 6);
+    assert_string_equal(printed(), "\x1b[1m$ ");
+    transcript_line(t, "ours");
+    live(t, "a\r\n", 3);
+    transcript_line(t, "more");
+    assert_string_equal(printed(), "\x1b[1m$ \nours\na\r\nmore\n");
+    memset(many, '.', sizeof(many));
+    for (unsigned i = 0; i < 2; i++) {
+        size_t before = strlen(support_log());
+        live(t, many, TRANSCRIPT_TEXT);
+        assert_int_equal(strlen(printed()) - before, TRANSCRIPT_TEXT);
+    }
+    transcript_say_cut(t, "v"); /* nothing */
+    size_t before = strlen(support_log());
+    live(t, many, sizeof(many));
+    transcript_say_cut(t, "v");
+    transcript_close(t);
+    assert_string_equal(printed() + before + TRANSCRIPT_TEXT,
+                        "\n# v: 100 bytes of the guest's were cut, which came faster than the "
+                        "console prints\n");
+    next++;
+}
+
+/* log_room() of a screen that scrolls says that it has no room yet, or for how many characters. */
 static unsigned scrolls;
 static const char *shown;
 
@@ -328,6 +362,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(only_the_first_is_printed, setup),
         cmocka_unit_test_setup(pieces_are_short, setup),
+        cmocka_unit_test_setup(live_bytes, setup),
         cmocka_unit_test_setup(scrolling_comes_first, setup),
         cmocka_unit_test_setup(who_ends_early_is_printed_later, setup),
         cmocka_unit_test_setup(many_lines_are_kept_in_order, setup),

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/* The I/O APIC; see the header. Called by the bus, by devices through their lines, and by the local
+ * APICs' EOIs. Pure. */
+#include "dev/ioapic.h"
+
+#include "lib/bits.h"
+
+/* Registers of the memory window. */
+#define WINDOW_INDEX 0x00
+#define WINDOW_DATA  0x10
+#define WINDOW_EOI   0x40
+
+/* Registers behind the index. */
+#define REG_ID      0x00
+#define REG_VERSION 0x01
+#define REG_ENTRIES 0x10 /* two for each pin: bits 31:0, then bits 63:32 */
+
+#define ID_WRITABLE ((uint32_t)BITS(27, 24))
+
+/* Version 0x20 is the first one with an EOI register. */
+#define VERSION ((IOAPIC_PINS - 1) << 16 | 0x20)
+
+/* A redirection entry. Bits 14 and 12 are read-only; 55:48, the extended destination, reads 0. */
+#define ENTRY_VECTOR      BITS(7, 0)
+#define ENTRY_MODE        BITS(10, 8)
+#define ENTRY_LOGICAL     BIT(11)
+#define ENTRY_POLARITY    BIT(13)
+#define ENTRY_REMOTE_IRR  BIT(14)
+#define ENTRY_LEVEL       BIT(15)
+#define ENTRY_MASKED      BIT(16)
+#define ENTRY_DESTINATION BITS(63, 56)
+#define ENTRY_WRITABLE                                                                         \
+    (ENTRY_VECTOR | ENTRY_MODE | ENTRY_LOGICAL | ENTRY_POLARITY | ENTRY_LEVEL | ENTRY_MASKED | \
+     ENTRY_DESTINATION)
+
+#define BROADCAST 0xff
+
+void ioapic_init(struct ioapic *ioapic,
+                 bool (*send)(void *context, const struct lapic_message *message, bool level),
+                 void *context)
+{
+    *ioapic = (struct ioapic){.send = send, .context = context};
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        ioapic->entries[pin] = ENTRY_MASKED;
+}
+
+/* Sends the message of a pin. Returns whether an APIC accepts it. */
+static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
+{
+    uint8_t mode = (uint8_t)field_get(entry, ENTRY_MODE);
+    uint32_t destination = (uint32_t)field_get(entry, ENTRY_DESTINATION);
+    bool logical = entry & ENTRY_LOGICAL;
+    const struct lapic_message message = {
+        .mode = mode,
+        .vector = (uint8_t)field_get(entry, ENTRY_VECTOR),
+        .logical = logical,
+        .all = !logical && destination == BROADCAST,
+        .destination = destination,
+    };
+    return (mode == LAPIC_FIXED || mode == LAPIC_LOWEST) &&
+           ioapic->send(ioapic->context, &message, entry & ENTRY_LEVEL);
+}
+
+/* Sends the message of a level-triggered pin if it is due. */
+static void ioapic_look_at_level(struct ioapic *ioapic, unsigned pin)
+{
+    uint64_t *entry = &ioapic->entries[pin];
+    bool waits = (*entry & (ENTRY_LEVEL | ENTRY_MASKED | ENTRY_REMOTE_IRR)) == ENTRY_LEVEL;
+    if (waits && ioapic->asserted & BIT(pin) && ioapic_send(ioapic, *entry))
+        *entry |= ENTRY_REMOTE_IRR;
+}
+
+void ioapic_set_line(void *context, unsigned pin, bool level)
+{
+    struct ioapic *ioapic = context;
+    if (pin >= IOAPIC_PINS)
+        return;
+    uint32_t line = 1u << pin;
+    spin_lock(&ioapic->lock);
+    bool rises = level && !(ioapic->asserted & line);
+    ioapic->asserted = level ? ioapic->asserted | line : ioapic->asserted & ~line;
+    if (rises && !(ioapic->entries[pin] & (ENTRY_LEVEL | ENTRY_MASKED)))
+        (void)ioapic_send(ioapic, ioapic->entries[pin]);
+    ioapic_look_at_level(ioapic, pin);
+    spin_unlock(&ioapic->lock);
+}
+
+/* A line that is still asserted sends its message again. */
+static void ioapic_end(struct ioapic *ioapic, uint8_t vector)
+{
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+        uint64_t *entry = &ioapic->entries[pin];
+        if (!(*entry & ENTRY_REMOTE_IRR) || field_get(*entry, ENTRY_VECTOR) != vector)
+            continue;
+        *entry &= ~ENTRY_REMOTE_IRR;
+        ioapic_look_at_level(ioapic, pin);
+    }
+}
+
+void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)
+{
+    spin_lock(&ioapic->lock);
+    ioapic_end(ioapic, vector);
+    spin_unlock(&ioapic->lock);
+}
+
+/* ---- Registers ------------------------------------------------------------------------------- */
+
+/* Writes half of an entry. Remote IRR exists in level-triggered mode only, so an entry that becomes
+ * edge-triggered loses it. */
+static void ioapic_write_entry(struct ioapic *ioapic, unsigned number, uint32_t value)
+{
+    uint64_t *entry = &ioapic->entries[number / 2];
+    unsigned shift = number % 2 * 32;
+    uint64_t written = ENTRY_WRITABLE & 0xffffffffull << shift;
+    *entry = (*entry & ~written) | ((uint64_t)value << shift & written);
+    if (!(*entry & ENTRY_LEVEL))
+        *entry &= ~ENTRY_REMOTE_IRR;
+    ioapic_look_at_level(ioapic, number / 2);
+}
+
+static uint32_t ioapic_read_data(const struct ioapic *ioapic)
+{
+    unsigned number = ioapic->index - REG_ENTRIES;
+    if (ioapic->index == REG_ID)
+        return ioapic->id;
+    if (ioapic->index == REG_VERSION)
+        return VERSION;
+    if (number >= 2 * IOAPIC_PINS) /* below REG_ENTRIES, too */
+        return 0;
+    return (uint32_t)(ioapic->entries[number / 2] >> number % 2 * 32);
+}
+
+static void ioapic_write_data(struct ioapic *ioapic, uint32_t value)
+{
+    unsigned number = ioapic->index - REG_ENTRIES;
+    if (ioapic->index == REG_ID)
+        ioapic->id = value & ID_WRITABLE;
+    else if (number < 2 * IOAPIC_PINS)
+        ioapic_write_entry(ioapic, number, value);
+}
+
+static uint64_t ioapic_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
+{
+    struct ioapic *ioapic = device;
+    uint32_t value = 0;
+    (void)vcpu, (void)size;
+    spin_lock(&ioapic->lock);
+    if (align_down(offset, 4) == WINDOW_INDEX)
+        value = ioapic->index;
+    else if (align_down(offset, 4) == WINDOW_DATA)
+        value = ioapic_read_data(ioapic);
+    spin_unlock(&ioapic->lock);
+    return (uint64_t)value >> 8 * (offset % 4);
+}
+
+/* The index has 8 bits, and a write of any size sets it; the other registers are written by aligned
+ * accesses of 32 bits only. */
+static void ioapic_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                         uint64_t value)
+{
+    struct ioapic *ioapic = device;
+    (void)vcpu;
+    spin_lock(&ioapic->lock);
+    if (offset == WINDOW_INDEX)
+        ioapic->index = (uint8_t)value;
+    else if (size == 4 && offset == WINDOW_DATA)
+        ioapic_write_data(ioapic, (uint32_t)value);
+    else if (size == 4 && offset == WINDOW_EOI)
+        ioapic_end(ioapic, (uint8_t)value);
+    spin_unlock(&ioapic->lock);
+}
+
+const struct bus_ops ioapic_ops = {
+    .name = "I/O APIC", .read = ioapic_read, .write = ioapic_write, .sizes = 1 | 2 | 4};

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/* See the header. Called by transports, and by vm/disk.c for what is left. Pure. */
+#include "dev/virtio.h"
+
+#include "lib/bits.h"
+#include "lib/log.h"
+#include "lib/string.h"
+
+#define VIRTIO_CONFIG_NO_LEGACY
+#define VIRTIO_MMIO_NO_LEGACY
+#define VIRTIO_RING_NO_LEGACY
+#include <linux/virtio_config.h>
+#include <linux/virtio_mmio.h>
+#include <linux/virtio_ring.h>
+
+#define REQUIRED (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ACCESS_PLATFORM))
+#define OFFERED  (REQUIRED | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX))
+
+#define WRITABLE_STATUS                                                                 \
+    (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
+     VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED)
+
+#define CHAIN_WORK 256 /* what a chain costs beside its bytes, about */
+
+static void virtio_reset(struct virtio *v)
+{
+    v->driver_features = 0;
+    v->status = v->interrupts = 0;
+    v->notified = 0;
+    memset(v->queues, 0, sizeof(v->queues));
+    line_set(&v->line, false);
+}
+
+void virtio_init(struct virtio *v)
+{
+    v->features |= OFFERED;
+    virtio_reset(v);
+}
+
+static bool virtio_is_live(const struct virtio *v)
+{
+    return (v->status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET)) ==
+           VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
+static void virtio_interrupt(struct virtio *v, uint8_t interrupt)
+{
+    v->interrupts |= interrupt;
+    line_set(&v->line, true);
+}
+
+/* ---- What the driver sets up ----------------------------------------------------------------- */
+
+/* A driver is told of NEEDS_RESET as of a change of the configuration (section 2.1.2). */
+static void virtio_break(struct virtio *v, const struct virtq *queue)
+{
+    log_error("%s: queue %u: %s; the driver has to reset the device", v->ops->name,
+              (unsigned)(queue - v->queues), queue->why);
+    v->notified = 0;
+    if (v->status & VIRTIO_CONFIG_S_DRIVER_OK)
+        virtio_interrupt(v, VIRTIO_MMIO_INT_CONFIG);
+    v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+}
+
+static bool features_suffice(const struct virtio *v)
+{
+    bool known = !(v->driver_features & ~v->features);
+    bool suffice = known && (v->driver_features & REQUIRED) == REQUIRED;
+    if (!suffice)
+        log_error("%s: its driver takes the features %#lx of %#lx, but must take %#llx, which are "
+                  "VERSION_1 and ACCESS_PLATFORM",
+                  v->ops->name, v->driver_features, v->features, REQUIRED);
+    return suffice;
+}
+
+/* The driver can't take back what it has said, except by a reset. */
+void virtio_write_status(struct virtio *v, uint8_t value)
+{
+    if (!value) {
+        virtio_reset(v);
+        return;
+    }
+    uint8_t new = value &WRITABLE_STATUS & ~v->status;
+    if (new &VIRTIO_CONFIG_S_FEATURES_OK && !features_suffice(v))
+        new &= (uint8_t)~VIRTIO_CONFIG_S_FEATURES_OK;
+    if (!((v->status | new) & VIRTIO_CONFIG_S_FEATURES_OK))
+        new &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
+    v->status |= new;
+}
+
+void virtio_write_features(struct virtio *v, unsigned half, uint32_t features)
+{
+    uint64_t mask = half == 0 ? BITS(31, 0) : BITS(63, 32);
+    if (half <= 1 && !(v->status & VIRTIO_CONFIG_S_FEATURES_OK))
+        v->driver_features = (v->driver_features & ~mask) | field_put(features, mask);
+}
+
+void virtio_enable_queue(struct virtio *v, unsigned number, bool enable)
+{
+    if (number >= v->ops->queues)
+        return;
+    struct virtq *queue = &v->queues[number];
+    if (!enable) {
+        queue->ready = false;
+        v->notified &= ~(1u << number);
+    }
+    if (!enable || queue->ready || !(v->status & VIRTIO_CONFIG_S_FEATURES_OK))
+        return;
+    queue->dma = &v->dma;
+    queue->indirect = v->driver_features & BIT(VIRTIO_RING_F_INDIRECT_DESC);
+    queue->event_index = v->driver_features & BIT(VIRTIO_RING_F_EVENT_IDX);
+    if (virtq_start(queue) == VIRTQ_BROKEN)
+        virtio_break(v, queue);
+}
+
+void virtio_acknowledge(struct virtio *v, uint32_t interrupts)
+{
+    v->interrupts &= (uint8_t)~interrupts;
+    if (!v->interrupts)
+        line_set(&v->line, false);
+}
+
+/* ---- Work ------------------------------------------------------------------------------------ */
+
+/* Handles chains until the piece is over or there are none. Returns false if the queue is broken;
+ * *more says whether chains are left. */
+static bool handle_chains(struct virtio *v, struct virtq *queue, bool *more)
+{
+    struct virtq_chain chain;
+    *more = true;
+    while (v->work < VIRTIO_PIECE) {
+        enum virtq_result result = virtq_take(queue, &chain);
+        if (result == VIRTQ_EMPTY)
+            *more = false;
+        if (result != VIRTQ_CHAIN)
+            return result == VIRTQ_EMPTY;
+        v->work += CHAIN_WORK;
+        uint32_t written = v->ops->handle(v, queue, &chain);
+        if (queue->why[0] || !virtq_return(queue, chain.head, written))
+            return false;
+    }
+    return true;
+}
+
+static void work_on_queue(struct virtio *v, unsigned number)
+{
+    struct virtq *queue = &v->queues[number];
+    bool more, sound = handle_chains(v, queue, &more);
+    if (sound && virtq_interrupts(queue))
+        virtio_interrupt(v, VIRTIO_MMIO_INT_VRING);
+    if (queue->why[0])
+        virtio_break(v, queue);
+    else if (!more)
+        v->notified &= ~(1u << number);
+}
+
+bool virtio_go_on(struct virtio *v)
+{
+    v->work = 0;
+    for (unsigned i = 0; i < v->ops->queues && v->work < VIRTIO_PIECE; i++)
+        if (v->notified >> i & 1)
+            work_on_queue(v, i);
+    return v->notified;
+}
+
+void virtio_notify(struct virtio *v, unsigned queue)
+{
+    if (!virtio_is_live(v) || queue >= v->ops->queues || !v->queues[queue].ready)
+        return;
+    v->notified |= 1u << queue;
+    if (virtio_go_on(v))
+        v->busy(v->busy_context);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+#include "launch/aml.h"
+
+#include "lib/assert.h"
+#include "lib/string.h"
+
+/* ACPI 6.5, table 20.1. */
+#define AML_NAME    0x08u
+#define AML_BYTE    0x0au
+#define AML_DWORD   0x0cu
+#define AML_STRING  0x0du
+#define AML_SCOPE   0x10u
+#define AML_BUFFER  0x11u
+#define AML_PACKAGE 0x12u
+#define AML_EXT     0x5bu
+#define AML_DEVICE  0x82u
+
+#define NAME_LENGTH 4u
+/* A package length (ACPI 6.5, 20.2.4) of one byte, or of two. */
+#define LENGTH_SHORT 0x3fu
+#define LENGTH_LONG  0xfffu
+#define LENGTH_TWO   0x40u /* in the first byte: one byte follows */
+
+/* Resource descriptors (ACPI 6.5, 6.4.2 and 6.4.3). */
+#define IO_PORTS          0x47u
+#define IO_DECODES_16     0x01u
+#define MEMORY            0x86u /* of 32 bits, fixed */
+#define MEMORY_SIZE       9u
+#define MEMORY_WRITABLE   0x01u
+#define INTERRUPT         0x89u
+#define INTERRUPT_SIZE    6u
+#define INTERRUPT_CONSUME 0x01u
+#define INTERRUPT_EDGE    0x02u
+#define END_TAG           0x79u
+
+static void aml_put(struct aml *aml, uint8_t byte)
+{
+    BUG_ON(aml->used == aml->size);
+    aml->bytes[aml->used++] = byte;
+}
+
+static void aml_put_number(struct aml *aml, uint64_t value, unsigned bytes)
+{
+    for (; bytes; bytes--, value >>= 8)
+        aml_put(aml, (uint8_t)value);
+}
+
+static void aml_put_text(struct aml *aml, const char *text)
+{
+    while (*text)
+        aml_put(aml, (uint8_t)*text++);
+}
+
+/* Leaves room for the length of a package, which counts itself and what follows. */
+static size_t aml_begin(struct aml *aml)
+{
+    size_t begin = aml->used;
+    aml_put_number(aml, 0, 2);
+    return begin;
+}
+
+void aml_end(struct aml *aml, size_t begin)
+{
+    size_t length = aml->used - begin;
+    if (length - 1 <= LENGTH_SHORT) {
+        memmove(&aml->bytes[begin + 1], &aml->bytes[begin + 2], length - 2);
+        aml->bytes[begin] = (uint8_t)(length - 1);
+        aml->used--;
+        return;
+    }
+    BUG_ON(length > LENGTH_LONG);
+    aml->bytes[begin] = (uint8_t)(LENGTH_TWO | (length & 0xf));
+    aml->bytes[begin + 1] = (uint8_t)(length >> 4);
+}
+
+size_t aml_scope(struct aml *aml, const char *path)
+{
+    aml_put(aml, AML_SCOPE);
+    size_t begin = aml_begin(aml);
+    aml_put_text(aml, path);
+    return begin;
+}
+
+size_t aml_device(struct aml *aml, const char *name)
+{
+    BUG_ON(strlen(name) != NAME_LENGTH);
+    aml_put(aml, AML_EXT);
+    aml_put(aml, AML_DEVICE);
+    size_t begin = aml_begin(aml);
+    aml_put_text(aml, name);
+    return begin;
+}
+
+static void aml_name(struct aml *aml, const char *name)
+{
+    BUG_ON(strlen(name) != NAME_LENGTH);
+    aml_put(aml, AML_NAME);
+    aml_put_text(aml, name);
+}
+
+/* An integer in its short form, where it has one. */
+static void aml_put_integer(struct aml *aml, uint8_t value)
+{
+    if (value > 1)
+        aml_put(aml, AML_BYTE);
+    aml_put(aml, value);
+}
+
+void aml_name_integer(struct aml *aml, const char *name, uint8_t value)
+{
+    aml_name(aml, name);
+    aml_put_integer(aml, value);
+}
+
+void aml_name_string(struct aml *aml, const char *name, const char *text)
+{
+    aml_name(aml, name);
+    aml_put(aml, AML_STRING);
+    aml_put_text(aml, text);
+    aml_put(aml, 0);
+}
+
+/* Three letters of 5 bits and four hexadecimal digits, most significant byte first (ACPI 6.5,
+ * 19.3.4). */
+void aml_name_eisa_id(struct aml *aml, const char *name, const char *id)
+{
+    uint32_t value = 0;
+    for (unsigned i = 0; i < 3; i++)
+        value = value << 5 | (uint32_t)(id[i] - '@');
+    for (unsigned i = 3; i < 7; i++)
+        value = value << 4 | (uint32_t)(id[i] <= '9' ? id[i] - '0' : id[i] - 'A' + 10);
+    aml_name(aml, name);
+    aml_put(aml, AML_DWORD);
+    aml_put_number(aml, __builtin_bswap32(value), 4);
+}
+
+void aml_name_package(struct aml *aml, const char *name, const uint8_t *values, uint8_t count)
+{
+    aml_name(aml, name);
+    aml_put(aml, AML_PACKAGE);
+    size_t begin = aml_begin(aml);
+    aml_put(aml, count);
+    for (unsigned i = 0; i < count; i++)
+        aml_put_integer(aml, values[i]);
+    aml_end(aml, begin);
+}
+
+void aml_name_resources(struct aml *aml, const struct aml_resources *resources)
+{
+    aml_name(aml, "_CRS");
+    aml_put(aml, AML_BUFFER);
+    size_t begin = aml_begin(aml);
+    aml_put(aml, AML_BYTE);
+    size_t size_at = aml->used;
+    aml_put(aml, 0);
+    if (resources->ports) {
+        aml_put(aml, IO_PORTS);
+        aml_put(aml, IO_DECODES_16);
+        aml_put_number(aml, resources->port, 2); /* the lowest address, and the highest */
+        aml_put_number(aml, resources->port, 2);
+        aml_put(aml, 1); /* alignment */
+        aml_put(aml, resources->ports);
+    }
+    if (resources->memory_size) {
+        aml_put(aml, MEMORY);
+        aml_put_number(aml, MEMORY_SIZE, 2);
+        aml_put(aml, MEMORY_WRITABLE);
+        aml_put_number(aml, resources->memory, 4);
+        aml_put_number(aml, resources->memory_size, 4);
+    }
+    if (resources->has_line) {
+        aml_put(aml, INTERRUPT);
+        aml_put_number(aml, INTERRUPT_SIZE, 2);
+        aml_put(aml, INTERRUPT_CONSUME | (resources->level ? 0 : INTERRUPT_EDGE));
+        aml_put(aml, 1); /* interrupts that follow */
+        aml_put_number(aml, resources->line, 4);
+    }
+    aml_put_number(aml, END_TAG, 2); /* with a checksum of 0, which means none */
+    aml->bytes[size_at] = (uint8_t)(aml->used - size_at - 1);
+    aml_end(aml, begin);
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* See the header. */
+#include "launch/devices.h"
+
+#include "arch/x86/tsc.h"
+#include "arch/x86/unprivileged.h"
+#include "arch/x86/wall_clock.h"
+#include "guest/abi.h"
+#include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "lib/string.h"
+#include "dev/lapic_mmio.h"
+#include "vm/exits.h"
+#include "vm/ipi.h"
+#include "vm/vm.h"
+
+/* ---- Ports ----------------------------------------------------------------------------------- */
+
+static void debug_exit_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
+                             uint64_t value)
+{
+    struct vm *vm = device;
+    (void)vcpu, (void)offset, (void)size;
+    if (vm_ending(vm) != VM_RUNNING)
+        return;
+    vm->exit_value = (uint8_t)value;
+    vm_end(vm, VM_ENDED_EXIT, "wrote %lu to the debug-exit port", value);
+}
+
+static uint64_t debug_exit_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
+                                unsigned size)
+{
+    (void)device, (void)vcpu, (void)offset, (void)size;
+    return ~0ull;
+}
+
+static const struct bus_ops debug_exit_ops = {
+    .name = "debug exit", .read = debug_exit_read, .write = debug_exit_write};
+
+static void console_transmit(void *context, uint8_t byte)
+{
+    console_put(context, byte);
+}
+
+/* A guest that turns its machine off, or resets it, has come to its end in order. */
+static void power_end(void *context, const char *how)
+{
+    struct vm *vm = context;
+    vm_end(vm, VM_ENDED_EXIT, "%s", how);
+}
+
+/* ---- Buses ----------------------------------------------------------------------------------- */
+
+struct device {
+    struct bus *bus;
+    uint64_t start, size;
+    const struct bus_ops *ops;
+    void *device;
+    const uint64_t *word;         /* the VM has the device if this is set; NULL: always */
+    struct locked_device *locked; /* the wrapper where several CPUs come; NULL: none needed */
+};
+
+static void devices_init(struct vm *vm)
+{
+    bus_init(&vm->mmio_bus, "mmio", ~0ull);
+    bus_init(&vm->port_bus, "port", 0xffff);
+    vm->mmio_bus.owner = vm->port_bus.owner = &vm->mmu;
+    uart_init(&vm->uart, console_transmit, &vm->console);
+    testdev_init(&vm->testdev[0], 'A');
+    testdev_init(&vm->testdev[1], 'B');
+    if (!vm->words.pc)
+        return;
+    ioapic_init(&vm->ioapic, ipi_send_from_device, vm);
+    uart_connect(&vm->uart, &(struct line){ioapic_set_line, &vm->ioapic, LINE_UART}, input_take,
+                 &vm->input);
+    rtc_init(&vm->rtc, wall_clock_ms, vm->words.memory);
+    vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
+    vm->power = (struct power){.end = power_end, .context = vm};
+}
+
+static int device_add(struct vm *vm, const struct device *d)
+{
+    /* Input comes on any CPU, like the accesses of several vCPUs. */
+    struct locked_device *locked = vm->words.vcpus > 1 || vm->words.pc ? d->locked : NULL;
+    /* In a VM with a shared bit, device addresses have it set. */
+    uint64_t shared = vm->words.shared && d->bus == &vm->mmio_bus ? BIT(vm->words.shared) : 0;
+    if (locked)
+        locked_device_init(locked, d->ops, d->device);
+    return bus_add(d->bus, d->start | shared, d->size, locked ? &locked->ops : d->ops,
+                   locked ? locked : d->device);
+}
+
+int devices_add(struct vm *vm)
+{
+    struct bus *ports = &vm->port_bus, *mmio = &vm->mmio_bus;
+    const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc;
+    struct locked_device *locked = vm->locked;
+    const struct device devices[] = {
+        {ports, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, NULL, &locked[LOCKED_UART]},
+        {ports, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, NULL, &locked[LOCKED_DEBUG_EXIT]},
+        {ports, PORT_TEST, 4, &test_port_ops, &vm->tests.port, tests, &locked[LOCKED_TEST_PORT]},
+        {ports, PORT_RTC, RTC_PORTS, &rtc_ops, &vm->rtc, pc, &locked[LOCKED_RTC]},
+        {ports, PORT_PM_TIMER, PM_TIMER_PORTS, &pm_timer_ops, &vm->pm_timer, pc, NULL},
+        {ports, PORT_SLEEP, POWER_SLEEP_PORTS, &power_sleep_ops, &vm->power, pc, NULL},
+        {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, pc, &locked[LOCKED_RESET]},
+        {ports, PORT_KEYBOARD, 1, &power_keyboard_ops, &vm->power, pc, NULL},
+        {mmio, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
+        {mmio, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, pc, NULL},
+        {mmio, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], tests,
+         &locked[LOCKED_TEST_A]},
+        {mmio, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], tests,
+         &locked[LOCKED_TEST_B]},
+    };
+
+    devices_init(vm);
+    for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
+        if (devices[i].word && !*devices[i].word)
+            continue;
+        int error = device_add(vm, &devices[i]);
+        if (error)
+            return error;
+    }
+    return 0;
+}
+
+/* ---- Disks ----------------------------------------------------------------------------------- */
+
+#define DISK_ORDER 0 /* of the pages of a struct disk */
+_Static_assert(sizeof(struct disk) <= PAGE_SIZE << DISK_ORDER, "a disk's page");
+
+static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint64_t size,
+                       bool read_only)
+{
+    unsigned number = vm->disk_count;
+    char serial[VIRTIO_BLK_ID_BYTES];
+    snprintf(serial, sizeof(serial), "eptvisor-disk%u", number);
+    disk_connect(disk, vm);
+    disk->blk.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_VIRTIO + number};
+    int error = virtio_blk_init(&disk->blk, image, size, read_only, serial);
+    if (error)
+        return error;
+    const struct device device = {.bus = &vm->mmio_bus,
+                                  .start = GUEST_VIRTIO + number * PAGE_SIZE,
+                                  .size = VIRTIO_MMIO_SIZE,
+                                  .ops = &virtio_mmio_ops,
+                                  .device = &disk->mmio,
+                                  .locked = &disk->locked};
+    vm->disks[vm->disk_count++] = disk;
+    return device_add(vm, &device);
+}
+
+int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only)
+{
+    if (vm->disk_count == DISKS) {
+        log_error("guest %s: more than %u disks", vm->name, DISKS);
+        return -ENOSPC;
+    }
+    if (size < 512) {
+        log_error("guest %s: a disk of %lu bytes; it must have a sector of 512", vm->name, size);
+        return -EINVAL;
+    }
+    hpa_t page = page_alloc(DISK_ORDER);
+    if (page_is_none(page)) {
+        log_error("guest %s: no host memory for a disk; %s", vm->name, page_shortage());
+        return -ENOMEM;
+    }
+    struct disk *disk = phys_to_virt(page);
+    page_clear(disk, DISK_ORDER);
+    unsigned count = vm->disk_count;
+    int error = disk_create(vm, disk, image, size, read_only);
+    if (error && vm->disk_count == count)
+        page_free(page, DISK_ORDER);
+    return error;
+}
+
+uint64_t devices_disk_pages(uint64_t size, bool read_only)
+{
+    return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
+}
+
+void devices_destroy(struct vm *vm)
+{
+    for (unsigned i = 0; i < vm->disk_count; i++) {
+        virtio_blk_destroy(&vm->disks[i]->blk);
+        page_free(virt_to_phys(vm->disks[i]), DISK_ORDER);
+    }
+    vm->disk_count = 0;
+}
+
+/* ---- What comes from outside ----------------------------------------------------------------- */
+
+static void input_came(void *context)
+{
+    struct vm *vm = context;
+    spin_lock(&vm->locked[LOCKED_UART].lock);
+    uart_receive(&vm->uart);
+    spin_unlock(&vm->locked[LOCKED_UART].lock);
+}
+
+void devices_start(struct vm *vm)
+{
+    if (vm->words.pc)
+        input_attach(&vm->input, input_came, vm);
+}
+
+void devices_stop(struct vm *vm)
+{
+    input_detach(&vm->input);
+}

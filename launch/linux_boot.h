@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The 64-bit boot protocol of Linux (Documentation/arch/x86/boot.rst): the setup header, the zero
+ * page, and the state of the CPU at the entry point. Pure.
+ */
+#pragma once
+
+#include "launch/plan.h"
+
+/* The setup header. It lies at LINUX_HEADER_AT in a bzImage's file and in the zero page. */
+struct linux_header {
+    uint8_t setup_sectors;
+    uint16_t root_flags;
+    uint32_t kernel_size; /* of the protected-mode kernel, in units of 16 bytes */
+    uint16_t ram_size, video_mode, root_device, boot_flag;
+    uint8_t jump, header_length; /* of what follows the magic number's offset */
+    uint32_t magic;
+    uint16_t version;
+    uint32_t real_mode_switch;
+    uint16_t start_segment, version_string;
+    uint8_t loader, load_flags;
+    uint16_t move_size;
+    uint32_t code32_start, initrd, initrd_size, bootsect_kludge;
+    uint16_t heap_end;
+    uint8_t loader_version, loader_type;
+    uint32_t command_line, initrd_last;
+    uint32_t alignment;
+    uint8_t relocatable, alignment_least;
+    uint16_t extended_flags;
+    uint32_t command_line_max, subarch;
+    uint64_t subarch_data;
+    uint32_t payload_offset, payload_size;
+    uint64_t setup_data, preferred;
+    uint32_t init_size; /* memory that the kernel needs from its address on to start */
+} __attribute__((packed));
+#define LINUX_HEADER_AT 0x1f1u
+_Static_assert(LINUX_HEADER_AT + offsetof(struct linux_header, magic) == 0x202, "boot.rst");
+_Static_assert(LINUX_HEADER_AT + offsetof(struct linux_header, command_line) == 0x228, "boot.rst");
+_Static_assert(LINUX_HEADER_AT + offsetof(struct linux_header, extended_flags) == 0x236,
+               "boot.rst");
+_Static_assert(LINUX_HEADER_AT + offsetof(struct linux_header, preferred) == 0x258, "boot.rst");
+_Static_assert(LINUX_HEADER_AT + sizeof(struct linux_header) == 0x264, "boot.rst");
+
+#define LINUX_MAGIC            0x53726448u /* "HdrS" */
+#define LINUX_MAGIC_AT         0x202u
+#define LINUX_BOOT_FLAG        0xaa55u
+#define LINUX_LOADED_HIGH      0x01u /* load_flags: the kernel is loaded above 1 MiB */
+#define LINUX_KERNEL_64        0x01u /* extended_flags: it has a 64-bit entry point */
+#define LINUX_UNKNOWN_LOADER   0xffu
+#define LINUX_INITRD_LAST      0x7fffffffu
+#define LINUX_COMMAND_LINE_MAX 2047u
+
+/* Where the guest's own part of the low RAM begins. */
+#define LINUX_BLOCK 0x10000u
+
+/* Kernels are loaded, and started in identity-mapped memory, below this address. */
+#define LINUX_TOP 0x40000000ull
+
+/* Does the command line fit into `most` characters? */
+enum exit_code linux_check_arguments(const struct guest_image *image, uint64_t most) MUST_CHECK;
+
+/* Adds the guest's initrd to the plan, if it has one, as high as possible below `last` and above
+ * the kernel, which ends at `kernel_end`. `*initrd` says where it is, or has the size 0. */
+struct linux_initrd {
+    uint64_t base, size;
+};
+enum exit_code linux_plan_initrd(struct load_plan *plan, const struct guest_image *image,
+                                 uint64_t kernel_end, uint64_t last,
+                                 struct linux_initrd *initrd) MUST_CHECK;
+
+/* Adds the zero page, page tables, GDT and command line to the plan, and sets plan->start for the
+ * entry at `entry`. The first `header_size` bytes of the setup header are those at `header`, as far
+ * as the loader does not have to fill them in. */
+enum exit_code linux_plan_start(struct load_plan *plan, const struct guest_image *image,
+                                const void *header, size_t header_size, uint64_t entry,
+                                const struct linux_initrd *initrd) MUST_CHECK;

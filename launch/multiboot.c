@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* Multiboot1 (Multiboot Specification 0.6.96); see launch/loaders.h. */
+#include "launch/loaders.h"
+
+#include "boot/boot_info.h"
+#include "lib/bits.h"
+
+/* Sections 3.1 and 3.3. */
+#define HEADER_MAGIC  0x1badb002u
+#define HEADER_SEARCH 8192u
+#define HEADER_REFUSE 0xfffcu /* bits 2 to 15: required features that are not supported */
+#define INFO_FLAGS    (BIT(0) | BIT(2) | BIT(3) | BIT(6) | BIT(9))
+#define ARGUMENTS_MAX 1024
+
+struct multiboot_info {
+    uint32_t flags, mem_lower, mem_upper, boot_device, command_line;
+    uint32_t module_count, modules, symbols[4];
+    uint32_t map_length, map;
+    uint32_t drives_length, drives, config_table, loader_name;
+};
+
+struct map_entry {
+    uint32_t size;
+    uint64_t base, length;
+    uint32_t kind;
+} __attribute__((packed));
+
+struct module_entry {
+    uint32_t start, end, string, reserved;
+};
+
+/* The multiboot information, on the first page boundary after the program. The guest's modules
+ * follow it, each from a page boundary on. */
+struct info_block {
+    struct multiboot_info info;
+    struct module_entry modules[GUEST_MODULES];
+    char module_strings[GUEST_MODULES][MODULE_STRING_MAX];
+    struct map_entry map[GUEST_MAP_RANGES];
+    char loader[16];
+    char arguments[ARGUMENTS_MAX];
+};
+_Static_assert(sizeof(struct info_block) <= LOAD_BLOCK, "room in struct load_plan");
+
+static enum exit_code check_header(const struct guest_image *image)
+{
+    uint64_t end = image->size < HEADER_SEARCH ? image->size : HEADER_SEARCH;
+    for (uint64_t at = 0; at + 12 <= end; at += 4) {
+        uint32_t header[3]; /* magic, flags, checksum */
+        memcpy(header, (const char *)image->file + at, sizeof(header));
+        if (header[0] != HEADER_MAGIC || header[0] + header[1] + header[2])
+            continue;
+        if (header[1] & HEADER_REFUSE)
+            REFUSE(MODULE_NOT_ELF, image,
+                   "its multiboot1 header requires flags %#x, which are not supported",
+                   header[1] & HEADER_REFUSE);
+        return EXIT_OK;
+    }
+    REFUSE(MODULE_NOT_ELF, image,
+           "no multiboot1 header in its first %u bytes; a Linux kernel has to be a 64-bit one",
+           HEADER_SEARCH);
+}
+
+/* Places the guest's modules behind the information block, which will be at `at`, and lists them in
+ * it. */
+static enum exit_code plan_modules(struct load_plan *plan, const struct guest_image *image,
+                                   uint32_t at, struct info_block *block)
+{
+    uint64_t top = at + sizeof(*block);
+    for (unsigned i = 0; i < image->module_count; i++) {
+        const struct guest_module *module = &image->modules[i];
+        uint64_t start = align_up(top, PAGE_SIZE);
+        if (!image_in_ram(image, start, module->size))
+            REFUSE(GUEST_TOO_LARGE, image,
+                   "no room for its module %s of %lu bytes; give it more RAM with mem=",
+                   module->string, module->size);
+        enum exit_code code = plan_add(plan, image,
+                                       (struct load_record){.gpa = start,
+                                                            .bytes = module->file,
+                                                            .size = module->size,
+                                                            .extent = module->size,
+                                                            .kind = LOAD_MODULE});
+        if (code)
+            return code;
+        top = start + module->size;
+        memcpy(block->module_strings[i], module->string, MODULE_STRING_MAX);
+        block->modules[i] = (struct module_entry){
+            .start = (uint32_t)start,
+            .end = (uint32_t)top,
+            .string =
+                at + (uint32_t)offsetof(struct info_block, module_strings) + i * MODULE_STRING_MAX,
+        };
+    }
+    return EXIT_OK;
+}
+
+static uint32_t fill_map(const struct guest_image *image, struct info_block *block)
+{
+    struct guest_map_range map[GUEST_MAP_RANGES];
+    unsigned count = guest_memory_map(image->ram, map);
+    for (unsigned i = 0; i < count; i++)
+        block->map[i] = (struct map_entry){.size = sizeof(struct map_entry) - 4,
+                                           .base = map[i].base,
+                                           .length = map[i].size,
+                                           .kind = map[i].kind};
+    return count * (uint32_t)sizeof(struct map_entry);
+}
+
+static enum exit_code plan_info(struct load_plan *plan, const struct guest_image *image,
+                                uint64_t top)
+{
+    struct info_block *block = (struct info_block *)plan->block;
+    uint32_t at = (uint32_t)align_up(top, PAGE_SIZE);
+
+    memset(block, 0, sizeof(*block));
+    if (!image_in_ram(image, at, sizeof(*block)))
+        REFUSE(
+            GUEST_TOO_LARGE, image,
+            "no room for the multiboot information behind its end at %#lx; give it more RAM with "
+            "mem=",
+            top);
+    /* The command line begins with the program's name, as QEMU's multiboot loader does it. */
+    int length = snprintf(block->arguments, ARGUMENTS_MAX, "%s %s", image->name, image->arguments);
+    if (length >= ARGUMENTS_MAX)
+        REFUSE(MODULE_WORDS, image, "its command line has %d characters; at most %d are supported",
+               length, ARGUMENTS_MAX - 1);
+    memcpy(block->loader, "eptvisor", sizeof("eptvisor"));
+    block->info = (struct multiboot_info){
+        .flags = INFO_FLAGS,
+        .mem_lower = (uint32_t)(image->ram[0].size >> 10),
+        .mem_upper = (uint32_t)(image->ram[1].size >> 10),
+        .command_line = at + (uint32_t)offsetof(struct info_block, arguments),
+        .module_count = image->module_count,
+        .modules = at + (uint32_t)offsetof(struct info_block, modules),
+        .map_length = fill_map(image, block),
+        .map = at + (uint32_t)offsetof(struct info_block, map),
+        .loader_name = at + (uint32_t)offsetof(struct info_block, loader),
+    };
+    enum exit_code code = plan_modules(plan, image, at, block);
+    if (code)
+        return code;
+    plan->start.info = at;
+    return plan_add(plan, image,
+                    (struct load_record){.gpa = at,
+                                         .bytes = block,
+                                         .size = sizeof(*block),
+                                         .extent = sizeof(*block),
+                                         .kind = LOAD_PARAMETERS});
+}
+
+enum exit_code multiboot_plan(struct load_plan *plan, const struct guest_image *image,
+                              const struct elf_file *elf)
+{
+    uint64_t top = 0;
+    enum exit_code code = check_header(image);
+    if (!code)
+        code = elf_plan_segments(plan, image, elf, &top);
+    if (!code && (!top || !image_in_ram(image, elf->entry, 1)))
+        REFUSE(MODULE_NOT_ELF, image, "its entry point %#lx is not in its RAM", elf->entry);
+    if (!code)
+        code = plan_info(plan, image, top);
+    plan->start.entry = elf->entry;
+    plan->start.magic = MULTIBOOT1_LOADER_MAGIC;
+    return code;
+}

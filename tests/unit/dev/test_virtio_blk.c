@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virtio disk: each request with its limits, what is copied and what is given back, and random
+ * requests by direct and indirect chains beside a model, which is an array of bytes.
+ */
+#include "tests/unit/dev/virtio_world.h"
+
+#include <stdlib.h>
+
+#define SECTORS (IMAGE_SIZE / 512u)
+
+static uint8_t original[IMAGE_SIZE];
+
+static int setup(void **state)
+{
+    (void)state;
+    support_reset();
+    make_disk(false);
+    memcpy(original, image, IMAGE_SIZE);
+    start_driver(BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_FLUSH), 64);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    virtio_blk_destroy(&disk);
+    assert_memory_equal(image, original, IMAGE_SIZE); /* it is never changed */
+    return support_pages_in_use() != 0;
+}
+
+static uint64_t copies(void)
+{
+    return support_pages_in_use() - 1; /* the table */
+}
+
+static uint8_t discard(uint64_t sector, uint32_t count, uint32_t flags)
+{
+    const struct virtio_blk_discard_write_zeroes range = {sector, count, flags};
+    memcpy(ram(BUFFERS), &range, sizeof(range));
+    return request(VIRTIO_BLK_T_DISCARD, 0, 1, sizeof(range));
+}
+
+static void reads(void **state)
+{
+    (void)state;
+    assert_int_equal(request(VIRTIO_BLK_T_IN, 3, 4, 1024), VIRTIO_BLK_S_OK);
+    assert_int_equal(request_written, 4097);
+    assert_memory_equal(ram(BUFFERS), image + 3 * 512, 4096);
+    assert_int_equal(copies(), 0);
+    assert_int_equal(request(VIRTIO_BLK_T_IN, SECTORS - 1, 1, 512), VIRTIO_BLK_S_OK);
+    assert_memory_equal(ram(BUFFERS), image + IMAGE_SIZE - 512, 512);
+}
+
+static void writes_copy(void **state)
+{
+    (void)state;
+    memset(ram(BUFFERS), 0xab, 1024);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, 7, 2, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(request_written, 1);
+    assert_int_equal(copies(), 2); /* sectors 7 and 8 are in two blocks */
+    assert_int_equal(request(VIRTIO_BLK_T_IN, 6, 1, 2048), VIRTIO_BLK_S_OK);
+    const uint8_t *got = ram(BUFFERS);
+    assert_memory_equal(got, image + 6 * 512, 512);
+    assert_true(got[512] == 0xab && got[1535] == 0xab);
+    assert_memory_equal(got + 1536, image + 9 * 512, 512);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, SECTORS - 1, 1, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, SECTORS - 1, 1, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(copies(), 3);
+}
+
+static void discards(void **state)
+{
+    (void)state;
+    memset(ram(BUFFERS), 0xab, 4096);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, 8, 1, 4096), VIRTIO_BLK_S_OK);
+    assert_int_equal(copies(), 1);
+    assert_int_equal(discard(8, 16, 0), VIRTIO_BLK_S_OK);
+    assert_int_equal(copies(), 0);
+    static const uint8_t zero[4096];
+    for (unsigned sector = 8; sector < 24; sector += 8) {
+        assert_int_equal(request(VIRTIO_BLK_T_IN, sector, 1, 4096), VIRTIO_BLK_S_OK);
+        assert_memory_equal(ram(BUFFERS), zero, 4096);
+    }
+    assert_int_equal(discard(25, 7, 0), VIRTIO_BLK_S_OK); /* no whole block */
+    assert_int_equal(request(VIRTIO_BLK_T_IN, 24, 1, 4096), VIRTIO_BLK_S_OK);
+    assert_memory_equal(ram(BUFFERS), image + 24 * 512, 4096);
+    memset(ram(BUFFERS), 0xcd, 512);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, 9, 1, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(request(VIRTIO_BLK_T_IN, 8, 1, 1024), VIRTIO_BLK_S_OK);
+    assert_memory_equal(ram(BUFFERS), zero, 512);
+    assert_int_equal(*(uint8_t *)ram(BUFFERS + 512), 0xcd);
+}
+
+static void discards_have_limits(void **state)
+{
+    (void)state;
+    assert_int_equal(discard(8, 8, 1), VIRTIO_BLK_S_UNSUPP);
+    assert_int_equal(discard(SECTORS, 1, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(discard(SECTORS - 1, 2, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(discard(~0ull, 2, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(discard(0, ~0u, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(VIRTIO_BLK_T_DISCARD, 0, 1, 15), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(VIRTIO_BLK_T_DISCARD, 0, 2, 16), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(copies(), 0);
+    assert_int_equal(discard(0, SECTORS, 0), VIRTIO_BLK_S_OK);
+}
+
+/* A large disk is not discarded at once. */
+static void discards_are_bounded(void **state)
+{
+    (void)state;
+    size_t size = 8193 * 512;
+    void *large = calloc(1, size);
+    virtio_blk_destroy(&disk);
+    assert_int_equal(virtio_blk_init(&disk, large, size, false, ""), 0);
+    start_driver(BIT(VIRTIO_BLK_F_DISCARD), 64);
+    assert_int_equal(discard(0, 1025, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(discard(0, 1024, 0), VIRTIO_BLK_S_OK);
+    virtio_blk_destroy(&disk);
+    free(large);
+    make_disk(false);
+}
+
+static void transfers_have_limits(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t sector;
+        unsigned count;
+        uint32_t length;
+        uint8_t status;
+    } rows[] = {
+        {0, 1, 511, VIRTIO_BLK_S_IOERR},
+        {0, 1, 513, VIRTIO_BLK_S_IOERR},
+        {SECTORS, 1, 512, VIRTIO_BLK_S_IOERR},
+        {SECTORS - 1, 2, 512, VIRTIO_BLK_S_IOERR},
+        {~0ull, 2, 512, VIRTIO_BLK_S_IOERR},
+        {~0ull / 512 + 1, 1, 512, VIRTIO_BLK_S_IOERR},
+        {0, 16, 4096, VIRTIO_BLK_S_OK},
+        {0, 17, 4096, VIRTIO_BLK_S_IOERR}, /* more than it takes at once */
+        {0, 41, 4096, VIRTIO_BLK_S_IOERR},
+        {0, 1, 0, VIRTIO_BLK_S_OK},
+        {SECTORS, 0, 0, VIRTIO_BLK_S_OK},
+        {0, 62, 512, VIRTIO_BLK_S_OK}, /* as many segments as a chain has */
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+        for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
+            assert_int_equal(request(type, rows[i].sector, rows[i].count, rows[i].length),
+                             rows[i].status);
+            bool in = type == VIRTIO_BLK_T_IN && rows[i].status == VIRTIO_BLK_S_OK;
+            assert_int_equal(request_written, in ? rows[i].count * rows[i].length + 1 : 1);
+        }
+}
+
+static void other_requests(void **state)
+{
+    (void)state;
+    assert_int_equal(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
+    assert_int_equal(request(VIRTIO_BLK_T_GET_ID, 0, 1, 20), VIRTIO_BLK_S_OK);
+    assert_int_equal(request_written, 21);
+    assert_memory_equal(ram(BUFFERS), "a-serial\0\0\0\0\0\0\0\0\0\0\0\0", 20);
+    memset(ram(BUFFERS), 0x55, 8);
+    assert_int_equal(request(VIRTIO_BLK_T_GET_ID, 0, 1, 4), VIRTIO_BLK_S_OK);
+    assert_memory_equal(ram(BUFFERS), "a-se\x55", 5);
+    for (uint32_t type = 0; type < 40; type++)
+        if (type > VIRTIO_BLK_T_OUT && type != VIRTIO_BLK_T_FLUSH && type != VIRTIO_BLK_T_GET_ID &&
+            type != VIRTIO_BLK_T_DISCARD)
+            assert_int_equal(request(type, 0, 1, 512), VIRTIO_BLK_S_UNSUPP);
+    assert_false(needs_reset());
+}
+
+static void read_only(void **state)
+{
+    (void)state;
+    virtio_blk_destroy(&disk);
+    make_disk(true);
+    assert_int_equal(support_pages_in_use(), 0);
+    assert_true(disk.virtio.features & BIT(VIRTIO_BLK_F_RO));
+    assert_false(disk.virtio.features & BIT(VIRTIO_BLK_F_DISCARD));
+    start_driver(BIT(VIRTIO_BLK_F_RO), 64);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(discard(0, 8, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(VIRTIO_BLK_T_IN, 0, 1, 512), VIRTIO_BLK_S_OK);
+    assert_memory_equal(ram(BUFFERS), image, 512);
+    assert_int_equal(support_pages_in_use(), 0);
+}
+
+static void without_memory(void **state)
+{
+    (void)state;
+    support_fail_allocations_after(0);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_IOERR);
+    assert_non_null(strstr(support_log(), "virtio disk: no page left for a block that is written"));
+    assert_int_equal(request(VIRTIO_BLK_T_IN, 0, 1, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(virtio_blk_init(&(struct virtio_blk){0}, image, IMAGE_SIZE, false, ""), -12);
+    support_fail_allocations_after(UINT64_MAX);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_OK);
+}
+
+/* What may be needed is what is promised. */
+static void needs(void **state)
+{
+    (void)state;
+    assert_int_equal(virtio_blk_pages(IMAGE_SIZE, true), 0);
+    assert_int_equal(virtio_blk_pages(IMAGE_SIZE, false), IMAGE_BLOCKS + 1);
+    assert_int_equal(virtio_blk_pages(4096 * 512, false), 512 + 1);
+    assert_int_equal(virtio_blk_pages(4096 * 512 + 1, false), 513 + 2);
+    for (unsigned sector = 0; sector < SECTORS; sector++)
+        assert_int_equal(request(VIRTIO_BLK_T_OUT, sector, 1, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(support_pages_in_use(), virtio_blk_pages(IMAGE_SIZE, false));
+}
+
+/* ---- Beside a model -------------------------------------------------------------------------- */
+
+static uint8_t model[IMAGE_SIZE];
+static bool unknown[IMAGE_BLOCKS]; /* discarded: the specification promises nothing */
+
+static uint32_t random_state = 1;
+static uint32_t random_below(uint32_t n)
+{
+    random_state = random_state * 1664525 + 1013904223;
+    return (random_state >> 8) % n;
+}
+
+/* Writes a chain for `bytes` of data, cut into random pieces, into a table; returns its length. */
+static unsigned write_chain(struct vring_desc *table, uint32_t bytes, bool write)
+{
+    unsigned count = 0;
+    describe(&table[count++], HEADER, 16, VRING_DESC_F_NEXT, 1);
+    for (uint32_t done = 0, part; done < bytes; done += part) {
+        part = count > 20 ? bytes - done : 1 + random_below(bytes - done);
+        describe(&table[count], BUFFERS + done, part,
+                 VRING_DESC_F_NEXT | (write ? VRING_DESC_F_WRITE : 0), count + 1);
+        count++;
+    }
+    describe(&table[count++], STATUS, 1, VRING_DESC_F_WRITE, 0);
+    return count;
+}
+
+static void transfer(bool write)
+{
+    uint32_t sector = random_below(SECTORS), most = SECTORS - sector < 40 ? SECTORS - sector : 40;
+    uint32_t bytes = (1 + random_below(most)) * 512;
+    uint8_t *data = ram(BUFFERS);
+    header(write ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_IN, sector);
+    for (uint32_t i = 0; write && i < bytes; i++)
+        data[i] = (uint8_t)random_below(256);
+    if (random_below(2)) {
+        unsigned count = write_chain(ram(INDIRECT), bytes, !write);
+        describe(descriptor(5), INDIRECT, count * 16, VRING_DESC_F_INDIRECT, 0);
+        make_available(5);
+    } else {
+        (void)write_chain(descriptor(0), bytes, !write);
+        make_available(0);
+    }
+    notify();
+    assert_int_equal(take_used().len, write ? 1 : bytes + 1);
+    assert_int_equal(*(uint8_t *)ram(STATUS), 0);
+    for (uint32_t i = 0; i < bytes; i++) {
+        uint32_t at = sector * 512 + i;
+        if (write)
+            model[at] = data[i];
+        else if (!unknown[at / 4096])
+            assert_int_equal(data[i], model[at]);
+    }
+    for (uint32_t block = 0; write && block < IMAGE_BLOCKS; block++)
+        if (block * 8 >= sector && (block + 1) * 8 <= sector + bytes / 512)
+            unknown[block] = false;
+}
+
+static void beside_a_model(void **state)
+{
+    (void)state;
+    start_driver(BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_RING_F_INDIRECT_DESC) |
+                     BIT(VIRTIO_RING_F_EVENT_IDX),
+                 64);
+    memcpy(model, image, IMAGE_SIZE);
+    memset(unknown, 0, sizeof(unknown));
+    for (unsigned i = 0; i < 20000; i++) {
+        if (random_below(20)) {
+            transfer(random_below(2));
+            continue;
+        }
+        uint32_t sector = random_below(SECTORS), count = random_below(SECTORS - sector);
+        assert_int_equal(discard(sector, count, 0), 0);
+        for (uint32_t block = 0; block < IMAGE_BLOCKS; block++)
+            if (block * 8 >= sector && (block + 1) * 8 <= sector + count)
+                unknown[block] = true;
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(reads, setup, teardown),
+        cmocka_unit_test_setup_teardown(writes_copy, setup, teardown),
+        cmocka_unit_test_setup_teardown(discards, setup, teardown),
+        cmocka_unit_test_setup_teardown(discards_have_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(discards_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(transfers_have_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(other_requests, setup, teardown),
+        cmocka_unit_test_setup_teardown(read_only, setup, teardown),
+        cmocka_unit_test_setup_teardown(without_memory, setup, teardown),
+        cmocka_unit_test_setup_teardown(needs, setup, teardown),
+        cmocka_unit_test_setup_teardown(beside_a_model, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Linux as a guest: Debian's cloud kernel with a small initrd, as `make linux` starts it."""
+
+import pathlib
+
+from . import initramfs
+from .boot import BUILD, ROOT, Guest
+from .errors import HarnessError
+
+KERNEL = BUILD / "kvm/kernel/vmlinuz"
+BUSYBOX = BUILD / "linux/busybox"
+INITRD = BUILD / "linux/initrd"
+IPS = 50_000_000  # few timer interrupts in many instructions
+MEM = 256  # MiB of the VM
+# These take most of the time of a start and have nothing to do with the machine.
+SLOW = (
+    "jent_mod_init", "load_system_certificate_list", "trace_eval_init",
+    "bpf_tcp_ca_kfunc_init", "bpf_dummy_struct_ops_init", "crypto_algapi_init",
+    "init_kprobe_trace",
+)  # fmt: skip
+CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLOW)}"
+
+
+def make_initrd() -> pathlib.Path:
+    """Busybox, with the scripts of tools/linux/."""
+    files = {"bin/busybox": BUSYBOX}
+    files |= {name: ROOT / "tools/linux" / name for name in ("init", "check")}
+    INITRD.write_bytes(initramfs.make(files))
+    return INITRD
+
+
+def guests(
+    kernel: pathlib.Path = KERNEL,
+    initrd: pathlib.Path | None = None,
+    cmdline: str = CMDLINE,
+    vcpus: int = 1,
+    mem: int = MEM,
+    words: tuple[str, ...] = (),
+) -> tuple[Guest, Guest]:
+    """The modules of one VM: the kernel and its initrd."""
+    if initrd is None:
+        initrd = make_initrd()
+    for path in (kernel, initrd):
+        if not path.is_file():
+            raise HarnessError(f"{path} is not there; `make linux` downloads Debian's kernel")
+    budget = "budget=3600000"
+    name = "linux"
+    return (
+        Guest(kernel, (f"mem={mem}M", f"vcpus={vcpus}", budget, *words), cmdline, name),
+        Guest(initrd, ("initrd",), "", "+initrd"),
+    )
+
+
+def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:
+    """MiB of a machine that has room for the VM and, beside it, the files that are copied."""
+    return mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""Connects a person's terminal to the serial port of a machine, which comes as a TCP connection."""
+
+import contextlib
+import os
+import re
+import select
+import socket
+import sys
+import termios
+import tty
+from collections.abc import Iterator
+
+from .errors import Status
+
+ESCAPE = b"\x01"  # ^A: then x ends the machine, and ^A sends one
+EXIT = re.compile(rb"(?:^|\n)EXIT (\d+) [a-z0-9-]+\r?\n")
+TAIL = 200  # bytes in which an EXIT line is looked for, when more come
+POLL = 0.2
+
+
+class Keys:
+    """What is typed, with the escape key taken out."""
+
+    def __init__(self) -> None:
+        self.escaped = False
+
+    def feed(self, data: bytes) -> bytes | None:
+        """The bytes for the machine; None: it is to end."""
+        out = b""
+        for byte in (data[i : i + 1] for i in range(len(data))):
+            if self.escaped and byte in b"xX":
+                return None
+            if not self.escaped and byte == ESCAPE:
+                self.escaped = True
+                continue
+            out += byte
+            self.escaped = False
+        return out
+
+
+def listen() -> socket.socket:
+    """A port of this computer, to which the emulator connects."""
+    server = socket.socket()
+    server.bind(("127.0.0.1", 0))
+    server.listen(1)
+    return server
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[bool]:
+    """Every key at once, ^C included, as long as this lasts. Whether there is a terminal at all."""
+    if not sys.stdin.isatty():
+        yield False
+        return
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield True
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def _show(data: bytes, raw: bool) -> None:
+    """A raw terminal wants a CR before each LF, which the machine's own lines lack."""
+    sys.stdout.buffer.write(re.sub(rb"(?<!\r)\n", b"\r\n", data) if raw else data)
+    sys.stdout.buffer.flush()
+
+
+def talk(server: socket.socket, alive) -> int:
+    """Lets the person and the machine talk until an EXIT line comes, whose code it returns, until
+    the machine is gone, or until the escape key ends it."""
+    keys, tail, inputs = Keys(), b"", [0]
+    server.settimeout(POLL)
+    with _raw() as raw:
+        connection = None
+        while connection is None:
+            if not alive():
+                return Status.DIED
+            with contextlib.suppress(TimeoutError):
+                connection, _ = server.accept()
+        with connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while True:
+                ready, _, _ = select.select([connection, *inputs], [], [], POLL)
+                if connection in ready:
+                    data = connection.recv(4096)
+                    if not data:
+                        return Status.DIED
+                    _show(data, raw)
+                    tail = tail[-TAIL:] + data
+                    if found := EXIT.search(tail):
+                        return int(found[1])
+                if 0 in ready:
+                    typed = os.read(0, 256)
+                    if not typed:
+                        inputs.clear()
+                    sent = keys.feed(typed)
+                    if sent is None:
+                        return Status.INTERRUPTED
+                    connection.sendall(sent)
+                if not ready and not alive():
+                    return Status.DIED

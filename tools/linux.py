@@ -1,0 +1,58 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Starts Linux in a VM, with its console in this terminal: `make linux`.
+
+The options come from the environment: KERNEL and INITRD are files, and by default Debian's cloud
+kernel and a small busybox; CMDLINE are words for the kernel, VCPUS and MEM (MiB) are the VM's. ^A x
+ends the machine, ^A ^A sends ^A.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+
+from harness import debian, session, terminal
+from harness.boot import Boot
+from harness.errors import HarnessError, Status
+
+
+def number(name: str, default: int) -> int:
+    text = os.environ.get(name) or str(default)
+    if not text.isdigit() or not int(text):
+        raise HarnessError(f"{name}={text}: a number from 1 on")
+    return int(text)
+
+
+def file(name: str) -> pathlib.Path | None:
+    text = os.environ.get(name)
+    return pathlib.Path(text).resolve() if text else None
+
+
+def main() -> int:
+    vcpus, mem = number("VCPUS", 1), number("MEM", debian.MEM)
+    guests = debian.guests(
+        file("KERNEL") or debian.KERNEL, file("INITRD"),
+        os.environ.get("CMDLINE") or debian.CMDLINE, vcpus, mem, ("live",),
+    )  # fmt: skip
+    with terminal.listen() as server:
+        boot = Boot(
+            name="linux", guests=guests, mem=debian.machine_memory(mem, guests), smp=vcpus,
+            ips=debian.IPS, serial_port=server.getsockname()[1],
+        )  # fmt: skip
+        with session.started(session.prepare(boot), boot) as machine:
+            status = terminal.talk(server, lambda: machine.poll() is None)
+    if status == Status.DIED:
+        print(f"linux: the emulator ended; its logs are in {boot.folder}/", file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except HarnessError as error:
+        print(f"linux: {error}", file=sys.stderr)
+        sys.exit(Status.NOT_STARTED)
+    except KeyboardInterrupt:
+        sys.exit(Status.INTERRUPTED)

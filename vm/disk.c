@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* See the header. */
+#include "vm/disk.h"
+
+#include "vm/pcpu.h"
+#include "vm/vm.h"
+
+/* In a VM with a shared bit, devices reach shared memory only, as ACCESS_PLATFORM says. */
+static gpa_t dma_address(const struct vm *vm, uint64_t address)
+{
+    return GPA(vm->words.shared ? address | BIT(vm->words.shared) : address);
+}
+
+static int dma_from_guest(void *context, uint64_t address, void *buffer, size_t size)
+{
+    struct vm *vm = context;
+    return guest_read(&vm->mmu, dma_address(vm, address), buffer, size, ACCESS_READ);
+}
+
+static int dma_to_guest(void *context, uint64_t address, const void *buffer, size_t size)
+{
+    struct vm *vm = context;
+    return guest_write(&vm->mmu, dma_address(vm, address), buffer, size);
+}
+
+static void disk_is_busy(void *context)
+{
+    (void)context;
+    pcpu_has_chores();
+}
+
+void disk_connect(struct disk *disk, struct vm *vm)
+{
+    struct virtio *virtio = &disk->blk.virtio;
+    virtio->dma = (struct dma){dma_from_guest, dma_to_guest, vm};
+    virtio->busy = disk_is_busy;
+    disk->mmio.virtio = virtio;
+}
+
+bool disks_go_on(struct vm *vm)
+{
+    bool more = false;
+    for (unsigned i = 0; i < vm->disk_count; i++) {
+        struct disk *disk = vm->disks[i];
+        spin_lock(&disk->locked.lock);
+        more |= disk->blk.virtio.notified && virtio_go_on(&disk->blk.virtio);
+        spin_unlock(&disk->locked.lock);
+    }
+    return more;
+}
