@@ -98,7 +98,8 @@ int devices_add(struct vm *vm)
     const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc;
     struct locked_device *locked = vm->locked;
     const struct device devices[] = {
-        {ports, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, NULL, &locked[LOCKED_UART]},
+        {ports, PORT_UART, UART_PORTS, *pc ? &uart_connected_ops : &uart_ops, &vm->uart, NULL,
+         &locked[LOCKED_UART]},
         {ports, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, NULL, &locked[LOCKED_DEBUG_EXIT]},
         {ports, PORT_TEST, 4, &test_port_ops, &vm->tests.port, tests, &locked[LOCKED_TEST_PORT]},
         {ports, PORT_RTC, RTC_PORTS, &rtc_ops, &vm->rtc, pc, &locked[LOCKED_RTC]},
