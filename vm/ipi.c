@@ -36,7 +36,7 @@ static void ipi_send_startup(struct vcpu *to, uint8_t vector)
     sched_add(to);
 }
 
-static void ipi_post(struct vcpu *to, const struct lapic_message *message)
+static ALWAYS_INLINE void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
     switch (message->mode) {
@@ -131,6 +131,8 @@ void ipi_receive(struct vcpu *vcpu)
     attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++) {
         uint64_t set = mailbox_take(&mail->vectors[i]);
+        if (!set)
+            continue;
         if (unlikely(set & READ_ONCE(mail->levels[i])))
             set = ipi_receive_levels(vcpu, i, set);
         for (; set; set &= set - 1)
