@@ -164,32 +164,29 @@ static unsigned order_of(size_t size)
 }
 
 /* vCPU 0 runs at once; the others wait for a start-up IPI. */
-static int create_vcpus(struct vm *vm, const struct options *options,
-                        const struct guest_start *start)
+static int create_vcpu(struct vm *vm, const struct options *options,
+                       const struct guest_start *start)
 {
     unsigned order = order_of(sizeof(struct vcpu));
-    vm->active = 1;
-    vm->vcpu.mailbox.startup = STARTUP_ACTIVE;
-    while (vm->vcpu_count < vm->words.vcpus) {
-        struct vcpu *vcpu = &vm->vcpu;
-        if (vm->vcpu_count) {
-            hpa_t pages = page_alloc(order);
-            if (page_is_none(pages)) {
-                log_error("guest %s: no host memory for its vCPU %u", vm->name, vm->vcpu_count);
-                return -ENOMEM;
-            }
-            vcpu = phys_to_virt(pages);
-            page_clear(vcpu, order);
+    struct vcpu *vcpu = &vm->vcpu;
+    if (vm->vcpu_count) {
+        hpa_t pages = page_alloc(order);
+        if (page_is_none(pages)) {
+            log_error("guest %s: no host memory for its vCPU %u", vm->name, vm->vcpu_count);
+            return -ENOMEM;
         }
-        vcpu->index = (uint8_t)vm->vcpu_count;
-        vm->vcpus[vm->vcpu_count++] = vcpu;
-        int error = vcpu_create(vcpu, vm, options, start);
-        if (error)
-            return error;
-        vmx_unload(&vcpu->vmx);
-        (void)mmu_pauses();
+        vcpu = phys_to_virt(pages);
+        page_clear(vcpu, order);
+    } else {
+        vm->active = 1;
+        vcpu->mailbox.startup = STARTUP_ACTIVE;
     }
-    return 0;
+    vcpu->index = (uint8_t)vm->vcpu_count;
+    vm->vcpus[vm->vcpu_count++] = vcpu;
+    int error = vcpu_create(vcpu, vm, options, start);
+    if (!error)
+        vmx_unload(&vcpu->vmx);
+    return error;
 }
 
 /* Parses the strings of the modules that follow the guest's own, and counts what the disks among
@@ -230,93 +227,132 @@ static enum exit_code vm_add_disks(struct vm *vm, const struct guest_module *fil
     return EXIT_OK;
 }
 
-/* Loads the guest's file, which is `module`, with the files that follow it. */
-static enum exit_code vm_load(struct vm *vm, const struct boot_module *module,
-                              const struct guest_module *files, unsigned count,
-                              const char *arguments, struct guest_start *start)
-{
-    struct guest_image image = {.name = vm->name,
-                                .file = phys_to_virt(module->base),
-                                .size = module->size,
-                                .arguments = arguments,
-                                .entry = (enum guest_entry)vm->words.entry,
-                                .cpus = (unsigned)vm->words.vcpus,
-                                .pc = vm->words.pc,
-                                .disks = vm->disk_count};
-    memcpy(image.ram, vm->ram, sizeof(image.ram));
-    for (unsigned i = 0; i < count; i++)
-        if (files[i].kind < GUEST_MODULE_DISK)
-            image.modules[image.module_count++] = files[i];
-    return load_guest(&vm->mmu, &image, start);
-}
+/* ---- Stages ---------------------------------------------------------------------------------- */
 
-enum exit_code vm_create(struct vm *vm, unsigned number, const struct boot_module *module,
-                         unsigned extra, const struct options *options, bool last_chance)
-{
-    struct guest_start start;
+/* Each returns whether it is over, or *code says why there is no VM. */
 
+static bool make_words(struct vm_making *m, enum exit_code *code)
+{
+    struct vm *vm = m->vm;
     memset(vm, 0, sizeof(*vm));
-    vm->number = (uint16_t)number;
-    const char *line = vm_take_name(vm, module->string);
-    int arguments = vm_words_parse(vm->name, line, (enum gva_cache)options->gva_cache, &vm->words);
-    if (arguments < 0)
-        return EXIT_MODULE_WORDS;
+    vm->number = (uint16_t)m->number;
+    const char *line = vm_take_name(vm, m->module->string);
+    int arguments =
+        vm_words_parse(vm->name, line, (enum gva_cache)m->options->gva_cache, &vm->words);
+    if (arguments < 0) {
+        *code = EXIT_MODULE_WORDS;
+        return true;
+    }
     const struct vm_limits limits = {.address_bits = vmx.maxphyaddr < EPT_GPA_BITS ? vmx.maxphyaddr
                                                                                    : EPT_GPA_BITS,
                                      .execute_only = spte_format.caps.exec_only,
                                      .pcpus = pcpus_running()};
     if (vm_words_check(vm->name, &vm->words, &limits))
-        return EXIT_MODULE_WORDS;
-
+        *code = EXIT_MODULE_WORDS;
+    m->image = (struct guest_image){.name = vm->name,
+                                    .file = phys_to_virt(m->module->base),
+                                    .size = m->module->size,
+                                    .arguments = line + arguments,
+                                    .entry = (enum guest_entry)vm->words.entry,
+                                    .cpus = (unsigned)vm->words.vcpus};
     /* Linux needs interrupts and a clock. */
-    if (load_is_linux(phys_to_virt(module->base), module->size))
+    if (load_is_linux(m->image.file, m->image.size))
         vm->words.pc = 1;
-    struct guest_module files[GUEST_MODULES];
-    uint64_t disk_pages;
-    enum exit_code code = vm_take_files(vm, module + 1, extra, files, &disk_pages);
-    if (!code)
-        code = vm_promise_memory(vm, disk_pages, last_chance);
-    if (code)
-        return code;
+    m->image.pc = vm->words.pc;
+    if (!*code)
+        *code = vm_take_files(vm, m->module + 1, m->extra, m->files, &m->disk_pages);
+    return true;
+}
+
+static bool make_mmu(struct vm_making *m, enum exit_code *code)
+{
+    struct vm *vm = m->vm;
+    *code = vm_promise_memory(vm, m->disk_pages, m->last_chance);
+    if (*code)
+        return true;
     memory_pay_from(vm->number);
-    cpuid_setup(vm);
-    vm->nx_recovery = mmu_config()->nx_huge ? options->nx_recovery_ms : 0;
+    vm->nx_recovery = mmu_config()->nx_huge ? m->options->nx_recovery_ms : 0;
     vm->nx_due = vm->nx_recovery ? rdtsc() + vm->nx_recovery * tsc_khz() : TIME_NEVER;
     int error = mmu_create(&vm->mmu);
     if (error) {
         log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);
         memory_close(vm->number);
-        return EXIT_NO_MEMORY;
+        *code = EXIT_NO_MEMORY;
+        return true;
     }
-    if (vm_declare_addresses(vm))
-        code = EXIT_MODULE_WORDS;
-    else if (vm_add_memory(vm) || devices_add(vm))
-        code = EXIT_NO_MEMORY;
-    if (!code)
-        code = vm_add_disks(vm, files, extra);
-    if (!code)
-        code = vm_load(vm, module, files, extra, line + arguments, &start);
-    if (!code) {
-        error = create_vcpus(vm, options, &start);
-        code = error == -ENOMEM ? EXIT_NO_MEMORY : error ? EXIT_BAD_COMMAND_LINE : EXIT_OK;
-    }
-    if (code)
-        vm_destroy(vm);
-    else
-        devices_start(vm);
-    return code;
+    m->exists = true;
+    return true;
 }
 
-void vm_destroy(struct vm *vm)
+static bool make_cpuid(struct vm_making *m, enum exit_code *code)
+{
+    (void)code;
+    cpuid_setup(m->vm);
+    return true;
+}
+
+static bool make_space(struct vm_making *m, enum exit_code *code)
+{
+    struct vm *vm = m->vm;
+    if (vm_declare_addresses(vm))
+        *code = EXIT_MODULE_WORDS;
+    else if (vm_add_memory(vm) || devices_add(vm))
+        *code = EXIT_NO_MEMORY;
+    if (!*code)
+        *code = vm_add_disks(vm, m->files, m->extra);
+    struct guest_image *image = &m->image;
+    memcpy(image->ram, vm->ram, sizeof(image->ram));
+    image->disks = vm->disk_count;
+    for (unsigned i = 0; i < m->extra; i++)
+        if (m->files[i].kind < GUEST_MODULE_DISK)
+            image->modules[image->module_count++] = m->files[i];
+    return true;
+}
+
+static bool make_program(struct vm_making *m, enum exit_code *code)
+{
+    return load_guest_piece(&m->vm->mmu, &m->image, &m->loading, &m->start, code);
+}
+
+static bool make_vcpus(struct vm_making *m, enum exit_code *code)
+{
+    struct vm *vm = m->vm;
+    int error = create_vcpu(vm, m->options, &m->start);
+    if (error)
+        *code = error == -ENOMEM ? EXIT_NO_MEMORY : EXIT_BAD_COMMAND_LINE;
+    if (vm->vcpu_count < vm->words.vcpus)
+        return false;
+    if (!*code)
+        devices_start(vm);
+    return true;
+}
+
+static bool (*const stages[])(struct vm_making *m, enum exit_code *code) = {
+    make_words, make_mmu, make_cpuid, make_space, make_program, make_vcpus,
+};
+
+bool vm_make_piece(struct vm_making *m, enum exit_code *code)
+{
+    *code = EXIT_OK;
+    if (m->exists)
+        memory_pay_from(m->vm->number);
+    m->stage += stages[m->stage](m, code);
+    return *code || m->stage == ARRAY_SIZE(stages);
+}
+
+bool vm_destroy_piece(struct vm *vm)
 {
     devices_stop(vm);
-    for (unsigned i = 0; i < vm->vcpu_count; i++) {
-        vcpu_destroy(vm->vcpus[i]);
-        if (i)
-            page_free(virt_to_phys(vm->vcpus[i]), order_of(sizeof(struct vcpu)));
-        (void)mmu_pauses();
+    if (vm->vcpu_count) {
+        struct vcpu *vcpu = vm->vcpus[--vm->vcpu_count];
+        vcpu_destroy(vcpu);
+        if (vcpu != &vm->vcpu)
+            page_free(virt_to_phys(vcpu), order_of(sizeof(struct vcpu)));
+        return false;
     }
     devices_destroy(vm);
-    mmu_destroy(&vm->mmu);
+    if (!mmu_destroy_piece(&vm->mmu))
+        return false;
     memory_close(vm->number);
+    return true;
 }

@@ -43,17 +43,29 @@ static unsigned plan_order(void)
     return order;
 }
 
-enum exit_code load_guest(struct mmu *mmu, const struct guest_image *image,
-                          struct guest_start *start)
+static enum exit_code begin_loading(const struct guest_image *image, struct guest_loading *loading)
 {
     hpa_t pages = page_alloc(plan_order());
     if (page_is_none(pages))
         REFUSE(NO_MEMORY, image, "no host memory to load it: %s", page_shortage());
-    struct load_plan *plan = phys_to_virt(pages);
-    enum exit_code code = load_plan(plan, image);
-    if (!code)
-        code = plan_copy(mmu, image, plan);
-    *start = plan->start;
-    page_free(pages, plan_order());
-    return code;
+    loading->plan = phys_to_virt(pages);
+    return load_plan(loading->plan, image);
+}
+
+bool load_guest_piece(struct mmu *mmu, const struct guest_image *image,
+                      struct guest_loading *loading, struct guest_start *start,
+                      enum exit_code *code)
+{
+    bool over = false;
+    if (!loading->plan)
+        *code = begin_loading(image, loading);
+    else
+        over = plan_copy_piece(mmu, image, loading->plan, &loading->index, &loading->done, code);
+    if (!over && !*code)
+        return false;
+    if (loading->plan) {
+        *start = loading->plan->start;
+        page_free(virt_to_phys(loading->plan), plan_order());
+    }
+    return true;
 }

@@ -2,6 +2,7 @@
 #include "launch/plan.h"
 
 #include "lib/assert.h"
+#include "lib/errno.h"
 
 static const struct {
     const char *name;
@@ -48,46 +49,46 @@ enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
     return EXIT_OK;
 }
 
-/* A large file is copied in pieces: others may want the CPU. */
+/* So many bytes are copied in a piece. */
 #define PIECE 32768u
 
-static int write_bytes(struct mmu *mmu, const struct load_record *record)
-{
-    const char *from = record->bytes;
-    int error = 0;
-    for (uint64_t done = 0; !error && done < record->size; done += PIECE) {
-        uint64_t piece = record->size - done < PIECE ? record->size - done : PIECE;
-        error = guest_write(mmu, GPA(record->gpa + done), from + done, piece);
-        (void)mmu_pauses();
-    }
-    return error;
-}
-
-static int write_zeros(struct mmu *mmu, const struct load_record *record)
+/* Writes the next piece of a record: its bytes, then zeros. -EINPROGRESS: it is not the last one;
+ * `*done` bytes have been written. */
+static int write_piece(struct mmu *mmu, const struct load_record *record, uint64_t *done)
 {
     static const char zeros[512];
-    int error = 0;
-    for (uint64_t done = record->size; !error && done < record->extent; done += sizeof(zeros)) {
-        uint64_t piece = record->extent - done;
-        if (piece > sizeof(zeros))
-            piece = sizeof(zeros);
-        error = guest_write(mmu, GPA(record->gpa + done), zeros, piece);
-        (void)mmu_pauses();
+    uint64_t end = record->extent - *done < PIECE ? record->extent : *done + PIECE;
+    while (*done < end) {
+        bool zero = *done >= record->size;
+        uint64_t left = (zero || end < record->size ? end : record->size) - *done;
+        if (zero && left > sizeof(zeros))
+            left = sizeof(zeros);
+        int error = guest_write(mmu, GPA(record->gpa + *done),
+                                zero ? zeros : (const char *)record->bytes + *done, left);
+        if (error)
+            return error;
+        *done += left;
     }
-    return error;
+    return end < record->extent ? -EINPROGRESS : 0;
 }
 
-enum exit_code plan_copy(struct mmu *mmu, const struct guest_image *image,
-                         const struct load_plan *plan)
+static enum exit_code refuse_copy(const struct guest_image *image, const struct load_record *record,
+                                  int error)
 {
-    for (unsigned i = 0; i < plan->count; i++) {
-        const struct load_record *record = &plan->records[i];
-        int error = write_bytes(mmu, record);
-        if (!error)
-            error = write_zeros(mmu, record);
-        if (error)
-            REFUSE(NO_MEMORY, image, "no host memory for its %s at %#lx (error %d)",
-                   kinds[record->kind].name, record->gpa, error);
+    REFUSE(NO_MEMORY, image, "no host memory for its %s at %#lx (error %d)",
+           kinds[record->kind].name, record->gpa, error);
+}
+
+bool plan_copy_piece(struct mmu *mmu, const struct guest_image *image, const struct load_plan *plan,
+                     unsigned *index, uint64_t *done, enum exit_code *code)
+{
+    const struct load_record *record = &plan->records[*index];
+    int error = write_piece(mmu, record, done);
+    if (error && error != -EINPROGRESS)
+        *code = refuse_copy(image, record, error);
+    if (!error) {
+        *done = 0;
+        ++*index;
     }
-    return EXIT_OK;
+    return *index == plan->count;
 }

@@ -48,7 +48,8 @@ void plan_init(struct load_plan *plan);
 enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
                         struct load_record record) MUST_CHECK;
 
-/* Writes all records into the memory of the image's VM. Fails with a message if the host has no
- * memory for one of them. Takes as long as the files are long, in pieces (mmu_pauses()). */
-enum exit_code plan_copy(struct mmu *mmu, const struct guest_image *image,
-                         const struct load_plan *plan) MUST_CHECK;
+/* Writes the next piece of the records into the memory of the image's VM: from byte `*done` of
+ * record `*index` on, both of which are 0 at first. True: that was the last piece. A piece takes at
+ * most 40,000 instructions. Sets *code after a message if the host has no memory for it. */
+bool plan_copy_piece(struct mmu *mmu, const struct guest_image *image, const struct load_plan *plan,
+                     unsigned *index, uint64_t *done, enum exit_code *code) MUST_CHECK;

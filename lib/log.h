@@ -42,10 +42,14 @@ void log_divert(bool (*divert)(enum log_level level, const char *line));
  * end with a newline, the next line still begins on a line of its own. */
 void log_text(const char *text, size_t length);
 
-/* Adds a console and prints on it what the ring already holds. Consoles beyond LOG_CONSOLES are
- * ignored. */
+/* How many characters, of which `next` is the first, log_text() can print soon, and not only after a
+ * screen has scrolled. 0: some of that has been done, and the caller comes again. */
+size_t log_room(char next) MUST_CHECK;
+
+/* Adds a console and prints on it what the ring already holds. `room` is its part of log_room();
+ * NULL: it never takes long. Consoles beyond LOG_CONSOLES are ignored. */
 #define LOG_CONSOLES 4
-void log_add_console(void (*write)(const char *text, size_t length));
+void log_add_console(void (*write)(const char *text, size_t length), size_t (*room)(char next));
 
 /* The number of LOG_WARN lines so far. */
 unsigned log_warnings(void);

@@ -14,11 +14,14 @@
 #include "vm/trace.h"
 #include "vm/transcript.h"
 #include "vm/vm.h"
+#include "vm/work.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
+
+#include <stddef.h>
 
 extern const char image_start[], image_end[];
 
@@ -37,6 +40,15 @@ struct entry {
     unsigned finished;      /* pool.finished at the last attempt to create the VM */
     bool last_chance;       /* no other VM existed that could return memory */
     struct transcript *out;
+};
+
+/* A guest from its creation to its end. */
+struct guest {
+    struct vm vm;
+    struct work work; /* making it, or taking it apart */
+    struct entry entry;
+    struct vm_making making;
+    enum exit_code code; /* why there is no VM */
 };
 
 /* Shared by the pCPUs that run guests: which guest comes next, and the results so far. */
@@ -95,21 +107,24 @@ static void vm_report_result(struct vm *vm, struct transcript *out)
     spin_unlock(&pool.lock);
 }
 
-static unsigned vm_page_order(void)
+static unsigned guest_page_order(void)
 {
     unsigned order = 0;
-    while (PAGE_SIZE << order < sizeof(struct vm))
+    while (PAGE_SIZE << order < sizeof(struct guest))
         order++;
     return order;
 }
 
-/* Ends the account of a VM whose KTAP line is in the transcript: frees struct vm, which may be
- * NULL, and wakes idle pCPUs if no guest is left. */
-static void vm_finish(struct vm *vm, struct transcript *out)
+static void guest_free(struct guest *guest)
 {
-    if (vm)
-        page_free(virt_to_phys(vm), vm_page_order());
+    page_free(virt_to_phys(guest), guest_page_order());
     vm_work_for(NULL);
+}
+
+/* The guest's KTAP line is in the transcript, and it has left nothing behind. Wakes idle pCPUs if no
+ * guest is left. */
+static void guest_finish(struct transcript *out)
+{
     transcript_close(out);
     spin_lock(&pool.lock);
     pool.alive--;
@@ -120,26 +135,15 @@ static void vm_finish(struct vm *vm, struct transcript *out)
         sched_wake_all();
 }
 
-static void vm_not_started(struct vm *vm, const struct entry *entry, enum exit_code code,
-                           struct transcript *out)
+static void guest_not_started(const struct entry *entry, enum exit_code code)
 {
-    transcript_line(out, "not ok %u %s # not started", entry->number,
+    transcript_line(entry->out, "not ok %u %s # not started", entry->number,
                     pool.info->modules[entry->module].string);
     spin_lock(&pool.lock);
     pool.totals.failed++;
     pool_note_failure(entry->number, code);
     spin_unlock(&pool.lock);
-    vm_finish(vm, out);
-}
-
-static void vm_skip(struct vm *vm, struct transcript *out)
-{
-    transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
-    spin_lock(&pool.lock);
-    pool.totals.skipped++;
-    spin_unlock(&pool.lock);
-    vm_destroy(vm);
-    vm_finish(vm, out);
+    guest_finish(entry->out);
 }
 
 /* Takes the first guest that waits for memory, if a VM has ended since the last attempt, or if no
@@ -186,50 +190,120 @@ static void pool_put_off(const struct entry *entry)
     spin_unlock(&pool.lock);
 }
 
-static void start_guest(struct entry *entry)
+static struct guest *guest_of(struct work *work)
+{
+    return (struct guest *)((char *)work - offsetof(struct guest, work));
+}
+
+/* A piece of taking it apart. */
+static bool guest_unmake(struct work *work)
+{
+    struct guest *guest = guest_of(work);
+    struct entry entry = guest->entry;
+    enum exit_code code = guest->code;
+    if (!vm_destroy_piece(&guest->vm))
+        return true;
+    guest_free(guest);
+    if (code)
+        guest_not_started(&entry, code);
+    else
+        guest_finish(entry.out);
+    return false;
+}
+
+static void guest_take_apart(struct guest *guest)
+{
+    guest->work.piece = guest_unmake;
+    work_add(&guest->work);
+}
+
+/* It is not made, or not now. */
+static void guest_refused(struct guest *guest, enum exit_code code)
+{
+    struct entry entry = guest->entry;
+    bool put_off = guest->vm.put_off;
+    guest->code = code;
+    if (guest->making.exists) {
+        guest_take_apart(guest);
+        return;
+    }
+    guest_free(guest);
+    if (put_off)
+        pool_put_off(&entry);
+    else
+        guest_not_started(&entry, code);
+}
+
+/* It is made: its first vCPU runs, unless nobody wants it. */
+static void guest_made(struct guest *guest)
+{
+    struct vm *vm = &guest->vm;
+    struct transcript *out = guest->entry.out;
+    vm->console.transcript = out;
+    vm->console.live = vm->words.live;
+    vm_work_for(vm);
+    if (options_match(pool.options->tests, vm->name)) {
+        transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
+                        vm->words.testctl ? ", testctl" : "");
+        vm_work_for(NULL);
+        sched_add(&vm->vcpu);
+        return;
+    }
+    transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
+    spin_lock(&pool.lock);
+    pool.totals.skipped++;
+    spin_unlock(&pool.lock);
+    vm_work_for(NULL);
+    guest_take_apart(guest);
+}
+
+/* A piece of making it. */
+static bool guest_make(struct work *work)
+{
+    struct guest *guest = guest_of(work);
+    enum exit_code code;
+    transcript_speak_for(guest->entry.out, NULL);
+    bool over = vm_make_piece(&guest->making, &code);
+    vm_work_for(NULL);
+    if (over && code)
+        guest_refused(guest, code);
+    else if (over)
+        guest_made(guest);
+    return !over;
+}
+
+/* Returns whether it is being made. */
+static bool start_guest(struct entry *entry)
 {
     const struct boot_module *module = &pool.info->modules[entry->module];
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
-    enum exit_code code = EXIT_OK;
     vm_work_for(NULL);
-    hpa_t page = page_alloc(vm_page_order());
-    struct vm *vm = page_is_none(page) ? NULL : phys_to_virt(page);
-
     if (!entry->out)
         entry->out = transcript_open(entry->number);
-    struct transcript *out = entry->out;
-    transcript_speak_for(out, NULL);
-    if (vm)
-        vm->put_off = false;
-    else
-        code = EXIT_NO_MEMORY;
-    if (!code)
-        code = modules_check(pool.info, entry->module, entry->extra, image);
-    if (!code)
-        code = vm_create(vm, entry->number, module, entry->extra, pool.options, entry->last_chance);
-    if (code && vm && vm->put_off) {
-        page_free(page, vm_page_order());
-        vm_work_for(NULL);
-        pool_put_off(entry);
-        return;
-    }
-    if (code) {
-        vm_not_started(vm, entry, code, out);
-        return;
-    }
-    vm->console.transcript = out;
-    vm->console.live = vm->words.live;
-    if (!options_match(pool.options->tests, vm->name)) {
-        vm_skip(vm, out);
-        return;
-    }
-    transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
-                    vm->words.testctl ? ", testctl" : "");
+    transcript_speak_for(entry->out, NULL);
+    enum exit_code code = modules_check(pool.info, entry->module, entry->extra, image);
+    hpa_t page = code ? PAGE_NONE : page_alloc(guest_page_order());
     vm_work_for(NULL);
-    sched_add(&vm->vcpu);
+    if (page_is_none(page)) {
+        guest_not_started(entry, code ? code : EXIT_NO_MEMORY);
+        return false;
+    }
+    struct guest *guest = phys_to_virt(page);
+    guest->vm.put_off = false;
+    guest->code = EXIT_OK;
+    guest->entry = *entry;
+    guest->work.piece = guest_make;
+    guest->making = (struct vm_making){.vm = &guest->vm,
+                                       .number = entry->number,
+                                       .module = module,
+                                       .extra = entry->extra,
+                                       .options = pool.options,
+                                       .last_chance = entry->last_chance};
+    work_add(&guest->work);
+    return true;
 }
 
-/* A vCPU stops for good. The last one of a VM writes the VM's report and destroys the VM. */
+/* A vCPU stops for good. The last one of a VM writes the VM's report and has the VM taken apart. */
 static void vcpu_leave_vm(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
@@ -244,8 +318,8 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);
     vm_report_result(vm, out);
-    vm_destroy(vm);
-    vm_finish(vm, out);
+    vm_work_for(NULL);
+    guest_take_apart((struct guest *)((char *)vm - offsetof(struct guest, vm)));
 }
 
 /* Where a vCPU goes that has had its turn, and not the last one. */
@@ -294,13 +368,18 @@ static void pcpu_run_guests(void)
     struct entry entry;
     for (;;) {
         print_waiting_text();
-        while (pool_take_entry(&entry))
-            start_guest(&entry);
+        bool works = sched_has_work();
+        while (!works && pool_take_entry(&entry))
+            works = start_guest(&entry);
+        if (unlikely(works))
+            work_turn();
         struct vcpu *vcpu = sched_take();
-        if (!vcpu)
+        if (!vcpu && !works)
             vcpu = sleep_take();
         if (vcpu)
             run_turn(vcpu);
+        else if (works)
+            sched_busy();
         else if (pool_all_done())
             return;
         else if (!transcript_print())
@@ -336,6 +415,14 @@ static void report_cpus(void)
                  counts.kicks - pool.totals.kicks, pool.totals.remote_flushes);
 }
 
+static void report_work(void)
+{
+    struct work_counts counts = work_counts();
+    if (pool.options->counters)
+        log_info("# VMs were made and taken apart in %lu pieces; the longest took %lu TSC ticks",
+                 counts.pieces, counts.longest);
+}
+
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)
 {
     const struct totals *totals = &pool.totals;
@@ -357,6 +444,7 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     transcript_listen();
     run_on_all();
     report_cpus();
+    report_work();
     if (!memory_kept())
         log_info("# all memory is back: %lu pages are free", memory_free_pages());
     log_info("%u passed, %u failed, %u skipped", totals->passed, totals->failed, totals->skipped);

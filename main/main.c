@@ -65,7 +65,7 @@ static void setup_memory_mapping(void)
 static void machine_start(uint32_t magic, uint32_t address)
 {
     serial_init();
-    log_add_console(serial_write);
+    log_add_console(serial_write, NULL);
     descriptors_init(&cpus[0]);
     log_info("eptvisor: a hypervisor for trying ideas about memory virtualization");
     int error = boot_info_parse(&info, magic, address);

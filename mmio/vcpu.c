@@ -26,12 +26,10 @@ void mmio_vcpu_init(struct mmio_vcpu *vcpu, struct cpu_regs *cpu, struct mmu *mm
 
 void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags)
 {
-    cpu_set_reg(vcpu->cpu, REG_RIP, next);
     vcpu->single_step = rflags & RFLAGS_TF;
     vcpu->breakpoints_met = 0;
-    if (likely(rflags & RFLAGS_RF))
-        cpu_set_reg(vcpu->cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
     vcpu->stale_count = 0;
+    cpu_complete(vcpu->cpu, next, rflags);
 }
 
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,

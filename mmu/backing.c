@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: MIT */
-/* Host pages of a slot; see the header. */
+/* The host pages behind a slot; see the header. */
 #include "mmu/backing.h"
 
 #include "lib/errno.h"
 #include "lib/spinlock.h"
 #include "mmu/mmu.h"
 
-#define PIECE_ORDER     9u
-#define GIANT_ORDER     18u
-#define GIANT_PIECES    512u
-#define DIRECTORY_WORDS (PAGE_SIZE / sizeof(uint64_t))
+#define PIECE_ORDER       9u
+#define GIANT_ORDER       18u
+#define GIANT_PIECES      512u
+#define DIRECTORY_ENTRIES (PAGE_SIZE / sizeof(uint64_t))
 
 static unsigned directory_order(uint64_t pieces)
 {
     unsigned order = 0;
-    while (DIRECTORY_WORDS << order < pieces)
+    while (DIRECTORY_ENTRIES << order < pieces)
         order++;
     return order;
 }
 
-static uint64_t pieces_of(gfn_t base, uint64_t pages)
+static uint64_t piece_count(gfn_t base, uint64_t pages)
 {
     return (base.v % PIECE_FRAMES + pages + PIECE_FRAMES - 1) / PIECE_FRAMES;
 }
 
 int backing_init(struct backing *backing, gfn_t base, uint64_t pages)
 {
-    uint64_t pieces = pieces_of(base, pages);
+    uint64_t pieces = piece_count(base, pages);
     unsigned order = directory_order(pieces);
     hpa_t directory = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
     if (page_is_none(directory))
@@ -41,7 +41,8 @@ int backing_init(struct backing *backing, gfn_t base, uint64_t pages)
     return 0;
 }
 
-/* The pages of a piece, the last first; 0: it is empty, and its page of words is freed, too. */
+/* Frees pages of a piece, the last one first. Returns the directory entry, or 0 when the piece is
+ * empty and its page of entries has been freed, too. */
 static uint64_t free_pages_of_piece(uint64_t piece, unsigned *left)
 {
     uint64_t *pages = phys_to_virt(HPA(piece & BACKING_ADDRESS));
@@ -58,10 +59,10 @@ static uint64_t free_pages_of_piece(uint64_t piece, unsigned *left)
     return 0;
 }
 
-/* To look through the words of a piece takes as long as to free so many pages. */
+/* Reading all entries of a piece takes as long as freeing this number of pages. */
 #define SCAN_PAGES 16u
 
-/* The last piece; where a block of 1 GiB ends, all of those that it is. */
+/* Frees pages of the last piece, or the block of 1 GiB to which it belongs. */
 static void free_last_piece(struct backing *backing, unsigned *left)
 {
     uint64_t *piece = &backing->directory[backing->pieces - 1];
@@ -81,13 +82,13 @@ static void free_last_piece(struct backing *backing, unsigned *left)
 
 uint64_t backing_directory_size(const struct backing *backing)
 {
-    return 1ull << directory_order(pieces_of(GFN(backing->phase), backing->pages));
+    return 1ull << directory_order(piece_count(GFN(backing->phase), backing->pages));
 }
 
 void backing_discard(struct backing *backing)
 {
     page_free(virt_to_phys(backing->directory),
-              directory_order(pieces_of(GFN(backing->phase), backing->pages)));
+              directory_order(piece_count(GFN(backing->phase), backing->pages)));
     backing->directory = NULL;
 }
 
@@ -101,24 +102,20 @@ bool backing_free_some(struct backing *backing, unsigned pages)
     return true;
 }
 
-void backing_free(struct backing *backing)
-{
-    while (!backing_free_some(backing, BACKING_FREE_PAGES))
-        ;
-}
-
 /* ---- Blocks that are being cleared ----------------------------------------------------------- */
 
-#define CLEAR_WORDS 16384u /* a piece */
+#define CLEAR_QWORDS 16384u /* cleared in one piece of work */
 
-/* The one for this place, or an empty one; else one that nobody is at, which is taken from its
- * place. NULL: others are at it, or at all. */
-static struct clearing_block *choose(struct clearing *c, const uint64_t *place, unsigned order)
+/* The element for the directory entry `place`, or a free element; else one that no pCPU is working
+ * on, whose block is taken away from its entry. NULL if another pCPU is working on the element, or
+ * other pCPUs are working on all of them. */
+static struct clearing_block *clearing_choose(struct clearing *c, const uint64_t *place,
+                                              unsigned order)
 {
     struct clearing_block *empty = NULL, *idle = NULL;
     for (unsigned i = 0; i < CLEARING_MAX; i++) {
         struct clearing_block *b = &c->blocks[i];
-        if (b->place == place && b->order == order) /* a GiB and its first 2 MiB have one place */
+        if (b->place == place && b->order == order) /* a GiB and its first 2 MiB share an entry */
             return b->busy ? NULL : b;
         if (!b->place)
             empty = b;
@@ -128,21 +125,22 @@ static struct clearing_block *choose(struct clearing *c, const uint64_t *place, 
     return empty ? empty : idle;
 }
 
-static void forget(struct clearing *c, struct clearing_block *b)
+static void clearing_forget(struct clearing *c, struct clearing_block *b)
 {
     __atomic_store_n(&c->used, c->used - 1, __ATOMIC_RELAXED);
     *b = (struct clearing_block){0};
 }
 
-/* The same as choose(), for this pCPU alone, with its block. PAGE_NONE in it: there is no memory,
- * and nothing is held. */
-static struct clearing_block *hold(struct clearing *c, const uint64_t *place, unsigned order)
+/* Makes the element that clearing_choose() returns this pCPU's own, with a block of this order.
+ * Its block is PAGE_NONE if there is no memory. NULL if there is no element. */
+static struct clearing_block *clearing_hold(struct clearing *c, const uint64_t *place,
+                                            unsigned order)
 {
     spin_lock(&c->lock);
-    struct clearing_block *b = choose(c, place, order);
-    if (b && b->place && b->order != order) { /* it was for another place */
+    struct clearing_block *b = clearing_choose(c, place, order);
+    if (b && b->place && b->order != order) { /* it was for another entry */
         page_free(b->block, b->order);
-        forget(c, b);
+        clearing_forget(c, b);
     }
     if (b && !b->place) {
         *b = (struct clearing_block){.block = page_alloc(order), .order = order};
@@ -156,21 +154,23 @@ static struct clearing_block *hold(struct clearing *c, const uint64_t *place, un
     return b;
 }
 
-/* A cleared block for this place. PAGE_NONE: there is none, or with *paused, it is not ready. */
-static hpa_t cleared_block(struct clearing *c, const uint64_t *place, unsigned order, bool *paused)
+/* Returns a cleared block for the directory entry `place`; or PAGE_NONE: with *paused, because it
+ * is not ready yet, else because there is no memory. */
+static hpa_t clearing_take_block(struct clearing *c, const uint64_t *place, unsigned order,
+                                 bool *paused)
 {
-    struct clearing_block *b = hold(c, place, order);
+    struct clearing_block *b = clearing_hold(c, place, order);
     *paused = !b;
     if (!b)
         return PAGE_NONE;
     hpa_t block = b->block;
     uint64_t all = 512ull << order;
-    while (!page_is_none(block) && b->words < all) {
-        uint64_t words = CLEAR_WORDS;
-        uint64_t *at = (uint64_t *)phys_to_virt(block) + b->words;
-        __asm__ volatile("rep stosq" : "+D"(at), "+c"(words) : "a"(0) : "memory");
-        b->words += CLEAR_WORDS;
-        if (b->words < all && mmu_pauses()) {
+    while (!page_is_none(block) && b->qwords < all) {
+        uint64_t qwords = CLEAR_QWORDS;
+        uint64_t *at = (uint64_t *)phys_to_virt(block) + b->qwords;
+        __asm__ volatile("rep stosq" : "+D"(at), "+c"(qwords) : "a"(0) : "memory");
+        b->qwords += CLEAR_QWORDS;
+        if (b->qwords < all && mmu_pauses()) {
             *paused = true;
             break;
         }
@@ -178,7 +178,7 @@ static hpa_t cleared_block(struct clearing *c, const uint64_t *place, unsigned o
     spin_lock(&c->lock);
     b->busy = false;
     if (!*paused)
-        forget(c, b);
+        clearing_forget(c, b);
     spin_unlock(&c->lock);
     return *paused ? PAGE_NONE : block;
 }
@@ -207,27 +207,29 @@ static bool is_whole(const struct backing *backing, uint64_t piece, uint64_t cou
            first + count * PIECE_FRAMES <= backing->phase + backing->pages;
 }
 
-/* Directory words change from nothing to something under this lock, one or 512 at a time. */
+/* Held while one directory entry, or 512 of them, change from 0 to something. */
 static struct spinlock directory_lock;
 
-/* Puts a block where nothing stands yet; else gives it back. */
-static void offer(uint64_t *words, unsigned count, hpa_t block, unsigned order, uint64_t kind)
+/* Stores the block in the entries if all of them are still 0; else frees it. */
+static void backing_offer(uint64_t *entries, unsigned count, hpa_t block, unsigned order,
+                          uint64_t kind)
 {
     bool empty = true;
     spin_lock(&directory_lock);
     for (unsigned i = 0; i < count; i++)
-        empty = empty && !words[i];
+        empty = empty && !entries[i];
     for (unsigned i = 0; empty && i < count; i++)
-        __atomic_store_n(&words[i], (block.v + i * PIECE_FRAMES * PAGE_SIZE) | kind,
+        __atomic_store_n(&entries[i], (block.v + i * PIECE_FRAMES * PAGE_SIZE) | kind,
                          __ATOMIC_RELEASE);
     spin_unlock(&directory_lock);
     if (!empty)
         page_free(block, order);
 }
 
-/* A GiB of the guest's that is aligned, whole and untouched gets one block, if there is one. True:
- * that is on its way. */
-static bool populate_giant(const struct backing *backing, struct clearing *clearing, uint64_t index)
+/* Gives an aligned GiB of the guest that lies wholly in the slot and has never been touched one
+ * block, if one is free. Returns true if that block is not ready yet. */
+static bool backing_populate_giant(const struct backing *backing, struct clearing *clearing,
+                                   uint64_t index)
 {
     uint64_t inside = (index + backing->giant_phase) % GIANT_PIECES, first = index - inside;
     if (inside > index || !is_whole(backing, first, GIANT_PIECES))
@@ -237,34 +239,35 @@ static bool populate_giant(const struct backing *backing, struct clearing *clear
             return false;
     }
     bool paused;
-    uint64_t *words = &backing->directory[first];
-    hpa_t block = cleared_block(clearing, words, GIANT_ORDER, &paused);
+    uint64_t *entries = &backing->directory[first];
+    hpa_t block = clearing_take_block(clearing, entries, GIANT_ORDER, &paused);
     if (!page_is_none(block))
-        offer(words, GIANT_PIECES, block, GIANT_ORDER, BACKING_BLOCK | BACKING_GIANT);
+        backing_offer(entries, GIANT_PIECES, block, GIANT_ORDER, BACKING_BLOCK | BACKING_GIANT);
     return paused;
 }
 
-/* The piece's word; 0 if there is no memory, or with *paused, if it is not ready. */
-static uint64_t populate_piece(const struct backing *backing, struct clearing *clearing,
-                               uint64_t index, unsigned level, bool *paused)
+/* Allocates memory for a piece and returns its directory entry; or 0: with *paused, because it is
+ * not ready yet, else because there is no memory. */
+static uint64_t backing_populate_piece(const struct backing *backing, struct clearing *clearing,
+                                       uint64_t index, unsigned level, bool *paused)
 {
     uint64_t *piece = &backing->directory[index];
-    *paused = level >= EPT_LEVEL_1G && populate_giant(backing, clearing, index);
+    *paused = level >= EPT_LEVEL_1G && backing_populate_giant(backing, clearing, index);
     if (!*paused && !__atomic_load_n(piece, __ATOMIC_ACQUIRE) && level >= EPT_LEVEL_2M &&
         is_whole(backing, index, 1)) {
-        hpa_t block = cleared_block(clearing, piece, PIECE_ORDER, paused);
+        hpa_t block = clearing_take_block(clearing, piece, PIECE_ORDER, paused);
         if (!page_is_none(block))
-            offer(piece, 1, block, PIECE_ORDER, BACKING_BLOCK);
+            backing_offer(piece, 1, block, PIECE_ORDER, BACKING_BLOCK);
     }
     if (!*paused && !__atomic_load_n(piece, __ATOMIC_ACQUIRE)) {
-        hpa_t words = cleared_page();
-        if (!page_is_none(words))
-            offer(piece, 1, words, 0, BACKING_PAGES);
+        hpa_t entries = cleared_page();
+        if (!page_is_none(entries))
+            backing_offer(piece, 1, entries, 0, BACKING_PAGES);
     }
     return *paused ? 0 : __atomic_load_n(piece, __ATOMIC_ACQUIRE);
 }
 
-static uint64_t *page_word(uint64_t piece, uint64_t place)
+static uint64_t *page_entry(uint64_t piece, uint64_t place)
 {
     uint64_t *pages = phys_to_virt(HPA(piece & BACKING_ADDRESS));
     return &pages[place % PIECE_FRAMES];
@@ -275,19 +278,20 @@ int backing_populate(const struct backing *backing, struct clearing *clearing, u
 {
     uint64_t place = backing->phase + offset, nothing = 0;
     bool paused;
-    uint64_t piece = populate_piece(backing, clearing, place / PIECE_FRAMES, level, &paused);
+    uint64_t piece =
+        backing_populate_piece(backing, clearing, place / PIECE_FRAMES, level, &paused);
     if (piece & BACKING_BLOCK)
         return 0;
     if (!piece)
         return paused ? -EINPROGRESS : -ENOMEM;
-    uint64_t *word = page_word(piece, place);
-    if (__atomic_load_n(word, __ATOMIC_ACQUIRE))
+    uint64_t *entry = page_entry(piece, place);
+    if (__atomic_load_n(entry, __ATOMIC_ACQUIRE))
         return 0;
     hpa_t page = cleared_page();
     if (page_is_none(page))
         return -ENOMEM;
-    if (!__atomic_compare_exchange_n(word, &nothing, page.v | BACKING_PAGE, false, __ATOMIC_ACQ_REL,
-                                     __ATOMIC_ACQUIRE))
+    if (!__atomic_compare_exchange_n(entry, &nothing, page.v | BACKING_PAGE, false,
+                                     __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         page_free(page, 0);
     return 0;
 }
@@ -306,6 +310,6 @@ void backing_replace(const struct backing *backing, uint64_t offset, hpa_t block
     } else if (*piece & BACKING_BLOCK) {
         __atomic_store_n(piece, block.v | BACKING_BLOCK, __ATOMIC_RELEASE);
     } else {
-        __atomic_store_n(page_word(*piece, place), block.v | BACKING_PAGE, __ATOMIC_RELEASE);
+        __atomic_store_n(page_entry(*piece, place), block.v | BACKING_PAGE, __ATOMIC_RELEASE);
     }
 }

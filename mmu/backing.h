@@ -1,56 +1,54 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host pages behind a slot, allocated at first touch and cleared. A 2 MiB piece that lies
- * wholly in the slot gets one aligned block if there is one, else its pages come one by one; so
- * does an aligned GiB. CPUs populate at the same time: whoever comes second gives its page back.
- * Knows nothing of tables; called by memslot.c, fault.c, host.c and guest_mem.c.
+ * The host pages behind a slot, which are allocated and cleared at first touch. An aligned GiB or a
+ * 2 MiB piece that lies wholly in the slot gets one aligned block if one is free; otherwise its
+ * pages are allocated one by one. Several CPUs may allocate the same page at the same time; all but
+ * the first one free theirs again. This file knows nothing of EPT tables.
  */
 #pragma once
 
 #include "lib/page.h"
 #include "mmu/types.h"
 
-/* A directory word or page word: an address and what stands there. 0 is nothing yet. */
-#define BACKING_PAGE    BIT(0) /* a 4 KiB page, in a piece's own page of words */
-#define BACKING_BLOCK   BIT(1) /* directory: the whole piece is one 2 MiB block */
-#define BACKING_PAGES   BIT(2) /* directory: a page of 512 words, one for each frame */
-#define BACKING_GIANT   BIT(3) /* directory, with BLOCK: 512 of these are one 1 GiB block */
+/* An entry of the directory, or of a piece's page of entries: an address and its kind. 0: nothing
+ * is allocated yet. */
+#define BACKING_PAGE    BIT(0) /* page of entries: a 4 KiB page */
+#define BACKING_BLOCK   BIT(1) /* directory: a block of 2 MiB, for the whole piece */
+#define BACKING_PAGES   BIT(2) /* directory: a page of 512 entries, one for each frame */
+#define BACKING_GIANT   BIT(3) /* directory, with BLOCK: one of 512 pieces of a 1 GiB block */
 #define BACKING_ADDRESS EPT_ADDRESS
 
 #define PIECE_FRAMES 512u
 
-/* For `pages` frames from `base` on. The caller clears the directory, which can be large: so many
- * pages of memory. Returns 0 or -ENOMEM. */
+/* Allocates the directory for `pages` frames from `base` on. It can be large, so the caller clears
+ * it, in pieces: backing_directory_size() pages of memory. Returns 0 or -ENOMEM. */
 int backing_init(struct backing *backing, gfn_t base, uint64_t pages) MUST_CHECK;
 uint64_t backing_directory_size(const struct backing *backing);
 
-/* Frees the directory of one that has no pages yet, cleared or not. */
+/* Frees the directory, cleared or not, of a backing that has no pages. */
 void backing_discard(struct backing *backing);
 
-/* Frees all; the caller has made sure that nobody can reach the pages any more. It does not pause,
- * but asks whether it should: at the end of a VM others get turns then. */
-void backing_free(struct backing *backing);
+#define BACKING_FREE_PAGES 128u /* the pages to free in one piece of work */
 
-#define BACKING_FREE_PAGES 128u /* at a time */
-
-/* Frees about so many pages of it, from the end on; true when nothing is left, not even the
- * directory. */
+/* Frees about `pages` pages, from the end of the slot. Returns true when all pages and the
+ * directory are free. The caller has made sure that nobody can reach the pages any more. */
 bool backing_free_some(struct backing *backing, unsigned pages);
 
-/* Allocates what stands behind frame `offset`, if nothing does, in blocks of `level` at most.
- * Returns 0 or -ENOMEM; or, above level 1, -EINPROGRESS: the block is not cleared yet, call it
- * again when what made it pause (mmu_pauses()) has been seen to. */
+/* Makes sure that frame `offset` has a host page, which may be part of a block of `level` at most.
+ * Returns 0 or -ENOMEM; or, if `level` is above 1, -EINPROGRESS: the block is not cleared yet, and
+ * the caller attends to what is waiting for the pCPU (mmu_pauses()) and calls again. */
 int backing_populate(const struct backing *backing, struct clearing *clearing, uint64_t offset,
                      unsigned level) MUST_CHECK;
 
-/* At the end of the VM: frees what is being cleared. */
+/* At the end of the VM: frees the blocks that are being cleared. */
 void clearing_end(struct clearing *clearing);
 
-/* Puts another block, of the same size, behind the frame. The caller keeps others away. */
+/* Replaces the page or block behind the frame by another one of the same size. The caller excludes
+ * all other users. */
 void backing_replace(const struct backing *backing, uint64_t offset, hpa_t block);
 
-/* The page behind frame `offset` of the slot, or PAGE_NONE if never touched. `*level` is
- * the size of the block that it is part of. */
+/* The page behind frame `offset` of the slot, or PAGE_NONE if it has never been touched. *level is
+ * set to the level of the block that contains the page. */
 static inline hpa_t backing_page(const struct backing *backing, uint64_t offset, unsigned *level)
 {
     uint64_t place = backing->phase + offset;

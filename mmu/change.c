@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How changes of the set of slots are carried out; see mmu_change() in mmu/mmu.h. What each of them
- * does stands in change_slots.c.
+ * How a change of the set of slots is carried out; see mmu_change() in mmu/mmu.h. change_slots.c
+ * says what each kind of change does.
  *
- * Any of them may take long: memory is cleared, a range of tables is walked. So a change is a
- * sequence of steps, each of which holds its CPU for no longer than a piece does (mmu_pauses()),
- * and between two of which slots_lock is given back. What has been asked for stands in the VM's
- * MMU, so that a vCPU that was stopped halfway holds up nobody: the next one that needs the slots
- * goes on with it.
+ * A change can take long, because it clears memory and walks ranges of tables. So it is a sequence
+ * of steps, none of which takes long. If something is waiting for the pCPU after a step
+ * (mmu_pauses()), slots_lock is dropped and the caller is told to call again. The state of the
+ * change is in the VM's MMU, so a vCPU that is stopped halfway holds up nobody: the next one that
+ * needs the slots continues the change.
  */
 #include "mmu/change.h"
 
@@ -16,24 +16,24 @@
 #include "mmu/backing.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
+#include "mmu/spte.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
 
-#define FILL_WORDS 16384u /* a piece */
+#define FILL_QWORDS 16384u /* a piece */
 
-/* ---- Steps that several kinds have ----------------------------------------------------------- */
+/* ---- Steps that several kinds share ---------------------------------------------------------- */
 
-/* mmu_help() reads it without the lock. */
-static void set_step(struct changing *now, int (*step)(struct mmu *mmu))
+/* mmu_help() reads the step without the lock. */
+static void change_set_step(struct changing *now, int (*step)(struct mmu *mmu))
 {
     __atomic_store_n(&now->step, step, __ATOMIC_RELAXED);
 }
 
-/* A step returns this when another one follows. */
 int change_then(struct mmu *mmu, int (*step)(struct mmu *mmu))
 {
-    set_step(&mmu->changing, step);
+    change_set_step(&mmu->changing, step);
     return -EINPROGRESS;
 }
 
@@ -46,34 +46,33 @@ int change_finish(struct mmu *mmu)
 void change_fill(struct changing *now, void *at, uint64_t pages, uint64_t value)
 {
     struct filling *f = now->filling;
-    while (f->words)
+    while (f->qwords)
         f++;
     *f = (struct filling){at, pages * (PAGE_SIZE / sizeof(uint64_t)), value};
 }
 
-static int fill(struct mmu *mmu)
+static int change_fill_piece(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     for (unsigned i = 0; i < ARRAY_SIZE(now->filling); i++) {
         struct filling *f = &now->filling[i];
-        uint64_t words = f->words < FILL_WORDS ? f->words : FILL_WORDS;
-        if (!words)
+        uint64_t qwords = f->qwords < FILL_QWORDS ? f->qwords : FILL_QWORDS;
+        if (!qwords)
             continue;
-        f->words -= words;
-        __asm__ volatile("rep stosq" : "+D"(f->at), "+c"(words) : "a"(f->value) : "memory");
+        f->qwords -= qwords;
+        __asm__ volatile("rep stosq" : "+D"(f->at), "+c"(qwords) : "a"(f->value) : "memory");
         return -EINPROGRESS;
     }
     return change_then(mmu, now->after);
 }
 
-/* Fills what has been asked for, and goes on there. */
 int change_fill_first(struct mmu *mmu, int (*after)(struct mmu *mmu))
 {
     mmu->changing.after = after;
-    return change_then(mmu, fill);
+    return change_then(mmu, change_fill_piece);
 }
 
-static int settle(struct mmu *mmu)
+static int change_settle(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     if (now->room)
@@ -83,19 +82,37 @@ static int settle(struct mmu *mmu)
     return change_then(mmu, now->after);
 }
 
-/* The new set becomes the current one. */
+/* Makes the spare copy the current one, and returns when nobody reads the old copy any more (rule
+ * F7). Between the two stores of the generation, readers see the new slots and
+ * SLOT_UPDATE_IN_PROGRESS, and trust no MMIO SPTE. When the 19 bits of the generation in SPTEs
+ * wrap, all MMIO SPTEs are removed before the new generation becomes visible (rule F8). Nobody can
+ * install one with an old generation then, since nobody reads the old copy. */
+static void change_publish_set(struct mmu *mmu)
+{
+    struct memslots *old = mmu->slots, *next = mmu->spare;
+    uint64_t generation = old->generation;
+    next->generation = generation | SLOT_UPDATE_IN_PROGRESS;
+    __atomic_store_n(&mmu->slots, next, __ATOMIC_SEQ_CST);
+    tlb_wait_epoch(mmu);
+    mmu->spare = old;
+    generation++;
+    if (!(generation & SPTE_GENERATION_MASK))
+        tdp_zap_all(mmu, DEBT_NEW_GENERATION);
+    __atomic_store_n(&next->generation, generation, __ATOMIC_SEQ_CST);
+}
+
 int change_publish(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
     now->from = now->room ? 0 : from;
     now->after = after;
-    memslots_publish(mmu);
-    now->owned = (struct memslot){0}; /* it hangs on a slot now */
-    return change_then(mmu, settle);
+    change_publish_set(mmu);
+    now->owned = (struct memslot){0}; /* it belongs to a slot now */
+    return change_then(mmu, change_settle);
 }
 
-/* The same where pages lose their place or a right: what is remembered of them is looked up again,
- * and until nobody finds the old set any more, faults are tried again. */
+/* The sequence invalidates what has been cached of the pages, and makes faults retry until nobody
+ * finds the old set any more. */
 int change_publish_less(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu))
 {
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
@@ -104,7 +121,7 @@ int change_publish_less(struct mmu *mmu, unsigned from, int (*after)(struct mmu 
     return result;
 }
 
-static int zap(struct mmu *mmu)
+static int change_zap_piece(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     return tdp_zap_piece(mmu, &now->iter, now->zap_flags, now->zap_reason)
@@ -112,35 +129,51 @@ static int zap(struct mmu *mmu)
                : -EINPROGRESS;
 }
 
-int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
-                    int (*after)(struct mmu *mmu))
+int change_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason,
+               int (*after)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
-    tdp_iter_start(&now->iter, mmu, now->slot.base, memslot_end(&now->slot));
+    tdp_iter_start(&now->iter, mmu, first, end);
     now->zap_flags = flags;
     now->zap_reason = reason;
     now->after = after;
-    return change_then(mmu, zap);
+    return change_then(mmu, change_zap_piece);
 }
 
-/* ---- Going on ------------------------------------------------------------------------------- */
+int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
+                    int (*after)(struct mmu *mmu))
+{
+    const struct memslot *slot = &mmu->changing.slot;
+    return change_zap(mmu, slot->base, memslot_end(slot), flags, reason, after);
+}
 
-/* What hangs on no slot yet, and may be half filled. */
-static void abandon(struct changing *now)
+/* ---- The change in progress ------------------------------------------------------------------ */
+
+/* Frees a copy of a page or block that is not finished. */
+static void change_drop_copy(struct copying *copying)
+{
+    if (copying->held)
+        page_free(copying->to, copying->order);
+    *copying = (struct copying){0};
+}
+
+/* Frees the memory that belongs to no slot yet, which may be only partly filled. */
+static void change_drop_owned(struct changing *now)
 {
     struct memslot *owned = &now->owned;
     if (owned->backing.directory)
         backing_discard(&owned->backing);
     memslot_free_parts(owned);
     memslots_free_set(now->room);
+    change_drop_copy(&now->copying);
     *owned = (struct memslot){0};
     now->room = NULL;
     for (unsigned i = 0; i < ARRAY_SIZE(now->filling); i++)
-        now->filling[i].words = 0;
+        now->filling[i].qwords = 0;
 }
 
-/* With slots_lock held, as far as it goes. */
-static int go_on(struct mmu *mmu)
+/* Executes steps until the change is over or something is waiting for the pCPU. slots_lock held. */
+static int change_continue(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     int result;
@@ -148,23 +181,24 @@ static int go_on(struct mmu *mmu)
         result = now->step(mmu);
     } while (result == -EINPROGRESS && !mmu_pauses());
     if (result != -EINPROGRESS) {
-        set_step(now, NULL);
-        abandon(now); /* if it has failed */
+        change_set_step(now, NULL);
+        change_drop_owned(now); /* nothing is left unless the change has failed */
     }
     return result;
 }
 
-int change_begin(struct mmu *mmu, struct mmu_change *change)
+int change_start(struct mmu *mmu, struct mmu_change *change, int (*first)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
     change->number = ++now->number;
     now->what = *change;
-    set_step(now, change_first[change->kind]);
-    return go_on(mmu);
+    change_set_step(now, first);
+    return change_continue(mmu);
 }
 
-/* The lock alone; who waits for it meanwhile passes. */
-static bool try_lock(struct mmu *mmu)
+/* Takes slots_lock alone. On failure this pCPU passes the epoch, because the CPU that has the lock
+ * may be waiting for that. */
+static bool slots_try_lock(struct mmu *mmu)
 {
     unsigned self = this_cpu();
     if (spin_trylock(&mmu->slots_lock))
@@ -177,29 +211,29 @@ static bool try_lock(struct mmu *mmu)
 
 int memslots_lock(struct mmu *mmu)
 {
-    if (!try_lock(mmu))
+    if (!slots_try_lock(mmu))
         return -EINPROGRESS;
     if (mmu->changing.step)
-        (void)go_on(mmu);
+        (void)change_continue(mmu);
     if (!mmu->changing.step)
         return 0;
     spin_unlock(&mmu->slots_lock);
     return -EINPROGRESS;
 }
 
-int mmu_change(struct mmu *mmu, struct mmu_change *change)
+int change_request(struct mmu *mmu, struct mmu_change *change, int (*first)(struct mmu *mmu))
 {
     struct changing *now = &mmu->changing;
-    if (!try_lock(mmu))
+    if (!slots_try_lock(mmu))
         return -EINPROGRESS;
     bool begun = change->number;
-    int result = 0; /* begun, and somebody else has made the last of it */
+    int result = 0; /* it has begun, and another vCPU has finished it */
     if (now->step && (!begun || now->number == change->number))
-        result = go_on(mmu);
+        result = change_continue(mmu);
     if (now->step)
         result = begun && now->number != change->number ? 0 : -EINPROGRESS;
     else if (!begun)
-        result = change_begin(mmu, change);
+        result = change_start(mmu, change, first);
     spin_unlock(&mmu->slots_lock);
     return result;
 }
@@ -210,38 +244,7 @@ void mmu_help(struct mmu *mmu)
         spin_unlock(&mmu->slots_lock);
 }
 
-static int at_once(struct mmu *mmu, struct mmu_change change)
-{
-    int result;
-    do {
-        result = mmu_change(mmu, &change);
-    } while (result == -EINPROGRESS);
-    return result;
-}
-
-int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages, uint32_t flags)
-{
-    return at_once(mmu,
-                   (struct mmu_change){
-                       .kind = CHANGE_ADD, .id = id, .gpa = gpa, .pages = pages, .flags = flags});
-}
-
-int mmu_slot_delete(struct mmu *mmu, uint32_t id)
-{
-    return at_once(mmu, (struct mmu_change){.kind = CHANGE_DELETE, .id = id});
-}
-
-int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa)
-{
-    return at_once(mmu, (struct mmu_change){.kind = CHANGE_MOVE, .id = id, .gpa = gpa});
-}
-
-int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
-{
-    return at_once(mmu, (struct mmu_change){.kind = CHANGE_FLAGS, .id = id, .flags = flags});
-}
-
 void change_abandon(struct mmu *mmu)
 {
-    abandon(&mmu->changing);
+    change_drop_owned(&mmu->changing);
 }

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What each change of the set of slots does: adding, deleting, moving, other flags. Each begins
- * with its checks, and a step that returns change_then() or one of the other functions of change.h
- * is followed by another one.
+ * What each change of the set of slots does: adding, deleting or moving a slot, and changing its
+ * flags. The first step makes all checks. A step that returns change_then() or another function of
+ * change.h is followed by another step.
  *
- * A slot that goes away is first marked INVALID, so that a fault on it waits instead of taking it
- * for MMIO (rule P5); then its SPTEs are zapped, the flush is paid, and only then it leaves the set
- * and its pages are freed (rule F9). MMIO SPTEs are never looked for: the generation outdates them.
+ * A slot that is deleted or moved is first marked INVALID, so that a fault on it waits and does not
+ * take it for MMIO (rule P5). Then its SPTEs are zapped and the flush is paid; only then is it
+ * removed from the set, and its pages are freed (rule F9). MMIO SPTEs are not searched for, since
+ * the new generation makes them stale.
  *
- * Faults are turned away while a set is replaced, and not during the whole change: when nobody
- * reads the old set any more, each one meets the mark, or the new flags.
+ * Faults retry only while a set is being replaced, not during the whole change: once nobody reads
+ * the old set any more, every fault sees the INVALID flag or the new flags.
  */
 #include "mmu/change.h"
 
@@ -22,17 +23,17 @@
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
-#include "mmu/page_bitmap.h"
+#include "mmu/page_array.h"
 #include "mmu/retired.h"
 #include "mmu/sides.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
-#include "mmu/track.h"
 #include "mmu/zap.h"
 
-/* The first slot that logs by PML: from the return on no vCPU is in the guest that does not know,
- * as each looks when it pays the debt. Whoever wants the D bits cleared does that afterwards: a bit
- * that was set without PML would keep the page out of the log for good. */
+/* Counts the slots that log. If this is the first one and the method is PML, no vCPU is in the
+ * guest without PML when the function returns, because each vCPU enables PML when it pays the debt.
+ * D bits are cleared after that: one that a CPU sets without PML would keep its page out of the log
+ * for good. */
 static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
 {
     uint32_t change = (new &MEMSLOT_LOG_DIRTY ? 1u : 0u) - (old & MEMSLOT_LOG_DIRTY ? 1u : 0u);
@@ -43,10 +44,10 @@ static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
     }
 }
 
-/* Where MMIO SPTEs let the CPU deliver #VE, no exit comes that could find one outdated: they go
- * when memory takes their place (rule F10). Nobody installs one any more, since the set is
- * published. */
-static int forget_mmio(struct mmu *mmu)
+/* In a VM that takes #VE an access to an MMIO SPTE causes no exit that could find it outdated, so
+ * MMIO SPTEs are zapped where memory has been added (rule F10). Nobody installs another one, since
+ * the new set is published. */
+static int zap_ve_mmio(struct mmu *mmu)
 {
     return mmu_has_ve(mmu) ? change_zap_slot(mmu, ZAP_MMIO, DEBT_SLOT_ADDED, change_finish)
                            : change_finish(mmu);
@@ -65,7 +66,7 @@ static int check_flags(const struct mmu *mmu, uint32_t id, uint32_t flags)
     return -EINVAL;
 }
 
-/* Does [base, base + pages) touch a slot other than number `except`? */
+/* Refuses [base, base + pages) if it overlaps a slot other than the one at index `except`. */
 static int check_overlap(const struct memslots *slots, uint32_t id, gfn_t base, uint64_t pages,
                          unsigned except)
 {
@@ -77,8 +78,8 @@ static int check_overlap(const struct memslots *slots, uint32_t id, gfn_t base, 
     return -EEXIST;
 }
 
-/* The slot that the change is about. */
-static int find_id(struct mmu *mmu, uint32_t id)
+/* Finds the slot with this id, for the change in progress. */
+static int find_slot_id(struct mmu *mmu, uint32_t id)
 {
     struct changing *now = &mmu->changing;
     now->index = memslot_index(mmu->slots, id);
@@ -90,10 +91,10 @@ static int find_id(struct mmu *mmu, uint32_t id)
     return -EINVAL;
 }
 
-/* The same, of one that may go. */
-static int find_free_to_go(struct mmu *mmu, uint32_t id)
+/* find_slot_id() for a slot that is to be deleted or moved, which a pinned one cannot be. */
+static int find_unpinned(struct mmu *mmu, uint32_t id)
 {
-    int error = find_id(mmu, id);
+    int error = find_slot_id(mmu, id);
     if (error || !(mmu->changing.slot.flags & MEMSLOT_PINNED))
         return error;
     log_error("slot %u is pinned: the CPU writes to its host pages", id);
@@ -125,15 +126,15 @@ static int check_new(const struct mmu *mmu, const char *what, const struct mmu_c
 static int equip_bitmap(struct changing *now, uint64_t **bitmap, uint64_t value)
 {
     uint64_t pages = now->owned.backing.pages;
-    *bitmap = page_bitmap_alloc(pages);
+    *bitmap = page_array_alloc(pages, PAGE_ARRAY_BITS);
     if (!*bitmap)
         return -ENOMEM;
-    change_fill(now, *bitmap, page_bitmap_size(pages), value);
+    change_fill(now, *bitmap, page_array_size(pages, PAGE_ARRAY_BITS), value);
     return 0;
 }
 
-/* All that hangs on a new slot, or -ENOMEM. */
-static int equip(const struct mmu *mmu, struct changing *now, uint64_t pages)
+/* Allocates the directory and bitmaps of a new slot. Returns 0 or -ENOMEM. */
+static int equip_slot(const struct mmu *mmu, struct changing *now, uint64_t pages)
 {
     struct memslot *slot = &now->owned;
     int error = backing_init(&slot->backing, slot->base, pages);
@@ -149,17 +150,17 @@ static int equip(const struct mmu *mmu, struct changing *now, uint64_t pages)
     return error;
 }
 
-static int add_publish(struct mmu *mmu)
+static int slot_add_publish(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     now->slot = now->owned;
     unsigned at = memslots_insert(mmu, &now->slot);
     __atomic_fetch_add(&mmu->slot_pages, now->slot.backing.pages, __ATOMIC_RELAXED);
     count_logging(mmu, 0, now->slot.flags);
-    return change_publish(mmu, at, forget_mmio);
+    return change_publish(mmu, at, zap_ve_mmio);
 }
 
-static int add(struct mmu *mmu)
+static int slot_add(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     const struct mmu_change *what = &now->what;
@@ -170,18 +171,18 @@ static int add(struct mmu *mmu)
         return error;
     now->owned =
         (struct memslot){.base = gpa_to_gfn(what->gpa), .id = what->id, .flags = what->flags};
-    error = equip(mmu, now, what->pages);
+    error = equip_slot(mmu, now, what->pages);
     if (error)
         log_error("%s: no memory to keep track of %#lx pages; make it smaller", name, what->pages);
     else
         error = memslots_make_room(mmu, &now->room);
-    return error ? error : change_fill_first(mmu, add_publish);
+    return error ? error : change_fill_first(mmu, slot_add_publish);
 }
 
-/* ---- A slot that goes away, or elsewhere ----------------------------------------------------- */
+/* ---- Deleting and moving a slot -------------------------------------------------------------- */
 
-/* Its pages are freed in pieces, when nobody can reach them. */
-static int delete_unlink(struct mmu *mmu)
+/* The pages of the slot are freed in pieces later, when nobody can reach them. */
+static int slot_delete_unlink(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     if (!tdp_can_doom(mmu)) {
@@ -197,52 +198,52 @@ static int delete_unlink(struct mmu *mmu)
     return result;
 }
 
-static int move_relink(struct mmu *mmu)
+static int slot_move_relink(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     now->slot.base = gpa_to_gfn(now->what.gpa);
-    return change_publish(mmu, memslots_replace(mmu, now->index, &now->slot), forget_mmio);
+    return change_publish(mmu, memslots_replace(mmu, now->index, &now->slot), zap_ve_mmio);
 }
 
-/* What tables that are cut off already say of writes is said of frames, so it is read before these
- * are others. */
-static int move_log(struct mmu *mmu)
+/* The D bits in unlinked tables are entered into the log by frame, so they are read while the
+ * frames still belong to this slot. */
+static int slot_move_drain(struct mmu *mmu)
 {
-    return tdp_drain_piece(mmu) ? change_then(mmu, move_relink) : -EINPROGRESS;
+    return tdp_drain_piece(mmu) ? change_then(mmu, slot_move_relink) : -EINPROGRESS;
 }
 
-/* Afterwards no CPU reaches the slot's pages. A log that goes on counts D bits, which are lost with
- * whole tables. */
-static int zap_invalid(struct mmu *mmu)
+/* Afterwards no CPU can reach the slot's pages. If the log of a moved slot continues, no whole
+ * tables are unlinked, since their D bits would be lost. */
+static int slot_zap_invalid(struct mmu *mmu)
 {
     const struct changing *now = &mmu->changing;
     if (now->what.kind == CHANGE_DELETE)
-        return change_zap_slot(mmu, ZAP_TABLES, DEBT_SLOT_GONE, delete_unlink);
+        return change_zap_slot(mmu, ZAP_TABLES, DEBT_SLOT_GONE, slot_delete_unlink);
     bool logs = now->slot.flags & MEMSLOT_LOG_DIRTY;
     return change_zap_slot(mmu, logs ? 0 : ZAP_TABLES, DEBT_SLOT_GONE,
-                           logs ? move_log : move_relink);
+                           logs ? slot_move_drain : slot_move_relink);
 }
 
-static int retire(struct mmu *mmu)
+static int slot_invalidate(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     memslots_begin(mmu)->slot[now->index].flags |= (uint32_t)MEMSLOT_INVALID;
-    return change_publish_less(mmu, now->index, zap_invalid);
+    return change_publish_less(mmu, now->index, slot_zap_invalid);
 }
 
-static int delete (struct mmu *mmu)
+static int slot_delete(struct mmu *mmu)
 {
-    int error = find_free_to_go(mmu, mmu->changing.what.id);
-    return error ? error : retire(mmu);
+    int error = find_unpinned(mmu, mmu->changing.what.id);
+    return error ? error : slot_invalidate(mmu);
 }
 
-static int move(struct mmu *mmu)
+static int slot_move(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     const struct mmu_change *what = &now->what;
     char name[24];
     snprintf(name, sizeof(name), "slot %u", what->id);
-    int error = find_free_to_go(mmu, what->id);
+    int error = find_unpinned(mmu, what->id);
     if (error)
         return error;
     gfn_t base = gpa_to_gfn(what->gpa);
@@ -251,48 +252,50 @@ static int move(struct mmu *mmu)
         error = check_overlap(mmu->slots, what->id, base, now->slot.backing.pages, now->index);
     if (error || base.v == now->slot.base.v)
         return error;
-    return retire(mmu);
+    return slot_invalidate(mmu);
 }
 
-/* ---- Other flags ----------------------------------------------------------------------------- */
+/* ---- Changing the flags ---------------------------------------------------------------------- */
 
-/* What changes of flags leave of tables is freed by the next ones. */
-static int tidy(struct mmu *mmu)
+/* Frees a piece of the tables that earlier changes of flags have unlinked. */
+static int flags_tidy(struct mmu *mmu)
 {
     (void)tdp_reclaim_piece(mmu, false);
     return 0;
 }
 
-static int protect(struct mmu *mmu)
+static int flags_protect(struct mmu *mmu)
 {
-    return dirty_protect_piece(mmu, &mmu->changing.iter) ? change_then(mmu, tidy) : -EINPROGRESS;
+    return dirty_protect_piece(mmu, &mmu->changing.iter) ? change_then(mmu, flags_tidy)
+                                                         : -EINPROGRESS;
 }
 
-/* Where a table is missing for it, the slot is zapped instead. */
-static int split(struct mmu *mmu)
+/* If there is no memory for the tables of a split, the slot is zapped instead. */
+static int flags_split(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     int result = huge_split_piece(mmu, &now->iter);
     if (result < 0)
-        return change_zap_slot(mmu, 0, DEBT_SLOT_FLAGS, tidy);
+        return change_zap_slot(mmu, 0, DEBT_SLOT_FLAGS, flags_tidy);
     if (!result)
         return -EINPROGRESS;
     tdp_iter_start(&now->iter, mmu, now->slot.base, memslot_end(&now->slot));
-    return change_then(mmu, protect);
+    return change_then(mmu, flags_protect);
 }
 
-/* What SPTEs say comes from the old flags. If writes are to be noticed from now on, they lose that
- * right; else they go, and faults bring the new ones, large where logging has ended. */
-static int apply_flags(struct mmu *mmu)
+/* The SPTEs were made for the old flags. If the slot begins to log, and nothing else changes, they
+ * are split and write-protected; otherwise they are zapped, and faults make new ones, which are
+ * large again if logging has ended. */
+static int flags_apply(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     uint32_t change = now->slot.flags ^ now->what.flags;
     if (change == MEMSLOT_LOG_DIRTY && now->what.flags & MEMSLOT_LOG_DIRTY) {
         tdp_iter_start(&now->iter, mmu, now->slot.base, memslot_end(&now->slot));
-        return change_then(mmu, split);
+        return change_then(mmu, flags_split);
     }
     bool ended = now->slot.flags & change & MEMSLOT_LOG_DIRTY;
-    return change_zap_slot(mmu, ended ? ZAP_MMIO | ZAP_TABLES : 0, DEBT_SLOT_FLAGS, tidy);
+    return change_zap_slot(mmu, ended ? ZAP_MMIO | ZAP_TABLES : 0, DEBT_SLOT_FLAGS, flags_tidy);
 }
 
 static int flags_publish(struct mmu *mmu)
@@ -308,25 +311,25 @@ static int flags_publish(struct mmu *mmu)
         next->dirty = now->owned.dirty;
     if (logs)
         count_logging(mmu, old, flags);
-    int result = change_publish_less(mmu, now->index, apply_flags);
+    int result = change_publish_less(mmu, now->index, flags_apply);
     if (!logs) {
         count_logging(mmu, old, flags);
-        page_bitmap_free(now->slot.dirty, now->slot.backing.pages);
+        page_array_free(now->slot.dirty, now->slot.backing.pages, PAGE_ARRAY_BITS);
     }
     return result;
 }
 
-/* What tables that are cut off already say of writes is from before the log. */
-static int flags_forget(struct mmu *mmu)
+/* The D bits in unlinked tables are from before the log began, so these tables are freed first. */
+static int flags_drain(struct mmu *mmu)
 {
     return tdp_drain_piece(mmu) ? change_then(mmu, flags_publish) : -EINPROGRESS;
 }
 
-static int set_flags(struct mmu *mmu)
+static int flags_set(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     struct mmu_change *what = &now->what;
-    int error = find_id(mmu, what->id);
+    int error = find_slot_id(mmu, what->id);
     if (!error)
         error = check_flags(mmu, what->id, what->flags);
     if (error)
@@ -342,10 +345,10 @@ static int set_flags(struct mmu *mmu)
                   now->slot.backing.pages);
         return -ENOMEM;
     }
-    return change_fill_first(mmu, flags_forget);
+    return change_fill_first(mmu, flags_drain);
 }
 
-/* ---- Room to count who tracks which page ----------------------------------------------------- */
+/* ---- The counters of write tracking ---------------------------------------------------------- */
 
 static int counters_publish(struct mmu *mmu)
 {
@@ -354,25 +357,73 @@ static int counters_publish(struct mmu *mmu)
     return change_publish(mmu, now->index, change_finish);
 }
 
-static int add_counters(struct mmu *mmu)
+static int counters_add(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
     const struct memslot *slot = memslot_find(mmu->slots, gpa_to_gfn(now->what.gpa));
     now->index = (unsigned)(slot - mmu->slots->slot);
     now->owned.backing.pages = slot->backing.pages;
-    now->owned.tracked = track_alloc(slot->backing.pages);
+    now->owned.tracked = page_array_alloc(slot->backing.pages, PAGE_ARRAY_COUNTS);
     if (!now->owned.tracked) {
         log_error("slot %u: no memory to track writes to %#lx pages", slot->id,
                   slot->backing.pages);
         return -ENOMEM;
     }
-    change_fill(now, now->owned.tracked, track_size(slot->backing.pages), 0);
+    uint64_t size = page_array_size(slot->backing.pages, PAGE_ARRAY_COUNTS);
+    change_fill(now, now->owned.tracked, size, 0);
     return change_fill_first(mmu, counters_publish);
 }
 
-/* ---- The first step of each ------------------------------------------------------------------ */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
-int (*const change_first[CHANGE_KINDS])(struct mmu *mmu) = {
-    [CHANGE_ADD] = add,         [CHANGE_DELETE] = delete,         [CHANGE_MOVE] = move,
-    [CHANGE_FLAGS] = set_flags, [CHANGE_COUNTERS] = add_counters,
+static int (*const first_step[CHANGE_KINDS])(struct mmu *mmu) = {
+    [CHANGE_ADD] = slot_add,    [CHANGE_DELETE] = slot_delete,    [CHANGE_MOVE] = slot_move,
+    [CHANGE_FLAGS] = flags_set, [CHANGE_COUNTERS] = counters_add, [CHANGE_REMAP] = remap_first,
 };
+
+int change_begin(struct mmu *mmu, struct mmu_change *change)
+{
+    return change_start(mmu, change, first_step[change->kind]);
+}
+
+int mmu_change(struct mmu *mmu, struct mmu_change *change)
+{
+    return change_request(mmu, change, first_step[change->kind]);
+}
+
+static int change_to_the_end(struct mmu *mmu, struct mmu_change change)
+{
+    int result;
+    do {
+        result = mmu_change(mmu, &change);
+    } while (result == -EINPROGRESS);
+    return result;
+}
+
+int mmu_slot_add(struct mmu *mmu, uint32_t id, gpa_t gpa, uint64_t pages, uint32_t flags)
+{
+    return change_to_the_end(
+        mmu, (struct mmu_change){
+                 .kind = CHANGE_ADD, .id = id, .gpa = gpa, .pages = pages, .flags = flags});
+}
+
+int mmu_slot_delete(struct mmu *mmu, uint32_t id)
+{
+    return change_to_the_end(mmu, (struct mmu_change){.kind = CHANGE_DELETE, .id = id});
+}
+
+int mmu_slot_move(struct mmu *mmu, uint32_t id, gpa_t gpa)
+{
+    return change_to_the_end(mmu, (struct mmu_change){.kind = CHANGE_MOVE, .id = id, .gpa = gpa});
+}
+
+int mmu_slot_flags(struct mmu *mmu, uint32_t id, uint32_t flags)
+{
+    return change_to_the_end(mmu,
+                             (struct mmu_change){.kind = CHANGE_FLAGS, .id = id, .flags = flags});
+}
+
+int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
+{
+    return change_to_the_end(mmu, (struct mmu_change){.kind = CHANGE_REMAP, .gpa = gpa});
+}

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Dirty logging (rules S4, N2): which pages of a slot have been written since they were asked for
- * last? A slot with MEMSLOT_LOG_DIRTY is mapped in small pages only and has a bitmap. How a write
- * gets into it:
+ * Dirty logging (rules S4, N2): which pages of a slot have been written since the log was last
+ * read? A slot with MEMSLOT_LOG_DIRTY is mapped by 4 KiB pages only, and has a bitmap. A write gets
+ * into the bitmap in one of three ways:
  *
- *   write protection   the first write faults; the fault notes it and gives W back
- *   D bits             the CPU notes it in the SPTE; whoever collects or zaps looks there
- *   PML                the same, and the CPU also writes the address into a log of the vCPU
+ *   write protection   the first write faults; the fault sets the page's bit and W
+ *   D bits             the CPU sets D in the SPTE, which is read when the log is read or the SPTE
+ *                      is zapped
+ *   PML                in addition to D, the CPU writes the address to the vCPU's PML buffer
  *
- * mmu_dirty_get() and the rest of the interface stand in mmu/mmu.h.
+ * mmu_dirty_get() and the rest of the interface are in mmu/mmu.h.
  */
 #pragma once
 
@@ -20,13 +21,14 @@ enum dirty_method {
     DIRTY_PML,
 };
 
-/* What this machine's format allows and its configuration says. */
+/* The method that the format and the configuration select. */
 enum dirty_method dirty_method(void);
 
-/* The slow half of dirty_note(). */
+/* The slow path of dirty_note(). */
 void dirty_note_slot(struct mmu *mmu, gfn_t gfn, uint64_t frames);
 
-/* Notes that frames have been written, if a slot logs them. Takes no lock; in an epoch. */
+/* Notes that frames have been written, if their slot logs. Takes no lock; the caller is in an
+ * epoch. */
 static inline void dirty_note(struct mmu *mmu, gfn_t gfn, uint64_t frames)
 {
     if (unlikely(__atomic_load_n(&mmu->logging, __ATOMIC_RELAXED)))
@@ -38,7 +40,7 @@ static inline void dirty_set(const struct memslot *slot, uint64_t offset)
     __atomic_fetch_or(&slot->dirty[offset / 64], BIT(offset % 64), __ATOMIC_SEQ_CST);
 }
 
-/* Makes the SPTEs of a range such that every write from now on is noticed: small pages without W or
- * without D. A piece of the walk over it, which has small pages alone. slots_lock held. Returns
- * whether it is over. */
+/* Clears W or D in the leaves of a range, in which all leaves are small, so that every write from
+ * now on is noticed. Does the next piece of the walk, and returns whether the walk is over. The
+ * caller holds slots_lock. */
 bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter) MUST_CHECK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What happens on an EPT violation and on a misconfiguration; see mmu/mmu.h for both, and rules F2
- * to F4 for the order of the steps.
+ * Handling of EPT violations and misconfigurations; see mmu/mmu.h. Rules F2 to F4 say why the steps
+ * are in this order.
  */
 #include "ept/misconfig.h"
 #include "lib/assert.h"
@@ -22,9 +22,9 @@
 #include "mmu/trace.h"
 #include "mmu/track.h"
 
-/* No slot: a device, or nothing. The instruction is emulated either way; the MMIO SPTE makes the
- * next access cheaper where one can be had (rules F3, S10, S11). Or it is what makes the next
- * access a #VE (rule X10). */
+/* No slot covers the frame: the instruction is emulated, whether or not there is a device. An MMIO
+ * SPTE, where one is possible, makes the next access cheaper (rules F3, S10, S11). In a VM that
+ * takes #VE, the MMIO SPTE makes the CPU deliver it (rule X10). */
 static NOINLINE int fault_no_slot(struct mmu_cpu *self, struct tdp_access access,
                                   uint64_t generation, struct mmio_info *info)
 {
@@ -46,26 +46,27 @@ static NOINLINE int fault_no_slot(struct mmu_cpu *self, struct tdp_access access
     return result == FAULT_EMULATE ? answer : result;
 }
 
-/* Has a guest page begun or finished to lose its place since `sequence` was read, or not finished
- * even then? It only grows, and is odd meanwhile. */
-static bool is_stale(const struct mmu *mmu, uint64_t sequence)
+/* Has an invalidation of guest pages begun or ended since `sequence` was read, or was one in
+ * progress then? The sequence only grows, and is odd during an invalidation. */
+static bool is_fault_stale(const struct mmu *mmu, uint64_t sequence)
 {
     return __atomic_load_n(&mmu->invalidate_sequence, __ATOMIC_ACQUIRE) != (sequence & ~1ull);
 }
 
-/* What the bits of an error code ask of an SPTE. */
-static uint64_t wanted(uint32_t error_code)
+/* The SPTE bits that the access of an error code needs. */
+static uint64_t access_of_error(uint32_t error_code)
 {
-    _Static_assert((uint32_t)ACCESS_READ == EPT_READ && (uint32_t)ACCESS_WRITE == EPT_WRITE &&
-                       (uint32_t)ACCESS_FETCH == EPT_EXECUTE,
-                   "an access asks for the SPTE's bit of the same place");
+    _Static_assert(
+        (uint32_t)ACCESS_READ == EPT_READ && (uint32_t)ACCESS_WRITE == EPT_WRITE &&
+            (uint32_t)ACCESS_FETCH == EPT_EXECUTE,
+        "the access bits of an error code and the rights of an SPTE have the same positions");
     return error_code & EPT_RWX;
 }
 
-/* What the slot, the root or the page wants of the mapping beside the usual, or what stands there
- * already. */
-static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot,
-                                struct tdp_access access, hpa_t page, unsigned level)
+/* The slow path: the slot, the root or the page requires attributes other than the default, or the
+ * entry is not empty. */
+static NOINLINE int map_slow(struct mmu_cpu *self, const struct memslot *slot,
+                             struct tdp_access access, hpa_t page, unsigned level)
 {
     struct tdp_mapping want = {.access = access, .page = page, .level = level};
     uint64_t offset = access.gfn.v - slot->base.v;
@@ -95,7 +96,8 @@ static NOINLINE int map_unusual(struct mmu_cpu *self, const struct memslot *slot
     return result;
 }
 
-/* The memory-fault report of rule X5: the guest has not said yet that this is what it wants. */
+/* Reports a memory fault (rule X5): the guest has not converted the page to the side that it uses.
+ */
 static COLD int wrong_side(gfn_t gfn, uint32_t role)
 {
     bool shared = role & ROLE_SHARED;
@@ -104,58 +106,62 @@ static COLD int wrong_side(gfn_t gfn, uint32_t role)
     return -EACCES;
 }
 
-/* Without an MMIO SPTE, or reads would become MMIO too (rule F6); and on its own side alone. */
-static NOINLINE int read_only(const struct memslot *slot, gfn_t gfn, uint32_t role)
+/* A write to a read-only slot is emulated, if it comes through the page's side. No MMIO SPTE is
+ * installed, since it would make reads MMIO, too (rule F6). */
+static NOINLINE int fault_read_only(const struct memslot *slot, gfn_t gfn, uint32_t role)
 {
     return sides_match(slot, gfn.v - slot->base.v, role) ? FAULT_EMULATE : wrong_side(gfn, role);
 }
 
-/* A large page, if its block lies as the leaf must and its leaf gives what is asked for. */
+/* Maps a large page with default attributes, if its block is aligned as the leaf must be and the
+ * leaf allows the access. */
 static NOINLINE int map_large(struct mmu_cpu *self, alias_t alias, gfn_t gfn, hpa_t page,
                               unsigned level, uint64_t access)
 {
     uint64_t frames = ept_frames(level);
-    uint64_t leaf = spte_usual_leaf(HPA(align_down(page.v, frames * PAGE_SIZE)), level);
+    uint64_t leaf = spte_default_leaf(HPA(align_down(page.v, frames * PAGE_SIZE)), level);
     if (unlikely((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1) || access & ~leaf))
         return FAULT_CONTINUE;
     return tdp_map_new(self, alias, gfn, level, leaf);
 }
 
-/* Wishes that only concern the sides: then `leaf`, of a small page, gives what the role gives. */
-static ALWAYS_INLINE bool only_sided(const struct memslot *slot, const struct tdp_access *access,
-                                     uint64_t wishes, uint64_t *leaf)
+/* Do the attributes concern the sides only, and is the page on the side of the access? Then `leaf`,
+ * of a small page, is given the rights of the role. */
+static ALWAYS_INLINE bool differs_by_side_only(const struct memslot *slot,
+                                               const struct tdp_access *access, uint64_t attributes,
+                                               uint64_t *leaf)
 {
-    *leaf ^= wishes & EPT_EXECUTE;
-    return (wishes & ~(MEMSLOT_NO_WISH | EPT_EXECUTE)) == MEMSLOT_SIDED &&
+    *leaf ^= attributes & EPT_EXECUTE;
+    return (attributes & ~(MEMSLOT_INERT | EPT_EXECUTE)) == MEMSLOT_SIDED &&
            sides_agree(slot, access->gfn.v - slot->base.v, access->role);
 }
 
-/* With the lock held, which is what keeps mmu_track() and whoever invalidates away: the decision
- * and the store are one (rule F2). Nearly always nobody has wishes, and nothing is there yet. */
+/* The caller holds the lock, which excludes mmu_track() and invalidations, so the checks are still
+ * true when the entry is stored (rule F2). Common case: default attributes and an empty entry. */
 static ALWAYS_INLINE int map_locked(struct mmu_cpu *self, const struct memslot *slot,
                                     const struct tdp_access *access, hpa_t page, unsigned level,
-                                    uint64_t wishes, uint64_t sequence)
+                                    uint64_t attributes, uint64_t sequence)
 {
     int result = FAULT_CONTINUE;
-    if (unlikely(is_stale(self->mmu, sequence)))
+    if (unlikely(is_fault_stale(self->mmu, sequence)))
         return FAULT_RETRY;
     if (likely(!slot->tracked && !trace_wants(TRACE_BIT(mmu_spte_requested)))) {
-        uint64_t leaf = spte_usual_leaf(page, EPT_LEVEL_4K);
+        uint64_t leaf = spte_default_leaf(page, EPT_LEVEL_4K);
         if (unlikely(level > EPT_LEVEL_4K))
-            result = wishes
+            result = attributes
                          ? FAULT_CONTINUE
                          : map_large(self, access->alias, access->gfn, page, level, access->bits);
-        else if (likely(!wishes) || only_sided(slot, access, wishes, &leaf))
+        else if (likely(!attributes) || differs_by_side_only(slot, access, attributes, &leaf))
             result = tdp_map_new(self, access->alias, access->gfn, EPT_LEVEL_4K, leaf);
     }
     return likely(result != FAULT_CONTINUE)
                ? result
-               : map_unusual(self, slot, tdp_access_copy(*access), page, level);
+               : map_slow(self, slot, tdp_access_copy(*access), page, level);
 }
 
-/* Nothing stands behind the frame yet. FAULT_RETRY: nor will it before something else has been
- * seen to. */
-static NOINLINE int populate(struct mmu *mmu, const struct memslot *slot, gfn_t gfn)
+/* Allocates the page of a frame that has none yet. Returns 0, an error, or FAULT_RETRY if it is not
+ * ready yet and the pCPU has to attend to something else first. */
+static NOINLINE int fault_populate(struct mmu *mmu, const struct memslot *slot, gfn_t gfn)
 {
     int error =
         backing_populate(&slot->backing, &mmu->clearing, gfn.v - slot->base.v, mmu_levels());
@@ -166,28 +172,28 @@ static NOINLINE int populate(struct mmu *mmu, const struct memslot *slot, gfn_t 
     return error;
 }
 
-/* `sequence` was read before the slot was looked up: a slot that goes away in between is noticed.
- */
+/* `sequence` was read before the slot was looked up, so map_locked() notices if the slot has been
+ * deleted or moved since. */
 static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *slot,
                                     const struct tdp_access *access, uint64_t sequence,
                                     struct mmio_info *info)
 {
     uint32_t flags = slot->flags;
     uint64_t offset = access->gfn.v - slot->base.v;
-    if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_NO_WISH))) {
+    if (unlikely(flags & ~(uint32_t)(MEMSLOT_SIDED | MEMSLOT_INERT))) {
         *info = (struct mmio_info){.alias = access->alias};
-        if (flags & MEMSLOT_INVALID) { /* never MMIO, it would cover a live SPTE (rule P5) */
+        if (flags & MEMSLOT_INVALID) { /* not MMIO: its SPTEs are still live (rule P5) */
             mmu_help(self->mmu);
             return FAULT_RETRY;
         }
         if (access->bits & EPT_WRITE && flags & MEMSLOT_READONLY)
-            return read_only(slot, access->gfn, access->role);
+            return fault_read_only(slot, access->gfn, access->role);
     }
 
     unsigned level;
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
-        int result = populate(self->mmu, slot, access->gfn);
+        int result = fault_populate(self->mmu, slot, access->gfn);
         if (result)
             return result;
         page = backing_page(&slot->backing, offset, &level);
@@ -197,12 +203,12 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
                             sequence);
     read_unlock(&self->mmu->lock);
     if (unlikely(result == FAULT_RETRY))
-        mmu_help(self->mmu); /* with a change of the slots, if that is what the fault met */
+        mmu_help(self->mmu); /* a change of the slots may be the reason */
     return likely(result != FAULT_CONTINUE) ? result : wrong_side(access->gfn, access->role);
 }
 
-static NOINLINE const struct memslot *search_slot(struct mmu_cpu *self,
-                                                  const struct memslots *slots, gfn_t gfn)
+static NOINLINE const struct memslot *fault_search_slot(struct mmu_cpu *self,
+                                                        const struct memslots *slots, gfn_t gfn)
 {
     const struct memslot *slot = memslot_find(slots, gfn);
     if (slot)
@@ -210,45 +216,46 @@ static NOINLINE const struct memslot *search_slot(struct mmu_cpu *self,
     return slot;
 }
 
-/* The slot of the last fault nearly always has this frame, too. What stands at its index now may be
- * another slot, so it is asked. */
-static ALWAYS_INLINE const struct memslot *find_slot(struct mmu_cpu *self,
-                                                     const struct memslots *slots, gfn_t gfn)
+/* Common case: the slot of this pCPU's last fault covers the frame, too. Another slot may have its
+ * index by now, so the range is always compared. */
+static ALWAYS_INLINE const struct memslot *fault_find_slot(struct mmu_cpu *self,
+                                                           const struct memslots *slots, gfn_t gfn)
 {
     const struct memslot *slot = &slots->slot[self->slot_hint];
     self->stats.slot_searches++;
     if (likely(self->slot_hint < slots->used && gfn.v - slot->base.v < slot->backing.pages))
         return slot;
-    return search_slot(self, slots, gfn);
+    return fault_search_slot(self, slots, gfn);
 }
 
-static const char *access_name(uint64_t access)
+static const char *fault_access_name(uint64_t access)
 {
     return access & EPT_EXECUTE ? "a fetch" : access & EPT_WRITE ? "a store" : "a load";
 }
 
-/* A right that the root's role never gives is not one that a fault could bring. */
-static COLD int refused(struct tdp_access access)
+/* The role of the root never grants the right, so the fault cannot be repaired. */
+static COLD int fault_refuse(struct tdp_access access)
 {
-    log_error("MMU: %s at frame %#lx, where memory is %s", access_name(access.bits & ~access.role),
-              access.gfn.v, role_name(access.role));
+    log_error("MMU: %s at frame %#lx, where memory is %s",
+              fault_access_name(access.bits & ~access.role), access.gfn.v, role_name(access.role));
     return -EACCES;
 }
 
-/* What may be more than a first touch of ordinary memory. FAULT_CONTINUE: it is handled as one. */
-static NOINLINE int fault_unusual(struct mmu *mmu, gpa_t gpa, struct tdp_access access,
+/* A fault that may be more than the first touch of a page. Returns FAULT_CONTINUE if it
+ * is to be handled as a first touch. */
+static NOINLINE int fault_special(struct mmu *mmu, gpa_t gpa, struct tdp_access access,
                                   uint32_t error_code, struct mmio_info *info)
 {
     if (access.bits & ~access.role) {
         if (!(access.role & ROLE_CONVERTS))
-            return refused(access);
-        /* As if by a fetch, so that the CPU finds an entry that converts. */
+            return fault_refuse(access);
+        /* Install the leaf for a fetch; the CPU will convert the violation of this leaf to #VE. */
         int result = mmu_fault(mmu, gpa, (error_code & ~(uint32_t)EPT_RWX) | ACCESS_FETCH, info);
         return result == FAULT_FIXED || result == FAULT_SPURIOUS ? FAULT_VE : result;
     }
     if (!(error_code & FAULT_RESERVED))
         mmu_self(mmu)->stats.faults++;
-    /* Only what is present can be repaired; aging may have made it look otherwise. */
+    /* A fast fault needs a present entry. Aging clears R, W and X of entries that are present. */
     if (error_code & FAULT_PRESENT || (__atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED) &&
                                        !(error_code & FAULT_RESERVED))) {
         int result = fast_fault(mmu, &access);
@@ -262,13 +269,13 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
 {
     struct mmu_cpu *self = mmu_self(mmu);
     IN_REGISTER(self);
-    struct tdp_access access = {.alias = gpa_to_alias(gpa), .bits = wanted(error_code)};
+    struct tdp_access access = {.alias = gpa_to_alias(gpa), .bits = access_of_error(error_code)};
     access.gfn = stolen_strip(&mmu->stolen, access.alias);
     access.role = mmu_role(mmu, gpa);
     trace(page_fault, gpa.v, error_code);
     if (unlikely(error_code & (FAULT_PRESENT | FAULT_RESERVED) || access.bits & ~access.role ||
                  __atomic_load_n(&mmu->access_tracked, __ATOMIC_RELAXED))) {
-        int result = fault_unusual(mmu, gpa, tdp_access_copy(access), error_code, info);
+        int result = fault_special(mmu, gpa, tdp_access_copy(access), error_code, info);
         if (result != FAULT_CONTINUE)
             return result;
     } else {
@@ -280,14 +287,15 @@ int mmu_fault(struct mmu *mmu, gpa_t gpa, uint32_t error_code, struct mmio_info 
 
     uint64_t sequence = mmu_invalidate_sequence(mmu);
     const struct memslots *slots = memslots(mmu);
-    const struct memslot *slot = find_slot(self, slots, access.gfn);
+    const struct memslot *slot = fault_find_slot(self, slots, access.gfn);
     if (unlikely(!slot))
         return fault_no_slot(self, tdp_access_copy(access), memslots_generation(slots), info);
     return fault_slot(self, slot, &access, sequence, info);
 }
 
-/* Rule P24: says what the CPU met on its way, and which entry it did not understand. Returns
- * -EINVAL if there is one; else the tables changed meanwhile and the access is tried again. */
+/* Logs the entries on the way to `gpa`, and which of them the CPU finds misconfigured (rule P24).
+ * Returns -EINVAL if there is one. If not, the tables have changed since the exit, and the access
+ * is retried. */
 static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
 {
     char why[EPT_EXPLAIN_SIZE];
@@ -315,11 +323,12 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
     return -EINVAL;
 }
 
-/* A stale MMIO SPTE of a frame that still has no slot becomes current again, without the lock: like
- * a fast fault it takes a right to nothing away, and the epoch keeps both the table and the set of
- * slots (rule F8: a set whose generation wraps is not current before this pCPU has passed). */
-static bool renew(struct mmu_cpu *self, const struct memslots *slots, uint64_t generation,
-                  gfn_t gfn, const uint64_t *sptep, uint64_t spte)
+/* Makes a stale MMIO SPTE current again if the frame still has no slot. No lock is needed, as for a
+ * fast fault: the change removes no right, and the epoch keeps the table and the set of slots
+ * alive. A set whose generation wraps does not become current before this pCPU has passed the epoch
+ * (rule F8). */
+static bool renew_mmio_spte(struct mmu_cpu *self, const struct memslots *slots, uint64_t generation,
+                            gfn_t gfn, const uint64_t *sptep, uint64_t spte)
 {
     if (generation & SLOT_UPDATE_IN_PROGRESS || memslot_find(slots, gfn))
         return false;
@@ -347,7 +356,7 @@ int mmu_mmio_check(struct mmu *mmu, gpa_t gpa, struct mmio_info *info)
         self->stats.mmio_spte_hits++;
     } else {
         self->stats.mmio_spte_stale++;
-        info->renewed = renew(self, slots, generation, gfn, sptep, spte);
+        info->renewed = renew_mmio_spte(self, slots, generation, gfn, sptep, spte);
         if (!info->renewed)
             return FAULT_INVALID;
     }

@@ -1,27 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one accessor to guest memory (decision D16); see mmu/mmu.h. It goes through the slots, not
- * the tables, so it needs no SPTE and leaves none; pages never touched are allocated as a fault
- * would. Writes hold the lock, shared, so that mmu_host_remap() copies a page that nobody changes.
+ * The only accessors to guest memory (decision D16); see mmu/mmu.h. They go through the slots, not
+ * the tables, so they need no SPTEs and create none. Pages that have never been touched are
+ * allocated as by a fault. Writes hold the lock shared, so that nobody changes a page while
+ * mmu_host_remap() copies it. Between two pieces of a block that is being copied, they hold it
+ * exclusively and write to the copy as well.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmu/backing.h"
+#include "mmu/change.h"
 #include "mmu/dirty.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/sides.h"
 
-/* What has never been touched gets a large block while the VM is made. Later that would take long,
- * and nobody who comes here can be told to come again. */
-static unsigned level_here(const struct mmu *mmu)
+/* While the VM is being created, first touches allocate large blocks, which take long to clear:
+ * then the caller can be told to call again. Later, it cannot. */
+static unsigned level_to_populate(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_RELAXED) ? EPT_LEVEL_4K : mmu_levels();
 }
 
-/* The host address of `gpa`, good to the end of its page. NULL with *error set as in mmu.h.
- * `access` in EPT_ bits; `refused`: slot flags that forbid it. */
+/* The host address of `gpa`, valid to the end of the page; or NULL, with *error set to an error of
+ * guest_read(). `access` consists of EPT_ bits; `refused` are the slot flags that forbid the
+ * access. */
 static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t refused,
                            int *error)
 {
@@ -44,7 +48,9 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
         return NULL;
     hpa_t page = backing_page(&slot->backing, offset, &level);
     if (unlikely(page_is_none(page))) {
-        *error = backing_populate(&slot->backing, &mmu->clearing, offset, level_here(mmu));
+        *error = backing_populate(&slot->backing, &mmu->clearing, offset, level_to_populate(mmu));
+        if (*error == -EINPROGRESS)
+            return NULL;
         if (*error) {
             log_error("guest memory: no page left for frame %#lx; %s", gfn.v, page_shortage());
             return NULL;
@@ -54,8 +60,8 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
     return phys_to_virt(hpa_add(page, page_offset(gpa.v)));
 }
 
-/* What fits into the page of `gpa`, at most `size`. */
-static size_t chunk(gpa_t gpa, size_t size)
+/* The number of bytes from `gpa` to the end of its page, at most `size`. */
+static size_t guest_chunk(gpa_t gpa, size_t size)
 {
     size_t room = PAGE_SIZE - page_offset(gpa.v);
     return size < room ? size : room;
@@ -85,7 +91,7 @@ int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_a
     char *to = buffer;
     while (size) {
         int error;
-        size_t length = chunk(gpa, size);
+        size_t length = guest_chunk(gpa, size);
         const void *from = guest_address(mmu, gpa, access, MEMSLOT_INVALID, &error);
         if (!from)
             return error;
@@ -97,20 +103,48 @@ int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size, enum mmu_a
     return 0;
 }
 
-static int write_bytes(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size,
-                       uint64_t refused)
+static bool is_copied(const struct mmu *mmu)
+{
+    return __atomic_load_n(&mmu->changing.copying.copied, __ATOMIC_RELAXED);
+}
+
+/* Takes the lock, and returns whether exclusively. */
+static bool lock_to_write(struct mmu *mmu)
+{
+    read_lock(&mmu->lock);
+    if (likely(!is_copied(mmu)))
+        return false;
+    read_unlock(&mmu->lock);
+    write_lock(&mmu->lock);
+    return true;
+}
+
+/* Called after a write to the page at `at`, or with NULL if nothing was written. */
+static void unlock_written(struct mmu *mmu, bool owned, gfn_t gfn, const void *at)
+{
+    if (at)
+        dirty_note(mmu, gfn, 1);
+    if (likely(!owned)) {
+        read_unlock(&mmu->lock);
+        return;
+    }
+    if (at)
+        remap_follow(mmu, gfn, (const void *)((uintptr_t)at & PAGE_MASK));
+    write_unlock(&mmu->lock);
+}
+
+static int guest_write_slots(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size,
+                             uint64_t refused)
 {
     const char *from = buffer;
     while (size) {
         int error;
-        size_t length = chunk(gpa, size);
-        read_lock(&mmu->lock);
+        size_t length = guest_chunk(gpa, size);
+        bool owned = lock_to_write(mmu);
         void *to = guest_address(mmu, gpa, EPT_WRITE, refused, &error);
-        if (to) {
+        if (to)
             copy(to, from, length);
-            dirty_note(mmu, mmu_gfn(mmu, gpa), 1);
-        }
-        read_unlock(&mmu->lock);
+        unlock_written(mmu, owned, mmu_gfn(mmu, gpa), to);
         if (!to)
             return error;
         from += length;
@@ -122,15 +156,22 @@ static int write_bytes(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t si
 
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
-    return write_bytes(mmu, gpa, buffer, size, MEMSLOT_INVALID | MEMSLOT_READONLY);
+    return guest_write_slots(mmu, gpa, buffer, size, MEMSLOT_INVALID | MEMSLOT_READONLY);
 }
 
 int guest_load(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
-    return write_bytes(mmu, gpa, buffer, size, MEMSLOT_INVALID);
+    return guest_write_slots(mmu, gpa, buffer, size, MEMSLOT_INVALID);
 }
 
-static bool exchange(void *at, size_t size, uint64_t old, uint64_t new)
+int guest_may_write(struct mmu *mmu, gpa_t gpa)
+{
+    int error;
+    bool may = guest_address(mmu, gpa, EPT_WRITE, MEMSLOT_INVALID | MEMSLOT_READONLY, &error);
+    return may ? 0 : error;
+}
+
+static bool exchange_entry(void *at, size_t size, uint64_t old, uint64_t new)
 {
     uint32_t old32 = (uint32_t)old;
     if (size == 8)
@@ -145,15 +186,12 @@ int guest_cmpxchg(struct mmu *mmu, gpa_t gpa, size_t size, uint64_t old, uint64_
     int error;
     if ((size != 4 && size != 8) || gpa.v & (size - 1))
         return -EINVAL;
-    read_lock(&mmu->lock);
+    bool owned = lock_to_write(mmu);
     void *at =
         guest_address(mmu, gpa, EPT_READ | EPT_WRITE, MEMSLOT_INVALID | MEMSLOT_READONLY, &error);
-    if (at) {
-        error = exchange(at, size, old, new) ? 0 : -EAGAIN;
-        if (!error)
-            dirty_note(mmu, mmu_gfn(mmu, gpa), 1);
-    }
-    read_unlock(&mmu->lock);
+    if (at)
+        error = exchange_entry(at, size, old, new) ? 0 : -EAGAIN;
+    unlock_written(mmu, owned, mmu_gfn(mmu, gpa), error ? NULL : at);
     return error;
 }
 

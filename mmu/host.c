@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the host does to guest memory behind the guest's back (rule N4): gives a frame another host
- * page, and asks which frames have been used lately. See mmu/mmu.h.
+ * Operations of the host on guest memory that the guest does not notice (rule N4): moving a frame
+ * to another host page, and finding the frames that have been accessed lately. See mmu/mmu.h.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmu/backing.h"
+#include "mmu/change.h"
 #include "mmu/memslot.h"
 #include "mmu/mmu.h"
 #include "mmu/retired.h"
@@ -16,62 +17,90 @@
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
 
-/* ---- Another page ---------------------------------------------------------------------------- */
+/* ---- Another place --------------------------------------------------------------------------- */
 
-/* With the lock owned, nobody maps and nobody writes through guest_write(); after the zap nobody is
- * in the guest with the old page. Readers without the lock keep it until their epoch ends. */
-static void replace(struct mmu *mmu, const struct memslot *slot, gfn_t gfn, hpa_t new)
+#define COPY_BYTES (128u << 10) /* a piece */
+
+/* The block gets its new place. Readers without the lock may use the old one until their epoch
+ * ends. */
+static int remap_finish(struct mmu *mmu)
 {
-    unsigned level;
-    uint64_t offset = gfn.v - slot->base.v;
-
+    struct changing *now = &mmu->changing;
+    struct copying *c = &now->copying;
+    if (!tdp_reserve(mmu)) {
+        (void)tdp_reclaim_piece(mmu, true);
+        return -EINPROGRESS;
+    }
     write_lock(&mmu->lock);
-    hpa_t old = backing_page(&slot->backing, offset, &level);
-    unsigned order = 9 * (level - 1);
-    gfn_t first = GFN(gfn.v - (old.v >> PAGE_SHIFT & (BIT(order) - 1)));
-    old = HPA(align_down(old.v, PAGE_SIZE << order));
-    tdp_zap_locked(mmu, first, GFN(first.v + BIT(order)), 0, DEBT_HOST_REMAPPED);
-    memcpy(phys_to_virt(new), phys_to_virt(old), PAGE_SIZE << order);
-    backing_replace(&slot->backing, offset, new);
+    backing_replace(&now->slot.backing, c->first.v - now->slot.base.v, c->to);
+    c->held = false;
+    c->copied = 0;
     write_unlock(&mmu->lock);
-    tdp_retire(mmu, (struct retired){.page = old, .order = order});
+    tdp_retire(mmu, (struct retired){.page = c->from, .order = c->order});
+    __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
+    tdp_reclaim(mmu, false);
+    return change_finish(mmu);
 }
 
-int mmu_host_remap(struct mmu *mmu, gpa_t gpa)
+/* While the lock is held exclusively, nobody writes through guest_write(). Writes between two
+ * pieces go to both copies. */
+static int remap_copy(struct mmu *mmu)
 {
-    gfn_t gfn = gpa_to_gfn(gpa);
+    struct copying *c = &mmu->changing.copying;
+    uint64_t left = (PAGE_SIZE << c->order) - c->copied;
+    uint64_t bytes = left < COPY_BYTES ? left : COPY_BYTES;
+    write_lock(&mmu->lock);
+    memcpy((char *)phys_to_virt(c->to) + c->copied, (const char *)phys_to_virt(c->from) + c->copied,
+           bytes);
+    c->copied += bytes;
+    write_unlock(&mmu->lock);
+    return bytes < left ? -EINPROGRESS : change_then(mmu, remap_finish);
+}
+
+void remap_follow(const struct mmu *mmu, gfn_t gfn, const void *page)
+{
+    const struct copying *c = &mmu->changing.copying;
+    uint64_t at = (gfn.v - c->first.v) << PAGE_SHIFT;
+    if (gfn.v - c->first.v < BIT(c->order) && at < c->copied)
+        memcpy((char *)phys_to_virt(c->to) + at, page, PAGE_SIZE);
+}
+
+/* From now on faults retry until the change is over, so that nobody maps again what is zapped next.
+ */
+int remap_first(struct mmu *mmu)
+{
+    struct changing *now = &mmu->changing;
+    struct copying *c = &now->copying;
+    gfn_t gfn = gpa_to_gfn(now->what.gpa);
     unsigned level;
-    int error = memslots_lock(mmu);
-    if (error)
-        return error;
-    error = -EFAULT;
     const struct memslot *slot = memslot_find(mmu->slots, gfn);
-    if (slot && slot->flags & MEMSLOT_PINNED) {
-        error = -EBUSY;
-    } else if (slot && !page_is_none(backing_page(&slot->backing, gfn.v - slot->base.v, &level))) {
-        hpa_t new = page_alloc(9 * (level - 1));
-        if (page_is_none(new)) {
-            log_error("host remap: no memory for another block behind frame %#lx", gfn.v);
-            error = -ENOMEM;
-        } else {
-            error = 0;
-        }
-        while (!error && !tdp_reserve(mmu))
-            (void)tdp_reclaim_piece(mmu, true);
-        if (!error) {
-            __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
-            replace(mmu, slot, gfn, new);
-            __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
-            tdp_reclaim(mmu, false);
-        }
+    if (!slot)
+        return -EFAULT;
+    if (slot->flags & MEMSLOT_PINNED)
+        return -EBUSY;
+    hpa_t old = backing_page(&slot->backing, gfn.v - slot->base.v, &level);
+    if (page_is_none(old))
+        return -EFAULT;
+    unsigned order = 9 * (level - 1);
+    hpa_t new = page_alloc(order);
+    if (page_is_none(new)) {
+        log_error("host remap: no memory for another block behind frame %#lx", gfn.v);
+        return -ENOMEM;
     }
-    spin_unlock(&mmu->slots_lock);
-    return error;
+    now->slot = *slot;
+    *c = (struct copying){.first = GFN(gfn.v - (old.v >> PAGE_SHIFT & (BIT(order) - 1))),
+                          .order = order,
+                          .held = true,
+                          .from = HPA(align_down(old.v, PAGE_SIZE << order)),
+                          .to = new};
+    __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
+    return change_zap(mmu, c->first, GFN(c->first.v + BIT(order)), 0, DEBT_HOST_REMAPPED,
+                      remap_copy);
 }
 
 /* ---- Age ------------------------------------------------------------------------------------- */
 
-/* Clears A where the CPU keeps it; else takes the access away, so that the next one faults. */
+/* Clears A if the CPU sets it; else removes R, W and X, so that the next access faults. */
 static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
 {
     struct mmu_cpu *self = mmu_self(mmu);

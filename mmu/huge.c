@@ -20,9 +20,10 @@ uint64_t huge_denied(void)
     return mmu_config()->nx_huge ? EPT_EXECUTE : 0;
 }
 
-/* Does the block lie at the same place within what a leaf of `level` covers as its frames, with
- * nothing in it that wants small pages? A block lies wholly in its slot, so the leaf does then. */
-static bool fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
+/* Can a leaf of `level` map the frame? Frames and host pages must be aligned alike, no frame may be
+ * tracked, and all must be on one side. The block lies wholly in its slot, so the leaf does, too.
+ */
+static bool huge_fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
 {
     uint64_t frames = ept_frames(level), first = ept_first_frame(gfn, level).v;
     return !((gfn.v ^ page.v >> PAGE_SHIFT) & (frames - 1)) &&
@@ -35,7 +36,7 @@ unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned 
 {
     if (slot->flags & MEMSLOT_LOG_DIRTY || access & huge_denied())
         return EPT_LEVEL_4K;
-    while (level > EPT_LEVEL_4K && !fits(slot, gfn, page, level))
+    while (level > EPT_LEVEL_4K && !huge_fits(slot, gfn, page, level))
         level--;
     return level;
 }
@@ -55,7 +56,7 @@ int huge_split_piece(struct mmu *mmu, struct tdp_iter *iter)
             while (!tdp_split(self, iter->gfn, iter->sptep, iter->level, iter->old, 0))
                 iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
         }
-        if (iter->level == EPT_LEVEL_2M) /* nothing below it is large */
+        if (iter->level == EPT_LEVEL_2M) /* entries below it are small */
             tdp_iter_skip(iter);
         else
             tdp_iter_next(iter);
@@ -77,41 +78,88 @@ int huge_split_frame(struct mmu *mmu, gfn_t gfn)
 
 /* ---- Recovery -------------------------------------------------------------------------------- */
 
-/* One table that an execution made, from the cursor on; false if there is none up to the end. */
-static bool recover_one(struct mmu *mmu)
+/* Does the entry point to a table that replaces an executed large page, where large pages may be?
+ * Like KVM, this leaves tables alone whose slot logs: their pages would be mapped small again, and
+ * the log needs their D bits. */
+static bool can_recover(const struct mmu *mmu, const struct tdp_iter *iter)
 {
-    gfn_t end = GFN(memslot_gfn_end(mmu));
-    struct tdp_iter iter;
-    tdp_for_each(&iter, mmu, mmu->nx_cursor, end)
-    {
-        if (!spte_is_nonleaf(iter.old, iter.level) || !(iter.old & SPTE_NX_SPLIT))
-            continue;
-        gfn_t first = ept_first_frame(iter.gfn, iter.level);
-        mmu->nx_cursor = GFN(first.v + ept_frames(iter.level));
-        tdp_zap_locked(mmu, first, mmu->nx_cursor,
-                       mmu_is_logging(mmu) ? ZAP_MMIO : ZAP_MMIO | ZAP_TABLES, DEBT_NX_RECOVERED);
-        return true;
-    }
-    mmu->nx_cursor = GFN(0);
-    return false;
+    if (!spte_is_nonleaf(iter->old, iter->level) || !(iter->old & SPTE_NX_SPLIT))
+        return false;
+    const struct memslot *slot = memslot_find(memslots(mmu), iter->gfn);
+    return !slot || !slot->dirty;
 }
 
-unsigned mmu_nx_recover(struct mmu *mmu)
+/* Zaps the table, with the lock held exclusively. */
+static void recover_table(struct mmu *mmu, struct tdp_iter *iter)
+{
+    gfn_t first = ept_first_frame(iter->gfn, iter->level);
+    gfn_t end = GFN(first.v + ept_frames(iter->level));
+    tdp_zap_locked(mmu, first, end, ZAP_MMIO | ZAP_TABLES, DEBT_NX_RECOVERED);
+    tdp_iter_skip(iter);
+}
+
+static void set_wanted(struct nx_recovery *nx, uint64_t wanted)
+{
+    __atomic_store_n(&nx->wanted, wanted, __ATOMIC_RELAXED); /* mmu_has_chores() has no lock */
+}
+
+void mmu_nx_begin(struct mmu *mmu)
 {
     uint64_t splits = 0;
     for (unsigned i = 0; i < CPUS_MAX; i++)
         splits += __atomic_load_n(&mmu->cpu[i].stats.nx_splits, __ATOMIC_RELAXED);
-    uint64_t wanted = (splits + NX_RATIO - 1) / NX_RATIO;
-    unsigned done = 0, ends = 0;
-
     write_lock(&mmu->lock);
-    while (done < wanted && ends < 2) {
-        if (recover_one(mmu))
-            done++;
-        else
-            ends++;
-    }
+    mmu->nx.ends = 0;
+    set_wanted(&mmu->nx, (splits + NX_RATIO - 1) / NX_RATIO);
     write_unlock(&mmu->lock);
+}
+
+/* Continues where the last piece stopped, and goes around the tables once at most. Entries below
+ * level 2 cannot be recovered. */
+static unsigned recover_piece(struct mmu *mmu)
+{
+    struct nx_recovery *nx = &mmu->nx;
+    struct tdp_iter *iter = &nx->iter;
+    unsigned done = 0;
+    if (tdp_iter_valid(iter))
+        tdp_iter_restart(iter);
+    else
+        tdp_iter_start(iter, mmu, GFN(0), GFN(memslot_gfn_end(mmu)));
+    for (unsigned left = TDP_PIECE; left && !done && tdp_iter_valid(iter); left--) {
+        if (can_recover(mmu, iter)) {
+            recover_table(mmu, iter);
+            done = 1;
+        } else if (iter->level == EPT_LEVEL_2M) {
+            tdp_iter_skip(iter);
+        } else {
+            tdp_iter_next(iter);
+        }
+    }
+    bool over = !tdp_iter_valid(iter) && ++nx->ends == 2;
+    set_wanted(nx, over ? 0 : nx->wanted - done);
+    return done;
+}
+
+unsigned mmu_nx_piece(struct mmu *mmu)
+{
+    unsigned done = 0;
+    if (!tdp_has_room(mmu)) {
+        (void)tdp_reclaim_piece(mmu, true);
+        return 0;
+    }
+    write_lock(&mmu->lock);
+    if (mmu->nx.wanted) /* another pCPU may have finished it */
+        done = recover_piece(mmu);
+    write_unlock(&mmu->lock);
+    return done;
+}
+
+unsigned mmu_nx_recover(struct mmu *mmu)
+{
+    unsigned done = 0;
+    mmu_nx_begin(mmu);
+    while (mmu_nx_recovers(mmu))
+        done += mmu_nx_piece(mmu);
     tdp_reclaim(mmu, false);
     return done;
 }

@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Large pages: which level a fault may map, splitting ahead of time, and the pages of 2 MiB and
- * 1 GiB that may not be executed (rule N1). Inside mmu/; mmu_nx_recover() stands in mmu/mmu.h.
+ * Large pages: the level that a fault may map, splitting in advance, and the pages of 2 MiB and 1
+ * GiB that may not be executed (rule N1). Private to mmu/; mmu_nx_recover() is declared in
+ * mmu/mmu.h.
  */
 #pragma once
 
 #include "mmu/types.h"
 
-/* The level at which `gfn` may be mapped to `page` when its backing is of `level`. */
+/* The highest level, up to `level` of the backing, at which `gfn` may be mapped to `page` for this
+ * access. */
 unsigned huge_level(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level,
                     uint64_t access);
 
-/* What large leaves do not give: EPT_EXECUTE, if so configured. */
+/* The rights that large leaves never have: EPT_EXECUTE with nx_huge, else none. */
 uint64_t huge_denied(void);
 
-/* Leaves only small leaves, in a piece of a walk, or where a frame is. No lock of mmu/ held but
- * slots_lock. -ENOMEM: what was split stays so. The piece returns 1 when the walk is over, else 0.
- */
+/* Split all large leaves: of the next piece of a walk, or those that cover a frame. The caller
+ * holds no lock of mmu/ but slots_lock. huge_split_piece() returns 1 when the walk is over, else 0;
+ * huge_split_frame() returns 0. Both return -ENOMEM if there is no memory for a table; leaves that
+ * have been split by then stay so. */
 int huge_split_piece(struct mmu *mmu, struct tdp_iter *iter) MUST_CHECK;
 int huge_split_frame(struct mmu *mmu, gfn_t gfn) MUST_CHECK;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a fault does to the tables, under the shared lock: link tables, install, split and replace
- * leaves. Faults of other CPUs do the same at the same time; whoever loses a compare-exchange lets
- * its guest fault again.
+ * What a fault does to the tables under the shared lock: it links tables, and installs, splits and
+ * replaces leaves. Faults on other CPUs do so at the same time. A CPU whose compare-exchange fails
+ * returns FAULT_RETRY, and the guest faults again if it has to.
  */
 #include "mmu/map.h"
 
@@ -15,7 +15,8 @@
 
 /* ---- Links ----------------------------------------------------------------------------------- */
 
-/* Returns the new entry, or 0 if another CPU was faster: then the table stays in the cache (W5). */
+/* Returns the new entry, or 0 if another CPU was faster: then the table returns to the cache (W5).
+ */
 static uint64_t link_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
                            uint64_t old)
 {
@@ -27,7 +28,7 @@ static uint64_t link_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *spte
     return 0;
 }
 
-/* The children are what the parent is: the same pages, rights, A and D. */
+/* The children map what the parent maps, with its rights, A and D. */
 static void fill_children(const uint64_t *table, unsigned level, uint64_t parent, uint64_t add)
 {
     uint64_t child = parent | add;
@@ -65,16 +66,17 @@ static uint64_t leaf_for(const struct tdp_mapping *want, unsigned level)
     return (spte_leaf(start, level, false) | want->rights) & ~denied;
 }
 
-static bool allows(uint64_t spte, uint64_t access)
+static bool spte_allows(uint64_t spte, uint64_t access)
 {
     return !(access & ~spte);
 }
 
-/* A large leaf takes the place of a table of small ones (rule T6). Other faults may be in that
- * table: they find every entry FROZEN and retry (rule W4). Nobody is in the guest with a pointer to
- * the table when the leaf appears, and it is freed when nobody can be walking through it. */
-static int collapse(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
-                    uint64_t old, uint64_t leaf)
+/* Replaces a table of small leaves by a large leaf (rule T6). Other faults that are in the table
+ * find every entry FROZEN and retry (rule W4). tlb_sync() makes sure that no CPU is in the guest
+ * with a cached pointer to the table when the leaf is stored. The table is freed after an epoch,
+ * when no walker can be in it. */
+static int collapse_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
+                          uint64_t old, uint64_t leaf)
 {
     struct mmu *mmu = self->mmu;
     const uint64_t *table = tdp_table(old);
@@ -96,19 +98,20 @@ static int collapse(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsi
     return FAULT_FIXED;
 }
 
-/* Tables that stay: those that an execution made (rule N1), and above level 2, where a collapse
- * would have to free more than one page. Zaps take the latter away. */
-static bool stays(uint64_t table_entry, unsigned level)
+/* Is the table not to be collapsed? It replaces a large page that was executed (rule N1), or it is
+ * above level 2, where a collapse would have to free more than one page; zaps remove such tables.
+ */
+static bool table_stays(uint64_t table_entry, unsigned level)
 {
     return level > EPT_LEVEL_2M || table_entry & SPTE_NX_SPLIT;
 }
 
-/* What stands there is a leaf that does not allow the access. */
-static int upgrade(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, uint64_t old,
-                   const struct tdp_mapping *want)
+/* Gives a leaf that does not allow the access the rights that are wanted now. */
+static int upgrade_leaf(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, uint64_t old,
+                        const struct tdp_mapping *want)
 {
     uint64_t new = leaf_for(want, level) | (old & (EPT_ACCESSED | EPT_DIRTY));
-    /* The flags of the slot have changed, and the leaf with the old ones has yet to be zapped. */
+    /* The leaf is from before a change of the slot's flags, and is going to be zapped. */
     if (unlikely((old ^ new) & SPTE_HOST_WRITABLE))
         return FAULT_RETRY;
     bool done = tdp_store(self, want->access.gfn, sptep, level, old, new, DEBT_LEAF_REPLACED);
@@ -123,11 +126,11 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
     for (;; l--) {
         uint64_t spte = tdp_descend(table, &l, access->alias, level, &sptep);
         if (spte_is_leaf(spte, l)) {
-            if (allows(spte, access->bits))
+            if (spte_allows(spte, access->bits))
                 return FAULT_SPURIOUS;
             if (l == level)
-                return upgrade(self, sptep, l, spte, want);
-            /* An execution that large pages deny: the children of 1 GiB are large, too. */
+                return upgrade_leaf(self, sptep, l, spte, want);
+            /* A fetch that large pages deny: 4 KiB children allow it, 2 MiB ones are large, too. */
             uint64_t add = l == EPT_LEVEL_2M ? access->bits & want->denied : 0;
             if (!tdp_split(self, access->gfn, sptep, l, spte, add))
                 return FAULT_RETRY;
@@ -135,8 +138,8 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
         } else if (unlikely(spte == SPTE_FROZEN)) {
             return FAULT_RETRY;
         } else if (spte_is_nonleaf(spte, l)) {
-            if (l == level && !stays(spte, l))
-                return collapse(self, access->gfn, sptep, l, spte, leaf_for(want, l));
+            if (l == level && !table_stays(spte, l))
+                return collapse_table(self, access->gfn, sptep, l, spte, leaf_for(want, l));
             level -= l == level;
         } else if (l == level) {
             return tdp_store(self, access->gfn, sptep, l, spte, leaf_for(want, l), DEBT_NONE)
@@ -153,10 +156,11 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 
 /* ---- MMIO ------------------------------------------------------------------------------------ */
 
-/* No slot, but mapped. Either a slot has come since it was looked for, and another CPU was faster;
- * or it is a mistake of ours: then zap it, owe the flush, never overwrite (rule P7). */
-static int meet_leaf(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
-                     uint64_t old, uint64_t generation)
+/* A leaf for a frame without a slot. Either a slot has been added since this fault looked for one,
+ * and another CPU has mapped the frame; or this is a bug. Then the leaf is zapped, which owes a
+ * flush, and is never overwritten (rule P7). */
+static int zap_stray_leaf(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
+                          uint64_t old, uint64_t generation)
 {
     if (generation & SLOT_UPDATE_IN_PROGRESS ||
         memslots_generation(memslots(self->mmu)) != generation)
@@ -173,7 +177,7 @@ int tdp_map_mmio(struct mmu_cpu *self, alias_t alias, gfn_t gfn, uint64_t genera
     for (;; l--) {
         uint64_t spte = tdp_descend(table, &l, alias, EPT_LEVEL_4K, &sptep);
         if (unlikely(spte_is_leaf(spte, l))) {
-            if (meet_leaf(self, gfn, sptep, l, spte, generation) == FAULT_RETRY)
+            if (zap_stray_leaf(self, gfn, sptep, l, spte, generation) == FAULT_RETRY)
                 return FAULT_RETRY;
             spte = SPTE_NONPRESENT;
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The set of slots and its two copies; see memslot.h. How it is changed stands in change.c.
+ * The set of slots and its two copies; see memslot.h. change.c says how the set is changed.
  */
 #include "mmu/memslot.h"
 
@@ -9,20 +9,17 @@
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmu/backing.h"
-#include "mmu/dirty.h"
 #include "mmu/mmu.h"
-#include "mmu/page_bitmap.h"
-#include "mmu/sides.h"
+#include "mmu/page_array.h"
 #include "mmu/spte.h"
-#include "mmu/tlb.h"
-#include "mmu/track.h"
-#include "mmu/zap.h"
+
+#define GENERATION_END BIT(62) /* far below SLOT_UPDATE_IN_PROGRESS */
 
 uint64_t memslot_gfn_end(const struct mmu *mmu)
 {
     uint64_t stolen = mmu->stolen.mask;
     if (stolen)
-        return stolen & -stolen; /* the lowest of them */
+        return stolen & -stolen; /* the lowest stolen bit */
     unsigned maxphyaddr = spte_format.caps.maxphyaddr;
     return BIT((maxphyaddr < EPT_GPA_BITS ? maxphyaddr : EPT_GPA_BITS) - PAGE_SHIFT);
 }
@@ -48,15 +45,24 @@ int memslot_check_range(const struct mmu *mmu, const char *what, gpa_t gpa, uint
     return 0;
 }
 
+int memslots_check_generation(uint64_t generation)
+{
+    if (generation < GENERATION_END)
+        return 0;
+    log_error("MMU: slot generation %#lx is out of range; it must be below %#llx", generation,
+              GENERATION_END);
+    return -EINVAL;
+}
+
 /* ---- Two copies ------------------------------------------------------------------------------ */
 
-static unsigned capacity(unsigned order)
+static unsigned slots_capacity(unsigned order)
 {
     uint64_t bytes = (PAGE_SIZE << order) - sizeof(struct memslots);
     return (unsigned)(bytes / sizeof(struct memslot));
 }
 
-static struct memslots *new_set(unsigned order)
+static struct memslots *slots_new_set(unsigned order)
 {
     hpa_t page = page_alloc(order);
     if (page_is_none(page))
@@ -75,8 +81,8 @@ void memslots_free_set(struct memslots *set)
 
 int memslots_create(struct mmu *mmu)
 {
-    mmu->slots = new_set(0);
-    mmu->spare = new_set(0);
+    mmu->slots = slots_new_set(0);
+    mmu->spare = slots_new_set(0);
     if (mmu->slots && mmu->spare)
         return 0;
     memslots_free_set(mmu->slots);
@@ -85,7 +91,7 @@ int memslots_create(struct mmu *mmu)
     return -ENOMEM;
 }
 
-static void copy_from(struct memslots *to, const struct memslots *from, unsigned index)
+static void slots_copy_from(struct memslots *to, const struct memslots *from, unsigned index)
 {
     to->used = from->used;
     memcpy(&to->slot[index], &from->slot[index], (from->used - index) * sizeof(from->slot[0]));
@@ -93,13 +99,13 @@ static void copy_from(struct memslots *to, const struct memslots *from, unsigned
 
 int memslots_make_room(struct mmu *mmu, struct memslots **room)
 {
-    /* A copy that is too small for the next change would make that one fail, and a deletion must
-     * not. */
+    /* Both copies grow now, so that no later change fails for lack of room: deletions must not
+     * fail. */
     *room = NULL;
     unsigned order = mmu->slots->order;
-    if (mmu->slots->used < capacity(order))
+    if (mmu->slots->used < slots_capacity(order))
         return 0;
-    struct memslots *larger = new_set(order + 1), *other = new_set(order + 1);
+    struct memslots *larger = slots_new_set(order + 1), *other = slots_new_set(order + 1);
     if (!larger || !other) {
         memslots_free_set(larger);
         memslots_free_set(other);
@@ -108,7 +114,7 @@ int memslots_make_room(struct mmu *mmu, struct memslots **room)
     }
     memslots_free_set(mmu->spare);
     mmu->spare = larger;
-    copy_from(larger, mmu->slots, 0);
+    slots_copy_from(larger, mmu->slots, 0);
     *room = other;
     return 0;
 }
@@ -124,37 +130,19 @@ struct memslots *memslots_begin(struct mmu *mmu)
     return mmu->spare;
 }
 
-/* Between the two stores of the generation readers see the new slots with the mark, and trust no
- * MMIO SPTE. Where the generation's 19 bits in SPTEs start over, every MMIO SPTE goes before anyone
- * can see the new number (rule F8); nobody can install an old one any more then, because nobody
- * holds the old copy. */
-void memslots_publish(struct mmu *mmu)
-{
-    struct memslots *old = mmu->slots, *next = mmu->spare;
-    uint64_t generation = old->generation;
-    next->generation = generation | SLOT_UPDATE_IN_PROGRESS;
-    __atomic_store_n(&mmu->slots, next, __ATOMIC_SEQ_CST);
-    tlb_wait_epoch(mmu);
-    mmu->spare = old;
-    generation++;
-    if (!(generation & SPTE_GENERATION_MASK))
-        tdp_zap_all(mmu, DEBT_NEW_GENERATION);
-    __atomic_store_n(&next->generation, generation, __ATOMIC_SEQ_CST);
-}
-
 void memslots_settle(struct mmu *mmu, unsigned first_changed)
 {
-    copy_from(mmu->spare, mmu->slots, first_changed);
+    slots_copy_from(mmu->spare, mmu->slots, first_changed);
 }
 
-/* Into the copy that nobody reads, from another place in the current one. */
-static void shift(struct mmu *mmu, unsigned to, unsigned from, unsigned count)
+/* Copies slots into the copy that nobody reads, from another index of the current one. */
+static void slots_shift(struct mmu *mmu, unsigned to, unsigned from, unsigned count)
 {
     memcpy(&mmu->spare->slot[to], &mmu->slots->slot[from], count * sizeof(struct memslot));
 }
 
-/* The index of the first slot that does not end before this frame, or at it. */
-static unsigned first_behind(const struct memslots *slots, gfn_t gfn)
+/* The index of the first slot that ends behind this frame. */
+static unsigned slots_first_behind(const struct memslots *slots, gfn_t gfn)
 {
     unsigned low = 0, high = slots->used;
     while (low < high) {
@@ -169,8 +157,8 @@ static unsigned first_behind(const struct memslots *slots, gfn_t gfn)
 
 unsigned memslots_insert(struct mmu *mmu, const struct memslot *slot)
 {
-    unsigned at = first_behind(mmu->slots, slot->base);
-    shift(mmu, at + 1, at, mmu->slots->used - at);
+    unsigned at = slots_first_behind(mmu->slots, slot->base);
+    slots_shift(mmu, at + 1, at, mmu->slots->used - at);
     mmu->spare->slot[at] = *slot;
     mmu->spare->used++;
     return at;
@@ -178,19 +166,19 @@ unsigned memslots_insert(struct mmu *mmu, const struct memslot *slot)
 
 void memslots_remove(struct mmu *mmu, unsigned index)
 {
-    shift(mmu, index, index + 1, mmu->slots->used - index - 1);
+    slots_shift(mmu, index, index + 1, mmu->slots->used - index - 1);
     mmu->spare->used--;
 }
 
 unsigned memslots_replace(struct mmu *mmu, unsigned index, const struct memslot *slot)
 {
-    unsigned at = first_behind(mmu->slots, slot->base);
-    if (at > index) /* it is counted itself */
+    unsigned at = slots_first_behind(mmu->slots, slot->base);
+    if (at > index) /* the slot that is replaced was counted, too */
         at--;
     if (at < index)
-        shift(mmu, at + 1, at, index - at);
+        slots_shift(mmu, at + 1, at, index - at);
     else
-        shift(mmu, index, index + 1, at - index);
+        slots_shift(mmu, index, index + 1, at - index);
     mmu->spare->slot[at] = *slot;
     return at < index ? at : index;
 }
@@ -212,7 +200,7 @@ const struct memslot *memslot_by_id(const struct memslots *slots, uint32_t id)
 const struct memslot *memslot_overlapped(const struct memslots *slots, gfn_t base, uint64_t pages,
                                          unsigned except)
 {
-    unsigned at = first_behind(slots, base);
+    unsigned at = slots_first_behind(slots, base);
     if (at == except)
         at++;
     const struct memslot *other = &slots->slot[at];
@@ -221,19 +209,26 @@ const struct memslot *memslot_overlapped(const struct memslots *slots, gfn_t bas
 
 void memslot_free_parts(struct memslot *slot)
 {
-    page_bitmap_free(slot->dirty, slot->backing.pages);
-    page_bitmap_free(slot->shared, slot->backing.pages);
-    track_free(slot);
+    page_array_free(slot->dirty, slot->backing.pages, PAGE_ARRAY_BITS);
+    page_array_free(slot->shared, slot->backing.pages, PAGE_ARRAY_BITS);
+    page_array_free(slot->tracked, slot->backing.pages, PAGE_ARRAY_COUNTS);
 }
 
-void memslots_free(struct mmu *mmu)
+/* From the last slot on. */
+bool memslots_free_piece(struct mmu *mmu)
 {
+    struct memslots *slots = mmu->slots;
     clearing_end(&mmu->clearing);
-    for (unsigned i = 0; i < mmu->slots->used; i++) {
-        backing_free(&mmu->slots->slot[i].backing);
-        memslot_free_parts(&mmu->slots->slot[i]);
+    if (slots->used) {
+        struct memslot *last = &slots->slot[slots->used - 1];
+        if (backing_free_some(&last->backing, BACKING_FREE_PAGES)) {
+            memslot_free_parts(last);
+            slots->used--;
+        }
+        return false;
     }
     memslots_free_set(mmu->slots);
     memslots_free_set(mmu->spare);
     mmu->slots = mmu->spare = NULL;
+    return true;
 }

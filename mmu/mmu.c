@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A VM's MMU from birth to death, and the small questions about it; see mmu/mmu.h. Pure. */
+/* Creates and destroys a VM's MMU, and answers short questions about it; see mmu/mmu.h. Pure. */
 #include "mmu/mmu.h"
 
 #include "lib/errno.h"
@@ -7,51 +7,11 @@
 #include "lib/string.h"
 #include "mmu/change.h"
 #include "mmu/memslot.h"
+#include "mmu/retired.h"
 #include "mmu/tables.h"
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
-
-#define GENERATION_END BIT(62) /* clear of the mark, with room to count */
-
-static struct mmu_config effective;
-
-static int check_generation(uint64_t generation)
-{
-    if (generation < GENERATION_END)
-        return 0;
-    log_error("MMU: slot generation %#lx is out of range; it must be below %#llx", generation,
-              GENERATION_END);
-    return -EINVAL;
-}
-
-int mmu_setup(const struct ept_caps *caps, const struct mmu_config *config)
-{
-    int error = check_generation(config->slot_generation_start);
-    if (error)
-        return error;
-    spte_setup(caps, config->mmio_caching, config->ad, config->l1tf_cache_bits);
-    effective = *config;
-    effective.mmio_caching = spte_format.mmio_caching;
-    effective.ad = spte_ad_enabled(spte_format.leaf);
-    effective.huge = config->huge && caps->page_2m;
-    effective.nx_huge = config->nx_huge && effective.huge;
-    spte_deny_large(effective.nx_huge ? EPT_EXECUTE : 0);
-    effective.pml = config->pml && effective.ad;
-    return 0;
-}
-
-const struct mmu_config *mmu_config(void)
-{
-    return &effective;
-}
-
-unsigned mmu_levels(void)
-{
-    if (!effective.huge)
-        return EPT_LEVEL_4K;
-    return spte_format.caps.page_1g ? EPT_LEVEL_1G : EPT_LEVEL_2M;
-}
 
 int mmu_create(struct mmu *mmu)
 {
@@ -62,16 +22,16 @@ int mmu_create(struct mmu *mmu)
     int error = memslots_create(mmu);
     if (error)
         return error;
-    mmu->slots->generation = effective.slot_generation_start;
+    mmu->slots->generation = mmu_config()->slot_generation_start;
     error = tdp_create(mmu);
-    if (error)
-        memslots_free(mmu);
+    while (error && !memslots_free_piece(mmu))
+        ;
     return error;
 }
 
 int mmu_take_ve(struct mmu *mmu)
 {
-    if (!effective.mmio_caching) {
+    if (!mmu_config()->mmio_caching) {
         log_error("MMU: a guest that takes #VE needs MMIO SPTEs; remove mmio_caching=0");
         return -ENOTSUP;
     }
@@ -84,11 +44,35 @@ int mmu_take_ve(struct mmu *mmu)
     return 0;
 }
 
+bool mmu_destroy_piece(struct mmu *mmu)
+{
+    if (!mmu->destroying) {
+        change_abandon(mmu);
+        tdp_zap_all(mmu, DEBT_MMU_DESTROYED);
+        mmu->destroying = true;
+    } else if (tdp_is_reclaiming(mmu) || mmu->doomed_used) {
+        (void)tdp_reclaim_piece(mmu, true);
+    } else if (mmu->composite) {
+        tdp_destroy(mmu);
+    } else {
+        return memslots_free_piece(mmu);
+    }
+    return false;
+}
+
 void mmu_destroy(struct mmu *mmu)
 {
-    change_abandon(mmu);
-    tdp_destroy(mmu);
-    memslots_free(mmu);
+    while (!mmu_destroy_piece(mmu))
+        ;
+}
+
+bool mmu_do_chore(struct mmu *mmu)
+{
+    if (mmu_nx_recovers(mmu)) {
+        (void)mmu_nx_piece(mmu);
+        return mmu_has_chores(mmu);
+    }
+    return mmu_has_chores(mmu) && tdp_reclaim_piece(mmu, false) && mmu_has_chores(mmu);
 }
 
 static int set_generation(struct mmu *mmu, uint64_t generation)
@@ -99,7 +83,7 @@ static int set_generation(struct mmu *mmu, uint64_t generation)
         return -EINVAL;
     }
     __atomic_store_n(&mmu->slots->generation, now | SLOT_UPDATE_IN_PROGRESS, __ATOMIC_SEQ_CST);
-    tlb_wait_epoch(mmu); /* who has read the old number installs no SPTE with it any more */
+    tlb_wait_epoch(mmu); /* nobody installs an SPTE with the old generation any more */
     tdp_zap_all(mmu, DEBT_NEW_GENERATION);
     __atomic_store_n(&mmu->slots->generation, generation, __ATOMIC_SEQ_CST);
     return 0;
@@ -107,7 +91,7 @@ static int set_generation(struct mmu *mmu, uint64_t generation)
 
 int mmu_set_generation(struct mmu *mmu, uint64_t generation)
 {
-    int error = check_generation(generation);
+    int error = memslots_check_generation(generation);
     if (error)
         return error;
     error = memslots_lock(mmu);
@@ -163,46 +147,6 @@ uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level)
 {
     *level = mmu->root_level;
     if (mmu_gfn(mmu, gpa).v >= memslot_gfn_end(mmu))
-        return SPTE_NONPRESENT; /* beyond what the tables can index */
+        return SPTE_NONPRESENT; /* the tables cannot index this frame */
     return tdp_walk(mmu, gpa_to_alias(gpa), level);
-}
-
-struct mmu_stats mmu_stats(const struct mmu *mmu)
-{
-    union {
-        struct mmu_stats stats;
-        uint64_t word[sizeof(struct mmu_stats) / sizeof(uint64_t)];
-    } sum = {.word = {0}};
-    for (unsigned cpu = 0; cpu < CPUS_MAX; cpu++) {
-        const uint64_t *word = (const uint64_t *)&mmu->cpu[cpu].stats;
-        for (size_t i = 0; i < ARRAY_SIZE(sum.word); i++)
-            sum.word[i] += __atomic_load_n(&word[i], __ATOMIC_RELAXED);
-    }
-    return sum.stats;
-}
-
-uint64_t mmu_invept_count(const struct mmu *mmu)
-{
-    struct mmu_stats stats = mmu_stats(mmu);
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < INVEPT_REASONS; i++)
-        sum += stats.invept[i];
-    return sum;
-}
-
-uint64_t mmu_invept_for(const struct mmu *mmu, enum debt_reason reason)
-{
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < CPUS_MAX; i++)
-        sum += __atomic_load_n(&mmu->invept_for[i][reason], __ATOMIC_RELAXED);
-    return sum;
-}
-
-uint64_t mmu_invvpid_count(const struct mmu *mmu)
-{
-    struct mmu_stats stats = mmu_stats(mmu);
-    uint64_t sum = 0;
-    for (unsigned i = 0; i < INVVPID_REASONS; i++)
-        sum += stats.invvpid[i];
-    return sum;
 }

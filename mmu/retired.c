@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What has been unlinked, tables and pages, waits here until nobody can be reading it, and is freed
- * in pieces: a table is freed with all that it links, which can be half a million pages' worth, and
- * whoever frees has other things to do, other VMs' among them. See the header.
+ * Freeing of unlinked tables and pages; see the header. A table is freed with all tables below it,
+ * whose entries can cover half a million pages. The pCPU that frees them has other work to do, also
+ * for other VMs, so this is done in pieces.
  */
 #include "mmu/retired.h"
 
@@ -15,9 +15,10 @@
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
-/* One piece. A fault needs at most TABLE_CACHE tables, so it frees more than it takes. */
+/* The limits of one piece. A fault needs at most TABLE_CACHE tables, so it frees more than it uses.
+ */
 #define PIECE_TABLES  (TABLE_CACHE + 1u)
-#define PIECE_ENTRIES 1024u /* and of what they hold at most */
+#define PIECE_ENTRIES 1024u
 
 /* ---- The queue ------------------------------------------------------------------------------- */
 
@@ -37,7 +38,7 @@ void tdp_unreserve(struct mmu *mmu)
     spin_unlock(&mmu->retired_lock);
 }
 
-/* The epoch begins with the lock held, so that those in the queue are in order. */
+/* The epoch begins with the lock held, so the queue is sorted by epoch. */
 void tdp_retire(struct mmu *mmu, struct retired r)
 {
     spin_lock(&mmu->retired_lock);
@@ -49,8 +50,8 @@ void tdp_retire(struct mmu *mmu, struct retired r)
     spin_unlock(&mmu->retired_lock);
 }
 
-/* Takes the oldest one out, if its epoch is over. Else *newest is the epoch that would free all, or
- * 0 where there is none. */
+/* Removes the oldest element from the queue if its epoch is over. *newest is set to the epoch of
+ * the newest element, after which all can be freed, or to 0 if the queue was empty. */
 static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
 {
     bool found = false;
@@ -71,10 +72,10 @@ static bool take_retired(struct mmu *mmu, struct retired *out, uint64_t *newest)
 
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
-/* Forgets an entry of a table that nobody can reach any more. Returns how many others that took as
- * long as. */
-static unsigned disown(struct mmu_cpu *self, const struct table_walk *w, unsigned level,
-                       uint64_t spte)
+/* Updates counters and the dirty log for an entry of a table that nobody can reach any more.
+ * Returns its cost, in entries. */
+static unsigned account_freed_entry(struct mmu_cpu *self, const struct table_walk *w,
+                                    unsigned level, uint64_t spte)
 {
     if (spte_is_leaf(spte, level)) {
         self->stats.pages[level - 1]--;
@@ -98,8 +99,8 @@ static void begin_freeing(struct table_walk *walk, const struct retired *r)
     walk->index[r->level] = 0;
 }
 
-/* Tables of a guest that scatters its accesses hold little else. */
-static void skip_nothing(struct table_walk *w, unsigned level)
+/* Skips empty entries, of which the tables of a guest with scattered accesses are full. */
+static void skip_nonpresent(struct table_walk *w, unsigned level)
 {
     const uint64_t *table = w->tables[level];
     unsigned from = w->index[level], i = from;
@@ -109,15 +110,15 @@ static void skip_nothing(struct table_walk *w, unsigned level)
     w->alias.v += (i - from) * ept_frames(level);
 }
 
-/* Frees a table and all that it links, or goes on with it: down as long as there are tables, then
- * sideways, then up, for a piece. */
+/* Frees the next piece of a table and all tables below it: goes down while an entry points to a
+ * table, else to the next entry, and up at the end of a table. */
 static void free_tables(struct mmu *mmu, struct table_walk *w)
 {
     struct mmu_cpu *self = mmu_self(mmu);
     unsigned tables = 0, entries = 0;
     while (w->level <= w->top && tables < PIECE_TABLES && entries < PIECE_ENTRIES) {
         unsigned level = w->level;
-        skip_nothing(w, level);
+        skip_nonpresent(w, level);
         if (w->index[level] == EPT_ENTRIES) {
             page_free(virt_to_phys(w->tables[level]), 0);
             w->level++;
@@ -125,7 +126,7 @@ static void free_tables(struct mmu *mmu, struct table_walk *w)
             continue;
         }
         uint64_t spte = w->tables[level][w->index[level]++];
-        entries += disown(self, w, level, spte);
+        entries += account_freed_entry(self, w, level, spte);
         if (spte_is_nonleaf(spte, level)) {
             w->level--;
             w->tables[w->level] = tdp_table(spte);
@@ -154,7 +155,8 @@ void tdp_doom(struct mmu *mmu, const struct backing *backing)
     spin_unlock(&mmu->retired_lock);
 }
 
-/* Whoever tidies has the last one for itself until it is empty: others only add behind it. */
+/* The pCPU that is tidying owns the last element until it is empty: others only add elements behind
+ * it. */
 static void free_doomed(struct mmu *mmu)
 {
     spin_lock(&mmu->retired_lock);
@@ -181,7 +183,7 @@ bool tdp_is_reclaiming(const struct mmu *mmu)
            __atomic_load_n(&mmu->dying.top, __ATOMIC_RELAXED);
 }
 
-/* One piece; `*newest` as take_retired() says. False: there was nothing that could be freed. */
+/* Frees one piece; *newest as for take_retired(). Returns false if nothing could be freed. */
 static bool free_piece(struct mmu *mmu, uint64_t *newest)
 {
     struct retired r;
@@ -202,7 +204,7 @@ static bool free_piece(struct mmu *mmu, uint64_t *newest)
     return true;
 }
 
-/* One pCPU frees at a time. */
+/* One pCPU tidies at a time. */
 static bool begin_tidying(struct mmu *mmu)
 {
     return !__atomic_exchange_n(&mmu->tidying, true, __ATOMIC_ACQUIRE);
@@ -225,11 +227,6 @@ bool tdp_reclaim_piece(struct mmu *mmu, bool wait)
     }
     end_tidying(mmu);
     return done;
-}
-
-bool mmu_do_chore(struct mmu *mmu)
-{
-    return mmu_has_chores(mmu) && tdp_reclaim_piece(mmu, false) && mmu_has_chores(mmu);
 }
 
 bool tdp_drain_piece(struct mmu *mmu)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Declares stolen bits, and with them roots; see mmu/root.h and mmu/mmu.h. Pure. */
+/* Declaring stolen bits, which creates roots; see mmu/root.h and mmu/mmu.h. Pure. */
 #include "mmu/root.h"
 
 #include "lib/errno.h"
@@ -34,7 +34,7 @@ static int check_stolen(const struct mmu *mmu, unsigned bit, enum stolen_purpose
     return 0;
 }
 
-/* What the bit makes of the role where it is 1, and where it is 0. */
+/* The role of the roots in which the new bit is 1, and below, of those in which it is 0. */
 static uint32_t role_with(uint32_t role, enum stolen_purpose purpose)
 {
     if (purpose == STOLEN_EXECUTE_ONLY)

@@ -32,8 +32,8 @@ bool sides_uniform(const struct memslot *slot, uint64_t offset, uint64_t frames)
 
 /* ---- Conversion ------------------------------------------------------------------------------ */
 
-/* The first frame from `from` on, before `end`, of which this is so. */
-static uint64_t find(const struct memslot *slot, uint64_t from, uint64_t end, bool shared)
+/* The first frame in [from, end) that is shared, or private; else `end`. */
+static uint64_t find_side(const struct memslot *slot, uint64_t from, uint64_t end, bool shared)
 {
     while (from < end && sides_is_shared(slot, from) != shared)
         from++;
@@ -51,11 +51,13 @@ static void change_side(struct mmu *mmu, const struct memslot *slot, uint64_t of
     __atomic_fetch_xor(&slot->shared[offset / 64], BIT(offset % 64), __ATOMIC_RELEASE);
 }
 
-/* First nobody has the frames: faults are tried again while the sequence is odd, and with the lock
- * owned none is at work; the hypervisor's own accesses meet `converting`. After zap and epoch none
- * is in the guest with the old translation, and whoever found the old side before has done what it
- * wanted. Only then the pages are cleared, and only then they are on their new side. */
-static void convert(struct mmu *mmu, const struct memslot *slot, uint64_t first, uint64_t end)
+/* First the frames are taken from both sides: faults retry while the sequence is odd, no fault is
+ * in progress while the lock is held exclusively, and `converting` makes the hypervisor's own
+ * accesses fail. After the zap and an epoch no CPU is in the guest with an old translation, and
+ * every access that began on the old side is over. Only then are the pages cleared and put on their
+ * new side. */
+static void convert_frames(struct mmu *mmu, const struct memslot *slot, uint64_t first,
+                           uint64_t end)
 {
     gfn_t from = GFN(slot->base.v + first), to = GFN(slot->base.v + end);
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
@@ -86,9 +88,10 @@ int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared)
         uint64_t piece = CONVERT_FRAMES - gfn.v % CONVERT_FRAMES;
         uint64_t count = pages < piece ? pages : piece;
         uint64_t end = at + (count < room ? count : room);
-        uint64_t first = find(slot, at, end, !shared), to = find(slot, first, end, shared);
+        uint64_t first = find_side(slot, at, end, !shared),
+                 to = find_side(slot, first, end, shared);
         if (first < to)
-            convert(mmu, slot, first, to);
+            convert_frames(mmu, slot, first, to);
         result = (int64_t)(to - at);
     }
     spin_unlock(&mmu->slots_lock);

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The parts of the SPTE format that are computed at boot or seldom asked; see the header. Pure. */
+/* The parts of the SPTE format that are computed at boot or rarely used; see the header. Pure. */
 #include "mmu/spte.h"
 
 #include "ept/misconfig.h"
 #include "lib/assert.h"
 #include "lib/log.h"
 
-#define L1TF_BITS 5 /* how many address bits are held at 1 */
+#define L1TF_BITS 5 /* number of address bits that are 1 in each MMIO SPTE */
 
 struct spte_format spte_format;
 
-/* On a CPU with L1TF an entry that does not translate still lets L1D be read at its address. The
- * address in an MMIO SPTE is the guest's choice, so it is made one that no cache line has. */
+/* On a CPU with L1TF, speculation can read the L1D at the address in an entry that does not
+ * translate. The guest chooses the address in an MMIO SPTE, so bits are set in it that no cached
+ * line has in its address. */
 static bool setup_l1tf(struct spte_format *format, unsigned cache_bits)
 {
     if (cache_bits < 32 || cache_bits >= 52 - L1TF_BITS) {
@@ -27,19 +28,19 @@ static bool setup_l1tf(struct spte_format *format, unsigned cache_bits)
     return true;
 }
 
-static void setup_usual_leaf(struct spte_format *format, unsigned level)
+static void setup_default_leaf(struct spte_format *format, unsigned level)
 {
-    uint64_t word = format->leaf | EPT_WRITE | SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE;
+    uint64_t value = format->leaf | EPT_WRITE | SPTE_HOST_WRITABLE | SPTE_MMU_WRITABLE;
     if (level > EPT_LEVEL_4K)
-        word |= EPT_LARGE;
-    if (ept_misconfigured(word, level, &format->caps))
+        value |= EPT_LARGE;
+    if (ept_misconfigured(value, level, &format->caps))
         return;
     unsigned size = PAGE_SHIFT + 9 * (level - 1);
-    format->usual_leaf[level].word = word;
-    format->usual_leaf[level].fixed = ~BITS(format->caps.maxphyaddr - 1, size);
-    if (level == EPT_LEVEL_4K) /* a page of shared memory is like others, but not executed */
-        format->usual_leaf[level].fixed &= ~EPT_EXECUTE;
-    format->usual_leaf[level].match = word & format->usual_leaf[level].fixed;
+    format->default_leaf[level].value = value;
+    format->default_leaf[level].fixed = ~BITS(format->caps.maxphyaddr - 1, size);
+    if (level == EPT_LEVEL_4K) /* pages of the shared side are not executed, else like others */
+        format->default_leaf[level].fixed &= ~EPT_EXECUTE;
+    format->default_leaf[level].match = value & format->default_leaf[level].fixed;
 }
 
 void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits)
@@ -65,17 +66,17 @@ void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigne
     format.nonleaf = common | EPT_WRITE;
     format.leaf = common | EPT_IPAT | field_put(MEMTYPE_WB, EPT_MEMTYPE);
     for (unsigned level = 0; level <= EPT_LEVELS; level++)
-        format.usual_leaf[level].match = 1; /* and no bit is fixed */
+        format.default_leaf[level].match = 1; /* `fixed` is 0, so nothing matches */
     for (unsigned level = EPT_LEVEL_4K; level < EPT_LEVELS; level++)
-        setup_usual_leaf(&format, level);
+        setup_default_leaf(&format, level);
     spte_format = format;
 }
 
 void spte_deny_large(uint64_t rights)
 {
     for (unsigned level = EPT_LEVEL_2M; level < EPT_LEVELS; level++) {
-        spte_format.usual_leaf[level].word &= ~rights;
-        spte_format.usual_leaf[level].match &= ~rights;
+        spte_format.default_leaf[level].value &= ~rights;
+        spte_format.default_leaf[level].match &= ~rights;
     }
 }
 

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SPTEs: what the MMU stores in EPT tables. The hardware's bits stand in ept/format.h; this is the
- * one table of the bits that the CPU ignores, and of the three words that are not translations:
+ * SPTEs: the entries that the MMU stores in EPT tables. The bits that the CPU interprets are in
+ * ept/format.h. This is the one table of the bits that the CPU ignores, and of the three kinds of
+ * entry that translate nothing:
  *
- *   NONPRESENT  nothing here. Every table starts full of it, every zap stores it (rule S7). Bit 63
- *               keeps the CPU from turning the violation into #VE, so 0 is never stored.
- *   FROZEN      being changed by someone else; hands off (rule W4).
- *   MMIO        no slot covers this frame. Bits 2:0 = 110b, write and execute without read, make
- *               the CPU exit with a misconfiguration; the slots' generation says whether it is
- *               still true. A VM whose guest takes #VE uses the value 0 instead (rule S12).
+ *   NONPRESENT  empty. Every new table is full of it, and every zap stores it (rule S7). Bit 63
+ *               keeps the CPU from converting the violation to #VE, so 0 is never stored here.
+ *   FROZEN      another CPU is changing the entry; nobody else may store into it (rule W4).
+ *   MMIO        no slot covers the frame. Bits 2:0 are 110b, write and execute without read, so
+ *               the CPU exits with a misconfiguration. The generation of the slots in the entry
+ *               tells whether it is still valid. A VM whose guest takes #VE uses the value 0
+ *               instead of 110b (rule S12).
  *
- * Whether an SPTE translates is bit 11 and nothing else (rule S2). No position is spelled anywhere
- * but here and in ept/format.h.
+ * Bit 11 alone decides whether an SPTE is present (rule S2). No bit position is written out
+ * anywhere but here and in ept/format.h.
  */
 #pragma once
 
@@ -23,29 +25,29 @@
 
 #define SPTE_AD_TYPE        BITS(53, 52)
 #define SPTE_AD_ENABLED     0ull    /* the CPU sets bits 8 and 9 */
-#define SPTE_AD_DISABLED    BIT(52) /* nobody does; bit 8 is a software Accessed bit (rule S5) */
+#define SPTE_AD_DISABLED    BIT(52) /* it sets neither; bit 8 is Accessed by software (S5) */
 #define SPTE_AD_WRPROT_ONLY BIT(53) /* dirty logging by write protection (rule S6) */
-#define SPTE_SAVED_SHIFT    54      /* access tracking keeps R and X here while they are clear */
+#define SPTE_SAVED_SHIFT    54      /* access tracking saves R and X here while they are clear */
 #define SPTE_SAVED          (BIT(54) | BIT(56))
-#define SPTE_HOST_WRITABLE  BIT(57) /* the slot allows writes; fixed while the SPTE is present */
-#define SPTE_MMU_WRITABLE   BIT(58) /* W may be given back without asking */
-#define SPTE_NX_SPLIT       BIT(59) /* a table: stands for a large page that was executed (N1) */
+#define SPTE_HOST_WRITABLE  BIT(57) /* the slot allows writes; constant while the SPTE is present */
+#define SPTE_MMU_WRITABLE   BIT(58) /* a fast fault may set W */
+#define SPTE_NX_SPLIT       BIT(59) /* a table: replaces a large page that was executed (N1) */
 #define SPTE_SUPPRESS_VE    EPT_SUPPRESS_VE
 
-/* ---- Words that are not present -------------------------------------------------------------- */
+/* ---- Entries that are not present ------------------------------------------------------------ */
 #define SPTE_NONPRESENT EPT_SUPPRESS_VE
 #define SPTE_FROZEN     (EPT_SUPPRESS_VE | 0x5a0ull)
 
 #define SPTE_MMIO_MASK  (EPT_SUPPRESS_VE | EPT_RWX)
 #define SPTE_MMIO_VALUE (EPT_WRITE | EPT_EXECUTE) /* of a normal VM */
-#define SPTE_MMIO_NEVER EPT_LARGE                 /* a "value" that no word has: caching is off */
+#define SPTE_MMIO_NEVER EPT_LARGE                 /* matches no entry: caching is off */
 
 #define SPTE_GENERATION_LOW  BITS(10, 3)
 #define SPTE_GENERATION_HIGH BITS(62, 52)
 #define SPTE_GENERATION_BITS 19
 #define SPTE_GENERATION_MASK (BIT(SPTE_GENERATION_BITS) - 1)
 
-/* The layout's promises (rule S1). */
+/* The invariants of the layout (rule S1). */
 #define SPTE_PRESENT_FIELDS(op)                                                                   \
     (SPTE_MMU_PRESENT op SPTE_AD_TYPE op SPTE_SAVED op SPTE_HOST_WRITABLE op SPTE_MMU_WRITABLE op \
          SPTE_NX_SPLIT op SPTE_SUPPRESS_VE)
@@ -74,45 +76,46 @@ _Static_assert((SPTE_FROZEN & SPTE_MMIO_MASK) != SPTE_MMIO_VALUE &&
                "neither is an MMIO SPTE, in a VM of either kind (S12)");
 _Static_assert(SPTE_MMIO_NEVER & ~SPTE_MMIO_MASK, "never: has a bit outside of the mask");
 
-/* ---- What the boot decided, the same for all VMs --------------------------------------------- */
+/* ---- The format, which is decided at boot and common to all VMs ------------------------------ */
 struct spte_format {
-    bool mmio_caching;      /* what is done, not what was asked for (rule S10) */
-    uint64_t mmio_value;    /* the seed of each VM's own value */
+    bool mmio_caching;      /* in force, which may be less than was requested (rule S10) */
+    uint64_t mmio_value;    /* the initial MMIO value of each VM */
     uint64_t mmio_gfn_end;  /* frames from here on get no MMIO SPTE (rule S11) */
-    uint64_t mmio_gpa_mask; /* GPA bits that an MMIO SPTE holds in place */
-    uint64_t l1tf_mask;     /* address bits held at 1 on CPUs with L1TF, the GPA's 5 above (S9) */
-    uint64_t leaf;          /* the constant part of a leaf that may be read and executed */
-    uint64_t nonleaf;       /* the constant part of an entry that points to a table */
+    uint64_t mmio_gpa_mask; /* GPA bits that an MMIO SPTE stores at their own position */
+    uint64_t l1tf_mask;     /* on CPUs with L1TF: bits that are 1; the GPA's are 5 above (S9) */
+    uint64_t leaf;          /* constant bits of a leaf that may be read and executed */
+    uint64_t nonleaf;       /* constant bits of an entry that points to a table */
     struct ept_caps caps;
 
-    /* By level: the leaf of a slot without wishes, but for its address; and the bits that tell such
-     * a leaf, with their values. Where this CPU has no leaves, a pair that no word fits. */
+    /* By level: the leaf of a slot without attributes, except for its address; the bits by which
+     * such a leaf is recognised, and their values. Where this CPU has no leaves, no entry matches.
+     */
     struct {
-        uint64_t word, fixed, match;
-    } usual_leaf[EPT_LEVELS + 1];
+        uint64_t value, fixed, match;
+    } default_leaf[EPT_LEVELS + 1];
 };
 extern struct spte_format spte_format;
 
-/* Computes the format afresh, whatever it was before (rules P15, P16). `mmio_caching` and `ad` are
- * wishes; `l1tf_cache_bits` is 0 on CPUs without the flaw, else the width of the L1D's tags. */
+/* Computes the format anew, regardless of what it was before (rules P15, P16). `mmio_caching` and
+ * `ad` are requests; `l1tf_cache_bits` is the width of the L1D's tags on CPUs with L1TF, else 0. */
 void spte_setup(const struct ept_caps *caps, bool mmio_caching, bool ad, unsigned l1tf_cache_bits);
 
-/* Takes rights from the usual leaves above level 1. After spte_setup(). */
+/* Removes rights from the default leaves above level 1. Called after spte_setup(). */
 void spte_deny_large(uint64_t rights);
 
-/* ---- Questions ------------------------------------------------------------------------------- */
+/* ---- Predicates ------------------------------------------------------------------------------ */
 static inline bool spte_is_present(uint64_t spte)
 {
     return spte & SPTE_MMU_PRESENT;
 }
 
-/* `value` is the VM's own; it is SPTE_MMIO_NEVER while MMIO SPTEs are off. */
+/* `value` is the MMIO value of the VM: SPTE_MMIO_NEVER while MMIO caching is off. */
 static inline bool spte_is_mmio(uint64_t spte, uint64_t value)
 {
     return (spte & (SPTE_MMIO_MASK | SPTE_MMU_PRESENT)) == value;
 }
 
-/* Is this an MMIO SPTE whose generation alone changes? */
+/* Is `old` an MMIO SPTE, and does `new` differ from it in the generation only? */
 static inline bool spte_is_renewal(uint64_t old, uint64_t new, uint64_t value)
 {
     return spte_is_mmio(old, value) &&
@@ -124,7 +127,7 @@ static inline bool spte_is_leaf(uint64_t spte, unsigned level)
     return spte_is_present(spte) && (level == EPT_LEVEL_4K || spte & EPT_LARGE);
 }
 
-/* Above level 1: does it point to a table? One compare for what spte_is_nonleaf() asks of any. */
+/* spte_is_nonleaf() in one compare, for an entry above level 1. */
 static inline bool spte_has_table(uint64_t spte)
 {
     return (spte & (SPTE_MMU_PRESENT | EPT_LARGE)) == SPTE_MMU_PRESENT;
@@ -145,7 +148,8 @@ static inline bool spte_is_access_tracked(uint64_t spte)
     return spte_is_present(spte) && !spte_ad_enabled(spte) && !(spte & EPT_RWX);
 }
 
-/* Could the CPU deliver #VE for this entry? Never, in a VM that has none (rule S15). */
+/* Could the CPU deliver #VE for an access to this entry? Never so in a VM without #VE (rule S15).
+ */
 static inline bool spte_is_ve_possible(uint64_t spte)
 {
     return !(spte & SPTE_SUPPRESS_VE) && (spte & EPT_RWX) != SPTE_MMIO_VALUE;
@@ -157,16 +161,16 @@ enum spte_class {
     SPTE_CLASS_MMIO,
     SPTE_CLASS_NONLEAF,
     SPTE_CLASS_LEAF,
-    SPTE_CLASS_TRACKED, /* a leaf whose R and X are saved away */
-    SPTE_CLASS_ALIEN,   /* nothing that the MMU stores */
+    SPTE_CLASS_TRACKED, /* a leaf whose R and X are saved in SPTE_SAVED */
+    SPTE_CLASS_ALIEN,   /* never stored by the MMU */
 };
 
-/* Exactly one class for every word (rule S2). */
+/* Every 64-bit value has exactly one class (rule S2). */
 enum spte_class spte_classify(uint64_t spte, unsigned level, uint64_t mmio_value);
 
-/* ---- Words ----------------------------------------------------------------------------------- */
+/* ---- Constructors ---------------------------------------------------------------------------- */
 
-/* A translation to `page`, which is aligned to the size of `level`. */
+/* A leaf that maps `page`, which is aligned to the page size of `level`. */
 static inline uint64_t spte_leaf(hpa_t page, unsigned level, bool writable)
 {
     uint64_t spte = spte_format.leaf | page.v;
@@ -177,25 +181,25 @@ static inline uint64_t spte_leaf(hpa_t page, unsigned level, bool writable)
     return spte;
 }
 
-/* The same, with the rights that a slot without wishes gives. For a level that has leaves. */
-static inline uint64_t spte_usual_leaf(hpa_t page, unsigned level)
+/* The leaf of a slot without attributes. For a level that has leaves on this CPU. */
+static inline uint64_t spte_default_leaf(hpa_t page, unsigned level)
 {
-    return spte_format.usual_leaf[level].word | page.v;
+    return spte_format.default_leaf[level].value | page.v;
 }
 
-/* Is it one of those: of this format, its address within MAXPHYADDR and aligned to the level, and
- * no bit more? A small one may lack X. */
-static inline bool spte_is_usual_leaf(uint64_t spte, unsigned level)
+/* Is it a default leaf: the constant bits as the format has them, and an address that is aligned to
+ * the level and below MAXPHYADDR? A leaf of level 1 may lack X. */
+static inline bool spte_is_default_leaf(uint64_t spte, unsigned level)
 {
-    return (spte & spte_format.usual_leaf[level].fixed) == spte_format.usual_leaf[level].match;
+    return (spte & spte_format.default_leaf[level].fixed) == spte_format.default_leaf[level].match;
 }
 
-/* Was it one, before the CPU set A or D? */
-static inline bool spte_was_usual_leaf(uint64_t spte, unsigned level)
+/* Is it a default leaf but for A and D, which the CPU may have set? */
+static inline bool spte_was_default_leaf(uint64_t spte, unsigned level)
 {
     const uint64_t ad = EPT_ACCESSED | EPT_DIRTY;
-    return ((spte & spte_format.usual_leaf[level].fixed) | ad) ==
-           (spte_format.usual_leaf[level].match | ad);
+    return ((spte & spte_format.default_leaf[level].fixed) | ad) ==
+           (spte_format.default_leaf[level].match | ad);
 }
 
 static inline uint64_t spte_nonleaf(hpa_t table)
@@ -208,7 +212,7 @@ static inline hpa_t spte_page(uint64_t spte)
     return HPA(spte & EPT_ADDRESS);
 }
 
-/* Golden value of rule S8: frame 0xfee00, generation 0x12345, value 110b: 0x12300000fee0022e. */
+/* Example (rule S8): frame 0xfee00, generation 0x12345 and value 110b give 0x12300000fee0022e. */
 static inline uint64_t spte_mmio(uint64_t value, gfn_t gfn, uint64_t generation)
 {
     uint64_t gpa = gfn_to_gpa(gfn).v;
@@ -222,15 +226,16 @@ static inline uint64_t spte_mmio_generation(uint64_t spte)
     return field_get(spte, SPTE_GENERATION_LOW) | field_get(spte, SPTE_GENERATION_HIGH) << 8;
 }
 
-/* The bits restored from above are masked: daa07cbc9ae3 forgot that (rule S9). */
+/* The bits that are moved down must be masked; KVM's commit daa07cbc9ae3 did not (rule S9). */
 static inline gfn_t spte_mmio_gfn(uint64_t spte)
 {
     return gpa_to_gfn(
         GPA((spte & spte_format.mmio_gpa_mask) | (spte >> 5 & spte_format.l1tf_mask)));
 }
 
-/* Access tracking, for leaves without hardware A/D only: takes R, W and X away and remembers R and
- * X; and back. What is tracked must exit, so it never converts to #VE. W is not
- * saved, its return is decided by MMU_WRITABLE (rule S5). */
+/* Access tracking, for leaves without hardware A/D bits: spte_track_access() clears R, W and X and
+ * saves R and X, spte_restore_access() restores them. An access to a tracked leaf must exit, so the
+ * leaf never converts to #VE. W is not saved: MMU_WRITABLE tells whether it may be set again (rule
+ * S5). */
 uint64_t spte_track_access(uint64_t spte);
 uint64_t spte_restore_access(uint64_t spte);

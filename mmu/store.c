@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* The choke point's questions; see the header. */
+/* The slow paths of the choke point; see the header. */
 #include "mmu/store.h"
 
 #include "lib/assert.h"
 #include "lib/log.h"
 
-static COLD void refuse(uint64_t old, uint64_t new, unsigned level, const char *why)
+static COLD void store_refuse(uint64_t old, uint64_t new, unsigned level, const char *why)
 {
     log_error("MMU: SPTE %#lx -> %#lx at level %u: %s", old, new, level, why);
     BUG_ON(true);
@@ -18,7 +18,7 @@ bool tdp_store_any(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsig
         return spte_store(self, gfn, sptep, level, old, new, DEBT_NONE, CHANGE_AD);
     const char *refused = spte_change_refused(old, new, level, self->mmu->mmio_value);
     if (unlikely(refused))
-        refuse(old, new, level, refused);
+        store_refuse(old, new, level, refused);
     return spte_store(self, gfn, sptep, level, old, new, reason, CHANGE_ANY);
 }
 

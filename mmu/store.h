@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The choke point: spte_store() is the one function that stores into a table that is linked. It is
- * a compare-exchange, the accounts, the trace event and the debt of the flush. Inside mmu/.
+ * The choke point: spte_store() is the one function that stores into a linked table. It makes the
+ * compare-exchange, keeps the counters, records the trace event and records the debt of a flush.
+ * Private to mmu/.
  *
- * Whether a change is allowed, and what it counts for, is asked of any change by tdp_store_any().
- * The other functions recognise the frequent changes by a compare or two, of which tests/proofs/
- * proves that all these questions have one answer: so they are not asked, and the compiler drops
- * what they decide from spte_store().
+ * tdp_store_any() checks for any change whether it is allowed and what it is counted as. The other
+ * functions recognise the frequent changes by one or two compares. tests/proofs/ proves that these
+ * changes always pass the checks and are always counted alike, so the checks are skipped and the
+ * compiler removes the decisions from spte_store().
  *
- * Pointers to SPTEs and tables are pointers to const everywhere else, so that no other store
- * compiles. Tables that are not linked yet are filled by tables.c.
+ * Everywhere else, pointers to SPTEs and tables point to const, so no other store compiles.
+ * tables.c fills tables that are not linked yet.
  */
 #pragma once
 
@@ -21,16 +22,16 @@
 #include "mmu/trace.h"
 #include "mmu/transition.h"
 
-/* What the caller has proved of a change; a constant. */
+/* What the caller has established about a change; a compile-time constant. */
 enum spte_change {
-    CHANGE_ANY,    /* that it is allowed, nothing more */
-    CHANGE_MAPS,   /* NONPRESENT becomes a usual leaf */
-    CHANGE_UNMAPS, /* a usual leaf becomes NONPRESENT or FROZEN */
+    CHANGE_ANY,    /* it is allowed, nothing more */
+    CHANGE_MAPS,   /* NONPRESENT becomes a default leaf */
+    CHANGE_UNMAPS, /* a default leaf becomes NONPRESENT or FROZEN */
     CHANGE_RENEWS, /* an MMIO SPTE gets another generation */
-    CHANGE_AD,     /* a leaf stays what it is but for A and D */
+    CHANGE_AD,     /* only A and D of a leaf change */
 };
 
-/* Counts a change: leaves and tables that come and go, and MMIO SPTEs. */
+/* Counts a change: leaves and tables that are added or removed, and new MMIO SPTEs. */
 static ALWAYS_INLINE void spte_account(struct mmu_cpu *self, unsigned level, uint64_t old,
                                        uint64_t new, const enum spte_change change)
 {
@@ -53,11 +54,12 @@ static ALWAYS_INLINE void spte_account(struct mmu_cpu *self, unsigned level, uin
         stats->mmio_spte_created++;
 }
 
-/* Replaces `old` at `sptep`, which is at `level`. False if the entry was not `old` any more (the
- * CPU set A or D, or another CPU was faster): nothing was done, read it again. Always a
- * compare-exchange, so that nobody has to ask which entries may change under us (rule S14). `gfn`
- * is any frame that the entry covers, for the trace. `reason` is why a flush is owed if one is; a
- * change for DEBT_NONE must not owe any. */
+/* Replaces `old` by `new` at `sptep`, an entry at `level`. Returns false and does nothing if the
+ * entry is no longer `old`, because the CPU has set A or D or another CPU has changed it; the
+ * caller reads it again. The store is always a compare-exchange, so no caller has to know which
+ * entries can change concurrently (rule S14). `gfn` is any frame that the entry covers, for the
+ * trace. `reason` is the reason of the flush, if the change owes one; a change with DEBT_NONE must
+ * not owe any. */
 static ALWAYS_INLINE bool MUST_CHECK spte_store(struct mmu_cpu *self, gfn_t gfn,
                                                 const uint64_t *sptep, unsigned level, uint64_t old,
                                                 uint64_t new, enum debt_reason reason,
@@ -78,21 +80,21 @@ static ALWAYS_INLINE bool MUST_CHECK spte_store(struct mmu_cpu *self, gfn_t gfn,
     return true;
 }
 
-/* Stores after the questions that any change is asked. One that is not allowed is a BUG. */
+/* Stores any change, after checking it. A change that is not allowed is a BUG. */
 bool tdp_store_any(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
                    uint64_t old, uint64_t new, enum debt_reason reason) MUST_CHECK;
 
-/* Stores what most faults store, a usual leaf where nothing was, or anything else. */
+/* Stores any change. Fast path: most faults store a default leaf into an empty entry. */
 static inline bool MUST_CHECK tdp_store(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
                                         unsigned level, uint64_t old, uint64_t new,
                                         enum debt_reason reason)
 {
-    if (likely(old == SPTE_NONPRESENT && spte_is_usual_leaf(new, level)))
+    if (likely(old == SPTE_NONPRESENT && spte_is_default_leaf(new, level)))
         return spte_store(self, gfn, sptep, level, SPTE_NONPRESENT, new, DEBT_NONE, CHANGE_MAPS);
     return tdp_store_any(self, gfn, sptep, level, old, new, reason);
 }
 
-/* Gives an MMIO SPTE another generation. */
+/* Stores another generation into an MMIO SPTE. */
 static inline bool MUST_CHECK tdp_renew(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
                                         uint64_t old, uint64_t new)
 {
@@ -101,26 +103,27 @@ static inline bool MUST_CHECK tdp_renew(struct mmu_cpu *self, gfn_t gfn, const u
     return tdp_store_any(self, gfn, sptep, EPT_LEVEL_4K, old, new, DEBT_NONE);
 }
 
-/* Removes a usual leaf, whatever the CPU has set in it. False, too, if it is none: then ask
- * tdp_exchange(). */
-static inline bool MUST_CHECK tdp_drop_usual(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
-                                             unsigned level, uint64_t old, enum debt_reason reason)
+/* Removes a default leaf, in which the CPU may have set A and D. Returns false if the entry is no
+ * default leaf or is no longer `old`; the caller then uses tdp_exchange(). */
+static inline bool MUST_CHECK tdp_drop_default(struct mmu_cpu *self, gfn_t gfn,
+                                               const uint64_t *sptep, unsigned level, uint64_t old,
+                                               enum debt_reason reason)
 {
-    return likely(spte_was_usual_leaf(old, level)) &&
+    return likely(spte_was_default_leaf(old, level)) &&
            spte_store(self, gfn, sptep, level, old, SPTE_NONPRESENT, reason, CHANGE_UNMAPS);
 }
 
-/* Stores until it succeeds, for changes whose result does not depend on what stood there. Returns
- * what did. */
+/* Repeats the store until it succeeds, for a new value that does not depend on the old one. Returns
+ * the old value. */
 uint64_t tdp_exchange(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
                       uint64_t new, enum debt_reason reason);
 
-/* Makes an entry FROZEN, whatever stands there (rule W4). */
+/* Makes an entry FROZEN, whatever its value is (rule W4). */
 static inline void tdp_freeze(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep,
                               unsigned level, enum debt_reason reason)
 {
     uint64_t old = __atomic_load_n(sptep, __ATOMIC_ACQUIRE);
-    if (unlikely(!spte_was_usual_leaf(old, level) ||
+    if (unlikely(!spte_was_default_leaf(old, level) ||
                  !spte_store(self, gfn, sptep, level, old, SPTE_FROZEN, reason, CHANGE_UNMAPS)))
         tdp_exchange(self, gfn, sptep, level, SPTE_FROZEN, reason);
 }

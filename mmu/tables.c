@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Table pages: allocated before the lock is taken, and bounded by what the VM's memory justifies.
- * How they are freed is in retired.c.
- */
+/* Allocation of table pages, and their limit; see the header. retired.c frees them. */
 #include "mmu/tables.h"
 
 #include "lib/assert.h"
@@ -17,7 +14,7 @@
 
 /* ---- The cache ------------------------------------------------------------------------------- */
 
-/* By one string instruction (rule S7). */
+/* One string instruction clears the page (rule S7). */
 void tdp_clear_table(const uint64_t *table)
 {
     uint64_t *entries = (uint64_t *)(uintptr_t)table, count = EPT_ENTRIES;
@@ -31,19 +28,20 @@ void tdp_fill_table(const uint64_t *table, uint64_t first, uint64_t step)
         __atomic_store_n(&entries[i], first + i * step, __ATOMIC_RELAXED);
 }
 
-static hpa_t new_table(struct mmu *mmu)
+static hpa_t table_alloc(struct mmu *mmu)
 {
     hpa_t page = page_alloc(0);
-    while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* may be enough */
+    while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* one piece may be enough */
         page = page_alloc(0);
     if (!page_is_none(page))
         tdp_clear_table(phys_to_virt(page));
     return page;
 }
 
-/* A guest that spreads accesses over its whole address space gets a table for each. What its memory
- * does not justify it pays for itself: all tables are cut off, and it faults them in again. They
- * are freed by its next faults, each of which frees more than it can need: no exit takes long. */
+/* A guest that spreads its accesses over the whole address space gets a table for each of them.
+ * When a VM has more tables than its memory justifies, all of them are unlinked, and the guest pays
+ * for that itself by faulting again. Its next faults free the unlinked tables; each fault frees
+ * more tables than it can need, so no exit takes long. */
 #define TABLES_FREE_OF_CHARGE 512u
 
 static uint64_t justified_by(uint64_t pages)
@@ -65,7 +63,7 @@ static bool too_many_tables(const struct mmu *mmu)
     return (int64_t)(tables + TABLE_CACHE - justified) > 0;
 }
 
-static void evict(struct mmu *mmu)
+static void evict_tables(struct mmu *mmu)
 {
     if (!tdp_is_reclaiming(mmu))
         tdp_zap_all(mmu, DEBT_TOO_MANY_TABLES);
@@ -76,11 +74,11 @@ int tdp_fill_cache(struct mmu_cpu *self)
 {
     struct mmu *mmu = self->mmu;
     if (too_many_tables(mmu))
-        evict(mmu);
+        evict_tables(mmu);
     else if (tdp_is_reclaiming(mmu))
         tdp_reclaim(mmu, false);
     while (self->table_cache_used < TABLE_CACHE) {
-        hpa_t page = new_table(mmu);
+        hpa_t page = table_alloc(mmu);
         if (page_is_none(page)) {
             log_error("MMU: no page left for an EPT table; %s", page_shortage());
             return -ENOMEM;
@@ -105,7 +103,7 @@ void tdp_return_table(struct mmu_cpu *self, const uint64_t *table)
 
 int tdp_create(struct mmu *mmu)
 {
-    hpa_t root = new_table(mmu);
+    hpa_t root = table_alloc(mmu);
     if (page_is_none(root)) {
         log_error("MMU: no page left for the root of a VM's EPT; give the machine more memory");
         return -ENOMEM;
@@ -122,11 +120,10 @@ int tdp_create(struct mmu *mmu)
     return 0;
 }
 
-/* Nobody enters with this EPTP again, and the next VM that gets it flushes first (rule T5). */
+/* The tables below the composite have been unlinked and freed. No vCPU enters with this EPTP again.
+ * The next VM that gets it flushes before it uses it (rule T5). */
 void tdp_destroy(struct mmu *mmu)
 {
-    tdp_zap_all(mmu, DEBT_MMU_DESTROYED);
-    tdp_reclaim(mmu, true);
     for (unsigned i = 0; i < CPUS_MAX; i++) {
         struct mmu_cpu *cpu = &mmu->cpu[i];
         while (cpu->table_cache_used)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* The walk over EPT tables; see the header. */
+/* Walks over EPT tables; see the header. */
 #include "mmu/tdp.h"
 
-/* The entry of the table at hand in which the walk stands. */
-static void enter_table(struct tdp_iter *iter)
+/* Loads the entry for the current frame from the table of the current level. */
+static void tdp_iter_load(struct tdp_iter *iter)
 {
     alias_t alias = root_alias(iter->root, iter->gfn);
     iter->sptep = &iter->tables[iter->level][ept_index(alias, iter->level)];
@@ -20,16 +20,18 @@ void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, g
     tdp_iter_restart(iter);
 }
 
-/* A start inside an entry: children begin there, not at its first frame. */
+/* The range may begin within a large entry: then the walk below it begins at `gfn`, not at the
+ * entry's first frame. */
 void tdp_iter_restart(struct tdp_iter *iter)
 {
     iter->level = iter->mmu->root_level;
     iter->tables[iter->level] = iter->mmu->composite;
     if (tdp_iter_valid(iter))
-        enter_table(iter);
+        tdp_iter_load(iter);
 }
 
-/* Sideways; up while this was the last entry of its table; then the next root. */
+/* Goes to the next entry of the table; behind the last entry of a table, up; at the end of the
+ * range, to the next root. */
 void tdp_iter_skip(struct tdp_iter *iter)
 {
     iter->gfn.v = ept_first_frame(iter->gfn, iter->level).v + ept_frames(iter->level);
@@ -43,7 +45,7 @@ void tdp_iter_skip(struct tdp_iter *iter)
         do {
             iter->level++;
         } while (!ept_index(root_alias(iter->root, iter->gfn), iter->level));
-        enter_table(iter);
+        tdp_iter_load(iter);
         return;
     }
     iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
@@ -57,5 +59,5 @@ void tdp_iter_next(struct tdp_iter *iter)
         return;
     }
     iter->tables[--iter->level] = tdp_table(now);
-    enter_table(iter);
+    tdp_iter_load(iter);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk over the EPT tables of one VM: along a range of frames, and down to one. Inside mmu/.
+ * Walks over the EPT tables of a VM: along a range of frames, and down to one frame. Private to
+ * mmu/.
  *
- * Faults map under the shared lock and race with each other by compare-exchange alone. Zaps own the
- * lock. Walkers and fast faults hold no lock, and reach only tables that are freed after an epoch.
+ * Faults hold the lock shared and race with each other by compare-exchange. Zaps hold it
+ * exclusively. Other walkers and fast faults hold no lock; the tables that they can reach are not
+ * freed before their epoch is over.
  */
 #pragma once
 
@@ -11,15 +13,17 @@
 #include "mmu/spte.h"
 #include "mmu/types.h"
 
-/* Walks a range in every root, in pre-order: an entry before what is below it. The walk descends by
- * what stands there, so an entry that the loop's body emptied is not followed. (Rule W1.) */
+/* Walk [first, end) in every root, in pre-order: an entry comes before the entries of its table.
+ * tdp_iter_next() reads the entry again before it descends, so it does not descend from an entry
+ * that the caller has just emptied (rule W1). */
 void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end);
 void tdp_iter_next(struct tdp_iter *iter);
 
-/* To the next entry that is not below this one. */
+/* Moves to the next entry that is not below the current one. */
 void tdp_iter_skip(struct tdp_iter *iter);
 
-/* From the top again to where it stands, after the lock was given away or an epoch has ended. */
+/* Descends from the composite again to the current frame, after the lock was dropped or an epoch
+ * has ended. */
 void tdp_iter_restart(struct tdp_iter *iter);
 
 static inline bool tdp_iter_valid(const struct tdp_iter *iter)
@@ -27,21 +31,22 @@ static inline bool tdp_iter_valid(const struct tdp_iter *iter)
     return iter->root != iter->end_root;
 }
 
-/* So many entries are a piece of a walk: at most 30,000 instructions, whatever is done to them. */
+/* Entries in a piece of a walk: at most 30,000 instructions, whatever is done to each of them. */
 #define TDP_PIECE 96u
 
 #define tdp_for_each(iter, mmu, first, end) \
     for (tdp_iter_start(iter, mmu, first, end); tdp_iter_valid(iter); tdp_iter_next(iter))
 
-/* The table that an entry links. */
+/* The table to which an entry points. */
 static inline const uint64_t *tdp_table(uint64_t spte)
 {
     return phys_to_virt(spte_page(spte));
 }
 
-/* The one descent: from the entry for `alias` in a table of `*level` down to that of level
- * `lowest`, or to one above it that links no table. Returns what it says, its level and where it
- * is. Unrolled, because faults spend their time here. With the lock, or in an epoch (rule W2). */
+/* The only descent to a given alias: from the entry for `alias` in `table`, a table of `*level`,
+ * down to the entry at level `lowest`, or to the first one that points to no table. Returns the
+ * entry's value, and its level and address in *level and *sptep. Unrolled, because faults spend
+ * their time here. The caller holds the lock, or is in an epoch (rule W2). */
 static ALWAYS_INLINE uint64_t tdp_descend(const uint64_t *table, unsigned *level, alias_t alias,
                                           unsigned lowest, const uint64_t **sptep)
 {
@@ -70,7 +75,8 @@ static ALWAYS_INLINE uint64_t tdp_descend(const uint64_t *table, unsigned *level
     return __atomic_load_n(*sptep, __ATOMIC_ACQUIRE);
 }
 
-/* The lowest entry of the walk to `alias`, and its level. Takes no lock; in an epoch. */
+/* The lowest entry on the walk to `alias`, with its level and address. Takes no lock; the caller is
+ * in an epoch. */
 static inline uint64_t tdp_walk_to(const struct mmu *mmu, alias_t alias, unsigned *level,
                                    const uint64_t **sptep)
 {

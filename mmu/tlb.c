@@ -6,12 +6,12 @@
 #include "mmu/spte.h"
 #include "mmu/trace.h"
 
-#define VPIDS 4096u /* of 65,536: enough for the vCPUs that 64 pCPUs can run */
+#define VPIDS 4096u /* of 65,536: enough for the vCPUs of 64 pCPUs */
 
 struct tlb_cpu tlb_cpus[CPUS_MAX];
 
 static uint64_t last_ledger;
-static uint64_t vpid_used[VPIDS / 64] = {1}; /* 0 is the host's */
+static uint64_t vpid_used[VPIDS / 64] = {1}; /* 0 belongs to the host */
 
 void tlb_ledger_init(struct mmu *mmu)
 {
@@ -19,10 +19,10 @@ void tlb_ledger_init(struct mmu *mmu)
     mmu->tlb = (struct tlb_ledger){.debt = number << TLB_DEBT_SHIFT};
 }
 
-/* The reasons of the debts after `paid`, up to `debt`, a bit for each, and counted. A pCPU that has
- * never been in this guest has cached no translation that could be wrong. A single debt often has
- * the reason of the one before; then the others need not be looked at. */
-static uint64_t reasons_between(struct mmu *mmu, unsigned pcpu, uint64_t paid, uint64_t debt)
+/* Counts the reasons of the debts from `paid` + 1 to `debt`, and returns them as a bit mask. A pCPU
+ * that has never been in this guest (`paid` is 0) has cached no translation that could be wrong. A
+ * single debt often has the reason of the one before, so that reason is tried first. */
+static uint64_t debt_reasons_between(struct mmu *mmu, unsigned pcpu, uint64_t paid, uint64_t debt)
 {
     enum debt_reason guess = __atomic_load_n(&mmu->tlb.guess, __ATOMIC_RELAXED);
     uint64_t reasons = 0;
@@ -40,9 +40,9 @@ static uint64_t reasons_between(struct mmu *mmu, unsigned pcpu, uint64_t paid, u
     return reasons;
 }
 
-/* The one INVEPT. The debt is read first, so a debt that is made meanwhile stays owed. `paid` may
- * be published before INVEPT: this CPU cannot enter the guest in between. A CPU that waits for
- * several others then need not wait until each of them has executed its INVEPT. */
+/* Executes INVEPT; nothing else does. The debt is read first, so a debt that is made meanwhile
+ * stays owed. `paid` may be published before INVEPT, because this CPU cannot enter the guest in
+ * between. So a CPU that waits for this one continues without waiting for the INVEPT itself. */
 void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
 {
     struct tlb_cpu *cpu = &tlb_cpus[pcpu];
@@ -52,14 +52,14 @@ void tlb_pay_debt(struct mmu *mmu, unsigned pcpu)
     bool same_root = cpu->entered >> TLB_DEBT_SHIFT == debt >> TLB_DEBT_SHIFT;
     invept(spte_format.caps.invept_single ? INVEPT_SINGLE : INVEPT_ALL, mmu->eptp);
     mmu->cpu[pcpu].stats.invept[same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD]++;
-    uint64_t reasons = reasons_between(mmu, pcpu, paid, debt);
+    uint64_t reasons = debt_reasons_between(mmu, pcpu, paid, debt);
     trace(invept, same_root ? INVEPT_DEBT : INVEPT_ROOT_LOAD, reasons, debt);
     cpu->entered = debt;
 }
 
-/* Is the pCPU in this guest with translations from before `debt`? One that is just paying without
- * having said so yet will do so before it enters. */
-static bool is_behind(const struct mmu *mmu, unsigned pcpu, uint64_t debt)
+/* May the pCPU be in this guest with translations from before `debt`? A pCPU that is about to pay
+ * also counts, until it has stored `paid`, which it does before it enters. */
+static bool tlb_is_behind(const struct mmu *mmu, unsigned pcpu, uint64_t debt)
 {
     return __atomic_load_n(&tlb_cpus[pcpu].running, __ATOMIC_SEQ_CST) == mmu &&
            __atomic_load_n(&mmu->tlb.paid[pcpu], __ATOMIC_SEQ_CST) < debt;
@@ -73,7 +73,7 @@ void tlb_sync(struct mmu *mmu)
 
     for (uint64_t left = cpus & ~BIT(self); left; left &= left - 1) {
         unsigned pcpu = (unsigned)__builtin_ctzll(left);
-        if (is_behind(mmu, pcpu, debt)) {
+        if (tlb_is_behind(mmu, pcpu, debt)) {
             behind |= BIT(pcpu);
             cpu_kick(pcpu);
         }
@@ -81,7 +81,7 @@ void tlb_sync(struct mmu *mmu)
     for (; behind; behind &= behind - 1) {
         unsigned pcpu = (unsigned)__builtin_ctzll(behind);
         struct patience patience = {.self = self, .other = pcpu, .what = "a flush of its TLB"};
-        while (is_behind(mmu, pcpu, debt))
+        while (tlb_is_behind(mmu, pcpu, debt))
             wait_for_cpu(&patience, cpu_kick);
         mmu->cpu[self].stats.remote_flushes++;
     }
@@ -92,8 +92,8 @@ void tlb_wait_epoch(const void *owner)
     epoch_wait(epoch_begin(), owner, this_cpu(), cpu_kick);
 }
 
-/* The lowest free one; 0 if there is none. */
-static uint16_t take_vpid(void)
+/* Takes the lowest free VPID; 0 if there is none. */
+static uint16_t vpid_take(void)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(vpid_used); i++) {
         uint64_t used = __atomic_load_n(&vpid_used[i], __ATOMIC_RELAXED);
@@ -109,7 +109,7 @@ static uint16_t take_vpid(void)
 
 uint16_t tlb_vpid_alloc(struct mmu *mmu)
 {
-    uint16_t vpid = spte_format.caps.invvpid_types ? take_vpid() : 0;
+    uint16_t vpid = spte_format.caps.invvpid_types ? vpid_take() : 0;
     tlb_invvpid(mmu, INVVPID_SINGLE, vpid, GVA(0), INVVPID_NEW);
     return vpid;
 }

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* The event of an SPTE's change; see the header. */
+/* The trace event of a change of an SPTE; see the header. */
 #include "mmu/trace.h"
 
 #include "mmu/mmu.h"
 #include "mmu/spte.h"
 
-/* What lib/trace.c prints by these numbers. */
+/* lib/trace.c prints names for these numbers. */
 _Static_assert(FAULT_CONTINUE == 0 && FAULT_RETRY == 1 && FAULT_EMULATE == 2 &&
                    FAULT_WRITE_PROTECTED == 3 && FAULT_INVALID == 4 && FAULT_FIXED == 5 &&
                    FAULT_SPURIOUS == 6 && FAULT_VE == 7 && FAULT_RESULTS == 8,
                "results by name");
 _Static_assert(INVEPT_DEBT == 0 && INVEPT_ROOT_LOAD == 1 && INVEPT_REASONS == 2, "reasons by name");
-_Static_assert(SPTE_NONPRESENT == BIT(63) && SPTE_FROZEN == (BIT(63) | 0x5a0), "words by name");
+_Static_assert(SPTE_NONPRESENT == BIT(63) && SPTE_FROZEN == (BIT(63) | 0x5a0),
+               "special values by name");
 _Static_assert(ACCESS_READ == 1 && ACCESS_WRITE == 2 && ACCESS_FETCH == 4 && FAULT_PRESENT == 8 &&
                    FAULT_FINAL == 16 && FAULT_RESERVED == 32,
                "the letters of an error code");
 
-/* Does the leaf give the guest what it did not have? Else something was taken away. */
-static bool gives(uint64_t old, uint64_t new, unsigned level)
+/* Does the new leaf give the guest rights that it did not have before? */
+static bool gives_rights(uint64_t old, uint64_t new, unsigned level)
 {
     return spte_is_leaf(new, level) && (!spte_is_leaf(old, level) || new & ~old &EPT_RWX);
 }
@@ -28,7 +29,7 @@ void trace_spte_change(const struct mmu *mmu, gfn_t gfn, const uint64_t *sptep, 
     gfn = ept_first_frame(gfn, level);
     if (spte_is_mmio(new, mmu->mmio_value))
         trace(mark_mmio_spte, (uint64_t)sptep, gfn.v, new &EPT_RWX, spte_mmio_generation(new));
-    else if (gives(old, new, level))
+    else if (gives_rights(old, new, level))
         trace(mmu_set_spte, gfn.v, new, (uint64_t)sptep, level, new &EPT_RWX);
     else if (spte_is_leaf(old, level) && spte_is_nonleaf(new, level))
         trace(mmu_split_huge_page, gfn.v, new, level);

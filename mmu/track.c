@@ -14,36 +14,10 @@
 #include "mmu/tdp.h"
 #include "mmu/tlb.h"
 
-static unsigned counts_order(uint64_t pages)
-{
-    unsigned order = 0;
-    while (PAGE_SIZE << order < pages * sizeof(uint16_t))
-        order++;
-    return order;
-}
-
-void track_free(struct memslot *slot)
-{
-    if (slot->tracked)
-        page_free(virt_to_phys(slot->tracked), counts_order(slot->backing.pages));
-    slot->tracked = NULL;
-}
-
-uint16_t *track_alloc(uint64_t pages)
-{
-    unsigned order = counts_order(pages);
-    hpa_t counts = order > PAGE_ORDER_MAX ? PAGE_NONE : page_alloc(order);
-    return page_is_none(counts) ? NULL : phys_to_virt(counts);
-}
-
-uint64_t track_size(uint64_t pages)
-{
-    return 1ull << counts_order(pages);
-}
-
-/* Takes the right to write for good. With the lock. The flush has to be done before that is
- * dropped, even where W was clear already: its own flush may be still owed (rule S4). */
-static void protect_locked(struct mmu *mmu, gfn_t gfn)
+/* Removes W and MMU_WRITABLE from the frame's leaves. The caller holds the lock exclusively, and
+ * flushes before it drops the lock, even if W was clear already: the flush for clearing W may still
+ * be owed (rule S4). */
+static void track_protect_locked(struct mmu *mmu, gfn_t gfn)
 {
     struct mmu_cpu *self = mmu_self(mmu);
     struct tdp_iter iter;
@@ -59,15 +33,15 @@ static void protect_locked(struct mmu *mmu, gfn_t gfn)
     }
 }
 
-static void protect(struct mmu *mmu, gfn_t gfn)
+static void track_protect(struct mmu *mmu, gfn_t gfn)
 {
     write_lock(&mmu->lock);
-    protect_locked(mmu, gfn);
+    track_protect_locked(mmu, gfn);
     tlb_sync(mmu);
     write_unlock(&mmu->lock);
 }
 
-static int add(struct mmu *mmu, gfn_t gfn)
+static int track_add(struct mmu *mmu, gfn_t gfn)
 {
     struct mmu_change counters = {.kind = CHANGE_COUNTERS, .gpa = gfn_to_gpa(gfn)};
     int error = memslot_find(mmu->slots, gfn)->tracked ? 0 : change_begin(mmu, &counters);
@@ -77,14 +51,14 @@ static int add(struct mmu *mmu, gfn_t gfn)
     uint16_t *count = &slot->tracked[gfn.v - slot->base.v];
     if (*count == UINT16_MAX)
         return -ENOSPC;
-    __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST); /* from here on no fault maps it writable */
+    __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST); /* from now on no fault maps it writable */
     if (*count > 1)
         return 0;
     error = huge_split_frame(mmu, gfn);
     if (error)
         __atomic_sub_fetch(count, 1, __ATOMIC_SEQ_CST);
     else
-        protect(mmu, gfn);
+        track_protect(mmu, gfn);
     return error;
 }
 
@@ -94,7 +68,7 @@ int mmu_track(struct mmu *mmu, gpa_t gpa)
     int error = memslots_lock(mmu);
     if (error)
         return error;
-    error = memslot_find(mmu->slots, gfn) ? add(mmu, gfn) : -EFAULT;
+    error = memslot_find(mmu->slots, gfn) ? track_add(mmu, gfn) : -EFAULT;
     spin_unlock(&mmu->slots_lock);
     return error;
 }
@@ -139,8 +113,8 @@ int mmu_track_open(struct mmu *mmu, struct track_opening *opening, gpa_t gpa)
     return 0;
 }
 
-/* A frame that another vCPU still has open loses the right to write, too, and gets it back by a
- * fault. */
+/* A frame that another vCPU has open becomes read-only as well, and the next write to it faults and
+ * makes it writable again. */
 void mmu_track_close(struct mmu *mmu, struct track_opening *opening)
 {
     write_lock(&mmu->lock);
@@ -149,7 +123,7 @@ void mmu_track_close(struct mmu *mmu, struct track_opening *opening)
         link = &(*link)->next;
     *link = opening->next;
     for (unsigned i = 0; i < opening->count; i++)
-        protect_locked(mmu, opening->gfn[i]);
+        track_protect_locked(mmu, opening->gfn[i]);
     opening->count = 0;
     tlb_sync(mmu);
     write_unlock(&mmu->lock);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Write tracking (rules S4, N10): the host wants to see each write to a guest frame. Such a frame
- * is mapped by a small leaf with neither W nor MMU-writable, so nothing but the slow path of a
- * fault decides about it. Counted, because more than one may want it. Interface in mmu/mmu.h.
+ * Write tracking (rules S4, N10): the host is notified of each write to a tracked guest frame. Such
+ * a frame is mapped by a 4 KiB leaf with W and MMU_WRITABLE clear, so a write always takes the slow
+ * path of the fault. Tracking is counted, because there may be several users. The interface is in
+ * mmu/mmu.h.
  */
 #pragma once
 
@@ -15,10 +16,11 @@ static inline bool track_is(const struct memslot *slot, uint64_t offset)
            __atomic_load_n(&slot->tracked[offset], __ATOMIC_SEQ_CST);
 }
 
-/* May it be written all the same? With the lock, shared or not. */
+/* Is the tracked frame writable for now (mmu_track_open())? The caller holds the lock, shared or
+ * exclusively. */
 bool track_is_open(const struct mmu *mmu, gfn_t gfn);
 
-/* Is any of them? */
+/* Is any of `frames` frames from `offset` on tracked? */
 static inline bool track_any(const struct memslot *slot, uint64_t offset, uint64_t frames)
 {
     for (uint64_t i = 0; slot->tracked && i < frames; i++) {
@@ -27,9 +29,3 @@ static inline bool track_any(const struct memslot *slot, uint64_t offset, uint64
     }
     return false;
 }
-
-/* Counts for so many pages, which are to be cleared, and how many pages of memory these are. NULL:
- * no memory. */
-uint16_t *track_alloc(uint64_t pages);
-uint64_t track_size(uint64_t pages);
-void track_free(struct memslot *slot);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* Which SPTE may follow which; see the header. */
+/* Which SPTE may replace which; see the header. */
 #include "mmu/transition.h"
 
 #include "ept/misconfig.h"
 
-/* The words that say who may write: only four of the eight combinations exist (rule S3). */
+/* The three bits about write access: only four of the eight combinations exist (rule S3). */
 static bool write_bits_make_sense(uint64_t spte)
 {
     bool host = spte & SPTE_HOST_WRITABLE, mmu = spte & SPTE_MMU_WRITABLE, w = spte & EPT_WRITE;
     return host ? (mmu || !w) : (!mmu && !w);
 }
 
-/* S15: #VE is for execute-only leaves of VMs that take it. */
+/* Only execute-only leaves of VMs that take #VE may convert (rule S15). */
 static bool converts_wrongly(uint64_t spte, unsigned level, uint64_t mmio_value)
 {
     return spte_is_ve_possible(spte) &&
@@ -54,7 +54,7 @@ const char *spte_change_refused(uint64_t old, uint64_t new, unsigned level, uint
     if (new == SPTE_FROZEN)
         return NULL;
     if (!spte_is_mmio(new, mmio_value))
-        return "a word of no class";
+        return "a value of no class";
     if (spte_is_present(old))
         return "an MMIO SPTE over a present one, which must be zapped first";
     return level == EPT_LEVEL_4K ? NULL : "an MMIO SPTE above level 1";

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Taking translations away; see the header. A range is walked entry by entry, without recursion;
- * the composite is emptied by cutting off what it links.
+ * Removing translations; see the header. A range is walked entry by entry, without recursion. All
+ * translations are removed by unlinking the tables to which the composite points.
  */
 #include "mmu/zap.h"
 
@@ -15,8 +15,8 @@
 #include "mmu/tlb.h"
 #include "mmu/trace.h"
 
-/* Is this a table whose frames are all to go, and is there room to keep it until its epoch is over?
- */
+/* May the entry's table be unlinked as a whole? It lies within the range, and room is reserved to
+ * keep it until its epoch is over. */
 static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
 {
     return flags & ZAP_TABLES && spte_is_nonleaf(iter->old, iter->level) &&
@@ -24,9 +24,10 @@ static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned fl
            iter->end.v - iter->gfn.v >= ept_frames(iter->level) && tdp_reserve(mmu);
 }
 
-/* Cuts off what an entry links. Those who hold the lock shared are in no table then; walkers
- * without a lock see the old tables to the end of their epoch. `logs`: the D bits in them count.
- * Those of a slot that goes away must not, as another slot may be there when they are freed. */
+/* Unlinks the table to which an entry points. The lock is held exclusively, so no fault is inside
+ * the table; walkers without a lock may stay in it to the end of their epoch. With `logs`, the D
+ * bits in it enter the dirty log when it is freed. That is wrong for a slot that is deleted or
+ * moved, since another slot may cover the frames by then. */
 static void cut_table(struct mmu_cpu *self, const uint64_t *sptep, alias_t alias, unsigned level,
                       enum debt_reason reason, bool logs)
 {
@@ -38,28 +39,38 @@ static void cut_table(struct mmu_cpu *self, const uint64_t *sptep, alias_t alias
         (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1, .logs = logs});
 }
 
-/* Its frames are not written through it any more. */
+/* Enters the D bit of a removed leaf into the dirty log; nothing can be written through it any
+ * more. Most zaps have nothing to log, so that is checked first. */
 static inline void note_dirty(struct mmu *mmu, const struct tdp_iter *iter, uint64_t old)
 {
-    if (unlikely(old & EPT_DIRTY && spte_is_leaf(old, iter->level)))
-        dirty_note(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
+    if (unlikely(mmu_is_logging(mmu)) && old & EPT_DIRTY && spte_is_leaf(old, iter->level))
+        dirty_note_slot(mmu, ept_first_frame(iter->gfn, iter->level), ept_frames(iter->level));
 }
 
-static inline void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags,
-                             enum debt_reason reason)
+/* Zaps an entry that is neither a table nor a default leaf, or was changed by another CPU. */
+static NOINLINE void zap_other(struct mmu_cpu *self, const struct tdp_iter *iter, unsigned flags,
+                               enum debt_reason reason)
 {
     struct mmu *mmu = self->mmu;
-    if (likely(iter->old == SPTE_NONPRESENT))
-        return;
-    if (likely(tdp_drop_usual(self, iter->gfn, iter->sptep, iter->level, iter->old, reason)))
-        note_dirty(mmu, iter, iter->old);
-    else if (take_table(mmu, iter, flags))
-        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);
-    else if (spte_is_leaf(iter->old, iter->level) ||
-             (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
+    if (spte_is_leaf(iter->old, iter->level) ||
+        (flags & ZAP_MMIO && spte_is_mmio(iter->old, mmu->mmio_value)))
         note_dirty(
             mmu, iter,
             tdp_exchange(self, iter->gfn, iter->sptep, iter->level, SPTE_NONPRESENT, reason));
+}
+
+static ALWAYS_INLINE void zap_entry(struct mmu_cpu *self, const struct tdp_iter *iter,
+                                    unsigned flags, enum debt_reason reason)
+{
+    uint64_t old = iter->old;
+    if (likely(old == SPTE_NONPRESENT))
+        return;
+    if (likely(tdp_drop_default(self, iter->gfn, iter->sptep, iter->level, old, reason)))
+        note_dirty(self->mmu, iter, old);
+    else if (take_table(self->mmu, iter, flags))
+        cut_table(self, iter->sptep, ALIAS(iter->gfn.v), iter->level, reason, false);
+    else if (unlikely(!spte_is_nonleaf(old, iter->level)))
+        zap_other(self, iter, flags, reason);
 }
 
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags,
@@ -78,7 +89,8 @@ void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_
     write_unlock(&mmu->lock);
 }
 
-/* The flush comes before anyone can act on what is gone (rule W6). */
+/* The flush comes before the lock is dropped, so nobody reuses a page that can still be reached
+ * (rule W6). */
 bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags, enum debt_reason reason)
 {
     struct mmu_cpu *self = mmu_self(mmu);
@@ -117,7 +129,7 @@ void tdp_zap_all(struct mmu *mmu, enum debt_reason reason)
         tlb_sync(mmu);
         write_unlock(&mmu->lock);
         if (i < EPT_ENTRIES && !tdp_reclaim_piece(mmu, true))
-            cpu_relax(); /* another CPU makes room */
+            cpu_relax(); /* another CPU is making room */
     }
     mmu_self(mmu)->stats.full_zaps++;
 }

@@ -30,12 +30,15 @@ from harness.errors import HarnessError, Status
 BOCHS = "3.0"  # the version that the budget is for: it saves RF as a CPU does
 BUDGET = ROOT / "tests/bench/budget.txt"
 DOCUMENT = ROOT / "docs/PERFORMANCE.md"
-# Each set: a guest, the command line, and words for its VM.
+# Each set: a guest, the command line, and words for its VM. With `parallel=2` two VMs run it, the
+# second one as the company of the first. A set with `cpu=` in its name is measured on this model,
+# with mitigations; all others without.
 BITS = ("shared=39", "execute_only=38")
 SETS = {
     "exits": ("bench", "", ()),
     "exits,mmio_caching=0": ("bench", "mmio_caching=0", ()),
     "exits,vcpus=2": ("bench", "", ("vcpus=2",)),
+    "exits,cpu=corei7_skylake_x": ("bench", "", ()),
     "mmio": ("mmio_bench", "", ()),
     "mmio,vcpus=2": ("mmio_bench", "", ("vcpus=2",)),
     "cpu": ("cpu_bench", "", ()),
@@ -50,6 +53,9 @@ SETS = {
     "smp,cpus=4": ("smp_bench", "cpus=4", ("vcpus=4",)),
     "smp,cpus=2": ("sched_bench", "cpus=2", ("vcpus=3",)),
     "smp,cpus=1": ("sched_bench", "cpus=1", ("vcpus=2",)),
+    "vms": ("vms_bench", "cpus=1 parallel=2", ()),
+    "vms,cpu=tigerlake": ("vms_bench", "cpus=1 parallel=2", ()),
+    "vms,cpu=corei7_skylake_x": ("vms_bench", "cpus=1 parallel=2", ()),
     "hold,cpus=1": ("hold_bench", "cpus=1 huge=0", ("vcpus=2", "shared=39", "budget=600000")),
     "hold,huge=1": ("hold_bench", "cpus=1", ("vcpus=2", "shared=39", "budget=600000")),
     "scale": ("scale", "", ()),
@@ -110,13 +116,27 @@ def cpus(name: str) -> int:
     return int(found[1]) if found else 1
 
 
+def model(name: str) -> str:
+    """The set's CPU model, if it is not the machine's default."""
+    found = re.search(r",cpu=(\w+)", name)
+    return found[1] if found else ""
+
+
+def mitigations(name: str) -> str:
+    """`auto` only where the CPU model matters; without them a row is comparable to KVM's."""
+    return f"mitigations={'auto' if model(name) else 'off'}"
+
+
 def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     program, cmdline, words = SETS[name]
     folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
     budget = () if any(word.startswith("budget=") for word in words) else ("budget=120000",)
     guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", *budget, *words))
-    off = f"{cmdline} mitigations=off".strip()  # as in the rows of KVM
-    run = session.run(Boot(name=folder, cmdline=off, guests=(guest,), smp=cpus(name),
+    guests = [guest]
+    if "parallel=2" in cmdline:
+        guests.append(dataclasses.replace(guest, name="beside", args="beside"))
+    run = session.run(Boot(name=folder, cmdline=f"{cmdline} {mitigations(name)}".strip(),
+                           cpu=model(name), guests=tuple(guests), smp=cpus(name),
                            mem=MEMORY.get(name, Boot.mem), marks=marks, timeout=300))  # fmt: skip
     if run.status != Status.OK:
         raise HarnessError(f"{name}: {run.reason or 'a test failed'}; see {run.boot.folder}/")

@@ -16,7 +16,6 @@ import layers
 # Circles that are one idea in several files, each named by one of its files.
 ALLOWED = {
     "dev/lapic": "the timer interrupts through its APIC, whose registers start it",
-    "mmu/memslot": "a slot that changes zaps tables, which note their dirty pages in the slot",
 }
 
 Needs = dict[str, dict[str, str]]

@@ -99,5 +99,6 @@ bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and 
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \
 	    private,ve=inject
 
-bench-smp: all guests $(B)/optrom.bin | deps-run ## what flushes, IPIs and switches of vCPUs cost
-	$(Q)$(PYTHON) tools/bench.py smp,cpus=4 smp,cpus=2 smp,cpus=1
+bench-smp: all guests $(B)/optrom.bin | deps-run ## what flushes, IPIs, switches and long exits cost
+	$(Q)$(PYTHON) tools/bench.py smp,cpus=4 smp,cpus=2 smp,cpus=1 vms vms,cpu=tigerlake \
+	    vms,cpu=corei7_skylake_x hold,cpus=1 hold,huge=1

@@ -39,21 +39,17 @@ void cpuid_setup(struct vm *vm)
                  vm->cpuid.left_out);
 }
 
-static struct feature_vcpu cpuid_vcpu_state(struct vcpu *vcpu)
-{
-    return (struct feature_vcpu){.index = vcpu->index,
-                                 .apic_on = vcpu->lapic.mode != LAPIC_OFF,
-                                 .cr4 = cpu_reg(&vcpu->vmx.regs, REG_CR4),
-                                 .xcr0 = vcpu->extra.xcr0};
-}
-
 void cpuid_update(struct vcpu *vcpu)
 {
     const struct cpuid_table *table = &vcpu->vm->cpuid;
-    const struct feature_vcpu self = cpuid_vcpu_state(vcpu);
+    const struct feature_vcpu *self = &vcpu->cpuid_self;
+    vcpu->cpuid_self = (struct feature_vcpu){.index = vcpu->index,
+                                             .apic_on = vcpu->lapic.mode != LAPIC_OFF,
+                                             .cr4 = cpu_reg(&vcpu->vmx.regs, REG_CR4),
+                                             .xcr0 = vcpu->extra.xcr0};
     for (const struct cpuid_entry *e = table->entries; e < &table->entries[table->count]; e++)
         if (e->own)
-            vcpu->cpuid[e->own] = features_cpuid_own(&self, e->leaf, e->subleaf, e->answer);
+            vcpu->cpuid[e->own] = features_cpuid_own(self, e->leaf, e->subleaf, e->answer);
 }
 
 /* ---- The exit -------------------------------------------------------------------------------- */
@@ -69,34 +65,37 @@ static ALWAYS_INLINE void cpuid_answer(struct vcpu *vcpu, const struct cpuid *r)
     vmx_skip(&vcpu->vmx, REASON_CPUID);
 }
 
-/* Answers for a leaf or subleaf that the table does not have. */
-static COLD void cpuid_answer_beyond(struct vcpu *vcpu)
+/* Answers for a leaf that the table does not have, or for any other. */
+static COLD void cpuid_answer_any(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
-    const struct feature_vcpu self = cpuid_vcpu_state(vcpu);
-    struct cpuid r =
-        cpuid_table_ask(&vcpu->vm->cpuid, &self, (uint32_t)gpr[GPR_RAX], (uint32_t)gpr[GPR_RCX]);
+    struct cpuid r = cpuid_table_ask(&vcpu->vm->cpuid, &vcpu->cpuid_self, (uint32_t)gpr[GPR_RAX],
+                                     (uint32_t)gpr[GPR_RCX]);
     cpuid_answer(vcpu, &r);
 }
 
 /* `entry` is the first entry of the leaf, or an entry of another leaf if the table does not have
- * this one. */
+ * this one. Subleaves behind the last one are zeros, except those of the topology. */
 static NOINLINE void cpuid_answer_special(struct vcpu *vcpu, const struct cpuid_entry *entry)
 {
+    static const struct cpuid zeros;
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     if (unlikely(entry->leaf != (uint32_t)gpr[GPR_RAX])) {
-        cpuid_answer_beyond(vcpu);
+        cpuid_answer_any(vcpu);
         return;
     }
     if (entry->subleaves) {
         uint32_t subleaf = (uint32_t)gpr[GPR_RCX];
         if (unlikely(subleaf >= entry->subleaves)) {
-            cpuid_answer_beyond(vcpu);
+            if (entry->leaf == CPUID_LEAF_TOPOLOGY)
+                cpuid_answer_any(vcpu);
+            else
+                cpuid_answer(vcpu, &zeros);
             return;
         }
         entry += subleaf;
     }
-    cpuid_answer(vcpu, entry->own ? &vcpu->cpuid[entry->own] : &entry->answer);
+    cpuid_answer(vcpu, likely(entry->own) ? &vcpu->cpuid[entry->own] : &entry->answer);
 }
 
 /* Leaf 0, by which guests serialize, is the table's first entry and is answered without a

@@ -26,7 +26,7 @@ static const struct indexed {
 } indexed[] = {
     {.leaf = 0x4, CACHES},
     {.leaf = 0x7, UP_TO_EAX, CPUID_OWN_EXTENDED, 1},
-    {.leaf = CPUID_LEAF_TOPOLOGY, LEVELS, CPUID_OWN_TOPOLOGY, 2},
+    {.leaf = CPUID_LEAF_TOPOLOGY, LEVELS, CPUID_OWN_TOPOLOGY, 3},
     {.leaf = CPUID_LEAF_XSAVE, COMPONENTS, CPUID_OWN_XSAVE, 2},
     {.leaf = 0xf, FOUR},
     {.leaf = 0x10, FOUR},

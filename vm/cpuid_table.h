@@ -27,8 +27,8 @@ enum cpuid_own {
     CPUID_OWN_NONE,
     CPUID_OWN_FEATURES,                       /* leaf 1 */
     CPUID_OWN_EXTENDED,                       /* leaf 7 */
-    CPUID_OWN_TOPOLOGY,                       /* leaf 0xb, two subleaves */
-    CPUID_OWN_XSAVE = CPUID_OWN_TOPOLOGY + 2, /* leaf 0xd, two subleaves */
+    CPUID_OWN_TOPOLOGY,                       /* leaf 0xb: two levels, and the end of them */
+    CPUID_OWN_XSAVE = CPUID_OWN_TOPOLOGY + 3, /* leaf 0xd, two subleaves */
     CPUID_OWN_COUNT = CPUID_OWN_XSAVE + 2,
 };
 

@@ -108,7 +108,8 @@ static int64_t call_untrack(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_host_remap(struct vcpu *vcpu, struct call *call)
 {
-    return mmu_host_remap(&vcpu->vm->mmu, GPA(call->rbx));
+    const struct mmu_change wanted = {.kind = CHANGE_REMAP, .gpa = GPA(call->rbx)};
+    return call_change_slots(vcpu, &wanted);
 }
 
 static int64_t call_age(struct vcpu *vcpu, struct call *call)
@@ -124,7 +125,17 @@ static int64_t call_age(struct vcpu *vcpu, struct call *call)
 
 static int64_t call_nx_recover(struct vcpu *vcpu, struct call *call)
 {
-    call->rbx = mmu_nx_recover(&vcpu->vm->mmu);
+    struct mmu *mmu = &vcpu->vm->mmu;
+    struct mmu_walk *walk = call_walk(vcpu);
+    if (!walk->begun)
+        mmu_nx_begin(mmu);
+    walk->begun = true;
+    while (mmu_nx_recovers(mmu)) {
+        walk->count += mmu_nx_piece(mmu);
+        if (mmu_pauses())
+            return -EINPROGRESS;
+    }
+    call->rbx = walk->count;
     return 0;
 }
 
@@ -358,7 +369,7 @@ static COLD void call_by_number(struct vcpu *vcpu)
                number, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         return;
     }
-    vmx_skip_instruction(&vcpu->vmx);
+    vmx_skip(&vcpu->vmx, REASON_VMCALL);
     if (!calls[index].for_all && !vcpu->vm->words.testctl)
         gpr[GPR_RAX] = (uint64_t)(int64_t)-ENOSYS & mask;
     else if (!call_execute(vcpu, index, mask))

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/pcpu.h"
+#include "vm/sched.h"
 #include "vm/vm.h"
 
 #include "arch/x86/this_cpu.h"
@@ -98,13 +99,15 @@ struct transcript *transcript_running(const char **name)
     return vcpu ? vcpu->vm->console.transcript : NULL;
 }
 
-/* A vCPU whose work pauses continues in run_attend(), and not in its guest. A pCPU that creates or
- * destroys a VM has no vCPU, so its work does not pause. */
+/* A vCPU whose work pauses continues in run_attend(), and not in its guest. A pCPU without a vCPU
+ * creates or destroys a VM, in pieces. */
 bool mmu_pauses(void)
 {
     struct vcpu *vcpu = vcpu_here();
-    if (!vcpu || (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) &&
-                  rdtsc() < vcpu->next_event))
+    if (!vcpu)
+        return sched_has_work();
+    if (!attention_requested(&vcpu->vmx.attention, ATTENTION_KICK | ATTENTION_ENDED) &&
+        rdtsc() < vcpu->next_event)
         return false;
     attention_request(&vcpu->vmx.attention, ATTENTION_TIMER);
     return true;

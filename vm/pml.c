@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Page-modification logging. A vCPU switches its own log on when it pays the flush that the first
- * slot with logging makes all vCPUs owe (mmu/memslot.c), and off when it finds that no slot needs
- * its entries any more. So it does not matter who requested logging, or on which CPU.
+ * slot with logging makes all vCPUs owe (mmu/change_slots.c), and off when it finds that no slot
+ * needs its entries any more. So it does not matter who requested logging, or on which CPU.
  */
 #include "vm/vm.h"
 

@@ -43,13 +43,17 @@ static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
     return vm->nx_recovery ? now + vm->nx_recovery * tsc_khz() : ~0ull;
 }
 
-/* The vCPU whose compare-exchange succeeds recovers the large pages for its VM. */
-static void recover_large_pages(struct vm *vm, uint64_t now)
+/* The vCPU whose compare-exchange succeeds has the large pages of its VM recovered, as a chore. */
+static void recover_large_pages(struct vcpu *vcpu, uint64_t now)
 {
+    struct vm *vm = vcpu->vm;
     uint64_t due = __atomic_load_n(&vm->nx_due, __ATOMIC_RELAXED);
-    if (now >= due && __atomic_compare_exchange_n(&vm->nx_due, &due, nx_due_after(vm, now), false,
-                                                  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-        mmu_nx_recover(&vm->mmu);
+    if (likely(now < due) ||
+        !__atomic_compare_exchange_n(&vm->nx_due, &due, nx_due_after(vm, now), false,
+                                     __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+        return;
+    mmu_nx_begin(&vm->mmu);
+    attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
 }
 
 /* A slice begins when a vCPU starts to wait for this pCPU. While no vCPU waits, there is none. */
@@ -70,7 +74,7 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     ipi_receive(vcpu);
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
-    recover_large_pages(vcpu->vm, now);
+    recover_large_pages(vcpu, now);
     if (unlikely(now >= READ_ONCE(input_due)))
         input_poll(now, tsc_khz());
     look_at_queue(vcpu, now);

@@ -11,6 +11,7 @@ static struct queue {
     struct spinlock lock;
     struct vcpu *first, *last;
     unsigned length, loose; /* waiting vCPUs; how many of them are not pinned */
+    bool work;              /* the pCPU has work of its own (vm/work.h); only the pCPU reads it */
     uint64_t wake;          /* not 0: cpu_idle() returns */
 } __attribute__((aligned(64))) queues[CPUS_MAX];
 
@@ -21,9 +22,24 @@ static unsigned queue_length(unsigned pcpu)
     return __atomic_load_n(&queues[pcpu].length, __ATOMIC_RELAXED);
 }
 
-bool sched_waiting(void)
+bool sched_vcpu_waits(void)
 {
     return queue_length(this_cpu());
+}
+
+bool sched_has_work(void)
+{
+    return queues[this_cpu()].work;
+}
+
+void sched_set_work(bool there_is)
+{
+    queues[this_cpu()].work = there_is;
+}
+
+bool sched_waiting(void)
+{
+    return sched_vcpu_waits() || sched_has_work();
 }
 
 static void queue_count(struct queue *queue, const struct vcpu *vcpu, unsigned by)

@@ -49,7 +49,13 @@ bool sched_halts(void);
 void sched_busy(void);
 
 /* Returns true if a vCPU waits in the queue of this pCPU. */
+bool sched_vcpu_waits(void);
+
+/* Returns true if a vCPU waits for this pCPU, or if sched_set_work() has said that the pCPU has work
+ * of its own (vm/work.h). */
 bool sched_waiting(void);
+void sched_set_work(bool there_is);
+bool sched_has_work(void);
 
 /* Returns true if a vCPU waits that this pCPU may run, in its own queue or in another one. */
 bool sched_anyone_waits(void);

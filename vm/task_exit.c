@@ -100,8 +100,8 @@ static bool task_write(void *context, uint32_t address, const void *bytes, unsig
     return task_push(context, address, bytes, size, 0);
 }
 
-/* Translates the access as a write, and reads a byte of each page, so that the check fails where
- * there is no memory. */
+/* Translates the access as a write, and fails where the write itself would: nothing may fail between
+ * the first change of a TSS and the last. */
 static bool task_check_write(void *context, uint32_t address, unsigned size)
 {
     struct accessor *a = context;
@@ -109,8 +109,7 @@ static bool task_check_write(void *context, uint32_t address, unsigned size)
     if (!task_translate(a, address, size, true, 0, fragments))
         return false;
     for (unsigned i = 0; i < 2 && fragments[i].size; i++) {
-        uint8_t byte;
-        int error = guest_read(a->vcpu->mmio.mmu, fragments[i].gpa, &byte, 1, ACCESS_READ);
+        int error = guest_may_write(a->vcpu->mmio.mmu, fragments[i].gpa);
         if (error)
             return task_no_memory(a, fragments[i].gpa, ACCESS_WRITE, error);
     }

@@ -10,8 +10,8 @@
 #include "lib/trace.h"
 #include "lib/visible.h"
 
-/* The number of characters in a piece. In Bochs, a character takes about 300 instructions, and one
- * that makes the screen scroll takes up to 20,000. */
+/* Characters that are printed at a time. In Bochs one takes about 300 instructions. Where a screen
+ * has to scroll first, that is done in pieces of its own (log_room()). */
 #define PIECE 6u
 
 struct text_page {
@@ -155,12 +155,11 @@ static struct transcript *transcript_current(void)
     return &transcripts[__atomic_load_n(&turn, __ATOMIC_SEQ_CST)];
 }
 
-/* A piece ends at the end of a line. The first piece of the next line is one character, because
- * that makes the screen scroll, which takes long. */
-static size_t copy_piece(char piece[PIECE], const char *text, size_t size, bool scrolls)
+/* A piece ends with its line, because a screen may scroll for the next one. */
+static size_t copy_piece(char piece[PIECE], const char *text, size_t size, size_t room)
 {
-    size_t length = 0, most = scrolls ? 1 : PIECE;
-    while (length < size && length < most) {
+    size_t length = 0;
+    while (length < size && length < PIECE && length < room) {
         piece[length] = text[length];
         if (piece[length++] == '\n')
             break;
@@ -180,26 +179,40 @@ static void transcript_page_drop(struct transcript *t)
     page_free(virt_to_phys(page), 0);
 }
 
-static bool line_ended; /* the last piece ended a line; under `printer` */
-
-static size_t transcript_next_piece(struct transcript *t, char piece[PIECE])
+/* The text that is to be printed next; `read` is where the characters printed are counted. The
+ * caller holds the lock. */
+static const char *transcript_unread(struct transcript *t, size_t *size, size_t **read)
 {
-    size_t length = 0;
-    spin_lock(&t->lock);
-    if (t->first) {
-        length = copy_piece(piece, t->first->text + t->read, t->first->used - t->read, line_ended);
-        t->read += length;
+    if (t->first)
         transcript_page_drop(t);
-    }
-    if (!length && !t->first) {
-        length =
-            copy_piece(piece, t->spare + t->spare_read, t->spare_used - t->spare_read, line_ended);
-        t->spare_read += length;
-    }
+    bool paged = t->first && t->read < t->first->used;
+    *read = paged ? &t->read : &t->spare_read;
+    *size = (paged ? t->first->used : t->spare_used) - **read;
+    return (paged ? t->first->text : t->spare) + **read;
+}
+
+/* Reads the next character to print. Returns false if there is none. */
+static bool transcript_peek(struct transcript *t, char *next)
+{
+    size_t size, *read;
+    spin_lock(&t->lock);
+    const char *text = transcript_unread(t, &size, &read);
+    *next = size ? *text : 0;
+    spin_unlock(&t->lock);
+    return size;
+}
+
+static size_t transcript_take_piece(struct transcript *t, char piece[PIECE], size_t room)
+{
+    size_t size, *read;
+    spin_lock(&t->lock);
+    const char *text = transcript_unread(t, &size, &read);
+    size_t length = copy_piece(piece, text, size, room);
+    *read += length;
+    if (t->first)
+        transcript_page_drop(t);
     __atomic_store_n(&t->unprinted, t->unprinted - length, __ATOMIC_SEQ_CST);
     spin_unlock(&t->lock);
-    if (length)
-        line_ended = piece[length - 1] == '\n';
     return length;
 }
 
@@ -220,13 +233,13 @@ bool transcript_waits(void)
  * prints looks for lines after it has released `printer`. */
 bool transcript_print(void)
 {
-    char piece[PIECE];
+    char piece[PIECE], next;
     if (!spin_trylock(&printer))
         return false;
     struct transcript *t = transcript_current();
-    size_t length = transcript_next_piece(t, piece);
-    if (length)
-        log_text(piece, length);
+    size_t room = transcript_peek(t, &next) ? log_room(next) : 0;
+    if (room)
+        log_text(piece, transcript_take_piece(t, piece, room));
     while (turn < TRANSCRIPTS - 1 && transcript_is_over(transcript_current()))
         __atomic_store_n(&turn, turn + 1, __ATOMIC_SEQ_CST);
     __atomic_store_n(&transcript_unprinted, &transcripts[turn].unprinted, __ATOMIC_SEQ_CST);
@@ -293,7 +306,7 @@ static void transcript_print_rest(struct transcript *t)
     size_t length;
     if (t->lock.taken)
         return; /* perhaps by the CPU that stops the machine */
-    while ((length = transcript_next_piece(t, piece)))
+    while ((length = transcript_take_piece(t, piece, PIECE)))
         log_text(piece, length);
 }
 

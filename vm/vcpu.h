@@ -15,6 +15,7 @@
 #include "mmio/vcpu.h"
 #include "mmu/tlb.h"
 #include "vm/cpuid_table.h"
+#include "vm/features.h"
 #include "vm/ghci.h"
 #include "vm/pass.h"
 #include "vm/sched.h"
@@ -53,6 +54,7 @@ struct vcpu {
     struct mmio_vcpu mmio;
     struct known_port ports[KNOWN_PORTS];
     struct cpuid cpuid[CPUID_OWN_COUNT]; /* its own answers; see cpuid_update() */
+    struct feature_vcpu cpuid_self;      /* what they depend on */
     struct vm *vm;
     struct sched_entry sched;
     uint8_t index; /* the number in the VM, which is also the APIC ID */

@@ -22,9 +22,7 @@ void vmx_skip_instruction(struct vmx_vcpu *vcpu)
      * (Outside IA-32e mode, CS.L has no meaning and may be 1.) */
     if (unlikely((rip ^ next) >> 32) && !vmx_in_64_bit_code())
         next &= 0xffffffff;
-    cpu_set_reg(cpu, REG_RIP, next);
-    if (unlikely(rflags & RFLAGS_RF))
-        cpu_set_reg(cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+    cpu_complete(cpu, next, rflags);
     vmx_end_interrupt_shadow();
     vmx_raise_single_step(vcpu);
 }

@@ -84,6 +84,14 @@ void cpu_reg_load_usual(struct cpu_regs *cpu)
                    vmread_always(VMCS_GUEST_CR3), vmread_always(VMCS_GUEST_CS_ACCESS_RIGHTS));
 }
 
+void cpu_complete(struct cpu_regs *cpu, uint64_t next, uint64_t rflags)
+{
+    cpu->value[REG_RIP] = next;
+    cpu->value[REG_RFLAGS] = rflags & ~RFLAGS_RF;
+    cpu->known |= BIT(REG_RIP) | BIT(REG_RFLAGS);
+    vmx_complete(next, rflags);
+}
+
 /* VM entry requires that EFER.LMA equals the control "IA-32e mode guest" (SDM 3, 27.3.1.1), so both
  * are written. */
 static void write_efer(uint64_t value)

@@ -119,12 +119,6 @@ static void vmcs_write_host_state(void)
                                                            : vmx_exit_entry));
 }
 
-void vmx_update_extra_work(struct vmx_vcpu *vcpu)
-{
-    vcpu->extra_work = vmx.poison || vcpu->pml_on || mitigate_actions() & DO_IBRS_AT_EXIT ||
-                       attention_requested(&vcpu->attention, ATTENTION_PASS);
-}
-
 int vmx_vcpu_init(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t vpid)
 {
     vmx_update_extra_work(vcpu);

@@ -100,10 +100,10 @@ void mitigate_at_exit(void)
 /* Reads every cache line, after one byte of each page, so that no TLB miss occurs in between. */
 static void fill_l1d(void)
 {
-    for (unsigned i = 0; i < L1D_READ; i += 4096)
+    for (size_t i = 0; i < L1D_READ; i += 4096)
         __asm__ volatile("movb %0, %%al" : : "m"(text_start[i]) : "al");
     __asm__ volatile("lfence" ::: "memory");
-    for (unsigned i = 0; i < L1D_READ; i += 64)
+    for (size_t i = 0; i < L1D_READ; i += 64)
         __asm__ volatile("movb %0, %%al" : : "m"(text_start[i]) : "al");
     __asm__ volatile("lfence" ::: "memory");
 }

@@ -11,11 +11,14 @@
 #include "lib/compiler.h"
 #include "lib/types.h"
 
+#define PIXELS_GROUP 4u /* of a glyph's line are drawn at once */
+
 struct pixels {
     uint8_t *base;
     uint32_t pitch, width, height; /* bytes, pixels, lines */
     unsigned bytes;                /* bytes of a pixel: 2, 3 or 4 */
     uint32_t white;
+    uint64_t groups[1u << PIXELS_GROUP][2]; /* the bytes of four pixels, by which are white */
 };
 
 /* Returns the size in bytes of info->framebuffer, which is of kind RGB. Returns 0 after a message

@@ -107,6 +107,10 @@ void cpu_reg_load_usual(struct cpu_regs *cpu);
 /* Sets a register and its cached value. Supplied by vmx/regs.c. */
 void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value);
 
+/* Completes an instruction: sets RIP to `next`, and clears RF if it is set in `rflags`, the value
+ * of RFLAGS. The cached values are set, too. Supplied by vmx/regs.c. */
+void cpu_complete(struct cpu_regs *cpu, uint64_t next, uint64_t rflags);
+
 /* Caches the registers of cpu_reg_load_usual() for a caller that has already read them. */
 static inline void cpu_know_usual(struct cpu_regs *cpu, uint64_t rip, uint64_t rflags, uint64_t cr3,
                                   uint64_t cs_rights)

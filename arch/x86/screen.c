@@ -39,6 +39,15 @@ static void screen_write(const char *text, size_t length)
     __asm__ volatile("sfence" ::: "memory"); /* stores to a framebuffer are write-combined */
 }
 
+static size_t screen_room(char next)
+{
+    return terminal_room(&terminal, next);
+}
+
+/* How much longer it takes to draw a character than to compare eight (terminal.h). */
+#define PIXELS_COST 50u
+#define CELLS_COST  2u
+
 static void start_pixels(const struct boot_info *info)
 {
     const struct boot_framebuffer *screen = &info->framebuffer;
@@ -48,8 +57,9 @@ static void start_pixels(const struct boot_info *info)
     if (!base)
         return;
     pixels_init(&pixels, screen, base);
-    terminal_init(&terminal, screen->width / FONT_WIDTH, screen->height / FONT_HEIGHT, draw_pixels);
-    log_add_console(screen_write);
+    terminal_init(&terminal, screen->width / FONT_WIDTH, screen->height / FONT_HEIGHT, PIXELS_COST,
+                  draw_pixels);
+    log_add_console(screen_write, screen_room);
 }
 
 static void start_text(unsigned columns, unsigned rows)
@@ -67,8 +77,8 @@ static void start_text(unsigned columns, unsigned rows)
     cells_in_row = columns;
     for (unsigned i = 0; i < columns * rows; i++)
         cells[i] = WHITE | ' ';
-    terminal_init(&terminal, columns, rows, draw_cells);
-    log_add_console(screen_write);
+    terminal_init(&terminal, columns, rows, CELLS_COST, draw_cells);
+    log_add_console(screen_write, screen_room);
 }
 
 void screen_init(const struct boot_info *info)

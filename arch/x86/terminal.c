@@ -12,54 +12,85 @@ static void terminal_put(struct terminal *t, unsigned column, unsigned row, char
     t->draw(column, row, &c, 1);
 }
 
-/* Up to eight characters, those that change drawn in as few runs as can be. */
-static void put_some(struct terminal *t, unsigned column, unsigned row, const char *text,
-                     unsigned count)
+/* Up to eight characters, those that change drawn in as few runs as can be. Returns how many these
+ * were. */
+static unsigned put_some(struct terminal *t, unsigned column, unsigned row, const char *text,
+                         unsigned count)
 {
     char *shown = &t->shown[row][column];
+    unsigned drawn = 0;
     for (unsigned i = 0; i < count; i++) {
         unsigned from = i;
         for (; i < count && shown[i] != text[i]; i++)
             shown[i] = text[i];
         if (i > from)
             t->draw(column + from, row, &shown[from], i - from);
+        drawn += i - from;
     }
+    return drawn;
 }
 
 /* Eight characters at once. */
 typedef uint64_t __attribute__((may_alias, aligned(1))) eight;
 
-/* Most of what scrolls is blank before and afterwards: eight such characters are one comparison. */
-static void put_row(struct terminal *t, unsigned row, const char *text)
+#define SCROLL_PIECE 1000u /* comparisons of eight characters, and what takes as long */
+
+/* Most of what scrolls is blank before and afterwards: eight such characters are one comparison.
+ * Goes on where it stopped, and stops when it has cost `left`. Returns whether all has moved up. */
+static bool scroll(struct terminal *t, uint64_t left)
 {
-    for (unsigned column = 0; column < t->columns; column += 8) {
-        if (*(const eight *)&t->shown[row][column] != *(const eight *)&text[column])
-            put_some(t, column, row, &text[column],
-                     column + 8 < t->columns ? 8 : t->columns - column);
+    static const char blank[TERMINAL_COLUMNS] = {[0 ... TERMINAL_COLUMNS - 1] = ' '};
+    for (; t->scrolled.row < t->rows; t->scrolled.row++, t->scrolled.column = 0) {
+        unsigned row = t->scrolled.row;
+        const char *text = row < t->rows - 1 ? t->shown[row + 1] : blank;
+        for (; t->scrolled.column < t->columns; t->scrolled.column += 8) {
+            unsigned column = t->scrolled.column, rest = t->columns - column;
+            uint64_t cost = 1;
+            if (!left)
+                return false;
+            if (*(const eight *)&t->shown[row][column] != *(const eight *)&text[column])
+                cost += t->draw_cost * put_some(t, column, row, &text[column], rest < 8 ? rest : 8);
+            left -= left < cost ? left : cost;
+        }
     }
+    t->scrolled.row = t->scrolled.column = 0;
+    return true;
 }
 
-static void terminal_new_line(struct terminal *t)
+static bool begins_line(const struct terminal *t, char c)
 {
+    return t->line_ended || (c != '\n' && t->column == t->columns);
+}
+
+/* Returns whether the next line has begun, which may take more than the scrolling that it allows. */
+static bool new_line(struct terminal *t, uint64_t most)
+{
+    if (t->row == t->rows - 1 && !scroll(t, most))
+        return false;
+    t->row += t->row < t->rows - 1;
     t->line_ended = false;
     t->column = 0;
-    if (t->row < t->rows - 1) {
-        t->row++;
-        return;
-    }
-    static const char blank[TERMINAL_COLUMNS] = {[0 ... TERMINAL_COLUMNS - 1] = ' '};
-    for (unsigned row = 0; row < t->rows; row++)
-        put_row(t, row, row < t->rows - 1 ? t->shown[row + 1] : blank);
+    return true;
 }
 
-void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows,
+size_t terminal_room(struct terminal *terminal, char next)
+{
+    if (begins_line(terminal, next) && !new_line(terminal, SCROLL_PIECE))
+        return 0;
+    size_t room = terminal->columns - terminal->column;
+    return room ? room : 1; /* a newline needs none */
+}
+
+void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows, unsigned draw_cost,
                    void (*draw)(unsigned column, unsigned row, const char *text, unsigned count))
 {
     terminal->draw = draw;
     terminal->columns = columns < TERMINAL_COLUMNS ? columns : TERMINAL_COLUMNS;
     terminal->rows = rows < TERMINAL_ROWS ? rows : TERMINAL_ROWS;
     terminal->column = terminal->row = 0;
+    terminal->scrolled.column = terminal->scrolled.row = 0;
     terminal->line_ended = false;
+    terminal->draw_cost = draw_cost;
     memset(terminal->shown, ' ', sizeof(terminal->shown));
 }
 
@@ -67,8 +98,8 @@ void terminal_write(struct terminal *terminal, const char *text, size_t length)
 {
     for (size_t i = 0; i < length; i++) {
         char c = text[i];
-        if (terminal->line_ended || (c != '\n' && terminal->column == terminal->columns))
-            terminal_new_line(terminal);
+        if (begins_line(terminal, c))
+            (void)new_line(terminal, UINT64_MAX);
         if (c == '\n')
             terminal->line_ended = true;
         else

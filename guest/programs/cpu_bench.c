@@ -21,12 +21,15 @@
 #define KVM_PORT 0x4d0
 static uint16_t port = PORT_UART + 7;
 
-#define CPUID_OF(name, leaf) OPERATION(name, 0, "cpuid", : "0"(leaf) : "rbx", "rdx", "memory")
-CPUID_OF(cpuid_0, 0ull)
-CPUID_OF(cpuid_1, 1ull)
-CPUID_OF(cpuid_7, 7ull)
-CPUID_OF(cpuid_b, 0xbull)
-CPUID_OF(cpuid_hypervisor, 0x40000000ull)
+#define CPUID_OF(name, leaf, subleaf) \
+    OPERATION(name, subleaf, "cpuid", : "0"(leaf) : "rbx", "rdx", "memory")
+CPUID_OF(cpuid_0, 0ull, 0)
+CPUID_OF(cpuid_1, 1ull, 0)
+CPUID_OF(cpuid_7, 7ull, 0)
+CPUID_OF(cpuid_b, 0xbull, 0)
+CPUID_OF(cpuid_no_subleaf, 0xdull, 62)
+CPUID_OF(cpuid_no_leaf, 0x3fffffffull, 0)
+CPUID_OF(cpuid_hypervisor, 0x40000000ull, 0)
 OPERATION(hypercall, 0, "vmcall", : "0"(ABI_HYPERCALL | HC_NOP) : "memory")
 OPERATION(port_write, 0, "outb %b2, %w3", : "0"(at), "d"(port) : "memory")
 
@@ -67,6 +70,8 @@ static void leaves(void)
     ROW("cpuid_7", cpuid_7);
     ROW("cpuid_b", cpuid_b);
     ROW("cpuid_hypervisor", cpuid_hypervisor);
+    ROW("cpuid_no_subleaf", cpuid_no_subleaf);
+    ROW("cpuid_no_leaf", cpuid_no_leaf);
 }
 
 static void with_work(void)

@@ -184,6 +184,18 @@ static void beyond_the_highest(void)
     note("highest", highest);
 }
 
+/* SDM 2A, CPUID: of leaves 4, 7 and 0xd, subleaves that are not there are zeros. */
+static void behind_the_last_subleaf(void)
+{
+    static const struct cpuid zero;
+    static const uint32_t places[][2] = {{4, 31},  {4, ~0u},  {7, 31},
+                                         {7, ~0u}, {0xd, 63}, {0xd, ~0u}};
+    for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+        struct cpuid got = cpuid_sub(places[i][0], places[i][1]);
+        EXPECT(places[i][0] > cpuid(0).eax || same(&got, &zero));
+    }
+}
+
 static void hypervisor_range(void)
 {
     static const struct cpuid zero;
@@ -225,6 +237,7 @@ void guest_main(void)
         {"after_init", after_init, NEED_EPTVISOR},
         {"upper_halves", upper_halves, NEED_EPTVISOR},
         {"beyond_the_highest", beyond_the_highest, NEED_EPTVISOR},
+        {"behind_the_last_subleaf", behind_the_last_subleaf, NEED_EPTVISOR},
         {"hypervisor_range", hypervisor_range, NEED_EPTVISOR},
         {"asked_again", asked_again, 0},
     };

@@ -77,11 +77,18 @@ static struct cpuid topology(uint32_t subleaf)
     return r;
 }
 
+/* Behind the levels: no level, but ECX names the subleaf, and EDX the CPU (SDM 2A, CPUID). */
+static bool topology_ends(uint32_t subleaf, uint32_t id)
+{
+    struct cpuid r = topology(subleaf);
+    return EXPECT_EQ(r.eax | r.ebx, 0) && EXPECT_EQ(r.ecx, subleaf & 0xff) && EXPECT_EQ(r.edx, id);
+}
+
 /* Leaves 1, 4 and 0xb of the calling CPU agree with the MADT, and identify that CPU. */
 static bool cpuid_agrees_here(uint32_t id)
 {
     struct cpuid one = cpuid(1), four = cpuid(4);
-    struct cpuid thread = topology(0), core = topology(1), beyond = topology(2);
+    struct cpuid thread = topology(0), core = topology(1);
     unsigned bits = core.eax;
     return EXPECT_EQ(one.ebx >> 16 & 0xff, cpus) && EXPECT_EQ(one.ebx >> 24, id) &&
            EXPECT_EQ(one.edx >> 28 & 1, cpus > 1) &&
@@ -90,8 +97,7 @@ static bool cpuid_agrees_here(uint32_t id)
            EXPECT_EQ(thread.ebx, 1) && EXPECT_EQ(thread.ecx, 0x100) && EXPECT_EQ(thread.edx, id) &&
            EXPECT_EQ(core.ebx, cpus) && EXPECT_EQ(core.ecx, 0x201) && EXPECT_EQ(core.edx, id) &&
            EXPECT(cpus <= 1u << bits && (cpus == 1 || cpus > 1u << (bits - 1))) &&
-           EXPECT_EQ(beyond.eax | beyond.ebx, 0) && EXPECT_EQ(beyond.ecx, 2) &&
-           EXPECT_EQ(beyond.edx, id);
+           topology_ends(2, id) && topology_ends(3, id) && topology_ends(0x104, id);
 }
 
 static void cpuid_agrees(void)

@@ -248,6 +248,16 @@ static void move_first(void)
     EXPECT_EQ(hc_slot_move(SLOT, MANY_BASE + 2 * MANY * RT_PAGE), 0);
 }
 
+static void get_dirty(void)
+{
+    (void)hc_dirty_get(SLOT, 0);
+}
+
+static void count(void)
+{
+    (void)counter(COUNTER_TABLES);
+}
+
 static void have_first(void)
 {
     add_many();
@@ -275,6 +285,39 @@ static void add_small(void)
     EXPECT_EQ(map_gpa(BASE, RT_PAGE), 0);
 }
 
+static void have_pieces(void)
+{
+    add_pieces();
+    touch_pieces();
+}
+
+static void remap(void)
+{
+    EXPECT_EQ(hc_page(HC_HOST_REMAP, BASE), 0);
+}
+
+static void track(void)
+{
+    EXPECT_EQ(hc_page(HC_TRACK, BASE), 0);
+}
+
+/* Where large pages may not be executed, each of these becomes small ones. */
+static void have_executed(void)
+{
+    have_pieces();
+    for (uint64_t i = 0; i < PIECES; i++) {
+        write64(va(BASE + i * RT_2M), 0xc3); /* ret */
+        ((void (*)(void))va(BASE + i * RT_2M))();
+    }
+}
+
+static void recover(void)
+{
+    struct hypercall call = {0};
+    EXPECT_EQ(hypercall(HC_NX_RECOVER, &call), 0);
+    EXPECT_EQ(call.rbx, hc_config(CONFIG_NX_HUGE) ? 1 : 0);
+}
+
 static void touch_first(void)
 {
     touch(BASE, 1, RT_PAGE);
@@ -298,6 +341,8 @@ static struct work for_testctl[] = {
     {"end_log_dense", add_dense, end_log, drop, 0},
     {"zap", add_dense, zap, drop, 0},
     {"age", add_dense, age, drop, 0},
+    {"dirty_get", add_dense, get_dirty, drop, 0},
+    {"counter", nothing, count, nothing, 0},
     {"generation", add_scattered, outdate, drop, 0},
     {"slot_add_far", nothing, add_far, drop, 0},
     {"slot_add_many", add_many, add_first, drop, 0},
@@ -309,6 +354,12 @@ static struct work for_testctl[] = {
 static struct work for_large[] = {
     {"populate", add_pieces, touch_pieces, drop, 0},
     {"collapse", add_small, touch_first, drop, 0},
+};
+
+static struct work for_large_testctl[] = {
+    {"remap", have_pieces, remap, drop, 0},
+    {"track", have_pieces, track, drop, 0},
+    {"nx_recover", have_executed, recover, drop, 0},
 };
 
 static void measure(struct work *works, unsigned count)
@@ -333,7 +384,9 @@ static void measure_all(void)
     run_on(1, watch_clock);
     if (hc_config(CONFIG_HUGE)) {
         measure(for_large, ARRAY_SIZE(for_large));
+        measure(for_large_testctl, ARRAY_SIZE(for_large_testctl));
         print_rows(for_large, ARRAY_SIZE(for_large), "longest_hold");
+        print_rows(for_large_testctl, ARRAY_SIZE(for_large_testctl), "longest_hold_testctl");
         return;
     }
     measure(for_testctl, ARRAY_SIZE(for_testctl));

@@ -47,6 +47,7 @@ GUEST_WORDS_smp                         := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_storm                   := testctl,vcpus=3,budget=60000
 GUEST_WORDS_smp_bench                   := testctl,vcpus=4,budget=120000
 GUEST_WORDS_sched_bench                 := testctl,vcpus=2,budget=120000
+GUEST_WORDS_vms_bench                   := testctl,budget=120000
 GUEST_WORDS_hold_bench                  := testctl,vcpus=2,shared=39,budget=600000
 GUEST_WORDS_limited                     := testctl,mem=8M,limit=64K
 GUEST_WORDS_cpus                        := testctl,vcpus=3

@@ -9,7 +9,10 @@
 static char ring[LOG_RING_SIZE];
 static size_t
     written; /* characters since the start; the ring holds the last LOG_RING_SIZE of them */
-static void (*consoles[LOG_CONSOLES])(const char *text, size_t length);
+static struct {
+    void (*write)(const char *text, size_t length);
+    size_t (*room)(char next); /* or NULL */
+} consoles[LOG_CONSOLES];
 static unsigned console_count;
 static unsigned warnings;
 static bool unfinished; /* the last character was not a newline */
@@ -27,14 +30,15 @@ static void log_emit(const char *text, size_t length)
         ring[(written + i) % LOG_RING_SIZE] = text[i];
     written += length;
     for (unsigned i = 0; i < console_count; i++)
-        consoles[i](text, length);
+        consoles[i].write(text, length);
 }
 
-void log_add_console(void (*write)(const char *text, size_t length))
+void log_add_console(void (*write)(const char *text, size_t length), size_t (*room)(char next))
 {
     if (console_count == LOG_CONSOLES)
         return;
-    consoles[console_count++] = write;
+    consoles[console_count].room = room;
+    consoles[console_count++].write = write;
     if (written > LOG_RING_SIZE)
         write(ring + written % LOG_RING_SIZE, LOG_RING_SIZE - written % LOG_RING_SIZE);
     write(ring, written % LOG_RING_SIZE);
@@ -60,6 +64,18 @@ void log_text(const char *text, size_t length)
     log_emit(text, length);
     unfinished = length ? text[length - 1] != '\n' : unfinished;
     spin_unlock(&lock);
+}
+
+size_t log_room(char next)
+{
+    size_t least = SIZE_MAX;
+    log_take_lock();
+    for (unsigned i = 0; i < console_count; i++) {
+        size_t room = consoles[i].room ? consoles[i].room(next) : SIZE_MAX;
+        least = room < least ? room : least;
+    }
+    spin_unlock(&lock);
+    return least;
 }
 
 static void log_print_line(char *line, size_t length)

@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When memory may be freed that three CPUs read without a lock: lib/epoch.[ch] with tlb_enter() and
+ * When may memory be freed that three CPUs read without a lock? lib/epoch.[ch] with tlb_enter() and
  * tlb_wait_epoch() of mmu/tlb.[ch], and tdp_reclaim().
  *
- * In turns, each CPU does what it likes: it is offline and idle; it works for another VM, and never
- * looks up for this one's sake; it is in the guest, with what its
- * TLB holds; it handles an exit, with a pointer in hand; it replaces the object that all of them
- * read, and frees the old one when the epoch is over, for which it waits, with a lock that others
- * want or without, or looks in again later. A plain store goes into the CPU's store buffer and
- * comes out at any time, in order, as on x86 (TSO); a locked instruction empties the buffer first.
- * What is proved, for every order of all steps:
+ * Each CPU repeatedly chooses what to do: it is offline and idle; it works for another VM, and
+ * never reacts to this one; it is in the guest, with translations in its TLB; it handles an exit,
+ * and holds a pointer; or it replaces the object that all CPUs read. The old object is freed when
+ * its epoch is over. The CPU either waits for that, with or without a lock that other CPUs want, or
+ * checks again later. A plain store goes into the CPU's store buffer, from which stores become
+ * visible at any time, in order, as on x86 (TSO); a locked instruction empties the buffer first.
+ * The model proves for every interleaving of all steps:
  *
- *   - nobody has a pointer to an object that is freed, and no CPU in the guest a translation
- *   - nobody waits for ever, though guests never exit by themselves and idle CPUs never wake up
+ *   - no CPU holds a pointer to a freed object, and no CPU in the guest a translation to it
+ *   - no CPU waits forever, though guests never exit by themselves and idle CPUs never wake up
  *
- * Each MUTANT_ leaves out one thing, and one of these must then fail.
+ * Each MUTANT_ omits or moves one step, and one of the two statements must fail then.
  */
 #define CPUS 3
 #ifndef RECLAIMS
-#define RECLAIMS 2 /* in all */
+#define RECLAIMS 2 /* of all CPUs together */
 #endif
 #ifndef RECLAIMERS
-#define RECLAIMERS 1 /* CPUs */
+#define RECLAIMERS 1 /* number of CPUs that reclaim */
 #endif
 #define NONE 255
 
 byte epoch = 1;
-byte object;           /* what tables and pointers lead to now */
+byte object;           /* to which tables and pointers lead now */
 bit freed[RECLAIMS + 1];
 byte debt = 1;         /* mmu->tlb.debt */
 byte seen[CPUS];       /* epoch_cpus[].seen */
@@ -37,12 +37,12 @@ bit inside[CPUS];      /* in the guest */
 bit kicked[CPUS];
 bit lock;              /* mmu->slots_lock */
 byte reclaims = RECLAIMS;
-byte waiting;          /* for an epoch */
+byte waiting;          /* number of CPUs that wait for an epoch */
 
-/* The store buffers. Of `seen`, one store is enough: an older one that is seen for longer makes others
- * wait. The other words are stored plainly only by a mutant. */
+/* The store buffers. One store to `seen` is enough: while an older value is visible for longer,
+ * other CPUs only wait longer. The other variables are stored plainly by a mutant only. */
 mtype = { SEEN, OBJECT, DEBT, EPOCH };
-/* `owner` is stored before an exchange that empties the buffer, so it needs no place there. */
+/* `owner` is stored before an exchange that empties the buffer, so it is never in the buffer. */
 #ifdef MUTANT_UNLINKED_PLAINLY
 chan buffer[CPUS] = [3] of { mtype, byte };
 #else
@@ -74,7 +74,7 @@ inline online()
 #endif
 }
 
-/* A CPU comes, works for another VM, and stays in its guest or goes. */
+/* A CPU goes online, works for another VM, and stays in its guest or goes offline. */
 inline work_elsewhere()
 {
     other_vm[self] = 1;
@@ -160,7 +160,7 @@ inline free()
     }
 }
 
-/* CPU 2 may sleep, the others reclaim. */
+/* CPU 2 may sleep; the other CPUs reclaim. */
 proctype cpu(byte self)
 {
     byte now, owed, entered, other, mine, old = NONE;
@@ -186,7 +186,7 @@ enter:
     atomic { drained -> now = epoch };
 #else
     now = epoch;
-    atomic { drained -> owed = debt }; /* behind the exchange that says "in the guest" */
+    atomic { drained -> owed = debt }; /* after the exchange that announces "in the guest" */
 #endif
 #ifdef MUTANT_FORGETS_A_KICK
     kicked[self] = 0;
@@ -217,11 +217,11 @@ enter:
     :: skip
     :: self < 2;
 end_in_guest:
-        kicked[self] /* this one exits by a kick alone */
+        kicked[self] /* this CPU exits only because of a kick */
     fi;
     inside[self] = 0;
 
-    if /* what the exit was for */
+    if /* the reason of the exit */
     :: skip
     :: atomic { pointer[self] = object; assert(!freed[object]) };
 #ifndef MUTANT_PASSES_WITH_A_POINTER
@@ -230,11 +230,11 @@ end_in_guest:
     :: atomic { self < RECLAIMERS && reclaims && old == NONE -> reclaims-- };
        if
        :: skip
-       :: skip; /* not without the lock */
+       :: skip; /* with the lock */
           do
           :: atomic { !lock && drained -> lock = 1; has_lock = 1; break }
 #ifndef MUTANT_LOCKED_OUT
-          :: atomic { lock -> now = epoch }; /* epoch_lock(): passes meanwhile */
+          :: atomic { lock -> now = epoch }; /* epoch_lock(): passes the epoch */
              atomic { buffer[self]!SEEN(now); now = 0 }
 #endif
           od
@@ -277,7 +277,7 @@ end_asleep:
     fi
 }
 
-/* When nothing can go on any more, nobody may be waiting. */
+/* When no process can make a step any more, no CPU may be waiting. */
 proctype monitor()
 {
 end:

@@ -1,35 +1,35 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Halted vCPUs on two CPUs: vm/sleep.c, and what it has to do with vm/run.c, vm/sched.c and
- * vm/ipi.c. That a CPU without any vCPU wakes is shown by idle.pml, that one in a running guest
- * looks by kick.pml.
+ * Halted vCPUs on two CPUs: vm/sleep.c with its callers in vm/run.c, vm/sched.c and vm/ipi.c.
+ * idle.pml shows that a CPU without a vCPU wakes up, and kick.pml that a CPU in a running guest
+ * notices requests.
  *
- * Each of the vCPUs runs when it has mail, may send some, and halts. Its CPU halts with it; or, with
- * others waiting anywhere, the vCPU leaves and sleeps in the CPU's list, until who has sent mail
- * claims it, takes it off the list and puts it into some queue. Which queue is chosen here is any.
- * What is proved, for every order of all steps:
+ * Each vCPU runs when it has mail, may send mail, and halts. Its CPU halts with it; or, if another
+ * vCPU is waiting anywhere, the vCPU leaves the CPU and sleeps in the CPU's list, until the sender
+ * of mail claims it, takes it off the list and puts it into a queue, here any queue. The model
+ * proves for every interleaving of all steps:
  *
- *   - no mail stays unread: no vCPU that has some sleeps, waits, or halts for ever
+ *   - no mail stays unread: no vCPU that has mail sleeps, waits or halts forever
  *   - no vCPU is on two CPUs, or in a list and elsewhere
  *
- * Each MUTANT_ leaves out one thing, and one of these must then fail.
+ * Each MUTANT_ omits or moves one step, and one of the two statements must fail then.
  */
 #define CPUS  2
 #define VCPUS 3
 #define NONE  3
-#define MAILS 2 /* that are sent, in all */
+#define MAILS 2 /* sent by all vCPUs together */
 
-bit mail[VCPUS];      /* what came, and ATTENTION_MAIL */
+bit mail[VCPUS];      /* mail has arrived; also ATTENTION_MAIL */
 bit kicked[VCPUS];    /* ATTENTION_KICK */
-byte asleep[VCPUS];   /* vcpu->sched.asleep: a CPU and 1 more */
-byte listed[VCPUS];   /* in the list of that CPU and 1 less */
-byte queued[VCPUS];   /* likewise */
+byte asleep[VCPUS];   /* vcpu->sched.asleep: CPU number + 1, else 0 */
+byte listed[VCPUS];   /* CPU number + 1 of the list that holds the vCPU, else 0 */
+byte queued[VCPUS];   /* CPU number + 1 of the queue that holds the vCPU, else 0 */
 byte on[VCPUS];       /* mailbox.pcpu */
 bit locked[CPUS];     /* the lock of a list */
 byte current[CPUS];   /* pcpus[].vcpu */
-bit wake[CPUS];       /* what cpu_idle() looks at */
+bit wake[CPUS];       /* the flag that cpu_idle() checks */
 bit timer_is_0[CPUS];
-bit halted[CPUS];     /* the CPU itself: with its vCPU, or idle */
+bit halted[CPUS];     /* the CPU is halted, with its vCPU or idle */
 bit sent[CPUS], nmi[CPUS];
 byte mails = MAILS;
 
@@ -154,7 +154,7 @@ inline sleep(v)
     bed = 0
 }
 
-/* Some vCPU in the list here that nobody else has claimed, or NONE. */
+/* A vCPU in this CPU's list that no other CPU has claimed, or NONE. */
 inline take_sleeper()
 {
     lock(self);
@@ -262,7 +262,7 @@ leave:
     goto take
 }
 
-/* When nothing can go on any more, all is read, and nobody waits for a CPU. */
+/* When no process can make a step any more, all mail is read, and no vCPU waits for a CPU. */
 proctype monitor()
 {
 end:

@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Three CPUs that halt when no vCPU waits for them: vm/sched.c and cpu_idle() of
- * arch/x86/kick.c.
+ * Three CPUs halt when no vCPU is waiting for them: vm/sched.c and cpu_idle() of arch/x86/kick.c.
  *
- * A CPU clears its wake word, looks into its queue, and halts unless the word is set by then; an NMI
- * between that last look and HLT goes back to before it. Who adds a vCPU sets the word and kicks.
- * The vCPUs are pinned: nobody else will find them. What is proved, for every order of all steps: no
- * vCPU is left waiting while all CPUs sleep.
+ * A CPU clears its wake flag, looks into its queue, and halts unless the flag has been set by then;
+ * the handler of an NMI between the last check and HLT moves RIP back to the check. The CPU that
+ * adds a vCPU sets the flag and kicks. The vCPUs are pinned, so no other CPU takes them. The model
+ * proves for every interleaving of all steps that no vCPU is left waiting while all CPUs sleep.
  */
 #define CPUS  3
-#define TURNS 4 /* how often a vCPU is added to the next CPU's queue, in all */
+#define TURNS 4 /* additions of a vCPU to the next CPU's queue, by all CPUs together */
 
 byte length[CPUS];
 bit wake[CPUS];
 bit sent[CPUS], nmi[CPUS];
-bit looked[CPUS]; /* between the look at the wake word and HLT */
-bit again[CPUS];  /* the NMI has set RIP back */
+bit looked[CPUS]; /* between the check of the wake flag and HLT */
+bit again[CPUS];  /* the NMI has moved RIP back */
 bit asleep[CPUS];
 byte turns = TURNS;
 

@@ -2,21 +2,21 @@
 /*
  * Requests, kicks and entries of three CPUs: vmx/attention.h, vm/run.c, vm/pcpu.c, mmu/tlb.[ch].
  *
- * Each CPU runs a vCPU of one VM around the loop: look at everything, arm the timer, "I am in the
- * guest", pay what is owed, enter. While it handles an exit it may change tables and flush the
- * others, or leave a message in another one's mailbox. A kick is an NMI that can come before any of
- * the steps; each statement here is one access to memory that other CPUs see, or one step that an
- * NMI can come before. What is proved, for every order of all steps:
+ * Each CPU runs a vCPU of one VM in a loop: attend to all requests, arm the timer, announce "in the
+ * guest", pay the debt, enter. While a CPU handles an exit it may change tables and flush the other
+ * CPUs, or put a message into another vCPU's mailbox. A kick is an NMI, which can arrive before any
+ * step. Each statement of the model is one access to memory that other CPUs see, or one step before
+ * which an NMI can arrive. The model proves for every interleaving of all steps:
  *
  *   - when a flush has returned, no CPU is in the guest with a translation from before (T1)
  *   - a flush returns, though guests never exit by themselves
- *   - no message stays unread behind a CPU that has gone into the guest for good
+ *   - no message stays unread while the CPU of its vCPU stays in the guest
  *
- * Each MUTANT_ leaves out one thing, and one of these must then fail.
+ * Each MUTANT_ omits or moves one step, and one of the statements must fail then.
  */
 #define CPUS    3
 #ifndef FLUSHES
-#define FLUSHES 1 /* in all */
+#define FLUSHES 1 /* of all CPUs together */
 #endif
 #ifndef MAILS
 #define MAILS 1
@@ -28,13 +28,15 @@ byte entered[CPUS];      /* tlb_cpus[].entered and mmu->tlb.paid[] */
 bit running[CPUS];       /* tlb_cpus[].running */
 bit inside[CPUS];        /* in the guest itself */
 byte translation[CPUS];  /* the version that the TLB may still hold */
-bit sent[CPUS];          /* cpu->kicked: an NMI of ours is on its way */
-bit nmi[CPUS];           /* it is pending at the CPU */
-bit kick_bit[CPUS];      /* ATTENTION_KICK, */
-bit timer_bit[CPUS];     /* ATTENTION_TIMER */
-bit mail_bit[CPUS];      /* and ATTENTION_MAIL: each changes by one instruction, without the others */
+bit sent[CPUS];          /* cpu->kicked: an NMI has been sent and not been handled */
+bit nmi[CPUS];           /* an NMI is pending at the CPU */
+/* ATTENTION_KICK, ATTENTION_TIMER, ATTENTION_MAIL; one instruction changes each without the others.
+ */
+bit kick_bit[CPUS];
+bit timer_bit[CPUS];
+bit mail_bit[CPUS];
 bit timer_is_0[CPUS];
-bit mail[CPUS];          /* the mailbox: what came */
+bit mail[CPUS];          /* a message is in the mailbox */
 byte flushes = FLUSHES, mails = MAILS;
 byte waiting;            /* flushes that have not returned */
 
@@ -50,7 +52,7 @@ inline kick(cpu)
     }
 }
 
-/* An interrupt: it comes between two steps of its CPU, and is over before the next one. */
+/* The NMI handler, which runs between two steps of its CPU. */
 proctype nmis(byte self)
 {
 end:
@@ -114,7 +116,7 @@ inline flush()
     skip;
     d_step {
         waiting--;
-        /* A later flush need not have returned. */
+        /* Translations from before a later flush are allowed until that one returns. */
         assert(!(inside[0] && translation[0] < mine));
         assert(!(inside[1] && translation[1] < mine));
         assert(!(inside[2] && translation[2] < mine))
@@ -165,7 +167,7 @@ attend:
         :: else -> break
         fi
     od;
-    if /* an event is delivered: its source arms the timer anew */
+    if /* an event is delivered: its source arms the timer again */
     :: arm()
     :: skip
     fi;
@@ -182,13 +184,13 @@ enter:
 #endif
     if
     :: entered[self] != owed ->
-        entered[self] = owed; /* said first */
+        entered[self] = owed; /* published before INVEPT */
 #ifndef MUTANT_NO_INVEPT
-        translation[self] = version /* what is walked from now on is not older than the debt */
+        translation[self] = version /* walks from now on see the tables as of the debt, or newer */
 #endif
     :: else
     fi;
-    d_step { /* VMRESUME: an NMI comes before or behind it */
+    d_step { /* VMRESUME: an NMI arrives before or after it */
         if
         :: timer_is_0[self] -> inside[self] = 0
         :: else -> inside[self] = 1
@@ -199,7 +201,7 @@ enter:
         if
         :: skip;
 end_in_guest:
-            !inside[self] /* this one exits by a kick alone */
+            !inside[self] /* this CPU exits only because of a kick */
         :: inside[self] = 0 /* any other exit */
         fi
     :: else -> timer_bit[self] = 1 /* the preemption timer */
@@ -208,7 +210,7 @@ end_in_guest:
 #ifdef MUTANT_SENT_CLEARED_LATE
     sent[self] = 0;
 #endif
-    if /* what the exit was for */
+    if /* the reason of the exit */
     :: atomic { flushes -> flushes-- }; flush()
     :: atomic { mails -> mails--; other = (self + 1) % CPUS }; send(other)
     :: atomic { mails -> mails--; other = (self + 2) % CPUS }; send(other)
@@ -219,7 +221,7 @@ end_in_guest:
     :: attention(self) -> goto attend
     :: else
     fi;
-    if /* the timer is armed anew for the entry: goes_on() in vm/dispatch.c */
+    if /* the timer is armed again for the entry: goes_on() in vm/dispatch.c */
     :: timer_is_0[self] = 0;
 #ifndef MUTANT_REARMING_UNDOES_A_KICK
         if
@@ -232,7 +234,7 @@ end_in_guest:
     goto enter
 }
 
-/* When nothing can go on any more, nobody may be waiting, and nothing unread. */
+/* When no process can make a step any more, no CPU may be waiting, and no message unread. */
 proctype monitor()
 {
 end:

@@ -1,32 +1,33 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A page that changes sides while others use it: convert() of mmu/sides.c, sides_reach() of
+ * A page changes sides while other CPUs use it: convert_frames() of mmu/sides.c, sides_reach() of
  * mmu/sides.h, and faults.
  *
- * One CPU converts the page, CONVERSIONS times. On two others a guest reads and writes it through
- * either side with what the TLB or the tables hold, faults map it, and the hypervisor reads it
- * without a lock and writes it with one. Each of these first finds out that it may, and does it some
- * time later, in the same epoch. What is written carries its side. What is proved, for every order
- * of all steps: nobody reads on one side what was written on the other. Store buffers would add
- * nothing: what the converter stores comes out in order, and `converting` before the epoch begins,
- * which takes a locked instruction.
+ * One CPU converts the page, CONVERSIONS times. On two other CPUs a guest reads and writes the page
+ * through either side, by translations in the TLB or in the tables; faults map it; and the
+ * hypervisor reads it without a lock and writes it with the lock. Each user first checks whether
+ * the access is allowed, and makes it some time later, in the same epoch. Data carries the side on
+ * which it was written. The model proves for every interleaving of all steps that nobody reads on
+ * one side what was written on the other. Store buffers would add nothing: the converter's stores
+ * become visible in order, and `converting` becomes visible before the epoch begins, because that
+ * takes a locked instruction.
  *
- * Each MUTANT_ leaves out one thing or puts it elsewhere, and this must then fail.
+ * Each MUTANT_ omits or moves one step, and the proof must fail then.
  */
 #ifndef CONVERSIONS
 #define CONVERSIONS 2
 #endif
 #define USERS 2
-#define CLEAR 2 /* else the side on which it was written */
+#define CLEAR 2 /* value of `page`; the other values are the side on which it was written */
 
-bit side;            /* of the page: slot->shared */
+bit side;            /* of the page, in slot->shared */
 byte page = CLEAR;
 bit converting;
 bit odd;             /* mmu->invalidate_sequence */
-byte sequence;       /* the same, counted */
+byte sequence;       /* mmu->invalidate_sequence as a count */
 byte readers;        /* of mmu->lock */
 bit owned;
-bit mapped[2];       /* the SPTE of each side */
+bit mapped[2];       /* for each side, whether its SPTE maps the page */
 byte epoch, seen[USERS];
 bit tlb[4];          /* 2 * CPU + side */
 
@@ -84,7 +85,7 @@ active proctype converter()
     od
 }
 
-/* Finds out that it may, or goes to `again`. */
+/* Checks that the access is allowed; if not, goes to `again`. */
 inline ask(how)
 {
 #ifdef MUTANT_SIDE_ASKED_FIRST
@@ -127,7 +128,7 @@ again:
         now = 0
     };
     do
-    :: atomic { seen[self] = epoch; /* and what the zaps owe is paid */
+    :: atomic { seen[self] = epoch; /* and the flush that zaps owe is paid */
             tlb[2 * self] = tlb[2 * self] && mapped[0];
             tlb[2 * self + 1] = tlb[2 * self + 1] && mapped[1] }
     :: atomic { how = 0; break }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What proofs are written in, for CBMC. Include it in one file of each program. */
+/* The language of the proofs, for CBMC. Each program includes this in exactly one file. */
 #pragma once
 
 #include "lib/assert.h"
 #include "lib/log.h"
 
-uint64_t nondet_word(void);
+uint64_t nondet_u64(void);
 unsigned nondet_unsigned(void);
 _Bool nondet_bool(void);
 void __CPROVER_assume(_Bool condition);
@@ -14,7 +14,7 @@ void __CPROVER_assert(_Bool condition, const char *text);
 #define ASSUME(condition) __CPROVER_assume(condition)
 #define PROVE(condition)  __CPROVER_assert(condition, #condition)
 
-/* Stand-ins: nothing is printed, and a BUG is a disproof. */
+/* Stand-ins: nothing is printed, and a BUG or WARN makes the proof fail. */
 void log_line(enum log_level level, const char *format, ...)
 {
     (void)level, (void)format;

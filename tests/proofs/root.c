@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Proofs over stolen bits, for CBMC: for one or two of them, wherever they may stand, and all
+ * Proofs about stolen bits, for CBMC: for none, one or two of them, at any position, and all
  * addresses.
  */
 #include "ept/format.h"
@@ -10,7 +10,7 @@
 #define LOW  (STOLEN_LOW - PAGE_SHIFT)
 #define HIGH (EPT_GPA_BITS - PAGE_SHIFT)
 
-/* None, one or two bits, in any order, and their roots. Returns how many of these there are. */
+/* Declares none, one or two stolen bits, in any order. Returns the number of roots. */
 static unsigned any_roots(struct root *roots, struct stolen *stolen)
 {
     unsigned count = nondet_unsigned(), first = nondet_unsigned(), second = nondet_unsigned();
@@ -25,7 +25,7 @@ static unsigned any_roots(struct root *roots, struct stolen *stolen)
     return 1u << count;
 }
 
-static uint64_t window(const struct stolen *stolen)
+static uint64_t window_frames(const struct stolen *stolen)
 {
     return stolen->mask ? stolen->mask & -stolen->mask : BIT(HIGH);
 }
@@ -39,12 +39,12 @@ static const struct root *any_root(const struct root *roots, unsigned count)
 
 static gfn_t any_gfn(const struct stolen *stolen)
 {
-    uint64_t gfn = nondet_word();
-    ASSUME(gfn < window(stolen));
+    uint64_t gfn = nondet_u64();
+    ASSUME(gfn < window_frames(stolen));
     return GFN(gfn);
 }
 
-/* An alias says its root and its frame again. */
+/* The root and the frame can be read back from an alias. */
 void prove_alias_is_inverse(void)
 {
     struct stolen stolen;
@@ -56,21 +56,21 @@ void prove_alias_is_inverse(void)
     PROVE(stolen_strip(&stolen, alias).v == gfn.v);
 }
 
-/* Every address belongs to a root that exists, and is made of its bits and its frame. */
+/* Every address belongs to an existing root, and consists of the root's bits and of its frame. */
 void prove_every_address_has_a_root(void)
 {
     struct stolen stolen;
     struct root roots[ROOTS_MAX];
     unsigned count = any_roots(roots, &stolen);
-    alias_t alias = ALIAS(nondet_word() & (BIT(HIGH) - 1));
+    alias_t alias = ALIAS(nondet_u64() & (BIT(HIGH) - 1));
     const struct root *root = root_of(roots, &stolen, alias);
     PROVE(root < roots + count);
     PROVE((stolen_strip(&stolen, alias).v | root->bits) == alias.v);
     PROVE(!(stolen_strip(&stolen, alias).v & root->bits));
 }
 
-/* W9: no entry stands for two roots, or for two frames. What one entry of a table covers, up to
- * 1 GiB, lies within one window, so that neither a large leaf nor a table of level 2 is shared. */
+/* W9: no entry belongs to two roots, or to two frames of its level. The range that an entry covers,
+ * up to 1 GiB, lies within one window, so no large leaf and no table of level 2 is shared. */
 void prove_windows_are_apart(void)
 {
     struct stolen stolen;
@@ -84,7 +84,8 @@ void prove_windows_are_apart(void)
     PROVE(same_entry == (a == b && gfn_a.v >> shift == gfn_b.v >> shift));
 }
 
-/* The aliases of a root are one window: as far apart as their frames, and none leaves it. */
+/* The aliases of a root form a window: they are as far apart as their frames, and do not leave it.
+ */
 void prove_a_root_is_a_window(void)
 {
     struct stolen stolen;
@@ -92,5 +93,5 @@ void prove_a_root_is_a_window(void)
     const struct root *root = any_root(roots, any_roots(roots, &stolen));
     gfn_t gfn = any_gfn(&stolen);
     PROVE(root_alias(root, gfn).v == root->bits + gfn.v);
-    PROVE(root->bits + window(&stolen) <= BIT(HIGH));
+    PROVE(root->bits + window_frames(&stolen) <= BIT(HIGH));
 }

@@ -10,7 +10,7 @@ import pytest
 from harness import initramfs
 from harness.errors import HarnessError
 
-KERNEL = compare.Kernel("6.1.0 #1 SMP", ("l1tf: flushed", "mds: nothing"))
+KERNEL = compare.Kernel("6.1.0 #1 SMP", ("l1tf: flushed", "mds: nothing"), ("l1tf: not",))
 OURS: compare.Ours = {}
 for i, (of, row, _) in enumerate((*compare.ALL, *compare.OTHERS)):
     OURS.setdefault(of, {})[row] = 100 + i
@@ -54,6 +54,10 @@ def test_the_table_has_the_ratio_to_ours() -> None:
     for of, row, what in compare.TWO:
         mine, theirs = OURS[of][row], PEER["two"][row]
         assert f"| {what} | {mine} | {theirs} | {theirs / mine:.1f} |" in lines
+    flawed = lines.index("- l1tf: not")
+    for i, (of, row, what) in enumerate(compare.FLAWED):
+        mine, theirs = OURS[of][row], PEER["flawed"][row]
+        assert lines[flawed + 4 + i] == f"| {what} | {mine} | {theirs} | {theirs / mine:.1f} |"
     for of, row, what in compare.OTHERS:
         assert f"| {what} | {OURS[of][row]} | {PEER['off'][row]} |" in lines
     assert all(line in lines for line in compare.wrapped(compare.DIFFERENCES))
@@ -66,15 +70,17 @@ def test_the_csv_has_each_row_once(monkeypatch: pytest.MonkeyPatch, tmp_path) ->
     with compare.CSV.open() as file:
         head, *rows = list(csv.reader(file))
     assert head == ["set", "row", "eptvisor",
-                    *(f"kvm_{name}" for name in ("off", "default", "plain", "two", "bochs2"))]
+                    *(f"kvm_{name}" for name in compare.CONFIGURATIONS)]
     # fmt: skip
-    assert rows[0] == ["exits", "cpuid", "100", "1000", "2000", "", "", "5000"]
+    assert rows[0] == ["exits", "cpuid", "100", "1000", "2000", "", "", "5000", ""]
     plain = [row for row in rows if row[0] == "mmu,ept_ad=0"]
     assert [row[1:2] + row[3:] for row in plain] == [
-        ["write_after_harvest", "", "", str(PEER["plain"]["write_after_harvest"]), "", ""],
+        ["write_after_harvest", "", "", str(PEER["plain"]["write_after_harvest"]), "", "", ""],
     ]
     two = [row for row in rows if row[0] == "cpu,vcpus=2"]
-    assert two[0][3:] == ["", "", "", str(PEER["two"][two[0][1]]), ""]
+    assert two[0][3:] == ["", "", "", str(PEER["two"][two[0][1]]), "", ""]
+    flawed = [row for row in rows if row[0] == compare.FLAWED_SET]
+    assert flawed[0][3:] == ["", "", "", "", "", str(PEER["flawed"][flawed[0][1]])]
     assert len(rows) == len((*compare.ALL, *compare.OTHERS))
 
 

@@ -72,6 +72,21 @@ def test_errors_stand_with_their_vm(boot, smp: int) -> None:
     assert any("1968 errors and 0 other lines about it were cut" in line for line in lines), result
 
 
+def test_vms_that_come_and_go_hold_nobody(boot) -> None:
+    """Making a VM and taking it apart, with all of its memory touched, are done in pieces, which have
+    turns as vCPUs have: beside them, this neighbour waits for the slice of one and the turn of the
+    other at most."""
+    words = ("testctl", "mem=4M", "budget=60000")
+    beside = Guest(BUILD / "guest" / "neighbour.elf", words, "rounds=400 late=300000")
+    fills = [hostile("fills", "", f"mem={32 << i % 3}M", "vcpus=4", name=f"f{i}") for i in range(5)]
+    cmdline = "parallel=2 counters=1 huge=0"
+    result = boot(cmdline=cmdline, guests=(beside, *fills), mem=512, timeout=240)
+    assert result.status == 0, result
+    text = "\n".join(result.lines)
+    (pieces, longest), *_ = re.findall(r"in (\d+) pieces; the longest took (\d+) TSC ticks", text)
+    assert int(pieces) > 300 and int(longest) <= 50_000, result
+
+
 def test_no_line_passes_for_ours(boot) -> None:
     result = boot(guests=(hostile("flood", "forged"), Guest(HELLO, ("testctl",), name="innocent")))
     assert result.status == 0, result

@@ -212,6 +212,13 @@ void log_text(const char *text, size_t length)
     pthread_mutex_unlock(&mutex);
 }
 
+size_t (*support_log_room)(char next);
+
+size_t log_room(char next)
+{
+    return support_log_room ? support_log_room(next) : SIZE_MAX;
+}
+
 void log_line(enum log_level level, const char *format, ...)
 {
     static const char *const prefix[] = {

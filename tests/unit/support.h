@@ -50,6 +50,7 @@ extern bool (*support_pauses)(void);
 
 /* All log lines since the reset, each with its newline. VERBOSE=1 also prints them. */
 const char *support_log(void);
+extern size_t (*support_log_room)(char next); /* answers log_room(); NULL: there is room */
 
 /* WARN_ONs since the reset. A BUG_ON is a cmocka assertion: expect_assert_failure() sees it. */
 unsigned support_warnings(void);

@@ -19,7 +19,8 @@ HYPERVISOR = 0xFFFF_0000_0000_0000  # its addresses begin here; guests stay belo
 LOCKED = re.compile(r"^lock |^xchg .*\[")
 # Serialising instructions (SDM 3, 9.3) wait until all earlier instructions are done, and no later
 # one begins before. VM entries and exits also serialise, but each row has a fixed number of them.
-SERIALISING = re.compile(r"^(cpuid|inv(d|ept|lpg|pcid|vpid)|wbinvd|wrmsr|xsetbv|serialize|"
+# VERW is counted with them, because it takes as long where it clears the CPU's buffers.
+SERIALISING = re.compile(r"^(cpuid|inv(d|ept|lpg|pcid|vpid)|wbinvd|wrmsr|xsetbv|serialize|verw|"
                          r"iret[dqw]?|l[gil]dt|ltr|mov ([cd]r[0-7]),.*)(\s|$)")  # fmt: skip
 
 # Cycles that each is taken to need: docs/PERFORMANCE.md says where they are from.

@@ -76,7 +76,7 @@ static void start(uint32_t width, uint32_t height, uint32_t pitch, unsigned bits
     assert_non_null(memory);
     memset(memory, UNTOUCHED, size);
     pixels_init(&pixels, &info.framebuffer, memory);
-    terminal_init(&terminal, width / FONT_WIDTH, height / FONT_HEIGHT, draw_pixels);
+    terminal_init(&terminal, width / FONT_WIDTH, height / FONT_HEIGHT, 100, draw_pixels);
 }
 
 static void put(const char *text)
@@ -190,6 +190,37 @@ static void scrolling_draws_what_changes(void **state)
     assert_int_equal(draws, 0);
 }
 
+/* Piece by piece, wherever text comes in between, with the same picture. */
+static void scrolling_in_pieces(void **state)
+{
+    (void)state;
+    for (unsigned stop = 0; stop < 40; stop++) {
+        start(64, 96, 256, 32);
+        put("abcdefgh\nbcdefghi\ncdefghij\ndefghijk\nefghijkl\nfghijklm\n");
+        unsigned pieces = 0;
+        draws = 0;
+        for (unsigned before = 0; pieces < stop && !terminal_room(&terminal, 'x'); pieces++) {
+            assert_in_range(draws - before, 1, 16);
+            before = draws;
+        }
+        if (stop == 39)
+            assert_in_range(pieces, 2, 10);
+        draws = 0;
+        put("x");
+        if (stop == 39)
+            assert_int_equal(draws, 1); /* all of it had been done */
+        shows(
+            (const char *const[]){"bcdefghi", "cdefghij", "defghijk", "efghijkl", "fghijklm", "x"},
+            0xffffff);
+        assert_int_equal(terminal_room(&terminal, 'x'), 7);
+        put("2345678");
+        assert_int_equal(terminal_room(&terminal, '\n'), 1); /* it does not scroll */
+        while (!terminal_room(&terminal, 'y'))
+            ;
+        assert_int_equal(terminal_room(&terminal, 'y'), 8);
+    }
+}
+
 static void full_line_and_newline_is_one_line(void **state)
 {
     (void)state;
@@ -295,6 +326,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(odd_sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(scrolls, setup, teardown),
         cmocka_unit_test_setup_teardown(scrolling_draws_what_changes, setup, teardown),
+        cmocka_unit_test_setup_teardown(scrolling_in_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(full_line_and_newline_is_one_line, setup, teardown),
         cmocka_unit_test_setup_teardown(unprintable_is_a_question_mark, setup, teardown),
         cmocka_unit_test_setup_teardown(large_screens_are_used_in_part, setup, teardown),

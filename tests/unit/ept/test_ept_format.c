@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ept/: capabilities, and misconfigurations held against a rule written a second time (rule S13).
- */
+/* ept/: capabilities, and misconfigurations compared with a rule that is written a second time
+ * (rule S13). */
 #include "tests/unit/mmu/mmu_world.h"
 
 #include "ept/misconfig.h"
@@ -20,7 +20,7 @@ static void decodes_a_real_msr(void **state)
 {
     (void)state;
     struct ept_caps c;
-    assert_int_equal(ept_caps_parse(&c, 0x00000f0106734141, 39), 0); /* a desktop CPU's */
+    assert_int_equal(ept_caps_parse(&c, 0x00000f0106734141, 39), 0); /* of a desktop CPU */
     assert_true(c.exec_only && c.page_2m && c.page_1g && c.ad && c.invept_single && c.invept_all);
     assert_true(c.violation_info);
     assert_int_equal(c.invvpid_types, 0xf);
@@ -31,7 +31,7 @@ static void decodes_a_real_msr(void **state)
     assert_int_equal(c.invvpid_types, 0xe);
 
     assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~EPT_CAP_INVVPID, 40), 0);
-    assert_int_equal(c.invvpid_types, 0); /* the types mean nothing without the instruction */
+    assert_int_equal(c.invvpid_types, 0); /* the types have no meaning without the instruction */
 }
 
 static void names_what_is_missing(void **state)
@@ -39,7 +39,7 @@ static void names_what_is_missing(void **state)
     (void)state;
     static const struct {
         uint64_t without;
-        const char *sentence;
+        const char *message;
     } cases[] = {
         {EPT_CAP_WALK_4, "a page walk of four levels (bit 6)"},
         {EPT_CAP_WB, "write-back EPT tables (bit 14)"},
@@ -51,7 +51,7 @@ static void names_what_is_missing(void **state)
         support_reset();
         assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~cases[i].without, 40),
                          -ENODEV);
-        assert_non_null(strstr(support_log(), cases[i].sentence));
+        assert_non_null(strstr(support_log(), cases[i].message));
     }
     assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~EPT_CAP_INVEPT_ALL, 40), 0);
     assert_int_equal(ept_caps_parse(&c, (WORLD_CAPS | EPT_CAP_1G) & ~EPT_CAP_INVEPT_SINGLE, 40), 0);
@@ -66,12 +66,12 @@ static void says_why(void **state)
     static const struct {
         uint64_t entry;
         unsigned level;
-        const char *sentence; /* NULL: no misconfiguration */
+        const char *message; /* NULL: no misconfiguration */
     } cases[] = {
         {0x0, 1, NULL},
-        {0xfffffffffffffff8, 4, NULL}, /* not present: nothing else counts */
+        {0xfffffffffffffff8, 4, NULL}, /* not present: other bits do not matter */
         {0x37, 1, NULL},
-        {0x34, 1, NULL}, /* execute alone, which this CPU has */
+        {0x34, 1, NULL}, /* execute-only, which this CPU has */
         {0x2, 2, "level 2, bits 2:0 = 010b (write without read)"},
         {0x6, 1, "level 1, bits 2:0 = 110b (write without read)"},
         {0x17, 1, "memory type 2 is reserved"},
@@ -93,7 +93,7 @@ static void says_why(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         char text[EPT_EXPLAIN_SIZE];
         bool bad = ept_misconfig_explain(cases[i].entry, cases[i].level, &caps, text, sizeof(text));
-        const char *wanted = cases[i].sentence;
+        const char *wanted = cases[i].message;
         if (bad != !!wanted || (wanted && !strstr(text, wanted)))
             fail_msg("%#lx at level %u: \"%s\"", cases[i].entry, cases[i].level, text);
         assert_int_equal(ept_misconfigured(cases[i].entry, cases[i].level, &caps), bad);
@@ -116,7 +116,8 @@ static void old_cpus_have_fewer_pages(void **state)
     assert_true(ept_misconfigured(0xb7, 3, &caps));
 }
 
-/* 2^20 words at each level: the table agrees with the rule in mmu_world.h, and so do the words. */
+/* 2^20 entries at each level: the table agrees with the rule in mmu_world.h, and so do the
+ * messages. */
 static void agrees_with_a_second_opinion(void **state)
 {
     (void)state;
@@ -137,7 +138,7 @@ static void agrees_with_a_second_opinion(void **state)
             fail_msg("%#lx at level %u", entry, level);
         assert_int_equal(ept_misconfig_explain(entry, level, &caps, text, sizeof(text)), expected);
     }
-    assert_in_range(bad, 1u << 17, (1u << 20) - (1u << 17)); /* both kinds were met often */
+    assert_in_range(bad, 1u << 17, (1u << 20) - (1u << 17)); /* both results were frequent */
 }
 
 static void indices(void **state)

@@ -38,6 +38,13 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
     world.regs[reg] = value;
 }
 
+void cpu_complete(struct cpu_regs *cpu, uint64_t next, uint64_t rflags)
+{
+    assert_int_equal(rflags, world.regs[REG_RFLAGS]);
+    cpu_set_reg(cpu, REG_RIP, next);
+    cpu_set_reg(cpu, REG_RFLAGS, rflags & ~RFLAGS_RF);
+}
+
 /* ---- Invalidations --------------------------------------------------------------------------- */
 
 /* A second CPU lags behind, so that an update of the slots has to wait for it. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The CPUs of test_mmu_adversary.c: an access gets every answer that the TLB could give, and
- * each is held against the model; what the CPU does not answer, the hypervisor does.
+ * The CPUs of test_mmu_adversary.c. An access is tried with every answer that the TLB could give,
+ * and each answer is checked against the model. If the TLB has none, the CPU walks the tables, and
+ * the hypervisor handles the exits.
  */
 #pragma once
 
@@ -15,7 +16,8 @@ static const void *proper_page(struct vm *vm, gfn_t gfn)
     return guest_page(&vm->mmu, gpa_of(&place), ACCESS_READ);
 }
 
-/* The guest reaches this page, in a leaf of this level: is that what it should see? */
+/* The guest reaches this page through a leaf of this level. Is it the page that the guest should
+ * see? */
 static void judge_page(struct vm *vm, const struct place *place, hpa_t page, unsigned level)
 {
     const void *right = proper_page(vm, place->gfn);
@@ -27,7 +29,7 @@ static void judge_page(struct vm *vm, const struct place *place, hpa_t page, uns
                  place->gfn.v);
 }
 
-/* The CPU could use this translation for this access. */
+/* The CPU could use this translation for this access. Is the result what the model says? */
 static void judge(struct vm *vm, const struct place *place, unsigned access, hpa_t page)
 {
     struct slot_model *slot = model_slot(vm, place->gfn);
@@ -42,7 +44,7 @@ static void judge(struct vm *vm, const struct place *place, unsigned access, hpa
         fail_msg("step %lu: frame %#lx holds %#lx", step, place->gfn.v, value);
 }
 
-/* All answers that the CPU can give without an exit. True if it can give one. */
+/* Checks all answers that the CPU can give without an exit. Returns true if there is one. */
 static bool hits(struct vm *vm, const struct place *place, unsigned access, hpa_t *page)
 {
     uint64_t eptp = mmu_eptp(&vm->mmu);
@@ -50,14 +52,15 @@ static bool hits(struct vm *vm, const struct place *place, unsigned access, hpa_
     struct cached *set = tlb->leaf[place->index];
     bool ad = eptp >> 6 & 1, hit = false;
 
-    /* A CPU that has the translation need not walk, and so not set D. */
+    /* A CPU that has cached the translation does not walk, so it does not set D. */
     for (unsigned i = 0; i < WAYS; i++) {
         const struct cached *c = &set[i];
         hit = hit || (c->used && !(access & ~c->permission) && (access != 2 || c->dirty));
     }
     bool walks = !hit || rnd(2);
     hit = false;
-    /* Walks that begin at a remembered table, which by now may be another's page. */
+    /* Walks that begin at a cached pointer to a table, whose page may contain another table by now.
+     */
     for (unsigned level = 1; walks && level <= 3; level++) {
         for (unsigned i = 0; i < WAYS; i++) {
             const struct cached *c = &tlb->table[level][place->index / PIECE][i];
@@ -80,8 +83,8 @@ static bool hits(struct vm *vm, const struct place *place, unsigned access, hpa_
     return hit;
 }
 
-/* A violation forgets what caused it (SDM 3, 29.4.3.1): the CPU drops translations of that page
- * that deny the access. */
+/* A violation invalidates the translations that caused it (SDM 3, 29.4.3.1): the CPU drops those of
+ * the page that deny the access. */
 static void self_invalidate(struct vm *vm, const struct place *place, unsigned access)
 {
     struct tlb *tlb = tlb_of(mmu_eptp(&vm->mmu));
@@ -94,9 +97,10 @@ static void self_invalidate(struct vm *vm, const struct place *place, unsigned a
 
 /* ---- Its log of modified pages --------------------------------------------------------------- */
 
-#define LOG_ROOM 64u /* fewer than 512, so that logs fill; one access may add one for each walk */
+#define LOG_ROOM \
+    64u /* fewer than 512, so that logs fill; one access may add an entry for each walk */
 
-/* Each vCPU has its own, and stays on its CPU. */
+/* Each vCPU has its own log, and stays on its CPU. */
 static struct log {
     bool on;
     unsigned used;
@@ -113,7 +117,7 @@ static void modified(gfn_t gfn)
     struct log *log = log_of(in_guest[support_cpu], support_cpu);
     if (!log->on)
         return;
-    assert_true(log->used < ARRAY_SIZE(log->entries)); /* it exits before */
+    assert_true(log->used < ARRAY_SIZE(log->entries)); /* the CPU exits before the log is full */
     log->entries[log->used++] = gfn.v << 12;
     met.logged++;
 }
@@ -133,12 +137,12 @@ static void leave(unsigned cpu)
 
 /* ---- Its last writes ------------------------------------------------------------------------- */
 
-/* A frame that is being changed by the other CPU. A CPU that is still in the guest writes to it
- * through what it has, and only then leaves. */
+/* A frame that the other CPU is changing. A CPU that is still in the guest writes to it through its
+ * cached translations, and leaves the guest only then. */
 static struct {
     struct vm *vm;
     gfn_t gfn;
-    bool converting; /* then what it writes is lost */
+    bool converting; /* then the write is lost */
     bool written;
 } changing;
 
@@ -149,8 +153,8 @@ static void written(struct vm *vm, gfn_t gfn)
     page->dirty = true;
 }
 
-/* The page that a store through this alias reaches without an exit: by the TLB, which forgets as it
- * likes, or by a walk, for which nothing has to be there. */
+/* The page that a store through this alias reaches without an exit: through the TLB, unless the CPU
+ * drops the translation, or by a walk, which finds nothing if the entry is empty. */
 static bool store_reaches(const struct place *place, hpa_t *page)
 {
     uint64_t eptp = mmu_eptp(&changing.vm->mmu);
@@ -198,8 +202,8 @@ static void kicked(unsigned cpu)
     met.kicked++;
 }
 
-/* Enters, or goes on in the guest where it was. What it has to know of the log it asks when it pays
- * a debt, and whenever it comes from elsewhere than a short exit. */
+/* Enters the guest, or continues in it. The vCPU checks whether it has to log when it pays a debt,
+ * and when it was out of the guest for longer than a short exit. */
 static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa_t *page)
 {
     static struct vm *last[CPUS];
@@ -222,7 +226,7 @@ static bool enter(struct vm *vm, const struct place *place, unsigned access, hpa
 
 /* ---- The hypervisor -------------------------------------------------------------------------- */
 
-/* What the hypervisor does with an access that exits. */
+/* The hypervisor handles an access that exits. */
 static int handle_exit(struct vm *vm, gpa_t gpa, unsigned access, bool present,
                        enum hw_result result)
 {
@@ -234,11 +238,12 @@ static int handle_exit(struct vm *vm, gpa_t gpa, unsigned access, bool present,
     return outcome == FAULT_INVALID ? mmu_fault(&vm->mmu, gpa, FAULT_RESERVED, &info) : outcome;
 }
 
-/* The access is over without RAM, or with a write that the hypervisor does itself. */
+/* The access ends without reaching RAM, or as a write that the hypervisor makes itself. */
 static void over(struct vm *vm, const struct place *place, unsigned access, int outcome)
 {
     int right = model_outcome(vm, place, access);
-    /* A fetch from a device that was met before: the entry does not tell, the emulator refuses. */
+    /* A fetch from a device that has an MMIO SPTE: the exit does not tell that it is a fetch, and
+     * the emulator refuses it. */
     if (access == 4 && place->alias == SHARED_ALIAS && right < 0 && outcome >= 0)
         right = model_outcome(vm, place, 1);
     if (outcome == FAULT_WRITE_PROTECTED ? right != MODEL_GUARDED
@@ -278,7 +283,7 @@ static void do_access(struct vm *vm, const struct place *place, unsigned access)
         if (t.result == HW_OK) {
             judge_page(vm, place, t.page, t.level);
             met.mixed += t.level == 1 && model_is_mixed(vm, place->gfn);
-            continue; /* the TLB answers now, and is judged */
+            continue; /* the TLB answers now, and the answer is checked */
         }
         if (t.result == HW_VIOLATION)
             self_invalidate(vm, place, access);
@@ -292,7 +297,7 @@ static void do_access(struct vm *vm, const struct place *place, unsigned access)
         int outcome = handle_exit(vm, gpa_of(place), access, t.permission, t.result);
         assert_true(outcome != FAULT_CONTINUE && outcome != FAULT_INVALID); /* F6 */
         met.replaced += vm->mmu.cpu[support_cpu].stats.collapses - collapses;
-        if (outcome == FAULT_VE) { /* again, and the CPU converts (X10) */
+        if (outcome == FAULT_VE) { /* the access is repeated, and the CPU converts (X10) */
             met.ve_exits++;
             assert_int_equal(model_outcome(vm, place, access), MODEL_VE);
         } else if (outcome < 0 || outcome == FAULT_EMULATE || outcome == FAULT_WRITE_PROTECTED) {
@@ -303,7 +308,7 @@ static void do_access(struct vm *vm, const struct place *place, unsigned access)
     fail_msg("step %lu: the access to frame %#lx never ends", step, place->gfn.v);
 }
 
-/* What the tables say of a frame, through all aliases of it. */
+/* Checks how the tables translate a frame, through all its aliases. */
 static void check_aliases(struct vm *vm, gfn_t gfn)
 {
     for (unsigned alias = 0; alias < ALIASES; alias++) {

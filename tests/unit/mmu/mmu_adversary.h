@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The TLBs of test_mmu_adversary.c, one for each CPU: it keeps every translation and every pointer
- * to a table that the CPU ever walked, by EPTP[51:12] (rule T4), until an INVEPT of that CPU covers
- * it. The guest frames in play are two windows of 16 MiB, each seen through up to four aliases, so
- * that it can be an array.
+ * The TLBs of test_mmu_adversary.c, one for each CPU. A TLB keeps every translation and every
+ * pointer to a table that the CPU has ever found in a walk, tagged by EPTP[51:12] (rule T4), until
+ * an INVEPT of that CPU covers it. The guest frames in use are two windows of 16 MiB, each seen
+ * through up to four aliases, so a TLB can be an array.
  */
 #pragma once
 
@@ -17,28 +17,29 @@
 #define ALIASES 4u /* number 1: shared, 2: execute-only, 3: both */
 #define PLACES  (ALIASES * 2 * FRAMES)
 
-static uint64_t step; /* of the run, for messages */
+static uint64_t step; /* number of the step, for messages */
 
 #define WAYS 8
 
 struct cached {
-    hpa_t page; /* or table */
+    hpa_t page; /* of memory or of a table */
     unsigned permission;
     bool used;
-    bool dirty;  /* a write need not set D any more */
-    bool listed; /* of the first way: this set is in the list of those that hold anything */
+    bool dirty;  /* a write does not set D again */
+    bool listed; /* in the first way of a set: the set is in the list of those that are not empty */
 };
 
 /* Tags are EPTP[51:12] (rule T4), with the CPU in the low bits. A test has few roots; each gets a
- * number at first sight. */
+ * number when it is first seen. */
 #define TAGS 32
 static uint64_t tag_of[TAGS];
 static unsigned tags;
 
 struct tlb {
     struct cached leaf[PLACES][WAYS];
-    struct cached table[4][PLACES / PIECE][WAYS];      /* [level]: what an entry of it points to */
-    struct cached *set[PLACES + 4 * (PLACES / PIECE)]; /* what there is to forget */
+    struct cached table[4][PLACES / PIECE]
+                       [WAYS]; /* [level]: the tables to which entries of the level point */
+    struct cached *set[PLACES + 4 * (PLACES / PIECE)]; /* the sets that are not empty */
     uint32_t sets;
 };
 static struct tlb *tlbs[TAGS];
@@ -55,7 +56,7 @@ static inline struct tlb *tlb_of(uint64_t eptp)
     unsigned i = 0;
     while (i < tags && tag_of[i] != tag)
         i++;
-    if (i == tags) { /* full: a CPU may forget at any time, so the next one in turn goes */
+    if (i == tags) { /* if there is no room, reuse the next one: a CPU may drop translations */
         static unsigned turn;
         if (tags < TAGS)
             tlbs[tags++] = calloc(1, sizeof(struct tlb));
@@ -79,12 +80,12 @@ static inline void adversary_invept(unsigned type, uint64_t eptp)
     }
 }
 
-/* Where an access goes: the frame that is meant, through which alias, what the CPU walks by. */
+/* The target of an access: the frame, the alias, and the address by which the CPU walks. */
 struct place {
     gfn_t gfn;
     unsigned alias;
     gfn_t walked;
-    unsigned index; /* into a TLB */
+    unsigned index; /* in the arrays of a TLB */
 };
 
 static inline void remember(struct tlb *tlb, struct cached *set, hpa_t page, unsigned permission,
@@ -102,11 +103,12 @@ static inline void remember(struct tlb *tlb, struct cached *set, hpa_t page, uns
             return;
         }
     }
-    /* Full of stale ones: only a missing flush fills it, and then a check has failed before. */
+    /* A set fills up with stale translations only if a flush is missing, which an earlier check
+     * would have found. */
     fail_msg("a frame has more than %d translations in the TLB", WAYS);
 }
 
-/* The CPU walks from `table` and remembers all that it meets. */
+/* The CPU walks from `table` and caches all that it finds. */
 static inline struct hw_translation walk_and_remember(struct tlb *tlb, uint64_t *table,
                                                       unsigned level, unsigned permission,
                                                       const struct place *place, unsigned access,
@@ -129,7 +131,8 @@ static inline struct hw_translation walk_and_remember(struct tlb *tlb, uint64_t 
     return t;
 }
 
-/* In the guest, nothing in the TLB leads to a page that has been freed, a table or guest memory. */
+/* Checks that nothing in the TLB of a CPU in the guest leads to a freed page, of a table or of
+ * guest memory. */
 static inline void check_freed(const struct tlb *tlb)
 {
     for (uint32_t i = 0; i < tlb->sets; i++) {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What test_mmu_adversary.c holds the MMU against: for each VM its stolen bits and a plain list of
- * slots with what is known of each page, what an access must come to, and what has happened in a
- * run.
+ * The model of test_mmu_adversary.c: for each VM its stolen bits and a list of slots with the state
+ * of each page; the outcome that an access must have; and counts of what has happened in a run.
  */
 #pragma once
 
@@ -27,11 +26,11 @@ static inline uint64_t rnd(uint64_t below)
 /* ---- The model ------------------------------------------------------------------------------- */
 
 struct page_model {
-    uint64_t value;   /* what stands in its first word */
-    unsigned tracked; /* how often */
-    bool dirty;       /* written since the log was asked */
-    bool may_be;      /* the same, where both answers are right */
-    bool shared;      /* its side, in a VM that has sides */
+    uint64_t value;   /* the first 64 bits of the page */
+    unsigned tracked; /* number of times that it is tracked */
+    bool dirty;       /* written since the log was last read */
+    bool may_be;      /* may or may not be in the log: both are correct */
+    bool shared;      /* its side, in a VM with sides */
 };
 
 struct slot_model {
@@ -46,43 +45,44 @@ struct slot_model {
 struct vm {
     struct mmu mmu;
     bool alive;
-    uint64_t bits[ALIASES]; /* the stolen bits of each alias, of a frame's number */
+    uint64_t bits[ALIASES]; /* the stolen bits of each alias, as bits of a GFN */
     bool sides, execute_only, ve;
-    uint64_t logs_one_in;                /* slots; few of them, and often one is the first */
-    uint64_t high;                       /* the first frame of the second window */
-    unsigned shared[2 * FRAMES / PIECE]; /* how many pages of each 2 MiB are shared */
+    uint64_t logs_one_in; /* one slot in this number logs; often one is the first that does */
+    uint64_t high;        /* the first frame of the second window */
+    unsigned shared[2 * FRAMES / PIECE]; /* number of shared pages in each 2 MiB */
     struct slot_model slot[SLOTS];
 };
 
-/* What happened in a run: a run in which something never happened proves nothing about it. */
+/* Counts of what has happened in a run: a run in which something never happened proves nothing
+ * about it. */
 static struct {
     uint64_t hits;      /* answered from the TLB */
-    uint64_t writes;    /* that reached RAM */
+    uint64_t writes;    /* writes that reached RAM */
     uint64_t emulated;  /* MMIO */
     uint64_t changes;   /* slots added, deleted, moved, flags changed */
-    uint64_t replaced;  /* a table by a block */
+    uint64_t replaced;  /* tables replaced by a block */
     uint64_t wraps;     /* full zaps */
-    uint64_t lives;     /* VMs ended */
-    uint64_t kicked;    /* a CPU made to leave the guest */
-    uint64_t splits;    /* large leaves */
+    uint64_t lives;     /* VMs that have ended */
+    uint64_t kicked;    /* CPUs that were made to leave the guest */
+    uint64_t splits;    /* large leaves that were split */
     uint64_t fast;      /* faults repaired without the lock */
     uint64_t dirty;     /* pages found in the log */
-    uint64_t logged;    /* by the CPU, in its own log */
-    uint64_t full;      /* such logs */
-    uint64_t last;      /* writes of a CPU that is being kicked */
-    uint64_t exchanged; /* words of the guest */
-    uint64_t straddled; /* writes over the end of a page */
+    uint64_t logged;    /* entries of the CPUs' PML logs */
+    uint64_t full;      /* times that a PML log was full */
+    uint64_t last;      /* last writes of a CPU that is being kicked */
+    uint64_t exchanged; /* compare-exchanges of guest memory */
+    uint64_t straddled; /* writes that cross a page boundary */
     uint64_t adjacent;  /* slots that begin where another one ends */
     uint64_t overlaps;  /* slots refused because of another one */
-    uint64_t guarded;   /* writes to tracked pages stopped */
-    uint64_t remaps;    /* of host pages */
+    uint64_t guarded;   /* writes to tracked pages that faulted */
+    uint64_t remaps;    /* host pages replaced */
     uint64_t refused;   /* accesses that end a VM */
     uint64_t converted; /* pages that changed sides */
-    uint64_t late;      /* writes to one while that went on */
-    uint64_t mixed;     /* small pages met where 2 MiB are of both sides */
+    uint64_t late;      /* writes to a page during its conversion */
+    uint64_t mixed;     /* small pages seen where 2 MiB have pages of both sides */
     uint64_t ve;        /* #VE delivered by the CPU */
-    uint64_t ve_exits;  /* violations before that */
-    uint64_t aliases;   /* translations met beside the one that was asked for */
+    uint64_t ve_exits;  /* violations that install an entry for #VE */
+    uint64_t aliases;   /* translations found for other aliases of the frame */
 } met;
 
 static struct vm vms[VMS];
@@ -143,7 +143,7 @@ static inline bool alias_exists(const struct vm *vm, unsigned alias)
     return !(alias & SHARED_ALIAS && !vm->sides) && !(alias & XO_ALIAS && !vm->execute_only);
 }
 
-/* The address through which the hypervisor, or an honest guest, reaches the frame. */
+/* The address through which the hypervisor, or a guest that obeys the rules, accesses the frame. */
 static inline struct place proper_place(struct vm *vm, gfn_t gfn)
 {
     struct slot_model *slot = model_slot(vm, gfn);
@@ -151,7 +151,7 @@ static inline struct place proper_place(struct vm *vm, gfn_t gfn)
     return place_of(vm, gfn, shared ? SHARED_ALIAS : 0);
 }
 
-/* After whatever moves pages or their sides. */
+/* Called after pages have moved or changed sides. */
 static inline void model_count_shared(struct vm *vm)
 {
     memset(vm->shared, 0, sizeof(vm->shared));
@@ -162,14 +162,15 @@ static inline void model_count_shared(struct vm *vm)
     }
 }
 
-/* May 2 MiB be one page, as far as sides go? It lies wholly in its slot. */
+/* Are there pages of both sides in the 2 MiB around the frame, so that they cannot be one page?
+ * They lie wholly in a slot. */
 static inline bool model_is_mixed(const struct vm *vm, gfn_t gfn)
 {
     return vm->shared[frame_index(gfn) / PIECE] % PIECE;
 }
 
-/* What an access must come to, said again without mmu/ (rules F2, F3, F6, X5, X10, X11). Negative:
- * the error that ends the VM. */
+/* The outcome that an access must have, computed without mmu/ (rules F2, F3, F6, X5, X10, X11).
+ * Negative: the error that ends the VM. */
 enum { MODEL_RAM, MODEL_GUARDED, MODEL_DEVICE, MODEL_READ_ONLY, MODEL_VE };
 
 static inline int model_outcome(struct vm *vm, const struct place *place, unsigned access)
@@ -194,7 +195,7 @@ static inline int model_outcome(struct vm *vm, const struct place *place, unsign
 
 /* ---- Where something happens ----------------------------------------------------------------- */
 
-/* Are these frames among those in play? */
+/* Are these frames in one of the windows that are in use? */
 static inline bool is_window(const struct vm *vm, uint64_t base, uint64_t pages)
 {
     uint64_t offset = base < FRAMES ? base : base - vm->high;
@@ -207,7 +208,7 @@ static inline gfn_t random_frame(const struct vm *vm)
     return GFN(rnd(4) ? frame : vm->high + frame);
 }
 
-/* Where a slot has ends, and the words of its bitmaps; the frames beside it, too. */
+/* An offset at an end of a slot, at an end of 64 bits of its bitmaps, or one frame beside it. */
 static inline uint64_t interesting_offset(const struct slot_model *slot)
 {
     switch (rnd(8)) {
@@ -218,13 +219,13 @@ static inline uint64_t interesting_offset(const struct slot_model *slot)
     case 2:
         return 62 + rnd(4);
     case 3:
-        return (slot->pages & ~63ull) - rnd(2); /* where its last word begins */
+        return (slot->pages & ~63ull) - rnd(2); /* where the last 64 bits begin */
     default:
         return rnd(8);
     }
 }
 
-/* Most accesses go where slots are, and to their ends. */
+/* Most accesses go to slots, and to their ends. */
 static inline gfn_t interesting_frame(struct vm *vm)
 {
     struct slot_model *slot = &vm->slot[rnd(SLOTS)];
@@ -234,7 +235,7 @@ static inline gfn_t interesting_frame(struct vm *vm)
     return is_window(vm, gfn.v, 1) ? gfn : GFN(slot->base);
 }
 
-/* Mostly an alias through which something can be had. */
+/* Mostly an alias through which the frame can be accessed. */
 static inline struct place random_place(struct vm *vm, gfn_t gfn)
 {
     struct place place = proper_place(vm, gfn);
@@ -249,8 +250,8 @@ static inline unsigned random_access(const struct place *place)
     return place->alias & XO_ALIAS && rnd(4) ? 4 : 1u << rnd(place->alias && rnd(8) ? 2 : 3);
 }
 
-/* `pages` is 0, or the size that the range has to have. Some ranges begin or end at an edge of a
- * slot, or one page beside it. */
+/* A random range; `pages` is 0, or the size that it must have. Some ranges begin or end at an end
+ * of a slot, or one page beside it. */
 static inline void random_range(const struct vm *vm, uint64_t *base, uint64_t *pages)
 {
     static const uint64_t sizes[] = {1,   2,   3,   7,   63,  64,  65,   100,  129,

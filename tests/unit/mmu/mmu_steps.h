@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the hypervisor changes under the guests of test_mmu_adversary.c, one step at a time, beside
- * the same change of the model.
+ * The steps by which the hypervisor changes memory under the guests of test_mmu_adversary.c. Each
+ * makes the same change in the model.
  */
 #pragma once
 
@@ -13,7 +13,7 @@ static void forget_slot(struct slot_model *slot)
     *slot = (struct slot_model){0};
 }
 
-/* By this CPU: the generation has wrapped. */
+/* Full zaps by this CPU: the generation has wrapped. */
 static uint64_t full_zaps(const struct vm *vm)
 {
     return vm->mmu.cpu[support_cpu].stats.full_zaps;
@@ -35,7 +35,7 @@ static void step_add(struct vm *vm, unsigned id)
                      (uint32_t)((readonly ? MEMSLOT_READONLY : 0) | (logs ? MEMSLOT_LOG_DIRTY : 0) |
                                 (shared ? MEMSLOT_SHARED : 0)));
     assert_int_equal(error, room ? 0 : -EEXIST);
-    /* No wrap, no log: RAM over MMIO flushes nothing (rule T2). */
+    /* RAM over MMIO flushes nothing, unless the generation wraps or logging starts (rule T2). */
     if (full_zaps(vm) == zaps && !logs)
         assert_int_equal(mmu_invept_count(&vm->mmu), before);
     met.overlaps += !room;
@@ -67,7 +67,7 @@ static void step_move(struct vm *vm, unsigned id)
     struct slot_model *slot = &vm->slot[id];
     uint64_t base, pages = slot->pages;
     random_range(vm, &base, &pages);
-    if (slot->used && rnd(4) == 0) /* by less than its size */
+    if (slot->used && rnd(4) == 0) /* by less than the size of the slot */
         base = slot->base + rnd(130) - 65;
     if (!is_window(vm, base, pages))
         return;
@@ -80,8 +80,8 @@ static void step_move(struct vm *vm, unsigned id)
     }
 }
 
-/* A slot begins to log: what was written before does not count. It may come into the log all the
- * same, where a CPU has it in its own. */
+/* A slot begins to log: earlier writes need not be in the log. They may be in it if a CPU has them
+ * in its PML log. */
 static void forget_writes(const struct vm *vm, struct slot_model *slot)
 {
     for (uint64_t i = 0; i < slot->pages; i++)
@@ -110,7 +110,7 @@ static void step_flags(struct vm *vm, unsigned id)
     if (!slot->used)
         return;
     met.changes++;
-    /* Where SPTEs are zapped to change the other flag, too, their D bits count. */
+    /* If the other flag changes too, the SPTEs are zapped, and their D bits are logged. */
     bool zapped = readonly != slot->readonly || full_zaps(vm) != zaps;
     for (uint64_t i = 0; begins && i < slot->pages; i++) {
         slot->page[i].may_be |= slot->page[i].dirty || zapped;
@@ -120,8 +120,8 @@ static void step_flags(struct vm *vm, unsigned id)
     slot->logs = logs;
 }
 
-/* Where the log is asked from, and for how much: all, or a part that begins with one of its words.
- * Sometimes what it must refuse. */
+/* The range of the log to read: the whole slot, or a part that begins at a multiple of 64 pages.
+ * Sometimes a range that must be refused. */
 static int random_part(const struct slot_model *slot, uint64_t *first, size_t *words)
 {
     uint64_t all = (slot->pages + 63) / 64;
@@ -144,7 +144,8 @@ static int random_part(const struct slot_model *slot, uint64_t *first, size_t *w
     return -EINVAL;
 }
 
-/* What was written since is in the log, whoever wrote it and however, and nothing else is. */
+/* The log has all pages that have been written since it was last read, by any writer, and no
+ * others. */
 static void check_log(const struct slot_model *slot, uint64_t at, uint64_t word)
 {
     for (uint64_t i = at; i < at + 64; i++) {
@@ -170,7 +171,7 @@ static void step_dirty_get(struct vm *vm, unsigned id)
     assert_int_equal(mmu_dirty_get(&vm->mmu, id, first, bitmap, words), expected);
     if (expected)
         return;
-    /* What is written meanwhile is in this log or in the next. */
+    /* A write during the call is in this log or in the next one. */
     uint64_t late = changing.gfn.v - slot->base - first;
     bool written = changing.written && late < 64 * words && first + late < slot->pages;
     struct page_model *page = &slot->page[written ? first + late : 0];
@@ -208,7 +209,7 @@ static void step_host(struct vm *vm, gfn_t gfn)
     }
 }
 
-/* Up to what is there already, behind something that is not. */
+/* The conversion stops at pages that are on the new side already, behind some that were not. */
 static uint64_t convertible(const struct slot_model *slot, uint64_t first, uint64_t pages,
                             bool shared)
 {
@@ -220,7 +221,8 @@ static uint64_t convertible(const struct slot_model *slot, uint64_t first, uint6
     return end - first;
 }
 
-/* What was on the other side comes out cleared; what is there already keeps what it holds (X5). */
+/* Pages that come from the other side are cleared; pages that were on the new side already keep
+ * their contents (X5). */
 static void step_convert(struct vm *vm, gfn_t gfn)
 {
     bool shared = rnd(2);
@@ -247,7 +249,7 @@ static void step_convert(struct vm *vm, gfn_t gfn)
             continue;
         page->shared = shared;
         page->dirty = page->dirty || page->value;
-        page->may_be = true; /* if it was there at all, it has been cleared */
+        page->may_be = true; /* if the page existed, it has been cleared */
         page->value = 0;
         met.converted++;
     }
@@ -261,7 +263,8 @@ static void step_zap(struct vm *vm)
     assert_int_equal(mmu_zap(&vm->mmu, GPA(base << 12), pages), 0);
 }
 
-/* Around the tables: like a device, a loader, or a walk that sets a bit in an entry. */
+/* Accesses of the hypervisor, which do not use the tables: by a device, a loader, or a walk that
+ * sets a bit in an entry. */
 static int by_host(struct vm *vm, const struct place *place, unsigned how, uint64_t value)
 {
     const struct slot_model *slot = model_slot(vm, place->gfn);
@@ -302,7 +305,7 @@ static void step_guest_write(struct vm *vm)
         written(vm, place.gfn);
 }
 
-/* 8 bytes at the end of a page and 8 in the next one, which may be another slot's. */
+/* 8 bytes at the end of a page and 8 in the next page, which may belong to another slot. */
 static void step_straddle(struct vm *vm)
 {
     struct place place = random_place(vm, interesting_frame(vm));

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A memory that sees every store to an EPT table, with no help from the code that stores.
+ * Observes every store to an EPT table, without help from the code that stores.
  *
  * The pages of all tables that the CPU can reach are mapped read-only. A store to one of them
- * raises SIGSEGV; the handler opens the page and lets that one instruction run (the trap flag), and
- * the SIGTRAP behind it closes the page and looks at what the CPU would see now. So every
- * intermediate state is judged, in the order of the stores:
+ * raises SIGSEGV; the handler makes the page writable and lets that one instruction execute (with
+ * the trap flag). The SIGTRAP after it makes the page read-only again and checks what the CPU would
+ * see now. So every intermediate state is checked, in the order of the stores:
  *
- *   - a store is one aligned 64-bit word, by a locked instruction: others may store there, too;
- *   - the word translates, or is not present with bit 63, or is an MMIO SPTE at level 1;
- *   - a table is linked whole: every word in it is sound, it is in use, and linked nowhere else;
- *   - a table that was cut off changes only to FROZEN, and is freed when no walker can be in it;
- *   - a frame translates as before the operation or as after it, or not at all, and never with
- *     rights that neither gives; a page that a frame translates to is not freed.
+ *   - a store is one aligned 64-bit store by a locked instruction, since other CPUs may store, too;
+ *   - the entry translates, or is not present and has bit 63, or is an MMIO SPTE at level 1;
+ *   - a table is linked when it is complete: all its entries are sound, and it is linked only once;
+ *   - a table that was unlinked changes only to FROZEN, and is freed when no walker can be in it;
+ *   - a frame translates as before the operation, or as after it, or not at all, and never with
+ *     rights that it has neither before nor after; a page to which a frame translates is not freed.
  *
- * Other pages may be watched the same way, see mmu_stores_sides.h.
+ * Other pages can be watched in this way, too; see mmu_stores_sides.h.
  *
- * The bits are spelled as numbers on purpose, see mmu_world.h. Include it in one file.
+ * The bits are written as numbers on purpose; see mmu_world.h. Include this in one file.
  */
 #pragma once
 
@@ -34,7 +34,7 @@
 
 static char stores_fault[200];
 static const char *operation;
-static bool operating; /* else the test has failed inside of it, with locks held */
+static bool operating; /* otherwise the test has failed inside the MMU, with locks held */
 
 __attribute__((format(printf, 1, 2))) static inline void fault_found(const char *format, ...)
 {
@@ -51,10 +51,10 @@ __attribute__((format(printf, 1, 2))) static inline void fault_found(const char 
 struct watched {
     uint64_t *words;
     uint64_t copy[512];
-    unsigned level;  /* 0: no table */
-    uint64_t frame;  /* the first one */
-    bool linked;     /* else cut off, and kept for who is still in it */
-    uint64_t passes; /* of the reader, when it was cut off */
+    unsigned level;  /* level of the table; 0: none */
+    uint64_t frame;  /* the first frame */
+    bool linked;     /* else it is unlinked, and kept for walkers that are in it */
+    uint64_t passes; /* epoch of the reader when it was unlinked */
 };
 
 #define WATCHED 256u
@@ -63,7 +63,7 @@ static unsigned watched_used;
 static struct view views[VIEWS], views_before[VIEWS];
 static unsigned views_used;
 
-/* What an operation made of a frame in between. */
+/* What a frame translated to during an operation. */
 #define KEPT 4u
 static struct {
     uint8_t count;
@@ -71,21 +71,24 @@ static struct {
 } between[VIEWS];
 
 static struct {
-    uint64_t stores;   /* that changed a word */
-    uint64_t attempts; /* all of them */
+    uint64_t stores;   /* stores that changed an entry */
+    uint64_t attempts; /* all stores */
     uint64_t linked;   /* tables */
     uint64_t cut;
 } seen;
 
 static uint64_t reader_passes;
-static void (*memory_stored)(struct watched *t, unsigned index); /* where there is no table */
-static uint64_t *open_word;                                      /* being stored to */
-static bool open_sound;                                          /* by an instruction that may */
-static bool hardware;                                            /* the store is the CPU's own */
-static bool sets_bits;       /* the CPU sets A and D between a read and the store behind it */
-static bool dirtied[WINDOW]; /* frames whose D bit was set so, until the log has named them */
+static void (*memory_stored)(struct watched *t,
+                             unsigned index); /* called for pages that are no tables */
+static uint64_t *open_word;                   /* the page that is being stored to */
+static bool open_sound;                       /* the instruction may store there */
+static bool hardware;                         /* the store is one of the CPU, of A or D */
+static bool
+    sets_bits; /* the CPU sets A and D between a read of an entry and the store that follows */
+static bool
+    dirtied[WINDOW]; /* frames whose D bit was set in this way, until the log has reported them */
 
-/* What the CPU logged meanwhile; taken over when it has left the guest. */
+/* Entries of the PML log; collected when the CPU has left the guest. */
 #define PML 4096u
 static uint64_t pml[PML];
 static unsigned pml_used;
@@ -208,14 +211,14 @@ static inline void stored(struct watched *t, unsigned index)
     if (!open_sound)
         fault_found("a plain or narrow store to a table that others may use, level %u", t->level);
     if (old == new)
-        return; /* somebody was faster */
+        return; /* the compare failed */
     seen.stores++;
     word_changed(t, index, old, new);
 }
 
 /* ---- The handlers ---------------------------------------------------------------------------- */
 
-/* Is it a locked instruction of 64 bits, CMPXCHG, XADD or XCHG? */
+/* Is it a locked CMPXCHG, XADD or XCHG of 64 bits? */
 static inline bool stores_atomically(const uint8_t *at)
 {
     bool lock = *at == 0xf0;
@@ -225,7 +228,7 @@ static inline bool stores_atomically(const uint8_t *at)
     return at[1] == 0x87 || (lock && at[1] == 0x0f && (at[2] == 0xb1 || at[2] == 0xc1));
 }
 
-/* The CPU walks here between the read of the word and the store: it sets A, and D if it may. */
+/* The CPU walks between the read of the entry and the store: it sets A, and D if it may. */
 static inline void walk_in_between(struct watched *t, unsigned index)
 {
     uint64_t *word = &t->words[index], old = *word;
@@ -250,7 +253,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
     greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
     struct watched *t = watched_page(info->si_addr);
     if (!t || !(registers[REG_ERR] & 2)) {
-        signal(number, SIG_DFL); /* not ours: happens again, and ends the test */
+        signal(number, SIG_DFL); /* not a watched page: the fault repeats, and ends the test */
         return;
     }
     open_word = info->si_addr;
@@ -277,7 +280,7 @@ static void on_trap(int number, siginfo_t *info, void *context)
         memory_stored(t, index);
 }
 
-/* A block is given back. */
+/* A block is freed. */
 static void on_free(hpa_t page, unsigned order)
 {
     for (unsigned i = 0; i < watched_used; i++) {
@@ -298,7 +301,7 @@ static void on_free(hpa_t page, unsigned order)
     }
 }
 
-/* Out of the guest it still holds what it has found, until it is asked for its epoch. */
+/* Out of the guest the reader still holds its pointers, until it passes its epoch. */
 static void reader_kicked(unsigned pcpu)
 {
     if (epoch_cpus[pcpu].seen == epoch_now()) {
@@ -311,7 +314,8 @@ static void reader_kicked(unsigned pcpu)
 
 /* ---- Operations ------------------------------------------------------------------------------ */
 
-/* Before anything that may store; cmocka sets handlers of its own around each test and fixture. */
+/* Called before anything that may store; cmocka sets its own handlers around each test and fixture.
+ */
 static inline void see_stores(void)
 {
     struct sigaction fault = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
@@ -346,7 +350,7 @@ static inline void stores_stop(void)
     epoch_offline(READER);
 }
 
-/* Before an operation the reader goes into the guest, with all that it can reach now. */
+/* Before an operation the reader enters the guest, and caches all that it can reach. */
 static inline void operation_begins(const char *name)
 {
     see_stores();
@@ -359,7 +363,7 @@ static inline void operation_begins(const char *name)
     memcpy(views_before, views, sizeof(views));
 }
 
-/* What a frame translates to now is what its slot says. */
+/* Each frame translates as its slot says. */
 static inline void check_view(unsigned i)
 {
     uint64_t frame = view_frame(i);
@@ -402,7 +406,7 @@ static inline void operation_ends(bool gap)
     pml_used = 0;
 }
 
-/* `gap`: a frame that translates before and after may fault in between. */
+/* `gap`: a frame that translates before and after may not translate in between. */
 #define OPERATION(gap, call)                                   \
     do {                                                       \
         uint64_t changes_ = mmu_stats(&mmu).spte_changes;      \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What test_mmu_stores.c and test_mmu_stores_random.c share: a guest whose every fault is judged by
- * mmu_stores.h, and the configurations.
+ * Shared by test_mmu_stores.c and test_mmu_stores_random.c: a guest all of whose faults are checked
+ * by mmu_stores.h, and the configurations.
  */
 #pragma once
 
@@ -9,7 +9,7 @@
 
 #define RAM   0x200ull /* a slot of frames, aligned to 2 MiB */
 #define SIZE  1024ull
-#define OTHER 0xa00ull /* and where it moves */
+#define OTHER 0xa00ull /* the address to which it moves */
 #define END   0xc00ull
 #define LOG   (uint32_t) MEMSLOT_LOG_DIRTY
 #define RO    (uint32_t) MEMSLOT_READONLY
@@ -31,7 +31,7 @@ static inline int fault(uint64_t frame, unsigned access)
     return outcome == FAULT_INVALID ? mmu_fault(&mmu, at(frame), FAULT_RESERVED, &info) : outcome;
 }
 
-/* The CPU's own stores, of A and D. */
+/* The stores of the CPU itself, of A and D. */
 static inline enum hw_result walk(uint64_t frame, unsigned access)
 {
     see_stores();
@@ -41,7 +41,7 @@ static inline enum hw_result walk(uint64_t frame, unsigned access)
     return result;
 }
 
-/* An access to its end; no fault leaves a frame without the translation that it had. */
+/* One access, until it is done; no fault removes a translation that a frame had. */
 static inline int touch(uint64_t frame, unsigned access, bool gap)
 {
     int outcome = FAULT_RETRY;
@@ -75,7 +75,7 @@ static inline void finish(void)
     assert_int_equal(support_warnings(), 0);
 }
 
-/* The test's initial state. */
+/* The state at the start of a test. */
 static struct mmu_config all = {.mmio_caching = true, .ad = true, .huge = true};
 static struct mmu_config large_without_ad = {.mmio_caching = true, .huge = true};
 static struct mmu_config small_without_ad = {.mmio_caching = true};
@@ -89,7 +89,7 @@ static inline int setup(void **state)
     return 0;
 }
 
-/* With a second root, in which memory may only be executed. */
+/* With a second root, which is execute-only. */
 static inline int setup_aliases(void **state)
 {
     world_reset(WORLD_CAPS, *state);
@@ -100,7 +100,7 @@ static inline int setup_aliases(void **state)
     return 0;
 }
 
-/* With all four. */
+/* With all four roots. */
 static inline int setup_sides(void **state)
 {
     world_reset(WORLD_CAPS, *state);

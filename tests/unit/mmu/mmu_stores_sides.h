@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Conversions, store by store: while pages change sides, they themselves and the bits that say
- * which side they are on are watched like tables, see mmu_stores.h. From the first store to a page
- * to the last one of its bit nobody may get at it: no root leads there, the hypervisor's accessor
- * refuses it on either side, faults are tried again, and whoever found it before has passed an
- * epoch. It only ever becomes zero, and wholly so before its bit changes.
+ * Conversions, store by store. While pages change sides, the pages and the bits of their sides are
+ * watched as tables are; see mmu_stores.h. From the first store to a page to the store to its bit
+ * nobody may access the page: no root leads to it, the hypervisor's own accesses are refused on
+ * either side, faults are retried, and every earlier reader has passed an epoch. Only zeroes are
+ * stored to the page, and all of it is zero before its bit changes.
  */
 #pragma once
 
 #include "tests/unit/mmu/mmu_stores.h"
 
-#define SIDES_OF_PAGES UINT64_MAX /* instead of a frame */
+#define SIDES_OF_PAGES UINT64_MAX /* a page that is no table */
 
 static struct {
     const struct memslot *slot;
     uint64_t first, end; /* frames that may change sides */
-    uint64_t passes;     /* of the reader, when it began */
+    uint64_t passes;     /* epoch of the reader when the conversion began */
     uint64_t cleared, changed;
 } conversion;
 
@@ -67,7 +67,8 @@ static void page_or_side_stored(struct watched *t, unsigned index)
         fault_found("frame %#lx is converted, and gets %#lx stored", t->frame, now);
     nobody_has(t->frame);
     conversion.cleared++;
-    if (++t->passes == 64) /* for speed: whether all is clear is asked when its bit changes */
+    if (++t->passes ==
+        64) /* for speed, the contents are checked when the bit of the page changes */
         protect(t->words, PROT_READ | PROT_WRITE);
 }
 
@@ -80,7 +81,7 @@ static inline void watch_memory(void *words, uint64_t frame)
     protect(words, PROT_READ);
 }
 
-/* One conversion, of few pages, which hold something before. Returns what mmu_convert() does. */
+/* One conversion of a few pages, which are not zero before. Returns the result of mmu_convert(). */
 static inline int64_t convert(uint64_t frame, uint64_t count, bool shared)
 {
     const struct memslot *slot = memslot_find(memslots(&mmu), GFN(frame));

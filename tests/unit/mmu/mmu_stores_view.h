@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the CPU sees of the tables of one VM, frame by frame, and what it may see between two such
- * sights. For mmu_stores.h. Include it in one file.
+ * What the CPU sees of the tables of one VM, frame by frame, and what it may see during a change
+ * from one such view to another. For mmu_stores.h. Include this in one file.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ enum sight {
     SEES_NOTHING, /* a violation */
     SEES_RAM,
     SEES_MMIO,
-    SEES_NONSENSE, /* a misconfiguration that is none of ours */
+    SEES_NONSENSE, /* a misconfiguration that is no MMIO SPTE */
 };
 
 struct view {
@@ -27,9 +27,9 @@ struct view {
     uint8_t rights;
 };
 
-/* The frames that are looked at, as one index: RAM from 0 on, and some of devices; then, behind the
- * bits that are stolen where a VM has them, the RAM again, which may only be executed there, and
- * all again as the shared side has it. */
+/* The frames that are checked, by index: RAM from 0 on, and some of devices; then, with stolen
+ * bits, the RAM again through execute-only addresses, and all of that again through shared
+ * addresses. */
 #define WINDOW     0x1800u
 #define DEVICE     0xfe000ull
 #define DEVICES    64u
@@ -94,7 +94,7 @@ static inline bool same_view(struct view a, struct view b)
     return a.sight == b.sight && a.page == b.page && a.rights == b.rights;
 }
 
-/* May a frame have been seen so, between `old` and `new`? */
+/* May a frame have translated like this between `old` and `new`? */
 static inline bool may_be_seen(struct view v, struct view old, struct view new, bool gap)
 {
     unsigned rights = 0;

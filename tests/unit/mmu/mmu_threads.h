@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The CPUs of test_mmu_threads.c. Each thread is a pCPU that walks the tables of one VM without any
- * lock, as hardware does, sets A and D, and keeps what it walked in a TLB, pointers to tables too,
- * until its INVEPT. While a CPU is in the guest, no page that its TLB leads to may be freed.
+ * lock, as hardware does. It sets A and D, and keeps what it has found, including pointers to
+ * tables, in a TLB until its INVEPT. While a CPU is in the guest, no page to which its TLB leads
+ * may be freed.
  *
- * What a page holds says where it was written: each CPU has a word of its own in it, with the side,
- * the frame and a number. So whoever reads a page through one side sees at once what the other one
- * wrote, and each CPU finds again what it wrote itself, unless the page was converted meanwhile.
+ * The contents of a page tell where it was written: each CPU has its own 64 bits in each page, with
+ * the side, the frame and a number. So a reader notices data of the other side, and each CPU finds
+ * its own last write, unless the page has been converted since.
  *
- * Hardware's bits are spelled as numbers, see mmu_world.h. Include it in one file.
+ * The bits of the hardware are written as numbers; see mmu_world.h. Include this in one file.
  */
 #pragma once
 
@@ -29,10 +30,10 @@
 #include <string.h>
 
 #define VCPUS 3u
-#define HOST  VCPUS /* the fourth pCPU */
+#define HOST  VCPUS /* the CPU that changes slots */
 
 #define FRAMES 0x1800ull
-#define SHARED (1ull << (39 - 12)) /* of a frame, in a VM with sides */
+#define SHARED (1ull << (39 - 12)) /* the shared bit of a frame, in a VM with sides */
 
 static struct mmu mmu;
 static bool kicked[VCPUS + 1];
@@ -53,7 +54,7 @@ static inline uint64_t load(const uint64_t *word)
     return __atomic_load_n(word, __ATOMIC_ACQUIRE);
 }
 
-/* What may find another CPU at work on the slots is called until it is over. */
+/* Calls a function that returns -EINPROGRESS until it is over. */
 #define AT_ONCE(call)                      \
     __extension__({                        \
         __typeof__(call) result_;          \
@@ -67,13 +68,13 @@ static inline uint64_t load(const uint64_t *word)
 
 #define IN_ARENA(page) (((page)-SUPPORT_RAM_BASE) / PAGE_SIZE)
 
-/* By frame, shared ones in the upper half. An entry is an address with the rights that need no walk
- * in its low bits; 0: none. */
+/* Translations by frame, with the shared ones in the upper half. An entry is an address, with the
+ * rights that need no walk in its low bits; 0: none. */
 struct tlb {
     uint64_t leaf[2 * FRAMES];
-    uint64_t *table[2 * FRAMES / 512]; /* of level 1 */
-    bool inside;                       /* in the guest, where all this is used */
-    uint8_t *holds;                    /* by page: something above leads there */
+    uint64_t *table[2 * FRAMES / 512]; /* the table of level 1 */
+    bool inside;                       /* whether the CPU is in the guest, where the TLB is used */
+    uint8_t *holds;                    /* by page: something in the TLB leads to it */
     uint64_t held[4 * FRAMES], held_count;
 };
 static struct tlb tlbs[VCPUS];
@@ -86,7 +87,7 @@ static inline uint64_t place(uint64_t gfn)
 static inline void hold(struct tlb *tlb, uint64_t page)
 {
     uint8_t *held = &tlb->holds[IN_ARENA(page)];
-    if (*held) /* by this CPU alone */
+    if (*held) /* accessed by this CPU only */
         return;
     __atomic_store_n(held, 1, __ATOMIC_SEQ_CST);
     tlb->held[tlb->held_count++] = IN_ARENA(page);
@@ -128,7 +129,7 @@ void cpu_kick(unsigned pcpu)
 
 /* ---- Walks ----------------------------------------------------------------------------------- */
 
-/* From the table of `level`. False for an exit: *misconfigured says which. */
+/* Walks from a table of `level`. Returns false for an exit; *misconfigured tells its kind. */
 static inline bool walk_from(struct tlb *tlb, uint64_t *table, unsigned level, uint64_t gfn,
                              uint64_t access, bool *misconfigured)
 {
@@ -140,18 +141,18 @@ static inline bool walk_from(struct tlb *tlb, uint64_t *table, unsigned level, u
             return false;
         bool leaf = level == 1 || value & 0x80;
         uint64_t set = ad ? (leaf && access & 2 ? 0x300 : 0x100) : 0;
-        /* The CPU sets them only if the entry is as it was. */
+        /* The CPU sets A and D only if the entry is unchanged. */
         while ((value & set) != set &&
                !__atomic_compare_exchange_n(entry, &value, value | set, false, __ATOMIC_SEQ_CST,
                                             __ATOMIC_ACQUIRE)) {
             if (access & ~value || leaf != (level == 1 || !!(value & 0x80)))
-                return false; /* the access is made again */
+                return false; /* the access is repeated */
         }
         uint64_t page = value & 0x000ffffffffff000;
         if (leaf) {
             page += (gfn & ((1ull << 9 * (level - 1)) - 1)) * PAGE_SIZE;
             uint64_t rights = value & 5;
-            rights |= ad ? (value | set) >> 8 & value & 2 : value & 2; /* D need not be set again */
+            rights |= ad ? (value | set) >> 8 & value & 2 : value & 2; /* D is not set again */
             tlb->leaf[place(gfn)] = page | rights;
             hold(tlb, page);
             return true;
@@ -181,8 +182,8 @@ static inline uint64_t *translate(uint64_t gfn, uint64_t access, bool *misconfig
 /* ---- What pages hold ------------------------------------------------------------------------- */
 
 struct mine {
-    uint64_t word;        /* what this CPU wrote last, */
-    uint64_t conversions; /* and how many of the frame had ended then */
+    uint64_t word;        /* the last value that this CPU has written */
+    uint64_t conversions; /* number of conversions of the frame that had ended then */
 };
 static __thread struct mine mine[FRAMES];
 static __thread uint64_t stamps;
@@ -192,7 +193,7 @@ static inline uint64_t tag(uint64_t gfn)
     return (gfn & SHARED ? 2ull : 1ull) << 56 | gfn % 512 << 32;
 }
 
-/* What this CPU is about to write. */
+/* The value that this CPU is about to write. */
 static inline uint64_t stamp(uint64_t gfn)
 {
     uint64_t frame = gfn & ~SHARED;
@@ -200,7 +201,7 @@ static inline uint64_t stamp(uint64_t gfn)
     return mine[frame].word;
 }
 
-/* A page that this CPU has reached through `gfn`; `stays`: its slot does. */
+/* This CPU has reached a page through `gfn`; `stays`: its slot is never deleted. */
 static inline void check_page(const uint64_t *page, uint64_t gfn, bool stays)
 {
     uint64_t frame = gfn & ~SHARED;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The world around mmu/ in a hosted test: a CPU that walks EPT tables as the SDM says, the two
+ * The environment of mmu/ in a hosted test: a CPU that walks EPT tables as the SDM says, the two
  * invalidation instructions, and a vCPU that faults until its access is done.
  *
- * The walker spells its bits as numbers on purpose: it is the second opinion on ept/format.h.
- * Include it in one file of each test program.
+ * The walker writes its bits as numbers on purpose, to check ept/format.h. Include this in one file
+ * of each test program.
  */
 #pragma once
 
@@ -26,7 +26,7 @@
 #include "mmu/zap.h"
 #include "mmu/tlb.h"
 
-/* Without pages of 1 GiB, which take the arena long to hand out. */
+/* Without pages of 1 GiB, which take the arena long to allocate. */
 #define WORLD_CAPS                                                                                \
     (EPT_CAP_EXEC_ONLY | EPT_CAP_WALK_4 | EPT_CAP_UC | EPT_CAP_WB | EPT_CAP_2M | EPT_CAP_INVEPT | \
      EPT_CAP_AD | EPT_CAP_INVEPT_SINGLE | EPT_CAP_INVEPT_ALL | EPT_CAP_INVVPID |                  \
@@ -54,7 +54,7 @@ void invvpid(unsigned type, uint16_t vpid, gva_t address)
     invvpid_last_type = type;
 }
 
-/* Another CPU that is in the guest leaves it and passes. A test may say what else it does. */
+/* Another CPU that is in the guest leaves it and passes the epoch. A test may add something. */
 static void (*kick_hook)(unsigned pcpu);
 static unsigned kicks;
 
@@ -73,7 +73,7 @@ void cpu_kick(unsigned pcpu)
         world_leave(pcpu);
 }
 
-/* Called for each leaf whose D bit the CPU has set, with the address that PML would log. */
+/* Called for each leaf whose D bit the CPU sets, with the address that PML would log. */
 static void (*modified_hook)(gfn_t gfn);
 
 static inline void world_reset(uint64_t msr, const struct mmu_config *config)
@@ -102,13 +102,13 @@ enum hw_result {
 
 struct hw_translation {
     enum hw_result result;
-    hpa_t page;          /* the 4 KiB page that the frame is in */
+    hpa_t page;          /* the 4 KiB page of the frame */
     unsigned permission; /* bits 2:0, the AND of all levels */
-    unsigned level;      /* where the walk ended */
+    unsigned level;      /* the level at which the walk ended */
     bool converts;       /* a violation that the CPU may turn into #VE */
 };
 
-/* Is an entry that is present one that the CPU refuses? MAXPHYADDR is 40 and all sizes exist. */
+/* Does the CPU refuse this present entry? MAXPHYADDR is 40, and all page sizes exist. */
 static inline bool hw_misconfigured(uint64_t entry, unsigned level)
 {
     unsigned rwx = entry & 7;
@@ -132,7 +132,8 @@ static inline void hw_set_used(uint64_t *leaf, gfn_t gfn, unsigned access)
         modified_hook(gfn);
 }
 
-/* Walks on from `table` of `level`, allowed `permission` so far. Sets A and D like a CPU. */
+/* Continues a walk from `table` of `level`, in which `permission` is allowed so far. Sets A and D
+ * as a CPU does. */
 static inline struct hw_translation hw_walk_from(uint64_t *table, unsigned level,
                                                  unsigned permission, gfn_t gfn, unsigned access,
                                                  bool ad)
@@ -166,7 +167,7 @@ static inline struct hw_translation hw_walk_from(uint64_t *table, unsigned level
     }
 }
 
-/* A walk of a CPU whose TLB is empty. `access` in bits 2:0 of an entry: 1 read, 2 write, 4 fetch.
+/* A walk of a CPU whose TLB is empty. `access` has bits 2:0 of an entry: 1 read, 2 write, 4 fetch.
  */
 static inline struct hw_translation hw_walk(uint64_t eptp, gfn_t gfn, unsigned access)
 {
@@ -178,14 +179,14 @@ static inline struct hw_translation hw_walk(uint64_t eptp, gfn_t gfn, unsigned a
 /* ---- A vCPU without TLB ---------------------------------------------------------------------- */
 
 struct world_access {
-    int outcome; /* FAULT_FIXED: RAM reached; FAULT_EMULATE: a device; negative: the VM ends */
+    int outcome; /* FAULT_FIXED: RAM was accessed; FAULT_EMULATE: a device; negative: the VM ends */
     hpa_t page;
     unsigned violations;
     unsigned misconfigurations;
     struct mmio_info info;
 };
 
-/* One access of a guest, entering and exiting until it is done. */
+/* One access of a guest, which exits and enters until it is done. */
 static inline struct world_access world_touch(struct mmu *mmu, gpa_t gpa, unsigned access)
 {
     struct world_access result = {0};
@@ -231,8 +232,8 @@ struct world_scan {
     uint64_t mmio;
 };
 
-/* Every word of every table has a class, none is 0 (rule S7), none could be #VE (rule S15), none
- * translates what the hardware would call misconfigured; MMIO stands at level 1 only (rule S8). */
+/* Every entry of every table has a class, none is 0 (rule S7), none could cause #VE (rule S15), no
+ * present one is misconfigured, and MMIO SPTEs are at level 1 only (rule S8). */
 static inline void world_scan_table(const struct mmu *mmu, const uint64_t *table, unsigned level,
                                     struct world_scan *scan)
 {
@@ -257,7 +258,8 @@ static inline void world_scan_table(const struct mmu *mmu, const uint64_t *table
     }
 }
 
-/* Scans, and holds the counters against what is there. Retired tables still count, so they go. */
+/* Scans the tables, and compares the counters with what is found. Retired tables still count, so
+ * they are freed first. */
 static inline struct world_scan world_check(struct mmu *mmu)
 {
     struct world_scan scan = {0};

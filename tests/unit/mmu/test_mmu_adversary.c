@@ -2,15 +2,16 @@
 /*
  * The flush rules against the worst TLB that the SDM allows (decision D8).
  *
- * A CPU keeps every translation that it ever walked, and every pointer to a table that it ever
- * followed, until an INVEPT covers it, and of all answers that it could give it gives each: if one
- * of them is not what the guest should see, the test ends. Beside it stands a plain model: for each
- * VM a list of slots with what was last written to each page, whether that is in the dirty log, how
- * often it is tracked, and which side it is on.
+ * A CPU keeps every translation and every pointer to a table that it has ever found in a walk,
+ * until an INVEPT covers it. Of all answers that it could give to an access it gives each; the test
+ * fails if one of them is not what the guest should see. A simple model runs beside the MMU: for
+ * each VM a list of slots, with the last write to each page, whether the page is in the dirty log,
+ * how often it is tracked, and its side.
  *
- * Two VMs live on two CPUs, one of which takes #VE; each has up to two stolen bits somewhere. A CPU
- * stays in the guest, with its TLB, while the other one changes slots, sides and tables, until it
- * is kicked. The seed is printed; ADVERSARY_SEED and ADVERSARY_STEPS choose another run.
+ * Two VMs, one of which takes #VE, live on two CPUs; each has up to two stolen bits at any
+ * position. A CPU stays in the guest, with its TLB, while the other one changes slots, sides and
+ * tables, until it is kicked. The seed is printed; ADVERSARY_SEED and ADVERSARY_STEPS choose
+ * another run.
  */
 #include "tests/unit/mmu/mmu_steps.h"
 
@@ -32,7 +33,7 @@ static void change(struct vm *vm, uint64_t kind, unsigned id)
     gfn_t gfn = interesting_frame(vm);
     bool provoke = rnd(2) && kind < 998;
     if (kind < 912)
-        gfn.v -= rnd(2) ? gfn.v % PIECE : 0; /* whole pieces change sides, too */
+        gfn.v -= rnd(2) ? gfn.v % PIECE : 0; /* whole pieces of 2 MiB change sides, too */
     if (provoke)
         other_writes(vm, gfn);
     leave(support_cpu);
@@ -76,7 +77,7 @@ static void change(struct vm *vm, uint64_t kind, unsigned id)
     }
 }
 
-/* A VM with none, one or two stolen bits anywhere; the first one takes #VE. */
+/* A VM with none, one or two stolen bits at any position; the first VM takes #VE. */
 static void begin_vm(struct vm *vm)
 {
     static const enum stolen_purpose purposes[] = {STOLEN_SHARED, STOLEN_EXECUTE_ONLY};
@@ -93,7 +94,8 @@ static void begin_vm(struct vm *vm)
         *(which ? &vm->execute_only : &vm->sides) = true;
     }
     vm->bits[SHARED_ALIAS | XO_ALIAS] = vm->bits[SHARED_ALIAS] | vm->bits[XO_ALIAS];
-    vm->high = lowest < 34 ? (1ull << (lowest - 12)) - FRAMES : 0x200000; /* the last that it can */
+    vm->high = lowest < 34 ? (1ull << (lowest - 12)) - FRAMES
+                           : 0x200000; /* the last one that is possible */
     vm->ve = vm == &vms[0] && mmu_config()->mmio_caching;
     if (vm->ve)
         assert_int_equal(mmu_take_ve(&vm->mmu), 0);
@@ -120,7 +122,7 @@ static void one_step(struct vm *vm)
         met.wraps += vm->mmu.cpu[support_cpu].stats.full_zaps != zaps;
 }
 
-/* Prints what the run has met, and fails if a long run has missed something. */
+/* Prints what has happened in the run, and fails if something never happened in a long run. */
 static void report(uint64_t steps, const struct mmu_config *config)
 {
     printf("    %lu hits, %lu writes, %lu emulated, %lu slot changes, %lu tables replaced, "

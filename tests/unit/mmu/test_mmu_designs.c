@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What three designs of stolen bits cost for the same accesses: table pages, SPTE stores, exits.
- * docs/STOLEN_BITS.md has the numbers, and this test fails when they are no longer so.
+ * The cost of three designs of stolen bits for the same accesses: table pages, SPTE stores, exits.
+ * docs/STOLEN_BITS.md has the numbers; this test fails when they change.
  *
- *   roots    the one that we have: a root for each value, each entry made by the access that needs
- *            it.
- *   twins    one table in which each page has the entries of all its aliases at once: the access
- *            that makes one makes the others. Measured by faulting them in together.
- *   shared   the aliases are other indices of the same tables; the entry at which they part takes
- *            the rights away. Measured by making each access at the plain address, plus that entry.
+ *   roots    the design in use: a root for each value; each access makes the entry that it needs.
+ *   twins    one table in which each page has the entries of all its aliases: the access that
+ *            makes one of them makes the others, too. Measured by faulting them in together.
+ *   shared   the aliases are other indices of the same tables, and the entry at which they part
+ *            removes the rights. Measured by accesses at the plain address, plus that entry.
  */
 #include "tests/unit/mmu/mmu_world.h"
 
 #define RAM     0x40000000ull
 #define FRAMES  4096u /* 16 MiB */
 #define CODE    BIT(38)
-#define FETCHED 8u /* one page in so many is run through its execute-only address, too */
+#define FETCHED 8u /* one page in this number is also executed through its execute-only address */
 
 static struct mmu mmu;
 
@@ -45,11 +44,11 @@ static void write_page(enum design design, uint64_t gpa, struct cost *cost)
 {
     unsigned exits = count_exits(gpa, ACCESS_WRITE);
     cost->exits += exits;
-    if (exits && design == TWINS) /* the same exit makes both */
+    if (exits && design == TWINS) /* one exit makes both */
         count_exits(CODE | gpa, ACCESS_FETCH);
 }
 
-/* Every page is written, and some are run; then all of it is zapped. */
+/* Every page is written, and some are executed; then all of it is zapped. */
 static struct cost cost_of(enum design design, bool huge)
 {
     struct cost cost = {0};

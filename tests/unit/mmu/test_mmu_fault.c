@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The flow of a fault and of a misconfiguration: rules F1 to F6, S10, S11, P5, P7, P24. */
+/* The handling of faults and misconfigurations: rules F1 to F6, S10, S11, P5, P7, P24. */
 #include "tests/unit/mmu/mmu_world.h"
 
 #include <string.h>
@@ -35,7 +35,8 @@ static void add(uint32_t id, uint64_t gpa, uint64_t pages, uint32_t flags)
 
 #define DEVICE 0xfe000000ull
 
-/* Scenario 1: one violation, then one misconfiguration for each access and no slot search. */
+/* Scenario 1: one violation, and then one misconfiguration for each access, without a slot search.
+ */
 static void mmio_repeats_without_a_search(void **state)
 {
     (void)state;
@@ -62,7 +63,7 @@ static void mmio_repeats_without_a_search(void **state)
     assert_int_equal(mmu_stats(&mmu).mmio_spte_hits, 1000);
     assert_int_equal(mmu_stats(&mmu).faults, 1);
     assert_int_equal(support_pages_in_use(), pages);
-    assert_int_equal(invept_calls, 1); /* the root's load */
+    assert_int_equal(invept_calls, 1); /* the first load of the root */
     assert_int_equal(world_check(&mmu).mmio, 1);
 }
 
@@ -77,10 +78,11 @@ static void ram_is_mapped_and_cleared(void **state)
     for (unsigned i = 0; i < 512; i++)
         assert_true(page[i] == 0);
     assert_int_equal(mmu_stats(&mmu).pages[1],
-                     1); /* the whole piece is in the slot: one 2 MiB leaf */
+                     1); /* the piece lies wholly in the slot: one 2 MiB leaf */
     assert_int_equal(world_touch(&mmu, GPA(0x200000), ACCESS_WRITE).violations, 0);
 
-    a = world_touch(&mmu, GPA(0x402fff), ACCESS_WRITE); /* the rest comes page by page */
+    a = world_touch(&mmu, GPA(0x402fff),
+                    ACCESS_WRITE); /* the last piece is allocated page by page */
     assert_int_equal(a.violations, 1);
     assert_int_equal(mmu_stats(&mmu).pages[0], 1);
     assert_int_equal(world_touch(&mmu, GPA(0x403000), ACCESS_READ).outcome, FAULT_EMULATE);
@@ -117,8 +119,8 @@ static void the_eptp_is_well_formed(void **state)
     assert_true(phys_to_virt(HPA(mmu_eptp(&mmu) & EPTP_ADDRESS)) == mmu.composite);
 }
 
-/* F6: a write to a read-only slot is emulated and leaves no MMIO SPTE, or reads would be MMIO too.
- */
+/* F6: a write to a read-only slot is emulated and leaves no MMIO SPTE, since that would make reads
+ * MMIO, too. */
 static void read_only_slots(void **state)
 {
     (void)state;
@@ -129,7 +131,7 @@ static void read_only_slots(void **state)
     assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 0);
     assert_int_equal(world_touch(&mmu, GPA(0x100000), ACCESS_READ).outcome, FAULT_FIXED);
     assert_int_equal(world_touch(&mmu, GPA(0x100000), ACCESS_FETCH).violations, 0);
-    a = world_touch(&mmu, GPA(0x100000), ACCESS_WRITE); /* mapped now, still not writable */
+    a = world_touch(&mmu, GPA(0x100000), ACCESS_WRITE); /* mapped now, and still not writable */
     assert_int_equal(a.outcome, FAULT_EMULATE);
     assert_int_equal(a.info.generation, 0);
     assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 0);
@@ -141,8 +143,8 @@ static void read_only_slots(void **state)
     world_check(&mmu);
 }
 
-/* S10: off means no MMIO SPTE ever, no misconfiguration, and still something for the vCPU's cache.
- */
+/* S10: with MMIO caching off there is no MMIO SPTE and no misconfiguration, but the vCPU may still
+ * cache. */
 static void without_mmio_caching(void **state)
 {
     (void)state;
@@ -166,7 +168,7 @@ static void without_mmio_caching(void **state)
     assert_int_equal(world_touch(&mmu, GPA(DEVICE), ACCESS_READ).outcome, FAULT_FIXED);
 }
 
-/* S11: beyond MAXPHYADDR an SPTE could not hold the address; emulate each time. */
+/* S11: an SPTE cannot hold an address beyond MAXPHYADDR, so each access is emulated. */
 static void no_mmio_spte_beyond_maxphyaddr(void **state)
 {
     (void)state;
@@ -197,14 +199,14 @@ static void a_second_fault_is_spurious(void **state)
     assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 1);
 }
 
-/* A misconfiguration whose MMIO SPTE is stale by the time that it is looked at (F4d): it becomes
- * current where there still is no slot, and is a full fault where one has come. */
+/* A misconfiguration whose MMIO SPTE is stale (F4d): the SPTE becomes current if there still is no
+ * slot; if there is one, it is a full fault. */
 static void stale_mmio_sptes_are_renewed_or_fault(void **state)
 {
     (void)state;
     struct mmio_info info;
     world_touch(&mmu, GPA(DEVICE), ACCESS_READ);
-    add(0, 0x100000, 1, 0); /* elsewhere: only the generation moves */
+    add(0, 0x100000, 1, 0); /* a slot elsewhere: only the generation changes */
     uint64_t faults = mmu_stats(&mmu).faults, searches = mmu_stats(&mmu).slot_searches;
     assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_EMULATE);
     assert_true(info.renewed);
@@ -236,11 +238,11 @@ static void zapped_meanwhile_is_a_retry(void **state)
     assert_int_equal(mmu_mmio_check(&mmu, GPA(0x8000000000), &info), FAULT_RETRY); /* at the top */
     add(0, DEVICE, 1, 0);
     world_touch(&mmu, GPA(DEVICE), ACCESS_READ);
-    assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_RETRY); /* RAM now */
+    assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_RETRY); /* it is RAM now */
     assert_string_equal(support_log(), "");
 }
 
-/* P24: the dump says the level and the reason, of every level, and the VM ends. */
+/* P24: the dump shows all levels, and the reason at the misconfigured one, and the VM ends. */
 static void a_real_misconfiguration_is_explained(void **state)
 {
     (void)state;
@@ -270,8 +272,8 @@ static void a_real_misconfiguration_is_explained(void **state)
     root[0] &= ~EPT_IPAT;
 }
 
-/* S12: a word that is MMIO in another kind of VM is a misconfiguration here, and with caching off
- * even our own would be (S10). */
+/* S12: an MMIO SPTE of the other kind of VM is a misconfiguration here, and with caching off even
+ * one of this kind (S10). */
 static void foreign_mmio_words(void **state)
 {
     (void)state;
@@ -283,8 +285,8 @@ static void foreign_mmio_words(void **state)
     assert_int_equal(mmu_mmio_check(&mmu, GPA(DEVICE), &info), FAULT_EMULATE);
 }
 
-/* P7: if a frame without a slot is mapped all the same, its SPTE is zapped, a flush is owed, and
- * only then the MMIO SPTE is installed. */
+/* P7: if a frame without a slot is mapped, its SPTE is zapped, which owes a flush, and only then is
+ * the MMIO SPTE installed. */
 static void mmio_over_a_live_spte(void **state)
 {
     (void)state;
@@ -293,7 +295,7 @@ static void mmio_over_a_live_spte(void **state)
     tlb_assert_paid(&mmu, 0);
     assert_int_equal(tdp_top_up(mmu_self(&mmu)), 0);
     uint64_t generation = mmu_slot_generation(&mmu);
-    /* Decided by an older set of slots: not a mistake, but late. */
+    /* The fault has read an older set of slots: it is late, but this is no bug. */
     assert_int_equal(tdp_map_mmio(mmu_self(&mmu), ALIAS(0x205), GFN(0x205), generation - 1),
                      FAULT_RETRY);
     assert_int_equal(support_warnings(), 0);
@@ -310,7 +312,7 @@ static void mmio_over_a_live_spte(void **state)
 
 static unsigned hook_runs;
 
-/* P5, F7, C4: seen from a CPU that runs while a slot goes away. The update waits for its epoch. */
+/* P5, F7, C4: a CPU runs while a slot is deleted. The update waits for its epoch. */
 static void while_a_slot_goes(unsigned pcpu)
 {
     struct mmio_info info;
@@ -325,8 +327,9 @@ static void while_a_slot_goes(unsigned pcpu)
     char byte = 0;
     assert_int_equal(guest_read(&mmu, GPA(0x200000), &byte, 1, ACCESS_READ), -EFAULT);
     assert_int_equal(guest_write(&mmu, GPA(0x200000), &byte, 1), -EFAULT);
+    assert_int_equal(guest_may_write(&mmu, GPA(0x200000)), -EFAULT);
     assert_int_equal(mmu_invalidate_sequence(&mmu) & 1, 1);
-    /* A fault on another slot waits too: what it looked up may be gone. */
+    /* A fault on another slot waits, too: the result of its lookup may be outdated. */
     assert_int_equal(mmu_fault(&mmu, GPA(0x600000), ACCESS_READ, &info), FAULT_RETRY);
 }
 
@@ -357,7 +360,7 @@ static void faults_wait_for_a_slot_that_goes(void **state)
     assert_int_equal(world_touch(&mmu, GPA(0x600000), ACCESS_READ).outcome, FAULT_FIXED);
 }
 
-/* While the mark is set no MMIO SPTE is trusted, none becomes current, and nothing is cached. */
+/* During the update no MMIO SPTE is trusted, none becomes current, and nothing is cached. */
 static void nothing_is_trusted_during_an_update(void **state)
 {
     (void)state;

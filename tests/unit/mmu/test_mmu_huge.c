@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Large pages (N1, T6), dirty logging (S4, N2), write tracking (N10), host remap and aging (N4),
- * fast faults (N3) and mmu_gpa_to_pfn() (W3), each by itself; all at once is test_mmu_adversary.c.
- */
+ * fast faults (N3) and mmu_gpa_to_pfn() (W3), one by one; test_mmu_adversary.c has all at once. */
 #include "tests/unit/mmu/mmu_world.h"
 
 #define GIB 0x40000000ull
@@ -39,7 +38,7 @@ static void a_gib_where_it_fits(void **state)
     start(WORLD_CAPS | EPT_CAP_1G, (struct mmu_config){.ad = true, .huge = true});
     assert_int_equal(mmu_slot_add(&mmu, 1, GPA(GIB - 0x200000), 512 + 512 * 512 + 1, 0), 0);
     struct world_access a = world_touch(&mmu, GPA(GIB + 0x123456000), ACCESS_READ);
-    assert_int_equal(a.outcome, FAULT_EMULATE); /* beyond */
+    assert_int_equal(a.outcome, FAULT_EMULATE); /* beyond the slot */
     a = world_touch(&mmu, GPA(GIB + 0x12345000), ACCESS_WRITE);
     assert_int_equal(level_of(GIB), 3);
     assert_int_equal(level_of(GIB - 0x200000), 0);
@@ -47,7 +46,7 @@ static void a_gib_where_it_fits(void **state)
     assert_int_equal(level_of(GIB - 0x1000), 2);
     world_touch(&mmu, GPA(2 * GIB), ACCESS_WRITE);
     assert_int_equal(level_of(2 * GIB), 1);
-    /* W3: the page inside of the leaf, not its first one. */
+    /* W3: the page within the leaf, not the first one. */
     hpa_t page;
     unsigned level;
     assert_int_equal(mmu_gpa_to_pfn(&mmu, GPA(GIB + 0x12345678), &page, &level), 0);
@@ -55,7 +54,8 @@ static void a_gib_where_it_fits(void **state)
     assert_int_equal(mmu_gpa_to_pfn(&mmu, GPA(0xfe000000), &page, &level), -ENOENT);
     assert_int_equal(mmu_gpa_to_pfn(&mmu, GPA(~0ull), &page, &level), -ENOENT);
 
-    /* Split down to one frame's level, and the rest stays large (T6: nothing is owed for it). */
+    /* A leaf is split down to the level of one frame, and the rest stays large (T6: it owes
+     * nothing). */
     uint64_t invepts = mmu_invept_count(&mmu);
     assert_int_equal(mmu_track(&mmu, GPA(GIB + 0x400000)), 0);
     assert_int_equal(level_of(GIB + 0x400000), 1);
@@ -79,7 +79,7 @@ static void a_split_owes_nothing_a_collapse_does(void **state)
     assert_true(tdp_split(mmu_self(&mmu), GFN(RAM >> 12), sptep, 2, leaf, 0));
     assert_int_equal(mmu.tlb.debt, debt);
     const uint64_t *table = phys_to_virt(spte_page(*sptep));
-    for (uint64_t i = 0; i < 512; i++) /* page, rights, A and D of the parent */
+    for (uint64_t i = 0; i < 512; i++) /* page, rights, A and D as in the parent */
         assert_int_equal(table[i], (leaf & ~EPT_LARGE) + i * 0x1000);
     world_check(&mmu);
 
@@ -92,7 +92,7 @@ static void a_split_owes_nothing_a_collapse_does(void **state)
     world_check(&mmu);
 }
 
-/* N1: data in large pages, code in small ones, and a part of those becomes large again. */
+/* N1: data is in large pages and code in small ones, some of which become large again. */
 static void large_pages_are_not_executed(void **state)
 {
     (void)state;
@@ -105,7 +105,7 @@ static void large_pages_are_not_executed(void **state)
     assert_int_equal(mmu_stats(&mmu).nx_splits, 1);
     assert_int_equal(mmu_zap(&mmu, GPA(RAM), 1), 0);
     world_touch(&mmu, GPA(RAM), ACCESS_WRITE);
-    assert_int_equal(level_of(RAM), 1); /* and stays so */
+    assert_int_equal(level_of(RAM), 1); /* and it stays large */
     assert_int_equal(mmu_nx_recover(&mmu), 1);
     assert_int_equal(mmu_nx_recover(&mmu), 0);
     assert_int_equal(mmu_stats(&mmu).nx_splits, 0);
@@ -156,7 +156,7 @@ static void log_writes(struct mmu_config config)
     assert_int_equal(mmu_dirty_get(&mmu, 0, 0, &word, 1), -EINVAL); /* it does not log */
     assert_int_equal(mmu_slot_flags(&mmu, 0, log), 0);
     assert_true(mmu_is_logging(&mmu));
-    assert_int_equal(level_of(RAM), 1); /* split ahead of time */
+    assert_int_equal(level_of(RAM), 1); /* split in advance */
     assert_int_equal(dirty(), 0);
 
     world_touch(&mmu, GPA(RAM + 0x1000), ACCESS_WRITE);
@@ -169,11 +169,11 @@ static void log_writes(struct mmu_config config)
     assert_int_equal(word, 1);
     assert_int_equal(dirty(), 0);
 
-    /* The same page again, and one that is zapped before anyone asks. */
+    /* The page again, and one that is zapped before the log is read. */
     world_touch(&mmu, GPA(RAM + 0x1000), ACCESS_WRITE);
     assert_int_equal(mmu_zap(&mmu, GPA(RAM), 512), 0);
     assert_int_equal(dirty(), 1);
-    /* And one in a slot that moves there and back, before its tables are freed. */
+    /* And one in a slot that moves away and back, before its tables are freed. */
     world_touch(&mmu, GPA(RAM + 0x1000), ACCESS_WRITE);
     assert_int_equal(mmu_slot_move(&mmu, 0, GPA(RAM + 16 * GIB)), 0);
     assert_int_equal(dirty(), 1);
@@ -206,7 +206,7 @@ static void log_by_d_bits(void **state)
     log_writes((struct mmu_config){.huge = true, .ad = true});
 }
 
-/* What was written to a slot that went is not in the log of the one that takes its place. */
+/* Writes to a deleted slot are not in the log of the slot that replaces it. */
 static void a_new_slot_has_an_empty_log(void **state)
 {
     (void)state;
@@ -217,7 +217,7 @@ static void a_new_slot_has_an_empty_log(void **state)
     assert_int_equal(dirty(), 0);
 }
 
-/* A table that is cut off with D bits in it would be read when its epoch is over: too late. */
+/* The D bits of an unlinked table would be read when its epoch is over, which is too late. */
 static void recovery_loses_no_dirty_page(void **state)
 {
     (void)state;
@@ -232,7 +232,7 @@ static void recovery_loses_no_dirty_page(void **state)
     epoch_offline(1);
 }
 
-/* PML: the CPU says which, and collecting takes D from those only. */
+/* PML: the CPU logs the pages, and collecting clears D of these only. */
 static void log_by_pml(void **state)
 {
     (void)state;
@@ -274,7 +274,7 @@ static void tracked_writes_fault(void **state)
     assert_int_equal(world_touch(&mmu, GPA(RAM + 0x1000), ACCESS_WRITE).outcome, FAULT_FIXED);
     assert_int_equal(mmu_untrack(&mmu, GPA(RAM)), 0);
     assert_int_equal(mmu_fault(&mmu, GPA(RAM), ACCESS_WRITE | FAULT_PRESENT, &info),
-                     FAULT_WRITE_PROTECTED); /* once is left */
+                     FAULT_WRITE_PROTECTED); /* it is still tracked once */
     assert_int_equal(mmu_untrack(&mmu, GPA(RAM)), 0);
     assert_int_equal(world_touch(&mmu, GPA(RAM), ACCESS_WRITE).outcome, FAULT_FIXED);
 }
@@ -285,9 +285,8 @@ static int write_fault(gpa_t gpa)
     return mmu_fault(&mmu, gpa, ACCESS_WRITE | FAULT_FINAL, &info);
 }
 
-/* N10: what the CPU writes on its own. Two vCPUs have openings; a page is writable while one of
- * them has it open, and no CPU has a translation by which it could be written when the last has
- * closed it. */
+/* N10: writes by the CPU itself. Two vCPUs have openings; a page is writable while one of them has
+ * it open. When the last one has closed it, no CPU has a translation by which it could write. */
 static void openings(void **state)
 {
     (void)state;
@@ -305,7 +304,7 @@ static void openings(void **state)
 
     tlb_enter(&mmu, 0);
     epoch_online(1, &mmu);
-    tlb_enter(&mmu, 1); /* another CPU, which has to leave its guest before it returns */
+    tlb_enter(&mmu, 1); /* another CPU, which must leave its guest before the function returns */
     unsigned before = kicks;
     mmu_track_close(&mmu, &one);
     assert_int_equal(kicks, before + 1);
@@ -313,7 +312,7 @@ static void openings(void **state)
     assert_int_equal(one.count, 0);
     assert_int_equal(write_fault(GPA(RAM)), FAULT_FIXED);
     assert_int_equal(write_fault(GPA(RAM + PAGE_SIZE)), FAULT_WRITE_PROTECTED);
-    /* Its slot may go meanwhile. */
+    /* Its slot may be deleted in between. */
     assert_int_equal(mmu_slot_delete(&mmu, 0), 0);
     mmu_track_close(&mmu, &two);
     assert_null(mmu.openings);
@@ -344,7 +343,7 @@ static void a_remapped_page_keeps_its_bytes(void **state)
 {
     (void)state;
     start(WORLD_CAPS, (struct mmu_config){.huge = true});
-    assert_int_equal(mmu_host_remap(&mmu, GPA(RAM)), -EFAULT); /* nothing there yet */
+    assert_int_equal(mmu_host_remap(&mmu, GPA(RAM)), -EFAULT); /* never touched */
     struct world_access a = world_touch(&mmu, GPA(RAM + 0x7000), ACCESS_WRITE);
     *(uint64_t *)phys_to_virt(a.page) = 77;
     uint64_t sequence = mmu_invalidate_sequence(&mmu);
@@ -395,14 +394,14 @@ static void fast_faults_give_back_what_they_may(void **state)
     start(WORLD_CAPS, (struct mmu_config){0});
     world_touch(&mmu, GPA(RAM), ACCESS_WRITE);
     assert_int_equal(mmu_slot_flags(&mmu, 0, (uint32_t)MEMSLOT_LOG_DIRTY), 0);
-    write_lock(&mmu.lock); /* nobody needs it */
+    write_lock(&mmu.lock); /* nobody uses it */
     assert_int_equal(mmu_fault(&mmu, GPA(RAM), write, &info), FAULT_FIXED);
     assert_int_equal(mmu_fault(&mmu, GPA(RAM), write, &info), FAULT_SPURIOUS);
     write_unlock(&mmu.lock);
     assert_int_equal(mmu_stats(&mmu).fast_faults, 1);
     assert_int_equal(dirty(), 1);
 
-    /* Never what the slot forbids. */
+    /* Never a right that the slot forbids. */
     assert_int_equal(mmu_slot_flags(&mmu, 0, (uint32_t)MEMSLOT_READONLY), 0);
     world_touch(&mmu, GPA(RAM), ACCESS_READ);
     assert_int_equal(mmu_fault(&mmu, GPA(RAM), write, &info), FAULT_EMULATE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Memory: the accessor to the guest's (decision D16), what happens when the host's runs out at each
- * allocation in turn, what a hostile guest can make us spend, and that all of it comes back.
+ * Memory: accesses of the hypervisor to guest memory (decision D16); running out of host memory at
+ * each allocation in turn; limits on what a hostile guest can use; and that all memory is freed.
  */
 #include "tests/unit/mmu/mmu_world.h"
 
@@ -44,14 +44,15 @@ static void copies_across_pages_and_slots(void **state)
     assert_int_equal(guest_write(&mmu, GPA(0x100801), out, sizeof(out)), 0);
     assert_int_equal(guest_read(&mmu, GPA(0x100801), in, sizeof(in), ACCESS_READ), 0);
     assert_memory_equal(out, in, sizeof(out));
-    assert_int_equal(mmu_stats(&mmu).spte_changes, 0); /* no SPTE is needed, and none is left */
+    assert_int_equal(mmu_stats(&mmu).spte_changes, 0); /* no SPTE is needed, and none is made */
     assert_int_equal(mmu_stats(&mmu).slot_searches, 0);
 
-    struct world_access a = world_touch(&mmu, GPA(0x101000), ACCESS_READ); /* the guest sees it */
+    struct world_access a =
+        world_touch(&mmu, GPA(0x101000), ACCESS_READ); /* the guest sees the data */
     assert_memory_equal(phys_to_virt(a.page), out + 0x7ff, 4096);
     assert_int_equal(guest_read(&mmu, GPA(0x103801), in, 0x7ff, ACCESS_READ), 0);
     for (size_t i = 0; i < 0x7ff; i++)
-        assert_int_equal(in[i], 0); /* never written */
+        assert_int_equal(in[i], 0); /* it was never written */
 }
 
 static void bytes_without_a_slot(void **state)
@@ -62,7 +63,7 @@ static void bytes_without_a_slot(void **state)
     assert_int_equal(guest_write(&mmu, GPA(0x100ffc), &word, 8), -EFAULT);
     uint32_t half = 0;
     assert_int_equal(guest_read(&mmu, GPA(0x100ffc), &half, 4, ACCESS_FETCH), 0);
-    assert_int_equal(half, 0x55667788); /* what came before the first bad byte was done */
+    assert_int_equal(half, 0x55667788); /* the bytes before the first bad one were written */
     assert_int_equal(guest_read(&mmu, GPA(0x100ffc), &word, 8, ACCESS_READ), -EFAULT);
     assert_int_equal(guest_read(&mmu, GPA(0xfffff), &word, 1, ACCESS_READ), -EFAULT);
     assert_int_equal(guest_read(&mmu, GPA(~0ull - 3), &word, 8, ACCESS_READ), -EFAULT);
@@ -75,6 +76,7 @@ static void read_only_memory(void **state)
     uint32_t word = 0xf00d, back = 0;
     add(0, 0x100000, 1, MEMSLOT_READONLY);
     assert_int_equal(guest_write(&mmu, GPA(0x100000), &word, 4), -EFAULT);
+    assert_int_equal(guest_may_write(&mmu, GPA(0x100000)), -EFAULT);
     assert_int_equal(guest_cmpxchg(&mmu, GPA(0x100000), 4, 0, 1), -EFAULT);
     assert_int_equal(guest_load(&mmu, GPA(0x100000), &word, 4), 0);
     assert_int_equal(guest_read(&mmu, GPA(0x100000), &back, 4, ACCESS_READ), 0);
@@ -105,7 +107,7 @@ static void page_pointers(void **state)
     uint64_t word = 42;
     add(0, 0x200000, 1024, 0);
     assert_null(guest_page(&mmu, gfn_to_gpa(GFN(0x200)),
-                           ACCESS_READ)); /* not populated yet, and not by asking */
+                           ACCESS_READ)); /* not populated yet, nor by this call */
     assert_null(guest_page(&mmu, gfn_to_gpa(GFN(0x100)), ACCESS_READ));
     assert_int_equal(guest_write(&mmu, GPA(0x3ff010), &word, 8), 0);
     assert_int_equal(((const uint64_t *)guest_page(&mmu, gfn_to_gpa(GFN(0x3ff)), ACCESS_READ))[2],
@@ -145,8 +147,8 @@ static int short_life(bool *alive)
     return error;
 }
 
-/* Each allocation fails once, with all later ones: -ENOMEM and a sentence, tables that are still
- * whole, and every page comes back. */
+/* Each allocation fails once, with all later ones: the result is -ENOMEM and a message, the tables
+ * are consistent, and every page is freed. */
 static void each_allocation_fails_in_turn(void **state)
 {
     (void)state;
@@ -175,7 +177,7 @@ static void each_allocation_fails_in_turn(void **state)
     assert_int_equal(mmu_create(&mmu), 0); /* for the teardown */
 }
 
-/* Without 2 MiB blocks the pages come one by one. */
+/* Without 2 MiB blocks the pages are allocated one by one. */
 static void no_block_is_no_error(void **state)
 {
     (void)state;
@@ -196,7 +198,7 @@ static void no_block_is_no_error(void **state)
         page_free(hoard[--hoarded], 9);
 }
 
-/* A guest that touches MMIO everywhere gets a table for each touch; but not more than so many. */
+/* A guest that touches MMIO everywhere gets a table for each access, up to a limit. */
 static void scattered_accesses_cost_the_guest_not_the_host(void **state)
 {
     (void)state;
@@ -208,13 +210,13 @@ static void scattered_accesses_cost_the_guest_not_the_host(void **state)
         assert_int_equal(a.outcome, FAULT_EMULATE);
         most = support_pages_in_use() > most ? support_pages_in_use() : most;
     }
-    assert_in_range(most, 512, 512 + 512 + 16); /* the block, and as many tables */
+    assert_in_range(most, 512, 512 + 512 + 16); /* the block, and the same number of tables */
     assert_in_range(mmu_stats(&mmu).full_zaps, 5, 50);
     assert_int_equal(world_touch(&mmu, GPA(0x200000), ACCESS_WRITE).outcome, FAULT_FIXED);
     world_check(&mmu);
 }
 
-/* The allowance grows with the memory: touching all of it never trips the limit. */
+/* The limit grows with the memory: a guest that touches all of it never reaches the limit. */
 static void all_of_a_large_slot(void **state)
 {
     (void)state;

@@ -2,11 +2,11 @@
 /*
  * No memory: every allocation of every operation fails in turn (rule N6).
  *
- * An operation is tried with n allocations granted and all later ones refused, n = 0, 1, 2 …, until
- * it succeeds; and again with only the n-th one refused, which a retry or a smaller block may make
- * good. Each time the world is made afresh. A try that fails says -ENOMEM and a sentence, leaves
- * tables that are whole and translate what they should, keeps no page, and works when it is made
- * again with memory.
+ * An operation is tried with n allocations granted and all later ones refused, for n = 0, 1, 2 and
+ * so on, until it succeeds; and again with only the n-th one refused, after which a retry or a
+ * smaller block may succeed. Each try begins with a new VM. A try that fails returns -ENOMEM with a
+ * message, leaves consistent tables with the right translations, keeps no page, and succeeds when
+ * it is repeated with memory.
  */
 #include "tests/unit/mmu/mmu_world.h"
 
@@ -14,22 +14,22 @@
 
 #define RAM    0x200000ull /* two pieces of 2 MiB, and a bit */
 #define PAGES  1100ull
-#define ROOM   0x40000000ull /* nothing there */
+#define ROOM   0x40000000ull /* no slot */
 #define DEVICE 0xfe000000ull
 #define LOG    (uint32_t) MEMSLOT_LOG_DIRTY
 
 static struct mmu mmu;
 static struct mmu_config config;
-static uint64_t io; /* the stolen bit behind which devices are, or 0 */
+static uint64_t io; /* the stolen bit of addresses that can be MMIO, or 0 */
 
 /* ---- Operations ------------------------------------------------------------------------------ */
 
 struct operation {
-    void (*prepare)(void); /* with memory, or NULL */
+    void (*prepare)(void); /* prepares the operation, with memory; or NULL */
     int (*run)(void);
-    void (*check)(void); /* it has been done */
+    void (*check)(void); /* checks that it has been done */
     uint64_t keeps;      /* pages that a failed try may leave with the slot */
-    bool sides;          /* in a VM that tells private from shared memory */
+    bool sides;          /* in a VM with sides */
 };
 
 static int fault(uint64_t gpa, unsigned access)
@@ -54,7 +54,7 @@ static int add_logging(void)
     return mmu_slot_add(&mmu, 1, GPA(ROOM), 3 * 512 * 512, LOG); /* directory and bitmap of pages */
 }
 
-/* The slots' two copies grow. */
+/* The two copies of the slots grow. */
 static void fill_the_set(void)
 {
     uint32_t id = 100;
@@ -76,7 +76,7 @@ static int log_dirty(void)
     return mmu_slot_flags(&mmu, 0, LOG);
 }
 
-/* Which takes tables out of the cache: the next fault fills it up again. */
+/* Takes tables out of the cache, so that the next fault fills it again. */
 static void write_one_piece(void)
 {
     reach(RAM, ACCESS_WRITE, FAULT_FIXED);
@@ -88,7 +88,7 @@ static void write_two_pieces(void)
     reach(RAM + 0x200000, ACCESS_WRITE, FAULT_FIXED);
 }
 
-/* The log has what is written from now on, large pages or not. */
+/* The log has what is written from now on, in large pages or small ones. */
 static void the_log_works(void)
 {
     uint64_t words[18];
@@ -119,7 +119,8 @@ static int fault_ram(void)
 
 static int fault_small(void)
 {
-    return fault(RAM + (PAGES - 1) * PAGE_SIZE, ACCESS_WRITE); /* no whole piece is left there */
+    return fault(RAM + (PAGES - 1) * PAGE_SIZE,
+                 ACCESS_WRITE); /* no piece lies wholly in the slot there */
 }
 
 static int fault_device(void)
@@ -240,7 +241,7 @@ static void make_world(const struct operation *o)
         o->prepare();
 }
 
-/* All that hangs on the VM comes back. */
+/* All memory of the VM is freed. */
 static void end_world(void)
 {
     world_check(&mmu);
@@ -249,7 +250,7 @@ static void end_world(void)
     assert_int_equal(support_warnings(), 0);
 }
 
-/* What was reachable is, and nothing else. */
+/* Exactly what was accessible before is accessible. */
 static void the_vm_goes_on(void)
 {
     if (memslot_by_id(mmu.slots, 0)) {
@@ -261,7 +262,7 @@ static void the_vm_goes_on(void)
     world_check(&mmu);
 }
 
-/* Pages in use other than those that hold tables, or will. */
+/* Pages in use other than tables and the caches of tables. */
 static uint64_t pages_in_use(void)
 {
     return support_pages_in_use() - world_check(&mmu).tables - mmu.cpu[0].table_cache_used;
@@ -294,7 +295,7 @@ static bool try_without(const struct operation *o, uint64_t n, bool all_later)
     return failed;
 }
 
-/* At least `least` allocations, or this would prove nothing. */
+/* The operation makes at least `least` allocations, or this would prove nothing. */
 static void each_fails(const struct operation *o, uint64_t least)
 {
     uint64_t n = 0, one = 0;
@@ -331,7 +332,7 @@ FAILS(exchanging_by_the_accessor, 1, .run = exchange, .check = the_word_is_there
 
 FAILS(slot_add_with_sides, 3, .run = add_logging, .check = the_new_slot_works, .sides = true)
 
-/* These must work in a machine that has nothing left. */
+/* These operations must work on a machine without free memory. */
 FAILS(a_move_needs_none, 0, .prepare = write_two_pieces, .run = move, .check = it_has_moved)
 FAILS(a_harvest_needs_none, 0, .prepare = log_and_write, .run = harvest)
 FAILS(the_end_of_logging_needs_none, 0, .prepare = log_and_write, .run = stop_logging)

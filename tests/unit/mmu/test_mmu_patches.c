@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The 24 patches of the MMU_PRESENT series as a list: what each requires (rules P1 to P24), here as
- * a test or a static assertion under its number. Where a patch only moved or renamed, the property
- * that the move protects.
+ * The 24 patches of the MMU_PRESENT series as a list: what each requires (rules P1 to P24), as a
+ * test or a static assertion under its number. For a patch that only moved or renamed code, it is
+ * the property that the move protects.
  */
 #include "tests/unit/mmu/mmu_world.h"
 
@@ -70,7 +70,7 @@ P(3, fast_faults_leave_what_is_not_present_alone)
     (void)state;
     struct mmio_info info;
     uint64_t changes = mmu_stats(&mmu).spte_changes;
-    /* The full path decides, however present the exit claims that it was. */
+    /* The slow path decides, even if the exit says that the entry was present. */
     assert_int_equal(
         mmu_fault(&mmu, GPA(0x200000), ACCESS_WRITE | FAULT_PRESENT | FAULT_FINAL, &info),
         FAULT_FIXED);
@@ -82,7 +82,8 @@ P(4, l1tf_collision_turns_caching_off)
 {
     (void)state;
     struct mmu_config flawed = config;
-    flawed.l1tf_cache_bits = 51; /* the mask would reach the bits that say what an entry is */
+    flawed.l1tf_cache_bits =
+        51; /* the mask would overlap the bits that tell the class of an entry */
     assert_int_equal(mmu_setup(&spte_format.caps, &flawed), 0);
     assert_false(mmu_config()->mmio_caching);
     assert_int_equal(spte_format.mmio_value, SPTE_MMIO_NEVER);
@@ -108,7 +109,7 @@ P(6, no_mmio_spte_with_caching_off)
     assert_int_equal(setup_with(WORLD_CAPS, &off), 0);
     struct world_access a = world_touch(&mmu, GPA(DEVICE), ACCESS_READ);
     assert_int_equal(a.outcome, FAULT_EMULATE);
-    assert_true(a.info.generation == mmu_slot_generation(&mmu)); /* the vCPU cache is filled */
+    assert_true(a.info.generation == mmu_slot_generation(&mmu)); /* the vCPU may cache it */
     assert_int_equal(mmu_stats(&mmu).mmio_spte_created, 0);
 }
 
@@ -141,7 +142,7 @@ P(8, one_event_per_change)
 
 P(9, helpers_return_whole_sptes)
 {
-    (void)state; /* nothing has to be added before they are stored */
+    (void)state; /* the values are complete */
     assert_null(spte_change_refused(SPTE_NONPRESENT, spte_leaf(HPA(0x5000), 1, true), 1, 6));
     assert_null(spte_change_refused(SPTE_NONPRESENT, spte_leaf(HPA(0x200000), 2, false), 2, 6));
     assert_null(spte_change_refused(SPTE_NONPRESENT, spte_nonleaf(HPA(0x5000)), 4, 6));
@@ -164,7 +165,7 @@ P(11, the_configuration_says_what_is_done)
     assert_int_equal(mmu_setup(&spte_format.caps, &impossible), 0);
     assert_false(mmu_config()->mmio_caching);
     assert_int_equal(mmu_setup(&spte_format.caps, &config), 0);
-    assert_true(mmu_config()->mmio_caching); /* the wish was not lost */
+    assert_true(mmu_config()->mmio_caching); /* the request was not lost */
 }
 
 _Static_assert(SPTE_AD_ENABLED == 0, "P12: the ordinary type has no bits");
@@ -193,7 +194,7 @@ P(15, the_format_is_computed_afresh)
 
 P(16, nothing_is_left_of_earlier_settings)
 {
-    (void)state; /* each setup from each other one gives the same words */
+    (void)state; /* each setup gives the same entries, whatever setup came before */
     struct ept_caps caps = spte_format.caps;
     struct spte_format fresh[4], again;
     for (unsigned i = 0; i < 4; i++) {
@@ -210,7 +211,8 @@ P(16, nothing_is_left_of_earlier_settings)
 
 P(17, the_vendor_passes_capabilities)
 {
-    (void)state; /* A/D wanted and absent: the other type, and no bit of it in the EPTP */
+    (void)
+        state; /* A/D bits requested, and the CPU has none: the other type, and EPTP_AD is clear */
     mmu_destroy(&mmu);
     assert_int_equal(setup_with(WORLD_CAPS & ~(EPT_CAP_AD | EPT_CAP_EXEC_ONLY), &config), 0);
     assert_false(mmu_config()->ad);
@@ -226,7 +228,7 @@ P(20, bit_11_alone_says_present)
     (void)state;
     world_touch(&mmu, GPA(0x200000), ACCESS_WRITE);
     assert_true(spte_of(0x200000) & 1ull << 11);
-    assert_true(mmu.composite[0] & 1ull << 11); /* tables too */
+    assert_true(mmu.composite[0] & 1ull << 11); /* tables, too */
     for (unsigned bit = 0; bit < 64; bit++)
         assert_int_equal(spte_is_present(1ull << bit), bit == 11);
 }

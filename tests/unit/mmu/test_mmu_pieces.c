@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What takes long is done in pieces (mmu_pauses()): each of them is short, the guest may end
- * between any two, and whoever meets a change that is in progress goes on with it. See
- * mmu/change.c.
+ * Long operations are done in pieces (mmu_pauses()): each piece is short, the VM may end between
+ * any two, and whoever needs the slots continues a change that is in progress. See mmu/change.c.
  */
 #include "tests/unit/mmu/mmu_world.h"
 
@@ -21,8 +20,8 @@ static uint64_t pauses;
 /* ---- Between two questions ------------------------------------------------------------------- */
 
 static struct counts {
-    uint64_t changes, freed, cleared, to_fill;
-} last; /* when it was asked last */
+    uint64_t changes, freed, cleared, to_fill, copied;
+} last; /* at the last call */
 static uint64_t freed;
 
 static void count_freed(hpa_t page, unsigned order)
@@ -33,15 +32,17 @@ static void count_freed(hpa_t page, unsigned order)
 
 static struct counts counts(void)
 {
-    struct counts now = {.changes = mmu_stats(&mmu).spte_changes, .freed = freed};
+    struct counts now = {.changes = mmu_stats(&mmu).spte_changes,
+                         .freed = freed,
+                         .copied = mmu.changing.copying.copied};
     for (unsigned i = 0; i < CLEARING_MAX; i++)
-        now.cleared += mmu.clearing.blocks[i].words;
+        now.cleared += mmu.clearing.blocks[i].qwords;
     for (unsigned i = 0; i < ARRAY_SIZE(mmu.changing.filling); i++)
-        now.to_fill += mmu.changing.filling[i].words;
+        now.to_fill += mmu.changing.filling[i].qwords;
     return now;
 }
 
-/* Each piece is short, and the pCPU is always wanted. */
+/* Each piece is short, and something is always waiting for the pCPU. */
 static bool wanted(void)
 {
     struct counts now = counts();
@@ -49,6 +50,7 @@ static bool wanted(void)
     assert_true(now.freed - last.freed <= 160);
     assert_true(now.cleared <= last.cleared + 16384);
     assert_true(now.to_fill + 16384 >= last.to_fill);
+    assert_true(now.copied <= last.copied + (128 << 10));
     last = now;
     pauses++;
     return true;
@@ -93,7 +95,7 @@ static uint64_t read_word(uint64_t gpa)
 
 /* ---- What is asked for ----------------------------------------------------------------------- */
 
-/* The slot that a change finds, with all of its pages touched. */
+/* The slot that is changed, with all of its pages touched. */
 static void slot(uint32_t flags)
 {
     assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), PAGES, flags), 0);
@@ -106,9 +108,9 @@ static void slot(uint32_t flags)
 static const struct row {
     const char *name;
     struct mmu_change change;
-    uint32_t flags; /* that the slot has */
-    uint64_t least; /* pieces */
-    uint64_t then;  /* where its memory is afterwards; 0: nowhere */
+    uint32_t flags; /* flags of the slot */
+    uint64_t least; /* at least this number of pieces */
+    uint64_t then;  /* where its memory is afterwards; 0: freed */
 } rows[] = {
     {"add",
      {.kind = CHANGE_ADD, .id = 2, .gpa = GPA(PLACE), .pages = 1 << 24, .flags = 16},
@@ -128,6 +130,8 @@ static const struct row {
     {"end to log", {.kind = CHANGE_FLAGS}, 16, 4, SLOT},
     {"read-only", {.kind = CHANGE_FLAGS, .flags = 16 | 8}, 16, 16, SLOT},
     {"counters", {.kind = CHANGE_COUNTERS, .gpa = GPA(SLOT)}, 0, 2, SLOT},
+    {"remap", {.kind = CHANGE_REMAP, .gpa = GPA(SLOT + 0x205000)}, 0, 1, SLOT},
+    {"remap, logging", {.kind = CHANGE_REMAP, .gpa = GPA(SLOT)}, 16, 1, SLOT},
 };
 
 static void check_result(const struct row *row)
@@ -142,7 +146,7 @@ static void check_result(const struct row *row)
     world_check(&mmu);
 }
 
-/* To its end, if nobody else does anything. */
+/* Each change is carried to its end by its own vCPU. */
 static void in_pieces(void **state)
 {
     (void)state;
@@ -156,7 +160,8 @@ static void in_pieces(void **state)
         while ((result = mmu_change(&mmu, &change)) == -EINPROGRESS) {
             assert_int_equal(mmu.slots_lock.taken, 0);
             support_pauses = NULL;
-            assert_int_equal(world_touch(&mmu, GPA(OTHER), 2).outcome, FAULT_FIXED); /* goes on */
+            assert_int_equal(world_touch(&mmu, GPA(OTHER), 2).outcome,
+                             FAULT_FIXED); /* the change continues */
             tlb_leave(0);
             want_from_now_on();
         }
@@ -170,7 +175,7 @@ static void in_pieces(void **state)
     }
 }
 
-/* The guest may end after each of them. */
+/* The VM may end after each piece. */
 static void an_end_in_the_middle(void **state)
 {
     (void)state;
@@ -190,7 +195,7 @@ static void an_end_in_the_middle(void **state)
 
 /* ---- Others ---------------------------------------------------------------------------------- */
 
-/* A change that its vCPU has left is finished by another one's, and is over for both. */
+/* A change whose vCPU has stopped is finished by another one, and is over for both. */
 static void another_change_goes_on_with_it(void **state)
 {
     (void)state;
@@ -205,7 +210,7 @@ static void another_change_goes_on_with_it(void **state)
         while ((result = mmu_change(&mmu, &other)) == -EINPROGRESS)
             ;
         assert_int_equal(result, 0);
-        assert_int_equal(mmu_change(&mmu, &change), 0); /* and not a second time */
+        assert_int_equal(mmu_change(&mmu, &change), 0); /* and is not made a second time */
         assert_int_equal(mmu.slots->used, 2 + (rows[i].change.kind == CHANGE_ADD) -
                                               (rows[i].change.kind == CHANGE_DELETE));
         check_result(&rows[i]);
@@ -213,12 +218,12 @@ static void another_change_goes_on_with_it(void **state)
     }
 }
 
-/* Whoever needs the slots waits for it, and does some of it. */
+/* Every function that needs the slots works on the change, and returns -EINPROGRESS. */
 static void nobody_else_changes_anything(void **state)
 {
     (void)state;
     uint64_t bitmap;
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         struct mmu_change change = {.kind = CHANGE_MOVE, .gpa = GPA(PLACE)};
         start(false);
         slot(16);
@@ -231,7 +236,6 @@ static void nobody_else_changes_anything(void **state)
             result = i == 0   ? mmu_dirty_get(&mmu, 0, 0, &bitmap, 1)
                      : i == 1 ? mmu_track(&mmu, GPA(OTHER))
                      : i == 2 ? mmu_untrack(&mmu, GPA(OTHER))
-                     : i == 3 ? mmu_host_remap(&mmu, GPA(PLACE))
                               : mmu_set_generation(&mmu, mmu_slot_generation(&mmu) + 5);
             assert_true(result != -EINPROGRESS || pauses > pieces);
         }
@@ -243,7 +247,7 @@ static void nobody_else_changes_anything(void **state)
     }
 }
 
-/* A fault on the slot waits, and does some of it, too: the vCPU that began may be gone. */
+/* A fault on the slot works on the change, too, since the vCPU that began it may be gone. */
 static void a_fault_goes_on_with_it(void **state)
 {
     (void)state;
@@ -264,8 +268,8 @@ static void a_fault_goes_on_with_it(void **state)
     stop();
 }
 
-/* Leaves that have the old flags of a slot stay until they are zapped. A fault by the new flags
- * that meets one is retried, and goes on with the change. */
+/* Leaves from before a change of flags stay until they are zapped. A fault under the new flags that
+ * meets one retries, and continues the change. */
 static void a_fault_meets_old_flags(void **state)
 {
     (void)state;
@@ -296,7 +300,7 @@ static void a_fault_meets_old_flags(void **state)
     stop();
 }
 
-/* Somebody is just at it: nobody waits for the lock. */
+/* Another CPU holds the lock: nobody waits for it. */
 static void a_lock_that_is_taken_is_not_waited_for(void **state)
 {
     (void)state;
@@ -308,10 +312,118 @@ static void a_lock_that_is_taken_is_not_waited_for(void **state)
     mmu.slots_lock.taken = 1;
     assert_int_equal(mmu_change(&mmu, &change), -EINPROGRESS);
     assert_int_equal(mmu_track(&mmu, GPA(SLOT)), -EINPROGRESS);
-    assert_true(epoch_over(epoch, &mmu)); /* who has it may wait for this pCPU */
+    assert_true(epoch_over(epoch, &mmu)); /* its holder may wait for this pCPU */
     mmu.slots_lock.taken = 0;
     epoch_offline(0);
     assert_int_equal(mmu_change(&mmu, &change), 0);
+    stop();
+}
+
+/* ---- Another place --------------------------------------------------------------------------- */
+
+/* What the hypervisor writes while a block is copied is in the copy, before and behind where the
+ * copying is, and nothing else of the copy changes. Nobody maps the block meanwhile. */
+static void writes_follow_to_the_copy(void **state)
+{
+    (void)state;
+    struct mmu_change change = {.kind = CHANGE_REMAP, .gpa = GPA(SLOT)};
+    uint64_t value = 0, at = SLOT + 511 * PAGE_SIZE, old;
+    struct mmio_info info;
+    start(false);
+    slot(0);
+    hpa_t before = world_touch(&mmu, GPA(SLOT), 1).page;
+    tlb_leave(0);
+    want_from_now_on();
+    while (mmu_change(&mmu, &change) == -EINPROGRESS) {
+        support_pauses = NULL;
+        for (unsigned i = 0; i < 2 && at >= SLOT; i++, at -= 0xf000) {
+            value = 1000 + at;
+            assert_int_equal(guest_read(&mmu, GPA(at), &old, 8, ACCESS_READ), 0);
+            assert_int_equal(i ? guest_cmpxchg(&mmu, GPA(at), 8, old, value)
+                               : guest_write(&mmu, GPA(at), &value, 8),
+                             0);
+            assert_int_equal(guest_cmpxchg(&mmu, GPA(at), 8, value + 1, 0), -EAGAIN);
+            assert_int_equal(guest_read(&mmu, GPA(at), &old, 8, ACCESS_READ), 0);
+            assert_int_equal(old, value);
+        }
+        assert_int_equal(mmu.lock.state, 0);
+        want_from_now_on();
+        mmu.slots_lock.taken = 1; /* so that the fault only looks */
+        assert_int_equal(mmu_fault(&mmu, GPA(SLOT), 1 | FAULT_FINAL, &info), FAULT_RETRY);
+        mmu.slots_lock.taken = 0;
+    }
+    support_pauses = NULL;
+    assert_true(at < SLOT + 0x20000); /* all parts of the block */
+    assert_int_not_equal(world_touch(&mmu, GPA(SLOT), 1).page.v, before.v);
+    for (uint64_t i = 0; i < 512; i++) {
+        uint64_t page = SLOT + i * PAGE_SIZE;
+        assert_int_equal(read_word(page), (511 - i) % 15 == 0 ? 1000 + page : i + 1);
+    }
+    assert_int_equal(mmu_host_remap(&mmu, GPA(SLOT + PAGES * PAGE_SIZE)), -EFAULT);
+    stop();
+}
+
+/* ---- Recovery of large pages ----------------------------------------------------------------- */
+
+#define EXECUTED 200u /* blocks; four of them are recovered at a time */
+
+static void execute_blocks(void)
+{
+    const struct mmu_config config = {.ad = true, .huge = true, .nx_huge = true};
+    world_reset(WORLD_CAPS, &config);
+    assert_int_equal(mmu_create(&mmu), 0);
+    freed = pauses = 0;
+    assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), EXECUTED * 512, 0), 0);
+    for (uint64_t i = 0; i < EXECUTED; i++) {
+        assert_int_equal(world_touch(&mmu, GPA(SLOT + i * 0x200000), 2).outcome, FAULT_FIXED);
+        assert_int_equal(world_touch(&mmu, GPA(SLOT + i * 0x200000), 4).outcome, FAULT_FIXED);
+    }
+    tlb_leave(0);
+    assert_int_equal(mmu_stats(&mmu).nx_splits, EXECUTED);
+}
+
+/* A chore of the VM's; and one that goes on behind the last. */
+static void recovery_in_pieces(void **state)
+{
+    (void)state;
+    execute_blocks();
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned times = 0;
+        assert_false(mmu_has_chores(&mmu));
+        mmu_nx_begin(&mmu);
+        do {
+            uint64_t changes = mmu_stats(&mmu).spte_changes;
+            assert_true(mmu_has_chores(&mmu));
+            assert_int_equal(mmu.lock.state, 0);
+            times++;
+            (void)mmu_do_chore(&mmu);
+            assert_true(mmu_stats(&mmu).spte_changes <= changes + 1);
+        } while (mmu_nx_recovers(&mmu));
+        assert_int_equal(times, 4);
+    }
+    assert_int_equal(mmu_stats(&mmu).nx_splits, EXECUTED - 8);
+    for (uint64_t i = 0; i < EXECUTED; i++) {
+        unsigned level;
+        (void)mmu_spte(&mmu, GPA(SLOT + i * 0x200000), &level);
+        assert_int_equal(level, i < 8 ? 2 : 1);
+    }
+    stop();
+}
+
+/* A walk that finds nothing is in pieces, too, and ends. */
+static void recovery_finds_nothing(void **state)
+{
+    (void)state;
+    unsigned times = 0;
+    execute_blocks();
+    assert_int_equal(mmu_slot_flags(&mmu, 0, (uint32_t)MEMSLOT_LOG_DIRTY), 0);
+    mmu_nx_begin(&mmu);
+    while (mmu_nx_recovers(&mmu)) {
+        assert_int_equal(mmu_nx_piece(&mmu), 0);
+        assert_true(++times < 50);
+    }
+    assert_true(times > 20);
+    assert_int_equal(mmu_stats(&mmu).nx_splits, EXECUTED); /* the log needs small pages */
     stop();
 }
 
@@ -342,7 +454,7 @@ static void long_walks_in_pieces(void **state)
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
-/* A fresh block is cleared by several faults, which are tried again meanwhile. */
+/* A new block is cleared by several faults, which are retried until it is ready. */
 static void blocks_are_cleared_in_pieces(void **state)
 {
     (void)state;
@@ -372,8 +484,8 @@ static void blocks_are_cleared_in_pieces(void **state)
     stop();
 }
 
-/* One block for a place at most, for all that is promised is the memory of all places: another CPU
- * that comes for it goes on with the same, or waits. */
+/* At most one block for a directory entry, since no more memory is promised to the VM. Another CPU
+ * that needs it continues with the same block, or waits. */
 static void a_place_has_one_block(void **state)
 {
     (void)state;
@@ -386,12 +498,13 @@ static void a_place_has_one_block(void **state)
     support_cpu = 1;
     assert_int_equal(mmu_fault(&mmu, GPA(SLOT + 0x1000), 3 | FAULT_FINAL, &info), FAULT_RETRY);
     assert_int_equal(mmu.clearing.used, 1);
-    mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy = true; /* at it now */
+    mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy =
+        true; /* is clearing it now */
     assert_int_equal(mmu_fault(&mmu, GPA(SLOT + 0x2000), 3 | FAULT_FINAL, &info), FAULT_RETRY);
     assert_int_equal(mmu.clearing.used, 1);
     mmu.clearing.blocks[0].busy = mmu.clearing.blocks[CLEARING_MAX - 1].busy = false;
     support_cpu = 0;
-    /* More places than can be remembered: the block goes over to another one. */
+    /* More entries than there are elements: the block is used for another entry. */
     for (unsigned i = 1; i < 16; i++) {
         assert_int_equal(mmu_fault(&mmu, GPA(SLOT + i * 0x200000), 3 | FAULT_FINAL, &info),
                          FAULT_RETRY);
@@ -401,9 +514,37 @@ static void a_place_has_one_block(void **state)
     stop();
 }
 
+/* ---- The end of a VM ------------------------------------------------------------------------- */
+
+/* Tables, pages, blocks and slots; nothing is left, and no piece is long. */
+static void the_end_is_in_pieces(void **state)
+{
+    (void)state;
+    for (unsigned logs = 0; logs < 2; logs++) {
+        unsigned times = 0;
+        start(false);
+        slot(logs ? 16 : 0); /* in small pages, or in large ones */
+        for (uint64_t i = 0; i < 20; i++)
+            assert_int_equal(
+                mmu_slot_add(&mmu, 10 + (uint32_t)i, GPA(PLACE + i * 0x40001000), 511, 0), 0);
+        for (uint64_t i = 0; i < 20 * 511; i++)
+            write_word(PLACE + i % 20 * 0x40001000 + i / 20 * PAGE_SIZE, i);
+        tlb_leave(0);
+        uint64_t before = freed;
+        while (!mmu_destroy_piece(&mmu)) {
+            assert_true(freed - before <= 160);
+            before = freed;
+            times++;
+        }
+        assert_true(times > 20 * 4);
+        assert_int_equal(support_pages_in_use(), 0);
+        assert_int_equal(support_warnings(), 0);
+    }
+}
+
 /* ---- The log --------------------------------------------------------------------------------- */
 
-/* Where no GiB of host memory is left, its first 2 MiB are cleared, in pieces that add up. */
+/* Where no GiB of host memory is free, its first 2 MiB are cleared, in pieces that add up. */
 static void a_gib_that_is_not_there(void **state)
 {
     (void)state;
@@ -430,8 +571,8 @@ static void a_gib_that_is_not_there(void **state)
     stop();
 }
 
-/* What was written is in tables that are cut off already, and nevertheless in the log, at whatever
- * address the slot is by then. */
+/* D bits that are in unlinked tables already are in the log nevertheless, at the address that the
+ * slot has by then. */
 static void the_log_reads_tables_that_are_cut_off(void **state)
 {
     (void)state;
@@ -466,10 +607,14 @@ int main(void)
         cmocka_unit_test(a_fault_goes_on_with_it),
         cmocka_unit_test(a_fault_meets_old_flags),
         cmocka_unit_test(a_lock_that_is_taken_is_not_waited_for),
+        cmocka_unit_test(writes_follow_to_the_copy),
+        cmocka_unit_test(recovery_in_pieces),
+        cmocka_unit_test(recovery_finds_nothing),
         cmocka_unit_test(long_walks_in_pieces),
         cmocka_unit_test(blocks_are_cleared_in_pieces),
         cmocka_unit_test(a_place_has_one_block),
         cmocka_unit_test(a_gib_that_is_not_there),
+        cmocka_unit_test(the_end_is_in_pieces),
         cmocka_unit_test(the_log_reads_tables_that_are_cut_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PML on several CPUs (rule N2): each switches its own log when it enters, and no write is lost
- * between the switches. CPU 1 is in the guest and writes to the very moment at which it is made to
- * leave; CPU 0 asks for the log and collects it.
+ * PML on several CPUs (rule N2): each CPU switches its own log when it enters, and no write is lost
+ * in between. CPU 1 is in the guest, and writes until the moment at which it is made to leave; CPU
+ * 0 starts the log and reads it.
  */
 #include "tests/unit/mmu/mmu_world.h"
 
@@ -15,14 +15,14 @@
 
 static struct mmu mmu;
 
-/* What a CPU has of PML. */
+/* The state of PML on a CPU. */
 static struct {
     bool on;
     uint64_t entries[512];
     size_t used;
 } pml[2];
 
-static uint64_t store_when_kicked; /* 0: none */
+static uint64_t store_when_kicked; /* 0: no log */
 
 /* ---- A CPU that enters as vm/ does ----------------------------------------------------------- */
 
@@ -42,7 +42,7 @@ static void leave(unsigned cpu)
     world_leave(cpu);
 }
 
-/* A store of a CPU in the guest whose TLB is empty. False: it faults. */
+/* A store by a CPU in the guest whose TLB is empty. Returns false if it faults. */
 static bool try_store(unsigned cpu, uint64_t gpa)
 {
     unsigned level;
@@ -71,7 +71,7 @@ static void on_kick(unsigned cpu)
     if (store_when_kicked)
         (void)try_store(cpu, store_when_kicked);
     leave(cpu);
-    enter(cpu); /* at once: it does not wait for whoever kicked it */
+    enter(cpu); /* at once: it does not wait for the CPU that kicked it */
 }
 
 static int setup(void **state)
@@ -112,7 +112,8 @@ static uint64_t dirty(void)
 
 /* ---- The rules ------------------------------------------------------------------------------- */
 
-/* It sets a D bit without PML just before it leaves. That page must not stay out of the log. */
+/* The CPU sets a D bit without PML just before it leaves. That page must not stay out of the log.
+ */
 static void a_write_while_the_log_starts(void **state)
 {
     (void)state;
@@ -129,8 +130,8 @@ static void a_write_while_the_log_starts(void **state)
     assert_int_equal(dirty(), 0);
 }
 
-/* A slot that logs from its birth: there is nothing to protect, and all the same the CPU that is in
- * the guest has to know before its first write. */
+/* A slot that logs when it is added: there is nothing to protect, but a CPU in the guest has to
+ * enable PML before its first write. */
 static void a_slot_added_with_its_log(void **state)
 {
     (void)state;
@@ -142,26 +143,27 @@ static void a_slot_added_with_its_log(void **state)
     assert_int_equal(dirty(), 1 << 5);
 }
 
-/* What a CPU in the guest has in its log is collected from there. */
+/* Entries in the log of a CPU in the guest are collected. */
 static void a_log_in_use(void **state)
 {
     (void)state;
     assert_int_equal(mmu_slot_flags(&mmu, SLOT, LOG), 0);
     for (uint64_t i = 0; i < 8; i++)
         store(1, RAM + i * PAGE_SIZE);
-    assert_int_equal(pml[1].used, 1); /* all but the last one went when it faulted */
+    assert_int_equal(pml[1].used, 1); /* all but the last one; it faulted then */
     assert_int_equal(dirty(), 0xff);
     store(1, RAM);
     store(1, RAM + PAGE_SIZE);
     assert_int_equal(pml[1].used, 2);
-    store_when_kicked = RAM + 2 * PAGE_SIZE; /* in this round or in the next */
+    store_when_kicked = RAM + 2 * PAGE_SIZE; /* in this log or in the next one */
     uint64_t first = dirty();
     store_when_kicked = 0;
     assert_int_equal(first & 3, 3);
     assert_int_equal(first | dirty(), 7);
 }
 
-/* Entries of three slots and of two words of one of them, and of pages that nobody logs. */
+/* Entries of three slots, with two different words of the bitmap of one of them, and of pages that
+ * are not logged. */
 static void a_log_in_any_order(void **state)
 {
     (void)state;
@@ -185,7 +187,7 @@ static void a_log_in_any_order(void **state)
     assert_int_equal(word_of(5, 0), 1);
 }
 
-/* Off when nobody wants it any more, not before. */
+/* PML is disabled when no slot logs any more, not earlier. */
 static void the_last_one_ends_it(void **state)
 {
     (void)state;

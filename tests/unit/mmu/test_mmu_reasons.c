@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Each flush says what it was owed for, in its trace event and in the counters (rule T2). */
+/* Each flush shows its reason, in its trace event and in the counters (rule T2). */
 #include "tests/unit/mmu/mmu_world.h"
 
 #include "lib/trace.h"
@@ -26,7 +26,7 @@ static void touch(uint64_t gpa, unsigned access)
     assert_int_equal(world_touch(&mmu, GPA(gpa), access).outcome, FAULT_FIXED);
 }
 
-/* Another CPU faults while this one waits for the epoch in which the new slot is published. */
+/* Another CPU faults while this CPU waits for the epoch in which the new slot is published. */
 static void fault_meanwhile(unsigned pcpu)
 {
     struct mmio_info info;
@@ -106,7 +106,7 @@ static void converted(void)
     assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
 }
 
-/* No fault of today takes a right away; what would is made by hand. */
+/* No fault removes a right at present; such a change is made by hand. */
 static void leaf_replaced(void)
 {
     struct tdp_mapping want = {.access = {.alias = gpa_to_alias(GPA(RAM)),
@@ -152,7 +152,7 @@ static void zapped(void)
     assert_int_equal(mmu_zap(&mmu, GPA(RAM), 1), 0);
 }
 
-/* A guest that looks for devices in each GiB. */
+/* A guest that searches for devices in each GiB. */
 static void too_many_tables(void)
 {
     struct mmio_info info;
@@ -229,7 +229,7 @@ static void start(const struct row *row)
     assert_int_equal(mmu_slot_add(&mmu, 0, GPA(RAM), PAGES, 0), 0);
     settle();
     for (unsigned i = 0; i < DEBT_REASONS; i++)
-        assert_int_equal(mmu_invept_for(&mmu, i), 0); /* the first entry pays for nothing */
+        assert_int_equal(mmu_invept_for(&mmu, i), 0); /* the first entry pays no debt */
 }
 
 /* The newest event. */
@@ -268,11 +268,12 @@ static void each_flush_names_its_reason(void **state)
         mmu_destroy(&mmu);
         assert_int_equal(mmu.tlb.newest[DEBT_NONE], 0);
     }
-    seen |= BIT(DEBT_NONE) | BIT(DEBT_MMU_DESTROYED); /* nobody enters a guest again */
+    seen |= BIT(DEBT_NONE) | BIT(DEBT_MMU_DESTROYED); /* no vCPU enters again */
     assert_int_equal(seen, BIT(DEBT_REASONS) - 1);
 }
 
-/* A pCPU that comes late pays for all that happened meanwhile, one that was never here for none. */
+/* A pCPU that enters late pays for all changes since its last entry; one that was never here pays
+ * for none. */
 static void several_at_once(void **state)
 {
     (void)state;
@@ -296,12 +297,12 @@ static void several_at_once(void **state)
     assert_int_equal(mmu.tlb.newest[DEBT_MMU_DESTROYED], tlb_debt(&mmu));
 }
 
-/* A change that takes something away and names no reason is a mistake. */
+/* A change that removes something and has no reason is a bug. */
 static void no_reason(void **state)
 {
     (void)state;
     start(&(struct row){.config = {.huge = true}});
-    uint64_t leaf = spte_usual_leaf(HPA(0x1000), EPT_LEVEL_4K), entry = leaf;
+    uint64_t leaf = spte_default_leaf(HPA(0x1000), EPT_LEVEL_4K), entry = leaf;
     expect_assert_failure((void)!tdp_store(mmu_self(&mmu), GFN(0), &entry, EPT_LEVEL_4K, leaf,
                                            leaf & ~EPT_WRITE, DEBT_NONE));
     mmu_destroy(&mmu);

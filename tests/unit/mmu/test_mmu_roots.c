@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Roots by stolen bits: which addresses can be declared, where the roots meet, and that whatever is
- * done to a GFN reaches every alias of it (decision D4; rules X1, X11, W3, W9).
+ * Roots and stolen bits: which bits can be declared, where the roots meet, and that every operation
+ * on a GFN affects all aliases of it (decision D4; rules X1, X11, W3, W9).
  */
 #include "mmu_world.h"
 
@@ -16,9 +16,10 @@
 
 static struct mmu mmu;
 
-static bool side; /* the one that all memory is on: shared or not */
+static bool side; /* the side of all memory: shared or not */
 
-/* A machine of `maxphyaddr` bits and a VM with one slot; the bits are stolen in the order given. */
+/* A machine with `maxphyaddr` address bits and a VM with one slot; the bits are declared in the
+ * order given. */
 struct shape {
     unsigned maxphyaddr;
     unsigned shared, execute_only; /* 0: not stolen */
@@ -26,13 +27,13 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {40, 39, 0, true, true},   /* the bit indexes level 4 */
-    {40, 39, 38, true, true},  /* one level 4, one level 3 */
-    {39, 38, 37, false, true}, /* both level 3 */
-    {39, 37, 38, true, false}, /* the other way round */
+    {40, 39, 0, true, true},   /* the bit belongs to the index at level 4 */
+    {40, 39, 38, true, true},  /* one at level 4, one at level 3 */
+    {39, 38, 37, false, true}, /* both at level 3 */
+    {39, 37, 38, true, false}, /* in the other order */
     {46, 45, 40, true, true},  /* far apart */
     {40, 0, 39, false, false}, /* no sides, only the execute-only alias */
-    {36, 31, 30, true, true},  /* as low as can be */
+    {36, 31, 30, true, true},  /* as low as possible */
 };
 
 static void boot(unsigned maxphyaddr, uint64_t msr, bool ad, bool huge)
@@ -62,7 +63,7 @@ static void stop(void)
     assert_int_equal(support_pages_in_use(), 0);
 }
 
-/* The address bits and the rights of each combination, said again without mmu/. */
+/* The address bits and the rights of each combination, computed without mmu/. */
 static uint64_t bits_of(const struct shape *shape, bool shared, bool execute_only)
 {
     return (shared ? BIT(shape->shared) : 0) | (execute_only ? BIT(shape->execute_only) : 0);
@@ -73,13 +74,13 @@ static unsigned rights_of(bool shared, bool execute_only)
     return execute_only ? (shared ? 0 : 4) : shared ? 3 : 7;
 }
 
-/* Without the execute-only bit. */
+/* The address without the execute-only bit. */
 static gpa_t plain(const struct shape *shape, uint64_t gpa)
 {
     return GPA(gpa | bits_of(shape, side, false));
 }
 
-/* Each shape, with all memory on the one and then on the other side, if it has sides. */
+/* Each shape; with sides, once with all memory on the one side, and once on the other. */
 #define for_each_shape(shape)                                                              \
     for (const struct shape *shape = shapes; shape < shapes + ARRAY_SIZE(shapes); shape++) \
         for (unsigned turn = 0; (side = turn), turn <= !!(shape)->shared; turn++)
@@ -119,7 +120,7 @@ static void refusals(void **state)
     mmu_destroy(&mmu);
 }
 
-/* X1: no slot holds a stolen bit; memory ends below the lowest. */
+/* X1: no slot contains a stolen bit; memory ends below the lowest one. */
 static void slots_hold_no_stolen_bits(void **state)
 {
     (void)state;
@@ -140,8 +141,8 @@ static void slots_hold_no_stolen_bits(void **state)
 
 /* ---- Where roots meet ------------------------------------------------------------------------ */
 
-/* Every alias leads to the page of the plain address, through tables that no other alias goes
- * through below the window; what the role does not give is refused, in words. */
+/* Every alias leads to the page of the plain address, through tables that belong to that alias
+ * alone. Accesses that the role forbids are refused, with a message. */
 static void each_alias_has_its_root(void **state)
 {
     (void)state;
@@ -163,7 +164,7 @@ static void each_alias_has_its_root(void **state)
             hpa_t page;
             unsigned level;
             int found = mmu_gpa_to_pfn(&mmu, gpa_add(gpa, 0x5000), &page, &level);
-            if (shape->huge && rights) { /* W3: by the address' own bits, with the offset */
+            if (shape->huge && rights) { /* W3: by the low bits of the address, with the offset */
                 assert_int_equal(found, 0);
                 assert_int_equal(page.v,
                                  virt_to_phys(guest_page(&mmu, plain(shape, RAM), ACCESS_READ)).v +
@@ -174,7 +175,7 @@ static void each_alias_has_its_root(void **state)
             }
             if (!rights)
                 continue;
-            /* The table of level 2: 1 GiB of one root. */
+            /* The table of level 2 covers 1 GiB of one root. */
             struct tdp_iter iter;
             unsigned number = 0;
             while (mmu.roots[number].bits != (gpa.v & ~(BIT(STOLEN_LOW) - 1)) >> 12)
@@ -212,7 +213,7 @@ static bool present(const struct shape *shape, bool shared, bool xo, uint64_t gp
     return spte_is_present(mmu_spte(&mmu, GPA(gpa | bits_of(shape, shared, xo)), &level));
 }
 
-/* Through each alias: by `access` where its role gives it, else by a fetch. */
+/* Accesses memory through each alias: by `access` if its role allows it, else by a fetch. */
 static void touch_all(const struct shape *shape, uint64_t gpa, unsigned access)
 {
     for_each_alias(shape, shared, xo)
@@ -231,7 +232,7 @@ static unsigned count_present(const struct shape *shape, uint64_t gpa)
     return count;
 }
 
-/* Roots with any right: all but the shared execute-only one. */
+/* The number of roots with any right: all but the shared execute-only one. */
 static unsigned useful(const struct shape *shape)
 {
     return 1u + (shape->execute_only && !side);
@@ -329,7 +330,7 @@ static void no_writable_alias_of_a_tracked_page(void **state)
     }
 }
 
-/* A write through any alias is a write of the GFN. */
+/* A write through any alias is logged for the GFN. */
 static void every_alias_is_logged(void **state)
 {
     (void)state;
@@ -352,14 +353,14 @@ static void every_alias_is_logged(void **state)
             page++;
         }
         const uint64_t pml[] = {(RAM + 0x9000) | bits_of(shape, shape->shared, false)};
-        mmu_pml_note(&mmu, pml, 1); /* PML tells the address with its stolen bits */
+        mmu_pml_note(&mmu, pml, 1); /* PML logs the address with its stolen bits */
         assert_int_equal(mmu_dirty_get(&mmu, 1, 0, log, PAGES / 64), 0);
         assert_int_equal(log[0], BIT(9));
         stop();
     }
 }
 
-/* N2: what all roots lose at once has been written through its alias, and is the GFN's. */
+/* N2: D bits in tables of all roots that are unlinked at once are logged for the GFN. */
 static void a_full_zap_logs_what_every_alias_wrote(void **state)
 {
     (void)state;
@@ -420,7 +421,7 @@ static void devices_are_behind_shared_addresses(void **state)
     }
 }
 
-/* D16: nobody is talked into reading what the guest may only execute. */
+/* D16: the hypervisor does not read for the guest what the guest may only execute. */
 static void the_accessor_keeps_to_the_role(void **state)
 {
     (void)state;
@@ -434,12 +435,13 @@ static void the_accessor_keeps_to_the_role(void **state)
             int read = rights & 1 ? 0 : -EACCES, write = rights & 2 ? 0 : -EACCES;
             int fetch = rights & 4 ? 0 : -EACCES;
             assert_int_equal(guest_write(&mmu, GPA(RAM | bits), &word, 8), write);
+            assert_int_equal(guest_may_write(&mmu, GPA(RAM | bits)), write);
             assert_int_equal(guest_read(&mmu, GPA(RAM | bits), &word, 8, ACCESS_READ), read);
             assert_int_equal(guest_read(&mmu, GPA(RAM | bits), &word, 8, ACCESS_FETCH), fetch);
             assert_int_equal(guest_cmpxchg(&mmu, GPA(RAM | bits), 8, 42, 42), write);
             assert_int_equal(!guest_page(&mmu, GPA(RAM | bits), ACCESS_READ), !(rights & 1));
             assert_int_equal(!guest_page(&mmu, GPA(RAM | bits), ACCESS_FETCH), !(rights & 4));
-            /* Nothing there: only where a device can be does the answer let one be meant. */
+            /* No memory: the result allows MMIO only where the address can be MMIO. */
             int nothing = !shared && shape->shared ? -EACCES : rights & 1 ? -EFAULT : -EACCES;
             assert_int_equal(guest_read(&mmu, GPA(0x1000 | bits), &word, 8, ACCESS_READ), nothing);
         }

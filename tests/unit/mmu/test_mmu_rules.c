@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Rules whose violation shows only where something happens at the wrong moment. */
+/* Rules whose violation shows only if something happens at an unlucky moment. */
 #include "tests/unit/mmu/mmu_world.h"
 
 #define RAM    0x200000ull
@@ -23,8 +23,8 @@ static int teardown(void **state)
     return support_pages_in_use() || support_warnings();
 }
 
-/* P3: the page went away between the exit and the fault, and a device is there now. Its word has W,
- * and its generation may have the bit that a leaf has for MMU_WRITABLE: neither is a right. */
+/* P3: the page was deleted between the exit and the fault, and the frame is MMIO now. The MMIO SPTE
+ * has W, and its generation may have the bit that is MMU_WRITABLE in a leaf: neither is a right. */
 static void a_fast_fault_on_a_device(void **state)
 {
     (void)state;
@@ -41,8 +41,8 @@ static void a_fast_fault_on_a_device(void **state)
     assert_int_equal(mmu_stats(&mmu).fast_faults, 0);
 }
 
-/* P7: a fault that found no slot while the slots were being replaced knows nothing. Where it meets
- * a leaf, another CPU was faster: with the mark two generations may look the same. */
+/* P7: a fault that looked for a slot during an update cannot conclude anything. If it meets a leaf,
+ * another CPU was faster: two generations with the mark may be equal. */
 static void a_device_that_became_memory_meanwhile(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Private and shared memory, and a guest that takes #VE (rules X1, X5, X9 to X11, F3, F10, S12,
- * S15): which access reaches what, what a conversion leaves behind, and which entries convert.
+ * Private and shared memory, and guests that take #VE (rules X1, X5, X9 to X11, F3, F10, S12, S15):
+ * which access reaches which page, the state after a conversion, and which entries convert.
  */
 #include "mmu_world.h"
 
@@ -66,6 +66,7 @@ static void memory_begins_private(void **state)
     uint64_t word = 1;
     assert_int_equal(guest_read(&mmu, GPA(SHARED | RAM), &word, 8, ACCESS_READ), -EACCES);
     assert_int_equal(guest_write(&mmu, GPA(SHARED | RAM), &word, 8), -EACCES);
+    assert_int_equal(guest_may_write(&mmu, GPA(SHARED | RAM)), -EACCES);
     assert_null(guest_page(&mmu, GPA(SHARED | RAM), ACCESS_READ));
     assert_non_null(guest_page(&mmu, GPA(RAM), ACCESS_READ));
 
@@ -82,8 +83,8 @@ static uint64_t rights_at(uint64_t gpa)
     return mmu_spte(&mmu, GPA(gpa), &level) & EPT_RWX;
 }
 
-/* Where a page began says nothing about what its side allows. The second touch of each side goes
- * the short way: the tables are there. */
+/* The initial side of a page does not change what each side allows. The second access through each
+ * side takes the fast path, since the tables exist. */
 static void a_slot_that_began_shared_has_private_code(void **state)
 {
     (void)state;
@@ -99,7 +100,7 @@ static void a_slot_that_began_shared_has_private_code(void **state)
     stop();
 }
 
-/* F3: what a slot refuses may be meant for a device, but not through the wrong side. */
+/* F3: an access that a slot refuses can be MMIO, but not through the wrong side. */
 static void a_read_only_page_has_its_side(void **state)
 {
     (void)state;
@@ -109,16 +110,20 @@ static void a_read_only_page_has_its_side(void **state)
     assert_int_equal(mmu_slot_add(&mmu, 3, GPA(0x8000), 2, MEMSLOT_READONLY | MEMSLOT_SHARED), 0);
     assert_int_equal(touch(0x1000, 2), FAULT_EMULATE);
     assert_int_equal(touch(SHARED | 0x1000, 2), -EACCES);
-    assert_int_equal(guest_write(&mmu, GPA(0x1000), &word, 8), -EACCES); /* no devices there */
+    assert_int_equal(guest_write(&mmu, GPA(0x1000), &word, 8), -EACCES); /* no MMIO there */
+    assert_int_equal(guest_may_write(&mmu, GPA(0x1000)), -EACCES);
     assert_int_equal(guest_write(&mmu, GPA(SHARED | 0x1000), &word, 8), -EACCES);
+    assert_int_equal(guest_may_write(&mmu, GPA(SHARED | 0x1000)), -EACCES);
     assert_int_equal(touch(SHARED | 0x8000, 2), FAULT_EMULATE);
     assert_int_equal(touch(0x8000, 2), -EACCES);
     assert_int_equal(guest_write(&mmu, GPA(SHARED | 0x8000), &word, 8), -EFAULT);
+    assert_int_equal(guest_may_write(&mmu, GPA(SHARED | 0x8000)), -EFAULT);
     assert_int_equal(guest_write(&mmu, GPA(0x8000), &word, 8), -EACCES);
+    assert_int_equal(guest_may_write(&mmu, GPA(0x8000)), -EACCES);
     stop();
 }
 
-/* X5: the old alias faults, and what was written there is not seen on the new side. */
+/* X5: the old alias faults, and data that was written through it is not seen on the new side. */
 static void a_conversion_leaves_nothing_behind(void **state)
 {
     (void)state;
@@ -130,12 +135,12 @@ static void a_conversion_leaves_nothing_behind(void **state)
         uint64_t sequence = mmu_invalidate_sequence(&mmu);
         assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x5000), 1, true), 1);
         assert_int_equal(mmu_invalidate_sequence(&mmu),
-                         sequence + 2); /* memos are looked up anew */
+                         sequence + 2); /* cached pages are looked up again */
         assert_int_equal(touch(RAM + 0x5000, 1), -EACCES);
         assert_int_equal(page_at(SHARED | (RAM + 0x5000))[0], 0);
         assert_int_equal(page_at(SHARED | (RAM + 0x5000))[511], 0);
-        assert_int_equal((uint8_t)page_at(RAM + 0x6000)[0], 0xbb); /* its neighbour is untouched, */
-        assert_int_equal(level_at(RAM + 0x6000), 1); /* and small: the range is mixed */
+        assert_int_equal((uint8_t)page_at(RAM + 0x6000)[0], 0xbb); /* the next page is unchanged */
+        assert_int_equal(level_at(RAM + 0x6000), 1); /* and mapped small: the range is mixed */
         assert_int_equal(level_at(SHARED | (RAM + 0x5000)), 1);
 
         page_at(SHARED | (RAM + 0x5000))[7] = 77; /* and back */
@@ -167,14 +172,15 @@ static void a_conversion_to_the_same_side_keeps_the_page(void **state)
     assert_int_equal(mmu_invept_count(&mmu), invept);
     assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x3000), 1, true), 1);
     page_at(SHARED | (RAM + 0x3000))[0] = 9;
-    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 512, true), 3); /* up to what is there already */
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 512, true),
+                     3); /* up to the pages that are shared already */
     convert_all(RAM + 0x3000, 509, true);
     assert_int_equal(page_at(SHARED | (RAM + 0x3000))[0], 9);
     assert_int_equal(page_at(SHARED | RAM)[3], 0);
     stop();
 }
 
-/* The last page of 2 MiB counts as well where these begin within a word of the slot's bitmap. */
+/* The last page of 2 MiB is checked as well if they begin inside 64 bits of the bitmap. */
 static void a_mixed_range_within_words(void **state)
 {
     (void)state;
@@ -187,7 +193,7 @@ static void a_mixed_range_within_words(void **state)
     stop();
 }
 
-/* Whole ranges of 2 MiB are large again on their new side. */
+/* Whole ranges of 2 MiB are mapped large again on their new side. */
 static void uniform_ranges_are_large(void **state)
 {
     (void)state;
@@ -202,12 +208,12 @@ static void uniform_ranges_are_large(void **state)
     assert_int_equal(touch(SHARED | RAM, 2), FAULT_FIXED);
     assert_int_equal(level_at(SHARED | RAM), 1);
     assert_int_equal(mmu_convert(&mmu, GPA(RAM + 511 * PAGE_SIZE), 1, true), 1);
-    assert_int_equal(touch(SHARED | (RAM + 0x9000), 2), FAULT_FIXED); /* collapses what is there */
+    assert_int_equal(touch(SHARED | (RAM + 0x9000), 2), FAULT_FIXED); /* collapses the table */
     assert_int_equal(level_at(SHARED | RAM), 2);
     stop();
 }
 
-/* A conversion goes to the end of its CONVERT_FRAMES, or of the slot: no more at a time. */
+/* A conversion goes to the end of its CONVERT_FRAMES, or of the slot, and no further. */
 static void conversions_come_in_pieces(void **state)
 {
     (void)state;
@@ -225,7 +231,7 @@ static void conversions_come_in_pieces(void **state)
     stop();
 }
 
-/* A page whose contents go has been written, for whoever copies the VM's memory. */
+/* A page that is cleared counts as written, for a copy of the VM's memory. */
 static void a_conversion_is_logged(void **state)
 {
     (void)state;
@@ -242,7 +248,7 @@ static void a_conversion_is_logged(void **state)
     }
 }
 
-/* What another CPU still translates by is gone before the page is cleared. */
+/* Cached translations of another CPU are flushed before the page is cleared. */
 static uint64_t *watched_page;
 static uint64_t seen_at_kick;
 
@@ -272,8 +278,9 @@ static void a_conversion_waits_for_other_cpus(void **state)
     stop();
 }
 
-/* D16, X5: the accessor asks for the side without a lock. Until the last that did so before has
- * read the page, which is as it was, neither the guest nor the accessor gets it on either side. */
+/* D16, X5: the hypervisor checks the side without a lock. Until the last access that began before
+ * the conversion has read the old page, neither the guest nor the hypervisor can access the page
+ * through either side. */
 static unsigned readers;
 
 static void read_and_pass(unsigned pcpu)
@@ -287,6 +294,7 @@ static void read_and_pass(unsigned pcpu)
         gpa_t gpa = GPA(sides[i] + 0x1000);
         assert_int_equal(mmu_fault(&mmu, gpa, ACCESS_WRITE | FAULT_FINAL, &info), FAULT_RETRY);
         assert_int_equal(guest_write(&mmu, gpa, &word, 8), -EACCES);
+        assert_int_equal(guest_may_write(&mmu, gpa), -EACCES);
         assert_int_equal(guest_cmpxchg(&mmu, gpa, 8, 0, 2), -EACCES);
         assert_int_equal(guest_read(&mmu, gpa, &word, 8, ACCESS_READ), -EACCES);
         assert_null(guest_page(&mmu, gpa, ACCESS_READ));
@@ -350,7 +358,7 @@ static void pinned_pages_stay(void **state)
 
 /* ---- #VE ------------------------------------------------------------------------------------- */
 
-/* X10: one violation installs the SPTE, from then on the CPU converts. */
+/* X10: one violation installs the SPTE; from then on the CPU converts. */
 static void mmio_converts_after_one_violation(void **state)
 {
     (void)state;
@@ -365,11 +373,11 @@ static void mmio_converts_after_one_violation(void **state)
     unsigned level;
     uint64_t spte = mmu_spte(&mmu, GPA(SHARED | DEVICE), &level);
     assert_true(spte_is_mmio(spte, 0) && !spte_is_mmio(spte, SPTE_MMIO_VALUE)); /* S12 */
-    assert_int_equal(touch(DEVICE, 1), -EFAULT); /* F3: a private address is never a device's */
+    assert_int_equal(touch(DEVICE, 1), -EFAULT); /* F3: a private address is never MMIO */
     stop();
 }
 
-/* F10: memory that takes the place of a device stops the #VE, without help from a generation. */
+/* F10: memory that replaces MMIO ends the #VEs, without the generation. */
 static void memory_over_mmio_stops_the_ve(void **state)
 {
     (void)state;
@@ -389,8 +397,8 @@ static void memory_over_mmio_stops_the_ve(void **state)
     stop();
 }
 
-/* What an execute-only address refuses converts; a fetch through it goes well, and a page that was
- * aged does not convert before it has been fetched from again. */
+/* An access that an execute-only address refuses converts, and a fetch succeeds. A page that was
+ * aged does not convert until it is fetched from again. */
 static void execute_only_converts(void **state)
 {
     (void)state;
@@ -405,7 +413,7 @@ static void execute_only_converts(void **state)
         assert_true(mmu_age(&mmu, GPA(RAM), 1) > 0);
         assert_int_equal(touch(CODE | RAM, 4), FAULT_FIXED);
         assert_int_equal(touch(CODE | RAM, 1), FAULT_VE);
-        assert_int_equal(touch(SHARED | CODE | RAM, 4), -EACCES); /* nothing is both */
+        assert_int_equal(touch(SHARED | CODE | RAM, 4), -EACCES); /* no page is on both sides */
         stop();
     }
     start(false, true, true); /* without #VE it is a memory fault */
@@ -414,7 +422,7 @@ static void execute_only_converts(void **state)
     stop();
 }
 
-/* S12: the same word means different things in two VMs. */
+/* S12: the same value means different things in two VMs. */
 static void two_kinds_side_by_side(void **state)
 {
     (void)state;

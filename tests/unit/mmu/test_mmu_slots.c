@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Slots and their generations: what is refused, rules F7 to F9, T2, and memory that moves along. */
+/* Slots and their generations: refusals, rules F7 to F9, T2, and memory that moves with its slot.
+ */
 #include "tests/unit/mmu/mmu_world.h"
 
 #include <string.h>
@@ -58,7 +59,7 @@ static void refusals(void **state)
         uint64_t gpa, pages;
         uint32_t flags;
         int error;
-        const char *sentence;
+        const char *message;
     } cases[] = {
         {9, 0x1001, 1, 0, -EINVAL, "slot 9: address 0x1001 is not aligned"},
         {9, 0x1000, 0, 0, -EINVAL, "slot 9: 0 pages"},
@@ -81,7 +82,7 @@ static void refusals(void **state)
         int error =
             mmu_slot_add(&mmu, cases[i].id, GPA(cases[i].gpa), cases[i].pages, cases[i].flags);
         assert_int_equal(error, cases[i].error);
-        if (!strstr(support_log(), cases[i].sentence))
+        if (!strstr(support_log(), cases[i].message))
             fail_msg("case %zu: %s", i, support_log());
     }
     assert_int_equal(mmu_slot_delete(&mmu, 7), -EINVAL);
@@ -93,23 +94,23 @@ static void refusals(void **state)
     assert_int_equal(mmu_slot_move(&mmu, 1, GPA(BIT(40) - 0xf000)), -ERANGE);
     assert_int_equal(mmu_zap(&mmu, GPA(1), 1), -EINVAL);
     assert_int_equal(mmu_zap(&mmu, GPA(0), BIT(29)), -ERANGE);
-    /* A refusal changes nothing. */
+    /* A refused operation changes nothing. */
     assert_int_equal(mmu_slot_generation(&mmu), generation);
     assert_int_equal(support_pages_in_use(), pages);
 
-    add(2, 0x110000, 1); /* neighbours are fine */
+    add(2, 0x110000, 1); /* adjacent slots are allowed */
     add(3, 0xff000, 1);
     add(4, BIT(40) - 0x1000, 1);
     assert_int_equal(mmu_slot_move(&mmu, 2, GPA(0x10f000)), -EEXIST);
     assert_int_equal(mmu_slot_move(&mmu, 1, GPA(0x101000)), -EEXIST); /* into slot 2 */
     assert_int_equal(mmu_slot_delete(&mmu, 2), 0);
-    assert_int_equal(mmu_slot_move(&mmu, 1, GPA(0x101000)), 0); /* over its own old place */
+    assert_int_equal(mmu_slot_move(&mmu, 1, GPA(0x101000)), 0); /* overlapping its own old range */
 }
 
 static void all_slots_at_once(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < MEMSLOTS_MAX; i++) /* in an order that is not sorted */
+    for (unsigned i = 0; i < MEMSLOTS_MAX; i++) /* not sorted by address */
         add(i, (uint64_t)(i * 37 % MEMSLOTS_MAX) * 0x10000, 8);
     assert_int_equal(mmu_slot_add(&mmu, MEMSLOTS_MAX, GPA(0x40000000), 1, 0), -ENOSPC);
     assert_non_null(strstr(support_log(), "slots are in use"));
@@ -132,8 +133,8 @@ static void all_slots_at_once(void **state)
 
 /* ---- Scenario 2 ------------------------------------------------------------------------------ */
 
-/* F9, T2: RAM over MMIO is read at once and costs no INVEPT; gone, it is MMIO again after a flush.
- */
+/* F9, T2: RAM that is added over MMIO is read at once and costs no INVEPT; when it is deleted, the
+ * frame is MMIO again after a flush. */
 static void ram_over_mmio_and_back(void **state)
 {
     (void)state;
@@ -143,7 +144,7 @@ static void ram_over_mmio_and_back(void **state)
         unsigned invepts = invept_calls;
         uint64_t zaps = mmu_stats(&mmu).full_zaps;
         add(3, gpa, 2);
-        assert_int_equal(world_check(&mmu).mmio, 1); /* not looked for (F9) */
+        assert_int_equal(world_check(&mmu).mmio, 1); /* MMIO SPTEs are not searched for (F9) */
         assert_int_equal(read_word(gpa), 0);
         write_word(gpa, 0xbeef);
         assert_int_equal(read_word(gpa), 0xbeef);
@@ -159,7 +160,7 @@ static void ram_over_mmio_and_back(void **state)
     world_check(&mmu);
 }
 
-/* A slot that was never touched owes nothing. */
+/* Deleting a slot that was never touched owes nothing. */
 static void an_untouched_slot_goes_without_a_flush(void **state)
 {
     (void)state;
@@ -179,14 +180,16 @@ static void a_slot_moves_with_its_memory(void **state)
     write_word(0x5ff000, 2);
     assert_int_equal(mmu_stats(&mmu).pages[1], 2);
 
-    assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40003000)), 0); /* blocks no longer aligned */
+    assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40003000)),
+                     0); /* the blocks are not aligned as the frames any more */
     assert_int_equal(world_touch(&mmu, GPA(0x200008), ACCESS_READ).outcome, FAULT_EMULATE);
     assert_int_equal(read_word(0x40003008), 1);
     assert_int_equal(read_word(0x40402000), 2);
     assert_int_equal(mmu_stats(&mmu).pages[1], 0);
     assert_int_equal(mmu_stats(&mmu).pages[0], 2);
 
-    assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40000000)), 0); /* aligned: tables give way */
+    assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40000000)),
+                     0); /* aligned again: leaves replace the tables */
     assert_int_equal(read_word(0x40000008), 1);
     assert_int_equal(read_word(0x403ff000), 2);
     assert_int_equal(mmu_stats(&mmu).pages[1], 2);
@@ -194,7 +197,8 @@ static void a_slot_moves_with_its_memory(void **state)
     world_check(&mmu);
 
     uint64_t generation = mmu_slot_generation(&mmu);
-    assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40000000)), 0); /* nowhere: nothing happens */
+    assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0x40000000)),
+                     0); /* to its own address: nothing happens */
     assert_int_equal(mmu_slot_generation(&mmu), generation);
 }
 
@@ -211,7 +215,7 @@ static void blocks_only_where_they_fit(void **state)
     assert_int_equal(read_word(0x400000), 3);
 }
 
-/* mmu_zap() drops what the tables hold and keeps what the slots hold. */
+/* mmu_zap() removes SPTEs and keeps the memory. */
 static void a_zap_keeps_the_memory(void **state)
 {
     (void)state;
@@ -219,7 +223,8 @@ static void a_zap_keeps_the_memory(void **state)
     write_word(0x200000, 1);
     write_word(0x400000, 2);
     world_touch(&mmu, GPA(0xfe000000), ACCESS_READ);
-    assert_int_equal(mmu_zap(&mmu, GPA(0x3ff000), 1), 0); /* part of a leaf: the leaf goes */
+    assert_int_equal(mmu_zap(&mmu, GPA(0x3ff000), 1),
+                     0); /* part of a leaf: the whole leaf is removed */
     assert_int_equal(mmu_stats(&mmu).pages[1], 1);
     unsigned invepts = invept_calls;
     assert_int_equal(read_word(0x200000), 1);
@@ -233,7 +238,7 @@ static void a_zap_keeps_the_memory(void **state)
 
 /* ---- Generations ----------------------------------------------------------------------------- */
 
-/* F7: one for an addition or a change of flags, two for a deletion or a move. */
+/* F7: one generation for an addition or a change of flags, two for a deletion or a move. */
 static void generations_count_swaps(void **state)
 {
     (void)state;
@@ -243,7 +248,8 @@ static void generations_count_swaps(void **state)
     assert_int_equal(mmu_slot_generation(&mmu), generation + 1);
     assert_int_equal(mmu_slot_flags(&mmu, 0, MEMSLOT_READONLY), 0);
     assert_int_equal(mmu_slot_generation(&mmu), generation + 2);
-    assert_int_equal(mmu_slot_flags(&mmu, 0, MEMSLOT_READONLY), 0); /* the same: no swap */
+    assert_int_equal(mmu_slot_flags(&mmu, 0, MEMSLOT_READONLY),
+                     0); /* the flags are the same: no swap */
     assert_int_equal(mmu_slot_generation(&mmu), generation + 2);
     assert_int_equal(mmu_slot_move(&mmu, 0, GPA(0)), 0);
     assert_int_equal(mmu_slot_generation(&mmu), generation + 4);
@@ -265,15 +271,15 @@ static void setting_the_generation(void **state)
         mmu_setup(&spte_format.caps, &(struct mmu_config){.slot_generation_start = BIT(62)}),
         -EINVAL);
 
-    /* An SPTE of an earlier round must not look current after a jump to the same 19 bits. */
+    /* After a jump to the same 19 bits, an earlier SPTE must not look current. */
     world_touch(&mmu, GPA(0xfe000000), ACCESS_READ);
     add(0, 0xfe000000, 1);
     assert_int_equal(mmu_set_generation(&mmu, 0x123 + BIT(SPTE_GENERATION_BITS)), 0);
     assert_int_equal(world_touch(&mmu, GPA(0xfe000000), ACCESS_READ).outcome, FAULT_FIXED);
 }
 
-/* F8, scenario 3: the 19 bits start over, and no MMIO SPTE of the round before is left to be taken
- * for a new one. 2^19 updates later, which the test jumps over by hand, it would be honoured. */
+/* F8, scenario 3: the 19 bits wrap, and no MMIO SPTE of the previous cycle is left. It would look
+ * current 2^19 updates later, which the test skips by hand. */
 static void the_generation_wraps(void **state)
 {
     (void)state;
@@ -305,7 +311,7 @@ static void note_generation(unsigned pcpu)
         tlb_enter(&mmu, pcpu);
 }
 
-/* 152482580a1b: the zap comes before the new generation can be seen. */
+/* KVM's commit 152482580a1b: the zap comes before the new generation is visible. */
 static void the_wrap_zaps_before_it_publishes(void **state)
 {
     (void)state;
@@ -317,13 +323,13 @@ static void the_wrap_zaps_before_it_publishes(void **state)
     tlb_enter(&mmu, 1);
     kick_hook = note_generation;
     add(1, 0x400000, 1);
-    assert_int_equal(kicks, 2); /* for the swap, for the zap: it entered again in between */
+    assert_int_equal(kicks, 2); /* for the swap and for the zap: it entered again in between */
     assert_int_equal(generation_at_zap, SPTE_GENERATION_MASK | SLOT_UPDATE_IN_PROGRESS);
     epoch_offline(1);
     assert_int_equal(read_word(0x200000), 5);
 }
 
-/* A deletion in the middle of which the generation wraps. */
+/* The generation wraps in the middle of a deletion. */
 static void a_deletion_across_the_wrap(void **state)
 {
     (void)state;

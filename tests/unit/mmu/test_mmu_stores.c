@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The operations of mmu/ one after the other, each of their stores judged: see mmu_stores.h (rules
- * W4, W5, W6, S7, S13, S14, S15, T6, P8). In random order: test_mmu_stores_random.c.
+ * The operations of mmu/ one by one, with each store checked by mmu_stores.h (rules W4, W5, W6, S7,
+ * S13, S14, S15, T6, P8). test_mmu_stores_random.c has them in random order.
  */
 #define _GNU_SOURCE
 #include "tests/unit/mmu/mmu_stores_guest.h"
@@ -16,7 +16,7 @@ static void a_fault_links_from_the_root_down(void **state)
     assert_int_equal(seen.stores, seen.linked + 1);
     assert_int_equal(seen.attempts, seen.stores);
     assert_int_equal(touch(DEVICE + 3, ACCESS_READ, false), FAULT_EMULATE);
-    assert_int_equal(seen.linked, 2); /* below the entry of level 4 that RAM has, too */
+    assert_int_equal(seen.linked, 2); /* below the entry of level 4 that RAM uses, too */
     assert_int_equal(views[WINDOW + 3].sight, SEES_MMIO);
     assert_int_equal(touch(DEVICE + 4, ACCESS_READ, false), FAULT_EMULATE);
     assert_int_equal(seen.stores, 1);
@@ -30,7 +30,7 @@ static void a_stale_mmio_spte_is_replaced_in_one_store(void **state)
     touch(OTHER + 1, ACCESS_READ, false);
     assert_int_equal(views[OTHER + 1].sight, SEES_MMIO);
     WITHOUT_GAP(assert_int_equal(mmu_slot_add(&mmu, 1, at(OTHER + 1), 4, 0), 0));
-    assert_int_equal(seen.attempts, 0); /* the generation does it */
+    assert_int_equal(seen.attempts, 0); /* the generation makes it stale */
     touch(OTHER + 1, ACCESS_WRITE, false);
     assert_int_equal(seen.stores, 1);
     WITH_GAP(assert_int_equal(mmu_slot_delete(&mmu, 1), 0));
@@ -38,7 +38,7 @@ static void a_stale_mmio_spte_is_replaced_in_one_store(void **state)
     assert_int_equal(views[OTHER + 1].sight, SEES_MMIO);
     WITHOUT_GAP(assert_int_equal(mmu_slot_add(&mmu, 1, at(RAM + SIZE), 4, 0), 0));
     touch(OTHER + 1, ACCESS_READ, false);
-    assert_int_equal(seen.stores, 1); /* a newer one over it */
+    assert_int_equal(seen.stores, 1); /* a newer MMIO SPTE over it */
 }
 
 static void another_cpu_is_faster(void **state)
@@ -68,7 +68,7 @@ static void no_frame_faults_while_a_large_page_is_split(void **state)
     WITHOUT_GAP(assert_int_equal(mmu_untrack(&mmu, at(RAM + 7)), 0));
     assert_int_equal(touch(RAM + 8, ACCESS_WRITE, false), FAULT_WRITE_PROTECTED);
     assert_int_equal(touch(RAM + 7, ACCESS_WRITE, false), FAULT_FIXED);
-    assert_int_equal(seen.stores, 1); /* W given back in place */
+    assert_int_equal(seen.stores, 1); /* W is set again in place */
 }
 
 static void an_execution_splits(void **state)
@@ -85,7 +85,7 @@ static void an_execution_splits(void **state)
     assert_int_equal(seen.cut, 1);
 }
 
-/* S3: host-writable is the slot's, whatever is tracked; a page gets X in place. */
+/* S3: HOST_WRITABLE depends on the slot only, even for a tracked page; a leaf gets X in place. */
 static void execution_of_a_tracked_page_that_is_read_only(void **state)
 {
     (void)state;
@@ -108,7 +108,7 @@ static void a_collapse_freezes_what_it_replaces(void **state)
     assert_int_equal(seen.stores, 1);
     touch(RAM + 9, ACCESS_WRITE, true);
     assert_int_equal(seen.cut, 1);
-    assert_int_equal(seen.stores, 1 + 512 + 1); /* FROZEN, all in the table, the leaf */
+    assert_int_equal(seen.stores, 1 + 512 + 1); /* FROZEN, all entries of the table, the leaf */
     assert_int_equal(mmu_stats(&mmu).collapses, 1);
 }
 
@@ -192,8 +192,8 @@ static void logging_takes_one_right(void **state)
     assert_int_equal(views[RAM + 1].sight, SEES_NOTHING);
 }
 
-/* S4: clearing D is flushed by who collects it, or CPUs that have it cached would not set it again;
- * one flush for all. So is clearing W. */
+/* S4: collecting flushes once for all D bits that it clears, since CPUs that have them cached would
+ * not set them again; likewise for W. */
 static void collecting_owes_one_flush(void **state)
 {
     (void)state;
@@ -206,21 +206,21 @@ static void collecting_owes_one_flush(void **state)
     collect();
     assert_in_range(mmu.tlb.debt - debt, 1, 2);
     assert_true(is_logged(0) && is_logged(1));
-    assert_int_equal(tlb_cpus[READER].running == &mmu, false); /* it was made to leave */
+    assert_int_equal(tlb_cpus[READER].running == &mmu, false); /* the reader was made to leave */
 }
 
-/* The CPU sets D between the read of an entry and the store that would take it away. */
+/* The CPU sets D between the read of an entry and the store that would remove it. */
 static void a_d_bit_set_in_between_is_not_lost(void **state)
 {
     (void)state;
     const uint64_t frames[] = {RAM, RAM + 1, RAM + 2};
     WITHOUT_GAP(assert_int_equal(mmu_slot_flags(&mmu, 0, LOG), 0));
-    for (unsigned i = 0; i < 3; i++) /* W, as for a write that has not been made yet: no D */
+    for (unsigned i = 0; i < 3; i++) /* W, as for a write that is yet to come: no D */
         WITHOUT_GAP(assert_int_equal(fault(frames[i], ACCESS_WRITE), FAULT_FIXED));
     collect();
     sets_bits = true;
     WITHOUT_GAP(assert_int_equal(mmu_track(&mmu, at(frames[2])), 0));
-    assert_int_equal(seen.attempts, 2); /* the first one lost */
+    assert_int_equal(seen.attempts, 2); /* the first store failed */
     assert_int_equal(seen.stores, 1);
     WITH_GAP(assert_int_equal(mmu_zap(&mmu, at(frames[0]), 1), 0));
     assert_int_equal(seen.attempts, 2);
@@ -253,7 +253,7 @@ static void slots_come_and_go(void **state)
     WITH_GAP(assert_int_equal(mmu_slot_delete(&mmu, 1), 0));
 }
 
-/* X11: what takes a frame's page away takes it from all roots. */
+/* X11: an operation that takes a page from a frame takes it from all roots. */
 static void aliases_go_together(void **state)
 {
     (void)state;
@@ -288,11 +288,11 @@ static void conversions_hand_nothing_over(void **state)
     touch(RAM + 7, ACCESS_WRITE, false);
     assert_int_equal(views[RAM + 7].rights, 7);
 
-    assert_int_equal(convert(RAM + 3, 3, true), 1); /* the next ones are there already, */
+    assert_int_equal(convert(RAM + 3, 3, true), 1); /* the next pages are shared already */
     assert_int_equal(conversion.changed, 1);
     assert_int_equal(convert(RAM + 4, 2, true), 2);
     assert_int_equal(conversion.changed + conversion.cleared + seen.stores, 0);
-    assert_int_equal(convert(RAM + 2, 6, false), 5); /* as is the first of these */
+    assert_int_equal(convert(RAM + 2, 6, false), 5); /* and so is the first of these */
     assert_int_equal(conversion.changed, 4);
     assert_int_equal(views[PLAIN + WINDOW + RAM + 4].sight, SEES_NOTHING);
     assert_int_equal(convert(RAM + SIZE - 1, 3, true), 1);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * All operations of mmu/ in random order, each of their stores judged: see mmu_stores.h. While they
- * work, the CPU sets A and D in the entries that they are about to change. STORES_SEED and
- * STORES_STEPS choose another run.
+ * All operations of mmu/ in random order, with each store checked by mmu_stores.h. Meanwhile the
+ * CPU sets A and D in the entries that are about to be changed. STORES_SEED and STORES_STEPS choose
+ * another run.
  */
 #define _GNU_SOURCE
 #include "tests/unit/mmu/mmu_stores_guest.h"
@@ -38,11 +38,11 @@ static void slot_changes(unsigned id)
         WITH_GAP(error = mmu_slot_flags(&mmu, id, flags));
         break;
     }
-    if (!error) /* a new log, or another slot's */
+    if (!error) /* a new log, or that of another slot */
         memset(dirtied, 0, sizeof(dirtied));
 }
 
-/* What the CPU dirtied while the MMU was at work is in the log. */
+/* Pages that the CPU has written during operations of the MMU are in the log. */
 static void harvest(unsigned id)
 {
     const struct memslot *slot = memslot_by_id(mmu.slots, id);
@@ -59,7 +59,7 @@ static void harvest(unsigned id)
     }
 }
 
-/* Through the side that has the frame; devices are on the shared one. */
+/* Through the side that the frame is on; devices are on the shared side. */
 static void random_touch(uint64_t frame)
 {
     const struct memslot *slot = memslot_find(memslots(&mmu), GFN(frame));

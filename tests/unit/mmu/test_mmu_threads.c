@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Many CPUs at once. Three threads are pCPUs that each run a vCPU of the same VM: see
- * mmu_threads.h. They fault, write memory in the guest and out of it, and convert pages. A fourth
- * changes slots, zaps, harvests the dirty log, tracks, moves host pages and ages, all the time.
- * Built with AddressSanitizer for `make unit` (what is freed is poisoned, and so are table pages)
- * and with ThreadSanitizer for `make tsan`.
+ * Several CPUs at once. Three threads are pCPUs, each of which runs a vCPU of the same VM; see
+ * mmu_threads.h. They fault, write memory inside and outside of the guest, and convert pages. A
+ * fourth one changes slots, zaps, reads the dirty log, tracks, moves host pages and ages, all the
+ * time. Built with AddressSanitizer for `make unit` (freed pages are poisoned, and so are table
+ * pages) and with ThreadSanitizer for `make tsan`.
  *
- * The harvest copies what the log names, like a live migration: when all have stopped, the copy
- * equals the memory, or a write was lost (rule N2). Nobody sees on one side what was written on the
- * other (X5), and no page is freed that a CPU in the guest may still reach (D8, W6).
+ * The fourth thread copies the pages that the log reports, like a live migration: in the end the
+ * copy equals the memory, or a write was lost (rule N2). Nobody sees data of one side on the other
+ * (X5), and no page is freed that a CPU in the guest can still reach (D8, W6).
  */
 #include "tests/unit/mmu/mmu_threads.h"
 
@@ -24,11 +24,11 @@
 #define MOVING_END 0x1000ull
 #define LARGE      0x1000ull /* and one with large pages. */
 #define LARGE_END  0x1800ull
-#define STEADY     4u /* so many of the first frames are never converted */
+#define STEADY     4u /* number of frames at the start that are never converted */
 
 static bool stop, sides;
-static uint64_t accesses;       /* so far */
-static pthread_barrier_t start; /* or the changes may be over before anyone else runs */
+static uint64_t accesses;       /* number of changes so far */
+static pthread_barrier_t start; /* or the changes might be over before any other thread runs */
 static struct {
     uint64_t emulated, refused, converted, host;
 } met[VCPUS];
@@ -57,13 +57,13 @@ static bool is_steady(uint64_t gfn)
     return gfn - LOGGED < STEADY;
 }
 
-/* A few frames of each piece are hot. */
+/* A few frames of each piece are used often. */
 static uint64_t random_offset(uint64_t *seed, uint64_t frames)
 {
     return 512 * rnd(seed, frames / 512) + rnd(seed, rnd(seed, 4) ? 16 : 512);
 }
 
-/* Mostly through the side that it is on. In an epoch. */
+/* Mostly through the side that the frame is on. Called in an epoch. */
 static uint64_t random_frame(uint64_t *seed)
 {
     static const uint64_t from[] = {LOGGED, LOGGED, MOVING, LARGE},
@@ -76,7 +76,7 @@ static uint64_t random_frame(uint64_t *seed)
     return gfn;
 }
 
-/* In the guest until something exits. Returns the frame, with the reason. */
+/* Stays in the guest until something exits. Returns the frame, with the reason. */
 static uint64_t run_guest(uint64_t *seed, uint64_t *access, bool *misconfigured)
 {
     static __thread uint64_t budget;
@@ -91,7 +91,7 @@ static uint64_t run_guest(uint64_t *seed, uint64_t *access, bool *misconfigured)
             __atomic_store_n(&page[support_cpu], stamp(gfn), __ATOMIC_RELEASE);
         __atomic_add_fetch(&accesses, 1, __ATOMIC_RELAXED);
         if (!rnd(seed, 8))
-            sched_yield(); /* in the guest, so that others change things meanwhile */
+            sched_yield(); /* stays in the guest, so that other threads change things meanwhile */
     }
     return UINT64_MAX;
 }
@@ -124,8 +124,8 @@ static void exit_to_host(uint64_t gfn, uint64_t access, bool misconfigured)
         write_for_guest(gfn);
 }
 
-/* Writes and reads guest memory by the slots, as emulation does. To the end of the epoch a page is
- * what it was when it was found. */
+/* Writes and reads guest memory through the slots, as emulation does. A page does not change under
+ * a reader before the end of its epoch. */
 static void emulate(uint64_t *seed)
 {
     uint64_t gfn = random_frame(seed);
@@ -141,7 +141,7 @@ static void emulate(uint64_t *seed)
     check(load(&page[support_cpu]) == found, "a page changed that a reader had found");
 }
 
-/* What is mapped stays mapped while a fault has the lock. (No table of this slot collapses.) */
+/* A mapping stays as long as a fault has the lock. (No table of this slot is collapsed.) */
 static void hold_lock(uint64_t *seed)
 {
     gpa_t gpa = gpa_of(random_frame(seed));
@@ -158,7 +158,7 @@ static void hold_lock(uint64_t *seed)
     read_unlock(&mmu.lock);
 }
 
-/* Some frames, or a piece as far as it goes at once. */
+/* Converts some frames, or as much of a piece as one call does. */
 static void convert(uint64_t *seed)
 {
     uint64_t gfn = random_frame(seed) & ~SHARED, count = 1 + rnd(seed, 8);
@@ -229,7 +229,7 @@ static void harvest(void)
         const uint64_t *page;
         if (!(bitmap[i / 64] >> (i % 64) & 1))
             continue;
-        while (!(page = logged_page(i))) { /* being converted, it is on no side */
+        while (!(page = logged_page(i))) { /* during its conversion it is on no side */
             epoch_pass(HOST, epoch_now());
             sched_yield();
         }
@@ -320,7 +320,7 @@ static void run(uint64_t changes)
     for (uint64_t i = 0; i < changes; i++) {
         one_change(&seed);
         for (uint64_t before = load(&accesses); load(&accesses) - before < 100;) {
-            epoch_pass(HOST, epoch_now()); /* others wait for it, who convert */
+            epoch_pass(HOST, epoch_now()); /* other threads that convert wait for the lock */
             sched_yield();
         }
     }

@@ -44,7 +44,8 @@ static void an_entry_pays_once(void **state)
 {
     (void)state;
     invept_hook = note;
-    expect_assert_failure(tlb_assert_paid(&a, 0)); /* a new EPTP: its tag may be an old one (T5) */
+    expect_assert_failure(
+        tlb_assert_paid(&a, 0)); /* a new EPTP: its tag may have been used before (T5) */
     tlb_enter(&a, 0);
     assert_int_equal(mmu_stats(&a).invept[INVEPT_ROOT_LOAD], 1);
     assert_int_equal(last_type, INVEPT_SINGLE);
@@ -70,7 +71,7 @@ static void an_entry_pays_once(void **state)
     assert_int_equal(mmu_invept_count(&a), 2);
 }
 
-/* T5: a pCPU that has entered elsewhere pays on its return, also for what changed meanwhile. */
+/* T5: a pCPU that has entered another guest pays when it returns, also for changes in between. */
 static void another_root_in_between(void **state)
 {
     (void)state;
@@ -83,7 +84,7 @@ static void another_root_in_between(void **state)
     assert_int_equal(mmu_stats(&a).invept[INVEPT_DEBT], 0);
 }
 
-/* Each pCPU has its own account. */
+/* Each pCPU has its own debts. */
 static void two_cpus_pay_for_themselves(void **state)
 {
     (void)state;
@@ -101,11 +102,11 @@ static void two_cpus_pay_for_themselves(void **state)
     tlb_leave(1);
 }
 
-/* Outside of the guest a stale translation harms nobody: the flush waits for the next entry. */
+/* A stale translation does no harm outside of the guest, so the flush waits for the next entry. */
 static void this_cpu_pays_when_it_enters(void **state)
 {
     (void)state;
-    tlb_sync(&a); /* no pCPU ever entered */
+    tlb_sync(&a); /* no pCPU has ever entered */
     world_touch(&a, GPA(0x200000), ACCESS_WRITE);
     assert_int_equal(mmu_zap(&a, GPA(0x200000), 1), 0);
     tlb_sync(&a);
@@ -122,7 +123,7 @@ static void leave_late(unsigned pcpu)
     tlb_leave(1);
 }
 
-static void pay_only(unsigned pcpu) /* it is between the exchange and the look at the debt */
+static void pay_only(unsigned pcpu) /* the CPU is between the exchange and the read of the debt */
 {
     tlb_pay_debt(&a, pcpu);
 }
@@ -133,13 +134,13 @@ static void stand_still(unsigned pcpu)
     fail_msg("kicked without need");
 }
 
-/* T1: whoever is in the guest with an old translation is made to leave, and only those. */
+/* T1: exactly the pCPUs that are in the guest with old translations are made to leave. */
 static void other_cpus_are_made_to_leave(void **state)
 {
     (void)state;
     struct mmu_walk walk = {0};
     support_cpu = 1;
-    world_touch(&a, GPA(0x200000), ACCESS_WRITE); /* and stays in the guest */
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE); /* it stays in the guest */
     support_cpu = 0;
     tlb_enter(&b, 2);
     kick_hook = leave_late;
@@ -148,7 +149,7 @@ static void other_cpus_are_made_to_leave(void **state)
     assert_int_equal(mmu_stats(&a).remote_flushes, 1);
     assert_int_equal(invept_calls, 2);
 
-    kick_hook = stand_still; /* it is out of the guest, or owes nothing */
+    kick_hook = stand_still; /* the CPU is out of the guest, or owes nothing */
     tlb_sync(&a);
     tlb_enter(&a, 1);
     tlb_sync(&a);
@@ -163,7 +164,7 @@ static void other_cpus_are_made_to_leave(void **state)
     assert_int_equal(kicks, 2);
 }
 
-/* W6: memory is freed after every pCPU that is online has passed, however it was unlinked. */
+/* W6: memory is freed after every online pCPU has passed, however it was unlinked. */
 static uint64_t pages_in_use_when_kicked;
 
 static void pass(unsigned pcpu)
@@ -189,13 +190,14 @@ static void memory_waits_for_an_epoch(void **state)
     epoch_offline(5);
 }
 
-/* Who frees memory of one VM disturbs no CPU that works for another, and all of its own at once. */
+/* Freeing memory of one VM does not disturb CPUs that work for another one, and kicks all of its
+ * own at once. */
 static unsigned kicked_cpus;
 
 static void note_kicked(unsigned pcpu)
 {
     kicked_cpus |= 1u << pcpu;
-    if (pcpu == 3) { /* the second: only now the first one passes */
+    if (pcpu == 3) { /* the second kick: only now does the first CPU pass */
         epoch_pass(2, epoch_now());
         epoch_pass(3, epoch_now());
     }
@@ -218,7 +220,7 @@ static void epochs_are_of_a_vm(void **state)
     assert_false(epoch_over(epoch, &b));
     epoch_offline(4);
     assert_true(epoch_over(epoch, NULL));
-    epoch_online(2, &b); /* with the newest number, and another owner */
+    epoch_online(2, &b); /* with the newest epoch, and another owner */
     epoch = epoch_begin();
     assert_false(epoch_over(epoch, &b));
     epoch_pass(3, epoch);
@@ -227,7 +229,8 @@ static void epochs_are_of_a_vm(void **state)
     epoch_offline(3);
 }
 
-/* A CPU that never answers: it is said which, for how long and what for, and then all stops. */
+/* A CPU that never answers: the message names it, for how long it was waited for and for what, and
+ * the machine stops. */
 static void never(unsigned pcpu)
 {
     kicked_cpus |= 1u << pcpu;
@@ -270,7 +273,7 @@ static void cpus_without_single_context(void **state)
     assert_int_equal(last_type, INVEPT_ALL);
 }
 
-/* The storage of a dead VM is used again: what the pCPU remembers of the old one means nothing. */
+/* The storage of a dead VM is reused: what a pCPU remembers of the old VM has no effect. */
 static void a_new_vm_in_old_storage(void **state)
 {
     (void)state;
@@ -299,13 +302,13 @@ static void vpids_run_out(void **state)
         count++;
     }
     assert_int_equal(count, 4095);
-    assert_int_equal(invvpid_calls, count); /* each is clean when handed out */
+    assert_int_equal(invvpid_calls, count); /* each is clean when it is allocated */
     assert_int_equal(mmu_stats(&a).invvpid[INVVPID_NEW], count);
     tlb_vpid_free(77);
     expect_assert_failure(tlb_vpid_free(77));
     assert_int_equal(tlb_vpid_alloc(&a), 77);
     for (uint16_t vpid = 0; vpid <= count; vpid++)
-        tlb_vpid_free(vpid); /* 0, VPIDs off, is ignored */
+        tlb_vpid_free(vpid); /* 0, VPIDs disabled, is ignored */
     expect_assert_failure(tlb_vpid_free(4096));
 }
 
@@ -320,7 +323,8 @@ static void invvpid_types_are_widened(void **state)
     } cases[] = {
         {0, INVVPID_ADDRESS, 0x1000, INVVPID_ADDRESS},
         {0, INVVPID_ADDRESS, 0xffff800000000000, INVVPID_ADDRESS},
-        {0, INVVPID_ADDRESS, 0x800000000000, INVVPID_SINGLE}, /* would fail: not canonical */
+        {0, INVVPID_ADDRESS, 0x800000000000,
+         INVVPID_SINGLE}, /* the instruction would fail: not canonical */
         {0, INVVPID_GLOBALS, 0, INVVPID_GLOBALS},
         {EPT_CAP_INVVPID_ADDRESS, INVVPID_ADDRESS, 0x1000, INVVPID_SINGLE},
         {EPT_CAP_INVVPID_GLOBALS, INVVPID_GLOBALS, 0, INVVPID_SINGLE},
@@ -336,7 +340,8 @@ static void invvpid_types_are_widened(void **state)
         assert_int_equal(invvpid_last_type, cases[i].done);
         assert_int_equal(mmu_invvpid_count(&a), 1);
     }
-    tlb_invvpid(&a, INVVPID_SINGLE, 0, GVA(0), INVVPID_GUEST); /* VPIDs off: entries flush */
+    tlb_invvpid(&a, INVVPID_SINGLE, 0, GVA(0),
+                INVVPID_GUEST); /* VPIDs are disabled: VM entries flush */
     assert_int_equal(invvpid_calls, 1);
 }
 

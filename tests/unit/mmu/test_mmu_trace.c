@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Which events the MMU emits: exactly one for each change of an SPTE (rule P8), and it says what
- * changed; the others where KVM has them (rule N8). */
+/* The events that the MMU emits: exactly one for each change of an SPTE (rule P8), which describes
+ * the change; the others where KVM has them (rule N8). */
 #include "tests/unit/mmu/mmu_world.h"
 
 #include <string.h>
@@ -76,7 +76,7 @@ static struct since mark(void)
     return since;
 }
 
-/* As many events as changes, and there were some. */
+/* Checks that there were as many events as changes, and some. */
 static uint64_t same_number(const struct since *since)
 {
     uint64_t changes = mmu_stats(&mmu).spte_changes - since->changes;
@@ -90,7 +90,7 @@ static uint64_t events(const struct since *since, enum trace_event event)
     return counts[event] - since->of[event];
 }
 
-/* The last record of that event. */
+/* The last record of an event. */
 static struct trace_record last(enum trace_event event)
 {
     struct trace_reader reader;
@@ -130,7 +130,7 @@ static void first_touch_of_ram(void **state)
     assert_int_equal(fault.values[1], ACCESS_WRITE | FAULT_FINAL);
     assert_int_equal(last(TRACE_mmu_spte_requested).values[0], FRAME(5));
 
-    since = mark(); /* nothing changes, nothing is said */
+    since = mark(); /* nothing changes, so there is no event */
     world_touch(&mmu, GPA(RAM), ACCESS_READ);
     struct mmio_info info;
     assert_int_equal(mmu_fault(&mmu, GPA(RAM), ACCESS_READ, &info), FAULT_SPURIOUS);
@@ -152,7 +152,7 @@ static void mmio(void **state)
     assert_int_equal(marked.values[3], mmu_slot_generation(&mmu));
 
     since = mark();
-    world_touch(&mmu, GPA(DEVICE + 8), ACCESS_READ); /* known now */
+    world_touch(&mmu, GPA(DEVICE + 8), ACCESS_READ); /* the MMIO SPTE exists now */
     assert_int_equal(change_count(), since.events);
     assert_int_equal(events(&since, TRACE_check_mmio_spte), 1);
     assert_int_equal(events(&since, TRACE_handle_mmio_page_fault), 1);
@@ -160,7 +160,7 @@ static void mmio(void **state)
 
     assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM + RAM_PAGES * PAGE_SIZE), 1, 0), 0);
     since = mark();
-    world_touch(&mmu, GPA(DEVICE), ACCESS_READ); /* stale: marked again */
+    world_touch(&mmu, GPA(DEVICE), ACCESS_READ); /* stale: stored again */
     assert_int_equal(same_number(&since), 1);
     assert_int_equal(events(&since, TRACE_mark_mmio_spte), 1);
     assert_int_equal(events(&since, TRACE_handle_mmio_page_fault), 1);
@@ -211,7 +211,7 @@ static void zaps(void **state)
     since = mark();
     uint64_t tables = mmu_stats(&mmu).tables;
     assert_int_equal(mmu_set_generation(&mmu, 100), 0);
-    same_number(&since); /* what the root links, whatever hangs below */
+    same_number(&since); /* the entries of the root, whatever is below them */
     assert_int_equal(events(&since, TRACE_mmu_zap_all_fast), 1);
     assert_int_equal(last(TRACE_mmu_zap_all_fast).values[1], tables);
     since = mark();
@@ -220,8 +220,8 @@ static void zaps(void **state)
     assert_int_equal(last(TRACE_invept).values[0], INVEPT_DEBT);
 }
 
-/* Dirty logging takes W, the fast fault gives it back: an event of the fault, and one of the
- * change. Aging takes all access, and the same. */
+/* Dirty logging clears W, and the fast fault sets it again: one event of the fault, and one of the
+ * change. Aging removes all rights, likewise. */
 static void fast_faults(void **state)
 {
     (void)state;
@@ -255,7 +255,7 @@ static void fast_faults(void **state)
     assert_int_equal(change_count(), since.events);
 }
 
-/* All operations in any order: the sum stays the same. */
+/* All operations in random order: there are as many events as changes. */
 static void any_order(void **state)
 {
     (void)state;
@@ -271,7 +271,7 @@ static void any_order(void **state)
             break;
         case 1:
             error = mmu_host_remap(&mmu, page);
-            error = error == -EFAULT ? 0 : error; /* nothing there yet */
+            error = error == -EFAULT ? 0 : error; /* never touched */
             break;
         case 2:
             error = mmu_track(&mmu, page) ?: mmu_untrack(&mmu, page);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* SPTE words: rules S1 to S15 as far as they speak of single words, and the patches behind them. */
+/* SPTEs: rules S1 to S15 as far as they are about single entries, and the patches behind them. */
 #include "tests/unit/mmu/mmu_world.h"
 
 #include "mmu/spte.h"
@@ -25,7 +25,7 @@ static uint64_t next_random(void)
     return word;
 }
 
-/* Layout A, spelled a second time (P18, P19, P20). */
+/* Layout A, written a second time (P18, P19, P20). */
 static void layout(void **state)
 {
     (void)state;
@@ -43,7 +43,7 @@ static void layout(void **state)
     assert_true(SPTE_GENERATION_MASK == 0x7ffff);
 }
 
-/* S8, S9: known words. */
+/* S8, S9: known values. */
 static void golden(void **state)
 {
     (void)state;
@@ -68,18 +68,20 @@ static void leaf_and_nonleaf_words(void **state)
     assert_true(spte_leaf(HPA(0x12200000), 2, true) == 0x86000000122009f7);
     assert_true(spte_nonleaf(HPA(0x777000)) == 0x8000000000777907);
 
-    spte_setup(&spte_format.caps, true, false, 0); /* A/D off: the type says so (S5, P12) */
+    spte_setup(&spte_format.caps, true, false,
+               0); /* without A/D bits: the type tells so (S5, P12) */
     assert_true(spte_leaf(HPA(0x12345000), 1, false) == 0x8010000012345975);
     assert_false(spte_ad_enabled(spte_leaf(HPA(0x1000), 1, true)));
     assert_true(spte_nonleaf(HPA(0x777000)) == 0x8010000000777907);
 
     struct ept_caps caps = spte_format.caps;
-    caps.ad = false; /* wished for, but the CPU can't */
+    caps.ad = false; /* requested, but the CPU has none */
     spte_setup(&caps, true, true, 0);
     assert_false(spte_ad_enabled(spte_leaf(HPA(0x1000), 1, true)));
 }
 
-/* P13: all generations survive the round trip, at the ends of the address space, and differ. */
+/* P13: all generations are read back as they were stored, at the ends of the address space, and
+ * differ. */
 static void generations_are_a_bijection(void **state)
 {
     (void)state;
@@ -93,11 +95,11 @@ static void generations_are_a_bijection(void **state)
         assert_false(spte_is_present(spte));
         assert_true((spte & 7) == 6 && !(spte >> 63)); /* inert: misconfigured, never #VE (S8) */
     }
-    /* The mark of an update in progress does not get into the word (F7). */
+    /* The mark of an update is not stored in the entry (F7). */
     assert_true(spte_mmio(6, GFN(1), 5 | SLOT_UPDATE_IN_PROGRESS) == spte_mmio(6, GFN(1), 5));
 }
 
-/* S9: on every CPU with L1TF the stored address has ones where no cache line can match. */
+/* S9: on every CPU with L1TF the stored address has ones, so that no cached line can match. */
 static void l1tf_hides_the_address(void **state)
 {
     (void)state;
@@ -112,13 +114,13 @@ static void l1tf_hides_the_address(void **state)
             uint64_t gen = next_random() & SPTE_GENERATION_MASK;
             uint64_t spte = spte_mmio(6, gfn, gen);
             assert_true((spte & ones) == ones);
-            assert_true(spte_mmio_gfn(spte).v == gfn.v); /* daa07cbc9ae3 */
+            assert_true(spte_mmio_gfn(spte).v == gfn.v); /* KVM's commit daa07cbc9ae3 */
             assert_true(spte_mmio_generation(spte) == gen);
             assert_true(spte_is_mmio(spte, 6));
         }
         assert_int_equal(spte_format.mmio_gfn_end, BIT(bits - 12));
     }
-    /* Too wide to hide: no MMIO SPTE at all, rather than one that leaks. */
+    /* Too wide to hide addresses: no MMIO SPTE at all, rather than one that leaks. */
     spte_setup(&spte_format.caps, true, true, 47);
     assert_false(spte_format.mmio_caching);
     assert_int_equal(spte_format.mmio_value, SPTE_MMIO_NEVER);
@@ -156,12 +158,12 @@ static void the_classifier_is_total(void **state)
     }
     for (unsigned i = 0; i <= SPTE_CLASS_ALIEN; i++)
         assert_true(seen[i] > 100);
-    /* One bit more than FROZEN, and one less: strangers. */
+    /* One bit more than FROZEN, and one bit less: alien. */
     assert_int_equal(spte_classify(SPTE_FROZEN | BIT(4), 1, 6), SPTE_CLASS_ALIEN);
     assert_int_equal(spte_classify(SPTE_FROZEN & ~BIT(5), 1, 6), SPTE_CLASS_ALIEN);
 }
 
-/* S12: the same word means different things in two kinds of VMs, NONPRESENT and FROZEN do not. */
+/* S12: the same value means different things in two kinds of VMs; NONPRESENT and FROZEN do not. */
 static void the_mmio_value_is_the_vms_own(void **state)
 {
     (void)state;
@@ -171,7 +173,7 @@ static void the_mmio_value_is_the_vms_own(void **state)
     assert_int_equal(spte_classify(spte_mmio(6, GFN(1), 3), 1, 0), SPTE_CLASS_ALIEN);
     assert_true(spte_is_ve_possible(word)); /* S15 */
     assert_false(spte_is_ve_possible(spte_mmio(6, GFN(0xfee00), 3)));
-    assert_true(spte_is_mmio(0, 0)); /* S7: why 0 must never be stored as "nothing" */
+    assert_true(spte_is_mmio(0, 0)); /* S7: the reason why 0 must never be stored for "empty" */
     for (unsigned i = 0; i < 2; i++) {
         uint64_t value = i ? 6 : 0;
         assert_int_equal(spte_classify(SPTE_NONPRESENT, 1, value), SPTE_CLASS_NONPRESENT);
@@ -183,7 +185,7 @@ static void the_mmio_value_is_the_vms_own(void **state)
     assert_false(spte_is_ve_possible(spte_nonleaf(HPA(0))));
 }
 
-/* S10: off means that nothing is MMIO. P16: the same wishes give the same format again. */
+/* S10: with caching off, nothing is MMIO. P16: the same request gives the same format again. */
 static void setting_up_again(void **state)
 {
     (void)state;
@@ -199,7 +201,8 @@ static void setting_up_again(void **state)
     assert_memory_equal(&first, &spte_format, sizeof(first));
 }
 
-/* S5: R and X come back exactly, W does not, Accessed is cleared; never with hardware A/D (P21). */
+/* S5: R and X are restored exactly, W is not, Accessed is cleared; never with hardware A/D bits
+ * (P21). */
 static void access_tracking(void **state)
 {
     (void)state;
@@ -235,7 +238,7 @@ static void refused_changes(void **state)
     uint64_t leaf = spte_leaf(HPA(0x5000), 1, true), table = spte_nonleaf(HPA(0x6000));
     uint64_t readonly = spte_leaf(HPA(0x5000), 1, false), mmio = spte_mmio(6, GFN(7), 1);
 
-    /* What the MMU does. */
+    /* Changes that the MMU makes. */
     assert_null(change(SPTE_NONPRESENT, leaf, 1));
     assert_null(change(mmio, leaf, 1));
     assert_null(change(leaf, SPTE_NONPRESENT, 1));
@@ -248,7 +251,7 @@ static void refused_changes(void **state)
     assert_null(change(table, SPTE_NONPRESENT, 2));
     assert_null(change(table, spte_leaf(HPA(0x200000), 2, true), 2));
 
-    /* What it must not do. */
+    /* Changes that are refused. */
     static const char *const nothing = "not present stored again";
     assert_non_null(strstr(change(SPTE_NONPRESENT, SPTE_NONPRESENT, 1), nothing)); /* W7 */
     assert_non_null(strstr(change(leaf, 0, 1), "no class"));                       /* S7 */
@@ -265,7 +268,7 @@ static void refused_changes(void **state)
     assert_non_null(strstr(change(SPTE_NONPRESENT, spte_mmio(0, GFN(7), 1), 1), "no class"));
 }
 
-/* S3: of the eight combinations of host-writable, MMU-writable and W, four exist. */
+/* S3: of the eight combinations of HOST_WRITABLE, MMU_WRITABLE and W, four exist. */
 static void write_bits(void **state)
 {
     (void)state;
@@ -277,7 +280,8 @@ static void write_bits(void **state)
     }
 }
 
-/* T2, T6, S4 as a rule of its own: what could a CPU that cached `old` do that `new` forbids? */
+/* T2, T6, S4, written a second time: does `new` forbid a CPU something that the cached `old`
+ * allows? */
 static bool could_harm(uint64_t old, uint64_t new, unsigned level)
 {
     bool present = old & 0x800, still = new & 0x800;
@@ -287,14 +291,14 @@ static bool could_harm(uint64_t old, uint64_t new, unsigned level)
         return true;
     bool old_leaf = level == 1 || old & 0x80, new_leaf = level == 1 || new & 0x80;
     if (old_leaf != new_leaf)
-        return new_leaf; /* a table in a leaf's place translates the same: a split (T6) */
+        return new_leaf; /* a table that replaces a leaf translates the same: a split (T6) */
     if ((old ^ new) & 0x000ffffffffff000)
         return true;
     for (unsigned bit = 0; bit < 3; bit++) {
         if (old >> bit & 1 && !(new >> bit & 1))
             return true;
     }
-    if (old >> 58 & 1 && !(new >> 58 & 1)) /* write tracking, even if W was off (S4) */
+    if (old >> 58 & 1 && !(new >> 58 & 1)) /* write tracking, even if W was clear (S4) */
         return true;
     return (old ^ new) & 0x78; /* memory type and IPAT */
 }
@@ -304,8 +308,8 @@ static void flush_rules(void **state)
     (void)state;
     uint64_t words[96];
     unsigned count = 0;
-    /* The last three differ from others here in nothing but what they are: a leaf for bit 7, or not
-     * an entry at all. */
+    /* The last three differ from others only in their kind: they have bit 7, or are no entry at
+     * all. */
     const uint64_t bare = EPT_IPAT | EPT_MEMTYPE;
     const uint64_t bases[] = {spte_leaf(HPA(0x5000), 1, true),
                               spte_leaf(HPA(0x5000), 1, false),
@@ -341,7 +345,7 @@ static void flush_rules(void **state)
                                  could_harm(words[i], words[j], level));
         }
     }
-    /* The ones that the scenarios rest on. */
+    /* The changes of the scenarios. */
     assert_false(spte_change_owes_flush(spte_mmio(6, GFN(7), 1), bases[0], 1));
     assert_true(spte_change_owes_flush(bases[0], SPTE_NONPRESENT, 1));
     uint64_t logged = bases[0] & ~EPT_WRITE;
@@ -349,7 +353,7 @@ static void flush_rules(void **state)
     assert_false(spte_change_owes_flush(bases[0], bases[0] & ~EPT_ACCESSED, 1));
 }
 
-/* F4: a renewal changes the generation of an MMIO SPTE, and nothing else. */
+/* F4: a renewal changes the generation of an MMIO SPTE only. */
 static void renewal(void **state)
 {
     (void)state;

@@ -122,6 +122,7 @@ static void entries_say_what_they_are(void **state)
     assert_int_equal(cpuid_table_find(&table, 7, 0)->own, CPUID_OWN_EXTENDED);
     assert_int_equal(cpuid_table_find(&table, 7, 1)->own, CPUID_OWN_NONE);
     assert_int_equal(cpuid_table_find(&table, 0xb, 1)->own, CPUID_OWN_TOPOLOGY + 1);
+    assert_int_equal(cpuid_table_find(&table, 0xb, 2)->own, CPUID_OWN_TOPOLOGY + 2);
     assert_int_equal(cpuid_table_find(&table, 0xd, 1)->own, CPUID_OWN_XSAVE + 1);
     assert_int_equal(cpuid_table_find(&table, 0xd, 2)->own, CPUID_OWN_NONE);
 }

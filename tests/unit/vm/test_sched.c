@@ -219,6 +219,10 @@ static void the_shortest_queue(void **state)
     assert_false(sched_anyone_waits()); /* none that CPU 0 may run */
     queues[0].wake = 0;
     assert_true(sched_halts());
+    sched_set_work(true); /* a vCPU that runs is to have slices, and none may halt the CPU */
+    assert_true(sched_waiting() && !sched_vcpu_waits() && !sched_halts());
+    sched_set_work(false);
+    assert_true(!sched_waiting() && sched_halts());
     queues[0].wake = 1; /* woken, although no vCPU waits yet */
     assert_false(sched_halts());
     assert_null(sched_take());

@@ -125,6 +125,45 @@ static void live_bytes(void **state)
     next++;
 }
 
+/* A screen that scrolls asks to come again, and has room for so many; its next character is known. */
+static unsigned scrolls;
+static const char *shown;
+
+static size_t scrolling(char first)
+{
+    assert_int_equal(first, shown[strlen(support_log())]);
+    return ++scrolls % 4 ? 0 : 3;
+}
+
+static void scrolling_comes_first(void **state)
+{
+    (void)state;
+    struct transcript *t = transcript_open(next);
+    shown = "a line\n\nand another\n";
+    transcript_line(t, "a line");
+    transcript_line(t, "%s", "");
+    transcript_line(t, "and another");
+    scrolls = 0;
+    support_log_room = scrolling;
+    for (size_t before = 0; before < strlen(shown); before = strlen(support_log())) {
+        assert_true(transcript_print()); /* while it scrolls, too */
+        size_t printed_now = strlen(support_log()) - before;
+        if (scrolls % 4)
+            assert_int_equal(printed_now, 0);
+        else
+            assert_in_range(printed_now, 1, 3);
+        if (strlen(support_log()) + 3 >= strlen(shown))
+            support_log_room = NULL;
+        if (!support_log_room)
+            break;
+    }
+    while (transcript_print())
+        ;
+    assert_string_equal(support_log(), shown);
+    transcript_close(t);
+    next++;
+}
+
 static void who_ends_early_is_printed_later(void **state)
 {
     (void)state;
@@ -324,6 +363,7 @@ int main(void)
         cmocka_unit_test_setup(only_the_first_is_printed, setup),
         cmocka_unit_test_setup(pieces_are_short, setup),
         cmocka_unit_test_setup(live_bytes, setup),
+        cmocka_unit_test_setup(scrolling_comes_first, setup),
         cmocka_unit_test_setup(who_ends_early_is_printed_later, setup),
         cmocka_unit_test_setup(many_lines_are_kept_in_order, setup),
         cmocka_unit_test_setup(without_memory_ours_are_kept, setup),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The short way of a fault: the usual leaf where nothing was, and the slot that was found last.
- * What it does without asking has to be what the long way would do after asking (rules S13, F2, F9,
+ * The fast path of a fault: a default leaf over an empty entry, and the slot that was found last.
+ * The result without checks must be the one that the slow path has after them (rules S13, F2, F9,
  * N10).
  */
 #include "tests/unit/mmu/mmu_world.h"
@@ -47,8 +47,8 @@ static uint64_t spte_at(uint64_t gpa)
 
 /* ---- Words ----------------------------------------------------------------------------------- */
 
-/* What the choke point leaves out for these words: no rule refuses them, and nothing but a leaf is
- * to be counted. */
+/* The checks that the choke point skips for default leaves: no rule refuses them, and they count as
+ * leaves only. */
 static void assert_harmless(uint64_t spte, unsigned level)
 {
     const uint64_t values[] = {SPTE_MMIO_VALUE, 0, SPTE_MMIO_NEVER};
@@ -61,24 +61,24 @@ static void assert_harmless(uint64_t spte, unsigned level)
 
 static void check_format(unsigned level, uint64_t address)
 {
-    uint64_t leaf = spte_usual_leaf(HPA(address), level);
-    assert_true(spte_is_usual_leaf(leaf, level));
+    uint64_t leaf = spte_default_leaf(HPA(address), level);
+    assert_true(spte_is_default_leaf(leaf, level));
     assert_harmless(leaf, level);
     for (unsigned bit = 0; bit < 64; bit++) {
         uint64_t other = leaf ^ BIT(bit);
         bool aligned = bit >= PAGE_SHIFT + 9 * (level - 1);
         bool expected = aligned && bit < spte_format.caps.maxphyaddr;
         expected = expected || (level == EPT_LEVEL_4K && BIT(bit) == EPT_EXECUTE);
-        assert_int_equal(spte_is_usual_leaf(other, level), expected);
+        assert_int_equal(spte_is_default_leaf(other, level), expected);
         bool was = expected || BIT(bit) & (EPT_ACCESSED | EPT_DIRTY);
-        assert_int_equal(spte_was_usual_leaf(other, level), was);
-        assert_int_equal(spte_was_usual_leaf(other ^ EPT_ACCESSED ^ EPT_DIRTY, level), was);
+        assert_int_equal(spte_was_default_leaf(other, level), was);
+        assert_int_equal(spte_was_default_leaf(other ^ EPT_ACCESSED ^ EPT_DIRTY, level), was);
         if (expected)
             assert_harmless(other, level);
     }
 }
 
-/* Every width of addresses, with and without A/D, large pages and their execution. */
+/* Every MAXPHYADDR, with and without A/D bits, large pages, and execution of these. */
 static void words(void **state)
 {
     (void)state;
@@ -94,34 +94,34 @@ static void words(void **state)
                 check_format(EPT_LEVEL_2M, BIT(width - 1));
             if (caps.page_1g)
                 check_format(EPT_LEVEL_1G, BIT(width - 1));
-            assert_int_equal(!(spte_format.usual_leaf[EPT_LEVEL_2M].word & EPT_EXECUTE),
+            assert_int_equal(!(spte_format.default_leaf[EPT_LEVEL_2M].value & EPT_EXECUTE),
                              !large || config.nx_huge);
         }
     }
 }
 
-/* No word is usual where the CPU has no leaves. */
+/* No entry is a default leaf where the CPU has no leaves. */
 static void levels_without_leaves(void **state)
 {
     (void)state;
     struct ept_caps caps;
     assert_int_equal(ept_caps_parse(&caps, CAPS_4K, 40), 0);
     assert_int_equal(mmu_setup(&caps, &(struct mmu_config){.huge = true}), 0);
-    uint64_t leaf = spte_usual_leaf(HPA(0), EPT_LEVEL_4K) | EPT_LARGE;
+    uint64_t leaf = spte_default_leaf(HPA(0), EPT_LEVEL_4K) | EPT_LARGE;
     for (unsigned level = EPT_LEVEL_2M; level <= EPT_LEVELS; level++) {
         const uint64_t words[] = {leaf, 0, 1, ~0ull, SPTE_NONPRESENT, SPTE_FROZEN};
         for (unsigned i = 0; i < ARRAY_SIZE(words); i++) {
-            assert_false(spte_is_usual_leaf(words[i], level));
-            assert_false(spte_was_usual_leaf(words[i], level));
+            assert_false(spte_is_default_leaf(words[i], level));
+            assert_false(spte_was_default_leaf(words[i], level));
         }
     }
 }
 
-/* The choke point counts a usual leaf as it counts any. */
+/* The choke point counts a default leaf as it counts any other leaf. */
 static void store(unsigned level)
 {
     struct mmu_cpu *self = mmu_self(&mmu);
-    uint64_t entry = SPTE_NONPRESENT, leaf = spte_usual_leaf(HPA(0x40000000), level);
+    uint64_t entry = SPTE_NONPRESENT, leaf = spte_default_leaf(HPA(0x40000000), level);
     struct mmu_stats before = mmu_stats(&mmu);
     uint64_t debt = tlb_debt(&mmu);
     assert_true(tdp_store(self, GFN(0), &entry, level, SPTE_NONPRESENT, leaf, DEBT_NONE));
@@ -136,12 +136,12 @@ static void store(unsigned level)
     assert_int_equal(tlb_debt(&mmu), debt + 1);
 }
 
-/* A and D come and go without a debt, and are changes like others; W is none of them. */
+/* Changes of A and D owe nothing, and are counted like others; a change of W is not among them. */
 static void store_ad(void **state)
 {
     (void)state;
     struct mmu_cpu *self = mmu_self(&mmu);
-    uint64_t leaf = spte_usual_leaf(HPA(0x40000000), EPT_LEVEL_4K), entry = leaf;
+    uint64_t leaf = spte_default_leaf(HPA(0x40000000), EPT_LEVEL_4K), entry = leaf;
     struct mmu_stats before = mmu_stats(&mmu);
     uint64_t debt = tlb_debt(&mmu);
     assert_true(tdp_store(self, GFN(0), &entry, EPT_LEVEL_4K, leaf, leaf | EPT_DIRTY, DEBT_NONE));
@@ -159,20 +159,21 @@ static void store_ad(void **state)
     assert_int_equal(tlb_debt(&mmu), debt + 1);
 }
 
-/* T2, S14: what goes the short way counts, owes, and is what it was taken for. */
+/* T2, S14: removing a default leaf on the fast path is counted and owes a flush, and other entries
+ * are not removed there. */
 static void drop(unsigned level)
 {
     struct mmu_cpu *self = mmu_self(&mmu);
-    uint64_t leaf = spte_usual_leaf(HPA(0x40000000), level);
+    uint64_t leaf = spte_default_leaf(HPA(0x40000000), level);
     const uint64_t others[] = {leaf & ~EPT_WRITE, leaf | SPTE_NX_SPLIT, SPTE_NONPRESENT,
                                spte_nonleaf(HPA(0x40000000))};
     for (unsigned ad = 0; ad < 4; ad++) {
         uint64_t old = (leaf & ~EPT_ACCESSED) | ad * EPT_ACCESSED, entry = old;
         struct mmu_stats before = mmu_stats(&mmu);
         uint64_t debt = tlb_debt(&mmu);
-        assert_false(tdp_drop_usual(self, GFN(0), &entry, level, old ^ EPT_DIRTY,
-                                    DEBT_ZAPPED)); /* not there any more */
-        assert_true(tdp_drop_usual(self, GFN(0), &entry, level, old, DEBT_ZAPPED));
+        assert_false(tdp_drop_default(self, GFN(0), &entry, level, old ^ EPT_DIRTY,
+                                      DEBT_ZAPPED)); /* the entry has changed */
+        assert_true(tdp_drop_default(self, GFN(0), &entry, level, old, DEBT_ZAPPED));
         assert_true(entry == SPTE_NONPRESENT);
         assert_int_equal(mmu_stats(&mmu).pages[level - 1], before.pages[level - 1] - 1);
         assert_int_equal(mmu_stats(&mmu).spte_changes, before.spte_changes + 1);
@@ -180,7 +181,7 @@ static void drop(unsigned level)
     }
     for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
         uint64_t entry = others[i];
-        assert_false(tdp_drop_usual(self, GFN(0), &entry, level, others[i], DEBT_ZAPPED));
+        assert_false(tdp_drop_default(self, GFN(0), &entry, level, others[i], DEBT_ZAPPED));
         assert_true(entry == others[i]);
     }
 }
@@ -195,7 +196,7 @@ static void drops(void **state)
 
 static void store_beyond_maxphyaddr(unsigned level)
 {
-    uint64_t entry = SPTE_NONPRESENT, leaf = spte_usual_leaf(HPA(BIT(51)), level);
+    uint64_t entry = SPTE_NONPRESENT, leaf = spte_default_leaf(HPA(BIT(51)), level);
     bool done = tdp_store(mmu_self(&mmu), GFN(0), &entry, level, SPTE_NONPRESENT, leaf, DEBT_NONE);
     assert_false(done);
 }
@@ -212,8 +213,8 @@ static void stores(void **state)
 
 /* ---- Slots ----------------------------------------------------------------------------------- */
 
-/* The hint is an index: of another slot now, or of none any more, whose remains still cover the
- * frame. */
+/* The hint is an index. It may be that of another slot by now, or of none, where the old contents
+ * still cover the frame. */
 static void the_last_slot_is_another(void **state)
 {
     (void)state;
@@ -222,7 +223,7 @@ static void the_last_slot_is_another(void **state)
     add(3, 0x300000, 4, 0);
     assert_int_equal(fault(0x303000, ACCESS_WRITE), FAULT_FIXED);
     assert_int_equal(mmu_self(&mmu)->slot_hint, 2);
-    assert_int_equal(fault(0x304000, ACCESS_WRITE), FAULT_EMULATE); /* one frame too far */
+    assert_int_equal(fault(0x304000, ACCESS_WRITE), FAULT_EMULATE); /* one frame behind it */
     assert_int_equal(fault(0x2ff000, ACCESS_WRITE), FAULT_EMULATE);
     assert_int_equal(mmu_slot_delete(&mmu, 3), 0);
     assert_true(mmu.slots->slot[2].base.v == 0x300);
@@ -236,13 +237,13 @@ static void the_last_slot_is_another(void **state)
     world_check(&mmu);
 }
 
-/* Whatever a slot wishes, the next fault on it does not go the short way. */
+/* The next fault on a slot with attributes does not take the fast path. */
 static void slots_with_wishes(void **state)
 {
     (void)state;
     add(1, 0x100000, 4, 0);
     assert_int_equal(fault(0x100000, ACCESS_READ), FAULT_FIXED);
-    assert_true(spte_is_usual_leaf(spte_at(0x100000), EPT_LEVEL_4K));
+    assert_true(spte_is_default_leaf(spte_at(0x100000), EPT_LEVEL_4K));
     assert_int_equal(mmu_track(&mmu, GPA(0x101000)), 0);
     assert_int_equal(fault(0x101000, ACCESS_WRITE), FAULT_WRITE_PROTECTED);
     assert_int_equal(fault(0x101000, ACCESS_READ), FAULT_FIXED);
@@ -258,7 +259,7 @@ static void slots_with_wishes(void **state)
     world_check(&mmu);
 }
 
-/* F2: while a guest page loses its place, nothing is mapped, large or small. */
+/* F2: during an invalidation nothing is mapped, large or small. */
 static void stale(void **state)
 {
     (void)state;
@@ -278,7 +279,8 @@ static void stale(void **state)
 
 /* ---- What is there already ------------------------------------------------------------------- */
 
-/* A moved slot's blocks lie askew: no leaf can cover them, and each frame has its own page. */
+/* The blocks of a moved slot are not aligned as its frames are: no leaf can map one, and each frame
+ * has its own page. */
 static void blocks_askew(void **state)
 {
     (void)state;
@@ -294,11 +296,13 @@ static void blocks_askew(void **state)
     world_check(&mmu);
 }
 
-/* W4, N1: FROZEN, a link, a large leaf and an MMIO SPTE where the short way finds nothing. */
+/* W4, N1: FROZEN, a link, a large leaf and an MMIO SPTE where the fast path expects an empty entry.
+ */
 static void places_taken(void **state)
 {
     (void)state;
-    assert_int_equal(fault(0x100000, ACCESS_WRITE), FAULT_EMULATE); /* an MMIO SPTE, then a slot */
+    assert_int_equal(fault(0x100000, ACCESS_WRITE),
+                     FAULT_EMULATE); /* an MMIO SPTE, over which a slot is added */
     add(1, 0x100000, 2, 0);
     assert_int_equal(fault(0x100000, ACCESS_WRITE), FAULT_FIXED);
     unsigned level;

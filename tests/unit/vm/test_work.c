@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a pCPU does beside the turns of vCPUs (vm/work.c): piece by piece, for a slice where a vCPU
+ * waits, and so that a vCPU that runs meanwhile has slices, too.
+ */
+#include "tests/unit/support.h"
+
+#include "arch/x86/cpu.h"
+
+#include <string.h>
+
+static uint64_t now_here;
+#define rdtsc work_clock
+static inline uint64_t work_clock(void)
+{
+    return now_here;
+}
+
+#include "vm/work.c"
+
+#define TICKS_IN_MS 1000u
+#define SLICE       (SCHED_SLICE_MS * TICKS_IN_MS)
+#define PIECE       3000u
+
+struct sleepers sleepers[CPUS_MAX];
+
+static bool waits, has_work;
+static uint64_t woken; /* when sleepers were looked for last */
+
+uint64_t tsc_khz(void)
+{
+    return TICKS_IN_MS;
+}
+
+bool sched_vcpu_waits(void)
+{
+    return waits;
+}
+
+void sched_set_work(bool there_is)
+{
+    has_work = there_is;
+}
+
+void sleep_wake(uint64_t now)
+{
+    woken = now;
+}
+
+static struct job {
+    struct work work;
+    unsigned left, done;
+    struct job *then; /* is added with the last piece */
+} job[3];
+static unsigned order[64], pieces;
+
+static bool piece(struct work *work)
+{
+    struct job *j = (struct job *)work;
+    assert_true(has_work); /* mmu_pauses() goes by that */
+    now_here += PIECE;
+    order[pieces++] = (unsigned)(j - job);
+    j->done++;
+    if (--j->left)
+        return true;
+    if (j->then)
+        work_add(&j->then->work);
+    return false;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(here, 0, sizeof(here));
+    memset(job, 0, sizeof(job));
+    for (unsigned i = 0; i < CPUS_MAX; i++)
+        sleepers[i].next = ~0ull; /* none: it holds ~TIME */
+    waits = has_work = false;
+    pieces = 0;
+    now_here = 0;
+    return 0;
+}
+
+static void add(unsigned i, unsigned left)
+{
+    job[i] = (struct job){.work.piece = piece, .left = left};
+    work_add(&job[i].work);
+}
+
+/* Nobody waits: all of it, in the order in which it came; what is added on the way, too. */
+static void all_of_it(void **state)
+{
+    (void)state;
+    add(0, 10);
+    add(1, 2);
+    job[0].then = &job[2];
+    job[2] = (struct job){.work.piece = piece, .left = 1};
+    assert_true(has_work);
+    work_turn();
+    assert_false(has_work);
+    assert_int_equal(pieces, 13);
+    for (unsigned i = 0; i < 13; i++)
+        assert_int_equal(order[i], i < 10 ? 0 : i < 12 ? 1 : 2);
+    struct work_counts counts = work_counts();
+    assert_int_equal(counts.pieces, 13);
+    assert_int_equal(counts.longest, PIECE);
+}
+
+/* A vCPU waits: a slice, and no longer; the rest comes with the next turns. */
+static void for_a_slice(void **state)
+{
+    (void)state;
+    waits = true;
+    add(0, 10);
+    work_turn();
+    assert_int_equal(now_here, (SLICE + PIECE - 1) / PIECE * PIECE);
+    assert_true(has_work);
+    unsigned first = job[0].done;
+    now_here += 100 * SLICE; /* the vCPU's turn counts for nothing */
+    work_turn();
+    assert_int_equal(job[0].done, 2 * first);
+    assert_true(has_work);
+    work_turn();
+    assert_int_equal(job[0].done, 10);
+    assert_false(has_work);
+}
+
+/* Sleepers are woken when they are due, between two pieces. */
+static void sleepers_are_woken(void **state)
+{
+    (void)state;
+    sleepers[this_cpu()].next = ~(uint64_t)(2 * PIECE);
+    add(0, 3);
+    woken = 0;
+    work_turn();
+    assert_int_equal(woken, 3 * PIECE);
+    sleepers[this_cpu()].next = ~(uint64_t)(100 * PIECE);
+    add(0, 3);
+    woken = 0;
+    work_turn();
+    assert_int_equal(woken, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(all_of_it, setup),
+        cmocka_unit_test_setup(for_a_slice, setup),
+        cmocka_unit_test_setup(sleepers_are_woken, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

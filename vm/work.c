@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/work.h"
+
+#include "arch/x86/cpu.h"
+#include "arch/x86/tsc.h"
+#include "vm/sched.h"
+#include "vm/sleep.h"
+#include "lib/cpu_local.h"
+
+#include <stddef.h>
+
+static struct {
+    struct work *first;
+    struct work_counts counts;
+} __attribute__((aligned(64))) here[CPUS_MAX];
+
+void work_add(struct work *work)
+{
+    struct work **link = &here[this_cpu()].first;
+    while (*link)
+        link = &(*link)->next;
+    work->next = NULL;
+    *link = work;
+    sched_set_work(true);
+}
+
+/* One after the other. Sleepers that are due meanwhile wait for their turn. */
+void work_turn(void)
+{
+    struct work_counts *counts = &here[this_cpu()].counts;
+    struct work **list = &here[this_cpu()].first;
+    uint64_t now = rdtsc(), end = now + SCHED_SLICE_MS * tsc_khz();
+    do {
+        uint64_t start = now;
+        struct work *work = *list;
+        *list = work->next; /* it may add itself again */
+        if (work->piece(work)) {
+            work->next = *list;
+            *list = work;
+        }
+        now = rdtsc();
+        counts->pieces++;
+        if (now - start > counts->longest)
+            counts->longest = now - start;
+        sleep_wake_due(now);
+    } while (*list && !(sched_vcpu_waits() && now >= end));
+    sched_set_work(*list);
+}
+
+struct work_counts work_counts(void)
+{
+    struct work_counts all = {0};
+    for (unsigned i = 0; i < CPUS_MAX; i++) {
+        const struct work_counts *one = &here[i].counts;
+        all.pieces += one->pieces;
+        all.longest = one->longest > all.longest ? one->longest : all.longest;
+    }
+    return all;
+}
