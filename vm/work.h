@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a pCPU has to do beside the turns of vCPUs: VMs that it makes or takes apart. That takes
- * long, so it is done in pieces, of at most 50,000 instructions, and has turns like those of a vCPU:
- * when a vCPU waits for the pCPU, a turn ends after a slice; and a vCPU that runs has slices while
- * there is work (sched_waiting()). Between two pieces nothing of the work is left on the pCPU: no
- * current VMCS, nobody whose words or pages they are.
+ * long, so it is done in pieces, of at most 50,000 instructions, and has turns like those of a
+ * vCPU: when a vCPU waits for the pCPU, a turn ends after a slice; and a vCPU that runs has slices
+ * while there is work (sched_waiting()). Between two pieces nothing of the work is left on the
+ * pCPU: no current VMCS, nobody whose words or pages they are.
  *
  * The work of a pCPU is its own: nobody else looks at it.
  */
