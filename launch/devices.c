@@ -181,13 +181,16 @@ uint64_t devices_disk_pages(uint64_t size, bool read_only)
     return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
 }
 
-void devices_destroy(struct vm *vm)
+bool devices_destroy_piece(struct vm *vm)
 {
-    for (unsigned i = 0; i < vm->disk_count; i++) {
-        virtio_blk_destroy(&vm->disks[i]->blk);
-        page_free(virt_to_phys(vm->disks[i]), DISK_ORDER);
+    if (!vm->disk_count)
+        return true;
+    struct disk *disk = vm->disks[vm->disk_count - 1];
+    if (virtio_blk_destroy_piece(&disk->blk)) {
+        page_free(virt_to_phys(disk), DISK_ORDER);
+        vm->disk_count--;
     }
-    vm->disk_count = 0;
+    return false;
 }
 
 /* ---- What comes from outside ----------------------------------------------------------------- */
