@@ -266,38 +266,35 @@ static ALWAYS_INLINE void uart_write_register(struct uart *uart, uint64_t reg, u
     }
 }
 
-/* Accesses to a UART that has an interrupt line. They are out of line, so that those to a UART
- * without one save no registers for them. */
-static NOINLINE uint64_t uart_read_connected(struct uart *uart, uint64_t offset)
-{
-    uint64_t value = uart_read_register(uart, offset);
-    uart_update_line(uart);
-    return value;
-}
-
-static NOINLINE void uart_write_connected(struct uart *uart, uint64_t offset, uint8_t value)
-{
-    uart_write_register(uart, offset, value);
-    uart_update_line(uart);
-}
-
 static uint64_t uart_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
-    struct uart *uart = device;
     (void)vcpu, (void)size;
-    return uart->line.set ? uart_read_connected(uart, offset) : uart_read_register(uart, offset);
+    return uart_read_register(device, offset);
 }
 
 static void uart_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                        uint64_t value)
 {
-    struct uart *uart = device;
     (void)vcpu, (void)size;
-    if (uart->line.set)
-        uart_write_connected(uart, offset, (uint8_t)value);
-    else
-        uart_write_register(uart, offset, (uint8_t)value);
+    uart_write_register(device, offset, (uint8_t)value);
+}
+
+static uint64_t uart_read_connected(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
+                                    unsigned size)
+{
+    uint64_t value = uart_read(device, vcpu, offset, size);
+    uart_update_line(device);
+    return value;
+}
+
+static void uart_write_connected(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
+                                 unsigned size, uint64_t value)
+{
+    uart_write(device, vcpu, offset, size, value);
+    uart_update_line(device);
 }
 
 const struct bus_ops uart_ops = {
     .name = "uart", .read = uart_read, .write = uart_write, .sizes = 1};
+const struct bus_ops uart_connected_ops = {
+    .name = "uart", .read = uart_read_connected, .write = uart_write_connected, .sizes = 1};

@@ -33,7 +33,8 @@ struct uart {
     void *source_context;
 };
 
-extern const struct bus_ops uart_ops;
+/* Of a UART that is not connected, and of one that is: the line costs the first nothing. */
+extern const struct bus_ops uart_ops, uart_connected_ops;
 
 /* Sets the state after reset. `transmit` is called with `context` for each byte sent. */
 void uart_init(struct uart *uart, void (*transmit)(void *context, uint8_t byte), void *context);

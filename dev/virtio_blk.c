@@ -19,6 +19,8 @@
 #define BYTES       (SEGMENTS * BLOCK)
 #define DISCARD_MAX 1024u /* sectors */
 
+#define FREED_AT_ONCE 128u /* blocks */
+
 #define DISCARD_WORK 64u /* that a block costs, in bytes of work, about */
 
 /* A block that was discarded. */
@@ -215,6 +217,7 @@ int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, b
     memset(disk->serial, 0, sizeof(disk->serial));
     memcpy(disk->serial, serial, strnlen(serial, sizeof(disk->serial)));
     disk->copies = NULL;
+    disk->freed = 0;
     v->ops = &blk_ops;
     v->config = &disk->config;
     v->config_size = sizeof(disk->config);
@@ -234,11 +237,16 @@ int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, b
     return 0;
 }
 
-void virtio_blk_destroy(struct virtio_blk *disk)
+bool virtio_blk_destroy_piece(struct virtio_blk *disk)
 {
+    uint64_t count = block_count(disk->size), end = disk->freed + FREED_AT_ONCE;
     if (!disk->copies)
-        return;
-    for (uint64_t block = 0; block < block_count(disk->size); block++)
-        block_discard(disk, block);
+        return true;
+    for (; disk->freed < count && disk->freed < end; disk->freed++)
+        block_discard(disk, disk->freed);
+    if (disk->freed < count)
+        return false;
     page_free(virt_to_phys(disk->copies), table_order(disk->size));
+    disk->copies = NULL;
+    return true;
 }

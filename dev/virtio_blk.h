@@ -17,6 +17,7 @@ struct virtio_blk {
     const uint8_t *image;
     uint64_t size;    /* of the image, in bytes */
     uint8_t **copies; /* of each block: its copy, NULL, or `zeros`; NULL: the disk is read-only */
+    uint64_t freed;   /* blocks, while it is taken apart */
     char serial[VIRTIO_BLK_ID_BYTES];
 };
 
@@ -25,8 +26,8 @@ struct virtio_blk {
 int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, bool read_only,
                     const char *serial) MUST_CHECK;
 
-/* Frees the copies. */
-void virtio_blk_destroy(struct virtio_blk *disk);
+/* Frees a piece of the copies, which is short. Returns whether nothing is left. */
+bool virtio_blk_destroy_piece(struct virtio_blk *disk) MUST_CHECK;
 
 /* The pages that a disk can come to need beside its image: a copy of each block, and their
  * table. */

@@ -350,8 +350,7 @@ bool vm_destroy_piece(struct vm *vm)
             page_free(virt_to_phys(vcpu), order_of(sizeof(struct vcpu)));
         return false;
     }
-    devices_destroy(vm);
-    if (!mmu_destroy_piece(&vm->mmu))
+    if (!devices_destroy_piece(vm) || !mmu_destroy_piece(&vm->mmu))
         return false;
     memory_close(vm->number);
     return true;

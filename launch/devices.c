@@ -98,7 +98,8 @@ int devices_add(struct vm *vm)
     const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc;
     struct locked_device *locked = vm->locked;
     const struct device devices[] = {
-        {ports, PORT_UART, UART_PORTS, &uart_ops, &vm->uart, NULL, &locked[LOCKED_UART]},
+        {ports, PORT_UART, UART_PORTS, *pc ? &uart_connected_ops : &uart_ops, &vm->uart, NULL,
+         &locked[LOCKED_UART]},
         {ports, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, NULL, &locked[LOCKED_DEBUG_EXIT]},
         {ports, PORT_TEST, 4, &test_port_ops, &vm->tests.port, tests, &locked[LOCKED_TEST_PORT]},
         {ports, PORT_RTC, RTC_PORTS, &rtc_ops, &vm->rtc, pc, &locked[LOCKED_RTC]},
@@ -180,13 +181,16 @@ uint64_t devices_disk_pages(uint64_t size, bool read_only)
     return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
 }
 
-void devices_destroy(struct vm *vm)
+bool devices_destroy_piece(struct vm *vm)
 {
-    for (unsigned i = 0; i < vm->disk_count; i++) {
-        virtio_blk_destroy(&vm->disks[i]->blk);
-        page_free(virt_to_phys(vm->disks[i]), DISK_ORDER);
+    if (!vm->disk_count)
+        return true;
+    struct disk *disk = vm->disks[vm->disk_count - 1];
+    if (virtio_blk_destroy_piece(&disk->blk)) {
+        page_free(virt_to_phys(disk), DISK_ORDER);
+        vm->disk_count--;
     }
-    vm->disk_count = 0;
+    return false;
 }
 
 /* ---- What comes from outside ----------------------------------------------------------------- */

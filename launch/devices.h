@@ -20,8 +20,9 @@ int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_
 /* The pages that a VM's disk can come to need. */
 uint64_t devices_disk_pages(uint64_t size, bool read_only);
 
-/* Frees what devices have allocated, when no vCPU runs any more. */
-void devices_destroy(struct vm *vm);
+/* Frees a piece of what devices have allocated, when no vCPU runs any more. Returns whether nothing
+ * is left. */
+bool devices_destroy_piece(struct vm *vm) MUST_CHECK;
 
 /* From now on, until devices_stop(), devices are told what comes from outside of the VM.
  * devices_stop() does nothing for a VM that was not started. */

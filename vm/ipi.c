@@ -22,7 +22,7 @@ static void ipi_send_startup(struct vcpu *to, uint8_t vector)
     sched_add(to);
 }
 
-static void ipi_post(struct vcpu *to, const struct lapic_message *message)
+static ALWAYS_INLINE void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
     switch (message->mode) {
@@ -63,8 +63,19 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
     }
 }
 
-/* The level bit is there before the vector, so that the receiver finds it. The lowest priority is
- * that of the first vCPU that accepts the message. */
+/* Level-triggered vectors have a set of their own, because a vector can be sent again before the
+ * receiver has taken it. The bit is set before `any_level`, so that the receiver, which clears
+ * `any_level` first, finds it. */
+static void ipi_post_level(struct vcpu *to, uint8_t vector)
+{
+    struct mailbox *mail = &to->mailbox;
+    __atomic_fetch_or(&mail->levels[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
+    __atomic_store_n(&mail->any_level, 1, __ATOMIC_SEQ_CST);
+    attention_request(&to->vmx.attention, ATTENTION_MAIL);
+    sleep_alert(to);
+}
+
+/* The lowest priority is that of the first vCPU that accepts the message. */
 bool ipi_send_from_device(void *context, const struct lapic_message *message, bool level)
 {
     struct vm *vm = context;
@@ -73,10 +84,10 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
         struct vcpu *to = vm->vcpus[i];
         if (!lapic_addressed(&to->lapic, message) || !lapic_accepts(&to->lapic))
             continue;
-        if (level)
-            __atomic_fetch_or(&to->mailbox.levels[message->vector / 64], BIT(message->vector % 64),
-                              __ATOMIC_RELAXED);
-        ipi_post(to, message);
+        if (level && message->mode <= LAPIC_LOWEST)
+            ipi_post_level(to, message->vector);
+        else
+            ipi_post(to, message);
         accepted = true;
         if (message->mode == LAPIC_LOWEST)
             break;
@@ -95,16 +106,13 @@ static uint64_t mailbox_take(uint64_t *word)
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
 }
 
-/* Takes those of a set of vectors, the ones from 64 * index on, that are level-triggered, and
- * returns the others. A level bit whose vector is not in the set belongs to a message that is just
- * being sent. */
-static NOINLINE uint64_t ipi_receive_levels(struct vcpu *vcpu, unsigned index, uint64_t set)
+static NOINLINE void ipi_receive_levels(struct vcpu *vcpu)
 {
-    uint64_t levels =
-        set & __atomic_fetch_and(&vcpu->mailbox.levels[index], ~set, __ATOMIC_RELAXED);
-    for (uint64_t left = levels; left; left &= left - 1)
-        lapic_accept_level(&vcpu->lapic, (uint8_t)(64 * index + (unsigned)__builtin_ctzll(left)));
-    return set & ~levels;
+    struct mailbox *mail = &vcpu->mailbox;
+    __atomic_store_n(&mail->any_level, 0, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < ARRAY_SIZE(mail->levels); i++)
+        for (uint64_t set = mailbox_take(&mail->levels[i]); set; set &= set - 1)
+            lapic_accept_level(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
 }
 
 void ipi_receive(struct vcpu *vcpu)
@@ -120,13 +128,11 @@ void ipi_receive(struct vcpu *vcpu)
         attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* the NMI, after the start */
         return;
     }
-    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++) {
-        uint64_t set = mailbox_take(&mail->vectors[i]);
-        if (unlikely(set & READ_ONCE(mail->levels[i])))
-            set = ipi_receive_levels(vcpu, i, set);
-        for (; set; set &= set - 1)
+    for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
+        for (uint64_t set = mailbox_take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
-    }
+    if (unlikely(READ_ONCE(mail->any_level)))
+        ipi_receive_levels(vcpu);
     if (startup_take_nmi(&mail->startup))
         vcpu_nmi(vcpu);
 }

@@ -42,7 +42,8 @@ struct known_port {
 /* What other vCPUs of the VM have sent and this one has not taken yet (vm/ipi.c). */
 struct mailbox {
     uint64_t vectors[4];
-    uint64_t levels[4]; /* which of them are level-triggered */
+    uint64_t levels[4]; /* vectors that are level-triggered */
+    uint32_t any_level; /* not 0 if `levels` may not be empty */
     uint32_t startup;   /* INIT, start-up IPI and NMI; vm/startup.h */
     uint32_t pcpu;      /* pCPU number + 1 while running, else 0 */
 };

@@ -130,7 +130,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         step();
         check();
     }
-    virtio_blk_destroy(&disk);
+    destroy_disk();
     assert_memory_equal(image, original, IMAGE_SIZE);
     assert_int_equal(support_pages_in_use(), 0);
     return 0;

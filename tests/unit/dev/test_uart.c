@@ -65,12 +65,12 @@ static int setup(void **state)
 
 static uint8_t get(unsigned reg)
 {
-    return (uint8_t)uart_ops.read(&uart, NULL, reg, 1);
+    return (uint8_t)uart_connected_ops.read(&uart, NULL, reg, 1);
 }
 
 static void put(unsigned reg, uint8_t value)
 {
-    uart_ops.write(&uart, NULL, reg, 1, value);
+    uart_connected_ops.write(&uart, NULL, reg, 1, value);
 }
 
 static void arrive(unsigned bytes)

@@ -16,7 +16,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    virtio_blk_destroy(&disk);
+    destroy_disk();
     return support_pages_in_use() != 0;
 }
 

@@ -16,7 +16,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    virtio_blk_destroy(&disk);
+    destroy_disk();
     return support_pages_in_use() != 0;
 }
 
@@ -279,14 +279,14 @@ static void breaks(const char *text)
 static void every_way_to_break_it(void **state)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(broken); i++) {
-        virtio_blk_destroy(&disk);
+        destroy_disk();
         setup(state);
         start_driver(BIT(VIRTIO_RING_F_INDIRECT_DESC), 8);
         broken[i].how();
         notify();
         breaks(broken[i].said);
     }
-    virtio_blk_destroy(&disk);
+    destroy_disk();
     setup(state);
     start_driver(0, 8);
     indirect(16, 0);
@@ -312,7 +312,7 @@ static void bad_places(void **state)
         {8, DESCRIPTORS, AVAILABLE, BIT(63), "the used ring at 0x8000000000000004 is not"},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        virtio_blk_destroy(&disk);
+        destroy_disk();
         setup(state);
         start_driver(0, 8);
         set_reg(VIRTIO_MMIO_QUEUE_READY, 0);

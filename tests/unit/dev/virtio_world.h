@@ -95,6 +95,12 @@ static inline void make_disk(bool read_only)
     mmio = (struct virtio_mmio){.virtio = &disk.virtio};
 }
 
+static inline void destroy_disk(void)
+{
+    while (!virtio_blk_destroy_piece(&disk))
+        ;
+}
+
 static inline uint32_t reg(uint64_t offset)
 {
     return (uint32_t)virtio_mmio_ops.read(&mmio, NULL, offset, 4);

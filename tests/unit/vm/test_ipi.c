@@ -86,7 +86,18 @@ static bool was_sent(uint8_t vector, unsigned life)
     return false;
 }
 
-void lapic_accept(struct lapic *lapic, uint8_t vector)
+/* Every fourth vector is level-triggered, and comes from a device. */
+static bool is_level(uint8_t vector)
+{
+    return vector % 4 == 0;
+}
+
+bool lapic_accepts(const struct lapic *lapic)
+{
+    return lapic == &target.lapic && now.enabled;
+}
+
+static void accept_vector(const struct lapic *lapic, uint8_t vector)
 {
     WORLD_CHECK(lapic == &target.lapic && now.runs, "a vector for nobody");
     if (!now.enabled)
@@ -95,6 +106,18 @@ void lapic_accept(struct lapic *lapic, uint8_t vector)
                 vector, now.life);
     said.due[vector] = false;
     now.accepted++;
+}
+
+void lapic_accept(struct lapic *lapic, uint8_t vector)
+{
+    WORLD_CHECK(!is_level(vector), "vector %#x comes as edge-triggered", vector);
+    accept_vector(lapic, vector);
+}
+
+void lapic_accept_level(struct lapic *lapic, uint8_t vector)
+{
+    WORLD_CHECK(is_level(vector), "vector %#x comes as level-triggered", vector);
+    accept_vector(lapic, vector);
 }
 
 void vcpu_nmi(struct vcpu *vcpu)
@@ -197,7 +220,10 @@ static void receive(void)
 static void send(struct vcpu *from, enum lapic_delivery mode, uint8_t vector)
 {
     struct lapic_message message = {.mode = (uint8_t)mode, .vector = vector, .all = true};
-    ipi_send(from, &message);
+    if (mode <= LAPIC_LOWEST && is_level(vector))
+        ipi_send_from_device(from->vm, &message, true);
+    else
+        ipi_send(from, &message);
 }
 
 static void say_vector(uint8_t vector)

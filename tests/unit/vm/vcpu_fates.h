@@ -93,6 +93,7 @@ static const struct row {
     ROW(lapic.errors, ZERO),
     ROW(lapic.irr, ZERO),
     ROW(lapic.isr, ZERO),
+    ROW(lapic.tmr, ZERO),
     ROW(lapic.timer_end, ZERO),
     ROW(unfinished, ZERO),
     ROW(change, KEPT), /* begun anew by the next call that needs them */
