@@ -369,10 +369,13 @@ static void pcpu_run_guests(void)
     for (;;) {
         print_waiting_text();
         bool works = pcpu_has_work();
+        if (unlikely(works)) {
+            work_turn();
+            works = pcpu_has_work();
+        }
+        /* Before a vCPU has its turn, which would have no end while nothing waits. */
         while (!works && pool_take_entry(&entry))
             works = start_guest(&entry);
-        if (unlikely(works))
-            work_turn();
         struct vcpu *vcpu = sched_take();
         if (!vcpu && !works)
             vcpu = sleep_take();

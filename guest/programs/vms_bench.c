@@ -13,7 +13,7 @@
 #include "guest/programs/rt/mark.h"
 #include "guest/programs/rt/rt.h"
 
-#define FIRST   6u /* turns until each takes the same time */
+#define FIRST   30u /* turns until the other VM is made, and each takes the same time */
 #define SAMPLES 100u
 #define AWAY    100 /* ticks: more than an iteration, less than an exit that does anything */
 
