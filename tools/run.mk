@@ -15,7 +15,7 @@ GUEST_VARIANTS := \
     lapic_plain=$(B)/guest/lapic.elf:mem=32M \
     lapic_x2apic=$(B)/guest/lapic.elf:testctl:x2apic \
     $(B)/guest/disk.elf:testctl,pc +$(B)/guest/mmio.elf:disk \
-    disk_cpus=$(B)/guest/disk.elf:pc,vcpus=2 +$(B)/guest/mmio.elf:disk \
+    disk_cpus=$(B)/guest/disk.elf:pc,vcpus=2 again=+$(B)/guest/mmio.elf:disk \
     poweroff_reset=$(B)/guest/poweroff.elf:pc:reset \
     poweroff_keyboard=$(B)/guest/poweroff.elf:pc,vcpus=2:keyboard \
     forbidden_sse=$(call guest_item,forbidden_instruction):sse \
