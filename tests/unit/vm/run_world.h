@@ -200,7 +200,7 @@ bool sched_waiting(void)
     return false;
 }
 
-bool sched_has_work(void)
+bool pcpu_has_work(void)
 {
     return false;
 }
