@@ -25,7 +25,7 @@ PARTS = {
     "start_long_mode": "boot_main",
     "start_memory": "tsc_calibrate",
     "start_tsc": "smp_start",
-    "start_vmx": "vm_create",
+    "start_vmx": "vm_make_piece",
     "start_vm": "",
 }
 RAM = "backing_populate"  # the function that allocates the guest's RAM
@@ -71,7 +71,7 @@ def _instructions(folder: str, symbols: dict[str, int]) -> dict[str, int]:
 
 def _allocations(folder: str, symbols: dict[str, int]) -> Iterator[tuple[str, int]]:
     """Allocations from before the VM to its end: the caller, and the bytes, negative if freed."""
-    alloc, free, end = (symbols[name] for name in ("page_alloc", "page_free", "vm_destroy"))
+    alloc, free, end = (symbols[name] for name in ("page_alloc", "page_free", "vm_destroy_piece"))
     begin = [f"lb {symbols['run_guests']:#x}", "c"]
     commands = [*begin, *(f"lb {at:#x}" for at in (alloc, free, end))]
     commands += ["c", "reg", "print-stack 1"] * STOPS

@@ -19,8 +19,7 @@
 
 struct input {
     uint8_t bytes[INPUT_RING];
-    uint32_t put,
-        taken; /* counts of bytes; only input_poll() writes `put`, only the taker `taken` */
+    uint32_t put, taken; /* counts of bytes; input_poll() writes `put`, input_take() `taken` */
     void (*ready)(void *context); /* the ring is not empty; NULL: not attached */
     void *context;
     struct input *next;

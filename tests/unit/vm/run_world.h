@@ -48,6 +48,7 @@ static void run_point(void); /* supplied by the test */
 #define READ_ONCE(x) AROUND(*(const volatile __typeof__(x) *)&(x))
 
 #include "arch/x86/guarded.h"
+#include "arch/x86/serial.h"
 #include "ept/invalidate.h"
 #include "vm/exits.h"
 #include "vm/io.h"
@@ -200,9 +201,9 @@ bool sched_waiting(void)
     return false;
 }
 
-bool pcpu_has_work(void)
+int serial_read(void)
 {
-    return false;
+    return -1;
 }
 
 bool sched_anyone_waits(void)
