@@ -42,8 +42,9 @@ void log_divert(bool (*divert)(enum log_level level, const char *line));
  * end with a newline, the next line still begins on a line of its own. */
 void log_text(const char *text, size_t length);
 
-/* How many characters, of which `next` is the first, log_text() can print soon, and not only after
- * a screen has scrolled. 0: some of that has been done, and the caller comes again. */
+/* Returns how many characters, beginning with `next`, log_text() can print without scrolling a
+ * screen. If a screen has to scroll first, a piece of that is done, and the result is 0: the caller
+ * calls again. */
 size_t log_room(char next) MUST_CHECK;
 
 /* Adds a console and prints on it what the ring already holds. `room` is its part of log_room();

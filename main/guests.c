@@ -373,7 +373,8 @@ static void pcpu_run_guests(void)
             work_turn();
             works = pcpu_has_work();
         }
-        /* Before a vCPU has its turn, which would have no end while nothing waits. */
+        /* An entry is taken before a vCPU gets its turn, because a turn does not end while nothing
+         * waits for the pCPU. */
         while (!works && pool_take_entry(&entry))
             works = start_guest(&entry);
         struct vcpu *vcpu = sched_take();

@@ -17,12 +17,12 @@
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
 
-/* ---- Another place --------------------------------------------------------------------------- */
+/* ---- Moving a block -------------------------------------------------------------------------- */
 
 #define COPY_BYTES (128u << 10) /* a piece */
 
-/* The block gets its new place. Readers without the lock may use the old one until their epoch
- * ends. */
+/* Makes the slot refer to the new block. The old one is retired, because readers without the lock
+ * may use it until their epoch ends. */
 static int remap_finish(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -42,8 +42,8 @@ static int remap_finish(struct mmu *mmu)
     return change_finish(mmu);
 }
 
-/* While the lock is held exclusively, nobody writes through guest_write(). Writes between two
- * pieces go to both copies. */
+/* The lock is held exclusively, so guest_write() does not write meanwhile. What it writes between
+ * two pieces goes to both blocks (remap_follow()). */
 static int remap_copy(struct mmu *mmu)
 {
     struct copying *c = &mmu->changing.copying;
@@ -65,8 +65,8 @@ void remap_follow(const struct mmu *mmu, gfn_t gfn, const void *page)
         memcpy((char *)phys_to_virt(c->to) + at, page, PAGE_SIZE);
 }
 
-/* From now on faults retry until the change is over, so that nobody maps again what is zapped next.
- */
+/* From here on, faults are retried until the change is over, so that no fault maps again what is
+ * zapped next. */
 int remap_first(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;

@@ -25,7 +25,8 @@ void work_add(struct work *work)
     pcpu_set_work(true);
 }
 
-/* One after the other. Sleepers that are due meanwhile wait for their turn. */
+/* The first work is finished before the second one begins. Sleeping vCPUs whose time comes
+ * meanwhile are put into the run queue, and wait for the end of the turn. */
 void work_turn(void)
 {
     struct work_counts *counts = &here[this_cpu()].counts;

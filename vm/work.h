@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a pCPU has to do beside the turns of vCPUs: VMs that it makes or takes apart. That takes
- * long, so it is done in pieces, of at most 50,000 instructions, and has turns like those of a
- * vCPU: when a vCPU waits for the pCPU, a turn ends after a slice; and a vCPU that runs has slices
- * while there is work (sched_waiting()). Between two pieces nothing of the work is left on the
- * pCPU: no current VMCS, nobody whose words or pages they are.
+ * The work of a pCPU other than the turns of vCPUs: it creates and destroys VMs. That takes long,
+ * so it is done in pieces of at most 50,000 instructions, and shares the pCPU with vCPUs as they
+ * share it with each other: while a vCPU waits for the pCPU, a turn of work ends after a slice, and
+ * while there is work, a vCPU that runs is limited to slices (sched_waiting()). Between two pieces
+ * the pCPU holds nothing of the work: no VMCS is current, and no VM is the one to which messages
+ * and pages are attributed.
  *
- * The work of a pCPU is its own: nobody else looks at it.
+ * Each pCPU has a list of its own, which no other CPU accesses.
  */
 #pragma once
 
@@ -14,19 +15,19 @@
 #include <stdint.h>
 
 struct work {
-    /* Does the next piece. False: that was the last one, and the work may not be touched any more,
+    /* Does the next piece. Returns false if that was the last one: then this struct may be gone,
      * unless it has been added again. */
     bool (*piece)(struct work *work);
     struct work *next;
 };
 
-/* Behind what this pCPU has to do already. */
+/* Adds work behind what this pCPU has to do already. */
 void work_add(struct work *work);
 
-/* A turn of it; there is some. */
+/* Does work for a turn. There must be some (pcpu_has_work()). */
 void work_turn(void);
 
-/* How many pieces all pCPUs have done, and the TSC ticks of the longest. */
+/* The number of pieces that all pCPUs have done, and the TSC ticks of the longest one. */
 struct work_counts {
     uint64_t pieces, longest;
 };

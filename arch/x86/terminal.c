@@ -12,8 +12,8 @@ static void terminal_put(struct terminal *t, unsigned column, unsigned row, char
     t->draw(column, row, &c, 1);
 }
 
-/* Up to eight characters, those that change drawn in as few runs as can be. Returns how many these
- * were. */
+/* Puts up to eight characters. Those that differ from what is shown are drawn, in as few runs as
+ * possible. Returns the number of characters drawn. */
 static unsigned put_some(struct terminal *t, unsigned column, unsigned row, const char *text,
                          unsigned count)
 {
@@ -35,8 +35,9 @@ typedef uint64_t __attribute__((may_alias, aligned(1))) eight;
 
 #define SCROLL_PIECE 1000u /* comparisons of eight characters, and what takes as long */
 
-/* Most of what scrolls is blank before and afterwards: eight such characters are one comparison.
- * Goes on where it stopped, and stops when it has cost `left`. Returns whether all has moved up. */
+/* Scrolls up by one row. Most of a screen is blank before and afterwards, and eight blank
+ * characters cost one comparison. Continues where the last call stopped, and stops when it has cost
+ * `left`. Returns true when all rows have moved. */
 static bool scroll(struct terminal *t, uint64_t left)
 {
     static const char blank[TERMINAL_COLUMNS] = {[0 ... TERMINAL_COLUMNS - 1] = ' '};
@@ -62,8 +63,8 @@ static bool begins_line(const struct terminal *t, char c)
     return t->line_ended || (c != '\n' && t->column == t->columns);
 }
 
-/* Returns whether the next line has begun, which may take more than the scrolling that it allows.
- * */
+/* Begins the next line, and spends at most `most` on scrolling for it. Returns false if that was
+ * not enough. */
 static bool new_line(struct terminal *t, uint64_t most)
 {
     if (t->row == t->rows - 1 && !scroll(t, most))
