@@ -22,8 +22,7 @@
     X(MODULE_OVERLAP, 23, "module-overlap") /* a module overlaps another one, or the image */     \
     X(GUEST_TOO_LARGE, 24, "guest-too-large")                                                     \
     X(MODULE_WORDS, 25, "module-words") /* bad words in a module's string, alone or together */   \
-    X(MODULE_OUTSIDE, 26,                                                                         \
-      "module-outside") /* a module lies outside of the RAM of the memory map */                  \
+    X(MODULE_OUTSIDE, 26, "module-outside")       /* a module is not in the memory map's RAM */   \
     X(MODULE_BAD_KERNEL, 27, "module-bad-kernel") /* a Linux kernel that cannot be started */
 
 #ifndef __ASSEMBLER__

@@ -31,7 +31,7 @@ class Codes:
 
     def __init__(self) -> None:
         header = (ROOT / "lib/exit_codes.h").read_text()
-        for name, code, text in re.findall(r'X\((\w+), (\d+), "([\w-]+)"\)', header):
+        for name, code, text in re.findall(r'X\((\w+), (\d+),[\s\\]+"([\w-]+)"\)', header):
             setattr(self, name, (int(code), text))
 
     def __getattr__(self, name: str) -> tuple[int, str]:
