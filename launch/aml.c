@@ -4,7 +4,7 @@
 #include "lib/assert.h"
 #include "lib/string.h"
 
-/* ACPI 6.5, table 20.1. */
+/* Opcodes and prefixes (ACPI 6.5, table 20.1). */
 #define AML_NAME    0x08u
 #define AML_BYTE    0x0au
 #define AML_DWORD   0x0cu
@@ -16,15 +16,16 @@
 #define AML_DEVICE  0x82u
 
 #define NAME_LENGTH 4u
-/* A package length (ACPI 6.5, 20.2.4) of one byte, or of two. */
+/* The encodings of a package length (ACPI 6.5, 20.2.4): the greatest length of the one-byte and of
+ * the two-byte encoding, and the mark of the latter. */
 #define LENGTH_SHORT 0x3fu
 #define LENGTH_LONG  0xfffu
-#define LENGTH_TWO   0x40u /* in the first byte: one byte follows */
+#define LENGTH_TWO   0x40u /* in the first byte: one more byte follows */
 
 /* Resource descriptors (ACPI 6.5, 6.4.2 and 6.4.3). */
 #define IO_PORTS          0x47u
 #define IO_DECODES_16     0x01u
-#define MEMORY            0x86u /* of 32 bits, fixed */
+#define MEMORY            0x86u /* fixed, with a 32-bit address */
 #define MEMORY_SIZE       9u
 #define MEMORY_WRITABLE   0x01u
 #define INTERRUPT         0x89u
@@ -51,7 +52,8 @@ static void aml_put_text(struct aml *aml, const char *text)
         aml_put(aml, (uint8_t)*text++);
 }
 
-/* Leaves room for the length of a package, which counts itself and what follows. */
+/* Reserves two bytes for a package length, which aml_end() fills in, and returns their offset. The
+ * length includes its own bytes. */
 static size_t aml_begin(struct aml *aml)
 {
     size_t begin = aml->used;
@@ -98,7 +100,8 @@ static void aml_name(struct aml *aml, const char *name)
     aml_put_text(aml, name);
 }
 
-/* An integer in its short form, where it has one. */
+/* Writes an integer, in one byte if it is 0 or 1: these have opcodes of their own (ZeroOp and
+ * OneOp), whose values are 0 and 1. */
 static void aml_put_integer(struct aml *aml, uint8_t value)
 {
     if (value > 1)
@@ -120,8 +123,8 @@ void aml_name_string(struct aml *aml, const char *name, const char *text)
     aml_put(aml, 0);
 }
 
-/* Three letters of 5 bits and four hexadecimal digits, most significant byte first (ACPI 6.5,
- * 19.3.4). */
+/* An EISA ID is encoded in 32 bits as three letters of 5 bits and four hexadecimal digits, most
+ * significant byte first (ACPI 6.5, 19.3.4). */
 void aml_name_eisa_id(struct aml *aml, const char *name, const char *id)
 {
     uint32_t value = 0;
@@ -156,7 +159,7 @@ void aml_name_resources(struct aml *aml, const struct aml_resources *resources)
     if (resources->ports) {
         aml_put(aml, IO_PORTS);
         aml_put(aml, IO_DECODES_16);
-        aml_put_number(aml, resources->port, 2); /* the lowest address, and the highest */
+        aml_put_number(aml, resources->port, 2); /* lowest base address, then highest */
         aml_put_number(aml, resources->port, 2);
         aml_put(aml, 1); /* alignment */
         aml_put(aml, resources->ports);
@@ -172,10 +175,10 @@ void aml_name_resources(struct aml *aml, const struct aml_resources *resources)
         aml_put(aml, INTERRUPT);
         aml_put_number(aml, INTERRUPT_SIZE, 2);
         aml_put(aml, INTERRUPT_CONSUME | (resources->level ? 0 : INTERRUPT_EDGE));
-        aml_put(aml, 1); /* interrupts that follow */
+        aml_put(aml, 1); /* number of interrupts that follow */
         aml_put_number(aml, resources->line, 4);
     }
-    aml_put_number(aml, END_TAG, 2); /* with a checksum of 0, which means none */
+    aml_put_number(aml, END_TAG, 2); /* a checksum of 0 means that there is none */
     aml->bytes[size_at] = (uint8_t)(aml->used - size_at - 1);
     aml_end(aml, begin);
 }

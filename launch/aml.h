@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Writes AML, the byte code of ACPI's tables (ACPI 6.5, chapter 20): as much of it as describes
- * devices without methods. Names have four characters. Pure.
+ * A writer of AML, the byte code of ACPI's definition blocks (ACPI 6.5, chapter 20). It supports
+ * what the description of devices without methods needs. Names have exactly four characters. Pure.
  */
 #pragma once
 
@@ -11,28 +11,29 @@
 
 struct aml {
     uint8_t *bytes;
-    size_t used, size; /* running out of room is a BUG: the descriptions are ours */
+    size_t used, size; /* exceeding the size is a BUG: what callers write is bounded */
 };
 
-/* Begins `Scope (path)` or `Device (name)`, and ends what was begun at `begin`. */
+/* Begin `Scope (path)` or `Device (name)`. Each returns the value that is passed to aml_end() after
+ * the contents have been written. */
 size_t aml_scope(struct aml *aml, const char *path);
 size_t aml_device(struct aml *aml, const char *name);
 void aml_end(struct aml *aml, size_t begin);
 
-/* `Name (name, value)`, with an integer, a string, an EISA ID such as PNP0501, or a package of
- * integers below 256. */
+/* Write `Name (name, value)`, where the value is an integer, a string, an EISA ID such as PNP0501,
+ * or a package of `count` integers below 256. */
 void aml_name_integer(struct aml *aml, const char *name, uint8_t value);
 void aml_name_string(struct aml *aml, const char *name, const char *text);
 void aml_name_eisa_id(struct aml *aml, const char *name, const char *id);
 void aml_name_package(struct aml *aml, const char *name, const uint8_t *values, uint8_t count);
 
-/* The resources of a device, `Name (_CRS, ResourceTemplate () { … })`. */
+/* The resources of a device, which are written as `Name (_CRS, ResourceTemplate () { … })`. */
 struct aml_resources {
     uint16_t port;
-    uint8_t ports; /* 0: none */
-    bool has_line; /* an interrupt, active high, at this pin of the I/O APIC */
-    uint32_t line;
-    bool level;                   /* it is level-triggered, not edge-triggered */
-    uint32_t memory, memory_size; /* 0: none */
+    uint8_t ports;                /* number of I/O ports, or 0 */
+    bool has_line;                /* the device has an interrupt, which is active high */
+    uint32_t line;                /* pin of the I/O APIC */
+    bool level;                   /* the interrupt is level-triggered, otherwise edge-triggered */
+    uint32_t memory, memory_size; /* address and size in bytes; size 0: no registers in memory */
 };
 void aml_name_resources(struct aml *aml, const struct aml_resources *resources);

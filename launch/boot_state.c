@@ -10,8 +10,9 @@
 #define AR_DATA32 (0x3u | SEG_AR_S | SEG_AR_P | SEG_AR_DB | SEG_AR_G)
 #define PAT_RESET 0x0007040600070406ull
 
-/* Selectors: those of a multiboot loader, which has no GDT to show, and those that Linux' 64-bit
- * entry expects, of the GDT that is loaded for it. */
+/* The selectors. For 32-bit code there is no GDT, so CODE_32 and DATA_32 are arbitrary, as
+ * multiboot permits. Linux' 64-bit entry point requires CODE_64 and DATA_64, and a GDT that has
+ * both. */
 #define CODE_32     0x08u
 #define DATA_32     0x10u
 #define CODE_64     0x10u
@@ -57,7 +58,8 @@ static void set_fields(void)
     vmwrite(VMCS_GUEST_PAT, PAT_RESET);
 }
 
-/* As the 64-bit boot protocol of Linux wants it: identity-mapped memory, and a GDT. */
+/* Sets the state that Linux' 64-bit boot protocol requires: paging with identity-mapped memory, a
+ * GDT, and the address of the zero page in RSI. */
 static void enter_long_mode(struct vcpu *vcpu, const struct guest_start *start)
 {
     vmwrite(VMCS_GUEST_GDTR_BASE, start->gdt);
@@ -74,8 +76,8 @@ void boot_state_set(struct vcpu *vcpu, const struct guest_start *start)
     const bool long_mode = start->long_mode && !vcpu->index;
     set_segments(vcpu, long_mode);
     set_fields();
-    /* vCPU 0 is past its firmware. The others are as after a power-up: INIT preserves CD and NW, so
-     * they have to be set here. */
+    /* vCPU 0 starts as firmware and boot loader leave a CPU, with caching enabled. The others start
+     * as after a power-up, with CD and NW set: the INIT that they receive preserves both bits. */
     set_boot_reg(vcpu, REG_CR0, vcpu->index ? CR0_ET | CR0_CD | CR0_NW : CR0_PE | CR0_ET);
     set_boot_reg(vcpu, REG_CR3, 0);
     set_boot_reg(vcpu, REG_CR4, 0);

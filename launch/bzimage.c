@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* A bzImage: a real-mode part, which only lends its header here, and the compressed kernel, which
- * is entered in 64-bit mode; see launch/linux_boot.h. */
+/* The loader of bzImages. A bzImage consists of real-mode setup code, of which only the setup
+ * header is used, and of the compressed protected-mode kernel, which is entered at its 64-bit entry
+ * point (launch/linux_boot.h). */
 #include "launch/loaders.h"
 
 #include "launch/linux_boot.h"
 #include "lib/bits.h"
 
 #define SECTOR         512u
-#define SECTORS_OLD    4u     /* what 0 setup sectors mean */
-#define VERSION_LEAST  0x20cu /* 2.12: the first one that has extended_flags */
-#define ENTRY_64       0x200u /* from the start of the protected-mode kernel on */
-#define KERNEL_ROUNDED 16u    /* kernel_size is rounded up to so many bytes */
+#define SECTORS_OLD    4u     /* number of setup sectors if the header says 0 */
+#define VERSION_LEAST  0x20cu /* 2.12 introduced extended_flags (xloadflags) */
+#define ENTRY_64       0x200u /* offset from the start of the protected-mode kernel */
+#define KERNEL_ROUNDED 16u    /* unit in bytes of kernel_size, which is rounded up */
 
-/* The header of this image, with what follows from it. */
+/* The setup header of an image, and what is derived from it. */
 struct bzimage {
     struct linux_header header;
     size_t header_size;
     uint64_t offset, size; /* of the protected-mode kernel in the file */
-    uint64_t base, extent; /* where it is loaded, and the memory that it needs there */
+    uint64_t base, extent; /* its load address, and the bytes of RAM that it needs from there on */
 };
 
 bool bzimage_recognise(const struct guest_image *image)
@@ -89,7 +90,7 @@ static enum exit_code find_kernel(const struct guest_image *image, struct bzimag
         REFUSE(MODULE_TRUNCATED, image,
                "its kernel needs %lu bytes of the file from %#lx on, which ends at %#lx", size,
                kernel->offset, image->size);
-    if (kernel->size > size) /* a signature follows */
+    if (kernel->size > size) /* a signature follows in the file */
         kernel->size = size;
     if (kernel->size <= ENTRY_64)
         REFUSE(MODULE_BAD_KERNEL, image,
@@ -105,8 +106,9 @@ static bool has_room(const struct guest_image *image, const struct bzimage *kern
            image_in_ram(image, base, kernel->extent);
 }
 
-/* Where the kernel likes to be, or else, if it can be moved, as low as possible. With KASLR it
- * chooses a place of its own when it decompresses itself. */
+/* Chooses the load address: the kernel's preferred address, or, if there is no room for it there
+ * and the kernel is relocatable, the lowest aligned address from 1 MiB on. With KASLR the kernel
+ * moves itself when it decompresses itself. */
 static enum exit_code place_kernel(const struct guest_image *image, struct bzimage *kernel)
 {
     const struct linux_header *h = &kernel->header;

@@ -30,7 +30,8 @@
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
 
-/* Declares the stolen bits of the VM's guest-physical addresses, and whether it takes #VE. */
+/* Declares the stolen bits of the VM's guest-physical addresses, and that it takes #VE if it has
+ * the word `ve`. */
 static int vm_declare_addresses(struct vm *vm)
 {
     int error = 0;
@@ -102,8 +103,8 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
 
-/* The first word of a module's string is its file name or path. The VM is named after the last part
- * of the path, without `.elf`. Returns the rest of the string. */
+/* Sets the VM's name. The first word of a module's string is a file name or path, and the VM is
+ * named after the last component of the path without `.elf`. Returns the rest of the string. */
 static const char *vm_take_name(struct vm *vm, const char *string)
 {
     size_t length = 0, start = 0;
@@ -123,8 +124,8 @@ static const char *vm_take_name(struct vm *vm, const char *string)
     return string + length;
 }
 
-/* Reserves all host memory that the guest can make the hypervisor allocate. If that much is not
- * free, sets vm->put_off, or reports an error if this is the `last_chance` (D20). */
+/* Reserves all host memory that the guest can make the hypervisor allocate (D20). If that much is
+ * not free, returns EXIT_NO_MEMORY, and sets vm->put_off, or, with `last_chance`, logs an error. */
 static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool last_chance)
 {
     const struct vm_words *w = &vm->words;
@@ -163,7 +164,8 @@ static unsigned order_of(size_t size)
     return order;
 }
 
-/* vCPU 0 runs at once; the others wait for a start-up IPI. */
+/* Creates the VM's next vCPU, and makes its VMCS not current again. vCPU 0 is active from the
+ * beginning; the others wait for a start-up IPI. */
 static int create_vcpu(struct vm *vm, const struct options *options,
                        const struct guest_start *start)
 {
@@ -189,8 +191,8 @@ static int create_vcpu(struct vm *vm, const struct options *options,
     return error;
 }
 
-/* Parses the strings of the modules that follow the guest's own, and counts what the disks among
- * them can come to need. */
+/* Parses the strings of the `count` modules that follow the guest's own into `files`, and sets
+ * *disk_pages to the number of pages that the disks among them can need. */
 static enum exit_code vm_take_files(const struct vm *vm, const struct boot_module *modules,
                                     unsigned count, struct guest_module *files,
                                     uint64_t *disk_pages)
@@ -229,7 +231,8 @@ static enum exit_code vm_add_disks(struct vm *vm, const struct guest_module *fil
 
 /* ---- Stages ---------------------------------------------------------------------------------- */
 
-/* Each returns whether it is over, or *code says why there is no VM. */
+/* Each function executes one piece of its stage and returns true if that was the last one. If the
+ * VM cannot be created, *code says why. */
 
 static bool make_words(struct vm_making *m, enum exit_code *code)
 {
@@ -255,7 +258,7 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
                                     .arguments = line + arguments,
                                     .entry = (enum guest_entry)vm->words.entry,
                                     .cpus = (unsigned)vm->words.vcpus};
-    /* Linux needs interrupts and a clock. */
+    /* Linux needs the interrupt controller and the clock of a PC. */
     if (load_is_linux(m->image.file, m->image.size))
         vm->words.pc = 1;
     m->image.pc = vm->words.pc;

@@ -44,7 +44,8 @@ static void console_transmit(void *context, uint8_t byte)
     console_put(context, byte);
 }
 
-/* A guest that turns its machine off, or resets it, has come to its end in order. */
+/* Turning the machine off or resetting it is an orderly end of the VM, like a write of 0 to the
+ * debug-exit port. */
 static void power_end(void *context, const char *how)
 {
     struct vm *vm = context;
@@ -58,8 +59,8 @@ struct device {
     uint64_t start, size;
     const struct bus_ops *ops;
     void *device;
-    const uint64_t *word;         /* the VM has the device if this is set; NULL: always */
-    struct locked_device *locked; /* the wrapper where several CPUs come; NULL: none needed */
+    const uint64_t *word;         /* the VM has the device if *word is not 0; NULL: always */
+    struct locked_device *locked; /* serialises accesses of several CPUs; NULL: not needed */
 };
 
 static void devices_init(struct vm *vm)
@@ -82,7 +83,8 @@ static void devices_init(struct vm *vm)
 
 static int device_add(struct vm *vm, const struct device *d)
 {
-    /* Input comes on any CPU, like the accesses of several vCPUs. */
+    /* With several vCPUs, several pCPUs access the device; with `pc`, any pCPU may hand it
+     * input. */
     struct locked_device *locked = vm->words.vcpus > 1 || vm->words.pc ? d->locked : NULL;
     /* In a VM with a shared bit, device addresses have it set. */
     uint64_t shared = vm->words.shared && d->bus == &vm->mmio_bus ? BIT(vm->words.shared) : 0;
@@ -193,7 +195,7 @@ bool devices_destroy_piece(struct vm *vm)
     return false;
 }
 
-/* ---- What comes from outside ----------------------------------------------------------------- */
+/* ---- Input ----------------------------------------------------------------------------------- */
 
 static void input_came(void *context)
 {

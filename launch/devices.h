@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The devices of a VM, and where they stand on its buses. */
+/* The devices of a VM, and their addresses on its buses. */
 #pragma once
 
 #include "lib/compiler.h"
@@ -9,22 +9,22 @@
 
 struct vm;
 
-/* Makes the buses of a VM that is being created, and adds the devices that its words ask for.
+/* Initialises the buses of a VM that is being created, and adds the devices that its words select.
  * Returns 0 or an error of bus_add(). */
 int devices_add(struct vm *vm) MUST_CHECK;
 
-/* Adds a disk to a VM with `pc`, after devices_add(). The image stays the caller's and must outlive
- * the VM. Returns 0, or a negative errno after a message. */
+/* Adds a disk to a VM with `pc`. Called after devices_add(). The image is not copied, so it must
+ * outlive the VM. `size` is in bytes. Returns 0, or a negative errno after a message. */
 int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only) MUST_CHECK;
 
-/* The pages that a VM's disk can come to need. */
+/* Returns the number of pages of host memory that a disk of `size` bytes can need. */
 uint64_t devices_disk_pages(uint64_t size, bool read_only);
 
-/* Frees a piece of what devices have allocated, when no vCPU runs any more. Returns whether nothing
- * is left. */
+/* Frees a part of what the devices have allocated. Called when no vCPU of the VM is running.
+ * Returns true if nothing is left. */
 bool devices_destroy_piece(struct vm *vm) MUST_CHECK;
 
-/* From now on, until devices_stop(), devices are told what comes from outside of the VM.
+/* Connect the devices of a VM to the input of the hypervisor's serial port, and disconnect them.
  * devices_stop() does nothing for a VM that was not started. */
 void devices_start(struct vm *vm);
 void devices_stop(struct vm *vm);

@@ -12,7 +12,7 @@
 #include "lib/bits.h"
 #include "vm/layout.h"
 
-/* ACPI 6.5, table 5.20. */
+/* The MADT's entry for an I/O APIC (ACPI 6.5, table 5.24). */
 struct madt_ioapic {
     uint8_t type, length, id, reserved;
     uint32_t address, first_line;
@@ -29,7 +29,7 @@ struct acpi_address {
 #define ACCESS_BYTE 1u
 #define ACCESS_LONG 3u
 
-/* ACPI 6.5, table 5.9: the fields that a hardware-reduced machine has. */
+/* The FADT (ACPI 6.5, table 5.9). Only the fields that hardware-reduced ACPI uses have names. */
 struct fadt {
     struct acpi_header header;
     uint32_t facs, dsdt;
@@ -54,9 +54,10 @@ _Static_assert(offsetof(struct fadt, reset) == 116, "ACPI 6.5, table 5.9");
 _Static_assert(offsetof(struct fadt, pm_timer) == 208, "ACPI 6.5, table 5.9");
 _Static_assert(offsetof(struct fadt, sleep_control) == 244, "ACPI 6.5, table 5.9");
 
-/* Table 5.10, and 5.11: what is not there is no 8042, VGA adapter, or MSI. */
+/* The fixed feature flags (table 5.10), and the IA-PC boot architecture flags (table 5.11), which
+ * announce neither an 8042 nor a VGA adapter. */
 #define FADT_WBINVD   BIT(0)
-#define FADT_NO_POWER BIT(4) /* no power button, or one that is a device */
+#define FADT_NO_POWER BIT(4) /* there is no power button among the fixed features */
 #define FADT_NO_SLEEP BIT(5)
 #define FADT_TIMER_32 BIT(8)
 #define FADT_RESET    BIT(10)
@@ -70,8 +71,8 @@ _Static_assert(offsetof(struct fadt, sleep_control) == 244, "ACPI 6.5, table 5.9
 
 #define DSDT_SIZE 1024u
 
-/* The page that holds the tables. The RSDP is first, because it must be 16-byte aligned; the other
- * tables may lie anywhere. */
+/* The page that holds the tables. The RSDP comes first because it must be aligned to 16 bytes; the
+ * other tables need no alignment. */
 struct firmware {
     struct acpi_rsdp rsdp;
     struct {
@@ -90,7 +91,8 @@ struct firmware {
 };
 _Static_assert(sizeof(struct firmware) <= sizeof(((struct load_plan *)0)->firmware), "one page");
 
-/* An APIC ID of 255 or more would need an x2APIC entry (ACPI 6.5, 5.2.12.12). */
+/* A local APIC entry holds an APIC ID of 8 bits; an ID of 255 or more would need an x2APIC entry
+ * (ACPI 6.5, 5.2.12.12). */
 _Static_assert(VCPUS_MAX <= 255, "IDs of 8 bits");
 
 #define OEM       "EPTVIS"
@@ -99,7 +101,8 @@ _Static_assert(VCPUS_MAX <= 255, "IDs of 8 bits");
 
 #define ADDRESS_OF(member) (GUEST_FIRMWARE + offsetof(struct firmware, member))
 
-/* The byte that makes the sum of all bytes of a table 0. */
+/* Returns the checksum that makes the sum of a table's bytes 0. The checksum in the table is still
+ * 0. */
 static uint8_t acpi_checksum(const void *table, size_t size)
 {
     const uint8_t *bytes = table;
@@ -180,7 +183,8 @@ static void fill_fadt(struct firmware *firmware)
     acpi_table_finish(&fadt->header, "FACP", 6, sizeof(*fadt));
 }
 
-/* A virtio device with the MMIO transport, as Linux knows it. */
+/* Describes a virtio device with the MMIO transport, by the ID that Linux' virtio_mmio driver binds
+ * to. */
 static void describe_disk(struct aml *aml, unsigned number)
 {
     const struct aml_resources resources = {.memory = (uint32_t)(GUEST_VIRTIO + number * PAGE_SIZE),

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The VM's firmware: ACPI tables that list its CPUs and, in a VM with `pc`, its devices. They lie
- * in one page of RAM in the BIOS area, where a guest looks for them. Pure.
+ * The VM's firmware, which consists of ACPI tables only. They list the CPUs and, in a VM with `pc`,
+ * the devices, and lie in one page of RAM in the BIOS area, where guests search for the RSDP. Pure.
  */
 #pragma once
 
 #include "launch/plan.h"
 
-/* Adds the tables to the plan, for the image's CPUs. */
+/* Adds the tables for the image's VM to the plan. Returns EXIT_OK, or an error that has been
+ * logged. */
 enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *image) MUST_CHECK;

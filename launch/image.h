@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A guest's file, as a loader gets it, and the state in which its first vCPU starts. */
+/* A guest's files as a loader gets them, and the state in which the guest's first vCPU starts. */
 #pragma once
 
 #include "lib/exit_codes.h"
@@ -9,26 +9,27 @@
 
 #include <stdbool.h>
 
-/* What a file is that follows a guest's own. */
+/* What a module that belongs to a guest is used for. */
 enum guest_module_kind {
     GUEST_MODULE_FILE,
     GUEST_MODULE_INITRD,
-    GUEST_MODULE_DISK, /* from here on: a device, and not passed to the guest */
+    GUEST_MODULE_DISK, /* this and the next kind become devices and are not loaded into RAM */
     GUEST_MODULE_DISK_READ_ONLY,
 };
 
 #define GUEST_MODULES     4
 #define MODULE_STRING_MAX 64
 
-/* A file that is passed to the guest. */
+/* A module that belongs to a guest. */
 struct guest_module {
     const void *file;
     uint64_t size;
     enum guest_module_kind kind;
-    char string[MODULE_STRING_MAX]; /* its name and, if there is any, the text behind `--` */
+    char string[MODULE_STRING_MAX]; /* its name, and the text after `--` if there is any */
 };
 
-/* How an ELF64 kernel is entered: as the file asks, by PVH, or at its 64-bit entry point. */
+/* How an ELF64 kernel is entered: by PVH, or at its 64-bit entry point. AUTO chooses PVH if the
+ * file has a PVH entry point. */
 enum guest_entry {
     GUEST_ENTRY_AUTO,
     GUEST_ENTRY_PVH,
@@ -42,25 +43,25 @@ struct guest_image {
     const char *arguments; /* the guest's command line */
     enum guest_entry entry;
     unsigned cpus;
-    bool pc; /* it has a PC's devices */
+    bool pc; /* the VM has a PC's devices */
     struct guest_range ram[GUEST_RAM_PIECES];
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;
-    unsigned disks; /* that its VM has */
+    unsigned disks; /* number of the VM's disks */
 };
 
-/* The state in which the first vCPU starts, apart from what all guests have in common: flat
- * segments, interrupts off, zeros. */
+/* The state in which the first vCPU starts. What all guests have in common is set by
+ * boot_state_set(): flat segments, interrupts disabled, and zeros. */
 struct guest_start {
     uint64_t entry;  /* RIP */
-    uint64_t info;   /* what the loader tells the guest: EBX in protected mode, RSI in long mode */
+    uint64_t info;   /* address of the boot information: EBX in 32-bit mode, RSI in 64-bit mode */
     uint32_t magic;  /* EAX */
-    uint32_t gdt;    /* where the GDT is */
-    uint64_t tables; /* CR3 */
+    uint32_t gdt;    /* address of the GDT; used with `long_mode` only */
+    uint64_t tables; /* CR3; used with `long_mode` only */
     bool long_mode;  /* 64-bit code with paging on; otherwise 32-bit code with paging off */
 };
 
-/* Ends a loader with a message about the image. */
+/* Logs a message about the image, and returns EXIT_code from the calling function. */
 #define REFUSE(code, image, ...)                           \
     do {                                                   \
         char message[200];                                 \
@@ -69,10 +70,10 @@ struct guest_start {
         return EXIT_##code;                                \
     } while (0)
 
-/* Does the range lie in one piece of the VM's RAM? */
+/* Returns true if the range of `size` bytes lies in one piece of the VM's RAM. */
 bool image_in_ram(const struct guest_image *image, uint64_t base, uint64_t size);
 
-/* The end of the RAM below 3 GiB, for messages. */
+/* Returns the end of the RAM that begins at 1 MiB and ends at most at 3 GiB. */
 static inline uint64_t image_ram_end(const struct guest_image *image)
 {
     return image->ram[1].base.v + image->ram[1].size;

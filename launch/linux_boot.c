@@ -4,7 +4,7 @@
 #include "boot/boot_info.h"
 #include "lib/bits.h"
 
-#define HEADER_END 0x290u /* where the zero page's room for the setup header ends */
+#define HEADER_END 0x290u /* end of the setup header's room in the zero page */
 #define E820_MOST  128u
 
 struct e820_entry {
@@ -12,7 +12,7 @@ struct e820_entry {
     uint32_t kind;
 } __attribute__((packed));
 
-/* The zero page, called boot_params in Linux. */
+/* The zero page (zero-page.rst), which Linux calls boot_params. */
 struct zero_page {
     uint8_t screen[0x70];
     uint64_t rsdp;
@@ -32,9 +32,10 @@ _Static_assert(GUEST_MAP_RANGES <= E820_MOST, "zero-page.rst");
 
 #define TABLE_ENTRIES 512u
 #define TABLE_ENTRY   0x3u  /* present, writable */
-#define LARGE_PAGE    0x83u /* and 2 MiB */
+#define LARGE_PAGE    0x83u /* present, writable, 2 MiB */
 
-/* boot.rst, "64-bit boot protocol": __BOOT_CS is 0x10, and __BOOT_DS is 0x18. */
+/* The GDT. The 64-bit boot protocol requires the selectors 0x10 (__BOOT_CS) and 0x18
+ * (__BOOT_DS). */
 static const uint64_t segments[] = {0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff};
 
 struct linux_block {

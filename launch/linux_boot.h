@@ -11,9 +11,9 @@
 struct linux_header {
     uint8_t setup_sectors;
     uint16_t root_flags;
-    uint32_t kernel_size; /* of the protected-mode kernel, in units of 16 bytes */
+    uint32_t kernel_size; /* size of the protected-mode kernel in units of 16 bytes */
     uint16_t ram_size, video_mode, root_device, boot_flag;
-    uint8_t jump, header_length; /* of what follows the magic number's offset */
+    uint8_t jump, header_length; /* offset of the header's end from LINUX_MAGIC_AT */
     uint32_t magic;
     uint16_t version;
     uint32_t real_mode_switch;
@@ -31,7 +31,7 @@ struct linux_header {
     uint64_t subarch_data;
     uint32_t payload_offset, payload_size;
     uint64_t setup_data, preferred;
-    uint32_t init_size; /* memory that the kernel needs from its address on to start */
+    uint32_t init_size; /* bytes of RAM that the kernel needs from its load address on to start */
 } __attribute__((packed));
 #define LINUX_HEADER_AT 0x1f1u
 _Static_assert(LINUX_HEADER_AT + offsetof(struct linux_header, magic) == 0x202, "boot.rst");
@@ -45,32 +45,38 @@ _Static_assert(LINUX_HEADER_AT + sizeof(struct linux_header) == 0x264, "boot.rst
 #define LINUX_MAGIC_AT         0x202u
 #define LINUX_BOOT_FLAG        0xaa55u
 #define LINUX_LOADED_HIGH      0x01u /* load_flags: the kernel is loaded above 1 MiB */
-#define LINUX_KERNEL_64        0x01u /* extended_flags: it has a 64-bit entry point */
+#define LINUX_KERNEL_64        0x01u /* extended_flags: the kernel has a 64-bit entry point */
 #define LINUX_UNKNOWN_LOADER   0xffu
 #define LINUX_INITRD_LAST      0x7fffffffu
 #define LINUX_COMMAND_LINE_MAX 2047u
 
-/* Where the guest's own part of the low RAM begins. */
+/* Address of the boot parameters: zero page, page tables, GDT and command line, or PVH's
+ * structures. */
 #define LINUX_BLOCK 0x10000u
 
-/* Kernels are loaded, and started in identity-mapped memory, below this address. */
+/* Kernels must not extend beyond this address, where the identity-mapped memory ends. */
 #define LINUX_TOP 0x40000000ull
 
-/* Does the command line fit into `most` characters? */
+/* Returns EXIT_OK if the image's command line has at most `most` and at most LINUX_COMMAND_LINE_MAX
+ * characters; otherwise logs an error. */
 enum exit_code linux_check_arguments(const struct guest_image *image, uint64_t most) MUST_CHECK;
 
-/* Adds the guest's initrd to the plan, if it has one, as high as possible below `last` and above
- * the kernel, which ends at `kernel_end`. `*initrd` says where it is, or has the size 0. */
+/* The guest-physical range of an initrd; size 0: there is none. */
 struct linux_initrd {
     uint64_t base, size;
 };
+
+/* Adds the guest's initrd to the plan, if there is one, and sets *initrd. The initrd is placed as
+ * high as possible: `last` is the greatest address that its last byte may have, and `kernel_end`
+ * the end of the kernel, below which the initrd must not begin. Fails with a message if the guest
+ * has other files or more than one initrd, or if there is no room. */
 enum exit_code linux_plan_initrd(struct load_plan *plan, const struct guest_image *image,
                                  uint64_t kernel_end, uint64_t last,
                                  struct linux_initrd *initrd) MUST_CHECK;
 
 /* Adds the zero page, page tables, GDT and command line to the plan, and sets plan->start for the
- * entry at `entry`. The first `header_size` bytes of the setup header are those at `header`, as far
- * as the loader does not have to fill them in. */
+ * 64-bit entry point `entry`. The zero page gets a copy of the setup header at `header`, of
+ * `header_size` bytes, in which the fields that a boot loader has to write are replaced. */
 enum exit_code linux_plan_start(struct load_plan *plan, const struct guest_image *image,
                                 const void *header, size_t header_size, uint64_t entry,
                                 const struct linux_initrd *initrd) MUST_CHECK;

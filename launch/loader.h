@@ -1,28 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Loads a guest's program into its VM's memory, with what the guest needs to know of its machine.
- * The file's contents decide which loader takes it (launch/loaders.h). Pure.
+ * Loads a guest's program into its VM's memory, together with its modules, boot parameters and ACPI
+ * tables. The contents of the file determine the loader (launch/loaders.h). Pure.
  */
 #pragma once
 
 #include "launch/plan.h"
 
-/* Is a file of `size` bytes a Linux kernel, if it is good for anything? */
+/* Returns true if the file, of `size` bytes, looks like a Linux kernel: if it is a bzImage or an
+ * ELF64 file. The loader may still refuse it. */
 bool load_is_linux(const void *file, uint64_t size);
 
-/* Fills the plan, ACPI tables included. Any result but EXIT_OK has been logged. */
+/* Initialises and fills the plan, including the ACPI tables. Any result but EXIT_OK has been
+ * logged. */
 enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image) MUST_CHECK;
 
-/* How far an image is loaded; all zero before the first piece. */
+/* The progress of loading an image; all zero before the first piece. */
 struct guest_loading {
-    struct load_plan *plan; /* NULL: there is none yet */
-    unsigned index;         /* of the record that is copied */
-    uint64_t done;          /* bytes of it */
+    struct load_plan *plan; /* NULL before the first piece */
+    unsigned index;         /* of the record that is being copied */
+    uint64_t done;          /* bytes of this record that have been copied */
 };
 
-/* Loads the next piece of the image, of at most 40,000 instructions. True: that was the last one,
- * and `start` is filled in; or it has failed, and *code, which was EXIT_OK before, says why. That
- * has been logged with what is wrong with the file, or with the VM's or the host's memory. */
+/* Loads the next piece of the image, in at most 40,000 instructions. Called with *code == EXIT_OK.
+ * Returns true if loading is over: it has succeeded, and *start is filled in, or it has failed, and
+ * *code says why. An error has been logged; its cause is the file, or too little memory of the VM
+ * or the host. */
 bool load_guest_piece(struct mmu *mmu, const struct guest_image *image,
                       struct guest_loading *loading, struct guest_start *start,
                       enum exit_code *code) MUST_CHECK;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The boot loader's modules: which of them belong to a guest, as what, and where they lie. A module
- * that overlaps another module or the hypervisor's image, or that is not in RAM, was not loaded
- * correctly: its contents are undefined, and it is not touched. Pure.
+ * The boot loader's modules: which of them belong to a guest, what they are used for, and whether
+ * their addresses are valid. A module that overlaps another module or the hypervisor's image, or
+ * that is not in RAM, was not loaded correctly: its contents are undefined, and it is not used.
+ * Pure.
  */
 #pragma once
 
@@ -16,12 +17,12 @@ struct image_place {
     uint64_t start, end;
 };
 
-/* Whether the module is a file of the guest before it: its string begins with a plus sign. */
+/* Returns true if the module belongs to the guest before it: its string begins with a plus sign. */
 bool module_belongs_to_guest(const struct boot_module *module);
 
-/* Parses the string of a module that belongs to a guest, `+NAME[ word...][ -- text]`, into `file`:
- * the word says what the file is, and a guest that is given the string gets NAME and text. Returns
- * 0, or -EINVAL after a message that names the VM and the module. */
+/* Parses the string of a module that belongs to a guest, `+NAME[ word...][ -- text]`. Sets
+ * file->kind by the word, and file->string to NAME and the text. Returns 0, or -EINVAL after a
+ * message that names the VM and the module. */
 int module_words_parse(const char *vm, const char *string, struct guest_module *file) MUST_CHECK;
 
 /* Checks the guest's module at `index` and the `extra` modules after it, which belong to the guest.

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* Multiboot1 (Multiboot Specification 0.6.96); see launch/loaders.h. */
+/* The loader of multiboot1 programs (Multiboot Specification 0.6.96). */
 #include "launch/loaders.h"
 
 #include "boot/boot_info.h"
 #include "lib/bits.h"
 
-/* Sections 3.1 and 3.3. */
+/* Constants of the header (section 3.1) and of the information (section 3.3). */
 #define HEADER_MAGIC  0x1badb002u
 #define HEADER_SEARCH 8192u
 #define HEADER_REFUSE 0xfffcu /* bits 2 to 15: required features that are not supported */
@@ -29,8 +29,8 @@ struct module_entry {
     uint32_t start, end, string, reserved;
 };
 
-/* The multiboot information, on the first page boundary after the program. The guest's modules
- * follow it, each from a page boundary on. */
+/* The multiboot information, which is placed at the first page boundary after the program. The
+ * guest's modules follow, each at a page boundary. */
 struct info_block {
     struct multiboot_info info;
     struct module_entry modules[GUEST_MODULES];
@@ -60,8 +60,8 @@ static enum exit_code check_header(const struct guest_image *image)
            HEADER_SEARCH);
 }
 
-/* Places the guest's modules behind the information block, which will be at `at`, and lists them in
- * it. */
+/* Plans the guest's modules after the information block, whose address is `at`, and lists them in
+ * the block. */
 static enum exit_code plan_modules(struct load_plan *plan, const struct guest_image *image,
                                    uint32_t at, struct info_block *block)
 {
@@ -118,7 +118,7 @@ static enum exit_code plan_info(struct load_plan *plan, const struct guest_image
             "no room for the multiboot information behind its end at %#lx; give it more RAM with "
             "mem=",
             top);
-    /* The command line begins with the program's name, as QEMU's multiboot loader does it. */
+    /* The command line begins with the program's name, as with QEMU's multiboot loader. */
     int length = snprintf(block->arguments, ARGUMENTS_MAX, "%s %s", image->name, image->arguments);
     if (length >= ARGUMENTS_MAX)
         REFUSE(MODULE_WORDS, image, "its command line has %d characters; at most %d are supported",

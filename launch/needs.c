@@ -8,17 +8,17 @@
 #include "mmu/mmu.h"
 #include "mmu/tables.h"
 
-#define SLOTS      (GUEST_RAM_PIECES + 2u) /* BIOS area, #VE areas */
+#define SLOTS      (GUEST_RAM_PIECES + 2u) /* RAM, BIOS area, #VE areas */
 #define PIECE_SIZE (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
 #define VCPU_PAGES 10u                     /* VMCS, MSR bitmap, PML, extended state, #VE area */
-#define TRACE_LINE 128u                    /* bytes of text for one trace event, roughly */
+#define TRACE_LINE 128u                    /* approximate bytes of text for one trace event */
 
 static uint64_t pages_of(uint64_t bytes)
 {
     return (bytes + PAGE_SIZE - 1) / PAGE_SIZE;
 }
 
-/* The pages of an allocation, which are rounded up to a power of two. */
+/* Returns the number of pages that an allocation takes, which is a power of two. */
 static uint64_t block_of(uint64_t bytes)
 {
     uint64_t block = 1;
@@ -34,7 +34,8 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
     uint64_t bitmaps = size->sides ? SLOTS + block_of(pages / 8) : 0;
 
     *needs = (struct vm_needs){
-        /* The BIOS area takes less than what is lost of the RAM around it. */
+        /* The pages of the BIOS area need no addend: it is smaller than the hole from 640 KiB to
+         * 1 MiB, which size->ram includes but which has no RAM. */
         .ram = pages + (size->ve ? size->vcpus : 0),
         .tables = tdp_tables_most(pages + SLOTS, size->pcpus) + 1,
         .slots = pieces + directories + bitmaps + 2,

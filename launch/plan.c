@@ -12,7 +12,7 @@ static const struct {
     [LOAD_INITRD] = {"initrd", true},
     [LOAD_MODULE] = {"module", true},
     [LOAD_PARAMETERS] = {"boot parameters", true},
-    /* They describe the VM and not the guest, and a guest is free to measure them itself. */
+    /* ACPI tables describe the VM and not the guest. A guest can measure them itself. */
     [LOAD_FIRMWARE] = {"ACPI tables", false},
 };
 
@@ -49,11 +49,11 @@ enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
     return EXIT_OK;
 }
 
-/* So many bytes are copied in a piece. */
-#define PIECE 32768u
+#define PIECE 32768u /* bytes that are written in a piece */
 
-/* Writes the next piece of a record: its bytes, then zeros. -EINPROGRESS: it is not the last one;
- * `*done` bytes have been written. */
+/* Writes the next piece of a record, whose bytes are followed by zeros up to its extent, and
+ * advances *done. Returns 0 if the record is complete, -EINPROGRESS if it is not, or an error of
+ * guest_write(). */
 static int write_piece(struct mmu *mmu, const struct load_record *record, uint64_t *done)
 {
     static const char zeros[512];

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a loader wants in the guest's memory: a list of records, each a range of guest-physical
- * addresses with its contents. A loader reads the guest's files and writes only the list;
- * plan_copy() writes the guest's memory, so nothing is there of a file that is refused. A VM whose
- * memory cannot be written from outside would add the same records as pages. Pure.
+ * A load plan: the contents that a loader wants in the guest's memory, as a list of records, each
+ * of which is a range of guest-physical addresses and its contents. A loader reads the guest's
+ * files and writes only the plan; plan_copy_piece() writes the guest's memory. So a file that is
+ * refused leaves nothing in memory, and a VM whose memory the hypervisor cannot write could be
+ * given the records as pages. Pure.
  */
 #pragma once
 
@@ -15,7 +16,7 @@ enum load_kind {
     LOAD_SEGMENT,    /* of the guest's program */
     LOAD_INITRD,     /* a Linux kernel's initial file system */
     LOAD_MODULE,     /* another file of the guest */
-    LOAD_PARAMETERS, /* what the loader tells the guest, with the command line */
+    LOAD_PARAMETERS, /* boot information, with the command line */
     LOAD_FIRMWARE,   /* ACPI tables */
 };
 
@@ -23,9 +24,9 @@ struct load_record {
     uint64_t gpa;
     const void *bytes;
     uint64_t size;   /* of `bytes` */
-    uint64_t extent; /* of the range; what `size` leaves of it is zero */
+    uint64_t extent; /* of the range in bytes; the part after `size` is zero */
     enum load_kind kind;
-    bool measured; /* it belongs to the identity of the guest */
+    bool measured; /* the contents are part of the guest's identity */
 };
 
 #define LOAD_RECORDS 32u
@@ -39,17 +40,17 @@ struct load_plan {
     struct guest_start start;
 } PAGE_ALIGNED;
 
-/* Empties the plan. */
 void plan_init(struct load_plan *plan);
 
-/* Adds a record, whose `measured` follows from its kind. The range must lie in the image's RAM or
- * BIOS area, which the loader has checked. Fails with a message that names both ranges if it
+/* Adds a record, and sets its `measured` by its kind. The caller has checked that the range lies in
+ * the image's RAM or in the BIOS area. Fails with a message that names both ranges if the range
  * overlaps another record. */
 enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
                         struct load_record record) MUST_CHECK;
 
-/* Writes the next piece of the records into the memory of the image's VM: from byte `*done` of
- * record `*index` on, both of which are 0 at first. True: that was the last piece. A piece takes at
- * most 40,000 instructions. Sets *code after a message if the host has no memory for it. */
+/* Writes the next piece of the plan into the memory of the image's VM, in at most 40,000
+ * instructions. It begins at byte *done of record *index, both of which are 0 before the first
+ * piece, and advances them. Returns true if that was the last piece. If the host has no memory for
+ * the piece, logs an error and sets *code. */
 bool plan_copy_piece(struct mmu *mmu, const struct guest_image *image, const struct load_plan *plan,
                      unsigned *index, uint64_t *done, enum exit_code *code) MUST_CHECK;

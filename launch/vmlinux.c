@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A Linux kernel as an ELF64 file: vmlinux, without decompressor. It is entered by PVH (Xen's
- * docs/misc/pvh.pandoc) in 32-bit mode, where a note of the file says, or at the ELF entry point
- * in 64-bit mode with a zero page (launch/linux_boot.h).
+ * The loader of Linux kernels in ELF64 files (vmlinux), which have no decompressor. A kernel is
+ * entered by PVH (Xen's docs/misc/pvh.pandoc), in 32-bit mode at the entry point that an ELF note
+ * names, or in 64-bit mode at the ELF entry point with a zero page (launch/linux_boot.h).
  */
 #include "launch/loaders.h"
 
@@ -17,7 +17,7 @@ struct elf_note {
     uint32_t name_size, value_size, type;
 };
 
-/* Xen's public/arch-x86/hvm/start_info.h, version 1. */
+/* PVH's structures (Xen's public/arch-x86/hvm/start_info.h, version 1). */
 #define PVH_MAGIC 0x336ec578u
 struct pvh_info {
     uint32_t magic, version, flags, module_count;
@@ -43,7 +43,7 @@ struct pvh_block {
 };
 _Static_assert(sizeof(struct pvh_block) <= LOAD_BLOCK, "room in struct load_plan");
 
-/* Looks for PVH's entry point in one segment of notes. Returns 0 if it is not there. */
+/* Returns the PVH entry point that a note of this segment names, or 0 if none does. */
 static uint64_t pvh_entry_in(const struct guest_image *image, const struct elf_segment *notes)
 {
     const char *bytes = (const char *)image->file + notes->offset;
@@ -112,7 +112,8 @@ static enum exit_code plan_pvh(struct load_plan *plan, const struct guest_image 
                                          .kind = LOAD_PARAMETERS});
 }
 
-/* A zero page for a kernel that has no setup header of its own. */
+/* Plans a zero page. A vmlinux has no setup header, so the zero page gets one with the values of
+ * boot protocol 2.15. */
 static enum exit_code plan_zero_page(struct load_plan *plan, const struct guest_image *image,
                                      uint64_t entry, const struct linux_initrd *initrd)
 {

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. Years are counted from March here, so that the leap day is the last one. */
+/* Implements lib/calendar.h. A year begins on March 1 here, so that the leap day is its last
+ * day. */
 #include "lib/calendar.h"
 
-#define DAYS_TO_1970 719468u /* from March 1 of the year 0 */
-#define DAYS_400     146097u
-#define DAY          86400u
+#define DAYS_TO_1970 719468u /* from March 1 of the year 0 to January 1, 1970 */
+#define DAYS_400     146097u /* days of 400 years */
+#define DAY          86400u  /* seconds */
 
-/* Days from March 1 to the first of the month that is `month` months later. */
+/* Returns the number of days from March 1 to the first day of the month that is `month` months
+ * later. */
 static uint32_t days_before(uint32_t month)
 {
     return (153 * month + 2) / 5;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Dates of the Gregorian calendar, in UTC without leap seconds. Pure. */
+/* Converts between seconds and dates of the Gregorian calendar, in UTC without leap seconds.
+ * Pure. */
 #pragma once
 
 #include <stdint.h>
@@ -11,6 +12,6 @@ struct calendar {
     uint32_t weekday; /* 0: Sunday; calendar_seconds() does not use it */
 };
 
-/* Seconds since the beginning of 1970. */
+/* Returns the seconds from the beginning of 1970 to a date, and the date of a number of seconds. */
 uint64_t calendar_seconds(const struct calendar *date);
 struct calendar calendar_of(uint64_t seconds);

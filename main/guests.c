@@ -29,14 +29,14 @@ struct totals {
     unsigned passed, failed, skipped; /* results in the sense of KTAP */
     uint64_t remote_flushes;
     uint64_t kicks;               /* NMIs that caused a VM exit */
-    unsigned first_failed;        /* number of the first guest that failed, 0: none */
-    enum exit_code first_failure; /* of that guest */
+    unsigned first_failed;        /* number of the first guest that failed, or 0 */
+    enum exit_code first_failure; /* exit code of this guest */
 };
 
 /* A guest among the boot modules. */
 struct entry {
     unsigned number;        /* in the KTAP report, from 1 */
-    unsigned module, extra; /* index of its module, and how many of the next ones belong to it */
+    unsigned module, extra; /* index of its module, and number of modules after it that it owns */
     unsigned finished;      /* pool.finished at the last attempt to create the VM */
     bool last_chance;       /* no other VM existed that could return memory */
     struct transcript *out;
@@ -45,10 +45,10 @@ struct entry {
 /* A guest from its creation to its end. */
 struct guest {
     struct vm vm;
-    struct work work; /* making it, or taking it apart */
+    struct work work; /* the creation or destruction of the VM */
     struct entry entry;
     struct vm_making making;
-    enum exit_code code; /* why there is no VM */
+    enum exit_code code; /* if not EXIT_OK, the reason why the VM could not be created */
 };
 
 /* Shared by the pCPUs that run guests: which guest comes next, and the results so far. */
@@ -59,7 +59,7 @@ static struct {
     unsigned next_module, next_number;
     unsigned alive, limit;              /* VMs that exist or are put off, and their maximum */
     unsigned finished;                  /* VMs that have been destroyed */
-    struct entry put_off[BOOT_MODULES]; /* guests that wait for other VMs' memory, oldest first */
+    struct entry put_off[BOOT_MODULES]; /* guests that wait for memory, oldest first */
     unsigned put_off_count;
     struct totals totals;
 } pool;
@@ -121,8 +121,9 @@ static void guest_free(struct guest *guest)
     vm_work_for(NULL);
 }
 
-/* The guest's KTAP line is in the transcript, and it has left nothing behind. Wakes idle pCPUs if
- * no guest is left. */
+/* Called when the guest's KTAP line has been added and its resources have been freed. Closes the
+ * transcript. If this was the last guest, wakes the idle pCPUs, so that they leave their main
+ * loop. */
 static void guest_finish(struct transcript *out)
 {
     transcript_close(out);
@@ -146,8 +147,9 @@ static void guest_not_started(const struct entry *entry, enum exit_code code)
     guest_finish(entry->out);
 }
 
-/* Takes the first guest that waits for memory, if a VM has ended since the last attempt, or if no
- * VM is left that could return memory. Later guests stay behind it, so none is starved. */
+/* Takes the guest that has waited for memory longest, if a VM has ended since the last attempt to
+ * create it, or if no VM is left that could return memory. While it waits, no later guest is taken,
+ * so that it is not starved. The caller holds the lock. */
 static bool pool_take_put_off(struct entry *entry)
 {
     if (pool.put_off[0].finished == pool.finished && pool.alive > pool.put_off_count)
@@ -158,6 +160,7 @@ static bool pool_take_put_off(struct entry *entry)
     return true;
 }
 
+/* Takes the next guest among the modules, if another VM may exist. The caller holds the lock. */
 static bool pool_take_next(struct entry *entry)
 {
     const struct boot_info *info = pool.info;
@@ -195,7 +198,8 @@ static struct guest *guest_of(struct work *work)
     return (struct guest *)((char *)work - offsetof(struct guest, work));
 }
 
-/* A piece of taking it apart. */
+/* Executes a piece of the destruction of a guest's VM; a function for struct work. After the last
+ * piece, frees the guest and finishes its report. */
 static bool guest_unmake(struct work *work)
 {
     struct guest *guest = guest_of(work);
@@ -217,7 +221,8 @@ static void guest_take_apart(struct guest *guest)
     work_add(&guest->work);
 }
 
-/* It is not made, or not now. */
+/* Called when the VM cannot be created, or not yet for lack of memory. What exists of it is
+ * destroyed in further pieces. */
 static void guest_refused(struct guest *guest, enum exit_code code)
 {
     struct entry entry = guest->entry;
@@ -234,7 +239,8 @@ static void guest_refused(struct guest *guest, enum exit_code code)
         guest_not_started(&entry, code);
 }
 
-/* It is made: its first vCPU runs, unless nobody wants it. */
+/* Called when the VM has been created. Puts its vCPU 0 into a run queue, or, if tests= excludes the
+ * guest, reports it as skipped and destroys the VM. */
 static void guest_made(struct guest *guest)
 {
     struct vm *vm = &guest->vm;
@@ -257,7 +263,7 @@ static void guest_made(struct guest *guest)
     guest_take_apart(guest);
 }
 
-/* A piece of making it. */
+/* Executes a piece of the creation of a guest's VM; a function for struct work. */
 static bool guest_make(struct work *work)
 {
     struct guest *guest = guest_of(work);
@@ -272,7 +278,8 @@ static bool guest_make(struct work *work)
     return !over;
 }
 
-/* Returns whether it is being made. */
+/* Begins to create the VM of a guest, as work of this pCPU. Returns false if the guest's modules or
+ * the memory for its struct guest do not permit this, which has been reported. */
 static bool start_guest(struct entry *entry)
 {
     const struct boot_module *module = &pool.info->modules[entry->module];
@@ -303,7 +310,8 @@ static bool start_guest(struct entry *entry)
     return true;
 }
 
-/* A vCPU stops for good. The last one of a VM writes the VM's report and has the VM taken apart. */
+/* Called when a vCPU has stopped because its VM has ended, or because it waits for a start-up IPI.
+ * If no vCPU of the VM is active any more, writes the VM's report and begins to destroy the VM. */
 static void vcpu_leave_vm(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
@@ -322,7 +330,7 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     guest_take_apart((struct guest *)((char *)vm - offsetof(struct guest, vm)));
 }
 
-/* Where a vCPU goes that has had its turn, and not the last one. */
+/* Puts a vCPU whose turn is over to sleep if it is halted, and otherwise into a run queue. */
 static void put_aside(struct vcpu *vcpu)
 {
     if (attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED))
@@ -373,8 +381,8 @@ static void pcpu_run_guests(void)
             work_turn();
             works = pcpu_has_work();
         }
-        /* An entry is taken before a vCPU gets its turn, because a turn does not end while nothing
-         * waits for the pCPU. */
+        /* New guests are started before a vCPU gets its turn, because a turn has no end while
+         * nothing waits for the pCPU. */
         while (!works && pool_take_entry(&entry))
             works = start_guest(&entry);
         struct vcpu *vcpu = sched_take();
@@ -391,8 +399,8 @@ static void pcpu_run_guests(void)
     }
 }
 
-/* How long to wait for the other pCPUs to leave pcpu_run_guests() once all guests are done. One
- * that does not could still use memory that is about to be freed. */
+/* How long, in milliseconds, to wait for the other pCPUs to leave pcpu_run_guests() when all guests
+ * are done. A pCPU that does not leave it could still use memory that is about to be freed. */
 #define RETURN_MS 1000
 
 static void run_on_all(void)
@@ -407,8 +415,8 @@ static void run_on_all(void)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
 }
 
-/* The line is left out where one CPU runs one VM after another, because nothing migrates and nobody
- * is kicked there. A kick is spurious if it found the vCPU outside of its guest. */
+/* Prints the counts of the pCPUs, unless one CPU runs one VM after another, where no vCPU migrates
+ * or is kicked. A kick is spurious if the vCPU was not in its guest when the kick arrived. */
 static void report_cpus(void)
 {
     struct pcpu_counts counts = pcpus_counts();

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Starts Linux in a VM, with its console in this terminal: `make linux`.
 
-The options come from the environment: KERNEL and INITRD are files, and by default Debian's cloud
-kernel and a small busybox; CMDLINE are words for the kernel, VCPUS and MEM (MiB) are the VM's. ^A x
-ends the machine, ^A ^A sends ^A.
+The environment contains the options. KERNEL and INITRD are files, by default Debian's cloud kernel
+and a small initrd with busybox. CMDLINE is the kernel's command line. VCPUS is the number of vCPUs,
+and MEM the VM's RAM in MiB. ^A x ends the machine, and ^A ^A sends ^A.
 """
 
 import os

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A guest's serial output: bytes become lines, and lines that are KTAP results are counted.
+ * A guest's serial output. The bytes are assembled into lines, and KTAP results are counted.
  *
  * Each line is shown with an indentation of four spaces, as a KTAP subtest of the VM. The
  * hypervisor's own lines are not indented, so a guest cannot forge one. A byte that is not
  * printable is shown as an escape like `\x1b`, so a guest cannot control the terminal. A tab
  * becomes a space, and the CR of a CR LF pair is dropped.
  *
- * A live console is for a guest that a person talks to: each byte is shown at once and as it is,
- * and no results are counted.
+ * A live console is for a guest with which a person interacts: each byte is shown at once and
+ * unchanged, and no results are counted.
  */
 #pragma once
 
@@ -18,7 +18,7 @@
 #define CONSOLE_LINE_MAX 240 /* characters after escaping; longer lines are broken */
 
 struct console {
-    struct transcript *transcript; /* where the lines go; NULL: they are printed at once */
+    struct transcript *transcript; /* gets the lines; NULL: they are printed at once */
     char line[CONSOLE_LINE_MAX + 1];
     unsigned length;
     bool live;
@@ -27,6 +27,7 @@ struct console {
     unsigned planned; /* number of results that a KTAP plan `1..planned` announced */
 };
 
+/* Adds a byte that the guest has sent. The caller serialises the calls for one console. */
 void console_put(struct console *console, uint8_t byte);
 
 /* Shows the last line if it does not end with a newline. */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. */
 #include "vm/disk.h"
 
 #include "vm/pcpu.h"
 #include "vm/vm.h"
 
-/* In a VM with a shared bit, devices reach shared memory only, as ACCESS_PLATFORM says. */
+/* Adds the shared bit if the VM has one, so that a device can reach only shared memory. The feature
+ * VIRTIO_F_ACCESS_PLATFORM tells the driver that a device's access is restricted. */
 static gpa_t dma_address(const struct vm *vm, uint64_t address)
 {
     return GPA(vm->words.shared ? address | BIT(vm->words.shared) : address);

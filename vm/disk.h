@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* A disk of a VM: the device, its transport, and what connects it to the VM. */
+/* A disk of a VM: the virtio block device, its MMIO transport, and the wrapper with their lock. */
 #pragma once
 
 #include "dev/locked.h"
 #include "dev/virtio_blk.h"
 #include "dev/virtio_mmio.h"
 
-#define DISKS 8 /* of a VM: so many lines and windows are free for them (vm/layout.h) */
+#define DISKS 8 /* maximum for a VM: I/O APIC pins 16 to 23 (vm/layout.h) */
 
 struct vm;
 
@@ -16,10 +16,10 @@ struct disk {
     struct locked_device locked;
 };
 
-/* Connects the device to the memory and the vCPUs of its VM. Called before virtio_blk_init(), which
- * sets up all but this and the line. */
+/* Sets the device's `dma` and `busy`, by which it reaches the VM's memory and leaves work to the
+ * vCPU that accesses it, and connects the transport. Called before virtio_blk_init(). */
 void disk_connect(struct disk *disk, struct vm *vm);
 
-/* Does a piece of the work that the VM's disks have left. Called by a vCPU of the VM, in an epoch.
- * Returns whether more is left. */
+/* Does a piece of the pending work of each of the VM's disks. Called on a pCPU that runs a vCPU of
+ * the VM, within an epoch. Takes the lock of each disk in turn. Returns true if work remains. */
 bool disks_go_on(struct vm *vm);

@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. Pure. */
 #include "vm/input.h"
 
 #include "arch/x86/serial.h"
 #include "lib/spinlock.h"
 #include "vm/vcpu.h"
 
-#define PERIOD_IDLE 10 /* ms */
-#define PERIOD_BUSY 1
-#define POLL_MOST   64u /* bytes of one poll */
+#define PERIOD_IDLE 10  /* ms until the next poll if the last one found nothing */
+#define PERIOD_BUSY 1   /* ms until the next poll otherwise */
+#define POLL_MOST   64u /* bytes that one poll reads at most */
 
 uint64_t input_due = TIME_NEVER;
 
 static struct spinlock lock; /* guards the list, and is held while `ready` is called */
-static struct input *first;  /* has the focus */
+static struct input *first;  /* the attached inputs; the first one has the focus */
 
 static void input_set_due(uint64_t due)
 {
@@ -63,7 +62,7 @@ static bool input_has_room(const struct input *input)
     return input->put - __atomic_load_n(&input->taken, __ATOMIC_ACQUIRE) < INPUT_RING;
 }
 
-/* Returns how many bytes came. */
+/* Moves bytes from the port to the ring, and returns their number. */
 static unsigned input_fill(struct input *input)
 {
     unsigned count = 0;
@@ -76,7 +75,7 @@ static unsigned input_fill(struct input *input)
     return count;
 }
 
-/* A CPU that finds another one here leaves the port to it. */
+/* If another CPU holds the lock, it is polling the port, so this one does nothing. */
 void input_poll(uint64_t now, uint64_t ticks_per_ms)
 {
     if (!spin_trylock(&lock))

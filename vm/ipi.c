@@ -63,9 +63,9 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
     }
 }
 
-/* Level-triggered vectors have a set of their own, because a vector can be sent again before the
- * receiver has taken it. The bit is set before `any_level`, so that the receiver, which clears
- * `any_level` first, finds it. */
+/* Level-triggered vectors have a set of their own, because the same vector can be sent
+ * edge-triggered before the receiver has taken it. The vector's bit is set before `any_level`, and
+ * the receiver clears `any_level` before it reads the bits, so it does not miss the vector. */
 static void ipi_post_level(struct vcpu *to, uint8_t vector)
 {
     struct mailbox *mail = &to->mailbox;
@@ -75,7 +75,7 @@ static void ipi_post_level(struct vcpu *to, uint8_t vector)
     sleep_alert(to);
 }
 
-/* The lowest priority is that of the first vCPU that accepts the message. */
+/* A lowest-priority message goes to the first addressed vCPU that accepts it. */
 bool ipi_send_from_device(void *context, const struct lapic_message *message, bool level)
 {
     struct vm *vm = context;
@@ -97,10 +97,10 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
 
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
-/* Takes what other vCPUs have written since the last call. The plain read avoids the locked
- * operation in the common case. Vectors that were sent before the start-up IPI may be among it.
- * Like those that a CPU gets while it waits for that IPI, they have no effect, because an APIC is
- * disabled after an INIT and the guest can enable it only later. */
+/* Returns the bits that other CPUs have set since the last call, and clears them. The plain read
+ * avoids the locked operation in the common case. Vectors that were sent before the start-up IPI
+ * may be among them. They have no effect, like vectors that a CPU gets while it waits for that IPI:
+ * INIT disables the APIC in SVR, and only the started code can enable it again. */
 static uint64_t mailbox_take(uint64_t *word)
 {
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
@@ -120,12 +120,12 @@ void ipi_receive(struct vcpu *vcpu)
     struct mailbox *mail = &vcpu->mailbox;
     if (!attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL))
         return;
-    /* The request is cleared before anything in the mailbox is read, the INIT included: a sender
-     * that writes afterwards makes the request again. */
+    /* The request is cleared before anything in the mailbox is read, including a pending INIT. A
+     * sender that writes later makes the request again. */
     attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     if (startup_is_stopped(&mail->startup)) {
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
-        attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* the NMI, after the start */
+        attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* an NMI may follow the start */
         return;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)

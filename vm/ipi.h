@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Messages to the vCPUs of a VM: interrupts, NMIs, INIT and start-up IPIs of other vCPUs, and
- * interrupts of devices.
+ * Messages to the vCPUs of a VM: interrupts, NMIs, INITs and start-up IPIs from other vCPUs, and
+ * interrupts from devices.
  *
  * Only the pCPU that runs a vCPU accesses its APIC. Other CPUs leave a message in the vCPU's
  * mailbox and kick it. The vCPU takes its messages when it looks at the clock, before it enters the
@@ -17,12 +17,12 @@ struct vcpu;
 /* Sends the message of the sender's ICR to all other vCPUs that it addresses. */
 void ipi_send(struct vcpu *from, const struct lapic_message *message);
 
-/* Sends the message of an I/O APIC, fixed or lowest priority, to the vCPUs of a `struct vm` that it
- * addresses; any CPU may call this. With `level`, their APICs broadcast the EOI. Returns whether
- * one of them accepts it. */
+/* Sends a fixed or lowest-priority message of an I/O APIC to the vCPUs of a `struct vm` that it
+ * addresses. If `level` is set, their APICs will broadcast the EOI. Any CPU may call this. Returns
+ * true if at least one vCPU accepts the message. */
 bool ipi_send_from_device(void *vm, const struct lapic_message *message, bool level);
 
-/* Takes the messages from the vCPU's mailbox. */
+/* Takes the messages from the mailbox of the vCPU that runs on this pCPU. */
 void ipi_receive(struct vcpu *vcpu);
 
 /* Called after an INIT has stopped the vCPU: it waits for a start-up IPI from now on. Returns true

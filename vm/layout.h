@@ -4,16 +4,16 @@
  *
  *   0x0000_0000  640 KiB   RAM
  *   0x000a_0000  128 KiB   hole: a PC's video memory; reads all ones
- *   0x000c_0000  256 KiB   a PC's BIOS area: RAM that no guest should take for itself
+ *   0x000c_0000  256 KiB   a PC's BIOS area: RAM that the memory map reserves
  *     0x000e_0000  4 KiB     ACPI tables (launch/firmware.h)
  *   0x0010_0000  …         RAM, up to 3 GiB in all
  *   0xc000_0000  1 GiB     hole for devices:
- *     0xfd00_0000  64 KiB    information of #VE, a page for each vCPU that takes it (guest/abi.h)
+ *     0xfd00_0000  64 KiB    #VE information areas, a page for each vCPU, with `ve` (guest/abi.h)
  *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
  *     0xfe00_1000  4 KiB     test device B
- *     0xfe20_0000  4 KiB     for each disk (vm/disk.h): registers of virtio, with `pc`
+ *     0xfe20_0000  4 KiB     virtio-mmio registers, for each disk (vm/disk.h), with `pc`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
- *     0xfee0_0000  4 KiB     local APIC, if IA32_APIC_BASE says so
+ *     0xfee0_0000  4 KiB     local APIC, in xAPIC mode
  *   0x1_0000_0000 …        the rest of RAM
  */
 #pragma once
@@ -36,13 +36,13 @@
 
 #define GUEST_RAM_PIECES 3
 
-/* Pins of the I/O APIC, by the numbers of a PC's interrupt requests. */
+/* Pins of the I/O APIC. The first 16 have the numbers of a PC's IRQs. */
 #define LINE_UART   4
 #define LINE_VIRTIO 16 /* of the first disk */
 
-#define VCPUS_MAX 16u /* the firmware page and the #VE slot have room for so many */
+#define VCPUS_MAX 16u /* limited by the firmware page and by the #VE slot */
 
-/* Numbers of the memory slots that a VM gets at its creation; lower numbers are free for
+/* Numbers of the memslots that a VM gets at its creation. Lower numbers are free for
  * HC_SLOT_ADD. */
 #define GUEST_RAM_SLOT      0x2000
 #define GUEST_FIRMWARE_SLOT 0x2008
@@ -53,12 +53,12 @@ struct guest_range {
     uint64_t size; /* 0: the VM does not have this piece */
 };
 
-/* Computes the pieces of RAM of a VM that has `size` bytes of it. As in a PC, the RAM between
- * GUEST_LOW_END and GUEST_MIDDLE is lost, except for the BIOS area. */
+/* Computes the pieces of RAM of a VM that has `size` bytes of RAM. As in a PC, the RAM from
+ * GUEST_LOW_END to GUEST_MIDDLE is lost, except for the BIOS area. */
 void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES]);
 
-/* A range of the memory map that a guest gets; `kind` is an enum boot_memory, numbered as in
- * E820. */
+/* A range of the guest's memory map. `kind` is an enum boot_memory, whose values are E820's
+ * types. */
 struct guest_map_range {
     uint64_t base, size;
     uint32_t kind;
@@ -66,6 +66,7 @@ struct guest_map_range {
 
 #define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 3)
 
-/* Lists the guest's memory by address and returns the number of ranges. */
+/* Lists the ranges of the guest's memory map in the order of their addresses, and returns their
+ * number. */
 unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
                           struct guest_map_range map[GUEST_MAP_RANGES]);

@@ -14,7 +14,7 @@
 
 static struct {
     struct vcpu *vcpu;
-    bool work; /* only the pCPU itself reads and writes it */
+    bool work; /* accessed only by the pCPU itself */
     struct pcpu_counts counts;
 } __attribute__((aligned(64))) pcpus[CPUS_MAX];
 static uint64_t running = BIT(0);
@@ -87,7 +87,7 @@ static struct vcpu *vcpu_here(void)
     return __atomic_load_n(&pcpus[this_cpu()].vcpu, __ATOMIC_RELAXED);
 }
 
-/* The text is printed after the exit has been handled. */
+/* The vCPU prints the text when the current exit has been handled. */
 void transcript_notify(void)
 {
     struct vcpu *vcpu = vcpu_here();
@@ -109,8 +109,8 @@ struct transcript *transcript_running(const char **name)
     return vcpu ? vcpu->vm->console.transcript : NULL;
 }
 
-/* A vCPU whose work pauses continues in run_attend(), and not in its guest. A pCPU without a vCPU
- * creates or destroys a VM, in pieces. */
+/* Work of a vCPU that pauses is continued by run_attend() before the guest continues. A caller on a
+ * pCPU that runs no vCPU is creating or destroying a VM, which pauses after each piece. */
 bool mmu_pauses(void)
 {
     struct vcpu *vcpu = vcpu_here();

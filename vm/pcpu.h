@@ -14,20 +14,20 @@
 
 struct vcpu;
 
-/* Lets all CPUs enter VMX operation. A CPU that cannot, or that differs from the boot CPU, runs no
- * guests, and a message says so. */
+/* Makes all CPUs enter VMX operation. A CPU that cannot, or that differs from the boot CPU, runs no
+ * guests; this is logged. */
 void pcpus_start(void);
 
-/* A mask of the CPUs that run guests. */
+/* Returns a mask of the CPUs that run guests; pcpus_count() returns their number. */
 uint64_t pcpus_running(void);
 unsigned pcpus_count(void);
 
-/* What happened on the pCPUs, for the report. */
+/* Numbers of events on the pCPUs, for the report; pcpus_counts() returns the sum over all pCPUs. */
 struct pcpu_counts {
-    uint64_t turns;      /* a vCPU began to run on a pCPU */
-    uint64_t migrations; /* turns on another pCPU than the last one */
-    uint64_t halts;      /* a pCPU halted with its vCPU */
-    uint64_t kicks;      /* kicks that arrived at a pCPU that had a vCPU */
+    uint64_t turns;      /* turns of vCPUs on a pCPU */
+    uint64_t migrations; /* turns on another pCPU than the vCPU's last turn */
+    uint64_t halts;      /* halts of a pCPU with its vCPU */
+    uint64_t kicks;      /* kicks that arrived while the pCPU had a vCPU */
 };
 struct pcpu_counts pcpus_counts(void);
 
@@ -36,19 +36,20 @@ struct pcpu_counts pcpus_counts(void);
 void pcpu_takes(struct vcpu *vcpu, bool migrated);
 void pcpu_drops(struct vcpu *vcpu);
 
-/* Whether this pCPU has work other than the turns of vCPUs (vm/work.h). While it has, a vCPU that
- * runs is limited to slices, and where no vCPU runs, mmu_pauses() asks for a pause after each
- * piece. */
+/* Return and set whether this pCPU has work other than the turns of vCPUs (vm/work.h). While it
+ * has, a vCPU that runs here is limited to slices, and while no vCPU runs here, mmu_pauses()
+ * returns true after each piece. */
 bool pcpu_has_work(void);
 void pcpu_set_work(bool there_is);
 
 /* Counts that this pCPU halts with its vCPU. */
 void pcpu_halts(void);
 
-/* The vCPU that runs here has left work: the guest goes on when that is done (vm/run.c). */
+/* Requests that the vCPU that runs on this pCPU do pending work (chores) before its guest continues
+ * (vm/run.c). Does nothing if no vCPU runs here. */
 void pcpu_has_chores(void);
 
-/* If a vCPU runs on this pCPU, it leaves its guest and attends to all that is pending before it
+/* If a vCPU runs on the pCPU `pcpu`, makes it exit its guest and handle all requests before it
  * enters the guest again. */
 void pcpu_kick(unsigned pcpu);
 

@@ -43,7 +43,8 @@ static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
     return vm->nx_recovery ? now + vm->nx_recovery * tsc_khz() : ~0ull;
 }
 
-/* The vCPU whose compare-exchange succeeds has the large pages of its VM recovered, as a chore. */
+/* Begins to make large pages of split ones when that is due. Of the VM's vCPUs, the one whose
+ * compare-exchange succeeds does the work, as a chore. */
 static void recover_large_pages(struct vcpu *vcpu, uint64_t now)
 {
     struct vm *vm = vcpu->vm;
@@ -56,7 +57,8 @@ static void recover_large_pages(struct vcpu *vcpu, uint64_t now)
     attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
 }
 
-/* A slice begins when a vCPU starts to wait for this pCPU. While no vCPU waits, there is none. */
+/* Wakes the sleeping vCPUs that are due. The slice of the vCPU that runs here begins when something
+ * starts to wait for this pCPU, and is unlimited while nothing waits. */
 static void look_at_queue(struct vcpu *vcpu, uint64_t now)
 {
     sleep_wake_due(now);
@@ -104,7 +106,8 @@ static void halt_cpu(struct vcpu *vcpu)
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
-/* In a VM with a PC's devices, somebody may type. */
+/* Returns true if no event can end the halt of the VM's only vCPU. If the VM has a PC's devices and
+ * RFLAGS.IF is set, input on the serial port can end it. */
 static bool sleeps_for_ever(struct vcpu *vcpu)
 {
     bool input = vcpu->vm->words.pc && cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
@@ -161,7 +164,7 @@ static bool run_piece(struct vcpu *vcpu)
     if (likely(!attention_requested(requests, ATTENTION_CHORES)) ||
         attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
-    epoch_pass(this_cpu(), epoch_now()); /* no piece leaves pointers to the next one */
+    epoch_pass(this_cpu(), epoch_now()); /* no pointer is kept from one piece to the next */
     if (vcpu->unfinished) {
         hypercall_go_on(vcpu);
         more = vcpu->unfinished || mmu_has_chores(mmu);
@@ -170,7 +173,7 @@ static bool run_piece(struct vcpu *vcpu)
     }
     if (!more)
         attention_clear(requests, ATTENTION_CHORES);
-    clock_arm(vcpu, rdtsc()); /* the timer stood still meanwhile */
+    clock_arm(vcpu, rdtsc()); /* the preemption timer does not count outside of the guest */
     return more;
 }
 
@@ -207,9 +210,9 @@ static bool run_attend(struct vcpu *vcpu)
     return true;
 }
 
-/* The vCPU begins to run on this pCPU. If it ran on another pCPU last, this pCPU may still have old
- * translations of its VPID, which are flushed. The flush ledger takes care of the translations of
- * its EPTP (rule T5). */
+/* Begins the vCPU's turn on this pCPU. If its last turn was on another pCPU, this pCPU may have
+ * stale translations of its VPID, which are flushed here. The flush ledger takes care of the
+ * translations of its EPTP (rule T5). */
 static void run_begin(struct vcpu *vcpu)
 {
     epoch_online(this_cpu(), &vcpu->vm->mmu);

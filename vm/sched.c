@@ -10,8 +10,8 @@
 static struct queue {
     struct spinlock lock;
     struct vcpu *first, *last;
-    unsigned length, loose; /* waiting vCPUs; how many of them are not pinned */
-    uint64_t wake;          /* not 0: cpu_idle() returns */
+    unsigned length, loose; /* numbers of waiting vCPUs, and of those that are not pinned */
+    uint64_t wake;          /* if not 0, cpu_idle() returns */
 } __attribute__((aligned(64))) queues[CPUS_MAX];
 
 static uint64_t idle; /* a mask of the pCPUs that found no vCPU when they last searched */
@@ -48,7 +48,8 @@ static void queue_append(struct queue *queue, struct vcpu *vcpu)
     spin_unlock(&queue->lock);
 }
 
-/* Takes the first vCPU that may run on this pCPU. `own`: the queue is this pCPU's. */
+/* Removes and returns the first vCPU that may run on this pCPU, or returns NULL. `own` says that
+ * the queue is this pCPU's own, whose pinned vCPUs are pinned to this pCPU. */
 static struct vcpu *queue_remove(struct queue *queue, bool own)
 {
     struct vcpu *before = NULL, *vcpu;
@@ -101,8 +102,9 @@ static unsigned sched_choose(const struct vcpu *vcpu)
     return best;
 }
 
-/* A pCPU that becomes idle between sched_choose() and queue_append() does not find the vCPU. But it
- * marks itself as idle before it searches, so sched_wake_one() finds it afterwards. */
+/* A pCPU that searches between sched_choose() and queue_append() does not find the vCPU. But it
+ * marks itself as idle before it searches, so the later sched_wake_one() finds the mark and wakes
+ * it. */
 void sched_add(struct vcpu *vcpu)
 {
     bool pinned = vcpu->sched.pinned;
@@ -127,8 +129,8 @@ void sched_found(void)
         sched_wake_one();
 }
 
-/* The pCPU marks itself as idle before it searches: a vCPU that was added before is found, and
- * sched_add() sees the mark otherwise. */
+/* The pCPU marks itself as idle before it searches, so it either finds a vCPU that is added
+ * concurrently, or sched_add() sees the mark and wakes it. */
 struct vcpu *sched_take(void)
 {
     unsigned self = this_cpu();

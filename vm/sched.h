@@ -20,9 +20,9 @@ struct vcpu;
 
 /* The scheduler's data of a vCPU that no pCPU runs. */
 struct sched_entry {
-    struct vcpu *next; /* in a run queue, or asleep; under that list's lock */
+    struct vcpu *next; /* in a run queue or a list of sleeping vCPUs; guarded by that list's lock */
     uint32_t asleep;   /* number of the pCPU where it sleeps + 1, else 0; atomic */
-    uint64_t wake_at;  /* TSC: its next event, while it sleeps */
+    uint64_t wake_at;  /* TSC value of its next event, while it sleeps */
     bool pinned;       /* the vCPU may run on the pCPU `pin` only */
     unsigned pin;
 };
@@ -39,7 +39,7 @@ struct vcpu *sched_take(void);
  * a vCPU still waits in this pCPU's queue. */
 void sched_found(void);
 
-/* Waits until this pCPU is woken. */
+/* Waits until this pCPU is woken; sched_wake_all() wakes all pCPUs. */
 void sched_idle(void);
 void sched_wake_all(void);
 

@@ -13,7 +13,8 @@ static uint32_t startup_read(const uint32_t *state)
     return __atomic_load_n(state, __ATOMIC_SEQ_CST);
 }
 
-/* Between an INIT and a start-up IPI, whether the vCPU has already stopped for the INIT or not. */
+/* Returns true between an INIT and the start-up IPI that follows it, whether the vCPU has already
+ * stopped for the INIT or not. */
 static bool startup_expected(uint32_t state)
 {
     return !(state & STARTUP_ACTIVE) || (state & (STARTUP_INIT | STARTUP_VECTOR)) == STARTUP_INIT;

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * INIT, start-up IPIs and NMIs on their way to a vCPU (SDM 3, 9.4.4 and 11.6.1): for each vCPU a
- * state of 32 bits, which the senders and the vCPU change by compare-exchange.
+ * Pending INITs, start-up IPIs and NMIs of a vCPU (SDM 3, 9.4.4 and 11.6.1). Each vCPU has a state
+ * of 32 bits, which the senders and the vCPU change by compare-exchange.
  *
  * A vCPU waits for a start-up IPI, or it is active: it runs, sleeps, or is in a run queue. The
- * state records what has arrived since the vCPU last looked: an INIT, the first start-up IPI after
- * it, and an NMI after that. As by the CPU, a start-up IPI is ignored if the vCPU is active and no
- * INIT is pending; an INIT discards what came before it; and an NMI is lost between an INIT and the
- * start-up IPI that follows. All three are in one state, because it decides in which order they
- * came: an NMI that was sent after the start-up IPI must not be taken before the vCPU has stopped.
+ * state records what has arrived since the vCPU last read it: an INIT, the first start-up IPI after
+ * the INIT, and an NMI after the start-up IPI. As on a CPU, a start-up IPI is ignored if the vCPU
+ * is active and no INIT is pending, an INIT discards what arrived before it, and an NMI is lost
+ * between an INIT and the start-up IPI that follows. One state holds all three because their order
+ * matters: an NMI that was sent after the start-up IPI must not be taken before the vCPU has
+ * stopped.
  *
  * Pure; called by vm/ipi.c.
  */
@@ -25,17 +26,19 @@
 #define STARTUP_VECTOR 0x400u /* a start-up IPI is pending, with the vector in the low byte */
 #define STARTUP_NMI    0x800u /* an NMI is pending; with STARTUP_VECTOR, for the code that starts */
 
-/* Called by senders. startup_init() returns true if the vCPU is active, so that the caller has to
+/* Called by the sender of an INIT. Returns true if the vCPU is active, so that the caller has to
  * alert it. */
 bool startup_init(uint32_t *state);
 
-/* Returns true if the vCPU has waited for this IPI, so that the caller puts it into a run queue. */
+/* Called by the sender of a start-up IPI. Returns true if the vCPU was waiting for it, so that the
+ * caller has to put the vCPU into a run queue. */
 bool startup_send(uint32_t *state, uint8_t vector) MUST_CHECK;
 
-/* Returns true if the NMI is pending now, so that the caller has to alert the vCPU. */
+/* Called by the sender of an NMI. Returns true if the NMI is now pending, so that the caller has to
+ * alert the vCPU. */
 bool startup_nmi(uint32_t *state);
 
-/* Called by the vCPU: does a pending INIT require it to stop? */
+/* Called by the vCPU. Returns true if an INIT is pending, for which the vCPU has to stop. */
 static inline bool startup_is_stopped(const uint32_t *state)
 {
     return __atomic_load_n(state, __ATOMIC_SEQ_CST) & STARTUP_INIT;
@@ -50,5 +53,5 @@ bool startup_restarts(uint32_t *state) MUST_CHECK;
  * again by startup_restarts(). */
 int startup_take(uint32_t *state) MUST_CHECK;
 
-/* Called by the vCPU. Returns true if an NMI was pending for its guest; it is so no longer. */
+/* Called by the vCPU. Returns true if an NMI was pending for its guest, and clears it. */
 bool startup_take_nmi(uint32_t *state) MUST_CHECK;

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-/* Implements vm/transcript.h. Pure. */
 #include "vm/transcript.h"
 
 #include "lib/cpu_local.h"
@@ -10,8 +9,8 @@
 #include "lib/trace.h"
 #include "lib/visible.h"
 
-/* Characters that are printed at a time. In Bochs one takes about 300 instructions. Where a screen
- * has to scroll first, that is done in pieces of its own (log_room()). */
+/* The most characters that are printed at a time. In Bochs a character takes about 300
+ * instructions. If a screen has to scroll first, it scrolls in separate pieces (log_room()). */
 #define PIECE 6u
 
 struct text_page {
@@ -22,13 +21,13 @@ struct text_page {
 
 /* The kinds of lines, which have different bounds. */
 enum line_kind {
-    LINE_TEXT,   /* of the guest */
-    LINE_RESULT, /* of the guest: a KTAP result */
+    LINE_TEXT,   /* a line of the guest */
+    LINE_RESULT, /* a line of the guest that is a KTAP result */
     LINE_ERROR,  /* an error or warning that was logged on behalf of the VM */
     LINE_NOTE,   /* another message that was logged on behalf of the VM */
-    LINE_LIST,   /* of the hypervisor: transcript_list() */
-    LINE_OURS,   /* of the hypervisor: always kept */
-    LINE_LIVE,   /* no line, but a byte of the guest: transcript_live() */
+    LINE_LIST,   /* a line of the hypervisor from transcript_list() */
+    LINE_OURS,   /* another line of the hypervisor, which is always kept */
+    LINE_LIVE,   /* not a line but a byte of the guest, from transcript_live() */
     LINE_KINDS,
 };
 
@@ -37,7 +36,7 @@ static const uint64_t bounds[LINE_KINDS] = {
     [LINE_TEXT] = TRANSCRIPT_TEXT,    [LINE_RESULT] = TRANSCRIPT_RESULTS,
     [LINE_ERROR] = TRANSCRIPT_ERRORS, [LINE_NOTE] = TRANSCRIPT_NOTES,
     [LINE_LIST] = UINT64_MAX,         [LINE_OURS] = UINT64_MAX,
-    [LINE_LIVE] = TRANSCRIPT_TEXT, /* of what is not printed yet */
+    [LINE_LIVE] = TRANSCRIPT_TEXT, /* bounds only the text that is not printed yet */
 };
 
 /* Bytes for the last lines, so that a VM's result is kept even if no page is free. */
@@ -47,11 +46,11 @@ struct transcript {
     struct spinlock lock;
     bool open, closed;
     struct text_page *first, *last;
-    size_t read;        /* bytes of the first page that are printed */
-    uint64_t unprinted; /* bytes */
+    size_t read;        /* bytes of the first page that have been printed */
+    uint64_t unprinted; /* bytes that have not been printed */
     uint64_t used[LINE_KINDS], cut[LINE_KINDS];
     bool in_line;      /* the last live byte did not end a line */
-    uint64_t homeless; /* lines that were cut because no page was free */
+    uint64_t homeless; /* number of lines that were cut because no page was free */
     size_t spare_read, spare_used;
     char spare[SPARE];
 };
@@ -76,8 +75,8 @@ static bool transcript_page_add(struct transcript *t)
     return true;
 }
 
-/* Adds the whole line, or nothing. Once the spare bytes are used, all further lines have to follow
- * there. */
+/* Adds the whole line to the pages and returns true, or adds nothing and returns false. It returns
+ * false once the spare bytes are in use, because all later lines have to follow there. */
 static bool transcript_put(struct transcript *t, const char *line, size_t size)
 {
     size_t room = t->last ? sizeof(t->last->text) - t->last->used : 0;
@@ -106,7 +105,8 @@ static bool transcript_put_spare(struct transcript *t, const char *line, size_t 
     return true;
 }
 
-/* A result uses the bound of the text while that is not exhausted, then its own. */
+/* Returns true if `amount` more is within the bound of its kind, and charges it. A result is
+ * charged to the bound of the text while that is not exhausted, and then to its own. */
 static bool transcript_is_within(struct transcript *t, enum line_kind kind, uint64_t amount)
 {
     if (kind == LINE_RESULT && t->used[LINE_TEXT] + amount <= bounds[LINE_TEXT])
@@ -129,8 +129,8 @@ static bool transcript_put_text(struct transcript *t, enum line_kind kind, const
     return kept;
 }
 
-/* Keeps a line, which ends with a newline and not with a zero, or a live byte, or counts it as
- * cut. */
+/* Keeps a line, which ends with a newline and has no terminating zero, or a live byte. If its bound
+ * is exceeded or no page is free, counts it as cut. */
 static void transcript_keep(struct transcript *t, enum line_kind kind, const char *line,
                             size_t size)
 {
@@ -155,7 +155,8 @@ static struct transcript *transcript_current(void)
     return &transcripts[__atomic_load_n(&turn, __ATOMIC_SEQ_CST)];
 }
 
-/* A piece ends with its line, because a screen may scroll for the next one. */
+/* Copies the next piece of the text and returns its length. A piece ends at the end of a line,
+ * because a screen may have to scroll before the next line. */
 static size_t copy_piece(char piece[PIECE], const char *text, size_t size, size_t room)
 {
     size_t length = 0;
@@ -167,7 +168,7 @@ static size_t copy_piece(char piece[PIECE], const char *text, size_t size, size_
     return length;
 }
 
-/* Frees the first page if it is printed and nothing can be added to it any more. */
+/* Frees the first page if it has been printed and nothing can be added to it any more. */
 static void transcript_page_drop(struct transcript *t)
 {
     struct text_page *page = t->first;
@@ -179,8 +180,8 @@ static void transcript_page_drop(struct transcript *t)
     page_free(virt_to_phys(page), 0);
 }
 
-/* The text that is to be printed next; `read` is where the characters printed are counted. The
- * caller holds the lock. */
+/* Returns the text that is to be printed next, its size, and in *read the counter to which the
+ * characters that are printed have to be added. The caller holds the lock. */
 static const char *transcript_unread(struct transcript *t, size_t *size, size_t **read)
 {
     if (t->first)
@@ -229,8 +230,8 @@ bool transcript_waits(void)
            (transcript_is_over(t) && t < &transcripts[TRANSCRIPTS - 1]);
 }
 
-/* No line is left behind: a CPU that adds a line tries to take `printer` afterwards, and a CPU that
- * prints looks for lines after it has released `printer`. */
+/* Every line is printed eventually: a CPU that adds a line tries to take `printer` afterwards, and
+ * a CPU that prints looks for further lines after it has released `printer`. */
 bool transcript_print(void)
 {
     char piece[PIECE], next;
@@ -253,12 +254,12 @@ bool transcript_is_current(const struct transcript *t)
     return t == transcript_current();
 }
 
-/* ---- Speaking for a VM ----------------------------------------------------------------------- */
+/* ---- Messages on behalf of a VM -------------------------------------------------------------- */
 
 static struct speaker {
     struct transcript *transcript;
     const char *name;
-    bool busy; /* the CPU may hold a transcript's lock: an NMI's messages are printed at once */
+    bool busy; /* the CPU may hold a transcript's lock, so an NMI's messages are printed at once */
 } speakers[CPUS_MAX] __attribute__((aligned(64)));
 
 void transcript_speak_for(struct transcript *transcript, const char *name)
@@ -268,7 +269,8 @@ void transcript_speak_for(struct transcript *transcript, const char *name)
     speaker->name = name;
 }
 
-/* `busy` keeps the handler of an NMI from waiting for the lock that this CPU holds. */
+/* An NMI handler that logs a message while this CPU holds the lock sees `busy` and does not wait
+ * for the lock. */
 static void transcript_add_text(struct transcript *t, enum line_kind kind, const char *text,
                                 size_t size)
 {
@@ -287,7 +289,8 @@ static void transcript_add(struct transcript *t, enum line_kind kind, char line[
     transcript_add_text(t, kind, line, length + 1);
 }
 
-/* Writes `# NAME: error: …`, unless the message itself has the name: `error: guest NAME: …`. */
+/* Prepends `# NAME: ` to a message, unless the message has the name already, as in
+ * `error: guest NAME: …`. */
 static void transcript_name_line(char named[LOG_LINE_MAX], const char *line, const char *name)
 {
     char start[48];
@@ -305,7 +308,7 @@ static void transcript_print_rest(struct transcript *t)
     char piece[PIECE];
     size_t length;
     if (t->lock.taken)
-        return; /* perhaps by the CPU that stops the machine */
+        return; /* the CPU that stops the machine may hold it */
     while ((length = transcript_take_piece(t, piece, PIECE)))
         log_text(piece, length);
 }

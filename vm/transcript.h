@@ -29,12 +29,12 @@
 #define TRANSCRIPT_RESULTS (16u << 10)  /* additional bytes for its KTAP results */
 #define TRANSCRIPT_ERRORS  32u          /* lines of errors and warnings */
 #define TRANSCRIPT_NOTES   512u         /* other lines that are logged on the VM's behalf */
-#define TRANSCRIPT_PAGES   72u          /* the pages that all of these take, approximately */
+#define TRANSCRIPT_PAGES   72u          /* approximate number of pages that all of these take */
 
 struct transcript;
 
-/* Opens the transcript `number`. Each number is opened once, in any order; at the end, there is no
- * gap between 1 and the highest number. */
+/* Opens the transcript `number`. Each number is opened once, and the order does not matter; in the
+ * end all numbers from 1 to the highest one must have been opened. */
 struct transcript *transcript_open(unsigned number);
 
 /* Adds a line of the hypervisor's. If `transcript` is NULL, the line is printed at once. */
@@ -48,9 +48,9 @@ void transcript_list(struct transcript *transcript, const char *format, ...) PRI
 #define TRANSCRIPT_MARK "    "
 void transcript_guest(struct transcript *transcript, const char *line, bool result);
 
-/* Adds a byte of a guest whose output is shown as it comes (the word `live`), whatever it does to a
- * terminal. What waits to be printed is bounded by TRANSCRIPT_TEXT bytes, and not the sum. Lines of
- * the hypervisor begin on lines of their own. */
+/* Adds a byte of a guest with the word `live`, whose output is printed as it comes and may control
+ * the terminal. TRANSCRIPT_TEXT bounds the bytes that are not printed yet, not their total. If the
+ * guest's last line is incomplete, a newline precedes the hypervisor's next line. */
 void transcript_live(struct transcript *transcript, char byte);
 
 /* Adds lines that say how much was cut, if anything was. Called before the VM's result is added. */
@@ -80,15 +80,15 @@ bool transcript_print(void);
 /* Returns true if this transcript is the current one. */
 bool transcript_is_current(const struct transcript *transcript);
 
-/* Called when a line was added on this pCPU. Supplied by vm/pcpu.c, and by the hosted tests. */
+/* Called after a line was added on this pCPU. Defined by vm/pcpu.c and by the hosted tests. */
 void transcript_notify(void);
 
-/* From now on, messages that are logged on this pCPU go into this transcript. The name, unless it
- * is NULL, precedes errors and warnings: `# NAME: error: …`. A `transcript` of NULL ends this. */
+/* Makes the messages that are logged on this pCPU go into `transcript` from now on; NULL ends this.
+ * Unless `name` is NULL, it precedes errors and warnings: `# NAME: error: …`. */
 void transcript_speak_for(struct transcript *transcript, const char *name);
 
 /* Returns the transcript and the name of the VM whose vCPU runs on this pCPU, or NULL. Messages go
- * there while transcript_speak_for() has chosen no transcript. Supplied by vm/pcpu.c, and by the
+ * there while transcript_speak_for() has chosen no transcript. Defined by vm/pcpu.c and by the
  * hosted tests. */
 struct transcript *transcript_running(const char **name);
 

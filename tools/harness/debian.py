@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Linux as a guest: Debian's cloud kernel with a small initrd, as `make linux` starts it."""
+"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`."""
 
 import pathlib
 
@@ -10,9 +10,9 @@ from .errors import HarnessError
 KERNEL = BUILD / "kvm/kernel/vmlinuz"
 BUSYBOX = BUILD / "linux/busybox"
 INITRD = BUILD / "linux/initrd"
-IPS = 50_000_000  # few timer interrupts in many instructions
+IPS = 50_000_000  # high, so that there are few timer interrupts per instruction
 MEM = 256  # MiB of the VM
-# These take most of the time of a start and have nothing to do with the machine.
+# These initcalls take most of the time of a boot, and do not depend on the machine.
 SLOW = (
     "jent_mod_init", "load_system_certificate_list", "trace_eval_init",
     "bpf_tcp_ca_kfunc_init", "bpf_dummy_struct_ops_init", "crypto_algapi_init",
@@ -22,7 +22,7 @@ CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLO
 
 
 def make_initrd() -> pathlib.Path:
-    """Busybox, with the scripts of tools/linux/."""
+    """Writes the initrd, with busybox and the scripts of tools/linux/, and returns its path."""
     files = {"bin/busybox": BUSYBOX}
     files |= {name: ROOT / "tools/linux" / name for name in ("init", "check")}
     INITRD.write_bytes(initramfs.make(files))
@@ -37,7 +37,7 @@ def guests(
     mem: int = MEM,
     words: tuple[str, ...] = (),
 ) -> tuple[Guest, Guest]:
-    """The modules of one VM: the kernel and its initrd."""
+    """Returns the modules of one VM, the kernel and its initrd. `mem` is in MiB."""
     if initrd is None:
         initrd = make_initrd()
     for path in (kernel, initrd):
@@ -52,5 +52,5 @@ def guests(
 
 
 def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:
-    """MiB of a machine that has room for the VM and, beside it, the files that are copied."""
+    """Returns the MiB of RAM of a machine that has room for the VM and for the modules."""
     return mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64

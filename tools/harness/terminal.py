@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Connects a person's terminal to the serial port of a machine, which comes as a TCP connection."""
+"""Connects the user's terminal to the serial port of a machine, which is a TCP connection."""
 
 import contextlib
 import os
@@ -15,18 +15,18 @@ from .errors import Status
 
 ESCAPE = b"\x01"  # ^A: then x ends the machine, and ^A sends one
 EXIT = re.compile(rb"(?:^|\n)EXIT (\d+) [a-z0-9-]+\r?\n")
-TAIL = 200  # bytes in which an EXIT line is looked for, when more come
+TAIL = 200  # bytes of earlier output in which an EXIT line may begin
 POLL = 0.2
 
 
 class Keys:
-    """What is typed, with the escape key taken out."""
+    """Interprets the escape key in what the user types."""
 
     def __init__(self) -> None:
         self.escaped = False
 
     def feed(self, data: bytes) -> bytes | None:
-        """The bytes for the machine; None: it is to end."""
+        """Returns the bytes to send to the machine, or None if the user wants to end it."""
         out = b""
         for byte in (data[i : i + 1] for i in range(len(data))):
             if self.escaped and byte in b"xX":
@@ -40,7 +40,7 @@ class Keys:
 
 
 def listen() -> socket.socket:
-    """A port of this computer, to which the emulator connects."""
+    """Returns a listening socket on the loopback address, to which the emulator connects."""
     server = socket.socket()
     server.bind(("127.0.0.1", 0))
     server.listen(1)
@@ -49,7 +49,8 @@ def listen() -> socket.socket:
 
 @contextlib.contextmanager
 def _raw() -> Iterator[bool]:
-    """Every key at once, ^C included, as long as this lasts. Whether there is a terminal at all."""
+    """Puts the terminal into raw mode, in which every key is read at once, including ^C. Yields
+    False if standard input is not a terminal."""
     if not sys.stdin.isatty():
         yield False
         return
@@ -62,14 +63,15 @@ def _raw() -> Iterator[bool]:
 
 
 def _show(data: bytes, raw: bool) -> None:
-    """A raw terminal wants a CR before each LF, which the machine's own lines lack."""
+    """Prints output of the machine. A raw terminal needs a CR before each LF."""
     sys.stdout.buffer.write(re.sub(rb"(?<!\r)\n", b"\r\n", data) if raw else data)
     sys.stdout.buffer.flush()
 
 
 def talk(server: socket.socket, alive) -> int:
-    """Lets the person and the machine talk until an EXIT line comes, whose code it returns, until
-    the machine is gone, or until the escape key ends it."""
+    """Passes bytes between the terminal and the machine until the session ends. Returns the code of
+    the machine's EXIT line, Status.DIED if the machine has ended without one, or Status.INTERRUPTED
+    if the user ended the machine with the escape key."""
     keys, tail, inputs = Keys(), b"", [0]
     server.settimeout(POLL)
     with _raw() as raw:
