@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a device accesses the guest's memory. Each access translates anew, so a device keeps guest
- * addresses and never a pointer to what is behind them. The CPU that runs the device is in an epoch
- * of the VM (lib/epoch.h) for as long as one access lasts.
+ * How a device accesses guest memory. Each access translates the guest-physical address anew, so a
+ * device keeps guest addresses and never a pointer to the memory behind them. The CPU that runs the
+ * device is in an epoch of the VM (lib/epoch.h) for the duration of each access.
  *
- * Returns 0, or a negative errno if a byte is not in memory that the device may access this way; a
- * part may have been copied then. A naturally aligned access of 2, 4 or 8 bytes is made at once.
+ * dma_read() and dma_write() return 0, or a negative errno if the device may not access one of the
+ * bytes in this way; some of the bytes may have been copied by then. A naturally aligned access of
+ * 2, 4 or 8 bytes is a single load or store.
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The I/O APIC; see the header. Called by the bus, by devices through their lines, and by the local
- * APICs' EOIs. Pure. */
+ * APICs when they broadcast an EOI. Pure. */
 #include "dev/ioapic.h"
 
 #include "lib/bits.h"
@@ -10,10 +10,10 @@
 #define WINDOW_DATA  0x10
 #define WINDOW_EOI   0x40
 
-/* Registers behind the index. */
+/* Registers that the index selects. */
 #define REG_ID      0x00
 #define REG_VERSION 0x01
-#define REG_ENTRIES 0x10 /* two for each pin: bits 31:0, then bits 63:32 */
+#define REG_ENTRIES 0x10 /* two registers per entry: bits 31:0, then bits 63:32 */
 
 #define ID_WRITABLE ((uint32_t)BITS(27, 24))
 
@@ -44,7 +44,7 @@ void ioapic_init(struct ioapic *ioapic,
         ioapic->entries[pin] = ENTRY_MASKED;
 }
 
-/* Sends the message of a pin. Returns whether an APIC accepts it. */
+/* Sends the message of a redirection entry. Returns true if a local APIC accepts it. */
 static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
 {
     uint8_t mode = (uint8_t)field_get(entry, ENTRY_MODE);
@@ -61,7 +61,8 @@ static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
            ioapic->send(ioapic->context, &message, entry & ENTRY_LEVEL);
 }
 
-/* Sends the message of a level-triggered pin if it is due. */
+/* Sends the message of a level-triggered pin if its line is asserted, its entry is not masked and
+ * no EOI is outstanding (remote IRR is 0). */
 static void ioapic_look_at_level(struct ioapic *ioapic, unsigned pin)
 {
     uint64_t *entry = &ioapic->entries[pin];
@@ -85,7 +86,8 @@ void ioapic_set_line(void *context, unsigned pin, bool level)
     spin_unlock(&ioapic->lock);
 }
 
-/* A line that is still asserted sends its message again. */
+/* Clears remote IRR of the entries with this vector. A pin whose line is still asserted sends its
+ * message again. Called with the lock held. */
 static void ioapic_end(struct ioapic *ioapic, uint8_t vector)
 {
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
@@ -106,8 +108,8 @@ void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)
 
 /* ---- Registers ------------------------------------------------------------------------------- */
 
-/* Writes half of an entry. Remote IRR exists in level-triggered mode only, so an entry that becomes
- * edge-triggered loses it. */
+/* Writes one half of an entry. Remote IRR has a meaning only for level-triggered entries, so it is
+ * cleared when an entry becomes edge-triggered. */
 static void ioapic_write_entry(struct ioapic *ioapic, unsigned number, uint32_t value)
 {
     uint64_t *entry = &ioapic->entries[number / 2];
@@ -126,7 +128,7 @@ static uint32_t ioapic_read_data(const struct ioapic *ioapic)
         return ioapic->id;
     if (ioapic->index == REG_VERSION)
         return VERSION;
-    if (number >= 2 * IOAPIC_PINS) /* below REG_ENTRIES, too */
+    if (number >= 2 * IOAPIC_PINS) /* true also below REG_ENTRIES, where `number` wraps around */
         return 0;
     return (uint32_t)(ioapic->entries[number / 2] >> number % 2 * 32);
 }
@@ -154,8 +156,8 @@ static uint64_t ioapic_read(void *device, struct mmio_vcpu *vcpu, uint64_t offse
     return (uint64_t)value >> 8 * (offset % 4);
 }
 
-/* The index has 8 bits, and a write of any size sets it; the other registers are written by aligned
- * accesses of 32 bits only. */
+/* The index register has 8 bits, and a write of any size sets it. The other registers are written
+ * by aligned 32-bit accesses only; other writes are dropped. */
 static void ioapic_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
                          uint64_t value)
 {

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The I/O APIC of Intel's ICH chipsets (ICH9 data sheet, section 13.5): 24 pins, each with an entry
- * that says which interrupt message the pin causes.
+ * The I/O APIC of Intel's ICH chipsets (ICH9 data sheet, section 13.5): 24 pins, each with a
+ * redirection entry that selects the interrupt message that the pin sends.
  *
- * A pin whose entry is edge-triggered sends a message when its line rises while the entry is not
- * masked; an edge at a masked pin is lost. A level-triggered pin sends a message if its line is
- * asserted, the entry is not masked and remote IRR is 0. The message sets remote IRR, and an EOI
- * for the entry's vector clears it: the local APIC broadcasts the EOI of an interrupt that was
- * accepted as level-triggered, and the guest can write the vector to the EOI register.
+ * An edge-triggered pin sends a message when its line rises while the entry is not masked; an edge
+ * at a masked pin is lost. A level-triggered pin sends a message if its line is asserted, the entry
+ * is not masked and remote IRR is 0. The message sets remote IRR, and an EOI for the entry's vector
+ * clears it. Such an EOI comes either from a local APIC, which broadcasts the EOI of an interrupt
+ * that it accepted as level-triggered, or from the guest, which can write the vector to the EOI
+ * register.
  *
- * Lines carry logical levels, so the polarity bit is stored without effect. A message is sent at
- * once, so the delivery status reads 0. SMI, NMI and INIT are not sent, as on the ICH ("not
- * supported"), and neither is ExtINT, which would ask an 8259 for its vector: there is none.
+ * Lines carry logical levels, so the polarity bit is stored without effect. Messages are sent
+ * immediately, so the delivery status always reads 0. SMI, NMI and INIT are not sent, because the
+ * ICH does not support them. ExtINT is not sent either: its vector would come from an 8259, and the
+ * VM has none.
  *
  * Any CPU may call these functions. The lock is held while `send` is called.
  */
@@ -22,15 +24,15 @@
 #include "mmio/bus.h"
 
 #define IOAPIC_PINS 24
-#define IOAPIC_SIZE 0x1000u /* of the region; its registers repeat nowhere in it */
+#define IOAPIC_SIZE 0x1000u /* size of the memory region; its registers are not aliased */
 
 struct ioapic {
     struct spinlock lock;
-    /* Sends a message to the local APICs, which broadcast the EOI if it is level-triggered. Returns
-     * whether any of them accepts it. */
+    /* Sends a message to the local APICs, which broadcast its EOI if it is level-triggered. Returns
+     * true if any of them accepts it. */
     bool (*send)(void *context, const struct lapic_message *message, bool level);
     void *context;
-    uint8_t index; /* of the register that the data window shows */
+    uint8_t index; /* number of the register that the data window shows */
     uint32_t id;   /* as in the register, in bits 27:24 */
     uint32_t asserted;
     uint64_t entries[IOAPIC_PINS];
@@ -38,13 +40,14 @@ struct ioapic {
 
 extern const struct bus_ops ioapic_ops;
 
-/* Sets the state after reset: all entries are masked, no line is asserted. */
+/* Initializes the I/O APIC to its state after reset: all entries masked, no line asserted. */
 void ioapic_init(struct ioapic *ioapic,
                  bool (*send)(void *context, const struct lapic_message *message, bool level),
                  void *context);
 
-/* Sets the level of a pin's line; for struct line. Pins from IOAPIC_PINS on are not connected. */
+/* Sets the level of a pin's line; the type fits `set` of struct line. Pins from IOAPIC_PINS on are
+ * not connected, so their lines are ignored. */
 void ioapic_set_line(void *ioapic, unsigned pin, bool level);
 
-/* A local APIC broadcasts the EOI of a level-triggered interrupt with this vector. */
+/* Handles the EOI of a level-triggered interrupt with this vector, as broadcast by a local APIC. */
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector);

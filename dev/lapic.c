@@ -88,7 +88,7 @@ uint8_t lapic_acknowledge(struct lapic *l)
     l->irr[vector / 64] &= ~BIT(vector % 64);
     l->isr[vector / 64] |= BIT(vector % 64);
     if (vector == (uint8_t)lapic_lvt(l, LAPIC_LVT_TIMER))
-        l->host->timer(l->context); /* its vector has left IRR, so expiries matter again */
+        l->host->timer(l->context); /* the vector has left IRR, so the next expiry needs an exit */
     return (uint8_t)vector;
 }
 
@@ -119,7 +119,8 @@ static void lapic_error(struct lapic *l, uint32_t bit)
         lapic_fire(l, LAPIC_LVT_ERROR);
 }
 
-/* TMR keeps how each vector was accepted last, until it is accepted again (SDM 3, 11.8.4). */
+/* Accepts a fixed interrupt. TMR records how each vector was accepted last, until the vector is
+ * accepted again (SDM 3, 11.8.4). */
 static ALWAYS_INLINE void lapic_accept_as(struct lapic *l, uint8_t vector, bool level)
 {
     uint64_t *tmr = &l->tmr[vector / 64], bit = BIT(vector % 64);
@@ -163,7 +164,8 @@ bool lapic_waits(const struct lapic *l, uint8_t vector)
 
 /* ---- Outgoing interrupts --------------------------------------------------------------------- */
 
-/* Bits 31:16 are the cluster, bits 15:0 the CPU within it, one bit each (SDM 3, 11.12.10.2). */
+/* The logical ID of an x2APIC: bits 31:16 are the cluster, and bits 15:0 have one bit set for the
+ * CPU within the cluster (SDM 3, 11.12.10.2). */
 static uint32_t x2apic_logical_id(const struct lapic *l)
 {
     return l->id >> 4 << 16 | 1u << l->id % 16;
@@ -196,7 +198,7 @@ bool lapic_addressed(const struct lapic *l, const struct lapic_message *message)
     return destination >> 16 == own >> 16 && destination & own & 0xffff;
 }
 
-/* INIT, SMI and start-up IPIs that an APIC sends to itself do nothing. */
+/* Receives a message that this APIC sent to itself. INIT, SMI and start-up IPIs are ignored. */
 static void lapic_receive_own(struct lapic *l, const struct lapic_message *message)
 {
     if (message->mode == LAPIC_FIXED || message->mode == LAPIC_LOWEST)
@@ -205,8 +207,8 @@ static void lapic_receive_own(struct lapic *l, const struct lapic_message *messa
         l->host->raise_nmi(l->context);
 }
 
-/* In x2APIC mode the broadcast ID also counts for a logical destination (SDM 3, 11.6.2.1 and
- * 11.12.9). */
+/* Whether a destination is the broadcast ID of the current mode. In x2APIC mode the broadcast ID is
+ * also one for a logical destination (SDM 3, 11.6.2.1 and 11.12.9). */
 static bool lapic_is_broadcast(const struct lapic *l, uint32_t destination, bool logical)
 {
     return l->mode == LAPIC_X2APIC ? destination == X2APIC_BROADCAST

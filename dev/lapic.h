@@ -61,7 +61,7 @@ enum lapic_mode {
 
 #define LAPIC_NEVER (~0ull)
 
-/* What the ICR and I/O APICs send to APICs (SDM 3, 11.6.1). */
+/* Delivery modes of the messages that the ICR and I/O APICs send (SDM 3, 11.6.1). */
 enum lapic_delivery {
     LAPIC_FIXED = 0,
     LAPIC_LOWEST = 1,
@@ -74,7 +74,7 @@ struct lapic_message {
     uint8_t mode; /* enum lapic_delivery, or a mode that every receiver ignores */
     uint8_t vector;
     bool logical;
-    bool all; /* sent by shorthand or broadcast: `destination` and `logical` do not count */
+    bool all; /* sent by shorthand or broadcast; `destination` and `logical` are ignored */
     uint32_t destination;
 };
 
@@ -84,7 +84,8 @@ struct lapic_host {
     void (*interrupt)(void *context); /* lapic_pending() may have changed */
     void (*timer)(void *context);     /* lapic_deadline() may have changed */
     void (*raise_nmi)(void *context); /* the vCPU sent an NMI to itself */
-    /* The guest ended a level-triggered interrupt; NULL if lapic_accept_level() is never called. */
+    /* The guest ended a level-triggered interrupt with this vector. NULL if lapic_accept_level() is
+     * never called. */
     void (*end_level)(void *context, uint8_t vector);
     /* Sends a message to the other vCPUs; NULL if the VM has only one. */
     void (*send)(void *context, const struct lapic_message *message);
@@ -107,19 +108,19 @@ struct lapic {
     uint64_t timer_end; /* TSC of the next expiry, 0 while the timer is stopped */
 };
 
-/* Sets the state after a power-up: enabled, in xAPIC mode. */
+/* Initializes the APIC to its state after power-up: enabled, in xAPIC mode. */
 void lapic_init(struct lapic *lapic, uint32_t id, const struct lapic_host *host, void *context);
 
-/* INIT: resets all registers and keeps the mode (SDM 3, 11.4.7.3 and 11.12.5.1). */
+/* Carries out an INIT: resets all registers and keeps the mode (SDM 3, 11.4.7.3 and 11.12.5.1). */
 void lapic_reset(struct lapic *lapic);
 
-/* A write to bits 11:10 of IA32_APIC_BASE. Enabling an APIC that was off resets its registers; they
- * are kept when an xAPIC becomes an x2APIC. Returns false, and changes nothing, if the transition
- * is illegal (SDM 3, figure 11-27). */
+/* Handles a write to bits 11:10 of IA32_APIC_BASE. Enabling an APIC that was off resets its
+ * registers; they are kept when an xAPIC becomes an x2APIC. Returns false, and changes nothing, if
+ * the transition is illegal (SDM 3, figure 11-27). */
 bool lapic_set_mode(struct lapic *lapic, unsigned mode) MUST_CHECK;
 
-/* A register that does not exist in the current mode reads 0 and ignores writes; the access is
- * recorded as an error for ESR. */
+/* Read and write a register. A register that does not exist in the current mode reads 0 and ignores
+ * writes; the access is recorded as an error for ESR. */
 uint32_t lapic_read(struct lapic *lapic, unsigned reg);
 void lapic_write(struct lapic *lapic, unsigned reg, uint32_t value);
 
@@ -130,16 +131,17 @@ void lapic_set_tsc_deadline(struct lapic *lapic, uint64_t value);
 /* Whether the APIC accepts fixed interrupts: it is enabled in IA32_APIC_BASE and in SVR. */
 bool lapic_accepts(const struct lapic *lapic);
 
-/* Accepts an edge-triggered fixed interrupt, or drops it unless lapic_accepts(). */
+/* Accepts an edge-triggered fixed interrupt. Drops it if lapic_accepts() returns false. */
 void lapic_accept(struct lapic *lapic, uint8_t vector);
 
-/* The same for a level-triggered interrupt. */
+/* Accepts a level-triggered fixed interrupt, whose EOI calls end_level(). Drops it if
+ * lapic_accepts() returns false. */
 void lapic_accept_level(struct lapic *lapic, uint8_t vector);
 
 /* Whether this APIC is among the destinations of a message. May be called on any CPU. */
 bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message);
 
-/* The vector that is deliverable now (IRR above PPR), or -1. */
+/* The pending vector that can be delivered now (its priority is above PPR), or -1. */
 int lapic_pending(const struct lapic *lapic);
 
 /* Moves the interrupt that lapic_pending() names from IRR to ISR and returns its vector. */
@@ -148,5 +150,5 @@ uint8_t lapic_acknowledge(struct lapic *lapic);
 /* The TSC value at which lapic_tick() will have something to do, or LAPIC_NEVER. */
 uint64_t lapic_deadline(const struct lapic *lapic);
 
-/* Brings the timer up to now. */
+/* Brings the timer up to date with the TSC. */
 void lapic_tick(struct lapic *lapic);

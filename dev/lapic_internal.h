@@ -16,7 +16,7 @@ static inline uint32_t lapic_lvt(const struct lapic *l, enum lapic_register reg)
 /* lapic.c: raises the interrupt of an LVT entry, unless the entry is masked. */
 void lapic_fire(struct lapic *l, enum lapic_register lvt);
 
-/* lapic.c: whether this vector is pending already, so that accepting it again changes nothing. */
+/* lapic.c: whether this vector is already pending, so that accepting it again has no effect. */
 bool lapic_waits(const struct lapic *l, uint8_t vector);
 
 /* lapic_timer.c: accesses to the timer's registers. The caller has called lapic_tick(). */

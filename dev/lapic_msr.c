@@ -9,9 +9,9 @@
 #define WRITE 2
 
 /* Legal accesses to each register, and the bits that a write may set (SDM 3, table 11-6). Delivery
- * status and remote IRR of an LVT entry are read-only rather than reserved: setting them is no
- * #GP. Bit 12 of the ICR, the xAPIC's delivery status, is ignored as Intel's CPUs do. ICR_HIGH and
- * DFR do not exist as MSRs. */
+ * status and remote IRR of an LVT entry are read-only rather than reserved, so setting them causes
+ * no #GP. Bit 12 of the ICR, the xAPIC's delivery status, is ignored as on Intel's CPUs. ICR_HIGH
+ * and DFR do not exist as MSRs. */
 static const struct {
     uint8_t access;
     uint64_t bits;

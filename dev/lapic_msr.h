@@ -8,7 +8,8 @@
 #include "lib/compiler.h"
 #include "dev/lapic.h"
 
-/* Return false, without any effect, where the guest gets #GP: the MSR does not exist in the APIC's
- * mode, it may not be read or not be written, or the value has reserved bits set. */
+/* Read and write an MSR of the x2APIC. Return false, without any effect, where the guest gets #GP:
+ * the MSR does not exist in the APIC's mode, it is write-only or read-only, or the value has
+ * reserved bits set. */
 bool lapic_msr_read(struct lapic *lapic, uint32_t msr, uint64_t *value) MUST_CHECK;
 bool lapic_msr_write(struct lapic *lapic, uint32_t msr, uint64_t value) MUST_CHECK;

@@ -43,8 +43,9 @@ void lapic_tick(struct lapic *l)
     lapic_fire(l, LAPIC_LVT_TIMER);
 }
 
-/* An expiry that would change nothing (the entry is masked, or its vector is pending already) needs
- * no VM exit. Ignoring these also keeps a timer of the shortest period from starving the guest. */
+/* An expiry that would have no effect, because the entry is masked or its vector is already
+ * pending, needs no VM exit. Ignoring such expiries also keeps a timer with the shortest period
+ * from starving the guest. */
 uint64_t lapic_deadline(const struct lapic *l)
 {
     uint32_t entry = lapic_lvt(l, LAPIC_LVT_TIMER);
@@ -61,8 +62,8 @@ uint32_t lapic_current_count(const struct lapic *l)
     return (uint32_t)((left + BIT(shift) - 1) >> shift);
 }
 
-/* A change to or from TSC-deadline mode disarms the timer; a change between one-shot and periodic
- * mode leaves it running (SDM 3, 11.5.4.1). */
+/* Writes the timer's LVT entry. A change to or from TSC-deadline mode disarms the timer; a change
+ * between one-shot and periodic mode leaves it running (SDM 3, 11.5.4.1). */
 void lapic_write_timer(struct lapic *l, uint32_t entry)
 {
     uint64_t old = lapic_timer_mode(l), new = entry &LVT_MODE;
@@ -83,7 +84,7 @@ void lapic_write_initial_count(struct lapic *l, uint32_t count)
     l->host->timer(l->context);
 }
 
-/* The current count is kept and continues at the new rate. */
+/* Writes the divide configuration. The current count is kept and continues at the new rate. */
 void lapic_write_divide(struct lapic *l, uint32_t value)
 {
     uint64_t count = lapic_current_count(l);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An interrupt line of a device: a number and a level. The device sets the level and knows nothing
- * of who receives it; whoever connects the line (an I/O APIC) decides what a change of the level
- * means. A line that is not connected, which is all zero, goes nowhere.
+ * An interrupt line of a device: a number and a level. The device sets the level and does not know
+ * the receiver. The function that the line is connected to (an I/O APIC's) decides what a change of
+ * the level means. A line that is all zero is not connected, and setting it has no effect.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 #include <stddef.h>
 
 struct line {
-    /* Called with the level at each call of line_set(), also if the level has not changed. May be
+    /* Called with the level by each call of line_set(), even if the level has not changed. May be
      * called on any CPU and with the device's lock held. */
     void (*set)(void *context, unsigned number, bool level);
     void *context;

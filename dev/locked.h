@@ -12,7 +12,7 @@ struct locked_device {
     struct bus_ops ops;          /* given to the bus, with this struct as the device pointer */
     const struct bus_ops *inner; /* the wrapped device's functions */
     void *device;                /* the wrapped device */
-    struct spinlock lock;        /* for what else works on the device */
+    struct spinlock lock;        /* for code that works on the device outside of bus accesses */
 };
 
 /* Wraps `device`, whose functions are `ops`; both must outlive the wrapper. */

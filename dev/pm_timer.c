@@ -2,7 +2,8 @@
 /* See the header. Called by the port bus. Pure. */
 #include "dev/pm_timer.h"
 
-/* The whole seconds are converted apart, so that nothing overflows below 5 THz. */
+/* Converts the whole seconds and the remainder separately, so that no intermediate value overflows
+ * while the TSC's frequency is below 5 THz. */
 static uint32_t pm_timer_count(const struct pm_timer *timer)
 {
     uint64_t tsc = timer->tsc();

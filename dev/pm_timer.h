@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ACPI's power management timer (ACPI 6.5, 4.8.3.3): a counter of 32 bits at 3.579545 MHz, which
- * the TSC drives. It has no state of its own and needs no lock. */
+/* ACPI's power management timer (ACPI 6.5, 4.8.3.3): a 32-bit counter at 3.579545 MHz, computed
+ * from the TSC at each read. It has no state of its own and needs no lock. */
 #pragma once
 
 #include "mmio/bus.h"

@@ -8,9 +8,9 @@
 #define SLEEP_ENABLE BIT(5)
 
 #define RESET_CPU      BIT(2)
-#define RESET_WRITABLE (BIT(3) | BIT(2) | BIT(1)) /* full reset, reset, and of the system */
+#define RESET_WRITABLE (BIT(3) | BIT(2) | BIT(1)) /* full reset, CPU reset, system reset */
 
-/* Commands 0xf0 to 0xff pulse the lines of the controller whose bits are 0. */
+/* Commands 0xf0 to 0xff pulse those output lines of the keyboard controller whose bits are 0. */
 #define KEYBOARD_PULSES 0xf0
 #define KEYBOARD_RESET  BIT(0)
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a guest turns its machine off or resets it:
+ * The three ways in which a guest turns its machine off or resets it.
  *
- * off    ACPI's sleep control register (ACPI 6.5, 4.8.3.7): SLP_EN with the type of S5 reset  the
- * reset register at port 0xcf9, where bit 2 rises: ACPI's FADT names it, with the value 6; and the
- * keyboard controller at port 0x64, by a command that pulses its line 0
+ * ACPI's sleep control register (ACPI 6.5, 4.8.3.7) turns the machine off when SLP_EN is written
+ * with the sleep type of S5. The reset register at port 0xcf9, which ACPI's FADT names with the
+ * value 6, resets it when bit 2 changes from 0 to 1. The keyboard controller's command port 0x64
+ * resets it when a command pulses output line 0.
  *
- * Each of them calls a function; the machine does not come back. The sleep status register says
- * that it has not slept. There is no keyboard: port 0x64 reads all ones, which drivers take for
- * that.
+ * Each of them calls `end`, after which the machine is not started again. The sleep status register
+ * reads 0, because the machine never wakes from a sleep state. Port 0x64 reads all ones, from which
+ * drivers conclude that there is no keyboard controller.
  *
  * Callers serialise accesses.
  */
@@ -16,9 +17,9 @@
 
 #include "mmio/bus.h"
 
-#define POWER_SLEEP_PORTS 2 /* control, status */
-#define POWER_S5          5 /* the sleep type for the DSDT's \_S5 */
-#define POWER_RESET_VALUE 6 /* for the FADT */
+#define POWER_SLEEP_PORTS 2 /* the control and the status register */
+#define POWER_S5          5 /* the sleep type of S5, for the DSDT's \_S5 */
+#define POWER_RESET_VALUE 6 /* the value that the FADT gives for the reset register */
 
 struct power {
     void (*end)(void *context, const char *how);

@@ -4,10 +4,11 @@
 
 #define SHOWN_MS 10
 
-#define A_DIVIDER  0x26 /* 32,768 Hz, and the usual rate of periodic interrupts */
+#define A_DIVIDER  0x26 /* time base of 32,768 Hz, and the default rate of periodic interrupts */
 #define B_WRITABLE (CMOS_B_SET | CMOS_B_BINARY | CMOS_B_24_HOURS)
 
-/* What a PC's firmware leaves there: sizes in KiB, those above 16 MiB in 64 KiB. */
+/* Registers of the battery-backed memory that a PC's firmware sets. Sizes are in KiB; the size
+ * above 16 MiB is in units of 64 KiB. */
 #define NVRAM_EQUIPMENT     0x14
 #define NVRAM_BASE_KIB      0x15
 #define NVRAM_EXTENDED_KIB  0x17
@@ -67,7 +68,7 @@ static void rtc_write_register(struct rtc *rtc, uint8_t value)
     rtc->memory[rtc->index] = value;
 }
 
-/* The index can't be read, as in a PC. */
+/* The index register is write-only, as in a PC: it reads all ones. */
 static uint64_t rtc_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
     (void)vcpu, (void)size;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The 16550A model: eight byte-wide registers. Called by the port bus, which splits a wider access
- * into accesses to neighbouring registers, as for an 8-bit device on a wider bus.
+ * into byte accesses to consecutive registers, as a bus does for an 8-bit device.
  */
 #include "dev/uart.h"
 
@@ -29,7 +29,7 @@ enum {
 #define IIR_TRANSMIT 0x2
 #define IIR_RECEIVED 0x4
 #define IIR_LINE     0x6
-#define IIR_TIMEOUT  0xc /* fewer bytes than the trigger level wait, and no more have come */
+#define IIR_TIMEOUT  0xc /* fewer bytes than the trigger level wait, and none has come lately */
 #define IIR_FIFO     0xc0
 
 #define FCR_ENABLE        BIT(0)
@@ -66,8 +66,8 @@ void uart_init(struct uart *uart, void (*transmit)(void *context, uint8_t byte),
 }
 
 /* Recomputes MSR after a write to MCR; in loopback mode the modem inputs follow the outputs. Bits
- * 3:0 of MSR say which inputs have changed since MSR was read; the ring input counts only on its
- * falling edge. */
+ * 3:0 of MSR are set for inputs that have changed since MSR was read; the ring input counts only
+ * when it becomes inactive. */
 static NOINLINE void uart_update_modem(struct uart *uart)
 {
     uint64_t lines = MSR_CONNECTED;
@@ -97,7 +97,8 @@ static void uart_loop_back(struct uart *uart, uint8_t byte)
     uart->lsr |= LSR_READY;
 }
 
-/* In loopback mode the receiver is cut off from the line. */
+/* Takes bytes from the source until the receiver is full or the source is empty. In loopback mode
+ * the receiver is disconnected from the source. */
 static void uart_fill(struct uart *uart)
 {
     int byte;
@@ -122,8 +123,8 @@ static NOINLINE uint8_t uart_read_data(struct uart *uart)
     return byte;
 }
 
-/* Since the line takes no time, the pause after which the FIFO reports fewer bytes than its trigger
- * level has always passed. */
+/* Returns the identification code for received data. The serial line takes no time here, so the
+ * timeout after which the FIFO reports fewer bytes than its trigger level has always expired. */
 static uint8_t uart_received_event(const struct uart *uart)
 {
     static const uint8_t levels[] = {1, 4, 8, 14};
@@ -131,7 +132,7 @@ static uint8_t uart_received_event(const struct uart *uart)
     return uart->received_count < level ? IIR_TIMEOUT : IIR_RECEIVED;
 }
 
-/* The pending interrupt of the highest priority. */
+/* Returns the identification code of the pending interrupt with the highest priority. */
 static uint8_t uart_pending(const struct uart *uart)
 {
     if (uart->ier & IER_LINE && uart->lsr & LSR_OVERRUN)
@@ -145,7 +146,7 @@ static uint8_t uart_pending(const struct uart *uart)
     return IIR_NONE;
 }
 
-/* Reading IIR acknowledges the transmit event that it reports. */
+/* Reads IIR, which acknowledges a transmit interrupt if that is the one reported. */
 static NOINLINE uint8_t uart_read_iir(struct uart *uart)
 {
     uint8_t pending = uart_pending(uart);
@@ -154,7 +155,8 @@ static NOINLINE uint8_t uart_read_iir(struct uart *uart)
     return (uart->fcr & FCR_ENABLE ? IIR_FIFO : 0) | pending;
 }
 
-/* In loopback mode OUT2 is inactive at the pin. */
+/* Recomputes the level of the interrupt line, and sets the line if the level has changed. In
+ * loopback mode the OUT2 pin is inactive, so the line is not asserted. */
 static NOINLINE void uart_update_line(struct uart *uart)
 {
     bool asserted =
@@ -218,7 +220,7 @@ static NOINLINE void uart_write_data(struct uart *uart, uint8_t byte)
         uart_loop_back(uart, byte);
     else
         uart->transmit(uart->context, byte);
-    uart->transmit_event = true; /* the holding register is empty again at once */
+    uart->transmit_event = true; /* sending takes no time, so the register is empty again */
 }
 
 static NOINLINE void uart_write_fcr(struct uart *uart, uint8_t value)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. Called by transports, and by vm/disk.c for what is left. Pure. */
+/* See the header. Called by transports, and by vm/disk.c for the work that is left. Pure. */
 #include "dev/virtio.h"
 
 #include "lib/bits.h"
@@ -20,7 +20,7 @@
     (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
      VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED)
 
-#define CHAIN_WORK 256 /* what a chain costs beside its bytes, about */
+#define CHAIN_WORK 256 /* approximate cost of a chain in addition to its data, in bytes of work */
 
 static void virtio_reset(struct virtio *v)
 {
@@ -51,7 +51,8 @@ static void virtio_interrupt(struct virtio *v, uint8_t interrupt)
 
 /* ---- What the driver sets up ----------------------------------------------------------------- */
 
-/* A driver is told of NEEDS_RESET as of a change of the configuration (section 2.1.2). */
+/* Puts the device into the state NEEDS_RESET after its queue has become broken, and logs why. The
+ * driver is notified as of a configuration change (section 2.1.2). */
 static void virtio_break(struct virtio *v, const struct virtq *queue)
 {
     log_error("%s: queue %u: %s; the driver has to reset the device", v->ops->name,
@@ -73,7 +74,8 @@ static bool features_suffice(const struct virtio *v)
     return suffice;
 }
 
-/* The driver can't take back what it has said, except by a reset. */
+/* Bits of the status can be set but not cleared, except by a reset. FEATURES_OK stays clear if the
+ * features do not suffice, and DRIVER_OK stays clear without FEATURES_OK. */
 void virtio_write_status(struct virtio *v, uint8_t value)
 {
     if (!value) {
@@ -122,8 +124,8 @@ void virtio_acknowledge(struct virtio *v, uint32_t interrupts)
 
 /* ---- Work ------------------------------------------------------------------------------------ */
 
-/* Handles chains until the piece is over or there are none. Returns false if the queue is broken;
- * *more says whether chains are left. */
+/* Handles chains until the piece is complete or the queue is empty. Returns false if the queue is
+ * broken; *more is set to whether chains may be left. */
 static bool handle_chains(struct virtio *v, struct virtq *queue, bool *more)
 {
     struct virtq_chain chain;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What all virtio devices have in common (virtio 1.2, chapters 2 and 3), whatever the transport:
- * status, features, queues, and the interrupt. A transport (dev/virtio_mmio.h) makes calls of the
- * driver's register accesses; a device (dev/virtio_blk.h) handles chains.
+ * The part of a virtio device that does not depend on the transport or the device type (virtio 1.2,
+ * chapters 2 and 3): status, features, queues, and the interrupt. A transport (dev/virtio_mmio.h)
+ * turns the driver's register accesses into calls of these functions; a device (dev/virtio_blk.h)
+ * handles chains.
  *
- * VIRTIO_F_VERSION_1 and VIRTIO_F_ACCESS_PLATFORM are offered always and must be accepted: there is
- * no legacy interface, and a device reaches only what its struct dma lets it reach.
+ * VIRTIO_F_VERSION_1 and VIRTIO_F_ACCESS_PLATFORM are always offered, and the driver must accept
+ * both: there is no legacy interface, and a device accesses guest memory only through its struct
+ * dma.
  *
- * A notification has a bounded piece of work done. If more is left, `busy` is called, and whoever
- * supplies it calls virtio_go_on() for each further piece.
+ * A notification handles a bounded piece of work. If work is left afterwards, `busy` is called, and
+ * its supplier calls virtio_go_on() for each further piece.
  *
- * A driver that breaks the rules has its device stop: the status gets NEEDS_RESET, a message says
- * what the driver did, and nothing happens until it resets the device.
+ * When a driver violates the specification, the device logs what the driver did, sets NEEDS_RESET
+ * in its status, and processes nothing until the driver resets it.
  *
  * Callers serialise all calls for one device.
  */
@@ -20,8 +22,8 @@
 #include "dev/line.h"
 #include "dev/virtq.h"
 
-#define VIRTIO_QUEUES 2u     /* of a device, at most */
-#define VIRTIO_PIECE  0x2000 /* of work, in bytes; a piece ends after the chain that exceeds it */
+#define VIRTIO_QUEUES 2u     /* most queues of a device */
+#define VIRTIO_PIECE  0x2000 /* bytes of work in a piece, which the last chain may exceed */
 
 struct virtio;
 
@@ -30,8 +32,8 @@ struct virtio_ops {
     uint32_t id;      /* VIRTIO_ID_ */
     unsigned queues;
 
-    /* Handles a chain and returns the number of bytes that were written to it. If a virtq_
-     * function fails, it returns at once. Adds to virtio->work what the chain has cost. */
+    /* Handles a chain and returns the number of bytes that were written to it. Returns at once if a
+     * virtq_ function fails. Adds the cost of the chain to virtio->work. */
     uint32_t (*handle)(struct virtio *virtio, struct virtq *queue, const struct virtq_chain *chain);
 };
 
@@ -39,38 +41,41 @@ struct virtio {
     const struct virtio_ops *ops;
     struct dma dma;
     struct line line;
-    void (*busy)(void *context); /* a piece of work is left; called with the device serialised */
+    void (*busy)(void *context); /* work is left; called with the device serialised */
     void *busy_context;
-    uint64_t features; /* that are offered */
+    uint64_t features; /* offered features */
     const void *config;
     size_t config_size;
 
     uint64_t driver_features;
     uint8_t status, interrupts; /* VIRTIO_CONFIG_S_, VIRTIO_MMIO_INT_ */
-    uint32_t notified;          /* a bit for each queue that has work */
-    uint32_t work;              /* bytes of work since the piece began */
+    uint32_t notified;          /* bitmap of the queues that have work */
+    uint32_t work;              /* bytes of work done in the current piece */
     struct virtq queues[VIRTIO_QUEUES];
 };
 
-/* Sets the state after reset. `virtio` has its ops, dma, line, busy, config and the device's own
- * features. */
+/* Initializes the device to its state after reset. The caller has set ops, dma, line, busy and
+ * config, and the features of the device type. */
 void virtio_init(struct virtio *virtio);
 
-/* The driver writes the status; 0 resets the device. */
+/* Handles a write of the status register by the driver; the value 0 resets the device. */
 void virtio_write_status(struct virtio *virtio, uint8_t value);
 
-/* The driver accepts features: 32 of them, the first or the second half. Afterwards it writes
- * FEATURES_OK, which stays clear if the device can't work with them. */
+/* Handles a write of 32 of the driver's features: bits 31:0 if `half` is 0, bits 63:32 if it is 1.
+ * The driver sets FEATURES_OK afterwards, which stays clear if the device can't work with this set
+ * of features. */
 void virtio_write_features(struct virtio *virtio, unsigned half, uint32_t features);
 
-/* The driver has set up a queue, or wants it back. */
+/* Enables a queue that the driver has set up, or disables it. A queue that does not exist is
+ * ignored. */
 void virtio_enable_queue(struct virtio *virtio, unsigned queue, bool enable);
 
-/* The driver has made chains available. A queue that does not exist is ignored. */
+/* Handles a notification that chains are available: does a piece of the work, and calls `busy` if
+ * some is left. A queue that does not exist is ignored. */
 void virtio_notify(struct virtio *virtio, unsigned queue);
 
-/* Does a piece of the work that is left. Returns whether more is. */
+/* Does the next piece of the remaining work. Returns true if work is left. */
 bool virtio_go_on(struct virtio *virtio);
 
-/* The driver has seen these interrupts. */
+/* Acknowledges interrupts for the driver. The line is lowered when none is left. */
 void virtio_acknowledge(struct virtio *virtio, uint32_t interrupts);

@@ -14,16 +14,17 @@
 #define BLOCK         4096u
 #define BLOCK_SECTORS (BLOCK / SECTOR)
 
-/* What one request may have. A driver that is told keeps to it; one that does not gets an error. */
+/* The limits of one request, which the configuration space reports. A request for more than BYTES
+ * or DISCARD_MAX fails with VIRTIO_BLK_S_IOERR. */
 #define SEGMENTS    16u
 #define BYTES       (SEGMENTS * BLOCK)
 #define DISCARD_MAX 1024u /* sectors */
 
 #define FREED_AT_ONCE 128u /* blocks */
 
-#define DISCARD_WORK 64u /* that a block costs, in bytes of work, about */
+#define DISCARD_WORK 64u /* approximate cost of discarding a block, in bytes of work */
 
-/* A block that was discarded. */
+/* The copy of every discarded block. */
 static uint8_t zeros[BLOCK];
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
@@ -46,14 +47,15 @@ uint64_t virtio_blk_pages(uint64_t size, bool read_only)
     return read_only ? 0 : block_count(size) + BIT(table_order(size));
 }
 
-/* Where a block is read. The last one may be shorter in the image, but nobody reads beyond it. */
+/* The address from which a block is read. The last block may be shorter in the image, but
+ * in_range() refuses requests beyond the end of the disk. */
 static const uint8_t *block_to_read(const struct virtio_blk *disk, uint64_t block)
 {
     const uint8_t *copy = disk->copies ? disk->copies[block] : NULL;
     return copy ? copy : disk->image + block * BLOCK;
 }
 
-/* The block's own copy, or NULL if there is no memory. */
+/* The block's own copy, which is made if there is none; NULL after a message if memory is short. */
 static uint8_t *block_to_write(struct virtio_blk *disk, uint64_t block)
 {
     uint8_t *old = disk->copies[block];
@@ -84,16 +86,17 @@ static void block_discard(struct virtio_blk *disk, uint64_t block)
 
 /* ---- Requests -------------------------------------------------------------------------------- */
 
-/* A chain as a request: the header, then data to be written, or read and followed by the status. */
+/* A request: a chain that consists of the header, data to be written to the disk or room for data
+ * to be read from it, and room for the status. */
 struct request {
     struct virtio_blk *disk;
     struct virtq *queue;
     const struct virtq_chain *chain;
     struct virtio_blk_outhdr header;
-    uint64_t out, in; /* bytes of data, in both directions */
+    uint64_t out, in; /* bytes of data from the driver, and to the driver */
 };
 
-/* Whether a request of so many bytes is legal at its sector. */
+/* Whether a request for this many bytes is valid: whole sectors, all within the capacity. */
 static bool in_range(const struct virtio_blk *disk, uint64_t sector, uint64_t bytes)
 {
     uint64_t sectors = disk->config.capacity, count = bytes / SECTOR;
@@ -121,7 +124,8 @@ static uint8_t transfer(struct request *r, bool write)
     return VIRTIO_BLK_S_OK;
 }
 
-/* Whole blocks are discarded, as the configuration says that they are. */
+/* Discards the blocks that lie completely in the range. A driver that respects
+ * discard_sector_alignment of the configuration space passes whole blocks only. */
 static uint8_t discard(struct request *r)
 {
     struct virtio_blk *disk = r->disk;
@@ -175,7 +179,7 @@ static uint8_t request_do(struct request *r, uint32_t *written)
     }
 }
 
-/* The status is the last byte that the device writes. */
+/* Handles a request. Its status is the last byte that the device writes. */
 static uint32_t blk_handle(struct virtio *virtio, struct virtq *queue,
                            const struct virtq_chain *chain)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio disk (virtio 1.2, section 5.2) on an image in memory, which it never changes: a block of
- * 4 KiB that the guest writes is copied first. What is written is in memory, and so a flush has
- * nothing to do. A block that is discarded reads zeros and gives its copy back.
+ * A virtio disk (virtio 1.2, section 5.2) backed by an image in memory. The image is never
+ * modified: a 4 KiB block is copied before the guest's first write to it. Writes are complete once
+ * they are in memory, so a flush does nothing. A discarded block reads as zeros, and its copy is
+ * freed.
  */
 #pragma once
 
@@ -15,20 +16,20 @@ struct virtio_blk {
     struct virtio virtio; /* at offset 0 */
     struct virtio_blk_config config;
     const uint8_t *image;
-    uint64_t size;    /* of the image, in bytes */
-    uint8_t **copies; /* of each block: its copy, NULL, or `zeros`; NULL: the disk is read-only */
-    uint64_t freed;   /* blocks, while it is taken apart */
+    uint64_t size;    /* size of the image in bytes */
+    uint8_t **copies; /* of each block: its copy, NULL, or `zeros`; NULL if the disk is read-only */
+    uint64_t freed;   /* blocks freed so far by virtio_blk_destroy_piece() */
     char serial[VIRTIO_BLK_ID_BYTES];
 };
 
-/* Makes a disk of an image of at least one sector; bytes beyond the last whole sector are not used.
- * The caller has set virtio's dma, line and busy. Returns 0, or -ENOMEM after a message. */
+/* Initializes a disk on an image of at least one sector; bytes beyond the last whole sector are not
+ * used. The caller has set virtio's dma, line and busy. Returns 0, or -ENOMEM after a message. */
 int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, bool read_only,
                     const char *serial) MUST_CHECK;
 
-/* Frees a piece of the copies, which is short. Returns whether nothing is left. */
+/* Frees the next few copies, at last the table. Returns true when nothing is left. */
 bool virtio_blk_destroy_piece(struct virtio_blk *disk) MUST_CHECK;
 
-/* The pages that a disk can come to need beside its image: a copy of each block, and their
- * table. */
+/* The most pages that a disk of this size can need in addition to its image: a copy of each block,
+ * and the table of the copies. 0 if it is read-only. */
 uint64_t virtio_blk_pages(uint64_t size, bool read_only);

@@ -12,7 +12,7 @@
 #define VENDOR    0x56545045u /* "EPTV" */
 #define NO_REGION 0xffffffffu /* the length of a shared memory region that does not exist */
 
-/* The queue that is selected, or NULL. */
+/* The selected queue, or NULL if it does not exist. */
 static struct virtq *selected_queue(const struct virtio_mmio *m)
 {
     return m->queue < m->virtio->ops->queues ? &m->virtio->queues[m->queue] : NULL;
@@ -46,7 +46,7 @@ static uint32_t register_read(const struct virtio_mmio *m, uint64_t offset)
     case VIRTIO_MMIO_SHM_BASE_LOW:
     case VIRTIO_MMIO_SHM_BASE_HIGH:
         return NO_REGION;
-    default: /* the generation among them: the configuration never changes */
+    default: /* also the configuration generation, as the configuration never changes */
         return 0;
     }
 }
@@ -70,7 +70,7 @@ static void set_half(uint64_t *address, bool high, uint32_t value)
                     : (*address & ~0xffffffffull) | value;
 }
 
-/* A queue that is in use is not changed. */
+/* Writes a register of the selected queue. Writes are dropped while the queue is ready. */
 static void queue_write(struct virtq *queue, uint64_t offset, uint32_t value)
 {
     if (!queue || queue->ready)

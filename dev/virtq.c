@@ -8,7 +8,7 @@
 #define VIRTIO_RING_NO_LEGACY
 #include <linux/virtio_ring.h>
 
-#define CHAIN_BYTES_MAX BIT(32) /* of a chain, by the specification */
+#define CHAIN_BYTES_MAX BIT(32) /* most bytes of a chain, by the specification */
 
 #define AVAILABLE_FLAGS offsetof(struct vring_avail, flags)
 #define AVAILABLE_INDEX offsetof(struct vring_avail, idx)
@@ -68,7 +68,8 @@ enum virtq_result virtq_start(struct virtq *q)
     return VIRTQ_EMPTY;
 }
 
-/* The segments that the device writes follow those that it reads. */
+/* Adds a descriptor's segment to a chain. The segments that the device writes must follow those
+ * that it reads. */
 static enum virtq_result chain_add(struct virtq *q, struct virtq_chain *chain,
                                    const struct vring_desc *d)
 {
@@ -142,8 +143,9 @@ static bool read_waiting(struct virtq *q, uint16_t *waiting)
     return true;
 }
 
-/* How many chains wait. If there are none, the driver is told at which one to notify the device; it
- * may have added that one before it saw this. */
+/* Counts the available chains. If there are none and the event index is in use, the device first
+ * asks to be notified of the next chain. The driver may have added this chain before it could see
+ * the request and then sends no notification, so the available index is read again afterwards. */
 static bool count_waiting(struct virtq *q, uint16_t *waiting)
 {
     if (!read_waiting(q, waiting))
@@ -187,14 +189,14 @@ bool virtq_return(struct virtq *q, uint16_t head, uint32_t written)
     return ring_write(q, q->used + USED_INDEX, &q->returned, sizeof(q->returned));
 }
 
-/* With event indexes the driver names the chain that it waits for (section 2.7.7.2). */
+/* With the event index the driver names the chain that it waits for (section 2.7.7.2). */
 bool virtq_interrupts(struct virtq *q)
 {
     uint16_t from = q->reported, word;
     uint64_t place = q->event_index ? available_entry(q, q->size) : q->available + AVAILABLE_FLAGS;
     if (from == q->returned)
         return false;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the index is written before the event is read */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the used index is written before this read */
     q->reported = q->returned;
     if (!ring_read(q, "available ring", place, &word, sizeof(word)))
         return false;
@@ -204,7 +206,8 @@ bool virtq_interrupts(struct virtq *q)
 
 /* ---- The data -------------------------------------------------------------------------------- */
 
-/* Copies to or from a range of segments. */
+/* Copies from segments to `to`, or from `from` to segments if `to` is NULL. Returns false if the
+ * queue is broken. */
 static bool copy_segments(struct virtq *q, const struct virtq_segment *segments, unsigned count,
                           uint64_t offset, void *to, const void *from, size_t size)
 {

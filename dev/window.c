@@ -21,8 +21,8 @@ void window_init(struct window *window, struct mmu *mmu, gpa_t mirror, gpa_t log
     *window = (struct window){mmu, mirror, log, 0};
 }
 
-/* Writes one record to the log page, then the number of accesses. A page that is not in writable
- * RAM gets neither. */
+/* Writes one record to the log page, then the number of accesses. Logging stops for good if the
+ * page is not in writable RAM, where neither write succeeds. */
 static void window_log_access(struct window *w, uint64_t offset, unsigned size, bool write,
                               const uint8_t *bytes)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A window of WINDOW_SIZE bytes that mirrors guest RAM: reads and writes of the window access the
- * RAM behind it. A guest can so reach the same bytes natively and by emulation, and compare. Each
- * access to the window is logged in a page of guest RAM (layout: guest/abi.h).
+ * RAM behind it. So a guest can access the same bytes natively and by emulation, and compare the
+ * results. Each access to the window is logged in a page of guest RAM (layout: guest/abi.h).
  */
 #pragma once
 
@@ -11,8 +11,8 @@
 
 struct window {
     struct mmu *mmu;
-    gpa_t mirror;      /* start of the RAM behind the window; outside of slots, reads give ones */
-    gpa_t log;         /* the page of the log, or 0 if there is none */
+    gpa_t mirror;      /* start of the RAM behind the window; reads outside of slots return ones */
+    gpa_t log;         /* page of the log, or 0 if there is none */
     uint64_t accesses; /* since window_init() */
 };
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How a change of the set of slots is carried out; see mmu_change() in mmu/mmu.h. change_slots.c
- * says what each kind of change does.
+ * has the steps of each kind of change.
  *
  * A change can take long, because it clears memory and walks ranges of tables. So it is a sequence
- * of steps, none of which takes long. If something is waiting for the pCPU after a step
- * (mmu_pauses()), slots_lock is dropped and the caller is told to call again. The state of the
- * change is in the VM's MMU, so a vCPU that is stopped halfway holds up nobody: the next one that
- * needs the slots continues the change.
+ * of short steps. If something is waiting for the pCPU after a step (mmu_pauses()), slots_lock is
+ * dropped and the caller is told to call again. The state of the change is kept in the VM's MMU, so
+ * a vCPU that is stopped in the middle of a change delays nobody: the next vCPU that needs the
+ * slots continues the change.
  */
 #include "mmu/change.h"
 
@@ -21,7 +21,7 @@
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
 
-#define FILL_QWORDS 16384u /* a piece */
+#define FILL_QWORDS 16384u /* filled in one piece */
 
 /* ---- Steps that several kinds share ---------------------------------------------------------- */
 
@@ -82,11 +82,11 @@ static int change_settle(struct mmu *mmu)
     return change_then(mmu, now->after);
 }
 
-/* Makes the spare copy the current one, and returns when nobody reads the old copy any more (rule
- * F7). Between the two stores of the generation, readers see the new slots and
+/* Makes the spare copy of the set the current one, and returns when nobody reads the old copy any
+ * more (rule F7). Between the two stores of the generation, readers see the new slots and
  * SLOT_UPDATE_IN_PROGRESS, and trust no MMIO SPTE. When the 19 bits of the generation in SPTEs
- * wrap, all MMIO SPTEs are removed before the new generation becomes visible (rule F8). Nobody can
- * install one with an old generation then, since nobody reads the old copy. */
+ * wrap, all MMIO SPTEs are removed before the new generation becomes visible (rule F8). None with
+ * an old generation can be installed then, because nobody reads the old copy. */
 static void change_publish_set(struct mmu *mmu)
 {
     struct memslots *old = mmu->slots, *next = mmu->spare;
@@ -107,12 +107,12 @@ int change_publish(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu)
     now->from = now->room ? 0 : from;
     now->after = after;
     change_publish_set(mmu);
-    now->owned = (struct memslot){0}; /* it belongs to a slot now */
+    now->owned = (struct memslot){0}; /* the memory belongs to a slot now */
     return change_then(mmu, change_settle);
 }
 
-/* The sequence invalidates what has been cached of the pages, and makes faults retry until nobody
- * finds the old set any more. */
+/* The increments of the sequence invalidate what has been cached of the pages, and make faults
+ * retry until nobody can find the old set any more. */
 int change_publish_less(struct mmu *mmu, unsigned from, int (*after)(struct mmu *mmu))
 {
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
@@ -149,7 +149,7 @@ int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
 
 /* ---- The change in progress ------------------------------------------------------------------ */
 
-/* Frees a copy of a page or block that is not finished. */
+/* Frees the copy of a page or block whose copying has not finished. */
 static void change_drop_copy(struct copying *copying)
 {
     if (copying->held)
@@ -157,7 +157,7 @@ static void change_drop_copy(struct copying *copying)
     *copying = (struct copying){0};
 }
 
-/* Frees the memory that belongs to no slot yet, which may be only partly filled. */
+/* Frees the memory that does not belong to a slot yet. It may be only partly filled. */
 static void change_drop_owned(struct changing *now)
 {
     struct memslot *owned = &now->owned;
@@ -172,7 +172,8 @@ static void change_drop_owned(struct changing *now)
         now->filling[i].qwords = 0;
 }
 
-/* Executes steps until the change is over or something is waiting for the pCPU. slots_lock held. */
+/* Executes steps until the change is over or something is waiting for the pCPU. The caller holds
+ * slots_lock. */
 static int change_continue(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -196,10 +197,10 @@ int change_start(struct mmu *mmu, struct mmu_change *change, int (*first)(struct
     return change_continue(mmu);
 }
 
-/* Takes slots_lock alone. On failure this pCPU passes the epoch, because the CPU that has the lock
- * may be waiting for that. A pCPU that has done one piece of something long gives way to a pCPU
- * that has found the lock taken: otherwise it would have the lock again before the other one looks.
- * It gives way once, because the other one may have gone. */
+/* Tries to take slots_lock. If the lock is taken, this pCPU passes the epoch, because the pCPU that
+ * holds the lock may be waiting for that. A pCPU that has done one piece of a long operation gives
+ * way to a pCPU that has found the lock taken; otherwise it would take the lock again before the
+ * other pCPU could. It gives way only once, because the other pCPU may no longer want the lock. */
 static bool slots_try_lock(struct mmu *mmu)
 {
     unsigned self = this_cpu(), wish = __atomic_load_n(&mmu->slots_wish, __ATOMIC_RELAXED);
@@ -234,7 +235,7 @@ int change_request(struct mmu *mmu, struct mmu_change *change, int (*first)(stru
     if (!slots_try_lock(mmu))
         return -EINPROGRESS;
     bool begun = change->number;
-    int result = 0; /* it has begun, and another vCPU has finished it */
+    int result = 0; /* the change has begun, and another vCPU has finished it */
     if (now->step && (!begun || now->number == change->number))
         result = change_continue(mmu);
     if (now->step)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What each change of the set of slots does: adding, deleting or moving a slot, and changing its
+ * The steps of each change of the set of slots: adding, deleting or moving a slot, and changing its
  * flags. The first step makes all checks. A step that returns change_then() or another function of
  * change.h is followed by another step.
  *
- * A slot that is deleted or moved is first marked INVALID, so that a fault on it waits and does not
- * take it for MMIO (rule P5). Then its SPTEs are zapped and the flush is paid; only then is it
- * removed from the set, and its pages are freed (rule F9). MMIO SPTEs are not searched for, since
- * the new generation makes them stale.
+ * A slot that is deleted or moved is first marked INVALID, so that a fault on it retries and does
+ * not take it for MMIO (rule P5). Then its SPTEs are zapped and the TLBs are flushed; only after
+ * that is it removed from the set, and its pages are freed (rule F9). MMIO SPTEs are not searched
+ * for, because the new generation makes them stale.
  *
  * Faults retry only while a set is being replaced, not during the whole change: once nobody reads
  * the old set any more, every fault sees the INVALID flag or the new flags.
@@ -30,10 +30,10 @@
 #include "mmu/tlb.h"
 #include "mmu/zap.h"
 
-/* Counts the slots that log. If this is the first one and the method is PML, no vCPU is in the
- * guest without PML when the function returns, because each vCPU enables PML when it pays the debt.
- * D bits are cleared after that: one that a CPU sets without PML would keep its page out of the log
- * for good. */
+/* Updates the number of slots that log. If this is the first one and the method is PML, no vCPU is
+ * in the guest without PML when the function returns, because each vCPU enables PML when it pays
+ * the debt. D bits are cleared only after that: a D bit that a CPU sets without PML would keep its
+ * page out of the log permanently. */
 static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
 {
     uint32_t change = (new &MEMSLOT_LOG_DIRTY ? 1u : 0u) - (old & MEMSLOT_LOG_DIRTY ? 1u : 0u);
@@ -44,9 +44,9 @@ static void count_logging(struct mmu *mmu, uint32_t old, uint32_t new)
     }
 }
 
-/* In a VM that takes #VE an access to an MMIO SPTE causes no exit that could find it outdated, so
- * MMIO SPTEs are zapped where memory has been added (rule F10). Nobody installs another one, since
- * the new set is published. */
+/* Zaps MMIO SPTEs where memory has been added, in a VM that takes #VE: there, an access to a stale
+ * MMIO SPTE causes no exit that could detect it (rule F10). No other one can be installed, because
+ * the new set has been published. */
 static int zap_ve_mmio(struct mmu *mmu)
 {
     return mmu_has_ve(mmu) ? change_zap_slot(mmu, ZAP_MMIO, DEBT_SLOT_ADDED, change_finish)
@@ -91,7 +91,7 @@ static int find_slot_id(struct mmu *mmu, uint32_t id)
     return -EINVAL;
 }
 
-/* find_slot_id() for a slot that is to be deleted or moved, which a pinned one cannot be. */
+/* find_slot_id() for a slot that is to be deleted or moved, which is refused for a pinned slot. */
 static int find_unpinned(struct mmu *mmu, uint32_t id)
 {
     int error = find_slot_id(mmu, id);
@@ -181,7 +181,8 @@ static int slot_add(struct mmu *mmu)
 
 /* ---- Deleting and moving a slot -------------------------------------------------------------- */
 
-/* The pages of the slot are freed in pieces later, when nobody can reach them. */
+/* Removes the slot from the set. Its pages are freed in pieces later, when nobody can reach them.
+ */
 static int slot_delete_unlink(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -205,15 +206,15 @@ static int slot_move_relink(struct mmu *mmu)
     return change_publish(mmu, memslots_replace(mmu, now->index, &now->slot), zap_ve_mmio);
 }
 
-/* The D bits in unlinked tables are entered into the log by frame, so they are read while the
- * frames still belong to this slot. */
+/* Reads the D bits of unlinked tables into the log. They are entered by frame, so this is done
+ * while the frames still belong to this slot. */
 static int slot_move_drain(struct mmu *mmu)
 {
     return tdp_drain_piece(mmu) ? change_then(mmu, slot_move_relink) : -EINPROGRESS;
 }
 
-/* Afterwards no CPU can reach the slot's pages. If the log of a moved slot continues, no whole
- * tables are unlinked, since their D bits would be lost. */
+/* Zaps the INVALID slot, after which no CPU can reach its pages. If the log of a moved slot
+ * continues, no whole tables are unlinked, because their D bits would be lost. */
 static int slot_zap_invalid(struct mmu *mmu)
 {
     const struct changing *now = &mmu->changing;
@@ -283,9 +284,9 @@ static int flags_split(struct mmu *mmu)
     return change_then(mmu, flags_protect);
 }
 
-/* The SPTEs were made for the old flags. If the slot begins to log, and nothing else changes, they
- * are split and write-protected; otherwise they are zapped, and faults make new ones, which are
- * large again if logging has ended. */
+/* Adapts SPTEs that were made for the old flags. If the only change is that the slot begins to log,
+ * they are split and write-protected. Otherwise they are zapped, and faults create new ones, which
+ * are large again if logging has ended. */
 static int flags_apply(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -319,7 +320,7 @@ static int flags_publish(struct mmu *mmu)
     return result;
 }
 
-/* The D bits in unlinked tables are from before the log began, so these tables are freed first. */
+/* Frees unlinked tables before the log begins, because their D bits are older than the log. */
 static int flags_drain(struct mmu *mmu)
 {
     return tdp_drain_piece(mmu) ? change_then(mmu, flags_publish) : -EINPROGRESS;

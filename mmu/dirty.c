@@ -34,8 +34,8 @@ static void dirty_note_bits(uint64_t *word, uint64_t bits)
         __atomic_fetch_or(word, bits, __ATOMIC_SEQ_CST);
 }
 
-/* Common case: an entry has the slot and the 64 bits of its bitmap in common with the one before.
- */
+/* The common case is checked first: an entry is in the same slot and the same 64 bits of the bitmap
+ * as the entry before it. */
 void mmu_pml_note(struct mmu *mmu, const uint64_t *addresses, size_t count)
 {
     const struct memslots *slots = memslots(mmu);

@@ -21,14 +21,14 @@ enum dirty_method {
     DIRTY_PML,
 };
 
-/* The method that the format and the configuration select. */
+/* The method that the SPTE format and the configuration select. */
 enum dirty_method dirty_method(void);
 
 /* The slow path of dirty_note(). */
 void dirty_note_slot(struct mmu *mmu, gfn_t gfn, uint64_t frames);
 
-/* Notes that frames have been written, if their slot logs. Takes no lock; the caller is in an
- * epoch. */
+/* Records in the dirty log that frames have been written, if their slot logs. Takes no lock; the
+ * caller is in an epoch. */
 static inline void dirty_note(struct mmu *mmu, gfn_t gfn, uint64_t frames)
 {
     if (unlikely(__atomic_load_n(&mmu->logging, __ATOMIC_RELAXED)))
@@ -40,7 +40,7 @@ static inline void dirty_set(const struct memslot *slot, uint64_t offset)
     __atomic_fetch_or(&slot->dirty[offset / 64], BIT(offset % 64), __ATOMIC_SEQ_CST);
 }
 
-/* Clears W or D in the leaves of a range, in which all leaves are small, so that every write from
- * now on is noticed. Does the next piece of the walk, and returns whether the walk is over. The
+/* Clears W or D in the leaves of a range, so that every later write is noticed. All leaves of the
+ * range must be small. Does the next piece of the walk, and returns true when the walk is over. The
  * caller holds slots_lock. */
 bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter) MUST_CHECK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How the dirty log of a slot is read, and how its SPTEs are prepared: each page that the log has
- * reported is protected anew, so that the next write to it is noticed. See dirty.h.
+ * Reads the dirty log of a slot, and prepares its SPTEs: each page that the log has reported is
+ * protected again, so that the next write to it is noticed. See dirty.h.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -50,8 +50,8 @@ bool dirty_protect_piece(struct mmu *mmu, struct tdp_iter *iter)
     return !tdp_iter_valid(iter);
 }
 
-/* Collects the dirty bits of up to 64 pages from `first` on, and protects the pages anew. `found`
- * are the bits of the bitmap. */
+/* Collects the dirty bits of up to 64 pages from `first` on, and protects the pages again. `found`
+ * has their bits of the bitmap. */
 static uint64_t dirty_collect_64(struct mmu_cpu *self, gfn_t first, gfn_t end, uint64_t found,
                                  enum dirty_method method)
 {

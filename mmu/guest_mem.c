@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The only accessors to guest memory (decision D16); see mmu/mmu.h. They go through the slots, not
+ * The only accessors to guest memory (decision D16); see mmu/mmu.h. They use the slots rather than
  * the tables, so they need no SPTEs and create none. Pages that have never been touched are
- * allocated as by a fault. Writes hold the lock shared, so that nobody changes a page while
- * mmu_host_remap() copies it. Between two pieces of a block that is being copied, they hold it
- * exclusively and write to the copy as well.
+ * allocated as by a fault. Writes hold the lock shared, so that no page changes while
+ * mmu_host_remap() copies it. If a block has been copied in part, writes hold the lock exclusively
+ * and are repeated in the copy.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -16,8 +16,9 @@
 #include "mmu/mmu.h"
 #include "mmu/sides.h"
 
-/* While the VM is being created, first touches allocate large blocks, which take long to clear:
- * then the caller can be told to call again. Later, it cannot. */
+/* The highest level at which an access may allocate. While the VM is being created, first touches
+ * allocate large blocks: clearing them takes long, but the caller can be told to call again. Later
+ * it cannot, so only pages are allocated. */
 static unsigned level_to_populate(const struct mmu *mmu)
 {
     return __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_RELAXED) ? EPT_LEVEL_4K : mmu_levels();
@@ -67,8 +68,8 @@ static size_t guest_chunk(gpa_t gpa, size_t size)
     return size < room ? size : room;
 }
 
-/* What a CPU reads or writes at once is so here, too: an index that a device shares with its driver
- * never appears half written. */
+/* Copies 2, 4 or 8 bytes with a single load and store, as a CPU does: an index that a device shares
+ * with its driver is never seen half written. */
 static void copy(void *to, const void *from, size_t size)
 {
     switch (size) {
@@ -108,7 +109,7 @@ static bool is_copied(const struct mmu *mmu)
     return __atomic_load_n(&mmu->changing.copying.copied, __ATOMIC_RELAXED);
 }
 
-/* Takes the lock, and returns whether exclusively. */
+/* Takes the lock for a write. Returns true if it is held exclusively. */
 static bool lock_to_write(struct mmu *mmu)
 {
     read_lock(&mmu->lock);
@@ -119,7 +120,8 @@ static bool lock_to_write(struct mmu *mmu)
     return true;
 }
 
-/* Called after a write to the page at `at`, or with NULL if nothing was written. */
+/* Drops the lock after a write to the page at `at`, enters the page into the dirty log, and repeats
+ * the write in a copy in progress. `at` is NULL if nothing was written. */
 static void unlock_written(struct mmu *mmu, bool owned, gfn_t gfn, const void *at)
 {
     if (at)

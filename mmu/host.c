@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Operations of the host on guest memory that the guest does not notice (rule N4): moving a frame
- * to another host page, and finding the frames that have been accessed lately. See mmu/mmu.h.
+ * to another host page, and finding the frames that have been accessed recently. See mmu/mmu.h.
  */
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -19,10 +19,10 @@
 
 /* ---- Moving a block -------------------------------------------------------------------------- */
 
-#define COPY_BYTES (128u << 10) /* a piece */
+#define COPY_BYTES (128u << 10) /* copied in one piece */
 
-/* Makes the slot refer to the new block. The old one is retired, because readers without the lock
- * may use it until their epoch ends. */
+/* Makes the slot refer to the new block. The old block is retired rather than freed, because
+ * readers that do not hold the lock may use it until their epoch ends. */
 static int remap_finish(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -42,8 +42,8 @@ static int remap_finish(struct mmu *mmu)
     return change_finish(mmu);
 }
 
-/* The lock is held exclusively, so guest_write() does not write meanwhile. What it writes between
- * two pieces goes to both blocks (remap_follow()). */
+/* Copies the next piece of the block. The lock is held exclusively, so guest_write() does not write
+ * at the same time. Between two pieces, guest_write() writes to both blocks (remap_follow()). */
 static int remap_copy(struct mmu *mmu)
 {
     struct copying *c = &mmu->changing.copying;
@@ -65,8 +65,9 @@ void remap_follow(const struct mmu *mmu, gfn_t gfn, const void *page)
         memcpy((char *)phys_to_virt(c->to) + at, page, PAGE_SIZE);
 }
 
-/* From here on, faults are retried until the change is over, so that no fault maps again what is
- * zapped next. */
+/* The first step of CHANGE_REMAP: checks the request, allocates the new block and begins to zap the
+ * old one. Incrementing the sequence makes faults retry until the change is over, so that no fault
+ * maps again what is zapped next. */
 int remap_first(struct mmu *mmu)
 {
     struct changing *now = &mmu->changing;
@@ -100,7 +101,8 @@ int remap_first(struct mmu *mmu)
 
 /* ---- Age ------------------------------------------------------------------------------------- */
 
-/* Clears A if the CPU sets it; else removes R, W and X, so that the next access faults. */
+/* Makes a leaf that has been accessed old: clears A if the CPU maintains A, else removes R, W and
+ * X, so that the next access faults. Returns true if the leaf had been accessed. */
 static bool make_old(struct mmu *mmu, const struct tdp_iter *iter)
 {
     struct mmu_cpu *self = mmu_self(mmu);

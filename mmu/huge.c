@@ -20,9 +20,9 @@ uint64_t huge_denied(void)
     return mmu_config()->nx_huge ? EPT_EXECUTE : 0;
 }
 
-/* Can a leaf of `level` map the frame? Frames and host pages must be aligned alike, no frame may be
- * tracked, and all must be on one side. The block lies wholly in its slot, so the leaf does, too.
- */
+/* Whether a leaf of `level` can map the frame: frame and host page must be aligned alike, none of
+ * the leaf's frames may be tracked, and all of them must be on one side. The block lies completely
+ * in its slot, so the leaf does as well. */
 static bool huge_fits(const struct memslot *slot, gfn_t gfn, hpa_t page, unsigned level)
 {
     uint64_t frames = ept_frames(level), first = ept_first_frame(gfn, level).v;
@@ -56,7 +56,7 @@ int huge_split_piece(struct mmu *mmu, struct tdp_iter *iter)
             while (!tdp_split(self, iter->gfn, iter->sptep, iter->level, iter->old, 0))
                 iter->old = __atomic_load_n(iter->sptep, __ATOMIC_ACQUIRE);
         }
-        if (iter->level == EPT_LEVEL_2M) /* entries below it are small */
+        if (iter->level == EPT_LEVEL_2M) /* the entries below it are small already */
             tdp_iter_skip(iter);
         else
             tdp_iter_next(iter);
@@ -78,9 +78,9 @@ int huge_split_frame(struct mmu *mmu, gfn_t gfn)
 
 /* ---- Recovery -------------------------------------------------------------------------------- */
 
-/* Does the entry point to a table that replaces an executed large page, where large pages may be?
- * Like KVM, this leaves tables alone whose slot logs: their pages would be mapped small again, and
- * the log needs their D bits. */
+/* Whether the entry points to a table that replaced an executed large page and can be recovered.
+ * Like KVM, this leaves tables alone while their slot logs: their pages would be mapped small
+ * again, and the log needs their D bits. */
 static bool can_recover(const struct mmu *mmu, const struct tdp_iter *iter)
 {
     if (!spte_is_nonleaf(iter->old, iter->level) || !(iter->old & SPTE_NX_SPLIT))
@@ -89,7 +89,7 @@ static bool can_recover(const struct mmu *mmu, const struct tdp_iter *iter)
     return !slot || !slot->dirty;
 }
 
-/* Zaps the table, with the lock held exclusively. */
+/* Zaps the table. The lock is held exclusively. */
 static void recover_table(struct mmu *mmu, struct tdp_iter *iter)
 {
     gfn_t first = ept_first_frame(iter->gfn, iter->level);
@@ -100,7 +100,7 @@ static void recover_table(struct mmu *mmu, struct tdp_iter *iter)
 
 static void set_wanted(struct nx_recovery *nx, uint64_t wanted)
 {
-    __atomic_store_n(&nx->wanted, wanted, __ATOMIC_RELAXED); /* mmu_has_chores() has no lock */
+    __atomic_store_n(&nx->wanted, wanted, __ATOMIC_RELAXED); /* mmu_has_chores() takes no lock */
 }
 
 void mmu_nx_begin(struct mmu *mmu)
@@ -114,8 +114,9 @@ void mmu_nx_begin(struct mmu *mmu)
     write_unlock(&mmu->lock);
 }
 
-/* Continues where the last piece stopped, and goes around the tables once at most. Entries below
- * level 2 cannot be recovered. */
+/* Recovers at most one table, and returns the number recovered. Continues where the last piece
+ * stopped; the recovery ends at the latest when the walk reaches the end of the tables for the
+ * second time. Entries below level 2 cannot be recovered. The lock is held exclusively. */
 static unsigned recover_piece(struct mmu *mmu)
 {
     struct nx_recovery *nx = &mmu->nx;

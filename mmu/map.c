@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a fault does to the tables under the shared lock: it links tables, and installs, splits and
- * replaces leaves. Faults on other CPUs do so at the same time. A CPU whose compare-exchange fails
- * returns FAULT_RETRY, and the guest faults again if it has to.
+ * replaces leaves. Faults on other CPUs do the same concurrently. A CPU whose compare-exchange
+ * fails returns FAULT_RETRY, and the guest faults again if necessary.
  */
 #include "mmu/map.h"
 
@@ -15,8 +15,8 @@
 
 /* ---- Links ----------------------------------------------------------------------------------- */
 
-/* Returns the new entry, or 0 if another CPU was faster: then the table returns to the cache (W5).
- */
+/* Links a table from the cache. Returns the new entry, or 0 if another CPU changed the entry first;
+ * the table is returned to the cache then (rule W5). */
 static uint64_t link_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
                            uint64_t old)
 {
@@ -28,7 +28,8 @@ static uint64_t link_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *spte
     return 0;
 }
 
-/* The children map what the parent maps, with its rights, A and D. */
+/* Fills a table with children that map what the parent maps, with its rights and its A and D bits,
+ * and with the rights `add`. */
 static void fill_children(const uint64_t *table, unsigned level, uint64_t parent, uint64_t add)
 {
     uint64_t child = parent | add;
@@ -98,15 +99,15 @@ static int collapse_table(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep
     return FAULT_FIXED;
 }
 
-/* Is the table not to be collapsed? It replaces a large page that was executed (rule N1), or it is
- * above level 2, where a collapse would have to free more than one page; zaps remove such tables.
- */
+/* Whether a table must not be collapsed: it replaces a large page that was executed (rule N1), or
+ * it is above level 2, where a collapse would have to free more than one page. Zaps remove such
+ * tables. */
 static bool table_stays(uint64_t table_entry, unsigned level)
 {
     return level > EPT_LEVEL_2M || table_entry & SPTE_NX_SPLIT;
 }
 
-/* Gives a leaf that does not allow the access the rights that are wanted now. */
+/* Gives a leaf that does not allow the access the rights that the mapping grants now. */
 static int upgrade_leaf(struct mmu_cpu *self, const uint64_t *sptep, unsigned level, uint64_t old,
                         const struct tdp_mapping *want)
 {
@@ -130,7 +131,8 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
                 return FAULT_SPURIOUS;
             if (l == level)
                 return upgrade_leaf(self, sptep, l, spte, want);
-            /* A fetch that large pages deny: 4 KiB children allow it, 2 MiB ones are large, too. */
+            /* A fetch that large pages deny: 4 KiB children allow it, but 2 MiB children are large
+             * as well. */
             uint64_t add = l == EPT_LEVEL_2M ? access->bits & want->denied : 0;
             if (!tdp_split(self, access->gfn, sptep, l, spte, add))
                 return FAULT_RETRY;
@@ -156,8 +158,8 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want)
 
 /* ---- MMIO ------------------------------------------------------------------------------------ */
 
-/* A leaf for a frame without a slot. Either a slot has been added since this fault looked for one,
- * and another CPU has mapped the frame; or this is a bug. Then the leaf is zapped, which owes a
+/* Zaps a leaf that maps a frame for which this fault found no slot. Either a slot has been added
+ * since, and another CPU has mapped the frame; or this is a bug. The leaf is zapped, which owes a
  * flush, and is never overwritten (rule P7). */
 static int zap_stray_leaf(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level,
                           uint64_t old, uint64_t generation)

@@ -17,8 +17,9 @@ struct tdp_access {
     uint64_t bits; /* EPT_READ, EPT_WRITE, EPT_EXECUTE: the rights that the access needs */
 };
 
-/* For calls of functions that are not inlined: gcc keeps a struct that is passed as it is in
- * memory, but one that is copied member by member in registers, which makes most faults faster. */
+/* Copies a struct for a call of a function that is not inlined. gcc keeps a struct that is passed
+ * directly in memory, but one that is copied member by member in registers, which makes most faults
+ * faster. */
 static ALWAYS_INLINE struct tdp_access tdp_access_copy(struct tdp_access a)
 {
     return (struct tdp_access){.alias = a.alias, .gfn = a.gfn, .role = a.role, .bits = a.bits};
@@ -41,9 +42,9 @@ int tdp_map(struct mmu_cpu *self, const struct tdp_mapping *want) MUST_CHECK;
  * tdp_top_up() and holds the lock, shared. Returns FAULT_EMULATE or FAULT_RETRY. */
 int tdp_map_mmio(struct mmu_cpu *self, alias_t alias, gfn_t gfn, uint64_t generation) MUST_CHECK;
 
-/* Replaces a large leaf by a table of leaves of the level below. They translate the same, so no
- * flush is owed (rule T6). `add` are rights that the new leaves get in addition. Returns false if
- * the entry was no longer `old`. The cache must hold a table. */
+/* Replaces a large leaf by a table of leaves of the level below. The translations stay the same, so
+ * no flush is owed (rule T6). `add` are rights that the new leaves get in addition. Returns false
+ * if the entry was no longer `old`. The cache must hold a table. */
 bool tdp_split(struct mmu_cpu *self, gfn_t gfn, const uint64_t *sptep, unsigned level, uint64_t old,
                uint64_t add) MUST_CHECK;
 

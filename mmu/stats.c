@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The counters of a VM's MMU, summed up over all pCPUs and reasons; see mmu/mmu.h. Pure. */
+/* The counters of a VM's MMU, summed over all pCPUs and reasons; see mmu/mmu.h. Pure. */
 #include "mmu/mmu.h"
 
 struct mmu_stats mmu_stats(const struct mmu *mmu)

@@ -31,17 +31,17 @@ void tdp_fill_table(const uint64_t *table, uint64_t first, uint64_t step)
 static hpa_t table_alloc(struct mmu *mmu)
 {
     hpa_t page = page_alloc(0);
-    while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* one piece may be enough */
+    while (page_is_none(page) && tdp_reclaim_piece(mmu, true)) /* one freed piece may suffice */
         page = page_alloc(0);
     if (!page_is_none(page))
         tdp_clear_table(phys_to_virt(page));
     return page;
 }
 
-/* A guest that spreads its accesses over the whole address space gets a table for each of them.
- * When a VM has more tables than its memory justifies, all of them are unlinked, and the guest pays
- * for that itself by faulting again. Its next faults free the unlinked tables; each fault frees
- * more tables than it can need, so no exit takes long. */
+/* A guest that spreads its accesses over the whole address space needs a table for each access.
+ * When a VM has more tables than its memory justifies, all of them are unlinked, so the guest
+ * itself pays for its tables by faulting again. Its next faults free the unlinked tables; each
+ * fault frees more tables than it can need, so no exit takes long. */
 #define TABLES_FREE_OF_CHARGE 512u
 
 static uint64_t justified_by(uint64_t pages)
@@ -121,7 +121,7 @@ int tdp_create(struct mmu *mmu)
 }
 
 /* The tables below the composite have been unlinked and freed. No vCPU enters with this EPTP again.
- * The next VM that gets it flushes before it uses it (rule T5). */
+ * The next VM that uses this EPTP flushes before its first entry (rule T5). */
 void tdp_destroy(struct mmu *mmu)
 {
     for (unsigned i = 0; i < CPUS_MAX; i++) {

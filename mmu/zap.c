@@ -15,8 +15,8 @@
 #include "mmu/tlb.h"
 #include "mmu/trace.h"
 
-/* May the entry's table be unlinked as a whole? It lies within the range, and room is reserved to
- * keep it until its epoch is over. */
+/* Whether the entry's table may be unlinked as a whole: it lies in the range, and room is reserved
+ * to keep it until its epoch ends. */
 static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned flags)
 {
     return flags & ZAP_TABLES && spte_is_nonleaf(iter->old, iter->level) &&
@@ -26,8 +26,8 @@ static bool take_table(struct mmu *mmu, const struct tdp_iter *iter, unsigned fl
 
 /* Unlinks the table to which an entry points. The lock is held exclusively, so no fault is inside
  * the table; walkers without a lock may stay in it to the end of their epoch. With `logs`, the D
- * bits in it enter the dirty log when it is freed. That is wrong for a slot that is deleted or
- * moved, since another slot may cover the frames by then. */
+ * bits in it enter the dirty log when it is freed. That would be wrong for a slot that is deleted
+ * or moved, because another slot may cover the frames by then. */
 static void cut_table(struct mmu_cpu *self, const uint64_t *sptep, alias_t alias, unsigned level,
                       enum debt_reason reason, bool logs)
 {
@@ -39,8 +39,8 @@ static void cut_table(struct mmu_cpu *self, const uint64_t *sptep, alias_t alias
         (struct retired){.page = spte_page(old), .alias = alias, .level = level - 1, .logs = logs});
 }
 
-/* Enters the D bit of a removed leaf into the dirty log; nothing can be written through it any
- * more. Most zaps have nothing to log, so that is checked first. */
+/* Enters the D bit of a removed leaf into the dirty log; no CPU can write through the leaf any
+ * more. Most zaps have nothing to log, so this is checked first. */
 static inline void note_dirty(struct mmu *mmu, const struct tdp_iter *iter, uint64_t old)
 {
     if (unlikely(mmu_is_logging(mmu)) && old & EPT_DIRTY && spte_is_leaf(old, iter->level))
@@ -89,8 +89,8 @@ void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_
     write_unlock(&mmu->lock);
 }
 
-/* The flush comes before the lock is dropped, so nobody reuses a page that can still be reached
- * (rule W6). */
+/* The TLBs are flushed before the lock is dropped, so that no page is reused while a CPU can still
+ * reach it (rule W6). */
 bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags, enum debt_reason reason)
 {
     struct mmu_cpu *self = mmu_self(mmu);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Removing translations, of a range of frames or of all. Private to mmu/.
+ * Removes translations, of a range of frames or all of them. Private to mmu/.
  */
 #pragma once
 
@@ -11,21 +11,21 @@
  * bits are lost, so no slot in the range may log dirty pages. */
 #define ZAP_TABLES 2u
 
-/* Removes every leaf of every root that overlaps [first, end), in one piece, so the range must be
- * short. `reason` is the reason of the flush. Takes the lock exclusively, and returns when no pCPU
- * uses the removed translations. */
+/* Removes every leaf of every root that overlaps [first, end). The range must be short, because it
+ * is zapped in one piece. `reason` is the reason for the flush. Takes the lock exclusively, and
+ * returns when no pCPU uses the removed translations. */
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason);
 
 /* tdp_zap() for a caller that holds the lock exclusively. */
 void tdp_zap_locked(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags,
                     enum debt_reason reason);
 
-/* tdp_zap() of the next piece of a walk that tdp_iter_start() has begun. Returns true when the walk
- * is over. The caller holds no locks but slots_lock. May wait for an epoch. */
+/* Zaps the next piece of a walk that tdp_iter_start() has begun, as tdp_zap() does. Returns true
+ * when the walk is over. The caller holds no locks but slots_lock. May wait for an epoch. */
 bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags,
                    enum debt_reason reason) MUST_CHECK;
 
-/* Empties all roots, of leaves, MMIO SPTEs and tables, by unlinking the tables below the composite
- * (rule N5). They are freed later, and their D bits are read then; tdp_drain_piece() does that
- * earlier for a caller that needs them. The caller holds no locks but slots_lock. */
+/* Removes all leaves, MMIO SPTEs and tables of all roots by unlinking the tables below the
+ * composite (rule N5). The tables are freed later, and their D bits are read then; a caller that
+ * needs the D bits earlier calls tdp_drain_piece(). The caller holds no locks but slots_lock. */
 void tdp_zap_all(struct mmu *mmu, enum debt_reason reason);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Whether each exit of a vCPU begins with extra work: all reasons for that in one place. */
+/* Decides whether each exit of a vCPU begins with extra work. All reasons for extra work are in
+ * this file. */
 #include "arch/x86/mitigate.h"
 #include "vmx/vmx.h"
 

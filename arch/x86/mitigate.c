@@ -24,7 +24,8 @@
 uint32_t mitigate_chosen;
 static unsigned l1tf_cache_bits;
 
-/* Twice the size of the largest L1D. The hypervisor's own code, which holds no secrets, is read. */
+/* Twice the size of the largest L1D. The memory read is the hypervisor's own code, which holds no
+ * secrets. */
 #define L1D_READ (64u << 10)
 extern const uint8_t text_start[];
 
@@ -97,7 +98,8 @@ void mitigate_at_exit(void)
           SPEC_CTRL_IBRS | (mitigate_chosen & DO_BHI_DIS_S ? SPEC_CTRL_BHI_DIS_S : 0));
 }
 
-/* Reads every cache line, after one byte of each page, so that no TLB miss occurs in between. */
+/* Replaces the contents of the L1D by reading every cache line of L1D_READ bytes. One byte of each
+ * page is read first, so that no TLB miss occurs in between. */
 static void fill_l1d(void)
 {
     for (size_t i = 0; i < L1D_READ; i += 4096)
@@ -108,8 +110,8 @@ static void fill_l1d(void)
     __asm__ volatile("lfence" ::: "memory");
 }
 
-/* VERW with a memory operand, which is the form that clears buffers (SDM 2, VERW; Intel's guide to
- * MDS). */
+/* Clears CPU buffers by VERW with a memory operand, which is the form that clears them (SDM 2,
+ * VERW; Intel's guide to MDS). */
 static void clear_buffers(void)
 {
     uint16_t selector = SEL_DATA;

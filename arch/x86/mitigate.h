@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The mitigations of speculation vulnerabilities, and when they take place: at boot on each CPU,
- * and when a CPU starts to run another VM. arch/x86/flaws.h decides which actions are needed; vmx/
+ * The mitigations of speculation vulnerabilities, and when they are applied: at boot on each CPU,
+ * and when a CPU begins to run another VM. arch/x86/flaws.h decides which actions are needed; vmx/
  * carries out those of each exit, according to mitigate_actions().
  */
 #pragma once
@@ -29,8 +29,8 @@ void mitigate_start(void);
 /* Carries out the actions for a change of VMs. */
 void mitigate_change_vm(void);
 
-/* This CPU runs the VM with number `vm` from now on. Nothing is done if it ran the same VM
- * before. */
+/* Called when this CPU begins to run the VM with number `vm`. Does nothing if the CPU ran this VM
+ * last. */
 static inline void mitigate_enter_vm(unsigned vm)
 {
     struct cpu *cpu = &cpus[this_cpu()];
@@ -40,5 +40,5 @@ static inline void mitigate_enter_vm(unsigned vm)
     mitigate_change_vm();
 }
 
-/* Writes IBRS again; called first in each exit if DO_IBRS_AT_EXIT is set. */
+/* Writes IBRS again. If DO_IBRS_AT_EXIT is set, this is the first action of each exit. */
 void mitigate_at_exit(void);

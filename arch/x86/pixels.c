@@ -7,13 +7,13 @@
 #include "lib/log.h"
 #include "lib/string.h"
 
-/* Limits on the number of bytes in a line and of lines. No screen exceeds them, and their product
- * can't overflow. */
+/* Limits on the number of bytes in a line and on the number of lines. No screen exceeds them, and
+ * their product cannot overflow. */
 #define PITCH_MAX  0x40000u
 #define HEIGHT_MAX 0x10000u
 
-/* Stores are as few and as wide as possible, because each may be a separate bus transaction. Lines
- * may start at any address. */
+/* The type of the stores. They are as few and as wide as possible, because each may be a separate
+ * bus transaction. Lines may start at any address, so the type has no alignment. */
 typedef volatile uint64_t __attribute__((aligned(1), may_alias)) wide_t;
 
 static unsigned bytes_of_pixel(const struct boot_framebuffer *screen)
@@ -31,7 +31,7 @@ static bool field_fits(const struct boot_framebuffer *screen, struct boot_colour
     return field.size && field.position + field.size <= screen->bits_per_pixel;
 }
 
-/* Returns what is wrong with the framebuffer's record, or NULL. */
+/* Returns what is wrong with the loader's description of the framebuffer, or NULL. */
 static const char *complaint(const struct boot_info *info)
 {
     const struct boot_framebuffer *screen = &info->framebuffer;
@@ -77,7 +77,7 @@ static void clear_line(uint8_t *at, size_t size)
         *(volatile uint8_t *)at++ = 0;
 }
 
-/* The bytes of four pixels, for each set of those that are white. */
+/* Computes the bytes of each group of four pixels, one group for each choice of the white ones. */
 static void make_groups(struct pixels *pixels)
 {
     for (unsigned set = 0; set < ARRAY_SIZE(pixels->groups); set++) {
@@ -105,8 +105,8 @@ void pixels_init(struct pixels *pixels, const struct boot_framebuffer *screen, v
         clear_line(pixels->base + y * pixels->pitch, (size_t)pixels->width * pixels->bytes);
 }
 
-/* Draws one line of a glyph: two groups of four pixels. Its eight pixels, of any depth, fill a
- * whole number of wide stores. */
+/* Draws one line of a glyph: two groups of four pixels. At each supported depth, eight pixels fill
+ * a whole number of wide stores. */
 static void draw_line(const struct pixels *pixels, uint8_t *at, uint8_t bits)
 {
     typedef uint64_t __attribute__((aligned(1), may_alias)) loose_t;

@@ -44,7 +44,7 @@ static size_t screen_room(char next)
     return terminal_room(&terminal, next);
 }
 
-/* How much longer it takes to draw a character than to compare eight (terminal.h). */
+/* Cost of drawing a character, in comparisons of eight characters (terminal.h). */
 #define PIXELS_COST 50u
 #define CELLS_COST  2u
 

@@ -12,8 +12,8 @@ static void terminal_put(struct terminal *t, unsigned column, unsigned row, char
     t->draw(column, row, &c, 1);
 }
 
-/* Puts up to eight characters. Those that differ from what is shown are drawn, in as few runs as
- * possible. Returns the number of characters drawn. */
+/* Puts up to eight characters. Those that differ from what is shown are drawn in as few runs as
+ * possible. Returns the number of characters that were drawn. */
 static unsigned put_some(struct terminal *t, unsigned column, unsigned row, const char *text,
                          unsigned count)
 {
@@ -30,14 +30,14 @@ static unsigned put_some(struct terminal *t, unsigned column, unsigned row, cons
     return drawn;
 }
 
-/* Eight characters at once. */
+/* Eight characters, compared and copied at once. */
 typedef uint64_t __attribute__((may_alias, aligned(1))) eight;
 
-#define SCROLL_PIECE 1000u /* comparisons of eight characters, and what takes as long */
+#define SCROLL_PIECE 1000u /* work in one piece, in comparisons of eight characters */
 
-/* Scrolls up by one row. Most of a screen is blank before and afterwards, and eight blank
- * characters cost one comparison. Continues where the last call stopped, and stops when it has cost
- * `left`. Returns true when all rows have moved. */
+/* Scrolls up by one row. Most of a screen is blank before and after that, and eight blank
+ * characters cost one comparison. Continues where the last call stopped, and stops when the work
+ * has cost `left`. Returns true when all rows have moved. */
 static bool scroll(struct terminal *t, uint64_t left)
 {
     static const char blank[TERMINAL_COLUMNS] = {[0 ... TERMINAL_COLUMNS - 1] = ' '};
@@ -63,8 +63,8 @@ static bool begins_line(const struct terminal *t, char c)
     return t->line_ended || (c != '\n' && t->column == t->columns);
 }
 
-/* Begins the next line, and spends at most `most` on scrolling for it. Returns false if that was
- * not enough. */
+/* Begins the next line, and spends at most `most` on scrolling. Returns false if this was not
+ * enough. */
 static bool new_line(struct terminal *t, uint64_t most)
 {
     if (t->row == t->rows - 1 && !scroll(t, most))
@@ -80,7 +80,7 @@ size_t terminal_room(struct terminal *terminal, char next)
     if (begins_line(terminal, next) && !new_line(terminal, SCROLL_PIECE))
         return 0;
     size_t room = terminal->columns - terminal->column;
-    return room ? room : 1; /* a newline needs none */
+    return room ? room : 1; /* a newline needs no room */
 }
 
 void terminal_init(struct terminal *terminal, unsigned columns, unsigned rows, unsigned draw_cost,

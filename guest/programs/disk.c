@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio disk as a driver finds it by MMIO: identity, reads and writes by interrupt, more work
- * than a notification does at once, and a driver that breaks its queue. The disk's image is an ELF
- * file.
+ * A virtio disk, used as a driver of the MMIO transport uses it: identification, reads and writes
+ * with interrupts, more work than one notification does, and a driver that breaks its queue. The
+ * disk's image is an ELF file.
  */
 #include "guest/programs/rt/apic.h"
 
@@ -35,7 +35,7 @@
 #define NEXT        1u
 #define WRITE       2u
 #define SECTOR      512u
-#define SIZE        32u /* of the queue */
+#define SIZE        32u /* size of the queue */
 
 #define LONG_TIME 20000000ull /* ticks of the TSC: longer than anything here may take */
 
@@ -108,8 +108,8 @@ static void take(struct frame *frame)
     apic_write(APIC_REG_EOI, 0);
 }
 
-/* Makes `count` requests of the same kind available, notifies once, and waits for them with
- * interrupts on. */
+/* Makes `count` requests of one type available, notifies the device once, and waits for the
+ * requests with interrupts enabled. */
 static bool transfer(uint32_t type, uint64_t sector, uint32_t bytes, unsigned count)
 {
     uint16_t end = (uint16_t)(used.index + count);
@@ -167,14 +167,14 @@ static void reads_what_it_has_written(void)
     EXPECT_EQ(wrong, 0);
 }
 
-/* 1 MiB is more than a notification does at once. */
+/* 1 MiB is more than one notification transfers. */
 static void much_at_once(void)
 {
     EXPECT(transfer(0, 0, sizeof(buffer), 16));
     EXPECT_EQ(used.ring[(used.index - 1) % SIZE].length, sizeof(buffer) + 1);
 }
 
-/* Ticks of one request by a driver that does not want an interrupt. */
+/* Returns the TSC ticks that one request takes, without an interrupt. */
 static uint64_t ticks_of(uint32_t type, uint32_t bytes)
 {
     header.type = type;
@@ -193,8 +193,8 @@ static uint64_t ticks_of(uint32_t type, uint32_t bytes)
     return ticks;
 }
 
-/* How long a request holds the CPU: the usual one, and the longest, to blocks that were not written
- * before. */
+/* Measures how long a request keeps the CPU: a usual request, and the longest one, which writes to
+ * blocks that were not written before. */
 static void requests_are_short(void)
 {
     uint64_t longest = ticks_of(1, sizeof(buffer));
@@ -210,7 +210,7 @@ static void beyond_the_end(void)
     EXPECT_EQ(reg(STATUS), STARTED);
 }
 
-/* The device stops and says so, and a reset makes it work again. */
+/* A device with a broken queue stops and sets NEEDS_RESET. It works again after a reset. */
 static void broken_queue(void)
 {
     reasons = 0;

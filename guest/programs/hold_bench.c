@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long a guest can hold its CPU: `make bench-smp`. Two vCPUs share the machine's only CPU. The
- * first one begins a long operation shortly before its time slice ends; the second one only reads
- * the clock, and measures how long after the end of that slice its turn comes. Long operations
- * notice the end of a slice at the same points as a kick, another CPU's wait for an epoch, and the
- * end of the VM, so the row is also the longest time for which any of these waits for this CPU.
+ * Measures how long a guest can hold its CPU: `make bench-smp`. Two vCPUs share the machine's only
+ * CPU. The first vCPU begins a long operation shortly before its time slice ends. The second vCPU
+ * only reads the TSC, and measures the time from the end of that slice to the beginning of its own.
+ * Long operations check for the end of a slice at the same points as for a kick, another CPU's wait
+ * for an epoch, and the end of the VM. So each row is also the longest time for which any of these
+ * has to wait for this CPU.
  *
  * Each operation is begun at several distances from the end of the slice, because any of its pieces
- * may be a long one, and all slices that it takes count. The two switches between the vCPUs,
- * `hold_nothing`, are part of each row.
+ * may be a long one, and every slice that the operation takes is counted. The two switches between
+ * the vCPUs, `hold_nothing`, are part of each row.
  */
 #include "guest/programs/rt/sides.h"
 #include "guest/programs/rt/smp.h"
@@ -16,8 +17,8 @@
 #define SLOT       8
 #define OTHER      9              /* a slot that logs */
 #define BASE       0x100200000ull /* part of a GiB, so its tables are removed one by one */
-#define SCATTERED  300u           /* tables, of 2 MiB each: more than can wait to be freed */
-#define DENSE      10u            /* tables of 2 MiB each, all of whose pages are touched */
+#define SCATTERED  300u           /* tables of 2 MiB each, more than can wait to be freed */
+#define DENSE      10u            /* tables of 2 MiB each, whose pages are all touched */
 #define OTHER_BASE 0x200000000ull
 #define MOVED      0x300200000ull
 #define DEVICES    0x400000000ull /* no slots */
@@ -27,7 +28,7 @@
 #define FAR_PAGES  (1ull << 24) /* 64 GiB, none of which is touched */
 #define MANY       4000u        /* slots */
 #define MANY_BASE  0x2000000000ull
-#define PIECES     4u /* of 2 MiB, for the rows with large pages */
+#define PIECES     4u /* ranges of 2 MiB, for the rows with large pages */
 
 struct work {
     const char *name;
@@ -55,7 +56,7 @@ static void watch_clock(void)
     }
 }
 
-/* Waits for the next time slice of this vCPU, and returns when it began. */
+/* Waits for the next time slice of this vCPU, and returns its beginning. */
 static uint64_t next_slice(void)
 {
     for (uint64_t last = rdtsc();;) {
@@ -66,8 +67,8 @@ static uint64_t next_slice(void)
     }
 }
 
-/* Begins the operation `lead` ticks before the end of this vCPU's slice. Returns by how much longer
- * than a slice the other vCPU did not run. */
+/* Begins the operation `lead` ticks before the end of this vCPU's slice. Returns by how many ticks
+ * the time in which the other vCPU did not run exceeds a slice. */
 static uint64_t held(const struct work *work, uint64_t lead)
 {
     work->prepare();
@@ -82,7 +83,7 @@ static uint64_t held(const struct work *work, uint64_t lead)
     return late;
 }
 
-/* Prints nothing, because the time for printing would be part of the next row. */
+/* Prints nothing, because the time for printing would count in the next row. */
 static void hold(struct work *work)
 {
     static const uint32_t leads[] = {100, 2000, 20000};
@@ -121,7 +122,7 @@ static void drop(void)
     EXPECT_EQ(hc_slot_delete(SLOT), 0);
 }
 
-/* Touches one page in each table: a slot that logs is mapped in pages of 4 KiB. */
+/* Touches one page in each table; a slot that logs is mapped by 4 KiB pages. */
 static void add_scattered(void)
 {
     add();
@@ -186,13 +187,13 @@ static void age(void)
     (void)hc_age(BASE, DENSE * 512);
 }
 
-/* The generation in MMIO SPTEs starts over, so all tables are dropped. */
+/* Makes the generation in MMIO SPTEs wrap, which drops all tables. */
 static void outdate(void)
 {
     EXPECT_EQ(hc_generation_set(hc_generation() + 2), 0);
 }
 
-/* Each of these accesses outside of all slots needs a table. */
+/* Accesses addresses outside of all slots, each of which needs a table of its own. */
 static void scatter(void)
 {
     for (uint64_t i = 0; i < TABLES; i++)
@@ -229,7 +230,7 @@ static void add_far(void)
     EXPECT_EQ(hc_slot_add(SLOT, FAR, FAR_PAGES, 0), 0);
 }
 
-/* The slots are added once, and stay. */
+/* Adds the slots at the first call; they are never deleted. */
 static void add_many(void)
 {
     static bool done;
@@ -276,7 +277,7 @@ static void touch_pieces(void)
     touch(BASE, PIECES, RT_2M);
 }
 
-/* Maps a 2 MiB range by small pages except for the first one, whose side changes twice. */
+/* Maps a 2 MiB range by small pages, except for the first page, whose side changes twice. */
 static void add_small(void)
 {
     add_pieces();
@@ -301,7 +302,7 @@ static void track(void)
     EXPECT_EQ(hc_page(HC_TRACK, BASE), 0);
 }
 
-/* Where large pages may not be executed, each of these becomes small ones. */
+/* Executes in each large page, which makes it small pages where large ones may not be executed. */
 static void have_executed(void)
 {
     have_pieces();
@@ -323,7 +324,7 @@ static void touch_first(void)
     touch(BASE, 1, RT_PAGE);
 }
 
-/* Operations of any guest. */
+/* Operations that any guest can execute. */
 static struct work for_all[] = {
     {"nothing", nothing, nothing, nothing, 0},  {"convert", add_dense, convert, drop, 0},
     {"scatter", nothing, scatter, nothing, 0},  {"ins", nothing, ins_string, nothing, 0},
@@ -350,7 +351,7 @@ static struct work for_testctl[] = {
     {"slot_delete_many", have_first, drop, nothing, 0},
 };
 
-/* Operations of any guest on large pages. */
+/* Operations on large pages that any guest can execute. */
 static struct work for_large[] = {
     {"populate", add_pieces, touch_pieces, drop, 0},
     {"collapse", add_small, touch_first, drop, 0},

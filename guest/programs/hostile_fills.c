@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Touches each page of its memory and ends, so that there is much to be given back: no other VM may
- * have to wait for all of it (tests/target/test_neighbours.py).
+ * Touches each page of its memory and ends, so that the hypervisor has much memory to free. No
+ * other VM may have to wait until all of it is freed (tests/target/test_neighbours.py).
  */
 #include "guest/programs/rt/rt.h"
 

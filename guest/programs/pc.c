@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The devices of a VM with `pc` as a guest drives them: the I/O APIC and the interrupts of the UART
- * behind it, edge- and level-triggered, to this CPU and to another one.
+ * The devices of a VM with `pc`, used as a driver uses them: the I/O APIC with the interrupts of
+ * the UART behind it, edge- and level-triggered, to this CPU and to another one; and the clocks.
  */
 #include "guest/programs/rt/smp.h"
 
@@ -51,10 +51,10 @@ static bool remote_irr(unsigned pin)
     return io_read((uint8_t)(ENTRY + 2 * pin)) & REMOTE_IRR;
 }
 
-/* ---- What arrives ---------------------------------------------------------------------------- */
+/* ---- Interrupts that arrive ------------------------------------------------------------------ */
 
 static volatile unsigned taken[CPUS_MAX];
-static volatile unsigned keep_line; /* so many times the handler leaves the line as it is */
+static volatile unsigned keep_line; /* number of times that the handler does not lower the line */
 static volatile uint32_t seen_tmr, seen_irr;
 
 static void take(struct frame *frame)
@@ -66,7 +66,7 @@ static void take(struct frame *frame)
     if (keep_line)
         keep_line--;
     else
-        (void)inb(UART_IIR); /* reports the empty register, and lowers the line */
+        (void)inb(UART_IIR); /* reports the empty transmitter, which lowers the line */
     apic_write(APIC_REG_EOI, 0);
 }
 
@@ -80,7 +80,7 @@ static void begin(uint64_t entry)
     route(PIN_UART, entry);
 }
 
-/* The UART's transmitter is always empty, so its interrupt comes when it is enabled. */
+/* The UART's transmitter is always empty, so enabling its interrupt raises the line at once. */
 static void raise_uart(void)
 {
     outb(UART_IER, 0);
@@ -95,7 +95,7 @@ static void wait(void)
     __asm__ volatile("cli" : : : "memory");
 }
 
-/* Results are printed by the same UART, with its interrupts off. */
+/* Disables the UART's interrupts, because the results are printed by this UART. */
 static void end(void)
 {
     outb(UART_IER, 0);
@@ -133,14 +133,14 @@ static void masked(void)
     raise_uart();
     wait();
     unsigned first = taken[0];
-    route(PIN_UART, VECTOR); /* the edge is over */
+    route(PIN_UART, VECTOR); /* the edge came while the pin was masked, and is lost */
     wait();
     end();
     EXPECT_EQ(first, 0);
     EXPECT_EQ(taken[0], 0);
 }
 
-/* As long as the line is asserted, each EOI has the interrupt sent again. */
+/* While the line is asserted, the interrupt is sent again after each EOI. */
 static void level(void)
 {
     begin(ENTRY_LEVEL | VECTOR);
@@ -156,7 +156,7 @@ static void level(void)
     note("interrupts", taken[0]);
 }
 
-/* The line rises while the entry is masked, and is still there afterwards. */
+/* The line rises while the entry is masked, and is still asserted when it is unmasked. */
 static void masked_level(void)
 {
     begin(ENTRY_LEVEL | ENTRY_MASK | VECTOR);
@@ -170,7 +170,7 @@ static void masked_level(void)
     EXPECT_EQ(taken[0], 1);
 }
 
-/* HLT is ended by an interrupt that is under way; one CPU that waits for input may sleep long. */
+/* An interrupt on its way ends HLT. A CPU that waits for input may sleep for long. */
 static void ends_a_halt(void)
 {
     begin(VECTOR);
@@ -193,7 +193,7 @@ static unsigned bcd(uint8_t value)
     return value / 16 * 10u + value % 16;
 }
 
-/* The host's time, in the form that every driver expects. */
+/* The clock shows the host's time, in the format that every driver expects. */
 static void time_of_day(void)
 {
     EXPECT_EQ(cmos(0xd), 0x80);
@@ -213,7 +213,8 @@ static uint32_t inl(uint16_t port)
     return value;
 }
 
-/* Ticks of the TSC in a second, by that timer, over about that many of its own. */
+/* Returns the TSC ticks per second, measured by the power management timer over `length` of its
+ * ticks. */
 static uint64_t tsc_rate(uint32_t length)
 {
     uint32_t first = inl(PORT_PM_TIMER), ticks;
@@ -245,7 +246,7 @@ static void let_interrupts_in(void)
 static void arrives(uint64_t entry, unsigned own, unsigned other)
 {
     begin(entry | VECTOR);
-    keep_line = own + other > 1 ? 1 : 0; /* of two that take it, one lowers the line */
+    keep_line = own + other > 1 ? 1 : 0; /* if two CPUs take it, one lowers the line */
     raise_uart();
     wait();
     end();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ends its VM, which has `pc`, as an operating system turns a machine off; with the argument
- * `reset` or `keyboard` as one resets it. The VM ends in order, by `exit`. Whatever follows is a
- * failure.
+ * Ends its VM, which has the word `pc`, as an operating system powers a machine off; or, with the
+ * argument `reset` or `keyboard`, as one resets it. The VM must end with the result `exit`. If the
+ * guest goes on after that, it fails.
  */
 #include "guest/programs/rt/rt.h"
 
@@ -22,7 +22,7 @@ static bool asked_for(const char *word)
 void guest_main(void)
 {
     print("KTAP version 1\n1..1\n");
-    /* None of these does it. */
+    /* None of these writes may end the VM. */
     outb(PORT_SLEEP, BIT(5) | 3 << 2);
     outb(PORT_SLEEP, 5 << 2);
     outb(PORT_RESET, RESET_SYSTEM);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long one CPU of a VM waits for another that is busy with something long (words
- * `testctl,shared=39,vcpus=2`, on two CPUs): the first one changes slots, zaps and touches memory,
- * while the second one converts and walks large ranges all the time. It ends the VM in the middle
- * of that: a conversion does not outlive its VM.
+ * Measures how long one vCPU waits for another that executes long operations (words
+ * `testctl,shared=39,vcpus=2`, on two CPUs): the first vCPU changes slots, zaps and touches memory,
+ * while the second one converts and walks large ranges all the time. The first vCPU ends the VM in
+ * the middle of that: a conversion must not outlive its VM.
  */
 #include "guest/programs/rt/sides.h"
 #include "guest/programs/rt/smp.h"
@@ -13,12 +13,12 @@
 #define SMALL       8
 #define SMALL_AT    0x300000000ull
 #define ROUNDS      60u
-#define BOUND       100000u /* ticks: a change waits several times, each time for a piece */
+#define BOUND       100000u /* ticks; a change waits several times, each time for one piece */
 
-static volatile unsigned kind; /* of what the second CPU does */
-static volatile uint64_t done; /* how often */
+static volatile unsigned kind; /* kind of operation that the second CPU executes */
+static volatile uint64_t done; /* number of operations that the second CPU has completed */
 
-/* All of it is there, so that there is something to clear, to zap and to look at. */
+/* Touches the whole range, so that there are pages to clear, to zap and to visit. */
 static void touch_large(void)
 {
     for (uint64_t i = 0; i < LARGE_PAGES; i++)
@@ -31,7 +31,7 @@ static void be_busy(void)
     for (;;) {
         if (kind != 0)
             touch_large();
-        if (kind == 0) /* there and back */
+        if (kind == 0) /* convert the range, and convert it back */
             for (unsigned i = 0; i < 2; i++)
                 map_gpa(LARGE | (i ? 0 : shared_bit()), LARGE_PAGES * RT_PAGE);
         else if (kind == 1)
@@ -76,7 +76,7 @@ static void waits(void)
     run_on(1, be_busy);
     for (unsigned i = 0; i < ARRAY_SIZE(changes); i++) {
         kind = i;
-        for (uint64_t before = done; done < before + 2;) /* it is at it */
+        for (uint64_t before = done; done < before + 2;) /* wait until the second CPU is at work */
             pause();
         uint64_t slots = longest(change), tables = longest(zap);
         note(changes[i], slots);

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cost of a change of VMs: `make bench-smp` runs this program in two VMs, which have their
- * turns on one CPU.
+ * The cost of switching between VMs: `make bench-smp` runs this program in two VMs that take turns
+ * on one CPU.
  *
- * Both only read the clock, and so notice when they did not run. The time between the last read of
- * a turn and the first read of the next one is two changes, and a turn of the other VM, which takes
- * as long as a turn of this one. A turn is also one iteration of the loop longer than the time
- * between its first and its last read; and so is the time between two turns.
+ * Both VMs only read the TSC, so they notice when they did not run. The time between the last read
+ * of a turn and the first read of the next one consists of two switches and a turn of the other VM,
+ * which takes as long as a turn of this one. A turn is longer than the time between its first and
+ * its last read by one iteration of the loop; so is the time between two turns.
  *
- * With the argument `beside`, the VM measures nothing, and ends when it is alone.
+ * With the argument `beside`, the VM measures nothing, and ends when it is the only one left.
  */
 #include "guest/programs/rt/mark.h"
 #include "guest/programs/rt/rt.h"
 
-#define FIRST   30u /* turns until the other VM is made, and each takes the same time */
+#define FIRST   30u /* turns after which the other VM exists and all turns take equally long */
 #define SAMPLES 100u
-#define AWAY    100 /* ticks: more than an iteration, less than an exit that does anything */
+#define AWAY    100 /* ticks: more than an iteration, less than an exit with any work */
 
 static uint64_t most_of_slice;
 
-/* All ticks of the samples. */
+/* Sums of the samples, in ticks. */
 static struct {
     uint64_t between, during; /* turns */
     uint64_t iterations, looping;
@@ -33,7 +33,7 @@ static void add_turn(unsigned turn, uint64_t during, uint64_t between)
     sums.between += between;
 }
 
-/* Takes its turns, and marks the end of the last one and the beginning of the next. */
+/* Runs for the measured turns, and records the end of each turn and the beginning of the next. */
 static void take_turns(void)
 {
     bool marked = false;
@@ -70,7 +70,7 @@ static void measure(void)
     print("BENCH vm_switch %lu ticks\n", (two / 2 + SAMPLES / 2) / SAMPLES);
 }
 
-/* Until the other VM, which has been there, has no turn any more. */
+/* Runs until the other VM, which has had turns before, takes none any more. */
 static void stay_beside(void)
 {
     bool met = false;
@@ -90,6 +90,6 @@ void guest_main(void)
     static const struct test tests[] = {{"turns", measure, NEED_TESTCTL}};
     static const struct test others[] = {{"beside", stay_beside, NEED_TESTCTL}};
 
-    most_of_slice = hc_config(CONFIG_TSC_KHZ) * 9; /* of 10 ms */
+    most_of_slice = hc_config(CONFIG_TSC_KHZ) * 9; /* 90 % of a slice of 10 ms */
     run_tests(*rt_args == 'b' ? others : tests, 1);
 }

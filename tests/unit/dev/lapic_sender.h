@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A local APIC whose messages are kept, the last one and how many. Include it in one file. */
+/* A local APIC that records the messages it sends: their number, and the last one. Include it in
+ * one file. */
 #pragma once
 
 #include "tests/unit/dev/lapic_world.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A local APIC alone, with a clock that the test sets and counts of what it asked for. */
+/* A local APIC, with a TSC that the test sets, and counters of its callbacks. */
 #pragma once
 
 #include "tests/unit/support.h"
@@ -39,7 +39,7 @@ static inline void host_nmi(void *context)
     nmis++;
 }
 
-/* The vectors whose EOI was broadcast, in their order. */
+/* The vectors whose EOI was broadcast, in this order. */
 static uint8_t ended[8];
 static unsigned ends;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The I/O APIC: its registers, edges and levels pin by pin, EOIs, and random sequences beside a
- * model. The model keeps no remote IRR and no entry: it knows what the guest wrote last, and for
- * each pin whether a message is under way.
+ * The I/O APIC: its registers, edges and levels of each pin, EOIs, and random sequences compared
+ * with a model. The model keeps neither remote IRR nor entries: it knows the last values that the
+ * guest wrote, and for each pin whether a message is in progress.
  */
 #include "tests/unit/dev/lapic_world.h"
 
@@ -23,7 +23,7 @@ static struct ioapic ioapic;
 static struct lapic_message sent;
 static bool sent_level;
 static unsigned sends;
-static bool accepted; /* what the APICs answer */
+static bool accepted; /* what `send` returns */
 
 static bool host_send(void *context, const struct lapic_message *message, bool level)
 {
@@ -219,7 +219,8 @@ static void one_vector_on_two_pins(void **state)
     assert_int_equal(sends, 4);
 }
 
-/* Remote IRR says that an APIC has the interrupt. Where none took it, nobody will end it. */
+/* Remote IRR says that an APIC has accepted the interrupt. If none has, remote IRR stays clear,
+ * because no EOI would clear it. */
 static void nobody_takes_it(void **state)
 {
     (void)state;
@@ -248,7 +249,8 @@ static void level_survives_the_mask(void **state)
     assert_int_equal(sends, 2);
 }
 
-/* The way to end an interrupt at an I/O APIC without an EOI register, which Linux still uses. */
+/* Changing an entry to edge-triggered mode clears remote IRR. Linux still uses this to end an
+ * interrupt at an I/O APIC without an EOI register. */
 static void edge_clears_remote_irr(void **state)
 {
     (void)state;
@@ -428,7 +430,7 @@ static void tmr_is_of_the_last_acceptance(void **state)
         put(LAPIC_EOI, 0);
         assert_int_equal(ends, 1);
     }
-    lapic_accept_level(&apic, 5); /* no legal vector */
+    lapic_accept_level(&apic, 5); /* an illegal vector */
     assert_int_equal(get(LAPIC_TMR), 0);
     lapic_accept_level(&apic, 0x71);
     lapic_reset(&apic);

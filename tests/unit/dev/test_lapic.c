@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The local APIC (SDM 3, chapter 11): its registers one by one, IPIs, errors, and priorities
- * against a naive model, with random operations.
+ * The local APIC (SDM 3, chapter 11): each of its registers, IPIs, errors, and random operations
+ * whose priorities are compared with a simple model.
  */
 #include "tests/unit/dev/lapic_world.h"
 
@@ -12,18 +12,18 @@
 
 /* ---- Registers ------------------------------------------------------------------------------- */
 
-/* SDM 3, 11.4.7.1, and table 11-1 for what may be written. */
+/* The values after reset (SDM 3, 11.4.7.1), and the writable bits (table 11-1). */
 static void registers(void **state)
 {
     (void)state;
     static const struct {
         unsigned reg;
-        uint32_t reset, after_ones; /* all ones written, software-enabled */
+        uint32_t reset, after_ones; /* read back after writing all ones, while enabled */
     } rows[] = {
         {LAPIC_ID, 0, 0},
         {LAPIC_VERSION, 0x50014, 0x50014},
         {LAPIC_TPR, 0, 0xff},
-        {LAPIC_PPR, 0, 0xff}, /* as TPR */
+        {LAPIC_PPR, 0, 0xff}, /* follows TPR */
         {LAPIC_LDR, 0, 0xff000000},
         {LAPIC_DFR, ~0u, ~0u},
         {LAPIC_ISR, 0, 0},
@@ -39,7 +39,7 @@ static void registers(void **state)
         {LAPIC_LVT_ERROR, MASKED, 0x100ff},
         {LAPIC_CURRENT_COUNT, 0, 0},
         {LAPIC_DIVIDE, 0, 0xb},
-        {LAPIC_ICR, 0, 0xccfff}, /* last: it sends, to nobody but others */
+        {LAPIC_ICR, 0, 0xccfff}, /* last, because it sends, but to the other CPUs only */
     };
     assert_int_equal(get(LAPIC_SVR), 0xff);
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
@@ -69,7 +69,8 @@ static void absent_registers(void **state)
     }
 }
 
-/* SDM 3, 11.4.7.2: masked for good, no fixed interrupts, but NMIs; what waits goes on waiting. */
+/* While the APIC is disabled by software, LVT entries are masked and stay so, fixed interrupts are
+ * dropped, NMIs are accepted, and pending interrupts stay pending (SDM 3, 11.4.7.2). */
 static void software_disabled(void **state)
 {
     (void)state;
@@ -126,7 +127,7 @@ static void page(void **state)
 
 /* ---- IPIs and errors ------------------------------------------------------------------------- */
 
-/* Who is addressed (SDM 3, 11.6.2): the APIC's id is 0. */
+/* Which destinations address the APIC (SDM 3, 11.6.2), whose ID is 0. */
 static void destinations(void **state)
 {
     (void)state;
@@ -139,21 +140,21 @@ static void destinations(void **state)
         {0, ~0u, 0xff, 0x0, true},      /* broadcast */
         {0x04, ~0u, 0x06, 0x800, true}, /* logical, flat */
         {0x04, ~0u, 0x03, 0x800, false}, {0x04, ~0u, 0xff, 0x800, true},
-        {0x00, ~0u, 0xff, 0x800, false}, /* in no group */
-        {0x04, ~0u, 0x04, 0x0, false},   /* no logical id, but a physical one */
+        {0x00, ~0u, 0xff, 0x800, false}, /* its logical ID is 0 */
+        {0x04, ~0u, 0x04, 0x0, false},   /* a physical ID that equals its logical one */
         {0x32, 0, 0x36, 0x800, true},    /* cluster 3 */
         {0x32, 0, 0x34, 0x800, false},   {0x32, 0, 0x22, 0x800, false}, /* cluster 2 */
         {0x32, 0, 0xf2, 0x800, true},                                   /* all clusters */
         {0x32, 0, 0xf4, 0x800, false},   {0, ~0u, 0x01, 0x40000, true}, /* self */
         {0, ~0u, 0x01, 0x80000, true},                                  /* all */
         {0, ~0u, 0x00, 0xc0000, false},                                 /* all but self */
-        {0, ~0u, 0x00, 0x100, true},  /* lowest priority: the only CPU */
+        {0, ~0u, 0x00, 0x100, true},  /* lowest priority, on the only CPU */
         {0, ~0u, 0x00, 0x200, false}, /* SMI */
         {0, ~0u, 0x00, 0x300, false}, /* reserved */
         {0, ~0u, 0x00, 0x500, false}, /* INIT */
         {0, ~0u, 0x00, 0x600, false}, /* start-up */
         {0, ~0u, 0x00, 0x700, false}, /* ExtINT */
-        {0, ~0u, 0x00, 0xc000, true}, /* level and trigger mode do not matter */
+        {0, ~0u, 0x00, 0xc000, true}, /* level and trigger mode are ignored */
         {0, ~0u, 0x00, 0x8000, true},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
@@ -177,11 +178,11 @@ static void error_register(void **state)
     (void)state;
     put(LAPIC_LVT_ERROR, 0xfe);
     put(LAPIC_ICR, 0x4000f);
-    assert_int_equal(get(LAPIC_ESR), 0); /* only a write brings it up to date */
+    assert_int_equal(get(LAPIC_ESR), 0); /* only a write to ESR updates it */
     assert_int_equal(lapic_pending(&apic), 0xfe);
     assert_int_equal(lapic_acknowledge(&apic), 0xfe);
     put(LAPIC_EOI, 0);
-    get(0x00); /* the interrupt is armed by a write only */
+    get(0x00); /* only a write to ESR arms the interrupt */
     assert_int_equal(lapic_pending(&apic), -1);
     assert_int_equal(errors(), BIT(5) | BIT(6) | BIT(7));
     assert_int_equal(errors(), 0);
@@ -189,11 +190,11 @@ static void error_register(void **state)
     assert_int_equal(lapic_pending(&apic), 0xfe);
 
     setup_on(state);
-    put(LAPIC_ICR, 0xc0003); /* sent, but not to us */
+    put(LAPIC_ICR, 0xc0003); /* sent to all others */
     assert_int_equal(errors(), BIT(5));
     lapic_accept(&apic, 15);
     assert_int_equal(errors(), BIT(6));
-    put(LAPIC_ICR, 0x400); /* an NMI's vector means nothing */
+    put(LAPIC_ICR, 0x400); /* the vector of an NMI is ignored */
     lapic_accept(&apic, 16);
     assert_int_equal(errors(), 0);
     assert_int_equal(get(LAPIC_IRR), BIT(16));
@@ -238,7 +239,8 @@ static void compare(void)
     }
 }
 
-/* No change of what is pending may go unannounced: the entry path looks only when told to. */
+/* Every change of lapic_pending() must be announced by a callback, because the entry path checks
+ * for interrupts only after one. */
 static void check_announced(int before, unsigned calls)
 {
     if (lapic_pending(&apic) != before)
@@ -293,7 +295,7 @@ static void priorities(void **state)
             model.irr[before] = false;
             model.isr[before] = true;
             before = lapic_pending(&apic);
-            assert_int_equal(before, -1); /* nothing in IRR was above it */
+            assert_int_equal(before, -1); /* nothing in IRR was above PPR */
         }
         check_announced(before, calls);
         compare();

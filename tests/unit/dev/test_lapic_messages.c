@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a local APIC sends to others, and who takes it (SDM 3, 11.6). */
+/* The messages that a local APIC sends to other APICs, and which APICs accept them (SDM 3, 11.6).
+ */
 #include "tests/unit/dev/lapic_sender.h"
 
 static int setup_sender(void **state)
@@ -23,7 +24,7 @@ static void others_get_what_names_them(void **state)
     (void)state;
     static const struct {
         uint32_t low;
-        bool goes_out, all, taken; /* taken: by the sender, too */
+        bool goes_out, all, taken; /* taken: accepted by the sender as well */
     } rows[] = {
         {0x04061, true, false, false}, /* to 5 */
         {0x44061, false, false, true}, /* self */
@@ -58,7 +59,7 @@ static void broadcast_is_physical(void **state)
     assert_int_equal(lapic_pending(&apic), 0x61);
 }
 
-/* The lowest priority is one CPU, and the sender is as good as another. */
+/* A lowest-priority message goes to one CPU only: the sender, if it is addressed. */
 static void lowest_priority_goes_to_one(void **state)
 {
     (void)state;
@@ -76,7 +77,7 @@ static void init_and_startup_go_out_only(void **state)
     command(0xff, 0x4500);
     assert_int_equal(sends, 1);
     assert_int_equal(sent.mode, LAPIC_INIT);
-    command(3, 0x8500); /* level, de-assert: nothing since the Pentium 4 */
+    command(3, 0x8500); /* INIT level de-assert: ignored since the Pentium 4 */
     assert_int_equal(sends, 0);
     command(3, 0xc500);
     assert_int_equal(sends, 1);
@@ -103,7 +104,7 @@ static void messages_find_their_destination(void **state)
         {4, 0, 5, ~0u, false, true, true},
         {4, 0x10, 0x30, ~0u, true, false, true}, /* flat: a bit in common */
         {4, 0x10, 0x20, ~0u, true, false, false},
-        {4, 0, 0xff, ~0u, true, false, false},          /* no logical ID, no messages */
+        {4, 0, 0xff, ~0u, true, false, false},          /* a logical ID of 0 matches no message */
         {4, 0x12, 0x13, 0x0fffffff, true, false, true}, /* cluster 1, bits 0 and 1 */
         {4, 0x12, 0x23, 0x0fffffff, true, false, false},
         {4, 0x12, 0x11, 0x0fffffff, true, false, false},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The local APIC's timer (SDM 3, 11.5.4): each mode tick by tick, and late looks at it. */
+/* The local APIC's timer (SDM 3, 11.5.4): each mode at each tick, and late calls of lapic_tick().
+ */
 #include "tests/unit/dev/lapic_world.h"
 
 #include "lib/compiler.h"
@@ -39,7 +40,7 @@ static void one_shot(void **state)
     assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
 }
 
-/* Expiries in between are not lost nor doubled, however late someone looks. */
+/* However late lapic_tick() is called, the timer fires once, and keeps its period and phase. */
 static void periodic(void **state)
 {
     (void)state;
@@ -54,7 +55,7 @@ static void periodic(void **state)
         lapic_tick(&apic);
         assert_int_equal(get(LAPIC_IRR + 3), elapsed / 100 > periods ? BIT(16) : 0);
         assert_int_equal(get(LAPIC_CURRENT_COUNT), (100 - elapsed % 100 + 1) / 2);
-        if (elapsed / 100 > periods) { /* while it waits, another one changes nothing */
+        if (elapsed / 100 > periods) { /* while its vector is pending, an expiry has no effect */
             assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
             unsigned calls = timer_calls;
             assert_int_equal(lapic_acknowledge(&apic), 0x70);
@@ -64,7 +65,7 @@ static void periodic(void **state)
         periods = (unsigned)(elapsed / 100);
         assert_int_equal(lapic_deadline(&apic), start + 100 * (periods + 1));
     }
-    put(LAPIC_LVT_TIMER, 0x70); /* one-shot from now on: the count runs to its end */
+    put(LAPIC_LVT_TIMER, 0x70); /* one-shot from now on: the current count continues */
     tsc = lapic_deadline(&apic);
     lapic_tick(&apic);
     assert_int_equal(lapic_acknowledge(&apic), 0x70);
@@ -80,19 +81,19 @@ static void masked_timer(void **state)
     assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
     tsc += 40;
     assert_int_equal(get(LAPIC_CURRENT_COUNT), 60);
-    put(LAPIC_DIVIDE, 0); /* by 2: the count stands */
+    put(LAPIC_DIVIDE, 0); /* by 2; the current count stays */
     assert_int_equal(get(LAPIC_CURRENT_COUNT), 60);
     tsc += 119;
     assert_int_equal(get(LAPIC_CURRENT_COUNT), 1);
     tsc += 1;
-    put(LAPIC_LVT_TIMER, 0x70); /* unmasked too late */
+    put(LAPIC_LVT_TIMER, 0x70); /* unmasked after the expiry */
     assert_int_equal(lapic_pending(&apic), -1);
     put(LAPIC_INITIAL_COUNT, 5);
     tsc += 10;
-    put(LAPIC_LVT_TIMER, 0x70 | MASKED); /* masked too late */
+    put(LAPIC_LVT_TIMER, 0x70 | MASKED); /* masked after the expiry */
     assert_int_equal(lapic_pending(&apic), 0x70);
 
-    /* An illegal vector is an error, and worth an exit once. */
+    /* An expiry with an illegal vector is an error, for which one exit is due. */
     put(LAPIC_LVT_TIMER, 0x5 | PERIODIC);
     put(LAPIC_INITIAL_COUNT, 5);
     tsc = lapic_deadline(&apic);
@@ -104,12 +105,12 @@ static void masked_timer(void **state)
     assert_int_equal(lapic_deadline(&apic), tsc + 10);
 }
 
-/* SDM 3, 11.5.4.1. */
+/* TSC-deadline mode (SDM 3, 11.5.4.1). */
 static void tsc_deadline(void **state)
 {
     (void)state;
     put(LAPIC_LVT_TIMER, 0x70);
-    lapic_set_tsc_deadline(&apic, tsc + 10); /* another mode: ignored */
+    lapic_set_tsc_deadline(&apic, tsc + 10); /* ignored in another mode */
     assert_int_equal(lapic_tsc_deadline(&apic), 0);
     put(LAPIC_INITIAL_COUNT, 100);
     put(LAPIC_LVT_TIMER, 0x70 | DEADLINE); /* disarms */
@@ -124,7 +125,7 @@ static void tsc_deadline(void **state)
     assert_int_equal(lapic_tsc_deadline(&apic), end);
     assert_int_equal(lapic_deadline(&apic), end);
     assert_int_equal(get(LAPIC_CURRENT_COUNT), 0);
-    put(LAPIC_DIVIDE, 3); /* of no concern */
+    put(LAPIC_DIVIDE, 3); /* has no effect */
     tsc = end - 1;
     lapic_tick(&apic);
     assert_int_equal(lapic_pending(&apic), -1);
@@ -133,7 +134,7 @@ static void tsc_deadline(void **state)
     assert_int_equal(lapic_acknowledge(&apic), 0x70);
 
     put(LAPIC_EOI, 0);
-    lapic_set_tsc_deadline(&apic, end); /* past: at once */
+    lapic_set_tsc_deadline(&apic, end); /* in the past: fires at once */
     assert_int_equal(lapic_pending(&apic), 0x70);
     assert_int_equal(lapic_tsc_deadline(&apic), 0);
     lapic_acknowledge(&apic);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The local APIC as an x2APIC (SDM 3, 11.12): how it becomes one, its MSRs, its destinations. */
+/* The local APIC in x2APIC mode (SDM 3, 11.12): the transitions between modes, the MSRs, and the
+ * destinations. */
 #include "tests/unit/dev/lapic_sender.h"
 
 #include "dev/lapic_mmio.h"
@@ -39,7 +40,7 @@ static void go_to(unsigned mode)
         assert_true(lapic_set_mode(&apic, mode));
 }
 
-/* Figure 11-27. Bits 11:10 are 01 in no mode. */
+/* The transitions of figure 11-27. Bits 11:10 are 01 in no mode. */
 static void transitions(void **state)
 {
     (void)state;
@@ -76,7 +77,7 @@ static void registers_stay_on_the_way_to_x2apic(void **state)
     assert_int_equal(read_msr(MSR(LAPIC_SVR)), 0x1ff);
     assert_int_equal(lapic_pending(&apic), 0x41);
     assert_int_equal(lapic_deadline(&apic), tsc + 2000);
-    assert_int_equal(read_msr(MSR(LAPIC_LDR)), 1); /* by the ID, not what was written */
+    assert_int_equal(read_msr(MSR(LAPIC_LDR)), 1); /* computed from the ID and read-only */
 
     assert_true(lapic_set_mode(&apic, LAPIC_OFF));
     assert_int_equal(lapic_pending(&apic), -1);
@@ -100,7 +101,7 @@ static void init_keeps_mode_and_id(void **state)
     }
 }
 
-/* Whatever it did before: nothing but who it is and what it belongs to survives. */
+/* After an INIT in any state, the APIC has kept only its mode, its ID and its callbacks. */
 static void init_leaves_nothing(void **state)
 {
     (void)state;
@@ -157,7 +158,7 @@ static void each_front_end_serves_its_mode(void **state)
 
 /* ---- MSRs ------------------------------------------------------------------------------------ */
 
-/* Table 11-6, and the figures of section 11.12 for what is reserved. */
+/* The accesses and the reserved bits by table 11-6 and the figures of section 11.12. */
 static const struct {
     uint32_t first, last;
     const char *how;
@@ -187,7 +188,8 @@ static bool in(const char *text, char what)
     return *text && (*text == what || in(text + 1, what));
 }
 
-/* Every MSR, every bit: what the SDM allows and nothing else, and what is refused does nothing. */
+/* Each MSR and each bit: exactly what the SDM allows is accepted, and an access that is refused has
+ * no effect. */
 static void access_rules(void **state)
 {
     unsigned refused = 0;
@@ -236,7 +238,7 @@ static void values(void **state)
     assert_int_equal(read_msr(MSR(LAPIC_PPR)), 0x25);
     write_msr(MSR(LAPIC_LVT_TIMER), 0x11060); /* delivery status is read-only */
     assert_int_equal(read_msr(MSR(LAPIC_LVT_TIMER)), 0x10060);
-    write_msr(MSR(LAPIC_LVT_LINT1), 0x1f7ff); /* remote IRR, too */
+    write_msr(MSR(LAPIC_LVT_LINT1), 0x1f7ff); /* remote IRR is read-only as well */
     assert_int_equal(read_msr(MSR(LAPIC_LVT_LINT1)), 0x1a7ff);
     write_msr(MSR(LAPIC_DIVIDE), 0xb);
     write_msr(MSR(LAPIC_INITIAL_COUNT), 0xffffffff);
@@ -255,7 +257,7 @@ static void self_ipi(void **state)
     write_msr(MSR(LAPIC_ICR), 0x700000051);
     write_msr(MSR(LAPIC_SELF_IPI), 0x61);
     assert_int_equal(lapic_pending(&apic), 0x61);
-    assert_int_equal(sends, 1); /* the first one's */
+    assert_int_equal(sends, 1); /* only the first write sent one */
     assert_true(read_msr(MSR(LAPIC_ICR)) == 0x700000051);
     write_msr(MSR(LAPIC_SELF_IPI), 0xf);
     assert_int_equal(errors(), BIT(5) | BIT(6));
@@ -272,9 +274,9 @@ static void commands_have_64_bits(void **state)
     } rows[] = {
         {0x00000005, 0x4061, 1, false, false}, {0x00012345, 0x4061, 1, false, true},
         {0x00000045, 0x4061, 1, false, false}, /* all bits of the ID count */
-        {0x000000ff, 0x4061, 1, false, false}, /* the xAPIC's broadcast */
-        {0xffffffff, 0x4061, 1, true, true},   /* the x2APIC's */
-        {0xffffffff, 0x4861, 1, true, true},   /* logical, too */
+        {0x000000ff, 0x4061, 1, false, false}, /* the xAPIC's broadcast ID */
+        {0xffffffff, 0x4061, 1, true, true},   /* the broadcast ID of an x2APIC */
+        {0xffffffff, 0x4861, 1, true, true},   /* also as a logical ID */
         {0x12340020, 0x4861, 1, false, true},  /* logical: cluster and bit */
         {0x1234ffdf, 0x4861, 1, false, false}, {0x12350020, 0x4861, 1, false, false},
         {0x00000005, 0x44061, 0, false, true}, /* shorthands */
@@ -294,7 +296,8 @@ static void commands_have_64_bits(void **state)
     }
 }
 
-/* Who takes a message, in which mode. An xAPIC hears of no logical ID beyond its 8 bits. */
+/* Which APIC accepts a message in which mode. An xAPIC matches no logical ID of more than 8 bits.
+ */
 static void receivers(void **state)
 {
     (void)state;

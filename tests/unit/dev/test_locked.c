@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* A device behind a lock sees one access at a time, and the same ones as without. */
+/* A locked device sees one access at a time, and the same accesses as without the lock. */
 #include "tests/unit/support.h"
 
 #include "dev/locked.h"
@@ -10,7 +10,7 @@
 #define THREADS  4
 #define ACCESSES 5000
 
-/* A device that breaks if two are in it. */
+/* A device that counts overlapping accesses in `broken`. */
 static unsigned inside, broken;
 static uint64_t count;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The clock of a PC: dates beside the C library's, all forms of the registers there and back, and
- * the device with its memory. */
+/* The real-time clock: dates compared with the C library's, conversion to and from each format of
+ * the registers, and the device with its memory. */
 #include "tests/unit/support.h"
 
 #include "dev/rtc.h"
@@ -93,7 +93,8 @@ static void hours(void **state)
     }
 }
 
-/* A machine without the clock reads all ones, one whose battery is empty anything. */
+/* Without a clock all registers read as ones, and with an empty battery they have any contents.
+ * Neither may be taken for a time. */
 static void no_time(void **state)
 {
     (void)state;
@@ -112,7 +113,7 @@ static void no_time(void **state)
         assert_false(cmos_decode(registers, &date));
     }
     encode_all(&start, CMOS_B_24_HOURS, registers);
-    registers[CMOS_CENTURY] = 0; /* not kept there */
+    registers[CMOS_CENTURY] = 0; /* a machine without a century register */
     assert_true(cmos_decode(registers, &date));
     assert_int_equal(date.year, 2000);
 }
@@ -172,7 +173,7 @@ static void control_registers(void **state)
     put(CMOS_A, 0xaf);
     assert_int_equal(get(CMOS_A), 0x2f);
     assert_int_equal(get(CMOS_B), 0x02);
-    put(CMOS_B, 0xff); /* interrupts can't be enabled */
+    put(CMOS_B, 0xff); /* the enable bits of interrupts can't be set */
     assert_int_equal(get(CMOS_B), 0x86);
     put(CMOS_C, 0xff);
     assert_int_equal(get(CMOS_C), 0);
@@ -180,7 +181,7 @@ static void control_registers(void **state)
     assert_int_equal(get(CMOS_D), 0x80);
 }
 
-/* Who has seen that no update is in progress reads one time, and not parts of two. */
+/* A guest that has seen that no update is in progress reads a consistent time. */
 static void no_time_is_torn(void **state)
 {
     (void)state;
@@ -193,7 +194,7 @@ static void no_time_is_torn(void **state)
     now += 5;
     assert_int_equal(get(CMOS_MINUTE), 0x46);
     now += 1;
-    assert_int_equal(get(CMOS_MINUTE), 0x47); /* without register A the time goes on, too */
+    assert_int_equal(get(CMOS_MINUTE), 0x47); /* the time proceeds without register A, too */
     assert_int_equal(get(CMOS_SECOND), 0x00);
     now += 989; /* 01:47:00.999 */
     (void)get(CMOS_A);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The UART's receiver and its interrupt line: what is pending, when the line changes, the FIFO's
- * trigger levels, and random accesses beside what a driver can know. test_mmio_bus.c has the
- * registers.
+ * The UART's receiver and its interrupt line: pending interrupts, changes of the line, the FIFO's
+ * trigger levels, and random accesses compared with what a driver can know. test_mmio_bus.c tests
+ * the registers.
  */
 #include "tests/unit/support.h"
 
@@ -29,7 +29,7 @@ enum {
 static struct uart uart;
 static bool level;
 static unsigned rises, falls;
-static unsigned source_next, source_end; /* the source counts: byte n is (uint8_t)n */
+static unsigned source_next, source_end; /* byte n of the source is (uint8_t)n */
 
 static void transmit(void *context, uint8_t byte)
 {
@@ -86,7 +86,7 @@ static void holding_register_becomes_empty(void **state)
     (void)state;
     put(MCR, OUT2);
     assert_false(level);
-    put(IER, 2); /* enabling the interrupt reports an empty register */
+    put(IER, 2); /* enabling the interrupt reports the empty register */
     assert_true(level);
     assert_int_equal(get(IIR), 2);
     assert_false(level);
@@ -94,7 +94,7 @@ static void holding_register_becomes_empty(void **state)
     put(DATA, 'a');
     assert_true(level);
     assert_int_equal(rises, 2);
-    put(DATA, 'b'); /* nothing new: the line is up already */
+    put(DATA, 'b'); /* no new edge: the line is already high */
     assert_int_equal(rises, 2);
     assert_int_equal(get(IIR), 2);
     assert_false(level);
@@ -114,7 +114,7 @@ static void out2_connects_the_line(void **state)
     assert_int_equal(rises, 0);
     put(MCR, OUT2);
     assert_true(level);
-    put(MCR, OUT2 | LOOP); /* at the pin OUT2 is inactive */
+    put(MCR, OUT2 | LOOP); /* the pin of OUT2 is inactive in loopback mode */
     assert_false(level);
     put(MCR, OUT2);
     assert_true(level);
@@ -172,7 +172,7 @@ static void clearing_takes_what_waits_behind(void **state)
     put(FCR, 3);
     assert_int_equal(uart.received_count, 4);
     assert_int_equal(get(DATA), 16);
-    put(FCR, 0); /* off: this clears it as well */
+    put(FCR, 0); /* disabling the FIFO clears it as well */
     assert_int_equal(get(LSR), 0x60);
     arrive(2);
     assert_int_equal(get(DATA), 20);
@@ -198,9 +198,9 @@ static void priorities(void **state)
     (void)state;
     put(MCR, OUT2);
     put(IER, 0xf);
-    put(MCR, LOOP | 1); /* changes modem lines */
+    put(MCR, LOOP | 1); /* changes modem inputs */
     put(DATA, 1);
-    put(DATA, 2); /* overruns */
+    put(DATA, 2); /* causes an overrun */
     put(MCR, OUT2);
     assert_true(level);
     assert_int_equal(get(IIR), 6);
@@ -215,7 +215,7 @@ static void priorities(void **state)
     assert_int_equal(get(IIR), NONE);
 }
 
-/* ---- Anything -------------------------------------------------------------------------------- */
+/* ---- Random accesses ------------------------------------------------------------------------- */
 
 static uint32_t random_state = 1;
 static uint32_t random_below(uint32_t n)
@@ -224,8 +224,8 @@ static uint32_t random_below(uint32_t n)
     return (random_state >> 8) % n;
 }
 
-/* Whatever the driver does, the line is what IIR and OUT2 say. IIR is read twice: the first read
- * acknowledges a transmit event. */
+/* After any access, the line is asserted exactly if IIR reports an interrupt and OUT2 is set. IIR
+ * is read twice, because the first read acknowledges a transmit event. */
 static void line_follows_the_registers(void **state)
 {
     (void)state;
@@ -251,7 +251,7 @@ static void line_follows_the_registers(void **state)
     assert_true(asserted > 1000 && pending > asserted && falls > 1000);
 }
 
-/* A driver that only takes what it is told of misses nothing. */
+/* A driver that reads only when an interrupt is reported gets all bytes. */
 static void nothing_is_lost(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio's core: the MMIO registers, negotiation, both forms of notification and interrupt. A disk
- * is the device; test_virtq.c has the rings.
+ * The part common to all virtio devices: the MMIO registers, feature negotiation, and both forms of
+ * notification and interrupt. The device is a disk; test_virtq.c tests the rings.
  */
 #include "tests/unit/dev/virtio_world.h"
 
@@ -61,7 +61,7 @@ static void accesses_of_other_sizes(void **state)
         set_reg(VIRTIO_MMIO_STATUS, 0);
     }
     assert_int_equal(virtio_mmio_ops.read(&mmio, NULL, 2, 4), 0);
-    /* The configuration space is read by bytes, or whatever suits. */
+    /* The configuration space can be read by accesses of any size. */
     uint64_t capacity = virtio_mmio_ops.read(&mmio, NULL, VIRTIO_MMIO_CONFIG, 8);
     assert_int_equal(capacity, IMAGE_SIZE / 512);
     assert_int_equal(virtio_mmio_ops.read(&mmio, NULL, VIRTIO_MMIO_CONFIG, 1), capacity & 0xff);
@@ -110,7 +110,7 @@ static void features_are_settled(void **state)
     assert_true(disk.virtio.driver_features == NEEDED);
     set_reg(VIRTIO_MMIO_DRIVER_FEATURES_SEL, 7);
     set_reg(VIRTIO_MMIO_DRIVER_FEATURES, 1);
-    set_reg(VIRTIO_MMIO_STATUS, 1); /* nothing is taken back */
+    set_reg(VIRTIO_MMIO_STATUS, 1); /* bits of the status are not cleared */
     assert_int_equal(reg(VIRTIO_MMIO_STATUS), 0xf);
 }
 
@@ -181,7 +181,7 @@ static void interrupts_by_flag(void **state)
     assert_true(line_level);
     set_reg(VIRTIO_MMIO_INTERRUPT_ACK, VIRTIO_MMIO_INT_VRING);
     assert_false(line_level);
-    notify(); /* no chain: no interrupt */
+    notify(); /* no interrupt, because there is no chain */
     assert_false(line_level);
 }
 
@@ -195,7 +195,7 @@ static void interrupts_by_index(void **state)
             assert_int_equal(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0), 0);
             assert_int_equal(line_level, (uint16_t)(seen_used - 1) == (uint16_t)wanted);
             set_reg(VIRTIO_MMIO_INTERRUPT_ACK, ~0u);
-            /* The device says at which chain it wants to be notified: the next one. */
+            /* The device asks to be notified of the next chain. */
             assert_int_equal(*(uint16_t *)&used()->ring[queue_size], made_available);
         }
     }

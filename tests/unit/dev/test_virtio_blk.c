@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The virtio disk: each request with its limits, what is copied and what is given back, and random
- * requests by direct and indirect chains beside a model, which is an array of bytes.
+ * The virtio disk: each request with its limits, copies of blocks and their release, and random
+ * requests with direct and indirect chains, compared with a model that is an array of bytes.
  */
 #include "tests/unit/dev/virtio_world.h"
 
@@ -25,13 +25,13 @@ static int teardown(void **state)
 {
     (void)state;
     destroy_disk();
-    assert_memory_equal(image, original, IMAGE_SIZE); /* it is never changed */
+    assert_memory_equal(image, original, IMAGE_SIZE); /* the image is never modified */
     return support_pages_in_use() != 0;
 }
 
 static uint64_t copies(void)
 {
-    return support_pages_in_use() - 1; /* the table */
+    return support_pages_in_use() - 1; /* all but the table */
 }
 
 static uint8_t discard(uint64_t sector, uint32_t count, uint32_t flags)
@@ -82,7 +82,7 @@ static void discards(void **state)
         assert_int_equal(request(VIRTIO_BLK_T_IN, sector, 1, 4096), VIRTIO_BLK_S_OK);
         assert_memory_equal(ram(BUFFERS), zero, 4096);
     }
-    assert_int_equal(discard(25, 7, 0), VIRTIO_BLK_S_OK); /* no whole block */
+    assert_int_equal(discard(25, 7, 0), VIRTIO_BLK_S_OK); /* the range contains no whole block */
     assert_int_equal(request(VIRTIO_BLK_T_IN, 24, 1, 4096), VIRTIO_BLK_S_OK);
     assert_memory_equal(ram(BUFFERS), image + 24 * 512, 4096);
     memset(ram(BUFFERS), 0xcd, 512);
@@ -106,7 +106,7 @@ static void discards_have_limits(void **state)
     assert_int_equal(discard(0, SECTORS, 0), VIRTIO_BLK_S_OK);
 }
 
-/* A large disk is not discarded at once. */
+/* A request that discards too many blocks is refused, and a large disk is destroyed in pieces. */
 static void discards_are_bounded(void **state)
 {
     (void)state;
@@ -120,7 +120,7 @@ static void discards_are_bounded(void **state)
     unsigned pieces = 1;
     while (!virtio_blk_destroy_piece(&disk))
         pieces++;
-    assert_int_equal(pieces, 9); /* of 128 blocks, for 1025 */
+    assert_int_equal(pieces, 9); /* 1025 blocks, 128 at a time */
     destroy_disk();
     free(large);
     make_disk(false);
@@ -142,7 +142,7 @@ static void transfers_have_limits(void **state)
         {~0ull, 2, 512, VIRTIO_BLK_S_IOERR},
         {~0ull / 512 + 1, 1, 512, VIRTIO_BLK_S_IOERR},
         {0, 16, 4096, VIRTIO_BLK_S_OK},
-        {0, 17, 4096, VIRTIO_BLK_S_IOERR}, /* more than it takes at once */
+        {0, 17, 4096, VIRTIO_BLK_S_IOERR}, /* more than one request may have */
         {0, 41, 4096, VIRTIO_BLK_S_IOERR},
         {0, 1, 0, VIRTIO_BLK_S_OK},
         {SECTORS, 0, 0, VIRTIO_BLK_S_OK},
@@ -202,7 +202,7 @@ static void without_memory(void **state)
     assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_OK);
 }
 
-/* What may be needed is what is promised. */
+/* A disk whose blocks have all been written uses as many pages as virtio_blk_pages() returns. */
 static void needs(void **state)
 {
     (void)state;
@@ -215,10 +215,10 @@ static void needs(void **state)
     assert_int_equal(support_pages_in_use(), virtio_blk_pages(IMAGE_SIZE, false));
 }
 
-/* ---- Beside a model -------------------------------------------------------------------------- */
+/* ---- Random requests compared with a model --------------------------------------------------- */
 
 static uint8_t model[IMAGE_SIZE];
-static bool unknown[IMAGE_BLOCKS]; /* discarded: the specification promises nothing */
+static bool unknown[IMAGE_BLOCKS]; /* discarded blocks, whose contents are undefined */
 
 static uint32_t random_state = 1;
 static uint32_t random_below(uint32_t n)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * virtio's queues: indirect tables, indexes that wrap, work in pieces, and every way in which a
- * driver can break a queue, each with its message. A disk is the device.
+ * Virtqueues: indirect tables, indexes that wrap, work in pieces, and each way in which a driver
+ * can break a queue, with its message. The device is a disk.
  */
 #include "tests/unit/dev/virtio_world.h"
 
@@ -36,14 +36,14 @@ static void indirect_tables(void **state)
     describe(&table[0], HEADER, 16, VRING_DESC_F_NEXT, 7);
     describe(&table[7], BUFFERS, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 2);
     describe(&table[2], STATUS, 1, VRING_DESC_F_WRITE, 0);
-    /* The write flag of the indirect descriptor itself means nothing. */
+    /* The write flag of the indirect descriptor itself is ignored. */
     describe(descriptor(3), INDIRECT, 8 * 16, VRING_DESC_F_INDIRECT | VRING_DESC_F_WRITE, 99);
     make_available(3);
     notify();
     assert_int_equal(take_used().id, 3);
     assert_int_equal(*(uint8_t *)ram(STATUS), 0);
     assert_memory_equal(ram(BUFFERS), image + 1024, 512);
-    /* Plain descriptors may stand before it. */
+    /* Direct descriptors may precede it. */
     describe(descriptor(0), HEADER, 16, VRING_DESC_F_NEXT, 1);
     describe(descriptor(1), INDIRECT + 16, 7 * 16, VRING_DESC_F_INDIRECT, 0);
     describe(&table[1], BUFFERS + 512, 512, VRING_DESC_F_NEXT | VRING_DESC_F_WRITE, 1);
@@ -62,7 +62,7 @@ static void rings_wrap(void **state)
     assert_int_equal(used()->idx, (uint16_t)70000);
 }
 
-/* A notification does a piece. The rest is done by virtio_go_on(), and a reset forgets it. */
+/* A notification does one piece. virtio_go_on() does the rest, which a reset cancels. */
 static void work_in_pieces(void **state)
 {
     (void)state;
@@ -74,7 +74,7 @@ static void work_in_pieces(void **state)
     for (unsigned i = 0; i < 20; i++)
         make_available(0);
     notify();
-    assert_int_equal(used()->idx, 7); /* 8 KiB, with what a chain costs beside */
+    assert_int_equal(used()->idx, 7); /* 8 KiB, including the cost of each chain */
     assert_int_equal(busy_calls, 1);
     assert_true(line_level);
     assert_true(virtio_go_on(&disk.virtio));
@@ -263,7 +263,7 @@ static void breaks(const char *text)
     assert_int_equal(reg(VIRTIO_MMIO_INTERRUPT_STATUS) & VIRTIO_MMIO_INT_CONFIG,
                      VIRTIO_MMIO_INT_CONFIG);
     assert_true(line_level);
-    /* It stops, whatever follows, until the reset. */
+    /* The device does nothing until it is reset. */
     unsigned before = dma_accesses;
     notify();
     assert_false(virtio_go_on(&disk.virtio));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A virtio disk with its MMIO transport, a guest's RAM, and a driver that uses both as the
- * specification says, or as a test wants. Include it in one file.
+ * specification demands, or as a test wants. Include it in one file.
  */
 #pragma once
 
@@ -15,7 +15,7 @@
 #include <linux/virtio_ring.h>
 #include <string.h>
 
-/* RAM begins at an address that is not 0, so that a wrong one is not in it. */
+/* RAM does not begin at address 0, so that a cleared address is not in RAM. */
 #define RAM_BASE 0x10000u
 #define RAM_SIZE 0x40000u
 
@@ -168,7 +168,7 @@ static inline void place_queue(uint16_t size, uint64_t descriptors, uint64_t ava
     made_available = seen_used = 0;
 }
 
-/* As section 3.1 says. */
+/* Initializes the device as section 3.1 of the specification demands. */
 static inline void start_driver(uint64_t features, uint16_t size)
 {
     set_reg(VIRTIO_MMIO_STATUS, 0);
@@ -199,7 +199,7 @@ static inline void notify(void)
     set_reg(VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 }
 
-/* The next used element; there must be one. */
+/* Returns the next used element, which must exist. */
 static inline struct vring_used_elem take_used(void)
 {
     assert_int_not_equal(used()->idx, seen_used);
@@ -213,9 +213,8 @@ static inline void header(uint32_t type, uint64_t sector)
     *(uint8_t *)ram(STATUS) = 0xee;
 }
 
-/* One request with `count` buffers of data, each of `length` bytes, one behind the other. Returns
- * its status; the number of bytes that the device says it has written is left in
- * `request_written`. */
+/* Makes one request with `count` consecutive buffers of `length` bytes each. Returns its status;
+ * `request_written` is set to the number of bytes that the device reports as written. */
 static uint32_t request_written;
 static inline uint8_t request(uint32_t type, uint64_t sector, unsigned count, uint32_t length)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * For tests of what is done in pieces (test_mmu_pieces.c, test_mmu_long_work.c): something always
- * waits for the pCPU, and between any two pieces it is checked that the last one was short. Include
- * it in one file.
+ * For tests of operations that are done in pieces (test_mmu_pieces.c, test_mmu_long_work.c):
+ * something always waits for the pCPU, and after each piece the test checks that it was short.
+ * Include it in one file.
  */
 #pragma once
 
@@ -20,11 +20,11 @@
 static struct mmu mmu;
 static uint64_t pauses;
 
-/* ---- Between two questions ------------------------------------------------------------------- */
+/* ---- Checks between two pieces --------------------------------------------------------------- */
 
 static struct counts {
     uint64_t changes, freed, cleared, to_fill, copied;
-} last; /* at the last call */
+} last; /* counts at the last call of wanted() */
 static uint64_t freed;
 
 static void count_freed(hpa_t page, unsigned order)
@@ -45,7 +45,8 @@ static struct counts counts(void)
     return now;
 }
 
-/* Each piece is short, and something is always waiting for the pCPU. */
+/* Replaces mmu_pauses(): checks that the last piece was short, and says that something is waiting.
+ */
 static bool wanted(void)
 {
     struct counts now = counts();
@@ -96,9 +97,9 @@ static inline uint64_t read_word(uint64_t gpa)
     return *(uint64_t *)phys_to_virt(a.page);
 }
 
-/* ---- What is asked for ----------------------------------------------------------------------- */
+/* ---- The slots ------------------------------------------------------------------------------- */
 
-/* The slot that is changed, with all of its pages touched. */
+/* Adds the slot that is changed later, whose pages are all touched, and another slot. */
 static inline void slot(uint32_t flags)
 {
     assert_int_equal(mmu_slot_add(&mmu, 0, GPA(SLOT), PAGES, flags), 0);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * More of what is done in pieces; see test_mmu_pieces.c: the copy of a block, the recovery of large
- * pages and the end of a VM.
+ * More operations that are done in pieces (see test_mmu_pieces.c): copying a block, recovering
+ * large pages, and the end of a VM.
  */
 #include "tests/unit/mmu/mmu_pieces.h"
 
-/* ---- Another place --------------------------------------------------------------------------- */
+/* ---- Moving a block -------------------------------------------------------------------------- */
 
-/* What the hypervisor writes while a block is copied is in the copy, before and behind where the
- * copying is, and nothing else of the copy changes. Nobody maps the block meanwhile. */
+/* Writes of the hypervisor to a block that is being copied appear in the copy, in the part that has
+ * been copied as well as in the rest, and nothing else of the copy changes. No fault maps the block
+ * meanwhile. */
 static void writes_follow_to_the_copy(void **state)
 {
     (void)state;
@@ -34,12 +35,12 @@ static void writes_follow_to_the_copy(void **state)
         }
         assert_int_equal(mmu.lock.state, 0);
         want_from_now_on();
-        mmu.slots_lock.taken = 1; /* so that the fault only looks */
+        mmu.slots_lock.taken = 1; /* so that the fault does not continue the change */
         assert_int_equal(mmu_fault(&mmu, GPA(SLOT), 1 | FAULT_FINAL, &info), FAULT_RETRY);
         mmu.slots_lock.taken = 0;
     }
     support_pauses = NULL;
-    assert_true(at < SLOT + 0x20000); /* all parts of the block */
+    assert_true(at < SLOT + 0x20000); /* the writes went to all parts of the block */
     assert_int_not_equal(world_touch(&mmu, GPA(SLOT), 1).page.v, before.v);
     for (uint64_t i = 0; i < 512; i++) {
         uint64_t page = SLOT + i * PAGE_SIZE;
@@ -51,7 +52,7 @@ static void writes_follow_to_the_copy(void **state)
 
 /* ---- Recovery of large pages ----------------------------------------------------------------- */
 
-#define EXECUTED 200u /* blocks; four of them are recovered at a time */
+#define EXECUTED 200u /* blocks, of which a recovery handles four */
 
 static void execute_blocks(void)
 {
@@ -68,7 +69,7 @@ static void execute_blocks(void)
     assert_int_equal(mmu_stats(&mmu).nx_splits, EXECUTED);
 }
 
-/* A chore of the VM's; and one that goes on behind the last. */
+/* Recovery is a chore of the VM, in pieces. A second recovery continues after the first one. */
 static void recovery_in_pieces(void **state)
 {
     (void)state;
@@ -96,7 +97,7 @@ static void recovery_in_pieces(void **state)
     stop();
 }
 
-/* A walk that finds nothing is in pieces, too, and ends. */
+/* A recovery that finds nothing is also done in pieces, and ends. */
 static void recovery_finds_nothing(void **state)
 {
     (void)state;
@@ -115,14 +116,14 @@ static void recovery_finds_nothing(void **state)
 
 /* ---- The end of a VM ------------------------------------------------------------------------- */
 
-/* Tables, pages, blocks and slots; nothing is left, and no piece is long. */
+/* A VM with tables, pages, blocks and slots is destroyed in short pieces, and nothing is left. */
 static void the_end_is_in_pieces(void **state)
 {
     (void)state;
     for (unsigned logs = 0; logs < 2; logs++) {
         unsigned times = 0;
         start(false);
-        slot(logs ? 16 : 0); /* in small pages, or in large ones */
+        slot(logs ? 16 : 0); /* mapped by small pages or by large ones */
         for (uint64_t i = 0; i < 20; i++)
             assert_int_equal(
                 mmu_slot_add(&mmu, 10 + (uint32_t)i, GPA(PLACE + i * 0x40001000), 511, 0), 0);

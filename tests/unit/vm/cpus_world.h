@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Several CPUs in one thread of a hosted test. Each is a coroutine; which one goes on is decided
- * anew before each atomic operation of the code under test, by chance or by a plan, so that a test
- * can try orders that no machine takes twice. An NMI is taken between two such operations.
+ * Simulates several CPUs in one thread of a hosted test. Each CPU is a coroutine. Before each
+ * atomic operation of the code under test, the CPU that continues is chosen anew, at random or by a
+ * plan, so that a test can try interleavings that a real machine hardly ever executes. A pending
+ * NMI is taken between two such operations.
  *
- * The code under test is included as source, behind this header, as it is what makes each atomic
- * operation a point where CPUs change; this_cpu() finds its number behind %gs as on the machine.
- * Include it in one file, before all others but support.h.
+ * The code under test is included as source after this header, because the header redefines the
+ * atomic operations as points where the CPU may change; this_cpu() reads its number through GS, as
+ * on the machine. Include it in one file, before all others but support.h.
  */
 #pragma once
 
@@ -57,7 +58,7 @@ static inline void world_relax(void)
 static struct world_cpu {
     uint64_t *stack, *rsp;
     bool done;
-    /* the CPU stands still, as in HLT or in a guest, until `wakes` returns true */
+    /* the CPU is stopped, as in HLT or in a guest, until `wakes` returns true */
     bool waits;
     bool (*wakes)(unsigned self); /* NULL: only an NMI wakes it */
     bool nmi;                     /* an NMI is pending */
@@ -66,13 +67,12 @@ static struct world_cpu {
 
 static uint64_t *world_main;
 static uint64_t world_gs;   /* the base of GS for this_cpu(): 64 times the CPU's number */
-static unsigned world_cpus; /* number of CPUs; 0: none runs, and the test itself is CPU 0 */
-static uint64_t world_now;  /* atomic operations so far; the TSC of these machines */
+static unsigned world_cpus; /* number of CPUs; 0 if none runs, when the test itself is CPU 0 */
+static uint64_t world_now;  /* number of atomic operations so far, which is also the TSC */
 static char world_failure[256];
 
-/* Supplied by the test: the handler of an NMI, and the choice of the CPU that continues. The
- * argument of the choice is the CPU that has reached an atomic operation; it returns a CPU that can
- * continue. */
+/* Supplied by the test: the NMI handler, and the choice of the CPU that continues. world_next() is
+ * called with the CPU that has reached an atomic operation, and returns a CPU that can continue. */
 static void world_nmi(unsigned self);
 static unsigned world_next(unsigned self);
 
@@ -81,8 +81,8 @@ static unsigned world_self(void)
     return (unsigned)(world_gs / 64);
 }
 
-/* The first failure ends the run. cmocka must not jump out of a coroutine, so the failure is only
- * recorded here. */
+/* Records the first failure, which ends the run. cmocka must not jump out of a coroutine, so the
+ * failure is reported only afterwards. */
 #define WORLD_CHECK(condition, ...)                                      \
     do {                                                                 \
         if (!(condition)) {                                              \
@@ -117,7 +117,7 @@ static void world_switch(unsigned to)
     world_swap(&world_cpu[self].rsp, world_cpu[to].rsp);
 }
 
-/* The chosen CPU continues, and takes its pending NMI first. */
+/* Switches to the chosen CPU, which first takes its pending NMI. */
 static void cpu_point(void)
 {
     if (!world_cpus)
@@ -127,8 +127,8 @@ static void cpu_point(void)
     world_take_nmi();
 }
 
-/* This CPU stands still until an NMI, or until `wakes` returns true. On return, the NMI has been
- * taken. */
+/* Stops this CPU until an NMI, or until `wakes` returns true. When the function returns, the NMI
+ * has been taken. */
 static inline void world_wait(bool (*wakes)(unsigned self))
 {
     struct world_cpu *self = &world_cpu[world_self()];
@@ -159,7 +159,7 @@ static void world_begin(void)
     }
 }
 
-/* Prepares a stack as if world_swap() had left world_begin() before its first instruction. */
+/* Prepares a stack as if its coroutine had called world_swap() just before world_begin(). */
 static void world_create(unsigned number)
 {
     struct world_cpu *cpu = &world_cpu[number];

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A vCPU that runs under vm/run.c, vm/dispatch.c, vm/clock.c and vm/pcpu.c, which are included here
- * as source: what these files use and a test does not care about. Around each of their accesses to
- * what an NMI's handler changes, the VMCS, the requests and the words of other CPUs, the test is
- * called: an NMI may come there. Include it in one file.
+ * Runs a vCPU under vm/run.c, vm/dispatch.c, vm/clock.c and vm/pcpu.c, which are included here as
+ * source, and replaces the functions that these files use. Around each access of these files to
+ * data that an NMI handler changes (the VMCS, the requests, and fields that other CPUs write), the
+ * test's run_point() is called, because an NMI may arrive there. Include it in one file.
  */
 #pragma once
 
 #include "tests/unit/ring0.h"
 
-#define mmu_pauses pcpu_pauses /* support.c has one, too */
+#define mmu_pauses pcpu_pauses /* support.c defines it as well */
 
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -18,7 +18,7 @@
 
 static void run_point(void); /* supplied by the test */
 
-#pragma GCC diagnostic ignored "-Wshadow" /* one within another */
+#pragma GCC diagnostic ignored "-Wshadow" /* the macros are nested */
 #define AROUND(access)                     \
     ({                                     \
         run_point();                       \
@@ -53,7 +53,7 @@ static void run_point(void); /* supplied by the test */
 #include "vm/exits.h"
 #include "vm/io.h"
 
-/* What XSETBV says; NULL: it takes everything. */
+/* What XSETBV returns; if NULL, it accepts every value. */
 static bool (*cpu_takes_xcr0)(uint64_t value);
 #define xsetbv_safe(value) (!cpu_takes_xcr0 || cpu_takes_xcr0(value))
 
@@ -138,7 +138,7 @@ void mitigate_start(void)
 {
 }
 
-/* What a turn begins and ends with, as words in their order. */
+/* The actions at the beginning and the end of a turn, as words in the order of their calls. */
 static char did[256];
 static void note(const char *what)
 {
@@ -180,7 +180,7 @@ void vmx_unload(struct vmx_vcpu *half)
     note("unload ");
 }
 
-static const char *refusal; /* of what the guest had on another CPU */
+static const char *refusal; /* why this CPU refuses the state, or NULL */
 const char *extra_state_load(struct extra_state *state)
 {
     assert_ptr_equal(state, &vcpu->extra);
@@ -194,7 +194,7 @@ void extra_state_save(struct extra_state *state)
     note("save ");
 }
 
-/* ---- Neighbours, where it waits or goes ------------------------------------------------------ */
+/* ---- The scheduler and sleep ----------------------------------------------------------------- */
 
 bool sched_waiting(void)
 {
@@ -230,14 +230,14 @@ void sleep_wake(uint64_t now)
     (void)now;
 }
 
-/* ---- What exits lead to ---------------------------------------------------------------------- */
+/* ---- The results of exits -------------------------------------------------------------------- */
 
 static struct {
-    unsigned handled; /* the reason of the handler that was called last */
+    unsigned handled; /* exit reason whose handler was called last */
     unsigned raised, requeued, skipped, updates;
     uint8_t vector;
     uint32_t error_code;
-    bool is_nmi, is_reflected; /* what is said of an exception's exit */
+    bool is_nmi, is_reflected; /* results for the exit of an exception */
 } seen;
 
 void vmx_raise(struct vmx_vcpu *half, uint8_t vector, uint32_t error_code)

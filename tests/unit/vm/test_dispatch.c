@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an exit leads to (vm/dispatch.c): for each reason the handler, fault, request or end of the
- * VM, and first of all an event whose delivery the exit has cut short; and XSETBV: which values of
- * which registers set XCR0, and that one which is refused, by us or by the CPU, changes nothing.
+ * The effect of each exit (vm/dispatch.c): the handler, fault, request or end of the VM for each
+ * reason, and first the redelivery of an event whose delivery the exit has interrupted. Also
+ * XSETBV: which values of which registers set XCR0, and that a value which is refused by the
+ * hypervisor or by the CPU changes nothing.
  */
 #include "tests/unit/vm/run_world.h"
 
@@ -72,7 +73,7 @@ enum effect {
     SKIPPED,
     RAISED_UD,
     RAISED_GP,
-    REQUESTED, /* of the loop in vm/run.c */
+    REQUESTED, /* request to the loop in vm/run.c */
     ENDED,
     NOTHING,
 };
@@ -80,7 +81,7 @@ enum effect {
 static const struct {
     uint32_t reason;
     enum effect effect;
-    uint64_t what; /* the request; or the ending */
+    uint64_t what; /* the request, or the reason for the end */
 } rows[] = {
     {REASON_TRIPLE_FAULT, ENDED, VM_ENDED_TRIPLE_FAULT},
     {REASON_INTERRUPT_WINDOW, REQUESTED, ATTENTION_EVENT},
@@ -122,7 +123,7 @@ static bool is_in_table(uint32_t reason)
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         if (rows[i].reason == reason)
             return true;
-    switch (reason) { /* tested below, or where what they lead to is */
+    switch (reason) { /* tested below, or together with their handlers */
     case REASON_EXCEPTION_OR_NMI:
     case REASON_EXTERNAL_INTERRUPT:
     case REASON_IO_INSTRUCTION:
@@ -157,7 +158,7 @@ static void each_reason(void **state)
     }
 }
 
-/* A reason that should not come ends the VM in words: one that the SDM lists, one that no CPU has
+/* An unexpected reason ends the VM with a message: one that the SDM lists, one that no CPU uses
  * yet, and one of a later format. */
 static void other_reasons_end_the_vm(void **state)
 {
@@ -192,7 +193,8 @@ static void exceptions_and_nmis(void **state)
     }
 }
 
-/* What an instruction itself causes cuts nothing short, whatever the field says. */
+/* An exit that an instruction itself causes interrupts no delivery, whatever the IDT-vectoring
+ * information says. */
 static void cut_short_deliveries(void **state)
 {
     (void)state;
@@ -206,7 +208,7 @@ static void cut_short_deliveries(void **state)
     }
 }
 
-/* IRET has ended the blocking of NMIs, and is to be executed again. */
+/* An IRET that the exit interrupted has unblocked NMIs, and will be executed again. */
 static void cut_short_irets(void **state)
 {
     (void)state;
@@ -219,7 +221,7 @@ static void cut_short_irets(void **state)
     }
 }
 
-/* After so many exits the clock is looked at, whatever the guest does. */
+/* The clock is checked after 64 exits, whatever the guest does. */
 static void the_clock_is_looked_at(void **state)
 {
     unsigned count = 0;
@@ -281,7 +283,7 @@ static void is_refused(void)
     assert_int_equal(seen.error_code, 0);
 }
 
-/* The SDM's rules (SDM 1, 13.3) in other words than vmx/xcr0.c's. */
+/* The SDM's rules (SDM 1, 13.3), written differently from vmx/xcr0.c. */
 static bool is_legal(uint64_t value, uint64_t has)
 {
     bool sse = value & 2, avx = value & 4;
@@ -307,9 +309,9 @@ static void each_value(void **state)
             bool legal = is_legal(value, hosts[i]);
             xsetbv(value, 0, 0, 0);
             legal ? is_set(value) : is_refused();
-            assert_int_equal(asks, legal); /* the CPU is not asked for what is not legal */
+            assert_int_equal(asks, legal); /* the CPU is asked for legal values only */
             taken += legal;
-            /* The upper halves of the registers are not looked at. */
+            /* Bits 63:32 of the registers are ignored. */
             xsetbv(value | 0xdeadbeefull << 32, 0xabcdull << 32, 0x1234ull << 32, 0);
             legal ? is_set(value) : is_refused();
         }
@@ -330,14 +332,14 @@ static void other_registers_and_rings(void **state)
         is_refused();
         assert_int_equal(asks, 0);
     }
-    for (unsigned bit = 0; bit < 32; bit++) { /* there is only XCR0 */
+    for (unsigned bit = 0; bit < 32; bit++) { /* no other register exists */
         xsetbv(3, 0, BIT(bit), 0);
         is_refused();
         assert_int_equal(asks, 0);
     }
 }
 
-/* It knows more than we do, as of a later component. */
+/* The CPU may refuse a value for a reason that the hypervisor does not know. */
 static void the_cpu_refuses(void **state)
 {
     (void)state;

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Messages between vCPUs (vm/ipi.c, vm/startup.c) with CPUs that change at each atomic operation:
- * one vCPU that receives, stops at an INIT and starts again, and one or two that send to it.
+ * Messages between vCPUs (vm/ipi.c, vm/startup.c), with CPUs that may change at each atomic
+ * operation: one vCPU receives, stops at an INIT and starts again, and one or two others send to
+ * it.
  *
- * No message is lost and none is made up. What was sent before an INIT never arrives after the
- * start-up IPI that follows it, what was sent after that start-up IPI does, the vCPU starts where
- * the first one says, and it is at most once in a run queue.
+ * No message is lost, and none is delivered that was not sent. What was sent before an INIT never
+ * arrives after the start-up IPI that follows it, and what was sent after that start-up IPI does
+ * arrive. The vCPU starts at the address that the first start-up IPI gives, and is in at most one
+ * run queue.
  */
 #include "tests/unit/vm/cpus_world.h"
 
 #include "tests/unit/vmx/vmcs_world.h"
 
-#define read read_word /* a name that the C library has, too */
+#define read read_word /* the C library has a function of this name */
 
 #include "vm/exits.h"
 #include "vm/ipi.c"
@@ -24,24 +26,24 @@
 static struct vm vm;
 static struct vcpu sender[SENDERS], target;
 
-/* The vCPU that receives. Its guest begins a life at each start, and enables its APIC some time
- * later. */
+/* The state of the receiving vCPU. Each start begins a life of its guest, which enables the APIC
+ * some time later. */
 static struct {
     bool runs, queued, kicked;
-    bool enabled;  /* its APIC */
+    bool enabled;  /* whether its APIC is enabled */
     unsigned life; /* the start-up vector of the last start */
     unsigned starts, stops, accepted, nmis;
 } now;
 
-/* What one sender knows. It says what it is about to send before it does, so that nothing arrives
- * that it has not yet written down. */
+/* What the senders record. A sender records a message before it sends it, so that no message
+ * arrives that has not been recorded. */
 static struct {
-    bool known; /* the order of all messages: there is one sender */
-    bool waits; /* it sent an INIT last, and no start-up IPI since */
+    bool known; /* the order of all messages is known, because there is one sender */
+    bool waits; /* an INIT was sent last, and no start-up IPI since */
     unsigned life;
     bool sent[256][LIVES], due[256];
     bool nmi_sent[LIVES], nmi_due;
-    unsigned left; /* senders that are not done */
+    unsigned left; /* senders that have not finished */
 } said;
 
 static uint64_t random_state;
@@ -68,7 +70,7 @@ static void world_nmi(unsigned self)
     (void)self;
 }
 
-/* ---- What the files use ---------------------------------------------------------------------- */
+/* ---- Functions that the tested files call ---------------------------------------------------- */
 
 bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message)
 {
@@ -76,8 +78,9 @@ bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *mess
     return lapic == &target.lapic;
 }
 
-/* In this life, or in a later one that the vCPU has not begun yet. That is no loss: the APIC will
- * be disabled when it begins, so the vector would have no effect. */
+/* Whether the vector was sent in this life, or in a later one that the vCPU has not begun yet. The
+ * latter is no loss: the APIC will be disabled when that life begins, so the vector would have no
+ * effect. */
 static bool was_sent(uint8_t vector, unsigned life)
 {
     for (; life <= said.life; life++)
@@ -86,7 +89,7 @@ static bool was_sent(uint8_t vector, unsigned life)
     return false;
 }
 
-/* Every fourth vector is level-triggered, and comes from a device. */
+/* Every fourth vector is level-triggered, and is sent by a device. */
 static bool is_level(uint8_t vector)
 {
     return vector % 4 == 0;
@@ -173,7 +176,7 @@ void sched_add(struct vcpu *vcpu)
 void pcpu_kick_vcpu(const struct vcpu *vcpu)
 {
     WORLD_CHECK(vcpu == &target, "a kick for nobody");
-    now.kicked = now.runs; /* else it looks when it runs */
+    now.kicked = now.runs; /* otherwise it checks when it runs */
 }
 
 void sleep_end(struct vcpu *vcpu)
@@ -193,7 +196,7 @@ static void leave_pcpu(void)
         vm.active--;
 }
 
-/* A step of it, as vm/run.c and main/guests.c have them. */
+/* One step of the receiving vCPU, as in vm/run.c and main/guests.c. */
 static void receive(void)
 {
     struct attention *requests = &target.vmx.attention;
@@ -211,7 +214,7 @@ static void receive(void)
     }
     if (attention_requested(requests, ATTENTION_STOP))
         leave_pcpu();
-    else if (!now.enabled && !now.kicked) /* the guest goes on */
+    else if (!now.enabled && !now.kicked) /* the guest continues */
         now.enabled = rnd(4) == 0;
 }
 
@@ -251,7 +254,7 @@ static void say_startup(void)
     said.waits = false;
 }
 
-/* Each sender has vectors of its own. */
+/* Sends a random message. Each sender uses vectors of its own. */
 static void send_something(unsigned index, bool inits)
 {
     struct vcpu *from = &sender[index];
@@ -309,7 +312,7 @@ static void play(uint64_t seed, unsigned senders)
     said.left = senders;
     said.known = senders == 1;
     vm.vcpu_count = senders + 1;
-    vm.active = 1; /* the senders are not counted here */
+    vm.active = 1; /* the senders are not counted */
     vm.vcpus[0] = &target;
     for (unsigned i = 0; i < senders; i++) {
         vm.vcpus[i + 1] = &sender[i];
@@ -333,7 +336,7 @@ static void nothing_is_due(uint64_t seed)
         fail_msg("seed %lu: an NMI is lost in life %u", seed, said.life);
 }
 
-/* Two senders, and neither INIT nor start: all that was sent has come. */
+/* With two senders, and without INIT and start-up IPIs, all that was sent arrives. */
 static void none_is_lost(void **state)
 {
     (void)state;
@@ -346,7 +349,7 @@ static void none_is_lost(void **state)
     assert_true(met.accepted > 10000 && met.nmis > 1000);
 }
 
-/* One sender, so it is known what has to come of its messages. */
+/* With one sender, the order of its messages and so the right result is known. */
 static void each_life_gets_its_own(void **state)
 {
     (void)state;
@@ -365,8 +368,8 @@ static void each_life_gets_its_own(void **state)
     assert_true(met.starts > 5000 && met.stops > 5000 && met.accepted > 1000 && met.nmis > 1000);
 }
 
-/* Two senders of INIT and start-up IPIs: nobody knows what is right, but the vCPU ends in one of
- * the two states that it can be in, and is not in a queue twice. */
+/* With two senders of INIT and start-up IPIs the right result is not known, but the vCPU ends in
+ * one of its two possible states, and is not in a queue twice. */
 static void lives_of_two_senders(void **state)
 {
     (void)state;

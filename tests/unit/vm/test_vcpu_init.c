@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What INIT and a start-up IPI leave of a vCPU in which everything is dirty: each byte of struct
- * vcpu is either what the SDM's tables 10-1 and 11-1 say, or unchanged, or a cache. Afterwards the
- * vCPU is used: no event of before comes, no timer runs, and nothing that its guest does with its
- * APIC finds something old.
+ * The effect of INIT and a start-up IPI on a vCPU whose members all have random values: each byte
+ * of struct vcpu either has the value of the SDM's tables 10-1 and 11-1, or is unchanged, or is a
+ * cache. Then the vCPU is used: no event from before the INIT is delivered, no timer runs, and
+ * nothing that its guest does with its APIC shows old state.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -54,7 +54,7 @@ static uint64_t next(void)
     return random_state ^= random_state << 17;
 }
 
-/* ---- What the files use ---------------------------------------------------------------------- */
+/* ---- Functions that the tested files call ---------------------------------------------------- */
 
 uint32_t cpuid_signature(void)
 {
@@ -133,7 +133,7 @@ static void raise_nmi(void *context)
 static const struct lapic_host host = {
     .now = host_now, .interrupt = interrupt, .timer = timer, .raise_nmi = raise_nmi};
 
-/* ---- What each byte becomes ------------------------------------------------------------------ */
+/* ---- The effect on each byte ----------------------------------------------------------------- */
 
 static void check_row(const struct row *row)
 {
@@ -145,7 +145,8 @@ static void check_row(const struct row *row)
     }
 }
 
-/* A member that is added needs a row here: what does INIT do to it? Gaps are padding. */
+/* Each member of struct vcpu has a row that says what INIT does to it. Gaps between rows are
+ * padding. */
 static void every_byte_has_a_row(void **state)
 {
     (void)state;
@@ -160,7 +161,7 @@ static void every_byte_has_a_row(void **state)
     assert_true(sizeof(struct vcpu) - end < 64);
 }
 
-/* ---- Dirt ------------------------------------------------------------------------------------ */
+/* ---- Random values --------------------------------------------------------------------------- */
 
 static void fill(void *at, size_t size)
 {
@@ -168,8 +169,8 @@ static void fill(void *at, size_t size)
         ((uint8_t *)at)[i] = (uint8_t)(next() >> 24);
 }
 
-/* Any bytes, but in what the code follows: pointers, the mode of the APIC, the state of start-up
- * IPIs, and booleans, which must be one. */
+/* Fills the vCPU with random bytes, except for values that the code depends on: pointers, the mode
+ * of the APIC, the state of start-up IPIs, and booleans, which must be 0 or 1. */
 static void dirty_vcpu(void)
 {
     struct vcpu *v = vcpu;
@@ -213,8 +214,8 @@ static void send(enum lapic_delivery mode, uint8_t vector)
     ipi_send(&other, &message);
 }
 
-/* The vCPU leaves its pCPU for the INIT, waits, and gets a pCPU again; or it gets the start-up IPI
- * before it has stopped. */
+/* Sends an INIT and a start-up IPI. With `waits`, the vCPU leaves its pCPU for the INIT, waits, and
+ * gets a pCPU again; otherwise it gets the start-up IPI before it has stopped. */
 static void init_and_start(bool waits)
 {
     send(LAPIC_INIT, 0);
@@ -246,7 +247,7 @@ static void prepare(uint64_t seed)
     other.vm = &vm;
     dirty_vmcs();
     dirty_vcpu();
-    /* So that it is addressed. */
+    /* The APIC must be enabled to be addressed. */
     if (vcpu->lapic.mode == LAPIC_OFF)
         vcpu->lapic.mode = LAPIC_X2APIC;
 }
@@ -260,7 +261,7 @@ static void check_lapic(const struct lapic *l)
     assert_int_equal(lapic_pending(l), -1);
 }
 
-/* What is cached of the registers is what is in the VMCS. */
+/* The cached registers are equal to those in the VMCS. */
 static void check_registers(void)
 {
     struct cpu_regs *cpu = &vcpu->vmx.regs, fresh = *cpu;
@@ -270,7 +271,7 @@ static void check_registers(void)
             assert_int_equal(cpu->value[i], cpu_reg_load(&fresh, (enum cpu_reg)i));
     for (unsigned i = 0; i <= GPR_COUNT; i++)
         assert_int_equal(cpu->gpr[i], i == GPR_RDX ? SIGNATURE : 0);
-    assert_int_not_equal(cpu->regime, before.vmx.regs.regime); /* replays of before don't hold */
+    assert_int_not_equal(cpu->regime, before.vmx.regs.regime); /* old replay entries are invalid */
     assert_int_equal(cpu_reg(cpu, REG_CR0) & ~BITS(30, 29), 0x10);
     assert_int_equal(cpu_reg(cpu, REG_CR3) | cpu_reg(cpu, REG_CR4) | cpu_reg(cpu, REG_EFER), 0);
     assert_int_equal(cpu_reg(cpu, REG_RFLAGS), 2);
@@ -300,16 +301,17 @@ static void as_the_tables_say(void **state)
         check_requests();
         assert_int_equal(seen.forgotten, 1);
         assert_int_equal(seen.flushes, 1);
-        assert_int_equal(seen.updates, 1); /* with the state of after */
+        assert_int_equal(seen.updates, 1); /* called after the state has changed */
         assert_int_equal(seen.update.cr4, 0);
         assert_int_equal(seen.update.xcr0, vcpu->extra.xcr0);
         assert_int_equal(seen.update.mode, vcpu->lapic.mode);
     }
 }
 
-/* ---- Afterwards ------------------------------------------------------------------------------ */
+/* ---- Use after the INIT ---------------------------------------------------------------------- */
 
-/* An entry as vm/run.c prepares it, with a guest that takes everything. True: it gets an event. */
+/* Enters a guest that accepts all events, as vm/run.c does. Returns true if an event is injected.
+ */
 static bool gets_an_event(void)
 {
     cpu_set_reg(&vcpu->vmx.regs, REG_RFLAGS, RFLAGS_IF | 2);
@@ -334,7 +336,7 @@ static void no_event_of_before(void **state)
         assert_int_equal(vmcs[VMCS_PRIMARY_CONTROLS] &
                              (PRIMARY_NMI_WINDOW_EXITING | PRIMARY_INTERRUPT_WINDOW_EXITING),
                          0);
-        /* The next NMI comes, and so does an interrupt once the APIC is on. */
+        /* The next NMI is delivered, and so is an interrupt once the APIC is enabled. */
         send(LAPIC_NMI, 0);
         assert_true(gets_an_event());
         assert_int_equal(vmcs[VMCS_ENTRY_INTERRUPTION_INFO] & 0xff, VECTOR_NMI);
@@ -346,10 +348,10 @@ static void no_event_of_before(void **state)
     }
 }
 
-/* A timer that ran at the INIT, in each mode, and is set up again in each mode. */
+/* A timer that ran in any mode at the INIT can be set up again in any mode. */
 static void a_timer_begins_anew(void **state)
 {
-    static const uint32_t modes[] = {0, 0x20000, 0x40000}; /* once, periodic, deadline */
+    static const uint32_t modes[] = {0, 0x20000, 0x40000}; /* one-shot, periodic, TSC-deadline */
     (void)state;
     for (unsigned i = 0; i < 9; i++) {
         struct lapic *l = &vcpu->lapic;
@@ -361,7 +363,7 @@ static void a_timer_begins_anew(void **state)
         lapic_set_tsc_deadline(l, seen.tsc + 500);
         assert_int_not_equal(lapic_deadline(l), LAPIC_NEVER);
         init_and_start(true);
-        assert_false(gets_an_event()); /* the first look, before the guest */
+        assert_false(gets_an_event()); /* the first check, before the entry */
         assert_int_equal(lapic_read(l, LAPIC_CURRENT_COUNT), 0);
         lapic_write(l, LAPIC_SVR, 0x1ff);
         lapic_write(l, LAPIC_LVT_TIMER, modes[i % 3] | 0x42);
@@ -376,7 +378,8 @@ static void a_timer_begins_anew(void **state)
     }
 }
 
-/* Random accesses: whatever was before the INIT, a guest finds an APIC that works as a new one. */
+/* After an INIT in any state, random accesses of the guest see an APIC that behaves as a new one.
+ */
 static void as_a_new_apic(void **state)
 {
     (void)state;

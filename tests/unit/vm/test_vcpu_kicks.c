@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A kick at each moment of a vCPU's turn (vm/run.c, vm/dispatch.c, vm/clock.c, vm/pcpu.c): between
- * two exits, at the look at the clock, in a halt, at the beginning and the end. Whatever was
- * written before it has been looked at when the guest executes its next instruction; otherwise the
- * preemption timer is 0, so that the guest is left before it.
+ * two exits, while the clock is checked, in a halt, at the beginning and the end. Before the guest
+ * executes its next instruction, everything that was written before the kick has been handled; or
+ * else the preemption timer is 0, so that the guest exits before that instruction.
  */
 #include "tests/unit/vm/run_world.h"
 
 #include <stdio.h>
 
-#define RATE   5            /* TSC ticks in one of the timer's, as a power of two */
-#define BUDGET (1ull << 36) /* TSC ticks, which no turn takes here */
+#define RATE   5            /* TSC ticks in a tick of the timer, as a power of two */
+#define BUDGET (1ull << 36) /* TSC ticks; no turn takes as many here */
 
-/* ---- What comes, and when -------------------------------------------------------------------- */
+/* ---- The kick and its moment ----------------------------------------------------------------- */
 
 static const struct kind {
     const char *name;
-    uint64_t request; /* made before the kick; 0: the kick is all */
+    uint64_t request; /* request made before the kick; 0 for a kick alone */
 } kinds[] = {
     {"kick", 0},
     {"message", ATTENTION_MAIL},
@@ -25,8 +25,8 @@ static const struct kind {
 
 static const struct config {
     const char *name;
-    bool keeps_timer; /* the CPU saves the timer at an exit */
-    bool own_event;   /* the vCPU's own event is due next, so that each entry arms the timer */
+    bool keeps_timer; /* the CPU saves the timer at VM exits */
+    bool own_event;   /* an event of the vCPU's is due next, so each entry arms the timer */
     bool halts;
 } configs[] = {
     {"the timer runs on", true, false, false},     {"armed for an event", true, true, false},
@@ -37,14 +37,15 @@ static const struct config {
 static const struct kind *kind;
 static const struct config *config;
 static struct {
-    unsigned at, moment; /* at which the kick comes */
+    unsigned at, moment; /* the moment of the kick, and the current one */
     bool came;
     bool is_mail;     /* a message is in the mailbox */
-    unsigned entries; /* into the guest */
+    unsigned entries; /* entries into the guest */
 } now;
 
-/* As a sender does, and the handler of its NMI on this CPU. A kick alone is for a CPU, which may
- * have no vCPU; one that follows a request is for a CPU that has the vCPU. */
+/* Kicks the vCPU as a sender and its NMI handler on this CPU do. A kick without a request is meant
+ * for the CPU, which may have no vCPU; one that follows a request is meant for the CPU that runs
+ * the vCPU. */
 static void kick(void)
 {
     now.came = true;
@@ -94,7 +95,7 @@ bool vmx_deliver_event(struct vmx_vcpu *half)
     return true;
 }
 
-/* The guest is about to execute an instruction, or to halt. */
+/* Called when the guest is about to execute an instruction, or to halt. */
 static void guest(void)
 {
     bool leaves = !vmcs[VMCS_PREEMPTION_TIMER_VALUE];
@@ -114,8 +115,8 @@ static void guest(void)
              now.at, now.entries, what);
 }
 
-/* A CPU that does not save the timer leaves something else there; and where each entry arms it,
- * what is there must not matter. */
+/* Exits for `reason`. A CPU that does not save the timer leaves another value in the VMCS; and
+ * where each entry arms the timer, its old value must not matter. */
 static bool exits(uint32_t reason)
 {
     if (!config->keeps_timer || config->own_event)
@@ -165,12 +166,12 @@ static void prepare(unsigned at)
     vcpu->delayed_until = rdtsc() + BUDGET / 2;
     vcpu->budget_left = BUDGET;
     vcpu->exits_left = 64;
-    /* What its last turn has left. */
+    /* Left by the previous turn. */
     vcpu->next_event = vcpu->slice_end = TIME_NEVER;
     vmcs[VMCS_PREEMPTION_TIMER_VALUE] = UINT32_MAX;
 }
 
-/* True: the kick came before the end. */
+/* Returns true if the kick came before the end of the turn. */
 static bool turn(unsigned at)
 {
     prepare(at);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The order of what a turn does (vm/run.c): what is left in the CPU of another VM goes before the
- * guest's own state comes, that is saved before its VMCS goes, and IBRS is set before an exit is
- * handled. A CPU that refuses the state ends the VM, and its guest does not run.
+ * The order of actions in a turn (vm/run.c): the state that another VM left in the CPU is cleared
+ * before the guest's own state is loaded, that state is saved before its VMCS is unloaded, and IBRS
+ * is written before an exit is handled. If a CPU refuses the state, the VM ends and its guest does
+ * not run.
  */
 #include "tests/unit/vm/run_world.h"
 
@@ -43,7 +44,7 @@ bool vmx_deliver_event(struct vmx_vcpu *half)
     return true;
 }
 
-/* One exit, and the VM has ended. */
+/* Takes one exit, after which the VM ends. */
 int vmx_run(struct vmx_vcpu *half)
 {
     assert_ptr_equal(half, &vcpu->vmx);
@@ -92,7 +93,7 @@ static int setup(void **state)
 
 #define TURN "load registers look guest look save unload "
 
-/* Once for each change of VMs, and not for another turn of the same one. */
+/* The state is cleared once for each change of VMs, but not for another turn of the same VM. */
 static void another_vm(void **state)
 {
     (void)state;
@@ -121,7 +122,7 @@ static void another_cpu(void **state)
     assert_string_equal(did, "mitigate load invvpid registers look guest look save unload ");
 }
 
-/* The VMCS must be the current one, and what is loaded is what INIT has left. */
+/* At a start, the VMCS must be the current one, and the state that INIT has left is loaded. */
 static void a_start(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a pCPU does beside the turns of vCPUs (vm/work.c): piece by piece, for a slice where a vCPU
- * waits, and so that a vCPU that runs meanwhile has slices, too.
+ * The work that a pCPU does between the turns of vCPUs (vm/work.c): it is done in pieces, for at
+ * most a slice while a vCPU waits, and a vCPU that runs meanwhile still has a time slice.
  */
 #include "tests/unit/support.h"
 
@@ -25,7 +25,7 @@ static inline uint64_t work_clock(void)
 struct sleepers sleepers[CPUS_MAX];
 
 static bool waits, has_work;
-static uint64_t woken; /* when sleepers were looked for last */
+static uint64_t woken; /* time of the last call of sleep_wake() */
 
 uint64_t tsc_khz(void)
 {
@@ -50,14 +50,14 @@ void sleep_wake(uint64_t now)
 static struct job {
     struct work work;
     unsigned left, done;
-    struct job *then; /* is added with the last piece */
+    struct job *then; /* work that the last piece adds */
 } job[3];
 static unsigned order[64], pieces;
 
 static bool piece(struct work *work)
 {
     struct job *j = (struct job *)work;
-    assert_true(has_work); /* mmu_pauses() goes by that */
+    assert_true(has_work); /* mmu_pauses() depends on it */
     now_here += PIECE;
     order[pieces++] = (unsigned)(j - job);
     j->done++;
@@ -74,7 +74,7 @@ static int setup(void **state)
     memset(here, 0, sizeof(here));
     memset(job, 0, sizeof(job));
     for (unsigned i = 0; i < CPUS_MAX; i++)
-        sleepers[i].next = ~0ull; /* none: it holds ~TIME */
+        sleepers[i].next = ~0ull; /* no sleeper: the field holds ~TIME */
     waits = has_work = false;
     pieces = 0;
     now_here = 0;
@@ -87,7 +87,8 @@ static void add(unsigned i, unsigned left)
     work_add(&job[i].work);
 }
 
-/* Nobody waits: all of it, in the order in which it came; what is added on the way, too. */
+/* If no vCPU waits, all work is done in the order in which it was added, including work added
+ * meanwhile. */
 static void all_of_it(void **state)
 {
     (void)state;
@@ -106,7 +107,7 @@ static void all_of_it(void **state)
     assert_int_equal(counts.longest, PIECE);
 }
 
-/* A vCPU waits: a slice, and no longer; the rest comes with the next turns. */
+/* If a vCPU waits, work is done for one slice. The rest is done in later turns of the work. */
 static void for_a_slice(void **state)
 {
     (void)state;
@@ -116,7 +117,7 @@ static void for_a_slice(void **state)
     assert_int_equal(now_here, (SLICE + PIECE - 1) / PIECE * PIECE);
     assert_true(has_work);
     unsigned first = job[0].done;
-    now_here += 100 * SLICE; /* the vCPU's turn counts for nothing */
+    now_here += 100 * SLICE; /* the vCPU's turn does not count */
     work_turn();
     assert_int_equal(job[0].done, 2 * first);
     assert_true(has_work);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What INIT and the start-up IPI after it make of each member of struct vcpu. Included by
+ * The effect of INIT and the following start-up IPI on each member of struct vcpu. Included by
  * test_vcpu_init.c.
  */
 #pragma once
@@ -11,7 +11,7 @@ enum fate {
     KEPT,
     ZERO,
     ONES,
-    CACHE, /* what is in there is compared before it is used, or is looked at below */
+    CACHE, /* the value is compared before it is used, or the test checks it */
 };
 
 #define ROW(member, fate)                                                                  \
@@ -31,7 +31,7 @@ static const struct row {
     ROW(vmx.host, KEPT),
     ROW(vmx.attention, CACHE),
     ROW(vmx.pending, ZERO),
-    ROW(vmx.windows, KEPT), /* what the controls are; the next delivery sees to both */
+    ROW(vmx.windows, KEPT), /* the state of the controls; the next delivery updates both */
     ROW(vmx.exit, KEPT),
     ROW(vmx.vmcs, KEPT),
     ROW(vmx.msr_bitmap, KEPT),
@@ -53,7 +53,7 @@ static const struct row {
     ROW(mmio.mmu, KEPT),
     ROW(mmio.mmio_bus, KEPT),
     ROW(mmio.stats, KEPT),
-    ROW(mmio.fault, KEPT), /* the details of the last outcome */
+    ROW(mmio.fault, KEPT), /* details of the last outcome */
     ROW(mmio.single_step, KEPT),
     ROW(mmio.breakpoints_met, KEPT),
     ROW(mmio.end, KEPT),
@@ -71,7 +71,7 @@ static const struct row {
     ROW(index, KEPT),
     ROW(mailbox, CACHE),
     ROW(ghci, KEPT),
-    ROW(pass, KEPT), /* closed when the vCPU left its pCPU */
+    ROW(pass, KEPT), /* closed when the vCPU leaves its pCPU */
     ROW(place, KEPT),
     ROW(vpid, KEPT),
     ROW(ve_by_cpu, KEPT),
@@ -96,7 +96,7 @@ static const struct row {
     ROW(lapic.tmr, ZERO),
     ROW(lapic.timer_end, ZERO),
     ROW(unfinished, ZERO),
-    ROW(change, KEPT), /* begun anew by the next call that needs them */
+    ROW(change, KEPT), /* begun again by the next call that needs it */
     ROW(walk, KEPT),
     ROW(tsc_offset, KEPT),
     ROW(tsc_adjust, KEPT),
