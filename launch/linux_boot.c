@@ -147,10 +147,5 @@ enum exit_code linux_plan_start(struct load_plan *plan, const struct guest_image
                                        .tables = ADDRESS_OF(pml4),
                                        .gdt = (uint32_t)ADDRESS_OF(gdt),
                                        .long_mode = true};
-    return plan_add(plan, image,
-                    (struct load_record){.gpa = LINUX_BLOCK,
-                                         .bytes = block,
-                                         .size = sizeof(*block),
-                                         .extent = sizeof(*block),
-                                         .kind = LOAD_PARAMETERS});
+    return plan_add_block(plan, image, LINUX_BLOCK, sizeof(*block));
 }

@@ -139,12 +139,7 @@ static enum exit_code plan_info(struct load_plan *plan, const struct guest_image
     if (code)
         return code;
     plan->start.info = at;
-    return plan_add(plan, image,
-                    (struct load_record){.gpa = at,
-                                         .bytes = block,
-                                         .size = sizeof(*block),
-                                         .extent = sizeof(*block),
-                                         .kind = LOAD_PARAMETERS});
+    return plan_add_block(plan, image, at, sizeof(*block));
 }
 
 enum exit_code multiboot_plan(struct load_plan *plan, const struct guest_image *image,

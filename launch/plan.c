@@ -49,6 +49,17 @@ enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
     return EXIT_OK;
 }
 
+enum exit_code plan_add_block(struct load_plan *plan, const struct guest_image *image, uint64_t gpa,
+                              uint64_t size)
+{
+    return plan_add(plan, image,
+                    (struct load_record){.gpa = gpa,
+                                         .bytes = plan->block,
+                                         .size = size,
+                                         .extent = size,
+                                         .kind = LOAD_PARAMETERS});
+}
+
 #define PIECE 32768u /* bytes that are written in a piece */
 
 /* Writes the next piece of a record, whose bytes are followed by zeros up to its extent, and

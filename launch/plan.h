@@ -48,6 +48,10 @@ void plan_init(struct load_plan *plan);
 enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
                         struct load_record record) MUST_CHECK;
 
+/* Adds the first `size` bytes of the plan's block, which are the boot parameters, at `gpa`. */
+enum exit_code plan_add_block(struct load_plan *plan, const struct guest_image *image, uint64_t gpa,
+                              uint64_t size) MUST_CHECK;
+
 /* Writes the next piece of the plan into the memory of the image's VM, in at most 40,000
  * instructions. It begins at byte *done of record *index, both of which are 0 before the first
  * piece, and advances them. Returns true if that was the last piece. If the host has no memory for

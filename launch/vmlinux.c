@@ -104,12 +104,7 @@ static enum exit_code plan_pvh(struct load_plan *plan, const struct guest_image 
         .map_count = count,
     };
     plan->start = (struct guest_start){.entry = entry, .info = LINUX_BLOCK};
-    return plan_add(plan, image,
-                    (struct load_record){.gpa = LINUX_BLOCK,
-                                         .bytes = block,
-                                         .size = sizeof(*block),
-                                         .extent = sizeof(*block),
-                                         .kind = LOAD_PARAMETERS});
+    return plan_add_block(plan, image, LINUX_BLOCK, sizeof(*block));
 }
 
 /* Plans a zero page. A vmlinux has no setup header, so the zero page gets one with the values of

@@ -5,26 +5,6 @@
  */
 #include "tests/unit/dev/virtio_world.h"
 
-static int setup(void **state)
-{
-    (void)state;
-    support_reset();
-    make_disk(false);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    destroy_disk();
-    return support_pages_in_use() != 0;
-}
-
-static bool said(const char *text)
-{
-    return strstr(support_log(), text);
-}
-
 /* ---- Registers and negotiation --------------------------------------------------------------- */
 
 static void identity(void **state)
@@ -204,15 +184,15 @@ static void interrupts_by_index(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(identity, setup, teardown),
-        cmocka_unit_test_setup_teardown(accesses_of_other_sizes, setup, teardown),
-        cmocka_unit_test_setup(features_must_suffice, setup),
-        cmocka_unit_test_setup_teardown(features_are_settled, setup, teardown),
-        cmocka_unit_test_setup_teardown(reset, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_queue_in_use_is_not_moved, setup, teardown),
-        cmocka_unit_test_setup_teardown(nothing_before_driver_ok, setup, teardown),
-        cmocka_unit_test_setup_teardown(interrupts_by_flag, setup, teardown),
-        cmocka_unit_test_setup_teardown(interrupts_by_index, setup, teardown),
+        cmocka_unit_test_setup_teardown(identity, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(accesses_of_other_sizes, setup_disk, teardown_disk),
+        cmocka_unit_test_setup(features_must_suffice, setup_disk),
+        cmocka_unit_test_setup_teardown(features_are_settled, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(reset, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(a_queue_in_use_is_not_moved, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(nothing_before_driver_ok, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(interrupts_by_flag, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(interrupts_by_index, setup_disk, teardown_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,26 +5,6 @@
  */
 #include "tests/unit/dev/virtio_world.h"
 
-static int setup(void **state)
-{
-    (void)state;
-    support_reset();
-    make_disk(false);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    destroy_disk();
-    return support_pages_in_use() != 0;
-}
-
-static bool said(const char *text)
-{
-    return strstr(support_log(), text);
-}
-
 /* ---- Rings ----------------------------------------------------------------------------------- */
 
 static void indirect_tables(void **state)
@@ -280,14 +260,14 @@ static void every_way_to_break_it(void **state)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(broken); i++) {
         destroy_disk();
-        setup(state);
+        setup_disk(state);
         start_driver(BIT(VIRTIO_RING_F_INDIRECT_DESC), 8);
         broken[i].how();
         notify();
         breaks(broken[i].said);
     }
     destroy_disk();
-    setup(state);
+    setup_disk(state);
     start_driver(0, 8);
     indirect(16, 0);
     notify();
@@ -313,7 +293,7 @@ static void bad_places(void **state)
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         destroy_disk();
-        setup(state);
+        setup_disk(state);
         start_driver(0, 8);
         set_reg(VIRTIO_MMIO_QUEUE_READY, 0);
         header(VIRTIO_BLK_T_FLUSH, 0);
@@ -332,11 +312,11 @@ static void bad_places(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(indirect_tables, setup, teardown),
-        cmocka_unit_test_setup_teardown(rings_wrap, setup, teardown),
-        cmocka_unit_test_setup_teardown(work_in_pieces, setup, teardown),
-        cmocka_unit_test_setup_teardown(every_way_to_break_it, setup, teardown),
-        cmocka_unit_test_setup_teardown(bad_places, setup, teardown),
+        cmocka_unit_test_setup_teardown(indirect_tables, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(rings_wrap, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(work_in_pieces, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(every_way_to_break_it, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(bad_places, setup_disk, teardown_disk),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -238,3 +238,25 @@ static inline bool needs_reset(void)
 {
     return reg(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
+
+/* ---- For tests that have one disk ------------------------------------------------------------ */
+
+static inline int setup_disk(void **state)
+{
+    (void)state;
+    support_reset();
+    make_disk(false);
+    return 0;
+}
+
+static inline int teardown_disk(void **state)
+{
+    (void)state;
+    destroy_disk();
+    return support_pages_in_use() != 0;
+}
+
+static inline bool said(const char *text)
+{
+    return strstr(support_log(), text);
+}
