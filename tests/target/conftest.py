@@ -104,6 +104,13 @@ def our_guests(cmdline: str = "") -> tuple[Guest, ...]:
     return guests
 
 
+def need_made(*targets: str) -> None:
+    """Makes what apt has to download, such as kernels. Without it the test is skipped."""
+    made = subprocess.run(["make", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no {targets[0]}: {made.stderr.strip().splitlines()[-1]}")
+
+
 def hello() -> Guest:
     return Guest(HELLO, ("testctl",))
 

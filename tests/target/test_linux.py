@@ -5,15 +5,14 @@ import os
 import subprocess
 
 import pytest
-from conftest import CODES, ROOT
+from conftest import CODES, ROOT, need_made
 from harness import debian, terminal
 
 
 @pytest.fixture(scope="module", autouse=True)
 def kernel() -> None:
-    done = subprocess.run(["make", "linux-files"], cwd=ROOT, text=True, capture_output=True,
-                          check=False)  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    """The kernel is downloaded by apt. Without it, the tests of this file cannot run."""
+    need_made("linux-files")
 
 
 def start(boot, vcpus: int, cmdline: str = "", **fields):

@@ -5,10 +5,8 @@ KVM checks what we put into a VMCS, offers fewer controls than the CPU, and walk
 second opinion on all of them.
 """
 
-import subprocess
-
 import pytest
-from conftest import BUILD, OTHER, OWN, ROOT, BootFixture
+from conftest import BUILD, OTHER, OWN, BootFixture, need_made
 
 from harness import emulator, linux
 from harness.boot import BOCHS_RELEASES, Boot, parse_guests
@@ -22,12 +20,7 @@ WORDS = {"sides": "testctl,shared=39,execute_only=38", "ve": "testctl,shared=39,
 @pytest.fixture(scope="session", autouse=True)
 def kernel() -> None:
     """The kernel is downloaded by apt. Without it, the tests of this file cannot run."""
-    made = subprocess.run(
-        ["make", "build/kvm/nested", "build/kvm/kernel"], cwd=ROOT,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip(f"no Linux to nest in: {made.stderr.strip().splitlines()[-1]}")
+    need_made("build/kvm/nested", "build/kvm/kernel")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,8 @@
 and a few nested in KVM. A failure names the VM and the command that repeats it. `make hostile
 N=10000` runs more of them, with SEED= other ones; tools/hostile.py has further options."""
 
-import subprocess
-
 import pytest
-from conftest import BUILD, ROOT, Guest
+from conftest import BUILD, Guest, need_made
 
 from harness import emulator, session
 from harness.campaign import Campaign, Chance, endings, judge
@@ -47,12 +45,7 @@ def test_on_another_bochs(number: int) -> None:
 
 
 def test_nested() -> None:
-    made = subprocess.run(
-        ["make", "build/kvm/nested", "build/kvm/kernel"], cwd=ROOT,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if made.returncode:
-        pytest.skip(f"no Linux to nest in: {made.stderr.strip().splitlines()[-1]}")
+    need_made("build/kvm/nested", "build/kvm/kernel")
     check(NESTED, 0, NESTED.per_boot)
 
 
