@@ -325,11 +325,11 @@ static uint32_t begins_at(void)
 
 static void prepare(void)
 {
-    put(mark, mark_end, FIRST);
-    put(mark, mark_end, SECOND);
     send_ipi(1, ICR_INIT);
     for (uint64_t end = rdtsc() + 1000000; rdtsc() < end;)
         pause();
+    put(mark, mark_end, FIRST); /* not before the INIT: the CPU may be executing this page */
+    put(mark, mark_end, SECOND);
     *(volatile uint32_t *)(uintptr_t)PROBE_FOUND = 0;
 }
 
