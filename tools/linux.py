@@ -4,7 +4,9 @@
 
 The environment contains the options. KERNEL and INITRD are files, by default Debian's cloud kernel
 and a small initrd with busybox. CMDLINE is the kernel's command line. VCPUS is the number of vCPUs,
-and MEM the VM's RAM in MiB. ^A x ends the machine, and ^A ^A sends ^A.
+and MEM the VM's RAM in MiB. ^A x ends the machine, and ^A ^A sends ^A. The logs go to
+build/run/NAME/, by default build/run/linux/. The end of standard input ends the shell, and thus the
+VM.
 """
 
 import os
@@ -37,8 +39,8 @@ def main() -> int:
     )  # fmt: skip
     with terminal.listen() as server:
         boot = Boot(
-            name="linux", guests=guests, mem=debian.machine_memory(mem, guests), smp=vcpus,
-            ips=debian.IPS, serial_port=server.getsockname()[1],
+            name=os.environ.get("NAME") or "linux", guests=guests, smp=vcpus, ips=debian.IPS,
+            mem=debian.machine_memory(mem, guests), serial_port=server.getsockname()[1],
         )  # fmt: skip
         with session.started(session.prepare(boot), boot) as machine:
             status = terminal.talk(server, lambda: machine.poll() is None)

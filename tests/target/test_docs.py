@@ -37,7 +37,8 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
     # Each command has its own name for its logs, because tests run in parallel.
     name = "docs-" + re.sub(r"\W+", "-", command)
     return subprocess.run(["bash", "-c", f"{command} NAME={name}"], cwd=ROOT, text=True,
-                          capture_output=True, timeout=1800, check=False)  # fmt: skip
+                          stdin=subprocess.DEVNULL, capture_output=True, timeout=1800,
+                          check=False)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

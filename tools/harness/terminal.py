@@ -8,6 +8,7 @@ import select
 import socket
 import sys
 import termios
+import time
 import tty
 from collections.abc import Iterator
 
@@ -17,6 +18,10 @@ ESCAPE = b"\x01"  # ^A: then x ends the machine, and ^A sends one
 EXIT = re.compile(rb"(?:^|\n)EXIT (\d+) [a-z0-9-]+\r?\n")
 TAIL = 200  # bytes of earlier output in which an EXIT line may begin
 POLL = 0.2
+# ^D, which ends a shell. It is sent again, because a byte that arrives before the guest has set up
+# its UART is lost.
+END_OF_INPUT = b"\x04"
+END_AGAIN = 2.0
 
 
 class Keys:
@@ -71,8 +76,9 @@ def _show(data: bytes, raw: bool) -> None:
 def talk(server: socket.socket, alive) -> int:
     """Passes bytes between the terminal and the machine until the session ends. Returns the code of
     the machine's EXIT line, Status.DIED if the machine has ended without one, or Status.INTERRUPTED
-    if the user ended the machine with the escape key."""
-    keys, tail, inputs = Keys(), b"", [0]
+    if the user ended the machine with the escape key. The end of standard input ends the guest's
+    shell."""
+    keys, tail, inputs, ends = Keys(), b"", [0], 0.0
     server.settimeout(POLL)
     with _raw() as raw:
         connection = None
@@ -97,9 +103,13 @@ def talk(server: socket.socket, alive) -> int:
                     typed = os.read(0, 256)
                     if not typed:
                         inputs.clear()
+                        ends = time.monotonic()
                     sent = keys.feed(typed)
                     if sent is None:
                         return Status.INTERRUPTED
                     connection.sendall(sent)
+                if not inputs and time.monotonic() >= ends:
+                    connection.sendall(END_OF_INPUT)
+                    ends += END_AGAIN
                 if not ready and not alive():
                     return Status.DIED
