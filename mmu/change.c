@@ -149,12 +149,16 @@ int change_zap_slot(struct mmu *mmu, unsigned flags, enum debt_reason reason,
 
 /* ---- The change in progress ------------------------------------------------------------------ */
 
-/* Frees the copy of a page or block whose copying has not finished. */
+/* Frees the copy of a page or block whose copying has not finished. This happens only at the end of
+ * the VM, when no vCPU writes. Otherwise nothing is stored, because guest_write() reads `copied`
+ * without slots_lock. */
 static void change_drop_copy(struct copying *copying)
 {
-    if (copying->held)
-        page_free(copying->to, copying->order);
-    *copying = (struct copying){0};
+    if (!copying->held)
+        return;
+    page_free(copying->to, copying->order);
+    copying->held = false;
+    copying->copied = 0;
 }
 
 /* Frees the memory that does not belong to a slot yet. It may be only partly filled. */

@@ -68,19 +68,24 @@ static size_t guest_chunk(gpa_t gpa, size_t size)
     return size < room ? size : room;
 }
 
-/* Copies 2, 4 or 8 bytes with a single load and store, as a CPU does: an index that a device shares
- * with its driver is never seen half written. */
+#define COPY_AT_ONCE(type)                                                              \
+    __atomic_store_n((type *)to, __atomic_load_n((const type *)from, __ATOMIC_RELAXED), \
+                     __ATOMIC_RELAXED)
+
+/* Copies 2, 4 or 8 aligned bytes with a single load and store, as a CPU does: an index that a
+ * device shares with its driver is never seen half written. */
 static void copy(void *to, const void *from, size_t size)
 {
-    switch (size) {
+    bool aligned = !(((uintptr_t)to | (uintptr_t)from) & (size - 1));
+    switch (likely(aligned) ? size : 0) {
     case 2:
-        __builtin_memcpy(to, from, 2);
+        COPY_AT_ONCE(uint16_t);
         break;
     case 4:
-        __builtin_memcpy(to, from, 4);
+        COPY_AT_ONCE(uint32_t);
         break;
     case 8:
-        __builtin_memcpy(to, from, 8);
+        COPY_AT_ONCE(uint64_t);
         break;
     default:
         memcpy(to, from, size);

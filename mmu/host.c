@@ -89,11 +89,13 @@ int remap_first(struct mmu *mmu)
         return -ENOMEM;
     }
     now->slot = *slot;
+    write_lock(&mmu->lock); /* a write that saw the last copy may be in remap_follow() */
     *c = (struct copying){.first = GFN(gfn.v - (old.v >> PAGE_SHIFT & (BIT(order) - 1))),
                           .order = order,
                           .held = true,
                           .from = HPA(align_down(old.v, PAGE_SIZE << order)),
                           .to = new};
+    write_unlock(&mmu->lock);
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
     return change_zap(mmu, c->first, GFN(c->first.v + BIT(order)), 0, DEBT_HOST_REMAPPED,
                       remap_copy);

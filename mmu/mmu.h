@@ -300,7 +300,7 @@ static inline uint64_t mmu_slot_generation(const struct mmu *mmu)
  * role or the side refuses the access, or the address cannot be MMIO; -ENOMEM; before any vCPU has
  * entered, -EINPROGRESS: the caller attends to what is waiting (mmu_pauses()) and repeats the call.
  * After an error, the bytes before the one that failed have been copied. A naturally aligned access
- * of 2, 4 or 8 bytes is made at once. */
+ * of 2, 4 or 8 bytes is made at once, if the buffer is aligned, too. */
 int guest_read(struct mmu *mmu, gpa_t gpa, void *buffer, size_t size,
                enum mmu_access access) MUST_CHECK;
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size) MUST_CHECK;
