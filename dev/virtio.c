@@ -171,5 +171,5 @@ void virtio_notify(struct virtio *v, unsigned queue)
         return;
     v->notified |= 1u << queue;
     if (virtio_go_on(v))
-        v->busy(v->busy_context);
+        v->busy();
 }

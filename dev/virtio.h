@@ -41,9 +41,8 @@ struct virtio {
     const struct virtio_ops *ops;
     struct dma dma;
     struct line line;
-    void (*busy)(void *context); /* work is left; called with the device serialised */
-    void *busy_context;
-    uint64_t features; /* offered features */
+    void (*busy)(void); /* work is left; called with the device serialised */
+    uint64_t features;  /* offered features */
     const void *config;
     size_t config_size;
 

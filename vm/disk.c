@@ -23,17 +23,11 @@ static int dma_to_guest(void *context, uint64_t address, const void *buffer, siz
     return guest_write(&vm->mmu, dma_address(vm, address), buffer, size);
 }
 
-static void disk_is_busy(void *context)
-{
-    (void)context;
-    pcpu_has_chores();
-}
-
 void disk_connect(struct disk *disk, struct vm *vm)
 {
     struct virtio *virtio = &disk->blk.virtio;
     virtio->dma = (struct dma){dma_from_guest, dma_to_guest, vm};
-    virtio->busy = disk_is_busy;
+    virtio->busy = pcpu_has_chores;
     disk->mmio.virtio = virtio;
 }
 
