@@ -33,7 +33,7 @@ static int test_dma_read(void *context, uint64_t address, void *buffer, size_t s
     dma_accesses++;
     if (!in_ram(address, size))
         return -1;
-    memcpy(buffer, guest_ram + address - RAM_BASE, size);
+    memcpy(buffer, guest_ram + (address - RAM_BASE), size);
     return 0;
 }
 
@@ -43,13 +43,13 @@ static int test_dma_write(void *context, uint64_t address, const void *buffer, s
     dma_accesses++;
     if (!in_ram(address, size))
         return -1;
-    memcpy(guest_ram + address - RAM_BASE, buffer, size);
+    memcpy(guest_ram + (address - RAM_BASE), buffer, size);
     return 0;
 }
 
 static inline void *ram(uint64_t address)
 {
-    return guest_ram + address - RAM_BASE;
+    return guest_ram + (address - RAM_BASE);
 }
 
 /* ---- The device ------------------------------------------------------------------------------ */
