@@ -21,7 +21,7 @@ void mmio_known_mode(struct mmio_vcpu *vcpu, const struct walk_context *context)
 }
 
 /* The bus range of the access. False: the access is unclaimed or would be split. */
-static bool known_find_range(struct mmio_vcpu *v, struct known *k)
+static ALWAYS_INLINE bool known_find_range(struct mmio_vcpu *v, struct known *k)
 {
     bool write = k->decoded->move.flags & MOVE_WRITE;
     unsigned size = k->decoded->move.size;
@@ -42,7 +42,7 @@ static bool known_find_range(struct mmio_vcpu *v, struct known *k)
 
 /* Whether the bus range serves the exit: a doorbell always does; another device only if the MMU has
  * found no slot at the address in this generation of the slots. */
-static bool known_serves_exit(const struct mmio_vcpu *v, const struct known *k,
+static ALWAYS_INLINE bool known_serves_exit(const struct mmio_vcpu *v, const struct known *k,
                               enum mmio_target target)
 {
     struct bus_range *p = k->range;
@@ -55,7 +55,7 @@ static bool known_serves_exit(const struct mmio_vcpu *v, const struct known *k,
 }
 
 /* The walk of the instruction. False if it is not cached or the bytes at RIP have changed. */
-static bool known_find_instruction(struct mmio_vcpu *v, struct known *k)
+static ALWAYS_INLINE bool known_find_instruction(struct mmio_vcpu *v, struct known *k)
 {
     typedef uint64_t __attribute__((aligned(1))) unaligned;
     const struct decoded *d = k->decoded;
@@ -70,7 +70,7 @@ static bool known_find_instruction(struct mmio_vcpu *v, struct known *k)
 
 /* The walk of the operand. False unless it is cached, leads to the GPA of the exit, and the operand
  * lies in one page. */
-static bool known_find_operand(struct mmio_vcpu *v, struct known *k)
+static ALWAYS_INLINE bool known_find_operand(struct mmio_vcpu *v, struct known *k)
 {
     const struct move *m = &k->decoded->move;
     k->registers = move_registers(v->cpu, m);
@@ -86,7 +86,7 @@ static bool known_find_operand(struct mmio_vcpu *v, struct known *k)
     return likely((k->context->key & checked) != checked) || !(linear & (m->size - 1u));
 }
 
-static bool known_find(struct mmio_vcpu *v, struct known *k, struct move_access *access)
+static ALWAYS_INLINE bool known_find(struct mmio_vcpu *v, struct known *k, struct move_access *access)
 {
     k->access = access;
     return known_find_instruction(v, k) && known_find_operand(v, k) && known_find_range(v, k) &&
