@@ -43,6 +43,7 @@ SETS = {
     "mmio,vcpus=2": ("mmio_bench", "", ("vcpus=2",)),
     "cpu": ("cpu_bench", "", ()),
     "cpu,vcpus=2": ("cpu_bench", "", ("vcpus=2",)),
+    "io": ("io_bench", "", ("pc",)),
     "mmu": ("mmu_bench", "", ()),
     "mmu,ept_ad=0": ("mmu_bench", "ept_ad=0", ()),
     "private,bits=0": ("sides_bench", "", ()),
@@ -133,6 +134,8 @@ def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     budget = () if any(word.startswith("budget=") for word in words) else ("budget=120000",)
     guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", *budget, *words))
     guests = [guest]
+    if "pc" in words:
+        guests.append(Guest(BUILD / "guest/mmio.elf", ("disk",), name="+disk"))
     if "parallel=2" in cmdline:
         guests.append(dataclasses.replace(guest, name="beside", args="beside"))
     run = session.run(Boot(name=folder, cmdline=f"{cmdline} {mitigations(name)}".strip(),
