@@ -16,8 +16,7 @@ def kernel() -> None:
 
 
 def start(boot, vcpus: int, cmdline: str = "", **fields):
-    line = f"{debian.CMDLINE} {cmdline} check cpus={vcpus}"
-    guests = debian.guests(cmdline=line, vcpus=vcpus, **fields)
+    guests = debian.checked(vcpus, f"{debian.CMDLINE} {cmdline}", **fields)
     return boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), smp=vcpus,
                 ips=debian.IPS, timeout=180)  # fmt: skip
 
