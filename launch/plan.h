@@ -48,6 +48,9 @@ void plan_init(struct load_plan *plan);
 enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
                         struct load_record record) MUST_CHECK;
 
+/* Returns true if the address lies in a record of the plan. */
+bool plan_contains(const struct load_plan *plan, uint64_t address);
+
 /* Adds the first `size` bytes of the plan's block, which are the boot parameters, at `gpa`. */
 enum exit_code plan_add_block(struct load_plan *plan, const struct guest_image *image, uint64_t gpa,
                               uint64_t size) MUST_CHECK;
