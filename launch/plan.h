@@ -29,7 +29,8 @@ struct load_record {
     bool measured; /* the contents are part of the guest's identity */
 };
 
-#define LOAD_RECORDS 32u
+/* A program has at most 16 segments. The boot parameters and the ACPI tables are a record each. */
+#define LOAD_RECORDS (16u + GUEST_MODULES + 2u)
 #define LOAD_BLOCK   (5 * PAGE_SIZE)
 
 struct load_plan {

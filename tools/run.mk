@@ -67,6 +67,11 @@ linux-matrix: ## Debian's kernels, each by each entry, on 1, 2 and 4 vCPUs; slow
 	@tools/deps.sh kernels
 	$(Q)$(PYTHON) tools/matrix.py
 
+$(B)/linux/vmlinux: tools/vmlinux.py $(B)/kvm/kernel
+	@tools/deps.sh kernels
+	@mkdir -p $(@D)
+	$(Q)tools/vmlinux.py $(B)/kvm/kernel/vmlinuz $@
+
 $(B)/linux/tsc: tools/linux/tsc.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -nostdlib -static -s -Wl,--build-id=none $< -o $@

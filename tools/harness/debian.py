@@ -8,6 +8,7 @@ from .boot import BUILD, ROOT, Guest
 from .errors import HarnessError
 
 KERNEL = BUILD / "kvm/kernel/vmlinuz"
+VMLINUX = BUILD / "linux/vmlinux"  # the same kernel, extracted
 BUSYBOX = BUILD / "linux/busybox"
 TSC = BUILD / "linux/tsc"
 INITRD = BUILD / "linux/initrd"
