@@ -12,7 +12,8 @@ from harness.boot import Guest
 
 MULTIBOOT1 = struct.pack("<I", 0x1BADB002)
 MULTIBOOT2 = struct.pack("<2I", 0xE85250D6, 0)
-ADDRESS, ENTRY, UNKNOWN = 2, 3, 11
+ADDRESS, ENTRY, UNKNOWN = 2, 3, 11  # types of the header's tags
+PAGE = 4096
 
 
 def tags(result: Result, number: int) -> list[str]:
@@ -29,19 +30,15 @@ def program() -> bytearray:
     return data
 
 
-def with_tags(data: bytearray, *words: tuple[int, ...]) -> bytearray:
-    """Replaces the tags of the header by these, which are `type, contents ...`. What follows the
-    header in the checker is padding up to its code, which is moved for this, so the file is its
-    segment's contents and has no ELF header."""
-    at = data.index(MULTIBOOT2)
+def page_with_header(*tags_wanted: tuple[int, ...]) -> bytes:
+    """A page that begins with a header with these tags, which are `type, contents ...`."""
     body = b""
-    for kind, *contents in (*words, (0,)):
+    for kind, *contents in (*tags_wanted, (0,)):
         tag = struct.pack(f"<2I{len(contents)}I", kind, 8 + 4 * len(contents), *contents)
         body += tag + bytes(-len(tag) % 8)
-    length = 16 + len(body)
-    header = MULTIBOOT2 + struct.pack("<I", length)
+    header = MULTIBOOT2 + struct.pack("<I", 16 + len(body))
     header += struct.pack("<I", -sum(struct.unpack("<3I", header)) % 2**32)
-    return data[:at] + header + body + data[at + length :]
+    return (header + body).ljust(PAGE, b"\0")
 
 
 def segment(data: bytes) -> tuple[int, int, int, int, int]:
@@ -55,10 +52,10 @@ def segment(data: bytes) -> tuple[int, int, int, int, int]:
 def raw(data: bytearray) -> bytes:
     """A file that is no ELF file: a header with an address tag, and then the segment's contents."""
     offset, address, filled, size, entry = segment(data)
-    contents = bytes(data[offset : offset + filled]).replace(MULTIBOOT2, bytes(8))
-    base = address - 4096
-    wishes = ((ADDRESS, base, base, address + filled, address + size), (ENTRY, entry))
-    return bytes(with_tags(bytearray(MULTIBOOT2 + bytes(4088)), *wishes)) + contents
+    base = address - PAGE
+    return page_with_header(
+        (ADDRESS, base, base, address + filled, address + size), (ENTRY, entry)
+    ) + bytes(data[offset : offset + filled])
 
 
 def elf64(data: bytearray, folder: pathlib.Path) -> bytes:
@@ -91,11 +88,9 @@ def test_the_checker_is_content(boot, tmp_path: pathlib.Path, form: str) -> None
 
 
 def test_what_it_requires_is_refused(boot, tmp_path: pathlib.Path) -> None:
-    data = program()
-    wishes = bytearray(MULTIBOOT2 + bytes(4088))
-    bad = {"unknown": with_tags(wishes, (UNKNOWN, 1)), "entry": with_tags(wishes, (ENTRY, 0x1000))}
-    for name, spoilt in bad.items():
-        (tmp_path / name).write_bytes(bytes(spoilt) + bytes(data))
+    bad = {"unknown": page_with_header((UNKNOWN, 1)), "entry": page_with_header((ENTRY, 0x1000))}
+    for name, page in bad.items():
+        (tmp_path / name).write_bytes(page)
     result = boot(guests=(*(Guest(tmp_path / name) for name in bad), hello()))
     assert result.exit == CODES.MODULE_NOT_ELF, result
     assert result.has("guest unknown: its multiboot2 header requires tag 11, which is not supported")
