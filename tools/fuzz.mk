@@ -23,8 +23,9 @@ GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.
 
 VIRTIO_SRC := $(wildcard dev/virt*.c) tests/unit/support.c tests/fuzz/fuzz_virtio.c
 
-LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c bzimage.c vmlinux.c \
-              linux_boot.c firmware.c aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
+LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c \
+              multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
+              aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-devices \
     brute docs lint-instructions deps-fuzz
