@@ -134,6 +134,15 @@ struct request {
     uint64_t out, in; /* bytes of data from the driver, and to the driver */
 };
 
+/* Whether a request moves more than one piece of work can. A driver that respects seg_max has at
+ * most SEGMENTS descriptors beside those of the header and the status. Each further one takes as long
+ * as VIRTIO_DESCRIPTOR bytes. */
+static bool is_too_long(const struct request *r, uint64_t bytes)
+{
+    unsigned usual = SEGMENTS + 2, count = r->chain->count;
+    return bytes + (count > usual ? count - usual : 0) * VIRTIO_DESCRIPTOR > BYTES;
+}
+
 /* Whether a request for this many bytes is valid: whole sectors, all within the capacity. */
 static bool in_range(const struct virtio_blk *disk, uint64_t sector, uint64_t bytes)
 {
@@ -145,7 +154,8 @@ static uint8_t transfer(struct request *r, bool write)
 {
     struct virtio_blk *disk = r->disk;
     uint64_t bytes = write ? r->out : r->in, place = r->header.sector * SECTOR;
-    if (bytes > BYTES || !in_range(disk, r->header.sector, bytes) || (write && !disk->tables))
+    if (is_too_long(r, bytes) || !in_range(disk, r->header.sector, bytes) ||
+        (write && !disk->tables))
         return VIRTIO_BLK_S_IOERR;
     for (uint64_t done = 0, part; done < bytes; done += part, place += part) {
         uint64_t block = place / BLOCK, offset = place % BLOCK, room = BLOCK - offset;

@@ -10,6 +10,7 @@ the kernel.
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -24,17 +25,16 @@ def dynamic(command: list[str]) -> dict[str, pathlib.Path]:
     """The files of a program by their path in the initrd. `command` is what tools/unpack.sh
     prints: the loader, the path of the libraries, and the program."""
     loader, option, path, program = command
+    tree = program.removesuffix("/usr/bin/stress-ng")
     listed = subprocess.run(
         [loader, option, path, "--list", program], check=True, capture_output=True, text=True
     ).stdout
     files = {f"bin/{pathlib.Path(program).name}": pathlib.Path(program)}
-    for line in listed.splitlines():
-        name, arrow, where = line.partition(" => ")
-        if arrow and not where.startswith(os.path.dirname(loader).rpartition("/lib/")[0]):
-            raise HarnessError(f"{program} needs {name.strip()}, which was not unpacked")
-        if arrow:
-            name = name.strip().lstrip("/")
-            files[name if "/" in name else f"lib/x86_64-linux-gnu/{name}"] = pathlib.Path(where)
+    for name, where in re.findall(r"^\s*(\S+) => (\S+)", listed, re.MULTILINE):
+        if not where.startswith(f"{tree}/"):
+            raise HarnessError(f"{program} needs {name}, which was not unpacked")
+        inside = name.lstrip("/") if "/" in name else f"lib/x86_64-linux-gnu/{name}"
+        files[inside] = pathlib.Path(where)
     return files
 
 

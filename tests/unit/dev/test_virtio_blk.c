@@ -212,6 +212,10 @@ static void transfers_have_limits(void **state)
         {0, 1, 0, VIRTIO_BLK_S_OK},
         {SECTORS, 0, 0, VIRTIO_BLK_S_OK},
         {0, 62, 512, VIRTIO_BLK_S_OK}, /* as many segments as a chain has */
+        {0, 61, 1024, VIRTIO_BLK_S_IOERR}, /* both many segments and many bytes */
+        {0, 32, 1536, VIRTIO_BLK_S_OK},    /* 16 more than seg_max, which count as 10 KiB */
+        {0, 33, 1536, VIRTIO_BLK_S_OK},
+        {0, 36, 1536, VIRTIO_BLK_S_IOERR},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
