@@ -13,6 +13,7 @@
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
+#include "vm/triple_fault.h"
 #include "vm/vm.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -21,7 +22,7 @@
 #define EXITS_UNATTENDED 64u /* exits in a row before the clock is read */
 
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
-#define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED)
+#define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN)
 
 static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
@@ -196,8 +197,7 @@ static bool run_attend(struct vcpu *vcpu)
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
-        vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
-               "triple fault: an exception during the delivery of #DF");
+        attention_request(requests, ATTENTION_SHUTDOWN);
         return false;
     }
     /* An event that must wait needs no request: vmx_deliver() has enabled its window exiting. */
@@ -256,5 +256,7 @@ void vcpu_run(struct vcpu *vcpu)
     run_begin(vcpu);
     while (run_attend(vcpu))
         run_enter(vcpu);
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_SHUTDOWN))
+        triple_fault_end(vcpu);
     run_end(vcpu);
 }
