@@ -2,8 +2,8 @@
 #include "vm/triple_fault.h"
 
 #include "arch/x86/cpu.h"
-#include "arch/x86/this_cpu.h"
 #include "arch/x86/tsc.h"
+#include "lib/cpu_local.h"
 #include "lib/log.h"
 #include "lib/string.h"
 #include "mmio/breakpoints.h"

@@ -83,7 +83,7 @@ static const struct {
     enum effect effect;
     uint64_t what; /* the request, or the reason for the end */
 } rows[] = {
-    {REASON_TRIPLE_FAULT, ENDED, VM_ENDED_TRIPLE_FAULT},
+    {REASON_TRIPLE_FAULT, REQUESTED, ATTENTION_SHUTDOWN},
     {REASON_INTERRUPT_WINDOW, REQUESTED, ATTENTION_EVENT},
     {REASON_NMI_WINDOW, REQUESTED, ATTENTION_EVENT},
     {REASON_TASK_SWITCH, HANDLED, 0},
