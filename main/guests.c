@@ -325,6 +325,8 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);
+    if (pool.options->counters || !vm_passed(vm) || vm->ending == VM_ENDED_BUDGET)
+        activity_report(vm);
     vm_report_result(vm, out);
     vm_work_for(NULL);
     guest_take_apart((struct guest *)((char *)vm - offsetof(struct guest, vm)));

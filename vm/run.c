@@ -35,8 +35,9 @@ static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 static void over_budget(struct vcpu *vcpu)
 {
     vm_end(vcpu->vm, VM_ENDED_BUDGET,
-           "still running after its budget of %lu ms, at RIP %#lx; give it more with budget=",
-           vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+           "still running after its budget of %lu ms, vCPU %u at RIP %#lx; give it more with "
+           "budget=, up to %u",
+           vcpu->vm->words.budget, vcpu->index, cpu_reg(&vcpu->vmx.regs, REG_RIP), BUDGET_MAX_MS);
 }
 
 static uint64_t nx_due_after(const struct vm *vm, uint64_t now)

@@ -55,13 +55,15 @@ enum vm_ending {
 #define PIN_NONE   CPUS_MAX
 #define LIMIT_NONE (~0ull)
 
+#define BUDGET_MAX_MS 3600000u /* an hour */
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
     uint64_t pc;   /* a PC's devices: an I/O APIC, and what raises its lines */
     uint64_t live; /* its console is shown as it comes */
     uint64_t memory;
-    uint64_t budget;               /* ms */
+    uint64_t budget;               /* ms, up to BUDGET_MAX_MS */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
     uint64_t gva_cache;            /* enum gva_cache; by default the command line's */
     uint64_t shared, execute_only; /* numbers of the stolen address bits; 0: none */

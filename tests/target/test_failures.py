@@ -89,6 +89,19 @@ def test_a_triple_fault_names_its_first_event(boot, words: str) -> None:
         assert result.has(rf"^# by_{how}: the delivery of .* the delivery of #DF raised #"), result
 
 
+def test_a_budget_says_what_the_guest_did(boot) -> None:
+    """A guest that waits for missing devices: the report names them, and what made it exit."""
+    result = boot(guests=(Guest(BUILD / "guest/forbidden_wait.elf", ("budget=200", "expect=budget")),))
+    assert result.status == 0, result
+    for line in [r"exits of all vCPUs: \d+, \d+ by I/O instruction \(\d+ %\), \d+ by EPT misconf",
+                 r"no device is at port 0x64: \d{3} accesses$",
+                 r"no device is at address 0xfed00000: \d{3} accesses$",
+                 r"no device is at address 0xd0000008: \d{2,3} accesses$",
+                 r"still running after its budget of 200 ms, vCPU 0 at RIP 0x10\w+; give it more "
+                 r"with budget=, up to 3600000$"]:  # fmt: skip
+        assert result.has(f"^# forbidden_wait: {line}"), f"{line} is missing in {result}"
+
+
 # A VMCS field, a bad value, and the message of the entry checks. The CPU must also refuse each of
 # them.
 BROKEN = [
