@@ -320,7 +320,8 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         return;
     vm_work_for(vm);
     if (vm_ending(vm) == VM_RUNNING)
-        vm_end(vm, VM_ENDED_HALTED, "all its vCPUs wait for a start-up IPI");
+        vm_end(vm, VM_ENDED_HALTED,
+               "all its vCPUs wait for a start-up IPI, which only one of them could send");
     console_finish(&vm->console);
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))

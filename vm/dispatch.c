@@ -22,9 +22,10 @@
 
 static COLD void exit_unhandled(struct vcpu *vcpu)
 {
-    vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %u (%s) at RIP %#lx has no handler",
-           vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
-           cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    vcpu_end(vcpu, VM_ENDED_UNHANDLED_EXIT,
+             "exit reason %u (%s) at RIP %#lx has no handler: " PLEASE_REPORT "this line",
+             vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
+             cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
 static COLD void exit_host_interrupt(void)
@@ -272,8 +273,9 @@ static COLD void handle_rare(struct vcpu *vcpu)
     } else if (reason & EXIT_REASON_ENTRY_FAILED) { /* vmx_run() explains it */
         attention_request(&vcpu->vmx.attention, ATTENTION_ENTRY_FAILED);
     } else {
-        vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %#x at RIP %#lx has no handler",
-               reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        vcpu_end(vcpu, VM_ENDED_UNHANDLED_EXIT,
+                 "exit reason %#x at RIP %#lx has no handler: " PLEASE_REPORT "this line", reason,
+                 cpu_reg(&vcpu->vmx.regs, REG_RIP));
     }
 }
 

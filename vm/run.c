@@ -34,10 +34,11 @@ static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 
 static void over_budget(struct vcpu *vcpu)
 {
-    vm_end(vcpu->vm, VM_ENDED_BUDGET,
-           "still running after its budget of %lu ms, vCPU %u at RIP %#lx; give it more with "
-           "budget=, up to %u",
-           vcpu->vm->words.budget, vcpu->index, cpu_reg(&vcpu->vmx.regs, REG_RIP), BUDGET_MAX_MS);
+    vcpu_end(
+        vcpu, VM_ENDED_BUDGET,
+        "still running after its budget of %lu ms, at RIP %#lx; give it more with budget=, up to "
+        "%u",
+        vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP), BUDGET_MAX_MS);
 }
 
 static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
@@ -90,7 +91,9 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 static void run_enter(struct vcpu *vcpu)
 {
     if (vmx_run(&vcpu->vmx))
-        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the messages above say why");
+        vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
+                 "the VM entry at RIP %#lx failed: " PLEASE_REPORT "the messages above",
+                 vmread(VMCS_GUEST_RIP));
 }
 
 /* Halts the CPU by entering the guest in the HLT activity state. Everything that may wake the guest
@@ -127,11 +130,14 @@ static void wait_halted(struct vcpu *vcpu)
             return;
         }
         if (sleeps_for_ever(vcpu)) {
-            vm_end(
-                vcpu->vm, VM_ENDED_HALTED,
-                "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
-                cpu_reg(&vcpu->vmx.regs, REG_RIP),
-                !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
+            bool on = cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
+            vcpu_end(
+                vcpu, VM_ENDED_HALTED,
+                "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever; "
+                "%s",
+                cpu_reg(&vcpu->vmx.regs, REG_RIP), on,
+                on ? "it waits for a timer that is not armed, or for a device that is not there"
+                   : "its last output may say why it has stopped");
             return;
         }
         if (!sched_halts())
@@ -228,9 +234,9 @@ static void run_begin(struct vcpu *vcpu)
         ipi_start(vcpu);
     const char *refused = extra_state_load(&vcpu->extra);
     if (unlikely(refused))
-        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
-               "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
-               this_cpu(), refused);
+        vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
+                 "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
+                 this_cpu(), refused);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     attention_request(&vcpu->vmx.attention, ATTENTION_KICK); /* begin with look_at_clock() */

@@ -181,10 +181,9 @@ void triple_fault_end(struct vcpu *vcpu)
     fault_chain_advice(&chain, &state, text, sizeof(text));
     if (chain.count)
         fault_step_text(&chain.steps[0], first, sizeof(first));
-    vm_end(vm, VM_ENDED_TRIPLE_FAULT, "triple fault of vCPU %u at RIP %#lx: %s%s; %s", vcpu->index,
-           state.rip, chain.count ? "it began with " : "",
-           chain.count ? first
-                       : "what began it is "
-                         "not known, because it did not happen again",
-           text);
+    vcpu_end(vcpu, VM_ENDED_TRIPLE_FAULT, "triple fault at RIP %#lx: %s%s; %s", state.rip,
+             chain.count ? "it began with "
+                         : "what began it is not known, because it did not "
+                           "happen again",
+             chain.count ? first : "", text);
 }

@@ -135,6 +135,10 @@ static inline enum vm_ending vm_ending(const struct vm *vm)
  * their guest soon. */
 void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
 
+/* The same, for an end that this vCPU has caused: in a VM of several vCPUs, the message begins with
+ * its number. */
+void vcpu_end(const struct vcpu *vcpu, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
+
 /* The name of an ending, as in `expect=`. */
 const char *vm_ending_name(enum vm_ending ending);
 

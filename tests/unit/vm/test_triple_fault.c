@@ -62,13 +62,13 @@ bool exit_was_incidental(struct vcpu *v)
     return v->vmx.exit.reason == REASON_EPT_VIOLATION;
 }
 
-void vm_end(struct vm *which, enum vm_ending ending, const char *format, ...)
+void vcpu_end(const struct vcpu *which, enum vm_ending ending, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(which->message, sizeof(which->message), format, arguments);
+    vsnprintf(which->vm->message, sizeof(which->vm->message), format, arguments);
     va_end(arguments);
-    which->ending = ending;
+    which->vm->ending = ending;
 }
 
 static void state_is_right(bool injects)
@@ -186,7 +186,7 @@ static void explain(void)
     assert_int_equal(vm.ending, VM_ENDED_TRIPLE_FAULT);
 }
 
-#define WHERE "triple fault of vCPU 3 at RIP 0x1234: it began with "
+#define WHERE "triple fault at RIP 0x1234: it began with "
 
 #define INJECTED(type, vector) ((uint64_t)(type) << 8 | (vector))
 
@@ -349,8 +349,8 @@ static void in_real_mode(void **state)
 }
 
 /* If nothing faults again, or the entries fail, the message does not claim to know. */
-#define UNKNOWN                                                                             \
-    "triple fault of vCPU 3 at RIP 0x1234: what began it is not known, because it did not " \
+#define UNKNOWN                                                                   \
+    "triple fault at RIP 0x1234: what began it is not known, because it did not " \
     "happen again; look at the IDT, at the stack, and at the instruction at RIP"
 static void nothing_happens_again(void **state)
 {
