@@ -86,8 +86,10 @@ enum locked_name {
     LOCKED_DEVICES,
 };
 
+#define VM_NAME_SIZE 32 /* of its name with the terminating zero */
+
 struct vm {
-    char name[32];
+    char name[VM_NAME_SIZE];
     uint16_t number; /* of the VM in the report and in the trace */
     struct vm_words words;
     struct guest_range ram[GUEST_RAM_PIECES];
@@ -119,7 +121,7 @@ struct vm {
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
-    unsigned unknown_msrs;
+    unsigned refused_msrs; /* accesses that were #GP */
 };
 
 /* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no
