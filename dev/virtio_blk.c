@@ -16,9 +16,9 @@
 
 /* The limits of one request, which the configuration space reports. A request for more than BYTES
  * or CLEAR_MAX fails with VIRTIO_BLK_S_IOERR. */
-#define SEGMENTS    16u
-#define BYTES       (SEGMENTS * BLOCK)
-#define CLEAR_MAX   1024u /* sectors */
+#define SEGMENTS  16u
+#define BYTES     (SEGMENTS * BLOCK)
+#define CLEAR_MAX 1024u /* sectors */
 
 #define FREED_AT_ONCE 128u /* blocks */
 

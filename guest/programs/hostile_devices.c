@@ -353,10 +353,10 @@ static void any_port(struct cpu *cpu)
     static const struct {
         uint16_t port, count;
         bool write;
-    } ports[] = {{PORT_UART + 1, 7, true},   {PORT_UART, 8, false},    {PORT_RTC, 2, true},
-                 {PORT_PM_TIMER, 4, true},   {PORT_RTC, 2, false},     {PORT_SLEEP, 2, false},
-                 {PORT_KEYBOARD, 1, false},  {PORT_PM_TIMER, 4, false}, {PORT_UART, 1, true},
-                 {PORT_SLEEP, 2, true},      {PORT_RESET, 1, true},    {PORT_KEYBOARD, 1, true}};
+    } ports[] = {{PORT_UART + 1, 7, true},  {PORT_UART, 8, false},     {PORT_RTC, 2, true},
+                 {PORT_PM_TIMER, 4, true},  {PORT_RTC, 2, false},      {PORT_SLEEP, 2, false},
+                 {PORT_KEYBOARD, 1, false}, {PORT_PM_TIMER, 4, false}, {PORT_UART, 1, true},
+                 {PORT_SLEEP, 2, true},     {PORT_RESET, 1, true},     {PORT_KEYBOARD, 1, true}};
     unsigned which = (unsigned)pick(cpu, tame || !one_in(cpu, 40) ? 8 : 12);
     uint16_t port = (uint16_t)(ports[which].port + pick(cpu, ports[which].count));
     if (ports[which].write && one_in(cpu, 2))
@@ -384,7 +384,7 @@ static void take(struct frame *frame)
 static void run_cpu(struct cpu *cpu)
 {
     static void (*const deeds[])(struct cpu *) = {
-        any_register, any_start,   any_start,    any_descriptor, any_descriptor,
+        any_register, any_start,     any_start,      any_descriptor, any_descriptor,
         make_request, make_request,  make_request,   make_request,   notify_often,
         any_ioapic,   change_memory, stop_meanwhile, any_port,       let_interrupts_in,
     };

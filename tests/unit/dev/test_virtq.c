@@ -80,9 +80,10 @@ static void pieces_are_short(void **state)
         uint32_t type;
         unsigned descriptors;
         uint32_t length;
-    } rows[] = {{VIRTIO_BLK_T_IN, 64, 512},  {VIRTIO_BLK_T_OUT, 64, 512}, {99, 64, 1},
-                {VIRTIO_BLK_T_OUT, 18, 4096}, {VIRTIO_BLK_T_IN, 3, 512},   {VIRTIO_BLK_T_FLUSH, 2, 0},
-                {VIRTIO_BLK_T_IN, 30, 1536},  {VIRTIO_BLK_T_IN, 64, 0}};
+    } rows[] = {
+        {VIRTIO_BLK_T_IN, 64, 512},   {VIRTIO_BLK_T_OUT, 64, 512}, {99, 64, 1},
+        {VIRTIO_BLK_T_OUT, 18, 4096}, {VIRTIO_BLK_T_IN, 3, 512},   {VIRTIO_BLK_T_FLUSH, 2, 0},
+        {VIRTIO_BLK_T_IN, 30, 1536},  {VIRTIO_BLK_T_IN, 64, 0}};
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         start_driver(0, 64);
         header(rows[i].type, 1);
