@@ -75,14 +75,14 @@ static void run_read_interrupt(uint64_t at)
 static void disk(void)
 {
     disk_take_interrupts();
-    disk_start();
+    disk_start(0);
     available.flags = 1;
     io_row("blk_read_4k", "blk_read_4k_exits", prepare_read, run_read, idle_read);
     EXPECT_EQ(status, 0);
     EXPECT_EQ(interrupts, 0);
     available.flags = 0;
-    io_row("blk_read_4k_interrupt", "blk_read_4k_interrupt_exits", prepare_read,
-           run_read_interrupt, idle_read);
+    io_row("blk_read_4k_interrupt", "blk_read_4k_interrupt_exits", prepare_read, run_read_interrupt,
+           idle_read);
     EXPECT_EQ(status, 0);
     EXPECT(interrupts > SAMPLES);
 }

@@ -38,12 +38,12 @@ static void place(unsigned offset, const volatile void *part)
     disk_set_reg(offset + 4, 0);
 }
 
-void disk_start(void)
+void disk_start(uint32_t features)
 {
     disk_set_reg(STATUS, 0);
     disk_set_reg(STATUS, 3);
     disk_set_reg(DRIVER_HALF, 0);
-    disk_set_reg(DRIVER_FEATURE, 0);
+    disk_set_reg(DRIVER_FEATURE, features);
     disk_set_reg(DRIVER_HALF, 1);
     disk_set_reg(DRIVER_FEATURE, 3); /* VERSION_1 and ACCESS_PLATFORM */
     disk_set_reg(STATUS, 0xb);

@@ -23,12 +23,14 @@
 #define QUEUE_DEVICE   0x0a0u
 #define CAPACITY       0x100u
 
-#define STARTED     0xfu /* ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK */
-#define NEEDS_RESET 0x40u
-#define NEXT        1u
-#define WRITE       2u
-#define SECTOR      512u
-#define SIZE        32u /* size of the queue */
+#define STARTED       0xfu /* ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK */
+#define NEEDS_RESET   0x40u
+#define NEXT          1u
+#define WRITE         2u
+#define INDIRECT      4u
+#define INDIRECT_DESC BIT(28) /* feature */
+#define SECTOR        512u
+#define SIZE          32u /* size of the queue */
 
 struct descriptor {
     uint64_t address;
@@ -61,8 +63,8 @@ extern volatile uint32_t reasons;
 uint32_t disk_reg(unsigned offset);
 void disk_set_reg(unsigned offset, uint32_t value);
 
-/* Resets the device, and starts it with its queue empty. */
-void disk_start(void);
+/* Resets the device, and starts it with these features of the lower half, and its queue empty. */
+void disk_start(uint32_t features);
 
 /* Enables the local APIC, and sends the disk's interrupt to this CPU. */
 void disk_take_interrupts(void);
