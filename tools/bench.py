@@ -245,11 +245,14 @@ def update(sets: dict[str, list[Row]]) -> None:
                          for row, numbers in cells.get(name, {}).items()]  # fmt: skip
     BUDGET.write_text("\n".join(lines) + "\n")
     text = document(DOCUMENT.read_text(), cells)
-    if sets.keys() == SETS.keys():  # else some rows have no trace
-        spent = {(name, row.name): row.stages for name, rows in sets.items() for row in rows}
-        table = stages.table([(match[0].split("|")[1].replace("`", "").strip(), spent[key])
-                              for match, key in shown(text, cells) if spent[key]])  # fmt: skip
-        text = fill(text, "stages", table)
+    spent = {(name, row.name): row.stages for name, rows in sets.items() for row in rows}
+    before = stages.read(text.split("<!-- stages:")[1])
+    table = []
+    for match, key in shown(text, cells):
+        title = match[0].split("|")[1].replace("`", "").strip()
+        if numbers := spent.get(key, before.get(title)):
+            table.append((title, numbers))
+    text = fill(text, "stages", stages.table(table))
     DOCUMENT.write_text(text)
     subprocess.run([sys.executable, ROOT / "tools/compare.py", "--table"], check=False)
 
