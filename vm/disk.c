@@ -1,32 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/disk.h"
 
+#include "vm/dma.h"
 #include "vm/pcpu.h"
 #include "vm/vm.h"
-
-/* Adds the shared bit if the VM has one, so that a device can reach only shared memory. The feature
- * VIRTIO_F_ACCESS_PLATFORM tells the driver that a device's access is restricted. */
-static gpa_t dma_address(const struct vm *vm, uint64_t address)
-{
-    return GPA(vm->words.shared ? address | BIT(vm->words.shared) : address);
-}
-
-static int dma_from_guest(void *context, uint64_t address, void *buffer, size_t size)
-{
-    struct vm *vm = context;
-    return guest_read(&vm->mmu, dma_address(vm, address), buffer, size, ACCESS_READ);
-}
-
-static int dma_to_guest(void *context, uint64_t address, const void *buffer, size_t size)
-{
-    struct vm *vm = context;
-    return guest_write(&vm->mmu, dma_address(vm, address), buffer, size);
-}
 
 void disk_connect(struct disk *disk, struct vm *vm)
 {
     struct virtio *virtio = &disk->blk.virtio;
-    virtio->dma = (struct dma){dma_from_guest, dma_to_guest, vm};
+    virtio->dma = vm_dma(vm);
     virtio->busy = pcpu_has_chores;
     disk->mmio.virtio = virtio;
 }

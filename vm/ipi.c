@@ -63,16 +63,21 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
     }
 }
 
-/* Level-triggered vectors have a set of their own, because the same vector can be sent
- * edge-triggered before the receiver has taken it. The vector's bit is set before `any_level`, and
- * the receiver clears `any_level` before it reads the bits, so it does not miss the vector. */
-static void ipi_post_level(struct vcpu *to, uint8_t vector)
+/* Called after a message other than those of ipi_post() was written. It is written before
+ * `any_other`, which the receiver clears before it reads the messages, so it does not miss one. */
+static void ipi_alert(struct vcpu *to)
 {
-    struct mailbox *mail = &to->mailbox;
-    __atomic_fetch_or(&mail->levels[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
-    __atomic_store_n(&mail->any_level, 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&to->mailbox.any_other, 1, __ATOMIC_SEQ_CST);
     attention_request(&to->vmx.attention, ATTENTION_MAIL);
     sleep_alert(to);
+}
+
+/* Level-triggered vectors have a set of their own, because the same vector can be sent
+ * edge-triggered before the receiver has taken it. */
+static void ipi_post_level(struct vcpu *to, uint8_t vector)
+{
+    __atomic_fetch_or(&to->mailbox.levels[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
+    ipi_alert(to);
 }
 
 /* A lowest-priority message goes to the first addressed vCPU that accepts it. */
@@ -95,6 +100,21 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
     return accepted;
 }
 
+/* A vCPU that stops because of an INIT passes the message on. Either it sees the message, or this
+ * function sees the INIT, because each writes before it reads. */
+void ipi_send_frames(void *context)
+{
+    struct vm *vm = context;
+    for (unsigned i = 0; i < vm->vcpu_count; i++) {
+        struct mailbox *mail = &vm->vcpus[i]->mailbox;
+        __atomic_store_n(&mail->frames, 1, __ATOMIC_SEQ_CST);
+        if (startup_is_active(&mail->startup)) {
+            ipi_alert(vm->vcpus[i]);
+            return;
+        }
+    }
+}
+
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
 /* Returns the bits that other CPUs have set since the last call, and clears them. The plain read
@@ -106,10 +126,12 @@ static uint64_t mailbox_take(uint64_t *word)
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
 }
 
-static NOINLINE void ipi_receive_levels(struct vcpu *vcpu)
+static NOINLINE void ipi_receive_others(struct vcpu *vcpu)
 {
     struct mailbox *mail = &vcpu->mailbox;
-    __atomic_store_n(&mail->any_level, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&mail->any_other, 0, __ATOMIC_SEQ_CST);
+    if (__atomic_exchange_n(&mail->frames, 0, __ATOMIC_SEQ_CST))
+        vcpu->frames_at = vcpu->frames_from;
     for (unsigned i = 0; i < ARRAY_SIZE(mail->levels); i++)
         for (uint64_t set = mailbox_take(&mail->levels[i]); set; set &= set - 1)
             lapic_accept_level(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
@@ -126,13 +148,16 @@ void ipi_receive(struct vcpu *vcpu)
     if (startup_is_stopped(&mail->startup)) {
         attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
         attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* an NMI may follow the start */
+        if (__atomic_load_n(&mail->frames, __ATOMIC_SEQ_CST) || vcpu->frames_at != TIME_NEVER)
+            ipi_send_frames(vcpu->vm);
+        vcpu->frames_at = TIME_NEVER;
         return;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
         for (uint64_t set = mailbox_take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
-    if (unlikely(READ_ONCE(mail->any_level)))
-        ipi_receive_levels(vcpu);
+    if (unlikely(READ_ONCE(mail->any_other)))
+        ipi_receive_others(vcpu);
     if (startup_take_nmi(&mail->startup))
         vcpu_nmi(vcpu);
 }

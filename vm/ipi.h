@@ -22,6 +22,10 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message);
  * true if at least one vCPU accepts the message. */
 bool ipi_send_from_device(void *vm, const struct lapic_message *message, bool level);
 
+/* Tells a vCPU of a `struct vm` that frames wait for the VM's network device. Any CPU may call this
+ * while the VM exists. */
+void ipi_send_frames(void *vm);
+
 /* Takes the messages from the mailbox of the vCPU that runs on this pCPU. */
 void ipi_receive(struct vcpu *vcpu);
 

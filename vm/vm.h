@@ -23,6 +23,7 @@
 #include "vm/disk.h"
 #include "vm/input.h"
 #include "vm/layout.h"
+#include "vm/net.h"
 #include "vm/test_devices.h"
 #include "vm/vcpu.h"
 
@@ -59,6 +60,7 @@ enum vm_ending {
 struct vm_words {
     uint64_t testctl;
     uint64_t pc;   /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t net;  /* a network device */
     uint64_t live; /* its console is shown as it comes */
     uint64_t memory;
     uint64_t budget;               /* ms */
@@ -104,6 +106,7 @@ struct vm {
     struct locked_device locked[LOCKED_DEVICES];
     struct disk *disks[DISKS]; /* these too */
     unsigned disk_count;
+    struct net *net;  /* with net, else NULL */
     struct vcpu vcpu; /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;

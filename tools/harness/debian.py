@@ -10,6 +10,8 @@ from .errors import HarnessError
 KERNEL = BUILD / "kvm/kernel/vmlinuz"
 BUSYBOX = BUILD / "linux/busybox"
 INITRD = BUILD / "linux/initrd"
+MODULES = ("virtio", "virtio_ring", "virtio_mmio", "virtio_blk", "failover", "net_failover",
+           "virtio_net")  # fmt: skip
 IPS = 50_000_000  # high, so that there are few timer interrupts per instruction
 MEM = 256  # MiB of the VM
 # These initcalls take most of the time of a boot, and do not depend on the machine.
@@ -22,9 +24,13 @@ CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLO
 
 
 def make_initrd() -> pathlib.Path:
-    """Writes the initrd, with busybox and the scripts of tools/linux/, and returns its path."""
+    """Writes the initrd, with busybox, the scripts of tools/linux/ and the drivers of virtio
+    devices, and returns its path."""
     files = {"bin/busybox": BUSYBOX}
-    files |= {name: ROOT / "tools/linux" / name for name in ("init", "check")}
+    files |= {name: ROOT / "tools/linux" / name for name in ("init", "results", "check", "net")}
+    for module in MODULES:
+        if (KERNEL.parent / f"{module}.ko").is_file():
+            files[f"modules/{module}.ko"] = KERNEL.parent / f"{module}.ko"
     INITRD.write_bytes(initramfs.make(files))
     return INITRD
 
@@ -36,6 +42,7 @@ def guests(
     vcpus: int = 1,
     mem: int = MEM,
     words: tuple[str, ...] = (),
+    name: str = "linux",
 ) -> tuple[Guest, Guest]:
     """Returns the modules of one VM, the kernel and its initrd. `mem` is in MiB."""
     if initrd is None:
@@ -44,10 +51,9 @@ def guests(
         if not path.is_file():
             raise HarnessError(f"{path} is not there; `make linux` downloads Debian's kernel")
     budget = "budget=3600000"
-    name = "linux"
     return (
         Guest(kernel, (f"mem={mem}M", f"vcpus={vcpus}", budget, *words), cmdline, name),
-        Guest(initrd, ("initrd",), "", "+initrd"),
+        Guest(initrd, ("initrd",), "", f"+{name}-initrd"),
     )
 
 

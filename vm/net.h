@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The network device of a VM: the virtio device, its MMIO transport, and the wrapper with their
+ * lock. All these devices are attached to one switch, which is connected to nothing else.
+ *
+ * A frame passes through three hands. The CPU of the sender copies it from the sender's memory into
+ * the queue of the receiver's port, and tells a vCPU of the receiver (ipi_send_frames()). The pCPU
+ * that runs this vCPU copies the frame to the receiver's memory (net_receive()). So no CPU accesses
+ * the memory of a VM for which it does not run.
+ *
+ * Sending costs the sender's time only. Receiving costs the receiver's, which the sender determines;
+ * therefore a vCPU that has received a piece does not receive again before twice the time of the
+ * piece has passed, and a flood takes at most a third of it.
+ */
+#pragma once
+
+#include "dev/locked.h"
+#include "dev/virtio_mmio.h"
+#include "dev/virtio_net.h"
+
+struct vcpu;
+struct vm;
+
+struct net {
+    struct virtio_net device;
+    struct virtio_mmio mmio;
+    struct locked_device locked;
+};
+
+/* Sets the device's connections to the VM and to the switch, among them its MAC address, and
+ * connects the transport. Called before virtio_net_init(). */
+void net_connect(struct net *net, struct vm *vm);
+
+/* Does a piece of the pending work of the VM's network device: sends frames. Called as
+ * disks_go_on() is. Returns true if work remains. */
+bool net_go_on(struct vm *vm);
+
+/* Copies a piece of the frames that wait for the VM to its memory. Called on the pCPU that runs the
+ * vCPU, within an epoch, when vcpu->frames_at has come, which is set anew. */
+void net_receive(struct vcpu *vcpu);
