@@ -10,7 +10,7 @@ from .errors import HarnessError
 KERNEL = BUILD / "kvm/kernel/vmlinuz"
 BUSYBOX = BUILD / "linux/busybox"
 INITRD = BUILD / "linux/initrd"
-MODULES = ("virtio", "virtio_ring", "virtio_mmio", "virtio_blk", "failover", "net_failover",
+MODULES = ("virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "failover", "net_failover",
            "virtio_net")  # fmt: skip
 IPS = 50_000_000  # high, so that there are few timer interrupts per instruction
 MEM = 256  # MiB of the VM

@@ -19,7 +19,7 @@ dpkg-deb -x ./*.deb tree
 dpkg-deb -f ./*.deb Package Version >package
 mv tree/boot/vmlinuz-* vmlinuz
 for module in irqbypass kvm kvm-intel \
-    virtio virtio_ring virtio_mmio virtio_blk failover net_failover virtio_net; do
+    virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net; do
     file=$(find tree -name "$module.ko*" | head -1)
     case $file in
     "") continue ;; # it is a part of this kernel

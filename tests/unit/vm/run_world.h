@@ -307,6 +307,11 @@ HANDLER(wrmsr, REASON_WRMSR)
 HANDLER(task_switch, REASON_TASK_SWITCH)
 HANDLER(vmcall, REASON_VMCALL)
 
+void ipi_send_frames(void *v)
+{
+    (void)v;
+}
+
 void hypercall_go_on(struct vcpu *v)
 {
     (void)v;

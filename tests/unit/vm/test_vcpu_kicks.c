@@ -158,6 +158,7 @@ static void prepare(unsigned at)
     vm.vcpus[0] = vcpu;
     vm.vcpus[1] = NULL;
     vm.nx_due = TIME_NEVER;
+    vcpu->frames_at = TIME_NEVER;
     vcpu->vm = &vm;
     vcpu->vmx.attention.word = 0;
     vcpu->mailbox = (struct mailbox){.startup = 0};

@@ -65,6 +65,7 @@ static void turn(uint16_t number)
     vm.vcpu_count = 1;
     vm.vcpus[0] = vcpu;
     vm.nx_due = TIME_NEVER;
+    vcpu->frames_at = TIME_NEVER;
     vcpu->vm = &vm;
     vcpu->vpid = 1;
     vcpu->vmx.attention.word &= ATTENTION_START;

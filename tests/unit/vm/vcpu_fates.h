@@ -108,6 +108,8 @@ static const struct row {
     ROW(external, CACHE), /* `valid` */
     ROW(delayed, CACHE),  /* `valid` */
     ROW(delayed_until, KEPT),
+    ROW(frames_at, KEPT),
+    ROW(frames_from, KEPT),
     ROW(exits, KEPT),
     ROW(events_requeued, KEPT),
     ROW(poison_ticks, KEPT),
