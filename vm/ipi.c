@@ -22,6 +22,12 @@ static void ipi_send_startup(struct vcpu *to, uint8_t vector)
     sched_add(to);
 }
 
+static ALWAYS_INLINE void ipi_alert(struct vcpu *to)
+{
+    attention_request(&to->vmx.attention, ATTENTION_MAIL);
+    sleep_alert(to);
+}
+
 static ALWAYS_INLINE void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
@@ -45,8 +51,7 @@ static ALWAYS_INLINE void ipi_post(struct vcpu *to, const struct lapic_message *
     default:
         return;
     }
-    attention_request(&to->vmx.attention, ATTENTION_MAIL);
-    sleep_alert(to);
+    ipi_alert(to);
 }
 
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
@@ -63,20 +68,14 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
     }
 }
 
-/* Called after a message other than those of ipi_post() was written. It is written before
- * `any_other`, which the receiver clears before it reads the messages, so it does not miss one. */
-static void ipi_alert(struct vcpu *to)
-{
-    __atomic_store_n(&to->mailbox.any_other, 1, __ATOMIC_SEQ_CST);
-    attention_request(&to->vmx.attention, ATTENTION_MAIL);
-    sleep_alert(to);
-}
-
 /* Level-triggered vectors have a set of their own, because the same vector can be sent
- * edge-triggered before the receiver has taken it. */
+ * edge-triggered before the receiver has taken it. The vector's bit is set before `any_other`, and
+ * the receiver clears `any_other` before it reads the bits, so it does not miss the vector. */
 static void ipi_post_level(struct vcpu *to, uint8_t vector)
 {
-    __atomic_fetch_or(&to->mailbox.levels[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
+    struct mailbox *mail = &to->mailbox;
+    __atomic_fetch_or(&mail->levels[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
+    __atomic_store_n(&mail->any_other, 1, __ATOMIC_SEQ_CST);
     ipi_alert(to);
 }
 
@@ -101,13 +100,15 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
 }
 
 /* A vCPU that stops because of an INIT passes the message on. Either it sees the message, or this
- * function sees the INIT, because each writes before it reads. */
+ * function sees the INIT, because each writes before it reads. If no vCPU is active, the one that
+ * starts next has the message, since an INIT leaves ATTENTION_MAIL set. */
 void ipi_send_frames(void *context)
 {
     struct vm *vm = context;
     for (unsigned i = 0; i < vm->vcpu_count; i++) {
         struct mailbox *mail = &vm->vcpus[i]->mailbox;
         __atomic_store_n(&mail->frames, 1, __ATOMIC_SEQ_CST);
+        __atomic_store_n(&mail->any_other, 1, __ATOMIC_SEQ_CST);
         if (startup_is_active(&mail->startup)) {
             ipi_alert(vm->vcpus[i]);
             return;
