@@ -15,7 +15,7 @@ static struct net_switch net_switch;
 /* A locally administered unicast address, which differs between the VMs of a machine. */
 static void set_mac(uint8_t mac[MAC_SIZE], unsigned number)
 {
-    const uint8_t address[MAC_SIZE] = {0x02, 'E', 'P', 'T', (uint8_t)(number >> 8),
+    const uint8_t address[MAC_SIZE] = {0x02,           'E', 'P', 'T', (uint8_t)(number >> 8),
                                        (uint8_t)number};
     memcpy(mac, address, MAC_SIZE);
 }

@@ -27,10 +27,10 @@ static uint32_t take(unsigned bytes)
 /* An address that means something, with something added, or any. */
 static uint64_t take_address(unsigned queue)
 {
-    const uint64_t places[] = {BUFFER(queue, 0),   BUFFER(queue, 1),    DESCRIPTORS(queue),
-                               AVAILABLE(queue),   USED(queue),         INDIRECT(queue),
-                               RAM_BASE,           RAM_BASE + RAM_SIZE, BUFFER(!queue, 0),
-                               RAM_BASE + RAM_SIZE - 100};
+    const uint64_t places[] = {
+        BUFFER(queue, 0),  BUFFER(queue, 1),         DESCRIPTORS(queue), AVAILABLE(queue),
+        USED(queue),       INDIRECT(queue),          RAM_BASE,           RAM_BASE + RAM_SIZE,
+        BUFFER(!queue, 0), RAM_BASE + RAM_SIZE - 100};
     uint32_t kind = take(1);
     if (kind % 16 < ARRAY_SIZE(places))
         return places[kind % 16] + (kind & 0x80 ? (uint64_t)(int8_t)take(1) : 0);
@@ -47,8 +47,8 @@ static uint32_t take_length(void)
 static void put_descriptor(unsigned queue)
 {
     uint32_t where = take(1);
-    struct vring_desc *table = where & 0x80 ? net_ram(hostile, INDIRECT(queue), 1)
-                                            : net_descriptor(hostile, queue, 0);
+    struct vring_desc *table =
+        where & 0x80 ? net_ram(hostile, INDIRECT(queue), 1) : net_descriptor(hostile, queue, 0);
     uint64_t address = take_address(queue);
     uint32_t length = take_length(), flags = take(1);
     table[where % 64] = (struct vring_desc){address, length, flags % 8, (uint16_t)(flags >> 3)};

@@ -44,7 +44,7 @@ static struct {
     bool sent[256][LIVES], due[256];
     bool nmi_sent[LIVES], nmi_due;
     bool frames_due; /* frames came to the VM's port after it was last looked at */
-    unsigned left; /* senders that have not finished */
+    unsigned left;   /* senders that have not finished */
 } said;
 
 static uint64_t random_state;

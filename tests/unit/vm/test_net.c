@@ -18,15 +18,15 @@ static uint64_t clock_now;
 #include <linux/virtio_ring.h>
 #include <string.h>
 
-#define VMS       2u
-#define RAM_SIZE  0x20000u
-#define RECEIVE   0u
-#define TRANSMIT  1u
-#define PARTS(q)  (0x1000u + (q)*0x4000u)
-#define BUFFERS   0x10000u
-#define FRAME     1000u
-#define TICKS     100u /* time of each access to guest memory */
-#define CHAINS    40u
+#define VMS      2u
+#define RAM_SIZE 0x20000u
+#define RECEIVE  0u
+#define TRANSMIT 1u
+#define PARTS(q) (0x1000u + (q)*0x4000u)
+#define BUFFERS  0x10000u
+#define FRAME    1000u
+#define TICKS    100u /* time of each access to guest memory */
+#define CHAINS   40u
 
 static struct vm vms[VMS];
 static struct net nets[VMS];
@@ -140,8 +140,14 @@ static int teardown(void **state)
 static void addresses(void **state)
 {
     (void)state;
-    assert_memory_equal(nets[0].device.config.mac, "\x02" "EPT\x00\x01", MAC_SIZE);
-    assert_memory_equal(nets[1].device.config.mac, "\x02" "EPT\x12\x34", MAC_SIZE);
+    assert_memory_equal(nets[0].device.config.mac,
+                        "\x02"
+                        "EPT\x00\x01",
+                        MAC_SIZE);
+    assert_memory_equal(nets[1].device.config.mac,
+                        "\x02"
+                        "EPT\x12\x34",
+                        MAC_SIZE);
 }
 
 /* Each VM's memory is accessed only by the call that is made for it. */

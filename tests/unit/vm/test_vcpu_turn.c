@@ -65,7 +65,6 @@ static void turn(uint16_t number)
     vm.vcpu_count = 1;
     vm.vcpus[0] = vcpu;
     vm.nx_due = TIME_NEVER;
-    vcpu->frames_at = TIME_NEVER;
     vcpu->vm = &vm;
     vcpu->vpid = 1;
     vcpu->vmx.attention.word &= ATTENTION_START;
@@ -85,6 +84,7 @@ static int setup(void **state)
     spte_format.caps = caps;
     ring0_begin();
     memset(vcpu, 0, sizeof(*vcpu));
+    vcpu->frames_at = TIME_NEVER;
     cpus[0].last_vm = 0;
     mitigate_chosen = 0;
     migrates = false;
@@ -160,6 +160,29 @@ static void the_budget(void **state)
     assert_int_equal(vcpu->budget_left, 0);
 }
 
+/* Frames are received when it is time, and then the interrupt of the network device is taken. The
+ * time is one of the vCPU's deadlines, also while it is halted. */
+static void frames(void **state)
+{
+    (void)state;
+    static struct net net;
+    vm.net = &net;
+    net_connect(&net, &vm);
+    assert_int_equal(virtio_net_init(&net.device), 0);
+    vcpu->frames_at = 1;
+    turn(1);
+    assert_string_equal(did, "mitigate load registers look look guest look save unload ");
+    assert_true(vcpu->frames_at == TIME_NEVER && vcpu->frames_from > 1);
+    uint64_t later = rdtsc() + (1ull << 50);
+    vcpu->frames_at = later;
+    turn(1);
+    assert_string_equal(did, TURN);
+    assert_true(vcpu->frames_at == later);
+    assert_true(vcpu->next_event == later && vcpu_next_event(vcpu) == later);
+    virtio_net_destroy(&net.device);
+    vm.net = NULL;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +192,7 @@ int main(void)
         cmocka_unit_test_setup(a_start, setup),
         cmocka_unit_test_setup(a_cpu_that_refuses, setup),
         cmocka_unit_test_setup(the_budget, setup),
+        cmocka_unit_test_setup(frames, setup),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
 }
