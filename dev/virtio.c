@@ -142,8 +142,8 @@ void virtio_acknowledge(struct virtio *v, uint32_t interrupts)
 
 /* ---- Work ------------------------------------------------------------------------------------ */
 
-/* Handles chains until the piece is complete, or no chain or no input is left. Returns false if the queue is
- * broken; *more is set to whether chains may be left. */
+/* Handles chains until the piece is complete, or no chain or no input is left. Returns false if the
+ * queue is broken; *more is set to whether chains may be left. */
 static bool handle_chains(struct virtio *v, struct virtq *queue, bool *more)
 {
     struct virtq_chain chain;

@@ -153,8 +153,8 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
             "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
             "memory",
             vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
-            needs.disks << 2, (needs.slots + needs.vcpus + needs.report + needs.net) << 2, needs.limit << 2,
-            memory_unpromised() << 2);
+            needs.disks << 2, (needs.slots + needs.vcpus + needs.report + needs.net) << 2,
+            needs.limit << 2, memory_unpromised() << 2);
     return EXIT_NO_MEMORY;
 }
 

@@ -32,7 +32,7 @@ uint64_t devices_net_pages(void);
  * Returns true if nothing is left. */
 bool devices_destroy_piece(struct vm *vm) MUST_CHECK;
 
-/* Connect the devices of a VM to the input of the hypervisor's serial port, and disconnect them from
- * it and from the switch. devices_stop() does nothing for what is not connected. */
+/* Connect the devices of a VM to the input of the hypervisor's serial port, and disconnect them
+ * from it and from the switch. devices_stop() does nothing for what is not connected. */
 void devices_start(struct vm *vm);
 void devices_stop(struct vm *vm);

@@ -28,7 +28,7 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c bzimage.c vm
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices ## fuzz what guests can say
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices ## fuzz what guests say
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)

@@ -9,7 +9,7 @@ TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
 .PHONY: tsan model
-tsan: $(B)/tsan/threads $(B)/tsan/switch ## the MMU and the switch on several CPUs, under ThreadSanitizer
+tsan: $(B)/tsan/threads $(B)/tsan/switch ## the MMU and the switch, under ThreadSanitizer
 	$(Q)for t in $^; do TSAN_OPTIONS=halt_on_error=1 $$t || exit 1; done
 
 $(B)/tsan/switch: dev/switch.c tests/unit/support.c tests/unit/dev/test_switch_threads.c $(HEADERS)

@@ -8,9 +8,9 @@
  * that runs this vCPU copies the frame to the receiver's memory (net_receive()). So no CPU accesses
  * the memory of a VM for which it does not run.
  *
- * Sending costs the sender's time only. Receiving costs the receiver's, which the sender determines;
- * therefore a vCPU that has received a piece does not receive again before twice the time of the
- * piece has passed, and a flood takes at most a third of it.
+ * Sending takes the sender's time only. Receiving takes the receiver's, as often as others send.
+ * Therefore a vCPU that has received a piece does not receive again before twice the time of the
+ * piece has passed: a flood takes at most a third of its victim's time.
  */
 #pragma once
 

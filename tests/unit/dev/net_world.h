@@ -211,3 +211,89 @@ static inline bool net_needs_reset(struct station *s)
 {
     return net_reg(s, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
+
+/* ---- Frames ---------------------------------------------------------------------------------- */
+
+/* Makes `count` buffers of `size` bytes each available for reception, without a notification. */
+static inline void give(struct station *s, unsigned count, uint32_t size)
+{
+    for (unsigned i = 0; i < count; i++) {
+        unsigned index = s->made[RECEIVE] % queue_size;
+        net_describe(s, RECEIVE, index, BUFFER(RECEIVE, index), size, VRING_DESC_F_WRITE, 0);
+        net_make_available(s, RECEIVE, index);
+    }
+}
+
+/* Makes a frame available for sending, without a notification: from station `from` to station
+ * `to`, or to all if this is STATIONS. The contents depend on `mark`. */
+static inline void put(unsigned from, unsigned to, unsigned mark, uint32_t size)
+{
+    struct station *s = &station[from];
+    unsigned index = s->made[TRANSMIT] % queue_size;
+    uint8_t *buffer = net_buffer(s, TRANSMIT, index);
+    memset(buffer, 0, HEADER);
+    for (uint32_t i = 0; i < size; i++)
+        buffer[HEADER + i] = (uint8_t)(mark + i * 7);
+    memcpy(buffer + HEADER, (uint8_t[MAC_SIZE]){2, 0, 0, 0, 0, (uint8_t)to}, MAC_SIZE);
+    if (to == STATIONS)
+        memset(buffer + HEADER, 0xff, MAC_SIZE);
+    net_describe(s, TRANSMIT, index, BUFFER(TRANSMIT, index), HEADER + size, 0, 0);
+    net_make_available(s, TRANSMIT, index);
+}
+
+static inline void send(unsigned from, unsigned to, unsigned mark, uint32_t size)
+{
+    put(from, to, mark, size);
+    net_notify(&station[from], TRANSMIT);
+}
+
+/* Checks that the next used buffer has a frame with these contents after the first bytes. */
+static inline void expect_after(uint32_t first, unsigned at, unsigned mark, uint32_t size)
+{
+    static const uint8_t header[HEADER] = {[10] = 1}; /* one buffer */
+    struct station *s = &station[at];
+    const struct vring_used *used = net_used(s, RECEIVE);
+    assert_int_not_equal(used->idx, s->seen[RECEIVE]);
+    const struct vring_used_elem *element = &used->ring[s->seen[RECEIVE]++ % queue_size];
+    const uint8_t *buffer = net_buffer(s, RECEIVE, element->id);
+    assert_int_equal(element->len, HEADER + size);
+    assert_memory_equal(buffer, header, HEADER);
+    for (uint32_t i = first; i < size; i++)
+        assert_int_equal(buffer[HEADER + i], (uint8_t)(mark + i * 7));
+}
+
+static inline void expect(unsigned at, unsigned mark, uint32_t size)
+{
+    expect_after(MAC_SIZE, at, mark, size);
+}
+
+static inline bool has_frame(unsigned at)
+{
+    return net_used(&station[at], RECEIVE)->idx != station[at].seen[RECEIVE];
+}
+
+static inline bool receive(unsigned at)
+{
+    return virtio_net_receive(&station[at].net);
+}
+
+/* ---- For tests whose drivers have all started ------------------------------------------------ */
+
+static inline int setup(void **state)
+{
+    (void)state;
+    support_reset();
+    make_stations();
+    for (unsigned n = 0; n < STATIONS; n++)
+        net_start(&station[n], 0, 64);
+    return 0;
+}
+
+static inline int teardown(void **state)
+{
+    (void)state;
+    destroy_stations();
+    for (unsigned n = 0; n < SWITCH_PORTS; n++)
+        assert_null(lan.slots[n].port);
+    return 0;
+}
