@@ -186,7 +186,8 @@ void ipi_start(struct vcpu *vcpu)
     attention_clear(&vcpu->vmx.attention, ATTENTION_CHORES);
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->vmx.pending = (struct event_pending){0};
-    vcpu->external.valid = vcpu->delayed.valid = false;
+    vcpu->external.valid = false;
+    vcpu->delayed_until = TIME_NEVER;
     lapic_reset(&vcpu->lapic);
     vcpu->mmio.breakpoints = (struct breakpoints){0};
     cpuid_update(vcpu);

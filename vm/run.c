@@ -25,9 +25,9 @@
 
 static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
-    if (vcpu->delayed.valid && now >= vcpu->delayed_until) {
+    if (now >= vcpu->delayed_until) {
+        vcpu->delayed_until = TIME_NEVER;
         vcpu_pend(vcpu, &vcpu->delayed);
-        vcpu->delayed.valid = false;
     }
 }
 

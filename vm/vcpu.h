@@ -73,16 +73,16 @@ struct vcpu {
     uint64_t tsc_offset; /* the guest's TSC less the host's */
     uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
-    uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */
-    uint64_t budget_end;   /* TSC; valid while a pCPU runs the vCPU */
-    uint64_t slice_end;    /* TSC: the end of the time slice; TIME_NEVER: no vCPU waits */
-    uint64_t next_event;   /* TSC: the first deadline (vm/clock.h) */
-    uint32_t exits_left;   /* exits until the clock is read */
-    struct event external; /* an interrupt that does not come through the APIC */
-    struct event delayed;  /* HC_INJECT: becomes pending at `delayed_until` */
-    uint64_t delayed_until;
-    uint64_t frames_at;   /* TSC: when the vCPU receives frames; TIME_NEVER: none wait for it */
-    uint64_t frames_from; /* TSC: not before this time */
+    uint64_t budget_left;   /* TSC ticks; valid while no pCPU runs the vCPU */
+    uint64_t budget_end;    /* TSC; valid while a pCPU runs the vCPU */
+    uint64_t slice_end;     /* TSC: the end of the time slice; TIME_NEVER: no vCPU waits */
+    uint64_t next_event;    /* TSC: the first deadline (vm/clock.h) */
+    uint32_t exits_left;    /* exits until the clock is read */
+    struct event external;  /* an interrupt that does not come through the APIC */
+    struct event delayed;   /* HC_INJECT: becomes pending at `delayed_until` */
+    uint64_t delayed_until; /* TSC; TIME_NEVER: there is no such event */
+    uint64_t frames_at;     /* TSC: when the vCPU receives frames; TIME_NEVER: none wait for it */
+    uint64_t frames_from;   /* TSC: not before this time */
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
@@ -122,5 +122,5 @@ static inline uint64_t vcpu_next_event(const struct vcpu *vcpu)
 {
     uint64_t timer = lapic_deadline(&vcpu->lapic);
     uint64_t event = vcpu->frames_at < timer ? vcpu->frames_at : timer;
-    return vcpu->delayed.valid && vcpu->delayed_until < event ? vcpu->delayed_until : event;
+    return vcpu->delayed_until < event ? vcpu->delayed_until : event;
 }

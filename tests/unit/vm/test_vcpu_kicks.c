@@ -163,8 +163,7 @@ static void prepare(unsigned at)
     vcpu->vmx.attention.word = 0;
     vcpu->mailbox = (struct mailbox){.startup = 0};
     vcpu->mmio.mmu = &vm.mmu;
-    vcpu->delayed.valid = config->own_event;
-    vcpu->delayed_until = rdtsc() + BUDGET / 2;
+    vcpu->delayed_until = config->own_event ? rdtsc() + BUDGET / 2 : TIME_NEVER;
     vcpu->budget_left = BUDGET;
     vcpu->exits_left = 64;
     /* Left by the previous turn. */

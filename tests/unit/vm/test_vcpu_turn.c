@@ -84,7 +84,7 @@ static int setup(void **state)
     spte_format.caps = caps;
     ring0_begin();
     memset(vcpu, 0, sizeof(*vcpu));
-    vcpu->frames_at = TIME_NEVER;
+    vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
     cpus[0].last_vm = 0;
     mitigate_chosen = 0;
     migrates = false;
