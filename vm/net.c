@@ -8,7 +8,7 @@
 #include "vm/pcpu.h"
 #include "vm/vm.h"
 
-#define REST 2 /* time without receiving after a piece, in units of the piece's time */
+#define REST 4 /* time without receiving after a piece, in units of the piece's time */
 
 static struct net_switch net_switch;
 

@@ -9,8 +9,8 @@
  * the memory of a VM for which it does not run.
  *
  * Sending takes the sender's time only. Receiving takes the receiver's, as often as others send.
- * Therefore a vCPU that has received a piece does not receive again before twice the time of the
- * piece has passed: a flood takes at most a third of its victim's time.
+ * Therefore a vCPU that has received a piece does not receive again before four times the time of
+ * the piece has passed: beside its exits, a flood takes at most a fifth of its victim's time.
  */
 #pragma once
 
