@@ -84,7 +84,8 @@ static const struct virtio_ops net_ops = {.name = "virtio net",
 
 bool virtio_net_receive(struct virtio_net *net)
 {
-    return switch_waits(&net->port) && virtio_input(&net->virtio);
+    const struct switch_port *port = &net->port;
+    return switch_waits(port) && virtio_input(&net->virtio) && switch_waits(port);
 }
 
 int virtio_net_init(struct virtio_net *net)

@@ -37,6 +37,6 @@ int virtio_net_init(struct virtio_net *net) MUST_CHECK;
 /* Detaches the port. When this returns, `wake` is not called any more. */
 void virtio_net_destroy(struct virtio_net *net);
 
-/* Copies a piece of the waiting frames to the guest's receive buffers. Returns true if more may be
- * left; if not, `wake` will be called. */
+/* Copies a piece of the waiting frames to the guest's receive buffers. Returns true if there are
+ * more frames, and maybe more buffers; if not, `wake` will be called when there are. */
 bool virtio_net_receive(struct virtio_net *net) MUST_CHECK;

@@ -32,17 +32,6 @@ void net_connect(struct net *net, struct vm *vm)
     net->mmio.virtio = &device->virtio;
 }
 
-bool net_go_on(struct vm *vm)
-{
-    struct net *net = vm->net;
-    if (!net)
-        return false;
-    spin_lock(&net->locked.lock);
-    bool more = net->device.virtio.notified && virtio_go_on(&net->device.virtio);
-    spin_unlock(&net->locked.lock);
-    return more;
-}
-
 void net_receive(struct vcpu *vcpu)
 {
     struct net *net = vcpu->vm->net;

@@ -31,10 +31,6 @@ struct net {
  * connects the transport. Called before virtio_net_init(). */
 void net_connect(struct net *net, struct vm *vm);
 
-/* Does a piece of the pending work of the VM's network device: sends frames. Called as
- * disks_go_on() is. Returns true if work remains. */
-bool net_go_on(struct vm *vm);
-
 /* Copies a piece of the frames that wait for the VM to its memory. Called on the pCPU that runs the
  * vCPU, within an epoch, when vcpu->frames_at has come, which is set anew. */
 void net_receive(struct vcpu *vcpu);

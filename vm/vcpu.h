@@ -43,10 +43,10 @@ struct known_port {
 struct mailbox {
     uint64_t vectors[4];
     uint64_t levels[4]; /* vectors that are level-triggered */
-    uint32_t frames;    /* not 0: frames wait for the VM, for net_receive() */
-    uint32_t any_other; /* not 0 if `levels` may not be empty, or `frames` is set */
-    uint32_t startup;   /* INIT, start-up IPI and NMI; vm/startup.h */
-    uint32_t pcpu;      /* pCPU number + 1 while running, else 0 */
+    uint32_t rare;    /* not 0 if `levels` or `frames` may not be empty, or the VM offers chores */
+    uint32_t frames;  /* not 0: frames wait for the VM, for net_receive() */
+    uint32_t startup; /* INIT, start-up IPI and NMI; vm/startup.h */
+    uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
 };
 
 struct vcpu {

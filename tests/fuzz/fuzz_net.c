@@ -125,7 +125,7 @@ static void check(void)
 {
     const struct virtio *v = &hostile->net.virtio;
     assert_int_equal(hostile->line_level, v->interrupts != 0);
-    assert_true(v->work < VIRTIO_PIECE + STATIONS * FRAME_MAX + 256);
+    assert_true(v->work < VIRTIO_PIECE + STATIONS * FRAME_MAX + 2048 + 64 * VIRTIO_DESCRIPTOR);
     assert_true(hostile->net.port.count <= PORT_FRAMES);
     if (!net_needs_reset(hostile))
         return;
@@ -147,7 +147,7 @@ static void the_others_talk(void)
         net_make_available(s, RECEIVE, i);
     }
     while (virtio_net_receive(&s->net))
-        assert_true(s->net.virtio.work < VIRTIO_PIECE + FRAME_MAX + 256);
+        assert_true(s->net.virtio.work < VIRTIO_PIECE + FRAME_MAX + 2048 + VIRTIO_DESCRIPTOR);
     uint16_t before = net_used(s, RECEIVE)->idx;
     assert_true(before <= PORT_FRAMES);
     others_send(2, 1);

@@ -8,7 +8,9 @@ from .boot import BUILD, ROOT, Guest
 from .errors import HarnessError
 
 KERNEL = BUILD / "kvm/kernel/vmlinuz"
+VMLINUX = BUILD / "linux/vmlinux"  # the same kernel, extracted
 BUSYBOX = BUILD / "linux/busybox"
+TSC = BUILD / "linux/tsc"
 INITRD = BUILD / "linux/initrd"
 MODULES = ("virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "failover", "net_failover",
            "virtio_net")  # fmt: skip
@@ -23,16 +25,20 @@ SLOW = (
 CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLOW)}"
 
 
-def make_initrd() -> pathlib.Path:
-    """Writes the initrd, with busybox, the scripts of tools/linux/ and the drivers of virtio
-    devices, and returns its path."""
-    files = {"bin/busybox": BUSYBOX}
-    files |= {name: ROOT / "tools/linux" / name for name in ("init", "results", "check", "net")}
-    for module in MODULES:
-        if (KERNEL.parent / f"{module}.ko").is_file():
-            files[f"modules/{module}.ko"] = KERNEL.parent / f"{module}.ko"
-    INITRD.write_bytes(initramfs.make(files))
-    return INITRD
+SCRIPTS = ("init", "results", "check", "net")
+
+
+def make_initrd(
+    path: pathlib.Path = INITRD, more: dict[str, pathlib.Path] | None = None
+) -> pathlib.Path:
+    """Writes an initrd with busybox, the scripts of tools/linux/, the drivers of virtio devices and
+    `more`, whose keys are paths in it. Returns its path."""
+    files = {"bin/busybox": BUSYBOX, "bin/tsc": TSC}
+    files |= {name: ROOT / "tools/linux" / name for name in SCRIPTS}
+    drivers = {f"modules/{name}.ko": KERNEL.parent / f"{name}.ko" for name in MODULES}
+    files |= {name: driver for name, driver in drivers.items() if driver.is_file()}
+    path.write_bytes(initramfs.make(files | (more or {})))
+    return path
 
 
 def guests(
@@ -55,6 +61,11 @@ def guests(
         Guest(kernel, (f"mem={mem}M", f"vcpus={vcpus}", budget, *words), cmdline, name),
         Guest(initrd, ("initrd",), "", f"+{name}-initrd"),
     )
+
+
+def checked(vcpus: int, cmdline: str = CMDLINE, **fields) -> tuple[Guest, Guest]:
+    """Returns the modules of a VM that runs the checks of tools/linux/check and then ends."""
+    return guests(cmdline=f"{cmdline} check cpus={vcpus}", vcpus=vcpus, **fields)
 
 
 def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:

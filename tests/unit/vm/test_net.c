@@ -11,6 +11,7 @@
 static uint64_t clock_now;
 #define rdtsc() (clock_now)
 
+#include "vm/disk.c"
 #include "vm/dma.c"
 #include "vm/net.c"
 
@@ -156,8 +157,8 @@ static void whose_memory(void **state)
     (void)state;
     set_reg(0, VIRTIO_MMIO_QUEUE_NOTIFY, TRANSMIT);
     assert_int_equal(chores, 1);
-    assert_int_equal(used(0, TRANSMIT), 4);
-    while (net_go_on(&vms[0]))
+    assert_int_equal(used(0, TRANSMIT), 2);
+    while (devices_go_on(&vms[0]))
         ;
     assert_int_equal(used(0, TRANSMIT), CHAINS);
     assert_int_equal(woken, 1);
@@ -167,11 +168,11 @@ static void whose_memory(void **state)
     vcpu->vm = &vms[1];
     net_receive(vcpu);
     assert_int_equal(reads[0] + writes[0], accesses);
-    assert_int_equal(used(1, RECEIVE), 7);
+    assert_int_equal(used(1, RECEIVE), 3);
     assert_memory_equal(memory[1] + BUFFERS + 12, memory[0] + BUFFERS + 12, FRAME);
-    assert_false(net_go_on(&vms[1]));
+    assert_false(devices_go_on(&vms[1]));
     vms[1].net = NULL;
-    assert_false(net_go_on(&vms[1]));
+    assert_false(devices_go_on(&vms[1]));
     vms[1].net = &nets[1];
 }
 
@@ -181,7 +182,7 @@ static void the_pace(void **state)
     struct vcpu *vcpu = &vms[1].vcpu;
     vcpu->vm = &vms[1];
     set_reg(0, VIRTIO_MMIO_QUEUE_NOTIFY, TRANSMIT);
-    while (net_go_on(&vms[0]))
+    while (devices_go_on(&vms[0]))
         ;
     uint64_t begin = clock_now, busy = 0;
     unsigned pieces = 0;
@@ -195,7 +196,7 @@ static void the_pace(void **state)
         clock_now = vcpu->frames_from;
         pieces++;
     } while (vcpu->frames_at != TIME_NEVER);
-    assert_int_equal(pieces, 6); /* 7 frames each */
+    assert_int_equal(pieces, PORT_FRAMES / 3);
     assert_int_equal(used(1, RECEIVE), PORT_FRAMES);
     assert_int_equal(5 * busy, clock_now - begin);
 }
