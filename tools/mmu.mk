@@ -9,8 +9,12 @@ TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
 .PHONY: tsan model
-tsan: $(B)/tsan/threads ## the MMU on four CPUs at once, under ThreadSanitizer
-	$(Q)TSAN_OPTIONS=halt_on_error=1 $<
+tsan: $(B)/tsan/threads $(B)/tsan/switch ## the MMU and the switch, under ThreadSanitizer
+	$(Q)for t in $^; do TSAN_OPTIONS=halt_on_error=1 $$t || exit 1; done
+
+$(B)/tsan/switch: dev/switch.c tests/unit/support.c tests/unit/dev/test_switch_threads.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
 
 $(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu/mmu_threads.h
 	@mkdir -p $(@D)

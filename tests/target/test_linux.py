@@ -32,6 +32,18 @@ def test_the_cloud_kernel(boot, vcpus: int) -> None:
     assert result.has("ACPI sleep state|reboot: Power down"), result
 
 
+def test_two_vms_with_a_network(boot) -> None:
+    """They ping each other and copy a file there and back."""
+    guests = ()
+    for side in (1, 2):
+        line = f"{debian.CMDLINE} net side={side}"
+        guests += debian.guests(cmdline=line, mem=96, words=("net",), name=f"side{side}")
+    result = boot(guests=guests, mem=debian.machine_memory(2 * 96, guests), smp=2, ips=debian.IPS,
+                  timeout=300)  # fmt: skip
+    assert result.status == 0, result
+    assert sum(case.leaf for case in result.output.cases) == 12, result
+
+
 # The addresses where kernels that do not move themselves run, and the values of bootloader_type for
 # a zero page of an unknown loader and for PVH.
 LINKED_AT = 0xFFFFFFFF81000000
