@@ -336,10 +336,13 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     guest_take_apart((struct guest *)((char *)vm - offsetof(struct guest, vm)));
 }
 
-/* Puts a vCPU whose turn is over to sleep if it is halted, and otherwise into a run queue. */
+/* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into a
+ * run queue. */
 static void put_aside(struct vcpu *vcpu)
 {
-    if (attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED))
+    const struct attention *requests = &vcpu->vmx.attention;
+    if (attention_requested(requests, ATTENTION_HALTED) &&
+        !attention_requested(requests, ATTENTION_CHORES))
         sleep_add(vcpu);
     else
         sched_add(vcpu);

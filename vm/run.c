@@ -119,12 +119,12 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
     return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER && !input;
 }
 
-/* Halts the pCPU until its vCPU wakes up, unless another vCPU can use the pCPU. A message that
- * arrives after the last look_at_clock() is followed by a kick, which ends the halt. */
+/* Halts the pCPU until its vCPU wakes up or gets work, unless another vCPU can use the pCPU. A
+ * message that arrives after the last look_at_clock() is followed by a kick, which ends the halt. */
 static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
-    while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP)) {
+    while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES)) {
         if (vmx_wakes(&vcpu->vmx)) {
             attention_clear(requests, ATTENTION_HALTED);
             return;
@@ -170,7 +170,8 @@ static bool run_piece(struct vcpu *vcpu)
     struct mmu *mmu = &vcpu->vm->mmu;
     bool more;
     if (likely(!attention_requested(requests, ATTENTION_CHORES)) ||
-        attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
+        attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP) ||
+        rdtsc() >= vcpu->slice_end)
         return false;
     epoch_pass(this_cpu(), epoch_now()); /* no pointer is kept from one piece to the next */
     if (vcpu->unfinished) {

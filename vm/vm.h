@@ -108,10 +108,12 @@ struct vm {
     struct locked_device locked[LOCKED_DEVICES];
     struct disk *disks[DISKS]; /* these too */
     unsigned disk_count;
-    struct vcpu vcpu; /* the first vCPU */
+    unsigned disk_turn; /* modulo disk_count: the disk that does the next piece of work */
+    struct vcpu vcpu;   /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */
+    bool chores;     /* pending work waits for a vCPU that takes it (vm/ipi.h) */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: when the next recovery is due */

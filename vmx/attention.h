@@ -25,8 +25,9 @@
  *                 the beginning of a turn
  *   PRINT         transcript_notify(): the VM has text to        run_attend(), after
  *                 print                                          run_print_own()
- *   CHORES        a hypercall or a device that leaves work to    run_piece(), when none is left
- *                 its vCPU
+ *   CHORES        a hypercall or a device that leaves work to    run_piece(), when none is left;
+ *                 its vCPU; ipi_receive(), if it takes work      ipi_receive() at an INIT, for
+ *                 that the VM offers                             another vCPU
  *   PASS          pass_open(): an access is to be let through    pass_close()
  *   REARM         clock_arm(): the preemption timer has to be    clock_arm(), when no timer of the
  *                 armed for each entry. The exit path does this  guest's own is due next

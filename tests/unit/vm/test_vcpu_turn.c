@@ -144,6 +144,45 @@ static void a_start(void **state)
     assert_string_equal(did, "mitigate load start registers look guest look save unload ");
 }
 
+/* ---- Work ------------------------------------------------------------------------------------ */
+
+static int no_chain(void *context, uint64_t address, void *buffer, size_t size)
+{
+    (void)context, (void)address;
+    memset(buffer, 0, size);
+    return 0;
+}
+
+/* A halted vCPU that was given work does it, and only then sleeps. Each piece is that of one
+ * disk. */
+static void a_halted_vcpu_does_work(void **state)
+{
+    (void)state;
+    static const struct virtio_ops ops = {.name = "test disk", .queues = 1};
+    static struct disk disks[2];
+    turn(1);
+    vm.disk_count = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        struct virtio *virtio = &disks[i].blk.virtio;
+        *virtio = (struct virtio){.ops = &ops, .dma = {.read = no_chain}, .notified = 1};
+        virtio->queues[0] = (struct virtq){.dma = &virtio->dma, .ready = true, .size = 4};
+        vm.disks[i] = &disks[i];
+    }
+    assert_true(disks_go_on(&vm));
+    assert_int_equal(disks[0].blk.virtio.notified + disks[1].blk.virtio.notified, 1);
+    assert_false(disks_go_on(&vm));
+    disks[0].blk.virtio.notified = disks[1].blk.virtio.notified = 1;
+    vm.ending = VM_RUNNING;
+    vcpu->vmx.attention.word = ATTENTION_HALTED | ATTENTION_CHORES;
+    entries = 0;
+    vcpu_run(vcpu);
+    assert_int_equal(disks[0].blk.virtio.notified + disks[1].blk.virtio.notified, 0);
+    assert_int_equal(entries, 0);
+    assert_false(attention_requested(&vcpu->vmx.attention, ATTENTION_CHORES));
+    assert_true(attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED));
+    vm.disk_count = 0;
+}
+
 static void a_cpu_that_refuses(void **state)
 {
     (void)state;
@@ -229,6 +268,7 @@ int main(void)
         cmocka_unit_test_setup(ibrs_at_each_exit, setup),
         cmocka_unit_test_setup(another_cpu, setup),
         cmocka_unit_test_setup(a_start, setup),
+        cmocka_unit_test_setup(a_halted_vcpu_does_work, setup),
         cmocka_unit_test_setup(a_cpu_that_refuses, setup),
         cmocka_unit_test_setup(the_budget, setup),
         cmocka_unit_test_setup(a_triple_fault, setup),
