@@ -164,9 +164,10 @@ void counters_report(const struct vm *vm)
 
 /* ---- What the VM did ------------------------------------------------------------------------- */
 
-#define EXITS_SHOWN  6  /* the most frequent reasons, if they are at least 1 % */
-#define MISSED_SHOWN 3  /* the most frequent addresses of each bus */
-#define MISSED_SHARE 16 /* an address is shown if at least every 16th access is to it */
+#define EXITS_SHOWN  6   /* the most frequent reasons, if they are at least 1 % */
+#define MISSED_SHOWN 3   /* the most frequent addresses of each bus */
+#define MISSED_SHARE 16  /* an address is shown if at least every 16th access is to it, */
+#define MISSED_FEW   100 /* and not only a search for devices */
 
 static void report_exits(struct report *report)
 {
@@ -194,7 +195,7 @@ static void report_missed(struct report *report, const struct bus *bus, const ch
 {
     for (unsigned rank = 0; rank < MISSED_SHOWN; rank++) {
         uint64_t count, address = bus_missed_most(bus, rank, &count);
-        if (count < 2 || count * MISSED_SHARE < bus->unclaimed)
+        if (count < MISSED_FEW || count * MISSED_SHARE < bus->unclaimed)
             break;
         report_add(report, " no device is at %s %#lx: %lu accesses", what, address, count);
         report_end_line(report);

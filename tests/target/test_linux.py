@@ -44,6 +44,19 @@ def test_two_vms_with_a_network(boot) -> None:
     assert sum(case.leaf for case in result.output.cases) == 12, result
 
 
+def test_a_triple_fault_of_linux(boot) -> None:
+    """The kernel panics for want of a root file system, and is told to reset its machine by INT3
+    without an IDT: the report says what a kernel that crashes so early could not."""
+    cmdline = f"{debian.CMDLINE} rdinit=/nonexistent root=/dev/none panic=-1 reboot=t"
+    guests = debian.guests(cmdline=cmdline, words=("expect=triple-fault",))
+    result = boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), ips=debian.IPS,
+                  timeout=180)  # fmt: skip
+    assert result.status == 0, result
+    began = r"it began with #BP; the IDT's limit, 0, excludes the gate for vector 3 \(#BP\)$"
+    assert result.has(rf"^# linux: triple fault at RIP 0xffffffff\w+: {began}"), result
+    assert result.has(r"^# linux: vCPU 0: RIP 0xffffffff\w+, .* IDTR base 0 limit 0$"), result
+
+
 # The addresses where kernels that do not move themselves run, and the values of bootloader_type for
 # a zero page of an unknown loader and for PVH.
 LINKED_AT = 0xFFFFFFFF81000000

@@ -236,6 +236,33 @@ static void frames(void **state)
     vm.net = NULL;
 }
 
+/* Any of the vCPUs may be the one that hangs, so each of them is reported. */
+static void the_budget_of_several(void **state)
+{
+    static struct vcpu other;
+    (void)state;
+    support_reset();
+    turn(1);
+    vm.ending = VM_RUNNING;
+    vm.vcpus[1] = &other;
+    vm.vcpu_count = 2;
+    strcpy(vm.name, "two");
+    vm.words.budget = 77;
+    vcpu->budget_left = 0;
+    vcpu->vmx.regs.known = 0;
+    vmcs[VMCS_GUEST_RIP] = 0x1234;
+    vcpu->vmx.attention.word = ATTENTION_HALTED;
+    vcpu_run(vcpu);
+    assert_string_equal(vm.message,
+                        "vCPU 0: still halted after its budget of 77 ms, at RIP 0x1234; "
+                        "give it more with budget=, up to 3600000");
+    assert_string_equal(support_log(), "# two: vCPU 0 was halted at RIP 0x1234\n");
+    vcpu->vmx.attention.word = ATTENTION_ENDED;
+    vcpu->index = 1;
+    vcpu_run(vcpu);
+    assert_non_null(strstr(support_log(), "\n# two: vCPU 1 was running at RIP 0x1234\n"));
+}
+
 /* The cause is looked for before the guest's state is saved, whether the CPU has found the triple
  * fault or the hypervisor. */
 static void a_triple_fault(void **state)
@@ -296,6 +323,7 @@ int main(void)
         cmocka_unit_test_setup(a_cpu_that_refuses, setup),
         cmocka_unit_test_setup(the_budget, setup),
         cmocka_unit_test_setup(frames, setup),
+        cmocka_unit_test_setup(the_budget_of_several, setup),
         cmocka_unit_test_setup(a_triple_fault, setup),
         cmocka_unit_test_setup(an_entry_that_fails, setup),
         cmocka_unit_test_setup(a_halt_for_ever, setup),
