@@ -68,7 +68,7 @@ prove: ## prove statements about SPTEs and roots with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-cpu bench-private bench-smp
+.PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run
 bench: ## costs, compared with KVM; QUICK=1: eptvisor alone
@@ -98,6 +98,12 @@ bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, i
 
 bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and pending interrupts cost
 	$(Q)$(PYTHON) tools/bench.py cpu
+
+bench-io: all guests $(B)/optrom.bin | deps-run ## what a disk read, a character and a tick cost
+	$(Q)$(PYTHON) tools/bench.py io
+
+bench-linux: all $(LINUX_FILES) | deps-run ## what Linux' boot costs the hypervisor
+	$(Q)$(PYTHON) tools/linux_bench.py
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \

@@ -54,7 +54,7 @@ run: | deps-run ## boot with GRUB, run the guests, print the results
 	$(Q)$(PYTHON) tools/run.py
 
 # Debian's cloud kernel is the one that `make bench` runs KVM in. Busybox is not installed.
-INITRD_FILES := $(B)/linux/busybox $(B)/linux/tsc
+INITRD_FILES := $(addprefix $(B)/linux/,busybox tsc mark)
 LINUX_FILES  := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(INITRD_FILES)) $(B)/optrom.bin
 .PHONY: linux linux-files linux-matrix
 linux linux-files: all $(LINUX_FILES)
@@ -72,7 +72,7 @@ $(B)/linux/vmlinux: tools/vmlinux.py $(B)/kvm/kernel
 	@mkdir -p $(@D)
 	$(Q)tools/vmlinux.py $(B)/kvm/kernel/vmlinuz $@
 
-$(B)/linux/tsc: tools/linux/tsc.S
+$(B)/linux/tsc $(B)/linux/mark: $(B)/linux/%: tools/linux/%.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -nostdlib -static -s -Wl,--build-id=none $< -o $@
 
