@@ -5,8 +5,9 @@
 Each boot runs the checks of tools/linux/check. The environment contains the options:
 
 KERNELS=  which kernels, of those in KERNELS below   ENTRIES=  of bzimage, pvh, 64
-VCPUS=    numbers of vCPUs (1 2 4)                   CMDLINE=  the kernel's command line
+VCPUS=    numbers of vCPUs, of 1, 2 and 4            CMDLINE=  the kernel's command line
 MACHINE=  bochs, or nested, which has one CPU        TIMEOUT=  seconds of CPU time (900)
+BOCHS=    the version of the emulator
 
 "M to the shell" is the TSC in millions when the first program runs. With one CPU the emulator's TSC
 counts the instructions since power-on, which include the firmware's and the hypervisor's start.
@@ -60,7 +61,7 @@ def boot(kernel: str, entry: str, vcpus: int, machine: str) -> session.Run:
     guests = debian.checked(vcpus, env("CMDLINE") or debian.CMDLINE, kernel=path, words=words)
     nested = machine == "nested"
     return session.run(Boot(
-        name=f"matrix/{machine}-{kernel}-{entry}-{vcpus}", machine=machine,
+        name=f"matrix/{machine}{env('BOCHS', '')}-{kernel}-{entry}-{vcpus}", machine=machine,
         method=MACHINES[machine], guests=guests, mem=debian.machine_memory(debian.MEM, guests),
         smp=1 if nested else vcpus, ips=0 if nested else debian.IPS,
         timeout=float(env("TIMEOUT") or 900),

@@ -66,6 +66,8 @@ LOGGED = {
     "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:": True,
     "PCI: Fatal: No config space access function found": False,
     "mce: Unable to init MCE device (rc: -5)": False,
+    "rcu: INFO: rcu_sched self-detected stall on CPU": True,
+    "Kernel command line: initcall_blacklist=jent_mod_init": False,
     "DEBUG_VM: off, x86/debug: nothing": False,
 }
 
