@@ -67,6 +67,7 @@ LOGGED = {
     "PCI: Fatal: No config space access function found": False,
     "mce: Unable to init MCE device (rc: -5)": False,
     "rcu: INFO: rcu_sched self-detected stall on CPU": True,
+    "[    0.607303] blacklisting initcall trace_eval_init": False,
     "Kernel command line: initcall_blacklist=jent_mod_init": False,
     "DEBUG_VM: off, x86/debug: nothing": False,
 }
