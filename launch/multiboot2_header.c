@@ -47,8 +47,9 @@ static const uint32_t sizes[] = {
 };
 
 /* The types of information that this loader understands: all that the specification has, except for
- * the ELF sections, which it would have to load. A loader has to refuse what it does not understand;
- * what it understands but the machine does not have, such as a framebuffer, it leaves out. */
+ * the ELF sections, which it would have to load. A loader has to refuse what it does not
+ * understand; what it understands but the machine does not have, such as a framebuffer, it leaves
+ * out. */
 #define INFORMATION_LAST 21u
 #define INFORMATION_ELF  9u
 
