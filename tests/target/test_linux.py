@@ -35,7 +35,7 @@ def test_the_cloud_kernel(boot, vcpus: int) -> None:
 # The addresses where kernels that do not move themselves run, and the values of bootloader_type for
 # a zero page of an unknown loader and for PVH.
 LINKED_AT = 0xFFFFFFFF81000000
-LOADERS = {"64": 0xFF, "pvh": 0x90}
+LOADERS = {"64": 0xFF, "pvh": 0xB0}
 
 
 @pytest.mark.parametrize("entry", ["pvh", "64"])
