@@ -75,7 +75,7 @@ LOGGED = {
 
 @pytest.mark.parametrize("line", LOGGED)
 def test_what_the_checks_complain_of(line: str) -> None:
-    (pattern,) = re.findall(r'dmesg \| grep -E "(.*)"', (ROOT / "tools/linux/check").read_text())
+    (pattern,) = re.findall(r'dmesg \| grep -E "(.*)"', (ROOT / "tools/linux/results").read_text())
     busybox = [debian.BUSYBOX, "grep", "-E", pattern]
     found = subprocess.run(busybox, input=line, text=True, capture_output=True, check=False)
     assert (found.stdout != "") == LOGGED[line]

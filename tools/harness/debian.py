@@ -23,12 +23,18 @@ SLOW = (
 CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLOW)}"
 
 
-def make_initrd() -> pathlib.Path:
-    """Writes the initrd, with busybox and the scripts of tools/linux/, and returns its path."""
+SCRIPTS = ("init", "results", "check")
+
+
+def make_initrd(
+    path: pathlib.Path = INITRD, more: dict[str, pathlib.Path] | None = None
+) -> pathlib.Path:
+    """Writes an initrd with busybox, the scripts of tools/linux/ and `more`, whose keys are paths
+    in it. Returns its path."""
     files = {"bin/busybox": BUSYBOX, "bin/tsc": TSC}
-    files |= {name: ROOT / "tools/linux" / name for name in ("init", "check")}
-    INITRD.write_bytes(initramfs.make(files))
-    return INITRD
+    files |= {name: ROOT / "tools/linux" / name for name in SCRIPTS}
+    path.write_bytes(initramfs.make(files | (more or {})))
+    return path
 
 
 def guests(

@@ -160,6 +160,32 @@ static void module_words_bad(const char *string, const char *sentence)
     setup(NULL);
 }
 
+/* What a VM is called in each message about it, whatever its loader writes before the words. */
+static void vms_have_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *string, *name, *rest;
+    } rows[] = {
+        {"hello", "hello", ""},
+        {"hello mem=2M -- x", "hello", " mem=2M -- x"},
+        {"  /boot/guests/hello.elf mem=2M", "hello", " mem=2M"},
+        {"./vmlinuz-6.1 -- a/b", "vmlinuz-6.1", " -- a/b"},
+        {".elf", ".elf", ""},
+        {"a.elf.elf", "a.elf", ""},
+        {"", "unnamed", ""},
+        {"boot/ pc", "unnamed", " pc"},
+        {"a234567890123456789012345678901234567890 pc", "a234567890123456789012345678901", " pc"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct boot_module its = {0};
+        char name[VM_NAME_SIZE];
+        strcpy(its.string, rows[i].string);
+        assert_string_equal(module_name(&its, name), rows[i].rest);
+        assert_string_equal(name, rows[i].name);
+    }
+}
+
 /* What a file says that it is, and what the guest gets to read of that. */
 static void files_say_what_they_are(void **state)
 {
@@ -197,6 +223,7 @@ int main(void)
         cmocka_unit_test_setup(an_empty_module_lies_nowhere, setup),
         cmocka_unit_test_setup(a_guest_has_so_many, setup),
         cmocka_unit_test_setup(files_say_what_they_are, setup),
+        cmocka_unit_test_setup(vms_have_names, setup),
     };
     return cmocka_run_group_tests_name("places of modules", tests, NULL, NULL);
 }
