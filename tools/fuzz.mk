@@ -65,7 +65,7 @@ $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
 fuzz-virtio: $(B)/fuzz/virtio
 	$(Q)$(call run_fuzz,virtio,-max_len=512)
 
-$(B)/fuzz/virtio: $(VIRTIO_SRC) $(HEADERS) tests/unit/dev/virtio_world.h \
+$(B)/fuzz/virtio: $(VIRTIO_SRC) $(HEADERS) $(wildcard tests/unit/dev/virt*.h) \
     tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
