@@ -54,13 +54,14 @@ $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c) arch/x86/cmos.c lib/calendar.c \
+DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c) arch/x86/cmos.c lib/calendar.c \
                tests/unit/support.c tests/fuzz/fuzz_devices.c
 
 fuzz-devices: $(B)/fuzz/devices
 	$(Q)$(call run_fuzz,devices,-max_len=512)
 
-$(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/support.h | deps-fuzz
+$(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
+    tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
@@ -72,7 +73,7 @@ fuzz-net: $(B)/fuzz/net
 	$(Q)$(call run_fuzz,net,-max_len=512)
 
 $(B)/fuzz/virtio $(B)/fuzz/net: $(B)/fuzz/%: tests/fuzz/fuzz_%.c $(VIRTIO_SRC) $(HEADERS) \
-    tests/unit/dev/virtio_world.h tests/unit/dev/net_world.h tests/unit/support.h | deps-fuzz
+    $(wildcard tests/unit/dev/virt*.h) tests/unit/dev/net_world.h tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
