@@ -84,6 +84,25 @@ $(B)/linux/busybox:
 	$(Q)cp $$(find $(B)/linux/tree -name busybox -type f -perm /1 | head -1) $@
 	$(Q)rm -rf $(B)/linux/tree
 
+# Programs that test a machine, in a VM with Linux on four vCPUs: stress-ng of this Debian with its
+# libraries, and the kernel's own tests, built from Debian's source of this kernel.
+RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
+.PHONY: linux-stress linux-selftests
+linux-stress linux-selftests: all $(B)/kvm/kernel $(B)/linux/busybox $(B)/optrom.bin
+linux-stress: $(B)/linux/stress-ng/command
+linux-selftests: $(B)/linux/selftests
+linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; ten minutes or more
+	$(Q)$(PYTHON) tools/linux_programs.py stress $(B)/linux/stress-ng
+linux-selftests: | deps-run ## the kernel's tests of its x86 entry code in Linux; some minutes
+	$(Q)$(PYTHON) tools/linux_programs.py selftests $(B)/linux/selftests
+
+$(B)/linux/stress-ng/command:
+	$(Q)tools/unpack.sh $(RELEASE) $(@D) stress-ng stress-ng zlib1g >$(@D).command
+	$(Q)mv $(@D).command $@
+
+$(B)/linux/selftests:
+	$(Q)tools/linux/selftests.sh $@
+
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
 run-quick: run ## boot with the option ROM in a fraction of a second, as the tests do
@@ -107,7 +126,7 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
-TESTED := $(filter-out %_bench scale smp% hostile% neighbour disk,$(GUEST_PROGRAMS))
+TESTED := $(filter-out %_bench scale smp% hostile% neighbour disk net,$(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target
