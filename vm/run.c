@@ -27,9 +27,9 @@
 
 static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
-    if (vcpu->delayed.valid && now >= vcpu->delayed_until) {
+    if (now >= vcpu->delayed_until) {
+        vcpu->delayed_until = TIME_NEVER;
         vcpu_pend(vcpu, &vcpu->delayed);
-        vcpu->delayed.valid = false;
     }
 }
 
@@ -93,6 +93,10 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
     ipi_receive(vcpu);
+    if (unlikely(now >= vcpu->frames_at)) {
+        net_receive(vcpu);
+        ipi_receive(vcpu); /* the interrupt of the network device */
+    }
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu, now);
@@ -194,7 +198,7 @@ static bool run_piece(struct vcpu *vcpu)
         hypercall_go_on(vcpu);
         more = vcpu->unfinished || mmu_has_chores(mmu);
     } else {
-        more = mmu_do_chore(mmu) || disks_go_on(vcpu->vm);
+        more = mmu_do_chore(mmu) || devices_go_on(vcpu->vm);
     }
     if (!more)
         attention_clear(requests, ATTENTION_CHORES);
