@@ -16,9 +16,9 @@
 
 /* The limits of one request, which the configuration space reports. A request for more than BYTES
  * or CLEAR_MAX fails with VIRTIO_BLK_S_IOERR. */
-#define SEGMENTS    16u
-#define BYTES       (SEGMENTS * BLOCK)
-#define CLEAR_MAX   1024u /* sectors */
+#define SEGMENTS  16u
+#define BYTES     (SEGMENTS * BLOCK)
+#define CLEAR_MAX 1024u /* sectors */
 
 #define FREED_AT_ONCE 128u /* blocks */
 
@@ -134,9 +134,9 @@ struct request {
     uint64_t out, in; /* bytes of data from the driver, and to the driver */
 };
 
-/* Whether a request moves more than one piece of work can. A driver that respects seg_max has at
- * most SEGMENTS descriptors beside those of the header and the status. Each further one takes as long
- * as VIRTIO_DESCRIPTOR bytes. */
+/* Whether a request takes longer than a piece of work may. A driver that respects seg_max has at
+ * most SEGMENTS descriptors beside those of the header and the status. Each further one takes as
+ * long as VIRTIO_DESCRIPTOR bytes. */
 static bool is_too_long(const struct request *r, uint64_t bytes)
 {
     unsigned usual = SEGMENTS + 2, count = r->chain->count;

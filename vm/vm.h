@@ -105,7 +105,7 @@ struct vm {
     struct disk *disks[DISKS]; /* these too */
     unsigned disk_count;
     unsigned disk_turn; /* modulo disk_count: the disk that does the next piece of work */
-    struct vcpu vcpu; /* the first vCPU */
+    struct vcpu vcpu;   /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

@@ -42,8 +42,8 @@
 #define CHAIN_MAX   64u /* descriptors */
 
 #define INDIRECT_DESC BIT(28) /* feature */
-#define SECTOR      512u
-#define SIZE        32u /* size of the queue */
+#define SECTOR        512u
+#define SIZE          32u /* size of the queue */
 
 #define LONG_TIME 20000000ull /* ticks of the TSC: longer than anything here may take */
 

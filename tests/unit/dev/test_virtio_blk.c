@@ -211,7 +211,7 @@ static void transfers_have_limits(void **state)
         {0, 41, 4096, VIRTIO_BLK_S_IOERR},
         {0, 1, 0, VIRTIO_BLK_S_OK},
         {SECTORS, 0, 0, VIRTIO_BLK_S_OK},
-        {0, 62, 512, VIRTIO_BLK_S_OK}, /* as many segments as a chain has */
+        {0, 62, 512, VIRTIO_BLK_S_OK},     /* as many segments as a chain has */
         {0, 61, 1024, VIRTIO_BLK_S_IOERR}, /* both many segments and many bytes */
         {0, 32, 1536, VIRTIO_BLK_S_OK},    /* 16 more than seg_max, which count as 10 KiB */
         {0, 33, 1536, VIRTIO_BLK_S_OK},
@@ -236,6 +236,7 @@ static void other_requests(void **state)
     memset(ram(BUFFERS), 0x55, 8);
     assert_int_equal(request(VIRTIO_BLK_T_GET_ID, 0, 1, 4), VIRTIO_BLK_S_OK);
     assert_memory_equal(ram(BUFFERS), "a-se\x55", 5);
+    assert_int_equal(request_written, 5);
     for (uint32_t type = 0; type < 40; type++)
         if (type > VIRTIO_BLK_T_OUT && type != VIRTIO_BLK_T_FLUSH && type != VIRTIO_BLK_T_GET_ID &&
             type != VIRTIO_BLK_T_DISCARD && type != VIRTIO_BLK_T_WRITE_ZEROES)

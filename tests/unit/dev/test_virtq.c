@@ -80,9 +80,10 @@ static void pieces_are_short(void **state)
         uint32_t type;
         unsigned descriptors;
         uint32_t length;
-    } rows[] = {{VIRTIO_BLK_T_IN, 64, 512},  {VIRTIO_BLK_T_OUT, 64, 512}, {99, 64, 1},
-                {VIRTIO_BLK_T_OUT, 18, 4096}, {VIRTIO_BLK_T_IN, 3, 512},   {VIRTIO_BLK_T_FLUSH, 2, 0},
-                {VIRTIO_BLK_T_IN, 30, 1536},  {VIRTIO_BLK_T_IN, 64, 0}};
+    } rows[] = {
+        {VIRTIO_BLK_T_IN, 64, 512},   {VIRTIO_BLK_T_OUT, 64, 512}, {99, 64, 1},
+        {VIRTIO_BLK_T_OUT, 18, 4096}, {VIRTIO_BLK_T_IN, 3, 512},   {VIRTIO_BLK_T_FLUSH, 2, 0},
+        {VIRTIO_BLK_T_IN, 30, 1536},  {VIRTIO_BLK_T_IN, 64, 0}};
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         start_driver(0, 64);
         header(rows[i].type, 1);
@@ -147,6 +148,14 @@ static void too_many_bytes(void)
 {
     describe(descriptor(0), HEADER, ~0u, VRING_DESC_F_NEXT, 1);
     describe(descriptor(1), HEADER, 2, 0, 0);
+    make_available(0);
+}
+
+static void too_many_bytes_to_write(void)
+{
+    describe(descriptor(0), HEADER, 16, VRING_DESC_F_NEXT, 1);
+    describe(descriptor(1), BUFFERS, ~0u, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 2);
+    describe(descriptor(2), STATUS, 1, VRING_DESC_F_WRITE, 0);
     make_available(0);
 }
 
@@ -254,6 +263,7 @@ static const struct broken broken[] = {
     {"a chain of more than 8 descriptors", loop},
     {"a descriptor to be read follows one to be written", read_after_write},
     {"a chain has more than 2^32 bytes", too_many_bytes},
+    {"a chain has more than 2^32 bytes", too_many_bytes_to_write},
     {"a request of 15 bytes to be read and 1 to be written", no_header},
     {"a request of 16 bytes to be read and 0 to be written", no_status},
     {"a buffer of 16 bytes at 0xfff8 is not in its RAM", header_not_in_ram},
