@@ -36,6 +36,7 @@
  *                                                                ipi_restarts()
  *   STOP          ipi_receive(): an INIT has arrived             ipi_restarts(), off the pCPU
  *   ENTRY_FAILED  the exit of a failed entry                     never: the VM ends
+ *   SHUTDOWN      a triple fault                                 never: the VM ends
  *
  *   others' half: on any CPU
  *   MAIL          the sender of an IPI                           ipi_receive(), before it reads the
@@ -65,6 +66,7 @@ enum attention_request {
     ATTENTION_HALTED = BIT(7),
     ATTENTION_STOP = BIT(8),
     ATTENTION_ENTRY_FAILED = BIT(9),
+    ATTENTION_SHUTDOWN = BIT(10),
 
     ATTENTION_MAIL = BIT(32),
     ATTENTION_START = BIT(33),
