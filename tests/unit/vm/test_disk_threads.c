@@ -251,10 +251,10 @@ static void at_once(void **state)
     assert_in_range(busy, 11, UINT64_MAX);
     assert_int_equal(vm.ioapic.asserted >> 16 & 1, disk.blk.virtio.interrupts != 0);
 
-    ioapic_eoi(&vm.ioapic, 0x50);
     unmask();
-    sent = 0;
     start_device();
+    ioapic_eoi(&vm.ioapic, 0x50); /* the line is low: no message is in progress from now on */
+    sent = 0;
     put(DATA, 0x12345678);
     put(HEADER + 64, 0xee);
     request(VIRTIO_BLK_T_OUT, 9, 512);
