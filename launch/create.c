@@ -79,6 +79,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     vcpu->vm = vm;
     vcpu->sched.pinned = vm->words.pin != PIN_NONE;
     vcpu->sched.pin = (unsigned)vm->words.pin;
+    vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
     vcpu->budget_left = vm->words.budget * tsc_khz();
     if (options->vpid)
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
@@ -103,27 +104,6 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
 
-/* Sets the VM's name. The first word of a module's string is a file name or path, and the VM is
- * named after the last component of the path without `.elf`. Returns the rest of the string. */
-static const char *vm_take_name(struct vm *vm, const char *string)
-{
-    size_t length = 0, start = 0;
-    while (*string == ' ')
-        string++;
-    while (string[length] && string[length] != ' ') {
-        length++;
-        if (string[length - 1] == '/')
-            start = length;
-    }
-    snprintf(vm->name, sizeof(vm->name), "%.*s", (int)(length - start), string + start);
-    size_t name = strlen(vm->name);
-    if (name > 4 && !strcmp(vm->name + name - 4, ".elf"))
-        vm->name[name - 4] = 0;
-    if (!name)
-        snprintf(vm->name, sizeof(vm->name), "unnamed");
-    return string + length;
-}
-
 /* Reserves all host memory that the guest can make the hypervisor allocate (D20). If that much is
  * not free, returns EXIT_NO_MEMORY, and sets vm->put_off, or, with `last_chance`, logs an error. */
 static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool last_chance)
@@ -133,6 +113,7 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
     const struct vm_size size = {.ram = w->memory,
                                  .limit = unlimited ? 0 : w->limit,
                                  .disks = disk_pages,
+                                 .net = w->net ? devices_net_pages() : 0,
                                  .vcpus = (unsigned)w->vcpus,
                                  .pcpus = pcpus_count(),
                                  .vcpu_size = sizeof(struct vcpu),
@@ -151,8 +132,8 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
             "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
             "memory",
             vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
-            needs.disks << 2, (needs.slots + needs.vcpus + needs.report) << 2, needs.limit << 2,
-            memory_unpromised() << 2);
+            needs.disks << 2, (needs.slots + needs.vcpus + needs.report + needs.net) << 2,
+            needs.limit << 2, memory_unpromised() << 2);
     return EXIT_NO_MEMORY;
 }
 
@@ -239,7 +220,7 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
     struct vm *vm = m->vm;
     memset(vm, 0, sizeof(*vm));
     vm->number = (uint16_t)m->number;
-    const char *line = vm_take_name(vm, m->module->string);
+    const char *line = module_name(m->module, vm->name);
     int arguments =
         vm_words_parse(vm->name, line, (enum gva_cache)m->options->gva_cache, &vm->words);
     if (arguments < 0) {
@@ -262,6 +243,11 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
     if (load_is_linux(m->image.file, m->image.size))
         vm->words.pc = 1;
     m->image.pc = vm->words.pc;
+    m->image.net = vm->words.net;
+    if (vm->words.net && !vm->words.pc) {
+        log_error("guest %s: net: a network device needs the word pc", vm->name);
+        *code = EXIT_MODULE_WORDS;
+    }
     if (!*code)
         *code = vm_take_files(vm, m->module + 1, m->extra, m->files, &m->disk_pages);
     return true;
@@ -303,6 +289,8 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
         *code = EXIT_NO_MEMORY;
     if (!*code)
         *code = vm_add_disks(vm, m->files, m->extra);
+    if (!*code && vm->words.net)
+        *code = devices_add_net(vm);
     struct guest_image *image = &m->image;
     memcpy(image->ram, vm->ram, sizeof(image->ram));
     image->disks = vm->disk_count;

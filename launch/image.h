@@ -17,7 +17,7 @@ enum guest_module_kind {
     GUEST_MODULE_DISK_READ_ONLY,
 };
 
-#define GUEST_MODULES     4
+#define GUEST_MODULES     16
 #define MODULE_STRING_MAX 64
 
 /* A module that belongs to a guest. */
@@ -48,6 +48,7 @@ struct guest_image {
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;
     unsigned disks; /* number of the VM's disks */
+    bool net;       /* the VM has a network device */
 };
 
 /* The state in which the first vCPU starts. What all guests have in common is set by

@@ -4,13 +4,16 @@
 # Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
-FUZZ_SECONDS ?= 60
+FUZZ_SECONDS ?= 30
+# A fixed seed, so that two runs of one tree try the same inputs. FUZZ_SEED=0 takes the time.
+FUZZ_SEED    ?= 1
 FUZZ_SRC   := mmio/decode.c mmio/instructions.c tests/unit/mmio/mmio_zydis.c
 FUZZ_FLAGS := -std=gnu11 -O2 -g -I. -fno-strict-aliasing
 
 # $(1): name, $(2): options, $(3): other folders of inputs
 run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
-	if $(B)/fuzz/$(1) $(2) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	if $(B)/fuzz/$(1) $(2) -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_SECONDS) \
+	    -print_final_stats=1 \
 	    -artifact_prefix=$(B)/fuzz/$(1)- $(B)/fuzz/$(1).corpus $(3) >$(B)/fuzz/$(1).log 2>&1; \
 	then grep '^stat::' $(B)/fuzz/$(1).log; echo "1 passed, 0 failed, 0 skipped"; \
 	else tail -n 40 $(B)/fuzz/$(1).log; echo "0 passed, 1 failed, 0 skipped"; false; fi
@@ -18,17 +21,18 @@ run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
 GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.c \
               mmio/bus_change.c tests/fuzz/fuzz_ghci.c
 
-VIRTIO_SRC := $(wildcard dev/virt*.c) tests/unit/support.c tests/fuzz/fuzz_virtio.c
+VIRTIO_SRC := $(wildcard dev/virt*.c) dev/switch.c tests/unit/support.c
 
-LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c bzimage.c vmlinux.c \
-              linux_boot.c firmware.c aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
+LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c \
+              multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
+              aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
-.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-devices \
+.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices \
     brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-devices ## fuzz what guests can say
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices ## fuzz what guests say
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
@@ -50,13 +54,14 @@ $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c) arch/x86/cmos.c lib/calendar.c \
+DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c) arch/x86/cmos.c lib/calendar.c \
                tests/unit/support.c tests/fuzz/fuzz_devices.c
 
 fuzz-devices: $(B)/fuzz/devices
 	$(Q)$(call run_fuzz,devices,-max_len=512)
 
-$(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/support.h | deps-fuzz
+$(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
+    tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
@@ -64,8 +69,11 @@ $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/support.h | deps-fuzz
 fuzz-virtio: $(B)/fuzz/virtio
 	$(Q)$(call run_fuzz,virtio,-max_len=512)
 
-$(B)/fuzz/virtio: $(VIRTIO_SRC) $(HEADERS) tests/unit/dev/virtio_world.h \
-    tests/unit/support.h | deps-fuzz
+fuzz-net: $(B)/fuzz/net
+	$(Q)$(call run_fuzz,net,-max_len=512)
+
+$(B)/fuzz/virtio $(B)/fuzz/net: $(B)/fuzz/%: tests/fuzz/fuzz_%.c $(VIRTIO_SRC) $(HEADERS) \
+    $(wildcard tests/unit/dev/virt*.h) tests/unit/dev/net_world.h tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@

@@ -39,6 +39,9 @@ static const char *const names[COUNTER_COUNT] = {
     [COUNTER_BUS_UNCLAIMED] = "bus_unclaimed",
     [COUNTER_BUS_REFUSED] = "bus_refused",
     [COUNTER_POISON_TICKS] = "poison_ticks",
+    [COUNTER_NET_SENT] = "net_sent",
+    [COUNTER_NET_RECEIVED] = "net_received",
+    [COUNTER_NET_LOST] = "net_lost",
 };
 
 /* The number of faults that were not fixed. Fixed faults, the common case, are not counted: they
@@ -72,6 +75,9 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
     const struct mmu_stats sums = mmu_stats(&vcpu->vm->mmu), *mmu = &sums;
     const struct mmio_stats *mmio = &vcpu->mmio.stats;
     uint64_t taken = mmu->faults + mmu->mmio_spte_stale;
+    struct switch_counts net = {0};
+    if (vcpu->vm->net)
+        net = switch_counts(&vcpu->vm->net->device.port);
     const uint64_t now[COUNTER_COUNT] = {
         [COUNTER_SLOT_SEARCHES] = mmu->slot_searches,
         [COUNTER_MMIO_SPTE_CREATED] = mmu->mmio_spte_created,
@@ -104,6 +110,9 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
         [COUNTER_BUS_UNCLAIMED] = vcpu->vm->mmio_bus.unclaimed + vcpu->vm->port_bus.unclaimed,
         [COUNTER_BUS_REFUSED] = vcpu->vm->mmio_bus.refused + vcpu->vm->port_bus.refused,
         [COUNTER_POISON_TICKS] = vcpu->poison_ticks,
+        [COUNTER_NET_SENT] = net.sent,
+        [COUNTER_NET_RECEIVED] = net.received,
+        [COUNTER_NET_LOST] = net.lost,
     };
     memcpy(values, now, sizeof(now));
 }
@@ -129,12 +138,13 @@ static void report_end_line(struct report *report)
     report->used = 0;
 }
 
-static void report_counter(struct report *report, const char *prefix, const char *name,
-                           uint64_t value)
+static PRINTF(2, 3) void report_add(struct report *report, const char *format, ...)
 {
-    char *end = report->line + report->used;
+    va_list arguments;
     size_t room = sizeof(report->line) - (size_t)report->used;
-    report->used += snprintf(end, room, " %s%s=%lu", prefix, name, value);
+    va_start(arguments, format);
+    report->used += vsnprintf(report->line + report->used, room, format, arguments);
+    va_end(arguments);
     if (report->used >= LINE)
         report_end_line(report);
 }
@@ -145,9 +155,57 @@ void counters_report(const struct vm *vm)
     struct report report = {.vm = vm};
     counters_read(&vm->vcpu, values);
     for (unsigned i = 0; i < COUNTER_COUNT; i++)
-        report_counter(&report, "", names[i], values[i]);
+        report_add(&report, " %s=%lu", names[i], values[i]);
     for (unsigned i = 0; i < DEBT_REASONS; i++)
         if (mmu_invept_for(&vm->mmu, i))
-            report_counter(&report, "invept_", reasons[i], mmu_invept_for(&vm->mmu, i));
+            report_add(&report, " invept_%s=%lu", reasons[i], mmu_invept_for(&vm->mmu, i));
     report_end_line(&report);
+}
+
+/* ---- What the VM did ------------------------------------------------------------------------- */
+
+#define EXITS_SHOWN  6   /* the most frequent reasons, if they are at least 1 % */
+#define MISSED_SHOWN 3   /* the most frequent addresses of each bus */
+#define MISSED_SHARE 16  /* an address is shown if at least every 16th access is to it, */
+#define MISSED_FEW   100 /* and not only a search for devices */
+
+static void report_exits(struct report *report)
+{
+    const struct vm *vm = report->vm;
+    uint64_t sums[REASON_COUNT] = {0}, all = vm_exit_count(vm);
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        for (unsigned j = 0; j < REASON_COUNT; j++)
+            sums[j] += vm->vcpus[i]->exits[j];
+    report_add(report, " exits of all vCPUs: %lu", all);
+    for (unsigned shown = 0; shown < EXITS_SHOWN; shown++) {
+        unsigned most = 0;
+        for (unsigned j = 0; j < REASON_COUNT; j++)
+            if (sums[j] > sums[most])
+                most = j;
+        if (!sums[most] || sums[most] * 100 < all)
+            break;
+        report_add(report, "%s %lu by %s (%lu %%)", report->used ? "," : "", sums[most],
+                   exit_reason_name(most), sums[most] * 100 / all);
+        sums[most] = 0;
+    }
+    report_end_line(report);
+}
+
+static void report_missed(struct report *report, const struct bus *bus, const char *what)
+{
+    for (unsigned rank = 0; rank < MISSED_SHOWN; rank++) {
+        uint64_t count, address = bus_missed_most(bus, rank, &count);
+        if (count < MISSED_FEW || count * MISSED_SHARE < bus->unclaimed)
+            break;
+        report_add(report, " no device is at %s %#lx: %lu accesses", what, address, count);
+        report_end_line(report);
+    }
+}
+
+void activity_report(const struct vm *vm)
+{
+    struct report report = {.vm = vm};
+    report_exits(&report);
+    report_missed(&report, &vm->port_bus, "port");
+    report_missed(&report, &vm->mmio_bus, "address");
 }
