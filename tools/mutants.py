@@ -44,7 +44,7 @@ TESTS = """spte ept_format mmu_patches mmu_rules mmu_trace mmu_pml mmu_fault mmu
 NARROW = ("spte", "ept_", "mmu_")
 PARTS = ("lib", "ept", "mmu")
 ENVIRONMENT = {**os.environ, "ADVERSARY_STEPS": "99000"}
-FLAGS = [f for f in shlex.split(os.environ.get("HOSTFLAGS", "")) if f != "-g"]
+FLAGS = [f for f in shlex.split(os.environ.get("HOSTFLAGS", "")) if not f.startswith("-g")]
 GCC = os.environ.get("HOSTCC", "gcc")
 # The rules of the catalogue that are the MMU's own.
 RULES = [f"{letter}{n}" for letter, last in (("S", 15), ("P", 24), ("F", 10), ("W", 9), ("T", 6),

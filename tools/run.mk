@@ -88,7 +88,7 @@ $(B)/linux/busybox:
 # libraries, and the kernel's own tests, built from Debian's source of this kernel.
 RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 .PHONY: linux-stress linux-selftests
-linux-stress linux-selftests: all $(B)/kvm/kernel $(B)/linux/busybox $(B)/optrom.bin
+linux-stress linux-selftests: all $(B)/kvm/kernel $(INITRD_FILES) $(B)/optrom.bin
 linux-stress: $(B)/linux/stress-ng/command
 linux-selftests: $(B)/linux/selftests
 linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; ten minutes or more
@@ -139,6 +139,12 @@ tested run-guests smp-guests: # lists for the tests
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 
+# `make test` does the longest random runs in full.
+check: export ADVERSARY_STEPS := 40000
+check: export STORES_STEPS := 300
+check: export NATIVE_CASES := 30
+check: export HOSTILE_CASES := 30000
+check: export TASK_ROUNDS := 10000
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 

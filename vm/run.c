@@ -140,7 +140,8 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
 }
 
 /* Halts the pCPU until its vCPU wakes up or gets work, unless another vCPU can use the pCPU. A
- * message that arrives after the last look_at_clock() is followed by a kick, which ends the halt. */
+ * message that arrives after the last look_at_clock() is followed by a kick, which ends the
+ * halt. */
 static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
