@@ -135,8 +135,8 @@ struct request {
 };
 
 /* Whether a request moves more than one piece of work can. A driver that respects seg_max has at
- * most SEGMENTS descriptors beside those of the header and the status. Each further one takes as long
- * as VIRTIO_DESCRIPTOR bytes. */
+ * most SEGMENTS descriptors beside those of the header and the status. Each further one takes as
+ * long as VIRTIO_DESCRIPTOR bytes. */
 static bool is_too_long(const struct request *r, uint64_t bytes)
 {
     unsigned usual = SEGMENTS + 2, count = r->chain->count;

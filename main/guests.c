@@ -347,8 +347,8 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     guest_take_apart((struct guest *)((char *)vm - offsetof(struct guest, vm)));
 }
 
-/* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into a
- * run queue. */
+/* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into
+ * a run queue. */
 static void put_aside(struct vcpu *vcpu)
 {
     const struct attention *requests = &vcpu->vmx.attention;

@@ -21,8 +21,8 @@ $(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu/mm
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
 
-# vm/disk.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a queue order
-# accesses to guest memory, which are atomic.
+# vm/disk.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
+# queue order accesses to guest memory, which are atomic.
 TSAN_DISK := $(addprefix dev/,virtio.c virtio_blk.c virtio_mmio.c virtq.c locked.c ioapic.c) \
              tests/unit/support.c tests/unit/vm/test_disk_threads.c
 $(B)/tsan/disk: $(TSAN_DISK) vm/disk.c vm/dma.c $(HEADERS) tests/unit/support.h

@@ -2,9 +2,9 @@
 /*
  * A driver that does what no driver should, from a seed: random registers, rings and descriptors of
  * a virtio disk, queues at places that change meanwhile, notifications without end, resets during
- * work, and garbage in the registers of a PC's other devices. All CPUs of the VM do this at the same
- * time. The device may refuse what it is told and need a reset; no other VM may notice anything. Run
- * by tests/target/test_devices.py and tools/hostile.py.
+ * work, and garbage in the registers of a PC's other devices. All CPUs of the VM do this at the
+ * same time. The device may refuse what it is told and need a reset; no other VM may notice
+ * anything. Run by tests/target/test_devices.py and tools/hostile.py.
  *
  * Words: `pc`, and a module with `disk`. Arguments: `seed=N`, `steps=N`, and `tame`: the device is
  * given no address of the program itself and no register ends the VM, so at the end the disk has to
@@ -93,7 +93,7 @@ static uint64_t any_value(struct cpu *cpu)
 
 /* ---- Where things are ------------------------------------------------------------------------ */
 
-/* The device accesses shared memory if the VM has it, and so do the CPUs, by a window of TEST_VA. */
+/* The device accesses shared memory if the VM has it; so do the CPUs, by a window of TEST_VA. */
 static uint64_t physical(unsigned page)
 {
     return (uint64_t)(uintptr_t)arena[page];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The cost of what a kernel does all the time with its devices, from the first instruction for it to
- * the last: a read of the virtio disk, a character of the console, and a tick of the timer, each
+ * The cost of what a kernel does all the time with its devices, from the first instruction for it
+ * to the last: a read of the virtio disk, a character of the console, and a tick of the timer, each
  * with its interrupt.
  */
 #include "guest/programs/bench/measure.h"

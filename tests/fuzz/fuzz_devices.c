@@ -3,8 +3,8 @@
  * The I/O APIC, the UART, the clocks and the power registers under libFuzzer, connected as in a PC.
  * An input is a row of accesses of any offset and size that the bus lets through, of bytes that
  * arrive, of time that passes, and of EOIs. After each one the line is what the UART's registers
- * say, and so it is at the pin; the I/O APIC has sent the messages and shows the entries of a model;
- * the clock shows the C library's date; what is read-only or does not exist has not changed.
+ * say, and so it is at the pin; the I/O APIC has sent the messages and shows the entries of a
+ * model; the clock shows the C library's date; what is read-only or does not exist has not changed.
  */
 #include "tests/unit/dev/ioapic_model.h"
 #include "tests/unit/support.h"
@@ -31,7 +31,7 @@ static struct power power;
 static struct pm_timer pm_timer;
 static uint8_t model_index; /* of the I/O APIC */
 static unsigned sends;
-static unsigned waiting; /* bytes that the UART has not taken yet */
+static unsigned waiting;         /* bytes that the UART has not taken yet */
 static uint64_t now, shown, tsc; /* ms; ms, the time that the clock shows; ticks */
 
 static uint32_t take(unsigned bytes)

@@ -22,8 +22,8 @@ def stops(*places: tuple[int, tuple[int, str, str]]) -> str:
     """What the debugger prints at stops after so many instructions."""
     text = "Next at t=0\n(0) [0x0000fffffff0] f000:fff0 (unk. ctxt): jmpf 0xf000:e05b ; ea\n"
     for now, (address, code, why) in places:
-        text += (f"(0) {why}\nNext at t={now}\n"
-                 f"(0) [0x{address:012x}] 0008:{address:016x} (unk. ctxt): {code} rax ; 00\n")  # fmt: skip
+        text += f"(0) {why}\nNext at t={now}\n"
+        text += f"(0) [0x{address:012x}] 0008:{address:016x} (unk. ctxt): {code} rax ; 00\n"
     return text
 
 

@@ -137,7 +137,8 @@ class Campaign:
         args = f"seed={chance.next() >> 16} steps={number} {'calm ' * self.nested}{steps}"
         if self.is_driver(vm):
             words = [word for word in words if word != "ve"] + ["pc"]
-        return Guest(DRIVER if self.is_driver(vm) else HOSTILE, tuple(words), args.strip(), f"h{vm}")
+        image = DRIVER if self.is_driver(vm) else HOSTILE
+        return Guest(image, tuple(words), args.strip(), f"h{vm}")
 
     @staticmethod
     def is_driver(vm: int) -> bool:
