@@ -88,7 +88,7 @@ $(B)/linux/busybox:
 # libraries, and the kernel's own tests, built from Debian's source of this kernel.
 RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
 .PHONY: linux-stress linux-selftests
-linux-stress linux-selftests: all $(B)/kvm/kernel $(B)/linux/busybox $(B)/optrom.bin
+linux-stress linux-selftests: all $(B)/kvm/kernel $(INITRD_FILES) $(B)/optrom.bin
 linux-stress: $(B)/linux/stress-ng/command
 linux-selftests: $(B)/linux/selftests
 linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; ten minutes or more

@@ -68,9 +68,8 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
     }
 }
 
-/* What is rare has a flag in the mailbox, so that the other messages need no further test. It is
- * written before `rare`, and the receiver clears `rare` before it reads the flag, so no message is
- * missed. */
+/* What is rare has a flag in the mailbox, so that the other messages need no further test. The
+ * sender sets the flag last, and the receiver clears it first, so it misses nothing. */
 static void ipi_post_rare(struct vcpu *to)
 {
     __atomic_store_n(&to->mailbox.rare, 1, __ATOMIC_SEQ_CST);

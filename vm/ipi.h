@@ -23,8 +23,8 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message);
  * true if at least one vCPU accepts the message. */
 bool ipi_send_from_device(void *vm, const struct lapic_message *message, bool level);
 
-/* Makes one of the VM's vCPUs do the VM's pending work (chores, see vmx/attention.h). It is the
- * first one that receives the offer, also if it sleeps. Any CPU may call this. */
+/* Makes one of the VM's vCPUs do the VM's pending work (chores, see vmx/attention.h): the first one
+ * that receives the offer, also if it sleeps. Any CPU may call this. */
 void ipi_offer_chores(struct vm *vm);
 
 /* Tells a vCPU of a `struct vm` that frames wait for the VM's network device. Any CPU may call this

@@ -139,8 +139,8 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
     return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER && !input;
 }
 
-/* Halts the pCPU until its vCPU wakes up or gets work, unless another vCPU can use the pCPU. The
- * sender of a message that arrives after the last look_at_clock() kicks this pCPU, which ends the
+/* Halts the pCPU until its vCPU wakes up or gets work, unless another vCPU can use the pCPU. A
+ * message that arrives after the last look_at_clock() is followed by a kick, which ends the
  * halt. */
 static void wait_halted(struct vcpu *vcpu)
 {

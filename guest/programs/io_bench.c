@@ -2,7 +2,7 @@
 /*
  * The cost of what a kernel does all the time with its devices, from the first instruction for it
  * to the last: a read of the virtio disk, a character of the console, and a tick of the timer, each
- * with its interrupt.
+ * with its interrupt: `make bench-io`.
  */
 #include "guest/programs/bench/measure.h"
 #include "guest/programs/disk/driver.h"

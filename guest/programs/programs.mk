@@ -28,6 +28,7 @@ GUEST_EXTRA_init    := init/probe.S
 GUEST_EXTRA_differ  := differ/make.c differ/run.S
 GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/bytes.c \
                        hostile/registers.c hostile/atoms.c
+GUEST_EXTRA_hostile_devices := hostile/disk.c
 GUEST_EXTRA_disk        := disk/driver.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c

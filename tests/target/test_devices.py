@@ -44,9 +44,9 @@ def test_hostile_drivers(boot, smp: int, vcpus: int, words: str) -> None:
     for seed in range(8):
         name = f"t{seed}"
         own = ("testctl", "pc", f"vcpus={vcpus}", "mem=4M", "budget=20000", *filter(None, [words]))
-        disk = "disk=ro" if seed == 7 else "disk"
+        word = "disk=ro" if seed == 7 else "disk"
         guests += [Guest(HOSTILE, own, f"seed={100 * smp + seed} steps=300 tame", name),
-                   Guest(IMAGE, (disk,), "", f"+{name}")]  # fmt: skip
+                   Guest(IMAGE, (word,), "", f"+{name}")]  # fmt: skip
     result = boot(guests=tuple(guests), smp=smp, cmdline=f"parallel={2 * smp}", timeout=200)
     failed = [case.name for case in result.output.failures]
     assert failed == ["t7"], result  # its disk is read-only, so it refuses the write at the end

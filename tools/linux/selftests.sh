@@ -3,11 +3,12 @@
 # Usage: tools/linux/selftests.sh FOLDER
 # Downloads Debian's newest source of the kernel from the apt sources of this machine, takes the x86
 # selftests from it, and builds those programs into the folder that can be linked statically for 64
-# bits. Nothing is installed.
+# bits. Nothing is installed. Two are left out: syscall_numbering takes hours in an emulator, and
+# sysret_ss_attrs fails on Bochs without a hypervisor, too (docs/EMULATOR-GAPS.md).
 set -e
 programs="check_initial_reg_state corrupt_xstate_header fsgsbase fsgsbase_restore ioperm iopl
     ldt_gdt mov_ss_trap ptrace_syscall sigaltstack sigreturn sigtrap_loop single_step_syscall
-    syscall_arg_fault syscall_nt sysret_rip sysret_ss_attrs test_mremap_vdso test_vsyscall"
+    syscall_arg_fault syscall_nt sysret_rip test_mremap_vdso test_vsyscall"
 mkdir -p "$(dirname "$1")"
 folder=$(cd "$(dirname "$1")" && pwd)/$(basename "$1") new=$folder.new
 package=$(apt-cache depends linux-source | sed -n "s/^  Depends: \(linux-source-\)/\1/p")
@@ -25,7 +26,6 @@ cd ./*/tools/testing/selftests/x86
 for program in $programs; do
     case $program in
     check_initial_reg_state) more=-Wl,-ereal_start ;;
-    sysret_ss_attrs) more=thunks.S ;;
     *) more= ;;
     esac
     gcc -m64 -static -no-pie -O2 -std=gnu99 -pthread -w -I. -I.. -o "$new/programs/$program" \
