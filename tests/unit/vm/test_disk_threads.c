@@ -15,6 +15,7 @@
 #define guest_write disk_guest_write
 
 #include "vm/disk.c"
+#include "vm/dma.c"
 
 #undef guest_read
 #undef guest_write
@@ -170,10 +171,17 @@ static void request(uint32_t type, uint32_t sector, uint32_t length)
 
 /* ---- Threads --------------------------------------------------------------------------------- */
 
+/* Notifications have left work over, so the threads have met. How many steps that takes depends on
+ * how the threads are scheduled. */
+static bool have_met(void)
+{
+    return __atomic_load_n(&busy, __ATOMIC_RELAXED) > 10;
+}
+
 static void *notifier(void *number)
 {
     uint64_t state = (uint64_t)(uintptr_t)number;
-    for (unsigned i = 0; i < STEPS; i++) {
+    for (unsigned i = 0; i < STEPS || (i < 1000 * STEPS && !have_met()); i++) {
         static const uint32_t types[] = {VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_DISCARD};
         uint32_t type = types[rnd(&state, 3)];
         request(type, (uint32_t)rnd(&state, 500), type == VIRTIO_BLK_T_DISCARD ? 16 : 4096);
@@ -189,7 +197,7 @@ static void *notifier(void *number)
 static void *worker(void *unused)
 {
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE))
-        if (!disks_go_on(&vm))
+        if (!devices_go_on(&vm))
             cpu_relax();
     return unused;
 }
@@ -248,7 +256,7 @@ static void at_once(void **state)
     __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
     for (unsigned i = 3; i < ARRAY_SIZE(bodies); i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
-    assert_in_range(busy, 11, UINT64_MAX);
+    assert_true(have_met());
     assert_int_equal(vm.ioapic.asserted >> 16 & 1, disk.blk.virtio.interrupts != 0);
 
     unmask();
@@ -258,7 +266,7 @@ static void at_once(void **state)
     put(DATA, 0x12345678);
     put(HEADER + 64, 0xee);
     request(VIRTIO_BLK_T_OUT, 9, 512);
-    while (disks_go_on(&vm))
+    while (devices_go_on(&vm))
         ;
     assert_int_equal(*word_at(USED) >> 16, QUEUE);
     assert_int_equal(*word_at(HEADER + 64) & 0xff, VIRTIO_BLK_S_OK);
@@ -266,7 +274,7 @@ static void at_once(void **state)
     put(DATA, 0);
     put(USED, (uint32_t)QUEUE << 16);
     request(VIRTIO_BLK_T_IN, 9, 512);
-    while (disks_go_on(&vm))
+    while (devices_go_on(&vm))
         ;
     assert_int_equal(*word_at(DATA), 0x12345678);
     assert_int_equal(reg(VIRTIO_MMIO_STATUS), 0xf);
