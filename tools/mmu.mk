@@ -8,13 +8,18 @@ TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.
               tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
-.PHONY: tsan model
-tsan: $(B)/tsan/threads ## the MMU on four CPUs at once, under ThreadSanitizer
-	$(Q)TSAN_OPTIONS=halt_on_error=1 $<
+# The secure side knows nothing of mmu/, and is tested without it.
+SECURE_SRC := $(wildcard ept/secure*.c) tests/unit/support.c tests/unit/ept/test_secure_threads.c
 
-$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu/mmu_threads.h
+.PHONY: tsan model
+tsan: $(B)/tsan/threads $(B)/tsan/secure ## the MMU on four CPUs at once, under ThreadSanitizer
+	$(Q)for t in $^; do TSAN_OPTIONS=halt_on_error=1 $$t || exit 1; done
+
+$(B)/tsan/threads: $(TSAN_SRC)
+$(B)/tsan/secure: $(SECURE_SRC)
+$(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
+	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
 
 # ---- The model: ten million steps ---------------------------------------------------------------
 # Two processes take a million steps in each of five configurations, compiled for speed; `make unit`
@@ -24,16 +29,19 @@ MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLA
 MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
 SEED        := $(shell date +%Y%m%d)
 
-model: $(B)/model/adversary ## ten million steps against the worst TLB; SEED=
+model: $(B)/model/adversary $(B)/model/secure ## ten million steps against the worst TLB; SEED=
+	$(Q)SECURE_STEPS=10000000 SECURE_SEED=$(SEED) $(B)/model/secure
 	$(Q)for half in 0 1; do \
 	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$(SEED)$$half $< > $<.$$half 2>&1 & \
 	    pids="$$pids $$!"; done; \
 	status=0; for p in $$pids; do wait $$p || status=1; done; cat $<.0 $<.1; \
 	[ $$status = 0 ] || echo "to repeat it: make model SEED=$(SEED)"; exit $$status
 
-$(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
+$(B)/model/adversary: $(MODEL_SRC)
+$(B)/model/secure: $(SECURE_SRC:%_threads.c=%_adversary.c)
+$(B)/model/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(MODEL_FLAGS) $(MODEL_SRC) -lcmocka -o $@
+	$(Q)$(HOSTCC) $(MODEL_FLAGS) $(filter %.c,$^) -lcmocka -o $@
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # Mutants are compiled with the flags of `make unit`, and linked with its objects.
