@@ -68,7 +68,7 @@ gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: 
 
 # ---- Proofs -------------------------------------------------------------------------------------
 .PHONY: prove
-prove: ## prove statements about SPTEs and roots with CBMC
+prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------

@@ -329,7 +329,7 @@ static void only_whole_pages_of_the_pool_are_taken(void **state)
 {
     (void)state;
     uint64_t last = POOL_PIECES - 1; /* which is not whole */
-    static const uint64_t outside[] = {0, POOL_BASE - PAGE_SIZE,
+    static const uint64_t outside[] = {0, POOL_BASE - PAGE_SIZE, POOL_BASE + BIT(44),
                                        POOL_BASE + POOL_FRAMES * PAGE_SIZE, ~0ull << 12};
     for (unsigned i = 0; i < ARRAY_SIZE(outside); i++)
         assert_int_equal(secure_page_aug(td, GFN(0), 1, HPA(outside[i])),
