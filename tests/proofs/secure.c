@@ -12,7 +12,7 @@ void __CPROVER_havoc_object(void *object);
 
 /* The pool is small, because CBMC's time grows with it; a large page does not fit into it, and is
  * left to tests/unit/ept/. */
-#define FRAMES 5
+#define FRAMES 4
 #define ROOT   0 /* the TD's tables are the first frames of the pool */
 #define TABLE  1
 
