@@ -6,8 +6,9 @@
  * The hypervisor asks for each change by one of the functions below, which trusts nothing that it
  * is told. It looks at the tables and at the map of page owners (ept/secure_frames.h), and refuses
  * with a status of the TDX module (ept/tdx_status.h) what the module refuses. A call that is
- * refused has changed nothing. In this way a mistake in mmu/, whose mirror is the other half, is
- * seen at once, and cannot give one page to two owners or show a page's contents to anybody else.
+ * refused has changed nothing, except that the contents of a FREE page that it was given may be
+ * lost. In this way a mistake in mmu/, whose mirror is the other half, is seen at once, and cannot
+ * give one page to two owners or show a page's contents to anybody else.
  *
  * A page that enters a TD is cleared first. One that leaves is removed in three steps: *block*
  * makes its entry translate nothing, *track* begins a new epoch of the TD, and *remove* is refused
