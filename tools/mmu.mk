@@ -12,14 +12,24 @@ TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 SECURE_SRC := $(wildcard ept/secure*.c) tests/unit/support.c tests/unit/ept/test_secure_threads.c
 
 .PHONY: tsan model
-tsan: $(B)/tsan/threads $(B)/tsan/secure ## the MMU on four CPUs at once, under ThreadSanitizer
-	$(Q)for t in $^; do TSAN_OPTIONS=halt_on_error=1 $$t || exit 1; done
+# The MMU, the secure side, a disk of several vCPUs, and the switch.
+tsan: $(addprefix $(B)/tsan/,threads secure disk switch) ## what CPUs share, under ThreadSanitizer
+	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
 $(B)/tsan/threads: $(TSAN_SRC)
 $(B)/tsan/secure: $(SECURE_SRC)
+$(B)/tsan/switch: dev/switch.c tests/unit/support.c tests/unit/dev/test_switch_threads.c
 $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
+
+# vm/disk.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
+# queue order accesses to guest memory, which are atomic.
+TSAN_DISK := $(addprefix dev/,virtio.c virtio_blk.c virtio_mmio.c virtq.c locked.c ioapic.c) \
+             tests/unit/support.c tests/unit/vm/test_disk_threads.c
+$(B)/tsan/disk: $(TSAN_DISK) vm/disk.c vm/dma.c $(HEADERS) tests/unit/support.h
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(TSAN_FLAGS) -Wno-tsan -fsanitize=thread $(TSAN_DISK) -lcmocka -lpthread -o $@
 
 # ---- The model: ten million steps ---------------------------------------------------------------
 # Two processes take a million steps in each of five configurations, compiled for speed; `make unit`
@@ -72,7 +82,7 @@ prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-cpu bench-private bench-smp
+.PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run
 bench: ## costs, compared with KVM; QUICK=1: eptvisor alone
@@ -102,6 +112,12 @@ bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, i
 
 bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and pending interrupts cost
 	$(Q)$(PYTHON) tools/bench.py cpu
+
+bench-io: all guests $(B)/optrom.bin | deps-run ## what a disk read, a character and a tick cost
+	$(Q)$(PYTHON) tools/bench.py io
+
+bench-linux: all $(LINUX_FILES) | deps-run ## what Linux' boot costs the hypervisor
+	$(Q)$(PYTHON) tools/linux_bench.py
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \
