@@ -50,6 +50,5 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
 
 uint64_t vm_needs_sum(const struct vm_needs *n)
 {
-    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->disks + n->net +
-           n->limit;
+    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->disks + n->net + n->limit;
 }

@@ -31,7 +31,7 @@ static struct power power;
 static struct pm_timer pm_timer;
 static uint8_t model_index; /* of the I/O APIC */
 static unsigned sends;
-static unsigned waiting; /* bytes that the UART has not taken yet */
+static unsigned waiting;         /* bytes that the UART has not taken yet */
 static uint64_t now, shown, tsc; /* ms; ms, the time that the clock shows; ticks */
 
 static uint32_t take(unsigned bytes)

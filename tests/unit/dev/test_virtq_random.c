@@ -21,7 +21,8 @@ static bool one_in(uint64_t n)
 
 static uint64_t any_address(void)
 {
-    static const uint64_t ends[] = {RAM_BASE, RAM_BASE + RAM_SIZE, 0, 1ull << 63, DESCRIPTORS, USED};
+    static const uint64_t ends[] = {RAM_BASE,   RAM_BASE + RAM_SIZE, 0,
+                                    1ull << 63, DESCRIPTORS,         USED};
     if (one_in(20))
         return ends[below(ARRAY_SIZE(ends))] + below(32) - 16;
     return BUFFERS + below(RAM_BASE + RAM_SIZE - BUFFERS - 0x5000);
@@ -42,7 +43,8 @@ static unsigned fill_table(struct vring_desc *table, unsigned room)
                                      VIRTIO_BLK_T_DISCARD,      VIRTIO_BLK_T_WRITE_ZEROES,
                                      VIRTIO_BLK_T_SECURE_ERASE, ~0u};
     uint32_t type = types[one_in(3) ? below(ARRAY_SIZE(types)) : below(2)];
-    unsigned write = one_in(20) ? one_in(2) : type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
+    unsigned write =
+        one_in(20) ? one_in(2) : type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID;
     unsigned count = 0, data = (unsigned)below(room > 20 && one_in(8) ? room : 4);
     bool range = type == VIRTIO_BLK_T_DISCARD || type == VIRTIO_BLK_T_WRITE_ZEROES;
     const struct virtio_blk_discard_write_zeroes clears = {below(330), (uint32_t)below(40),
