@@ -208,7 +208,7 @@ static void input_came(void *context)
 void devices_start(struct vm *vm)
 {
     if (vm->words.pc)
-        input_attach(&vm->input, input_came, vm);
+        input_attach(&vm->input, vm->number, vm->name, input_came, vm);
 }
 
 void devices_stop(struct vm *vm)

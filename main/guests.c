@@ -247,6 +247,7 @@ static void guest_made(struct guest *guest)
     struct transcript *out = guest->entry.out;
     vm->console.transcript = out;
     vm->console.live = vm->words.live;
+    transcript_set_name(out, vm->name);
     vm_work_for(vm);
     if (options_match(pool.options->tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
