@@ -36,6 +36,7 @@ def guests(
     vcpus: int = 1,
     mem: int = MEM,
     words: tuple[str, ...] = (),
+    name: str = "linux",
 ) -> tuple[Guest, Guest]:
     """Returns the modules of one VM, the kernel and its initrd. `mem` is in MiB."""
     if initrd is None:
@@ -44,10 +45,9 @@ def guests(
         if not path.is_file():
             raise HarnessError(f"{path} is not there; `make linux` downloads Debian's kernel")
     budget = "budget=3600000"
-    name = "linux"
     return (
         Guest(kernel, (f"mem={mem}M", f"vcpus={vcpus}", budget, *words), cmdline, name),
-        Guest(initrd, ("initrd",), "", "+initrd"),
+        Guest(initrd, ("initrd",), "", f"+{name}-initrd"),
     )
 
 

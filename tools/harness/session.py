@@ -125,7 +125,7 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     return Run(boot, output, status, reason, seconds, complaints, process.returncode)
 
 
-def _cpu_time(pid: int) -> float:
+def cpu_time(pid: int) -> float:
     """CPU seconds of all threads since the process was started."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -143,7 +143,7 @@ def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) ->
             return "exit"
         if dead:
             return "died"
-        if _cpu_time(process.pid) > timeout:
+        if cpu_time(process.pid) > timeout:
             return "timeout"
         if time.monotonic() > deadline:
             return "stuck"
