@@ -16,8 +16,8 @@ uint64_t input_due = TIME_NEVER;
 
 /* The lock guards all this, and is held while `ready` is called. */
 static struct spinlock lock;
-static struct input *first;  /* the attached inputs, by number */
-static struct input *chosen; /* by somebody at the console, or NULL */
+static struct input *first; /* the attached inputs, by number */
+static unsigned chosen;     /* number of the VM that somebody at the console has chosen, or 0 */
 static uint8_t escape = INPUT_KEY_NONE;
 static bool escaped; /* the last byte was the escape key */
 
@@ -31,9 +31,19 @@ void input_set_escape(uint8_t key)
     escape = key;
 }
 
+static struct input *input_numbered(unsigned number)
+{
+    struct input *input = first;
+    while (input && input->number != number)
+        input = input->next;
+    return input;
+}
+
+/* A VM that was chosen and starts anew is not attached for a while, and gets the focus again. */
 static struct input *input_focus(void)
 {
-    return chosen ? chosen : first;
+    struct input *input = input_numbered(chosen);
+    return input ? input : first;
 }
 
 void input_attach(struct input *input, unsigned number, const char *name,
@@ -60,8 +70,6 @@ void input_detach(struct input *input)
         *link = input->next;
         input->ready = NULL;
     }
-    if (chosen == input)
-        chosen = NULL;
     if (!first)
         input_set_due(TIME_NEVER);
     spin_unlock(&lock);
@@ -123,16 +131,8 @@ static void input_list(void)
 
 static void input_choose(struct input *input)
 {
-    chosen = input;
+    chosen = input->number;
     transcript_show(input->number);
-}
-
-static struct input *input_numbered(unsigned number)
-{
-    struct input *input = first;
-    while (input && input->number != number)
-        input = input->next;
-    return input;
 }
 
 /* Obeys the key that follows the escape key. */

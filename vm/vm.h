@@ -55,10 +55,17 @@ enum vm_ending {
 #define PIN_NONE   CPUS_MAX
 #define LIMIT_NONE (~0ull)
 
+/* What happens when the guest resets the VM. */
+enum reset_action {
+    RESET_END,   /* the VM ends by `exit` */
+    RESET_AGAIN, /* it starts anew */
+};
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
     uint64_t pc;   /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t reset; /* enum reset_action */
     uint64_t live; /* its console is shown as it comes */
     uint64_t memory;
     uint64_t budget;               /* ms */
@@ -114,6 +121,7 @@ struct vm {
 
     bool put_off;     /* not created yet: other VMs have the memory that it needs */
     bool chose_trace; /* its guest has chosen trace events by HC_TRACE */
+    bool again;       /* its guest has reset it, and it starts anew */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
@@ -130,8 +138,8 @@ static inline enum vm_ending vm_ending(const struct vm *vm)
 }
 
 /* Ends the VM unless it has ended already. Called on the pCPU of one of its vCPUs; the others leave
- * their guest soon. */
-void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
+ * their guest soon. Returns true if this call has ended it. */
+bool vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
 
 /* The name of an ending, as in `expect=`. */
 const char *vm_ending_name(enum vm_ending ending);

@@ -2,76 +2,12 @@
 """Somebody at the serial console: whom the keys reach, and what is shown. The guest is
 guest/programs/echo.c."""
 
-import contextlib
 import dataclasses
 import pathlib
-import re
-import select
-import time
-from collections.abc import Iterator
 
 import pytest
-from conftest import BUILD, CODES
-from harness import session, terminal
-from harness.boot import Boot, Guest
-
-ECHO = BUILD / "guest/echo.elf"
-WORDS = ("pc", "live", "budget=3600000")
-LONG = 120.0
-
-
-class Person:
-    """Reads what the machine prints, and types."""
-
-    def __init__(self, connection, process) -> None:
-        self.connection, self.process = connection, process
-        self.seen = b""
-
-    def more(self, timeout: float) -> bytes:
-        ready, _, _ = select.select([self.connection], [], [], timeout)
-        data = b""
-        with contextlib.suppress(ConnectionResetError):
-            data = self.connection.recv(4096) if ready else b""
-        self.seen += data
-        return data
-
-    def wait_for(self, text: bytes) -> bytes:
-        """Returns what was printed before the text, which it waits for."""
-        deadline = time.monotonic() + LONG
-        while text not in self.seen:
-            assert self.more(1) or self.process.poll() is None, self.seen
-            assert time.monotonic() < deadline, self.seen
-        before, _, self.seen = self.seen.partition(text)
-        return before
-
-    def sees_nothing(self, text: bytes, seconds: float = 2) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            self.more(0.1)
-        assert text not in self.seen
-
-    def type(self, text: bytes) -> None:
-        self.connection.sendall(text)
-
-
-@pytest.fixture
-def person(request: pytest.FixtureRequest):
-    """person(args...) is somebody at the console of a machine with a VM for each argument."""
-
-    @contextlib.contextmanager
-    def start(*args: str, words=WORDS, cmdline="", **fields) -> Iterator[Person]:
-        guests = tuple(Guest(ECHO, words, text, f"vm-{text.split()[0]}") for text in args)
-        name = re.sub(r"[^\w.-]+", "-", request.node.name)
-        with terminal.listen() as server:
-            server.settimeout(LONG)
-            boot = Boot(name=f"console-{name}", guests=guests, cmdline=f"parallel=8 {cmdline}",
-                        serial_port=server.getsockname()[1], **fields)  # fmt: skip
-            with session.started(session.prepare(boot), boot) as process:
-                connection, _ = server.accept()
-                with connection:
-                    yield Person(connection, process)
-
-    return start
+from conftest import CODES, Person
+from harness import terminal
 
 
 def ended(who: Person, code: tuple[int, str]) -> None:

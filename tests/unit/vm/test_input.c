@@ -249,9 +249,13 @@ static void commands(void **state)
     assert_string_equal(type(KEY "nf"), "# console: VM 1 ada\n");
     assert_string_equal(got(0), "f");
     type(KEY "2");
-    input_detach(&inputs[1]); /* the first one gets the input again */
+    input_detach(&inputs[1]); /* the first one gets the input */
     assert_string_equal(type("g"), "");
     assert_string_equal(got(0), "g");
+    attach(1); /* its guest has reset it */
+    type("h");
+    assert_string_equal(got(1), "h");
+    input_detach(&inputs[1]);
     assert_string_equal(type(KEY "n"), "# console: VM 3 cem\n");
     int status;
     pid_t child = fork();
@@ -360,12 +364,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(polled_when_due, setup, teardown),
         cmocka_unit_test_setup_teardown(bounds, setup, teardown),
         cmocka_unit_test_setup_teardown(slow_readers, setup, teardown),
-        cmocka_unit_test_setup_teardown(commands, setup, teardown),
-        cmocka_unit_test_setup_teardown(no_escape_key, setup, teardown),
-        cmocka_unit_test_setup_teardown(the_escape_key_is_always_heard, setup, teardown),
         cmocka_unit_test_setup_teardown(first_one_has_the_focus, setup, teardown),
         cmocka_unit_test_setup_teardown(attached_again, setup, teardown),
         cmocka_unit_test_setup_teardown(two_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_escape_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(commands, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_escape_key_is_always_heard, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -108,7 +108,7 @@ void tlb_invvpid(struct mmu *mmu, unsigned type, uint16_t vpid, gva_t address,
     note(text);
 }
 
-void vm_end(struct vm *which, enum vm_ending ending, const char *format, ...)
+bool vm_end(struct vm *which, enum vm_ending ending, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -116,6 +116,7 @@ void vm_end(struct vm *which, enum vm_ending ending, const char *format, ...)
     va_end(arguments);
     which->ending = ending;
     note("end ");
+    return true;
 }
 
 static struct invpcid operand;
