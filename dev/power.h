@@ -7,8 +7,9 @@
  * value 6, resets it when bit 2 changes from 0 to 1. The keyboard controller's command port 0x64
  * resets it when a command pulses output line 0.
  *
- * They call `off` or `reset`. The sleep status register reads 0, because the machine never wakes from a sleep state. Port 0x64 reads all ones, from which
- * drivers conclude that there is no keyboard controller.
+ * They call `off` or `reset`. The sleep status register reads 0, because the machine never wakes
+ * from a sleep state. Port 0x64 reads all ones, from which drivers conclude that there is no
+ * keyboard controller.
  *
  * Callers serialise accesses.
  */

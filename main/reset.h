@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What survives when a guest resets its VM and the VM starts anew (the word `reset=again`): what its
- * console has printed and counted, and the time that its vCPUs have left. The VM itself is destroyed
- * and created again from its modules, with the same memory promised to it.
+ * What survives when a guest resets its VM and the VM starts anew (the word `reset=again`): what
+ * its console has printed and counted, and the time that its vCPUs have left. The VM itself is
+ * destroyed and created again from its modules, with the same memory promised to it.
  */
 #pragma once
 

@@ -5,10 +5,10 @@
 The environment contains the options. KERNEL and INITRD are files, by default Debian's cloud kernel
 and a small initrd with busybox. DISK names files that become disks, /dev/vda and so on; those that
 end in `:ro` can only be read. CMDLINE is the kernel's command line. VCPUS is the number of vCPUs,
-MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the escape key: ^A x
-ends the machine, ^A 2 turns to the second VM, ^A ? lists them, and ^A ^A sends ^A. The logs go to
-build/run/NAME/, by default build/run/linux/. The end of standard input ends the shell, and thus the
-VM.
+MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the escape key:
+^A x ends the machine, ^A 2 turns to the second VM, ^A ? lists them, and ^A ^A sends ^A. The logs go
+to build/run/NAME/, by default build/run/linux/. The end of standard input ends the shell, and thus
+the VM.
 """
 
 import dataclasses
@@ -34,7 +34,6 @@ HINTS = {
     "module-truncated": "the file of KERNEL= is not complete; copy or build it again",
 }
 STOPPED = "stopped"  # by the escape key and x
-DISKS = 3  # the hypervisor takes four files for each VM, and one of them is the initrd
 
 
 def number(name: str, default: int) -> int:
@@ -65,15 +64,12 @@ def file(name: str, what: str) -> pathlib.Path | None:
 
 def disks(owner: str) -> tuple[Guest, ...]:
     """Returns the modules of the disks of a VM."""
-    texts = os.environ.get("DISK", "").split()
-    if len(texts) > DISKS:
-        raise HarnessError(f"DISK= names {len(texts)} files; a VM takes at most {DISKS}")
     guests = []
-    for i, text in enumerate(texts):
+    for i, text in enumerate(os.environ.get("DISK", "").split()):
         name, colon, mode = text.rpartition(":")
         word = "disk=ro" if colon and mode == "ro" else "disk"
-        path = checked("DISK", name if word == "disk=ro" else text,
-                       "the image of a disk, and :ro behind it if it may not be written")  # fmt: skip
+        what = "the image of a disk, with :ro behind it if it may not be written"
+        path = checked("DISK", name if word == "disk=ro" else text, what)
         guests.append(Guest(path, (word,), "", f"+{owner}-disk{i}"))
     return tuple(guests)
 

@@ -121,9 +121,10 @@ static void input_put(struct input *input, uint8_t byte)
 
 static void input_list(void)
 {
-    transcript_line(transcript_console(),
-                    "# console: after ^%c, 1 to 9 or n turns to a VM, x ends the machine, ^%c is ^%c",
-                    escape + '@', escape + '@', escape + '@');
+    transcript_line(
+        transcript_console(),
+        "# console: after ^%c, 1 to 9 or n turns to a VM, x ends the machine, ^%c is ^%c",
+        escape + '@', escape + '@', escape + '@');
     for (const struct input *input = first; input; input = input->next)
         transcript_line(transcript_console(), "# console: VM %u %s%s", input->number, input->name,
                         input == input_focus() ? ", which has the input" : "");

@@ -135,8 +135,7 @@ static size_t transcript_take_piece(struct transcript *t, char piece[PIECE], siz
 
 static bool transcript_is_over(const struct transcript *t)
 {
-    return __atomic_load_n(&t->closed, __ATOMIC_ACQUIRE) &&
-           !text_size(&t->unprinted);
+    return __atomic_load_n(&t->closed, __ATOMIC_ACQUIRE) && !text_size(&t->unprinted);
 }
 
 bool transcript_waits(void)

@@ -47,8 +47,8 @@ void transcript_set_name(struct transcript *transcript, const char *name);
 void transcript_show(unsigned number);
 
 /* The transcript of the console itself, for lines that answer a person's keys. They are printed
- * before the rest of the current transcript. A line is cut while TEXT_SPARE bytes of them (vm/text.h)
- * wait to be printed. */
+ * before the rest of the current transcript. A line is cut while TEXT_SPARE bytes of them
+ * (vm/text.h) wait to be printed. */
 struct transcript *transcript_console(void);
 
 /* Adds a line of the hypervisor's. If `transcript` is NULL, the line is printed at once. */

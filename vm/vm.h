@@ -64,9 +64,9 @@ enum reset_action {
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
-    uint64_t pc;   /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t pc;    /* a PC's devices: an I/O APIC, and what raises its lines */
     uint64_t reset; /* enum reset_action */
-    uint64_t live; /* its console is shown as it comes */
+    uint64_t live;  /* its console is shown as it comes */
     uint64_t memory;
     uint64_t budget;               /* ms */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */

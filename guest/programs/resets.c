@@ -8,17 +8,17 @@
  */
 #include "guest/programs/rt/smp.h"
 
-#define UART_LSR      (PORT_UART + 5)
-#define UART_SCRATCH  (PORT_UART + 7)
-#define LSR_RECEIVED  0x01
-#define IOAPIC        0xfec00000u
-#define IOAPIC_ENTRY  0x10u /* register of the first entry */
-#define ENTRY_MASK    BIT(16)
-#define RESET_SYSTEM  0x02
-#define RESET_CPU     0x04
-#define KEYBOARD_FE   0xfe
-#define FAR           0x1000000u /* RAM beyond the program */
-#define PATTERN       0x5a
+#define UART_LSR     (PORT_UART + 5)
+#define UART_SCRATCH (PORT_UART + 7)
+#define LSR_RECEIVED 0x01
+#define IOAPIC       0xfec00000u
+#define IOAPIC_ENTRY 0x10u /* register of the first entry */
+#define ENTRY_MASK   BIT(16)
+#define RESET_SYSTEM 0x02
+#define RESET_CPU    0x04
+#define KEYBOARD_FE  0xfe
+#define FAR          0x1000000u /* RAM beyond the program */
+#define PATTERN      0x5a
 
 static volatile uint32_t marker, loaded = 7; /* in .bss and in .data */
 

@@ -61,7 +61,8 @@ def test_a_busy_vm_waits_unseen(person) -> None:
 
 
 def test_a_deaf_vm(person) -> None:
-    """What is typed for a VM that does not read is dropped; the escape key is heard nevertheless."""
+    """What is typed for a VM that does not read is dropped; the escape key is heard all the
+    same."""
     with person("ada deaf", "bob") as who:
         who.wait_for(b"# vm-ada: ")
         who.type(b"x" * 3000 + b"\x012")

@@ -40,19 +40,17 @@ def test_without_the_word_it_ends(boot) -> None:
 def test_who_resets_for_ever(boot) -> None:
     """The VM's budget ends it, also because the restarts are charged to it; its notes are bounded,
     and the VMs beside and behind it run."""
-    endless = Guest(RESETS, ("pc", "reset=again", "budget=300", "expect=budget"), "endless", "r")
+    endless = Guest(RESETS, ("pc", "reset=again", "budget=1000", "expect=budget"), "endless", "r")
     result = boot(guests=(endless, hello(), Guest(hello().path, ("testctl",), "", "last")),
                   cmdline="parallel=2 counters=1")  # fmt: skip
     assert result.status == 0, result
     assert result.passed("hello"), result
     assert result.passed("last"), result
-    (resets,) = [int(m[1]) for line in result.lines
-                 if (m := re.search(r"ok 1 r # ended=budget exits=\d+ resets=(\d+)", line))]  # fmt: skip
-    assert 3 <= resets <= 3000, result
-    assert sum("it starts again" in line for line in result.lines) <= 512
-    (longest,) = [int(m[1]) for line in result.lines
-                  if (m := re.search(r"the longest took (\d+) TSC ticks", line))]  # fmt: skip
-    assert longest <= 60000, result
+    text = "\n".join(result.lines)
+    resets = int(re.search(r"\nok 1 r # ended=budget exits=\d+ resets=(\d+)", text)[1])
+    assert 5 <= resets <= 3000, result
+    assert text.count("it starts again") <= 512
+    assert int(re.search(r"the longest took (\d+) TSC ticks", text)[1]) <= 60000, result
 
 
 def test_a_vm_that_cannot_reset(boot) -> None:

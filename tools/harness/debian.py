@@ -25,6 +25,7 @@ def make_initrd() -> pathlib.Path:
     """Writes the initrd, with busybox and the scripts of tools/linux/, and returns its path."""
     files = {"bin/busybox": BUSYBOX}
     files |= {name: ROOT / "tools/linux" / name for name in ("init", "check")}
+    files["bin/resize"] = ROOT / "tools/linux/resize"
     INITRD.write_bytes(initramfs.make(files))
     return INITRD
 

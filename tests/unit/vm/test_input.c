@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The input multiplexer: who gets what was typed, what is for the hypervisor, what stays in the port
- * or is dropped, when it is polled, and a ring that two threads use. */
+/* The input multiplexer: who gets what was typed, what is for the hypervisor, what stays in the
+ * port or is dropped, when it is polled, and a ring that two threads use. */
 #include "tests/unit/support.h"
 
 #include "arch/x86/power.h"
@@ -176,7 +176,8 @@ static void slow_readers(void **state)
     attach(0);
     port_end = 100000;
     poll_for(&now, 10, 0);
-    assert_in_range(poll_for(&now, 5000, 5 * (INPUT_RING + 8)), 5 * INPUT_RING, 5 * INPUT_RING + 40);
+    assert_in_range(poll_for(&now, 5000, 5 * (INPUT_RING + 8)), 5 * INPUT_RING,
+                    5 * INPUT_RING + 40);
     assert_int_equal(inputs[0].put, port_next);
     assert_string_equal(shown(), "");
 
@@ -187,8 +188,8 @@ static void slow_readers(void **state)
     poll_for(&now, 2000, 1); /* as fast as they come */
     assert_int_equal(port_next, port_end);
     assert_int_equal(inputs[0].put, before + 1);
-    assert_string_equal(
-        shown(), "# console: VM 1 does not read, and what is typed for it is dropped\n");
+    assert_string_equal(shown(),
+                        "# console: VM 1 does not read, and what is typed for it is dropped\n");
 
     while (input_take(&inputs[0]) >= 0)
         ;
@@ -240,8 +241,7 @@ static void commands(void **state)
     assert_string_equal(type(KEY "?d"), HELP "# console: VM 1 ada\n"
                                              "# console: VM 2 bob, which has the input\n"
                                              "# console: VM 3 cem\n");
-    assert_string_equal(type(KEY "n" KEY "4e"), "# console: VM 3 cem\n" HELP
-                                                "# console: VM 1 ada\n"
+    assert_string_equal(type(KEY "n" KEY "4e"), "# console: VM 3 cem\n" HELP "# console: VM 1 ada\n"
                                                 "# console: VM 2 bob\n"
                                                 "# console: VM 3 cem, which has the input\n");
     assert_string_equal(got(1), "d");
