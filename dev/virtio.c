@@ -20,7 +20,7 @@
     (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
      VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED)
 
-#define CHAIN_WORK 256 /* approximate cost of a chain in addition to its data, in bytes of work */
+#define CHAIN_WORK 2048u /* approximate cost of a chain in addition to its descriptors and data */
 
 static void virtio_reset(struct virtio *v)
 {
@@ -136,7 +136,7 @@ static bool handle_chains(struct virtio *v, struct virtq *queue, bool *more)
             *more = false;
         if (result != VIRTQ_CHAIN)
             return result == VIRTQ_EMPTY;
-        v->work += CHAIN_WORK;
+        v->work += CHAIN_WORK + chain.count * VIRTIO_DESCRIPTOR;
         uint32_t written = v->ops->handle(v, queue, &chain);
         if (queue->why[0] || !virtq_return(queue, chain.head, written))
             return false;

@@ -25,6 +25,9 @@
 #define VIRTIO_QUEUES 2u     /* most queues of a device */
 #define VIRTIO_PIECE  0x2000 /* bytes of work in a piece, which the last chain may exceed */
 
+/* The approximate cost of a descriptor, which is read and translated, in bytes of work. */
+#define VIRTIO_DESCRIPTOR 640u
+
 struct virtio;
 
 struct virtio_ops {

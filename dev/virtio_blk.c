@@ -15,73 +15,111 @@
 #define BLOCK_SECTORS (BLOCK / SECTOR)
 
 /* The limits of one request, which the configuration space reports. A request for more than BYTES
- * or DISCARD_MAX fails with VIRTIO_BLK_S_IOERR. */
-#define SEGMENTS    16u
-#define BYTES       (SEGMENTS * BLOCK)
-#define DISCARD_MAX 1024u /* sectors */
+ * or CLEAR_MAX fails with VIRTIO_BLK_S_IOERR. */
+#define SEGMENTS  16u
+#define BYTES     (SEGMENTS * BLOCK)
+#define CLEAR_MAX 1024u /* sectors */
 
 #define FREED_AT_ONCE 128u /* blocks */
 
-#define DISCARD_WORK 64u /* approximate cost of discarding a block, in bytes of work */
+#define CLEAR_WORK 64u /* approximate cost of clearing a block, in bytes of work */
 
-/* The copy of every discarded block. */
+/* The copy of every block that was discarded or cleared. */
 static uint8_t zeros[BLOCK];
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
+
+#define TABLE_BLOCKS (PAGE_SIZE / sizeof(uint8_t *))
 
 static uint64_t block_count(uint64_t size)
 {
     return (size + BLOCK - 1) / BLOCK;
 }
 
-static unsigned table_order(uint64_t size)
+static uint64_t table_count(uint64_t size)
+{
+    return (block_count(size) + TABLE_BLOCKS - 1) / TABLE_BLOCKS;
+}
+
+static unsigned tables_order(uint64_t size)
 {
     unsigned order = 0;
-    while (PAGE_SIZE << order < block_count(size) * sizeof(uint8_t *))
+    while (PAGE_SIZE << order < table_count(size) * sizeof(uint8_t **))
         order++;
     return order;
 }
 
 uint64_t virtio_blk_pages(uint64_t size, bool read_only)
 {
-    return read_only ? 0 : block_count(size) + BIT(table_order(size));
+    return read_only ? 0 : block_count(size) + table_count(size) + BIT(tables_order(size));
+}
+
+/* Returns a page whose contents are undefined, or NULL after a message. */
+static void *take_page(void)
+{
+    hpa_t page = page_alloc(0);
+    if (!page_is_none(page))
+        return phys_to_virt(page);
+    log_error("virtio disk: no page left for a block that is written; %s", page_shortage());
+    return NULL;
+}
+
+/* Returns where the copy of a block is recorded, and makes the table for it if there is none. NULL
+ * after a message if memory is short. */
+static uint8_t **block_entry(struct virtio_blk *disk, uint64_t block)
+{
+    uint8_t ***table = &disk->tables[block / TABLE_BLOCKS];
+    if (!*table) {
+        *table = take_page();
+        if (!*table)
+            return NULL;
+        page_clear(*table, 0);
+    }
+    return &(*table)[block % TABLE_BLOCKS];
 }
 
 /* The address from which a block is read. The last block may be shorter in the image, but
  * in_range() refuses requests beyond the end of the disk. */
 static const uint8_t *block_to_read(const struct virtio_blk *disk, uint64_t block)
 {
-    const uint8_t *copy = disk->copies ? disk->copies[block] : NULL;
+    uint8_t **table = disk->tables ? disk->tables[block / TABLE_BLOCKS] : NULL;
+    const uint8_t *copy = table ? table[block % TABLE_BLOCKS] : NULL;
     return copy ? copy : disk->image + block * BLOCK;
 }
 
 /* The block's own copy, which is made if there is none; NULL after a message if memory is short. */
 static uint8_t *block_to_write(struct virtio_blk *disk, uint64_t block)
 {
-    uint8_t *old = disk->copies[block];
+    uint8_t **entry = block_entry(disk, block), *old = entry ? *entry : NULL;
     if (old && old != zeros)
         return old;
-    hpa_t page = page_alloc(0);
-    if (page_is_none(page)) {
-        log_error("virtio disk: no page left for a block that is written; %s", page_shortage());
+    uint8_t *copy = entry ? take_page() : NULL;
+    if (!copy)
         return NULL;
-    }
     uint64_t rest = disk->size - block * BLOCK;
-    uint8_t *copy = phys_to_virt(page);
     if (old || rest < BLOCK)
         memset(copy, 0, BLOCK);
     if (!old)
         memcpy(copy, disk->image + block * BLOCK, rest < BLOCK ? rest : BLOCK);
-    disk->copies[block] = copy;
+    *entry = copy;
     return copy;
 }
 
-static void block_discard(struct virtio_blk *disk, uint64_t block)
+static void copy_free(uint8_t *copy)
 {
-    uint8_t *old = disk->copies[block];
-    if (old && old != zeros)
-        page_free(virt_to_phys(old), 0);
-    disk->copies[block] = zeros;
+    if (copy && copy != zeros)
+        page_free(virt_to_phys(copy), 0);
+}
+
+/* Makes a block zeros and frees its copy. Returns false after a message if memory is short. */
+static bool block_clear(struct virtio_blk *disk, uint64_t block)
+{
+    uint8_t **entry = block_entry(disk, block);
+    if (!entry)
+        return false;
+    copy_free(*entry);
+    *entry = zeros;
+    return true;
 }
 
 /* ---- Requests -------------------------------------------------------------------------------- */
@@ -96,6 +134,15 @@ struct request {
     uint64_t out, in; /* bytes of data from the driver, and to the driver */
 };
 
+/* Whether a request moves more than one piece of work can. A driver that respects seg_max has at
+ * most SEGMENTS descriptors beside those of the header and the status. Each further one takes as long
+ * as VIRTIO_DESCRIPTOR bytes. */
+static bool is_too_long(const struct request *r, uint64_t bytes)
+{
+    unsigned usual = SEGMENTS + 2, count = r->chain->count;
+    return bytes + (count > usual ? count - usual : 0) * VIRTIO_DESCRIPTOR > BYTES;
+}
+
 /* Whether a request for this many bytes is valid: whole sectors, all within the capacity. */
 static bool in_range(const struct virtio_blk *disk, uint64_t sector, uint64_t bytes)
 {
@@ -107,7 +154,8 @@ static uint8_t transfer(struct request *r, bool write)
 {
     struct virtio_blk *disk = r->disk;
     uint64_t bytes = write ? r->out : r->in, place = r->header.sector * SECTOR;
-    if (bytes > BYTES || !in_range(disk, r->header.sector, bytes) || (write && !disk->copies))
+    if (is_too_long(r, bytes) || !in_range(disk, r->header.sector, bytes) ||
+        (write && !disk->tables))
         return VIRTIO_BLK_S_IOERR;
     for (uint64_t done = 0, part; done < bytes; done += part, place += part) {
         uint64_t block = place / BLOCK, offset = place % BLOCK, room = BLOCK - offset;
@@ -124,27 +172,41 @@ static uint8_t transfer(struct request *r, bool write)
     return VIRTIO_BLK_S_OK;
 }
 
-/* Discards the blocks that lie completely in the range. A driver that respects
- * discard_sector_alignment of the configuration space passes whole blocks only. */
-static uint8_t discard(struct request *r)
+/* Clears part of a block. Returns false after a message if memory is short. */
+static bool block_clear_part(struct virtio_blk *disk, uint64_t block, uint64_t offset,
+                             uint64_t bytes)
+{
+    uint8_t *copy = block_to_write(disk, block);
+    if (copy)
+        memset(copy + offset, 0, bytes);
+    return copy;
+}
+
+/* Discards a range or fills it with zeros. Whole blocks become zeros without a copy of their own:
+ * the page that the next write to such a block takes stays reserved for the VM, so UNMAP makes no
+ * difference. The rest of a range that is discarded is left as it was. A driver that respects
+ * discard_sector_alignment of the configuration space discards whole blocks only. */
+static uint8_t clear_range(struct request *r, uint32_t allowed_flags, bool discard)
 {
     struct virtio_blk *disk = r->disk;
     struct virtio_blk_discard_write_zeroes range;
-    if (!disk->copies)
+    if (!disk->tables)
         return VIRTIO_BLK_S_IOERR;
     if (r->out != sizeof(range) ||
         !virtq_read(r->queue, r->chain, sizeof(r->header), &range, sizeof(range)))
         return VIRTIO_BLK_S_IOERR;
-    if (range.flags)
+    if (range.flags & ~allowed_flags)
         return VIRTIO_BLK_S_UNSUPP;
-    if (range.num_sectors > DISCARD_MAX ||
-        !in_range(disk, range.sector, (uint64_t)range.num_sectors * SECTOR))
+    uint64_t left = (uint64_t)range.num_sectors * SECTOR;
+    if (range.num_sectors > CLEAR_MAX || !in_range(disk, range.sector, left))
         return VIRTIO_BLK_S_IOERR;
-    uint64_t first = (range.sector + BLOCK_SECTORS - 1) / BLOCK_SECTORS;
-    uint64_t end = (range.sector + range.num_sectors) / BLOCK_SECTORS;
-    for (uint64_t block = first; block < end; block++) {
-        block_discard(disk, block);
-        disk->virtio.work += DISCARD_WORK;
+    for (uint64_t place = range.sector * SECTOR, part; left; left -= part, place += part) {
+        uint64_t block = place / BLOCK, offset = place % BLOCK, room = BLOCK - offset;
+        part = left < room ? left : room;
+        if (part == BLOCK ? !block_clear(disk, block)
+                          : !discard && !block_clear_part(disk, block, offset, part))
+            return VIRTIO_BLK_S_IOERR;
+        disk->virtio.work += CLEAR_WORK;
     }
     return VIRTIO_BLK_S_OK;
 }
@@ -173,7 +235,9 @@ static uint8_t request_do(struct request *r, uint32_t *written)
     case VIRTIO_BLK_T_GET_ID:
         return tell_serial(r, written);
     case VIRTIO_BLK_T_DISCARD:
-        return discard(r);
+        return clear_range(r, 0, true);
+    case VIRTIO_BLK_T_WRITE_ZEROES:
+        return clear_range(r, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP, false);
     default:
         return VIRTIO_BLK_S_UNSUPP;
     }
@@ -215,42 +279,57 @@ int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, b
                                               .size_max = BLOCK,
                                               .seg_max = SEGMENTS,
                                               .blk_size = SECTOR,
-                                              .max_discard_sectors = DISCARD_MAX,
+                                              .max_discard_sectors = CLEAR_MAX,
                                               .max_discard_seg = 1,
-                                              .discard_sector_alignment = BLOCK_SECTORS};
+                                              .discard_sector_alignment = BLOCK_SECTORS,
+                                              .max_write_zeroes_sectors = CLEAR_MAX,
+                                              .max_write_zeroes_seg = 1,
+                                              .write_zeroes_may_unmap = 1};
     memset(disk->serial, 0, sizeof(disk->serial));
     memcpy(disk->serial, serial, strnlen(serial, sizeof(disk->serial)));
-    disk->copies = NULL;
+    disk->tables = NULL;
     disk->freed = 0;
     v->ops = &blk_ops;
     v->config = &disk->config;
     v->config_size = sizeof(disk->config);
     v->features = BIT(VIRTIO_BLK_F_SIZE_MAX) | BIT(VIRTIO_BLK_F_SEG_MAX) |
                   BIT(VIRTIO_BLK_F_BLK_SIZE) | BIT(VIRTIO_BLK_F_FLUSH) |
-                  BIT(read_only ? VIRTIO_BLK_F_RO : VIRTIO_BLK_F_DISCARD);
+                  (read_only ? BIT(VIRTIO_BLK_F_RO)
+                             : BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES));
     virtio_init(v);
     if (read_only)
         return 0;
-    hpa_t table = page_alloc(table_order(size));
-    if (page_is_none(table)) {
+    hpa_t tables = page_alloc(tables_order(size));
+    if (page_is_none(tables)) {
         log_error("virtio disk: no memory for the table of its blocks; %s", page_shortage());
         return -ENOMEM;
     }
-    disk->copies = phys_to_virt(table);
-    page_clear(disk->copies, table_order(size));
+    disk->tables = phys_to_virt(tables);
+    page_clear(disk->tables, tables_order(size));
     return 0;
 }
 
 bool virtio_blk_destroy_piece(struct virtio_blk *disk)
 {
-    uint64_t count = block_count(disk->size), end = disk->freed + FREED_AT_ONCE;
-    if (!disk->copies)
+    uint64_t count = block_count(disk->size), at = disk->freed;
+    for (unsigned steps = 0; disk->tables && at < count && steps < FREED_AT_ONCE; steps++) {
+        uint8_t ***table = &disk->tables[at / TABLE_BLOCKS];
+        uint64_t end = (at / TABLE_BLOCKS + 1) * TABLE_BLOCKS;
+        if (*table)
+            copy_free((*table)[at++ % TABLE_BLOCKS]);
+        else
+            at = end;
+        if (*table && (at == end || at == count)) {
+            page_free(virt_to_phys(*table), 0);
+            *table = NULL;
+        }
+    }
+    disk->freed = at;
+    if (!disk->tables)
         return true;
-    for (; disk->freed < count && disk->freed < end; disk->freed++)
-        block_discard(disk, disk->freed);
-    if (disk->freed < count)
+    if (at < count)
         return false;
-    page_free(virt_to_phys(disk->copies), table_order(disk->size));
-    disk->copies = NULL;
+    page_free(virt_to_phys(disk->tables), tables_order(disk->size));
+    disk->tables = NULL;
     return true;
 }

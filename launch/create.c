@@ -103,27 +103,6 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
 
-/* Sets the VM's name. The first word of a module's string is a file name or path, and the VM is
- * named after the last component of the path without `.elf`. Returns the rest of the string. */
-static const char *vm_take_name(struct vm *vm, const char *string)
-{
-    size_t length = 0, start = 0;
-    while (*string == ' ')
-        string++;
-    while (string[length] && string[length] != ' ') {
-        length++;
-        if (string[length - 1] == '/')
-            start = length;
-    }
-    snprintf(vm->name, sizeof(vm->name), "%.*s", (int)(length - start), string + start);
-    size_t name = strlen(vm->name);
-    if (name > 4 && !strcmp(vm->name + name - 4, ".elf"))
-        vm->name[name - 4] = 0;
-    if (!name)
-        snprintf(vm->name, sizeof(vm->name), "unnamed");
-    return string + length;
-}
-
 /* Reserves all host memory that the guest can make the hypervisor allocate (D20). If that much is
  * not free, returns EXIT_NO_MEMORY, and sets vm->put_off, or, with `last_chance`, logs an error. */
 static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool last_chance)
@@ -239,7 +218,7 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
     struct vm *vm = m->vm;
     memset(vm, 0, sizeof(*vm));
     vm->number = (uint16_t)m->number;
-    const char *line = vm_take_name(vm, m->module->string);
+    const char *line = module_name(m->module, vm->name);
     int arguments =
         vm_words_parse(vm->name, line, (enum gva_cache)m->options->gva_cache, &vm->words);
     if (arguments < 0) {

@@ -104,7 +104,7 @@ enum exit_code elf_open(const struct guest_image *image, struct elf_file *into)
         elf.program_count * segment > image->size - elf.program_offset)
         REFUSE(MODULE_TRUNCATED, image, "the program headers end beyond the module's %lu bytes",
                image->size);
-    *into = (struct elf_file){wide, elf.entry, elf.program_offset, elf.program_count};
+    *into = (struct elf_file){wide, elf.entry, elf.program_offset, elf.program_count, 0};
     return EXIT_OK;
 }
 
@@ -115,12 +115,15 @@ struct elf_segment elf_segment(const struct guest_image *image, const struct elf
     if (elf->is_64) {
         struct elf64_segment s;
         memcpy(&s, table + index * sizeof(s), sizeof(s));
-        return (struct elf_segment){s.type, s.offset, s.file_size, s.physical_address,
-                                    s.memory_size};
+        return (struct elf_segment){s.type,        s.offset,
+                                    s.file_size,   s.physical_address + elf->shift,
+                                    s.memory_size, s.virtual_address};
     }
     struct elf32_segment s;
     memcpy(&s, table + index * sizeof(s), sizeof(s));
-    return (struct elf_segment){s.type, s.offset, s.file_size, s.physical_address, s.memory_size};
+    return (struct elf_segment){s.type,        s.offset,
+                                s.file_size,   s.physical_address + elf->shift,
+                                s.memory_size, s.virtual_address};
 }
 
 bool elf_segment_in_file(const struct guest_image *image, const struct elf_segment *segment)
@@ -171,10 +174,9 @@ static enum exit_code check_overlap(const struct guest_image *image, const struc
 }
 
 enum exit_code elf_plan_segments(struct load_plan *plan, const struct guest_image *image,
-                                 const struct elf_file *elf, uint64_t *top)
+                                 const struct elf_file *elf)
 {
     enum exit_code code = EXIT_OK;
-    *top = 0;
     for (unsigned i = 0; !code && i < elf->segments; i++) {
         const struct elf_segment segment = elf_segment(image, elf, i);
         if (!is_loaded(&segment))
@@ -190,8 +192,35 @@ enum exit_code elf_plan_segments(struct load_plan *plan, const struct guest_imag
                                               .size = segment.file_size,
                                               .extent = segment.memory_size,
                                               .kind = LOAD_SEGMENT});
-        if (segment.address + segment.memory_size > *top)
-            *top = segment.address + segment.memory_size;
     }
     return code;
+}
+
+void elf_bounds(const struct guest_image *image, const struct elf_file *elf, uint64_t *bottom,
+                uint64_t *top)
+{
+    *bottom = *top = 0;
+    for (unsigned i = 0; i < elf->segments; i++) {
+        const struct elf_segment segment = elf_segment(image, elf, i);
+        if (!is_loaded(&segment))
+            continue;
+        const uint64_t end = segment.memory_size > UINT64_MAX - segment.address
+                                 ? UINT64_MAX
+                                 : segment.address + segment.memory_size;
+        if (!*top || segment.address < *bottom)
+            *bottom = segment.address;
+        if (end > *top)
+            *top = end;
+    }
+}
+
+uint64_t elf_entry(const struct guest_image *image, const struct elf_file *elf)
+{
+    for (unsigned i = 0; i < elf->segments; i++) {
+        const struct elf_segment segment = elf_segment(image, elf, i);
+        if (is_loaded(&segment) && elf->entry >= segment.virtual_address &&
+            elf->entry - segment.virtual_address < segment.memory_size)
+            return elf->entry - segment.virtual_address + segment.address - elf->shift;
+    }
+    return elf->entry;
 }

@@ -12,6 +12,7 @@ struct elf_file {
     uint64_t entry;
     uint64_t segments_offset; /* of the program headers in the file */
     unsigned segments;
+    uint64_t shift; /* is added to the physical addresses of all segments; elf_open() sets 0 */
 };
 
 #define ELF_LOAD 1u
@@ -22,6 +23,7 @@ struct elf_segment {
     uint32_t type;
     uint64_t offset, file_size;
     uint64_t address, memory_size; /* physical */
+    uint64_t virtual_address;
 };
 
 /* Does the file begin with ELF's magic number? */
@@ -39,7 +41,16 @@ struct elf_segment elf_segment(const struct guest_image *image, const struct elf
 /* Do the segment's bytes lie in the file? */
 bool elf_segment_in_file(const struct guest_image *image, const struct elf_segment *segment);
 
-/* Adds all segments that are loaded to the plan, at their physical addresses; `*top` becomes the
- * end of the highest one, or 0 if there is none. Any result but EXIT_OK has been logged. */
+/* Adds all segments that are loaded to the plan, at their physical addresses. Any result but
+ * EXIT_OK has been logged. */
 enum exit_code elf_plan_segments(struct load_plan *plan, const struct guest_image *image,
-                                 const struct elf_file *elf, uint64_t *top) MUST_CHECK;
+                                 const struct elf_file *elf) MUST_CHECK;
+
+/* Computes the physical address at which the lowest of the segments that are loaded begins, and the
+ * end of the highest one, which is at most UINT64_MAX. Both are 0 if there is no such segment. */
+void elf_bounds(const struct guest_image *image, const struct elf_file *elf, uint64_t *bottom,
+                uint64_t *top);
+
+/* Returns the physical address of the entry point, which may be given as a virtual address of a
+ * segment. `shift` is not added. */
+uint64_t elf_entry(const struct guest_image *image, const struct elf_file *elf);

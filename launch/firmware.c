@@ -125,9 +125,9 @@ static void acpi_table_finish(struct acpi_header *header, const char signature[4
     header->checksum = acpi_checksum(header, length);
 }
 
-static void fill_rsdp(struct firmware *firmware)
+void firmware_rsdp(struct acpi_rsdp *rsdp)
 {
-    struct acpi_rsdp *rsdp = &firmware->rsdp;
+    memset(rsdp, 0, sizeof(*rsdp));
     memcpy(rsdp->signature, ACPI_RSDP, sizeof(rsdp->signature));
     memcpy(rsdp->oem, OEM, sizeof(rsdp->oem));
     rsdp->revision = 2;
@@ -245,7 +245,7 @@ enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *i
     }
     acpi_table_finish(&firmware->xsdt.header, "XSDT", 1,
                       sizeof(struct acpi_header) + tables * sizeof(uint64_t));
-    fill_rsdp(firmware);
+    firmware_rsdp(&firmware->rsdp);
     return plan_add(plan, image,
                     (struct load_record){.gpa = GUEST_FIRMWARE,
                                          .bytes = firmware,

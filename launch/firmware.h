@@ -5,8 +5,12 @@
  */
 #pragma once
 
+#include "arch/x86/acpi.h"
 #include "launch/plan.h"
 
 /* Adds the tables for the image's VM to the plan. Returns EXIT_OK, or an error that has been
  * logged. */
 enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *image) MUST_CHECK;
+
+/* Writes a copy of the RSDP of any VM, which lies at GUEST_FIRMWARE. */
+void firmware_rsdp(struct acpi_rsdp *rsdp);

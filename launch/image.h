@@ -17,7 +17,7 @@ enum guest_module_kind {
     GUEST_MODULE_DISK_READ_ONLY,
 };
 
-#define GUEST_MODULES     4
+#define GUEST_MODULES     16
 #define MODULE_STRING_MAX 64
 
 /* A module that belongs to a guest. */

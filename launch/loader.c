@@ -8,7 +8,8 @@
 bool load_is_linux(const void *file, uint64_t size)
 {
     const struct guest_image image = {.file = file, .size = size};
-    return bzimage_recognise(&image) || (elf_recognise(&image) && elf_is_64(&image));
+    return bzimage_recognise(&image) ||
+           (elf_recognise(&image) && elf_is_64(&image) && !multiboot2_recognise(&image));
 }
 
 static enum exit_code plan_file(struct load_plan *plan, const struct guest_image *image)
@@ -18,10 +19,12 @@ static enum exit_code plan_file(struct load_plan *plan, const struct guest_image
         REFUSE(MODULE_EMPTY, image, "the module is empty");
     if (bzimage_recognise(image))
         return bzimage_plan(plan, image);
+    if (multiboot2_recognise(image))
+        return multiboot2_plan(plan, image);
     if (!elf_recognise(image))
         REFUSE(MODULE_NOT_ELF, image,
                "not an ELF file, nor a bzImage; a guest is an ELF32 file with a multiboot1 header, "
-               "or a Linux kernel (bzImage or vmlinux)");
+               "or a Linux kernel (bzImage or vmlinux), or has a multiboot2 header");
     enum exit_code code = elf_open(image, &elf);
     if (code)
         return code;

@@ -8,7 +8,7 @@
 #include "launch/plan.h"
 
 /* Returns true if the file, of `size` bytes, looks like a Linux kernel: if it is a bzImage or an
- * ELF64 file. The loader may still refuse it. */
+ * ELF64 file without a multiboot2 header. The loader may still refuse it. */
 bool load_is_linux(const void *file, uint64_t size);
 
 /* Initialises and fills the plan, including the ACPI tables. Any result but EXIT_OK has been

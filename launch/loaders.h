@@ -9,9 +9,16 @@
 
 #include "launch/elf.h"
 
-/* Plans a program in an ELF32 file with a multiboot1 header. */
+/* Recognise and plan a program in an ELF32 file with a multiboot1 header. */
+bool multiboot_recognise(const struct guest_image *image);
 enum exit_code multiboot_plan(struct load_plan *plan, const struct guest_image *image,
                               const struct elf_file *elf) MUST_CHECK;
+
+/* Recognise and plan a program with a multiboot2 header, in an ELF file of either class or, with an
+ * address tag, in any file. A file that multiboot_recognise() recognises, too, is a multiboot1
+ * program. */
+bool multiboot2_recognise(const struct guest_image *image);
+enum exit_code multiboot2_plan(struct load_plan *plan, const struct guest_image *image) MUST_CHECK;
 
 /* Plans a Linux kernel in an ELF64 file (vmlinux). It starts at its PVH entry point, or at its
  * 64-bit entry point with a zero page. */

@@ -13,6 +13,26 @@ bool module_belongs_to_guest(const struct boot_module *module)
     return module->string[0] == '+';
 }
 
+const char *module_name(const struct boot_module *module, char name[VM_NAME_SIZE])
+{
+    const char *string = module->string;
+    size_t length = 0, start = 0;
+    while (*string == ' ')
+        string++;
+    while (string[length] && string[length] != ' ') {
+        length++;
+        if (string[length - 1] == '/')
+            start = length;
+    }
+    snprintf(name, VM_NAME_SIZE, "%.*s", (int)(length - start), string + start);
+    size_t size = strlen(name);
+    if (size > 4 && !strcmp(name + size - 4, ".elf"))
+        name[size - 4] = 0;
+    if (!size)
+        snprintf(name, VM_NAME_SIZE, "unnamed");
+    return string + length;
+}
+
 struct module_words {
     uint64_t is_file, is_initrd, disk;
 };

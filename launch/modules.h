@@ -11,6 +11,7 @@
 #include "lib/compiler.h"
 #include "launch/image.h"
 #include "lib/exit_codes.h"
+#include "vm/vm.h"
 
 /* The physical address range of the hypervisor's image. */
 struct image_place {
@@ -19,6 +20,11 @@ struct image_place {
 
 /* Returns true if the module belongs to the guest before it: its string begins with a plus sign. */
 bool module_belongs_to_guest(const struct boot_module *module);
+
+/* Sets `name` to the name of the module's VM. The first word of a module's string is a file name or
+ * path, and the VM is named after the last component of the path without `.elf`. Returns the rest
+ * of the string. */
+const char *module_name(const struct boot_module *module, char name[VM_NAME_SIZE]);
 
 /* Parses the string of a module that belongs to a guest, `+NAME[ word...][ -- text]`. Sets
  * file->kind by the word, and file->string to NAME and the text. Returns 0, or -EINVAL after a

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The loader of multiboot1 programs (Multiboot Specification 0.6.96). */
+#include "launch/multiboot.h"
+
 #include "launch/loaders.h"
 
 #include "boot/boot_info.h"
@@ -10,7 +12,6 @@
 #define HEADER_SEARCH 8192u
 #define HEADER_REFUSE 0xfffcu /* bits 2 to 15: required features that are not supported */
 #define INFO_FLAGS    (BIT(0) | BIT(2) | BIT(3) | BIT(6) | BIT(9))
-#define ARGUMENTS_MAX 1024
 
 struct multiboot_info {
     uint32_t flags, mem_lower, mem_upper, boot_device, command_line;
@@ -37,35 +38,48 @@ struct info_block {
     char module_strings[GUEST_MODULES][MODULE_STRING_MAX];
     struct map_entry map[GUEST_MAP_RANGES];
     char loader[16];
-    char arguments[ARGUMENTS_MAX];
+    char arguments[MULTIBOOT_ARGUMENTS];
 };
 _Static_assert(sizeof(struct info_block) <= LOAD_BLOCK, "room in struct load_plan");
 
-static enum exit_code check_header(const struct guest_image *image)
+/* Finds the header, and sets *flags to what it requires. Returns false if there is none. */
+static bool find_header(const struct guest_image *image, uint32_t *flags)
 {
     uint64_t end = image->size < HEADER_SEARCH ? image->size : HEADER_SEARCH;
     for (uint64_t at = 0; at + 12 <= end; at += 4) {
         uint32_t header[3]; /* magic, flags, checksum */
         memcpy(header, (const char *)image->file + at, sizeof(header));
-        if (header[0] != HEADER_MAGIC || header[0] + header[1] + header[2])
-            continue;
-        if (header[1] & HEADER_REFUSE)
-            REFUSE(MODULE_NOT_ELF, image,
-                   "its multiboot1 header requires flags %#x, which are not supported",
-                   header[1] & HEADER_REFUSE);
-        return EXIT_OK;
+        *flags = header[1];
+        if (header[0] == HEADER_MAGIC && !(header[0] + header[1] + header[2]))
+            return true;
     }
-    REFUSE(MODULE_NOT_ELF, image,
-           "no multiboot1 header in its first %u bytes; a Linux kernel has to be a 64-bit one",
-           HEADER_SEARCH);
+    return false;
 }
 
-/* Plans the guest's modules after the information block, whose address is `at`, and lists them in
- * the block. */
-static enum exit_code plan_modules(struct load_plan *plan, const struct guest_image *image,
-                                   uint32_t at, struct info_block *block)
+bool multiboot_recognise(const struct guest_image *image)
 {
-    uint64_t top = at + sizeof(*block);
+    uint32_t flags;
+    return elf_recognise(image) && !elf_is_64(image) && find_header(image, &flags);
+}
+
+static enum exit_code check_header(const struct guest_image *image)
+{
+    uint32_t flags;
+    if (!find_header(image, &flags))
+        REFUSE(MODULE_NOT_ELF, image,
+               "no multiboot1 header in its first %u bytes; a Linux kernel has to be a 64-bit one, "
+               "and a multiboot2 header lies in the first 32 KiB, aligned to 8 bytes",
+               HEADER_SEARCH);
+    if (flags & HEADER_REFUSE)
+        REFUSE(MODULE_NOT_ELF, image,
+               "its multiboot1 header requires flags %#x, which are not supported",
+               flags & HEADER_REFUSE);
+    return EXIT_OK;
+}
+
+enum exit_code multiboot_plan_modules(struct load_plan *plan, const struct guest_image *image,
+                                      uint64_t top, uint64_t starts[GUEST_MODULES])
+{
     for (unsigned i = 0; i < image->module_count; i++) {
         const struct guest_module *module = &image->modules[i];
         uint64_t start = align_up(top, PAGE_SIZE);
@@ -81,16 +95,29 @@ static enum exit_code plan_modules(struct load_plan *plan, const struct guest_im
                                                             .kind = LOAD_MODULE});
         if (code)
             return code;
+        starts[i] = start;
         top = start + module->size;
-        memcpy(block->module_strings[i], module->string, MODULE_STRING_MAX);
+    }
+    return EXIT_OK;
+}
+
+/* Plans the guest's modules after the information block, whose address is `at`, and lists them in
+ * the block. */
+static enum exit_code plan_modules(struct load_plan *plan, const struct guest_image *image,
+                                   uint32_t at, struct info_block *block)
+{
+    uint64_t starts[GUEST_MODULES];
+    enum exit_code code = multiboot_plan_modules(plan, image, at + sizeof(*block), starts);
+    for (unsigned i = 0; !code && i < image->module_count; i++) {
+        memcpy(block->module_strings[i], image->modules[i].string, MODULE_STRING_MAX);
         block->modules[i] = (struct module_entry){
-            .start = (uint32_t)start,
-            .end = (uint32_t)top,
+            .start = (uint32_t)starts[i],
+            .end = (uint32_t)(starts[i] + image->modules[i].size),
             .string =
                 at + (uint32_t)offsetof(struct info_block, module_strings) + i * MODULE_STRING_MAX,
         };
     }
-    return EXIT_OK;
+    return code;
 }
 
 static uint32_t fill_map(const struct guest_image *image, struct info_block *block)
@@ -119,11 +146,12 @@ static enum exit_code plan_info(struct load_plan *plan, const struct guest_image
             "mem=",
             top);
     /* The command line begins with the program's name, as with QEMU's multiboot loader. */
-    int length = snprintf(block->arguments, ARGUMENTS_MAX, "%s %s", image->name, image->arguments);
-    if (length >= ARGUMENTS_MAX)
+    int length =
+        snprintf(block->arguments, MULTIBOOT_ARGUMENTS, "%s %s", image->name, image->arguments);
+    if (length >= MULTIBOOT_ARGUMENTS)
         REFUSE(MODULE_WORDS, image, "its command line has %d characters; at most %d are supported",
-               length, ARGUMENTS_MAX - 1);
-    memcpy(block->loader, "eptvisor", sizeof("eptvisor"));
+               length, MULTIBOOT_ARGUMENTS - 1);
+    memcpy(block->loader, MULTIBOOT_LOADER, sizeof(MULTIBOOT_LOADER));
     block->info = (struct multiboot_info){
         .flags = INFO_FLAGS,
         .mem_lower = (uint32_t)(image->ram[0].size >> 10),
@@ -145,10 +173,11 @@ static enum exit_code plan_info(struct load_plan *plan, const struct guest_image
 enum exit_code multiboot_plan(struct load_plan *plan, const struct guest_image *image,
                               const struct elf_file *elf)
 {
-    uint64_t top = 0;
+    uint64_t bottom, top;
     enum exit_code code = check_header(image);
+    elf_bounds(image, elf, &bottom, &top);
     if (!code)
-        code = elf_plan_segments(plan, image, elf, &top);
+        code = elf_plan_segments(plan, image, elf);
     if (!code && (!top || !image_in_ram(image, elf->entry, 1)))
         REFUSE(MODULE_NOT_ELF, image, "its entry point %#lx is not in its RAM", elf->entry);
     if (!code)

@@ -49,6 +49,15 @@ enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
     return EXIT_OK;
 }
 
+bool plan_contains(const struct load_plan *plan, uint64_t address)
+{
+    for (unsigned i = 0; i < plan->count; i++)
+        if (address >= plan->records[i].gpa &&
+            address - plan->records[i].gpa < plan->records[i].extent)
+            return true;
+    return false;
+}
+
 enum exit_code plan_add_block(struct load_plan *plan, const struct guest_image *image, uint64_t gpa,
                               uint64_t size)
 {

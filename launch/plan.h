@@ -29,7 +29,8 @@ struct load_record {
     bool measured; /* the contents are part of the guest's identity */
 };
 
-#define LOAD_RECORDS 32u
+/* A program has at most 16 segments. The boot parameters and the ACPI tables are a record each. */
+#define LOAD_RECORDS (16u + GUEST_MODULES + 2u)
 #define LOAD_BLOCK   (5 * PAGE_SIZE)
 
 struct load_plan {
@@ -47,6 +48,9 @@ void plan_init(struct load_plan *plan);
  * overlaps another record. */
 enum exit_code plan_add(struct load_plan *plan, const struct guest_image *image,
                         struct load_record record) MUST_CHECK;
+
+/* Returns true if the address lies in a record of the plan. */
+bool plan_contains(const struct load_plan *plan, uint64_t address);
 
 /* Adds the first `size` bytes of the plan's block, which are the boot parameters, at `gpa`. */
 enum exit_code plan_add_block(struct load_plan *plan, const struct guest_image *image, uint64_t gpa,

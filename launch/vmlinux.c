@@ -120,30 +120,22 @@ static enum exit_code plan_zero_page(struct load_plan *plan, const struct guest_
     return linux_plan_start(plan, image, &header, sizeof(header), entry, initrd);
 }
 
-static bool in_segments(const struct load_plan *plan, uint64_t address)
-{
-    for (unsigned i = 0; i < plan->count; i++)
-        if (address >= plan->records[i].gpa &&
-            address - plan->records[i].gpa < plan->records[i].extent)
-            return true;
-    return false;
-}
-
 enum exit_code vmlinux_plan(struct load_plan *plan, const struct guest_image *image,
                             const struct elf_file *elf)
 {
     struct linux_initrd initrd;
-    uint64_t top = 0, pvh = image->entry == GUEST_ENTRY_64 ? 0 : pvh_entry(image, elf);
+    uint64_t bottom, top, pvh = image->entry == GUEST_ENTRY_64 ? 0 : pvh_entry(image, elf);
     uint64_t entry = pvh ? pvh : elf->entry;
     if (image->entry == GUEST_ENTRY_PVH && !pvh)
         REFUSE(MODULE_BAD_KERNEL, image,
                "entry=pvh, but the file has no note of PVH's entry point; build the kernel with "
                "CONFIG_PVH, or leave the word out");
-    enum exit_code code = elf_plan_segments(plan, image, elf, &top);
+    elf_bounds(image, elf, &bottom, &top);
+    enum exit_code code = elf_plan_segments(plan, image, elf);
     if (!code && top > LINUX_TOP)
         REFUSE(GUEST_TOO_LARGE, image,
                "its kernel ends at %#lx; it has to end at %#llx at the latest", top, LINUX_TOP);
-    if (!code && !in_segments(plan, entry))
+    if (!code && !plan_contains(plan, entry))
         REFUSE(MODULE_BAD_KERNEL, image, "its entry point %#lx is not in its segments", entry);
     if (!code)
         code = linux_check_arguments(image, LINUX_COMMAND_LINE_MAX);

@@ -14,7 +14,6 @@
 #include "vm/options.h"
 
 #define BUDGET_DEFAULT_MS 10000
-#define BUDGET_MAX_MS     3600000
 
 static const char *const ending_names[] = {
 #define X(name, text) text,

@@ -21,6 +21,9 @@ enum log_level {
     LOG_ERROR,
 };
 
+/* Ends a message about what no guest can cause; what to send with the report follows it. */
+#define PLEASE_REPORT "a mistake of the hypervisor, not of the guest; please report it with "
+
 #define LOG_LINE_MAX  256
 #define LOG_RING_SIZE 0x10000
 

@@ -93,18 +93,35 @@ static bool word_store(const struct word *word, const struct token *token, void 
     return true;
 }
 
+/* Formats a size as it may be written: in the largest unit that divides it. */
+static void size_text(uint64_t size, char *text, size_t room)
+{
+    static const char units[] = {0, 'K', 'M', 'G'};
+    unsigned unit = 0;
+    for (; size && !(size % 1024) && unit + 1 < ARRAY_SIZE(units); unit++)
+        size /= 1024;
+    if (unit)
+        snprintf(text, room, "%lu%c", size, units[unit]);
+    else
+        snprintf(text, room, "%lu", size);
+}
+
 /* Describes what the table allows for one word, for example "gva_cache=off|exits|verify". */
 static void word_describe(const struct word *word, char *text, size_t size)
 {
     int used;
+    char min[24], max[24];
     switch (word->kind) {
     case WORD_FLAG:
         snprintf(text, size, "%s", word->name);
         break;
     case WORD_NUMBER:
+        snprintf(text, size, "%s=%lu..%lu", word->name, word->min, word->max);
+        break;
     case WORD_SIZE:
-        snprintf(text, size, "%s=%#lx..%#lx%s", word->name, word->min, word->max,
-                 word->kind == WORD_SIZE ? " (bytes; K, M, G)" : "");
+        size_text(word->min, min, sizeof(min));
+        size_text(word->max, max, sizeof(max));
+        snprintf(text, size, "%s=%s..%s (bytes, or with K, M or G)", word->name, min, max);
         break;
     case WORD_CHOICE:
         used = snprintf(text, size, word_is_optional(word) ? "%s, %s=" : "%s=", word->name,

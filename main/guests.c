@@ -33,6 +33,7 @@ struct entry {
     unsigned module, extra; /* index of its module, and number of modules after it that it owns */
     unsigned finished;      /* pool.finished at the last attempt to create the VM */
     bool last_chance;       /* no other VM existed that could return memory */
+    char name[VM_NAME_SIZE];
     struct transcript *out;
 };
 
@@ -94,8 +95,7 @@ static void guest_finish(struct transcript *out)
 
 static void guest_not_started(const struct entry *entry, enum exit_code code)
 {
-    transcript_line(entry->out, "not ok %u %s # not started", entry->number,
-                    pool.info->modules[entry->module].string);
+    transcript_line(entry->out, "not ok %u %s # not started", entry->number, entry->name);
     totals_failed(entry->number, code);
     guest_finish(entry->out);
 }
@@ -263,7 +263,7 @@ static bool guest_make(struct work *work)
 {
     struct guest *guest = guest_of(work);
     enum exit_code code;
-    transcript_speak_for(guest->entry.out, NULL);
+    transcript_speak_for(guest->entry.out, guest->entry.name);
     uint64_t start = rdtsc();
     bool over = vm_make_piece(&guest->making, &code);
     guest->resets.ticks += rdtsc() - start;
@@ -281,11 +281,14 @@ static bool start_guest(struct entry *entry)
 {
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
     vm_work_for(NULL);
+    (void)module_name(&pool.info->modules[entry->module], entry->name);
     if (!entry->out)
         entry->out = transcript_open(entry->number);
-    transcript_speak_for(entry->out, NULL);
+    transcript_speak_for(entry->out, entry->name);
     enum exit_code code = modules_check(pool.info, entry->module, entry->extra, image);
     hpa_t page = code ? PAGE_NONE : page_alloc(guest_page_order());
+    if (!code && page_is_none(page))
+        log_error("no host memory to describe the VM; %s", page_shortage());
     vm_work_for(NULL);
     if (page_is_none(page)) {
         guest_not_started(entry, code ? code : EXIT_NO_MEMORY);
@@ -309,7 +312,8 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         return;
     vm_work_for(vm);
     if (vm_ending(vm) == VM_RUNNING)
-        vm_end(vm, VM_ENDED_HALTED, "all its vCPUs wait for a start-up IPI");
+        vm_end(vm, VM_ENDED_HALTED,
+               "all its vCPUs wait for a start-up IPI, which only one of them could send");
     console_finish(&vm->console);
     if (vm->again) {
         guest_restart(guest_of_vm(vm));
@@ -318,15 +322,20 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);
+    if (pool.options->counters || !vm_passed(vm) || vm->ending == VM_ENDED_BUDGET)
+        activity_report(vm);
     totals_add_result(vm, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
     guest_take_apart(guest_of_vm(vm));
 }
 
-/* Puts a vCPU whose turn is over to sleep if it is halted, and otherwise into a run queue. */
+/* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into a
+ * run queue. */
 static void put_aside(struct vcpu *vcpu)
 {
-    if (attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED))
+    const struct attention *requests = &vcpu->vmx.attention;
+    if (attention_requested(requests, ATTENTION_HALTED) &&
+        !attention_requested(requests, ATTENTION_CHORES))
         sleep_add(vcpu);
     else
         sched_add(vcpu);

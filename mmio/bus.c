@@ -114,6 +114,40 @@ static COLD struct part bus_unanswered(uint64_t *count, unsigned size)
     return (struct part){.size = size};
 }
 
+/* A majority vote (Boyer and Moore) in each place of the table: constant time, whatever a guest
+ * does. No lock: a vote that is lost in a race does not matter. */
+static COLD void bus_note_missed(struct bus *bus, uint64_t address)
+{
+    _Static_assert(BUS_MISSED == 1 << (64 - 59), "the hash has as many bits");
+    struct bus_missed *place = &bus->missed[address * 0x9e3779b97f4a7c15 >> 59];
+    uint64_t votes = READ_ONCE(place->votes);
+    bool same = votes && READ_ONCE(place->address) == address;
+    if (!votes) {
+        WRITE_ONCE(place->address, address);
+        WRITE_ONCE(place->count, 0);
+    }
+    if (same || !votes)
+        WRITE_ONCE(place->count, READ_ONCE(place->count) + 1);
+    WRITE_ONCE(place->votes, same || !votes ? votes + 1 : votes - 1);
+}
+
+uint64_t bus_missed_most(const struct bus *bus, unsigned rank, uint64_t *count)
+{
+    uint64_t counts[BUS_MISSED];
+    unsigned most = 0;
+    for (unsigned i = 0; i < BUS_MISSED; i++)
+        counts[i] = READ_ONCE(bus->missed[i].count);
+    for (unsigned round = 0; round <= rank; round++) {
+        if (round)
+            counts[most] = 0;
+        for (unsigned i = 0; i < BUS_MISSED; i++)
+            if (counts[i] > counts[most])
+                most = i;
+    }
+    *count = counts[most];
+    return READ_ONCE(bus->missed[most].address);
+}
+
 static struct part bus_next_part(struct bus *bus, uint64_t address, unsigned size, bool write)
 {
     struct bus_piece piece = bus_find_piece(bus, address);
@@ -121,8 +155,10 @@ static struct part bus_next_part(struct bus *bus, uint64_t address, unsigned siz
     uint64_t left = piece.last - address; /* minus one, because 2^64 does not fit */
     if (left < size)
         size = (unsigned)left + 1;
-    if (unlikely(!ops))
+    if (unlikely(!ops)) {
+        bus_note_missed(bus, address);
         return bus_unanswered(&bus->unclaimed, size);
+    }
     struct part part = {ops, piece.region.device, address - piece.region.start, size};
     bool wide = write ? ops->write_wide != NULL : ops->read_wide != NULL;
     if (likely(bus_device_takes(ops, part.offset, size) && (size <= 8 || wide)))

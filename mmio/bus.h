@@ -30,6 +30,7 @@
 #define BUS_PIECES    (2 * BUS_REGIONS - 1)
 #define BUS_DOORBELLS 16
 #define BUS_ACCESS    64 /* bytes of an access, at most */
+#define BUS_MISSED    32 /* places in the table of addresses without a device; 2^5 */
 
 struct mmio_vcpu;
 
@@ -84,7 +85,10 @@ struct bus {
     } pieces[BUS_PIECES];
     struct bus_doorbell doorbells[BUS_DOORBELLS];
     uint64_t unclaimed; /* accesses, or parts of accesses, that no region claimed */
-    uint64_t refused;   /* accesses, or parts of accesses, that the device's `sizes` exclude */
+    struct bus_missed { /* frequent addresses among them; see bus_missed_most() */
+        uint64_t address, votes, count;
+    } missed[BUS_MISSED];
+    uint64_t refused; /* accesses, or parts of accesses, that the device's `sizes` exclude */
 
     const void *owner; /* the owner (epoch_online()) whose CPUs read the bus; NULL: any CPU */
     struct bus_region regions[BUS_REGIONS]; /* for changes only, unsorted */
@@ -142,6 +146,13 @@ void bus_write_bytes(struct bus *bus, struct mmio_vcpu *vcpu, uint64_t address, 
 uint64_t bus_read(struct bus *bus, struct mmio_vcpu *vcpu, uint64_t address, unsigned size);
 void bus_write(struct bus *bus, struct mmio_vcpu *vcpu, uint64_t address, unsigned size,
                uint64_t value);
+
+/* Returns the `rank`-th most frequent address that no region claimed, from 0 on, and sets *count to
+ * the number of its accesses, or to 0 if there are not so many addresses. An address that makes up
+ * more than half of those that share its place in a table of BUS_MISSED is found for certain; its
+ * count may be too small if other addresses had the place before, or if several vCPUs count at the
+ * same time. */
+uint64_t bus_missed_most(const struct bus *bus, unsigned rank, uint64_t *count);
 
 /* Looks up the bus range of an access of up to 8 bytes; the hint is empty if the access is
  * unclaimed or would be split. */

@@ -129,8 +129,70 @@ enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct wal
                                       gva_t address, uint64_t access,
                                       struct translation *translation) MUST_CHECK;
 
+/* ---- Looking up a walk; inlined, because every access does it twice ---------------------------- */
+
+#define ENTRY_NOW(type, i) \
+    (*(const volatile type *)cached->entries[i].host ^ cached->entries[i].value)
+
+/* Whether every entry still has the value that the walk read. Each entry is read once, from the
+ * root to the leaf: the entries before it are unchanged, so a new walk would reach it as well.
+ * There is neither a loop nor a branch, because every access comes here twice. */
+static ALWAYS_INLINE bool cached_entries_unchanged(const struct cached_walk *cached)
+{
+    uint64_t difference = 0;
+    if (unlikely(cached->entry_size != 8)) {
+        for (unsigned i = 0; i < cached->count; i++)
+            difference |= ENTRY_NOW(uint32_t, i);
+        return !difference;
+    }
+    difference |= ENTRY_NOW(uint64_t, 0);
+    difference |= ENTRY_NOW(uint64_t, 1);
+    difference |= ENTRY_NOW(uint64_t, 2);
+    difference |= ENTRY_NOW(uint64_t, 3);
+    return !difference;
+}
+
+/* PAE walks start at a PDPTE register, which may differ from the table at CR3. */
+static inline bool cached_pdpte_unchanged(const struct cached_walk *cached, struct cpu_regs *cpu)
+{
+    return cached->pdpte == cpu_reg(cpu, REG_PDPTE0 + (enum cpu_reg)((cached->page >> 18) & 3));
+}
+
+/* The slot of a walk. It depends on CR3 and the access, so that two address spaces, or reads and
+ * writes, of one page do not evict each other. */
+static ALWAYS_INLINE struct cached_walk *cached_walk_slot(struct mmio_cache *cache,
+                                                          const struct walk_context *context,
+                                                          gva_t address, uint64_t access)
+{
+    uint64_t page = address.v >> PAGE_SHIFT;
+    uint64_t slot = (page ^ context->cr3 >> PAGE_SHIFT ^ access >> 1) % MMIO_CACHED_WALKS;
+    return access & KEY_FETCH ? &cache->code[slot] : &cache->data[slot];
+}
+
+/* Never true in mode `off`, which caches no walk. */
+static ALWAYS_INLINE bool cached_walk_matches(const struct cached_walk *cached,
+                                              const struct walk_context *context, gva_t address,
+                                              uint64_t access)
+{
+    return cached->page == address.v >> PAGE_SHIFT && cached->cr3 == context->cr3 &&
+           cached->key == (context->key | access) && cached->pkru == context->pkru &&
+           cached->generation == context->generation && cached->sequence == context->sequence;
+}
+
 /* The cached walk for these inputs if a new walk would have the same result, else NULL. The caller
  * is inside an epoch. */
-const struct cached_walk *mmio_cached_walk(struct mmio_cache *cache,
-                                           const struct walk_context *context, gva_t address,
-                                           uint64_t access);
+static ALWAYS_INLINE const struct cached_walk *mmio_cached_walk(struct mmio_cache *cache,
+                                                                const struct walk_context *context,
+                                                                gva_t address, uint64_t access)
+{
+    const struct cached_walk *cached = cached_walk_slot(cache, context, address, access);
+    if (unlikely(!cached_walk_matches(cached, context, address, access)))
+        return NULL;
+    /* For data, `exits` trusts the guest's flushes, as a TLB does. Code is always verified, because
+     * a stale GPA of data is detected later, and stale bytes of code are not. */
+    bool trust = cache->mode == GVA_CACHE_EXITS && !(access & KEY_FETCH);
+    if (likely(trust || ((!cached->by_pdpte || cached_pdpte_unchanged(cached, cache->cpu)) &&
+                         cached_entries_unchanged(cached))))
+        return cached;
+    return NULL;
+}

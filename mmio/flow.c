@@ -6,6 +6,7 @@
 #include "mmio/flow.h"
 
 #include "lib/compiler.h"
+#include "lib/log.h"
 #include "lib/trace.h"
 #include "mmio/emulate.h"
 #include "mmio/doorbell.h"
@@ -114,7 +115,7 @@ enum mmio_outcome mmio_misconfig(struct mmio_vcpu *vcpu, gpa_t gpa, bool deliver
     case FAULT_RETRY: /* 5 */
         return MMIO_REENTER;
     default: /* 6: the MMU has dumped the levels */
-        return mmio_end(v, MMIO_END_MISCONFIG, gpa, "EPT misconfiguration that is no MMIO",
-                        "report the levels above");
+        return mmio_end(v, MMIO_END_MISCONFIG, gpa, "an EPT misconfiguration that is no MMIO",
+                        PLEASE_REPORT "the levels above");
     }
 }

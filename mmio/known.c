@@ -3,6 +3,7 @@
 #include "mmio/known.h"
 
 #include "arch/x86/reg_bits.h"
+#include "lib/string.h"
 #include "lib/trace.h"
 #include "mmio/fetch.h"
 #include "mmio/replay.h"
@@ -21,7 +22,7 @@ void mmio_known_mode(struct mmio_vcpu *vcpu, const struct walk_context *context)
 }
 
 /* The bus range of the access. False: the access is unclaimed or would be split. */
-static bool known_find_range(struct mmio_vcpu *v, struct known *k)
+static ALWAYS_INLINE bool known_find_range(struct mmio_vcpu *v, struct known *k)
 {
     bool write = k->decoded->move.flags & MOVE_WRITE;
     unsigned size = k->decoded->move.size;
@@ -42,8 +43,8 @@ static bool known_find_range(struct mmio_vcpu *v, struct known *k)
 
 /* Whether the bus range serves the exit: a doorbell always does; another device only if the MMU has
  * found no slot at the address in this generation of the slots. */
-static bool known_serves_exit(const struct mmio_vcpu *v, const struct known *k,
-                              enum mmio_target target)
+static ALWAYS_INLINE bool known_serves_exit(const struct mmio_vcpu *v, const struct known *k,
+                                            enum mmio_target target)
 {
     struct bus_range *p = k->range;
     uint64_t generation = k->context->generation;
@@ -54,23 +55,38 @@ static bool known_serves_exit(const struct mmio_vcpu *v, const struct known *k,
     return target != TARGET_DOORBELL && p->generation == generation;
 }
 
-/* The walk of the instruction. False if it is not cached or the bytes at RIP have changed. */
-static bool known_find_instruction(struct mmio_vcpu *v, struct known *k)
+/* Whether bytes that differ from those of the decoded instruction differ only behind its end. Then
+ * they are kept instead, since they are what replay entries are compared with. */
+static NOINLINE bool known_same_instruction(struct decoded *decoded, uint64_t first,
+                                            uint64_t second)
+{
+    const uint64_t bytes[2] = {first, second};
+    if (memcmp(bytes, decoded->bytes, decoded->move.length) != 0)
+        return false;
+    decoded->bytes[0] = first;
+    decoded->bytes[1] = second;
+    return true;
+}
+
+/* The walk of the instruction. False if it is not cached or the instruction at RIP has changed. */
+static ALWAYS_INLINE bool known_find_instruction(struct mmio_vcpu *v, struct known *k)
 {
     typedef uint64_t __attribute__((aligned(1))) unaligned;
-    const struct decoded *d = k->decoded;
+    struct decoded *d = k->decoded;
     if (page_offset(k->rip) > PAGE_SIZE - sizeof(d->bytes))
         return false;
     k->code = mmio_cached_walk(&v->cache, k->context, GVA(k->rip), KEY_FETCH);
     if (!k->code || !k->code->host)
         return false;
-    const unaligned *bytes = (const void *)(k->code->host + page_offset(k->rip));
-    return bytes[0] == d->bytes[0] && bytes[1] == d->bytes[1];
+    const volatile unaligned *code = (const void *)(k->code->host + page_offset(k->rip));
+    uint64_t first = code[0], second = code[1]; /* read once: another vCPU can change them */
+    return likely(first == d->bytes[0] && second == d->bytes[1]) ||
+           known_same_instruction(d, first, second);
 }
 
 /* The walk of the operand. False unless it is cached, leads to the GPA of the exit, and the operand
  * lies in one page. */
-static bool known_find_operand(struct mmio_vcpu *v, struct known *k)
+static ALWAYS_INLINE bool known_find_operand(struct mmio_vcpu *v, struct known *k)
 {
     const struct move *m = &k->decoded->move;
     k->registers = move_registers(v->cpu, m);
@@ -86,7 +102,8 @@ static bool known_find_operand(struct mmio_vcpu *v, struct known *k)
     return likely((k->context->key & checked) != checked) || !(linear & (m->size - 1u));
 }
 
-static bool known_find(struct mmio_vcpu *v, struct known *k, struct move_access *access)
+static ALWAYS_INLINE bool known_find(struct mmio_vcpu *v, struct known *k,
+                                     struct move_access *access)
 {
     k->access = access;
     return known_find_instruction(v, k) && known_find_operand(v, k) && known_find_range(v, k) &&

@@ -18,7 +18,7 @@ struct known {
     uint64_t mode; /* cpu_mode() */
     const struct walk_context *context;
     const struct cached_walk *code, *data;
-    const struct decoded *decoded;
+    struct decoded *decoded;
     uint64_t registers; /* move_registers() */
     struct bus_range *range;
     const struct move_access *access;

@@ -26,6 +26,8 @@ pytest python3-pytest       /usr/lib/python3/dist-packages/pytest
 pytest python3-pytest-xdist /usr/lib/python3/dist-packages/xdist
 pytest acpica-tools         /usr/bin/iasl
 kvm    xz-utils             /usr/bin/xz
+kernels lz4                 /usr/bin/lz4
+kernels zstd                /usr/bin/zstd
 spin   spin                 /usr/bin/spin
 lint   clang                /usr/bin/clang
 lint   cppcheck             /usr/bin/cppcheck

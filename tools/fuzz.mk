@@ -4,13 +4,16 @@
 # Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
-FUZZ_SECONDS ?= 60
+FUZZ_SECONDS ?= 30
+# A fixed seed, so that two runs of one tree try the same inputs. FUZZ_SEED=0 takes the time.
+FUZZ_SEED    ?= 1
 FUZZ_SRC   := mmio/decode.c mmio/instructions.c tests/unit/mmio/mmio_zydis.c
 FUZZ_FLAGS := -std=gnu11 -O2 -g -I. -fno-strict-aliasing
 
 # $(1): name, $(2): options, $(3): other folders of inputs
 run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
-	if $(B)/fuzz/$(1) $(2) -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+	if $(B)/fuzz/$(1) $(2) -seed=$(FUZZ_SEED) -max_total_time=$(FUZZ_SECONDS) \
+	    -print_final_stats=1 \
 	    -artifact_prefix=$(B)/fuzz/$(1)- $(B)/fuzz/$(1).corpus $(3) >$(B)/fuzz/$(1).log 2>&1; \
 	then grep '^stat::' $(B)/fuzz/$(1).log; echo "1 passed, 0 failed, 0 skipped"; \
 	else tail -n 40 $(B)/fuzz/$(1).log; echo "0 passed, 1 failed, 0 skipped"; false; fi
@@ -20,8 +23,9 @@ GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.
 
 VIRTIO_SRC := $(wildcard dev/virt*.c) tests/unit/support.c tests/fuzz/fuzz_virtio.c
 
-LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c bzimage.c vmlinux.c \
-              linux_boot.c firmware.c aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
+LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c \
+              multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
+              aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-devices \
     brute docs lint-instructions deps-fuzz

@@ -21,6 +21,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -58,19 +59,33 @@ def run(tree, *command):
                           stderr=nothing).returncode  # fmt: skip
 
 
+def stop_if_asleep(pid, ended):
+    """Ends a test that has used no CPU time for a minute, which is a deadlock on any machine."""
+    times = ""
+    while not ended.wait(60):
+        before, stat = times, Path(f"/proc/{pid}/stat").read_text()
+        if before == (times := stat.rpartition(")")[2].split()[11:13]):
+            os.kill(pid, signal.SIGKILL)
+
+
 def run_test(tree, program, limit):
-    """The exit code, 0 if all passed, or None after a timeout. The first failure ends the program,
+    """The exit code, 0 if all passed, and the seconds of CPU time. The time is the CPU's, because
+    a busy machine would make sound tests look as if they hang. The first failure ends the program,
     because a mutant may leave locks behind on which the next test would hang."""
-    with subprocess.Popen([program], cwd=tree, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as test:  # fmt: skip
-        hung = threading.Event()
-        alarm = threading.Timer(limit, lambda: (hung.set(), test.kill()))
-        alarm.start()
+    with subprocess.Popen(["prlimit", f"--cpu={limit}", program], cwd=tree, env=ENVIRONMENT,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE) as test:  # fmt: skip
+        ended = threading.Event()
+        watch = threading.Thread(target=stop_if_asleep, args=(test.pid, ended))
+        watch.start()
         for line in test.stderr:
             if line.startswith(b"[  FAILED  ]"):
-                test.kill()
-        alarm.cancel()
-    return None if hung.is_set() else test.returncode
+                os.kill(test.pid, signal.SIGKILL)
+        ended.set()
+        watch.join()
+        _, status, usage = os.wait4(test.pid, 0)
+        test.returncode = os.waitstatus_to_exitcode(status)
+    return test.returncode, usage.ru_utime + usage.ru_stime
 
 
 # ---- Building and running -----------------------------------------------------------------------
@@ -103,18 +118,27 @@ class Baseline:
         """The test must pass without a mutant. One that takes eight times as long hangs."""
         with self.lock:
             if test not in self.seconds:
-                start = time.monotonic()
-                if run_test(ROOT, f"build/unit/test_{test}", 120) != 0:
-                    sys.exit(f"mutants: test_{test} fails without any mutant; mend that first")
-                self.seconds[test] = time.monotonic() - start
-            return 5 + 8 * self.seconds[test]
+                status, self.seconds[test] = run_test(ROOT, f"build/unit/test_{test}", 120)
+                if status != 0:
+                    self.seconds[test] = None
+            if self.seconds[test] is None:
+                raise mutation.MutantError(f"test_{test} fails without any mutant; mend it first")
+            return 5 + int(8 * self.seconds[test])
+
+    def check_target(self, test, image):
+        """A test of the image must pass without a mutant, too."""
+        with self.lock:
+            if test not in self.seconds:
+                self.seconds[test] = 0 if image.builds() and image.passes(test) else None
+            if self.seconds[test] is None:
+                raise mutation.MutantError(f"{test} fails without any mutant; mend it first")
 
 
 class Tree:
-    """A scratch copy of the sources."""
+    """A scratch copy of the sources, and of the image if one of the mutants is booted."""
 
     def __init__(self, number, baseline):
-        self.path, self.baseline = SCRATCH / str(number), baseline
+        self.path, self.baseline, self.image = SCRATCH / str(number), baseline, None
         shutil.rmtree(self.path, ignore_errors=True)
         for source in {s for deps in baseline.depends.values() for s in deps}:
             if Path(source).parts[0] != "build":
@@ -165,22 +189,31 @@ class Tree:
             program = self.link(test, mutant.files, done)
             if not program:
                 return None, "does not compile"
-            status = run_test(self.path, program, limit)
+            status, seconds = run_test(self.path, program, limit)
             if status != 0:
-                return test, f"test_{test}" + (" (hangs)" if status is None else "")
+                return test, f"test_{test}" + (" (hangs)" if seconds >= limit else "")
         return None, "all tests pass"
 
-    def judge(self, mutant, cbmc, booted):
-        if mutant.targets and (passing := booted.passing(mutant)):
-            return None, passing
-        if mutant.targets and not mutant.test:
-            return mutant.targets[0], " ".join(mutant.targets)
+    def survived_boots(self, mutant):
+        """The reason why the mutant counts as a survivor of its target tests, or an empty text."""
+        self.image = self.image or Image(SCRATCH / f"image{self.path.name}")
+        for test in mutant.targets:
+            self.baseline.check_target(test, self.image)
+        with self.image.broken_by(mutant) as fault:
+            for test in mutant.targets:
+                if not fault and self.image.passes(test):
+                    fault = f"{test} passes"
+            return fault
+
+    def judge(self, mutant, cbmc):
+        """As tests(), and the mutant has to be refuted by its proofs and seen by its boots."""
         try:
+            if mutant.targets and (passing := self.survived_boots(mutant)):
+                return None, passing
+            if mutant.targets and not mutant.test:
+                return mutant.targets[0], " ".join(mutant.targets)
             mutant.apply(self.path)
-        except mutation.MutantError as error:
-            return None, str(error)
-        shutil.rmtree(self.path / "objects", ignore_errors=True)
-        try:
+            shutil.rmtree(self.path / "objects", ignore_errors=True)
             first = [mutant.test] if mutant.test else []
             killer, how = self.tests(mutant, first + [t for t in TESTS if t not in first])
             for proof in mutant.proofs if killer and cbmc else []:
@@ -188,36 +221,12 @@ class Tree:
                     return None, f"{proof} is still proved"
                 how += f", {proof}"
             return killer, ", ".join([how, *mutant.targets])
+        except mutation.MutantError as error:
+            return None, str(error)
         finally:
             for file in mutant.files:
-                shutil.copy2(ROOT / file, self.path / file)
-
-
-class Booted:
-    """An image in which one mutant after the other is booted."""
-
-    def __init__(self):
-        self.lock, self.image, self.limits = threading.Lock(), None, {}
-
-    def limit(self, test):
-        """As Baseline.limit()."""
-        if test not in self.limits:
-            start = time.monotonic()
-            if not self.image.builds() or not self.image.passes(test, 300):
-                sys.exit(f"mutants: {test} fails without any mutant; mend that first")
-            self.limits[test] = 20 + 3 * (time.monotonic() - start)
-        return self.limits[test]
-
-    def passing(self, mutant):
-        """The reason why the mutant counts as a survivor, or an empty text."""
-        with self.lock:
-            self.image = self.image or Image(SCRATCH / "image")
-            limits = [self.limit(test) for test in mutant.targets]
-            with self.image.broken_by(mutant) as fault:
-                for test, limit in zip(mutant.targets, limits):
-                    if not fault and self.image.passes(test, limit):
-                        fault = f"{test} passes"
-                return fault
+                if (self.path / file).exists():  # no hosted test compiles some files
+                    shutil.copy2(ROOT / file, self.path / file)
 
 
 # ---- Lint ---------------------------------------------------------------------------------------
@@ -317,14 +326,14 @@ def main():
     if not FLAGS:
         sys.exit("mutants: call it by `make mutants`, which says how the tests are compiled")
     wanted = choose(arguments)
-    cbmc, baseline, booted, trees = find_cbmc(wanted), Baseline(), Booted(), Queue()
+    cbmc, baseline, trees = find_cbmc(wanted), Baseline(), Queue()
     for number in range(min(arguments.jobs, len(wanted))):
         trees.put(Tree(number, baseline))
 
     def one(mutant):
         tree, start = trees.get(), time.monotonic()
         try:
-            killer, how = tree.judge(mutant, cbmc, booted)
+            killer, how = tree.judge(mutant, cbmc)
         finally:
             trees.put(tree)
         word, seconds = "killed  " if killer else "SURVIVED", time.monotonic() - start

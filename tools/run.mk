@@ -54,11 +54,27 @@ run: | deps-run ## boot with GRUB, run the guests, print the results
 	$(Q)$(PYTHON) tools/run.py
 
 # Debian's cloud kernel is the one that `make bench` runs KVM in. Busybox is not installed.
-LINUX_FILES := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(B)/linux/busybox) $(B)/optrom.bin
-.PHONY: linux linux-files
+INITRD_FILES := $(B)/linux/busybox $(B)/linux/tsc
+LINUX_FILES  := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(INITRD_FILES)) $(B)/optrom.bin
+.PHONY: linux linux-files linux-matrix
 linux linux-files: all $(LINUX_FILES)
 linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py
+
+# Kernels of several releases and of both flavours, which are downloaded into build/linux/kernels/.
+linux-matrix: all $(INITRD_FILES) $(B)/optrom.bin $(NESTED) | deps-run
+linux-matrix: ## Debian's kernels, each by each entry, on 1, 2 and 4 vCPUs; slow. KERNELS=, VCPUS=
+	@tools/deps.sh kernels
+	$(Q)$(PYTHON) tools/matrix.py
+
+$(B)/linux/vmlinux: tools/vmlinux.py $(B)/kvm/kernel
+	@tools/deps.sh kernels
+	@mkdir -p $(@D)
+	$(Q)tools/vmlinux.py $(B)/kvm/kernel/vmlinuz $@
+
+$(B)/linux/tsc: tools/linux/tsc.S
+	@mkdir -p $(@D)
+	$(Q)$(CC) -nostdlib -static -s -Wl,--build-id=none $< -o $@
 
 $(B)/linux/busybox:
 	$(Q)rm -rf $(B)/linux/tree && mkdir -p $(B)/linux/tree

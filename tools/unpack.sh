@@ -16,7 +16,7 @@ fail() {
 
 # The named packages and libraries; other packages that they depend on are not needed to run them.
 choose() {
-    apt-get "$@" -qq --no-install-recommends --print-uris install $packages |
+    apt-get -qq --no-install-recommends --print-uris install $packages |
         sed -n "s/^'[^']*' \([^_]*\)_.*/\1/p" | while read -r name; do
         case " $packages " in *" $name "*) echo "$name" && continue ;; esac
         case $name in *-dev) ;; lib*) echo "$name" ;; esac
@@ -24,22 +24,13 @@ choose() {
 }
 
 download() {
-    mirror=$("$tools/mirror.sh")
     rm -rf "$new"
-    mkdir -p "$new/apt/lists/partial" "$new/apt/archives/partial"
-    cd "$new/apt"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]" \
-        "$mirror $release main" >sources.list
-    : >status # nothing is installed, so that each dependency is named
-    set -- -o Dir::State::Lists="$PWD/lists" -o Dir::State::Status="$PWD/status" \
-        -o Dir::Cache="$PWD" -o Dir::Etc::SourceList="$PWD/sources.list" \
-        -o Dir::Etc::SourceParts=/dev/null \
-        -o APT::Get::List-Cleanup=0 -o APT::Sandbox::User=root
-    apt-get "$@" -qq update >&2 || fail "apt-get update failed"
-    names=$(choose "$@")
+    APT_CONFIG=$("$tools/release.sh" "$new/apt" "$release") || fail "apt-get update failed"
+    export APT_CONFIG
+    names=$(choose)
     [ -n "$names" ] || fail "apt finds no such packages: $packages"
-    cd archives
-    apt-get "$@" -qq download $names >&2 || fail "apt-get download failed"
+    cd "$new/apt/archives"
+    apt-get -qq download $names >&2 || fail "apt-get download failed"
     for package in *.deb; do
         dpkg-deb -x "$package" "$new"
     done

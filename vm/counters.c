@@ -129,12 +129,13 @@ static void report_end_line(struct report *report)
     report->used = 0;
 }
 
-static void report_counter(struct report *report, const char *prefix, const char *name,
-                           uint64_t value)
+static PRINTF(2, 3) void report_add(struct report *report, const char *format, ...)
 {
-    char *end = report->line + report->used;
+    va_list arguments;
     size_t room = sizeof(report->line) - (size_t)report->used;
-    report->used += snprintf(end, room, " %s%s=%lu", prefix, name, value);
+    va_start(arguments, format);
+    report->used += vsnprintf(report->line + report->used, room, format, arguments);
+    va_end(arguments);
     if (report->used >= LINE)
         report_end_line(report);
 }
@@ -145,9 +146,56 @@ void counters_report(const struct vm *vm)
     struct report report = {.vm = vm};
     counters_read(&vm->vcpu, values);
     for (unsigned i = 0; i < COUNTER_COUNT; i++)
-        report_counter(&report, "", names[i], values[i]);
+        report_add(&report, " %s=%lu", names[i], values[i]);
     for (unsigned i = 0; i < DEBT_REASONS; i++)
         if (mmu_invept_for(&vm->mmu, i))
-            report_counter(&report, "invept_", reasons[i], mmu_invept_for(&vm->mmu, i));
+            report_add(&report, " invept_%s=%lu", reasons[i], mmu_invept_for(&vm->mmu, i));
     report_end_line(&report);
+}
+
+/* ---- What the VM did ------------------------------------------------------------------------- */
+
+#define EXITS_SHOWN  6  /* the most frequent reasons, if they are at least 1 % */
+#define MISSED_SHOWN 3  /* the most frequent addresses of each bus */
+#define MISSED_SHARE 16 /* an address is shown if at least every 16th access is to it */
+
+static void report_exits(struct report *report)
+{
+    const struct vm *vm = report->vm;
+    uint64_t sums[REASON_COUNT] = {0}, all = vm_exit_count(vm);
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        for (unsigned j = 0; j < REASON_COUNT; j++)
+            sums[j] += vm->vcpus[i]->exits[j];
+    report_add(report, " exits of all vCPUs: %lu", all);
+    for (unsigned shown = 0; shown < EXITS_SHOWN; shown++) {
+        unsigned most = 0;
+        for (unsigned j = 0; j < REASON_COUNT; j++)
+            if (sums[j] > sums[most])
+                most = j;
+        if (!sums[most] || sums[most] * 100 < all)
+            break;
+        report_add(report, "%s %lu by %s (%lu %%)", report->used ? "," : "", sums[most],
+                   exit_reason_name(most), sums[most] * 100 / all);
+        sums[most] = 0;
+    }
+    report_end_line(report);
+}
+
+static void report_missed(struct report *report, const struct bus *bus, const char *what)
+{
+    for (unsigned rank = 0; rank < MISSED_SHOWN; rank++) {
+        uint64_t count, address = bus_missed_most(bus, rank, &count);
+        if (count < 2 || count * MISSED_SHARE < bus->unclaimed)
+            break;
+        report_add(report, " no device is at %s %#lx: %lu accesses", what, address, count);
+        report_end_line(report);
+    }
+}
+
+void activity_report(const struct vm *vm)
+{
+    struct report report = {.vm = vm};
+    report_exits(&report);
+    report_missed(&report, &vm->port_bus, "port");
+    report_missed(&report, &vm->mmio_bus, "address");
 }

@@ -17,3 +17,8 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT]);
 
 /* Prints all counters, in a few lines. */
 void counters_report(const struct vm *vm);
+
+/* Prints what the VM did, for the user of a guest that did not end: which exits its vCPUs made most
+ * often, and which addresses and ports it accessed most often although no device is there, which is
+ * what a guest does that waits for a missing device. */
+void activity_report(const struct vm *vm);

@@ -35,8 +35,8 @@ void cpuid_setup(struct vm *vm)
 {
     cpuid_table_fill(&vm->cpuid, cpuid_of_vm, vm);
     if (vm->cpuid.left_out)
-        log_info("# %s: CPUID has %u answers more than there is room for; they are 0", vm->name,
-                 vm->cpuid.left_out);
+        log_info("# %s: CPUID has %u answers more than there is room for; they are left out",
+                 vm->name, vm->cpuid.left_out);
 }
 
 void cpuid_update(struct vcpu *vcpu)
@@ -65,37 +65,45 @@ static ALWAYS_INLINE void cpuid_answer(struct vcpu *vcpu, const struct cpuid *r)
     vmx_skip(&vcpu->vmx, REASON_CPUID);
 }
 
-/* Answers for a leaf that the table does not have, or for any other. */
-static COLD void cpuid_answer_any(struct vcpu *vcpu)
+/* The answer of a subleaf behind the last one of the leaf whose first entry this is: zeros, except
+ * that the topology returns the number that was asked for and the vCPU's ID, as its last level
+ * does. */
+static ALWAYS_INLINE void cpuid_answer_no_subleaf(struct vcpu *vcpu,
+                                                  const struct cpuid_entry *first)
 {
-    const uint64_t *gpr = vcpu->vmx.regs.gpr;
-    struct cpuid r = cpuid_table_ask(&vcpu->vm->cpuid, &vcpu->cpuid_self, (uint32_t)gpr[GPR_RAX],
-                                     (uint32_t)gpr[GPR_RCX]);
+    if (first->leaf != CPUID_LEAF_TOPOLOGY) {
+        cpuid_answer(vcpu, &cpuid_no_entry.answer);
+        return;
+    }
+    struct cpuid r = vcpu->cpuid[CPUID_OWN_TOPOLOGY + 2];
+    r.ecx = (uint8_t)vcpu->vmx.regs.gpr[GPR_RCX];
     cpuid_answer(vcpu, &r);
 }
 
-/* `entry` is the first entry of the leaf, or an entry of another leaf if the table does not have
- * this one. Subleaves behind the last one are zeros, except those of the topology. */
-static NOINLINE void cpuid_answer_special(struct vcpu *vcpu, const struct cpuid_entry *entry)
+/* Answers for the leaf whose first entry this is. */
+static ALWAYS_INLINE void cpuid_answer_leaf(struct vcpu *vcpu, const struct cpuid_entry *entry)
 {
-    static const struct cpuid zeros;
-    const uint64_t *gpr = vcpu->vmx.regs.gpr;
-    if (unlikely(entry->leaf != (uint32_t)gpr[GPR_RAX])) {
-        cpuid_answer_any(vcpu);
-        return;
-    }
     if (entry->subleaves) {
-        uint32_t subleaf = (uint32_t)gpr[GPR_RCX];
+        uint32_t subleaf = (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX];
         if (unlikely(subleaf >= entry->subleaves)) {
-            if (entry->leaf == CPUID_LEAF_TOPOLOGY)
-                cpuid_answer_any(vcpu);
-            else
-                cpuid_answer(vcpu, &zeros);
+            cpuid_answer_no_subleaf(vcpu, entry);
             return;
         }
         entry += subleaf;
     }
     cpuid_answer(vcpu, likely(entry->own) ? &vcpu->cpuid[entry->own] : &entry->answer);
+}
+
+static NOINLINE void cpuid_answer_special(struct vcpu *vcpu, const struct cpuid_entry *entry)
+{
+    cpuid_answer_leaf(vcpu, entry);
+}
+
+/* Answers for a leaf that the table does not have. */
+static NOINLINE void cpuid_answer_no_leaf(struct vcpu *vcpu, const struct cpuid_table *table,
+                                          uint32_t leaf)
+{
+    cpuid_answer_leaf(vcpu, cpuid_table_instead(table, leaf));
 }
 
 /* Leaf 0, by which guests serialize, is the table's first entry and is answered without a
@@ -104,13 +112,15 @@ void exit_cpuid(struct vcpu *vcpu)
 {
     const struct cpuid_table *table = &vcpu->vm->cpuid;
     uint32_t leaf = (uint32_t)vcpu->vmx.regs.gpr[GPR_RAX];
-    if (!leaf) {
+    if (likely(!leaf)) {
         cpuid_answer(vcpu, &table->entries[0].answer);
         return;
     }
     const struct cpuid_entry *entry = cpuid_table_first(table, leaf);
     IN_REGISTER(entry);
-    if (entry->leaf == leaf && entry->plain)
+    if (unlikely(entry->leaf != leaf))
+        cpuid_answer_no_leaf(vcpu, table, leaf);
+    else if (entry->plain)
         cpuid_answer(vcpu, &entry->answer);
     else
         cpuid_answer_special(vcpu, entry);

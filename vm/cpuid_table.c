@@ -42,6 +42,8 @@ static const struct indexed {
     {.leaf = 0x24, UP_TO_EAX},
 };
 
+const struct cpuid_entry cpuid_no_entry;
+
 /* ---- Making it ------------------------------------------------------------------------------- */
 
 static const struct indexed *indexed_leaf(uint32_t leaf)
@@ -134,45 +136,23 @@ static const struct {
     {CPUID_LEAF_EXTENDED, 64},
 };
 
+/* Adds the leaves of a range. Its first leaf then names the last one that there was room for, so
+ * that each leaf without an entry is above the highest one. */
+static void cpuid_table_add_range(struct cpuid_table *table, cpuid_source_t *source,
+                                  const void *context, uint32_t first, uint32_t most)
+{
+    unsigned begin = table->count;
+    uint32_t highest = source(context, first, 0).eax;
+    for (uint32_t n = 0; n < most && first + n <= highest; n++)
+        cpuid_table_add_leaf(table, source, context, first + n);
+    if (begin < table->count)
+        table->entries[begin].answer.eax = table->entries[table->count - 1].leaf;
+}
+
 void cpuid_table_fill(struct cpuid_table *table, cpuid_source_t *source, const void *context)
 {
     *table = (struct cpuid_table){0};
-    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++) {
-        uint32_t first = ranges[i].first, highest = source(context, first, 0).eax;
-        for (uint32_t n = 0; n < ranges[i].most && first + n <= highest; n++)
-            cpuid_table_add_leaf(table, source, context, first + n);
-    }
-}
-
-/* ---- Asking ---------------------------------------------------------------------------------- */
-
-static uint32_t highest_of(const struct cpuid_table *table, uint32_t range)
-{
-    const struct cpuid_entry *first = cpuid_table_first(table, range);
-    return first->leaf == range ? first->answer.eax : 0;
-}
-
-uint32_t cpuid_table_leaf(const struct cpuid_table *table, uint32_t leaf)
-{
-    bool known = leaf <= highest_of(table, leaf & CPUID_LEAF_EXTENDED);
-    return known || leaf >> 28 == CPUID_LEAF_HYPERVISOR >> 28 ? leaf : highest_of(table, 0);
-}
-
-const struct cpuid_entry *cpuid_table_find(const struct cpuid_table *table, uint32_t leaf,
-                                           uint32_t subleaf)
-{
-    const struct cpuid_entry *first = cpuid_table_first(table, leaf);
-    if (first->leaf != leaf)
-        return NULL;
-    if (!first->subleaves)
-        return first;
-    return subleaf < first->subleaves ? first + subleaf : NULL;
-}
-
-struct cpuid cpuid_table_ask(const struct cpuid_table *table, const struct feature_vcpu *vcpu,
-                             uint32_t leaf, uint32_t subleaf)
-{
-    uint32_t answering = cpuid_table_leaf(table, leaf);
-    const struct cpuid_entry *entry = cpuid_table_find(table, answering, subleaf);
-    return features_cpuid_own(vcpu, answering, subleaf, entry ? entry->answer : (struct cpuid){0});
+    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++)
+        cpuid_table_add_range(table, source, context, ranges[i].first, ranges[i].most);
+    table->highest = table->places[cpuid_table_place(table->entries[0].answer.eax)];
 }

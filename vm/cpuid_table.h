@@ -45,7 +45,9 @@ struct cpuid_entry {
 struct cpuid_table {
     struct cpuid_entry entries[CPUID_ENTRIES]; /* by leaf, then by subleaf; first, leaf 0 */
     unsigned count;
-    unsigned left_out;   /* number of entries that did not fit; these leaves answer 0 */
+    unsigned left_out;   /* number of entries that did not fit: the leaves and subleaves behind the
+                          * last ones that did are not there */
+    unsigned highest;    /* index of the first entry of the highest basic leaf */
     uint8_t places[256]; /* index of a leaf's first entry, or 0 */
 };
 
@@ -68,15 +70,15 @@ static inline const struct cpuid_entry *cpuid_table_first(const struct cpuid_tab
     return &table->entries[table->places[cpuid_table_place(leaf)]];
 }
 
-/* The leaf whose answer CPUID returns for `leaf`: `leaf` itself, or the highest basic leaf if
- * `leaf` is above the highest one of its range (SDM 2A, CPUID). In the hypervisor's range, leaves
- * above the end answer zeros. */
-uint32_t cpuid_table_leaf(const struct cpuid_table *table, uint32_t leaf);
+/* All zeros. */
+extern const struct cpuid_entry cpuid_no_entry;
 
-/* Returns NULL if there is no such entry, so that the answer is all zeros. */
-const struct cpuid_entry *cpuid_table_find(const struct cpuid_table *table, uint32_t leaf,
-                                           uint32_t subleaf);
-
-/* The answer of CPUID on this vCPU for any values of EAX (`leaf`) and ECX (`subleaf`). */
-struct cpuid cpuid_table_ask(const struct cpuid_table *table, const struct feature_vcpu *vcpu,
-                             uint32_t leaf, uint32_t subleaf);
+/* The first entry of what CPUID returns for a leaf that has no entry: in the hypervisor's range,
+ * zeros; elsewhere the leaf is above the highest one of its range, and the answer is that of the
+ * highest basic leaf (SDM 2A, CPUID). */
+static inline const struct cpuid_entry *cpuid_table_instead(const struct cpuid_table *table,
+                                                            uint32_t leaf)
+{
+    return leaf >> 28 == CPUID_LEAF_HYPERVISOR >> 28 ? &cpuid_no_entry
+                                                     : &table->entries[table->highest];
+}

@@ -31,14 +31,26 @@ void disk_connect(struct disk *disk, struct vm *vm)
     disk->mmio.virtio = virtio;
 }
 
+/* Does a piece of the disk's work if there is some, and *may_work. Returns true if work is left. */
+static bool disk_go_on(struct disk *disk, bool *may_work)
+{
+    struct virtio *virtio = &disk->blk.virtio;
+    spin_lock(&disk->locked.lock);
+    bool more = virtio->notified;
+    if (more && *may_work) {
+        more = virtio_go_on(virtio);
+        *may_work = false;
+    }
+    spin_unlock(&disk->locked.lock);
+    return more;
+}
+
+/* The disks take turns, so that one with a driver that never stops does not delay another one. */
 bool disks_go_on(struct vm *vm)
 {
-    bool more = false;
-    for (unsigned i = 0; i < vm->disk_count; i++) {
-        struct disk *disk = vm->disks[i];
-        spin_lock(&disk->locked.lock);
-        more |= disk->blk.virtio.notified && virtio_go_on(&disk->blk.virtio);
-        spin_unlock(&disk->locked.lock);
-    }
+    unsigned first = __atomic_fetch_add(&vm->disk_turn, 1, __ATOMIC_RELAXED);
+    bool more = false, may_work = true;
+    for (unsigned i = 0; i < vm->disk_count; i++)
+        more |= disk_go_on(vm->disks[(first + i) % vm->disk_count], &may_work);
     return more;
 }

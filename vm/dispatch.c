@@ -22,9 +22,10 @@
 
 static COLD void exit_unhandled(struct vcpu *vcpu)
 {
-    vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %u (%s) at RIP %#lx has no handler",
-           vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
-           cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    vcpu_end(vcpu, VM_ENDED_UNHANDLED_EXIT,
+             "exit reason %u (%s) at RIP %#lx has no handler: " PLEASE_REPORT "this line",
+             vcpu->vmx.exit.reason, exit_reason_name(vcpu->vmx.exit.reason),
+             cpu_reg(&vcpu->vmx.regs, REG_RIP));
 }
 
 static COLD void exit_host_interrupt(void)
@@ -40,9 +41,7 @@ static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
 
 static COLD void exit_triple_fault(struct vcpu *vcpu)
 {
-    vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
-           "triple fault at RIP %#lx: an exception occurred while #DF was delivered",
-           cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    attention_request(&vcpu->vmx.attention, ATTENTION_SHUTDOWN);
 }
 
 static COLD void exit_hlt(struct vcpu *vcpu)
@@ -184,6 +183,27 @@ static COLD void exit_xsetbv(struct vcpu *vcpu)
     vmx_skip_instruction(&vcpu->vmx);
 }
 
+bool exit_was_incidental(struct vcpu *vcpu)
+{
+    const struct vmx_exit *exit = &vcpu->vmx.exit;
+    struct mmio_info info;
+    switch (exit->reason) {
+    case REASON_EXCEPTION_OR_NMI:
+        return vmx_take_host_nmi(&vcpu->vmx);
+    case REASON_EXTERNAL_INTERRUPT:
+        exit_host_interrupt();
+        return true;
+    case REASON_PREEMPTION_TIMER:
+    case REASON_PML_FULL:
+        return true;
+    case REASON_EPT_VIOLATION:
+        return mmio_is_mapped(mmu_fault(vcpu->mmio.mmu, vmx_exit_gpa(exit),
+                                        violation_error_code(vmx_exit_qualification(exit)), &info));
+    default:
+        return false;
+    }
+}
+
 static NOINLINE void handle_any(struct vcpu *vcpu)
 {
     uint32_t reason = vcpu->vmx.exit.reason;
@@ -253,8 +273,9 @@ static COLD void handle_rare(struct vcpu *vcpu)
     } else if (reason & EXIT_REASON_ENTRY_FAILED) { /* vmx_run() explains it */
         attention_request(&vcpu->vmx.attention, ATTENTION_ENTRY_FAILED);
     } else {
-        vm_end(vcpu->vm, VM_ENDED_UNHANDLED_EXIT, "exit reason %#x at RIP %#lx has no handler",
-               reason, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        vcpu_end(vcpu, VM_ENDED_UNHANDLED_EXIT,
+                 "exit reason %#x at RIP %#lx has no handler: " PLEASE_REPORT "this line", reason,
+                 cpu_reg(&vcpu->vmx.regs, REG_RIP));
     }
 }
 
@@ -329,6 +350,10 @@ static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reaso
         vcpu->poison_ticks += vmx_poison(reason);
     if (vcpu->vmx.pml_on)
         pml_drain(vcpu);
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_SHUTDOWN)) { /* vm/triple_fault.h */
+        tlb_leave_at(vcpu->place);
+        return false;
+    }
     if (pass_is_open(vcpu)) {
         tlb_leave_at(vcpu->place); /* pass_close() waits for all pCPUs that are in a guest */
         pass_exit(vcpu, reason);

@@ -27,6 +27,11 @@ void exit_vmcall(struct vcpu *vcpu);
 void exit_io(struct vcpu *vcpu);
 void exit_task_switch(struct vcpu *vcpu);
 
+/* Called after an exit that no handler has handled (vm/triple_fault.h). Returns true if the guest
+ * has not caused it and can be entered again: a kick, an interrupt of the host, the preemption
+ * timer, a full log, or an EPT violation for memory, which is mapped here. */
+bool exit_was_incidental(struct vcpu *vcpu) COLD;
+
 /* Executes the next piece of the vCPU's unfinished hypercall (vcpu->unfinished). */
 void hypercall_go_on(struct vcpu *vcpu);
 

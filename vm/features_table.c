@@ -86,7 +86,9 @@ const struct feature feature_table[] = {
     ROW("AVX512_BITALG", 7, 0, ECX, 12, XSAVE, .xcr0 = XCR0_AVX | XCR0_AVX512),
     ROW("AVX512_VPOPCNTDQ", 7, 0, ECX, 14, XSAVE, .xcr0 = XCR0_AVX | XCR0_AVX512),
     ROW("UMIP", 7, 0, ECX, 2, VMCS, .cr4 = CR4_UMIP),
-    ROW("PKU", 7, 0, ECX, 3, LIST, .cr4 = CR4_PKE),
+    /* Systems that use PKU save PKRU with XSAVE: Linux 6.12 delivers no signal without the
+     * component. */
+    ROW("PKU", 7, 0, ECX, 3, LIST, .cr4 = CR4_PKE, .xcr0 = XCR0_PKRU),
     ROW("GFNI", 7, 0, ECX, 8, NONE),
     ROW("VAES", 7, 0, ECX, 9, XSAVE, .xcr0 = XCR0_AVX),
     ROW("VPCLMULQDQ", 7, 0, ECX, 10, XSAVE, .xcr0 = XCR0_AVX),

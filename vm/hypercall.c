@@ -364,9 +364,10 @@ static COLD void call_by_number(struct vcpu *vcpu)
     uint64_t number = gpr[GPR_RAX] & mask, index = number ^ ABI_HYPERCALL;
 
     if (index >= ARRAY_SIZE(calls) || !calls[index].function) {
-        vm_end(vcpu->vm, VM_ENDED_UNKNOWN_HYPERCALL,
-               "VMCALL with RAX = %#lx at RIP %#lx: no such hypercall; docs/ABI.md lists them",
-               number, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        vcpu_end(vcpu, VM_ENDED_UNKNOWN_HYPERCALL,
+                 "VMCALL with RAX = %#lx at RIP %#lx: no such hypercall; docs/ABI.md lists them, "
+                 "and CPUID leaf 0x40000000 tells under which hypervisor a guest runs",
+                 number, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         return;
     }
     vmx_skip(&vcpu->vmx, REASON_VMCALL);

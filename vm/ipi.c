@@ -63,16 +63,31 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
     }
 }
 
+/* What is rare has a flag in the mailbox, so that the other messages need no further test. It is
+ * written before `rare`, and the receiver clears `rare` before it reads it, so it misses nothing. */
+static void ipi_post_rare(struct vcpu *to)
+{
+    __atomic_store_n(&to->mailbox.rare, 1, __ATOMIC_SEQ_CST);
+    attention_request(&to->vmx.attention, ATTENTION_MAIL);
+    sleep_alert(to);
+}
+
 /* Level-triggered vectors have a set of their own, because the same vector can be sent
- * edge-triggered before the receiver has taken it. The vector's bit is set before `any_level`, and
- * the receiver clears `any_level` before it reads the bits, so it does not miss the vector. */
+ * edge-triggered before the receiver has taken it. */
 static void ipi_post_level(struct vcpu *to, uint8_t vector)
 {
     struct mailbox *mail = &to->mailbox;
     __atomic_fetch_or(&mail->levels[vector / 64], BIT(vector % 64), __ATOMIC_SEQ_CST);
-    __atomic_store_n(&mail->any_level, 1, __ATOMIC_SEQ_CST);
-    attention_request(&to->vmx.attention, ATTENTION_MAIL);
-    sleep_alert(to);
+    ipi_post_rare(to);
+}
+
+/* All vCPUs are told, because any of them may be about to stop. One that waits for a start-up IPI
+ * looks when it starts. */
+void ipi_offer_chores(struct vm *vm)
+{
+    __atomic_store_n(&vm->chores, true, __ATOMIC_SEQ_CST);
+    for (unsigned i = 0; i < vm->vcpu_count; i++)
+        ipi_post_rare(vm->vcpus[i]);
 }
 
 /* A lowest-priority message goes to the first addressed vCPU that accepts it. */
@@ -106,13 +121,25 @@ static uint64_t mailbox_take(uint64_t *word)
     return READ_ONCE(*word) ? __atomic_exchange_n(word, 0, __ATOMIC_RELAXED) : 0;
 }
 
-static NOINLINE void ipi_receive_levels(struct vcpu *vcpu)
+static NOINLINE void ipi_receive_rare(struct vcpu *vcpu)
 {
     struct mailbox *mail = &vcpu->mailbox;
-    __atomic_store_n(&mail->any_level, 0, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&mail->rare, 0, __ATOMIC_SEQ_CST);
+    if (__atomic_exchange_n(&vcpu->vm->chores, false, __ATOMIC_SEQ_CST))
+        attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
     for (unsigned i = 0; i < ARRAY_SIZE(mail->levels); i++)
         for (uint64_t set = mailbox_take(&mail->levels[i]); set; set &= set - 1)
             lapic_accept_level(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
+}
+
+/* The vCPU leaves its pCPU for an INIT. Its chores are the VM's, so another vCPU does them. */
+static void ipi_stop(struct vcpu *vcpu)
+{
+    attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
+    if (!attention_requested(&vcpu->vmx.attention, ATTENTION_CHORES))
+        return;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_CHORES);
+    ipi_offer_chores(vcpu->vm);
 }
 
 void ipi_receive(struct vcpu *vcpu)
@@ -124,15 +151,15 @@ void ipi_receive(struct vcpu *vcpu)
      * sender that writes later makes the request again. */
     attention_clear(&vcpu->vmx.attention, ATTENTION_MAIL);
     if (startup_is_stopped(&mail->startup)) {
-        attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
+        ipi_stop(vcpu);
         attention_request(&vcpu->vmx.attention, ATTENTION_MAIL); /* an NMI may follow the start */
         return;
     }
     for (unsigned i = 0; i < ARRAY_SIZE(mail->vectors); i++)
         for (uint64_t set = mailbox_take(&mail->vectors[i]); set; set &= set - 1)
             lapic_accept(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
-    if (unlikely(READ_ONCE(mail->any_level)))
-        ipi_receive_levels(vcpu);
+    if (unlikely(READ_ONCE(mail->rare)))
+        ipi_receive_rare(vcpu);
     if (startup_take_nmi(&mail->startup))
         vcpu_nmi(vcpu);
 }
@@ -157,7 +184,6 @@ void ipi_start(struct vcpu *vcpu)
         return;
     }
     vcpu->unfinished = false;
-    attention_clear(&vcpu->vmx.attention, ATTENTION_CHORES);
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->vmx.pending = (struct event_pending){0};
     vcpu->external.valid = vcpu->delayed.valid = false;

@@ -6,19 +6,20 @@
 #include "vm/features.h"
 #include "vm/vm.h"
 #include "lib/log.h"
+#include "lib/string.h"
 #include "dev/lapic_msr.h"
 #include "vmx/vmcs.h"
 
-#define MSR_TSC            0x10
-#define MSR_TSC_ADJUST     0x3b
-#define MSR_PLATFORM_ID    0x17
-#define MSR_BIOS_SIGN_ID   0x8b
-#define MSR_DEBUGCTL       0x1d9
-#define MSR_TSC_DEADLINE   0x6e0
-#define APIC_BASE_BSP      BIT(8)       /* bootstrap processor */
-#define APIC_BASE_MODE     BITS(11, 10) /* can be changed; the other bits are fixed */
-#define MISC_ENABLE_GUEST  BIT(0)       /* fast strings */
-#define UNKNOWN_MSRS_SHOWN 8
+#define MSR_TSC           0x10
+#define MSR_TSC_ADJUST    0x3b
+#define MSR_PLATFORM_ID   0x17
+#define MSR_BIOS_SIGN_ID  0x8b
+#define MSR_DEBUGCTL      0x1d9
+#define MSR_TSC_DEADLINE  0x6e0
+#define APIC_BASE_BSP     BIT(8)       /* bootstrap processor */
+#define APIC_BASE_MODE    BITS(11, 10) /* can be changed; the other bits are fixed */
+#define MISC_ENABLE_GUEST BIT(0)       /* fast strings */
+#define REFUSED_SHOWN     16u          /* refused accesses of each VM that are printed */
 
 /* MSRs with a fixed value, for guests that have them. Writing this value is allowed; writing
  * another one is #GP. */
@@ -113,13 +114,34 @@ static bool fixed_value(uint32_t msr, uint64_t *value)
     return false;
 }
 
-static COLD void msr_refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
+/* `access` says what was refused. The guest can see the same by its #GP; the line is for its user,
+ * if the guest does not expect the #GP. */
+static COLD void msr_refuse(struct vcpu *vcpu, const char *access)
 {
     struct vm *vm = vcpu->vm;
-    if (vm->unknown_msrs++ < UNKNOWN_MSRS_SHOWN)
-        log_info("# %s: %s of MSR %#x at RIP %#lx: #GP", vm->name, instruction, msr,
+    unsigned before = __atomic_fetch_add(&vm->refused_msrs, 1, __ATOMIC_RELAXED);
+    if (before < REFUSED_SHOWN)
+        log_info("# %s: vCPU %u: %s at RIP %#lx: #GP", vm->name, vcpu->index, access,
                  cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    if (before == REFUSED_SHOWN - 1)
+        log_info("# %s: %u accesses to MSRs were refused; further ones are not printed", vm->name,
+                 REFUSED_SHOWN);
     vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+}
+
+static COLD void msr_refuse_read(struct vcpu *vcpu, uint32_t msr)
+{
+    char access[40];
+    snprintf(access, sizeof(access), "RDMSR of MSR %#x", msr);
+    msr_refuse(vcpu, access);
+}
+
+/* An MSR that exists refuses some values. */
+static COLD void msr_refuse_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    char access[64];
+    snprintf(access, sizeof(access), "WRMSR of %#lx to MSR %#x", value, msr);
+    msr_refuse(vcpu, access);
 }
 
 static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
@@ -135,7 +157,7 @@ static NOINLINE void msr_read_other(struct vcpu *vcpu, uint32_t msr)
     if (lapic_msr_read(&vcpu->lapic, msr, &value) || fixed_value(msr, &value))
         finish_rdmsr(vcpu, value);
     else
-        msr_refuse(vcpu, "RDMSR", msr);
+        msr_refuse_read(vcpu, msr);
 }
 
 void exit_rdmsr(struct vcpu *vcpu)
@@ -170,7 +192,7 @@ void exit_wrmsr(struct vcpu *vcpu)
              !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
              !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
              !(fixed_value(msr, &fixed) && value == fixed)) {
-        msr_refuse(vcpu, "WRMSR", msr);
+        msr_refuse_write(vcpu, msr, value);
         return;
     }
     vmx_skip(&vcpu->vmx, REASON_WRMSR);

@@ -50,7 +50,7 @@ void mmio_act_on(struct vcpu *vcpu, enum mmio_outcome outcome)
         tlb_invvpid(&vcpu->vm->mmu, INVVPID_SINGLE, vcpu->vpid, GVA(0), INVVPID_STALE);
         return;
     case MMIO_END:
-        vm_end(vcpu->vm, mmio_endings[mmio->end], "%s", mmio->text);
+        vcpu_end(vcpu, mmio_endings[mmio->end], "%s", mmio->text);
         return;
     }
 }

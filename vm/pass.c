@@ -13,9 +13,9 @@ void pass_open(struct vcpu *vcpu, gpa_t gpa)
     attention_request(&vcpu->vmx.attention, ATTENTION_PASS);
     vmx_update_extra_work(&vcpu->vmx);
     if (mmu_track_open(&vcpu->vm->mmu, &vcpu->pass.opening, gpa))
-        vm_end(vcpu->vm, VM_ENDED_MEMORY_FAULT,
-               "one instruction at RIP %#lx writes to more than %u tracked pages",
-               cpu_reg(&vcpu->vmx.regs, REG_RIP), TRACK_OPEN_MAX);
+        vcpu_end(vcpu, VM_ENDED_MEMORY_FAULT,
+                 "one instruction at RIP %#lx writes to more than %u tracked pages",
+                 cpu_reg(&vcpu->vmx.regs, REG_RIP), TRACK_OPEN_MAX);
 }
 
 void pass_close(struct vcpu *vcpu)

@@ -13,6 +13,7 @@
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
+#include "vm/triple_fault.h"
 #include "vm/vm.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
@@ -21,7 +22,7 @@
 #define EXITS_UNATTENDED 64u /* exits in a row before the clock is read */
 
 #define LOOK_AT_CLOCK (ATTENTION_TIMER | ATTENTION_KICK | ATTENTION_MAIL)
-#define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED)
+#define LEAVE_PCPU    (ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_SHUTDOWN)
 
 static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
@@ -33,9 +34,11 @@ static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 
 static void over_budget(struct vcpu *vcpu)
 {
-    vm_end(vcpu->vm, VM_ENDED_BUDGET,
-           "still running after its budget of %lu ms, at RIP %#lx; give it more with budget=",
-           vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+    vcpu_end(
+        vcpu, VM_ENDED_BUDGET,
+        "still running after its budget of %lu ms, at RIP %#lx; give it more with budget=, up to "
+        "%u",
+        vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP), BUDGET_MAX_MS);
 }
 
 static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
@@ -97,7 +100,9 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 static void run_enter(struct vcpu *vcpu)
 {
     if (vmx_run(&vcpu->vmx))
-        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED, "the VM entry failed; the messages above say why");
+        vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
+                 "the VM entry at RIP %#lx failed: " PLEASE_REPORT "the messages above",
+                 vmread(VMCS_GUEST_RIP));
 }
 
 /* Halts the CPU by entering the guest in the HLT activity state. Everything that may wake the guest
@@ -123,22 +128,25 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
     return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER && !input;
 }
 
-/* Halts the pCPU until its vCPU wakes up, unless another vCPU can use the pCPU. A message that
- * arrives after the last look_at_clock() is followed by a kick, which ends the halt. */
+/* Halts the pCPU until its vCPU wakes up or gets work, unless another vCPU can use the pCPU. A
+ * message that arrives after the last look_at_clock() is followed by a kick, which ends the halt. */
 static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
-    while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP)) {
+    while (!attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP | ATTENTION_CHORES)) {
         if (vmx_wakes(&vcpu->vmx)) {
             attention_clear(requests, ATTENTION_HALTED);
             return;
         }
         if (sleeps_for_ever(vcpu)) {
-            vm_end(
-                vcpu->vm, VM_ENDED_HALTED,
-                "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever",
-                cpu_reg(&vcpu->vmx.regs, REG_RIP),
-                !!(cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF));
+            bool on = cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
+            vcpu_end(
+                vcpu, VM_ENDED_HALTED,
+                "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever; "
+                "%s",
+                cpu_reg(&vcpu->vmx.regs, REG_RIP), on,
+                on ? "it waits for a timer that is not armed, or for a device that is not there"
+                   : "its last output may say why it has stopped");
             return;
         }
         if (!sched_halts())
@@ -172,7 +180,8 @@ static bool run_piece(struct vcpu *vcpu)
     struct mmu *mmu = &vcpu->vm->mmu;
     bool more;
     if (likely(!attention_requested(requests, ATTENTION_CHORES)) ||
-        attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
+        attention_requested(requests, ATTENTION_ENDED | ATTENTION_STOP) ||
+        rdtsc() >= vcpu->slice_end)
         return false;
     epoch_pass(this_cpu(), epoch_now()); /* no pointer is kept from one piece to the next */
     if (vcpu->unfinished) {
@@ -206,8 +215,7 @@ static bool run_attend(struct vcpu *vcpu)
     if (attention_requested(requests, LEAVE_PCPU) || rdtsc() >= vcpu->slice_end)
         return false;
     if (!vmx_deliver(&vcpu->vmx)) {
-        vm_end(vcpu->vm, VM_ENDED_TRIPLE_FAULT,
-               "triple fault: an exception during the delivery of #DF");
+        attention_request(requests, ATTENTION_SHUTDOWN);
         return false;
     }
     /* An event that must wait needs no request: vmx_deliver() has enabled its window exiting. */
@@ -237,9 +245,9 @@ static void run_begin(struct vcpu *vcpu)
         ipi_start(vcpu);
     const char *refused = extra_state_load(&vcpu->extra);
     if (unlikely(refused))
-        vm_end(vcpu->vm, VM_ENDED_ENTRY_FAILED,
-               "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
-               this_cpu(), refused);
+        vcpu_end(vcpu, VM_ENDED_ENTRY_FAILED,
+                 "CPU %u refuses the %s that the guest had on another one; pin the VM with pin=",
+                 this_cpu(), refused);
     vcpu->budget_end = rdtsc() + vcpu->budget_left;
     vcpu->slice_end = TIME_NEVER;
     attention_request(&vcpu->vmx.attention, ATTENTION_KICK); /* begin with look_at_clock() */
@@ -266,5 +274,7 @@ void vcpu_run(struct vcpu *vcpu)
     run_begin(vcpu);
     while (run_attend(vcpu))
         run_enter(vcpu);
+    if (attention_requested(&vcpu->vmx.attention, ATTENTION_SHUTDOWN))
+        triple_fault_end(vcpu);
     run_end(vcpu);
 }

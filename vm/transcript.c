@@ -268,13 +268,14 @@ static void transcript_add(struct transcript *t, enum line_kind kind, char line[
 }
 
 /* Prepends `# NAME: ` to a message, unless the message has the name already, as in
- * `error: guest NAME: …`. */
+ * `error: guest NAME: …` or `error: guest NAME, its module …`. */
 static void transcript_name_line(char named[LOG_LINE_MAX], const char *line, const char *name)
 {
     char start[48];
     const char *message = strchr(line, ' ');
-    snprintf(start, sizeof(start), " guest %s:", name);
-    bool has_name = message && !strncmp(message, start, strlen(start));
+    snprintf(start, sizeof(start), " guest %s", name);
+    bool has_name = message && !strncmp(message, start, strlen(start)) &&
+                    (message[strlen(start)] == ':' || message[strlen(start)] == ',');
     snprintf(named, LOG_LINE_MAX - 1, "%s%s%s%s", has_name ? "" : "# ", has_name ? "" : name,
              has_name ? "" : ": ", line);
 }

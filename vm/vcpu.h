@@ -43,7 +43,7 @@ struct known_port {
 struct mailbox {
     uint64_t vectors[4];
     uint64_t levels[4]; /* vectors that are level-triggered */
-    uint32_t any_level; /* not 0 if `levels` may not be empty */
+    uint32_t rare;      /* not 0 if `levels` may not be empty, or the VM may offer chores */
     uint32_t startup;   /* INIT, start-up IPI and NMI; vm/startup.h */
     uint32_t pcpu;      /* pCPU number + 1 while running, else 0 */
 };

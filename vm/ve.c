@@ -50,16 +50,16 @@ void ve_take(struct vcpu *vcpu)
     };
     switch (ve_decide(vcpu->ve_area, &access)) {
     case VE_END_DELIVERY:
-        vm_end(vcpu->vm, VM_ENDED_MMIO_DURING_DELIVERY,
-               "an event's delivery touched MMIO, where #VE cannot be delivered: GPA %#lx, "
-               "RIP %#lx; keep IDT, GDT, TSS and stacks in RAM",
-               gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        vcpu_end(vcpu, VM_ENDED_MMIO_DURING_DELIVERY,
+                 "an event's delivery touched MMIO, where #VE cannot be delivered: GPA %#lx, "
+                 "RIP %#lx; keep IDT, GDT, TSS and stacks in RAM",
+                 gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         break;
     case VE_END_REAL_MODE:
-        vm_end(vcpu->vm, VM_ENDED_MEMORY_FAULT,
-               "MMIO in real mode, which has no #VE: GPA %#lx, RIP %#lx; access devices in "
-               "protected mode",
-               gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        vcpu_end(vcpu, VM_ENDED_MEMORY_FAULT,
+                 "MMIO in real mode, which has no #VE: GPA %#lx, RIP %#lx; access devices in "
+                 "protected mode",
+                 gpa.v, cpu_reg(&vcpu->vmx.regs, REG_RIP));
         break;
     case VE_DOUBLE_FAULT:
         vmx_raise(&vcpu->vmx, VECTOR_DF, 0);

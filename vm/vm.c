@@ -44,6 +44,19 @@ bool vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
     return first;
 }
 
+void vcpu_end(const struct vcpu *vcpu, enum vm_ending ending, const char *format, ...)
+{
+    char text[sizeof(vcpu->vm->message)];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    if (vcpu->vm->vcpu_count > 1)
+        vm_end(vcpu->vm, ending, "vCPU %u: %s", vcpu->index, text);
+    else
+        vm_end(vcpu->vm, ending, "%s", text);
+}
+
 bool vm_passed(const struct vm *vm)
 {
     const struct console *console = &vm->console;

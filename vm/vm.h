@@ -55,6 +55,8 @@ enum vm_ending {
 #define PIN_NONE   CPUS_MAX
 #define LIMIT_NONE (~0ull)
 
+#define BUDGET_MAX_MS 3600000u /* an hour */
+
 /* What happens when the guest resets the VM. */
 enum reset_action {
     RESET_END,   /* the VM ends by `exit` */
@@ -68,7 +70,7 @@ struct vm_words {
     uint64_t reset; /* enum reset_action */
     uint64_t live;  /* its console is shown as it comes */
     uint64_t memory;
-    uint64_t budget;               /* ms */
+    uint64_t budget;               /* ms, up to BUDGET_MAX_MS */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
     uint64_t gva_cache;            /* enum gva_cache; by default the command line's */
     uint64_t shared, execute_only; /* numbers of the stolen address bits; 0: none */
@@ -91,8 +93,10 @@ enum locked_name {
     LOCKED_DEVICES,
 };
 
+#define VM_NAME_SIZE 32 /* of its name with the terminating zero */
+
 struct vm {
-    char name[32];
+    char name[VM_NAME_SIZE];
     uint16_t number; /* of the VM in the report and in the trace */
     struct vm_words words;
     struct guest_range ram[GUEST_RAM_PIECES];
@@ -111,10 +115,12 @@ struct vm {
     struct locked_device locked[LOCKED_DEVICES];
     struct disk *disks[DISKS]; /* these too */
     unsigned disk_count;
-    struct vcpu vcpu; /* the first vCPU */
+    unsigned disk_turn; /* modulo disk_count: the disk that does the next piece of work */
+    struct vcpu vcpu;   /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */
+    bool chores;     /* pending work waits for a vCPU that takes it (vm/ipi.h) */
 
     uint64_t nx_recovery; /* ms between two recoveries of large pages; 0: none */
     uint64_t nx_due;      /* TSC: when the next recovery is due */
@@ -125,7 +131,7 @@ struct vm {
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
-    unsigned unknown_msrs;
+    unsigned refused_msrs; /* accesses that were #GP */
 };
 
 /* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no
@@ -140,6 +146,10 @@ static inline enum vm_ending vm_ending(const struct vm *vm)
 /* Ends the VM unless it has ended already. Called on the pCPU of one of its vCPUs; the others leave
  * their guest soon. Returns true if this call has ended it. */
 bool vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
+
+/* The same, for an end that this vCPU has caused: in a VM of several vCPUs, the message begins with
+ * its number. */
+void vcpu_end(const struct vcpu *vcpu, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
 
 /* The name of an ending, as in `expect=`. */
 const char *vm_ending_name(enum vm_ending ending);

@@ -25,8 +25,9 @@
  *                 the beginning of a turn
  *   PRINT         transcript_notify(): the VM has text to        run_attend(), after
  *                 print                                          run_print_own()
- *   CHORES        a hypercall or a device that leaves work to    run_piece(), when none is left
- *                 its vCPU
+ *   CHORES        a hypercall or a device that leaves work to    run_piece(), when none is left;
+ *                 its vCPU; ipi_receive(), if it takes work      ipi_receive() at an INIT, for
+ *                 that the VM offers                             another vCPU
  *   PASS          pass_open(): an access is to be let through    pass_close()
  *   REARM         clock_arm(): the preemption timer has to be    clock_arm(), when no timer of the
  *                 armed for each entry. The exit path does this  guest's own is due next
@@ -35,6 +36,7 @@
  *                                                                ipi_restarts()
  *   STOP          ipi_receive(): an INIT has arrived             ipi_restarts(), off the pCPU
  *   ENTRY_FAILED  the exit of a failed entry                     never: the VM ends
+ *   SHUTDOWN      a triple fault                                 never: the VM ends
  *
  *   others' half: on any CPU
  *   MAIL          the sender of an IPI                           ipi_receive(), before it reads the
@@ -64,6 +66,7 @@ enum attention_request {
     ATTENTION_HALTED = BIT(7),
     ATTENTION_STOP = BIT(8),
     ATTENTION_ENTRY_FAILED = BIT(9),
+    ATTENTION_SHUTDOWN = BIT(10),
 
     ATTENTION_MAIL = BIT(32),
     ATTENTION_START = BIT(33),

@@ -7,5 +7,5 @@
 void vmx_update_extra_work(struct vmx_vcpu *vcpu)
 {
     vcpu->extra_work = vmx.poison || vcpu->pml_on || mitigate_actions() & DO_IBRS_AT_EXIT ||
-                       attention_requested(&vcpu->attention, ATTENTION_PASS);
+                       attention_requested(&vcpu->attention, ATTENTION_PASS | ATTENTION_SHUTDOWN);
 }

@@ -21,35 +21,6 @@
 extern const struct guard extable_start[], extable_end[];
 extern const char text_start[], rodata_start[], data_start[], image_end[];
 
-const char *exception_name(unsigned vector)
-{
-    static const char *const names[] = {
-        "#DE divide error",
-        "#DB debug",
-        "NMI",
-        "#BP breakpoint",
-        "#OF overflow",
-        "#BR bound range",
-        "#UD invalid opcode",
-        "#NM device not available",
-        "#DF double fault",
-        "coprocessor segment overrun",
-        "#TS invalid TSS",
-        "#NP segment not present",
-        "#SS stack segment",
-        "#GP general protection",
-        "#PF page fault",
-        "reserved vector 15",
-        "#MF x87 error",
-        "#AC alignment check",
-        "#MC machine check",
-        "#XM SIMD error",
-        "#VE virtualization",
-        "#CP control protection",
-    };
-    return vector < ARRAY_SIZE(names) ? names[vector] : "interrupt";
-}
-
 /* Describes what is mapped at a faulting address. */
 static void describe_address(uint64_t address, char *text, size_t size)
 {

@@ -2,15 +2,19 @@
 /*
  * A virtio disk, used as a driver of the MMIO transport uses it: identification, reads and writes
  * with interrupts, more work than one notification does, and a driver that breaks its queue. The
- * disk's image is an ELF file.
+ * disk's image is an ELF file. With several CPUs, one of them is stopped by an INIT while its disk
+ * works.
  */
-#include "guest/programs/rt/apic.h"
+#include "guest/programs/rt/smp.h"
 
 #define VIRTIO 0xfe200000u
 #define PIN    16u
 #define VECTOR 0x63
+#define TICK   0x64 /* vector of the APIC's timer */
 #define IOAPIC 0xfec00000u
 #define LEVEL  BIT(15)
+
+#define APIC_PERIODIC BIT(17)
 
 /* Registers (virtio 1.2, table 4.1). */
 #define MAGIC          0x000u
@@ -34,8 +38,12 @@
 #define NEEDS_RESET 0x40u
 #define NEXT        1u
 #define WRITE       2u
-#define SECTOR      512u
-#define SIZE        32u /* size of the queue */
+#define INDIRECT    4u
+#define CHAIN_MAX   64u /* descriptors */
+
+#define INDIRECT_DESC BIT(28) /* feature */
+#define SECTOR        512u
+#define SIZE          32u /* size of the queue */
 
 #define LONG_TIME 20000000ull /* ticks of the TSC: longer than anything here may take */
 
@@ -77,12 +85,12 @@ static void place(unsigned offset, const volatile void *part)
     set_reg(offset + 4, 0);
 }
 
-static void start(void)
+static void start(uint32_t features)
 {
     set_reg(STATUS, 0);
     set_reg(STATUS, 3);
     set_reg(DRIVER_HALF, 0);
-    set_reg(DRIVER_FEATURE, 0);
+    set_reg(DRIVER_FEATURE, features);
     set_reg(DRIVER_HALF, 1);
     set_reg(DRIVER_FEATURE, 3); /* VERSION_1 and ACCESS_PLATFORM */
     set_reg(STATUS, 0xb);
@@ -108,11 +116,9 @@ static void take(struct frame *frame)
     apic_write(APIC_REG_EOI, 0);
 }
 
-/* Makes `count` requests of one type available, notifies the device once, and waits for the
- * requests with interrupts enabled. */
-static bool transfer(uint32_t type, uint64_t sector, uint32_t bytes, unsigned count)
+/* Makes `count` requests of one type available. Returns the used index after the last one. */
+static uint16_t make_requests(uint32_t type, uint64_t sector, uint32_t bytes, unsigned count)
 {
-    uint16_t end = (uint16_t)(used.index + count);
     header.type = type;
     header.sector = sector;
     status = 0xee;
@@ -124,7 +130,19 @@ static bool transfer(uint32_t type, uint64_t sector, uint32_t bytes, unsigned co
         available.ring[(available.index + i) % SIZE] = 0;
     __asm__ volatile("" : : : "memory");
     available.index = (uint16_t)(available.index + count);
+    return available.index;
+}
+
+static void notify(void)
+{
     set_reg(QUEUE_NOTIFY, 0);
+}
+
+/* Makes the requests, notifies the device once, and waits with interrupts enabled. */
+static bool transfer(uint32_t type, uint64_t sector, uint32_t bytes, unsigned count)
+{
+    uint16_t end = make_requests(type, sector, bytes, count);
+    notify();
     __asm__ volatile("sti" : : : "memory");
     for (uint64_t until = rdtsc() + LONG_TIME; used.index != end && rdtsc() < until;)
         __asm__ volatile("pause" : : : "memory");
@@ -139,7 +157,7 @@ static void identity(void)
     EXPECT_EQ(reg(DEVICE_ID), 2);
     EXPECT(reg(QUEUE_NUM_MAX) >= SIZE);
     EXPECT(reg(CAPACITY) >= sizeof(buffer) / SECTOR);
-    start();
+    start(0);
     EXPECT_EQ(reg(STATUS), STARTED);
     note("sectors", reg(CAPACITY));
 }
@@ -193,14 +211,38 @@ static uint64_t ticks_of(uint32_t type, uint32_t bytes)
     return ticks;
 }
 
-/* Measures how long a request keeps the CPU: a usual request, and the longest one, which writes to
- * blocks that were not written before. */
+/* Returns the TSC ticks of a request that the device does not know, in as many descriptors as a
+ * chain can have. */
+static uint64_t ticks_of_descriptors(void)
+{
+    static struct descriptor table[CHAIN_MAX] __attribute__((aligned(16)));
+    start(INDIRECT_DESC);
+    for (unsigned i = 0; i < CHAIN_MAX; i++)
+        table[i] = (struct descriptor){(uintptr_t)buffer, 1, NEXT | WRITE, (uint16_t)(i + 1)};
+    table[0] = (struct descriptor){(uintptr_t)&header, sizeof(header), NEXT, 1};
+    table[CHAIN_MAX - 1].flags = WRITE;
+    header.type = 999;
+    descriptors[0] = (struct descriptor){(uintptr_t)table, sizeof(table), INDIRECT, 0};
+    available.ring[0] = 0;
+    available.flags = available.index = 1;
+    uint64_t begin = rdtsc();
+    notify();
+    uint64_t ticks = rdtsc() - begin;
+    available.flags = 0;
+    EXPECT_EQ(used.index, 1);
+    start(0);
+    return ticks;
+}
+
+/* Measures how long a request keeps the CPU: a usual request, the longest one, which writes to
+ * blocks that were not written before, and the one with the most descriptors. */
 static void requests_are_short(void)
 {
     uint64_t longest = ticks_of(1, sizeof(buffer));
     EXPECT(longest < 50000);
     note("read_4k", ticks_of(0, 4096));
     note("write_64k", longest);
+    note("descriptors", ticks_of_descriptors());
 }
 
 static void beyond_the_end(void)
@@ -220,9 +262,40 @@ static void broken_queue(void)
     __asm__ volatile("sti; nop; nop; cli" : : : "memory");
     EXPECT_EQ(reg(STATUS), STARTED | NEEDS_RESET);
     EXPECT_EQ(reasons, 2);
-    start();
+    start(0);
     EXPECT(transfer(0, 0, SECTOR, 1));
     EXPECT_EQ(*(uint32_t *)buffer, 0x464c457f);
+}
+
+/* CPU 1 notifies the device of much work and is stopped by an INIT before the end. CPU 0 sleeps
+ * until the interrupt, and the work is done all the same. */
+static void init_leaves_work(void)
+{
+    if (cpu_total() < 2)
+        return;
+    EXPECT(start_cpus(1, 1));
+    start(0);
+    uint16_t begin = used.index, end = make_requests(0, 0, sizeof(buffer), SIZE);
+    run_on(1, notify);
+    uint64_t until = rdtsc() + LONG_TIME;
+    while (used.index == begin && rdtsc() < until)
+        pause();
+    send_ipi(apic_id_of(1), ICR_INIT | ICR_ASSERT);
+    note("left", (uint16_t)(end - used.index));
+    apic_write(APIC_REG_DIVIDE, 0xb);
+    apic_write(APIC_REG_TIMER, APIC_PERIODIC | TICK);
+    apic_write(APIC_REG_INITIAL, 100000);
+    while (used.index != end && rdtsc() < until)
+        __asm__ volatile("sti; hlt; cli" : : : "memory");
+    apic_write(APIC_REG_INITIAL, 0);
+    EXPECT_EQ(used.index, end);
+    forget_cpus();
+}
+
+static void tick(struct frame *frame)
+{
+    (void)frame;
+    apic_write(APIC_REG_EOI, 0);
 }
 
 void guest_main(void)
@@ -235,10 +308,12 @@ void guest_main(void)
         {"requests_are_short", requests_are_short, 0},
         {"beyond_the_end", beyond_the_end, 0},
         {"broken_queue", broken_queue, 0},
+        {"init_leaves_work", init_leaves_work, 0},
     };
 
     apic_write(APIC_REG_SVR, 0x1ff);
     set_handler(VECTOR, take);
+    set_handler(TICK, tick);
     write32(IOAPIC, 0x10 + 2 * PIN);
     write32(IOAPIC + 0x10, LEVEL | VECTOR);
     run_tests(tests, ARRAY_SIZE(tests));

@@ -73,6 +73,7 @@ GUEST_WORDS_forbidden_spin              := budget=200,expect=budget
 GUEST_WORDS_forbidden_loop              := budget=200,expect=budget
 GUEST_WORDS_forbidden_rearm             := budget=200,expect=budget
 GUEST_WORDS_forbidden_exits             := budget=200,expect=budget
+GUEST_WORDS_forbidden_wait              := budget=200,expect=budget
 GUEST_WORDS_forbidden_halt              := expect=halted
 GUEST_WORDS_forbidden_fetch             := testctl,expect=memory-fault
 GUEST_WORDS_sides                       := testctl,shared=39,execute_only=38

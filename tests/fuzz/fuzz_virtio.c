@@ -94,8 +94,8 @@ static void step(void)
 static void check(void)
 {
     assert_int_equal(line_level, disk.virtio.interrupts != 0);
-    assert_true(support_pages_in_use() <= virtio_blk_pages(IMAGE_SIZE, !disk.copies));
-    assert_true(disk.virtio.work < VIRTIO_PIECE + 0x10000 + 256);
+    assert_true(support_pages_in_use() <= virtio_blk_pages(IMAGE_SIZE, !disk.tables));
+    assert_true(disk.virtio.work < VIRTIO_PIECE + 0x10000 + 2048 + 18 * VIRTIO_DESCRIPTOR);
     if (!needs_reset())
         return;
     unsigned before = dma_accesses;

@@ -40,6 +40,18 @@ def truncated(data: bytes) -> bytes:
     return data[: offset + filesz // 2]
 
 
+def assert_named(result, name: str) -> None:
+    """Each message about the VM, and its result, has its name and not all the words of its
+    string."""
+    assert result.has(rf"^not ok \d+ {name} # not started$"), result
+    about = [line for line in result.output.lines if re.search(r"\berror: ", line)]
+    assert about, "no message"
+    assert any(
+        re.search(rf"^# {name}: error: |^error: guest {name}[:,] ", line) for line in about
+    ), about
+    assert not any(line.startswith("error: ") and "guest" not in line for line in about), about
+
+
 BAD_MODULES = {
     "empty": (lambda data: b"", CODES.MODULE_EMPTY),
     "truncated": (truncated, CODES.MODULE_TRUNCATED),
@@ -59,7 +71,7 @@ def test_bad_module(boot, tmp_path: pathlib.Path, kind: str) -> None:
     result = boot(guests=(Guest(bad), hello()))
     assert result.exit == code, result
     assert result.status == code[0]
-    assert result.has(rf"\b{kind}\b"), "no sentence names the module"
+    assert_named(result, kind)
     assert result.passed("hello"), result
 
 
@@ -69,12 +81,38 @@ def test_overlapping_modules(boot, tmp_path: pathlib.Path) -> None:
     result = boot(guests=(hello(), Guest(second)), modules_overlap=True)
     assert result.exit == CODES.MODULE_OVERLAP, result
     assert result.has(r"\bsecond\b.*overlap|overlap.*\bsecond\b"), result
+    assert_named(result, "second")
 
 
 def test_unknown_module_word(boot) -> None:
     result = boot(guests=(Guest(HELLO, ("tesctl",)),))
     assert result.exit == CODES.MODULE_WORDS, result
     assert result.has("tesctl"), result
+    assert_named(result, "hello")
+
+
+def test_budget_and_memory_are_said_as_they_are_written(boot) -> None:
+    """What is allowed is printed in decimal, and sizes with their units."""
+    guests = tuple(Guest(HELLO, (w,), name=w[:3]) for w in ("budget=3600001", "mem=1M"))
+    result = boot(guests=guests)
+    assert result.exit == CODES.MODULE_WORDS, result
+    assert result.has(r'bad value in "budget=3600001"; allowed: budget=1[.][.]3600000$'), result
+    assert result.has(r'bad value in "mem=1M"; allowed: mem=2M[.][.]64G \(bytes, or with'), result
+    assert_named(result, "bud")
+    assert_named(result, "mem")
+
+
+# Words with which a VM is refused at each later stage of its creation.
+REFUSED = ["pin=60", "shared=63", "shared=30,execute_only=30", "mem=2G,shared=30",
+           "mem=60G", "vcpus=2,pin=7"]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_a_refused_vm_is_named(boot, words: str) -> None:
+    result = boot(guests=(Guest(HELLO, tuple(words.split(",")), "with arguments", "nobody"), hello()))
+    assert result.status, result
+    assert_named(result, "nobody")
+    assert result.passed("hello"), result
 
 
 @pytest.mark.parametrize(

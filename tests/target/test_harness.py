@@ -112,8 +112,15 @@ def test_run_streams_and_returns_the_status() -> None:
 def test_a_hang_is_a_timeout(bootinfo) -> None:
     result = bootinfo(cmdline="hang", timeout=2)
     assert result.status == Status.TIMED_OUT
-    text = "no EXIT line after 2 s of CPU time, after memory beyond the file is clear"
-    assert text in result.reason
+    found = re.search(
+        r"^no EXIT line after (?:20 s, and less than )?2 s of CPU time, after memory beyond the "
+        r"file is clear; the machine had come to ([\d.]+) s of its own time \(([\d,]+) million instructions of "
+        r"each CPU\), with CPU 0 at 0x[0-9a-f]+; its last output is ([\d.]+) s of CPU time old$",
+        result.reason,
+    )
+    assert found, result.reason
+    assert float(found[1]) > 0.5 and 0 < float(found[3]) <= 2.5, result.reason
+    assert int(found[2].replace(",", "")) == pytest.approx(float(found[1]) * bochs.IPS / 1e6, abs=1)
 
 
 def test_a_death_without_exit_line_is_noticed(bootinfo) -> None:

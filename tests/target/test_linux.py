@@ -3,11 +3,14 @@
 
 import dataclasses
 import os
+import re
+import struct
 import subprocess
 
 import pytest
-from conftest import CODES, ROOT, need_made
+from conftest import CODES, ROOT, hello, need_made
 from harness import debian
+from harness.boot import Guest
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -17,8 +20,7 @@ def kernel() -> None:
 
 
 def start(boot, vcpus: int, cmdline: str = "", **fields):
-    line = f"{debian.CMDLINE} {cmdline} check cpus={vcpus}"
-    guests = debian.guests(cmdline=line, vcpus=vcpus, **fields)
+    guests = debian.checked(vcpus, f"{debian.CMDLINE} {cmdline}", **fields)
     return boot(guests=guests, mem=debian.machine_memory(debian.MEM, guests), smp=vcpus,
                 ips=debian.IPS, timeout=180)  # fmt: skip
 
@@ -29,6 +31,52 @@ def test_the_cloud_kernel(boot, vcpus: int) -> None:
     assert result.status == 0, result
     assert len(result.output.cases) >= 8, result
     assert result.has("ACPI sleep state|reboot: Power down"), result
+
+
+# The addresses where kernels that do not move themselves run, and the values of bootloader_type for
+# a zero page of an unknown loader and for PVH.
+LINKED_AT = 0xFFFFFFFF81000000
+LOADERS = {"64": 0xFF, "pvh": 0x90}
+
+
+@pytest.mark.parametrize("entry", ["pvh", "64"])
+def test_the_kernel_without_its_decompressor(boot, entry: str) -> None:
+    """The kernel that is in the bzImage, by each of its entry points."""
+    need_made("build/linux/vmlinux")
+    result = start(boot, 1, kernel=debian.VMLINUX, words=(f"entry={entry}",))
+    assert result.status == 0, result
+    assert result.output.counters["loader"] == LOADERS[entry]
+    assert result.output.counters["kernel_at"] == LINKED_AT
+
+
+def test_the_kernel_moves_itself(boot) -> None:
+    """KASLR is the decompressor's: two boots are at different addresses, which are random. One of
+    the about 500 addresses is that without KASLR."""
+    found = [start(boot, vcpus).output.counters["kernel_at"] for vcpus in (1, 2)]
+    assert all(address % 0x200000 == 0 and address >= LINKED_AT for address in found)
+    assert set(found) != {LINKED_AT}, found
+
+
+LOGGED = {
+    "watchdog: BUG: soft lockup - CPU#0 stuck for 26s! [init:1]": True,
+    "kernel BUG at mm/slub.c:305!": True,
+    "WARNING: CPU: 0 PID: 1 at arch/x86/kernel/fpu/xstate.c:1009 get_xsave_addr_user+0x2c": True,
+    "Call Trace:": True,
+    "unchecked MSR access error: WRMSR to 0xda0 (tried to write 0x0)": True,
+    "Kernel panic - not syncing: Attempted to kill init!": True,
+    "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:": True,
+    "PCI: Fatal: No config space access function found": False,
+    "mce: Unable to init MCE device (rc: -5)": False,
+    "DEBUG_VM: off, x86/debug: nothing": False,
+}
+
+
+@pytest.mark.parametrize("line", LOGGED)
+def test_what_the_checks_complain_of(line: str) -> None:
+    (pattern,) = re.findall(r'dmesg \| grep -E "(.*)"', (ROOT / "tools/linux/check").read_text())
+    busybox = [debian.BUSYBOX, "grep", "-E", pattern]
+    found = subprocess.run(busybox, input=line, text=True, capture_output=True, check=False)
+    assert (found.stdout != "") == LOGGED[line]
 
 
 class Typist:
@@ -154,11 +202,51 @@ def test_what_to_do_about_a_bad_option(options: dict[str, str], text: str, tmp_p
     assert len(run.stderr.splitlines()) == 1, run
 
 
-def test_a_kernel_without_room(boot) -> None:
-    guests = debian.guests(mem=32)
-    result = boot(guests=guests, mem=debian.machine_memory(32, guests))
+# Fields of a bzImage's setup header: offset and format.
+KERNEL_SIZE, VERSION, XLOADFLAGS, INITRD_LAST, CMDLINE_SIZE, INIT_SIZE = (
+    (0x1F4, "<I"), (0x206, "<H"), (0x236, "<H"), (0x22C, "<I"), (0x238, "<I"), (0x260, "<I"),
+)  # fmt: skip
+SHORT = 0x10000  # bytes of the protected-mode kernel that remain
+
+
+def spoilt(*changes) -> bytes:
+    """The beginning of the bzImage as if it were a whole one, with changed fields of its header."""
+    image = bytearray(debian.KERNEL.read_bytes())
+    image = image[: (image[0x1F1] + 1) * 512 + SHORT]
+    for (offset, form), value in ((KERNEL_SIZE, SHORT // 16), *changes):
+        struct.pack_into(form, image, offset, value)
+    return bytes(image)
+
+
+# What is changed, the MiB of RAM, and the message.
+REFUSED = {
+    "without_room": ((), 32, r"no room for its kernel, which needs \d+ bytes from 0x\w+ on"),
+    "of_32_bits": (((XLOADFLAGS, 0x7E),), 256, r"a 32-bit kernel \(its xloadflags are 0x7e, "),
+    "too_old": (((VERSION, 0x20B),), 256, r"its kernel has boot protocol 2\.11; 2\.12, of Linux 3"),
+    "short_line": (((CMDLINE_SIZE, 5),), 256,
+                   r"its command line has 10 characters; its kernel takes at most 5"),
+    "initrd_too_large": (((INIT_SIZE, 46 << 20),), 64,
+                         r"its initrd \S+ of 4194304 bytes does not fit between the end of its "
+                         r"kernel, 0x3e00000, and 0x4000000; give it more RAM with mem="),
+    "initrd_too_high": (((INITRD_LAST, 0x3FFFFFF),), 256,
+                        r"its initrd \S+ of 4194304 bytes does not fit between .*, and 0x4000000"),
+}  # fmt: skip
+
+
+def test_kernels_that_are_refused(boot, tmp_path) -> None:
+    """Each with a message of its own, beside a guest that runs."""
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(bytes(4 << 20))
+    guests = [hello()]
+    for name, (changes, mem, _) in REFUSED.items():
+        (tmp_path / name).write_bytes(spoilt(*changes))
+        guests.append(Guest(tmp_path / name, (f"mem={mem}M",), "0123456789"))
+        guests.append(Guest(initrd, ("initrd",), "", f"+initrd_{name}"))
+    result = boot(guests=tuple(guests), mem=512)
     assert result.exit == CODES.GUEST_TOO_LARGE, result
-    assert result.has(r"linux: no room for its kernel, which needs \d+ bytes from 0x\w+ on")
+    for name, (_, _, message) in REFUSED.items():
+        assert result.has(f"guest {name}: {message}"), (name, result)
+    assert result.passed("hello"), result
 
 
 def test_a_kernel_that_is_cut_off(boot, tmp_path) -> None:

@@ -4,6 +4,9 @@
 import dataclasses
 import pathlib
 import re
+import signal
+import subprocess
+import time
 
 from . import emulator, host
 from .boot import BUILD, Boot, Guest
@@ -21,6 +24,8 @@ MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x0000000
 # Where the debugger stops: after how many instructions, and at which address. The following lines
 # answer the commands given there.
 STOP = re.compile(r"^Next at t=(\d+)\n\(\d\) \[\w+\] \w+:(\w+)(.*?)(?=^Next at t=|\Z)", re.M | re.S)
+
+STOPPING = 3.0  # seconds in which a machine that is to stop has to say where it is
 
 # What the debugger prints at each VM exit after `vmexitbp`.
 VMEXIT = "Caught VMEXIT breakpoint"
@@ -131,6 +136,28 @@ def stops(folder: pathlib.Path) -> list[Stop]:
     fetched, and so was not executed, are left out."""
     text = (folder / "emulator.txt").read_text(errors="replace")
     return [Stop(int(m[1]), int(m[2], 16), m[3]) for m in STOP.finditer(text)][1:]
+
+
+def stopped_at(boot: Boot, process: subprocess.Popen[bytes]) -> str:
+    """Stops a machine that has run for too long, and says how far it has come, in its own time.
+    The debugger takes SIGINT as ^C, and prints where it is; the command after `c` ends it."""
+    path = boot.folder / "emulator.txt"
+    before = path.stat().st_size
+    process.send_signal(signal.SIGINT)
+    deadline = time.monotonic() + STOPPING
+    while time.monotonic() < deadline:
+        with path.open("rb") as file:
+            file.seek(before)
+            stop = STOP.search(file.read().decode(errors="replace"))
+        if stop:
+            ticks = int(stop[1])
+            return (f"the machine had come to {ticks / (boot.ips or IPS):.1f} s of its own time "
+                    f"({ticks // 1_000_000:,} million instructions of each CPU), with CPU 0 at "
+                    f"0x{int(stop[2], 16):x}")  # fmt: skip
+        if process.poll() is not None:
+            break
+        time.sleep(0.02)
+    return "the machine did not say how far it had come"
 
 
 def counted_exits(folder: pathlib.Path) -> int:

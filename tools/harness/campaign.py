@@ -16,9 +16,11 @@ from .boot import BUILD, Boot, Guest
 from .errors import Status
 
 HOSTILE = BUILD / "guest" / "hostile.elf"
+DRIVER = BUILD / "guest" / "hostile_devices.elf"  # with a disk, whose contents do not matter
 NEIGHBOUR = BUILD / "guest" / "neighbour.elf"
 PER_BOOT = 48
 INNOCENT_EVERY = 6
+DRIVER_EVERY = 8
 STEPS = 60
 STEPS_NESTED = 20  # an exit takes ten times as long
 BUDGET_MS = 250
@@ -118,7 +120,8 @@ class Campaign:
         return smp, " ".join(filter(None, (cmdline, f"parallel={parallel}", self.extra)))
 
     def hostile(self, vm: int, steps: str = "", budget: int = BUDGET_MS) -> Guest:
-        """`steps`: arguments for the guest in addition to the seed and the number of steps."""
+        """`steps`: arguments for the guest in addition to the seed and the number of steps. Every
+        eighth VM runs the hostile driver, and its disk is the module that follows it."""
         smp, cmdline = self.settings(self.boot_of(vm))
         chance = Chance(self.seed, 2, vm)
         words = ["expect=any", f"mem={chance.pick(('4M', '4M', '5M', '7M'))}", f"budget={budget}"]
@@ -132,7 +135,18 @@ class Campaign:
             words += filter(None, sides.split(","))
         number = STEPS_NESTED if self.nested else STEPS
         args = f"seed={chance.next() >> 16} steps={number} {'calm ' * self.nested}{steps}"
-        return Guest(HOSTILE, tuple(words), args.strip(), f"h{vm}")
+        if self.is_driver(vm):
+            words = [word for word in words if word != "ve"] + ["pc"]
+        return Guest(DRIVER if self.is_driver(vm) else HOSTILE, tuple(words), args.strip(), f"h{vm}")
+
+    @staticmethod
+    def is_driver(vm: int) -> bool:
+        return vm % DRIVER_EVERY == DRIVER_EVERY - 1
+
+    def modules(self, vm: int, steps: str = "", budget: int = BUDGET_MS) -> list[Guest]:
+        """A hostile VM, with its disk if it has one."""
+        disk = [Guest(NEIGHBOUR, ("disk",), "", f"+h{vm}")] * self.is_driver(vm)
+        return [self.hostile(vm, steps, budget), *disk]
 
     def innocent(self, number: int, smp: int, cmdline: str) -> Guest:
         parallel = int(cmdline.split("parallel=")[1].split()[0])
@@ -146,7 +160,7 @@ class Campaign:
         smp, cmdline = self.settings(number)
         guests = []
         for vm in range(number * self.per_boot, min((number + 1) * self.per_boot, vms)):
-            guests.append(self.hostile(vm))
+            guests += self.modules(vm)
             if vm % INNOCENT_EVERY == 0:
                 guests.append(self.innocent(vm, smp, cmdline))
         return self._boot(f"hostile-{self.seed}-{number}", smp, cmdline, tuple(guests))
@@ -154,7 +168,7 @@ class Campaign:
     def alone(self, vm: int, steps: str = "", budget: int = BUDGET_MS) -> Boot:
         """One VM with an innocent one, on the machine on which the failure was found."""
         smp, cmdline = self.settings(self.boot_of(vm))
-        guests = (self.hostile(vm, steps, budget), self.innocent(vm, smp, cmdline))
+        guests = (*self.modules(vm, steps, budget), self.innocent(vm, smp, cmdline))
         return self._boot(f"hostile-{self.seed}-vm{vm}", smp, cmdline, guests)
 
     def _boot(self, name: str, smp: int, cmdline: str, guests: tuple[Guest, ...]) -> Boot:
@@ -206,6 +220,8 @@ def _innocent_failures(run: session.Run) -> list[Failure]:
     found = []
     results = {case.name: case for case in run.output.cases if case.depth == 0}
     for guest in run.boot.guests:
+        if guest.name.startswith("+"):
+            continue
         if guest.name not in results:
             found.append(Failure("lost", f"no result of {guest.name}"))
         elif guest.path == NEIGHBOUR and not results[guest.name].passed:

@@ -8,7 +8,9 @@ from .boot import BUILD, ROOT, Guest
 from .errors import HarnessError
 
 KERNEL = BUILD / "kvm/kernel/vmlinuz"
+VMLINUX = BUILD / "linux/vmlinux"  # the same kernel, extracted
 BUSYBOX = BUILD / "linux/busybox"
+TSC = BUILD / "linux/tsc"
 INITRD = BUILD / "linux/initrd"
 IPS = 50_000_000  # high, so that there are few timer interrupts per instruction
 MEM = 256  # MiB of the VM
@@ -21,13 +23,19 @@ SLOW = (
 CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLOW)}"
 
 
-def make_initrd() -> pathlib.Path:
-    """Writes the initrd, with busybox and the scripts of tools/linux/, and returns its path."""
-    files = {"bin/busybox": BUSYBOX}
-    files |= {name: ROOT / "tools/linux" / name for name in ("init", "check")}
+SCRIPTS = ("init", "results", "check")
+
+
+def make_initrd(
+    path: pathlib.Path = INITRD, more: dict[str, pathlib.Path] | None = None
+) -> pathlib.Path:
+    """Writes an initrd with busybox, the scripts of tools/linux/ and `more`, whose keys are paths
+    in it. Returns its path."""
+    files = {"bin/busybox": BUSYBOX, "bin/tsc": TSC}
+    files |= {name: ROOT / "tools/linux" / name for name in SCRIPTS}
     files["bin/resize"] = ROOT / "tools/linux/resize"
-    INITRD.write_bytes(initramfs.make(files))
-    return INITRD
+    path.write_bytes(initramfs.make(files | (more or {})))
+    return path
 
 
 def guests(
@@ -50,6 +58,11 @@ def guests(
         Guest(kernel, (f"mem={mem}M", f"vcpus={vcpus}", budget, *words), cmdline, name),
         Guest(initrd, ("initrd",), "", f"+{name}-initrd"),
     )
+
+
+def checked(vcpus: int, cmdline: str = CMDLINE, **fields) -> tuple[Guest, Guest]:
+    """Returns the modules of a VM that runs the checks of tools/linux/check and then ends."""
+    return guests(cmdline=f"{cmdline} check cpus={vcpus}", vcpus=vcpus, **fields)
 
 
 def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:

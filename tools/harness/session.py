@@ -25,6 +25,7 @@ MONITOR_TIMEOUT = 10.0
 # A boot's time-out is of the CPU's time, so that nothing fails because the computer is busy. Where
 # an emulator sleeps, or gets next to nothing of the CPU, it is so many times as long by the clock.
 CLOCK = 10
+TOO_LONG = ("timeout", "stuck")
 # By what an emulator ends that makes a mistake of its own; who kills one sends others.
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
@@ -58,6 +59,13 @@ class Console:
         self.text, self.shown = "", 0
         self.decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self.offset = 0
+        self.now, self.last, self.noted = 0.0, 0.0, 0  # see note()
+
+    def note(self, now: float) -> None:
+        """Remembers at which CPU time of the emulator the last output came."""
+        self.now = now
+        if self.offset > self.noted:
+            self.noted, self.last = self.offset, now
 
     def poll(self) -> bool:
         """Reads new output and shows the complete lines. True once the EXIT line is there."""
@@ -115,11 +123,12 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     begin = time.monotonic()
     with started(command, boot) as process:
         ended = _wait(process, console, boot.timeout)
+        reached = _reached(boot, process, console) if ended in TOO_LONG else ""
         if ended == "exit" and boot.monitor:
             _ask_monitor(process, boot.monitor)
         seconds = time.monotonic() - begin
     output = serial.parse(console.text)
-    status, reason = _judge(output, ended, boot, process.returncode)
+    status, reason = _judge(output, ended, boot, process.returncode, reached)
     emulator = qemu if boot.machine.startswith("qemu") else bochs
     complaints = emulator.complaints(boot.folder)
     return Run(boot, output, status, reason, seconds, complaints, process.returncode)
@@ -143,7 +152,8 @@ def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) ->
             return "exit"
         if dead:
             return "died"
-        if cpu_time(process.pid) > timeout:
+        console.note(cpu_time(process.pid))
+        if console.now > timeout:
             return "timeout"
         if time.monotonic() > deadline:
             return "stuck"
@@ -156,12 +166,23 @@ def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) ->
         process.communicate("\n".join([*commands, "quit", ""]).encode(), MONITOR_TIMEOUT)
 
 
-def _judge(output: serial.Output, ended: str, boot: Boot, code: int) -> tuple[int, str]:
-    if ended in ("timeout", "stuck"):
+def _reached(boot: Boot, process: subprocess.Popen[bytes], console: Console) -> str:
+    """How far a run that took too long has come. A guest that works, but more slowly than the
+    time-out expects, has printed something lately; one that hangs has not."""
+    silent = cpu_time(process.pid) - console.last
+    said = f"its last output is {silent:.1f} s of CPU time old" if console.offset else ""
+    where = "" if boot.machine.startswith("qemu") else bochs.stopped_at(boot, process)
+    return "".join(f"; {text}" for text in (where, said) if text)
+
+
+def _judge(
+    output: serial.Output, ended: str, boot: Boot, code: int, reached: str
+) -> tuple[int, str]:
+    if ended in TOO_LONG:
         long = f"{boot.timeout:g} s of CPU time"
         if ended == "stuck":
             long = f"{CLOCK * boot.timeout:g} s, and less than {long}"
-        return Status.TIMED_OUT, f"no EXIT line after {long}, {output.last_test}"
+        return Status.TIMED_OUT, f"no EXIT line after {long}, {output.last_test}{reached}"
     if ended == "died":
         how = f"signal {-code}" if code < 0 else f"status {code}"
         return Status.DIED, f"the emulator ended ({how}) without an EXIT line, {output.last_test}"

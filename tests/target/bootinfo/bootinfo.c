@@ -2,7 +2,7 @@
 /*
  * The boot-protocol checker: a 32-bit program that prints what a multiboot2 loader handed over,
  * one line a tag, on COM1. The tests boot it by our option ROM and by GRUB and hold the two
- * against each other. The command line `hang` or `die` makes it do that instead. It touches COM1
+ * against each other, and have our loader start it in a VM. The command line `hang` or `die` makes it do that instead. It touches COM1
  * and its own memory, nothing else.
  */
 #include <stdbool.h>
@@ -22,7 +22,7 @@ struct tag {
     uint32_t word[];
 };
 
-void bootinfo(uint32_t magic, const uint32_t *info, uint32_t cr0, uint32_t eflags);
+unsigned bootinfo(uint32_t magic, const uint32_t *info, uint32_t cr0, uint32_t eflags);
 
 static const uint32_t *tag_end(const struct tag *tag)
 {
@@ -199,7 +199,8 @@ static void check_modules(const uint32_t *info, const struct tag *map)
     check(apart, "modules overlap nothing");
 }
 
-void bootinfo(uint32_t magic, const uint32_t *info, uint32_t cr0, uint32_t eflags)
+/* Returns the number of checks that failed. */
+unsigned bootinfo(uint32_t magic, const uint32_t *info, uint32_t cr0, uint32_t eflags)
 {
     out8(COM1 + 3, 0x83);
     out8(COM1, 1);
@@ -239,4 +240,5 @@ void bootinfo(uint32_t magic, const uint32_t *info, uint32_t cr0, uint32_t eflag
     put(failed ? "EXIT 1 failed\n" : "EXIT 0 ok\n");
     while (!(in8(COM1 + 5) & 0x40)) /* an emulator that ends drops what the UART still holds */
         ;
+    return failed;
 }

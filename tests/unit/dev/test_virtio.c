@@ -19,8 +19,8 @@ static void identity(void **state)
         set_reg(VIRTIO_MMIO_DEVICE_FEATURES_SEL, half);
         features |= (uint64_t)reg(VIRTIO_MMIO_DEVICE_FEATURES) << 32 * half;
     }
-    assert_true(features == (BIT(1) | BIT(2) | BIT(6) | BIT(9) | BIT(13) | BIT(28) | BIT(29) |
-                             BIT(32) | BIT(33)));
+    assert_true(features == (BIT(1) | BIT(2) | BIT(6) | BIT(9) | BIT(13) | BIT(14) | BIT(28) |
+                             BIT(29) | BIT(32) | BIT(33)));
     set_reg(VIRTIO_MMIO_DEVICE_FEATURES_SEL, 2);
     assert_int_equal(reg(VIRTIO_MMIO_DEVICE_FEATURES), 0);
     assert_int_equal(reg(VIRTIO_MMIO_QUEUE_NUM_MAX), VIRTQ_SIZE_MAX);

@@ -31,14 +31,19 @@ static int teardown(void **state)
 
 static uint64_t copies(void)
 {
-    return support_pages_in_use() - 1; /* all but the table */
+    return support_pages_in_use() - 1 - (disk.tables[0] != NULL); /* all but the tables */
+}
+
+static uint8_t clear(uint32_t type, uint64_t sector, uint32_t count, uint32_t flags)
+{
+    const struct virtio_blk_discard_write_zeroes range = {sector, count, flags};
+    memcpy(ram(BUFFERS), &range, sizeof(range));
+    return request(type, 0, 1, sizeof(range));
 }
 
 static uint8_t discard(uint64_t sector, uint32_t count, uint32_t flags)
 {
-    const struct virtio_blk_discard_write_zeroes range = {sector, count, flags};
-    memcpy(ram(BUFFERS), &range, sizeof(range));
-    return request(VIRTIO_BLK_T_DISCARD, 0, 1, sizeof(range));
+    return clear(VIRTIO_BLK_T_DISCARD, sector, count, flags);
 }
 
 static void reads(void **state)
@@ -92,36 +97,96 @@ static void discards(void **state)
     assert_int_equal(*(uint8_t *)ram(BUFFERS + 512), 0xcd);
 }
 
-static void discards_have_limits(void **state)
+/* The blocks that lie completely in the range become zeros without a copy, the others in a copy. */
+static void writes_zeroes(void **state)
 {
     (void)state;
-    assert_int_equal(discard(8, 8, 1), VIRTIO_BLK_S_UNSUPP);
-    assert_int_equal(discard(SECTORS, 1, 0), VIRTIO_BLK_S_IOERR);
-    assert_int_equal(discard(SECTORS - 1, 2, 0), VIRTIO_BLK_S_IOERR);
-    assert_int_equal(discard(~0ull, 2, 0), VIRTIO_BLK_S_IOERR);
-    assert_int_equal(discard(0, ~0u, 0), VIRTIO_BLK_S_IOERR);
-    assert_int_equal(request(VIRTIO_BLK_T_DISCARD, 0, 1, 15), VIRTIO_BLK_S_IOERR);
-    assert_int_equal(request(VIRTIO_BLK_T_DISCARD, 0, 2, 16), VIRTIO_BLK_S_IOERR);
-    assert_int_equal(copies(), 0);
-    assert_int_equal(discard(0, SECTORS, 0), VIRTIO_BLK_S_OK);
+    static const uint8_t zero[4096];
+    for (uint32_t unmap = 0; unmap < 2; unmap++) {
+        memset(ram(BUFFERS), 0xab, 4096);
+        assert_int_equal(request(VIRTIO_BLK_T_OUT, 8, 1, 4096), VIRTIO_BLK_S_OK);
+        assert_int_equal(clear(VIRTIO_BLK_T_WRITE_ZEROES, 7, 10, unmap), VIRTIO_BLK_S_OK);
+        assert_int_equal(request_written, 1);
+        assert_int_equal(copies(), 2); /* blocks 0 and 2 */
+        assert_int_equal(request(VIRTIO_BLK_T_IN, 6, 3, 4096), VIRTIO_BLK_S_OK);
+        const uint8_t *got = ram(BUFFERS);
+        assert_memory_equal(got, image + 6 * 512, 512);
+        for (unsigned sector = 7; sector < 17; sector++)
+            assert_memory_equal(got + (sector - 6) * 512, zero, 512);
+        assert_memory_equal(got + 11 * 512, image + 17 * 512, 13 * 512);
+    }
+    /* The end of the disk, whose last block is not whole. */
+    assert_int_equal(clear(VIRTIO_BLK_T_WRITE_ZEROES, SECTORS - 6, 6, 0), VIRTIO_BLK_S_OK);
+    assert_int_equal(request(VIRTIO_BLK_T_IN, SECTORS - 7, 7, 512), VIRTIO_BLK_S_OK);
+    assert_memory_equal(ram(BUFFERS), image + (SECTORS - 7) * 512, 512);
+    assert_memory_equal(ram(BUFFERS + 512), zero, 6 * 512);
 }
 
-/* A request that discards too many blocks is refused, and a large disk is destroyed in pieces. */
-static void discards_are_bounded(void **state)
+/* The limits of a request, and the configuration space that reports them. */
+static void ranges_have_limits(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES};
+    for (unsigned i = 0; i < ARRAY_SIZE(types); i++) {
+        uint32_t type = types[i];
+        for (unsigned bit = type == VIRTIO_BLK_T_DISCARD ? 0 : 1; bit < 32; bit++)
+            assert_int_equal(clear(type, 8, 8, 1u << bit), VIRTIO_BLK_S_UNSUPP);
+        assert_int_equal(clear(type, SECTORS, 1, 0), VIRTIO_BLK_S_IOERR);
+        assert_int_equal(clear(type, SECTORS - 1, 2, 0), VIRTIO_BLK_S_IOERR);
+        assert_int_equal(clear(type, ~0ull, 2, 0), VIRTIO_BLK_S_IOERR);
+        assert_int_equal(clear(type, ~0ull / 512 + 1, 1, 0), VIRTIO_BLK_S_IOERR);
+        assert_int_equal(clear(type, 0, ~0u, 0), VIRTIO_BLK_S_IOERR);
+        assert_int_equal(request(type, 0, 1, 15), VIRTIO_BLK_S_IOERR);
+        assert_int_equal(request(type, 0, 2, 16), VIRTIO_BLK_S_IOERR); /* two segments */
+        assert_int_equal(copies(), 0);
+        assert_int_equal(clear(type, SECTORS, 0, 0), VIRTIO_BLK_S_OK);
+        assert_int_equal(clear(type, 0, SECTORS, 0), VIRTIO_BLK_S_OK);
+    }
+    assert_int_equal(disk.config.max_discard_sectors, 1024);
+    assert_int_equal(disk.config.max_discard_seg, 1);
+    assert_int_equal(disk.config.discard_sector_alignment, 8);
+    assert_int_equal(disk.config.max_write_zeroes_sectors, 1024);
+    assert_int_equal(disk.config.max_write_zeroes_seg, 1);
+    assert_int_equal(disk.config.write_zeroes_may_unmap, 1);
+    assert_int_equal(disk.config.seg_max, 16);
+    assert_int_equal(disk.config.size_max, 4096);
+    assert_int_equal(disk.config.blk_size, 512);
+    assert_int_equal(disk.config.capacity, SECTORS);
+}
+
+/* A request that clears too many blocks is refused, and a large disk is destroyed in pieces. What
+ * is not written costs neither memory nor time. */
+static void large_disks(void **state)
 {
     (void)state;
     size_t size = 8193 * 512;
     void *large = calloc(1, size);
     destroy_disk();
     assert_int_equal(virtio_blk_init(&disk, large, size, false, ""), 0);
+    assert_int_equal(support_pages_in_use(), 1);
     start_driver(BIT(VIRTIO_BLK_F_DISCARD), 64);
     assert_int_equal(discard(0, 1025, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(clear(VIRTIO_BLK_T_WRITE_ZEROES, 0, 1025, 0), VIRTIO_BLK_S_IOERR);
     assert_int_equal(discard(0, 1024, 0), VIRTIO_BLK_S_OK);
+    assert_int_equal(support_pages_in_use(), 2);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, 8192, 1, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(support_pages_in_use(), 4); /* a second table, and a copy */
     unsigned pieces = 1;
     while (!virtio_blk_destroy_piece(&disk))
         pieces++;
-    assert_int_equal(pieces, 9); /* 1025 blocks, 128 at a time */
-    destroy_disk();
+    assert_int_equal(pieces, 5); /* 512 blocks, 128 at a time; then a table and a block */
+    assert_int_equal(support_pages_in_use(), 0);
+
+    /* 1 TiB, of which nothing is read: the tables of 2^28 blocks are not there. */
+    assert_int_equal(virtio_blk_init(&disk, large, 1ull << 40, true, ""), 0);
+    assert_int_equal(disk.config.capacity, 1ull << 31);
+    assert_int_equal(virtio_blk_pages(1ull << 30, false), (1ull << 18) + 512 + 1);
+    assert_int_equal(virtio_blk_init(&disk, large, 1ull << 30, false, ""), 0);
+    assert_int_equal(support_pages_in_use(), 1);
+    pieces = 1;
+    while (!virtio_blk_destroy_piece(&disk))
+        pieces++;
+    assert_int_equal(pieces, 4); /* 512 tables that do not exist */
     free(large);
     make_disk(false);
 }
@@ -146,7 +211,11 @@ static void transfers_have_limits(void **state)
         {0, 41, 4096, VIRTIO_BLK_S_IOERR},
         {0, 1, 0, VIRTIO_BLK_S_OK},
         {SECTORS, 0, 0, VIRTIO_BLK_S_OK},
-        {0, 62, 512, VIRTIO_BLK_S_OK}, /* as many segments as a chain has */
+        {0, 62, 512, VIRTIO_BLK_S_OK},     /* as many segments as a chain has */
+        {0, 61, 1024, VIRTIO_BLK_S_IOERR}, /* both many segments and many bytes */
+        {0, 32, 1536, VIRTIO_BLK_S_OK},    /* 16 more than seg_max, which count as 10 KiB */
+        {0, 33, 1536, VIRTIO_BLK_S_OK},
+        {0, 36, 1536, VIRTIO_BLK_S_IOERR},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
         for (uint32_t type = VIRTIO_BLK_T_IN; type <= VIRTIO_BLK_T_OUT; type++) {
@@ -169,7 +238,7 @@ static void other_requests(void **state)
     assert_memory_equal(ram(BUFFERS), "a-se\x55", 5);
     for (uint32_t type = 0; type < 40; type++)
         if (type > VIRTIO_BLK_T_OUT && type != VIRTIO_BLK_T_FLUSH && type != VIRTIO_BLK_T_GET_ID &&
-            type != VIRTIO_BLK_T_DISCARD)
+            type != VIRTIO_BLK_T_DISCARD && type != VIRTIO_BLK_T_WRITE_ZEROES)
             assert_int_equal(request(type, 0, 1, 512), VIRTIO_BLK_S_UNSUPP);
     assert_false(needs_reset());
 }
@@ -181,10 +250,14 @@ static void read_only(void **state)
     make_disk(true);
     assert_int_equal(support_pages_in_use(), 0);
     assert_true(disk.virtio.features & BIT(VIRTIO_BLK_F_RO));
-    assert_false(disk.virtio.features & BIT(VIRTIO_BLK_F_DISCARD));
+    assert_false(disk.virtio.features &
+                 (BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES)));
     start_driver(BIT(VIRTIO_BLK_F_RO), 64);
     assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_IOERR);
     assert_int_equal(discard(0, 8, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(clear(VIRTIO_BLK_T_WRITE_ZEROES, 0, 8, 0), VIRTIO_BLK_S_IOERR);
+    assert_int_equal(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0), VIRTIO_BLK_S_OK);
+    assert_int_equal(request(VIRTIO_BLK_T_GET_ID, 0, 1, 20), VIRTIO_BLK_S_OK);
     assert_int_equal(request(VIRTIO_BLK_T_IN, 0, 1, 512), VIRTIO_BLK_S_OK);
     assert_memory_equal(ram(BUFFERS), image, 512);
     assert_int_equal(support_pages_in_use(), 0);
@@ -193,10 +266,18 @@ static void read_only(void **state)
 static void without_memory(void **state)
 {
     (void)state;
-    support_fail_allocations_after(0);
-    assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_IOERR);
+    for (unsigned pages = 0; pages < 2; pages++) { /* for the table, but not for the copy */
+        support_fail_allocations_after(pages);
+        assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_IOERR);
+        support_fail_allocations_after(0);
+        assert_int_equal(clear(VIRTIO_BLK_T_WRITE_ZEROES, 1, 1, 0), VIRTIO_BLK_S_IOERR);
+        uint8_t whole = pages ? VIRTIO_BLK_S_OK : VIRTIO_BLK_S_IOERR;
+        assert_int_equal(clear(VIRTIO_BLK_T_WRITE_ZEROES, 8, 8, 0), whole);
+        assert_int_equal(discard(8, 8, 0), whole);
+    }
     assert_non_null(strstr(support_log(), "virtio disk: no page left for a block that is written"));
     assert_int_equal(request(VIRTIO_BLK_T_IN, 0, 1, 512), VIRTIO_BLK_S_OK);
+    assert_memory_equal(ram(BUFFERS), image, 512);
     assert_int_equal(virtio_blk_init(&(struct virtio_blk){0}, image, IMAGE_SIZE, false, ""), -12);
     support_fail_allocations_after(UINT64_MAX);
     assert_int_equal(request(VIRTIO_BLK_T_OUT, 0, 1, 512), VIRTIO_BLK_S_OK);
@@ -207,9 +288,9 @@ static void needs(void **state)
 {
     (void)state;
     assert_int_equal(virtio_blk_pages(IMAGE_SIZE, true), 0);
-    assert_int_equal(virtio_blk_pages(IMAGE_SIZE, false), IMAGE_BLOCKS + 1);
-    assert_int_equal(virtio_blk_pages(4096 * 512, false), 512 + 1);
-    assert_int_equal(virtio_blk_pages(4096 * 512 + 1, false), 513 + 2);
+    assert_int_equal(virtio_blk_pages(IMAGE_SIZE, false), IMAGE_BLOCKS + 2);
+    assert_int_equal(virtio_blk_pages(4096 * 512, false), 512 + 2);
+    assert_int_equal(virtio_blk_pages(4096 * 512 + 1, false), 513 + 3);
     for (unsigned sector = 0; sector < SECTORS; sector++)
         assert_int_equal(request(VIRTIO_BLK_T_OUT, sector, 1, 512), VIRTIO_BLK_S_OK);
     assert_int_equal(support_pages_in_use(), virtio_blk_pages(IMAGE_SIZE, false));
@@ -287,10 +368,14 @@ static void beside_a_model(void **state)
             continue;
         }
         uint32_t sector = random_below(SECTORS), count = random_below(SECTORS - sector);
-        assert_int_equal(discard(sector, count, 0), 0);
+        bool zeroes = random_below(2);
+        if (zeroes)
+            memset(model + sector * 512, 0, count * 512);
+        assert_int_equal(
+            clear(zeroes ? VIRTIO_BLK_T_WRITE_ZEROES : VIRTIO_BLK_T_DISCARD, sector, count, 0), 0);
         for (uint32_t block = 0; block < IMAGE_BLOCKS; block++)
             if (block * 8 >= sector && (block + 1) * 8 <= sector + count)
-                unknown[block] = true;
+                unknown[block] = !zeroes;
     }
 }
 
@@ -300,8 +385,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(reads, setup, teardown),
         cmocka_unit_test_setup_teardown(writes_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(discards, setup, teardown),
-        cmocka_unit_test_setup_teardown(discards_have_limits, setup, teardown),
-        cmocka_unit_test_setup_teardown(discards_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(writes_zeroes, setup, teardown),
+        cmocka_unit_test_setup_teardown(ranges_have_limits, setup, teardown),
+        cmocka_unit_test_setup_teardown(large_disks, setup, teardown),
         cmocka_unit_test_setup_teardown(transfers_have_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(other_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(read_only, setup, teardown),

@@ -54,20 +54,57 @@ static void work_in_pieces(void **state)
     for (unsigned i = 0; i < 20; i++)
         make_available(0);
     notify();
-    assert_int_equal(used()->idx, 7); /* 8 KiB, including the cost of each chain */
+    assert_int_equal(used()->idx, 2); /* 8 KiB, including the cost of each chain */
     assert_int_equal(busy_calls, 1);
     assert_true(line_level);
-    assert_true(virtio_go_on(&disk.virtio));
-    assert_int_equal(used()->idx, 14);
+    for (unsigned done = 4; done <= 20; done += 2) {
+        assert_true(virtio_go_on(&disk.virtio));
+        assert_int_equal(used()->idx, done);
+    }
     assert_false(virtio_go_on(&disk.virtio));
-    assert_int_equal(used()->idx, 20);
     assert_false(virtio_go_on(&disk.virtio));
     for (unsigned i = 0; i < 20; i++)
         make_available(0);
     notify();
     set_reg(VIRTIO_MMIO_QUEUE_READY, 0);
     assert_false(virtio_go_on(&disk.virtio));
-    assert_int_equal(used()->idx, 27);
+    assert_int_equal(used()->idx, 22);
+}
+
+/* However the driver makes its chains, a piece has few accesses to its memory, each of which takes
+ * some 300 instructions. The rest of a piece is 64 KiB that are copied. */
+static void pieces_are_short(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t type;
+        unsigned descriptors;
+        uint32_t length;
+    } rows[] = {
+        {VIRTIO_BLK_T_IN, 64, 512},   {VIRTIO_BLK_T_OUT, 64, 512}, {99, 64, 1},
+        {VIRTIO_BLK_T_OUT, 18, 4096}, {VIRTIO_BLK_T_IN, 3, 512},   {VIRTIO_BLK_T_FLUSH, 2, 0},
+        {VIRTIO_BLK_T_IN, 30, 1536},  {VIRTIO_BLK_T_IN, 64, 0}};
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        start_driver(0, 64);
+        header(rows[i].type, 1);
+        unsigned last = rows[i].descriptors - 1;
+        unsigned write = rows[i].type == VIRTIO_BLK_T_OUT ? 0 : VRING_DESC_F_WRITE;
+        describe(descriptor(0), HEADER, 16, VRING_DESC_F_NEXT, 1);
+        for (unsigned d = 1; d < last; d++)
+            describe(descriptor(d), BUFFERS, rows[i].length, VRING_DESC_F_NEXT | write, d + 1);
+        describe(descriptor(last), STATUS, 1, VRING_DESC_F_WRITE, 0);
+        for (unsigned chain = 0; chain < 32; chain++)
+            make_available(0);
+        dma_accesses = 0;
+        notify();
+        assert_in_range(dma_accesses, 8, 150);
+        while (used()->idx < 32) {
+            dma_accesses = 0;
+            virtio_go_on(&disk.virtio);
+            assert_in_range(dma_accesses, 8, 150);
+        }
+        assert_false(needs_reset());
+    }
 }
 
 /* ---- Broken drivers -------------------------------------------------------------------------- */
@@ -315,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(indirect_tables, setup_disk, teardown_disk),
         cmocka_unit_test_setup_teardown(rings_wrap, setup_disk, teardown_disk),
         cmocka_unit_test_setup_teardown(work_in_pieces, setup_disk, teardown_disk),
+        cmocka_unit_test_setup_teardown(pieces_are_short, setup_disk, teardown_disk),
         cmocka_unit_test_setup_teardown(every_way_to_break_it, setup_disk, teardown_disk),
         cmocka_unit_test_setup_teardown(bad_places, setup_disk, teardown_disk),
     };

@@ -245,6 +245,27 @@ static void put_segment(unsigned index, uint32_t base, uint32_t size)
     put16(44, (uint16_t)(index + 1));
 }
 
+/* All segments and modules that a guest can have fit into the plan. */
+static void the_largest_plan(void **state)
+{
+    (void)state;
+    struct guest_start start;
+    struct guest_image image = {.name = "g",
+                                .file = file,
+                                .size = file_size,
+                                .arguments = "",
+                                .module_count = GUEST_MODULES};
+    uint32_t info[17];
+    for (unsigned i = 0; i < 16; i++)
+        put_segment(i, 0x100000 + i * 0x2000, 0x1000);
+    for (unsigned i = 0; i < GUEST_MODULES; i++)
+        image.modules[i] = (struct guest_module){"abc", 3, GUEST_MODULE_FILE, "env"};
+    guest_layout(RAM, image.ram);
+    assert_int_equal(load_all(&image, &start), EXIT_OK);
+    memcpy(info, memory + start.info, sizeof(info));
+    assert_int_equal(info[5], GUEST_MODULES);
+}
+
 /* Every two of them, whichever is named first, by one byte or wholly; not those that touch, that
  * are empty, or that are not loaded. */
 static void segments_may_not_overlap(void **state)
@@ -335,6 +356,7 @@ int main(void)
         cmocka_unit_test_setup(bad_files, setup),
         cmocka_unit_test_setup(own_modules, setup),
         cmocka_unit_test_setup(no_room, setup),
+        cmocka_unit_test_setup(the_largest_plan, setup),
         cmocka_unit_test_setup(segments_may_not_overlap, setup),
         cmocka_unit_test_setup(cut_off_anywhere, setup),
         cmocka_unit_test_setup(every_byte, setup),

@@ -138,7 +138,7 @@ static void a_guest_has_so_many(void **state)
     assert_int_equal(modules_check(&info, 0, GUEST_MODULES, image), EXIT_OK);
     module(0x600000, 0x601000, "+n");
     expect(EXIT_MODULE_WORDS,
-           "module 1 (m) is followed by 5 that belong to it (+...); a guest can have 4");
+           "module 1 (m) is followed by 17 that belong to it (+...); a guest can have 16");
     assert_true(module_belongs_to_guest(&(struct boot_module){.string = "+n"}));
     assert_false(module_belongs_to_guest(&(struct boot_module){.string = "n+"}));
 }
@@ -158,6 +158,32 @@ static void module_words_bad(const char *string, const char *sentence)
     if (!strstr(support_log(), sentence))
         fail_msg("\"%s\" is not in\n%s", sentence, support_log());
     setup(NULL);
+}
+
+/* What a VM is called in each message about it, whatever its loader writes before the words. */
+static void vms_have_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *string, *name, *rest;
+    } rows[] = {
+        {"hello", "hello", ""},
+        {"hello mem=2M -- x", "hello", " mem=2M -- x"},
+        {"  /boot/guests/hello.elf mem=2M", "hello", " mem=2M"},
+        {"./vmlinuz-6.1 -- a/b", "vmlinuz-6.1", " -- a/b"},
+        {".elf", ".elf", ""},
+        {"a.elf.elf", "a.elf", ""},
+        {"", "unnamed", ""},
+        {"boot/ pc", "unnamed", " pc"},
+        {"a234567890123456789012345678901234567890 pc", "a234567890123456789012345678901", " pc"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct boot_module its = {0};
+        char name[VM_NAME_SIZE];
+        strcpy(its.string, rows[i].string);
+        assert_string_equal(module_name(&its, name), rows[i].rest);
+        assert_string_equal(name, rows[i].name);
+    }
 }
 
 /* What a file says that it is, and what the guest gets to read of that. */
@@ -197,6 +223,7 @@ int main(void)
         cmocka_unit_test_setup(an_empty_module_lies_nowhere, setup),
         cmocka_unit_test_setup(a_guest_has_so_many, setup),
         cmocka_unit_test_setup(files_say_what_they_are, setup),
+        cmocka_unit_test_setup(vms_have_names, setup),
     };
     return cmocka_run_group_tests_name("places of modules", tests, NULL, NULL);
 }

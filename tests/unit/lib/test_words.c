@@ -64,24 +64,24 @@ static void refuses(void **state)
         {"mmio_cache=1", "command line: unknown word \"mmio_cache\"; allowed: mmio_caching= "
                          "gva_cache= mem= testctl tests=\n"},
         {"mmio_caching",
-         "command line: bad value in \"mmio_caching\"; allowed: mmio_caching=0..0x1\n"},
+         "command line: bad value in \"mmio_caching\"; allowed: mmio_caching=0..1\n"},
         {"mmio_caching=2",
-         "command line: bad value in \"mmio_caching=2\"; allowed: mmio_caching=0..0x1\n"},
+         "command line: bad value in \"mmio_caching=2\"; allowed: mmio_caching=0..1\n"},
         {"mmio_caching=",
-         "command line: bad value in \"mmio_caching=\"; allowed: mmio_caching=0..0x1\n"},
+         "command line: bad value in \"mmio_caching=\"; allowed: mmio_caching=0..1\n"},
         {"mmio_caching=0x",
-         "command line: bad value in \"mmio_caching=0x\"; allowed: mmio_caching=0..0x1\n"},
+         "command line: bad value in \"mmio_caching=0x\"; allowed: mmio_caching=0..1\n"},
         {"mmio_caching=99999999999999999999",
          "command line: bad value in \"mmio_caching=99999999999999999999\"; allowed: "
-         "mmio_caching=0..0x1\n"},
+         "mmio_caching=0..1\n"},
         {"gva_cache=on",
          "command line: bad value in \"gva_cache=on\"; allowed: gva_cache=off|exits|verify\n"},
         {"gva_cache=verif",
          "command line: bad value in \"gva_cache=verif\"; allowed: gva_cache=off|exits|verify\n"},
-        {"mem=2G", "command line: bad value in \"mem=2G\"; allowed: mem=0x100000..0x40000000 "
-                   "(bytes; K, M, G)\n"},
+        {"mem=2G", "command line: bad value in \"mem=2G\"; allowed: mem=1M..1G "
+                   "(bytes, or with K, M or G)\n"},
         {"mem=99999999999G", "command line: bad value in \"mem=99999999999G\"; allowed: "
-                             "mem=0x100000..0x40000000 (bytes; K, M, G)\n"},
+                             "mem=1M..1G (bytes, or with K, M or G)\n"},
         {"testctl=1", "command line: bad value in \"testctl=1\"; allowed: testctl\n"},
         {"testctl testctl", "command line: \"testctl\" is given twice; give it once\n"},
         {"tests=",

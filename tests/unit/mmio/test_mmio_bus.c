@@ -246,6 +246,36 @@ static void readers_beside_a_writer(void **state)
     assert_null(failed);
 }
 
+/* An address that is accessed often is found among many others, whatever their order, and the
+ * table counts no address that a device answers. */
+static void missed_addresses(void **state)
+{
+    uint64_t count;
+    (void)state;
+    assert_int_equal(add(0x1000, 0x1000, 1), 0);
+    assert_int_equal(get(0x1008, 4), 0x11111111);
+    (void)bus_missed_most(&bus, 0, &count);
+    assert_int_equal(count, 0);
+    for (unsigned i = 0; i < 10000; i++) {
+        (void)get(0x100000 + 8 * i, 4); /* of these, one in 32 shares the place */
+        (void)get(0xfed00000, 4);
+        if (i % 2)
+            bus_write(&bus, &world.vcpu, 0xfee00020, 4, 0);
+    }
+    assert_int_equal(bus_missed_most(&bus, 0, &count), 0xfed00000);
+    assert_in_range(count, 9000, 10000);
+    assert_int_equal(bus_missed_most(&bus, 1, &count), 0xfee00020);
+    assert_in_range(count, 4500, 5000);
+    (void)bus_missed_most(&bus, 2, &count);
+    assert_in_range(count, 0, 500);
+    (void)bus_missed_most(&bus, BUS_MISSED, &count);
+    assert_int_equal(count, 0);
+    (void)get(0x1ffe, 4); /* its second half has no device */
+    for (unsigned i = 0; i < 20000; i++)
+        (void)get(0x1ffe, 4);
+    assert_int_equal(bus_missed_most(&bus, 0, &count), 0x2000);
+}
+
 /* ---- The UART -------------------------------------------------------------------------------- */
 
 static char sent[32];
@@ -402,6 +432,7 @@ int main(void)
         cmocka_unit_test_setup(split, setup),
         cmocka_unit_test_setup(doorbells, setup),
         cmocka_unit_test_setup(readers_beside_a_writer, setup),
+        cmocka_unit_test_setup(missed_addresses, setup),
         cmocka_unit_test_setup(uart_transmits, uart_setup),
         cmocka_unit_test_setup(uart_registers, uart_setup),
         cmocka_unit_test_setup(uart_loopback, uart_setup),

@@ -197,12 +197,44 @@ static void write_protection(void **state)
     }
 }
 
+/* The bytes behind an instruction are others: at another RIP with the same place in the cache, or
+ * because the guest has changed them. The instruction is the decoded one, and a replay entry is made
+ * of it. With another byte of its own it is another instruction. */
+static void bytes_behind_the_instruction(void **state)
+{
+    (void)state;
+    uint8_t *code = world_ram[WORLD_CODE / PAGE_SIZE];
+    warm_up();
+    for (unsigned i = 2; i < 16; i++) {
+        code[i] ^= 0x55;
+        replays_init(&world.vcpu.replays);
+        unsigned known = world.known, replay = world.replay;
+        assert_int_equal(world_store(V + 8, i), WORLD_EMULATED);
+        assert_int_equal(world.known, known + 1);
+        assert_int_equal(world_store(V + 8, i), WORLD_EMULATED);
+        assert_int_equal(world.replay, replay + 1);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned known = world.known;
+        replays_init(&world.vcpu.replays);
+        world.regs[REG_RIP] = WORLD_CODE;
+        world_code(i ? "\x89\x08" : "\x88\x18", 2); /* mov [rax], ecx, or bl */
+        world.cpu.gpr[GPR_RAX] = V + 8;
+        world.cpu.gpr[GPR_RCX] = 0x1234;
+        world.cpu.gpr[GPR_RBX] = 0x9876;
+        assert_int_equal(world_misconfig(GPA(A + 8), false), MMIO_DONE);
+        assert_int_equal(world.known, known);
+        assert_int_equal(world.a.last_value, i ? 0x1234 : 0x76);
+        assert_int_equal(world_store(V + 8, i), WORLD_EMULATED); /* decoded again */
+    }
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
     const struct CMUnitTest tests[] = {
         T(several),         T(one_pair_of_entries), T(address_spaces),
-        T(place_of_a_slot), T(write_protection),
+        T(place_of_a_slot), T(write_protection),    T(bytes_behind_the_instruction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,9 +6,8 @@
 #pragma once
 
 #include "tests/unit/support.h"
+#include "tests/unit/vm/cpuid_oracle.h"
 
-#include "vm/cpuid_table.h"
-#include "vm/features.h"
 #include "vmx/controls.h"
 #include "vmx/xcr0.h"
 
@@ -160,7 +159,7 @@ static void start(const struct record *list, unsigned count, uint64_t controls, 
 
 static struct cpuid ask(uint32_t leaf, uint32_t subleaf)
 {
-    return cpuid_table_ask(&table, &vcpu, leaf, subleaf);
+    return oracle_ask(&table, &vcpu, leaf, subleaf);
 }
 
 static uint32_t word(const struct cpuid *r, unsigned which)

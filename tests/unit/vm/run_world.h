@@ -307,6 +307,12 @@ HANDLER(wrmsr, REASON_WRMSR)
 HANDLER(task_switch, REASON_TASK_SWITCH)
 HANDLER(vmcall, REASON_VMCALL)
 
+void triple_fault_end(struct vcpu *v)
+{
+    vm_end(v->vm, VM_ENDED_TRIPLE_FAULT, "explained");
+    note("explain ");
+}
+
 void hypercall_go_on(struct vcpu *v)
 {
     (void)v;

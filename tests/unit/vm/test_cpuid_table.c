@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The table of CPUID's answers contains each leaf and subleaf of an invented CPU, and returns zeros
- * for those that the CPU does not have. test_features.c tests the answers, and
+ * The table of CPUID's answers contains each leaf and subleaf of an invented CPU, and says what is
+ * returned for those that the CPU does not have. test_features.c tests the answers, and
  * guest/programs/cpuid.c tests what guests see.
  */
 #include "tests/unit/support.h"
+#include "tests/unit/vm/cpuid_oracle.h"
 
-#include "vm/cpuid_table.h"
 #include "lib/bits.h"
 
 #include <string.h>
@@ -71,7 +71,7 @@ static struct cpuid fake(const void *context, uint32_t leaf, uint32_t subleaf)
 
 static struct cpuid looked_up(const struct cpuid_table *table, uint32_t leaf, uint32_t subleaf)
 {
-    const struct cpuid_entry *entry = cpuid_table_find(table, leaf, subleaf);
+    const struct cpuid_entry *entry = oracle_entry(table, leaf, subleaf);
     return entry ? entry->answer : (struct cpuid){0};
 }
 
@@ -118,37 +118,36 @@ static void entries_say_what_they_are(void **state)
         own |= 1u << e->own;
     }
     assert_int_equal(own, (1u << CPUID_OWN_COUNT) - 1);
-    assert_int_equal(cpuid_table_find(&table, 1, 5)->own, CPUID_OWN_FEATURES);
-    assert_int_equal(cpuid_table_find(&table, 7, 0)->own, CPUID_OWN_EXTENDED);
-    assert_int_equal(cpuid_table_find(&table, 7, 1)->own, CPUID_OWN_NONE);
-    assert_int_equal(cpuid_table_find(&table, 0xb, 1)->own, CPUID_OWN_TOPOLOGY + 1);
-    assert_int_equal(cpuid_table_find(&table, 0xb, 2)->own, CPUID_OWN_TOPOLOGY + 2);
-    assert_int_equal(cpuid_table_find(&table, 0xd, 1)->own, CPUID_OWN_XSAVE + 1);
-    assert_int_equal(cpuid_table_find(&table, 0xd, 2)->own, CPUID_OWN_NONE);
+    assert_int_equal(oracle_entry(&table, 1, 5)->own, CPUID_OWN_FEATURES);
+    assert_int_equal(oracle_entry(&table, 7, 0)->own, CPUID_OWN_EXTENDED);
+    assert_int_equal(oracle_entry(&table, 7, 1)->own, CPUID_OWN_NONE);
+    assert_int_equal(oracle_entry(&table, 0xb, 1)->own, CPUID_OWN_TOPOLOGY + 1);
+    assert_int_equal(oracle_entry(&table, 0xb, 2)->own, CPUID_OWN_TOPOLOGY + 2);
+    assert_int_equal(oracle_entry(&table, 0xd, 1)->own, CPUID_OWN_XSAVE + 1);
+    assert_int_equal(oracle_entry(&table, 0xd, 2)->own, CPUID_OWN_NONE);
 }
 
 /* SDM 2A, CPUID: above the highest leaf, the answer is that of the highest basic leaf. */
 static void beyond_the_highest(void **state)
 {
     (void)state;
-    static const uint32_t leaves[][2] = {
-        {0x1b, 0x1b},
-        {0x1c, 0x1b},
-        {0x3fffffff, 0x1b},
-        {0x50000000, 0x1b},
-        {0x7fffffff, 0x1b},
-        {0x80000009, 0x1b},
-        {0xffffffff, 0x1b},
-        {0x80000008, 0x80000008},
-        {5, 5},
-        {0x80000003, 0x80000003},
-        {0x40000002, 0x40000002},
-        {0x4fffffff, 0x4fffffff},
-        {0x40000000, 0x40000000},
-    };
+    static const uint32_t above[] = {0x1c,       0x3fffffff, 0x50000000, 0x7fffffff,
+                                     0x80000009, 0xbfffffff, 0xc0000000, 0xffffffff};
+    static const uint32_t zeros[] = {0x40000002, 0x400000ff, 0x40000102, 0x40000200, 0x4fffffff};
+    static const uint32_t present[] = {0x1b, 5, 0x80000008, 0x80000003, 0x40000000, 0x40000101};
+    static const struct cpuid_entry zero;
     cpuid_table_fill(&table, fake, NULL);
-    for (unsigned i = 0; i < ARRAY_SIZE(leaves); i++)
-        assert_int_equal(cpuid_table_leaf(&table, leaves[i][0]), leaves[i][1]);
+    for (unsigned i = 0; i < ARRAY_SIZE(above); i++) {
+        assert_int_not_equal(cpuid_table_first(&table, above[i])->leaf, above[i]);
+        assert_int_equal(cpuid_table_instead(&table, above[i])->leaf, 0x1b);
+        assert_int_equal(cpuid_table_instead(&table, above[i])->subleaf, 0);
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(zeros); i++) {
+        assert_int_not_equal(cpuid_table_first(&table, zeros[i])->leaf, zeros[i]);
+        assert_memory_equal(cpuid_table_instead(&table, zeros[i]), &zero, sizeof(zero));
+    }
+    for (unsigned i = 0; i < ARRAY_SIZE(present); i++)
+        assert_int_equal(cpuid_table_first(&table, present[i])->leaf, present[i]);
 }
 
 /* A CPU whose ranges are all as long as they can be. */
@@ -185,28 +184,27 @@ static struct cpuid talkative(const void *context, uint32_t leaf, uint32_t suble
     return (struct cpuid){leaf & 0x3fffffff ? ~0u : ~0u >> (leaf == 0), 1, 0xffff, 4};
 }
 
-/* A CPU with more leaves than the table holds: the answers in the table are correct, and all others
- * are zeros. */
+/* A CPU with more leaves than the table holds: the answers in the table are correct, leaf 0 names
+ * the last leaf that is there, and the other leaves are above it. */
 static void more_than_there_is_room_for(void **state)
 {
     (void)state;
     cpuid_table_fill(&table, talkative, NULL);
     assert_int_equal(table.count, CPUID_ENTRIES);
     assert_true(table.left_out > 0);
-    unsigned found = 0;
+    uint32_t last = table.entries[CPUID_ENTRIES - 1].leaf;
+    assert_in_range(last, 8, 0x3f);
     for (uint32_t leaf = 0; leaf < 0x80; leaf++) {
-        for (uint32_t subleaf = 0; subleaf < 64; subleaf++) {
-            const struct cpuid_entry *entry = cpuid_table_find(&table, leaf, subleaf);
-            if (!entry)
-                continue;
-            assert_true(entry < &table.entries[CPUID_ENTRIES]);
-            assert_int_equal(entry->leaf, leaf);
-            found++;
-        }
+        const struct cpuid_entry *first = cpuid_table_first(&table, leaf);
+        assert_int_equal(first->leaf == leaf, leaf <= last);
+        assert_int_equal(first->subleaf, 0);
+        struct cpuid right = talkative(NULL, leaf, 0);
+        if (leaf && leaf <= last)
+            assert_memory_equal(&first->answer, &right, sizeof(right));
     }
-    assert_true(found >= CPUID_ENTRIES);
-    assert_null(cpuid_table_find(&table, CPUID_LEAF_EXTENDED, 0));
-    (void)cpuid_table_leaf(&table, 0x90000000);
+    assert_int_equal(table.entries[0].answer.eax, last);
+    assert_int_equal(cpuid_table_instead(&table, CPUID_LEAF_EXTENDED)->leaf, last);
+    assert_int_not_equal(cpuid_table_first(&table, CPUID_LEAF_EXTENDED)->leaf, CPUID_LEAF_EXTENDED);
 }
 
 int main(void)

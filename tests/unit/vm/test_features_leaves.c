@@ -143,6 +143,8 @@ static void xsave_areas(void **state)
     (void)state;
     START(everything, ALL_CONTROLS);
     assert_same(ask(0xd, 0), (struct cpuid){0x2e7, 576, 0xa88, 0});
+    assert_int_equal(ask(7, 0).ecx & BIT(3), BIT(3)); /* PKU */
+    assert_int_equal(features_cr4() & CR4_PKE, CR4_PKE);
     assert_int_equal(area_of(3), 576);
     assert_int_equal(area_of(7), 832);
     assert_int_equal(area_of(0xe7), 0xa80);
@@ -162,7 +164,9 @@ static void xsave_areas(void **state)
     assert_same(ask(0xd, 0), (struct cpuid){0xe7, 576, 0xa80, 0});
     assert_same(ask(0xd, 9), (struct cpuid){0});
     assert_false(features_xcr0_valid(0x203));
-    assert_int_equal(ask(7, 0).ecx & BIT(3), BIT(3)); /* PKU works without the component in XSAVE */
+    /* Without its component in XSAVE there is no PKU, and CR4.PKE is reserved. */
+    assert_int_equal(ask(7, 0).ecx & BIT(3), 0);
+    assert_int_equal(features_cr4() & CR4_PKE, 0);
 
     /* If the compacted format does not work, XSAVEC, XSAVES and their MSR are not offered. */
     start(icelake_bochs, ARRAY_SIZE(icelake_bochs), ALL_CONTROLS, false);

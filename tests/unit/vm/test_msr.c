@@ -231,12 +231,17 @@ static void refusals_are_said_a_few_times(void **state)
     unsigned lines = 0;
     prepare(true, LAPIC_XAPIC);
     for (unsigned i = 0; i < 100; i++)
-        (void)(i & 1 ? wrmsr_exits(0x49, 1) : rdmsr_exits(0x48, &value));
-    assert_non_null(strstr(support_log(), "# guest: RDMSR of MSR 0x48 at RIP 0x1234: #GP\n"));
-    assert_non_null(strstr(support_log(), "# guest: WRMSR of MSR 0x49 at RIP 0x1234: #GP\n"));
+        (void)(i & 1 ? wrmsr_exits(0x49, 0x8877665544332211) : rdmsr_exits(0x48, &value));
+    assert_non_null(
+        strstr(support_log(), "# guest: vCPU 0: RDMSR of MSR 0x48 at RIP 0x1234: #GP\n"));
+    assert_non_null(strstr(support_log(),
+                           "# guest: vCPU 0: WRMSR of 0x8877665544332211 to MSR 0x49 "
+                           "at RIP 0x1234: #GP\n"));
     for (const char *c = support_log(); *c; c++)
         lines += *c == '\n';
-    assert_int_equal(lines, 8);
+    assert_int_equal(lines, 16 + 1);
+    const char *last = "# guest: 16 accesses to MSRs were refused; further ones are not printed\n";
+    assert_string_equal(support_log() + strlen(support_log()) - strlen(last), last);
 }
 
 /* ---- EFER and the APIC ----------------------------------------------------------------------- */

@@ -108,15 +108,14 @@ void tlb_invvpid(struct mmu *mmu, unsigned type, uint16_t vpid, gva_t address,
     note(text);
 }
 
-bool vm_end(struct vm *which, enum vm_ending ending, const char *format, ...)
+void vcpu_end(const struct vcpu *which, enum vm_ending ending, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(which->message, sizeof(which->message), format, arguments);
+    vsnprintf(which->vm->message, sizeof(which->vm->message), format, arguments);
     va_end(arguments);
-    which->ending = ending;
+    which->vm->ending = ending;
     note("end ");
-    return true;
 }
 
 static struct invpcid operand;

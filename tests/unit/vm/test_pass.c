@@ -61,13 +61,13 @@ uint64_t cpu_reg_load(struct cpu_regs *cpu, enum cpu_reg reg)
     return vmcs[reg == REG_RIP ? VMCS_GUEST_RIP : VMCS_GUEST_RFLAGS];
 }
 
-void vm_end(struct vm *which, enum vm_ending ending, const char *format, ...)
+void vcpu_end(const struct vcpu *which, enum vm_ending ending, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(which->message, sizeof(which->message), format, arguments);
+    vsnprintf(which->vm->message, sizeof(which->vm->message), format, arguments);
     va_end(arguments);
-    which->ending = ending;
+    which->vm->ending = ending;
 }
 
 /* ---- Entries --------------------------------------------------------------------------------- */

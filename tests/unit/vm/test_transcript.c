@@ -28,7 +28,7 @@ static unsigned next = 1;
 
 #define AGAIN    "# b: error: again\n"
 #define AGAIN_4  AGAIN AGAIN AGAIN AGAIN
-#define AGAIN_29 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN
+#define AGAIN_27 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN_4 AGAIN AGAIN AGAIN
 
 static int setup(void **state)
 {
@@ -276,6 +276,8 @@ static void errors_say_whose_they_are(void **state)
     transcript_speak_for(second, "b");
     log_error("MMU: 1");
     log_error("guest b: 2");
+    log_error("guest b, its module c: 2");
+    log_error("guest bc: 2");
     log_error("guest memory: 3");
     log_info("# b: 4");
     support_cpu = 0;
@@ -293,8 +295,9 @@ static void errors_say_whose_they_are(void **state)
     transcript_close(first);
     assert_string_equal(strstr(printed(), "# b: error: MMU"),
                         "# b: error: MMU: 1\nerror: guest b: 2\n"
-                        "# b: error: guest memory: 3\n# b: 4\n" AGAIN_29
-                        "# b: 71 errors and 0 other lines about it were cut: 32 and 512 are shown "
+                        "error: guest b, its module c: 2\n# b: error: guest bc: 2\n"
+                        "# b: error: guest memory: 3\n# b: 4\n" AGAIN_27
+                        "# b: 73 errors and 0 other lines about it were cut: 32 and 512 are shown "
                         "for each VM\n");
     transcript_close(second);
     next += 2;

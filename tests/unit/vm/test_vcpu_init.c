@@ -95,7 +95,7 @@ void sched_add(struct vcpu *v)
 
 void pcpu_kick_vcpu(const struct vcpu *v)
 {
-    assert_ptr_equal(v, vcpu);
+    assert_true(v == vcpu || v == &other);
 }
 
 void sleep_end(struct vcpu *v)
@@ -250,6 +250,30 @@ static void prepare(uint64_t seed)
     /* The APIC must be enabled to be addressed. */
     if (vcpu->lapic.mode == LAPIC_OFF)
         vcpu->lapic.mode = LAPIC_X2APIC;
+}
+
+/* The work that the vCPU left at the INIT goes to the first vCPU that looks, once: another one, or
+ * itself after its start. */
+static void work_that_is_left(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 8; seed++) {
+        prepare(seed);
+        other.vmx.attention.word = 0;
+        init_and_start(seed & 1);
+        struct vcpu *first = seed & 2 ? vcpu : &other, *second = seed & 2 ? &other : vcpu;
+        assert_false(attention_requested(&vcpu->vmx.attention, ATTENTION_CHORES));
+        ipi_receive(first);
+        assert_true(attention_requested(&first->vmx.attention, ATTENTION_CHORES));
+        ipi_receive(second);
+        assert_false(attention_requested(&second->vmx.attention, ATTENTION_CHORES));
+    }
+    /* None is left, and nobody is told. */
+    prepare(9);
+    other.vmx.attention.word = 0;
+    attention_clear(&vcpu->vmx.attention, ATTENTION_CHORES);
+    init_and_start(true);
+    assert_false(attention_requested(&other.vmx.attention, ATTENTION_MAIL));
 }
 
 static void check_lapic(const struct lapic *l)
@@ -411,7 +435,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_has_a_row), cmocka_unit_test(as_the_tables_say),
         cmocka_unit_test(no_event_of_before),   cmocka_unit_test(a_timer_begins_anew),
-        cmocka_unit_test(as_a_new_apic),
+        cmocka_unit_test(as_a_new_apic),        cmocka_unit_test(work_that_is_left),
     };
     return cmocka_run_group_tests_name("a vCPU after INIT", tests, NULL, NULL);
 }

@@ -19,6 +19,8 @@ static void ring0_step(uint64_t *rip)
 }
 
 static unsigned entries;
+static uint32_t last_exit; /* the reason of the one exit before the end; 0: the VM just ends */
+static bool entry_fails, cannot_deliver;
 
 void ipi_receive(struct vcpu *v)
 {
@@ -41,7 +43,7 @@ bool vmx_wakes(const struct vmx_vcpu *half)
 bool vmx_deliver_event(struct vmx_vcpu *half)
 {
     (void)half;
-    return true;
+    return !cannot_deliver;
 }
 
 /* Takes one exit, after which the VM ends. */
@@ -50,6 +52,13 @@ int vmx_run(struct vmx_vcpu *half)
     assert_ptr_equal(half, &vcpu->vmx);
     note("guest ");
     entries++;
+    if (entry_fails)
+        return -1;
+    if (last_exit) {
+        vmcs[VMCS_EXIT_REASON] = last_exit;
+        assert_false(vmx_exited(half));
+        return 0;
+    }
     vmcs[VMCS_EXIT_REASON] = REASON_CPUID;
     assert_true(vmx_exited(half));
     attention_request(&vcpu->vmx.attention, ATTENTION_ENDED);
@@ -88,6 +97,10 @@ static int setup(void **state)
     mitigate_chosen = 0;
     migrates = false;
     refusal = NULL;
+    last_exit = 0;
+    entry_fails = cannot_deliver = false;
+    memset(vmcs, 0, sizeof(vmcs));
+    memset(&vm.words, 0, sizeof(vm.words));
     return 0;
 }
 
@@ -131,6 +144,45 @@ static void a_start(void **state)
     assert_string_equal(did, "mitigate load start registers look guest look save unload ");
 }
 
+/* ---- Work ------------------------------------------------------------------------------------ */
+
+static int no_chain(void *context, uint64_t address, void *buffer, size_t size)
+{
+    (void)context, (void)address;
+    memset(buffer, 0, size);
+    return 0;
+}
+
+/* A halted vCPU that was given work does it, and only then sleeps. Each piece is that of one
+ * disk. */
+static void a_halted_vcpu_does_work(void **state)
+{
+    (void)state;
+    static const struct virtio_ops ops = {.name = "test disk", .queues = 1};
+    static struct disk disks[2];
+    turn(1);
+    vm.disk_count = 2;
+    for (unsigned i = 0; i < 2; i++) {
+        struct virtio *virtio = &disks[i].blk.virtio;
+        *virtio = (struct virtio){.ops = &ops, .dma = {.read = no_chain}, .notified = 1};
+        virtio->queues[0] = (struct virtq){.dma = &virtio->dma, .ready = true, .size = 4};
+        vm.disks[i] = &disks[i];
+    }
+    assert_true(disks_go_on(&vm));
+    assert_int_equal(disks[0].blk.virtio.notified + disks[1].blk.virtio.notified, 1);
+    assert_false(disks_go_on(&vm));
+    disks[0].blk.virtio.notified = disks[1].blk.virtio.notified = 1;
+    vm.ending = VM_RUNNING;
+    vcpu->vmx.attention.word = ATTENTION_HALTED | ATTENTION_CHORES;
+    entries = 0;
+    vcpu_run(vcpu);
+    assert_int_equal(disks[0].blk.virtio.notified + disks[1].blk.virtio.notified, 0);
+    assert_int_equal(entries, 0);
+    assert_false(attention_requested(&vcpu->vmx.attention, ATTENTION_CHORES));
+    assert_true(attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED));
+    vm.disk_count = 0;
+}
+
 static void a_cpu_that_refuses(void **state)
 {
     (void)state;
@@ -155,8 +207,58 @@ static void the_budget(void **state)
     vcpu_run(vcpu);
     assert_int_equal(entries, 0);
     assert_int_equal(vm.ending, VM_ENDED_BUDGET);
-    assert_non_null(strstr(vm.message, "its budget of 77 ms"));
+    assert_string_equal(vm.message, "still running after its budget of 77 ms, at RIP 0; give it "
+                                    "more with budget=, up to 3600000");
     assert_int_equal(vcpu->budget_left, 0);
+}
+
+/* The cause is looked for before the guest's state is saved, whether the CPU has found the triple
+ * fault or the hypervisor. */
+static void a_triple_fault(void **state)
+{
+    (void)state;
+    last_exit = REASON_TRIPLE_FAULT;
+    turn(1);
+    assert_string_equal(did, "mitigate load registers look guest explain save unload ");
+    assert_int_equal(vm.ending, VM_ENDED_TRIPLE_FAULT);
+    setup(NULL);
+    cannot_deliver = true;
+    vcpu->vmx.windows = true;
+    turn(1);
+    assert_string_equal(did, "mitigate load registers look explain save unload ");
+    assert_int_equal(vm.ending, VM_ENDED_TRIPLE_FAULT);
+}
+
+static void an_entry_that_fails(void **state)
+{
+    (void)state;
+    entry_fails = true;
+    vmcs[VMCS_GUEST_RIP] = 0x1234;
+    turn(1);
+    assert_int_equal(entries, 1);
+    assert_int_equal(vm.ending, VM_ENDED_ENTRY_FAILED);
+    assert_string_equal(vm.message,
+                        "the VM entry at RIP 0x1234 failed: a mistake of the hypervisor, not of "
+                        "the guest; please report it with the messages above");
+}
+
+static void a_halt_for_ever(void **state)
+{
+    (void)state;
+    last_exit = REASON_HLT;
+    for (unsigned on = 0; on < 2; on++) {
+        vcpu->vmx.regs.known = 0;
+        vmcs[VMCS_GUEST_RFLAGS] = on ? RFLAGS_IF : 0;
+        vmcs[VMCS_GUEST_RIP] = 0x1235;
+        turn(1);
+        assert_int_equal(vm.ending, VM_ENDED_HALTED);
+        assert_string_equal(
+            vm.message, on ? "HLT before RIP 0x1235 with IF=1 and no event on its way: it would "
+                             "sleep for ever; it waits for a timer that is not armed, or for a "
+                             "device that is not there"
+                           : "HLT before RIP 0x1235 with IF=0 and no event on its way: it would "
+                             "sleep for ever; its last output may say why it has stopped");
+    }
 }
 
 int main(void)
@@ -166,8 +268,12 @@ int main(void)
         cmocka_unit_test_setup(ibrs_at_each_exit, setup),
         cmocka_unit_test_setup(another_cpu, setup),
         cmocka_unit_test_setup(a_start, setup),
+        cmocka_unit_test_setup(a_halted_vcpu_does_work, setup),
         cmocka_unit_test_setup(a_cpu_that_refuses, setup),
         cmocka_unit_test_setup(the_budget, setup),
+        cmocka_unit_test_setup(a_triple_fault, setup),
+        cmocka_unit_test_setup(an_entry_that_fails, setup),
+        cmocka_unit_test_setup(a_halt_for_ever, setup),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
 }

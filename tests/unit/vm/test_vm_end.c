@@ -159,6 +159,22 @@ static void nothing_is_touched_afterwards(void **state)
     }
 }
 
+/* The message names the vCPU if there are several, and is no format. */
+static void the_vcpu_is_named(void **state)
+{
+    (void)state;
+    second.vm = &vm;
+    second.index = 1;
+    vcpu_end(&second, VM_ENDED_HALTED, "100%%s of %u", 7u);
+    assert_string_equal(vm.message, "vCPU 1: 100%s of 7");
+    assert_int_equal(vm.ending, VM_ENDED_HALTED);
+    setup(NULL);
+    vm.vcpu_count = 1;
+    vm.vcpu.vm = &vm;
+    vcpu_end(&vm.vcpu, VM_ENDED_BUDGET, "100%%s of %u", 7u);
+    assert_string_equal(vm.message, "100%s of 7");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -166,6 +182,7 @@ int main(void)
         cmocka_unit_test_setup(the_second_does_not_go_on, setup),
         cmocka_unit_test_setup(an_init_stops_and_a_startup_restarts, setup),
         cmocka_unit_test_setup(nothing_is_touched_afterwards, setup),
+        cmocka_unit_test_setup(the_vcpu_is_named, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

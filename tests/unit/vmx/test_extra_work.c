@@ -36,7 +36,7 @@ static void closes(struct mmu *mmu, struct track_opening *opening)
     (void)mmu, (void)opening;
 }
 
-void vm_end(struct vm *ended, enum vm_ending ending, const char *format, ...)
+void vcpu_end(const struct vcpu *ended, enum vm_ending ending, const char *format, ...)
 {
     (void)ended, (void)ending, (void)format;
     fail();

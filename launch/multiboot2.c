@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loader of multiboot2 programs (Multiboot2 Specification 2.0, sections 3.1 to 3.3): it places
+ * the program, in an ELF file of either class or as the header's address tag says.
+ * launch/multiboot2_header.c reads the header, and launch/multiboot2_info.c writes the boot
+ * information.
+ */
+#include "launch/loaders.h"
+#include "launch/multiboot2.h"
+
+#include "boot/boot_info.h"
+#include "lib/bits.h"
+
+#define ADDRESS_END BIT(32) /* the program starts with paging off, where addresses have 32 bits */
+
+/* Where the program lies: in the file's segments, or, with an address tag, in one range. */
+struct program {
+    struct elf_file elf;
+    struct load_record range; /* if there is an address tag */
+    uint64_t bottom, top;     /* as it was linked */
+    uint64_t shift;           /* is added to the addresses for which it was linked */
+    uint64_t entry;           /* already shifted */
+};
+
+bool multiboot2_recognise(const struct guest_image *image)
+{
+    uint64_t at;
+    return !multiboot_recognise(image) && multiboot2_find_header(image, &at);
+}
+
+static enum exit_code check_address_tag(const struct guest_image *image,
+                                        const struct multiboot2_wishes *wishes)
+{
+    const struct multiboot2_address *a = &wishes->address;
+    const bool whole = a->load == MULTIBOOT2_WHOLE_FILE;
+    if (!wishes->has_entry)
+        REFUSE(MODULE_NOT_ELF, image,
+               "its multiboot2 header has an address tag but no entry address tag");
+    if (whole ? a->header < wishes->at : a->header < a->load || a->header - a->load > wishes->at)
+        REFUSE(MODULE_NOT_ELF, image,
+               "the address tag of its multiboot2 header has header_addr %#x and load_addr %#x, "
+               "but the header lies at %#lx in the file",
+               a->header, a->load, wishes->at);
+    return EXIT_OK;
+}
+
+/* Computes the range of a program with an address tag: its text and data come from the file, and
+ * zeros follow. */
+static enum exit_code read_address_tag(const struct guest_image *image,
+                                       const struct multiboot2_wishes *wishes,
+                                       struct program *program)
+{
+    const struct multiboot2_address *a = &wishes->address;
+    enum exit_code code = check_address_tag(image, wishes);
+    if (code)
+        return code;
+    const uint64_t load =
+        a->load == MULTIBOOT2_WHOLE_FILE ? a->header - wishes->at : (uint64_t)a->load;
+    const uint64_t offset = wishes->at - (a->header - load);
+    const uint64_t end = a->load_end ? a->load_end : load + (image->size - offset);
+    const uint64_t top = a->bss_end ? a->bss_end : end;
+    if (end < load || top < end)
+        REFUSE(MODULE_NOT_ELF, image,
+               "the address tag of its multiboot2 header has load_addr %#lx, load_end_addr %#lx "
+               "and bss_end_addr %#lx, which must ascend",
+               load, end, top);
+    if (end - load > image->size - offset)
+        REFUSE(MODULE_TRUNCATED, image,
+               "its multiboot2 header needs bytes %#lx to %#lx of the file, which ends at %#lx",
+               offset, offset + (end - load), image->size);
+    program->range = (struct load_record){.gpa = load,
+                                          .bytes = (const char *)image->file + offset,
+                                          .size = end - load,
+                                          .extent = top - load,
+                                          .kind = LOAD_SEGMENT};
+    program->bottom = load;
+    program->top = top;
+    return EXIT_OK;
+}
+
+static enum exit_code read_program(const struct guest_image *image,
+                                   const struct multiboot2_wishes *wishes, struct program *program)
+{
+    memset(program, 0, sizeof(*program));
+    enum exit_code code = EXIT_OK;
+    if (wishes->has_address) {
+        code = read_address_tag(image, wishes, program);
+    } else if (!elf_recognise(image)) {
+        REFUSE(MODULE_NOT_ELF, image,
+               "its multiboot2 header has no address tag, and it is not an ELF file");
+    } else {
+        code = elf_open(image, &program->elf);
+        if (!code)
+            elf_bounds(image, &program->elf, &program->bottom, &program->top);
+    }
+    if (!code && program->bottom >= program->top)
+        REFUSE(MODULE_NOT_ELF, image, "it has nothing that is loaded");
+    program->entry = wishes->has_entry ? wishes->entry : elf_entry(image, &program->elf);
+    return code;
+}
+
+/* Can the program be placed at `base`, or is one of the limits of its header or of RAM exceeded? */
+static bool fits(const struct guest_image *image, const struct multiboot2_relocation *r,
+                 uint64_t base, uint64_t size)
+{
+    return base >= GUEST_MIDDLE && base >= r->lowest && base + size - 1 <= r->highest &&
+           !(base & (r->alignment - 1)) && image_in_ram(image, base, size);
+}
+
+/* Chooses the address of a program with a relocatable header tag: the lowest or the highest that
+ * the tag permits, from 1 MiB on. A program without a preference stays where it was linked, if that
+ * is permitted. */
+static enum exit_code relocate(const struct guest_image *image,
+                               const struct multiboot2_relocation *r, struct program *program)
+{
+    const uint64_t size = program->top - program->bottom;
+    uint64_t least = r->lowest < GUEST_MIDDLE ? GUEST_MIDDLE : r->lowest, base = program->bottom;
+    uint64_t end = image_ram_end(image);
+    if (end > (uint64_t)r->highest + 1)
+        end = (uint64_t)r->highest + 1;
+    if (r->preference == MULTIBOOT2_HIGHEST)
+        base = end > size ? align_down(end - size, r->alignment) : 0;
+    else if (r->preference == MULTIBOOT2_LOWEST || !fits(image, r, base, size))
+        base = align_up(least, r->alignment);
+    if (!fits(image, r, base, size))
+        REFUSE(GUEST_TOO_LARGE, image,
+               "no room for its %lu bytes, which its multiboot2 header wants aligned to %#x from "
+               "%#x to %#x; its RAM ends at %#lx; give it more with mem=",
+               size, r->alignment, r->lowest, r->highest, image_ram_end(image));
+    program->shift = base - program->bottom;
+    return EXIT_OK;
+}
+
+static enum exit_code plan_program(struct load_plan *plan, const struct guest_image *image,
+                                   const struct multiboot2_wishes *wishes, struct program *program)
+{
+    if (!wishes->has_address) {
+        program->elf.shift = program->shift;
+        return elf_plan_segments(plan, image, &program->elf);
+    }
+    struct load_record *range = &program->range;
+    range->gpa += program->shift;
+    if (!image_in_ram(image, range->gpa, range->extent))
+        REFUSE(GUEST_TOO_LARGE, image,
+               "its program, %#lx to %#lx, does not fit into its RAM, which ends at %#lx; give it "
+               "more with mem=",
+               range->gpa, range->gpa + range->extent, image_ram_end(image));
+    return plan_add(plan, image, *range);
+}
+
+enum exit_code multiboot2_plan(struct load_plan *plan, const struct guest_image *image)
+{
+    struct multiboot2_wishes wishes;
+    struct program program;
+    enum exit_code code = multiboot2_read_header(image, &wishes);
+    if (!code)
+        code = read_program(image, &wishes, &program);
+    if (!code && wishes.relocatable)
+        code = relocate(image, &wishes.relocation, &program);
+    if (!code)
+        code = plan_program(plan, image, &wishes, &program);
+    if (code)
+        return code;
+    const uint64_t entry = program.entry + program.shift;
+    if (program.top + program.shift > ADDRESS_END)
+        REFUSE(GUEST_TOO_LARGE, image, "its program ends at %#lx, above 4 GiB",
+               program.top + program.shift);
+    if (!plan_contains(plan, entry))
+        REFUSE(MODULE_NOT_ELF, image, "its entry point %#lx is not in what is loaded", entry);
+    plan->start.entry = entry;
+    plan->start.magic = MULTIBOOT2_LOADER_MAGIC;
+    return multiboot2_plan_info(plan, image, program.bottom + program.shift,
+                                program.top + program.shift);
+}

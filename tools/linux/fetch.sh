@@ -1,0 +1,26 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Downloads the newest kernel of a Debian release: tools/linux/fetch.sh FOLDER RELEASE METAPACKAGE
+#
+# FOLDER gets the bzImage as `vmlinuz`, the kernel in it as `vmlinux`, and `package` with the name
+# and version. Nothing is installed.
+set -e
+tools=$(cd "$(dirname "$0")/.." && pwd)
+folder=$1 release=$2 meta=$3
+rm -rf "$folder" "$folder.new"
+mkdir -p "$folder.new"
+cd "$folder.new"
+APT_CONFIG=$("$tools/release.sh" apt "$release")
+export APT_CONFIG
+package=$(apt-cache depends "$meta" | sed -n "s/^  Depends: \(linux-image-\)/\1/p")
+if [ -z "$package" ]; then
+    echo "fetch: Debian $release has no kernel that $meta names" >&2
+    exit 1
+fi
+apt-get -qq download "$package" >&2
+dpkg-deb -f ./*.deb Package Version >package
+dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards './boot/vmlinuz-*'
+mv boot/vmlinuz-* vmlinuz
+"$tools/vmlinux.py" vmlinuz vmlinux
+rm -rf apt boot ./*.deb
+cd "$OLDPWD" && mv "$folder.new" "$folder"

@@ -1,0 +1,72 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Runs programs that test a machine in a VM with Linux: `make linux-stress`, `make linux-selftests`.
+
+The first argument is `stress` or `selftests`, the second one the folder with the programs. The
+environment contains the options: VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, SECONDS_EACH
+how long each group of stressors runs, in seconds of the guest, and CMDLINE further parameters for
+the kernel.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+from harness import debian, session
+from harness.boot import BUILD, ROOT, Boot
+from harness.errors import HarnessError, Status
+
+TIMEOUT = 3000.0  # seconds of the emulator's CPU time
+
+
+def dynamic(command: list[str]) -> dict[str, pathlib.Path]:
+    """The files of a program by their path in the initrd. `command` is what tools/unpack.sh
+    prints: the loader, the path of the libraries, and the program."""
+    loader, option, path, program = command
+    tree = program.removesuffix("/usr/bin/stress-ng")
+    listed = subprocess.run(
+        [loader, option, path, "--list", program], check=True, capture_output=True, text=True
+    ).stdout
+    files = {f"bin/{pathlib.Path(program).name}": pathlib.Path(program)}
+    for name, where in re.findall(r"^\s*(\S+) => (\S+)", listed, re.MULTILINE):
+        if not where.startswith(f"{tree}/"):
+            raise HarnessError(f"{program} needs {name}, which was not unpacked")
+        inside = name.lstrip("/") if "/" in name else f"lib/x86_64-linux-gnu/{name}"
+        files[inside] = pathlib.Path(where)
+    return files
+
+
+def programs(what: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    files = {what: ROOT / "tools/linux" / what}
+    if what == "selftests":
+        return files | {f"tests/{path.name}": path for path in sorted(folder.iterdir())}
+    return files | dynamic((folder / "command").read_text().split())
+
+
+def main() -> int:
+    what, folder = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
+    vcpus, mem = int(os.environ.get("VCPUS") or 4), int(os.environ.get("MEM") or 512)
+    seconds = os.environ.get("SECONDS_EACH") or "10"
+    initrd = debian.make_initrd(BUILD / "linux" / f"initrd-{what}", programs(what, folder))
+    line = f"{debian.CMDLINE} {os.environ.get('CMDLINE') or ''} {what} seconds={seconds}"
+    guests = debian.guests(initrd=initrd, cmdline=line, vcpus=vcpus, mem=mem)
+    boot = Boot(
+        name=f"linux-{what}", guests=guests, smp=vcpus, ips=debian.IPS,
+        mem=debian.machine_memory(mem, guests), timeout=TIMEOUT,
+    )  # fmt: skip
+    run = session.run(boot, lambda text: print(text, flush=True))
+    if run.status != Status.OK:
+        print(f"linux-{what}: status {run.status} {run.reason}", file=sys.stderr)
+    return run.status
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except HarnessError as error:
+        print(f"linux: {error}", file=sys.stderr)
+        sys.exit(Status.NOT_STARTED)
+    except KeyboardInterrupt:
+        sys.exit(Status.INTERRUPTED)

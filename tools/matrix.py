@@ -1,0 +1,113 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""Boots Debian's kernels in VMs, each in every way, and prints a table: `make linux-matrix`.
+
+Each boot runs the checks of tools/linux/check. The environment contains the options:
+
+KERNELS=  which kernels, of those in KERNELS below   ENTRIES=  of bzimage, pvh, 64
+VCPUS=    numbers of vCPUs (1 2 4)                   CMDLINE=  the kernel's command line
+MACHINE=  bochs, or nested, which has one CPU        TIMEOUT=  seconds of CPU time (900)
+
+"M to the shell" is the TSC in millions when the first program runs. With one CPU the emulator's TSC
+counts the instructions since power-on, which include the firmware's and the hypervisor's start.
+"exits" are those of the whole VM until it turns its machine off.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+
+from harness import debian, session
+from harness.boot import BUILD, ROOT, Boot
+from harness.errors import HarnessError, Status
+
+# The release and metapackage that name a kernel.
+KERNELS = {
+    f"{release}-{flavour}": (release, f"linux-image-{middle}amd64")
+    for release in ("bookworm", "bookworm-backports", "trixie")
+    for flavour, middle in (("cloud", "cloud-"), ("generic", ""))
+}
+# What is booted, and the words that choose the entry point.
+ENTRIES = {"bzimage": ("vmlinuz", ()), "pvh": ("vmlinux", ("entry=pvh",)),
+           "64": ("vmlinux", ("entry=64",))}  # fmt: skip
+MACHINES = {"bochs": "optrom", "nested": "kernel"}
+
+env = os.environ.get
+
+
+def chosen(name: str, among: list[str]) -> list[str]:
+    words = (env(name) or " ".join(among)).split()
+    for word in words:
+        if word not in among:
+            raise HarnessError(f"{name}={word}: choose from {' '.join(among)}")
+    return words
+
+
+def fetch(kernel: str) -> str:
+    """Downloads a kernel unless it is there. Returns its version."""
+    folder = BUILD / "linux/kernels" / kernel
+    if not folder.is_dir():
+        if env("NO_DEPS"):
+            raise HarnessError(f"{folder} is not there, and NO_DEPS forbids to download it")
+        subprocess.run([ROOT / "tools/linux/fetch.sh", folder, *KERNELS[kernel]], check=True)
+    return (folder / "package").read_text().split("Version: ")[1].strip()
+
+
+def boot(kernel: str, entry: str, vcpus: int, machine: str) -> session.Run:
+    file, words = ENTRIES[entry]
+    path = BUILD / "linux/kernels" / kernel / file
+    guests = debian.checked(vcpus, env("CMDLINE") or debian.CMDLINE, kernel=path, words=words)
+    nested = machine == "nested"
+    return session.run(Boot(
+        name=f"matrix/{machine}-{kernel}-{entry}-{vcpus}", machine=machine,
+        method=MACHINES[machine], guests=guests, mem=debian.machine_memory(debian.MEM, guests),
+        smp=1 if nested else vcpus, ips=0 if nested else debian.IPS,
+        timeout=float(env("TIMEOUT") or 900),
+    ))  # fmt: skip
+
+
+def row(run: session.Run) -> tuple[str, str, str]:
+    """The result, millions of ticks to the shell, and exits."""
+    counters = run.output.counters
+    passed = [case for case in run.output.cases if case.leaf and case.passed]
+    failed = run.output.failures
+    result = f"{len(passed)} checks passed"
+    if run.status != Status.OK:
+        why = "; ".join(case.path for case in failed) or run.reason or run.output.exit_name
+        result = f"FAILED ({run.status}): {why}"
+    (vm,) = [case for case in run.output.cases if case.name == "linux"] or [None]
+    exits = str(vm.counters.get("exits", "")) if vm else ""
+    return result, str(counters.get("shell_at_M", "")), exits
+
+
+def main() -> int:
+    machine = env("MACHINE") or "bochs"
+    if machine not in MACHINES:
+        raise HarnessError(f"MACHINE={machine}: choose from {' '.join(MACHINES)}")
+    kernels = chosen("KERNELS", list(KERNELS))
+    entries = chosen("ENTRIES", list(ENTRIES))
+    numbers = chosen("VCPUS", ["1", "2", "4"])
+    versions = {kernel: fetch(kernel) for kernel in kernels}
+    print("| kernel | entry | vCPUs | result | M to the shell | exits | s |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+    status = Status.OK
+    for kernel in kernels:
+        for entry in entries:
+            for vcpus in numbers:
+                run = boot(kernel, entry, int(vcpus), machine)
+                print(f"| {kernel} {versions[kernel]} | {entry} | {vcpus} | "
+                      f"{' | '.join(row(run))} | {run.seconds:.0f} |", flush=True)  # fmt: skip
+                status = status or run.status
+    return status
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except (HarnessError, subprocess.CalledProcessError) as error:
+        print(f"linux-matrix: {error}", file=sys.stderr)
+        sys.exit(Status.NOT_STARTED)
+    except KeyboardInterrupt:
+        sys.exit(Status.INTERRUPTED)
