@@ -193,12 +193,12 @@ void transcript_show(unsigned number)
     spin_unlock(&notices->lock);
 }
 
-/* Makes the transcript current that transcript_show() has chosen, once the notice of that has been
- * printed, or, if the current one is over, the first one that is not. */
+/* Makes the transcript current that transcript_show() has chosen, whose notice is printed before it,
+ * or, if the current one is over, the first one that is not. */
 static void transcript_advance(void)
 {
     spin_lock(&notices->lock);
-    unsigned next = text_size(&notices->unprinted) ? 0 : wanted;
+    unsigned next = wanted;
     if (next)
         __atomic_store_n(&wanted, 0, __ATOMIC_SEQ_CST);
     spin_unlock(&notices->lock);
