@@ -39,7 +39,7 @@ CFLAGS  := -std=gnu11 -O2 -g $(WARN) -I. -ffreestanding -nostdinc \
            -fno-omit-frame-pointer \
            -fno-asynchronous-unwind-tables -fcf-protection=none -fno-strict-aliasing \
            -idirafter $(UAPI)
-HOSTFLAGS := -std=gnu11 -O1 -g $(WARN) -Wno-frame-larger-than -I. -fno-strict-aliasing \
+HOSTFLAGS := -std=gnu11 -O1 -g1 $(WARN) -Wno-frame-larger-than -I. -fno-strict-aliasing \
            -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # ---- The image --------------------------------------------------------------------------------
@@ -111,9 +111,14 @@ $(B)/unit/test_mmio_calls: UNIT_LIBS := $(foreach f,guest_cmpxchg guest_page gue
 $(B)/libhost.a: $(HOST_OBJS)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-.PHONY: unit
-unit: $(UNIT_TESTS) ## the hosted unit tests, under ASan and UBSan
-	@status=0; for t in $^; do $$t || status=1; done; exit $$status
+# Each test is a target, so that `make -j` runs them beside each other. All run, whatever fails.
+.PHONY: unit $(UNIT_TESTS:%=%.run)
+unit: $(UNIT_TESTS:%=%.run) ## the hosted unit tests, under ASan and UBSan
+$(UNIT_TESTS:%=%.run): %.run: %
+	@$<
+ifneq ($(filter unit,$(MAKECMDGOALS)),)
+MAKEFLAGS += --keep-going
+endif
 
 PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk tools/fuzz.mk
 

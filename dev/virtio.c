@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* See the header. Called by transports, and by vm/disk.c for the work that is left. Pure. */
+/* See the header. Called by transports, and by vm/disk.c and vm/net.c for the work that is left.
+ * Pure. */
 #include "dev/virtio.h"
 
 #include "lib/bits.h"
@@ -22,6 +23,12 @@
 
 #define CHAIN_WORK 2048u /* approximate cost of a chain in addition to its descriptors and data */
 
+static void input_changed(struct virtio *v)
+{
+    if (v->ops->input_changed)
+        v->ops->input_changed(v);
+}
+
 static void virtio_reset(struct virtio *v)
 {
     v->driver_features = 0;
@@ -29,6 +36,7 @@ static void virtio_reset(struct virtio *v)
     v->notified = 0;
     memset(v->queues, 0, sizeof(v->queues));
     line_set(&v->line, false);
+    input_changed(v);
 }
 
 void virtio_init(struct virtio *v)
@@ -41,6 +49,11 @@ static bool virtio_is_live(const struct virtio *v)
 {
     return (v->status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET)) ==
            VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
+bool virtio_accepts_input(const struct virtio *v)
+{
+    return virtio_is_live(v) && v->queues[0].ready;
 }
 
 static void virtio_interrupt(struct virtio *v, uint8_t interrupt)
@@ -61,6 +74,7 @@ static void virtio_break(struct virtio *v, const struct virtq *queue)
     if (v->status & VIRTIO_CONFIG_S_DRIVER_OK)
         virtio_interrupt(v, VIRTIO_MMIO_INT_CONFIG);
     v->status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+    input_changed(v);
 }
 
 static bool features_suffice(const struct virtio *v)
@@ -88,6 +102,7 @@ void virtio_write_status(struct virtio *v, uint8_t value)
     if (!((v->status | new) & VIRTIO_CONFIG_S_FEATURES_OK))
         new &= (uint8_t)~VIRTIO_CONFIG_S_DRIVER_OK;
     v->status |= new;
+    input_changed(v);
 }
 
 void virtio_write_features(struct virtio *v, unsigned half, uint32_t features)
@@ -105,6 +120,7 @@ void virtio_enable_queue(struct virtio *v, unsigned number, bool enable)
     if (!enable) {
         queue->ready = false;
         v->notified &= ~(1u << number);
+        input_changed(v);
     }
     if (!enable || queue->ready || !(v->status & VIRTIO_CONFIG_S_FEATURES_OK))
         return;
@@ -113,6 +129,8 @@ void virtio_enable_queue(struct virtio *v, unsigned number, bool enable)
     queue->event_index = v->driver_features & BIT(VIRTIO_RING_F_EVENT_IDX);
     if (virtq_start(queue) == VIRTQ_BROKEN)
         virtio_break(v, queue);
+    else
+        input_changed(v);
 }
 
 void virtio_acknowledge(struct virtio *v, uint32_t interrupts)
@@ -124,8 +142,8 @@ void virtio_acknowledge(struct virtio *v, uint32_t interrupts)
 
 /* ---- Work ------------------------------------------------------------------------------------ */
 
-/* Handles chains until the piece is complete or the queue is empty. Returns false if the queue is
- * broken; *more is set to whether chains may be left. */
+/* Handles chains until the piece is complete, or no chain or no input is left. Returns false if the
+ * queue is broken; *more is set to whether chains may be left. */
 static bool handle_chains(struct virtio *v, struct virtq *queue, bool *more)
 {
     struct virtq_chain chain;
@@ -138,6 +156,11 @@ static bool handle_chains(struct virtio *v, struct virtq *queue, bool *more)
             return result == VIRTQ_EMPTY;
         v->work += CHAIN_WORK + chain.count * VIRTIO_DESCRIPTOR;
         uint32_t written = v->ops->handle(v, queue, &chain);
+        if (written == VIRTIO_NO_INPUT) {
+            virtq_untake(queue);
+            *more = false;
+            return true;
+        }
         if (queue->why[0] || !virtq_return(queue, chain.head, written))
             return false;
     }
@@ -169,7 +192,23 @@ void virtio_notify(struct virtio *v, unsigned queue)
 {
     if (!virtio_is_live(v) || queue >= v->ops->queues || !v->queues[queue].ready)
         return;
+    if (queue == 0 && v->ops->input_changed) {
+        v->ops->input_changed(v);
+        return;
+    }
     v->notified |= 1u << queue;
     if (virtio_go_on(v))
         v->busy();
+}
+
+bool virtio_input(struct virtio *v)
+{
+    if (!virtio_accepts_input(v))
+        return false;
+    v->work = 0;
+    v->notified |= 1;
+    work_on_queue(v, 0);
+    bool more = v->notified & 1;
+    v->notified &= ~1u;
+    return more;
 }

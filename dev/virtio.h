@@ -2,8 +2,8 @@
 /*
  * The part of a virtio device that does not depend on the transport or the device type (virtio 1.2,
  * chapters 2 and 3): status, features, queues, and the interrupt. A transport (dev/virtio_mmio.h)
- * turns the driver's register accesses into calls of these functions; a device (dev/virtio_blk.h)
- * handles chains.
+ * turns the driver's register accesses into calls of these functions; a device (dev/virtio_blk.h,
+ * dev/virtio_net.h) handles chains.
  *
  * VIRTIO_F_VERSION_1 and VIRTIO_F_ACCESS_PLATFORM are always offered, and the driver must accept
  * both: there is no legacy interface, and a device accesses guest memory only through its struct
@@ -28,6 +28,8 @@
 /* The approximate cost of a descriptor, which is read and translated, in bytes of work. */
 #define VIRTIO_DESCRIPTOR 640u
 
+#define VIRTIO_NO_INPUT (~0u) /* result of `handle`: the chain was not used, as there is no input */
+
 struct virtio;
 
 struct virtio_ops {
@@ -38,6 +40,11 @@ struct virtio_ops {
     /* Handles a chain and returns the number of bytes that were written to it. Returns at once if a
      * virtq_ function fails. Adds the cost of the chain to virtio->work. */
     uint32_t (*handle)(struct virtio *virtio, struct virtq *queue, const struct virtq_chain *chain);
+
+    /* Not NULL if the chains of queue 0 wait for input, for which the device calls virtio_input().
+     * Called after the driver's notifications of queue 0, which ask for no work then, and whenever
+     * virtio_accepts_input() may have changed. */
+    void (*input_changed)(struct virtio *virtio);
 };
 
 struct virtio {
@@ -78,6 +85,13 @@ void virtio_notify(struct virtio *virtio, unsigned queue);
 
 /* Does the next piece of the remaining work. Returns true if work is left. */
 bool virtio_go_on(struct virtio *virtio);
+
+/* Returns true if the driver has started the device and queue 0. */
+bool virtio_accepts_input(const struct virtio *virtio);
+
+/* Does a piece of work on queue 0, because there is input for it. Returns true if the piece is
+ * complete, so that more input may be left; otherwise no input or no chain is left. */
+bool virtio_input(struct virtio *virtio) MUST_CHECK;
 
 /* Acknowledges interrupts for the driver. The line is lowered when none is left. */
 void virtio_acknowledge(struct virtio *virtio, uint32_t interrupts);

@@ -134,9 +134,9 @@ struct request {
     uint64_t out, in; /* bytes of data from the driver, and to the driver */
 };
 
-/* Whether a request moves more than one piece of work can. A driver that respects seg_max has at
- * most SEGMENTS descriptors beside those of the header and the status. Each further one takes as long
- * as VIRTIO_DESCRIPTOR bytes. */
+/* Whether a request takes longer than a piece of work may. A driver that respects seg_max has at
+ * most SEGMENTS descriptors beside those of the header and the status. Each further one takes as
+ * long as VIRTIO_DESCRIPTOR bytes. */
 static bool is_too_long(const struct request *r, uint64_t bytes)
 {
     unsigned usual = SEGMENTS + 2, count = r->chain->count;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A virtio disk (virtio 1.2, section 5.2) backed by an image in memory. The image is never
- * modified: a 4 KiB block is copied before the guest's first write to it. The copies are recorded in
- * tables of 512 blocks, each of which is allocated when a block in it is first written. Writes are
- * complete once they are in memory, so a flush does nothing. A discarded block reads as zeros, and
- * its copy is freed.
+ * modified: a 4 KiB block is copied before the guest's first write to it. The copies are recorded
+ * in tables of 512 blocks, each of which is allocated when a block in it is first written. Writes
+ * are complete once they are in memory, so a flush does nothing. A discarded block reads as zeros,
+ * and its copy is freed.
  */
 #pragma once
 

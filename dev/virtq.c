@@ -177,6 +177,11 @@ enum virtq_result virtq_take(struct virtq *q, struct virtq_chain *chain)
     return walk_chain(q, chain);
 }
 
+void virtq_untake(struct virtq *q)
+{
+    q->taken--;
+}
+
 /* ---- Returning ------------------------------------------------------------------------------- */
 
 bool virtq_return(struct virtq *q, uint16_t head, uint32_t written)

@@ -54,6 +54,9 @@ enum virtq_result virtq_start(struct virtq *queue) MUST_CHECK;
  * notify the device of the next one. */
 enum virtq_result virtq_take(struct virtq *queue, struct virtq_chain *chain) MUST_CHECK;
 
+/* Undoes the last virtq_take(), whose chain was not used: it will be taken again. */
+void virtq_untake(struct virtq *queue);
+
 /* Marks the queue as broken; the format says what the driver did. Returns VIRTQ_BROKEN. */
 enum virtq_result virtq_break(struct virtq *queue, const char *format, ...) PRINTF(2, 3);
 

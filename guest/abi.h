@@ -101,7 +101,10 @@
 #define COUNTER_BUS_UNCLAIMED      27 /* MMIO and port accesses, or parts, that reach no device */
 #define COUNTER_BUS_REFUSED        28 /* accesses whose size or alignment the device refuses */
 #define COUNTER_POISON_TICKS       29 /* TSC ticks that poison=1 took of this vCPU */
-#define COUNTER_COUNT              30
+#define COUNTER_NET_SENT           30 /* frames that the network device has sent */
+#define COUNTER_NET_RECEIVED       31 /* frames that it has received */
+#define COUNTER_NET_LOST           32 /* copies of sent frames for which a receiver had no room */
+#define COUNTER_COUNT              33
 #define COUNTER_EXIT(reason)       (0x100 + (reason))
 #define COUNTER_TRACE(event)       (0x200 + (event))  /* of lib/trace.h: records */
 #define COUNTER_INVEPT_FOR(reason) (0x300 + (reason)) /* of lib/flush_reasons.h, from 1 on */

@@ -79,6 +79,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     vcpu->vm = vm;
     vcpu->sched.pinned = vm->words.pin != PIN_NONE;
     vcpu->sched.pin = (unsigned)vm->words.pin;
+    vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
     vcpu->budget_left = vm->words.budget * tsc_khz();
     if (options->vpid)
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);
@@ -112,6 +113,7 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
     const struct vm_size size = {.ram = w->memory,
                                  .limit = unlimited ? 0 : w->limit,
                                  .disks = disk_pages,
+                                 .net = w->net ? devices_net_pages() : 0,
                                  .vcpus = (unsigned)w->vcpus,
                                  .pcpus = pcpus_count(),
                                  .vcpu_size = sizeof(struct vcpu),
@@ -130,8 +132,8 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
             "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
             "memory",
             vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
-            needs.disks << 2, (needs.slots + needs.vcpus + needs.report) << 2, needs.limit << 2,
-            memory_unpromised() << 2);
+            needs.disks << 2, (needs.slots + needs.vcpus + needs.report + needs.net) << 2,
+            needs.limit << 2, memory_unpromised() << 2);
     return EXIT_NO_MEMORY;
 }
 
@@ -247,6 +249,11 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
                   vm->name);
         *code = EXIT_MODULE_WORDS;
     }
+    m->image.net = vm->words.net;
+    if (vm->words.net && !vm->words.pc) {
+        log_error("guest %s: net: a network device needs the word pc", vm->name);
+        *code = EXIT_MODULE_WORDS;
+    }
     if (!*code)
         *code = vm_take_files(vm, m->module + 1, m->extra, m->files, &m->disk_pages);
     return true;
@@ -289,6 +296,8 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
         *code = EXIT_NO_MEMORY;
     if (!*code)
         *code = vm_add_disks(vm, m->files, m->extra);
+    if (!*code && vm->words.net)
+        *code = devices_add_net(vm);
     struct guest_image *image = &m->image;
     memcpy(image->ram, vm->ram, sizeof(image->ram));
     image->disks = vm->disk_count;

@@ -191,6 +191,42 @@ uint64_t devices_disk_pages(uint64_t size, bool read_only)
     return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
 }
 
+/* ---- The network device ---------------------------------------------------------------------- */
+
+#define NET_ORDER 4 /* of the pages of a struct net */
+_Static_assert(sizeof(struct net) <= PAGE_SIZE << NET_ORDER, "a network device's pages");
+_Static_assert(GUEST_VIRTIO + DISKS * PAGE_SIZE <= GUEST_VIRTIO_NET, "its registers");
+
+uint64_t devices_net_pages(void)
+{
+    return BIT(NET_ORDER);
+}
+
+enum exit_code devices_add_net(struct vm *vm)
+{
+    hpa_t pages = page_alloc(NET_ORDER);
+    if (page_is_none(pages)) {
+        log_error("guest %s: no host memory for its network device; %s", vm->name, page_shortage());
+        return EXIT_NO_MEMORY;
+    }
+    struct net *net = phys_to_virt(pages);
+    page_clear(net, NET_ORDER);
+    net_connect(net, vm);
+    net->device.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_NET};
+    if (virtio_net_init(&net->device)) {
+        page_free(pages, NET_ORDER);
+        return EXIT_MODULE_WORDS;
+    }
+    vm->net = net;
+    const struct device device = {.bus = &vm->mmio_bus,
+                                  .start = GUEST_VIRTIO_NET,
+                                  .size = VIRTIO_MMIO_SIZE,
+                                  .ops = &virtio_mmio_ops,
+                                  .device = &net->mmio,
+                                  .locked = &net->locked};
+    return device_add(vm, &device) ? EXIT_NO_MEMORY : EXIT_OK;
+}
+
 bool devices_destroy_piece(struct vm *vm)
 {
     if (!vm->disk_count)
@@ -222,4 +258,9 @@ void devices_start(struct vm *vm)
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
+    if (!vm->net)
+        return;
+    virtio_net_destroy(&vm->net->device);
+    page_free(virt_to_phys(vm->net), NET_ORDER);
+    vm->net = NULL;
 }

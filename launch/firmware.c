@@ -185,12 +185,13 @@ static void fill_fadt(struct firmware *firmware)
 
 /* Describes a virtio device with the MMIO transport, by the ID that Linux' virtio_mmio driver binds
  * to. */
-static void describe_disk(struct aml *aml, unsigned number)
+static void describe_virtio(struct aml *aml, uint64_t address, unsigned line)
 {
-    const struct aml_resources resources = {.memory = (uint32_t)(GUEST_VIRTIO + number * PAGE_SIZE),
+    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE);
+    const struct aml_resources resources = {.memory = (uint32_t)address,
                                             .memory_size = VIRTIO_MMIO_SIZE,
                                             .has_line = true,
-                                            .line = LINE_VIRTIO + number,
+                                            .line = line,
                                             .level = true};
     const char name[] = {'V', 'R', '0', (char)('0' + number), 0};
     size_t device = aml_device(aml, name);
@@ -201,7 +202,7 @@ static void describe_disk(struct aml *aml, unsigned number)
     aml_end(aml, device);
 }
 
-static void fill_dsdt(struct firmware *firmware, unsigned disks)
+static void fill_dsdt(struct firmware *firmware, unsigned disks, bool net)
 {
     static const struct {
         const char *name, *id;
@@ -225,7 +226,9 @@ static void fill_dsdt(struct firmware *firmware, unsigned disks)
         aml_end(&aml, device);
     }
     for (unsigned i = 0; i < disks; i++)
-        describe_disk(&aml, i);
+        describe_virtio(&aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
+    if (net)
+        describe_virtio(&aml, GUEST_VIRTIO_NET, LINE_NET);
     aml_end(&aml, scope);
     acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
 }
@@ -239,7 +242,7 @@ enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *i
     fill_madt(firmware, image->cpus, image->pc);
     firmware->xsdt.tables[tables++] = ADDRESS_OF(madt);
     if (image->pc) {
-        fill_dsdt(firmware, image->disks);
+        fill_dsdt(firmware, image->disks, image->net);
         fill_fadt(firmware);
         firmware->xsdt.tables[tables++] = ADDRESS_OF(fadt);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The loader of multiboot2 programs (Multiboot2 Specification 2.0, sections 3.1 to 3.3): it places
- * the program, in an ELF file of either class or as the header's address tag says.
+ * The loader of multiboot2 programs (Multiboot2 Specification 2.0, sections 3.1 and 3.3). A program
+ * is an ELF file of either class, or lies in its file as the address tag of its header says.
  * launch/multiboot2_header.c reads the header, and launch/multiboot2_info.c writes the boot
  * information.
  */

@@ -9,13 +9,13 @@
 #define MULTIBOOT2_LOWEST     1u          /* preference of a relocatable program */
 #define MULTIBOOT2_HIGHEST    2u
 
-/* The fields of an address tag (3.1.5), in the order of the file. 0 in `load_end` means that the
+/* The fields of an address tag, in the order of the file. 0 in `load_end` means that the
  * rest of the file is loaded, and in `bss_end` that no zeros follow. */
 struct multiboot2_address {
     uint32_t header, load, load_end, bss_end;
 };
 
-/* The fields of a relocatable header tag (3.1.11). `highest` is the address of the last byte that
+/* The fields of a relocatable header tag. `highest` is the address of the last byte that
  * the program may occupy. */
 struct multiboot2_relocation {
     uint32_t lowest, highest, alignment, preference;

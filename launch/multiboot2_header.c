@@ -47,8 +47,9 @@ static const uint32_t sizes[] = {
 };
 
 /* The types of information that this loader understands: all that the specification has, except for
- * the ELF sections (9), which it would have to load. What a VM does not have, such as a
- * framebuffer, is not passed, as section 3.1.4 has it. */
+ * the ELF sections, which it would have to load. A loader has to refuse what it does not
+ * understand; what it understands but the machine does not have, such as a framebuffer, it leaves
+ * out. */
 #define INFORMATION_LAST 21u
 #define INFORMATION_ELF  9u
 
@@ -94,9 +95,8 @@ static enum exit_code check_relocation(const struct guest_image *image,
     return EXIT_OK;
 }
 
-/* Reads a tag, whose contents follow it at `contents`. Tags that only say what the program can do
- * without, or can live with, need nothing from a loader in a VM that has neither EFI nor a screen,
- * and whose modules always are aligned to pages. */
+/* Reads a tag, whose contents lie at `contents`. Some tags need nothing: a VM has neither EFI nor a
+ * screen, a framebuffer is only a preference, and modules are always aligned to pages. */
 static enum exit_code read_tag(const struct guest_image *image, const struct tag *tag,
                                const char *contents, struct multiboot2_wishes *wishes)
 {

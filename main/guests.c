@@ -72,6 +72,15 @@ static unsigned guest_page_order(void)
     return order;
 }
 
+/* Writes how much memory the VM has taken for its RAM, and for everything else. */
+static void report_memory(const struct vm *vm, struct transcript *out)
+{
+    uint64_t ram = mmu_ram_pages(&vm->mmu), kib = PAGE_SIZE / 1024;
+    uint64_t all = memory_used(vm->number) + (1ull << guest_page_order());
+    transcript_list(out, "# %s: %lu KiB of RAM are in use, and %lu KiB beside it", vm->name,
+                    ram * kib, (all - ram) * kib);
+}
+
 static void guest_free(struct guest *guest)
 {
     page_free(virt_to_phys(guest), guest_page_order());
@@ -324,13 +333,15 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         counters_report(vm);
     if (pool.options->counters || !vm_passed(vm) || vm->ending == VM_ENDED_BUDGET)
         activity_report(vm);
+    if (pool.options->counters)
+        report_memory(vm, vm->console.transcript);
     totals_add_result(vm, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
     guest_take_apart(guest_of_vm(vm));
 }
 
-/* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into a
- * run queue. */
+/* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into
+ * a run queue. */
 static void put_aside(struct vcpu *vcpu)
 {
     const struct attention *requests = &vcpu->vmx.attention;

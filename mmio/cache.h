@@ -129,7 +129,7 @@ enum walk_result mmio_cache_translate(struct mmio_cache *cache, const struct wal
                                       gva_t address, uint64_t access,
                                       struct translation *translation) MUST_CHECK;
 
-/* ---- Looking up a walk; inlined, because every access does it twice ---------------------------- */
+/* ---- Looking up a walk: inlined, because every access does it twice -------------------------- */
 
 #define ENTRY_NOW(type, i) \
     (*(const volatile type *)cached->entries[i].host ^ cached->entries[i].value)

@@ -313,3 +313,18 @@ void backing_replace(const struct backing *backing, uint64_t offset, hpa_t block
         __atomic_store_n(page_entry(*piece, place), block.v | BACKING_PAGE, __ATOMIC_RELEASE);
     }
 }
+
+uint64_t backing_count(const struct backing *backing)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < backing->pieces; i++) {
+        uint64_t piece = backing->directory[i];
+        const uint64_t *pages = phys_to_virt(HPA(piece & BACKING_ADDRESS));
+        if (piece & BACKING_BLOCK)
+            count += PIECE_FRAMES;
+        else if (piece)
+            for (unsigned frame = 0; frame < PIECE_FRAMES; frame++)
+                count += pages[frame] != 0;
+    }
+    return count;
+}

@@ -40,6 +40,10 @@ bool backing_free_some(struct backing *backing, unsigned pages);
 int backing_populate(const struct backing *backing, struct clearing *clearing, uint64_t offset,
                      unsigned level) MUST_CHECK;
 
+/* The number of pages behind the slot's frames. Takes as long as reading all entries; nobody may
+ * change them meanwhile. */
+uint64_t backing_count(const struct backing *backing);
+
 /* At the end of the VM: frees the blocks that are being cleared. */
 void clearing_end(struct clearing *clearing);
 

@@ -24,6 +24,24 @@ static unsigned level_to_populate(const struct mmu *mmu)
     return __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_RELAXED) ? EPT_LEVEL_4K : mmu_levels();
 }
 
+/* guest_address() of a frame in the slot that has no page yet. */
+static NOINLINE void *guest_first_touch(struct mmu *mmu, const struct memslot *slot, gpa_t gpa,
+                                        int *error)
+{
+    gfn_t gfn = mmu_gfn(mmu, gpa);
+    uint64_t offset = gfn.v - slot->base.v;
+    unsigned level;
+    *error = backing_populate(&slot->backing, &mmu->clearing, offset, level_to_populate(mmu));
+    if (*error == -EINPROGRESS)
+        return NULL;
+    if (*error) {
+        log_error("guest memory: no page left for frame %#lx; %s", gfn.v, page_shortage());
+        return NULL;
+    }
+    hpa_t page = backing_page(&slot->backing, offset, &level);
+    return phys_to_virt(hpa_add(page, page_offset(gpa.v)));
+}
+
 /* The host address of `gpa`, valid to the end of the page; or NULL, with *error set to an error of
  * guest_read(). `access` consists of EPT_ bits; `refused` are the slot flags that forbid the
  * access. */
@@ -48,16 +66,8 @@ static void *guest_address(struct mmu *mmu, gpa_t gpa, uint64_t access, uint64_t
     if (unlikely(slot->flags & refused))
         return NULL;
     hpa_t page = backing_page(&slot->backing, offset, &level);
-    if (unlikely(page_is_none(page))) {
-        *error = backing_populate(&slot->backing, &mmu->clearing, offset, level_to_populate(mmu));
-        if (*error == -EINPROGRESS)
-            return NULL;
-        if (*error) {
-            log_error("guest memory: no page left for frame %#lx; %s", gfn.v, page_shortage());
-            return NULL;
-        }
-        page = backing_page(&slot->backing, offset, &level);
-    }
+    if (unlikely(page_is_none(page)))
+        return guest_first_touch(mmu, slot, gpa, error);
     return phys_to_virt(hpa_add(page, page_offset(gpa.v)));
 }
 

@@ -236,6 +236,10 @@ int mmu_gpa_to_pfn(const struct mmu *mmu, gpa_t gpa, hpa_t *page, unsigned *leve
 /* The counters, summed up over all pCPUs. */
 struct mmu_stats mmu_stats(const struct mmu *mmu);
 
+/* The number of pages that the slots have behind them. Reads the entries of all of them, so it is
+ * for the VM's last report: no vCPU runs any more. */
+uint64_t mmu_ram_pages(const struct mmu *mmu);
+
 /* The numbers of all INVEPTs and of all INVVPIDs. */
 uint64_t mmu_invept_count(const struct mmu *mmu);
 uint64_t mmu_invvpid_count(const struct mmu *mmu);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The counters of a VM's MMU, summed over all pCPUs and reasons; see mmu/mmu.h. Pure. */
+#include "mmu/backing.h"
+#include "mmu/memslot.h"
 #include "mmu/mmu.h"
 
 struct mmu_stats mmu_stats(const struct mmu *mmu)
@@ -39,5 +41,14 @@ uint64_t mmu_invvpid_count(const struct mmu *mmu)
     uint64_t sum = 0;
     for (unsigned i = 0; i < INVVPID_REASONS; i++)
         sum += stats.invvpid[i];
+    return sum;
+}
+
+uint64_t mmu_ram_pages(const struct mmu *mmu)
+{
+    const struct memslots *slots = memslots(mmu);
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < slots->used; i++)
+        sum += backing_count(&slots->slot[i].backing);
     return sum;
 }

@@ -43,6 +43,7 @@ SETS = {
     "mmio,vcpus=2": ("mmio_bench", "", ("vcpus=2",)),
     "cpu": ("cpu_bench", "", ()),
     "cpu,vcpus=2": ("cpu_bench", "", ("vcpus=2",)),
+    "io": ("io_bench", "", ("pc",)),
     "mmu": ("mmu_bench", "", ()),
     "mmu,ept_ad=0": ("mmu_bench", "ept_ad=0", ()),
     "private,bits=0": ("sides_bench", "", ()),
@@ -68,7 +69,7 @@ LONGEST_HOLD = 50000  # instructions: what the rows longest_hold… may have at 
 LIMIT = 1.03  # more than that over the budget is a failure
 # Another compiler makes other instructions of the same source, but the same number of VMREADs,
 # VMWRITEs, locked and serialising instructions.
-OTHER_LIMIT = 1.10
+OTHER_LIMIT = 1.15
 # What the debug information says of each object's origin.
 PRODUCER = re.compile(rb"GNU C\d* (\d+)\.")
 COMPILER = re.compile(r"^# compiler: (.+)$", re.M)  # in the budget
@@ -133,6 +134,8 @@ def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     budget = () if any(word.startswith("budget=") for word in words) else ("budget=120000",)
     guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", *budget, *words))
     guests = [guest]
+    if "pc" in words:
+        guests.append(Guest(BUILD / "guest/mmio.elf", ("disk",), name="+disk"))
     if "parallel=2" in cmdline:
         guests.append(dataclasses.replace(guest, name="beside", args="beside"))
     run = session.run(Boot(name=folder, cmdline=f"{cmdline} {mitigations(name)}".strip(),
@@ -242,11 +245,14 @@ def update(sets: dict[str, list[Row]]) -> None:
                          for row, numbers in cells.get(name, {}).items()]  # fmt: skip
     BUDGET.write_text("\n".join(lines) + "\n")
     text = document(DOCUMENT.read_text(), cells)
-    if sets.keys() == SETS.keys():  # else some rows have no trace
-        spent = {(name, row.name): row.stages for name, rows in sets.items() for row in rows}
-        table = stages.table([(match[0].split("|")[1].replace("`", "").strip(), spent[key])
-                              for match, key in shown(text, cells) if spent[key]])  # fmt: skip
-        text = fill(text, "stages", table)
+    spent = {(name, row.name): row.stages for name, rows in sets.items() for row in rows}
+    before = stages.read(text.split("<!-- stages:")[1])
+    table = []
+    for match, key in shown(text, cells):
+        title = match[0].split("|")[1].replace("`", "").strip()
+        if numbers := spent.get(key, before.get(title)):
+            table.append((title, numbers))
+    text = fill(text, "stages", stages.table(table))
     DOCUMENT.write_text(text)
     subprocess.run([sys.executable, ROOT / "tools/compare.py", "--table"], check=False)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Checks that each function that a document names with its file is defined there. A reference is a
-code span of the form `vm/run.c: run_attend()`; the five walks of `docs/READING.md` consist of
+code span of the form `vm/run.c: run_attend()`; the walks of `docs/READING.md` consist of
 them."""
 
 import pathlib

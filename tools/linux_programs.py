@@ -1,11 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Runs programs that test a machine in a VM with Linux: `make linux-stress`, `make linux-selftests`.
+"""Runs programs that test a machine in a VM with Linux: `make linux-stress`, `linux-selftests`.
 
 The first argument is `stress` or `selftests`, the second one the folder with the programs. The
-environment contains the options: VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, SECONDS_EACH
-how long each group of stressors runs, in seconds of the guest, and CMDLINE further parameters for
-the kernel.
+environment contains the options: VCPUS is the number of vCPUs, MEM the VM's RAM in MiB,
+SECONDS_EACH how long each group of stressors runs, in seconds of the guest, and CMDLINE further
+parameters for the kernel.
 """
 
 import os

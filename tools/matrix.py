@@ -5,8 +5,9 @@
 Each boot runs the checks of tools/linux/check. The environment contains the options:
 
 KERNELS=  which kernels, of those in KERNELS below   ENTRIES=  of bzimage, pvh, 64
-VCPUS=    numbers of vCPUs (1 2 4)                   CMDLINE=  the kernel's command line
+VCPUS=    numbers of vCPUs, of 1, 2 and 4            CMDLINE=  the kernel's command line
 MACHINE=  bochs, or nested, which has one CPU        TIMEOUT=  seconds of CPU time (900)
+BOCHS=    the version of the emulator
 
 "M to the shell" is the TSC in millions when the first program runs. With one CPU the emulator's TSC
 counts the instructions since power-on, which include the firmware's and the hypervisor's start.
@@ -31,7 +32,10 @@ KERNELS = {
 # What is booted, and the words that choose the entry point.
 ENTRIES = {"bzimage": ("vmlinuz", ()), "pvh": ("vmlinux", ("entry=pvh",)),
            "64": ("vmlinux", ("entry=64",))}  # fmt: skip
-MACHINES = {"bochs": "optrom", "nested": "kernel"}
+METHODS = {"bochs": "optrom", "nested": "kernel"}
+# Further parameters of the kernel. QEMU hides from its guests that the TSC is invariant, so that
+# they could be moved to another computer, and Linux then prefers the PM timer.
+WORDS = {"bochs": "", "nested": " wanted_clock=acpi_pm"}
 
 env = os.environ.get
 
@@ -57,11 +61,12 @@ def fetch(kernel: str) -> str:
 def boot(kernel: str, entry: str, vcpus: int, machine: str) -> session.Run:
     file, words = ENTRIES[entry]
     path = BUILD / "linux/kernels" / kernel / file
-    guests = debian.checked(vcpus, env("CMDLINE") or debian.CMDLINE, kernel=path, words=words)
+    cmdline = (env("CMDLINE") or debian.CMDLINE) + WORDS[machine]
+    guests = debian.checked(vcpus, cmdline, kernel=path, words=words)
     nested = machine == "nested"
     return session.run(Boot(
-        name=f"matrix/{machine}-{kernel}-{entry}-{vcpus}", machine=machine,
-        method=MACHINES[machine], guests=guests, mem=debian.machine_memory(debian.MEM, guests),
+        name=f"matrix/{machine}{env('BOCHS', '')}-{kernel}-{entry}-{vcpus}", machine=machine,
+        method=METHODS[machine], guests=guests, mem=debian.machine_memory(debian.MEM, guests),
         smp=1 if nested else vcpus, ips=0 if nested else debian.IPS,
         timeout=float(env("TIMEOUT") or 900),
     ))  # fmt: skip
@@ -83,8 +88,8 @@ def row(run: session.Run) -> tuple[str, str, str]:
 
 def main() -> int:
     machine = env("MACHINE") or "bochs"
-    if machine not in MACHINES:
-        raise HarnessError(f"MACHINE={machine}: choose from {' '.join(MACHINES)}")
+    if machine not in METHODS:
+        raise HarnessError(f"MACHINE={machine}: choose from {' '.join(METHODS)}")
     kernels = chosen("KERNELS", list(KERNELS))
     entries = chosen("ENTRIES", list(ENTRIES))
     numbers = chosen("VCPUS", ["1", "2", "4"])

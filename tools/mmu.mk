@@ -9,12 +9,25 @@ TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
 .PHONY: tsan model
-tsan: $(B)/tsan/threads ## the MMU on four CPUs at once, under ThreadSanitizer
-	$(Q)TSAN_OPTIONS=halt_on_error=1 $<
+# The MMU, a disk of several vCPUs, and the switch.
+tsan: $(B)/tsan/threads $(B)/tsan/disk $(B)/tsan/switch ## what CPUs share, under ThreadSanitizer
+	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
+
+$(B)/tsan/switch: dev/switch.c tests/unit/support.c tests/unit/dev/test_switch_threads.c $(HEADERS)
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
 
 $(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu/mmu_threads.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
+
+# vm/disk.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
+# queue order accesses to guest memory, which are atomic.
+TSAN_DISK := $(addprefix dev/,virtio.c virtio_blk.c virtio_mmio.c virtq.c locked.c ioapic.c) \
+             tests/unit/support.c tests/unit/vm/test_disk_threads.c
+$(B)/tsan/disk: $(TSAN_DISK) vm/disk.c vm/dma.c $(HEADERS) tests/unit/support.h
+	@mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(TSAN_FLAGS) -Wno-tsan -fsanitize=thread $(TSAN_DISK) -lcmocka -lpthread -o $@
 
 # ---- The model: ten million steps ---------------------------------------------------------------
 # Two processes take a million steps in each of five configurations, compiled for speed; `make unit`
@@ -64,7 +77,7 @@ prove: ## prove statements about SPTEs and roots with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-cpu bench-private bench-smp
+.PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run
 bench: ## costs, compared with KVM; QUICK=1: eptvisor alone
@@ -94,6 +107,12 @@ bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, i
 
 bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and pending interrupts cost
 	$(Q)$(PYTHON) tools/bench.py cpu
+
+bench-io: all guests $(B)/optrom.bin | deps-run ## what a disk read, a character and a tick cost
+	$(Q)$(PYTHON) tools/bench.py io
+
+bench-linux: all $(LINUX_FILES) | deps-run ## what Linux' boot costs the hypervisor
+	$(Q)$(PYTHON) tools/linux_bench.py
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \

@@ -54,7 +54,7 @@ run: | deps-run ## boot with GRUB, run the guests, print the results
 	$(Q)$(PYTHON) tools/run.py
 
 # Debian's cloud kernel is the one that `make bench` runs KVM in. Busybox is not installed.
-INITRD_FILES := $(B)/linux/busybox $(B)/linux/tsc
+INITRD_FILES := $(addprefix $(B)/linux/,busybox tsc mark)
 LINUX_FILES  := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(INITRD_FILES)) $(B)/optrom.bin
 .PHONY: linux linux-files linux-matrix
 linux linux-files: all $(LINUX_FILES)
@@ -72,7 +72,7 @@ $(B)/linux/vmlinux: tools/vmlinux.py $(B)/kvm/kernel
 	@mkdir -p $(@D)
 	$(Q)tools/vmlinux.py $(B)/kvm/kernel/vmlinuz $@
 
-$(B)/linux/tsc: tools/linux/tsc.S
+$(B)/linux/tsc $(B)/linux/mark: $(B)/linux/%: tools/linux/%.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -nostdlib -static -s -Wl,--build-id=none $< -o $@
 
@@ -83,6 +83,25 @@ $(B)/linux/busybox:
 	$(Q)dpkg-deb -x $(B)/linux/tree/busybox-static_*.deb $(B)/linux/tree
 	$(Q)cp $$(find $(B)/linux/tree -name busybox -type f -perm /1 | head -1) $@
 	$(Q)rm -rf $(B)/linux/tree
+
+# Programs that test a machine, in a VM with Linux on four vCPUs: stress-ng of this Debian with its
+# libraries, and the kernel's own tests, built from Debian's source of this kernel.
+RELEASE = $(shell . /etc/os-release && echo $$VERSION_CODENAME)
+.PHONY: linux-stress linux-selftests
+linux-stress linux-selftests: all $(B)/kvm/kernel $(INITRD_FILES) $(B)/optrom.bin
+linux-stress: $(B)/linux/stress-ng/command
+linux-selftests: $(B)/linux/selftests
+linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; ten minutes or more
+	$(Q)$(PYTHON) tools/linux_programs.py stress $(B)/linux/stress-ng
+linux-selftests: | deps-run ## the kernel's tests of its x86 entry code in Linux; some minutes
+	$(Q)$(PYTHON) tools/linux_programs.py selftests $(B)/linux/selftests
+
+$(B)/linux/stress-ng/command:
+	$(Q)tools/unpack.sh $(RELEASE) $(@D) stress-ng stress-ng zlib1g >$(@D).command
+	$(Q)mv $(@D).command $@
+
+$(B)/linux/selftests:
+	$(Q)tools/linux/selftests.sh $@
 
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
@@ -107,7 +126,7 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
-TESTED := $(filter-out %_bench scale smp% hostile% neighbour disk echo resets,$(GUEST_PROGRAMS))
+TESTED := $(filter-out %_bench scale smp% hostile% neighbour disk net echo resets,$(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target
@@ -120,6 +139,12 @@ tested run-guests smp-guests: # lists for the tests
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 
+# `make test` does the longest random runs in full.
+check: export ADVERSARY_STEPS := 40000
+check: export STORES_STEPS := 300
+check: export NATIVE_CASES := 30
+check: export HOSTILE_CASES := 30000
+check: export TASK_ROUNDS := 10000
 check: | deps-base ## unit, lint and run-quick: under a minute
 	$(Q)$(PYTHON) tools/check.py unit lint run-quick
 

@@ -37,3 +37,11 @@ def table(rows: list[tuple[str, dict[str, float]]]) -> str:
         cells = (str(round(numbers.get(name, 0)) or "") for name in used)
         lines.append(f"| {title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def read(text: str) -> dict[str, dict[str, float]]:
+    """The numbers of such a table, by row."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()
+            if line.startswith("|")]  # fmt: skip
+    return {title: {stage: float(cell or 0) for stage, cell in zip(rows[0][1:], cells, strict=True)}
+            for title, *cells in rows[2:]}  # fmt: skip

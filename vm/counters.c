@@ -39,6 +39,9 @@ static const char *const names[COUNTER_COUNT] = {
     [COUNTER_BUS_UNCLAIMED] = "bus_unclaimed",
     [COUNTER_BUS_REFUSED] = "bus_refused",
     [COUNTER_POISON_TICKS] = "poison_ticks",
+    [COUNTER_NET_SENT] = "net_sent",
+    [COUNTER_NET_RECEIVED] = "net_received",
+    [COUNTER_NET_LOST] = "net_lost",
 };
 
 /* The number of faults that were not fixed. Fixed faults, the common case, are not counted: they
@@ -72,6 +75,9 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
     const struct mmu_stats sums = mmu_stats(&vcpu->vm->mmu), *mmu = &sums;
     const struct mmio_stats *mmio = &vcpu->mmio.stats;
     uint64_t taken = mmu->faults + mmu->mmio_spte_stale;
+    struct switch_counts net = {0};
+    if (vcpu->vm->net)
+        net = switch_counts(&vcpu->vm->net->device.port);
     const uint64_t now[COUNTER_COUNT] = {
         [COUNTER_SLOT_SEARCHES] = mmu->slot_searches,
         [COUNTER_MMIO_SPTE_CREATED] = mmu->mmio_spte_created,
@@ -104,6 +110,9 @@ void counters_read(const struct vcpu *vcpu, uint64_t values[COUNTER_COUNT])
         [COUNTER_BUS_UNCLAIMED] = vcpu->vm->mmio_bus.unclaimed + vcpu->vm->port_bus.unclaimed,
         [COUNTER_BUS_REFUSED] = vcpu->vm->mmio_bus.refused + vcpu->vm->port_bus.refused,
         [COUNTER_POISON_TICKS] = vcpu->poison_ticks,
+        [COUNTER_NET_SENT] = net.sent,
+        [COUNTER_NET_RECEIVED] = net.received,
+        [COUNTER_NET_LOST] = net.lost,
     };
     memcpy(values, now, sizeof(now));
 }
@@ -155,9 +164,10 @@ void counters_report(const struct vm *vm)
 
 /* ---- What the VM did ------------------------------------------------------------------------- */
 
-#define EXITS_SHOWN  6  /* the most frequent reasons, if they are at least 1 % */
-#define MISSED_SHOWN 3  /* the most frequent addresses of each bus */
-#define MISSED_SHARE 16 /* an address is shown if at least every 16th access is to it */
+#define EXITS_SHOWN  6   /* the most frequent reasons, if they are at least 1 % */
+#define MISSED_SHOWN 3   /* the most frequent addresses of each bus */
+#define MISSED_SHARE 16  /* an address is shown if at least every 16th access is to it, */
+#define MISSED_FEW   100 /* and not only a search for devices */
 
 static void report_exits(struct report *report)
 {
@@ -185,7 +195,7 @@ static void report_missed(struct report *report, const struct bus *bus, const ch
 {
     for (unsigned rank = 0; rank < MISSED_SHOWN; rank++) {
         uint64_t count, address = bus_missed_most(bus, rank, &count);
-        if (count < 2 || count * MISSED_SHARE < bus->unclaimed)
+        if (count < MISSED_FEW || count * MISSED_SHARE < bus->unclaimed)
             break;
         report_add(report, " no device is at %s %#lx: %lu accesses", what, address, count);
         report_end_line(report);

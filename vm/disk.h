@@ -20,6 +20,7 @@ struct disk {
  * vCPU that accesses it, and connects the transport. Called before virtio_blk_init(). */
 void disk_connect(struct disk *disk, struct vm *vm);
 
-/* Does a piece of the pending work of one of the VM's disks. Called on a pCPU that runs a vCPU of
- * the VM, within an epoch. Takes the lock of each disk in turn. Returns true if work remains. */
-bool disks_go_on(struct vm *vm);
+/* Does a piece of the pending work of one of the VM's virtio devices: a disk, or the network device
+ * (vm/net.h), which sends. Called on a pCPU that runs a vCPU of the VM, within an epoch. Takes the
+ * lock of each device in turn. Returns true if work remains. */
+bool devices_go_on(struct vm *vm);

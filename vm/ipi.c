@@ -22,6 +22,12 @@ static void ipi_send_startup(struct vcpu *to, uint8_t vector)
     sched_add(to);
 }
 
+static ALWAYS_INLINE void ipi_alert(struct vcpu *to)
+{
+    attention_request(&to->vmx.attention, ATTENTION_MAIL);
+    sleep_alert(to);
+}
+
 static ALWAYS_INLINE void ipi_post(struct vcpu *to, const struct lapic_message *message)
 {
     struct mailbox *mail = &to->mailbox;
@@ -45,8 +51,7 @@ static ALWAYS_INLINE void ipi_post(struct vcpu *to, const struct lapic_message *
     default:
         return;
     }
-    attention_request(&to->vmx.attention, ATTENTION_MAIL);
-    sleep_alert(to);
+    ipi_alert(to);
 }
 
 void ipi_send(struct vcpu *from, const struct lapic_message *message)
@@ -63,13 +68,12 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message)
     }
 }
 
-/* What is rare has a flag in the mailbox, so that the other messages need no further test. It is
- * written before `rare`, and the receiver clears `rare` before it reads it, so it misses nothing. */
+/* What is rare has a flag in the mailbox, so that the other messages need no further test. The
+ * sender sets the flag last, and the receiver clears it first, so it misses nothing. */
 static void ipi_post_rare(struct vcpu *to)
 {
     __atomic_store_n(&to->mailbox.rare, 1, __ATOMIC_SEQ_CST);
-    attention_request(&to->vmx.attention, ATTENTION_MAIL);
-    sleep_alert(to);
+    ipi_alert(to);
 }
 
 /* Level-triggered vectors have a set of their own, because the same vector can be sent
@@ -110,6 +114,21 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
     return accepted;
 }
 
+/* The first active vCPU is told. One that stops because of an INIT passes the message on: either it
+ * sees the message, or this function sees the INIT, because each writes before it reads. If no vCPU
+ * is active, the first one that starts looks. */
+void ipi_send_frames(void *context)
+{
+    struct vm *vm = context;
+    bool active = false;
+    for (unsigned i = 0; i < vm->vcpu_count && !active; i++) {
+        struct vcpu *to = vm->vcpus[i];
+        __atomic_store_n(&to->mailbox.frames, 1, __ATOMIC_SEQ_CST);
+        ipi_post_rare(to);
+        active = startup_is_active(&to->mailbox.startup);
+    }
+}
+
 /* ---- Receiving ------------------------------------------------------------------------------- */
 
 /* Returns the bits that other CPUs have set since the last call, and clears them. The plain read
@@ -127,15 +146,21 @@ static NOINLINE void ipi_receive_rare(struct vcpu *vcpu)
     __atomic_store_n(&mail->rare, 0, __ATOMIC_SEQ_CST);
     if (__atomic_exchange_n(&vcpu->vm->chores, false, __ATOMIC_SEQ_CST))
         attention_request(&vcpu->vmx.attention, ATTENTION_CHORES);
+    if (__atomic_exchange_n(&mail->frames, 0, __ATOMIC_SEQ_CST))
+        vcpu->frames_at = vcpu->frames_from;
     for (unsigned i = 0; i < ARRAY_SIZE(mail->levels); i++)
         for (uint64_t set = mailbox_take(&mail->levels[i]); set; set &= set - 1)
             lapic_accept_level(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
 }
 
-/* The vCPU leaves its pCPU for an INIT. Its chores are the VM's, so another vCPU does them. */
+/* The vCPU leaves its pCPU for an INIT. Its chores are the VM's, so another vCPU does them, and the
+ * frames that it was told of are for the VM, too. */
 static void ipi_stop(struct vcpu *vcpu)
 {
     attention_request(&vcpu->vmx.attention, ATTENTION_STOP);
+    if (__atomic_load_n(&vcpu->mailbox.frames, __ATOMIC_SEQ_CST) || vcpu->frames_at != TIME_NEVER)
+        ipi_send_frames(vcpu->vm);
+    vcpu->frames_at = TIME_NEVER;
     if (!attention_requested(&vcpu->vmx.attention, ATTENTION_CHORES))
         return;
     attention_clear(&vcpu->vmx.attention, ATTENTION_CHORES);
@@ -186,7 +211,8 @@ void ipi_start(struct vcpu *vcpu)
     vcpu->unfinished = false;
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->vmx.pending = (struct event_pending){0};
-    vcpu->external.valid = vcpu->delayed.valid = false;
+    vcpu->external.valid = false;
+    vcpu->delayed_until = TIME_NEVER;
     lapic_reset(&vcpu->lapic);
     vcpu->mmio.breakpoints = (struct breakpoints){0};
     cpuid_update(vcpu);

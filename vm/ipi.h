@@ -23,12 +23,16 @@ void ipi_send(struct vcpu *from, const struct lapic_message *message);
  * true if at least one vCPU accepts the message. */
 bool ipi_send_from_device(void *vm, const struct lapic_message *message, bool level);
 
-/* Makes one of the VM's vCPUs do the VM's pending work (chores, see vmx/attention.h). It is the first
- * one that receives the offer, also if it sleeps. Any CPU may call this. */
+/* Makes one of the VM's vCPUs do the VM's pending work (chores, see vmx/attention.h): the first one
+ * that receives the offer, also if it sleeps. Any CPU may call this. */
 void ipi_offer_chores(struct vm *vm);
 
+/* Tells a vCPU of a `struct vm` that frames wait for the VM's network device. Any CPU may call this
+ * while the VM exists. */
+void ipi_send_frames(void *vm);
+
 /* Takes the messages from the mailbox of the vCPU that runs on this pCPU. If an INIT is among them,
- * requests that the vCPU stop, and offers its chores to the VM's other vCPUs. */
+ * requests that the vCPU stop, and leaves its chores and frames to the VM's other vCPUs. */
 void ipi_receive(struct vcpu *vcpu);
 
 /* Called after an INIT has stopped the vCPU: it waits for a start-up IPI from now on. Returns true

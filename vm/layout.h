@@ -12,6 +12,7 @@
  *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
  *     0xfe00_1000  4 KiB     test device B
  *     0xfe20_0000  4 KiB     virtio-mmio registers, for each disk (vm/disk.h), with `pc`
+ *     0xfe20_8000  4 KiB     virtio-mmio registers of the network device, with `net`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
  *     0xfee0_0000  4 KiB     local APIC, in xAPIC mode
  *   0x1_0000_0000 …        the rest of RAM
@@ -31,6 +32,7 @@
 #define GUEST_MIDDLE_END 0xc0000000ull
 #define GUEST_HIGH       0x100000000ull
 #define GUEST_VIRTIO     0xfe200000ull
+#define GUEST_VIRTIO_NET 0xfe208000ull
 #define GUEST_IOAPIC     0xfec00000ull
 #define GUEST_LAPIC      0xfee00000ull
 
@@ -38,6 +40,7 @@
 
 /* Pins of the I/O APIC. The first 16 have the numbers of a PC's IRQs. */
 #define LINE_UART   4
+#define LINE_NET    10
 #define LINE_VIRTIO 16 /* of the first disk */
 
 #define VCPUS_MAX 16u /* limited by the firmware page and by the #VE slot */

@@ -14,7 +14,8 @@ void pass_open(struct vcpu *vcpu, gpa_t gpa)
     vmx_update_extra_work(&vcpu->vmx);
     if (mmu_track_open(&vcpu->vm->mmu, &vcpu->pass.opening, gpa))
         vcpu_end(vcpu, VM_ENDED_MEMORY_FAULT,
-                 "one instruction at RIP %#lx writes to more than %u tracked pages",
+                 "one instruction at RIP %#lx writes to more than %u tracked pages; track fewer of "
+                 "the page tables and stacks that it uses",
                  cpu_reg(&vcpu->vmx.regs, REG_RIP), TRACK_OPEN_MAX);
 }
 

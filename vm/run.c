@@ -15,6 +15,7 @@
 #include "vm/sleep.h"
 #include "vm/triple_fault.h"
 #include "vm/vm.h"
+#include "lib/log.h"
 #include "lib/trace.h"
 #include "mmu/tlb.h"
 #include "vmx/vmcs.h"
@@ -26,19 +27,34 @@
 
 static void deliver_delayed(struct vcpu *vcpu, uint64_t now)
 {
-    if (vcpu->delayed.valid && now >= vcpu->delayed_until) {
+    if (now >= vcpu->delayed_until) {
+        vcpu->delayed_until = TIME_NEVER;
         vcpu_pend(vcpu, &vcpu->delayed);
-        vcpu->delayed.valid = false;
     }
+}
+
+static const char *what_it_does(struct vcpu *vcpu)
+{
+    return attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED) ? "halted" : "running";
 }
 
 static void over_budget(struct vcpu *vcpu)
 {
-    vcpu_end(
-        vcpu, VM_ENDED_BUDGET,
-        "still running after its budget of %lu ms, at RIP %#lx; give it more with budget=, up to "
-        "%u",
-        vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP), BUDGET_MAX_MS);
+    vcpu_end(vcpu, VM_ENDED_BUDGET,
+             "still %s after its budget of %lu ms, at RIP %#lx; give it more with budget=, up to "
+             "%u",
+             what_it_does(vcpu), vcpu->vm->words.budget, cpu_reg(&vcpu->vmx.regs, REG_RIP),
+             BUDGET_MAX_MS);
+}
+
+/* Called before the state of a vCPU is saved. If the VM has run for too long, any of its vCPUs may
+ * be the one that hangs. */
+static void say_where_it_was(struct vcpu *vcpu)
+{
+    const struct vm *vm = vcpu->vm;
+    if (vm_ending(vm) == VM_ENDED_BUDGET && vm->vcpu_count > 1)
+        log_info("# %s: vCPU %u was %s at RIP %#lx", vm->name, vcpu->index, what_it_does(vcpu),
+                 vmread(VMCS_GUEST_RIP));
 }
 
 static uint64_t nx_due_after(const struct vm *vm, uint64_t now)
@@ -86,6 +102,10 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
 {
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
     ipi_receive(vcpu);
+    if (unlikely(now >= vcpu->frames_at)) {
+        net_receive(vcpu);
+        ipi_receive(vcpu); /* the interrupt of the network device */
+    }
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu, now);
@@ -129,7 +149,8 @@ static bool sleeps_for_ever(struct vcpu *vcpu)
 }
 
 /* Halts the pCPU until its vCPU wakes up or gets work, unless another vCPU can use the pCPU. A
- * message that arrives after the last look_at_clock() is followed by a kick, which ends the halt. */
+ * message that arrives after the last look_at_clock() is followed by a kick, which ends the
+ * halt. */
 static void wait_halted(struct vcpu *vcpu)
 {
     struct attention *requests = &vcpu->vmx.attention;
@@ -188,7 +209,7 @@ static bool run_piece(struct vcpu *vcpu)
         hypercall_go_on(vcpu);
         more = vcpu->unfinished || mmu_has_chores(mmu);
     } else {
-        more = mmu_do_chore(mmu) || disks_go_on(vcpu->vm);
+        more = mmu_do_chore(mmu) || devices_go_on(vcpu->vm);
     }
     if (!more)
         attention_clear(requests, ATTENTION_CHORES);
@@ -276,5 +297,6 @@ void vcpu_run(struct vcpu *vcpu)
         run_enter(vcpu);
     if (attention_requested(&vcpu->vmx.attention, ATTENTION_SHUTDOWN))
         triple_fault_end(vcpu);
+    say_where_it_was(vcpu);
     run_end(vcpu);
 }

@@ -44,6 +44,13 @@ static inline bool startup_is_stopped(const uint32_t *state)
     return __atomic_load_n(state, __ATOMIC_SEQ_CST) & STARTUP_INIT;
 }
 
+/* Returns true if the vCPU is active and no INIT is pending. Any CPU may call this. */
+static inline bool startup_is_active(const uint32_t *state)
+{
+    return (__atomic_load_n(state, __ATOMIC_SEQ_CST) & (STARTUP_ACTIVE | STARTUP_INIT)) ==
+           STARTUP_ACTIVE;
+}
+
 /* Called after the vCPU has left its pCPU because of an INIT. Returns true if a start-up IPI has
  * arrived since, so that the vCPU runs again; otherwise it waits for one from now on. */
 bool startup_restarts(uint32_t *state) MUST_CHECK;

@@ -13,7 +13,7 @@
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
-#define RETRIES 16 /* entries for a repetition, if kicks and EPT violations end some of them */
+#define ENTRIES 32 /* at most; 11 suffice unless kicks and EPT violations end some early */
 
 /* What an instruction or a delivery may change, and what the delivery of an event depends on. */
 static const uint16_t repeated_fields[] = {
@@ -32,6 +32,7 @@ struct triple_fault {
     uint64_t fields[ARRAY_SIZE(repeated_fields)];
     uint64_t interruptibility;
     struct event injected; /* by the last entry that injected an event */
+    unsigned left;         /* entries */
 };
 
 /* The valid bit of the VM-entry interruption information is cleared by each exit; the rest stays
@@ -49,6 +50,7 @@ static struct event last_injected(void)
 static void begin(struct triple_fault *t, struct vcpu *vcpu)
 {
     t->vcpu = vcpu;
+    t->left = ENTRIES;
     t->injected = last_injected();
     for (unsigned i = 0; i < ARRAY_SIZE(repeated_fields); i++)
         t->fields[i] = vmread(repeated_fields[i]);
@@ -87,16 +89,16 @@ static bool enter_once(const struct triple_fault *t, struct event event)
 
 /* Repeats the instruction, or the delivery of `event`. Returns true if it raised an exception, and
  * then *during is the event that was being delivered, if any. */
-static bool repeat(const struct triple_fault *t, struct event event, struct event *during,
+static bool repeat(struct triple_fault *t, struct event event, struct event *during,
                    struct fault_step *raised)
 {
-    unsigned left = RETRIES;
     do {
-        if (!enter_once(t, event))
+        if (!t->left || !enter_once(t, event))
             return false;
-    } while (exit_was_incidental(t->vcpu) && --left);
+        t->left--;
+    } while (exit_was_incidental(t->vcpu));
     const struct vmx_exit *exit = &t->vcpu->vmx.exit;
-    if (!left || exit->reason != REASON_EXCEPTION_OR_NMI)
+    if (exit->reason != REASON_EXCEPTION_OR_NMI)
         return false;
     uint64_t qualification = vmx_exit_qualification(exit);
     *during =
@@ -111,7 +113,7 @@ static bool repeat(const struct triple_fault *t, struct event event, struct even
 
 /* Adds what the delivery of the chain's next event raises, until it raises nothing or the chain is
  * complete. */
-static void follow(const struct triple_fault *t, struct fault_chain *chain)
+static void follow(struct triple_fault *t, struct fault_chain *chain)
 {
     struct event during;
     struct fault_step step;
@@ -120,7 +122,7 @@ static void follow(const struct triple_fault *t, struct fault_chain *chain)
 }
 
 /* The chain that begins with the instruction at RIP; empty if it does not fault. */
-static struct fault_chain chain_of_instruction(const struct triple_fault *t)
+static struct fault_chain chain_of_instruction(struct triple_fault *t)
 {
     struct fault_chain chain = {0};
     struct event during;
@@ -136,7 +138,7 @@ static struct fault_chain chain_of_instruction(const struct triple_fault *t)
 }
 
 /* The chain that begins with the last event that was injected. */
-static struct fault_chain chain_of_injection(const struct triple_fault *t, uint64_t cr2)
+static struct fault_chain chain_of_injection(struct triple_fault *t, uint64_t cr2)
 {
     struct fault_chain chain = {0};
     const struct fault_step first = {.event = t->injected, .address = cr2};
@@ -146,7 +148,7 @@ static struct fault_chain chain_of_injection(const struct triple_fault *t, uint6
 }
 
 /* An event that is not the instruction's own has been injected, because all others exit. */
-static struct fault_chain find_chain(const struct triple_fault *t, uint64_t cr2)
+static struct fault_chain find_chain(struct triple_fault *t, uint64_t cr2)
 {
     struct fault_chain chain = chain_of_instruction(t);
     if (chain.complete)

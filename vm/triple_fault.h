@@ -10,8 +10,8 @@
  * entry with an event injected. Each exception that is found is injected in turn, so that the one
  * that its delivery raises is found as well, up to the end of the chain (vm/fault_chain.h).
  *
- * Nothing of this costs anything before the triple fault. Each repetition is one entry of at most
- * 100 microseconds, and no exit of it is handled, so that the guest reaches no device.
+ * Nothing of this costs anything before the triple fault. There are at most 32 entries of at most
+ * 100 microseconds each, and no exit of them is handled, so that the guest reaches no device.
  */
 #pragma once
 

@@ -43,9 +43,10 @@ struct known_port {
 struct mailbox {
     uint64_t vectors[4];
     uint64_t levels[4]; /* vectors that are level-triggered */
-    uint32_t rare;      /* not 0 if `levels` may not be empty, or the VM may offer chores */
-    uint32_t startup;   /* INIT, start-up IPI and NMI; vm/startup.h */
-    uint32_t pcpu;      /* pCPU number + 1 while running, else 0 */
+    uint32_t rare;    /* not 0 if `levels` or `frames` may not be empty, or the VM offers chores */
+    uint32_t frames;  /* not 0: frames wait for the VM, for net_receive() */
+    uint32_t startup; /* INIT, start-up IPI and NMI; vm/startup.h */
+    uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
 };
 
 struct vcpu {
@@ -72,14 +73,16 @@ struct vcpu {
     uint64_t tsc_offset; /* the guest's TSC less the host's */
     uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
 
-    uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */
-    uint64_t budget_end;   /* TSC; valid while a pCPU runs the vCPU */
-    uint64_t slice_end;    /* TSC: the end of the time slice; TIME_NEVER: no vCPU waits */
-    uint64_t next_event;   /* TSC: the first deadline (vm/clock.h) */
-    uint32_t exits_left;   /* exits until the clock is read */
-    struct event external; /* an interrupt that does not come through the APIC */
-    struct event delayed;  /* HC_INJECT: becomes pending at `delayed_until` */
-    uint64_t delayed_until;
+    uint64_t budget_left;   /* TSC ticks; valid while no pCPU runs the vCPU */
+    uint64_t budget_end;    /* TSC; valid while a pCPU runs the vCPU */
+    uint64_t slice_end;     /* TSC: the end of the time slice; TIME_NEVER: no vCPU waits */
+    uint64_t next_event;    /* TSC: the first deadline (vm/clock.h) */
+    uint32_t exits_left;    /* exits until the clock is read */
+    struct event external;  /* an interrupt that does not come through the APIC */
+    struct event delayed;   /* HC_INJECT: becomes pending at `delayed_until` */
+    uint64_t delayed_until; /* TSC; TIME_NEVER: there is no such event */
+    uint64_t frames_at;     /* TSC: when the vCPU receives frames; TIME_NEVER: none wait for it */
+    uint64_t frames_from;   /* TSC: not before this time */
 
     uint64_t exits[REASON_COUNT];
     uint64_t events_requeued;
@@ -113,10 +116,11 @@ void vcpu_nmi(struct vcpu *vcpu);
 /* Called when the interrupt that the local APIC would deliver may have changed. */
 void vcpu_update_interrupt(struct vcpu *vcpu);
 
-/* Returns the TSC value at which the vCPU's next event is due, which is the delayed event or the
- * APIC timer's, or TIME_NEVER. */
+/* Returns the TSC value at which the vCPU's next event is due, which is the delayed event, the APIC
+ * timer's, or the arrival of frames, or TIME_NEVER. */
 static inline uint64_t vcpu_next_event(const struct vcpu *vcpu)
 {
     uint64_t timer = lapic_deadline(&vcpu->lapic);
-    return vcpu->delayed.valid && vcpu->delayed_until < timer ? vcpu->delayed_until : timer;
+    uint64_t event = vcpu->frames_at < timer ? vcpu->frames_at : timer;
+    return vcpu->delayed_until < event ? vcpu->delayed_until : event;
 }

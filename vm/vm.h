@@ -23,6 +23,7 @@
 #include "vm/disk.h"
 #include "vm/input.h"
 #include "vm/layout.h"
+#include "vm/net.h"
 #include "vm/test_devices.h"
 #include "vm/vcpu.h"
 
@@ -67,6 +68,7 @@ enum reset_action {
 struct vm_words {
     uint64_t testctl;
     uint64_t pc;    /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t net;   /* a network device */
     uint64_t reset; /* enum reset_action */
     uint64_t live;  /* its console is shown as it comes */
     uint64_t memory;
@@ -115,8 +117,9 @@ struct vm {
     struct locked_device locked[LOCKED_DEVICES];
     struct disk *disks[DISKS]; /* these too */
     unsigned disk_count;
-    unsigned disk_turn; /* modulo disk_count: the disk that does the next piece of work */
-    struct vcpu vcpu;   /* the first vCPU */
+    unsigned device_turn; /* counts pieces of the devices' work, which take turns */
+    struct net *net;      /* with net, else NULL */
+    struct vcpu vcpu;     /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

@@ -82,6 +82,14 @@ void memory_close(unsigned account)
     spin_unlock(&lock);
 }
 
+uint64_t memory_used(unsigned account)
+{
+    spin_lock(&lock);
+    uint64_t pages = ledger.accounts[account].used;
+    spin_unlock(&lock);
+    return pages;
+}
+
 uint64_t memory_unpromised(void)
 {
     spin_lock(&lock);

@@ -22,6 +22,9 @@ static inline void memory_pay_from(unsigned account)
     cpus[this_cpu()].payer = account;
 }
 
+/* The number of pages that an account uses. */
+uint64_t memory_used(unsigned account);
+
 /* The number of free pages that are not promised to any account. */
 uint64_t memory_unpromised(void);
 

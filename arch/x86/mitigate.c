@@ -98,16 +98,27 @@ void mitigate_at_exit(void)
           SPEC_CTRL_IBRS | (mitigate_chosen & DO_BHI_DIS_S ? SPEC_CTRL_BHI_DIS_S : 0));
 }
 
+/* Reads one byte of every `step` bytes of the L1D_READ bytes at text_start. The loop is in assembly
+ * so that its cost is the same with every compiler. */
+static void read_for_l1d(size_t step)
+{
+    const uint8_t *at = text_start;
+    __asm__ volatile("1:\tmovb (%0), %%al\n\t"
+                     "addq %2, %0\n\t"
+                     "cmpq %1, %0\n\t"
+                     "jb 1b\n\t"
+                     "lfence"
+                     : "+r"(at)
+                     : "r"(text_start + L1D_READ), "r"(step)
+                     : "rax", "cc", "memory");
+}
+
 /* Replaces the contents of the L1D by reading every cache line of L1D_READ bytes. One byte of each
  * page is read first, so that no TLB miss occurs in between. */
 static void fill_l1d(void)
 {
-    for (size_t i = 0; i < L1D_READ; i += 4096)
-        __asm__ volatile("movb %0, %%al" : : "m"(text_start[i]) : "al");
-    __asm__ volatile("lfence" ::: "memory");
-    for (size_t i = 0; i < L1D_READ; i += 64)
-        __asm__ volatile("movb %0, %%al" : : "m"(text_start[i]) : "al");
-    __asm__ volatile("lfence" ::: "memory");
+    read_for_l1d(4096);
+    read_for_l1d(64);
 }
 
 /* Clears CPU buffers by VERW with a memory operand, which is the form that clears them (SDM 2,

@@ -2,9 +2,9 @@
 /*
  * Ends its VM by a triple fault (expect=triple-fault): with no argument by an exception without an
  * IDT; with `page` by a page fault without a gate for it; with `stack` by a stack that has no
- * memory; with `code` by a gate without a code segment; with `idt` by an IDT without memory; with
- * `int` by INT n, with `sent` by an interrupt and with `nmi` by an NMI without an IDT; with `msr` by
- * an instruction that the hypervisor refuses, without an IDT.
+ * memory; with `code` by a gate without a code segment; with `idt` by an IDT without memory; and
+ * without an IDT with `int` by INT n, with `sent` by an interrupt, with `nmi` by an NMI, and with
+ * `msr` by an instruction that the hypervisor refuses.
  */
 #include "guest/programs/rt/rt.h"
 

@@ -15,7 +15,7 @@ static void wait(void)
     for (unsigned n = 0;; n++) {
         (void)inb(PORT);
         (void)read32(OFTEN);
-        if (n % 4 == 0)
+        if (n % 2 == 0)
             (void)read32(LESS_OFTEN);
         if (n % 2 == 0)
             (void)inb((uint16_t)(0x1000 + n));

@@ -2,53 +2,19 @@
 /*
  * A driver that does what no driver should, from a seed: random registers, rings and descriptors of
  * a virtio disk, queues at places that change meanwhile, notifications without end, resets during
- * work, and garbage in the registers of a PC's other devices. All CPUs of the VM do this at the same
- * time. The device may refuse what it is told and need a reset; no other VM may notice anything. Run
- * by tests/target/test_devices.py and tools/hostile.py.
+ * work, and garbage in the registers of a PC's other devices. All CPUs of the VM do this at once.
+ * The device may refuse what it is told and need a reset; no other VM may notice anything. Run by
+ * tests/target/test_devices.py and tools/hostile.py.
  *
  * Words: `pc`, and a module with `disk`. Arguments: `seed=N`, `steps=N`, and `tame`: the device is
  * given no address of the program itself and no register ends the VM, so at the end the disk has to
  * work, and the program says whether it does.
  */
-#include "guest/programs/rt/sides.h"
+#include "guest/programs/hostile/disk.h"
 #include "guest/programs/rt/smp.h"
-
-#define VIRTIO 0xfe200000u
-#define IOAPIC 0xfec00000u
-#define PINS   24u
-
-/* Registers (virtio 1.2, table 4.1). */
-#define DRIVER_FEATURE 0x020u
-#define DRIVER_HALF    0x024u
-#define QUEUE_SEL      0x030u
-#define QUEUE_NUM      0x038u
-#define QUEUE_READY    0x044u
-#define QUEUE_NOTIFY   0x050u
-#define INTERRUPT_ACK  0x064u
-#define STATUS         0x070u
-#define QUEUE_DESC     0x080u
-#define QUEUE_DRIVER   0x090u
-#define QUEUE_DEVICE   0x0a0u
-#define REGISTERS      0x200u
-
-#define STARTED  0xfu /* ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK */
-#define NEXT     1u
-#define WRITE    2u
-#define INDIRECT 4u
 
 #define SLOT    9u
 #define SLOT_AT 0x10000000ull /* where a memslot comes and goes */
-
-struct descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
-
-/* The pages that the device is given: the three parts of the queue, an indirect table, headers, and
- * data. The CPUs write them without any order. */
-enum { DESCRIPTORS, AVAILABLE, USED, TABLE, HEADERS, DATA, PAGES = 32 };
-static uint8_t arena[PAGES][RT_PAGE] __attribute__((aligned(4096)));
 
 static struct cpu {
     unsigned number;
@@ -89,47 +55,6 @@ static uint64_t any_value(struct cpu *cpu)
         return ~0ull >> pick(cpu, 64);
     }
     return rnd(cpu);
-}
-
-/* ---- Where things are ------------------------------------------------------------------------ */
-
-/* The device accesses shared memory if the VM has it, and so do the CPUs, by a window of TEST_VA. */
-static uint64_t physical(unsigned page)
-{
-    return (uint64_t)(uintptr_t)arena[page];
-}
-
-static volatile void *place(unsigned page)
-{
-    return (volatile void *)(TEST_VA + page * RT_PAGE);
-}
-
-static uint64_t device(uint64_t gpa)
-{
-    return TEST_VA + RT_2M + (gpa - TESTDEV_A_BASE);
-}
-
-static void map_all(void)
-{
-    static const uint64_t devices[] = {VIRTIO, IOAPIC};
-    for (unsigned i = 0; i < PAGES; i++)
-        map_page(rt_pml4, TEST_VA + i * RT_PAGE, physical(i) | shared_bit(), PTE_P | PTE_W);
-    for (unsigned i = 0; i < sizeof(devices) / sizeof(devices[0]); i++)
-        map_page(rt_pml4, device(devices[i]), devices[i] | shared_bit(), PTE_P | PTE_W);
-    map_page(rt_pml4, APIC, APIC | shared_bit(), PTE_P | PTE_W);
-    if (shared_bit())
-        for (unsigned i = 0; i < PAGES; i++)
-            map_gpa(physical(i) | shared_bit(), RT_PAGE);
-}
-
-static uint32_t reg(unsigned offset)
-{
-    return read32(device(VIRTIO) + offset);
-}
-
-static void set_reg(unsigned offset, uint32_t value)
-{
-    write32(device(VIRTIO) + offset, value);
 }
 
 /* An address for the device: of the arena, of what is not RAM or is RAM at times, at the ends. */
@@ -400,75 +325,7 @@ static void run_other_cpu(void)
     run_cpu(&cpus[apic_id() % CPUS_MAX]);
 }
 
-/* ---- The end --------------------------------------------------------------------------------- */
-
-static void serial_port(void)
-{
-    outb(PORT_UART + 4, 0);
-    outb(PORT_UART + 3, 0x80);
-    outb(PORT_UART, 1);
-    outb(PORT_UART + 1, 0);
-    outb(PORT_UART + 3, 3);
-    outb(PORT_UART + 2, 0);
-    uart_init();
-}
-
-/* A request as the specification wants it. Returns the status of the disk, or 0xee. */
-static uint8_t request(uint32_t type, uint32_t sector)
-{
-    volatile struct descriptor *d = place(DESCRIPTORS);
-    volatile uint32_t *header = place(HEADERS);
-    volatile uint16_t *available = place(AVAILABLE);
-    volatile uint8_t *status = (volatile uint8_t *)header + 64;
-    header[0] = type;
-    header[2] = sector;
-    header[3] = 0;
-    *status = 0xee;
-    d[0] = (struct descriptor){physical(HEADERS), 16, NEXT, 1};
-    d[1] = (struct descriptor){physical(DATA), 512, (uint16_t)(NEXT | (type ? 0 : WRITE)), 2};
-    d[2] = (struct descriptor){physical(HEADERS) + 64, 1, WRITE, 0};
-    available[0] = 1;
-    available[2 + available[1] % 16] = 0;
-    available[1]++;
-    set_reg(QUEUE_NOTIFY, 0);
-    return *status;
-}
-
-/* After a reset the disk works as if nothing had happened. */
-static bool disk_works(void)
-{
-    volatile uint64_t *data = place(DATA);
-    for (unsigned i = 0; i < PAGES; i++) {
-        hc_page(HC_UNTRACK, physical(i));
-        for (unsigned at = 0; at < RT_PAGE; at += 8)
-            *(volatile uint64_t *)((uint64_t)place(i) + at) = 0;
-    }
-    set_reg(STATUS, 0);
-    set_reg(STATUS, 3);
-    for (uint32_t half = 0; half < 2; half++) {
-        set_reg(DRIVER_HALF, half);
-        set_reg(DRIVER_FEATURE, half ? 3 : 0);
-    }
-    set_reg(STATUS, 0xb);
-    set_reg(QUEUE_SEL, 0);
-    set_reg(QUEUE_NUM, 16);
-    static const unsigned parts[] = {QUEUE_DESC, QUEUE_DRIVER, QUEUE_DEVICE};
-    for (unsigned i = 0; i < 3; i++) {
-        set_reg(parts[i], (uint32_t)physical(i));
-        set_reg(parts[i] + 4, (uint32_t)(physical(i) >> 32));
-    }
-    set_reg(QUEUE_READY, 1);
-    set_reg(STATUS, STARTED);
-    for (unsigned i = 0; i < 64; i++)
-        data[i] = seed + i;
-    bool right = reg(STATUS) == STARTED && request(1, 3) == 0;
-    for (unsigned i = 0; i < 64; i++)
-        data[i] = 0;
-    right &= request(0, 3) == 0;
-    for (unsigned i = 0; i < 64; i++)
-        right &= data[i] == seed + i;
-    return right && reg(STATUS) == STARTED;
-}
+/* ---- The program ----------------------------------------------------------------------------- */
 
 static const char *argument(const char *name)
 {
@@ -511,7 +368,7 @@ void guest_main(void)
     for (unsigned i = 1; started && i < total; i++)
         finished(i);
     serial_port();
-    bool works = disk_works();
+    bool works = disk_works(seed);
     print("# hostile_devices: the disk %s\n", works ? "works" : "does not work");
     debug_exit(!works);
 }

@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The I/O APIC, the UART, the clock and the power registers under libFuzzer, connected as in a PC.
+ * The I/O APIC, the UART, the clocks and the power registers under libFuzzer, connected as in a PC.
  * An input is a row of accesses of any offset and size that the bus lets through, of bytes that
- * arrive, and of EOIs. After each one the line is what the UART's registers say, and so it is at
- * the pin; what is read-only or does not exist has not changed.
+ * arrive, of time that passes, and of EOIs. After each one the line is what the UART's registers
+ * say, and so it is at the pin; the I/O APIC has sent the messages and shows the entries of a
+ * model; the clock shows the C library's date; what is read-only or does not exist has not changed.
  */
+#include "tests/unit/dev/ioapic_model.h"
 #include "tests/unit/support.h"
 
-#include "dev/ioapic.h"
+#include "dev/pm_timer.h"
 #include "dev/power.h"
 #include "dev/rtc.h"
 #include "dev/uart.h"
 #include "lib/bits.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 int LLVMFuzzerInitialize(int *count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,8 +28,11 @@ static struct ioapic ioapic;
 static struct uart uart;
 static struct rtc rtc;
 static struct power power;
-static unsigned waiting; /* bytes that the UART has not taken yet */
-static uint64_t now;
+static struct pm_timer pm_timer;
+static uint8_t model_index; /* of the I/O APIC */
+static unsigned sends;
+static unsigned waiting;         /* bytes that the UART has not taken yet */
+static uint64_t now, shown, tsc; /* ms; ms, the time that the clock shows; ticks */
 
 static uint32_t take(unsigned bytes)
 {
@@ -41,7 +47,16 @@ static bool send(void *context, const struct lapic_message *message, bool level)
     assert_ptr_equal(context, &ioapic);
     assert_true(message->mode == LAPIC_FIXED || message->mode == LAPIC_LOWEST);
     assert_true(message->destination <= 0xff);
-    return level;
+    sends++;
+    (void)level;
+    return accepted;
+}
+
+static void set_line(void *context, unsigned pin, bool level)
+{
+    if (pin < IOAPIC_PINS)
+        model_line(pin, level);
+    ioapic_set_line(context, pin, level);
 }
 
 static void transmit(void *context, uint8_t byte)
@@ -60,52 +75,159 @@ static uint64_t clock_now(void)
     return now;
 }
 
+static uint64_t tsc_now(void)
+{
+    return tsc;
+}
+
 static void end(void *context, const char *how)
 {
     assert_ptr_equal(context, &power);
     assert_non_null(how);
 }
 
-static void access_device(uint8_t what)
+/* ---- Models ---------------------------------------------------------------------------------- */
+
+static void ioapic_written(uint64_t offset, unsigned size, uint32_t value)
 {
-    static const struct {
-        const struct bus_ops *ops;
-        void *device;
-        uint32_t size;
-    } devices[] = {{&ioapic_ops, &ioapic, 0x50},        {&uart_connected_ops, &uart, UART_PORTS},
-                   {&rtc_ops, &rtc, RTC_PORTS},         {&power_sleep_ops, &power, 2},
-                   {&power_reset_ops, &power, 1},       {&power_keyboard_ops, &power, 1},
-                   {&ioapic_ops, &ioapic, IOAPIC_SIZE}, {&uart_connected_ops, &uart, UART_PORTS}};
-    unsigned which = what % 8, size = 1;
-    if (devices[which].ops == &ioapic_ops)
-        size = 1u << (what >> 3) % 3;
-    uint64_t offset = take(2) % devices[which].size / size * size;
-    if (what & 0x80)
-        devices[which].ops->write(devices[which].device, NULL, offset, size, take(size));
-    else
-        (void)devices[which].ops->read(devices[which].device, NULL, offset, size);
+    if (offset == 0)
+        model_index = (uint8_t)value;
+    else if (size == 4 && offset == 0x40)
+        model_end((uint8_t)value);
+    else if (size == 4 && offset == 0x10 && model_index >= 0x10 && model_index < 0x40)
+        model_write(model_index - 0x10u, value);
 }
 
-/* What is not one access: bytes that arrive, an EOI, another line, an entry of the I/O APIC. */
+/* One or two decimal digits, in the form that register B chooses. */
+static uint8_t digits(int number, uint8_t b)
+{
+    return (uint8_t)(b & 4 ? number : number / 10 * 16 + number % 10);
+}
+
+/* What the clock's register shows, if it shows the time; else -1. Register A was not read for the
+ * last 10 ms, or the time of that read is still shown. */
+static int date_shown(unsigned reg)
+{
+    struct tm date;
+    time_t seconds = (time_t)(shown / 1000);
+    uint8_t b = rtc.memory[11];
+    gmtime_r(&seconds, &date);
+    int year = date.tm_year + 1900, hour = date.tm_hour % 12 ? date.tm_hour % 12 : 12;
+    switch (reg) {
+    case 0:
+        return digits(date.tm_sec, b);
+    case 2:
+        return digits(date.tm_min, b);
+    case 4:
+        return b & 2 ? digits(date.tm_hour, b) : digits(hour, b) | (date.tm_hour >= 12) << 7;
+    case 6:
+        return digits(date.tm_wday + 1, b);
+    case 7:
+        return digits(date.tm_mday, b);
+    case 8:
+        return digits(date.tm_mon + 1, b);
+    case 9:
+        return digits(year % 100, b);
+    case 0x32:
+        return digits(year / 100, b);
+    default:
+        return -1;
+    }
+}
+
+static void rtc_was_read(uint64_t offset, uint64_t value)
+{
+    if (offset == 0) {
+        assert_int_equal(value, 0xff);
+        return;
+    }
+    if (rtc.index == 10 || now - shown > 10)
+        shown = now;
+    int date = date_shown(rtc.index);
+    if (date >= 0)
+        assert_int_equal(value, date);
+    if (rtc.index == 10)
+        assert_int_equal(value & 0x80, 0);
+}
+
+static void pm_timer_was_read(uint64_t offset, unsigned size, uint64_t value)
+{
+    uint32_t count = (uint32_t)((unsigned __int128)tsc * 3579545 / pm_timer.tsc_hz);
+    for (unsigned i = 0; i < size && offset + i < 4; i++)
+        assert_int_equal((uint8_t)(value >> 8 * i), (uint8_t)(count >> 8 * (offset + i)));
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+static const struct {
+    const struct bus_ops *ops;
+    void *device;
+    uint32_t size;
+} devices[] = {{&ioapic_ops, &ioapic, 0x50},        {&uart_connected_ops, &uart, UART_PORTS},
+               {&rtc_ops, &rtc, RTC_PORTS},         {&power_sleep_ops, &power, 2},
+               {&power_reset_ops, &power, 1},       {&pm_timer_ops, &pm_timer, PM_TIMER_PORTS},
+               {&ioapic_ops, &ioapic, IOAPIC_SIZE}, {&power_keyboard_ops, &power, 1}};
+
+static void access_device(uint8_t what)
+{
+    unsigned which = what % 8, size = 1;
+    const struct bus_ops *ops = devices[which].ops;
+    if (ops == &ioapic_ops || ops == &pm_timer_ops)
+        size = 1u << (what >> 3) % 3;
+    uint64_t offset = take(2) % devices[which].size / size * size;
+    if (what & 0x80) {
+        uint32_t value = take(size);
+        if (ops == &ioapic_ops)
+            ioapic_written(offset, size, value);
+        ops->write(devices[which].device, NULL, offset, size, value);
+        return;
+    }
+    uint64_t value = ops->read(devices[which].device, NULL, offset, size);
+    if (ops == &rtc_ops)
+        rtc_was_read(offset, value);
+    if (ops == &pm_timer_ops)
+        pm_timer_was_read(offset, size, value);
+}
+
+static void write_entry(uint8_t number, uint32_t value)
+{
+    ioapic_written(0, 1, 0x10u + number);
+    ioapic_ops.write(&ioapic, NULL, 0, 1, 0x10u + number);
+    ioapic_written(0x10, 4, value);
+    ioapic_ops.write(&ioapic, NULL, 0x10, 4, value);
+}
+
+/* What is not one access: bytes that arrive, an EOI, another line, an entry of the I/O APIC, the
+ * UART's pin, time. */
 static void other_step(unsigned kind)
 {
     uint32_t pin;
+    uint8_t vector;
     switch (kind) {
     case 0:
         waiting += take(1) % 64;
         uart_receive(&uart);
         break;
     case 1:
-        ioapic_eoi(&ioapic, (uint8_t)take(1));
+        vector = (uint8_t)take(1);
+        model_end(vector);
+        ioapic_eoi(&ioapic, vector);
         break;
     case 2:
         pin = take(1) % 32;
         if (pin != PIN)
-            ioapic_set_line(&ioapic, pin, take(1) & 1);
+            set_line(&ioapic, pin, take(1) & 1);
+        break;
+    case 3:
+        vector = (uint8_t)take(1);
+        write_entry((uint8_t)(take(1) % 0x30), (take(1) & 0xa1) << 8 | take(1) << 16 | vector);
+        break;
+    case 4:
+        now += take(2);
+        tsc += (uint64_t)take(4) << take(1) % 32;
         break;
     default:
-        ioapic_ops.write(&ioapic, NULL, 0, 1, 0x10 + take(1) % 0x30);
-        ioapic_ops.write(&ioapic, NULL, 0x10, 4, take(4));
+        accepted = take(1) & 1;
     }
 }
 
@@ -118,9 +240,11 @@ static void check(void)
     assert_int_equal(asserted, connected && pending);
     assert_true(uart.received_count <= sizeof(uart.received));
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
-        assert_int_equal(ioapic.entries[pin] & (BITS(55, 17) | BIT(12)), 0);
-        assert_true(!(ioapic.entries[pin] & BIT(14)) || ioapic.entries[pin] & BIT(15));
+        assert_true(ioapic.entries[pin] == model_entry(pin));
+        assert_int_equal(ioapic.asserted >> pin & 1, model[pin].line);
     }
+    assert_int_equal(sends, model_sends);
+    assert_int_equal(ioapic.index, model_index);
     assert_int_equal(ioapic.id & ~0x0f000000u, 0);
     assert_int_equal(ioapic.lock.taken, 0);
     assert_true(rtc.index < CMOS_REGISTERS && rtc.shown <= now);
@@ -137,17 +261,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     next = data;
     end_of_input = data + size;
-    waiting = 0;
-    now = 1000000000000;
+    waiting = sends = model_index = 0;
+    now = shown = 1000000000000 + ((uint64_t)take(2) << 24);
+    tsc = 0;
+    accepted = true;
+    model_reset();
     ioapic_init(&ioapic, send, &ioapic);
     uart_init(&uart, transmit, NULL);
-    uart_connect(&uart, &(struct line){ioapic_set_line, &ioapic, PIN}, source, &waiting);
+    uart_connect(&uart, &(struct line){set_line, &ioapic, PIN}, source, &waiting);
     rtc_init(&rtc, clock_now, 32 << 20);
     power = (struct power){.end = end, .context = &power};
+    pm_timer = (struct pm_timer){.tsc = tsc_now, .tsc_hz = 1 + (uint64_t)take(4) * 1000};
     while (next < end_of_input) {
         uint8_t what = (uint8_t)take(1);
         if ((what & 0x60) == 0x60)
-            other_step(what & 3);
+            other_step(what % 8);
         else
             access_device(what);
         check();

@@ -109,7 +109,8 @@ REFUSED = ["pin=60", "shared=63", "shared=30,execute_only=30", "mem=2G,shared=30
 
 @pytest.mark.parametrize("words", REFUSED)
 def test_a_refused_vm_is_named(boot, words: str) -> None:
-    result = boot(guests=(Guest(HELLO, tuple(words.split(",")), "with arguments", "nobody"), hello()))
+    refused = Guest(HELLO, tuple(words.split(",")), "with arguments", "nobody")
+    result = boot(guests=(refused, hello()))
     assert result.status, result
     assert_named(result, "nobody")
     assert result.passed("hello"), result

@@ -121,6 +121,9 @@ def test_the_table_of_stages_leaves_out_what_is_nothing() -> None:
     assert stages.table(rows).splitlines() == [
         "| row | dispatch | device |", "|---|---|---|", "| a | 27 |  |", "| b |  | 3 |",
     ]  # fmt: skip
+    assert stages.read(f"\n{stages.table(rows)}\n") == {
+        "a": {"dispatch": 27, "device": 0}, "b": {"dispatch": 0, "device": 3},
+    }  # fmt: skip
 
 
 def test_the_document_has_the_stages_of_its_rows() -> None:

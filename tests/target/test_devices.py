@@ -38,14 +38,15 @@ REASONS = (
     ("smp", "vcpus", "words"), [(1, 1, ""), (2, 2, "shared=39"), (1, 3, "")]
 )
 def test_hostile_drivers(boot, smp: int, vcpus: int, words: str) -> None:
-    """The disk refuses what its driver should not do, says why, and works after a reset. An innocent
-    VM beside it keeps its results and its time."""
+    """The disk refuses what its driver should not do, says why, and works after a reset. An
+    innocent VM beside it keeps its results and its time."""
     guests = [Guest(NEIGHBOUR, ("testctl", "mem=4M", "budget=60000"), "rounds=160 late=700000")]
     for seed in range(8):
         name = f"t{seed}"
         own = ("testctl", "pc", f"vcpus={vcpus}", "mem=4M", "budget=20000", *filter(None, [words]))
+        word = "disk=ro" if seed == 7 else "disk"
         guests += [Guest(HOSTILE, own, f"seed={100 * smp + seed} steps=300 tame", name),
-                   Guest(IMAGE, ("disk=ro",) if seed == 7 else ("disk",), "", f"+{name}")]  # fmt: skip
+                   Guest(IMAGE, (word,), "", f"+{name}")]  # fmt: skip
     result = boot(guests=tuple(guests), smp=smp, cmdline=f"parallel={2 * smp}", timeout=200)
     failed = [case.name for case in result.output.failures]
     assert failed == ["t7"], result  # its disk is read-only, so it refuses the write at the end

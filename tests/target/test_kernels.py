@@ -5,6 +5,7 @@ import gzip
 import lzma
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 
@@ -23,7 +24,7 @@ PAYLOADS = {
     "gzip": lambda: gzip.compress(KERNEL),  # it ends with the size
     "xz": lambda: lzma.compress(KERNEL, check=lzma.CHECK_CRC32) + SIZE,
     "lzma": lambda: lzma.compress(KERNEL, format=lzma.FORMAT_ALONE) + SIZE,
-    "lz4": lambda: packed(["lz4", "-lc"]) + SIZE,
+    "lz4": lambda: packed(["lz4", "-lc"]) + SIZE,  # -l: the format that Linux uses
     "zstd": lambda: packed(["zstd", "-c"]) + SIZE,
 }
 
@@ -48,8 +49,8 @@ def extract(folder: pathlib.Path, image: bytes) -> tuple[bytes, str]:
 
 @pytest.mark.parametrize("compressor", PAYLOADS)
 def test_the_kernel_in_a_bzimage(tmp_path: pathlib.Path, compressor: str) -> None:
-    if compressor in ("lz4", "zstd"):
-        subprocess.run([ROOT / "tools/deps.sh", "kernels"], check=True)
+    if compressor in ("lz4", "zstd") and not shutil.which(compressor):
+        pytest.skip(f"no {compressor}: apt-get install {compressor}")
     assert extract(tmp_path, bzimage(PAYLOADS[compressor]())) == (KERNEL, "")
 
 

@@ -36,6 +36,29 @@ def check_innocents(result, count: int) -> None:
         assert sum(line.startswith("    ok ") for line in lines) == 3, result
 
 
+def station(name: str, args: str, *words: str) -> Guest:
+    return Guest(BUILD / "guest" / "net.elf", ("pc", "net", *words), args=args, name=name)
+
+
+@pytest.mark.parametrize("smp", CPUS)
+def test_a_flood_of_frames(boot, smp: int) -> None:
+    """Two VMs exchange frames while a third one sends broadcasts as fast as it can. They lose none,
+    all that is lost is the flood's own, and a fourth VM that receives it still has its time."""
+    guests = (
+        station("answer", "answer", "budget=60000"),
+        station("ask", "ask=1", "budget=60000"),
+        station("flood", "flood", "testctl", "budget=60000"),
+    )
+    if smp == 4:
+        guests += (station("work", "work", "budget=60000"),)
+    result = boot(smp=smp, cmdline="parallel=4 counters=1", guests=guests, timeout=240)
+    assert result.status == 0, result
+    lost = dict(re.findall(r"# (\w+):.* net_lost=(\d+)", "\n".join(result.lines)))
+    assert set(lost) == {guest.name for guest in guests}, result
+    assert int(lost.pop("flood")) > 100, result
+    assert set(lost.values()) == {"0"}, result
+
+
 @pytest.mark.parametrize(
     ("smp", "args"), [(1, "empty"), (2, "empty"), (4, "wide"), (1, "wide"), (2, "wide spin")]
 )

@@ -199,6 +199,12 @@ void log_divert(bool (*divert)(enum log_level level, const char *line))
         (void)before(LOG_INFO, NULL);
 }
 
+uint64_t support_number(const char *name, uint64_t otherwise)
+{
+    const char *text = getenv(name);
+    return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
 void log_text(const char *text, size_t length)
 {
     if (getenv("VERBOSE"))

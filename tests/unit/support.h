@@ -54,3 +54,6 @@ extern size_t (*support_log_room)(char next); /* answers log_room(); NULL: there
 
 /* WARN_ONs since the reset. A BUG_ON is a cmocka assertion: expect_assert_failure() sees it. */
 unsigned support_warnings(void);
+
+/* The number in the environment variable `name`, or `otherwise`: how long a random run takes. */
+uint64_t support_number(const char *name, uint64_t otherwise);

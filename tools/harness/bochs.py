@@ -80,7 +80,7 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         _clock(boot),
         *_medium(boot),
         _serial(boot),
-        f"magic_break: enabled={int(bool(boot.marks))}",
+        f"magic_break: enabled={int(bool(boot.marks or boot.magic))}",
         "log: bochs.log",
         "panic: action=fatal",
         f"error: action={'report' if boot.errors else 'ignore'}",

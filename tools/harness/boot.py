@@ -72,6 +72,8 @@ class Boot:
     count_exits: int = 0
     # Bochs: how many pairs of the guest's marks are traced (harness/trace.py).
     marks: int = 0
+    # Bochs: the debugger stops at each of the guest's marks (guest/programs/rt/mark.h).
+    magic: bool = False
     # Bochs: the first commands for the emulator's debugger; see bochs.stops().
     debugger: tuple[str, ...] = ()
     # GRUB: the image is a Linux kernel, and this its initramfs.

@@ -135,9 +135,11 @@ class Campaign:
             words += filter(None, sides.split(","))
         number = STEPS_NESTED if self.nested else STEPS
         args = f"seed={chance.next() >> 16} steps={number} {'calm ' * self.nested}{steps}"
+        program = HOSTILE
         if self.is_driver(vm):
+            program = DRIVER
             words = [word for word in words if word != "ve"] + ["pc"]
-        return Guest(DRIVER if self.is_driver(vm) else HOSTILE, tuple(words), args.strip(), f"h{vm}")
+        return Guest(program, tuple(words), args.strip(), f"h{vm}")
 
     @staticmethod
     def is_driver(vm: int) -> bool:

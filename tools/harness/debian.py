@@ -12,6 +12,8 @@ VMLINUX = BUILD / "linux/vmlinux"  # the same kernel, extracted
 BUSYBOX = BUILD / "linux/busybox"
 TSC = BUILD / "linux/tsc"
 INITRD = BUILD / "linux/initrd"
+MODULES = ("virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "failover", "net_failover",
+           "virtio_net")  # fmt: skip
 IPS = 50_000_000  # high, so that there are few timer interrupts per instruction
 MEM = 256  # MiB of the VM
 # These initcalls take most of the time of a boot, and do not depend on the machine.
@@ -23,17 +25,19 @@ SLOW = (
 CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLOW)}"
 
 
-SCRIPTS = ("init", "results", "check")
+SCRIPTS = ("init", "results", "check", "net")
 
 
 def make_initrd(
     path: pathlib.Path = INITRD, more: dict[str, pathlib.Path] | None = None
 ) -> pathlib.Path:
-    """Writes an initrd with busybox, the scripts of tools/linux/ and `more`, whose keys are paths
-    in it. Returns its path."""
+    """Writes an initrd with busybox, the scripts of tools/linux/, the drivers of virtio devices and
+    `more`, whose keys are paths in it. Returns its path."""
     files = {"bin/busybox": BUSYBOX, "bin/tsc": TSC}
     files |= {name: ROOT / "tools/linux" / name for name in SCRIPTS}
     files["bin/resize"] = ROOT / "tools/linux/resize"
+    drivers = {f"modules/{name}.ko": KERNEL.parent / f"{name}.ko" for name in MODULES}
+    files |= {name: driver for name, driver in drivers.items() if driver.is_file()}
     path.write_bytes(initramfs.make(files | (more or {})))
     return path
 

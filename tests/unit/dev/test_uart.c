@@ -31,9 +31,12 @@ static bool level;
 static unsigned rises, falls;
 static unsigned source_next, source_end; /* byte n of the source is (uint8_t)n */
 
+static unsigned sent_bytes;
+
 static void transmit(void *context, uint8_t byte)
 {
     (void)context, (void)byte;
+    sent_bytes++;
 }
 
 static void set_line(void *context, unsigned number, bool asserted)
@@ -105,6 +108,25 @@ static void holding_register_becomes_empty(void **state)
     assert_true(level);
     put(IER, 0);
     assert_false(level);
+}
+
+/* With DLAB set, the first two registers are the divisor. */
+static void divisor(void **state)
+{
+    (void)state;
+    unsigned before = sent_bytes;
+    put(IER, 0);
+    put(LCR, 0x83);
+    put(DATA, 0x12);
+    put(IER, 0x34);
+    assert_int_equal(sent_bytes, before);
+    assert_true(get(DATA) == 0x12 && get(IER) == 0x34);
+    put(LCR, 3);
+    assert_int_equal(get(IER), 0);
+    put(DATA, 'a');
+    assert_int_equal(sent_bytes, before + 1);
+    put(LCR, 0x83);
+    assert_true(get(DATA) == 0x12 && get(IER) == 0x34);
 }
 
 static void out2_connects_the_line(void **state)
@@ -284,6 +306,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(holding_register_becomes_empty, setup),
+        cmocka_unit_test_setup(divisor, setup),
         cmocka_unit_test_setup(out2_connects_the_line, setup),
         cmocka_unit_test_setup(without_fifo_one_byte_waits, setup),
         cmocka_unit_test_setup(fifo_has_trigger_levels, setup),

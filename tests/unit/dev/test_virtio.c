@@ -92,6 +92,10 @@ static void features_are_settled(void **state)
     set_reg(VIRTIO_MMIO_DRIVER_FEATURES, 1);
     set_reg(VIRTIO_MMIO_STATUS, 1); /* bits of the status are not cleared */
     assert_int_equal(reg(VIRTIO_MMIO_STATUS), 0xf);
+    set_reg(VIRTIO_MMIO_STATUS, 0x7f); /* NEEDS_RESET is the device's */
+    assert_int_equal(reg(VIRTIO_MMIO_STATUS), 0xf);
+    set_reg(VIRTIO_MMIO_STATUS, 0x80);
+    assert_int_equal(reg(VIRTIO_MMIO_STATUS), 0x8f);
 }
 
 static void reset(void **state)
@@ -107,6 +111,16 @@ static void reset(void **state)
     assert_int_equal(reg(VIRTIO_MMIO_QUEUE_READY), 0);
     start_driver(0, 8);
     assert_int_equal(request(VIRTIO_BLK_T_FLUSH, 0, 0, 0), 0);
+
+    /* It also cancels the work that is left. */
+    for (unsigned i = 0; i < 8; i++)
+        make_available(0);
+    notify();
+    assert_int_equal(busy_calls, 1);
+    set_reg(VIRTIO_MMIO_STATUS, 0);
+    dma_accesses = 0;
+    assert_false(virtio_go_on(&disk.virtio));
+    assert_int_equal(dma_accesses, 0);
 }
 
 static void a_queue_in_use_is_not_moved(void **state)

@@ -236,6 +236,7 @@ static void other_requests(void **state)
     memset(ram(BUFFERS), 0x55, 8);
     assert_int_equal(request(VIRTIO_BLK_T_GET_ID, 0, 1, 4), VIRTIO_BLK_S_OK);
     assert_memory_equal(ram(BUFFERS), "a-se\x55", 5);
+    assert_int_equal(request_written, 5);
     for (uint32_t type = 0; type < 40; type++)
         if (type > VIRTIO_BLK_T_OUT && type != VIRTIO_BLK_T_FLUSH && type != VIRTIO_BLK_T_GET_ID &&
             type != VIRTIO_BLK_T_DISCARD && type != VIRTIO_BLK_T_WRITE_ZEROES)

@@ -151,6 +151,14 @@ static void too_many_bytes(void)
     make_available(0);
 }
 
+static void too_many_bytes_to_write(void)
+{
+    describe(descriptor(0), HEADER, 16, VRING_DESC_F_NEXT, 1);
+    describe(descriptor(1), BUFFERS, ~0u, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 2);
+    describe(descriptor(2), STATUS, 1, VRING_DESC_F_WRITE, 0);
+    make_available(0);
+}
+
 static void no_header(void)
 {
     describe(descriptor(0), HEADER, 15, VRING_DESC_F_NEXT, 1);
@@ -255,6 +263,7 @@ static const struct broken broken[] = {
     {"a chain of more than 8 descriptors", loop},
     {"a descriptor to be read follows one to be written", read_after_write},
     {"a chain has more than 2^32 bytes", too_many_bytes},
+    {"a chain has more than 2^32 bytes", too_many_bytes_to_write},
     {"a request of 15 bytes to be read and 1 to be written", no_header},
     {"a request of 16 bytes to be read and 0 to be written", no_status},
     {"a buffer of 16 bytes at 0xfff8 is not in its RAM", header_not_in_ram},

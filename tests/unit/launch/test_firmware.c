@@ -36,23 +36,27 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
 }
 
 /* Makes the tables of such a VM, and finds them. */
-static void firmware(unsigned cpus, bool pc)
+static void firmware_of(const struct guest_image *image)
 {
-    const struct guest_image image = {.name = "g", .cpus = cpus, .pc = pc};
     support_reset();
     memset(bios, 0, sizeof(bios));
     memset(&plan, 0xee, sizeof(plan));
     plan_init(&plan);
-    assert_int_equal(firmware_plan(&plan, &image), EXIT_OK);
+    assert_int_equal(firmware_plan(&plan, image), EXIT_OK);
     assert_int_equal(plan.count, 1);
     assert_int_equal(plan.records[0].kind, LOAD_FIRMWARE);
     assert_false(plan.records[0].measured);
     unsigned index = 0;
     uint64_t done = 0;
     enum exit_code code = EXIT_OK;
-    assert_true(plan_copy_piece(NULL, &image, &plan, &index, &done, &code));
+    assert_true(plan_copy_piece(NULL, image, &plan, &index, &done, &code));
     assert_int_equal(code, EXIT_OK);
     acpi_init(&(struct boot_info){0});
+}
+
+static void firmware(unsigned cpus, bool pc)
+{
+    firmware_of(&(struct guest_image){.name = "g", .cpus = cpus, .pc = pc});
 }
 
 static uint64_t get(const void *table, size_t offset, size_t size)
@@ -147,6 +151,38 @@ static void the_bytes_of_the_dsdt(void **state)
     assert_int_equal(get(acpi_table("FACP"), 40, 4), dsdt);
 }
 
+/* iasl 20200925 makes this of
+
+        Device (VR08) {
+            Name (_HID, "LNRO0005")
+            Name (_UID, 8)
+            Name (_CCA, 1)
+            Name (_CRS, ResourceTemplate () {
+                Memory32Fixed (ReadWrite, 0xFE208000, 0x200)
+                Interrupt (ResourceConsumer, Level, ActiveHigh, Exclusive) {10}
+            })
+        }
+*/
+static const uint8_t net_bytes[] = {
+    0x5b, 0x82, 0x42, 0x04, 0x56, 0x52, 0x30, 0x38, 0x08, 0x5f, 0x48, 0x49, 0x44, 0x0d,
+    0x4c, 0x4e, 0x52, 0x4f, 0x30, 0x30, 0x30, 0x35, 0x00, 0x08, 0x5f, 0x55, 0x49, 0x44,
+    0x0a, 0x08, 0x08, 0x5f, 0x43, 0x43, 0x41, 0x01, 0x08, 0x5f, 0x43, 0x52, 0x53, 0x11,
+    0x1a, 0x0a, 0x17, 0x86, 0x09, 0x00, 0x01, 0x00, 0x80, 0x20, 0xfe, 0x00, 0x02, 0x00,
+    0x00, 0x89, 0x06, 0x00, 0x01, 0x01, 0x0a, 0x00, 0x00, 0x00, 0x79, 0x00};
+
+/* The most devices that a VM can have, of which the network device is the last one. */
+static void the_bytes_of_a_network_device(void **state)
+{
+    (void)state;
+    firmware_of(&(struct guest_image){.name = "g", .cpus = 1, .pc = true, .disks = 8, .net = true});
+    uint64_t address = get(acpi_table("FACP"), 140, 8);
+    const struct acpi_header *dsdt = acpi_table_at(HPA(address), "DSDT");
+    assert_non_null(dsdt);
+    assert_true(dsdt->length > sizeof(*dsdt) + sizeof(net_bytes));
+    assert_memory_equal((const uint8_t *)dsdt + dsdt->length - sizeof(net_bytes), net_bytes,
+                        sizeof(net_bytes));
+}
+
 /* By the offsets of ACPI 6.5, table 5.9. */
 static void the_fields_of_the_fadt(void **state)
 {
@@ -201,6 +237,7 @@ int main(void)
         cmocka_unit_test(every_count_of_cpus_is_found),
         cmocka_unit_test(the_bytes_of_a_madt),
         cmocka_unit_test(the_bytes_of_the_dsdt),
+        cmocka_unit_test(the_bytes_of_a_network_device),
         cmocka_unit_test(the_fields_of_the_fadt),
         cmocka_unit_test(the_memory_map),
     };

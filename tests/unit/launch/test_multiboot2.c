@@ -19,7 +19,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* ---- The boot information --------------------------------------------------------------------- */
+/* ---- The boot information -------------------------------------------------------------------- */
 
 /* The contents of the only tag of this type, or NULL. */
 static const uint8_t *find_tag(uint32_t type, uint32_t *size)
@@ -103,7 +103,7 @@ static void a_good_program(void **state)
     assert_null(find_tag(3, &size));
 }
 
-/* ---- Where a program lies --------------------------------------------------------------------- */
+/* ---- Where a program lies -------------------------------------------------------------------- */
 
 /* What the relocatable tag asks for, and where the program goes then. */
 static void where_a_relocatable_program_goes(void **state)

@@ -119,6 +119,9 @@ static void sums(void **state)
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + (5 << 8) + 17);
     size.disks = 0;
+    size.net = 16;
+    vm_needs(&needs, &size);
+    assert_int_equal(vm_needs_sum(&needs), sum + (5 << 8) + 16);
     size = small, size.vcpus = 4;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + 3 * 12);

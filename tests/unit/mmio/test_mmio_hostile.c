@@ -13,7 +13,6 @@
 #include "mmio/alu.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define RF  BIT(16)
@@ -183,8 +182,7 @@ static void check(enum mmio_outcome outcome, const struct insn *i, bool decoded)
 static void hostile(void **state)
 {
     (void)state;
-    const char *cases = getenv("HOSTILE_CASES");
-    unsigned long left = cases ? strtoul(cases, NULL, 0) : 150000, outcomes[MMIO_END + 1] = {0};
+    unsigned long left = support_number("HOSTILE_CASES", 150000), outcomes[MMIO_END + 1] = {0};
     world_seed();
     while (left--) {
         uint8_t code[24];

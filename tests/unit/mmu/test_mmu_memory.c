@@ -70,6 +70,24 @@ static void bytes_without_a_slot(void **state)
     assert_int_equal(guest_read(&mmu, GPA(0xfffff), &word, 0, ACCESS_READ), 0);
 }
 
+/* Counted in pages, blocks, and slots; a page that was never touched is not there. */
+static void pages_behind_the_slots(void **state)
+{
+    (void)state;
+    uint64_t word = 1;
+    add(0, 0x100000, 4, 0);
+    add(1, 0x400000, 1024, 0);
+    assert_int_equal(mmu_ram_pages(&mmu), 0);
+    assert_int_equal(guest_write(&mmu, GPA(0x102ffc), &word, sizeof(word)), 0);
+    assert_int_equal(mmu_ram_pages(&mmu), 2);
+    (void)world_touch(&mmu, GPA(0x102000), ACCESS_WRITE);
+    assert_int_equal(mmu_ram_pages(&mmu), 2);
+    (void)world_touch(&mmu, GPA(0x600000), ACCESS_WRITE);
+    assert_int_equal(mmu_ram_pages(&mmu), 2 + 512);
+    assert_int_equal(mmu_slot_delete(&mmu, 0), 0);
+    assert_int_equal(mmu_ram_pages(&mmu), 512);
+}
+
 static void read_only_memory(void **state)
 {
     (void)state;
@@ -272,6 +290,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(copies_across_pages_and_slots),
         T(bytes_without_a_slot),
+        T(pages_behind_the_slots),
         T(read_only_memory),
         T(compare_and_exchange),
         T(page_pointers),

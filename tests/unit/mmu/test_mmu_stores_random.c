@@ -125,15 +125,9 @@ static void random_step(void)
     total_stores += seen.stores;
 }
 
-static uint64_t number(const char *name, uint64_t otherwise)
-{
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 0) : otherwise;
-}
-
 static void random_order(void **state)
 {
-    uint64_t seed = number("STORES_SEED", 7), steps = number("STORES_STEPS", 1500);
+    uint64_t seed = support_number("STORES_SEED", 7), steps = support_number("STORES_STEPS", 1500);
     (void)state;
     random_state = seed;
     total_stores = converted = 0;

@@ -361,10 +361,9 @@ static void end(void)
 
 static void storm(struct mmu_config config, bool with_sides)
 {
-    const char *text = getenv("THREADS_CHANGES");
     sides = with_sides;
     begin(config);
-    run(text ? strtoull(text, NULL, 0) : 1000);
+    run(support_number("THREADS_CHANGES", 1000));
     harvest();
     end();
 }

@@ -314,6 +314,11 @@ HANDLER(wrmsr, REASON_WRMSR)
 HANDLER(task_switch, REASON_TASK_SWITCH)
 HANDLER(vmcall, REASON_VMCALL)
 
+void ipi_send_frames(void *v)
+{
+    (void)v;
+}
+
 void triple_fault_end(struct vcpu *v)
 {
     vm_end(v->vm, VM_ENDED_TRIPLE_FAULT, "explained");

@@ -195,6 +195,35 @@ static void exceptions_and_nmis(void **state)
     }
 }
 
+/* The repetitions after a triple fault leave no trace: their exits are not handled, and only what
+ * the guest has not caused is dealt with. */
+static void nothing_is_handled_after_a_triple_fault(void **state)
+{
+    (void)state;
+    for (uint32_t reason = 0; reason < REASON_COUNT; reason++) {
+        prepare();
+        vcpu->vmx.attention.word = ATTENTION_SHUTDOWN;
+        vmx_update_extra_work(&vcpu->vmx);
+        vmcs[VMCS_EXIT_REASON] = reason;
+        assert_false(vmx_exited(&vcpu->vmx));
+        assert_int_equal(vcpu->vmx.exit.reason, reason);
+        assert_int_equal(seen.handled + seen.raised + seen.requeued + seen.skipped, 0);
+        assert_int_equal(vm.ending, VM_RUNNING);
+        assert_int_equal(vcpu->vmx.attention.word, ATTENTION_SHUTDOWN);
+        assert_null(tlb_cpus[0].running);
+        if (reason == REASON_EPT_VIOLATION || reason == REASON_EXTERNAL_INTERRUPT)
+            continue; /* the machine takes part in these */
+        assert_int_equal(exit_was_incidental(vcpu),
+                         reason == REASON_PREEMPTION_TIMER || reason == REASON_PML_FULL);
+    }
+    vcpu->vmx.exit.reason = REASON_EXCEPTION_OR_NMI;
+    seen.is_nmi = true;
+    assert_true(exit_was_incidental(vcpu));
+    vcpu->vmx.attention.word = 0;
+    vmx_update_extra_work(&vcpu->vmx);
+    assert_false(vcpu->vmx.extra_work);
+}
+
 /* An exit that an instruction itself causes interrupts no delivery, whatever the IDT-vectoring
  * information says. */
 static void cut_short_deliveries(void **state)
@@ -362,10 +391,15 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_reason),         cmocka_unit_test(other_reasons_end_the_vm),
-        cmocka_unit_test(exceptions_and_nmis), cmocka_unit_test(cut_short_deliveries),
-        cmocka_unit_test(cut_short_irets),     cmocka_unit_test(the_clock_is_looked_at),
-        cmocka_unit_test(each_value),          cmocka_unit_test(other_registers_and_rings),
+        cmocka_unit_test(each_reason),
+        cmocka_unit_test(other_reasons_end_the_vm),
+        cmocka_unit_test(exceptions_and_nmis),
+        cmocka_unit_test(cut_short_deliveries),
+        cmocka_unit_test(nothing_is_handled_after_a_triple_fault),
+        cmocka_unit_test(cut_short_irets),
+        cmocka_unit_test(the_clock_is_looked_at),
+        cmocka_unit_test(each_value),
+        cmocka_unit_test(other_registers_and_rings),
         cmocka_unit_test(the_cpu_refuses),
     };
     return cmocka_run_group_tests_name("exits", tests, setup, NULL);

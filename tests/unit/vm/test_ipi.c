@@ -32,7 +32,7 @@ static struct {
     bool runs, queued, kicked;
     bool enabled;  /* whether its APIC is enabled */
     unsigned life; /* the start-up vector of the last start */
-    unsigned starts, stops, accepted, nmis;
+    unsigned starts, stops, accepted, nmis, frames;
 } now;
 
 /* What the senders record. A sender records a message before it sends it, so that no message
@@ -43,7 +43,8 @@ static struct {
     unsigned life;
     bool sent[256][LIVES], due[256];
     bool nmi_sent[LIVES], nmi_due;
-    unsigned left; /* senders that have not finished */
+    bool frames_due; /* frames came to the VM's port after it was last looked at */
+    unsigned left;   /* senders that have not finished */
 } said;
 
 static uint64_t random_state;
@@ -173,9 +174,17 @@ void sched_add(struct vcpu *vcpu)
     now.queued = true;
 }
 
+static unsigned kick_of_other; /* kicks outside of the simulation */
 void pcpu_kick_vcpu(const struct vcpu *vcpu)
 {
-    WORLD_CHECK(vcpu == &target, "a kick for nobody");
+    if (!world_cpus) {
+        kick_of_other += vcpu != &target;
+        return;
+    }
+    if (vcpu != &target) {
+        WORLD_CHECK(vcpu->mailbox.frames, "a kick for nobody");
+        return;
+    }
     now.kicked = now.runs; /* otherwise it checks when it runs */
 }
 
@@ -211,6 +220,11 @@ static void receive(void)
     if (now.kicked) {
         now.kicked = false;
         ipi_receive(&target);
+    }
+    if (target.frames_at != TIME_NEVER) {
+        target.frames_at = TIME_NEVER;
+        said.frames_due = false;
+        now.frames++;
     }
     if (attention_requested(requests, ATTENTION_STOP))
         leave_pcpu();
@@ -259,13 +273,16 @@ static void send_something(unsigned index, bool inits)
 {
     struct vcpu *from = &sender[index];
     uint8_t vector = (uint8_t)(32 + 112 * index + rnd(112));
-    switch (rnd(inits ? 12 : 8)) {
+    switch (rnd(inits ? 12 : 9)) {
+    case 2:
+        said.frames_due = true;
+        ipi_send_frames(from->vm);
+        break;
     case 0:
     case 1:
         say_nmi();
         send(from, LAPIC_NMI, 0);
         break;
-    case 8:
     case 9:
         say_init();
         send(from, LAPIC_INIT, 0);
@@ -298,7 +315,7 @@ static void live(unsigned self)
 }
 
 static struct {
-    unsigned starts, stops, accepted, nmis;
+    unsigned starts, stops, accepted, nmis, frames;
 } met;
 
 static void play(uint64_t seed, unsigned senders)
@@ -307,6 +324,7 @@ static void play(uint64_t seed, unsigned senders)
     memset(&now, 0, sizeof(now));
     target.mailbox = (struct mailbox){.startup = STARTUP_ACTIVE};
     target.vmx.attention.word = 0;
+    target.frames_at = TIME_NEVER;
     random_state = seed * 0x9e3779b97f4a7c15 | 1;
     now.runs = now.enabled = true;
     said.left = senders;
@@ -325,6 +343,7 @@ static void play(uint64_t seed, unsigned senders)
     met.stops += now.stops;
     met.accepted += now.accepted;
     met.nmis += now.nmis;
+    met.frames += now.frames;
 }
 
 static void nothing_is_due(uint64_t seed)
@@ -334,6 +353,8 @@ static void nothing_is_due(uint64_t seed)
             fail_msg("seed %lu: vector %#x is lost in life %u", seed, i, said.life);
     if (said.nmi_due)
         fail_msg("seed %lu: an NMI is lost in life %u", seed, said.life);
+    if (said.frames_due)
+        fail_msg("seed %lu: frames stay in the port in life %u", seed, said.life);
 }
 
 /* With two senders, and without INIT and start-up IPIs, all that was sent arrives. */
@@ -346,7 +367,7 @@ static void none_is_lost(void **state)
         play(seed, SENDERS);
         nothing_is_due(seed);
     }
-    assert_true(met.accepted > 10000 && met.nmis > 1000);
+    assert_true(met.accepted > 10000 && met.nmis > 1000 && met.frames > 1000);
 }
 
 /* With one sender, the order of its messages and so the right result is known. */
@@ -378,6 +399,39 @@ static void lives_of_two_senders(void **state)
         play(seed, SENDERS);
         assert_int_equal(target.mailbox.startup & ~STARTUP_NMI, now.runs ? STARTUP_ACTIVE : 0);
         assert_int_equal(target.vmx.attention.word & (ATTENTION_START | ATTENTION_STOP), 0);
+        assert_false(now.runs && said.frames_due);
+    }
+}
+
+/* Frames are for the first vCPU that is active, and an INIT does not take them with it. */
+static void frames_go_to_another_vcpu(void **state)
+{
+    (void)state;
+    static const uint64_t frames_at[] = {TIME_NEVER, 12345};
+    for (unsigned i = 0; i < 4; i++) {
+        struct vcpu *other = &sender[0];
+        bool message = i & 1;
+        vm.vcpu_count = 2;
+        vm.vcpus[0] = &target;
+        vm.vcpus[1] = other;
+        target.vm = other->vm = &vm;
+        memset(&now, 0, sizeof(now));
+        target.mailbox = other->mailbox = (struct mailbox){.startup = STARTUP_ACTIVE};
+        target.vmx.attention.word = other->vmx.attention.word = 0;
+        target.frames_at = frames_at[i / 2];
+        if (message)
+            ipi_send_frames(&vm);
+        assert_true(attention_requested(&target.vmx.attention, ATTENTION_MAIL) == message);
+        target.mailbox.startup |= STARTUP_INIT;
+        attention_request(&target.vmx.attention, ATTENTION_MAIL);
+        kick_of_other = 0;
+        ipi_receive(&target);
+        assert_int_equal(kick_of_other, message || i / 2);
+        assert_true(target.frames_at == TIME_NEVER);
+        other->frames_at = TIME_NEVER;
+        other->frames_from = 77;
+        ipi_receive(other);
+        assert_true(other->frames_at == (kick_of_other ? 77 : TIME_NEVER));
     }
 }
 
@@ -394,6 +448,7 @@ int main(void)
         cmocka_unit_test(none_is_lost),
         cmocka_unit_test(each_life_gets_its_own),
         cmocka_unit_test(lives_of_two_senders),
+        cmocka_unit_test(frames_go_to_another_vcpu),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

@@ -136,8 +136,8 @@ static void reset(uint64_t seed, unsigned world, unsigned vcpus, uint64_t steps)
         struct guest *g = &guest[i];
         g->on_cpu = g->stops = g->parked = g->gone = false;
         g->vcpu.vmx.attention.word = 0;
-        g->vcpu.delayed = (struct event){.valid = true};
         g->vcpu.delayed_until = rnd(1000);
+        g->vcpu.frames_at = TIME_NEVER;
         g->passed = 0;
         g->vcpu.mailbox = (struct mailbox){0};
         g->vcpu.sched = (struct sched_entry){.pinned = rnd(3) == 0, .pin = (unsigned)rnd(world)};

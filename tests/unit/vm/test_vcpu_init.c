@@ -195,7 +195,7 @@ static void dirty_vcpu(void)
     v->lapic.mode = next() % 4 == 1 ? LAPIC_XAPIC : (enum lapic_mode)(next() % 4);
     if ((unsigned)v->lapic.mode == 1) /* no such mode */
         v->lapic.mode = LAPIC_OFF;
-    v->external.valid = v->delayed.valid = true;
+    v->external.valid = true;
 }
 
 static void dirty_vmcs(void)
@@ -272,6 +272,8 @@ static void work_that_is_left(void **state)
     prepare(9);
     other.vmx.attention.word = 0;
     attention_clear(&vcpu->vmx.attention, ATTENTION_CHORES);
+    vcpu->mailbox.frames = 0;
+    vcpu->frames_at = TIME_NEVER;
     init_and_start(true);
     assert_false(attention_requested(&other.vmx.attention, ATTENTION_MAIL));
 }
@@ -308,7 +310,7 @@ static void check_requests(void)
     assert_int_equal(left & (ATTENTION_STOP | ATTENTION_HALTED | ATTENTION_CHORES |
                              ATTENTION_START | ATTENTION_ENDED),
                      0);
-    assert_false(vcpu->external.valid || vcpu->delayed.valid);
+    assert_false(vcpu->external.valid);
     assert_int_equal(vcpu_next_event(vcpu), TIME_NEVER);
 }
 

@@ -158,12 +158,12 @@ static void prepare(unsigned at)
     vm.vcpus[0] = vcpu;
     vm.vcpus[1] = NULL;
     vm.nx_due = TIME_NEVER;
+    vcpu->frames_at = TIME_NEVER;
     vcpu->vm = &vm;
     vcpu->vmx.attention.word = 0;
     vcpu->mailbox = (struct mailbox){.startup = 0};
     vcpu->mmio.mmu = &vm.mmu;
-    vcpu->delayed.valid = config->own_event;
-    vcpu->delayed_until = rdtsc() + BUDGET / 2;
+    vcpu->delayed_until = config->own_event ? rdtsc() + BUDGET / 2 : TIME_NEVER;
     vcpu->budget_left = BUDGET;
     vcpu->exits_left = 64;
     /* Left by the previous turn. */

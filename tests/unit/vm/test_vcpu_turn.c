@@ -93,6 +93,7 @@ static int setup(void **state)
     spte_format.caps = caps;
     ring0_begin();
     memset(vcpu, 0, sizeof(*vcpu));
+    vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
     cpus[0].last_vm = 0;
     mitigate_chosen = 0;
     migrates = false;
@@ -168,9 +169,9 @@ static void a_halted_vcpu_does_work(void **state)
         virtio->queues[0] = (struct virtq){.dma = &virtio->dma, .ready = true, .size = 4};
         vm.disks[i] = &disks[i];
     }
-    assert_true(disks_go_on(&vm));
+    assert_true(devices_go_on(&vm));
     assert_int_equal(disks[0].blk.virtio.notified + disks[1].blk.virtio.notified, 1);
-    assert_false(disks_go_on(&vm));
+    assert_false(devices_go_on(&vm));
     disks[0].blk.virtio.notified = disks[1].blk.virtio.notified = 1;
     vm.ending = VM_RUNNING;
     vcpu->vmx.attention.word = ATTENTION_HALTED | ATTENTION_CHORES;
@@ -210,6 +211,56 @@ static void the_budget(void **state)
     assert_string_equal(vm.message, "still running after its budget of 77 ms, at RIP 0; give it "
                                     "more with budget=, up to 3600000");
     assert_int_equal(vcpu->budget_left, 0);
+}
+
+/* Frames are received when it is time, and then the interrupt of the network device is taken. The
+ * time is one of the vCPU's deadlines, also while it is halted. */
+static void frames(void **state)
+{
+    (void)state;
+    static struct net net;
+    vm.net = &net;
+    net_connect(&net, &vm);
+    assert_int_equal(virtio_net_init(&net.device), 0);
+    vcpu->frames_at = 1;
+    turn(1);
+    assert_string_equal(did, "mitigate load registers look look guest look save unload ");
+    assert_true(vcpu->frames_at == TIME_NEVER && vcpu->frames_from > 1);
+    uint64_t later = rdtsc() + (1ull << 50);
+    vcpu->frames_at = later;
+    turn(1);
+    assert_string_equal(did, TURN);
+    assert_true(vcpu->frames_at == later);
+    assert_true(vcpu->next_event == later && vcpu_next_event(vcpu) == later);
+    virtio_net_destroy(&net.device);
+    vm.net = NULL;
+}
+
+/* Any of the vCPUs may be the one that hangs, so each of them is reported. */
+static void the_budget_of_several(void **state)
+{
+    static struct vcpu other;
+    (void)state;
+    support_reset();
+    turn(1);
+    vm.ending = VM_RUNNING;
+    vm.vcpus[1] = &other;
+    vm.vcpu_count = 2;
+    strcpy(vm.name, "two");
+    vm.words.budget = 77;
+    vcpu->budget_left = 0;
+    vcpu->vmx.regs.known = 0;
+    vmcs[VMCS_GUEST_RIP] = 0x1234;
+    vcpu->vmx.attention.word = ATTENTION_HALTED;
+    vcpu_run(vcpu);
+    assert_string_equal(vm.message,
+                        "vCPU 0: still halted after its budget of 77 ms, at RIP 0x1234; "
+                        "give it more with budget=, up to 3600000");
+    assert_string_equal(support_log(), "# two: vCPU 0 was halted at RIP 0x1234\n");
+    vcpu->vmx.attention.word = ATTENTION_ENDED;
+    vcpu->index = 1;
+    vcpu_run(vcpu);
+    assert_non_null(strstr(support_log(), "\n# two: vCPU 1 was running at RIP 0x1234\n"));
 }
 
 /* The cause is looked for before the guest's state is saved, whether the CPU has found the triple
@@ -287,6 +338,8 @@ int main(void)
         cmocka_unit_test_setup(a_halted_vcpu_does_work, setup),
         cmocka_unit_test_setup(a_cpu_that_refuses, setup),
         cmocka_unit_test_setup(the_budget, setup),
+        cmocka_unit_test_setup(frames, setup),
+        cmocka_unit_test_setup(the_budget_of_several, setup),
         cmocka_unit_test_setup(a_triple_fault, setup),
         cmocka_unit_test_setup(an_entry_that_fails, setup),
         cmocka_unit_test_setup(a_halt_for_ever, setup),

@@ -106,8 +106,10 @@ static const struct row {
     ROW(next_event, KEPT),
     ROW(exits_left, KEPT),
     ROW(external, CACHE), /* `valid` */
-    ROW(delayed, CACHE),  /* `valid` */
-    ROW(delayed_until, KEPT),
+    ROW(delayed, KEPT),
+    ROW(delayed_until, ONES),
+    ROW(frames_at, KEPT),
+    ROW(frames_from, KEPT),
     ROW(exits, KEPT),
     ROW(events_requeued, KEPT),
     ROW(poison_ticks, KEPT),

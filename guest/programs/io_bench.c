@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The cost of what a kernel does all the time with its devices, from the first instruction for it
+ * to the last: a read of the virtio disk, a character of the console, and a tick of the timer, each
+ * with its interrupt: `make bench-io`.
+ */
+#include "guest/programs/bench/measure.h"
+#include "guest/programs/disk/driver.h"
+#include "guest/programs/rt/apic.h"
+
+#define SAMPLES      100u
+#define IOAPIC       0xfec00000u
+#define PIN_UART     4u
+#define VECTOR_UART  0x61u
+#define VECTOR_TIMER 0x62u
+#define LVT_DEADLINE BIT(18)
+#define LVT_MASKED   BIT(16)
+
+#define UART_IER     1
+#define UART_IIR     2
+#define UART_MCR     4
+#define IER_TRANSMIT 2u
+#define MCR_OUT2     0x08u /* without it, no interrupt leaves the UART */
+
+/* Prints a row with the cost of one run of `run`, and one with its number of exits. */
+static void io_row(const char *name, const char *exits_name, step_t prepare, step_t run,
+                   step_t idle)
+{
+    row(name, prepare, run, idle, 0, 1, SAMPLES);
+    prepare(0);
+    uint64_t asking = counter(COUNTER_EXITS);
+    uint64_t before = counter(COUNTER_EXITS);
+    run(0);
+    uint64_t after = counter(COUNTER_EXITS);
+    print("BENCH %s %lu exits\n", exits_name, after - before - (before - asking));
+}
+
+/* ---- The disk -------------------------------------------------------------------------------- */
+
+static void prepare_read(uint64_t at)
+{
+    disk_request(0, 8 * (at % 4), 4096);
+}
+
+/* The driver asks for no interrupt, and looks at the status. */
+static void run_read(uint64_t at)
+{
+    (void)at;
+    disk_offer(1);
+    disk_set_reg(QUEUE_NOTIFY, 0);
+    while (status)
+        ;
+}
+
+static void idle_read(uint64_t at)
+{
+    (void)at;
+    disk_offer(1);
+    available.index--;
+}
+
+/* The driver waits for the interrupt. */
+static void run_read_interrupt(uint64_t at)
+{
+    unsigned before = interrupts;
+    (void)at;
+    disk_offer(1);
+    disk_set_reg(QUEUE_NOTIFY, 0);
+    __asm__ volatile("sti" : : : "memory");
+    while (interrupts == before)
+        ;
+    __asm__ volatile("cli" : : : "memory");
+}
+
+static void disk(void)
+{
+    disk_take_interrupts();
+    disk_start(0);
+    available.flags = 1;
+    io_row("blk_read_4k", "blk_read_4k_exits", prepare_read, run_read, idle_read);
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(interrupts, 0);
+    available.flags = 0;
+    io_row("blk_read_4k_interrupt", "blk_read_4k_interrupt_exits", prepare_read, run_read_interrupt,
+           idle_read);
+    EXPECT_EQ(status, 0);
+    EXPECT(interrupts > SAMPLES);
+}
+
+/* ---- The console ----------------------------------------------------------------------------- */
+
+static volatile unsigned characters;
+
+/* As a driver does, it asks for the reason, and sends the next character. */
+static void uart_interrupt(struct frame *frame)
+{
+    (void)frame;
+    if ((inb(PORT_UART + UART_IIR) & 0xf) == 2)
+        characters++;
+    apic_write(APIC_REG_EOI, 0);
+}
+
+static void run_character(uint64_t at)
+{
+    unsigned before = characters;
+    outb(PORT_UART, (uint8_t)('a' + at % 26));
+    __asm__ volatile("sti" : : : "memory");
+    while (characters == before)
+        ;
+    __asm__ volatile("cli" : : : "memory");
+}
+
+static void idle_character(uint64_t at)
+{
+    (void)at;
+}
+
+/* The characters are printed as comments. */
+static void console(void)
+{
+    uint8_t modem = inb(PORT_UART + UART_MCR);
+    set_handler(VECTOR_UART, uart_interrupt);
+    write32(IOAPIC, 0x10 + 2 * PIN_UART);
+    write32(IOAPIC + 0x10, VECTOR_UART);
+    print("# ");
+    outb(PORT_UART + UART_MCR, modem | MCR_OUT2);
+    outb(PORT_UART + UART_IER, IER_TRANSMIT);
+    __asm__ volatile("sti; nop; cli" : : : "memory"); /* the transmitter is empty */
+    unsigned before = characters;
+    uint32_t gross = measure(nothing, run_character, 0, 1, SAMPLES);
+    uint64_t asking = counter(COUNTER_EXITS);
+    uint64_t exits = counter(COUNTER_EXITS);
+    run_character(0);
+    asking = exits - asking;
+    exits = counter(COUNTER_EXITS) - exits - asking;
+    outb(PORT_UART + UART_IER, 0);
+    outb(PORT_UART + UART_MCR, modem);
+    print("\n");
+    EXPECT_EQ(characters - before, SAMPLES + 1);
+    uint32_t empty = measure(nothing, idle_character, 0, 1, SAMPLES);
+    print_row("console_character", gross - empty, 1);
+    print("BENCH console_character_exits %lu exits\n", exits);
+}
+
+/* ---- The timer ------------------------------------------------------------------------------- */
+
+#define WAIT 3000u /* ticks until the timer expires: more than it takes to arm it */
+
+static volatile unsigned expirations;
+
+static void timer_interrupt(struct frame *frame)
+{
+    (void)frame;
+    expirations++;
+    apic_write(APIC_REG_EOI, 0);
+}
+
+/* Arms the timer, and waits for its interrupt. */
+static void run_tick(uint64_t at)
+{
+    unsigned before = expirations;
+    (void)at;
+    __asm__ volatile("sti" : : : "memory");
+    wrmsr(MSR_TSC_DEADLINE, rdtsc() + WAIT);
+    while (expirations == before)
+        ;
+    __asm__ volatile("cli" : : : "memory");
+}
+
+/* Waits as long without the timer. */
+static void idle_tick(uint64_t at)
+{
+    uint64_t end = rdtsc() + WAIT;
+    (void)at;
+    while (rdtsc() < end)
+        ;
+}
+
+/* What it costs to arm the timer is a part of WAIT, and is added. */
+static void tick(void)
+{
+    uint64_t least = UINT64_MAX;
+    apic_write(APIC_REG_SVR, 0x1ff);
+    apic_write(APIC_REG_TIMER, LVT_DEADLINE | VECTOR_TIMER);
+    set_handler(VECTOR_TIMER, timer_interrupt);
+    for (unsigned i = 0; i < SAMPLES; i++) {
+        uint64_t start = rdtsc();
+        wrmsr(MSR_TSC_DEADLINE, start + BIT(28));
+        uint64_t cost = rdtsc() - start;
+        least = cost < least ? cost : least;
+    }
+    uint32_t gross = measure(nothing, run_tick, 0, 1, SAMPLES);
+    uint32_t empty = measure(nothing, idle_tick, 0, 1, SAMPLES);
+    EXPECT_EQ(expirations, SAMPLES);
+    EXPECT(gross > empty);
+    print_row("timer_tick", gross - empty + (uint32_t)least, 1);
+    uint64_t asking = counter(COUNTER_EXITS);
+    uint64_t before = counter(COUNTER_EXITS);
+    run_tick(0);
+    uint64_t after = counter(COUNTER_EXITS);
+    print("BENCH timer_tick_exits %lu exits\n", after - before - (before - asking));
+    apic_write(APIC_REG_TIMER, LVT_MASKED);
+}
+
+void guest_main(void)
+{
+    static const struct test tests[] = {
+        {"disk", disk, NEED_TESTCTL},
+        {"console", console, NEED_TESTCTL},
+        {"tick", tick, NEED_TESTCTL},
+    };
+    run_tests(tests, ARRAY_SIZE(tests));
+}
