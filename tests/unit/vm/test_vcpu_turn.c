@@ -300,12 +300,13 @@ static void answers_to_keys(void **state)
     (void)state;
     turn(1);
     transcript_line(transcript_console(), "0123456789abcdef");
+    size_t before = strlen(support_log());
     for (unsigned polls = 0; transcript_has_text(); polls++) {
-        assert_int_equal(strlen(support_log()), 6 * polls);
+        assert_int_equal(strlen(support_log()) - before, 6 * polls);
         input_due = rdtsc();
         look_at_clock(vcpu, input_due);
     }
-    assert_string_equal(support_log(), "0123456789abcdef\n");
+    assert_string_equal(support_log() + before, "0123456789abcdef\n");
     input_due = TIME_NEVER;
 }
 
