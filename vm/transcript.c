@@ -193,8 +193,8 @@ void transcript_show(unsigned number)
     spin_unlock(&notices->lock);
 }
 
-/* Makes the transcript current that transcript_show() has chosen, whose notice is printed before it,
- * or, if the current one is over, the first one that is not. */
+/* Makes the transcript current that transcript_show() has chosen, whose notice is printed before
+ * it, or, if the current one is over, the first one that is not. */
 static void transcript_advance(void)
 {
     spin_lock(&notices->lock);
