@@ -27,7 +27,7 @@ static void power_sleep_write(void *device, struct mmio_vcpu *vcpu, uint64_t off
     const struct power *power = device;
     (void)vcpu, (void)size;
     if (offset == 0 && value & SLEEP_ENABLE && field_get(value, SLEEP_TYPE) == POWER_S5)
-        power->end(power->context, "powered off, by ACPI's S5");
+        power->off(power->context, "powered off, by ACPI's S5");
 }
 
 static uint64_t power_reset_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
@@ -35,7 +35,7 @@ static uint64_t power_reset_read(void *device, struct mmio_vcpu *vcpu, uint64_t 
 {
     const struct power *power = device;
     (void)vcpu, (void)offset, (void)size;
-    return power->reset;
+    return power->reset_register;
 }
 
 static void power_reset_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
@@ -43,10 +43,10 @@ static void power_reset_write(void *device, struct mmio_vcpu *vcpu, uint64_t off
 {
     struct power *power = device;
     (void)vcpu, (void)offset, (void)size;
-    bool rises = value & RESET_CPU && !(power->reset & RESET_CPU);
-    power->reset = value & RESET_WRITABLE;
+    bool rises = value & RESET_CPU && !(power->reset_register & RESET_CPU);
+    power->reset_register = value & RESET_WRITABLE;
     if (rises)
-        power->end(power->context, "reset, by port 0xcf9");
+        power->reset(power->context, "reset, by port 0xcf9");
 }
 
 static uint64_t power_keyboard_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
@@ -62,7 +62,7 @@ static void power_keyboard_write(void *device, struct mmio_vcpu *vcpu, uint64_t 
     const struct power *power = device;
     (void)vcpu, (void)offset, (void)size;
     if ((value & KEYBOARD_PULSES) == KEYBOARD_PULSES && !(value & KEYBOARD_RESET))
-        power->end(power->context, "reset, by the keyboard controller's port");
+        power->reset(power->context, "reset, by the keyboard controller's port");
 }
 
 const struct bus_ops power_sleep_ops = {

@@ -7,9 +7,9 @@
  * value 6, resets it when bit 2 changes from 0 to 1. The keyboard controller's command port 0x64
  * resets it when a command pulses output line 0.
  *
- * Each of them calls `end`, after which the machine is not started again. The sleep status register
- * reads 0, because the machine never wakes from a sleep state. Port 0x64 reads all ones, from which
- * drivers conclude that there is no keyboard controller.
+ * They call `off` or `reset`. The sleep status register reads 0, because the machine never wakes
+ * from a sleep state. Port 0x64 reads all ones, from which drivers conclude that there is no
+ * keyboard controller.
  *
  * Callers serialise accesses.
  */
@@ -22,9 +22,10 @@
 #define POWER_RESET_VALUE 6 /* the value that the FADT gives for the reset register */
 
 struct power {
-    void (*end)(void *context, const char *how);
+    void (*off)(void *context, const char *how);
+    void (*reset)(void *context, const char *how);
     void *context;
-    uint8_t reset; /* the register at port 0xcf9 */
+    uint8_t reset_register; /* at port 0xcf9 */
 };
 
 extern const struct bus_ops power_sleep_ops, power_reset_ops, power_keyboard_ops;

@@ -243,6 +243,12 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
     if (load_is_linux(m->image.file, m->image.size))
         vm->words.pc = 1;
     m->image.pc = vm->words.pc;
+    if (!*code && vm->words.reset && !vm->words.pc) {
+        log_error("guest %s: with reset=again the guest needs the word pc, by which it can reset "
+                  "its VM",
+                  vm->name);
+        *code = EXIT_MODULE_WORDS;
+    }
     m->image.net = vm->words.net;
     if (vm->words.net && !vm->words.pc) {
         log_error("guest %s: net: a network device needs the word pc", vm->name);
@@ -256,7 +262,8 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
 static bool make_mmu(struct vm_making *m, enum exit_code *code)
 {
     struct vm *vm = m->vm;
-    *code = vm_promise_memory(vm, m->disk_pages, m->last_chance);
+    if (!m->again)
+        *code = vm_promise_memory(vm, m->disk_pages, m->last_chance);
     if (*code)
         return true;
     memory_pay_from(vm->number);
@@ -343,6 +350,7 @@ bool vm_destroy_piece(struct vm *vm)
     }
     if (!devices_destroy_piece(vm) || !mmu_destroy_piece(&vm->mmu))
         return false;
-    memory_close(vm->number);
+    if (!vm->again)
+        memory_close(vm->number);
     return true;
 }

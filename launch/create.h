@@ -19,6 +19,7 @@ struct vm_making {
     unsigned extra; /* number of modules after this one that belong to the guest */
     const struct options *options;
     bool last_chance; /* no other VM exists that could return memory */
+    bool again;       /* the VM was destroyed to start anew: its memory is still promised to it */
 
     unsigned stage;
     bool exists;                              /* vm_destroy_piece() has something to free */
@@ -41,5 +42,6 @@ struct vm_making {
 bool vm_make_piece(struct vm_making *making, enum exit_code *code) MUST_CHECK;
 
 /* Frees a part of what vm_make_piece() has allocated, in at most 30,000 instructions. The last call
- * also ends the reservation of memory, and returns true. No vCPU of the VM may be running. */
+ * returns true; it also ends the reservation of memory, unless the VM starts anew (vm->again). No
+ * vCPU of the VM may be running. */
 bool vm_destroy_piece(struct vm *vm) MUST_CHECK;

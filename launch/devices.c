@@ -46,10 +46,18 @@ static void console_transmit(void *context, uint8_t byte)
 
 /* Turning the machine off or resetting it is an orderly end of the VM, like a write of 0 to the
  * debug-exit port. */
-static void power_end(void *context, const char *how)
+static void power_off(void *context, const char *how)
 {
     struct vm *vm = context;
-    vm_end(vm, VM_ENDED_EXIT, "%s", how);
+    (void)vm_end(vm, VM_ENDED_EXIT, "%s", how);
+}
+
+/* The VM does not start again if another vCPU has ended it before. */
+static void power_reset(void *context, const char *how)
+{
+    struct vm *vm = context;
+    if (vm_end(vm, VM_ENDED_EXIT, "%s", how))
+        vm->again = vm->words.reset == RESET_AGAIN;
 }
 
 /* ---- Buses ----------------------------------------------------------------------------------- */
@@ -78,7 +86,7 @@ static void devices_init(struct vm *vm)
                  &vm->input);
     rtc_init(&vm->rtc, wall_clock_ms, vm->words.memory);
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
-    vm->power = (struct power){.end = power_end, .context = vm};
+    vm->power = (struct power){.off = power_off, .reset = power_reset, .context = vm};
 }
 
 static int device_add(struct vm *vm, const struct device *d)
@@ -244,7 +252,7 @@ static void input_came(void *context)
 void devices_start(struct vm *vm)
 {
     if (vm->words.pc)
-        input_attach(&vm->input, input_came, vm);
+        input_attach(&vm->input, vm->number, vm->name, input_came, vm);
 }
 
 void devices_stop(struct vm *vm)

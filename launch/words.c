@@ -26,6 +26,9 @@ static const char *const ending_names[] = {
 /* By enum guest_entry of launch/image.h. */
 static const char *const entry_names[] = {"auto", "pvh", "64", NULL};
 
+/* By enum reset_action. */
+static const char *const reset_names[] = {"end", "again", NULL};
+
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
 
 static const struct word words[] = {
@@ -46,6 +49,7 @@ static const struct word words[] = {
     {.name = "gva_cache", .kind = WORD_CHOICE, .choices = gva_cache_values, FIELD(gva_cache)},
     {.name = "vcpus", .kind = WORD_NUMBER, .min = 1, .max = VCPUS_MAX, FIELD(vcpus)},
     {.name = "entry", .kind = WORD_CHOICE, .choices = entry_names, FIELD(entry)},
+    {.name = "reset", .kind = WORD_CHOICE, .choices = reset_names, FIELD(reset)},
     {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };

@@ -8,6 +8,7 @@
     X(FAILED, 1, "failed")                  /* a guest failed, or did not end as expected */      \
     X(PANIC, 2, "panic")                    /* an exception or BUG in the hypervisor */           \
     X(WARNED, 3, "warned")                  /* all passed, but a WARN was printed */              \
+    X(STOPPED, 4, "stopped")                /* somebody at the console ended the machine */       \
     X(NO_VMX, 10, "no-vmx")                 /* the CPU has no VMX */                              \
     X(VMX_LOCKED_OFF, 11, "vmx-locked-off") /* the firmware has locked VMX off */                 \
     X(NO_EPT, 12, "no-ept")                 /* VMX without EPT, or an EPT that lacks a feature */ \

@@ -5,6 +5,8 @@
 #include "arch/x86/memory.h"
 #include "arch/x86/tsc.h"
 #include "launch/create.h"
+#include "main/reset.h"
+#include "main/totals.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
 #include "launch/modules.h"
@@ -25,14 +27,6 @@
 
 extern const char image_start[], image_end[];
 
-struct totals {
-    unsigned passed, failed, skipped; /* results in the sense of KTAP */
-    uint64_t remote_flushes;
-    uint64_t kicks;               /* NMIs that caused a VM exit */
-    unsigned first_failed;        /* number of the first guest that failed, or 0 */
-    enum exit_code first_failure; /* exit code of this guest */
-};
-
 /* A guest among the boot modules. */
 struct entry {
     unsigned number;        /* in the KTAP report, from 1 */
@@ -49,6 +43,7 @@ struct guest {
     struct work work; /* the creation or destruction of the VM */
     struct entry entry;
     struct vm_making making;
+    struct reset_record resets;
     enum exit_code code; /* if not EXIT_OK, the reason why the VM could not be created */
 };
 
@@ -62,50 +57,11 @@ static struct {
     unsigned finished;                  /* VMs that have been destroyed */
     struct entry put_off[BOOT_MODULES]; /* guests that wait for memory, oldest first */
     unsigned put_off_count;
-    struct totals totals;
 } pool;
 
-static void pool_note_failure(unsigned number, enum exit_code code)
+static struct guest *guest_of_vm(struct vm *vm)
 {
-    struct totals *totals = &pool.totals;
-    if (!totals->first_failed || number < totals->first_failed) {
-        totals->first_failed = number;
-        totals->first_failure = code;
-    }
-}
-
-/* Writes the KTAP line of a VM that ran, preceded by the reasons for the verdict, and adds the
- * VM's results to the totals. */
-static void vm_report_result(struct vm *vm, struct transcript *out)
-{
-    const struct console *console = &vm->console;
-    const enum vm_ending expected = (enum vm_ending)(vm->words.expect + 1);
-    struct totals *totals = &pool.totals;
-    bool passed = vm_passed(vm);
-    unsigned results = console_results(console);
-
-    transcript_say_cut(out, vm->name);
-    if (!passed || vm->ending != VM_ENDED_EXIT)
-        transcript_line(out, "# %s: %s", vm->name, vm->message);
-    if (console->planned && console->planned != results)
-        transcript_line(out, "# %s: planned %u results but printed %u", vm->name, console->planned,
-                        results);
-    if (!passed && vm->ending != expected)
-        transcript_line(out, "# %s: expected the ending %s, got %s", vm->name,
-                        vm_ending_name(expected), vm_ending_name(vm->ending));
-    transcript_line(out, "%sok %u %s # ended=%s exits=%lu", passed ? "" : "not ", vm->number,
-                    vm->name, vm_ending_name(vm->ending), vm_exit_count(vm));
-
-    spin_lock(&pool.lock);
-    totals->passed += console->passed + (passed && !results);
-    totals->failed += console->failed + (!passed && !console->failed);
-    totals->skipped += console->skipped;
-    totals->remote_flushes += mmu_stats(&vm->mmu).remote_flushes;
-    for (unsigned i = 0; i < vm->vcpu_count; i++)
-        totals->kicks += vm->vcpus[i]->exits[REASON_EXCEPTION_OR_NMI];
-    if (!passed)
-        pool_note_failure(vm->number, EXIT_FAILED);
-    spin_unlock(&pool.lock);
+    return (struct guest *)((char *)vm - offsetof(struct guest, vm));
 }
 
 static unsigned guest_page_order(void)
@@ -149,10 +105,7 @@ static void guest_finish(struct transcript *out)
 static void guest_not_started(const struct entry *entry, enum exit_code code)
 {
     transcript_line(entry->out, "not ok %u %s # not started", entry->number, entry->name);
-    spin_lock(&pool.lock);
-    pool.totals.failed++;
-    pool_note_failure(entry->number, code);
-    spin_unlock(&pool.lock);
+    totals_failed(entry->number, code);
     guest_finish(entry->out);
 }
 
@@ -207,15 +160,39 @@ static struct guest *guest_of(struct work *work)
     return (struct guest *)((char *)work - offsetof(struct guest, work));
 }
 
+static bool guest_make(struct work *work);
+
+/* Begins to create the VM of a guest, as work of this pCPU. */
+static void guest_begin(struct guest *guest, bool again)
+{
+    const struct entry *entry = &guest->entry;
+    guest->making = (struct vm_making){.vm = &guest->vm,
+                                       .number = entry->number,
+                                       .module = &pool.info->modules[entry->module],
+                                       .extra = entry->extra,
+                                       .options = pool.options,
+                                       .last_chance = entry->last_chance,
+                                       .again = again};
+    guest->work.piece = guest_make;
+    work_add(&guest->work);
+}
+
 /* Executes a piece of the destruction of a guest's VM; a function for struct work. After the last
- * piece, frees the guest and finishes its report. */
+ * piece, begins to create the VM anew, or frees the guest and finishes its report. */
 static bool guest_unmake(struct work *work)
 {
     struct guest *guest = guest_of(work);
     struct entry entry = guest->entry;
     enum exit_code code = guest->code;
-    if (!vm_destroy_piece(&guest->vm))
+    uint64_t start = rdtsc();
+    bool over = vm_destroy_piece(&guest->vm);
+    guest->resets.ticks += rdtsc() - start;
+    if (!over)
         return true;
+    if (guest->vm.again) {
+        guest_begin(guest, true);
+        return false;
+    }
     guest_free(guest);
     if (code)
         guest_not_started(&entry, code);
@@ -248,6 +225,19 @@ static void guest_refused(struct guest *guest, enum exit_code code)
         guest_not_started(&entry, code);
 }
 
+/* Called when the guest has reset its VM, which starts anew, and all vCPUs have stopped. */
+static void guest_restart(struct guest *guest)
+{
+    struct vm *vm = &guest->vm;
+    log_info("# %s: %s; it starts again", vm->name, vm->message);
+    reset_keep(&guest->resets, vm);
+    totals_add_costs(vm);
+    if (vm->chose_trace)
+        trace_forget(vm->number);
+    vm_work_for(NULL);
+    guest_take_apart(guest);
+}
+
 /* Called when the VM has been created. Puts its vCPU 0 into a run queue, or, if tests= excludes the
  * guest, reports it as skipped and destroys the VM. */
 static void guest_made(struct guest *guest)
@@ -256,7 +246,14 @@ static void guest_made(struct guest *guest)
     struct transcript *out = guest->entry.out;
     vm->console.transcript = out;
     vm->console.live = vm->words.live;
+    transcript_set_name(out, vm->name);
     vm_work_for(vm);
+    if (guest->resets.count) {
+        reset_restore(&guest->resets, vm);
+        vm_work_for(NULL);
+        sched_add(&vm->vcpu);
+        return;
+    }
     if (options_match(pool.options->tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                         vm->words.testctl ? ", testctl" : "");
@@ -265,9 +262,7 @@ static void guest_made(struct guest *guest)
         return;
     }
     transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
-    spin_lock(&pool.lock);
-    pool.totals.skipped++;
-    spin_unlock(&pool.lock);
+    totals_skipped();
     vm_work_for(NULL);
     guest_take_apart(guest);
 }
@@ -278,7 +273,9 @@ static bool guest_make(struct work *work)
     struct guest *guest = guest_of(work);
     enum exit_code code;
     transcript_speak_for(guest->entry.out, guest->entry.name);
+    uint64_t start = rdtsc();
     bool over = vm_make_piece(&guest->making, &code);
+    guest->resets.ticks += rdtsc() - start;
     vm_work_for(NULL);
     if (over && code)
         guest_refused(guest, code);
@@ -291,10 +288,9 @@ static bool guest_make(struct work *work)
  * the memory for its struct guest do not permit this, which has been reported. */
 static bool start_guest(struct entry *entry)
 {
-    const struct boot_module *module = &pool.info->modules[entry->module];
     const struct image_place image = {virt_to_phys(image_start).v, virt_to_phys(image_end).v};
     vm_work_for(NULL);
-    (void)module_name(module, entry->name);
+    (void)module_name(&pool.info->modules[entry->module], entry->name);
     if (!entry->out)
         entry->out = transcript_open(entry->number);
     transcript_speak_for(entry->out, entry->name);
@@ -311,14 +307,8 @@ static bool start_guest(struct entry *entry)
     guest->vm.put_off = false;
     guest->code = EXIT_OK;
     guest->entry = *entry;
-    guest->work.piece = guest_make;
-    guest->making = (struct vm_making){.vm = &guest->vm,
-                                       .number = entry->number,
-                                       .module = module,
-                                       .extra = entry->extra,
-                                       .options = pool.options,
-                                       .last_chance = entry->last_chance};
-    work_add(&guest->work);
+    guest->resets.count = 0;
+    guest_begin(guest, false);
     return true;
 }
 
@@ -327,7 +317,6 @@ static bool start_guest(struct entry *entry)
 static void vcpu_leave_vm(struct vcpu *vcpu)
 {
     struct vm *vm = vcpu->vm;
-    struct transcript *out = vm->console.transcript;
     if (__atomic_sub_fetch(&vm->active, 1, __ATOMIC_ACQ_REL))
         return;
     vm_work_for(vm);
@@ -335,16 +324,20 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         vm_end(vm, VM_ENDED_HALTED,
                "all its vCPUs wait for a start-up IPI, which only one of them could send");
     console_finish(&vm->console);
+    if (vm->again) {
+        guest_restart(guest_of_vm(vm));
+        return;
+    }
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);
     if (pool.options->counters || !vm_passed(vm) || vm->ending == VM_ENDED_BUDGET)
         activity_report(vm);
     if (pool.options->counters)
-        report_memory(vm, out);
-    vm_report_result(vm, out);
+        report_memory(vm, vm->console.transcript);
+    totals_add_result(vm, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
-    guest_take_apart((struct guest *)((char *)vm - offsetof(struct guest, vm)));
+    guest_take_apart(guest_of_vm(vm));
 }
 
 /* Puts a vCPU whose turn is over to sleep if it is halted and has no work left, and otherwise into
@@ -435,29 +428,8 @@ static void run_on_all(void)
         WARN_ON(!cpu_wait_work(i, RETURN_MS));
 }
 
-/* Prints the counts of the pCPUs, unless one CPU runs one VM after another, where no vCPU migrates
- * or is kicked. A kick is spurious if the vCPU was not in its guest when the kick arrived. */
-static void report_cpus(void)
-{
-    struct pcpu_counts counts = pcpus_counts();
-    if (pcpus_count() > 1 || pool.limit > 1)
-        log_info("# %u CPUs: %lu turns, %lu of them on another CPU than before, %lu halts, %lu "
-                 "kicks, %lu of them spurious, %lu remote flushes",
-                 pcpus_count(), counts.turns, counts.migrations, counts.halts, counts.kicks,
-                 counts.kicks - pool.totals.kicks, pool.totals.remote_flushes);
-}
-
-static void report_work(void)
-{
-    struct work_counts counts = work_counts();
-    if (pool.options->counters)
-        log_info("# VMs were made and taken apart in %lu pieces; the longest took %lu TSC ticks",
-                 counts.pieces, counts.longest);
-}
-
 enum exit_code run_guests(const struct boot_info *info, const struct options *options)
 {
-    const struct totals *totals = &pool.totals;
     unsigned guests = 0;
 
     for (unsigned i = 0; i < info->module_count; i++)
@@ -475,12 +447,5 @@ enum exit_code run_guests(const struct boot_info *info, const struct options *op
     log_info("1..%u", guests);
     transcript_listen();
     run_on_all();
-    report_cpus();
-    report_work();
-    if (!memory_kept())
-        log_info("# all memory is back: %lu pages are free", memory_free_pages());
-    log_info("%u passed, %u failed, %u skipped", totals->passed, totals->failed, totals->skipped);
-    if (totals->first_failed)
-        return totals->first_failure;
-    return log_warnings() ? EXIT_WARNED : EXIT_OK;
+    return totals_report(pool.limit > 1, options->counters);
 }

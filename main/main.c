@@ -16,6 +16,7 @@
 #include "ept/caps.h"
 #include "main/guests.h"
 #include "vm/exits.h"
+#include "vm/input.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/trace.h"
@@ -80,6 +81,7 @@ static void machine_start(uint32_t magic, uint32_t address)
         machine_exit(EXIT_NO_MEMORY);
     if (options_parse(info.command_line, &options) || trace_choose(options.trace))
         machine_exit(EXIT_BAD_COMMAND_LINE);
+    input_set_escape((uint8_t)options.escape);
     machine_set_on_exit((enum on_exit)options.on_exit);
     tsc_calibrate(&info);
     wall_clock_start();

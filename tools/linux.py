@@ -3,20 +3,37 @@
 """Starts Linux in a VM, with its console in this terminal: `make linux`.
 
 The environment contains the options. KERNEL and INITRD are files, by default Debian's cloud kernel
-and a small initrd with busybox. CMDLINE is the kernel's command line. VCPUS is the number of vCPUs,
-and MEM the VM's RAM in MiB. ^A x ends the machine, and ^A ^A sends ^A. The logs go to
-build/run/NAME/, by default build/run/linux/. The end of standard input ends the shell, and thus the
-VM.
+and a small initrd with busybox. DISK names files that become disks, /dev/vda and so on; those that
+end in `:ro` can only be read. CMDLINE is the kernel's command line. VCPUS is the number of vCPUs,
+MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the escape key:
+^A x ends the machine, ^A 2 turns to the second VM, ^A ? lists them, and ^A ^A sends ^A. The logs go
+to build/run/NAME/, by default build/run/linux/. The end of standard input ends the shell, and thus
+the VM.
 """
 
+import dataclasses
 import os
 import pathlib
 import signal
 import sys
+import time
 
 from harness import debian, session, terminal
-from harness.boot import Boot
+from harness.boot import Boot, Guest
 from harness.errors import HarnessError, Status
+
+# What to do when the hypervisor refuses something, by the name on its EXIT line. Its message stands
+# above.
+HINTS = {
+    "bad-command-line": "ESCAPE= takes a letter, or off",
+    "guest-too-large": "give the VM more RAM with MEM=, or take a smaller INITRD=",
+    "no-memory": "the machine has too little RAM for what was asked; take a smaller MEM= or VMS=",
+    "module-words": "look at VCPUS=, MEM= and DISK=; a disk has at least 512 bytes",
+    "module-not-elf": "KERNEL= takes a bzImage or a vmlinux for x86-64",
+    "module-bad-kernel": "KERNEL= takes a bzImage or a vmlinux for x86-64",
+    "module-truncated": "the file of KERNEL= is not complete; copy or build it again",
+}
+STOPPED = "stopped"  # by the escape key and x
 
 
 def number(name: str, default: int) -> int:
@@ -26,27 +43,88 @@ def number(name: str, default: int) -> int:
     return int(text)
 
 
-def file(name: str) -> pathlib.Path | None:
+def checked(name: str, text: str, what: str) -> pathlib.Path:
+    """Returns the path of a file that the variable `name` gives, if it can be used."""
+    path = pathlib.Path(text).resolve()
+    if not path.exists():
+        raise HarnessError(f"{name}={text}: there is no such file; give {what}")
+    if not path.is_file():
+        raise HarnessError(f"{name}={text}: this is not a file; give {what}")
+    if not os.access(path, os.R_OK):
+        raise HarnessError(f"{name}={text}: you may not read this file; give {what}")
+    if not path.stat().st_size:
+        raise HarnessError(f"{name}={text}: this file is empty; give {what}")
+    return path
+
+
+def file(name: str, what: str) -> pathlib.Path | None:
     text = os.environ.get(name)
-    return pathlib.Path(text).resolve() if text else None
+    return checked(name, text, what) if text else None
+
+
+def disks(owner: str) -> tuple[Guest, ...]:
+    """Returns the modules of the disks of a VM."""
+    guests = []
+    for i, text in enumerate(os.environ.get("DISK", "").split()):
+        name, colon, mode = text.rpartition(":")
+        word = "disk=ro" if colon and mode == "ro" else "disk"
+        what = "the image of a disk, with :ro behind it if it may not be written"
+        path = checked("DISK", name if word == "disk=ro" else text, what)
+        guests.append(Guest(path, (word,), "", f"+{owner}-disk{i}"))
+    return tuple(guests)
+
+
+def machine(vms: int, vcpus: int, mem: int) -> Boot:
+    """Returns the machine with its VMs; the serial port is still to be connected."""
+    kernel = file("KERNEL", "a bzImage or a vmlinux for x86-64") or debian.KERNEL
+    initrd = file("INITRD", "an initramfs, as Debian's /initrd.img is one")
+    guests: tuple[Guest, ...] = ()
+    for i in range(1, vms + 1):
+        name = "linux" if i == 1 else f"linux{i}"
+        guests += debian.guests(kernel, initrd, os.environ.get("CMDLINE") or debian.CMDLINE, vcpus,
+                                mem, ("live",), name=name)  # fmt: skip
+        guests += disks(name)
+    words = [f"parallel={vms}"] if vms > 1 else []
+    words += [f"escape={os.environ['ESCAPE']}"] if os.environ.get("ESCAPE") else []
+    return Boot(
+        name=os.environ.get("NAME") or "linux", cmdline=" ".join(words), guests=guests, smp=vcpus,
+        ips=debian.IPS, mem=debian.machine_memory(vms * mem, guests),
+    )  # fmt: skip
+
+
+class Progress:
+    """Says how long the emulator has been working; nothing while it rests, because then the guest
+    waits for something."""
+
+    def __init__(self, process) -> None:
+        self.process = process
+        self.begin = self.looked = time.monotonic()
+        self.used = 0.0
+        self.works = True
+
+    def text(self) -> str:
+        now, used = time.monotonic(), session.cpu_time(self.process.pid)
+        if now - self.looked >= 1:
+            self.works = used - self.used >= 0.2 * (now - self.looked)
+            self.looked, self.used = now, used
+        if not self.works:
+            return ""
+        return f"[{now - self.begin:.0f} s, of which the emulator has computed for {used:.0f} s]"
 
 
 def main() -> int:
-    vcpus, mem = number("VCPUS", 1), number("MEM", debian.MEM)
-    guests = debian.guests(
-        file("KERNEL") or debian.KERNEL, file("INITRD"),
-        os.environ.get("CMDLINE") or debian.CMDLINE, vcpus, mem, ("live",),
-    )  # fmt: skip
+    vms, vcpus, mem = number("VMS", 1), number("VCPUS", 1), number("MEM", debian.MEM)
+    plan = machine(vms, vcpus, mem)
     with terminal.listen() as server:
-        boot = Boot(
-            name=os.environ.get("NAME") or "linux", guests=guests, smp=vcpus, ips=debian.IPS,
-            mem=debian.machine_memory(mem, guests), serial_port=server.getsockname()[1],
-        )  # fmt: skip
-        with session.started(session.prepare(boot), boot) as machine:
-            status = terminal.talk(server, lambda: machine.poll() is None)
+        boot = dataclasses.replace(plan, serial_port=server.getsockname()[1])
+        with session.started(session.prepare(boot), boot) as process:
+            status, name = terminal.talk(server, lambda: process.poll() is None,
+                                         Progress(process).text)  # fmt: skip
     if status == Status.DIED:
         print(f"linux: the emulator ended; its logs are in {boot.folder}/", file=sys.stderr)
-    return status
+    if name in HINTS:
+        print(f"linux: {HINTS[name]}", file=sys.stderr)
+    return Status.OK if name == STOPPED else status
 
 
 if __name__ == "__main__":

@@ -75,6 +75,13 @@ void console_put(struct console *console, uint8_t byte)
         console_show_byte(console, byte == '\t' ? ' ' : (char)byte);
 }
 
+void console_reset(struct console *console)
+{
+    console_finish(console);
+    console->planned = 0;
+    console->earlier = console_results(console);
+}
+
 void console_finish(struct console *console)
 {
     if (console->returned)

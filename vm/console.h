@@ -24,7 +24,8 @@ struct console {
     bool live;
     bool returned; /* the last byte was a CR, whose LF may follow */
     unsigned passed, failed, skipped;
-    unsigned planned; /* number of results that a KTAP plan `1..planned` announced */
+    unsigned earlier; /* number of results before the guest reset its VM for the last time */
+    unsigned planned; /* since then: number of results that a KTAP plan `1..planned` announced */
 };
 
 /* Adds a byte that the guest has sent. The caller serialises the calls for one console. */
@@ -38,3 +39,12 @@ static inline unsigned console_results(const struct console *console)
 {
     return console->passed + console->failed + console->skipped;
 }
+
+/* The number of those that a plan can count. */
+static inline unsigned console_results_since_reset(const struct console *console)
+{
+    return console_results(console) - console->earlier;
+}
+
+/* Called when the guest resets its VM, which starts anew: the guest may print another plan. */
+void console_reset(struct console *console);

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/input.h"
 
+#include "arch/x86/power.h"
 #include "arch/x86/serial.h"
 #include "lib/spinlock.h"
+#include "lib/string.h"
+#include "vm/transcript.h"
 #include "vm/vcpu.h"
 
 #define PERIOD_IDLE 10  /* ms until the next poll if the last one found nothing */
@@ -11,21 +14,47 @@
 
 uint64_t input_due = TIME_NEVER;
 
-static struct spinlock lock; /* guards the list, and is held while `ready` is called */
-static struct input *first;  /* the attached inputs; the first one has the focus */
+/* The lock guards all this, and is held while `ready` is called. */
+static struct spinlock lock;
+static struct input *first; /* the attached inputs, by number */
+static unsigned chosen;     /* number of the VM that somebody at the console has chosen, or 0 */
+static uint8_t escape = INPUT_KEY_NONE;
+static bool escaped; /* the last byte was the escape key */
 
 static void input_set_due(uint64_t due)
 {
     __atomic_store_n(&input_due, due, __ATOMIC_RELAXED);
 }
 
-void input_attach(struct input *input, void (*ready)(void *context), void *context)
+void input_set_escape(uint8_t key)
+{
+    escape = key;
+}
+
+static struct input *input_numbered(unsigned number)
+{
+    struct input *input = first;
+    while (input && input->number != number)
+        input = input->next;
+    return input;
+}
+
+/* A VM that was chosen and starts anew is not attached for a while, and gets the focus again. */
+static struct input *input_focus(void)
+{
+    struct input *input = input_numbered(chosen);
+    return input ? input : first;
+}
+
+void input_attach(struct input *input, unsigned number, const char *name,
+                  void (*ready)(void *context), void *context)
 {
     struct input **link = &first;
     spin_lock(&lock);
-    while (*link)
+    while (*link && (*link)->number < number)
         link = &(*link)->next;
-    *input = (struct input){.ready = ready, .context = context};
+    *input = (struct input){
+        .ready = ready, .context = context, .number = number, .name = name, .next = *link};
     *link = input;
     input_set_due(0);
     spin_unlock(&lock);
@@ -46,6 +75,8 @@ void input_detach(struct input *input)
     spin_unlock(&lock);
 }
 
+/* ---- The ring -------------------------------------------------------------------------------- */
+
 int input_take(void *ring)
 {
     struct input *input = ring;
@@ -62,15 +93,87 @@ static bool input_has_room(const struct input *input)
     return input->put - __atomic_load_n(&input->taken, __ATOMIC_ACQUIRE) < INPUT_RING;
 }
 
-/* Moves bytes from the port to the ring, and returns their number. */
-static unsigned input_fill(struct input *input)
+/* Finds out whether the VM reads fast enough. */
+static void input_watch(struct input *input, uint64_t now, uint64_t ticks_per_ms)
+{
+    uint32_t taken = __atomic_load_n(&input->taken, __ATOMIC_ACQUIRE);
+    if (taken == input->put || taken - input->held_from >= INPUT_RING) {
+        input->held_from = taken;
+        input->hold_end = now + INPUT_HOLD_MS * ticks_per_ms;
+        input->dropping = false;
+    } else if (now >= input->hold_end && !input_has_room(input) && !input->dropping) {
+        input->dropping = true;
+        transcript_line(transcript_console(),
+                        "# console: VM %u does not read, and what is typed for it is dropped",
+                        input->number);
+    }
+}
+
+static void input_put(struct input *input, uint8_t byte)
+{
+    if (!input_has_room(input))
+        return;
+    input->bytes[input->put % INPUT_RING] = byte;
+    __atomic_store_n(&input->put, input->put + 1, __ATOMIC_RELEASE);
+}
+
+/* ---- Commands -------------------------------------------------------------------------------- */
+
+static void input_list(void)
+{
+    transcript_line(
+        transcript_console(),
+        "# console: after ^%c, 1 to 9 or n turns to a VM, x ends the machine, ^%c is ^%c",
+        escape + '@', escape + '@', escape + '@');
+    for (const struct input *input = first; input; input = input->next)
+        transcript_line(transcript_console(), "# console: VM %u %s%s", input->number, input->name,
+                        input == input_focus() ? ", which has the input" : "");
+}
+
+static void input_choose(struct input *input)
+{
+    chosen = input->number;
+    transcript_show(input->number);
+}
+
+/* Obeys the key that follows the escape key. */
+static void input_command(uint8_t key)
+{
+    struct input *numbered = input_numbered((unsigned)key - '0');
+    if (key == 'x')
+        machine_exit(EXIT_STOPPED);
+    else if (key == 'n')
+        input_choose(input_focus()->next ? input_focus()->next : first);
+    else if (key >= '1' && key <= '9' && numbered)
+        input_choose(numbered);
+    else
+        input_list();
+}
+
+/* Returns true if the byte was a part of a command. */
+static bool input_escapes(uint8_t byte)
+{
+    bool was_escaped = escaped;
+    escaped = !escaped && byte == escape && escape != INPUT_KEY_NONE;
+    if (was_escaped && byte != escape)
+        input_command(byte);
+    return escaped || (was_escaped && byte != escape);
+}
+
+/* ---- The port -------------------------------------------------------------------------------- */
+
+/* Reads bytes from the port, and returns their number. Ends with a byte that is part of a command,
+ * so that all bytes that were put into a ring are in that of `input`, which has the focus. */
+static unsigned input_read(struct input *input)
 {
     unsigned count = 0;
     int byte;
-    while (count < POLL_MOST && input_has_room(input) && (byte = serial_read()) >= 0) {
-        input->bytes[input->put % INPUT_RING] = (uint8_t)byte;
-        __atomic_store_n(&input->put, input->put + 1, __ATOMIC_RELEASE);
+    while (count < POLL_MOST && (input->dropping || input_has_room(input)) &&
+           (byte = serial_read()) >= 0) {
         count++;
+        if (input_escapes((uint8_t)byte))
+            break;
+        input_put(input, (uint8_t)byte);
     }
     return count;
 }
@@ -80,10 +183,13 @@ void input_poll(uint64_t now, uint64_t ticks_per_ms)
 {
     if (!spin_trylock(&lock))
         return;
-    if (first && now >= input_due) {
-        unsigned count = input_fill(first);
-        if (count)
-            first->ready(first->context);
+    struct input *input = input_focus();
+    if (input && now >= input_due) {
+        uint32_t put = input->put;
+        input_watch(input, now, ticks_per_ms);
+        unsigned count = input_read(input);
+        if (input->put != put)
+            input->ready(input->context);
         input_set_due(now + (count ? PERIOD_BUSY : PERIOD_IDLE) * ticks_per_ms);
     }
     spin_unlock(&lock);

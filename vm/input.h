@@ -1,13 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The input multiplexer: it reads the hypervisor's serial port and passes the bytes to the VM that
- * has the focus.
+ * has the focus, except for what follows the escape key, which is for the hypervisor itself:
+ *
+ *   1 to 9   gives the VM with this number the focus
+ *   n        gives it to the next VM
+ *   x        ends the machine
+ *   the key  is passed to the VM
+ *
+ * Any other key lists the VMs that take input. The VM with the focus also has the console: its
+ * transcript becomes the current one (vm/transcript.h). While nobody has chosen a VM, the focus is
+ * on the VM with the lowest number, and so it is after the VM with the focus has ended.
  *
  * Each attached VM has a ring of bytes, from which its UART reads. While the ring is full, bytes
- * stay in the port. The port is polled every 10 ms, and every millisecond while bytes arrive; it is
- * not polled while no VM is attached. The pCPU that first looks at its clock after a poll is due
- * polls the port; a pCPU that runs a vCPU, or halts with it, sets its timer for the next poll. A
- * poll reads a bounded number of bytes.
+ * stay in the port, but only if the VM reads: of a VM that has not taken a ring's worth of bytes
+ * for a second, and has not emptied the ring, the bytes that find no room are dropped. So the
+ * escape key is always heard, and a VM that reads slowly loses nothing.
+ *
+ * The port is polled every 10 ms, and every millisecond while bytes arrive; it is not polled while
+ * no VM is attached. The pCPU that first looks at its clock after a poll is due polls the port; a
+ * pCPU that runs a vCPU, or halts with it, sets its timer for the next poll. A poll reads a bounded
+ * number of bytes.
  *
  * Pure: the port is read by serial_read() (arch/x86/serial.h).
  */
@@ -15,23 +28,34 @@
 
 #include "lib/types.h"
 
-#define INPUT_RING 256u
+#define INPUT_RING    256u /* bytes */
+#define INPUT_HOLD_MS 1000 /* a VM that takes less than a ring's worth in this time is too slow */
+
+#define INPUT_KEY_NONE 0 /* no escape key: all bytes are passed to the VM */
 
 struct input {
     uint8_t bytes[INPUT_RING];
     uint32_t put, taken; /* counts of bytes; input_poll() writes `put`, input_take() `taken` */
     void (*ready)(void *context); /* called when the ring has got bytes; NULL: not attached */
     void *context;
+    unsigned number; /* of the VM */
+    const char *name;
+    uint32_t held_from; /* `taken` when the current time of INPUT_HOLD_MS began */
+    uint64_t hold_end;  /* TSC: the end of this time */
+    bool dropping;      /* the VM is too slow */
     struct input *next;
 };
 
 /* TSC value at which the next poll is due; TIME_NEVER while no VM is attached. */
 extern uint64_t input_due;
 
-/* Attaches a VM's input. From then on `ready` is called, on any CPU and with the multiplexer's lock
- * held, when the ring has got bytes. The VM that was attached first has the focus; when it is
- * detached, the next one gets it. */
-void input_attach(struct input *input, void (*ready)(void *context), void *context);
+/* Sets the escape key, a control character or INPUT_KEY_NONE. Called before the first poll. */
+void input_set_escape(uint8_t key);
+
+/* Attaches the input of the VM `number`. From then on `ready` is called, on any CPU and with the
+ * multiplexer's lock held, when the ring has got bytes. `name` is not copied. */
+void input_attach(struct input *input, unsigned number, const char *name,
+                  void (*ready)(void *context), void *context);
 
 /* Detaches a VM's input; `ready` is not called any more when this returns. Does nothing if the
  * input is not attached. */
@@ -41,5 +65,6 @@ void input_detach(struct input *input);
  * empty. The caller serialises the calls for one ring. */
 int input_take(void *input);
 
-/* Polls the port if a poll is due at the TSC value `now`. Any CPU may call this. */
+/* Polls the port if a poll is due at the TSC value `now`. Any CPU may call this. Does not return if
+ * the machine is to end. */
 void input_poll(uint64_t now, uint64_t ticks_per_ms);

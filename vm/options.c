@@ -14,6 +14,10 @@ static const char *const ve_values[] = {"auto", "inject", NULL};
 static const char *const mitigations_values[] = {"off", "auto", "force", NULL};
 static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL};
 
+/* The index of a letter is the code of the key's control character. */
+static const char *const escape_values[] = {"off", "a", "b", "c", "d", "e", "f", "g", "h", "i",
+                                            "j",   "k", "l", "m", "n", "o", "p", "q", "r", "s",
+                                            "t",   "u", "v", "w", "x", "y", "z", NULL};
 static const char *const provoke_values[] = {"nothing", "null", "stack", "code",    "data", "bug",
                                              "warn",    "nmi",  "leak",  "guarded", NULL};
 
@@ -34,6 +38,7 @@ static const struct word words[] = {
      FIELD(slot_generation_start)},
     {.name = "on_exit", .kind = WORD_CHOICE, .choices = on_exit_values, FIELD(on_exit)},
     {.name = "cpus", .kind = WORD_NUMBER, .min = 1, .max = CPUS_MAX, FIELD(cpus)},
+    {.name = "escape", .kind = WORD_CHOICE, .choices = escape_values, FIELD(escape)},
     {.name = "parallel", .kind = WORD_NUMBER, .min = 1, .max = BOOT_MODULES, FIELD(parallel)},
     {.name = "x2apic", .kind = WORD_NUMBER, .max = 1, FIELD(x2apic)},
     {.name = "provoke", .kind = WORD_CHOICE, .choices = provoke_values, FIELD(provoke)},
@@ -58,6 +63,7 @@ int options_parse(const char *command_line, struct options *options)
                                 .pml = 1,
                                 .mitigations = MITIGATIONS_AUTO,
                                 .cpus = CPUS_MAX,
+                                .escape = 'A' - '@',
                                 .x2apic = 1,
                                 .break_field = BREAK_NO_FIELD,
                                 .entry_checks = 1,

@@ -87,6 +87,15 @@ static void look_at_queue(struct vcpu *vcpu, uint64_t now)
         vcpu->slice_end = now + SCHED_SLICE_MS * tsc_khz();
 }
 
+/* Polls the serial port. A piece of text is printed as well, so that what is shown in answer to a
+ * key does not wait for a CPU that has nothing else to do. */
+static void look_at_input(uint64_t now)
+{
+    input_poll(now, tsc_khz());
+    if (transcript_has_text())
+        (void)transcript_print();
+}
+
 /* Called when a deadline has passed, the timer has expired or a kick has arrived, and for a halted
  * vCPU. */
 static void look_at_clock(struct vcpu *vcpu, uint64_t now)
@@ -101,7 +110,7 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     lapic_tick(&vcpu->lapic);
     recover_large_pages(vcpu, now);
     if (unlikely(now >= READ_ONCE(input_due)))
-        input_poll(now, tsc_khz());
+        look_at_input(now);
     look_at_queue(vcpu, now);
     clock_arm(vcpu, now);
     if (now >= vcpu->budget_end)
@@ -163,7 +172,8 @@ static void wait_halted(struct vcpu *vcpu)
         }
         if (!sched_halts())
             return;
-        halt_cpu(vcpu);
+        if (!transcript_has_text() || !transcript_print())
+            halt_cpu(vcpu);
         sched_busy();
         look_at_clock(vcpu, rdtsc());
     }

@@ -3,21 +3,15 @@
 
 #include "lib/cpu_local.h"
 #include "lib/assert.h"
-#include "lib/page.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
 #include "lib/trace.h"
 #include "lib/visible.h"
+#include "vm/text.h"
 
 /* The most characters that are printed at a time. In Bochs a character takes about 300
  * instructions. If a screen has to scroll first, it scrolls in separate pieces (log_room()). */
 #define PIECE 6u
-
-struct text_page {
-    struct text_page *next;
-    size_t used;
-    char text[PAGE_SIZE - 2 * sizeof(uint64_t)]; /* lines, each with its newline */
-};
 
 /* The kinds of lines, which have different bounds. */
 enum line_kind {
@@ -39,71 +33,30 @@ static const uint64_t bounds[LINE_KINDS] = {
     [LINE_LIVE] = TRANSCRIPT_TEXT, /* bounds only the text that is not printed yet */
 };
 
-/* Bytes for the last lines, so that a VM's result is kept even if no page is free. */
-#define SPARE 1024u
-
 struct transcript {
     struct spinlock lock;
     bool open, closed;
-    struct text_page *first, *last;
-    size_t read;        /* bytes of the first page that have been printed */
-    uint64_t unprinted; /* bytes that have not been printed */
+    struct text unprinted; /* lines, each with its newline, and live bytes */
     uint64_t used[LINE_KINDS], cut[LINE_KINDS];
     bool in_line;      /* the last live byte did not end a line */
     uint64_t homeless; /* number of lines that were cut because no page was free */
-    size_t spare_read, spare_used;
-    char spare[SPARE];
+    char name[40];     /* of the VM */
 };
 
-static struct transcript transcripts[TRANSCRIPTS];
-static unsigned turn = 1;
-const uint64_t *transcript_unprinted = &transcripts[1].unprinted;
+/* The first transcript is the console's own, and is printed before all others. No VM pays for pages
+ * for it. */
+static struct transcript transcripts[TRANSCRIPTS] = {[0].unprinted.pageless = true};
+static struct transcript *const notices = &transcripts[0];
+const uint64_t *const transcript_notices = &transcripts[0].unprinted.size;
+static unsigned wanted; /* the next transcript to become current, or 0; guarded by notices->lock */
+
 static struct spinlock printer; /* held while printing; taken by spin_trylock() only */
+static unsigned turn = 1;       /* the current transcript; written by the printer */
+const uint64_t *transcript_unprinted = &transcripts[1].unprinted.size;
+static const struct transcript *printed_last; /* used by the printer only, as is: */
+static bool in_printed_line;                  /* the last character printed was not a newline */
 
 /* ---- Keeping --------------------------------------------------------------------------------- */
-
-static bool transcript_page_add(struct transcript *t)
-{
-    hpa_t page = page_alloc(0);
-    if (page_is_none(page))
-        return false;
-    struct text_page *fresh = phys_to_virt(page);
-    fresh->next = NULL;
-    fresh->used = 0;
-    *(t->last ? &t->last->next : &t->first) = fresh;
-    t->last = fresh;
-    return true;
-}
-
-/* Adds the whole line to the pages and returns true, or adds nothing and returns false. It returns
- * false once the spare bytes are in use, because all later lines have to follow there. */
-static bool transcript_put(struct transcript *t, const char *line, size_t size)
-{
-    size_t room = t->last ? sizeof(t->last->text) - t->last->used : 0;
-    struct text_page *page = t->last;
-    if (t->spare_used || (room < size && !transcript_page_add(t)))
-        return false;
-    if (room > size)
-        room = size;
-    if (room) {
-        memcpy(page->text + page->used, line, room);
-        page->used += room;
-    }
-    if (size > room) {
-        memcpy(t->last->text, line + room, size - room);
-        t->last->used = size - room;
-    }
-    return true;
-}
-
-static bool transcript_put_spare(struct transcript *t, const char *line, size_t size)
-{
-    if (size > SPARE - t->spare_used)
-        return false;
-    memcpy(t->spare + t->spare_used, line, size);
-    t->spare_used += size;
-    return true;
-}
 
 /* Returns true if `amount` more is within the bound of its kind, and charges it. A result is
  * charged to the bound of the text while that is not exhausted, and then to its own. */
@@ -112,21 +65,11 @@ static bool transcript_is_within(struct transcript *t, enum line_kind kind, uint
     if (kind == LINE_RESULT && t->used[LINE_TEXT] + amount <= bounds[LINE_TEXT])
         kind = LINE_TEXT;
     if (kind == LINE_LIVE)
-        return t->unprinted + amount <= bounds[kind];
+        return text_size(&t->unprinted) + amount <= bounds[kind];
     if (t->used[kind] + amount > bounds[kind])
         return false;
     t->used[kind] += amount;
     return true;
-}
-
-static bool transcript_put_text(struct transcript *t, enum line_kind kind, const char *text,
-                                size_t size)
-{
-    bool kept =
-        transcript_put(t, text, size) || (kind == LINE_OURS && transcript_put_spare(t, text, size));
-    if (kept)
-        __atomic_store_n(&t->unprinted, t->unprinted + size, __ATOMIC_SEQ_CST);
-    return kept;
 }
 
 /* Keeps a line, which ends with a newline and has no terminating zero, or a live byte. If its bound
@@ -137,9 +80,9 @@ static void transcript_keep(struct transcript *t, enum line_kind kind, const cha
     uint64_t amount = kind <= LINE_RESULT ? size : 1;
     spin_lock(&t->lock);
     if (t->in_line && kind != LINE_LIVE)
-        t->in_line = !transcript_put_text(t, kind, "\n", 1);
+        t->in_line = !text_put(&t->unprinted, "\n", 1, kind == LINE_OURS);
     bool within = transcript_is_within(t, kind, amount);
-    bool kept = within && transcript_put_text(t, kind, line, size);
+    bool kept = within && text_put(&t->unprinted, line, size, kind == LINE_OURS);
     if (kept)
         t->in_line = line[size - 1] != '\n';
     else
@@ -168,36 +111,12 @@ static size_t copy_piece(char piece[PIECE], const char *text, size_t size, size_
     return length;
 }
 
-/* Frees the first page if it has been printed and nothing can be added to it any more. */
-static void transcript_page_drop(struct transcript *t)
-{
-    struct text_page *page = t->first;
-    if (t->read < page->used || (page == t->last && !t->closed && !t->spare_used))
-        return;
-    t->first = page->next;
-    t->last = t->first ? t->last : NULL;
-    t->read = 0;
-    page_free(virt_to_phys(page), 0);
-}
-
-/* Returns the text that is to be printed next, its size, and in *read the counter to which the
- * characters that are printed have to be added. The caller holds the lock. */
-static const char *transcript_unread(struct transcript *t, size_t *size, size_t **read)
-{
-    if (t->first)
-        transcript_page_drop(t);
-    bool paged = t->first && t->read < t->first->used;
-    *read = paged ? &t->read : &t->spare_read;
-    *size = (paged ? t->first->used : t->spare_used) - **read;
-    return (paged ? t->first->text : t->spare) + **read;
-}
-
 /* Reads the next character to print. Returns false if there is none. */
 static bool transcript_peek(struct transcript *t, char *next)
 {
-    size_t size, *read;
+    size_t size;
     spin_lock(&t->lock);
-    const char *text = transcript_unread(t, &size, &read);
+    const char *text = text_peek(&t->unprinted, &size);
     *next = size ? *text : 0;
     spin_unlock(&t->lock);
     return size;
@@ -205,45 +124,104 @@ static bool transcript_peek(struct transcript *t, char *next)
 
 static size_t transcript_take_piece(struct transcript *t, char piece[PIECE], size_t room)
 {
-    size_t size, *read;
+    size_t size;
     spin_lock(&t->lock);
-    const char *text = transcript_unread(t, &size, &read);
+    const char *text = text_peek(&t->unprinted, &size);
     size_t length = copy_piece(piece, text, size, room);
-    *read += length;
-    if (t->first)
-        transcript_page_drop(t);
-    __atomic_store_n(&t->unprinted, t->unprinted - length, __ATOMIC_SEQ_CST);
+    text_take(&t->unprinted, length);
     spin_unlock(&t->lock);
     return length;
 }
 
 static bool transcript_is_over(const struct transcript *t)
 {
-    return __atomic_load_n(&t->closed, __ATOMIC_ACQUIRE) &&
-           !__atomic_load_n(&t->unprinted, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&t->closed, __ATOMIC_ACQUIRE) && !text_size(&t->unprinted);
 }
 
 bool transcript_waits(void)
 {
     const struct transcript *t = transcript_current();
-    return __atomic_load_n(&t->unprinted, __ATOMIC_SEQ_CST) ||
-           (transcript_is_over(t) && t < &transcripts[TRANSCRIPTS - 1]);
+    return text_size(&notices->unprinted) || __atomic_load_n(&wanted, __ATOMIC_SEQ_CST) ||
+           text_size(&t->unprinted) || (transcript_is_over(t) && t < &transcripts[TRANSCRIPTS - 1]);
+}
+
+/* Prints a piece of a transcript. If the console shows an unfinished line of another one, the piece
+ * is the newline that ends it. */
+static void transcript_print_piece(struct transcript *t)
+{
+    char piece[PIECE] = "\n", next;
+    size_t length = 1;
+    if (!transcript_peek(t, &next))
+        return;
+    bool ends_line = in_printed_line && t != printed_last;
+    size_t room = log_room(ends_line ? '\n' : next);
+    if (!room)
+        return;
+    if (!ends_line) {
+        length = transcript_take_piece(t, piece, room);
+        printed_last = t;
+    }
+    log_text(piece, length);
+    in_printed_line = piece[length - 1] != '\n';
+}
+
+/* Writes the notice that says whose transcript becomes the current one, and returns its length. */
+static int transcript_title(char line[LOG_LINE_MAX], unsigned number)
+{
+    return snprintf(line, LOG_LINE_MAX, "# console: VM %u %s\n", number, transcripts[number].name);
+}
+
+/* Returns the number of the first transcript that is not over. */
+static unsigned transcript_first(void)
+{
+    unsigned number = 1;
+    while (number < TRANSCRIPTS - 1 && transcript_is_over(&transcripts[number]))
+        number++;
+    return number;
+}
+
+/* The notice and the choice become visible together, so no other transcript is printed between
+ * them. */
+void transcript_show(unsigned number)
+{
+    BUG_ON(!number || number >= TRANSCRIPTS);
+    char line[LOG_LINE_MAX];
+    int length = transcript_title(line, number);
+    spin_lock(&notices->lock);
+    (void)text_put(&notices->unprinted, line, (size_t)length, true);
+    __atomic_store_n(&wanted, number, __ATOMIC_SEQ_CST);
+    spin_unlock(&notices->lock);
+}
+
+/* Makes the transcript current that transcript_show() has chosen, whose notice is printed before
+ * it, or, if the current one is over, the first one that is not. */
+static void transcript_advance(void)
+{
+    spin_lock(&notices->lock);
+    unsigned next = wanted;
+    if (next)
+        __atomic_store_n(&wanted, 0, __ATOMIC_SEQ_CST);
+    spin_unlock(&notices->lock);
+    if (next)
+        __atomic_store_n(&turn, next, __ATOMIC_SEQ_CST);
+    if (!__atomic_load_n(&wanted, __ATOMIC_SEQ_CST) && transcript_is_over(transcript_current())) {
+        next = transcript_first();
+        if (next < turn) /* it was left before its end */
+            transcript_show(next);
+        else
+            __atomic_store_n(&turn, next, __ATOMIC_SEQ_CST);
+    }
+    __atomic_store_n(&transcript_unprinted, &transcripts[turn].unprinted.size, __ATOMIC_SEQ_CST);
 }
 
 /* Every line is printed eventually: a CPU that adds a line tries to take `printer` afterwards, and
  * a CPU that prints looks for further lines after it has released `printer`. */
 bool transcript_print(void)
 {
-    char piece[PIECE], next;
     if (!spin_trylock(&printer))
         return false;
-    struct transcript *t = transcript_current();
-    size_t room = transcript_peek(t, &next) ? log_room(next) : 0;
-    if (room)
-        log_text(piece, transcript_take_piece(t, piece, room));
-    while (turn < TRANSCRIPTS - 1 && transcript_is_over(transcript_current()))
-        __atomic_store_n(&turn, turn + 1, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&transcript_unprinted, &transcripts[turn].unprinted, __ATOMIC_SEQ_CST);
+    transcript_print_piece(text_size(&notices->unprinted) ? notices : transcript_current());
+    transcript_advance();
     spin_unlock(&printer);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return transcript_waits();
@@ -350,6 +328,16 @@ struct transcript *transcript_open(unsigned number)
     return &transcripts[number];
 }
 
+struct transcript *transcript_console(void)
+{
+    return notices;
+}
+
+void transcript_set_name(struct transcript *t, const char *name)
+{
+    visible_text(t->name, sizeof(t->name), name);
+}
+
 static void transcript_format(struct transcript *t, enum line_kind kind, const char *format,
                               va_list arguments)
 {
@@ -424,8 +412,7 @@ void transcript_close(struct transcript *t)
 {
     spin_lock(&t->lock);
     __atomic_store_n(&t->closed, true, __ATOMIC_SEQ_CST);
-    if (t->first)
-        transcript_page_drop(t);
+    text_complete(&t->unprinted);
     spin_unlock(&t->lock);
     if (t == transcript_current()) /* makes the next transcript current, if nothing is left */
         (void)transcript_print();

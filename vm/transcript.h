@@ -4,7 +4,8 @@
  *
  * VMs run at the same time, but their output must not be mixed, so each VM has a transcript. Lines
  * are added to it at any time. Only the current transcript is printed; the others wait until all
- * transcripts before them are closed. So the report does not depend on the scheduling.
+ * transcripts before them are closed. So the report does not depend on the scheduling. A person at
+ * the console can choose another VM, whose transcript is then the current one until it is closed.
  *
  * No CPU waits for the console. Text is printed in pieces, without a lock for which another CPU
  * waits, by a pCPU that has nothing more important to do: a pCPU that runs the VM, as long as no
@@ -37,6 +38,19 @@ struct transcript;
  * end all numbers from 1 to the highest one must have been opened. */
 struct transcript *transcript_open(unsigned number);
 
+/* Sets the name of the VM, for transcript_show(). */
+void transcript_set_name(struct transcript *transcript, const char *name);
+
+/* Prints a line that says whose transcript follows, and then makes the transcript `number` the
+ * current one. When it has been closed and printed, the first one that is not becomes current, and
+ * if that was left before, such a line says so. */
+void transcript_show(unsigned number);
+
+/* The transcript of the console itself, for lines that answer a person's keys. They are printed
+ * before the rest of the current transcript. A line is cut while TEXT_SPARE bytes of them
+ * (vm/text.h) wait to be printed. */
+struct transcript *transcript_console(void);
+
 /* Adds a line of the hypervisor's. If `transcript` is NULL, the line is printed at once. */
 void transcript_line(struct transcript *transcript, const char *format, ...) PRINTF(2, 3);
 
@@ -63,14 +77,16 @@ void transcript_close(struct transcript *transcript);
  * become the current one. */
 bool transcript_waits(void);
 
-/* Points to the number of unprinted bytes of the current transcript. transcript_has_text() is
- * cheaper than transcript_waits(), for code that tests often. */
+/* Point to the numbers of unprinted bytes of the current transcript and of the console's own.
+ * transcript_has_text() is cheaper than transcript_waits(), for code that tests often. */
 extern const uint64_t *transcript_unprinted;
+extern const uint64_t *const transcript_notices;
 
 static inline bool transcript_has_text(void)
 {
     return __atomic_load_n(__atomic_load_n(&transcript_unprinted, __ATOMIC_ACQUIRE),
-                           __ATOMIC_RELAXED);
+                           __ATOMIC_RELAXED) ||
+           __atomic_load_n(transcript_notices, __ATOMIC_RELAXED);
 }
 
 /* Prints one piece, which is a part of a line, unless another pCPU is printing. Returns

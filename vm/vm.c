@@ -23,7 +23,7 @@ const char *vm_ending_name(enum vm_ending ending)
     return ending == VM_RUNNING ? "running" : ending_names[ending - 1];
 }
 
-void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
+bool vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
 {
     enum vm_ending running = VM_RUNNING;
     va_list arguments;
@@ -41,6 +41,7 @@ void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...)
         if (first)
             sleep_alert(vm->vcpus[i]);
     }
+    return first;
 }
 
 void vcpu_end(const struct vcpu *vcpu, enum vm_ending ending, const char *format, ...)
@@ -65,7 +66,8 @@ bool vm_passed(const struct vm *vm)
         return false;
     if (vm->ending == VM_ENDED_EXIT && vm->exit_value)
         return false;
-    return !console->failed && (!console->planned || console->planned == console_results(console));
+    return !console->failed &&
+           (!console->planned || console->planned == console_results_since_reset(console));
 }
 
 void vm_work_for(struct vm *vm)

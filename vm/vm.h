@@ -58,12 +58,19 @@ enum vm_ending {
 
 #define BUDGET_MAX_MS 3600000u /* an hour */
 
+/* What happens when the guest resets the VM. */
+enum reset_action {
+    RESET_END,   /* the VM ends by `exit` */
+    RESET_AGAIN, /* it starts anew */
+};
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
-    uint64_t pc;   /* a PC's devices: an I/O APIC, and what raises its lines */
-    uint64_t net;  /* a network device */
-    uint64_t live; /* its console is shown as it comes */
+    uint64_t pc;    /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t net;   /* a network device */
+    uint64_t reset; /* enum reset_action */
+    uint64_t live;  /* its console is shown as it comes */
     uint64_t memory;
     uint64_t budget;               /* ms, up to BUDGET_MAX_MS */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
@@ -123,6 +130,7 @@ struct vm {
 
     bool put_off;     /* not created yet: other VMs have the memory that it needs */
     bool chose_trace; /* its guest has chosen trace events by HC_TRACE */
+    bool again;       /* its guest has reset it, and it starts anew */
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
@@ -139,8 +147,8 @@ static inline enum vm_ending vm_ending(const struct vm *vm)
 }
 
 /* Ends the VM unless it has ended already. Called on the pCPU of one of its vCPUs; the others leave
- * their guest soon. */
-void vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
+ * their guest soon. Returns true if this call has ended it. */
+bool vm_end(struct vm *vm, enum vm_ending ending, const char *format, ...) PRINTF(3, 4);
 
 /* The same, for an end that this vCPU has caused: in a VM of several vCPUs, the message begins with
  * its number. */

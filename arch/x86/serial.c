@@ -54,10 +54,12 @@ static void serial_put(char c)
 
 void serial_write(const char *text, size_t length)
 {
+    static char last;
     for (size_t i = 0; i < length; i++) {
-        if (text[i] == '\n')
+        if (text[i] == '\n' && last != '\r')
             serial_put('\r');
         serial_put(text[i]);
+        last = text[i];
     }
 }
 

@@ -8,8 +8,8 @@
  * a part is programmed. */
 void serial_init(void);
 
-/* Writes text and waits for room before each character; a newline becomes CR LF. If the port does
- * not exist, the function gives up after a bounded wait. */
+/* Writes text and waits for room before each character; a newline becomes CR LF, unless a CR
+ * precedes it. If the port does not exist, the function gives up after a bounded wait. */
 void serial_write(const char *text, size_t length);
 
 /* Returns the next byte that was received, or -1 if there is none. */

@@ -58,6 +58,8 @@ GUEST_WORDS_watchpoints                 := testctl,budget=60000
 GUEST_WORDS_init                        := testctl,vcpus=2,budget=60000
 GUEST_WORDS_pc                          := testctl,pc,vcpus=2
 GUEST_WORDS_poweroff                    := pc
+GUEST_WORDS_echo                        := pc,live,budget=3600000
+GUEST_WORDS_resets                      := pc,vcpus=2,reset=again,budget=60000
 GUEST_WORDS_x2apic                      := testctl,vcpus=2
 GUEST_WORDS_smp_flush                   := testctl,vcpus=4,budget=60000
 GUEST_WORDS_smp_tracked                 := testctl,vcpus=4,budget=60000

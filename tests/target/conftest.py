@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """What the tests that boot the image share. They run as `make target`, from the root."""
 
+import contextlib
 import os
 import pathlib
 import re
+import select
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,11 +17,14 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from harness import emulator, session  # noqa: E402
+from harness import emulator, session, terminal  # noqa: E402
 from harness.boot import BUILD, Boot, Guest, parse_guests  # noqa: E402
 
 BOOTINFO = BUILD / "bootinfo.elf"
 HELLO = BUILD / "guest" / "hello.elf"
+ECHO = BUILD / "guest" / "echo.elf"
+ECHO_WORDS = ("pc", "live", "budget=3600000")
+LONG = 60.0  # seconds in which something has to be printed for somebody at the console
 
 # Bochs: the version that runs the whole matrix, and the one that runs its most important parts.
 OWN = emulator.find(os.environ.get("BOCHS", "")).version
@@ -152,3 +158,59 @@ def bootinfo(boot: BootFixture) -> BootFixture:
         return boot(**({"image": BOOTINFO, "image32": BOOTINFO, "guests": ()} | fields))
 
     return boot_checker
+
+
+class Person:
+    """Reads what the machine prints, and types."""
+
+    def __init__(self, connection, process) -> None:
+        self.connection, self.process = connection, process
+        self.seen = b""
+
+    def more(self, timeout: float) -> bytes:
+        ready, _, _ = select.select([self.connection], [], [], timeout)
+        data = b""
+        with contextlib.suppress(ConnectionResetError):
+            data = self.connection.recv(4096) if ready else b""
+        self.seen += data
+        return data
+
+    def wait_for(self, text: bytes) -> bytes:
+        """Returns what was printed before the text, which it waits for."""
+        deadline = time.monotonic() + LONG
+        while text not in self.seen:
+            assert self.more(1) or self.process.poll() is None, self.seen
+            assert time.monotonic() < deadline, self.seen
+        before, _, self.seen = self.seen.partition(text)
+        return before
+
+    def sees_nothing(self, text: bytes, seconds: float = 2) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            self.more(0.1)
+        assert text not in self.seen
+
+    def type(self, text: bytes) -> None:
+        self.connection.sendall(text)
+
+
+@pytest.fixture
+def person(request: pytest.FixtureRequest):
+    """person(args...) is somebody at the console of a machine with a VM for each argument."""
+
+    @contextlib.contextmanager
+    def start(
+        *args: str, program=ECHO, words=ECHO_WORDS, cmdline="", **fields
+    ) -> Iterator[Person]:
+        guests = tuple(Guest(program, words, text, f"vm-{text.split()[0]}") for text in args)
+        name = re.sub(r"[^\w.-]+", "-", request.node.name)
+        with terminal.listen() as server:
+            server.settimeout(LONG)
+            boot = Boot(name=f"console-{name}", guests=guests, cmdline=f"parallel=8 {cmdline}",
+                        serial_port=server.getsockname()[1], **fields)  # fmt: skip
+            with session.started(session.prepare(boot), boot) as process:
+                connection, _ = server.accept()
+                with connection:
+                    yield Person(connection, process)
+
+    return start

@@ -35,6 +35,7 @@ def make_initrd(
     `more`, whose keys are paths in it. Returns its path."""
     files = {"bin/busybox": BUSYBOX, "bin/tsc": TSC}
     files |= {name: ROOT / "tools/linux" / name for name in SCRIPTS}
+    files["bin/resize"] = ROOT / "tools/linux/resize"
     drivers = {f"modules/{name}.ko": KERNEL.parent / f"{name}.ko" for name in MODULES}
     files |= {name: driver for name, driver in drivers.items() if driver.is_file()}
     path.write_bytes(initramfs.make(files | (more or {})))

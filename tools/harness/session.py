@@ -134,7 +134,7 @@ def _run(boot: Boot, show: Callable[[str], None]) -> Run:
     return Run(boot, output, status, reason, seconds, complaints, process.returncode)
 
 
-def _cpu_time(pid: int) -> float:
+def cpu_time(pid: int) -> float:
     """CPU seconds of all threads since the process was started."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -152,7 +152,7 @@ def _wait(process: subprocess.Popen[bytes], console: Console, timeout: float) ->
             return "exit"
         if dead:
             return "died"
-        console.note(_cpu_time(process.pid))
+        console.note(cpu_time(process.pid))
         if console.now > timeout:
             return "timeout"
         if time.monotonic() > deadline:
@@ -169,7 +169,7 @@ def _ask_monitor(process: subprocess.Popen[bytes], commands: tuple[str, ...]) ->
 def _reached(boot: Boot, process: subprocess.Popen[bytes], console: Console) -> str:
     """How far a run that took too long has come. A guest that works, but more slowly than the
     time-out expects, has printed something lately; one that hangs has not."""
-    silent = _cpu_time(process.pid) - console.last
+    silent = cpu_time(process.pid) - console.last
     said = f"its last output is {silent:.1f} s of CPU time old" if console.offset else ""
     where = "" if boot.machine.startswith("qemu") else bochs.stopped_at(boot, process)
     return "".join(f"; {text}" for text in (where, said) if text)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Connects the user's terminal to the serial port of a machine, which is a TCP connection."""
+"""Connects the user's terminal to the serial port of a machine, which is a TCP connection.
+
+All bytes pass unchanged: it is the hypervisor that interprets the escape key (vm/input.h).
+"""
 
 import contextlib
 import os
@@ -10,38 +13,19 @@ import sys
 import termios
 import time
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .errors import Status
 
-ESCAPE = b"\x01"  # ^A: then x ends the machine, and ^A sends one
-EXIT = re.compile(rb"(?:^|\n)EXIT (\d+) [a-z0-9-]+\r?\n")
-TAIL = 200  # bytes of earlier output in which an EXIT line may begin
+# Only the machine's last line counts, because a guest with a live console can print such lines.
+EXIT = re.compile(rb"(?:^|\n)EXIT (\d+) ([a-z0-9-]+)\r?\n\Z")
+TAIL = 200  # bytes of the last output, in which the EXIT line is
 POLL = 0.2
 # ^D, which ends a shell. It is sent again, because a byte that arrives before the guest has set up
 # its UART is lost.
 END_OF_INPUT = b"\x04"
 END_AGAIN = 2.0
-
-
-class Keys:
-    """Interprets the escape key in what the user types."""
-
-    def __init__(self) -> None:
-        self.escaped = False
-
-    def feed(self, data: bytes) -> bytes | None:
-        """Returns the bytes to send to the machine, or None if the user wants to end it."""
-        out = b""
-        for byte in (data[i : i + 1] for i in range(len(data))):
-            if self.escaped and byte in b"xX":
-                return None
-            if not self.escaped and byte == ESCAPE:
-                self.escaped = True
-                continue
-            out += byte
-            self.escaped = False
-        return out
+QUIET = 3.0  # seconds without output after which the progress is shown
 
 
 def listen() -> socket.socket:
@@ -67,24 +51,64 @@ def _raw() -> Iterator[bool]:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
-def _show(data: bytes, raw: bool) -> None:
-    """Prints output of the machine. A raw terminal needs a CR before each LF."""
-    sys.stdout.buffer.write(re.sub(rb"(?<!\r)\n", b"\r\n", data) if raw else data)
-    sys.stdout.buffer.flush()
+class Screen:
+    """Shows the machine's output, and the progress on a line of its own while there is none.
+
+    `progress` returns what has been done so far, or an empty text if nothing is being done. The
+    line appears only where a line of the output would begin, so it never replaces a prompt."""
+
+    def __init__(self, out, raw: bool, progress: Callable[[], str] | None) -> None:
+        self.out, self.raw, self.progress = out, raw, progress
+        self.tail = b""
+        self.quiet_since = time.monotonic()
+        self.shown = False
+
+    def write(self, data: bytes) -> None:
+        """Prints output of the machine. A raw terminal needs a CR before each LF."""
+        self.clear()
+        self.out.write(re.sub(rb"(?<!\r)\n", b"\r\n", data) if self.raw else data)
+        self.out.flush()
+        self.tail = (self.tail + data)[-TAIL:]
+        self.quiet_since = time.monotonic()
+
+    def clear(self) -> None:
+        if self.shown:
+            self.out.write(b"\r\x1b[K")
+            self.out.flush()
+            self.shown = False
+
+    def tick(self) -> None:
+        """Called several times a second."""
+        begins_line = not self.tail or self.tail.endswith(b"\n")
+        if not self.progress or not begins_line:
+            return
+        if time.monotonic() - self.quiet_since >= QUIET and (text := self.progress()):
+            self.out.write(f"\r{text}\x1b[K".encode())
+            self.out.flush()
+            self.shown = True
+
+    def end(self) -> tuple[int, str]:
+        """Returns the code and the name of the EXIT line, or DIED if it is not the last line."""
+        self.clear()
+        found = EXIT.search(self.tail)
+        return (int(found[1]), found[2].decode()) if found else (Status.DIED, "")
 
 
-def talk(server: socket.socket, alive) -> int:
-    """Passes bytes between the terminal and the machine until the session ends. Returns the code of
-    the machine's EXIT line, Status.DIED if the machine has ended without one, or Status.INTERRUPTED
-    if the user ended the machine with the escape key. The end of standard input ends the guest's
-    shell."""
-    keys, tail, inputs, ends = Keys(), b"", [0], 0.0
+def talk(
+    server: socket.socket, alive: Callable[[], bool], progress: Callable[[], str]
+) -> tuple[int, str]:
+    """Passes bytes between the terminal and the machine until the machine ends. Returns the code
+    and the name of its EXIT line, or Status.DIED if it ended without one. The end of standard input
+    ends the guest's shell."""
+    inputs, ends = [0], 0.0
     server.settimeout(POLL)
     with _raw() as raw:
+        shows_progress = raw and sys.stdout.isatty()
+        screen = Screen(sys.stdout.buffer, raw, progress if shows_progress else None)
         connection = None
         while connection is None:
             if not alive():
-                return Status.DIED
+                return screen.end()
             with contextlib.suppress(TimeoutError):
                 connection, _ = server.accept()
         with connection:
@@ -92,24 +116,22 @@ def talk(server: socket.socket, alive) -> int:
             while True:
                 ready, _, _ = select.select([connection, *inputs], [], [], POLL)
                 if connection in ready:
-                    data = connection.recv(4096)
+                    data = b""
+                    with contextlib.suppress(ConnectionResetError):
+                        data = connection.recv(4096)
                     if not data:
-                        return Status.DIED
-                    _show(data, raw)
-                    tail = tail[-TAIL:] + data
-                    if found := EXIT.search(tail):
-                        return int(found[1])
+                        return screen.end()
+                    screen.write(data)
                 if 0 in ready:
                     typed = os.read(0, 256)
                     if not typed:
                         inputs.clear()
                         ends = time.monotonic()
-                    sent = keys.feed(typed)
-                    if sent is None:
-                        return Status.INTERRUPTED
-                    connection.sendall(sent)
+                    connection.sendall(typed)
                 if not inputs and time.monotonic() >= ends:
                     connection.sendall(END_OF_INPUT)
                     ends += END_AGAIN
-                if not ready and not alive():
-                    return Status.DIED
+                if not ready:
+                    screen.tick()
+                    if not alive():
+                        return screen.end()

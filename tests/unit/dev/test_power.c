@@ -10,13 +10,19 @@
 
 static struct power power;
 static const char *ended;
-static unsigned ends;
+static unsigned ends, resets; /* resets are ends, too */
 
-static void end(void *context, const char *how)
+static void off_now(void *context, const char *how)
 {
     assert_ptr_equal(context, &power);
     ended = how;
     ends++;
+}
+
+static void reset_now(void *context, const char *how)
+{
+    off_now(context, how);
+    resets++;
 }
 
 static int setup(void **state)
@@ -25,7 +31,8 @@ static int setup(void **state)
     support_reset();
     ends = 0;
     ended = "";
-    power = (struct power){.end = end, .context = &power};
+    power = (struct power){.off = off_now, .reset = reset_now, .context = &power};
+    resets = 0;
     return 0;
 }
 
@@ -45,6 +52,7 @@ static void off(void **state)
         assert_false(ends_by(&power_sleep_ops, 1, (uint8_t)value));
     }
     assert_string_equal(ended, "powered off, by ACPI's S5");
+    assert_int_equal(resets, 0);
     assert_int_equal(power_sleep_ops.read(&power, NULL, 0, 1), 0);
     assert_int_equal(power_sleep_ops.read(&power, NULL, 1, 1), 0);
 }
@@ -54,7 +62,7 @@ static void reset_register(void **state)
     (void)state;
     for (unsigned before = 0; before < 256; before++) {
         for (unsigned value = 0; value < 256; value++) {
-            power.reset = 0;
+            power.reset_register = 0;
             (void)ends_by(&power_reset_ops, 0, (uint8_t)before);
             assert_int_equal(power_reset_ops.read(&power, NULL, 0, 1), before & 0xe);
             assert_int_equal(ends_by(&power_reset_ops, 0, (uint8_t)value),
@@ -62,7 +70,8 @@ static void reset_register(void **state)
         }
     }
     assert_string_equal(ended, "reset, by port 0xcf9");
-    power.reset = 0;
+    assert_int_equal(resets, ends);
+    power.reset_register = 0;
     assert_true(ends_by(&power_reset_ops, 0, POWER_RESET_VALUE));
 }
 
@@ -73,6 +82,7 @@ static void keyboard_controller(void **state)
         assert_int_equal(ends_by(&power_keyboard_ops, 0, (uint8_t)value),
                          value >= 0xf0 && !(value & 1));
     assert_string_equal(ended, "reset, by the keyboard controller's port");
+    assert_int_equal(resets, ends);
     assert_int_equal((uint8_t)power_keyboard_ops.read(&power, NULL, 0, 1), 0xff);
 }
 

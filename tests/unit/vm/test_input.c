@@ -1,23 +1,51 @@
 /* SPDX-License-Identifier: MIT */
-/* The input multiplexer: who gets what was typed, what stays in the port, when it is polled, and a
- * ring that two threads use. */
+/* The input multiplexer: who gets what was typed, what is for the hypervisor, what stays in the
+ * port or is dropped, when it is polled, and a ring that two threads use. */
 #include "tests/unit/support.h"
 
+#include "arch/x86/power.h"
 #include "arch/x86/serial.h"
 #include "vm/input.h"
+#include "vm/transcript.h"
 #include "vm/vcpu.h"
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define MS 1000u /* ticks */
 
+#define VMS 3u
+#define KEY "\x02" /* the escape key */
+
 static unsigned port_next, port_end; /* the port counts: byte n is (uint8_t)n */
-static struct input inputs[3];
-static unsigned calls[3];
+static const char *typed;            /* or it has this text */
+static struct input inputs[VMS];     /* of the VMs from 1 on */
+static unsigned calls[VMS];
 
 int serial_read(void)
 {
+    if (typed)
+        return *typed ? (uint8_t)*typed++ : -1;
     return port_next == port_end ? -1 : (uint8_t)port_next++;
+}
+
+NORETURN void machine_exit(enum exit_code code)
+{
+    _exit((int)code);
+}
+
+struct transcript *transcript_running(const char **name)
+{
+    *name = NULL;
+    return NULL;
+}
+
+void transcript_notify(void)
+{
 }
 
 static void ready(void *context)
@@ -30,22 +58,27 @@ static int setup(void **state)
     (void)state;
     support_reset();
     port_next = port_end = 0;
-    for (unsigned i = 0; i < 3; i++)
+    typed = NULL;
+    for (unsigned i = 0; i < VMS; i++)
         calls[i] = 0;
+    input_set_escape(INPUT_KEY_NONE);
     return 0;
 }
 
 static int teardown(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < VMS; i++)
         input_detach(&inputs[i]);
+    while (transcript_print())
+        ;
     return input_due != TIME_NEVER;
 }
 
 static void attach(unsigned i)
 {
-    input_attach(&inputs[i], ready, &calls[i]);
+    static const char *const names[VMS] = {"ada", "bob", "cem"};
+    input_attach(&inputs[i], i + 1, names[i], ready, &calls[i]);
 }
 
 static void nobody_is_never_polled(void **state)
@@ -92,32 +125,178 @@ static void polled_when_due(void **state)
     assert_int_equal(input_due, 500 + 21 * MS);
 }
 
-/* A poll is short, and a VM that takes nothing keeps nothing but its ring. */
+/* A poll is short, and of bytes for which the ring has no room, the port keeps those of a VM that
+ * reads. */
 static void bounds(void **state)
 {
     (void)state;
+    uint64_t now = 0;
     attach(0);
     port_end = 1000;
-    input_poll(0, MS);
+    input_poll(now, MS);
     assert_int_equal(port_next, 64);
     for (unsigned i = 1; i < 10; i++)
-        input_poll(i * MS * 100, MS);
+        input_poll(now += MS, MS);
     assert_int_equal(port_next, INPUT_RING);
     assert_int_equal(calls[0], INPUT_RING / 64);
     assert_int_equal(input_take(&inputs[0]), 0);
-    input_poll(TIME_NEVER - 1, MS);
+    input_poll(now += 10 * MS, MS);
     assert_int_equal(port_next, INPUT_RING + 1);
     for (unsigned i = 1; i <= INPUT_RING; i++)
         assert_int_equal(input_take(&inputs[0]), (uint8_t)i);
     assert_int_equal(input_take(&inputs[0]), -1);
 }
 
+static const char *shown(void)
+{
+    while (transcript_print())
+        ;
+    return support_log();
+}
+
+/* Polls for `ms` milliseconds, in which the VM takes `bytes` bytes, and returns how many were read
+ * from the port. */
+static unsigned poll_for(uint64_t *now, unsigned ms, unsigned bytes)
+{
+    unsigned before = port_next;
+    for (unsigned i = 0; i < ms; i++) {
+        input_poll(*now += MS, MS);
+        for (unsigned j = i * bytes / ms; j < (i + 1) * bytes / ms; j++)
+            (void)input_take(&inputs[0]);
+    }
+    return port_next - before;
+}
+
+/* A VM that reads a ring's worth in a second loses nothing. The bytes of one that reads less are
+ * dropped, which is said once, until it has read them all. */
+static void slow_readers(void **state)
+{
+    (void)state;
+    uint64_t now = 0;
+    attach(0);
+    port_end = 100000;
+    poll_for(&now, 10, 0);
+    assert_in_range(poll_for(&now, 5000, 5 * (INPUT_RING + 8)), 5 * INPUT_RING,
+                    5 * INPUT_RING + 40);
+    assert_int_equal(inputs[0].put, port_next);
+    assert_string_equal(shown(), "");
+
+    while (input_take(&inputs[0]) >= 0)
+        ;
+    assert_int_equal(poll_for(&now, INPUT_HOLD_MS - 1, 1), INPUT_RING);
+    unsigned before = port_next;
+    poll_for(&now, 2000, 1); /* as fast as they come */
+    assert_int_equal(port_next, port_end);
+    assert_int_equal(inputs[0].put, before + 1);
+    assert_string_equal(shown(),
+                        "# console: VM 1 does not read, and what is typed for it is dropped\n");
+
+    while (input_take(&inputs[0]) >= 0)
+        ;
+    uint32_t put = inputs[0].put;
+    port_end += 1000;
+    poll_for(&now, 100, 0);
+    assert_int_equal(inputs[0].put - put, INPUT_RING);
+    assert_int_equal(port_end - port_next, 1000 - INPUT_RING);
+}
+
+/* Types a text, and returns what was shown. */
+static const char *type(const char *text)
+{
+    support_reset();
+    typed = text;
+    do
+        input_poll(input_due, MS);
+    while (*typed);
+    return shown();
+}
+
+/* Reads all that a VM has got. */
+static const char *got(unsigned i)
+{
+    static char text[INPUT_RING + 1];
+    unsigned length = 0;
+    for (int byte; (byte = input_take(&inputs[i])) >= 0;)
+        text[length++] = (char)byte;
+    text[length] = 0;
+    return text;
+}
+
+#define HELP "# console: after ^B, 1 to 9 or n turns to a VM, x ends the machine, ^B is ^B\n"
+
+static void commands(void **state)
+{
+    (void)state;
+    input_set_escape(2);
+    for (unsigned i = VMS; i--;) { /* whichever comes first, the first one gets the input */
+        attach(i);
+        transcript_set_name(transcript_open(i + 1), inputs[i].name);
+    }
+    assert_string_equal(type("a" KEY KEY "1" KEY KEY KEY KEY "\x01"), "");
+    assert_string_equal(got(0), "a" KEY "1" KEY KEY "\x01");
+    assert_string_equal(type("b" KEY "2c"), "# console: VM 2 bob\n");
+    assert_string_equal(got(0), "b");
+    assert_string_equal(got(1), "c");
+    assert_int_equal(calls[1], 1);
+    assert_string_equal(type(KEY "?d"), HELP "# console: VM 1 ada\n"
+                                             "# console: VM 2 bob, which has the input\n"
+                                             "# console: VM 3 cem\n");
+    assert_string_equal(type(KEY "n" KEY "4e"), "# console: VM 3 cem\n" HELP "# console: VM 1 ada\n"
+                                                "# console: VM 2 bob\n"
+                                                "# console: VM 3 cem, which has the input\n");
+    assert_string_equal(got(1), "d");
+    assert_string_equal(got(2), "e");
+    assert_string_equal(type(KEY "nf"), "# console: VM 1 ada\n");
+    assert_string_equal(got(0), "f");
+    type(KEY "2");
+    input_detach(&inputs[1]); /* the first one gets the input */
+    assert_string_equal(type("g"), "");
+    assert_string_equal(got(0), "g");
+    attach(1); /* its guest has reset it */
+    type("h");
+    assert_string_equal(got(1), "h");
+    input_detach(&inputs[1]);
+    assert_string_equal(type(KEY "n"), "# console: VM 3 cem\n");
+    int status;
+    pid_t child = fork();
+    if (!child) {
+        type(KEY "x");
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, EXIT_STOPPED << 8);
+}
+
+/* Without an escape key every byte is the VM's. */
+static void no_escape_key(void **state)
+{
+    (void)state;
+    attach(0);
+    type("\x01x" KEY "x");
+    assert_string_equal(got(0), "\x01x" KEY "x");
+}
+
+/* A VM that does not read cannot keep the escape key from being heard. */
+static void the_escape_key_is_always_heard(void **state)
+{
+    (void)state;
+    static char text[2000];
+    input_set_escape(2);
+    attach(0);
+    attach(1);
+    memset(text, '.', sizeof(text));
+    snprintf(text + 1000, sizeof(text) - 1000, KEY "2hello");
+    type(text);
+    assert_string_equal(got(1), "hello");
+    assert_int_equal(strlen(got(0)), INPUT_RING);
+}
+
 static void first_one_has_the_focus(void **state)
 {
     (void)state;
-    for (unsigned i = 0; i < 3; i++)
+    for (unsigned i = 0; i < VMS; i++)
         attach(i);
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < VMS; i++) {
         port_end++;
         input_poll(input_due, MS);
         assert_int_equal(calls[i], 1);
@@ -146,10 +325,17 @@ static void attached_again(void **state)
 
 #define BYTES 100000u
 
+/* Time stands still while the reader falls behind, because what it then gets is dropped. */
 static void *poll_all(void *context)
 {
-    for (uint64_t now = 0; port_next < BYTES; now += 100 * MS)
-        input_poll(now, MS);
+    const struct input *input = context;
+    while (port_next < BYTES) {
+        unsigned before = port_next;
+        input_poll(input_due, MS);
+        while (port_next == before &&
+               __atomic_load_n(&input->taken, __ATOMIC_ACQUIRE) != input->put)
+            sched_yield();
+    }
     return context;
 }
 
@@ -159,7 +345,7 @@ static void two_threads(void **state)
     pthread_t poller;
     attach(0);
     port_end = BYTES;
-    assert_int_equal(pthread_create(&poller, NULL, poll_all, NULL), 0);
+    assert_int_equal(pthread_create(&poller, NULL, poll_all, &inputs[0]), 0);
     for (unsigned i = 0; i < BYTES;) {
         int byte = input_take(&inputs[0]);
         if (byte < 0)
@@ -177,9 +363,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(bytes_arrive_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(polled_when_due, setup, teardown),
         cmocka_unit_test_setup_teardown(bounds, setup, teardown),
+        cmocka_unit_test_setup_teardown(slow_readers, setup, teardown),
         cmocka_unit_test_setup_teardown(first_one_has_the_focus, setup, teardown),
         cmocka_unit_test_setup_teardown(attached_again, setup, teardown),
         cmocka_unit_test_setup_teardown(two_threads, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_escape_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(commands, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_escape_key_is_always_heard, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

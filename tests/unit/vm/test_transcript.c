@@ -320,6 +320,63 @@ static void a_panic_prints_the_rest(void **state)
     next += 2;
 }
 
+/* Somebody at the console chooses which transcript is printed. An unfinished line is ended, what
+ * was left is announced when it comes back, and the order is as before in the end. */
+static void a_person_chooses(void **state)
+{
+    (void)state;
+    unsigned n = next;
+    struct transcript *t[3];
+    char said[2][64];
+    for (unsigned i = 0; i < 3; i++) {
+        t[i] = transcript_open(n + i);
+        transcript_set_name(t[i], i ? "b\x1b" : "a");
+    }
+    snprintf(said[0], sizeof(said[0]), "# console: VM %u a\n", n);
+    snprintf(said[1], sizeof(said[1]), "# console: VM %u b\\x1b\n", n + 1);
+    char expected[500];
+    live(t[0], "a$ ", 3);
+    live(t[1], "b$ ", 3);
+    transcript_line(t[2], "c");
+    assert_string_equal(printed(), "a$ ");
+    transcript_show(n + 1);
+    assert_true(transcript_has_text());
+    snprintf(expected, sizeof(expected), "a$ \n%sb$ ", said[1]);
+    assert_string_equal(printed(), expected);
+    live(t[0], "held", 4);
+    transcript_line(transcript_console(), "# list");
+    assert_true(transcript_has_text());
+    live(t[1], "!\n", 2);
+    snprintf(expected, sizeof(expected), "a$ \n%sb$ \n# list\n!\n", said[1]);
+    assert_string_equal(printed(), expected);
+    size_t before = strlen(expected);
+    transcript_close(t[1]);
+    snprintf(expected, sizeof(expected), "%sheld", said[0]);
+    assert_string_equal(printed() + before, expected);
+    assert_true(transcript_is_current(t[0]));
+    transcript_close(t[0]);
+    assert_string_equal(printed() + before + strlen(expected), "\nc\n");
+    transcript_close(t[2]);
+    assert_int_equal(support_pages_in_use(), 0);
+    (void)printed();
+    next += 3;
+}
+
+/* Answers to keys that nobody reads take bounded memory, and never a page. */
+static void notices_are_bounded(void **state)
+{
+    (void)state;
+    for (unsigned round = 0; round < 3; round++) {
+        setup(NULL);
+        for (unsigned i = 0; i < 1000; i++)
+            transcript_line(transcript_console(), "# console: %u", i);
+        assert_int_equal(support_pages_in_use(), 0);
+        assert_in_range(strlen(printed()), 900, 1024);
+        assert_memory_equal(support_log(), "# console: 0\n# console: 1\n", 26);
+        assert_false(transcript_has_text());
+    }
+}
+
 #define THREADS 6
 #define LINES   300
 
@@ -373,6 +430,8 @@ int main(void)
         cmocka_unit_test_setup(floods_are_cut, setup),
         cmocka_unit_test_setup(errors_say_whose_they_are, setup),
         cmocka_unit_test_setup(a_panic_prints_the_rest, setup),
+        cmocka_unit_test_setup(a_person_chooses, setup),
+        cmocka_unit_test_setup(notices_are_bounded, setup),
         cmocka_unit_test_setup(threads_do_not_mix, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

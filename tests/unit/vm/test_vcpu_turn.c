@@ -293,6 +293,23 @@ static void an_entry_that_fails(void **state)
                         "the guest; please report it with the messages above");
 }
 
+/* The CPU that polls the port prints a piece of what is shown in answer to a key, even if its vCPU
+ * never rests. */
+static void answers_to_keys(void **state)
+{
+    (void)state;
+    turn(1);
+    transcript_line(transcript_console(), "0123456789abcdef");
+    size_t before = strlen(support_log());
+    for (unsigned polls = 0; transcript_has_text(); polls++) {
+        assert_int_equal(strlen(support_log()) - before, 6 * polls);
+        input_due = rdtsc();
+        look_at_clock(vcpu, input_due);
+    }
+    assert_string_equal(support_log() + before, "0123456789abcdef\n");
+    input_due = TIME_NEVER;
+}
+
 static void a_halt_for_ever(void **state)
 {
     (void)state;
@@ -327,6 +344,7 @@ int main(void)
         cmocka_unit_test_setup(a_triple_fault, setup),
         cmocka_unit_test_setup(an_entry_that_fails, setup),
         cmocka_unit_test_setup(a_halt_for_ever, setup),
+        cmocka_unit_test_setup(answers_to_keys, setup),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);
 }

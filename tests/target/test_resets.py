@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""A guest resets its VM: with `reset=again` the VM starts anew, as it was at first."""
+
+import re
+
+import pytest
+from conftest import BUILD, CODES, hello
+from harness.boot import Guest
+
+RESETS = BUILD / "guest/resets.elf"
+WORDS = ("pc", "vcpus=2", "reset=again", "budget=60000")
+WAYS = {b"c": "by port 0xcf9", b"k": "by the keyboard controller's port"}
+
+
+@pytest.mark.parametrize("smp", [1, 2])
+def test_a_reset_starts_the_vm_anew(person, smp: int) -> None:
+    """Memory, devices and CPUs are fresh each time, and the console goes on."""
+    with person("r", program=RESETS, words=WORDS, smp=smp) as who:
+        for key in (b"c", b"k", b"c"):
+            before = who.wait_for(b"# ready\r\n")
+            assert b"not ok" not in before
+            assert before.count(b"    ok ") == 3
+            who.type(key)
+            who.wait_for(f"# vm-r: reset, {WAYS[key]}; it starts again\r\n".encode())
+        who.wait_for(b"# ready\r\n")
+        who.type(b"q")
+        who.wait_for(b"ok 1 vm-r # ended=exit ")
+        assert who.wait_for(b"\n").rstrip().endswith(b"resets=3")
+        who.wait_for(b"13 passed, 0 failed, 0 skipped")
+        who.wait_for(b"EXIT 0 ok")
+
+
+def test_without_the_word_it_ends(boot) -> None:
+    words = tuple(word for word in WORDS if word != "reset=again")
+    result = boot(guests=(Guest(RESETS, words, "endless", "r"),))
+    assert result.status == 0, result
+    assert result.has(r"^ok 1 r # ended=exit exits=\d+$"), result
+
+
+def test_who_resets_for_ever(boot) -> None:
+    """The VM's budget ends it, also because the restarts are charged to it; its notes are bounded,
+    and the VMs beside and behind it run."""
+    endless = Guest(RESETS, ("pc", "reset=again", "budget=1000", "expect=budget"), "endless", "r")
+    result = boot(guests=(endless, hello(), Guest(hello().path, ("testctl",), "", "last")),
+                  cmdline="parallel=2 counters=1")  # fmt: skip
+    assert result.status == 0, result
+    assert result.passed("hello"), result
+    assert result.passed("last"), result
+    text = "\n".join(result.lines)
+    resets = int(re.search(r"\nok 1 r # ended=budget exits=\d+ resets=(\d+)", text)[1])
+    assert 5 <= resets <= 3000, result
+    assert text.count("it starts again") <= 512
+    assert int(re.search(r"the longest took (\d+) TSC ticks", text)[1]) <= 60000, result
+
+
+def test_a_vm_that_cannot_reset(boot) -> None:
+    result = boot(guests=(Guest(hello().path, ("reset=again",), "", "r"),))
+    assert result.exit == CODES.MODULE_WORDS, result
+    assert result.has("guest r: with reset=again the guest needs the word pc"), result

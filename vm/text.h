@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Text that is kept until it is printed, in pages and, if no page is free, in a few spare bytes.
+ *
+ * The caller serialises the calls for one text, except that text_size() may be called at any time.
+ * Pure.
+ */
+#pragma once
+
+#include "lib/types.h"
+
+/* Bytes for the last lines, so that a VM's result is kept even if no page is free. */
+#define TEXT_SPARE 1024u
+
+struct text_page;
+
+struct text {
+    uint64_t size; /* bytes that are kept */
+    struct text_page *first, *last;
+    size_t read;   /* bytes of the first page that have been taken */
+    bool complete; /* nothing is added any more */
+    bool pageless; /* the spare bytes are used again, once all of them have been taken */
+    size_t spare_read, spare_used;
+    char spare[TEXT_SPARE];
+};
+
+static inline uint64_t text_size(const struct text *text)
+{
+    return __atomic_load_n(&text->size, __ATOMIC_SEQ_CST);
+}
+
+/* Adds all bytes to the pages and returns true, or adds nothing and returns false: if no page is
+ * free, and once the spare bytes are in use, because all that follows has to follow there. With
+ * `spare`, adds them to the spare bytes then. */
+bool text_put(struct text *text, const char *bytes, size_t size, bool spare);
+
+/* Returns the bytes that are to be taken next, and their number, which is 0 if nothing is kept. */
+const char *text_peek(struct text *text, size_t *size);
+
+/* Removes `size` of the bytes that text_peek() returns. */
+void text_take(struct text *text, size_t size);
+
+/* Says that nothing will be added. Then no page is left when all text has been taken. */
+void text_complete(struct text *text);
