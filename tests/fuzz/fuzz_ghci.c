@@ -95,7 +95,7 @@ static void check_stamps(void)
     }
 }
 
-/* Compares the attributes. Reading each page, as check_sides() does, takes longer than all calls. */
+/* Compares the attributes. Reading each page, as check_sides() does, takes too long. */
 static void check_all_sides(void)
 {
     for (unsigned i = 0; i < mmu.slots->used; i++) {
