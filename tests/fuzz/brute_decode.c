@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The decoder against Zydis on as many inputs as there is time for:
+ * Compares the decoder with Zydis on as many inputs as there is time for:
  *
  *   brute_decode exhaust    every opcode of every map, with every ModRM, with sets of prefixes
- *   brute_decode random N   N times random bytes, biased to what is in the table
+ *   brute_decode random N   N random inputs, most of them near a row of the table
  *   brute_decode corpus D   an input for each row into the folder D, for tests/fuzz/corpus
  *
- * All in 16, 32 and 64-bit code. Prints each difference once for its opcode, and counts.
+ * Each input is decoded as 16, 32 and 64-bit code. The program prints the first difference of each
+ * opcode, and the number of differences.
  */
 #include "tests/unit/mmio/mmio_zydis.h"
 
@@ -185,7 +186,7 @@ static void random_run(unsigned long inputs)
     }
 }
 
-/* Files as tests/fuzz/fuzz_decode.c reads them. */
+/* Writes files in the format that tests/fuzz/fuzz_decode.c reads. */
 static void write_corpus(const char *folder)
 {
     static bool met[512];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The decoder against Zydis under libFuzzer: the first byte chooses the kind of code, the rest, up
- * to 15, is decoded both ways. Any difference that is not listed in tests/unit/mmio/mmio_zydis.c
- * aborts.
+ * Compares the decoder with Zydis under libFuzzer. The first byte chooses the size of the code. The
+ * other bytes, at most 15, are decoded by both. The program aborts at a difference that is not
+ * listed in tests/unit/mmio/mmio_zydis.c.
  */
 #include "tests/unit/mmio/mmio_zydis.h"
 
@@ -16,7 +16,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2)
         return -1;
-    /* At the end of its own block, so that the sanitizer sees a read behind it. */
+    /* The input ends where its block ends, so that the sanitizer sees a read beyond it. */
     unsigned count = size - 1 < INSN_MAX ? (unsigned)size - 1 : INSN_MAX;
     uint8_t *bytes = malloc(count);
     memcpy(bytes, data + 1, count);

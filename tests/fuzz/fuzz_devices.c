@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The I/O APIC, the UART, the clocks and the power registers under libFuzzer, connected as in a PC.
- * An input is a row of accesses of any offset and size that the bus lets through, of bytes that
- * arrive, of time that passes, and of EOIs. After each one the line is what the UART's registers
- * say, and so it is at the pin; the I/O APIC has sent the messages and shows the entries of a
- * model; the clock shows the C library's date; what is read-only or does not exist has not changed.
+ * An input is a sequence of accesses of any offset and size that the bus passes on, of bytes that
+ * arrive, of times, and of EOIs. After each step, the level of the UART's line agrees with its
+ * registers and with the pin of the I/O APIC, the I/O APIC has sent the messages and has the
+ * entries of a model, the clock shows the date of the C library, and registers that are read-only
+ * or do not exist are unchanged.
  */
 #include "tests/unit/dev/ioapic_model.h"
 #include "tests/unit/support.h"
@@ -104,8 +105,8 @@ static uint8_t digits(int number, uint8_t b)
     return (uint8_t)(b & 4 ? number : number / 10 * 16 + number % 10);
 }
 
-/* What the clock's register shows, if it shows the time; else -1. Register A was not read for the
- * last 10 ms, or the time of that read is still shown. */
+/* Returns what a register of the clock shows if it is one of the time, else -1. If register A was
+ * read within the last 10 ms, the clock still shows the time of that read. */
 static int date_shown(unsigned reg)
 {
     struct tm date;
@@ -197,8 +198,8 @@ static void write_entry(uint8_t number, uint32_t value)
     ioapic_ops.write(&ioapic, NULL, 0x10, 4, value);
 }
 
-/* What is not one access: bytes that arrive, an EOI, another line, an entry of the I/O APIC, the
- * UART's pin, time. */
+/* The steps other than a single access: bytes that arrive, an EOI, another line, an entry of the
+ * I/O APIC, the UART's pin, and the passing of time. */
 static void other_step(unsigned kind)
 {
     uint32_t pin;
@@ -250,7 +251,8 @@ static void check(void)
     assert_true(rtc.index < CMOS_REGISTERS && rtc.shown <= now);
 }
 
-/* Cmocka ends a program whose assertions fail outside a test; with this it aborts, and is seen. */
+/* If an assertion fails outside a test, cmocka exits, which libFuzzer does not report as a crash.
+ * With this setting it aborts. */
 int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     (void)count, (void)arguments;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The GHCI's hypercalls under libFuzzer. An input is a row of calls, each as the registers that it
- * names; after each one all registers, the devices, what some pages hold, and at last the sides of
- * all are as the model of tests/unit/vm/ghci_model.h says; nothing is left allocated.
+ * The GHCI's hypercalls under libFuzzer. An input is a sequence of calls, each given by its
+ * registers. After each call, all registers, the devices and the contents of some pages agree with
+ * the model of tests/unit/vm/ghci_model.h, and after the last one the sides of all pages. Nothing
+ * is left allocated.
  */
 #include "tests/unit/vm/ghci_model.h"
 
@@ -20,7 +21,7 @@ static uint8_t take(void)
     return next < end_of_input ? *next++ : 0;
 }
 
-/* A word that means something, alone or with something added; or any. */
+/* Returns a value that has a meaning, perhaps with a small number added, or any value. */
 static uint64_t take_word(void)
 {
     static const uint64_t base[] = {0,
@@ -84,7 +85,7 @@ static void stamp(void)
     }
 }
 
-/* What has changed sides is zero, what has not is as it was. */
+/* Pages that have changed sides are zero, and the others are unchanged. */
 static void check_stamps(void)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(stamped); i++) {
@@ -94,7 +95,7 @@ static void check_stamps(void)
     }
 }
 
-/* By the attributes: reading all pages, as check_sides() does, takes longer than all the calls. */
+/* Compares the attributes. Reading each page, as check_sides() does, takes too long. */
 static void check_all_sides(void)
 {
     for (unsigned i = 0; i < mmu.slots->used; i++) {
@@ -106,7 +107,8 @@ static void check_all_sides(void)
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
 
-/* Cmocka ends a program whose assertions fail outside a test; with this it aborts, and is seen. */
+/* If an assertion fails outside a test, cmocka exits, which libFuzzer does not report as a crash.
+ * With this setting it aborts. */
 int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     (void)count, (void)arguments;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The loaders under libFuzzer. An input is a guest's file, whose last byte chooses how an ELF64
- * kernel is entered and how large the VM is. A file that is taken leaves records that lie in the
- * VM's RAM or BIOS area, alone there, with contents that can be read.
+ * kernel is entered and how large the VM is. The records of a file that is accepted lie in the
+ * VM's RAM or BIOS area and do not overlap, and their contents can be read.
  */
 #include "launch/loader.h"
 #include "lib/bits.h"
@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 uint64_t direct_map;
 
-/* The parts of the machine that load_plan() does not reach, and the log, which is not read. */
+/* Parts of the machine that load_plan() does not use, and the log, whose text is ignored. */
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
 {
     (void)mmu, (void)gpa, (void)buffer, (void)size;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A virtio network device whose driver is libFuzzer, at a switch with two devices whose drivers are
- * sound. An input is a row of steps: register accesses, words and descriptors in the rings, chains
- * made available, notifications, frames from the others. After each one the line is what the
- * interrupt status says, a piece of work is bounded, and a device that needs a reset does nothing.
- * The others' memory is accessed only by their own calls, and at last they can still talk.
+ * sound. An input is a sequence of steps: register accesses, values and descriptors in the rings,
+ * chains made available, notifications, frames from the other devices. After each step, the line
+ * agrees with the interrupt status, a piece of work was bounded, and a device that needs a reset
+ * has done nothing. The memory of the other drivers is accessed only by calls of their own devices,
+ * and after the last step they can still exchange frames.
  */
 #include "tests/unit/dev/net_world.h"
 
@@ -24,7 +25,7 @@ static uint32_t take(unsigned bytes)
     return word;
 }
 
-/* An address that means something, with something added, or any. */
+/* Returns an address that has a meaning, perhaps with a small number added, or any address. */
 static uint64_t take_address(unsigned queue)
 {
     const uint64_t places[] = {
@@ -156,7 +157,8 @@ static void the_others_talk(void)
     assert_int_equal(net_used(s, RECEIVE)->ring[before].len, HEADER + 60);
 }
 
-/* Cmocka ends a program whose assertions fail outside a test; with this it aborts, and is seen. */
+/* If an assertion fails outside a test, cmocka exits, which libFuzzer does not report as a crash.
+ * With this setting it aborts. */
 int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     (void)count, (void)arguments;

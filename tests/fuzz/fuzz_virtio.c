@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtio disk whose driver is libFuzzer. An input is a row of steps: register accesses, words and
- * descriptors in the rings, chains made available, notifications. After each one the line is what
- * the interrupt status says, the disk has taken no more memory than it may, and a device that needs
- * a reset does nothing. After a notification the guest's RAM is that of a model, and the queue is
- * broken only if the model's is. At last the image is what it was, the disk is what the model's is,
- * and nothing is left allocated.
+ * A virtio disk whose driver is libFuzzer. An input is a sequence of steps: register accesses,
+ * values and descriptors in the rings, chains made available, notifications. After each step, the
+ * line agrees with the interrupt status, the disk has not allocated more memory than it may, and a
+ * device that needs a reset has done nothing. After a notification, the guest's RAM is equal to
+ * that of a model, and the queue is broken only if the model's queue is. After the last step, the
+ * image is unchanged, the disk has the contents of the model, and nothing is left allocated.
  */
 #include "tests/unit/dev/virtio_world.h"
 
@@ -27,7 +27,7 @@ static uint32_t take(unsigned bytes)
     return word;
 }
 
-/* An address that means something, with something added, or any. */
+/* Returns an address that has a meaning, perhaps with a small number added, or any address. */
 static uint64_t take_address(void)
 {
     static const uint64_t places[] = {DESCRIPTORS, AVAILABLE, USED,    INDIRECT,
@@ -109,7 +109,8 @@ static void check(void)
     assert_int_equal(dma_accesses, before);
 }
 
-/* Cmocka ends a program whose assertions fail outside a test; with this it aborts, and is seen. */
+/* If an assertion fails outside a test, cmocka exits, which libFuzzer does not report as a crash.
+ * With this setting it aborts. */
 int LLVMFuzzerInitialize(int *count, char ***arguments)
 {
     (void)count, (void)arguments;

@@ -81,7 +81,7 @@ static void a_device_that_is_not_started(void **state)
     }
 }
 
-/* A buffer that is too small costs its driver the frame, and nobody anything else. */
+/* If a buffer is too small, its driver loses the frame, and nothing else happens. */
 static void small_buffers(void **state)
 {
     (void)state;
@@ -113,7 +113,7 @@ static void sends_in_pieces(void **state)
     for (unsigned i = 0; i < 12; i++)
         put(0, 2, i, 1518);
     net_notify(s, TRANSMIT);
-    /* A frame that one port gets is copied twice; a chain of one descriptor costs 2688 beside. */
+    /* A frame that one port gets is copied twice; a chain of one descriptor costs 2688 more. */
     assert_int_equal(net_used(s, TRANSMIT)->idx, 2);
     assert_int_equal(busy_calls, 1);
     assert_true(virtio_go_on(&s->net.virtio));

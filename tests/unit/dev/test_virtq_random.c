@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Random queues and chains, most of them nearly right, beside a model of the device: what it writes
- * to the guest's RAM, what the disk holds then, and which queues it refuses.
+ * Random queues and chains, most of them nearly correct, compared with a model of the device: what
+ * it writes to the guest's RAM, what the disk contains then, and which queues it refuses.
  */
 #include "tests/unit/dev/virtio_world.h"
 
