@@ -8,18 +8,20 @@ TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.
               tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
+# The secure side knows nothing of mmu/, and is tested without it.
+SECURE_SRC := $(wildcard ept/secure*.c) tests/unit/support.c tests/unit/ept/test_secure_threads.c
+
 .PHONY: tsan model
-# The MMU, a disk of several vCPUs, and the switch.
-tsan: $(B)/tsan/threads $(B)/tsan/disk $(B)/tsan/switch ## what CPUs share, under ThreadSanitizer
+# The MMU, the secure side, a disk of several vCPUs, and the switch.
+tsan: $(addprefix $(B)/tsan/,threads secure disk switch) ## what CPUs share, under ThreadSanitizer
 	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
-$(B)/tsan/switch: dev/switch.c tests/unit/support.c tests/unit/dev/test_switch_threads.c $(HEADERS)
+$(B)/tsan/threads: $(TSAN_SRC)
+$(B)/tsan/secure: $(SECURE_SRC)
+$(B)/tsan/switch: dev/switch.c tests/unit/support.c tests/unit/dev/test_switch_threads.c
+$(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
-
-$(B)/tsan/threads: $(TSAN_SRC) $(HEADERS) tests/unit/support.h tests/unit/mmu/mmu_threads.h
-	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(TSAN_SRC) -lcmocka -lpthread -o $@
 
 # vm/disk.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
 # queue order accesses to guest memory, which are atomic.
@@ -37,16 +39,19 @@ MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLA
 MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
 SEED        := $(shell date +%Y%m%d)
 
-model: $(B)/model/adversary ## ten million steps against the worst TLB; SEED=
+model: $(B)/model/adversary $(B)/model/secure ## ten million steps against the worst TLB; SEED=
+	$(Q)SECURE_STEPS=10000000 SECURE_SEED=$(SEED) $(B)/model/secure
 	$(Q)for half in 0 1; do \
 	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$(SEED)$$half $< > $<.$$half 2>&1 & \
 	    pids="$$pids $$!"; done; \
 	status=0; for p in $$pids; do wait $$p || status=1; done; cat $<.0 $<.1; \
 	[ $$status = 0 ] || echo "to repeat it: make model SEED=$(SEED)"; exit $$status
 
-$(B)/model/adversary: $(MODEL_SRC) $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
+$(B)/model/adversary: $(MODEL_SRC)
+$(B)/model/secure: $(SECURE_SRC:%_threads.c=%_adversary.c)
+$(B)/model/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(MODEL_FLAGS) $(MODEL_SRC) -lcmocka -o $@
+	$(Q)$(HOSTCC) $(MODEL_FLAGS) $(filter %.c,$^) -lcmocka -o $@
 
 # ---- Mutants ------------------------------------------------------------------------------------
 # Mutants are compiled with the flags of `make unit`, and linked with its objects.
@@ -73,7 +78,7 @@ gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: 
 
 # ---- Proofs -------------------------------------------------------------------------------------
 .PHONY: prove
-prove: ## prove statements about SPTEs and roots with CBMC
+prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Runs each prove_…() of tests/proofs/*.c, or only those named, through CBMC.
 # Usage: prove.sh <folder for an unpacked CBMC> [proof...]
-sources="mmu/spte.c mmu/transition.c ept/caps.c ept/misconfig.c"
+sources="mmu/spte.c mmu/transition.c ept/caps.c ept/misconfig.c ept/secure.c ept/secure_frames.c"
 folder=$1
 shift
 if ! cbmc=$("$(dirname "$0")/cbmc.sh" "$folder"); then

@@ -166,7 +166,7 @@ hostile: ## N=10000 hostile VMs next to innocent ones; SEED=, VM=, BOOT=
 	$(Q)$(foreach w,$(HOSTILE_WORDS),$(call given,$(w))) $(PYTHON) tools/hostile.py
 
 .PHONY: spin storm hostile
-spin: ## check models of kicks, sleep, epochs, conversions; some minutes
+spin: ## check models of kicks, sleep, epochs, private pages; some minutes
 	@tools/deps.sh spin
 	$(Q)tools/spin.sh $(B)/spin
 

@@ -40,6 +40,13 @@ def station(name: str, args: str, *words: str) -> Guest:
     return Guest(BUILD / "guest" / "net.elf", ("pc", "net", *words), args=args, name=name)
 
 
+def test_a_network_device_needs_a_pc(boot) -> None:
+    alone = Guest(BUILD / "guest" / "net.elf", ("net",), args="work", name="alone")
+    result = boot(guests=(alone,))
+    assert result.has("guest alone: net: a network device needs the word pc"), result
+    assert "not ok 1 alone # not started" in result.lines, result
+
+
 @pytest.mark.parametrize("smp", CPUS)
 def test_a_flood_of_frames(boot, smp: int) -> None:
     """Two VMs exchange frames while a third one sends broadcasts as fast as it can. They lose none,

@@ -21,6 +21,7 @@ NEIGHBOUR = BUILD / "guest" / "neighbour.elf"
 PER_BOOT = 48
 INNOCENT_EVERY = 6
 DRIVER_EVERY = 8
+DRIVER_STEPS = 4  # times as many, as each of them is short
 STEPS = 60
 STEPS_NESTED = 20  # an exit takes ten times as long
 BUDGET_MS = 250
@@ -134,6 +135,7 @@ class Campaign:
         if not self.nested and not ("ve" in sides and "mmio_caching=0" in cmdline):
             words += filter(None, sides.split(","))
         number = STEPS_NESTED if self.nested else STEPS
+        number *= DRIVER_STEPS if self.is_driver(vm) else 1
         args = f"seed={chance.next() >> 16} steps={number} {'calm ' * self.nested}{steps}"
         program = HOSTILE
         if self.is_driver(vm):

@@ -70,11 +70,11 @@ void good(void)
     check_records();
 }
 
-void refused(enum exit_code code, const char *sentence)
+void refused(enum exit_code code, const char *message)
 {
     enum exit_code got = load_plan(&plan, &image);
-    if (!strstr(support_log(), sentence))
-        fail_msg("expected \"%s\", got \"%s\"", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("expected \"%s\", got \"%s\"", message, support_log());
     assert_int_equal(got, code);
 }
 

@@ -56,8 +56,8 @@ void check_records(void);
 /* The image is taken without a message. */
 void good(void);
 
-/* The image is refused with this code, and a message that contains the sentence. */
-void refused(enum exit_code code, const char *sentence);
+/* The image is refused with this code, and a message that contains this text. */
+void refused(enum exit_code code, const char *message);
 
 /* An E820 map of `count` entries, `stride` bytes apart. */
 void check_e820(const uint8_t *entries, unsigned count, unsigned stride);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * MSRs that exit (vm/msr.c): which exist, for a host with all features and for one with none; which
- * values each takes; that the upper halves of the registers do not matter; and that what is refused
- * is #GP and changes nothing. The TSC, its adjustment and the APIC's deadline move together.
+ * MSRs that exit (vm/msr.c). Tested are which MSRs exist on a host with all features and on one
+ * with none, which values each accepts, that the upper halves of the registers are ignored, and
+ * that a refused access raises #GP and changes nothing. The TSC, its adjustment and the APIC's
+ * deadline change together.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -88,7 +89,7 @@ static const struct lapic_host lapic_host = {
 
 /* ---- Exits ----------------------------------------------------------------------------------- */
 
-/* In the upper halves, which neither instruction reads. */
+/* Garbage in the upper halves of the registers, which neither instruction reads. */
 #define GARBAGE 0xdeadbeef00000000ull
 
 static bool rdmsr_exits(uint32_t msr, uint64_t *value)
@@ -97,7 +98,7 @@ static bool rdmsr_exits(uint32_t msr, uint64_t *value)
     seen.raised = seen.skipped = 0;
     gpr[GPR_RCX] = GARBAGE | msr;
     gpr[GPR_RAX] = gpr[GPR_RDX] = ~0ull;
-    vmcs[VMCS_GUEST_RFLAGS] = RFLAGS_TF; /* so that what completes it is called */
+    vmcs[VMCS_GUEST_RFLAGS] = RFLAGS_TF; /* so that vmx_skip_instruction() completes it */
     before = *vcpu;
     exit_rdmsr(vcpu);
     assert_int_equal(seen.raised + seen.skipped, 1);
@@ -179,7 +180,7 @@ static bool is_readable(uint32_t msr, bool all)
     return false;
 }
 
-/* The two ranges of the bitmaps, what is beside them, and the ends. */
+/* The two ranges of the bitmaps, their ends, and the MSRs next to them. */
 static uint32_t each_msr(uint32_t i)
 {
     static const uint32_t others[] = {0x2000,     0x40000000, 0xbfffffff, 0xc0002000,
@@ -207,7 +208,7 @@ static void which_exist(void **state)
     }
 }
 
-/* What another value than the fixed one would mean: each bit alone is refused. */
+/* An MSR with a fixed value refuses each value that differs from it in one bit. */
 static void fixed_values(void **state)
 {
     static const uint32_t fixed[] = {0x17, 0x3a, 0x8b, 0x1a0, 0x1d9, 0xda0};
@@ -282,7 +283,7 @@ static void modes_of_the_apic(void **state)
             }
 }
 
-/* The registers of an x2APIC are MSRs in that mode alone. */
+/* The registers of an x2APIC are MSRs only in x2APIC mode. */
 static void registers_of_the_apic(void **state)
 {
     static const enum lapic_mode modes[] = {LAPIC_OFF, LAPIC_XAPIC, LAPIC_X2APIC};
@@ -332,7 +333,7 @@ static void time_moves_together(void **state)
     }
 }
 
-/* A deadline is a value of the guest's TSC: it is as far away as that says, also after a move. */
+/* A deadline is a value of the guest's TSC, also after the guest has changed its TSC. */
 static void a_deadline_follows(void **state)
 {
     (void)state;

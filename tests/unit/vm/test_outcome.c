@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What becomes of an emulated access (vm/outcome.c), and of INVLPG and INVPCID (vm/flushes.c): each
- * outcome has its effect on the guest and no other, an access that was let through is closed unless
- * it goes on, and what is flushed is what the instruction names.
+ * The effects of an emulated access (vm/outcome.c), and of INVLPG and INVPCID (vm/flushes.c). Each
+ * outcome has its effect on the guest and no other. An access that was let through is closed unless
+ * it continues. The translations that are flushed are those that the instruction names.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -20,7 +20,7 @@ static uint64_t cr2;
 static struct vm vm;
 static struct vcpu *const vcpu = &vm.vcpu;
 
-/* What was done, as words in their order. */
+/* The calls that were made, in their order. */
 static char did[128];
 static void note(const char *what)
 {
@@ -163,7 +163,7 @@ static void emulated(void **state)
     expect(MMIO_DONE, "shadow step trap=1002 ");
 }
 
-/* Only what an instruction's own exit has cleared RF for gets it again. */
+/* RF is set again only if the exit of the instruction itself had cleared it. */
 static void not_changed(void **state)
 {
     (void)state;
@@ -206,7 +206,7 @@ static void ends(void **state)
         [MMIO_END_MEMORY] = VM_ENDED_MEMORY_FAULT,
     };
     (void)state;
-    strcpy(vcpu->mmio.text, "100%s of it"); /* is no format */
+    strcpy(vcpu->mmio.text, "100%s of it"); /* the text must not be used as a format */
     for (unsigned i = MMIO_END_NONE + 1; i < ARRAY_SIZE(endings); i++) {
         vcpu->mmio.end = (enum mmio_end)i;
         expect(MMIO_END, "end ");
@@ -215,7 +215,7 @@ static void ends(void **state)
     }
 }
 
-/* An instruction goes on to another page, or the access is over. */
+/* An instruction continues on another page, or its access is complete. */
 static void open_pages(void **state)
 {
     (void)state;

@@ -268,7 +268,7 @@ static void work_that_is_left(void **state)
         ipi_receive(second);
         assert_false(attention_requested(&second->vmx.attention, ATTENTION_CHORES));
     }
-    /* None is left, and nobody is told. */
+    /* If no work is left, the other vCPU gets no message. */
     prepare(9);
     other.vmx.attention.word = 0;
     attention_clear(&vcpu->vmx.attention, ATTENTION_CHORES);

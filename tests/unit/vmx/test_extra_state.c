@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The state that is switched between two vCPUs (vmx/extra_state.c): what is loaded is what was
- * saved, in an order in which no component is lost, each register by itself; and a CPU that refuses
- * one part is told by name, with nothing loaded behind it.
+ * saved, in an order in which no component is lost, each register by itself. If a CPU refuses a
+ * part, the message names that part, and nothing is loaded after it.
  */
 #include "tests/unit/support.h"
 
@@ -24,7 +24,7 @@ static struct {
     uint64_t cr0, cr2, cr4, dr[8], xcr0, xss;
     uint64_t msr[8];
 } machine;
-static const char *refused; /* the part that is */
+static const char *refused; /* the part that the CPU refuses */
 static char did[512];
 
 static void note(const char *what)
@@ -261,7 +261,7 @@ static void what_is_refused_has_a_name(void **context)
     }
 }
 
-/* CPUID lists components that XSETBV does not take: guests get those that every CPU has. */
+/* CPUID lists components that XSETBV refuses. Guests are offered those that every CPU has. */
 static void a_cpu_that_refuses_its_components(void **context)
 {
     (void)context;
@@ -274,7 +274,7 @@ static void a_cpu_that_refuses_its_components(void **context)
     assert_string_equal(did, "dr6 " MSRS "xcr0=3 xrstor xcr0=3 xss ");
 }
 
-/* As after a reset (SDM 3, table 10-1). */
+/* A new vCPU has the state after a reset (SDM 3, table 10-1). */
 static void the_first_state(void **context)
 {
     (void)context;

@@ -54,7 +54,7 @@ void vmx_raise_trap(uint64_t kind)
 
 /* ---- The test -------------------------------------------------------------------------------- */
 
-/* All states of the four, and each way from one to another. */
+/* All combinations of the four reasons, and each transition between two of them. */
 static void no_reason_forgets_another(void **state)
 {
     (void)state;
@@ -64,7 +64,7 @@ static void no_reason_forgets_another(void **state)
             vcpu->vm = &vm;
             vmx.poison = before & 1;
             mitigate_chosen = before & 2 ? DO_IBRS_AT_EXIT : 0;
-            vmx_update_extra_work(&vcpu->vmx); /* when the vCPU is made */
+            vmx_update_extra_work(&vcpu->vmx); /* as when a vCPU is created */
             if (before & 4)
                 vmx_pml_switch(&vcpu->vmx, true);
             if (before & 8)

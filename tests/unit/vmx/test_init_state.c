@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What INIT leaves in the VMCS and in the registers that no exit saves, from every kind of guest
- * with everything dirty: the SDM's table 10-1, all else as it was, and a state that a CPU enters.
+ * What INIT leaves in the VMCS and in the registers that no exit saves. It starts from every kind
+ * of guest, with all fields dirty. The fields of the SDM's table 10-1 have its values, all others
+ * are unchanged, and a CPU accepts the state at a VM entry.
  */
 #include "tests/unit/support.h"
 
@@ -20,7 +21,7 @@ static struct extra_state extra;
 uint64_t cpu_reg_load(struct cpu_regs *regs, enum cpu_reg reg)
 {
     (void)regs;
-    assert_int_equal(reg, REG_CR0); /* all that it depends on */
+    assert_int_equal(reg, REG_CR0); /* the result depends on nothing else */
     return image.value[VMCS_GUEST_CR0];
 }
 
@@ -39,7 +40,7 @@ void cpu_set_reg(struct cpu_regs *regs, enum cpu_reg reg, uint64_t value)
         image.value[VMCS_CR4_READ_SHADOW] = value;
         image.value[VMCS_GUEST_CR4] = value | CR4_VMXE;
         break;
-    case REG_EFER: /* vmx/regs.c sees to the entry control */
+    case REG_EFER: /* vmx/regs.c also writes the entry control */
         image.value[VMCS_GUEST_EFER] = value;
         image.value[VMCS_ENTRY_CONTROLS] &= ~ENTRY_IA32E_GUEST;
         break;
@@ -53,13 +54,13 @@ static void write_field(uint32_t field, uint64_t value)
     image.value[field] = value;
 }
 
-/* The table, with what CS and RIP are after the start-up IPI. */
+/* The table of the SDM, with CS and RIP as the start-up IPI sets them. */
 static const struct image_field table[] = {
     {VMCS_GUEST_RFLAGS, 2},
     {VMCS_GUEST_RIP, 0},
     {VMCS_GUEST_RSP, 0},
     {VMCS_GUEST_CR3, 0},
-    {VMCS_GUEST_CR4, CR4_VMXE}, /* ours */
+    {VMCS_GUEST_CR4, CR4_VMXE}, /* the bit is the hypervisor's own */
     {VMCS_CR4_READ_SHADOW, 0},
     {VMCS_GUEST_EFER, 0},
     {VMCS_GUEST_DR7, 0x400},
@@ -112,7 +113,7 @@ static uint64_t next(void)
     return random_state ^= random_state << 17;
 }
 
-/* What must not change: the MSRs, the link pointer, PAT; and what is not the guest's. */
+/* Fields that must not change: the MSRs, the link pointer, PAT, and the host's fields. */
 static bool may_be_dirtied(uint32_t field)
 {
     for (unsigned i = 0; i < ARRAY_SIZE(table); i++)
@@ -172,7 +173,7 @@ static void as_the_table_says(void **state)
     random_state = 88172645463325252ull;
     for (unsigned round = 0; round < 400; round++) {
         uint64_t cr0 = cache[round % 4], msrs[EXTRA_MSRS];
-        /* CR0.NW without CD can't come up, and is kept anyway. */
+        /* A guest cannot set CR0.NW without CD, but INIT would keep that, too. */
         dirty(round % IMAGE_KINDS == RESTRICTED ? LONG : round % IMAGE_KINDS, cr0);
         memcpy(msrs, extra.msrs, sizeof(msrs));
         init_state(&cpu, &extra, SIGNATURE, VECTOR, write_field);

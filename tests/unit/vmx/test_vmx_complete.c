@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How the hypervisor ends an instruction for the guest: completed (vmx/complete.c), to be executed
- * again, or with an exception of the guest's own that has exited (vmx/reflect.c): RIP in each mode,
- * RF, the interrupt shadow, the single step, DR6, and the event as it was reported.
+ * How the hypervisor ends an instruction that has exited. It completes the instruction
+ * (vmx/complete.c), lets the guest execute it again, or gives an exception back to the guest
+ * (vmx/reflect.c). Tested are RIP in each mode, RF, the interrupt shadow, the single step, DR6, and
+ * that the event is the reported one.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -59,7 +60,7 @@ static void prepare(enum mode mode, uint64_t rip, uint64_t rflags, uint64_t shad
     memset(vmcs, 0, sizeof(vmcs));
     vcpu.exit.reason = REASON_CPUID;
     vmcs[VMCS_ENTRY_CONTROLS] = mode == PROTECTED ? 0 : ENTRY_IA32E_GUEST;
-    /* Outside of long mode L means nothing. */
+    /* Outside of long mode CS.L has no meaning. */
     vmcs[VMCS_GUEST_CS_ACCESS_RIGHTS] = mode == COMPATIBILITY ? 0x9b : 0x9b | SEG_AR_L;
     vmcs[VMCS_GUEST_RIP] = rip;
     vmcs[VMCS_GUEST_RFLAGS] = rflags;
@@ -76,7 +77,7 @@ static const struct {
     {0xffffffff, 0x100000001, 1},
 };
 
-/* Both ways, the plain one of frequent exits and the other, do the same. */
+/* The fast path of frequent exits has the same effect as the general one. */
 static void instructions_are_completed(void **state)
 {
     static const uint64_t shadows[] = {0, BLOCKING_BY_STI, BLOCKING_BY_MOV_SS};
@@ -139,7 +140,8 @@ static void alignment_checks(void **state)
     assert_true(attention_requested(&vcpu.attention, ATTENTION_EVENT));
 }
 
-/* DR6 gets what the exit says, GD ends in DR7, and the type and length stay. */
+/* DR6 gets the bits of the exit qualification, DR7.GD is cleared, and the event keeps its type and
+ * length. */
 static void debug_exceptions(void **state)
 {
     static const struct {
@@ -163,7 +165,7 @@ static void debug_exceptions(void **state)
     }
 }
 
-/* No other vector exits, and an NMI is the host's. */
+/* No other vector exits, and an NMI belongs to the host. */
 static void nothing_else(void **state)
 {
     (void)state;

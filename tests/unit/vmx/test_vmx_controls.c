@@ -61,7 +61,8 @@ static void table(void **state)
     }
 }
 
-/* The values are the wanted bits, spelled here a second time, with those that must be 1. */
+/* The expected values are the wanted bits, written out here independently, and the bits that must
+ * be 1. */
 static void accepted(void **state)
 {
     (void)state;
@@ -153,14 +154,14 @@ static void true_msrs(void **state)
     assert_int_equal(vmx_negotiate(&msrs, &controls), -ENODEV);
     assert_string_equal(controls.missing->name, "CR3-load exiting");
 
-    /* Without secondary controls their MSR does not exist, whatever was read there. */
+    /* Without secondary controls their MSR does not exist, so its value must not matter. */
     msrs = icelake_u;
     msrs.true_primary &= ~(PRIMARY_SECONDARY_CONTROLS << 32);
     assert_int_equal(vmx_may_be_1(&msrs, CONTROL_SECONDARY), 0);
     assert_int_equal(vmx_negotiate(&msrs, &controls), -ENODEV);
     assert_string_equal(controls.missing->name, "activate secondary controls");
 
-    /* Nor the tertiary ones. */
+    /* Without tertiary controls, their MSR does not exist either. */
     msrs.tertiary = 0x9f;
     assert_int_equal(vmx_may_be_1(&msrs, CONTROL_TERTIARY), 0);
     assert_int_equal(vmx_may_be_1(&rich, CONTROL_TERTIARY), 0x9f);
@@ -243,7 +244,7 @@ static void names(void **state)
     vmx_control_names(CONTROL_SECONDARY, BIT(29) | BIT(63), text, sizeof(text));
     assert_string_equal(text, "bit 29, bit 63");
 
-    /* Cut, terminated, and the full length returned. */
+    /* The text is cut and terminated, and the full length is returned. */
     char small[8];
     assert_int_equal(vmx_control_names(CONTROL_PIN, 0x29, small, sizeof(small)), 53);
     assert_string_equal(small, "externa");
@@ -340,7 +341,7 @@ static const struct {
     {CONTROL_ENTRY, ENTRY_LOAD_FRED, 18},
 };
 
-/* How many fields each control brings along, alone. */
+/* How many fields exist because of each control alone. */
 static void existence_by_control(void **state)
 {
     (void)state;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What #DB leaves in the debug registers, by what the exit says of it (SDM 3, 18.2.3 and 28.1). */
+/* The values of the debug registers after a #DB, computed from the exit qualification (SDM 3,
+ * 18.2.3 and 28.1). */
 #include "tests/unit/support.h"
 
 #include "lib/bits.h"
@@ -23,7 +24,7 @@ static void registers(void **state)
         {DR6_RESET, BIT(13), DR6_RESET | BIT(13)},
         {DR6_RESET, BIT(14), DR6_RESET | BIT(14)},
         {DR6_RESET, BIT(14) | 2, DR6_RESET | BIT(14) | 2},
-        /* B0 to B3 are of this exception; the others stay until software clears them. */
+        /* B0 to B3 describe this exception. The other bits stay until software clears them. */
         {DR6_RESET | 0xf, BIT(14), DR6_RESET | BIT(14)},
         {DR6_RESET | 0xf, 4, DR6_RESET | 4},
         {DR6_RESET | BIT(13) | BIT(14) | BIT(15), 1, DR6_RESET | BIT(13) | BIT(14) | BIT(15) | 1},
@@ -33,7 +34,7 @@ static void registers(void **state)
         /* Bit 16 is 0 inside a transaction, 1 for any other exception. */
         {DR6_RESET, BIT(16) | 1, (DR6_RESET & ~BIT(16)) | 1},
         {DR6_RESET & ~BIT(16), 1, DR6_RESET | 1},
-        /* Bit 12 of the pending debug exceptions is none of DR6, nor is what is reserved. */
+        /* Bit 12 of the pending debug exceptions and the reserved bits are not bits of DR6. */
         {DR6_RESET, BIT(12) | 1, DR6_RESET | 1},
         {DR6_RESET, ~0xeull & ~BIT(11) & ~BIT(15) & ~BIT(16), DR6_RESET | BIT(13) | BIT(14) | 1},
         {DR6_RESET, DEBUG_TASK_SWITCH, DR6_RESET | BIT(15)},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The entry checks: images that a CPU would enter have no finding; each rule, broken alone, yields
- * exactly one, with exactly its sentence (tests/unit/test_vmx_rows_*.inc); and no VMCS whatever
- * makes the checks fail or read a field that the CPU does not have.
+ * The entry checks. A VMCS that a CPU accepts has no finding. Each rule that is broken alone yields
+ * one finding with the expected message (tests/unit/vmx/test_vmx_rows_*.inc). No VMCS makes the
+ * checks fail, or read a field that the CPU does not have.
  */
 #include "tests/unit/support.h"
 
@@ -31,7 +31,7 @@ static void collect(void *ctx, const struct entry_finding *finding)
     snprintf(findings + length, sizeof(findings) - length, "%s\n", finding->text);
     *last_bit = (unsigned)finding->bit;
 
-    /* What the sentence says, the members say too. */
+    /* The members of the finding agree with its message. */
     char start[128], end[32];
     snprintf(start, sizeof(start), "%s = 0x%llx: ", vmcs_field_name(finding->field),
              (unsigned long long)finding->value);
@@ -62,7 +62,7 @@ static void good(void **state)
         }
 }
 
-/* Changes of what the CPU can do. */
+/* Changes of the CPU's capabilities. */
 static void no_hlt_state(struct image *i)
 {
     i->msrs.misc &= ~MISC_HLT_STATE;
@@ -147,7 +147,7 @@ struct row {
     enum image_kind kind;
     struct change changes[6];
     void (*cpu)(struct image *image);
-    const char *sentence; /* "" if the change is allowed */
+    const char *message; /* "" if the change is allowed */
 };
 
 static const struct row rows[] = {
@@ -181,9 +181,9 @@ static void each_rule(void **state)
             findings[strlen(findings) - 1] = 0; /* the last newline */
         if (getenv("ROWS"))
             printf("ROW %u\t%s\n", i, findings);
-        if (!strcmp(findings, rows[i].sentence) && count == (rows[i].sentence[0] != 0))
+        if (!strcmp(findings, rows[i].message) && count == (rows[i].message[0] != 0))
             continue;
-        print_error("row %u: expected \"%s\"\n         found \"%s\"\n", i, rows[i].sentence,
+        print_error("row %u: expected \"%s\"\n         found \"%s\"\n", i, rows[i].message,
                     findings);
         wrong++;
     }

@@ -25,7 +25,7 @@ static void words(void **state)
     }
 }
 
-/* What an exit reports goes back into the next entry unchanged. */
+/* An event that an exit reports is injected unchanged by the next entry. */
 static void requeued(void **state)
 {
     (void)state;
@@ -58,7 +58,8 @@ static void requeued(void **state)
 
 #define IF BIT(9)
 
-/* What the next entry finds in the interruptibility state, by what the last exit left behind. */
+/* The interruptibility state at the next entry, computed from the state and the event of the last
+ * exit. */
 static void nmi_blocking(void **state)
 {
     (void)state;
@@ -71,17 +72,17 @@ static void nmi_blocking(void **state)
     } rows[] = {
         {0, 0, false, 0, 0},
         {0, 0, false, blocked | shadow, blocked | shadow},
-        /* An NMI whose delivery was cut short is injected again, which needs the blocking off. */
+        /* An NMI whose delivery was interrupted is injected again, so NMIs must not be blocked. */
         {nmi, 0, false, blocked | shadow, shadow},
-        /* It is lost if its own delivery raised an exception, whose handler it blocks. */
+        /* If the NMI's delivery raised an exception, the NMI is lost and NMIs stay blocked. */
         {nmi, ac, false, blocked, blocked},
         {nmi, ud, false, blocked, blocked},
         {interrupt, 0, false, blocked, blocked},
         {ud, ac, false, blocked, blocked},
-        /* IRET ended the blocking, and is executed again: it is on again. */
+        /* IRET has ended the blocking and is executed again, so NMIs are blocked again. */
         {0, 0, true, 0, blocked},
         {0, 0, true, shadow, blocked | shadow},
-        /* IRET has faulted: the handler can be interrupted by an NMI. */
+        /* IRET has faulted, so an NMI can interrupt the handler. */
         {0, ud, true, 0, 0},
         {0, ac, true, shadow, shadow},
     };
@@ -96,7 +97,7 @@ static void nmi_blocking(void **state)
             struct event_plan plan = event_plan(&pending, &now);
             if (plan.interruptibility != rows[i].after)
                 fail_msg("row %u: 0x%x", i, plan.interruptibility);
-            /* An NMI that waits goes on waiting for that IRET. */
+            /* A pending NMI continues to wait for that IRET. */
             if (rows[i].iret_again)
                 assert_true(!pending.nmis || plan.nmi_window);
             if (rows[i].iret_again && !rows[i].exception)
@@ -193,7 +194,7 @@ static const struct {
 } plan_rows[] = {
     /* Nothing is pending. */
     {0, 0, 0, -1, IF, 0, active, 0, NONE},
-    /* One thing is pending, and can or cannot be taken. */
+    /* One event is pending, and the guest can or cannot take it. */
     {0, 0, 0, 0x20, IF, 0, active, 0x80000020, NONE},
     {0, 0, 0, 0x20, 0, 0, active, 0, INT_W},
     {0, 0, 0, 0x20, IF, by_sti, active, 0, INT_W},
@@ -211,7 +212,7 @@ static const struct {
     {0x80000b0e, 0, 0, -1, 0, 0, active, 0x80000b0e, NONE},
     {0x80000202, 0, 0, -1, 0, 0, active, 0x80000202, NONE},
     {0x80000480, 0, 0, -1, 0, 0, active, 0x80000480, NONE},
-    /* Several are. */
+    /* Several events are pending. */
     {0, 0, 1, 0x20, IF, 0, active, 0x80000202, INT_W},
     {0, 0, 2, -1, IF, 0, active, 0x80000202, NMI_W},
     {0, 0, 2, 0x20, IF, 0, active, 0x80000202, NMI_W | INT_W},
@@ -256,8 +257,8 @@ static void plans(void **state)
     }
 }
 
-/* Whatever is pending: what is not delivered now keeps its window open, and what is delivered is
- * something that the guest can take. */
+/* Any events are pending. For each one that is not delivered now, its window is requested. The one
+ * that is delivered is one that the guest can take. */
 static void nothing_is_lost(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A vCPU's page-modification log (vmx/pml.c): a CPU fills it by the SDM's rules (SDM 3, 29.3.6),
- * and what is taken is what it has written, once, from each number of entries to a full log.
+ * A vCPU's page-modification log (vmx/pml.c). A CPU fills it by the rules of SDM 3, 29.3.6, with
+ * any number of entries up to a full log, and each entry is taken once.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -60,7 +60,7 @@ static void what_was_written_is_taken(void **state)
     }
 }
 
-/* The other controls stay, and a log that was off begins empty. */
+/* The other controls are unchanged, and a log that is switched on is empty. */
 static void on_and_off(void **state)
 {
     (void)state;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The run loop (vmx/entry.S), executed here: the guest's registers at an entry and after an exit,
- * what the caller gets back, and what each variant of the exit does about speculation. Registers
- * are cleared before any other code runs, and 32 calls are made before the first return that
- * belongs to a call of before the exit. And which actions choose which variant (vmx/vcpu.c).
+ * The run loop (vmx/entry.S), which is executed here. Tested are the guest's registers at an entry
+ * and after an exit, the registers that the caller gets back, and what each variant of the exit
+ * does against speculation: it clears the registers before any other code runs, and makes 32 calls
+ * before the first return to a caller from before the exit. Tested is also which actions choose
+ * which variant (vmx/vcpu.c).
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
@@ -116,7 +117,7 @@ static void step(int number, siginfo_t *info, void *context)
     }
 }
 
-/* Its registers are looked at before any other instruction is executed. */
+/* The registers are recorded before any other instruction is executed. */
 uint64_t found[GPR_COUNT];
 __asm__(".text\n"
         ".globl vmx_exited\n"
@@ -156,7 +157,7 @@ bool exited(struct vmx_vcpu *v)
     return false;
 }
 
-/* RBX and R12 to R15 are the caller's. True: they are what they were. */
+/* Returns true if RBX and R12 to R15, which belong to the caller, are unchanged. */
 static bool enter(bool *result)
 {
     uint64_t kept;
@@ -233,7 +234,7 @@ static void registers_come_and_go(void **state)
     }
 }
 
-/* The place of the stack is written only where it is another one. */
+/* The stack pointer is written to the VMCS only if it has changed. */
 static void rsp_is_written_once(void **state)
 {
     (void)state;
@@ -258,7 +259,7 @@ static void a_refused_entry(void **state)
     }
 }
 
-/* Nothing of the guest is in a register; but RDI is the vCPU and RBP the frame. */
+/* No register holds a value of the guest. RDI is the vCPU, and RBP the frame. */
 static void registers_are_cleared(void **state)
 {
     (void)state;

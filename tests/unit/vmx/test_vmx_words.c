@@ -104,7 +104,7 @@ static void access_rights(void **state)
         uint32_t rights;
         const char *words;
     } rows[] = {
-        /* L means something in code alone. */
+        /* L has a meaning only in code segments. */
         {0xa09b, "code, readable, accessed, DPL 0, present, 64-bit, 4K"},
         {0xc09b, "code, readable, accessed, DPL 0, present, 32-bit, 4K"},
         {0x009f, "code, conforming, readable, accessed, DPL 0, present, 16-bit"},
@@ -194,14 +194,14 @@ static void dumped(void **state)
     contains("  IDT-vectoring information                  0x80000b0e: hardware exception, "
              "vector 14, error code\n");
 
-    /* What is 0 is left out of the controls, what does not exist is left out everywhere. */
+    /* Controls that are 0 are left out, and fields that do not exist are left out everywhere. */
     assert_null(strstr(support_log(), "  TSC offset"));
     assert_null(strstr(support_log(), "  guest ES selector"));
     assert_null(strstr(support_log(), "  guest IDTR base"));
     assert_null(strstr(support_log(), "tertiary"));
     assert_null(strstr(support_log(), "guest SSP"));
 
-    /* Every field of the guest and host state is there that has no row of its own. */
+    /* Each field of the guest and host state that has no row of its own is in the dump. */
     for (unsigned i = 0; i < vmcs_field_count; i++) {
         uint32_t field = vmcs_fields[i];
         const char *name = vmcs_field_name(field);
@@ -238,7 +238,7 @@ static void dump_extremes(void **state)
     assert_null(strstr(support_log(), "    \n"));
 }
 
-/* Long lists of names are broken, and no line is cut. */
+/* Long lists of names are wrapped, and no line is cut. */
 static void dump_lines(void **state)
 {
     (void)state;

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Proofs about the secure side, for CBMC: for all operands, any owners of all frames, and any words
+ * in the tables on the way to an entry.
+ */
+#include "ept/secure.h"
+#include "ept/tdx_status.h"
+#include "lib/string.h"
+#include "tests/proofs/proof.h"
+
+void __CPROVER_havoc_object(void *object);
+
+/* The pool is small, because CBMC's time grows with it; a large page does not fit into it, and is
+ * left to tests/unit/ept/. */
+#define FRAMES 4
+#define ROOT   0 /* the TD's tables are the first frames of the pool */
+#define TABLE  1
+
+/* The entry of which the calls are about: by a constant, so that the places in tables are constant.
+ * Its words are not. */
+#define THE_GFN 0x605ull
+
+static struct secure_frame frames[FRAMES];
+static uint32_t pieces[1];
+static uint64_t root[EPT_ENTRIES], table[EPT_ENTRIES], content[EPT_ENTRIES];
+static uint64_t *const entry_2m = &root[THE_GFN / EPT_ENTRIES];
+static uint64_t *const entry_4k = &table[THE_GFN % EPT_ENTRIES];
+static struct secure_pool pool;
+static struct secure_td td, other;
+
+/* Anything may be in the map of owners. The pool may end at the last address. */
+static void any_pool(void)
+{
+    uint64_t base = nondet_u64();
+    ASSUME(!(base & (EPT_ENTRIES * PAGE_SIZE - 1)));
+    ASSUME(base <= ~0ull - FRAMES * PAGE_SIZE);
+    __CPROVER_havoc_object(frames);
+    __CPROVER_havoc_object(pieces);
+    pool = (struct secure_pool){HPA(base), FRAMES, frames, pieces};
+}
+
+/* X12: if claims of two TDs succeed, the pages are in the pool, and are not the same. */
+void prove_one_owner(void)
+{
+    any_pool();
+    uint64_t a = nondet_u64(), b = nondet_u64();
+    if (secure_claim(&pool, &td, HPA(a), EPT_LEVEL_4K))
+        return;
+    PROVE(!page_offset(a) && a >= pool.base.v && a - pool.base.v < FRAMES * PAGE_SIZE);
+    PROVE(secure_frame(&pool, HPA(a))->owner == &td);
+    if (secure_claim(&pool, &other, HPA(b), EPT_LEVEL_4K))
+        return;
+    PROVE(!page_offset(b) && a != b);
+}
+
+/* X12, X15: a claim that is refused changes nothing, and a page that is released can be claimed
+ * again. */
+void prove_a_released_page_is_free(void)
+{
+    any_pool();
+    unsigned frame = nondet_unsigned() % FRAMES;
+    uint32_t before = pieces[0];
+    const struct secure_td *owner = frames[frame].owner;
+    uint64_t page = nondet_u64();
+    if (!secure_claim(&pool, &td, HPA(page), EPT_LEVEL_4K)) {
+        secure_frame(&pool, HPA(page))->state = SECURE_FREE;
+        secure_release(&pool, HPA(page), EPT_LEVEL_4K);
+        PROVE(!secure_frame(&pool, HPA(page))->owner);
+        uint64_t status = secure_claim(&pool, &other, HPA(page), EPT_LEVEL_4K);
+        PROVE(!status);
+        secure_release(&pool, HPA(page), EPT_LEVEL_4K);
+    }
+    PROVE(pieces[0] == before && frames[frame].owner == owner);
+}
+
+/* ---- Calls ----------------------------------------------------------------------------------- */
+
+static uint64_t begun, over; /* the newest epoch of the CPUs, and the newest that was over */
+static bool measured, cleared, copied;
+
+/* Stand-ins: whole pages are cleared and copied. */
+void *memset(void *to, int byte, size_t size)
+{
+    PROVE(to == content && !byte && size == PAGE_SIZE);
+    cleared = true;
+    return to;
+}
+
+void *memcpy(void *to, const void *from, size_t size)
+{
+    PROVE(to == content && from == entry_4k && size == PAGE_SIZE);
+    copied = true;
+    return to;
+}
+
+static void *any_window(void *context, hpa_t page)
+{
+    (void)context;
+    uint64_t frame = (page.v - pool.base.v) >> PAGE_SHIFT;
+    return frame == ROOT ? root : frame == TABLE ? table : content;
+}
+
+static uint64_t any_epoch_begin(void *context)
+{
+    (void)context;
+    return ++begun;
+}
+
+/* An epoch that was over stays so. */
+static bool any_epoch_over(void *context, uint64_t epoch)
+{
+    (void)context;
+    PROVE(epoch == begun);
+    if (nondet_bool())
+        over = begun;
+    return over == begun;
+}
+
+static void any_measure(void *context, gfn_t gfn, const void *page)
+{
+    (void)context;
+    PROVE(copied && page == content && gfn.v == THE_GFN);
+    measured = true;
+}
+
+static const struct secure_host host = {any_window, any_epoch_begin, any_epoch_over, any_measure};
+
+/* What tests/unit/ept/secure_world.h calls the invariants, for one entry: if it is in use, it
+ * points to a frame of the TD, which knows where the entry is. */
+static void assume_sound(uint64_t entry, unsigned level, uint64_t gfn)
+{
+    if (!(entry & EPT_SOFTWARE_LOW))
+        return;
+    uint64_t frame = ((entry & EPT_ADDRESS) - pool.base.v) >> PAGE_SHIFT;
+    ASSUME((entry & EPT_ADDRESS) >= pool.base.v && frame < FRAMES && frame != ROOT);
+    const struct secure_frame *f = &frames[frame];
+    uint8_t state = f->state == SECURE_BLOCKED ? f->unblocked : f->state;
+    ASSUME(state == SECURE_TABLE || state == SECURE_PENDING || state == SECURE_MAPPED);
+    ASSUME(f->owner == &td && f->level == level && f->gfn == gfn);
+    ASSUME((state == SECURE_TABLE) == (frame == TABLE) && (level > EPT_LEVEL_4K || frame != TABLE));
+    ASSUME(f->epoch <= td.epoch && td.epoch < BIT(62));
+    ASSUME(!(entry & EPT_RWX) == (f->state != SECURE_TABLE && f->state != SECURE_MAPPED));
+}
+
+/* A TD in any state, as far as the way to the entry for THE_GFN goes. Where the pool and the tables
+ * are is constant. */
+static void any_td(void)
+{
+    any_pool();
+    pool.base = HPA(1ull << 32);
+    *entry_2m = (nondet_u64() & ~EPT_ADDRESS) | (pool.base.v + TABLE * PAGE_SIZE);
+    *entry_4k = nondet_u64();
+    td = (struct secure_td){.host = &host,
+                            .pool = &pool,
+                            .root = pool.base,
+                            .root_level = EPT_LEVEL_2M,
+                            .gfn_end = EPT_ENTRIES * EPT_ENTRIES,
+                            .pending_ve = nondet_bool(),
+                            .life = nondet_unsigned() % 3,
+                            .epoch = nondet_u64(),
+                            .newest = nondet_u64(),
+                            .owned = 4};
+    begun = td.newest;
+    over = begun - nondet_bool(); /* each track waits for the epoch before it */
+    ASSUME(begun && begun < BIT(62));
+    for (unsigned i = 0; i < FRAMES; i++)
+        ASSUME(frames[i].owner || frames[i].state == SECURE_FREE);
+    ASSUME(frames[ROOT].owner == &td && frames[TABLE].owner == &td);
+    assume_sound(*entry_2m, EPT_LEVEL_2M, THE_GFN & ~(EPT_ENTRIES - 1ull));
+    assume_sound(*entry_4k, EPT_LEVEL_4K, THE_GFN);
+}
+
+enum call { ADD, AUG, ACCEPT, BLOCK, REMOVE, CALLS };
+
+static uint64_t make_call(enum call call, hpa_t page)
+{
+    gfn_t gfn = GFN(THE_GFN);
+    switch (call) {
+    case ADD:
+        return secure_page_add(&td, gfn, page, entry_4k); /* any address */
+    case AUG:
+        return secure_page_aug(&td, gfn, EPT_LEVEL_4K, page);
+    case ACCEPT:
+        return secure_page_accept(&td, gfn, EPT_LEVEL_4K);
+    case BLOCK:
+        return secure_range_block(&td, gfn, EPT_LEVEL_4K);
+    default:
+        return secure_page_remove(&td, gfn, EPT_LEVEL_4K);
+    }
+}
+
+/* X15: a call that is refused changes no entry, no owner and no state, and measures nothing. */
+void prove_a_refusal_changes_nothing(void)
+{
+    any_td();
+    unsigned frame = nondet_unsigned() % FRAMES;
+    uint64_t large = *entry_2m, small = *entry_4k;
+    uint32_t count = pieces[0];
+    struct secure_frame before = frames[frame];
+    enum secure_life life = td.life;
+    if (!make_call(nondet_unsigned() % CALLS, HPA(nondet_u64())))
+        return;
+    PROVE(*entry_2m == large && *entry_4k == small && pieces[0] == count);
+    PROVE(td.owned == 4 && td.life == life && !td.lock.taken && !measured);
+    PROVE(frames[frame].owner == before.owner && frames[frame].state == before.state);
+    PROVE(frames[frame].gfn == before.gfn && frames[frame].level == before.level);
+}
+
+/* X12 to X14: what a call that succeeds does to the entry and to the frame behind it. */
+void prove_what_a_call_does(void)
+{
+    any_td();
+    uint64_t old = *entry_4k;
+    struct secure_frame *was = secure_frame(&pool, HPA(old & EPT_ADDRESS));
+    bool used = old & EPT_SOFTWARE_LOW;
+    uint8_t state = used ? was->state : SECURE_FREE;
+    enum call call = nondet_unsigned() % CALLS;
+    if (make_call(call, HPA(nondet_u64())))
+        return;
+    PROVE(td.life != SECURE_STOPPED && !td.lock.taken);
+    if (call == REMOVE) {
+        PROVE(state == SECURE_BLOCKED && *entry_4k == EPT_SUPPRESS_VE && !was->owner && cleared);
+        return;
+    }
+    static const uint8_t from[] = {SECURE_FREE, SECURE_FREE, SECURE_PENDING};
+    static const uint8_t to[] = {SECURE_MAPPED, SECURE_PENDING, SECURE_MAPPED, SECURE_BLOCKED};
+    const struct secure_frame *now = secure_frame(&pool, HPA(*entry_4k & EPT_ADDRESS));
+    PROVE(now->owner == &td && now->gfn == THE_GFN && now->level == EPT_LEVEL_4K);
+    PROVE(now->state == to[call]);
+    PROVE(call == BLOCK ? state == SECURE_PENDING || state == SECURE_MAPPED : state == from[call]);
+    PROVE(!(*entry_4k & EPT_RWX) == (now->state != SECURE_MAPPED));
+    PROVE(*entry_4k & EPT_SUPPRESS_VE || (td.pending_ve && now->state == SECURE_PENDING));
+    PROVE(call != ADD || (measured && td.life == SECURE_BUILDING));
+    PROVE(call != AUG || (cleared && td.life == SECURE_FINALISED));
+    PROVE(call != ACCEPT || !cleared);
+    if (call == ADD || call == ACCEPT) /* what the CPU reads */
+        PROVE(*entry_4k == ((*entry_4k & EPT_ADDRESS) | EPT_RWX | EPT_IPAT | EPT_SOFTWARE_LOW |
+                            field_put(MEMTYPE_WB, EPT_MEMTYPE) | EPT_SUPPRESS_VE));
+}
+
+/* X13, by induction over the calls: since the page was blocked, the TD's epoch and the CPUs' have
+ * advanced equally far. So when it is removed, an epoch that began later was over. */
+void prove_removal_is_tracked(void)
+{
+    any_td();
+    const struct secure_frame *frame = secure_frame(&pool, HPA(*entry_4k & EPT_ADDRESS));
+    uint64_t blocked = nondet_u64(); /* the epoch of the CPUs at that moment */
+    enum call call = nondet_unsigned() % CALLS;
+    ASSUME(*entry_4k & EPT_SOFTWARE_LOW && blocked <= begun);
+    ASSUME(frame->state != SECURE_BLOCKED || td.epoch - frame->epoch == begun - blocked);
+    uint64_t status = nondet_bool() ? secure_track(&td) : make_call(call, HPA(nondet_u64()));
+    if (frame->owner != &td) {
+        PROVE(!status && over > blocked);
+        return;
+    }
+    if (call == BLOCK && !status && frame->epoch == td.epoch)
+        blocked = begun;
+    PROVE(td.newest == begun && (over == begun || over + 1 == begun));
+    PROVE(frame->state != SECURE_BLOCKED || td.epoch - frame->epoch == begun - blocked);
+}
