@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Debian's stock kernel as a guest: it starts, finds its machine in order, and turns it off."""
 
-import dataclasses
 import os
 import re
 import struct
@@ -185,20 +184,6 @@ def test_two_vms_with_disks(tmp_path) -> None:
         person.type(b"\x02x")
         person.wait_for(b"EXIT 4 stopped")
         assert person.process.wait(60) == 0
-
-
-def test_a_reboot(boot) -> None:
-    """Linux resets its VM, which starts anew, until its budget is used up."""
-    guests = debian.guests(cmdline=f"{debian.CMDLINE} rdinit=/bin/busybox -- reboot -f", mem=96,
-                           words=("reset=again", "expect=any"))  # fmt: skip
-    guests = (dataclasses.replace(guests[0], words=tuple(
-        "budget=20000" if word.startswith("budget=") else word for word in guests[0].words)),
-        *guests[1:])  # fmt: skip
-    result = boot(guests=guests, mem=debian.machine_memory(96, guests), ips=debian.IPS,
-                  timeout=180)  # fmt: skip
-    assert result.status == 0, result
-    assert result.has(r"^# linux: reset, by port 0xcf9; it starts again"), result
-    assert result.has(r"^ok 1 linux # ended=budget exits=\d+ resets=\d+"), result
 
 
 @pytest.mark.parametrize(
