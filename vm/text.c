@@ -27,7 +27,7 @@ static bool put_in_pages(struct text *text, const char *bytes, size_t size)
 {
     size_t room = text->last ? sizeof(text->last->bytes) - text->last->used : 0;
     struct text_page *page = text->last;
-    if (text->pageless || text->spare_used || (room < size && !text_add_page(text)))
+    if (!text->pages || text->spare_used || (room < size && !text_add_page(text)))
         return false;
     if (room > size)
         room = size;
@@ -92,7 +92,7 @@ void text_take(struct text *text, size_t size)
 {
     *(is_in_page(text) ? &text->read : &text->spare_read) += size;
     text_drop_page(text);
-    if (text->pageless && text->spare_read == text->spare_used)
+    if (!text->pages && text->spare_read == text->spare_used)
         text->spare_read = text->spare_used = 0;
     __atomic_store_n(&text->size, text->size - size, __ATOMIC_SEQ_CST);
 }

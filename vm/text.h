@@ -19,7 +19,7 @@ struct text {
     struct text_page *first, *last;
     size_t read;   /* bytes of the first page that have been taken */
     bool complete; /* nothing is added any more */
-    bool pageless; /* the spare bytes are used again, once all of them have been taken */
+    bool pages; /* without them, the spare bytes are used again once all of them have been taken */
     size_t spare_read, spare_used;
     char spare[TEXT_SPARE];
 };

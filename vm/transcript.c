@@ -45,7 +45,7 @@ struct transcript {
 
 /* The first transcript is the console's own, and is printed before all others. No VM pays for pages
  * for it. */
-static struct transcript transcripts[TRANSCRIPTS] = {[0].unprinted.pageless = true};
+static struct transcript transcripts[TRANSCRIPTS];
 static struct transcript *const notices = &transcripts[0];
 const uint64_t *const transcript_notices = &transcripts[0].unprinted.size;
 static unsigned wanted; /* the next transcript to become current, or 0; guarded by notices->lock */
@@ -325,6 +325,7 @@ struct transcript *transcript_open(unsigned number)
 {
     BUG_ON(!number || number >= TRANSCRIPTS || transcripts[number].open);
     transcripts[number].open = true;
+    transcripts[number].unprinted.pages = true;
     return &transcripts[number];
 }
 
