@@ -233,6 +233,35 @@ static void fill_dsdt(struct firmware *firmware, unsigned disks, bool net)
     acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
 }
 
+/* ---- The reset vector ------------------------------------------------------------------------ */
+
+/* A kernel in real mode jumps to F000:FFF0 if it knows no better way to reset its machine. Linux
+ * does so without trying the FADT's reset register if the FADT says that the hardware is reduced,
+ * since it expects EFI there. */
+static const uint8_t reset_code[] = {
+    0xba, 0xf9,
+    0x0c,                    /* mov $0xcf9, %dx */
+    0x30, 0xc0,              /* xor %al, %al: the bit that resets has to rise */
+    0xee,                    /* out %al, %dx */
+    0xb0, POWER_RESET_VALUE, /* mov $6, %al */
+    0xee,                    /* out %al, %dx */
+    0xfa,                    /* cli */
+    0xf4,                    /* hlt */
+    0xeb, 0xfd,              /* jmp to the HLT */
+};
+
+static enum exit_code add_reset_code(struct load_plan *plan, const struct guest_image *image)
+{
+    return plan_add(plan, image,
+                    (struct load_record){.gpa = GUEST_RESET,
+                                         .bytes = reset_code,
+                                         .size = sizeof(reset_code),
+                                         .extent = sizeof(reset_code),
+                                         .kind = LOAD_RESET});
+}
+
+/* ---- All of it ------------------------------------------------------------------------------- */
+
 enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *image)
 {
     struct firmware *firmware = (struct firmware *)plan->firmware;
@@ -249,10 +278,11 @@ enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *i
     acpi_table_finish(&firmware->xsdt.header, "XSDT", 1,
                       sizeof(struct acpi_header) + tables * sizeof(uint64_t));
     firmware_rsdp(&firmware->rsdp);
-    return plan_add(plan, image,
-                    (struct load_record){.gpa = GUEST_FIRMWARE,
-                                         .bytes = firmware,
-                                         .size = sizeof(*firmware),
-                                         .extent = sizeof(*firmware),
-                                         .kind = LOAD_FIRMWARE});
+    enum exit_code code = plan_add(plan, image,
+                                   (struct load_record){.gpa = GUEST_FIRMWARE,
+                                                        .bytes = firmware,
+                                                        .size = sizeof(*firmware),
+                                                        .extent = sizeof(*firmware),
+                                                        .kind = LOAD_FIRMWARE});
+    return code || !image->pc ? code : add_reset_code(plan, image);
 }

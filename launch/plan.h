@@ -18,6 +18,7 @@ enum load_kind {
     LOAD_MODULE,     /* another file of the guest */
     LOAD_PARAMETERS, /* boot information, with the command line */
     LOAD_FIRMWARE,   /* ACPI tables */
+    LOAD_RESET,      /* the code at a PC's reset vector */
 };
 
 struct load_record {
@@ -29,8 +30,9 @@ struct load_record {
     bool measured; /* the contents are part of the guest's identity */
 };
 
-/* A program has at most 16 segments. The boot parameters and the ACPI tables are a record each. */
-#define LOAD_RECORDS (16u + GUEST_MODULES + 2u)
+/* A program has at most 16 segments. The boot parameters, the ACPI tables and the code at the
+ * reset vector are a record each. */
+#define LOAD_RECORDS (16u + GUEST_MODULES + 3u)
 #define LOAD_BLOCK   (5 * PAGE_SIZE)
 
 struct load_plan {

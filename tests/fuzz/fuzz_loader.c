@@ -85,8 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (unsigned i = 0; i < plan.count; i++) {
         const struct load_record *a = &plan.records[i];
         const bool in_bios = a->gpa >= GUEST_BIOS && a->gpa + a->extent <= GUEST_MIDDLE;
-        if (a->size > a->extent ||
-            (a->kind == LOAD_FIRMWARE ? !in_bios : !image_in_ram(&image, a->gpa, a->extent)))
+        if (a->size > a->extent || (a->kind == LOAD_FIRMWARE || a->kind == LOAD_RESET
+                                        ? !in_bios
+                                        : !image_in_ram(&image, a->gpa, a->extent)))
             abort();
         for (unsigned j = 0; j < i; j++) {
             const struct load_record *b = &plan.records[j];

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Debian's stock kernel as a guest: it starts, finds its machine in order, and turns it off."""
 
+import dataclasses
 import os
 import re
 import struct
@@ -55,6 +56,20 @@ def test_a_triple_fault_of_linux(boot) -> None:
     began = r"it began with #BP; the IDT's limit, 0, excludes the gate for vector 3 \(#BP\)$"
     assert result.has(rf"^# linux: triple fault at RIP 0xffffffff\w+: {began}"), result
     assert result.has(r"^# linux: vCPU 0: RIP 0xffffffff\w+, .* IDTR base 0 limit 0$"), result
+
+
+def test_a_reboot(boot) -> None:
+    """Linux resets its VM, which starts anew, until its budget is used up."""
+    guests = debian.guests(cmdline=f"{debian.CMDLINE} rdinit=/bin/busybox -- reboot -f", mem=96,
+                           words=("reset=again", "expect=any"))  # fmt: skip
+    words = tuple("budget=20000" if word.startswith("budget=") else word
+                  for word in guests[0].words)  # fmt: skip
+    guests = (dataclasses.replace(guests[0], words=words), *guests[1:])
+    result = boot(guests=guests, mem=debian.machine_memory(96, guests), ips=debian.IPS,
+                  timeout=180)  # fmt: skip
+    assert result.status == 0, result
+    assert result.has(r"^# linux: reset, by port 0xcf9; it starts again"), result
+    assert result.has(r"^ok 1 linux # ended=budget exits=\d+ resets=\d+"), result
 
 
 # The addresses where kernels that do not move themselves run, and the values of bootloader_type for
