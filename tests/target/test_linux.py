@@ -62,7 +62,8 @@ def test_a_reboot(boot) -> None:
     """Linux resets its VM, which starts anew, until its budget is used up. The kernel is extracted,
     because that of Debian 13 takes most of this time to decompress itself."""
     need_made("build/linux/vmlinux")
-    guests = debian.guests(debian.VMLINUX, cmdline=f"{debian.CMDLINE} rdinit=/bin/busybox -- reboot -f", mem=96,
+    cmdline = f"{debian.CMDLINE} rdinit=/bin/busybox -- reboot -f"
+    guests = debian.guests(debian.VMLINUX, cmdline=cmdline, mem=96,
                            words=("reset=again", "expect=any"))  # fmt: skip
     words = tuple("budget=20000" if word.startswith("budget=") else word
                   for word in guests[0].words)  # fmt: skip
