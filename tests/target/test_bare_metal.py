@@ -106,6 +106,7 @@ def test_a_module_that_is_not_in_ram(boot, place: str) -> None:
     where = rf"at (0x)?{start:x} to {start + size:#x}"
     assert result.has(rf"^# stray: error: module 1 \(stray\) {where} is not in RAM, as the "
                       r"loader's memory map has it$"), result  # fmt: skip
+    assert result.passed("hello"), result
 
 
 @pytest.mark.parametrize("cpu", ["qemu32", "pentium3", "qemu64,-nx"])
