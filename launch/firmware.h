@@ -9,8 +9,8 @@
 #include "arch/x86/acpi.h"
 #include "launch/plan.h"
 
-/* Adds the tables, and the code, for the image's VM to the plan. Returns EXIT_OK, or an error that has been
- * logged. */
+/* Adds the tables, and the code, for the image's VM to the plan. Returns EXIT_OK, or an error that
+ * has been logged. */
 enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *image) MUST_CHECK;
 
 /* Writes a copy of the RSDP of any VM, which lies at GUEST_FIRMWARE. */
