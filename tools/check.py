@@ -12,6 +12,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 LOGS = pathlib.Path("build/check")
 
@@ -73,7 +74,9 @@ def main() -> int:
     broken = []
     for target in sys.argv[1:]:
         print(f"== make {target}")
+        start = time.monotonic()
         counts, status = run(target)
+        print(f"-- make {target}: {time.monotonic() - start:.0f} s")
         if status != 0:
             broken.append(target)
             # A target that could not be built or started counts as one failure.

@@ -69,7 +69,7 @@ def test_both_kinds_in_one_boot(boot) -> None:
 def test_without_mmio_sptes_there_is_no_ve(boot) -> None:
     result = boot(cmdline="mmio_caching=0", guests=(VE, SIDES))
     assert result.exit == CODES.MODULE_WORDS, result
-    sentence = "error: MMU: a guest that takes #VE needs MMIO SPTEs; remove mmio_caching=0"
+    sentence = "# ve: error: MMU: a guest that takes #VE needs MMIO SPTEs; remove mmio_caching=0"
     assert sentence in result.lines, result
     assert result.passed("sides"), "the other VM did not run"
 

@@ -97,7 +97,7 @@ def _clock(boot: Boot) -> str:
 
 def _serial(boot: Boot) -> str:
     if boot.serial_port:
-        return f"com1: enabled=1, mode=socket-client, dev=localhost:{boot.serial_port}"
+        return f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{boot.serial_port}"
     return "com1: enabled=1, mode=file, dev=serial.txt"
 
 

@@ -71,6 +71,24 @@ static void an_entry_pays_once(void **state)
     assert_int_equal(mmu_invept_count(&a), 2);
 }
 
+static void paid_is_published(unsigned type, uint64_t eptp)
+{
+    note(type, eptp);
+    assert_int_equal(__atomic_load_n(&a.tlb.paid[0], __ATOMIC_SEQ_CST), tlb_debt(&a));
+}
+
+/* T1: nobody waits for the INVEPT of a pCPU that cannot enter the guest before it has paid. */
+static void a_payment_is_announced_before_it_is_made(void **state)
+{
+    (void)state;
+    invept_hook = paid_is_published;
+    tlb_enter(&a, 0);
+    world_touch(&a, GPA(0x200000), ACCESS_WRITE);
+    assert_int_equal(mmu_zap(&a, GPA(0x200000), 512), 0);
+    tlb_enter(&a, 0);
+    assert_int_equal(invept_calls, 2);
+}
+
 /* T5: a pCPU that has entered another guest pays when it returns, also for changes in between. */
 static void another_root_in_between(void **state)
 {
@@ -357,19 +375,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(an_entry_pays_once),
-        T(another_root_in_between),
-        T(two_cpus_pay_for_themselves),
-        T(this_cpu_pays_when_it_enters),
-        T(other_cpus_are_made_to_leave),
-        T(memory_waits_for_an_epoch),
-        T(epochs_are_of_a_vm),
-        T(waits_have_a_bound),
-        T(cpus_without_single_context),
-        T(a_new_vm_in_old_storage),
-        T(vpids_run_out),
-        T(invvpid_types_are_widened),
-        T(cpus_without_invvpid_have_no_vpids),
+        T(an_entry_pays_once),           T(a_payment_is_announced_before_it_is_made),
+        T(another_root_in_between),      T(two_cpus_pay_for_themselves),
+        T(this_cpu_pays_when_it_enters), T(other_cpus_are_made_to_leave),
+        T(memory_waits_for_an_epoch),    T(epochs_are_of_a_vm),
+        T(waits_have_a_bound),           T(cpus_without_single_context),
+        T(a_new_vm_in_old_storage),      T(vpids_run_out),
+        T(invvpid_types_are_widened),    T(cpus_without_invvpid_have_no_vpids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,7 @@ static void copy_out(uint64_t offset, uint8_t *to, size_t size)
     }
 }
 
-int disk_guest_read(struct mmu *mmu, gpa_t gpa, void *to, size_t size, uint32_t access)
+int disk_guest_read(struct mmu *mmu, gpa_t gpa, void *to, size_t size, enum mmu_access access)
 {
     assert_ptr_equal(mmu, &vm.mmu);
     assert_int_equal(access, ACCESS_READ);
