@@ -43,7 +43,7 @@ SETS = {
     "mmio,vcpus=2": ("mmio_bench", "", ("vcpus=2",)),
     "cpu": ("cpu_bench", "", ()),
     "cpu,vcpus=2": ("cpu_bench", "", ("vcpus=2",)),
-    "io": ("io_bench", "", ("pc",)),
+    "io": ("io_bench", "cpus=1 parallel=2", ("pc", "net")),
     "mmu": ("mmu_bench", "", ()),
     "mmu,ept_ad=0": ("mmu_bench", "ept_ad=0", ()),
     "private,bits=0": ("sides_bench", "", ()),

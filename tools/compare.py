@@ -66,6 +66,7 @@ ROWS = (
     ("exits", "flush", "INVLPG and MOV to CR3"),
     ("exits", "port_write", "port write to a device in the hypervisor"),
     ("exits", "port_read", "port read"),
+    ("exits", "port_write_user", "port write; KVM's device is in user space"),
     ("exits", "mmio_write_1", "MMIO write of 1 byte, to a device in the hypervisor"),
     ("exits", "mmio_write_2", "MMIO write of 2 bytes"),
     ("exits", "mmio_write", "MMIO write of 4 bytes"),
@@ -179,6 +180,8 @@ DIFFERENCES = (
     "Devices: KVM's are registers of an interrupt controller, under a lock; eptvisor's are test "
     "devices, under a lock only in VMs with several vCPUs. KVM's doorbell wakes the readers of an "
     "eventfd, of which there are none; eptvisor's increments a counter.",
+    "User space: KVM hands the port write to the process that runs the vCPU, which ignores it and "
+    "calls KVM_RUN again; eptvisor's device is in the hypervisor, as all of its devices are.",
     "A fault: KVM asks the host's page tables for the page, under the locks and notifiers that let "
     "the host take it back; eptvisor owns its memory.",
     "Every exit: KVM checks for signals, preemption and work of the host, and switches more "

@@ -113,7 +113,7 @@ bench-mmio: all guests $(B)/optrom.bin | deps-run ## what exits and MMIO cost, i
 bench-cpu: all guests $(B)/optrom.bin | deps-run ## what CPUID, timers and pending interrupts cost
 	$(Q)$(PYTHON) tools/bench.py cpu
 
-bench-io: all guests $(B)/optrom.bin | deps-run ## what a disk read, a character and a tick cost
+bench-io: all guests $(B)/optrom.bin | deps-run ## what a PC's devices cost
 	$(Q)$(PYTHON) tools/bench.py io
 
 bench-linux: all $(LINUX_FILES) | deps-run ## what Linux' boot costs the hypervisor

@@ -130,7 +130,7 @@ static void any_start(struct cpu *cpu)
         set_reg(DRIVER_FEATURE, badly && one_in(cpu, 12) ? (uint32_t)any_value(cpu) : right);
     }
     set_reg(STATUS, badly && one_in(cpu, 8) ? (uint32_t)any_value(cpu) : 0xb);
-    set_reg(QUEUE_SEL, badly && one_in(cpu, 16) ? (uint32_t)any_value(cpu) : 0);
+    set_reg(QUEUE_SELECT, badly && one_in(cpu, 16) ? (uint32_t)any_value(cpu) : 0);
     set_reg(QUEUE_NUM, badly && one_in(cpu, 4) ? sizes[pick(cpu, 13)] : 16);
     put_address(cpu, badly, QUEUE_DESC, DESCRIPTORS);
     put_address(cpu, badly, QUEUE_DRIVER, AVAILABLE);

@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The cost of what a kernel does all the time with its devices, from the first instruction for it
- * to the last: a read of the virtio disk, a character of the console, and a tick of the timer, each
- * with its interrupt: `make bench-io`.
+ * to the last: a frame sent by the network device and one that is answered by another VM, a read of
+ * the virtio disk, a character of the console, and a tick of the timer, each with its interrupt:
+ * `make bench-io`.
+ *
+ * With the argument `beside`, the VM measures nothing, and answers each frame. Otherwise it is
+ * halted, so that it takes no time on the CPU that both VMs share.
  */
 #include "guest/programs/bench/measure.h"
 #include "guest/programs/disk/driver.h"
+#include "guest/programs/net/driver.h"
 #include "guest/programs/rt/apic.h"
 
 #define SAMPLES      100u
@@ -33,6 +38,96 @@ static void io_row(const char *name, const char *exits_name, step_t prepare, ste
     run(0);
     uint64_t after = counter(COUNTER_EXITS);
     print("BENCH %s %lu exits\n", exits_name, after - before - (before - asking));
+}
+
+/* ---- The network ---------------------------------------------------------------------------- */
+
+#define GOODBYE   0u /* numbers of frames: VMs send no others */
+#define HELLO     1u
+#define QUESTION  2u
+#define LONG_TIME 1000000000ull
+
+static unsigned peer; /* the other VM */
+static struct packet *question;
+static const struct packet *answer;
+
+/* Sends broadcasts until the other VM answers, which may start later. */
+static void meet(void)
+{
+    uint64_t again = 0, end = rdtsc() + LONG_TIME, turns = hc_config(CONFIG_TSC_KHZ) * 40;
+    net_start();
+    while (!answer && rdtsc() < end) {
+        if (rdtsc() >= again) {
+            net_send(net_packet(0, HELLO));
+            again = rdtsc() + turns; /* for a slice of 10 ms of each VM, or two */
+        }
+        answer = net_received();
+    }
+    if (EXPECT(answer)) {
+        EXPECT_EQ(answer->number, HELLO);
+        peer = net_sender(answer);
+        net_return(answer);
+    }
+    net_take_interrupts();
+}
+
+static void prepare_send(uint64_t at)
+{
+    (void)at;
+    question = net_packet(net_own(), QUESTION);
+}
+
+static void run_send(uint64_t at)
+{
+    (void)at;
+    net_send(question);
+}
+
+static void prepare_question(uint64_t at)
+{
+    (void)at;
+    question = net_packet(peer, QUESTION);
+}
+
+/* The buffer goes back without a notification: the device has others. */
+static void run_round_trip(uint64_t at)
+{
+    (void)at;
+    net_send(question);
+    answer = net_wait();
+    net_return(answer);
+}
+
+static void network(void)
+{
+    meet();
+    if (!peer)
+        return;
+    io_row("net_send", "net_send_exits", prepare_send, run_send, nothing);
+    EXPECT_EQ(net_interrupts, 0);
+    io_row("net_round_trip", "net_round_trip_exits", prepare_question, run_round_trip, nothing);
+    EXPECT_EQ(net_interrupts, SAMPLES + 1);
+    EXPECT_EQ(answer->number, QUESTION);
+}
+
+/* What the end of the other VM costs is in no row. */
+static void leave(void)
+{
+    net_send(net_packet(peer, GOODBYE));
+}
+
+static void beside(void)
+{
+    uint32_t number;
+    net_start();
+    net_take_interrupts();
+    do {
+        const struct packet *packet = net_wait();
+        number = packet->number;
+        peer = net_sender(packet);
+        net_return(packet);
+        net_send(net_packet(peer, number));
+    } while (number != GOODBYE);
 }
 
 /* ---- The disk -------------------------------------------------------------------------------- */
@@ -205,9 +300,15 @@ static void tick(void)
 void guest_main(void)
 {
     static const struct test tests[] = {
+        {"network", network, NEED_TESTCTL},
         {"disk", disk, NEED_TESTCTL},
         {"console", console, NEED_TESTCTL},
         {"tick", tick, NEED_TESTCTL},
+        {"leave", leave, 0},
     };
-    run_tests(tests, ARRAY_SIZE(tests));
+    static const struct test others[] = {{"beside", beside, 0}};
+    if (*rt_args == 'b')
+        run_tests(others, 1);
+    else
+        run_tests(tests, ARRAY_SIZE(tests));
 }

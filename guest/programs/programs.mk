@@ -30,12 +30,13 @@ GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/b
                        hostile/registers.c hostile/atoms.c
 GUEST_EXTRA_hostile_devices := hostile/disk.c
 GUEST_EXTRA_disk        := disk/driver.c
+GUEST_EXTRA_net         := net/driver.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c
 GUEST_EXTRA_sides_bench := bench/measure.c
 GUEST_EXTRA_cpu_bench   := bench/measure.c
 GUEST_EXTRA_mmio_bench  := bench/measure.c
-GUEST_EXTRA_io_bench    := bench/measure.c disk/driver.c
+GUEST_EXTRA_io_bench    := bench/measure.c disk/driver.c net/driver.c
 
 # The words of a VM that needs others than `testctl`; see docs/ABI.md.
 GUEST_WORDS_remap                       := testctl,budget=60000

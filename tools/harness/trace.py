@@ -5,6 +5,7 @@ counts of the hypervisor's instructions, by function and source file."""
 import bisect
 import collections
 import dataclasses
+import functools
 import pathlib
 import re
 import subprocess
@@ -77,15 +78,22 @@ def symbols(image: pathlib.Path) -> list[tuple[int, str]]:
     return [(int(f[0], 16), f[2]) for f in fields if len(f) == 3 and f[1] in "tT"]
 
 
+@functools.cache
+def _in_tree(path: pathlib.Path) -> str:
+    """The path of a source file, relative to the tree. With a compiler's cache, the debug
+    information may name another copy of the tree."""
+    tails = (path.relative_to(parent) for parent in reversed(path.parents))
+    return str(next((tail for tail in tails if (ROOT / tail).is_file()), path))
+
+
 def files(image: pathlib.Path, addresses: set[int]) -> dict[int, str]:
     """The source file of each instruction, that of an inlined function where there is one."""
     ordered = sorted(addresses)
     lines = subprocess.run(["addr2line", "-e", str(image)], capture_output=True, text=True,
                            check=True, input="\n".join(map(hex, ordered))).stdout.splitlines()
     # fmt: skip
-    paths = (pathlib.Path(line.rpartition(":")[0]) for line in lines)
-    return {address: str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
-            for address, path in zip(ordered, paths, strict=True)}  # fmt: skip
+    return {address: _in_tree(pathlib.Path(line.rpartition(":")[0]))
+            for address, line in zip(ordered, lines, strict=True)}  # fmt: skip
 
 
 def profile(trace: Trace, table: list[tuple[int, str]]) -> list[tuple[str, int]]:

@@ -6,10 +6,11 @@
  *
  * The guests' control hypercalls arrive by a port (PORT_LAUNCHER) and are never inside of a
  * measurement. Everything that is measured is handled in the kernel: its interrupt controllers, its
- * port and MMIO devices, and an ioeventfd for each doorbell. The kernel's command line may contain
- * parameters of KVM's modules (`kvm_intel.pml=N`), `bench.vcpus=2`, which gives the VMs a second
- * vCPU that waits for a start-up IPI, as eptvisor's does, and `bench.stop`, which stops in Bochs'
- * debugger before the first VM starts.
+ * port and MMIO devices, and an ioeventfd for each doorbell. The exception is the row
+ * `port_write_user`: writes to the scratch register of the UART end in on_port(), which ignores
+ * them. The kernel's command line may contain parameters of KVM's modules (`kvm_intel.pml=N`),
+ * `bench.vcpus=2`, which gives the VMs a second vCPU that waits for a start-up IPI, as eptvisor's
+ * does, and `bench.stop`, which stops in Bochs' debugger before the first VM starts.
  */
 #define _GNU_SOURCE
 #include "guest/abi.h"

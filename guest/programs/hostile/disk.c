@@ -65,7 +65,7 @@ bool disk_works(uint64_t seed)
         set_reg(DRIVER_FEATURE, half ? 3 : 0);
     }
     set_reg(STATUS, 0xb);
-    set_reg(QUEUE_SEL, 0);
+    set_reg(QUEUE_SELECT, 0);
     set_reg(QUEUE_NUM, 16);
     static const unsigned parts[] = {QUEUE_DESC, QUEUE_DRIVER, QUEUE_DEVICE};
     for (unsigned i = 0; i < 3; i++) {

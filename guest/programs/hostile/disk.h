@@ -6,35 +6,11 @@
 #pragma once
 
 #include "guest/programs/rt/sides.h"
+#include "guest/programs/rt/virtio.h"
 
 #define VIRTIO 0xfe200000u
 #define IOAPIC 0xfec00000u
 #define PINS   24u
-
-/* Registers (virtio 1.2, table 4.1). */
-#define DRIVER_FEATURE 0x020u
-#define DRIVER_HALF    0x024u
-#define QUEUE_SEL      0x030u
-#define QUEUE_NUM      0x038u
-#define QUEUE_READY    0x044u
-#define QUEUE_NOTIFY   0x050u
-#define INTERRUPT_ACK  0x064u
-#define STATUS         0x070u
-#define QUEUE_DESC     0x080u
-#define QUEUE_DRIVER   0x090u
-#define QUEUE_DEVICE   0x0a0u
-#define REGISTERS      0x200u
-
-#define STARTED  0xfu /* ACKNOWLEDGE, DRIVER, FEATURES_OK, DRIVER_OK */
-#define NEXT     1u
-#define WRITE    2u
-#define INDIRECT 4u
-
-struct descriptor {
-    uint64_t address;
-    uint32_t length;
-    uint16_t flags, next;
-};
 
 /* The pages that the device is given: the three parts of the queue, an indirect table, headers, and
  * data. The CPUs write them without any order. */
