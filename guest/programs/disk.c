@@ -152,7 +152,7 @@ static void broken_queue(void)
 }
 
 /* CPU 1 notifies the device of much work and is stopped by an INIT before the end. CPU 0 sleeps
- * until the interrupt, and the work is done all the same. */
+ * until the interrupt, and the work is done all the same, perhaps before send_ipi() returns. */
 static void init_leaves_work(void)
 {
     if (cpu_total() < 2)
@@ -164,8 +164,8 @@ static void init_leaves_work(void)
     uint64_t until = rdtsc() + LONG_TIME;
     while (used.index == begin && rdtsc() < until)
         pause();
-    send_ipi(apic_id_of(1), ICR_INIT | ICR_ASSERT);
     note("left", (uint16_t)(end - used.index));
+    send_ipi(apic_id_of(1), ICR_INIT | ICR_ASSERT);
     apic_write(APIC_REG_DIVIDE, 0xb);
     apic_write(APIC_REG_TIMER, APIC_PERIODIC | TICK);
     apic_write(APIC_REG_INITIAL, 100000);
