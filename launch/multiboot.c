@@ -45,12 +45,13 @@ _Static_assert(sizeof(struct info_block) <= LOAD_BLOCK, "room in struct load_pla
 /* Finds the header, and sets *flags to what it requires. Returns false if there is none. */
 static bool find_header(const struct guest_image *image, uint32_t *flags)
 {
-    uint64_t end = image->size < HEADER_SEARCH ? image->size : HEADER_SEARCH;
-    for (uint64_t at = 0; at + 12 <= end; at += 4) {
-        uint32_t header[3]; /* magic, flags, checksum */
+    uint32_t header[3]; /* magic, flags, checksum */
+    uint64_t size = image->size < HEADER_SEARCH ? image->size : HEADER_SEARCH;
+    uint64_t end = size < sizeof(header) ? 0 : size - sizeof(header) + 1;
+    for (uint64_t at = 0; (at = image_find_word(image, at, end, 4, HEADER_MAGIC)) < end; at += 4) {
         memcpy(header, (const char *)image->file + at, sizeof(header));
         *flags = header[1];
-        if (header[0] == HEADER_MAGIC && !(header[0] + header[1] + header[2]))
+        if (!(header[0] + header[1] + header[2]))
             return true;
     }
     return false;

@@ -55,13 +55,14 @@ static const uint32_t sizes[] = {
 
 bool multiboot2_find_header(const struct guest_image *image, uint64_t *at)
 {
-    const uint64_t end = image->size < HEADER_SEARCH ? image->size : HEADER_SEARCH;
-    for (uint64_t i = 0; i + sizeof(struct header) <= end; i += HEADER_ALIGN) {
+    const uint64_t size = image->size < HEADER_SEARCH ? image->size : HEADER_SEARCH;
+    const uint64_t end = size < sizeof(struct header) ? 0 : size - sizeof(struct header) + 1;
+    for (uint64_t i = 0; (i = image_find_word(image, i, end, HEADER_ALIGN, HEADER_MAGIC)) < end;
+         i += HEADER_ALIGN) {
         const struct header *h = (const void *)((const char *)image->file + i);
-        if (h->magic != HEADER_MAGIC || h->magic + h->architecture + h->length + h->checksum)
-            continue;
         *at = i;
-        return true;
+        if (!(h->magic + h->architecture + h->length + h->checksum))
+            return true;
     }
     return false;
 }
