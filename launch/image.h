@@ -74,9 +74,9 @@ struct guest_start {
 /* Returns true if the range of `size` bytes lies in one piece of the VM's RAM. */
 bool image_in_ram(const struct guest_image *image, uint64_t base, uint64_t size);
 
-/* Returns the first offset from `at` on, in steps of `step` bytes and below `end`, at which the file
+/* Returns the first offset from `at` on, in steps of `step` bytes and below `end`, where the file
  * has this word, or an offset of at least `end`. It takes a few instructions a step, because a file
- * without the word is searched up to `end`, before which the whole word has to lie in the file. */
+ * without the word is searched to the end. A word at any of these offsets lies in the file. */
 static inline uint64_t image_find_word(const struct guest_image *image, uint64_t at, uint64_t end,
                                        unsigned step, uint32_t word)
 {
