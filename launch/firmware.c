@@ -245,7 +245,6 @@ static const uint8_t reset_code[] = {
     0xee,                    /* out %al, %dx */
     0xb0, POWER_RESET_VALUE, /* mov $6, %al */
     0xee,                    /* out %al, %dx */
-    0xfa,                    /* cli */
     0xf4,                    /* hlt */
     0xeb, 0xfd,              /* jmp to the HLT */
 };

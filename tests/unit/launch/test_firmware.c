@@ -102,8 +102,8 @@ static void every_count_of_cpus_is_found(void **state)
 static void the_code_at_the_reset_vector(void **state)
 {
     (void)state;
-    static const uint8_t want[16] = {0xba, 0xf9, 0x0c, 0x30, 0xc0, 0xee, 0xb0,
-                                     6,    0xee, 0xfa, 0xf4, 0xeb, 0xfd};
+    static const uint8_t want[16] = {0xba, 0xf9, 0x0c, 0x30, 0xc0, 0xee,
+                                     0xb0, 6,    0xee, 0xf4, 0xeb, 0xfd};
     firmware(1, true);
     assert_memory_equal(bios + 0xffff0 - BIOS, want, sizeof(want));
     firmware(1, false);
