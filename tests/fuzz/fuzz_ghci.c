@@ -9,9 +9,6 @@
 
 #include "mmu/sides.h"
 
-#include <stdlib.h>
-
-int LLVMFuzzerInitialize(int *count, char ***arguments);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t *next, *end_of_input;
@@ -106,14 +103,6 @@ static void check_all_sides(void)
 }
 
 /* ---- Calls ----------------------------------------------------------------------------------- */
-
-/* If an assertion fails outside a test, cmocka exits, which libFuzzer does not report as a crash.
- * With this setting it aborts. */
-int LLVMFuzzerInitialize(int *count, char ***arguments)
-{
-    (void)count, (void)arguments;
-    return setenv("CMOCKA_TEST_ABORT", "1", 1);
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
