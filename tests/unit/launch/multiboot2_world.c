@@ -32,6 +32,7 @@ void put_tag(uint32_t type, uint32_t flags, uint32_t words, const uint32_t *word
     next_tag = at + 8;
     finish_header(0);
 }
+
 void make_32(void)
 {
     world_reset();
