@@ -14,6 +14,7 @@
 
 #define STATIONS 5u
 #define FRAMES   10000u
+#define ROUND    64u /* frames that each sends between two barriers */
 #define GOODBYE  0xffffffffu
 
 static struct net_switch lan;
@@ -106,6 +107,10 @@ static void *live(void *context)
     for (uint32_t number = 0; number < FRAMES; number++) {
         unsigned to = rnd(s, STATIONS + 1);
         send(n, to, number, FRAME_MIN + rnd(s, 300));
+        if (number % ROUND == 0) { /* however they are scheduled, they meet */
+            pthread_barrier_wait(&together);
+            look(n);
+        }
         if (rnd(s, 8) == 0)
             look(n);
         if (rnd(s, 32) == 0)
