@@ -15,6 +15,7 @@
  *     0xfe20_8000  4 KiB     virtio-mmio registers of the network device, with `net`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
  *     0xfee0_0000  4 KiB     local APIC, in xAPIC mode
+ *     0xffff_0000  64 KiB    boot shim of a TD, with `tdx` (guest/shim/interface.h)
  *   0x1_0000_0000 …        the rest of RAM
  */
 #pragma once
@@ -36,6 +37,15 @@
 #define GUEST_VIRTIO_NET 0xfe208000ull
 #define GUEST_IOAPIC     0xfec00000ull
 #define GUEST_LAPIC      0xfee00000ull
+#define GUEST_SHIM       0xffff0000ull /* up to 4 GiB, where the vCPUs of a TD start */
+#define GUEST_SHIM_SIZE  0x10000ull
+
+/* Pages of the boot shim: what it is told, and the mailbox for the other CPUs. */
+#define GUEST_SHIM_PARAMETERS GUEST_SHIM
+#define GUEST_SHIM_MAILBOX    (GUEST_SHIM + 0x1000)
+
+/* The shared bit of a TD's addresses, of which it has one more than this. */
+#define TDX_SHARED_BIT 39u
 
 #define GUEST_RAM_PIECES 3
 
@@ -51,6 +61,7 @@
 #define GUEST_RAM_SLOT      0x2000
 #define GUEST_FIRMWARE_SLOT 0x2008
 #define GUEST_VE_SLOT       0x2010
+#define GUEST_SHIM_SLOT     0x2018 /* in a TD */
 
 struct guest_range {
     gpa_t base;
