@@ -22,6 +22,8 @@
 
 #include "lib/types.h"
 
+#include <stdbool.h>
+
 #define GUEST_RAM_MIN     (2ull << 20)
 #define GUEST_RAM_MAX     (64ull << 30)
 #define GUEST_RAM_DEFAULT (32ull << 20)
@@ -79,9 +81,10 @@ struct guest_map_range {
     uint32_t kind;
 };
 
-#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 3)
+#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 4)
 
 /* Lists the ranges of the guest's memory map in the order of their addresses, and returns their
- * number. */
-unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
+ * number. In a TD, the boot shim is ACPI NVS memory: the guest does not use it as RAM, but maps it
+ * as private memory. */
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td,
                           struct guest_map_range map[GUEST_MAP_RANGES]);
