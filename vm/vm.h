@@ -65,6 +65,20 @@ enum reset_action {
     RESET_AGAIN, /* it starts anew */
 };
 
+/* Whether the VM is a TD, and whether the hypervisor may inspect it. */
+enum tdx {
+    TDX_NONE,
+    TDX_PROTECTED,
+    TDX_DEBUG,
+};
+
+/* Whether the boot shim of a TD measures what it starts; by default it does. */
+enum measure {
+    MEASURE_DEFAULT,
+    MEASURE_OFF,
+    MEASURE_ON,
+};
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
@@ -81,6 +95,8 @@ struct vm_words {
     uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
     uint64_t entry; /* enum guest_entry: how an ELF64 kernel is entered */
+    uint64_t tdx;     /* enum tdx; a TD has the words pc, shared=TDX_SHARED_BIT and ve, too */
+    uint64_t measure; /* enum measure */
     uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
