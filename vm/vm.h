@@ -37,6 +37,7 @@
     X(BUDGET, "budget")                                   /* it ran for too long */                \
     X(HALTED, "halted")                                   /* HLT, and nothing can wake it */       \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
+    X(FATAL_ERROR, "fatal-error")           /* a TD has reported one (ReportFatalError) */         \
     X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on, bugs of the hypervisor */ \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
