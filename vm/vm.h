@@ -95,6 +95,8 @@ enum locked_name {
     LOCKED_DEVICES,
 };
 
+struct td;
+
 #define VM_NAME_SIZE 32 /* of its name with the terminating zero */
 
 struct vm {
@@ -119,6 +121,7 @@ struct vm {
     unsigned disk_count;
     unsigned device_turn; /* counts pieces of the devices' work, which take turns */
     struct net *net;      /* with net, else NULL */
+    struct td *td;        /* its state as a TD, else NULL */
     struct vcpu vcpu;     /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
