@@ -13,20 +13,20 @@ struct tdx_measure_record {
 };
 _Static_assert(sizeof(struct tdx_measure_record) == SHA384_BLOCK, "a record is one block");
 
-void tdx_measure_init(struct tdx_measurement *measurement)
+void tdx_measure_init(struct td_measurement *measurement)
 {
     memset(measurement, 0, sizeof(*measurement));
     sha384_init(&measurement->building);
 }
 
-void tdx_measure_page(struct tdx_measurement *measurement, gpa_t page)
+void tdx_measure_page(struct td_measurement *measurement, gpa_t page)
 {
     struct tdx_measure_record record = {.function = "MEM.PAGE.ADD", .gpa = page.v};
 
     sha384_update(&measurement->building, &record, sizeof(record));
 }
 
-void tdx_measure_chunk(struct tdx_measurement *measurement, gpa_t chunk, const void *content)
+void tdx_measure_chunk(struct td_measurement *measurement, gpa_t chunk, const void *content)
 {
     struct tdx_measure_record record = {.function = "MR.EXTEND", .gpa = chunk.v};
 
@@ -34,12 +34,12 @@ void tdx_measure_chunk(struct tdx_measurement *measurement, gpa_t chunk, const v
     sha384_update(&measurement->building, content, TDX_MR_CHUNK);
 }
 
-void tdx_measure_finalise(struct tdx_measurement *measurement)
+void tdx_measure_finalise(struct td_measurement *measurement)
 {
     sha384_final(&measurement->building, measurement->mrtd);
 }
 
-void tdx_rtmr_extend(struct tdx_measurement *measurement, unsigned index,
+void tdx_rtmr_extend(struct td_measurement *measurement, unsigned index,
                      const uint8_t data[SHA384_SIZE])
 {
     struct sha384 sha;
@@ -53,7 +53,7 @@ void tdx_rtmr_extend(struct tdx_measurement *measurement, unsigned index,
     spin_unlock(&measurement->lock);
 }
 
-void tdx_rtmr_read(struct tdx_measurement *measurement, uint8_t rtmr[TDX_RTMRS][SHA384_SIZE])
+void tdx_rtmr_read(struct td_measurement *measurement, uint8_t rtmr[TDX_RTMRS][SHA384_SIZE])
 {
     spin_lock(&measurement->lock);
     memcpy(rtmr, measurement->rtmr, sizeof(measurement->rtmr));

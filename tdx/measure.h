@@ -19,27 +19,27 @@
 #define TDX_MR_CHUNK 256 /* bytes that one MR.EXTEND measures */
 #define TDX_RTMRS    4
 
-struct tdx_measurement {
+struct td_measurement {
     struct sha384 building; /* MRTD until it is finalised */
     uint8_t mrtd[SHA384_SIZE];
     struct spinlock lock; /* of the RTMRs */
     uint8_t rtmr[TDX_RTMRS][SHA384_SIZE];
 };
 
-void tdx_measure_init(struct tdx_measurement *measurement);
+void tdx_measure_init(struct td_measurement *measurement);
 
 /* MEM.PAGE.ADD of the page at `page`: one block of SHA-384. */
-void tdx_measure_page(struct tdx_measurement *measurement, gpa_t page);
+void tdx_measure_page(struct td_measurement *measurement, gpa_t page);
 
 /* MR.EXTEND of the TDX_MR_CHUNK bytes at `chunk`: three blocks. */
-void tdx_measure_chunk(struct tdx_measurement *measurement, gpa_t chunk, const void *content);
+void tdx_measure_chunk(struct td_measurement *measurement, gpa_t chunk, const void *content);
 
 /* MRTD is final. */
-void tdx_measure_finalise(struct tdx_measurement *measurement);
+void tdx_measure_finalise(struct td_measurement *measurement);
 
 /* Extends an RTMR, `index` < TDX_RTMRS: one block, while the lock is held. */
-void tdx_rtmr_extend(struct tdx_measurement *measurement, unsigned index,
+void tdx_rtmr_extend(struct td_measurement *measurement, unsigned index,
                      const uint8_t data[SHA384_SIZE]);
 
 /* Copies all RTMRs as they are at one moment. */
-void tdx_rtmr_read(struct tdx_measurement *measurement, uint8_t rtmr[TDX_RTMRS][SHA384_SIZE]);
+void tdx_rtmr_read(struct td_measurement *measurement, uint8_t rtmr[TDX_RTMRS][SHA384_SIZE]);

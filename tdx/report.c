@@ -66,7 +66,7 @@ static bool tdx_report_mac_matches(const struct tdx_reporter *reporter,
     return !difference;
 }
 
-void tdx_report_make(const struct tdx_reporter *reporter, const struct tdx_report_td *td,
+void tdx_report_make(const struct tdx_reporter *reporter, const struct td *td,
                      const uint8_t data[TDX_REPORT_DATA], struct tdx_report *report)
 {
     *report = (struct tdx_report){
@@ -94,25 +94,26 @@ bool tdx_report_is_ours(const struct tdx_reporter *reporter, const struct tdx_re
 
 /* An address of `operand` that is aligned to its structure, has no bits beyond the TD's width, and
  * is not shared where only private memory will do. */
-static uint64_t tdx_check_address(const struct tdx_report_td *td, uint64_t gpa, uint64_t alignment,
+static uint64_t tdx_check_address(const struct td *td, uint64_t gpa, uint64_t alignment,
                                   bool may_be_shared, uint64_t operand)
 {
-    unsigned bits = td->gpa_width - (may_be_shared ? 0 : 1);
+    unsigned bits = td->gpa_width - (may_be_shared ? 0u : 1u);
 
     return gpa % alignment || gpa >> bits ? TDX_OPERAND_INVALID | operand : TDX_SUCCESS;
 }
 
-static uint64_t tdx_read(const struct tdx_report_td *td, uint64_t gpa, void *buffer, size_t size,
+static uint64_t tdx_read(const struct tdx_memory *memory, uint64_t gpa, void *buffer, size_t size,
                          struct tdx_operand_fault *fault)
 {
-    int error = td->memory.read(td->memory.context, GPA(gpa), buffer, size);
+    int error = memory->read(memory->context, GPA(gpa), buffer, size);
 
     *fault = (struct tdx_operand_fault){GPA(gpa), .write = false, .error = error};
     return error ? TDX_OPERAND_FAULT : TDX_SUCCESS;
 }
 
-uint64_t tdx_mr_report(const struct tdx_reporter *reporter, const struct tdx_report_td *td,
-                       uint64_t rcx, uint64_t rdx, uint64_t r8, struct tdx_operand_fault *fault)
+uint64_t tdx_mr_report(const struct tdx_reporter *reporter, const struct td *td,
+                       const struct tdx_memory *memory, uint64_t rcx, uint64_t rdx, uint64_t r8,
+                       struct tdx_operand_fault *fault)
 {
     struct tdx_report report;
     uint8_t data[TDX_REPORT_DATA];
@@ -122,7 +123,7 @@ uint64_t tdx_mr_report(const struct tdx_reporter *reporter, const struct tdx_rep
         return TDX_OPERAND_INVALID | OPERAND_RCX;
     status = tdx_check_address(td, rdx, TDX_REPORT_DATA, true, OPERAND_RDX);
     if (!status)
-        status = tdx_read(td, rdx, data, sizeof(data), fault);
+        status = tdx_read(memory, rdx, data, sizeof(data), fault);
     if (status)
         return status;
     if (r8)
@@ -131,19 +132,20 @@ uint64_t tdx_mr_report(const struct tdx_reporter *reporter, const struct tdx_rep
     if (status)
         return status;
     tdx_report_make(reporter, td, data, &report);
-    int error = td->memory.write(td->memory.context, GPA(rcx), &report, sizeof(report));
+    int error = memory->write(memory->context, GPA(rcx), &report, sizeof(report));
     *fault = (struct tdx_operand_fault){GPA(rcx), .write = true, .error = error};
     return error ? TDX_OPERAND_FAULT : TDX_SUCCESS;
 }
 
-uint64_t tdx_mr_verifyreport(const struct tdx_reporter *reporter, const struct tdx_report_td *td,
-                             uint64_t rcx, struct tdx_operand_fault *fault)
+uint64_t tdx_mr_verifyreport(const struct tdx_reporter *reporter, const struct td *td,
+                             const struct tdx_memory *memory, uint64_t rcx,
+                             struct tdx_operand_fault *fault)
 {
     struct tdx_report_mac body;
     uint64_t status = tdx_check_address(td, rcx, TDX_REPORT_MAC_SIZE, false, OPERAND_RCX);
 
     if (!status)
-        status = tdx_read(td, rcx, &body, sizeof(body), fault);
+        status = tdx_read(memory, rcx, &body, sizeof(body), fault);
     if (status)
         return status;
     for (size_t i = 0; i < sizeof(body.cpusvn); i++) {
@@ -153,14 +155,14 @@ uint64_t tdx_mr_verifyreport(const struct tdx_reporter *reporter, const struct t
     return tdx_report_mac_matches(reporter, &body) ? TDX_SUCCESS : TDX_INVALID_REPORTMACSTRUCT;
 }
 
-uint64_t tdx_mr_rtmr_extend(const struct tdx_report_td *td, uint64_t rcx, uint64_t rdx,
-                            struct tdx_operand_fault *fault)
+uint64_t tdx_mr_rtmr_extend(const struct td *td, const struct tdx_memory *memory, uint64_t rcx,
+                            uint64_t rdx, struct tdx_operand_fault *fault)
 {
     uint8_t data[SHA384_SIZE];
     uint64_t status = tdx_check_address(td, rcx, 64, false, OPERAND_RCX);
 
     if (!status)
-        status = tdx_read(td, rcx, data, sizeof(data), fault);
+        status = tdx_read(memory, rcx, data, sizeof(data), fault);
     if (status)
         return status;
     if (rdx >= TDX_RTMRS)

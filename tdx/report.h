@@ -15,6 +15,7 @@
 #pragma once
 
 #include "tdx/measure.h"
+#include "tdx/td.h"
 
 #define TDX_REPORT_SIZE     1024 /* and its alignment in guest memory */
 #define TDX_REPORT_MAC_SIZE 256  /* REPORTMACSTRUCT's, and its alignment */
@@ -72,14 +73,6 @@ struct tdx_memory {
     void *context;
 };
 
-/* What the leaves have to know about the TD. */
-struct tdx_report_td {
-    struct tdx_measurement *measurement;
-    uint64_t attributes, xfam;
-    unsigned gpa_width; /* the shared bit is the highest one */
-    struct tdx_memory memory;
-};
-
 /* The access that `struct tdx_memory` has refused. */
 struct tdx_operand_fault {
     gpa_t gpa;
@@ -107,21 +100,22 @@ void tdx_reporter_init(struct tdx_reporter *reporter, const void *secret, size_t
 /* Writes a report to `rcx` with the data at `rdx`, both private or shared; `r8` is the subtype, 0.
  * TDX_OPERAND_INVALID with the operand's number: alignment, address or subtype. Ten blocks of
  * SHA-384. */
-uint64_t tdx_mr_report(const struct tdx_reporter *reporter, const struct tdx_report_td *td,
-                       uint64_t rcx, uint64_t rdx, uint64_t r8,
+uint64_t tdx_mr_report(const struct tdx_reporter *reporter, const struct td *td,
+                       const struct tdx_memory *memory, uint64_t rcx, uint64_t rdx, uint64_t r8,
                        struct tdx_operand_fault *fault) MUST_CHECK;
 
 /* Was the REPORTMACSTRUCT at `rcx` (private) made by this reporter? TDX_INVALID_CPUSVN,
  * TDX_INVALID_REPORTMACSTRUCT: no. */
-uint64_t tdx_mr_verifyreport(const struct tdx_reporter *reporter, const struct tdx_report_td *td,
-                             uint64_t rcx, struct tdx_operand_fault *fault) MUST_CHECK;
+uint64_t tdx_mr_verifyreport(const struct tdx_reporter *reporter, const struct td *td,
+                             const struct tdx_memory *memory, uint64_t rcx,
+                             struct tdx_operand_fault *fault) MUST_CHECK;
 
 /* Extends RTMR `rdx` with the 48 bytes at `rcx`, which is private and a multiple of 64. */
-uint64_t tdx_mr_rtmr_extend(const struct tdx_report_td *td, uint64_t rcx, uint64_t rdx,
-                            struct tdx_operand_fault *fault) MUST_CHECK;
+uint64_t tdx_mr_rtmr_extend(const struct td *td, const struct tdx_memory *memory, uint64_t rcx,
+                            uint64_t rdx, struct tdx_operand_fault *fault) MUST_CHECK;
 
 /* The report of a TD, without its memory. */
-void tdx_report_make(const struct tdx_reporter *reporter, const struct tdx_report_td *td,
+void tdx_report_make(const struct tdx_reporter *reporter, const struct td *td,
                      const uint8_t data[TDX_REPORT_DATA], struct tdx_report *report);
 
 /* Is all of it as this reporter made it: the MAC, and the hashes that it protects? */
