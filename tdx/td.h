@@ -11,6 +11,7 @@
 
 #include "lib/bits.h"
 #include "lib/types.h"
+#include "vmx/ve_area.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,7 +44,8 @@ struct td {
     uint64_t config_flags;   /* TD_CONFIG_ bits */
     uint64_t td_ctls;        /* TD_CTLS_ bits */
     uint64_t notify_enables; /* NOTIFY_ENABLES: reported zero-step attacks, of which none exist */
-    uint64_t feature_pv;     /* FEATURE_PARAVIRT_CTRL */
+    uint64_t feature_pv;     /* FEATURE_PARAVIRT_CTRL; changed like `td_ctls` */
+    uint16_t tsc_frequency;  /* of the TD's TSC, in units of 25 MHz */
 
     bool finalised;                     /* no page can be added to the initial image any more */
     uint32_t pages_added;               /* of the initial image */
@@ -56,25 +58,17 @@ static inline uint64_t td_shared_bit(const struct td *td)
     return BIT(td->gpa_width - 1u);
 }
 
-/* The information about the vCPU's last virtualization exception, which VEINFO.GET returns. It is
- * no guest memory. While it is valid, a second #VE is #DF, and NMIs wait. */
-struct td_ve {
-    bool valid;
-    uint32_t reason; /* the VMX exit reason */
-    uint64_t qualification;
-    uint64_t gla, gpa; /* gpa: with its offset and the shared bit; EPT violations only */
-    uint32_t length;   /* of the instruction */
-    uint32_t info;     /* VMX exit-instruction information */
-};
-
-/* The state of one vCPU of a TD. The pCPU that runs the vCPU owns it. */
+/* The state of one vCPU of a TD, in a page of its own that the guest cannot map: the CPU writes `ve`
+ * if it delivers #VE itself. The pCPU that runs the vCPU owns it. */
 struct td_vcpu {
+    struct ve_area ve;       /* VE_INFO, valid while ve.busy is not 0; see tdx/ve.h */
+    uint32_t ve_length;      /* of the instruction; 0 for an EPT violation */
+    uint32_t ve_instruction; /* VMX exit-instruction information; 0 for an EPT violation */
     struct td *td;
-    uint32_t index;
-    struct td_ve ve;
+    uint32_t index;           /* VCPU_INDEX */
     bool cpuid_ve_user;       /* CPUIDVE.SET: CPUID is #VE in user mode */
     bool cpuid_ve_supervisor; /* … and in supervisor mode */
-    uint64_t ctls;            /* TDVPS.VCPU_CTLS */
-    bool hlt_ignores_if;      /* in the TDVMCALL HLT: a pending interrupt ends it, whatever IF is */
+    bool ve_by_cpu;           /* the CPU delivers #VE of EPT violations itself */
     uint8_t notify_vector;    /* SetupEventNotifyInterrupt; 0: none */
+    uint64_t ctls;            /* TDVPS.VCPU_CTLS */
 };
