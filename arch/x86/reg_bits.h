@@ -34,11 +34,13 @@
 #define CR4_FSGSBASE   BIT(16)
 #define CR4_PCIDE      BIT(17)
 #define CR4_OSXSAVE    BIT(18)
+#define CR4_KL         BIT(19)
 #define CR4_SMEP       BIT(20)
 #define CR4_SMAP       BIT(21)
 #define CR4_PKE        BIT(22)
 #define CR4_CET        BIT(23)
 #define CR4_PKS        BIT(24)
+#define CR4_UINTR      BIT(25)
 
 #define EFER_SCE BIT(0)
 #define EFER_LME BIT(8)
