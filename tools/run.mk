@@ -61,6 +61,19 @@ linux linux-files: all $(LINUX_FILES)
 linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py
 
+# The kernel of Debian 13 in a TD, on any Debian: that of Debian 12 cannot be a TDX guest.
+TDX_KERNEL := $(B)/linux/kernels/trixie-cloud
+TDX_FILES  := $(if $(KERNEL),,$(TDX_KERNEL)) \
+              $(if $(INITRD),,$(INITRD_FILES) $(B)/linux/tdreport) $(B)/optrom.bin
+.PHONY: tdx tdx-files
+tdx tdx-files: all $(TDX_FILES)
+tdx: | deps-run ## Debian's Linux as a TDX guest, with its shell in this terminal
+	$(Q)$(PYTHON) tools/linux.py tdx
+
+$(TDX_KERNEL):
+	@tools/deps.sh kvm kernels
+	$(Q)tools/linux/fetch.sh $@ trixie linux-image-cloud-amd64
+
 # Kernels of several releases and of both flavours, which are downloaded into build/linux/kernels/.
 linux-matrix: all $(INITRD_FILES) $(B)/optrom.bin $(NESTED) | deps-run
 linux-matrix: ## Debian's kernels, each by each entry, on 1, 2 and 4 vCPUs; slow. KERNELS=, VCPUS=
@@ -75,6 +88,11 @@ $(B)/linux/vmlinux: tools/vmlinux.py $(B)/kvm/kernel
 $(B)/linux/tsc $(B)/linux/mark: $(B)/linux/%: tools/linux/%.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -nostdlib -static -s -Wl,--build-id=none $< -o $@
+
+$(B)/linux/tdreport: tools/linux/tdreport.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -O2 $(WARN) -ffreestanding -fno-stack-protector -fcf-protection=none \
+	    -fno-asynchronous-unwind-tables -nostdlib -static -s -Wl,--build-id=none $< -o $@
 
 $(B)/linux/busybox:
 	$(Q)rm -rf $(B)/linux/tree && mkdir -p $(B)/linux/tree

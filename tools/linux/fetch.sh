@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Downloads the newest kernel of a Debian release: tools/linux/fetch.sh FOLDER RELEASE METAPACKAGE
 #
-# FOLDER gets the bzImage as `vmlinuz`, the kernel in it as `vmlinux`, and `package` with the name
-# and version. Nothing is installed.
+# FOLDER gets the bzImage as `vmlinuz`, the kernel in it as `vmlinux`, the modules of modules.sh, and
+# `package` with the name and version. Nothing is installed.
 set -e
 tools=$(cd "$(dirname "$0")/.." && pwd)
 folder=$1 release=$2 meta=$3
@@ -19,8 +19,9 @@ if [ -z "$package" ]; then
 fi
 apt-get -qq download "$package" >&2
 dpkg-deb -f ./*.deb Package Version >package
-dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards './boot/vmlinuz-*'
-mv boot/vmlinuz-* vmlinuz
+dpkg-deb -x ./*.deb tree
+mv tree/boot/vmlinuz-* vmlinuz
+"$tools/linux/modules.sh" tree .
 "$tools/vmlinux.py" vmlinuz vmlinux
-rm -rf apt boot ./*.deb
+rm -rf apt tree ./*.deb
 cd "$OLDPWD" && mv "$folder.new" "$folder"
