@@ -110,9 +110,19 @@ linux-stress linux-selftests: all $(B)/kvm/kernel $(INITRD_FILES) $(B)/optrom.bi
 linux-stress: $(B)/linux/stress-ng/command
 linux-selftests: $(B)/linux/selftests
 linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; ten minutes or more
-	$(Q)$(PYTHON) tools/linux_programs.py stress $(B)/linux/stress-ng
+	$(Q)$(PYTHON) tools/linux_programs.py linux stress $(B)/linux/stress-ng
 linux-selftests: | deps-run ## the kernel's tests of its x86 entry code in Linux; some minutes
-	$(Q)$(PYTHON) tools/linux_programs.py selftests $(B)/linux/selftests
+	$(Q)$(PYTHON) tools/linux_programs.py linux selftests $(B)/linux/selftests
+
+# The same in a TDX guest, with the kernel's test of its driver.
+.PHONY: tdx-stress tdx-selftests
+tdx-stress tdx-selftests: all $(TDX_FILES)
+tdx-stress: $(B)/linux/stress-ng/command
+tdx-selftests: $(B)/linux/selftests-tdx
+tdx-stress: | deps-run ## the same in a TDX guest
+	$(Q)$(PYTHON) tools/linux_programs.py tdx stress $(B)/linux/stress-ng
+tdx-selftests: | deps-run ## the same in a TDX guest, and the kernel's test of its driver tdx-guest
+	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
 
 $(B)/linux/stress-ng/command:
 	$(Q)tools/unpack.sh $(RELEASE) $(@D) stress-ng stress-ng zlib1g >$(@D).command
@@ -120,6 +130,9 @@ $(B)/linux/stress-ng/command:
 
 $(B)/linux/selftests:
 	$(Q)tools/linux/selftests.sh $@
+$(B)/linux/selftests-tdx:
+	@tools/deps.sh kvm
+	$(Q)tools/linux/selftests.sh $@ trixie
 
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
