@@ -70,9 +70,10 @@ tdx tdx-files: all $(TDX_FILES)
 tdx: | deps-run ## Debian's Linux as a TDX guest, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py tdx
 
-$(TDX_KERNEL):
+# The cloud kernel of any release, such as build/linux/kernels/sid-cloud.
+$(B)/linux/kernels/%-cloud:
 	@tools/deps.sh kvm kernels
-	$(Q)tools/linux/fetch.sh $@ trixie linux-image-cloud-amd64
+	$(Q)tools/linux/fetch.sh $@ $* linux-image-cloud-amd64
 
 # Kernels of several releases and of both flavours, which are downloaded into build/linux/kernels/.
 linux-matrix: all $(INITRD_FILES) $(B)/optrom.bin $(NESTED) | deps-run

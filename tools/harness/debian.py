@@ -32,7 +32,7 @@ TDX = BUILD / "linux/kernels/trixie-cloud"
 TDX_KERNEL, TDX_VMLINUX = TDX / "vmlinuz", TDX / "vmlinux"
 TDX_CMDLINE = f"{CMDLINE} swiotlb=2048"
 TDX_INITRD = BUILD / "linux/initrd-tdx"
-TDX_MODULES = ("configfs", "tsm", "tdx-guest")
+TDX_MODULES = ("configfs", "tsm", "tsm_report", "tdx-guest")
 TDREPORT = BUILD / "linux/tdreport"
 
 

@@ -17,10 +17,14 @@ if [ -z "$package" ]; then
     echo "fetch: Debian $release has no kernel that $meta names" >&2
     exit 1
 fi
-apt-get -qq download "$package" >&2
-dpkg-deb -f ./*.deb Package Version >package
-dpkg-deb -x ./*.deb tree
-mv tree/boot/vmlinuz-* vmlinuz
+# Since Linux 7, the image and the modules are in packages of their own.
+parts=$(apt-cache depends "$package" | sed -n "s/^  Depends: \(linux-\(binary\|modules\)-\)/\1/p")
+apt-get -qq download "$package" $parts >&2
+dpkg-deb -f "$(find . -name "${package}_*.deb")" Package Version >package
+for archive in *.deb; do
+    dpkg-deb -x "$archive" tree
+done
+mv "$(find tree -name "vmlinuz*" -type f)" vmlinuz
 "$tools/linux/modules.sh" tree .
 "$tools/vmlinux.py" vmlinuz vmlinux
 rm -rf apt tree ./*.deb

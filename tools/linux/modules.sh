@@ -8,7 +8,7 @@
 set -e
 for module in irqbypass kvm kvm-intel \
     virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net \
-    configfs tsm tdx-guest; do
+    configfs tsm tsm_report tdx-guest; do
     file=$(find "$1" -name "$module.ko*" | head -1)
     case $file in
     "") continue ;;
