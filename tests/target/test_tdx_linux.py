@@ -7,9 +7,11 @@ The kernel is that of Debian 13, unchanged; tools/linux/tdx is what runs in it.
 import re
 
 import pytest
-from conftest import need_made
+from conftest import ROOT, need_made
 from harness import debian
 from harness.boot import Guest
+from test_docs import assert_shows, blocks
+from test_linux import Typist
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -69,3 +71,24 @@ def test_a_network_between_a_td_and_a_vm(boot) -> None:
     result = start(boot, guests, 2)
     assert result.status == 0, result
     assert sum(case.leaf for case in result.output.cases) == 12, result
+
+
+def test_the_session_in_the_readme() -> None:
+    """Each line behind a prompt is typed, and what the README shows below it is printed."""
+    (session,) = [block for block in blocks(ROOT / "README.md") if block[0].startswith("/ # ")]
+    steps: list[list[str]] = []
+    for line in session:
+        if line.startswith("/ # "):
+            steps.append([line.removeprefix("/ # ")])
+        else:
+            steps[-1].append(line)
+    options = {"NAME": "tdx-console", "VCPUS": "2", "WORDS": "measure=0"}
+    with Typist("tdx", **options) as person:
+        person.wait_for(b"/ # ")
+        for command, *shown in steps[:-1]:
+            person.type(f"{command}\n".encode())
+            printed = person.wait_for(b"/ # ").decode()
+            assert_shows(shown, printed.replace("\r", ""))
+        person.type(f"{steps[-1][0]}\n".encode())
+        person.wait_for(steps[-1][-1].encode())
+        assert person.process.wait(60) == 0
