@@ -89,6 +89,7 @@ UNIT_TESTS := $(addprefix $(B)/unit/,$(basename $(notdir $(UNIT_MAIN))))
 # It comes first, because it replaces the files that use the machine.
 UNIT_SHARED := $(filter-out $(UNIT_MAIN),$(UNIT_SRC))
 HOST_OBJS  := $(UNIT_SHARED:%.c=$(B)/host/%.o) $(PURE:%.c=$(B)/host/%.o) $(B)/host/vmx/entry.o \
+              $(B)/host/launch/shim_image.o $(B)/host/guest/shim/shim.o \
               $(B)/host/font.o
 
 $(B)/host/%.o: %.c
@@ -120,7 +121,7 @@ ifneq ($(filter unit,$(MAKECMDGOALS)),)
 MAKEFLAGS += --keep-going
 endif
 
-PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk tools/fuzz.mk
+PARTS := guest/programs/programs.mk guest/shim/shim.mk tools/run.mk tools/lint.mk tools/mmu.mk tools/fuzz.mk
 
 .PHONY: help
 help: | deps-base ## this list

@@ -59,7 +59,10 @@ static int vm_add_memory(struct vm *vm)
         if (error)
             return error;
     }
-    return 0;
+    if (!vm->words.tdx)
+        return 0;
+    return mmu_slot_add(&vm->mmu, GUEST_SHIM_SLOT, GPA(GUEST_SHIM), GUEST_SHIM_SIZE >> PAGE_SHIFT,
+                        0);
 }
 
 /* ---- The vCPU -------------------------------------------------------------------------------- */
@@ -243,6 +246,10 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
     if (load_is_linux(m->image.file, m->image.size))
         vm->words.pc = 1;
     m->image.pc = vm->words.pc;
+    m->image.td = vm->words.tdx;
+    m->image.measure = vm->words.measure != MEASURE_OFF;
+    if (vm->words.tdx)
+        m->image.entry = GUEST_ENTRY_64;
     if (!*code && vm->words.reset && !vm->words.pc) {
         log_error("guest %s: with reset=again the guest needs the word pc, by which it can reset "
                   "its VM",
@@ -307,9 +314,15 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
     return true;
 }
 
+static bool copy_piece(struct vm *vm, const struct guest_image *image,
+                       struct guest_loading *loading, enum exit_code *code)
+{
+    return plan_copy_piece(&vm->mmu, image, loading->plan, &loading->index, &loading->done, code);
+}
+
 static bool make_program(struct vm_making *m, enum exit_code *code)
 {
-    return load_guest_piece(&m->vm->mmu, &m->image, &m->loading, &m->start, code);
+    return load_guest_piece(copy_piece, m->vm, &m->image, &m->loading, &m->start, code);
 }
 
 static bool make_vcpus(struct vm_making *m, enum exit_code *code)

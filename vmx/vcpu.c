@@ -77,7 +77,7 @@ static void vmcs_write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t v
     vmwrite(VMCS_SECONDARY_CONTROLS, secondary);
     vmwrite(VMCS_EXIT_CONTROLS, c->set[CONTROL_EXIT]);
     vmwrite(VMCS_ENTRY_CONTROLS, c->set[CONTROL_ENTRY]);
-    vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_REFLECTED);
+    vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_EXITING);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MASK, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MATCH, 0);
     vmwrite(VMCS_CR3_TARGET_COUNT, 0);
