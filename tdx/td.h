@@ -44,7 +44,8 @@ struct td {
     uint64_t config_flags;   /* TD_CONFIG_ bits */
     uint64_t td_ctls;        /* TD_CTLS_ bits */
     uint64_t notify_enables; /* NOTIFY_ENABLES: reported zero-step attacks, of which none exist */
-    uint64_t feature_pv;     /* FEATURE_PARAVIRT_CTRL */
+    uint64_t feature_pv;     /* FEATURE_PARAVIRT_CTRL; changed like `td_ctls` */
+    uint16_t tsc_frequency;  /* of the TD's TSC, in units of 25 MHz */
 
     bool finalised;                     /* no page can be added to the initial image any more */
     uint32_t pages_added;               /* of the initial image */
