@@ -12,12 +12,15 @@
 #include "launch/loader.h"
 #include "launch/modules.h"
 #include "launch/needs.h"
+#include "launch/td_plan.h"
 #include "launch/words.h"
 #include "vm/exits.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/sleep.h"
 #include "vm/startup.h"
+#include "vm/td.h"
+#include "vm/td_memory.h"
 #include "vm/ve.h"
 #include "vm/vm.h"
 #include "lib/errno.h"
@@ -69,6 +72,7 @@ static int vm_add_memory(struct vm *vm)
 
 static void vcpu_destroy(struct vcpu *vcpu)
 {
+    td_vcpu_destroy(vcpu);
     extra_state_destroy(&vcpu->extra);
     vmx_vcpu_destroy(&vcpu->vmx);
     tlb_vpid_free(vcpu->vpid);
@@ -102,7 +106,8 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     control_registers_setup(vcpu);
     boot_state_set(vcpu, start);
     cpuid_update(vcpu);
-    return provoke_entry(options);
+    error = td_vcpu_create(vcpu, options->ve == VE_AUTO);
+    return error ? error : provoke_entry(options);
 }
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
@@ -121,7 +126,8 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
                                  .pcpus = pcpus_count(),
                                  .vcpu_size = sizeof(struct vcpu),
                                  .sides = w->shared,
-                                 .ve = w->ve,
+                                 .td = w->tdx ? td_pages(w->memory, (unsigned)w->vcpus) : 0,
+                                 .ve = w->ve && !w->tdx,
                                  .traced = w->testctl || trace_wants(~0u)};
     struct vm_needs needs;
     vm_needs(&needs, &size);
@@ -135,7 +141,8 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
             "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
             "memory",
             vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
-            needs.disks << 2, (needs.slots + needs.vcpus + needs.report + needs.net) << 2,
+            needs.disks << 2,
+            (needs.slots + needs.vcpus + needs.report + needs.net + needs.td) << 2,
             needs.limit << 2, memory_unpromised() << 2);
     return EXIT_NO_MEMORY;
 }
@@ -149,7 +156,7 @@ static unsigned order_of(size_t size)
 }
 
 /* Creates the VM's next vCPU, and makes its VMCS not current again. vCPU 0 is active from the
- * beginning; the others wait for a start-up IPI. */
+ * beginning; the others wait for a start-up IPI, except that all vCPUs of a TD are active. */
 static int create_vcpu(struct vm *vm, const struct options *options,
                        const struct guest_start *start)
 {
@@ -163,8 +170,9 @@ static int create_vcpu(struct vm *vm, const struct options *options,
         }
         vcpu = phys_to_virt(pages);
         page_clear(vcpu, order);
-    } else {
-        vm->active = 1;
+    }
+    if (!vm->vcpu_count || start->td) {
+        vm->active++;
         vcpu->mailbox.startup = STARTUP_ACTIVE;
     }
     vcpu->index = (uint8_t)vm->vcpu_count;
@@ -299,7 +307,8 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
     struct vm *vm = m->vm;
     if (vm_declare_addresses(vm))
         *code = EXIT_MODULE_WORDS;
-    else if (vm_add_memory(vm) || devices_add(vm))
+    else if (vm_add_memory(vm) || (vm->words.tdx && td_create(vm, vm->words.tdx == TDX_DEBUG)) ||
+             devices_add(vm))
         *code = EXIT_NO_MEMORY;
     if (!*code)
         *code = vm_add_disks(vm, m->files, m->extra);
@@ -320,9 +329,35 @@ static bool copy_piece(struct vm *vm, const struct guest_image *image,
     return plan_copy_piece(&vm->mmu, image, loading->plan, &loading->index, &loading->done, code);
 }
 
+#define TD_PAGES_AT_ONCE 8u
+
+/* Adds the next pages of a TD's initial image: a few, or one that is measured. loading->done is the
+ * first frame that is left. */
+static bool add_td_pages(struct vm *vm, const struct guest_image *image,
+                         struct guest_loading *loading, enum exit_code *code)
+{
+    struct td_page page = {.gfn = GFN(loading->done)};
+    for (unsigned i = 0; i < TD_PAGES_AT_ONCE && !(i && page.extend); i++) {
+        if (!td_next_page(loading->plan, &page))
+            return !td_finalise(vm);
+        int error = td_add_page(vm, page.gfn, page.content, page.extend);
+        if (error == -EINPROGRESS)
+            return false;
+        if (error) {
+            log_error("guest %s: frame %#lx of its initial image cannot be added (error %d)",
+                      image->name, page.gfn.v, error);
+            *code = error == -ENOMEM ? EXIT_NO_MEMORY : EXIT_MODULE_BAD_KERNEL;
+            return false;
+        }
+        loading->done = ++page.gfn.v;
+    }
+    return false;
+}
+
 static bool make_program(struct vm_making *m, enum exit_code *code)
 {
-    return load_guest_piece(copy_piece, m->vm, &m->image, &m->loading, &m->start, code);
+    return load_guest_piece(m->vm->td ? add_td_pages : copy_piece, m->vm, &m->image, &m->loading,
+                            &m->start, code);
 }
 
 static bool make_vcpus(struct vm_making *m, enum exit_code *code)
@@ -363,6 +398,7 @@ bool vm_destroy_piece(struct vm *vm)
     }
     if (!devices_destroy_piece(vm) || !mmu_destroy_piece(&vm->mmu))
         return false;
+    td_destroy(vm);
     if (!vm->again)
         memory_close(vm->number);
     return true;

@@ -45,7 +45,7 @@ static NORETURN PRINTF(1, 2) void fatal(const char *format, ...)
     va_end(arguments);
     memcpy(words, text, sizeof(words));
     for (;;) {
-        struct shim_registers registers = {.rax = TDCALL_VMCALL,
+        struct td_registers registers = {.rax = TDCALL_VMCALL,
                                            .rcx = VMCALL_FATAL_MASK,
                                            .r11 = VMCALL_FATAL,
                                            .r14 = words[0],
@@ -56,7 +56,7 @@ static NORETURN PRINTF(1, 2) void fatal(const char *format, ...)
                                            .r8 = words[5],
                                            .r9 = words[6],
                                            .rdx = words[7]};
-        shim_tdcall(&registers);
+        td_call(&registers);
     }
 }
 
@@ -78,8 +78,8 @@ void bug(const char *file, int line, const char *condition)
 static uint64_t accept(uint64_t gpa, unsigned level)
 {
     for (unsigned i = 0;; i++) {
-        struct shim_registers registers = {.rax = TDCALL_ACCEPT, .rcx = gpa | level};
-        shim_tdcall(&registers);
+        struct td_registers registers = {.rax = TDCALL_ACCEPT, .rcx = gpa | level};
+        td_call(&registers);
         uint64_t status = registers.rax & STATUS_CODE;
         if (status != TDX_OPERAND_BUSY || i == BUSY_TRIES)
             return status;
@@ -127,8 +127,8 @@ static void accept_range(const struct shim_range *range, uint64_t shared)
 /* Returns the TD's shared bit as a mask. */
 static uint64_t shared_bit(void)
 {
-    struct shim_registers registers = {.rax = TDCALL_INFO};
-    shim_tdcall(&registers);
+    struct td_registers registers = {.rax = TDCALL_INFO};
+    td_call(&registers);
     if (registers.rax)
         fatal("shim: VP.INFO: %#lx", registers.rax);
     return BIT((registers.rcx & BITS(5, 0)) - 1);
@@ -140,9 +140,9 @@ static void measure(const struct shim_item *item)
 {
     static uint8_t digest[SHA384_SIZE] __attribute__((aligned(64)));
     sha384((const void *)(uintptr_t)item->base, item->size, digest);
-    struct shim_registers registers = {
+    struct td_registers registers = {
         .rax = TDCALL_RTMR_EXTEND, .rcx = (uintptr_t)digest, .rdx = item->rtmr};
-    shim_tdcall(&registers);
+    td_call(&registers);
     if (registers.rax)
         fatal("shim: RTMR.EXTEND of RTMR %u: %#lx", item->rtmr, registers.rax);
 }

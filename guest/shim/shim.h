@@ -3,15 +3,8 @@
 #pragma once
 
 #include "guest/shim/interface.h"
+#include "guest/shim/tdcall.h"
 #include "lib/compiler.h"
-
-/* The general registers in the order of their numbers, without RSP. */
-struct shim_registers {
-    uint64_t rax, rcx, rdx, rbx, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15;
-};
-
-/* Supplied by start.S: executes TDCALL with these registers, which it replaces. */
-void shim_tdcall(struct shim_registers *registers);
 
 /* Supplied by start.S: jumps to a kernel's 64-bit entry point. */
 NORETURN void shim_enter(uint64_t entry, uint64_t zero_page);

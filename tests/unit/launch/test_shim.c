@@ -98,7 +98,7 @@ static uint64_t accept(uint64_t operand)
     return 0;
 }
 
-static void fatal(const struct shim_registers *r)
+static void fatal(const struct td_registers *r)
 {
     const uint64_t text[8] = {r->r14, r->r15, r->rbx, r->rdi, r->rsi, r->r8, r->r9, r->rdx};
     assert_int_equal(r->rcx, MASK);
@@ -109,7 +109,7 @@ static void fatal(const struct shim_registers *r)
     longjmp(over, 1);
 }
 
-void shim_tdcall(struct shim_registers *r)
+void td_call(struct td_registers *r)
 {
     const uint64_t leaf = r->rax;
     assert_in_range(leaf, 0, 6);
