@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "arch/x86/unprivileged.h"
 #include "lib/compiler.h"
 #include "mmio/bus.h"
 #include "mmio/vcpu.h"
@@ -73,12 +74,19 @@ void msr_setup(struct vcpu *vcpu);
 void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
+/* What RDMSR and WRMSR of an emulated MSR do. They return false if the instruction is #GP. */
+bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value) MUST_CHECK;
+bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value) MUST_CHECK;
+
 /* Loads CR3 as MOV to CR3 does, and flushes what that MOV flushes. Returns false, and changes
  * nothing, if the value is invalid. */
 bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
 /* Executes WRMSR of IA32_EFER. Returns false, and changes nothing, if it has to cause #GP. */
 bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
+/* What CPUID would return to the vCPU outside of a TD; for a leaf that does not exist, zeros. */
+struct cpuid cpuid_offered(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf);
 
 /* CPUID.1:EAX of every guest: the family, model and stepping. */
 uint32_t cpuid_signature(void);

@@ -108,5 +108,5 @@ bool vmx_wakes(const struct vmx_vcpu *vcpu)
 {
     const struct event_pending *p = &vcpu->pending;
     return p->nmis || p->exception.valid || debug_trap_pending() ||
-           (p->interrupt && vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
+           (p->interrupt && (vcpu->wakes_masked || vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF));
 }

@@ -183,6 +183,12 @@ void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
     clear_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF);
 }
 
+void vmx_intercept_msr(struct vmx_vcpu *vcpu, uint32_t msr)
+{
+    set_msr_bit(vcpu, msr, 0);
+    set_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF);
+}
+
 static uint64_t vmcs_read_field(void *context, uint32_t field)
 {
     (void)context;

@@ -46,6 +46,7 @@ struct vmx_vcpu {
     struct attention attention;   /* requests to handle before the next entry */
     struct event_pending pending; /* the events that are to be delivered */
     bool windows;                 /* window exiting is enabled */
+    bool wakes_masked;            /* a halt ends by an interrupt even if RFLAGS.IF is 0 */
 
     struct vmx_exit exit;
     hpa_t vmcs;
@@ -102,6 +103,9 @@ uint64_t vmx_poison(uint32_t reason);
 /* Lets the guest access an MSR without exits, or only read it. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
+
+/* Undoes vmx_pass_msr(): accesses exit again. */
+void vmx_intercept_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 
 /* Enters the guest, and again after each exit until vmx_exited() returns false. Before the first
  * entry, the VMCS is checked in software. A failed entry is explained and the VMCS is dumped.
