@@ -11,6 +11,7 @@
 enum td_answer {
     TD_STOP,      /* no TD may do this, or no CPU reports it: the TD is stopped */
     TD_AS_USUAL,  /* as in other VMs: no emulation, and no access to the guest's memory */
+    TD_CPU,       /* by the rules of the TD's CPU: vm/td_cpu.h */
     TD_RAISE_VE,  /* #VE with the exit's reason, qualification and instruction length */
     TD_RAISE_UD,  /* #UD: CPUID does not offer the instruction */
     TD_RAISE_GP,  /* #GP(0) */

@@ -8,6 +8,7 @@
 #include "lib/page.h"
 #include "lib/string.h"
 #include "vm/exits.h"
+#include "vm/td_cpu.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
@@ -59,6 +60,7 @@ int td_create(struct vm *vm, bool debug)
         .pending = phys_to_virt(pending),
     };
     memset(vm->td->pending, 0xff, PAGE_SIZE << order);
+    td_cpu_create(vm);
     return 0;
 }
 
@@ -91,6 +93,7 @@ int td_vcpu_create(struct vcpu *vcpu, bool ve_by_cpu)
     vcpu->vmx.holds_nmis = &vcpu->td->ve.busy;
     vmx_update_extra_work(&vcpu->vmx);
     vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_EXITING | BIT(VECTOR_UD));
+    td_cpu_setup(vcpu);
     return 0;
 }
 

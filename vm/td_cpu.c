@@ -16,7 +16,7 @@
 #define LEAF_TOPOLOGY_V2 0x1fu
 #define X2APIC_FIRST     0x800u
 #define X2APIC_LAST      0x8ffu
-#define MHZ              1000000ull
+#define MHZ              1000000ul
 
 /* The TD's TSC is the host's, so its rate is announced as the nearest multiple of 25 MHz. */
 void td_cpu_create(struct vm *vm)
@@ -26,9 +26,10 @@ void td_cpu_create(struct vm *vm)
     vm->td->tsc_frequency = (uint16_t)units;
     vm->td->xfam = features_xcr0();
     if (off > hz / 1000)
-        log_info("# %s: the TSC runs at %lu MHz, and a TD can be told multiples of 25 MHz only: its "
-                 "clock will be %lu per mille off",
-                 vm->name, hz / MHZ, off * 1000 / hz);
+        log_info(
+            "# %s: the TSC runs at %lu MHz, and a TD can be told multiples of 25 MHz only: its "
+            "clock will be %lu per mille off",
+            vm->name, hz / MHZ, off * 1000 / hz);
 }
 
 void td_cpu_setup(struct vcpu *vcpu)
@@ -54,10 +55,9 @@ static void td_cpuid(struct vcpu *vcpu)
         td_raise_ve(vcpu);
         return;
     }
-    struct cpuid offered = cpuid_offered(
-        vcpu, leaf == LEAF_TOPOLOGY_V2 ? CPUID_LEAF_TOPOLOGY : leaf, subleaf);
-    struct cpuid r =
-        tdx_cpuid_answer(vcpu->td->td, leaf, subleaf, &offered, vmx_in_64_bit_code());
+    struct cpuid offered =
+        cpuid_offered(vcpu, leaf == LEAF_TOPOLOGY_V2 ? CPUID_LEAF_TOPOLOGY : leaf, subleaf);
+    struct cpuid r = tdx_cpuid_answer(vcpu->td->td, leaf, subleaf, &offered, vmx_in_64_bit_code());
     gpr[GPR_RAX] = r.eax;
     gpr[GPR_RBX] = r.ebx;
     gpr[GPR_RCX] = r.ecx;

@@ -27,11 +27,14 @@ void td_cpu_setup(struct vcpu *vcpu);
  * instruction, or raises #VE or #GP. */
 void td_cpu_exit(struct vcpu *vcpu, uint32_t reason);
 
-/* The TDVMCALLs CPUID, HLT, I/O, RDMSR and WRMSR (GHCI 1.5, section 3), for the VMM. `gpr` are the
- * registers that the TD exposes. Returns false if the leaf in R11 is another one; otherwise sets
- * `*status`, for R10, and R11 to R15 as far as they are outputs. After HLT the vCPU is halted; the
- * TDCALL must be complete then. */
-bool td_cpu_vmcall(struct vcpu *vcpu, uint64_t *gpr, uint64_t *status) MUST_CHECK;
+/* The TDVMCALLs of these instructions (GHCI 1.5, section 3), for vm/td_vmcall.c. `gpr` are the
+ * registers that the TD exposes; outputs are R11, or R12 to R15 of CPUID. They return the completion
+ * code for R10. After HLT, the vCPU is halted until an event wakes it. */
+uint64_t td_vmcall_cpuid(struct vcpu *vcpu, uint64_t *gpr);
+uint64_t td_vmcall_hlt(struct vcpu *vcpu, uint64_t *gpr);
+uint64_t td_vmcall_io(struct vcpu *vcpu, uint64_t *gpr);
+uint64_t td_vmcall_rdmsr(struct vcpu *vcpu, uint64_t *gpr);
+uint64_t td_vmcall_wrmsr(struct vcpu *vcpu, uint64_t *gpr);
 
 /* Parts of vm/control_regs.c. The second one says what the exit of a control-register access is;
  * TDX_DIRECT: exit_cr_access() handles it. */

@@ -7,6 +7,7 @@
 #include "tdx/exits.h"
 #include "vm/exits.h"
 #include "vm/td.h"
+#include "vm/td_cpu.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
@@ -37,7 +38,7 @@ void td_raise_ve(struct vcpu *vcpu)
     td_raise_ve_with(vcpu, &ve);
 }
 
-static void td_raise(struct vcpu *vcpu, uint8_t vector)
+void td_raise(struct vcpu *vcpu, uint8_t vector)
 {
     vmx_raise(&vcpu->vmx, vector, 0);
     vmx_end_interrupt_shadow();
@@ -82,6 +83,8 @@ void td_exit(struct vcpu *vcpu, uint32_t reason)
         return td_raise(vcpu, VECTOR_GP);
     case TD_AS_USUAL:
         return exit_as_usual(vcpu, reason);
+    case TD_CPU:
+        return td_cpu_exit(vcpu, reason);
     case TD_STOP:
         return td_stop(vcpu);
     }

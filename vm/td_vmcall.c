@@ -9,6 +9,7 @@
 #include "arch/x86/cpu.h"
 #include "vm/dma.h"
 #include "vm/ghci.h"
+#include "vm/td_cpu.h"
 #include "vm/vm.h"
 
 /* ---- ReportFatalError ------------------------------------------------------------------------ */
@@ -97,6 +98,11 @@ static const struct {
     uint64_t leaf; /* R11; below 65536 a VMX exit reason */
     uint64_t (*call)(struct vcpu *vcpu, uint64_t *gpr);
 } calls[] = {
+    {REASON_CPUID, td_vmcall_cpuid},
+    {REASON_HLT, td_vmcall_hlt},
+    {REASON_IO_INSTRUCTION, td_vmcall_io},
+    {REASON_RDMSR, td_vmcall_rdmsr},
+    {REASON_WRMSR, td_vmcall_wrmsr},
     {REASON_WBINVD, instruction_wbinvd},
     {GHCI_GET_INFO, get_more_info},
     {GHCI_GET_QUOTE, get_quote},

@@ -10,13 +10,6 @@
 #include "vm/vm.h"
 #include "dev/lapic_msr.h"
 
-/* Leaves of TDVMCALL: the VMX exit reasons of the instructions. */
-#define TDVMCALL_CPUID 10u
-#define TDVMCALL_HLT   12u
-#define TDVMCALL_IO    30u
-#define TDVMCALL_RDMSR 31u
-#define TDVMCALL_WRMSR 32u
-
 #define KVM_MAX 0x40000001u
 #define KVM_EBX 0x4b4d564bu /* "KVMK" */
 #define KVM_ECX 0x564b4d56u /* "VMKV" */
@@ -43,7 +36,7 @@ static struct cpuid vmm_cpuid(const struct vcpu *vcpu, uint32_t leaf, uint32_t s
     return cpuid_offered(vcpu, leaf, subleaf);
 }
 
-static uint64_t vmcall_cpuid(const struct vcpu *vcpu, uint64_t *gpr)
+uint64_t td_vmcall_cpuid(struct vcpu *vcpu, uint64_t *gpr)
 {
     struct cpuid r = vmm_cpuid(vcpu, (uint32_t)gpr[GPR_R12], (uint32_t)gpr[GPR_R13]);
     gpr[GPR_R12] = r.eax;
@@ -90,7 +83,7 @@ static bool is_startup(uint32_t msr, uint64_t value)
     return msr == X2APIC_ICR && (mode == LAPIC_INIT || mode == LAPIC_STARTUP);
 }
 
-static uint64_t vmcall_rdmsr(struct vcpu *vcpu, uint64_t *gpr)
+uint64_t td_vmcall_rdmsr(struct vcpu *vcpu, uint64_t *gpr)
 {
     uint32_t msr = (uint32_t)gpr[GPR_R12];
     const uint64_t *value = fixed_value(msr);
@@ -102,7 +95,7 @@ static uint64_t vmcall_rdmsr(struct vcpu *vcpu, uint64_t *gpr)
 }
 
 /* IA32_APIC_BASE accepts only its own value: the APIC stays in x2APIC mode. */
-static uint64_t vmcall_wrmsr(struct vcpu *vcpu, const uint64_t *gpr)
+uint64_t td_vmcall_wrmsr(struct vcpu *vcpu, uint64_t *gpr)
 {
     uint32_t msr = (uint32_t)gpr[GPR_R12];
     uint64_t value = gpr[GPR_R13], base;
@@ -116,7 +109,7 @@ static uint64_t vmcall_wrmsr(struct vcpu *vcpu, const uint64_t *gpr)
 
 /* ---- I/O and HLT ----------------------------------------------------------------------------- */
 
-static uint64_t vmcall_io(struct vcpu *vcpu, uint64_t *gpr)
+uint64_t td_vmcall_io(struct vcpu *vcpu, uint64_t *gpr)
 {
     uint64_t size = gpr[GPR_R12], write = gpr[GPR_R13], port = gpr[GPR_R14];
     struct bus *bus = &vcpu->vm->port_bus;
@@ -132,32 +125,9 @@ static uint64_t vmcall_io(struct vcpu *vcpu, uint64_t *gpr)
 
 /* R12 says whether interrupts are blocked. If they are not, an interrupt ends the halt whatever
  * RFLAGS.IF is: Linux calls with IF = 0 and sets it afterwards. */
-static uint64_t vmcall_hlt(struct vcpu *vcpu, const uint64_t *gpr)
+uint64_t td_vmcall_hlt(struct vcpu *vcpu, uint64_t *gpr)
 {
     vcpu->vmx.wakes_masked = !gpr[GPR_R12];
     attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
     return GHCI_SUCCESS;
-}
-
-bool td_cpu_vmcall(struct vcpu *vcpu, uint64_t *gpr, uint64_t *status)
-{
-    switch (gpr[GPR_R11]) {
-    case TDVMCALL_CPUID:
-        *status = vmcall_cpuid(vcpu, gpr);
-        return true;
-    case TDVMCALL_HLT:
-        *status = vmcall_hlt(vcpu, gpr);
-        return true;
-    case TDVMCALL_IO:
-        *status = vmcall_io(vcpu, gpr);
-        return true;
-    case TDVMCALL_RDMSR:
-        *status = vmcall_rdmsr(vcpu, gpr);
-        return true;
-    case TDVMCALL_WRMSR:
-        *status = vmcall_wrmsr(vcpu, gpr);
-        return true;
-    default:
-        return false;
-    }
 }
