@@ -56,7 +56,7 @@ static NORETURN PRINTF(1, 2) void fatal(const char *format, ...)
                                            .r8 = words[5],
                                            .r9 = words[6],
                                            .rdx = words[7]};
-        td_call(&registers);
+        execute_tdcall(&registers);
     }
 }
 
@@ -79,7 +79,7 @@ static uint64_t accept(uint64_t gpa, unsigned level)
 {
     for (unsigned i = 0;; i++) {
         struct td_registers registers = {.rax = TDCALL_ACCEPT, .rcx = gpa | level};
-        td_call(&registers);
+        execute_tdcall(&registers);
         uint64_t status = registers.rax & STATUS_CODE;
         if (status != TDX_OPERAND_BUSY || i == BUSY_TRIES)
             return status;
@@ -128,7 +128,7 @@ static void accept_range(const struct shim_range *range, uint64_t shared)
 static uint64_t shared_bit(void)
 {
     struct td_registers registers = {.rax = TDCALL_INFO};
-    td_call(&registers);
+    execute_tdcall(&registers);
     if (registers.rax)
         fatal("shim: VP.INFO: %#lx", registers.rax);
     return BIT((registers.rcx & BITS(5, 0)) - 1);
@@ -142,7 +142,7 @@ static void measure(const struct shim_item *item)
     sha384((const void *)(uintptr_t)item->base, item->size, digest);
     struct td_registers registers = {
         .rax = TDCALL_RTMR_EXTEND, .rcx = (uintptr_t)digest, .rdx = item->rtmr};
-    td_call(&registers);
+    execute_tdcall(&registers);
     if (registers.rax)
         fatal("shim: RTMR.EXTEND of RTMR %u: %#lx", item->rtmr, registers.rax);
 }

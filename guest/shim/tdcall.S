@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* TDCALL by its bytes, because not every assembler knows it; see the header. */
     .text
-    .globl td_call
-td_call:
+    .globl execute_tdcall
+execute_tdcall:
     pushq %rbx
     pushq %rbp
     pushq %r12

@@ -10,4 +10,4 @@ struct td_registers {
 };
 
 /* Executes TDCALL with these registers, which it replaces. Only in 64-bit mode. */
-void td_call(struct td_registers *registers);
+void execute_tdcall(struct td_registers *registers);

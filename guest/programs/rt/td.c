@@ -18,7 +18,7 @@ uint64_t td_vmcall(struct td_registers *registers)
 {
     registers->rax = TDCALL_VMCALL;
     registers->rcx = VMCALL_ALL;
-    td_call(registers);
+    execute_tdcall(registers);
     return registers->r10;
 }
 

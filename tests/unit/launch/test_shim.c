@@ -109,7 +109,7 @@ static void fatal(const struct td_registers *r)
     longjmp(over, 1);
 }
 
-void td_call(struct td_registers *r)
+void execute_tdcall(struct td_registers *r)
 {
     const uint64_t leaf = r->rax;
     assert_in_range(leaf, 0, 6);
