@@ -10,6 +10,7 @@
 
 #include "dev/ioapic.h"
 #include "dev/locked.h"
+#include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
 #include "dev/rtc.h"
@@ -94,10 +95,10 @@ struct vm_words {
     uint64_t ve;                   /* the guest takes #VE */
     uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
-    uint64_t entry; /* enum guest_entry: how an ELF64 kernel is entered */
+    uint64_t entry;   /* enum guest_entry: how an ELF64 kernel is entered */
     uint64_t tdx;     /* enum tdx; a TD has the words pc, shared=TDX_SHARED_BIT and ve, too */
     uint64_t measure; /* enum measure */
-    uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
+    uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
 /* The devices that one CPU at a time may be in (dev/locked.h). */
@@ -108,6 +109,7 @@ enum locked_name {
     LOCKED_TEST_A,
     LOCKED_TEST_B,
     LOCKED_RTC,
+    LOCKED_PIT,
     LOCKED_RESET,
     LOCKED_DEVICES,
 };
@@ -132,6 +134,7 @@ struct vm {
     struct console console;
     struct rtc rtc; /* these with pc */
     struct pm_timer pm_timer;
+    struct pit pit;
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
     struct disk *disks[DISKS]; /* these too */
