@@ -12,6 +12,7 @@
 #include "launch/modules.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
+#include "vm/td_report.h"
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
@@ -336,6 +337,7 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         guest_restart(guest_of_vm(vm));
         return;
     }
+    td_report_measurements(vm);
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);

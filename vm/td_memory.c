@@ -7,6 +7,7 @@
 #include "lib/trace.h"
 #include "mmu/memslot.h"
 #include "mmu/sides.h"
+#include "tdx/measure.h"
 #include "tdx/td.h"
 #include "vm/vm.h"
 
@@ -150,17 +151,20 @@ int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared)
 int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
 {
     struct td *td = vm->td;
-    (void)extend;
     if (td->finalised)
         return -EPERM;
     if (td_page_state(vm, gfn_to_gpa(gfn)) == TD_PAGE_NONE)
         return -EFAULT;
     if (!is_pending(td, gfn))
         return -EEXIST;
-    int error = guest_load(&vm->mmu, gfn_to_gpa(gfn), content, PAGE_SIZE);
+    const gpa_t gpa = gfn_to_gpa(gfn);
+    int error = guest_load(&vm->mmu, gpa, content, PAGE_SIZE);
     if (error)
         return error;
     (void)pending_clear(td, gfn);
+    tdx_measure_page(td->measurement, gpa);
+    for (uint64_t at = 0; extend && at < PAGE_SIZE; at += TDX_MR_CHUNK)
+        tdx_measure_chunk(td->measurement, gpa_add(gpa, at), (const char *)content + at);
     td->pages_added++;
     return 0;
 }
@@ -169,6 +173,7 @@ int td_finalise(struct vm *vm)
 {
     if (vm->td->finalised)
         return -EPERM;
+    tdx_measure_finalise(vm->td->measurement);
     vm->td->finalised = true;
     return 0;
 }
