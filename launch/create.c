@@ -247,24 +247,14 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
     m->image = (struct guest_image){.name = vm->name,
                                     .file = phys_to_virt(m->module->base),
                                     .size = m->module->size,
-                                    .arguments = line + arguments,
-                                    .entry = (enum guest_entry)vm->words.entry,
-                                    .cpus = (unsigned)vm->words.vcpus};
-    /* Linux needs the interrupt controller and the clock of a PC. */
-    if (load_is_linux(m->image.file, m->image.size))
-        vm->words.pc = 1;
-    m->image.pc = vm->words.pc;
-    m->image.td = vm->words.tdx;
-    m->image.measure = vm->words.measure != MEASURE_OFF;
-    if (vm->words.tdx)
-        m->image.entry = GUEST_ENTRY_64;
+                                    .arguments = line + arguments};
+    vm_words_describe(&vm->words, &m->image);
     if (!*code && vm->words.reset && !vm->words.pc) {
         log_error("guest %s: with reset=again the guest needs the word pc, by which it can reset "
                   "its VM",
                   vm->name);
         *code = EXIT_MODULE_WORDS;
     }
-    m->image.net = vm->words.net;
     if (vm->words.net && !vm->words.pc) {
         log_error("guest %s: net: a network device needs the word pc", vm->name);
         *code = EXIT_MODULE_WORDS;

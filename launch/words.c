@@ -6,6 +6,7 @@
 #include "launch/words.h"
 
 #include "boot/boot_info.h"
+#include "launch/loader.h"
 #include "lib/bits.h"
 #include "lib/string.h"
 #include "lib/words.h"
@@ -93,4 +94,16 @@ int vm_words_parse(const char *name, const char *text, enum gva_cache gva_cache,
     into->memory = align_down(into->memory, PAGE_SIZE);
     imply(into);
     return arguments;
+}
+
+void vm_words_describe(struct vm_words *given, struct guest_image *image)
+{
+    if (load_is_linux(image->file, image->size))
+        given->pc = 1;
+    image->entry = given->tdx ? GUEST_ENTRY_64 : (enum guest_entry)given->entry;
+    image->cpus = (unsigned)given->vcpus;
+    image->pc = given->pc;
+    image->net = given->net;
+    image->td = given->tdx;
+    image->measure = given->measure != MEASURE_OFF;
 }

@@ -28,3 +28,7 @@ $(B)/shim/shim.bin: $(B)/shim/shim.elf
 	$(Q)objcopy -O binary $< $@
 
 $(B)/obj/launch/shim_image.o $(B)/host/launch/shim_image.o: $(B)/shim/shim.bin
+
+# Writes the initial image of a TD from its files, for tools/tdreport.py.
+$(B)/tdimage: $(B)/host/tools/tdimage.o $(B)/libhost.a
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -lpthread -o $@
