@@ -98,7 +98,7 @@ void td_report_measurements(struct vm *vm)
     uint8_t rtmr[TDX_RTMRS][SHA384_SIZE];
     char name[] = "RTMR0";
 
-    if (!vm->td || !vm->td->finalised)
+    if (!vm->td || !vm->td->finalised || vm->words.measure == MEASURE_OFF)
         return;
     td_print_digest(vm, "MRTD", vm->td->measurement->mrtd);
     tdx_rtmr_read(vm->td->measurement, rtmr);

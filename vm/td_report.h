@@ -24,5 +24,6 @@ uint64_t td_report_leaf(struct vm *vm, enum tdcall_leaf leaf, const uint64_t *gp
  * false if R12 or R13 are invalid operands. */
 bool td_get_quote(struct vm *vm, uint64_t gpa, uint64_t size) MUST_CHECK;
 
-/* The lines of the VM's report about what it was measured as. */
+/* Writes what a TD was measured as into the VM's report, unless it has measure=0: MRTD, and the
+ * RTMRs that were extended. */
 void td_report_measurements(struct vm *vm);
