@@ -66,7 +66,9 @@ static void tdx_quote_make(const struct tdx_report *report, struct tdx_quote *qu
 
     *quote = (struct tdx_quote){
         .version = VERSION, .key_type = ECDSA_P256, .tee_type = TEE_TDX, .vendor = "eptvisor test"};
-    memcpy(quote->body.tcb, report->tcb.tee_tcb_svn, sizeof(quote->body.tcb));
+    memcpy(quote->body.tcb,
+           (const uint8_t *)&report->tcb + offsetof(struct tdx_tcb_info, tee_tcb_svn),
+           sizeof(quote->body.tcb));
     memcpy(quote->body.td, &report->td, sizeof(quote->body.td));
     memcpy(quote->body.report_data, report->mac.report_data, sizeof(quote->body.report_data));
     memcpy(quote->signature_size, &size, sizeof(size));
