@@ -118,7 +118,8 @@ def report_of(content: bytes) -> bytes:
         sizes = ", ".join(str(len(block)) for block in blocks) or "none"
         raise CannotSay(
             f"there are no {SIZE} bytes of a TDREPORT, binary or as lines of hexadecimal digits; "
-            f"the file has {len(content)} bytes, and its series of digits are this many bytes: {sizes}"
+            f"the file has {len(content)} bytes, and its series of digits are this many bytes: "
+            f"{sizes}"
         )
     return found[-1]
 

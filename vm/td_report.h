@@ -20,7 +20,7 @@ void td_reporter_prepare(void);
 uint64_t td_report_leaf(struct vm *vm, enum tdcall_leaf leaf, const uint64_t *gpr,
                         struct tdx_operand_fault *fault) MUST_CHECK;
 
-/* GetQuote (tdx/quote.h) of the shared buffer of `size` bytes at `gpa`, with its shared bit. Returns
+/* GetQuote (tdx/quote.h): the shared buffer has `size` bytes at `gpa`, with the shared bit. Returns
  * false if R12 or R13 are invalid operands. */
 bool td_get_quote(struct vm *vm, uint64_t gpa, uint64_t size) MUST_CHECK;
 

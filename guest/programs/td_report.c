@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The leaves of TDCALL about reports, and GetQuote. The program prints a TDREPORT and, if it gets
- * one, a quote, for tools/tdreport.py and tools/tdquote.py. Argument `hole`: it asks for a report to
- * an address without memory, which ends the TD.
+ * one, a quote, for tools/tdreport.py and tools/tdquote.py. With the argument `hole` it asks for a
+ * report to an address without memory, which ends the TD.
  */
 #include "guest/programs/rt/td.h"
 
@@ -154,7 +154,7 @@ static void operands_may_be_shared(void)
     EXPECT_EQ(shared[1024 + 128 + 63], 163);
 }
 
-/* As the module does where the VMM says so: an EPT violation becomes #VE, and nothing has happened. */
+/* The EPT violation at the operand becomes #VE, and the leaf has done nothing. */
 static void a_shared_operand_without_memory_is_ve(void)
 {
     struct td_registers info = {.rax = VEINFO_GET};

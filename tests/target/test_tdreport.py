@@ -18,7 +18,7 @@ HASHES = ("TEE_TCB_INFO_HASH", "TEE_INFO_HASH")
 EXTENSION = ("--rtmr", "3", "33" * 48)  # what the program extends RTMR 3 by
 
 
-# ---- The tool, without a machine -------------------------------------------------------------------
+# ---- The tool, without a machine ---------------------------------------------------------------
 
 
 def report(**fields: bytes) -> bytes:
