@@ -12,10 +12,10 @@
 #include "launch/modules.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
+#include "vm/td_report.h"
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
-#include "vm/td_report.h"
 #include "vm/vm.h"
 #include "vm/work.h"
 #include "lib/assert.h"
@@ -337,6 +337,7 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         guest_restart(guest_of_vm(vm));
         return;
     }
+    td_report_measurements(vm);
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);
@@ -344,7 +345,6 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         activity_report(vm);
     if (pool.options->counters)
         report_memory(vm, vm->console.transcript);
-    td_report_measurements(vm);
     totals_add_result(vm, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
     guest_take_apart(guest_of_vm(vm));

@@ -4,7 +4,6 @@
 
 #include "ept/tdx_status.h"
 #include "tdx/metadata.h"
-#include "tdx/report.h"
 #include "tdx/ve.h"
 
 #define RAX_LEAF     BITS(15, 0)
@@ -23,11 +22,14 @@ struct call {
     enum tdcall_next next;
 };
 
-/* Ends a leaf without a status: the registers stay as they are. */
-static uint64_t call_leave(struct call *c, enum tdcall_next next)
+/* Takes over what a function of the host returns. */
+static uint64_t call_end(struct call *c, uint64_t status)
 {
-    c->next = next;
-    return 0;
+    if (status == TDCALL_STATUS_REPEAT)
+        c->next = TDCALL_REPEAT;
+    if (status == TDCALL_STATUS_END)
+        c->next = TDCALL_END;
+    return status;
 }
 
 static bool is_private_gpa(const struct td *td, uint64_t gpa)
@@ -160,11 +162,8 @@ static uint64_t mem_page_accept(struct call *c)
     const uint64_t operand = c->gpr[GPR_RCX];
     if (!page_operand_valid(c->vcpu->td, operand, 1))
         return TDX_OPERAND_INVALID | TDX_OPERAND_RCX;
-    uint64_t status = c->host->accept(c->host->context, GPA(operand & ~PAGE_LEVEL),
-                                      (unsigned)(operand & PAGE_LEVEL));
-    if (status == TDCALL_ACCEPT_REPEAT)
-        return call_leave(c, TDCALL_REPEAT);
-    return status == TDCALL_ACCEPT_END ? call_leave(c, TDCALL_END) : status;
+    return call_end(c, c->host->accept(c->host->context, GPA(operand & ~PAGE_LEVEL),
+                                       (unsigned)(operand & PAGE_LEVEL)));
 }
 
 /* The attributes in RDX are those of the VMs that a TD nests, and there are none: all are 0. */
@@ -188,9 +187,8 @@ static uint64_t mem_page_attr_rd(struct call *c)
     struct tdcall_page page;
     if (!is_private_gpa(c->vcpu->td, gpa))
         return page_error(c, TDX_OPERAND_INVALID | TDX_OPERAND_RCX);
-    if (!c->host->page(c->host->context, GPA(gpa), &page))
-        return call_leave(c, TDCALL_END);
-    return page_answer(c, gpa, &page);
+    uint64_t status = call_end(c, c->host->page(c->host->context, GPA(gpa), &page));
+    return status == TDX_SUCCESS ? page_answer(c, gpa, &page) : status;
 }
 
 /* Attributes can be set only for the VMs that a TD nests, so RDX and R8 must be 0. */
@@ -206,21 +204,31 @@ static uint64_t mem_page_attr_wr(struct call *c)
         return page_error(c, TDX_OPERAND_INVALID | TDX_OPERAND_RCX);
     const uint64_t gpa = operand & ~PAGE_LEVEL;
     const unsigned level = (unsigned)(operand & PAGE_LEVEL);
-    if (!c->host->page(c->host->context, GPA(gpa), &page))
-        return call_leave(c, TDCALL_END);
+    uint64_t status = call_end(c, c->host->page(c->host->context, GPA(gpa), &page));
+    if (status != TDX_SUCCESS)
+        return status;
     if (page.level < level)
         return page_error(c, TDX_PAGE_SIZE_MISMATCH | level);
     page.level = level;
     return page_answer(c, gpa, &page);
 }
 
-/* ---- Reports --------------------------------------------------------------------------------- */
+/* ---- Measurement ----------------------------------------------------------------------------- */
 
-static uint64_t mr_leaf(struct call *c)
+static uint64_t mr_report(struct call *c)
 {
-    const enum tdcall_leaf leaf = (enum tdcall_leaf)(c->gpr[GPR_RAX] & RAX_LEAF);
-    uint64_t status = c->host->report(c->host->context, leaf, c->gpr);
-    return status == TDX_OPERAND_FAULT ? call_leave(c, TDCALL_REPEAT) : status;
+    return call_end(
+        c, c->host->report(c->host->context, c->gpr[GPR_RCX], c->gpr[GPR_RDX], c->gpr[GPR_R8]));
+}
+
+static uint64_t mr_verifyreport(struct call *c)
+{
+    return call_end(c, c->host->verify_report(c->host->context, c->gpr[GPR_RCX]));
+}
+
+static uint64_t mr_rtmr_extend(struct call *c)
+{
+    return call_end(c, c->host->rtmr_extend(c->host->context, c->gpr[GPR_RCX], c->gpr[GPR_RDX]));
 }
 
 /* ---- Dispatch -------------------------------------------------------------------------------- */
@@ -228,9 +236,10 @@ static uint64_t mr_leaf(struct call *c)
 static uint64_t (*const leaves[])(struct call *c) = {
     [TDCALL_VP_VMCALL] = vp_vmcall,
     [TDCALL_VP_INFO] = vp_info,
-    [TDCALL_MR_RTMR_EXTEND] = mr_leaf,
+    [TDCALL_MR_RTMR_EXTEND] = mr_rtmr_extend,
+    [TDCALL_MR_REPORT] = mr_report,
+    [TDCALL_MR_VERIFYREPORT] = mr_verifyreport,
     [TDCALL_VP_VEINFO_GET] = vp_veinfo_get,
-    [TDCALL_MR_REPORT] = mr_leaf,
     [TDCALL_VP_CPUIDVE_SET] = vp_cpuidve_set,
     [TDCALL_MEM_PAGE_ACCEPT] = mem_page_accept,
     [TDCALL_VM_RD] = vm_rd,
@@ -238,7 +247,6 @@ static uint64_t (*const leaves[])(struct call *c) = {
     [TDCALL_VP_RD] = vp_rd,
     [TDCALL_VP_WR] = vp_wr,
     [TDCALL_SYS_RD] = sys_rd,
-    [TDCALL_MR_VERIFYREPORT] = mr_leaf,
     [TDCALL_MEM_PAGE_ATTR_RD] = mem_page_attr_rd,
     [TDCALL_MEM_PAGE_ATTR_WR] = mem_page_attr_wr,
 };

@@ -47,26 +47,26 @@ struct tdcall_page {
     bool pending;
 };
 
-/* Results of `accept` that are no status. */
-#define TDCALL_ACCEPT_REPEAT (~0ull)
-#define TDCALL_ACCEPT_END    (~0ull - 1)
+/* Results of the functions below that are no status: the instruction is to be executed again, or the
+ * TD has been stopped, because it may not do this with the page. */
+#define TDCALL_STATUS_REPEAT (~0ull)
+#define TDCALL_STATUS_END    (~0ull - 1)
 
-/* What tdcall() needs of the VM. GPAs are private, without the shared bit, and below the TD's
- * width. */
+/* What tdcall() needs of the VM. Each function returns the leaf's status. */
 struct tdcall_host {
     void *context;
 
-    /* PAGE.ACCEPT. A TDX status without operand, or TDCALL_ACCEPT_REPEAT, or TDCALL_ACCEPT_END if
-     * the TD has been stopped, because it may not accept this page. */
+    /* PAGE.ACCEPT of an aligned private page. The status has the level in bits 31:0 if it is no
+     * success. */
     uint64_t (*accept)(void *context, gpa_t gpa, unsigned level);
 
-    /* MR.REPORT, MR.VERIFYREPORT and MR.RTMR.EXTEND (tdx/report.h). A TDX status, or
-     * TDX_OPERAND_FAULT, after which the instruction is executed again, or a #VE has been raised, or
-     * the TD has been stopped. */
-    uint64_t (*report)(void *context, enum tdcall_leaf leaf, const uint64_t *gpr);
+    /* Describes the page at a private address. */
+    uint64_t (*page)(void *context, gpa_t gpa, struct tdcall_page *page);
 
-    /* Describes the page at `gpa`. Returns false if there is none, and the TD has been stopped. */
-    bool (*page)(void *context, gpa_t gpa, struct tdcall_page *page);
+    /* MR.REPORT, MR.VERIFYREPORT and MR.RTMR.EXTEND, with the registers as the TD gave them. */
+    uint64_t (*report)(void *context, uint64_t rcx, uint64_t rdx, uint64_t r8);
+    uint64_t (*verify_report)(void *context, uint64_t rcx);
+    uint64_t (*rtmr_extend)(void *context, uint64_t rcx, uint64_t rdx);
 };
 
 /* Executes the leaf that the registers describe. Only the registers that the leaf's description

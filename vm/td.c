@@ -7,19 +7,20 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
+#include "tdx/measure.h"
 #include "vm/exits.h"
 #include "vm/td_cpu.h"
 #include "vm/td_report.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
-/* What a TD has in a page of its own. */
-struct td_whole {
+/* The page at vm->td. */
+struct td_page {
     struct td td;
     struct td_measurement measurement;
 };
-
-_Static_assert(sizeof(struct td_whole) <= PAGE_SIZE && sizeof(struct td_vcpu) <= PAGE_SIZE,
+_Static_assert(offsetof(struct td_page, td) == 0, "vm->td is the page");
+_Static_assert(sizeof(struct td_page) <= PAGE_SIZE && sizeof(struct td_vcpu) <= PAGE_SIZE,
                "a page for each");
 
 /* ---- The record of PENDING pages ------------------------------------------------------------- */
@@ -57,21 +58,21 @@ int td_create(struct vm *vm, bool debug)
         log_error("guest %s: no page left for its state as a TD", vm->name);
         return -ENOMEM;
     }
-    page_clear(phys_to_virt(page), 0);
-    struct td_whole *whole = phys_to_virt(page);
-    vm->td = &whole->td;
-    tdx_measure_init(&whole->measurement);
+    struct td_page *state = phys_to_virt(page);
+    page_clear(state, 0);
+    tdx_measure_init(&state->measurement);
+    td_reporter_prepare();
+    vm->td = &state->td;
     *vm->td = (struct td){
         .gpa_width = TD_GPA_WIDTH,
         .vcpus = (uint16_t)vm->words.vcpus,
         .attributes = TD_ATTR_SEPT_VE_DISABLE | (debug ? TD_ATTR_DEBUG : 0),
         .td_ctls = TD_CTLS_PENDING_VE_DISABLE,
-        .measurement = &whole->measurement,
+        .measurement = &state->measurement,
         .pending = phys_to_virt(pending),
     };
     memset(vm->td->pending, 0xff, PAGE_SIZE << order);
     td_cpu_create(vm);
-    td_reporter_prepare();
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "vm/td_exit.h"
 
 #include "arch/x86/cpu.h"
+#include "ept/tdx_status.h"
 #include "lib/errno.h"
 #include "lib/trace.h"
 #include "tdx/fetch.h"
@@ -57,38 +58,65 @@ static uint64_t host_accept(void *context, gpa_t gpa, unsigned level)
     struct vcpu *vcpu = context;
     uint64_t status = td_accept(vcpu->vm, gpa, level);
     if (status == TD_ACCEPT_RETRY)
-        return TDCALL_ACCEPT_REPEAT;
+        return TDCALL_STATUS_REPEAT;
     if (status != TD_ACCEPT_NONE)
         return status;
     stop(vcpu, "MEM.PAGE.ACCEPT", gpa, "only private memory can be accepted");
-    return TDCALL_ACCEPT_END;
+    return TDCALL_STATUS_END;
 }
 
-static bool host_page(void *context, gpa_t gpa, struct tdcall_page *page)
+static uint64_t host_page(void *context, gpa_t gpa, struct tdcall_page *page)
 {
     struct vcpu *vcpu = context;
     enum td_page_state state = td_page_state(vcpu->vm, gpa);
     *page = (struct tdcall_page){.level = 0, .pending = state == TD_PAGE_PENDING};
     if (state == TD_PAGE_PENDING || state == TD_PAGE_ACCEPTED)
-        return true;
+        return TDX_SUCCESS;
+    if (state == TD_PAGE_CONVERTING)
+        return TDCALL_STATUS_REPEAT;
     stop(vcpu, "MEM.PAGE.ATTR", gpa, "only private memory has attributes");
-    return false;
+    return TDCALL_STATUS_END;
 }
 
-static uint64_t host_report(void *context, enum tdcall_leaf leaf, const uint64_t *gpr)
+/* An operand that cannot be accessed is an EPT violation of the TD. If it has not stopped the TD,
+ * the instruction is executed again, before or after a #VE. */
+static uint64_t report_status(struct vcpu *vcpu, uint64_t status,
+                              const struct tdx_operand_fault *fault)
+{
+    if (status != TDX_OPERAND_FAULT)
+        return status;
+    td_operand_violation(vcpu, fault->gpa, fault->write);
+    return TDCALL_STATUS_REPEAT;
+}
+
+static uint64_t host_report(void *context, uint64_t rcx, uint64_t rdx, uint64_t r8)
 {
     struct vcpu *vcpu = context;
     struct tdx_operand_fault fault;
-    uint64_t status = td_report_leaf(vcpu->vm, leaf, gpr, &fault);
-    if (status == TDX_OPERAND_FAULT)
-        td_operand_violation(vcpu, fault.gpa, fault.write);
-    return status;
+    return report_status(vcpu, td_mr_report(vcpu->vm, rcx, rdx, r8, &fault), &fault);
+}
+
+static uint64_t host_verify_report(void *context, uint64_t rcx)
+{
+    struct vcpu *vcpu = context;
+    struct tdx_operand_fault fault;
+    return report_status(vcpu, td_mr_verifyreport(vcpu->vm, rcx, &fault), &fault);
+}
+
+static uint64_t host_rtmr_extend(void *context, uint64_t rcx, uint64_t rdx)
+{
+    struct vcpu *vcpu = context;
+    struct tdx_operand_fault fault;
+    return report_status(vcpu, td_mr_rtmr_extend(vcpu->vm, rcx, rdx, &fault), &fault);
 }
 
 /* ---- The call -------------------------------------------------------------------------------- */
 
-static const struct tdcall_host host_functions = {
-    .accept = host_accept, .report = host_report, .page = host_page};
+static const struct tdcall_host host_functions = {.accept = host_accept,
+                                                  .page = host_page,
+                                                  .report = host_report,
+                                                  .verify_report = host_verify_report,
+                                                  .rtmr_extend = host_rtmr_extend};
 
 /* NMIs that waited for VEINFO.GET can be delivered now. */
 static void release_nmis(struct vcpu *vcpu)

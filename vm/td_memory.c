@@ -152,16 +152,17 @@ int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared)
 static int add_page(struct vm *vm, gfn_t gfn, const void *content)
 {
     struct td *td = vm->td;
-    if (td_page_state(vm, gfn_to_gpa(gfn)) == TD_PAGE_NONE)
+    const gpa_t gpa = gfn_to_gpa(gfn);
+    if (td_page_state(vm, gpa) == TD_PAGE_NONE)
         return -EFAULT;
     if (!is_pending(td, gfn))
         return -EEXIST;
-    int error = guest_load(&vm->mmu, gfn_to_gpa(gfn), content, PAGE_SIZE);
+    int error = guest_load(&vm->mmu, gpa, content, PAGE_SIZE);
     if (error)
         return error;
     (void)pending_clear(td, gfn);
     td->pages_added++;
-    tdx_measure_page(td->measurement, gfn_to_gpa(gfn));
+    tdx_measure_page(td->measurement, gpa);
     return 0;
 }
 

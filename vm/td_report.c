@@ -61,17 +61,27 @@ static struct tdx_memory td_report_memory(struct vm *vm)
     return (struct tdx_memory){td_report_read, td_report_write, vm};
 }
 
-uint64_t td_report_leaf(struct vm *vm, enum tdcall_leaf leaf, const uint64_t *gpr,
-                        struct tdx_operand_fault *fault)
+uint64_t td_mr_report(struct vm *vm, uint64_t rcx, uint64_t rdx, uint64_t r8,
+                      struct tdx_operand_fault *fault)
 {
     const struct tdx_memory memory = td_report_memory(vm);
 
-    if (leaf == TDCALL_MR_REPORT)
-        return tdx_mr_report(&reporter, vm->td, &memory, gpr[GPR_RCX], gpr[GPR_RDX], gpr[GPR_R8],
-                             fault);
-    if (leaf == TDCALL_MR_VERIFYREPORT)
-        return tdx_mr_verifyreport(&reporter, vm->td, &memory, gpr[GPR_RCX], fault);
-    return tdx_mr_rtmr_extend(vm->td, &memory, gpr[GPR_RCX], gpr[GPR_RDX], fault);
+    return tdx_mr_report(&reporter, vm->td, &memory, rcx, rdx, r8, fault);
+}
+
+uint64_t td_mr_verifyreport(struct vm *vm, uint64_t rcx, struct tdx_operand_fault *fault)
+{
+    const struct tdx_memory memory = td_report_memory(vm);
+
+    return tdx_mr_verifyreport(&reporter, vm->td, &memory, rcx, fault);
+}
+
+uint64_t td_mr_rtmr_extend(struct vm *vm, uint64_t rcx, uint64_t rdx,
+                           struct tdx_operand_fault *fault)
+{
+    const struct tdx_memory memory = td_report_memory(vm);
+
+    return tdx_mr_rtmr_extend(vm->td, &memory, rcx, rdx, fault);
 }
 
 bool td_get_quote(struct vm *vm, uint64_t gpa, uint64_t size)

@@ -7,7 +7,6 @@
 #pragma once
 
 #include "tdx/report.h"
-#include "tdx/tdcall.h"
 
 struct vm;
 
@@ -15,10 +14,14 @@ struct vm;
  * is created. */
 void td_reporter_prepare(void);
 
-/* Executes the leaf MR.REPORT, MR.VERIFYREPORT or MR.RTMR.EXTEND. Returns what RAX gets, or
- * TDX_OPERAND_FAULT, with *fault filled: `gpa` is as the TD gave it. */
-uint64_t td_report_leaf(struct vm *vm, enum tdcall_leaf leaf, const uint64_t *gpr,
-                        struct tdx_operand_fault *fault) MUST_CHECK;
+/* The leaves. They return what RAX gets, or TDX_OPERAND_FAULT, with *fault filled: `gpa` is as the
+ * TD gave it. */
+uint64_t td_mr_report(struct vm *vm, uint64_t rcx, uint64_t rdx, uint64_t r8,
+                      struct tdx_operand_fault *fault) MUST_CHECK;
+uint64_t td_mr_verifyreport(struct vm *vm, uint64_t rcx,
+                            struct tdx_operand_fault *fault) MUST_CHECK;
+uint64_t td_mr_rtmr_extend(struct vm *vm, uint64_t rcx, uint64_t rdx,
+                           struct tdx_operand_fault *fault) MUST_CHECK;
 
 /* GetQuote (tdx/quote.h): the shared buffer has `size` bytes at `gpa`, with the shared bit. Returns
  * false if R12 or R13 are invalid operands. */
