@@ -8,11 +8,6 @@
 
 #include <stddef.h>
 
-/* The numbers of the registers in a status. */
-#define OPERAND_RCX 1
-#define OPERAND_RDX 2
-#define OPERAND_R8  8
-
 #define REPORT_TYPE_TDX 0x81
 
 /* Bits 8:0 are VALID, TEE_TCB_SVN and MRSEAM, 14:9 MRSIGNERSEAM, 15 ATTRIBUTES, and 17:16
@@ -120,15 +115,15 @@ uint64_t tdx_mr_report(const struct tdx_reporter *reporter, const struct td *td,
     uint64_t status;
 
     if (rcx % TDX_REPORT_SIZE)
-        return TDX_OPERAND_INVALID | OPERAND_RCX;
-    status = tdx_check_address(td, rdx, TDX_REPORT_DATA, true, OPERAND_RDX);
+        return TDX_OPERAND_INVALID | TDX_OPERAND_RCX;
+    status = tdx_check_address(td, rdx, TDX_REPORT_DATA, true, TDX_OPERAND_RDX);
     if (!status)
         status = tdx_read(memory, rdx, data, sizeof(data), fault);
     if (status)
         return status;
     if (r8)
-        return TDX_OPERAND_INVALID | OPERAND_R8;
-    status = tdx_check_address(td, rcx, TDX_REPORT_SIZE, true, OPERAND_RCX);
+        return TDX_OPERAND_INVALID | TDX_OPERAND_R8;
+    status = tdx_check_address(td, rcx, TDX_REPORT_SIZE, true, TDX_OPERAND_RCX);
     if (status)
         return status;
     tdx_report_make(reporter, td, data, &report);
@@ -142,7 +137,7 @@ uint64_t tdx_mr_verifyreport(const struct tdx_reporter *reporter, const struct t
                              struct tdx_operand_fault *fault)
 {
     struct tdx_report_mac body;
-    uint64_t status = tdx_check_address(td, rcx, TDX_REPORT_MAC_SIZE, false, OPERAND_RCX);
+    uint64_t status = tdx_check_address(td, rcx, TDX_REPORT_MAC_SIZE, false, TDX_OPERAND_RCX);
 
     if (!status)
         status = tdx_read(memory, rcx, &body, sizeof(body), fault);
@@ -159,14 +154,14 @@ uint64_t tdx_mr_rtmr_extend(const struct td *td, const struct tdx_memory *memory
                             uint64_t rdx, struct tdx_operand_fault *fault)
 {
     uint8_t data[SHA384_SIZE];
-    uint64_t status = tdx_check_address(td, rcx, 64, false, OPERAND_RCX);
+    uint64_t status = tdx_check_address(td, rcx, 64, false, TDX_OPERAND_RCX);
 
     if (!status)
         status = tdx_read(memory, rcx, data, sizeof(data), fault);
     if (status)
         return status;
     if (rdx >= TDX_RTMRS)
-        return TDX_OPERAND_INVALID | OPERAND_RDX;
+        return TDX_OPERAND_INVALID | TDX_OPERAND_RDX;
     tdx_rtmr_extend(td->measurement, (unsigned)rdx, data);
     return TDX_SUCCESS;
 }

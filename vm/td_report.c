@@ -91,7 +91,7 @@ static void td_print_digest(const struct vm *vm, const char *name, const uint8_t
 
     for (unsigned i = 0; i < SHA384_SIZE; i++)
         snprintf(text + 2 * i, 3, "%02x", digest[i]);
-    log_info("# %s: %s %s", vm->name, name, text);
+    transcript_line(vm->console.transcript, "# %s: %s %s", vm->name, name, text);
 }
 
 void td_report_measurements(struct vm *vm)

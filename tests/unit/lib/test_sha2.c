@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * SHA-384 and HMAC-SHA-384 against Python's implementation: every length up to 299 bytes and longer
- * messages, each in one piece and in pieces, every length of a key, NIST's Monte Carlo chain, and a
- * message of a million bytes.
+ * SHA-384, HMAC-SHA-384 and SHA-256 against Python's implementation: every length up to 299 bytes
+ * and longer messages, each in one piece and, for SHA-384, in pieces; every length of a key, NIST's
+ * Monte Carlo chain, and a message of a million bytes.
  */
 #include "tests/unit/support.h"
 
 #include "lib/bits.h"
+#include "lib/sha256.h"
 #include "lib/sha384.h"
 
 #include <stdio.h>
@@ -59,6 +60,20 @@ static void check_hash(const char *message_hex, const char *digest_hex)
     }
 }
 
+static void check_sha256(const char *message_hex, const char *digest_hex)
+{
+    static uint8_t message[MESSAGE_MAX];
+    uint8_t expected[SHA256_SIZE], digest[SHA256_SIZE];
+    size_t size = bytes_of(message_hex, message);
+    uint8_t *copy = malloc(size + 1);
+
+    memcpy(copy + 1, message, size); /* ends where the allocation ends, at any alignment */
+    assert_int_equal(bytes_of(digest_hex, expected), SHA256_SIZE);
+    sha256(copy + 1, size, digest);
+    assert_memory_equal(digest, expected, SHA256_SIZE);
+    free(copy);
+}
+
 /* A key is used for two messages, because nothing of the first may be left in it. */
 static void check_hmac(const char *key_hex, const char *message_hex, const char *digest_hex)
 {
@@ -96,8 +111,8 @@ static void as_python_does(void **state)
 {
     (void)state;
     static char line[4 * MESSAGE_MAX];
-    unsigned hashes = 0, hmacs = 0, chains = 0;
-    FILE *vectors = popen("exec python3 tests/unit/lib/sha384_vectors.py", "r");
+    unsigned hashes = 0, sha256s = 0, hmacs = 0, chains = 0;
+    FILE *vectors = popen("exec python3 tests/unit/lib/sha2_vectors.py", "r");
 
     assert_non_null(vectors);
     while (fgets(line, sizeof(line), vectors)) {
@@ -107,6 +122,8 @@ static void as_python_does(void **state)
             part[parts++] = p;
         if (!strcmp(part[0], "hash") && ++hashes)
             check_hash(part[1], part[2]);
+        else if (!strcmp(part[0], "sha256") && ++sha256s)
+            check_sha256(part[1], part[2]);
         else if (!strcmp(part[0], "hmac") && ++hmacs)
             check_hmac(part[1], part[2], part[3]);
         else if (!strcmp(part[0], "chain") && ++chains)
@@ -116,6 +133,7 @@ static void as_python_does(void **state)
     }
     assert_int_equal(pclose(vectors), 0);
     assert_int_equal(hashes, 351);
+    assert_int_equal(sha256s, hashes);
     assert_int_equal(hmacs, SHA384_BLOCK + 1);
     assert_int_equal(chains, 5);
 }

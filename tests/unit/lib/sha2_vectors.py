@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Messages and what Python's hashlib and hmac say about them, for test_sha384.c: lines of `hash
-MESSAGE DIGEST`, `hmac KEY MESSAGE DIGEST`, `chain SEED ROUNDS DIGEST`, with `-` for no bytes."""
+"""Messages and what Python's hashlib and hmac say about them, for test_sha2.c: lines of `hash
+MESSAGE DIGEST`, `sha256 MESSAGE DIGEST`, `hmac KEY MESSAGE DIGEST` and `chain SEED ROUNDS DIGEST`,
+with `-` for no bytes."""
 
 import hashlib
 import hmac
@@ -32,6 +33,7 @@ def main() -> None:
     lengths = [*range(300), *(rng.randrange(300, 5000) for _ in range(50))]
     for message in (b"abc", *(rng.randbytes(length) for length in lengths)):
         print("hash", text(message), text(sha384(message)))
+        print("sha256", text(message), hashlib.sha256(message).hexdigest())
     for key_size in range(129):
         key, message = rng.randbytes(key_size), rng.randbytes(rng.randrange(600))
         print("hmac", text(key), text(message), text(hmac.digest(key, message, "sha384")))
