@@ -15,6 +15,7 @@
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
+#include "vm/td_report.h"
 #include "vm/vm.h"
 #include "vm/work.h"
 #include "lib/assert.h"
@@ -343,6 +344,7 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         activity_report(vm);
     if (pool.options->counters)
         report_memory(vm, vm->console.transcript);
+    td_report_measurements(vm);
     totals_add_result(vm, guest_of_vm(vm)->resets.count);
     vm_work_for(NULL);
     guest_take_apart(guest_of_vm(vm));

@@ -115,7 +115,7 @@ bool tdx_get_quote(const struct tdx_reporter *reporter, const struct td *td,
     if ((gpa | size) % PAGE_SIZE || !size || gpa >> (td->gpa_width - 1u) != 1 ||
         memory->read(memory->context, GPA(gpa), &head, sizeof(head)))
         return false;
-    if (available && (head.version != BUFFER_VERSION || head.in_size != TDX_REPORT_SIZE))
+    if (head.version != BUFFER_VERSION || (available && head.in_size != TDX_REPORT_SIZE))
         status = TDX_QUOTE_ERROR;
     else if (available)
         status = tdx_report_to_quote(reporter, memory, gpa + BUFFER_DATA, &out);

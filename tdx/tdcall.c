@@ -4,6 +4,7 @@
 
 #include "ept/tdx_status.h"
 #include "tdx/metadata.h"
+#include "tdx/report.h"
 #include "tdx/ve.h"
 
 #define RAX_LEAF     BITS(15, 0)
@@ -213,12 +214,23 @@ static uint64_t mem_page_attr_wr(struct call *c)
     return page_answer(c, gpa, &page);
 }
 
+/* ---- Reports --------------------------------------------------------------------------------- */
+
+static uint64_t mr_leaf(struct call *c)
+{
+    const enum tdcall_leaf leaf = (enum tdcall_leaf)(c->gpr[GPR_RAX] & RAX_LEAF);
+    uint64_t status = c->host->report(c->host->context, leaf, c->gpr);
+    return status == TDX_OPERAND_FAULT ? call_leave(c, TDCALL_REPEAT) : status;
+}
+
 /* ---- Dispatch -------------------------------------------------------------------------------- */
 
 static uint64_t (*const leaves[])(struct call *c) = {
     [TDCALL_VP_VMCALL] = vp_vmcall,
     [TDCALL_VP_INFO] = vp_info,
+    [TDCALL_MR_RTMR_EXTEND] = mr_leaf,
     [TDCALL_VP_VEINFO_GET] = vp_veinfo_get,
+    [TDCALL_MR_REPORT] = mr_leaf,
     [TDCALL_VP_CPUIDVE_SET] = vp_cpuidve_set,
     [TDCALL_MEM_PAGE_ACCEPT] = mem_page_accept,
     [TDCALL_VM_RD] = vm_rd,
@@ -226,6 +238,7 @@ static uint64_t (*const leaves[])(struct call *c) = {
     [TDCALL_VP_RD] = vp_rd,
     [TDCALL_VP_WR] = vp_wr,
     [TDCALL_SYS_RD] = sys_rd,
+    [TDCALL_MR_VERIFYREPORT] = mr_leaf,
     [TDCALL_MEM_PAGE_ATTR_RD] = mem_page_attr_rd,
     [TDCALL_MEM_PAGE_ATTR_WR] = mem_page_attr_wr,
 };

@@ -60,13 +60,13 @@ struct tdcall_host {
      * the TD has been stopped, because it may not accept this page. */
     uint64_t (*accept)(void *context, gpa_t gpa, unsigned level);
 
+    /* MR.REPORT, MR.VERIFYREPORT and MR.RTMR.EXTEND (tdx/report.h). A TDX status, or
+     * TDX_OPERAND_FAULT, after which the instruction is executed again, or a #VE has been raised, or
+     * the TD has been stopped. */
+    uint64_t (*report)(void *context, enum tdcall_leaf leaf, const uint64_t *gpr);
+
     /* Describes the page at `gpa`. Returns false if there is none, and the TD has been stopped. */
     bool (*page)(void *context, gpa_t gpa, struct tdcall_page *page);
-
-    /* Copies between a buffer and private memory. Returns false if that is impossible, and the TD
-     * has been stopped. */
-    bool (*read)(void *context, gpa_t gpa, void *buffer, size_t size);
-    bool (*write)(void *context, gpa_t gpa, const void *buffer, size_t size);
 };
 
 /* Executes the leaf that the registers describe. Only the registers that the leaf's description

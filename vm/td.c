@@ -9,10 +9,17 @@
 #include "lib/string.h"
 #include "vm/exits.h"
 #include "vm/td_cpu.h"
+#include "vm/td_report.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
-_Static_assert(sizeof(struct td) <= PAGE_SIZE && sizeof(struct td_vcpu) <= PAGE_SIZE,
+/* What a TD has in a page of its own. */
+struct td_whole {
+    struct td td;
+    struct td_measurement measurement;
+};
+
+_Static_assert(sizeof(struct td_whole) <= PAGE_SIZE && sizeof(struct td_vcpu) <= PAGE_SIZE,
                "a page for each");
 
 /* ---- The record of PENDING pages ------------------------------------------------------------- */
@@ -50,17 +57,21 @@ int td_create(struct vm *vm, bool debug)
         log_error("guest %s: no page left for its state as a TD", vm->name);
         return -ENOMEM;
     }
-    vm->td = phys_to_virt(page);
-    page_clear(vm->td, 0);
+    page_clear(phys_to_virt(page), 0);
+    struct td_whole *whole = phys_to_virt(page);
+    vm->td = &whole->td;
+    tdx_measure_init(&whole->measurement);
     *vm->td = (struct td){
         .gpa_width = TD_GPA_WIDTH,
         .vcpus = (uint16_t)vm->words.vcpus,
         .attributes = TD_ATTR_SEPT_VE_DISABLE | (debug ? TD_ATTR_DEBUG : 0),
         .td_ctls = TD_CTLS_PENDING_VE_DISABLE,
+        .measurement = &whole->measurement,
         .pending = phys_to_virt(pending),
     };
     memset(vm->td->pending, 0xff, PAGE_SIZE << order);
     td_cpu_create(vm);
+    td_reporter_prepare();
     return 0;
 }
 

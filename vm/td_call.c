@@ -10,6 +10,7 @@
 #include "vm/clock.h"
 #include "vm/hypercall.h"
 #include "vm/td_memory.h"
+#include "vm/td_report.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
@@ -74,9 +75,20 @@ static bool host_page(void *context, gpa_t gpa, struct tdcall_page *page)
     return false;
 }
 
+static uint64_t host_report(void *context, enum tdcall_leaf leaf, const uint64_t *gpr)
+{
+    struct vcpu *vcpu = context;
+    struct tdx_operand_fault fault;
+    uint64_t status = td_report_leaf(vcpu->vm, leaf, gpr, &fault);
+    if (status == TDX_OPERAND_FAULT)
+        td_operand_violation(vcpu, fault.gpa, fault.write);
+    return status;
+}
+
 /* ---- The call -------------------------------------------------------------------------------- */
 
-static const struct tdcall_host host_functions = {.accept = host_accept, .page = host_page};
+static const struct tdcall_host host_functions = {
+    .accept = host_accept, .report = host_report, .page = host_page};
 
 /* NMIs that waited for VEINFO.GET can be delivered now. */
 static void release_nmis(struct vcpu *vcpu)

@@ -7,6 +7,7 @@
 #include "lib/trace.h"
 #include "mmu/memslot.h"
 #include "mmu/sides.h"
+#include "tdx/measure.h"
 #include "tdx/td.h"
 #include "vm/vm.h"
 
@@ -147,12 +148,10 @@ int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared)
 
 /* ---- The initial image ----------------------------------------------------------------------- */
 
-int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
+/* TDH.MEM.PAGE.ADD. */
+static int add_page(struct vm *vm, gfn_t gfn, const void *content)
 {
     struct td *td = vm->td;
-    (void)extend;
-    if (td->finalised)
-        return -EPERM;
     if (td_page_state(vm, gfn_to_gpa(gfn)) == TD_PAGE_NONE)
         return -EFAULT;
     if (!is_pending(td, gfn))
@@ -162,13 +161,26 @@ int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
         return error;
     (void)pending_clear(td, gfn);
     td->pages_added++;
+    tdx_measure_page(td->measurement, gfn_to_gpa(gfn));
     return 0;
+}
+
+int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
+{
+    struct td *td = vm->td;
+    if (td->finalised)
+        return -EPERM;
+    int error = tdx_measuring(td->measurement) ? 0 : add_page(vm, gfn, content);
+    if (error || !extend)
+        return error;
+    return tdx_measure_contents(td->measurement, gfn_to_gpa(gfn), content) ? 0 : -EINPROGRESS;
 }
 
 int td_finalise(struct vm *vm)
 {
     if (vm->td->finalised)
         return -EPERM;
+    tdx_measure_finalise(vm->td->measurement);
     vm->td->finalised = true;
     return 0;
 }

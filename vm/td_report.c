@@ -4,6 +4,7 @@
 #include "arch/x86/entropy.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "tdx/quote.h"
 #include "vm/td_memory.h"
 #include "vm/vm.h"
 
@@ -60,27 +61,24 @@ static struct tdx_memory td_report_memory(struct vm *vm)
     return (struct tdx_memory){td_report_read, td_report_write, vm};
 }
 
-uint64_t td_mr_report(struct vm *vm, uint64_t rcx, uint64_t rdx, uint64_t r8,
-                      struct tdx_operand_fault *fault)
+uint64_t td_report_leaf(struct vm *vm, enum tdcall_leaf leaf, const uint64_t *gpr,
+                        struct tdx_operand_fault *fault)
 {
     const struct tdx_memory memory = td_report_memory(vm);
 
-    return tdx_mr_report(&reporter, vm->td, &memory, rcx, rdx, r8, fault);
+    if (leaf == TDCALL_MR_REPORT)
+        return tdx_mr_report(&reporter, vm->td, &memory, gpr[GPR_RCX], gpr[GPR_RDX], gpr[GPR_R8],
+                             fault);
+    if (leaf == TDCALL_MR_VERIFYREPORT)
+        return tdx_mr_verifyreport(&reporter, vm->td, &memory, gpr[GPR_RCX], fault);
+    return tdx_mr_rtmr_extend(vm->td, &memory, gpr[GPR_RCX], gpr[GPR_RDX], fault);
 }
 
-uint64_t td_mr_verifyreport(struct vm *vm, uint64_t rcx, struct tdx_operand_fault *fault)
+bool td_get_quote(struct vm *vm, uint64_t gpa, uint64_t size)
 {
     const struct tdx_memory memory = td_report_memory(vm);
 
-    return tdx_mr_verifyreport(&reporter, vm->td, &memory, rcx, fault);
-}
-
-uint64_t td_mr_rtmr_extend(struct vm *vm, uint64_t rcx, uint64_t rdx,
-                           struct tdx_operand_fault *fault)
-{
-    const struct tdx_memory memory = td_report_memory(vm);
-
-    return tdx_mr_rtmr_extend(vm->td, &memory, rcx, rdx, fault);
+    return tdx_get_quote(&reporter, vm->td, &memory, vm->words.quote, gpa, size);
 }
 
 /* ---- The VM's report ------------------------------------------------------------------------- */
@@ -100,7 +98,7 @@ void td_report_measurements(struct vm *vm)
     uint8_t rtmr[TDX_RTMRS][SHA384_SIZE];
     char name[] = "RTMR0";
 
-    if (!vm->td || !vm->td->finalised)
+    if (!vm->td || !vm->td->finalised || vm->words.measure == MEASURE_OFF)
         return;
     td_print_digest(vm, "MRTD", vm->td->measurement->mrtd);
     tdx_rtmr_read(vm->td->measurement, rtmr);
