@@ -18,7 +18,8 @@
 #define X2APIC_LAST      0x8ffu
 #define MHZ              1000000ul
 
-/* The TD's TSC is the host's, so its rate is announced as the nearest multiple of 25 MHz. */
+/* The TD's TSC is the host's, so its rate is announced as the nearest multiple of 25 MHz. If that is
+ * 0, CPUID leaf 15h names no rate. */
 void td_cpu_create(struct vm *vm)
 {
     uint64_t hz = tsc_khz() * 1000, units = (hz + TDX_CRYSTAL_HZ / 2) / TDX_CRYSTAL_HZ;
@@ -26,10 +27,8 @@ void td_cpu_create(struct vm *vm)
     vm->td->tsc_frequency = (uint16_t)units;
     vm->td->xfam = features_xcr0();
     if (off > hz / 1000)
-        log_info(
-            "# %s: the TSC runs at %lu MHz, and a TD can be told multiples of 25 MHz only: its "
-            "clock will be %lu per mille off",
-            vm->name, hz / MHZ, off * 1000 / hz);
+        log_info("# %s: CPUID tells a TD the TSC's rate in units of 25 MHz: %lu MHz, and not %lu",
+                 vm->name, said / MHZ, hz / MHZ);
 }
 
 void td_cpu_setup(struct vcpu *vcpu)
