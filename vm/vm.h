@@ -100,11 +100,11 @@ struct vm_words {
     uint64_t ve;                   /* the guest takes #VE */
     uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
-    uint64_t entry; /* enum guest_entry: how an ELF64 kernel is entered */
+    uint64_t entry;   /* enum guest_entry: how an ELF64 kernel is entered */
     uint64_t tdx;     /* enum tdx; a TD has the words pc, shared=TDX_SHARED_BIT and ve, too */
     uint64_t measure; /* enum measure */
     uint64_t quote;   /* enum quote */
-    uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
+    uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
 /* The devices that one CPU at a time may be in (dev/locked.h). */
