@@ -69,10 +69,10 @@ static void touch_ram(const struct shape *shape, uint64_t alias)
 }
 
 static const struct shape shapes[] = {
-    {2 << 20, false, true, 0, 0, false},    {6 << 20, true, true, 0, 0, false},
-    {31 << 20, false, false, 0, 0, false},  {30 << 20, false, true, 39, 38, false},
-    {30 << 20, true, true, 39, 0, false},   {8 << 20, false, true, 0, 38, false},
-    {2 << 20, false, true, 39, 0, true},    {30 << 20, true, true, 39, 0, true},
+    {2 << 20, false, true, 0, 0, false},   {6 << 20, true, true, 0, 0, false},
+    {31 << 20, false, false, 0, 0, false}, {30 << 20, false, true, 39, 38, false},
+    {30 << 20, true, true, 39, 0, false},  {8 << 20, false, true, 0, 38, false},
+    {2 << 20, false, true, 39, 0, true},   {30 << 20, true, true, 39, 0, true},
 };
 
 static void all_of_its_ram(void **state)
