@@ -88,6 +88,8 @@ GUEST_WORDS_forbidden_sides             := testctl,shared=39,execute_only=38,exp
 GUEST_WORDS_ve                          := testctl,shared=39,execute_only=38,ve
 GUEST_WORDS_forbidden_ve                := testctl,shared=39,ve,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
+GUEST_WORDS_td_leaves                   := tdx
+GUEST_WORDS_td_forbidden                := tdx,expect=memory-fault
 GUEST_WORDS_td_start                    := tdx,vcpus=4
 GUEST_WORDS_td_report                   := tdx,quote=test
 GUEST_WORDS_td_cpu                      := tdx,measure=0,vcpus=2
