@@ -92,8 +92,8 @@ def sha384(*parts: bytes) -> bytes:
 
 # ---- The report --------------------------------------------------------------------------------
 
-# A line of digits: any prefix that ends in one of :>|]#, and groups of whole bytes.
-DIGITS = re.compile(r"^(?:.*[:>|\]#]\s*)?((?:[0-9a-fA-F]{2})+(?:\s+(?:[0-9a-fA-F]{2})+)*)\s*$")
+# A line of digits: maybe something before them, and groups of whole bytes.
+DIGITS = re.compile(r"^(?:.*?[\s:>|\]#])?((?:[0-9a-fA-F]{2})+(?:\s+(?:[0-9a-fA-F]{2})+)*)\s*$")
 
 
 def digit_blocks(text: str) -> Iterator[bytes]:

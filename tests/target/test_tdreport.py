@@ -71,10 +71,11 @@ def hexdump(content: bytes, width: int, prefix: str = "", gap: str = "") -> byte
         hexdump(report(), 1024),
         hexdump(report(), 30, "[    3.141592] "),
         hexdump(report(), 16, "linux> ", " "),
+        hexdump(report(), 64, "# report "),
         b"before\n" + hexdump(report(), 64, "    # ") + b"\nafter\n",
         hexdump(report(MRTD=b"of before"), 32) + b"\n\n" + hexdump(report(), 32),
     ],
-    ids=["binary", "one line", "dmesg", "console", "KTAP", "the last of two"],
+    ids=["binary", "one line", "dmesg", "console", "name", "KTAP", "the last of two"],
 )
 def test_forms_of_a_report(content: bytes) -> None:
     result = run(content)
