@@ -87,7 +87,7 @@ GUEST_WORDS_ve                          := testctl,shared=39,execute_only=38,ve
 GUEST_WORDS_forbidden_ve                := testctl,shared=39,ve,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
 GUEST_WORDS_td_start                    := tdx,vcpus=4
-GUEST_WORDS_td_cpu                      := tdx,measure=0,vcpus=2
+GUEST_WORDS_td_cpu                      := tdx,vcpus=2
 
 .PHONY: guests
 guests: $(GUEST_ELFS) ## build the guest programs
