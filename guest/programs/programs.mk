@@ -18,6 +18,7 @@ GUEST_EXTRA_forbidden_loop := loop/ac.S
 GUEST_EXTRA_iret    := iret/entries.S
 GUEST_EXTRA_real    := real/faults.S mmio/legacy.S
 GUEST_EXTRA_refused := refused/legacy.S mmio/legacy.S
+GUEST_EXTRA_td_leaves   := td_leaves/code.S
 GUEST_EXTRA_td_start := td_start/wake.S
 GUEST_EXTRA_tasks   := tasks/tasks.S mmio/legacy.S
 GUEST_EXTRA_windows := windows/places.S

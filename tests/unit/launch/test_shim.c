@@ -16,11 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIB    (1ull << 20)
-#define PAGES  (64 * MIB / 4096) /* that the model knows */
-#define HIGH   (1ull << 32)      /* the second half of them begins here */
-#define MASK   0xffccu
-#define GPAW   40u
+#define MIB   (1ull << 20)
+#define PAGES (64 * MIB / 4096) /* that the model knows */
+#define HIGH  (1ull << 32)      /* the second half of them begins here */
+#define MASK  0xffccu
+#define GPAW  40u
 
 enum state { PENDING, ADDED, ACCEPTED_4K, ACCEPTED_2M };
 
