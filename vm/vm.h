@@ -10,6 +10,7 @@
 
 #include "dev/ioapic.h"
 #include "dev/locked.h"
+#include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
 #include "dev/rtc.h"
@@ -115,6 +116,7 @@ enum locked_name {
     LOCKED_TEST_A,
     LOCKED_TEST_B,
     LOCKED_RTC,
+    LOCKED_PIT,
     LOCKED_RESET,
     LOCKED_DEVICES,
 };
@@ -139,6 +141,7 @@ struct vm {
     struct console console;
     struct rtc rtc; /* these with pc */
     struct pm_timer pm_timer;
+    struct pit pit;
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
     struct disk *disks[DISKS]; /* these too */

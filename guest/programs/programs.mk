@@ -92,7 +92,7 @@ GUEST_WORDS_td_leaves                   := tdx
 GUEST_WORDS_td_forbidden                := tdx,expect=memory-fault
 GUEST_WORDS_td_start                    := tdx,vcpus=4
 GUEST_WORDS_td_report                   := tdx,quote=test
-GUEST_WORDS_td_cpu                      := tdx,measure=0,vcpus=2
+GUEST_WORDS_td_cpu                      := tdx,vcpus=2
 
 .PHONY: guests
 guests: $(GUEST_ELFS) ## build the guest programs
