@@ -34,6 +34,9 @@ static const char *const reset_names[] = {"end", "again", NULL};
 static const char *const tdx_names[] = {"", "debug", NULL};
 static const char *const measure_names[] = {"0", "1", NULL};
 
+/* By enum quote. */
+static const char *const quote_names[] = {"none", "test", NULL};
+
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
 
 static const struct word words[] = {
@@ -61,6 +64,7 @@ static const struct word words[] = {
      .min = MEASURE_OFF,
      .choices = measure_names,
      FIELD(measure)},
+    {.name = "quote", .kind = WORD_CHOICE, .choices = quote_names, FIELD(quote)},
     {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };

@@ -73,6 +73,12 @@ enum tdx {
     TDX_DEBUG,
 };
 
+/* What GetQuote answers: that there is no service, or a quote that proves nothing. */
+enum quote {
+    QUOTE_NONE,
+    QUOTE_TEST,
+};
+
 /* Whether the boot shim of a TD measures what it starts; by default it does. */
 enum measure {
     MEASURE_DEFAULT,
@@ -98,6 +104,7 @@ struct vm_words {
     uint64_t entry;   /* enum guest_entry: how an ELF64 kernel is entered */
     uint64_t tdx;     /* enum tdx; a TD has the words pc, shared=TDX_SHARED_BIT and ve, too */
     uint64_t measure; /* enum measure */
+    uint64_t quote;   /* enum quote */
     uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 

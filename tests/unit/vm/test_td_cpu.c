@@ -501,14 +501,13 @@ static void a_vcpu_of_a_td(void **state)
     (void)state;
     static const struct lapic_host host = {.now = now, .interrupt = nothing, .timer = nothing};
     lapic_init(&vcpu->lapic, 0, &host, vcpu);
-    khz = 2100000;
     td_cpu_setup(vcpu);
     assert_int_equal(vcpu->lapic.mode, LAPIC_X2APIC);
     assert_int_equal(vcpu->lapic.timer_unit, 84);
     assert_int_equal(registers[REG_EFER], 0x901);
     assert_int_equal(seen.msr, MSR_CSTAR);
     lapic_init(&vcpu->lapic, 0, &host, vcpu);
-    khz = 10000;
+    td.tsc_frequency = 0;
     td_cpu_setup(vcpu);
     assert_int_equal(vcpu->lapic.timer_unit, 1);
 }
