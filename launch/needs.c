@@ -8,7 +8,7 @@
 #include "mmu/mmu.h"
 #include "mmu/tables.h"
 
-#define SLOTS      (GUEST_RAM_PIECES + 2u) /* RAM, BIOS area, #VE areas */
+#define SLOTS      (GUEST_RAM_PIECES + 2u) /* RAM, BIOS area, #VE areas or the boot shim of a TD */
 #define PIECE_SIZE (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
 #define VCPU_PAGES 10u                     /* VMCS, MSR bitmap, PML, extended state, #VE area */
 #define TRACE_LINE 128u                    /* approximate bytes of text for one trace event */
@@ -36,7 +36,7 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
     *needs = (struct vm_needs){
         /* The pages of the BIOS area need no addend: it is smaller than the hole from 640 KiB to
          * 1 MiB, which size->ram includes but which has no RAM. */
-        .ram = pages + (size->ve ? size->vcpus : 0),
+        .ram = pages + (size->ve ? size->vcpus : 0) + (size->td ? GUEST_SHIM_SIZE / PAGE_SIZE : 0),
         .tables = tdp_tables_most(pages + SLOTS, size->pcpus) + 1,
         .slots = pieces + directories + bitmaps + 2,
         .vcpus = size->vcpus * (VCPU_PAGES + block_of(size->vcpu_size)),

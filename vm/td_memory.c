@@ -148,25 +148,33 @@ int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared)
 
 /* ---- The initial image ----------------------------------------------------------------------- */
 
+/* TDH.MEM.PAGE.ADD. */
+static int add_page(struct vm *vm, gfn_t gfn, const void *content)
+{
+    struct td *td = vm->td;
+    const gpa_t gpa = gfn_to_gpa(gfn);
+    if (td_page_state(vm, gpa) == TD_PAGE_NONE)
+        return -EFAULT;
+    if (!is_pending(td, gfn))
+        return -EEXIST;
+    int error = guest_load(&vm->mmu, gpa, content, PAGE_SIZE);
+    if (error)
+        return error;
+    (void)pending_clear(td, gfn);
+    td->pages_added++;
+    tdx_measure_page(td->measurement, gpa);
+    return 0;
+}
+
 int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
 {
     struct td *td = vm->td;
     if (td->finalised)
         return -EPERM;
-    if (td_page_state(vm, gfn_to_gpa(gfn)) == TD_PAGE_NONE)
-        return -EFAULT;
-    if (!is_pending(td, gfn))
-        return -EEXIST;
-    const gpa_t gpa = gfn_to_gpa(gfn);
-    int error = guest_load(&vm->mmu, gpa, content, PAGE_SIZE);
-    if (error)
+    int error = tdx_measuring(td->measurement) ? 0 : add_page(vm, gfn, content);
+    if (error || !extend)
         return error;
-    (void)pending_clear(td, gfn);
-    tdx_measure_page(td->measurement, gpa);
-    for (uint64_t at = 0; extend && at < PAGE_SIZE; at += TDX_MR_CHUNK)
-        tdx_measure_chunk(td->measurement, gpa_add(gpa, at), (const char *)content + at);
-    td->pages_added++;
-    return 0;
+    return tdx_measure_contents(td->measurement, gfn_to_gpa(gfn), content) ? 0 : -EINPROGRESS;
 }
 
 int td_finalise(struct vm *vm)
