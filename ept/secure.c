@@ -49,7 +49,7 @@ static void place_load(const struct secure_td *td, struct place *place, gfn_t gf
     place->index = ept_index(ALIAS(gfn.v), place->level);
     place->entry = __atomic_load_n(&table_window(td, place->table)[place->index], __ATOMIC_ACQUIRE);
     place->frame =
-        place->entry & ENTRY_USED ? secure_frame(td->pool, HPA(place->entry & EPT_ADDRESS)) : NULL;
+        place->entry & ENTRY_USED ? secure_frame(td->map, HPA(place->entry & EPT_ADDRESS)) : NULL;
 }
 
 static enum secure_state place_state(const struct place *place)
@@ -77,7 +77,7 @@ static uint64_t walk(const struct secure_td *td, gfn_t gfn, unsigned level, stru
 static void install(struct secure_td *td, const struct place *place, gfn_t gfn, hpa_t page,
                     enum secure_state state)
 {
-    struct secure_frame *frame = secure_frame(td->pool, page);
+    struct secure_frame *frame = secure_frame(td->map, page);
     frame->gfn = gfn.v;
     frame->level = (uint8_t)place->level;
     frame->state = (uint8_t)state;
@@ -88,7 +88,7 @@ static void install(struct secure_td *td, const struct place *place, gfn_t gfn, 
 
 static uint64_t take(struct secure_td *td, hpa_t page, unsigned level)
 {
-    uint64_t status = secure_claim(td->pool, td, page, level);
+    uint64_t status = secure_claim(td->map, td, page, level);
     if (!status)
         __atomic_add_fetch(&td->owned, ept_frames(level), __ATOMIC_RELAXED);
     return status;
@@ -96,7 +96,7 @@ static uint64_t take(struct secure_td *td, hpa_t page, unsigned level)
 
 static void give_back(struct secure_td *td, hpa_t page, unsigned level)
 {
-    secure_release(td->pool, page, level);
+    secure_release(td->map, page, level);
     __atomic_sub_fetch(&td->owned, ept_frames(level), __ATOMIC_RELEASE);
 }
 
@@ -183,7 +183,7 @@ uint64_t secure_td_create(struct secure_td *td)
     if (status)
         return status;
     fill_table(td, td->root, ENTRY_EMPTY, 0);
-    struct secure_frame *frame = secure_frame(td->pool, td->root);
+    struct secure_frame *frame = secure_frame(td->map, td->root);
     frame->gfn = 0;
     frame->level = (uint8_t)(td->root_level + 1);
     frame->state = SECURE_TABLE;
@@ -228,10 +228,10 @@ static uint64_t check_reclaim(const struct secure_td *td, const struct secure_fr
 
 uint64_t secure_page_reclaim(struct secure_td *td, hpa_t page)
 {
-    uint64_t status = secure_check_page(td->pool, page, EPT_LEVEL_4K);
+    uint64_t status = secure_check_page(td->map, page, EPT_LEVEL_4K);
     if (status)
         return status;
-    struct secure_frame *frame = secure_frame(td->pool, page);
+    struct secure_frame *frame = secure_frame(td->map, page);
     spin_lock(&td->lock);
     status = check_reclaim(td, frame);
     unsigned level = EPT_LEVEL_4K;
@@ -433,7 +433,7 @@ static void demote(struct secure_td *td, const struct place *place, gfn_t gfn, h
     hpa_t page = HPA(place->entry & EPT_ADDRESS);
     place->frame->state = place->frame->unblocked;
     fill_table(td, table, entry_for(td, page, EPT_LEVEL_4K, place->frame->state), PAGE_SIZE);
-    secure_split(td->pool, page);
+    secure_split(td->map, page);
     install(td, place, gfn, table, SECURE_TABLE);
 }
 

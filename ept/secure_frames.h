@@ -33,7 +33,7 @@ struct secure_frame {
     uint8_t unblocked; /* BLOCKED: the state before */
 };
 
-struct secure_pool {
+struct secure_map {
     hpa_t base;                  /* aligned to 2 MiB */
     uint64_t count;              /* frames */
     struct secure_frame *frames; /* `count` of them, zeroed */
@@ -43,20 +43,20 @@ struct secure_pool {
 /* Makes `td` the owner of a page of `level` (4K or 2M), whose state stays FREE. Returns
  * TDX_SUCCESS; TDX_OPERAND_INVALID: not aligned; TDX_OPERAND_ADDR_RANGE_ERROR: not in the pool;
  * TDX_PAGE_METADATA_INCORRECT: the page, or a part of it, has an owner already. */
-uint64_t secure_claim(struct secure_pool *pool, struct secure_td *td, hpa_t page,
+uint64_t secure_claim(struct secure_map *map, struct secure_td *td, hpa_t page,
                       unsigned level) MUST_CHECK;
 
 /* Makes a page FREE, without an owner. The caller has cleared it, and is the only one who uses it.
  */
-void secure_release(struct secure_pool *pool, hpa_t page, unsigned level);
+void secure_release(struct secure_map *map, hpa_t page, unsigned level);
 
 /* Turns a page of 2 MiB into 512 small ones, which have its owner and state. */
-void secure_split(struct secure_pool *pool, hpa_t page);
+void secure_split(struct secure_map *map, hpa_t page);
 
 /* The entry of the page at this address, which lies in the pool. */
-static inline struct secure_frame *secure_frame(const struct secure_pool *pool, hpa_t page)
+static inline struct secure_frame *secure_frame(const struct secure_map *map, hpa_t page)
 {
-    return &pool->frames[(page.v - pool->base.v) >> PAGE_SHIFT];
+    return &map->frames[(page.v - map->base.v) >> PAGE_SHIFT];
 }
 
 /* The rest of the entry may be read only by the owner, with its lock. */
@@ -66,4 +66,4 @@ static inline const struct secure_td *secure_owner(const struct secure_frame *fr
 }
 
 /* TDX_SUCCESS, or why there is no page of `level` at this address; see secure_claim(). */
-uint64_t secure_check_page(const struct secure_pool *pool, hpa_t page, unsigned level) MUST_CHECK;
+uint64_t secure_check_page(const struct secure_map *map, hpa_t page, unsigned level) MUST_CHECK;

@@ -37,7 +37,7 @@ struct world_td {
 static struct secure_frame world_frames[POOL_FRAMES];
 static uint32_t world_pieces[POOL_PIECES];
 static uint64_t world_memory[POOL_FRAMES][EPT_ENTRIES] __attribute__((aligned(4096)));
-static struct secure_pool world_pool;
+static struct secure_map world_pool;
 
 static hpa_t page_at(uint64_t frame)
 {
@@ -101,7 +101,7 @@ static void world_reset(void)
     memset(world_pieces, 0, sizeof(world_pieces));
     for (unsigned i = 0; i < POOL_FRAMES; i++) /* what the hypervisor has left there */
         memset(world_memory[i], 0xee, PAGE_SIZE);
-    world_pool = (struct secure_pool){HPA(POOL_BASE), POOL_FRAMES, world_frames, world_pieces};
+    world_pool = (struct secure_map){HPA(POOL_BASE), POOL_FRAMES, world_frames, world_pieces};
 }
 
 static uint64_t world_create(struct world_td *w, unsigned root_level, uint64_t gfn_end, hpa_t root)
@@ -110,7 +110,7 @@ static uint64_t world_create(struct world_td *w, unsigned root_level, uint64_t g
     w->td = (struct secure_td){
         .host = &world_host,
         .context = w,
-        .pool = &world_pool,
+        .map = &world_pool,
         .root = root,
         .root_level = root_level,
         .gfn_end = gfn_end,
