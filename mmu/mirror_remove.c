@@ -149,8 +149,9 @@ void mirror_block(struct mmu_cpu *self, struct mirror_batch *batch, gfn_t end, i
         struct mirror_place at = mirror_find(self->mmu, batch->next, EPT_LEVEL_4K);
         if (spte_is_leaf(at.old, at.level))
             *error = block_leaf(self, batch, &at, end);
+        uint64_t next = at.gfn.v + ept_frames(at.level);
         if (!*error)
-            batch->next = GFN(at.gfn.v + ept_frames(at.level));
+            batch->next = GFN(next < end.v ? next : end.v);
         if (*error == -EAGAIN && self->table_cache_used)
             *error = 0;
     }

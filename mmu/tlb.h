@@ -110,8 +110,8 @@ static inline void tlb_assert_paid(const struct mmu *mmu, unsigned pcpu)
  * it waits are in the guest and hold no lock. */
 void tlb_sync(struct mmu *mmu);
 
-/* Is the debt paid by each pCPU that was in the guest when it was made? Then none enters with a
- * translation from before. */
+/* The condition for which tlb_sync() waits: no pCPU uses a translation from before the debt. This
+ * pCPU is out of the guest. */
 bool tlb_is_paid(const struct mmu *mmu, uint64_t debt);
 
 /* Returns when no pCPU that is online for the owner, a VM's `struct mmu`, holds a pointer or a
