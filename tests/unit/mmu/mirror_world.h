@@ -306,7 +306,7 @@ static void td_destroy(void)
 /* ---- What the guest does --------------------------------------------------------------------- */
 
 /* ACCEPT, which is executed again when the page was not there. */
-static uint64_t td_accepts(uint64_t gpa, unsigned level)
+static inline uint64_t td_accepts(uint64_t gpa, unsigned level)
 {
     uint64_t status;
     int error;
