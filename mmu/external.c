@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/trace.h"
+#include "mmu/lies.h"
 #include "mmu/mirror.h"
 
 /* ---- The machine, for the secure side -------------------------------------------------------- */
@@ -73,12 +74,12 @@ static const struct secure_host host = {
 
 /* ---- The secure side, for the mirror --------------------------------------------------------- */
 
-static hpa_t external_take(struct secure_td *td, unsigned level)
+hpa_t external_take(struct secure_td *td, unsigned level)
 {
     return private_frame_get(&external_of(td)->pool, level);
 }
 
-static void external_give(struct secure_td *td, hpa_t page, unsigned level)
+void external_give(struct secure_td *td, hpa_t page, unsigned level)
 {
     private_frame_put(&external_of(td)->pool, page, level);
 }
@@ -124,7 +125,7 @@ int external_create(struct external *external, struct mmu *mmu, uint64_t frames,
     uint64_t status = secure_td_create(&external->td);
     BUG_ON(status);
     external->made = true;
-    return mmu_mirror(mmu, &ops, &external->td);
+    return mmu_mirror(mmu, lie_next ? &lying_ops : &ops, &external->td);
 }
 
 /* mmu_destroy_piece() has stopped the TD, if there was a mirror. */

@@ -36,3 +36,7 @@ uint64_t external_pages(uint64_t frames);
 /* Gives back all private memory, after mmu_destroy_piece() has returned true. Returns false if
  * there is more to do, as mmu_destroy_piece() does. */
 bool external_destroy_piece(struct external *external) MUST_CHECK;
+
+/* The mirror's frames. Private to mmu/. */
+hpa_t external_take(struct secure_td *td, unsigned level);
+void external_give(struct secure_td *td, hpa_t page, unsigned level);
