@@ -17,17 +17,22 @@
 #pragma once
 
 #include "ept/secure.h"
+#include "lib/patience.h"
 
 struct private_pool {
     struct private_block *blocks;
-    uint64_t count;          /* blocks that the pool has when it is complete */
-    uint64_t made;           /* blocks that have left the direct map */
-    uint64_t added;          /* blocks that are in the map of owners */
-    uint64_t free_frames;    /* frames of 4 KiB that are not handed out */
-    uint64_t debt;           /* of host mappings: the last flush that is owed for a block */
-    uint32_t whole, partial; /* lists of blocks: all of whose frames are free, and some */
+    uint64_t count;           /* blocks that the pool has when it is complete */
+    uint64_t made;            /* blocks that have left the direct map */
+    uint64_t added;           /* blocks that are in the map of owners */
+    uint64_t free_frames;     /* frames of 4 KiB that are not handed out */
+    uint64_t kicked;          /* the debt for which the other CPUs were kicked */
+    struct patience patience; /* with the one that is waited for */
+    uint32_t whole, partial;  /* lists of blocks that are free, all of them or a part */
     struct spinlock lock;
 };
+
+/* The machine's map of owners, for struct secure_td. It exists when the first pool is complete. */
+struct secure_map *private_pool_map(void);
 
 /* The number of blocks for a guest with `frames` frames of 4 KiB, all of which may be private, and
  * for the tables that map them one by one. */

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #define TDX_SUCCESS                   0ull
 #define TDX_OPERAND_INVALID           0xc000010000000000ull
 #define TDX_OPERAND_ADDR_RANGE_ERROR  0xc000010100000000ull
@@ -25,3 +27,7 @@
 #define TDX_PAGE_SIZE_MISMATCH        0xc0000b0b00000000ull
 #define TDX_EPT_ENTRY_STATE_INCORRECT 0xc0000b0d00000000ull
 #define TDX_EPT_PAGE_NOT_FREE         0xc0000b0e00000000ull
+
+/* The name of a status, without its operand; and its number in the list of names, below 32. */
+const char *tdx_status_name(uint64_t status);
+unsigned tdx_status_number(uint64_t status);

@@ -18,4 +18,5 @@
 #define ERANGE      34
 #define ENOSYS      38
 #define ENOTSUP     95
+#define ETIMEDOUT   110
 #define EINPROGRESS 115

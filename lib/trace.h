@@ -41,7 +41,9 @@
     X(handle_mmio_page_fault, "addr:x gfn:x access:a")             \
     X(vcpu_match_mmio, "gva:x gpa:x write:u gpa_match:u")          \
     X(fast_mmio, "gpa:x")                                          \
-    X(mmio, "type:m len:u gpa:x val:x")
+    X(mmio, "type:m len:u gpa:x val:x")                            \
+    /* A protected VM */                                           \
+    X(secure_refused, "call:u gfn:x level:u page:x state:u status:x")
 
 enum trace_event {
 #define X(name, values) TRACE_##name,

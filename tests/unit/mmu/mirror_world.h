@@ -8,6 +8,7 @@
 
 #include "mmu_world.h"
 
+#include "ept/secure_blocks.h"
 #include "ept/tdx_status.h"
 #include "mmu/mirror.h"
 
@@ -39,7 +40,8 @@ static struct mmu mmu;
 static struct secure_td td;
 static struct secure_map map;
 static struct secure_frame map_frames[POOL_FRAMES];
-static uint32_t map_pieces[POOL_PIECES];
+static struct secure_block
+    map_blocks[(SUPPORT_RAM_BASE + SUPPORT_RAM_PAGES * PAGE_SIZE) / SECURE_BLOCK_SIZE];
 static hpa_t pool_base;
 static bool pool_taken[POOL_FRAMES];
 static unsigned pool_left; /* frames that may still be taken */
@@ -92,6 +94,12 @@ static bool pool_has(hpa_t page)
     return page.v >= pool_base.v && pool_index(page) < POOL_FRAMES;
 }
 
+static bool pool_is_hidden(hpa_t page)
+{
+    (void)page;
+    return true;
+}
+
 static hpa_t op_take(struct secure_td *t, unsigned level)
 {
     unsigned frames = (unsigned)ept_frames(level);
@@ -126,20 +134,20 @@ static void op_give(struct secure_td *t, hpa_t page, unsigned level)
 
 /* ---- The operations -------------------------------------------------------------------------- */
 
-#define OP(name, OP_NAME, call, params, ...)                   \
-    static uint64_t name params                                \
-    {                                                          \
-        uint64_t status = injected(OP_NAME, gfn);              \
-        return status ? status : call(t, gfn, ##__VA_ARGS__);  \
+#define OP(name, OP_NAME, call, params, ...)                  \
+    static uint64_t name params                               \
+    {                                                         \
+        uint64_t status = injected(OP_NAME, gfn);             \
+        return status ? status : call(t, gfn, ##__VA_ARGS__); \
     }
 
-OP(op_link, OP_LINK, secure_table_add, (struct secure_td *t, gfn_t gfn, unsigned l, hpa_t p), l, p)
-OP(op_add, OP_ADD, secure_page_add, (struct secure_td *t, gfn_t gfn, hpa_t p, const void *s), p, s)
-OP(op_aug, OP_AUG, secure_page_aug, (struct secure_td *t, gfn_t gfn, unsigned l, hpa_t p), l, p)
-OP(op_accept, OP_ACCEPT, secure_page_accept, (struct secure_td *t, gfn_t gfn, unsigned l), l)
-OP(op_block, OP_BLOCK, secure_range_block, (struct secure_td *t, gfn_t gfn, unsigned l), l)
-OP(op_split, OP_SPLIT, secure_page_demote, (struct secure_td *t, gfn_t gfn, hpa_t p), p)
-OP(op_remove, OP_REMOVE, secure_page_remove, (struct secure_td *t, gfn_t gfn, unsigned l), l)
+OP(op_link, OP_LINK, secure_table_add, (struct secure_td * t, gfn_t gfn, unsigned l, hpa_t p), l, p)
+OP(op_add, OP_ADD, secure_page_add, (struct secure_td * t, gfn_t gfn, hpa_t p, const void *s), p, s)
+OP(op_aug, OP_AUG, secure_page_aug, (struct secure_td * t, gfn_t gfn, unsigned l, hpa_t p), l, p)
+OP(op_accept, OP_ACCEPT, secure_page_accept, (struct secure_td * t, gfn_t gfn, unsigned l), l)
+OP(op_block, OP_BLOCK, secure_range_block, (struct secure_td * t, gfn_t gfn, unsigned l), l)
+OP(op_split, OP_SPLIT, secure_page_demote, (struct secure_td * t, gfn_t gfn, hpa_t p), p)
+OP(op_remove, OP_REMOVE, secure_page_remove, (struct secure_td * t, gfn_t gfn, unsigned l), l)
 
 static uint64_t op_track(struct secure_td *t)
 {
@@ -215,12 +223,19 @@ static void td_create(const struct mmu_config *config)
     op_hook = NULL;
     give_hook = NULL;
     memset(map_frames, 0, sizeof(map_frames));
-    memset(map_pieces, 0, sizeof(map_pieces));
     memset(pool_taken, 0, sizeof(pool_taken));
     pool_left = POOL_FRAMES;
     pool_base = page_alloc(POOL_ORDER);
     memset(phys_to_virt(pool_base), 0xee, (size_t)POOL_FRAMES << PAGE_SHIFT);
-    map = (struct secure_map){pool_base, POOL_FRAMES, map_frames, map_pieces};
+    uint64_t blocks = pool_base.v / SECURE_BLOCK_SIZE + POOL_PIECES;
+    assert_true(blocks <= ARRAY_SIZE(map_blocks));
+    memset(map_blocks, 0, sizeof(map_blocks));
+    map = (struct secure_map){blocks, map_blocks};
+    support_hidden = pool_is_hidden;
+    for (unsigned i = 0; i < POOL_PIECES; i++)
+        assert_int_equal(secure_block_add(&map, hpa_add(pool_base, i * SECURE_BLOCK_SIZE),
+                                          &map_frames[i * EPT_ENTRIES]),
+                         TDX_SUCCESS);
     assert_int_equal(mmu_create(&mmu), 0);
     assert_int_equal(mmu_steal_bit(&mmu, MIRROR_SHARED_BIT, STOLEN_SHARED), 0);
     td = (struct secure_td){
