@@ -270,7 +270,7 @@ static void do_access(uint64_t gfn, bool shared, unsigned access)
 static void refuse_something(void)
 {
     static const enum mirror_op ops[] = {OP_TAKE,  OP_LINK,  OP_AUG,   OP_BLOCK,
-                                         OP_TRACK, OP_SPLIT, OP_REMOVE};
+                                         OP_TRACK, OP_SPLIT, OP_REMOVE, OP_FREE};
     fail.count = 0;
     if (rnd(7))
         return;
@@ -299,11 +299,9 @@ static void end_change(void)
         private_value[change.first] = change.late;
 }
 
-static void step_accept(uint64_t gfn)
+static void accept(uint64_t gfn, unsigned level)
 {
     uint64_t status;
-    unsigned level = rnd(3) ? EPT_LEVEL_4K : EPT_LEVEL_2M;
-    gfn = ept_first_frame(GFN(gfn), level).v;
     begin_change(gfn, 1, true);
     int error = mmu_td_accept(&mmu, GPA(gfn << PAGE_SHIFT), level, &status);
     assert_true(!error || error == -EAGAIN || error == -EACCES || error == -EFAULT ||
@@ -311,6 +309,12 @@ static void step_accept(uint64_t gfn)
     met.accepts += !error && !status;
     met.large += !error && !status && level == EPT_LEVEL_2M;
     end_change();
+}
+
+static void step_accept(uint64_t gfn)
+{
+    unsigned level = rnd(3) ? EPT_LEVEL_4K : EPT_LEVEL_2M;
+    accept(ept_first_frame(GFN(gfn), level).v, level);
 }
 
 static void step_convert(uint64_t gfn)
@@ -335,6 +339,8 @@ static void step_slot(void)
     met.deleted += second_slot;
     second_slot = !second_slot;
     end_change();
+    for (unsigned i = 0; second_slot && i < 8; i++)
+        accept(HOLE, EPT_LEVEL_2M);
 }
 
 static void step_other(uint64_t gfn)
@@ -372,7 +378,7 @@ static void one_step(void)
         step_accept(gfn);
     else if (kind < 97)
         step_convert(gfn);
-    else if (rnd(8))
+    else if (rnd(3))
         step_other(gfn);
     else
         step_slot();
