@@ -151,49 +151,72 @@ static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
     vmx_skip(&vcpu->vmx, REASON_RDMSR);
 }
 
-static NOINLINE void msr_read_other(struct vcpu *vcpu, uint32_t msr)
+static NOINLINE bool msr_read_other(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-    uint64_t value;
-    if (lapic_msr_read(&vcpu->lapic, msr, &value) || fixed_value(msr, &value))
-        finish_rdmsr(vcpu, value);
-    else
-        msr_refuse_read(vcpu, msr);
+    return lapic_msr_read(&vcpu->lapic, msr, value) || fixed_value(msr, value);
 }
 
-void exit_rdmsr(struct vcpu *vcpu)
+static ALWAYS_INLINE bool msr_get(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
-    uint32_t msr = (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX];
-
     if (msr == MSR_TSC)
-        finish_rdmsr(vcpu, rdtsc() + vcpu->tsc_offset);
+        *value = rdtsc() + vcpu->tsc_offset;
     else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
-        finish_rdmsr(vcpu, vcpu->tsc_adjust);
+        *value = vcpu->tsc_adjust;
     else if (msr == MSR_APIC_BASE)
-        finish_rdmsr(vcpu, apic_base(vcpu));
+        *value = apic_base(vcpu);
     else if (msr == MSR_TSC_DEADLINE)
-        finish_rdmsr(vcpu, tsc_deadline(vcpu));
+        *value = tsc_deadline(vcpu);
     else
-        msr_read_other(vcpu, msr);
+        return msr_read_other(vcpu, msr, value);
+    return true;
 }
 
-void exit_wrmsr(struct vcpu *vcpu)
+static ALWAYS_INLINE bool msr_set(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-    const uint64_t *gpr = vcpu->vmx.regs.gpr;
-    uint32_t msr = (uint32_t)gpr[GPR_RCX];
-    uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
-
+    uint64_t fixed;
     if (msr == MSR_TSC_DEADLINE)
         set_tsc_deadline(vcpu, value);
     else if (msr == MSR_TSC)
         move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
     else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
         move_tsc(vcpu, value - vcpu->tsc_adjust);
-    else if (!lapic_msr_write(&vcpu->lapic, msr, value) &&
-             !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
-             !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
-             !(fixed_value(msr, &fixed) && value == fixed)) {
+    else
+        return lapic_msr_write(&vcpu->lapic, msr, value) ||
+               (msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) ||
+               (msr == MSR_EFER && vcpu_set_efer(vcpu, value)) ||
+               (fixed_value(msr, &fixed) && value == fixed);
+    return true;
+}
+
+bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+    return msr_get(vcpu, msr, value);
+}
+
+bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    return msr_set(vcpu, msr, value);
+}
+
+/* ---- The exits ------------------------------------------------------------------------------- */
+
+void exit_rdmsr(struct vcpu *vcpu)
+{
+    uint32_t msr = (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX];
+    uint64_t value;
+    if (likely(msr_get(vcpu, msr, &value)))
+        finish_rdmsr(vcpu, value);
+    else
+        msr_refuse_read(vcpu, msr);
+}
+
+void exit_wrmsr(struct vcpu *vcpu)
+{
+    const uint64_t *gpr = vcpu->vmx.regs.gpr;
+    uint32_t msr = (uint32_t)gpr[GPR_RCX];
+    uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX];
+    if (likely(msr_set(vcpu, msr, value)))
+        vmx_skip(&vcpu->vmx, REASON_WRMSR);
+    else
         msr_refuse_write(vcpu, msr, value);
-        return;
-    }
-    vmx_skip(&vcpu->vmx, REASON_WRMSR);
 }
