@@ -65,9 +65,10 @@ for mutant in BLOCKED_LATE PREVIOUS_NOT_WAITED_FOR EARLIER_EPOCH_COUNTS NOT_BLOC
     EPOCH_READ_FIRST NOT_FLUSHED; do
     check 1 secure -DMUTANT_$mutant
 done
-check 0 host_tlb
+check 0 host_tlb -DOWNERS=1 -DROUNDS=2
+check 0 host_tlb -DOWNERS=2 -DROUNDS=1
 for mutant in DEBT_READ_LATE NOT_FLUSHED ONE_CPU_FORGOTTEN OWED_BEFORE_HIDDEN OWN_TLB_FORGOTTEN \
     NOT_WAITED; do
-    check 1 host_tlb -DMUTANT_$mutant
+    check 1 host_tlb -DOWNERS=1 -DROUNDS=2 -DMUTANT_$mutant
 done
 exit $status

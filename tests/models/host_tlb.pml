@@ -3,7 +3,7 @@
  * Blocks of memory leave the hypervisor's direct map and become private to a TD: lib/host_tlb.h,
  * and private_pool_create() and secure_block_add() of ept/ (rule X16).
  *
- * Three CPUs, of which two make and end TDs with a block each, repeatedly. A CPU may cache the
+ * Three CPUs, of which one or two make and end TDs with a block each. A CPU may cache the
  * translation of a block whenever the block is mapped, and keeps it until it flushes its TLB. It
  * flushes in the handler of a kick, an NMI, which may arrive between any two steps of the code that
  * it interrupts, also while that code flushes by itself. A CPU that is halted or in a guest runs
@@ -12,11 +12,10 @@
  *
  * Each MUTANT_ omits or moves one step, and the proof must fail then.
  */
-#define CPUS   3
-#define OWNERS 2 /* each has a block */
-#define ROUNDS 2
+#define CPUS 3
+/* OWNERS: the CPUs that make TDs, each with a block of its own; ROUNDS: how often each does. */
 
-bit mapped[OWNERS] = 1, private[OWNERS];
+bit mapped[2] = 1, private[2];
 byte debt;
 byte paid[CPUS];
 bit kicked[CPUS];
