@@ -43,8 +43,8 @@ struct guest_image {
     const char *arguments; /* the guest's command line */
     enum guest_entry entry;
     unsigned cpus;
-    bool pc; /* the VM has a PC's devices */
-    bool td; /* the VM is a TD: its boot shim starts the kernel */
+    bool pc;      /* the VM has a PC's devices */
+    bool td;      /* the VM is a TD: its boot shim starts the kernel */
     bool measure; /* … and measures it */
     struct guest_range ram[GUEST_RAM_PIECES];
     struct guest_module modules[GUEST_MODULES];

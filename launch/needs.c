@@ -8,7 +8,7 @@
 #include "mmu/mmu.h"
 #include "mmu/tables.h"
 
-#define SLOTS      (GUEST_RAM_PIECES + 2u) /* RAM, BIOS area, #VE areas */
+#define SLOTS      (GUEST_RAM_PIECES + 2u) /* RAM, BIOS area, #VE areas or the boot shim of a TD */
 #define PIECE_SIZE (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
 #define VCPU_PAGES 10u                     /* VMCS, MSR bitmap, PML, extended state, #VE area */
 #define TD_SHARED_PART  8u             /* of its RAM, */

@@ -34,6 +34,9 @@ static const char *const reset_names[] = {"end", "again", NULL};
 static const char *const tdx_names[] = {"", "debug", NULL};
 static const char *const measure_names[] = {"0", "1", NULL};
 
+/* By enum quote. */
+static const char *const quote_names[] = {"none", "test", NULL};
+
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
 
 static const struct word words[] = {
@@ -55,16 +58,13 @@ static const struct word words[] = {
     {.name = "vcpus", .kind = WORD_NUMBER, .min = 1, .max = VCPUS_MAX, FIELD(vcpus)},
     {.name = "entry", .kind = WORD_CHOICE, .choices = entry_names, FIELD(entry)},
     {.name = "reset", .kind = WORD_CHOICE, .choices = reset_names, FIELD(reset)},
-    {.name = "tdx",
-     .kind = WORD_CHOICE,
-     .min = TDX_PROTECTED,
-     .choices = tdx_names,
-     FIELD(tdx)},
+    {.name = "tdx", .kind = WORD_CHOICE, .min = TDX_PROTECTED, .choices = tdx_names, FIELD(tdx)},
     {.name = "measure",
      .kind = WORD_CHOICE,
      .min = MEASURE_OFF,
      .choices = measure_names,
      FIELD(measure)},
+    {.name = "quote", .kind = WORD_CHOICE, .choices = quote_names, FIELD(quote)},
     {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };

@@ -51,7 +51,6 @@ struct td {
     uint32_t pages_added;               /* of the initial image */
     struct td_measurement *measurement; /* MRTD and RTMRs (tdx/measure.h) */
     struct external *external;          /* its private memory (mmu/external.h) */
-    bool extend;                        /* the page that is being added: its contents are measured */
 };
 
 static inline uint64_t td_shared_bit(const struct td *td)

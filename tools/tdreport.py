@@ -92,8 +92,8 @@ def sha384(*parts: bytes) -> bytes:
 
 # ---- The report --------------------------------------------------------------------------------
 
-# A line of digits: any prefix that ends in a colon or a bracket, and groups of whole bytes.
-DIGITS = re.compile(r"^(?:.*[:>|\]]\s*)?((?:[0-9a-fA-F]{2})+(?:\s+(?:[0-9a-fA-F]{2})+)*)\s*$")
+# A line of digits: maybe something before them, and groups of whole bytes.
+DIGITS = re.compile(r"^(?:.*?[\s:>|\]#])?((?:[0-9a-fA-F]{2})+(?:\s+(?:[0-9a-fA-F]{2})+)*)\s*$")
 
 
 def digit_blocks(text: str) -> Iterator[bytes]:
@@ -117,8 +117,9 @@ def report_of(content: bytes) -> bytes:
     if not found:
         sizes = ", ".join(str(len(block)) for block in blocks) or "none"
         raise CannotSay(
-            f"there are no {SIZE} bytes of a TDREPORT, binary or as lines of hexadecimal digits; the "
-            f"file has {len(content)} bytes, and its series of digits are this many bytes: {sizes}"
+            f"there are no {SIZE} bytes of a TDREPORT, binary or as lines of hexadecimal digits; "
+            f"the file has {len(content)} bytes, and its series of digits are this many bytes: "
+            f"{sizes}"
         )
     return found[-1]
 
@@ -312,7 +313,7 @@ def options(arguments: list[str]) -> Options:
     except (StopIteration, ValueError, IndexError) as error:
         raise CannotSay(__doc__ or "") from error
     if result.more and not result.modules:
-        raise CannotSay("--rtmr says what the guest adds to the shim's measurements; give the modules")
+        raise CannotSay("--rtmr is what a guest adds to the shim's measurements; give the modules")
     return result
 
 

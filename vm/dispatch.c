@@ -36,7 +36,10 @@ static COLD void exit_host_interrupt(void)
 
 static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
 {
-    if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
+    if (vmx_take_host_nmi(&vcpu->vmx))
+        return;
+    vcpu->exceptions++;
+    if (!vmx_reflect_exception(&vcpu->vmx))
         exit_unhandled(vcpu); /* the exception bitmap has no other vectors */
 }
 

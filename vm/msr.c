@@ -151,12 +151,8 @@ static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
     vmx_skip(&vcpu->vmx, REASON_RDMSR);
 }
 
-static NOINLINE bool msr_read_other(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
-{
-    return lapic_msr_read(&vcpu->lapic, msr, value) || fixed_value(msr, value);
-}
-
-static ALWAYS_INLINE bool msr_get(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+/* The MSRs that are read often. */
+static ALWAYS_INLINE bool msr_get_quickly(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
 {
     if (msr == MSR_TSC)
         *value = rdtsc() + vcpu->tsc_offset;
@@ -167,8 +163,14 @@ static ALWAYS_INLINE bool msr_get(struct vcpu *vcpu, uint32_t msr, uint64_t *val
     else if (msr == MSR_TSC_DEADLINE)
         *value = tsc_deadline(vcpu);
     else
-        return msr_read_other(vcpu, msr, value);
+        return false;
     return true;
+}
+
+bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+    return msr_get_quickly(vcpu, msr, value) || lapic_msr_read(&vcpu->lapic, msr, value) ||
+           fixed_value(msr, value);
 }
 
 static ALWAYS_INLINE bool msr_set(struct vcpu *vcpu, uint32_t msr, uint64_t value)
@@ -188,11 +190,6 @@ static ALWAYS_INLINE bool msr_set(struct vcpu *vcpu, uint32_t msr, uint64_t valu
     return true;
 }
 
-bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
-{
-    return msr_get(vcpu, msr, value);
-}
-
 bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     return msr_set(vcpu, msr, value);
@@ -200,14 +197,23 @@ bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 
 /* ---- The exits ------------------------------------------------------------------------------- */
 
+static NOINLINE void exit_rdmsr_other(struct vcpu *vcpu, uint32_t msr)
+{
+    uint64_t value;
+    if (msr_read(vcpu, msr, &value))
+        finish_rdmsr(vcpu, value);
+    else
+        msr_refuse_read(vcpu, msr);
+}
+
 void exit_rdmsr(struct vcpu *vcpu)
 {
     uint32_t msr = (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX];
     uint64_t value;
-    if (likely(msr_get(vcpu, msr, &value)))
+    if (msr_get_quickly(vcpu, msr, &value))
         finish_rdmsr(vcpu, value);
     else
-        msr_refuse_read(vcpu, msr);
+        exit_rdmsr_other(vcpu, msr);
 }
 
 void exit_wrmsr(struct vcpu *vcpu)

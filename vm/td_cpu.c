@@ -37,9 +37,8 @@ void td_cpu_setup(struct vcpu *vcpu)
     control_registers_setup_td(vcpu);
     cpu_set_reg(&vcpu->vmx.regs, REG_EFER, EFER_NXE | EFER_LME | EFER_SCE);
     vmx_intercept_msr(&vcpu->vmx, MSR_CSTAR);
-    lapic->timer_unit = (uint32_t)(tsc_khz() * 1000 / TDX_CRYSTAL_HZ);
-    if (!lapic->timer_unit)
-        lapic->timer_unit = 1;
+    if (vcpu->td->td->tsc_frequency) /* the timer counts the crystal of leaf 15h */
+        lapic->timer_unit = vcpu->td->td->tsc_frequency;
     BUG_ON(!lapic_set_mode(lapic, LAPIC_X2APIC));
     cpuid_update(vcpu);
 }

@@ -60,6 +60,7 @@ static void td_exception(struct vcpu *vcpu)
     exit_cut_short(vcpu, exit->reason);
     if (vmx_take_host_nmi(&vcpu->vmx))
         return;
+    vcpu->exceptions++;
     const struct event event = event_decode(vmx_exit_interruption(exit), 0, 0);
     if (event.vector == VECTOR_UD && !(exit->idt_vectoring & EVENT_INFO_VALID) &&
         td_at_tdcall(vcpu))

@@ -134,13 +134,12 @@ int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared)
 
 /* ---- The initial image ----------------------------------------------------------------------- */
 
+/* TDH.MEM.PAGE.ADD, of the page that was added. */
 void td_measure_page(struct mmu *mmu, gfn_t gfn, const void *content)
 {
     const struct td *td = container_of(mmu, struct vm, mmu)->td;
-    const gpa_t gpa = gfn_to_gpa(gfn);
-    tdx_measure_page(td->measurement, gpa);
-    for (uint64_t at = 0; td->extend && at < PAGE_SIZE; at += TDX_MR_CHUNK)
-        tdx_measure_chunk(td->measurement, gpa_add(gpa, at), (const char *)content + at);
+    (void)content; /* which TDH.MR.EXTEND measures, if at all */
+    tdx_measure_page(td->measurement, gfn_to_gpa(gfn));
 }
 
 int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
@@ -148,10 +147,15 @@ int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
     struct td *td = vm->td;
     if (td->finalised)
         return -EPERM;
-    td->extend = extend;
-    int error = mmu_td_add(&vm->mmu, gfn, content);
-    td->pages_added += !error;
-    return error;
+    if (!tdx_measuring(td->measurement)) {
+        int error = mmu_td_add(&vm->mmu, gfn, content);
+        if (error)
+            return error;
+        td->pages_added++;
+    }
+    if (!extend || tdx_measure_contents(td->measurement, gfn_to_gpa(gfn), content))
+        return 0;
+    return -EINPROGRESS;
 }
 
 int td_finalise(struct vm *vm)

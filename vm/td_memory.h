@@ -48,8 +48,10 @@ uint64_t td_accept(struct vm *vm, gpa_t gpa, unsigned level) MUST_CHECK;
 int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 
 /* Adds one page to the initial image, which becomes private and MAPPED: its MEM.PAGE.ADD record is
- * measured and, with `extend`, its contents too. Returns 0; -EFAULT if there is no memory; -EEXIST
- * if it was added before; -EPERM after td_finalise(); -ENOMEM. */
+ * measured and, with `extend`, its contents too. Measuring these takes 170,000 instructions, so it
+ * is done in pieces: -EINPROGRESS means that the next call is to be for the same page. Returns 0;
+ * -EFAULT if there is no memory; -EEXIST if it was added before; -EPERM after td_finalise();
+ * -ENOMEM. */
 int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend) MUST_CHECK;
 
 /* Measures a page that is being added; for struct external. */

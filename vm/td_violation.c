@@ -115,6 +115,25 @@ static void shared_access(const struct violation *v)
     raise(v);
 }
 
+static void handle(const struct violation *v)
+{
+    if (v->shared)
+        shared_access(v);
+    else
+        private_access(v);
+}
+
+/* There is no linear address, so the qualification says that none is valid. */
+void td_operand_violation(struct vcpu *vcpu, gpa_t gpa, bool write)
+{
+    const struct violation v = {
+        .vcpu = vcpu,
+        .gpa = gpa,
+        .qualification = (write ? QUALIFICATION_WRITE : QUALIFICATION_READ) | QUALIFICATION_FINAL,
+        .shared = gpa.v & td_shared_bit(vcpu->vm->td)};
+    handle(&v);
+}
+
 void td_violation(struct vcpu *vcpu)
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
@@ -122,9 +141,6 @@ void td_violation(struct vcpu *vcpu)
     struct violation v = {
         .vcpu = vcpu, .gpa = vmx_exit_gpa(exit), .qualification = vmx_exit_qualification(exit)};
     v.shared = v.gpa.v & td_shared_bit(vcpu->vm->td);
-    if (v.shared)
-        shared_access(&v);
-    else
-        private_access(&v);
+    handle(&v);
     vcpu_end_of_slice(vcpu);
 }

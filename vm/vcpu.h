@@ -87,6 +87,7 @@ struct vcpu {
     uint64_t frames_from;   /* TSC: not before this time */
 
     uint64_t exits[REASON_COUNT];
+    uint64_t exceptions; /* exits by an exception, which count as "exception or NMI" above */
     uint64_t events_requeued;
     uint64_t poison_ticks;              /* TSC ticks spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* number of records of each event */

@@ -10,6 +10,7 @@
 
 #include "dev/ioapic.h"
 #include "dev/locked.h"
+#include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
 #include "dev/rtc.h"
@@ -72,6 +73,12 @@ enum tdx {
     TDX_DEBUG,
 };
 
+/* What GetQuote answers: that there is no service, or a quote that proves nothing. */
+enum quote {
+    QUOTE_NONE,
+    QUOTE_TEST,
+};
+
 /* Whether the boot shim of a TD measures what it starts; by default it does. */
 enum measure {
     MEASURE_DEFAULT,
@@ -97,6 +104,7 @@ struct vm_words {
     uint64_t entry;   /* enum guest_entry: how an ELF64 kernel is entered */
     uint64_t tdx;     /* enum tdx; a TD has the words pc, shared=TDX_SHARED_BIT and ve, too */
     uint64_t measure; /* enum measure */
+    uint64_t quote;   /* enum quote */
     uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
@@ -108,6 +116,7 @@ enum locked_name {
     LOCKED_TEST_A,
     LOCKED_TEST_B,
     LOCKED_RTC,
+    LOCKED_PIT,
     LOCKED_RESET,
     LOCKED_DEVICES,
 };
@@ -132,6 +141,7 @@ struct vm {
     struct console console;
     struct rtc rtc; /* these with pc */
     struct pm_timer pm_timer;
+    struct pit pit;
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
     struct disk *disks[DISKS]; /* these too */

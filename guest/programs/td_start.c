@@ -40,7 +40,7 @@ static void the_zero_page(void)
     const struct range *map = (const void *)(zero_page() + 0x2d0);
     uint64_t end = 0, tables = 0, shim = 0;
     EXPECT_EQ(read64(rt_boot_info + 0x70), ACPI_TABLES);
-    EXPECT_EQ(read64(rt_boot_info), 0); /* screen_info */
+    EXPECT_EQ(read64(rt_boot_info), 0);         /* screen_info */
     EXPECT_EQ(read32(rt_boot_info + 0x1c0), 0); /* efi_info */
     for (unsigned i = 0; i < zero_page()[0x1e8]; i++) {
         EXPECT(map[i].base >= end);

@@ -46,16 +46,16 @@ static NORETURN PRINTF(1, 2) void fatal(const char *format, ...)
     memcpy(words, text, sizeof(words));
     for (;;) {
         struct td_registers registers = {.rax = TDCALL_VMCALL,
-                                           .rcx = VMCALL_FATAL_MASK,
-                                           .r11 = VMCALL_FATAL,
-                                           .r14 = words[0],
-                                           .r15 = words[1],
-                                           .rbx = words[2],
-                                           .rdi = words[3],
-                                           .rsi = words[4],
-                                           .r8 = words[5],
-                                           .r9 = words[6],
-                                           .rdx = words[7]};
+                                         .rcx = VMCALL_FATAL_MASK,
+                                         .r11 = VMCALL_FATAL,
+                                         .r14 = words[0],
+                                         .r15 = words[1],
+                                         .rbx = words[2],
+                                         .rdi = words[3],
+                                         .rsi = words[4],
+                                         .r8 = words[5],
+                                         .r9 = words[6],
+                                         .rdx = words[7]};
         execute_tdcall(&registers);
     }
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "guest/programs/rt/td.h"
 
-#define CPUID_TDX       0x21
-#define VMCALL_ALL      0xffccull /* RCX: every register but RAX, RCX, RSP and RBP */
-#define IO_READ         0
-#define IO_WRITE        1
+#define CPUID_TDX  0x21
+#define VMCALL_ALL 0xffccull /* RCX: every register but RAX, RCX, RSP and RBP */
+#define IO_READ    0
+#define IO_WRITE   1
 
 bool rt_is_td;
 

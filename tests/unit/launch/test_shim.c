@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The boot shim against a model of the TDX module: afterwards all of the TD's memory is accepted and
- * nothing else, in pages as large as possible; the RTMRs are extended by the right digests in the
- * right order; and each failure is told to the host in a sentence.
+ * The boot shim against a model of the TDX module: afterwards all of the TD's memory is accepted,
+ * and nothing else, in pages as large as possible; the RTMRs are extended by the right digests in
+ * the right order; and each failure is told to the host in a sentence.
  */
 #include "tests/unit/support.h"
 
@@ -16,11 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MIB    (1ull << 20)
-#define PAGES  (64 * MIB / 4096) /* that the model knows */
-#define HIGH   (1ull << 32)      /* the second half of them begins here */
-#define MASK   0xffccu
-#define GPAW   40u
+#define MIB   (1ull << 20)
+#define PAGES (64 * MIB / 4096) /* that the model knows */
+#define HIGH  (1ull << 32)      /* the second half of them begins here */
+#define MASK  0xffccu
+#define GPAW  40u
 
 enum state { PENDING, ADDED, ACCEPTED_4K, ACCEPTED_2M };
 

@@ -183,13 +183,11 @@ static bool has_content[64];
 
 static void add(uint64_t gpa, uint64_t size, uint64_t extent, uint8_t *bytes, enum load_kind kind)
 {
-    assert_int_equal(plan_add(&plan, &image,
-                              (struct load_record){.gpa = gpa,
-                                                   .bytes = bytes,
-                                                   .size = size,
-                                                   .extent = extent,
-                                                   .kind = kind}),
-                     EXIT_OK);
+    assert_int_equal(
+        plan_add(&plan, &image,
+                 (struct load_record){
+                     .gpa = gpa, .bytes = bytes, .size = size, .extent = extent, .kind = kind}),
+        EXIT_OK);
     memcpy(wanted + gpa, bytes, size);
     for (uint64_t at = gpa; at < gpa + size; at++)
         has_content[at >> 12] = true;

@@ -31,7 +31,7 @@ static const struct row {
     ROW(vmx.host, KEPT),
     ROW(vmx.attention, CACHE),
     ROW(vmx.pending, ZERO),
-    ROW(vmx.windows, KEPT), /* the state of the controls; the next delivery updates both */
+    ROW(vmx.windows, KEPT),      /* the state of the controls; the next delivery updates both */
     ROW(vmx.wakes_masked, KEPT), /* of TDs, which take no INIT */
     ROW(vmx.exit, KEPT),
     ROW(vmx.vmcs, KEPT),

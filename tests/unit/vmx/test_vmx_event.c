@@ -267,9 +267,8 @@ static void nothing_is_lost(void **state)
 {
     (void)state;
     for (unsigned i = 0; i < 1u << 14; i++) {
-        struct event_state now = {i & 1 ? IF : 0, i >> 1 & 0xf, i >> 5 & 3,
-                                  true,           i & BIT(12),  false,
-                                  i & BIT(13)};
+        struct event_state now = {i & 1 ? IF : 0, i >> 1 & 0xf, i >> 5 & 3, true,
+                                  i & BIT(12),    false,        i & BIT(13)};
         struct event_pending pending = {
             .requeue = event_decode(i & BIT(7) ? 0x80000030 : 0, 0, 0),
             .exception = event_decode(i & BIT(8) ? 0x80000306 : 0, 0, 0),
