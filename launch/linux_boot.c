@@ -106,7 +106,7 @@ static void fill_zero_page(struct zero_page *page, const struct guest_image *ima
                            const struct linux_initrd *initrd)
 {
     struct guest_map_range map[GUEST_MAP_RANGES];
-    unsigned count = guest_memory_map(image->ram, map);
+    unsigned count = guest_memory_map(image->ram, image->td, map);
     for (unsigned i = 0; i < count; i++)
         page->e820[i] = (struct e820_entry){map[i].base, map[i].size, map[i].kind};
     page->e820_count = (uint8_t)count;
@@ -148,4 +148,9 @@ enum exit_code linux_plan_start(struct load_plan *plan, const struct guest_image
                                        .gdt = (uint32_t)ADDRESS_OF(gdt),
                                        .long_mode = true};
     return plan_add_block(plan, image, LINUX_BLOCK, sizeof(*block));
+}
+
+uint64_t linux_command_line(const struct load_plan *plan)
+{
+    return ((const struct linux_block *)plan->block)->zero_page.header.command_line;
 }

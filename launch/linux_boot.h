@@ -80,3 +80,6 @@ enum exit_code linux_plan_initrd(struct load_plan *plan, const struct guest_imag
 enum exit_code linux_plan_start(struct load_plan *plan, const struct guest_image *image,
                                 const void *header, size_t header_size, uint64_t entry,
                                 const struct linux_initrd *initrd) MUST_CHECK;
+
+/* Returns the address of the command line in a plan by linux_plan_start(). */
+uint64_t linux_command_line(const struct load_plan *plan);

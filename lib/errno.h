@@ -3,6 +3,7 @@
  * hosted builds agree. */
 #pragma once
 
+#define EPERM       1
 #define ENOENT      2
 #define EIO         5
 #define E2BIG       7

@@ -12,6 +12,7 @@
 #include "launch/modules.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
+#include "vm/td_report.h"
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
@@ -238,8 +239,16 @@ static void guest_restart(struct guest *guest)
     guest_take_apart(guest);
 }
 
-/* Called when the VM has been created. Puts its vCPU 0 into a run queue, or, if tests= excludes the
- * guest, reports it as skipped and destroys the VM. */
+/* Puts the vCPUs that do not wait for a start-up IPI into run queues. They may leave the VM, and
+ * end it, at once. */
+static void start_vcpus(struct vm *vm)
+{
+    for (unsigned i = 0, active = vm->active; i < active; i++)
+        sched_add(vm->vcpus[i]);
+}
+
+/* Called when the VM has been created. Starts it, or, if tests= excludes the guest, reports it as
+ * skipped and destroys the VM. */
 static void guest_made(struct guest *guest)
 {
     struct vm *vm = &guest->vm;
@@ -251,14 +260,14 @@ static void guest_made(struct guest *guest)
     if (guest->resets.count) {
         reset_restore(&guest->resets, vm);
         vm_work_for(NULL);
-        sched_add(&vm->vcpu);
+        start_vcpus(vm);
         return;
     }
     if (options_match(pool.options->tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                         vm->words.testctl ? ", testctl" : "");
         vm_work_for(NULL);
-        sched_add(&vm->vcpu);
+        start_vcpus(vm);
         return;
     }
     transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
@@ -328,6 +337,7 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         guest_restart(guest_of_vm(vm));
         return;
     }
+    td_report_measurements(vm);
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);

@@ -95,6 +95,7 @@ static const struct mirror_ops ops = {
     .track = secure_track,
     .split = secure_page_demote,
     .remove = secure_page_remove,
+    .free = secure_table_remove,
     .read = secure_read,
     .finalise = secure_td_finalise,
     .stop = secure_td_stop,

@@ -59,6 +59,7 @@ const struct mirror_ops lying_ops = {
     .track = lying_track,
     .split = secure_page_demote,
     .remove = lying_remove,
+    .free = secure_table_remove,
     .read = secure_read,
     .finalise = secure_td_finalise,
     .stop = secure_td_stop,

@@ -163,9 +163,16 @@ static uint64_t aug(struct mirror *mirror, const struct mirror_place *at, hpa_t 
     return status;
 }
 
+/* Has the table that covers the frame been blocked, and not been freed? */
+static bool table_is_blocked(const struct mmu *mmu, gfn_t gfn)
+{
+    struct mirror_place at = mirror_find(mmu, gfn, EPT_LEVEL_2M);
+    return spte_is_nonleaf(at.old, at.level) && mirror_is_blocked(at.old);
+}
+
 /* Adds a page in the empty entry: a copy of `content`, or if that is NULL, an empty one that is
- * PENDING. Returns FAULT_FIXED, FAULT_RETRY or an error; or FAULT_CONTINUE, if no large frame is
- * left. */
+ * PENDING. Returns FAULT_FIXED, FAULT_RETRY or an error; FAULT_CONTINUE, if no large frame is left;
+ * or FAULT_INVALID, if the table must be freed first. */
 static int mirror_set(struct mmu_cpu *self, const struct mirror_place *at, const void *content)
 {
     struct mirror *mirror = &self->mmu->mirror;
@@ -183,6 +190,10 @@ static int mirror_set(struct mmu_cpu *self, const struct mirror_place *at, const
         if (status == TDX_INTERRUPTED_RESUMABLE) {
             keep_page(mirror, page, at->level);
             return FAULT_RETRY;
+        }
+        if (table_is_blocked(self->mmu, at->gfn)) {
+            mirror->ops->give(mirror->td, page, at->level);
+            return FAULT_INVALID;
         }
         mirror->ops->give(mirror->td, page, at->level);
         return mirror_refused(self->mmu, content ? "add" : "augment", at->gfn, at->level, status);
@@ -264,6 +275,10 @@ static int mirror_provide(struct mmu_cpu *self, gfn_t gfn, unsigned level, const
     }
     if (unlikely(result == FAULT_RETRY))
         mmu_help(mmu); /* a change of the slots may be the reason */
+    if (unlikely(result == FAULT_INVALID)) {
+        result = mirror_free_table(self, gfn);
+        return result < 0 ? result : FAULT_RETRY;
+    }
     return result;
 }
 
@@ -307,6 +322,16 @@ int mirror_fault(struct mmu_cpu *self, gfn_t gfn)
 
 /* ---- What the guest and its loader ask for --------------------------------------------------- */
 
+/* A large page is to be accepted where there is a table. If a large page could be there, an empty
+ * table goes. */
+static int make_room(struct mmu_cpu *self, gfn_t gfn)
+{
+    const struct memslot *slot = memslot_find(memslots(self->mmu), gfn);
+    bool may = slot && mirror_level(slot, gfn, EPT_LEVEL_2M) == EPT_LEVEL_2M;
+    int result = may ? mirror_free_table(self, gfn) : 0;
+    return result > 0 ? -EAGAIN : result;
+}
+
 /* An ACCEPT that finds no page is executed again when there is one. So is one of a small page
  * within a large one, which is split. */
 int mmu_td_accept(struct mmu *mmu, gpa_t gpa, unsigned level, uint64_t *status)
@@ -316,6 +341,8 @@ int mmu_td_accept(struct mmu *mmu, gpa_t gpa, unsigned level, uint64_t *status)
     gfn_t gfn = mmu_gfn(mmu, gpa);
     *status = mmu_role(mmu, gpa) & ROLE_MIRROR ? mirror->ops->accept(mirror->td, gfn, level)
                                                : TDX_OPERAND_INVALID;
+    if (unlikely(*status == TDX_PAGE_SIZE_MISMATCH))
+        return make_room(self, gfn);
     if (*status != TDX_EPT_WALK_FAILED && *status != TDX_EPT_ENTRY_STATE_INCORRECT)
         return 0;
     int result = mirror_provide(self, gfn, level, NULL);

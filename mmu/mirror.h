@@ -11,18 +11,20 @@
  * Each change of the mirror is carried to the external tables by an operation of struct mirror_ops.
  * A CPU that changes an entry makes it FROZEN by compare-exchange, so that no other CPU acts on it;
  * calls the operation; and then stores the new entry or, if the operation was refused, the old one.
- * A mirror has three kinds of present entry:
+ * A mirror has two kinds of present entry:
  *
  *   a link   the external entry points to a table
- *   a leaf   with all rights: the external entry has the page, PENDING or MAPPED
- *   a leaf   without rights: the page is BLOCKED, and an operation that should have followed has
- *            been refused. It can only be removed or split, which is tried again.
+ *   a leaf   the external entry has the page, PENDING or MAPPED
+ *
+ * Each has all rights; or none, which says that the external entry is BLOCKED, and that the
+ * operation that should have followed was refused. It is tried again.
  *
  * A page is removed in three steps. *Block* makes the entry translate nothing; *track* begins an
  * epoch of the VM's CPUs, for which tlb_sync() waits; *remove* has the page scrubbed, and only then
  * it returns to the pool of private frames. A large leaf is split by the same steps, the last of
- * which replaces the leaf by a table. A page whose removal is refused stays where it is, is counted
- * (mirror.stuck), and is never given to anybody else.
+ * which replaces it by a table; and by the same steps an empty table is freed, when a large page is
+ * to be in its place. A page whose removal is refused stays where it is, is counted
+ * (mirror.stats.stuck), and is never given to anybody else.
  *
  * The roots of the iterator (mmu/tdp.h) don't include the mirror. So what zaps, ages, logs, splits,
  * write-protects or recovers memory applies to the shared half only. The role of the mirror's root
@@ -52,6 +54,7 @@ struct mirror_ops {
     uint64_t (*track)(struct secure_td *td);
     uint64_t (*split)(struct secure_td *td, gfn_t gfn, hpa_t table);
     uint64_t (*remove)(struct secure_td *td, gfn_t gfn, unsigned level);
+    uint64_t (*free)(struct secure_td *td, gfn_t gfn, unsigned level);
     uint64_t (*read)(struct secure_td *td, gfn_t gfn, unsigned level, hpa_t *page,
                      enum secure_state *state);
     uint64_t (*finalise)(struct secure_td *td);
@@ -129,9 +132,9 @@ void mirror_thaw(struct mmu_cpu *self, const struct mirror_place *at, uint64_t n
 /* The leaf for a page; and for one that is BLOCKED. */
 uint64_t mirror_leaf(hpa_t page, unsigned level);
 
-static inline bool mirror_is_blocked(uint64_t leaf)
+static inline bool mirror_is_blocked(uint64_t present)
 {
-    return !(leaf & EPT_RWX);
+    return !(present & EPT_RWX);
 }
 
 /* Says which operation the secure side has refused, and returns -EIO. */
@@ -142,6 +145,10 @@ int mirror_refused(struct mmu *mmu, const char *operation, gfn_t gfn, unsigned l
  * after a message, -EACCES: it is a small page that is BLOCKED; -EIO; -ENOMEM. The caller has
  * called tdp_top_up() and holds no lock. */
 int mirror_split_frame(struct mmu_cpu *self, gfn_t gfn, unsigned level) MUST_CHECK;
+
+/* Frees the table of small pages that covers the frame, if it is empty. Returns 1 if it did; 0; or
+ * -EIO after a message. The caller holds no lock. */
+int mirror_free_table(struct mmu_cpu *self, gfn_t gfn) MUST_CHECK;
 
 /* The removal of a piece of a range. */
 #define MIRROR_BATCH 32u

@@ -121,6 +121,60 @@ int mirror_split_frame(struct mmu_cpu *self, gfn_t gfn, unsigned level)
     return error;
 }
 
+/* ---- Freeing a table ------------------------------------------------------------------------- */
+
+static bool is_empty_table(const struct mirror_place *at)
+{
+    if (at->level != EPT_LEVEL_2M || !spte_is_nonleaf(at->old, at->level))
+        return false;
+    const uint64_t *table = tdp_table(at->old);
+    unsigned i = 0;
+    while (i < EPT_ENTRIES && __atomic_load_n(&table[i], __ATOMIC_RELAXED) == SPTE_NONPRESENT)
+        i++;
+    return i == EPT_ENTRIES;
+}
+
+/* The table is empty, and room is reserved to keep it until no walker can be in it. The lock is
+ * held exclusively. */
+static int free_table(struct mmu_cpu *self, const struct mirror_place *at)
+{
+    struct mirror *mirror = &self->mmu->mirror;
+    hpa_t external;
+    enum secure_state state;
+    uint64_t status = mirror->ops->read(mirror->td, at->gfn, at->level, &external, &state);
+    if (status)
+        return mirror_refused(self->mmu, "read the table of", at->gfn, at->level, status);
+    int error = freeze_and_block(self, at);
+    if (error)
+        return error;
+    error = mirror_track(self->mmu, at->gfn);
+    status = error ? 0 : mirror->ops->free(mirror->td, at->gfn, at->level);
+    if (status)
+        error = mirror_refused(self->mmu, "free the table of", at->gfn, at->level, status);
+    mirror_thaw(self, at, error ? at->old & ~EPT_RWX : SPTE_NONPRESENT);
+    if (error)
+        return error;
+    mirror->ops->give(mirror->td, external, EPT_LEVEL_4K);
+    tdp_retire(self->mmu, (struct retired){.page = spte_page(at->old)});
+    return 1;
+}
+
+int mirror_free_table(struct mmu_cpu *self, gfn_t gfn)
+{
+    int result = 0;
+    struct mirror_place at = mirror_find(self->mmu, gfn, EPT_LEVEL_2M);
+    if (!is_empty_table(&at) || !tdp_reserve(self->mmu))
+        return 0;
+    write_lock(&self->mmu->lock);
+    at = mirror_find(self->mmu, gfn, EPT_LEVEL_2M);
+    if (is_empty_table(&at))
+        result = free_table(self, &at);
+    write_unlock(&self->mmu->lock);
+    if (result <= 0)
+        tdp_unreserve(self->mmu);
+    return result;
+}
+
 /* ---- Removing -------------------------------------------------------------------------------- */
 
 /* Blocks the leaf at `at`, or splits it first. Returns 0, or -EAGAIN if it was split. */

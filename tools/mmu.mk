@@ -82,7 +82,7 @@ prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-private bench-smp
+.PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-tdx bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run
 bench: ## costs, compared with KVM; QUICK=1: eptvisor alone
@@ -118,6 +118,9 @@ bench-io: all guests $(B)/optrom.bin | deps-run ## what a PC's devices cost
 
 bench-linux: all $(LINUX_FILES) | deps-run ## what Linux' boot costs the hypervisor
 	$(Q)$(PYTHON) tools/linux_bench.py
+
+bench-tdx: all $(TDX_FILES) | deps-run ## what Linux' boot costs as a TDX guest; some minutes
+	$(Q)$(PYTHON) tools/linux_bench.py --tdx
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \

@@ -15,7 +15,7 @@ from mutation import Mutant, MutantError
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ["Makefile", *layers.LAYERS, "guest", "tools",
           "linker.ld", "tests/unit", "tests/target", "build/obj", "build/guest", "build/font.c",
-          "build/optrom.bin"]  # fmt: skip
+          "build/quote_key.c", "build/shim", "build/optrom.bin"]  # fmt: skip
 IMAGES = ["build/eptvisor.elf", "build/eptvisor32.elf"]
 NESTED = ["build/kvm/kernel", "build/kvm/nested"]  # where they are
 

@@ -9,6 +9,8 @@
 #include "vm/exits.h"
 #include "vm/ghci.h"
 #include "vm/hypercall.h"
+#include "vm/td_exit.h"
+#include "vm/td_memory.h"
 #include "vm/trace.h"
 #include "vm/vm.h"
 #include "lib/errno.h"
@@ -300,7 +302,18 @@ static bool call_is_interrupted(void *context)
            rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
-static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu)
+static int64_t convert_of_td(void *context, gpa_t gpa, uint64_t pages, bool shared)
+{
+    struct vcpu *vcpu = context;
+    return td_convert(vcpu->vm, gpa, pages, shared);
+}
+
+static uint64_t leaves_of_td(void *context, uint64_t *gpr)
+{
+    return td_vmcall(context, gpr);
+}
+
+static bool call_ghci(struct vcpu *vcpu)
 {
     const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
                               .replay = &vcpu->ghci,
@@ -308,6 +321,8 @@ static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu)
                               .bus = vcpu->mmio.mmio_bus,
                               .vcpu = &vcpu->mmio,
                               .interrupted = call_is_interrupted,
+                              .more = vcpu->td ? leaves_of_td : NULL,
+                              .convert = vcpu->td ? convert_of_td : NULL,
                               .context = vcpu};
     return ghci_call(&ghci);
 }
@@ -377,10 +392,26 @@ static COLD void call_by_number(struct vcpu *vcpu)
         call_leave_unfinished(vcpu);
 }
 
-static NOINLINE void call_in_ghci_layout(struct vcpu *vcpu)
+/* A register as the VMM sees it. */
+static uint64_t exposed(const uint64_t *gpr, unsigned reg)
 {
-    vmx_skip(&vcpu->vmx, REASON_VMCALL);
-    if (unlikely(!call_ghci(vcpu)))
+    return gpr[GPR_RCX] >> reg & 1 ? gpr[reg] : 0;
+}
+
+static COLD bool call_ghci_traced(struct vcpu *vcpu)
+{
+    const uint64_t *gpr = vcpu->vmx.regs.gpr;
+    const uint64_t leaf = exposed(gpr, GPR_R11), r12 = exposed(gpr, GPR_R12);
+    const uint64_t r13 = exposed(gpr, GPR_R13), r14 = exposed(gpr, GPR_R14);
+    bool done = call_ghci(vcpu);
+    trace(tdvmcall, leaf, r12, r13, r14, exposed(gpr, GPR_R10), exposed(gpr, GPR_R11));
+    return done;
+}
+
+NOINLINE void hypercall_in_ghci_layout(struct vcpu *vcpu)
+{
+    bool traced = unlikely(trace_wants(TRACE_BIT(tdvmcall)));
+    if (unlikely(!(traced ? call_ghci_traced(vcpu) : call_ghci(vcpu))))
         call_leave_unfinished(vcpu);
 }
 
@@ -398,9 +429,11 @@ void exit_vmcall(struct vcpu *vcpu)
         vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
         return;
     }
-    if (is_ghci(vcpu))
-        call_in_ghci_layout(vcpu);
-    else
+    if (is_ghci(vcpu)) {
+        vmx_skip(&vcpu->vmx, REASON_VMCALL);
+        hypercall_in_ghci_layout(vcpu);
+    } else {
         call_by_number(vcpu);
+    }
     vcpu_end_of_slice(vcpu);
 }

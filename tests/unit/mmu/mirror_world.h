@@ -32,6 +32,7 @@ enum mirror_op {
     OP_TRACK,
     OP_SPLIT,
     OP_REMOVE,
+    OP_FREE,
     OP_READ,
     OPS,
 };
@@ -148,6 +149,7 @@ OP(op_accept, OP_ACCEPT, secure_page_accept, (struct secure_td * t, gfn_t gfn, u
 OP(op_block, OP_BLOCK, secure_range_block, (struct secure_td * t, gfn_t gfn, unsigned l), l)
 OP(op_split, OP_SPLIT, secure_page_demote, (struct secure_td * t, gfn_t gfn, hpa_t p), p)
 OP(op_remove, OP_REMOVE, secure_page_remove, (struct secure_td * t, gfn_t gfn, unsigned l), l)
+OP(op_free, OP_FREE, secure_table_remove, (struct secure_td * t, gfn_t gfn, unsigned l), l)
 
 static uint64_t op_track(struct secure_td *t)
 {
@@ -173,6 +175,7 @@ static const struct mirror_ops world_ops = {
     .track = op_track,
     .split = op_split,
     .remove = op_remove,
+    .free = op_free,
     .read = op_read,
     .finalise = secure_td_finalise,
     .stop = secure_td_stop,
@@ -269,7 +272,7 @@ static void check_mirror_table(const uint64_t *mirror, const uint64_t *external,
         const struct secure_frame *frame = &map_frames[pool_index(page)];
         assert_ptr_equal(frame->owner, &td);
         if (spte_is_nonleaf(ours, level)) {
-            assert_int_equal(frame->state, SECURE_TABLE);
+            assert_int_equal(frame->state, mirror_is_blocked(ours) ? SECURE_BLOCKED : SECURE_TABLE);
             mirrored_frames++;
             check_mirror_table(phys_to_virt(spte_page(ours)), phys_to_virt(page), level - 1);
             continue;
@@ -321,7 +324,7 @@ static void td_destroy(void)
 /* ---- What the guest does --------------------------------------------------------------------- */
 
 /* ACCEPT, which is executed again when the page was not there. */
-static uint64_t td_accepts(uint64_t gpa, unsigned level)
+static inline uint64_t td_accepts(uint64_t gpa, unsigned level)
 {
     uint64_t status;
     int error;

@@ -183,6 +183,42 @@ static void small_pages_where_large_ones_are_off(void **state)
     stop();
 }
 
+/* The table of small pages that have been converted is freed when it is empty. If that is refused,
+ * it is tried again when the guest needs a page there. */
+static void an_empty_table_gives_way_to_a_large_page(void **state)
+{
+    (void)state;
+    static const enum mirror_op ops[] = {OP_BLOCK, OP_TRACK, OP_FREE, OP_READ};
+    for (unsigned i = 0; i <= ARRAY_SIZE(ops); i++) {
+        uint64_t status;
+        start();
+        assert_int_equal(td_accepts(RAM + 0x1000, 1), TDX_SUCCESS);
+        unsigned left = pool_left;
+        assert_int_equal(td_accepts(RAM, 2), TDX_PAGE_SIZE_MISMATCH); /* not empty */
+        assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x1000), 1, true), 1);
+        assert_int_equal(td_accepts(RAM, 2), TDX_PAGE_SIZE_MISMATCH); /* not of one side */
+        assert_int_equal(op_calls[OP_FREE], 0);
+        assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x1000), 1, false), 1);
+        if (i < ARRAY_SIZE(ops)) {
+            fail_next(ops[i], 0, 1);
+            assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 2, &status), -EIO);
+            check_mirror();
+        }
+        if (i % 2 && i < ARRAY_SIZE(ops)) { /* a small page there */
+            assert_int_equal(td_accepts(RAM + 0x2000, 1), TDX_SUCCESS);
+            assert_int_equal(level_of(RAM + 0x2000), 1);
+            assert_int_equal(td_touch(RAM + 0x2000, 2), FAULT_FIXED);
+            assert_int_equal(pool_left, left);
+        } else {
+            assert_int_equal(td_accepts(RAM, 2), TDX_SUCCESS);
+            assert_int_equal(level_of(RAM), 2);
+            assert_int_equal(td_touch(RAM + 0x2000, 2), FAULT_FIXED);
+            assert_int_equal(pool_left, left + 2 - 512);
+        }
+        stop();
+    }
+}
+
 /* Another CPU has asked for the large page, which is PENDING. */
 static void a_small_accept_splits_a_large_page(void **state)
 {
@@ -601,6 +637,7 @@ int main(void)
         cmocka_unit_test(a_large_page_is_accepted_at_once),
         cmocka_unit_test(a_large_page_needs_room_memory_and_one_side),
         cmocka_unit_test(small_pages_where_large_ones_are_off),
+        cmocka_unit_test(an_empty_table_gives_way_to_a_large_page),
         cmocka_unit_test(a_small_accept_splits_a_large_page),
         cmocka_unit_test(accept_of_what_is_not_private),
         cmocka_unit_test(a_large_page_is_cleared_in_pieces),

@@ -131,6 +131,12 @@ bool vmx_init_cpu(void)
     return false;
 }
 
+void td_exit(struct vcpu *v, uint32_t reason)
+{
+    (void)v, (void)reason;
+    fail_msg("an exit of a VM that is no TD");
+}
+
 void extra_state_enable(void)
 {
 }
