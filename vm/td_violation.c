@@ -76,6 +76,8 @@ static void private_access(const struct violation *v)
         if (!(__atomic_load_n(&vm->td->td_ctls, __ATOMIC_RELAXED) & TD_CTLS_PENDING_VE_DISABLE))
             return raise(v);
         return stop(v, "private memory must be accepted before it is used (SEPT_VE_DISABLE)");
+    case TD_PAGE_BLOCKED: /* a large page may be split by the MMU */
+        break;
     case TD_PAGE_SHARED:
         return stop(v, "shared memory must be used with the shared bit, or be made private by "
                        "MapGPA and accepted");

@@ -25,7 +25,7 @@ static uint32_t pieces[1];
 static uint64_t root[EPT_ENTRIES], table[EPT_ENTRIES], content[EPT_ENTRIES];
 static uint64_t *const entry_2m = &root[THE_GFN / EPT_ENTRIES];
 static uint64_t *const entry_4k = &table[THE_GFN % EPT_ENTRIES];
-static struct secure_pool pool;
+static struct secure_map pool;
 static struct secure_td td, other;
 
 /* Anything may be in the map of owners. The pool may end at the last address. */
@@ -36,7 +36,7 @@ static void any_pool(void)
     ASSUME(base <= ~0ull - FRAMES * PAGE_SIZE);
     __CPROVER_havoc_object(frames);
     __CPROVER_havoc_object(pieces);
-    pool = (struct secure_pool){HPA(base), FRAMES, frames, pieces};
+    pool = (struct secure_map){HPA(base), FRAMES, frames, pieces};
 }
 
 /* X12: if claims of two TDs succeed, the pages are in the pool, and are not the same. */
@@ -151,7 +151,7 @@ static void any_td(void)
     *entry_2m = (nondet_u64() & ~EPT_ADDRESS) | (pool.base.v + TABLE * PAGE_SIZE);
     *entry_4k = nondet_u64();
     td = (struct secure_td){.host = &host,
-                            .pool = &pool,
+                            .map = &pool,
                             .root = pool.base,
                             .root_level = EPT_LEVEL_2M,
                             .gfn_end = EPT_ENTRIES * EPT_ENTRIES,
