@@ -199,9 +199,9 @@ class Image:
 # guest/shim/interface.h
 SHIM_PARAMETERS = 0xFFFF0000
 SHIM_MAGIC = 0x4D49485356545045
-SHIM_VERSION = 1
+SHIM_VERSION = 2
 SHIM_HEAD = struct.Struct("<QIIQQII")
-SHIM_RANGES = 4
+SHIM_RANGES = 8
 SHIM_ITEM = struct.Struct("<QQII")
 
 
