@@ -69,6 +69,6 @@ check 0 host_tlb -DOWNERS=1 -DROUNDS=2
 check 0 host_tlb -DOWNERS=2 -DROUNDS=1
 for mutant in DEBT_READ_LATE NOT_FLUSHED ONE_CPU_FORGOTTEN OWED_BEFORE_HIDDEN OWN_TLB_FORGOTTEN \
     NOT_WAITED; do
-    check 1 host_tlb -DOWNERS=1 -DROUNDS=2 -DMUTANT_$mutant
+    check 1 host_tlb -DOWNERS=2 -DROUNDS=1 -DMUTANT_$mutant
 done
 exit $status
