@@ -142,7 +142,9 @@ uint64_t secure_page_add(struct secure_td *td, gfn_t gfn, hpa_t page,
 uint64_t secure_page_aug(struct secure_td *td, gfn_t gfn, unsigned level, hpa_t page) MUST_CHECK;
 
 /* For the guest: makes a PENDING page MAPPED. TDX_PAGE_ALREADY_ACCEPTED: it is, maybe as a part of
- * a larger one. TDX_PAGE_SIZE_MISMATCH: `level` is 2M, and there is a table. With
+ * a larger one. TDX_PAGE_SIZE_MISMATCH: `level` is 2M, and there is a table whose 512 pages are
+ * not all PENDING, or all MAPPED. If all are PENDING, they are accepted together, so that a guest
+ * need not know whether the hypervisor could give it a large page; the module refuses that. With
  * TDX_EPT_WALK_FAILED and TDX_EPT_ENTRY_STATE_INCORRECT, ACCEPT exits as an EPT violation. */
 uint64_t secure_page_accept(struct secure_td *td, gfn_t gfn, unsigned level) MUST_CHECK;
 

@@ -22,6 +22,15 @@ def test_leaves(boot, cpu: str, ve: str) -> None:
     assert result.passed("td_leaves") and result.passed("td_cpu"), result
 
 
+@pytest.mark.parametrize("switch", ["nx_huge=off", "nx_huge=force"])
+def test_large_pages(boot, switch: str) -> None:
+    """Private pages can be executed, so they are large only where large pages can."""
+    result = boot(cmdline=switch, guests=(td("td_leaves"),))
+    assert result.status == 0, result
+    (case,) = [case for case in result.output.cases if case.path == "td_leaves/accept_2m"]
+    assert case.counters["large"] == (switch == "nx_huge=off"), result
+
+
 @pytest.mark.parametrize("switch", SWITCHES)
 def test_with_each_switch(boot, switch: str) -> None:
     result = boot(cmdline=switch, guests=(td("td_leaves"), td("td_cpu")))
