@@ -128,7 +128,8 @@ ifneq ($(filter unit,$(MAKECMDGOALS)),)
 MAKEFLAGS += --keep-going
 endif
 
-PARTS := guest/programs/programs.mk guest/shim/shim.mk tools/run.mk tools/lint.mk tools/mmu.mk tools/fuzz.mk
+PARTS := guest/programs/programs.mk guest/shim/shim.mk \
+         $(patsubst %,tools/%.mk,run lint mmu fuzz)
 
 .PHONY: help
 help: | deps-base ## this list

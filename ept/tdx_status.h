@@ -8,11 +8,14 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #define TDX_SUCCESS                   0ull
 #define TDX_OPERAND_INVALID           0xc000010000000000ull
 #define TDX_OPERAND_ADDR_RANGE_ERROR  0xc000010100000000ull
 #define TDX_OPERAND_BUSY              0x8000020000000000ull
 #define TDX_PREVIOUS_TLB_EPOCH_BUSY   0x8000020100000000ull
+#define TDX_INTERRUPTED_RESUMABLE     0x8000000300000000ull
 #define TDX_PAGE_METADATA_INCORRECT   0xc000030000000000ull
 #define TDX_LIFECYCLE_STATE_INCORRECT 0xc000060700000000ull
 #define TDX_OP_STATE_INCORRECT        0xc000060800000000ull
@@ -42,3 +45,7 @@
 #define TDX_OPERAND_RCX 1ull
 #define TDX_OPERAND_RDX 2ull
 #define TDX_OPERAND_R8  8ull
+
+/* The name of a status, without its operand; and its number in the list of names, below 32. */
+const char *tdx_status_name(uint64_t status);
+unsigned tdx_status_number(uint64_t status);

@@ -292,13 +292,27 @@ static bool make_cpuid(struct vm_making *m, enum exit_code *code)
     return true;
 }
 
+static bool make_addresses(struct vm_making *m, enum exit_code *code)
+{
+    if (vm_declare_addresses(m->vm))
+        *code = EXIT_MODULE_WORDS;
+    return true;
+}
+
+/* Takes the private memory of a TD. */
+static bool make_td(struct vm_making *m, enum exit_code *code)
+{
+    struct vm *vm = m->vm;
+    int error = vm->words.tdx ? td_create(vm, vm->words.tdx == TDX_DEBUG) : 0;
+    if (error && error != -EINPROGRESS)
+        *code = EXIT_NO_MEMORY;
+    return error != -EINPROGRESS;
+}
+
 static bool make_space(struct vm_making *m, enum exit_code *code)
 {
     struct vm *vm = m->vm;
-    if (vm_declare_addresses(vm))
-        *code = EXIT_MODULE_WORDS;
-    else if (vm_add_memory(vm) || (vm->words.tdx && td_create(vm, vm->words.tdx == TDX_DEBUG)) ||
-             devices_add(vm))
+    if (vm_add_memory(vm) || devices_add(vm))
         *code = EXIT_NO_MEMORY;
     if (!*code)
         *code = vm_add_disks(vm, m->files, m->extra);
@@ -364,7 +378,7 @@ static bool make_vcpus(struct vm_making *m, enum exit_code *code)
 }
 
 static bool (*const stages[])(struct vm_making *m, enum exit_code *code) = {
-    make_words, make_mmu, make_cpuid, make_space, make_program, make_vcpus,
+    make_words, make_mmu, make_cpuid, make_addresses, make_td, make_space, make_program, make_vcpus,
 };
 
 bool vm_make_piece(struct vm_making *m, enum exit_code *code)
@@ -386,9 +400,8 @@ bool vm_destroy_piece(struct vm *vm)
             page_free(virt_to_phys(vcpu), order_of(sizeof(struct vcpu)));
         return false;
     }
-    if (!devices_destroy_piece(vm) || !mmu_destroy_piece(&vm->mmu))
+    if (!devices_destroy_piece(vm) || !mmu_destroy_piece(&vm->mmu) || !td_destroy_piece(vm))
         return false;
-    td_destroy(vm);
     if (!vm->again)
         memory_close(vm->number);
     return true;

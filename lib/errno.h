@@ -19,4 +19,5 @@
 #define ERANGE      34
 #define ENOSYS      38
 #define ENOTSUP     95
+#define ETIMEDOUT   110
 #define EINPROGRESS 115

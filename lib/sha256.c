@@ -26,7 +26,7 @@ static inline uint32_t ror(uint32_t x, unsigned bits)
 static void sha256_expand(uint32_t w[ROUNDS], const uint8_t *block)
 {
     for (unsigned i = 0; i < 16; i++) {
-        memcpy(&w[i], block + 4 * i, 4);
+        __builtin_memcpy(&w[i], block + 4 * i, sizeof(w[i]));
         w[i] = __builtin_bswap32(w[i]);
     }
     for (unsigned i = 16; i < ROUNDS; i++) {
@@ -38,21 +38,32 @@ static void sha256_expand(uint32_t w[ROUNDS], const uint8_t *block)
 
 static void sha256_compress(uint32_t digest[8], const uint8_t *block)
 {
-    uint32_t w[ROUNDS], s[8]; /* a to h */
+    uint32_t w[ROUNDS];
+    uint32_t a = digest[0], b = digest[1], c = digest[2], d = digest[3];
+    uint32_t e = digest[4], f = digest[5], g = digest[6], h = digest[7];
 
     sha256_expand(w, block);
-    memcpy(s, digest, sizeof(s));
     for (unsigned i = 0; i < ROUNDS; i++) {
-        uint32_t first = s[7] + (ror(s[4], 6) ^ ror(s[4], 11) ^ ror(s[4], 25)) +
-                         ((s[4] & s[5]) ^ (~s[4] & s[6])) + sha256_constants[i] + w[i];
-        uint32_t second = (ror(s[0], 2) ^ ror(s[0], 13) ^ ror(s[0], 22)) +
-                          ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
-        memmove(s + 1, s, 7 * sizeof(*s));
-        s[4] += first;
-        s[0] = first + second;
+        uint32_t first = h + (ror(e, 6) ^ ror(e, 11) ^ ror(e, 25)) + ((e & f) ^ (~e & g)) +
+                         sha256_constants[i] + w[i];
+        uint32_t second = (ror(a, 2) ^ ror(a, 13) ^ ror(a, 22)) + ((a & b) ^ (a & c) ^ (b & c));
+        h = g;
+        g = f;
+        f = e;
+        e = d + first;
+        d = c;
+        c = b;
+        b = a;
+        a = first + second;
     }
-    for (unsigned i = 0; i < 8; i++)
-        digest[i] += s[i];
+    digest[0] += a;
+    digest[1] += b;
+    digest[2] += c;
+    digest[3] += d;
+    digest[4] += e;
+    digest[5] += f;
+    digest[6] += g;
+    digest[7] += h;
 }
 
 void sha256(const void *message, size_t size, uint8_t digest[SHA256_SIZE])

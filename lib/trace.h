@@ -47,7 +47,8 @@
     X(tdvmcall, "leaf:x r12:x r13:x r14:x r10:x r11:x")            \
     X(ve, "reason:u qualification:x gla:x gpa:x twice:u")          \
     X(accept, "gpa:x level:u status:x")                            \
-    X(convert, "gpa:x pages:u shared:u")
+    X(convert, "gpa:x pages:u shared:u")                           \
+    X(secure_refused, "call:u gfn:x level:u page:x state:u status:x")
 
 enum trace_event {
 #define X(name, values) TRACE_##name,

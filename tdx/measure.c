@@ -34,6 +34,19 @@ void tdx_measure_chunk(struct td_measurement *measurement, gpa_t chunk, const vo
     sha384_update(&measurement->building, content, TDX_MR_CHUNK);
 }
 
+bool tdx_measure_contents(struct td_measurement *measurement, gpa_t page, const void *content)
+{
+    for (unsigned i = 0; i < TDX_MR_PIECE && measurement->extended < PAGE_SIZE; i++) {
+        tdx_measure_chunk(measurement, gpa_add(page, measurement->extended),
+                          (const uint8_t *)content + measurement->extended);
+        measurement->extended += TDX_MR_CHUNK;
+    }
+    if (measurement->extended < PAGE_SIZE)
+        return false;
+    measurement->extended = 0;
+    return true;
+}
+
 void tdx_measure_finalise(struct td_measurement *measurement)
 {
     sha384_final(&measurement->building, measurement->mrtd);

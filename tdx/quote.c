@@ -66,7 +66,9 @@ static void tdx_quote_make(const struct tdx_report *report, struct tdx_quote *qu
 
     *quote = (struct tdx_quote){
         .version = VERSION, .key_type = ECDSA_P256, .tee_type = TEE_TDX, .vendor = "eptvisor test"};
-    memcpy(quote->body.tcb, report->tcb.tee_tcb_svn, sizeof(quote->body.tcb));
+    memcpy(quote->body.tcb,
+           (const uint8_t *)&report->tcb + offsetof(struct tdx_tcb_info, tee_tcb_svn),
+           sizeof(quote->body.tcb));
     memcpy(quote->body.td, &report->td, sizeof(quote->body.td));
     memcpy(quote->body.report_data, report->mac.report_data, sizeof(quote->body.report_data));
     memcpy(quote->signature_size, &size, sizeof(size));
@@ -115,7 +117,7 @@ bool tdx_get_quote(const struct tdx_reporter *reporter, const struct td *td,
     if ((gpa | size) % PAGE_SIZE || !size || gpa >> (td->gpa_width - 1u) != 1 ||
         memory->read(memory->context, GPA(gpa), &head, sizeof(head)))
         return false;
-    if (available && (head.version != BUFFER_VERSION || head.in_size != TDX_REPORT_SIZE))
+    if (head.version != BUFFER_VERSION || (available && head.in_size != TDX_REPORT_SIZE))
         status = TDX_QUOTE_ERROR;
     else if (available)
         status = tdx_report_to_quote(reporter, memory, gpa + BUFFER_DATA, &out);

@@ -20,7 +20,7 @@
 /* Answers GetQuote for the buffer of `size` bytes at `gpa`, a shared address, with a quote if
  * `available`. Returns false if R12 or R13 are invalid operands: the buffer is not shared, not
  * aligned to pages, empty or not all there. Otherwise R10 is success, and the buffer has a status.
- * Takes up to 60,000 instructions. */
+ * With a quote it takes 80,000 instructions. */
 bool tdx_get_quote(const struct tdx_reporter *reporter, const struct td *td,
                    const struct tdx_memory *memory, bool available, uint64_t gpa,
                    uint64_t size) MUST_CHECK;

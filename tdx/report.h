@@ -3,7 +3,7 @@
  * TDREPORTs, and the three leaves of TDCALL about them: MR.REPORT (4), MR.VERIFYREPORT (22) and
  * MR.RTMR.EXTEND (2), as version 1.5.01 of the TDX module answers them.
  *
- * A report says what a TD is (its attributes, MRTD, RTMRs) and below which software it runs, with 64
+ * A report says what a TD is (its attributes, MRTD, RTMRs) and on which software it runs, with 64
  * bytes that the TD chose. A MAC binds all of it to this machine and boot, because the key is made
  * anew at each boot and never leaves the hypervisor. The key, and everything else that the reports
  * of all TDs have in common, is a `struct tdx_reporter`. The report's format is Intel's, but nobody

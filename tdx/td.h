@@ -50,7 +50,7 @@ struct td {
     bool finalised;                     /* no page can be added to the initial image any more */
     uint32_t pages_added;               /* of the initial image */
     struct td_measurement *measurement; /* MRTD and RTMRs (tdx/measure.h) */
-    uint64_t *pending; /* a bit for each frame of RAM that was not accepted; vm/td_memory.c */
+    struct external *external;          /* its private memory (mmu/external.h) */
 };
 
 static inline uint64_t td_shared_bit(const struct td *td)

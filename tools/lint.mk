@@ -19,7 +19,7 @@ FORMATTED := $(shell find $(LAYERS) guest tests -name '*.[ch]')
 # No code is made, because only the warnings are wanted.
 ONLY_CHECK = -fsyntax-only -MMD -MP -MF $@.d -MT $@
 
-GUEST_SRC_C := $(shell find $(GUEST_DIR) -name '*.c')
+GUEST_SRC_C := $(shell find $(GUEST_DIR) guest/shim -name '*.c')
 
 .PHONY: lint format lint-format lint-layers lint-text lint-docs lint-rules lint-deps
 lint: lint-format lint-layers lint-text lint-docs lint-rules ## check everything without running it
@@ -69,7 +69,7 @@ $(B)/lint/cppcheck: $(SRC_C) $(HEADERS) | lint-deps
 	$(Q)$(CPPCHECK) --cppcheck-build-dir=$@.cache $(SRC_C)
 	@touch $@
 
-$(B)/lint/$(GUEST_DIR)/%.c.clang: $(GUEST_DIR)/%.c | lint-deps
+$(B)/lint/guest/%.c.clang: guest/%.c | lint-deps
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(call for_clang,$(GUEST_CFLAGS)) $(ONLY_CHECK) $< && touch $@
 

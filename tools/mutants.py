@@ -131,8 +131,8 @@ class Tree:
                 target = self.path / source
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / source, target)
-        for extra in ("tests/proofs", "tools"):
-            shutil.copytree(ROOT / extra, self.path / extra)
+        for extra in ("tests/proofs", "tests/unit", "tools"):  # with programs that tests call
+            shutil.copytree(ROOT / extra, self.path / extra, dirs_exist_ok=True)
 
     def compile(self, source):
         target = self.path / "objects" / Path(source).with_suffix(".o")

@@ -88,8 +88,9 @@ def verifies(public: bytes, content: bytes, signature: bytes) -> bool:
     if not (on_curve and 0 < r < N and 0 < s < N):
         return False
     inverse = pow(s, -1, N)
-    sum_of = add(multiply(number(sha256(content)) * inverse % N, G), multiply(r * inverse % N, point))
-    return sum_of is not None and sum_of[0] % N == r
+    hashed = multiply(number(sha256(content)) * inverse % N, G)
+    total = add(hashed, multiply(r * inverse % N, point))
+    return total is not None and total[0] % N == r
 
 
 ATTESTATION = Key("attestation")
@@ -138,7 +139,7 @@ def pem(content: bytes) -> bytes:
     ).encode("ascii")
 
 
-# ---- The quote (Intel, "TDX DCAP: Quote Generation Library", version 4) ---------------------------
+# ---- The quote (Intel, "TDX DCAP: Quote Generation Library", version 4) --------------------------
 
 VERSION, ECDSA_P256, TEE_TDX = 4, 2, 0x81
 VENDOR = b"eptvisor test\0\0\0"
@@ -203,8 +204,9 @@ def complaints(quote: bytes, report: bytes | None) -> list[str]:
         return [f"it has {len(quote)} bytes, too few for a quote"]
     found = []
     version, key_type, tee, vendor = HEADER.unpack_from(quote)
-    for name, value, wanted in (("version", version, VERSION), ("key type", key_type, ECDSA_P256),
-                                ("TEE type", tee, TEE_TDX), ("vendor", vendor, VENDOR)):  # fmt: skip
+    heads = (("version", version, VERSION), ("key type", key_type, ECDSA_P256),
+             ("TEE type", tee, TEE_TDX), ("vendor", vendor, VENDOR))  # fmt: skip
+    for name, value, wanted in heads:
         if value != wanted:
             found.append(f"its {name} is {value!r}, should be {wanted!r}")
     (size,) = struct.unpack_from("<I", quote, SIGNED)

@@ -92,8 +92,8 @@ def sha384(*parts: bytes) -> bytes:
 
 # ---- The report --------------------------------------------------------------------------------
 
-# A line of digits: any prefix that ends in a colon or a bracket, and groups of whole bytes.
-DIGITS = re.compile(r"^(?:.*[:>|\]]\s*)?((?:[0-9a-fA-F]{2})+(?:\s+(?:[0-9a-fA-F]{2})+)*)\s*$")
+# A line of digits: maybe something before them, and groups of whole bytes.
+DIGITS = re.compile(r"^(?:.*?[\s:>|\]#])?((?:[0-9a-fA-F]{2})+(?:\s+(?:[0-9a-fA-F]{2})+)*)\s*$")
 
 
 def digit_blocks(text: str) -> Iterator[bytes]:
@@ -117,8 +117,9 @@ def report_of(content: bytes) -> bytes:
     if not found:
         sizes = ", ".join(str(len(block)) for block in blocks) or "none"
         raise CannotSay(
-            f"there are no {SIZE} bytes of a TDREPORT, binary or as lines of hexadecimal digits; the "
-            f"file has {len(content)} bytes, and its series of digits are this many bytes: {sizes}"
+            f"there are no {SIZE} bytes of a TDREPORT, binary or as lines of hexadecimal digits; "
+            f"the file has {len(content)} bytes, and its series of digits are this many bytes: "
+            f"{sizes}"
         )
     return found[-1]
 
@@ -198,9 +199,9 @@ class Image:
 # guest/shim/interface.h
 SHIM_PARAMETERS = 0xFFFF0000
 SHIM_MAGIC = 0x4D49485356545045
-SHIM_VERSION = 1
+SHIM_VERSION = 2
 SHIM_HEAD = struct.Struct("<QIIQQII")
-SHIM_RANGES = 4
+SHIM_RANGES = 8
 SHIM_ITEM = struct.Struct("<QQII")
 
 
@@ -244,8 +245,7 @@ def rtmrs(events: list[Event], more: list[tuple[int, bytes]]) -> list[bytes]:
 def image_of(modules: list[tuple[str, str]]) -> Image:
     """The image that the hypervisor's own loader makes of these files."""
     if not IMAGE_TOOL.exists():
-        name = IMAGE_TOOL.relative_to(ROOT)
-        raise CannotSay(f"{name} does not exist; `make {name}` makes it")
+        raise CannotSay(f"{IMAGE_TOOL} does not exist; type: make tdimage")
     command = [str(IMAGE_TOOL), *(argument for module in modules for argument in module)]
     result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode:
@@ -312,7 +312,7 @@ def options(arguments: list[str]) -> Options:
     except (StopIteration, ValueError, IndexError) as error:
         raise CannotSay(__doc__ or "") from error
     if result.more and not result.modules:
-        raise CannotSay("--rtmr says what the guest adds to the shim's measurements; give the modules")
+        raise CannotSay("--rtmr is what a guest adds to the shim's measurements; give the modules")
     return result
 
 

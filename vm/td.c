@@ -6,10 +6,12 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
-#include "lib/string.h"
+#include "mmu/external.h"
 #include "tdx/measure.h"
 #include "vm/exits.h"
+#include "vm/layout.h"
 #include "vm/td_cpu.h"
+#include "vm/td_memory.h"
 #include "vm/td_report.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
@@ -18,43 +20,29 @@
 struct td_page {
     struct td td;
     struct td_measurement measurement;
+    struct external external;
 };
 _Static_assert(offsetof(struct td_page, td) == 0, "vm->td is the page");
 _Static_assert(sizeof(struct td_page) <= PAGE_SIZE && sizeof(struct td_vcpu) <= PAGE_SIZE,
                "a page for each");
 
-/* ---- The record of PENDING pages ------------------------------------------------------------- */
+/* ---- The VM ---------------------------------------------------------------------------------- */
 
-/* The order of the block that has a bit for each frame below the end of RAM, and for those of the
- * boot shim at the end of the first 4 GiB. */
-static unsigned pending_order(uint64_t ram)
+/* Everything in the VM's slots can be private. */
+static uint64_t private_frames(uint64_t ram)
 {
-    struct guest_range pieces[GUEST_RAM_PIECES];
-    uint64_t end = GUEST_HIGH;
-    unsigned order = 0;
-    guest_layout(ram, pieces);
-    for (unsigned i = 0; i < GUEST_RAM_PIECES; i++)
-        if (pieces[i].size && pieces[i].base.v + pieces[i].size > end)
-            end = pieces[i].base.v + pieces[i].size;
-    while (PAGE_SIZE * 8 * PAGE_SIZE << order < end)
-        order++;
-    return order;
+    return (ram + (GUEST_MIDDLE - GUEST_BIOS) + GUEST_SHIM_SIZE) >> PAGE_SHIFT;
 }
 
 uint64_t td_pages(uint64_t ram, unsigned vcpus)
 {
-    return 1 + BIT(pending_order(ram)) + vcpus;
+    return 1 + vcpus + external_pages(private_frames(ram));
 }
 
-/* ---- The VM ---------------------------------------------------------------------------------- */
-
-int td_create(struct vm *vm, bool debug)
+static int make_state(struct vm *vm, bool debug)
 {
-    const unsigned order = pending_order(vm->words.memory);
-    hpa_t page = page_alloc(0), pending = page_alloc(order);
-    if (page_is_none(page) || page_is_none(pending)) {
-        if (!page_is_none(page))
-            page_free(page, 0);
+    hpa_t page = page_alloc(0);
+    if (page_is_none(page)) {
         log_error("guest %s: no page left for its state as a TD", vm->name);
         return -ENOMEM;
     }
@@ -69,20 +57,30 @@ int td_create(struct vm *vm, bool debug)
         .attributes = TD_ATTR_SEPT_VE_DISABLE | (debug ? TD_ATTR_DEBUG : 0),
         .td_ctls = TD_CTLS_PENDING_VE_DISABLE,
         .measurement = &state->measurement,
-        .pending = phys_to_virt(pending),
+        .external = &state->external,
     };
-    memset(vm->td->pending, 0xff, PAGE_SIZE << order);
+    vm->td->external->measure = td_measure_page;
     td_cpu_create(vm);
     return 0;
 }
 
-void td_destroy(struct vm *vm)
+int td_create(struct vm *vm, bool debug)
+{
+    int error = vm->td ? 0 : make_state(vm, debug);
+    return error ? error
+                 : external_create(vm->td->external, &vm->mmu, private_frames(vm->words.memory),
+                                   false);
+}
+
+bool td_destroy_piece(struct vm *vm)
 {
     if (!vm->td)
-        return;
-    page_free(virt_to_phys(vm->td->pending), pending_order(vm->words.memory));
+        return true;
+    if (!external_destroy_piece(vm->td->external))
+        return false;
     page_free(virt_to_phys(vm->td), 0);
     vm->td = NULL;
+    return true;
 }
 
 /* ---- The vCPU -------------------------------------------------------------------------------- */

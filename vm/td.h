@@ -13,12 +13,14 @@
 struct vcpu;
 struct vm;
 
-/* Makes the VM a TD: allocates vm->td. Called after vm->ram is filled in, and before the first
- * td_add_page(). `debug`: the TD may be inspected. Returns 0, or -ENOMEM after a message.
- * td_destroy() frees what was allocated; it does nothing for a VM that is no TD. td_pages() is the
- * number of pages that a TD with so many bytes of RAM and so many vCPUs takes for all this. */
+/* Makes the VM a TD: allocates vm->td, and the private memory. Called before the VM's first slot.
+ * `debug`: the TD may be inspected. Returns 0; -EINPROGRESS: the caller attends to what is waiting
+ * and calls again; or an error after a message. td_destroy_piece() frees a piece of what was
+ * allocated, after the MMU has been destroyed, and returns true when nothing is left; for a VM that
+ * is no TD, at once. td_pages() is the number of pages that a TD with so many bytes of RAM and so
+ * many vCPUs takes for all this. */
 int td_create(struct vm *vm, bool debug) MUST_CHECK;
-void td_destroy(struct vm *vm);
+bool td_destroy_piece(struct vm *vm) MUST_CHECK;
 uint64_t td_pages(uint64_t ram, unsigned vcpus);
 
 /* Gives a new vCPU of a TD, whose VMCS is current, its state, and sets the VMCS's controls: #UD

@@ -78,40 +78,36 @@ static uint64_t host_page(void *context, gpa_t gpa, struct tdcall_page *page)
     return TDCALL_STATUS_END;
 }
 
-/* The operand of a measurement that cannot be read or written stops the TD. */
+/* An operand that cannot be accessed is an EPT violation of the TD. If it has not stopped the TD,
+ * the instruction is executed again, before or after a #VE. */
 static uint64_t report_status(struct vcpu *vcpu, uint64_t status,
-                              const struct tdx_operand_fault *fault, const char *leaf)
+                              const struct tdx_operand_fault *fault)
 {
-    const gpa_t plain = GPA(fault->gpa.v & ~td_shared_bit(vcpu->vm->td));
     if (status != TDX_OPERAND_FAULT)
         return status;
-    if (td_page_state(vcpu->vm, plain) == TD_PAGE_CONVERTING)
-        return TDCALL_STATUS_REPEAT;
-    stop(vcpu, leaf, plain, "its operands must be memory that the TD may use");
-    return TDCALL_STATUS_END;
+    td_operand_violation(vcpu, fault->gpa, fault->write);
+    return TDCALL_STATUS_REPEAT;
 }
 
 static uint64_t host_report(void *context, uint64_t rcx, uint64_t rdx, uint64_t r8)
 {
     struct vcpu *vcpu = context;
     struct tdx_operand_fault fault;
-    return report_status(vcpu, td_mr_report(vcpu->vm, rcx, rdx, r8, &fault), &fault, "MR.REPORT");
+    return report_status(vcpu, td_mr_report(vcpu->vm, rcx, rdx, r8, &fault), &fault);
 }
 
 static uint64_t host_verify_report(void *context, uint64_t rcx)
 {
     struct vcpu *vcpu = context;
     struct tdx_operand_fault fault;
-    return report_status(vcpu, td_mr_verifyreport(vcpu->vm, rcx, &fault), &fault,
-                         "MR.VERIFYREPORT");
+    return report_status(vcpu, td_mr_verifyreport(vcpu->vm, rcx, &fault), &fault);
 }
 
 static uint64_t host_rtmr_extend(void *context, uint64_t rcx, uint64_t rdx)
 {
     struct vcpu *vcpu = context;
     struct tdx_operand_fault fault;
-    return report_status(vcpu, td_mr_rtmr_extend(vcpu->vm, rcx, rdx, &fault), &fault,
-                         "MR.RTMR.EXTEND");
+    return report_status(vcpu, td_mr_rtmr_extend(vcpu->vm, rcx, rdx, &fault), &fault);
 }
 
 /* ---- The call -------------------------------------------------------------------------------- */

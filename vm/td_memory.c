@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* A TD's private memory; see the header. Which pages are PENDING is one bit for each frame. */
+/* A TD's private memory, of which the MMU has a mirror and the secure side the pages; see the header. */
 #include "vm/td_memory.h"
 
 #include "ept/tdx_status.h"
 #include "lib/errno.h"
 #include "lib/trace.h"
+#include "mmu/external.h"
 #include "mmu/memslot.h"
+#include "mmu/mirror.h"
 #include "mmu/sides.h"
 #include "tdx/measure.h"
 #include "tdx/td.h"
 #include "vm/vm.h"
-
-#define LARGE_FRAMES 512u
 
 /* ---- States ---------------------------------------------------------------------------------- */
 
@@ -22,31 +22,26 @@ const char *td_page_state_name(enum td_page_state state)
         [TD_PAGE_SHARED] = "SHARED",
         [TD_PAGE_CONVERTING] = "being converted",
         [TD_PAGE_PENDING] = "PENDING",
+        [TD_PAGE_BLOCKED] = "BLOCKED",
         [TD_PAGE_ACCEPTED] = "MAPPED",
     };
     return names[state];
 }
 
-static uint64_t *pending_word(const struct td *td, gfn_t gfn)
+/* The state in which the secure side has the page. */
+static enum td_page_state private_state(struct vm *vm, gfn_t gfn)
 {
-    return &td->pending[gfn.v / 64];
-}
-
-static bool is_pending(const struct td *td, gfn_t gfn)
-{
-    return __atomic_load_n(pending_word(td, gfn), __ATOMIC_ACQUIRE) & BIT(gfn.v % 64);
-}
-
-/* Returns whether the frame was PENDING. */
-static bool pending_clear(const struct td *td, gfn_t gfn)
-{
-    uint64_t bit = BIT(gfn.v % 64);
-    return __atomic_fetch_and(pending_word(td, gfn), ~bit, __ATOMIC_ACQ_REL) & bit;
-}
-
-static void pending_set(const struct td *td, gfn_t gfn)
-{
-    __atomic_fetch_or(pending_word(td, gfn), BIT(gfn.v % 64), __ATOMIC_ACQ_REL);
+    struct secure_td *td = &vm->td->external->td;
+    for (unsigned level = EPT_LEVEL_4K; level <= EPT_LEVEL_2M; level++) {
+        hpa_t page;
+        enum secure_state state;
+        if (secure_read(td, ept_first_frame(gfn, level), level, &page, &state))
+            continue;
+        return state == SECURE_MAPPED    ? TD_PAGE_ACCEPTED
+               : state == SECURE_BLOCKED ? TD_PAGE_BLOCKED
+                                         : TD_PAGE_PENDING;
+    }
+    return TD_PAGE_PENDING;
 }
 
 enum td_page_state td_page_state(struct vm *vm, gpa_t gpa)
@@ -60,63 +55,64 @@ enum td_page_state td_page_state(struct vm *vm, gpa_t gpa)
         return TD_PAGE_SHARED;
     if (!sides_reach(&vm->mmu, slot, offset, ROLE_PRIVATE))
         return TD_PAGE_CONVERTING;
-    return is_pending(vm->td, gfn) ? TD_PAGE_PENDING : TD_PAGE_ACCEPTED;
+    return private_state(vm, gfn);
 }
 
 /* ---- Private bytes --------------------------------------------------------------------------- */
 
-/* 0 if all pages of the range are private and accepted. */
-static int check_accepted(struct vm *vm, gpa_t gpa, size_t size)
+/* 0, or why the secure side has refused an access to the page. */
+static int refused(struct vm *vm, gpa_t gpa, uint64_t status)
 {
-    for (uint64_t page = gpa.v & PAGE_MASK; page < gpa.v + size; page += PAGE_SIZE) {
-        enum td_page_state state = td_page_state(vm, GPA(page));
-        if (state != TD_PAGE_ACCEPTED)
-            return state == TD_PAGE_NONE ? -EFAULT : -EACCES;
-    }
-    return 0;
+    if (!status)
+        return 0;
+    return td_page_state(vm, gpa) == TD_PAGE_NONE ? -EFAULT : -EACCES;
+}
+
+static size_t chunk(gpa_t gpa, size_t size)
+{
+    size_t room = PAGE_SIZE - page_offset(gpa.v);
+    return size < room ? size : room;
 }
 
 int td_private_read(struct vm *vm, gpa_t gpa, void *buffer, size_t size)
 {
-    int error = check_accepted(vm, gpa, size);
-    return error ? error : guest_read(&vm->mmu, gpa, buffer, size, ACCESS_READ);
+    char *to = buffer;
+    for (size_t length; size; size -= length, to += length, gpa = gpa_add(gpa, length)) {
+        length = chunk(gpa, size);
+        uint64_t status =
+            secure_read_private(&vm->td->external->td, gpa_to_gfn(gpa),
+                                (unsigned)page_offset(gpa.v), to, length);
+        int error = refused(vm, gpa, status);
+        if (error)
+            return error;
+    }
+    return 0;
 }
 
 int td_private_write(struct vm *vm, gpa_t gpa, const void *buffer, size_t size)
 {
-    int error = check_accepted(vm, gpa, size);
-    return error ? error : guest_write(&vm->mmu, gpa, buffer, size);
+    const char *from = buffer;
+    for (size_t length; size; size -= length, from += length, gpa = gpa_add(gpa, length)) {
+        length = chunk(gpa, size);
+        uint64_t status =
+            secure_write_private(&vm->td->external->td, gpa_to_gfn(gpa),
+                                 (unsigned)page_offset(gpa.v), from, length);
+        int error = refused(vm, gpa, status);
+        if (error)
+            return error;
+    }
+    return 0;
 }
 
 /* ---- PAGE.ACCEPT ----------------------------------------------------------------------------- */
 
-/* The memory is zero already: a frame is cleared when it is allocated and when it is converted. */
 static uint64_t accept(struct vm *vm, gpa_t gpa, unsigned level)
 {
-    const gfn_t first = gpa_to_gfn(gpa);
-    const uint64_t frames = level ? LARGE_FRAMES : 1;
-    uint64_t pending = 0;
-    for (uint64_t i = 0; i < frames; i++) {
-        switch (td_page_state(vm, gfn_to_gpa(GFN(first.v + i)))) {
-        case TD_PAGE_CONVERTING:
-            return TD_ACCEPT_RETRY;
-        case TD_PAGE_NONE:
-        case TD_PAGE_SHARED:
-            return TD_ACCEPT_NONE;
-        case TD_PAGE_PENDING:
-            pending++;
-            break;
-        case TD_PAGE_ACCEPTED:
-            break;
-        }
-    }
-    if (!pending)
-        return TDX_PAGE_ALREADY_ACCEPTED | level;
-    if (pending < frames) /* the module would have the range as small pages */
-        return TDX_PAGE_SIZE_MISMATCH | level;
-    for (uint64_t i = 0; i < frames; i++)
-        (void)pending_clear(vm->td, GFN(first.v + i));
-    return TDX_SUCCESS;
+    uint64_t status;
+    int error = mmu_td_accept(&vm->mmu, gpa, level + EPT_LEVEL_4K, &status);
+    if (error)
+        return error == -EAGAIN ? TD_ACCEPT_RETRY : TD_ACCEPT_NONE;
+    return status ? status | level : TDX_SUCCESS;
 }
 
 uint64_t td_accept(struct vm *vm, gpa_t gpa, unsigned level)
@@ -128,19 +124,9 @@ uint64_t td_accept(struct vm *vm, gpa_t gpa, unsigned level)
 
 /* ---- MapGPA ---------------------------------------------------------------------------------- */
 
-/* Frames that become private are PENDING before anybody can use them, and those that were private
- * already stay as they are. */
 int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared)
 {
-    const gfn_t first = gpa_to_gfn(gpa);
-    if (pages > CONVERT_FRAMES)
-        pages = CONVERT_FRAMES;
-    for (uint64_t i = 0; i < pages && !shared; i++)
-        if (td_page_state(vm, gfn_to_gpa(GFN(first.v + i))) == TD_PAGE_SHARED)
-            pending_set(vm->td, GFN(first.v + i));
     int64_t done = mmu_convert(&vm->mmu, gpa, pages, shared);
-    for (uint64_t i = 0; done > 0 && i < (uint64_t)done && shared; i++)
-        (void)pending_clear(vm->td, GFN(first.v + i));
     if (done > 0)
         trace(convert, gpa.v, (uint64_t)done, shared);
     return done;
@@ -148,31 +134,37 @@ int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared)
 
 /* ---- The initial image ----------------------------------------------------------------------- */
 
+/* TDH.MEM.PAGE.ADD, of the page that was added. */
+void td_measure_page(struct mmu *mmu, gfn_t gfn, const void *content)
+{
+    const struct td *td = container_of(mmu, struct vm, mmu)->td;
+    (void)content; /* which TDH.MR.EXTEND measures, if at all */
+    tdx_measure_page(td->measurement, gfn_to_gpa(gfn));
+}
+
 int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
 {
     struct td *td = vm->td;
     if (td->finalised)
         return -EPERM;
-    if (td_page_state(vm, gfn_to_gpa(gfn)) == TD_PAGE_NONE)
-        return -EFAULT;
-    if (!is_pending(td, gfn))
-        return -EEXIST;
-    const gpa_t gpa = gfn_to_gpa(gfn);
-    int error = guest_load(&vm->mmu, gpa, content, PAGE_SIZE);
-    if (error)
-        return error;
-    (void)pending_clear(td, gfn);
-    tdx_measure_page(td->measurement, gpa);
-    for (uint64_t at = 0; extend && at < PAGE_SIZE; at += TDX_MR_CHUNK)
-        tdx_measure_chunk(td->measurement, gpa_add(gpa, at), (const char *)content + at);
-    td->pages_added++;
-    return 0;
+    if (!tdx_measuring(td->measurement)) {
+        int error = mmu_td_add(&vm->mmu, gfn, content);
+        if (error)
+            return error;
+        td->pages_added++;
+    }
+    if (!extend || tdx_measure_contents(td->measurement, gfn_to_gpa(gfn), content))
+        return 0;
+    return -EINPROGRESS;
 }
 
 int td_finalise(struct vm *vm)
 {
     if (vm->td->finalised)
         return -EPERM;
+    int error = mmu_td_finalise(&vm->mmu);
+    if (error)
+        return error;
     tdx_measure_finalise(vm->td->measurement);
     vm->td->finalised = true;
     return 0;

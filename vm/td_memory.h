@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct mmu;
 struct vm;
 
 /* The state of a page of a TD's address space. Another vCPU may change it at any time. */
@@ -18,7 +19,8 @@ enum td_page_state {
     TD_PAGE_NONE,       /* no RAM: MMIO if it is accessed with the shared bit */
     TD_PAGE_SHARED,     /* shared memory */
     TD_PAGE_CONVERTING, /* on neither side, until another vCPU's MapGPA is complete */
-    TD_PAGE_PENDING,    /* private, and not accepted */
+    TD_PAGE_PENDING,    /* private, and not accepted; the page may not exist yet */
+    TD_PAGE_BLOCKED,    /* private, and not usable: its removal has failed */
     TD_PAGE_ACCEPTED,   /* private, and accepted: the module's MAPPED */
 };
 enum td_page_state td_page_state(struct vm *vm, gpa_t gpa);
@@ -46,9 +48,14 @@ uint64_t td_accept(struct vm *vm, gpa_t gpa, unsigned level) MUST_CHECK;
 int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 
 /* Adds one page to the initial image, which becomes private and MAPPED: its MEM.PAGE.ADD record is
- * measured and, with `extend`, its contents too. Returns 0; -EFAULT if there is no memory; -EEXIST
- * if it was added before; -EPERM after td_finalise(); -ENOMEM. */
+ * measured and, with `extend`, its contents too. Measuring these takes 170,000 instructions, so it
+ * is done in pieces: -EINPROGRESS means that the next call is to be for the same page. Returns 0;
+ * -EFAULT if there is no memory; -EEXIST if it was added before; -EPERM after td_finalise();
+ * -ENOMEM. */
 int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend) MUST_CHECK;
+
+/* Measures a page that is being added; for struct external. */
+void td_measure_page(struct mmu *mmu, gfn_t gfn, const void *content);
 
 /* Ends the initial image: from now on vCPUs may run, and no page can be added. Returns 0, or -EPERM
  * if it was called before. */

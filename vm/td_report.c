@@ -4,6 +4,7 @@
 #include "arch/x86/entropy.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "tdx/quote.h"
 #include "vm/td_memory.h"
 #include "vm/vm.h"
 
@@ -83,6 +84,13 @@ uint64_t td_mr_rtmr_extend(struct vm *vm, uint64_t rcx, uint64_t rdx,
     return tdx_mr_rtmr_extend(vm->td, &memory, rcx, rdx, fault);
 }
 
+bool td_get_quote(struct vm *vm, uint64_t gpa, uint64_t size)
+{
+    const struct tdx_memory memory = td_report_memory(vm);
+
+    return tdx_get_quote(&reporter, vm->td, &memory, vm->words.quote, gpa, size);
+}
+
 /* ---- The VM's report ------------------------------------------------------------------------- */
 
 static void td_print_digest(const struct vm *vm, const char *name, const uint8_t *digest)
@@ -100,7 +108,7 @@ void td_report_measurements(struct vm *vm)
     uint8_t rtmr[TDX_RTMRS][SHA384_SIZE];
     char name[] = "RTMR0";
 
-    if (!vm->td || !vm->td->finalised)
+    if (!vm->td || !vm->td->finalised || vm->words.measure == MEASURE_OFF)
         return;
     td_print_digest(vm, "MRTD", vm->td->measurement->mrtd);
     tdx_rtmr_read(vm->td->measurement, rtmr);

@@ -76,6 +76,8 @@ static void private_access(const struct violation *v)
         if (!(__atomic_load_n(&vm->td->td_ctls, __ATOMIC_RELAXED) & TD_CTLS_PENDING_VE_DISABLE))
             return raise(v);
         return stop(v, "private memory must be accepted before it is used (SEPT_VE_DISABLE)");
+    case TD_PAGE_BLOCKED: /* a large page may be split by the MMU */
+        break;
     case TD_PAGE_SHARED:
         return stop(v, "shared memory must be used with the shared bit, or be made private by "
                        "MapGPA and accepted");
@@ -113,6 +115,25 @@ static void shared_access(const struct violation *v)
     raise(v);
 }
 
+static void handle(const struct violation *v)
+{
+    if (v->shared)
+        shared_access(v);
+    else
+        private_access(v);
+}
+
+/* There is no linear address, so the qualification says that none is valid. */
+void td_operand_violation(struct vcpu *vcpu, gpa_t gpa, bool write)
+{
+    const struct violation v = {
+        .vcpu = vcpu,
+        .gpa = gpa,
+        .qualification = (write ? QUALIFICATION_WRITE : QUALIFICATION_READ) | QUALIFICATION_FINAL,
+        .shared = gpa.v & td_shared_bit(vcpu->vm->td)};
+    handle(&v);
+}
+
 void td_violation(struct vcpu *vcpu)
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
@@ -120,9 +141,6 @@ void td_violation(struct vcpu *vcpu)
     struct violation v = {
         .vcpu = vcpu, .gpa = vmx_exit_gpa(exit), .qualification = vmx_exit_qualification(exit)};
     v.shared = v.gpa.v & td_shared_bit(vcpu->vm->td);
-    if (v.shared)
-        shared_access(&v);
-    else
-        private_access(&v);
+    handle(&v);
     vcpu_end_of_slice(vcpu);
 }

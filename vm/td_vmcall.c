@@ -10,6 +10,7 @@
 #include "vm/dma.h"
 #include "vm/ghci.h"
 #include "vm/td_cpu.h"
+#include "vm/td_report.h"
 #include "vm/vm.h"
 
 /* ---- ReportFatalError ------------------------------------------------------------------------ */
@@ -39,28 +40,14 @@ static uint64_t report_fatal_error(struct vcpu *vcpu, uint64_t *gpr)
 
 /* ---- GetQuote -------------------------------------------------------------------------------- */
 
-/* The shared buffer begins with version, status, and the lengths of input and output. */
-#define QUOTE_VERSION     1u
-#define QUOTE_STATUS      8u /* its offset */
-#define QUOTE_ERROR       0x8000000000000000ull
-#define QUOTE_UNAVAILABLE 0x8000000000000001ull /* there is no quoting service */
-
 static uint64_t get_quote(struct vcpu *vcpu, uint64_t *gpr)
 {
     const uint64_t shared = td_shared_bit(vcpu->vm->td), buffer = gpr[GPR_R12], size = gpr[GPR_R13];
-    const struct dma dma = vm_dma(vcpu->vm);
-    uint64_t version, status = QUOTE_UNAVAILABLE;
     if (!(buffer & shared) || !size || buffer + size < buffer)
         return GHCI_INVALID_OPERAND;
     if (page_offset(buffer) || page_offset(size))
         return GHCI_ALIGN_ERROR;
-    if (dma_read(&dma, buffer & ~shared, &version, sizeof(version)))
-        return GHCI_INVALID_OPERAND;
-    if (version != QUOTE_VERSION)
-        status = QUOTE_ERROR;
-    if (dma_write(&dma, (buffer & ~shared) + QUOTE_STATUS, &status, sizeof(status)))
-        return GHCI_INVALID_OPERAND;
-    return GHCI_SUCCESS;
+    return td_get_quote(vcpu->vm, buffer, size) ? GHCI_SUCCESS : GHCI_INVALID_OPERAND;
 }
 
 /* ---- Others ---------------------------------------------------------------------------------- */

@@ -180,12 +180,18 @@ static void vm_wr(void)
 #define PAGE  0xa00000ull /* of RAM, behind the program */
 #define LARGE 0xc00000ull
 
+/* A large range is converted in pieces: with status 1, RETRY, R11 says where to go on. */
 static uint64_t map_gpa(uint64_t gpa, uint64_t size)
 {
-    struct td_registers r = {.r11 = 0x10001, .r12 = gpa, .r13 = size};
-    uint64_t status = td_vmcall(&r);
+    const uint64_t end = gpa + size;
+    uint64_t status;
+    do {
+        struct td_registers r = {.r11 = 0x10001, .r12 = gpa, .r13 = end - gpa};
+        status = td_vmcall(&r);
+        gpa = r.r11;
+    } while (status == 1);
     if (!status)
-        EXPECT_EQ(r.r11, gpa + size);
+        EXPECT_EQ(gpa, end);
     return status;
 }
 
@@ -225,12 +231,19 @@ static void accept_4k(void)
     call_with(ACCEPT, PAGE, 0, 0, 0, ACCEPTED, 0);
 }
 
+/* A VMM that maps only small pages makes a TD accept these. */
 static void accept_2m(void)
 {
     EXPECT_EQ(map_gpa(LARGE | SHARED, RT_2M), 0);
     EXPECT_EQ(map_gpa(LARGE, RT_2M), 0);
-    call_with(ACCEPT, LARGE | 1, 0, 0, 0, 0, 0);
-    call_with(ACCEPT, LARGE | 1, 0, 0, 0, ACCEPTED | 1, 0);
+    struct td_registers r = {.rax = ACCEPT, .rcx = LARGE | 1};
+    execute_tdcall(&r);
+    const bool large = r.rax == 0;
+    note("large", large);
+    EXPECT(large || r.rax == (MISMATCH | 1));
+    for (uint64_t page = LARGE; !large && page < LARGE + RT_2M; page += RT_PAGE)
+        call_with(ACCEPT, page, 0, 0, 0, 0, 0);
+    call_with(ACCEPT, LARGE | 1, 0, 0, 0, (large ? ACCEPTED : MISMATCH) | 1, 0);
     EXPECT_EQ(map_gpa((LARGE + 5 * RT_PAGE) | SHARED, RT_PAGE), 0);
     EXPECT_EQ(map_gpa(LARGE + 5 * RT_PAGE, RT_PAGE), 0);
     call_with(ACCEPT, LARGE | 1, 0, 0, 0, MISMATCH | 1, 0);
@@ -255,9 +268,10 @@ static void page_attributes(void)
 
 /* ---- What is no TDCALL ----------------------------------------------------------------------- */
 
-#define UNDEFINED(X)                                                                               \
-    X(ud2)                                                                                         \
-    X(ud1) X(ud0) X(no_prefix) X(two_prefixes) X(repeated) X(locked) X(rex) X(seamops) X(seamcall) \
+#define UNDEFINED(X)                                                                        \
+    X(ud2)                                                                                  \
+    X(ud1)                                                                                  \
+    X(ud0) X(no_prefix) X(two_prefixes) X(repeated) X(locked) X(rex) X(seamops) X(seamcall) \
         X(push_es) X(vmread) X(vmxon)
 #define X(name) void undefined_##name(void *argument);
 UNDEFINED(X)

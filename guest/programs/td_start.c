@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the boot shim of a TD leaves behind: the state at Linux' 64-bit entry point, the zero page,
- * the memory, and the CPUs that wait for the mailbox.
+ * the memory, and the CPUs that wait for the mailbox. Argument `sparse`: it looks at some pages
+ * only.
  */
 #include "guest/programs/rt/acpi.h"
 #include "guest/programs/rt/td.h"
@@ -63,20 +64,51 @@ static bool is_used(uint64_t page)
            (page >= (uint64_t)rt_image_start && page < (uint64_t)rt_image_end);
 }
 
+/* Returns whether a page that can be written was zero. */
+static bool is_zero(uint64_t va)
+{
+    bool zero = !read64(va) && !read64(va + RT_PAGE - 8);
+    write64(va + 8, va);
+    return zero;
+}
+
+/* With the argument `sparse`, only some pages are looked at, so that large memory is not needed. */
+static uint64_t step(void)
+{
+    return rt_args[0] == 's' ? 37 * RT_PAGE * 1024 : RT_PAGE;
+}
+
 /* All of it can be used, and it is zero except for what was loaded. */
 static void memory_is_accepted(void)
 {
     uint64_t pages = 0, dirty = 0;
-    for (uint64_t page = 0; page < rt_ram_end; page += RT_PAGE) {
+    for (uint64_t page = 0; page < rt_ram_end; page += step()) {
         if (page >= 0xa0000 && page < 0xc0000)
             continue;
         pages++;
-        if (is_used(page))
-            continue;
-        dirty += read64(page) || read64(page + RT_PAGE - 8);
-        write64(page + 8, page);
+        dirty += !is_used(page) && !is_zero(page);
     }
     EXPECT_EQ(dirty, 0);
+    note("pages", pages);
+}
+
+/* The RAM from 4 GiB on, if there is any: the first, the last and some other pages. */
+static void high_memory_is_accepted(void)
+{
+    const struct range *map = (const void *)(zero_page() + 0x2d0);
+    uint64_t pages = 0;
+    for (unsigned i = 0; i < zero_page()[0x1e8]; i++) {
+        const uint64_t end = map[i].base + map[i].size;
+        if (map[i].kind != 1 || map[i].base < BIT(32))
+            continue;
+        EXPECT_EQ(map[i].base, BIT(32));
+        for (uint64_t page = map[i].base; page < end; page += step(), pages++) {
+            map_page(rt_pml4, TEST_VA + page, page, PTE_P | PTE_W);
+            EXPECT(is_zero(TEST_VA + page));
+        }
+        map_page(rt_pml4, TEST_VA + end - RT_PAGE, end - RT_PAGE, PTE_P | PTE_W);
+        EXPECT(is_zero(TEST_VA + end - RT_PAGE));
+    }
     note("pages", pages);
 }
 
@@ -174,6 +206,7 @@ void guest_main(void)
         {"state_at_the_entry", state_at_the_entry, 0},
         {"the_zero_page", the_zero_page, 0},
         {"memory_is_accepted", memory_is_accepted, 0},
+        {"high_memory_is_accepted", high_memory_is_accepted, 0},
         {"the_mailbox_wakes_no_other", the_mailbox_wakes_no_other, 0},
         {"the_mailbox_wakes_each", the_mailbox_wakes_each, 0},
     };

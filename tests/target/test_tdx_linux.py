@@ -4,25 +4,26 @@
 The kernel is that of Debian 13, unchanged; tools/linux/tdx is what runs in it.
 """
 
-import re
-
 import pytest
+import tdquote
+import tdreport
 from conftest import ROOT, need_made
 from harness import debian
 from harness.boot import Guest
 from test_docs import assert_shows, blocks
 from test_linux import Typist
+from test_tdreport import modules, printed, run
 
 
 @pytest.fixture(scope="module", autouse=True)
 def kernel() -> None:
     """The kernel is downloaded by apt. Without it, the tests of this file cannot run."""
-    need_made("tdx-files")
+    need_made("tdx-files", "build/tdimage")
 
 
 def start(boot, guests: tuple[Guest, ...], vcpus: int, mem: int = debian.MEM, **fields):
     return boot(guests=guests, mem=debian.machine_memory(2 * mem, guests), smp=vcpus,
-                ips=debian.IPS, timeout=300, **fields)  # fmt: skip
+                cmdline=debian.TDX_WORDS, ips=debian.IPS, timeout=300, **fields)  # fmt: skip
 
 
 def checks(vcpus: int, more: str = "", words: tuple[str, ...] = ("measure=0",), **fields):
@@ -36,20 +37,22 @@ def disk(path) -> Guest:
     return Guest(path, ("disk",), "", "+disk")
 
 
-def dumped(result, name: str) -> bytes:
-    """What the guest has printed in hexadecimal."""
-    found = (re.match(rf" *# {name} ([0-9a-f]+)$", line) for line in result.lines)
-    return b"".join(bytes.fromhex(match[1]) for match in found if match)
-
-
 def test_the_bzimage_on_one_vcpu(boot, tmp_path) -> None:
-    """The file as Debian ships it, with a disk; then it turns its machine off."""
-    guests = (*checks(1, "disk=1"), disk(tmp_path / "disk"))
+    """The file as Debian ships it, with a disk. The TDREPORT and the quote that Linux' drivers hand
+    out are what the host computes from the files, with what the boot shim has measured."""
+    words = ("quote=test",)
+    guests = (*checks(1, "disk=1 quote=1", words=words), disk(tmp_path / "disk"))
     result = start(boot, guests, 1)
     assert result.status == 0, result
-    assert len(result.output.cases) >= 13, result
+    assert len(result.output.cases) >= 14, result
     assert result.has("reboot: Power down"), result
-    assert len(dumped(result, "report")) == 1024, result
+    report = printed(result, "linux", "TDREPORT")
+    files = [text for guest in guests for text in modules(guest)]
+    answer = run(report, *files)
+    assert answer.returncode == 0, answer
+    assert "OK: MRTD, RTMRs and attributes are those of the files" in answer.stdout, answer
+    assert all(any(tdreport.field(report, f"RTMR{i}")) for i in range(3)), result
+    assert not tdquote.complaints(printed(result, "linux", "QUOTE"), report), result
 
 
 def test_two_vcpus(boot) -> None:

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The boot shim against a model of the TDX module: afterwards all of the TD's memory is accepted and
- * nothing else, in pages as large as possible; the RTMRs are extended by the right digests in the
- * right order; and each failure is told to the host in a sentence.
+ * The boot shim against a model of the TDX module: afterwards all of the TD's memory is accepted,
+ * and nothing else, in pages as large as possible; the RTMRs are extended by the right digests in
+ * the right order; and each failure is told to the host in a sentence.
  */
 #include "tests/unit/support.h"
 

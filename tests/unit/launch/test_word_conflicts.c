@@ -95,6 +95,9 @@ static const struct {
     {&new, WORDS(.measure = MEASURE_OFF),
      "measure=0: only the boot shim of a TD measures; add the word tdx, or leave measure= out"},
     {&new, WORDS(.measure = MEASURE_ON, .shared = 39), "measure=1: only the boot shim of a TD"},
+    {&new, WORDS(TD, .quote = QUOTE_TEST), NULL},
+    {&new, WORDS(.quote = QUOTE_TEST),
+     "quote=test: only a TD asks for quotes; add the word tdx, or leave quote= out"},
     /* The page in which a vCPU finds what its #VE is about is private memory near 4 GiB. */
     {&new, WORDS(.ve = 1), NULL},
     {&new, WORDS(.ve = 1, .shared = 32), NULL},
@@ -131,13 +134,16 @@ static void td_implies_words(void **state)
 {
     static const struct {
         const char *text;
-        unsigned tdx, measure, shared;
+        unsigned tdx, measure, shared, quote;
     } lines[] = {
-        {"", TDX_NONE, MEASURE_DEFAULT, 0},
-        {"tdx", TDX_PROTECTED, MEASURE_DEFAULT, 39},
-        {"measure=0 tdx", TDX_PROTECTED, MEASURE_OFF, 39},
-        {"tdx=debug measure=1", TDX_DEBUG, MEASURE_ON, 39},
-        {"shared=38 tdx", TDX_PROTECTED, MEASURE_DEFAULT, 38}, /* refused by vm_words_check() */
+        {"", TDX_NONE, MEASURE_DEFAULT, 0, QUOTE_NONE},
+        {"tdx", TDX_PROTECTED, MEASURE_DEFAULT, 39, QUOTE_NONE},
+        {"measure=0 tdx", TDX_PROTECTED, MEASURE_OFF, 39, QUOTE_NONE},
+        {"tdx=debug measure=1", TDX_DEBUG, MEASURE_ON, 39, QUOTE_NONE},
+        {"tdx quote=test", TDX_PROTECTED, 0, 39, QUOTE_TEST},
+        {"tdx quote=none", TDX_PROTECTED, 0, 39, QUOTE_NONE},
+        {"shared=38 tdx", TDX_PROTECTED, MEASURE_DEFAULT, 38,
+         QUOTE_NONE}, /* refused by vm_words_check() */
     };
     (void)state;
     for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
@@ -146,6 +152,7 @@ static void td_implies_words(void **state)
                          strlen(lines[i].text));
         assert_int_equal(words.tdx, lines[i].tdx);
         assert_int_equal(words.measure, lines[i].measure);
+        assert_int_equal(words.quote, lines[i].quote);
         assert_int_equal(words.shared, lines[i].shared);
         assert_int_equal(words.pc, lines[i].tdx != TDX_NONE);
         assert_int_equal(words.ve, lines[i].tdx != TDX_NONE);
@@ -155,6 +162,8 @@ static void td_implies_words(void **state)
     assert_non_null(strstr(support_log(), "tdx, tdx=debug"));
     assert_int_equal(vm_words_parse("g", "tdx measure=2", GVA_CACHE_OFF, &words), -EINVAL);
     assert_non_null(strstr(support_log(), "measure=0|1"));
+    assert_int_equal(vm_words_parse("g", "tdx quote=real", GVA_CACHE_OFF, &words), -EINVAL);
+    assert_non_null(strstr(support_log(), "quote=none|test"));
 }
 
 int main(void)

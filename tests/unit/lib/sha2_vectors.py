@@ -20,8 +20,8 @@ def text(message: bytes) -> str:
 
 
 def chain(seed: bytes) -> bytes:
-    """A round of the Monte Carlo test of NIST's Secure Hash Algorithm Validation System: each digest
-    is that of the three before it."""
+    """A round of the Monte Carlo test of NIST's Secure Hash Algorithm Validation System: each
+    digest is that of the three before it."""
     digests = [seed] * 3
     for _ in range(CHAIN_ROUNDS):
         digests = [*digests[1:], sha384(b"".join(digests))]

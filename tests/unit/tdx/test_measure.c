@@ -63,6 +63,32 @@ static void mrtd_is_the_hash_of_the_records(void **state)
     assert_digest(measurement.mrtd);
 }
 
+/* A page in pieces is the page in chunks. */
+static void a_page_is_measured_in_pieces(void **state)
+{
+    (void)state;
+    static struct td_measurement chunks, pieces;
+    uint8_t content[4096];
+
+    for (unsigned i = 0; i < sizeof(content); i++)
+        content[i] = (uint8_t)(i * 11 + i / 256);
+    tdx_measure_init(&chunks);
+    tdx_measure_init(&pieces);
+    for (unsigned page = 0x1000; page <= 0x2000; page += 0x1000) {
+        unsigned calls = 1;
+        for (unsigned i = 0; i < sizeof(content); i += 256)
+            tdx_measure_chunk(&chunks, GPA(page + i), content + i);
+        assert_false(tdx_measuring(&pieces));
+        for (; !tdx_measure_contents(&pieces, GPA(page), content); calls++)
+            assert_true(tdx_measuring(&pieces));
+        assert_int_equal(calls, 6);
+        assert_false(tdx_measuring(&pieces));
+    }
+    tdx_measure_finalise(&chunks);
+    tdx_measure_finalise(&pieces);
+    assert_memory_equal(pieces.mrtd, chunks.mrtd, SHA384_SIZE);
+}
+
 static void an_empty_image_has_a_mrtd(void **state)
 {
     (void)state;
@@ -137,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mrtd_is_the_hash_of_the_records),
+        cmocka_unit_test(a_page_is_measured_in_pieces),
         cmocka_unit_test(an_empty_image_has_a_mrtd),
         cmocka_unit_test(an_rtmr_is_extended),
         cmocka_unit_test(threads_extend_one_after_the_other),

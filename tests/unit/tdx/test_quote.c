@@ -99,10 +99,14 @@ static void without_the_word_it_is_unavailable(void **state)
     uint8_t before[1024];
 
     memcpy(before, buffer + DATA, sizeof(before));
+    buffer[IN_SIZE] = 1; /* nobody looks at it */
     assert_true(get_quote(false, BUFFER, 8192));
     assert_int_equal(status(), TDX_QUOTE_UNAVAILABLE);
     assert_int_equal(word(OUT_SIZE), 0);
     assert_memory_equal(buffer + DATA, before, sizeof(before));
+    buffer[0] = 2; /* another version */
+    assert_true(get_quote(false, BUFFER, 8192));
+    assert_int_equal(status(), TDX_QUOTE_ERROR);
 }
 
 static void operands_are_checked(void **state)

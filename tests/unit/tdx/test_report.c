@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * TDREPORTs: each field at the offset that Intel documents, hashes and MAC computed a second time,
- * each flipped bit refused, and the operands of the three leaves with what each mistake is answered,
- * in the module's order.
+ * each flipped bit refused, and what the three leaves answer to each mistake in their operands, in
+ * the module's order.
  */
 #include "tests/unit/support.h"
 
