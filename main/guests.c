@@ -77,8 +77,8 @@ static unsigned guest_page_order(void)
 /* The pages of a TD's private pool that it uses: its private memory, and the tables for it. */
 static uint64_t private_pages(const struct vm *vm)
 {
-    const struct private_pool *pool = vm->td ? &vm->td->external->pool : NULL;
-    return pool ? pool->count * ept_frames(EPT_LEVEL_2M) - pool->free_frames : 0;
+    const struct private_pool *its = vm->td ? &vm->td->external->pool : NULL;
+    return its ? its->count * ept_frames(EPT_LEVEL_2M) - its->free_frames : 0;
 }
 
 /* Writes how much memory the VM has taken for its RAM, and for everything else. */
