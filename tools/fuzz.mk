@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
-# of virtio by a hostile driver, of a PC's other devices, and of the secure side; and the list of emulated instructions.
-# Included by the Makefile.
+# of virtio by a hostile driver, of a PC's other devices, and of the secure side by a malicious VMM;
+# and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 30
