@@ -193,6 +193,27 @@ static uint64_t check_accept(uint64_t walked, const struct secure_place *place)
     return state == SECURE_PENDING ? TDX_SUCCESS : TDX_EPT_ENTRY_STATE_INCORRECT;
 }
 
+/* Accepts the pages of a table that is full of small pages. */
+static uint64_t accept_small(const struct secure_td *td, hpa_t table)
+{
+    uint64_t *entries = secure_table(td, table);
+    unsigned count[SECURE_BLOCKED + 1] = {0};
+    for (unsigned i = 0; i < EPT_ENTRIES; i++)
+        if (entries[i] & SECURE_USED)
+            count[secure_frame(td->map, HPA(entries[i] & EPT_ADDRESS))->state]++;
+    if (count[SECURE_MAPPED] == EPT_ENTRIES)
+        return TDX_PAGE_ALREADY_ACCEPTED;
+    if (count[SECURE_PENDING] < EPT_ENTRIES)
+        return TDX_PAGE_SIZE_MISMATCH;
+    for (unsigned i = 0; i < EPT_ENTRIES; i++) {
+        hpa_t page = HPA(entries[i] & EPT_ADDRESS);
+        secure_frame(td->map, page)->state = SECURE_MAPPED;
+        __atomic_store_n(&entries[i], secure_entry_for(td, page, EPT_LEVEL_4K, SECURE_MAPPED),
+                         __ATOMIC_RELEASE);
+    }
+    return TDX_SUCCESS;
+}
+
 uint64_t secure_page_accept(struct secure_td *td, gfn_t gfn, unsigned level)
 {
     struct secure_place place = {0};
@@ -202,7 +223,9 @@ uint64_t secure_page_accept(struct secure_td *td, gfn_t gfn, unsigned level)
     status = secure_lock_and_walk(td, gfn, level, &place);
     if (status != TDX_LIFECYCLE_STATE_INCORRECT)
         status = check_accept(status, &place);
-    if (!status)
+    if (status == TDX_PAGE_SIZE_MISMATCH)
+        status = accept_small(td, HPA(place.entry & EPT_ADDRESS));
+    else if (!status)
         secure_install(td, &place, gfn, HPA(place.entry & EPT_ADDRESS), SECURE_MAPPED);
     spin_unlock(&td->lock);
     return status;

@@ -81,6 +81,14 @@ enum secure_life {
     SECURE_STOPPED,   /* the guest never runs again, and its pages are taken back */
 };
 
+/* A page that was found MAPPED, as long as no entry has been stored since: what a TDCALL reads, the
+ * instruction and the tables that lead to it, is mostly what the last one has read. */
+#define SECURE_FOUND 32u
+struct secure_found {
+    uint64_t gfn, stores; /* `stores` is 0 if nothing was found */
+    hpa_t page;
+};
+
 struct secure_td {
     const struct secure_host *host;
     void *context;
@@ -91,6 +99,8 @@ struct secure_td {
     bool pending_ve;     /* an access to a PENDING page becomes #VE; else it exits */
     struct spinlock lock;
     enum secure_life life;
+    struct secure_found found[SECURE_FOUND]; /* by the low bits of the guest frame */
+    uint64_t stores; /* number of stores to entries, 0 before the first one */
     uint64_t epoch;  /* number of times that track has succeeded */
     uint64_t newest; /* the epoch of the CPUs that the last track has begun */
     uint64_t owned;  /* frames of which the TD is the owner */
@@ -142,7 +152,9 @@ uint64_t secure_page_add(struct secure_td *td, gfn_t gfn, hpa_t page,
 uint64_t secure_page_aug(struct secure_td *td, gfn_t gfn, unsigned level, hpa_t page) MUST_CHECK;
 
 /* For the guest: makes a PENDING page MAPPED. TDX_PAGE_ALREADY_ACCEPTED: it is, maybe as a part of
- * a larger one. TDX_PAGE_SIZE_MISMATCH: `level` is 2M, and there is a table. With
+ * a larger one. TDX_PAGE_SIZE_MISMATCH: `level` is 2M, and there is a table whose 512 pages are
+ * not all PENDING, or all MAPPED. If all are PENDING, they are accepted together, so that a guest
+ * need not know whether the hypervisor could give it a large page; the module refuses that. With
  * TDX_EPT_WALK_FAILED and TDX_EPT_ENTRY_STATE_INCORRECT, ACCEPT exits as an EPT violation. */
 uint64_t secure_page_accept(struct secure_td *td, gfn_t gfn, unsigned level) MUST_CHECK;
 

@@ -225,16 +225,19 @@ static int mirror_map(struct mmu_cpu *self, gfn_t gfn, unsigned level, const voi
     }
 }
 
-/* The highest level, up to `level`, of a leaf for the frame: the slot covers all of its frames, and
- * all of them are private. Private leaves always allow fetches. */
-static unsigned mirror_level(const struct memslot *slot, gfn_t gfn, unsigned level)
+/* Does the slot cover the 2 MiB with this frame, and are they private? */
+static bool is_private_2m(const struct memslot *slot, gfn_t gfn)
 {
     uint64_t frames = ept_frames(EPT_LEVEL_2M);
     uint64_t first = align_down(gfn.v, frames) - slot->base.v; /* wraps if it is before the slot */
-    bool large = level >= EPT_LEVEL_2M && mmu_levels() >= EPT_LEVEL_2M && !huge_denied() &&
-                 first < slot->backing.pages && slot->backing.pages - first >= frames &&
-                 sides_uniform(slot, first, frames);
-    return large ? EPT_LEVEL_2M : EPT_LEVEL_4K;
+    return first < slot->backing.pages && slot->backing.pages - first >= frames &&
+           !sides_is_shared(slot, first) && sides_uniform(slot, first, frames);
+}
+
+/* Private leaves always allow fetches, which large pages may not (rule N1). */
+static bool mirror_may_be_large(void)
+{
+    return mmu_levels() >= EPT_LEVEL_2M && !huge_denied();
 }
 
 /* mirror_map() for a frame whose side and slot must be checked. `sequence` was read before the slot
@@ -246,7 +249,8 @@ static int map_locked(struct mmu_cpu *self, const struct memslot *slot, gfn_t gf
         return FAULT_RETRY;
     if (unlikely(!sides_match(slot, gfn.v - slot->base.v, ROLE_PRIVATE)))
         return sides_refuse(gfn, ROLE_PRIVATE);
-    int result = mirror_map(self, gfn, mirror_level(slot, gfn, level), content);
+    bool large = level > EPT_LEVEL_4K && mirror_may_be_large() && is_private_2m(slot, gfn);
+    int result = mirror_map(self, gfn, large ? EPT_LEVEL_2M : EPT_LEVEL_4K, content);
     if (unlikely(result == FAULT_CONTINUE))
         result = mirror_map(self, gfn, EPT_LEVEL_4K, content);
     return result;
@@ -322,14 +326,34 @@ int mirror_fault(struct mmu_cpu *self, gfn_t gfn)
 
 /* ---- What the guest and its loader ask for --------------------------------------------------- */
 
-/* A large page is to be accepted where there is a table. If a large page could be there, an empty
- * table goes. */
-static int make_room(struct mmu_cpu *self, gfn_t gfn)
+/* Adds the small pages that are missing in a range of 2 MiB, until something is waiting for the
+ * pCPU. Returns -EAGAIN if it has added any, 0 if none was missing, or an error. */
+static int provide_small(struct mmu_cpu *self, gfn_t first)
+{
+    int result = 0;
+    for (uint64_t i = 0; i < EPT_ENTRIES && !(result && mmu_pauses()); i++) {
+        gfn_t gfn = GFN(first.v + i);
+        if (mirror_find(self->mmu, gfn, EPT_LEVEL_4K).old != SPTE_NONPRESENT)
+            continue;
+        int error = mirror_provide(self, gfn, EPT_LEVEL_4K, NULL);
+        if (error < 0)
+            return error;
+        result = -EAGAIN;
+    }
+    return result;
+}
+
+/* The guest accepts 2 MiB where there is a table. An empty one goes, if there can be a large page;
+ * otherwise it is filled, so that all small pages can be accepted together. */
+static int make_acceptable(struct mmu_cpu *self, gfn_t gfn)
 {
     const struct memslot *slot = memslot_find(memslots(self->mmu), gfn);
-    bool may = slot && mirror_level(slot, gfn, EPT_LEVEL_2M) == EPT_LEVEL_2M;
-    int result = may ? mirror_free_table(self, gfn) : 0;
-    return result > 0 ? -EAGAIN : result;
+    if (!slot || !is_private_2m(slot, gfn))
+        return 0;
+    int result = mirror_may_be_large() ? mirror_free_table(self, gfn) : 0;
+    if (result)
+        return result < 0 ? result : -EAGAIN;
+    return provide_small(self, gfn);
 }
 
 /* An ACCEPT that finds no page is executed again when there is one. So is one of a small page
@@ -342,7 +366,7 @@ int mmu_td_accept(struct mmu *mmu, gpa_t gpa, unsigned level, uint64_t *status)
     *status = mmu_role(mmu, gpa) & ROLE_MIRROR ? mirror->ops->accept(mirror->td, gfn, level)
                                                : TDX_OPERAND_INVALID;
     if (unlikely(*status == TDX_PAGE_SIZE_MISMATCH))
-        return make_room(self, gfn);
+        return make_acceptable(self, gfn);
     if (*status != TDX_EPT_WALK_FAILED && *status != TDX_EPT_ENTRY_STATE_INCORRECT)
         return 0;
     int result = mirror_provide(self, gfn, level, NULL);

@@ -61,7 +61,7 @@ def main() -> int:
         guests = debian.guests(initrd=initrd, cmdline=f"{debian.CMDLINE} {line}", vcpus=vcpus,
                                mem=mem)  # fmt: skip
     boot = Boot(
-        name=f"{kind}-{what}", guests=guests, smp=vcpus, ips=debian.IPS,
+        name=f"{kind}-{what}", guests=guests, cmdline=debian.TDX_WORDS if kind == "tdx" else "", smp=vcpus, ips=debian.IPS,
         mem=debian.machine_memory(mem, guests), timeout=TIMEOUT,
     )  # fmt: skip
     run = session.run(boot, lambda text: print(text, flush=True))

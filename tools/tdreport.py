@@ -245,8 +245,7 @@ def rtmrs(events: list[Event], more: list[tuple[int, bytes]]) -> list[bytes]:
 def image_of(modules: list[tuple[str, str]]) -> Image:
     """The image that the hypervisor's own loader makes of these files."""
     if not IMAGE_TOOL.exists():
-        name = IMAGE_TOOL.relative_to(ROOT)
-        raise CannotSay(f"{name} does not exist; `make {name}` makes it")
+        raise CannotSay(f"{IMAGE_TOOL} does not exist; type: make tdimage")
     command = [str(IMAGE_TOOL), *(argument for module in modules for argument in module)]
     result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode:

@@ -79,8 +79,9 @@ int td_private_read(struct vm *vm, gpa_t gpa, void *buffer, size_t size)
     char *to = buffer;
     for (size_t length; size; size -= length, to += length, gpa = gpa_add(gpa, length)) {
         length = chunk(gpa, size);
-        uint64_t status = secure_read_private(&vm->td->external->td, gpa_to_gfn(gpa),
-                                              (unsigned)page_offset(gpa.v), to, length);
+        uint64_t status =
+            secure_read_private(&vm->td->external->td, gpa_to_gfn(gpa),
+                                (unsigned)page_offset(gpa.v), to, length);
         int error = refused(vm, gpa, status);
         if (error)
             return error;
@@ -93,8 +94,9 @@ int td_private_write(struct vm *vm, gpa_t gpa, const void *buffer, size_t size)
     const char *from = buffer;
     for (size_t length; size; size -= length, from += length, gpa = gpa_add(gpa, length)) {
         length = chunk(gpa, size);
-        uint64_t status = secure_write_private(&vm->td->external->td, gpa_to_gfn(gpa),
-                                               (unsigned)page_offset(gpa.v), from, length);
+        uint64_t status =
+            secure_write_private(&vm->td->external->td, gpa_to_gfn(gpa),
+                                 (unsigned)page_offset(gpa.v), from, length);
         int error = refused(vm, gpa, status);
         if (error)
             return error;
@@ -132,10 +134,12 @@ int64_t td_convert(struct vm *vm, gpa_t gpa, uint64_t pages, bool shared)
 
 /* ---- The initial image ----------------------------------------------------------------------- */
 
+/* TDH.MEM.PAGE.ADD, of the page that was added. */
 void td_measure_page(struct mmu *mmu, gfn_t gfn, const void *content)
 {
-    (void)content; /* td_add_page() measures it, in pieces */
-    tdx_measure_page(container_of(mmu, struct vm, mmu)->td->measurement, gfn_to_gpa(gfn));
+    const struct td *td = container_of(mmu, struct vm, mmu)->td;
+    (void)content; /* which TDH.MR.EXTEND measures, if at all */
+    tdx_measure_page(td->measurement, gfn_to_gpa(gfn));
 }
 
 int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
@@ -149,9 +153,9 @@ int td_add_page(struct vm *vm, gfn_t gfn, const void *content, bool extend)
             return error;
         td->pages_added++;
     }
-    if (!extend)
+    if (!extend || tdx_measure_contents(td->measurement, gfn_to_gpa(gfn), content))
         return 0;
-    return tdx_measure_contents(td->measurement, gfn_to_gpa(gfn), content) ? 0 : -EINPROGRESS;
+    return -EINPROGRESS;
 }
 
 int td_finalise(struct vm *vm)

@@ -32,6 +32,9 @@ TDX = BUILD / "linux/kernels/trixie-cloud"
 TDX_KERNEL, TDX_VMLINUX = TDX / "vmlinuz", TDX / "vmlinux"
 TDX_CMDLINE = f"{CMDLINE} swiotlb=2048"
 TDX_INITRD = BUILD / "linux/initrd-tdx"
+# For the hypervisor. With the emulator's CPU, which has the flaw iTLB multihit, private pages would be
+# small, and a TD has to accept each of them.
+TDX_WORDS = "nx_huge=off"
 TDX_MODULES = ("configfs", "tsm", "tsm_report", "tdx-guest")
 TDREPORT = BUILD / "linux/tdreport"
 

@@ -142,6 +142,22 @@ static uint64_t model_add(unsigned t, unsigned what, uint64_t gfn, unsigned leve
     return TDX_SUCCESS;
 }
 
+/* 512 small pages at once. */
+static uint64_t model_accept_small(struct model_td *m, uint64_t gfn)
+{
+    unsigned pending = 0, mapped = 0;
+    for (unsigned i = 0; i < 512; i++) {
+        const struct model_entry *e = &m->small[gfn / 512][i];
+        pending += e->what == PENDING && !e->blocked;
+        mapped += e->what == MAPPED && !e->blocked;
+    }
+    if (pending < 512)
+        return mapped == 512 ? TDX_PAGE_ALREADY_ACCEPTED : TDX_PAGE_SIZE_MISMATCH;
+    for (unsigned i = 0; i < 512; i++)
+        m->small[gfn / 512][i].what = MAPPED;
+    return TDX_SUCCESS;
+}
+
 static uint64_t model_accept(unsigned t, uint64_t gfn, unsigned level)
 {
     struct model_td *m = &models[t];
@@ -157,7 +173,7 @@ static uint64_t model_accept(unsigned t, uint64_t gfn, unsigned level)
     if (entry->blocked || entry->what == EMPTY)
         return TDX_EPT_ENTRY_STATE_INCORRECT;
     if (entry->what == TABLE)
-        return TDX_PAGE_SIZE_MISMATCH;
+        return model_accept_small(m, gfn);
     if (entry->what == MAPPED)
         return TDX_PAGE_ALREADY_ACCEPTED;
     entry->what = MAPPED;

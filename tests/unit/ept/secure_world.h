@@ -112,18 +112,23 @@ static uint64_t world_add(unsigned piece)
     return secure_block_add(&world_map, block, &world_frames[piece * EPT_ENTRIES]);
 }
 
-static void world_reset(void)
+static void world_reset_map(void)
 {
-    support_reset();
-    support_hidden = world_is_hidden;
     memset(world_frames, 0, sizeof(world_frames));
     memset(world_blocks, 0, sizeof(world_blocks));
     memset(world_hidden, 1, sizeof(world_hidden));
-    for (unsigned i = 0; i < POOL_FRAMES; i++) /* what the hypervisor has left there */
-        memset(world_memory[i], 0xee, PAGE_SIZE);
     world_map = (struct secure_map){MAP_BLOCKS, world_blocks};
     for (unsigned i = 0; i < POOL_PIECES; i++)
         assert_int_equal(world_add(i), TDX_SUCCESS);
+}
+
+static inline void world_reset(void)
+{
+    support_reset();
+    support_hidden = world_is_hidden;
+    for (unsigned i = 0; i < POOL_FRAMES; i++) /* what the hypervisor has left there */
+        memset(world_memory[i], 0xee, PAGE_SIZE);
+    world_reset_map();
 }
 
 static uint64_t world_create(struct world_td *w, unsigned root_level, uint64_t gfn_end, hpa_t root)
@@ -180,7 +185,8 @@ static inline void check_out_of_reach(const struct world_td *w, hpa_t page, unsi
     for (unsigned i = 0; i < GUEST_CPUS; i++)
         for (uint64_t f = 0; w->cpu[i].inside && f < ept_frames(level); f++)
             if (w->cpu[i].reach[frame_at(page) + f])
-                fail_msg("CPU %u reaches frame %#lx, which is FREE", i, page.v + f * PAGE_SIZE);
+                fail_msg("CPU %u reaches frame %#lx, which is FREE", i,
+                         (unsigned long)(page.v + f * PAGE_SIZE));
 }
 
 /* ---- The invariants -------------------------------------------------------------------------- */
