@@ -22,7 +22,7 @@ def kernel() -> None:
 
 
 def start(boot, guests: tuple[Guest, ...], vcpus: int, mem: int = debian.MEM, **fields):
-    return boot(guests=guests, mem=debian.machine_memory(2 * mem, guests), smp=vcpus,
+    return boot(guests=guests, mem=debian.machine_memory(mem, guests), smp=vcpus,
                 cmdline=debian.TDX_WORDS, ips=debian.IPS, timeout=300, **fields)  # fmt: skip
 
 

@@ -111,6 +111,14 @@ def tdx_guests(
     return guests(kernel, initrd, cmdline, words=("tdx", *words), **fields)
 
 
+def shared_memory(mem: int) -> int:
+    """Returns the MiB beside its RAM that are kept for what a TD shares, and to describe both."""
+    return mem // 8 + 80
+
+
 def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:
-    """Returns the MiB of RAM of a machine that has room for the VM and for the modules."""
-    return mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64
+    """Returns the MiB of RAM of a machine that has room for the VMs, which have `mem` MiB in all,
+    and for the modules."""
+    tds = sum(guest.words.count("tdx") for guest in files)
+    room = mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64
+    return room + (shared_memory(mem) + (tds - 1) * shared_memory(0) if tds else 0)
