@@ -66,8 +66,8 @@ def test_two_vcpus(boot) -> None:
 def test_unaccepted_memory(boot) -> None:
     """The boot shim leaves most memory to the kernel, which at a shell has not needed all of it."""
     words = ("accept=lazy", "measure=0")
-    guests = checks(1, "efi=noruntime lazy=1", words=words, kernel=debian.TDX_VMLINUX)
-    result = start(boot, guests, 1)
+    guests = checks(1, "efi=noruntime lazy=1", words=words, kernel=debian.TDX_VMLINUX, mem=512)
+    result = start(boot, guests, 1, mem=512)
     assert result.status == 0, result
     assert result.passed("unaccepted"), result
 
