@@ -25,8 +25,7 @@ struct vm_size {
     uint64_t ram, limit;
     uint64_t disks; /* in pages: the sum of devices_disk_pages() */
     uint64_t net;   /* in pages: devices_net_pages(), or 0 */
-    uint64_t
-        td; /* in pages: td_pages(), or 0 if the VM is no TD; it has the boot shim, and no `ve` */
+    uint64_t td;    /* in pages: td_pages(), or 0 if the VM is no TD */
     unsigned vcpus, pcpus;
     uint64_t vcpu_size; /* sizeof(struct vcpu) */
     bool sides, ve, traced;

@@ -128,7 +128,7 @@ static void sums(void **state)
     assert_int_equal(vm_needs_sum(&needs), sum + 7);
     size.ram = 512 << 20;
     vm_needs(&needs, &size);
-    assert_int_equal(needs.ram, (512 / 16 + 64) << 8);
+    assert_int_equal(needs.ram, (512 / 8 + 68) << 8);
     size = small, size.vcpus = 4;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + 3 * 12);
