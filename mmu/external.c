@@ -8,7 +8,6 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/trace.h"
-#include "mmu/lies.h"
 #include "mmu/mirror.h"
 
 /* ---- The machine, for the secure side -------------------------------------------------------- */
@@ -84,7 +83,7 @@ void external_give(struct secure_td *td, hpa_t page, unsigned level)
     private_frame_put(&external_of(td)->pool, page, level);
 }
 
-static const struct mirror_ops ops = {
+static const struct mirror_ops honest_ops = {
     .take = external_take,
     .give = external_give,
     .link = secure_table_add,
@@ -100,6 +99,8 @@ static const struct mirror_ops ops = {
     .finalise = secure_td_finalise,
     .stop = secure_td_stop,
 };
+
+const struct mirror_ops *external_ops = &honest_ops;
 
 /* ---- Its life -------------------------------------------------------------------------------- */
 
@@ -126,7 +127,7 @@ int external_create(struct external *external, struct mmu *mmu, uint64_t frames,
     uint64_t status = secure_td_create(&external->td);
     BUG_ON(status);
     external->made = true;
-    return mmu_mirror(mmu, lie_next ? &lying_ops : &ops, &external->td);
+    return mmu_mirror(mmu, external_ops, &external->td);
 }
 
 /* mmu_destroy_piece() has stopped the TD, if there was a mirror. */

@@ -23,9 +23,9 @@ struct external {
 
 /* Makes the external side for an MMU that has declared MIRROR_SHARED_BIT as its only stolen bit and
  * has no slot yet, with private memory for `frames` frames of the guest. All other members of
- * `external` are zero before the first call. Returns 0; -EINPROGRESS: the caller attends to what is waiting
- * (mmu_pauses()) and calls again; or after a message -ENOMEM, -ETIMEDOUT or -EINVAL, and then
- * external_destroy() gives back what there is. With `pending_ve` the guest gets a #VE when it
+ * `external` are zero before the first call. Returns 0; -EINPROGRESS: the caller attends to what is
+ * waiting (mmu_pauses()) and calls again; or after a message -ENOMEM, -ETIMEDOUT or -EINVAL, and
+ * then external_destroy_piece() gives back what there is. With `pending_ve` the guest gets a #VE when it
  * accesses a page that it has not accepted. */
 int external_create(struct external *external, struct mmu *mmu, uint64_t frames,
                     bool pending_ve) MUST_CHECK;
@@ -37,6 +37,8 @@ uint64_t external_pages(uint64_t frames);
  * there is more to do, as mmu_destroy_piece() does. */
 bool external_destroy_piece(struct external *external) MUST_CHECK;
 
-/* The mirror's frames. Private to mmu/. */
+/* What the mirrors of TDs that are made from now on ask of the secure side, and their frames. For
+ * mmu/lies.c. */
+extern const struct mirror_ops *external_ops;
 hpa_t external_take(struct secure_td *td, unsigned level);
 void external_give(struct secure_td *td, hpa_t page, unsigned level);

@@ -6,7 +6,7 @@
 #include "mmu/external.h"
 #include "mmu/mirror.h"
 
-enum lie lie_next;
+static enum lie lie_next;
 
 /* Is this lie told now? */
 static bool lies(enum lie lie)
@@ -48,7 +48,7 @@ static uint64_t lying_remove(struct secure_td *td, gfn_t gfn, unsigned level)
     return lies(LIE_REMOVE) ? TDX_SUCCESS : secure_page_remove(td, gfn, level);
 }
 
-const struct mirror_ops lying_ops = {
+static const struct mirror_ops lying_ops = {
     .take = external_take,
     .give = external_give,
     .link = secure_table_add,
@@ -64,3 +64,15 @@ const struct mirror_ops lying_ops = {
     .finalise = secure_td_finalise,
     .stop = secure_td_stop,
 };
+
+void lies_tell(enum lie lie)
+{
+    lie_next = lie;
+    if (lie)
+        external_ops = &lying_ops;
+}
+
+bool lies_left(void)
+{
+    return __atomic_load_n(&lie_next, __ATOMIC_RELAXED);
+}

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A hypervisor that lies to the secure side, as `provoke=` requests it (vm/provoke.h): operations of
- * the mirror that ask for something wrong, once. Each lie must be refused, with a message, and no
- * page may be lost.
+ * A hypervisor that lies to the secure side, as `provoke=` requests it (vm/provoke.h): operations
+ * of the mirror that ask for something wrong, once. Each lie must be refused, with a message, and
+ * no page may be lost.
  */
 #pragma once
 
-struct mirror_ops;
+#include <stdbool.h>
 
 enum lie {
     LIE_NONE,
@@ -18,8 +18,7 @@ enum lie {
     LIE_REMOVE, /* gives a page away that has not been removed */
 };
 
-/* The next lie. It is told by the first operation that can. */
-extern enum lie lie_next;
-
-/* The operations of mmu/external.c, which lie when lie_next says so. */
-extern const struct mirror_ops lying_ops;
+/* Tells the lie to the next TD that is made, by the first operation that can. lies_left() returns
+ * whether it has not been told. */
+void lies_tell(enum lie lie);
+bool lies_left(void);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
-# of virtio by a hostile driver, of a PC's other devices, and of the secure side; and the list of emulated instructions.
-# Included by the Makefile.
+# of virtio by a hostile driver, of a PC's other devices, and of the secure side by a malicious VMM;
+# and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 30
@@ -57,7 +57,7 @@ $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c) arch/x86/cmos.c \
+DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c pit.c) arch/x86/cmos.c \
                lib/calendar.c tests/unit/support.c tests/fuzz/fuzz_devices.c
 
 fuzz-devices: $(B)/fuzz/devices

@@ -9,7 +9,8 @@ TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
 # The secure side knows nothing of mmu/, and is tested without it.
-SECURE_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c tests/unit/ept/test_secure_threads.c
+SECURE_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c \
+              tests/unit/ept/test_secure_threads.c
 
 .PHONY: tsan model
 # The MMU, the secure side, a disk of several vCPUs, and the switch.

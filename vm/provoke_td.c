@@ -117,11 +117,11 @@ void provoke_td(enum lie lie)
 {
     struct rehearsal *r = made();
     memset(r, 0, sizeof(*r));
-    lie_next = lie;
+    lies_tell(lie);
     if (make(r))
         try_memory(r);
     struct mirror_stats stats = mmu_mirror_stats(&r->mmu);
-    WARN_ON(lie_next);
+    WARN_ON(lies_left());
     end(r);
     log_info("# the TD is gone: %lu operations refused, %lu frames stuck, all memory is back",
              stats.refused, stats.stuck);

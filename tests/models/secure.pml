@@ -159,20 +159,17 @@ inline add()
 /* secure_block_remove(), which claims the block as if it were a leaf. */
 inline leave()
 {
-    if
 #ifdef MUTANT_SCRUBBED_UNCLAIMED
-    :: !ours && !out ->
-        dirty = 0;
-        atomic { assert(!ours && !dirty); out = 1 }
+    !ours && !out;
+    dirty = 0;
+    atomic { assert(!ours && !dirty); out = 1 }
 #else
-    :: atomic { !ours && !out -> ours = 1 };
+    atomic { !ours && !out -> ours = 1 };
 #ifndef MUTANT_NOT_SCRUBBED
-        dirty = 0;
+    dirty = 0;
 #endif
-        atomic { assert(ours && !dirty); ours = 0; out = 1 }
+    atomic { assert(ours && !dirty); ours = 0; out = 1 }
 #endif
-    :: else
-    fi
 }
 
 inline accept()

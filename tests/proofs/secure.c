@@ -32,7 +32,7 @@ static struct secure_map map = {3, blocks};
 static struct secure_td td, other;
 
 /* Anything may be in the map of owners, but of the other blocks nothing. Pages that are not among
- * the first frames are refused like those of a block that is not there, to keep the proofs small. */
+ * the first frames are left out, to keep the proofs small. */
 static void any_map(void)
 {
     __CPROVER_havoc_object(frames);
@@ -270,8 +270,8 @@ void prove_removal_is_tracked(void)
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
-/* X14: a frame that counts as zero was cleared, or counted as zero before; and scrubbing leaves only
- * what no guest has written. */
+/* X14: a frame that counts as zero was cleared, or counted as zero before; and scrubbing leaves
+ * only what no guest has written. */
 void prove_clear_clears(void)
 {
     any_td();
