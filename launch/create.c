@@ -378,8 +378,7 @@ static bool make_vcpus(struct vm_making *m, enum exit_code *code)
 }
 
 static bool (*const stages[])(struct vm_making *m, enum exit_code *code) = {
-    make_words, make_mmu,   make_cpuid,   make_addresses,
-    make_td,    make_space, make_program, make_vcpus,
+    make_words, make_mmu, make_cpuid, make_addresses, make_td, make_space, make_program, make_vcpus,
 };
 
 bool vm_make_piece(struct vm_making *m, enum exit_code *code)

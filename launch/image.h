@@ -46,6 +46,7 @@ struct guest_image {
     bool pc;      /* the VM has a PC's devices */
     bool td;      /* the VM is a TD: its boot shim starts the kernel */
     bool measure; /* … and measures it */
+    bool lazy;    /* … and accepts only the memory that it needs to start */
     struct guest_range ram[GUEST_RAM_PIECES];
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;

@@ -2,6 +2,7 @@
 #include "launch/td_plan.h"
 
 #include "launch/linux_boot.h"
+#include "launch/td_lazy.h"
 #include "lib/assert.h"
 #include "lib/bits.h"
 
@@ -12,18 +13,37 @@ extern const uint8_t shim_image[];
 
 /* ---- The parameters -------------------------------------------------------------------------- */
 
-/* All of the VM's private memory. From the BIOS area on it is in one piece up to 3 GiB. */
-static void set_ranges(struct shim_parameters *shim, const struct guest_image *image)
+/* Adds a range that the shim accepts, unless it is empty. */
+static void add_range(struct shim_parameters *shim, uint64_t base, uint64_t end)
+{
+    if (base == end)
+        return;
+    BUG_ON(shim->range_count == SHIM_RANGES);
+    shim->ranges[shim->range_count++] = (struct shim_range){base, end - base};
+}
+
+/* Adds what of a range is not left to the kernel. */
+static void add_ranges(struct shim_parameters *shim, const struct td_left *left, uint64_t base,
+                       uint64_t end)
+{
+    for (unsigned i = 0; i < left->count; i++) {
+        const struct shim_range *r = &left->ranges[i];
+        if (r->base < base || r->base >= end)
+            continue;
+        add_range(shim, base, r->base);
+        base = r->base + r->size;
+    }
+    add_range(shim, base, end);
+}
+
+/* The VM's private memory. From the BIOS area on it is in one piece up to 3 GiB. */
+static void set_ranges(struct shim_parameters *shim, const struct td_left *left,
+                       const struct guest_image *image)
 {
     const struct guest_range *ram = image->ram;
-    const struct shim_range ranges[] = {
-        {ram[0].base.v, ram[0].size},
-        {GUEST_BIOS, ram[1].base.v + ram[1].size - GUEST_BIOS},
-        {ram[2].base.v, ram[2].size},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(ranges); i++)
-        if (ranges[i].size)
-            shim->ranges[shim->range_count++] = ranges[i];
+    add_ranges(shim, left, ram[0].base.v, ram[0].base.v + ram[0].size);
+    add_ranges(shim, left, GUEST_BIOS, ram[1].base.v + ram[1].size);
+    add_ranges(shim, left, ram[2].base.v, ram[2].base.v + ram[2].size);
 }
 
 static void add_item(struct shim_parameters *shim, unsigned rtmr, enum load_kind kind,
@@ -42,13 +62,15 @@ static void add_items_of(struct shim_parameters *shim, unsigned rtmr, enum load_
             add_item(shim, rtmr, kind, plan->records[i].gpa, plan->records[i].size);
 }
 
-/* The command line and the zero page are parts of one record. */
+/* The command line, the zero page and the EFI tables are parts of one record. */
 static void set_items(struct shim_parameters *shim, const struct load_plan *plan,
-                      const struct guest_image *image)
+                      const struct guest_image *image, const struct shim_range *tables)
 {
     const uint64_t command_line = linux_command_line(plan);
     add_items_of(shim, RTMR_CONFIGURATION, LOAD_FIRMWARE, plan);
     add_item(shim, RTMR_CONFIGURATION, LOAD_PARAMETERS, plan->start.info, PAGE_SIZE);
+    if (tables->size)
+        add_item(shim, RTMR_CONFIGURATION, LOAD_PARAMETERS, tables->base, tables->size);
     add_items_of(shim, RTMR_KERNEL, LOAD_SEGMENT, plan);
     add_item(shim, RTMR_INPUT, LOAD_PARAMETERS, command_line, strlen(image->arguments));
     add_items_of(shim, RTMR_INPUT, LOAD_INITRD, plan);
@@ -57,6 +79,8 @@ static void set_items(struct shim_parameters *shim, const struct load_plan *plan
 enum exit_code td_plan(struct load_plan *plan, const struct guest_image *image)
 {
     struct shim_parameters *shim = &plan->shim;
+    struct shim_range tables = {0};
+    struct td_left left = {.count = 0};
     if (!plan->start.long_mode)
         REFUSE(MODULE_BAD_KERNEL, image,
                "a multiboot program cannot be a TD, which starts in 64-bit mode; use a bzImage or "
@@ -66,9 +90,13 @@ enum exit_code td_plan(struct load_plan *plan, const struct guest_image *image)
                                      .vcpus = image->cpus,
                                      .entry = plan->start.entry,
                                      .zero_page = plan->start.info};
-    set_ranges(shim, image);
+    if (image->lazy) {
+        td_left(&left, plan, image);
+        tables = td_lazy_tables(plan, image, &left);
+    }
+    set_ranges(shim, &left, image);
     if (image->measure)
-        set_items(shim, plan, image);
+        set_items(shim, plan, image, &tables);
     plan->start = (struct guest_start){.info = GUEST_SHIM_PARAMETERS, .td = true};
     enum exit_code code = plan_add(plan, image,
                                    (struct load_record){.gpa = GUEST_SHIM_PARAMETERS,

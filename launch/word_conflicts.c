@@ -95,6 +95,12 @@ static int check_tdx(const char *name, const struct vm_words *words, const struc
                   name);
         return -EINVAL;
     }
+    if (!words->tdx && words->accept) {
+        log_error("guest %s: accept=%s: only a TD accepts memory; add the word tdx, or leave "
+                  "accept= out",
+                  name, words->accept == ACCEPT_LAZY ? "lazy" : "all");
+        return -EINVAL;
+    }
     if (!words->tdx)
         return 0;
     if (limits->address_bits <= TDX_SHARED_BIT) {

@@ -30,9 +30,10 @@ static const char *const entry_names[] = {"auto", "pvh", "64", NULL};
 /* By enum reset_action. */
 static const char *const reset_names[] = {"end", "again", NULL};
 
-/* By enum tdx, and by enum measure, from 1 on. */
+/* By enum tdx, enum measure and enum td_accept_word, from 1 on. */
 static const char *const tdx_names[] = {"", "debug", NULL};
 static const char *const measure_names[] = {"0", "1", NULL};
+static const char *const accept_names[] = {"all", "lazy", NULL};
 
 /* By enum quote. */
 static const char *const quote_names[] = {"none", "test", NULL};
@@ -59,6 +60,11 @@ static const struct word words[] = {
     {.name = "entry", .kind = WORD_CHOICE, .choices = entry_names, FIELD(entry)},
     {.name = "reset", .kind = WORD_CHOICE, .choices = reset_names, FIELD(reset)},
     {.name = "tdx", .kind = WORD_CHOICE, .min = TDX_PROTECTED, .choices = tdx_names, FIELD(tdx)},
+    {.name = "accept",
+     .kind = WORD_CHOICE,
+     .min = ACCEPT_ALL,
+     .choices = accept_names,
+     FIELD(accept)},
     {.name = "measure",
      .kind = WORD_CHOICE,
      .min = MEASURE_OFF,
@@ -106,4 +112,5 @@ void vm_words_describe(struct vm_words *given, struct guest_image *image)
     image->net = given->net;
     image->td = given->tdx;
     image->measure = given->measure != MEASURE_OFF;
+    image->lazy = given->accept == ACCEPT_LAZY;
 }

@@ -3,12 +3,12 @@
  * What a TD's contents are known by: MRTD and the four RTMRs, as the TDX module computes them.
  *
  * MRTD is the SHA-384 of the records of how the initial image was made, in their order: for each
- * page that is added 128 bytes that begin with "MEM.PAGE.ADD", and for each 256 bytes whose contents
- * are measured 128 bytes that begin with "MR.EXTEND", followed by the 256 bytes. Byte 16 of a record
- * begins the guest-physical address, and the rest is zero. An RTMR begins as zero, and the guest
- * extends it: it becomes the SHA-384 of itself followed by 48 bytes.
+ * page that is added 128 bytes that begin with "MEM.PAGE.ADD", and for each 256 bytes whose
+ * contents are measured 128 bytes that begin with "MR.EXTEND", followed by the 256 bytes. The
+ * guest-physical address is at byte 16 of a record, and the rest is zero. An RTMR begins as zero,
+ * and the guest extends it: it becomes the SHA-384 of itself followed by 48 bytes.
  *
- * Pure. The functions before tdx_measure_finalise() are for one CPU; the RTMRs have a lock.
+ * Pure. The functions up to tdx_measure_finalise() are for one CPU; the RTMRs have a lock.
  */
 #pragma once
 

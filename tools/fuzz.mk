@@ -57,7 +57,7 @@ $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c) arch/x86/cmos.c \
+DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c pit.c) arch/x86/cmos.c \
                lib/calendar.c tests/unit/support.c tests/fuzz/fuzz_devices.c
 
 fuzz-devices: $(B)/fuzz/devices

@@ -90,7 +90,8 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
         name = kind if i == 1 else f"{kind}{i}"
         guests += make(vcpus=vcpus, mem=mem, words=words, name=name, **options)
         guests += disks(name)
-    line = [f"parallel={vms}"] if vms > 1 else []
+    line = [debian.TDX_WORDS] if kind == "tdx" else []
+    line += [f"parallel={vms}"] if vms > 1 else []
     line += [f"escape={os.environ['ESCAPE']}"] if os.environ.get("ESCAPE") else []
     return Boot(
         name=os.environ.get("NAME") or kind, cmdline=" ".join(line), guests=guests, smp=vcpus,

@@ -51,6 +51,7 @@ def main() -> int:
     vcpus, mem = int(os.environ.get("VCPUS") or 4), int(os.environ.get("MEM") or 512)
     seconds = os.environ.get("SECONDS_EACH") or "10"
     path = BUILD / "linux" / f"initrd-{kind}-{what}"
+    words = debian.TDX_WORDS if kind == "tdx" else ""
     line = f"{os.environ.get('CMDLINE') or ''} {what} seconds={seconds}"
     if kind == "tdx":
         initrd = debian.make_tdx_initrd(path, programs(what, folder))
@@ -61,7 +62,7 @@ def main() -> int:
         guests = debian.guests(initrd=initrd, cmdline=f"{debian.CMDLINE} {line}", vcpus=vcpus,
                                mem=mem)  # fmt: skip
     boot = Boot(
-        name=f"{kind}-{what}", guests=guests, smp=vcpus, ips=debian.IPS,
+        name=f"{kind}-{what}", guests=guests, cmdline=words, smp=vcpus, ips=debian.IPS,
         mem=debian.machine_memory(mem, guests), timeout=TIMEOUT,
     )  # fmt: skip
     run = session.run(boot, lambda text: print(text, flush=True))

@@ -125,6 +125,13 @@ tdx-stress: | deps-run ## the same in a TDX guest
 tdx-selftests: | deps-run ## the same in a TDX guest, and the kernel's test of its driver tdx-guest
 	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
 
+# Intel's compliance tests of a TDX guest, from a checkout of LKVS with a module built against the
+# headers of KERNEL.
+.PHONY: tdx-compliance
+tdx-compliance: all $(TDX_FILES)
+tdx-compliance: | deps-run ## Intel's compliance tests of a TDX guest: LKVS=DIR, KERNEL=bzImage
+	$(Q)$(PYTHON) tools/compliance.py "$(LKVS)"
+
 $(B)/linux/stress-ng/command:
 	$(Q)tools/unpack.sh $(RELEASE) $(@D) stress-ng stress-ng zlib1g >$(@D).command
 	$(Q)mv $(@D).command $@

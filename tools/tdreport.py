@@ -199,9 +199,9 @@ class Image:
 # guest/shim/interface.h
 SHIM_PARAMETERS = 0xFFFF0000
 SHIM_MAGIC = 0x4D49485356545045
-SHIM_VERSION = 1
+SHIM_VERSION = 2
 SHIM_HEAD = struct.Struct("<QIIQQII")
-SHIM_RANGES = 4
+SHIM_RANGES = 8
 SHIM_ITEM = struct.Struct("<QQII")
 
 
@@ -245,8 +245,7 @@ def rtmrs(events: list[Event], more: list[tuple[int, bytes]]) -> list[bytes]:
 def image_of(modules: list[tuple[str, str]]) -> Image:
     """The image that the hypervisor's own loader makes of these files."""
     if not IMAGE_TOOL.exists():
-        name = IMAGE_TOOL.relative_to(ROOT)
-        raise CannotSay(f"{name} does not exist; `make {name}` makes it")
+        raise CannotSay(f"{IMAGE_TOOL} does not exist; type: make tdimage")
     command = [str(IMAGE_TOOL), *(argument for module in modules for argument in module)]
     result = subprocess.run(command, capture_output=True, check=False)
     if result.returncode:

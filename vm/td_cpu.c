@@ -9,7 +9,6 @@
 #include "tdx/td_msr.h"
 #include "vm/exits.h"
 #include "vm/features.h"
-#include "vm/td_exit.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
@@ -18,8 +17,8 @@
 #define X2APIC_LAST      0x8ffu
 #define MHZ              1000000ul
 
-/* The TD's TSC is the host's, so its rate is announced as the nearest multiple of 25 MHz. If that is
- * 0, CPUID leaf 15h names no rate. */
+/* The TD's TSC is the host's, so its rate is announced as the nearest multiple of 25 MHz. If that
+ * is 0, CPUID leaf 15h names no rate. */
 void td_cpu_create(struct vm *vm)
 {
     uint64_t hz = tsc_khz() * 1000, units = (hz + TDX_CRYSTAL_HZ / 2) / TDX_CRYSTAL_HZ;
@@ -45,14 +44,12 @@ void td_cpu_setup(struct vcpu *vcpu)
 
 /* ---- Exits ----------------------------------------------------------------------------------- */
 
-static void td_cpuid(struct vcpu *vcpu)
+static enum tdx_access td_cpuid(struct vcpu *vcpu)
 {
     uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint32_t leaf = tdx_cpuid_leaf((uint32_t)gpr[GPR_RAX]), subleaf = (uint32_t)gpr[GPR_RCX];
-    if (tdx_cpuid_access(vcpu->td, cpu_cpl(&vcpu->vmx.regs), leaf, subleaf) != TDX_DIRECT) {
-        td_raise_ve(vcpu);
-        return;
-    }
+    if (tdx_cpuid_access(vcpu->td, cpu_cpl(&vcpu->vmx.regs), leaf, subleaf) != TDX_DIRECT)
+        return TDX_VE;
     struct cpuid offered =
         cpuid_offered(vcpu, leaf == LEAF_TOPOLOGY_V2 ? CPUID_LEAF_TOPOLOGY : leaf, subleaf);
     struct cpuid r = tdx_cpuid_answer(vcpu->td->td, leaf, subleaf, &offered, vmx_in_64_bit_code());
@@ -60,7 +57,7 @@ static void td_cpuid(struct vcpu *vcpu)
     gpr[GPR_RBX] = r.ebx;
     gpr[GPR_RCX] = r.ecx;
     gpr[GPR_RDX] = r.edx;
-    vmx_skip_instruction(&vcpu->vmx);
+    return TDX_DIRECT;
 }
 
 /* A direct MSR. APIC-register virtualization reads the registers of an x2APIC from a page, so that
@@ -102,37 +99,28 @@ static enum tdx_access td_wrmsr(struct vcpu *vcpu)
     return td_msr_set(vcpu, (uint32_t)gpr[GPR_RCX], gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX]);
 }
 
-static void td_finish(struct vcpu *vcpu, enum tdx_access access)
+enum tdx_access td_cpu_exit(struct vcpu *vcpu, uint32_t reason)
 {
-    switch (access) {
-    case TDX_DIRECT:
-        return vmx_skip_instruction(&vcpu->vmx);
-    case TDX_VE:
-        return td_raise_ve(vcpu);
-    case TDX_GP:
-        return td_raise(vcpu, VECTOR_GP);
-    }
-}
-
-static void td_cr_access(struct vcpu *vcpu)
-{
-    enum tdx_access access = control_regs_access_of_td(vcpu);
-    if (access == TDX_DIRECT)
-        exit_cr_access(vcpu);
-    else
-        td_finish(vcpu, access);
-}
-
-void td_cpu_exit(struct vcpu *vcpu, uint32_t reason)
-{
+    enum tdx_access access;
     switch (reason) {
     case REASON_CPUID:
-        return td_cpuid(vcpu);
+        access = td_cpuid(vcpu);
+        break;
     case REASON_RDMSR:
-        return td_finish(vcpu, td_rdmsr(vcpu));
+        access = td_rdmsr(vcpu);
+        break;
     case REASON_WRMSR:
-        return td_finish(vcpu, td_wrmsr(vcpu));
+        access = td_wrmsr(vcpu);
+        break;
     default:
-        return td_cr_access(vcpu);
+        access = control_regs_access_of_td(vcpu);
+        if (access == TDX_DIRECT) {
+            exit_cr_access(vcpu);
+            return access;
+        }
+        break;
     }
+    if (access == TDX_DIRECT)
+        vmx_skip_instruction(&vcpu->vmx);
+    return access;
 }

@@ -23,13 +23,14 @@ void td_cpu_create(struct vm *vm);
  * after the setup functions of vm/exits.h. vcpu->td is set, and the VMCS is current. */
 void td_cpu_setup(struct vcpu *vcpu);
 
-/* Handles an exit of CPUID, RDMSR, WRMSR or an access to a control register: completes the
- * instruction, or raises #VE or #GP. */
-void td_cpu_exit(struct vcpu *vcpu, uint32_t reason);
+/* Handles an exit of CPUID, RDMSR, WRMSR or an access to a control register. TDX_DIRECT: the
+ * instruction is complete, or has raised the exception that it raises outside of a TD; otherwise
+ * nothing has changed, and the caller raises #VE or #GP. */
+enum tdx_access td_cpu_exit(struct vcpu *vcpu, uint32_t reason) MUST_CHECK;
 
 /* The TDVMCALLs of these instructions (GHCI 1.5, section 3), for vm/td_vmcall.c. `gpr` are the
- * registers that the TD exposes; outputs are R11, or R12 to R15 of CPUID. They return the completion
- * code for R10. After HLT, the vCPU is halted until an event wakes it. */
+ * registers that the TD exposes; outputs are R11, or R12 to R15 of CPUID. They return the
+ * completion code for R10. After HLT, the vCPU is halted until an event wakes it. */
 uint64_t td_vmcall_cpuid(struct vcpu *vcpu, uint64_t *gpr);
 uint64_t td_vmcall_hlt(struct vcpu *vcpu, uint64_t *gpr);
 uint64_t td_vmcall_io(struct vcpu *vcpu, uint64_t *gpr);

@@ -38,7 +38,7 @@ void td_raise_ve(struct vcpu *vcpu)
     td_raise_ve_with(vcpu, &ve);
 }
 
-void td_raise(struct vcpu *vcpu, uint8_t vector)
+static void td_raise(struct vcpu *vcpu, uint8_t vector)
 {
     vmx_raise(&vcpu->vmx, vector, 0);
     vmx_end_interrupt_shadow();
@@ -69,6 +69,14 @@ static void td_exception(struct vcpu *vcpu)
         td_stop(vcpu);
 }
 
+static void td_finish(struct vcpu *vcpu, enum tdx_access access)
+{
+    if (access == TDX_VE)
+        td_raise_ve(vcpu);
+    else if (access == TDX_GP)
+        td_raise(vcpu, VECTOR_GP);
+}
+
 void td_exit(struct vcpu *vcpu, uint32_t reason)
 {
     switch (td_exit_answer(reason)) {
@@ -85,7 +93,7 @@ void td_exit(struct vcpu *vcpu, uint32_t reason)
     case TD_AS_USUAL:
         return exit_as_usual(vcpu, reason);
     case TD_CPU:
-        return td_cpu_exit(vcpu, reason);
+        return td_finish(vcpu, td_cpu_exit(vcpu, reason));
     case TD_STOP:
         return td_stop(vcpu);
     }

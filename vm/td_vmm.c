@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The VMM's side of a TD's CPU: the TDVMCALLs CPUID, HLT, I/O, RDMSR and WRMSR. The TD chooses every
- * operand, so none is trusted.
+ * The VMM's side of a TD's CPU: the TDVMCALLs CPUID, HLT, I/O, RDMSR and WRMSR. The TD chooses
+ * every operand, so none is trusted.
  */
 #include "arch/x86/cpu.h"
 #include "lib/bits.h"

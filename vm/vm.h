@@ -79,6 +79,14 @@ enum quote {
     QUOTE_TEST,
 };
 
+/* How much of a TD's memory its boot shim accepts: by default all; or only what the kernel needs to
+ * start, which then accepts the rest. */
+enum td_accept_word {
+    ACCEPT_DEFAULT,
+    ACCEPT_ALL,
+    ACCEPT_LAZY,
+};
+
 /* Whether the boot shim of a TD measures what it starts; by default it does. */
 enum measure {
     MEASURE_DEFAULT,
@@ -104,6 +112,7 @@ struct vm_words {
     uint64_t entry;   /* enum guest_entry: how an ELF64 kernel is entered */
     uint64_t tdx;     /* enum tdx; a TD has the words pc, shared=TDX_SHARED_BIT and ve, too */
     uint64_t measure; /* enum measure */
+    uint64_t accept;  /* enum td_accept_word */
     uint64_t quote;   /* enum quote */
     uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };

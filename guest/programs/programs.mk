@@ -19,6 +19,7 @@ GUEST_EXTRA_forbidden_loop := loop/ac.S
 GUEST_EXTRA_iret    := iret/entries.S
 GUEST_EXTRA_real    := real/faults.S mmio/legacy.S
 GUEST_EXTRA_refused := refused/legacy.S mmio/legacy.S
+GUEST_EXTRA_td_bench    := bench/measure.c
 GUEST_EXTRA_td_leaves   := td_leaves/code.S
 GUEST_EXTRA_td_start := td_start/wake.S
 GUEST_EXTRA_tasks   := tasks/tasks.S mmio/legacy.S
@@ -88,6 +89,7 @@ GUEST_WORDS_forbidden_sides             := testctl,shared=39,execute_only=38,exp
 GUEST_WORDS_ve                          := testctl,shared=39,execute_only=38,ve
 GUEST_WORDS_forbidden_ve                := testctl,shared=39,ve,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
+GUEST_WORDS_td_bench                    := tdx,budget=120000
 GUEST_WORDS_td_leaves                   := tdx
 GUEST_WORDS_td_forbidden                := tdx,expect=memory-fault
 GUEST_WORDS_td_start                    := tdx,vcpus=4

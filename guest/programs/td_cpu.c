@@ -243,7 +243,7 @@ static void what_the_host_says_of_msrs(void)
     uint64_t value = 0;
     EXPECT_EQ(ask_msr(REASON_RDMSR, 0x1b, &value), 0);
     EXPECT_EQ(value, 0xfee00d00);
-    value = 0xfee00900;                                              /* xAPIC mode */
+    value = 0xfee00900; /* xAPIC mode */
     EXPECT_EQ(ask_msr(REASON_WRMSR, 0x1b, &value), INVALID_OPERAND);
     value = 0xfee00d00;
     EXPECT_EQ(ask_msr(REASON_WRMSR, 0x1b, &value), 0);

@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the boot shim of a TD leaves behind: the state at Linux' 64-bit entry point, the zero page,
- * the memory, and the CPUs that wait for the mailbox.
+ * the memory, and the CPUs that wait for the mailbox. Argument `sparse`: it looks at some pages
+ * only.
  */
 #include "guest/programs/rt/acpi.h"
 #include "guest/programs/rt/td.h"
 
-#define SHIM        0xffff0000u /* to 4 GiB */
-#define ACPI_TABLES 0xe0000u
-#define CR4_MCE     BIT(6)
-#define EFER_BITS   (BIT(8) | BIT(10) | BIT(11)) /* LME, LMA, NXE */
-#define MSR_EFER    0xc0000080u
-#define PATIENCE    100000000ull /* ticks */
+#define SHIM          0xffff0000u /* to 4 GiB */
+#define ACPI_TABLES   0xe0000u
+#define CR4_MCE       BIT(6)
+#define EFER_BITS     (BIT(8) | BIT(10) | BIT(11)) /* LME, LMA, NXE */
+#define MSR_EFER      0xc0000080u
+#define EFI_64        0x34364c45u /* "EL64" */
+#define TDCALL_ACCEPT 6
+#define PATIENCE      100000000ull /* ticks */
 
 extern uint32_t rt_boot_info, rt_boot_magic;
 extern uint8_t rt_image_start[], rt_image_end[];
@@ -40,8 +43,7 @@ static void the_zero_page(void)
     const struct range *map = (const void *)(zero_page() + 0x2d0);
     uint64_t end = 0, tables = 0, shim = 0;
     EXPECT_EQ(read64(rt_boot_info + 0x70), ACPI_TABLES);
-    EXPECT_EQ(read64(rt_boot_info), 0);         /* screen_info */
-    EXPECT_EQ(read32(rt_boot_info + 0x1c0), 0); /* efi_info */
+    EXPECT_EQ(read64(rt_boot_info), 0); /* screen_info */
     for (unsigned i = 0; i < zero_page()[0x1e8]; i++) {
         EXPECT(map[i].base >= end);
         end = map[i].base + map[i].size;
@@ -63,20 +65,73 @@ static bool is_used(uint64_t page)
            (page >= (uint64_t)rt_image_start && page < (uint64_t)rt_image_end);
 }
 
+/* With `accept=lazy` the EFI tables have a bit for each 2 MiB that the shim has not accepted;
+ * without it, there are none. */
+static void the_rest_can_be_accepted(void)
+{
+    const uint64_t system = read32(rt_boot_info + 0x1c4);
+    uint64_t table, units = 0;
+    if (read32(rt_boot_info + 0x1c0) == EFI_64 && EXPECT_EQ(read64(system + 104), 1)) {
+        table = read64(read64(system + 112) + 16);
+        EXPECT_EQ(read32(table + 4), RT_2M);
+        for (uint64_t i = 0; i < read64(table + 16) * 8; i++) {
+            if (!(read8(table + 24 + i / 8) >> i % 8 & 1))
+                continue;
+            struct td_registers registers = {.rax = TDCALL_ACCEPT, .rcx = i * RT_2M | 1};
+            execute_tdcall(&registers);
+            EXPECT_EQ(registers.rax, 0);
+            units++;
+        }
+        EXPECT(units > 0);
+    }
+    note("units", units);
+}
+
+/* Returns whether a page that can be written was zero. */
+static bool is_zero(uint64_t va)
+{
+    bool zero = !read64(va) && !read64(va + RT_PAGE - 8);
+    write64(va + 8, va);
+    return zero;
+}
+
+/* With the argument `sparse`, only some pages are looked at, so that large memory is not needed. */
+static uint64_t step(void)
+{
+    return rt_args[0] == 's' ? 37 * RT_PAGE * 1024 : RT_PAGE;
+}
+
 /* All of it can be used, and it is zero except for what was loaded. */
 static void memory_is_accepted(void)
 {
     uint64_t pages = 0, dirty = 0;
-    for (uint64_t page = 0; page < rt_ram_end; page += RT_PAGE) {
+    for (uint64_t page = 0; page < rt_ram_end; page += step()) {
         if (page >= 0xa0000 && page < 0xc0000)
             continue;
         pages++;
-        if (is_used(page))
-            continue;
-        dirty += read64(page) || read64(page + RT_PAGE - 8);
-        write64(page + 8, page);
+        dirty += !is_used(page) && !is_zero(page);
     }
     EXPECT_EQ(dirty, 0);
+    note("pages", pages);
+}
+
+/* The RAM from 4 GiB on, if there is any: the first, the last and some other pages. */
+static void high_memory_is_accepted(void)
+{
+    const struct range *map = (const void *)(zero_page() + 0x2d0);
+    uint64_t pages = 0;
+    for (unsigned i = 0; i < zero_page()[0x1e8]; i++) {
+        const uint64_t end = map[i].base + map[i].size;
+        if (map[i].kind != 1 || map[i].base < BIT(32))
+            continue;
+        EXPECT_EQ(map[i].base, BIT(32));
+        for (uint64_t page = map[i].base; page < end; page += step(), pages++) {
+            map_page(rt_pml4, TEST_VA + page, page, PTE_P | PTE_W);
+            EXPECT(is_zero(TEST_VA + page));
+        }
+        map_page(rt_pml4, TEST_VA + end - RT_PAGE, end - RT_PAGE, PTE_P | PTE_W);
+        EXPECT(is_zero(TEST_VA + end - RT_PAGE));
+    }
     note("pages", pages);
 }
 
@@ -173,7 +228,9 @@ void guest_main(void)
     static const struct test tests[] = {
         {"state_at_the_entry", state_at_the_entry, 0},
         {"the_zero_page", the_zero_page, 0},
+        {"the_rest_can_be_accepted", the_rest_can_be_accepted, 0},
         {"memory_is_accepted", memory_is_accepted, 0},
+        {"high_memory_is_accepted", high_memory_is_accepted, 0},
         {"the_mailbox_wakes_no_other", the_mailbox_wakes_no_other, 0},
         {"the_mailbox_wakes_each", the_mailbox_wakes_each, 0},
     };

@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 #define SHIM_MAGIC   0x4d49485356545045ull /* "EPTVSHIM" */
-#define SHIM_VERSION 1u
+#define SHIM_VERSION 2u
 
-#define SHIM_RANGES 4u
+#define SHIM_RANGES 8u
 #define SHIM_ITEMS  24u
 
 /* A range of guest-physical addresses. */

@@ -29,6 +29,8 @@ $(B)/shim/shim.bin: $(B)/shim/shim.elf
 
 $(B)/obj/launch/shim_image.o $(B)/host/launch/shim_image.o: $(B)/shim/shim.bin
 
-# Writes the initial image of a TD from its files, for tools/tdreport.py.
+# Writes the initial image of a TD from its files.
+.PHONY: tdimage
+tdimage: $(B)/tdimage ## what tools/tdreport.py needs to compute MRTD and RTMRs from the files
 $(B)/tdimage: $(B)/host/tools/tdimage.o $(B)/libhost.a
 	$(Q)$(HOSTCC) $(HOSTFLAGS) $^ -lcmocka -lpthread -o $@

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, and as
-a TDX guest, as for `make tdx`."""
+"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, or
+as a TDX guest, as for `make tdx`."""
 
 import pathlib
 
@@ -32,6 +32,9 @@ TDX = BUILD / "linux/kernels/trixie-cloud"
 TDX_KERNEL, TDX_VMLINUX = TDX / "vmlinuz", TDX / "vmlinux"
 TDX_CMDLINE = f"{CMDLINE} swiotlb=2048"
 TDX_INITRD = BUILD / "linux/initrd-tdx"
+# For the hypervisor. On the emulator's CPU, which has the flaw iTLB multihit, private pages would
+# be small otherwise, and a TD has to accept each of them.
+TDX_WORDS = "nx_huge=off"
 TDX_MODULES = ("configfs", "tsm", "tsm_report", "tdx-guest")
 TDREPORT = BUILD / "linux/tdreport"
 
@@ -108,6 +111,14 @@ def tdx_guests(
     return guests(kernel, initrd, cmdline, words=("tdx", *words), **fields)
 
 
+def shared_memory(mem: int) -> int:
+    """Returns the MiB beside its RAM that are kept for what a TD shares, and to describe both."""
+    return mem // 8 + 80
+
+
 def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:
-    """Returns the MiB of RAM of a machine that has room for the VM and for the modules."""
-    return mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64
+    """Returns the MiB of RAM of a machine that has room for the VMs, which have `mem` MiB in all,
+    and for the modules."""
+    tds = sum(guest.words.count("tdx") for guest in files)
+    room = mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64
+    return room + (shared_memory(mem) + (tds - 1) * shared_memory(0) if tds else 0)

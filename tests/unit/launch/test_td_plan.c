@@ -148,6 +148,103 @@ static void the_memory_map_has_the_shim(void **state)
     }
 }
 
+/* ---- Unaccepted memory ----------------------------------------------------------------------- */
+
+#define UNIT (2 * MIB)
+
+/* What Linux reads: the table of unaccepted memory by way of efi_info, the system table and the one
+ * configuration table. */
+static const uint8_t *unaccepted_table(void)
+{
+    static const uint8_t guid[] = {0x3c, 0xde, 0xd1, 0xd5, 0x5c, 0x10, 0xf9, 0x44,
+                                   0x9e, 0xa9, 0xbc, 0xef, 0x98, 0x12, 0x00, 0x31};
+    const uint8_t *page = plan.block, *base = plan.block - BLOCK;
+    assert_memory_equal(page + 0x1c0, "EL64", 4);
+    assert_int_equal(get(page, 0x1c8, 4), 40); /* a descriptor, of version 1 */
+    assert_int_equal(get(page, 0x1cc, 4), 1);
+    assert_int_equal(get(page, 0x1d4, 4), 40);
+    const uint8_t *map = base + get(page, 0x1d0, 4);
+    assert_int_equal(get(map, 0, 4), 7);
+    assert_int_equal(get(map, 8, 8), image.ram[1].base.v);
+    assert_int_equal(get(map, 24, 8), image.ram[1].size / 4096);
+    const uint8_t *system = base + get(page, 0x1c4, 4);
+    assert_memory_equal(system, "IBI SYST", 8);
+    assert_memory_equal(base + get(system, 24, 8), u"eptvisor", 18);
+    assert_int_equal(get(system, 88, 8), 0); /* no services */
+    assert_int_equal(get(system, 96, 8), 0);
+    assert_int_equal(get(system, 104, 8), 1);
+    const uint8_t *configuration = base + get(system, 112, 8);
+    assert_memory_equal(configuration, guid, sizeof(guid));
+    const uint8_t *table = base + get(configuration, 16, 8);
+    assert_true(table > page &&
+                table + 24 + get(table, 16, 8) <= page + record(LOAD_PARAMETERS)->size);
+    assert_int_equal(get(table, 0, 4), 1);
+    assert_int_equal(get(table, 4, 4), UNIT);
+    assert_int_equal(get(table, 8, 8), 0);
+    return table;
+}
+
+static bool is_left(const uint8_t *table, uint64_t gpa)
+{
+    uint64_t unit = gpa / UNIT;
+    return unit / 8 < get(table, 16, 8) && table[24 + unit / 8] >> unit % 8 & 1;
+}
+
+static bool shim_accepts(uint64_t gpa)
+{
+    for (unsigned i = 0; i < plan.shim.range_count; i++)
+        if (gpa - plan.shim.ranges[i].base < plan.shim.ranges[i].size)
+            return true;
+    return false;
+}
+
+/* Each page of RAM is accepted by the shim or by the kernel, and by one of them; the shim accepts
+ * what the kernel needs to start, and all that is loaded. */
+static void check_shares(void)
+{
+    const uint8_t *table = unaccepted_table();
+    const uint64_t top = image.ram[2].size ? image.ram[2].base.v + image.ram[2].size
+                                           : image.ram[1].base.v + image.ram[1].size;
+    for (uint64_t gpa = 0; gpa < top + UNIT; gpa += gpa < UNIT ? 4096 : UNIT / 4) {
+        bool ram = image_in_ram(&image, gpa, 4096) || (gpa >= GUEST_BIOS && gpa < MIB);
+        if (is_left(table, gpa) + shim_accepts(gpa) != ram)
+            fail_msg("%#lx: RAM %u, left %u, by the shim %u", gpa, ram, is_left(table, gpa),
+                     shim_accepts(gpa));
+    }
+    for (unsigned i = 0; i < plan.count; i++) {
+        const struct load_record *r = &plan.records[i];
+        for (uint64_t at = r->gpa; at < r->gpa + r->extent && r->kind != LOAD_SHIM; at += 4096)
+            assert_true(shim_accepts(at));
+    }
+    for (uint64_t at = 16 * MIB; at < 64 * MIB; at += 4096)
+        assert_true(shim_accepts(at));
+}
+
+static void the_kernel_accepts_the_rest(void **state)
+{
+    static const uint64_t sizes[] = {64 * MIB,   66 * MIB,   RAM,        RAM + 0x5000,
+                                     3072 * MIB, 3073 * MIB, 3074 * MIB, 5000 * MIB};
+    for (unsigned i = 0; i < 2 * ARRAY_SIZE(sizes); i++) {
+        setup(state);
+        image.lazy = true;
+        guest_layout(sizes[i / 2], image.ram);
+        image.module_count = i / 2 ? i % 2 : 0;
+        good();
+        check_shares();
+        assert_int_equal(shim()->item_count, 5 + image.module_count);
+        const struct shim_item *item = &shim()->items[2];
+        assert_int_equal(item->rtmr, 0);
+        assert_memory_equal(plan.block + (item->base - BLOCK), "IBI SYST", 8);
+        assert_true(plan.block + (item->base - BLOCK) + item->size >=
+                    unaccepted_table() + 24 + get(unaccepted_table(), 16, 8));
+    }
+    /* Without the word there are no tables. */
+    setup(state);
+    good();
+    assert_int_equal(get(plan.block, 0x1c0, 8), 0);
+    assert_int_equal(shim()->range_count, 2);
+}
+
 static void other_programs_are_refused(void **state)
 {
     (void)state;
@@ -290,6 +387,7 @@ int main(void)
         cmocka_unit_test_setup(all_private_memory_is_listed, setup),
         cmocka_unit_test_setup(what_is_measured, setup),
         cmocka_unit_test_setup(the_memory_map_has_the_shim, setup),
+        cmocka_unit_test_setup(the_kernel_accepts_the_rest, setup),
         cmocka_unit_test_setup(other_programs_are_refused, setup),
         cmocka_unit_test_setup(records_become_pages, setup),
         cmocka_unit_test_setup(only_the_shim_is_extended, setup),

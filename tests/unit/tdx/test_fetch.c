@@ -22,6 +22,7 @@ static bool reader(void *context, gpa_t gpa, void *buffer, size_t size)
 {
     uint64_t at = gpa.v >= FAR ? gpa.v - FAR : gpa.v;
     assert_ptr_equal(context, memory);
+    assert_true(gpa.v < SHARED); /* nothing but private memory is asked for */
     assert_true(page_offset(gpa.v) + size <= PAGE_SIZE);
     if (at >= sizeof(memory) || (at & PAGE_MASK) == unreadable)
         return false;

@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The exits of a TD's CPUID and MSRs (vm/td_cpu.c) and the host's side of its TDVMCALLs
- * (vm/td_vmm.c): that the rules of tdx/ are applied to the right registers, what is left unchanged
- * by an exception, and that the host trusts no operand.
+ * The exits of a TD's CPUID and MSRs (vm/td_cpu.c): that the rules of tdx/ are applied to the right
+ * registers, and that an exception leaves everything unchanged.
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
 #include "arch/x86/cpu.h"
 
 #include "vm/td_cpu.c"
-
-#include "vm/td_vmm.c"
 
 #include <string.h>
 
@@ -25,7 +22,7 @@ static struct td td;
 static struct td_vcpu td_vcpu;
 
 static struct {
-    unsigned skipped, ve, gp, cr, asked, reads, writes;
+    unsigned skipped, cr, asked, reads, writes;
     uint32_t leaf, subleaf, msr;
     uint64_t value;
 } seen;
@@ -36,19 +33,6 @@ void vmx_skip_instruction(struct vmx_vcpu *half)
 {
     assert_ptr_equal(half, &vcpu->vmx);
     seen.skipped++;
-}
-
-void td_raise_ve(struct vcpu *v)
-{
-    assert_ptr_equal(v, vcpu);
-    seen.ve++;
-}
-
-void td_raise(struct vcpu *v, uint8_t vector)
-{
-    assert_ptr_equal(v, vcpu);
-    assert_int_equal(vector, VECTOR_GP);
-    seen.gp++;
 }
 
 static enum tdx_access cr_access;
@@ -141,40 +125,12 @@ void cpu_set_reg(struct cpu_regs *cpu, enum cpu_reg reg, uint64_t value)
     registers[reg] = value;
 }
 
-/* ---- The port bus ---------------------------------------------------------------------------- */
-
-static struct {
-    uint64_t port, value;
-    unsigned size, reads, writes;
-} bus_saw;
-
-uint64_t bus_read(struct bus *bus, struct mmio_vcpu *v, uint64_t port, unsigned size)
-{
-    assert_ptr_equal(bus, &vm.port_bus);
-    assert_ptr_equal(v, &vcpu->mmio);
-    bus_saw.reads++;
-    bus_saw.port = port;
-    bus_saw.size = size;
-    return ~0ull; /* more than was asked for */
-}
-
-void bus_write(struct bus *bus, struct mmio_vcpu *v, uint64_t port, unsigned size, uint64_t value)
-{
-    assert_ptr_equal(bus, &vm.port_bus);
-    assert_ptr_equal(v, &vcpu->mmio);
-    bus_saw.writes++;
-    bus_saw.port = port;
-    bus_saw.size = size;
-    bus_saw.value = value;
-}
-
 static int setup(void **state)
 {
     (void)state;
     support_reset();
     memset(&vm, 0, sizeof(vm));
     memset(&seen, 0, sizeof(seen));
-    memset(&bus_saw, 0, sizeof(bus_saw));
     memset(registers, 0, sizeof(registers));
     td = (struct td){.gpa_width = TD_GPA_WIDTH, .tsc_frequency = 84};
     td_vcpu = (struct td_vcpu){.td = &td};
@@ -194,12 +150,12 @@ static enum tdx_access happens(uint32_t reason)
     memset(&seen, 0, sizeof(seen));
     vcpu->vmx.regs.known = 0;
     before = *vcpu;
-    td_cpu_exit(vcpu, reason);
+    enum tdx_access access = td_cpu_exit(vcpu, reason);
     vcpu->vmx.regs.known = 0;
-    assert_int_equal(seen.skipped + seen.ve + seen.gp + seen.cr, 1);
-    if (seen.ve || seen.gp)
+    assert_int_equal(seen.skipped + seen.cr, access == TDX_DIRECT);
+    if (access != TDX_DIRECT)
         assert_memory_equal(vcpu->vmx.regs.gpr, before.vmx.regs.gpr, sizeof(before.vmx.regs.gpr));
-    return seen.ve ? TDX_VE : seen.gp ? TDX_GP : TDX_DIRECT;
+    return access;
 }
 
 static enum tdx_access cpuid_exit(uint32_t leaf, uint32_t subleaf)
@@ -338,133 +294,6 @@ static void control_registers(void **state)
     }
 }
 
-/* ---- The host's side ------------------------------------------------------------------------- */
-
-static uint64_t gpr[GPR_COUNT];
-
-static void call(uint64_t r12, uint64_t r13, uint64_t r14, uint64_t r15)
-{
-    memset(gpr, 0, sizeof(gpr));
-    gpr[GPR_R11] = 0x1111;
-    gpr[GPR_R12] = r12;
-    gpr[GPR_R13] = r13;
-    gpr[GPR_R14] = r14;
-    gpr[GPR_R15] = r15;
-}
-
-static void host_cpuid(void **state)
-{
-    (void)state;
-    call(0x40000000, 0, 7, 7);
-    assert_int_equal(td_vmcall_cpuid(vcpu, gpr), GHCI_SUCCESS);
-    assert_true(gpr[GPR_R12] == 0x40000001 && gpr[GPR_R13] == 0x4b4d564b &&
-                gpr[GPR_R14] == 0x564b4d56 && gpr[GPR_R15] == 0x4d);
-    static const uint32_t none[] = {0x40000001, 0x40000100, 0x4fffffff};
-    for (unsigned i = 0; i < ARRAY_SIZE(none); i++) {
-        call(none[i], 5, 7, 7);
-        assert_int_equal(td_vmcall_cpuid(vcpu, gpr), GHCI_SUCCESS);
-        assert_int_equal(gpr[GPR_R12] | gpr[GPR_R13] | gpr[GPR_R14] | gpr[GPR_R15], 0);
-    }
-    assert_int_equal(seen.asked, 0);
-    static const uint32_t others[] = {2, 0x16, 0x3fffffff, 0x50000000, 0x80000002};
-    for (unsigned i = 0; i < ARRAY_SIZE(others); i++) {
-        call(others[i], 3, 0, 0);
-        assert_int_equal(td_vmcall_cpuid(vcpu, gpr), GHCI_SUCCESS);
-        assert_true(seen.leaf == others[i] && seen.subleaf == 3 && gpr[GPR_R15] == 0xffffffff);
-    }
-}
-
-static void host_msrs(void **state)
-{
-    (void)state;
-    static const struct {
-        uint32_t msr;
-        uint64_t value;
-    } constant[] = {{0x3a, 1}, {0x8b, 0}, {0xfe, 0}, {0x179, 0}, {0x17a, 0}, {0x2ff, 0x806}};
-    for (unsigned i = 0; i < ARRAY_SIZE(constant); i++) {
-        call(constant[i].msr, 0, 0, 0);
-        assert_int_equal(td_vmcall_rdmsr(vcpu, gpr), GHCI_SUCCESS);
-        assert_int_equal(gpr[GPR_R11], constant[i].value);
-        call(constant[i].msr, constant[i].value, 0, 0);
-        assert_int_equal(td_vmcall_wrmsr(vcpu, gpr), GHCI_SUCCESS);
-        call(constant[i].msr, constant[i].value ^ 0x100, 0, 0);
-        assert_int_equal(td_vmcall_wrmsr(vcpu, gpr), GHCI_INVALID_OPERAND);
-    }
-    static const uint32_t emulated[] = {0x1b, 0x6e0, 0x802, 0x832};
-    for (unsigned i = 0; i < ARRAY_SIZE(emulated); i++) {
-        call(emulated[i], 0, 0, 0);
-        assert_int_equal(td_vmcall_rdmsr(vcpu, gpr), GHCI_SUCCESS);
-        assert_int_equal(gpr[GPR_R11], 0x100000000ull + emulated[i]);
-    }
-    /* The TSC and IA32_EFER are the module's, though the host could emulate them. */
-    static const uint32_t refused[] = {0x10, 0xc0000080, 0x17, 0x3b, 0x1a0, 0x7ff, 0x80c, 0x900};
-    for (unsigned i = 0; i < ARRAY_SIZE(refused); i++) {
-        call(refused[i], 0, 0, 0);
-        assert_int_equal(td_vmcall_rdmsr(vcpu, gpr), GHCI_INVALID_OPERAND);
-        assert_int_equal(gpr[GPR_R11], 0x1111);
-        assert_int_equal(td_vmcall_wrmsr(vcpu, gpr), GHCI_INVALID_OPERAND);
-    }
-}
-
-static void the_apic_stays(void **state)
-{
-    (void)state;
-    for (unsigned bit = 0; bit < 64; bit++) {
-        call(0x1b, 0x10000001bull ^ BIT(bit), 0, 0);
-        assert_int_equal(td_vmcall_wrmsr(vcpu, gpr), GHCI_INVALID_OPERAND);
-    }
-    call(0x1b, 0x10000001bull, 0, 0);
-    assert_int_equal(td_vmcall_wrmsr(vcpu, gpr), GHCI_SUCCESS);
-    assert_int_equal(seen.writes, 0);
-    for (uint64_t mode = 0; mode < 8; mode++) {
-        call(0x830, 0x300004041 | mode << 8, 0, 0);
-        assert_int_equal(td_vmcall_wrmsr(vcpu, gpr),
-                         mode == 5 || mode == 6 ? GHCI_INVALID_OPERAND : GHCI_SUCCESS);
-    }
-    assert_int_equal(seen.writes, 6);
-    call(0x832, 0x500, 0, 0); /* another register with these bits */
-    assert_int_equal(td_vmcall_wrmsr(vcpu, gpr), GHCI_SUCCESS);
-}
-
-static void host_io(void **state)
-{
-    (void)state;
-    for (uint64_t size = 0; size < 10; size++)
-        for (uint64_t write = 0; write < 3; write++) {
-            bool valid = (size == 1 || size == 2 || size == 4) && write < 2;
-            memset(&bus_saw, 0, sizeof(bus_saw));
-            call(size, write, 0x108, 0x1122334455667788);
-            assert_int_equal(td_vmcall_io(vcpu, gpr), valid ? GHCI_SUCCESS : GHCI_INVALID_OPERAND);
-            assert_int_equal(bus_saw.reads, valid && !write);
-            assert_int_equal(bus_saw.writes, valid && write);
-            uint64_t mask = valid ? ~0ull >> (64 - 8 * size) : 0;
-            if (valid)
-                assert_true(bus_saw.port == 0x108 && bus_saw.size == size);
-            if (valid && write)
-                assert_int_equal(bus_saw.value, 0x1122334455667788 & mask);
-            assert_int_equal(gpr[GPR_R11], valid && !write ? mask : 0x1111);
-        }
-    static const uint64_t no_ports[] = {0x10000, 0x10108, BIT(63) | 0x108};
-    for (unsigned i = 0; i < ARRAY_SIZE(no_ports); i++) {
-        call(1, 0, no_ports[i], 0);
-        assert_int_equal(td_vmcall_io(vcpu, gpr), GHCI_INVALID_OPERAND);
-    }
-    call(1ull << 32 | 1, 0, 0x108, 0);
-    assert_int_equal(td_vmcall_io(vcpu, gpr), GHCI_INVALID_OPERAND);
-}
-
-static void host_hlt(void **state)
-{
-    (void)state;
-    for (uint64_t blocked = 0; blocked < 3; blocked++) {
-        vcpu->vmx.attention.word = 0;
-        call(blocked, 0, 0, 0);
-        assert_int_equal(td_vmcall_hlt(vcpu, gpr), GHCI_SUCCESS);
-        assert_true(attention_requested(&vcpu->vmx.attention, ATTENTION_HALTED));
-        assert_int_equal(vcpu->vmx.wakes_masked, !blocked);
-    }
-}
-
 /* ---- Creation -------------------------------------------------------------------------------- */
 
 static void tsc_in_units(void **state)
@@ -520,11 +349,6 @@ int main(void)
         cmocka_unit_test_setup(reads, setup),
         cmocka_unit_test_setup(writes, setup),
         cmocka_unit_test_setup(control_registers, setup),
-        cmocka_unit_test_setup(host_cpuid, setup),
-        cmocka_unit_test_setup(host_msrs, setup),
-        cmocka_unit_test_setup(the_apic_stays, setup),
-        cmocka_unit_test_setup(host_io, setup),
-        cmocka_unit_test_setup(host_hlt, setup),
         cmocka_unit_test_setup(tsc_in_units, setup),
         cmocka_unit_test_setup(a_vcpu_of_a_td, setup),
     };
