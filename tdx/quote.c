@@ -37,9 +37,7 @@ _Static_assert(offsetof(struct tdx_tcb_info, tee_tcb_svn2) ==
 _Static_assert(offsetof(struct tdx_td_info, servtd_hash) == 400,
                "the quote has TDINFO up to RTMR3");
 
-/* Adds modulo the order of the curve. `sum` is below twice the order, which is above 2^255, so one
- * subtraction suffices; the carry counts as 2^256. */
-static void tdx_quote_add(uint8_t sum[32], const uint8_t a[32], const uint8_t b[32])
+void tdx_quote_add(uint8_t sum[32], const uint8_t a[32], const uint8_t b[32])
 {
     uint8_t reduced[32];
     unsigned carry = 0, borrow = 0;

@@ -12,6 +12,10 @@
 
 #include "tdx/report.h"
 
+/* sum = a + b modulo the order of the curve P-256, numbers of 32 bytes, big-endian. a + b is below
+ * twice the order, as for any hash and the test key's constant. The second half of a signature. */
+void tdx_quote_add(uint8_t sum[32], const uint8_t a[32], const uint8_t b[32]);
+
 /* Statuses in the shared buffer. */
 #define TDX_QUOTE_SUCCESS     0ull
 #define TDX_QUOTE_ERROR       0x8000000000000000ull

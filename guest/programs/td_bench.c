@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a TD pays: a TDCALL, a #VE with the call that reads its information, the calls to the VMM
- * that follow, accepting a page, and converting one.
+ * that follow, accepting a page, and converting one; and a report.
  */
 #include "guest/programs/bench/measure.h"
 #include "guest/programs/rt/td.h"
@@ -11,12 +11,16 @@
 #define VA        (TEST_VA + 4 * RT_2M)
 #define PAGES     0xa00000ull
 #define LARGE     0xc00000ull
+#define REPORT    0x900000ull /* accepted, and a page that nobody else uses */
 #define VECTOR_VE 20
 
-#define VP_INFO    1
-#define VEINFO_GET 3
-#define ACCEPT     6
-#define EXPOSED    0xfc00ull /* R10 to R15 */
+#define VP_INFO         1
+#define MR_RTMR_EXTEND  2
+#define VEINFO_GET      3
+#define MR_REPORT       4
+#define ACCEPT          6
+#define MR_VERIFYREPORT 22
+#define EXPOSED         0xfc00ull /* R10 to R15 */
 
 #define TDCALL ".byte 0x66, 0x0f, 0x01, 0xcc"
 
@@ -158,6 +162,33 @@ static void to_private(uint64_t at)
     (void)tdcall(0, EXPOSED, 0x10001, at, RT_PAGE, 0);
 }
 
+/* ---- Reports --------------------------------------------------------------------------------- */
+
+static void report(uint64_t at)
+{
+    struct td_registers r = {.rax = MR_REPORT, .rcx = at, .rdx = at + 2048};
+    execute_tdcall(&r);
+}
+
+static void verify_report(uint64_t at)
+{
+    struct td_registers r = {.rax = MR_VERIFYREPORT, .rcx = at};
+    execute_tdcall(&r);
+}
+
+static void extend_rtmr(uint64_t at)
+{
+    struct td_registers r = {.rax = MR_RTMR_EXTEND, .rcx = at, .rdx = 3};
+    execute_tdcall(&r);
+}
+
+static void reports(void)
+{
+    row("mr_report", nothing, report, idle, REPORT, 0, 100);
+    row("mr_verifyreport", nothing, verify_report, idle, REPORT, 0, 100);
+    row("mr_rtmr_extend", nothing, extend_rtmr, idle, REPORT, 0, 100);
+}
+
 static void calls(void)
 {
     row("tdcall_vp_info", nothing, info, idle, 0, 1, 100);
@@ -188,6 +219,7 @@ void guest_main(void)
         {"calls", calls, 0},
         {"exceptions", exceptions, 0},
         {"memory", memory, 0},
+        {"reports", reports, 0},
     };
     run_tests(tests, ARRAY_SIZE(tests));
 }
