@@ -18,6 +18,9 @@ void td_raise_ve(struct vcpu *vcpu);
 /* The same with the information given. */
 void td_raise_ve_with(struct vcpu *vcpu, const struct td_ve *ve);
 
+/* Raises an exception with the error code 0, if it has one, for the instruction that has exited. */
+void td_raise(struct vcpu *vcpu, uint8_t vector);
+
 /* Handles an EPT violation (vm/td_violation.c). */
 void td_violation(struct vcpu *vcpu);
 
