@@ -19,8 +19,8 @@ struct secure_host;
 
 /* Enters a block of 2 MiB into the map. `frames` are EPT_ENTRIES zeroed entries, which belong to
  * the map until the block leaves it. TDX_OPERAND_INVALID: not aligned.
- * TDX_OPERAND_ADDR_RANGE_ERROR: the map ends before it. TDX_PAGE_METADATA_INCORRECT: it is in the map already,
- * or in the direct map. TDX_TLB_TRACKING_NOT_DONE: a CPU may have a translation from
+ * TDX_OPERAND_ADDR_RANGE_ERROR: the map ends before it. TDX_PAGE_METADATA_INCORRECT: it is in the
+ * map already, or in the direct map. TDX_TLB_TRACKING_NOT_DONE: a CPU may have a translation from
  * when it was in the direct map (rule X16). */
 uint64_t secure_block_add(struct secure_map *map, hpa_t block,
                           struct secure_frame *frames) MUST_CHECK;

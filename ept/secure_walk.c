@@ -23,8 +23,9 @@ uint64_t *secure_table(const struct secure_td *td, hpa_t table)
     return td->host->window(td->context, table);
 }
 
-void secure_store(const struct secure_td *td, const struct secure_place *place, uint64_t entry)
+void secure_store(struct secure_td *td, const struct secure_place *place, uint64_t entry)
 {
+    td->stores++;
     __atomic_store_n(&secure_table(td, place->table)[place->index], entry, __ATOMIC_RELEASE);
 }
 
@@ -85,6 +86,12 @@ uint64_t secure_lock_and_walk(struct secure_td *td, gfn_t gfn, unsigned level,
                               struct secure_place *place)
 {
     spin_lock(&td->lock);
+    return secure_walk(td, gfn, level, place);
+}
+
+uint64_t secure_walk(const struct secure_td *td, gfn_t gfn, unsigned level,
+                     struct secure_place *place)
+{
     if (td->life == SECURE_STOPPED)
         return TDX_LIFECYCLE_STATE_INCORRECT;
     return walk(td, gfn, level, place);

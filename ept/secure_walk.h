@@ -31,7 +31,8 @@ uint64_t *secure_table(const struct secure_td *td, hpa_t table);
 /* Fills a table with `first`, `first` + `step`, and so on. */
 void secure_fill_table(const struct secure_td *td, hpa_t table, uint64_t first, uint64_t step);
 
-void secure_store(const struct secure_td *td, const struct secure_place *place, uint64_t entry);
+/* The caller holds the lock, or no other CPU knows the TD. */
+void secure_store(struct secure_td *td, const struct secure_place *place, uint64_t entry);
 
 /* Writes the frame's page to the entry at `place`, in its new state. */
 void secure_install(struct secure_td *td, const struct secure_place *place, gfn_t gfn, hpa_t page,
@@ -47,6 +48,10 @@ uint64_t secure_check_gfn(const struct secure_td *td, gfn_t gfn, unsigned level,
  * the walk has ended. TDX_LIFECYCLE_STATE_INCORRECT: the TD is stopped, and nothing was found. */
 uint64_t secure_lock_and_walk(struct secure_td *td, gfn_t gfn, unsigned level,
                               struct secure_place *place) MUST_CHECK;
+
+/* The same for a caller that holds the lock. */
+uint64_t secure_walk(const struct secure_td *td, gfn_t gfn, unsigned level,
+                     struct secure_place *place) MUST_CHECK;
 
 /* Makes the TD the owner of a page, as secure_claim() does; and the opposite. */
 uint64_t secure_take(struct secure_td *td, hpa_t page, unsigned level) MUST_CHECK;

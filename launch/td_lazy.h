@@ -10,8 +10,8 @@
 
 #include "launch/plan.h"
 
-/* The memory that is left to the kernel: whole units of 2 MiB of RAM beyond what the kernel needs to
- * start, in which no record lies. The ranges ascend. */
+/* The memory that is left to the kernel: whole units of 2 MiB of RAM beyond what the kernel needs
+ * to start, in which no record lies. The ranges ascend. */
 #define TD_LEFT 4u
 struct td_left {
     struct shim_range ranges[TD_LEFT];

@@ -7,6 +7,7 @@
 #include "launch/create.h"
 #include "main/reset.h"
 #include "main/totals.h"
+#include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
 #include "launch/modules.h"
@@ -73,10 +74,17 @@ static unsigned guest_page_order(void)
     return order;
 }
 
+/* The pages of a TD's private pool that it uses: its private memory, and the tables for it. */
+static uint64_t private_pages(const struct vm *vm)
+{
+    const struct private_pool *its = vm->td ? &vm->td->external->pool : NULL;
+    return its ? its->count * ept_frames(EPT_LEVEL_2M) - its->free_frames : 0;
+}
+
 /* Writes how much memory the VM has taken for its RAM, and for everything else. */
 static void report_memory(const struct vm *vm, struct transcript *out)
 {
-    uint64_t ram = mmu_ram_pages(&vm->mmu), kib = PAGE_SIZE / 1024;
+    uint64_t ram = mmu_ram_pages(&vm->mmu) + private_pages(vm), kib = PAGE_SIZE / 1024;
     uint64_t all = memory_used(vm->number) + (1ull << guest_page_order());
     transcript_list(out, "# %s: %lu KiB of RAM are in use, and %lu KiB beside it", vm->name,
                     ram * kib, (all - ram) * kib);

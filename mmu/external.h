@@ -24,8 +24,8 @@ struct external {
 /* Makes the external side for an MMU that has declared MIRROR_SHARED_BIT as its only stolen bit and
  * has no slot yet, with private memory for `frames` frames of the guest. All other members of
  * `external` are zero before the first call. Returns 0; -EINPROGRESS: the caller attends to what is
- * waiting (mmu_pauses()) and calls again; or after a message -ENOMEM, -ETIMEDOUT or -EINVAL, and then
- * external_destroy() gives back what there is. With `pending_ve` the guest gets a #VE when it
+ * waiting (mmu_pauses()) and calls again; or after a message -ENOMEM, -ETIMEDOUT or -EINVAL, and
+ * then external_destroy_piece() gives back what there is. With `pending_ve` the guest gets a #VE when it
  * accesses a page that it has not accepted. */
 int external_create(struct external *external, struct mmu *mmu, uint64_t frames,
                     bool pending_ve) MUST_CHECK;

@@ -2,13 +2,13 @@
 # SPDX-License-Identifier: MIT
 """Runs Intel's compliance tests of a TDX guest in a TD: `LKVS=DIR make tdx-compliance`.
 
-The argument is a checkout of Intel's Linux Kernel Validation Suite. Its module must be built against
-the headers of the kernel that is booted, which KERNEL names (a bzImage):
+The argument is a checkout of Intel's Linux Kernel Validation Suite. Its module must be built
+against the headers of the kernel that is booted, which KERNEL names (a bzImage):
 
     make -C DIR/BM/tdx-compliance KERNEL_SRC=/usr/src/linux-headers-…
 
-The result is the number of tests that pass. A test that fails must be in tools/linux/compliance.txt,
-with its reason.
+The result is the number of tests that pass. A test that fails must be in
+tools/linux/compliance.txt, with its reason.
 """
 
 import fnmatch

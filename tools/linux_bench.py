@@ -4,7 +4,7 @@
 
     linux_bench.py            run and print
     linux_bench.py --update   also write the table of docs/PERFORMANCE.md
-    linux_bench.py --tdx      Debian 13's kernel as a TDX guest, and as a normal one: `make bench-tdx`
+    linux_bench.py --tdx      Debian 13's kernel, as a normal guest and as a TD: `make bench-tdx`
 
 The emulator's debugger stops at each VM exit and at each VM entry, so the product contains no code
 for this: what is between an exit and the next entry was executed by the hypervisor. A program in

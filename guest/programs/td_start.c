@@ -7,12 +7,14 @@
 #include "guest/programs/rt/acpi.h"
 #include "guest/programs/rt/td.h"
 
-#define SHIM        0xffff0000u /* to 4 GiB */
-#define ACPI_TABLES 0xe0000u
-#define CR4_MCE     BIT(6)
-#define EFER_BITS   (BIT(8) | BIT(10) | BIT(11)) /* LME, LMA, NXE */
-#define MSR_EFER    0xc0000080u
-#define PATIENCE    100000000ull /* ticks */
+#define SHIM          0xffff0000u /* to 4 GiB */
+#define ACPI_TABLES   0xe0000u
+#define CR4_MCE       BIT(6)
+#define EFER_BITS     (BIT(8) | BIT(10) | BIT(11)) /* LME, LMA, NXE */
+#define MSR_EFER      0xc0000080u
+#define EFI_64        0x34364c45u /* "EL64" */
+#define TDCALL_ACCEPT 6
+#define PATIENCE      100000000ull /* ticks */
 
 extern uint32_t rt_boot_info, rt_boot_magic;
 extern uint8_t rt_image_start[], rt_image_end[];
@@ -41,8 +43,7 @@ static void the_zero_page(void)
     const struct range *map = (const void *)(zero_page() + 0x2d0);
     uint64_t end = 0, tables = 0, shim = 0;
     EXPECT_EQ(read64(rt_boot_info + 0x70), ACPI_TABLES);
-    EXPECT_EQ(read64(rt_boot_info), 0);         /* screen_info */
-    EXPECT_EQ(read32(rt_boot_info + 0x1c0), 0); /* efi_info */
+    EXPECT_EQ(read64(rt_boot_info), 0); /* screen_info */
     for (unsigned i = 0; i < zero_page()[0x1e8]; i++) {
         EXPECT(map[i].base >= end);
         end = map[i].base + map[i].size;
@@ -62,6 +63,45 @@ static bool is_used(uint64_t page)
     return (page >= (rt_boot_info & ~0xfffull) && page < rt_boot_info + 5 * RT_PAGE) ||
            page == ACPI_TABLES ||
            (page >= (uint64_t)rt_image_start && page < (uint64_t)rt_image_end);
+}
+
+static uint64_t accept(uint64_t gpa, unsigned level)
+{
+    struct td_registers registers = {.rax = TDCALL_ACCEPT, .rcx = gpa | level};
+    execute_tdcall(&registers);
+    return registers.rax;
+}
+
+/* Accepts 2 MiB, as Linux does: in small pages if the host has provided such. Returns the number of
+ * pages of 4 KiB that were accepted: 512, unless some were accepted before. */
+static unsigned accept_unit(uint64_t gpa)
+{
+    unsigned pages = 0;
+    if (!accept(gpa, 1))
+        return 512;
+    for (uint64_t at = gpa; at < gpa + RT_2M; at += RT_PAGE)
+        pages += !accept(at, 0);
+    return pages;
+}
+
+/* With `accept=lazy` the EFI tables have a bit for each 2 MiB that the shim has not accepted;
+ * without it, there are none. */
+static void the_rest_can_be_accepted(void)
+{
+    const uint64_t system = read32(rt_boot_info + 0x1c4);
+    uint64_t units = 0;
+    if (read32(rt_boot_info + 0x1c0) == EFI_64 && EXPECT_EQ(read64(system + 104), 1)) {
+        const uint64_t table = read64(read64(system + 112) + 16);
+        EXPECT_EQ(read32(table + 4), RT_2M);
+        for (uint64_t i = 0; i < read64(table + 16) * 8; i++) {
+            if (!(read8(table + 24 + i / 8) >> i % 8 & 1))
+                continue;
+            EXPECT_EQ(accept_unit(i * RT_2M), 512);
+            units++;
+        }
+        EXPECT(units > 0);
+    }
+    note("units", units);
 }
 
 /* Returns whether a page that can be written was zero. */
@@ -205,6 +245,7 @@ void guest_main(void)
     static const struct test tests[] = {
         {"state_at_the_entry", state_at_the_entry, 0},
         {"the_zero_page", the_zero_page, 0},
+        {"the_rest_can_be_accepted", the_rest_can_be_accepted, 0},
         {"memory_is_accepted", memory_is_accepted, 0},
         {"high_memory_is_accepted", high_memory_is_accepted, 0},
         {"the_mailbox_wakes_no_other", the_mailbox_wakes_no_other, 0},

@@ -32,8 +32,17 @@ def test_each_way_to_boot_has_the_shim(boot, method: str) -> None:
 
 @pytest.mark.parametrize("memory", ["2M", "3M", "2052K", "300M"])
 def test_all_memory_is_accepted(boot, memory: str) -> None:
-    result = boot(mem=512, guests=(td(f"mem={memory}", "measure=0"),))
+    result = boot(mem=768, guests=(td(f"mem={memory}", "measure=0"),))
     assert result.status == 0, result
+
+
+@pytest.mark.parametrize(("memory", "units"), [(32, 15), (256, 127)])
+def test_memory_is_left_to_the_kernel(boot, memory: int, units: int) -> None:
+    """All but the first 2 MiB, in which the program is."""
+    result = boot(mem=2 * memory + 128, guests=(td(f"mem={memory}M", "accept=lazy"),))
+    assert result.status == 0, result
+    (case,) = [c for c in result.output.cases if c.path == "td_start/the_rest_can_be_accepted"]
+    assert case.counters["units"] == units, result
 
 
 def test_tds_beside_each_other(boot) -> None:

@@ -213,7 +213,7 @@ uint64_t page_end(void)
     return SUPPORT_RAM_BASE + SUPPORT_RAM_PAGES * PAGE_SIZE;
 }
 
-/* ---- Memory that is private to a TD: ASan reports an access without a window ------------------ */
+/* ---- Memory that is private to a TD: ASan reports an access without a window ----------------- */
 
 static uint64_t number_of(hpa_t page)
 {

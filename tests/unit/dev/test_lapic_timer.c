@@ -40,8 +40,8 @@ static void one_shot(void **state)
     assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
 }
 
-/* The clock that the timer divides may be slower than the TSC: each of its counts then takes several
- * ticks, in every mode but TSC-deadline mode, and at each change of the division. */
+/* The clock that the timer divides may be slower than the TSC: each of its counts then takes
+ * several ticks, in every mode but TSC-deadline mode, and at each change of the division. */
 static void a_slower_clock(void **state)
 {
     for (uint32_t unit = 1; unit <= 84; unit += 83) {

@@ -94,6 +94,10 @@ static const struct {
      "tdx and testctl: a TD is protected from the control hypercalls; write tdx=debug"},
     {&new, WORDS(.measure = MEASURE_OFF),
      "measure=0: only the boot shim of a TD measures; add the word tdx, or leave measure= out"},
+    {&new, WORDS(TD, .accept = ACCEPT_LAZY), NULL},
+    {&new, WORDS(.accept = ACCEPT_LAZY),
+     "accept=lazy: only a TD accepts memory; add the word tdx, or leave accept= out"},
+    {&new, WORDS(.accept = ACCEPT_ALL), "accept=all: only a TD accepts memory"},
     {&new, WORDS(.measure = MEASURE_ON, .shared = 39), "measure=1: only the boot shim of a TD"},
     {&new, WORDS(TD, .quote = QUOTE_TEST), NULL},
     {&new, WORDS(.quote = QUOTE_TEST),
@@ -160,6 +164,8 @@ static void td_implies_words(void **state)
     struct vm_words words;
     assert_int_equal(vm_words_parse("g", "tdx=on", GVA_CACHE_OFF, &words), -EINVAL);
     assert_non_null(strstr(support_log(), "tdx, tdx=debug"));
+    assert_int_equal(vm_words_parse("g", "tdx accept=lazy", GVA_CACHE_OFF, &words), 15);
+    assert_int_equal(words.accept, ACCEPT_LAZY);
     assert_int_equal(vm_words_parse("g", "tdx measure=2", GVA_CACHE_OFF, &words), -EINVAL);
     assert_non_null(strstr(support_log(), "measure=0|1"));
     assert_int_equal(vm_words_parse("g", "tdx quote=real", GVA_CACHE_OFF, &words), -EINVAL);

@@ -46,6 +46,7 @@ static struct secure_block
 static hpa_t pool_base;
 static bool pool_taken[POOL_FRAMES];
 static unsigned pool_left; /* frames that may still be taken */
+static struct spinlock pool_lock;
 static unsigned measured;
 
 static struct {
@@ -60,7 +61,7 @@ static unsigned op_calls[OPS];
 static void (*op_hook)(enum mirror_op op, gfn_t gfn);
 static void (*give_hook)(hpa_t page, unsigned level);
 
-static void fail_next(enum mirror_op op, unsigned after, unsigned count)
+static inline void fail_next(enum mirror_op op, unsigned after, unsigned count)
 {
     fail.op = op;
     fail.after = after;
@@ -70,7 +71,7 @@ static void fail_next(enum mirror_op op, unsigned after, unsigned count)
 
 static uint64_t injected(enum mirror_op op, gfn_t gfn)
 {
-    op_calls[op]++;
+    __atomic_add_fetch(&op_calls[op], 1, __ATOMIC_RELAXED);
     if (op_hook)
         op_hook(op, gfn);
     if (!fail.count || fail.op != op)
@@ -101,12 +102,8 @@ static bool pool_is_hidden(hpa_t page)
     return true;
 }
 
-static hpa_t op_take(struct secure_td *t, unsigned level)
+static hpa_t pool_find(unsigned frames)
 {
-    unsigned frames = (unsigned)ept_frames(level);
-    (void)t;
-    if (injected(OP_TAKE, GFN(0)) || pool_left < frames)
-        return PAGE_NONE;
     for (unsigned i = 0; i < POOL_FRAMES; i += frames) {
         unsigned n = 0;
         while (n < frames && !pool_taken[i + n])
@@ -120,17 +117,31 @@ static hpa_t op_take(struct secure_td *t, unsigned level)
     return PAGE_NONE;
 }
 
+static hpa_t op_take(struct secure_td *t, unsigned level)
+{
+    unsigned frames = (unsigned)ept_frames(level);
+    (void)t;
+    if (injected(OP_TAKE, GFN(0)))
+        return PAGE_NONE;
+    spin_lock(&pool_lock);
+    hpa_t page = pool_left < frames ? PAGE_NONE : pool_find(frames);
+    spin_unlock(&pool_lock);
+    return page;
+}
+
 static void op_give(struct secure_td *t, hpa_t page, unsigned level)
 {
     (void)t;
     if (give_hook)
         give_hook(page, level);
+    spin_lock(&pool_lock);
     for (unsigned i = 0; i < ept_frames(level); i++) {
         assert_true(pool_taken[pool_index(page) + i]);
         assert_null(map_frames[pool_index(page) + i].owner); /* nobody gives what has an owner */
         pool_taken[pool_index(page) + i] = false;
         pool_left++;
     }
+    spin_unlock(&pool_lock);
 }
 
 /* ---- The operations -------------------------------------------------------------------------- */

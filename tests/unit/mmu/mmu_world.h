@@ -42,7 +42,7 @@ static unsigned invvpid_last_type;
 
 void invept(unsigned type, uint64_t eptp)
 {
-    invept_calls++;
+    __atomic_add_fetch(&invept_calls, 1, __ATOMIC_RELAXED);
     if (invept_hook)
         invept_hook(type, eptp);
 }
@@ -67,7 +67,7 @@ static inline void world_leave(unsigned pcpu)
 
 void cpu_kick(unsigned pcpu)
 {
-    kicks++;
+    __atomic_add_fetch(&kicks, 1, __ATOMIC_RELAXED);
     if (kick_hook)
         kick_hook(pcpu);
     else

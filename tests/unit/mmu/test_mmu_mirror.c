@@ -308,6 +308,33 @@ static void a_large_page_is_cleared_in_pieces(void **state)
     stop();
 }
 
+static unsigned retried;
+static void fault_beside(enum mirror_op op, gfn_t gfn)
+{
+    struct mmio_info info;
+    if (op != OP_LINK && op != OP_AUG)
+        return;
+    op_hook = NULL;
+    assert_int_equal(mmu_fault(&mmu, gfn_to_gpa(gfn), ACCESS_READ, &info), FAULT_RETRY);
+    op_hook = fault_beside;
+    retried++;
+}
+
+/* W4: what another CPU does while an operation is called finds the entry FROZEN. */
+static void nobody_acts_on_a_frozen_entry(void **state)
+{
+    (void)state;
+    uint64_t status;
+    start();
+    op_hook = fault_beside;
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 1, &status), -EAGAIN);
+    assert_int_equal(retried, 3); /* two tables and the page */
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM + 0x200000), 2, &status), -EAGAIN);
+    assert_int_equal(retried, 4 - 1 + EPT_ENTRIES / SECURE_PIECE);
+    op_hook = NULL;
+    stop();
+}
+
 /* ---- The initial image ----------------------------------------------------------------------- */
 
 static const uint64_t image[512] = {1, 2, 3, [511] = 4};
@@ -659,6 +686,7 @@ int main(void)
         cmocka_unit_test(a_small_accept_splits_a_large_page),
         cmocka_unit_test(accept_of_what_is_not_private),
         cmocka_unit_test(a_large_page_is_cleared_in_pieces),
+        cmocka_unit_test(nobody_acts_on_a_frozen_entry),
         cmocka_unit_test(the_initial_image_is_verified),
         cmocka_unit_test(a_conversion_takes_a_page_of_the_other_pool),
         cmocka_unit_test(a_conversion_splits_a_large_page),

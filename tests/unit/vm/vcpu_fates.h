@@ -116,6 +116,7 @@ static const struct row {
     ROW(frames_at, KEPT),
     ROW(frames_from, KEPT),
     ROW(exits, KEPT),
+    ROW(exceptions, KEPT),
     ROW(events_requeued, KEPT),
     ROW(poison_ticks, KEPT),
     ROW(traced, KEPT),
