@@ -73,7 +73,7 @@ SECURE_FUZZ_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c
                    tests/fuzz/fuzz_secure.c
 
 fuzz-secure: $(B)/fuzz/secure
-	$(Q)$(call run_fuzz,secure,-max_len=512 -len_control=0)
+	$(Q)$(call run_fuzz,secure,-max_len=512 -len_control=0,tests/fuzz/secure)
 
 $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
     tests/unit/support.h | deps-fuzz
