@@ -114,18 +114,23 @@ static bool fixed_value(uint32_t msr, uint64_t *value)
     return false;
 }
 
-/* `access` says what was refused. The guest can see the same by its #GP; the line is for its user,
- * if the guest does not expect the #GP. */
-static COLD void msr_refuse(struct vcpu *vcpu, const char *access)
+void msr_report_refusal(struct vcpu *vcpu, const char *access, const char *outcome)
 {
     struct vm *vm = vcpu->vm;
     unsigned before = __atomic_fetch_add(&vm->refused_msrs, 1, __ATOMIC_RELAXED);
     if (before < REFUSED_SHOWN)
-        log_info("# %s: vCPU %u: %s at RIP %#lx: #GP", vm->name, vcpu->index, access,
-                 cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        log_info("# %s: vCPU %u: %s at RIP %#lx: %s", vm->name, vcpu->index, access,
+                 cpu_reg(&vcpu->vmx.regs, REG_RIP), outcome);
     if (before == REFUSED_SHOWN - 1)
         log_info("# %s: %u accesses to MSRs were refused; further ones are not printed", vm->name,
                  REFUSED_SHOWN);
+}
+
+/* The guest can see the same by its #GP; the line is for its user, if the guest does not expect the
+ * #GP. */
+static COLD void msr_refuse(struct vcpu *vcpu, const char *access)
+{
+    msr_report_refusal(vcpu, access, "#GP");
     vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
 }
 

@@ -151,9 +151,9 @@ def modules(vm: Guest) -> tuple[str, str]:
 
 
 VMS = (
-    Guest(PROGRAM, ("tdx", "quote=test")),
-    Guest(PROGRAM, ("tdx=debug", "vcpus=2", "mem=40M"), "with arguments", "debug"),
-    Guest(PROGRAM, ("tdx", "measure=0"), name="unmeasured"),
+    Guest(PROGRAM, ("tdx", "quote=test", "budget=60000")),
+    Guest(PROGRAM, ("tdx=debug", "vcpus=2", "mem=40M", "budget=60000"), "with arguments", "debug"),
+    Guest(PROGRAM, ("tdx", "measure=0", "budget=60000"), name="unmeasured"),
 )
 
 
