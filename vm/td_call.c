@@ -17,18 +17,31 @@
 
 /* ---- The instruction ------------------------------------------------------------------------- */
 
+struct fetch_context {
+    struct vcpu *vcpu;
+    bool again;
+};
+
+/* A page may be on its way to the other side, or its neighbour in a large page. The CPU then finds
+ * out what the access is, when it is made again. */
 static bool fetch_private(void *context, gpa_t gpa, void *buffer, size_t size)
 {
-    struct vcpu *vcpu = context;
-    return !td_private_read(vcpu->vm, gpa, buffer, size);
+    struct fetch_context *f = context;
+    if (likely(!td_private_read(f->vcpu->vm, gpa, buffer, size)))
+        return true;
+    enum td_page_state state = td_page_state(f->vcpu->vm, gpa);
+    f->again = state == TD_PAGE_CONVERTING || state == TD_PAGE_BLOCKED ||
+               state == TD_PAGE_ACCEPTED; /* by now */
+    return false;
 }
 
-bool td_at_tdcall(struct vcpu *vcpu)
+enum td_instruction td_instruction(struct vcpu *vcpu)
 {
     struct cpu_regs *cpu = &vcpu->vmx.regs;
+    struct fetch_context context = {.vcpu = vcpu};
     struct td_fetch fetch = {
         .read = fetch_private,
-        .context = vcpu,
+        .context = &context,
         .gpa_width = vcpu->vm->td->gpa_width,
         .code64 = vmx_in_64_bit_code(),
         .cr0 = cpu_reg(cpu, REG_CR0),
@@ -41,7 +54,9 @@ bool td_at_tdcall(struct vcpu *vcpu)
     uint64_t rip = cpu_reg(cpu, REG_RIP);
     if (!fetch.code64)
         rip = (uint32_t)(rip + cpu_reg(cpu, REG_SEG_BASE + SEG_CS));
-    return td_fetch_is_tdcall(&fetch, rip);
+    if (td_fetch_is_tdcall(&fetch, rip))
+        return TD_INSTRUCTION_TDCALL;
+    return context.again ? TD_INSTRUCTION_AGAIN : TD_INSTRUCTION_OTHER;
 }
 
 /* ---- What the leaves need -------------------------------------------------------------------- */
@@ -69,10 +84,15 @@ static uint64_t host_page(void *context, gpa_t gpa, struct tdcall_page *page)
 {
     struct vcpu *vcpu = context;
     enum td_page_state state = td_page_state(vcpu->vm, gpa);
-    *page = (struct tdcall_page){.level = 0, .pending = state == TD_PAGE_PENDING};
+    unsigned level;
+    hpa_t host;
+    if (mmu_gpa_to_pfn(&vcpu->vm->mmu, gpa, &host, &level))
+        level = EPT_LEVEL_4K; /* a page that is still to be provided */
+    *page =
+        (struct tdcall_page){.level = level - EPT_LEVEL_4K, .pending = state == TD_PAGE_PENDING};
     if (state == TD_PAGE_PENDING || state == TD_PAGE_ACCEPTED)
         return TDX_SUCCESS;
-    if (state == TD_PAGE_CONVERTING)
+    if (state == TD_PAGE_CONVERTING || state == TD_PAGE_BLOCKED)
         return TDCALL_STATUS_REPEAT;
     stop(vcpu, "MEM.PAGE.ATTR", gpa, "only private memory has attributes");
     return TDCALL_STATUS_END;
