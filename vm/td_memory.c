@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A TD's private memory, of which the MMU has a mirror and the secure side the pages; see the header. */
+/* A TD's private memory, of which the MMU has a mirror and the secure side the pages; see the
+ * header. */
 #include "vm/td_memory.h"
 
 #include "ept/tdx_status.h"
