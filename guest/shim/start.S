@@ -22,7 +22,7 @@
 #define MAILBOX_APIC_ID 4
 #define MAILBOX_VECTOR  8
 #define MAILBOX_WAKE_UP 1
-#define MAILBOX_MASK    0xffffffff0000ffff /* APIC ID and command, in the first 8 bytes */
+#define MAILBOX_USED    0xffffffff0000ffff /* of its first 8 bytes: command and APIC ID */
 
     .section .reset, "ax", @progbits
     .code32
@@ -73,22 +73,22 @@ in_64_bit_mode:
     ud2
 
 /* A CPU waits until the mailbox holds its APIC ID and the command to wake up. Both are read at once:
- * if they were read one after the other, the command could be for the next CPU. The kernel writes
- * the command last, so the vector belongs to the ID. Clearing the command tells the kernel that the
- * vector has been read. */
+ * between two reads, the command could become that of another CPU. The kernel writes the ID, the
+ * vector and then the command, so that the vector belongs to both. Clearing the command tells the
+ * kernel that the vector has been read. */
 wait:
     leal 1(%rsi), %esp
     imull $SHIM_AP_STACK_SIZE, %esp
     addl $SHIM_AP_STACKS, %esp
     movl $SHIM_MAILBOX, %ebx
-    movl %esi, %ecx
-    shlq $(8 * MAILBOX_APIC_ID), %rcx
-    orq $MAILBOX_WAKE_UP, %rcx
-    movabsq $MAILBOX_MASK, %rdx
+    movl %esi, %edx
+    shlq $(8 * (MAILBOX_APIC_ID - MAILBOX_COMMAND)), %rdx
+    orq $MAILBOX_WAKE_UP, %rdx
+    movabsq $MAILBOX_USED, %rcx
 1:  pause
-    movq (%rbx), %rax
-    andq %rdx, %rax
-    cmpq %rcx, %rax
+    movq MAILBOX_COMMAND(%rbx), %rax
+    andq %rcx, %rax
+    cmpq %rdx, %rax
     jne 1b
     movq MAILBOX_VECTOR(%rbx), %rax
     movw $0, MAILBOX_COMMAND(%rbx)
