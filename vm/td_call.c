@@ -17,31 +17,32 @@
 
 /* ---- The instruction ------------------------------------------------------------------------- */
 
-struct fetch_context {
+struct fetching {
     struct vcpu *vcpu;
-    bool again;
+    bool changing; /* a page could not be read because another CPU was changing its entry */
 };
 
-/* A page may be on its way to the other side, or its neighbour in a large page. The CPU then finds
- * out what the access is, when it is made again. */
+/* While a large page is split, no byte of it can be read. If the page is MAPPED when its state is
+ * asked for, the split has just ended. */
 static bool fetch_private(void *context, gpa_t gpa, void *buffer, size_t size)
 {
-    struct fetch_context *f = context;
-    if (likely(!td_private_read(f->vcpu->vm, gpa, buffer, size)))
+    struct fetching *fetching = context;
+    struct vm *vm = fetching->vcpu->vm;
+    if (!td_private_read(vm, gpa, buffer, size))
         return true;
-    enum td_page_state state = td_page_state(f->vcpu->vm, gpa);
-    f->again = state == TD_PAGE_CONVERTING || state == TD_PAGE_BLOCKED ||
-               state == TD_PAGE_ACCEPTED; /* by now */
+    enum td_page_state state = td_page_state(vm, gpa);
+    fetching->changing |=
+        state == TD_PAGE_BLOCKED || state == TD_PAGE_CONVERTING || state == TD_PAGE_ACCEPTED;
     return false;
 }
 
-enum td_instruction td_instruction(struct vcpu *vcpu)
+bool td_at_tdcall(struct vcpu *vcpu, bool *again)
 {
     struct cpu_regs *cpu = &vcpu->vmx.regs;
-    struct fetch_context context = {.vcpu = vcpu};
+    struct fetching fetching = {.vcpu = vcpu};
     struct td_fetch fetch = {
         .read = fetch_private,
-        .context = &context,
+        .context = &fetching,
         .gpa_width = vcpu->vm->td->gpa_width,
         .code64 = vmx_in_64_bit_code(),
         .cr0 = cpu_reg(cpu, REG_CR0),
@@ -54,9 +55,9 @@ enum td_instruction td_instruction(struct vcpu *vcpu)
     uint64_t rip = cpu_reg(cpu, REG_RIP);
     if (!fetch.code64)
         rip = (uint32_t)(rip + cpu_reg(cpu, REG_SEG_BASE + SEG_CS));
-    if (td_fetch_is_tdcall(&fetch, rip))
-        return TD_INSTRUCTION_TDCALL;
-    return context.again ? TD_INSTRUCTION_AGAIN : TD_INSTRUCTION_OTHER;
+    bool found = td_fetch_is_tdcall(&fetch, rip);
+    *again = fetching.changing;
+    return found;
 }
 
 /* ---- What the leaves need -------------------------------------------------------------------- */

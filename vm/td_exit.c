@@ -28,13 +28,12 @@ static void td_exception(struct vcpu *vcpu)
         return;
     vcpu->exceptions++;
     const struct event event = event_decode(vmx_exit_interruption(exit), 0, 0);
-    enum td_instruction instruction = TD_INSTRUCTION_OTHER;
-    if (event.vector == VECTOR_UD && !(exit->idt_vectoring & EVENT_INFO_VALID))
-        instruction = td_instruction(vcpu);
-    if (instruction == TD_INSTRUCTION_TDCALL)
+    bool again = false;
+    if (event.vector == VECTOR_UD && !(exit->idt_vectoring & EVENT_INFO_VALID) &&
+        td_at_tdcall(vcpu, &again))
         td_call(vcpu);
-    else if (instruction == TD_INSTRUCTION_AGAIN)
-        mmu_help(&vcpu->vm->mmu);
+    else if (again)
+        mmu_help(&vcpu->vm->mmu); /* the other vCPU may not be running */
     else if (!vmx_reflect_exception(&vcpu->vmx))
         td_stop(vcpu);
 }

@@ -28,13 +28,9 @@ void td_violation(struct vcpu *vcpu);
  * instruction is executed again, or a #VE has been raised, or the TD has been stopped. */
 void td_operand_violation(struct vcpu *vcpu, gpa_t gpa, bool write);
 
-/* What the instruction of a #UD is. */
-enum td_instruction {
-    TD_INSTRUCTION_OTHER,  /* the guest gets its #UD */
-    TD_INSTRUCTION_TDCALL, /* td_call() executes it */
-    TD_INSTRUCTION_AGAIN,  /* its bytes cannot be read at the moment: let the guest try again */
-};
-enum td_instruction td_instruction(struct vcpu *vcpu) MUST_CHECK;
+/* Is the #UD of this exit a TDCALL? If so, td_call() executes it. *again is set if that could not
+ * be found out, because another CPU was changing a page: the instruction is executed again then. */
+bool td_at_tdcall(struct vcpu *vcpu, bool *again) MUST_CHECK;
 void td_call(struct vcpu *vcpu);
 
 /* The calls of a TD to the VMM: leaves of TDVMCALL beyond those of vm/ghci.h. `gpr` are the
