@@ -363,7 +363,7 @@ static void beside_a_model(void **state)
                  64);
     memcpy(model, image, IMAGE_SIZE);
     memset(unknown, 0, sizeof(unknown));
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < support_rounds(20000); i++) {
         if (random_below(20)) {
             transfer(random_below(2));
             continue;
