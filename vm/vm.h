@@ -115,7 +115,8 @@ struct vm {
     struct pm_timer pm_timer;
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
-    struct disk *disks[DISKS]; /* these too */
+    /* These too. Of a VM that starts anew, the disks from `disk_count` on are those of before. */
+    struct disk *disks[DISKS];
     unsigned disk_count;
     unsigned device_turn; /* counts pieces of the devices' work, which take turns */
     struct net *net;      /* with net, else NULL */
