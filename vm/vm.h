@@ -135,7 +135,7 @@ struct vm {
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
-    unsigned refused_msrs; /* accesses that were #GP */
+    unsigned refused; /* accesses; see vm/refused.h */
 };
 
 /* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no
