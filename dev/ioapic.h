@@ -49,8 +49,8 @@ void ioapic_init(struct ioapic *ioapic,
  * not connected, so their lines are ignored. */
 void ioapic_set_line(void *ioapic, unsigned pin, bool level);
 
-/* Sets *message to what a pin, which must exist, sends when its line is asserted. Returns false if it
- * sends nothing. Takes the I/O APIC's lock. */
+/* Sets *message to what a pin, which must exist, sends when its line is asserted. Returns false if
+ * it sends nothing. Takes the I/O APIC's lock. */
 bool ioapic_message(struct ioapic *ioapic, unsigned pin, struct lapic_message *message) MUST_CHECK;
 
 /* Handles the EOI of a level-triggered interrupt with this vector, as broadcast by a local APIC. */

@@ -15,8 +15,8 @@ struct vm;
 int devices_add(struct vm *vm) MUST_CHECK;
 
 /* Adds the next disk to a VM with `pc`. Called after devices_add(). The image is not copied, so it
- * must outlive the VM. `size` is in bytes. If the VM starts anew, the disk contains what was written
- * to it before. Returns 0, or a negative errno after a message. */
+ * must outlive the VM. `size` is in bytes. If the VM starts anew, the disk contains what was
+ * written to it before. Returns 0, or a negative errno after a message. */
 int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only) MUST_CHECK;
 
 /* Adds the network device to a VM with `pc`, and attaches it to the switch. Called after

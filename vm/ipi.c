@@ -115,8 +115,8 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
     return accepted;
 }
 
-/* Tells a vCPU of frames. Returns true if it is active. One that stops because of an INIT passes the
- * message on: either it sees the message, or this function sees the INIT, because each writes
+/* Tells a vCPU of frames. Returns true if it is active. One that stops because of an INIT passes
+ * the message on: either it sees the message, or this function sees the INIT, because each writes
  * before it reads. */
 static bool ipi_tell_of_frames(struct vcpu *to)
 {
