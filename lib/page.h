@@ -30,6 +30,11 @@ const char *page_shortage(void);
 /* Frees a block that page_alloc() returned for the same order. Supplied by arch/x86/memory.c. */
 void page_free(hpa_t page, unsigned order);
 
+/* Gives back all but the first `count` pages of a block that page_alloc() returned for this order.
+ * page_free_trimmed() then frees these `count` pages. Supplied by arch/x86/memory.c. */
+void page_trim(hpa_t page, unsigned order, uint64_t count);
+void page_free_trimmed(hpa_t page, uint64_t count);
+
 /* Translation by the direct map, in both directions. The address must be RAM. The start of the map
  * is set once, before any page is used. phys_to_virt() is inline because page walks translate at
  * each level. Supplied by arch/x86/memory.c. */

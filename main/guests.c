@@ -18,6 +18,7 @@
 #include "vm/vm.h"
 #include "vm/work.h"
 #include "lib/assert.h"
+#include "lib/bits.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -64,26 +65,31 @@ static struct guest *guest_of_vm(struct vm *vm)
     return (struct guest *)((char *)vm - offsetof(struct guest, vm));
 }
 
-static unsigned guest_page_order(void)
+#define GUEST_PAGES (align_up(sizeof(struct guest), PAGE_SIZE) / PAGE_SIZE)
+
+static hpa_t guest_alloc(void)
 {
     unsigned order = 0;
-    while (PAGE_SIZE << order < sizeof(struct guest))
+    while (1u << order < GUEST_PAGES)
         order++;
-    return order;
+    hpa_t page = page_alloc(order);
+    if (!page_is_none(page))
+        page_trim(page, order, GUEST_PAGES);
+    return page;
 }
 
 /* Writes how much memory the VM has taken for its RAM, and for everything else. */
 static void report_memory(const struct vm *vm, struct transcript *out)
 {
     uint64_t ram = mmu_ram_pages(&vm->mmu), kib = PAGE_SIZE / 1024;
-    uint64_t all = memory_used(vm->number) + (1ull << guest_page_order());
+    uint64_t all = memory_used(vm->number) + GUEST_PAGES;
     transcript_list(out, "# %s: %lu KiB of RAM are in use, and %lu KiB beside it", vm->name,
                     ram * kib, (all - ram) * kib);
 }
 
 static void guest_free(struct guest *guest)
 {
-    page_free(virt_to_phys(guest), guest_page_order());
+    page_free_trimmed(virt_to_phys(guest), GUEST_PAGES);
     vm_work_for(NULL);
 }
 
@@ -295,7 +301,7 @@ static bool start_guest(struct entry *entry)
         entry->out = transcript_open(entry->number);
     transcript_speak_for(entry->out, entry->name);
     enum exit_code code = modules_check(pool.info, entry->module, entry->extra, image);
-    hpa_t page = code ? PAGE_NONE : page_alloc(guest_page_order());
+    hpa_t page = code ? PAGE_NONE : guest_alloc();
     if (!code && page_is_none(page))
         log_error("no host memory to describe the VM; %s", page_shortage());
     vm_work_for(NULL);
