@@ -44,21 +44,35 @@ void ioapic_init(struct ioapic *ioapic,
         ioapic->entries[pin] = ENTRY_MASKED;
 }
 
-/* Sends the message of a redirection entry. Returns true if a local APIC accepts it. */
-static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
+/* Sets *message to the message of a redirection entry. Returns false if it sends none. */
+static bool entry_message(uint64_t entry, struct lapic_message *message)
 {
-    uint8_t mode = (uint8_t)field_get(entry, ENTRY_MODE);
     uint32_t destination = (uint32_t)field_get(entry, ENTRY_DESTINATION);
     bool logical = entry & ENTRY_LOGICAL;
-    const struct lapic_message message = {
-        .mode = mode,
+    *message = (struct lapic_message){
+        .mode = (uint8_t)field_get(entry, ENTRY_MODE),
         .vector = (uint8_t)field_get(entry, ENTRY_VECTOR),
         .logical = logical,
         .all = !logical && destination == BROADCAST,
         .destination = destination,
     };
-    return (mode == LAPIC_FIXED || mode == LAPIC_LOWEST) &&
+    return message->mode == LAPIC_FIXED || message->mode == LAPIC_LOWEST;
+}
+
+/* Sends the message of a redirection entry. Returns true if a local APIC accepts it. */
+static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
+{
+    struct lapic_message message;
+    return entry_message(entry, &message) &&
            ioapic->send(ioapic->context, &message, entry & ENTRY_LEVEL);
+}
+
+bool ioapic_message(struct ioapic *ioapic, unsigned pin, struct lapic_message *message)
+{
+    spin_lock(&ioapic->lock);
+    uint64_t entry = ioapic->entries[pin];
+    spin_unlock(&ioapic->lock);
+    return entry_message(entry, message) && !(entry & ENTRY_MASKED);
 }
 
 /* Sends the message of a level-triggered pin if its line is asserted, its entry is not masked and
@@ -103,6 +117,16 @@ void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)
 {
     spin_lock(&ioapic->lock);
     ioapic_end(ioapic, vector);
+    spin_unlock(&ioapic->lock);
+}
+
+/* The chip keeps a message pending that no APIC is able to accept (82093AA, delivery status), and
+ * sends it again itself. */
+void ioapic_send_again(struct ioapic *ioapic)
+{
+    spin_lock(&ioapic->lock);
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        ioapic_look_at_level(ioapic, pin);
     spin_unlock(&ioapic->lock);
 }
 

@@ -49,5 +49,13 @@ void ioapic_init(struct ioapic *ioapic,
  * not connected, so their lines are ignored. */
 void ioapic_set_line(void *ioapic, unsigned pin, bool level);
 
+/* Sets *message to what a pin, which must exist, sends when its line is asserted. Returns false if
+ * it sends nothing. Takes the I/O APIC's lock. */
+bool ioapic_message(struct ioapic *ioapic, unsigned pin, struct lapic_message *message) MUST_CHECK;
+
 /* Handles the EOI of a level-triggered interrupt with this vector, as broadcast by a local APIC. */
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector);
+
+/* Sends the messages of level-triggered pins again that no local APIC has accepted. Called when a
+ * local APIC may accept what it did not accept before. */
+void ioapic_send_again(struct ioapic *ioapic);
