@@ -191,11 +191,9 @@ static int mirror_set(struct mmu_cpu *self, const struct mirror_place *at, const
             keep_page(mirror, page, at->level);
             return FAULT_RETRY;
         }
-        if (table_is_blocked(self->mmu, at->gfn)) {
-            mirror->ops->give(mirror->td, page, at->level);
-            return FAULT_INVALID;
-        }
         mirror->ops->give(mirror->td, page, at->level);
+        if (table_is_blocked(self->mmu, at->gfn))
+            return FAULT_INVALID;
         return mirror_refused(self->mmu, content ? "add" : "augment", at->gfn, at->level, status);
     }
     mirror_thaw(self, at, mirror_leaf(page, at->level));

@@ -4,7 +4,7 @@
 
     linux_bench.py            run and print
     linux_bench.py --update   also write the table of docs/PERFORMANCE.md
-    linux_bench.py --tdx      Debian 13's kernel as a TDX guest, and as a normal one: `make bench-tdx`
+    linux_bench.py --tdx      Debian 13's kernel, as a normal guest and as a TD: `make bench-tdx`
 
 The emulator's debugger stops at each VM exit and at each VM entry, so the product contains no code
 for this: what is between an exit and the next entry was executed by the hypervisor. A program in
@@ -177,9 +177,8 @@ def tdx_table(version: str, costs: tuple[Cost, ...]) -> str:
     rows = (
         ("millions of ticks", *(millions(cost.ticks) for cost in costs)),
         ("of these, executed by the hypervisor", *(millions(cost.hypervisor) for cost in costs)),
-        ("of these, repetitions of REP STOSQ that clear new pages",
-         *(millions(cost.cleared) for cost in costs)),
-        ("the hypervisor's share of the instructions", *(f"{cost.share:.2f} %" for cost in costs)),
+        ("the hypervisor's share of the ticks",
+         *(f"{cost.share_of_ticks:.1f} %" for cost in costs)),
         ("exits", *(str(cost.exits) for cost in costs)),
         ("KiB of RAM that are in use", *(str(cost.ram) for cost in costs)),
         ("KiB that the VM takes beside its RAM", *(str(cost.beside) for cost in costs)),

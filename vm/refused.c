@@ -7,21 +7,35 @@
 
 #define REFUSED_SHOWN 16u /* refused accesses of each VM that are printed */
 
-void access_refuse(struct vcpu *vcpu, const char *format, ...)
+static COLD void report(struct vcpu *vcpu, const char *outcome, const char *format,
+                        va_list arguments)
 {
     struct vm *vm = vcpu->vm;
     unsigned before = __atomic_fetch_add(&vm->refused, 1, __ATOMIC_RELAXED);
     if (before < REFUSED_SHOWN) {
         char access[96];
-        va_list arguments;
-        va_start(arguments, format);
         vsnprintf(access, sizeof(access), format, arguments);
-        va_end(arguments);
-        log_info("# %s: vCPU %u: %s at RIP %#lx: #GP", vm->name, vcpu->index, access,
-                 cpu_reg(&vcpu->vmx.regs, REG_RIP));
+        log_info("# %s: vCPU %u: %s at RIP %#lx: %s", vm->name, vcpu->index, access,
+                 cpu_reg(&vcpu->vmx.regs, REG_RIP), outcome);
     }
     if (before == REFUSED_SHOWN - 1)
-        log_info("# %s: %u accesses were refused with #GP; further ones are not printed", vm->name,
+        log_info("# %s: %u accesses were refused; further ones are not printed", vm->name,
                  REFUSED_SHOWN);
+}
+
+void access_refuse(struct vcpu *vcpu, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    report(vcpu, "#GP", format, arguments);
+    va_end(arguments);
     vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+}
+
+void access_report_refusal(struct vcpu *vcpu, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    report(vcpu, "refused", format, arguments);
+    va_end(arguments);
 }

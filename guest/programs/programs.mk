@@ -94,7 +94,7 @@ GUEST_WORDS_td_bench                    := tdx,budget=120000
 GUEST_WORDS_td_leaves                   := tdx
 GUEST_WORDS_td_forbidden                := tdx,expect=memory-fault
 GUEST_WORDS_td_start                    := tdx,vcpus=4
-GUEST_WORDS_td_report                   := tdx,quote=test
+GUEST_WORDS_td_report                   := tdx,quote=test,budget=60000
 GUEST_WORDS_td_cpu                      := tdx,vcpus=2
 
 .PHONY: guests

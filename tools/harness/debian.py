@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, and as
-a TDX guest, as for `make tdx`."""
+"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, or
+as a TDX guest, as for `make tdx`."""
 
 import pathlib
 
@@ -32,8 +32,8 @@ TDX = BUILD / "linux/kernels/trixie-cloud"
 TDX_KERNEL, TDX_VMLINUX = TDX / "vmlinuz", TDX / "vmlinux"
 TDX_CMDLINE = f"{CMDLINE} swiotlb=2048"
 TDX_INITRD = BUILD / "linux/initrd-tdx"
-# For the hypervisor. With the emulator's CPU, which has the flaw iTLB multihit, private pages would be
-# small, and a TD has to accept each of them.
+# For the hypervisor. On the emulator's CPU, which has the flaw iTLB multihit, private pages would
+# be small otherwise, and a TD has to accept each of them.
 TDX_WORDS = "nx_huge=off"
 TDX_MODULES = ("configfs", "tsm", "tsm_report", "tdx-guest")
 TDREPORT = BUILD / "linux/tdreport"

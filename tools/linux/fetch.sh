@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Downloads the newest kernel of a Debian release: tools/linux/fetch.sh FOLDER RELEASE METAPACKAGE
 #
-# FOLDER gets the bzImage as `vmlinuz`, the kernel in it as `vmlinux`, the modules of modules.sh, and
-# `package` with the name and version. Nothing is installed.
+# FOLDER gets the bzImage as `vmlinuz`, the kernel in it as `vmlinux`, the modules that modules.sh
+# lists, and `package` with the name and version. Nothing is installed.
 set -e
 tools=$(cd "$(dirname "$0")/.." && pwd)
 folder=$1 release=$2 meta=$3

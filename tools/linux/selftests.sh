@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Usage: tools/linux/selftests.sh FOLDER [RELEASE]
 # Downloads the newest source of the kernel of this machine's Debian, takes the x86 selftests from
-# it, and builds those programs into the folder that can be linked statically for 64 bits. Nothing is
-# installed. With RELEASE, the source is that of this release, and the test of the driver tdx-guest
-# is built, too. Two are left out: syscall_numbering takes hours in an emulator, and
+# it, and builds those programs into the folder that can be linked statically for 64 bits. Nothing
+# is installed. With RELEASE, the source is that of this release, and the test of the driver
+# tdx-guest is built, too. Two are left out: syscall_numbering takes hours in an emulator, and
 # sysret_ss_attrs fails on Bochs without a hypervisor, too (docs/EMULATOR-GAPS.md).
 set -e
 tools=$(cd "$(dirname "$0")/.." && pwd)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Counter 2 of the PIT: its count and output in each mode, its gate, the order of its bytes, and the
- * way in which Linux measures the TSC with it. */
+/* Counter 2 of the PIT: its count and output in each mode, its gate, the order of its bytes, and
+ * how Linux measures the TSC with it. */
 #include "tests/unit/support.h"
 
 #include "dev/pit.h"

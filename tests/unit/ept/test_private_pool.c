@@ -91,19 +91,17 @@ static int setup(void **state)
 
 static int create(uint64_t blocks)
 {
-    int error;
-    do
+    int error = -EINPROGRESS;
+    for (unsigned i = 0; i < 10000 && error == -EINPROGRESS; i++)
         error = private_pool_create(&pool, blocks);
-    while (error == -EINPROGRESS);
     return error;
 }
 
 static int destroy(struct secure_td *of)
 {
-    int error;
-    do
+    int error = -EINPROGRESS;
+    for (unsigned i = 0; i < 10000 && error == -EINPROGRESS; i++)
         error = private_pool_destroy(&pool, of);
-    while (error == -EINPROGRESS);
     return error;
 }
 
