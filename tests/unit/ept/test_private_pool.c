@@ -182,7 +182,7 @@ static void no_memory_is_refused_and_nothing_lost(void **state)
 {
     (void)state;
     unsigned failed = 0;
-    for (unsigned after = 0;; after++) {
+    for (unsigned after = 0; after < 4 * BLOCKS; after++) {
         assert_false(setup(NULL));
         support_fail_allocations_after(after);
         if (!create(BLOCKS))
