@@ -43,7 +43,7 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
     *needs = (struct vm_needs){
         /* The pages of the BIOS area need no addend: it is smaller than the hole from 640 KiB to
          * 1 MiB, which size->ram includes but which has no RAM. */
-        .ram = pages + (size->ve ? size->vcpus : 0) + (size->td ? GUEST_SHIM_SIZE / PAGE_SIZE : 0),
+        .ram = pages + (size->ve ? size->vcpus : 0),
         .tables = tdp_tables_most(pages_of(size->ram) + SLOTS, size->pcpus) + 1,
         .slots = pieces + directories + bitmaps + 2,
         .vcpus = size->vcpus * (VCPU_PAGES + block_of(size->vcpu_size)),

@@ -55,19 +55,12 @@ static COLD void exit_hlt(struct vcpu *vcpu)
     attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
 }
 
-/* Queues the event again whose delivery the exit interrupted. */
-static NOINLINE void requeue_event(struct vcpu *vcpu)
-{
-    vmx_requeue_event(&vcpu->vmx);
-    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
-}
-
 /* Called first after exits that an instruction does not cause by itself, because they may have
  * interrupted the delivery of an event. */
 static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
-        requeue_event(vcpu);
+        exit_requeue(vcpu);
 }
 
 static bool was_delivering(const struct vcpu *vcpu)
@@ -287,21 +280,6 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
     [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
 };
 
-/* ---- For TDs --------------------------------------------------------------------------------- */
-
-void exit_cut_short(struct vcpu *vcpu, uint32_t reason)
-{
-    may_have_cut_short(vcpu, reason);
-}
-
-void exit_as_usual(struct vcpu *vcpu, uint32_t reason)
-{
-    if (reason < ARRAY_SIZE(handlers))
-        handlers[reason](vcpu);
-    else
-        handle_any(vcpu);
-}
-
 /* ---- Entering again -------------------------------------------------------------------------- */
 
 static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
@@ -363,7 +341,8 @@ static NOINLINE bool td_exited(struct vcpu *vcpu, uint64_t reason)
     tlb_leave_at(vcpu->place);
     if (likely(reason < REASON_COUNT)) {
         vcpu->exits[reason]++;
-        td_exit(vcpu, (uint32_t)reason);
+        if (!td_exit(vcpu, (uint32_t)reason))
+            handle_any(vcpu);
     } else {
         handle_rare(vcpu);
     }

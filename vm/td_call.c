@@ -145,6 +145,6 @@ void td_call(struct vcpu *vcpu)
         release_nmis(vcpu);
     }
     if (next == TDCALL_VMCALL)
-        hypercall_in_ghci_layout(vcpu);
+        hypercall_of_td(vcpu);
     vcpu_end_of_slice(vcpu);
 }

@@ -18,12 +18,14 @@ void td_raise_ve(struct vcpu *vcpu);
 /* The same with the information given. */
 void td_raise_ve_with(struct vcpu *vcpu, const struct td_ve *ve);
 
-/* Handles an EPT violation. Supplied by vm/td_violation.c. */
+/* Raises an exception with the error code 0, if it has one, for the instruction that has exited. */
+void td_raise(struct vcpu *vcpu, uint8_t vector);
+
+/* Handles an EPT violation (vm/td_violation.c). */
 void td_violation(struct vcpu *vcpu);
 
 /* Handles an access to an operand of TDCALL in memory, which was refused, as an EPT violation: the
- * instruction is executed again, or a #VE has been raised, or the TD has been stopped. Supplied by
- * vm/td_violation.c. */
+ * instruction is executed again, or a #VE has been raised, or the TD has been stopped. */
 void td_operand_violation(struct vcpu *vcpu, gpa_t gpa, bool write);
 
 /* Is the #UD of this exit a TDCALL? If so, td_call() executes it. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A TD's private memory, of which the MMU has a mirror and the secure side the pages; see the header. */
+/* A TD's private memory, of which the MMU has a mirror and the secure side the pages; see the
+ * header. */
 #include "vm/td_memory.h"
 
 #include "ept/tdx_status.h"
@@ -81,9 +82,8 @@ int td_private_read(struct vm *vm, gpa_t gpa, void *buffer, size_t size)
     char *to = buffer;
     for (size_t length; size; size -= length, to += length, gpa = gpa_add(gpa, length)) {
         length = chunk(gpa, size);
-        uint64_t status =
-            secure_read_private(&vm->td->external->td, gpa_to_gfn(gpa),
-                                (unsigned)page_offset(gpa.v), to, length);
+        uint64_t status = secure_read_private(&vm->td->external->td, gpa_to_gfn(gpa),
+                                              (unsigned)page_offset(gpa.v), to, length);
         int error = refused(vm, gpa, status);
         if (error)
             return error;
@@ -96,9 +96,8 @@ int td_private_write(struct vm *vm, gpa_t gpa, const void *buffer, size_t size)
     const char *from = buffer;
     for (size_t length; size; size -= length, from += length, gpa = gpa_add(gpa, length)) {
         length = chunk(gpa, size);
-        uint64_t status =
-            secure_write_private(&vm->td->external->td, gpa_to_gfn(gpa),
-                                 (unsigned)page_offset(gpa.v), from, length);
+        uint64_t status = secure_write_private(&vm->td->external->td, gpa_to_gfn(gpa),
+                                               (unsigned)page_offset(gpa.v), from, length);
         int error = refused(vm, gpa, status);
         if (error)
             return error;

@@ -165,13 +165,21 @@ extern const volatile struct {
     uint64_t rflags, cr0, cr3, cr4, efer;
 } wake_records[CPUS];
 
-static uint64_t mailbox(void)
+static uint64_t find_mailbox(void)
 {
     uint64_t madt = acpi_table("APIC"), end = madt + read32(madt + 4);
     for (uint64_t at = madt + MADT_ENTRIES; at < end; at += read8(at + 1))
         if (read8(at) == MADT_WAKEUP)
             return read8(at + 1) == 16 ? read64(at + 8) : 0;
     return 0;
+}
+
+static uint64_t mailbox(void)
+{
+    static uint64_t address;
+    if (!address)
+        address = find_mailbox();
+    return address;
 }
 
 static bool wait_until(volatile uint32_t *what, uint32_t value)
@@ -220,6 +228,18 @@ static void the_mailbox_wakes_no_other(void)
 }
 
 /* From the last to the first, so that the order is not that in which they wait. */
+/* The ID is that of a CPU that waits, and the command is there, but never at the same time. */
+static void id_and_command_belong_together(void)
+{
+    for (unsigned i = 0; i < 20000; i++) {
+        write32(mailbox() + 4, 1);
+        write32(mailbox() + 4, 200);
+        write16(mailbox(), 1);
+        write16(mailbox(), 0);
+    }
+    EXPECT_EQ(wake_arrived, 0);
+}
+
 static void the_mailbox_wakes_each(void)
 {
     uint32_t ids[CPUS];
@@ -249,6 +269,7 @@ void guest_main(void)
         {"memory_is_accepted", memory_is_accepted, 0},
         {"high_memory_is_accepted", high_memory_is_accepted, 0},
         {"the_mailbox_wakes_no_other", the_mailbox_wakes_no_other, 0},
+        {"id_and_command_belong_together", id_and_command_belong_together, 0},
         {"the_mailbox_wakes_each", the_mailbox_wakes_each, 0},
     };
     run_tests(tests, ARRAY_SIZE(tests));
