@@ -28,10 +28,11 @@ static void td_exception(struct vcpu *vcpu)
         return;
     vcpu->exceptions++;
     const struct event event = event_decode(vmx_exit_interruption(exit), 0, 0);
+    bool again = false;
     if (event.vector == VECTOR_UD && !(exit->idt_vectoring & EVENT_INFO_VALID) &&
-        td_at_tdcall(vcpu))
+        td_at_tdcall(vcpu, &again))
         td_call(vcpu);
-    else if (!vmx_reflect_exception(&vcpu->vmx))
+    else if (!again && !vmx_reflect_exception(&vcpu->vmx))
         td_stop(vcpu);
 }
 

@@ -28,8 +28,9 @@ void td_violation(struct vcpu *vcpu);
  * instruction is executed again, or a #VE has been raised, or the TD has been stopped. */
 void td_operand_violation(struct vcpu *vcpu, gpa_t gpa, bool write);
 
-/* Is the #UD of this exit a TDCALL? If so, td_call() executes it. */
-bool td_at_tdcall(struct vcpu *vcpu) MUST_CHECK;
+/* Is the #UD of this exit a TDCALL? If so, td_call() executes it. *again is set if that could not be
+ * found out, because another CPU was changing a page: then the instruction is executed again. */
+bool td_at_tdcall(struct vcpu *vcpu, bool *again) MUST_CHECK;
 void td_call(struct vcpu *vcpu);
 
 /* The calls of a TD to the VMM: leaves of TDVMCALL beyond those of vm/ghci.h. `gpr` are the
