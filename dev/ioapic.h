@@ -13,8 +13,8 @@
  * Lines carry logical levels, so the polarity bit is stored without effect. A message reaches the
  * local APICs immediately. If none of them accepts a level-triggered message, the delivery status
  * of its pin reads "send pending" until ioapic_send_again() has sent it; otherwise it reads "idle".
- * SMI, NMI and INIT are not sent, because the ICH does not support them. ExtINT is
- * not sent either: its vector would come from an 8259, and the VM has none.
+ * SMI, NMI and INIT are not sent, because the ICH does not support them. ExtINT is not sent either:
+ * its vector would come from an 8259, and the VM has none.
  *
  * Any CPU may call these functions. The lock is held while `send` is called.
  */
