@@ -69,11 +69,9 @@ static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
            ioapic->send(ioapic->context, &message, entry & ENTRY_LEVEL);
 }
 
-bool ioapic_message(struct ioapic *ioapic, unsigned pin, struct lapic_message *message)
+bool ioapic_message(const struct ioapic *ioapic, unsigned pin, struct lapic_message *message)
 {
-    spin_lock(&ioapic->lock);
-    uint64_t entry = ioapic->entries[pin];
-    spin_unlock(&ioapic->lock);
+    uint64_t entry = READ_ONCE(ioapic->entries[pin]);
     return entry_message(entry, message) && !(entry & ENTRY_MASKED);
 }
 

@@ -51,8 +51,10 @@ void ioapic_init(struct ioapic *ioapic,
 void ioapic_set_line(void *ioapic, unsigned pin, bool level);
 
 /* Sets *message to what a pin, which must exist, sends when its line is asserted. Returns false if
- * it sends nothing. Takes the I/O APIC's lock. */
-bool ioapic_message(struct ioapic *ioapic, unsigned pin, struct lapic_message *message) MUST_CHECK;
+ * it sends nothing. Takes no lock: if the guest changes the entry meanwhile, the message may be
+ * the one before the change. */
+bool ioapic_message(const struct ioapic *ioapic, unsigned pin,
+                    struct lapic_message *message) MUST_CHECK;
 
 /* Handles the EOI of a level-triggered interrupt with this vector, as broadcast by a local APIC. */
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector);
