@@ -239,13 +239,17 @@ static void nobody_took_it_yet(void **state)
     for (unsigned pin = 9; pin < 12; pin++)
         line(pin, true);
     assert_int_equal(sends, 2);
+    assert_int_equal(entry_read(9), LEVEL | PENDING | 0x51);
+    assert_int_equal(entry_read(10), LEVEL | MASK | 0x52);
+    assert_int_equal(entry_read(11), 0x53);
     ioapic_send_again(&ioapic); /* still nobody */
     assert_int_equal(sends, 3);
     accepted = true;
     ioapic_send_again(&ioapic);
     assert_int_equal(sends, 4);
     assert_int_equal(sent.vector, 0x51);
-    assert_true(sent_level && entry_read(9) & REMOTE_IRR);
+    assert_true(sent_level);
+    assert_int_equal(entry_read(9), LEVEL | REMOTE_IRR | 0x51);
     ioapic_send_again(&ioapic);
     assert_int_equal(sends, 4);
     ioapic_eoi(&ioapic, 0x51);

@@ -26,17 +26,12 @@
 #define LARGE_END  0x1800ull
 #define STEADY     4u /* number of frames at the start that are never converted */
 
-static bool stop, sides;
-static uint64_t accesses;       /* number of changes so far */
-static pthread_barrier_t start; /* or the changes might be over before any other thread runs */
+static bool stop, pause, sides;
+static uint64_t accesses; /* number of changes so far */
+static pthread_barrier_t together;
 static struct {
     uint64_t emulated, refused, converted, host;
-} met[VCPUS]; /* each CPU counts its own */
-
-static void met_add(uint64_t *count, uint64_t more)
-{
-    __atomic_store_n(count, *count + more, __ATOMIC_RELAXED);
-}
+} met[VCPUS]; /* read while the threads of the CPUs stand still */
 
 static uint64_t rnd(uint64_t *state, uint64_t below)
 {
@@ -108,7 +103,7 @@ static void write_for_guest(uint64_t gfn)
     if (guest_write(&mmu, gpa_add(gpa_of(gfn), support_cpu * sizeof(word)), &word, sizeof(word)))
         mine[gfn & ~SHARED] = before;
     else
-        met_add(&met[support_cpu].host, 1);
+        met[support_cpu].host++;
 }
 
 static void exit_to_host(uint64_t gfn, uint64_t access, bool misconfigured)
@@ -123,8 +118,8 @@ static void exit_to_host(uint64_t gfn, uint64_t access, bool misconfigured)
     check(result >= 0 || (sides && !is_steady(gfn) && refused), "a fault was refused");
     check(result != FAULT_INVALID && result != FAULT_CONTINUE, "the fault's result");
     check(result != FAULT_EMULATE || !stays(gfn), "RAM taken for MMIO");
-    met_add(&met[support_cpu].emulated, result == FAULT_EMULATE);
-    met_add(&met[support_cpu].refused, result < 0);
+    met[support_cpu].emulated += result == FAULT_EMULATE;
+    met[support_cpu].refused += result < 0;
     if (result == FAULT_WRITE_PROTECTED)
         write_for_guest(gfn);
 }
@@ -181,10 +176,19 @@ static void convert(uint64_t *seed)
     for (uint64_t done = 0; done < count && result >= 0; done += (uint64_t)result) {
         result = AT_ONCE(mmu_convert(&mmu, gpa_of(gfn + done), count - done, shared));
         check(result > 0 || (result == -EFAULT && !stays(gfn)), "a conversion was refused");
-        met_add(&met[support_cpu].converted, result > 0 ? (uint64_t)result : 0);
+        met[support_cpu].converted += result > 0 ? (uint64_t)result : 0;
     }
     for (uint64_t i = gfn; i < gfn + count; i++)
         __atomic_add_fetch(&conversions[i].ended, 1, __ATOMIC_SEQ_CST);
+}
+
+/* Lets the thread that changes things look at the counts. */
+static void stand_still(void)
+{
+    epoch_offline(support_cpu);
+    pthread_barrier_wait(&together);
+    pthread_barrier_wait(&together);
+    epoch_online(support_cpu, NULL);
 }
 
 static void *vcpu(void *argument)
@@ -193,8 +197,10 @@ static void *vcpu(void *argument)
     bool misconfigured = false;
     support_cpu = (unsigned)number;
     epoch_online(support_cpu, NULL);
-    pthread_barrier_wait(&start);
+    stand_still();
     while (!__atomic_load_n(&stop, __ATOMIC_ACQUIRE)) {
+        if (__atomic_load_n(&pause, __ATOMIC_ACQUIRE))
+            stand_still();
         __atomic_store_n(&kicked[support_cpu], false, __ATOMIC_SEQ_CST);
         tlb_enter(&mmu, support_cpu);
         __atomic_store_n(&tlbs[support_cpu].inside, true, __ATOMIC_SEQ_CST);
@@ -293,7 +299,7 @@ static void begin(struct mmu_config config)
     memset(met, 0, sizeof(met));
     memset(conversions, 0, sizeof(conversions));
     copied = accesses = 0;
-    stop = false;
+    stop = pause = false;
     support_cpu = HOST;
     for (unsigned cpu = 0; cpu < VCPUS; cpu++) {
         free(tlbs[cpu].holds);
@@ -308,7 +314,6 @@ static void begin(struct mmu_config config)
     assert_int_equal(
         mmu_slot_add(&mmu, 0, gpa_of(LOGGED), PAGES_LOGGED, (uint32_t)MEMSLOT_LOG_DIRTY), 0);
     assert_int_equal(mmu_slot_add(&mmu, 2, gpa_of(LARGE), LARGE_END - LARGE, 0), 0);
-    epoch_online(HOST, NULL);
 }
 
 /* How often each of these happens depends on when each thread runs. */
@@ -316,14 +321,32 @@ static bool everything_happened(void)
 {
     uint64_t emulated = 0, refused = 0, converted = 0, host = 0;
     for (unsigned i = 0; i < VCPUS; i++) {
-        emulated += load(&met[i].emulated);
-        refused += load(&met[i].refused);
-        converted += load(&met[i].converted);
-        host += load(&met[i].host);
+        emulated += met[i].emulated;
+        refused += met[i].refused;
+        converted += met[i].converted;
+        host += met[i].host;
     }
     return copied > 10 && emulated > 10 && host > 10 &&
            (!sides || (refused > 10 && converted > 10)) &&
            (!mmu_config()->huge || mmu_stats(&mmu).splits > 10);
+}
+
+/* Makes changes while the other threads run, and returns with these standing still. */
+static void make_changes(uint64_t *seed, uint64_t changes)
+{
+    epoch_online(HOST, NULL);
+    __atomic_store_n(&pause, false, __ATOMIC_RELEASE);
+    pthread_barrier_wait(&together);
+    for (uint64_t i = 0; i < changes; i++) {
+        one_change(seed);
+        for (uint64_t before = load(&accesses); load(&accesses) - before < 100;) {
+            epoch_pass(HOST, epoch_now()); /* other threads that convert wait for the lock */
+            support_pause();
+        }
+    }
+    __atomic_store_n(&pause, true, __ATOMIC_RELEASE);
+    epoch_offline(HOST);
+    pthread_barrier_wait(&together);
 }
 
 /* Goes on until everything has happened, but not for more than a hundred times as long. */
@@ -332,24 +355,19 @@ static void run(uint64_t changes)
     pthread_t threads[VCPUS];
     unsigned numbers[VCPUS];
     uint64_t seed = 4711;
-    pthread_barrier_init(&start, NULL, VCPUS + 1);
+    pthread_barrier_init(&together, NULL, VCPUS + 1);
     for (unsigned i = 0; i < VCPUS; i++) {
         numbers[i] = i;
         assert_int_equal(pthread_create(&threads[i], NULL, vcpu, &numbers[i]), 0);
     }
-    pthread_barrier_wait(&start);
-    for (uint64_t i = 0; i < changes || (i < 100 * changes && !everything_happened()); i++) {
-        one_change(&seed);
-        for (uint64_t before = load(&accesses); load(&accesses) - before < 100;) {
-            epoch_pass(HOST, epoch_now()); /* other threads that convert wait for the lock */
-            support_pause();
-        }
-    }
+    pthread_barrier_wait(&together);
+    for (unsigned i = 0; i < 100 && (!i || !everything_happened()); i++)
+        make_changes(&seed, changes);
     __atomic_store_n(&stop, true, __ATOMIC_RELEASE);
-    epoch_offline(HOST);
+    pthread_barrier_wait(&together);
     for (unsigned i = 0; i < VCPUS; i++)
         assert_int_equal(pthread_join(threads[i], NULL), 0);
-    pthread_barrier_destroy(&start);
+    pthread_barrier_destroy(&together);
 }
 
 static void end(void)
