@@ -228,14 +228,25 @@ static void the_mailbox_wakes_no_other(void)
 }
 
 /* From the last to the first, so that the order is not that in which they wait. */
+/* So that the CPUs are not in step. */
+static void delay(unsigned rounds)
+{
+    for (volatile unsigned i = 0; i < rounds; i++)
+        ;
+}
+
 /* The ID is that of a CPU that waits, and the command is there, but never at the same time. */
 static void id_and_command_belong_together(void)
 {
+    const uint64_t at = mailbox();
     for (unsigned i = 0; i < 20000; i++) {
-        write32(mailbox() + 4, 1);
-        write32(mailbox() + 4, 200);
-        write16(mailbox(), 1);
-        write16(mailbox(), 0);
+        delay(i % 7);
+        write32(at + 4, 1);
+        delay(i % 11);
+        write32(at + 4, 200);
+        write16(at, 1);
+        delay(i % 5);
+        write16(at, 0);
     }
     EXPECT_EQ(wake_arrived, 0);
 }

@@ -72,10 +72,10 @@ in_64_bit_mode:
     call shim_main
     ud2
 
-/* A CPU waits until the mailbox holds its APIC ID and the command to wake up. Both are read at once:
- * between two reads, the command could become that of another CPU. The kernel writes the ID, the
- * vector and then the command, so that the vector belongs to both. Clearing the command tells the
- * kernel that the vector has been read. */
+/* A CPU waits until the mailbox holds its APIC ID and the command to wake up. Both are read at
+ * once: between two reads, the command could become that of another CPU. The kernel writes the ID,
+ * the vector and then the command, so that the vector belongs to both. Clearing the command tells
+ * the kernel that the vector has been read. */
 wait:
     leal 1(%rsi), %esp
     imull $SHIM_AP_STACK_SIZE, %esp
