@@ -28,8 +28,8 @@ void td_violation(struct vcpu *vcpu);
  * instruction is executed again, or a #VE has been raised, or the TD has been stopped. */
 void td_operand_violation(struct vcpu *vcpu, gpa_t gpa, bool write);
 
-/* Is the #UD of this exit a TDCALL? If so, td_call() executes it. *again is set if that could not be
- * found out, because another CPU was changing a page: then the instruction is executed again. */
+/* Is the #UD of this exit a TDCALL? If so, td_call() executes it. *again is set if that could not
+ * be found out, because another CPU was changing a page: the instruction is executed again then. */
 bool td_at_tdcall(struct vcpu *vcpu, bool *again) MUST_CHECK;
 void td_call(struct vcpu *vcpu);
 

@@ -29,8 +29,9 @@ const char *td_page_state_name(enum td_page_state state)
     return names[state];
 }
 
-/* The state in which the secure side has the page. Large pages are looked for first, because another
- * CPU may split one meanwhile: then its small pages are found, but not the other way round. */
+/* The state in which the secure side has the page. Large pages are looked for first, because
+ * another CPU may split one meanwhile: its small pages are found then, but not the other way
+ * round. */
 static enum td_page_state private_state(struct vm *vm, gfn_t gfn)
 {
     struct secure_td *td = &vm->td->external->td;
