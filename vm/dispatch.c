@@ -8,6 +8,7 @@
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/features.h"
+#include "vm/refused.h"
 #include "vm/td.h"
 #include "vm/ve.h"
 #include "vm/vm.h"
@@ -159,7 +160,7 @@ static COLD void exit_xsetbv(struct vcpu *vcpu)
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
     if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 ||
         !features_xcr0_valid(value) || !xsetbv_safe(value)) {
-        vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+        access_refuse(vcpu, "XSETBV of %#lx to XCR%u", value, (uint32_t)gpr[GPR_RCX]);
         return;
     }
     vcpu->extra.xcr0 = value; /* the CPU has loaded it already; CPUID needs this copy */
@@ -223,7 +224,7 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_WBINVD:
         return vmx_skip_instruction(&vcpu->vmx);
     case REASON_RDPMC:
-        return vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+        return access_refuse(vcpu, "RDPMC of counter %#x", (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX]);
     case REASON_MWAIT: /* CPUID does not offer MONITOR */
     case REASON_MONITOR:
     case REASON_GETSEC: /* nor SMX, nor VMX */

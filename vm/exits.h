@@ -76,10 +76,6 @@ void control_registers_setup(struct vcpu *vcpu);
 bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value) MUST_CHECK;
 bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value) MUST_CHECK;
 
-/* Prints that an access to an MSR was refused, and how: the first few of each VM. `access` says
- * what was accessed. */
-void msr_report_refusal(struct vcpu *vcpu, const char *access, const char *outcome) COLD;
-
 /* Loads CR3 as MOV to CR3 does, and flushes what that MOV flushes. Returns false, and changes
  * nothing, if the value is invalid. */
 bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value) MUST_CHECK;

@@ -7,6 +7,7 @@
 #include "lib/bits.h"
 #include "lib/string.h"
 #include "vm/exits.h"
+#include "vm/refused.h"
 #include "vm/td_cpu.h"
 #include "vm/vm.h"
 #include "dev/lapic_msr.h"
@@ -87,9 +88,7 @@ static bool is_startup(uint32_t msr, uint64_t value)
 /* The values that a TD passes to its VMM are no secret. */
 static COLD uint64_t refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
 {
-    char access[48];
-    snprintf(access, sizeof(access), "TDVMCALL %s of MSR %#x", instruction, msr);
-    msr_report_refusal(vcpu, access, "refused");
+    access_report_refusal(vcpu, "TDVMCALL %s of MSR %#x", instruction, msr);
     return GHCI_INVALID_OPERAND;
 }
 

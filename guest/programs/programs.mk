@@ -35,6 +35,7 @@ GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/b
 GUEST_EXTRA_hostile_devices := hostile/disk.c
 GUEST_EXTRA_disk        := disk/driver.c
 GUEST_EXTRA_net         := net/driver.c
+GUEST_EXTRA_resets      := disk/driver.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c
 GUEST_EXTRA_sides_bench := bench/measure.c

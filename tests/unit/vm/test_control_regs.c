@@ -8,6 +8,7 @@
 
 #include "vm/control_regs.c"
 
+#include <stdio.h>
 #include <string.h>
 
 struct vmx_machine vmx;
@@ -256,6 +257,44 @@ static void effects(void **state)
     }
 }
 
+static const char *refusal(uint64_t qualification, bool bits64)
+{
+    support_reset();
+    vm.refused = 0;
+    answer = CONTROL_FAULT;
+    exits(qualification, bits64);
+    assert_int_equal(seen.raised, 1);
+    return support_log();
+}
+
+static void refusals_are_said(void **state)
+{
+    (void)state;
+    snprintf(vm.name, sizeof(vm.name), "guest");
+    vcpu->index = 3;
+    cpu_set_reg(&vcpu->vmx.regs, REG_RIP, 0x1234);
+    vcpu->vmx.regs.known |= BIT(REG_RIP);
+    vcpu->vmx.regs.gpr[GPR_RDX] = 0xabcd000000002020;
+#define SAID "# guest: vCPU 3: "
+    assert_string_equal(refusal(MOV_TO(0, GPR_RDX), true),
+                        SAID "MOV of 0xabcd000000002020 to CR0 at RIP 0x1234: #GP\n");
+    assert_string_equal(refusal(MOV_TO(3, GPR_RDX), false),
+                        SAID "MOV of 0x2020 to CR3 at RIP 0x1234: #GP\n");
+    assert_string_equal(refusal(MOV_TO(8, GPR_RDX), true),
+                        SAID "MOV of 0xabcd000000002020 to CR8 at RIP 0x1234: #GP\n");
+    assert_string_equal(refusal(MOV_TO(4, GPR_RDX), false), SAID
+                        "MOV of 0x2020 to CR4, which does not have bits 0x2000, at RIP 0x1234: "
+                        "#GP\n");
+    vcpu->vmx.regs.gpr[GPR_RDX] = 0x20000; /* PCIDE outside of IA-32e mode: the bit exists */
+    assert_string_equal(refusal(MOV_TO(4, GPR_RDX), false),
+                        SAID "MOV of 0x20000 to CR4 at RIP 0x1234: #GP\n");
+    assert_string_equal(refusal(CR_LMSW << 4, true), SAID "CLTS or LMSW at RIP 0x1234: #GP\n");
+    answer = CONTROL_DONE;
+    support_reset();
+    exits(MOV_TO(4, GPR_RDX), true);
+    assert_string_equal(support_log(), "");
+}
+
 /* CPUID reflects OSXSAVE and OSPKE: it is updated when one of them changes, but not for another bit
  * or after a fault. */
 static void cpuid_follows_cr4(void **state)
@@ -352,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup(task_priority, setup),
         cmocka_unit_test_setup(clts_and_lmsw, setup),
         cmocka_unit_test_setup(effects, setup),
+        cmocka_unit_test_setup(refusals_are_said, setup),
         cmocka_unit_test_setup(cpuid_follows_cr4, setup),
         cmocka_unit_test_setup(owned_bits, setup),
         cmocka_unit_test_setup(of_a_td, setup),
