@@ -45,7 +45,8 @@ int mmu_mirror(struct mmu *mmu, const struct mirror_ops *ops, struct secure_td *
         return error;
     const uint64_t *table = tdp_take_table(self);
     uint64_t link = spte_nonleaf(virt_to_phys(tdp_take_table(self)));
-    bool done = tdp_store_any(self, GFN(0), table, mmu->root_level, SPTE_NONPRESENT, link, DEBT_NONE);
+    bool done =
+        tdp_store_any(self, GFN(0), table, mmu->root_level, SPTE_NONPRESENT, link, DEBT_NONE);
     BUG_ON(!done);
     mmu->mirror = (struct mirror){.table = table, .ops = ops, .td = td};
     mmu->roots[0].role = ROLE_PRIVATE | ROLE_MIRROR;
@@ -88,8 +89,7 @@ bool mirror_freeze(struct mmu_cpu *self, const struct mirror_place *at)
 
 void mirror_thaw(struct mmu_cpu *self, const struct mirror_place *at, uint64_t new)
 {
-    bool ours =
-        tdp_store_any(self, at->gfn, at->sptep, at->level, SPTE_FROZEN, new, DEBT_NONE);
+    bool ours = tdp_store_any(self, at->gfn, at->sptep, at->level, SPTE_FROZEN, new, DEBT_NONE);
     BUG_ON(!ours);
 }
 
@@ -140,9 +140,8 @@ static int mirror_link(struct mmu_cpu *self, const struct mirror_place *at)
 /* A large page that is being cleared is kept for the next fault that needs one. */
 static hpa_t take_page(struct mirror *mirror, unsigned level)
 {
-    uint64_t kept = level > EPT_LEVEL_4K
-                        ? __atomic_exchange_n(&mirror->clearing, 0, __ATOMIC_ACQUIRE)
-                        : 0;
+    uint64_t kept =
+        level > EPT_LEVEL_4K ? __atomic_exchange_n(&mirror->clearing, 0, __ATOMIC_ACQUIRE) : 0;
     return kept ? HPA(kept) : mirror->ops->take(mirror->td, level);
 }
 
@@ -183,8 +182,8 @@ static int mirror_set(struct mmu_cpu *self, const struct mirror_place *at, const
         mirror_thaw(self, at, at->old);
         return at->level > EPT_LEVEL_4K ? FAULT_CONTINUE : no_frame(at->gfn, "the page");
     }
-    uint64_t status = content ? mirror->ops->add(mirror->td, at->gfn, page, content)
-                              : aug(mirror, at, page);
+    uint64_t status =
+        content ? mirror->ops->add(mirror->td, at->gfn, page, content) : aug(mirror, at, page);
     if (unlikely(status)) {
         mirror_thaw(self, at, at->old);
         if (status == TDX_INTERRUPTED_RESUMABLE) {
@@ -382,8 +381,7 @@ static int verify_added(struct mmu *mmu, gfn_t gfn)
     unsigned level;
     hpa_t ours = PAGE_NONE, theirs = PAGE_NONE;
     enum secure_state state = SECURE_FREE;
-    uint64_t status =
-        mmu->mirror.ops->read(mmu->mirror.td, gfn, EPT_LEVEL_4K, &theirs, &state);
+    uint64_t status = mmu->mirror.ops->read(mmu->mirror.td, gfn, EPT_LEVEL_4K, &theirs, &state);
     int error = mmu_gpa_to_pfn(mmu, gfn_to_gpa(gfn), &ours, &level);
     if (!error && !status && state == SECURE_MAPPED && ours.v == theirs.v)
         return 0;

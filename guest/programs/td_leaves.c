@@ -265,12 +265,13 @@ static void page_attributes(void)
 
 /* ---- What is no TDCALL ----------------------------------------------------------------------- */
 
-#define UNDEFINED(X)                                                                            \
-    X(ud2)                                                                                      \
-    X(ud1)                                                                                      \
-    X(ud0)                                                                                      \
-    X(no_prefix) X(two_prefixes) X(repeated) X(locked) X(rex) X(seamops) X(seamcall) X(push_es) \
-        X(vmread) X(vmxon)
+#define UNDEFINED(X)                                                                         \
+    X(ud2)                                                                                   \
+    X(ud1)                                                                                   \
+    X(ud0)                                                                                   \
+    X(no_prefix)                                                                             \
+    X(two_prefixes) X(repeated) X(locked) X(rex) X(seamops) X(seamcall) X(push_es) X(vmread) \
+        X(vmxon)
 #define X(name) void undefined_##name(void *argument);
 UNDEFINED(X)
 #undef X

@@ -611,7 +611,8 @@ static void refused_when_pages_are_removed(void **state)
     (void)state;
     static const struct {
         enum mirror_op op;
-        int64_t result; /* of the conversion of 8 pages, if the operation for the third is refused */
+        int64_t
+            result; /* of the conversion of 8 pages, if the operation for the third is refused */
         unsigned stuck, shared;
     } cases[] = {
         {OP_BLOCK, 2, 0, 2},

@@ -110,13 +110,15 @@ static void exit_to_host(struct cpu *cpu, uint64_t *seed, uint64_t gfn, bool sha
     unsigned level = rnd(seed, 4) ? EPT_LEVEL_4K : EPT_LEVEL_2M;
     int result;
     if (shared || !rnd(seed, 4)) {
-        result = mmu_fault(&mmu, GPA((shared ? SHARED : 0) | gfn << PAGE_SHIFT), ACCESS_READ, &info);
+        result =
+            mmu_fault(&mmu, GPA((shared ? SHARED : 0) | gfn << PAGE_SHIFT), ACCESS_READ, &info);
     } else {
         gfn = ept_first_frame(GFN(gfn), level).v;
         result = mmu_td_accept(&mmu, GPA(gfn << PAGE_SHIFT), level, &status);
         cpu->accepted += !result && !status;
     }
-    check(result >= 0 || result == -EACCES || result == -EAGAIN || (result == -EFAULT && gfn >= HOLE),
+    check(result >= 0 || result == -EACCES || result == -EAGAIN ||
+              (result == -EFAULT && gfn >= HOLE),
           "a fault has failed");
 }
 
