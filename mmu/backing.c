@@ -204,7 +204,7 @@ static hpa_t cleared_page(void)
 static bool is_whole(const struct backing *backing, uint64_t piece, uint64_t count)
 {
     uint64_t first = piece * PIECE_FRAMES;
-    return !backing->pages_only && first >= backing->phase &&
+    return backing->giant_phase != BACKING_PAGES_ONLY && first >= backing->phase &&
            first + count * PIECE_FRAMES <= backing->phase + backing->pages;
 }
 

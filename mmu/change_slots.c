@@ -147,7 +147,8 @@ static int equip_slot(const struct mmu *mmu, struct changing *now, uint64_t page
     int error = backing_init(&slot->backing, slot->base, pages);
     if (error)
         return error;
-    slot->backing.pages_only = mmu_has_mirror(mmu);
+    if (mmu_has_mirror(mmu))
+        slot->backing.giant_phase = BACKING_PAGES_ONLY;
     change_fill(now, slot->backing.directory, backing_directory_size(&slot->backing), 0);
     if (slot->flags & MEMSLOT_LOG_DIRTY)
         error = equip_bitmap(now, &slot->dirty, 0);

@@ -138,21 +138,29 @@ void mmu_forget(struct mmu *mmu)
 int mmu_gpa_to_pfn(const struct mmu *mmu, gpa_t gpa, hpa_t *page, unsigned *level)
 {
     uint64_t spte = mmu_spte(mmu, gpa, level);
-    if (!spte_is_leaf(spte, *level) ||
-        (mirror_is_blocked(spte) && mmu_role(mmu, gpa) & ROLE_MIRROR))
+    if (!spte_is_leaf(spte, *level))
         return -ENOENT;
     *page =
         hpa_add(spte_page(spte), (gpa_to_alias(gpa).v & (ept_frames(*level) - 1)) << PAGE_SHIFT);
     return 0;
 }
 
+/* An entry of the mirror. A page that is BLOCKED is none. */
+static NOINLINE uint64_t mirror_spte(const struct mmu *mmu, gfn_t gfn, unsigned *level)
+{
+    struct mirror_place at = mirror_find(mmu, gfn, EPT_LEVEL_4K);
+    *level = at.level;
+    bool blocked = spte_is_leaf(at.old, at.level) && mirror_is_blocked(at.old);
+    return blocked ? SPTE_NONPRESENT : at.old;
+}
+
 uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level)
 {
+    const uint64_t *sptep;
     *level = mmu->root_level;
     if (mmu_gfn(mmu, gpa).v >= memslot_gfn_end(mmu))
         return SPTE_NONPRESENT; /* the tables cannot index this frame */
-    const uint64_t *sptep;
-    bool mirrored = mmu_role(mmu, gpa) & ROLE_MIRROR;
-    return tdp_descend(mirrored ? mmu->mirror.table : mmu->composite, level, gpa_to_alias(gpa),
-                       EPT_LEVEL_4K, &sptep);
+    if (unlikely(mmu_has_mirror(mmu)) && mmu_role(mmu, gpa) & ROLE_MIRROR)
+        return mirror_spte(mmu, gpa_to_gfn(gpa), level);
+    return tdp_walk_to(mmu, gpa_to_alias(gpa), level, &sptep);
 }

@@ -153,7 +153,7 @@ int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages) MUST_CHECK;
 int mmu_zap_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk) MUST_CHECK;
 
 /* The lowest entry of the walk to `gpa`, and its level; of a private address in a VM with a mirror,
- * that of the mirror. */
+ * that of the mirror, or NONPRESENT if the page is BLOCKED. */
 uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level);
 
 /* The EPTP for the VMCS; the same for the whole life of the VM. */

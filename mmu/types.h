@@ -30,6 +30,8 @@ _Static_assert(!((MEMSLOT_FLAGS | MEMSLOT_SIDED | MEMSLOT_INVALID) & ROLE_RIGHTS
 /* Set in the generation while the slots are being updated; never part of an MMIO SPTE (rule F7). */
 #define SLOT_UPDATE_IN_PROGRESS BIT(63)
 
+#define BACKING_PAGES_ONLY UINT16_MAX /* no blocks, so that each page can be taken out */
+
 /* The host pages behind a slot: a directory with an entry for each 2 MiB piece. Pieces are aligned
  * to 2 MiB of the guest-physical address at which the slot was created. Only the memory behind
  * `directory` ever changes, so all copies of this struct stay equal. */
@@ -37,9 +39,9 @@ struct backing {
     uint64_t *directory;
     uint64_t pages;
     uint32_t pieces;
-    uint16_t phase;       /* offset of the slot's start in its first piece, in frames */
-    uint16_t giant_phase; /* offset of the first piece in its GiB, in pieces */
-    bool pages_only;      /* no blocks, so that each page can be taken out */
+    uint16_t phase; /* offset of the slot's start in its first piece, in frames */
+    uint16_t
+        giant_phase; /* offset of the first piece in its GiB, in pieces; or BACKING_PAGES_ONLY */
 };
 
 struct memslot {
