@@ -108,9 +108,14 @@ $(B)/host/%.o: %.S
 	$(Q)$(HOSTCC) $(HOSTFLAGS) -MMD -MP -c $< -o $@
 
 $(foreach f,$(UNIT_MAIN),$(eval $(B)/unit/$(basename $(notdir $(f))): $(f:%.c=$(B)/host/%.o)))
+# Most of the time goes to compiling and linking the tests, not to running them. Where gold exists,
+# it links each of them in a third of the time.
+UNIT_LD := $(if $(shell command -v ld.gold),-fuse-ld=gold)
+$(UNIT_MAIN:%.c=$(B)/host/%.o): HOSTFLAGS += -O0
 $(UNIT_TESTS): $(B)/libhost.a
 	@mkdir -p $(@D)
-	$(Q)$(HOSTCC) $(HOSTFLAGS) $(filter %.o,$^) $(filter %.a,$^) $(UNIT_LIBS) -lcmocka -lpthread -o $@
+	$(Q)$(HOSTCC) $(HOSTFLAGS) $(UNIT_LD) $(filter %.o,$^) $(filter %.a,$^) $(UNIT_LIBS) -lcmocka \
+	    -lpthread -o $@
 
 $(B)/unit/test_mmio_zydis: UNIT_LIBS := -lZydis
 $(B)/unit/test_mmio_calls: UNIT_LIBS := $(foreach f,guest_cmpxchg guest_page guest_read mmu_fault \

@@ -20,10 +20,12 @@
 /* Version 0x20 is the first one with an EOI register. */
 #define VERSION ((IOAPIC_PINS - 1) << 16 | 0x20)
 
-/* A redirection entry. Bits 14 and 12 are read-only; 55:48, the extended destination, reads 0. */
+/* A redirection entry. Bits 14 and 12 are read-only, and bit 12 is not stored; 55:48, the extended
+ * destination, reads 0. */
 #define ENTRY_VECTOR      BITS(7, 0)
 #define ENTRY_MODE        BITS(10, 8)
 #define ENTRY_LOGICAL     BIT(11)
+#define ENTRY_PENDING     BIT(12) /* delivery status */
 #define ENTRY_POLARITY    BIT(13)
 #define ENTRY_REMOTE_IRR  BIT(14)
 #define ENTRY_LEVEL       BIT(15)
@@ -44,30 +46,47 @@ void ioapic_init(struct ioapic *ioapic,
         ioapic->entries[pin] = ENTRY_MASKED;
 }
 
-/* Sends the message of a redirection entry. Returns true if a local APIC accepts it. */
-static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
+/* Sets *message to the message of a redirection entry. Returns false if it sends none. */
+static bool entry_message(uint64_t entry, struct lapic_message *message)
 {
-    uint8_t mode = (uint8_t)field_get(entry, ENTRY_MODE);
     uint32_t destination = (uint32_t)field_get(entry, ENTRY_DESTINATION);
     bool logical = entry & ENTRY_LOGICAL;
-    const struct lapic_message message = {
-        .mode = mode,
+    *message = (struct lapic_message){
+        .mode = (uint8_t)field_get(entry, ENTRY_MODE),
         .vector = (uint8_t)field_get(entry, ENTRY_VECTOR),
         .logical = logical,
         .all = !logical && destination == BROADCAST,
         .destination = destination,
     };
-    return (mode == LAPIC_FIXED || mode == LAPIC_LOWEST) &&
+    return message->mode == LAPIC_FIXED || message->mode == LAPIC_LOWEST;
+}
+
+/* Sends the message of a redirection entry. Returns true if a local APIC accepts it. */
+static bool ioapic_send(const struct ioapic *ioapic, uint64_t entry)
+{
+    struct lapic_message message;
+    return entry_message(entry, &message) &&
            ioapic->send(ioapic->context, &message, entry & ENTRY_LEVEL);
 }
 
-/* Sends the message of a level-triggered pin if its line is asserted, its entry is not masked and
- * no EOI is outstanding (remote IRR is 0). */
+bool ioapic_message(const struct ioapic *ioapic, unsigned pin, struct lapic_message *message)
+{
+    uint64_t entry = READ_ONCE(ioapic->entries[pin]);
+    return entry_message(entry, message) && !(entry & ENTRY_MASKED);
+}
+
+/* Whether a level-triggered pin has a message to send: its line is asserted, its entry is not
+ * masked and no EOI is outstanding (remote IRR is 0). */
+static bool ioapic_level_waits(const struct ioapic *ioapic, unsigned pin)
+{
+    const uint64_t conditions = ENTRY_LEVEL | ENTRY_MASKED | ENTRY_REMOTE_IRR;
+    return (ioapic->entries[pin] & conditions) == ENTRY_LEVEL && ioapic->asserted & BIT(pin);
+}
+
 static void ioapic_look_at_level(struct ioapic *ioapic, unsigned pin)
 {
     uint64_t *entry = &ioapic->entries[pin];
-    bool waits = (*entry & (ENTRY_LEVEL | ENTRY_MASKED | ENTRY_REMOTE_IRR)) == ENTRY_LEVEL;
-    if (waits && ioapic->asserted & BIT(pin) && ioapic_send(ioapic, *entry))
+    if (ioapic_level_waits(ioapic, pin) && ioapic_send(ioapic, *entry))
         *entry |= ENTRY_REMOTE_IRR;
 }
 
@@ -106,6 +125,16 @@ void ioapic_eoi(struct ioapic *ioapic, uint8_t vector)
     spin_unlock(&ioapic->lock);
 }
 
+/* The chip keeps a message that no local APIC is able to accept, and sends it again by itself
+ * (82093AA data sheet, 3.2.4, delivery status). */
+void ioapic_send_again(struct ioapic *ioapic)
+{
+    spin_lock(&ioapic->lock);
+    for (unsigned pin = 0; pin < IOAPIC_PINS; pin++)
+        ioapic_look_at_level(ioapic, pin);
+    spin_unlock(&ioapic->lock);
+}
+
 /* ---- Registers ------------------------------------------------------------------------------- */
 
 /* Writes one half of an entry. Remote IRR has a meaning only for level-triggered entries, so it is
@@ -121,6 +150,16 @@ static void ioapic_write_entry(struct ioapic *ioapic, unsigned number, uint32_t 
     ioapic_look_at_level(ioapic, number / 2);
 }
 
+/* An entry as it is read: the delivery status of a message that no local APIC has accepted is
+ * "send pending". */
+static uint64_t ioapic_read_entry(const struct ioapic *ioapic, unsigned pin)
+{
+    struct lapic_message message;
+    uint64_t entry = ioapic->entries[pin];
+    bool pending = ioapic_level_waits(ioapic, pin) && entry_message(entry, &message);
+    return entry | (pending ? ENTRY_PENDING : 0);
+}
+
 static uint32_t ioapic_read_data(const struct ioapic *ioapic)
 {
     unsigned number = ioapic->index - REG_ENTRIES;
@@ -130,7 +169,7 @@ static uint32_t ioapic_read_data(const struct ioapic *ioapic)
         return VERSION;
     if (number >= 2 * IOAPIC_PINS) /* true also below REG_ENTRIES, where `number` wraps around */
         return 0;
-    return (uint32_t)(ioapic->entries[number / 2] >> number % 2 * 32);
+    return (uint32_t)(ioapic_read_entry(ioapic, number / 2) >> number % 2 * 32);
 }
 
 static void ioapic_write_data(struct ioapic *ioapic, uint32_t value)

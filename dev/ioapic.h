@@ -10,10 +10,11 @@
  * that it accepted as level-triggered, or from the guest, which can write the vector to the EOI
  * register.
  *
- * Lines carry logical levels, so the polarity bit is stored without effect. Messages are sent
- * immediately, so the delivery status always reads 0. SMI, NMI and INIT are not sent, because the
- * ICH does not support them. ExtINT is not sent either: its vector would come from an 8259, and the
- * VM has none.
+ * Lines carry logical levels, so the polarity bit is stored without effect. A message reaches the
+ * local APICs immediately. If none of them accepts a level-triggered message, the delivery status
+ * of its pin reads "send pending" until ioapic_send_again() has sent it; otherwise it reads "idle".
+ * SMI, NMI and INIT are not sent, because the ICH does not support them. ExtINT is not sent either:
+ * its vector would come from an 8259, and the VM has none.
  *
  * Any CPU may call these functions. The lock is held while `send` is called.
  */
@@ -49,5 +50,15 @@ void ioapic_init(struct ioapic *ioapic,
  * not connected, so their lines are ignored. */
 void ioapic_set_line(void *ioapic, unsigned pin, bool level);
 
+/* Sets *message to what a pin, which must exist, sends when its line is asserted. Returns false if
+ * it sends nothing. Takes no lock: if the guest changes the entry meanwhile, the message may be
+ * the one before the change. */
+bool ioapic_message(const struct ioapic *ioapic, unsigned pin,
+                    struct lapic_message *message) MUST_CHECK;
+
 /* Handles the EOI of a level-triggered interrupt with this vector, as broadcast by a local APIC. */
 void ioapic_eoi(struct ioapic *ioapic, uint8_t vector);
+
+/* Sends the messages of level-triggered pins again that no local APIC has accepted. Called when a
+ * local APIC may accept what it did not accept before. */
+void ioapic_send_again(struct ioapic *ioapic);

@@ -263,6 +263,13 @@ void lapic_init(struct lapic *l, uint32_t id, const struct lapic_host *host, voi
     lapic_reset(l);
 }
 
+/* Called after each change of what the APIC accepts, and of the addresses that select it. */
+static void lapic_reachable(struct lapic *l)
+{
+    if (lapic_accepts(l) && l->host->reachable)
+        l->host->reachable(l->context);
+}
+
 bool lapic_set_mode(struct lapic *l, unsigned mode)
 {
     if (mode == l->mode)
@@ -274,6 +281,7 @@ bool lapic_set_mode(struct lapic *l, unsigned mode)
     l->mode = (enum lapic_mode)mode;
     l->host->interrupt(l->context);
     l->host->timer(l->context);
+    lapic_reachable(l);
     return true;
 }
 
@@ -332,8 +340,10 @@ uint32_t lapic_read(struct lapic *l, unsigned reg)
 static void lapic_write_svr(struct lapic *l, uint32_t value)
 {
     l->svr = value & (SVR_ENABLE | SVR_FOCUS | SVR_RESET);
-    if (l->svr & SVR_ENABLE)
+    if (l->svr & SVR_ENABLE) {
+        lapic_reachable(l);
         return;
+    }
     for (unsigned i = 0; i < LAPIC_LVTS; i++)
         l->lvt[i] |= LVT_MASKED;
     l->host->timer(l->context);
@@ -371,9 +381,11 @@ void lapic_write(struct lapic *l, unsigned reg, uint32_t value)
         break;
     case LAPIC_LDR:
         l->ldr = value & ~0u << ID_SHIFT;
+        lapic_reachable(l);
         break;
     case LAPIC_DFR:
         l->dfr = value | (uint32_t)DFR_ONES;
+        lapic_reachable(l);
         break;
     case LAPIC_SVR:
         lapic_write_svr(l, value);

@@ -87,6 +87,9 @@ struct lapic_host {
     /* The guest ended a level-triggered interrupt with this vector. NULL if lapic_accept_level() is
      * never called. */
     void (*end_level)(void *context, uint8_t vector);
+    /* Messages that this APIC did not accept may be accepted when they are sent again. NULL if
+     * nobody sends a message again. */
+    void (*reachable)(void *context);
     /* Sends a message to the other vCPUs; NULL if the VM has only one. */
     void (*send)(void *context, const struct lapic_message *message);
 };

@@ -287,7 +287,6 @@ int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, b
                                               .write_zeroes_may_unmap = 1};
     memset(disk->serial, 0, sizeof(disk->serial));
     memcpy(disk->serial, serial, strnlen(serial, sizeof(disk->serial)));
-    disk->tables = NULL;
     disk->freed = 0;
     v->ops = &blk_ops;
     v->config = &disk->config;
@@ -297,7 +296,7 @@ int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, b
                   (read_only ? BIT(VIRTIO_BLK_F_RO)
                              : BIT(VIRTIO_BLK_F_DISCARD) | BIT(VIRTIO_BLK_F_WRITE_ZEROES));
     virtio_init(v);
-    if (read_only)
+    if (read_only || disk->tables)
         return 0;
     hpa_t tables = page_alloc(tables_order(size));
     if (page_is_none(tables)) {

@@ -27,7 +27,9 @@ struct virtio_blk {
 };
 
 /* Initializes a disk on an image of at least one sector; bytes beyond the last whole sector are not
- * used. The caller has set virtio's dma, line and busy. Returns 0, or -ENOMEM after a message. */
+ * used. The caller has set virtio's dma, line and busy, and `tables`: NULL, or the tables of an
+ * earlier disk on this image, whose contents this disk then has. Returns 0, or -ENOMEM after a
+ * message. */
 int virtio_blk_init(struct virtio_blk *disk, const void *image, uint64_t size, bool read_only,
                     const char *serial) MUST_CHECK;
 

@@ -229,7 +229,11 @@ static enum exit_code vm_add_disks(struct vm *vm, const struct guest_module *fil
 static bool make_words(struct vm_making *m, enum exit_code *code)
 {
     struct vm *vm = m->vm;
+    struct disk *disks[DISKS] = {NULL};
+    if (m->again) /* they outlive the VM, as the disks of a PC outlive its reset */
+        memcpy(disks, vm->disks, sizeof(disks));
     memset(vm, 0, sizeof(*vm));
+    memcpy(vm->disks, disks, sizeof(disks));
     vm->number = (uint16_t)m->number;
     const char *line = module_name(m->module, vm->name);
     int arguments =
@@ -277,6 +281,8 @@ static bool make_mmu(struct vm_making *m, enum exit_code *code)
     int error = mmu_create(&vm->mmu);
     if (error) {
         log_error("guest %s: no host memory for its page tables (error %d)", vm->name, error);
+        while (!devices_destroy_piece(vm))
+            ;
         memory_close(vm->number);
         *code = EXIT_NO_MEMORY;
         return true;

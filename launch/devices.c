@@ -160,7 +160,7 @@ static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint
                                   .ops = &virtio_mmio_ops,
                                   .device = &disk->mmio,
                                   .locked = &disk->locked};
-    vm->disks[vm->disk_count++] = disk;
+    vm->disk_count++;
     return device_add(vm, &device);
 }
 
@@ -174,18 +174,20 @@ int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_
         log_error("guest %s: a disk of %lu bytes; it must have a sector of 512", vm->name, size);
         return -EINVAL;
     }
-    hpa_t page = page_alloc(DISK_ORDER);
-    if (page_is_none(page)) {
-        log_error("guest %s: no host memory for a disk; %s", vm->name, page_shortage());
-        return -ENOMEM;
+    struct disk **disk = &vm->disks[vm->disk_count];
+    if (!*disk) {
+        hpa_t page = page_alloc(DISK_ORDER);
+        if (page_is_none(page)) {
+            log_error("guest %s: no host memory for a disk; %s", vm->name, page_shortage());
+            return -ENOMEM;
+        }
+        *disk = phys_to_virt(page);
+        (*disk)->blk.tables = NULL;
     }
-    struct disk *disk = phys_to_virt(page);
-    page_clear(disk, DISK_ORDER);
-    unsigned count = vm->disk_count;
-    int error = disk_create(vm, disk, image, size, read_only);
-    if (error && vm->disk_count == count)
-        page_free(page, DISK_ORDER);
-    return error;
+    uint8_t ***tables = (*disk)->blk.tables;
+    page_clear(*disk, DISK_ORDER);
+    (*disk)->blk.tables = tables;
+    return disk_create(vm, *disk, image, size, read_only);
 }
 
 uint64_t devices_disk_pages(uint64_t size, bool read_only)
@@ -231,14 +233,18 @@ enum exit_code devices_add_net(struct vm *vm)
 
 bool devices_destroy_piece(struct vm *vm)
 {
-    if (!vm->disk_count)
-        return true;
-    struct disk *disk = vm->disks[vm->disk_count - 1];
-    if (virtio_blk_destroy_piece(&disk->blk)) {
-        page_free(virt_to_phys(disk), DISK_ORDER);
-        vm->disk_count--;
+    vm->disk_count = 0;
+    for (unsigned i = 0; i < DISKS && !vm->again; i++) {
+        struct disk **disk = &vm->disks[i];
+        if (!*disk)
+            continue;
+        if (virtio_blk_destroy_piece(&(*disk)->blk)) {
+            page_free(virt_to_phys(*disk), DISK_ORDER);
+            *disk = NULL;
+        }
+        return false;
     }
-    return false;
+    return true;
 }
 
 /* ---- Input ----------------------------------------------------------------------------------- */

@@ -145,6 +145,22 @@ void buddy_free(struct buddy *buddy, hpa_t block, unsigned order)
     buddy_insert_merged(buddy, frame, order);
 }
 
+void buddy_trim(struct buddy *buddy, hpa_t block, unsigned order, uint64_t count)
+{
+    uint64_t frame = block.v >> PAGE_SHIFT, pages = 1ull << order;
+    BUG_ON(buddy_order(buddy, frame) != order || !count || count > pages);
+    uint8_t flags = (uint8_t)(state_of(buddy, frame) & (STATE_USED | STATE_NOTED));
+    uint32_t user = *buddy_user(buddy, frame);
+    for (uint64_t at = 0, part; at < count; at += 1ull << part) {
+        part = buddy_part(count - at);
+        set_state(buddy, frame + at, (uint8_t)(flags | part));
+        *buddy_user(buddy, frame + at) = user;
+    }
+    for (uint64_t at = count; at < pages; at += at & -at)
+        buddy_insert(buddy, frame + at, (unsigned)__builtin_ctzll(at));
+    buddy->free_pages += pages - count;
+}
+
 unsigned buddy_order(const struct buddy *buddy, uint64_t frame)
 {
     BUG_ON(frame >= buddy->end);

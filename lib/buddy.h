@@ -64,6 +64,16 @@ void buddy_add(struct buddy *buddy, uint64_t first, uint64_t end);
 hpa_t buddy_alloc(struct buddy *buddy, unsigned order, uint32_t user) MUST_CHECK;
 void buddy_free(struct buddy *buddy, hpa_t block, unsigned order);
 
+/* Divides a block in use into blocks of the same user, which cover its first `count` pages, the
+ * largest first, and frees its other pages. The block at page n of these has the order
+ * buddy_part(count - n). */
+void buddy_trim(struct buddy *buddy, hpa_t block, unsigned order, uint64_t count);
+
+static inline unsigned buddy_part(uint64_t count)
+{
+    return 63 - (unsigned)__builtin_clzll(count);
+}
+
 /* Returns the first frame at or above `frame` at which a block begins that was handed out while
  * `noting` was set and is still in use, or the end of the span if there is none. */
 uint64_t buddy_next_noted(const struct buddy *buddy, uint64_t frame);

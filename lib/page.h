@@ -37,6 +37,11 @@ hpa_t page_alloc_for_ever(unsigned order) MUST_CHECK;
 /* All pages that page_alloc() returns lie below this address. Supplied by arch/x86/memory.c. */
 uint64_t page_end(void);
 
+/* Gives back all but the first `count` pages of a block that page_alloc() returned for this order.
+ * page_free_trimmed() then frees these `count` pages. Supplied by arch/x86/memory.c. */
+void page_trim(hpa_t page, unsigned order, uint64_t count);
+void page_free_trimmed(hpa_t page, uint64_t count);
+
 /* Translation by the direct map, in both directions. The address must be RAM. The start of the map
  * is set once, before any page is used. phys_to_virt() is inline because page walks translate at
  * each level. Supplied by arch/x86/memory.c. */

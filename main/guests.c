@@ -20,6 +20,7 @@
 #include "vm/vm.h"
 #include "vm/work.h"
 #include "lib/assert.h"
+#include "lib/bits.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -66,12 +67,17 @@ static struct guest *guest_of_vm(struct vm *vm)
     return (struct guest *)((char *)vm - offsetof(struct guest, vm));
 }
 
-static unsigned guest_page_order(void)
+#define GUEST_PAGES (align_up(sizeof(struct guest), PAGE_SIZE) / PAGE_SIZE)
+
+static hpa_t guest_alloc(void)
 {
     unsigned order = 0;
-    while (PAGE_SIZE << order < sizeof(struct guest))
+    while (1u << order < GUEST_PAGES)
         order++;
-    return order;
+    hpa_t page = page_alloc(order);
+    if (!page_is_none(page))
+        page_trim(page, order, GUEST_PAGES);
+    return page;
 }
 
 /* The pages of a TD's private pool that it uses: its private memory, and the tables for it. */
@@ -85,14 +91,14 @@ static uint64_t private_pages(const struct vm *vm)
 static void report_memory(const struct vm *vm, struct transcript *out)
 {
     uint64_t ram = mmu_ram_pages(&vm->mmu) + private_pages(vm), kib = PAGE_SIZE / 1024;
-    uint64_t all = memory_used(vm->number) + (1ull << guest_page_order());
+    uint64_t all = memory_used(vm->number) + GUEST_PAGES;
     transcript_list(out, "# %s: %lu KiB of RAM are in use, and %lu KiB beside it", vm->name,
                     ram * kib, (all - ram) * kib);
 }
 
 static void guest_free(struct guest *guest)
 {
-    page_free(virt_to_phys(guest), guest_page_order());
+    page_free_trimmed(virt_to_phys(guest), GUEST_PAGES);
     vm_work_for(NULL);
 }
 
@@ -312,7 +318,7 @@ static bool start_guest(struct entry *entry)
         entry->out = transcript_open(entry->number);
     transcript_speak_for(entry->out, entry->name);
     enum exit_code code = modules_check(pool.info, entry->module, entry->extra, image);
-    hpa_t page = code ? PAGE_NONE : page_alloc(guest_page_order());
+    hpa_t page = code ? PAGE_NONE : guest_alloc();
     if (!code && page_is_none(page))
         log_error("no host memory to describe the VM; %s", page_shortage());
     vm_work_for(NULL);

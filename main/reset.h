@@ -2,7 +2,8 @@
 /*
  * What survives when a guest resets its VM and the VM starts anew (the word `reset=again`): what
  * its console has printed and counted, and the time that its vCPUs have left. The VM itself is
- * destroyed and created again from its modules, with the same memory promised to it.
+ * destroyed and created again from its modules, with the same memory promised to it. What was
+ * written to its disks also survives; see devices_add_disk().
  */
 #pragma once
 

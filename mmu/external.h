@@ -25,8 +25,8 @@ struct external {
  * has no slot yet, with private memory for `frames` frames of the guest. All other members of
  * `external` are zero before the first call. Returns 0; -EINPROGRESS: the caller attends to what is
  * waiting (mmu_pauses()) and calls again; or after a message -ENOMEM, -ETIMEDOUT or -EINVAL, and
- * then external_destroy_piece() gives back what there is. With `pending_ve` the guest gets a #VE when it
- * accesses a page that it has not accepted. */
+ * then external_destroy_piece() gives back what there is. With `pending_ve` the guest gets a #VE
+ * when it accesses a page that it has not accepted. */
 int external_create(struct external *external, struct mmu *mmu, uint64_t frames,
                     bool pending_ve) MUST_CHECK;
 

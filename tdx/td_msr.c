@@ -38,10 +38,11 @@ static const struct msr_row {
     {0x98, 0x9b, TDX_GP, TDX_GP},             /* WBINVDP to IA32_SMM_MONITOR_CTL */
     {0x9e, 0x9e, TDX_GP, TDX_GP},             /* IA32_SMBASE */
     {0xbc, 0xbc, TDX_DIRECT, TDX_VE},         /* IA32_MISC_PACKAGE_CTLS */
-    {0xbd, 0xbd, TDX_DIRECT, TDX_DIRECT},     /* IA32_XAPIC_DISABLE_STATUS */
+    {0xbd, 0xbd, TDX_DIRECT, TDX_GP},         /* IA32_XAPIC_DISABLE_STATUS */
     {0xc1, 0xc8, TDX_GP, TDX_GP},             /* IA32_PMCn */
     {0xe1, 0xe1, TDX_GP, TDX_GP},             /* IA32_UMWAIT_CONTROL */
-    {0x10a, 0x10b, TDX_DIRECT, TDX_DIRECT},   /* IA32_ARCH_CAPABILITIES, IA32_FLUSH_CMD */
+    {0x10a, 0x10a, TDX_DIRECT, TDX_GP},       /* IA32_ARCH_CAPABILITIES */
+    {0x10b, 0x10b, TDX_DIRECT, TDX_DIRECT},   /* IA32_FLUSH_CMD */
     {0x122, 0x122, TDX_GP, TDX_GP},           /* IA32_TSX_CTRL */
     {0x174, 0x176, TDX_DIRECT, TDX_DIRECT},   /* IA32_SYSENTER_* */
     {0x186, 0x18d, TDX_GP, TDX_GP},           /* IA32_PERFEVTSELn */

@@ -52,7 +52,6 @@ SETS = {
     "private,ve": ("sides_bench", "", (*BITS, "ve")),
     "private,ve=inject": ("sides_bench", "ve=inject", (*BITS, "ve")),
     "td": ("td_bench", "nx_huge=off", ("tdx",)),
-    "td,ve=inject": ("td_bench", "nx_huge=off ve=inject", ("tdx",)),
     "smp,cpus=4": ("smp_bench", "cpus=4", ("vcpus=4",)),
     "smp,cpus=2": ("sched_bench", "cpus=2", ("vcpus=3",)),
     "smp,cpus=1": ("sched_bench", "cpus=1", ("vcpus=2",)),

@@ -23,7 +23,7 @@ run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
 GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.c \
               mmio/bus_change.c tests/fuzz/fuzz_ghci.c
 
-VIRTIO_SRC := $(wildcard dev/virt*.c) dev/switch.c tests/unit/support.c
+VIRTIO_SRC := $(wildcard dev/virt*.c) dev/switch.c lib/host_tlb.c tests/unit/support.c
 
 LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c \
               multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
@@ -58,7 +58,7 @@ $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
 DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c pit.c) arch/x86/cmos.c \
-               lib/calendar.c tests/unit/support.c tests/fuzz/fuzz_devices.c
+               lib/calendar.c lib/host_tlb.c tests/unit/support.c tests/fuzz/fuzz_devices.c
 
 fuzz-devices: $(B)/fuzz/devices
 	$(Q)$(call run_fuzz,devices,-max_len=512)
@@ -73,7 +73,7 @@ SECURE_FUZZ_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c
                    tests/fuzz/fuzz_secure.c
 
 fuzz-secure: $(B)/fuzz/secure
-	$(Q)$(call run_fuzz,secure,-max_len=512 -len_control=0)
+	$(Q)$(call run_fuzz,secure,-max_len=512 -len_control=0,tests/fuzz/secure)
 
 $(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
     tests/unit/support.h | deps-fuzz
@@ -112,7 +112,7 @@ $(B)/fuzz/brute: tests/fuzz/brute_decode.c $(FUZZ_SRC) $(HEADERS) mmio/instructi
 docs: $(B)/tools/instructions ## write docs/MMIO_INSTRUCTIONS.md from the decoder's table
 	$(Q)$< > docs/MMIO_INSTRUCTIONS.md
 
-lint: lint-instructions
+lint-quick: lint-instructions
 lint-instructions: $(B)/tools/instructions
 	$(Q)$< | diff -q - docs/MMIO_INSTRUCTIONS.md >/dev/null || \
 	    { echo "docs/MMIO_INSTRUCTIONS.md differs from the table; type: make docs" >&2; false; }

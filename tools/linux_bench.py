@@ -177,9 +177,8 @@ def tdx_table(version: str, costs: tuple[Cost, ...]) -> str:
     rows = (
         ("millions of ticks", *(millions(cost.ticks) for cost in costs)),
         ("of these, executed by the hypervisor", *(millions(cost.hypervisor) for cost in costs)),
-        ("of these, repetitions of REP STOSQ that clear new pages",
-         *(millions(cost.cleared) for cost in costs)),
-        ("the hypervisor's share of the instructions", *(f"{cost.share:.2f} %" for cost in costs)),
+        ("the hypervisor's share of the ticks",
+         *(f"{cost.share_of_ticks:.1f} %" for cost in costs)),
         ("exits", *(str(cost.exits) for cost in costs)),
         ("KiB of RAM that are in use", *(str(cost.ram) for cost in costs)),
         ("KiB that the VM takes beside its RAM", *(str(cost.beside) for cost in costs)),

@@ -71,7 +71,7 @@ mutants: $(UNIT_TESTS) ## break each rule, one at a time, and check that a test 
 mutants-sample: $(UNIT_TESTS) ## ten of the mutants, different ones each day
 	$(Q)$(PYTHON) tools/mutants.py --sample 10
 
-lint: lint-mutants
+lint-quick: lint-mutants
 lint-mutants: | lint-deps
 	$(Q)$(PYTHON) tools/mutants.py --lint
 

@@ -179,14 +179,10 @@ tested run-guests smp-guests: # lists for the tests
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 
-# `make test` does the longest random runs in full.
-check: export ADVERSARY_STEPS := 40000
-check: export STORES_STEPS := 300
-check: export NATIVE_CASES := 30
-check: export HOSTILE_CASES := 30000
-check: export TASK_ROUNDS := 10000
-check: | deps-base ## unit, lint and run-quick: under a minute
-	$(Q)$(PYTHON) tools/check.py unit lint run-quick
+# `make test` plays the random tests in full.
+check: export SHORTER := 5
+check: | deps-base ## unit tests, linters and one boot
+	$(Q)$(PYTHON) tools/check.py unit lint-quick run-quick
 
 # smp_slots has 3 tests of 33,334 rounds, smp_flush 8 of 12,500.
 STORM := testctl,vcpus=2,budget=3600000

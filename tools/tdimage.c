@@ -2,9 +2,9 @@
 /*
  * Writes the initial image of a TD as the hypervisor makes it, by the hypervisor's own loaders:
  * `tdimage FILE STRING [FILE STRING]...`, where each FILE and STRING is a module, the guest's own
- * first. For each page in the order in which it is added, standard output gets 16 bytes, its address and
- * whether its contents are measured (MR.EXTEND), and then its 4096 bytes. tools/tdreport.py reads
- * this. Error messages are the hypervisor's.
+ * first. For each page in the order in which it is added, standard output gets 16 bytes, its
+ * address and whether its contents are measured (MR.EXTEND), and then its 4096 bytes.
+ * tools/tdreport.py reads this. Error messages are the hypervisor's.
  */
 #include "launch/modules.h"
 #include "launch/td_plan.h"

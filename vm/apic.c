@@ -40,6 +40,13 @@ static void apic_end_level(void *context, uint8_t vector)
     ioapic_eoi(&vcpu->vm->ioapic, vector);
 }
 
+static void apic_reachable(void *context)
+{
+    struct vm *vm = ((struct vcpu *)context)->vm;
+    if (vm->words.pc)
+        ioapic_send_again(&vm->ioapic);
+}
+
 static const struct lapic_host apic_host = {
     .now = apic_now,
     .interrupt = apic_interrupt,
@@ -47,6 +54,7 @@ static const struct lapic_host apic_host = {
     .raise_nmi = apic_nmi,
     .send = apic_send,
     .end_level = apic_end_level,
+    .reachable = apic_reachable,
 };
 
 /* All vCPUs of a VM share one MMIO page on the bus. An access goes to the APIC of the vCPU that

@@ -8,6 +8,7 @@
 #include "vm/control_rules.h"
 #include "vm/exits.h"
 #include "vm/features.h"
+#include "vm/refused.h"
 #include "vm/vm.h"
 #include "lib/assert.h"
 #include "mmu/tlb.h"
@@ -66,11 +67,35 @@ static void take_effect(struct vcpu *vcpu, enum control_effect effect)
         control_regs_flush(vcpu, effect == CONTROL_FLUSH ? INVVPID_GLOBALS : INVVPID_SINGLE);
 }
 
-static void control_regs_finish(struct vcpu *vcpu, enum control_effect effect)
+/* The value that the instruction writes, which has 64 bits in 64-bit code only. */
+static uint64_t mov_value(struct vcpu *vcpu, uint64_t qualification)
+{
+    uint64_t value = cpu_gpr(&vcpu->vmx.regs, (unsigned)field_get(qualification, CR_GPR));
+    return vmx_in_64_bit_code() ? value : (uint32_t)value;
+}
+
+static COLD void control_regs_refuse(struct vcpu *vcpu, const struct control_rules *rules)
+{
+    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
+    unsigned number = (unsigned)field_get(qualification, CR_NUMBER);
+    if (field_get(qualification, CR_TYPE) != CR_MOV_TO) {
+        access_refuse(vcpu, "CLTS or LMSW");
+        return;
+    }
+    uint64_t value = mov_value(vcpu, qualification);
+    uint64_t missing = number == 4 ? value & ~rules->cr4_offered : 0;
+    if (missing)
+        access_refuse(vcpu, "MOV of %#lx to CR4, which does not have bits %#lx,", value, missing);
+    else
+        access_refuse(vcpu, "MOV of %#lx to CR%u", value, number);
+}
+
+static void control_regs_finish(struct vcpu *vcpu, const struct control_rules *rules,
+                                enum control_effect effect)
 {
     take_effect(vcpu, effect);
     if (effect == CONTROL_FAULT)
-        vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+        control_regs_refuse(vcpu, rules);
     else
         vmx_skip_instruction(&vcpu->vmx);
 }
@@ -97,8 +122,6 @@ static enum control_effect set_cr4(struct vcpu *vcpu, const struct control_rules
 static enum control_effect mov_to_control_reg(struct vcpu *vcpu, const struct control_rules *rules,
                                               unsigned number, uint64_t value)
 {
-    if (!vmx_in_64_bit_code())
-        value = (uint32_t)value;
     switch (number) {
     case 0:
         return control_set_cr0(rules, value);
@@ -139,7 +162,7 @@ void exit_cr_access(struct vcpu *vcpu)
     switch ((enum cr_access_type)field_get(qualification, CR_TYPE)) {
     case CR_MOV_TO:
         effect = mov_to_control_reg(vcpu, &rules, (unsigned)field_get(qualification, CR_NUMBER),
-                                    cpu_gpr(cpu, gpr));
+                                    mov_value(vcpu, qualification));
         break;
     case CR_MOV_FROM: /* from CR8 only: a read of CR3 does not exit */
         cpu_set_gpr(cpu, gpr, lapic_read(&vcpu->lapic, LAPIC_TPR) >> 4);
@@ -151,7 +174,7 @@ void exit_cr_access(struct vcpu *vcpu)
         effect = control_lmsw(&rules, (uint16_t)field_get(qualification, LMSW_SOURCE));
         break;
     }
-    control_regs_finish(vcpu, effect);
+    control_regs_finish(vcpu, &rules, effect);
 }
 
 void control_registers_setup_td(struct vcpu *vcpu)

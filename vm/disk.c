@@ -13,8 +13,8 @@ void disk_connect(struct disk *disk, struct vm *vm)
     disk->mmio.virtio = virtio;
 }
 
-/* Does a piece of the device's work if there is some, and *may_work. Returns true if work is
- * left. */
+/* Does a piece of the device's work if some is pending and *may_work is set, which it then clears.
+ * Returns true if work is left. */
 static bool device_go_on(struct virtio *virtio, struct locked_device *locked, bool *may_work)
 {
     spin_lock(&locked->lock);

@@ -8,6 +8,7 @@
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/features.h"
+#include "vm/refused.h"
 #include "vm/td.h"
 #include "vm/ve.h"
 #include "vm/vm.h"
@@ -54,19 +55,12 @@ static COLD void exit_hlt(struct vcpu *vcpu)
     attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
 }
 
-/* Queues the event again whose delivery the exit interrupted. */
-static NOINLINE void requeue_event(struct vcpu *vcpu)
-{
-    vmx_requeue_event(&vcpu->vmx);
-    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
-}
-
 /* Called first after exits that an instruction does not cause by itself, because they may have
  * interrupted the delivery of an event. */
 static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
-        requeue_event(vcpu);
+        exit_requeue(vcpu);
 }
 
 static bool was_delivering(const struct vcpu *vcpu)
@@ -166,7 +160,7 @@ static COLD void exit_xsetbv(struct vcpu *vcpu)
     uint64_t value = gpr[GPR_RDX] << 32 | (gpr[GPR_RAX] & 0xffffffff);
     if ((uint32_t)gpr[GPR_RCX] != 0 || cpu_cpl(&vcpu->vmx.regs) != 0 ||
         !features_xcr0_valid(value) || !xsetbv_safe(value)) {
-        vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+        access_refuse(vcpu, "XSETBV of %#lx to XCR%u", value, (uint32_t)gpr[GPR_RCX]);
         return;
     }
     vcpu->extra.xcr0 = value; /* the CPU has loaded it already; CPUID needs this copy */
@@ -230,7 +224,7 @@ static NOINLINE void handle_any(struct vcpu *vcpu)
     case REASON_WBINVD:
         return vmx_skip_instruction(&vcpu->vmx);
     case REASON_RDPMC:
-        return vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+        return access_refuse(vcpu, "RDPMC of counter %#x", (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX]);
     case REASON_MWAIT: /* CPUID does not offer MONITOR */
     case REASON_MONITOR:
     case REASON_GETSEC: /* nor SMX, nor VMX */
@@ -285,21 +279,6 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
     [REASON_EPT_VIOLATION] = ept_violation,
     [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
 };
-
-/* ---- For TDs --------------------------------------------------------------------------------- */
-
-void exit_cut_short(struct vcpu *vcpu, uint32_t reason)
-{
-    may_have_cut_short(vcpu, reason);
-}
-
-void exit_as_usual(struct vcpu *vcpu, uint32_t reason)
-{
-    if (reason < ARRAY_SIZE(handlers))
-        handlers[reason](vcpu);
-    else
-        handle_any(vcpu);
-}
 
 /* ---- Entering again -------------------------------------------------------------------------- */
 
@@ -362,7 +341,8 @@ static NOINLINE bool td_exited(struct vcpu *vcpu, uint64_t reason)
     tlb_leave_at(vcpu->place);
     if (likely(reason < REASON_COUNT)) {
         vcpu->exits[reason]++;
-        td_exit(vcpu, (uint32_t)reason);
+        if (!td_exit(vcpu, (uint32_t)reason))
+            handle_any(vcpu);
     } else {
         handle_rare(vcpu);
     }

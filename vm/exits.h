@@ -48,11 +48,9 @@ void exit_task_switch(struct vcpu *vcpu);
 bool exit_was_incidental(struct vcpu *vcpu) COLD;
 
 /* Called first by the handlers of a TD's exits that an instruction does not cause by itself: the
- * event whose delivery the exit interrupted is delivered again. */
+ * event whose delivery the exit interrupted is delivered again, by exit_requeue(). */
 void exit_cut_short(struct vcpu *vcpu, uint32_t reason);
-
-/* Handles an exit as for a VM that is no TD. */
-void exit_as_usual(struct vcpu *vcpu, uint32_t reason);
+void exit_requeue(struct vcpu *vcpu);
 
 /* Executes the next piece of the vCPU's unfinished hypercall (vcpu->unfinished). */
 void hypercall_go_on(struct vcpu *vcpu);

@@ -38,7 +38,7 @@ static bool ghci_plain_range(const struct ghci *g, uint64_t first, uint64_t size
 static uint64_t ghci_get_info(const struct ghci *g, uint64_t *gpr)
 {
     if (gpr[GPR_R12])
-        return g->more ? g->more(g->context, gpr) : GHCI_INVALID_OPERAND;
+        return g->td ? g->td->more(g->context, gpr) : GHCI_INVALID_OPERAND;
     /* All zero: only the base leaves exist. */
     gpr[GPR_R11] = gpr[GPR_R12] = gpr[GPR_R13] = gpr[GPR_R14] = 0;
     return GHCI_SUCCESS;
@@ -46,8 +46,8 @@ static uint64_t ghci_get_info(const struct ghci *g, uint64_t *gpr)
 
 static int64_t ghci_convert(const struct ghci *g, gpa_t gpa, uint64_t pages, bool shared)
 {
-    return g->convert ? g->convert(g->context, gpa, pages, shared)
-                      : mmu_convert(g->mmu, gpa, pages, shared);
+    return g->td ? g->td->convert(g->context, gpa, pages, shared)
+                 : mmu_convert(g->mmu, gpa, pages, shared);
 }
 
 /* R11 returns the address up to which pages are converted. Returns false if nothing was converted
@@ -157,7 +157,7 @@ static bool ghci_leaf(const struct ghci *g, uint64_t *gpr)
     else if (gpr[GPR_R11] == GHCI_GET_INFO)
         gpr[GPR_R10] = ghci_get_info(g, gpr);
     else
-        gpr[GPR_R10] = g->more ? g->more(g->context, gpr) : GHCI_UNKNOWN_LEAF;
+        gpr[GPR_R10] = g->td ? g->td->more(g->context, gpr) : GHCI_UNKNOWN_LEAF;
     return true;
 }
 

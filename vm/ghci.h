@@ -40,6 +40,16 @@ struct ghci_replay {
     struct bus_hint range; /* within one page */
 };
 
+/* What a TD has beyond other VMs. */
+struct ghci_td {
+    /* The leaves beyond those of vm/ghci.c, on the registers that are exposed; returns the
+     * completion code for R10. */
+    uint64_t (*more)(void *context, uint64_t *gpr);
+
+    /* mmu_convert(), and what has to be noted of it. */
+    int64_t (*convert)(void *context, gpa_t gpa, uint64_t pages, bool shared);
+};
+
 struct ghci {
     uint64_t *gpr; /* 16, by their numbers */
     struct ghci_replay *replay;
@@ -50,12 +60,7 @@ struct ghci {
     /* Returns true if something waits that a long call must not delay. Called between pieces. */
     bool (*interrupted)(void *context);
 
-    /* A TD's leaves beyond those of vm/ghci.c, on the registers that are exposed; returns the
-     * completion code for R10. NULL: there are none. */
-    uint64_t (*more)(void *context, uint64_t *gpr);
-
-    /* mmu_convert(), and what a TD has to note of it; NULL: mmu_convert() itself. */
-    int64_t (*convert)(void *context, gpa_t gpa, uint64_t pages, bool shared);
+    const struct ghci_td *td; /* what is different in a TD; NULL: it is none */
     void *context;
 };
 

@@ -313,7 +313,9 @@ static uint64_t leaves_of_td(void *context, uint64_t *gpr)
     return td_vmcall(context, gpr);
 }
 
-static bool call_ghci(struct vcpu *vcpu)
+static const struct ghci_td ghci_td = {.more = leaves_of_td, .convert = convert_of_td};
+
+static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu, const struct ghci_td *td)
 {
     const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
                               .replay = &vcpu->ghci,
@@ -321,8 +323,7 @@ static bool call_ghci(struct vcpu *vcpu)
                               .bus = vcpu->mmio.mmio_bus,
                               .vcpu = &vcpu->mmio,
                               .interrupted = call_is_interrupted,
-                              .more = vcpu->td ? leaves_of_td : NULL,
-                              .convert = vcpu->td ? convert_of_td : NULL,
+                              .td = td,
                               .context = vcpu};
     return ghci_call(&ghci);
 }
@@ -369,7 +370,8 @@ static void call_leave_unfinished(struct vcpu *vcpu)
 COLD void hypercall_go_on(struct vcpu *vcpu)
 {
     uint64_t mask = call_mask(), index = (vcpu->vmx.regs.gpr[GPR_RAX] & mask) ^ ABI_HYPERCALL;
-    vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu) : call_execute(vcpu, index, mask));
+    vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu, vcpu->td ? &ghci_td : NULL)
+                                       : call_execute(vcpu, index, mask));
 }
 
 static COLD void call_by_number(struct vcpu *vcpu)
@@ -398,20 +400,20 @@ static uint64_t exposed(const uint64_t *gpr, unsigned reg)
     return gpr[GPR_RCX] >> reg & 1 ? gpr[reg] : 0;
 }
 
-static COLD bool call_ghci_traced(struct vcpu *vcpu)
+void hypercall_of_td(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     const uint64_t leaf = exposed(gpr, GPR_R11), r12 = exposed(gpr, GPR_R12);
     const uint64_t r13 = exposed(gpr, GPR_R13), r14 = exposed(gpr, GPR_R14);
-    bool done = call_ghci(vcpu);
+    if (unlikely(!call_ghci(vcpu, &ghci_td)))
+        call_leave_unfinished(vcpu);
     trace(tdvmcall, leaf, r12, r13, r14, exposed(gpr, GPR_R10), exposed(gpr, GPR_R11));
-    return done;
 }
 
-NOINLINE void hypercall_in_ghci_layout(struct vcpu *vcpu)
+static NOINLINE void call_in_ghci_layout(struct vcpu *vcpu)
 {
-    bool traced = unlikely(trace_wants(TRACE_BIT(tdvmcall)));
-    if (unlikely(!(traced ? call_ghci_traced(vcpu) : call_ghci(vcpu))))
+    vmx_skip(&vcpu->vmx, REASON_VMCALL);
+    if (unlikely(!call_ghci(vcpu, NULL)))
         call_leave_unfinished(vcpu);
 }
 
@@ -429,11 +431,9 @@ void exit_vmcall(struct vcpu *vcpu)
         vmx_raise(&vcpu->vmx, VECTOR_UD, 0);
         return;
     }
-    if (is_ghci(vcpu)) {
-        vmx_skip(&vcpu->vmx, REASON_VMCALL);
-        hypercall_in_ghci_layout(vcpu);
-    } else {
+    if (is_ghci(vcpu))
+        call_in_ghci_layout(vcpu);
+    else
         call_by_number(vcpu);
-    }
     vcpu_end_of_slice(vcpu);
 }

@@ -93,7 +93,7 @@ static bool input_has_room(const struct input *input)
     return input->put - __atomic_load_n(&input->taken, __ATOMIC_ACQUIRE) < INPUT_RING;
 }
 
-/* Finds out whether the VM reads fast enough. */
+/* Decides whether the VM reads fast enough, and begins to drop its bytes if it does not. */
 static void input_watch(struct input *input, uint64_t now, uint64_t ticks_per_ms)
 {
     uint32_t taken = __atomic_load_n(&input->taken, __ATOMIC_ACQUIRE);
@@ -162,8 +162,8 @@ static bool input_escapes(uint8_t byte)
 
 /* ---- The port -------------------------------------------------------------------------------- */
 
-/* Reads bytes from the port, and returns their number. Ends with a byte that is part of a command,
- * so that all bytes that were put into a ring are in that of `input`, which has the focus. */
+/* Reads bytes from the port, and returns their number. Stops after a byte that is part of a
+ * command, because a command may move the focus, which is on `input`. */
 static unsigned input_read(struct input *input)
 {
     unsigned count = 0;

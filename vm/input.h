@@ -13,9 +13,9 @@
  * on the VM with the lowest number, and so it is after the VM with the focus has ended.
  *
  * Each attached VM has a ring of bytes, from which its UART reads. While the ring is full, bytes
- * stay in the port, but only if the VM reads: of a VM that has not taken a ring's worth of bytes
- * for a second, and has not emptied the ring, the bytes that find no room are dropped. So the
- * escape key is always heard, and a VM that reads slowly loses nothing.
+ * stay in the port, but only while the VM reads: if a VM has neither taken a ring's worth of bytes
+ * nor emptied the ring for a second, further bytes for it are dropped. So the escape key always
+ * works, and a VM that reads slowly loses nothing.
  *
  * The port is polled every 10 ms, and every millisecond while bytes arrive; it is not polled while
  * no VM is attached. The pCPU that first looks at its clock after a poll is due polls the port; a

@@ -2,6 +2,7 @@
 #include "vm/ipi.h"
 
 #include "vm/exits.h"
+#include "vm/layout.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
@@ -114,19 +115,29 @@ bool ipi_send_from_device(void *context, const struct lapic_message *message, bo
     return accepted;
 }
 
-/* The first active vCPU is told. One that stops because of an INIT passes the message on: either it
- * sees the message, or this function sees the INIT, because each writes before it reads. If no vCPU
- * is active, the first one that starts looks. */
+/* Tells a vCPU of frames. Returns true if it is active. One that stops because of an INIT passes
+ * the message on: either it sees the message, or this function sees the INIT, because each writes
+ * before it reads. */
+static bool ipi_tell_of_frames(struct vcpu *to)
+{
+    __atomic_store_n(&to->mailbox.frames, 1, __ATOMIC_SEQ_CST);
+    ipi_post_rare(to);
+    return startup_is_active(&to->mailbox.startup);
+}
+
+/* The vCPU that gets the device's interrupt is told, because it has to leave its guest in any case.
+ * If there is none, the first active vCPU is told, and if no vCPU is active, the first one that
+ * starts looks. */
 void ipi_send_frames(void *context)
 {
     struct vm *vm = context;
-    bool active = false;
-    for (unsigned i = 0; i < vm->vcpu_count && !active; i++) {
-        struct vcpu *to = vm->vcpus[i];
-        __atomic_store_n(&to->mailbox.frames, 1, __ATOMIC_SEQ_CST);
-        ipi_post_rare(to);
-        active = startup_is_active(&to->mailbox.startup);
-    }
+    struct lapic_message message;
+    bool told = false, interrupts = ioapic_message(&vm->ioapic, LINE_NET, &message);
+    for (unsigned i = 0; interrupts && i < vm->vcpu_count && !told; i++)
+        told = startup_is_active(&vm->vcpus[i]->mailbox.startup) &&
+               lapic_addressed(&vm->vcpus[i]->lapic, &message) && ipi_tell_of_frames(vm->vcpus[i]);
+    for (unsigned i = 0; i < vm->vcpu_count && !told; i++)
+        told = ipi_tell_of_frames(vm->vcpus[i]);
 }
 
 /* ---- Receiving ------------------------------------------------------------------------------- */

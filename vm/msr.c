@@ -4,8 +4,8 @@
 #include "arch/x86/cpu.h"
 #include "vm/exits.h"
 #include "vm/features.h"
+#include "vm/refused.h"
 #include "vm/vm.h"
-#include "lib/log.h"
 #include "lib/string.h"
 #include "dev/lapic_msr.h"
 #include "vmx/vmcs.h"
@@ -19,7 +19,6 @@
 #define APIC_BASE_BSP     BIT(8)       /* bootstrap processor */
 #define APIC_BASE_MODE    BITS(11, 10) /* can be changed; the other bits are fixed */
 #define MISC_ENABLE_GUEST BIT(0)       /* fast strings */
-#define REFUSED_SHOWN     16u          /* refused accesses of each VM that are printed */
 
 /* MSRs with a fixed value, for guests that have them. Writing this value is allowed; writing
  * another one is #GP. */
@@ -114,34 +113,15 @@ static bool fixed_value(uint32_t msr, uint64_t *value)
     return false;
 }
 
-/* `access` says what was refused. The guest can see the same by its #GP; the line is for its user,
- * if the guest does not expect the #GP. */
-static COLD void msr_refuse(struct vcpu *vcpu, const char *access)
-{
-    struct vm *vm = vcpu->vm;
-    unsigned before = __atomic_fetch_add(&vm->refused_msrs, 1, __ATOMIC_RELAXED);
-    if (before < REFUSED_SHOWN)
-        log_info("# %s: vCPU %u: %s at RIP %#lx: #GP", vm->name, vcpu->index, access,
-                 cpu_reg(&vcpu->vmx.regs, REG_RIP));
-    if (before == REFUSED_SHOWN - 1)
-        log_info("# %s: %u accesses to MSRs were refused; further ones are not printed", vm->name,
-                 REFUSED_SHOWN);
-    vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
-}
-
 static COLD void msr_refuse_read(struct vcpu *vcpu, uint32_t msr)
 {
-    char access[40];
-    snprintf(access, sizeof(access), "RDMSR of MSR %#x", msr);
-    msr_refuse(vcpu, access);
+    access_refuse(vcpu, "RDMSR of MSR %#x", msr);
 }
 
 /* An MSR that exists refuses some values. */
 static COLD void msr_refuse_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
-    char access[64];
-    snprintf(access, sizeof(access), "WRMSR of %#lx to MSR %#x", value, msr);
-    msr_refuse(vcpu, access);
+    access_refuse(vcpu, "WRMSR of %#lx to MSR %#x", value, msr);
 }
 
 static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)

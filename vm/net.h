@@ -3,14 +3,14 @@
  * The network device of a VM: the virtio device, its MMIO transport, and the wrapper with their
  * lock. All these devices are attached to one switch, which is connected to nothing else.
  *
- * A frame passes through three hands. The CPU of the sender copies it from the sender's memory into
- * the queue of the receiver's port, and tells a vCPU of the receiver (ipi_send_frames()). The pCPU
- * that runs this vCPU copies the frame to the receiver's memory (net_receive()). So no CPU accesses
- * the memory of a VM for which it does not run.
+ * A frame is copied twice. The CPU of the sender copies it from the sender's memory into the queue
+ * of the receiver's port, and tells a vCPU of the receiver (ipi_send_frames()). The pCPU that runs
+ * this vCPU copies the frame to the receiver's memory (net_receive()). So no CPU accesses the
+ * memory of a VM for which it does not run.
  *
- * Sending takes the sender's time only. Receiving takes the receiver's, as often as others send.
- * Therefore a vCPU that has received a piece does not receive again before four times the time of
- * the piece has passed: beside its exits, a flood takes at most a fifth of its victim's time.
+ * Sending takes the sender's time only. Receiving takes the receiver's time, whenever others send.
+ * Therefore a vCPU that has received a piece does not receive again before four times the time that
+ * the piece took has passed: beside its exits, a flood takes at most a fifth of its victim's time.
  */
 #pragma once
 
@@ -32,5 +32,5 @@ struct net {
 void net_connect(struct net *net, struct vm *vm);
 
 /* Copies a piece of the frames that wait for the VM to its memory. Called on the pCPU that runs the
- * vCPU, within an epoch, when vcpu->frames_at has come, which is set anew. */
+ * vCPU, within an epoch, at the time vcpu->frames_at; sets it to the time of the next call. */
 void net_receive(struct vcpu *vcpu);

@@ -2,6 +2,7 @@
 /* A TD without a guest; see the header. */
 #include "vm/provoke_td.h"
 
+#include "arch/x86/cpu.h"
 #include "arch/x86/cpus.h"
 #include "ept/tdx_status.h"
 #include "lib/assert.h"
@@ -39,7 +40,7 @@ static void count_measured(struct mmu *mmu, gfn_t gfn, const void *content)
 
 static bool make(struct rehearsal *r)
 {
-    uint64_t flushed = 0;
+    uint64_t flushed = 0, start = rdtsc();
     int error;
     r->external.measure = count_measured;
     if (WARN_ON(mmu_create(&r->mmu) || mmu_steal_bit(&r->mmu, MIRROR_SHARED_BIT, STOLEN_SHARED)))
@@ -51,25 +52,29 @@ static bool make(struct rehearsal *r)
         return false;
     for (unsigned i = 0; i < cpu_count; i++)
         flushed += host_tlb_cpus[i].flushes;
-    log_info("# a TD's memory has left the direct map: %lu blocks, %lu flushes by %u CPUs",
-             r->external.pool.added, flushed, cpu_count);
+    log_info("# a TD's memory has left the direct map: %lu blocks, %lu flushes by %u CPUs, in %lu "
+             "ticks",
+             r->external.pool.added, flushed, cpu_count, rdtsc() - start);
     return true;
 }
 
 static void end(struct rehearsal *r)
 {
+    uint64_t start = rdtsc();
     while (!mmu_destroy_piece(&r->mmu))
         ;
     while (!external_destroy_piece(&r->external))
         ;
+    log_info("# it was scrubbed and given back in %lu ticks", rdtsc() - start);
 }
 
 static uint64_t accept(struct rehearsal *r, uint64_t gpa, unsigned level)
 {
     uint64_t status = ~0ull;
-    while (mmu_td_accept(&r->mmu, GPA(gpa), level, &status) == -EAGAIN)
-        ;
-    return status;
+    for (unsigned tries = 0; tries < 1000; tries++)
+        if (mmu_td_accept(&r->mmu, GPA(gpa), level, &status) != -EAGAIN)
+            return status;
+    return ~0ull;
 }
 
 /* Accepts 2 MiB, by small pages if the mirror has a table there, as when large pages must not be

@@ -30,5 +30,6 @@ uint64_t td_pages(uint64_t ram, unsigned vcpus);
 int td_vcpu_create(struct vcpu *vcpu, bool ve_by_cpu) MUST_CHECK;
 void td_vcpu_destroy(struct vcpu *vcpu);
 
-/* Handles an exit of a TD's vCPU; `reason` is the basic exit reason. */
-void td_exit(struct vcpu *vcpu, uint32_t reason);
+/* Handles an exit of a TD's vCPU; `reason` is the basic exit reason. Returns false if it is to be
+ * handled as in other VMs. */
+bool td_exit(struct vcpu *vcpu, uint32_t reason) MUST_CHECK;

@@ -17,18 +17,32 @@
 
 /* ---- The instruction ------------------------------------------------------------------------- */
 
+struct fetching {
+    struct vcpu *vcpu;
+    bool changing; /* a page could not be read because another CPU was changing its entry */
+};
+
+/* While a large page is split, no byte of it can be read. If the page is MAPPED when its state is
+ * asked for, the split has just ended. */
 static bool fetch_private(void *context, gpa_t gpa, void *buffer, size_t size)
 {
-    struct vcpu *vcpu = context;
-    return !td_private_read(vcpu->vm, gpa, buffer, size);
+    struct fetching *fetching = context;
+    struct vm *vm = fetching->vcpu->vm;
+    if (!td_private_read(vm, gpa, buffer, size))
+        return true;
+    enum td_page_state state = td_page_state(vm, gpa);
+    fetching->changing |=
+        state == TD_PAGE_BLOCKED || state == TD_PAGE_CONVERTING || state == TD_PAGE_ACCEPTED;
+    return false;
 }
 
-bool td_at_tdcall(struct vcpu *vcpu)
+bool td_at_tdcall(struct vcpu *vcpu, bool *again)
 {
     struct cpu_regs *cpu = &vcpu->vmx.regs;
+    struct fetching fetching = {.vcpu = vcpu};
     struct td_fetch fetch = {
         .read = fetch_private,
-        .context = vcpu,
+        .context = &fetching,
         .gpa_width = vcpu->vm->td->gpa_width,
         .code64 = vmx_in_64_bit_code(),
         .cr0 = cpu_reg(cpu, REG_CR0),
@@ -41,7 +55,9 @@ bool td_at_tdcall(struct vcpu *vcpu)
     uint64_t rip = cpu_reg(cpu, REG_RIP);
     if (!fetch.code64)
         rip = (uint32_t)(rip + cpu_reg(cpu, REG_SEG_BASE + SEG_CS));
-    return td_fetch_is_tdcall(&fetch, rip);
+    bool found = td_fetch_is_tdcall(&fetch, rip);
+    *again = fetching.changing;
+    return found;
 }
 
 /* ---- What the leaves need -------------------------------------------------------------------- */
@@ -145,6 +161,6 @@ void td_call(struct vcpu *vcpu)
         release_nmis(vcpu);
     }
     if (next == TDCALL_VMCALL)
-        hypercall_in_ghci_layout(vcpu);
+        hypercall_of_td(vcpu);
     vcpu_end_of_slice(vcpu);
 }

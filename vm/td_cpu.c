@@ -71,15 +71,18 @@ static enum tdx_access td_msr_get(struct vcpu *vcpu, uint32_t msr, uint64_t *val
     return msr >= X2APIC_FIRST && msr <= X2APIC_LAST ? TDX_DIRECT : TDX_GP;
 }
 
+/* Of the MSRs that the module answers, those that can be written have no other value. */
 static enum tdx_access td_msr_set(struct vcpu *vcpu, uint32_t msr, uint64_t value)
 {
     const struct td *td = vcpu->td->td;
     enum tdx_access access = tdx_msr_access(td, msr, true);
+    uint64_t only;
     if (access == TDX_DIRECT)
         access = tdx_msr_write(td, msr, cpu_reg(&vcpu->vmx.regs, REG_EFER), value);
     if (access != TDX_DIRECT)
         return access;
-    return msr_write(vcpu, msr, value) ? TDX_DIRECT : TDX_GP;
+    bool done = tdx_msr_read(msr, &only) ? value == only : msr_write(vcpu, msr, value);
+    return done ? TDX_DIRECT : TDX_GP;
 }
 
 static enum tdx_access td_rdmsr(struct vcpu *vcpu)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A TD's private memory, of which the MMU has a mirror and the secure side the pages; see the header. */
+/* A TD's private memory, of which the MMU has a mirror and the secure side the pages; see the
+ * header. */
 #include "vm/td_memory.h"
 
 #include "ept/tdx_status.h"
@@ -28,14 +29,17 @@ const char *td_page_state_name(enum td_page_state state)
     return names[state];
 }
 
-/* The state in which the secure side has the page. */
+/* The state in which the secure side has the page. Large pages are looked for first, because
+ * another CPU may split one meanwhile: its small pages are found then, but not the other way
+ * round. */
 static enum td_page_state private_state(struct vm *vm, gfn_t gfn)
 {
     struct secure_td *td = &vm->td->external->td;
-    for (unsigned level = EPT_LEVEL_4K; level <= EPT_LEVEL_2M; level++) {
+    for (unsigned level = EPT_LEVEL_2M; level >= EPT_LEVEL_4K; level--) {
         hpa_t page;
         enum secure_state state;
-        if (secure_read(td, ept_first_frame(gfn, level), level, &page, &state))
+        if (secure_read(td, ept_first_frame(gfn, level), level, &page, &state) ||
+            state == SECURE_TABLE)
             continue;
         return state == SECURE_MAPPED    ? TD_PAGE_ACCEPTED
                : state == SECURE_BLOCKED ? TD_PAGE_BLOCKED

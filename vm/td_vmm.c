@@ -5,7 +5,9 @@
  */
 #include "arch/x86/cpu.h"
 #include "lib/bits.h"
+#include "lib/string.h"
 #include "vm/exits.h"
+#include "vm/refused.h"
 #include "vm/td_cpu.h"
 #include "vm/vm.h"
 #include "dev/lapic_msr.h"
@@ -83,6 +85,13 @@ static bool is_startup(uint32_t msr, uint64_t value)
     return msr == X2APIC_ICR && (mode == LAPIC_INIT || mode == LAPIC_STARTUP);
 }
 
+/* The values that a TD passes to its VMM are no secret. */
+static COLD uint64_t refuse(struct vcpu *vcpu, const char *instruction, uint32_t msr)
+{
+    access_report_refusal(vcpu, "TDVMCALL %s of MSR %#x", instruction, msr);
+    return GHCI_INVALID_OPERAND;
+}
+
 uint64_t td_vmcall_rdmsr(struct vcpu *vcpu, uint64_t *gpr)
 {
     uint32_t msr = (uint32_t)gpr[GPR_R12];
@@ -90,7 +99,7 @@ uint64_t td_vmcall_rdmsr(struct vcpu *vcpu, uint64_t *gpr)
     if (value)
         gpr[GPR_R11] = *value;
     else if (!vmm_has_msr(msr) || !msr_read(vcpu, msr, &gpr[GPR_R11]))
-        return GHCI_INVALID_OPERAND;
+        return refuse(vcpu, "RDMSR", msr);
     return GHCI_SUCCESS;
 }
 
@@ -104,7 +113,7 @@ uint64_t td_vmcall_wrmsr(struct vcpu *vcpu, uint64_t *gpr)
         only = &base;
     bool done = only ? *only == value
                      : vmm_has_msr(msr) && !is_startup(msr, value) && msr_write(vcpu, msr, value);
-    return done ? GHCI_SUCCESS : GHCI_INVALID_OPERAND;
+    return done ? GHCI_SUCCESS : refuse(vcpu, "WRMSR", msr);
 }
 
 /* ---- I/O and HLT ----------------------------------------------------------------------------- */

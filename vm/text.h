@@ -29,9 +29,9 @@ static inline uint64_t text_size(const struct text *text)
     return __atomic_load_n(&text->size, __ATOMIC_SEQ_CST);
 }
 
-/* Adds all bytes to the pages and returns true, or adds nothing and returns false: if no page is
- * free, and once the spare bytes are in use, because all that follows has to follow there. With
- * `spare`, adds them to the spare bytes then. */
+/* Adds all bytes and returns true, or adds nothing and returns false. The bytes are added to the
+ * pages, unless no page is free or the spare bytes are in use already, because the order would
+ * change. In these two cases they are added to the spare bytes if `spare` is set. */
 bool text_put(struct text *text, const char *bytes, size_t size, bool spare);
 
 /* Returns the bytes that are to be taken next, and their number, which is 0 if nothing is kept. */

@@ -153,7 +153,8 @@ struct vm {
     struct pit pit;
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
-    struct disk *disks[DISKS]; /* these too */
+    /* These too. Of a VM that starts anew, the disks from `disk_count` on are those of before. */
+    struct disk *disks[DISKS];
     unsigned disk_count;
     unsigned device_turn; /* counts pieces of the devices' work, which take turns */
     struct net *net;      /* with net, else NULL */
@@ -173,7 +174,7 @@ struct vm {
     enum vm_ending ending;
     uint8_t exit_value; /* what was written to the debug-exit port */
     char message[256];
-    unsigned refused_msrs; /* accesses that were #GP */
+    unsigned refused; /* accesses; see vm/refused.h */
 };
 
 /* From now on, what this pCPU logs and allocates outside of vcpu_run() belongs to the VM, or to no

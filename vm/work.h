@@ -4,8 +4,8 @@
  * so it is done in pieces of at most 50,000 instructions, and shares the pCPU with vCPUs as they
  * share it with each other: while a vCPU waits for the pCPU, a turn of work ends after a slice, and
  * while there is work, a vCPU that runs is limited to slices (sched_waiting()). Between two pieces
- * the pCPU holds nothing of the work: no VMCS is current, and no VM is the one to which messages
- * and pages are attributed.
+ * the work leaves no trace on the pCPU: no VMCS is current, and messages and pages are attributed
+ * to no VM.
  *
  * Each pCPU has a list of its own, which no other CPU accesses.
  */
@@ -21,10 +21,10 @@ struct work {
     struct work *next;
 };
 
-/* Adds work behind what this pCPU has to do already. */
+/* Appends work to this pCPU's list. */
 void work_add(struct work *work);
 
-/* Does work for a turn. There must be some (pcpu_has_work()). */
+/* Does this pCPU's work for a turn. The list must not be empty (pcpu_has_work()). */
 void work_turn(void);
 
 /* The number of pieces that all pCPUs have done, and the TSC ticks of the longest one. */

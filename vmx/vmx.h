@@ -53,15 +53,14 @@ struct vmx_vcpu {
     hpa_t msr_bitmap;
     hpa_t pml; /* the page-modification log, or 0 */
     bool pml_on;
-    bool extra_work; /* each exit begins with extra work; see vmx_update_extra_work() */
-    bool td;         /* a TD's: all exits are td_exit()'s (vm/td.h) */
-    const uint32_t
-        *holds_nmis; /* while not 0, NMIs wait (tdx/ve.h); NULL: there is no such thing */
+    bool extra_work;            /* each exit begins with extra work; see vmx_update_extra_work() */
+    bool td;                    /* a TD's: all exits are td_exit()'s (vm/td.h) */
+    const uint32_t *holds_nmis; /* NULL, or: while it is not 0, NMIs wait (tdx/ve.h) */
 };
 
 /* Recomputes vcpu->extra_work: whether each exit has to read the PML log, write IBRS, close an open
- * pass or poison fields before its handler runs, or has another handler because it is a TD's. Called after a change to one of these
- * conditions. */
+ * pass or poison fields before its handler runs, or has another handler because it is a TD's.
+ * Called after a change to one of these conditions. */
 void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 
 /* Initializes a zeroed vCPU; on success and on failure, vmx_vcpu_destroy() frees what was

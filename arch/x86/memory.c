@@ -59,6 +59,23 @@ void page_free(hpa_t page, unsigned order)
     spin_unlock(&lock);
 }
 
+void page_trim(hpa_t page, unsigned order, uint64_t count)
+{
+    spin_lock(&lock);
+    uint32_t payer = *buddy_user(&ram.buddy, page.v >> PAGE_SHIFT) >> 24;
+    buddy_trim(&ram.buddy, page, order, count);
+    ledger_give_back(&ledger, payer, (1ull << order) - count);
+    spin_unlock(&lock);
+}
+
+void page_free_trimmed(hpa_t page, uint64_t count)
+{
+    for (uint64_t at = 0, part; at < count; at += 1ull << part) {
+        part = buddy_part(count - at);
+        page_free(HPA(page.v + (at << PAGE_SHIFT)), (unsigned)part);
+    }
+}
+
 const char *page_shortage(void)
 {
     unsigned payer = cpus[this_cpu()].payer;

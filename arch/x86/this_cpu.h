@@ -9,7 +9,7 @@
  * its result: a function and everything that it calls run on one CPU. The elements of per-CPU
  * arrays have the size of a cache line, so GS points to the number times that size, and the exit
  * path need not multiply. */
-extern inline __attribute__((gnu_inline)) unsigned this_cpu(void)
+extern inline __attribute__((gnu_inline, always_inline)) unsigned this_cpu(void)
 {
     uint64_t offset;
     __asm__("movq %%gs:0, %0" : "=r"(offset));

@@ -35,6 +35,7 @@ GUEST_EXTRA_hostile := hostile/run.S hostile/legacy.S hostile/tables.c hostile/b
 GUEST_EXTRA_hostile_devices := hostile/disk.c
 GUEST_EXTRA_disk        := disk/driver.c
 GUEST_EXTRA_net         := net/driver.c
+GUEST_EXTRA_resets      := disk/driver.c
 GUEST_EXTRA_bench       := bench/measure.c
 GUEST_EXTRA_mmu_bench   := bench/measure.c
 GUEST_EXTRA_sides_bench := bench/measure.c
@@ -93,7 +94,7 @@ GUEST_WORDS_td_bench                    := tdx,budget=120000
 GUEST_WORDS_td_leaves                   := tdx
 GUEST_WORDS_td_forbidden                := tdx,expect=memory-fault
 GUEST_WORDS_td_start                    := tdx,vcpus=4
-GUEST_WORDS_td_report                   := tdx,quote=test
+GUEST_WORDS_td_report                   := tdx,quote=test,budget=60000
 GUEST_WORDS_td_cpu                      := tdx,vcpus=2
 
 .PHONY: guests

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Resets its VM, which has the words `pc`, `vcpus=2` and `reset=again`, and then tests that
- * everything is as at the first start. What it prints, and the time, are all that survives.
+ * everything is as at the first start. What it prints, the time, and what it has written to its
+ * disk, if it has one, are all that survives.
  *
  * A person or a test types what it does next: `c` resets by port 0xcf9, `k` by the keyboard
  * controller's port, and `q` ends the VM. With the argument `endless` it resets its VM at once.
  */
+#include "guest/programs/disk/driver.h"
 #include "guest/programs/rt/smp.h"
 
 #define UART_LSR     (PORT_UART + 5)
@@ -19,6 +21,7 @@
 #define KEYBOARD_FE  0xfe
 #define FAR          0x1000000u /* RAM beyond the program */
 #define PATTERN      0x5a
+#define COUNTER      9u /* the sector */
 
 static volatile uint32_t marker, loaded = 7; /* in .bss and in .data */
 
@@ -67,6 +70,29 @@ static void fresh_cpus(void)
         run_on(1, spin);
 }
 
+static bool transfer(uint32_t type, uint64_t sector)
+{
+    uint16_t end = (uint16_t)(used.index + 1);
+    disk_request(type, sector, SECTOR);
+    disk_offer(1);
+    disk_set_reg(QUEUE_NOTIFY, 0);
+    for (unsigned i = 0; i < 1000000 && used.index != end; i++)
+        pause();
+    return used.index == end && !status;
+}
+
+/* Counts the starts in the first byte of a sector of the disk. */
+static void kept_disk(void)
+{
+    EXPECT_EQ(disk_reg(STATUS), 0);
+    disk_start(0);
+    if (!EXPECT(transfer(0, COUNTER)))
+        return;
+    note("starts", buffer[0]);
+    buffer[0]++;
+    EXPECT(transfer(1, COUNTER));
+}
+
 static char read_key(void)
 {
     while (!(inb(UART_LSR) & LSR_RECEIVED))
@@ -97,6 +123,7 @@ void guest_main(void)
         {"fresh_memory", fresh_memory, 0},
         {"fresh_devices", fresh_devices, 0},
         {"fresh_cpus", fresh_cpus, 0},
+        {"kept_disk", kept_disk, 0},
         {"typed", typed, 0},
     };
     if (rt_args[0] == 'e')

@@ -195,6 +195,9 @@ static void direct_msrs(void)
     EXPECT_EQ(read_direct(0x808), 0x30);
     msr_value = 0;
     EXPECT(!try_run(write_msr, msr_of(0x808)).taken);
+    EXPECT_EQ(read_direct(0xda0), 0);
+    EXPECT(!try_run(write_msr, msr_of(0xda0)).taken); /* no supervisor state */
+    EXPECT(!try_run(write_msr, msr_of(0x1d9)).taken);
     msr_value = BIT(8); /* reserved in TPR */
     expect_fault(write_msr, msr_of(0x808), VECTOR_GP);
 }

@@ -143,20 +143,6 @@ static uint64_t shared_gpa(const uint8_t *pointer)
     return (address(pointer) - TEST_VA) | SHARED;
 }
 
-/* In ticks of the TSC, which are instructions in Bochs. */
-static void what_they_take(void)
-{
-    const uint64_t start = rdtsc();
-    EXPECT_EQ(leaf(REPORT, address(page), address(data), 0), 0);
-    const uint64_t reported = rdtsc();
-    EXPECT_EQ(leaf(VERIFYREPORT, address(page), 0, 0), 0);
-    const uint64_t verified = rdtsc();
-    EXPECT_EQ(leaf(RTMR_EXTEND, address(extension), 3, 0), 0);
-    note("report", reported - start);
-    note("verifyreport", verified - reported);
-    note("rtmr_extend", rdtsc() - verified);
-}
-
 static void operands_may_be_shared(void)
 {
     uint8_t *shared = shared_page();
@@ -231,7 +217,6 @@ void guest_main(void)
         {"a_report_verifies", a_report_verifies, 0},
         {"operands_are_checked", operands_are_checked, 0},
         {"an_rtmr_is_extended", an_rtmr_is_extended, 0},
-        {"what_they_take", what_they_take, 0},
         {"operands_may_be_shared", operands_may_be_shared, 0},
         {"a_shared_operand_without_memory_is_ve", a_shared_operand_without_memory_is_ve, 0},
         {"a_quote", a_quote, 0},

@@ -22,6 +22,7 @@
 #define MAILBOX_APIC_ID 4
 #define MAILBOX_VECTOR  8
 #define MAILBOX_WAKE_UP 1
+#define MAILBOX_USED    0xffffffff0000ffff /* of its first 8 bytes: command and APIC ID */
 
     .section .reset, "ax", @progbits
     .code32
@@ -71,19 +72,23 @@ in_64_bit_mode:
     call shim_main
     ud2
 
-/* A CPU waits until the mailbox holds its APIC ID and the command to wake up. It looks at the
- * command after the ID: the kernel writes the ID, the vector and then the command, after the CPU
- * before has cleared it, so that the vector belongs to the ID. Clearing the command tells the
- * kernel that the vector has been read. */
+/* A CPU waits until the mailbox holds its APIC ID and the command to wake up. Both are read at
+ * once: between two reads, the command could become that of another CPU. The kernel writes the ID,
+ * the vector and then the command, so that the vector belongs to both. Clearing the command tells
+ * the kernel that the vector has been read. */
 wait:
     leal 1(%rsi), %esp
     imull $SHIM_AP_STACK_SIZE, %esp
     addl $SHIM_AP_STACKS, %esp
     movl $SHIM_MAILBOX, %ebx
+    movl %esi, %edx
+    shlq $(8 * (MAILBOX_APIC_ID - MAILBOX_COMMAND)), %rdx
+    orq $MAILBOX_WAKE_UP, %rdx
+    movabsq $MAILBOX_USED, %rcx
 1:  pause
-    cmpl %esi, MAILBOX_APIC_ID(%rbx)
-    jne 1b
-    cmpw $MAILBOX_WAKE_UP, MAILBOX_COMMAND(%rbx)
+    movq MAILBOX_COMMAND(%rbx), %rax
+    andq %rcx, %rax
+    cmpq %rdx, %rax
     jne 1b
     movq MAILBOX_VECTOR(%rbx), %rax
     movw $0, MAILBOX_COMMAND(%rbx)

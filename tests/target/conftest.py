@@ -196,13 +196,15 @@ class Person:
 
 @pytest.fixture
 def person(request: pytest.FixtureRequest):
-    """person(args...) is somebody at the console of a machine with a VM for each argument."""
+    """person(args...) is somebody at the console of a machine with a VM for each argument; `files`
+    belong to the last one."""
 
     @contextlib.contextmanager
     def start(
-        *args: str, program=ECHO, words=ECHO_WORDS, cmdline="", **fields
+        *args: str, program=ECHO, words=ECHO_WORDS, files=(), cmdline="", **fields
     ) -> Iterator[Person]:
         guests = tuple(Guest(program, words, text, f"vm-{text.split()[0]}") for text in args)
+        guests += files
         name = re.sub(r"[^\w.-]+", "-", request.node.name)
         with terminal.listen() as server:
             server.settimeout(LONG)

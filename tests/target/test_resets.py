@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A guest resets its VM: with `reset=again` the VM starts anew, as it was at first."""
 
+import pathlib
 import re
 
 import pytest
@@ -13,20 +14,25 @@ WAYS = {b"c": "by port 0xcf9", b"k": "by the keyboard controller's port"}
 
 
 @pytest.mark.parametrize("smp", [1, 2])
-def test_a_reset_starts_the_vm_anew(person, smp: int) -> None:
-    """Memory, devices and CPUs are fresh each time, and the console goes on."""
-    with person("r", program=RESETS, words=WORDS, smp=smp) as who:
-        for key in (b"c", b"k", b"c"):
+def test_a_reset_starts_the_vm_anew(person, tmp_path: pathlib.Path, smp: int) -> None:
+    """Memory, devices and CPUs are fresh each time, the disk is as the guest has left it, and the
+    console goes on."""
+    image = tmp_path / "disk"
+    image.write_bytes(bytes(0x10000))
+    files = (Guest(image, ("disk",), "", "+disk"),)
+    with person("r", program=RESETS, words=WORDS, files=files, smp=smp) as who:
+        for starts, key in enumerate((b"c", b"k", b"c")):
             before = who.wait_for(b"# ready\r\n")
             assert b"not ok" not in before
-            assert before.count(b"    ok ") == 3
+            assert before.count(b"    ok ") == 4
+            assert b" starts=%d" % starts in before
             who.type(key)
             who.wait_for(f"# vm-r: reset, {WAYS[key]}; it starts again\r\n".encode())
         who.wait_for(b"# ready\r\n")
         who.type(b"q")
         who.wait_for(b"ok 1 vm-r # ended=exit ")
         assert who.wait_for(b"\n").rstrip().endswith(b"resets=3")
-        who.wait_for(b"13 passed, 0 failed, 0 skipped")
+        who.wait_for(b"17 passed, 0 failed, 0 skipped")
         who.wait_for(b"EXIT 0 ok")
 
 

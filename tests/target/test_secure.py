@@ -7,7 +7,7 @@ import pytest
 
 from conftest import CODES, hello
 
-MADE = r"^# a TD's memory has left the direct map: 3 blocks, {0} flushes by {0} CPUs$"
+MADE = r"^# a TD's memory has left the direct map: 3 blocks, {0} flushes by {0} CPUs, in \d+ ticks$"
 GONE = r"^# the TD is gone: {} operations refused, {} frames stuck, all memory is back$"
 
 

@@ -18,7 +18,7 @@ def td(*words: str, program: str = "td_start", **fields: str) -> Guest:
 @pytest.mark.parametrize("smp", [1, 2])
 @pytest.mark.parametrize("vcpus", [1, 2, 4, 16])
 def test_a_kernel_is_started_and_its_cpus_wait(boot, vcpus: int, smp: int) -> None:
-    result = boot(smp=smp, guests=(td(f"vcpus={vcpus}", "measure=0"),))
+    result = boot(smp=smp, guests=(td(f"vcpus={vcpus}", "measure=0"),), cmdline="nx_huge=off")
     assert result.status == 0, result
     (case,) = [c for c in result.output.cases if c.path == "td_start/the_mailbox_wakes_each"]
     assert case.counters["cpus"] == vcpus, result
@@ -32,14 +32,16 @@ def test_each_way_to_boot_has_the_shim(boot, method: str) -> None:
 
 @pytest.mark.parametrize("memory", ["2M", "3M", "2052K", "300M"])
 def test_all_memory_is_accepted(boot, memory: str) -> None:
-    result = boot(mem=768, guests=(td(f"mem={memory}", "measure=0"),))
+    guests = (td(f"mem={memory}", "measure=0"),)
+    result = boot(mem=768, guests=guests, cmdline="nx_huge=off")
     assert result.status == 0, result
 
 
 @pytest.mark.parametrize(("memory", "units"), [(32, 15), (256, 127)])
 def test_memory_is_left_to_the_kernel(boot, memory: int, units: int) -> None:
     """All but the first 2 MiB, in which the program is."""
-    result = boot(mem=2 * memory + 128, guests=(td(f"mem={memory}M", "accept=lazy"),))
+    guests = (td(f"mem={memory}M", "accept=lazy"),)
+    result = boot(mem=2 * memory + 128, guests=guests, cmdline="nx_huge=off")
     assert result.status == 0, result
     (case,) = [c for c in result.output.cases if c.path == "td_start/the_rest_can_be_accepted"]
     assert case.counters["units"] == units, result

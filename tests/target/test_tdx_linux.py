@@ -63,6 +63,15 @@ def test_two_vcpus(boot) -> None:
     assert len(result.output.cases) >= 12, result
 
 
+def test_unaccepted_memory(boot) -> None:
+    """The boot shim leaves most memory to the kernel, which finds that out from EFI tables."""
+    words = ("accept=lazy", "measure=0")
+    guests = checks(1, "efi=noruntime lazy=1", words=words, kernel=debian.TDX_VMLINUX)
+    result = start(boot, guests, 1)
+    assert result.status == 0, result
+    assert result.passed("unaccepted"), result
+
+
 def test_a_network_between_a_td_and_a_vm(boot) -> None:
     """They ping each other and copy a file there and back, through the TD's bounce buffers."""
     guests = ()

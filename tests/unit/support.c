@@ -11,11 +11,11 @@
 
 #include <pthread.h>
 #include <sanitizer/asan_interface.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #define ORDERS 19
 
@@ -126,9 +126,14 @@ unsigned this_cpu(void)
     return support_cpu;
 }
 
+void support_pause(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = 1}, NULL);
+}
+
 void cpu_relax(void)
 {
-    sched_yield();
+    support_pause();
 }
 
 static hpa_t alloc_locked(unsigned order)
@@ -302,6 +307,11 @@ uint64_t support_number(const char *name, uint64_t otherwise)
 {
     const char *text = getenv(name);
     return text ? strtoull(text, NULL, 0) : otherwise;
+}
+
+uint64_t support_rounds(uint64_t all)
+{
+    return all / support_number("SHORTER", 1);
 }
 
 void log_text(const char *text, size_t length)

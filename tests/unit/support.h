@@ -63,5 +63,13 @@ extern size_t (*support_log_room)(char next); /* answers log_room(); NULL: there
 /* WARN_ONs since the reset. A BUG_ON is a cmocka assertion: expect_assert_failure() sees it. */
 unsigned support_warnings(void);
 
-/* The number in the environment variable `name`, or `otherwise`: how long a random run takes. */
+/* Lets other threads run, for some 50 us. sched_yield() may return to its caller at once, and on a
+ * busy machine threads that wait by it use up the time that the others need. */
+void support_pause(void);
+
+/* The number in the environment variable `name`, or `otherwise`. */
 uint64_t support_number(const char *name, uint64_t otherwise);
+
+/* How many rounds a random test plays: `all`, or with SHORTER=n an nth part of them. `make check`
+ * sets SHORTER to 5; with more, some tests do not meet everything that they expect to meet. */
+uint64_t support_rounds(uint64_t all);

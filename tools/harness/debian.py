@@ -27,10 +27,10 @@ CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLO
 SCRIPTS = ("init", "results", "check", "net")
 
 # Debian 13's kernel, which unlike Debian 12's can be a TDX guest. It shares 4 MiB with its devices
-# instead of 64 MiB.
+# instead of 64 MiB, and ends its VM after a panic.
 TDX = BUILD / "linux/kernels/trixie-cloud"
 TDX_KERNEL, TDX_VMLINUX = TDX / "vmlinuz", TDX / "vmlinux"
-TDX_CMDLINE = f"{CMDLINE} swiotlb=2048"
+TDX_CMDLINE = f"{CMDLINE} swiotlb=2048 panic=-1"
 TDX_INITRD = BUILD / "linux/initrd-tdx"
 # For the hypervisor. On the emulator's CPU, which has the flaw iTLB multihit, private pages would
 # be small otherwise, and a TD has to accept each of them.

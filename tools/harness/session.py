@@ -22,11 +22,12 @@ POLL = 0.02
 # `on_exit=halt` never ends; that is no failure.
 LINGER = 1.0
 MONITOR_TIMEOUT = 10.0
-# A boot's time-out is of the CPU's time, so that nothing fails because the computer is busy. Where
-# an emulator sleeps, or gets next to nothing of the CPU, it is so many times as long by the clock.
+# The time-out of a boot is in CPU time, so that nothing fails because the computer is busy. An
+# emulator that sleeps, or gets hardly any CPU time, is ended after this many times as long by the
+# clock.
 CLOCK = 10
 TOO_LONG = ("timeout", "stuck")
-# By what an emulator ends that makes a mistake of its own; who kills one sends others.
+# The signals by which a faulty emulator ends itself; somebody who kills it sends other ones.
 CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)
 
 
@@ -84,7 +85,8 @@ class Console:
 
 @contextlib.contextmanager
 def started(command: list[str], boot: Boot) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs in a process group of its own, which is killed at the end, also after ^C."""
+    """Starts the emulator in a process group of its own, which is killed at the end, also after
+    ^C."""
     with (boot.folder / "emulator.txt").open("wb") as output:
         process = subprocess.Popen(
             command, cwd=boot.folder, stdout=output, stderr=subprocess.STDOUT,

@@ -329,8 +329,7 @@ static void run(unsigned rounds, int (*parse)(void))
     const char *wanted = getenv("SEED"), *longer = getenv("ROUNDS");
     const uint64_t first = wanted ? strtoull(wanted, NULL, 0) : 1;
     unsigned accepted = 0, refused = 0;
-    if (longer)
-        rounds = (unsigned)strtoul(longer, NULL, 0);
+    rounds = longer ? (unsigned)strtoul(longer, NULL, 0) : (unsigned)support_rounds(rounds);
     for (uint64_t round = first; round < first + rounds; round++) {
         seed = round * 0x9e3779b97f4a7c15ull;
         support_reset();

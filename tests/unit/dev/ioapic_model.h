@@ -13,6 +13,7 @@
 #define LEVEL      BIT(15)
 #define MASK       BIT(16)
 #define REMOTE_IRR BIT(14)
+#define PENDING    BIT(12)
 
 static struct {
     uint32_t low, high; /* as written */
@@ -79,5 +80,8 @@ static inline void model_write(unsigned number, uint32_t value)
 static inline uint64_t model_entry(unsigned pin)
 {
     uint64_t low = (model[pin].low & 0x1afffu) | (model[pin].under_way ? REMOTE_IRR : 0);
+    if (model[pin].low & LEVEL && !(model[pin].low & (MASK | 0x600)) && model[pin].line &&
+        !model[pin].under_way)
+        low |= PENDING;
     return low | (uint64_t)model[pin].high << 32;
 }

@@ -13,7 +13,7 @@
 
 static struct lapic apic;
 static uint64_t tsc;
-static unsigned nmis, interrupt_calls, timer_calls;
+static unsigned nmis, interrupt_calls, timer_calls, reachable_calls;
 
 static inline uint64_t host_now(void *context)
 {
@@ -50,11 +50,19 @@ static inline void host_end_level(void *context, uint8_t vector)
     ended[ends++] = vector;
 }
 
+static inline void host_reachable(void *context)
+{
+    assert_ptr_equal(context, &apic);
+    assert_true(lapic_accepts(&apic));
+    reachable_calls++;
+}
+
 static const struct lapic_host host = {.now = host_now,
                                        .interrupt = host_interrupt,
                                        .timer = host_timer,
                                        .raise_nmi = host_nmi,
-                                       .end_level = host_end_level};
+                                       .end_level = host_end_level,
+                                       .reachable = host_reachable};
 
 static inline int setup(void **state)
 {

@@ -228,6 +228,34 @@ static void nobody_takes_it(void **state)
     assert_int_equal(reg_read(0x10 + 18) & REMOTE_IRR, REMOTE_IRR);
 }
 
+/* A level that no APIC has accepted is delivered as soon as one can accept it, and then once. */
+static void nobody_took_it_yet(void **state)
+{
+    (void)state;
+    accepted = false;
+    entry_write(9, LEVEL | 0x51);
+    entry_write(10, LEVEL | MASK | 0x52);
+    entry_write(11, 0x53); /* an edge that is lost */
+    for (unsigned pin = 9; pin < 12; pin++)
+        line(pin, true);
+    assert_int_equal(sends, 2);
+    assert_int_equal(entry_read(9), LEVEL | PENDING | 0x51);
+    assert_int_equal(entry_read(10), LEVEL | MASK | 0x52);
+    assert_int_equal(entry_read(11), 0x53);
+    ioapic_send_again(&ioapic); /* still nobody */
+    assert_int_equal(sends, 3);
+    accepted = true;
+    ioapic_send_again(&ioapic);
+    assert_int_equal(sends, 4);
+    assert_int_equal(sent.vector, 0x51);
+    assert_true(sent_level);
+    assert_int_equal(entry_read(9), LEVEL | REMOTE_IRR | 0x51);
+    ioapic_send_again(&ioapic);
+    assert_int_equal(sends, 4);
+    ioapic_eoi(&ioapic, 0x51);
+    assert_int_equal(sends, 5);
+}
+
 static void level_survives_the_mask(void **state)
 {
     (void)state;
@@ -295,13 +323,37 @@ static void destinations(void **state)
     }
 }
 
+/* What a pin would send now. */
+static void messages_of_pins(void **state)
+{
+    (void)state;
+    struct lapic_message message;
+    assert_false(ioapic_message(&ioapic, 9, &message)); /* masked */
+    entry_write(9, LEVEL | 3ull << 56 | BIT(11) | 1 << 8 | 0x51);
+    assert_true(ioapic_message(&ioapic, 9, &message));
+    assert_int_equal(message.vector, 0x51);
+    assert_int_equal(message.mode, LAPIC_LOWEST);
+    assert_true(message.logical && !message.all && message.destination == 3);
+    entry_write(9, 0xffull << 56 | 0x52);
+    assert_true(ioapic_message(&ioapic, 9, &message));
+    assert_true(message.all && !message.logical && message.mode == LAPIC_FIXED);
+    entry_write(9, 4 << 8); /* NMI */
+    assert_false(ioapic_message(&ioapic, 9, &message));
+    assert_int_equal(sends, 0);
+}
+
 /* ---- A model --------------------------------------------------------------------------------- */
 
 static void step(void)
 {
     unsigned pin = random_below(IOAPIC_PINS);
     uint32_t vector = 0x30 + random_below(4), value = random_below(0x20000) << 8 >> 8;
-    switch (random_below(6)) {
+    switch (random_below(7)) {
+    case 6:
+        ioapic_send_again(&ioapic);
+        for (unsigned i = 0; i < IOAPIC_PINS; i++)
+            model_look(i);
+        break;
     case 0:
     case 1:
         value = (value & ~0x7ffu) | (random_below(8) ? 0 : random_below(8) << 8) | vector;
@@ -397,6 +449,8 @@ int main(void)
         cmocka_unit_test_setup(register_ends_it_too, setup_ioapic),
         cmocka_unit_test_setup(one_vector_on_two_pins, setup_ioapic),
         cmocka_unit_test_setup(nobody_takes_it, setup_ioapic),
+        cmocka_unit_test_setup(nobody_took_it_yet, setup_ioapic),
+        cmocka_unit_test_setup(messages_of_pins, setup_ioapic),
         cmocka_unit_test_setup(level_survives_the_mask, setup_ioapic),
         cmocka_unit_test_setup(edge_clears_remote_irr, setup_ioapic),
         cmocka_unit_test_setup(delivery_modes, setup_ioapic),

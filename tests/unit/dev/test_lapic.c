@@ -303,12 +303,39 @@ static void priorities(void **state)
     assert_true(taken > 100 && held > 100);
 }
 
+/* An APIC that begins to accept messages, or gets another address, says so: a message that nobody
+ * accepted may be sent again. */
+static void says_when_it_can_be_reached(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned reg; /* 0: the mode is set */
+        uint32_t value;
+        unsigned calls;
+    } rows[] = {
+        {LAPIC_LDR, 0x01000000, 0}, {LAPIC_SVR, 0x1ff, 1},      {LAPIC_SVR, 0x1ff, 1},
+        {LAPIC_LDR, 0x02000000, 1}, {LAPIC_DFR, 0x0fffffff, 1}, {LAPIC_TPR, 0, 0},
+        {LAPIC_EOI, 0, 0},          {LAPIC_SVR, 0xff, 0},       {LAPIC_DFR, 0xffffffff, 0},
+        {LAPIC_SVR, 0x1ff, 1},      {0, LAPIC_X2APIC, 1},       {0, LAPIC_X2APIC, 0},
+        {0, LAPIC_OFF, 0},          {0, LAPIC_XAPIC, 0},        {LAPIC_SVR, 0x100, 1},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        reachable_calls = 0;
+        if (rows[i].reg)
+            put(rows[i].reg, rows[i].value);
+        else
+            assert_true(lapic_set_mode(&apic, rows[i].value));
+        assert_int_equal(reachable_calls, rows[i].calls);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(registers, setup),
         cmocka_unit_test_setup(absent_registers, setup),
         cmocka_unit_test_setup(software_disabled, setup_on),
+        cmocka_unit_test_setup(says_when_it_can_be_reached, setup),
         cmocka_unit_test_setup(page, setup_on),
         cmocka_unit_test_setup(destinations, setup_on),
         cmocka_unit_test_setup(error_register, setup_on),

@@ -383,7 +383,7 @@ static void random_traffic(void **state)
     memset(model, 0, sizeof(model));
     for (unsigned n = 0; n < SWITCH_PORTS; n++)
         model[n].attached = model[n].open = true;
-    for (unsigned step = 0; step < 30000; step++)
+    for (unsigned step = 0; step < support_rounds(30000); step++)
         model_step(step, &detached);
     if (detached < SWITCH_PORTS)
         change_attachment(detached);

@@ -9,7 +9,6 @@
 #include "dev/switch.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <string.h>
 
 #define STATIONS 5u
@@ -114,7 +113,7 @@ static void *live(void *context)
         if (rnd(s, 8) == 0)
             look(n);
         if (rnd(s, 32) == 0)
-            sched_yield();
+            support_pause();
         if (n && rnd(s, 200) == 0) {
             switch_open(&s->port, false);
             switch_open(&s->port, true);

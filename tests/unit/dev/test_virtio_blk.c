@@ -191,6 +191,33 @@ static void large_disks(void **state)
     make_disk(false);
 }
 
+/* A disk that begins anew with the tables of the one before has the contents of that one: what was
+ * written, and zeros where it was discarded. Its driver begins anew. */
+static void a_second_life(void **state)
+{
+    (void)state;
+    static uint8_t wanted[4 * 4096];
+    memset(ram(BUFFERS), 0x77, 512);
+    assert_int_equal(request(VIRTIO_BLK_T_OUT, 3, 1, 512), VIRTIO_BLK_S_OK);
+    assert_int_equal(discard(16, 8, 0), VIRTIO_BLK_S_OK);
+    uint64_t pages = support_pages_in_use();
+    uint8_t ***tables = disk.tables;
+    memset(&disk.config, 0, sizeof(disk.config));
+    assert_int_equal(virtio_blk_init(&disk, image, IMAGE_SIZE, false, "again"), 0);
+    assert_ptr_equal(disk.tables, tables);
+    assert_int_equal(support_pages_in_use(), pages);
+    assert_int_equal(reg(VIRTIO_MMIO_STATUS), 0);
+    assert_int_equal(disk.config.capacity, SECTORS);
+    start_driver(0, 64);
+    memcpy(wanted, image, sizeof(wanted));
+    memset(wanted + 3 * 512, 0x77, 512);
+    memset(wanted + 2 * 4096, 0, 4096);
+    for (unsigned block = 0; block < 4; block++) {
+        assert_int_equal(request(VIRTIO_BLK_T_IN, 8 * block, 1, 4096), VIRTIO_BLK_S_OK);
+        assert_memory_equal(ram(BUFFERS), wanted + 4096 * block, 4096);
+    }
+}
+
 static void transfers_have_limits(void **state)
 {
     (void)state;
@@ -363,7 +390,7 @@ static void beside_a_model(void **state)
                  64);
     memcpy(model, image, IMAGE_SIZE);
     memset(unknown, 0, sizeof(unknown));
-    for (unsigned i = 0; i < 20000; i++) {
+    for (unsigned i = 0; i < support_rounds(20000); i++) {
         if (random_below(20)) {
             transfer(random_below(2));
             continue;
@@ -387,6 +414,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(writes_copy, setup, teardown),
         cmocka_unit_test_setup_teardown(discards, setup, teardown),
         cmocka_unit_test_setup_teardown(writes_zeroes, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_second_life, setup, teardown),
         cmocka_unit_test_setup_teardown(ranges_have_limits, setup, teardown),
         cmocka_unit_test_setup_teardown(large_disks, setup, teardown),
         cmocka_unit_test_setup_teardown(transfers_have_limits, setup, teardown),

@@ -123,7 +123,8 @@ static void agrees_with_a_second_opinion(void **state)
     (void)state;
     uint64_t word = 88172645463325252;
     unsigned bad = 0;
-    for (unsigned i = 0; i < 1u << 20; i++) {
+    const unsigned rounds = (unsigned)support_rounds(1u << 20);
+    for (unsigned i = 0; i < rounds; i++) {
         word ^= word << 13;
         word ^= word >> 7;
         word ^= word << 17;
@@ -138,7 +139,7 @@ static void agrees_with_a_second_opinion(void **state)
             fail_msg("%#lx at level %u", entry, level);
         assert_int_equal(ept_misconfig_explain(entry, level, &caps, text, sizeof(text)), expected);
     }
-    assert_in_range(bad, 1u << 17, (1u << 20) - (1u << 17)); /* both results were frequent */
+    assert_in_range(bad, rounds / 8, rounds - rounds / 8); /* both results were frequent */
 }
 
 static void indices(void **state)

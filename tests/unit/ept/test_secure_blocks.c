@@ -106,6 +106,23 @@ static void private_bytes_are_those_of_mapped_pages(void **state)
     assert_int_equal(secure_read_private(td, GFN(END), 0, text, 1), TDX_OPERAND_INVALID);
     assert_int_equal(secure_range_block(td, GFN(0), 2), TDX_SUCCESS); /* the table above */
     assert_int_equal(secure_read_private(td, GFN(0), 0, text, 1), TDX_EPT_WALK_FAILED);
+    assert_int_equal(secure_table_add(td, GFN(1024), 2, page_at(10)), TDX_SUCCESS);
+    assert_int_equal(secure_page_aug(td, GFN(1024), 1, page_at(11)), TDX_SUCCESS);
+    assert_int_equal(secure_page_accept(td, GFN(1024), 1), TDX_SUCCESS);
+    assert_int_equal(secure_read_private(td, GFN(1024), 0, text, 1), TDX_SUCCESS);
+    assert_int_equal(secure_td_stop(td), TDX_SUCCESS);
+    assert_int_equal(secure_read_private(td, GFN(1024), 0, text, 1), TDX_LIFECYCLE_STATE_INCORRECT);
+}
+
+/* Also those of a page that was read just before. */
+static void private_bytes_go_with_the_td(void **state)
+{
+    (void)state;
+    char text[1];
+    give(1, false);
+    assert_int_equal(secure_page_accept(td, GFN(0), 1), TDX_SUCCESS);
+    assert_int_equal(secure_read_private(td, GFN(0), 0, text, 1), TDX_SUCCESS);
+    assert_int_equal(secure_read_private(td, GFN(0), 0, text, 1), TDX_SUCCESS);
     assert_int_equal(secure_td_stop(td), TDX_SUCCESS);
     assert_int_equal(secure_read_private(td, GFN(0), 0, text, 1), TDX_LIFECYCLE_STATE_INCORRECT);
 }
@@ -186,6 +203,7 @@ int main(void)
         RUNNING(a_block_enters_when_every_cpu_has_flushed),
         RUNNING(a_block_in_use_does_not_leave),
         RUNNING(private_bytes_are_those_of_mapped_pages),
+        RUNNING(private_bytes_go_with_the_td),
         RUNNING(a_lie_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -217,7 +217,7 @@ static void any_ranges(void **state)
     for (unsigned n = 0; n < 300; n++) {
         setup(state);
         uint64_t at = 0;
-        for (unsigned i = 0; i < SHIM_RANGES - 1; i++) {
+        for (unsigned i = 0; i < 3; i++) {
             uint64_t base = at + ((uint64_t)random() % 0x300 << 12);
             uint64_t size = (uint64_t)random() % 0x700 << 12;
             add_range(base, size);

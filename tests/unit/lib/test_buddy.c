@@ -153,6 +153,42 @@ static void sections_are_split_when_they_must_be(void **state)
     assert_int_equal(buddy.free_pages, 2 * GIB);
 }
 
+/* The parts of a block that is trimmed are freed one by one, and so is its rest. */
+static void parts_of_a_block(void **state)
+{
+    (void)state;
+    buddy_add(&buddy, base, base + PAGES);
+    for (uint64_t count = 1; count <= 64; count++) {
+        hpa_t block = buddy_alloc(&buddy, 6, 7);
+        buddy_trim(&buddy, block, 6, count);
+        assert_int_equal(buddy.free_pages, PAGES - count);
+        hpa_t others[PAGES];
+        unsigned taken = 0;
+        while (!page_is_none(others[taken] = buddy_alloc(&buddy, 0, 8)))
+            taken++;
+        assert_int_equal(taken, PAGES - count);
+        while (taken) {
+            uint64_t offset = others[--taken].v - block.v;
+            assert_true(others[taken].v < block.v || offset >= count << PAGE_SHIFT);
+            buddy_free(&buddy, others[taken], 0);
+        }
+        for (uint64_t at = 0, part; at < count; at += 1ull << part) {
+            uint64_t frame = (block.v >> PAGE_SHIFT) + at;
+            part = buddy_part(count - at);
+            assert_int_equal(buddy_order(&buddy, frame), part);
+            assert_int_equal(*buddy_user(&buddy, frame), 7);
+            assert_int_equal(frame % (1u << part), 0);
+            buddy_free(&buddy, HPA(frame << PAGE_SHIFT), (unsigned)part);
+        }
+        assert_int_equal(buddy.free_pages, PAGES);
+    }
+    hpa_t whole = buddy_alloc(&buddy, 10, 0); /* all merged again */
+    assert_false(page_is_none(whole));
+    expect_assert_failure(buddy_trim(&buddy, whole, 10, 0));
+    expect_assert_failure(buddy_trim(&buddy, whole, 10, PAGES + 1));
+    expect_assert_failure(buddy_trim(&buddy, whole, 9, 1));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +196,7 @@ int main(void)
         cmocka_unit_test_setup(wrong_frees, setup),
         cmocka_unit_test_setup(exhaustion, setup),
         cmocka_unit_test_setup(sections_are_split_when_they_must_be, setup),
+        cmocka_unit_test_setup(parts_of_a_block, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -234,7 +234,7 @@ static void readers_beside_a_writer(void **state)
     for (uint64_t i = 2; i < 10; i++) /* the address below is in nobody else's region */
         assert_int_equal(bus_add(&bus, i * 0x1000, 0x1000, &same, (void *)(i * 0x100000)), 0);
     assert_int_equal(pthread_create(&writer, NULL, churn, NULL), 0);
-    for (unsigned i = 0; i < 1000000; i++) {
+    for (unsigned i = 0; i < support_rounds(1000000); i++) {
         uint64_t page = 2 + i % 8;
         assert_int_equal(bus_read(&bus, NULL, page * 0x1000 + 4, 4), page * 0x100000 + 4);
         uint64_t other = bus_read(&bus, NULL, 0x1004, 4);

@@ -182,7 +182,8 @@ static void check(enum mmio_outcome outcome, const struct insn *i, bool decoded)
 static void hostile(void **state)
 {
     (void)state;
-    unsigned long left = support_number("HOSTILE_CASES", 150000), outcomes[MMIO_END + 1] = {0};
+    unsigned long left = support_number("HOSTILE_CASES", support_rounds(150000));
+    unsigned long outcomes[MMIO_END + 1] = {0};
     world_seed();
     while (left--) {
         uint8_t code[24];

@@ -250,7 +250,8 @@ static bool can_run(const struct insn_row *row, enum code_size code_size)
 
 static void every_row(enum code_size code_size)
 {
-    unsigned long per_row = support_number("NATIVE_CASES", 120), total = 0, faults = 0;
+    unsigned long per_row = support_number("NATIVE_CASES", support_rounds(120));
+    unsigned long total = 0, faults = 0;
     static struct test_case c;
     if (!native_has(&native_modes[code_size])) {
         print_message("this kernel has no such segments\n");

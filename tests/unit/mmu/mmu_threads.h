@@ -24,7 +24,6 @@
 #include "mmu/self.h"
 #include "mmu/tlb.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -195,12 +195,13 @@ static void play(uint64_t seed, uint64_t steps, uint64_t msr, struct mmu_config 
     assert_int_equal(support_warnings(), 0);
 }
 
-#define RUN(name, seed, msr, ...)                                                               \
-    static void name(void **state)                                                              \
-    {                                                                                           \
-        (void)state;                                                                            \
-        play(support_number("ADVERSARY_SEED", seed), support_number("ADVERSARY_STEPS", 200000), \
-             msr, (struct mmu_config){__VA_ARGS__});                                            \
+#define RUN(name, seed, msr, ...)                                            \
+    static void name(void **state)                                           \
+    {                                                                        \
+        (void)state;                                                         \
+        play(support_number("ADVERSARY_SEED", seed),                         \
+             support_number("ADVERSARY_STEPS", support_rounds(200000)), msr, \
+             (struct mmu_config){__VA_ARGS__});                              \
     }
 
 RUN(everything, 1, WORLD_CAPS, .mmio_caching = true, .ad = true, .pml = true, .huge = true)

@@ -127,7 +127,8 @@ static void random_step(void)
 
 static void random_order(void **state)
 {
-    uint64_t seed = support_number("STORES_SEED", 7), steps = support_number("STORES_STEPS", 1500);
+    uint64_t seed = support_number("STORES_SEED", 7);
+    uint64_t steps = support_number("STORES_STEPS", support_rounds(1500));
     (void)state;
     random_state = seed;
     total_stores = converted = 0;

@@ -266,7 +266,7 @@ static void *write_bits(void *argument)
     struct td_vcpu *v = argument;
     const uint64_t pv = 0x9110000300000022, bit = BIT(v->index), busy = TDX_OPERAND_BUSY | 176;
     pthread_barrier_wait(&both_run);
-    for (unsigned i = 0; i < 400000; i++) {
+    for (unsigned i = 0; i < 3000000; i++) {
         uint64_t old, value = i & 1 ? bit : 0, status;
         while ((status = metadata_write(v, METADATA_TD, pv, value, bit, &old)) == busy)
             ;

@@ -29,7 +29,7 @@ static const struct range direct_reads[] = {
 };
 
 static const struct range direct_writes[] = {
-    {0x48, 0x49}, ONE(0xbd), {0x10a, 0x10b}, {0x174, 0x176}, ONE(0x1d9), ONE(0x277), ONE(0x600),
+    {0x48, 0x49}, ONE(0x10b), {0x174, 0x176}, ONE(0x1d9), ONE(0x277), ONE(0x600),
     {0x808, 0x80c}, ONE(0x80e), {0x810, 0x827}, ONE(0x83f), ONE(0xda0), ONE(0x1b01),
     {0xc0000080, 0xc0000082}, ONE(0xc0000084), {0xc0000100, 0xc0000103}, END,
 };
@@ -49,7 +49,8 @@ static const struct range faults[] = {
     END,
 };
 
-static const struct range faulting_writes[] = {ONE(0x345), {0x480, 0x492}, END};
+static const struct range faulting_writes[] = {
+    ONE(0xbd), ONE(0x10a), ONE(0x345), {0x480, 0x492}, END};
 /* clang-format on */
 
 static bool is_in(const struct range *list, uint32_t msr)

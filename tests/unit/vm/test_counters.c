@@ -73,7 +73,7 @@ static void many_reasons(void **state)
 {
     (void)state;
     for (unsigned reason = 0; reason < REASON_COUNT; reason++)
-        vm.vcpu.exits[reason] = 1 + (reason >= 33 && reason < 40) * 1000;
+        vm.vcpu.exits[reason] = 1 + (reason >= 33 && reason < 40 ? 1000u : 0);
     activity_report(&vm);
     unsigned shown = 0;
     for (const char *at = printed; (at = strstr(at, " by ")); at++)

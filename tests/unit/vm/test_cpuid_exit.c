@@ -102,7 +102,7 @@ static void each_leaf(void)
         for (uint32_t leaf = bases[i]; leaf - bases[i] < 0x100; leaf++)
             for (uint32_t subleaf = 0; subleaf < 70; subleaf = subleaf < 20 ? subleaf + 1 : 70)
                 ask(leaf, subleaf);
-    for (unsigned i = 0; i < 5000; i++)
+    for (unsigned i = 0; i < support_rounds(5000); i++)
         ask((uint32_t)next(), (uint32_t)next() >> (next() % 32));
     ask(4, ~0u);
     ask(0xd, ~0u);

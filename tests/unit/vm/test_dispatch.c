@@ -381,6 +381,19 @@ static void the_cpu_refuses(void **state)
     assert_int_equal(asks, 1);
 }
 
+static void refusals_are_said(void **state)
+{
+    (void)state;
+    support_reset();
+    vm.refused = 0;
+    xsetbv(0x80000006, 0x1234, 7, 0);
+    is_refused();
+    assert_non_null(strstr(support_log(), ": XSETBV of 0x123480000006 to XCR7 at RIP 0: #GP"));
+    vcpu->vmx.regs.gpr[GPR_RCX] = 0xffffffff40000001;
+    (void)exits(REASON_RDPMC);
+    assert_non_null(strstr(support_log(), ": RDPMC of counter 0x40000001 at RIP 0: #GP"));
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -401,6 +414,7 @@ int main(void)
         cmocka_unit_test(each_value),
         cmocka_unit_test(other_registers_and_rings),
         cmocka_unit_test(the_cpu_refuses),
+        cmocka_unit_test(refusals_are_said),
     };
     return cmocka_run_group_tests_name("exits", tests, setup, NULL);
 }

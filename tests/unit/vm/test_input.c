@@ -10,7 +10,6 @@
 #include "vm/vcpu.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -334,7 +333,7 @@ static void *poll_all(void *context)
         input_poll(input_due, MS);
         while (port_next == before &&
                __atomic_load_n(&input->taken, __ATOMIC_ACQUIRE) != input->put)
-            sched_yield();
+            support_pause();
     }
     return context;
 }

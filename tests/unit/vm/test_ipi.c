@@ -23,6 +23,8 @@
 #define MESSAGES 60u
 #define LIVES    (MESSAGES + 1)
 
+#define OF_SENDER 0x77 /* the destination that addresses the first sender */
+
 static struct vm vm;
 static struct vcpu sender[SENDERS], target;
 
@@ -75,8 +77,7 @@ static void world_nmi(unsigned self)
 
 bool lapic_addressed(const struct lapic *lapic, const struct lapic_message *message)
 {
-    (void)message;
-    return lapic == &target.lapic;
+    return lapic == (message->destination == OF_SENDER ? &sender[0].lapic : &target.lapic);
 }
 
 /* Whether the vector was sent in this life, or in a later one that the vCPU has not begun yet. The
@@ -403,7 +404,7 @@ static void lives_of_two_senders(void **state)
     }
 }
 
-/* Frames are for the first vCPU that is active, and an INIT does not take them with it. */
+/* Frames are for an active vCPU, and an INIT does not take them with it. */
 static void frames_go_to_another_vcpu(void **state)
 {
     (void)state;
@@ -435,6 +436,45 @@ static void frames_go_to_another_vcpu(void **state)
     }
 }
 
+static bool told(const struct vcpu *vcpu)
+{
+    return attention_requested(&vcpu->vmx.attention, ATTENTION_MAIL) && vcpu->mailbox.frames;
+}
+
+#define TO_SENDER ((uint64_t)OF_SENDER << 56)
+
+/* Frames are for the vCPU that the device's interrupt goes to, if it is active. */
+static void frames_go_where_the_interrupt_goes(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t entry;
+        bool other_waits; /* for a start-up IPI */
+        bool for_other;
+    } rows[] = {
+        {TO_SENDER | 0x51, false, true},
+        {0x51, false, false},
+        {TO_SENDER | 0x51 | BIT(16), false, false}, /* masked */
+        {TO_SENDER | 0x51 | 4 << 8, false, false},  /* NMI, which is not sent */
+        {TO_SENDER | 0x51, true, false},
+    };
+    struct vcpu *other = &sender[0];
+    vm.vcpu_count = 2;
+    vm.vcpus[0] = &target;
+    vm.vcpus[1] = other;
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        target.mailbox = other->mailbox = (struct mailbox){.startup = STARTUP_ACTIVE};
+        if (rows[i].other_waits)
+            other->mailbox.startup = 0;
+        target.vmx.attention.word = other->vmx.attention.word = 0;
+        vm.ioapic.entries[LINE_NET] = rows[i].entry;
+        ipi_send_frames(&vm);
+        assert_int_equal(told(other), rows[i].for_other);
+        assert_int_equal(told(&target), !rows[i].for_other);
+    }
+    vm.ioapic.entries[LINE_NET] = 0;
+}
+
 static int teardown(void **state)
 {
     (void)state;
@@ -449,6 +489,7 @@ int main(void)
         cmocka_unit_test(each_life_gets_its_own),
         cmocka_unit_test(lives_of_two_senders),
         cmocka_unit_test(frames_go_to_another_vcpu),
+        cmocka_unit_test(frames_go_where_the_interrupt_goes),
     };
     return cmocka_run_group_tests(tests, NULL, teardown);
 }

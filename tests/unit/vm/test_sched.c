@@ -161,7 +161,7 @@ static void by_chance(void **state)
     memset(&met, 0, sizeof(met));
     order.by_chance = true;
     order.changes = 0;
-    for (uint64_t seed = 1; seed <= 300; seed++)
+    for (uint64_t seed = 1; seed <= support_rounds(300); seed++)
         play(seed, 1 + (unsigned)(seed % 4), 1 + (unsigned)(seed % VCPUS), 100000);
     printf(
         "    %lu turns, %lu halts, %lu slept, %lu mails, %lu kicks, %lu times idle, %lu parked\n",

@@ -69,7 +69,7 @@ static void any_state_can_be_entered(void **state)
 {
     (void)state;
     unsigned long results[4] = {0}, switched = 0;
-    const unsigned long rounds = support_number("TASK_ROUNDS", 60000);
+    const unsigned long rounds = support_number("TASK_ROUNDS", support_rounds(60000));
     for (unsigned long round = 0; round < rounds; round++) {
         bool wide = random_word() & 1, old_wide = random_word() & 1, user = random_word() & 1;
         enum task_source source = (enum task_source)(random_word() % 4);

@@ -270,7 +270,8 @@ static void writes(void **state)
         {0x808, BIT(63), TDX_GP},  {0x810, BIT(63), TDX_GP}, {0x80c, 0, TDX_GP},
         {0x10, 0, TDX_VE},         {0x1a0, 0x1801, TDX_VE},  {0x830, 0, TDX_VE},
         {0x345, 0, TDX_GP},        {0x10a, 0, TDX_GP},       {0x98, 0, TDX_GP},
-        {0xda0, 1, TDX_GP},        {0x40000000, 0, TDX_VE},
+        {0xda0, 1, TDX_GP},        {0xda0, 2, TDX_GP},       {0x1d9, 0xc0, TDX_GP},
+        {0x1d9, 0x40, TDX_VE},     {0x40000000, 0, TDX_VE},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         assert_int_equal(wrmsr_exit(rows[i].msr, rows[i].value), rows[i].access);
@@ -279,6 +280,9 @@ static void writes(void **state)
         if (rows[i].access == TDX_VE)
             assert_int_equal(seen.writes, 0);
     }
+    /* Their only value. */
+    assert_int_equal(wrmsr_exit(0xda0, 0), TDX_DIRECT);
+    assert_int_equal(wrmsr_exit(0x1d9, 0), TDX_DIRECT);
     assert_int_equal(wrmsr_exit(MSR_EFER, efer | EFER_SCE), TDX_DIRECT);
     assert_int_equal(seen.value, efer | EFER_SCE);
     assert_int_equal(wrmsr_exit(MSR_EFER, efer & ~EFER_NXE), TDX_VE);

@@ -55,6 +55,17 @@ bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
     return true;
 }
 
+static char reported[100];
+
+void access_report_refusal(struct vcpu *v, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(reported, sizeof(reported), format, arguments);
+    va_end(arguments);
+    assert_ptr_equal(v, vcpu);
+}
+
 bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
 {
     assert_ptr_equal(v, vcpu);
@@ -167,6 +178,10 @@ static void host_msrs(void **state)
         assert_int_equal(gpr[GPR_R11], 0x1111);
         assert_int_equal(td_vmcall_wrmsr(vcpu, gpr), GHCI_INVALID_OPERAND);
     }
+    assert_string_equal(reported, "TDVMCALL WRMSR of MSR 0x900");
+    call(0x3b, 0, 0, 0);
+    assert_int_equal(td_vmcall_rdmsr(vcpu, gpr), GHCI_INVALID_OPERAND);
+    assert_string_equal(reported, "TDVMCALL RDMSR of MSR 0x3b");
 }
 
 static void the_apic_stays(void **state)

@@ -321,7 +321,7 @@ static void check_requests(void)
 static void as_the_tables_say(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 2000; seed++) {
+    for (uint64_t seed = 1; seed <= support_rounds(2000); seed++) {
         prepare(seed);
         init_and_start(seed & 1);
         for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
@@ -354,7 +354,7 @@ static bool gets_an_event(void)
 static void no_event_of_before(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 2000; seed++) {
+    for (uint64_t seed = 1; seed <= support_rounds(2000); seed++) {
         prepare(seed);
         for (unsigned i = 0; i < 4; i++)
             vcpu->mailbox.vectors[i] = next();
@@ -414,7 +414,7 @@ static void as_a_new_apic(void **state)
 {
     (void)state;
     static struct vcpu twin;
-    for (uint64_t seed = 1; seed <= 2000; seed++) {
+    for (uint64_t seed = 1; seed <= support_rounds(2000); seed++) {
         prepare(seed);
         init_and_start(seed & 1);
         twin.vmx.attention.word = 0;

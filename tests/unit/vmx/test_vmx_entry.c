@@ -282,7 +282,7 @@ static void many_bits(void **state)
 {
     (void)state;
     uint64_t random = 88172645463325252ull;
-    for (unsigned round = 0; round < 3000; round++) {
+    for (unsigned round = 0; round < support_rounds(3000); round++) {
         image_make(&image, round & 1 ? &rich : &icelake_u, round % IMAGE_KINDS);
         for (unsigned i = 0; i < vmcs_field_count; i++) {
             random ^= random << 13;

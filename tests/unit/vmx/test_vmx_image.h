@@ -12,6 +12,8 @@ struct image {
     uint64_t value[0x8000]; /* by encoding */
     struct vmx_msrs msrs;
     struct entry_check_input input;
+    struct vmx_msrs answered; /* the MSRs for which `answers` holds; see image_has() */
+    uint8_t answers[0x8000];
 };
 
 enum image_kind {
@@ -23,11 +25,24 @@ enum image_kind {
     IMAGE_KINDS,
 };
 
+/* Does the field exist? An answer is kept until the image's MSRs change. */
+static bool image_has(struct image *image, uint32_t field)
+{
+    enum { UNKNOWN, EXISTS, MISSING };
+    if (memcmp(&image->answered, &image->msrs, sizeof(image->msrs)) != 0) {
+        memset(image->answers, UNKNOWN, sizeof(image->answers));
+        image->answered = image->msrs;
+    }
+    if (image->answers[field] == UNKNOWN)
+        image->answers[field] = vmx_field_exists(&image->msrs, field) ? EXISTS : MISSING;
+    return image->answers[field] == EXISTS;
+}
+
 /* Like VMREAD, which fails on a field that this CPU does not have. */
 static uint64_t image_read(void *ctx, uint32_t field)
 {
     struct image *image = ctx;
-    if (!vmx_field_exists(&image->msrs, field))
+    if (!image_has(image, field))
         fail_msg("%s was read, which does not exist", vmcs_field_name(field));
     return image->value[field];
 }
@@ -140,7 +155,7 @@ static void image_make(struct image *image, const struct vmx_msrs *msrs, enum im
 {
     struct vmx_controls controls;
 
-    memset(image, 0, sizeof(*image));
+    memset(image, 0, offsetof(struct image, answered));
     image->msrs = *msrs;
     image->input = (struct entry_check_input){
         .read = image_read,
