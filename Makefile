@@ -43,7 +43,8 @@ HOSTFLAGS := -std=gnu11 -O1 -g1 $(WARN) -Wno-frame-larger-than -I. -fno-strict-a
            -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 
 # ---- The image --------------------------------------------------------------------------------
-OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o) $(B)/obj/font.o
+OBJS := $(SRC_C:%.c=$(B)/obj/%.o) $(SRC_S:%.S=$(B)/obj/%.o) $(B)/obj/font.o \
+        $(B)/obj/quote_key.o
 LDFLAGS := -nostdlib -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none \
            -T linker.ld
 
@@ -69,6 +70,12 @@ $(B)/font.c: tools/font.py | deps-base
 	@mkdir -p $(@D)
 	$(Q)$(PYTHON) tools/font.py $(GRUB_FONT) > $@
 
+# The test key of a TD's quotes.
+vpath quote_key.c $(B)
+$(B)/quote_key.c: tools/tdquote.py | deps-base
+	@mkdir -p $(@D)
+	$(Q)$(PYTHON) tools/tdquote.py --key > $@
+
 # The image is linked twice: the second time with the table of the first one's symbols, after all
 # code, so that addresses do not change.
 $(B)/eptvisor.elf: $(OBJS) linker.ld tools/symbols.awk
@@ -89,7 +96,8 @@ UNIT_TESTS := $(addprefix $(B)/unit/,$(basename $(notdir $(UNIT_MAIN))))
 # It comes first, because it replaces the files that use the machine.
 UNIT_SHARED := $(filter-out $(UNIT_MAIN),$(UNIT_SRC))
 HOST_OBJS  := $(UNIT_SHARED:%.c=$(B)/host/%.o) $(PURE:%.c=$(B)/host/%.o) $(B)/host/vmx/entry.o \
-              $(B)/host/font.o
+              $(B)/host/launch/shim_image.o $(B)/host/guest/shim/shim.o \
+              $(B)/host/font.o $(B)/host/quote_key.o
 
 $(B)/host/%.o: %.c
 	@mkdir -p $(@D)
@@ -125,7 +133,8 @@ ifneq ($(filter unit,$(MAKECMDGOALS)),)
 MAKEFLAGS += --keep-going
 endif
 
-PARTS := guest/programs/programs.mk tools/run.mk tools/lint.mk tools/mmu.mk tools/fuzz.mk
+PARTS := guest/programs/programs.mk guest/shim/shim.mk \
+         $(patsubst %,tools/%.mk,run lint mmu fuzz)
 
 .PHONY: help
 help: | deps-base ## this list

@@ -5,6 +5,7 @@
  *   DIRECT_MAP  + physical address   RAM and everything else that is mapped, never executable
  *   KERNEL_BASE + physical address   the image
  *   AP_STACKS                        the stacks of all CPUs but the boot CPU
+ *   WINDOWS                          2 MiB: each CPU's windows onto pages that are not mapped above
  *
  * Nothing is mapped below DIRECT_MAP, so an access through a null pointer with any offset faults.
  */
@@ -13,6 +14,7 @@
 #define DIRECT_MAP  0xffff800000000000
 #define KERNEL_BASE 0xffffffff80000000
 #define AP_STACKS   0xffffffffc0000000
+#define WINDOWS     0xffffffffffc00000
 
 #define STACK_GUARD 0x1000
 #define STACK_SIZE  0x4000

@@ -258,7 +258,8 @@ void lapic_reset(struct lapic *l)
 
 void lapic_init(struct lapic *l, uint32_t id, const struct lapic_host *host, void *context)
 {
-    *l = (struct lapic){.host = host, .context = context, .mode = LAPIC_XAPIC, .id = id};
+    *l = (struct lapic){
+        .host = host, .context = context, .mode = LAPIC_XAPIC, .id = id, .timer_unit = 1};
     lapic_reset(l);
 }
 

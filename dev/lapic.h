@@ -8,9 +8,9 @@
  * the offset in the xAPIC page divided by 16. Two front ends turn the guest's accesses into
  * lapic_read() and lapic_write(): the xAPIC page (dev/lapic_mmio.c) and the MSRs (dev/lapic_msr.c).
  *
- * The timer counts TSC ticks, divided by the divide configuration. It needs no periodic callback:
- * lapic_tick() computes from the TSC what the timer has done since the last call, and
- * lapic_deadline() says when lapic_tick() has to be called next.
+ * The timer counts TSC ticks, or units of some of them, divided by the divide configuration. It
+ * needs no periodic callback: lapic_tick() computes from the TSC what the timer has done since the
+ * last call, and lapic_deadline() says when lapic_tick() has to be called next.
  *
  * Level-triggered interrupts come from an I/O APIC (dev/ioapic.h) only, and their EOI is passed on
  * to it. The LINT0, LINT1, thermal and performance entries store what is written and never fire.
@@ -108,7 +108,8 @@ struct lapic {
     uint32_t esr;    /* the value that the guest reads */
     uint32_t errors; /* errors since the guest's last write to ESR */
     uint64_t irr[4], isr[4], tmr[4];
-    uint64_t timer_end; /* TSC of the next expiry, 0 while the timer is stopped */
+    uint64_t timer_end;  /* TSC of the next expiry, 0 while the timer is stopped */
+    uint32_t timer_unit; /* TSC ticks of the clock that the timer divides; not changed by an INIT */
 };
 
 /* Initializes the APIC to its state after power-up: enabled, in xAPIC mode. */

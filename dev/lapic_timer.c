@@ -23,6 +23,12 @@ static unsigned divide_shift(const struct lapic *l)
     return (bits + 1) & 7;
 }
 
+/* The TSC ticks that this many counts take. */
+static uint64_t count_ticks(const struct lapic *l, uint64_t count)
+{
+    return count * l->timer_unit << divide_shift(l);
+}
+
 static uint64_t lapic_timer_now(const struct lapic *l)
 {
     return l->host->now(l->context);
@@ -35,7 +41,7 @@ void lapic_tick(struct lapic *l)
     uint64_t tsc = lapic_timer_now(l);
     if (tsc < l->timer_end)
         return;
-    uint64_t period = (uint64_t)l->initial << divide_shift(l);
+    uint64_t period = count_ticks(l, l->initial);
     if (lapic_timer_mode(l) == LVT_PERIODIC)
         l->timer_end += ((tsc - l->timer_end) / period + 1) * period;
     else
@@ -58,8 +64,8 @@ uint32_t lapic_current_count(const struct lapic *l)
     if (!l->timer_end || lapic_timer_mode(l) & LVT_DEADLINE)
         return 0;
     uint64_t tsc = lapic_timer_now(l), left = l->timer_end > tsc ? l->timer_end - tsc : 0;
-    unsigned shift = divide_shift(l);
-    return (uint32_t)((left + BIT(shift) - 1) >> shift);
+    uint64_t one = count_ticks(l, 1);
+    return (uint32_t)((left + one - 1) / one);
 }
 
 /* Writes the timer's LVT entry. A change to or from TSC-deadline mode disarms the timer; a change
@@ -80,7 +86,7 @@ void lapic_write_initial_count(struct lapic *l, uint32_t count)
     if (lapic_timer_mode(l) & LVT_DEADLINE)
         return;
     l->initial = count;
-    l->timer_end = count ? lapic_timer_now(l) + ((uint64_t)count << divide_shift(l)) : 0;
+    l->timer_end = count ? lapic_timer_now(l) + count_ticks(l, count) : 0;
     l->host->timer(l->context);
 }
 
@@ -91,7 +97,7 @@ void lapic_write_divide(struct lapic *l, uint32_t value)
     l->divide = value & DIVIDE_WRITABLE;
     if (lapic_timer_mode(l) & LVT_DEADLINE || !l->timer_end)
         return;
-    l->timer_end = lapic_timer_now(l) + (count << divide_shift(l));
+    l->timer_end = lapic_timer_now(l) + count_ticks(l, count);
     l->host->timer(l->context);
 }
 

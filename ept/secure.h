@@ -27,6 +27,36 @@
 #include "ept/secure_frames.h"
 #include "lib/spinlock.h"
 
+#include <stddef.h>
+
+/* The calls of the hypervisor, with their names. */
+#define SECURE_CALLS(X)           \
+    X(TABLE_ADD, "table_add")     \
+    X(PAGE_ADD, "page_add")       \
+    X(PAGE_AUG, "page_aug")       \
+    X(BLOCK, "range_block")       \
+    X(TRACK, "track")             \
+    X(PAGE_REMOVE, "page_remove") \
+    X(DEMOTE, "page_demote")      \
+    X(TABLE_REMOVE, "table_remove")
+
+enum secure_call {
+#define X(name, text) SECURE_CALL_##name,
+    SECURE_CALLS(X)
+#undef X
+        SECURE_CALL_COUNT,
+};
+
+/* A call that was refused with a status that is not TDX_*_BUSY or the like. */
+struct secure_refusal {
+    enum secure_call call;
+    unsigned level;
+    gfn_t gfn;
+    hpa_t page;              /* the page that was given, or that the entry points to */
+    enum secure_state state; /* of the entry that was found */
+    uint64_t status;
+};
+
 /* What the secure side needs of the machine. `context` is the TD's. */
 struct secure_host {
     /* The frame's contents. The pointer is valid until this CPU's next call. */
@@ -40,6 +70,9 @@ struct secure_host {
 
     /* A page of the initial image: its contents, as they are in the TD's memory now. */
     void (*measure)(void *context, gfn_t gfn, const void *content);
+
+    /* The hypervisor has asked for something that is never right. NULL: nobody wants to know. */
+    void (*refused)(void *context, const struct secure_refusal *refusal);
 };
 
 enum secure_life {
@@ -48,16 +81,26 @@ enum secure_life {
     SECURE_STOPPED,   /* the guest never runs again, and its pages are taken back */
 };
 
+/* A page that was found MAPPED, as long as no entry has been stored since: what a TDCALL reads, the
+ * instruction and the tables that lead to it, is mostly what the last one has read. */
+#define SECURE_FOUND 32u
+struct secure_found {
+    uint64_t gfn, stores; /* `stores` is 0 if nothing was found */
+    hpa_t page;
+};
+
 struct secure_td {
     const struct secure_host *host;
     void *context;
-    struct secure_pool *pool;
+    struct secure_map *map;
     hpa_t root;          /* the top external table */
     unsigned root_level; /* of its entries */
     uint64_t gfn_end;    /* private guest frames are below */
     bool pending_ve;     /* an access to a PENDING page becomes #VE; else it exits */
     struct spinlock lock;
     enum secure_life life;
+    struct secure_found found[SECURE_FOUND]; /* by the low bits of the guest frame */
+    uint64_t stores; /* number of stores to entries, 0 before the first one */
     uint64_t epoch;  /* number of times that track has succeeded */
     uint64_t newest; /* the epoch of the CPUs that the last track has begun */
     uint64_t owned;  /* frames of which the TD is the owner */
@@ -104,11 +147,14 @@ uint64_t secure_page_add(struct secure_td *td, gfn_t gfn, hpa_t page,
                          const void *source) MUST_CHECK;
 
 /* Adds a page of 4 KiB or 2 MiB, cleared and PENDING. TDX_OP_STATE_INCORRECT: the TD is not
- * finalised. */
+ * finalised. TDX_INTERRUPTED_RESUMABLE: a part of a large page has been cleared, which takes long;
+ * nothing else has changed. The caller may do something else and repeats the call, or does not. */
 uint64_t secure_page_aug(struct secure_td *td, gfn_t gfn, unsigned level, hpa_t page) MUST_CHECK;
 
 /* For the guest: makes a PENDING page MAPPED. TDX_PAGE_ALREADY_ACCEPTED: it is, maybe as a part of
- * a larger one. TDX_PAGE_SIZE_MISMATCH: `level` is 2M, and there is a table. With
+ * a larger one. TDX_PAGE_SIZE_MISMATCH: `level` is 2M, and there is a table whose 512 pages are
+ * not all PENDING, or all MAPPED. If all are PENDING, they are accepted together, so that a guest
+ * need not know whether the hypervisor could give it a large page; the module refuses that. With
  * TDX_EPT_WALK_FAILED and TDX_EPT_ENTRY_STATE_INCORRECT, ACCEPT exits as an EPT violation. */
 uint64_t secure_page_accept(struct secure_td *td, gfn_t gfn, unsigned level) MUST_CHECK;
 
@@ -122,7 +168,7 @@ uint64_t secure_track(struct secure_td *td) MUST_CHECK;
 /* The following three need a BLOCKED entry (TDX_GPA_RANGE_NOT_BLOCKED), and need that an epoch
  * which began later is over (TDX_TLB_TRACKING_NOT_DONE), or that two have begun later. */
 
-/* Removes a page; scrubs it; makes it FREE. */
+/* Removes a page and makes it FREE. It is scrubbed before it is used again, or leaves the map. */
 uint64_t secure_page_remove(struct secure_td *td, gfn_t gfn, unsigned level) MUST_CHECK;
 
 /* Splits a leaf of 2 MiB, by a table with 512 leaves in the state before it was blocked. */
@@ -137,3 +183,14 @@ uint64_t secure_table_remove(struct secure_td *td, gfn_t gfn, unsigned level) MU
  * is set unless it is FREE. */
 uint64_t secure_read(struct secure_td *td, gfn_t gfn, unsigned level, hpa_t *page,
                      enum secure_state *state) MUST_CHECK;
+
+/* ---- Private bytes --------------------------------------------------------------------------- *
+ * Nothing else lets the hypervisor see or change what is in a TD's memory. They read or write
+ * `size` bytes at `offset` of the guest frame, which don't cross the end of the frame, for what the
+ * guest itself has asked for: the bytes of its instruction, the report that it wants.
+ * TDX_EPT_WALK_FAILED, TDX_EPT_ENTRY_STATE_INCORRECT: the page is not MAPPED.
+ * TDX_OPERAND_INVALID: not a private frame, or the range is not within it. */
+uint64_t secure_read_private(struct secure_td *td, gfn_t gfn, unsigned offset, void *buffer,
+                             size_t size) MUST_CHECK;
+uint64_t secure_write_private(struct secure_td *td, gfn_t gfn, unsigned offset, const void *buffer,
+                              size_t size) MUST_CHECK;

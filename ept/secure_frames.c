@@ -5,75 +5,73 @@
 #include "ept/tdx_status.h"
 #include "lib/assert.h"
 
-/* A piece of 2 MiB: the number of its small pages that have an owner, or: it is one leaf. */
-#define PIECE_IS_LEAF ~0u
-
-static uint32_t *piece_of(const struct secure_pool *pool, hpa_t page)
+static uint64_t check_page(const struct secure_map *map, hpa_t page, unsigned level)
 {
-    return &pool->pieces[(page.v - pool->base.v) / (EPT_ENTRIES * PAGE_SIZE)];
+    if (page.v & (ept_frames(level) * PAGE_SIZE - 1))
+        return TDX_OPERAND_INVALID;
+    return page.v / SECURE_BLOCK_SIZE < map->count ? TDX_SUCCESS : TDX_OPERAND_ADDR_RANGE_ERROR;
 }
 
-uint64_t secure_check_page(const struct secure_pool *pool, hpa_t page, unsigned level)
+/* What becomes of a block's use when one more page of `level` is taken (0: none, its entry is
+ * looked at); 0: it can't be. */
+static uint32_t use_after(uint32_t use, unsigned level)
 {
-    uint64_t frames = ept_frames(level), first = (page.v - pool->base.v) >> PAGE_SHIFT;
-    if (page.v & (frames * PAGE_SIZE - 1))
-        return TDX_OPERAND_INVALID;
-    if (page.v < pool->base.v || first >= pool->count || pool->count - first < frames)
-        return TDX_OPERAND_ADDR_RANGE_ERROR;
+    if (level == EPT_LEVEL_2M)
+        return use == SECURE_PRESENT ? use | SECURE_LEAF : 0;
+    return level && use & SECURE_LEAF ? 0 : use + 1;
+}
+
+static uint64_t block_take(struct secure_block *block, unsigned level)
+{
+    uint32_t use = __atomic_load_n(&block->use, __ATOMIC_RELAXED), after;
+    do {
+        if (!(use & SECURE_PRESENT))
+            return TDX_OPERAND_ADDR_RANGE_ERROR;
+        after = use_after(use, level);
+        if (!after)
+            return TDX_PAGE_METADATA_INCORRECT;
+    } while (!__atomic_compare_exchange_n(&block->use, &use, after, false, __ATOMIC_ACQUIRE,
+                                          __ATOMIC_RELAXED));
     return TDX_SUCCESS;
 }
 
-static bool piece_take(uint32_t *piece, unsigned level)
+static void block_put(struct secure_block *block, unsigned level)
 {
-    bool leaf = level == EPT_LEVEL_2M;
-    uint32_t old = __atomic_load_n(piece, __ATOMIC_RELAXED);
-    do {
-        if (old == PIECE_IS_LEAF || (leaf && old))
-            return false;
-    } while (!__atomic_compare_exchange_n(piece, &old, leaf ? PIECE_IS_LEAF : old + 1, false,
-                                          __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
-    return true;
+    __atomic_fetch_sub(&block->use, level == EPT_LEVEL_2M ? SECURE_LEAF : 1, __ATOMIC_RELEASE);
 }
 
-static void piece_put(uint32_t *piece, unsigned level)
+/* Between the two steps the block is counted for a frame that another TD has: that only makes a
+ * claim of the whole block fail, which would fail anyway. */
+uint64_t secure_claim(struct secure_map *map, struct secure_td *td, hpa_t page, unsigned level)
 {
-    if (level == EPT_LEVEL_2M)
-        __atomic_store_n(piece, 0, __ATOMIC_RELEASE);
-    else
-        __atomic_sub_fetch(piece, 1, __ATOMIC_RELEASE);
-}
-
-/* Between the two steps the piece is counted for a frame that another TD has: that only makes a
- * claim of the whole piece fail, which would fail anyway. */
-uint64_t secure_claim(struct secure_pool *pool, struct secure_td *td, hpa_t page, unsigned level)
-{
-    uint64_t status = secure_check_page(pool, page, level);
+    struct secure_td *nobody = NULL;
+    uint64_t status = check_page(map, page, level);
+    if (!status)
+        status = block_take(secure_block(map, page), level);
     if (status)
         return status;
-    uint32_t *piece = piece_of(pool, page);
-    struct secure_td *nobody = NULL;
-    if (!piece_take(piece, level))
-        return TDX_PAGE_METADATA_INCORRECT;
-    if (!__atomic_compare_exchange_n(&secure_frame(pool, page)->owner, &nobody, td, false,
+    if (!__atomic_compare_exchange_n(&secure_frame(map, page)->owner, &nobody, td, false,
                                      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
-        piece_put(piece, level);
+        block_put(secure_block(map, page), level);
         return TDX_PAGE_METADATA_INCORRECT;
     }
     return TDX_SUCCESS;
 }
 
-void secure_release(struct secure_pool *pool, hpa_t page, unsigned level)
+void secure_release(struct secure_map *map, hpa_t page, unsigned level, int content)
 {
-    struct secure_frame *frame = secure_frame(pool, page);
+    struct secure_frame *frame = secure_frame(map, page);
     BUG_ON(!secure_owner(frame) || frame->state != SECURE_FREE);
+    for (uint64_t i = 0; content >= 0 && i < ept_frames(level); i++)
+        frame[i].content = (uint8_t)content;
     __atomic_store_n(&frame->owner, NULL, __ATOMIC_RELEASE);
-    piece_put(piece_of(pool, page), level);
+    block_put(secure_block(map, page), level);
 }
 
-/* Nobody else can claim a frame of the piece before it is no leaf any more. */
-void secure_split(struct secure_pool *pool, hpa_t page)
+/* Nobody else can claim a frame of the block before it is no leaf any more. */
+void secure_split(struct secure_map *map, hpa_t page)
 {
-    struct secure_frame *frame = secure_frame(pool, page);
+    struct secure_frame *frame = secure_frame(map, page);
     frame->level = EPT_LEVEL_4K;
     for (unsigned i = 1; i < EPT_ENTRIES; i++) {
         frame[i].gfn = frame->gfn + i;
@@ -81,5 +79,16 @@ void secure_split(struct secure_pool *pool, hpa_t page)
         frame[i].state = frame->state;
         __atomic_store_n(&frame[i].owner, frame->owner, __ATOMIC_RELEASE);
     }
-    __atomic_store_n(piece_of(pool, page), EPT_ENTRIES, __ATOMIC_RELEASE);
+    __atomic_fetch_sub(&secure_block(map, page)->use, SECURE_LEAF - EPT_ENTRIES, __ATOMIC_RELEASE);
+}
+
+uint64_t secure_hold(struct secure_map *map, hpa_t page)
+{
+    uint64_t status = check_page(map, page, EPT_LEVEL_4K);
+    return status ? status : block_take(secure_block(map, page), 0);
+}
+
+void secure_drop(struct secure_map *map, hpa_t page)
+{
+    block_put(secure_block(map, page), 0);
 }

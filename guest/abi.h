@@ -124,6 +124,8 @@
 #define PORT_TEST       0xe0 /* with `testctl`, 4 bytes: returns what was written to it, in order */
 #define PORT_UART       0x3f8
 /* With `pc`: */
+#define PORT_PIT      0x40  /* counters 0 to 2, of which only 2 exists; the command */
+#define PORT_SYSTEM   0x61  /* gate and output of counter 2 */
 #define PORT_KEYBOARD 0x64  /* a controller that only resets the machine */
 #define PORT_RTC      0x70  /* index, data */
 #define PORT_SLEEP    0x600 /* ACPI's sleep control and sleep status registers */

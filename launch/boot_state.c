@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "launch/boot_state.h"
 
+#include "tdx/td.h"
+#include "vm/exits.h"
 #include "vm/vcpu.h"
 #include "vmx/init_state.h"
 #include "vmx/vmcs.h"
@@ -71,6 +73,24 @@ static void enter_long_mode(struct vcpu *vcpu, const struct guest_start *start)
     vcpu->vmx.regs.gpr[GPR_RSI] = start->info;
 }
 
+#define TD_RESET_RIP 0xfffffff0
+
+/* Sets the state in which the TDX module starts every vCPU of a TD (base architecture
+ * specification, "VCPU Initial State"). */
+static void enter_td(struct vcpu *vcpu, const struct guest_start *start)
+{
+    uint64_t *gpr = vcpu->vmx.regs.gpr;
+    set_boot_reg(vcpu, REG_CR0, CR0_PE | CR0_ET | CR0_NE);
+    set_boot_reg(vcpu, REG_CR4, CR4_MCE);
+    set_boot_reg(vcpu, REG_EFER, EFER_SCE | EFER_LME | EFER_NXE);
+    set_boot_reg(vcpu, REG_RIP, TD_RESET_RIP);
+    gpr[GPR_RAX] = 0;
+    gpr[GPR_RBX] = TD_GPA_WIDTH;
+    gpr[GPR_RCX] = gpr[GPR_R8] = start->info;
+    gpr[GPR_RDX] = cpuid_signature();
+    gpr[GPR_RSI] = vcpu->index;
+}
+
 void boot_state_set(struct vcpu *vcpu, const struct guest_start *start)
 {
     const bool long_mode = start->long_mode && !vcpu->index;
@@ -87,7 +107,9 @@ void boot_state_set(struct vcpu *vcpu, const struct guest_start *start)
     set_boot_reg(vcpu, REG_RFLAGS, RFLAGS_FIXED);
     set_boot_reg(vcpu, REG_RIP, start->entry);
     vcpu->vmx.regs.gpr[GPR_RAX] = start->magic;
-    if (long_mode)
+    if (start->td)
+        enter_td(vcpu, start);
+    else if (long_mode)
         enter_long_mode(vcpu, start);
     else
         vcpu->vmx.regs.gpr[GPR_RBX] = start->info;

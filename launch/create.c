@@ -12,12 +12,15 @@
 #include "launch/loader.h"
 #include "launch/modules.h"
 #include "launch/needs.h"
+#include "launch/td_plan.h"
 #include "launch/words.h"
 #include "vm/exits.h"
 #include "vm/pcpu.h"
 #include "vm/provoke.h"
 #include "vm/sleep.h"
 #include "vm/startup.h"
+#include "vm/td.h"
+#include "vm/td_memory.h"
 #include "vm/ve.h"
 #include "vm/vm.h"
 #include "lib/errno.h"
@@ -59,13 +62,17 @@ static int vm_add_memory(struct vm *vm)
         if (error)
             return error;
     }
-    return 0;
+    if (!vm->words.tdx)
+        return 0;
+    return mmu_slot_add(&vm->mmu, GUEST_SHIM_SLOT, GPA(GUEST_SHIM), GUEST_SHIM_SIZE >> PAGE_SHIFT,
+                        0);
 }
 
 /* ---- The vCPU -------------------------------------------------------------------------------- */
 
 static void vcpu_destroy(struct vcpu *vcpu)
 {
+    td_vcpu_destroy(vcpu);
     extra_state_destroy(&vcpu->extra);
     vmx_vcpu_destroy(&vcpu->vmx);
     tlb_vpid_free(vcpu->vpid);
@@ -99,7 +106,8 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     control_registers_setup(vcpu);
     boot_state_set(vcpu, start);
     cpuid_update(vcpu);
-    return provoke_entry(options);
+    error = td_vcpu_create(vcpu, options->ve == VE_AUTO);
+    return error ? error : provoke_entry(options);
 }
 
 /* ---- The VM ---------------------------------------------------------------------------------- */
@@ -118,7 +126,8 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
                                  .pcpus = pcpus_count(),
                                  .vcpu_size = sizeof(struct vcpu),
                                  .sides = w->shared,
-                                 .ve = w->ve,
+                                 .td = w->tdx ? td_pages(w->memory, (unsigned)w->vcpus) : 0,
+                                 .ve = w->ve && !w->tdx,
                                  .traced = w->testctl || trace_wants(~0u)};
     struct vm_needs needs;
     vm_needs(&needs, &size);
@@ -132,7 +141,8 @@ static enum exit_code vm_promise_memory(struct vm *vm, uint64_t disk_pages, bool
             "%lu KiB are free; make mem= smaller, write disk=ro, or give the machine more "
             "memory",
             vm->name, vm_needs_sum(&needs) << 2, needs.ram << 2, needs.tables << 2,
-            needs.disks << 2, (needs.slots + needs.vcpus + needs.report + needs.net) << 2,
+            needs.disks << 2,
+            (needs.slots + needs.vcpus + needs.report + needs.net + needs.td) << 2,
             needs.limit << 2, memory_unpromised() << 2);
     return EXIT_NO_MEMORY;
 }
@@ -146,7 +156,7 @@ static unsigned order_of(size_t size)
 }
 
 /* Creates the VM's next vCPU, and makes its VMCS not current again. vCPU 0 is active from the
- * beginning; the others wait for a start-up IPI. */
+ * beginning; the others wait for a start-up IPI, except that all vCPUs of a TD are active. */
 static int create_vcpu(struct vm *vm, const struct options *options,
                        const struct guest_start *start)
 {
@@ -160,8 +170,9 @@ static int create_vcpu(struct vm *vm, const struct options *options,
         }
         vcpu = phys_to_virt(pages);
         page_clear(vcpu, order);
-    } else {
-        vm->active = 1;
+    }
+    if (!vm->vcpu_count || start->td) {
+        vm->active++;
         vcpu->mailbox.startup = STARTUP_ACTIVE;
     }
     vcpu->index = (uint8_t)vm->vcpu_count;
@@ -240,20 +251,14 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
     m->image = (struct guest_image){.name = vm->name,
                                     .file = phys_to_virt(m->module->base),
                                     .size = m->module->size,
-                                    .arguments = line + arguments,
-                                    .entry = (enum guest_entry)vm->words.entry,
-                                    .cpus = (unsigned)vm->words.vcpus};
-    /* Linux needs the interrupt controller and the clock of a PC. */
-    if (load_is_linux(m->image.file, m->image.size))
-        vm->words.pc = 1;
-    m->image.pc = vm->words.pc;
+                                    .arguments = line + arguments};
+    vm_words_describe(&vm->words, &m->image);
     if (!*code && vm->words.reset && !vm->words.pc) {
         log_error("guest %s: with reset=again the guest needs the word pc, by which it can reset "
                   "its VM",
                   vm->name);
         *code = EXIT_MODULE_WORDS;
     }
-    m->image.net = vm->words.net;
     if (vm->words.net && !vm->words.pc) {
         log_error("guest %s: net: a network device needs the word pc", vm->name);
         *code = EXIT_MODULE_WORDS;
@@ -293,12 +298,27 @@ static bool make_cpuid(struct vm_making *m, enum exit_code *code)
     return true;
 }
 
+static bool make_addresses(struct vm_making *m, enum exit_code *code)
+{
+    if (vm_declare_addresses(m->vm))
+        *code = EXIT_MODULE_WORDS;
+    return true;
+}
+
+/* Takes the private memory of a TD. */
+static bool make_td(struct vm_making *m, enum exit_code *code)
+{
+    struct vm *vm = m->vm;
+    int error = vm->words.tdx ? td_create(vm, vm->words.tdx == TDX_DEBUG) : 0;
+    if (error && error != -EINPROGRESS)
+        *code = EXIT_NO_MEMORY;
+    return error != -EINPROGRESS;
+}
+
 static bool make_space(struct vm_making *m, enum exit_code *code)
 {
     struct vm *vm = m->vm;
-    if (vm_declare_addresses(vm))
-        *code = EXIT_MODULE_WORDS;
-    else if (vm_add_memory(vm) || devices_add(vm))
+    if (vm_add_memory(vm) || devices_add(vm))
         *code = EXIT_NO_MEMORY;
     if (!*code)
         *code = vm_add_disks(vm, m->files, m->extra);
@@ -313,9 +333,41 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
     return true;
 }
 
+static bool copy_piece(struct vm *vm, const struct guest_image *image,
+                       struct guest_loading *loading, enum exit_code *code)
+{
+    return plan_copy_piece(&vm->mmu, image, loading->plan, &loading->index, &loading->done, code);
+}
+
+#define TD_PAGES_AT_ONCE 8u
+
+/* Adds the next pages of a TD's initial image: a few, or one that is measured. loading->done is the
+ * first frame that is left. */
+static bool add_td_pages(struct vm *vm, const struct guest_image *image,
+                         struct guest_loading *loading, enum exit_code *code)
+{
+    struct td_page page = {.gfn = GFN(loading->done)};
+    for (unsigned i = 0; i < TD_PAGES_AT_ONCE && !(i && page.extend); i++) {
+        if (!td_next_page(loading->plan, &page))
+            return !td_finalise(vm);
+        int error = td_add_page(vm, page.gfn, page.content, page.extend);
+        if (error == -EINPROGRESS)
+            return false;
+        if (error) {
+            log_error("guest %s: frame %#lx of its initial image cannot be added (error %d)",
+                      image->name, page.gfn.v, error);
+            *code = error == -ENOMEM ? EXIT_NO_MEMORY : EXIT_MODULE_BAD_KERNEL;
+            return false;
+        }
+        loading->done = ++page.gfn.v;
+    }
+    return false;
+}
+
 static bool make_program(struct vm_making *m, enum exit_code *code)
 {
-    return load_guest_piece(&m->vm->mmu, &m->image, &m->loading, &m->start, code);
+    return load_guest_piece(m->vm->td ? add_td_pages : copy_piece, m->vm, &m->image, &m->loading,
+                            &m->start, code);
 }
 
 static bool make_vcpus(struct vm_making *m, enum exit_code *code)
@@ -332,7 +384,7 @@ static bool make_vcpus(struct vm_making *m, enum exit_code *code)
 }
 
 static bool (*const stages[])(struct vm_making *m, enum exit_code *code) = {
-    make_words, make_mmu, make_cpuid, make_space, make_program, make_vcpus,
+    make_words, make_mmu, make_cpuid, make_addresses, make_td, make_space, make_program, make_vcpus,
 };
 
 bool vm_make_piece(struct vm_making *m, enum exit_code *code)
@@ -354,7 +406,7 @@ bool vm_destroy_piece(struct vm *vm)
             page_free(virt_to_phys(vcpu), order_of(sizeof(struct vcpu)));
         return false;
     }
-    if (!devices_destroy_piece(vm) || !mmu_destroy_piece(&vm->mmu))
+    if (!devices_destroy_piece(vm) || !mmu_destroy_piece(&vm->mmu) || !td_destroy_piece(vm))
         return false;
     if (!vm->again)
         memory_close(vm->number);

@@ -86,6 +86,7 @@ static void devices_init(struct vm *vm)
                  &vm->input);
     rtc_init(&vm->rtc, wall_clock_ms, vm->words.memory);
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
+    vm->pit = (struct pit){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
     vm->power = (struct power){.off = power_off, .reset = power_reset, .context = vm};
 }
 
@@ -113,6 +114,7 @@ int devices_add(struct vm *vm)
         {ports, PORT_DEBUG_EXIT, 1, &debug_exit_ops, vm, NULL, &locked[LOCKED_DEBUG_EXIT]},
         {ports, PORT_TEST, 4, &test_port_ops, &vm->tests.port, tests, &locked[LOCKED_TEST_PORT]},
         {ports, PORT_RTC, RTC_PORTS, &rtc_ops, &vm->rtc, pc, &locked[LOCKED_RTC]},
+        {ports, PORT_PIT, PIT_PORTS, &pit_ops, &vm->pit, pc, &locked[LOCKED_PIT]},
         {ports, PORT_PM_TIMER, PM_TIMER_PORTS, &pm_timer_ops, &vm->pm_timer, pc, NULL},
         {ports, PORT_SLEEP, POWER_SLEEP_PORTS, &power_sleep_ops, &vm->power, pc, NULL},
         {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, pc, &locked[LOCKED_RESET]},

@@ -20,6 +20,16 @@ struct madt_ioapic {
 _Static_assert(sizeof(struct madt_ioapic) == 12, "ACPI 6.5, table 5.24");
 #define MADT_IOAPIC 1
 
+/* The MADT's entry for the mailbox by which a TD wakes its other CPUs (ACPI 6.5, table 5.43). */
+struct madt_wakeup {
+    uint8_t type, length;
+    uint16_t version;
+    uint32_t reserved;
+    uint64_t mailbox;
+} __attribute__((packed));
+_Static_assert(sizeof(struct madt_wakeup) == 16, "ACPI 6.5, table 5.43");
+#define MADT_WAKEUP 0x10
+
 /* Generic address structure (ACPI 6.5, table 5.1). */
 struct acpi_address {
     uint8_t space, bits, offset, access_size;
@@ -82,7 +92,8 @@ struct firmware {
     struct fadt fadt;
     struct {
         struct madt_header header;
-        uint8_t entries[sizeof(struct madt_ioapic) + VCPUS_MAX * sizeof(struct madt_lapic)];
+        uint8_t entries[VCPUS_MAX * sizeof(struct madt_lapic) + sizeof(struct madt_ioapic) +
+                        sizeof(struct madt_wakeup)];
     } __attribute__((packed)) madt;
     struct {
         struct acpi_header header;
@@ -137,25 +148,32 @@ void firmware_rsdp(struct acpi_rsdp *rsdp)
     rsdp->extended_checksum = acpi_checksum(rsdp, sizeof(*rsdp));
 }
 
-static void fill_madt(struct firmware *firmware, unsigned cpus, bool pc)
+/* Adds an entry, and returns the place for the next one. */
+static uint8_t *add_entry(uint8_t *at, const void *entry, size_t size)
+{
+    memcpy(at, entry, size);
+    return at + size;
+}
+
+static void fill_madt(struct firmware *firmware, const struct guest_image *image)
 {
     uint8_t *at = firmware->madt.entries;
-    for (unsigned i = 0; i < cpus; i++, at += sizeof(struct madt_lapic))
-        memcpy(at,
-               &(struct madt_lapic){.type = MADT_LAPIC,
-                                    .length = sizeof(struct madt_lapic),
-                                    .processor = (uint8_t)i,
-                                    .apic_id = (uint8_t)i,
-                                    .flags = MADT_ENABLED},
-               sizeof(struct madt_lapic));
-    if (pc) {
-        memcpy(at,
-               &(struct madt_ioapic){.type = MADT_IOAPIC,
-                                     .length = sizeof(struct madt_ioapic),
-                                     .address = GUEST_IOAPIC},
-               sizeof(struct madt_ioapic));
-        at += sizeof(struct madt_ioapic);
+    for (unsigned i = 0; i < image->cpus; i++) {
+        const struct madt_lapic lapic = {.type = MADT_LAPIC,
+                                         .length = sizeof(lapic),
+                                         .processor = (uint8_t)i,
+                                         .apic_id = (uint8_t)i,
+                                         .flags = MADT_ENABLED};
+        at = add_entry(at, &lapic, sizeof(lapic));
     }
+    const struct madt_ioapic ioapic = {
+        .type = MADT_IOAPIC, .length = sizeof(ioapic), .address = GUEST_IOAPIC};
+    if (image->pc)
+        at = add_entry(at, &ioapic, sizeof(ioapic));
+    const struct madt_wakeup wakeup = {
+        .type = MADT_WAKEUP, .length = sizeof(wakeup), .mailbox = GUEST_SHIM_MAILBOX};
+    if (image->td)
+        at = add_entry(at, &wakeup, sizeof(wakeup));
     firmware->madt.header.lapic = GUEST_LAPIC;
     acpi_table_finish(&firmware->madt.header.acpi, "APIC", 5,
                       (size_t)(at - (const uint8_t *)&firmware->madt));
@@ -237,7 +255,7 @@ static void fill_dsdt(struct firmware *firmware, unsigned disks, bool net)
 
 /* A kernel in real mode jumps to F000:FFF0 if it knows no better way to reset its machine. Linux
  * does so without trying the FADT's reset register if the FADT says that the hardware is reduced,
- * since it expects EFI there. */
+ * since it expects EFI there. A TD has no real mode. */
 static const uint8_t reset_code[] = {
     0xba, 0xf9,
     0x0c,                    /* mov $0xcf9, %dx */
@@ -267,7 +285,7 @@ enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *i
     size_t tables = 0;
     BUG_ON(image->cpus > VCPUS_MAX);
     memset(firmware, 0, sizeof(*firmware));
-    fill_madt(firmware, image->cpus, image->pc);
+    fill_madt(firmware, image);
     firmware->xsdt.tables[tables++] = ADDRESS_OF(madt);
     if (image->pc) {
         fill_dsdt(firmware, image->disks, image->net);
@@ -283,5 +301,5 @@ enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *i
                                                         .size = sizeof(*firmware),
                                                         .extent = sizeof(*firmware),
                                                         .kind = LOAD_FIRMWARE});
-    return code || !image->pc ? code : add_reset_code(plan, image);
+    return code || !image->pc || image->td ? code : add_reset_code(plan, image);
 }

@@ -43,7 +43,10 @@ struct guest_image {
     const char *arguments; /* the guest's command line */
     enum guest_entry entry;
     unsigned cpus;
-    bool pc; /* the VM has a PC's devices */
+    bool pc;      /* the VM has a PC's devices */
+    bool td;      /* the VM is a TD: its boot shim starts the kernel */
+    bool measure; /* … and measures it */
+    bool lazy;    /* … and accepts only the memory that it needs to start */
     struct guest_range ram[GUEST_RAM_PIECES];
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;
@@ -60,6 +63,7 @@ struct guest_start {
     uint32_t gdt;    /* address of the GDT; used with `long_mode` only */
     uint64_t tables; /* CR3; used with `long_mode` only */
     bool long_mode;  /* 64-bit code with paging on; otherwise 32-bit code with paging off */
+    bool td;         /* in the reset state of a TD, with `info` in RCX and R8 (vm/td.h) */
 };
 
 /* Logs a message about the image, and returns EXIT_code from the calling function. */

@@ -16,7 +16,10 @@ struct e820_entry {
 struct zero_page {
     uint8_t screen[0x70];
     uint64_t rsdp;
-    uint8_t unused1[0x1e8 - 0x78];
+    uint8_t unused1[0x1c0 - 0x78];
+    uint32_t efi_signature, efi_system_table, efi_descriptor_size, efi_descriptor_version;
+    uint32_t efi_map, efi_map_size, efi_system_table_high, efi_map_high;
+    uint8_t unused5[0x1e8 - 0x1e0];
     uint8_t e820_count;
     uint8_t unused2[LINUX_HEADER_AT - 0x1e9];
     union {
@@ -29,6 +32,8 @@ struct zero_page {
 } __attribute__((packed));
 _Static_assert(sizeof(struct zero_page) == PAGE_SIZE, "zero-page.rst");
 _Static_assert(GUEST_MAP_RANGES <= E820_MOST, "zero-page.rst");
+
+#define EFI_64 0x34364c45u /* "EL64" */
 
 #define TABLE_ENTRIES 512u
 #define TABLE_ENTRY   0x3u  /* present, writable */
@@ -45,6 +50,7 @@ struct linux_block {
     char command_line[LINUX_COMMAND_LINE_MAX + 1];
 };
 _Static_assert(sizeof(struct linux_block) <= LOAD_BLOCK, "room in struct load_plan");
+_Static_assert(sizeof(((struct linux_block *)0)->pml4) * 3 == LINUX_SPARE, "three tables");
 _Static_assert(TABLE_ENTRIES *(2ull << 20) == LINUX_TOP, "one directory of large pages");
 
 static uint64_t block_address(size_t offset)
@@ -106,7 +112,7 @@ static void fill_zero_page(struct zero_page *page, const struct guest_image *ima
                            const struct linux_initrd *initrd)
 {
     struct guest_map_range map[GUEST_MAP_RANGES];
-    unsigned count = guest_memory_map(image->ram, map);
+    unsigned count = guest_memory_map(image->ram, image->td, map);
     for (unsigned i = 0; i < count; i++)
         page->e820[i] = (struct e820_entry){map[i].base, map[i].size, map[i].kind};
     page->e820_count = (uint8_t)count;
@@ -148,4 +154,41 @@ enum exit_code linux_plan_start(struct load_plan *plan, const struct guest_image
                                        .gdt = (uint32_t)ADDRESS_OF(gdt),
                                        .long_mode = true};
     return plan_add_block(plan, image, LINUX_BLOCK, sizeof(*block));
+}
+
+uint64_t linux_command_line(const struct load_plan *plan)
+{
+    return ((const struct linux_block *)plan->block)->zero_page.header.command_line;
+}
+
+uint64_t linux_kernel_end(const struct load_plan *plan)
+{
+    const struct linux_header *header =
+        &((const struct linux_block *)plan->block)->zero_page.header;
+    uint64_t end = 0;
+    for (unsigned i = 0; i < plan->count; i++) {
+        const struct load_record *r = &plan->records[i];
+        uint64_t needs = r->extent > header->init_size ? r->extent : header->init_size;
+        if (r->kind == LOAD_SEGMENT && r->gpa + needs > end)
+            end = r->gpa + needs;
+    }
+    return end;
+}
+
+void linux_set_efi(struct load_plan *plan, const struct linux_efi *efi)
+{
+    struct zero_page *page = &((struct linux_block *)plan->block)->zero_page;
+    page->efi_signature = EFI_64;
+    page->efi_system_table = (uint32_t)efi->system_table;
+    page->efi_descriptor_size = efi->descriptor_size;
+    page->efi_descriptor_version = efi->descriptor_version;
+    page->efi_map = (uint32_t)efi->map;
+    page->efi_map_size = (uint32_t)efi->map_size;
+}
+
+void *linux_spare(struct load_plan *plan, uint64_t *gpa)
+{
+    struct linux_block *block = (struct linux_block *)plan->block;
+    *gpa = ADDRESS_OF(pml4);
+    return block->pml4;
 }

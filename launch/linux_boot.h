@@ -80,3 +80,21 @@ enum exit_code linux_plan_initrd(struct load_plan *plan, const struct guest_imag
 enum exit_code linux_plan_start(struct load_plan *plan, const struct guest_image *image,
                                 const void *header, size_t header_size, uint64_t entry,
                                 const struct linux_initrd *initrd) MUST_CHECK;
+
+/* Returns the address of the command line in a plan by linux_plan_start(). */
+uint64_t linux_command_line(const struct load_plan *plan);
+
+/* Returns the end of the memory that the kernel of the plan needs to start. */
+uint64_t linux_kernel_end(const struct load_plan *plan);
+
+/* The EFI tables that the zero page names (zero-page.rst, efi_info). Addresses are below 4 GiB. */
+struct linux_efi {
+    uint64_t system_table, map, map_size;
+    uint32_t descriptor_size, descriptor_version;
+};
+void linux_set_efi(struct load_plan *plan, const struct linux_efi *efi);
+
+/* Returns the part of plan->block that the page tables take, which a TD does not use, and sets *gpa
+ * to its address: LINUX_SPARE bytes. */
+#define LINUX_SPARE (3 * PAGE_SIZE)
+void *linux_spare(struct load_plan *plan, uint64_t *gpa);

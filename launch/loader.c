@@ -3,6 +3,7 @@
 
 #include "launch/firmware.h"
 #include "launch/loaders.h"
+#include "launch/td_plan.h"
 #include "lib/page.h"
 
 bool load_is_linux(const void *file, uint64_t size)
@@ -35,7 +36,9 @@ enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image
 {
     plan_init(plan);
     enum exit_code code = plan_file(plan, image);
-    return code ? code : firmware_plan(plan, image);
+    if (!code)
+        code = firmware_plan(plan, image);
+    return code || !image->td ? code : td_plan(plan, image);
 }
 
 static unsigned plan_order(void)
@@ -55,7 +58,7 @@ static enum exit_code begin_loading(const struct guest_image *image, struct gues
     return load_plan(loading->plan, image);
 }
 
-bool load_guest_piece(struct mmu *mmu, const struct guest_image *image,
+bool load_guest_piece(load_piece *put, struct vm *vm, const struct guest_image *image,
                       struct guest_loading *loading, struct guest_start *start,
                       enum exit_code *code)
 {
@@ -63,7 +66,7 @@ bool load_guest_piece(struct mmu *mmu, const struct guest_image *image,
     if (!loading->plan)
         *code = begin_loading(image, loading);
     else
-        over = plan_copy_piece(mmu, image, loading->plan, &loading->index, &loading->done, code);
+        over = put(vm, image, loading, code);
     if (!over && !*code)
         return false;
     if (loading->plan) {

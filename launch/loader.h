@@ -7,6 +7,8 @@
 
 #include "launch/plan.h"
 
+struct vm;
+
 /* Returns true if the file, of `size` bytes, looks like a Linux kernel: if it is a bzImage or an
  * ELF64 file without a multiboot2 header. The loader may still refuse it. */
 bool load_is_linux(const void *file, uint64_t size);
@@ -20,12 +22,18 @@ struct guest_loading {
     struct load_plan *plan; /* NULL before the first piece */
     unsigned index;         /* of the record that is being copied */
     uint64_t done;          /* bytes of this record that have been copied */
+    gfn_t next;             /* in a TD: pages below have been added */
 };
 
-/* Loads the next piece of the image, in at most 40,000 instructions. Called with *code == EXIT_OK.
+/* Puts the next piece of loading->plan into the VM. Returns true if that was the last one, or if it
+ * has failed, logged an error and set *code. */
+typedef bool load_piece(struct vm *vm, const struct guest_image *image,
+                        struct guest_loading *loading, enum exit_code *code);
+
+/* Loads the next piece of the image by `put`. Called with *code == EXIT_OK.
  * Returns true if loading is over: it has succeeded, and *start is filled in, or it has failed, and
  * *code says why. An error has been logged; its cause is the file, or too little memory of the VM
  * or the host. */
-bool load_guest_piece(struct mmu *mmu, const struct guest_image *image,
+bool load_guest_piece(load_piece *put, struct vm *vm, const struct guest_image *image,
                       struct guest_loading *loading, struct guest_start *start,
                       enum exit_code *code) MUST_CHECK;

@@ -9,13 +9,14 @@
 #include <stdint.h>
 
 struct vm_needs {    /* numbers of 4 KiB pages */
-    uint64_t ram;    /* RAM, the BIOS area and #VE information areas */
+    uint64_t ram;    /* RAM, the BIOS area and #VE information areas; of a TD, what it shares */
     uint64_t tables; /* EPT tables: all RAM in 4 KiB mappings, and MMIO addresses */
     uint64_t slots;  /* backing and private/shared bitmaps of the memslots */
     uint64_t vcpus;  /* struct vcpu, and what it points to: VMCS, PML buffer, extended state, … */
     uint64_t report; /* transcript and trace text */
     uint64_t disks;  /* struct disk, copies of written blocks, and tables of these */
     uint64_t net;    /* the network device, with its queue of frames */
+    uint64_t td;     /* its state as a TD */
     uint64_t limit;  /* what limit= adds */
 };
 
@@ -24,6 +25,7 @@ struct vm_size {
     uint64_t ram, limit;
     uint64_t disks; /* in pages: the sum of devices_disk_pages() */
     uint64_t net;   /* in pages: devices_net_pages(), or 0 */
+    uint64_t td;    /* in pages: td_pages(), or 0 if the VM is no TD */
     unsigned vcpus, pcpus;
     uint64_t vcpu_size; /* sizeof(struct vcpu) */
     bool sides, ve, traced;

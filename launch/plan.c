@@ -15,6 +15,7 @@ static const struct {
     /* ACPI tables describe the VM and not the guest. A guest can measure them itself. */
     [LOAD_FIRMWARE] = {"ACPI tables", false},
     [LOAD_RESET] = {"code at the reset vector", false},
+    [LOAD_SHIM] = {"boot shim", true},
 };
 
 bool image_in_ram(const struct guest_image *image, uint64_t base, uint64_t size)

@@ -5,6 +5,7 @@
 #include "launch/words.h"
 
 #include "guest/abi.h"
+#include "launch/image.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -72,6 +73,62 @@ static int check_memory(const char *name, const struct vm_words *words,
     return check_below_stolen(name, words, memory, end);
 }
 
+static int refuse_with_tdx(const char *name, const char *word, const char *why)
+{
+    log_error("guest %s: tdx and %s: %s", name, word, why);
+    return -EINVAL;
+}
+
+/* Words that a TD implies do not contradict it, so only what differs from them is an error. */
+static int check_tdx(const char *name, const struct vm_words *words, const struct vm_limits *limits)
+{
+    char word[40];
+    if (!words->tdx && words->measure) {
+        log_error("guest %s: measure=%u: only the boot shim of a TD measures; add the word tdx, or "
+                  "leave measure= out",
+                  name, words->measure == MEASURE_ON);
+        return -EINVAL;
+    }
+    if (!words->tdx && words->quote) {
+        log_error("guest %s: quote=test: only a TD asks for quotes; add the word tdx, or leave "
+                  "quote= out",
+                  name);
+        return -EINVAL;
+    }
+    if (!words->tdx && words->accept) {
+        log_error("guest %s: accept=%s: only a TD accepts memory; add the word tdx, or leave "
+                  "accept= out",
+                  name, words->accept == ACCEPT_LAZY ? "lazy" : "all");
+        return -EINVAL;
+    }
+    if (!words->tdx)
+        return 0;
+    if (limits->address_bits <= TDX_SHARED_BIT) {
+        log_error("guest %s: tdx: the shared bit of a TD is bit %u, but addresses have %u bits on "
+                  "this CPU, so that it cannot run a TD",
+                  name, TDX_SHARED_BIT, limits->address_bits);
+        return -EINVAL;
+    }
+    if (words->shared != TDX_SHARED_BIT) {
+        snprintf(word, sizeof(word), "shared=%lu", words->shared);
+        return refuse_with_tdx(name, word, "the shared bit of a TD is bit 39; leave shared= out");
+    }
+    if (words->execute_only) {
+        snprintf(word, sizeof(word), "execute_only=%lu", words->execute_only);
+        return refuse_with_tdx(name, word,
+                               "a TD has no execute-only addresses; leave one of the words out");
+    }
+    if (words->entry == GUEST_ENTRY_PVH)
+        return refuse_with_tdx(name, "entry=pvh",
+                               "the boot shim enters a kernel at its 64-bit entry point; leave "
+                               "entry=pvh out");
+    if (words->testctl && words->tdx != TDX_DEBUG)
+        return refuse_with_tdx(name, "testctl",
+                               "a TD is protected from the control hypercalls; write tdx=debug, or "
+                               "leave testctl out");
+    return 0;
+}
+
 int vm_words_check(const char *name, const struct vm_words *words, const struct vm_limits *limits)
 {
     char what[32];
@@ -81,7 +138,7 @@ int vm_words_check(const char *name, const struct vm_words *words, const struct 
                   name, words->pin, words->pin, limits->pcpus);
         return -EINVAL;
     }
-    if (check_bit(name, "shared", words->shared, limits) ||
+    if (check_tdx(name, words, limits) || check_bit(name, "shared", words->shared, limits) ||
         check_bit(name, "execute_only", words->execute_only, limits))
         return -EINVAL;
     if (words->shared && words->shared == words->execute_only) {

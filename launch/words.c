@@ -6,6 +6,7 @@
 #include "launch/words.h"
 
 #include "boot/boot_info.h"
+#include "launch/loader.h"
 #include "lib/bits.h"
 #include "lib/string.h"
 #include "lib/words.h"
@@ -29,6 +30,14 @@ static const char *const entry_names[] = {"auto", "pvh", "64", NULL};
 /* By enum reset_action. */
 static const char *const reset_names[] = {"end", "again", NULL};
 
+/* By enum tdx, enum measure and enum td_accept_word, from 1 on. */
+static const char *const tdx_names[] = {"", "debug", NULL};
+static const char *const measure_names[] = {"0", "1", NULL};
+static const char *const accept_names[] = {"all", "lazy", NULL};
+
+/* By enum quote. */
+static const char *const quote_names[] = {"none", "test", NULL};
+
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
 
 static const struct word words[] = {
@@ -50,9 +59,31 @@ static const struct word words[] = {
     {.name = "vcpus", .kind = WORD_NUMBER, .min = 1, .max = VCPUS_MAX, FIELD(vcpus)},
     {.name = "entry", .kind = WORD_CHOICE, .choices = entry_names, FIELD(entry)},
     {.name = "reset", .kind = WORD_CHOICE, .choices = reset_names, FIELD(reset)},
+    {.name = "tdx", .kind = WORD_CHOICE, .min = TDX_PROTECTED, .choices = tdx_names, FIELD(tdx)},
+    {.name = "accept",
+     .kind = WORD_CHOICE,
+     .min = ACCEPT_ALL,
+     .choices = accept_names,
+     FIELD(accept)},
+    {.name = "measure",
+     .kind = WORD_CHOICE,
+     .min = MEASURE_OFF,
+     .choices = measure_names,
+     FIELD(measure)},
+    {.name = "quote", .kind = WORD_CHOICE, .choices = quote_names, FIELD(quote)},
     {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
+
+/* A TD has a shared bit, takes #VE, and needs the interrupt controller of a PC. */
+static void imply(struct vm_words *given)
+{
+    if (!given->tdx)
+        return;
+    given->pc = given->ve = 1;
+    if (!given->shared)
+        given->shared = TDX_SHARED_BIT;
+}
 
 int vm_words_parse(const char *name, const char *text, enum gva_cache gva_cache,
                    struct vm_words *into)
@@ -67,5 +98,19 @@ int vm_words_parse(const char *name, const char *text, enum gva_cache gva_cache,
                               .limit = LIMIT_NONE};
     int arguments = words_parse(text, words, ARRAY_SIZE(words), into, where);
     into->memory = align_down(into->memory, PAGE_SIZE);
+    imply(into);
     return arguments;
+}
+
+void vm_words_describe(struct vm_words *given, struct guest_image *image)
+{
+    if (load_is_linux(image->file, image->size))
+        given->pc = 1;
+    image->entry = given->tdx ? GUEST_ENTRY_64 : (enum guest_entry)given->entry;
+    image->cpus = (unsigned)given->vcpus;
+    image->pc = given->pc;
+    image->net = given->net;
+    image->td = given->tdx;
+    image->measure = given->measure != MEASURE_OFF;
+    image->lazy = given->accept == ACCEPT_LAZY;
 }

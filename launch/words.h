@@ -15,6 +15,11 @@
 int vm_words_parse(const char *name, const char *text, enum gva_cache gva_cache,
                    struct vm_words *into) MUST_CHECK;
 
+/* Sets what the words say about an image whose file is set, and the word `pc` if this is Linux,
+ * which needs the interrupt controller and the clock of a PC. */
+struct guest_image;
+void vm_words_describe(struct vm_words *words, struct guest_image *image);
+
 /* What this machine and the hypervisor's command line allow a VM to have. */
 struct vm_limits {
     unsigned address_bits; /* width of guest-physical addresses */

@@ -3,6 +3,7 @@
  * hosted builds agree. */
 #pragma once
 
+#define EPERM       1
 #define ENOENT      2
 #define EIO         5
 #define E2BIG       7
@@ -18,4 +19,5 @@
 #define ERANGE      34
 #define ENOSYS      38
 #define ENOTSUP     95
+#define ETIMEDOUT   110
 #define EINPROGRESS 115

@@ -23,4 +23,5 @@
     X(TOO_MANY_TABLES, "too_many_tables") /* more tables than the VM's memory justifies */ \
     X(NEW_GENERATION, "new_generation")   /* the slots' generation is set or wraps */      \
     X(MMU_DESTROYED, "mmu_destroyed")     /* the VM has ended */                           \
-    X(STRAY_LEAF, "stray_leaf")           /* a leaf without a slot, which is a bug */
+    X(STRAY_LEAF, "stray_leaf")           /* a leaf without a slot, which is a bug */      \
+    X(REMOVAL_TRACKED, "removal_tracked") /* private pages of a protected VM are removed */

@@ -30,6 +30,13 @@ const char *page_shortage(void);
 /* Frees a block that page_alloc() returned for the same order. Supplied by arch/x86/memory.c. */
 void page_free(hpa_t page, unsigned order);
 
+/* Allocates a block for the hypervisor itself that is never freed, and that is not reported as such.
+ * Supplied by arch/x86/memory.c. */
+hpa_t page_alloc_for_ever(unsigned order) MUST_CHECK;
+
+/* All pages that page_alloc() returns lie below this address. Supplied by arch/x86/memory.c. */
+uint64_t page_end(void);
+
 /* Gives back all but the first `count` pages of a block that page_alloc() returned for this order.
  * page_free_trimmed() then frees these `count` pages. Supplied by arch/x86/memory.c. */
 void page_trim(hpa_t page, unsigned order, uint64_t count);
@@ -51,3 +58,20 @@ hpa_t virt_to_phys(const void *pointer);
 /* Clears whole pages with `rep stosq`, which clears eight bytes per iteration. Supplied by
  * arch/x86/memory.c. */
 void page_clear(void *pages, unsigned order);
+
+/* ---- Memory that is private to a TD ---------------------------------------------------------- */
+
+/* Takes a block of 2 MiB (order 9) that page_alloc() returned out of the direct map. Returns the
+ * debt that each CPU has to pay before the block is used (lib/host_tlb.h), or 0 if no page is left
+ * for a page table; then nothing has changed. page_show() maps the block again. Supplied by
+ * arch/x86/paging.c. */
+uint64_t page_hide(hpa_t block) MUST_CHECK;
+void page_show(hpa_t block);
+
+/* Is the page in a block that page_hide() has taken out of the direct map? Supplied by
+ * arch/x86/paging.c. */
+bool page_is_hidden(hpa_t page);
+
+/* This CPU's window onto a page of 4 KiB that is not in the direct map. It is valid until this
+ * CPU's next call but one. Only the secure side calls it. Supplied by arch/x86/window.c. */
+void *page_window(hpa_t frame);

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define PATIENCE_SECONDS 10u
@@ -22,5 +23,9 @@ struct patience {
 /* Sets the TSC ticks of a second. Until it has been called, or with 0, waiting has no bound. */
 void patience_set(uint64_t ticks);
 
-/* One turn of a waiting loop. `kick` is called for `other` again after each second. */
+/* One turn of a waiting loop. `kick` is called for `other` again after each second. Returns true
+ * when PATIENCE_SECONDS have passed. */
+bool cpu_is_lost(struct patience *patience, void (*kick)(unsigned cpu));
+
+/* The same, for what cannot be given up: the machine stops. */
 void wait_for_cpu(struct patience *patience, void (*kick)(unsigned cpu));

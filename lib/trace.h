@@ -41,7 +41,14 @@
     X(handle_mmio_page_fault, "addr:x gfn:x access:a")             \
     X(vcpu_match_mmio, "gva:x gpa:x write:u gpa_match:u")          \
     X(fast_mmio, "gpa:x")                                          \
-    X(mmio, "type:m len:u gpa:x val:x")
+    X(mmio, "type:m len:u gpa:x val:x")                            \
+    /* A TD and the module that it believes to run on */           \
+    X(tdcall, "leaf:x rcx:x status:x")                             \
+    X(tdvmcall, "leaf:x r12:x r13:x r14:x r10:x r11:x")            \
+    X(ve, "reason:u qualification:x gla:x gpa:x twice:u")          \
+    X(accept, "gpa:x level:u status:x")                            \
+    X(convert, "gpa:x pages:u shared:u")                           \
+    X(secure_refused, "call:u gfn:x level:u page:x state:u status:x")
 
 enum trace_event {
 #define X(name, values) TRACE_##name,

@@ -81,6 +81,7 @@ static bool word_store(const struct word *word, const struct token *token, void 
                 break;
         if (!word->choices[number])
             return false;
+        number += word->min;
         break;
     case WORD_TEXT:
         if (!token->value_length || token->value_length >= WORD_TEXT_MAX)

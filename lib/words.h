@@ -14,7 +14,8 @@ enum word_kind {
     WORD_FLAG,   /* no value; 1 is stored */
     WORD_NUMBER, /* decimal or 0x…, min..max */
     WORD_SIZE,   /* bytes, with K, M or G; min..max */
-    WORD_CHOICE, /* one of `choices`; its index is stored. If the first is "", no value means it */
+    WORD_CHOICE, /* one of `choices`; its index plus `min` is stored. If the first is "", no value
+                  * means it */
     WORD_TEXT,   /* 1 to WORD_TEXT_MAX - 1 characters */
 };
 

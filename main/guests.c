@@ -7,11 +7,13 @@
 #include "launch/create.h"
 #include "main/reset.h"
 #include "main/totals.h"
+#include "mmu/external.h"
 #include "vm/counters.h"
 #include "vm/ipi.h"
 #include "launch/modules.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
+#include "vm/td_report.h"
 #include "vm/sleep.h"
 #include "vm/trace.h"
 #include "vm/transcript.h"
@@ -78,10 +80,17 @@ static hpa_t guest_alloc(void)
     return page;
 }
 
+/* The pages of a TD's private pool that it uses: its private memory, and the tables for it. */
+static uint64_t private_pages(const struct vm *vm)
+{
+    const struct private_pool *its = vm->td ? &vm->td->external->pool : NULL;
+    return its ? its->count * ept_frames(EPT_LEVEL_2M) - its->free_frames : 0;
+}
+
 /* Writes how much memory the VM has taken for its RAM, and for everything else. */
 static void report_memory(const struct vm *vm, struct transcript *out)
 {
-    uint64_t ram = mmu_ram_pages(&vm->mmu), kib = PAGE_SIZE / 1024;
+    uint64_t ram = mmu_ram_pages(&vm->mmu) + private_pages(vm), kib = PAGE_SIZE / 1024;
     uint64_t all = memory_used(vm->number) + GUEST_PAGES;
     transcript_list(out, "# %s: %lu KiB of RAM are in use, and %lu KiB beside it", vm->name,
                     ram * kib, (all - ram) * kib);
@@ -244,8 +253,16 @@ static void guest_restart(struct guest *guest)
     guest_take_apart(guest);
 }
 
-/* Called when the VM has been created. Puts its vCPU 0 into a run queue, or, if tests= excludes the
- * guest, reports it as skipped and destroys the VM. */
+/* Puts the vCPUs that do not wait for a start-up IPI into run queues. They may leave the VM, and
+ * end it, at once. */
+static void start_vcpus(struct vm *vm)
+{
+    for (unsigned i = 0, active = vm->active; i < active; i++)
+        sched_add(vm->vcpus[i]);
+}
+
+/* Called when the VM has been created. Starts it, or, if tests= excludes the guest, reports it as
+ * skipped and destroys the VM. */
 static void guest_made(struct guest *guest)
 {
     struct vm *vm = &guest->vm;
@@ -257,14 +274,14 @@ static void guest_made(struct guest *guest)
     if (guest->resets.count) {
         reset_restore(&guest->resets, vm);
         vm_work_for(NULL);
-        sched_add(&vm->vcpu);
+        start_vcpus(vm);
         return;
     }
     if (options_match(pool.options->tests, vm->name)) {
         transcript_line(out, "# %s: %lu MiB%s", vm->name, vm->words.memory >> 20,
                         vm->words.testctl ? ", testctl" : "");
         vm_work_for(NULL);
-        sched_add(&vm->vcpu);
+        start_vcpus(vm);
         return;
     }
     transcript_line(out, "ok %u %s # SKIP by tests=%s", vm->number, vm->name, pool.options->tests);
@@ -334,6 +351,7 @@ static void vcpu_leave_vm(struct vcpu *vcpu)
         guest_restart(guest_of_vm(vm));
         return;
     }
+    td_report_measurements(vm);
     trace_report(vm);
     if (pool.options->counters || !vm_passed(vm))
         counters_report(vm);

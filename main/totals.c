@@ -50,7 +50,7 @@ void totals_add_costs(struct vm *vm)
     spin_lock(&totals.lock);
     totals.remote_flushes += mmu_stats(&vm->mmu).remote_flushes;
     for (unsigned i = 0; i < vm->vcpu_count; i++)
-        totals.kicks += vm->vcpus[i]->exits[REASON_EXCEPTION_OR_NMI];
+        totals.kicks += vm->vcpus[i]->exits[REASON_EXCEPTION_OR_NMI] - vm->vcpus[i]->exceptions;
     spin_unlock(&totals.lock);
 }
 

@@ -2,6 +2,7 @@
 /* The host pages behind a slot; see the header. */
 #include "mmu/backing.h"
 
+#include "lib/assert.h"
 #include "lib/errno.h"
 #include "lib/spinlock.h"
 #include "mmu/mmu.h"
@@ -199,11 +200,11 @@ static hpa_t cleared_page(void)
     return page;
 }
 
-/* Are all frames of `count` pieces inside the slot? */
+/* May `count` pieces be one block: are all of their frames inside the slot? */
 static bool is_whole(const struct backing *backing, uint64_t piece, uint64_t count)
 {
     uint64_t first = piece * PIECE_FRAMES;
-    return first >= backing->phase &&
+    return !backing->pages_only && first >= backing->phase &&
            first + count * PIECE_FRAMES <= backing->phase + backing->pages;
 }
 
@@ -294,6 +295,18 @@ int backing_populate(const struct backing *backing, struct clearing *clearing, u
                                      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
         page_free(page, 0);
     return 0;
+}
+
+void backing_drop(const struct backing *backing, uint64_t offset)
+{
+    uint64_t place = backing->phase + offset;
+    uint64_t piece = __atomic_load_n(&backing->directory[place / PIECE_FRAMES], __ATOMIC_ACQUIRE);
+    BUG_ON(piece & BACKING_BLOCK);
+    if (!piece)
+        return;
+    uint64_t page = __atomic_exchange_n(page_entry(piece, place), 0, __ATOMIC_ACQ_REL);
+    if (page)
+        page_free(HPA(page & BACKING_ADDRESS), 0);
 }
 
 void backing_replace(const struct backing *backing, uint64_t offset, hpa_t block)

@@ -40,6 +40,10 @@ bool backing_free_some(struct backing *backing, unsigned pages);
 int backing_populate(const struct backing *backing, struct clearing *clearing, uint64_t offset,
                      unsigned level) MUST_CHECK;
 
+/* Takes out and frees the page behind frame `offset`, if there is one. `pages_only` is set, and the
+ * caller excludes all users of the page. */
+void backing_drop(const struct backing *backing, uint64_t offset);
+
 /* The number of pages behind the slot's frames. Takes as long as reading all entries; nobody may
  * change them meanwhile. */
 uint64_t backing_count(const struct backing *backing);

@@ -22,6 +22,7 @@
 #include "mmu/dirty.h"
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
+#include "mmu/mirror.h"
 #include "mmu/mmu.h"
 #include "mmu/page_array.h"
 #include "mmu/retired.h"
@@ -58,6 +59,12 @@ static int zap_ve_mmio(struct mmu *mmu)
 static int check_flags(const struct mmu *mmu, uint32_t id, uint32_t flags)
 {
     bool sides = mmu_has_sides(mmu);
+    if (mmu_has_mirror(mmu) && flags & (MEMSLOT_READONLY | MEMSLOT_LOG_DIRTY)) {
+        log_error("slot %u: flags %#x: the memory of a protected VM can neither be read-only (8) "
+                  "nor logged (16)",
+                  id, flags);
+        return -EINVAL;
+    }
     if (!(flags & ~(uint32_t)(sides ? MEMSLOT_FLAGS : MEMSLOT_FLAGS & ~MEMSLOT_SHARED)))
         return 0;
     log_error("slot %u: flags %#x are unknown; 8 (read-only), 16 (log dirty pages)%s and 64 "
@@ -140,6 +147,7 @@ static int equip_slot(const struct mmu *mmu, struct changing *now, uint64_t page
     int error = backing_init(&slot->backing, slot->base, pages);
     if (error)
         return error;
+    slot->backing.pages_only = mmu_has_mirror(mmu);
     change_fill(now, slot->backing.directory, backing_directory_size(&slot->backing), 0);
     if (slot->flags & MEMSLOT_LOG_DIRTY)
         error = equip_bitmap(now, &slot->dirty, 0);
@@ -213,13 +221,26 @@ static int slot_move_drain(struct mmu *mmu)
     return tdp_drain_piece(mmu) ? change_then(mmu, slot_move_relink) : -EINPROGRESS;
 }
 
+/* Removes the private pages of a slot that is being deleted, in pieces. */
+static int slot_zap_mirror(struct mmu *mmu)
+{
+    struct changing *now = &mmu->changing;
+    gfn_t end = memslot_end(&now->slot);
+    if (mmu_has_mirror(mmu) && now->mirror_next.v < end.v) {
+        mirror_zap_piece(mmu, &now->mirror_next, end);
+        return -EINPROGRESS;
+    }
+    return change_zap_slot(mmu, ZAP_TABLES, DEBT_SLOT_GONE, slot_delete_unlink);
+}
+
 /* Zaps the INVALID slot, after which no CPU can reach its pages. If the log of a moved slot
  * continues, no whole tables are unlinked, because their D bits would be lost. */
 static int slot_zap_invalid(struct mmu *mmu)
 {
-    const struct changing *now = &mmu->changing;
+    struct changing *now = &mmu->changing;
+    now->mirror_next = now->slot.base;
     if (now->what.kind == CHANGE_DELETE)
-        return change_zap_slot(mmu, ZAP_TABLES, DEBT_SLOT_GONE, slot_delete_unlink);
+        return change_then(mmu, slot_zap_mirror);
     bool logs = now->slot.flags & MEMSLOT_LOG_DIRTY;
     return change_zap_slot(mmu, logs ? 0 : ZAP_TABLES, DEBT_SLOT_GONE,
                            logs ? slot_move_drain : slot_move_relink);
@@ -245,6 +266,10 @@ static int slot_move(struct mmu *mmu)
     char name[24];
     snprintf(name, sizeof(name), "slot %u", what->id);
     int error = find_unpinned(mmu, what->id);
+    if (!error && mmu_has_mirror(mmu)) {
+        log_error("%s: the private memory of a protected VM cannot be moved", name);
+        error = -EINVAL;
+    }
     if (error)
         return error;
     gfn_t base = gpa_to_gfn(what->gpa);

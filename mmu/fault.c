@@ -13,6 +13,7 @@
 #include "mmu/huge.h"
 #include "mmu/map.h"
 #include "mmu/memslot.h"
+#include "mmu/mirror.h"
 #include "mmu/mmu.h"
 #include "mmu/self.h"
 #include "mmu/sides.h"
@@ -96,21 +97,11 @@ static NOINLINE int map_slow(struct mmu_cpu *self, const struct memslot *slot,
     return result;
 }
 
-/* Reports a memory fault (rule X5): the guest has not converted the page to the side that it uses.
- */
-static COLD int wrong_side(gfn_t gfn, uint32_t role)
-{
-    bool shared = role & ROLE_SHARED;
-    log_error("MMU: a %s access to frame %#lx, which is %s; MapGPA would convert it",
-              shared ? "shared" : "private", gfn.v, shared ? "private" : "shared");
-    return -EACCES;
-}
-
 /* A write to a read-only slot is emulated, if it comes through the page's side. No MMIO SPTE is
  * installed, since it would make reads MMIO, too (rule F6). */
 static NOINLINE int fault_read_only(const struct memslot *slot, gfn_t gfn, uint32_t role)
 {
-    return sides_match(slot, gfn.v - slot->base.v, role) ? FAULT_EMULATE : wrong_side(gfn, role);
+    return sides_match(slot, gfn.v - slot->base.v, role) ? FAULT_EMULATE : sides_refuse(gfn, role);
 }
 
 /* Maps a large page with default attributes, if its block is aligned as the leaf must be and the
@@ -204,7 +195,7 @@ static ALWAYS_INLINE int fault_slot(struct mmu_cpu *self, const struct memslot *
     read_unlock(&self->mmu->lock);
     if (unlikely(result == FAULT_RETRY))
         mmu_help(self->mmu); /* a change of the slots may be the reason */
-    return likely(result != FAULT_CONTINUE) ? result : wrong_side(access->gfn, access->role);
+    return likely(result != FAULT_CONTINUE) ? result : sides_refuse(access->gfn, access->role);
 }
 
 static NOINLINE const struct memslot *fault_search_slot(struct mmu_cpu *self,
@@ -247,6 +238,8 @@ static NOINLINE int fault_special(struct mmu *mmu, gpa_t gpa, struct tdp_access 
                                   uint32_t error_code, struct mmio_info *info)
 {
     if (access.bits & ~access.role) {
+        if (access.role & ROLE_MIRROR)
+            return mirror_fault(mmu_self(mmu), access.gfn);
         if (!(access.role & ROLE_CONVERTS))
             return fault_refuse(access);
         /* Install the leaf for a fetch; the CPU will convert the violation of this leaf to #VE. */
@@ -302,6 +295,13 @@ static int explain_misconfiguration(const struct mmu *mmu, gpa_t gpa)
     uint64_t sptes[EPT_LEVELS + 1];
     unsigned lowest = mmu->root_level + 1;
     bool found = false;
+
+    if (mmu_role(mmu, gpa) & ROLE_MIRROR) {
+        log_error("MMU: the CPU found a misconfigured entry of the external tables on the way to "
+                  "%#lx; the VM ends",
+                  gpa.v);
+        return -EINVAL;
+    }
 
     do {
         const uint64_t *sptep;

@@ -218,6 +218,8 @@ void memslot_free_parts(struct memslot *slot)
 bool memslots_free_piece(struct mmu *mmu)
 {
     struct memslots *slots = mmu->slots;
+    if (!slots)
+        return true;
     clearing_end(&mmu->clearing);
     if (slots->used) {
         struct memslot *last = &slots->slot[slots->used - 1];

@@ -7,6 +7,7 @@
 #include "lib/string.h"
 #include "mmu/change.h"
 #include "mmu/memslot.h"
+#include "mmu/mirror.h"
 #include "mmu/retired.h"
 #include "mmu/tables.h"
 #include "mmu/tdp.h"
@@ -48,6 +49,7 @@ bool mmu_destroy_piece(struct mmu *mmu)
 {
     if (!mmu->destroying) {
         change_abandon(mmu);
+        mirror_stop(mmu);
         tdp_zap_all(mmu, DEBT_MMU_DESTROYED);
         mmu->destroying = true;
     } else if (tdp_is_reclaiming(mmu) || mmu->doomed_used) {
@@ -136,7 +138,8 @@ void mmu_forget(struct mmu *mmu)
 int mmu_gpa_to_pfn(const struct mmu *mmu, gpa_t gpa, hpa_t *page, unsigned *level)
 {
     uint64_t spte = mmu_spte(mmu, gpa, level);
-    if (!spte_is_leaf(spte, *level))
+    if (!spte_is_leaf(spte, *level) ||
+        (mirror_is_blocked(spte) && mmu_role(mmu, gpa) & ROLE_MIRROR))
         return -ENOENT;
     *page =
         hpa_add(spte_page(spte), (gpa_to_alias(gpa).v & (ept_frames(*level) - 1)) << PAGE_SHIFT);
@@ -148,5 +151,8 @@ uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level)
     *level = mmu->root_level;
     if (mmu_gfn(mmu, gpa).v >= memslot_gfn_end(mmu))
         return SPTE_NONPRESENT; /* the tables cannot index this frame */
-    return tdp_walk(mmu, gpa_to_alias(gpa), level);
+    const uint64_t *sptep;
+    bool mirrored = mmu_role(mmu, gpa) & ROLE_MIRROR;
+    return tdp_descend(mirrored ? mmu->mirror.table : mmu->composite, level, gpa_to_alias(gpa),
+                       EPT_LEVEL_4K, &sptep);
 }

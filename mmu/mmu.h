@@ -93,7 +93,9 @@ static inline bool mmu_has_sides(const struct mmu *mmu)
  * slot, at the next multiple of CONVERT_FRAMES, and behind the first run of pages that it had to
  * convert. Returns how many pages from `gpa` on are on the wanted side then; -EFAULT if no slot
  * covers `gpa`; -EINVAL if `gpa` is not aligned, `pages` is 0 or the VM has no sides; -EINPROGRESS
- * as mmu_change(). During the conversion the pages belong to neither side: accesses of the guest
+ * as mmu_change(). In a protected VM (mmu/mirror.h) a page that comes from the other side gets
+ * another host page, and other errors are -EBUSY: the slot is pinned; -ENOMEM; and -EIO: the secure
+ * side has refused, and the first page is private still. During the conversion the pages belong to neither side: accesses of the guest
  * fault until it is over, and accesses of the hypervisor are refused. Locks and waiting as for the
  * operations on slots. */
 #define CONVERT_FRAMES 32u /* clearing a frame takes 512 stores: a short piece of work */
@@ -150,7 +152,8 @@ int mmu_set_generation(struct mmu *mmu, uint64_t generation) MUST_CHECK;
 int mmu_zap(struct mmu *mmu, gpa_t gpa, uint64_t pages) MUST_CHECK;
 int mmu_zap_some(struct mmu *mmu, gpa_t gpa, uint64_t pages, struct mmu_walk *walk) MUST_CHECK;
 
-/* The lowest entry of the walk to `gpa`, and its level. */
+/* The lowest entry of the walk to `gpa`, and its level; of a private address in a VM with a mirror,
+ * that of the mirror. */
 uint64_t mmu_spte(const struct mmu *mmu, gpa_t gpa, unsigned *level);
 
 /* The EPTP for the VMCS; the same for the whole life of the VM. */

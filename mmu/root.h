@@ -24,9 +24,11 @@
 #define ROLE_SHARED       BIT(4)
 #define ROLE_EXECUTE_ONLY BIT(5)
 #define ROLE_CONVERTS     BIT(6) /* accesses that the role refuses become #VE */
+#define ROLE_MIRROR       BIT(7) /* the CPU never walks the root, which allows nothing */
 
-#define ROLE_FIELDS(op) \
-    (ROLE_RIGHTS op ROLE_PRIVATE op ROLE_SHARED op ROLE_EXECUTE_ONLY op ROLE_CONVERTS)
+#define ROLE_FIELDS(op)                                                                  \
+    (ROLE_RIGHTS op ROLE_PRIVATE op ROLE_SHARED op ROLE_EXECUTE_ONLY op ROLE_CONVERTS op \
+         ROLE_MIRROR)
 _Static_assert(ROLE_FIELDS(|) == ROLE_FIELDS(+), "no two fields overlap");
 
 /* Can the addresses of the role be MMIO? Shared ones can, and all ordinary ones of a VM without

@@ -48,5 +48,9 @@ static inline bool sides_reach(const struct mmu *mmu, const struct memslot *slot
     return inside >= (range & (BIT(CONVERTING_SHIFT) - 1)) && sides_match(slot, offset, role);
 }
 
+/* Reports a memory fault (rule X5): the guest has not converted the frame to the side of the role,
+ * by which it has accessed it. Returns -EACCES. */
+int sides_refuse(gfn_t gfn, uint32_t role);
+
 /* Are all of these frames on one side? If not, no large leaf may cover them. */
 bool sides_uniform(const struct memslot *slot, uint64_t offset, uint64_t frames);

@@ -113,11 +113,20 @@ int tdp_create(struct mmu *mmu)
     mmu->stolen = (struct stolen){0};
     mmu->roots[0] = (struct root){.role = ROLE_RIGHTS};
     mmu->root_count = 1;
+    mmu->walked = mmu->roots;
     mmu->eptp = root.v | field_put(MEMTYPE_WB, EPTP_MEMTYPE) |
                 field_put(mmu->root_level - 1, EPTP_WALK) |
                 (spte_ad_enabled(spte_format.nonleaf) ? EPTP_AD : 0);
     tlb_ledger_init(mmu);
     return 0;
+}
+
+/* No CPU is in the guest before its first slot exists. To mmu/ the entry is not present, so no walk
+ * and no zap of the composite follows it: the external tables cannot be read. */
+void tdp_link_external(const struct mmu *mmu, hpa_t external)
+{
+    uint64_t *entry = (uint64_t *)(uintptr_t)mmu->composite;
+    __atomic_store_n(entry, spte_nonleaf(external) & ~SPTE_MMU_PRESENT, __ATOMIC_RELEASE);
 }
 
 /* The tables below the composite have been unlinked and freed. No vCPU enters with this EPTP again.
@@ -129,6 +138,8 @@ void tdp_destroy(struct mmu *mmu)
         while (cpu->table_cache_used)
             page_free(cpu->table_cache[--cpu->table_cache_used], 0);
     }
+    if (mmu->mirror.table)
+        page_free(virt_to_phys(mmu->mirror.table), 0);
     page_free(virt_to_phys(mmu->composite), 0);
     mmu->composite = NULL;
 }

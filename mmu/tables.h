@@ -12,6 +12,10 @@
 int tdp_create(struct mmu *mmu) MUST_CHECK;
 void tdp_destroy(struct mmu *mmu);
 
+/* Makes the first entry of the composite point to the external tables of a VM with a mirror, which
+ * has no slot yet. */
+void tdp_link_external(const struct mmu *mmu, hpa_t external);
+
 /* Fills the cache, so that the next fault maps without allocating (rule N6). First empties all
  * roots if the VM has more tables than its memory justifies; otherwise frees a piece of the retired
  * tables and pages. Called without locks. Returns 0 or -ENOMEM. */

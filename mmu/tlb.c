@@ -65,6 +65,15 @@ static bool tlb_is_behind(const struct mmu *mmu, unsigned pcpu, uint64_t debt)
            __atomic_load_n(&mmu->tlb.paid[pcpu], __ATOMIC_SEQ_CST) < debt;
 }
 
+bool tlb_is_paid(const struct mmu *mmu, uint64_t debt)
+{
+    uint64_t left = __atomic_load_n(&mmu->tlb.cpus, __ATOMIC_SEQ_CST) & ~BIT(this_cpu());
+    for (; left; left &= left - 1)
+        if (tlb_is_behind(mmu, (unsigned)__builtin_ctzll(left), debt))
+            return false;
+    return true;
+}
+
 void tlb_sync(struct mmu *mmu)
 {
     uint64_t debt = tlb_debt(mmu), behind = 0;

@@ -110,6 +110,10 @@ static inline void tlb_assert_paid(const struct mmu *mmu, unsigned pcpu)
  * it waits are in the guest and hold no lock. */
 void tlb_sync(struct mmu *mmu);
 
+/* The condition for which tlb_sync() waits: no pCPU uses a translation from before the debt. This
+ * pCPU is out of the guest. */
+bool tlb_is_paid(const struct mmu *mmu, uint64_t debt);
+
 /* Returns when no pCPU that is online for the owner, a VM's `struct mmu`, holds a pointer or a
  * translation from before the call. The caller holds no lock of mmu/ but slots_lock, and no
  * pointer. */

@@ -8,6 +8,7 @@
 #include "mmu/change.h"
 #include "mmu/huge.h"
 #include "mmu/memslot.h"
+#include "mmu/mirror.h"
 #include "mmu/mmu.h"
 #include "mmu/self.h"
 #include "mmu/store.h"
@@ -68,7 +69,12 @@ int mmu_track(struct mmu *mmu, gpa_t gpa)
     int error = memslots_lock(mmu);
     if (error)
         return error;
-    error = memslot_find(mmu->slots, gfn) ? track_add(mmu, gfn) : -EFAULT;
+    if (mmu_has_mirror(mmu)) {
+        log_error("MMU: writes to frame %#lx cannot be tracked: the VM is protected", gfn.v);
+        error = -EACCES;
+    } else {
+        error = memslot_find(mmu->slots, gfn) ? track_add(mmu, gfn) : -EFAULT;
+    }
     spin_unlock(&mmu->slots_lock);
     return error;
 }

@@ -39,6 +39,7 @@ struct backing {
     uint32_t pieces;
     uint16_t phase;       /* offset of the slot's start in its first piece, in frames */
     uint16_t giant_phase; /* offset of the first piece in its GiB, in pieces */
+    bool pages_only;      /* no blocks, so that each page can be taken out */
 };
 
 struct memslot {
@@ -250,9 +251,22 @@ struct changing {
     struct memslots *room; /* a larger copy, which replaces the one that nobody reads; or NULL */
     struct filling filling[3];
     struct copying copying;
+    gfn_t mirror_next; /* where the removal of the slot from the mirror continues */
     unsigned zap_flags;
     enum debt_reason zap_reason;
     struct tdp_iter iter;
+};
+
+/* The mirror of a protected VM's external tables; see mmu/mirror.h. */
+struct mirror {
+    const uint64_t *table; /* the top table of the private root; NULL: the VM has no mirror */
+    const struct mirror_ops *ops;
+    struct secure_td *td;
+    uint64_t clearing; /* address of a large page, a part of which is cleared already; or 0 */
+    struct mirror_stats {
+        uint64_t refused; /* operations that the secure side has refused */
+        uint64_t stuck;   /* frames that are BLOCKED now because of that */
+    } stats;
 };
 
 /* Locks, outermost first: `slots_lock` for changes of the slots and of what belongs to them;
@@ -265,6 +279,8 @@ struct mmu {
     struct stolen stolen;
     struct root roots[ROOTS_MAX]; /* by the value of the stolen bits */
     unsigned root_count;
+    const struct root *walked; /* the first one that the CPU walks: a mirror comes before it */
+    struct mirror mirror;
     uint64_t mmio_value; /* of this VM's MMIO SPTEs, under SPTE_MMIO_MASK (S12) */
     struct tlb_ledger tlb;
     struct rwlock lock;

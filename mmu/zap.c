@@ -133,3 +133,14 @@ void tdp_zap_all(struct mmu *mmu, enum debt_reason reason)
     }
     mmu_self(mmu)->stats.full_zaps++;
 }
+
+void tdp_zap_mirror(struct mmu *mmu)
+{
+    while (!tdp_reserve(mmu))
+        if (!tdp_reclaim_piece(mmu, true))
+            cpu_relax();
+    write_lock(&mmu->lock);
+    cut_table(mmu_self(mmu), mmu->mirror.table, ALIAS(0), mmu->root_level, DEBT_MMU_DESTROYED,
+              false);
+    write_unlock(&mmu->lock);
+}

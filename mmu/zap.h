@@ -11,7 +11,7 @@
  * bits are lost, so no slot in the range may log dirty pages. */
 #define ZAP_TABLES 2u
 
-/* Removes every leaf of every root that overlaps [first, end). The range must be short, because it
+/* Removes every leaf of every root that overlaps [first, end), except for a mirror. The range must be short, because it
  * is zapped in one piece. `reason` is the reason for the flush. Takes the lock exclusively, and
  * returns when no pCPU uses the removed translations. */
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason);
@@ -29,3 +29,6 @@ bool tdp_zap_piece(struct mmu *mmu, struct tdp_iter *iter, unsigned flags,
  * composite (rule N5). The tables are freed later, and their D bits are read then; a caller that
  * needs the D bits earlier calls tdp_drain_piece(). The caller holds no locks but slots_lock. */
 void tdp_zap_all(struct mmu *mmu, enum debt_reason reason);
+
+/* Unlinks the tables of the mirror, at the end of the VM. The caller holds no locks. */
+void tdp_zap_mirror(struct mmu *mmu);

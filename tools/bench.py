@@ -51,6 +51,7 @@ SETS = {
     "private,bits=2": ("sides_bench", "", BITS),
     "private,ve": ("sides_bench", "", (*BITS, "ve")),
     "private,ve=inject": ("sides_bench", "ve=inject", (*BITS, "ve")),
+    "td": ("td_bench", "nx_huge=off", ("tdx",)),
     "smp,cpus=4": ("smp_bench", "cpus=4", ("vcpus=4",)),
     "smp,cpus=2": ("sched_bench", "cpus=2", ("vcpus=3",)),
     "smp,cpus=1": ("sched_bench", "cpus=1", ("vcpus=2",)),
@@ -132,7 +133,8 @@ def boot(name: str, folder: str, marks: int = 0) -> session.Run:
     program, cmdline, words = SETS[name]
     folder = "-".join([folder, *re.findall(r"\w+", name)] + ["marked"] * bool(marks))
     budget = () if any(word.startswith("budget=") for word in words) else ("budget=120000",)
-    guest = Guest(BUILD / f"guest/{program}.elf", ("testctl", *budget, *words))
+    testctl = () if "tdx" in words else ("testctl",)  # a TD has no control hypercalls
+    guest = Guest(BUILD / f"guest/{program}.elf", (*testctl, *budget, *words))
     guests = [guest]
     if "pc" in words:
         guests.append(Guest(BUILD / "guest/mmio.elf", ("disk",), name="+disk"))

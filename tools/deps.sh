@@ -11,6 +11,7 @@ base   linux-libc-dev       /usr/include/linux/virtio_ring.h
 unit   libc6-dev            /usr/include/stdio.h
 unit   libcmocka-dev        /usr/include/cmocka.h
 unit   libzydis-dev         /usr/include/Zydis/Zydis.h
+unit   openssl              /usr/bin/openssl
 bochs  bochs                /usr/bin/bochs-bin
 bochs  bochsbios            /usr/share/bochs/BIOS-bochs-latest
 bochs  vgabios              /usr/share/vgabios/vgabios.bin

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
-# of virtio by a hostile driver, and of a PC's other devices; and the list of emulated instructions.
-# Included by the Makefile.
+# of virtio by a hostile driver, of a PC's other devices, and of the secure side by a malicious VMM;
+# and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
 FUZZ_SECONDS ?= 30
@@ -23,18 +23,19 @@ run_fuzz = mkdir -p $(B)/fuzz/$(1).corpus; \
 GHCI_SRC   := $(filter-out %/test_mmu_threads.c,$(TSAN_SRC)) vm/ghci.c mmio/bus.c \
               mmio/bus_change.c tests/fuzz/fuzz_ghci.c
 
-VIRTIO_SRC := $(wildcard dev/virt*.c) dev/switch.c tests/unit/support.c
+VIRTIO_SRC := $(wildcard dev/virt*.c) dev/switch.c lib/host_tlb.c tests/unit/support.c
 
 LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c \
               multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
               aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
-.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices \
+.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-secure \
     brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices ## fuzz what guests say
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-secure
+fuzz: ## fuzz what guests say, and what a malicious VMM asks of the secure side
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)
@@ -56,13 +57,25 @@ $(B)/fuzz/ghci: $(GHCI_SRC) $(HEADERS) tests/unit/vm/ghci_model.h tests/unit/vm/
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c) arch/x86/cmos.c \
-               lib/calendar.c tests/unit/support.c tests/fuzz/fuzz_devices.c
+DEVICES_SRC := $(addprefix dev/,ioapic.c uart.c rtc.c power.c pm_timer.c pit.c) arch/x86/cmos.c \
+               lib/calendar.c lib/host_tlb.c tests/unit/support.c tests/fuzz/fuzz_devices.c
 
 fuzz-devices: $(B)/fuzz/devices
 	$(Q)$(call run_fuzz,devices,-max_len=512)
 
 $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
+    tests/unit/support.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
+SECURE_FUZZ_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c \
+                   tests/fuzz/fuzz_secure.c
+
+fuzz-secure: $(B)/fuzz/secure
+	$(Q)$(call run_fuzz,secure,-max_len=512 -len_control=0,tests/fuzz/secure)
+
+$(B)/fuzz/secure: $(SECURE_FUZZ_SRC) $(HEADERS) tests/unit/ept/secure_world.h \
     tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \

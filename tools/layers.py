@@ -6,8 +6,10 @@ A file may include headers of its own folder and of the folders listed before it
 Product code includes nothing from the system but the compiler's freestanding headers, and Linux'
 headers for user space. Every file
 may include guest/abi.h, the contract with the guests. Guest programs include only their own files,
-guest/abi.h, lib/, and two headers of code that single programs are linked with: the decoder, for
-generating instructions, and the bus, which is measured.
+guest/abi.h, lib/, the boot shim's TDCALL, and two headers of code that single programs are linked
+with: the decoder, for generating instructions, and the bus, which is measured. The boot shim of a
+TD includes only its own files, lib/ and the status codes; guest/shim/interface.h is its contract
+with the loader.
 """
 
 import pathlib
@@ -17,8 +19,10 @@ import sys
 
 LAYERS = (pathlib.Path(__file__).parent / "layers.txt").read_text().split()  # bottom up
 PROGRAMS = "guest/programs"
-CONTRACT = "guest/abi.h"
-LINKED = ("mmio/decode.h", "mmio/bus.h")
+SHIM = "guest/shim"
+CONTRACTS = ("guest/abi.h", "guest/shim/interface.h")
+LINKED = ("mmio/decode.h", "mmio/bus.h", "guest/shim/tdcall.h")
+STATUSES = "ept/tdx_status.h"
 FREESTANDING = {"stdint.h", "stddef.h", "stdbool.h", "stdarg.h", "stdnoreturn.h", "limits.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+(["<])([^">]+)[">]')
 
@@ -32,13 +36,16 @@ def complaint(path: str, kind: str, included: str) -> str | None:
     if kind == "<":
         allowed = included in FREESTANDING or included.startswith("linux/")
         return None if allowed else "is not a freestanding header"
-    if included == CONTRACT:
+    if included in CONTRACTS:
         return None
+    if path.startswith(SHIM + "/"):
+        allowed = included.startswith((SHIM + "/", "lib/", STATUSES))
+        return None if allowed else "is not for the boot shim"
     if path.startswith(PROGRAMS + "/"):
-        allowed = included.startswith((PROGRAMS + "/", "lib/", *LINKED))
+        allowed = included.startswith((PROGRAMS + "/", "lib/", STATUSES, *LINKED))
         return None if allowed else "is not for guest programs (only guest/abi.h and lib/ are)"
-    if included.startswith(PROGRAMS + "/"):
-        return "belongs to the guest programs"
+    if included.startswith((PROGRAMS + "/", SHIM + "/")):
+        return "belongs to the guests"
     own, other = layer_of(path), layer_of(included)
     if other is None:
         return "is in no layer; name it from the root"
@@ -49,7 +56,7 @@ def complaint(path: str, kind: str, included: str) -> str | None:
 
 
 def sources(root: pathlib.Path) -> list[str]:
-    folders = [root / name for name in [*LAYERS, PROGRAMS]]
+    folders = [root / name for name in [*LAYERS, PROGRAMS, SHIM]]
     files = (file for folder in folders for file in sorted(folder.rglob("*.[chS]")))
     return [file.relative_to(root).as_posix() for file in files]
 

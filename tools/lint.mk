@@ -19,7 +19,7 @@ FORMATTED := $(shell find $(LAYERS) guest tests -name '*.[ch]')
 # No code is made, because only the warnings are wanted.
 ONLY_CHECK = -fsyntax-only -MMD -MP -MF $@.d -MT $@
 
-GUEST_SRC_C := $(shell find $(GUEST_DIR) -name '*.c')
+GUEST_SRC_C := $(shell find $(GUEST_DIR) guest/shim -name '*.c')
 
 .PHONY: lint lint-quick format lint-format lint-layers lint-text lint-docs lint-rules lint-changed \
     lint-deps
@@ -79,7 +79,7 @@ $(B)/lint/cppcheck: $(SRC_C) $(HEADERS) | lint-deps
 lint-changed: | lint-deps
 	$(Q)changed="$(filter $(CHANGED),$(SRC_C))"; test -z "$$changed" || $(CPPCHECK) $$changed
 
-$(B)/lint/$(GUEST_DIR)/%.c.clang: $(GUEST_DIR)/%.c | lint-deps
+$(B)/lint/guest/%.c.clang: guest/%.c | lint-deps
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(call for_clang,$(GUEST_CFLAGS)) $(ONLY_CHECK) $< && touch $@
 

@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Starts Linux in a VM, with its console in this terminal: `make linux`.
+"""Starts Linux in a VM, with its console in this terminal: `make linux`, or `make tdx`.
 
-The environment contains the options. KERNEL and INITRD are files, by default Debian's cloud kernel
-and a small initrd with busybox. DISK names files that become disks, /dev/vda and so on; those that
-end in `:ro` can only be read. CMDLINE is the kernel's command line. VCPUS is the number of vCPUs,
-MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the escape key:
-^A x ends the machine, ^A 2 turns to the second VM, ^A ? lists them, and ^A ^A sends ^A. The logs go
-to build/run/NAME/, by default build/run/linux/. The end of standard input ends the shell, and thus
-the VM.
+With the argument `tdx` the VM is a TDX guest (a TD). The environment contains the options. KERNEL
+and INITRD are files, by default Debian's cloud kernel and a small initrd with busybox. DISK names
+files that become disks, /dev/vda and so on; those that end in `:ro` can only be read. CMDLINE is
+the kernel's command line. VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, and VMS the number
+of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
+VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md). The logs
+go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of standard input ends
+the shell, and thus the VM.
 """
 
 import dataclasses
@@ -28,7 +29,7 @@ HINTS = {
     "bad-command-line": "ESCAPE= takes a letter, or off",
     "guest-too-large": "give the VM more RAM with MEM=, or take a smaller INITRD=",
     "no-memory": "the machine has too little RAM for what was asked; take a smaller MEM= or VMS=",
-    "module-words": "look at VCPUS=, MEM= and DISK=; a disk has at least 512 bytes",
+    "module-words": "look at VCPUS=, MEM=, DISK= and WORDS=; a disk has at least 512 bytes",
     "module-not-elf": "KERNEL= takes a bzImage or a vmlinux for x86-64",
     "module-bad-kernel": "KERNEL= takes a bzImage or a vmlinux for x86-64",
     "module-truncated": "the file of KERNEL= is not complete; copy or build it again",
@@ -74,20 +75,26 @@ def disks(owner: str) -> tuple[Guest, ...]:
     return tuple(guests)
 
 
-def machine(vms: int, vcpus: int, mem: int) -> Boot:
+def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
     """Returns the machine with its VMs; the serial port is still to be connected."""
-    kernel = file("KERNEL", "a bzImage or a vmlinux for x86-64") or debian.KERNEL
-    initrd = file("INITRD", "an initramfs, as Debian's /initrd.img is one")
+    given = {
+        "kernel": file("KERNEL", "a bzImage or a vmlinux for x86-64"),
+        "initrd": file("INITRD", "an initramfs, as Debian's /initrd.img is one"),
+        "cmdline": os.environ.get("CMDLINE"),
+    }
+    options = {name: value for name, value in given.items() if value}
+    words = ("live", *os.environ.get("WORDS", "").split())
+    make = debian.tdx_guests if kind == "tdx" else debian.guests
     guests: tuple[Guest, ...] = ()
     for i in range(1, vms + 1):
-        name = "linux" if i == 1 else f"linux{i}"
-        guests += debian.guests(kernel, initrd, os.environ.get("CMDLINE") or debian.CMDLINE, vcpus,
-                                mem, ("live",), name=name)  # fmt: skip
+        name = kind if i == 1 else f"{kind}{i}"
+        guests += make(vcpus=vcpus, mem=mem, words=words, name=name, **options)
         guests += disks(name)
-    words = [f"parallel={vms}"] if vms > 1 else []
-    words += [f"escape={os.environ['ESCAPE']}"] if os.environ.get("ESCAPE") else []
+    line = [debian.TDX_WORDS] if kind == "tdx" else []
+    line += [f"parallel={vms}"] if vms > 1 else []
+    line += [f"escape={os.environ['ESCAPE']}"] if os.environ.get("ESCAPE") else []
     return Boot(
-        name=os.environ.get("NAME") or "linux", cmdline=" ".join(words), guests=guests, smp=vcpus,
+        name=os.environ.get("NAME") or kind, cmdline=" ".join(line), guests=guests, smp=vcpus,
         ips=debian.IPS, mem=debian.machine_memory(vms * mem, guests),
     )  # fmt: skip
 
@@ -113,8 +120,9 @@ class Progress:
 
 
 def main() -> int:
+    kind = "tdx" if "tdx" in sys.argv[1:] else "linux"
     vms, vcpus, mem = number("VMS", 1), number("VCPUS", 1), number("MEM", debian.MEM)
-    plan = machine(vms, vcpus, mem)
+    plan = machine(kind, vms, vcpus, mem)
     with terminal.listen() as server:
         boot = dataclasses.replace(plan, serial_port=server.getsockname()[1])
         with session.started(session.prepare(boot), boot) as process:

@@ -4,6 +4,7 @@
 
     linux_bench.py            run and print
     linux_bench.py --update   also write the table of docs/PERFORMANCE.md
+    linux_bench.py --tdx      Debian 13's kernel, as a normal guest and as a TD: `make bench-tdx`
 
 The emulator's debugger stops at each VM exit and at each VM entry, so the product contains no code
 for this: what is between an exit and the next entry was executed by the hypervisor. A program in
@@ -22,20 +23,25 @@ import sys
 import bench
 import start
 from harness import bochs, debian, linux, session
-from harness.boot import BUILD, Boot
+from harness.boot import BUILD, Boot, Guest
 from harness.errors import HarnessError, Status
 
 VERSION = "2.7"  # of Bochs
-STOPS = 200_000  # more than there are
+STOPS = 1_000_000  # more than there are
 ENTRY = 0x1000000  # where GRUB enters the kernel in protected mode
 MOST = 2.0  # percents of all instructions that the hypervisor may execute
 MOST_BESIDE = 300  # KiB that a VM with one vCPU may take beside its RAM
 # How many quadwords the REP STOSQ clears that these functions contain.
 CLEARS = {"page_clear": 512, "clearing_take_block": 16384}
 INITRD = debian.INITRD.with_name("initrd-mark")
+TDX_INITRD = debian.INITRD.with_name("initrd-tdx-mark")
+MARK = {"bin/mark": BUILD / "linux/mark"}
 STOP = re.compile(r"^(?:\(0\) (Magic|Caught|Break).*\n)?Next at t=(\d+)\n"
                   r"\(0\) \[\w+\] \w+:(\w+) \([^)]*\): (\w+)", re.M)  # fmt: skip
 MEMORY = re.compile(r"^# linux: (\d+) KiB of RAM are in use, and (\d+) KiB beside it$", re.M)
+# How the kernel of Debian 13 is booted, and the words for that.
+TDX_RUNS = {"a normal guest": ("entry=64",), "a TD that is not measured": ("tdx", "measure=0"),
+            "a TD": ("tdx",)}  # fmt: skip
 VERSION_LINE = re.compile(rb"(\d+\.\d+\.\d+\S*) \(.*?\) #1 ")
 
 
@@ -99,10 +105,6 @@ def count(text: str, entries: list[int], clears: dict[int, int]) -> Cost:
     raise HarnessError("the debugger did not see the program that marks the shell's start")
 
 
-def _make_initrd() -> None:
-    debian.make_initrd(INITRD, {"bin/mark": BUILD / "linux/mark"})
-
-
 def _words() -> tuple[str, str]:
     """The CPU model, and the kernel's command line, whose first word is for the initrd."""
     model, words = linux.machine(VERSION)
@@ -110,15 +112,26 @@ def _words() -> tuple[str, str]:
 
 
 def in_vm(name: str) -> Cost:
-    _make_initrd()
     model, words = _words()
+    initrd = debian.make_initrd(INITRD, MARK)
+    return measured(f"{name}-vm", model, debian.guests(initrd=initrd, cmdline=words))
+
+
+def tdx(name: str, words: tuple[str, ...]) -> Cost:
+    """The kernel of Debian 13: with the word `tdx` as a TDX guest, otherwise as a normal one."""
+    initrd = debian.make_tdx_initrd(TDX_INITRD, MARK)
+    guests = debian.guests(debian.TDX_KERNEL, initrd, f"mark {debian.TDX_CMDLINE}", words=words)
+    return measured(name, "", guests)
+
+
+def measured(name: str, model: str, guests: tuple[Guest, ...]) -> Cost:
+    """Boots Linux in a VM until the mark."""
     entries, clears = _code()
-    guests = debian.guests(initrd=INITRD, cmdline=words)
     breakpoints = [f"lb {address:#x}" for address in (*entries, *clears)]
     boot = Boot(
-        name=f"{name}-vm", bochs=VERSION, cpu=model, cmdline="counters=1 mitigations=off",
+        name=name, bochs=VERSION, cpu=model, cmdline="counters=1 mitigations=off",
         guests=guests, ips=debian.IPS, mem=debian.machine_memory(debian.MEM, guests), magic=True,
-        debugger=(*breakpoints, "vmexitbp", *["c"] * STOPS), timeout=300,
+        debugger=(*breakpoints, "vmexitbp", *["c"] * STOPS), timeout=900,
     )  # fmt: skip
     run = session.run(boot)
     if run.status != Status.OK:
@@ -133,7 +146,7 @@ def in_vm(name: str) -> Cost:
 
 def bare(name: str) -> int:
     """The ticks from the kernel's entry to the mark without a hypervisor."""
-    _make_initrd()
+    debian.make_initrd(INITRD, MARK)
     model, words = _words()
     boot = Boot(
         name=f"{name}-bare", method="grub-bios", bochs=VERSION, cpu=model, cmdline=words,
@@ -155,11 +168,28 @@ def kernel_version(kernel: pathlib.Path = debian.KERNEL) -> str:
     return image[place : image.index(0, place)].split()[0].decode()
 
 
+def millions(ticks: int) -> str:
+    return f"{ticks / 1e6:.1f}"
+
+
+def tdx_table(version: str, costs: tuple[Cost, ...]) -> str:
+    """Rows for docs/PERFORMANCE.md: a normal guest, and TDs."""
+    rows = (
+        ("millions of ticks", *(millions(cost.ticks) for cost in costs)),
+        ("of these, executed by the hypervisor", *(millions(cost.hypervisor) for cost in costs)),
+        ("the hypervisor's share of the ticks",
+         *(f"{cost.share_of_ticks:.1f} %" for cost in costs)),
+        ("exits", *(str(cost.exits) for cost in costs)),
+        ("KiB of RAM that are in use", *(str(cost.ram) for cost in costs)),
+        ("KiB that the VM takes beside its RAM", *(str(cost.beside) for cost in costs)),
+    )  # fmt: skip
+    head = f"| from the first entry to the shell, Linux {version} | " + " | ".join(TDX_RUNS) + " |"
+    return "\n".join([head, "|---" * (1 + len(costs)) + "|",
+                      *("| " + " | ".join(row) + " |" for row in rows)])  # fmt: skip
+
+
 def table(version: str, cost: Cost, alone: int) -> str:
     """Rows for docs/PERFORMANCE.md, in millions of ticks."""
-    def millions(ticks: int) -> str:
-        return f"{ticks / 1e6:.1f}"
-
     rows = (
         ("without a hypervisor, in millions of ticks", millions(alone)),
         ("in a VM of 256 MiB with one vCPU", millions(cost.ticks)),
@@ -178,7 +208,15 @@ def table(version: str, cost: Cost, alone: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--update", action="store_true")
+    parser.add_argument("--tdx", action="store_true")
     arguments = parser.parse_args()
+    if arguments.tdx:
+        costs = tuple(tdx(f"bench-tdx-{i}", words) for i, words in enumerate(TDX_RUNS.values()))
+        text = tdx_table(kernel_version(debian.TDX_KERNEL), costs)
+        print(text)
+        if arguments.update:
+            bench.DOCUMENT.write_text(bench.fill(bench.DOCUMENT.read_text(), "tdx", text))
+        return 0
     name = os.environ.get("NAME") or "bench-linux"
     cost = in_vm(name)
     text = table(kernel_version(), cost, bare(name))

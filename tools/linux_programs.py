@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Runs programs that test a machine in a VM with Linux: `make linux-stress`, `linux-selftests`.
+"""Runs programs that test a machine in a VM with Linux: `make linux-stress`, `linux-selftests`, or
+in a TDX guest, `make tdx-stress`, `tdx-selftests`.
 
-The first argument is `stress` or `selftests`, the second one the folder with the programs. The
+The arguments are `linux` or `tdx`, `stress` or `selftests`, and the folder with the programs. The
 environment contains the options: VCPUS is the number of vCPUs, MEM the VM's RAM in MiB,
 SECONDS_EACH how long each group of stressors runs, in seconds of the guest, and CMDLINE further
 parameters for the kernel.
@@ -46,19 +47,27 @@ def programs(what: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
 
 
 def main() -> int:
-    what, folder = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
+    kind, what, folder = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3]).resolve()
     vcpus, mem = int(os.environ.get("VCPUS") or 4), int(os.environ.get("MEM") or 512)
     seconds = os.environ.get("SECONDS_EACH") or "10"
-    initrd = debian.make_initrd(BUILD / "linux" / f"initrd-{what}", programs(what, folder))
-    line = f"{debian.CMDLINE} {os.environ.get('CMDLINE') or ''} {what} seconds={seconds}"
-    guests = debian.guests(initrd=initrd, cmdline=line, vcpus=vcpus, mem=mem)
+    path = BUILD / "linux" / f"initrd-{kind}-{what}"
+    words = debian.TDX_WORDS if kind == "tdx" else ""
+    line = f"{os.environ.get('CMDLINE') or ''} {what} seconds={seconds}"
+    if kind == "tdx":
+        initrd = debian.make_tdx_initrd(path, programs(what, folder))
+        guests = debian.tdx_guests(initrd=initrd, cmdline=f"{debian.TDX_CMDLINE} {line}",
+                                   vcpus=vcpus, mem=mem)  # fmt: skip
+    else:
+        initrd = debian.make_initrd(path, programs(what, folder))
+        guests = debian.guests(initrd=initrd, cmdline=f"{debian.CMDLINE} {line}", vcpus=vcpus,
+                               mem=mem)  # fmt: skip
     boot = Boot(
-        name=f"linux-{what}", guests=guests, smp=vcpus, ips=debian.IPS,
+        name=f"{kind}-{what}", guests=guests, cmdline=words, smp=vcpus, ips=debian.IPS,
         mem=debian.machine_memory(mem, guests), timeout=TIMEOUT,
     )  # fmt: skip
     run = session.run(boot, lambda text: print(text, flush=True))
     if run.status != Status.OK:
-        print(f"linux-{what}: status {run.status} {run.reason}", file=sys.stderr)
+        print(f"{kind}-{what}: status {run.status} {run.reason}", file=sys.stderr)
     return run.status
 
 

@@ -4,19 +4,21 @@
 
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
-TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.c lib/trace.c \
+TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.c lib/trace.c lib/host_tlb.c \
               tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
 # The secure side knows nothing of mmu/, and is tested without it.
-SECURE_SRC := $(wildcard ept/secure*.c) tests/unit/support.c tests/unit/ept/test_secure_threads.c
+SECURE_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c \
+              tests/unit/ept/test_secure_threads.c
 
 .PHONY: tsan model
 # The MMU, the secure side, a disk of several vCPUs, and the switch.
-tsan: $(addprefix $(B)/tsan/,threads secure disk switch) ## what CPUs share, under ThreadSanitizer
+tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch) ## what CPUs share, under ThreadSanitizer
 	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
 $(B)/tsan/threads: $(TSAN_SRC)
+$(B)/tsan/mirror: $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_mirror_threads.c)
 $(B)/tsan/secure: $(SECURE_SRC)
 $(B)/tsan/switch: dev/switch.c tests/unit/support.c tests/unit/dev/test_switch_threads.c
 $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
@@ -39,8 +41,9 @@ MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLA
 MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
 SEED        := $(shell date +%Y%m%d)
 
-model: $(B)/model/adversary $(B)/model/secure ## ten million steps against the worst TLB; SEED=
+model: $(addprefix $(B)/model/,adversary mirror secure) ## ten million steps against the worst TLB; SEED=
 	$(Q)SECURE_STEPS=10000000 SECURE_SEED=$(SEED) $(B)/model/secure
+	$(Q)MIRROR_STEPS=5000000 MIRROR_SEED=$(SEED) $(B)/model/mirror
 	$(Q)for half in 0 1; do \
 	    ADVERSARY_STEPS=1000000 ADVERSARY_SEED=$(SEED)$$half $< > $<.$$half 2>&1 & \
 	    pids="$$pids $$!"; done; \
@@ -48,6 +51,7 @@ model: $(B)/model/adversary $(B)/model/secure ## ten million steps against the w
 	[ $$status = 0 ] || echo "to repeat it: make model SEED=$(SEED)"; exit $$status
 
 $(B)/model/adversary: $(MODEL_SRC)
+$(B)/model/mirror: $(MODEL_SRC:%/test_mmu_adversary.c=%/test_mmu_mirror_adversary.c)
 $(B)/model/secure: $(SECURE_SRC:%_threads.c=%_adversary.c)
 $(B)/model/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
@@ -82,7 +86,7 @@ prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
 # ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
-.PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-private bench-smp
+.PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-tdx bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run
 bench: ## costs, compared with KVM; QUICK=1: eptvisor alone
@@ -118,6 +122,9 @@ bench-io: all guests $(B)/optrom.bin | deps-run ## what a PC's devices cost
 
 bench-linux: all $(LINUX_FILES) | deps-run ## what Linux' boot costs the hypervisor
 	$(Q)$(PYTHON) tools/linux_bench.py
+
+bench-tdx: all $(TDX_FILES) | deps-run ## what Linux' boot costs as a TDX guest; some minutes
+	$(Q)$(PYTHON) tools/linux_bench.py --tdx
 
 bench-private: all guests $(B)/optrom.bin | deps-run ## what private memory and #VE cost
 	$(Q)$(PYTHON) tools/bench.py private,bits=0 private,bits=1 private,bits=2 private,ve \

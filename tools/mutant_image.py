@@ -15,9 +15,11 @@ from mutation import Mutant, MutantError
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ["Makefile", *layers.LAYERS, "guest", "tools",
           "linker.ld", "tests/unit", "tests/target", "build/obj", "build/guest", "build/font.c",
-          "build/optrom.bin"]  # fmt: skip
+          "build/quote_key.c", "build/shim", "build/optrom.bin"]  # fmt: skip
 IMAGES = ["build/eptvisor.elf", "build/eptvisor32.elf"]
-NESTED = ["build/kvm/kernel", "build/kvm/nested"]  # where they are
+# Where they are: Linux under the image and in its VMs, and what is in the initrd.
+LINUX = ["build/kvm/kernel", "build/kvm/nested", "build/linux/kernels/trixie-cloud",
+         *(f"build/linux/{name}" for name in ("busybox", "tsc", "mark", "tdreport"))]  # fmt: skip
 
 
 class Image:
@@ -25,7 +27,7 @@ class Image:
         """With the objects and their times, so that only what a mutant touches is compiled."""
         self.path = path
         shutil.rmtree(path, ignore_errors=True)
-        for name in COPIED + IMAGES + [name for name in NESTED if (ROOT / name).exists()]:
+        for name in COPIED + IMAGES + [name for name in LINUX if (ROOT / name).exists()]:
             source, target = ROOT / name, path / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():

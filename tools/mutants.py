@@ -48,7 +48,7 @@ FLAGS = [f for f in shlex.split(os.environ.get("HOSTFLAGS", "")) if not f.starts
 GCC = os.environ.get("HOSTCC", "gcc")
 # The rules of the catalogue that are the MMU's own.
 RULES = [f"{letter}{n}" for letter, last in (("S", 15), ("P", 24), ("F", 10), ("W", 9), ("T", 6),
-                                             ("X", 15))
+                                             ("X", 16))
          for n in range(1, last + 1)] + [f"N{n}" for n in (1, 2, 3, 4, 5, 6, 10)]  # fmt: skip
 
 
@@ -131,8 +131,8 @@ class Tree:
                 target = self.path / source
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / source, target)
-        for extra in ("tests/proofs", "tools"):
-            shutil.copytree(ROOT / extra, self.path / extra)
+        for extra in ("tests/proofs", "tests/unit", "tools"):  # with programs that tests call
+            shutil.copytree(ROOT / extra, self.path / extra, dirs_exist_ok=True)
 
     def compile(self, source):
         target = self.path / "objects" / Path(source).with_suffix(".o")

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Runs each prove_…() of tests/proofs/*.c, or only those named, through CBMC.
 # Usage: prove.sh <folder for an unpacked CBMC> [proof...]
-sources="mmu/spte.c mmu/transition.c ept/caps.c ept/misconfig.c ept/secure.c ept/secure_frames.c"
+sources="mmu/spte.c mmu/transition.c ept/caps.c ept/misconfig.c ept/secure.c ept/secure_frames.c
+         ept/secure_walk.c ept/secure_remove.c ept/secure_blocks.c lib/host_tlb.c"
 folder=$1
 shift
 if ! cbmc=$("$(dirname "$0")/cbmc.sh" "$folder"); then

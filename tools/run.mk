@@ -61,6 +61,20 @@ linux linux-files: all $(LINUX_FILES)
 linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py
 
+# The kernel of Debian 13 in a TD, on any Debian: that of Debian 12 cannot be a TDX guest.
+TDX_KERNEL := $(B)/linux/kernels/trixie-cloud
+TDX_FILES  := $(if $(KERNEL),,$(TDX_KERNEL)) \
+              $(if $(INITRD),,$(INITRD_FILES) $(B)/linux/tdreport) $(B)/optrom.bin
+.PHONY: tdx tdx-files
+tdx tdx-files: all $(TDX_FILES)
+tdx: | deps-run ## Debian's Linux as a TDX guest, with its shell in this terminal
+	$(Q)$(PYTHON) tools/linux.py tdx
+
+# The cloud kernel of any release, such as build/linux/kernels/sid-cloud.
+$(B)/linux/kernels/%-cloud:
+	@tools/deps.sh kvm kernels
+	$(Q)tools/linux/fetch.sh $@ $* linux-image-cloud-amd64
+
 # Kernels of several releases and of both flavours, which are downloaded into build/linux/kernels/.
 linux-matrix: all $(INITRD_FILES) $(B)/optrom.bin $(NESTED) | deps-run
 linux-matrix: ## Debian's kernels, each by each entry, on 1, 2 and 4 vCPUs; slow. KERNELS=, VCPUS=
@@ -75,6 +89,11 @@ $(B)/linux/vmlinux: tools/vmlinux.py $(B)/kvm/kernel
 $(B)/linux/tsc $(B)/linux/mark: $(B)/linux/%: tools/linux/%.S
 	@mkdir -p $(@D)
 	$(Q)$(CC) -nostdlib -static -s -Wl,--build-id=none $< -o $@
+
+$(B)/linux/tdreport: tools/linux/tdreport.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu11 -O2 $(WARN) -ffreestanding -fno-stack-protector -fcf-protection=none \
+	    -fno-asynchronous-unwind-tables -nostdlib -static -s -Wl,--build-id=none $< -o $@
 
 $(B)/linux/busybox:
 	$(Q)rm -rf $(B)/linux/tree && mkdir -p $(B)/linux/tree
@@ -92,9 +111,26 @@ linux-stress linux-selftests: all $(B)/kvm/kernel $(INITRD_FILES) $(B)/optrom.bi
 linux-stress: $(B)/linux/stress-ng/command
 linux-selftests: $(B)/linux/selftests
 linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; ten minutes or more
-	$(Q)$(PYTHON) tools/linux_programs.py stress $(B)/linux/stress-ng
+	$(Q)$(PYTHON) tools/linux_programs.py linux stress $(B)/linux/stress-ng
 linux-selftests: | deps-run ## the kernel's tests of its x86 entry code in Linux; some minutes
-	$(Q)$(PYTHON) tools/linux_programs.py selftests $(B)/linux/selftests
+	$(Q)$(PYTHON) tools/linux_programs.py linux selftests $(B)/linux/selftests
+
+# The same in a TDX guest, with the kernel's test of its driver.
+.PHONY: tdx-stress tdx-selftests
+tdx-stress tdx-selftests: all $(TDX_FILES)
+tdx-stress: $(B)/linux/stress-ng/command
+tdx-selftests: $(B)/linux/selftests-tdx
+tdx-stress: | deps-run ## the same in a TDX guest
+	$(Q)$(PYTHON) tools/linux_programs.py tdx stress $(B)/linux/stress-ng
+tdx-selftests: | deps-run ## the same in a TDX guest, and the kernel's test of its driver tdx-guest
+	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
+
+# Intel's compliance tests of a TDX guest, from a checkout of LKVS with a module built against the
+# headers of KERNEL.
+.PHONY: tdx-compliance
+tdx-compliance: all $(TDX_FILES)
+tdx-compliance: | deps-run ## Intel's compliance tests of a TDX guest: LKVS=DIR, KERNEL=bzImage
+	$(Q)$(PYTHON) tools/compliance.py "$(LKVS)"
 
 $(B)/linux/stress-ng/command:
 	$(Q)tools/unpack.sh $(RELEASE) $(@D) stress-ng stress-ng zlib1g >$(@D).command
@@ -102,6 +138,9 @@ $(B)/linux/stress-ng/command:
 
 $(B)/linux/selftests:
 	$(Q)tools/linux/selftests.sh $@
+$(B)/linux/selftests-tdx:
+	@tools/deps.sh kvm
+	$(Q)tools/linux/selftests.sh $@ trixie
 
 run-quick: export METHOD := optrom
 run-quick: export MACHINE := bochs
@@ -126,7 +165,8 @@ $(HOST_OBJS) $(UNIT_MAIN:%.c=$(B)/host/%.o): | deps-unit
 
 # ---- make test, make check --------------------------------------------------------------------
 .PHONY: target tested run-guests smp-guests test check
-TESTED := $(filter-out %_bench scale smp% hostile% neighbour disk net echo resets,$(GUEST_PROGRAMS))
+TESTED := $(filter-out %_bench td_% scale smp% hostile% neighbour disk net echo resets,\
+            $(GUEST_PROGRAMS))
 target tested: export GUESTS := $(foreach g,$(TESTED),$(call guest_item,$(g))) $(GUEST_VARIANTS)
 target: all guests $(B)/optrom.bin $(B)/bootinfo.elf | deps-target ## the tests that boot the image
 	$(Q)$(PYTHON) -m pytest -q -n 2 --max-worker-restart 0 --dist loadfile tests/target

@@ -12,6 +12,8 @@
 #include "vm/vm.h"
 #include "lib/assert.h"
 #include "mmu/tlb.h"
+#include "tdx/td_cr.h"
+#include "vm/td_cpu.h"
 #include "vmx/vmcs.h"
 
 /* The qualification of a control-register access (SDM 3, table 28-3). */
@@ -134,11 +136,17 @@ static enum control_effect mov_to_control_reg(struct vcpu *vcpu, const struct co
     }
 }
 
+/* A TD sees CR4.MCE as 1 all the time. */
+static uint64_t cr4_offered(const struct vcpu *vcpu)
+{
+    return features_cr4() | (unlikely(vcpu->td) ? TDX_CR4_FIXED : 0);
+}
+
 static struct control_rules rules_of(struct vcpu *vcpu)
 {
     return (struct control_rules){.cpu = &vcpu->vmx.regs,
                                   .mmu = &vcpu->vm->mmu,
-                                  .cr4_offered = features_cr4(),
+                                  .cr4_offered = cr4_offered(vcpu),
                                   .maxphyaddr = vmx.maxphyaddr,
                                   .tr_rights = vmread(VMCS_GUEST_TR_ACCESS_RIGHTS)};
 }
@@ -167,6 +175,34 @@ void exit_cr_access(struct vcpu *vcpu)
         break;
     }
     control_regs_finish(vcpu, &rules, effect);
+}
+
+void control_registers_setup_td(struct vcpu *vcpu)
+{
+    vmwrite(VMCS_CR0_GUEST_HOST_MASK, vmread(VMCS_CR0_GUEST_HOST_MASK) | tdx_cr0_owned());
+    vmwrite(VMCS_CR4_GUEST_HOST_MASK,
+            vmread(VMCS_CR4_GUEST_HOST_MASK) | tdx_cr4_owned(vcpu->td->td));
+    cpu_set_reg(&vcpu->vmx.regs, REG_CR0, TDX_CR0_FIXED);
+    cpu_set_reg(&vcpu->vmx.regs, REG_CR4, TDX_CR4_FIXED);
+}
+
+enum tdx_access control_regs_access_of_td(struct vcpu *vcpu)
+{
+    struct cpu_regs *cpu = &vcpu->vmx.regs;
+    uint64_t qualification = vmx_exit_qualification(&vcpu->vmx.exit);
+    uint64_t value = cpu_gpr(cpu, (unsigned)field_get(qualification, CR_GPR));
+    if (field_get(qualification, CR_TYPE) != CR_MOV_TO)
+        return TDX_DIRECT;
+    if (!vmx_in_64_bit_code())
+        value = (uint32_t)value;
+    switch (field_get(qualification, CR_NUMBER)) {
+    case 0:
+        return tdx_cr0_write(value);
+    case 4:
+        return tdx_cr4_write(vcpu->td->td, cpu_reg(cpu, REG_CR4), value, cr4_offered(vcpu));
+    default:
+        return TDX_DIRECT;
+    }
 }
 
 bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value)

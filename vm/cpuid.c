@@ -126,6 +126,15 @@ void exit_cpuid(struct vcpu *vcpu)
         cpuid_answer_special(vcpu, entry);
 }
 
+struct cpuid cpuid_offered(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf)
+{
+    const struct cpuid_entry *entry = cpuid_table_first(&vcpu->vm->cpuid, leaf);
+    if (entry->leaf != leaf || (entry->subleaves && subleaf >= entry->subleaves))
+        return features_cpuid_own(&vcpu->cpuid_self, leaf, subleaf, cpuid_no_entry.answer);
+    entry += entry->subleaves ? subleaf : 0;
+    return entry->own ? vcpu->cpuid[entry->own] : entry->answer;
+}
+
 uint32_t cpuid_signature(void)
 {
     return cpuid(1, 0).eax;

@@ -9,6 +9,7 @@
 #include "vm/exits.h"
 #include "vm/features.h"
 #include "vm/refused.h"
+#include "vm/td.h"
 #include "vm/ve.h"
 #include "vm/vm.h"
 #include "lib/assert.h"
@@ -36,7 +37,10 @@ static COLD void exit_host_interrupt(void)
 
 static COLD void exit_exception_or_nmi(struct vcpu *vcpu)
 {
-    if (!vmx_take_host_nmi(&vcpu->vmx) && !vmx_reflect_exception(&vcpu->vmx))
+    if (vmx_take_host_nmi(&vcpu->vmx))
+        return;
+    vcpu->exceptions++;
+    if (!vmx_reflect_exception(&vcpu->vmx))
         exit_unhandled(vcpu); /* the exception bitmap has no other vectors */
 }
 
@@ -51,19 +55,12 @@ static COLD void exit_hlt(struct vcpu *vcpu)
     attention_request(&vcpu->vmx.attention, ATTENTION_HALTED);
 }
 
-/* Queues the event again whose delivery the exit interrupted. */
-static NOINLINE void requeue_event(struct vcpu *vcpu)
-{
-    vmx_requeue_event(&vcpu->vmx);
-    vcpu->events_requeued += vcpu->vmx.pending.requeue.valid;
-}
-
 /* Called first after exits that an instruction does not cause by itself, because they may have
  * interrupted the delivery of an event. */
 static ALWAYS_INLINE void may_have_cut_short(struct vcpu *vcpu, uint32_t reason)
 {
     if (unlikely(vmx_cut_short(&vcpu->vmx, reason)))
-        requeue_event(vcpu);
+        exit_requeue(vcpu);
 }
 
 static bool was_delivering(const struct vcpu *vcpu)
@@ -71,25 +68,12 @@ static bool was_delivering(const struct vcpu *vcpu)
     return vcpu->vmx.exit.idt_vectoring & EVENT_INFO_VALID;
 }
 
-_Static_assert(QUALIFICATION_READ == ACCESS_READ && QUALIFICATION_WRITE == ACCESS_WRITE &&
-                   QUALIFICATION_FETCH == ACCESS_FETCH,
-               "the access passes as it is");
-
-/* The error code of mmu_fault(), by the exit qualification (rule F1). */
-static ALWAYS_INLINE uint32_t violation_error_code(uint64_t qualification)
-{
-    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
-    return (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
-           (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
-           ((qualification & final) == final ? FAULT_FINAL : 0);
-}
-
 /* Reads the exit's fields again, so that the common case need not keep them during mmu_fault(). */
 static COLD void ept_violation_slow(struct vcpu *vcpu, int result, const struct mmio_info *info)
 {
     const struct vmx_exit *exit = &vcpu->vmx.exit;
     (void)vmx_cut_short(&vcpu->vmx, REASON_EPT_VIOLATION); /* fills vmx.exit; the event is queued */
-    uint32_t error_code = violation_error_code(vmx_exit_qualification(exit));
+    uint32_t error_code = exit_violation_error_code(vmx_exit_qualification(exit));
     mmio_act_on(vcpu, mmio_not_mapped(&vcpu->mmio, vmx_exit_gpa(exit), error_code,
                                       was_delivering(vcpu), result, info));
 }
@@ -102,7 +86,7 @@ static NOINLINE void ept_violation(struct vcpu *vcpu)
     if (unlikely(vmx_was_delivering() || qualification & QUALIFICATION_NMI_UNBLOCKED))
         may_have_cut_short(vcpu, REASON_EPT_VIOLATION);
     gpa_t gpa = GPA(vmx_exit_field(REASON_EPT_VIOLATION, DEFINES_GPA, VMCS_GUEST_PHYSICAL_ADDRESS));
-    int result = mmu_fault(vcpu->mmio.mmu, gpa, violation_error_code(qualification), &info);
+    int result = mmu_fault(vcpu->mmio.mmu, gpa, exit_violation_error_code(qualification), &info);
     if (unlikely(!mmio_is_mapped(result)))
         ept_violation_slow(vcpu, result, &info);
     vcpu_end_of_slice(vcpu);
@@ -199,7 +183,8 @@ bool exit_was_incidental(struct vcpu *vcpu)
         return true;
     case REASON_EPT_VIOLATION:
         return mmio_is_mapped(mmu_fault(vcpu->mmio.mmu, vmx_exit_gpa(exit),
-                                        violation_error_code(vmx_exit_qualification(exit)), &info));
+                                        exit_violation_error_code(vmx_exit_qualification(exit)),
+                                        &info));
     default:
         return false;
     }
@@ -295,6 +280,8 @@ static void (*const handlers[])(struct vcpu *vcpu) = {
     [REASON_EPT_MISCONFIGURATION] = ept_misconfiguration,
 };
 
+/* ---- Entering again -------------------------------------------------------------------------- */
+
 static NOINLINE bool pay_and_enter(struct vcpu *vcpu, uint64_t epoch)
 {
     tlb_pay_debt(vcpu->mmio.mmu, this_cpu());
@@ -322,15 +309,9 @@ static NOINLINE bool goes_on(struct vcpu *vcpu)
     return vcpu->vmx.attention.word == ATTENTION_REARM && rearm_timer(vcpu);
 }
 
-static ALWAYS_INLINE bool vcpu_exited(struct vcpu *vcpu, uint64_t reason)
+/* Called after the exit was handled. */
+static ALWAYS_INLINE bool enters_again(struct vcpu *vcpu)
 {
-    tlb_leave_at(vcpu->place);
-    if (likely(reason < ARRAY_SIZE(handlers))) {
-        vcpu->exits[reason]++;
-        handlers[reason](vcpu);
-    } else {
-        handle_rare(vcpu);
-    }
     if (unlikely(attention_pending(&vcpu->vmx.attention) || !--vcpu->exits_left) &&
         !goes_on(vcpu)) {
         bool again = false;
@@ -341,6 +322,31 @@ static ALWAYS_INLINE bool vcpu_exited(struct vcpu *vcpu, uint64_t reason)
     if (likely(tlb_enter_paid(vcpu->mmio.mmu, vcpu->place, &epoch)))
         return true;
     return pay_and_enter(vcpu, epoch);
+}
+
+static ALWAYS_INLINE bool vcpu_exited(struct vcpu *vcpu, uint64_t reason)
+{
+    tlb_leave_at(vcpu->place);
+    if (likely(reason < ARRAY_SIZE(handlers))) {
+        vcpu->exits[reason]++;
+        handlers[reason](vcpu);
+    } else {
+        handle_rare(vcpu);
+    }
+    return enters_again(vcpu);
+}
+
+static NOINLINE bool td_exited(struct vcpu *vcpu, uint64_t reason)
+{
+    tlb_leave_at(vcpu->place);
+    if (likely(reason < REASON_COUNT)) {
+        vcpu->exits[reason]++;
+        if (!td_exit(vcpu, (uint32_t)reason))
+            handle_any(vcpu);
+    } else {
+        handle_rare(vcpu);
+    }
+    return enters_again(vcpu);
 }
 
 static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reason)
@@ -359,7 +365,7 @@ static NOINLINE bool vcpu_exited_to_extra_work(struct vcpu *vcpu, uint32_t reaso
         tlb_leave_at(vcpu->place); /* pass_close() waits for all pCPUs that are in a guest */
         pass_exit(vcpu, reason);
     }
-    return vcpu_exited(vcpu, reason);
+    return vcpu->vmx.td ? td_exited(vcpu, reason) : vcpu_exited(vcpu, reason);
 }
 
 bool vmx_exited(struct vmx_vcpu *vmx_vcpu)

@@ -5,12 +5,27 @@
  */
 #pragma once
 
+#include "arch/x86/unprivileged.h"
 #include "lib/compiler.h"
 #include "mmio/bus.h"
 #include "mmio/vcpu.h"
+#include "vmx/vmx.h"
 
 struct vcpu;
 struct vm;
+
+_Static_assert(QUALIFICATION_READ == ACCESS_READ && QUALIFICATION_WRITE == ACCESS_WRITE &&
+                   QUALIFICATION_FETCH == ACCESS_FETCH,
+               "the access passes as it is");
+
+/* The error code of mmu_fault(), by the qualification of an EPT violation (rule F1). */
+static ALWAYS_INLINE uint32_t exit_violation_error_code(uint64_t qualification)
+{
+    uint64_t final = QUALIFICATION_GLA_VALID | QUALIFICATION_FINAL;
+    return (uint32_t)(qualification & (ACCESS_READ | ACCESS_WRITE | ACCESS_FETCH)) |
+           (qualification & QUALIFICATION_PERMISSIONS ? FAULT_PRESENT : 0) |
+           ((qualification & final) == final ? FAULT_FINAL : 0);
+}
 
 /* Acts on the emulator's outcome: injects a fault or #VE, opens a tracked page, flushes stale
  * translations, or ends the VM. */
@@ -32,6 +47,11 @@ void exit_task_switch(struct vcpu *vcpu);
  * timer, a full log, or an EPT violation for memory, which is mapped here. */
 bool exit_was_incidental(struct vcpu *vcpu) COLD;
 
+/* Called first by the handlers of a TD's exits that an instruction does not cause by itself: the
+ * event whose delivery the exit interrupted is delivered again, by exit_requeue(). */
+void exit_cut_short(struct vcpu *vcpu, uint32_t reason);
+void exit_requeue(struct vcpu *vcpu);
+
 /* Executes the next piece of the vCPU's unfinished hypercall (vcpu->unfinished). */
 void hypercall_go_on(struct vcpu *vcpu);
 
@@ -52,12 +72,19 @@ void msr_setup(struct vcpu *vcpu);
 void interrupts_setup(struct vcpu *vcpu);
 void control_registers_setup(struct vcpu *vcpu);
 
+/* What RDMSR and WRMSR of an emulated MSR do. They return false if the instruction is #GP. */
+bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value) MUST_CHECK;
+bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value) MUST_CHECK;
+
 /* Loads CR3 as MOV to CR3 does, and flushes what that MOV flushes. Returns false, and changes
  * nothing, if the value is invalid. */
 bool vcpu_set_cr3(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
 
 /* Executes WRMSR of IA32_EFER. Returns false, and changes nothing, if it has to cause #GP. */
 bool vcpu_set_efer(struct vcpu *vcpu, uint64_t value) MUST_CHECK;
+
+/* What CPUID would return to the vCPU outside of a TD; for a leaf that does not exist, zeros. */
+struct cpuid cpuid_offered(const struct vcpu *vcpu, uint32_t leaf, uint32_t subleaf);
 
 /* CPUID.1:EAX of every guest: the family, model and stepping. */
 uint32_t cpuid_signature(void);

@@ -113,6 +113,11 @@ uint64_t features_cr4(void)
     return cr4_offered;
 }
 
+uint64_t features_xcr0(void)
+{
+    return xcr0_offered;
+}
+
 bool features_xcr0_valid(uint64_t value)
 {
     return xcr0_is_valid(value, xcr0_offered);

@@ -87,6 +87,9 @@ bool feature_offered(const struct feature *feature);
 /* The bits of CR4 that are not reserved for guests. */
 uint64_t features_cr4(void);
 
+/* The state components that are offered. */
+uint64_t features_xcr0(void);
+
 /* Returns true if a guest may set XCR0 to the value, by the rules of vmx/xcr0.h. */
 bool features_xcr0_valid(uint64_t value);
 

@@ -3,12 +3,11 @@
 #include "vm/ghci.h"
 
 #include "lib/errno.h"
-#include "mmu/memslot.h"
 #include "arch/x86/regs.h"
+#include "mmu/memslot.h"
+#include "tdx/tdcall.h"
 
-/* The registers that RCX may expose: the general registers other than RAX, RCX and RSP, and the XMM
- * registers. */
-#define EXPOSABLE (0xffff0000ull | (0xffffull & ~(BIT(0) | BIT(1) | BIT(4))))
+#define EXPOSED_BY_REPLAY BITS(15, 10) /* R10 to R15 */
 
 /* ---- Addresses ------------------------------------------------------------------------------- */
 
@@ -36,13 +35,19 @@ static bool ghci_plain_range(const struct ghci *g, uint64_t first, uint64_t size
 
 /* ---- Leaves. Each returns the completion code for R10 ---------------------------------------- */
 
-static uint64_t ghci_get_info(uint64_t *gpr)
+static uint64_t ghci_get_info(const struct ghci *g, uint64_t *gpr)
 {
     if (gpr[GPR_R12])
-        return GHCI_INVALID_OPERAND;
+        return g->td ? g->td->more(g->context, gpr) : GHCI_INVALID_OPERAND;
     /* All zero: only the base leaves exist. */
     gpr[GPR_R11] = gpr[GPR_R12] = gpr[GPR_R13] = gpr[GPR_R14] = 0;
     return GHCI_SUCCESS;
+}
+
+static int64_t ghci_convert(const struct ghci *g, gpa_t gpa, uint64_t pages, bool shared)
+{
+    return g->td ? g->td->convert(g->context, gpa, pages, shared)
+                 : mmu_convert(g->mmu, gpa, pages, shared);
 }
 
 /* R11 returns the address up to which pages are converted. Returns false if nothing was converted
@@ -57,10 +62,9 @@ static bool ghci_map_gpa(const struct ghci *g, uint64_t *gpr)
     else if (page_offset(address) || page_offset(size))
         result = GHCI_ALIGN_ERROR;
     for (uint64_t pages = size >> PAGE_SHIFT; result == GHCI_SUCCESS && done < pages;) {
-        int64_t now =
-            done && g->interrupted(g->context)
-                ? -EINPROGRESS
-                : mmu_convert(g->mmu, gpa_add(gpa, done * PAGE_SIZE), pages - done, shared);
+        int64_t now = done && g->interrupted(g->context)
+                          ? -EINPROGRESS
+                          : ghci_convert(g, gpa_add(gpa, done * PAGE_SIZE), pages - done, shared);
         if (now == -EINPROGRESS && !done)
             return false;
         if (now < 0)
@@ -79,7 +83,7 @@ static inline bool ghci_request_again(const struct ghci *g, uint64_t *gpr)
 {
     const struct ghci_replay *m = g->replay;
     uint64_t address = gpr[GPR_R14];
-    if (gpr[GPR_RCX] != GHCI_EXPOSED || gpr[GPR_R10] || gpr[GPR_R11] != GHCI_REQUEST_MMIO ||
+    if (gpr[GPR_RCX] != m->exposed || gpr[GPR_R10] || gpr[GPR_R11] != GHCI_REQUEST_MMIO ||
         gpr[GPR_R12] != m->size || gpr[GPR_R13] != m->write ||
         mmu_slot_generation(g->mmu) != m->generation || bus_sequence(g->bus) != m->range.sequence ||
         address - m->range.first > m->range.span)
@@ -97,14 +101,16 @@ static inline bool ghci_request_again(const struct ghci *g, uint64_t *gpr)
 }
 
 /* Fills the replay entry for the intersection of this page and the bus range. The generation was
- * read before the slots were searched. A range that is a doorbell is not kept. */
+ * read before the slots were searched. A range that is a doorbell is not kept, nor is a call that
+ * does not expose all registers of the leaf. */
 static void ghci_remember(const struct ghci *g, const uint64_t *gpr, uint64_t generation)
 {
-    uint64_t address = gpr[GPR_R14], size = gpr[GPR_R12];
+    uint64_t address = gpr[GPR_R14], size = gpr[GPR_R12], exposed = g->gpr[GPR_RCX];
     struct bus_hint *range = &g->replay->range;
-    *g->replay =
-        (struct ghci_replay){.size = size, .write = gpr[GPR_R13], .generation = generation};
-    if (page_offset(address) + size > PAGE_SIZE || generation & SLOT_UPDATE_IN_PROGRESS)
+    *g->replay = (struct ghci_replay){
+        .exposed = exposed, .size = size, .write = gpr[GPR_R13], .generation = generation};
+    if (page_offset(address) + size > PAGE_SIZE || generation & SLOT_UPDATE_IN_PROGRESS ||
+        ~exposed & EXPOSED_BY_REPLAY)
         return;
     bus_hint_fill(g->bus, range, address, (unsigned)size, gpr[GPR_R13]);
     uint64_t first = address & PAGE_MASK, last = first + PAGE_SIZE - size;
@@ -139,16 +145,9 @@ static uint64_t ghci_request_mmio(const struct ghci *g, uint64_t *gpr)
     return GHCI_SUCCESS;
 }
 
-bool ghci_call(const struct ghci *g)
+/* Executes the leaf on a copy of the registers that are exposed. Returns false as ghci_call(). */
+static bool ghci_leaf(const struct ghci *g, uint64_t *gpr)
 {
-    uint64_t *gpr = g->gpr, exposed = gpr[GPR_RCX];
-    if (likely(ghci_request_again(g, gpr)))
-        return true;
-    if (exposed & ~EXPOSABLE || ~exposed & GHCI_EXPOSED) {
-        gpr[GPR_RAX] = GHCI_BAD_EXPOSURE;
-        return true;
-    }
-    gpr[GPR_RAX] = 0;
     if (gpr[GPR_R10])
         gpr[GPR_R10] = GHCI_UNKNOWN_LEAF; /* R10 other than 0: a vendor's own call */
     else if (gpr[GPR_R11] == GHCI_REQUEST_MMIO)
@@ -156,8 +155,27 @@ bool ghci_call(const struct ghci *g)
     else if (gpr[GPR_R11] == GHCI_MAP_GPA)
         return ghci_map_gpa(g, gpr);
     else if (gpr[GPR_R11] == GHCI_GET_INFO)
-        gpr[GPR_R10] = ghci_get_info(gpr);
+        gpr[GPR_R10] = ghci_get_info(g, gpr);
     else
-        gpr[GPR_R10] = GHCI_UNKNOWN_LEAF;
+        gpr[GPR_R10] = g->td ? g->td->more(g->context, gpr) : GHCI_UNKNOWN_LEAF;
+    return true;
+}
+
+bool ghci_call(const struct ghci *g)
+{
+    uint64_t *gpr = g->gpr, exposed = gpr[GPR_RCX], seen[GPR_COUNT];
+    if (likely(ghci_request_again(g, gpr)))
+        return true;
+    if (exposed & ~TDVMCALL_EXPOSABLE) {
+        gpr[GPR_RAX] = GHCI_BAD_EXPOSURE;
+        return true;
+    }
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        seen[i] = exposed >> i & 1 ? gpr[i] : 0;
+    if (!ghci_leaf(g, seen))
+        return false;
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        gpr[i] = exposed >> i & 1 ? seen[i] : gpr[i];
+    gpr[GPR_RAX] = 0;
     return true;
 }

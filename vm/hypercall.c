@@ -9,6 +9,8 @@
 #include "vm/exits.h"
 #include "vm/ghci.h"
 #include "vm/hypercall.h"
+#include "vm/td_exit.h"
+#include "vm/td_memory.h"
 #include "vm/trace.h"
 #include "vm/vm.h"
 #include "lib/errno.h"
@@ -300,7 +302,20 @@ static bool call_is_interrupted(void *context)
            rdtsc() >= vcpu->next_event || vmx_wakes(&vcpu->vmx);
 }
 
-static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu)
+static int64_t convert_of_td(void *context, gpa_t gpa, uint64_t pages, bool shared)
+{
+    struct vcpu *vcpu = context;
+    return td_convert(vcpu->vm, gpa, pages, shared);
+}
+
+static uint64_t leaves_of_td(void *context, uint64_t *gpr)
+{
+    return td_vmcall(context, gpr);
+}
+
+static const struct ghci_td ghci_td = {.more = leaves_of_td, .convert = convert_of_td};
+
+static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu, const struct ghci_td *td)
 {
     const struct ghci ghci = {.gpr = vcpu->vmx.regs.gpr,
                               .replay = &vcpu->ghci,
@@ -308,6 +323,7 @@ static ALWAYS_INLINE bool call_ghci(struct vcpu *vcpu)
                               .bus = vcpu->mmio.mmio_bus,
                               .vcpu = &vcpu->mmio,
                               .interrupted = call_is_interrupted,
+                              .td = td,
                               .context = vcpu};
     return ghci_call(&ghci);
 }
@@ -354,7 +370,8 @@ static void call_leave_unfinished(struct vcpu *vcpu)
 COLD void hypercall_go_on(struct vcpu *vcpu)
 {
     uint64_t mask = call_mask(), index = (vcpu->vmx.regs.gpr[GPR_RAX] & mask) ^ ABI_HYPERCALL;
-    vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu) : call_execute(vcpu, index, mask));
+    vcpu->unfinished = !(is_ghci(vcpu) ? call_ghci(vcpu, vcpu->td ? &ghci_td : NULL)
+                                       : call_execute(vcpu, index, mask));
 }
 
 static COLD void call_by_number(struct vcpu *vcpu)
@@ -377,10 +394,26 @@ static COLD void call_by_number(struct vcpu *vcpu)
         call_leave_unfinished(vcpu);
 }
 
+/* A register as the VMM sees it. */
+static uint64_t exposed(const uint64_t *gpr, unsigned reg)
+{
+    return gpr[GPR_RCX] >> reg & 1 ? gpr[reg] : 0;
+}
+
+void hypercall_of_td(struct vcpu *vcpu)
+{
+    const uint64_t *gpr = vcpu->vmx.regs.gpr;
+    const uint64_t leaf = exposed(gpr, GPR_R11), r12 = exposed(gpr, GPR_R12);
+    const uint64_t r13 = exposed(gpr, GPR_R13), r14 = exposed(gpr, GPR_R14);
+    if (unlikely(!call_ghci(vcpu, &ghci_td)))
+        call_leave_unfinished(vcpu);
+    trace(tdvmcall, leaf, r12, r13, r14, exposed(gpr, GPR_R10), exposed(gpr, GPR_R11));
+}
+
 static NOINLINE void call_in_ghci_layout(struct vcpu *vcpu)
 {
     vmx_skip(&vcpu->vmx, REASON_VMCALL);
-    if (unlikely(!call_ghci(vcpu)))
+    if (unlikely(!call_ghci(vcpu, NULL)))
         call_leave_unfinished(vcpu);
 }
 

@@ -18,7 +18,7 @@ void guest_layout(uint64_t size, struct guest_range ram[GUEST_RAM_PIECES])
     ram[2] = layout_range(GUEST_HIGH, GUEST_HIGH + (size - middle));
 }
 
-unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td,
                           struct guest_map_range map[GUEST_MAP_RANGES])
 {
     const uint64_t tables_end = GUEST_FIRMWARE + PAGE_SIZE;
@@ -30,8 +30,11 @@ unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
     };
     unsigned count = ARRAY_SIZE(low);
     memcpy(map, low, sizeof(low));
-    for (unsigned i = 1; i < GUEST_RAM_PIECES; i++)
-        if (ram[i].size)
-            map[count++] = (struct guest_map_range){ram[i].base.v, ram[i].size, BOOT_RAM};
+    if (ram[1].size)
+        map[count++] = (struct guest_map_range){ram[1].base.v, ram[1].size, BOOT_RAM};
+    if (td)
+        map[count++] = (struct guest_map_range){GUEST_SHIM, GUEST_SHIM_SIZE, BOOT_NVS};
+    if (ram[2].size)
+        map[count++] = (struct guest_map_range){ram[2].base.v, ram[2].size, BOOT_RAM};
     return count;
 }

@@ -15,11 +15,14 @@
  *     0xfe20_8000  4 KiB     virtio-mmio registers of the network device, with `net`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
  *     0xfee0_0000  4 KiB     local APIC, in xAPIC mode
+ *     0xffff_0000  64 KiB    boot shim of a TD, with `tdx` (guest/shim/interface.h)
  *   0x1_0000_0000 …        the rest of RAM
  */
 #pragma once
 
 #include "lib/types.h"
+
+#include <stdbool.h>
 
 #define GUEST_RAM_MIN     (2ull << 20)
 #define GUEST_RAM_MAX     (64ull << 30)
@@ -36,6 +39,15 @@
 #define GUEST_VIRTIO_NET 0xfe208000ull
 #define GUEST_IOAPIC     0xfec00000ull
 #define GUEST_LAPIC      0xfee00000ull
+#define GUEST_SHIM       0xffff0000ull /* up to 4 GiB, where the vCPUs of a TD start */
+#define GUEST_SHIM_SIZE  0x10000ull
+
+/* Pages of the boot shim: what it is told, and the mailbox for the other CPUs. */
+#define GUEST_SHIM_PARAMETERS GUEST_SHIM
+#define GUEST_SHIM_MAILBOX    (GUEST_SHIM + 0x1000)
+
+/* The shared bit of a TD's addresses, of which it has one more than this. */
+#define TDX_SHARED_BIT 39u
 
 #define GUEST_RAM_PIECES 3
 
@@ -51,6 +63,7 @@
 #define GUEST_RAM_SLOT      0x2000
 #define GUEST_FIRMWARE_SLOT 0x2008
 #define GUEST_VE_SLOT       0x2010
+#define GUEST_SHIM_SLOT     0x2018 /* in a TD */
 
 struct guest_range {
     gpa_t base;
@@ -68,9 +81,10 @@ struct guest_map_range {
     uint32_t kind;
 };
 
-#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 3)
+#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 4)
 
 /* Lists the ranges of the guest's memory map in the order of their addresses, and returns their
- * number. */
-unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES],
+ * number. In a TD, the boot shim is ACPI NVS memory: the guest does not use it as RAM, but maps it
+ * as private memory. */
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td,
                           struct guest_map_range map[GUEST_MAP_RANGES]);

@@ -131,10 +131,56 @@ static void finish_rdmsr(struct vcpu *vcpu, uint64_t value)
     vmx_skip(&vcpu->vmx, REASON_RDMSR);
 }
 
-static NOINLINE void msr_read_other(struct vcpu *vcpu, uint32_t msr)
+/* The MSRs that are read often. */
+static ALWAYS_INLINE bool msr_get_quickly(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+    if (msr == MSR_TSC)
+        *value = rdtsc() + vcpu->tsc_offset;
+    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
+        *value = vcpu->tsc_adjust;
+    else if (msr == MSR_APIC_BASE)
+        *value = apic_base(vcpu);
+    else if (msr == MSR_TSC_DEADLINE)
+        *value = tsc_deadline(vcpu);
+    else
+        return false;
+    return true;
+}
+
+bool msr_read(struct vcpu *vcpu, uint32_t msr, uint64_t *value)
+{
+    return msr_get_quickly(vcpu, msr, value) || lapic_msr_read(&vcpu->lapic, msr, value) ||
+           fixed_value(msr, value);
+}
+
+static ALWAYS_INLINE bool msr_set(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    uint64_t fixed;
+    if (msr == MSR_TSC_DEADLINE)
+        set_tsc_deadline(vcpu, value);
+    else if (msr == MSR_TSC)
+        move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
+    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
+        move_tsc(vcpu, value - vcpu->tsc_adjust);
+    else
+        return lapic_msr_write(&vcpu->lapic, msr, value) ||
+               (msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) ||
+               (msr == MSR_EFER && vcpu_set_efer(vcpu, value)) ||
+               (fixed_value(msr, &fixed) && value == fixed);
+    return true;
+}
+
+bool msr_write(struct vcpu *vcpu, uint32_t msr, uint64_t value)
+{
+    return msr_set(vcpu, msr, value);
+}
+
+/* ---- The exits ------------------------------------------------------------------------------- */
+
+static NOINLINE void exit_rdmsr_other(struct vcpu *vcpu, uint32_t msr)
 {
     uint64_t value;
-    if (lapic_msr_read(&vcpu->lapic, msr, &value) || fixed_value(msr, &value))
+    if (msr_read(vcpu, msr, &value))
         finish_rdmsr(vcpu, value);
     else
         msr_refuse_read(vcpu, msr);
@@ -143,37 +189,20 @@ static NOINLINE void msr_read_other(struct vcpu *vcpu, uint32_t msr)
 void exit_rdmsr(struct vcpu *vcpu)
 {
     uint32_t msr = (uint32_t)vcpu->vmx.regs.gpr[GPR_RCX];
-
-    if (msr == MSR_TSC)
-        finish_rdmsr(vcpu, rdtsc() + vcpu->tsc_offset);
-    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
-        finish_rdmsr(vcpu, vcpu->tsc_adjust);
-    else if (msr == MSR_APIC_BASE)
-        finish_rdmsr(vcpu, apic_base(vcpu));
-    else if (msr == MSR_TSC_DEADLINE)
-        finish_rdmsr(vcpu, tsc_deadline(vcpu));
+    uint64_t value;
+    if (msr_get_quickly(vcpu, msr, &value))
+        finish_rdmsr(vcpu, value);
     else
-        msr_read_other(vcpu, msr);
+        exit_rdmsr_other(vcpu, msr);
 }
 
 void exit_wrmsr(struct vcpu *vcpu)
 {
     const uint64_t *gpr = vcpu->vmx.regs.gpr;
     uint32_t msr = (uint32_t)gpr[GPR_RCX];
-    uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX], fixed;
-
-    if (msr == MSR_TSC_DEADLINE)
-        set_tsc_deadline(vcpu, value);
-    else if (msr == MSR_TSC)
-        move_tsc(vcpu, value - rdtsc() - vcpu->tsc_offset);
-    else if (msr == MSR_TSC_ADJUST && has_tsc_adjust())
-        move_tsc(vcpu, value - vcpu->tsc_adjust);
-    else if (!lapic_msr_write(&vcpu->lapic, msr, value) &&
-             !(msr == MSR_APIC_BASE && set_apic_base(vcpu, value)) &&
-             !(msr == MSR_EFER && vcpu_set_efer(vcpu, value)) &&
-             !(fixed_value(msr, &fixed) && value == fixed)) {
+    uint64_t value = gpr[GPR_RDX] << 32 | (uint32_t)gpr[GPR_RAX];
+    if (likely(msr_set(vcpu, msr, value)))
+        vmx_skip(&vcpu->vmx, REASON_WRMSR);
+    else
         msr_refuse_write(vcpu, msr, value);
-        return;
-    }
-    vmx_skip(&vcpu->vmx, REASON_WRMSR);
 }

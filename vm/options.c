@@ -18,8 +18,10 @@ static const char *const on_exit_values[] = {"poweroff", "reboot", "halt", NULL}
 static const char *const escape_values[] = {"off", "a", "b", "c", "d", "e", "f", "g", "h", "i",
                                             "j",   "k", "l", "m", "n", "o", "p", "q", "r", "s",
                                             "t",   "u", "v", "w", "x", "y", "z", NULL};
-static const char *const provoke_values[] = {"nothing", "null", "stack", "code",    "data", "bug",
-                                             "warn",    "nmi",  "leak",  "guarded", NULL};
+static const char *const provoke_values[] = {
+    "nothing", "null",      "stack",     "code",       "data", "bug",       "warn",
+    "nmi",     "leak",      "guarded",   "private",    "td",   "lie_frame", "lie_map",
+    "lie_add", "lie_block", "lie_track", "lie_remove", NULL};
 
 static const struct word words[] = {
     {.name = "mmio_caching", .kind = WORD_NUMBER, .max = 1, FIELD(mmio_caching)},

@@ -8,6 +8,7 @@
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/string.h"
+#include "vm/provoke_td.h"
 #include "vmx/vmcs.h"
 #include "vmx/vmx.h"
 #include "vmx/xcr0.h"
@@ -76,6 +77,12 @@ void provoke(enum provoke what)
         return;
     case PROVOKE_GUARDED:
         refused_by_the_cpu();
+        return;
+    case PROVOKE_PRIVATE:
+        provoke_private();
+        return;
+    default:
+        provoke_td((enum lie)(what - PROVOKE_TD));
         return;
     }
 }

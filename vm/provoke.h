@@ -23,6 +23,8 @@ enum provoke {
     PROVOKE_NMI,
     PROVOKE_LEAK,    /* five pages are leaked */
     PROVOKE_GUARDED, /* instructions with operands that the CPU refuses; no failure */
+    PROVOKE_PRIVATE, /* the hypervisor touches a private page of a TD */
+    PROVOKE_TD,      /* a TD without a guest, and then one with each lie of mmu/lies.h */
 };
 
 void provoke(enum provoke what);

@@ -7,13 +7,17 @@
 
 #define REFUSED_SHOWN 16u /* refused accesses of each VM that are printed */
 
-void access_report_refusal(struct vcpu *vcpu, const char *access, const char *outcome)
+static COLD void refusal_report(struct vcpu *vcpu, const char *outcome, const char *format,
+                                va_list arguments)
 {
     struct vm *vm = vcpu->vm;
     unsigned before = __atomic_fetch_add(&vm->refused, 1, __ATOMIC_RELAXED);
-    if (before < REFUSED_SHOWN)
+    if (before < REFUSED_SHOWN) {
+        char access[96];
+        vsnprintf(access, sizeof(access), format, arguments);
         log_info("# %s: vCPU %u: %s at RIP %#lx: %s", vm->name, vcpu->index, access,
                  cpu_reg(&vcpu->vmx.regs, REG_RIP), outcome);
+    }
     if (before == REFUSED_SHOWN - 1)
         log_info("# %s: %u accesses were refused; further ones are not printed", vm->name,
                  REFUSED_SHOWN);
@@ -21,11 +25,17 @@ void access_report_refusal(struct vcpu *vcpu, const char *access, const char *ou
 
 void access_refuse(struct vcpu *vcpu, const char *format, ...)
 {
-    char access[96];
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(access, sizeof(access), format, arguments);
+    refusal_report(vcpu, "#GP", format, arguments);
     va_end(arguments);
-    access_report_refusal(vcpu, access, "#GP");
     vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
+}
+
+void access_report_refusal(struct vcpu *vcpu, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    refusal_report(vcpu, "refused", format, arguments);
+    va_end(arguments);
 }

@@ -140,11 +140,16 @@ static void halt_cpu(struct vcpu *vcpu)
     vmwrite(VMCS_GUEST_ACTIVITY_STATE, ACTIVITY_ACTIVE);
 }
 
+static bool interrupts_wake(struct vcpu *vcpu)
+{
+    return vcpu->vmx.wakes_masked || cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
+}
+
 /* Returns true if no event can end the halt of the VM's only vCPU. If the VM has a PC's devices and
- * RFLAGS.IF is set, input on the serial port can end it. */
+ * an interrupt ends the halt, input on the serial port can end it. */
 static bool sleeps_for_ever(struct vcpu *vcpu)
 {
-    bool input = vcpu->vm->words.pc && cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
+    bool input = vcpu->vm->words.pc && interrupts_wake(vcpu);
     return vcpu->vm->vcpu_count == 1 && vcpu_next_event(vcpu) == TIME_NEVER && !input;
 }
 
@@ -166,8 +171,9 @@ static void wait_halted(struct vcpu *vcpu)
                 "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever; "
                 "%s",
                 cpu_reg(&vcpu->vmx.regs, REG_RIP), on,
-                on ? "it waits for a timer that is not armed, or for a device that is not there"
-                   : "its last output may say why it has stopped");
+                interrupts_wake(vcpu)
+                    ? "it waits for a timer that is not armed, or for a device that is not there"
+                    : "its last output may say why it has stopped");
             return;
         }
         if (!sched_halts())

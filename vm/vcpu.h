@@ -25,6 +25,7 @@
 
 #define TIME_NEVER (~0ull)
 
+struct td_vcpu;
 struct vm;
 
 /* The replay entry of an I/O instruction, found by its exit qualification (vm/io.c). */
@@ -66,6 +67,7 @@ struct vcpu {
     uint16_t vpid;
     bool ve_by_cpu;          /* the CPU delivers #VE itself */
     struct ve_area *ve_area; /* the virtualization-exception information; NULL: no #VE */
+    struct td_vcpu *td;      /* its state as a vCPU of a TD, else NULL */
     struct lapic lapic;
     bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
@@ -85,6 +87,7 @@ struct vcpu {
     uint64_t frames_from;   /* TSC: not before this time */
 
     uint64_t exits[REASON_COUNT];
+    uint64_t exceptions; /* exits by an exception, which count as "exception or NMI" above */
     uint64_t events_requeued;
     uint64_t poison_ticks;              /* TSC ticks spent in vmx_poison() */
     uint64_t traced[TRACE_EVENT_COUNT]; /* number of records of each event */

@@ -17,7 +17,7 @@ int ve_setup(struct vcpu *vcpu, const struct options *options)
     const gpa_t gpa = GPA(VE_AREA_BASE + vcpu->index * PAGE_SIZE);
     const uint64_t zero = 0;
     int error = 0;
-    if (!mmu_has_ve(mmu))
+    if (!mmu_has_ve(mmu) || vcpu->vm->td) /* a TD's area is no memory of its own */
         return 0;
     if (!vcpu->index)
         error =

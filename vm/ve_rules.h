@@ -6,27 +6,10 @@
  */
 #pragma once
 
-#include "guest/abi.h"
 #include "lib/types.h"
+#include "vmx/ve_area.h"
 
 #include <stdbool.h>
-#include <stddef.h>
-
-/* The information area, as the CPU writes it (SDM 3, table 26-1). */
-struct ve_area {
-    uint32_t reason;
-    uint32_t busy; /* all ones from the delivery on, until the guest clears it */
-    uint64_t qualification;
-    uint64_t linear_address;
-    uint64_t physical_address;
-    uint16_t eptp_index;
-};
-_Static_assert(offsetof(struct ve_area, busy) == VE_BUSY &&
-                   offsetof(struct ve_area, qualification) == VE_QUALIFICATION &&
-                   offsetof(struct ve_area, linear_address) == VE_LINEAR_ADDRESS &&
-                   offsetof(struct ve_area, physical_address) == VE_PHYSICAL_ADDRESS &&
-                   offsetof(struct ve_area, eptp_index) == VE_EPTP_INDEX,
-               "what the guest is told");
 
 /* An EPT violation that the guest has to handle. */
 struct ve_access {

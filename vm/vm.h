@@ -10,6 +10,7 @@
 
 #include "dev/ioapic.h"
 #include "dev/locked.h"
+#include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
 #include "dev/rtc.h"
@@ -37,6 +38,7 @@
     X(BUDGET, "budget")                                   /* it ran for too long */                \
     X(HALTED, "halted")                                   /* HLT, and nothing can wake it */       \
     X(MEMORY_FAULT, "memory-fault")         /* code or page tables in MMIO, no host memory, … */ \
+    X(FATAL_ERROR, "fatal-error")           /* a TD has reported one (ReportFatalError) */         \
     X(MISCONFIGURATION, "misconfiguration") /* a real one; from here on, bugs of the hypervisor */ \
     X(UNHANDLED_EXIT, "unhandled-exit")                                                            \
     X(ENTRY_FAILED, "entry-failed")
@@ -64,6 +66,34 @@ enum reset_action {
     RESET_AGAIN, /* it starts anew */
 };
 
+/* Whether the VM is a TD, and whether the hypervisor may inspect it. */
+enum tdx {
+    TDX_NONE,
+    TDX_PROTECTED,
+    TDX_DEBUG,
+};
+
+/* What GetQuote answers: that there is no service, or a quote that proves nothing. */
+enum quote {
+    QUOTE_NONE,
+    QUOTE_TEST,
+};
+
+/* How much of a TD's memory its boot shim accepts: by default all; or only what the kernel needs to
+ * start, which then accepts the rest. */
+enum td_accept_word {
+    ACCEPT_DEFAULT,
+    ACCEPT_ALL,
+    ACCEPT_LAZY,
+};
+
+/* Whether the boot shim of a TD measures what it starts; by default it does. */
+enum measure {
+    MEASURE_DEFAULT,
+    MEASURE_OFF,
+    MEASURE_ON,
+};
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
@@ -79,8 +109,12 @@ struct vm_words {
     uint64_t ve;                   /* the guest takes #VE */
     uint64_t pin;                  /* the pCPU to run on, or PIN_NONE */
     uint64_t vcpus;
-    uint64_t entry; /* enum guest_entry: how an ELF64 kernel is entered */
-    uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
+    uint64_t entry;   /* enum guest_entry: how an ELF64 kernel is entered */
+    uint64_t tdx;     /* enum tdx; a TD has the words pc, shared=TDX_SHARED_BIT and ve, too */
+    uint64_t measure; /* enum measure */
+    uint64_t accept;  /* enum td_accept_word */
+    uint64_t quote;   /* enum quote */
+    uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
 /* The devices that one CPU at a time may be in (dev/locked.h). */
@@ -91,9 +125,12 @@ enum locked_name {
     LOCKED_TEST_A,
     LOCKED_TEST_B,
     LOCKED_RTC,
+    LOCKED_PIT,
     LOCKED_RESET,
     LOCKED_DEVICES,
 };
+
+struct td;
 
 #define VM_NAME_SIZE 32 /* of its name with the terminating zero */
 
@@ -113,6 +150,7 @@ struct vm {
     struct console console;
     struct rtc rtc; /* these with pc */
     struct pm_timer pm_timer;
+    struct pit pit;
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
     /* These too. Of a VM that starts anew, the disks from `disk_count` on are those of before. */
@@ -120,6 +158,7 @@ struct vm {
     unsigned disk_count;
     unsigned device_turn; /* counts pieces of the devices' work, which take turns */
     struct net *net;      /* with net, else NULL */
+    struct td *td;        /* its state as a TD, else NULL */
     struct vcpu vcpu;     /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;

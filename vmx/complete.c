@@ -14,8 +14,13 @@ void vmx_end_interrupt_shadow(void)
 
 void vmx_skip_instruction(struct vmx_vcpu *vcpu)
 {
+    vmx_skip_bytes(vcpu, vmx_exit_length(&vcpu->exit));
+}
+
+void vmx_skip_bytes(struct vmx_vcpu *vcpu, uint64_t length)
+{
     struct cpu_regs *cpu = &vcpu->regs;
-    uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + vmx_exit_length(&vcpu->exit);
+    uint64_t rip = cpu_reg(cpu, REG_RIP), next = rip + length;
     uint64_t rflags = cpu_reg(cpu, REG_RFLAGS);
 
     /* Outside 64-bit code, EIP wraps at 4 GiB, so only a carry out of the low half can be wrong.

@@ -109,7 +109,7 @@ bool event_interrupt_allowed(const struct event_state *state)
 bool event_nmi_allowed(const struct event_state *state)
 {
     return !(state->interruptibility & (BLOCKING_BY_STI | BLOCKING_BY_MOV_SS | BLOCKING_BY_NMI)) &&
-           !state->trap && state->activity != ACTIVITY_WAIT_FOR_SIPI;
+           !state->trap && !state->holds_nmis && state->activity != ACTIVITY_WAIT_FOR_SIPI;
 }
 
 enum event_outcome event_combine(const struct event *first, uint8_t second)
@@ -171,7 +171,8 @@ struct event_plan event_plan(const struct event_pending *pending, const struct e
         interrupt = false;
     }
     event_fit(&plan.inject, state);
-    plan.nmi_window = nmis;
+    /* The window would be open already, so that the guest would never execute an instruction. */
+    plan.nmi_window = nmis && !state->holds_nmis;
     plan.interrupt_window = interrupt;
     return plan;
 }

@@ -109,6 +109,7 @@ struct event_state {
     bool protected_mode; /* CR0.PE */
     bool trap;           /* the entry delivers a pending debug trap, before interrupts and NMIs */
     bool any_error_code; /* IA32_VMX_BASIC[56]: error codes are optional for all exceptions */
+    bool holds_nmis;     /* a TD has not read the information of its last #VE yet: NMIs wait */
 };
 
 /* Changes an event so that VM entry accepts it in this state (SDM 3, 27.2.1.3). An event in the

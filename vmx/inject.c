@@ -53,6 +53,7 @@ bool vmx_deliver_event(struct vmx_vcpu *vcpu)
         .activity = (uint32_t)vmread(VMCS_GUEST_ACTIVITY_STATE),
         .protected_mode = cpu_reg(&vcpu->regs, REG_CR0) & CR0_PE,
         .trap = debug_trap_pending(),
+        .holds_nmis = vcpu->holds_nmis && __atomic_load_n(vcpu->holds_nmis, __ATOMIC_RELAXED),
         .any_error_code = vmx.msrs.basic & BASIC_ANY_ERROR_CODE,
     };
     struct event_plan plan = event_plan(p, &state);
@@ -107,5 +108,5 @@ bool vmx_wakes(const struct vmx_vcpu *vcpu)
 {
     const struct event_pending *p = &vcpu->pending;
     return p->nmis || p->exception.valid || debug_trap_pending() ||
-           (p->interrupt && vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF);
+           (p->interrupt && (vcpu->wakes_masked || vmread(VMCS_GUEST_RFLAGS) & RFLAGS_IF));
 }

@@ -77,7 +77,7 @@ static void vmcs_write_controls(struct vmx_vcpu *vcpu, uint64_t eptp, uint16_t v
     vmwrite(VMCS_SECONDARY_CONTROLS, secondary);
     vmwrite(VMCS_EXIT_CONTROLS, c->set[CONTROL_EXIT]);
     vmwrite(VMCS_ENTRY_CONTROLS, c->set[CONTROL_ENTRY]);
-    vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_REFLECTED);
+    vmwrite(VMCS_EXCEPTION_BITMAP, EXCEPTIONS_EXITING);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MASK, 0);
     vmwrite(VMCS_PAGE_FAULT_ERROR_MATCH, 0);
     vmwrite(VMCS_CR3_TARGET_COUNT, 0);
@@ -162,25 +162,32 @@ void vmx_vcpu_destroy(struct vmx_vcpu *vcpu)
         page_free(vcpu->msr_bitmap, 0);
 }
 
-/* Clears the MSR's bit in one of the bitmaps: `bitmap` is the offset of the bitmap for reads, 0, or
- * of the one for writes. */
-static void clear_msr_bit(struct vmx_vcpu *vcpu, uint32_t msr, unsigned bitmap)
+/* Sets or clears the MSR's bit in one of the bitmaps: `bitmap` is the offset of the bitmap for
+ * reads, 0, or of the one for writes. */
+static void write_msr_bit(struct vmx_vcpu *vcpu, uint32_t msr, unsigned bitmap, bool exits)
 {
     uint8_t *bits = phys_to_virt(vcpu->msr_bitmap);
     uint32_t index = msr & 0x1fff;
     bits += bitmap + (msr >= MSR_HIGH_BASE ? MSR_BITMAP_HALF : 0);
     bits[index / 8] &= (uint8_t)~BIT(index % 8);
+    bits[index / 8] |= (uint8_t)(exits ? BIT(index % 8) : 0);
 }
 
 void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr)
 {
-    clear_msr_bit(vcpu, msr, 0);
+    write_msr_bit(vcpu, msr, 0, false);
 }
 
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr)
 {
-    clear_msr_bit(vcpu, msr, 0);
-    clear_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF);
+    write_msr_bit(vcpu, msr, 0, false);
+    write_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF, false);
+}
+
+void vmx_intercept_msr(struct vmx_vcpu *vcpu, uint32_t msr)
+{
+    write_msr_bit(vcpu, msr, 0, true);
+    write_msr_bit(vcpu, msr, 2 * MSR_BITMAP_HALF, true);
 }
 
 static uint64_t vmcs_read_field(void *context, uint32_t field)

@@ -46,18 +46,21 @@ struct vmx_vcpu {
     struct attention attention;   /* requests to handle before the next entry */
     struct event_pending pending; /* the events that are to be delivered */
     bool windows;                 /* window exiting is enabled */
+    bool wakes_masked;            /* a halt ends by an interrupt even if RFLAGS.IF is 0 */
 
     struct vmx_exit exit;
     hpa_t vmcs;
     hpa_t msr_bitmap;
     hpa_t pml; /* the page-modification log, or 0 */
     bool pml_on;
-    bool extra_work; /* each exit begins with extra work; see vmx_update_extra_work() */
+    bool extra_work;            /* each exit begins with extra work; see vmx_update_extra_work() */
+    bool td;                    /* a TD's: all exits are td_exit()'s (vm/td.h) */
+    const uint32_t *holds_nmis; /* NULL, or: while it is not 0, NMIs wait (tdx/ve.h) */
 };
 
 /* Recomputes vcpu->extra_work: whether each exit has to read the PML log, write IBRS, close an open
- * pass or poison fields before its handler runs. Called after a change to one of these
- * conditions. */
+ * pass or poison fields before its handler runs, or has another handler because it is a TD's.
+ * Called after a change to one of these conditions. */
 void vmx_update_extra_work(struct vmx_vcpu *vcpu);
 
 /* Initializes a zeroed vCPU; on success and on failure, vmx_vcpu_destroy() frees what was
@@ -99,6 +102,9 @@ uint64_t vmx_poison(uint32_t reason);
 /* Lets the guest access an MSR without exits, or only read it. */
 void vmx_pass_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 void vmx_pass_msr_reads(struct vmx_vcpu *vcpu, uint32_t msr);
+
+/* Undoes vmx_pass_msr(): accesses exit again. */
+void vmx_intercept_msr(struct vmx_vcpu *vcpu, uint32_t msr);
 
 /* Enters the guest, and again after each exit until vmx_exited() returns false. Before the first
  * entry, the VMCS is checked in software. A failed entry is explained and the VMCS is dumped.
@@ -175,8 +181,10 @@ void vmx_interrupt_taken(struct vmx_vcpu *vcpu);
 void vmx_raise(struct vmx_vcpu *vcpu, uint8_t vector, uint32_t error_code);
 
 /* Reflects an exception of EXCEPTIONS_REFLECTED, which are the exceptions that exit, to the guest
- * after an exit due to an exception or NMI. Returns false if the exit had another cause. */
-#define EXCEPTIONS_REFLECTED (BIT(VECTOR_DB) | BIT(VECTOR_AC))
+ * after an exit due to an exception or NMI. Returns false if the exit had another cause. #UD exits
+ * from TDs only (vm/td_exit.c). */
+#define EXCEPTIONS_EXITING   (BIT(VECTOR_DB) | BIT(VECTOR_AC))
+#define EXCEPTIONS_REFLECTED (EXCEPTIONS_EXITING | BIT(VECTOR_UD))
 bool vmx_reflect_exception(struct vmx_vcpu *vcpu) MUST_CHECK;
 
 /* Raises #DB for `reasons`, which are bits as in the qualification of a #DB exit, or
@@ -246,6 +254,9 @@ void vmx_retry_instruction(struct vmx_vcpu *vcpu);
 /* Completes the exit's instruction, whose length must be defined: advances RIP, ends the interrupt
  * shadow, clears RF and raises the single-step trap if TF is set. */
 void vmx_skip_instruction(struct vmx_vcpu *vcpu);
+
+/* The same for an instruction of `length` bytes, if the exit does not define its length. */
+void vmx_skip_bytes(struct vmx_vcpu *vcpu, uint64_t length);
 
 /* The fast path of vmx_skip_instruction(), for a known `reason` and while no register is cached.
  * Handles the common case: EIP does not wrap (as it does outside 64-bit code), and there is no

@@ -9,6 +9,7 @@
 #include "arch/x86/kick.h"
 #include "arch/x86/power.h"
 #include "lib/log.h"
+#include "lib/page.h"
 #include "lib/string.h"
 
 #define VECTOR_NMI      2
@@ -39,6 +40,11 @@ static void describe_address(uint64_t address, char *text, size_t size)
         snprintf(text, size, "low memory, where nothing is mapped");
     else if (address < DIRECT_MAP)
         snprintf(text, size, "a non-canonical address");
+    else if (address - DIRECT_MAP < BIT(46) && page_is_hidden(HPA(address - DIRECT_MAP)))
+        snprintf(text, size,
+                 "physical %#lx: the hypervisor touched a TD's private page, which only the secure "
+                 "side may do, through its windows",
+                 address - DIRECT_MAP);
     else if (address - DIRECT_MAP < BIT(46))
         snprintf(text, size, "the direct map of physical %#lx, which is not mapped or read-only",
                  address - DIRECT_MAP);
@@ -87,7 +93,7 @@ void exception(struct exception_frame *frame)
               exception_name((unsigned)frame->vector), this_cpu(), frame->vector,
               frame->error_code);
     if (frame->vector == VECTOR_PF || frame->vector == VECTOR_DF) {
-        char where[96];
+        char where[160];
         describe_address(read_cr2(), where, sizeof(where));
         log_info("  %s %016lx: %s",
                  frame->vector == VECTOR_DF     ? "the last page fault was at"

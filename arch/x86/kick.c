@@ -6,6 +6,7 @@
 #include "arch/x86/cpu.h"
 #include "arch/x86/this_cpu.h"
 #include "arch/x86/tsc.h"
+#include "lib/host_tlb.h"
 #include "lib/spinlock.h"
 
 static void (*on_kick)(void);
@@ -49,6 +50,7 @@ bool kick_received(struct exception_frame *frame)
         halt_for_ever();
     if (frame->rip >= (uint64_t)cpu_idle && frame->rip < (uint64_t)cpu_idle_end)
         frame->rip = (uint64_t)cpu_idle;
+    (void)host_tlb_pay(this_cpu());
     if (on_kick)
         on_kick();
     return true;

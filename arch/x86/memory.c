@@ -115,6 +115,11 @@ uint64_t memory_unpromised(void)
     return pages;
 }
 
+uint64_t page_end(void)
+{
+    return ram.buddy.end << PAGE_SHIFT;
+}
+
 void page_clear(void *pages, unsigned order)
 {
     uint64_t quads = 512ull << order;
@@ -158,6 +163,25 @@ static void memory_log_kept(uint64_t first)
     const char *name = symbol_at(KERNEL_BASE | asker, &offset);
     log_info("  %lu pages in %lu blocks that %s+%#lx allocated, the first at %#lx", pages, blocks,
              name ? name : "?", offset, first << PAGE_SHIFT);
+}
+
+hpa_t page_alloc_for_ever(unsigned order)
+{
+    struct buddy *buddy = &ram.buddy;
+    hpa_t page = PAGE_NONE;
+    spin_lock(&lock);
+    if (ledger_take(&ledger, 0, 1ull << order, buddy->free_pages)) {
+        bool noting = buddy->noting;
+        buddy->noting = false;
+        page = buddy_alloc(buddy, order, 0);
+        buddy->noting = noting;
+        if (page_is_none(page))
+            ledger_give_back(&ledger, 0, 1ull << order);
+        else
+            free_at_mark -= 1ull << order;
+    }
+    spin_unlock(&lock);
+    return page;
 }
 
 uint64_t memory_kept(void)

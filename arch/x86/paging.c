@@ -4,19 +4,16 @@
 
 #include "arch/x86/cpu.h"
 #include "arch/x86/descriptors.h"
+#include "arch/x86/direct_map.h"
+#include "arch/x86/pte.h"
+#include "arch/x86/this_cpu.h"
+#include "arch/x86/window.h"
 #include "lib/assert.h"
+#include "lib/host_tlb.h"
 #include "lib/log.h"
 #include "lib/page.h"
+#include "lib/spinlock.h"
 #include "lib/string.h"
-
-#define PTE_P       BIT(0)
-#define PTE_W       BIT(1)
-#define PTE_PWT     BIT(3)
-#define PTE_PCD     BIT(4)
-#define PTE_PS      BIT(7)
-#define PTE_G       BIT(8)
-#define PTE_NX      BIT(63)
-#define PTE_ADDRESS BITS(51, 12)
 
 /* PWT and PCD select an entry of IA32_PAT. Entries 0 (write-back) and 3 (uncached) keep their reset
  * values. Entry 1 is not used by any other mapping, so it can become write-combining without
@@ -26,13 +23,12 @@
 #define PAT_1                 BITS(15, 8)
 #define PAT_1_WRITE_COMBINING (1ull << 8)
 
-#define LEVELS 4
-
 #define DIRECT_MAP_BITS 46 /* less than the space up to the next mapping */
 
 extern const char text_start[], rodata_start[], data_start[], image_end[];
 
 static hpa_t root;
+static struct spinlock direct_lock; /* of the direct map, once there are several CPUs */
 static unsigned
     largest_leaf; /* level of the largest leaf: 2 for 2 MiB, 3 if the CPU has 1 GiB pages */
 
@@ -40,16 +36,6 @@ static unsigned
 static struct {
     uint64_t start, size, flags;
 } early;
-
-static uint64_t level_size(unsigned level)
-{
-    return PAGE_SIZE << 9 * (level - 1);
-}
-
-static uint64_t *entry_of(hpa_t table, uint64_t address, unsigned level)
-{
-    return (uint64_t *)phys_to_virt(table) + (address / level_size(level)) % 512;
-}
 
 static hpa_t paging_new_table(void)
 {
@@ -59,25 +45,33 @@ static hpa_t paging_new_table(void)
     return table;
 }
 
-/* Maps one leaf at `level`. Returns false if no page is left for a table, or if a larger leaf
- * already covers the address. */
-static bool map_leaf(uint64_t address, uint64_t physical, unsigned level, uint64_t flags)
+/* Returns the entry for the address at `level`, or NULL if no page is left for a table on the way,
+ * or if a larger leaf already covers the address. */
+static uint64_t *make_entry(uint64_t address, unsigned level)
 {
     hpa_t table = root;
-    for (unsigned at = LEVELS; at > level; at--) {
-        uint64_t *entry = entry_of(table, address, at);
+    for (unsigned at = PTE_LEVELS; at > level; at--) {
+        uint64_t *entry = pte_of(table, address, at);
         if (!(*entry & PTE_P)) {
             hpa_t fresh = paging_new_table();
             if (page_is_none(fresh))
-                return false;
+                return NULL;
             *entry = fresh.v | PTE_P | PTE_W;
         } else if (*entry & PTE_PS) {
-            return false;
+            return NULL;
         }
         table = HPA(*entry & PTE_ADDRESS);
     }
-    *entry_of(table, address, level) = physical | flags | PTE_P | (level > 1 ? PTE_PS : 0);
-    return true;
+    return pte_of(table, address, level);
+}
+
+/* Maps one leaf at `level`. Returns false if make_entry() fails. */
+static bool map_leaf(uint64_t address, uint64_t physical, unsigned level, uint64_t flags)
+{
+    uint64_t *entry = make_entry(address, level);
+    if (entry)
+        *entry = physical | flags | PTE_P | (level > 1 ? PTE_PS : 0);
+    return entry;
 }
 
 static bool paging_map(uint64_t address, uint64_t physical, uint64_t size, uint64_t flags)
@@ -85,12 +79,12 @@ static bool paging_map(uint64_t address, uint64_t physical, uint64_t size, uint6
     BUG_ON(flags & PTE_W && !(flags & PTE_NX));
     for (uint64_t done = 0; done < size;) {
         unsigned level = largest_leaf;
-        while (level > 1 && ((address + done) | (physical + done)) % level_size(level) |
-                                (size - done < level_size(level)))
+        while (level > 1 && ((address + done) | (physical + done)) % pte_size(level) |
+                                (size - done < pte_size(level)))
             level--;
         if (!map_leaf(address + done, physical + done, level, flags))
             return false;
-        done += level_size(level);
+        done += pte_size(level);
     }
     return true;
 }
@@ -151,17 +145,25 @@ static bool map_whole_image(void)
     return done;
 }
 
+static bool map_windows(void)
+{
+    uint64_t *entry = make_entry(WINDOWS, 2);
+    if (entry)
+        *entry = window_table().v | PTE_P | PTE_W;
+    return entry;
+}
+
 /* Maps those pages of start..end that are not mapped yet into the direct map. Page 0 becomes
  * read-only. */
 static bool map_absent(uint64_t start, uint64_t end, uint64_t flags)
 {
     for (uint64_t at = start; at < end; at += PAGE_SIZE) {
         hpa_t table = root;
-        unsigned level = LEVELS;
-        uint64_t entry = *entry_of(table, DIRECT_MAP + at, level);
+        unsigned level = PTE_LEVELS;
+        uint64_t entry = *pte_of(table, DIRECT_MAP + at, level);
         while (entry & PTE_P && !(entry & PTE_PS) && level > 1) {
             table = HPA(entry & PTE_ADDRESS);
-            entry = *entry_of(table, DIRECT_MAP + at, --level);
+            entry = *pte_of(table, DIRECT_MAP + at, --level);
         }
         if (!(entry & PTE_P) && !map_leaf(DIRECT_MAP + at, at, 1, at ? flags : flags & ~PTE_W))
             return false;
@@ -172,12 +174,12 @@ static bool map_absent(uint64_t start, uint64_t end, uint64_t flags)
 static void unmap_page(const void *address)
 {
     hpa_t table = root;
-    for (unsigned level = LEVELS; level > 1; level--) {
-        uint64_t entry = *entry_of(table, (uint64_t)address, level);
+    for (unsigned level = PTE_LEVELS; level > 1; level--) {
+        uint64_t entry = *pte_of(table, (uint64_t)address, level);
         BUG_ON(!(entry & PTE_P) || entry & PTE_PS);
         table = HPA(entry & PTE_ADDRESS);
     }
-    *entry_of(table, (uint64_t)address, 1) = 0;
+    *pte_of(table, (uint64_t)address, 1) = 0;
     invlpg(address);
 }
 
@@ -194,7 +196,7 @@ bool paging_init(const struct boot_info *info)
     if (page_is_none(fresh))
         return false;
     root = fresh;
-    if (!map_ram(info) || !map_whole_image() ||
+    if (!map_ram(info) || !map_whole_image() || !map_windows() ||
         !map_absent(early.start, early.start + early.size, early.flags)) {
         root = HPA(0);
         return false;
@@ -204,6 +206,7 @@ bool paging_init(const struct boot_info *info)
 
     write_cr3(root.v);
     paging_init_cpu();
+    host_tlb_join(this_cpu());
     BUG_ON(paging_count_wx());
     return true;
 }
@@ -250,11 +253,50 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
     return map_absent(start, end, flags) ? phys_to_virt(base) : NULL;
 }
 
+/* ---- Blocks that leave the direct map -------------------------------------------------------- */
+
+/* A page of 1 GiB that was split stays split. */
+static hpa_t new_split_table(void)
+{
+    return page_alloc_for_ever(0);
+}
+
+uint64_t page_hide(hpa_t block)
+{
+    spin_lock(&direct_lock);
+    bool hidden = direct_hide(root, block, new_split_table);
+    spin_unlock(&direct_lock);
+    return hidden ? host_tlb_owe() : 0;
+}
+
+void page_show(hpa_t block)
+{
+    spin_lock(&direct_lock);
+    direct_show(root, block);
+    spin_unlock(&direct_lock);
+}
+
+bool page_is_hidden(hpa_t page)
+{
+    return root.v && direct_is_hidden(root, page);
+}
+
+/* Changing CR4.PGE flushes all translations of the VPID that is current, that of the host
+ * (SDM 3, 4.10.4.1). INVPCID would, too, but not every CPU has it. */
+void host_tlb_flush(void)
+{
+    uint64_t cr4 = read_cr4();
+    write_cr4(cr4 & ~CR4_PGE);
+    write_cr4(cr4);
+}
+
+/* ---- Checks ---------------------------------------------------------------------------------- */
+
 static uint64_t count_wx(hpa_t table, unsigned level, bool executable)
 {
     const uint64_t *entries = phys_to_virt(table);
     uint64_t found = 0;
-    for (unsigned i = 0; i < 512; i++) {
+    for (unsigned i = 0; i < PTE_ENTRIES; i++) {
         uint64_t entry = entries[i];
         bool execute = executable && !(entry & PTE_NX);
         if (!(entry & PTE_P))
@@ -269,5 +311,5 @@ static uint64_t count_wx(hpa_t table, unsigned level, bool executable)
 
 uint64_t paging_count_wx(void)
 {
-    return count_wx(root, LEVELS, true);
+    return count_wx(root, PTE_LEVELS, true);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The hypervisor's own page tables: RAM at DIRECT_MAP, the image at KERNEL_BASE, nothing else.
+ * The hypervisor's own page tables: RAM at DIRECT_MAP, the image at KERNEL_BASE, the stacks of the
+ * other CPUs, and each CPU's windows. RAM that is private to a TD is not in the direct map.
  *
  * W^X without exception: code is executable and read-only, everything else is not executable, and
  * code and constants are read-only in the direct map, too. The stacks' guard pages are not mapped.

@@ -10,6 +10,7 @@
 #include "arch/x86/paging.h"
 #include "arch/x86/tsc.h"
 #include "boot/ap_start.h"
+#include "lib/host_tlb.h"
 #include "lib/log.h"
 #include "lib/page.h"
 #include "lib/spinlock.h"
@@ -40,6 +41,7 @@ void ap_main(struct cpu *cpu)
     ap_set_stage(AP_STAGE_C);
     paging_init_cpu();
     descriptors_init(cpu);
+    host_tlb_join((unsigned)cpu->number);
     apic_init_cpu();
     ap_start.tsc = rdtsc();
     ap_set_stage(AP_STAGE_READY);

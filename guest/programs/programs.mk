@@ -9,7 +9,8 @@ GUEST_CFLAGS   := -std=gnu11 -O2 -g $(WARN) -I. -m64 -mcmodel=small -ffreestandi
                   -isystem $(shell $(CC) -print-file-name=include) -mgeneral-regs-only \
                   -mno-red-zone -fno-pic -fno-stack-protector -fno-asynchronous-unwind-tables \
                   -fcf-protection=none -fno-strict-aliasing -fomit-frame-pointer
-GUEST_RT       := $(patsubst %,$(B)/guest/obj/%.o,$(wildcard $(GUEST_DIR)/rt/*.[cS]))
+GUEST_RT       := $(patsubst %,$(B)/guest/obj/%.o,$(wildcard $(GUEST_DIR)/rt/*.[cS]) \
+                  guest/shim/tdcall.S)
 
 # Parts of a program that do not stand in NAME.c, relative to guest/programs/.
 GUEST_EXTRA_mmio    := mmio/forms.c mmio/forms64.S mmio/forms32.S mmio/forms16.S mmio/legacy.S
@@ -18,6 +19,9 @@ GUEST_EXTRA_forbidden_loop := loop/ac.S
 GUEST_EXTRA_iret    := iret/entries.S
 GUEST_EXTRA_real    := real/faults.S mmio/legacy.S
 GUEST_EXTRA_refused := refused/legacy.S mmio/legacy.S
+GUEST_EXTRA_td_bench    := bench/measure.c
+GUEST_EXTRA_td_leaves   := td_leaves/code.S
+GUEST_EXTRA_td_start := td_start/wake.S
 GUEST_EXTRA_tasks   := tasks/tasks.S mmio/legacy.S
 GUEST_EXTRA_windows := windows/places.S
 GUEST_EXTRA_instructions := $(patsubst %,instructions/list%.S,64 32 16)
@@ -86,6 +90,12 @@ GUEST_WORDS_forbidden_sides             := testctl,shared=39,execute_only=38,exp
 GUEST_WORDS_ve                          := testctl,shared=39,execute_only=38,ve
 GUEST_WORDS_forbidden_ve                := testctl,shared=39,ve,expect=mmio-during-delivery
 GUEST_WORDS_forbidden_stale             := testctl,expect=memory-fault
+GUEST_WORDS_td_bench                    := tdx,budget=120000
+GUEST_WORDS_td_leaves                   := tdx
+GUEST_WORDS_td_forbidden                := tdx,expect=memory-fault
+GUEST_WORDS_td_start                    := tdx,vcpus=4
+GUEST_WORDS_td_report                   := tdx,quote=test,budget=60000
+GUEST_WORDS_td_cpu                      := tdx,vcpus=2
 
 .PHONY: guests
 guests: $(GUEST_ELFS) ## build the guest programs
@@ -107,12 +117,19 @@ $(B)/guest/differ.elf: $(patsubst %,$(B)/guest/obj/mmio/%.c.o,instructions decod
 SCALE_BUS := $(patsubst %,$(B)/guest/obj/%.c.o,mmio/bus)
 $(B)/guest/scale.elf: $(SCALE_BUS)
 $(SCALE_BUS) $(B)/guest/obj/$(GUEST_DIR)/scale.c.o: GUEST_CFLAGS += -DBUS_REGIONS=4096
-$(GUEST_ELFS): $(B)/guest/%.elf: $(B)/guest/obj/$(GUEST_DIR)/%.c.o $(GUEST_RT) \
-    $(GUEST_DIR)/rt/guest.ld
+GUEST_LD := ld -m elf_x86_64 -nostdlib -z max-page-size=4096 --no-warn-rwx-segments \
+            --build-id=none -T $(GUEST_DIR)/rt/guest.ld
+$(filter-out $(B)/guest/td_%,$(GUEST_ELFS)): $(B)/guest/%.elf: \
+    $(B)/guest/obj/$(GUEST_DIR)/%.c.o $(GUEST_RT) $(GUEST_DIR)/rt/guest.ld
 	@mkdir -p $(@D)
-	$(Q)ld -m elf_x86_64 -nostdlib -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
-	    -T $(GUEST_DIR)/rt/guest.ld $(filter %.o,$^) -o $@.64
+	$(Q)$(GUEST_LD) $(filter %.o,$^) -o $@.64
 	$(Q)objcopy -O elf32-i386 $@.64 $@
+
+# A TD starts an ELF64 file, at its 64-bit entry point.
+$(patsubst %,$(B)/guest/%.elf,$(filter td_%,$(GUEST_PROGRAMS))): $(B)/guest/%.elf: \
+    $(B)/guest/obj/$(GUEST_DIR)/%.c.o $(GUEST_RT) $(GUEST_DIR)/rt/guest.ld
+	@mkdir -p $(@D)
+	$(Q)$(GUEST_LD) -e rt_start_64 $(filter %.o,$^) -o $@
 
 .PHONY: run-guest
 run-guest: $(B)/guest/$(GUEST).elf ## GUEST=hello: it runs directly on QEMU, no hypervisor

@@ -10,6 +10,7 @@
 #include "tests/unit/dev/ioapic_model.h"
 #include "tests/unit/support.h"
 
+#include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
 #include "dev/rtc.h"
@@ -28,6 +29,7 @@ static struct uart uart;
 static struct rtc rtc;
 static struct power power;
 static struct pm_timer pm_timer;
+static struct pit pit;
 static uint8_t model_index; /* of the I/O APIC */
 static unsigned sends;
 static unsigned waiting;         /* bytes that the UART has not taken yet */
@@ -165,11 +167,12 @@ static const struct {
 } devices[] = {{&ioapic_ops, &ioapic, 0x50},        {&uart_connected_ops, &uart, UART_PORTS},
                {&rtc_ops, &rtc, RTC_PORTS},         {&power_sleep_ops, &power, 2},
                {&power_reset_ops, &power, 1},       {&pm_timer_ops, &pm_timer, PM_TIMER_PORTS},
-               {&ioapic_ops, &ioapic, IOAPIC_SIZE}, {&power_keyboard_ops, &power, 1}};
+               {&ioapic_ops, &ioapic, IOAPIC_SIZE}, {&power_keyboard_ops, &power, 1},
+               {&pit_ops, &pit, PIT_PORTS}};
 
 static void access_device(uint8_t what)
 {
-    unsigned which = what % 8, size = 1;
+    unsigned which = what % ARRAY_SIZE(devices), size = 1;
     const struct bus_ops *ops = devices[which].ops;
     if (ops == &ioapic_ops || ops == &pm_timer_ops)
         size = 1u << (what >> 3) % 3;
@@ -263,6 +266,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uart_connect(&uart, &(struct line){set_line, &ioapic, PIN}, source, &waiting);
     rtc_init(&rtc, clock_now, 32 << 20);
     power = (struct power){.off = end, .reset = end, .context = &power};
+    pit = (struct pit){.tsc = tsc_now, .tsc_hz = 1 + (uint64_t)take(4) * 1000};
     pm_timer = (struct pm_timer){.tsc = tsc_now, .tsc_hz = 1 + (uint64_t)take(4) * 1000};
     while (next < end_of_input) {
         uint8_t what = (uint8_t)take(1);

@@ -6,11 +6,12 @@
  * Three CPUs repeatedly choose what to do. In the guest, a CPU loads the entry, caches what it has
  * loaded some time later, and uses what it has cached. It may leave, and enter again with its TLB
  * as it was unless an epoch has begun. Outside, it makes any call of the secure side, in any order,
- * or takes the page for something else when it is FREE. A guest that uses the page writes to it.
+ * or takes the page for something else when it is FREE, or has its block leave the map. A guest that uses the page writes to it.
  * The model proves for every interleaving of all steps:
  *
  *   - whoever uses the page through the TD's tables or through a TLB uses the TD's page
- *   - the page holds nothing when it becomes FREE, and nothing when the guest is given it
+ *   - the page holds nothing when its block leaves the map of owners, and nothing when the guest is
+ *     given it
  *   - no page is returned twice
  *
  * Store buffers would add nothing: a call's stores are visible before its lock is free, and a CPU's
@@ -27,6 +28,7 @@ mtype state = MAPPED;
 bit readable = 1;    /* the entry's bits 2:0 */
 bit dirty = 1;       /* the page holds something */
 bit lock;
+bit out; /* the page's block is not in the map of owners */
 
 /* Epochs only grow, so how far they are apart is enough: the number of epochs that have begun since
  * the page was blocked (2: or more), and for each CPU, whether one has begun since it flushed. */
@@ -112,7 +114,7 @@ inline track()
 #define removable (state == BLOCKED)
 #endif
 
-/* secure_page_remove(), with lock_and_find_blocked() and scrub_and_give_back(). */
+/* secure_page_remove(), with lock_and_find_blocked() and secure_give_back(). */
 inline remove()
 {
     take_lock();
@@ -128,13 +130,7 @@ inline remove()
 #endif
         atomic { readable = 0; state = FREE; over = 0 };
         lock = 0;
-#ifdef MUTANT_SCRUBBED_LATE
-        atomic { assert(ours); ours = 0 };
-        atomic { assert(!ours); dirty = 0 }
-#else
-        dirty = 0;
-        atomic { assert(ours && !dirty); ours = 0 }
-#endif
+        atomic { assert(ours); ours = 0 }
     :: else -> atomic { over = 0; lock = 0 }
     fi
 }
@@ -144,11 +140,11 @@ inline add()
 {
     if
 #ifdef MUTANT_NOT_CLAIMED_FIRST
-    :: !ours ->
+    :: !ours && !out ->
         dirty = 0;
         ours = 1;
 #else
-    :: atomic { !ours -> ours = 1 };
+    :: atomic { !ours && !out -> ours = 1 };
 #ifndef MUTANT_NOT_CLEARED
         dirty = 0;
 #endif
@@ -158,6 +154,22 @@ inline add()
         lock = 0
     :: else
     fi
+}
+
+/* secure_block_remove(), which claims the block as if it were a leaf. */
+inline leave()
+{
+#ifdef MUTANT_SCRUBBED_UNCLAIMED
+    !ours && !out;
+    dirty = 0;
+    atomic { assert(!ours && !dirty); out = 1 }
+#else
+    atomic { !ours && !out -> ours = 1 };
+#ifndef MUTANT_NOT_SCRUBBED
+    dirty = 0;
+#endif
+    atomic { assert(ours && !dirty); ours = 0; out = 1 }
+#endif
 }
 
 inline accept()
@@ -212,6 +224,8 @@ end:
     :: remove()
     :: add()
     :: accept()
-    :: atomic { !ours -> dirty = 1 } /* another TD, or the hypervisor */
+    :: leave()
+    :: atomic { out -> out = 0; dirty = 1 } /* the hypervisor has used it */
+    :: atomic { !ours && !out -> dirty = 1 } /* another TD */
     od
 }

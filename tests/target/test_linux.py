@@ -125,12 +125,13 @@ def test_what_the_checks_complain_of(line: str) -> None:
 
 
 class Typist:
-    """Somebody at the terminal of `make linux`, who waits for a text before the next is typed."""
+    """Somebody at the terminal of `make linux`, or of another target, who waits for a text before
+    the next is typed."""
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, target: str = "linux", **options: str) -> None:
         self.seen = b""
         words = [f"{name}={value}" for name, value in options.items()]
-        self.process = subprocess.Popen(["make", "-s", "linux", *words], cwd=ROOT,
+        self.process = subprocess.Popen(["make", "-s", target, *words], cwd=ROOT,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
 
     def __enter__(self) -> "Typist":
@@ -140,12 +141,14 @@ class Typist:
         self.process.terminate()
         self.process.wait()
 
-    def wait_for(self, text: bytes) -> None:
+    def wait_for(self, text: bytes) -> bytes:
+        """Returns what was printed before the text."""
         while text not in self.seen:
             data = os.read(self.process.stdout.fileno(), 4096)
             assert data, self.seen
             self.seen += data
-        self.seen = self.seen.partition(text)[2]
+        before, _, self.seen = self.seen.partition(text)
+        return before
 
     def type(self, text: bytes) -> None:
         self.process.stdin.write(text)

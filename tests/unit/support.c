@@ -3,6 +3,7 @@
 
 #include "lib/assert.h"
 #include "lib/cpu_local.h"
+#include "lib/host_tlb.h"
 #include "lib/log.h"
 
 #include "lib/spinlock.h"
@@ -24,6 +25,7 @@ static uint8_t is_used[SUPPORT_RAM_PAGES];     /* 1 for each page of a live bloc
 static uint64_t free_list[ORDERS][SUPPORT_RAM_PAGES / 64];
 static uint64_t free_count[ORDERS];
 static uint64_t next_page;
+static uint64_t kept_from = SUPPORT_RAM_PAGES; /* pages that were allocated for ever */
 static uint64_t in_use;
 static uint64_t allocations_left, allocations_failed;
 static bool fail_only_one;
@@ -33,7 +35,19 @@ static bool (*diverted)(enum log_level level, const char *line);
 static unsigned warnings;
 void (*support_free_hook)(hpa_t page, unsigned order);
 bool (*support_pauses)(void);
+bool support_hides = true;
+bool (*support_hidden)(hpa_t page);
+void (*support_host_flush)(void);
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* tests may have threads */
+
+/* Memory that is private to a TD. */
+#define BLOCK_PAGES  512u
+#define WINDOWS_OPEN 2u /* of each thread: the pointers that are valid */
+
+static uint8_t is_hidden[SUPPORT_RAM_PAGES / BLOCK_PAGES];
+static uint8_t windows[SUPPORT_RAM_PAGES]; /* how many windows are open onto the page */
+static _Thread_local uint64_t open_windows[WINDOWS_OPEN];
+static _Thread_local unsigned next_window;
 
 void support_reset(void)
 {
@@ -59,6 +73,12 @@ void support_reset(void)
     warnings = 0;
     support_free_hook = NULL;
     support_pauses = NULL;
+    support_hides = true;
+    support_hidden = NULL;
+    support_host_flush = NULL;
+    memset(is_hidden, 0, sizeof(is_hidden));
+    memset(windows, 0, sizeof(windows));
+    memset(open_windows, 0, sizeof(open_windows));
 }
 
 uint64_t support_pages_in_use(void)
@@ -132,7 +152,7 @@ static hpa_t alloc_locked(unsigned order)
         page = free_list[order][--free_count[order]];
     } else {
         page = align_up(next_page, 1ull << order);
-        if (page + (1ull << order) > SUPPORT_RAM_PAGES)
+        if (page + (1ull << order) > kept_from)
             return PAGE_NONE;
         next_page = page + (1ull << order);
     }
@@ -179,6 +199,85 @@ void page_free(hpa_t address, unsigned order)
         support_free_hook(address, order);
     free_locked(address, order);
     pthread_mutex_unlock(&mutex);
+}
+
+/* From the end of the arena, because whoever has such pages keeps them when a test resets. */
+hpa_t page_alloc_for_ever(unsigned order)
+{
+    pthread_mutex_lock(&mutex);
+    bool fails = !allocations_left;
+    allocations_failed += fails;
+    if (!fails)
+        kept_from = align_down(kept_from - (1ull << order), 1ull << order);
+    pthread_mutex_unlock(&mutex);
+    return fails ? PAGE_NONE : HPA(SUPPORT_RAM_BASE + kept_from * PAGE_SIZE);
+}
+
+uint64_t page_end(void)
+{
+    return SUPPORT_RAM_BASE + SUPPORT_RAM_PAGES * PAGE_SIZE;
+}
+
+/* ---- Memory that is private to a TD: ASan reports an access without a window ----------------- */
+
+static uint64_t number_of(hpa_t page)
+{
+    uint64_t number = (page.v - SUPPORT_RAM_BASE) / PAGE_SIZE;
+    assert_true(number < SUPPORT_RAM_PAGES);
+    return number;
+}
+
+uint64_t page_hide(hpa_t block)
+{
+    uint64_t number = number_of(block);
+    assert_int_equal(owner_order[number], 9 + 1);
+    assert_false(is_hidden[number / BLOCK_PAGES]);
+    if (!support_hides)
+        return 0;
+    ASAN_POISON_MEMORY_REGION(arena + number * PAGE_SIZE, BLOCK_PAGES * PAGE_SIZE);
+    is_hidden[number / BLOCK_PAGES] = 1;
+    return host_tlb_owe();
+}
+
+void page_show(hpa_t block)
+{
+    uint64_t number = number_of(block);
+    assert_true(is_hidden[number / BLOCK_PAGES]);
+    is_hidden[number / BLOCK_PAGES] = 0;
+    ASAN_UNPOISON_MEMORY_REGION(arena + number * PAGE_SIZE, BLOCK_PAGES * PAGE_SIZE);
+}
+
+bool page_is_hidden(hpa_t page)
+{
+    if (support_hidden)
+        return support_hidden(page);
+    return is_hidden[number_of(page) / BLOCK_PAGES];
+}
+
+static void window_close(uint64_t number)
+{
+    if (!--windows[number] && is_hidden[number / BLOCK_PAGES])
+        ASAN_POISON_MEMORY_REGION(arena + number * PAGE_SIZE, PAGE_SIZE);
+}
+
+void *page_window(hpa_t frame)
+{
+    uint64_t number = number_of(frame), *window = &open_windows[next_window++ % WINDOWS_OPEN];
+    assert_true(is_hidden[number / BLOCK_PAGES] && !page_offset(frame.v));
+    pthread_mutex_lock(&mutex);
+    windows[number]++;
+    ASAN_UNPOISON_MEMORY_REGION(arena + number * PAGE_SIZE, PAGE_SIZE);
+    if (*window)
+        window_close(*window - 1);
+    *window = number + 1;
+    pthread_mutex_unlock(&mutex);
+    return arena + number * PAGE_SIZE;
+}
+
+void host_tlb_flush(void)
+{
+    if (support_host_flush)
+        support_host_flush();
 }
 
 uint64_t direct_map;

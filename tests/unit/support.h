@@ -48,6 +48,14 @@ extern void (*support_free_hook)(hpa_t page, unsigned order);
 /* What mmu_pauses() answers; NULL, and after the reset: nothing waits. */
 extern bool (*support_pauses)(void);
 
+/* Whether page_hide() finds a page for its tables; what page_is_hidden() answers (NULL: what it
+ * knows); and what a CPU's flush of its host translations calls. All are forgotten by the reset. A
+ * block that is hidden can only be accessed by what page_window() has returned to this thread in
+ * its last two calls. */
+extern bool support_hides;
+extern bool (*support_hidden)(hpa_t page);
+extern void (*support_host_flush)(void);
+
 /* All log lines since the reset, each with its newline. VERBOSE=1 also prints them. */
 const char *support_log(void);
 extern size_t (*support_log_room)(char next); /* answers log_room(); NULL: there is room */

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`."""
+"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, or
+as a TDX guest, as for `make tdx`."""
 
 import pathlib
 
@@ -23,23 +24,50 @@ SLOW = (
     "init_kprobe_trace",
 )  # fmt: skip
 CMDLINE = f"console=ttyS0 quiet mitigations=off initcall_blacklist={','.join(SLOW)}"
-
-
 SCRIPTS = ("init", "results", "check", "net")
+
+# Debian 13's kernel, which unlike Debian 12's can be a TDX guest. It shares 4 MiB with its devices
+# instead of 64 MiB, and ends its VM after a panic.
+TDX = BUILD / "linux/kernels/trixie-cloud"
+TDX_KERNEL, TDX_VMLINUX = TDX / "vmlinuz", TDX / "vmlinux"
+TDX_CMDLINE = f"{CMDLINE} swiotlb=2048 panic=-1"
+TDX_INITRD = BUILD / "linux/initrd-tdx"
+# For the hypervisor. On the emulator's CPU, which has the flaw iTLB multihit, private pages would
+# be small otherwise, and a TD has to accept each of them.
+TDX_WORDS = "nx_huge=off"
+TDX_MODULES = ("configfs", "tsm", "tsm_report", "tdx-guest")
+TDREPORT = BUILD / "linux/tdreport"
+
+
+def modules(kernel: pathlib.Path, names: tuple[str, ...]) -> dict[str, pathlib.Path]:
+    """Returns those of the modules that lie beside the kernel, by their paths in an initrd."""
+    files = {f"modules/{name}.ko": kernel.parent / f"{name}.ko" for name in names}
+    return {name: path for name, path in files.items() if path.is_file()}
 
 
 def make_initrd(
-    path: pathlib.Path = INITRD, more: dict[str, pathlib.Path] | None = None
+    path: pathlib.Path = INITRD,
+    more: dict[str, pathlib.Path] | None = None,
+    kernel: pathlib.Path = KERNEL,
 ) -> pathlib.Path:
-    """Writes an initrd with busybox, the scripts of tools/linux/, the drivers of virtio devices and
-    `more`, whose keys are paths in it. Returns its path."""
+    """Writes an initrd with busybox, the scripts of tools/linux/, the kernel's drivers of virtio
+    devices and `more`, whose keys are paths in it. Returns its path."""
     files = {"bin/busybox": BUSYBOX, "bin/tsc": TSC}
     files |= {name: ROOT / "tools/linux" / name for name in SCRIPTS}
     files["bin/resize"] = ROOT / "tools/linux/resize"
-    drivers = {f"modules/{name}.ko": KERNEL.parent / f"{name}.ko" for name in MODULES}
-    files |= {name: driver for name, driver in drivers.items() if driver.is_file()}
+    files |= modules(kernel, MODULES)
     path.write_bytes(initramfs.make(files | (more or {})))
     return path
+
+
+def make_tdx_initrd(
+    path: pathlib.Path = TDX_INITRD,
+    more: dict[str, pathlib.Path] | None = None,
+    kernel: pathlib.Path = TDX_KERNEL,
+) -> pathlib.Path:
+    """Writes an initrd that also has what a TDX guest needs. Returns its path."""
+    files = {"tdx": ROOT / "tools/linux/tdx", "bin/tdreport": TDREPORT}
+    return make_initrd(path, files | modules(kernel, TDX_MODULES) | (more or {}), kernel)
 
 
 def guests(
@@ -69,6 +97,28 @@ def checked(vcpus: int, cmdline: str = CMDLINE, **fields) -> tuple[Guest, Guest]
     return guests(cmdline=f"{cmdline} check cpus={vcpus}", vcpus=vcpus, **fields)
 
 
+def tdx_guests(
+    kernel: pathlib.Path = TDX_KERNEL,
+    initrd: pathlib.Path | None = None,
+    cmdline: str = TDX_CMDLINE,
+    words: tuple[str, ...] = (),
+    **fields,
+) -> tuple[Guest, Guest]:
+    """Returns the modules of one TD. The fields are those of guests()."""
+    if not kernel.is_file():
+        raise HarnessError(f"{kernel} is not there; `make tdx` downloads Debian's kernel")
+    initrd = initrd or make_tdx_initrd(kernel=kernel)
+    return guests(kernel, initrd, cmdline, words=("tdx", *words), **fields)
+
+
+def shared_memory(mem: int) -> int:
+    """Returns the MiB beside its RAM that are kept for what a TD shares, and to describe both."""
+    return mem // 8 + 80
+
+
 def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:
-    """Returns the MiB of RAM of a machine that has room for the VM and for the modules."""
-    return mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64
+    """Returns the MiB of RAM of a machine that has room for the VMs, which have `mem` MiB in all,
+    and for the modules."""
+    tds = sum(guest.words.count("tdx") for guest in files)
+    room = mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64
+    return room + (shared_memory(mem) + (tds - 1) * shared_memory(0) if tds else 0)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Downloads the newest kernel of a Debian release: tools/linux/fetch.sh FOLDER RELEASE METAPACKAGE
 #
-# FOLDER gets the bzImage as `vmlinuz`, the kernel in it as `vmlinux`, and `package` with the name
-# and version. Nothing is installed.
+# FOLDER gets the bzImage as `vmlinuz`, the kernel in it as `vmlinux`, the modules that modules.sh
+# lists, and `package` with the name and version. Nothing is installed.
 set -e
 tools=$(cd "$(dirname "$0")/.." && pwd)
 folder=$1 release=$2 meta=$3
@@ -17,10 +17,15 @@ if [ -z "$package" ]; then
     echo "fetch: Debian $release has no kernel that $meta names" >&2
     exit 1
 fi
-apt-get -qq download "$package" >&2
-dpkg-deb -f ./*.deb Package Version >package
-dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards './boot/vmlinuz-*'
-mv boot/vmlinuz-* vmlinuz
+# Since Linux 7, the image and the modules are in packages of their own.
+parts=$(apt-cache depends "$package" | sed -n "s/^  Depends: \(linux-\(binary\|modules\)-\)/\1/p")
+apt-get -qq download "$package" $parts >&2
+dpkg-deb -f "$(find . -name "${package}_*.deb")" Package Version >package
+for archive in *.deb; do
+    dpkg-deb -x "$archive" tree
+done
+mv "$(find tree -name "vmlinuz*" -type f)" vmlinuz
+"$tools/linux/modules.sh" tree .
 "$tools/vmlinux.py" vmlinuz vmlinux
-rm -rf apt boot ./*.deb
+rm -rf apt tree ./*.deb
 cd "$OLDPWD" && mv "$folder.new" "$folder"

@@ -3,15 +3,17 @@
  * Communication with the hypervisor: detection by CPUID, hypercalls, and counters over a block of
  * code.
  */
-#include "guest/programs/rt/rt.h"
+#include "guest/programs/rt/td.h"
 
 _Static_assert(HYPERCALL_ZAP == (ABI_HYPERCALL | HC_ZAP), "layout.h spells it");
 _Static_assert(HYPERCALL_INJECT == (ABI_HYPERCALL | HC_INJECT), "layout.h spells it");
 
+/* The hypercalls are not for TDs, in which the leaf is #VE. */
 bool under_eptvisor(void)
 {
+    if (rt_is_td)
+        return false;
     struct cpuid r = cpuid(ABI_CPUID_LEAF);
-
     return r.ebx == ABI_CPUID_EBX && r.ecx == ABI_CPUID_ECX && r.edx == ABI_CPUID_EDX;
 }
 

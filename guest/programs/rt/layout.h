@@ -12,5 +12,8 @@
 #define SEL_USER_CODE 0x3b
 #define SEL_TSS       0x40
 
+/* Stands for the magic number of multiboot1 if the program was entered as Linux is. */
+#define LINUX_PROTOCOL 0x53726448
+
 #define HYPERCALL_ZAP    0x45505415
 #define HYPERCALL_INJECT 0x45505418

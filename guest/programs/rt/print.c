@@ -2,7 +2,7 @@
 /*
  * Output of the guests: COM1, a small printf and the KTAP report. Called by the programs.
  */
-#include "guest/programs/rt/rt.h"
+#include "guest/programs/rt/td.h"
 
 #define UART_IER 1
 #define UART_FCR 2
@@ -20,20 +20,20 @@ static size_t notes_length;
 /* Sets 115200 baud, 8N1: emulators differ in what they start with. */
 void uart_init(void)
 {
-    outb(PORT_UART + UART_IER, 0);
-    outb(PORT_UART + UART_LCR, LCR_DLAB | LCR_8N1);
-    outb(PORT_UART + 0, 1);
-    outb(PORT_UART + UART_IER, 0);
-    outb(PORT_UART + UART_LCR, LCR_8N1);
-    outb(PORT_UART + UART_FCR, 1);
-    outb(PORT_UART + UART_MCR, 3);
+    port_write(PORT_UART + UART_IER, 0);
+    port_write(PORT_UART + UART_LCR, LCR_DLAB | LCR_8N1);
+    port_write(PORT_UART + 0, 1);
+    port_write(PORT_UART + UART_IER, 0);
+    port_write(PORT_UART + UART_LCR, LCR_8N1);
+    port_write(PORT_UART + UART_FCR, 1);
+    port_write(PORT_UART + UART_MCR, 3);
 }
 
 static void put(char c)
 {
-    while (!(inb(PORT_UART + UART_LSR) & LSR_THRE))
+    while (!(port_read(PORT_UART + UART_LSR) & LSR_THRE))
         ;
-    outb(PORT_UART, (uint8_t)c);
+    port_write(PORT_UART, (uint8_t)c);
 }
 
 static void put_string(const char *s)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Entry of every guest program: multiboot1 header, from 32-bit flat protected mode to 64-bit mode
- * with the low 4 GiB identity-mapped, then rt_main(). It does not depend on the program.
+ * with the low 4 GiB identity-mapped, then rt_main(). It does not depend on the program. A program
+ * in a TD is entered at rt_start_64 by Linux' 64-bit boot protocol.
  */
 #include "guest/programs/rt/layout.h"
 
@@ -13,16 +14,8 @@
     .balign 4
     .long MULTIBOOT_MAGIC, MULTIBOOT_FLAGS, -(MULTIBOOT_MAGIC + MULTIBOOT_FLAGS)
 
-    .code32
-    .globl rt_start
-rt_start:
-    cli
-    cld
-    movl $rt_stack_top, %esp
-    movl %eax, rt_boot_magic
-    movl %ebx, rt_boot_info
-
-    /* PML4 -> PDPT -> four directories of 2 MiB pages. */
+/* PML4 -> PDPT -> four directories of 2 MiB pages. */
+.macro make_tables
     movl $(rt_pdpt + 7), rt_pml4
     xorl %ecx, %ecx
 1:  movl %ecx, %eax
@@ -40,7 +33,17 @@ rt_start:
     incl %ecx
     cmpl $2048, %ecx
     jne 2b
+.endm
 
+    .code32
+    .globl rt_start
+rt_start:
+    cli
+    cld
+    movl $rt_stack_top, %esp
+    movl %eax, rt_boot_magic
+    movl %ebx, rt_boot_info
+    make_tables
     movl $rt_pml4, %eax
     movl %eax, %cr3
     movl $0x20, %eax /* PAE */
@@ -55,6 +58,24 @@ rt_start:
     ljmp $SEL_CODE64, $3f
 
     .code64
+    .globl rt_start_64
+rt_start_64:
+    cli
+    cld
+    movl $LINUX_PROTOCOL, rt_boot_magic
+    movl %esi, rt_boot_info
+    make_tables
+    movl $rt_pml4, %eax
+    movq %rax, %cr3
+    movq %cr0, %rax
+    orl $0x10032, %eax /* WP NE ET MP */
+    movq %rax, %cr0
+    lgdt rt_gdt_pointer
+    movl $rt_stack_top, %esp
+    pushq $SEL_CODE64
+    pushq $3f
+    lretq
+
 3:  movl $SEL_DATA, %eax
     movl %eax, %ds
     movl %eax, %es

@@ -40,6 +40,42 @@ static void one_shot(void **state)
     assert_true(lapic_deadline(&apic) == LAPIC_NEVER);
 }
 
+/* The clock that the timer divides may be slower than the TSC: each of its counts then takes
+ * several ticks, in every mode but TSC-deadline mode, and at each change of the division. */
+static void a_slower_clock(void **state)
+{
+    for (uint32_t unit = 1; unit <= 84; unit += 83) {
+        setup_on(state);
+        apic.timer_unit = unit;
+        put(LAPIC_LVT_TIMER, 0x70);
+        put(LAPIC_DIVIDE, 0); /* by 2 */
+        put(LAPIC_INITIAL_COUNT, 10);
+        const uint64_t start = tsc, one = 2 * unit;
+        assert_int_equal(lapic_deadline(&apic), start + 10 * one);
+        for (; tsc < start + 10 * one; tsc += unit)
+            assert_int_equal(get(LAPIC_CURRENT_COUNT), 10 - (tsc - start) / one);
+        lapic_tick(&apic);
+        assert_int_equal(lapic_acknowledge(&apic), 0x70);
+        put(LAPIC_EOI, 0);
+        put(LAPIC_INITIAL_COUNT, 10);
+        tsc += 4 * one;
+        put(LAPIC_DIVIDE, 0xb); /* by 1: the 6 counts that are left go twice as fast */
+        assert_int_equal(lapic_deadline(&apic), tsc + 6 * unit);
+        put(LAPIC_LVT_TIMER, 0x70 | PERIODIC);
+        put(LAPIC_INITIAL_COUNT, 7);
+        tsc += 7 * unit;
+        lapic_tick(&apic);
+        assert_int_equal(lapic_acknowledge(&apic), 0x70);
+        put(LAPIC_EOI, 0);
+        assert_int_equal(lapic_deadline(&apic), tsc + 7 * unit);
+        put(LAPIC_LVT_TIMER, 0x70 | DEADLINE);
+        lapic_set_tsc_deadline(&apic, tsc + 5);
+        assert_int_equal(lapic_deadline(&apic), tsc + 5);
+        lapic_reset(&apic);
+        assert_int_equal(apic.timer_unit, unit);
+    }
+}
+
 /* However late lapic_tick() is called, the timer fires once, and keeps its period and phase. */
 static void periodic(void **state)
 {
@@ -154,6 +190,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(one_shot, setup_on),
+        cmocka_unit_test_setup(a_slower_clock, setup_on),
         cmocka_unit_test_setup(periodic, setup_on),
         cmocka_unit_test_setup(masked_timer, setup_on),
         cmocka_unit_test_setup(tsc_deadline, setup_on),

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "lib/host_tlb.h"
 #include "tests/unit/ept/secure_world.h"
 
 #define REGIONS 3u /* of 2 MiB, in each TD */
@@ -29,6 +30,8 @@ struct model_td {
 static struct model_td models[TDS];
 static uint8_t model_owner[POOL_FRAMES]; /* number of the TD + 1, or 0 */
 static uint16_t model_size[POOL_FRAMES]; /* at the first frame of what is owned: frames */
+static bool model_out[POOL_PIECES];      /* the piece is not in the map of owners */
+static uint8_t model_holds[POOL_FRAMES]; /* what is not owned: an enum secure_content */
 
 static uint64_t model_page(hpa_t page, unsigned level)
 {
@@ -36,7 +39,7 @@ static uint64_t model_page(hpa_t page, unsigned level)
              end = POOL_BASE + POOL_FRAMES * PAGE_SIZE;
     if (page.v % size)
         return TDX_OPERAND_INVALID;
-    if (page.v < POOL_BASE || page.v >= end || page.v + size > end)
+    if (page.v < POOL_BASE || page.v >= end || model_out[frame_at(page) / 512])
         return TDX_OPERAND_ADDR_RANGE_ERROR;
     for (uint64_t f = frame_at(page); f < frame_at(page) + size / PAGE_SIZE; f++)
         if (model_owner[f])
@@ -48,9 +51,23 @@ static void model_own(uint8_t owner, uint64_t frame, uint64_t count)
 {
     for (uint64_t f = frame; f < frame + count; f++) {
         model_owner[f] = owner;
+        model_holds[f] = SECURE_GUESTS;
         model_size[f] = 0;
     }
     model_size[frame] = (uint16_t)count;
+}
+
+/* Clears what `scrub` says, and returns whether that was all. */
+static bool model_clear(uint64_t frame, uint64_t count, bool scrub)
+{
+    unsigned left = SECURE_PIECE;
+    for (uint64_t f = frame; f < frame + count; f++)
+        if (scrub ? model_holds[f] == SECURE_GUESTS : model_holds[f] != SECURE_ZERO) {
+            if (!left--)
+                return false;
+            model_holds[f] = SECURE_ZERO;
+        }
+    return true;
 }
 
 static uint64_t model_range(uint64_t gfn, unsigned level, unsigned lowest)
@@ -105,6 +122,10 @@ static uint64_t model_add(unsigned t, unsigned what, uint64_t gfn, unsigned leve
     uint64_t status = model_range(gfn, level, what == TABLE ? 2 : 1);
     if (!status && first)
         status = model_page(page, size);
+    if (!status && what == PENDING && !model_clear(frame_at(page), level == 2 ? 512 : 1, false))
+        status = TDX_INTERRUPTED_RESUMABLE;
+    if (!status && what == TABLE)
+        model_holds[frame_at(page)] = SECURE_FOREIGN;
     if (!status)
         status = model_find(m, gfn, level, &entry);
     if (!status && entry->what != EMPTY)
@@ -118,6 +139,22 @@ static uint64_t model_add(unsigned t, unsigned what, uint64_t gfn, unsigned leve
         return status;
     *entry = (struct model_entry){.what = what, .frame = frame_at(page)};
     model_own((uint8_t)(t + 1), entry->frame, size == 2 ? 512 : 1);
+    return TDX_SUCCESS;
+}
+
+/* 512 small pages at once. */
+static uint64_t model_accept_small(struct model_td *m, uint64_t gfn)
+{
+    unsigned pending = 0, mapped = 0;
+    for (unsigned i = 0; i < 512; i++) {
+        const struct model_entry *e = &m->small[gfn / 512][i];
+        pending += e->what == PENDING && !e->blocked;
+        mapped += e->what == MAPPED && !e->blocked;
+    }
+    if (pending < 512)
+        return mapped == 512 ? TDX_PAGE_ALREADY_ACCEPTED : TDX_PAGE_SIZE_MISMATCH;
+    for (unsigned i = 0; i < 512; i++)
+        m->small[gfn / 512][i].what = MAPPED;
     return TDX_SUCCESS;
 }
 
@@ -136,7 +173,7 @@ static uint64_t model_accept(unsigned t, uint64_t gfn, unsigned level)
     if (entry->blocked || entry->what == EMPTY)
         return TDX_EPT_ENTRY_STATE_INCORRECT;
     if (entry->what == TABLE)
-        return TDX_PAGE_SIZE_MISMATCH;
+        return model_accept_small(m, gfn);
     if (entry->what == MAPPED)
         return TDX_PAGE_ALREADY_ACCEPTED;
     entry->what = MAPPED;
@@ -215,7 +252,8 @@ static uint64_t model_reclaim(unsigned t, const struct world_td *w, hpa_t page)
 {
     if (page.v % PAGE_SIZE)
         return TDX_OPERAND_INVALID;
-    if (page.v < POOL_BASE || page.v >= POOL_BASE + POOL_FRAMES * PAGE_SIZE)
+    if (page.v < POOL_BASE || page.v >= POOL_BASE + POOL_FRAMES * PAGE_SIZE ||
+        model_out[frame_at(page) / 512])
         return TDX_OPERAND_ADDR_RANGE_ERROR;
     if (models[t].life != SECURE_STOPPED)
         return TDX_LIFECYCLE_STATE_INCORRECT;
@@ -225,5 +263,32 @@ static uint64_t model_reclaim(unsigned t, const struct world_td *w, hpa_t page)
     if (model_owner[frame] != t + 1 || !model_size[frame])
         return TDX_PAGE_METADATA_INCORRECT;
     model_own(0, frame, model_size[frame]);
+    return TDX_SUCCESS;
+}
+
+static uint64_t model_leave(unsigned piece)
+{
+    uint64_t first = piece * 512ull;
+    if (model_out[piece])
+        return TDX_OPERAND_ADDR_RANGE_ERROR;
+    for (uint64_t f = first; f < first + 512; f++)
+        if (model_owner[f])
+            return TDX_PAGE_METADATA_INCORRECT;
+    if (!model_clear(first, 512, true))
+        return TDX_INTERRUPTED_RESUMABLE;
+    model_out[piece] = true;
+    return TDX_SUCCESS;
+}
+
+static uint64_t model_enter(unsigned piece)
+{
+    if (!world_hidden[piece])
+        return TDX_PAGE_METADATA_INCORRECT;
+    if (host_tlb_behind(host_tlb_owed()))
+        return TDX_TLB_TRACKING_NOT_DONE;
+    if (!model_out[piece])
+        return TDX_PAGE_METADATA_INCORRECT;
+    model_out[piece] = false;
+    memset(&model_holds[piece * 512], SECURE_FOREIGN, 512);
     return TDX_SUCCESS;
 }

@@ -8,7 +8,8 @@
  */
 #pragma once
 
-#include "ept/secure.h"
+#include "ept/secure_blocks.h"
+#include "ept/secure_walk.h"
 #include "ept/tdx_status.h"
 #include "lib/bits.h"
 #include "tests/unit/support.h"
@@ -17,7 +18,8 @@
 
 #define POOL_BASE   0x80000000ull
 #define POOL_PIECES 5u
-#define POOL_FRAMES (POOL_PIECES * EPT_ENTRIES - 3) /* the last piece is not whole */
+#define POOL_FRAMES (POOL_PIECES * EPT_ENTRIES)
+#define MAP_BLOCKS  (POOL_BASE / SECURE_BLOCK_SIZE + POOL_PIECES)
 #define GUEST_CPUS  3u
 
 struct guest_cpu {
@@ -35,9 +37,10 @@ struct world_td {
 };
 
 static struct secure_frame world_frames[POOL_FRAMES];
-static uint32_t world_pieces[POOL_PIECES];
+static struct secure_block world_blocks[MAP_BLOCKS];
 static uint64_t world_memory[POOL_FRAMES][EPT_ENTRIES] __attribute__((aligned(4096)));
-static struct secure_pool world_pool;
+static struct secure_map world_map;
+static bool world_hidden[POOL_PIECES]; /* is out of the direct map */
 
 static hpa_t page_at(uint64_t frame)
 {
@@ -94,14 +97,38 @@ static const struct secure_host world_host = {
     .measure = world_measure,
 };
 
-static void world_reset(void)
+static bool world_is_hidden(hpa_t page)
+{
+    return page.v >= POOL_BASE && frame_at(page) < POOL_FRAMES &&
+           world_hidden[frame_at(page) / EPT_ENTRIES];
+}
+
+/* Gives a piece of the memory to the secure side, with what the hypervisor has left there. */
+static uint64_t world_add(unsigned piece)
+{
+    hpa_t block = page_at(piece * EPT_ENTRIES);
+    if (!world_blocks[block.v / SECURE_BLOCK_SIZE].frames)
+        memset(&world_frames[piece * EPT_ENTRIES], 0, EPT_ENTRIES * sizeof(struct secure_frame));
+    return secure_block_add(&world_map, block, &world_frames[piece * EPT_ENTRIES]);
+}
+
+static void world_reset_map(void)
+{
+    memset(world_frames, 0, sizeof(world_frames));
+    memset(world_blocks, 0, sizeof(world_blocks));
+    memset(world_hidden, 1, sizeof(world_hidden));
+    world_map = (struct secure_map){MAP_BLOCKS, world_blocks};
+    for (unsigned i = 0; i < POOL_PIECES; i++)
+        assert_int_equal(world_add(i), TDX_SUCCESS);
+}
+
+static inline void world_reset(void)
 {
     support_reset();
-    memset(world_frames, 0, sizeof(world_frames));
-    memset(world_pieces, 0, sizeof(world_pieces));
+    support_hidden = world_is_hidden;
     for (unsigned i = 0; i < POOL_FRAMES; i++) /* what the hypervisor has left there */
         memset(world_memory[i], 0xee, PAGE_SIZE);
-    world_pool = (struct secure_pool){HPA(POOL_BASE), POOL_FRAMES, world_frames, world_pieces};
+    world_reset_map();
 }
 
 static uint64_t world_create(struct world_td *w, unsigned root_level, uint64_t gfn_end, hpa_t root)
@@ -110,7 +137,7 @@ static uint64_t world_create(struct world_td *w, unsigned root_level, uint64_t g
     w->td = (struct secure_td){
         .host = &world_host,
         .context = w,
-        .pool = &world_pool,
+        .map = &world_map,
         .root = root,
         .root_level = root_level,
         .gfn_end = gfn_end,
@@ -158,7 +185,8 @@ static inline void check_out_of_reach(const struct world_td *w, hpa_t page, unsi
     for (unsigned i = 0; i < GUEST_CPUS; i++)
         for (uint64_t f = 0; w->cpu[i].inside && f < ept_frames(level); f++)
             if (w->cpu[i].reach[frame_at(page) + f])
-                fail_msg("CPU %u reaches frame %#lx, which is FREE", i, page.v + f * PAGE_SIZE);
+                fail_msg("CPU %u reaches frame %#lx, which is FREE", i,
+                         (unsigned long)(page.v + f * PAGE_SIZE));
 }
 
 /* ---- The invariants -------------------------------------------------------------------------- */
@@ -236,7 +264,11 @@ static void check_world(const struct world_td *tds, unsigned count)
             small[i / EPT_ENTRIES]++;
         }
     }
-    assert_memory_equal(small, world_pieces, sizeof(small));
+    for (unsigned i = 0; i < POOL_PIECES; i++) {
+        uint32_t use = world_blocks[POOL_BASE / SECURE_BLOCK_SIZE + i].use;
+        assert_int_equal(use & ~SECURE_PRESENT, small[i] == ~0u ? SECURE_LEAF : small[i]);
+        assert_true(use & SECURE_PRESENT || !use);
+    }
     for (unsigned t = 0; t < count; t++)
         assert_int_equal(owned[t], tds[t].td.owned);
 }

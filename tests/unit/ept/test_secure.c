@@ -3,67 +3,9 @@
  * The secure side (decision D5), rule by rule: what each call does, and each status by which it is
  * refused, with nothing changed then (rules X2 to X4, X12 to X14).
  */
-#include "tests/unit/ept/secure_world.h"
+#include "tests/unit/ept/secure_setup.h"
 
 #include <stdlib.h>
-
-#define ROOT  0u /* frames of the pool */
-#define TABLE 1u
-#define PAGE  2u
-#define BLOCK (2 * EPT_ENTRIES) /* a piece that is whole */
-#define END   (4 * EPT_ENTRIES) /* of the guest's frames */
-
-static struct world_td world[2];
-static struct secure_td *const td = &world[0].td;
-static const uint64_t source[EPT_ENTRIES] = {1, 2, 3};
-
-static hpa_t the_page;
-static enum secure_state the_state;
-
-static int setup(void **state)
-{
-    (void)state;
-    world_reset();
-    memset(world, 0, sizeof(world));
-    return world_create(&world[0], EPT_LEVEL_2M, END, page_at(ROOT)) != TDX_SUCCESS;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    check_world(world, 2);
-    return 0;
-}
-
-static int setup_running(void **state)
-{
-    return setup(state) || secure_td_finalise(td) ||
-           secure_table_add(td, GFN(0), 2, page_at(TABLE));
-}
-
-static enum secure_state state_of(uint64_t gfn, unsigned level)
-{
-    assert_int_equal(secure_read(td, GFN(gfn), level, &the_page, &the_state), TDX_SUCCESS);
-    return the_state;
-}
-
-static bool is_all(const uint64_t *memory, uint64_t value)
-{
-    for (unsigned i = 0; i < EPT_ENTRIES; i++)
-        if (memory[i] != value)
-            return false;
-    return true;
-}
-
-/* Makes guest frame 0 a page of `level`, accepted or not. */
-static void give(unsigned level, bool accepted)
-{
-    hpa_t page = page_at(level == EPT_LEVEL_2M ? BLOCK : PAGE);
-    uint64_t gfn = level == EPT_LEVEL_2M ? EPT_ENTRIES : 0;
-    assert_int_equal(secure_page_aug(td, GFN(gfn), level, page), TDX_SUCCESS);
-    if (accepted)
-        assert_int_equal(secure_page_accept(td, GFN(gfn), level), TDX_SUCCESS);
-}
 
 /* ---- The life of a TD ------------------------------------------------------------------------ */
 
@@ -95,7 +37,7 @@ static void a_td_is_built_then_runs_then_stops(void **state)
     assert_int_equal(secure_td_finalise(td), TDX_SUCCESS);
     assert_int_equal(secure_td_finalise(td), TDX_OP_STATE_INCORRECT);
     assert_int_equal(secure_page_add(td, GFN(1), page_at(9), source), TDX_OP_STATE_INCORRECT);
-    assert_int_equal(secure_page_aug(td, GFN(512), 2, page_at(BLOCK)), TDX_SUCCESS);
+    assert_int_equal(aug(td, 512, 2, page_at(BLOCK)), TDX_SUCCESS);
 
     cpu_enter(&world[0], cpu);
     assert_non_null(cpu_walk(&world[0], cpu, GFN(0)));
@@ -130,18 +72,23 @@ static void pages_of_a_stopped_td_are_scrubbed(void **state)
     assert_int_equal(secure_td_stop(td), TDX_SUCCESS);
 
     assert_int_equal(secure_page_reclaim(td, page_at(PAGE)), TDX_SUCCESS);
-    assert_true(is_all(world_memory[PAGE], 0));
     assert_int_equal(secure_page_reclaim(td, page_at(PAGE)), TDX_PAGE_METADATA_INCORRECT);
     assert_int_equal(secure_page_reclaim(td, page_at(BLOCK + 1)), TDX_PAGE_METADATA_INCORRECT);
     assert_int_equal(secure_page_reclaim(td, page_at(BLOCK)), TDX_SUCCESS);
+    assert_int_equal(leave(BLOCK), TDX_SUCCESS);
     assert_int_equal(world_memory[BLOCK + 511][511], 0);
+    assert_int_equal(secure_page_reclaim(td, page_at(BLOCK)), TDX_OPERAND_ADDR_RANGE_ERROR);
     assert_int_equal(secure_page_reclaim(td, HPA(POOL_BASE + 8)), TDX_OPERAND_INVALID);
     assert_int_equal(secure_page_reclaim(td, page_at(POOL_FRAMES)), TDX_OPERAND_ADDR_RANGE_ERROR);
     assert_int_equal(secure_page_reclaim(td, page_at(TABLE)), TDX_SUCCESS);
     assert_false(secure_td_is_gone(td));
     assert_int_equal(secure_page_reclaim(td, page_at(ROOT)), TDX_SUCCESS);
     assert_true(secure_td_is_gone(td));
+    assert_int_equal(leave(PAGE), TDX_SUCCESS);
     assert_true(is_all(world_memory[ROOT], 0) && is_all(world_memory[TABLE], 0));
+    assert_true(is_all(world_memory[PAGE], 0));
+    assert_true(is_all(world_memory[9], 0xeeeeeeeeeeeeeeee)); /* it was never a guest's */
+    assert_int_equal(world_add(0), TDX_SUCCESS);
     assert_int_equal(world_create(&world[1], 2, END, page_at(PAGE)), TDX_SUCCESS);
 }
 
@@ -149,10 +96,10 @@ static void pages_of_a_stopped_td_are_scrubbed(void **state)
 static void a_page_in_flight_is_not_reclaimed(void **state)
 {
     (void)state;
-    assert_int_equal(secure_claim(&world_pool, td, page_at(PAGE), EPT_LEVEL_4K), TDX_SUCCESS);
+    assert_int_equal(secure_claim(&world_map, td, page_at(PAGE), EPT_LEVEL_4K), TDX_SUCCESS);
     assert_int_equal(secure_td_stop(td), TDX_SUCCESS);
     assert_int_equal(secure_page_reclaim(td, page_at(PAGE)), TDX_OPERAND_BUSY);
-    secure_release(&world_pool, page_at(PAGE), EPT_LEVEL_4K);
+    secure_release(&world_map, page_at(PAGE), EPT_LEVEL_4K, SECURE_KNOWN);
     assert_int_equal(secure_page_reclaim(td, page_at(PAGE)), TDX_PAGE_METADATA_INCORRECT);
 }
 
@@ -328,9 +275,14 @@ static void no_page_has_two_owners(void **state)
 static void only_whole_pages_of_the_pool_are_taken(void **state)
 {
     (void)state;
-    uint64_t last = POOL_PIECES - 1; /* which is not whole */
-    static const uint64_t outside[] = {0, POOL_BASE - PAGE_SIZE, POOL_BASE + BIT(44),
-                                       POOL_BASE + POOL_FRAMES * PAGE_SIZE, ~0ull << 12};
+    unsigned last = POOL_PIECES - 1;
+    assert_int_equal(leave(last * EPT_ENTRIES), TDX_SUCCESS);
+    static const uint64_t outside[] = {0,
+                                       POOL_BASE - PAGE_SIZE,
+                                       POOL_BASE + BIT(44),
+                                       POOL_BASE + POOL_FRAMES * PAGE_SIZE,
+                                       POOL_BASE + (POOL_FRAMES - 1) * PAGE_SIZE,
+                                       ~0ull << 12};
     for (unsigned i = 0; i < ARRAY_SIZE(outside); i++)
         assert_int_equal(secure_page_aug(td, GFN(0), 1, HPA(outside[i])),
                          TDX_OPERAND_ADDR_RANGE_ERROR);
@@ -338,6 +290,7 @@ static void only_whole_pages_of_the_pool_are_taken(void **state)
     assert_int_equal(secure_page_aug(td, GFN(512), 2, page_at(BLOCK + 1)), TDX_OPERAND_INVALID);
     assert_int_equal(secure_page_aug(td, GFN(512), 2, page_at(last * EPT_ENTRIES)),
                      TDX_OPERAND_ADDR_RANGE_ERROR);
+    assert_int_equal(world_add(last), TDX_SUCCESS);
     assert_int_equal(secure_page_aug(td, GFN(0), 1, page_at(POOL_FRAMES - 1)), TDX_SUCCESS);
     assert_int_equal(secure_page_aug(td, GFN(0), 1, page_at(9)), TDX_EPT_ENTRY_STATE_INCORRECT);
     assert_int_equal(secure_page_aug(td, GFN(0), 3, page_at(9)), TDX_OPERAND_INVALID);
@@ -367,11 +320,19 @@ static void a_page_leaves_in_three_steps(void **state)
         cpu_enter(&world[0], cpu);
         check_out_of_reach(&world[0], page_at(frame), level);
         assert_int_equal(secure_page_remove(td, GFN(gfn), level), TDX_SUCCESS);
-        assert_int_equal(world_memory[frame][0], 0); /* scrubbed */
         assert_null(world_frames[frame].owner);
         assert_int_equal(secure_page_remove(td, GFN(gfn), level), TDX_EPT_ENTRY_STATE_INCORRECT);
         cpu->inside = false;
+        give(level, true);
+        assert_int_equal(world_memory[frame][0], 0); /* scrubbed before its next use */
+        assert_int_equal(secure_range_block(td, GFN(gfn), level), TDX_SUCCESS);
+        assert_int_equal(secure_track(td), TDX_SUCCESS);
+        world_memory[frame][1] = 0x5ec2e7;
+        assert_int_equal(secure_page_remove(td, GFN(gfn), level), TDX_SUCCESS);
     }
+    assert_int_equal(leave(BLOCK), TDX_SUCCESS);
+    assert_int_equal(world_memory[BLOCK][1], 0); /* and before the hypervisor has it */
+    assert_int_equal(world_add(BLOCK / EPT_ENTRIES), TDX_SUCCESS);
 }
 
 /* An epoch that began before the entry was blocked proves nothing. */
@@ -428,14 +389,10 @@ static void a_large_page_is_split_in_place(void **state)
         assert_int_equal(secure_range_block(td, GFN(515), 1), TDX_SUCCESS);
         assert_int_equal(secure_track(td), TDX_SUCCESS);
         assert_int_equal(secure_page_remove(td, GFN(515), 1), TDX_SUCCESS);
-        assert_int_equal(secure_page_aug(td, GFN(1024), 2, page_at(BLOCK)),
-                         TDX_PAGE_METADATA_INCORRECT);
+        assert_int_equal(aug(td, 1024, 2, page_at(BLOCK)), TDX_PAGE_METADATA_INCORRECT);
         assert_int_equal(secure_page_aug(td, GFN(515), 1, page_at(BLOCK + 3)), TDX_SUCCESS);
     }
 }
-
-#define RUNNING(test)  cmocka_unit_test_setup_teardown(test, setup_running, teardown)
-#define BUILDING(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {

@@ -30,6 +30,9 @@ enum call {
     DEMOTE,
     UNLINK,
     READ,
+    ENTER,
+    LEAVE,
+    READ_BYTES,
     GUEST,
     CALLS,
 };
@@ -80,13 +83,77 @@ static void check_content(uint64_t frame, uint64_t count)
         assert_memory_equal(world_memory[f], zeros, PAGE_SIZE);
 }
 
-/* What has become FREE holds nothing, and is out of reach; then the hypervisor writes to it. */
+/* What has become FREE is out of reach. */
 static void left(const struct world_td *w, uint64_t frame, uint64_t count)
 {
-    check_content(frame, count);
     check_out_of_reach(w, page_at(frame), count > 1 ? EPT_LEVEL_2M : EPT_LEVEL_4K);
-    for (uint64_t f = frame; f < frame + count; f++)
+}
+
+/* What has left the map holds nothing of a guest; then the hypervisor writes to it. */
+static uint64_t call_leave(uint64_t *wanted)
+{
+    unsigned piece = (unsigned)any(POOL_PIECES);
+    uint64_t first = piece * EPT_ENTRIES;
+    struct secure_frame *frames = NULL;
+    *wanted = model_leave(piece);
+    uint64_t status =
+        secure_block_remove(&world_map, page_at(first), &world_host, &world[0], &frames);
+    if (status)
+        return status;
+    assert_ptr_equal(frames, &world_frames[first]);
+    for (uint64_t f = first; f < first + EPT_ENTRIES; f++) {
+        if (model_holds[f] != SECURE_FOREIGN)
+            check_content(f, 1);
         world_memory[f][any(EPT_ENTRIES)] = 0xbad;
+    }
+    world_hidden[piece] = any(4);
+    return status;
+}
+
+/* The hypervisor forgets to take a block out of the direct map, or a CPU to flush. */
+static uint64_t call_enter(uint64_t *wanted)
+{
+    unsigned piece = (unsigned)any(POOL_PIECES), cpu = (unsigned)any(GUEST_CPUS);
+    for (unsigned i = 0; i < POOL_PIECES; i++)
+        if (model_out[piece])
+            break;
+        else
+            piece = (piece + 1) % POOL_PIECES;
+    if (!any(8))
+        (void)host_tlb_owe();
+    if (model_out[piece] && any(2))
+        world_hidden[piece] = true;
+    if (any(2))
+        (void)host_tlb_pay(cpu);
+    *wanted = model_enter(piece);
+    return world_add(piece);
+}
+
+static uint64_t call_bytes(unsigned t, gfn_t gfn, uint64_t *wanted)
+{
+    static uint8_t bytes[PAGE_SIZE];
+    unsigned offset = (unsigned)any(PAGE_SIZE), size = (unsigned)any(any(8) ? 16 : 5000);
+    struct model_td *m = &models[t];
+    struct model_entry *entry = NULL;
+    *wanted = offset + size > PAGE_SIZE ? TDX_OPERAND_INVALID : model_range(gfn.v, 1, 1);
+    uint64_t found = *wanted ? *wanted : model_find(m, gfn.v, 1, &entry), within = 0;
+    if (!*wanted && m->life != SECURE_STOPPED && m->large[gfn.v / 512].what == MAPPED) {
+        entry = &m->large[gfn.v / 512];
+        found = entry->blocked ? found : TDX_SUCCESS;
+        within = gfn.v % 512;
+    }
+    if (!*wanted)
+        *wanted = found                                      ? found
+                  : entry->what == MAPPED && !entry->blocked ? TDX_SUCCESS
+                                                             : TDX_EPT_ENTRY_STATE_INCORRECT;
+    uint64_t status = secure_read_private(&world[t].td, gfn, offset, bytes, size);
+    if (status)
+        return status;
+    assert_memory_equal(bytes, (uint8_t *)world_memory[entry->frame + within] + offset, size);
+    bytes[0] ^= 1;
+    assert_int_equal(secure_write_private(&world[t].td, gfn, offset, bytes, size), TDX_SUCCESS);
+    assert_memory_equal(bytes, (uint8_t *)world_memory[entry->frame + within] + offset, size);
+    return status;
 }
 
 static uint64_t call_create(unsigned t, uint64_t *wanted)
@@ -275,6 +342,12 @@ static uint64_t make_call(unsigned t, enum call call, uint64_t *wanted)
     }
     case READ:
         return call_read(t, gfn, level, wanted);
+    case ENTER:
+        return call_enter(wanted);
+    case LEAVE:
+        return call_leave(wanted);
+    case READ_BYTES:
+        return call_bytes(t, gfn, wanted);
     default:
         run_guest(t);
         return *wanted = TDX_SUCCESS;
@@ -289,6 +362,8 @@ static enum call any_call(unsigned t)
         return GUEST;
     if (call == FINALISE && any(20))
         return ADD;
+    if (call == LEAVE && any(20))
+        return AUG;
     return models[t].life == SECURE_STOPPED && any(4) ? RECLAIM : call;
 }
 
@@ -297,6 +372,8 @@ static void any_order_of_calls(void **state)
     (void)state;
     uint64_t first_seed = seed;
     world_reset();
+    for (unsigned cpu = 0; cpu < GUEST_CPUS; cpu++)
+        host_tlb_join(cpu);
     for (uint64_t i = 0; i < steps; i++) {
         unsigned t = (unsigned)any(TDS);
         enum call call = models[t].exists ? any_call(t) : CREATE;
@@ -326,6 +403,7 @@ static void nothing_was_left_untried(void **state)
         TDX_FLUSHVP_NOT_DONE,          TDX_EPT_WALK_FAILED,           TDX_GPA_RANGE_NOT_BLOCKED,
         TDX_GPA_RANGE_ALREADY_BLOCKED, TDX_TLB_TRACKING_NOT_DONE,     TDX_PAGE_ALREADY_ACCEPTED,
         TDX_PAGE_SIZE_MISMATCH,        TDX_EPT_ENTRY_STATE_INCORRECT, TDX_EPT_PAGE_NOT_FREE,
+        TDX_INTERRUPTED_RESUMABLE,
     };
     for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
         if (!refusals[all[i] >> 32 & 0xffff])

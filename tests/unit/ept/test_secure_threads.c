@@ -24,6 +24,18 @@ static uint64_t any(uint64_t *seed, uint64_t below)
     return (*seed >> 11) % below;
 }
 
+/* Takes the second block out of the map if it can, and enters it again. */
+static uint64_t exchange_block(void)
+{
+    struct secure_frame *frames;
+    hpa_t block = page_at(EPT_ENTRIES);
+    uint64_t status = secure_block_remove(&world_map, block, &world_host, &world[0], &frames);
+    if (status)
+        return status;
+    memset(frames, 0, EPT_ENTRIES * sizeof(*frames));
+    return secure_block_add(&world_map, block, frames);
+}
+
 /* Guest frames 0 to 3 are small ones; a large page at 512 comes and goes, and is split. */
 static uint64_t any_call(struct secure_td *td, uint64_t *seed)
 {
@@ -31,7 +43,7 @@ static uint64_t any_call(struct secure_td *td, uint64_t *seed)
     unsigned level = large ? EPT_LEVEL_2M : EPT_LEVEL_4K;
     gfn_t gfn = GFN(large ? EPT_ENTRIES : any(seed, 4) + (any(seed, 6) ? 0 : EPT_ENTRIES));
     hpa_t page = page_at(any(seed, 6) + (any(seed, 4) ? 0 : EPT_ENTRIES));
-    switch (any(seed, 9)) {
+    switch (any(seed, 10)) {
     case 0:
     case 1:
         return secure_page_aug(td, gfn, level, large ? page_at(EPT_ENTRIES) : page);
@@ -46,6 +58,8 @@ static uint64_t any_call(struct secure_td *td, uint64_t *seed)
         return secure_page_remove(td, gfn, level);
     case 7:
         return secure_page_demote(td, GFN(EPT_ENTRIES), page);
+    case 8:
+        return any(seed, 8) ? secure_page_reclaim(td, page) : exchange_block();
     default:
         return any(seed, 2) ? secure_table_add(td, GFN(EPT_ENTRIES), 2, page)
                             : secure_table_remove(td, GFN(EPT_ENTRIES), 2);

@@ -53,6 +53,8 @@ void check_records(void)
         bool firmware = a->kind == LOAD_FIRMWARE || a->kind == LOAD_RESET;
         if (firmware)
             assert_true(a->gpa >= GUEST_BIOS && a->gpa + a->extent <= GUEST_MIDDLE);
+        else if (a->kind == LOAD_SHIM)
+            assert_true(a->gpa >= GUEST_SHIM && a->gpa + a->extent <= GUEST_HIGH);
         else
             assert_true(image_in_ram(&image, a->gpa, a->extent));
         assert_int_equal(a->measured, !firmware);

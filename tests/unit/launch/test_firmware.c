@@ -44,7 +44,7 @@ static void firmware_of(const struct guest_image *image)
     memset(&plan, 0xee, sizeof(plan));
     plan_init(&plan);
     assert_int_equal(firmware_plan(&plan, image), EXIT_OK);
-    assert_int_equal(plan.count, image->pc ? 2 : 1);
+    assert_int_equal(plan.count, image->pc && !image->td ? 2 : 1);
     assert_int_equal(plan.records[0].kind, LOAD_FIRMWARE);
     assert_false(plan.records[0].measured);
     unsigned index = 0;
@@ -108,6 +108,24 @@ static void the_code_at_the_reset_vector(void **state)
     assert_memory_equal(bios + 0xffff0 - BIOS, want, sizeof(want));
     firmware(1, false);
     assert_memory_equal(bios + 0xffff0 - BIOS, (uint8_t[16]){0}, 16);
+}
+
+/* A TD has the mailbox that wakes its CPUs as the last entry of its MADT, and no real mode in which
+ * code at the reset vector could run. */
+static void a_td_has_a_mailbox(void **state)
+{
+    (void)state;
+    static const uint8_t want[] = {0x10, 16, 0, 0, 0, 0, 0, 0, 0, 0x10, 0xff, 0xff, 0, 0, 0, 0};
+    struct madt madt;
+    for (unsigned cpus = 1; cpus <= VCPUS_MAX; cpus++) {
+        firmware_of(&(struct guest_image){.name = "g", .cpus = cpus, .pc = true, .td = true});
+        const struct acpi_header *table = acpi_table("APIC");
+        assert_int_equal(madt_parse(table, 0, &madt), 0);
+        assert_int_equal(madt.count, cpus);
+        assert_int_equal(table->length, 44 + 8 * cpus + 12 + sizeof(want));
+        assert_memory_equal((const uint8_t *)table + table->length - 16, want, sizeof(want));
+        assert_memory_equal(bios + GUEST_RESET - BIOS, (uint8_t[16]){0}, 16);
+    }
 }
 
 /* As iasl compiles tables of the same contents, behind their headers. */
@@ -235,14 +253,14 @@ static void the_memory_map(void **state)
         {0x100000, 0xbff00000, BOOT_RAM}, {0x100000000, 0x40000000, BOOT_RAM},
     };
     guest_layout(4ull << 30, ram);
-    assert_int_equal(guest_memory_map(ram, map), ARRAY_SIZE(want));
+    assert_int_equal(guest_memory_map(ram, false, map), ARRAY_SIZE(want));
     for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
         assert_int_equal(map[i].base, want[i].base);
         assert_int_equal(map[i].size, want[i].size);
         assert_int_equal(map[i].kind, want[i].kind);
     }
     guest_layout(2ull << 20, ram);
-    assert_int_equal(guest_memory_map(ram, map), ARRAY_SIZE(want) - 1);
+    assert_int_equal(guest_memory_map(ram, false, map), ARRAY_SIZE(want) - 1);
 }
 
 int main(void)
@@ -250,6 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_count_of_cpus_is_found),
         cmocka_unit_test(the_code_at_the_reset_vector),
+        cmocka_unit_test(a_td_has_a_mailbox),
         cmocka_unit_test(the_bytes_of_a_madt),
         cmocka_unit_test(the_bytes_of_the_dsdt),
         cmocka_unit_test(the_bytes_of_a_network_device),

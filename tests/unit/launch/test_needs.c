@@ -122,6 +122,13 @@ static void sums(void **state)
     size.net = 16;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + (5 << 8) + 16);
+    /* The private memory of a TD is part of what td_pages() says; the rest is what it shares. */
+    size = small, size.td = 7;
+    vm_needs(&needs, &size);
+    assert_int_equal(vm_needs_sum(&needs), sum + 7);
+    size.ram = 512 << 20;
+    vm_needs(&needs, &size);
+    assert_int_equal(needs.ram, (512 / 8 + 68) << 8);
     size = small, size.vcpus = 4;
     vm_needs(&needs, &size);
     assert_int_equal(vm_needs_sum(&needs), sum + 3 * 12);

@@ -2,6 +2,7 @@
 /* Words that do not go together, on machines of several kinds: the sentence names them. */
 #include "tests/unit/support.h"
 
+#include "launch/image.h"
 #include "launch/words.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
@@ -27,6 +28,10 @@ static const struct vm_limits old = {.address_bits = 36, .pcpus = 1};
         __VA_ARGS__ \
     }
 
+/* The words of a TD; a row may replace some. */
+#define TD .tdx = TDX_PROTECTED, .shared = TDX_SHARED_BIT, .pc = 1, .ve = 1
+
+#pragma GCC diagnostic ignored "-Woverride-init"
 static const struct {
     const struct vm_limits *limits;
     struct vm_words words;
@@ -70,6 +75,33 @@ static const struct {
     {&old, WORDS(.execute_only = 35),
      "execute_only=35: execute-only memory needs execute-only "
      "pages, which this CPU lacks; leave the word out"},
+    /* A TD: what it implies is given, too. */
+    {&new, WORDS(TD), NULL},
+    {&new, WORDS(TD, .memory = 64 * GIB, .vcpus = 16, .net = 1, .reset = RESET_AGAIN), NULL},
+    {&new, WORDS(TD, .entry = GUEST_ENTRY_64, .measure = MEASURE_OFF), NULL},
+    {&new, WORDS(TD, .tdx = TDX_DEBUG, .testctl = 1, .measure = MEASURE_ON), NULL},
+    {&old, WORDS(TD),
+     "tdx: the shared bit of a TD is bit 39, but addresses have 36 bits on this CPU, so that it "
+     "cannot run a TD"},
+    {&new, WORDS(TD, .shared = 38),
+     "tdx and shared=38: the shared bit of a TD is bit 39; leave shared= out"},
+    {&new, WORDS(TD, .execute_only = 38),
+     "tdx and execute_only=38: a TD has no execute-only addresses; leave one of the words out"},
+    {&new, WORDS(TD, .tdx = TDX_DEBUG, .execute_only = 39), "tdx and execute_only=39: a TD has no"},
+    {&new, WORDS(TD, .entry = GUEST_ENTRY_PVH),
+     "tdx and entry=pvh: the boot shim enters a kernel at its 64-bit entry point"},
+    {&new, WORDS(TD, .testctl = 1),
+     "tdx and testctl: a TD is protected from the control hypercalls; write tdx=debug"},
+    {&new, WORDS(.measure = MEASURE_OFF),
+     "measure=0: only the boot shim of a TD measures; add the word tdx, or leave measure= out"},
+    {&new, WORDS(TD, .accept = ACCEPT_LAZY), NULL},
+    {&new, WORDS(.accept = ACCEPT_LAZY),
+     "accept=lazy: only a TD accepts memory; add the word tdx, or leave accept= out"},
+    {&new, WORDS(.accept = ACCEPT_ALL), "accept=all: only a TD accepts memory"},
+    {&new, WORDS(.measure = MEASURE_ON, .shared = 39), "measure=1: only the boot shim of a TD"},
+    {&new, WORDS(TD, .quote = QUOTE_TEST), NULL},
+    {&new, WORDS(.quote = QUOTE_TEST),
+     "quote=test: only a TD asks for quotes; add the word tdx, or leave quote= out"},
     /* The page in which a vCPU finds what its #VE is about is private memory near 4 GiB. */
     {&new, WORDS(.ve = 1), NULL},
     {&new, WORDS(.ve = 1, .shared = 32), NULL},
@@ -102,9 +134,48 @@ static void conflicts_are_named(void **state)
     }
 }
 
+static void td_implies_words(void **state)
+{
+    static const struct {
+        const char *text;
+        unsigned tdx, measure, shared, quote;
+    } lines[] = {
+        {"", TDX_NONE, MEASURE_DEFAULT, 0, QUOTE_NONE},
+        {"tdx", TDX_PROTECTED, MEASURE_DEFAULT, 39, QUOTE_NONE},
+        {"measure=0 tdx", TDX_PROTECTED, MEASURE_OFF, 39, QUOTE_NONE},
+        {"tdx=debug measure=1", TDX_DEBUG, MEASURE_ON, 39, QUOTE_NONE},
+        {"tdx quote=test", TDX_PROTECTED, 0, 39, QUOTE_TEST},
+        {"tdx quote=none", TDX_PROTECTED, 0, 39, QUOTE_NONE},
+        {"shared=38 tdx", TDX_PROTECTED, MEASURE_DEFAULT, 38,
+         QUOTE_NONE}, /* refused by vm_words_check() */
+    };
+    (void)state;
+    for (unsigned i = 0; i < ARRAY_SIZE(lines); i++) {
+        struct vm_words words;
+        assert_int_equal(vm_words_parse("g", lines[i].text, GVA_CACHE_OFF, &words),
+                         strlen(lines[i].text));
+        assert_int_equal(words.tdx, lines[i].tdx);
+        assert_int_equal(words.measure, lines[i].measure);
+        assert_int_equal(words.quote, lines[i].quote);
+        assert_int_equal(words.shared, lines[i].shared);
+        assert_int_equal(words.pc, lines[i].tdx != TDX_NONE);
+        assert_int_equal(words.ve, lines[i].tdx != TDX_NONE);
+    }
+    struct vm_words words;
+    assert_int_equal(vm_words_parse("g", "tdx=on", GVA_CACHE_OFF, &words), -EINVAL);
+    assert_non_null(strstr(support_log(), "tdx, tdx=debug"));
+    assert_int_equal(vm_words_parse("g", "tdx accept=lazy", GVA_CACHE_OFF, &words), 15);
+    assert_int_equal(words.accept, ACCEPT_LAZY);
+    assert_int_equal(vm_words_parse("g", "tdx measure=2", GVA_CACHE_OFF, &words), -EINVAL);
+    assert_non_null(strstr(support_log(), "measure=0|1"));
+    assert_int_equal(vm_words_parse("g", "tdx quote=real", GVA_CACHE_OFF, &words), -EINVAL);
+    assert_non_null(strstr(support_log(), "quote=none|test"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(td_implies_words, setup),
         cmocka_unit_test_setup(conflicts_are_named, setup),
     };
     return cmocka_run_group_tests_name("words together", tests, NULL, NULL);

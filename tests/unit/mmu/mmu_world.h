@@ -15,6 +15,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "mmu/memslot.h"
+#include "mmu/mirror.h"
 #include "mmu/mmu.h"
 #include "mmu/spte.h"
 #include "mmu/map.h"
@@ -41,7 +42,7 @@ static unsigned invvpid_last_type;
 
 void invept(unsigned type, uint64_t eptp)
 {
-    invept_calls++;
+    __atomic_add_fetch(&invept_calls, 1, __ATOMIC_RELAXED);
     if (invept_hook)
         invept_hook(type, eptp);
 }
@@ -66,7 +67,7 @@ static inline void world_leave(unsigned pcpu)
 
 void cpu_kick(unsigned pcpu)
 {
-    kicks++;
+    __atomic_add_fetch(&kicks, 1, __ATOMIC_RELAXED);
     if (kick_hook)
         kick_hook(pcpu);
     else
@@ -239,6 +240,8 @@ static inline void world_scan_table(const struct mmu *mmu, const uint64_t *table
 {
     for (unsigned i = 0; i < 512; i++) {
         uint64_t spte = table[i];
+        if (table == mmu->composite && i == 0 && mmu_has_mirror(mmu))
+            continue; /* the link to the external tables */
         enum spte_class class = spte_classify(spte, level, mmu->mmio_value);
         assert_true(spte != 0 || class == SPTE_CLASS_MMIO);
         if (!mmu_has_ve(mmu) || (class != SPTE_CLASS_MMIO && (spte & EPT_RWX) != EPT_EXECUTE))
@@ -265,6 +268,8 @@ static inline struct world_scan world_check(struct mmu *mmu)
     struct world_scan scan = {0};
     tdp_reclaim(mmu, true);
     world_scan_table(mmu, mmu->composite, mmu->root_level, &scan);
+    if (mmu_has_mirror(mmu))
+        world_scan_table(mmu, mmu->mirror.table, mmu->root_level, &scan);
     for (unsigned level = 1; level <= 4; level++)
         assert_int_equal(mmu_stats(mmu).pages[level - 1], scan.leaves[level]);
     assert_int_equal(mmu_stats(mmu).tables, scan.tables);

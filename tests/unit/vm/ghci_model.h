@@ -80,14 +80,9 @@ static inline void model_map(uint64_t *r)
     }
 }
 
-static inline void model(uint64_t *r)
+/* The leaf, on registers of which those that are not exposed are 0. */
+static inline void model_leaf(uint64_t *r)
 {
-    uint64_t rcx = r[GPR_RCX];
-    if ((rcx & 0xfc00) != 0xfc00 || rcx & 0xffffffff00000013) {
-        r[GPR_RAX] = 0xc000010000000001;
-        return;
-    }
-    r[GPR_RAX] = 0;
     if (r[GPR_R10] || (r[GPR_R11] != 48 && r[GPR_R11] >> 1 != 0x8000)) {
         r[GPR_R10] = INVALID | 3;
     } else if (r[GPR_R11] == 48) {
@@ -99,6 +94,22 @@ static inline void model(uint64_t *r)
     } else {
         memset(&r[GPR_R10], 0, 5 * sizeof(*r));
     }
+}
+
+static inline void model(uint64_t *r)
+{
+    uint64_t rcx = r[GPR_RCX], seen[GPR_COUNT];
+    if (rcx & 0xffffffff00000013) {
+        r[GPR_RAX] = 0xc000010000000001;
+        return;
+    }
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        seen[i] = rcx & BIT(i) ? r[i] : 0;
+    model_leaf(seen);
+    for (unsigned i = 0; i < GPR_COUNT; i++)
+        if (rcx & BIT(i))
+            r[i] = seen[i];
+    r[GPR_RAX] = 0;
 }
 
 /* Makes the call that the registers describe, and compares all registers and the device's accesses

@@ -131,6 +131,13 @@ bool vmx_init_cpu(void)
     return false;
 }
 
+bool td_exit(struct vcpu *v, uint32_t reason)
+{
+    (void)v, (void)reason;
+    fail_msg("an exit of a VM that is no TD");
+    return false;
+}
+
 void extra_state_enable(void)
 {
 }

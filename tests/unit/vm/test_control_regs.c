@@ -331,6 +331,59 @@ static void owned_bits(void **state)
     }
 }
 
+/* A TD's MOV to CR0 or CR4 is judged by the value in its register, of 32 bits outside of 64-bit
+ * code; no other access is. Its CR4.MCE is not reserved, and its masks have the module's bits. */
+static void of_a_td(void **state)
+{
+    (void)state;
+    static struct td td = {.xfam = 7};
+    static struct td_vcpu td_vcpu = {.td = &td};
+    static const struct {
+        unsigned type, number;
+        uint64_t value;
+        bool code64;
+        enum tdx_access access;
+    } rows[] = {
+        {CR_MOV_TO, 0, 0x80050033, true, TDX_DIRECT},
+        {CR_MOV_TO, 0, 0xc0050033, true, TDX_VE},
+        {CR_MOV_TO, 0, 0x80050013, true, TDX_GP},
+        {CR_MOV_TO, 0, 0x180050033, true, TDX_GP},
+        {CR_MOV_TO, 0, 0x180050033, false, TDX_DIRECT},
+        {CR_MOV_TO, 4, 0x60, true, TDX_DIRECT},
+        {CR_MOV_TO, 4, 0x20, true, TDX_VE},
+        {CR_MOV_TO, 4, 0x2060, true, TDX_VE},
+        {CR_MOV_TO, 4, 0x400060, true, TDX_GP},
+        {CR_MOV_TO, 4, 0x100000060, true, TDX_GP},
+        {CR_MOV_TO, 4, 0x100000060, false, TDX_DIRECT},
+        {CR_MOV_TO, 3, 0, true, TDX_DIRECT},
+        {CR_MOV_TO, 8, 0, true, TDX_DIRECT},
+        {CR_MOV_FROM, 0, 0, true, TDX_DIRECT},
+        {CR_MOV_FROM, 8, 0, true, TDX_DIRECT},
+        {CR_CLTS, 0, 0, true, TDX_DIRECT},
+        {CR_LMSW, 0, 0, true, TDX_DIRECT},
+    };
+    vcpu->td = &td_vcpu;
+    vcpu->mmio.cache.mode = GVA_CACHE_OFF;
+    control_registers_setup(vcpu);
+    control_registers_setup_td(vcpu);
+    assert_int_equal(vcpu->vmx.regs.value[REG_CR0], 0x21);
+    assert_int_equal(vcpu->vmx.regs.value[REG_CR4], 0x40);
+    /* MP, EM, TS, ET, WP and AM are the guest's; PG is owned in each VM. */
+    assert_int_equal(vmcs[VMCS_CR0_GUEST_HOST_MASK], ~0x5001eull);
+    assert_int_equal(vmcs[VMCS_CR4_GUEST_HOST_MASK] & BITS(25, 22), BITS(25, 22));
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        vcpu->vmx.regs.value[REG_CR4] = 0x60;
+        vcpu->vmx.regs.gpr[GPR_RDI] = rows[i].value;
+        vmcs[VMCS_GUEST_CS_ACCESS_RIGHTS] = rows[i].code64 ? SEG_AR_L : 0;
+        vmcs[VMCS_ENTRY_CONTROLS] = ENTRY_IA32E_GUEST;
+        vmcs[VMCS_EXIT_QUALIFICATION] = rows[i].number | rows[i].type << 4 | GPR_RDI << 8;
+        assert_int_equal(control_regs_access_of_td(vcpu), rows[i].access);
+    }
+    assert_int_equal(cr4_offered(vcpu), features_cr4() | CR4_MCE);
+    vcpu->td = NULL;
+    assert_int_equal(cr4_offered(vcpu), features_cr4());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -341,6 +394,7 @@ int main(void)
         cmocka_unit_test_setup(refusals_are_said, setup),
         cmocka_unit_test_setup(cpuid_follows_cr4, setup),
         cmocka_unit_test_setup(owned_bits, setup),
+        cmocka_unit_test_setup(of_a_td, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,23 +46,12 @@ static void exposure(void **state)
         uint64_t rcx;
         bool good;
     } rows[] = {
-        {0xfc00, true},
-        {0xffec, true},
-        {0xffffffec, true},
-        {0xfffffc00, true},
-        {0, false},
-        {0xf800, false},
-        {0xf400, false},
-        {0xec00, false},
-        {0xdc00, false},
-        {0xbc00, false},
-        {0x7c00, false},
-        {0xfc01, false},
-        {0xfc02, false},
-        {0xfc10, false},
-        {0x1fc0000fc00, false},
-        {0x10000fc00, false},
-        {BIT(63) | 0xfc00, false},
+        {0xfc00, true},       {0xffec, true},  {0xffffffec, true},
+        {0xfffffc00, true},   {0, true},       {0xf800, true},
+        {0xf400, true},       {0xec00, true},  {0xdc00, true},
+        {0xbc00, true},       {0x7c00, true},  {0xfc01, false},
+        {0xfc02, false},      {0xfc10, false}, {0x1fc0000fc00, false},
+        {0x10000fc00, false}, {1, false},      {BIT(63) | 0xfc00, false},
         {~0ull, false},
     };
     (void)state;
@@ -70,11 +59,46 @@ static void exposure(void **state)
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
         fill(GHCI_REQUEST_MMIO, 4, 0, SHARED | DEVICE, 0);
         gpr[GPR_RCX] = rows[i].rcx;
-        gpr[GPR_RAX] = 0;
-        call_changing(rows[i].good ? R10 | R11 : 1u << GPR_RAX);
-        assert_int_equal(asked.reads, rows[i].good);
+        call_changing(rows[i].good ? (R10 | R11) & (uint32_t)rows[i].rcx : 1u << GPR_RAX);
         assert_int_equal(gpr[GPR_RAX], rows[i].good ? 0 : 0xc000010000000001);
+        asked.reads = 0;
     }
+    stop();
+}
+
+/* A register that is not exposed is 0 for the leaf and keeps its value: each in turn, also after a
+ * call that exposed all of them and could be repeated. */
+static void hidden_registers(void **state)
+{
+    static const struct {
+        unsigned hidden;
+        uint64_t status, reads, writes;
+    } rows[] = {
+        {GPR_R11, INVALID | 3, 0, 0}, /* leaf 0 */
+        {GPR_R12, INVALID, 0, 0},     /* no size */
+        {GPR_R13, 0, 1, 0},           /* a read instead of the write */
+        {GPR_R14, INVALID, 0, 0},     /* address 0 is private */
+        {GPR_R15, 0, 0, 1},           /* the value 0 */
+    };
+    (void)state;
+    start();
+    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
+        fill(GHCI_REQUEST_MMIO, 4, 1, SHARED | DEVICE, 0x12345678);
+        call_changing(R10);
+        memset(&asked, 0, sizeof(asked));
+        fill(GHCI_REQUEST_MMIO, 4, 1, SHARED | DEVICE, 0x12345678);
+        gpr[GPR_RCX] &= ~BIT(rows[i].hidden);
+        call_changing(rows[i].reads ? R10 | R11 : R10);
+        assert_int_equal(gpr[GPR_R10], rows[i].status);
+        assert_int_equal(asked.reads, rows[i].reads);
+        assert_int_equal(asked.writes, rows[i].writes);
+        assert_int_equal(asked.value, 0);
+    }
+    fill(GHCI_REQUEST_MMIO, 4, 1, SHARED | DEVICE, 0x12345678);
+    gpr[GPR_R10] = 77; /* hidden, so the call is the GHCI's, and its status is not returned */
+    gpr[GPR_RCX] &= ~BIT(GPR_R10);
+    call_changing(0);
+    assert_int_equal(asked.value, 0x12345678);
     stop();
 }
 
@@ -304,13 +328,10 @@ static void conversions_are_interrupted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(exposure),
-        cmocka_unit_test(unknown_leaves),
-        cmocka_unit_test(get_info),
-        cmocka_unit_test(mmio_requests),
-        cmocka_unit_test(requests_are_remembered),
-        cmocka_unit_test(conversions),
-        cmocka_unit_test(conversions_are_interrupted),
+        cmocka_unit_test(exposure),       cmocka_unit_test(hidden_registers),
+        cmocka_unit_test(unknown_leaves), cmocka_unit_test(get_info),
+        cmocka_unit_test(mmio_requests),  cmocka_unit_test(requests_are_remembered),
+        cmocka_unit_test(conversions),    cmocka_unit_test(conversions_are_interrupted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,6 +183,9 @@ static void dirty_vcpu(void)
     v->vmx.pending.requeue.valid = v->vmx.pending.exception.valid = true;
     v->vmx.pending.iret_again = v->vmx.pending.interrupt = true;
     v->vmx.pending.nmis = 2;
+    v->vmx.holds_nmis = NULL; /* no TD: its vCPUs take no INIT */
+    v->vmx.wakes_masked = v->vmx.td = false;
+    v->td = NULL;
     v->mmio.cpu = v->mmio.cache.cpu = &v->vmx.regs;
     v->mmio.single_step = v->mmio.breakpoints.on = v->mmio.fault.has_error_code = true;
     v->vm = &vm;
@@ -192,6 +195,7 @@ static void dirty_vcpu(void)
     v->pass.armed = v->ve_by_cpu = v->unfinished = true;
     v->lapic.host = &host;
     v->lapic.context = v;
+    v->lapic.timer_unit = 1;
     v->lapic.mode = next() % 4 == 1 ? LAPIC_XAPIC : (enum lapic_mode)(next() % 4);
     if ((unsigned)v->lapic.mode == 1) /* no such mode */
         v->lapic.mode = LAPIC_OFF;

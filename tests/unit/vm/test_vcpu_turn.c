@@ -329,6 +329,27 @@ static void a_halt_for_ever(void **state)
     }
 }
 
+/* A halt that interrupts end though IF is 0. */
+static void a_halt_of_a_td(void **state)
+{
+    (void)state;
+    last_exit = REASON_HLT;
+    vcpu->vmx.regs.known = 0;
+    vcpu->vmx.wakes_masked = true;
+    vmcs[VMCS_GUEST_RFLAGS] = 0;
+    vmcs[VMCS_GUEST_RIP] = 0x1235;
+    turn(1);
+    assert_int_equal(vm.ending, VM_ENDED_HALTED);
+    assert_string_equal(vm.message,
+                        "HLT before RIP 0x1235 with IF=0 and no event on its way: it would sleep "
+                        "for ever; it waits for a timer that is not armed, or for a device that "
+                        "is not there");
+    vm.words.pc = true; /* input can end the halt */
+    assert_false(sleeps_for_ever(vcpu));
+    vcpu->vmx.wakes_masked = false;
+    assert_true(sleeps_for_ever(vcpu));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -344,6 +365,7 @@ int main(void)
         cmocka_unit_test_setup(a_triple_fault, setup),
         cmocka_unit_test_setup(an_entry_that_fails, setup),
         cmocka_unit_test_setup(a_halt_for_ever, setup),
+        cmocka_unit_test_setup(a_halt_of_a_td, setup),
         cmocka_unit_test_setup(answers_to_keys, setup),
     };
     return cmocka_run_group_tests_name("turns", tests, NULL, NULL);

@@ -31,13 +31,16 @@ static const struct row {
     ROW(vmx.host, KEPT),
     ROW(vmx.attention, CACHE),
     ROW(vmx.pending, ZERO),
-    ROW(vmx.windows, KEPT), /* the state of the controls; the next delivery updates both */
+    ROW(vmx.windows, KEPT),      /* the state of the controls; the next delivery updates both */
+    ROW(vmx.wakes_masked, KEPT), /* of TDs, which take no INIT */
     ROW(vmx.exit, KEPT),
     ROW(vmx.vmcs, KEPT),
     ROW(vmx.msr_bitmap, KEPT),
     ROW(vmx.pml, KEPT),
     ROW(vmx.pml_on, KEPT),
     ROW(vmx.extra_work, KEPT),
+    ROW(vmx.td, KEPT),
+    ROW(vmx.holds_nmis, KEPT),
     ROW(extra.cr2, ZERO),
     ROW(extra.dr0, ZERO),
     ROW(extra.dr1, ZERO),
@@ -76,6 +79,7 @@ static const struct row {
     ROW(vpid, KEPT),
     ROW(ve_by_cpu, KEPT),
     ROW(ve_area, KEPT),
+    ROW(td, KEPT),
     ROW(lapic.host, KEPT),
     ROW(lapic.context, KEPT),
     ROW(lapic.mode, KEPT),
@@ -95,6 +99,7 @@ static const struct row {
     ROW(lapic.isr, ZERO),
     ROW(lapic.tmr, ZERO),
     ROW(lapic.timer_end, ZERO),
+    ROW(lapic.timer_unit, KEPT),
     ROW(unfinished, ZERO),
     ROW(change, KEPT), /* begun again by the next call that needs it */
     ROW(walk, KEPT),
@@ -111,6 +116,7 @@ static const struct row {
     ROW(frames_at, KEPT),
     ROW(frames_from, KEPT),
     ROW(exits, KEPT),
+    ROW(exceptions, KEPT),
     ROW(events_requeued, KEPT),
     ROW(poison_ticks, KEPT),
     ROW(traced, KEPT),

@@ -171,13 +171,30 @@ static void nothing_else(void **state)
     (void)state;
     for (unsigned type = 0; type < 8; type++)
         for (unsigned vector = 0; vector < 256; vector++) {
-            bool ours = (vector == VECTOR_DB || vector == VECTOR_AC) && type != EVENT_RESERVED;
+            bool ours = (vector == VECTOR_DB || vector == VECTOR_AC || vector == VECTOR_UD) &&
+                        type != EVENT_RESERVED;
             if (ours)
                 continue;
             assert_false(reflect(type, vector, 0, 0));
             assert_false(vcpu.pending.exception.valid);
             assert_int_equal(vmcs[VMCS_GUEST_INTERRUPTIBILITY], BLOCKING_BY_STI | BLOCKING_BY_NMI);
         }
+}
+
+/* What ends a halt. An interrupt does with IF = 1, or if the vCPU said that it is not blocked. */
+static void what_wakes(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 32; i++) {
+        memset(&vcpu, 0, sizeof(vcpu));
+        vcpu.pending.interrupt = i & 1;
+        vcpu.pending.nmis = i & 2 ? 1 : 0;
+        vcpu.pending.exception.valid = i & 4;
+        vcpu.wakes_masked = i & 8;
+        vmcs[VMCS_GUEST_RFLAGS] = i & 16 ? RFLAGS_IF : 0;
+        vmcs[VMCS_GUEST_PENDING_DEBUG] = 0;
+        assert_int_equal(vmx_wakes(&vcpu), (i & 6) || ((i & 1) && (i & 24)));
+    }
 }
 
 int main(void)
@@ -188,6 +205,7 @@ int main(void)
         cmocka_unit_test(alignment_checks),
         cmocka_unit_test(debug_exceptions),
         cmocka_unit_test(nothing_else),
+        cmocka_unit_test(what_wakes),
     };
     return cmocka_run_group_tests_name("the end of an instruction", tests, NULL, NULL);
 }

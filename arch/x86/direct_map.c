@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/* Blocks that leave the direct map and come back; see the header. Pure. */
+#include "arch/x86/direct_map.h"
+
+#include "arch/x86/pte.h"
+#include "lib/assert.h"
+
+#define LEVEL_2M 2u
+#define LEVEL_1G 3u
+
+/* How free RAM is mapped. The CPU may have set A and D. */
+#define RAM_FLAGS (PTE_P | PTE_W | PTE_G | PTE_NX)
+#define PTE_A     BIT(5)
+#define PTE_D     BIT(6)
+
+static bool is_ram_leaf(uint64_t entry, hpa_t page, uint64_t size_flag)
+{
+    return (entry & ~(PTE_A | PTE_D)) == (page.v | RAM_FLAGS | size_flag);
+}
+
+static bool is_table(uint64_t entry)
+{
+    return entry & PTE_P && !(entry & PTE_PS);
+}
+
+/* The entry for the address at the level `down_to`, or the entry above it where the walk ends. */
+static uint64_t *walk(hpa_t root, hpa_t address, unsigned down_to, unsigned *level)
+{
+    hpa_t table = root;
+    for (*level = PTE_LEVELS;; --*level) {
+        uint64_t *entry = pte_of(table, DIRECT_MAP + address.v, *level);
+        if (*level == down_to || !is_table(*entry))
+            return entry;
+        table = HPA(*entry & PTE_ADDRESS);
+    }
+}
+
+/* The new table is complete before the entry points to it. Until the caller has flushed, TLBs may
+ * hold the large page, too, which translates to the same. */
+static bool split(uint64_t *giant, hpa_t (*new_table)(void))
+{
+    hpa_t table = new_table();
+    if (page_is_none(table))
+        return false;
+    uint64_t *entries = phys_to_virt(table);
+    for (unsigned i = 0; i < PTE_ENTRIES; i++)
+        entries[i] = *giant + i * pte_size(LEVEL_2M);
+    __atomic_store_n(giant, table.v | PTE_P | PTE_W, __ATOMIC_RELEASE);
+    return true;
+}
+
+bool direct_hide(hpa_t root, hpa_t block, hpa_t (*new_table)(void))
+{
+    unsigned level;
+    BUG_ON(block.v % pte_size(LEVEL_2M));
+    uint64_t *entry = walk(root, block, LEVEL_2M, &level);
+    if (level == LEVEL_1G && *entry & PTE_P) {
+        if (!split(entry, new_table))
+            return false;
+        entry = walk(root, block, LEVEL_2M, &level);
+    }
+    BUG_ON(level != LEVEL_2M);
+    if (!is_table(*entry)) {
+        BUG_ON(!is_ram_leaf(*entry, block, PTE_PS));
+        __atomic_store_n(entry, PTE_PRIVATE, __ATOMIC_RELEASE);
+        return true;
+    }
+    uint64_t *small = phys_to_virt(HPA(*entry & PTE_ADDRESS));
+    for (unsigned i = 0; i < PTE_ENTRIES; i++) {
+        BUG_ON(!is_ram_leaf(small[i], hpa_add(block, i * PAGE_SIZE), 0));
+        __atomic_store_n(&small[i], PTE_PRIVATE, __ATOMIC_RELEASE);
+    }
+    return true;
+}
+
+void direct_show(hpa_t root, hpa_t block)
+{
+    unsigned level;
+    uint64_t *entry = walk(root, block, LEVEL_2M, &level);
+    BUG_ON(level != LEVEL_2M);
+    if (!is_table(*entry)) {
+        BUG_ON(*entry != PTE_PRIVATE);
+        __atomic_store_n(entry, block.v | RAM_FLAGS | PTE_PS, __ATOMIC_RELEASE);
+        return;
+    }
+    uint64_t *small = phys_to_virt(HPA(*entry & PTE_ADDRESS));
+    for (unsigned i = 0; i < PTE_ENTRIES; i++) {
+        BUG_ON(small[i] != PTE_PRIVATE);
+        __atomic_store_n(&small[i], (block.v + i * PAGE_SIZE) | RAM_FLAGS, __ATOMIC_RELEASE);
+    }
+}
+
+bool direct_is_hidden(hpa_t root, hpa_t address)
+{
+    unsigned level;
+    return *walk(root, address, 1, &level) == PTE_PRIVATE;
+}

@@ -1,0 +1,708 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Protected VMs (rules X2 to X5): which pages a private access finds, what the external tables have
+ * after each change of the mirror, and what happens when the secure side refuses an operation.
+ */
+#include "mirror_world.h"
+
+static const struct mmu_config usual = {.mmio_caching = true, .ad = true, .huge = true};
+
+static void start(void)
+{
+    td_create(&usual);
+    assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM), PAGES, 0), 0);
+    assert_int_equal(mmu_td_finalise(&mmu), 0);
+}
+
+static void stop(void)
+{
+    check_mirror();
+    td_destroy();
+}
+
+static bool logged(const char *text)
+{
+    return strstr(support_log(), text);
+}
+
+static unsigned level_of(uint64_t gpa)
+{
+    hpa_t page;
+    unsigned level;
+    return mmu_gpa_to_pfn(&mmu, GPA(gpa), &page, &level) ? 0 : level;
+}
+
+static enum secure_state state_of(uint64_t gpa, unsigned level)
+{
+    hpa_t page;
+    enum secure_state state;
+    gfn_t gfn = ept_first_frame(gpa_to_gfn(GPA(gpa)), level);
+    return secure_read(&td, gfn, level, &page, &state) ? SECURE_FREE : state;
+}
+
+/* ---- Pages ----------------------------------------------------------------------------------- */
+
+static void a_mirror_needs_its_shared_bit_and_no_memory(void **state)
+{
+    (void)state;
+    struct secure_td other = {.root_level = EPT_LEVEL_1G, .gfn_end = 1ull << 27};
+    world_reset(WORLD_CAPS, &usual);
+    assert_int_equal(mmu_create(&mmu), 0);
+    assert_int_equal(mmu_mirror(&mmu, &world_ops, &other), -EINVAL);
+    assert_int_equal(mmu_steal_bit(&mmu, 38, STOLEN_SHARED), 0);
+    assert_int_equal(mmu_mirror(&mmu, &world_ops, &other), -EINVAL);
+    assert_true(logged("can have no mirror: its shared bit must be 39, and its only stolen bit"));
+    mmu_destroy(&mmu);
+
+    assert_int_equal(mmu_create(&mmu), 0);
+    assert_int_equal(mmu_steal_bit(&mmu, 39, STOLEN_SHARED), 0);
+    other.root_level = EPT_LEVEL_2M;
+    assert_int_equal(mmu_mirror(&mmu, &world_ops, &other), -EINVAL);
+    assert_true(logged("must cover 512 GiB by entries of 1 GiB"));
+    other.root_level = EPT_LEVEL_1G;
+    other.gfn_end--;
+    assert_int_equal(mmu_mirror(&mmu, &world_ops, &other), -EINVAL);
+    other.gfn_end++;
+    support_fail_allocations_after(0);
+    assert_int_equal(mmu_mirror(&mmu, &world_ops, &other), -ENOMEM);
+    support_fail_allocations_after(UINT64_MAX);
+    assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM), PAGES, 0), 0);
+    assert_int_equal(mmu_mirror(&mmu, &world_ops, &other), -EINVAL);
+    assert_true(logged("it has memory already"));
+    mmu_destroy(&mmu);
+    assert_int_equal(support_pages_in_use(), 0);
+}
+
+static void a_fault_adds_a_page_that_is_pending(void **state)
+{
+    (void)state;
+    start();
+    struct mmio_info info;
+    assert_int_equal(mmu_fault(&mmu, GPA(RAM), ACCESS_READ | FAULT_FINAL, &info), FAULT_FIXED);
+    assert_int_equal(state_of(RAM, 1), SECURE_PENDING);
+    assert_int_equal(level_of(RAM), 1);
+    assert_int_equal(level_of(RAM + PAGE_SIZE), 0);
+    check_mirror();
+    assert_int_equal(td_touch(RAM, 1), -EACCES);
+    assert_true(logged("an access to private frame 0x200, which is PENDING at level 1: the guest "
+                       "must accept a page before it uses it"));
+    td.pending_ve = true;
+    assert_int_equal(mmu_fault(&mmu, GPA(RAM), ACCESS_WRITE | FAULT_FINAL, &info), FAULT_VE);
+    td.pending_ve = false;
+    assert_int_equal(td_accepts(RAM, 1), TDX_SUCCESS);
+    assert_int_equal(td_touch(RAM, 4), FAULT_FIXED);
+    assert_int_equal(mmu_fault(&mmu, GPA(RAM), ACCESS_WRITE | FAULT_FINAL, &info), FAULT_SPURIOUS);
+    stop();
+}
+
+static void an_accepted_page_is_zero_and_is_kept(void **state)
+{
+    (void)state;
+    uint64_t status;
+    start();
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 1, &status), -EAGAIN);
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 1, &status), 0);
+    assert_int_equal(status, TDX_SUCCESS);
+    uint64_t *page = td_page(RAM, 2);
+    for (unsigned i = 0; i < 512; i++)
+        assert_int_equal(page[i], 0);
+    page[7] = 0x1234;
+    assert_int_equal(td_accepts(RAM, 1), TDX_PAGE_ALREADY_ACCEPTED);
+    assert_int_equal(td_page(RAM, 1)[7], 0x1234);
+    hpa_t found;
+    unsigned level;
+    assert_int_equal(mmu_gpa_to_pfn(&mmu, GPA(RAM), &found, &level), 0);
+    assert_ptr_equal(phys_to_virt(found), page);
+    stop();
+}
+
+static void a_large_page_is_accepted_at_once(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(td_accepts(RAM + 0x200000, 2), TDX_SUCCESS);
+    assert_int_equal(level_of(RAM + 0x200000), 2);
+    for (uint64_t i = 0; i < 512; i++) {
+        uint64_t gpa = RAM + 0x200000 + i * PAGE_SIZE;
+        hpa_t found;
+        unsigned level;
+        uint64_t *page = td_page(gpa, 2);
+        assert_int_equal(page[0] | page[511], 0);
+        assert_int_equal(mmu_gpa_to_pfn(&mmu, GPA(gpa), &found, &level), 0);
+        assert_ptr_equal(phys_to_virt(found), page); /* with the offset in the large page (W3) */
+    }
+    assert_int_equal(op_calls[OP_AUG], EPT_ENTRIES / SECURE_PIECE);
+    stop();
+}
+
+/* Where no large leaf fits, the guest is told to accept small pages. Where it is only the
+ * hypervisor that has none, it accepts 512 small ones at once. */
+static void a_large_page_needs_room_memory_and_one_side(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x40001000), 1024, 0), 0);
+    assert_int_equal(td_accepts(0x40000000 + 0x400000, 2), TDX_PAGE_SIZE_MISMATCH); /* its end */
+    uint64_t status;
+    assert_int_equal(mmu_td_accept(&mmu, GPA(0x40000000), 2, &status), -EFAULT);
+    assert_int_equal(td_accepts(0x40200000, 2), TDX_SUCCESS);
+
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x5000), 1, true), 1);
+    assert_int_equal(td_accepts(RAM, 2), TDX_PAGE_SIZE_MISMATCH);
+    assert_int_equal(level_of(RAM), 1);
+
+    fail_next(OP_TAKE, 0, 1); /* no block of 2 MiB is left, but small pages are */
+    assert_int_equal(td_accepts(RAM + 0x200000, 2), TDX_SUCCESS);
+    assert_int_equal(level_of(RAM + 0x200000), 1);
+    pool_left = 0;
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM + 0x6000), 1, &status), -ENOMEM);
+    assert_true(logged("no private frame is left for the page of private frame 0x206"));
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM + 0x400000), 1, &status), -ENOMEM);
+    assert_true(logged("no private frame is left for an external table of private frame 0x600"));
+    pool_left = POOL_FRAMES;
+    for (unsigned i = 0; i < POOL_FRAMES; i++)
+        pool_left -= pool_taken[i];
+    assert_int_equal(td_accepts(RAM + 0x400000, 2), TDX_SUCCESS);
+    stop();
+}
+
+static bool pauses;
+static bool does_pause(void)
+{
+    return pauses;
+}
+
+static void accept_large_as_small(const struct mmu_config *config)
+{
+    uint64_t status;
+    td_create(config);
+    assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM), PAGES, 0), 0);
+    assert_int_equal(mmu_td_finalise(&mmu), 0);
+    support_pauses = does_pause;
+    pauses = true; /* one page at a time */
+    unsigned tries = 0;
+    while (mmu_td_accept(&mmu, GPA(RAM), 2, &status) == -EAGAIN)
+        tries++;
+    assert_int_equal(tries, 512);
+    assert_int_equal(status, TDX_SUCCESS);
+    for (uint64_t i = 0; i < 512; i++)
+        assert_int_equal(td_page(RAM + i * PAGE_SIZE, 2)[0], 0);
+    assert_int_equal(level_of(RAM + 0x1ff000), 1);
+    assert_int_equal(level_of(RAM + 0x200000), 0);
+    assert_int_equal(td_accepts(RAM, 2), TDX_PAGE_ALREADY_ACCEPTED);
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x5000), 1, true), 1);
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x5000), 1, false), 1);
+    assert_int_equal(td_accepts(RAM, 2), TDX_PAGE_SIZE_MISMATCH); /* 511 are MAPPED */
+    assert_int_equal(td_accepts(RAM + 0x5000, 1), TDX_SUCCESS);
+    stop();
+}
+
+static void small_pages_where_large_ones_are_off(void **state)
+{
+    (void)state;
+    struct mmu_config small = usual;
+    small.huge = false;
+    accept_large_as_small(&small);
+    small = usual;
+    small.nx_huge = true;
+    accept_large_as_small(&small);
+}
+
+/* The table of small pages that have been converted is freed when it is empty. If that is refused,
+ * it is tried again when the guest needs a page there. */
+static void an_empty_table_gives_way_to_a_large_page(void **state)
+{
+    (void)state;
+    static const enum mirror_op ops[] = {OP_BLOCK, OP_TRACK, OP_FREE, OP_READ};
+    for (unsigned i = 0; i <= ARRAY_SIZE(ops); i++) {
+        uint64_t status;
+        start();
+        assert_int_equal(td_accepts(RAM + 0x1000, 1), TDX_SUCCESS);
+        unsigned left = pool_left;
+        assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x1000), 1, true), 1);
+        assert_int_equal(td_accepts(RAM, 2), TDX_PAGE_SIZE_MISMATCH); /* not of one side */
+        assert_int_equal(op_calls[OP_FREE], 0);
+        assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x1000), 1, false), 1);
+        if (i < ARRAY_SIZE(ops)) {
+            fail_next(ops[i], 0, 1);
+            assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 2, &status), -EIO);
+            check_mirror();
+        }
+        if (i % 2 && i < ARRAY_SIZE(ops)) { /* a small page there */
+            assert_int_equal(td_accepts(RAM + 0x2000, 1), TDX_SUCCESS);
+            assert_int_equal(level_of(RAM + 0x2000), 1);
+            assert_int_equal(td_touch(RAM + 0x2000, 2), FAULT_FIXED);
+            assert_int_equal(pool_left, left);
+        } else {
+            assert_int_equal(td_accepts(RAM, 2), TDX_SUCCESS);
+            assert_int_equal(level_of(RAM), 2);
+            assert_int_equal(td_touch(RAM + 0x2000, 2), FAULT_FIXED);
+            assert_int_equal(pool_left, left + 2 - 512);
+        }
+        stop();
+    }
+}
+
+/* Another CPU has asked for the large page, which is PENDING. */
+static void a_small_accept_splits_a_large_page(void **state)
+{
+    (void)state;
+    uint64_t status;
+    start();
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 2, &status), -EAGAIN);
+    assert_int_equal(td_accepts(RAM + 0x3000, 1), TDX_SUCCESS);
+    assert_int_equal(level_of(RAM), 1);
+    assert_int_equal(state_of(RAM, 1), SECURE_PENDING);
+    assert_int_equal(state_of(RAM + 0x3000, 1), SECURE_MAPPED);
+    assert_int_equal(td_touch(RAM + 0x3000, 2), FAULT_FIXED);
+    assert_int_equal(mmu_stats(&mmu).splits, 1);
+    stop();
+}
+
+static void accept_of_what_is_not_private(void **state)
+{
+    (void)state;
+    uint64_t status;
+    start();
+    assert_int_equal(mmu_td_accept(&mmu, GPA(SHARED | RAM), 1, &status), 0);
+    assert_int_equal(status, TDX_OPERAND_INVALID);
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM + 0x1000), 2, &status), 0);
+    assert_int_equal(status, TDX_OPERAND_INVALID);
+    assert_int_equal(mmu_td_accept(&mmu, GPA(0x7f000000), 1, &status), -EFAULT);
+    assert_true(logged("no slot behind private frame 0x7f000"));
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 1, &status), -EACCES);
+    assert_true(logged("a private access to frame 0x200, which is shared"));
+    assert_int_equal(td_touch(RAM, 1), -EACCES);
+    assert_int_equal(td_touch(0x7f000000, 1), -EFAULT);
+    stop();
+}
+
+static void interrupt_aug(enum mirror_op op, gfn_t gfn)
+{
+    (void)gfn;
+    if (op == OP_AUG)
+        pauses = op_calls[OP_AUG] % 2 == 0;
+}
+
+/* Clearing a large page is interrupted; the page is kept, and used for the next large one. */
+static void a_large_page_is_cleared_in_pieces(void **state)
+{
+    (void)state;
+    uint64_t status;
+    start();
+    support_pauses = does_pause;
+    op_hook = interrupt_aug;
+    fail_next(OP_AUG, 0, 5);
+    fail.status = TDX_INTERRUPTED_RESUMABLE;
+    unsigned left = pool_left;
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 2, &status), -EAGAIN);
+    assert_int_equal(op_calls[OP_AUG], 2);
+    assert_int_equal(level_of(RAM), 0);
+    assert_true(mmu.mirror.clearing);
+    assert_int_equal(left - pool_left, 512 + 1);
+    assert_int_equal(td_accepts(RAM, 2), TDX_SUCCESS);
+    assert_int_equal(op_calls[OP_AUG], 5 + EPT_ENTRIES / SECURE_PIECE);
+    assert_false(mmu.mirror.clearing);
+    assert_int_equal(left - pool_left, 512 + 1);
+    stop();
+}
+
+static unsigned retried;
+static gpa_t frozen; /* what is accepted */
+static void fault_beside(enum mirror_op op, gfn_t gfn)
+{
+    struct mmio_info info;
+    (void)gfn;
+    if (op != OP_LINK && op != OP_AUG)
+        return;
+    op_hook = NULL;
+    assert_int_equal(mmu_fault(&mmu, frozen, ACCESS_READ, &info), FAULT_RETRY);
+    op_hook = fault_beside;
+    retried++;
+}
+
+/* W4: what another CPU does while an operation is called finds the entry FROZEN. */
+static void nobody_acts_on_a_frozen_entry(void **state)
+{
+    (void)state;
+    uint64_t status;
+    start();
+    op_hook = fault_beside;
+    frozen = GPA(RAM);
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM), 1, &status), -EAGAIN);
+    assert_int_equal(retried, 3); /* two tables and the page */
+    frozen = GPA(RAM + 0x200000);
+    assert_int_equal(mmu_td_accept(&mmu, GPA(RAM + 0x200000), 2, &status), -EAGAIN);
+    assert_int_equal(retried, 3 + EPT_ENTRIES / SECURE_PIECE);
+    op_hook = NULL;
+    stop();
+}
+
+/* ---- The initial image ----------------------------------------------------------------------- */
+
+static const uint64_t image[512] = {1, 2, 3, [511] = 4};
+
+static void lie(enum mirror_op op, gfn_t gfn)
+{
+    hpa_t page = HPA(0);
+    enum secure_state state;
+    if (op != OP_READ)
+        return;
+    op_hook = NULL; /* the secure side has another page there than mmu/ believes */
+    assert_int_equal(secure_read(&td, gfn, 1, &page, &state), TDX_SUCCESS);
+    assert_int_equal(secure_range_block(&td, gfn, 1), TDX_SUCCESS);
+    assert_int_equal(secure_track(&td), TDX_SUCCESS);
+    assert_int_equal(secure_page_remove(&td, gfn, 1), TDX_SUCCESS);
+    op_give(&td, page, 1);
+    pool_taken[pool_index(page)] = true;
+    hpa_t other = op_take(&td, 1);
+    assert_int_equal(secure_page_add(&td, gfn, other, image), TDX_SUCCESS);
+}
+
+static void the_initial_image_is_verified(void **state)
+{
+    (void)state;
+    td_create(&usual);
+    measured = 0;
+    assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM), PAGES, 0), 0);
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x1000), 1, MEMSLOT_SHARED), 0);
+    assert_int_equal(mmu_td_add(&mmu, GFN(0x200), image), 0);
+    assert_memory_equal(td_page(RAM, 1), image, PAGE_SIZE); /* needs no ACCEPT */
+    assert_int_equal(mmu_td_add(&mmu, GFN(0x200), image), -EEXIST);
+    assert_true(logged("private frame 0x200 has been added to the VM already"));
+    assert_int_equal(mmu_td_add(&mmu, GFN(0x1), image), -EACCES);
+    assert_int_equal(mmu_td_add(&mmu, GFN(0x100), image), -EFAULT);
+    assert_int_equal(measured, 1);
+    check_mirror();
+
+    op_hook = lie;
+    assert_int_equal(mmu_td_add(&mmu, GFN(0x201), image), -EIO);
+    assert_true(logged("private frame 0x201 was added as page"));
+    assert_true(logged("but the secure side has"));
+    op_hook = NULL;
+
+    struct mmio_info info; /* a fault before the VM is finalised adds nothing */
+    assert_int_equal(mmu_fault(&mmu, GPA(RAM + 0x5000), ACCESS_READ, &info), -EIO);
+    assert_true(logged("refuses to augment private frame 0x205 at level 1: status "
+                       "0xc000060800000000"));
+    assert_int_equal(mmu_td_finalise(&mmu), 0);
+    assert_int_equal(mmu_td_finalise(&mmu), -EIO);
+    assert_int_equal(mmu_td_add(&mmu, GFN(0x205), image), -EIO);
+    assert_true(logged("refuses to add private frame 0x205 at level 1"));
+    assert_int_equal(td_accepts(RAM, 1), TDX_PAGE_ALREADY_ACCEPTED);
+    td_destroy();
+}
+
+/* ---- Conversion ------------------------------------------------------------------------------ */
+
+static void a_conversion_takes_a_page_of_the_other_pool(void **state)
+{
+    (void)state;
+    uint64_t word = 0x5ec4e7;
+    start();
+    assert_int_equal(td_accepts(RAM, 1), TDX_SUCCESS);
+    uint64_t *private = td_page(RAM, 2);
+    private[0] = word;
+    hpa_t frame = virt_to_phys(private);
+    unsigned left = pool_left;
+    uint64_t pages = support_pages_in_use();
+
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
+    assert_int_equal(pool_left, left + 1);
+    assert_null(map_frames[pool_index(frame)].owner);
+    uint64_t *shared = td_page(SHARED | RAM, 2);
+    assert_false(pool_has(virt_to_phys(shared)));
+    assert_int_equal(shared[0], 0);
+    assert_int_equal(td_touch(RAM, 1), -EACCES);
+    shared[0] = 0x99;
+    assert_int_equal(guest_read(&mmu, GPA(SHARED | RAM), &word, 8, ACCESS_READ), 0);
+    assert_int_equal(word, 0x99);
+    check_mirror();
+    assert_true(support_pages_in_use() > pages);
+
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, false), 1);
+    assert_false(support_page_is_used(virt_to_phys(shared)));
+    assert_int_equal(td_touch(SHARED | RAM, 1), -EACCES);
+    assert_int_equal(td_touch(RAM, 1), -EACCES); /* PENDING */
+    assert_int_equal(td_accepts(RAM, 1), TDX_SUCCESS);
+    assert_int_equal(td_page(RAM, 1)[0], 0);
+    stop();
+}
+
+/* 4 KiB of 2 MiB: the other 511 pages keep their contents. */
+static void a_conversion_splits_a_large_page(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(td_accepts(RAM, 2), TDX_SUCCESS);
+    for (uint64_t i = 0; i < 512; i++)
+        td_page(RAM + i * PAGE_SIZE, 2)[3] = i + 1;
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x21000), 1, true), 1);
+    for (uint64_t i = 0; i < 512; i++) {
+        if (i == 0x21)
+            assert_int_equal(td_touch(RAM + i * PAGE_SIZE, 1), -EACCES);
+        else
+            assert_int_equal(td_page(RAM + i * PAGE_SIZE, 1)[3], i + 1);
+    }
+    assert_int_equal(td_page(SHARED | (RAM + 0x21000), 1)[3], 0);
+    assert_int_equal(op_calls[OP_SPLIT], 1);
+    check_mirror();
+    /* All of it, in pieces; pages that were never touched change sides, too. */
+    for (uint64_t at = 0, n; at < 1024; at += n) {
+        n = (uint64_t)mmu_convert(&mmu, GPA(RAM + at * PAGE_SIZE), 1024 - at, true);
+        assert_in_range(n, 1, CONVERT_FRAMES);
+    }
+    assert_int_equal(op_calls[OP_REMOVE], 512);
+    assert_int_equal(level_of(RAM), 0);
+    stop();
+}
+
+static void the_hypervisor_has_no_access(void **state)
+{
+    (void)state;
+    uint64_t word = 1;
+    start();
+    assert_int_equal(td_accepts(RAM, 1), TDX_SUCCESS);
+    td_page(RAM, 2)[0] = 7;
+    assert_int_equal(guest_read(&mmu, GPA(RAM), &word, 8, ACCESS_READ), -EACCES);
+    assert_int_equal(guest_read(&mmu, GPA(RAM), &word, 8, ACCESS_FETCH), -EACCES);
+    assert_int_equal(guest_write(&mmu, GPA(RAM), &word, 8), -EACCES);
+    assert_int_equal(guest_load(&mmu, GPA(RAM), &word, 8), -EACCES);
+    assert_int_equal(guest_may_write(&mmu, GPA(RAM)), -EACCES);
+    assert_int_equal(guest_cmpxchg(&mmu, GPA(RAM), 8, 7, 8), -EACCES);
+    assert_null(guest_page(&mmu, GPA(RAM), ACCESS_READ));
+    assert_null(guest_page(&mmu, GPA(RAM), ACCESS_FETCH));
+    assert_int_equal(td_page(RAM, 1)[0], 7);
+    assert_int_equal(word, 1);
+    stop();
+}
+
+/* ---- What concerns the shared half only ------------------------------------------------------ */
+
+static void other_operations_leave_the_mirror_alone(void **state)
+{
+    (void)state;
+    start();
+    struct mmu_change move = {.kind = CHANGE_MOVE, .id = 1, .gpa = GPA(0x10000000)};
+    assert_int_equal(td_accepts(RAM, 2), TDX_SUCCESS);
+    assert_int_equal(td_accepts(RAM + 0x200000, 1), TDX_SUCCESS);
+    td_page(RAM, 2)[0] = 5;
+    uint64_t leaf = mmu_spte(&mmu, GPA(RAM), &(unsigned){0});
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x201000), 1, true), 1);
+    assert_int_equal(td_touch(SHARED | (RAM + 0x201000), 2), FAULT_FIXED);
+
+    assert_int_equal(mmu_zap(&mmu, GPA(RAM), PAGES), 0);
+    assert_int_equal(level_of(SHARED | (RAM + 0x201000)), 0);
+    assert_int_equal(mmu_age(&mmu, GPA(RAM), PAGES), 0);
+    assert_int_equal(mmu_set_generation(&mmu, mmu_slot_generation(&mmu) + 1), 0);
+    assert_int_equal(mmu_nx_recover(&mmu), 0);
+    assert_int_equal(mmu_host_remap(&mmu, GPA(RAM)), -EFAULT);
+    assert_int_equal(mmu_track(&mmu, GPA(RAM)), -EACCES);
+    assert_true(logged("writes to frame 0x200 cannot be tracked: the VM is protected"));
+    assert_int_equal(mmu_slot_flags(&mmu, 1, MEMSLOT_LOG_DIRTY), -EINVAL);
+    assert_int_equal(mmu_slot_flags(&mmu, 1, MEMSLOT_READONLY), -EINVAL);
+    assert_int_equal(mmu_slot_add(&mmu, 9, GPA(0x7000000), 1, MEMSLOT_READONLY), -EINVAL);
+    assert_true(logged("the memory of a protected VM can neither be read-only (8) nor logged"));
+    assert_int_equal(mmu_change(&mmu, &move), -EINVAL);
+    assert_true(logged("slot 1: the private memory of a protected VM cannot be moved"));
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x1000), 4, MEMSLOT_PINNED), 0);
+    assert_int_equal(mmu_convert(&mmu, GPA(0x1000), 1, true), -EBUSY);
+    assert_true(logged("frame 0x1 cannot be converted: its slot 2 is pinned"));
+
+    assert_int_equal(mmu_spte(&mmu, GPA(RAM), &(unsigned){0}), leaf);
+    assert_int_equal(td_page(RAM, 1)[0], 5);
+    stop();
+}
+
+static void a_deleted_slot_gives_its_pages_back(void **state)
+{
+    (void)state;
+    start();
+    unsigned left = pool_left;
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x3ffff000), 1026, 0), 0);
+    assert_int_equal(td_accepts(0x3ffff000, 1), TDX_SUCCESS);
+    assert_int_equal(td_accepts(0x40000000, 2), TDX_SUCCESS);
+    assert_int_equal(td_accepts(0x40200000, 2), TDX_SUCCESS);
+    assert_int_equal(td_accepts(0x40400000, 1), TDX_SUCCESS);
+    td_page(0x40000000, 2)[0] = 9;
+    assert_int_equal(mmu_slot_delete(&mmu, 2), 0);
+    assert_int_equal(level_of(0x40000000), 0);
+    assert_true(left - pool_left <= 4); /* the external tables stay */
+    assert_int_equal(td_touch(0x40000000, 1), -EFAULT);
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x40000000), 1024, 0), 0);
+    assert_int_equal(td_accepts(0x40000000, 1), TDX_SUCCESS);
+    assert_int_equal(td_page(0x40000000, 1)[0], 0);
+    stop();
+}
+
+/* ---- Refusals of the secure side ------------------------------------------------------------- */
+
+/* An operation that is refused once leaves the mirror as it was; the next try succeeds. */
+static void refused_when_a_page_is_added(void **state)
+{
+    (void)state;
+    static const struct {
+        enum mirror_op op;
+        unsigned after;
+        const char *text;
+    } cases[] = {
+        {OP_LINK, 0, "refuses to link a table for private frame 0 at level 3: status 0x80000200"},
+        {OP_LINK, 1, "refuses to link a table for private frame 0x200 at level 2"},
+        {OP_AUG, 0, "refuses to augment private frame 0x203 at level 1"},
+        {OP_TAKE, 0, "no private frame is left for an external table of private frame 0"},
+        {OP_TAKE, 2, "no private frame is left for the page of private frame 0x203"},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        uint64_t status;
+        start();
+        fail_next(cases[i].op, cases[i].after, 1);
+        int error = mmu_td_accept(&mmu, GPA(RAM + 0x3000), 1, &status);
+        assert_int_equal(error, cases[i].op == OP_TAKE ? -ENOMEM : -EIO);
+        assert_true(logged(cases[i].text));
+        assert_int_equal(level_of(RAM + 0x3000), 0);
+        assert_int_equal(mmu_mirror_stats(&mmu).refused, cases[i].op != OP_TAKE);
+        check_mirror();
+        assert_int_equal(td_accepts(RAM + 0x3000, 1), TDX_SUCCESS);
+        stop();
+    }
+}
+
+static void prepare_large(void)
+{
+    start();
+    assert_int_equal(td_accepts(RAM, 2), TDX_SUCCESS);
+    for (uint64_t i = 0; i < 512; i++)
+        td_page(RAM + i * PAGE_SIZE, 2)[0] = i + 1;
+}
+
+/* Block is refused: the page was not touched. Track, split or a frame is refused: the page stays
+ * BLOCKED, and the next access of the guest splits it. Nothing is lost in either case. */
+static void refused_when_a_large_page_is_split(void **state)
+{
+    (void)state;
+    static const enum mirror_op ops[] = {OP_BLOCK, OP_TRACK, OP_SPLIT, OP_TAKE};
+    for (unsigned i = 0; i < ARRAY_SIZE(ops); i++) {
+        prepare_large();
+        fail_next(ops[i], 0, 1);
+        int64_t result = mmu_convert(&mmu, GPA(RAM + 0x5000), 1, true);
+        assert_int_equal(result, ops[i] == OP_TAKE ? -ENOMEM : -EIO);
+        bool blocked = ops[i] != OP_BLOCK;
+        assert_int_equal(mmu_mirror_stats(&mmu).stuck, blocked ? 512 : 0);
+        assert_int_equal(level_of(RAM), blocked ? 0 : 2);
+        check_mirror();
+        fail_next(OP_SPLIT, 0, blocked);
+        assert_int_equal(td_touch(RAM, 1), blocked ? -EIO : FAULT_FIXED);
+        for (uint64_t page = 0; page < 512; page++)
+            assert_int_equal(td_page(RAM + page * PAGE_SIZE, 1)[0], page + 1);
+        assert_int_equal(mmu_mirror_stats(&mmu).stuck, 0);
+        assert_int_equal(level_of(RAM), blocked ? 1 : 2);
+        check_mirror();
+        assert_int_equal(mmu_convert(&mmu, GPA(RAM + 0x5000), 1, true), 1);
+        assert_int_equal(td_touch(SHARED | (RAM + 0x5000), 1), FAULT_FIXED);
+        stop();
+    }
+}
+
+/* The frames that could not leave stay private, and are never given back; those before and behind
+ * them change sides. */
+static void refused_when_pages_are_removed(void **state)
+{
+    (void)state;
+    static const struct {
+        enum mirror_op op;
+        int64_t
+            result; /* of the conversion of 8 pages, if the operation for the third is refused */
+        unsigned stuck, shared;
+    } cases[] = {
+        {OP_BLOCK, 2, 0, 2},
+        {OP_TRACK, -EIO, 8, 0},
+        {OP_REMOVE, 2, 1, 7},
+    };
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+        start();
+        for (uint64_t page = 0; page < 8; page++)
+            assert_int_equal(td_accepts(RAM + page * PAGE_SIZE, 1), TDX_SUCCESS);
+        unsigned left = pool_left, shared = 0;
+        fail_next(cases[i].op, cases[i].op == OP_TRACK ? 0 : 2, 1);
+        assert_int_equal(mmu_convert(&mmu, GPA(RAM), 8, true), cases[i].result);
+        assert_int_equal(mmu_mirror_stats(&mmu).stuck, cases[i].stuck);
+        assert_int_equal(pool_left, left + cases[i].shared);
+        check_mirror();
+        for (uint64_t page = 0; page < 8; page++)
+            shared += td_touch(SHARED | (RAM + page * PAGE_SIZE), 1) == FAULT_FIXED;
+        assert_int_equal(shared, cases[i].shared);
+        if (cases[i].stuck) {
+            assert_int_equal(td_touch(RAM + 0x2000, 1), -EACCES);
+            assert_true(logged("private frame 0x202 is BLOCKED, because its removal has failed"));
+        }
+        for (uint64_t page = 0; page < 8; page++) /* the next try succeeds */
+            assert_int_equal(mmu_convert(&mmu, GPA(RAM + page * PAGE_SIZE), 1, true), 1);
+        assert_int_equal(mmu_mirror_stats(&mmu).stuck, 0);
+        assert_int_equal(pool_left, left + 8);
+        stop();
+    }
+}
+
+/* A slot with a page that cannot be removed is deleted nevertheless. Its page stays with the VM. */
+static void a_deletion_leaves_pages_that_are_stuck(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x1000), 64, 0), 0);
+    for (uint64_t page = 1; page <= 64; page++)
+        assert_int_equal(td_accepts(page * PAGE_SIZE, 1), TDX_SUCCESS);
+    unsigned left = pool_left;
+    fail_next(OP_REMOVE, 40, 1);
+    assert_int_equal(mmu_slot_delete(&mmu, 2), 0);
+    assert_int_equal(mmu_mirror_stats(&mmu).stuck, 1);
+    assert_int_equal(pool_left, left + 63);
+    assert_int_equal(mmu_slot_add(&mmu, 2, GPA(0x1000), 64, 0), 0);
+    fail_next(OP_BLOCK, 0, 1);
+    assert_int_equal(td_accepts(0x1000, 1), TDX_SUCCESS);
+    assert_int_equal(mmu_slot_delete(&mmu, 2), 0);
+    assert_int_equal(pool_left, left + 63);
+    stop();
+}
+
+/* The epoch of somebody else is not over: track is called again after a wait. */
+static void a_busy_epoch_is_waited_for(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(td_accepts(RAM, 1), TDX_SUCCESS);
+    fail_next(OP_TRACK, 0, 1);
+    fail.status = TDX_PREVIOUS_TLB_EPOCH_BUSY;
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
+    assert_int_equal(op_calls[OP_TRACK], 2);
+    stop();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_mirror_needs_its_shared_bit_and_no_memory),
+        cmocka_unit_test(a_fault_adds_a_page_that_is_pending),
+        cmocka_unit_test(an_accepted_page_is_zero_and_is_kept),
+        cmocka_unit_test(a_large_page_is_accepted_at_once),
+        cmocka_unit_test(a_large_page_needs_room_memory_and_one_side),
+        cmocka_unit_test(small_pages_where_large_ones_are_off),
+        cmocka_unit_test(an_empty_table_gives_way_to_a_large_page),
+        cmocka_unit_test(a_small_accept_splits_a_large_page),
+        cmocka_unit_test(accept_of_what_is_not_private),
+        cmocka_unit_test(a_large_page_is_cleared_in_pieces),
+        cmocka_unit_test(nobody_acts_on_a_frozen_entry),
+        cmocka_unit_test(the_initial_image_is_verified),
+        cmocka_unit_test(a_conversion_takes_a_page_of_the_other_pool),
+        cmocka_unit_test(a_conversion_splits_a_large_page),
+        cmocka_unit_test(the_hypervisor_has_no_access),
+        cmocka_unit_test(other_operations_leave_the_mirror_alone),
+        cmocka_unit_test(a_deleted_slot_gives_its_pages_back),
+        cmocka_unit_test(refused_when_a_page_is_added),
+        cmocka_unit_test(refused_when_a_large_page_is_split),
+        cmocka_unit_test(refused_when_pages_are_removed),
+        cmocka_unit_test(a_deletion_leaves_pages_that_are_stuck),
+        cmocka_unit_test(a_busy_epoch_is_waited_for),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

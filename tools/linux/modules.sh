@@ -1,0 +1,19 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# Takes modules from an unpacked kernel package: tools/linux/modules.sh TREE FOLDER
+#
+# They are KVM's, the drivers of virtio devices, and those with which a TD asks for its reports.
+# FOLDER gets them uncompressed and without debugging information, which the initrd has no use for.
+# A module that is missing is a part of this kernel, or the kernel is older than it.
+set -e
+for module in irqbypass kvm kvm-intel \
+    virtio_ring virtio virtio_mmio virtio_blk failover net_failover virtio_net \
+    configfs tsm tsm_report tdx-guest; do
+    file=$(find "$1" -name "$module.ko*" | head -1)
+    case $file in
+    "") continue ;;
+    *.xz) xz -dc "$file" >"$2/$module.ko" ;;
+    *) cp "$file" "$2/$module.ko" ;;
+    esac
+    strip -g -R .BTF "$2/$module.ko"
+done
