@@ -30,8 +30,8 @@ static uint64_t external_epoch_begin(void *context)
     return mirror_epoch_begin(external->mmu);
 }
 
-/* A pCPU that was out of the guest while the MMU waited, and that enters now, counts as one with old
- * translations until it has paid its debt. It does that once, and needs no lock for it. */
+/* A pCPU that was out of the guest while the MMU waited, and that enters now, counts as one with
+ * old translations until it has paid its debt. It does that once, and needs no lock for it. */
 static bool external_epoch_over(void *context, uint64_t epoch)
 {
     const struct external *external = context;
