@@ -30,7 +30,7 @@ static void unknown_leaves(void)
             call(filled(leaf | BIT(16)), INVALID, 0);
 }
 
-static void no_ve_information(void)
+void no_ve_information(void)
 {
     struct td_registers r = call(filled(VEINFO_GET), NO_VE, RCX | RDX | R8 | R9 | R10);
     EXPECT_EQ(r.rcx | r.rdx | r.r8 | r.r9 | r.r10, 0);

@@ -94,5 +94,6 @@ static inline struct td_registers get_ve(void)
     return call(filled(VEINFO_GET), 0, RCX | RDX | R8 | R9 | R10);
 }
 
-/* The tests of td_leaves/ve.c. */
+/* The tests that the two files call of each other. */
+void no_ve_information(void);
 void ve_instructions(void), ve_shared_addresses(void), ve_nested(void), ve_nmis_wait(void);
