@@ -87,9 +87,6 @@ static void vm_wr(void)
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
 
-#define PAGE  0xa00000ull /* of RAM, behind the program */
-#define LARGE 0xc00000ull
-
 /* A large range is converted in pieces: with status 1, RETRY, R11 says where to go on. */
 static uint64_t map_gpa(uint64_t gpa, uint64_t size)
 {
