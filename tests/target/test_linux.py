@@ -4,8 +4,10 @@
 import dataclasses
 import os
 import re
+import select
 import struct
 import subprocess
+import time
 
 import pytest
 from conftest import CODES, ROOT, hello, need_made
@@ -141,11 +143,16 @@ class Typist:
         self.process.terminate()
         self.process.wait()
 
-    def wait_for(self, text: bytes) -> bytes:
-        """Returns what was printed before the text."""
+    def wait_for(self, text: bytes, seconds: float = 600) -> bytes:
+        """Returns what was printed before the text. The time is long, because other tests run, but
+        a text that never comes must not stop all of them."""
+        output = self.process.stdout.fileno()
+        end = time.monotonic() + seconds
         while text not in self.seen:
-            data = os.read(self.process.stdout.fileno(), 4096)
-            assert data, self.seen
+            left = max(0, end - time.monotonic())
+            assert select.select([output], [], [], left)[0], (text, self.seen)
+            data = os.read(output, 4096)
+            assert data, (text, self.seen)
             self.seen += data
         before, _, self.seen = self.seen.partition(text)
         return before
