@@ -670,7 +670,7 @@ static void a_removal_waits_for_other_cpus(void **state)
 {
     (void)state;
     start();
-    assert_int_equal(td_accepts(RAM, 1), TDX_SUCCESS);
+    assert_int_equal(td_accepts(RAM, 2), TDX_SUCCESS); /* the wait of its split, too */
     assert_int_equal(td_accepts(RAM + 0x201000, 1), TDX_SUCCESS);
     td_page(RAM + 0x201000, 2)[0] = 6;
     epoch_online(1, NULL);
