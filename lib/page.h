@@ -30,8 +30,8 @@ const char *page_shortage(void);
 /* Frees a block that page_alloc() returned for the same order. Supplied by arch/x86/memory.c. */
 void page_free(hpa_t page, unsigned order);
 
-/* Allocates a block for the hypervisor itself that is never freed, and that is not reported as such.
- * Supplied by arch/x86/memory.c. */
+/* Allocates a block for the hypervisor itself that is never freed, and that is not reported as
+ * such. Supplied by arch/x86/memory.c. */
 hpa_t page_alloc_for_ever(unsigned order) MUST_CHECK;
 
 /* All pages that page_alloc() returns lie below this address. Supplied by arch/x86/memory.c. */

@@ -9,6 +9,7 @@
 #include "lib/page.h"
 #include "lib/trace.h"
 #include "mmu/mirror.h"
+#include "mmu/tlb.h"
 
 /* ---- The machine, for the secure side -------------------------------------------------------- */
 
@@ -29,10 +30,17 @@ static uint64_t external_epoch_begin(void *context)
     return mirror_epoch_begin(external->mmu);
 }
 
+/* A pCPU that was out of the guest while the MMU waited, and that enters now, counts as one with
+ * old translations until it has paid its debt. It does that once, and needs no lock for it. */
 static bool external_epoch_over(void *context, uint64_t epoch)
 {
     const struct external *external = context;
-    return mirror_epoch_over(external->mmu, epoch);
+    for (unsigned i = 0; i < CPUS_MAX; i++) {
+        if (likely(mirror_epoch_over(external->mmu, epoch)))
+            return true;
+        tlb_sync(external->mmu);
+    }
+    return false;
 }
 
 static void external_measure(void *context, gfn_t gfn, const void *content)

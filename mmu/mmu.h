@@ -95,9 +95,9 @@ static inline bool mmu_has_sides(const struct mmu *mmu)
  * covers `gpa`; -EINVAL if `gpa` is not aligned, `pages` is 0 or the VM has no sides; -EINPROGRESS
  * as mmu_change(). In a protected VM (mmu/mirror.h) a page that comes from the other side gets
  * another host page, and other errors are -EBUSY: the slot is pinned; -ENOMEM; and -EIO: the secure
- * side has refused, and the first page is private still. During the conversion the pages belong to neither side: accesses of the guest
- * fault until it is over, and accesses of the hypervisor are refused. Locks and waiting as for the
- * operations on slots. */
+ * side has refused, and the first page is private still. During the conversion the pages belong to
+ * neither side: accesses of the guest fault until it is over, and accesses of the hypervisor are
+ * refused. Locks and waiting as for the operations on slots. */
 #define CONVERT_FRAMES 32u /* clearing a frame takes 512 stores: a short piece of work */
 int64_t mmu_convert(struct mmu *mmu, gpa_t gpa, uint64_t pages, bool shared) MUST_CHECK;
 

@@ -13,9 +13,9 @@
 #include "mmu/spte.h"
 #include "mmu/types.h"
 
-/* Walk [first, end) in every root that the CPU walks, in pre-order: an entry comes before the entries of its table.
- * tdp_iter_next() reads the entry again before it descends, so it does not descend from an entry
- * that the caller has just emptied (rule W1). */
+/* Walk [first, end) in every root that the CPU walks, in pre-order: an entry comes before the
+ * entries of its table. tdp_iter_next() reads the entry again before it descends, so it does not
+ * descend from an entry that the caller has just emptied (rule W1). */
 void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, gfn_t end);
 void tdp_iter_next(struct tdp_iter *iter);
 
@@ -75,8 +75,8 @@ static ALWAYS_INLINE uint64_t tdp_descend(const uint64_t *table, unsigned *level
     return __atomic_load_n(*sptep, __ATOMIC_ACQUIRE);
 }
 
-/* The lowest entry on the CPU's walk to `alias`, with its level and address. Takes no lock; the caller is
- * in an epoch. */
+/* The lowest entry on the CPU's walk to `alias`, with its level and address. Takes no lock; the
+ * caller is in an epoch. */
 static inline uint64_t tdp_walk_to(const struct mmu *mmu, alias_t alias, unsigned *level,
                                    const uint64_t **sptep)
 {

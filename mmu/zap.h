@@ -11,9 +11,9 @@
  * bits are lost, so no slot in the range may log dirty pages. */
 #define ZAP_TABLES 2u
 
-/* Removes every leaf of every root that overlaps [first, end), except for a mirror. The range must be short, because it
- * is zapped in one piece. `reason` is the reason for the flush. Takes the lock exclusively, and
- * returns when no pCPU uses the removed translations. */
+/* Removes every leaf of every root that overlaps [first, end), except for a mirror. The range must
+ * be short, because it is zapped in one piece. `reason` is the reason for the flush. Takes the lock
+ * exclusively, and returns when no pCPU uses the removed translations. */
 void tdp_zap(struct mmu *mmu, gfn_t first, gfn_t end, unsigned flags, enum debt_reason reason);
 
 /* tdp_zap() for a caller that holds the lock exclusively. */

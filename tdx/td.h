@@ -58,8 +58,8 @@ static inline uint64_t td_shared_bit(const struct td *td)
     return BIT(td->gpa_width - 1u);
 }
 
-/* The state of one vCPU of a TD, in a page of its own that the guest cannot map: the CPU writes `ve`
- * if it delivers #VE itself. The pCPU that runs the vCPU owns it. */
+/* The state of one vCPU of a TD, in a page of its own that the guest cannot map: the CPU writes
+ * `ve` if it delivers #VE itself. The pCPU that runs the vCPU owns it. */
 struct td_vcpu {
     struct ve_area ve;       /* VE_INFO, valid while ve.busy is not 0; see tdx/ve.h */
     uint32_t ve_length;      /* of the instruction; 0 for an EPT violation */

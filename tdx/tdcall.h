@@ -47,8 +47,8 @@ struct tdcall_page {
     bool pending;
 };
 
-/* Results of the functions below that are no status: the instruction is to be executed again, or the
- * TD has been stopped, because it may not do this with the page. */
+/* Results of the functions below that are no status: the instruction is to be executed again, or
+ * the TD has been stopped, because it may not do this with the page. */
 #define TDCALL_STATUS_REPEAT (~0ull)
 #define TDCALL_STATUS_END    (~0ull - 1)
 

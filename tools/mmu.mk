@@ -4,7 +4,8 @@
 
 # ---- Threads ----------------------------------------------------------------------------------
 TSAN_FLAGS := $(filter-out -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLAGS))
-TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) lib/rwlock.c lib/epoch.c lib/patience.c lib/trace.c lib/host_tlb.c \
+TSAN_SRC   := $(wildcard mmu/*.c ept/*.c) \
+              lib/rwlock.c lib/epoch.c lib/patience.c lib/trace.c lib/host_tlb.c \
               tests/unit/support.c tests/unit/mmu/test_mmu_threads.c
 TSAN_SRC   := $(filter $(PURE) tests/%,$(TSAN_SRC))
 
@@ -14,7 +15,7 @@ SECURE_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c \
 
 .PHONY: tsan model
 # The MMU, the secure side, a disk of several vCPUs, and the switch.
-tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch) ## what CPUs share, under ThreadSanitizer
+tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch) ## what CPUs share, by TSan
 	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
 $(B)/tsan/threads: $(TSAN_SRC)
@@ -41,7 +42,7 @@ MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLA
 MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
 SEED        := $(shell date +%Y%m%d)
 
-model: $(addprefix $(B)/model/,adversary mirror secure) ## ten million steps against the worst TLB; SEED=
+model: $(addprefix $(B)/model/,adversary mirror secure) ## 10^7 steps, the worst TLB; SEED=
 	$(Q)SECURE_STEPS=10000000 SECURE_SEED=$(SEED) $(B)/model/secure
 	$(Q)MIRROR_STEPS=5000000 MIRROR_SEED=$(SEED) $(B)/model/mirror
 	$(Q)for half in 0 1; do \

@@ -7,8 +7,8 @@
 
 #define REFUSED_SHOWN 16u /* refused accesses of each VM that are printed */
 
-static COLD void report(struct vcpu *vcpu, const char *outcome, const char *format,
-                        va_list arguments)
+static COLD void refusal_report(struct vcpu *vcpu, const char *outcome, const char *format,
+                                va_list arguments)
 {
     struct vm *vm = vcpu->vm;
     unsigned before = __atomic_fetch_add(&vm->refused, 1, __ATOMIC_RELAXED);
@@ -27,7 +27,7 @@ void access_refuse(struct vcpu *vcpu, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    report(vcpu, "#GP", format, arguments);
+    refusal_report(vcpu, "#GP", format, arguments);
     va_end(arguments);
     vmx_raise(&vcpu->vmx, VECTOR_GP, 0);
 }
@@ -36,6 +36,6 @@ void access_report_refusal(struct vcpu *vcpu, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    report(vcpu, "refused", format, arguments);
+    refusal_report(vcpu, "refused", format, arguments);
     va_end(arguments);
 }

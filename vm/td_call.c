@@ -85,10 +85,15 @@ static uint64_t host_page(void *context, gpa_t gpa, struct tdcall_page *page)
 {
     struct vcpu *vcpu = context;
     enum td_page_state state = td_page_state(vcpu->vm, gpa);
-    *page = (struct tdcall_page){.level = 0, .pending = state == TD_PAGE_PENDING};
+    unsigned level;
+    hpa_t host;
+    if (mmu_gpa_to_pfn(&vcpu->vm->mmu, gpa, &host, &level))
+        level = EPT_LEVEL_4K; /* a page that is still to be provided */
+    *page =
+        (struct tdcall_page){.level = level - EPT_LEVEL_4K, .pending = state == TD_PAGE_PENDING};
     if (state == TD_PAGE_PENDING || state == TD_PAGE_ACCEPTED)
         return TDX_SUCCESS;
-    if (state == TD_PAGE_CONVERTING)
+    if (state == TD_PAGE_CONVERTING || state == TD_PAGE_BLOCKED)
         return TDCALL_STATUS_REPEAT;
     stop(vcpu, "MEM.PAGE.ATTR", gpa, "only private memory has attributes");
     return TDCALL_STATUS_END;

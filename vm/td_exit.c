@@ -32,7 +32,9 @@ static void td_exception(struct vcpu *vcpu)
     if (event.vector == VECTOR_UD && !(exit->idt_vectoring & EVENT_INFO_VALID) &&
         td_at_tdcall(vcpu, &again))
         td_call(vcpu);
-    else if (!again && !vmx_reflect_exception(&vcpu->vmx))
+    else if (again)
+        mmu_help(&vcpu->vm->mmu); /* the other vCPU may not be running */
+    else if (!vmx_reflect_exception(&vcpu->vmx))
         td_stop(vcpu);
 }
 

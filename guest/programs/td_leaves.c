@@ -1,99 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * TDCALL as a TD sees it: each leaf with its error codes and the registers that it keeps, what is
- * no TDCALL, #VE and its information, and the calls to the VMM.
+ * no TDCALL, and the calls to the VMM. td_leaves/ve.c has #VE and its information.
  */
-#include "guest/programs/rt/td.h"
-
-#define VECTOR_DF 8
-#define VECTOR_VE 20
-
-#define INVALID   0xc000010000000000ull /* TDX_OPERAND_INVALID, with the operand's number */
-#define NO_VE     0xc000070400000000ull
-#define ACCEPTED  0x00000b0a00000000ull
-#define MISMATCH  0xc0000b0b00000000ull
-#define NO_FIELD  0xc0000c0000000000ull
-#define READ_ONLY 0xc0000c0100000000ull
-#define BAD_VALUE 0xc0000c0300000000ull
-
-#define VMCALL_INVALID 0x8000000000000000ull
-#define VMCALL_ALIGN   0x8000000000000002ull
-#define VMCALL_UNKNOWN 0x8000000000000003ull
-
-#define SHARED       BIT(39)
-#define LEAVES       25
-#define CONFIG_FLAGS 0x1110000300000016ull
-#define TD_CTLS      0x1110000300000017ull
-#define NOTIFY       0x9110000300000010ull
-
-enum {
-    VMCALL = 0,
-    INFO = 1,
-    VEINFO_GET = 3,
-    CPUIDVE_SET = 5,
-    ACCEPT = 6,
-    VM_RD = 7,
-    VM_WR = 8,
-    ATTR_RD = 23,
-    ATTR_WR = 24,
-};
-
-/* Registers by their place in struct td_registers. */
-#define RAX BIT(0)
-#define RCX BIT(1)
-#define RDX BIT(2)
-#define R8  BIT(7)
-#define R9  BIT(8)
-#define R10 BIT(9)
-#define R11 BIT(10)
-#define R12 BIT(11)
-#define R13 BIT(12)
-#define R14 BIT(13)
-
-/* ---- Calls ----------------------------------------------------------------------------------- */
-
-/* All registers have values of their own, so that a change of any of them is seen. */
-static struct td_registers filled(uint64_t leaf)
-{
-    struct td_registers r;
-    uint64_t *word = &r.rax;
-    for (unsigned i = 0; i < sizeof(r) / 8; i++)
-        word[i] = 0x1111111111111111ull * (i + 1);
-    r.rax = leaf;
-    return r;
-}
-
-/* Calls, and checks RAX and that no register has changed but those of `outputs`. */
-static struct td_registers call(struct td_registers r, uint64_t status, uint64_t outputs)
-{
-    const struct td_registers before = r;
-    const uint64_t *was = &before.rax;
-    execute_tdcall(&r);
-    const uint64_t *is = &r.rax;
-    EXPECT_EQ(r.rax, status);
-    for (unsigned i = 1; i < sizeof(r) / 8; i++)
-        if (!(outputs >> i & 1) && is[i] != was[i]) {
-            note("changed", i);
-            EXPECT_EQ(is[i], was[i]);
-        }
-    return r;
-}
-
-static struct td_registers call_with(uint64_t leaf, uint64_t rcx, uint64_t rdx, uint64_t r8,
-                                     uint64_t r9, uint64_t status, uint64_t outputs)
-{
-    struct td_registers r = filled(leaf);
-    r.rcx = rcx;
-    r.rdx = rdx;
-    r.r8 = r8;
-    r.r9 = r9;
-    return call(r, status, outputs);
-}
-
-static struct td_registers get_ve(void)
-{
-    return call(filled(VEINFO_GET), 0, RCX | RDX | R8 | R9 | R10);
-}
+#include "guest/programs/td_leaves/calls.h"
 
 /* ---- Leaves ---------------------------------------------------------------------------------- */
 
@@ -120,7 +30,7 @@ static void unknown_leaves(void)
             call(filled(leaf | BIT(16)), INVALID, 0);
 }
 
-static void no_ve_information(void)
+void no_ve_information(void)
 {
     struct td_registers r = call(filled(VEINFO_GET), NO_VE, RCX | RDX | R8 | R9 | R10);
     EXPECT_EQ(r.rcx | r.rdx | r.r8 | r.r9 | r.r10, 0);
@@ -176,9 +86,6 @@ static void vm_wr(void)
 }
 
 /* ---- Memory ---------------------------------------------------------------------------------- */
-
-#define PAGE  0xa00000ull /* of RAM, behind the program */
-#define LARGE 0xc00000ull
 
 /* A large range is converted in pieces: with status 1, RETRY, R11 says where to go on. */
 static uint64_t map_gpa(uint64_t gpa, uint64_t size)
@@ -265,13 +172,13 @@ static void page_attributes(void)
 
 /* ---- What is no TDCALL ----------------------------------------------------------------------- */
 
-#define UNDEFINED(X)                                                                         \
-    X(ud2)                                                                                   \
-    X(ud1)                                                                                   \
-    X(ud0)                                                                                   \
-    X(no_prefix)                                                                             \
-    X(two_prefixes) X(repeated) X(locked) X(rex) X(seamops) X(seamcall) X(push_es) X(vmread) \
-        X(vmxon)
+#define UNDEFINED(X) \
+    X(ud2)           \
+    X(ud1)           \
+    X(ud0)           \
+    X(no_prefix)     \
+    X(two_prefixes)  \
+    X(repeated) X(locked) X(rex) X(seamops) X(seamcall) X(push_es) X(vmread) X(vmxon)
 #define X(name) void undefined_##name(void *argument);
 UNDEFINED(X)
 #undef X
@@ -347,143 +254,6 @@ static void single_step(void)
     EXPECT_EQ(seen.dr6 & BIT(14), BIT(14));
     set_handler(VECTOR_DB, NULL);
     EXPECT_EQ(tdcall_in_shadow(), 0);
-}
-
-/* ---- #VE ------------------------------------------------------------------------------------- */
-
-static void do_hlt(void *argument)
-{
-    (void)argument;
-    __asm__ volatile("hlt");
-}
-
-static void do_out(void *argument)
-{
-    (void)argument;
-    __asm__ volatile("outb %%al, $0x80" : : "a"(0));
-}
-
-static void do_vmcall(void *argument)
-{
-    (void)argument;
-    __asm__ volatile("vmcall" : : "a"(0));
-}
-
-static void do_wbinvd(void *argument)
-{
-    (void)argument;
-    __asm__ volatile("wbinvd");
-}
-
-static void do_invd(void *argument)
-{
-    (void)argument;
-    __asm__ volatile("invd");
-}
-
-static void do_rdpmc(void *argument)
-{
-    (void)argument;
-    __asm__ volatile("rdpmc" : : "c"(0) : "eax", "edx");
-}
-
-static void instructions(void)
-{
-    static const struct {
-        void (*run)(void *);
-        uint64_t reason, qualification, length;
-    } rows[] = {
-        {do_hlt, 12, 0, 1},    {do_out, 30, 0x80 << 16 | BIT(6), 2},
-        {do_vmcall, 18, 0, 3}, {do_wbinvd, 54, 0, 2},
-        {do_invd, 13, 0, 2},
-    };
-    for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        EXPECT_EQ(try_run(rows[i].run, NULL).vector, VECTOR_VE);
-        struct td_registers r = get_ve();
-        EXPECT_EQ(r.rcx, rows[i].reason);
-        EXPECT_EQ(r.rdx, rows[i].qualification);
-        EXPECT_EQ(r.r8 | r.r9, 0);
-        EXPECT_EQ((uint32_t)r.r10, rows[i].length);
-    }
-    EXPECT_EQ(try_run(do_rdpmc, NULL).vector, VECTOR_GP);
-}
-
-static void do_read(void *address)
-{
-    (void)read32((uint64_t)address);
-}
-
-static void do_write(void *address)
-{
-    write32((uint64_t)address, 0);
-}
-
-/* The GPA has its offset and the shared bit. MMIO is the same the second time, when the CPU may
- * deliver the exception itself. */
-static void shared_addresses(void)
-{
-    static const uint64_t pages[] = {0xfec00000, PAGE,
-                                     BIT(38)}; /* a device, private RAM, nothing */
-    const uint64_t va = TEST_VA + 2 * RT_2M;
-    for (unsigned i = 0; i < 3 * ARRAY_SIZE(pages); i++) {
-        const uint64_t page = pages[i / 3];
-        map_page(rt_pml4, va, page | SHARED, PTE_P | PTE_W);
-        invlpg(va);
-        EXPECT_EQ(try_run(i & 1 ? do_write : do_read, (void *)(va + 0x10)).vector, VECTOR_VE);
-        struct td_registers r = get_ve();
-        EXPECT_EQ(r.rcx, 48);
-        EXPECT_EQ(r.rdx & 3, i & 1 ? 2 : 1);
-        EXPECT_EQ(r.r8, va + 0x10);
-        EXPECT_EQ(r.r9, page + 0x10 + SHARED);
-    }
-    struct td_registers r = {.r11 = 48, .r12 = 4, .r14 = PAGE | SHARED};
-    EXPECT_EQ(td_vmcall(&r), VMCALL_INVALID); /* memory is no device */
-    r = (struct td_registers){.r11 = 48, .r12 = 4, .r14 = 0xfec00000};
-    EXPECT_EQ(td_vmcall(&r), VMCALL_INVALID); /* nor are private addresses */
-    r = (struct td_registers){.r11 = 48, .r12 = 4, .r14 = 0xfec00000 | SHARED};
-    EXPECT_EQ(td_vmcall(&r), 0);
-}
-
-/* The information of the first one stays. */
-static void nested(void)
-{
-    EXPECT_EQ(try_run(do_hlt, NULL).vector, VECTOR_VE);
-    EXPECT_EQ(try_run(do_out, NULL).vector, VECTOR_DF);
-    map_page(rt_pml4, TEST_VA + 2 * RT_2M, 0xfec00000 | SHARED, PTE_P | PTE_W);
-    invlpg(TEST_VA + 2 * RT_2M);
-    EXPECT_EQ(try_run(do_read, (void *)(TEST_VA + 2 * RT_2M)).vector, VECTOR_DF);
-    EXPECT_EQ(get_ve().rcx, 12);
-    no_ve_information();
-}
-
-static volatile uint64_t nmis;
-
-static void on_nmi(struct frame *frame)
-{
-    (void)frame;
-    nmis = nmis + 1;
-}
-
-static void send_nmi(void)
-{
-    struct td_registers r = {.r11 = 32, .r12 = 0x830, .r13 = 4 << 8 | 1 << 18};
-    EXPECT_EQ(td_vmcall(&r), 0);
-    for (volatile unsigned i = 0; i < 1000; i++)
-        ;
-}
-
-static void nmis_wait(void)
-{
-    set_handler(VECTOR_NMI, on_nmi);
-    nmis = 0;
-    send_nmi();
-    EXPECT_EQ(nmis, 1);
-    EXPECT_EQ(try_run(do_hlt, NULL).vector, VECTOR_VE);
-    send_nmi();
-    EXPECT_EQ(nmis, 1);
-    get_ve();
-    EXPECT_EQ(nmis, 2);
-    set_handler(VECTOR_NMI, NULL);
 }
 
 /* ---- TDVMCALL -------------------------------------------------------------------------------- */
@@ -579,10 +349,10 @@ void guest_main(void)
         {"compatibility_mode", compatibility_mode, 0},
         {"across_pages", across_pages, 0},
         {"single_step", single_step, 0},
-        {"instructions", instructions, 0},
-        {"shared_addresses", shared_addresses, 0},
-        {"nested", nested, 0},
-        {"nmis_wait", nmis_wait, 0},
+        {"instructions", ve_instructions, 0},
+        {"shared_addresses", ve_shared_addresses, 0},
+        {"nested", ve_nested, 0},
+        {"nmis_wait", ve_nmis_wait, 0},
         {"exposed_registers", exposed_registers, 0},
         {"small_calls", small_calls, 0},
         {"get_quote", get_quote, 0},

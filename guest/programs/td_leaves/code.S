@@ -48,8 +48,8 @@ tdcall_in_32:
     ud2
     .code64
 
-/* uint64_t step_over_tdcall(void): VP.INFO with the trap flag set from before TDCALL on. The handler
- * of #DB clears it. Returns RAX. */
+/* uint64_t step_over_tdcall(void): VP.INFO with the trap flag set from before TDCALL on. The
+ * handler of #DB clears it. Returns RAX. */
     .globl step_over_tdcall, stepped
 step_over_tdcall:
     movl $1, %eax

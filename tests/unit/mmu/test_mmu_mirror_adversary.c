@@ -7,8 +7,8 @@
  * found, until an INVEPT (mmu_adversary.h). Meanwhile frames are accepted, converted to and fro,
  * and removed with their slot; a CPU that is kicked writes once more by what it has cached. In each
  * seventh change one operation of the mirror is refused. A frame that returns to the pool must be
- * out of reach of every CPU in the guest; what the guest reaches must be the page of the right side,
- * with the right contents; and at any time the external tables must be what the mirror says.
+ * out of reach of every CPU in the guest; what the guest reaches must be the page of the right
+ * side, with the right contents; and at any time the external tables must be what the mirror says.
  *
  * MIRROR_SEED and MIRROR_STEPS choose another run.
  */
