@@ -665,6 +665,26 @@ static void a_deletion_leaves_pages_that_are_stuck(void **state)
     stop();
 }
 
+/* Another CPU is in the guest: the removal waits until it has left. */
+static void a_removal_waits_for_other_cpus(void **state)
+{
+    (void)state;
+    start();
+    assert_int_equal(td_accepts(RAM, 2), TDX_SUCCESS); /* the wait of its split, too */
+    assert_int_equal(td_accepts(RAM + 0x201000, 1), TDX_SUCCESS);
+    td_page(RAM + 0x201000, 2)[0] = 6;
+    epoch_online(1, NULL);
+    tlb_enter(&mmu, 1);
+    kicks = 0;
+    assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
+    assert_true(kicks > 0);
+    assert_int_equal(td_accepts(RAM + 0x200000, 2), TDX_PAGE_SIZE_MISMATCH); /* not empty */
+    assert_int_equal(td_page(RAM + 0x201000, 1)[0], 6);
+    assert_int_equal(op_calls[OP_FREE], 0);
+    epoch_offline(1);
+    stop();
+}
+
 /* The epoch of somebody else is not over: track is called again after a wait. */
 static void a_busy_epoch_is_waited_for(void **state)
 {
@@ -702,6 +722,7 @@ int main(void)
         cmocka_unit_test(refused_when_a_large_page_is_split),
         cmocka_unit_test(refused_when_pages_are_removed),
         cmocka_unit_test(a_deletion_leaves_pages_that_are_stuck),
+        cmocka_unit_test(a_removal_waits_for_other_cpus),
         cmocka_unit_test(a_busy_epoch_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
