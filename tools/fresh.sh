@@ -23,6 +23,7 @@ tools/deps.sh fresh
 logs=$PWD/build/fresh
 mkdir -p "$logs"
 root=$(mktemp -d "${TMPDIR:-/var/tmp}/eptvisor-$release.XXXXXX")
+chmod 755 "$root" # a test becomes a user who is not root
 
 # Called by the trap, however the script ends: ends the processes, and with them their mounts.
 remove() {
