@@ -94,11 +94,10 @@ static int64_t convert_frames(struct mmu *mmu, const struct memslot *slot, uint6
 {
     gfn_t from = GFN(slot->base.v + first), to = GFN(slot->base.v + end);
     bool mirrored = mmu_has_mirror(mmu) && !sides_is_shared(slot, first);
-    struct mirror_batch batch;
+    struct mirror_batch batch = {.next = from};
     int error = mirrored ? tdp_top_up(mmu_self(mmu)) : 0;
     if (error)
         return error;
-    batch.next = from;
     __atomic_add_fetch(&mmu->invalidate_sequence, 1, __ATOMIC_SEQ_CST);
     write_lock(&mmu->lock);
     __atomic_store_n(&mmu->converting, from.v << CONVERTING_SHIFT | (end - first),

@@ -359,3 +359,40 @@ static inline uint64_t *td_page(uint64_t gpa, unsigned access)
     assert_int_equal(a.outcome, FAULT_FIXED);
     return phys_to_virt(a.page);
 }
+
+/* ---- A VM with one slot, which is finalised ---- */
+
+static const struct mmu_config usual = {.mmio_caching = true, .ad = true, .huge = true};
+
+static inline void start(void)
+{
+    td_create(&usual);
+    assert_int_equal(mmu_slot_add(&mmu, 1, GPA(RAM), PAGES, 0), 0);
+    assert_int_equal(mmu_td_finalise(&mmu), 0);
+}
+
+static inline void stop(void)
+{
+    check_mirror();
+    td_destroy();
+}
+
+static inline bool logged(const char *text)
+{
+    return strstr(support_log(), text);
+}
+
+static inline unsigned level_of(uint64_t gpa)
+{
+    hpa_t page;
+    unsigned level;
+    return mmu_gpa_to_pfn(&mmu, GPA(gpa), &page, &level) ? 0 : level;
+}
+
+static inline enum secure_state state_of(uint64_t gpa, unsigned level)
+{
+    hpa_t page;
+    enum secure_state state;
+    gfn_t gfn = ept_first_frame(gpa_to_gfn(GPA(gpa)), level);
+    return secure_read(&td, gfn, level, &page, &state) ? SECURE_FREE : state;
+}
