@@ -43,7 +43,7 @@ static uint64_t take_word(void)
                                     SHARED | MORE,
                                     SHARED | DEVICE,
                                     SHARED | CODE | RAM,
-                                    GHCI_EXPOSED,
+                                    EXPOSE,
                                     GHCI_MAP_GPA};
     uint8_t kind = take();
     uint64_t word = 0;
@@ -117,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (unsigned i = 0; i < GPR_COUNT; i++)
             gpr[i] = 0x0101010101010101 * (i + 1);
         gpr[GPR_RAX] = 0;
-        gpr[GPR_RCX] = what & 4 ? take_word() : GHCI_EXPOSED;
+        gpr[GPR_RCX] = what & 4 ? take_word() : EXPOSE;
         gpr[GPR_R11] = (what & 3) < ARRAY_SIZE(leaves) ? leaves[what & 3] : take_word();
         for (unsigned i = what & 8 ? 0 : 1; i < sizeof(named); i++)
             gpr[named[i]] = take_word();
