@@ -27,7 +27,7 @@ VIRTIO_SRC := $(wildcard dev/virt*.c) dev/switch.c lib/host_tlb.c tests/unit/sup
 
 LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c \
               multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
-              aml.c) vm/layout.c tests/fuzz/fuzz_loader.c
+              aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-secure \
     brute docs lint-instructions deps-fuzz

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The loaders under libFuzzer. An input is a guest's file, whose last byte chooses how an ELF64
- * kernel is entered and how large the VM is. The records of a file that is accepted lie in the
- * VM's RAM or BIOS area and do not overlap, and their contents can be read.
+ * kernel is entered, how large the VM is, and whether it is a TD. The records of a file that is
+ * accepted lie in the VM's RAM or BIOS area, or are a TD's boot shim, and do not overlap, and their
+ * contents can be read, also as the pages of a TD.
  */
 #include "launch/loader.h"
+#include "launch/td_plan.h"
 #include "lib/bits.h"
 
 #include <stdarg.h>
@@ -13,6 +15,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 uint64_t direct_map;
+extern const uint8_t shim_image[];
+const uint8_t shim_image[GUEST_SHIM_SIZE];
 
 /* Parts of the machine that load_plan() does not use, and the log, whose text is ignored. */
 int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
@@ -63,6 +67,30 @@ static uint8_t read_all(const struct load_record *record)
     return sum;
 }
 
+/* Does the record lie where records of its kind may lie? */
+static bool in_place(const struct guest_image *image, const struct load_record *r)
+{
+    switch (r->kind) {
+    case LOAD_FIRMWARE:
+    case LOAD_RESET:
+        return r->gpa >= GUEST_BIOS && r->gpa + r->extent <= GUEST_MIDDLE;
+    case LOAD_SHIM:
+        return image->td && r->gpa >= GUEST_SHIM &&
+               r->gpa + r->extent <= GUEST_SHIM + GUEST_SHIM_SIZE;
+    default:
+        return image_in_ram(image, r->gpa, r->extent);
+    }
+}
+
+static uint8_t read_pages(struct load_plan *plan)
+{
+    uint8_t sum = 0;
+    for (struct td_page page = {0}; td_next_page(plan, &page); page.gfn.v++)
+        for (unsigned i = 0; i < PAGE_SIZE; i++)
+            sum = (uint8_t)(sum + ((const uint8_t *)page.content)[i]);
+    return sum;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct load_plan plan;
@@ -77,6 +105,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                 .entry = (enum guest_entry)(choice % 3),
                                 .cpus = 1,
                                 .pc = true,
+                                .td = choice / 33 & 1,
+                                .measure = choice / 33 & 2,
+                                .lazy = choice / 33 & 4,
                                 .modules = {{"rd", 2, GUEST_MODULE_INITRD, "rd"}},
                                 .module_count = 1};
     guest_layout((4ull << 20) << choice / 3 % 11, image.ram);
@@ -84,10 +115,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     for (unsigned i = 0; i < plan.count; i++) {
         const struct load_record *a = &plan.records[i];
-        const bool in_bios = a->gpa >= GUEST_BIOS && a->gpa + a->extent <= GUEST_MIDDLE;
-        if (a->size > a->extent || (a->kind == LOAD_FIRMWARE || a->kind == LOAD_RESET
-                                        ? !in_bios
-                                        : !image_in_ram(&image, a->gpa, a->extent)))
+        if (a->size > a->extent || !in_place(&image, a))
             abort();
         for (unsigned j = 0; j < i; j++) {
             const struct load_record *b = &plan.records[j];
@@ -96,5 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         sum = (uint8_t)(sum + read_all(a));
     }
+    if (image.td)
+        sum = (uint8_t)(sum + read_pages(&plan));
     return 0;
 }
