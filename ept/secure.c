@@ -12,6 +12,7 @@
 uint64_t secure_td_create(struct secure_td *td)
 {
     uint64_t covered = ept_frames(td->root_level);
+    td->life = SECURE_STOPPED; /* until it has a root of its own */
     if (td->root_level < EPT_LEVEL_2M || td->root_level > EPT_LEVELS || !td->gfn_end ||
         td->gfn_end & (covered - 1) || td->gfn_end > EPT_ENTRIES * covered)
         return TDX_OPERAND_INVALID;
@@ -24,6 +25,7 @@ uint64_t secure_td_create(struct secure_td *td)
     frame->level = (uint8_t)(td->root_level + 1);
     frame->state = SECURE_TABLE;
     td->newest = td->host->epoch_begin(td->context);
+    td->life = SECURE_BUILDING;
     return TDX_SUCCESS;
 }
 

@@ -110,7 +110,8 @@ struct secure_td {
 
 /* Makes a TD, of which the caller has set all members above `lock`; the others are 0. Its root is
  * taken from the pool. `gfn_end` is a multiple of what an entry of the root covers, and the root
- * has entries up to there; else TDX_OPERAND_INVALID. Other refusals: secure_claim(). */
+ * has entries up to there; else TDX_OPERAND_INVALID. Other refusals: secure_claim(). A TD that is
+ * refused is like one that has been stopped and has no page. */
 uint64_t secure_td_create(struct secure_td *td) MUST_CHECK;
 
 /* From now on no page can be added, but guest memory can be. TDX_OP_STATE_INCORRECT: it was called

@@ -16,12 +16,18 @@ static void a_td_needs_a_root_that_covers_it(void **state)
         unsigned level;
         uint64_t end;
     } bad[] = {{1, 512}, {5, 1ull << 36}, {2, 0}, {2, 511}, {2, 513}, {2, 513 * 512}, {3, 512}};
-    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+    for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
         assert_int_equal(world_create(&world[1], bad[i].level, bad[i].end, page_at(9)),
                          TDX_OPERAND_INVALID);
+        assert_int_equal(world[1].td.life, SECURE_STOPPED);
+    }
     assert_null(world_frames[9].owner);
+    /* The root of another TD cannot be changed through a TD that was refused. */
     assert_int_equal(world_create(&world[1], 2, 512 * 512, page_at(ROOT)),
                      TDX_PAGE_METADATA_INCORRECT);
+    assert_int_equal(secure_table_add(&world[1].td, GFN(0), 2, page_at(9)),
+                     TDX_LIFECYCLE_STATE_INCORRECT);
+    assert_true(secure_td_is_gone(&world[1].td));
     assert_int_equal(world_create(&world[1], 4, 512ull << 27, page_at(9)), TDX_SUCCESS);
     assert_true(is_all(world_memory[9], EPT_SUPPRESS_VE));
 }
