@@ -242,7 +242,8 @@ static void check(void)
     assert_int_equal(asserted, connected && pending);
     assert_true(uart.received_count <= sizeof(uart.received));
     for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
-        assert_true(ioapic.entries[pin] == model_entry(pin));
+        /* The delivery status is computed when the entry is read. */
+        assert_true(ioapic.entries[pin] == (model_entry(pin) & ~PENDING));
         assert_int_equal(ioapic.asserted >> pin & 1, model[pin].line);
     }
     assert_int_equal(sends, model_sends);
