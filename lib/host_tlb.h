@@ -48,6 +48,12 @@ static inline uint64_t host_tlb_owed(void)
     return __atomic_load_n(&host_tlb_debt, __ATOMIC_SEQ_CST);
 }
 
+/* Has this CPU, `self`, anything to pay? */
+static inline bool host_tlb_owes(unsigned self)
+{
+    return __atomic_load_n(&host_tlb_cpus[self].paid, __ATOMIC_RELAXED) < host_tlb_owed();
+}
+
 /* The CPUs that have not paid `debt` yet, as a mask. */
 uint64_t host_tlb_behind(uint64_t debt);
 

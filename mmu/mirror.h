@@ -158,11 +158,12 @@ struct mirror_batch {
     struct mirror_place place[MIRROR_BATCH];
 };
 
-/* Freezes, blocks and tracks the leaves of the next piece of [batch->next, end), which are then in
- * `batch`; splits leaves that lie in the range only in part. If this is refused, *error is set, and
- * batch->next is the first frame that has not been blocked. The caller has called tdp_top_up() and
- * holds the lock exclusively. */
-void mirror_block(struct mmu_cpu *self, struct mirror_batch *batch, gfn_t end, int *error);
+/* Freezes, blocks and tracks the leaves of the first piece of [first, end), which are then in
+ * `batch`; splits leaves that lie in the range only in part. batch->next is the end of the piece.
+ * If this is refused, *error is set, and batch->next is the first frame that has not been blocked.
+ * The caller has called tdp_top_up() and holds the lock exclusively. */
+void mirror_block(struct mmu_cpu *self, struct mirror_batch *batch, gfn_t first, gfn_t end,
+                  int *error);
 
 /* Removes the pages of the batch, and returns their frames to the pool. The caller needs no lock:
  * the entries are FROZEN. Returns 0, or -EIO if a page is stuck. */

@@ -192,10 +192,11 @@ static int block_leaf(struct mmu_cpu *self, struct mirror_batch *batch,
     return error;
 }
 
-void mirror_block(struct mmu_cpu *self, struct mirror_batch *batch, gfn_t end, int *error)
+void mirror_block(struct mmu_cpu *self, struct mirror_batch *batch, gfn_t first, gfn_t end,
+                  int *error)
 {
-    gfn_t first = batch->next;
     *error = 0;
+    batch->next = first;
     batch->used = 0;
     for (unsigned left = TDP_PIECE; left && !*error; left--) {
         if (batch->next.v >= end.v || batch->used == MIRROR_BATCH)
@@ -247,7 +248,7 @@ void mirror_zap_piece(struct mmu *mmu, gfn_t *next, gfn_t end)
     batch.used = 0;
     write_lock(&mmu->lock);
     if (!error)
-        mirror_block(self, &batch, end, &error);
+        mirror_block(self, &batch, *next, end, &error);
     write_unlock(&mmu->lock);
     (void)mirror_remove(self, &batch);
     *next = batch.next;

@@ -94,7 +94,7 @@ static int64_t convert_frames(struct mmu *mmu, const struct memslot *slot, uint6
 {
     gfn_t from = GFN(slot->base.v + first), to = GFN(slot->base.v + end);
     bool mirrored = mmu_has_mirror(mmu) && !sides_is_shared(slot, first);
-    struct mirror_batch batch = {.next = from};
+    struct mirror_batch batch; /* not initialised, since it is large */
     int error = mirrored ? tdp_top_up(mmu_self(mmu)) : 0;
     if (error)
         return error;
@@ -103,7 +103,7 @@ static int64_t convert_frames(struct mmu *mmu, const struct memslot *slot, uint6
     __atomic_store_n(&mmu->converting, from.v << CONVERTING_SHIFT | (end - first),
                      __ATOMIC_RELEASE);
     if (mirrored)
-        mirror_block(mmu_self(mmu), &batch, to, &error);
+        mirror_block(mmu_self(mmu), &batch, from, to, &error);
     else
         tdp_zap_locked(mmu, from, to, 0, DEBT_CONVERTED);
     write_unlock(&mmu->lock);

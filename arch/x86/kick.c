@@ -50,7 +50,8 @@ bool kick_received(struct exception_frame *frame)
         halt_for_ever();
     if (frame->rip >= (uint64_t)cpu_idle && frame->rip < (uint64_t)cpu_idle_end)
         frame->rip = (uint64_t)cpu_idle;
-    (void)host_tlb_pay(this_cpu());
+    if (unlikely(host_tlb_owes(this_cpu())))
+        (void)host_tlb_pay(this_cpu());
     if (on_kick)
         on_kick();
     return true;
