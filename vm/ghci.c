@@ -163,19 +163,21 @@ static bool ghci_leaf(const struct ghci *g, uint64_t *gpr)
 
 bool ghci_call(const struct ghci *g)
 {
-    uint64_t *gpr = g->gpr, exposed = gpr[GPR_RCX], seen[GPR_COUNT];
+    uint64_t *gpr = g->gpr;
     if (likely(ghci_request_again(g, gpr)))
         return true;
+    uint64_t exposed = gpr[GPR_RCX], seen[GPR_COUNT] = {0};
     if (exposed & ~TDVMCALL_EXPOSABLE) {
         gpr[GPR_RAX] = GHCI_BAD_EXPOSURE;
         return true;
     }
-    for (unsigned i = 0; i < GPR_COUNT; i++)
-        seen[i] = exposed >> i & 1 ? gpr[i] : 0;
+    exposed &= BIT(GPR_COUNT) - 1; /* XMM registers are exposed to nobody here */
+    for (uint64_t left = exposed; left; left &= left - 1)
+        seen[__builtin_ctzll(left)] = gpr[__builtin_ctzll(left)];
     if (!ghci_leaf(g, seen))
         return false;
-    for (unsigned i = 0; i < GPR_COUNT; i++)
-        gpr[i] = exposed >> i & 1 ? seen[i] : gpr[i];
+    for (uint64_t left = exposed; left; left &= left - 1)
+        gpr[__builtin_ctzll(left)] = seen[__builtin_ctzll(left)];
     gpr[GPR_RAX] = 0;
     return true;
 }
