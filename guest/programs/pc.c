@@ -213,15 +213,38 @@ static uint32_t inl(uint16_t port)
     return value;
 }
 
-/* Returns the TSC ticks per second, measured by the power management timer over `length` of its
- * ticks. */
+struct moment {
+    uint32_t ticks; /* of the power management timer */
+    uint64_t tsc;
+};
+
+/* Reads both counters at once: of some readings it takes the shortest, in which the vCPU did not
+ * wait for its turn. */
+static struct moment now(void)
+{
+    struct moment best = {0};
+    uint64_t shortest = ~0ull;
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t before = rdtsc();
+        uint32_t ticks = inl(PORT_PM_TIMER);
+        uint64_t took = rdtsc() - before;
+        if (took >= shortest)
+            continue;
+        shortest = took;
+        best = (struct moment){ticks, before + took / 2};
+    }
+    return best;
+}
+
+/* Returns the TSC ticks per second, measured by the power management timer over at least `length`
+ * of its ticks. */
 static uint64_t tsc_rate(uint32_t length)
 {
-    uint32_t first = inl(PORT_PM_TIMER), ticks;
-    uint64_t start = rdtsc();
-    while ((ticks = inl(PORT_PM_TIMER) - first) < length)
-        ;
-    return (rdtsc() - start) * 3579545 / ticks;
+    struct moment first = now(), last;
+    do {
+        last = now();
+    } while (last.ticks - first.ticks < length);
+    return (last.tsc - first.tsc) * 3579545 / (last.ticks - first.ticks);
 }
 
 static void pm_timer(void)

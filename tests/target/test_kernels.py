@@ -78,7 +78,7 @@ case $1-$2 in
 -qq-update) exit ;;
 depends-linux-image-cloud-amd64) echo "  Depends: linux-image-9.9-cloud-amd64"; exit ;;
 depends-*) exit ;;
--qq-download) cp "$TESTDIR/$3.deb" .; exit ;;
+-qq-download) cp "$TESTDIR/$3"_*.deb .; exit ;;
 esac
 exit 1
 """
@@ -99,7 +99,7 @@ def fetch(tmp_path: pathlib.Path):
     (tree / "DEBIAN/control").write_text(CONTROL.format(name))
     (tree / "boot/vmlinuz-9.9").write_bytes(bzimage(XZ))
     (tree / "boot/config-9.9").write_text("no")
-    subprocess.run(["dpkg-deb", "-b", tree, tmp_path / f"{name}.deb"], check=True,
+    subprocess.run(["dpkg-deb", "-b", tree, tmp_path / f"{name}_9.9-1_all.deb"], check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
 
     def run(meta: str) -> subprocess.CompletedProcess[str]:

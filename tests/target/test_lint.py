@@ -24,7 +24,7 @@ from conftest import ROOT
         ("ept/a.c", "#include <stdio.h>", "not a freestanding header"),
         ("ept/a.c", '#include "entry.h"', "in no layer"),
         ("guest/programs/a.c", '#include "arch/x86/regs.h"', "not for guest programs"),
-        ("vm/a.c", '#include "guest/programs/rt/rt.h"', "belongs to the guest programs"),
+        ("vm/a.c", '#include "guest/programs/rt/rt.h"', "belongs to the guests"),
     ],
 )
 def test_layers_refuses(tmp_path: pathlib.Path, path: str, line: str, why: str) -> None:
