@@ -222,7 +222,8 @@ def test_two_vms_with_disks(tmp_path) -> None:
         ({"KERNEL": "/"}, "KERNEL=/: this is not a file; give a bzImage"),
         ({"INITRD": "{empty}"}, "this file is empty; give an initramfs"),
         ({"DISK": "/no/such:ro"}, "DISK=/no/such: there is no such file; give the image of a disk"),
-        ({"DISK": "{short}"}, "look at VCPUS=, MEM=, DISK= and WORDS=; a disk has at least 512 bytes"),
+        ({"DISK": "{short}"}, "look at VCPUS=, MEM=, DISK= and WORDS=; a disk has at least 512 "
+                              "bytes"),
         ({"KERNEL": "{text}"}, "KERNEL= takes a bzImage or a vmlinux for x86-64"),
         ({"MEM": "32"}, "give the VM more RAM with MEM="),
         ({"ESCAPE": "1"}, "ESCAPE= takes a letter, or off"),
