@@ -21,7 +21,8 @@ tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch) ## what CPUs sha
 $(B)/tsan/threads: $(TSAN_SRC)
 $(B)/tsan/mirror: $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_mirror_threads.c)
 $(B)/tsan/secure: $(SECURE_SRC)
-$(B)/tsan/switch: dev/switch.c tests/unit/support.c tests/unit/dev/test_switch_threads.c
+$(B)/tsan/switch: dev/switch.c lib/host_tlb.c tests/unit/support.c \
+    tests/unit/dev/test_switch_threads.c
 $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -fsanitize=thread $(filter %.c,$^) -lcmocka -lpthread -o $@
@@ -29,7 +30,7 @@ $(B)/tsan/%: $(HEADERS) $(wildcard tests/unit/*.h tests/unit/*/*.h)
 # vm/disk.c and vm/dma.c are part of the test. ThreadSanitizer does not know fences, but those of a
 # queue order accesses to guest memory, which are atomic.
 TSAN_DISK := $(addprefix dev/,virtio.c virtio_blk.c virtio_mmio.c virtq.c locked.c ioapic.c) \
-             tests/unit/support.c tests/unit/vm/test_disk_threads.c
+             lib/host_tlb.c tests/unit/support.c tests/unit/vm/test_disk_threads.c
 $(B)/tsan/disk: $(TSAN_DISK) vm/disk.c vm/dma.c $(HEADERS) tests/unit/support.h
 	@mkdir -p $(@D)
 	$(Q)$(HOSTCC) $(TSAN_FLAGS) -Wno-tsan -fsanitize=thread $(TSAN_DISK) -lcmocka -lpthread -o $@
