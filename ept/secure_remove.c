@@ -79,29 +79,6 @@ static hpa_t detach(struct secure_td *td, const struct secure_place *place)
     return HPA(place->entry & EPT_ADDRESS);
 }
 
-static uint64_t page_remove(struct secure_td *td, gfn_t gfn, unsigned level,
-                            struct secure_place *place)
-{
-    hpa_t page = HPA(0);
-    uint64_t status = secure_check_gfn(td, gfn, level, EPT_LEVEL_4K, EPT_LEVEL_2M);
-    if (status)
-        return status;
-    status = lock_and_find_blocked(td, gfn, level, false, place);
-    if (!status)
-        page = detach(td, place);
-    spin_unlock(&td->lock);
-    if (!status)
-        secure_give_back(td, page, level, SECURE_GUESTS);
-    return status;
-}
-
-uint64_t secure_page_remove(struct secure_td *td, gfn_t gfn, unsigned level)
-{
-    struct secure_place place = {0};
-    uint64_t status = page_remove(td, gfn, level, &place);
-    return secure_answer(td, status, SECURE_CALL_PAGE_REMOVE, gfn, level, HPA(0), &place);
-}
-
 static bool table_is_empty(const struct secure_td *td, hpa_t table)
 {
     const uint64_t *entries = secure_table(td, table);
@@ -111,28 +88,37 @@ static bool table_is_empty(const struct secure_td *td, hpa_t table)
     return true;
 }
 
-static uint64_t table_remove(struct secure_td *td, gfn_t gfn, unsigned level,
+/* Removes the page or table to which the entry at `level` points. */
+static uint64_t entry_remove(struct secure_td *td, gfn_t gfn, unsigned level, bool table,
                              struct secure_place *place)
 {
-    hpa_t table = HPA(0);
-    uint64_t status = secure_check_gfn(td, gfn, level, EPT_LEVEL_2M, td->root_level);
+    hpa_t page = HPA(0);
+    uint64_t status = secure_check_gfn(td, gfn, level, table ? EPT_LEVEL_2M : EPT_LEVEL_4K,
+                                       table ? td->root_level : EPT_LEVEL_2M);
     if (status)
         return status;
-    status = lock_and_find_blocked(td, gfn, level, true, place);
-    if (!status && !table_is_empty(td, HPA(place->entry & EPT_ADDRESS)))
+    status = lock_and_find_blocked(td, gfn, level, table, place);
+    if (!status && table && !table_is_empty(td, HPA(place->entry & EPT_ADDRESS)))
         status = TDX_EPT_PAGE_NOT_FREE;
     if (!status)
-        table = detach(td, place);
+        page = detach(td, place);
     spin_unlock(&td->lock);
     if (!status)
-        secure_give_back(td, table, EPT_LEVEL_4K, SECURE_GUESTS);
+        secure_give_back(td, page, table ? EPT_LEVEL_4K : level, SECURE_GUESTS);
     return status;
+}
+
+uint64_t secure_page_remove(struct secure_td *td, gfn_t gfn, unsigned level)
+{
+    struct secure_place place = {0};
+    uint64_t status = entry_remove(td, gfn, level, false, &place);
+    return secure_answer(td, status, SECURE_CALL_PAGE_REMOVE, gfn, level, HPA(0), &place);
 }
 
 uint64_t secure_table_remove(struct secure_td *td, gfn_t gfn, unsigned level)
 {
     struct secure_place place = {0};
-    uint64_t status = table_remove(td, gfn, level, &place);
+    uint64_t status = entry_remove(td, gfn, level, true, &place);
     return secure_answer(td, status, SECURE_CALL_TABLE_REMOVE, gfn, level, HPA(0), &place);
 }
 

@@ -47,7 +47,6 @@ int mmu_mirror(struct mmu *mmu, const struct mirror_ops *ops, struct secure_td *
     BUG_ON(!done);
     mmu->mirror = (struct mirror){.table = table, .ops = ops, .td = td};
     mmu->roots[0].role = ROLE_PRIVATE | ROLE_MIRROR;
-    mmu->walked = &mmu->roots[1];
     tdp_link_external(mmu, td->root);
     return 0;
 }

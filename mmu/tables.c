@@ -113,7 +113,6 @@ int tdp_create(struct mmu *mmu)
     mmu->stolen = (struct stolen){0};
     mmu->roots[0] = (struct root){.role = ROLE_RIGHTS};
     mmu->root_count = 1;
-    mmu->walked = mmu->roots;
     mmu->eptp = root.v | field_put(MEMTYPE_WB, EPTP_MEMTYPE) |
                 field_put(mmu->root_level - 1, EPTP_WALK) |
                 (spte_ad_enabled(spte_format.nonleaf) ? EPTP_AD : 0);

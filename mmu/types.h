@@ -39,9 +39,8 @@ struct backing {
     uint64_t *directory;
     uint64_t pages;
     uint32_t pieces;
-    uint16_t phase; /* offset of the slot's start in its first piece, in frames */
-    uint16_t
-        giant_phase; /* offset of the first piece in its GiB, in pieces; or BACKING_PAGES_ONLY */
+    uint16_t phase;       /* offset of the slot's start in its first piece, in frames */
+    uint16_t giant_phase; /* of the first piece in its GiB, in pieces; or BACKING_PAGES_ONLY */
 };
 
 struct memslot {
@@ -281,7 +280,6 @@ struct mmu {
     struct stolen stolen;
     struct root roots[ROOTS_MAX]; /* by the value of the stolen bits */
     unsigned root_count;
-    const struct root *walked; /* the first one that the CPU walks: a mirror comes before it */
     struct mirror mirror;
     uint64_t mmio_value; /* of this VM's MMIO SPTEs, under SPTE_MMIO_MASK (S12) */
     struct tlb_ledger tlb;

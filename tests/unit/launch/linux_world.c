@@ -24,6 +24,27 @@ void put(uint64_t offset, uint64_t value, size_t size)
     memcpy(file + offset, &value, size);
 }
 
+void put_bzimage(void)
+{
+    world_reset();
+    put(SETUP_SECTS, 4, 1);
+    put(SYSSIZE, KERNEL / 16, 4);
+    put(BOOT_FLAG, 0xaa55, 2);
+    put(JUMP, 0x6aeb, 2);
+    memcpy(file + HDRS, "HdrS", 4);
+    put(VERSION, 0x20f, 2);
+    put(LOADFLAGS, 1, 1);
+    put(INITRD_ADDR_MAX, 0x7fffffff, 4);
+    put(ALIGNMENT, 2 * MIB, 4);
+    put(RELOCATABLE, 1, 1);
+    put(XLOADFLAGS, 0x7f, 2);
+    put(CMDLINE_SIZE, 2047, 4);
+    put(PREF_ADDRESS, PREFERRED, 8);
+    put(INIT_SIZE, NEEDS, 4);
+    memset(file + SETUP, 0x77, KERNEL);
+    image.size = SETUP + KERNEL;
+}
+
 uint64_t get(const void *from, uint64_t offset, size_t size)
 {
     uint64_t value = 0;

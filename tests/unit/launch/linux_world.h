@@ -43,6 +43,16 @@ extern struct guest_image image;
 /* Forgets everything: the image has RAM, arguments, an initrd, and zeros as its file. */
 void world_reset(void);
 
+/* A bzImage that put_bzimage() makes: the kernel's offset in the file and its size, where it wants
+ * to be, and the RAM that it needs to start. */
+#define SETUP     0xa00u /* setup_sects 4, and the boot sector */
+#define KERNEL    0x3000u
+#define PREFERRED (16 * MIB)
+#define NEEDS     (48 * MIB)
+
+/* Forgets everything, and makes the file a good bzImage of the newest protocol. */
+void put_bzimage(void);
+
 /* Little-endian words of the file, and of anything. */
 void put(uint64_t offset, uint64_t value, size_t size);
 uint64_t get(const void *from, uint64_t offset, size_t size);

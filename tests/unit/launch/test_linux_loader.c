@@ -13,31 +13,10 @@ int guest_write(struct mmu *mmu, gpa_t gpa, const void *buffer, size_t size)
     return 0;
 }
 
-#define SETUP     0xa00u /* setup_sects 4, and the boot sector */
-#define KERNEL    0x3000u
-#define PREFERRED (16 * MIB)
-#define NEEDS     (48 * MIB)
-
 static int setup(void **state)
 {
     (void)state;
-    world_reset();
-    put(SETUP_SECTS, 4, 1);
-    put(SYSSIZE, KERNEL / 16, 4);
-    put(BOOT_FLAG, 0xaa55, 2);
-    put(JUMP, 0x6aeb, 2);
-    memcpy(file + HDRS, "HdrS", 4);
-    put(VERSION, 0x20f, 2);
-    put(LOADFLAGS, 1, 1);
-    put(INITRD_ADDR_MAX, 0x7fffffff, 4);
-    put(ALIGNMENT, 2 * MIB, 4);
-    put(RELOCATABLE, 1, 1);
-    put(XLOADFLAGS, 0x7f, 2);
-    put(CMDLINE_SIZE, 2047, 4);
-    put(PREF_ADDRESS, PREFERRED, 8);
-    put(INIT_SIZE, NEEDS, 4);
-    memset(file + SETUP, 0x77, KERNEL);
-    image.size = SETUP + KERNEL;
+    put_bzimage();
     return 0;
 }
 

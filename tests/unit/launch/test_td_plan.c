@@ -9,32 +9,13 @@
 
 #include <stdlib.h>
 
-#define SETUP  0xa00u
-#define KERNEL 0x3000u
-
 extern const uint8_t shim_image[];
 
 /* A bzImage that wants to be at 16 MiB, with an initrd, in a TD. */
 static int setup(void **state)
 {
     (void)state;
-    world_reset();
-    put(SETUP_SECTS, 4, 1);
-    put(SYSSIZE, KERNEL / 16, 4);
-    put(BOOT_FLAG, 0xaa55, 2);
-    put(JUMP, 0x6aeb, 2);
-    memcpy(file + HDRS, "HdrS", 4);
-    put(VERSION, 0x20f, 2);
-    put(LOADFLAGS, 1, 1);
-    put(INITRD_ADDR_MAX, 0x7fffffff, 4);
-    put(ALIGNMENT, 2 * MIB, 4);
-    put(RELOCATABLE, 1, 1);
-    put(XLOADFLAGS, 0x7f, 2);
-    put(CMDLINE_SIZE, 2047, 4);
-    put(PREF_ADDRESS, 16 * MIB, 8);
-    put(INIT_SIZE, 48 * MIB, 4);
-    memset(file + SETUP, 0x77, KERNEL);
-    image.size = SETUP + KERNEL;
+    put_bzimage();
     image.cpus = 2;
     image.td = image.pc = image.measure = true;
     image.entry = GUEST_ENTRY_64;

@@ -287,8 +287,11 @@ static void a_removal_waits_for_other_cpus(void **state)
     epoch_online(1, NULL);
     tlb_enter(&mmu, 1);
     kicks = 0;
+    uint64_t flushes = mmu_invept_for(&mmu, DEBT_REMOVAL_TRACKED);
     assert_int_equal(mmu_convert(&mmu, GPA(RAM), 1, true), 1);
     assert_true(kicks > 0);
+    tlb_enter(&mmu, 1); /* pays, for this reason */
+    assert_true(mmu_invept_for(&mmu, DEBT_REMOVAL_TRACKED) > flushes);
     assert_int_equal(td_accepts(RAM + 0x200000, 2), TDX_PAGE_SIZE_MISMATCH); /* not empty */
     assert_int_equal(td_page(RAM + 0x201000, 1)[0], 6);
     assert_int_equal(op_calls[OP_FREE], 0);

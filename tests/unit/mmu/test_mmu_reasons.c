@@ -269,7 +269,7 @@ static void each_flush_names_its_reason(void **state)
         assert_int_equal(mmu.tlb.newest[DEBT_NONE], 0);
     }
     seen |= BIT(DEBT_NONE) | BIT(DEBT_MMU_DESTROYED); /* no vCPU enters again */
-    seen |= BIT(DEBT_REMOVAL_TRACKED);                /* of protected VMs: tests of the mirror */
+    seen |= BIT(DEBT_REMOVAL_TRACKED); /* of protected VMs: test_mmu_mirror_removal */
     assert_int_equal(seen, BIT(DEBT_REASONS) - 1);
 }
 

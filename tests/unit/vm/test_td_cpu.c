@@ -5,34 +5,26 @@
  */
 #include "tests/unit/vmx/vmcs_world.h"
 
-#include "arch/x86/cpu.h"
-
 #include "vm/td_cpu.c"
+
+#include "td_cpu_world.h"
 
 #include <string.h>
 
 #define GARBAGE 0xdeadbeef00000000ull
 
-struct vmx_machine vmx;
-
-static struct vm vm;
-static struct vcpu *const vcpu = &vm.vcpu;
 static struct vcpu before;
 static struct td td;
 static struct td_vcpu td_vcpu;
 
-static struct {
-    unsigned skipped, cr, asked, reads, writes;
-    uint32_t leaf, subleaf, msr;
-    uint64_t value;
-} seen;
+static unsigned skipped, crs; /* instructions, and MOVs to CR that were handled */
 
 /* ---- What the files use ---------------------------------------------------------------------- */
 
 void vmx_skip_instruction(struct vmx_vcpu *half)
 {
     assert_ptr_equal(half, &vcpu->vmx);
-    seen.skipped++;
+    skipped++;
 }
 
 static enum tdx_access cr_access;
@@ -46,47 +38,7 @@ enum tdx_access control_regs_access_of_td(struct vcpu *v)
 void exit_cr_access(struct vcpu *v)
 {
     assert_ptr_equal(v, vcpu);
-    seen.cr++;
-}
-
-struct cpuid cpuid_offered(const struct vcpu *v, uint32_t leaf, uint32_t subleaf)
-{
-    assert_ptr_equal(v, vcpu);
-    seen.asked++;
-    seen.leaf = leaf;
-    seen.subleaf = subleaf;
-    return (struct cpuid){~0u, ~0u, ~0u, ~0u};
-}
-
-/* Of the emulated MSRs, those of the x2APIC that exist, the TSC, the deadline, the APIC's base and
- * IA32_EFER. */
-static bool exists(uint32_t msr)
-{
-    static const uint32_t some[] = {0x10,  0x1b,  0x6e0, 0x802, 0x803, 0x808, 0x80a, 0x80b,
-                                    0x810, 0x827, 0x828, 0x830, 0x832, 0x838, 0x83f, 0xc0000080};
-    for (unsigned i = 0; i < ARRAY_SIZE(some); i++)
-        if (some[i] == msr)
-            return true;
-    return false;
-}
-
-bool msr_read(struct vcpu *v, uint32_t msr, uint64_t *value)
-{
-    assert_ptr_equal(v, vcpu);
-    seen.reads++;
-    if (!exists(msr) || msr == 0x80b || msr == 0x83f) /* write-only */
-        return false;
-    *value = 0x100000000ull + msr;
-    return true;
-}
-
-bool msr_write(struct vcpu *v, uint32_t msr, uint64_t value)
-{
-    assert_ptr_equal(v, vcpu);
-    seen.writes++;
-    seen.msr = msr;
-    seen.value = value;
-    return exists(msr) && !(value & BIT(63)); /* a reserved bit */
+    crs++;
 }
 
 void control_registers_setup_td(struct vcpu *v)
@@ -131,6 +83,7 @@ static int setup(void **state)
     support_reset();
     memset(&vm, 0, sizeof(vm));
     memset(&seen, 0, sizeof(seen));
+    skipped = crs = 0;
     memset(registers, 0, sizeof(registers));
     td = (struct td){.gpa_width = TD_GPA_WIDTH, .tsc_frequency = 84};
     td_vcpu = (struct td_vcpu){.td = &td};
@@ -148,11 +101,12 @@ static int setup(void **state)
 static enum tdx_access happens(uint32_t reason)
 {
     memset(&seen, 0, sizeof(seen));
+    skipped = crs = 0;
     vcpu->vmx.regs.known = 0;
     before = *vcpu;
     enum tdx_access access = td_cpu_exit(vcpu, reason);
     vcpu->vmx.regs.known = 0;
-    assert_int_equal(seen.skipped + seen.cr, access == TDX_DIRECT);
+    assert_int_equal(skipped + crs, access == TDX_DIRECT);
     if (access != TDX_DIRECT)
         assert_memory_equal(vcpu->vmx.regs.gpr, before.vmx.regs.gpr, sizeof(before.vmx.regs.gpr));
     return access;
@@ -294,7 +248,7 @@ static void control_registers(void **state)
     (void)state;
     for (cr_access = TDX_DIRECT; cr_access <= TDX_GP; cr_access++) {
         assert_int_equal(happens(REASON_CR_ACCESS), cr_access);
-        assert_int_equal(seen.cr, cr_access == TDX_DIRECT); /* which completes it itself */
+        assert_int_equal(crs, cr_access == TDX_DIRECT); /* which completes it itself */
     }
 }
 
