@@ -14,7 +14,8 @@ void tdp_iter_start(struct tdp_iter *iter, const struct mmu *mmu, gfn_t first, g
 {
     iter->mmu = mmu;
     iter->end_root = &mmu->roots[mmu->root_count];
-    iter->root = first.v < end.v ? mmu->roots : iter->end_root;
+    /* A mirror is the first root, and the CPU does not walk it. */
+    iter->root = first.v < end.v ? &mmu->roots[!!mmu->mirror.table] : iter->end_root;
     iter->first = iter->gfn = first;
     iter->end = end;
     tdp_iter_restart(iter);
