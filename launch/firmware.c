@@ -205,13 +205,14 @@ static void fill_fadt(struct firmware *firmware)
  * to. */
 static void describe_virtio(struct aml *aml, uint64_t address, unsigned line)
 {
-    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE);
+    static const char digits[] = "0123456789ABCDEF";
+    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE) % 16;
     const struct aml_resources resources = {.memory = (uint32_t)address,
                                             .memory_size = VIRTIO_MMIO_SIZE,
                                             .has_line = true,
                                             .line = line,
                                             .level = true};
-    const char name[] = {'V', 'R', '0', (char)('0' + number), 0};
+    const char name[] = {'V', 'R', '0', digits[number], 0};
     size_t device = aml_device(aml, name);
     aml_name_string(aml, "_HID", "LNRO0005");
     aml_name_integer(aml, "_UID", (uint8_t)number);
@@ -220,7 +221,7 @@ static void describe_virtio(struct aml *aml, uint64_t address, unsigned line)
     aml_end(aml, device);
 }
 
-static void fill_dsdt(struct firmware *firmware, unsigned disks, bool net)
+static void fill_dsdt(struct firmware *firmware, const struct guest_image *image)
 {
     static const struct {
         const char *name, *id;
@@ -243,10 +244,14 @@ static void fill_dsdt(struct firmware *firmware, unsigned disks, bool net)
         aml_name_resources(&aml, &devices[i].resources);
         aml_end(&aml, device);
     }
-    for (unsigned i = 0; i < disks; i++)
+    for (unsigned i = 0; i < image->disks; i++)
         describe_virtio(&aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
-    if (net)
+    if (image->net)
         describe_virtio(&aml, GUEST_VIRTIO_NET, LINE_NET);
+    if (image->hvc)
+        describe_virtio(&aml, GUEST_VIRTIO_HVC, LINE_HVC);
+    if (image->rng)
+        describe_virtio(&aml, GUEST_VIRTIO_RNG, LINE_RNG);
     aml_end(&aml, scope);
     acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
 }
@@ -288,7 +293,7 @@ enum exit_code firmware_plan(struct load_plan *plan, const struct guest_image *i
     fill_madt(firmware, image);
     firmware->xsdt.tables[tables++] = ADDRESS_OF(madt);
     if (image->pc) {
-        fill_dsdt(firmware, image->disks, image->net);
+        fill_dsdt(firmware, image);
         fill_fadt(firmware);
         firmware->xsdt.tables[tables++] = ADDRESS_OF(fadt);
     }

@@ -13,8 +13,9 @@ VMLINUX = BUILD / "linux/vmlinux"  # the same kernel, extracted
 BUSYBOX = BUILD / "linux/busybox"
 TSC = BUILD / "linux/tsc"
 INITRD = BUILD / "linux/initrd"
-MODULES = ("virtio_ring", "virtio", "virtio_mmio", "virtio_blk", "failover", "net_failover",
-           "virtio_net")  # fmt: skip
+MODULES = ("virtio_ring", "virtio", "virtio_mmio", "virtio_pci_legacy_dev",
+           "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "failover", "net_failover",
+           "virtio_net", "virtio_console", "rng-core", "virtio-rng")  # fmt: skip
 IPS = 50_000_000  # high, so that there are few timer interrupts per instruction
 MEM = 256  # MiB of the VM
 # These initcalls take most of the time of a boot, and do not depend on the machine.
