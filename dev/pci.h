@@ -63,7 +63,7 @@ struct pci_bar {
     uint64_t size;
     const struct bus_ops *ops;
     void *device;
-    uint64_t decoded; /* where it is on the bus; 0: nowhere */
+    uint64_t decoded; /* its address on the bus, or BUS_NOWHERE */
 };
 
 /* An entry of the MSI-X table (PCI Express Base 5.0, 7.7.2). */
@@ -79,7 +79,7 @@ struct pci_function {
     const char *name; /* for messages */
     struct pci_host *host;
     uint8_t devfn;
-    bool complained; /* about a BAR that is not decoded */
+    bool complained; /* about a BAR that is not decoded, or a message that nobody gets */
 
     /* The configuration space, which bits of it the guest can write, and which it clears by writing
      * ones. */
@@ -118,7 +118,7 @@ struct pci_wiring {
 
 struct pci_host {
     struct pci_wiring wiring;
-    struct spinlock lock; /* for `address`, and for the configuration spaces and the BARs */
+    struct spinlock lock; /* for writes to configuration spaces, and the BARs' places */
     uint32_t address;     /* of mechanism #1: the register at port 0xcf8 */
     uint64_t next;        /* where the next BAR is placed */
     struct pci_function bridge;
