@@ -110,10 +110,9 @@ struct pci_wiring {
     void *context;
     struct line line; /* the first of PCI_LINES; the others have the numbers that follow */
 
-    /* Answers accesses to the first PCI_PORTS ports that are no doublewords, which are no accesses
-     * to the address register. */
-    const struct bus_ops *ports;
-    void *ports_device;
+    /* The reset register, at port 0xcf9, which accesses of a doubleword at 0xcf8 pass by. */
+    const struct bus_ops *reset;
+    void *reset_device;
 };
 
 struct pci_host {

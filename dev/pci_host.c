@@ -15,6 +15,8 @@
 #define ADDRESS_REGISTER BITS(7, 2)
 #define ADDRESS_WRITABLE (ADDRESS_ENABLE | ADDRESS_BUS | ADDRESS_FUNCTION | ADDRESS_REGISTER)
 
+#define RESET 1u /* offset of the reset register from the address register */
+
 /* An address in memory, which is relative to bus 0. */
 #define ECAM_FUNCTION BITS(19, 12)
 #define ECAM_REGISTER BITS(11, 0)
@@ -94,18 +96,28 @@ const struct bus_ops pci_ecam_ops = {.name = "ECAM", .read = ecam_read, .write =
 
 /* ---- The ports ------------------------------------------------------------------------------- */
 
-static bool selects_register(unsigned size, uint64_t offset)
+/* Only an access of the whole doubleword is one to the address register. Of the bytes in other
+ * accesses, one is the reset register, and the others are nobody's. */
+static bool is_address(unsigned size, uint64_t offset)
 {
     return size == 4 && offset == 0;
+}
+
+static bool is_reset(const struct pci_host *host, unsigned size, uint64_t offset)
+{
+    return host->wiring.reset && offset <= RESET && RESET < offset + size;
 }
 
 static uint64_t address_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size)
 {
     const struct pci_host *host = device;
     const struct pci_wiring *w = &host->wiring;
-    if (selects_register(size, offset))
+    if (is_address(size, offset))
         return READ_ONCE(host->address);
-    return w->ports->read(w->ports_device, vcpu, offset, size);
+    if (!is_reset(host, size, offset))
+        return ~0ull;
+    const uint64_t byte = BITS(7, 0) << 8 * (RESET - offset);
+    return ~byte | field_put(w->reset->read(w->reset_device, vcpu, 0, 1), byte);
 }
 
 static void address_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, unsigned size,
@@ -113,10 +125,10 @@ static void address_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset,
 {
     struct pci_host *host = device;
     const struct pci_wiring *w = &host->wiring;
-    if (selects_register(size, offset))
+    if (is_address(size, offset))
         WRITE_ONCE(host->address, value & ADDRESS_WRITABLE);
-    else
-        w->ports->write(w->ports_device, vcpu, offset, size, value);
+    else if (is_reset(host, size, offset))
+        w->reset->write(w->reset_device, vcpu, 0, 1, value >> 8 * (RESET - offset) & 0xff);
 }
 
 const struct bus_ops pci_address_ops = {
