@@ -33,6 +33,8 @@ static void virtio_reset(struct virtio *v)
     v->status = v->interrupts = 0;
     v->notified = 0;
     memset(v->queues, 0, sizeof(v->queues));
+    for (unsigned i = 0; i < v->ops->queues; i++)
+        v->queues[i].size = VIRTQ_SIZE_MAX;
     line_set(&v->line, false);
     input_changed(v);
 }
@@ -149,13 +151,24 @@ void virtio_write_queue_size(struct virtio *v, unsigned number, uint32_t size)
         queue->size = size > 0xffff ? 0 : (uint16_t)size;
 }
 
+static uint64_t *queue_address(struct virtq *queue, unsigned word)
+{
+    uint64_t *const addresses[] = {&queue->descriptors, &queue->available, &queue->used};
+    return addresses[word / 2];
+}
+
+uint32_t virtio_read_queue_address(struct virtio *v, unsigned number, unsigned word)
+{
+    struct virtq *queue = virtio_queue(v, number);
+    return queue ? (uint32_t)(*queue_address(queue, word) >> word % 2 * 32) : 0;
+}
+
 void virtio_write_queue_address(struct virtio *v, unsigned number, unsigned word, uint32_t value)
 {
     struct virtq *queue = virtio_queue(v, number);
     if (!queue || queue->ready)
         return;
-    uint64_t *const addresses[] = {&queue->descriptors, &queue->available, &queue->used};
-    uint64_t *address = addresses[word / 2];
+    uint64_t *address = queue_address(queue, word);
     *address = word % 2 ? (*address & 0xffffffff) | (uint64_t)value << 32
                         : (*address & ~0xffffffffull) | value;
 }
@@ -179,6 +192,16 @@ void virtio_enable_queue(struct virtio *v, unsigned number, bool enable)
         virtio_break(v, queue);
     else
         input_changed(v);
+}
+
+bool virtio_reset_queue(struct virtio *v, unsigned number)
+{
+    struct virtq *queue = virtio_queue(v, number);
+    if (!queue || !(v->driver_features & BIT(VIRTIO_F_RING_RESET)))
+        return false;
+    virtio_enable_queue(v, number, false);
+    *queue = (struct virtq){.size = VIRTQ_SIZE_MAX};
+    return true;
 }
 
 void virtio_acknowledge(struct virtio *v, uint32_t interrupts)

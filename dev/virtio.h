@@ -67,6 +67,7 @@ struct virtio {
     /* NULL, or tells the driver of an interrupt by a message, if the driver uses messages instead
      * of the line. `source` is the number of the queue, or VIRTIO_SOURCE_CONFIG. */
     void (*message)(struct virtio *virtio, unsigned source);
+    void *transport; /* for `message` */
     const void *config;
     size_t config_size;
 
@@ -99,12 +100,18 @@ void virtio_write_features(struct virtio *virtio, unsigned half, uint32_t featur
 /* Returns a queue, or NULL if it does not exist. */
 struct virtq *virtio_queue(struct virtio *virtio, unsigned queue);
 
-/* Set the number of descriptors of a queue that is not enabled, and 32 bits of the addresses of its
- * three parts: `word` counts from the lower half of the descriptors' address, in the order of the
- * registers. A queue that does not exist is ignored. */
+/* Set the number of descriptors of a queue that is not enabled, which is VIRTQ_SIZE_MAX after a
+ * reset, and 32 bits of the addresses of its three parts: `word` counts from the lower half of the
+ * descriptors' address, in the order of the registers. A queue that does not exist is ignored. */
 void virtio_write_queue_size(struct virtio *virtio, unsigned queue, uint32_t size);
 void virtio_write_queue_address(struct virtio *virtio, unsigned queue, unsigned word,
                                 uint32_t value);
+
+uint32_t virtio_read_queue_address(struct virtio *virtio, unsigned queue, unsigned word);
+
+/* Makes a queue what it is after a reset of the device, if the driver has accepted
+ * VIRTIO_F_RING_RESET, which not every transport offers. Returns true if so. */
+bool virtio_reset_queue(struct virtio *virtio, unsigned queue);
 
 /* Enables a queue that the driver has set up, or disables it. A queue that does not exist is
  * ignored. */

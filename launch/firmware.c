@@ -221,6 +221,18 @@ static void describe_virtio(struct aml *aml, uint64_t address, unsigned line)
     aml_end(aml, device);
 }
 
+static void describe_virtio_devices(struct aml *aml, const struct guest_image *image)
+{
+    for (unsigned i = 0; i < image->disks; i++)
+        describe_virtio(aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
+    if (image->net)
+        describe_virtio(aml, GUEST_VIRTIO_NET, LINE_NET);
+    if (image->hvc)
+        describe_virtio(aml, GUEST_VIRTIO_HVC, LINE_HVC);
+    if (image->rng)
+        describe_virtio(aml, GUEST_VIRTIO_RNG, LINE_RNG);
+}
+
 static void fill_dsdt(struct firmware *firmware, const struct guest_image *image)
 {
     static const struct {
@@ -244,14 +256,8 @@ static void fill_dsdt(struct firmware *firmware, const struct guest_image *image
         aml_name_resources(&aml, &devices[i].resources);
         aml_end(&aml, device);
     }
-    for (unsigned i = 0; i < image->disks; i++)
-        describe_virtio(&aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
-    if (image->net)
-        describe_virtio(&aml, GUEST_VIRTIO_NET, LINE_NET);
-    if (image->hvc)
-        describe_virtio(&aml, GUEST_VIRTIO_HVC, LINE_HVC);
-    if (image->rng)
-        describe_virtio(&aml, GUEST_VIRTIO_RNG, LINE_RNG);
+    if (!image->pci)
+        describe_virtio_devices(&aml, image);
     aml_end(&aml, scope);
     acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
 }

@@ -10,7 +10,17 @@
 #include "lib/string.h"
 #include "vm/vm.h"
 
-/* Connects an initialized device to the VM's bus, and adds it to the VM's list. */
+/* Makes an initialized device the next function on the VM's PCI bus. */
+static int unit_add_pci(struct vm *vm, struct virtio_unit *unit)
+{
+    struct virtio_pci *pci = &unit->pci;
+    locked_device_init(&unit->locked, &virtio_pci_ops, pci);
+    virtio_pci_init(pci, unit->virtio, &unit->locked.ops, &unit->locked);
+    return pci_add(&vm->pci, &pci->function, PCI_DEVFN(vm->unit_count, 0));
+}
+
+/* Connects an initialized device by the VM's transport, and adds it to the VM's list. `address` is
+ * where the MMIO transport has its registers. */
 static int unit_add(struct vm *vm, struct virtio_unit *unit, uint64_t address)
 {
     const struct device device = {.bus = &vm->mmio_bus,
@@ -20,7 +30,7 @@ static int unit_add(struct vm *vm, struct virtio_unit *unit, uint64_t address)
                                   .device = &unit->mmio,
                                   .locked = &unit->locked};
     vm->units[vm->unit_count++] = unit;
-    return device_add(vm, &device);
+    return vm->words.pci ? unit_add_pci(vm, unit) : device_add(vm, &device);
 }
 
 static struct line unit_line(struct vm *vm, unsigned number)

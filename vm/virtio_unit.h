@@ -13,6 +13,7 @@
 
 #include "dev/locked.h"
 #include "dev/virtio_mmio.h"
+#include "dev/virtio_pci.h"
 
 #define VIRTIO_UNITS 16 /* maximum for a VM: DISKS (vm/disk.h), and one of each other kind */
 
@@ -22,6 +23,7 @@ struct vm;
 struct virtio_unit {
     struct virtio *virtio;
     struct virtio_mmio mmio;
+    struct virtio_pci pci; /* in a VM with the word `pci`, instead */
     struct locked_device locked;
 };
 
