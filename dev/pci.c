@@ -136,11 +136,11 @@ static uint64_t bar_address(const struct pci_function *f, unsigned bar)
     return high << 32 | (pci_get(f, at, 4) & ~0xfu);
 }
 
-/* A BAR that a guest has set to ones, to learn its size, is not an error. */
+/* A BAR of which a guest has set a half to ones, to learn its size, is not an error. */
 static void complain(struct pci_function *f, unsigned bar, uint64_t address)
 {
     const struct pci_wiring *w = &f->host->wiring;
-    bool sizing = !~(uint32_t)(address | (f->bars[bar].size - 1));
+    bool sizing = !~(uint32_t)(address | (f->bars[bar].size - 1)) || !~(uint32_t)(address >> 32);
     if (f->complained || sizing)
         return;
     f->complained = true;
