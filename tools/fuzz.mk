@@ -70,9 +70,6 @@ $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
 
-PCI_SRC := $(addprefix dev/,pci.c pci_host.c pci_interrupts.c) mmio/bus.c mmio/bus_change.c \
-           lib/host_tlb.c tests/unit/support.c
-
 fuzz-pci: $(B)/fuzz/pci
 	$(Q)$(call run_fuzz,pci,-max_len=512)
 

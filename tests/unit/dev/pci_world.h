@@ -350,7 +350,7 @@ static void world_init(uint64_t shared)
 }
 
 /* Everything that the guest can read of the functions is as the model says. */
-static void world_check(void)
+static inline void world_check(void)
 {
     for (unsigned f = 0; f < FUNCTIONS; f++) {
         for (unsigned at = 0; at < PCI_CONFIG_SIZE; at += 4)
@@ -366,7 +366,7 @@ static void world_check(void)
     assert_int_equal(host.lock.taken | host.lines_lock.taken | bus.lock.taken, 0);
 }
 
-static void world_check_address(uint64_t address)
+static inline void world_check_address(uint64_t address)
 {
     const uint64_t got = bus_read(&bus, NULL, address, 8), want = model_read(address);
     if (got != want)
@@ -379,7 +379,7 @@ static void world_check_address(uint64_t address)
 static uint32_t take(unsigned bytes);
 
 /* Values that matter: places in and around the window, sizes, ends. */
-static uint32_t take_value(void)
+static inline uint32_t take_value(void)
 {
     static const uint32_t places[] = {0xe0100000, 0xe0101000, 0xe0104000, 0xe0200000, 0xfbfff000,
                                       0xfbf00000, 0xfbffc000, 0xfc000000, 0xe00fc000, 0xfee00000,
@@ -388,7 +388,7 @@ static uint32_t take_value(void)
     return which < 0xc0 ? places[which % ARRAY_SIZE(places)] : take(4);
 }
 
-static void step_config(uint8_t what)
+static inline void step_config(uint8_t what)
 {
     const unsigned f = what % FUNCTIONS, ports = what >> 3 & 1;
     unsigned at = take(1), size = 1u << (what >> 4) % 4;
@@ -412,7 +412,7 @@ static void step_config(uint8_t what)
         model_send((unsigned)n);
 }
 
-static void step_read(uint8_t what)
+static inline void step_read(uint8_t what)
 {
     const unsigned size = 1u << (what >> 4) % 4, devfn = what & 0x40 ? take(1) : shapes[0].devfn;
     const uint64_t offset = (uint64_t)devfn << 12 | take(2) % 0x110;
@@ -429,7 +429,7 @@ static void step_read(uint8_t what)
     assert_int_equal(pci_address_ops.read(&host, NULL, 0, 4), model_address);
 }
 
-static void step_interrupt(uint8_t what)
+static inline void step_interrupt(uint8_t what)
 {
     const unsigned f = what % FUNCTIONS, bar = shapes[f].msix;
     const unsigned vector = take(1) % (PCI_VECTORS + 2), size = what & 0x40 ? 8 : 4;
@@ -463,7 +463,7 @@ static void step_interrupt(uint8_t what)
 }
 
 /* The step that the byte selects. */
-static void world_step(uint8_t what)
+static inline void world_step(uint8_t what)
 {
     if (what & 0x80)
         step_interrupt(what);
