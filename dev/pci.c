@@ -136,11 +136,11 @@ static uint64_t bar_address(const struct pci_function *f, unsigned bar)
     return high << 32 | (pci_get(f, at, 4) & ~0xfu);
 }
 
-/* A BAR that a guest has set to ones, to learn its size, is not an error. */
+/* A BAR of which a guest has set a half to ones, to learn its size, is not an error. */
 static void complain(struct pci_function *f, unsigned bar, uint64_t address)
 {
     const struct pci_wiring *w = &f->host->wiring;
-    bool sizing = !~(uint32_t)(address | (f->bars[bar].size - 1));
+    bool sizing = !~(uint32_t)(address | (f->bars[bar].size - 1)) || !~(uint32_t)(address >> 32);
     if (f->complained || sizing)
         return;
     f->complained = true;
@@ -156,7 +156,7 @@ static uint64_t bar_place(struct pci_function *f, unsigned bar)
 {
     const struct pci_wiring *w = &f->host->wiring;
     uint64_t size = f->bars[bar].size, address = bar_address(f, bar);
-    if (!(pci_command(f) & COMMAND_MEMORY))
+    if (!(pci_peek(f, PCI_COMMAND) & COMMAND_MEMORY))
         return BUS_NOWHERE;
     if (address >= w->window && size <= w->size && address - w->window <= w->size - size)
         return address | w->shared;
@@ -224,7 +224,7 @@ void pci_function_write(struct pci_function *f, struct mmio_vcpu *vcpu, unsigned
     for (unsigned i = 0; i < size; i++) {
         uint8_t byte = (uint8_t)(value >> 8 * i), writable = f->writable[offset + i];
         uint8_t kept = f->config[offset + i] & ~writable & ~(byte & f->clears[offset + i]);
-        f->config[offset + i] = (uint8_t)(kept | (byte & writable));
+        __atomic_store_n(&f->config[offset + i], kept | (byte & writable), __ATOMIC_RELAXED);
     }
     pci_interrupts_update(f);
     spin_unlock(&f->lock);

@@ -19,11 +19,12 @@ static inline void pci_set(struct pci_function *f, unsigned offset, unsigned siz
     memcpy(&f->config[offset], &value, size);
 }
 
-/* The command register, which the guest may be changing. */
-static inline uint16_t pci_command(const struct pci_function *f)
+/* A register of 16 bits that is read without the function's lock: a vCPU may be writing it. */
+static inline uint16_t pci_peek(const struct pci_function *f, unsigned offset)
 {
-    return (uint16_t)(READ_ONCE(f->config[PCI_COMMAND]) | READ_ONCE(f->config[PCI_COMMAND + 1])
-                                                              << 8);
+    uint8_t low = __atomic_load_n(&f->config[offset], __ATOMIC_RELAXED);
+    uint8_t high = __atomic_load_n(&f->config[offset + 1], __ATOMIC_RELAXED);
+    return (uint16_t)(low | high << 8);
 }
 
 /* Reads or writes up to 4 bytes of one doubleword of the function's configuration space, which may

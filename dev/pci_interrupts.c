@@ -23,27 +23,23 @@
 #define MESSAGE_LEVEL       BIT(15)
 #define BROADCAST           0xffu
 
-static uint16_t msix_control(const struct pci_function *f)
-{
-    const unsigned at = f->msix + MSIX_CONTROL;
-    return (uint16_t)(READ_ONCE(f->config[at]) | READ_ONCE(f->config[at + 1]) << 8);
-}
-
 bool pci_is_master(const struct pci_function *f)
 {
-    return pci_command(f) & COMMAND_MASTER;
+    return pci_peek(f, PCI_COMMAND) & COMMAND_MASTER;
 }
 
 bool pci_msix_enabled(const struct pci_function *f)
 {
-    return f->msix && msix_control(f) & MSIX_ENABLE;
+    return f->msix && pci_peek(f, f->msix + MSIX_CONTROL) & MSIX_ENABLE;
 }
 
-/* A message is a write to memory, which only a bus master makes. */
+/* Whether nothing prevents the message of a vector. It is a write to memory, which only a bus master
+ * makes. */
 static bool vector_is_open(const struct pci_function *f, unsigned vector)
 {
-    return pci_msix_enabled(f) && !(msix_control(f) & MSIX_FUNCTION_MASK) && pci_is_master(f) &&
-           !(READ_ONCE(f->entries[vector].control) & MSIX_MASKED);
+    const uint16_t on = MSIX_ENABLE, both = MSIX_ENABLE | MSIX_FUNCTION_MASK;
+    return (pci_peek(f, f->msix + MSIX_CONTROL) & both) == on && pci_is_master(f) &&
+           !(__atomic_load_n(&f->entries[vector].control, __ATOMIC_RELAXED) & MSIX_MASKED);
 }
 
 /* Sets *message to the message of an entry, and *level to whether it is level-triggered. Returns
@@ -85,8 +81,9 @@ bool pci_msix_message(const struct pci_function *f, unsigned vector, struct lapi
 {
     bool level;
     return vector < f->vectors && vector_is_open(f, vector) &&
-           decode_message(READ_ONCE(f->entries[vector].address), READ_ONCE(f->entries[vector].data),
-                          message, &level);
+           decode_message(__atomic_load_n(&f->entries[vector].address, __ATOMIC_RELAXED),
+                          __atomic_load_n(&f->entries[vector].data, __ATOMIC_RELAXED), message,
+                          &level);
 }
 
 void pci_msix_raise(struct pci_function *f, unsigned vector)
@@ -135,8 +132,9 @@ static void table_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, u
     spin_lock(&f->lock);
     for (unsigned i = 0; i < size; i += 4) {
         uint32_t *word = table_word(f, offset + i);
+        uint32_t writable = entry_writable[(offset + i) / 4 % 4];
         if (word)
-            *word = (uint32_t)(value >> 8 * i) & entry_writable[(offset + i) / 4 % 4];
+            __atomic_store_n(word, (uint32_t)(value >> 8 * i) & writable, __ATOMIC_RELAXED);
     }
     pci_interrupts_update(f);
     spin_unlock(&f->lock);
@@ -201,7 +199,8 @@ void pci_interrupts_update(struct pci_function *f)
         f->pending &= ~(1u << vector);
         send_vector(f, vector);
     }
-    bool asserted = f->intx && !(pci_command(f) & COMMAND_NO_INTX) && !pci_msix_enabled(f);
+    bool asserted =
+        f->intx && !(pci_peek(f, PCI_COMMAND) & COMMAND_NO_INTX) && !pci_msix_enabled(f);
     if (asserted == f->asserted)
         return;
     f->asserted = asserted;

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "guest/programs/pci/config.h"
+
+uint32_t registers_0, registers_1, table_0, wide_0;
+
+void outl(uint16_t port, uint32_t value)
+{
+    __asm__ volatile("outl %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+uint32_t inl(uint16_t port)
+{
+    uint32_t value;
+    __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+    return value;
+}
+
+static uint16_t inw(uint16_t port)
+{
+    uint16_t value;
+    __asm__ volatile("inw %1, %0" : "=a"(value) : "Nd"(port) : "memory");
+    return value;
+}
+
+static void outw(uint16_t port, uint16_t value)
+{
+    __asm__ volatile("outw %0, %1" : : "a"(value), "Nd"(port) : "memory");
+}
+
+/* The port at which the byte of the configuration space that `address` means is accessed now. */
+static uint16_t select(uint32_t address)
+{
+    outl(PORT_PCI_ADDRESS, 1u << 31 | ((address - ECAM) >> 4 & 0xff00) | (address & 0xfc));
+    return (uint16_t)(PORT_PCI_DATA + (address & 3));
+}
+
+uint32_t port_config_read(uint32_t address, unsigned size)
+{
+    uint16_t port = select(address);
+    return size == 1 ? inb(port) : size == 2 ? inw(port) : inl(port);
+}
+
+void port_config_write(uint32_t address, unsigned size, uint32_t value)
+{
+    uint16_t port = select(address);
+    if (size == 1)
+        outb(port, (uint8_t)value);
+    else if (size == 2)
+        outw(port, (uint16_t)value);
+    else
+        outl(port, value);
+}
+
+uint32_t config_read(uint32_t address, unsigned size)
+{
+    uint16_t word;
+    if (size == 4)
+        return read32(address);
+    if (size == 1)
+        return read8(address);
+    __asm__ volatile("movw (%1), %0" : "=r"(word) : "r"((uint64_t)address) : "memory");
+    return word;
+}
+
+void config_write(uint32_t address, unsigned size, uint32_t value)
+{
+    if (size == 4)
+        write32(address, value);
+    else if (size == 2)
+        __asm__ volatile("movw %0, (%1)"
+                         :
+                         : "r"((uint16_t)value), "r"((uint64_t)address)
+                         : "memory");
+    else
+        __asm__ volatile("movb %0, (%1)"
+                         :
+                         : "q"((uint8_t)value), "r"((uint64_t)address)
+                         : "memory");
+}
+
+uint32_t find_capability(uint32_t function, uint8_t id)
+{
+    uint32_t at = config_read(function + 0x34, 1);
+    for (unsigned i = 0; at && i < 48; i++) {
+        if (config_read(function + at, 1) == id)
+            return function + at;
+        at = config_read(function + at + 1, 1);
+    }
+    return 0;
+}
+
+void find_test_device(void)
+{
+    registers_0 = config_read(TEST_0 + REG_BAR(0), 4);
+    table_0 = config_read(TEST_0 + REG_BAR(1), 4);
+    wide_0 = config_read(TEST_0 + REG_BAR(2), 4) & ~0xfu;
+    registers_1 = config_read(TEST_1 + REG_BAR(0), 4);
+    config_write(TEST_0 + REG_COMMAND, 2, COMMAND_MEM | COMMAND_BUS);
+    config_write(TEST_1 + REG_COMMAND, 2, COMMAND_MEM | COMMAND_BUS);
+}
