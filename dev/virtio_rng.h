@@ -2,13 +2,16 @@
 /*
  * A virtio entropy device (virtio 1.2, section 5.4): it fills the driver's buffers with random
  * bytes. A buffer may be returned with fewer bytes than it has room for, so a request gets no more
- * than its source makes at a time.
+ * than VIRTIO_RNG_MOST.
  */
 #pragma once
 
 #include "dev/virtio.h"
 
 #define VIRTIO_RNG_BYTES 48u /* that the source makes at a time */
+
+/* Linux asks for 64 bytes. If it gets fewer, 6.1.192 can lose count and wait for ever. */
+#define VIRTIO_RNG_MOST (2 * VIRTIO_RNG_BYTES)
 
 struct virtio_rng {
     struct virtio virtio; /* at offset 0 */

@@ -257,7 +257,6 @@ static void the_window(void **state)
 
 int main(void)
 {
-    int failed = 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(what_is_sent, setup),
         cmocka_unit_test_setup(a_long_chain, setup),
@@ -266,9 +265,5 @@ int main(void)
         cmocka_unit_test_setup(much_is_typed, setup),
         cmocka_unit_test_setup(the_window, setup),
     };
-    for (unsigned i = 0; i < 2; i++) {
-        by_pci = i;
-        failed += cmocka_run_group_tests(tests, NULL, NULL);
-    }
-    return failed;
+    return RUN_BY_BOTH_TRANSPORTS(tests);
 }

@@ -319,3 +319,12 @@ static inline bool said(const char *text)
 {
     return strstr(support_log(), text);
 }
+
+/* Runs the tests with devices on MMIO, and then on PCI. Evaluates to the number of failures. */
+#define RUN_BY_BOTH_TRANSPORTS(tests)                            \
+    ({                                                           \
+        by_pci = false;                                          \
+        int by_mmio = cmocka_run_group_tests(tests, NULL, NULL); \
+        by_pci = true;                                           \
+        failed + cmocka_run_group_tests(tests, NULL, NULL);      \
+    })
