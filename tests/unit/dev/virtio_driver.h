@@ -326,5 +326,5 @@ static inline bool said(const char *text)
         by_pci = false;                                          \
         int by_mmio = cmocka_run_group_tests(tests, NULL, NULL); \
         by_pci = true;                                           \
-        failed + cmocka_run_group_tests(tests, NULL, NULL);      \
+        by_mmio + cmocka_run_group_tests(tests, NULL, NULL);     \
     })
