@@ -90,12 +90,13 @@ static int place_bars(struct pci_host *host, struct pci_function *f)
         if (!bar->kind)
             continue;
         uint64_t at = align_up(host->next, bar->size);
-        if (at + bar->size > end) {
+        if (at + bar->size > end || host->regions == PCI_REGIONS) {
             log_error("pci: no room for BAR %u of %s, of 0x%lx bytes, in the window that ends at "
-                      "0x%lx; give the VM fewer devices",
-                      i, f->name, bar->size, end);
+                      "0x%lx and holds up to %u BARs; give the VM fewer devices",
+                      i, f->name, bar->size, end, PCI_REGIONS);
             return -ENOSPC;
         }
+        host->regions++;
         pci_set(f, PCI_BAR_0 + 4 * i, 4, pci_get(f, PCI_BAR_0 + 4 * i, 4) | (uint32_t)at);
         host->next = at + bar->size;
     }
@@ -165,6 +166,7 @@ static uint64_t bar_place(struct pci_function *f, unsigned bar)
 }
 
 /* The priorities of BARs are below those of all other regions. */
+_Static_assert(PCI_REGIONS + 16 <= BUS_REGIONS, "room for the devices that are not on PCI");
 void pci_decode(struct pci_function *f)
 {
     struct bus_place places[PCI_BARS];
@@ -182,7 +184,7 @@ void pci_decode(struct pci_function *f)
                                              .device = bar->device};
     }
     if (count && bus_move(f->host->wiring.bus, places, count))
-        f->complained = true; /* the bus has logged that it is full */
+        f->complained = true; /* the bus is full, and has said so: PCI_REGIONS is too large */
 }
 
 /* ---- Accesses -------------------------------------------------------------------------------- */

@@ -40,6 +40,7 @@
 #define PCI_DEVFN(device, fn) ((device) << 3 | (fn))
 #define PCI_BARS              6u
 #define PCI_VECTORS           16u /* most MSI-X vectors of a function */
+#define PCI_REGIONS           32u /* most BARs of all functions, which are regions of the bus */
 #define PCI_LINES             8u  /* that the INTA# pins of the devices are wired to, in turn */
 
 #define PCI_CONFIG_SIZE 0x100u /* of a function, without the extended space */
@@ -79,7 +80,7 @@ struct pci_function {
     const char *name; /* for messages */
     struct pci_host *host;
     uint8_t devfn;
-    bool complained; /* about a BAR that is not decoded, or a message that nobody gets */
+    bool complained; /* about a BAR that is not decoded */
 
     /* The configuration space, which bits of it the guest can write, and which it clears by writing
      * ones. */
@@ -96,6 +97,7 @@ struct pci_function {
     uint32_t pending; /* the PBA: vectors that wait for an unmasking */
     bool intx;        /* the device asserts its INTA# */
     bool asserted;    /* and the line sees it */
+    bool warned;      /* about a message that nobody gets */
     struct pci_msix_entry entries[PCI_VECTORS];
 };
 
@@ -120,6 +122,7 @@ struct pci_host {
     struct spinlock lock; /* for writes to configuration spaces, and the BARs' places */
     uint32_t address;     /* of mechanism #1: the register at port 0xcf8 */
     uint64_t next;        /* where the next BAR is placed */
+    unsigned regions;     /* BARs of all functions */
     struct pci_function bridge;
     struct pci_function *functions[PCI_DEVICES * PCI_FUNCTIONS];
 
@@ -168,7 +171,7 @@ void pci_add_msix(struct pci_function *f, unsigned bar, unsigned vectors);
 /* Puts a function that is described completely on the bus, and places its BARs in the window, as a
  * firmware would; memory space is not enabled yet. Several functions of one device are added from
  * function 0 on. Called before the guest runs. Returns 0, or, after a message, -EEXIST if there is
- * such a function, or -ENOSPC if the window is full. */
+ * such a function, or -ENOSPC if the window is full, or there are more BARs than PCI_REGIONS. */
 int pci_add(struct pci_host *host, struct pci_function *f, unsigned devfn) MUST_CHECK;
 
 /* ---- A function at work ---------------------------------------------------------------------- */

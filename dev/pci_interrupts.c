@@ -68,8 +68,8 @@ static void send_vector(struct pci_function *f, unsigned vector)
     bool level;
     if (decode_message(entry->address, entry->data, &message, &level)) {
         (void)f->host->wiring.send(f->host->wiring.context, &message, level);
-    } else if (!f->complained) {
-        f->complained = true;
+    } else if (!f->warned) {
+        f->warned = true;
         log_error("pci 0:%x.%u (%s): vector %u sends 0x%x to 0x%lx, which is no interrupt message; "
                   "it is dropped",
                   f->devfn / PCI_FUNCTIONS, f->devfn % PCI_FUNCTIONS, f->name, vector, entry->data,

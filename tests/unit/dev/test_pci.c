@@ -329,6 +329,15 @@ static void refusals(void **state)
     assert_int_equal(pci_add(&host, &f, PCI_DEVFN(3, 0)), -ENOSPC);
     assert_non_null(strstr(support_log(), "no room for BAR 3 of another, of 0x20000000 bytes"));
     assert_null(host.functions[PCI_DEVFN(3, 0)]);
+    static struct pci_function many[PCI_DEVICES];
+    unsigned bars = 8, device = 2; /* the functions of this world have 8 BARs */
+    for (int error = 0; !error; device += device == 8 ? 2 : 1) {
+        pci_function_init(&many[device], "many", &identity);
+        pci_add_bar(&many[device], 4, PCI_BAR_32, 16, &probe_ops, NULL);
+        error = pci_add(&host, &many[device], PCI_DEVFN(device, 0));
+        assert_int_equal(error, bars++ < PCI_REGIONS ? 0 : -ENOSPC);
+    }
+    assert_int_equal(bars, PCI_REGIONS + 1);
 }
 
 /* ---- Interrupts ------------------------------------------------------------------------------ */
