@@ -17,10 +17,11 @@
  *
  * The bridge forwards the addresses of its window, and no others. So a BAR is decoded if the
  * function's memory space is enabled and all of the BAR lies in the window: never over RAM, the
- * APICs, or the configuration space. Where BARs overlap, the function with the lowest number answers,
- * and in a function the lowest BAR. A BAR that is decoded is a region of the MMIO bus. When the
- * guest moves it, the sequence of the bus changes, and with it all that CPUs keep about the old
- * place. A CPU may still be in an access to the old place when the move returns; so functions live
+ * APICs, or the configuration space. Where BARs overlap, the function with the lowest number
+ * answers, and in a function the lowest BAR. A BAR that is decoded is a region of the MMIO bus.
+ * When the guest moves it, the sequence of the bus changes, and with it all that CPUs keep about
+ * the old place. No SPTE changes: that of an MMIO page says only that no memory slot covers the
+ * page. A CPU may still be in an access to the old place when the move returns; so functions live
  * as long as their VM's guest runs.
  *
  * Any CPU may call the functions for interrupts. The lock of the function is held while a message
@@ -191,12 +192,12 @@ void pci_master_abort(struct pci_function *f);
 bool pci_msix_enabled(const struct pci_function *f);
 
 /* Sends the message of a vector. If MSI-X is disabled, or the vector or the function is masked, the
- * vector becomes pending, and the message is sent when that changes. A vector that does not exist is
- * ignored. */
+ * vector becomes pending, and the message is sent when that changes. A vector that does not exist
+ * is ignored. */
 void pci_msix_raise(struct pci_function *f, unsigned vector);
 
-/* Sets *message to what a vector sends now. Returns false if it sends nothing. Takes no lock: if the
- * guest changes the entry meanwhile, the message may be a mixture. */
+/* Sets *message to what a vector sends now. Returns false if it sends nothing. Takes no lock: if
+ * the guest changes the entry meanwhile, the message may be a mixture. */
 bool pci_msix_message(const struct pci_function *f, unsigned vector,
                       struct lapic_message *message) MUST_CHECK;
 

@@ -33,8 +33,8 @@ bool pci_msix_enabled(const struct pci_function *f)
     return f->msix && pci_peek(f, f->msix + MSIX_CONTROL) & MSIX_ENABLE;
 }
 
-/* Whether nothing prevents the message of a vector. It is a write to memory, which only a bus master
- * makes. */
+/* Whether nothing prevents the message of a vector. It is a write to memory, which only a bus
+ * master makes. */
 static bool vector_is_open(const struct pci_function *f, unsigned vector)
 {
     const uint16_t on = MSIX_ENABLE, both = MSIX_ENABLE | MSIX_FUNCTION_MASK;
