@@ -11,8 +11,8 @@
 #define SLOTS           (GUEST_RAM_PIECES + 2u) /* RAM, BIOS area, #VE areas or boot shim */
 #define PIECE_SIZE      (512 * PAGE_SIZE)       /* RAM described by one page of mmu/backing.h */
 #define VCPU_PAGES      10u           /* VMCS, MSR bitmap, PML, extended state, #VE area */
-#define TD_SHARED_PART  8u            /* of its RAM, */
-#define TD_SHARED_LEAST (68ull << 20) /* and so many bytes, can be shared by a TD */
+#define TD_SHARED_PART  8u            /* a TD can share an eighth of its RAM … */
+#define TD_SHARED_LEAST (68ull << 20) /* … and this many bytes more */
 #define TRACE_LINE      128u          /* approximate bytes of text for one trace event */
 
 static uint64_t pages_of(uint64_t bytes)
@@ -35,8 +35,8 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
     uint64_t directories = SLOTS + block_of(pieces * sizeof(uint64_t));
     uint64_t bitmaps = size->sides ? SLOTS + block_of(pages / 8) : 0;
 
-    /* Private RAM of a TD is part of size->td. What a TD shares is its buffers for devices, of
-     * which Linux makes a sixteenth of its RAM, and at least 64 MiB. */
+    /* Private RAM of a TD is part of size->td. A TD shares its buffers for devices (Linux'
+     * swiotlb), for which Linux takes a sixteenth of its RAM, and at least 64 MiB. */
     uint64_t shared = pages / TD_SHARED_PART + pages_of(TD_SHARED_LEAST);
     if (size->td && shared < pages)
         pages = shared;

@@ -9,15 +9,15 @@
 #include <stdint.h>
 
 struct vm_needs {    /* numbers of 4 KiB pages */
-    uint64_t ram;    /* RAM, the BIOS area and #VE information areas; of a TD, what it shares */
+    uint64_t ram;    /* RAM, the BIOS area and #VE information areas; of a TD, its shared memory */
     uint64_t tables; /* EPT tables: all RAM in 4 KiB mappings, and MMIO addresses */
     uint64_t slots;  /* backing and private/shared bitmaps of the memslots */
     uint64_t vcpus;  /* struct vcpu, and what it points to: VMCS, PML buffer, extended state, … */
     uint64_t report; /* transcript and trace text */
     uint64_t disks;  /* struct disk, copies of written blocks, and tables of these */
     uint64_t net;    /* the network device, with its queue of frames */
-    uint64_t td;     /* its state as a TD */
-    uint64_t limit;  /* what limit= adds */
+    uint64_t td;     /* a TD's private memory, secure EPT and control structures */
+    uint64_t limit;  /* the memory that the word limit= adds */
 };
 
 /* The attributes that determine the needs. Sizes are in bytes. */

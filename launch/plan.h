@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A load plan: the contents that a loader wants in the guest's memory, as a list of records, each
- * of which is a range of guest-physical addresses and its contents. A loader reads the guest's
- * files and writes only the plan; plan_copy_piece() writes the guest's memory. So a file that is
- * refused leaves nothing in memory, and a VM whose memory the hypervisor cannot write could be
- * given the records as pages. Pure.
+ * A load plan: the initial contents of the guest's memory, as a list of records, each of which is a
+ * range of guest-physical addresses and its contents. A loader reads the guest's files and writes
+ * only the plan; plan_copy_piece() writes the guest's memory. So a file that is refused leaves
+ * nothing in memory, and the same plan serves a TD, whose memory the hypervisor cannot write and
+ * which gets the records as pages (launch/td_plan.h). Pure.
  */
 #pragma once
 
@@ -32,8 +32,9 @@ struct load_record {
     bool measured; /* the contents are part of the guest's identity */
 };
 
-/* A program has at most 16 segments. The boot parameters, the ACPI tables and the code at the
- * reset vector or the parameters of the boot shim are a record each. The boot shim is two. */
+/* A program has at most 16 segments. Beside these and the modules there are at most five records:
+ * the boot parameters, the ACPI tables, and either the code at the reset vector or the program and
+ * the parameters of the boot shim. */
 #define LOAD_RECORDS (16u + GUEST_MODULES + 5u)
 #define LOAD_BLOCK   (5 * PAGE_SIZE)
 

@@ -38,7 +38,7 @@ TDX_INITRD = debian.INITRD.with_name("initrd-tdx-mark")
 MARK = {"bin/mark": BUILD / "linux/mark"}
 STOP = re.compile(r"^(?:\(0\) (Magic|Caught|Break).*\n)?Next at t=(\d+)\n"
                   r"\(0\) \[\w+\] \w+:(\w+) \([^)]*\): (\w+)", re.M)  # fmt: skip
-MEMORY = re.compile(r"^# linux: (\d+) KiB of RAM are in use, and (\d+) KiB beside it$", re.M)
+MEMORY = re.compile(r"^# linux: (\d+) KiB of RAM are in use, and (\d+) KiB of other memory$", re.M)
 # How the kernel of Debian 13 is booted, and the words for that.
 TDX_RUNS = {"a normal guest": ("entry=64",), "a TD that is not measured": ("tdx", "measure=0"),
             "a TD": ("tdx",)}  # fmt: skip

@@ -128,7 +128,7 @@ void provoke_td(enum lie lie)
     struct mirror_stats stats = mmu_mirror_stats(&r->mmu);
     WARN_ON(lies_left());
     end(r);
-    log_info("# the TD is gone: %lu operations refused, %lu frames stuck, all memory is back",
+    log_info("# the TD is gone: %lu operations refused, %lu frames stuck, all memory was returned",
              stats.refused, stats.stuck);
 }
 

@@ -54,8 +54,8 @@ def test_memory_that_is_not_given_back(boot) -> None:
     asked = r"allocated, the first at 0x"
     for pages in (1, 4):
         assert result.has(rf"^  {pages} pages in 1 blocks that provoke\+0x\w+ {asked}")
-    assert not result.has("all memory is back"), result
-    assert boot(guests=(hello(),)).has(r"^# all memory is back: \d+ pages are free$")
+    assert not result.has("all memory was returned"), result
+    assert boot(guests=(hello(),)).has(r"^# all memory was returned: \d+ pages are free$")
 
 
 # The argument of forbidden_triple_fault, with what the triple fault began, and what is wrong.

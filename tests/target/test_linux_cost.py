@@ -10,7 +10,7 @@ from conftest import hello, need_made
 from harness import debian
 from harness.errors import HarnessError
 
-MEMORY = re.compile(r"^# hello: (\d+) KiB of RAM are in use, and (\d+) KiB beside it$")
+MEMORY = re.compile(r"^# hello: (\d+) KiB of RAM are in use, and (\d+) KiB of other memory$")
 ENTRIES, CLEARS = [0x100, 0x110], {0x200: 512, 0x300: 16384}
 EXIT = (0x120, "push", "Caught VMEXIT breakpoint")
 RESUME, LAUNCH = (0x110, "vmresume", "Breakpoint 2, 0x110"), (0x100, "vmlaunch", "Breakpoint 1")
@@ -50,7 +50,7 @@ def test_the_report_says_what_a_vm_takes(boot) -> None:
     (found,) = [match for line in result.lines if (match := MEMORY.match(line))]
     assert 512 <= int(found[1]) <= 1024, result
     assert 128 < int(found[2]) <= linux_bench.MOST_BESIDE, result
-    assert not boot(guests=(hello(),)).has("KiB beside it")
+    assert not boot(guests=(hello(),)).has("KiB of other memory")
 
 
 def test_linux_is_cheap() -> None:

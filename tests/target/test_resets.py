@@ -62,4 +62,5 @@ def test_who_resets_for_ever(boot) -> None:
 def test_a_vm_that_cannot_reset(boot) -> None:
     result = boot(guests=(Guest(hello().path, ("reset=again",), "", "r"),))
     assert result.exit == CODES.MODULE_WORDS, result
-    assert result.has("guest r: with reset=again the guest needs the word pc"), result
+    assert result.has("guest r: reset=again: only a PC has a register by which a guest resets its "
+                      "VM; add the word pc"), result  # fmt: skip

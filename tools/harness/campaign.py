@@ -42,7 +42,7 @@ BLAME = re.compile(r"in the hypervisor on CPU|^error: BUG at")
 RESULT = re.compile(r"^(not ok|ok) \d+ (\w+) # ended=([\w-]+)")
 SENTENCE = re.compile(r"^# (\w+): (.*)$")
 NOT_BACK = re.compile("were not given back")
-BACK = re.compile(r"^# all memory is back: \d+ pages are free$")
+BACK = re.compile(r"^# all memory was returned: \d+ pages are free$")
 # An entry that only this emulator refuses, by what the entry check says: docs/EMULATOR-GAPS.md.
 EMULATOR = re.compile(r"guest [DEFGS]S access rights = 0x9\d: bit 0 is 0")
 

@@ -65,7 +65,7 @@ const struct load_record *record(enum load_kind kind)
     return found;
 }
 
-/* What every record owes: it is in RAM, and alone there. */
+/* Checks that each record lies where its kind belongs, and overlaps no other record. */
 void check_records(void)
 {
     for (unsigned i = 0; i < plan.count; i++) {

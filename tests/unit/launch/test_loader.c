@@ -119,7 +119,7 @@ static void good(void **state)
     assert_int_equal(memory[0xfffff], 0xee);
     assert_int_equal(memory[0x101400], 0xee);
 
-    assert_int_equal(start.info, 0x102000); /* the page behind its end */
+    assert_int_equal(start.info, 0x102000); /* the page after its end */
     memcpy(info, memory + start.info, sizeof(info));
     assert_int_equal(info[0], 1 << 0 | 1 << 2 | 1 << 3 | 1 << 6 | 1 << 9);
     assert_int_equal(info[1], 640);
@@ -202,8 +202,7 @@ static void no_room(void **state)
     put32(SEGMENT + 12, 0xffffff00);
     expect(EXIT_GUEST_TOO_LARGE, "its segment 0xffffff00 to 0x100001300");
     put32(SEGMENT + 20, (uint32_t)RAM - 0x100000);
-    expect(EXIT_GUEST_TOO_LARGE,
-           "no room for the multiboot information behind its end at 0x400000");
+    expect(EXIT_GUEST_TOO_LARGE, "no room for the multiboot information after its end at 0x400000");
     memset(many, 'a', sizeof(many) - 1);
     arguments = many;
     expect(EXIT_MODULE_WORDS, "its command line has 1101 characters; at most 1023 are supported");

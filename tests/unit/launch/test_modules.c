@@ -36,11 +36,11 @@ static void module(uint32_t start, uint32_t end, const char *string)
     assert_int_equal(boot_add_module(&info, start, end, string, strlen(string) + 1), 0);
 }
 
-static void expect(enum exit_code code, const char *sentence)
+static void expect(enum exit_code code, const char *message)
 {
     assert_int_equal(modules_check(&info, 0, info.module_count - 1, image), code);
-    if (!strstr(support_log(), sentence))
-        fail_msg("\"%s\" is not in\n%s", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("\"%s\" is not in\n%s", message, support_log());
     setup(NULL);
 }
 
@@ -74,12 +74,13 @@ static void what_is_not_in_ram_is_refused(void **state)
         {0x1000, 0xffffffff, false},
     };
     for (unsigned i = 0; i < ARRAY_SIZE(rows); i++) {
-        char sentence[128];
+        char message[128];
         module(rows[i].start, rows[i].end, "m");
-        snprintf(sentence, sizeof(sentence),
-                 "module 1 (m) at %#x to %#x is not in RAM, as the loader's memory map has it\n",
+        snprintf(message, sizeof(message),
+                 "module 1 (m) at %#x to %#x is not in RAM, according to the boot loader's memory "
+                 "map\n",
                  rows[i].start, rows[i].end);
-        expect(rows[i].good ? EXIT_OK : EXIT_MODULE_OUTSIDE, rows[i].good ? "" : sentence);
+        expect(rows[i].good ? EXIT_OK : EXIT_MODULE_OUTSIDE, rows[i].good ? "" : message);
     }
 }
 
@@ -138,7 +139,8 @@ static void a_guest_has_so_many(void **state)
     assert_int_equal(modules_check(&info, 0, GUEST_MODULES, image), EXIT_OK);
     module(0x600000, 0x601000, "+n");
     expect(EXIT_MODULE_WORDS,
-           "module 1 (m) is followed by 17 that belong to it (+...); a guest can have 16");
+           "module 1 (m) is followed by 17 modules that belong to it (+NAME); a guest can have at "
+           "most 16");
     assert_true(module_belongs_to_guest(&(struct boot_module){.string = "+n"}));
     assert_false(module_belongs_to_guest(&(struct boot_module){.string = "n+"}));
 }
@@ -151,12 +153,12 @@ static void module_words(const char *string, enum guest_module_kind kind, const 
     assert_string_equal(file.string, text);
 }
 
-static void module_words_bad(const char *string, const char *sentence)
+static void module_words_bad(const char *string, const char *message)
 {
     struct guest_module file = {0};
     assert_int_equal(module_words_parse("g", string, &file), -EINVAL);
-    if (!strstr(support_log(), sentence))
-        fail_msg("\"%s\" is not in\n%s", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("\"%s\" is not in\n%s", message, support_log());
     setup(NULL);
 }
 
@@ -204,9 +206,9 @@ static void files_say_what_they_are(void **state)
     module_words_bad("+env initrt",
                      "guest g, its module env: unknown word \"initrt\"; allowed: disk file initrd");
     module_words_bad("+env file initrd",
-                     "guest g, its module env: it can be only one of file, initrd and disk");
+                     "guest g, its module env: file, initrd and disk exclude each other");
     module_words_bad("+env disk initrd",
-                     "guest g, its module env: it can be only one of file, initrd and disk");
+                     "guest g, its module env: file, initrd and disk exclude each other");
     module_words_bad("+env disk=rw", "guest g, its module env: bad value in \"disk=rw\"; allowed: "
                                      "disk, disk=ro");
     module_words_bad("+env disk disk=ro", "guest g, its module env: \"disk\" is given twice");

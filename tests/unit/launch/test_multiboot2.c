@@ -78,7 +78,7 @@ static void a_good_program(void **state)
         assert_false(load_is_linux(file, sizeof(file)));
         good();
         check_program(BASE);
-        assert_int_equal(plan.start.info, BASE + SIZE); /* the page behind its end */
+        assert_int_equal(plan.start.info, BASE + SIZE); /* the page after its end */
         assert_string_equal((const char *)tag_of(1, 20), "console=ttyS0 quiet");
         assert_string_equal((const char *)tag_of(2, 9), "eptvisor");
         const uint8_t *module = tag_of(3, 8 + 3);
@@ -149,7 +149,7 @@ static void where_a_relocatable_program_goes(void **state)
                 check_program(rows[i].base);
             } else {
                 refused(EXIT_GUEST_TOO_LARGE, "no room for its 12288 bytes, which its multiboot2 "
-                                              "header wants aligned to ");
+                                              "header requires aligned to ");
             }
         }
     }
@@ -185,7 +185,7 @@ static void where_the_information_goes(void **state)
     assert_int_equal(plan.start.info, MIB);
     image.modules[0].size++;
     refused(EXIT_GUEST_TOO_LARGE,
-            "behind its end at 0x203000 or before its beginning at 0x200000; give it more RAM with "
+            "after its end at 0x203000 or before its beginning at 0x200000; give it more RAM with "
             "mem=");
 }
 
@@ -252,11 +252,11 @@ static void bad_address_tags(void **state)
          "ascend"},
         {BASE, BASE, BASE + 2, BASE + 1, EXIT_MODULE_NOT_ELF,
          "load_end_addr 0x200002 and bss_end_addr 0x200001, which must ascend"},
-        {BASE, BASE, BASE, 0, EXIT_MODULE_NOT_ELF, "it has nothing that is loaded"},
+        {BASE, BASE, BASE, 0, EXIT_MODULE_NOT_ELF, "it has no contents to load"},
         {BASE, BASE, BASE + sizeof(file) - HEADER + 1, 0, EXIT_MODULE_TRUNCATED,
          "its multiboot2 header needs bytes 0x200 to 0x4001 of the file, which ends at 0x4000"},
         {BASE, BASE, BASE + 0x10, 0, EXIT_MODULE_NOT_ELF,
-         "its entry point 0x200010 is not in what is loaded"},
+         "its entry point 0x200010 is outside of the loaded program"},
         {BASE, BASE, BASE + 0x100, (uint32_t)RAM + 1, EXIT_GUEST_TOO_LARGE,
          "its program, 0x200000 to 0x10000001, does not fit into its RAM, which ends at "
          "0x10000000; give it more with mem="},

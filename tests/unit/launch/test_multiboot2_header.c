@@ -116,12 +116,12 @@ static void bad_headers(void **state)
     PUT_TAG(10, 0, 0, ~0u, 0x1000, 3);
     expect(EXIT_MODULE_NOT_ELF, "has preference 3; expected 0, 1 or 2");
     PUT_TAG(3, 0, BASE + SIZE);
-    expect(EXIT_MODULE_NOT_ELF, "its entry point 0x203000 is not in what is loaded");
+    expect(EXIT_MODULE_NOT_ELF, "its entry point 0x203000 is outside of the loaded program");
     memset(file, 'x', HEADER);
     expect(EXIT_MODULE_NOT_ELF,
            "its multiboot2 header has no address tag, and it is not an ELF file");
     put(44, 0, 2);
-    expect(EXIT_MODULE_NOT_ELF, "it has nothing that is loaded");
+    expect(EXIT_MODULE_NOT_ELF, "it has no contents to load");
     put(52 + 12, 0xa0000, 4);
     expect(EXIT_GUEST_TOO_LARGE, "its segment 0xa0000 to 0xa3000 does not fit into its RAM");
 }

@@ -137,9 +137,10 @@ static void notes_that_are_none(void **state)
         assert_int_equal(plan.start.long_mode, !rows[i].good);
         image.entry = GUEST_ENTRY_PVH;
         if (!rows[i].good)
-            refused(EXIT_MODULE_BAD_KERNEL,
-                    "entry=pvh, but the file has no note of PVH's entry point; build the kernel "
-                    "with CONFIG_PVH, or leave the word out");
+            refused(
+                EXIT_MODULE_BAD_KERNEL,
+                "entry=pvh, but the file has no ELF note with a PVH entry point; build the kernel "
+                "with CONFIG_PVH, or leave the word out");
     }
 }
 
@@ -178,7 +179,8 @@ static void bad_vmlinuxes(void **state)
     setup(NULL);
     guest_layout(2048 * MIB, image.ram);
     put_segment(2, 1, TEXT, 1024 * MIB - 0x1000, 16, 0x1001);
-    refused(EXIT_GUEST_TOO_LARGE, "its kernel ends at 0x40000001; it has to end at 0x40000000");
+    refused(EXIT_GUEST_TOO_LARGE,
+            "its kernel ends at 0x40000001, but must end at or below 0x40000000");
     setup(NULL);
     guest_layout(2048 * MIB, image.ram);
     put_segment(2, 1, TEXT, 1024 * MIB - 0x1000, 16, 0x1000);
