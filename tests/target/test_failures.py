@@ -21,8 +21,8 @@ PROVOKED = {
 def test_a_failing_hypervisor_explains_itself(boot, what: str) -> None:
     result = boot(cmdline=f"provoke={what}", guests=(hello(),))
     assert result.exit == CODES.PANIC, result
-    for sentence in PROVOKED[what]:
-        assert result.has(sentence), f"{sentence} is missing in {result}"
+    for message in PROVOKED[what]:
+        assert result.has(message), f"{message} is missing in {result}"
     assert result.has(r"boot_main\+0x"), "the backtrace does not reach the start"
     if what != "bug":
         assert result.has(r"rip ffffffff8") and result.has(r"r15 .* cr2 "), "no registers"
@@ -138,20 +138,20 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "sentence"), BROKEN, ids=[hex(row[0]) for row in BROKEN]
+    ("field", "value", "message"), BROKEN, ids=[hex(row[0]) for row in BROKEN]
 )
-def test_a_broken_field_is_named(boot, field: int, value: int, sentence: str) -> None:
+def test_a_broken_field_is_named(boot, field: int, value: int, message: str) -> None:
     """The checks before the entry name the field. If they are off, they name it after the CPU has
     refused the entry."""
     words = f"break_field={field:#x} break_value={value:#x}"
     checked = boot(cmdline=words, guests=(hello(),))
     assert checked.exit == CODES.FAILED, checked
-    assert checked.has(f"error: {sentence}"), checked
+    assert checked.has(f"error: {message}"), checked
     assert checked.has("ended=entry-failed")
 
     refused = boot(cmdline=f"{words} entry_checks=0", guests=(hello(),))
     assert refused.has(r"VMLAUNCH failed, error \d|VM entry failed, reason 33"), refused
-    assert refused.has(f"error: entry check: {sentence}"), refused
+    assert refused.has(f"error: entry check: {message}"), refused
     assert refused.has("guest state|host state|control"), "no dump"
 
 

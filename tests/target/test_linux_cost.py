@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""What a boot of Linux costs the hypervisor, and how much memory its VM takes beside its RAM."""
+"""What a boot of Linux costs the hypervisor, and how much memory its VM takes in
+addition to its RAM."""
 
 import re
 

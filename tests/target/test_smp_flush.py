@@ -52,12 +52,12 @@ def test_a_conversion_reaches_every_cpu_first(boot, vcpus: int, direction: str) 
     words = ("testctl", "shared=39", f"vcpus={vcpus}", "expect=memory-fault")
     result = boot(smp=vcpus, guests=(Guest(GUEST / "smp_convert.elf", words, direction),))
     assert result.status == 0, result
-    sentence = (
+    message = (
         "a load at a shared address of a private page: GPA 0x8001000000"
         if direction
         else "a load at a private address of a shared page: GPA 0x1000000"
     )
-    assert result.has(sentence), result
+    assert result.has(message), result
 
 
 @pytest.mark.parametrize(

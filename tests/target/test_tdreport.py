@@ -83,7 +83,7 @@ def test_forms_of_a_report(content: bytes) -> None:
     assert "MRTD                       6d727464" in result.stdout
     assert 'TEE_TCB_INFO.MRSEAM        "eptvisor, which is not' in result.stdout
     assert "ATTRIBUTES                 0x10000000 (SEPT_VE_DISABLE)" in result.stdout
-    assert result.stdout.splitlines()[-1].startswith("OK: it agrees with itself")
+    assert result.stdout.splitlines()[-1].startswith("OK: its hashes and constant fields are right")
 
 
 @pytest.mark.parametrize("name", [n for n in tdreport.FIELDS if n in tdreport.always(bytes(1024))])

@@ -70,9 +70,9 @@ def test_a_vm_that_dies_shows_its_last_events(boot) -> None:
     assert result.status == 0, result
     shown = events(result)
     assert 10 < len(shown) <= 64, result
-    sentence = next(i for i, line in enumerate(result.lines) if "outside RAM" in line)
+    message = next(i for i, line in enumerate(result.lines) if "outside RAM" in line)
     last = max(i for i, line in enumerate(result.lines) if EVENT.match(line))
-    assert last < sentence, "the events lead up to the end"
+    assert last < message, "the events lead up to the end"
     # The last fault is the one that ended the VM: a fetch outside of all slots.
     faults = [words for _, name, words in shown if name == "page_fault"]
     assert "x" in faults[-1]["error_code"], result

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Where modules lie: what is said of one that is not in RAM, or on another's place. */
+/* The places of modules: one that is not in RAM, or that overlaps another one, is refused with a
+ * message. Also the names of VMs, and the words of modules that belong to a guest. */
 #include "tests/unit/support.h"
 
 #include "boot/boot_info_internal.h"
@@ -44,7 +45,7 @@ static void expect(enum exit_code code, const char *message)
     setup(NULL);
 }
 
-/* Each border of what is RAM, from both sides. */
+/* Modules on both sides of each border of RAM. */
 static void what_is_not_in_ram_is_refused(void **state)
 {
     (void)state;
@@ -99,7 +100,8 @@ static void the_image_is_nobody_elses(void **state)
     expect(EXIT_OK, "");
 }
 
-/* Those that belong to it are looked at, too; those of other guests only as neighbours. */
+/* The modules that belong to the guest are checked, too. Modules of other guests are checked only
+ * for overlap with this guest's. */
 static void modules_may_not_overlap(void **state)
 {
     (void)state;
@@ -118,7 +120,7 @@ static void modules_may_not_overlap(void **state)
     expect(EXIT_MODULE_OUTSIDE, "module 3 (+p) at 0xfee00000");
 }
 
-/* What is empty is refused by the loader of guests, which says so; it lies nowhere. */
+/* An empty module occupies no memory, so it overlaps nothing. The loader of guests refuses it. */
 static void an_empty_module_lies_nowhere(void **state)
 {
     (void)state;
@@ -162,7 +164,7 @@ static void module_words_bad(const char *string, const char *message)
     setup(NULL);
 }
 
-/* What a VM is called in each message about it, whatever its loader writes before the words. */
+/* The name of a VM, which each message about it has, from the path that the boot loader gives. */
 static void vms_have_names(void **state)
 {
     (void)state;
@@ -188,7 +190,7 @@ static void vms_have_names(void **state)
     }
 }
 
-/* What a file says that it is, and what the guest gets to read of that. */
+/* The kind of a file, by its words, and the string that the guest gets. */
 static void files_say_what_they_are(void **state)
 {
     (void)state;

@@ -18,11 +18,12 @@ static int setup(void **state)
     return 0;
 }
 
-/* A machine with 40 address bits that can do all, and one of 36 that has no execute-only pages. */
+/* A machine with 40 address bits and all features, and one with 36 bits and without execute-only
+ * pages. */
 static const struct vm_limits new = {.address_bits = 40, .execute_only = true, .pcpus = 0xb};
 static const struct vm_limits old = {.address_bits = 36, .pcpus = 1};
 
-/* What is 0 is not given. */
+/* A field that is 0 stands for a word that is not given. */
 #define WORDS(...)  \
     {               \
         __VA_ARGS__ \
@@ -73,7 +74,7 @@ static const struct {
     {&old, WORDS(.execute_only = 35),
      "execute_only=35: execute-only memory needs execute-only "
      "pages, which this CPU lacks; leave the word out"},
-    /* A TD: what it implies is given, too. */
+    /* A TD: the words that tdx implies are given, too. */
     {&new, WORDS(TD), NULL},
     {&new, WORDS(TD, .memory = 64 * GIB, .vcpus = 16, .net = 1, .reset = RESET_AGAIN), NULL},
     {&new, WORDS(TD, .entry = GUEST_ENTRY_64, .measure = MEASURE_OFF), NULL},
@@ -100,7 +101,7 @@ static const struct {
     {&new, WORDS(TD, .quote = QUOTE_TEST), NULL},
     {&new, WORDS(.quote = QUOTE_TEST),
      "quote=test: only a TD asks for quotes; add the word tdx, or leave quote= out"},
-    /* The page in which a vCPU finds what its #VE is about is private memory near 4 GiB. */
+    /* The virtualization-exception information area of a vCPU is private memory near 4 GiB. */
     {&new, WORDS(.ve = 1), NULL},
     {&new, WORDS(.ve = 1, .shared = 32), NULL},
     {&new, WORDS(.ve = 1, .shared = 31),
