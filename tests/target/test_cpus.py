@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The CPU models on which the hypervisor runs, and the messages about those that lack something
+"""The CPU models on which the hypervisor runs, and the messages about models that lack a feature
 (D14)."""
 
 import pytest

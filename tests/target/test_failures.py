@@ -38,7 +38,7 @@ def test_a_warning_fails_the_run(boot, what: str) -> None:
 
 @pytest.mark.parametrize("cpu", ["", "corei7_haswell_4770"])
 def test_a_refused_instruction_is_survived(boot, cpu: str) -> None:
-    """All instructions that are executed with a guest's operand are guarded by one table."""
+    """One table guards all instructions that the hypervisor executes with an operand of a guest."""
     result = boot(cmdline="provoke=guarded", cpu=cpu, guests=(hello(),))
     assert result.exit == CODES.OK, result
     assert result.has("^# 8 of 8 instructions were refused by the CPU, and the hypervisor went on$")
@@ -94,7 +94,8 @@ def test_a_triple_fault_names_its_first_event(boot, words: str) -> None:
 
 
 def test_a_budget_says_what_the_guest_did(boot) -> None:
-    """A guest that waits for missing devices: the report names them, and what made it exit."""
+    """For a guest that waits for missing devices, the report names the devices and the reasons of
+    its exits."""
     waits = Guest(BUILD / "guest/forbidden_wait.elf", ("budget=200", "expect=budget"))
     result = boot(guests=(waits,))
     assert result.status == 0, result
@@ -141,7 +142,7 @@ BROKEN = [
     ("field", "value", "message"), BROKEN, ids=[hex(row[0]) for row in BROKEN]
 )
 def test_a_broken_field_is_named(boot, field: int, value: int, message: str) -> None:
-    """The checks before the entry name the field. If they are off, they name it after the CPU has
+    """The checks before the entry name the field. With entry_checks=0, they run after the CPU has
     refused the entry."""
     words = f"break_field={field:#x} break_value={value:#x}"
     checked = boot(cmdline=words, guests=(hello(),))

@@ -29,7 +29,8 @@ def stops(*places: tuple[int, tuple[int, str, str]]) -> str:
 
 
 def test_what_the_hypervisor_executes_is_counted() -> None:
-    """Before the first entry nothing counts, neither do clears by which the VM is made."""
+    """Nothing before the first entry is counted, nor are pages that are cleared for the VM's
+    creation."""
     text = stops((50, PAGE), (100, LAUNCH), (1100, EXIT), (1150, PAGE), (1800, RESUME),
                  (2000, EXIT), (2010, BLOCK), (19000, BLOCK), (36000, RESUME), (40000, EXIT),
                  (40100, RESUME), (50100, MARK), (50200, EXIT))  # fmt: skip

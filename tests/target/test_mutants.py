@@ -61,7 +61,7 @@ def entries(tmp_path: pathlib.Path, text: str) -> list[Mutant]:
 
 
 def changed(tmp_path: pathlib.Path, edits: str) -> str:
-    """SOURCE after the edits of an entry."""
+    """Returns SOURCE after the edits of an entry."""
     (mutant,) = entries(tmp_path, f"{HEAD}{edits}")
     (tmp_path / "a.c").write_text(SOURCE)
     mutant.apply(tmp_path)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Nested by KVM: QEMU with KVM on the emulator, the image its guest, and our guests nested ones.
-
-KVM checks what we put into a VMCS, offers fewer controls than the CPU, and walks our EPT itself: a
-second opinion on all of them.
+"""Nested in KVM: QEMU with KVM runs on the emulator, the image is its guest, and our guests are
+nested guests. KVM checks the VMCS itself, offers fewer controls than the CPU, and walks our EPT,
+which makes it a second oracle for all of them.
 """
 
 import pytest

@@ -97,7 +97,7 @@ def test_refusal_in_graphics(boot) -> None:
 
 
 def pf2() -> bytes:
-    """A font whose every character has the same glyph of 3 x 2 bits, 001 and 011."""
+    """Returns a font in which every character has the same glyph of 3 x 2 bits, 001 and 011."""
     head = {b"FILE": b"PFF2", b"ASCE": struct.pack(">H", 14)}
     codes = range(font.FIRST - 1, font.LAST + 2)
     sections = b"".join(struct.pack(">4sI", k, len(v)) + v for k, v in head.items())

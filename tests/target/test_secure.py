@@ -23,7 +23,8 @@ def test_private_memory_comes_and_goes(boot, cpus: int, words: str) -> None:
     assert result.has(r"^# all memory was returned: \d+ pages are free$")
 
 
-# The word, what is refused and the status, what comes of it, refused operations, stuck frames.
+# The word, the refused operation and its status, the consequence, and the numbers of refused
+# operations and of stuck frames.
 LIES = {
     "frame": ("page_aug", "FREE", "TDX_PAGE_METADATA_INCORRECT", 1, 0),
     "map": ("page_aug", "PENDING", "TDX_EPT_ENTRY_STATE_INCORRECT", 0, 0),

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a CPU takes from others while they use it: every flush of the protocol, on several CPUs.
-
-Bochs keeps the translations of a CPU that stays in its guest, so a flush that does not reach it
-shows. The mutants that name these tests leave out one flush each.
+"""A CPU takes memory or rights from other CPUs that use them: every flush of the protocol, on
+several CPUs. Bochs keeps the translations of a CPU that stays in its guest, so a flush that does
+not reach this CPU is detected. Each mutant that names these tests omits one flush.
 """
 
 import pytest

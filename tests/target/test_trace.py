@@ -14,7 +14,7 @@ def guest(name: str, *words: str) -> Guest:
 
 
 def events(result) -> list[tuple[int, str, dict[str, str]]]:
-    """The ticks, the name and the values of each event line."""
+    """Returns the ticks, the name and the values of each event line."""
     found = [match for line in result.lines if (match := EVENT.match(line))]
     return [(int(m[1]), m[4], dict(w.split("=", 1) for w in m[5].split())) for m in found]
 
