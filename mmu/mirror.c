@@ -172,7 +172,7 @@ static int mirror_provide(struct mmu_cpu *self, gfn_t gfn, unsigned level, const
     uint64_t sequence = mmu_invalidate_sequence(mmu);
     const struct memslot *slot = memslot_find(memslots(mmu), gfn);
     if (unlikely(!slot)) {
-        log_error("MMU: no slot behind private frame %#lx, and devices are not reached that way",
+        log_error("MMU: no memslot covers private frame %#lx, and such addresses reach no devices",
                   gfn.v);
         return -EFAULT;
     }

@@ -115,7 +115,7 @@ linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; 
 linux-selftests: | deps-run ## the kernel's tests of its x86 entry code in Linux; some minutes
 	$(Q)$(PYTHON) tools/linux_programs.py linux selftests $(B)/linux/selftests
 
-# The same in a TDX guest, with the kernel's test of its driver.
+# stress-ng and the selftests in a TDX guest, with the kernel's test of its driver.
 .PHONY: tdx-stress tdx-selftests
 tdx-stress tdx-selftests: all $(TDX_FILES)
 tdx-stress: $(B)/linux/stress-ng/command

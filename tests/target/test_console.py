@@ -66,7 +66,7 @@ def test_a_deaf_vm(person) -> None:
     with person("ada deaf", "bob") as who:
         who.wait_for(b"# vm-ada: ")
         who.type(b"x" * 3000 + b"\x012")
-        who.wait_for(b"# console: VM 1 does not read, and what is typed for it is dropped")
+        who.wait_for(b"# console: VM 1 does not read its input, so further keys for it are dropped")
         who.wait_for(b"# console: VM 2 vm-bob")
         who.type(b"hello\n")
         who.wait_for(b"bob read 'hello'")

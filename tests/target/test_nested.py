@@ -33,7 +33,7 @@ def test_guests_pass_nested(boot: BootFixture, bochs: str, method: str) -> None:
     guests = parse_guests(" ".join(items if method == "kernel" else items[:1]))
     result = boot(machine="nested", bochs=bochs, method=method, guests=guests, timeout=900)
     assert result.status == 0, result
-    # The same counts as on the CPU itself: the first access is a violation, then KVM reflects a
+    # The counts are those on the CPU itself: the first access is a violation, then KVM reflects a
     # misconfiguration for each.
     first = next(case for case in result.output.cases if case.name == "first_mmio_access")
     assert first.counters["first_violations"] == 1
