@@ -261,9 +261,7 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
         *code = EXIT_MODULE_WORDS;
     }
     if (vm->words.net && !vm->words.pc) {
-        log_error("guest %s: net: a network device needs a PC's interrupt controller; add the word "
-                  "pc",
-                  vm->name);
+        log_error("guest %s: net: a network device needs the word pc", vm->name);
         *code = EXIT_MODULE_WORDS;
     }
     if (!*code)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* See the header. */
 #include "launch/devices.h"
 
 #include "arch/x86/tsc.h"
@@ -66,9 +67,8 @@ struct device {
     uint64_t start, size;
     const struct bus_ops *ops;
     void *device;
-    const uint64_t *word; /* if not NULL, the VM has the device only if *word is not 0 */
-    struct locked_device
-        *locked; /* serialises accesses of several CPUs; NULL if it needs no lock */
+    const uint64_t *word;         /* the VM has the device if *word is not 0; NULL: always */
+    struct locked_device *locked; /* serialises accesses of several CPUs; NULL: not needed */
 };
 
 static void devices_init(struct vm *vm)
@@ -167,13 +167,11 @@ static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint
 int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only)
 {
     if (vm->disk_count == DISKS) {
-        log_error("guest %s: a VM can have at most %u disks; leave one out", vm->name, DISKS);
+        log_error("guest %s: more than %u disks", vm->name, DISKS);
         return -ENOSPC;
     }
     if (size < 512) {
-        log_error("guest %s: one of its disks has %lu bytes, but a disk has at least one sector of "
-                  "512 bytes",
-                  vm->name, size);
+        log_error("guest %s: a disk of %lu bytes; it must have a sector of 512", vm->name, size);
         return -EINVAL;
     }
     struct disk **disk = &vm->disks[vm->disk_count];

@@ -16,8 +16,8 @@ struct vm_needs {    /* numbers of 4 KiB pages */
     uint64_t report; /* transcript and trace text */
     uint64_t disks;  /* struct disk, copies of written blocks, and tables of these */
     uint64_t net;    /* the network device, with its queue of frames */
-    uint64_t td;     /* a TD's private memory, secure EPT and control structures */
-    uint64_t limit;  /* the memory that the word limit= adds */
+    uint64_t td;     /* its state as a TD */
+    uint64_t limit;  /* what limit= adds */
 };
 
 /* The attributes that determine the needs. Sizes are in bytes. */

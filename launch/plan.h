@@ -32,9 +32,8 @@ struct load_record {
     bool measured; /* the contents are part of the guest's identity */
 };
 
-/* A program has at most 16 segments. Beside these and the modules there are at most five records:
- * the boot parameters, the ACPI tables, and either the code at the reset vector or the program and
- * the parameters of the boot shim. */
+/* A program has at most 16 segments. The boot parameters, the ACPI tables and the code at the
+ * reset vector or the parameters of the boot shim are a record each. The boot shim is two. */
 #define LOAD_RECORDS (16u + GUEST_MODULES + 5u)
 #define LOAD_BLOCK   (5 * PAGE_SIZE)
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Parses the words of a module's string into a VM's description. launch/word_conflicts.c checks
- * them against each other. Pure.
+ * Parses the words of a module's string into a VM's description. launch/word_conflicts.c checks how
+ * they go together. Pure.
  */
 #include "launch/words.h"
 
@@ -24,18 +24,18 @@ static const char *const ending_names[] = {
     NULL,
 };
 
-/* Indexed by enum guest_entry of launch/image.h. */
+/* By enum guest_entry of launch/image.h. */
 static const char *const entry_names[] = {"auto", "pvh", "64", NULL};
 
-/* Indexed by enum reset_action. */
+/* By enum reset_action. */
 static const char *const reset_names[] = {"end", "again", NULL};
 
-/* Indexed by enum tdx, enum measure and enum td_accept_word, from 1 on. */
+/* By enum tdx, enum measure and enum td_accept_word, from 1 on. */
 static const char *const tdx_names[] = {"", "debug", NULL};
 static const char *const measure_names[] = {"0", "1", NULL};
 static const char *const accept_names[] = {"all", "lazy", NULL};
 
-/* Indexed by enum quote. */
+/* By enum quote. */
 static const char *const quote_names[] = {"none", "test", NULL};
 
 #define FIELD(name) .offset = offsetof(struct vm_words, name)
@@ -75,9 +75,8 @@ static const struct word words[] = {
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* Sets the words that the word tdx implies: a TD has a shared bit, takes #VE, and needs the
- * interrupt controller of a PC. */
-static void vm_words_imply(struct vm_words *given)
+/* A TD has a shared bit, takes #VE, and needs the interrupt controller of a PC. */
+static void imply(struct vm_words *given)
 {
     if (!given->tdx)
         return;
@@ -99,7 +98,7 @@ int vm_words_parse(const char *name, const char *text, enum gva_cache gva_cache,
                               .limit = LIMIT_NONE};
     int arguments = words_parse(text, words, ARRAY_SIZE(words), into, where);
     into->memory = align_down(into->memory, PAGE_SIZE);
-    vm_words_imply(into);
+    imply(into);
     return arguments;
 }
 

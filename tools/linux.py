@@ -6,10 +6,10 @@ With the argument `tdx` the VM is a TDX guest (a TD). The environment contains t
 and INITRD are files, by default Debian's cloud kernel and a small initrd with busybox. DISK names
 files that become disks, /dev/vda and so on; those that end in `:ro` can only be read. CMDLINE is
 the kernel's command line. VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, and VMS the number
-of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 switches to the
-second VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md).
-The logs go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of standard
-input ends the shell, and thus the VM.
+of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
+VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md). The logs
+go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of standard input ends
+the shell, and thus the VM.
 """
 
 import dataclasses
@@ -100,8 +100,8 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
 
 
 class Progress:
-    """Reports how long the emulator has been working, but not while it idles, because then the
-    guest waits for something."""
+    """Says how long the emulator has been working; nothing while it rests, because then the guest
+    waits for something."""
 
     def __init__(self, process) -> None:
         self.process = process

@@ -53,7 +53,7 @@ def fetch(kernel: str) -> str:
     folder = BUILD / "linux/kernels" / kernel
     if not folder.is_dir():
         if env("NO_DEPS"):
-            raise HarnessError(f"{folder} does not exist, and NO_DEPS forbids to download it")
+            raise HarnessError(f"{folder} is not there, and NO_DEPS forbids to download it")
         subprocess.run([ROOT / "tools/linux/fetch.sh", folder, *KERNELS[kernel]], check=True)
     return (folder / "package").read_text().split("Version: ")[1].strip()
 

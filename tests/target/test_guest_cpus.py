@@ -43,7 +43,7 @@ def test_madt_and_cpuid_tell_the_truth(boot, tmp_path: pathlib.Path, vcpus: int,
 
 
 def test_tables_of_a_pc(boot, tmp_path: pathlib.Path) -> None:
-    """iasl disassembles the tables; the hosted test compares their bytes."""
+    """What iasl says of them, where the hosted test compares bytes."""
     disks = (Guest(BUILD / "guest/hello.elf", ("disk",), "", "+a"),
              Guest(BUILD / "guest/hello.elf", ("disk=ro",), "", "+b"))  # fmt: skip
     result = boot(guests=(cpus_guest(2, "pc"), *disks), smp=2)

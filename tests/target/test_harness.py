@@ -114,7 +114,7 @@ def test_a_hang_is_a_timeout(bootinfo) -> None:
     assert result.status == Status.TIMED_OUT
     found = re.search(
         r"^no EXIT line after (?:20 s, and less than )?2 s of CPU time, after memory beyond the "
-        r"file is clear; the machine had reached ([\d.]+) s of its own time \(([\d,]+) million "
+        r"file is clear; the machine had come to ([\d.]+) s of its own time \(([\d,]+) million "
         r"instructions of each CPU\), with CPU 0 at 0x[0-9a-f]+; its last output is ([\d.]+) s of "
         r"CPU time old$",
         result.reason,

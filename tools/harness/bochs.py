@@ -151,7 +151,7 @@ def stopped_at(boot: Boot, process: subprocess.Popen[bytes]) -> str:
             stop = STOP.search(file.read().decode(errors="replace"))
         if stop:
             ticks = int(stop[1])
-            return (f"the machine had reached {ticks / (boot.ips or IPS):.1f} s of its own time "
+            return (f"the machine had come to {ticks / (boot.ips or IPS):.1f} s of its own time "
                     f"({ticks // 1_000_000:,} million instructions of each CPU), with CPU 0 at "
                     f"0x{int(stop[2], 16):x}")  # fmt: skip
         if process.poll() is not None:
