@@ -120,9 +120,9 @@ linux-selftests: | deps-run ## the kernel's tests of its x86 entry code in Linux
 tdx-stress tdx-selftests: all $(TDX_FILES)
 tdx-stress: $(B)/linux/stress-ng/command
 tdx-selftests: $(B)/linux/selftests-tdx
-tdx-stress: | deps-run ## the same in a TDX guest
+tdx-stress: | deps-run ## stress-ng --verify in a TDX guest; options as for linux-stress
 	$(Q)$(PYTHON) tools/linux_programs.py tdx stress $(B)/linux/stress-ng
-tdx-selftests: | deps-run ## the same in a TDX guest, and the kernel's test of its driver tdx-guest
+tdx-selftests: | deps-run ## the kernel's selftests of x86 and of tdx-guest in a TDX guest
 	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
 
 # Intel's compliance tests of a TDX guest, from a checkout of LKVS with a module built against the
