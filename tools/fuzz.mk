@@ -35,7 +35,7 @@ deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
 fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-secure
-fuzz: ## fuzz decoder, hypercalls, loaders, devices, and the secure side of a TD
+fuzz: ## fuzz what guests say, and what a malicious VMM asks of the secure side
 
 fuzz-decode: $(B)/fuzz/decode
 	$(Q)$(call run_fuzz,decode,-max_len=16,tests/fuzz/corpus)

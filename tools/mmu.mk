@@ -15,7 +15,7 @@ SECURE_SRC := $(wildcard ept/secure*.c) lib/host_tlb.c tests/unit/support.c \
 
 .PHONY: tsan model
 # The MMU, the secure side, a disk of several vCPUs, and the switch.
-tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch) ## run what CPUs share under TSan
+tsan: $(addprefix $(B)/tsan/,threads mirror secure disk switch) ## what CPUs share, by TSan
 	$(Q)for program in $^; do TSAN_OPTIONS=halt_on_error=1 $$program || exit 1; done
 
 $(B)/tsan/threads: $(TSAN_SRC)
