@@ -36,7 +36,7 @@ bool support_page_is_used(hpa_t page);
 /* Lets `count` more allocations succeed and fails all later ones; UINT64_MAX: never fail. */
 void support_fail_allocations_after(uint64_t count);
 
-/* The same, but only one fails. */
+/* Lets `after` more allocations succeed and fails only the next one. */
 void support_fail_one_allocation(uint64_t after);
 
 /* Allocations that were made to fail since the reset. */
