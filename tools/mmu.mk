@@ -49,7 +49,7 @@ MODEL_FLAGS := $(filter-out -O1 -fsanitize=% -fno-sanitize-recover=all,$(HOSTFLA
 MODEL_SRC   := $(TSAN_SRC:%/test_mmu_threads.c=%/test_mmu_adversary.c)
 SEED        := $(shell date +%Y%m%d)
 
-model: $(addprefix $(B)/model/,adversary mirror secure) ## 10^7 steps, the worst TLB; SEED=
+model: $(addprefix $(B)/model/,adversary mirror secure) ## 10^7 steps against the worst TLB; SEED=
 	$(Q)SECURE_STEPS=10000000 SECURE_SEED=$(SEED) $(B)/model/secure
 	$(Q)MIRROR_STEPS=5000000 MIRROR_SEED=$(SEED) $(B)/model/mirror
 	$(Q)for half in 0 1; do \
@@ -85,7 +85,7 @@ lint-mutants: | lint-deps
 
 .PHONY: gaps
 gaps: all guests $(B)/optrom.bin $(NESTED) | deps-run
-gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: under KVM in it
+gaps: ## list which mutants the guests detect on the emulator; slow. MACHINE=nested: in KVM
 	$(Q)$(PYTHON) tools/gaps.py $(MUTANTS)
 
 # ---- Proofs -------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ gaps: ## which mutants the guests notice on the emulator; slow. MACHINE=nested: 
 prove: ## prove statements about SPTEs, roots and the secure side with CBMC
 	$(Q)tools/prove.sh $(B)/cbmc
 
-# ---- Cost: instructions guest to guest, on an emulator that counts them -------------------------
+# ---- Costs, in instructions from guest to guest, which the emulator counts ----------------------
 .PHONY: bench bench-mmu bench-mmio bench-cpu bench-io bench-linux bench-tdx bench-private bench-smp
 KVM_HALF := $(if $(QUICK),,$(addprefix $(B)/kvm/,init seed.so kernel))
 bench: all guests $(B)/optrom.bin $(KVM_HALF) | deps-run

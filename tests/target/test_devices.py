@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The devices of a PC, used from several CPUs and by drivers that mean harm."""
+"""The devices of a PC, used from several CPUs and by hostile drivers."""
 
 import re
 
@@ -50,8 +50,8 @@ REASONS = (
     ("smp", "vcpus", "words"), [(1, 1, ""), (2, 2, "shared=39"), (1, 3, "")]
 )
 def test_hostile_drivers(boot, smp: int, vcpus: int, words: str) -> None:
-    """The disk refuses what its driver should not do, says why, and works after a reset. An
-    innocent VM beside it keeps its results and its time."""
+    """The disk refuses invalid requests of its driver, says why, and works after a reset. An
+    innocent VM on the same machine keeps its results and its time."""
     guests = [Guest(NEIGHBOUR, ("testctl", "mem=4M", "budget=60000"), "rounds=160 late=700000")]
     for seed in range(8):
         name = f"t{seed}"
@@ -65,4 +65,4 @@ def test_hostile_drivers(boot, smp: int, vcpus: int, words: str) -> None:
     said = [line for line in result.lines if re.match(r"# t\d: error: virtio disk: ", line)]
     for reason in REASONS:
         assert any(re.search(reason, line) for line in said), reason
-    assert result.has("all memory is back"), result
+    assert result.has("all memory was returned"), result
