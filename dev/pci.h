@@ -17,10 +17,11 @@
  *
  * The bridge forwards the addresses of its window, and no others. So a BAR is decoded if the
  * function's memory space is enabled and all of the BAR lies in the window: never over RAM, the
- * APICs, or the configuration space. Where BARs overlap, the function with the lowest number answers,
- * and in a function the lowest BAR. A BAR that is decoded is a region of the MMIO bus. When the
- * guest moves it, the sequence of the bus changes, and with it all that CPUs keep about the old
- * place. A CPU may still be in an access to the old place when the move returns; so functions live
+ * APICs, or the configuration space. Where BARs overlap, the function with the lowest number
+ * answers, and in a function the lowest BAR. A BAR that is decoded is a region of the MMIO bus.
+ * When the guest moves it, the sequence of the bus changes, and with it all that CPUs keep about
+ * the old place. No SPTE changes: that of an MMIO page says only that no memory slot covers the
+ * page. A CPU may still be in an access to the old place when the move returns; so functions live
  * as long as their VM's guest runs.
  *
  * Any CPU may call the functions for interrupts. The lock of the function is held while a message
@@ -40,6 +41,7 @@
 #define PCI_DEVFN(device, fn) ((device) << 3 | (fn))
 #define PCI_BARS              6u
 #define PCI_VECTORS           16u /* most MSI-X vectors of a function */
+#define PCI_REGIONS           32u /* most BARs of all functions, which are regions of the bus */
 #define PCI_LINES             8u  /* that the INTA# pins of the devices are wired to, in turn */
 
 #define PCI_CONFIG_SIZE 0x100u /* of a function, without the extended space */
@@ -79,7 +81,7 @@ struct pci_function {
     const char *name; /* for messages */
     struct pci_host *host;
     uint8_t devfn;
-    bool complained; /* about a BAR that is not decoded, or a message that nobody gets */
+    bool complained; /* about a BAR that is not decoded */
 
     /* The configuration space, which bits of it the guest can write, and which it clears by writing
      * ones. */
@@ -96,6 +98,7 @@ struct pci_function {
     uint32_t pending; /* the PBA: vectors that wait for an unmasking */
     bool intx;        /* the device asserts its INTA# */
     bool asserted;    /* and the line sees it */
+    bool warned;      /* about a message that nobody gets */
     struct pci_msix_entry entries[PCI_VECTORS];
 };
 
@@ -120,6 +123,7 @@ struct pci_host {
     struct spinlock lock; /* for writes to configuration spaces, and the BARs' places */
     uint32_t address;     /* of mechanism #1: the register at port 0xcf8 */
     uint64_t next;        /* where the next BAR is placed */
+    unsigned regions;     /* BARs of all functions */
     struct pci_function bridge;
     struct pci_function *functions[PCI_DEVICES * PCI_FUNCTIONS];
 
@@ -168,7 +172,7 @@ void pci_add_msix(struct pci_function *f, unsigned bar, unsigned vectors);
 /* Puts a function that is described completely on the bus, and places its BARs in the window, as a
  * firmware would; memory space is not enabled yet. Several functions of one device are added from
  * function 0 on. Called before the guest runs. Returns 0, or, after a message, -EEXIST if there is
- * such a function, or -ENOSPC if the window is full. */
+ * such a function, or -ENOSPC if the window is full, or there are more BARs than PCI_REGIONS. */
 int pci_add(struct pci_host *host, struct pci_function *f, unsigned devfn) MUST_CHECK;
 
 /* ---- A function at work ---------------------------------------------------------------------- */
@@ -188,12 +192,12 @@ void pci_master_abort(struct pci_function *f);
 bool pci_msix_enabled(const struct pci_function *f);
 
 /* Sends the message of a vector. If MSI-X is disabled, or the vector or the function is masked, the
- * vector becomes pending, and the message is sent when that changes. A vector that does not exist is
- * ignored. */
+ * vector becomes pending, and the message is sent when that changes. A vector that does not exist
+ * is ignored. */
 void pci_msix_raise(struct pci_function *f, unsigned vector);
 
-/* Sets *message to what a vector sends now. Returns false if it sends nothing. Takes no lock: if the
- * guest changes the entry meanwhile, the message may be a mixture. */
+/* Sets *message to what a vector sends now. Returns false if it sends nothing. Takes no lock: if
+ * the guest changes the entry meanwhile, the message may be a mixture. */
 bool pci_msix_message(const struct pci_function *f, unsigned vector,
                       struct lapic_message *message) MUST_CHECK;
 

@@ -33,8 +33,8 @@ bool pci_msix_enabled(const struct pci_function *f)
     return f->msix && pci_peek(f, f->msix + MSIX_CONTROL) & MSIX_ENABLE;
 }
 
-/* Whether nothing prevents the message of a vector. It is a write to memory, which only a bus master
- * makes. */
+/* Whether nothing prevents the message of a vector. It is a write to memory, which only a bus
+ * master makes. */
 static bool vector_is_open(const struct pci_function *f, unsigned vector)
 {
     const uint16_t on = MSIX_ENABLE, both = MSIX_ENABLE | MSIX_FUNCTION_MASK;
@@ -68,8 +68,8 @@ static void send_vector(struct pci_function *f, unsigned vector)
     bool level;
     if (decode_message(entry->address, entry->data, &message, &level)) {
         (void)f->host->wiring.send(f->host->wiring.context, &message, level);
-    } else if (!f->complained) {
-        f->complained = true;
+    } else if (!f->warned) {
+        f->warned = true;
         log_error("pci 0:%x.%u (%s): vector %u sends 0x%x to 0x%lx, which is no interrupt message; "
                   "it is dropped",
                   f->devfn / PCI_FUNCTIONS, f->devfn % PCI_FUNCTIONS, f->name, vector, entry->data,

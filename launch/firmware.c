@@ -163,7 +163,7 @@ void firmware_rsdp(struct acpi_rsdp *rsdp)
 }
 
 /* Adds an entry, and returns the place for the next one. */
-static uint8_t *add_entry(uint8_t *at, const void *entry, size_t size)
+static uint8_t *madt_add_entry(uint8_t *at, const void *entry, size_t size)
 {
     memcpy(at, entry, size);
     return at + size;
@@ -178,22 +178,22 @@ static void fill_madt(struct firmware *firmware, const struct guest_image *image
                                          .processor = (uint8_t)i,
                                          .apic_id = (uint8_t)i,
                                          .flags = MADT_ENABLED};
-        at = add_entry(at, &lapic, sizeof(lapic));
+        at = madt_add_entry(at, &lapic, sizeof(lapic));
     }
     const struct madt_ioapic ioapic = {
         .type = MADT_IOAPIC, .length = sizeof(ioapic), .address = GUEST_IOAPIC};
     if (image->pc)
-        at = add_entry(at, &ioapic, sizeof(ioapic));
+        at = madt_add_entry(at, &ioapic, sizeof(ioapic));
     const struct madt_wakeup wakeup = {
         .type = MADT_WAKEUP, .length = sizeof(wakeup), .mailbox = GUEST_SHIM_MAILBOX};
     if (image->td)
-        at = add_entry(at, &wakeup, sizeof(wakeup));
+        at = madt_add_entry(at, &wakeup, sizeof(wakeup));
     firmware->madt.header.lapic = GUEST_LAPIC;
     acpi_table_finish(&firmware->madt.header.acpi, "APIC", 5,
                       (size_t)(at - (const uint8_t *)&firmware->madt));
 }
 
-static struct acpi_address port(uint64_t address, uint8_t bits)
+static struct acpi_address acpi_port(uint64_t address, uint8_t bits)
 {
     return (struct acpi_address){SPACE_PORTS, bits, 0, bits == 8 ? ACCESS_BYTE : ACCESS_LONG,
                                  address};
@@ -206,11 +206,11 @@ static void fill_fadt(struct firmware *firmware)
     fadt->dsdt_64 = ADDRESS_OF(dsdt);
     fadt->boot_flags = FADT_LEGACY_DEVICES | FADT_NO_VGA;
     fadt->flags = FADT_FLAGS;
-    fadt->reset = port(PORT_RESET, 8);
+    fadt->reset = acpi_port(PORT_RESET, 8);
     fadt->reset_value = POWER_RESET_VALUE;
-    fadt->pm_timer = port(PORT_PM_TIMER, 32);
-    fadt->sleep_control = port(PORT_SLEEP, 8);
-    fadt->sleep_status = port(PORT_SLEEP + 1, 8);
+    fadt->pm_timer = acpi_port(PORT_PM_TIMER, 32);
+    fadt->sleep_control = acpi_port(PORT_SLEEP, 8);
+    fadt->sleep_status = acpi_port(PORT_SLEEP + 1, 8);
     fadt->minor_revision = 5;
     acpi_table_finish(&fadt->header, "FACP", 6, sizeof(*fadt));
 }

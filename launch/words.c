@@ -81,8 +81,8 @@ static const struct word words[] = {
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* PCI functions send interrupts to the I/O APIC of a PC. A TD has a shared bit, takes #VE, and needs
- * that interrupt controller, too. */
+/* PCI functions send interrupts to the I/O APIC of a PC. A TD has a shared bit, takes #VE, and
+ * needs that interrupt controller, too. */
 static void imply(struct vm_words *given)
 {
     given->pc |= given->pci;

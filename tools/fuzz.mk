@@ -32,8 +32,7 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c
               aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
 .PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-console fuzz-net fuzz-devices \
-    fuzz-pci fuzz-secure \
-    brute docs lint-instructions deps-fuzz
+    fuzz-pci fuzz-secure brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
@@ -76,8 +75,8 @@ $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
 fuzz-pci: $(B)/fuzz/pci
 	$(Q)$(call run_fuzz,pci,-max_len=512)
 
-$(B)/fuzz/pci: tests/fuzz/fuzz_pci.c $(PCI_SRC) $(HEADERS) tests/unit/dev/pci_world.h \
-    tests/unit/support.h | deps-fuzz
+$(B)/fuzz/pci: tests/fuzz/fuzz_pci.c $(PCI_SRC) $(HEADERS) \
+    $(wildcard tests/unit/dev/pci_*.h) tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
 	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@

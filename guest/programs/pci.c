@@ -5,20 +5,10 @@
  * CPUs that move a BAR and access it at the same time.
  */
 #include "guest/programs/pci/config.h"
-#include "guest/programs/rt/smp.h"
 
-#define VECTOR      0x61u /* and the vectors that follow it */
-#define IOAPIC      0xfec00000u
 #define PIN         (16u + PCI_TEST_DEVICE % 8)
 #define ENTRY_LEVEL BIT(15)
 #define ENTRY_MASK  BIT(16)
-
-#define ABSENT (~0u)
-
-static void set_bar(uint32_t function, unsigned bar, uint32_t value)
-{
-    config_write(function + REG_BAR(bar), 4, value);
-}
 
 /* ---- Configuration spaces -------------------------------------------------------------------- */
 
@@ -134,30 +124,6 @@ static void sizing(void)
     EXPECT_EQ(size_of(TEST_1, 1), 0);
 }
 
-/* An access that has been made so often that everything about it is remembered. */
-static uint32_t hot_read(uint64_t address)
-{
-    uint32_t value = 0;
-    for (unsigned i = 0; i < 8; i++)
-        value = read32(address);
-    return value;
-}
-
-/* Moves BAR 0 from its place to another one and back, and expects it in one place at a time. */
-static void move_to(uint32_t to)
-{
-    write32(registers_0, 0x1234 + to);
-    EXPECT_EQ(hot_read(registers_0), 0x1234 + to);
-    EXPECT_EQ(hot_read(to), ABSENT);
-    set_bar(TEST_0, 0, to);
-    EXPECT_EQ(hot_read(to), 0x1234 + to);
-    EXPECT_EQ(hot_read(registers_0), ABSENT);
-    write32(to, 0x4321 + to);
-    set_bar(TEST_0, 0, registers_0);
-    EXPECT_EQ(hot_read(to), ABSENT);
-    EXPECT_EQ(hot_read(registers_0), 0x4321 + to);
-}
-
 static void moves(void)
 {
     move_to(WINDOW + 0x100000);
@@ -236,55 +202,6 @@ static void overlaps(void)
 }
 
 /* ---- Interrupts ------------------------------------------------------------------------------ */
-
-static volatile unsigned taken[CPUS_MAX][PCI_TEST_VECTORS];
-static volatile unsigned keep_line; /* how often the handler does not lower INTA# */
-
-static void take(struct frame *frame)
-{
-    taken[apic_id()][frame->vector - VECTOR]++;
-    if (keep_line && !--keep_line) {
-        write32(registers_0 + PCI_TEST_LEVEL, 0);
-        write32(registers_1 + PCI_TEST_LEVEL, 0);
-    }
-    apic_write(APIC_REG_EOI, 0);
-}
-
-static void let_in(void)
-{
-    __asm__ volatile("sti" : : : "memory");
-    for (uint64_t end = rdtsc() + 200000; rdtsc() < end;)
-        pause();
-    __asm__ volatile("cli" : : : "memory");
-}
-
-/* How many interrupts of a vector this CPU has taken since the last call. */
-static unsigned take_count(unsigned vector)
-{
-    let_in();
-    unsigned count = taken[0][vector];
-    taken[0][vector] = 0;
-    return count;
-}
-
-static void set_vector(unsigned vector, uint32_t destination, bool masked)
-{
-    const uint32_t entry = table_0 + 16 * vector;
-    write32(entry, 0xfee00000 | destination << 12);
-    write32(entry + 4, 0);
-    write32(entry + 8, VECTOR + vector);
-    write32(entry + 12, masked);
-}
-
-static uint32_t pending(void)
-{
-    return read32(table_0 + 0x800);
-}
-
-static void raise(unsigned vector)
-{
-    write32(registers_0 + PCI_TEST_RAISE, vector);
-}
 
 static void msix(void)
 {
@@ -377,18 +294,9 @@ static void intx(void)
     route((uint32_t)ENTRY_MASK);
 }
 
-/* ---- Several CPUs ---------------------------------------------------------------------------- */
-
-#define ROUNDS 300u
-#define PLACES 16u
+/* ---- Another CPU ----------------------------------------------------------------------------- */
 
 static volatile bool stop;
-static volatile uint64_t hits, strays;
-
-static uint32_t place(unsigned n)
-{
-    return WINDOW + 0x200000 + n % PLACES * 0x1000;
-}
 
 static void receive(void)
 {
@@ -420,48 +328,6 @@ static void msix_to_another_cpu(void)
     EXPECT_EQ(taken[0][0], 0);
 }
 
-/* Moves the BAR, by the ports, whose address register belongs to this CPU alone. */
-static void mover(void)
-{
-    for (unsigned i = 0; !stop; i++)
-        port_config_write(TEST_0 + REG_BAR(0), 4, place(i));
-}
-
-/* A read finds the device, or nobody. */
-static void reader(void)
-{
-    for (unsigned i = 0; !stop; i++) {
-        uint32_t value = read32(place(i / 4));
-        if (value == 0xbeef)
-            hits++;
-        else if (value != ABSENT)
-            strays++;
-    }
-}
-
-static void storm(void)
-{
-    stop = false;
-    write32(registers_0, 0xbeef);
-    run_on(1, mover);
-    run_on(2, reader);
-    for (unsigned i = 0; i < ROUNDS || (!hits && i < 100 * ROUNDS); i++) {
-        set_bar(TEST_0, 0, place(7 * i));
-        config_write(TEST_0 + REG_COMMAND, 2, i % 8 ? COMMAND_MEM : 0);
-    }
-    stop = true;
-    EXPECT(finished(1));
-    EXPECT(finished(2));
-    config_write(TEST_0 + REG_COMMAND, 2, COMMAND_MEM);
-    set_bar(TEST_0, 0, registers_0);
-    EXPECT_EQ(hot_read(registers_0), 0xbeef);
-    for (unsigned i = 0; i < PLACES; i++)
-        EXPECT_EQ(hot_read(place(i)), ABSENT);
-    EXPECT_EQ(strays, 0);
-    EXPECT(hits > 0);
-    note("hits", hits);
-}
-
 void guest_main(void)
 {
     static const struct test tests[] = {
@@ -477,6 +343,7 @@ void guest_main(void)
         {"intx", intx, 0},
         {"msix_to_another_cpu", msix_to_another_cpu, 0},
         {"storm", storm, 0},
+        {"harm", harm, 0},
     };
 
     apic_write(APIC_REG_SVR, 0x1ff);

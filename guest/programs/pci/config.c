@@ -98,3 +98,83 @@ void find_test_device(void)
     config_write(TEST_0 + REG_COMMAND, 2, COMMAND_MEM | COMMAND_BUS);
     config_write(TEST_1 + REG_COMMAND, 2, COMMAND_MEM | COMMAND_BUS);
 }
+
+/* ---- The test device ------------------------------------------------------------------------- */
+
+volatile unsigned taken[CPUS_MAX][PCI_TEST_VECTORS];
+volatile unsigned keep_line;
+
+void set_bar(uint32_t function, unsigned bar, uint32_t value)
+{
+    config_write(function + REG_BAR(bar), 4, value);
+}
+
+/* An access that has been made so often that everything about it is remembered. */
+uint32_t hot_read(uint64_t address)
+{
+    uint32_t value = 0;
+    for (unsigned i = 0; i < 8; i++)
+        value = read32(address);
+    return value;
+}
+
+/* Moves BAR 0 from its place to another one and back, and expects it in one place at a time. */
+void move_to(uint32_t to)
+{
+    write32(registers_0, 0x1234 + to);
+    EXPECT_EQ(hot_read(registers_0), 0x1234 + to);
+    EXPECT_EQ(hot_read(to), ABSENT);
+    set_bar(TEST_0, 0, to);
+    EXPECT_EQ(hot_read(to), 0x1234 + to);
+    EXPECT_EQ(hot_read(registers_0), ABSENT);
+    write32(to, 0x4321 + to);
+    set_bar(TEST_0, 0, registers_0);
+    EXPECT_EQ(hot_read(to), ABSENT);
+    EXPECT_EQ(hot_read(registers_0), 0x4321 + to);
+}
+
+void take(struct frame *frame)
+{
+    taken[apic_id()][frame->vector - VECTOR]++;
+    if (keep_line && !--keep_line) {
+        write32(registers_0 + PCI_TEST_LEVEL, 0);
+        write32(registers_1 + PCI_TEST_LEVEL, 0);
+    }
+    apic_write(APIC_REG_EOI, 0);
+}
+
+void let_in(void)
+{
+    __asm__ volatile("sti" : : : "memory");
+    for (uint64_t end = rdtsc() + 200000; rdtsc() < end;)
+        pause();
+    __asm__ volatile("cli" : : : "memory");
+}
+
+/* How many interrupts of a vector this CPU has taken since the last call. */
+unsigned take_count(unsigned vector)
+{
+    let_in();
+    unsigned count = taken[0][vector];
+    taken[0][vector] = 0;
+    return count;
+}
+
+void set_vector(unsigned vector, uint32_t destination, bool masked)
+{
+    const uint32_t entry = table_0 + 16 * vector;
+    write32(entry, 0xfee00000 | destination << 12);
+    write32(entry + 4, 0);
+    write32(entry + 8, VECTOR + vector);
+    write32(entry + 12, masked);
+}
+
+uint32_t pending(void)
+{
+    return read32(table_0 + 0x800);
+}
+
+void raise(unsigned vector)
+{
+    write32(registers_0 + PCI_TEST_RAISE, vector);
+}

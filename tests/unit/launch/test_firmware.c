@@ -36,7 +36,7 @@ void *physical_map(hpa_t base, uint64_t size, enum map_type type)
     return bios + (base.v - BIOS);
 }
 
-/* Makes the tables of such a VM, and finds them. */
+/* Makes the tables of a VM, and finds them as its guest would. */
 static void firmware_of(const struct guest_image *image)
 {
     support_reset();
@@ -98,7 +98,8 @@ static void every_count_of_cpus_is_found(void **state)
     }
 }
 
-/* As the assembler makes it of the instructions that write 0 and then 6 to port 0xcf9 and halt. */
+/* The expected bytes are those that the assembler makes of the instructions that write 0 and then 6
+ * to port 0xcf9 and halt. */
 static void the_code_at_the_reset_vector(void **state)
 {
     (void)state;
@@ -128,7 +129,7 @@ static void a_td_has_a_mailbox(void **state)
     }
 }
 
-/* As iasl compiles tables of the same contents, behind their headers. */
+/* The expected bytes are what iasl makes of tables with these contents, after their headers. */
 static void the_bytes_of_a_madt(void **state)
 {
     (void)state;
@@ -307,7 +308,7 @@ static void the_fields_of_the_fadt(void **state)
             fail_msg("offset %zu is %#lx", rows[i].offset, get(fadt, rows[i].offset, rows[i].size));
 }
 
-/* The map calls the tables ACPI's memory, and the rest of the BIOS area is nobody's to take. */
+/* The memory map declares the tables as ACPI memory, and the rest of the BIOS area as reserved. */
 static void the_memory_map(void **state)
 {
     (void)state;
