@@ -5,13 +5,13 @@
 With the argument `tdx` the VM is a TDX guest (a TD). The environment contains the options. KERNEL
 and INITRD are files, by default Debian's cloud kernel and a small initrd with busybox. DISK names
 files that become disks, /dev/vda and so on; those that end in `:ro` can only be read. CMDLINE is
-the kernel's command line. VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, and VMS the number
-of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
-VM, ^A ? lists them, and ^A ^A sends ^A. PCI=1 gives the VM a PCI bus with a
-console, hvc0, and a source of random numbers. WORDS are further words for the VM (docs/ABI.md). MACHINE=nested runs the
-hypervisor in QEMU, nested by the KVM of a Linux in the emulator; it takes minutes. The logs
-go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of standard input ends
-the shell, and thus the VM.
+the kernel's command line. VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, and VMS the
+number of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to
+the second VM, ^A ? lists them, and ^A ^A sends ^A. PCI=1 gives the VM a PCI bus with a console,
+hvc0, and a source of random numbers. WORDS are further words for the VM (docs/ABI.md).
+MACHINE=nested runs the hypervisor in QEMU, nested by the KVM of a Linux in the emulator; it takes
+minutes. The logs go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of
+standard input ends the shell, and thus the VM.
 """
 
 import dataclasses
