@@ -197,7 +197,7 @@ static uint64_t check_accept(uint64_t walked, const struct secure_place *place)
 }
 
 /* Accepts the pages of a table that is full of small pages. */
-static uint64_t accept_small(const struct secure_td *td, hpa_t table)
+static uint64_t secure_accept_small(const struct secure_td *td, hpa_t table)
 {
     uint64_t *entries = secure_table(td, table);
     unsigned count[SECURE_BLOCKED + 1] = {0};
@@ -227,7 +227,7 @@ uint64_t secure_page_accept(struct secure_td *td, gfn_t gfn, unsigned level)
     if (status != TDX_LIFECYCLE_STATE_INCORRECT)
         status = check_accept(status, &place);
     if (status == TDX_PAGE_SIZE_MISMATCH)
-        status = accept_small(td, HPA(place.entry & EPT_ADDRESS));
+        status = secure_accept_small(td, HPA(place.entry & EPT_ADDRESS));
     else if (!status)
         secure_install(td, &place, gfn, HPA(place.entry & EPT_ADDRESS), SECURE_MAPPED);
     spin_unlock(&td->lock);

@@ -24,12 +24,12 @@ from harness import debian, session, terminal
 from harness.boot import Boot, Guest
 from harness.errors import HarnessError, Status
 
-# What to do when the hypervisor refuses something, by the name on its EXIT line. Its message stands
-# above.
+# What to do when the hypervisor refuses something, by the name on its EXIT line. The hypervisor's
+# own message precedes the hint.
 HINTS = {
     "bad-command-line": "ESCAPE= takes a letter, or off",
     "guest-too-large": "give the VM more RAM with MEM=, or take a smaller INITRD=",
-    "no-memory": "the machine has too little RAM for what was asked; take a smaller MEM= or VMS=",
+    "no-memory": "the machine has too little RAM for these VMs; choose a smaller MEM= or VMS=",
     "module-words": "look at VCPUS=, MEM=, DISK= and WORDS=; a disk has at least 512 bytes",
     "module-not-elf": "KERNEL= takes a bzImage or a vmlinux for x86-64",
     "module-bad-kernel": "KERNEL= takes a bzImage or a vmlinux for x86-64",
@@ -42,7 +42,7 @@ STOPPED = "stopped"  # by the escape key and x
 def number(name: str, default: int) -> int:
     text = os.environ.get(name) or str(default)
     if not text.isdigit() or not int(text):
-        raise HarnessError(f"{name}={text}: a number from 1 on")
+        raise HarnessError(f"{name}={text} is not a number of at least 1")
     return int(text)
 
 
@@ -54,7 +54,7 @@ def checked(name: str, text: str, what: str) -> pathlib.Path:
     if not path.is_file():
         raise HarnessError(f"{name}={text}: this is not a file; give {what}")
     if not os.access(path, os.R_OK):
-        raise HarnessError(f"{name}={text}: you may not read this file; give {what}")
+        raise HarnessError(f"{name}={text}: you have no permission to read this file; give {what}")
     if not path.stat().st_size:
         raise HarnessError(f"{name}={text}: this file is empty; give {what}")
     return path
@@ -71,7 +71,7 @@ def disks(owner: str) -> tuple[Guest, ...]:
     for i, text in enumerate(os.environ.get("DISK", "").split()):
         name, colon, mode = text.rpartition(":")
         word = "disk=ro" if colon and mode == "ro" else "disk"
-        what = "the image of a disk, with :ro behind it if it may not be written"
+        what = "the image of a disk, followed by :ro if the guest must not write to it"
         path = checked("DISK", name if word == "disk=ro" else text, what)
         guests.append(Guest(path, (word,), "", f"+{owner}-disk{i}"))
     return tuple(guests)

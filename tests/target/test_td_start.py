@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The boot shim of a TD: what it leaves to the kernel, on one CPU and on several, in small and in
-large memory; and what cannot be a TD."""
+"""The boot shim of a TD: the state in which it starts the kernel, on one CPU and on several, with
+little and with much memory; and programs that cannot be TDs."""
 
 import re
 import subprocess
@@ -40,7 +40,7 @@ def test_all_memory_is_accepted(boot, memory: str) -> None:
 
 @pytest.mark.parametrize(("memory", "units"), [(32, 15), (256, 127)])
 def test_memory_is_left_to_the_kernel(boot, memory: int, units: int) -> None:
-    """All but the first 2 MiB, in which the program is."""
+    """The shim leaves all memory to the kernel but the first 2 MiB, in which the program lies."""
     guests = (td(f"mem={memory}M", "accept=lazy"),)
     result = boot(mem=2 * memory + 128, guests=guests, cmdline="nx_huge=off")
     assert result.status == 0, result
