@@ -25,6 +25,7 @@ uint64_t secure_td_create(struct secure_td *td)
     frame->level = (uint8_t)(td->root_level + 1);
     frame->state = SECURE_TABLE;
     td->newest = td->host->epoch_begin(td->context);
+    td->losses = 1;
     td->life = SECURE_BUILDING;
     return TDX_SUCCESS;
 }

@@ -25,7 +25,8 @@ uint64_t *secure_table(const struct secure_td *td, hpa_t table)
 
 void secure_store(struct secure_td *td, const struct secure_place *place, uint64_t entry)
 {
-    td->stores++;
+    if (place->entry & ~entry & EPT_RWX)
+        td->losses++;
     __atomic_store_n(&secure_table(td, place->table)[place->index], entry, __ATOMIC_RELEASE);
 }
 

@@ -125,7 +125,7 @@ static enum exit_code multiboot_list_modules(struct load_plan *plan,
 static uint32_t multiboot_fill_map(const struct guest_image *image, struct info_block *block)
 {
     struct guest_map_range map[GUEST_MAP_RANGES];
-    unsigned count = guest_memory_map(image->ram, image->td, map);
+    unsigned count = guest_memory_map(image->ram, image->td, image->pci, map);
     for (unsigned i = 0; i < count; i++)
         block->map[i] = (struct map_entry){.size = sizeof(struct map_entry) - 4,
                                            .base = map[i].base,

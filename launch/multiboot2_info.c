@@ -76,7 +76,7 @@ static void add_tag(struct load_plan *plan, enum tag_type type, const void *cont
 static void add_memory(struct load_plan *plan, const struct guest_image *image)
 {
     struct guest_map_range ranges[GUEST_MAP_RANGES];
-    const unsigned count = guest_memory_map(image->ram, image->td, ranges);
+    const unsigned count = guest_memory_map(image->ram, image->td, image->pci, ranges);
     const struct memory_tag memory = {(uint32_t)(image->ram[0].size >> 10),
                                       (uint32_t)(image->ram[1].size >> 10)};
     struct map_tag map = {.entry_size = sizeof(struct map_entry)};

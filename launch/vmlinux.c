@@ -86,7 +86,7 @@ static enum exit_code plan_pvh(struct load_plan *plan, const struct guest_image 
 {
     struct pvh_block *block = (struct pvh_block *)plan->block;
     struct guest_map_range map[GUEST_MAP_RANGES];
-    unsigned count = guest_memory_map(image->ram, image->td, map);
+    unsigned count = guest_memory_map(image->ram, image->td, image->pci, map);
 
     memset(block, 0, sizeof(*block));
     for (unsigned i = 0; i < count; i++)

@@ -7,7 +7,8 @@ and INITRD are files, by default Debian's cloud kernel and a small initrd with b
 files that become disks, /dev/vda and so on; those that end in `:ro` can only be read. CMDLINE is
 the kernel's command line. VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, and VMS the number
 of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
-VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md). The logs
+VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md). MACHINE=nested runs the
+hypervisor in QEMU, nested by the KVM of a Linux in the emulator; it takes minutes. The logs
 go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of standard input ends
 the shell, and thus the VM.
 """
@@ -34,6 +35,7 @@ HINTS = {
     "module-bad-kernel": "KERNEL= takes a bzImage or a vmlinux for x86-64",
     "module-truncated": "the file of KERNEL= is not complete; copy or build it again",
 }
+METHODS = {"bochs": "optrom", "nested": "kernel"}  # how each machine starts the hypervisor
 STOPPED = "stopped"  # by the escape key and x
 
 
@@ -93,9 +95,13 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
     line = [debian.TDX_WORDS] if kind == "tdx" else []
     line += [f"parallel={vms}"] if vms > 1 else []
     line += [f"escape={os.environ['ESCAPE']}"] if os.environ.get("ESCAPE") else []
+    where = os.environ.get("MACHINE") or "bochs"
+    if where not in METHODS:
+        raise HarnessError(f"MACHINE={where}: a console in this terminal needs bochs or nested")
     return Boot(
         name=os.environ.get("NAME") or kind, cmdline=" ".join(line), guests=guests, smp=vcpus,
         ips=debian.IPS, mem=debian.machine_memory(vms * mem, guests),
+        machine=where, method=METHODS[where],
     )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ run: | deps-run ## boot with GRUB, run the guests, print the results
 INITRD_FILES := $(addprefix $(B)/linux/,busybox tsc mark)
 LINUX_FILES  := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(INITRD_FILES)) $(B)/optrom.bin
 .PHONY: linux linux-files linux-matrix
-linux linux-files: all $(LINUX_FILES)
+linux linux-files: all $(LINUX_FILES) $(NESTED)
 linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py
 
@@ -66,7 +66,7 @@ TDX_KERNEL := $(B)/linux/kernels/trixie-cloud
 TDX_FILES  := $(if $(KERNEL),,$(TDX_KERNEL)) \
               $(if $(INITRD),,$(INITRD_FILES) $(B)/linux/tdreport) $(B)/optrom.bin
 .PHONY: tdx tdx-files
-tdx tdx-files: all $(TDX_FILES)
+tdx tdx-files: all $(TDX_FILES) $(NESTED)
 tdx: | deps-run ## Debian's Linux as a TDX guest, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py tdx
 
@@ -176,6 +176,7 @@ smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GU
 tested run-guests smp-guests: # lists for the tests
 	@echo "$$GUESTS"
 
+test: export FUZZ_SECONDS := 15
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 

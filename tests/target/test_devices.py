@@ -19,6 +19,18 @@ def test_work_survives_an_init(boot) -> None:
     assert case.counters["left"] > 8, "the disk was faster than the INIT"
 
 
+def test_pci(boot) -> None:
+    """A driver and a hostile one on three vCPUs, which move BARs all the time, beside a VM that
+    keeps its results and its time."""
+    neighbour = Guest(NEIGHBOUR, ("testctl", "mem=4M", "budget=60000"), "rounds=160 late=700000")
+    pci = Guest(BUILD / "guest" / "pci.elf", ("testctl", "pci", "vcpus=3", "budget=60000"))
+    result = boot(guests=(neighbour, pci), smp=2, cmdline="parallel=2")
+    assert result.status == 0, result
+    (case,) = [case for case in result.output.cases if case.name == "storm"]
+    assert case.counters["hits"] > 0, "nobody saw a BAR in its place"
+    assert result.has("^# pci: error: pci 0:1f.0 .test function.: BAR . is at 0x"), result
+
+
 HOSTILE = BUILD / "guest" / "hostile_devices.elf"
 NEIGHBOUR = BUILD / "guest" / "neighbour.elf"
 IMAGE = BUILD / "guest" / "mmio.elf"

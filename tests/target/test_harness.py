@@ -59,6 +59,16 @@ def test_contradiction_fails(old: str, new: str, message: str) -> None:
     assert serial.verdict(out) == Status.DISAGREES
 
 
+def test_a_vm_that_was_reset_announces_its_tests_again() -> None:
+    life = "    1..2\n    ok 1 inner\n"
+    end = "    ok 2 other # SKIP no PML\n"
+    assert life + end in GOOD
+    again = GOOD.replace(life, 3 * life).replace("2 passed", "4 passed")
+    assert serial.contradictions(serial.parse(again)) == []
+    cut = serial.parse(again.replace(end, ""))
+    assert "second: 4 tests announced, 3 results printed" in serial.contradictions(cut)
+
+
 def test_exit_code_of_the_image_is_the_status() -> None:
     assert serial.verdict(serial.parse("no VMX here\nEXIT 10 no-vmx\n")) == 10
 

@@ -73,3 +73,6 @@ uint64_t support_number(const char *name, uint64_t otherwise);
 /* How many rounds a random test plays: `all`, or with SHORTER=n an nth part of them. `make check`
  * sets SHORTER to 5; with more, some tests do not meet everything that they expect to meet. */
 uint64_t support_rounds(uint64_t all);
+
+/* The distance between two tries of a test that goes through all values: 1, or n with SHORTER=n. */
+unsigned support_step(void);
