@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The configuration space of a function: its description by the owner, and the guest's accesses.
- * For each byte there are masks of the bits that the guest can write, and of those that it clears
- * by writing ones; the effects of a write are computed anew from the contents. Pure.
+ * Each byte knows which of its bits the guest can write, and which it clears by writing ones; what
+ * follows from a write is computed anew from the contents. Pure.
  */
 #include "dev/pci_internal.h"
 
@@ -36,7 +36,7 @@ void pci_function_init(struct pci_function *f, const char *name,
         f->entries[i].control = MSIX_MASKED;
 }
 
-/* Only the address bits of a BAR can be written, which tells the guest its size. */
+/* The bits of a BAR that select a place can be written, which tells the guest the size. */
 void pci_add_bar(struct pci_function *f, unsigned bar, enum pci_bar_kind kind, uint64_t size,
                  const struct bus_ops *ops, void *device)
 {
@@ -137,8 +137,7 @@ static uint64_t bar_address(const struct pci_function *f, unsigned bar)
     return high << 32 | (pci_get(f, at, 4) & ~0xfu);
 }
 
-/* Logs once that a BAR is outside of the window. It is no error if the guest has written ones into
- * a half of the BAR, to learn its size. */
+/* A BAR of which a guest has set a half to ones, to learn its size, is not an error. */
 static void complain(struct pci_function *f, unsigned bar, uint64_t address)
 {
     const struct pci_wiring *w = &f->host->wiring;
@@ -148,13 +147,12 @@ static void complain(struct pci_function *f, unsigned bar, uint64_t address)
     f->complained = true;
     log_error(
         "pci 0:%x.%u (%s): BAR %u is at 0x%lx, but the host bridge forwards 0x%lx-0x%lx only, "
-        "so it is not decoded",
+        "so that nobody answers there",
         f->devfn / PCI_FUNCTIONS, f->devfn % PCI_FUNCTIONS, f->name, bar, address, w->window,
         w->window + w->size - 1);
 }
 
-/* Returns the address at which a BAR is to be decoded. A BAR that begins in the window must not end
- * beyond it. */
+/* Where a BAR is to be decoded: a BAR that begins in the window may not end beyond it. */
 static uint64_t bar_place(struct pci_function *f, unsigned bar)
 {
     const struct pci_wiring *w = &f->host->wiring;
@@ -186,7 +184,7 @@ void pci_decode(struct pci_function *f)
                                              .device = bar->device};
     }
     if (count && bus_move(f->host->wiring.bus, places, count))
-        f->complained = true; /* the bus is full, and has logged that: PCI_REGIONS is too large */
+        f->complained = true; /* the bus is full, and has said so: PCI_REGIONS is too large */
 }
 
 /* ---- Accesses -------------------------------------------------------------------------------- */
