@@ -124,7 +124,7 @@ static void input_list(void)
 {
     transcript_line(
         transcript_console(),
-        "# console: after ^%c, 1 to 9 or n switches to a VM, x ends the machine, ^%c is ^%c",
+        "# console: after ^%c, 1 to 9 or n turns to a VM, x ends the machine, ^%c is ^%c",
         escape + '@', escape + '@', escape + '@');
     for (const struct input *input = first; input; input = input->next)
         transcript_line(transcript_console(), "# console: VM %u %s%s", input->number, input->name,

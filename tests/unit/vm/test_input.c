@@ -222,7 +222,7 @@ static const char *got(unsigned i)
     return text;
 }
 
-#define HELP "# console: after ^B, 1 to 9 or n switches to a VM, x ends the machine, ^B is ^B\n"
+#define HELP "# console: after ^B, 1 to 9 or n turns to a VM, x ends the machine, ^B is ^B\n"
 
 static void commands(void **state)
 {
