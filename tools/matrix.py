@@ -15,13 +15,11 @@ counts the instructions since power-on, which include the firmware's and the hyp
 """
 
 import os
-import signal
 import subprocess
-import sys
 
 from harness import debian, session
 from harness.boot import BUILD, ROOT, Boot
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 # The release and metapackage that name a kernel.
 KERNELS = {
@@ -54,7 +52,9 @@ def fetch(kernel: str) -> str:
     if not folder.is_dir():
         if env("NO_DEPS"):
             raise HarnessError(f"{folder} is not there, and NO_DEPS forbids to download it")
-        subprocess.run([ROOT / "tools/linux/fetch.sh", folder, *KERNELS[kernel]], check=True)
+        command = [ROOT / "tools/linux/fetch.sh", folder, *KERNELS[kernel]]
+        if subprocess.run(command, check=False).returncode:
+            raise HarnessError(f"{kernel}: the kernel cannot be downloaded")
     return (folder / "package").read_text().split("Version: ")[1].strip()
 
 
@@ -108,11 +108,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(main())
-    except (HarnessError, subprocess.CalledProcessError) as error:
-        print(f"linux-matrix: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("linux-matrix", main)
