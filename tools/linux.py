@@ -1,27 +1,27 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Starts Linux in a VM, with its console in this terminal: `make linux`, or `make tdx`.
+"""Starts Linux in a VM, with its console in this terminal: `make linux`, `make tdx`, `make debian`.
 
-With the argument `tdx` the VM is a TDX guest (a TD). The environment contains the options. KERNEL
-and INITRD are files, by default Debian's cloud kernel and a small initrd with busybox. DISK names
-files that become disks, /dev/vda and so on; those that end in `:ro` can only be read. CMDLINE is
-the kernel's command line. VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, and VMS the number
-of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
+With the argument `tdx` the VM is a TDX guest (a TD); with `debian`, it runs the whole Debian that
+tools/debian/image.sh has made for RELEASE. The environment contains the options. KERNEL and INITRD
+are files, by default Debian's cloud kernel and a small initrd with busybox, or those of the whole
+Debian. DISK names files that become disks, /dev/vda and so on, behind that with the whole Debian;
+those that end in `:ro` can only be read. CMDLINE is the kernel's command line. VCPUS is the number
+of vCPUs, MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
 VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md). The logs
-go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of standard input ends
-the shell, and thus the VM.
+go to build/run/NAME/, by default build/run/linux/, build/run/tdx/ or build/run/debian/. The end of
+standard input ends the shell, and thus the VM, except for that of a whole Debian.
 """
 
 import dataclasses
 import os
 import pathlib
-import signal
 import sys
 import time
 
-from harness import debian, session, terminal
+from harness import bochs, debian, session, terminal
 from harness.boot import Boot, Guest
-from harness.errors import HarnessError, Status
+from harness.errors import HarnessError, Status, run_tool
 
 # What to do when the hypervisor refuses something, by the name on its EXIT line. Its message stands
 # above.
@@ -34,7 +34,12 @@ HINTS = {
     "module-bad-kernel": "KERNEL= takes a bzImage or a vmlinux for x86-64",
     "module-truncated": "the file of KERNEL= is not complete; copy or build it again",
 }
+# On 2 vCPUs in Bochs 2.7, on a computer that does nothing else.
+WHAT_TO_EXPECT = """\
+debian: the login prompt comes after about XX seconds in the emulator. Log in as root, without a
+password. `poweroff` ends the VM, and what it wrote to its disk is lost then. ^A x ends it at once."""
 STOPPED = "stopped"  # by the escape key and x
+MAKERS = {"linux": debian.guests, "tdx": debian.tdx_guests, "debian": debian.system_guests}
 
 
 def number(name: str, default: int) -> int:
@@ -84,7 +89,9 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
     }
     options = {name: value for name, value in given.items() if value}
     words = ("live", *os.environ.get("WORDS", "").split())
-    make = debian.tdx_guests if kind == "tdx" else debian.guests
+    make = MAKERS[kind]
+    if kind == "debian":
+        options["system"] = debian.SYSTEMS / os.environ.get("RELEASE", "bookworm")
     guests: tuple[Guest, ...] = ()
     for i in range(1, vms + 1):
         name = kind if i == 1 else f"{kind}{i}"
@@ -100,11 +107,11 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
 
 
 class Progress:
-    """Says how long the emulator has been working; nothing while it rests, because then the guest
-    waits for something."""
+    """Says how long the emulator has been working, and how far the machine has come in its own
+    time; nothing while it rests, because then the guest waits for something."""
 
-    def __init__(self, process) -> None:
-        self.process = process
+    def __init__(self, boot: Boot, process) -> None:
+        self.boot, self.process = boot, process
         self.begin = self.looked = time.monotonic()
         self.used = 0.0
         self.works = True
@@ -116,18 +123,22 @@ class Progress:
             self.looked, self.used = now, used
         if not self.works:
             return ""
-        return f"[{now - self.begin:.0f} s, of which the emulator has computed for {used:.0f} s]"
+        return (f"[{now - self.begin:.0f} s, of which the emulator has computed for {used:.0f} s; "
+                f"{bochs.machine_time(self.boot):.0f} s have passed in the machine]")  # fmt: skip
 
 
 def main() -> int:
-    kind = "tdx" if "tdx" in sys.argv[1:] else "linux"
-    vms, vcpus, mem = number("VMS", 1), number("VCPUS", 1), number("MEM", debian.MEM)
-    plan = machine(kind, vms, vcpus, mem)
+    (kind,) = sys.argv[1:] or ["linux"]
+    whole = kind == "debian"
+    vms, vcpus = number("VMS", 1), number("VCPUS", 2 if whole else 1)
+    plan = machine(kind, vms, vcpus, number("MEM", debian.SYSTEM_MEM if whole else debian.MEM))
+    if whole:
+        print(WHAT_TO_EXPECT, file=sys.stderr)
     with terminal.listen() as server:
         boot = dataclasses.replace(plan, serial_port=server.getsockname()[1])
         with session.started(session.prepare(boot), boot) as process:
             status, name = terminal.talk(server, lambda: process.poll() is None,
-                                         Progress(process).text)  # fmt: skip
+                                         Progress(boot, process).text)  # fmt: skip
     if status == Status.DIED:
         print(f"linux: the emulator ended; its logs are in {boot.folder}/", file=sys.stderr)
     if name in HINTS:
@@ -136,11 +147,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        sys.exit(main())
-    except HarnessError as error:
-        print(f"linux: {error}", file=sys.stderr)
-        sys.exit(Status.NOT_STARTED)
-    except KeyboardInterrupt:
-        sys.exit(Status.INTERRUPTED)
+    run_tool("linux", main)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, or
-as a TDX guest, as for `make tdx`."""
+"""Describes Linux as a guest: Debian's cloud kernel with a small initrd, as for `make linux`, the
+same as a TDX guest, as for `make tdx`, or a whole Debian, as for `make debian`."""
 
 import pathlib
 
@@ -37,6 +37,11 @@ TDX_INITRD = BUILD / "linux/initrd-tdx"
 TDX_WORDS = "nx_huge=off"
 TDX_MODULES = ("configfs", "tsm", "tsm_report", "tdx-guest")
 TDREPORT = BUILD / "linux/tdreport"
+
+# A whole Debian, which tools/debian/image.sh makes; RELEASE is the folder's name.
+SYSTEMS = BUILD / "debian"
+SYSTEM_CMDLINE = f"{CMDLINE} systemd.show_status=1 root=/dev/vda rw"
+SYSTEM_MEM = 512  # MiB
 
 
 def modules(kernel: pathlib.Path, names: tuple[str, ...]) -> dict[str, pathlib.Path]:
@@ -95,6 +100,24 @@ def guests(
 def checked(vcpus: int, cmdline: str = CMDLINE, **fields) -> tuple[Guest, Guest]:
     """Returns the modules of a VM that runs the checks of tools/linux/check and then ends."""
     return guests(cmdline=f"{cmdline} check cpus={vcpus}", vcpus=vcpus, **fields)
+
+
+def system_guests(
+    system: pathlib.Path,
+    kernel: pathlib.Path | None = None,
+    initrd: pathlib.Path | None = None,
+    cmdline: str = SYSTEM_CMDLINE,
+    name: str = "debian",
+    **fields,
+) -> tuple[Guest, ...]:
+    """Returns the modules of one VM with a whole Debian from the folder `system`. Its first disk,
+    /dev/vda, has the root file system. The other fields are those of guests()."""
+    disk = system / "root.img"
+    if not disk.is_file():
+        raise HarnessError(f"{disk} is not there; `make debian` makes it")
+    made = guests(kernel or system / "vmlinuz", initrd or system / "initrd.img", cmdline,
+                  name=name, **fields)  # fmt: skip
+    return (*made, Guest(disk, ("disk",), "", f"+{name}-root"))
 
 
 def tdx_guests(
