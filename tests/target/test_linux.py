@@ -9,6 +9,7 @@ import struct
 import subprocess
 import time
 
+import linux
 import pytest
 from conftest import CODES, ROOT, hello, need_made
 from harness import debian
@@ -126,6 +127,25 @@ def test_what_the_checks_complain_of(line: str) -> None:
     busybox = [debian.BUSYBOX, "grep", "-E", pattern]
     found = subprocess.run(busybox, input=line, text=True, capture_output=True, check=False)
     assert (found.stdout != "") == LOGGED[line]
+
+
+def test_the_progress_of_a_machine(monkeypatch) -> None:
+    """Seconds by the clock, of CPU time, and in the machine, and what the line then is."""
+    wall, used, passed = 0.0, 0.0, 0.0
+    monkeypatch.setattr("time.monotonic", lambda: wall)
+    monkeypatch.setattr("harness.session.cpu_time", lambda pid: used)
+    monkeypatch.setattr("harness.bochs.machine_time", lambda boot: passed)
+    progress = linux.Progress(None, subprocess.Popen(["true"]))
+    for wall, used, passed, text in (
+        (1, 1, 1, "[1 s, of which the emulator has computed for 1 s; 1 s have passed in the machine]"),
+        (10, 9, 4, "[10 s, of which the emulator has computed for 9 s; 4 s have passed"),
+        (20, 9.5, 4.2, "[20 s, of which the emulator has computed for 10 s; 4 s"),  # a busy computer
+        (30, 19, 14, "[30 s,"),  # a fast one
+        (33, 19.1, 17, ""),  # the guest waits
+        (34, 20.1, 17, ""),  # that it works is not known yet
+        (36, 22, 18, "[36 s,"),
+    ):  # fmt: skip
+        assert progress.text().startswith(text) and bool(text) == bool(progress.text())
 
 
 class Typist:

@@ -59,7 +59,7 @@ sed 's,^#!.*,#!/bin/bash,' "$tools/linux/resize" >"$tree/usr/local/bin/resize"
 chmod 755 "$tree/usr/local/bin/resize"
 
 dpkg-query --admindir="$tree/var/lib/dpkg" --show \
-    --showformat='Package: ${Package}\nVersion: ${Version}\n' 'linux-image-[0-9]*' >"$new/package"
+    --showformat='Package: ${Package}\nVersion: ${Version}\n' 'linux-image-[0-9]*-amd64' >"$new/package"
 cp "$tree"/boot/vmlinuz-* "$new/vmlinuz"
 cp "$tree"/boot/initrd.img-* "$new/initrd.img"
 mke2fs -q -t ext4 -L root -m 1 -J size=8 -d "$tree" "$new/root.img" ${SIZE}M
