@@ -5,12 +5,13 @@
 With the argument `tdx` the VM is a TDX guest (a TD); with `debian`, it runs the whole Debian that
 tools/debian/image.sh has made for RELEASE. The environment contains the options. KERNEL and INITRD
 are files, by default Debian's cloud kernel and a small initrd with busybox, or those of the whole
-Debian. DISK names files that become disks, /dev/vda and so on, behind that with the whole Debian;
+Debian. DISK names files that become disks, /dev/vda and so on, behind that of the whole Debian;
 those that end in `:ro` can only be read. CMDLINE is the kernel's command line. VCPUS is the number
-of vCPUs, MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
-VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md). The logs
-go to build/run/NAME/, by default build/run/linux/, build/run/tdx/ or build/run/debian/. The end of
-standard input ends the shell, and thus the VM, except for that of a whole Debian.
+of vCPUs, MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the
+escape key: ^A x ends the machine, ^A 2 turns to the second VM, ^A ? lists them, and ^A ^A sends ^A.
+WORDS are further words for the VM (docs/ABI.md). The logs go to build/run/NAME/, by default
+build/run/linux/ and so on. The end of standard input ends the shell, and thus the VM; a whole
+Debian goes on with a login prompt.
 """
 
 import dataclasses
@@ -37,7 +38,7 @@ HINTS = {
 # On 2 vCPUs in Bochs 2.7, on a computer that does nothing else.
 WHAT_TO_EXPECT = """\
 debian: the login prompt comes after about XX seconds in the emulator. Log in as root, without a
-password. `poweroff` ends the VM, and what it wrote to its disk is lost then. ^A x ends it at once."""
+password. `poweroff` ends the VM; what it wrote to its disk is lost then. ^A x ends it at once."""
 LOOK_EVERY = 3.0  # seconds; the emulator says its machine's time once a second
 STOPPED = "stopped"  # by the escape key and x
 MAKERS = {"linux": debian.guests, "tdx": debian.tdx_guests, "debian": debian.system_guests}

@@ -110,8 +110,8 @@ def test_run_streams_and_returns_the_status() -> None:
 
 
 STOPPED = (r"after memory beyond the file is clear; the machine had come to ([\d.]+) s of its own "
-           r"time \(([\d,]+) million instructions of each CPU\), with CPU 0 at 0x[0-9a-f]+; its last "
-           r"output is ([\d.]+) s of CPU time old$")  # fmt: skip
+           r"time \(([\d,]+) million instructions of each CPU\), with CPU 0 at 0x[0-9a-f]+; its "
+           r"last output is ([\d.]+) s of CPU time old$")  # fmt: skip
 
 
 def test_a_hang_is_a_timeout(bootinfo) -> None:

@@ -137,10 +137,10 @@ def test_the_progress_of_a_machine(monkeypatch) -> None:
     monkeypatch.setattr("harness.bochs.machine_time", lambda boot: passed)
     progress = linux.Progress(None, subprocess.Popen(["true"]))
     for wall, used, passed, text in (
-        (1, 1, 1, "[1 s, of which the emulator has computed for 1 s; 1 s have passed in the machine]"),
+        (1, 1, 1, "[1 s, of which the emulator has computed for 1 s; 1 s have passed in the mac"),
         (10, 9, 4, "[10 s, of which the emulator has computed for 9 s; 4 s have passed"),
-        (20, 9.5, 4.2, "[20 s, of which the emulator has computed for 10 s; 4 s"),  # a busy computer
-        (30, 19, 14, "[30 s,"),  # a fast one
+        (20, 9.5, 4.2, "[20 s, of which the emulator has computed for 10 s; 4 s"),  # a busy one
+        (30, 19, 14, "[30 s,"),  # an idle one
         (33, 19.1, 17, ""),  # the guest waits
         (34, 20.1, 17, ""),  # that it works is not known yet
         (36, 22, 18, "[36 s,"),

@@ -58,7 +58,8 @@ def prepare(boot: Boot) -> list[str]:
     (boot.folder / "msrs.def").write_text(MSRS)
     (boot.folder / "bochsrc").write_text("\n".join(_settings(boot, bochs)) + "\n")
     # `c` continues after the debugger's greeting, `q` ends it once the image has written 'D' to
-    # port 0x8900, or the machine's time is up. When exits are counted, every one of them stops and needs a `c` of its own.
+    # port 0x8900, or the machine's time is up. When exits are counted, every one of them stops and
+    # needs a `c` of its own.
     steps = [f"sb {int(boot.machine_time * _ips(boot))}"] if boot.machine_time else []
     steps += boot.debugger
     steps += [f"sb {int(boot.machine_time * _ips(boot))}"] if boot.machine_time else []

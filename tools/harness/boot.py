@@ -118,8 +118,8 @@ class Boot:
             raise HarnessError("only Bochs sets IA32_FEATURE_CONTROL, counts exits or traces")
         if self.machine_time and (self.machine.startswith("qemu") or self.debugger or self.marks
                                   or self.count_exits):  # fmt: skip
-            raise HarnessError("a machine's time is limited by Bochs' debugger, which then must not "
-                               "stop for anything else")  # fmt: skip
+            raise HarnessError("a machine's time is limited by Bochs' debugger, which then must "
+                               "not stop for anything else")  # fmt: skip
         if self.monitor and not self.machine.startswith("qemu"):
             raise HarnessError("only QEMU has a monitor that takes commands: MACHINE=qemu-tcg")
         if self.machine_words and not self.machine.startswith("qemu"):
