@@ -26,12 +26,6 @@ MSRS = "0x017 0 0x00000000 0x00000000 0x00000000 0x00000000 0x00000000 0x0000000
 # answer the commands given there.
 STOP = re.compile(r"^Next at t=(\d+)\n\(\d\) \[\w+\] \w+:(\w+)(.*?)(?=^Next at t=|\Z)", re.M | re.S)
 
-# The debugger stops here because the machine has used up its time.
-TIME_IS_UP = "Caught time breakpoint"
-
-# What `print_timestamps` prints each second: ticks per second so far, and how many seconds.
-TICKS = re.compile(r"^IPS: \d+\taverage = (\d+)\t+\((\d+)s\)$", re.M)
-
 # What it prints when the machine has used up its time.
 TIME_IS_UP = "Caught time breakpoint"
 # What `print_timestamps` prints each second: the ticks per second so far, and the seconds.
@@ -62,7 +56,6 @@ def prepare(boot: Boot) -> list[str]:
     # needs a `c` of its own.
     steps = [f"sb {int(boot.machine_time * _ips(boot))}"] if boot.machine_time else []
     steps += boot.debugger
-    steps += [f"sb {int(boot.machine_time * _ips(boot))}"] if boot.machine_time else []
     steps += ["vmexitbp"] + ["c"] * boot.count_exits if boot.count_exits else []
     begin = [step for i in range(boot.smp) for step in (f"set $cpu = {i}", "trace on")]
     end = [step for i in range(boot.smp) for step in (f"set $cpu = {i}", "trace off")]
@@ -70,11 +63,6 @@ def prepare(boot: Boot) -> list[str]:
     (boot.folder / "debugger").write_text("\n".join([*steps, "c", "q"]) + "\n")
     preload = ["env", f"LD_PRELOAD={boot.preload}"] if boot.preload else []
     return [*preload, *bochs.command, "-q", "-f", "bochsrc", "-rc", "debugger"]
-
-
-def _ips(boot: Boot) -> int:
-    """The ticks in a second of the machine's own time."""
-    return boot.ips or IPS
 
 
 def _ips(boot: Boot) -> int:
@@ -105,7 +93,6 @@ def _settings(boot: Boot, bochs: emulator.Emulator) -> list[str]:
         _clock(boot),
         *_medium(boot),
         _serial(boot),
-        f"print_timestamps: enabled={int(bool(boot.serial_port))}",
         f"print_timestamps: enabled={int(bool(boot.serial_port))}",
         f"magic_break: enabled={int(bool(boot.marks or boot.magic))}",
         "log: bochs.log",
