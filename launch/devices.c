@@ -71,6 +71,32 @@ struct device {
     struct locked_device *locked; /* serialises accesses of several CPUs; NULL: not needed */
 };
 
+/* In a VM with a shared bit, device addresses have it set. */
+static uint64_t shared_bit(const struct vm *vm)
+{
+    return vm->words.shared ? BIT(vm->words.shared) : 0;
+}
+
+/* The reset register lies between the bytes of PCI's address register, whose device passes accesses
+ * on to it. */
+static void pci_init(struct vm *vm)
+{
+    struct locked_device *reset = &vm->locked[LOCKED_RESET];
+    locked_device_init(reset, &power_reset_ops, &vm->power);
+    const struct pci_wiring wiring = {
+        .bus = &vm->mmio_bus,
+        .shared = shared_bit(vm),
+        .window = GUEST_BARS,
+        .size = GUEST_BARS_SIZE,
+        .send = ipi_send_from_device,
+        .context = vm,
+        .line = {ioapic_set_line, &vm->ioapic, LINE_PCI},
+        .reset = &reset->ops,
+        .reset_device = reset,
+    };
+    pci_host_init(&vm->pci, &wiring);
+}
+
 static void devices_init(struct vm *vm)
 {
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
@@ -88,6 +114,8 @@ static void devices_init(struct vm *vm)
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
     vm->pit = (struct pit){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
     vm->power = (struct power){.off = power_off, .reset = power_reset, .context = vm};
+    if (vm->words.pci)
+        pci_init(vm);
 }
 
 static int device_add(struct vm *vm, const struct device *d)
@@ -95,8 +123,7 @@ static int device_add(struct vm *vm, const struct device *d)
     /* With several vCPUs, several pCPUs access the device; with `pc`, any pCPU may hand it
      * input. */
     struct locked_device *locked = vm->words.vcpus > 1 || vm->words.pc ? d->locked : NULL;
-    /* In a VM with a shared bit, device addresses have it set. */
-    uint64_t shared = vm->words.shared && d->bus == &vm->mmio_bus ? BIT(vm->words.shared) : 0;
+    uint64_t shared = d->bus == &vm->mmio_bus ? shared_bit(vm) : 0;
     if (locked)
         locked_device_init(locked, d->ops, d->device);
     return bus_add(d->bus, d->start | shared, d->size, locked ? &locked->ops : d->ops,
@@ -106,7 +133,8 @@ static int device_add(struct vm *vm, const struct device *d)
 int devices_add(struct vm *vm)
 {
     struct bus *ports = &vm->port_bus, *mmio = &vm->mmio_bus;
-    const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc;
+    const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc, *pci = &vm->words.pci;
+    const uint64_t pc_alone = *pc && !*pci;
     struct locked_device *locked = vm->locked;
     const struct device devices[] = {
         {ports, PORT_UART, UART_PORTS, *pc ? &uart_connected_ops : &uart_ops, &vm->uart, NULL,
@@ -117,7 +145,10 @@ int devices_add(struct vm *vm)
         {ports, PORT_PIT, PIT_PORTS, &pit_ops, &vm->pit, pc, &locked[LOCKED_PIT]},
         {ports, PORT_PM_TIMER, PM_TIMER_PORTS, &pm_timer_ops, &vm->pm_timer, pc, NULL},
         {ports, PORT_SLEEP, POWER_SLEEP_PORTS, &power_sleep_ops, &vm->power, pc, NULL},
-        {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, pc, &locked[LOCKED_RESET]},
+        {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, &pc_alone, &locked[LOCKED_RESET]},
+        {ports, PORT_PCI_ADDRESS, PCI_PORTS, &pci_address_ops, &vm->pci, pci, NULL},
+        {ports, PORT_PCI_DATA, PCI_PORTS, &pci_data_ops, &vm->pci, pci, NULL},
+        {mmio, GUEST_ECAM, PCI_ECAM_SIZE, &pci_ecam_ops, &vm->pci, pci, NULL},
         {ports, PORT_KEYBOARD, 1, &power_keyboard_ops, &vm->power, pc, NULL},
         {mmio, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
         {mmio, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, pc, NULL},
@@ -135,7 +166,7 @@ int devices_add(struct vm *vm)
         if (error)
             return error;
     }
-    return 0;
+    return *pci && *tests ? pci_test_add(vm->pci_test, &vm->pci) : 0;
 }
 
 /* ---- Disks ----------------------------------------------------------------------------------- */

@@ -43,6 +43,7 @@ static const char *const quote_names[] = {"none", "test", NULL};
 static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
+    {.name = "pci", .kind = WORD_FLAG, FIELD(pci)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
     {.name = "live", .kind = WORD_FLAG, FIELD(live)},
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
@@ -75,9 +76,11 @@ static const struct word words[] = {
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* A TD has a shared bit, takes #VE, and needs the interrupt controller of a PC. */
+/* PCI functions send interrupts to the I/O APIC of a PC. A TD has a shared bit, takes #VE, and needs
+ * that interrupt controller, too. */
 static void imply(struct vm_words *given)
 {
+    given->pc |= given->pci;
     if (!given->tdx)
         return;
     given->pc = given->ve = 1;
@@ -109,6 +112,7 @@ void vm_words_describe(struct vm_words *given, struct guest_image *image)
     image->entry = given->tdx ? GUEST_ENTRY_64 : (enum guest_entry)given->entry;
     image->cpus = (unsigned)given->vcpus;
     image->pc = given->pc;
+    image->pci = given->pci;
     image->net = given->net;
     image->td = given->tdx;
     image->measure = given->measure != MEASURE_OFF;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Fuzzing, of the decoder against Zydis, of the GHCI's hypercalls against a model, of the loaders,
-# of virtio by a hostile driver, of a PC's other devices, and of the secure side by a malicious VMM;
+# of virtio by a hostile driver, of PCI and a PC's other devices, and of the secure side by a
+# malicious VMM;
 # and the list of emulated instructions. Included by the Makefile.
 
 # ---- Fuzzing: tests/fuzz/corpus holds small inputs that reach every row of the decoder's table --
@@ -29,12 +30,12 @@ LOADER_SRC := $(addprefix launch/,loader.c plan.c elf.c multiboot.c multiboot2.c
               multiboot2_header.c multiboot2_info.c bzimage.c vmlinux.c linux_boot.c firmware.c \
               aml.c td_plan.c td_lazy.c) vm/layout.c tests/fuzz/fuzz_loader.c
 
-.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-secure \
+.PHONY: fuzz fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-pci fuzz-secure \
     brute docs lint-instructions deps-fuzz
 deps-fuzz:
 	@tools/deps.sh lint unit fuzz
 
-fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-secure
+fuzz: fuzz-decode fuzz-ghci fuzz-loader fuzz-virtio fuzz-net fuzz-devices fuzz-pci fuzz-secure
 fuzz: ## fuzz what guests say, and what a malicious VMM asks of the secure side
 
 fuzz-decode: $(B)/fuzz/decode
@@ -64,6 +65,15 @@ fuzz-devices: $(B)/fuzz/devices
 	$(Q)$(call run_fuzz,devices,-max_len=512)
 
 $(B)/fuzz/devices: $(DEVICES_SRC) $(HEADERS) tests/unit/dev/ioapic_model.h \
+    tests/unit/support.h | deps-fuzz
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \
+	    -fno-sanitize-recover=undefined $(filter %.c,$^) -lcmocka -o $@
+
+fuzz-pci: $(B)/fuzz/pci
+	$(Q)$(call run_fuzz,pci,-max_len=512)
+
+$(B)/fuzz/pci: tests/fuzz/fuzz_pci.c $(PCI_SRC) $(HEADERS) tests/unit/dev/pci_world.h \
     tests/unit/support.h | deps-fuzz
 	@mkdir -p $(@D)
 	$(Q)$(CLANG) $(FUZZ_FLAGS) -fsanitize=fuzzer,address,undefined \

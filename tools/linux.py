@@ -9,7 +9,8 @@ Debian. DISK names files that become disks, /dev/vda and so on, behind that of t
 those that end in `:ro` can only be read. CMDLINE is the kernel's command line. VCPUS is the number
 of vCPUs, MEM the VM's RAM in MiB, and VMS the number of such VMs. ESCAPE is the letter of the
 escape key: ^A x ends the machine, ^A 2 turns to the second VM, ^A ? lists them, and ^A ^A sends ^A.
-WORDS are further words for the VM (docs/ABI.md). The logs go to build/run/NAME/, by default
+WORDS are further words for the VM (docs/ABI.md). MACHINE=nested runs the hypervisor in QEMU, nested
+by the KVM of a Linux in the emulator; it takes minutes. The logs go to build/run/NAME/, by default
 build/run/linux/ and so on. The end of standard input ends the shell, and thus the VM; a whole
 Debian goes on with a login prompt.
 """
@@ -24,12 +25,12 @@ from harness import bochs, debian, session, terminal
 from harness.boot import Boot, Guest
 from harness.errors import HarnessError, Status, run_tool
 
-# What to do when the hypervisor refuses something, by the name on its EXIT line. Its message stands
-# above.
+# What to do when the hypervisor refuses something, by the name on its EXIT line. The hypervisor's
+# own message precedes the hint.
 HINTS = {
     "bad-command-line": "ESCAPE= takes a letter, or off",
     "guest-too-large": "give the VM more RAM with MEM=, or take a smaller INITRD=",
-    "no-memory": "the machine has too little RAM for what was asked; take a smaller MEM= or VMS=",
+    "no-memory": "the machine has too little RAM for these VMs; choose a smaller MEM= or VMS=",
     "module-words": "look at VCPUS=, MEM=, DISK= and WORDS=; a disk has at least 512 bytes",
     "module-not-elf": "KERNEL= takes a bzImage or a vmlinux for x86-64",
     "module-bad-kernel": "KERNEL= takes a bzImage or a vmlinux for x86-64",
@@ -40,6 +41,7 @@ WHAT_TO_EXPECT = """\
 debian: the login prompt comes after about XX seconds in the emulator. Log in as root, without a
 password. `poweroff` ends the VM; what it wrote to its disk is lost then. ^A x ends it at once."""
 LOOK_EVERY = 3.0  # seconds; the emulator says its machine's time once a second
+METHODS = {"bochs": "optrom", "nested": "kernel"}  # how each machine starts the hypervisor
 STOPPED = "stopped"  # by the escape key and x
 MAKERS = {"linux": debian.guests, "tdx": debian.tdx_guests, "debian": debian.system_guests}
 
@@ -47,7 +49,7 @@ MAKERS = {"linux": debian.guests, "tdx": debian.tdx_guests, "debian": debian.sys
 def number(name: str, default: int) -> int:
     text = os.environ.get(name) or str(default)
     if not text.isdigit() or not int(text):
-        raise HarnessError(f"{name}={text}: a number from 1 on")
+        raise HarnessError(f"{name}={text} is not a number of at least 1")
     return int(text)
 
 
@@ -59,7 +61,7 @@ def checked(name: str, text: str, what: str) -> pathlib.Path:
     if not path.is_file():
         raise HarnessError(f"{name}={text}: this is not a file; give {what}")
     if not os.access(path, os.R_OK):
-        raise HarnessError(f"{name}={text}: you may not read this file; give {what}")
+        raise HarnessError(f"{name}={text}: you have no permission to read this file; give {what}")
     if not path.stat().st_size:
         raise HarnessError(f"{name}={text}: this file is empty; give {what}")
     return path
@@ -76,7 +78,7 @@ def disks(owner: str) -> tuple[Guest, ...]:
     for i, text in enumerate(os.environ.get("DISK", "").split()):
         name, colon, mode = text.rpartition(":")
         word = "disk=ro" if colon and mode == "ro" else "disk"
-        what = "the image of a disk, with :ro behind it if it may not be written"
+        what = "the image of a disk, followed by :ro if the guest must not write to it"
         path = checked("DISK", name if word == "disk=ro" else text, what)
         guests.append(Guest(path, (word,), "", f"+{owner}-disk{i}"))
     return tuple(guests)
@@ -102,9 +104,13 @@ def machine(kind: str, vms: int, vcpus: int, mem: int) -> Boot:
     line = [debian.TDX_WORDS] if kind == "tdx" else []
     line += [f"parallel={vms}"] if vms > 1 else []
     line += [f"escape={os.environ['ESCAPE']}"] if os.environ.get("ESCAPE") else []
+    where = os.environ.get("MACHINE") or "bochs"
+    if where not in METHODS:
+        raise HarnessError(f"MACHINE={where}: a console in this terminal needs bochs or nested")
     return Boot(
         name=os.environ.get("NAME") or kind, cmdline=" ".join(line), guests=guests, smp=vcpus,
         ips=debian.IPS, mem=debian.machine_memory(vms * mem, guests),
+        machine=where, method=METHODS[where],
     )  # fmt: skip
 
 

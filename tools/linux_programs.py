@@ -23,8 +23,8 @@ TIMEOUT = 3000.0  # seconds of the emulator's CPU time
 
 
 def dynamic(command: list[str]) -> dict[str, pathlib.Path]:
-    """The files of a program by their path in the initrd. `command` is what tools/unpack.sh
-    prints: the loader, the path of the libraries, and the program."""
+    """Returns the files of a program, by their paths in the initrd. `command` is what
+    tools/unpack.sh prints: the loader, the path of the libraries, and the program."""
     loader, option, path, program = command
     tree = program.removesuffix("/usr/bin/stress-ng")
     listed = subprocess.run(

@@ -59,7 +59,7 @@ run: | deps-run ## boot with GRUB, run the guests, print the results
 INITRD_FILES := $(addprefix $(B)/linux/,busybox tsc mark)
 LINUX_FILES  := $(if $(KERNEL),,$(B)/kvm/kernel) $(if $(INITRD),,$(INITRD_FILES)) $(B)/optrom.bin
 .PHONY: linux linux-files linux-matrix
-linux linux-files: all $(LINUX_FILES)
+linux linux-files: all $(LINUX_FILES) $(NESTED)
 linux: | deps-run ## Debian's Linux in a VM, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py
 
@@ -78,7 +78,7 @@ TDX_KERNEL := $(B)/linux/kernels/trixie-cloud
 TDX_FILES  := $(if $(KERNEL),,$(TDX_KERNEL)) \
               $(if $(INITRD),,$(INITRD_FILES) $(B)/linux/tdreport) $(B)/optrom.bin
 .PHONY: tdx tdx-files
-tdx tdx-files: all $(TDX_FILES)
+tdx tdx-files: all $(TDX_FILES) $(NESTED)
 tdx: | deps-run ## Debian's Linux as a TDX guest, with its shell in this terminal
 	$(Q)$(PYTHON) tools/linux.py tdx
 
@@ -126,14 +126,14 @@ linux-stress: | deps-run ## stress-ng --verify in Linux; SECONDS_EACH=, VCPUS=; 
 linux-selftests: | deps-run ## the kernel's tests of its x86 entry code in Linux; some minutes
 	$(Q)$(PYTHON) tools/linux_programs.py linux selftests $(B)/linux/selftests
 
-# The same in a TDX guest, with the kernel's test of its driver.
+# stress-ng and the selftests in a TDX guest, with the kernel's test of its driver.
 .PHONY: tdx-stress tdx-selftests
 tdx-stress tdx-selftests: all $(TDX_FILES)
 tdx-stress: $(B)/linux/stress-ng/command
 tdx-selftests: $(B)/linux/selftests-tdx
-tdx-stress: | deps-run ## the same in a TDX guest
+tdx-stress: | deps-run ## stress-ng --verify in a TDX guest; options as for linux-stress
 	$(Q)$(PYTHON) tools/linux_programs.py tdx stress $(B)/linux/stress-ng
-tdx-selftests: | deps-run ## the same in a TDX guest, and the kernel's test of its driver tdx-guest
+tdx-selftests: | deps-run ## the kernel's selftests of x86 and of tdx-guest in a TDX guest
 	$(Q)$(PYTHON) tools/linux_programs.py tdx selftests $(B)/linux/selftests-tdx
 
 # Intel's compliance tests of a TDX guest, from a checkout of LKVS with a module built against the
@@ -187,6 +187,7 @@ smp-guests: export GUESTS := $(foreach g,$(filter-out %_bench,$(filter smp%,$(GU
 tested run-guests smp-guests: # lists for the tests
 	@echo "$$GUESTS"
 
+test: export FUZZ_SECONDS := 15
 test: | deps-base ## everything that CI runs, on every CPU model, firmware and switch
 	$(Q)$(PYTHON) tools/check.py unit lint tsan model prove fuzz mutants-sample target
 

@@ -35,7 +35,7 @@ void cpuid_setup(struct vm *vm)
 {
     cpuid_table_fill(&vm->cpuid, cpuid_of_vm, vm);
     if (vm->cpuid.left_out)
-        log_info("# %s: CPUID has %u answers more than there is room for; they are left out",
+        log_info("# %s: CPUID has %u entries more than the table can hold; they are left out",
                  vm->name, vm->cpuid.left_out);
 }
 

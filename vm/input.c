@@ -103,9 +103,10 @@ static void input_watch(struct input *input, uint64_t now, uint64_t ticks_per_ms
         input->dropping = false;
     } else if (now >= input->hold_end && !input_has_room(input) && !input->dropping) {
         input->dropping = true;
-        transcript_line(transcript_console(),
-                        "# console: VM %u does not read, and what is typed for it is dropped",
-                        input->number);
+        transcript_line(
+            transcript_console(),
+            "# console: VM %u does not read its input, so further keys for it are dropped",
+            input->number);
     }
 }
 

@@ -8,6 +8,8 @@
  *     0x000e_0000  4 KiB     ACPI tables (launch/firmware.h)
  *   0x0010_0000  …         RAM, up to 3 GiB in all
  *   0xc000_0000  1 GiB     hole for devices:
+ *     0xe000_0000  1 MiB     configuration spaces of PCI functions (ECAM), with `pci`
+ *     0xe010_0000  447 MiB   window for the BARs of PCI functions, with `pci`
  *     0xfd00_0000  64 KiB    #VE information areas, a page for each vCPU, with `ve` (guest/abi.h)
  *     0xfe00_0000  4 KiB     test device A   (guest/abi.h)
  *     0xfe00_1000  4 KiB     test device B
@@ -35,6 +37,10 @@
 #define GUEST_MIDDLE     0x100000ull
 #define GUEST_MIDDLE_END 0xc0000000ull
 #define GUEST_HIGH       0x100000000ull
+#define GUEST_ECAM       0xe0000000ull
+#define GUEST_ECAM_SIZE  0x100000ull
+#define GUEST_BARS       0xe0100000ull
+#define GUEST_BARS_SIZE  0x1bf00000ull
 #define GUEST_VIRTIO     0xfe200000ull
 #define GUEST_VIRTIO_NET 0xfe208000ull
 #define GUEST_IOAPIC     0xfec00000ull
@@ -55,6 +61,7 @@
 #define LINE_UART   4
 #define LINE_NET    10
 #define LINE_VIRTIO 16 /* of the first disk */
+#define LINE_PCI    16 /* of the first PCI device; they share 8 pins */
 
 #define VCPUS_MAX 16u /* limited by the firmware page and by the #VE slot */
 
@@ -81,10 +88,11 @@ struct guest_map_range {
     uint32_t kind;
 };
 
-#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 4)
+#define GUEST_MAP_RANGES (GUEST_RAM_PIECES + 5)
 
 /* Lists the ranges of the guest's memory map in the order of their addresses, and returns their
  * number. In a TD, the boot shim is ACPI NVS memory: the guest does not use it as RAM, but maps it
- * as private memory. */
-unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td,
+ * as private memory. With PCI, the configuration spaces are reserved, without which Linux would not
+ * use them. */
+unsigned guest_memory_map(const struct guest_range ram[GUEST_RAM_PIECES], bool td, bool pci,
                           struct guest_map_range map[GUEST_MAP_RANGES]);

@@ -168,11 +168,11 @@ static void wait_halted(struct vcpu *vcpu)
             bool on = cpu_reg(&vcpu->vmx.regs, REG_RFLAGS) & RFLAGS_IF;
             vcpu_end(
                 vcpu, VM_ENDED_HALTED,
-                "HLT before RIP %#lx with IF=%u and no event on its way: it would sleep for ever; "
+                "HLT before RIP %#lx with IF=%u and no event pending: it would sleep for ever; "
                 "%s",
                 cpu_reg(&vcpu->vmx.regs, REG_RIP), on,
                 interrupts_wake(vcpu)
-                    ? "it waits for a timer that is not armed, or for a device that is not there"
+                    ? "it waits for a timer that is not armed, or for a device that does not exist"
                     : "its last output may say why it has stopped");
             return;
         }

@@ -10,6 +10,7 @@
 
 #include "dev/ioapic.h"
 #include "dev/locked.h"
+#include "dev/pci_test.h"
 #include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
@@ -98,6 +99,7 @@ enum measure {
 struct vm_words {
     uint64_t testctl;
     uint64_t pc;    /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t pci;   /* a PCI bus, with which it has the word pc, too */
     uint64_t net;   /* a network device */
     uint64_t reset; /* enum reset_action */
     uint64_t live;  /* its console is shown as it comes */
@@ -152,6 +154,8 @@ struct vm {
     struct pm_timer pm_timer;
     struct pit pit;
     struct power power;
+    struct pci_host pci; /* these with pci */
+    struct pci_test pci_test[PCI_TEST_FUNCTIONS];
     struct locked_device locked[LOCKED_DEVICES];
     /* These too. Of a VM that starts anew, the disks from `disk_count` on are those of before. */
     struct disk *disks[DISKS];

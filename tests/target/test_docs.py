@@ -70,7 +70,7 @@ def test_the_output_in_the_readme_is_real(make_run) -> None:
     assert_shows(shown, re.sub(r"(?m)^ +", "", make_run.stdout))
 
 
-def test_the_sentence_in_the_readme_is_real() -> None:
+def test_the_message_in_the_readme_is_real() -> None:
     (command,) = [command for command in commands() if "break_field" in command]
     (shown,) = [block for block in blocks(DOCS[0]) if block[0].startswith("# hello: error:")]
     assert_shows(shown, run(f"env -u GUESTS {command}").stdout)

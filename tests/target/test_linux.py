@@ -42,7 +42,7 @@ def test_the_cloud_kernel(boot, vcpus: int) -> None:
 
 
 def test_two_vms_with_a_network(boot) -> None:
-    """They ping each other and copy a file there and back."""
+    """The VMs ping each other and copy a file there and back."""
     guests = ()
     for side in (1, 2):
         line = f"{debian.CMDLINE} net side={side}"
@@ -88,7 +88,7 @@ LOADERS = {"64": 0xFF, "pvh": 0xB0}
 
 @pytest.mark.parametrize("entry", ["pvh", "64"])
 def test_the_kernel_without_its_decompressor(boot, entry: str) -> None:
-    """The kernel that is in the bzImage, by each of its entry points."""
+    """The kernel that the bzImage contains starts at each of its entry points."""
     need_made("build/linux/vmlinux")
     result = start(boot, 1, kernel=debian.VMLINUX, words=(f"entry={entry}",))
     assert result.status == 0, result
@@ -97,8 +97,8 @@ def test_the_kernel_without_its_decompressor(boot, entry: str) -> None:
 
 
 def test_the_kernel_moves_itself(boot) -> None:
-    """KASLR is the decompressor's: two boots are at different addresses, which are random. One of
-    the about 500 addresses is that without KASLR."""
+    """The decompressor implements KASLR: two boots have different, random addresses. One of about
+    500 addresses is the one without KASLR."""
     found = [start(boot, vcpus).output.counters["kernel_at"] for vcpus in (1, 2)]
     assert all(address % 0x200000 == 0 and address >= LINKED_AT for address in found)
     assert set(found) != {LINKED_AT}, found
@@ -185,8 +185,8 @@ class Typist:
 
 
 def test_somebody_at_the_console() -> None:
-    """The prompt is there without a newline, keys arrive, ^C is the guest's, and so are the escape
-    sequences by which `resize` asks a terminal for its size."""
+    """The prompt is shown without a newline. Keys reach the guest, also ^C and the answer to the
+    escape sequences by which `resize` asks the terminal for its size."""
     with Typist(NAME="linux-console") as person:
         person.wait_for(b"/ # ")
         person.type(b"echo result-$((6 * 7))\n")
@@ -208,8 +208,8 @@ def test_somebody_at_the_console() -> None:
 
 
 def test_two_vms_with_disks(tmp_path) -> None:
-    """^A 2 turns to the second VM. Both have the disks, and each VM its own copy of what it
-    writes."""
+    """^A 2 switches to the second VM. Both VMs have the disks, and each has its own copy of the
+    blocks that it writes."""
     disk, read_only = tmp_path / "disk", tmp_path / "ro"
     disk.write_bytes(b"first sector".ljust(512) + bytes(512 * 63))
     read_only.write_bytes(b"not to be written".ljust(512))
@@ -249,7 +249,7 @@ def test_two_vms_with_disks(tmp_path) -> None:
         ({"KERNEL": "{text}"}, "KERNEL= takes a bzImage or a vmlinux for x86-64"),
         ({"MEM": "32"}, "give the VM more RAM with MEM="),
         ({"ESCAPE": "1"}, "ESCAPE= takes a letter, or off"),
-        ({"VMS": "0"}, "VMS=0: a number from 1 on"),
+        ({"VMS": "0"}, "VMS=0 is not a number of at least 1"),
     ],
 )  # fmt: skip
 def test_what_to_do_about_a_bad_option(options: dict[str, str], text: str, tmp_path) -> None:
@@ -298,7 +298,7 @@ REFUSED = {
 
 
 def test_kernels_that_are_refused(boot, tmp_path) -> None:
-    """Each with a message of its own, beside a guest that runs."""
+    """Each kernel is refused with its own message, and another guest runs."""
     initrd = tmp_path / "initrd"
     initrd.write_bytes(bytes(4 << 20))
     guests = [hello()]

@@ -41,8 +41,8 @@ def test_an_id_beyond_8_bits(boot) -> None:
     result = boot_with(boot, (0, 257, 1))
     assert result.has(f"^error: the CPU with APIC ID 257 {SILENT}"), result
     result = boot_with(boot, (0, 257, 1), cmdline="x2apic=0")
-    sentence = "the CPU with APIC ID 257 can be reached by an x2APIC only; it is left out"
-    assert left_out(result) == [f"error: {sentence}"], result
+    message = "the CPU with APIC ID 257 can be reached by an x2APIC only; it is left out"
+    assert left_out(result) == [f"error: {message}"], result
     assert result.has("^cpus: 2 in use of 3 that ACPI lists"), result
 
 

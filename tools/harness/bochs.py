@@ -188,7 +188,7 @@ def stopped_at(boot: Boot, process: subprocess.Popen[bytes]) -> str:
         if process.poll() is not None:
             break
         time.sleep(0.02)
-    return "the machine did not say how far it had come"
+    return "the debugger did not say how far the machine had come"
 
 
 def counted_exits(folder: pathlib.Path) -> int:

@@ -45,7 +45,7 @@ SYSTEM_MEM = 512  # MiB
 
 
 def modules(kernel: pathlib.Path, names: tuple[str, ...]) -> dict[str, pathlib.Path]:
-    """Returns those of the modules that lie beside the kernel, by their paths in an initrd."""
+    """Returns those of the modules that exist beside the kernel, by their paths in an initrd."""
     files = {f"modules/{name}.ko": kernel.parent / f"{name}.ko" for name in names}
     return {name: path for name, path in files.items() if path.is_file()}
 
@@ -89,7 +89,7 @@ def guests(
         initrd = make_initrd()
     for path in (kernel, initrd):
         if not path.is_file():
-            raise HarnessError(f"{path} is not there; `make linux` downloads Debian's kernel")
+            raise HarnessError(f"{path} does not exist; `make linux` downloads Debian's kernel")
     budget = "budget=3600000"
     return (
         Guest(kernel, (f"mem={mem}M", f"vcpus={vcpus}", budget, *words), cmdline, name),
@@ -129,13 +129,14 @@ def tdx_guests(
 ) -> tuple[Guest, Guest]:
     """Returns the modules of one TD. The fields are those of guests()."""
     if not kernel.is_file():
-        raise HarnessError(f"{kernel} is not there; `make tdx` downloads Debian's kernel")
+        raise HarnessError(f"{kernel} does not exist; `make tdx` downloads Debian's kernel")
     initrd = initrd or make_tdx_initrd(kernel=kernel)
     return guests(kernel, initrd, cmdline, words=("tdx", *words), **fields)
 
 
 def shared_memory(mem: int) -> int:
-    """Returns the MiB beside its RAM that are kept for what a TD shares, and to describe both."""
+    """Returns the MiB in addition to its RAM that are reserved for the memory that a TD shares, and
+    for the tables of both."""
     return mem // 8 + 80
 
 

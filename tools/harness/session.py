@@ -32,7 +32,7 @@ CRASHES = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.
 
 
 class EmulatorCrashed(UserWarning):
-    """Whether the emulator failed before the image had begun, which is no fault of the image."""
+    """The emulator crashed before the image had begun, so the image is not at fault."""
 
 
 @dataclasses.dataclass

@@ -177,10 +177,10 @@ static void start(unsigned limit)
     smp_start(&(struct boot_info){0}, limit, true);
 }
 
-static void expect_said(const char *sentence)
+static void expect_said(const char *message)
 {
-    if (!strstr(support_log(), sentence))
-        fail_msg("not said: %s\nbut: %s", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("not said: %s\nbut: %s", message, support_log());
 }
 
 static void expect_cpus(unsigned count, const char *ids)

@@ -147,11 +147,11 @@ static void framebuffer(void **state)
                                           "green and blue it has at least 38"));
 }
 
-static void refused2(const char *sentence)
+static void refused2(const char *message)
 {
     assert_int_equal(parse2(), -EINVAL);
-    if (!strstr(support_log(), sentence))
-        fail_msg("expected \"%s\", got \"%s\"", sentence, support_log());
+    if (!strstr(support_log(), message))
+        fail_msg("expected \"%s\", got \"%s\"", message, support_log());
     setup(NULL);
     begin();
 }

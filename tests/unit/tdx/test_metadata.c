@@ -42,7 +42,7 @@ static int setup(void **state)
     return 0;
 }
 
-/* The value that the specification's description of the field leads one to expect. */
+/* Returns the value that follows from the specification's description of the field. */
 static uint64_t words(const void *bytes, unsigned i)
 {
     uint64_t word;

@@ -188,7 +188,8 @@ static void slow_readers(void **state)
     assert_int_equal(port_next, port_end);
     assert_int_equal(inputs[0].put, before + 1);
     assert_string_equal(shown(),
-                        "# console: VM 1 does not read, and what is typed for it is dropped\n");
+                        "# console: VM 1 does not read its input, so further keys for it are "
+                        "dropped\n");
 
     while (input_take(&inputs[0]) >= 0)
         ;

@@ -320,12 +320,12 @@ static void a_halt_for_ever(void **state)
         vmcs[VMCS_GUEST_RIP] = 0x1235;
         turn(1);
         assert_int_equal(vm.ending, VM_ENDED_HALTED);
-        assert_string_equal(
-            vm.message, on ? "HLT before RIP 0x1235 with IF=1 and no event on its way: it would "
-                             "sleep for ever; it waits for a timer that is not armed, or for a "
-                             "device that is not there"
-                           : "HLT before RIP 0x1235 with IF=0 and no event on its way: it would "
-                             "sleep for ever; its last output may say why it has stopped");
+        assert_string_equal(vm.message,
+                            on ? "HLT before RIP 0x1235 with IF=1 and no event pending: it would "
+                                 "sleep for ever; it waits for a timer that is not armed, or for a "
+                                 "device that does not exist"
+                               : "HLT before RIP 0x1235 with IF=0 and no event pending: it would "
+                                 "sleep for ever; its last output may say why it has stopped");
     }
 }
 
@@ -341,9 +341,9 @@ static void a_halt_of_a_td(void **state)
     turn(1);
     assert_int_equal(vm.ending, VM_ENDED_HALTED);
     assert_string_equal(vm.message,
-                        "HLT before RIP 0x1235 with IF=0 and no event on its way: it would sleep "
+                        "HLT before RIP 0x1235 with IF=0 and no event pending: it would sleep "
                         "for ever; it waits for a timer that is not armed, or for a device that "
-                        "is not there");
+                        "does not exist");
     vm.words.pc = true; /* input can end the halt */
     assert_false(sleeps_for_ever(vcpu));
     vcpu->vmx.wakes_masked = false;
