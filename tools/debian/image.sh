@@ -6,7 +6,7 @@
 # initramfs as Debian's packages have put them into /boot; and `package` with the kernel's name and
 # version. Packages are installed in a chroot, for which this has to be root.
 set -e
-SIZE=400  # MiB of root.img
+SIZE=384   # MiB of root.img
 NEEDS=1500 # MiB of disk while it is made
 INCLUDE=systemd-sysv,udev,kmod,zstd,initramfs-tools,linux-image-cloud-amd64
 tools=$(cd "$(dirname "$0")/.." && pwd)
@@ -50,6 +50,16 @@ mmdebstrap --quiet --mode=root --variant=minbase --include=$INCLUDE "$@" "$relea
     fail "the packages of Debian $release could not be installed; all messages are in $new.log"
 }
 
+# systemd gives up a device after 90 seconds, and with it the login at ttyS0. An emulator on a busy
+# computer takes longer.
+mkdir -p "$tree/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultDeviceTimeoutSec=infinity\nDefaultTimeoutStartSec=infinity\n' \
+    >"$tree/etc/systemd/system.conf.d/slow.conf"
+# A VM has no virtual terminals, no LVM, and maybe no network.
+for unit in getty-static.service getty@tty1.service e2scrub_reap.service apt-daily.timer \
+    apt-daily-upgrade.timer; do
+    ln -s /dev/null "$tree/etc/systemd/system/$unit"
+done
 # Root logs in without a password.
 chroot "$tree" passwd --quiet --delete root
 echo debian >"$tree/etc/hostname"
@@ -62,7 +72,8 @@ dpkg-query --admindir="$tree/var/lib/dpkg" --show \
     --showformat='Package: ${Package}\nVersion: ${Version}\n' 'linux-image-[0-9]*-amd64' >"$new/package"
 cp "$tree"/boot/vmlinuz-* "$new/vmlinuz"
 cp "$tree"/boot/initrd.img-* "$new/initrd.img"
-mke2fs -q -t ext4 -L root -m 1 -J size=8 -d "$tree" "$new/root.img" ${SIZE}M
+truncate -s ${SIZE}M "$new/root.img"
+mke2fs -q -F -t ext4 -b 4096 -L root -m 1 -J size=4 -d "$tree" "$new/root.img"
 rm -rf --one-file-system "$tree" "$new.log"
 chown -R --reference="$(dirname "$folder")" "$new"
 rm -rf "$folder"

@@ -142,7 +142,9 @@ def shared_memory(mem: int) -> int:
 
 def machine_memory(mem: int, files: tuple[Guest, ...]) -> int:
     """Returns the MiB of RAM of a machine that has room for the VMs, which have `mem` MiB in all,
-    and for the modules."""
+    for the modules, and for what the VMs may write to their disks, all of which stays in memory."""
     tds = sum(guest.words.count("tdx") for guest in files)
-    room = mem + sum(guest.path.stat().st_size for guest in files) // (1 << 20) + 64
+    written = sum(guest.path.stat().st_size for guest in files if "disk" in guest.words)
+    room = mem + 64
+    room += (sum(guest.path.stat().st_size for guest in files) + written * 513 // 512) // (1 << 20)
     return room + (shared_memory(mem) + (tds - 1) * shared_memory(0) if tds else 0)
