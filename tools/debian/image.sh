@@ -68,8 +68,7 @@ echo "/dev/vda / ext4 errors=remount-ro 0 1" >"$tree/etc/fstab"
 sed 's,^#!.*,#!/bin/bash,' "$tools/linux/resize" >"$tree/usr/local/bin/resize"
 chmod 755 "$tree/usr/local/bin/resize"
 
-dpkg-query --admindir="$tree/var/lib/dpkg" --show \
-    --showformat='Package: ${Package}\nVersion: ${Version}\n' 'linux-image-[0-9]*-amd64' >"$new/package"
+dpkg-query --admindir="$tree/var/lib/dpkg" --show 'linux-image-[0-9]*-amd64' >"$new/package"
 cp "$tree"/boot/vmlinuz-* "$new/vmlinuz"
 cp "$tree"/boot/initrd.img-* "$new/initrd.img"
 truncate -s ${SIZE}M "$new/root.img"
