@@ -40,7 +40,7 @@ static void io_row(const char *name, const char *exits_name, step_t prepare, ste
     print("BENCH %s %lu exits\n", exits_name, after - before - (before - asking));
 }
 
-/* ---- The timer's interrupt -------------------------------------------------------------------- */
+/* ---- The timer's interrupt ------------------------------------------------------------------- */
 
 static volatile unsigned expirations;
 
