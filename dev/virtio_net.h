@@ -2,7 +2,7 @@
 /*
  * A virtio network device (virtio 1.2, section 5.1) at a port of a switch (dev/switch.h). It has
  * one receive queue and one transmit queue, and no offloads: each chain holds one Ethernet frame
- * behind a header of 12 bytes. The link is always up, and all frames that reach the port are
+ * after a header of 12 bytes. The link is always up, and all frames that reach the port are
  * received.
  *
  * Frames that come for the guest wait in the port's queue until virtio_receive() copies them to the

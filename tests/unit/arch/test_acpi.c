@@ -113,7 +113,8 @@ static void rsdp(uint32_t physical, uint8_t revision)
     fix_sum(to, 36, 32);
 }
 
-/* A MADT behind both roots, with entries of two enabled CPUs, a disabled one and something else. */
+/* A MADT that both roots list, with entries of two enabled CPUs, a disabled one and something
+ * else. */
 static void good_tables(void)
 {
     static const uint8_t entries[] = {
