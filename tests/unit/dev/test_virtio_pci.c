@@ -166,9 +166,9 @@ static void vectors(void **state)
         assert_int_equal(common(VIRTIO_PCI_COMMON_MSIX, 2), VIRTIO_MSI_NO_VECTOR);
     }
     struct lapic_message message;
-    assert_false(virtio_pci_message(&pci, 0, &message));
+    assert_false(virtio->would_send(virtio, 0, &message));
     set_common(VIRTIO_PCI_COMMON_Q_MSIX, 2, 1);
-    assert_true(virtio_pci_message(&pci, 0, &message));
+    assert_true(virtio->would_send(virtio, 0, &message));
     assert_int_equal(message.vector, 0x41);
     /* A reset forgets the vectors. */
     set_common(VIRTIO_PCI_COMMON_STATUS, 1, 0);

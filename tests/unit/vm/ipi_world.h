@@ -88,9 +88,10 @@ void cpuid_update(struct vcpu *vcpu)
     (void)vcpu;
 }
 
-bool virtio_pci_message(const struct virtio_pci *pci, unsigned queue, struct lapic_message *message)
+static bool net_would_send(const struct virtio *virtio, unsigned queue,
+                           struct lapic_message *message)
 {
-    assert_ptr_equal(pci, &net.unit.pci);
+    assert_ptr_equal(virtio, &net.device.virtio);
     assert_int_equal(queue, 0);
     *message = pci_message;
     return pci_sends;

@@ -361,7 +361,7 @@ static void frames_go_where_the_interrupt_goes(void **state)
             other->mailbox.startup = 0;
         target.vmx.attention.word = other->vmx.attention.word = 0;
         vm.ioapic.entries[LINE_NET] = rows[i].entry;
-        vm.words.pci = rows[i].pci;
+        net.device.virtio.would_send = rows[i].pci ? net_would_send : NULL;
         vm.net = &net;
         pci_sends = rows[i].sends;
         pci_message.destination = rows[i].destination;
@@ -370,12 +370,10 @@ static void frames_go_where_the_interrupt_goes(void **state)
         assert_int_equal(told(&target), !rows[i].for_other);
     }
     vm.ioapic.entries[LINE_NET] = 0;
-    vm.words.pci = 1;
     vm.net = NULL; /* it is the console that has input */
     target.mailbox = other->mailbox = (struct mailbox){.startup = STARTUP_ACTIVE};
     ipi_send_frames(&vm);
     assert_true(told(&target));
-    vm.words.pci = 0;
 }
 
 static int teardown(void **state)
