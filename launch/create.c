@@ -13,6 +13,7 @@
 #include "launch/modules.h"
 #include "launch/needs.h"
 #include "launch/td_plan.h"
+#include "launch/virtio_devices.h"
 #include "launch/words.h"
 #include "vm/exits.h"
 #include "vm/pcpu.h"
@@ -260,10 +261,8 @@ static bool make_words(struct vm_making *m, enum exit_code *code)
                   vm->name);
         *code = EXIT_MODULE_WORDS;
     }
-    if (vm->words.net && !vm->words.pc) {
-        log_error("guest %s: net: a network device needs the word pc", vm->name);
+    if (!*code && devices_check_words(vm))
         *code = EXIT_MODULE_WORDS;
-    }
     if (!*code)
         *code = vm_take_files(vm, m->module + 1, m->extra, m->files, &m->disk_pages);
     return true;
@@ -323,8 +322,8 @@ static bool make_space(struct vm_making *m, enum exit_code *code)
         *code = EXIT_NO_MEMORY;
     if (!*code)
         *code = vm_add_disks(vm, m->files, m->extra);
-    if (!*code && vm->words.net)
-        *code = devices_add_net(vm);
+    if (!*code)
+        *code = devices_add_virtio(vm);
     struct guest_image *image = &m->image;
     memcpy(image->ram, vm->ram, sizeof(image->ram));
     image->disks = vm->disk_count;

@@ -6,11 +6,8 @@
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/wall_clock.h"
 #include "guest/abi.h"
+#include "launch/virtio_devices.h"
 #include "lib/bits.h"
-#include "lib/errno.h"
-#include "lib/log.h"
-#include "lib/page.h"
-#include "lib/string.h"
 #include "dev/lapic_mmio.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
@@ -62,15 +59,6 @@ static void power_reset(void *context, const char *how)
 
 /* ---- Buses ----------------------------------------------------------------------------------- */
 
-struct device {
-    struct bus *bus;
-    uint64_t start, size;
-    const struct bus_ops *ops;
-    void *device;
-    const uint64_t *word;         /* the VM has the device if *word is not 0; NULL: always */
-    struct locked_device *locked; /* serialises accesses of several CPUs; NULL: not needed */
-};
-
 /* In a VM with a shared bit, device addresses have it set. */
 static uint64_t shared_bit(const struct vm *vm)
 {
@@ -118,7 +106,7 @@ static void devices_init(struct vm *vm)
         pci_init(vm);
 }
 
-static int device_add(struct vm *vm, const struct device *d)
+int device_add(struct vm *vm, const struct device *d)
 {
     /* With several vCPUs, several pCPUs access the device; with `pc`, any pCPU may hand it
      * input. */
@@ -169,137 +157,31 @@ int devices_add(struct vm *vm)
     return *pci && *tests ? pci_test_add(vm->pci_test, &vm->pci) : 0;
 }
 
-/* ---- Disks ----------------------------------------------------------------------------------- */
-
-#define DISK_ORDER 0 /* of the pages of a struct disk */
-_Static_assert(sizeof(struct disk) <= PAGE_SIZE << DISK_ORDER, "a disk's page");
-
-static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint64_t size,
-                       bool read_only)
-{
-    unsigned number = vm->disk_count;
-    char serial[VIRTIO_BLK_ID_BYTES];
-    snprintf(serial, sizeof(serial), "eptvisor-disk%u", number);
-    disk_connect(disk, vm);
-    disk->blk.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_VIRTIO + number};
-    int error = virtio_blk_init(&disk->blk, image, size, read_only, serial);
-    if (error)
-        return error;
-    const struct device device = {.bus = &vm->mmio_bus,
-                                  .start = GUEST_VIRTIO + number * PAGE_SIZE,
-                                  .size = VIRTIO_MMIO_SIZE,
-                                  .ops = &virtio_mmio_ops,
-                                  .device = &disk->mmio,
-                                  .locked = &disk->locked};
-    vm->disk_count++;
-    return device_add(vm, &device);
-}
-
-int devices_add_disk(struct vm *vm, const void *image, uint64_t size, bool read_only)
-{
-    if (vm->disk_count == DISKS) {
-        log_error("guest %s: more than %u disks", vm->name, DISKS);
-        return -ENOSPC;
-    }
-    if (size < 512) {
-        log_error("guest %s: a disk of %lu bytes; it must have a sector of 512", vm->name, size);
-        return -EINVAL;
-    }
-    struct disk **disk = &vm->disks[vm->disk_count];
-    if (!*disk) {
-        hpa_t page = page_alloc(DISK_ORDER);
-        if (page_is_none(page)) {
-            log_error("guest %s: no host memory for a disk; %s", vm->name, page_shortage());
-            return -ENOMEM;
-        }
-        *disk = phys_to_virt(page);
-        (*disk)->blk.tables = NULL;
-    }
-    uint8_t ***tables = (*disk)->blk.tables;
-    page_clear(*disk, DISK_ORDER);
-    (*disk)->blk.tables = tables;
-    return disk_create(vm, *disk, image, size, read_only);
-}
-
-uint64_t devices_disk_pages(uint64_t size, bool read_only)
-{
-    return virtio_blk_pages(size, read_only) + BIT(DISK_ORDER);
-}
-
-/* ---- The network device ---------------------------------------------------------------------- */
-
-#define NET_ORDER 4 /* of the pages of a struct net */
-_Static_assert(sizeof(struct net) <= PAGE_SIZE << NET_ORDER, "a network device's pages");
-_Static_assert(GUEST_VIRTIO + DISKS * PAGE_SIZE <= GUEST_VIRTIO_NET, "its registers");
-
-uint64_t devices_net_pages(void)
-{
-    return BIT(NET_ORDER);
-}
-
-enum exit_code devices_add_net(struct vm *vm)
-{
-    hpa_t pages = page_alloc(NET_ORDER);
-    if (page_is_none(pages)) {
-        log_error("guest %s: no host memory for its network device; %s", vm->name, page_shortage());
-        return EXIT_NO_MEMORY;
-    }
-    struct net *net = phys_to_virt(pages);
-    page_clear(net, NET_ORDER);
-    net_connect(net, vm);
-    net->device.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_NET};
-    if (virtio_net_init(&net->device)) {
-        page_free(pages, NET_ORDER);
-        return EXIT_MODULE_WORDS;
-    }
-    vm->net = net;
-    const struct device device = {.bus = &vm->mmio_bus,
-                                  .start = GUEST_VIRTIO_NET,
-                                  .size = VIRTIO_MMIO_SIZE,
-                                  .ops = &virtio_mmio_ops,
-                                  .device = &net->mmio,
-                                  .locked = &net->locked};
-    return device_add(vm, &device) ? EXIT_NO_MEMORY : EXIT_OK;
-}
-
-bool devices_destroy_piece(struct vm *vm)
-{
-    vm->disk_count = 0;
-    for (unsigned i = 0; i < DISKS && !vm->again; i++) {
-        struct disk **disk = &vm->disks[i];
-        if (!*disk)
-            continue;
-        if (virtio_blk_destroy_piece(&(*disk)->blk)) {
-            page_free(virt_to_phys(*disk), DISK_ORDER);
-            *disk = NULL;
-        }
-        return false;
-    }
-    return true;
-}
-
 /* ---- Input ----------------------------------------------------------------------------------- */
 
 static void input_came(void *context)
 {
     struct vm *vm = context;
+    if (vm->words.console == CONSOLE_VIRTIO) {
+        hvc_input_came(vm);
+        return;
+    }
     spin_lock(&vm->locked[LOCKED_UART].lock);
     uart_receive(&vm->uart);
     spin_unlock(&vm->locked[LOCKED_UART].lock);
 }
 
+/* The console learns the size that the window has already. */
 void devices_start(struct vm *vm)
 {
     if (vm->words.pc)
         input_attach(&vm->input, vm->number, vm->name, input_came, vm);
+    if (vm->words.console == CONSOLE_VIRTIO)
+        hvc_input_came(vm);
 }
 
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
-    if (!vm->net)
-        return;
-    virtio_net_destroy(&vm->net->device);
-    page_free(virt_to_phys(vm->net), NET_ORDER);
-    vm->net = NULL;
+    devices_stop_virtio(vm);
 }

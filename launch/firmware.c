@@ -219,19 +219,32 @@ static void fill_fadt(struct firmware *firmware)
  * to. */
 static void describe_virtio(struct aml *aml, uint64_t address, unsigned line)
 {
-    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE);
+    static const char digits[] = "0123456789ABCDEF";
+    const unsigned number = (unsigned)((address - GUEST_VIRTIO) / PAGE_SIZE) % 16;
     const struct aml_resources resources = {.memory = (uint32_t)address,
                                             .memory_size = VIRTIO_MMIO_SIZE,
                                             .has_line = true,
                                             .line = line,
                                             .level = true};
-    const char name[] = {'V', 'R', '0', (char)('0' + number), 0};
+    const char name[] = {'V', 'R', '0', digits[number], 0};
     size_t device = aml_device(aml, name);
     aml_name_string(aml, "_HID", "LNRO0005");
     aml_name_integer(aml, "_UID", (uint8_t)number);
     aml_name_integer(aml, "_CCA", 1);
     aml_name_resources(aml, &resources);
     aml_end(aml, device);
+}
+
+static void describe_virtio_devices(struct aml *aml, const struct guest_image *image)
+{
+    for (unsigned i = 0; i < image->disks; i++)
+        describe_virtio(aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
+    if (image->net)
+        describe_virtio(aml, GUEST_VIRTIO_NET, LINE_NET);
+    if (image->hvc)
+        describe_virtio(aml, GUEST_VIRTIO_HVC, LINE_HVC);
+    if (image->rng)
+        describe_virtio(aml, GUEST_VIRTIO_RNG, LINE_RNG);
 }
 
 static void fill_mcfg(struct firmware *firmware)
@@ -293,10 +306,8 @@ static void fill_dsdt(struct firmware *firmware, const struct guest_image *image
     }
     if (image->pci)
         describe_pci(&aml);
-    for (unsigned i = 0; i < image->disks; i++)
-        describe_virtio(&aml, GUEST_VIRTIO + i * PAGE_SIZE, LINE_VIRTIO + i);
-    if (image->net)
-        describe_virtio(&aml, GUEST_VIRTIO_NET, LINE_NET);
+    else
+        describe_virtio_devices(&aml, image);
     aml_end(&aml, scope);
     acpi_table_finish(&firmware->dsdt.header, "DSDT", 2, sizeof(struct acpi_header) + aml.used);
 }

@@ -52,7 +52,9 @@ struct guest_image {
     struct guest_module modules[GUEST_MODULES];
     unsigned module_count;
     unsigned disks; /* number of the VM's disks */
-    bool net;       /* the VM has a network device */
+    bool net;       /* the VM has a network device, */
+    bool rng;       /* an entropy device, */
+    bool hvc;       /* and a virtio console */
 };
 
 /* The state in which the first vCPU starts. What all guests have in common is set by

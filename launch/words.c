@@ -30,6 +30,9 @@ static const char *const entry_names[] = {"auto", "pvh", "64", NULL};
 /* By enum reset_action. */
 static const char *const reset_names[] = {"end", "again", NULL};
 
+/* By enum console_word. */
+static const char *const console_names[] = {"uart", "virtio", NULL};
+
 /* By enum tdx, enum measure and enum td_accept_word, from 1 on. */
 static const char *const tdx_names[] = {"", "debug", NULL};
 static const char *const measure_names[] = {"0", "1", NULL};
@@ -45,7 +48,9 @@ static const struct word words[] = {
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
     {.name = "pci", .kind = WORD_FLAG, FIELD(pci)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
+    {.name = "rng", .kind = WORD_FLAG, FIELD(rng)},
     {.name = "live", .kind = WORD_FLAG, FIELD(live)},
+    {.name = "console", .kind = WORD_CHOICE, .choices = console_names, FIELD(console)},
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
     {.name = "expect", .kind = WORD_CHOICE, .choices = ending_names, FIELD(expect)},
@@ -114,6 +119,8 @@ void vm_words_describe(struct vm_words *given, struct guest_image *image)
     image->pc = given->pc;
     image->pci = given->pci;
     image->net = given->net;
+    image->rng = given->rng;
+    image->hvc = given->console == CONSOLE_VIRTIO;
     image->td = given->tdx;
     image->measure = given->measure != MEASURE_OFF;
     image->lazy = given->accept == ACCEPT_LAZY;

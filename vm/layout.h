@@ -15,6 +15,8 @@
  *     0xfe00_1000  4 KiB     test device B
  *     0xfe20_0000  4 KiB     virtio-mmio registers, for each disk (vm/disk.h), with `pc`
  *     0xfe20_8000  4 KiB     virtio-mmio registers of the network device, with `net`
+ *     0xfe20_9000  4 KiB     … of the console, with `console=virtio`
+ *     0xfe20_a000  4 KiB     … of the entropy device, with `rng`
  *     0xfec0_0000  4 KiB     I/O APIC, with `pc`
  *     0xfee0_0000  4 KiB     local APIC, in xAPIC mode
  *     0xffff_0000  64 KiB    boot shim of a TD, with `tdx` (guest/shim/interface.h)
@@ -43,6 +45,8 @@
 #define GUEST_BARS_SIZE  0x1bf00000ull
 #define GUEST_VIRTIO     0xfe200000ull
 #define GUEST_VIRTIO_NET 0xfe208000ull
+#define GUEST_VIRTIO_HVC 0xfe209000ull
+#define GUEST_VIRTIO_RNG 0xfe20a000ull
 #define GUEST_IOAPIC     0xfec00000ull
 #define GUEST_LAPIC      0xfee00000ull
 #define GUEST_SHIM       0xffff0000ull /* up to 4 GiB, where the vCPUs of a TD start */
@@ -59,7 +63,9 @@
 
 /* Pins of the I/O APIC. The first 16 have the numbers of a PC's IRQs. */
 #define LINE_UART   4
+#define LINE_RNG    9
 #define LINE_NET    10
+#define LINE_HVC    11
 #define LINE_VIRTIO 16 /* of the first disk */
 #define LINE_PCI    16 /* of the first PCI device; they share 8 pins */
 

@@ -103,8 +103,8 @@ static void look_at_clock(struct vcpu *vcpu, uint64_t now)
     attention_clear(&vcpu->vmx.attention, ATTENTION_TIMER | ATTENTION_KICK);
     ipi_receive(vcpu);
     if (unlikely(now >= vcpu->frames_at)) {
-        net_receive(vcpu);
-        ipi_receive(vcpu); /* the interrupt of the network device */
+        units_receive(vcpu);
+        ipi_receive(vcpu); /* the interrupts of the devices */
     }
     deliver_delayed(vcpu, now);
     lapic_tick(&vcpu->lapic);
@@ -215,7 +215,7 @@ static bool run_piece(struct vcpu *vcpu)
         hypercall_go_on(vcpu);
         more = vcpu->unfinished || mmu_has_chores(mmu);
     } else {
-        more = mmu_do_chore(mmu) || devices_go_on(vcpu->vm);
+        more = mmu_do_chore(mmu) || units_go_on(vcpu->vm);
     }
     if (!more)
         attention_clear(requests, ATTENTION_CHORES);
