@@ -62,7 +62,7 @@ static int bus_visible_region(const struct bus *bus, uint32_t first, uint64_t ad
 
 /* Computes the pieces from the regions, which are sorted by their starts, so that a bus with a few
  * layers takes a number of steps that is proportional to theirs. A piece begins where a region
- * begins or right behind the end of a region, but none begins behind the highest end: so there are
+ * begins or right after the end of a region, but none begins after the highest end: so there are
  * fewer than twice as many pieces as regions. */
 static void bus_make_pieces(struct bus *bus)
 {
