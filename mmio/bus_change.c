@@ -60,8 +60,8 @@ static int bus_visible_region(const struct bus *bus, uint64_t address, uint64_t 
     return top;
 }
 
-/* Computes the pieces from the regions. A piece begins where a region begins or right behind the
- * end of a region, but none begins behind the highest end: so there are fewer than twice as many
+/* Computes the pieces from the regions. A piece begins where a region begins or right after the
+ * end of a region, but none begins after the highest end: so there are fewer than twice as many
  * pieces as regions. */
 static void bus_make_pieces(struct bus *bus)
 {
