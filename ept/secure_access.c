@@ -18,8 +18,8 @@ static uint64_t find_mapped(struct secure_td *td, gfn_t gfn, hpa_t *page)
 }
 
 /* Takes the lock, and finds the page. It is the guest's until the caller drops the lock, which it
- * does whatever is returned. A page does not cease to be MAPPED before its entry, or that of a table
- * that leads to it, loses its rights. */
+ * does whatever is returned. A page does not cease to be MAPPED before its entry, or that of a
+ * table that leads to it, loses its rights. */
 static uint64_t lock_and_find_mapped(struct secure_td *td, gfn_t gfn, hpa_t *page)
 {
     struct secure_found *found = &td->found[gfn.v % SECURE_FOUND];

@@ -7,10 +7,10 @@ and INITRD are files, by default Debian's cloud kernel and a small initrd with b
 files that become disks, /dev/vda and so on; those that end in `:ro` can only be read. CMDLINE is
 the kernel's command line. VCPUS is the number of vCPUs, MEM the VM's RAM in MiB, and VMS the number
 of such VMs. ESCAPE is the letter of the escape key: ^A x ends the machine, ^A 2 turns to the second
-VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md). MACHINE=nested runs the
-hypervisor in QEMU, nested by the KVM of a Linux in the emulator; it takes minutes. The logs
-go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of standard input ends
-the shell, and thus the VM.
+VM, ^A ? lists them, and ^A ^A sends ^A. WORDS are further words for the VM (docs/ABI.md).
+MACHINE=nested runs the hypervisor in QEMU, nested by the KVM of a Linux in the emulator; it takes
+minutes. The logs go to build/run/NAME/, by default build/run/linux/ or build/run/tdx/. The end of
+standard input ends the shell, and thus the VM.
 """
 
 import dataclasses
