@@ -6,7 +6,6 @@
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/wall_clock.h"
 #include "guest/abi.h"
-#include "launch/virtio_devices.h"
 #include "lib/bits.h"
 #include "dev/lapic_mmio.h"
 #include "vm/exits.h"
@@ -183,5 +182,4 @@ void devices_start(struct vm *vm)
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
-    devices_stop_virtio(vm);
 }
