@@ -43,6 +43,7 @@ static const char *const quote_names[] = {"none", "test", NULL};
 static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
+    {.name = "legacy", .kind = WORD_FLAG, FIELD(legacy)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
     {.name = "live", .kind = WORD_FLAG, FIELD(live)},
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
@@ -75,9 +76,12 @@ static const struct word words[] = {
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* A TD has a shared bit, takes #VE, and needs the interrupt controller of a PC. */
+/* The chips of an old PC are beside those of a PC. A TD has a shared bit, takes #VE, and needs the
+ * interrupt controller of a PC. */
 static void imply(struct vm_words *given)
 {
+    if (given->legacy)
+        given->pc = 1;
     if (!given->tdx)
         return;
     given->pc = given->ve = 1;

@@ -5,6 +5,7 @@
  * the vCPU looks at its events before the next entry.
  */
 #include "lib/assert.h"
+#include "vm/legacy.h"
 #include "vm/vcpu.h"
 
 /* An interrupt that did not come through the APIC has priority, like INTR in ExtINT mode. */
@@ -18,14 +19,26 @@ void vcpu_update_interrupt(struct vcpu *vcpu)
         attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
 }
 
-void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
+/* Returns the vector of the interrupt that does not come through the APIC, and looks for the next
+ * one. */
+static COLD uint8_t vcpu_take_external(struct vcpu *vcpu)
+{
+    vcpu->external.valid = false;
+    uint8_t vector = vcpu->from_pic ? legacy_acknowledge(vcpu) : vcpu->external.vector;
+    legacy_look(vcpu);
+    return vector;
+}
+
+uint8_t vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = vcpu_of(vmx_vcpu);
-    if (vcpu->external.valid)
-        vcpu->external.valid = false;
+    uint8_t vector = vmx_vcpu->pending.vector;
+    if (unlikely(vcpu->external.valid))
+        vector = vcpu_take_external(vcpu);
     else
-        BUG_ON(lapic_acknowledge(&vcpu->lapic) != vmx_vcpu->pending.vector);
+        BUG_ON(lapic_acknowledge(&vcpu->lapic) != vector);
     vcpu_update_interrupt(vcpu);
+    return vector;
 }
 
 /* The CPU keeps one NMI pending while another one is in progress. If none is in progress, two are
@@ -47,6 +60,7 @@ void vcpu_pend(struct vcpu *vcpu, const struct event *event)
         lapic_accept(&vcpu->lapic, event->vector);
     } else {
         vcpu->external = *event;
+        vcpu->from_pic = false;
         vcpu_update_interrupt(vcpu);
     }
 }
