@@ -146,8 +146,8 @@ void lapic_accept(struct lapic *lapic, uint8_t vector);
  * lapic_accepts() returns false. */
 void lapic_accept_level(struct lapic *lapic, uint8_t vector);
 
-/* Whether the level of LINT0 reaches the CPU as its INTR input: the entry of LINT0 says so (ExtINT),
- * or the APIC is disabled in IA32_APIC_BASE (SDM 3, 11.4.3 and 11.5.1). */
+/* Whether the level of LINT0 reaches the CPU as its INTR input: the entry of LINT0 says so
+ * (ExtINT), or the APIC is disabled in IA32_APIC_BASE (SDM 3, 11.4.3 and 11.5.1). */
 bool lapic_passes_lint0(const struct lapic *lapic);
 
 /* LINT0 has risen: fires its entry if its delivery mode is fixed or NMI. The entry is treated as

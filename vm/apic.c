@@ -50,7 +50,7 @@ static void apic_reachable(void *context)
 
 static void apic_lint0(void *context)
 {
-    legacy_look(context);
+    vcpu_look_at_pic(context);
 }
 
 static const struct lapic_host apic_host = {

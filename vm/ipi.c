@@ -3,7 +3,6 @@
 
 #include "vm/exits.h"
 #include "vm/layout.h"
-#include "vm/legacy.h"
 #include "vm/pcpu.h"
 #include "vm/sched.h"
 #include "vm/sleep.h"
@@ -176,7 +175,7 @@ static NOINLINE void ipi_receive_rare(struct vcpu *vcpu)
     for (unsigned i = 0; i < ARRAY_SIZE(mail->levels); i++)
         for (uint64_t set = mailbox_take(&mail->levels[i]); set; set &= set - 1)
             lapic_accept_level(&vcpu->lapic, (uint8_t)(64 * i + (unsigned)__builtin_ctzll(set)));
-    legacy_receive(vcpu, __atomic_exchange_n(&mail->pic, 0, __ATOMIC_SEQ_CST));
+    vcpu_receive_legacy(vcpu, __atomic_exchange_n(&mail->pic, 0, __ATOMIC_SEQ_CST));
 }
 
 /* The vCPU leaves its pCPU for an INIT. Its chores are the VM's, so another vCPU does them, and the

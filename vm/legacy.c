@@ -38,36 +38,3 @@ void legacy_wire(struct lapic *lapic)
     lapic_write(lapic, LAPIC_LVT_LINT0, LVT_EXTINT);
     lapic_write(lapic, LAPIC_LVT_LINT1, LVT_NMI);
 }
-
-void legacy_receive(struct vcpu *vcpu, uint32_t bits)
-{
-    if (likely(!vcpu->vm->words.legacy))
-        return;
-    if (bits & MAIL_LINT0)
-        lapic_raise_lint0(&vcpu->lapic);
-    if (bits & MAIL_EXTINT)
-        vcpu->extint = true;
-    legacy_look(vcpu);
-}
-
-/* LINT0 of the other vCPUs is not connected. */
-static bool legacy_interrupts(const struct vcpu *vcpu)
-{
-    return vcpu->extint ||
-           (!vcpu->index && READ_ONCE(vcpu->vm->pic.output) && lapic_passes_lint0(&vcpu->lapic));
-}
-
-void legacy_look(struct vcpu *vcpu)
-{
-    if (likely(!vcpu->vm->words.legacy) || (vcpu->external.valid && !vcpu->from_pic))
-        return;
-    vcpu->from_pic = legacy_interrupts(vcpu);
-    vcpu->external = (struct event){.valid = vcpu->from_pic};
-    vcpu_update_interrupt(vcpu);
-}
-
-uint8_t legacy_acknowledge(struct vcpu *vcpu)
-{
-    vcpu->from_pic = vcpu->extint = false;
-    return pic_acknowledge(&vcpu->vm->pic);
-}

@@ -13,7 +13,6 @@
 #include "lib/types.h"
 
 struct lapic;
-struct vcpu;
 struct vm;
 
 /* Initializes the chips of a VM with `legacy`. */
@@ -26,14 +25,3 @@ void legacy_set_line(void *vm, unsigned irq, bool level);
 /* Puts the first vCPU's APIC into virtual wire mode, in which a PC's firmware leaves it: LINT0
  * passes the interrupts of the 8259s on (MultiProcessor Specification 1.4, 3.6.2.2). */
 void legacy_wire(struct lapic *lapic);
-
-/* Handles mail, with MAIL_ bits. Called on the pCPU that runs the vCPU, as the next two are. Does
- * nothing if the VM has no 8259. */
-void legacy_receive(struct vcpu *vcpu, uint32_t bits);
-
-/* Makes the interrupt of the 8259s pending, or removes it, by what the output and LINT0 say. Does
- * nothing if the VM has no 8259, or while another external interrupt is pending. */
-void legacy_look(struct vcpu *vcpu);
-
-/* Takes the interrupt that legacy_look() has made pending, and returns its vector. */
-uint8_t legacy_acknowledge(struct vcpu *vcpu);

@@ -129,6 +129,13 @@ void vcpu_nmi(struct vcpu *vcpu);
 /* Called when the interrupt that the local APIC would deliver may have changed. */
 void vcpu_update_interrupt(struct vcpu *vcpu);
 
+/* Handles mail of the VM's 8259, with MAIL_ bits. Does nothing if the VM has none. */
+void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits);
+
+/* Makes the interrupt of the 8259 pending, or removes it, by what its output and LINT0 say. Does
+ * nothing if the VM has no 8259, or while another external interrupt is pending. */
+void vcpu_look_at_pic(struct vcpu *vcpu);
+
 /* Returns the TSC value at which the vCPU's next event is due, which is the delayed event, the APIC
  * timer's, or the arrival of frames, or TIME_NEVER. */
 static inline uint64_t vcpu_next_event(const struct vcpu *vcpu)

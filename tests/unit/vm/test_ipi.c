@@ -45,9 +45,8 @@ static struct {
     unsigned life;
     bool sent[256][LIVES], due[256];
     bool nmi_sent[LIVES], nmi_due;
-    bool frames_due;     /* frames came to the VM's port after it was last looked at */
-    uint32_t legacy_due; /* mail of the 8259 */
-    unsigned left;       /* senders that have not finished */
+    bool frames_due; /* frames came to the VM's port after it was last looked at */
+    unsigned left;   /* senders that have not finished */
 } said;
 
 static uint64_t random_state;
@@ -126,14 +125,10 @@ void lapic_accept_level(struct lapic *lapic, uint8_t vector)
     accept_vector(lapic, vector);
 }
 
-/* A look at the 8259 too many is harmless, but none may be lost. */
-void legacy_receive(struct vcpu *vcpu, uint32_t bits)
+void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
 {
-    WORLD_CHECK(vcpu == &target || !bits, "the 8259's mail is for the first vCPU");
-    if (vcpu == &target)
-        said.legacy_due &= ~bits;
+    WORLD_CHECK(!bits, "mail of a 8259 for vCPU %u", vcpu->index);
 }
-
 void vcpu_nmi(struct vcpu *vcpu)
 {
     WORLD_CHECK(vcpu == &target && now.runs, "an NMI for nobody");
@@ -284,10 +279,6 @@ static void send_something(unsigned index, bool inits)
     struct vcpu *from = &sender[index];
     uint8_t vector = (uint8_t)(32 + 112 * index + rnd(112));
     switch (rnd(inits ? 12 : 9)) {
-    case 3:
-        said.legacy_due |= 1u << index;
-        ipi_post_legacy(&target, 1u << index);
-        break;
     case 2:
         said.frames_due = true;
         ipi_send_frames(from->vm);
@@ -367,8 +358,6 @@ static void nothing_is_due(uint64_t seed)
             fail_msg("seed %lu: vector %#x is lost in life %u", seed, i, said.life);
     if (said.nmi_due)
         fail_msg("seed %lu: an NMI is lost in life %u", seed, said.life);
-    if (said.legacy_due)
-        fail_msg("seed %lu: mail of the 8259, %#x, is lost", seed, said.legacy_due);
     if (said.frames_due)
         fail_msg("seed %lu: frames stay in the port in life %u", seed, said.life);
 }
@@ -416,7 +405,6 @@ static void lives_of_two_senders(void **state)
         assert_int_equal(target.mailbox.startup & ~STARTUP_NMI, now.runs ? STARTUP_ACTIVE : 0);
         assert_int_equal(target.vmx.attention.word & (ATTENTION_START | ATTENTION_STOP), 0);
         assert_false(now.runs && said.frames_due);
-        assert_false(now.runs && said.legacy_due);
     }
 }
 

@@ -60,7 +60,7 @@ void transcript_speak_for(struct transcript *transcript, const char *name)
     (void)transcript, (void)name;
 }
 
-void legacy_receive(struct vcpu *vcpu, uint32_t bits)
+void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
 {
     (void)vcpu, (void)bits;
     fail();
