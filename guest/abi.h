@@ -126,6 +126,7 @@
 /* With `pc`: */
 #define PORT_PIC       0x20 /* with `legacy`: 2 ports */
 #define PORT_PIC_SLAVE 0xa0
+#define PORT_CRTC      0x3d4 /* index, data */
 #define PORT_ELCR      0x4d0 /* the edge/level control registers of the two 8259s */
 #define PORT_PIT       0x40  /* counters 0 to 2, of which only 2 exists; the command */
 #define PORT_SYSTEM    0x61  /* gate and output of counter 2 */

@@ -86,7 +86,7 @@ static int vcpu_create(struct vcpu *vcpu, struct vm *vm, const struct options *o
     vcpu->vm = vm;
     vcpu->sched.pinned = vm->words.pin != PIN_NONE;
     vcpu->sched.pin = (unsigned)vm->words.pin;
-    vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
+    vcpu->inject_at = vcpu->pit_at = vcpu->delayed_until = vcpu->frames_at = TIME_NEVER;
     vcpu->budget_left = vm->words.budget * tsc_khz();
     if (options->vpid)
         vcpu->vpid = tlb_vpid_alloc(&vm->mmu);

@@ -91,13 +91,13 @@ static void devices_init(struct vm *vm)
     if (!vm->words.pc)
         return;
     ioapic_init(&vm->ioapic, ipi_send_from_device, vm);
-    if (vm->words.legacy)
-        legacy_init(vm);
     const struct line uart = device_line(vm, LINE_UART);
     uart_connect(&vm->uart, &uart, input_take, &vm->input);
     rtc_init(&vm->rtc, wall_clock_ms, vm->words.memory);
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
-    vm->pit = (struct pit){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
+    pit_init(&vm->pit, rdtsc, tsc_khz() * 1000);
+    if (vm->words.legacy)
+        legacy_init(vm);
     vm->power = (struct power){.off = power_off, .reset = power_reset, .context = vm};
 }
 
@@ -130,11 +130,12 @@ int devices_add(struct vm *vm)
         {ports, PORT_SLEEP, POWER_SLEEP_PORTS, &power_sleep_ops, &vm->power, pc, NULL},
         {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, pc, &locked[LOCKED_RESET]},
         {ports, PORT_KEYBOARD, 1, &power_keyboard_ops, &vm->power, pc, NULL},
-        {ports, PORT_PIC, PIC_PORTS, &pic_master_ops, &vm->pic, legacy, NULL},
+        {ports, PORT_PIC, PIC_PORTS, &legacy_master_ops, vm, legacy, NULL},
         {ports, PORT_PIC_SLAVE, PIC_PORTS, &pic_slave_ops, &vm->pic, legacy, NULL},
         {ports, PORT_ELCR, PIC_PORTS, &pic_elcr_ops, &vm->pic, legacy, NULL},
         {mmio, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
-        {mmio, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, pc, NULL},
+        {mmio, GUEST_IOAPIC, IOAPIC_SIZE, *legacy ? &legacy_ioapic_ops : &ioapic_ops,
+         *legacy ? (void *)vm : &vm->ioapic, pc, NULL},
         {mmio, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], tests,
          &locked[LOCKED_TEST_A]},
         {mmio, TESTDEV_B_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[1], tests,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "launch/loader.h"
 
+#include "launch/bios.h"
 #include "launch/firmware.h"
 #include "launch/loaders.h"
 #include "launch/td_plan.h"
@@ -38,6 +39,8 @@ enum exit_code load_plan(struct load_plan *plan, const struct guest_image *image
     enum exit_code code = plan_file(plan, image);
     if (!code)
         code = firmware_plan(plan, image);
+    if (!code && image->legacy)
+        code = bios_plan(plan, image);
     return code || !image->td ? code : td_plan(plan, image);
 }
 

@@ -113,6 +113,7 @@ void vm_words_describe(struct vm_words *given, struct guest_image *image)
     image->entry = given->tdx ? GUEST_ENTRY_64 : (enum guest_entry)given->entry;
     image->cpus = (unsigned)given->vcpus;
     image->pc = given->pc;
+    image->legacy = given->legacy;
     image->net = given->net;
     image->td = given->tdx;
     image->measure = given->measure != MEASURE_OFF;

@@ -237,7 +237,8 @@ void ipi_start(struct vcpu *vcpu)
     init_state(&vcpu->vmx.regs, &vcpu->extra, cpuid_signature(), (uint8_t)vector, vmwrite);
     vcpu->vmx.pending = (struct event_pending){0};
     vcpu->external.valid = vcpu->from_pic = vcpu->extint = false;
-    vcpu->delayed_until = TIME_NEVER;
+    vcpu->inject_at = TIME_NEVER;
+    vcpu_set_delayed(vcpu);
     lapic_reset(&vcpu->lapic);
     vcpu->mmio.breakpoints = (struct breakpoints){0};
     cpuid_update(vcpu);

@@ -33,6 +33,7 @@
 #define GUEST_BIOS       0xc0000ull
 #define GUEST_RESET      0xffff0ull /* F000:FFF0, a PC's reset vector in real mode */
 #define GUEST_FIRMWARE   0xe0000ull /* in the BIOS area, where guests look for the RSDP */
+#define GUEST_MP         0xf0000ull /* in the BIOS area, with `legacy` (launch/bios.h) */
 #define GUEST_MIDDLE     0x100000ull
 #define GUEST_MIDDLE_END 0xc0000000ull
 #define GUEST_HIGH       0x100000000ull

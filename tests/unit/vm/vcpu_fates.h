@@ -114,7 +114,9 @@ static const struct row {
     ROW(from_pic, CACHE),
     ROW(extint, CACHE),
     ROW(delayed, KEPT),
-    ROW(delayed_until, ONES),
+    ROW(inject_at, ONES),
+    ROW(pit_at, KEPT),
+    ROW(delayed_until, CACHE), /* of these two */
     ROW(frames_at, KEPT),
     ROW(frames_from, KEPT),
     ROW(exits, KEPT),
