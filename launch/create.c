@@ -62,6 +62,9 @@ static int vm_add_memory(struct vm *vm)
         if (error)
             return error;
     }
+    if (vm->words.legacy && !vm->words.vga)
+        return mmu_slot_add(&vm->mmu, GUEST_VGA_SLOT, GPA(VGA_TEXT), VGA_TEXT_SIZE >> PAGE_SHIFT,
+                            0);
     if (!vm->words.tdx)
         return 0;
     return mmu_slot_add(&vm->mmu, GUEST_SHIM_SLOT, GPA(GUEST_SHIM), GUEST_SHIM_SIZE >> PAGE_SHIFT,

@@ -80,6 +80,24 @@ static struct line device_line(struct vm *vm, unsigned number)
                : (struct line){ioapic_set_line, &vm->ioapic, number};
 }
 
+/* The serial port writes to the same console. */
+static void vga_transmit(void *context, uint8_t byte)
+{
+    struct vm *vm = context;
+    spin_lock(&vm->locked[LOCKED_UART].lock);
+    console_put(&vm->console, byte);
+    spin_unlock(&vm->locked[LOCKED_UART].lock);
+}
+
+static void devices_init_legacy(struct vm *vm)
+{
+    legacy_init(vm);
+    vga_init(&vm->vga, vm->vga.text, vga_transmit, vm);
+    i8042_init(&vm->i8042, power_reset, vm);
+    vm->i8042.keyboard = device_line(vm, LINE_KEYBOARD);
+    vm->i8042.mouse = device_line(vm, LINE_MOUSE);
+}
+
 static void devices_init(struct vm *vm)
 {
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
@@ -96,9 +114,9 @@ static void devices_init(struct vm *vm)
     rtc_init(&vm->rtc, wall_clock_ms, vm->words.memory);
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
     pit_init(&vm->pit, rdtsc, tsc_khz() * 1000);
-    if (vm->words.legacy)
-        legacy_init(vm);
     vm->power = (struct power){.off = power_off, .reset = power_reset, .context = vm};
+    if (vm->words.legacy)
+        devices_init_legacy(vm);
 }
 
 static int device_add(struct vm *vm, const struct device *d)
@@ -112,6 +130,19 @@ static int device_add(struct vm *vm, const struct device *d)
         locked_device_init(locked, d->ops, d->device);
     return bus_add(d->bus, d->start | shared, d->size, locked ? &locked->ops : d->ops,
                    locked ? locked : d->device);
+}
+
+/* Allocates the text memory that is shown. Otherwise it is RAM (launch/create.c). */
+static int vga_create(struct vm *vm)
+{
+    hpa_t pages = page_alloc(VGA_TEXT_ORDER);
+    if (page_is_none(pages)) {
+        log_error("guest %s: no host memory for its VGA adapter; %s", vm->name, page_shortage());
+        return -ENOMEM;
+    }
+    vm->vga.text = phys_to_virt(pages);
+    page_clear(vm->vga.text, VGA_TEXT_ORDER);
+    return 0;
 }
 
 int devices_add(struct vm *vm)
@@ -129,10 +160,14 @@ int devices_add(struct vm *vm)
         {ports, PORT_PM_TIMER, PM_TIMER_PORTS, &pm_timer_ops, &vm->pm_timer, pc, NULL},
         {ports, PORT_SLEEP, POWER_SLEEP_PORTS, &power_sleep_ops, &vm->power, pc, NULL},
         {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, pc, &locked[LOCKED_RESET]},
-        {ports, PORT_KEYBOARD, 1, &power_keyboard_ops, &vm->power, pc, NULL},
+        {ports, PORT_KEYBOARD, 1, *legacy ? &i8042_command_ops : &power_keyboard_ops,
+         *legacy ? (void *)&vm->i8042 : &vm->power, pc, NULL},
         {ports, PORT_PIC, PIC_PORTS, &legacy_master_ops, vm, legacy, NULL},
         {ports, PORT_PIC_SLAVE, PIC_PORTS, &pic_slave_ops, &vm->pic, legacy, NULL},
         {ports, PORT_ELCR, PIC_PORTS, &pic_elcr_ops, &vm->pic, legacy, NULL},
+        {ports, PORT_VGA, VGA_PORTS, &vga_port_ops, &vm->vga, legacy, &locked[LOCKED_VGA]},
+        {mmio, VGA_TEXT, VGA_TEXT_SIZE, &vga_text_ops, &vm->vga, &vm->words.vga,
+         &locked[LOCKED_VGA_TEXT]},
         {mmio, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
         {mmio, GUEST_IOAPIC, IOAPIC_SIZE, *legacy ? &legacy_ioapic_ops : &ioapic_ops,
          *legacy ? (void *)vm : &vm->ioapic, pc, NULL},
@@ -142,6 +177,8 @@ int devices_add(struct vm *vm)
          &locked[LOCKED_TEST_B]},
     };
 
+    if (vm->words.vga && vga_create(vm))
+        return -ENOMEM;
     devices_init(vm);
     for (unsigned i = 0; i < ARRAY_SIZE(devices); i++) {
         if (devices[i].word && !*devices[i].word)
@@ -150,7 +187,8 @@ int devices_add(struct vm *vm)
         if (error)
             return error;
     }
-    return 0;
+    /* The keyboard controller's data port lies between those of the PIT. */
+    return *legacy ? bus_add_over(ports, 1, PORT_KEYBOARD_DATA, 1, &i8042_data_ops, &vm->i8042) : 0;
 }
 
 /* ---- Disks ----------------------------------------------------------------------------------- */
@@ -281,6 +319,9 @@ void devices_start(struct vm *vm)
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
+    if (vm->vga.text)
+        page_free(virt_to_phys(vm->vga.text), VGA_TEXT_ORDER);
+    vm->vga.text = NULL;
     if (!vm->net)
         return;
     virtio_net_destroy(&vm->net->device);

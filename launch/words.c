@@ -44,6 +44,7 @@ static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
     {.name = "legacy", .kind = WORD_FLAG, FIELD(legacy)},
+    {.name = "vga", .kind = WORD_FLAG, FIELD(vga)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
     {.name = "live", .kind = WORD_FLAG, FIELD(live)},
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
@@ -80,6 +81,8 @@ static const struct word words[] = {
  * interrupt controller of a PC. */
 static void imply(struct vm_words *given)
 {
+    if (given->vga)
+        given->legacy = 1;
     if (given->legacy)
         given->pc = 1;
     if (!given->tdx)

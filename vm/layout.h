@@ -54,11 +54,13 @@
 #define GUEST_RAM_PIECES 3
 
 /* Pins of the I/O APIC. The first 16 have the numbers of a PC's IRQs. */
-#define LINE_PIC    0 /* the output of the 8259s, with `legacy` */
-#define LINE_PIT    2 /* IRQ 0 of the PIT, with `legacy` */
-#define LINE_UART   4
-#define LINE_NET    10
-#define LINE_VIRTIO 16 /* of the first disk */
+#define LINE_PIC      0 /* the output of the 8259s, with `legacy` */
+#define LINE_PIT      2 /* IRQ 0 of the PIT, with `legacy` */
+#define LINE_KEYBOARD 1 /* with `legacy`, as the mouse's */
+#define LINE_UART     4
+#define LINE_NET      10
+#define LINE_MOUSE    12
+#define LINE_VIRTIO   16 /* of the first disk */
 
 #define VCPUS_MAX 16u /* limited by the firmware page and by the #VE slot */
 
@@ -66,6 +68,7 @@
  * HC_SLOT_ADD. */
 #define GUEST_RAM_SLOT      0x2000
 #define GUEST_FIRMWARE_SLOT 0x2008
+#define GUEST_VGA_SLOT      0x200c /* with `legacy`, without `vga` */
 #define GUEST_VE_SLOT       0x2010
 #define GUEST_SHIM_SLOT     0x2018 /* in a TD */
 

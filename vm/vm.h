@@ -9,6 +9,7 @@
 #pragma once
 
 #include "dev/ioapic.h"
+#include "dev/i8042.h"
 #include "dev/locked.h"
 #include "dev/pic.h"
 #include "dev/pit.h"
@@ -17,6 +18,7 @@
 #include "dev/rtc.h"
 #include "dev/testdev.h"
 #include "dev/uart.h"
+#include "dev/vga.h"
 #include "lib/compiler.h"
 #include "mmio/bus.h"
 #include "mmu/mmu.h"
@@ -100,6 +102,7 @@ struct vm_words {
     uint64_t testctl;
     uint64_t pc;     /* a PC's devices: an I/O APIC, and what raises its lines */
     uint64_t legacy; /* … and what PCs had before ACPI: 8259, 8254, 8042, VGA; implies `pc` */
+    uint64_t vga;    /* what is written to the VGA's text memory is shown; implies `legacy` */
     uint64_t net;    /* a network device */
     uint64_t reset;  /* enum reset_action */
     uint64_t live;   /* its console is shown as it comes */
@@ -129,6 +132,8 @@ enum locked_name {
     LOCKED_RTC,
     LOCKED_PIT,
     LOCKED_RESET,
+    LOCKED_VGA,
+    LOCKED_VGA_TEXT,
     LOCKED_DEVICES,
 };
 
@@ -154,6 +159,8 @@ struct vm {
     struct pm_timer pm_timer;
     struct pit pit;
     struct pic pic; /* with legacy */
+    struct i8042 i8042;
+    struct vga vga;
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
     /* These too. Of a VM that starts anew, the disks from `disk_count` on are those of before. */
