@@ -16,13 +16,13 @@
 #define EQUIPMENT_80X25  BIT(5) /* a colour adapter with 80 columns */
 #define EQUIPMENT_SERIAL BIT(9) /* the number of serial ports is 1 */
 
-static void bda_put(uint8_t *bda, unsigned address, unsigned value)
+static void put(uint8_t *page, unsigned address, unsigned value)
 {
-    bda[address - BDA] = (uint8_t)value;
-    bda[address - BDA + 1] = (uint8_t)(value >> 8);
+    page[address] = (uint8_t)value;
+    page[address + 1] = (uint8_t)(value >> 8);
 }
 
-static void fill_bda(uint8_t *bda, const struct guest_image *image)
+static void fill_bda(uint8_t *page, const struct guest_image *image)
 {
     static const struct {
         uint16_t address, value;
@@ -36,8 +36,28 @@ static void fill_bda(uint8_t *bda, const struct guest_image *image)
         {0x484, 24 | 16 << 8}, /* rows less 1, and the height of a character */
     };
     for (unsigned i = 0; i < ARRAY_SIZE(words); i++)
-        bda_put(bda, words[i].address, words[i].value);
-    bda_put(bda, 0x413, (unsigned)(image->ram[0].size >> 10));
+        put(page, words[i].address, words[i].value);
+    put(page, 0x413, (unsigned)(image->ram[0].size >> 10));
+}
+
+/* ---- The vectors of real mode ---------------------------------------------------------------- */
+
+static const uint8_t handler[] = {
+    0xb4, 0x86,       /* mov $0x86, %ah */
+    0xf9,             /* stc */
+    0xca, 0x02, 0x00, /* lret $2: keeps CF */
+};
+
+#define VECTORS         256u
+#define HANDLER         (GUEST_MP + 0x800)
+#define HANDLER_SEGMENT 0xf000u
+
+static void fill_vectors(uint8_t *page)
+{
+    for (unsigned i = 0; i < VECTORS; i++) {
+        put(page, 4 * i, HANDLER - 16 * HANDLER_SEGMENT);
+        put(page, 4 * i + 2, HANDLER_SEGMENT);
+    }
 }
 
 /* ---- The MultiProcessor Specification -------------------------------------------------------- */
@@ -107,8 +127,9 @@ struct mp_tables {
     uint8_t entries[VCPUS_MAX * sizeof(struct mp_cpu) + sizeof(struct mp_bus) +
                     sizeof(struct mp_ioapic) + (ISA_IRQS + 2) * sizeof(struct mp_interrupt)];
 } __attribute__((packed));
-_Static_assert(BDA_SIZE + sizeof(struct mp_tables) <= sizeof(((struct load_plan *)0)->bios),
+_Static_assert(BDA + BDA_SIZE + sizeof(struct mp_tables) <= sizeof(((struct load_plan *)0)->bios),
                "one page");
+_Static_assert(sizeof(struct mp_tables) <= HANDLER - GUEST_MP, "the handler lies behind");
 
 static uint8_t mp_checksum(const void *table, size_t size)
 {
@@ -182,7 +203,7 @@ static void fill_mp(struct mp_tables *mp, const struct guest_image *image)
     mp->header.checksum = mp_checksum(&mp->header, mp->header.length);
 }
 
-/* ---- Both ------------------------------------------------------------------------------------ */
+/* ---- All of it ------------------------------------------------------------------------------- */
 
 static enum exit_code add(struct load_plan *plan, const struct guest_image *image, uint64_t gpa,
                           const void *bytes, uint64_t size)
@@ -195,10 +216,13 @@ static enum exit_code add(struct load_plan *plan, const struct guest_image *imag
 
 enum exit_code bios_plan(struct load_plan *plan, const struct guest_image *image)
 {
-    struct mp_tables *mp = (struct mp_tables *)(plan->bios + BDA_SIZE);
+    struct mp_tables *mp = (struct mp_tables *)(plan->bios + BDA + BDA_SIZE);
     memset(plan->bios, 0, sizeof(plan->bios));
+    fill_vectors(plan->bios);
     fill_bda(plan->bios, image);
     fill_mp(mp, image);
-    enum exit_code code = add(plan, image, BDA, plan->bios, BDA_SIZE);
-    return code ? code : add(plan, image, GUEST_MP, mp, sizeof(*mp));
+    enum exit_code code = add(plan, image, 0, plan->bios, BDA + BDA_SIZE);
+    if (!code)
+        code = add(plan, image, GUEST_MP, mp, sizeof(*mp));
+    return code ? code : add(plan, image, HANDLER, handler, sizeof(handler));
 }

@@ -34,9 +34,9 @@ struct load_record {
 };
 
 /* A program has at most 16 segments. The boot parameters, the ACPI tables and the code at the
- * reset vector or the parameters of the boot shim are a record each. The boot shim, and what a BIOS
- * leaves, are two each. */
-#define LOAD_RECORDS (16u + GUEST_MODULES + 7u)
+ * reset vector or the parameters of the boot shim are a record each. The boot shim is two, and what
+ * a BIOS leaves is three. */
+#define LOAD_RECORDS (16u + GUEST_MODULES + 8u)
 #define LOAD_BLOCK   (5 * PAGE_SIZE)
 
 struct load_plan {

@@ -17,6 +17,7 @@
 #include "vm/cpuid_table.h"
 #include "vm/features.h"
 #include "vm/ghci.h"
+#include "vm/legacy_msr.h"
 #include "vm/pass.h"
 #include "vm/sched.h"
 #include "vmx/errors.h"
@@ -80,8 +81,9 @@ struct vcpu {
     bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
-    uint64_t tsc_offset; /* the guest's TSC less the host's */
-    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
+    uint64_t tsc_offset;            /* the guest's TSC less the host's */
+    uint64_t tsc_adjust;            /* IA32_TSC_ADJUST */
+    struct legacy_msrs legacy_msrs; /* with legacy */
 
     uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */
     uint64_t budget_end;   /* TSC; valid while a pCPU runs the vCPU */

@@ -105,6 +105,7 @@ static const struct row {
     ROW(walk, KEPT),
     ROW(tsc_offset, KEPT),
     ROW(tsc_adjust, KEPT),
+    ROW(legacy_msrs, KEPT),
     ROW(budget_left, KEPT),
     ROW(budget_end, KEPT),
     ROW(slice_end, KEPT),
