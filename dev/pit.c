@@ -285,17 +285,19 @@ void pit_init(struct pit *pit, uint64_t (*tsc)(void), uint64_t tsc_hz)
     pit->tsc_hz = tsc_hz;
     for (unsigned i = 0; i < COUNTER_2; i++)
         pit->counters[i].gate = true;
+    pit->counters[0].mode = MODE_SQUARE; /* its output is high */
     pit->seen = pit_now(pit);
 }
 
-static void pit_tick_at(struct pit *pit, uint64_t now)
+/* Shows a rise since the last call on the line, and with `falls` a fall, too. */
+static void pit_tick_at(struct pit *pit, uint64_t now, bool falls)
 {
     struct pit_counter *c = &pit->counters[0];
     if (counter_next_rise(c, pit->seen) <= now) {
         pit->not_soon = pit->tsc() + pit->tsc_hz / SHORTEST_HZ;
         line_set(&pit->line, false);
         line_set(&pit->line, true);
-    } else {
+    } else if (falls) {
         line_set(&pit->line, counter_output(c, now));
     }
     counter_advance(c, now);
@@ -304,7 +306,12 @@ static void pit_tick_at(struct pit *pit, uint64_t now)
 
 void pit_tick(struct pit *pit)
 {
-    pit_tick_at(pit, pit_now(pit));
+    pit_tick_at(pit, pit_now(pit), false);
+}
+
+void pit_update(struct pit *pit)
+{
+    pit_tick_at(pit, pit_now(pit), true);
 }
 
 uint64_t pit_deadline(const struct pit *pit)
@@ -359,7 +366,7 @@ static uint64_t pit_read(void *device, struct mmio_vcpu *vcpu, uint64_t offset, 
     uint64_t now = pit_now(pit);
     (void)vcpu, (void)size;
     if (pit->complete)
-        pit_tick_at(pit, now);
+        pit_tick_at(pit, now, true);
     if (offset < PIT_COUNTERS && pit_counter(pit, offset))
         return counter_read(&pit->counters[offset], now);
     if (offset != OFFSET_CONTROL)
@@ -390,7 +397,7 @@ static void pit_write(void *device, struct mmio_vcpu *vcpu, uint64_t offset, uns
     uint64_t now = pit_now(pit);
     (void)vcpu, (void)size;
     if (pit->complete)
-        pit_tick_at(pit, now);
+        pit_tick_at(pit, now, true);
     pit_write_port(pit, offset, (uint8_t)value, now);
     if (!pit->complete)
         return;

@@ -9,9 +9,9 @@
  *
  * A counter is computed from the TSC at each access, in ticks of the timer's clock. It has its
  * count at the tick in which it is loaded, and one less at the next. Counter 0 needs no periodic
- * callback either: pit_tick() sets the line to what has happened since the last call, and
- * pit_deadline() says when it has to be called next. A rise of the line that is noticed late is not
- * lost: the line stays asserted until the next call.
+ * callback either: pit_tick() raises the line if the output has risen since the last call, and
+ * pit_deadline() says when it has to be called next. It does not lower the line, so that a rise
+ * that is noticed late is not lost; pit_update() and the guest's accesses do.
  *
  * Callers serialise the calls for one timer.
  */
@@ -57,11 +57,16 @@ struct pit {
 
 extern const struct bus_ops pit_ops;
 
-/* Initializes the timer to its state after power-up, in which no counter counts. */
+/* Initializes the timer. No counter counts, and counter 0 is in the mode in which a PC's BIOS leaves
+ * it. */
 void pit_init(struct pit *pit, uint64_t (*tsc)(void), uint64_t tsc_hz);
 
-/* Sets the line to what the output of counter 0 has done since the last call. */
+/* Raises the line, anew if it is asserted, if the output of counter 0 has risen since the last call
+ * of any of these functions. */
 void pit_tick(struct pit *pit);
+
+/* The same, but if the output has not risen, sets the line to what it is now. */
+void pit_update(struct pit *pit);
 
 /* The TSC value at which the output of counter 0 rises next, or PIT_NEVER. It is at least 100 us
  * after the last rise that pit_tick() has seen, so that a guest cannot ask for more interrupts. */

@@ -50,11 +50,13 @@ void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
 }
 
 /* Acknowledges the interrupt of the 8259 and returns its vector. The marks are cleared first: the
- * acknowledge changes the output, of which this vCPU need not be told (vm/legacy.c). If that was
- * the PIT's interrupt, its next one is noticed again. */
+ * acknowledge changes the output, of which this vCPU need not be told (vm/legacy.c). If it is the
+ * PIT's interrupt, it stands for all of its ticks up to now, and the next one is noticed again. */
 static uint8_t vcpu_take_pic(struct vcpu *vcpu)
 {
     vcpu->from_pic = vcpu->extint = false;
+    if (!vcpu->index)
+        legacy_timer_look(vcpu);
     uint8_t vector = pic_acknowledge(&vcpu->vm->pic);
     if (!vcpu->index) {
         legacy_timer_look(vcpu);

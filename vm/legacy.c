@@ -57,7 +57,7 @@ void legacy_wire(struct lapic *lapic)
 static void legacy_bring_up_to_date(struct vm *vm)
 {
     spin_lock(&vm->locked[LOCKED_PIT].lock);
-    pit_tick(&vm->pit);
+    pit_update(&vm->pit);
     spin_unlock(&vm->locked[LOCKED_PIT].lock);
 }
 

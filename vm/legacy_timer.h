@@ -13,7 +13,7 @@
 struct vcpu;
 struct vm;
 
-/* Sets the PIT's line as it is now, and the vCPU's deadline. Called on the pCPU that runs the VM's
+/* Raises the PIT's line if it is time, and sets the vCPU's deadline. Called on the pCPU that runs the VM's
  * first vCPU. */
 void legacy_timer_look(struct vcpu *vcpu);
 
