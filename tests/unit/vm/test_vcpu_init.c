@@ -322,7 +322,7 @@ static void check_requests(void)
                              ATTENTION_START | ATTENTION_ENDED),
                      0);
     assert_false(vcpu->external.valid);
-    assert_int_equal(vcpu_next_event(vcpu), TIME_NEVER);
+    assert_int_equal(vcpu_next_event(vcpu), vcpu->pit_at);
 }
 
 static void as_the_tables_say(void **state)
