@@ -94,6 +94,14 @@ class Screen:
         return (int(found[1]), found[2].decode()) if found else (Status.DIED, "")
 
 
+def _acknowledge(connection: socket.socket) -> None:
+    """Makes the kernel acknowledge what arrives at once; the kernel forgets it, so it is said each
+    time. The emulator sends a byte at a time, and the following ones only when the first has been
+    acknowledged. Those that still wait when it ends are lost if it has not read all that was typed,
+    because the connection is then reset."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 def talk(
     server: socket.socket, alive: Callable[[], bool], progress: Callable[[], str]
 ) -> tuple[int, str]:
@@ -114,6 +122,7 @@ def talk(
         with connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while True:
+                _acknowledge(connection)
                 ready, _, _ = select.select([connection, *inputs], [], [], POLL)
                 if connection in ready:
                     data = b""
