@@ -6,6 +6,7 @@
 #include "arch/x86/unprivileged.h"
 #include "arch/x86/wall_clock.h"
 #include "guest/abi.h"
+#include "launch/kut.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "lib/log.h"
@@ -135,7 +136,7 @@ int devices_add(struct vm *vm)
         if (error)
             return error;
     }
-    return 0;
+    return vm->words.kut ? kut_add(vm) : 0;
 }
 
 /* ---- Disks ----------------------------------------------------------------------------------- */
@@ -266,6 +267,7 @@ void devices_start(struct vm *vm)
 void devices_stop(struct vm *vm)
 {
     input_detach(&vm->input);
+    kut_remove(vm);
     if (!vm->net)
         return;
     virtio_net_destroy(&vm->net->device);

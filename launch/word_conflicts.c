@@ -122,6 +122,10 @@ static int check_tdx(const char *name, const struct vm_words *words, const struc
         return refuse_with_tdx(name, "entry=pvh",
                                "the boot shim enters a kernel at its 64-bit entry point; leave "
                                "entry=pvh out");
+    if (words->kut)
+        return refuse_with_tdx(name, "kut",
+                               "a TD starts by its boot shim, and no kvm-unit-test can; leave one "
+                               "of the words out");
     if (words->testctl && words->tdx != TDX_DEBUG)
         return refuse_with_tdx(name, "testctl",
                                "a TD is protected from the control hypercalls; write tdx=debug, or "

@@ -30,9 +30,10 @@ static const char *const entry_names[] = {"auto", "pvh", "64", NULL};
 /* By enum reset_action. */
 static const char *const reset_names[] = {"end", "again", NULL};
 
-/* By enum tdx, enum measure and enum td_accept_word, from 1 on. */
+/* By enum tdx, enum measure, enum unknown_vmcall and enum td_accept_word, from 1 on. */
 static const char *const tdx_names[] = {"", "debug", NULL};
 static const char *const measure_names[] = {"0", "1", NULL};
+static const char *const vmcall_names[] = {"end", "error", NULL};
 static const char *const accept_names[] = {"all", "lazy", NULL};
 
 /* By enum quote. */
@@ -44,6 +45,7 @@ static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
+    {.name = "kut", .kind = WORD_FLAG, FIELD(kut)},
     {.name = "live", .kind = WORD_FLAG, FIELD(live)},
     {.name = "mem", .kind = WORD_SIZE, .min = GUEST_RAM_MIN, .max = GUEST_RAM_MAX, FIELD(memory)},
     {.name = "budget", .kind = WORD_NUMBER, .min = 1, .max = BUDGET_MAX_MS, FIELD(budget)},
@@ -71,13 +73,24 @@ static const struct word words[] = {
      .choices = measure_names,
      FIELD(measure)},
     {.name = "quote", .kind = WORD_CHOICE, .choices = quote_names, FIELD(quote)},
+    {.name = "unknown_vmcall",
+     .kind = WORD_CHOICE,
+     .min = UNKNOWN_VMCALL_END,
+     .choices = vmcall_names,
+     FIELD(unknown_vmcall)},
     {.name = "limit", .kind = WORD_SIZE, .max = GUEST_RAM_MAX, FIELD(limit)},
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* A TD has a shared bit, takes #VE, and needs the interrupt controller of a PC. */
+/* A TD has a shared bit, takes #VE, and needs the interrupt controller of a PC. kvm-unit-tests need
+ * a PC, too, and some of them make hypercalls that only KVM has. */
 static void imply(struct vm_words *given)
 {
+    if (given->kut) {
+        given->pc = 1;
+        if (!given->unknown_vmcall)
+            given->unknown_vmcall = UNKNOWN_VMCALL_ERROR;
+    }
     if (!given->tdx)
         return;
     given->pc = given->ve = 1;

@@ -8,8 +8,10 @@
  */
 #pragma once
 
+#include "dev/fw_cfg.h"
 #include "dev/ioapic.h"
 #include "dev/locked.h"
+#include "dev/pc_testdev.h"
 #include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
@@ -94,11 +96,19 @@ enum measure {
     MEASURE_ON,
 };
 
+/* What a VMCALL does whose number is no hypercall. */
+enum unknown_vmcall {
+    UNKNOWN_VMCALL_DEFAULT, /* it ends the VM, or with `kut`, returns an error */
+    UNKNOWN_VMCALL_END,
+    UNKNOWN_VMCALL_ERROR,
+};
+
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
     uint64_t pc;    /* a PC's devices: an I/O APIC, and what raises its lines */
     uint64_t net;   /* a network device */
+    uint64_t kut;   /* the devices that kvm-unit-tests expect */
     uint64_t reset; /* enum reset_action */
     uint64_t live;  /* its console is shown as it comes */
     uint64_t memory;
@@ -114,6 +124,7 @@ struct vm_words {
     uint64_t measure; /* enum measure */
     uint64_t accept;  /* enum td_accept_word */
     uint64_t quote;   /* enum quote */
+    uint64_t unknown_vmcall; /* enum unknown_vmcall */
     uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
@@ -131,6 +142,12 @@ enum locked_name {
 };
 
 struct td;
+
+struct kut_devices {
+    struct pc_testdev testdev;
+    struct fw_cfg fw_cfg;
+    struct locked_device locked; /* around fw_cfg */
+};
 
 #define VM_NAME_SIZE 32 /* of its name with the terminating zero */
 
@@ -158,6 +175,7 @@ struct vm {
     unsigned disk_count;
     unsigned device_turn; /* counts pieces of the devices' work, which take turns */
     struct net *net;      /* with net, else NULL */
+    struct kut_devices kut;
     struct td *td;        /* its state as a TD, else NULL */
     struct vcpu vcpu;     /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* See the header. */
+#include "launch/kut.h"
+
+#include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/log.h"
+#include "lib/page.h"
+#include "vm/vm.h"
+
+#define WINDOW_ORDER 4
+_Static_assert(PC_TESTDEV_WINDOW == PAGE_SIZE << WINDOW_ORDER, "the pages of the window");
+
+uint64_t kut_pages(void)
+{
+    return BIT(WINDOW_ORDER);
+}
+
+/* A page without a slot has no mapping to drop, and 32 bits of address are always in range. */
+static void unmap(void *context, uint64_t gpa)
+{
+    struct vm *vm = context;
+    (void)!mmu_zap(&vm->mmu, GPA(gpa & PAGE_MASK), 1);
+}
+
+static int add(struct vm *vm, struct bus *bus, uint64_t start, uint64_t size,
+               const struct bus_ops *ops, void *device)
+{
+    /* In a VM with a shared bit, device addresses have it set. */
+    uint64_t shared = vm->words.shared && bus == &vm->mmio_bus ? BIT(vm->words.shared) : 0;
+    return bus_add(bus, start | shared, size, ops, device);
+}
+
+int kut_add(struct vm *vm)
+{
+    struct bus *ports = &vm->port_bus;
+    struct pc_testdev *d = &vm->kut.testdev;
+    struct locked_device *fw_cfg = &vm->kut.locked;
+    hpa_t pages = page_alloc(WINDOW_ORDER);
+    if (page_is_none(pages)) {
+        log_error("guest %s: no host memory for the test device's window; %s", vm->name,
+                  page_shortage());
+        return -ENOMEM;
+    }
+    *d = (struct pc_testdev){.window = phys_to_virt(pages),
+                             .line = {.set = ioapic_set_line, .context = &vm->ioapic},
+                             .unmap = unmap,
+                             .context = vm};
+    page_clear(d->window, WINDOW_ORDER);
+    vm->kut.fw_cfg = (struct fw_cfg){.ram = vm->words.memory, .cpus = (unsigned)vm->words.vcpus};
+    locked_device_init(fw_cfg, &fw_cfg_ops, &vm->kut.fw_cfg);
+
+    int error = add(vm, ports, PC_TESTDEV_LATCH, PC_TESTDEV_PORTS, &pc_testdev_latch_ops, d);
+    if (!error)
+        error = add(vm, ports, PC_TESTDEV_UNMAP, PC_TESTDEV_PORTS, &pc_testdev_unmap_ops, d);
+    if (!error)
+        error = add(vm, ports, PC_TESTDEV_LINES, PC_TESTDEV_PINS, &pc_testdev_lines_ops, d);
+    if (!error)
+        error = add(vm, ports, FW_CFG_PORT, FW_CFG_PORTS, &fw_cfg->ops, fw_cfg);
+    if (!error)
+        error =
+            add(vm, &vm->mmio_bus, GUEST_KUT_WINDOW, PC_TESTDEV_WINDOW, &pc_testdev_window_ops, d);
+    return error;
+}
+
+void kut_remove(struct vm *vm)
+{
+    if (!vm->kut.testdev.window)
+        return;
+    page_free(virt_to_phys(vm->kut.testdev.window), WINDOW_ORDER);
+    vm->kut.testdev.window = NULL;
+}
