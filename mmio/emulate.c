@@ -158,6 +158,14 @@ static enum mmio_outcome emulate_execute(struct emulation *e)
     case INSN_CALL:
     case INSN_JMP:
         return execute_stack(e);
+    case INSN_PUSH_VALUE ... INSN_LEAVE:
+        return execute_stack_only(e);
+    case INSN_SLDT ... INSN_LSL:
+        return execute_system(e);
+    case INSN_LOAD_SEGMENT ... INSN_CALL_FAR:
+        return execute_far(e);
+    case INSN_MMX:
+        return execute_mmx(e);
     case INSN_VECTOR:
     case INSN_VECTOR_LOW:
     case INSN_VECTOR_HIGH:
@@ -165,6 +173,14 @@ static enum mmio_outcome emulate_execute(struct emulation *e)
     default:
         return execute_integer(e);
     }
+}
+
+enum mmio_outcome execute_refuse(struct emulation *e, const char *what)
+{
+    char text[96];
+    snprintf(text, sizeof(text), "MMIO by %s, which is not emulated", what);
+    return mmio_end(e->vcpu, MMIO_END_UNSUPPORTED, e->gpa, text,
+                    "docs/MMIO_INSTRUCTIONS.md lists the emulated instructions");
 }
 
 /* RF stays set between iterations of a repeated instruction, so that an instruction breakpoint is

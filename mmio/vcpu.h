@@ -61,7 +61,7 @@ struct mmio_vcpu {
     /* The details of the outcome. */
     struct mmio_fault fault;
     bool single_step;
-    uint64_t breakpoints_met; /* in the format of breakpoints_met() */
+    uint64_t breakpoints_met; /* in the format of breakpoints_met(), and BREAKPOINTS_MOV_SS */
     enum mmio_end end;
     char text[256];
 
@@ -83,6 +83,9 @@ void mmio_advance(struct mmio_vcpu *vcpu, uint64_t next, uint64_t rflags);
 /* Fills in a fault and returns MMIO_INJECT. */
 enum mmio_outcome mmio_inject(struct mmio_vcpu *vcpu, const struct walk_context *context,
                               uint8_t vector, uint32_t error_code);
+
+/* Does what LMSW does with CR0. Returns false if it raises #GP. Supplied by vm/control_regs.c. */
+bool mmio_lmsw(struct mmio_vcpu *vcpu, uint16_t word) MUST_CHECK;
 
 /* Counts a successful mmu_mmio_check(). */
 static inline void mmio_count_check(struct mmio_vcpu *vcpu, const struct mmio_info *info)
