@@ -15,6 +15,7 @@
 #include "dev/lapic_mmio.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
+#include "vm/legacy.h"
 #include "vm/vm.h"
 
 /* ---- Ports ----------------------------------------------------------------------------------- */
@@ -72,6 +73,14 @@ struct device {
     struct locked_device *locked; /* serialises accesses of several CPUs; NULL: not needed */
 };
 
+/* The line of a device. Those of a PC's IRQs lead to the 8259s as well, if there are any. */
+static struct line device_line(struct vm *vm, unsigned number)
+{
+    return vm->words.legacy && number < PIC_IRQS
+               ? (struct line){legacy_set_line, vm, number}
+               : (struct line){ioapic_set_line, &vm->ioapic, number};
+}
+
 static void devices_init(struct vm *vm)
 {
     bus_init(&vm->mmio_bus, "mmio", ~0ull);
@@ -83,8 +92,10 @@ static void devices_init(struct vm *vm)
     if (!vm->words.pc)
         return;
     ioapic_init(&vm->ioapic, ipi_send_from_device, vm);
-    uart_connect(&vm->uart, &(struct line){ioapic_set_line, &vm->ioapic, LINE_UART}, input_take,
-                 &vm->input);
+    if (vm->words.legacy)
+        legacy_init(vm);
+    const struct line uart = device_line(vm, LINE_UART);
+    uart_connect(&vm->uart, &uart, input_take, &vm->input);
     rtc_init(&vm->rtc, wall_clock_ms, vm->words.memory);
     vm->pm_timer = (struct pm_timer){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
     vm->pit = (struct pit){.tsc = rdtsc, .tsc_hz = tsc_khz() * 1000};
@@ -107,7 +118,7 @@ static int device_add(struct vm *vm, const struct device *d)
 int devices_add(struct vm *vm)
 {
     struct bus *ports = &vm->port_bus, *mmio = &vm->mmio_bus;
-    const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc;
+    const uint64_t *tests = &vm->words.testctl, *pc = &vm->words.pc, *legacy = &vm->words.legacy;
     struct locked_device *locked = vm->locked;
     const struct device devices[] = {
         {ports, PORT_UART, UART_PORTS, *pc ? &uart_connected_ops : &uart_ops, &vm->uart, NULL,
@@ -120,6 +131,9 @@ int devices_add(struct vm *vm)
         {ports, PORT_SLEEP, POWER_SLEEP_PORTS, &power_sleep_ops, &vm->power, pc, NULL},
         {ports, PORT_RESET, 1, &power_reset_ops, &vm->power, pc, &locked[LOCKED_RESET]},
         {ports, PORT_KEYBOARD, 1, &power_keyboard_ops, &vm->power, pc, NULL},
+        {ports, PORT_PIC, PIC_PORTS, &pic_master_ops, &vm->pic, legacy, NULL},
+        {ports, PORT_PIC_SLAVE, PIC_PORTS, &pic_slave_ops, &vm->pic, legacy, NULL},
+        {ports, PORT_ELCR, PIC_PORTS, &pic_elcr_ops, &vm->pic, legacy, NULL},
         {mmio, GUEST_LAPIC, LAPIC_PAGE_SIZE, &apic_window_ops, NULL, NULL, NULL},
         {mmio, GUEST_IOAPIC, IOAPIC_SIZE, &ioapic_ops, &vm->ioapic, pc, NULL},
         {mmio, TESTDEV_A_BASE, TESTDEV_SIZE, &testdev_ops, &vm->testdev[0], tests,
@@ -151,7 +165,7 @@ static int disk_create(struct vm *vm, struct disk *disk, const void *image, uint
     char serial[VIRTIO_BLK_ID_BYTES];
     snprintf(serial, sizeof(serial), "eptvisor-disk%u", number);
     disk_connect(disk, vm);
-    disk->blk.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_VIRTIO + number};
+    disk->blk.virtio.line = device_line(vm, LINE_VIRTIO + number);
     int error = virtio_blk_init(&disk->blk, image, size, read_only, serial);
     if (error)
         return error;
@@ -217,7 +231,7 @@ enum exit_code devices_add_net(struct vm *vm)
     struct net *net = phys_to_virt(pages);
     page_clear(net, NET_ORDER);
     net_connect(net, vm);
-    net->device.virtio.line = (struct line){ioapic_set_line, &vm->ioapic, LINE_NET};
+    net->device.virtio.line = device_line(vm, LINE_NET);
     if (virtio_net_init(&net->device)) {
         page_free(pages, NET_ORDER);
         return EXIT_MODULE_WORDS;

@@ -6,6 +6,7 @@
 #include "lib/errno.h"
 #include "lib/log.h"
 #include "lib/page.h"
+#include "vm/legacy.h"
 #include "vm/vm.h"
 
 #define WINDOW_ORDER 4
@@ -21,6 +22,16 @@ static void unmap(void *context, uint64_t gpa)
 {
     struct vm *vm = context;
     (void)!mmu_zap(&vm->mmu, GPA(gpa & PAGE_MASK), 1);
+}
+
+/* The first lines are a PC's IRQs; only the I/O APIC has the others. */
+static void set_line(void *context, unsigned number, bool level)
+{
+    struct vm *vm = context;
+    if (number < PIC_IRQS)
+        legacy_set_line(vm, number, level);
+    else
+        ioapic_set_line(&vm->ioapic, number, level);
 }
 
 static int add(struct vm *vm, struct bus *bus, uint64_t start, uint64_t size,
@@ -43,7 +54,7 @@ int kut_add(struct vm *vm)
         return -ENOMEM;
     }
     *d = (struct pc_testdev){.window = phys_to_virt(pages),
-                             .line = {.set = ioapic_set_line, .context = &vm->ioapic},
+                             .line = {.set = set_line, .context = vm},
                              .unmap = unmap,
                              .context = vm};
     page_clear(d->window, WINDOW_ORDER);

@@ -44,6 +44,7 @@ static const char *const quote_names[] = {"none", "test", NULL};
 static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
+    {.name = "legacy", .kind = WORD_FLAG, FIELD(legacy)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
     {.name = "kut", .kind = WORD_FLAG, FIELD(kut)},
     {.name = "live", .kind = WORD_FLAG, FIELD(live)},
@@ -82,15 +83,18 @@ static const struct word words[] = {
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* A TD has a shared bit, takes #VE, and needs the interrupt controller of a PC. kvm-unit-tests need
- * a PC, too, and some of them make hypercalls that only KVM has. */
+/* kvm-unit-tests need an old PC, and some of them make hypercalls that only KVM has. The chips of an
+ * old PC are beside those of a PC. A TD has a shared bit, takes #VE, and needs the interrupt
+ * controller of a PC. */
 static void imply(struct vm_words *given)
 {
     if (given->kut) {
-        given->pc = 1;
+        given->legacy = 1;
         if (!given->unknown_vmcall)
             given->unknown_vmcall = UNKNOWN_VMCALL_ERROR;
     }
+    if (given->legacy)
+        given->pc = 1;
     if (!given->tdx)
         return;
     given->pc = given->ve = 1;

@@ -5,7 +5,7 @@
  * the vCPU looks at its events before the next entry.
  */
 #include "lib/assert.h"
-#include "vm/vcpu.h"
+#include "vm/vm.h"
 
 /* An interrupt that did not come through the APIC has priority, like INTR in ExtINT mode. */
 void vcpu_update_interrupt(struct vcpu *vcpu)
@@ -18,14 +18,57 @@ void vcpu_update_interrupt(struct vcpu *vcpu)
         attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
 }
 
-void vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
+/* LINT0 of the first vCPU is the output of the 8259; that of the others is not connected. */
+static bool pic_interrupts(const struct vcpu *vcpu)
+{
+    return vcpu->extint ||
+           (!vcpu->index && READ_ONCE(vcpu->vm->pic.output) && lapic_passes_lint0(&vcpu->lapic));
+}
+
+void vcpu_look_at_pic(struct vcpu *vcpu)
+{
+    if (likely(!vcpu->vm->words.legacy) || (vcpu->external.valid && !vcpu->from_pic))
+        return;
+    vcpu->from_pic = pic_interrupts(vcpu);
+    vcpu->external = (struct event){.valid = vcpu->from_pic};
+    vcpu_update_interrupt(vcpu);
+}
+
+void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
+{
+    if (likely(!vcpu->vm->words.legacy))
+        return;
+    if (bits & MAIL_LINT0)
+        lapic_raise_lint0(&vcpu->lapic);
+    if (bits & MAIL_EXTINT)
+        vcpu->extint = true;
+    vcpu_look_at_pic(vcpu);
+}
+
+/* Returns the vector of the interrupt that does not come through the APIC, and looks for the next
+ * one. The marks are cleared before the acknowledge, which changes the output, because the output
+ * is looked at afterwards (vm/legacy.c). */
+static COLD uint8_t vcpu_take_external(struct vcpu *vcpu)
+{
+    bool from_pic = vcpu->from_pic;
+    vcpu->external.valid = vcpu->from_pic = false;
+    if (from_pic)
+        vcpu->extint = false;
+    uint8_t vector = from_pic ? pic_acknowledge(&vcpu->vm->pic) : vcpu->external.vector;
+    vcpu_look_at_pic(vcpu);
+    return vector;
+}
+
+uint8_t vmx_interrupt_taken(struct vmx_vcpu *vmx_vcpu)
 {
     struct vcpu *vcpu = vcpu_of(vmx_vcpu);
-    if (vcpu->external.valid)
-        vcpu->external.valid = false;
+    uint8_t vector = vmx_vcpu->pending.vector;
+    if (unlikely(vcpu->external.valid))
+        vector = vcpu_take_external(vcpu);
     else
-        BUG_ON(lapic_acknowledge(&vcpu->lapic) != vmx_vcpu->pending.vector);
+        BUG_ON(lapic_acknowledge(&vcpu->lapic) != vector);
     vcpu_update_interrupt(vcpu);
+    return vector;
 }
 
 /* The CPU keeps one NMI pending while another one is in progress. If none is in progress, two are
@@ -47,6 +90,7 @@ void vcpu_pend(struct vcpu *vcpu, const struct event *event)
         lapic_accept(&vcpu->lapic, event->vector);
     } else {
         vcpu->external = *event;
+        vcpu->from_pic = false;
         vcpu_update_interrupt(vcpu);
     }
 }

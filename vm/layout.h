@@ -4,6 +4,7 @@
  *
  *   0x0000_0000  640 KiB   RAM
  *   0x000a_0000  128 KiB   hole: a PC's video memory; reads all ones
+ *     0x000b_8000  32 KiB    text of a VGA adapter, with `legacy`: RAM, or a device with `vga`
  *   0x000c_0000  256 KiB   a PC's BIOS area: RAM that the memory map reserves
  *     0x000e_0000  4 KiB     ACPI tables (launch/firmware.h)
  *   0x0010_0000  …         RAM, up to 3 GiB in all
@@ -54,6 +55,8 @@
 #define GUEST_RAM_PIECES 3
 
 /* Pins of the I/O APIC. The first 16 have the numbers of a PC's IRQs. */
+#define LINE_PIC    0 /* the output of the 8259s, with `legacy` */
+#define LINE_PIT    2 /* IRQ 0 of the PIT, with `legacy` */
 #define LINE_UART   4
 #define LINE_NET    10
 #define LINE_VIRTIO 16 /* of the first disk */

@@ -12,6 +12,7 @@
 #include "dev/ioapic.h"
 #include "dev/locked.h"
 #include "dev/pc_testdev.h"
+#include "dev/pic.h"
 #include "dev/pit.h"
 #include "dev/pm_timer.h"
 #include "dev/power.h"
@@ -106,11 +107,12 @@ enum unknown_vmcall {
 /* The words of a module's string. */
 struct vm_words {
     uint64_t testctl;
-    uint64_t pc;    /* a PC's devices: an I/O APIC, and what raises its lines */
-    uint64_t net;   /* a network device */
-    uint64_t kut;   /* the devices that kvm-unit-tests expect */
-    uint64_t reset; /* enum reset_action */
-    uint64_t live;  /* its console is shown as it comes */
+    uint64_t pc;     /* a PC's devices: an I/O APIC, and what raises its lines */
+    uint64_t legacy; /* … and what PCs had before ACPI: 8259, 8254, 8042, VGA; implies `pc` */
+    uint64_t net;    /* a network device */
+    uint64_t kut;    /* the devices that kvm-unit-tests expect */
+    uint64_t reset;  /* enum reset_action */
+    uint64_t live;   /* its console is shown as it comes */
     uint64_t memory;
     uint64_t budget;               /* ms, up to BUDGET_MAX_MS */
     uint64_t expect;               /* enum vm_ending, less one; or EXPECT_ANY */
@@ -168,6 +170,7 @@ struct vm {
     struct rtc rtc; /* these with pc */
     struct pm_timer pm_timer;
     struct pit pit;
+    struct pic pic; /* with legacy */
     struct power power;
     struct locked_device locked[LOCKED_DEVICES];
     /* These too. Of a VM that starts anew, the disks from `disk_count` on are those of before. */

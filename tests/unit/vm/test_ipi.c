@@ -125,6 +125,10 @@ void lapic_accept_level(struct lapic *lapic, uint8_t vector)
     accept_vector(lapic, vector);
 }
 
+void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
+{
+    WORLD_CHECK(!bits, "mail of a 8259 for vCPU %u", vcpu->index);
+}
 void vcpu_nmi(struct vcpu *vcpu)
 {
     WORLD_CHECK(vcpu == &target && now.runs, "an NMI for nobody");

@@ -111,6 +111,8 @@ static const struct row {
     ROW(next_event, KEPT),
     ROW(exits_left, KEPT),
     ROW(external, CACHE), /* `valid` */
+    ROW(from_pic, CACHE),
+    ROW(extint, CACHE),
     ROW(delayed, KEPT),
     ROW(delayed_until, ONES),
     ROW(frames_at, KEPT),
