@@ -24,14 +24,32 @@ static void unmap(void *context, uint64_t gpa)
     (void)!mmu_zap(&vm->mmu, GPA(gpa & PAGE_MASK), 1);
 }
 
-/* The first lines are a PC's IRQs; only the I/O APIC has the others. */
+/* The first lines are a PC's IRQs; only the I/O APIC has the others. A test pulses a line while
+ * interrupts are disabled, and expects the interrupt later, as QEMU's 8259 delivers it. A real one
+ * forgets a request whose line falls; so the 8259s see a line fall just before it rises again. */
 static void set_line(void *context, unsigned number, bool level)
 {
     struct vm *vm = context;
-    if (number < PIC_IRQS)
-        legacy_set_line(vm, number, level);
-    else
+    if (number < PIC_IRQS && level) {
+        legacy_set_line(vm, number, false);
+        legacy_set_line(vm, number, true);
+    } else {
         ioapic_set_line(&vm->ioapic, number, level);
+    }
+}
+
+/* Initializes the 8259s as a PC's firmware does: IRQs 0 and 8 have the vectors 8 and 0x70, and the
+ * cascade and the IRQs of PCI devices, 10 and 11, are not masked. */
+static void init_pics(struct pic *pic)
+{
+    static const struct {
+        uint8_t port, master, slave;
+    } writes[] = {
+        {0, 0x11, 0x11}, {1, 0x08, 0x70}, {1, 0x04, 0x02}, {1, 0x01, 0x01}, {1, 0xfb, 0xf3}};
+    for (unsigned i = 0; i < ARRAY_SIZE(writes); i++) {
+        pic_master_ops.write(pic, NULL, writes[i].port, 1, writes[i].master);
+        pic_slave_ops.write(pic, NULL, writes[i].port, 1, writes[i].slave);
+    }
 }
 
 static int add(struct vm *vm, struct bus *bus, uint64_t start, uint64_t size,
@@ -58,6 +76,7 @@ int kut_add(struct vm *vm)
                              .unmap = unmap,
                              .context = vm};
     page_clear(d->window, WINDOW_ORDER);
+    init_pics(&vm->pic);
     vm->kut.fw_cfg = (struct fw_cfg){.ram = vm->words.memory, .cpus = (unsigned)vm->words.vcpus};
     locked_device_init(fw_cfg, &fw_cfg_ops, &vm->kut.fw_cfg);
 
