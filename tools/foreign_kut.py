@@ -128,7 +128,7 @@ def boot_of(test: Test, bare: bool) -> Boot:
     name, smp = f"kut/{test.name}", min(test.smp, CPUS)
     timeout = float(env("TIMEOUT") or 120)
     if not bare:
-        words = ("kut", "live", f"mem={MEM}M", f"vcpus={test.smp}", "budget=30000")
+        words = ("kut", "live", f"mem={MEM}M", f"vcpus={test.smp}", "budget=120000")
         return Boot(name=name, guests=(Guest(test.program(), words, test.args, test.name),),
                     smp=smp, mem=512, timeout=timeout)  # fmt: skip
     folder = BUILD / "run/kut-bare"
