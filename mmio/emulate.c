@@ -175,14 +175,6 @@ static enum mmio_outcome emulate_execute(struct emulation *e)
     }
 }
 
-enum mmio_outcome execute_refuse(struct emulation *e, const char *what)
-{
-    char text[96];
-    snprintf(text, sizeof(text), "MMIO by %s, which is not emulated", what);
-    return mmio_end(e->vcpu, MMIO_END_UNSUPPORTED, e->gpa, text,
-                    "docs/MMIO_INSTRUCTIONS.md lists the emulated instructions");
-}
-
 /* RF stays set between iterations of a repeated instruction, so that an instruction breakpoint is
  * not met again when the instruction continues after an interrupt (SDM 3, 18.3.1.1). */
 static void emulate_finish(struct emulation *e)

@@ -40,9 +40,6 @@ uint64_t stack_below(struct emulation *e, uint64_t size);
 void stack_set_pointer(struct emulation *e, uint64_t value);
 bool stack_target_faults(struct emulation *e, uint64_t target);
 
-/* Ends the VM: part of what the instruction can do is not emulated, which `what` describes. */
-enum mmio_outcome execute_refuse(struct emulation *e, const char *what);
-
 /* SSE and AVX moves. */
 enum mmio_outcome execute_vector(struct emulation *e) MUST_CHECK;
 

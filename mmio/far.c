@@ -128,8 +128,9 @@ static enum mmio_outcome follow_gate(struct emulation *e, struct transfer *t)
     bool long_mode = e->context->key & KEY_LMA;
     if (type != SYSTEM_GATE && (long_mode || type != SYSTEM_GATE_16)) {
         bool task = type == SYSTEM_TASK_GATE || type == SYSTEM_TSS || type == SYSTEM_TSS_16;
-        return task && !long_mode ? execute_refuse(e, "a far transfer to another task")
-                                  : descriptor_fault(e, VECTOR_GP, gate.selector);
+        return task && !long_mode
+                   ? mmio_not_emulated(e->vcpu, e->gpa, "a far transfer to another task")
+                   : descriptor_fault(e, VECTOR_GP, gate.selector);
     }
     if (descriptor_dpl(&gate) < cpl || descriptor_dpl(&gate) < (gate.selector & SELECTOR_RPL))
         return descriptor_fault(e, VECTOR_GP, gate.selector);
@@ -164,7 +165,7 @@ static enum mmio_outcome check_code(struct emulation *e, struct transfer *t)
     if (!conforming && dpl != cpl) {
         if (e->insn->op == INSN_JMP_FAR)
             return descriptor_fault(e, VECTOR_GP, code->selector);
-        return execute_refuse(e, "a far transfer to another privilege level");
+        return mmio_not_emulated(e->vcpu, e->gpa, "a far transfer to another privilege level");
     }
     if (!(code->rights & SEG_AR_P))
         return descriptor_fault(e, VECTOR_NP, code->selector);

@@ -108,7 +108,7 @@ static enum mmio_outcome enter(struct emulation *e)
     uint8_t bytes[16];
     uint64_t rbp = cpu_gpr(e->vcpu->cpu, GPR_RBP);
     if (level > FRAME_LEVELS)
-        return execute_refuse(e, "ENTER with more than one level");
+        return mmio_not_emulated(e->vcpu, e->gpa, "ENTER with more than one level");
     enum mmio_outcome outcome = operand_open(e, &stack, SEG_SS, top, size + level * size, true);
     if (outcome == MMIO_DONE)
         outcome = open_stack(e, &end, stack_below(e, size + level * size + room), size, true);

@@ -104,6 +104,9 @@ bool mmio_is_read_only(const struct mmio_vcpu *vcpu, gpa_t gpa);
 enum mmio_outcome mmio_end(struct mmio_vcpu *vcpu, enum mmio_end reason, gpa_t gpa,
                            const char *what, const char *advice);
 
+/* The end of a VM whose instruction, which `what` describes, is not emulated. */
+enum mmio_outcome mmio_not_emulated(struct mmio_vcpu *vcpu, gpa_t gpa, const char *what);
+
 /* Writes the message of a VM's end for an access with the ACCESS_ bits `access` at `gpa` for which
  * the MMU returned `error`. Returns MMIO_END. */
 enum mmio_outcome mmio_refused(struct mmio_vcpu *vcpu, gpa_t gpa, uint32_t access, int error);

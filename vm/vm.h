@@ -127,7 +127,7 @@ struct vm_words {
     uint64_t accept;  /* enum td_accept_word */
     uint64_t quote;   /* enum quote */
     uint64_t unknown_vmcall; /* enum unknown_vmcall */
-    uint64_t limit;   /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
+    uint64_t limit; /* bytes of host memory beyond the VM's needs; LIMIT_NONE: what is left */
 };
 
 /* The devices that one CPU at a time may be in (dev/locked.h). */
@@ -179,8 +179,8 @@ struct vm {
     unsigned device_turn; /* counts pieces of the devices' work, which take turns */
     struct net *net;      /* with net, else NULL */
     struct kut_devices kut;
-    struct td *td;        /* its state as a TD, else NULL */
-    struct vcpu vcpu;     /* the first vCPU */
+    struct td *td;    /* its state as a TD, else NULL */
+    struct vcpu vcpu; /* the first vCPU */
     struct vcpu *vcpus[VCPUS_MAX];
     unsigned vcpu_count;
     unsigned active; /* vCPUs that do not wait for a start-up IPI */

@@ -22,9 +22,9 @@
 #define TABLE 0x9000ull /* GPA and GVA of the GDT or LDT */
 #define STACK 0xa000ull
 
-#define LIMIT       0xff
-#define LONG        0x20 /* in the byte of the upper limit: L, and D below */
-#define D_BIT       0x40
+#define LIMIT 0xff
+#define LONG  0x20 /* in the byte of the upper limit: L, and D below */
+#define D_BIT 0x40
 
 static uint64_t table[32];
 
