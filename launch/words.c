@@ -83,8 +83,8 @@ static const struct word words[] = {
     {.name = "pin", .kind = WORD_NUMBER, .max = CPUS_MAX - 1, FIELD(pin)},
 };
 
-/* kvm-unit-tests need an old PC, and some of them make hypercalls that only KVM has. The chips of an
- * old PC are beside those of a PC. A TD has a shared bit, takes #VE, and needs the interrupt
+/* kvm-unit-tests need an old PC, and some of them make hypercalls that only KVM has. The chips of
+ * an old PC are beside those of a PC. A TD has a shared bit, takes #VE, and needs the interrupt
  * controller of a PC. */
 static void imply(struct vm_words *given)
 {

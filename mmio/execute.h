@@ -33,8 +33,8 @@ enum mmio_outcome execute_far(struct emulation *e) MUST_CHECK;
 /* Moves between memory and MMX registers. */
 enum mmio_outcome execute_mmx(struct emulation *e) MUST_CHECK;
 
-/* The bits of the stack pointer that count; the pointer less `size`; and setting it. Whether a near branch to
- * `target` raises #GP. In mmio/stack.c. */
+/* The bits of the stack pointer that count; the pointer less `size`; setting the pointer; and
+ * whether a near branch to `target` raises #GP. In mmio/stack.c. */
 uint64_t stack_mask(struct emulation *e);
 uint64_t stack_below(struct emulation *e, uint64_t size);
 void stack_set_pointer(struct emulation *e, uint64_t value);

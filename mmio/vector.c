@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Moves between memory and MMX, SSE or AVX registers. Called by mmio_emulate(). Pure, except that it
- * reads and writes the registers through arch/x86/vector_regs.h (D9).
+ * Moves between memory and MMX, SSE or AVX registers. Called by mmio_emulate(). Pure, except that
+ * it reads and writes the registers through arch/x86/vector_regs.h (D9).
  */
 #include "mmio/execute.h"
 

@@ -126,9 +126,9 @@ def build(checkout: pathlib.Path) -> None:
 
 def boot_of(test: Test, bare: bool) -> Boot:
     name, smp = f"kut/{test.name}", min(test.smp, CPUS)
-    timeout = float(env("TIMEOUT") or 120)
+    timeout = float(env("TIMEOUT") or 300)
     if not bare:
-        words = ("kut", "live", f"mem={MEM}M", f"vcpus={test.smp}", "budget=120000")
+        words = ("kut", "live", f"mem={MEM}M", f"vcpus={test.smp}", "budget=600000")
         return Boot(name=name, guests=(Guest(test.program(), words, test.args, test.name),),
                     smp=smp, mem=512, timeout=timeout)  # fmt: skip
     folder = BUILD / "run/kut-bare"
@@ -178,7 +178,8 @@ def judge(result: Result, known: list[Known]) -> tuple[str, list[str]]:
     if result.status is None or (result.status and not result.failures):
         entry = listed(known, result.test, "end")
         failed |= not entry
-        notes.append(f"{entry.why}: {entry.reason}" if entry else f"it did not pass: {result.reason}")
+        why = f"{entry.why}: {entry.reason}" if entry else f"it did not pass: {result.reason}"
+        notes.append(why)
     return "FAIL" if failed else "PASS", notes
 
 

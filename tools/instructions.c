@@ -132,7 +132,8 @@ static const char introduction[] =
     "above\n"
     "1, and far transfers that switch the task or the privilege level.\n"
     "\n"
-    "An operand of the stack, of a descriptor table or of XLAT is implicit, and has no ModRM byte.\n"
+    "The operands of XLAT and of instructions that access only the stack are implicit: no ModRM "
+    "byte.\n"
     "\n"
     "| instruction | opcode | memory | access | other operand | notes |\n"
     "|---|---|---|---|---|---|\n";
