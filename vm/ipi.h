@@ -31,8 +31,8 @@ void ipi_offer_chores(struct vm *vm);
  * with MAIL_ bits that say more, or 0. Any CPU may call this. */
 void ipi_send_legacy(struct vm *vm, uint32_t bits);
 
-/* Tells a vCPU of a `struct vm` that frames wait for the VM's network device. Any CPU may call this
- * while the VM exists. */
+/* Tells a vCPU of a `struct vm` that frames wait for the VM's network device, or bytes for its
+ * console. Any CPU may call this while the VM exists. */
 void ipi_send_frames(void *vm);
 
 /* Takes the messages from the mailbox of the vCPU that runs on this pCPU. If an INIT is among them,

@@ -52,7 +52,7 @@ struct mailbox {
     /* Not 0 if `levels` or one of the next two may not be empty, if the VM offers chores, or if the
      * 8259 or the PIT has changed. */
     uint32_t rare;
-    uint32_t frames;  /* not 0: frames wait for the VM, for net_receive() */
+    uint32_t frames;  /* not 0: frames or typed bytes wait for the VM, for units_receive() */
     uint32_t pic;     /* MAIL_ bits */
     uint32_t startup; /* INIT, start-up IPI and NMI; vm/startup.h */
     uint32_t pcpu;    /* pCPU number + 1 while running, else 0 */
@@ -93,7 +93,7 @@ struct vcpu {
     bool extint;          /* a message with the delivery mode ExtINT asks for it */
     struct event delayed; /* HC_INJECT: becomes pending at `delayed_until` */
     uint64_t delayed_until; /* TSC; TIME_NEVER: there is no such event */
-    uint64_t frames_at;     /* TSC: when the vCPU receives frames; TIME_NEVER: none wait for it */
+    uint64_t frames_at;     /* TSC: when the vCPU receives frames or typed bytes, or TIME_NEVER */
     uint64_t frames_from;   /* TSC: not before this time */
 
     uint64_t exits[REASON_COUNT];
