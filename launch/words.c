@@ -90,8 +90,8 @@ static const struct word words[] = {
 };
 
 /* kvm-unit-tests need an old PC, and some of them make hypercalls that only KVM has. The chips of
- * an old PC are beside those of a PC, to whose I/O APIC PCI functions send interrupts. A TD has a shared bit, takes #VE, and needs the interrupt
- * controller of a PC. */
+ * an old PC are beside those of a PC, to whose I/O APIC PCI functions send interrupts. A TD has a
+ * shared bit, takes #VE, and needs that interrupt controller, too. */
 static void imply(struct vm_words *given)
 {
     if (given->kut) {
