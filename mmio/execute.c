@@ -56,21 +56,25 @@ static void execute_alu(struct emulation *e, enum insn_op op, struct alu *a, str
     x->rflags = (e->rflags & ~ALU_FLAGS) | a->flags;
 }
 
+/* BSF and BSR of 0 leave the whole register alone, bits 63:32 of a 32-bit one too. */
+static bool execute_finds_nothing(const struct insn *i, uint64_t memory)
+{
+    return (i->op == INSN_BSF || i->op == INSN_BSR) && !alu_truncate(memory, i->size);
+}
+
 static void execute_arithmetic(struct emulation *e, uint64_t memory, struct effect *x)
 {
     const struct insn *i = e->insn;
     struct alu a = {.a = memory, .b = execute_source(e)};
-    if (i->to_reg)
-        a = (struct alu){.a = gpr_read(e->vcpu->cpu, i->reg, i->size, i->high_byte), .b = memory};
-    if (i->op == INSN_CRC32) /* the register is wider than what is added to it */
-        a.a = gpr_read(e->vcpu->cpu, i->reg, 4, false);
+    if (i->to_reg) /* of CRC32, the register is wider than what is added to it */
+        a = (struct alu){
+            .a = gpr_read(e->vcpu->cpu, i->reg, i->op == INSN_CRC32 ? 4 : i->size, i->high_byte),
+            .b = memory};
     if (i->op == INSN_IMUL && i->has_imm)
         a = (struct alu){.a = memory, .b = i->imm};
     execute_alu(e, i->op, &a, x);
     x->memory = x->reg = a.a;
-    /* BSF and BSR of 0 leave the whole register alone, bits 63:32 of a 32-bit one too. */
-    bool nothing = (i->op == INSN_BSF || i->op == INSN_BSR) && !alu_truncate(memory, i->size);
-    x->sets_reg = i->to_reg && i->op != INSN_CMP && !nothing;
+    x->sets_reg = i->to_reg && i->op != INSN_CMP && !execute_finds_nothing(i, memory);
 }
 
 /* SHLD and SHRD shift bits of the register in; the count is CL or an immediate. */

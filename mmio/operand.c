@@ -81,8 +81,8 @@ enum mmio_outcome operand_open(struct emulation *e, struct operand *operand, uns
         operand_translate(e->vcpu, e->context, operand->linear, size, write, operand->fragments);
     if (outcome != MMIO_DONE)
         return outcome;
-    if (size <= 8 && operand->linear & alignment_mask(e->insn, size) &&
-        operand_checks_alignment(e->context, e->vcpu->cpu))
+    if (size <= 8 && operand_checks_alignment(e->context, e->vcpu->cpu) &&
+        operand->linear & alignment_mask(e->insn, size))
         return mmio_inject(e->vcpu, e->context, VECTOR_AC, 0);
     e->touched |= operand_touched(operand->fragments, e->gpa, e->target);
     e->breakpoints |= operand_breakpoints(e->vcpu, operand->linear, size, write);

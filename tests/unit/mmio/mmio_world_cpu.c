@@ -58,14 +58,6 @@ static void on_kick(unsigned pcpu)
         action();
 }
 
-/* PE can be set, but not cleared, as vm/control_rules.c has it; the rest is its own test's. */
-bool mmio_lmsw(struct mmio_vcpu *vcpu, uint16_t word)
-{
-    uint64_t cr0 = cpu_reg(vcpu->cpu, REG_CR0);
-    cpu_set_reg(vcpu->cpu, REG_CR0, (cr0 & ~0xeull) | (word & 0xf));
-    return true;
-}
-
 void world_during_update(void (*action)(void))
 {
     during_update = action;
