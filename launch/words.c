@@ -47,8 +47,9 @@ static const char *const quote_names[] = {"none", "test", NULL};
 static const struct word words[] = {
     {.name = "testctl", .kind = WORD_FLAG, FIELD(testctl)},
     {.name = "pc", .kind = WORD_FLAG, FIELD(pc)},
-    {.name = "pci", .kind = WORD_FLAG, FIELD(pci)},
     {.name = "legacy", .kind = WORD_FLAG, FIELD(legacy)},
+    {.name = "vga", .kind = WORD_FLAG, FIELD(vga)},
+    {.name = "pci", .kind = WORD_FLAG, FIELD(pci)},
     {.name = "net", .kind = WORD_FLAG, FIELD(net)},
     {.name = "kut", .kind = WORD_FLAG, FIELD(kut)},
     {.name = "rng", .kind = WORD_FLAG, FIELD(rng)},
@@ -90,16 +91,14 @@ static const struct word words[] = {
 };
 
 /* kvm-unit-tests need an old PC, and some of them make hypercalls that only KVM has. The chips of
- * an old PC are beside those of a PC, to whose I/O APIC PCI functions send interrupts. A TD has a
+ * an old PC are beside those of a PC, and PCI functions send interrupts to its I/O APIC. A TD has a
  * shared bit, takes #VE, and needs that interrupt controller, too. */
 static void imply(struct vm_words *given)
 {
-    if (given->kut) {
-        given->legacy = 1;
-        if (!given->unknown_vmcall)
-            given->unknown_vmcall = UNKNOWN_VMCALL_ERROR;
-    }
-    given->pc |= given->legacy | given->pci;
+    if (given->kut && !given->unknown_vmcall)
+        given->unknown_vmcall = UNKNOWN_VMCALL_ERROR;
+    given->legacy |= given->vga | given->kut;
+    given->pc |= given->pci | given->legacy;
     if (!given->tdx)
         return;
     given->pc = given->ve = 1;
@@ -131,6 +130,7 @@ void vm_words_describe(struct vm_words *given, struct guest_image *image)
     image->entry = given->tdx ? GUEST_ENTRY_64 : (enum guest_entry)given->entry;
     image->cpus = (unsigned)given->vcpus;
     image->pc = given->pc;
+    image->legacy = given->legacy;
     image->pci = given->pci;
     image->net = given->net;
     image->rng = given->rng;

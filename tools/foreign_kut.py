@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""Runs kvm-unit-tests from a checkout: `make foreign-kut KUT=DIR`.
+"""Runs kvm-unit-tests from a checkout: `make foreign KUT=DIR`.
 
 The checkout is built below build/foreign/kut/, for 64 and for 32 bits, and nothing is written to
 it. Each test of its x86/unittests.cfg runs in a VM with the word `kut`, or with --bare on the

@@ -5,6 +5,8 @@
  * the vCPU looks at its events before the next entry.
  */
 #include "lib/assert.h"
+#include "vm/clock.h"
+#include "vm/legacy_timer.h"
 #include "vm/vm.h"
 
 /* An interrupt that did not come through the APIC has priority, like INTR in ExtINT mode. */
@@ -38,6 +40,8 @@ void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
 {
     if (likely(!vcpu->vm->words.legacy))
         return;
+    if (!vcpu->index)
+        legacy_timer_look(vcpu);
     if (bits & MAIL_LINT0)
         lapic_raise_lint0(&vcpu->lapic);
     if (bits & MAIL_EXTINT)
@@ -45,16 +49,28 @@ void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits)
     vcpu_look_at_pic(vcpu);
 }
 
+/* Acknowledges the interrupt of the 8259 and returns its vector. The marks are cleared first: the
+ * acknowledge changes the output, of which this vCPU need not be told (vm/legacy.c). If it is the
+ * PIT's interrupt, it stands for all of its ticks up to now, and the next one is noticed again. */
+static uint8_t vcpu_take_pic(struct vcpu *vcpu)
+{
+    vcpu->from_pic = vcpu->extint = false;
+    if (!vcpu->index)
+        legacy_timer_look(vcpu);
+    uint8_t vector = pic_acknowledge(&vcpu->vm->pic);
+    if (!vcpu->index) {
+        legacy_timer_look(vcpu);
+        clock_arm(vcpu, rdtsc());
+    }
+    return vector;
+}
+
 /* Returns the vector of the interrupt that does not come through the APIC, and looks for the next
- * one. The marks are cleared before the acknowledge, which changes the output, because the output
- * is looked at afterwards (vm/legacy.c). */
+ * one. */
 static COLD uint8_t vcpu_take_external(struct vcpu *vcpu)
 {
-    bool from_pic = vcpu->from_pic;
-    vcpu->external.valid = vcpu->from_pic = false;
-    if (from_pic)
-        vcpu->extint = false;
-    uint8_t vector = from_pic ? pic_acknowledge(&vcpu->vm->pic) : vcpu->external.vector;
+    vcpu->external.valid = false;
+    uint8_t vector = vcpu->from_pic ? vcpu_take_pic(vcpu) : vcpu->external.vector;
     vcpu_look_at_pic(vcpu);
     return vector;
 }

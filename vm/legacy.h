@@ -10,13 +10,17 @@
  */
 #pragma once
 
-#include "lib/types.h"
+#include "mmio/bus.h"
 
 struct lapic;
 struct vm;
 
 /* Initializes the chips of a VM with `legacy`. */
 void legacy_init(struct vm *vm);
+
+/* The ports of the master, and the registers of the I/O APIC, in a VM with `legacy`. The device is
+ * the struct vm. */
+extern const struct bus_ops legacy_master_ops, legacy_ioapic_ops;
 
 /* Sets the level of an IRQ's line, at the 8259s and at the I/O APIC, where IRQ 0 has pin LINE_PIT.
  * `vm` is a struct vm; the type fits `set` of struct line. Any CPU may call this. */

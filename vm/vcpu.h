@@ -17,6 +17,7 @@
 #include "vm/cpuid_table.h"
 #include "vm/features.h"
 #include "vm/ghci.h"
+#include "vm/legacy_msr.h"
 #include "vm/pass.h"
 #include "vm/sched.h"
 #include "vmx/errors.h"
@@ -80,8 +81,9 @@ struct vcpu {
     bool unfinished; /* the last hypercall has to continue, before the guest does, from: */
     struct mmu_change change;
     struct mmu_walk walk;
-    uint64_t tsc_offset; /* the guest's TSC less the host's */
-    uint64_t tsc_adjust; /* IA32_TSC_ADJUST */
+    uint64_t tsc_offset;            /* the guest's TSC less the host's */
+    uint64_t tsc_adjust;            /* IA32_TSC_ADJUST */
+    struct legacy_msrs legacy_msrs; /* with legacy */
 
     uint64_t budget_left;  /* TSC ticks; valid while no pCPU runs the vCPU */
     uint64_t budget_end;   /* TSC; valid while a pCPU runs the vCPU */
@@ -91,8 +93,10 @@ struct vcpu {
     struct event external; /* an interrupt that does not come through the APIC */
     bool from_pic;        /* it comes from the VM's 8259, which knows its vector when it is taken */
     bool extint;          /* a message with the delivery mode ExtINT asks for it */
-    struct event delayed; /* HC_INJECT: becomes pending at `delayed_until` */
-    uint64_t delayed_until; /* TSC; TIME_NEVER: there is no such event */
+    struct event delayed; /* HC_INJECT: becomes pending at `inject_at` */
+    uint64_t inject_at;   /* TSC; TIME_NEVER: there is no such event */
+    uint64_t pit_at;      /* TSC: when the PIT's output rises (vm/legacy_timer.h), or TIME_NEVER */
+    uint64_t delayed_until; /* TSC: the earlier one of these two */
     uint64_t frames_at;     /* TSC: when the vCPU receives frames or typed bytes, or TIME_NEVER */
     uint64_t frames_from;   /* TSC: not before this time */
 
@@ -135,6 +139,12 @@ void vcpu_receive_legacy(struct vcpu *vcpu, uint32_t bits);
 /* Makes the interrupt of the 8259 pending, or removes it, by what its output and LINT0 say. Does
  * nothing if the VM has no 8259, or while another external interrupt is pending. */
 void vcpu_look_at_pic(struct vcpu *vcpu);
+
+/* Called after `inject_at` or `pit_at` has changed. */
+static inline void vcpu_set_delayed(struct vcpu *vcpu)
+{
+    vcpu->delayed_until = vcpu->pit_at < vcpu->inject_at ? vcpu->pit_at : vcpu->inject_at;
+}
 
 /* Returns the TSC value at which the vCPU's next event is due, which is the delayed event, the APIC
  * timer's, or the arrival of frames, or TIME_NEVER. */

@@ -10,6 +10,7 @@
 
 #include "dev/fw_cfg.h"
 #include "dev/ioapic.h"
+#include "dev/i8042.h"
 #include "dev/locked.h"
 #include "dev/pc_testdev.h"
 #include "dev/pci_test.h"
@@ -20,6 +21,7 @@
 #include "dev/rtc.h"
 #include "dev/testdev.h"
 #include "dev/uart.h"
+#include "dev/vga.h"
 #include "lib/compiler.h"
 #include "mmio/bus.h"
 #include "mmu/mmu.h"
@@ -117,8 +119,9 @@ enum console_word {
 struct vm_words {
     uint64_t testctl;
     uint64_t pc;      /* a PC's devices: an I/O APIC, and what raises its lines */
-    uint64_t pci;     /* a PCI bus, with which it has the word pc, too */
     uint64_t legacy;  /* … and what PCs had before ACPI: 8259, 8254, 8042, VGA; implies `pc` */
+    uint64_t vga;     /* what is written to the VGA's text memory is shown; implies `legacy` */
+    uint64_t pci;     /* a PCI bus, with which it has the word pc, too */
     uint64_t kut;     /* the devices that kvm-unit-tests expect */
     uint64_t net;     /* a network device */
     uint64_t rng;     /* an entropy device */
@@ -152,6 +155,8 @@ enum locked_name {
     LOCKED_RTC,
     LOCKED_PIT,
     LOCKED_RESET,
+    LOCKED_VGA,
+    LOCKED_VGA_TEXT,
     LOCKED_DEVICES,
 };
 
@@ -183,6 +188,8 @@ struct vm {
     struct pm_timer pm_timer;
     struct pit pit;
     struct pic pic; /* with legacy */
+    struct i8042 i8042;
+    struct vga vga;
     struct power power;
     struct pci_host pci; /* these with pci */
     struct pci_test pci_test[PCI_TEST_FUNCTIONS];

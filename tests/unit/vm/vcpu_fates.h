@@ -105,6 +105,7 @@ static const struct row {
     ROW(walk, KEPT),
     ROW(tsc_offset, KEPT),
     ROW(tsc_adjust, KEPT),
+    ROW(legacy_msrs, KEPT),
     ROW(budget_left, KEPT),
     ROW(budget_end, KEPT),
     ROW(slice_end, KEPT),
@@ -114,7 +115,9 @@ static const struct row {
     ROW(from_pic, CACHE),
     ROW(extint, CACHE),
     ROW(delayed, KEPT),
-    ROW(delayed_until, ONES),
+    ROW(inject_at, ONES),
+    ROW(pit_at, KEPT),
+    ROW(delayed_until, CACHE), /* of these two */
     ROW(frames_at, KEPT),
     ROW(frames_from, KEPT),
     ROW(exits, KEPT),
