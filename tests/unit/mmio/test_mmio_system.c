@@ -157,6 +157,31 @@ static void descriptors_like_the_cpu(void **state)
     assert_true(good > 200 && faults > 50);
 }
 
+/* What an LDT of Linux has not: other privilege levels. An RPL above the DPL hides a segment, unless
+ * it is conforming code. */
+static void privilege_hides_segments(void **state)
+{
+    static const struct {
+        unsigned cpl, rpl, rights;
+        bool visible;
+    } cases[] = {
+        {0, 0, 0x92, true},  {0, 1, 0x92, false}, {0, 3, 0x92, false}, {0, 3, 0xf2, true},
+        {3, 3, 0x92, false}, {3, 0, 0xb2, false}, {3, 3, 0x9e, true},  {1, 2, 0xb2, false},
+        {1, 1, 0xb2, true},  {2, 0, 0xd2, true},
+    };
+    static const unsigned instructions[] = {DO_LAR, DO_LSL, DO_VERR};
+    for (unsigned i = 0; i < ARRAY_SIZE(cases); i++)
+        for (unsigned n = 0; n < ARRAY_SIZE(instructions); n++) {
+            setup(state);
+            narrow(cases[i].cpl);
+            table[2] = segment(0, 0x1234, cases[i].rights, 0);
+            store_table();
+            struct answer a = ask_emulator(instructions[n], (uint16_t)(0x10 | cases[i].rpl));
+            assert_int_equal(a.fault, 0);
+            assert_int_equal(a.zf, cases[i].visible);
+        }
+}
+
 /* ---- Tables and words ------------------------------------------------------------------------ */
 
 #define SGDT CODE(0x0f, 0x01, 0x00)
@@ -343,9 +368,13 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, world_end)
     const struct CMUnitTest tests[] = {
-        T(descriptors_like_the_cpu), T(tables_are_stored_and_loaded),
-        T(words_are_stored),         T(who_may),
-        T(system_segments),          T(mmx_refusals),
+        T(descriptors_like_the_cpu),
+        T(privilege_hides_segments),
+        T(tables_are_stored_and_loaded),
+        T(words_are_stored),
+        T(who_may),
+        T(system_segments),
+        T(mmx_refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
