@@ -157,8 +157,8 @@ static void descriptors_like_the_cpu(void **state)
     assert_true(good > 200 && faults > 50);
 }
 
-/* What an LDT of Linux has not: other privilege levels. An RPL above the DPL hides a segment, unless
- * it is conforming code. */
+/* What an LDT of Linux has not: other privilege levels. An RPL above the DPL hides a segment,
+ * unless it is conforming code. */
 static void privilege_hides_segments(void **state)
 {
     static const struct {
