@@ -51,6 +51,7 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
             TRANSCRIPT_PAGES + (size->traced ? pages_of(TRACE_RING * TRACE_LINE) : 0) * size->pcpus,
         .disks = size->disks,
         .net = size->net,
+        .kut = size->kut,
         .td = size->td,
         .limit = pages_of(size->limit),
     };
@@ -58,6 +59,6 @@ void vm_needs(struct vm_needs *needs, const struct vm_size *size)
 
 uint64_t vm_needs_sum(const struct vm_needs *n)
 {
-    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->disks + n->net + n->td +
-           n->limit;
+    return n->ram + n->tables + n->slots + n->vcpus + n->report + n->disks + n->net + n->kut +
+           n->td + n->limit;
 }

@@ -19,8 +19,8 @@ extern const char vmx_exit_entry[], vmx_exit_entry_filled[], vmx_exit_entry_clea
 
 /* The offsets RAX, HOST_RSP and LAUNCHED in vmx/entry.S. */
 _Static_assert(offsetof(struct vmx_vcpu, regs) == 0, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 448, "vmx/entry.S");
-_Static_assert(offsetof(struct vmx_vcpu, launched) == 456, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 544, "vmx/entry.S");
+_Static_assert(offsetof(struct vmx_vcpu, launched) == 552, "vmx/entry.S");
 
 #define MSR_BITMAP_HALF   0x400 /* bytes for MSRs 0 to 0x1fff; those for 0xc0000000 and up follow */
 #define DEBUGCTL_DEFINED  (BITS(15, 6) | BITS(2, 0))

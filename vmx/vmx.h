@@ -224,6 +224,9 @@ static inline bool vmx_in_interrupt_shadow(void)
 /* Ends blocking by STI and MOV SS after an instruction was completed in software. */
 void vmx_end_interrupt_shadow(void);
 
+/* Begins the one of a MOV to SS that was executed in software. */
+void vmx_begin_mov_ss_shadow(void);
+
 /* Returns true if the exit came from CPL 1 to 3. */
 static inline bool vmx_in_user_code(void)
 {
