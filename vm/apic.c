@@ -3,6 +3,7 @@
  * other vCPUs, and the MMIO page by which the guest reaches the APIC. */
 #include "arch/x86/unprivileged.h"
 #include "dev/lapic_mmio.h"
+#include "vm/apicv.h"
 #include "vm/clock.h"
 #include "vm/exits.h"
 #include "vm/ipi.h"
@@ -16,7 +17,11 @@ static uint64_t apic_now(void *context)
 
 static void apic_interrupt(void *context)
 {
-    vcpu_update_interrupt(context);
+    struct vcpu *vcpu = context;
+    if (unlikely(vcpu->vmx.apicv.on))
+        apicv_changed(vcpu);
+    else
+        vcpu_update_interrupt(vcpu);
 }
 
 static void apic_timer(void *context)
@@ -80,7 +85,8 @@ static void window_write(void *device, struct mmio_vcpu *mmio, uint64_t offset, 
 const struct bus_ops apic_window_ops = {
     .name = "local APIC", .read = window_read, .write = window_write};
 
-void interrupts_setup(struct vcpu *vcpu)
+int interrupts_setup(struct vcpu *vcpu)
 {
     lapic_init(&vcpu->lapic, vcpu->index, &apic_host, vcpu);
+    return apicv_setup(vcpu);
 }

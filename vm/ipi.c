@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/ipi.h"
 
+#include "vm/apicv.h"
 #include "vm/exits.h"
 #include "vm/layout.h"
 #include "vm/pcpu.h"
@@ -225,6 +226,8 @@ void ipi_start(struct vcpu *vcpu)
     vcpu->external.valid = false;
     vcpu->delayed_until = TIME_NEVER;
     lapic_reset(&vcpu->lapic);
+    if (vcpu->vmx.apicv.on)
+        apicv_changed(vcpu);
     vcpu->mmio.breakpoints = (struct breakpoints){0};
     cpuid_update(vcpu);
     mmio_cache_clear_gva(&vcpu->mmio.cache);
