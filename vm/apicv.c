@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/apicv.h"
 
+#include "arch/x86/unprivileged.h"
 #include "lib/page.h"
 #include "dev/lapic_page.h"
+#include "vm/clock.h"
 #include "vm/vm.h"
 #include "vmx/vmcs.h"
 
@@ -83,8 +85,11 @@ void apicv_sync(struct vcpu *vcpu)
     if (!a->on)
         return;
     lapic_page_status(&vcpu->lapic, &status);
+    bool waited = a->irr_exits && !status.irr_exits;
     vmx_apicv_write(&vcpu->vmx, status.rvi, status.svi, status.eoi_exits);
     intercept_some(vcpu, &status);
+    if (waited) /* the CPU has delivered the timer's vector, so the next expiry needs an exit */
+        clock_arm(vcpu, rdtsc());
 }
 
 void apicv_watch_timer(struct vcpu *vcpu)
