@@ -109,7 +109,7 @@ struct lapic {
     uint32_t esr;    /* the value that the guest reads */
     uint32_t errors; /* errors since the guest's last write to ESR */
     uint64_t irr[4], isr[4], tmr[4];
-    uint32_t *page; /* not NULL: it holds TPR, IRR, ISR and TMR, and those above are unused */
+    uint32_t *page;      /* not NULL: it holds TPR, IRR, ISR and TMR, and those above are unused */
     uint64_t timer_end;  /* TSC of the next expiry, 0 while the timer is stopped */
     uint32_t timer_unit; /* TSC ticks of the clock that the timer divides; not changed by an INIT */
 };

@@ -96,10 +96,10 @@ static void machine_start(uint32_t magic, uint32_t address)
     if (code)
         machine_exit(code);
     vmx.apicv = options.apicv && vmx_apicv_possible();
-    log_info("apicv: interrupts of x2APICs are delivered by %s",
-             vmx.apicv                ? "the CPU"
-             : vmx_apicv_possible() ? "the hypervisor (apicv=0)"
-                                      : "the hypervisor: the CPU lacks a control for it");
+    const char *why =
+        options.apicv ? "; this CPU lacks a control that it would need" : " (apicv=0)";
+    log_info("apicv: interrupts of x2APICs are delivered by the %s%s",
+             vmx.apicv ? "CPU" : "hypervisor", vmx.apicv ? "" : why);
     if (options.poison && !vmx_can_poison()) {
         log_error("command line: poison=1, but VMWRITE cannot write exit information on this CPU "
                   "(IA32_VMX_MISC bit 29); leave the word out");

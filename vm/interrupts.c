@@ -13,9 +13,11 @@
 void vcpu_update_interrupt(struct vcpu *vcpu)
 {
     struct event_pending *pending = &vcpu->vmx.pending;
-    int vector = vcpu->external.valid     ? vcpu->external.vector
-                 : vcpu->vmx.apicv.on ? -1
-                                          : lapic_pending(&vcpu->lapic);
+    int vector = -1;
+    if (vcpu->external.valid)
+        vector = vcpu->external.vector;
+    else if (!vcpu->vmx.apicv.on)
+        vector = lapic_pending(&vcpu->lapic);
     pending->interrupt = vector >= 0;
     pending->vector = (uint8_t)vector;
     if (pending->interrupt)

@@ -149,8 +149,8 @@ static bool interrupts_wake(struct vcpu *vcpu)
 /* While the CPU delivers the APIC's interrupts, vmx_wakes() does not know of them. */
 static bool halt_ends(struct vcpu *vcpu)
 {
-    return vmx_wakes(&vcpu->vmx) || (vcpu->vmx.apicv.on && lapic_pending(&vcpu->lapic) >= 0 &&
-                                     interrupts_wake(vcpu));
+    bool by_cpu = vcpu->vmx.apicv.on && lapic_pending(&vcpu->lapic) >= 0;
+    return vmx_wakes(&vcpu->vmx) || (by_cpu && interrupts_wake(vcpu));
 }
 
 /* Returns true if no event can end the halt of the VM's only vCPU. If the VM has a PC's devices and

@@ -25,9 +25,8 @@ struct vmx_apicv {
     uint64_t eoi_exits[4]; /* the EOI-exit bitmap in the VMCS */
 };
 
-#define SECONDARY_APICV                                       \
-    (SECONDARY_VIRTUALIZE_X2APIC | SECONDARY_APIC_REGISTERS | \
-     SECONDARY_VIRTUAL_INTERRUPT_DELIVERY)
+#define SECONDARY_APICV \
+    (SECONDARY_VIRTUALIZE_X2APIC | SECONDARY_APIC_REGISTERS | SECONDARY_VIRTUAL_INTERRUPT_DELIVERY)
 
 /* Returns true if this CPU has all controls that are needed. */
 bool vmx_apicv_possible(void);
