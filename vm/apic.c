@@ -17,11 +17,7 @@ static uint64_t apic_now(void *context)
 
 static void apic_interrupt(void *context)
 {
-    struct vcpu *vcpu = context;
-    if (unlikely(vcpu->vmx.apicv.on))
-        apicv_changed(vcpu);
-    else
-        vcpu_update_interrupt(vcpu);
+    vcpu_update_interrupt(context);
 }
 
 static void apic_timer(void *context)

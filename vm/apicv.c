@@ -49,8 +49,6 @@ void apicv_follow(struct vcpu *vcpu)
     vmx_apicv_switch(&vcpu->vmx, on);
     pass_registers(vcpu, on);
     vcpu_update_interrupt(vcpu);
-    if (on)
-        apicv_changed(vcpu);
 }
 
 void apicv_changed(struct vcpu *vcpu)

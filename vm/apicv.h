@@ -25,8 +25,8 @@ int apicv_setup(struct vcpu *vcpu) MUST_CHECK;
 /* Called after the APIC's mode may have changed: gives the APIC to the CPU, or takes it back. */
 void apicv_follow(struct vcpu *vcpu);
 
-/* Called after something but the CPU has changed the APIC: apicv_sync() follows before the next
- * entry. */
+/* Called by vcpu_update_interrupt(), after something but the CPU has changed the APIC: apicv_sync()
+ * follows before the next entry. */
 void apicv_changed(struct vcpu *vcpu);
 void apicv_sync(struct vcpu *vcpu);
 

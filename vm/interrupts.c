@@ -5,6 +5,7 @@
  * the vCPU looks at its events before the next entry.
  */
 #include "lib/assert.h"
+#include "vm/apicv.h"
 #include "vm/vcpu.h"
 
 /* An interrupt that did not come through the APIC has priority, like INTR in ExtINT mode. While the
@@ -14,10 +15,12 @@ void vcpu_update_interrupt(struct vcpu *vcpu)
 {
     struct event_pending *pending = &vcpu->vmx.pending;
     int vector = -1;
+    if (unlikely(vcpu->vmx.apicv.on))
+        apicv_changed(vcpu);
+    else
+        vector = lapic_pending(&vcpu->lapic);
     if (vcpu->external.valid)
         vector = vcpu->external.vector;
-    else if (!vcpu->vmx.apicv.on)
-        vector = lapic_pending(&vcpu->lapic);
     pending->interrupt = vector >= 0;
     pending->vector = (uint8_t)vector;
     if (pending->interrupt)

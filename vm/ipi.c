@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/ipi.h"
 
-#include "vm/apicv.h"
 #include "vm/exits.h"
 #include "vm/layout.h"
 #include "vm/pcpu.h"
@@ -226,8 +225,7 @@ void ipi_start(struct vcpu *vcpu)
     vcpu->external.valid = false;
     vcpu->delayed_until = TIME_NEVER;
     lapic_reset(&vcpu->lapic);
-    if (vcpu->vmx.apicv.on)
-        apicv_changed(vcpu);
+    vcpu_update_interrupt(vcpu);
     vcpu->mmio.breakpoints = (struct breakpoints){0};
     cpuid_update(vcpu);
     mmio_cache_clear_gva(&vcpu->mmio.cache);

@@ -69,6 +69,8 @@ void vcpu_update_interrupt(struct vcpu *v)
 {
     assert_ptr_equal(v, vcpu);
     updates++;
+    if (v->vmx.apicv.on)
+        apicv_changed(v);
 }
 
 /* The MSR bitmaps: which accesses to the registers of the x2APIC do not exit. */
@@ -102,8 +104,8 @@ static uint64_t now(void *context)
 
 static void interrupt(void *context)
 {
-    if (context == vcpu && vcpu->vmx.apicv.on) /* as in vm/apic.c */
-        apicv_changed(vcpu);
+    if (context == vcpu)
+        vcpu_update_interrupt(vcpu);
 }
 
 static void timer(void *context)
@@ -416,8 +418,7 @@ static void init_signal(void)
 {
     lapic_reset(&vcpu->lapic);
     lapic_reset(&twin);
-    if (vcpu->vmx.apicv.on) /* as in vm/ipi.c */
-        apicv_changed(vcpu);
+    vcpu_update_interrupt(vcpu);
     armed = NEVER; /* ipi_start() is followed by look_at_clock() */
     enter();
 }
