@@ -51,12 +51,6 @@ void apicv_follow(struct vcpu *vcpu)
     vcpu_update_interrupt(vcpu);
 }
 
-void apicv_changed(struct vcpu *vcpu)
-{
-    vcpu->vmx.apicv.changed = true;
-    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
-}
-
 /* Lets the accesses exit that the CPU cannot carry out in the present state of the APIC. */
 static void intercept_some(struct vcpu *vcpu, const struct lapic_virtual *status)
 {

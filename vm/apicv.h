@@ -16,8 +16,7 @@
 #pragma once
 
 #include "lib/compiler.h"
-
-struct vcpu;
+#include "vm/vcpu.h"
 
 /* Called at creation. Returns 0, or -ENOMEM after a message. */
 int apicv_setup(struct vcpu *vcpu) MUST_CHECK;
@@ -27,7 +26,11 @@ void apicv_follow(struct vcpu *vcpu);
 
 /* Called by vcpu_update_interrupt(), after something but the CPU has changed the APIC: apicv_sync()
  * follows before the next entry. */
-void apicv_changed(struct vcpu *vcpu);
+static inline void apicv_changed(struct vcpu *vcpu)
+{
+    vcpu->vmx.apicv.changed = true;
+    attention_request(&vcpu->vmx.attention, ATTENTION_EVENT);
+}
 void apicv_sync(struct vcpu *vcpu);
 
 /* Called after the timer of an APIC that the CPU has was armed: if its expiry waits for the CPU to deliver its vector, the EOI

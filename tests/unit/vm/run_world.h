@@ -303,6 +303,22 @@ void cpuid_update(struct vcpu *v)
     seen.updates++;
 }
 
+/* ---- Interrupts by the CPU ------------------------------------------------------------------- */
+
+static unsigned syncs, timers_watched;
+
+void apicv_sync(struct vcpu *vcpu)
+{
+    syncs++;
+    vcpu->vmx.apicv.changed = false;
+}
+
+void apicv_watch_timer(struct vcpu *vcpu)
+{
+    assert_true(vcpu->vmx.apicv.on);
+    timers_watched++;
+}
+
 /* ---- Exits that are handled elsewhere -------------------------------------------------------- */
 
 #define HANDLER(name, reason)        \
@@ -320,6 +336,8 @@ HANDLER(rdmsr, REASON_RDMSR)
 HANDLER(wrmsr, REASON_WRMSR)
 HANDLER(task_switch, REASON_TASK_SWITCH)
 HANDLER(vmcall, REASON_VMCALL)
+HANDLER(virtualized_eoi, REASON_VIRTUALIZED_EOI)
+HANDLER(apic_write, REASON_APIC_WRITE)
 
 void ipi_send_frames(void *v)
 {

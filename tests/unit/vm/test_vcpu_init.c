@@ -86,13 +86,6 @@ void mmio_cache_clear_gva(struct mmio_cache *cache)
     seen.forgotten++;
 }
 
-void apicv_changed(struct vcpu *v)
-{
-    assert_ptr_equal(v, vcpu);
-    assert_true(v->vmx.apicv.on);
-    v->vmx.apicv.changed = true;
-}
-
 static bool queued;
 void sched_add(struct vcpu *v)
 {
